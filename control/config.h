@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The configuration: document, faults with their JSON Pointers, candidate, commit, and the C view that the rest of
+ * control reads. Contract section 2.
+ *
+ * Writer: main. A struct config is immutable after config_parse(); what it points to lives as long as it does.
+ */
+#pragma once
+
+#include "lpm/base.h"
+#include "lpm/prefix.h"
+
+#include <jansson.h>
+
+/* Every fault of a document, not only the first. */
+struct fault {
+	char *path;   /* JSON Pointer (RFC 6901) */
+	char *reason; /* `"192.0.2.300" is not an IP address` */
+};
+struct faults {
+	struct fault *fault;
+	unsigned count, size;
+};
+void faults_add(struct faults *f, const char *path, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+void faults_fini(struct faults *f);
+
+struct config_port {
+	const char *name, *device;
+	struct vrf_id vrf;
+	uint16_t mtu;
+	struct config_address {
+		struct ip_addr addr;
+		uint8_t len;
+	} *addresses;
+	unsigned address_count;
+};
+
+struct config_timers {
+	uint32_t hold_s, keepalive_s /* 0: hold/3 */, connect_retry_s, idle_hold_s, open_sent_hold_s, send_hold_s /* 0: max(480, 2*hold) */,
+		min_advertisement_s, stale_refresh_s;
+};
+
+struct config_family {
+	bool enabled;
+	const char *import_policy, *export_policy; /* NULL: none */
+	bool keep_all_routes, next_hop_self, next_hop_unchanged, send_communities;
+	uint32_t max_prefixes; /* 0: no limit */
+	bool max_prefixes_shutdown;
+};
+
+struct config_peer {
+	struct ip_addr addr;
+	char addr_text[ADDR_TEXT_MAX];
+	uint16_t tcp_port; /* of the peer; 179 */
+	struct vrf_id vrf;
+	const char *vrf_name;
+	uint32_t asn, local_as;
+	bool external; /* asn != router.asn */
+	const char *group, *description;
+	bool passive, shutdown;
+	struct ip_addr source; /* AFI_NONE: the kernel chooses */
+	uint8_t multihop;      /* TTL; 0: single hop */
+	struct {
+		bool route_refresh, enhanced_route_refresh, four_octet_as, extended_message, graceful_restart;
+	} capabilities;
+	struct config_timers timers;
+	struct config_family families[FAMILY_COUNT];
+};
+
+struct config_network {
+	struct prefix prefix;
+	struct vrf_id vrf;
+};
+
+struct config {
+	json_t *document; /* as given, complete */
+	uint32_t asn;
+	uint32_t router_id; /* host order */
+	struct {
+		unsigned *worker_cpus, worker_count, *control_cpus, control_count, rib_threads, memory_mb;
+		const char **eal_args;
+		unsigned eal_arg_count;
+		bool present; /* the document has the section: a data plane is wanted */
+	} dataplane;
+	const char *socket; /* NULL: the command line's */
+	struct config_port *ports;
+	unsigned port_count;
+	struct config_peer *peers; /* after inheritance */
+	unsigned peer_count;
+	struct config_network *networks;
+	unsigned network_count;
+	bool next_hop_tracking;
+	uint32_t policy_change_delay_s, policy_change_max_delay_s;
+	struct policy_set *policies; /* control/policy_compile.h */
+};
+
+/*
+ * Checks `document` in full and makes the C view. NULL with faults (one at least) when something is wrong. Takes a reference on
+ * the document. A key of the contract that this version lacks is a fault "not supported in this version".
+ */
+struct config *config_parse(json_t *document, struct faults *f);
+void config_free(struct config *c);
+const struct config_peer *config_peer_find(const struct config *c, struct vrf_id vrf, const struct ip_addr *addr);
+
+/*
+ * Reads FILE: syntax errors as `FILE:LINE:COLUMN: text`, duplicate keys by their pointer. The document, or NULL with
+ * *message (allocated) for a syntax error, or with faults.
+ */
+json_t *config_load(const char *file, char **message, struct faults *f);
+/* Temporary file in the same folder, fsync, rename, fsync of the folder; mode 0600. 0, -errno. */
+int config_save(const char *file, const json_t *document);
+
+/* RFC 6901 lookup; NULL when there is nothing. Lent. */
+json_t *config_pointer_get(json_t *document, const char *pointer);
+/* New documents; NULL with one fault when an operation fails. RFC 6902 (all six operations) and RFC 7396. */
+json_t *config_patch(const json_t *document, const json_t *operations, struct faults *f);
+json_t *config_merge(const json_t *document, const json_t *merge);
+/* RFC 6902 operations that make `to` of `from`. */
+json_t *config_diff(const json_t *from, const json_t *to);

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The one factory for sockets: VRF (network namespace; `default` is ours), source address, TTL. Non-blocking and
+ * close-on-exec. Any thread. Each returns a descriptor or -errno.
+ */
+#pragma once
+
+#include "lpm/base.h"
+#include "lpm/prefix.h"
+
+#include <stdint.h>
+
+struct host_socket_options {
+	struct vrf_id vrf;
+	struct ip_addr source; /* AFI_NONE: the kernel chooses; for listening: any address */
+	uint8_t ttl;           /* 0: the default; 1 for single-hop external peers (RFC 4271 5.1.3 users expect it) */
+};
+
+/* connect(2) has begun: EINPROGRESS is success. */
+int host_socket_connect(const struct host_socket_options *o, const struct ip_addr *peer, uint16_t port);
+int host_socket_listen(const struct host_socket_options *o, enum afi afi, uint16_t port, int backlog);
+/* With the address and port it came from. -EAGAIN: nobody waits. */
+int host_socket_accept(int listener, struct ip_addr *peer, uint16_t *port);
+/* Options of an accepted one. 0, -errno. */
+int host_socket_apply(int fd, const struct host_socket_options *o, enum afi afi);

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The daemon as main holds it: running configuration, the layers, the threads. control/main.c makes it, control/apply.c changes it
+ * on commit, the RPC methods read it. Main only.
+ */
+#pragma once
+
+#include "control/config.h"
+#include "control/jobs.h"
+#include "lpm/base.h"
+#include "rib/dest.h"
+#include "rib/shard.h"
+
+struct arena;
+struct fib;
+struct fib_feed;
+struct netlink;
+struct nexthop_table;
+struct qsbr;
+struct rpc;
+struct speaker;
+struct thread;
+
+/* A configured peer and the ids under which the other threads know it. */
+struct keeld_peer {
+	struct peer_id id;
+	bool used;      /* configured now */
+	bool removing;  /* gone from the configuration; the shard still flushes its routes */
+};
+
+struct keeld_commit {
+	uint32_t id;
+	double time_s;
+	char *comment;
+	json_t *document; /* as it was after that commit */
+};
+
+struct keeld {
+	/* command line */
+	const char *config_file, *state_dir, *socket;
+	bool no_dataplane;
+	bool huge;
+
+	/* configuration */
+	struct config *running;
+	json_t *candidate; /* a document; equal to the running one when nothing was edited */
+	bool candidate_edited;
+	uint32_t revision; /* of the running document */
+	uint32_t candidate_revision;
+	struct keeld_commit *commits;
+	unsigned commit_count;
+	uint32_t next_commit_id;
+
+	/* layers */
+	struct arena *arena_rib, *arena_fib, *arena_session, *arena_control;
+	struct qsbr *readers, *workers; /* RIB readers; workers and fib.lookup */
+	unsigned main_reader, main_fib_reader; /* main's registrations, offline but during a call */
+	struct shard *shard;
+	struct nexthop_table *nexthops;
+	struct fib *fib; /* NULL without a data plane */
+	struct fib_feed *feed;
+	struct speaker *speaker;
+	struct netlink *netlink;
+	struct jobs *jobs;
+	struct rpc *rpc;
+	struct thread *main_thread, *host_thread, *session_thread, *rib_thread, *fib_thread;
+	uint64_t started_ns;
+
+	/* peers: index is peer id; running->peers[i] has id peer_of_config[i] */
+	struct keeld_peer peers[PEER_MAX];
+	struct peer_id *peer_of_config;
+};
+
+/* The id of a configured peer; .v == 0: none. */
+struct peer_id keeld_peer_id(const struct keeld *k, const struct config_peer *c);
+const struct config_peer *keeld_peer_config(const struct keeld *k, struct peer_id id);
+
+/*
+ * Replaces the running configuration by `document` (a reference is taken): all or nothing. On success 0 and *effects
+ * (an array for the answer, contract section 3). -EINVAL with faults: nothing was changed.
+ */
+int keeld_commit(struct keeld *k, json_t *document, const char *comment, json_t **effects, bool *persisted, struct faults *f);
+
+/* contract: bgp.refresh. Answers `peers` and the job (0: nothing runs). */
+enum keeld_scope { SCOPE_ALL, SCOPE_PEER, SCOPE_GROUP, SCOPE_INTERNAL, SCOPE_EXTERNAL, SCOPE_ASN };
+struct keeld_selector {
+	enum keeld_scope scope;
+	enum family family;
+	struct vrf_id vrf;
+	struct ip_addr peer;
+	const char *group;
+	uint32_t asn;
+};
+/* Peers of the running configuration that match and have the family configured; how many (ids in `out`). */
+unsigned keeld_select(const struct keeld *k, const struct keeld_selector *s, struct peer_id *out, unsigned max);
+/* -ENOENT: nobody matches. */
+int keeld_refresh(struct keeld *k, const struct keeld_selector *s, bool import, json_t **peers, uint32_t *job);

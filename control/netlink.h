@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The host thread's mirror of the kernel by libmnl: links, addresses and neighbours of our ports; what it sees goes to the fib thread
+ * by the callbacks. Also keeps the kernel from forwarding what it is passed (a rule `iif PORT ... blackhole` behind the local table) and
+ * the port's sysctls, all restored on stop.
+ *
+ * Writer: the host thread. On overrun (ENOBUFS) everything is dumped again and compared.
+ */
+#pragma once
+
+#include "lpm/base.h"
+#include "lpm/path_list.h"
+#include "lpm/prefix.h"
+
+struct arena;
+struct netlink;
+struct thread;
+
+struct netlink_port {
+	uint16_t port;
+	unsigned ifindex;
+	struct vrf_id vrf;
+	const char *name;
+};
+
+struct netlink_config {
+	struct arena *arena;
+	const struct netlink_port *ports; /* copied; empty without a data plane: then every interface counts, with port = PORT_NONE */
+	unsigned port_count;
+	/* On the host thread. `mac` NULL: the neighbour is lost (FAILED or deleted). Local: an address of ours and its subnet. */
+	void (*address)(void *ctx, struct vrf_id vrf, uint16_t port, const struct prefix *subnet, const struct ip_addr *local, bool present);
+	void (*neighbor)(void *ctx, struct vrf_id vrf, uint16_t port, const struct ip_addr *addr, const uint8_t mac[6]);
+	void (*link)(void *ctx, uint16_t port, bool up);
+	void *ctx;
+};
+
+/* Opens sockets in the calling thread's namespace. 0, -errno. */
+int netlink_create(const struct netlink_config *c, struct netlink **out);
+/* Puts rule and sysctls back. */
+void netlink_destroy(struct netlink *n);
+/* On the host thread: watches the sockets and asks for the first dump (links, addresses, neighbours in this order). */
+int netlink_start(struct netlink *n, struct thread *self) RUNS_ON(role_host);
+/* Main, before the ports forward: sets an address on a port's interface if it is not there. 0, -errno. */
+int netlink_address_add(struct netlink *n, unsigned ifindex, const struct ip_addr *addr, uint8_t len);
+int netlink_link_up(struct netlink *n, unsigned ifindex);
+/* Asks the kernel to resolve a neighbour and to keep it resolved (NTF_EXT_MANAGED, else NTF_USE). 0, -errno. */
+int netlink_resolve(struct netlink *n, uint16_t port, const struct ip_addr *addr) RUNS_ON(role_host);
+
+struct netlink_neighbor {
+	struct vrf_id vrf;
+	uint16_t port;
+	struct ip_addr addr;
+	uint8_t mac[6];
+	uint16_t nud_state; /* NUD_* of linux/neighbour.h */
+};
+/* Up to `max` of the mirror; how many there are. */
+unsigned netlink_neighbors(struct netlink *n, struct netlink_neighbor *out, unsigned max) RUNS_ON(role_host);

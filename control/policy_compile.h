@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Configuration -> rib/policy programs, and which policies a change touches.
+ *
+ * Writer: main. A policy_set is immutable; its policies may be run by any thread until policy_set_free().
+ */
+#pragma once
+
+#include "control/config.h"
+#include "rib/policy.h"
+
+struct policy_set;
+
+/*
+ * Compiles `prefix_lists`, `as_path_lists`, `community_lists` and `route_policies` of the document. Faults get pointers from the
+ * document's root (`/route_policies/0/nodes/1/match/prefix_list`). NULL when there was one. accept-all and deny-all are always there.
+ */
+struct policy_set *policy_set_compile(const json_t *document, struct faults *f);
+void policy_set_free(struct policy_set *s);
+/* NULL: no such policy. */
+const struct policy *policy_set_find(const struct policy_set *s, const char *name);
+/*
+ * True when `name` means the same in both: its definition and every list that it refers to are equal. A policy that is in one only: false.
+ */
+bool policy_set_same(const struct policy_set *a, const struct policy_set *b, const char *name);
+/* Which policies hang on a list or a policy: names, NULL-terminated, lent. For `show policy`. */
+const char *const *policy_set_names(const struct policy_set *s);

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * JSON-RPC 2.0 over the Unix socket, one JSON value a line: requests, batches, notifications; the specification's error
+ * codes, our own -32000 to -32099 with error.data (contract section 3). One table dispatches. Writer: main.
+ */
+#pragma once
+
+#include <jansson.h>
+#include <stdbool.h>
+
+struct keeld;
+struct rpc;
+struct thread;
+
+enum rpc_code {
+	RPC_PARSE_ERROR = -32700,
+	RPC_INVALID_REQUEST = -32600,
+	RPC_METHOD_NOT_FOUND = -32601,
+	RPC_INVALID_PARAMS = -32602,
+	RPC_INTERNAL_ERROR = -32603,
+	RPC_NOT_FOUND = -32004,
+	RPC_CONFIGURATION = -32005, /* faults in a document */
+	RPC_NOT_KEPT = -32010,
+	RPC_READ_ONLY = -32011,
+	RPC_NO_DATAPLANE = -32012,
+};
+
+#define RPC_REQUEST_MAX (64u << 20)
+#define RPC_DEPTH_MAX 64
+
+/* Listens on `socket` (mode 0660; a stale one of a dead daemon is replaced, a live one is -EADDRINUSE). 0, -errno. */
+int rpc_create(struct keeld *k, const char *socket, struct rpc **out);
+int rpc_start(struct rpc *r, struct thread *main_thread);
+/* Closes and removes the socket. */
+void rpc_destroy(struct rpc *r);

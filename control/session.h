@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The speaker: BGP sessions of one session thread, RFC 4271. Sockets and buffers; performs what fsm_step()
+ * returned; decodes UPDATEs into the shard's batches; runs the export (control/update_group.h).
+ *
+ * Writer: the session thread. Main asks by thread_call() of the functions marked role_session; events go to main
+ * by the callback, which posts them.
+ */
+#pragma once
+
+#include "control/config.h"
+#include "control/fsm.h"
+#include "lpm/base.h"
+#include "lpm/hist.h"
+#include "rib/policy.h"
+#include "rib/shard.h"
+
+struct arena;
+struct qsbr;
+struct speaker;
+struct thread;
+
+enum session_event_kind {
+	SESSION_UP,
+	SESSION_DOWN,
+	SESSION_REFRESH_SENT,   /* our ROUTE-REFRESH left */
+	SESSION_REFRESH_DONE,   /* the peer's EoRR came and was handed to the shard; or the peer sends none: see `framed` */
+	SESSION_REFRESH_FAILED, /* the session ended, or the stale timer ran, before EoRR */
+	SESSION_EXPORT_DONE,    /* a walk of `family` to this peer ended */
+};
+
+struct session_event {
+	enum session_event_kind kind;
+	struct peer_id peer;
+	enum family family;
+	bool framed; /* enhanced refresh: BoRR and EoRR show the end */
+	uint32_t job; /* the one given with session_refresh(), else 0 */
+};
+
+struct speaker_config {
+	struct arena *arena;
+	struct qsbr *readers;      /* RIB readers; the thread's idle/busy call speaker_idle/_busy */
+	struct shard *shard;
+	struct shard_input *input;
+	void (*wake_shard)(void *ctx);
+	void (*event)(void *ctx, const struct session_event *e); /* on the session thread */
+	void *ctx;
+	uint32_t asn, router_id;
+	uint16_t tcp_port;         /* 179 */
+};
+
+int speaker_create(const struct speaker_config *c, struct speaker **out);
+void speaker_destroy(struct speaker *s);
+
+/* struct thread_config's callbacks; ctx is the speaker. */
+int speaker_start(void *ctx, struct thread *self);
+void speaker_stop(void *ctx); /* Cease / Administrative Shutdown to all, without waiting for them */
+bool speaker_work(void *ctx, uint64_t now_ns, uint64_t deadline_ns);
+void speaker_idle(void *ctx);
+void speaker_busy(void *ctx);
+
+/* Listens in that VRF (both address families). 0, -errno. */
+int speaker_listen(struct speaker *s, struct vrf_id vrf) RUNS_ON(role_session);
+
+/* Policies of one family's two directions; NULL: none (RFC 8212). Lent until changed or the session is removed. */
+struct session_policies {
+	const struct policy *export_policy[FAMILY_COUNT];
+	bool has_import[FAMILY_COUNT]; /* for `no_policy`; the import itself is the shard's */
+};
+
+/* The configuration is copied. Starts at once unless `shutdown`. 0, -ENOMEM, -EEXIST. */
+int session_add(struct speaker *s, struct peer_id id, const struct config_peer *c, const struct session_policies *p) RUNS_ON(role_session);
+/* Cease / Peer De-configured (RFC 4486) when established, and gone. */
+void session_remove(struct speaker *s, struct peer_id id) RUNS_ON(role_session);
+/* A new configuration of the same peer. True: the session had to be reset for it (Cease / Other Configuration Change). */
+bool session_update(struct speaker *s, struct peer_id id, const struct config_peer *c, const struct session_policies *p) RUNS_ON(role_session);
+/* Would session_update() reset it? */
+bool session_update_resets(const struct config_peer *old, const struct config_peer *new_config);
+/* Takes the new export policies; differences are sent. After return the old ones are not used any more. */
+void session_export_policies(struct speaker *s, struct peer_id id, const struct session_policies *p) RUNS_ON(role_session);
+
+enum refresh_action { REFRESH_SENT, REFRESH_REPLAYED, REFRESH_READVERTISED, REFRESH_NO_OP, REFRESH_UNSUPPORTED, REFRESH_NOT_ESTABLISHED };
+/*
+ * Import: ROUTE-REFRESH when both sides have it. *reason: a word for `unsupported` and `no-op` ("no-route-refresh", "not-negotiated"),
+ * else NULL. `job` comes back in events.
+ */
+enum refresh_action session_refresh_import(struct speaker *s, struct peer_id id, enum family f, uint32_t job, const char **reason)
+	RUNS_ON(role_session);
+/* Export: the whole Adj-RIB-Out again, between BoRR and EoRR where both sides have them. */
+enum refresh_action session_refresh_export(struct speaker *s, struct peer_id id, enum family f, uint32_t job, const char **reason)
+	RUNS_ON(role_session);
+const char *refresh_action_text(enum refresh_action a); /* contract section 3: "route-refresh-sent" ... */
+/* Cease / Administrative Reset. False: it was not established. */
+bool session_reset(struct speaker *s, struct peer_id id, const char *text) RUNS_ON(role_session);
+
+struct session_view {
+	enum fsm_state state;
+	uint64_t established_ns;      /* when; 0: never, or not now */
+	uint32_t established_count;
+	char last_error[160];         /* "" : none */
+	struct session_capability {
+		bool local, remote, negotiated;
+	} route_refresh, enhanced_route_refresh, four_octet_as, extended_message, graceful_restart;
+	uint32_t remote_asn, remote_identifier;
+	uint16_t hold_time_s;
+	struct ip_addr local_addr;
+	uint64_t messages_received, messages_sent, updates_received, updates_sent;
+	uint64_t hold_rearmed; /* hold timer put off because bytes waited that we had not read */
+	struct {
+		bool configured, negotiated;
+		bool no_import_policy, no_export_policy; /* external: RFC 8212 says nothing passes */
+		uint64_t advertised;
+		uint64_t requests_sent, requests_received, served, coalesced, borr_sent, eorr_sent, borr_received, eorr_received;
+		bool end_of_rib_received, end_of_rib_sent;
+	} families[FAMILY_COUNT];
+};
+/* False: no such peer. */
+bool session_peek(struct speaker *s, struct peer_id id, struct session_view *out) RUNS_ON(role_session);
+
+/*
+ * What is advertised to a peer: the exported set of a destination, 0 when none. For rib.routes view adj-out. Copies the set into `out` (room for
+ * `size`); its size, 0 when nothing is advertised, or -ENOSPC.
+ */
+int session_adj_out(struct speaker *s, struct peer_id id, enum family f, struct dest_id dest, struct attr_set *out, size_t size)
+	RUNS_ON(role_session);

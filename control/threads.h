@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The only pthread_create: named, pinned threads, each with an epoll loop, timers, a mailbox and a work function.
+ *
+ * A thread's loop: mailbox, timers, file descriptors, then work(); it sleeps in epoll only when work() had nothing left.
+ * The thread that owns a socket runs its timers, between slices of at most 1 ms.
+ */
+#pragma once
+
+#include "lpm/base.h"
+
+struct thread;
+
+#define SLICE_NS 1000000u /* of work() between two looks at timers and sockets */
+
+struct thread_config {
+	const char *name;     /* at most 15 bytes */
+	const unsigned *cpus; /* may be NULL: anywhere */
+	unsigned cpu_count;
+	void *ctx;
+	int (*start)(void *ctx, struct thread *self); /* first on the new thread; 0 or -errno, which thread_create returns */
+	void (*stop)(void *ctx);                      /* last on the thread */
+	/* One slice; true while there is more. May be NULL. Monotonic ns. */
+	bool (*work)(void *ctx, uint64_t now_ns, uint64_t deadline_ns);
+	/* Around the epoll_wait: go offline in, and online out of, QSBRs. May be NULL. */
+	void (*idle)(void *ctx);
+	void (*busy)(void *ctx);
+};
+
+/* Waits for start(). 0, -errno. */
+int thread_create(const struct thread_config *c, struct thread **out);
+/* The calling thread itself becomes one (main); returns when thread_quit() was called. */
+int thread_adopt(const struct thread_config *c, struct thread **out);
+int thread_run(struct thread *t);
+void thread_quit(struct thread *t);
+/* Asks it to end, waits for stop(), frees it. */
+void thread_join(struct thread *t);
+
+/* Any thread. Runs fn(arg) on `t`, in order; does not wait. 0, -ENOMEM. */
+int thread_post(struct thread *t, void (*fn)(void *arg), void *arg);
+/* Main only (so that no two threads wait for each other): runs fn(arg) on `t` and waits for it. */
+int thread_call(struct thread *t, void (*fn)(void *arg), void *arg);
+/* Any thread: makes a sleeping thread call work(). Costs a load when it is awake. */
+void thread_wake(struct thread *t);
+
+/* ---- the thread's own ---- */
+
+struct timer {
+	uint64_t deadline_ns; /* 0: not armed */
+	unsigned heap_index;
+	void (*fire)(struct timer *t);
+};
+/* Arms or moves. `delay_ns` from now. 0, -ENOMEM (then it is not armed). */
+int timer_arm(struct thread *t, struct timer *timer, uint64_t delay_ns);
+void timer_cancel(struct thread *t, struct timer *timer);
+
+struct watch {
+	int fd;
+	void (*ready)(struct watch *w, uint32_t epoll_events);
+};
+/* events: EPOLLIN, EPOLLOUT. Again with other events: changes them; 0 events: forgets it. 0, -errno. */
+int watch_set(struct thread *t, struct watch *w, uint32_t epoll_events);
+
+uint64_t now_ns(void); /* CLOCK_MONOTONIC */

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The forwarding loop, one lcore each: receive, classify, bulk lookup, rewrite, transmit, report quiescent.
+ *
+ * Writer of a worker's state: that worker. Started and stopped by main. Gleans (packets to a neighbour that the kernel has
+ * not resolved) leave by a bounded ring that the host thread drains.
+ */
+#pragma once
+
+#include "dataplane/port.h"
+#include "dataplane/stats.h"
+#include "lpm/base.h"
+#include "lpm/prefix.h"
+
+struct arena;
+struct fib_reader;
+struct qsbr;
+struct ring;
+
+struct workers_config {
+	struct arena *arena;
+	const struct fib_reader *fib;
+	struct qsbr *qsbr;
+	unsigned count;  /* as in dataplane_config */
+};
+
+/* A neighbour to resolve. Packed into a ring slot: port, address. */
+struct glean {
+	uint16_t port;
+	struct ip_addr addr;
+};
+
+/* Launches a worker on each worker lcore; ports are shared out, port i to worker i mod count. 0, -errno. */
+int workers_start(const struct workers_config *c, struct dataplane_error *err);
+/* Asks them to end and waits. */
+void workers_stop(void);
+unsigned workers_count(void);
+/* Any thread. */
+const struct worker_stats *worker_stats(unsigned worker);
+unsigned worker_cpu(unsigned worker);
+/* Host thread: up to `max` neighbours that packets waited for since the last call; how many. */
+unsigned worker_gleans(struct glean *out, unsigned max) RUNS_ON(role_host);

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The loader of keel_xdp.bpf.c: what is addressed to us (by local address, not by TCP port), ARP, multicast and
+ * what is not IPv4 goes to the kernel, the rest to the worker's AF_XDP socket.
+ *
+ * Writer: main loads, checks and detaches; the host thread writes the entries of the local-address map.
+ */
+#pragma once
+
+#include "dataplane/port.h"
+#include "lpm/base.h"
+#include "lpm/prefix.h"
+
+/* Writes the embedded object to `path` for the driver's xdp_prog=. 0, -errno. */
+int xdp_write_object(const char *path);
+/* Before the driver attaches: removes a program of ours left by a crash; a foreign one is -EBUSY and named. */
+int xdp_prepare(unsigned ifindex, struct dataplane_error *err);
+/* After start: our program is attached, and its maps are found by its map ids. */
+int xdp_attach_check(uint16_t port, unsigned ifindex, struct dataplane_error *err);
+/* Host thread: `addr` is (no longer) one of ours in every VRF port's map. 0, -errno. */
+int xdp_local_set(uint16_t port, const struct ip_addr *addr, bool present) RUNS_ON(role_host);
+/* Main: detach; idempotent. */
+void xdp_detach_all(void);

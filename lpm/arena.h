@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A memory arena per subsystem with its byte count. jemalloc arenas; with -Dallocator=libc
+ * (sanitizer builds) plain malloc and our own count.
+ *
+ * Any thread may allocate and free; arena_bytes() is exact when nobody is inside a call. An arena
+ * outlives everything allocated from it. Out of memory is NULL, never an abort.
+ */
+#pragma once
+
+#include "lpm/base.h"
+
+struct arena;
+
+/* `name` is kept by reference (a literal). 0, -ENOMEM. */
+int arena_create(const char *name, struct arena **out);
+/* Frees the arena; what it still holds is a leak of the caller's and asserts in debug builds. */
+void arena_destroy(struct arena *a);
+
+/* `size` in bytes, at least 16-byte aligned. NULL when out of memory. */
+void *arena_alloc(struct arena *a, size_t size) __attribute__((malloc));
+void *arena_calloc(struct arena *a, size_t size) __attribute__((malloc));
+/* `align` is a power of two; `size` is rounded up to it. */
+void *arena_alloc_aligned(struct arena *a, size_t align, size_t size) __attribute__((malloc));
+/* As realloc(3); on NULL the old block stays. */
+void *arena_realloc(struct arena *a, void *p, size_t size);
+void arena_free(struct arena *a, void *p);
+
+const char *arena_name(const struct arena *a);
+/* Bytes allocated now (usable size, without allocator overhead). */
+size_t arena_bytes(const struct arena *a);

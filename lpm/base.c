@@ -1,0 +1,4 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "lpm/base.h"
+
+struct role role_main, role_host, role_session, role_rib, role_fib, role_worker;

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The forwarding tables' face: set and withdraw into the shadow, commit flips a numbered generation.
+ *
+ * Writer: the fib thread. Readers: workers by fib_read.h; main (fib.lookup, fib.stats) by fib_lookup() and fib_stats_get().
+ * Left-right: fib_commit() paints the idle copy from what changed, publishes it with one release store, and
+ * the next commit waits until no reader can be in the old copy, replays the same changes there, and goes on. Reserve,
+ * then paint: a prefix that gets no tbl8 group is left out (not-installed, retried at every commit), the batch goes on.
+ * A large batch is a rebuild from the shadow. 0/0 is the table's miss entry. No DPDK type in this header.
+ */
+#pragma once
+
+#include "lpm/base.h"
+#include "lpm/hist.h"
+#include "lpm/path_list.h"
+#include "lpm/prefix.h"
+
+struct arena;
+struct fib;
+struct qsbr;
+
+#define FIB_VRF_MAX 64
+
+struct fib_config {
+	struct arena *arena;
+	struct qsbr *workers;
+	size_t memory_bytes;      /* bound for tables and groups of both copies */
+	bool huge;                /* try hugepages (MAP_HUGETLB, then THP), never fail for want of them */
+	uint32_t tbl8_groups;     /* of each IPv4 table copy; 0: as many as memory_bytes leaves, at most 65,536 */
+};
+
+struct fib_stats {
+	uint64_t generation;
+	uint64_t commits, writes;  /* writes: table entries changed since start, both copies counted once */
+	uint64_t installed, not_installed;
+	uint32_t groups_used;
+	uint64_t memory_bytes;
+	uint64_t rebuilds;
+};
+
+struct fib_result {
+	bool hit;
+	struct prefix prefix; /* from the depth that the entry carries */
+	struct path_list_id path_list;
+	uint64_t generation;
+};
+
+/* 0, -ENOMEM. Generation 1 is empty and published at once. */
+int fib_create(const struct fib_config *config, struct fib **out);
+void fib_destroy(struct fib *f);
+
+/* Tables appear by vrf: before any route of it. 0, -ENOMEM, -ENOSPC. */
+int fib_vrf_add(struct fib *f, struct vrf_id vrf, enum afi afi) RUNS_ON(role_fib);
+
+struct path_lists *fib_path_lists(struct fib *f);
+
+/*
+ * Into the open batch. Setting what is set already is no change. The fib takes its own references on the list.
+ * 0; -ENOENT: no such table; -ENOMEM: nothing was changed.
+ */
+int fib_set(struct fib *f, struct vrf_id vrf, const struct prefix *p, struct path_list_id list) RUNS_ON(role_fib);
+/* 0, -ENOENT when it was not set. */
+int fib_withdraw(struct fib *f, struct vrf_id vrf, const struct prefix *p) RUNS_ON(role_fib);
+/* Prefixes in the open batch (not yet visible to workers). */
+unsigned fib_batch_count(const struct fib *f);
+
+/*
+ * Makes the open batch visible. 0; -EAGAIN: readers still use the copy that would be painted, nothing was done, call
+ * again soon; -ENOSPC: done, but some prefixes are not installed. `now_ns` feeds the commit and grace histograms.
+ * An empty batch flips nothing and still lets the other copy catch up.
+ */
+int fib_commit(struct fib *f, uint64_t now_ns) RUNS_ON(role_fib);
+/* True when nothing waits: batch empty and both copies equal. */
+bool fib_settled(const struct fib *f);
+
+/* The shadow: what was set, visible or not. The exact entry; false when none. */
+bool fib_shadow_get(const struct fib *f, struct vrf_id vrf, const struct prefix *p, struct path_list_id *out);
+/* The longest set prefix covering `addr`. */
+bool fib_shadow_lookup(const struct fib *f, struct vrf_id vrf, const struct ip_addr *addr, struct prefix *prefix,
+	struct path_list_id *out);
+
+/* Any registered and online reader of the workers' QSBR; answers from what workers read. 0, -ENOENT: no such table. */
+int fib_lookup(const struct fib *f, struct vrf_id vrf, const struct ip_addr *addr, struct fib_result *out);
+
+/* Any thread: relaxed counters. */
+void fib_stats_get(const struct fib *f, struct fib_stats *out);
+int fib_table_stats_get(const struct fib *f, struct vrf_id vrf, enum afi afi, struct fib_stats *out);
+const struct hist *fib_commit_hist(const struct fib *f);
+const struct hist *fib_grace_hist(const struct fib *f);
+
+/* What a worker is handed: opaque here, read through fib_read.h. */
+struct fib_reader;
+const struct fib_reader *fib_reader(const struct fib *f);

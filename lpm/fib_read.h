@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The one hot inline header: load the generation once per burst, look up in bulk, reach the adjacency.
+ * For workers and lpm/fib.c. Its structs are shown because inlining pays here.
+ *
+ * A reader is registered and online in the workers' QSBR; what it got from fib_read_begin() is good until
+ * its next quiescent report. No malloc, lock, log or system call.
+ */
+#pragma once
+
+#include "lpm/base.h"
+#include "lpm/fib.h"
+#include "lpm/path_list.h"
+
+#include <rte_lpm.h>
+#include <stdatomic.h>
+
+/* Immutable once published. v4[vrf] is NULL where that VRF has no table. */
+struct fib_generation {
+	uint64_t number;
+	struct {
+		struct rte_lpm *lpm;
+		uint32_t miss; /* path list of 0/0, or PATH_LIST_NONE */
+	} v4[FIB_VRF_MAX];
+};
+
+struct fib_reader {
+	_Atomic(const struct fib_generation *) current;
+	const struct path_list *path_lists;
+	const _Atomic uint64_t *next_hops;
+	const struct adjacency *adjacencies;
+};
+
+static inline const struct fib_generation *
+fib_read_begin(const struct fib_reader *r)
+{
+	/* acquire: pairs with the release store in fib_commit */
+	return atomic_load_explicit(&r->current, memory_order_acquire);
+}
+
+/*
+ * `ip`: `n` IPv4 addresses in host order. `out`: path list ids, PATH_LIST_NONE without a route.
+ * rte_lpm_lookup_bulk's own loop; tbl24 of all is prefetched first, because a full table does not fit a cache.
+ */
+static inline void
+fib_read_v4_bulk(const struct fib_generation *g, struct vrf_id vrf, const uint32_t *ip, uint32_t *out, unsigned n)
+{
+	const struct rte_lpm *lpm = g->v4[vrf.v].lpm;
+	uint32_t miss = g->v4[vrf.v].miss;
+
+	if (lpm == NULL) {
+		for (unsigned i = 0; i < n; i++)
+			out[i] = PATH_LIST_NONE;
+		return;
+	}
+	rte_lpm_lookup_bulk(lpm, ip, out, n);
+	for (unsigned i = 0; i < n; i++)
+		out[i] = (out[i] & RTE_LPM_LOOKUP_SUCCESS) ? (out[i] & 0x00ffffff) : miss;
+}
+
+/* `hash` chooses among equal paths. NULL when the chosen next hop is not up. */
+static inline const struct adjacency *
+fib_read_adjacency(const struct fib_reader *r, const struct path_list *list, uint32_t hash)
+{
+	/* multiply-shift instead of a division */
+	unsigned i = list->path_count > 1 ? (unsigned)(((uint64_t)hash * list->path_count) >> 32) : 0;
+	/* acquire: pairs with the release store in next_hop_up */
+	uint64_t word = atomic_load_explicit(&r->next_hops[list->path[i].next_hop.v], memory_order_acquire);
+
+	if ((word >> 32) != NEXT_HOP_UP)
+		return NULL;
+	return &r->adjacencies[(uint32_t)word];
+}

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Per peer and family: what it has told us, in numbers, and its stale epochs. The routes themselves are the
+ * paths in the destinations (rib/dest.h).
+ *
+ * Stale is a 16-bit stamp on a path that is not the (peer, family)'s present epoch: nothing is copied for an unchanged
+ * route. BoRR and a new session open an epoch; EoRR, End-of-RIB of a new session or the stale timer sweep what still has an
+ * older one. BoRR during BoRR: the newest counts, one EoRR closes all. EoRR without BoRR is ignored and counted (RFC 7313 4).
+ *
+ * Writer: the shard. Readers: main, relaxed counters.
+ */
+#pragma once
+
+#include "lpm/base.h"
+#include "lpm/prefix.h"
+
+#include <stdatomic.h>
+
+struct adj_rib_in_counts {
+	uint64_t received;       /* stored: accepted, and with keep_all_routes kept rejected */
+	uint64_t accepted;
+	uint64_t rejected_total; /* prefixes refused since the session came up */
+	uint64_t stale_swept;
+	uint64_t borr_received, eorr_received, eorr_ignored;
+};
+
+/* One for each (peer, family). */
+struct adj_rib_in {
+	_Atomic uint64_t received, accepted, rejected_total, stale_swept;
+	_Atomic uint64_t borr_received, eorr_received, eorr_ignored;
+	_Atomic uint16_t epoch; /* stamp of what is fresh */
+	bool refreshing;        /* between BoRR and EoRR */
+};
+
+void adj_rib_in_init(struct adj_rib_in *a);
+/* A new epoch; the old stamps are stale from here on. Returns it. */
+uint16_t adj_rib_in_open_epoch(struct adj_rib_in *a);
+/* BoRR: opens an epoch. EoRR: true when a sweep must follow, false (counted) when there was no BoRR. */
+void adj_rib_in_begin_refresh(struct adj_rib_in *a);
+bool adj_rib_in_end_refresh(struct adj_rib_in *a);
+void adj_rib_in_counts_get(const struct adj_rib_in *a, struct adj_rib_in_counts *out);

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * One table of destinations for a (vrf, family) in a shard: prefix -> dense id, a segmented array that
+ * never moves, and for each destination one published immutable set of paths.
+ *
+ * Writer: the shard's thread. Readers: fib, session and main threads, online in the RIB readers' QSBR.
+ * Budget (asserted in dest.c): index 8 bytes, destination 32, set 8 + 24 a path.
+ * A destination without paths is a tombstone: id and prefix stay until every journal cursor has passed its last
+ * change and a grace period went by; then the id is used again.
+ */
+#pragma once
+
+#include "lpm/base.h"
+#include "lpm/prefix.h"
+#include "rib/attr.h"
+
+#include <stdatomic.h>
+
+struct arena;
+struct qsbr;
+struct dest_table;
+
+DEFINE_ID(dest_id, uint32_t);
+DEFINE_ID(peer_id, uint16_t); /* dense, given by control; 0 is ourselves (`networks`, redistribution) */
+
+#define DEST_NONE UINT32_MAX
+#define PEER_SELF ((struct peer_id){0})
+#define PEER_MAX 4096
+
+enum path_flag {
+	PATH_NEXT_HOP_UP = 1u << 0, /* resolvable: eligible (RFC 4271 9.1.2.1) */
+	PATH_REJECTED = 1u << 1,    /* kept by keep_all_routes, refused by import policy; never a candidate */
+	PATH_STALE = 1u << 2,       /* only in what rib.routes shows; derived from the epoch */
+};
+
+/* One peer's offer. 24 bytes. */
+struct rib_path {
+	struct peer_id peer;
+	_Atomic uint16_t epoch;   /* the one field written in place (by the shard): stale stamp, see rib/adj_rib_in.h */
+	struct attr_id accepted;  /* after import policy */
+	struct attr_id received;  /* as received, with keep_all_routes; else .v == 0 */
+	uint32_t path_id;         /* RFC 7911 identifier as received; 0 without */
+	uint32_t label_flags;     /* label << 12 (0xfffff: none) | enum path_flag */
+	uint32_t time_s;          /* monotonic seconds when it last changed */
+};
+static_assert(sizeof(struct rib_path) == 24, "budget of docs/architecture.md");
+
+/* Best first, then by falling preference; what is not eligible last. Immutable but for epochs. */
+struct path_set {
+	uint16_t count;
+	uint16_t eligible; /* the first so many are candidates */
+	uint32_t reserved;
+	struct rib_path path[];
+};
+static_assert(sizeof(struct path_set) == 8, "budget of docs/architecture.md");
+
+/* What a reader sees of a destination at one moment. */
+struct dest_view {
+	struct prefix prefix;
+	const struct path_set *paths; /* NULL: none (tombstone) */
+	uint32_t sequence;            /* low 32 bits of its last change's journal sequence */
+};
+
+/* `afi` tells the prefixes' size. 0, -ENOMEM. */
+int dest_table_create(struct arena *a, struct qsbr *readers, enum afi afi, struct dest_table **out);
+void dest_table_destroy(struct dest_table *t);
+
+/* Owner. Find or create. 0, -ENOMEM. A new destination has no paths. */
+int dest_get(struct dest_table *t, const struct prefix *p, struct dest_id *out) RUNS_ON(role_rib);
+/*
+ * Owner. Publishes `paths` (NULL: none) with one release store and retires the old set. `sequence` is stored first.
+ * Takes over `paths`, which came from path_set_alloc().
+ */
+void dest_publish(struct dest_table *t, struct dest_id id, struct path_set *paths, uint64_t sequence) RUNS_ON(role_rib);
+struct path_set *path_set_alloc(struct dest_table *t, unsigned count) RUNS_ON(role_rib);
+void path_set_free(struct dest_table *t, struct path_set *s) RUNS_ON(role_rib);
+/* Owner. Tombstones whose last change is before `safe_sequence` begin their grace period; what is past it is reused. */
+void dest_reclaim(struct dest_table *t, uint64_t safe_sequence) RUNS_ON(role_rib);
+
+/* Readers and the owner. Ids are 0 .. dest_limit()-1; those in between may be free. */
+uint32_t dest_limit(const struct dest_table *t);
+/* False: the id is free. */
+bool dest_peek(const struct dest_table *t, struct dest_id id, struct dest_view *out);
+/* Exact; .v == DEST_NONE when there is none. */
+struct dest_id dest_find(const struct dest_table *t, const struct prefix *p);
+/* The longest destination with eligible paths that covers `a`, one probe per length in use; DEST_NONE. */
+struct dest_id dest_longest(const struct dest_table *t, const struct ip_addr *a, struct dest_view *out);
+/* Prefetches the index line of a prefix, for batches. */
+void dest_prefetch(const struct dest_table *t, const struct prefix *p);
+
+/* Any thread. */
+uint32_t dest_count(const struct dest_table *t);      /* with at least one path */
+uint32_t dest_path_count(const struct dest_table *t); /* paths in all */
+uint32_t dest_tombstones(const struct dest_table *t);
+size_t dest_table_bytes(const struct dest_table *t);

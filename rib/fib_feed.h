@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Journal -> shadow -> fib transaction, in journal order; an unchanged path list writes nothing.
+ * Merges the RIB's best paths with routes of the host (connected subnets, our addresses, resolved neighbours), which are preferred.
+ *
+ * Writer: the fib thread. It is a RIB reader (the caller is online in the readers' QSBR during each call).
+ */
+#pragma once
+
+#include "lpm/base.h"
+#include "lpm/fib.h"
+#include "lpm/hist.h"
+#include "rib/nexthop.h"
+#include "rib/shard.h"
+
+struct arena;
+struct fib_feed;
+
+struct fib_feed_config {
+	struct arena *arena;
+	struct fib *fib; /* NULL without a data plane: only next hops are tracked */
+	struct nexthop_table *nexthops;
+	struct shard *const *shards;
+	unsigned shard_count;
+	uint32_t batch_max;         /* prefixes a commit; 4,096 */
+	uint64_t commit_interval_ns; /* 2 ms */
+	/* A next hop (on `port`) is to be resolved by the kernel: control passes it to the host thread. */
+	void (*resolve)(void *ctx, uint16_t port, const struct ip_addr *addr);
+	void *resolve_ctx;
+};
+
+int fib_feed_create(const struct fib_feed_config *config, struct fib_feed **out);
+void fib_feed_destroy(struct fib_feed *f);
+
+/* From the host: link and addresses. `local`: our own address in that subnet (a /32 to the kernel). 0, -errno of fib_set. */
+int fib_feed_connected(struct fib_feed *f, struct vrf_id vrf, const struct prefix *subnet, const struct ip_addr *local,
+	uint16_t port, bool up) RUNS_ON(role_fib);
+/* From the host: a neighbour resolved (adjacency given) or lost (NULL). Also a next hop's state: one store, no batch. */
+int fib_feed_neighbor(struct fib_feed *f, struct vrf_id vrf, const struct ip_addr *addr, uint16_t port,
+	const struct adjacency *adj) RUNS_ON(role_fib);
+/* The link of a port went down: all its next hops are down now. */
+void fib_feed_port_down(struct fib_feed *f, uint16_t port) RUNS_ON(role_fib);
+
+/* One turn: journals, commit when due. True while there is more to do. */
+bool fib_feed_work(struct fib_feed *f, uint64_t now_ns, uint64_t deadline_ns) RUNS_ON(role_fib);
+/* Histogram of UPDATE read -> visible to workers. */
+const struct hist *fib_feed_update_hist(const struct fib_feed *f);
+/* Destinations whose next hops gave no path list (out of ids): retried; any thread. */
+uint64_t fib_feed_failed(const struct fib_feed *f);
+
+/*
+ * The audit: RIB and host routes against what the workers' tables answer, at the first and last address of every
+ * destination and one before and after, by a slow and separate reading (longest match over the RIB). A walk on the fib thread, between commits;
+ * a difference counts only when it is still there after the journal was drained and committed.
+ */
+struct fib_mismatch {
+	struct vrf_id vrf;
+	struct ip_addr addr;
+	struct prefix expected, found; /* .afi == AFI_NONE: no route */
+};
+#define FIB_AUDIT_MISMATCHES_MAX 1000
+struct fib_audit {
+	bool running;
+	uint64_t checked, mismatch_count;
+	struct fib_mismatch mismatch[FIB_AUDIT_MISMATCHES_MAX];
+};
+/* 0; -EBUSY: one is running. */
+int fib_feed_audit_begin(struct fib_feed *f) RUNS_ON(role_fib);
+/* The result so far; ->running tells whether it goes on. */
+const struct fib_audit *fib_feed_audit(const struct fib_feed *f) RUNS_ON(role_fib);

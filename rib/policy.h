@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Compiled route policies: a builder for control/policy_compile, a runner for everybody else.
+ *
+ * A policy is immutable after policy_builder_finish() and may be run by any thread. Its owner frees it when no thread
+ * runs it any more. Nodes that look only at attributes are decided once for an attribute set:
+ * policy_eval_begin() does all that hangs on attributes (regular expressions, communities), policy_eval_prefix()
+ * only what hangs on the prefix. Whoever keeps verdicts keys them by (policy generation, attribute set serial).
+ */
+#pragma once
+
+#include "lpm/base.h"
+#include "lpm/prefix.h"
+#include "rib/attr.h"
+
+struct arena;
+struct policy;
+struct policy_eval;
+
+/* Where a route comes from, as `match.source` says it. */
+enum route_source { SOURCE_CONNECTED, SOURCE_STATIC, SOURCE_EXTERNAL, SOURCE_KERNEL, SOURCE_INTERNAL, SOURCE_NETWORK, SOURCE_COUNT };
+
+/* What a match may look at beside attributes and prefix; constant for one peer and family. */
+struct policy_context {
+	struct ip_addr peer;
+	enum family family;
+	enum route_source source;
+	uint32_t tag;
+};
+
+struct policy_verdict {
+	bool permit;
+	uint32_t seq;                 /* of the deciding node; 0: no node matched (a deny) */
+	const struct attr_set *attrs; /* after `set`; the eval's input when nothing was set. Lives until policy_eval_begin() or _end() */
+	unsigned outcome;             /* 0 .. POLICY_OUTCOMES_MAX-1: equal outcomes of one eval have equal attrs: a slot for the caller's cache */
+};
+
+#define POLICY_OUTCOMES_MAX 64
+
+/* accept-all and deny-all exist from the start; static, never freed. */
+const struct policy *policy_accept_all(void);
+const struct policy *policy_deny_all(void);
+void policy_destroy(struct policy *p);
+const char *policy_name(const struct policy *p);
+
+/* A scratch object for one thread, used again and again. 0, -ENOMEM. */
+int policy_eval_create(struct arena *a, struct policy_eval **out);
+void policy_eval_destroy(struct policy_eval *e);
+/*
+ * All attribute conditions of `p` for `attrs` (lent until the next begin). 0; -ENOMEM; -E2BIG when a regular expression hit its
+ * match limit (counts as no match, counted in policy_eval_limit_hits).
+ */
+int policy_eval_begin(struct policy_eval *e, const struct policy *p, const struct attr_set *attrs,
+	const struct policy_context *context);
+/* 0, -ENOMEM. True decision for one prefix. */
+int policy_eval_prefix(struct policy_eval *e, const struct prefix *prefix, struct policy_verdict *out);
+uint64_t policy_eval_limit_hits(const struct policy_eval *e);

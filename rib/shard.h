@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A rib shard: batches of decoded UPDATEs in, decided destinations and a journal out; share-nothing.
+ *
+ * Writer: the shard's own thread (role_rib). What others see: its tables, attribute sets and journal, online in the RIB
+ * readers' QSBR. Input comes over one pair of rings for each session thread, and one pair to the fib thread for next hops.
+ * Commands (peers, policies) are functions that control posts onto the shard's thread.
+ *
+ * Every long walk (flush of a lost peer, stale sweep, next-hop re-decision) is a resumable scan of dense ids, cut into slices
+ * by shard_work()'s deadline. Live batches go first, walks share what is left in turn.
+ */
+#pragma once
+
+#include "lpm/base.h"
+#include "lpm/prefix.h"
+#include "rib/adj_rib_in.h"
+#include "rib/attr.h"
+#include "rib/decision.h"
+#include "rib/dest.h"
+#include "rib/journal.h"
+#include "rib/policy.h"
+
+struct arena;
+struct qsbr;
+struct ring;
+struct shard;
+
+#define SHARD_TABLES_MAX 64
+#define SHARD_INPUTS_MAX 8
+
+/* ---- batches: session thread -> shard ---- */
+
+enum rib_record_kind {
+	RIB_UPDATE,       /* attrs, then announced NLRI; or no attrs, then withdrawn NLRI */
+	RIB_SESSION_UP,   /* payload struct rib_session_up: opens an epoch in each of its families */
+	RIB_SESSION_DOWN, /* flush: all paths of the peer in all families */
+	RIB_BEGIN_REFRESH, /* BoRR (RFC 7313 4): opens an epoch in `family` */
+	RIB_END_REFRESH,  /* EoRR: sweeps what is still of an older epoch */
+	RIB_END_OF_RIB,   /* RFC 4724 2 */
+	RIB_STALE_TIMEOUT, /* the session's stale timer: sweeps as EoRR would have done */
+};
+
+/* A record is this header, `attrs_len` bytes of struct attr_set (padded to 8), then `nlri_count` of struct rib_nlri. */
+struct rib_record {
+	uint8_t kind;
+	uint8_t family; /* enum family */
+	struct peer_id peer;
+	struct vrf_id vrf;
+	uint16_t nlri_count;
+	uint32_t attrs_len; /* 0: withdraw */
+	uint32_t record_len; /* of all, multiple of 8: where the next one begins */
+	uint64_t received_ns; /* monotonic: when the message was read; feeds update_to_fib_ns */
+};
+
+struct rib_nlri {
+	struct prefix prefix;
+	uint8_t pad[2];
+	uint32_t path_id;
+	uint32_t label;
+};
+
+struct rib_session_up {
+	uint32_t router_id;
+	uint32_t asn;
+	bool external;
+	uint8_t families; /* bit by enum family: negotiated */
+	uint8_t pad[6];
+};
+
+/* Filled by a session thread, given back by the shard: buffers circulate, none is allocated after start. */
+struct rib_batch {
+	uint32_t used; /* bytes of records */
+	uint32_t size;
+	alignas(8) uint8_t data[];
+};
+#define RIB_BATCH_SIZE (256u << 10) /* one extended UPDATE decoded always fits */
+#define RIB_BATCHES_PER_INPUT 64
+
+/* The session side's half of an input. */
+struct shard_input;
+/* An empty batch, or NULL: the shard has them all; stop reading that socket. */
+struct rib_batch *shard_input_get(struct shard_input *in) RUNS_ON(role_session);
+void shard_input_put(struct shard_input *in, struct rib_batch *b) RUNS_ON(role_session);
+/* Gives an unused one back. */
+void shard_input_return(struct shard_input *in, struct rib_batch *b) RUNS_ON(role_session);
+
+/* ---- next hops: shard <-> fib thread ---- */
+
+/* Both ways; the shard asks with up = false once for each new next hop, the fib thread answers and tells changes. */
+struct nexthop_message {
+	struct vrf_id vrf;
+	bool up;        /* resolvable */
+	bool connected; /* on a connected subnet: what a single-hop external peer must name */
+	uint32_t metric;
+	struct ip_addr addr;
+};
+
+/* ---- the shard ---- */
+
+struct shard_config {
+	struct arena *arena;
+	struct qsbr *readers;    /* RIB readers */
+	uint32_t own_asn;
+	uint32_t router_id;
+	uint32_t journal_capacity; /* entries; 0: 1 << 20 */
+	bool next_hop_tracking;  /* false: every next hop is taken as resolvable */
+	void (*wake_consumers)(void *ctx); /* called at the end of a work slice that appended to the journal */
+	void *wake_ctx;
+	void (*ask_next_hop)(void *ctx, const struct nexthop_message *m); /* control passes it on to the fib thread */
+	void *ask_ctx;
+};
+
+/* What the shard knows of a peer for decision and import; a copy is kept. */
+struct shard_peer {
+	struct peer_id id;
+	struct vrf_id vrf;
+	struct ip_addr addr;
+	bool external;
+	bool multihop; /* lifts the check of the next hop's subnet */
+	uint32_t asn;
+	uint32_t router_id; /* known when the session is up */
+};
+
+/* 0, -ENOMEM. `inputs` pairs of rings are made, one for each session thread. */
+int shard_create(const struct shard_config *config, unsigned inputs, struct shard **out);
+void shard_destroy(struct shard *s);
+struct shard_input *shard_input(struct shard *s, unsigned index);
+
+/* Before any route of it. 0, -ENOMEM, -EEXIST. */
+int shard_table_add(struct shard *s, struct vrf_id vrf, enum family family, struct table_id *out);
+/* Any thread, after shard_table_add: -ENOENT when there is none. */
+int shard_table_find(const struct shard *s, struct vrf_id vrf, enum family family, struct table_id *out);
+struct dest_table *shard_table(const struct shard *s, struct table_id id);
+void shard_table_key(const struct shard *s, struct table_id id, struct vrf_id *vrf, enum family *family);
+unsigned shard_table_count(const struct shard *s);
+struct attr_table *shard_attrs(const struct shard *s);
+struct journal *shard_journal(const struct shard *s);
+
+/* Commands, on the shard's thread. `policy` NULL: no policy (external: nothing is accepted, RFC 8212; internal: all). */
+int shard_peer_add(struct shard *s, const struct shard_peer *p) RUNS_ON(role_rib);
+/* Its routes must be gone (shard_peer_idle), else -EBUSY. */
+int shard_peer_remove(struct shard *s, struct peer_id id) RUNS_ON(role_rib);
+bool shard_peer_idle(const struct shard *s, struct peer_id id) RUNS_ON(role_rib);
+/*
+ * From here on every announcement of this peer and family is judged by `policy`. Routes accepted before stay as they are
+ * until they come again (ROUTE-REFRESH). After return the old policy is not used any more.
+ */
+void shard_peer_import(struct shard *s, struct peer_id id, enum family family, const struct policy *policy) RUNS_ON(role_rib);
+/* Our own announcement (`networks`); a NULL `attrs` withdraws. */
+int shard_originate(struct shard *s, struct vrf_id vrf, enum family family, const struct prefix *p,
+	const struct attr_set *attrs) RUNS_ON(role_rib);
+/* An answer or change from the fib thread; re-decides what uses that next hop by a sliced walk. */
+void shard_next_hop(struct shard *s, const struct nexthop_message *m) RUNS_ON(role_rib);
+
+/* One turn of the loop: batches, slices of walks, reclaim. Returns true while there is more to do. Monotonic ns. */
+bool shard_work(struct shard *s, uint64_t now_ns, uint64_t deadline_ns) RUNS_ON(role_rib);
+
+/* Any thread: counters of a peer's family, and the peer as the shard knows it (false: no such peer). */
+void shard_peer_counts(const struct shard *s, struct peer_id id, enum family family, struct adj_rib_in_counts *out);
+bool shard_peer_peek(const struct shard *s, struct peer_id id, struct shard_peer *out);
+/* Readers: is this path stale, and what decision_order() needs of it. */
+bool shard_path_stale(const struct shard *s, enum family family, const struct rib_path *p);
+void shard_decision_input(const struct shard *s, const struct rib_path *p, struct decision_input *out);
+/* Monotonic ns when the oldest message behind journal entries up to `sequence` was read; 0: unknown. For update_to_fib_ns. */
+uint64_t shard_received_ns(const struct shard *s, uint64_t sequence);

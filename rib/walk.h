@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The budgeted cursor over a table's dense ids: refresh, flush, stale sweep, show and audit all use this one.
+ * Works on its arguments only; any RIB reader, or the shard.
+ */
+#pragma once
+
+#include "lpm/base.h"
+#include "rib/dest.h"
+
+struct walk {
+	const struct dest_table *table;
+	uint32_t next; /* id to visit next */
+	uint32_t end;  /* dest_limit() when it began: younger destinations are in the journal */
+};
+
+/* A visitor returns false to end the slice after this destination (it counts as visited). */
+typedef bool walk_visit(void *ctx, struct dest_id id, const struct dest_view *view);
+
+void walk_begin(struct walk *w, const struct dest_table *t);
+/*
+ * Visits up to `max` ids. `now` is asked every 64 visits, and the slice ends when it passes `deadline_ns` (0: no deadline).
+ * Free ids are skipped; tombstones are visited with view->paths NULL. True while there is more.
+ */
+bool walk_slice(struct walk *w, unsigned max, uint64_t deadline_ns, uint64_t (*now)(void), walk_visit *visit, void *ctx);
+bool walk_done(const struct walk *w);
