@@ -1,2 +1,452 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "control/threads.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <semaphore.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#define EVENTS_PER_TURN 64
+
+struct mail {
+	struct mail *next;
+	void (*fn)(void *arg);
+	void *arg;
+	sem_t *done; /* NULL: nobody waits */
+};
+
+/* Writer of all but `mailbox`, `sleeping` and `quit`: the thread itself. */
+struct thread {
+	struct thread_config config;
+	pthread_t id;
+	bool adopted;
+	int epoll_fd, event_fd;
+	struct timer **heap; /* binary heap by deadline; index 0 is the earliest */
+	unsigned heap_count, heap_size;
+	int start_result;
+	sem_t started;
+	alignas(CACHE_LINE) _Atomic(struct mail *) mailbox; /* newest first; the thread takes all and turns them round */
+	_Atomic bool sleeping, quit;
+};
+
+uint64_t
+now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+/* ---- timers ---- */
+
+static void
+heap_place(struct thread *t, unsigned i, struct timer *timer)
+{
+	t->heap[i] = timer;
+	timer->heap_index = i;
+}
+
+static void
+heap_up(struct thread *t, unsigned i)
+{
+	struct timer *timer = t->heap[i];
+
+	while (i > 0 && t->heap[(i - 1) / 2]->deadline_ns > timer->deadline_ns) {
+		heap_place(t, i, t->heap[(i - 1) / 2]);
+		i = (i - 1) / 2;
+	}
+	heap_place(t, i, timer);
+}
+
+static void
+heap_down(struct thread *t, unsigned i)
+{
+	struct timer *timer = t->heap[i];
+
+	for (;;) {
+		unsigned child = 2 * i + 1;
+
+		if (child >= t->heap_count)
+			break;
+		if (child + 1 < t->heap_count && t->heap[child + 1]->deadline_ns < t->heap[child]->deadline_ns)
+			child++;
+		if (t->heap[child]->deadline_ns >= timer->deadline_ns)
+			break;
+		heap_place(t, i, t->heap[child]);
+		i = child;
+	}
+	heap_place(t, i, timer);
+}
+
+void
+timer_cancel(struct thread *t, struct timer *timer)
+{
+	unsigned i = timer->heap_index;
+	struct timer *last;
+
+	if (timer->deadline_ns == 0)
+		return;
+	timer->deadline_ns = 0;
+	last = t->heap[--t->heap_count];
+	if (last == timer)
+		return;
+	heap_place(t, i, last);
+	heap_up(t, i);
+	heap_down(t, last->heap_index);
+}
+
+int
+timer_arm(struct thread *t, struct timer *timer, uint64_t delay_ns)
+{
+	timer_cancel(t, timer);
+	if (t->heap_count == t->heap_size) {
+		unsigned size = t->heap_size ? 2 * t->heap_size : 64;
+		struct timer **heap = realloc(t->heap, size * sizeof(*heap));
+
+		if (heap == NULL)
+			return -ENOMEM;
+		t->heap = heap;
+		t->heap_size = size;
+	}
+	timer->deadline_ns = now_ns() + delay_ns;
+	heap_place(t, t->heap_count++, timer);
+	heap_up(t, t->heap_count - 1);
+	return 0;
+}
+
+/* At most as many as are armed now: a timer that arms itself again waits for the next turn. */
+static void
+timers_fire(struct thread *t)
+{
+	uint64_t now = now_ns();
+
+	for (unsigned n = t->heap_count; n > 0 && t->heap_count > 0; n--) {
+		struct timer *timer = t->heap[0];
+
+		if (timer->deadline_ns > now)
+			break;
+		timer_cancel(t, timer);
+		timer->fire(timer);
+	}
+}
+
+/* ---- file descriptors ---- */
+
+int
+watch_set(struct thread *t, struct watch *w, uint32_t epoll_events)
+{
+	struct epoll_event ev = {.events = epoll_events, .data.ptr = w};
+
+	if (epoll_events == 0)
+		return epoll_ctl(t->epoll_fd, EPOLL_CTL_DEL, w->fd, NULL) == 0 || errno == ENOENT ? 0 : -errno;
+	if (epoll_ctl(t->epoll_fd, EPOLL_CTL_MOD, w->fd, &ev) == 0)
+		return 0;
+	if (errno != ENOENT)
+		return -errno;
+	return epoll_ctl(t->epoll_fd, EPOLL_CTL_ADD, w->fd, &ev) == 0 ? 0 : -errno;
+}
+
+/*
+ * A callback may close other descriptors of the same turn and free what watched them, so events are taken one at a
+ * time; a level-triggered descriptor that is left comes again. The kernel hands ready descriptors out in turn.
+ */
+static void
+descriptors_poll(struct thread *t, int timeout_ms)
+{
+	struct epoll_event ev;
+
+	for (unsigned i = 0; i < EVENTS_PER_TURN; i++) {
+		if (epoll_wait(t->epoll_fd, &ev, 1, i == 0 ? timeout_ms : 0) <= 0)
+			return;
+		if (ev.data.ptr == t) {
+			uint64_t count;
+			ssize_t n = read(t->event_fd, &count, sizeof(count));
+
+			(void)n; /* non-blocking: EAGAIN when another turn took it */
+			return;
+		}
+		struct watch *w = ev.data.ptr;
+		w->ready(w, ev.events);
+	}
+}
+
+/* ---- mailbox ---- */
+
+static void
+event_fd_ring(struct thread *t)
+{
+	uint64_t one = 1;
+	ssize_t n = write(t->event_fd, &one, sizeof(one));
+
+	(void)n; /* EAGAIN: it is full, so it rings already */
+}
+
+void
+thread_wake(struct thread *t)
+{
+	/* seq_cst: pairs with the store of `sleeping` in thread_turn: either it sees our data or we see it asleep */
+	atomic_thread_fence(memory_order_seq_cst);
+	if (atomic_load_explicit(&t->sleeping, memory_order_relaxed) &&
+		atomic_exchange_explicit(&t->sleeping, false, memory_order_relaxed))
+		event_fd_ring(t);
+}
+
+static void
+mail_push(struct thread *t, struct mail *m)
+{
+	m->next = atomic_load_explicit(&t->mailbox, memory_order_relaxed);
+	/* release: pairs with the exchange in mailbox_run */
+	while (!atomic_compare_exchange_weak_explicit(&t->mailbox, &m->next, m, memory_order_release, memory_order_relaxed))
+		;
+	thread_wake(t);
+}
+
+int
+thread_post(struct thread *t, void (*fn)(void *arg), void *arg)
+{
+	struct mail *m = malloc(sizeof(*m));
+
+	if (m == NULL)
+		return -ENOMEM;
+	*m = (struct mail){.fn = fn, .arg = arg};
+	mail_push(t, m);
+	return 0;
+}
+
+int
+thread_call(struct thread *t, void (*fn)(void *arg), void *arg)
+{
+	sem_t done;
+	struct mail m = {.fn = fn, .arg = arg, .done = &done};
+
+	if (sem_init(&done, 0, 0) != 0)
+		return -errno;
+	mail_push(t, &m);
+	while (sem_wait(&done) != 0 && errno == EINTR)
+		;
+	sem_destroy(&done);
+	return 0;
+}
+
+static bool
+mailbox_run(struct thread *t)
+{
+	/* acquire: pairs with the release in mail_push */
+	struct mail *m = atomic_exchange_explicit(&t->mailbox, NULL, memory_order_acquire), *ordered = NULL, *next;
+
+	for (; m != NULL; m = next) {
+		next = m->next;
+		m->next = ordered;
+		ordered = m;
+	}
+	for (m = ordered; m != NULL; m = next) {
+		sem_t *done = m->done;
+
+		next = m->next; /* a waiter's mail lives on its stack and is gone after sem_post */
+		m->fn(m->arg);
+		if (done != NULL)
+			sem_post(done);
+		else
+			free(m);
+	}
+	return ordered != NULL;
+}
+
+/* ---- the loop ---- */
+
+static bool
+thread_work(struct thread *t)
+{
+	uint64_t now = now_ns();
+
+	return t->config.work != NULL && t->config.work(t->config.ctx, now, now + SLICE_NS);
+}
+
+static int
+sleep_ms(const struct thread *t)
+{
+	uint64_t now;
+
+	if (t->heap_count == 0)
+		return -1;
+	now = now_ns();
+	if (t->heap[0]->deadline_ns <= now)
+		return 0;
+	return (int)((t->heap[0]->deadline_ns - now + 999999) / 1000000);
+}
+
+static void
+thread_turn(struct thread *t)
+{
+	bool more = mailbox_run(t);
+	int timeout;
+
+	timers_fire(t);
+	more |= thread_work(t);
+	if (!more) {
+		/* seq_cst: pairs with the fence in thread_wake. What came before it, this second look finds. */
+		atomic_store_explicit(&t->sleeping, true, memory_order_seq_cst);
+		atomic_thread_fence(memory_order_seq_cst);
+		more = atomic_load_explicit(&t->mailbox, memory_order_relaxed) != NULL || thread_work(t);
+	}
+	timeout = more || atomic_load_explicit(&t->quit, memory_order_relaxed) ? 0 : sleep_ms(t);
+	if (timeout != 0 && t->config.idle != NULL)
+		t->config.idle(t->config.ctx);
+	descriptors_poll(t, timeout);
+	if (timeout != 0 && t->config.busy != NULL)
+		t->config.busy(t->config.ctx);
+	atomic_store_explicit(&t->sleeping, false, memory_order_relaxed);
+}
+
+int
+thread_run(struct thread *t)
+{
+	if (t->config.busy != NULL)
+		t->config.busy(t->config.ctx);
+	while (!atomic_load_explicit(&t->quit, memory_order_acquire))
+		thread_turn(t);
+	mailbox_run(t);
+	if (t->config.idle != NULL)
+		t->config.idle(t->config.ctx);
+	return 0;
+}
+
+static int
+pin(const struct thread_config *c)
+{
+	cpu_set_t set;
+
+	if (c->cpu_count == 0)
+		return 0;
+	CPU_ZERO(&set);
+	for (unsigned i = 0; i < c->cpu_count; i++)
+		CPU_SET(c->cpus[i], &set);
+	return -pthread_setaffinity_np(pthread_self(), sizeof(set), &set);
+}
+
+static void *
+thread_main(void *arg)
+{
+	struct thread *t = arg;
+
+	pthread_setname_np(pthread_self(), t->config.name);
+	t->start_result = pin(&t->config);
+	if (t->start_result == 0 && t->config.start != NULL)
+		t->start_result = t->config.start(t->config.ctx, t);
+	sem_post(&t->started);
+	if (t->start_result != 0)
+		return NULL;
+	thread_run(t);
+	if (t->config.stop != NULL)
+		t->config.stop(t->config.ctx);
+	mailbox_run(t);
+	return NULL;
+}
+
+static void
+thread_free(struct thread *t)
+{
+	if (t->event_fd >= 0)
+		close(t->event_fd);
+	if (t->epoll_fd >= 0)
+		close(t->epoll_fd);
+	sem_destroy(&t->started);
+	free(t->heap);
+	free(t);
+}
+
+static int
+thread_new(const struct thread_config *c, struct thread **out)
+{
+	struct thread *t = aligned_alloc(alignof(struct thread), sizeof(*t));
+	struct epoll_event ev;
+
+	if (t == NULL)
+		return -ENOMEM;
+	memset(t, 0, sizeof(*t));
+	t->config = *c;
+	sem_init(&t->started, 0, 0);
+	t->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	t->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	ev = (struct epoll_event){.events = EPOLLIN, .data.ptr = t};
+	if (t->epoll_fd < 0 || t->event_fd < 0 || epoll_ctl(t->epoll_fd, EPOLL_CTL_ADD, t->event_fd, &ev) != 0) {
+		int err = -errno;
+
+		thread_free(t);
+		return err;
+	}
+	*out = t;
+	return 0;
+}
+
+int
+thread_create(const struct thread_config *c, struct thread **out)
+{
+	struct thread *t;
+	int err = thread_new(c, &t);
+
+	if (err != 0)
+		return err;
+	err = -pthread_create(&t->id, NULL, thread_main, t);
+	if (err != 0) {
+		thread_free(t);
+		return err;
+	}
+	while (sem_wait(&t->started) != 0 && errno == EINTR)
+		;
+	if (t->start_result != 0) {
+		err = t->start_result;
+		pthread_join(t->id, NULL);
+		thread_free(t);
+		return err;
+	}
+	*out = t;
+	return 0;
+}
+
+int
+thread_adopt(const struct thread_config *c, struct thread **out)
+{
+	struct thread *t;
+	int err = thread_new(c, &t);
+
+	if (err != 0)
+		return err;
+	t->adopted = true;
+	t->id = pthread_self();
+	err = pin(c);
+	if (err == 0 && c->start != NULL)
+		err = c->start(c->ctx, t);
+	if (err != 0) {
+		thread_free(t);
+		return err;
+	}
+	*out = t;
+	return 0;
+}
+
+void
+thread_quit(struct thread *t)
+{
+	atomic_store_explicit(&t->quit, true, memory_order_release);
+	event_fd_ring(t);
+}
+
+void
+thread_join(struct thread *t)
+{
+	if (!t->adopted) {
+		thread_quit(t);
+		pthread_join(t->id, NULL);
+	}
+	mailbox_run(t);
+	thread_free(t);
+}

@@ -43,6 +43,10 @@ void fib_feed_port_down(struct fib_feed *f, uint16_t port) RUNS_ON(role_fib);
 
 /* One turn: journals, commit when due. True while there is more to do. */
 bool fib_feed_work(struct fib_feed *f, uint64_t now_ns, uint64_t deadline_ns) RUNS_ON(role_fib);
+/* After a turn that returned false: ns until the next one is due (readers of the old copy, or the commit interval); 0: nothing waits. */
+uint64_t fib_feed_wait_ns(const struct fib_feed *f) RUNS_ON(role_fib);
+/* A shard's question, see nexthop_watch(). */
+int fib_feed_watch(struct fib_feed *f, const struct nexthop_message *m) RUNS_ON(role_fib);
 /* Histogram of UPDATE read -> visible to workers. */
 const struct hist *fib_feed_update_hist(const struct fib_feed *f);
 /* Destinations whose next hops gave no path list (out of ids): retried; any thread. */

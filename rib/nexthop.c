@@ -1,2 +1,218 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "rib/nexthop.h"
+
+#include "lpm/arena.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* Simplest that meets the need: arrays. A router has tens of subnets and hundreds of BGP next hops. */
+struct watch_entry {
+	struct nexthop_message last; /* what the shards were told */
+};
+
+struct connected {
+	struct vrf_id vrf;
+	uint16_t port;
+	struct prefix subnet;
+	unsigned users; /* several addresses in one subnet */
+};
+
+struct local_addr {
+	struct vrf_id vrf;
+	struct ip_addr addr;
+	unsigned users;
+};
+
+struct nexthop_table {
+	struct arena *arena;
+	void (*tell)(void *ctx, const struct nexthop_message *m);
+	void *ctx;
+	struct watch_entry *watches;
+	struct connected *connected;
+	struct local_addr *locals;
+	unsigned watch_count, watch_size, connected_count, connected_size, local_count, local_size;
+};
+
+/* Room for one more in an array of the arena's. */
+static int
+grow(struct arena *a, void **array, size_t item, unsigned count, unsigned *size)
+{
+	unsigned next = *size ? 2 * *size : 16;
+	void *p;
+
+	if (count < *size)
+		return 0;
+	p = arena_realloc(a, *array, next * item);
+	if (p == NULL)
+		return -ENOMEM;
+	*array = p;
+	*size = next;
+	return 0;
+}
+
+int
+nexthop_table_create(struct arena *a, void (*tell)(void *ctx, const struct nexthop_message *m),
+	void *ctx, struct nexthop_table **out)
+{
+	struct nexthop_table *t = arena_calloc(a, sizeof(*t));
+
+	if (t == NULL)
+		return -ENOMEM;
+	t->arena = a;
+	t->tell = tell;
+	t->ctx = ctx;
+	*out = t;
+	return 0;
+}
+
+void
+nexthop_table_destroy(struct nexthop_table *t)
+{
+	arena_free(t->arena, t->watches);
+	arena_free(t->arena, t->connected);
+	arena_free(t->arena, t->locals);
+	arena_free(t->arena, t);
+}
+
+static bool
+is_local(const struct nexthop_table *t, struct vrf_id vrf, const struct ip_addr *addr)
+{
+	for (unsigned i = 0; i < t->local_count; i++) {
+		if (t->locals[i].vrf.v == vrf.v && addr_equal(&t->locals[i].addr, addr))
+			return true;
+	}
+	return false;
+}
+
+int
+nexthop_port(const struct nexthop_table *t, struct vrf_id vrf, const struct ip_addr *addr, uint16_t *port)
+{
+	const struct connected *best = NULL;
+
+	for (unsigned i = 0; i < t->connected_count; i++) {
+		const struct connected *c = &t->connected[i];
+
+		if (c->vrf.v == vrf.v && prefix_contains(&c->subnet, addr) &&
+			(best == NULL || c->subnet.len > best->subnet.len))
+			best = c;
+	}
+	if (best == NULL || is_local(t, vrf, addr))
+		return -ENOENT;
+	*port = best->port;
+	return 0;
+}
+
+static void
+answer(struct nexthop_table *t, struct watch_entry *w, bool always)
+{
+	uint16_t port;
+	bool up = nexthop_port(t, w->last.vrf, &w->last.addr, &port) == 0;
+
+	if (!always && up == w->last.up)
+		return;
+	w->last.up = up;
+	w->last.connected = up; /* nothing but connected routes resolves here */
+	w->last.metric = 0;
+	t->tell(t->ctx, &w->last);
+}
+
+static void
+answer_all(struct nexthop_table *t)
+{
+	for (unsigned i = 0; i < t->watch_count; i++)
+		answer(t, &t->watches[i], false);
+}
+
+int
+nexthop_watch(struct nexthop_table *t, struct vrf_id vrf, const struct ip_addr *addr)
+{
+	struct nexthop_message m = {.vrf = vrf, .addr = *addr};
+
+	for (unsigned i = 0; i < t->watch_count; i++) {
+		if (t->watches[i].last.vrf.v == vrf.v && addr_equal(&t->watches[i].last.addr, addr)) {
+			answer(t, &t->watches[i], true);
+			return 0;
+		}
+	}
+	if (grow(t->arena, (void **)&t->watches, sizeof(*t->watches), t->watch_count, &t->watch_size) != 0) {
+		t->tell(t->ctx, &m);
+		return -ENOMEM;
+	}
+	t->watches[t->watch_count] = (struct watch_entry){.last = m};
+	answer(t, &t->watches[t->watch_count++], true);
+	return 0;
+}
+
+static struct connected *
+connected_find(struct nexthop_table *t, struct vrf_id vrf, const struct prefix *subnet, uint16_t port)
+{
+	for (unsigned i = 0; i < t->connected_count; i++) {
+		struct connected *c = &t->connected[i];
+
+		if (c->vrf.v == vrf.v && c->port == port && prefix_equal(&c->subnet, subnet))
+			return c;
+	}
+	return NULL;
+}
+
+int
+nexthop_connected_add(struct nexthop_table *t, struct vrf_id vrf, const struct prefix *subnet, uint16_t port)
+{
+	struct connected *c = connected_find(t, vrf, subnet, port);
+
+	if (c != NULL) {
+		c->users++;
+		return -EEXIST;
+	}
+	if (grow(t->arena, (void **)&t->connected, sizeof(*t->connected), t->connected_count,
+		    &t->connected_size) != 0)
+		return -ENOMEM;
+	t->connected[t->connected_count++] = (struct connected){vrf, port, *subnet, 1};
+	answer_all(t);
+	return 0;
+}
+
+int
+nexthop_connected_remove(struct nexthop_table *t, struct vrf_id vrf, const struct prefix *subnet, uint16_t port)
+{
+	struct connected *c = connected_find(t, vrf, subnet, port);
+
+	if (c == NULL)
+		return -ENOENT;
+	if (--c->users > 0)
+		return -EEXIST;
+	*c = t->connected[--t->connected_count];
+	answer_all(t);
+	return 0;
+}
+
+int
+nexthop_local(struct nexthop_table *t, struct vrf_id vrf, const struct ip_addr *addr, bool present)
+{
+	for (unsigned i = 0; i < t->local_count; i++) {
+		struct local_addr *l = &t->locals[i];
+
+		if (l->vrf.v != vrf.v || !addr_equal(&l->addr, addr))
+			continue;
+		if (present)
+			l->users++;
+		else if (--l->users == 0)
+			*l = t->locals[--t->local_count];
+		answer_all(t);
+		return 0;
+	}
+	if (!present)
+		return -ENOENT;
+	if (grow(t->arena, (void **)&t->locals, sizeof(*t->locals), t->local_count, &t->local_size) != 0)
+		return -ENOMEM;
+	t->locals[t->local_count++] = (struct local_addr){vrf, *addr, 1};
+	answer_all(t);
+	return 0;
+}
+
+unsigned
+nexthop_count(const struct nexthop_table *t)
+{
+	return t->watch_count;
+}

@@ -26,4 +26,6 @@ int nexthop_connected_add(struct nexthop_table *t, struct vrf_id vrf, const stru
 int nexthop_connected_remove(struct nexthop_table *t, struct vrf_id vrf, const struct prefix *subnet, uint16_t port) RUNS_ON(role_fib);
 /* The port behind which `addr` is directly reachable, or -ENOENT. */
 int nexthop_port(const struct nexthop_table *t, struct vrf_id vrf, const struct ip_addr *addr, uint16_t *port) RUNS_ON(role_fib);
+/* Our own addresses: a next hop that names one of them resolves to nothing (RFC 4271 5.1.3). */
+int nexthop_local(struct nexthop_table *t, struct vrf_id vrf, const struct ip_addr *addr, bool present) RUNS_ON(role_fib);
 unsigned nexthop_count(const struct nexthop_table *t);
