@@ -1,2 +1,436 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Each (thread, arena) has a cache: with jemalloc an explicit tcache that only ever holds blocks
+ * of this arena, and a byte count that this thread alone writes, so the paths that run a million
+ * times in a refresh have no locked instruction. The sum may take a lock; it is asked for seldom.
+ * A thread's caches are found by the arena's slot in a thread-local array; serial numbers keep a
+ * slot of a destroyed arena from being mistaken for its successor.
+ */
 #include "lpm/arena.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#ifdef KEEL_JEMALLOC
+#include <jemalloc/jemalloc.h>
+#else
+#include <malloc.h>
+#endif
+
+#define ARENAS_MAX 64
+#define ALLOC_MIN 16 /* jemalloc aligns smaller classes to 8 only */
+
+/* Writer: its thread. `shared` in struct arena: everybody, by fetch_add. */
+struct cache {
+	alignas(CACHE_LINE) _Atomic int64_t bytes; /* allocated less freed here: may be negative */
+	int flags; /* MALLOCX_TCACHE */
+	unsigned tcache;
+	struct cache *next; /* of the arena; under registry_lock */
+};
+
+struct arena {
+	struct cache
+		shared; /* for threads that could not get a cache, and of threads that are gone */
+	const char *name;
+	uint64_t serial;
+	unsigned slot;
+	int flags; /* MALLOCX_ARENA */
+	unsigned index;
+	struct cache *caches; /* under registry_lock */
+};
+
+struct slot {
+	uint64_t serial; /* 0: empty */
+	struct cache *cache;
+};
+
+static pthread_mutex_t registry_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct arena *registry[ARENAS_MAX]; /* under registry_lock */
+static uint64_t last_serial; /* under registry_lock */
+static pthread_once_t exit_once = PTHREAD_ONCE_INIT;
+static pthread_key_t exit_key;
+static int exit_key_error;
+static _Thread_local struct slot thread_slots[ARENAS_MAX];
+
+#ifdef KEEL_JEMALLOC
+
+static int
+backend_open(struct arena *a)
+{
+	size_t len = sizeof(a->index);
+
+	if (mallctl("arenas.create", &a->index, &len, NULL, 0) != 0)
+		return -ENOMEM;
+	a->flags = MALLOCX_ARENA(a->index);
+	a->shared.flags = MALLOCX_TCACHE_NONE;
+	return 0;
+}
+
+static void
+backend_close(struct arena *a)
+{
+	size_t mib[3], len = 3;
+
+	if (mallctlnametomib("arena.0.destroy", mib, &len) != 0)
+		return;
+	mib[1] = a->index;
+	(void)mallctlbymib(mib, len, NULL, NULL, NULL, 0);
+}
+
+static int
+backend_cache_open(struct cache *c)
+{
+	size_t len = sizeof(c->tcache);
+
+	if (mallctl("tcache.create", &c->tcache, &len, NULL, 0) != 0)
+		return -ENOMEM;
+	c->flags = MALLOCX_TCACHE(c->tcache);
+	return 0;
+}
+
+static void
+backend_cache_close(struct cache *c)
+{
+	(void)mallctl("tcache.destroy", NULL, NULL, &c->tcache, sizeof(c->tcache));
+}
+
+static void *
+backend_alloc(
+	const struct arena *a, const struct cache *c, size_t align, size_t size, size_t *usable)
+{
+	int flags = a->flags | c->flags | (align > ALLOC_MIN ? MALLOCX_ALIGN(align) : 0);
+	void *p = mallocx(size, flags);
+
+	*usable = p != NULL ? nallocx(size, flags) : 0;
+	return p;
+}
+
+static void *
+backend_calloc(const struct arena *a, const struct cache *c, size_t size, size_t *usable)
+{
+	void *p = mallocx(size, a->flags | c->flags | MALLOCX_ZERO);
+
+	*usable = p != NULL ? nallocx(size, 0) : 0;
+	return p;
+}
+
+static void *
+backend_realloc(const struct arena *a, const struct cache *c, void *p, size_t size)
+{
+	return rallocx(p, size, a->flags | c->flags);
+}
+
+static size_t
+backend_usable(void *p)
+{
+	return sallocx(p, 0);
+}
+
+static void
+backend_free(const struct cache *c, void *p, size_t usable)
+{
+	sdallocx(p, usable, c->flags);
+}
+
+#else
+
+static int
+backend_open(struct arena *a)
+{
+	return 0;
+}
+
+static void
+backend_close(struct arena *a)
+{
+}
+
+static int
+backend_cache_open(struct cache *c)
+{
+	return 0;
+}
+
+static void
+backend_cache_close(struct cache *c)
+{
+}
+
+static void *
+backend_alloc(
+	const struct arena *a, const struct cache *c, size_t align, size_t size, size_t *usable)
+{
+	void *p = align > ALLOC_MIN ? aligned_alloc(align, size) : malloc(size);
+
+	*usable = p != NULL ? malloc_usable_size(p) : 0;
+	return p;
+}
+
+static void *
+backend_calloc(const struct arena *a, const struct cache *c, size_t size, size_t *usable)
+{
+	void *p = calloc(1, size);
+
+	*usable = p != NULL ? malloc_usable_size(p) : 0;
+	return p;
+}
+
+static void *
+backend_realloc(const struct arena *a, const struct cache *c, void *p, size_t size)
+{
+	return realloc(p, size);
+}
+
+static size_t
+backend_usable(void *p)
+{
+	return malloc_usable_size(p);
+}
+
+static void
+backend_free(const struct cache *c, void *p, size_t usable)
+{
+	free(p);
+}
+
+#endif
+
+/* Under registry_lock. What the cache counted stays with the arena. */
+static void
+cache_close(struct arena *a, struct cache *c)
+{
+	int64_t bytes = atomic_load_explicit(&c->bytes, memory_order_relaxed);
+
+	atomic_fetch_add_explicit(&a->shared.bytes, bytes, memory_order_relaxed);
+	backend_cache_close(c);
+	free(c);
+}
+
+static void
+cache_unlink(struct arena *a, struct cache *c)
+{
+	struct cache **at = &a->caches;
+
+	while (*at != c)
+		at = &(*at)->next;
+	*at = c->next;
+}
+
+/* At a thread's end. Another destructor may allocate after this one: then it runs again. */
+static void
+thread_exit(void *slots)
+{
+	struct slot *s = slots;
+
+	pthread_mutex_lock(&registry_lock);
+	for (unsigned i = 0; i < ARENAS_MAX; i++) {
+		struct arena *a = registry[i];
+
+		if (s[i].serial != 0 && a != NULL && a->serial == s[i].serial) {
+			cache_unlink(a, s[i].cache);
+			cache_close(a, s[i].cache);
+		}
+		s[i] = (struct slot){0};
+	}
+	pthread_mutex_unlock(&registry_lock);
+}
+
+static void
+exit_key_create(void)
+{
+	exit_key_error = pthread_key_create(&exit_key, thread_exit);
+}
+
+/* The first call of a thread for this arena. NULL: no memory, use the shared one. */
+static __attribute__((noinline)) struct cache *
+cache_open(struct arena *a)
+{
+	struct cache *c;
+
+	pthread_once(&exit_once, exit_key_create);
+	if (exit_key_error != 0 || pthread_setspecific(exit_key, thread_slots) != 0)
+		return NULL;
+	c = aligned_alloc(alignof(struct cache), sizeof(*c));
+	if (c == NULL)
+		return NULL;
+	memset(c, 0, sizeof(*c));
+	if (backend_cache_open(c) < 0) {
+		free(c);
+		return NULL;
+	}
+	pthread_mutex_lock(&registry_lock);
+	c->next = a->caches;
+	a->caches = c;
+	pthread_mutex_unlock(&registry_lock);
+	thread_slots[a->slot] = (struct slot){a->serial, c};
+	return c;
+}
+
+static inline struct cache *
+cache_of(struct arena *a)
+{
+	struct slot *s = &thread_slots[a->slot];
+	struct cache *c;
+
+	if (__builtin_expect(s->serial == a->serial, 1))
+		return s->cache;
+	c = cache_open(a);
+	return c != NULL ? c : &a->shared;
+}
+
+static inline void
+cache_count(struct arena *a, struct cache *c, int64_t bytes)
+{
+	if (__builtin_expect(c == &a->shared, 0)) {
+		atomic_fetch_add_explicit(&c->bytes, bytes, memory_order_relaxed);
+		return;
+	}
+	int64_t now = atomic_load_explicit(&c->bytes, memory_order_relaxed);
+	atomic_store_explicit(&c->bytes, now + bytes, memory_order_relaxed);
+}
+
+static int
+registry_add(struct arena *a)
+{
+	int err = -ENOMEM;
+
+	pthread_mutex_lock(&registry_lock);
+	for (unsigned i = 0; i < ARENAS_MAX; i++) {
+		if (registry[i] != NULL)
+			continue;
+		registry[i] = a;
+		a->slot = i;
+		a->serial = ++last_serial;
+		err = 0;
+		break;
+	}
+	pthread_mutex_unlock(&registry_lock);
+	return err;
+}
+
+int
+arena_create(const char *name, struct arena **out)
+{
+	struct arena *a = aligned_alloc(alignof(struct arena), sizeof(*a));
+
+	if (a == NULL)
+		return -ENOMEM;
+	memset(a, 0, sizeof(*a));
+	a->name = name;
+	if (backend_open(a) < 0)
+		goto fail;
+	if (registry_add(a) < 0)
+		goto fail_open;
+	*out = a;
+	return 0;
+
+fail_open:
+	backend_close(a);
+fail:
+	free(a);
+	return -ENOMEM;
+}
+
+void
+arena_destroy(struct arena *a)
+{
+	if (a == NULL)
+		return;
+	assert(arena_bytes(a) == 0);
+	pthread_mutex_lock(&registry_lock);
+	registry[a->slot] = NULL;
+	while (a->caches != NULL) {
+		struct cache *c = a->caches;
+
+		a->caches = c->next;
+		cache_close(a, c);
+	}
+	pthread_mutex_unlock(&registry_lock);
+	backend_close(a);
+	free(a);
+}
+
+void *
+arena_alloc(struct arena *a, size_t size)
+{
+	return arena_alloc_aligned(a, ALLOC_MIN, size);
+}
+
+void *
+arena_calloc(struct arena *a, size_t size)
+{
+	struct cache *c = cache_of(a);
+	size_t usable;
+	void *p = backend_calloc(a, c, size < ALLOC_MIN ? ALLOC_MIN : size, &usable);
+
+	cache_count(a, c, (int64_t)usable);
+	return p;
+}
+
+void *
+arena_alloc_aligned(struct arena *a, size_t align, size_t size)
+{
+	struct cache *c = cache_of(a);
+	size_t usable;
+	void *p;
+
+	if (align < ALLOC_MIN)
+		align = ALLOC_MIN;
+	if (size > SIZE_MAX / 2)
+		return NULL;
+	size = size == 0 ? align : (size + align - 1) & ~(align - 1);
+	p = backend_alloc(a, c, align, size, &usable);
+	cache_count(a, c, (int64_t)usable);
+	return p;
+}
+
+void *
+arena_realloc(struct arena *a, void *p, size_t size)
+{
+	struct cache *c = cache_of(a);
+	size_t old;
+
+	if (p == NULL)
+		return arena_alloc(a, size);
+	old = backend_usable(p);
+	p = backend_realloc(a, c, p, size < ALLOC_MIN ? ALLOC_MIN : size);
+	if (p != NULL)
+		cache_count(a, c, (int64_t)backend_usable(p) - (int64_t)old);
+	return p;
+}
+
+void
+arena_free(struct arena *a, void *p)
+{
+	struct cache *c;
+	size_t usable;
+
+	if (p == NULL)
+		return;
+	c = cache_of(a);
+	usable = backend_usable(p);
+	backend_free(c, p, usable);
+	cache_count(a, c, -(int64_t)usable);
+}
+
+const char *
+arena_name(const struct arena *a)
+{
+	return a->name;
+}
+
+size_t
+arena_bytes(const struct arena *a)
+{
+	int64_t sum;
+
+	pthread_mutex_lock(&registry_lock);
+	sum = atomic_load_explicit(&a->shared.bytes, memory_order_relaxed);
+	for (const struct cache *c = a->caches; c != NULL; c = c->next)
+		sum += atomic_load_explicit(&c->bytes, memory_order_relaxed);
+	pthread_mutex_unlock(&registry_lock);
+	/* while others are inside a call, a free may be seen before its allocation */
+	return sum > 0 ? (size_t)sum : 0;
+}

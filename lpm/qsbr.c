@@ -1,2 +1,239 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The retire list opens one grace period a round, not one an object: what is pushed while a batch
+ * waits forms the next batch. So an object waits for at most two grace periods, and pushing is a store.
+ */
 #include "lpm/qsbr.h"
+
+#include "lpm/arena.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <rte_rcu_qsbr.h>
+
+#define READERS_MAX 128
+#define FULL_BUDGET 64 /* freed at once when a full list makes the writer wait */
+
+struct qsbr {
+	struct arena *arena;
+	unsigned max_readers;
+	_Atomic uint64_t used[READERS_MAX / 64]; /* handles given out */
+	struct rte_rcu_qsbr v; /* the readers' lines follow */
+};
+
+struct retired {
+	retire_fn *fn;
+	void *ctx;
+	void *p;
+};
+
+/* Positions count up for ever; [head, closed) waits for `token`, [closed, tail) for its own grace period. */
+struct retire_list {
+	struct arena *arena;
+	struct qsbr *qsbr;
+	uint64_t head, closed, tail;
+	uint64_t token;
+	uint64_t mask;
+	uint64_t waits;
+	unsigned max;
+	struct retired at[];
+};
+
+int
+qsbr_create(struct arena *a, unsigned max_readers, struct qsbr **out)
+{
+	struct qsbr *q;
+	size_t size;
+
+	if (max_readers == 0 || max_readers > READERS_MAX)
+		return -EINVAL;
+	size = rte_rcu_qsbr_get_memsize(max_readers);
+	q = arena_alloc_aligned(a, alignof(struct qsbr), offsetof(struct qsbr, v) + size);
+	if (q == NULL)
+		return -ENOMEM;
+	/* 1, not a negative number, is its failure */
+	if (rte_rcu_qsbr_init(&q->v, max_readers) != 0) {
+		arena_free(a, q);
+		return -EINVAL;
+	}
+	q->arena = a;
+	q->max_readers = max_readers;
+	for (unsigned i = 0; i < READERS_MAX / 64; i++)
+		atomic_init(&q->used[i], 0);
+	*out = q;
+	return 0;
+}
+
+void
+qsbr_destroy(struct qsbr *q)
+{
+	if (q != NULL)
+		arena_free(q->arena, q);
+}
+
+static void
+handle_release(struct qsbr *q, unsigned id)
+{
+	/* release: pairs with the acquire exchange in handle_take */
+	atomic_fetch_and_explicit(&q->used[id / 64], ~(1ull << (id % 64)), memory_order_release);
+}
+
+static bool
+handle_take(struct qsbr *q, unsigned id)
+{
+	uint64_t bit = 1ull << (id % 64);
+
+	/* acquire: pairs with the release in handle_release */
+	return (atomic_fetch_or_explicit(&q->used[id / 64], bit, memory_order_acquire) & bit) == 0;
+}
+
+int
+qsbr_register(struct qsbr *q, unsigned *id)
+{
+	for (unsigned i = 0; i < q->max_readers; i++) {
+		if (!handle_take(q, i))
+			continue;
+		if (rte_rcu_qsbr_thread_register(&q->v, i) != 0) {
+			handle_release(q, i);
+			return -ENOSPC;
+		}
+		*id = i;
+		return 0;
+	}
+	return -ENOSPC;
+}
+
+void
+qsbr_unregister(struct qsbr *q, unsigned id)
+{
+	/* the next owner of the handle starts offline */
+	rte_rcu_qsbr_thread_offline(&q->v, id);
+	(void)rte_rcu_qsbr_thread_unregister(&q->v, id);
+	handle_release(q, id);
+}
+
+void
+qsbr_online(struct qsbr *q, unsigned id)
+{
+	rte_rcu_qsbr_thread_online(&q->v, id);
+}
+
+void
+qsbr_offline(struct qsbr *q, unsigned id)
+{
+	rte_rcu_qsbr_thread_offline(&q->v, id);
+}
+
+void
+qsbr_quiescent(struct qsbr *q, unsigned id)
+{
+	rte_rcu_qsbr_quiescent(&q->v, id);
+}
+
+uint64_t
+qsbr_start(struct qsbr *q)
+{
+	return rte_rcu_qsbr_start(&q->v);
+}
+
+bool
+qsbr_done(struct qsbr *q, uint64_t token)
+{
+	return rte_rcu_qsbr_check(&q->v, token, false) == 1;
+}
+
+void
+qsbr_wait(struct qsbr *q, uint64_t token)
+{
+	while (!qsbr_done(q, token))
+		sched_yield();
+}
+
+int
+retire_list_create(struct arena *a, struct qsbr *q, unsigned max, struct retire_list **out)
+{
+	struct retire_list *r;
+	uint64_t slots = 1;
+
+	if (max == 0)
+		return -EINVAL;
+	while (slots < max)
+		slots *= 2;
+	r = arena_alloc_aligned(a, CACHE_LINE, sizeof(*r) + slots * sizeof(r->at[0]));
+	if (r == NULL)
+		return -ENOMEM;
+	*r = (struct retire_list){.arena = a, .qsbr = q, .mask = slots - 1, .max = max};
+	*out = r;
+	return 0;
+}
+
+void
+retire_list_destroy(struct retire_list *r)
+{
+	if (r == NULL)
+		return;
+	while (r->head != r->tail) {
+		qsbr_wait(r->qsbr, qsbr_start(r->qsbr));
+		(void)retire_reclaim(r, r->max);
+	}
+	arena_free(r->arena, r);
+}
+
+static void
+batch_close(struct retire_list *r)
+{
+	r->token = qsbr_start(r->qsbr);
+	r->closed = r->tail;
+}
+
+void
+retire_push(struct retire_list *r, retire_fn *fn, void *ctx, void *p)
+{
+	while (r->tail - r->head >= r->max) {
+		r->waits++;
+		if (r->head == r->closed)
+			batch_close(r);
+		qsbr_wait(r->qsbr, r->token);
+		(void)retire_reclaim(r, FULL_BUDGET);
+	}
+	r->at[r->tail & r->mask] = (struct retired){fn, ctx, p};
+	r->tail++;
+}
+
+unsigned
+retire_reclaim(struct retire_list *r, unsigned budget)
+{
+	unsigned n = 0;
+
+	while (n < budget && r->head != r->tail) {
+		uint64_t end;
+
+		if (r->head == r->closed)
+			batch_close(r);
+		if (!qsbr_done(r->qsbr, r->token))
+			break;
+		/* free_fn may push, and thus close another batch: hold on to this one's end */
+		end = r->closed;
+		while (n < budget && r->head < end) {
+			struct retired e = r->at[r->head & r->mask];
+
+			r->head++;
+			n++;
+			e.fn(e.ctx, e.p);
+		}
+	}
+	return n;
+}
+
+unsigned
+retire_pending(const struct retire_list *r)
+{
+	return (unsigned)(r->tail - r->head);
+}
+
+uint64_t
+retire_waits(const struct retire_list *r)
+{
+	return r->waits;
+}
