@@ -1,2 +1,522 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Three pools of ids (path lists, next hops, adjacencies) over one reserved mapping. What readers see
+ * lies in arrays of its own; counts and hash chains, the writer's alone, lie beside them. An id has
+ * one life: taken (found by its hash), unreferenced (out of the hash, waiting for a grace period in
+ * the retire list, its content untouched), free. Nothing is written into what a reader may hold.
+ */
 #include "lpm/path_list.h"
+
+#include "lpm/arena.h"
+#include "lpm/qsbr.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#define POOL_MAX (1u << 16)
+#define RECLAIM_BUDGET 4096
+/* what tells adjacencies apart: all but padding */
+#define ADJACENCY_BYTES (offsetof(struct adjacency, mtu) + sizeof(((struct adjacency *)0)->mtu))
+
+static_assert(PATH_LIST_MAX == POOL_MAX && NEXT_HOP_MAX == POOL_MAX && ADJACENCY_MAX == POOL_MAX,
+	"one size of pool");
+
+/* Writer only. 12 bytes an id. */
+struct slot {
+	uint32_t refs;
+	uint32_t hash;
+	uint32_t next; /* in its bucket, or in the free list */
+};
+
+/* Id 0 is never given out: it ends chains, and means none to callers. */
+struct pool {
+	struct slot *slot;
+	uint32_t *bucket; /* POOL_MAX of them */
+	uint32_t free;
+	uint32_t fresh; /* ids from here on were never used */
+};
+
+struct next_hop_key {
+	struct ip_addr addr;
+	_Atomic uint8_t
+		live; /* the key may be read while this is set, and until the reader is quiescent */
+	struct vrf_id vrf;
+	uint16_t port;
+};
+
+struct path_lists {
+	struct path_list *list;
+	_Atomic uint64_t *word;
+	struct adjacency *adjacency;
+	struct next_hop_key *key;
+	struct pool lists, hops, adjacencies;
+	_Atomic unsigned lists_in_use;
+	struct retire_list *retired;
+	struct arena *arena;
+	void *map;
+	size_t map_size;
+};
+
+static struct slot *
+pool_slot(const struct pool *pool, uint32_t id)
+{
+	return &pool->slot[id];
+}
+
+/* The first id at or behind `id` in its chain that has this hash; 0 at the end. */
+static uint32_t
+pool_match(const struct pool *pool, uint32_t id, uint32_t hash)
+{
+	while (id != 0 && pool->slot[id].hash != hash)
+		id = pool->slot[id].next;
+	return id;
+}
+
+static uint32_t
+pool_first(const struct pool *pool, uint32_t hash)
+{
+	return pool_match(pool, pool->bucket[hash % POOL_MAX], hash);
+}
+
+static uint32_t
+pool_next(const struct pool *pool, uint32_t id, uint32_t hash)
+{
+	return pool_match(pool, pool->slot[id].next, hash);
+}
+
+/* An id with one reference, in the hash. 0 when all are in use or wait for readers. */
+static uint32_t
+pool_take(struct pool *pool, uint32_t hash)
+{
+	uint32_t id = pool->free;
+
+	if (id != 0)
+		pool->free = pool->slot[id].next;
+	else if (pool->fresh < POOL_MAX)
+		id = pool->fresh++;
+	else
+		return 0;
+	pool->slot[id] = (struct slot){1, hash, pool->bucket[hash % POOL_MAX]};
+	pool->bucket[hash % POOL_MAX] = id;
+	return id;
+}
+
+/* True when that was the last reference: the id left the hash, the caller retires it. */
+static bool
+pool_unref(struct pool *pool, uint32_t id)
+{
+	struct slot *s = pool_slot(pool, id);
+	uint32_t *at = &pool->bucket[s->hash % POOL_MAX];
+
+	assert(s->refs > 0);
+	if (--s->refs > 0)
+		return false;
+	while (*at != id)
+		at = &pool->slot[*at].next;
+	*at = s->next;
+	return true;
+}
+
+static void
+pool_give(struct pool *pool, uint32_t id)
+{
+	pool->slot[id].next = pool->free;
+	pool->free = id;
+}
+
+static uint32_t
+hash_bytes(const void *bytes, size_t size, uint64_t seed)
+{
+	const uint8_t *b = bytes;
+	uint64_t h = seed + size;
+
+	for (size_t i = 0; i < size; i += sizeof(uint64_t)) {
+		uint64_t w = 0;
+
+		memcpy(&w, b + i, size - i < sizeof(w) ? size - i : sizeof(w));
+		h = hash_mix(h ^ w) + w;
+	}
+	return (uint32_t)h;
+}
+
+/* The next `size` bytes of the mapping, on a page of their own; NULL base: only adds up. */
+static void *
+carve(char *base, size_t *used, size_t size)
+{
+	void *p = base != NULL ? base + *used : NULL;
+
+	*used += (size + 4095) & ~(size_t)4095;
+	return p;
+}
+
+static size_t
+lay_out(struct path_lists *p, char *base)
+{
+	struct pool *pools[] = {&p->lists, &p->hops, &p->adjacencies};
+	size_t used = 0;
+
+	p->list = carve(base, &used, POOL_MAX * sizeof(*p->list));
+	p->word = carve(base, &used, POOL_MAX * sizeof(*p->word));
+	p->adjacency = carve(base, &used, POOL_MAX * sizeof(*p->adjacency));
+	p->key = carve(base, &used, POOL_MAX * sizeof(*p->key));
+	for (unsigned i = 0; i < 3; i++) {
+		pools[i]->slot = carve(base, &used, POOL_MAX * sizeof(*pools[i]->slot));
+		pools[i]->bucket = carve(base, &used, POOL_MAX * sizeof(*pools[i]->bucket));
+		pools[i]->fresh = 1;
+	}
+	return used;
+}
+
+int
+path_lists_create(struct arena *a, struct qsbr *workers, struct path_lists **out)
+{
+	struct path_lists *p = arena_calloc(a, sizeof(*p));
+
+	if (p == NULL)
+		return -ENOMEM;
+	p->arena = a;
+	p->map_size = lay_out(p, NULL);
+	p->map = mmap(NULL, p->map_size, PROT_READ | PROT_WRITE,
+		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (p->map == MAP_FAILED)
+		goto fail;
+	(void)lay_out(p, p->map);
+	/* each id waits at most once, so the list is never full */
+	if (retire_list_create(a, workers, 3 * POOL_MAX, &p->retired) < 0)
+		goto fail_map;
+	*out = p;
+	return 0;
+
+fail_map:
+	munmap(p->map, p->map_size);
+fail:
+	arena_free(a, p);
+	return -ENOMEM;
+}
+
+void
+path_lists_destroy(struct path_lists *p)
+{
+	if (p == NULL)
+		return;
+	retire_list_destroy(p->retired);
+	munmap(p->map, p->map_size);
+	arena_free(p->arena, p);
+}
+
+void
+path_lists_reclaim(struct path_lists *p)
+{
+	(void)retire_reclaim(p->retired, RECLAIM_BUDGET);
+}
+
+/* Ids that wait may be free by now. */
+static uint32_t
+take_or_reclaim(struct path_lists *p, struct pool *pool, uint32_t hash) RUNS_ON(role_fib)
+{
+	uint32_t id = pool_take(pool, hash);
+
+	if (id != 0)
+		return id;
+	path_lists_reclaim(p);
+	return pool_take(pool, hash);
+}
+
+static void
+adjacency_free(void *ctx, void *entry)
+{
+	struct path_lists *p = ctx;
+
+	pool_give(&p->adjacencies, (uint32_t)((struct adjacency *)entry - p->adjacency));
+}
+
+static void
+adjacency_unref(struct path_lists *p, uint32_t id)
+{
+	if (id != 0 && pool_unref(&p->adjacencies, id))
+		retire_push(p->retired, adjacency_free, p, &p->adjacency[id]);
+}
+
+/* An equal one, or a new one, with a reference for the caller. 0: no room. */
+static uint32_t
+adjacency_get(struct path_lists *p, const struct adjacency *adj) RUNS_ON(role_fib)
+{
+	struct adjacency a = {.ether_len = adj->ether_len, .port = adj->port, .mtu = adj->mtu};
+	uint32_t hash, id;
+
+	/* bytes that mean nothing must not keep equal ones apart */
+	memcpy(a.ether, adj->ether, adj->ether_len);
+	hash = hash_bytes(&a, ADJACENCY_BYTES, 0);
+	for (id = pool_first(&p->adjacencies, hash); id != 0;
+		id = pool_next(&p->adjacencies, id, hash)) {
+		if (memcmp(&p->adjacency[id], &a, ADJACENCY_BYTES) != 0)
+			continue;
+		pool_slot(&p->adjacencies, id)->refs++;
+		return id;
+	}
+	id = take_or_reclaim(p, &p->adjacencies, hash);
+	if (id != 0)
+		p->adjacency[id] = a;
+	return id;
+}
+
+static uint64_t
+word_make(enum next_hop_state state, uint32_t adjacency)
+{
+	return (uint64_t)state << 32 | adjacency;
+}
+
+/* The writer's view of what it stored: the adjacency id that the word holds a reference on, or 0. */
+static uint32_t
+word_adjacency(const struct path_lists *p, uint32_t hop)
+{
+	return (uint32_t)atomic_load_explicit(&p->word[hop], memory_order_relaxed);
+}
+
+static void
+word_store(struct path_lists *p, uint32_t hop, uint64_t word)
+{
+	/* release: pairs with the acquire in fib_read_adjacency and next_hop_peek */
+	atomic_store_explicit(&p->word[hop], word, memory_order_release);
+}
+
+static void
+next_hop_free(void *ctx, void *entry)
+{
+	struct path_lists *p = ctx;
+	uint32_t id = (uint32_t)((struct next_hop_key *)entry - p->key);
+
+	word_store(p, id, word_make(NEXT_HOP_UNRESOLVED, 0));
+	pool_give(&p->hops, id);
+}
+
+static bool
+hop_in_use(const struct path_lists *p, struct next_hop_id id)
+{
+	return id.v != 0 && id.v < NEXT_HOP_MAX && pool_slot(&p->hops, id.v)->refs > 0;
+}
+
+static bool
+key_equal(
+	const struct next_hop_key *k, struct vrf_id vrf, const struct ip_addr *addr, uint16_t port)
+{
+	return k->vrf.v == vrf.v && k->port == port && addr_equal(&k->addr, addr);
+}
+
+int
+next_hop_get(struct path_lists *p, struct vrf_id vrf, const struct ip_addr *addr, uint16_t port,
+	struct next_hop_id *out)
+{
+	uint32_t hash = hash_bytes(addr, sizeof(*addr), (uint64_t)vrf.v << 16 | port);
+	struct next_hop_key *k;
+	uint32_t id;
+
+	for (id = pool_first(&p->hops, hash); id != 0; id = pool_next(&p->hops, id, hash)) {
+		if (!key_equal(&p->key[id], vrf, addr, port))
+			continue;
+		pool_slot(&p->hops, id)->refs++;
+		out->v = id;
+		return 0;
+	}
+	id = take_or_reclaim(p, &p->hops, hash);
+	if (id == 0)
+		return -ENOSPC;
+	k = &p->key[id];
+	k->addr = *addr;
+	k->vrf = vrf;
+	k->port = port;
+	/* release: pairs with the acquire in next_hop_peek */
+	atomic_store_explicit(&k->live, 1, memory_order_release);
+	out->v = id;
+	return 0;
+}
+
+void
+next_hop_unref(struct path_lists *p, struct next_hop_id id)
+{
+	if (id.v == 0 || !pool_unref(&p->hops, id.v))
+		return;
+	atomic_store_explicit(&p->key[id.v].live, 0, memory_order_relaxed);
+	/* the word stays for readers of an old generation; its adjacency waits at least as long */
+	retire_push(p->retired, next_hop_free, p, &p->key[id.v]);
+	adjacency_unref(p, word_adjacency(p, id.v));
+}
+
+int
+next_hop_up(struct path_lists *p, struct next_hop_id id, const struct adjacency *adj)
+{
+	uint32_t old, new;
+
+	if (!hop_in_use(p, id) || adj->ether_len > sizeof(adj->ether))
+		return -EINVAL;
+	old = word_adjacency(p, id.v);
+	new = adjacency_get(p, adj);
+	if (new == 0)
+		word_store(p, id.v, word_make(NEXT_HOP_UNRESOLVED, 0));
+	else if (new != old)
+		word_store(p, id.v, word_make(NEXT_HOP_UP, new));
+	adjacency_unref(p, old);
+	return new == 0 ? -ENOSPC : 0;
+}
+
+void
+next_hop_down(struct path_lists *p, struct next_hop_id id, enum next_hop_state state)
+{
+	uint32_t old;
+
+	if (!hop_in_use(p, id) || state == NEXT_HOP_UP)
+		return;
+	old = word_adjacency(p, id.v);
+	word_store(p, id.v, word_make(state, 0));
+	adjacency_unref(p, old);
+}
+
+bool
+next_hop_peek(const struct path_lists *p, struct next_hop_id id, struct next_hop_view *out)
+{
+	const struct next_hop_key *k;
+	uint64_t word;
+
+	if (id.v == 0 || id.v >= NEXT_HOP_MAX)
+		return false;
+	k = &p->key[id.v];
+	/* acquire: pairs with the release in next_hop_get; the key then rests until we are quiescent */
+	if (atomic_load_explicit(&k->live, memory_order_acquire) == 0)
+		return false;
+	/* acquire: pairs with the release in word_store */
+	word = atomic_load_explicit(&p->word[id.v], memory_order_acquire);
+	*out = (struct next_hop_view){
+		.vrf = k->vrf,
+		.addr = k->addr,
+		.port = k->port,
+		.state = (enum next_hop_state)(word >> 32),
+	};
+	if (out->state == NEXT_HOP_UP)
+		out->adjacency = p->adjacency[(uint32_t)word];
+	return true;
+}
+
+/* Fills `l` in the one form that equal lists share. */
+static int
+list_make(const struct path_lists *p, enum path_list_kind kind, uint16_t port,
+	const struct path *path, unsigned count, struct path_list *l)
+{
+	*l = (struct path_list){
+		.kind = (uint8_t)kind, .path_count = (uint8_t)count, .port = PORT_NONE};
+	switch (kind) {
+	case PATH_LIST_FORWARD:
+		if (count == 0 || count > PATHS_MAX)
+			return -EINVAL;
+		for (unsigned i = 0; i < count; i++) {
+			if (!hop_in_use(p, path[i].next_hop))
+				return -EINVAL;
+			l->path[i] = path[i];
+		}
+		return 0;
+	case PATH_LIST_GLEAN:
+		l->port = port;
+		return count == 0 && port != PORT_NONE ? 0 : -EINVAL;
+	case PATH_LIST_PUNT:
+	case PATH_LIST_BLACKHOLE:
+		return count == 0 ? 0 : -EINVAL;
+	}
+	return -EINVAL;
+}
+
+static size_t
+list_size(const struct path_list *l)
+{
+	return offsetof(struct path_list, path) + l->path_count * sizeof(l->path[0]);
+}
+
+static void
+lists_count(struct path_lists *p, int change)
+{
+	unsigned n = atomic_load_explicit(&p->lists_in_use, memory_order_relaxed);
+
+	atomic_store_explicit(&p->lists_in_use, n + (unsigned)change, memory_order_relaxed);
+}
+
+int
+path_list_get(struct path_lists *p, enum path_list_kind kind, uint16_t port,
+	const struct path *path, unsigned count, struct path_list_id *out)
+{
+	struct path_list l;
+	uint32_t hash, id;
+
+	if (list_make(p, kind, port, path, count, &l) < 0)
+		return -EINVAL;
+	hash = hash_bytes(&l, list_size(&l), 0);
+	for (id = pool_first(&p->lists, hash); id != 0; id = pool_next(&p->lists, id, hash)) {
+		if (memcmp(&p->list[id], &l, list_size(&l)) != 0)
+			continue;
+		pool_slot(&p->lists, id)->refs++;
+		out->v = id;
+		return 0;
+	}
+	id = take_or_reclaim(p, &p->lists, hash);
+	if (id == 0)
+		return -ENOSPC;
+	p->list[id] = l;
+	for (unsigned i = 0; i < l.path_count; i++)
+		pool_slot(&p->hops, l.path[i].next_hop.v)->refs++;
+	lists_count(p, 1);
+	out->v = id;
+	return 0;
+}
+
+void
+path_list_ref(struct path_lists *p, struct path_list_id id)
+{
+	if (id.v == PATH_LIST_NONE)
+		return;
+	assert(id.v < PATH_LIST_MAX && pool_slot(&p->lists, id.v)->refs > 0);
+	pool_slot(&p->lists, id.v)->refs++;
+}
+
+static void
+list_free(void *ctx, void *entry)
+{
+	struct path_lists *p = ctx;
+
+	pool_give(&p->lists, (uint32_t)((struct path_list *)entry - p->list));
+}
+
+void
+path_list_unref(struct path_lists *p, struct path_list_id id)
+{
+	const struct path_list *l = &p->list[id.v];
+
+	if (id.v == PATH_LIST_NONE || !pool_unref(&p->lists, id.v))
+		return;
+	lists_count(p, -1);
+	/* first the list: its next hops then wait at least as long as whoever still reads it */
+	retire_push(p->retired, list_free, p, &p->list[id.v]);
+	for (unsigned i = 0; i < l->path_count; i++)
+		next_hop_unref(p, l->path[i].next_hop);
+}
+
+unsigned
+path_lists_in_use(const struct path_lists *p)
+{
+	return atomic_load_explicit(&p->lists_in_use, memory_order_relaxed);
+}
+
+const struct path_list *
+path_lists_array(const struct path_lists *p)
+{
+	return p->list;
+}
+
+const _Atomic uint64_t *
+next_hops_array(const struct path_lists *p)
+{
+	return p->word;
+}
+
+const struct adjacency *
+adjacencies_array(const struct path_lists *p)
+{
+	return p->adjacency;
+}
