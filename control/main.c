@@ -1,2 +1,376 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-int main(void) { return 0; }
+/* keeld: options, exit codes, start and stop in order. */
+#include "control/apply.h"
+#include "control/keeld.h"
+#include "control/log.h"
+#include "control/netlink.h"
+#include "control/rpc.h"
+#include "control/threads.h"
+#include "control/wiring.h"
+#include "lpm/fib.h"
+#ifdef KEEL_DATAPLANE
+#include "dataplane/port.h"
+#include "dataplane/worker.h"
+#include "dataplane/xdp.h"
+#endif
+
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define EXIT_STOPPED 0
+#define EXIT_RUN_TIME 1
+#define EXIT_USAGE 2
+#define DEFAULT_SOCKET "/run/keel/keel.sock"
+#define DEFAULT_STATE_DIR "/var/lib/keel"
+
+static const char usage[] =
+	"usage: keeld -c FILE [options]\n"
+	"  -c FILE             the configuration (JSON)\n"
+	"  --check             validate FILE and exit\n"
+	"  --socket PATH       JSON-RPC socket (default " DEFAULT_SOCKET ")\n"
+	"  --no-dataplane      BGP speaker only: no EAL, no ports\n"
+	"  --state-dir DIR     (default " DEFAULT_STATE_DIR ")\n"
+	"  --log-level LEVEL   error, warning, info, debug (default info)\n"
+	"  --version, --help\n";
+
+/* PEER_MAX peers make it too large for a stack. */
+static struct keeld keeld;
+static bool check_only;
+static const char *socket_option;
+
+/* -1: go on; else the exit status. */
+static int
+parse_options(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{"check", no_argument, NULL, 'C'},
+		{"socket", required_argument, NULL, 's'},
+		{"no-dataplane", no_argument, NULL, 'n'},
+		{"state-dir", required_argument, NULL, 'd'},
+		{"log-level", required_argument, NULL, 'l'},
+		{"version", no_argument, NULL, 'V'},
+		{"help", no_argument, NULL, 'h'},
+		{NULL, 0, NULL, 0},
+	};
+	int c, level;
+
+	while ((c = getopt_long(argc, argv, "c:h", options, NULL)) != -1) {
+		switch (c) {
+		case 'c':
+			keeld.config_file = optarg;
+			break;
+		case 'C':
+			check_only = true;
+			break;
+		case 's':
+			socket_option = optarg;
+			break;
+		case 'n':
+			keeld.no_dataplane = true;
+			break;
+		case 'd':
+			keeld.state_dir = optarg;
+			break;
+		case 'l':
+			level = log_level_from_text(optarg);
+			if (level < 0) {
+				fprintf(stderr, "keeld: --log-level: \"%s\" is not one of error, warning, info, debug\n", optarg);
+				return EXIT_USAGE;
+			}
+			log_set_level((enum log_level)level);
+			break;
+		case 'V':
+			printf("keeld %s\n", KEEL_VERSION);
+			return EXIT_STOPPED;
+		case 'h':
+			fputs(usage, stdout);
+			return EXIT_STOPPED;
+		default:
+			fputs(usage, stderr);
+			return EXIT_USAGE;
+		}
+	}
+	if (optind < argc || keeld.config_file == NULL) {
+		if (optind < argc)
+			fprintf(stderr, "keeld: \"%s\" is not an option\n", argv[optind]);
+		else
+			fputs("keeld: -c FILE is missing\n", stderr);
+		fputs(usage, stderr);
+		return EXIT_USAGE;
+	}
+	return -1;
+}
+
+static int
+load_config(void)
+{
+	struct faults f = {0};
+	char *message = NULL;
+	json_t *document = config_load(keeld.config_file, &message, &f);
+
+	if (document != NULL)
+		keeld.running = config_parse(document, &f);
+	if (message != NULL)
+		fprintf(stderr, "%s\n", message);
+	for (unsigned i = 0; i < f.count; i++)
+		fprintf(stderr, "%s: %s: %s\n", keeld.config_file, f.fault[i].path, f.fault[i].reason);
+	free(message);
+	faults_fini(&f);
+	if (keeld.running != NULL)
+		keeld.candidate = json_deep_copy(document);
+	json_decref(document);
+	return keeld.running != NULL ? 0 : -EINVAL;
+}
+
+/* The folder of `path`, and those above it. */
+static int
+make_folders(const char *path, bool is_folder)
+{
+	char buf[512];
+	size_t len = strlen(path);
+
+	if (len >= sizeof(buf))
+		return -ENAMETOOLONG;
+	memcpy(buf, path, len + 1);
+	for (size_t i = 1; i <= len; i++) {
+		if (buf[i] != '/' && !(buf[i] == '\0' && is_folder))
+			continue;
+		buf[i] = '\0';
+		if (mkdir(buf, 0755) != 0 && errno != EEXIST)
+			return -errno;
+		buf[i] = path[i];
+	}
+	return 0;
+}
+
+#ifdef KEEL_DATAPLANE
+static int
+start_ports(void)
+{
+	const struct config *c = keeld.running;
+	char name[32];
+	struct dataplane_error err = {""};
+	struct dataplane_config d = {
+		.worker_cpus = c->dataplane.worker_cpus,
+		.worker_count = c->dataplane.worker_count,
+		.control_cpus = c->dataplane.control_cpus,
+		.control_count = c->dataplane.control_count,
+		.memory_mb = c->dataplane.memory_mb,
+		.eal_args = c->dataplane.eal_args,
+		.eal_arg_count = c->dataplane.eal_arg_count,
+		.run_dir = keeld.state_dir,
+		.name = name,
+	};
+	int e;
+
+	snprintf(name, sizeof(name), "keel-%d", (int)getpid());
+	e = dataplane_init(&d, &keeld.huge, &err);
+	if (e != 0) {
+		log_event(LOG_ERROR, "dataplane-failed error=%d text=\"%s\"", e, err.text);
+		return e;
+	}
+	for (unsigned i = 0; i < c->port_count; i++) {
+		const struct config_port *p = &c->ports[i];
+		struct port_config pc = {.name = p->name, .device = p->device, .vrf = p->vrf, .mtu = p->mtu};
+		uint16_t port;
+
+		e = port_add(&pc, 1, &port, &err);
+		if (e != 0) {
+			log_event(LOG_ERROR, "port-failed port=%s error=%d text=\"%s\"", p->name, e, err.text);
+			return e;
+		}
+	}
+	log_event(LOG_INFO, "dataplane-up dpdk=\"%s\" hugepages=%s ports=%u", dataplane_dpdk_version(), keeld.huge ? "yes" : "no",
+		c->port_count);
+	return 0;
+}
+
+static void
+set_addresses(void)
+{
+	const struct config *c = keeld.running;
+
+	for (uint16_t i = 0; i < c->port_count; i++) {
+		unsigned ifindex = port_ifindex(i);
+
+		if (ifindex == 0)
+			continue;
+		for (unsigned a = 0; a < c->ports[i].address_count; a++) {
+			char text[ADDR_TEXT_MAX];
+			int e = netlink_address_add(keeld.netlink, ifindex, &c->ports[i].addresses[a].addr, c->ports[i].addresses[a].len);
+
+			if (e != 0)
+				log_event(LOG_ERROR, "address-not-set port=%s addr=%s error=\"%s\"", c->ports[i].name,
+					addr_format(&c->ports[i].addresses[a].addr, text), strerror(-e));
+		}
+		netlink_link_up(keeld.netlink, ifindex);
+	}
+}
+
+static int
+start_workers(void)
+{
+	struct dataplane_error err = {""};
+	struct workers_config w = {
+		.arena = keeld.arena_fib,
+		.fib = fib_reader(keeld.fib),
+		.qsbr = keeld.workers,
+		.count = keeld.running->dataplane.worker_count,
+	};
+	int e = workers_start(&w, &err);
+
+	if (e != 0)
+		log_event(LOG_ERROR, "workers-failed error=%d text=\"%s\"", e, err.text);
+	return e;
+}
+#endif
+
+/* ---- signals ---- */
+
+static struct watch signal_watch;
+
+static void
+signal_ready(struct watch *w, uint32_t events)
+{
+	struct signalfd_siginfo si;
+
+	(void)events;
+	while (read(w->fd, &si, sizeof(si)) == (ssize_t)sizeof(si)) {
+		if (si.ssi_signo == SIGHUP)
+			keeld_reload(&keeld);
+		else
+			thread_quit(keeld.main_thread);
+	}
+}
+
+/* Before any thread: all inherit the mask, so that signals come by the descriptor only. */
+static int
+block_signals(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	signal_watch = (struct watch){.fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK), .ready = signal_ready};
+	return signal_watch.fd >= 0 ? 0 : -errno;
+}
+
+/* ---- start and stop ---- */
+
+static int
+start(void)
+{
+	struct thread_config main_config = {
+		.name = "keeld",
+		.cpus = keeld.running->dataplane.control_cpus,
+		.cpu_count = keeld.running->dataplane.control_count,
+	};
+	int e;
+
+	if (keeld.state_dir == NULL)
+		keeld.state_dir = DEFAULT_STATE_DIR;
+	keeld.socket = socket_option != NULL ? socket_option : keeld.running->socket != NULL ? keeld.running->socket : DEFAULT_SOCKET;
+	if ((e = make_folders(keeld.state_dir, true)) != 0 || (e = make_folders(keeld.socket, false)) != 0) {
+		log_event(LOG_ERROR, "start-failed part=folders error=\"%s\"", strerror(-e));
+		return e;
+	}
+	keeld.jobs = jobs_create();
+	if (keeld.jobs == NULL || (e = block_signals()) != 0)
+		return -ENOMEM;
+#ifdef KEEL_DATAPLANE
+	if (!keeld.no_dataplane && (e = start_ports()) != 0)
+		return e;
+#endif
+	/* EAL moved this thread to its main lcore; adopting pins it to control_cpus. */
+	if ((e = thread_adopt(&main_config, &keeld.main_thread)) != 0 || (e = wiring_create(&keeld)) != 0)
+		return e;
+	/* The socket before the sessions: a second keeld with the same socket ends here, before it disturbs anybody. */
+	e = rpc_create(&keeld, keeld.socket, &keeld.rpc);
+	if (e != 0) {
+		log_event(LOG_ERROR, "start-failed part=rpc socket=%s error=\"%s\"", keeld.socket, strerror(-e));
+		return e;
+	}
+	if ((e = wiring_start(&keeld)) != 0)
+		return e;
+#ifdef KEEL_DATAPLANE
+	if (keeld.fib != NULL) {
+		set_addresses();
+		if ((e = start_workers()) != 0)
+			return e;
+	}
+#endif
+	if ((e = keeld_apply_first(&keeld)) != 0 || (e = watch_set(keeld.main_thread, &signal_watch, EPOLLIN)) != 0)
+		return e;
+	return rpc_start(keeld.rpc, keeld.main_thread);
+}
+
+static void
+stop(void)
+{
+	if (keeld.rpc != NULL)
+		rpc_destroy(keeld.rpc);
+	wiring_stop(&keeld);
+#ifdef KEEL_DATAPLANE
+	if (keeld.fib != NULL)
+		workers_stop();
+#endif
+	wiring_destroy(&keeld);
+#ifdef KEEL_DATAPLANE
+	if (!keeld.no_dataplane)
+		dataplane_fini();
+#endif
+	if (keeld.main_thread != NULL)
+		thread_free(keeld.main_thread);
+	if (keeld.jobs != NULL)
+		jobs_destroy(keeld.jobs);
+	keeld_apply_fini(&keeld);
+	config_free(keeld.running);
+	json_decref(keeld.candidate);
+}
+
+int
+main(int argc, char **argv)
+{
+	int status = parse_options(argc, argv);
+	int e;
+
+	if (status >= 0)
+		return status;
+	role_enter_main();
+	/* Hashes of jansson's objects need no secret: documents come from the operator. A fixed seed keeps key order stable. */
+	json_object_seed(1);
+	if (load_config() != 0)
+		return EXIT_USAGE;
+	if (check_only) {
+		config_free(keeld.running);
+		json_decref(keeld.candidate);
+		return EXIT_STOPPED;
+	}
+#ifndef KEEL_DATAPLANE
+	keeld.no_dataplane = true;
+#endif
+	keeld.revision = keeld.candidate_revision = 1;
+	keeld.started_ns = now_ns();
+	e = start();
+	if (e == 0) {
+		log_event(LOG_INFO, "keeld-up version=%s asn=%u socket=%s dataplane=%s", KEEL_VERSION, keeld.running->asn, keeld.socket,
+			keeld.no_dataplane ? "no" : "yes");
+		thread_run(keeld.main_thread);
+		log_event(LOG_INFO, "keeld-stopping");
+	}
+	stop();
+	return e == 0 ? EXIT_STOPPED : EXIT_RUN_TIME;
+}

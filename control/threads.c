@@ -351,9 +351,16 @@ thread_main(void *arg)
 	return NULL;
 }
 
-static void
+void
 thread_free(struct thread *t)
 {
+	struct mail *m = atomic_load_explicit(&t->mailbox, memory_order_acquire), *next;
+
+	for (; m != NULL; m = next) {
+		next = m->next;
+		if (m->done == NULL)
+			free(m);
+	}
 	if (t->event_fd >= 0)
 		close(t->event_fd);
 	if (t->epoll_fd >= 0)
@@ -441,12 +448,10 @@ thread_quit(struct thread *t)
 }
 
 void
-thread_join(struct thread *t)
+thread_end(struct thread *t)
 {
-	if (!t->adopted) {
-		thread_quit(t);
-		pthread_join(t->id, NULL);
-	}
-	mailbox_run(t);
-	thread_free(t);
+	if (t->adopted)
+		return;
+	thread_quit(t);
+	pthread_join(t->id, NULL);
 }

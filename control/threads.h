@@ -33,8 +33,10 @@ int thread_create(const struct thread_config *c, struct thread **out);
 int thread_adopt(const struct thread_config *c, struct thread **out);
 int thread_run(struct thread *t);
 void thread_quit(struct thread *t);
-/* Asks it to end, waits for stop(), frees it. */
-void thread_join(struct thread *t);
+/* Asks it to end and waits for stop(). Others may still post to it and wake it: nothing of that runs. */
+void thread_end(struct thread *t);
+/* After thread_end(), when nobody can reach it any more. */
+void thread_free(struct thread *t);
 
 /* Any thread. Runs fn(arg) on `t`, in order; does not wait. 0, -ENOMEM. */
 int thread_post(struct thread *t, void (*fn)(void *arg), void *arg);

@@ -1,0 +1,668 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "control/wiring.h"
+
+#include "control/apply.h"
+#include "control/log.h"
+#include "control/netlink.h"
+#include "control/session.h"
+#include "control/threads.h"
+#include "lpm/arena.h"
+#include "lpm/fib.h"
+#include "lpm/qsbr.h"
+#include "rib/fib_feed.h"
+#include "rib/nexthop.h"
+#ifdef KEEL_DATAPLANE
+#include "dataplane/port.h"
+#include "dataplane/worker.h"
+#include "dataplane/xdp.h"
+#endif
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define RIB_READERS_MAX 16
+#define WORKER_READERS_MAX 80
+#define FIB_BATCH_MAX 4096         /* prefixes a commit */
+#define FIB_COMMIT_INTERVAL_NS 2000000
+#define GLEAN_POLL_NS 10000000     /* a packet that waits for a neighbour is lost anyway; its successors need it soon */
+#define GLEANS_PER_POLL 64
+
+/* One message between threads; freed by its receiver. Losing one for want of memory is logged by the sender. */
+struct message {
+	struct keeld *k;
+	struct vrf_id vrf;
+	uint16_t port;
+	bool present, has_mac;
+	struct prefix subnet;
+	struct ip_addr addr;
+	uint8_t mac[6];
+	struct nexthop_message next_hop;
+	struct session_event event;
+};
+
+static void
+send_message(struct thread *t, void (*fn)(void *arg), const struct message *m)
+{
+	struct message *copy = malloc(sizeof(*copy));
+
+	if (copy != NULL) {
+		*copy = *m;
+		if (thread_post(t, fn, copy) == 0)
+			return;
+		free(copy);
+	}
+	log_event(LOG_ERROR, "message-lost reason=out-of-memory");
+}
+
+/* ---- rib <-> fib: next hops ---- */
+
+static void
+on_fib_watch(void *arg)
+{
+	struct message *m = arg;
+
+	role_enter_fib();
+	if (fib_feed_watch(m->k->feed, &m->next_hop) != 0)
+		log_event(LOG_ERROR, "next-hop-not-tracked reason=out-of-memory");
+	free(m);
+}
+
+static void
+ask_next_hop(void *ctx, const struct nexthop_message *nh)
+{
+	struct keeld *k = ctx;
+
+	send_message(k->fib_thread, on_fib_watch, &(struct message){.k = k, .next_hop = *nh});
+}
+
+static void
+on_rib_next_hop(void *arg)
+{
+	struct message *m = arg;
+
+	role_enter_rib();
+	shard_next_hop(m->k->shard, &m->next_hop);
+	free(m);
+}
+
+static void
+tell_next_hop(void *ctx, const struct nexthop_message *nh)
+{
+	struct keeld *k = ctx;
+
+	send_message(k->rib_thread, on_rib_next_hop, &(struct message){.k = k, .next_hop = *nh});
+}
+
+/* ---- host -> fib: addresses, neighbours, links ---- */
+
+static void
+on_fib_address(void *arg)
+{
+	struct message *m = arg;
+
+	role_enter_fib();
+	if (fib_feed_connected(m->k->feed, m->vrf, &m->subnet, &m->addr, m->port, m->present) != 0)
+		log_event(LOG_ERROR, "connected-route-not-installed reason=out-of-memory");
+	free(m);
+}
+
+static void
+host_address(void *ctx, struct vrf_id vrf, uint16_t port, const struct prefix *subnet,
+	const struct ip_addr *local, bool present)
+{
+	struct keeld *k = ctx;
+	char text[ADDR_TEXT_MAX];
+
+	role_enter_host();
+	log_event(LOG_INFO, "address %s=%s/%u port=%u", present ? "added" : "removed", addr_format(local, text),
+		subnet->len, port);
+#ifdef KEEL_DATAPLANE
+	/* An address of any port is ours on every port. */
+	for (uint16_t p = 0; k->fib != NULL && p < port_count(); p++) {
+		int err = port_is_xdp(p) ? xdp_local_set(p, local, present) : 0;
+
+		if (err != 0)
+			log_event(LOG_ERROR, "xdp-local-address port=%s error=%d", port_name(p), err);
+	}
+#endif
+	send_message(k->fib_thread, on_fib_address,
+		&(struct message){.k = k, .vrf = vrf, .port = port, .subnet = *subnet, .addr = *local, .present = present});
+}
+
+static void
+on_fib_neighbor(void *arg)
+{
+	struct message *m = arg;
+	int err = 0;
+
+	role_enter_fib();
+#ifdef KEEL_DATAPLANE
+	struct adjacency adj = {.ether_len = 14, .port = m->port};
+
+	if (m->has_mac) {
+		memcpy(adj.ether, m->mac, 6);
+		port_mac(m->port, adj.ether + 6);
+		adj.ether[12] = m->addr.afi == AFI_IPV4 ? 0x08 : 0x86;
+		adj.ether[13] = m->addr.afi == AFI_IPV4 ? 0x00 : 0xdd;
+		adj.mtu = port_mtu(m->port);
+	}
+	err = fib_feed_neighbor(m->k->feed, m->vrf, &m->addr, m->port, m->has_mac ? &adj : NULL);
+#endif
+	if (err != 0)
+		log_event(LOG_ERROR, "neighbor-not-installed error=%d", err);
+	free(m);
+}
+
+static void
+host_neighbor(void *ctx, struct vrf_id vrf, uint16_t port, const struct ip_addr *addr, const uint8_t mac[6])
+{
+	struct keeld *k = ctx;
+	struct message m = {.k = k, .vrf = vrf, .port = port, .addr = *addr, .has_mac = mac != NULL};
+
+	if (k->fib == NULL)
+		return;
+	if (mac != NULL)
+		memcpy(m.mac, mac, 6);
+	send_message(k->fib_thread, on_fib_neighbor, &m);
+}
+
+static void
+on_fib_port_down(void *arg)
+{
+	struct message *m = arg;
+
+	role_enter_fib();
+	fib_feed_port_down(m->k->feed, m->port);
+	free(m);
+}
+
+static void
+host_link(void *ctx, uint16_t port, bool up)
+{
+	struct keeld *k = ctx;
+
+	log_event(LOG_INFO, "link port=%u state=%s", port, up ? "up" : "down");
+	if (!up && k->fib != NULL)
+		send_message(k->fib_thread, on_fib_port_down, &(struct message){.k = k, .port = port});
+}
+
+/* ---- fib -> host: neighbours to resolve ---- */
+
+static void
+on_host_resolve(void *arg)
+{
+	struct message *m = arg;
+	char text[ADDR_TEXT_MAX];
+	int err;
+
+	role_enter_host();
+	err = netlink_resolve(m->k->netlink, m->port, &m->addr);
+	if (err != 0)
+		log_event(LOG_WARNING, "neighbor-resolve addr=%s error=%d", addr_format(&m->addr, text), err);
+	free(m);
+}
+
+static void
+resolve(void *ctx, uint16_t port, const struct ip_addr *addr)
+{
+	struct keeld *k = ctx;
+
+	send_message(k->host_thread, on_host_resolve, &(struct message){.k = k, .port = port, .addr = *addr});
+}
+
+/* ---- threads ---- */
+
+static struct fib_context {
+	struct keeld *k;
+	struct thread *self;
+	unsigned reader;
+	struct timer due;
+	bool audit_ran;
+} fib_context;
+
+static void
+fib_due(struct timer *t)
+{
+	(void)t; /* the wake-up is all: the loop calls work() after timers */
+}
+
+static int
+fib_start(void *ctx, struct thread *self)
+{
+	struct fib_context *c = ctx;
+
+	c->self = self;
+	c->due.fire = fib_due;
+	return qsbr_register(c->k->readers, &c->reader);
+}
+
+static void on_main_audit_done(void *arg);
+
+static bool
+fib_work(void *ctx, uint64_t now, uint64_t deadline)
+{
+	struct fib_context *c = ctx;
+	uint64_t wait;
+	bool more, running;
+
+	role_enter_fib();
+	more = fib_feed_work(c->k->feed, now, deadline);
+	qsbr_quiescent(c->k->readers, c->reader);
+	running = fib_feed_audit(c->k->feed)->running;
+	if (c->audit_ran && !running)
+		thread_post(c->k->main_thread, on_main_audit_done, c->k);
+	c->audit_ran = running;
+	wait = more ? 0 : fib_feed_wait_ns(c->k->feed);
+	if (wait != 0 && c->due.deadline_ns == 0)
+		timer_arm(c->self, &c->due, wait);
+	return more;
+}
+
+static void
+fib_idle(void *ctx)
+{
+	struct fib_context *c = ctx;
+
+	qsbr_offline(c->k->readers, c->reader);
+}
+
+static void
+fib_busy(void *ctx)
+{
+	struct fib_context *c = ctx;
+
+	qsbr_online(c->k->readers, c->reader);
+}
+
+static bool
+rib_work(void *ctx, uint64_t now, uint64_t deadline)
+{
+	struct keeld *k = ctx;
+	bool more;
+
+	role_enter_rib();
+	more = shard_work(k->shard, now, deadline);
+	/* Batches may have come free: a session that stopped reading goes on. */
+	thread_wake(k->session_thread);
+	return more;
+}
+
+static void
+wake_consumers(void *ctx)
+{
+	struct keeld *k = ctx;
+
+	thread_wake(k->fib_thread);
+	thread_wake(k->session_thread);
+}
+
+static void
+wake_shard(void *ctx)
+{
+	struct keeld *k = ctx;
+
+	thread_wake(k->rib_thread);
+}
+
+static struct host_context {
+	struct keeld *k;
+	struct thread *self;
+	struct timer gleans;
+} host_context;
+
+#ifdef KEEL_DATAPLANE
+static void
+gleans_poll(struct timer *t)
+{
+	struct host_context *c = &host_context;
+	struct glean g[GLEANS_PER_POLL];
+	unsigned n;
+
+	role_enter_host();
+	n = worker_gleans(g, GLEANS_PER_POLL);
+	for (unsigned i = 0; i < n; i++)
+		netlink_resolve(c->k->netlink, g[i].port, &g[i].addr);
+	timer_arm(c->self, t, GLEAN_POLL_NS);
+}
+#endif
+
+static int
+host_start(void *ctx, struct thread *self)
+{
+	struct host_context *c = ctx;
+
+	role_enter_host();
+	c->self = self;
+#ifdef KEEL_DATAPLANE
+	if (c->k->fib != NULL) {
+		c->gleans.fire = gleans_poll;
+		timer_arm(self, &c->gleans, GLEAN_POLL_NS);
+	}
+#endif
+	return netlink_start(c->k->netlink, self);
+}
+
+/* ---- session -> main ---- */
+
+static void
+on_main_session_event(void *arg)
+{
+	struct message *m = arg;
+
+	keeld_session_event(m->k, &m->event);
+	free(m);
+}
+
+static void
+session_event(void *ctx, const struct session_event *e)
+{
+	struct keeld *k = ctx;
+
+	send_message(k->main_thread, on_main_session_event, &(struct message){.k = k, .event = *e});
+}
+
+/* ---- audits ---- */
+
+struct audit_waiter {
+	struct audit_waiter *next;
+	void (*done)(void *ctx, const struct fib_audit *a);
+	void *ctx;
+};
+
+static struct audit_waiter *audit_running, *audit_queued; /* main's */
+
+static void
+on_fib_audit_begin(void *arg)
+{
+	struct keeld *k = arg;
+
+	role_enter_fib();
+	fib_feed_audit_begin(k->feed); /* -EBUSY: main begins none while one runs */
+}
+
+static void
+audit_next(struct keeld *k)
+{
+	audit_running = audit_queued;
+	audit_queued = NULL;
+	if (audit_running != NULL)
+		thread_call(k->fib_thread, on_fib_audit_begin, k);
+}
+
+static void
+on_main_audit_done(void *arg)
+{
+	struct keeld *k = arg;
+	struct audit_waiter *w = audit_running, *next;
+
+	role_enter_fib(); /* the fib thread has ended the audit and begins another only when main asks */
+	for (; w != NULL; w = next) {
+		next = w->next;
+		w->done(w->ctx, fib_feed_audit(k->feed));
+		free(w);
+	}
+	audit_next(k);
+}
+
+int
+keeld_audit(struct keeld *k, void (*done)(void *ctx, const struct fib_audit *a), void *ctx)
+{
+	struct audit_waiter *w;
+
+	if (k->fib == NULL)
+		return -ENODEV;
+	w = malloc(sizeof(*w));
+	if (w == NULL)
+		return -ENOMEM;
+	*w = (struct audit_waiter){audit_queued, done, ctx};
+	audit_queued = w;
+	if (audit_running == NULL)
+		audit_next(k);
+	return 0;
+}
+
+/* ---- readers ---- */
+
+void
+keeld_rib_read_begin(struct keeld *k)
+{
+	qsbr_online(k->readers, k->main_reader);
+}
+
+void
+keeld_rib_read_end(struct keeld *k)
+{
+	qsbr_offline(k->readers, k->main_reader);
+}
+
+void
+keeld_fib_read_begin(struct keeld *k)
+{
+	qsbr_online(k->workers, k->main_fib_reader);
+}
+
+void
+keeld_fib_read_end(struct keeld *k)
+{
+	qsbr_offline(k->workers, k->main_fib_reader);
+}
+
+/* ---- start and stop ---- */
+
+static int
+create_memory(struct keeld *k)
+{
+	int err;
+
+	if ((err = arena_create("rib", &k->arena_rib)) != 0 || (err = arena_create("fib", &k->arena_fib)) != 0 ||
+		(err = arena_create("session", &k->arena_session)) != 0 ||
+		(err = arena_create("control", &k->arena_control)) != 0)
+		return err;
+	if ((err = qsbr_create(k->arena_control, RIB_READERS_MAX, &k->readers)) != 0 ||
+		(err = qsbr_create(k->arena_control, WORKER_READERS_MAX, &k->workers)) != 0)
+		return err;
+	if ((err = qsbr_register(k->readers, &k->main_reader)) != 0)
+		return err;
+	return qsbr_register(k->workers, &k->main_fib_reader);
+}
+
+static int
+create_rib(struct keeld *k)
+{
+	struct shard_config c = {
+		.arena = k->arena_rib,
+		.readers = k->readers,
+		.own_asn = k->running->asn,
+		.router_id = k->running->router_id,
+		.next_hop_tracking = k->running->next_hop_tracking,
+		.wake_consumers = wake_consumers,
+		.wake_ctx = k,
+		.ask_next_hop = ask_next_hop,
+		.ask_ctx = k,
+	};
+	struct table_id table;
+	int err = shard_create(&c, 1, &k->shard);
+
+	return err != 0 ? err : shard_table_add(k->shard, VRF_DEFAULT, FAMILY_IPV4_UNICAST, &table);
+}
+
+static int
+create_fib(struct keeld *k)
+{
+	struct fib_config c = {
+		.arena = k->arena_fib,
+		.workers = k->workers,
+		.memory_bytes = (size_t)k->running->dataplane.memory_mb << 20,
+		.huge = k->huge,
+	};
+	struct fib_feed_config feed = {
+		.arena = k->arena_fib,
+		.shards = &k->shard,
+		.shard_count = 1,
+		.batch_max = FIB_BATCH_MAX,
+		.commit_interval_ns = FIB_COMMIT_INTERVAL_NS,
+		.resolve = resolve,
+		.resolve_ctx = k,
+	};
+	int err;
+
+	role_enter_fib(); /* no thread of its own yet */
+	if (!k->no_dataplane) {
+		if ((err = fib_create(&c, &k->fib)) != 0 || (err = fib_vrf_add(k->fib, VRF_DEFAULT, AFI_IPV4)) != 0)
+			return err;
+	}
+	if ((err = nexthop_table_create(k->arena_fib, tell_next_hop, k, &k->nexthops)) != 0)
+		return err;
+	feed.fib = k->fib;
+	feed.nexthops = k->nexthops;
+	return fib_feed_create(&feed, &k->feed);
+}
+
+static int
+create_netlink(struct keeld *k)
+{
+	struct netlink_config c = {
+		.arena = k->arena_control,
+		.address = host_address,
+		.neighbor = host_neighbor,
+		.link = host_link,
+		.ctx = k,
+	};
+#ifdef KEEL_DATAPLANE
+	struct netlink_port ports[PORTS_MAX];
+
+	for (uint16_t p = 0; k->fib != NULL && p < port_count(); p++) {
+		if (port_ifindex(p) != 0)
+			ports[c.port_count++] = (struct netlink_port){p, port_ifindex(p), port_vrf(p), port_name(p)};
+	}
+	c.ports = ports;
+#endif
+	return netlink_create(&c, &k->netlink);
+}
+
+static int
+create_speaker(struct keeld *k)
+{
+	struct speaker_config c = {
+		.arena = k->arena_session,
+		.readers = k->readers,
+		.shard = k->shard,
+		.input = shard_input(k->shard, 0),
+		.wake_shard = wake_shard,
+		.event = session_event,
+		.ctx = k,
+		.asn = k->running->asn,
+		.router_id = k->running->router_id,
+		.tcp_port = 179,
+	};
+
+	return speaker_create(&c, &k->speaker);
+}
+
+int
+wiring_create(struct keeld *k)
+{
+	static const struct {
+		const char *what;
+		int (*fn)(struct keeld *k);
+	} steps[] = {
+		{"memory", create_memory},
+		{"rib", create_rib},
+		{"fib", create_fib},
+		{"netlink", create_netlink},
+		{"speaker", create_speaker},
+	};
+
+	for (unsigned i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
+		int err = steps[i].fn(k);
+
+		if (err != 0) {
+			log_event(LOG_ERROR, "start-failed part=%s error=\"%s\"", steps[i].what, strerror(-err));
+			return err;
+		}
+	}
+	return 0;
+}
+
+/*
+ * The order matters: whom a thread wakes by itself exists before it (rib wakes fib and session, host posts to fib); everybody else is
+ * spoken to only in answer to a message, and so after main stored the pointer.
+ */
+int
+wiring_start(struct keeld *k)
+{
+	const unsigned *cpus = k->running->dataplane.control_cpus;
+	unsigned cpu_count = k->running->dataplane.control_count;
+	struct thread_config fib = {.name = "keel-fib", .ctx = &fib_context, .start = fib_start, .work = fib_work,
+		.idle = fib_idle, .busy = fib_busy};
+	struct thread_config rib = {.name = "keel-rib", .ctx = k, .work = rib_work};
+	struct thread_config host = {.name = "keel-host", .ctx = &host_context, .start = host_start};
+	struct thread_config session = {.name = "keel-session", .ctx = k->speaker, .start = speaker_start, .stop = speaker_stop,
+		.work = speaker_work, .idle = speaker_idle, .busy = speaker_busy};
+	struct {
+		struct thread_config *config;
+		struct thread **out;
+	} threads[] = {{&fib, &k->fib_thread}, {&session, &k->session_thread}, {&rib, &k->rib_thread}, {&host, &k->host_thread}};
+
+
+	fib_context.k = host_context.k = k;
+	for (unsigned i = 0; i < sizeof(threads) / sizeof(threads[0]); i++) {
+		int err;
+
+		threads[i].config->cpus = cpus;
+		threads[i].config->cpu_count = cpu_count;
+		err = thread_create(threads[i].config, threads[i].out);
+		if (err != 0) {
+			log_event(LOG_ERROR, "start-failed thread=%s error=\"%s\"", threads[i].config->name, strerror(-err));
+			return err;
+		}
+	}
+	return 0;
+}
+
+void
+wiring_stop(struct keeld *k)
+{
+	struct thread *threads[] = {k->session_thread, k->rib_thread, k->host_thread, k->fib_thread};
+
+	/* Quitting first, freeing last: a thread may still be woken by one that has not ended yet. */
+	for (unsigned i = 0; i < sizeof(threads) / sizeof(threads[0]); i++) {
+		if (threads[i] != NULL)
+			thread_end(threads[i]);
+	}
+	for (unsigned i = 0; i < sizeof(threads) / sizeof(threads[0]); i++) {
+		if (threads[i] != NULL)
+			thread_free(threads[i]);
+	}
+	k->session_thread = k->rib_thread = k->host_thread = k->fib_thread = NULL;
+}
+
+void
+wiring_destroy(struct keeld *k)
+{
+	if (k->netlink != NULL)
+		netlink_destroy(k->netlink);
+	if (k->speaker != NULL)
+		speaker_destroy(k->speaker);
+	if (k->feed != NULL)
+		fib_feed_destroy(k->feed);
+	if (k->fib != NULL)
+		fib_destroy(k->fib);
+	if (k->nexthops != NULL)
+		nexthop_table_destroy(k->nexthops);
+	if (k->shard != NULL)
+		shard_destroy(k->shard);
+	if (k->readers != NULL)
+		qsbr_destroy(k->readers);
+	if (k->workers != NULL)
+		qsbr_destroy(k->workers);
+	if (k->arena_session != NULL)
+		arena_destroy(k->arena_session);
+	if (k->arena_fib != NULL)
+		arena_destroy(k->arena_fib);
+	if (k->arena_rib != NULL)
+		arena_destroy(k->arena_rib);
+	if (k->arena_control != NULL)
+		arena_destroy(k->arena_control);
+}
