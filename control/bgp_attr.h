@@ -53,6 +53,9 @@ struct bgp_update {
 void bgp_update_decode(const uint8_t *msg, size_t len, const struct bgp_update_options *o, struct attr_set *attrs,
 	struct bgp_update *out);
 
+/* "as-path" and the like, for logs: what bgp_error.attribute is about. Static text; "unknown". */
+const char *bgp_attr_name(uint8_t type);
+
 struct bgp_encode_options {
 	bool as4, add_path, extended_message;
 	bool send_communities;
@@ -74,8 +77,9 @@ struct update_packer {
 	enum family family;
 	bool withdraw, mp, add_path;
 	unsigned count;
+	size_t tail_len; /* attributes that wait at the buffer's end until MP_REACH_NLRI is complete (RFC 7606 5.1) */
 };
-/* attrs NULL: withdrawals. False: the attributes alone do not fit `size`. */
+/* attrs NULL: withdrawals. False: the attributes alone do not fit `size`, or the family can't have that next hop. */
 bool update_packer_begin(struct update_packer *u, enum family f, const struct attr_set *attrs, const struct bgp_encode_options *o,
 	uint8_t *buf, size_t size);
 bool update_packer_add(struct update_packer *u, const struct prefix *p, uint32_t path_id);

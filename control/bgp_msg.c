@@ -344,6 +344,11 @@ bgp_notification_encode(uint8_t code, uint8_t subcode, const uint8_t *data, size
 	begin(&w, BGP_NOTIFICATION);
 	wr_u8(&w, code);
 	wr_u8(&w, subcode);
+	/* What does not fit is cut: better a shorter explanation than none. RFC 8654 4 lets it grow, not every peer does. */
+	if (size > BGP_MSG_MAX)
+		size = BGP_MSG_MAX;
+	if (!w.bad && data_len > size - wr_len(&w))
+		data_len = size - wr_len(&w);
 	wr_bytes(&w, data, data_len);
 	return finish(&w);
 }
