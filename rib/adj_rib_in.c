@@ -1,2 +1,66 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "rib/adj_rib_in.h"
+
+/* Single writer: no locked instruction. */
+static void
+count_one(_Atomic uint64_t *c)
+{
+	atomic_store_explicit(
+		c, atomic_load_explicit(c, memory_order_relaxed) + 1, memory_order_relaxed);
+}
+
+void
+adj_rib_in_init(struct adj_rib_in *a)
+{
+	/* stores, not atomic_init: a peer's place is used again while readers may look */
+	atomic_store_explicit(&a->received, 0, memory_order_relaxed);
+	atomic_store_explicit(&a->accepted, 0, memory_order_relaxed);
+	atomic_store_explicit(&a->rejected_total, 0, memory_order_relaxed);
+	atomic_store_explicit(&a->stale_swept, 0, memory_order_relaxed);
+	atomic_store_explicit(&a->borr_received, 0, memory_order_relaxed);
+	atomic_store_explicit(&a->eorr_received, 0, memory_order_relaxed);
+	atomic_store_explicit(&a->eorr_ignored, 0, memory_order_relaxed);
+	atomic_store_explicit(&a->epoch, 0, memory_order_relaxed);
+	a->refreshing = false;
+}
+
+uint16_t
+adj_rib_in_open_epoch(struct adj_rib_in *a)
+{
+	uint16_t epoch = (uint16_t)(atomic_load_explicit(&a->epoch, memory_order_relaxed) + 1);
+
+	/* relaxed: a stamp orders nothing; a reader between this and the sweep sees paths as stale, which they are */
+	atomic_store_explicit(&a->epoch, epoch, memory_order_relaxed);
+	return epoch;
+}
+
+void
+adj_rib_in_begin_refresh(struct adj_rib_in *a)
+{
+	adj_rib_in_open_epoch(a);
+	a->refreshing = true;
+	count_one(&a->borr_received);
+}
+
+bool
+adj_rib_in_end_refresh(struct adj_rib_in *a)
+{
+	/* RFC 7313 4: an EoRR without BoRR is ignored */
+	count_one(a->refreshing ? &a->eorr_received : &a->eorr_ignored);
+	if (!a->refreshing)
+		return false;
+	a->refreshing = false;
+	return true;
+}
+
+void
+adj_rib_in_counts_get(const struct adj_rib_in *a, struct adj_rib_in_counts *out)
+{
+	out->received = atomic_load_explicit(&a->received, memory_order_relaxed);
+	out->accepted = atomic_load_explicit(&a->accepted, memory_order_relaxed);
+	out->rejected_total = atomic_load_explicit(&a->rejected_total, memory_order_relaxed);
+	out->stale_swept = atomic_load_explicit(&a->stale_swept, memory_order_relaxed);
+	out->borr_received = atomic_load_explicit(&a->borr_received, memory_order_relaxed);
+	out->eorr_received = atomic_load_explicit(&a->eorr_received, memory_order_relaxed);
+	out->eorr_ignored = atomic_load_explicit(&a->eorr_ignored, memory_order_relaxed);
+}

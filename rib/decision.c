@@ -1,2 +1,301 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "rib/decision.h"
+
+#define LOCAL_PREF_DEFAULT 100u
+
+static int
+lower_wins(uint32_t a, uint32_t b)
+{
+	return (a > b) - (a < b);
+}
+
+static uint32_t
+local_pref(const struct attr_set *a)
+{
+	return a->has & ATTR_HAS_LOCAL_PREF ? a->local_pref : LOCAL_PREF_DEFAULT;
+}
+
+/* RFC 4271 9.1.2.2 c: a route without MED has the lowest possible one. */
+static uint32_t
+med(const struct attr_set *a)
+{
+	return a->has & ATTR_HAS_MED ? a->med : 0;
+}
+
+/* RFC 4456 9 */
+static uint32_t
+router_id(const struct decision_input *in)
+{
+	return in->attrs->has & ATTR_HAS_ORIGINATOR_ID ? in->attrs->originator_id : in->router_id;
+}
+
+/*
+ * RFC 4271 9.1.2.2 c: an empty path was originated in our own AS, so such paths are neighbours of each other. A path that
+ * starts with a set names no neighbour and is compared with nobody. Symmetric and transitive, as grouping needs.
+ */
+static bool
+same_neighbour(const struct attr_set *a, const struct attr_set *b)
+{
+	if (a->first_asn != b->first_asn)
+		return false;
+	return a->first_asn != 0 || (a->as_path_len == 0 && b->as_path_len == 0);
+}
+
+/* RFC 4271 9.1.2.2 d to g, with RFC 4456 9 between f and g. */
+static int
+compare_tail(const struct decision_input *a, const struct decision_input *b,
+	enum decision_reason *reason)
+{
+	int c;
+
+	*reason = DECISION_EXTERNAL;
+	if (a->external != b->external)
+		return a->external ? -1 : 1;
+	*reason = DECISION_IGP_METRIC;
+	c = lower_wins(a->igp_metric, b->igp_metric);
+	if (c != 0)
+		return c;
+	*reason = DECISION_ROUTER_ID;
+	c = lower_wins(router_id(a), router_id(b));
+	if (c != 0)
+		return c;
+	*reason = DECISION_CLUSTER_LENGTH;
+	c = lower_wins(a->attrs->cluster_count, b->attrs->cluster_count);
+	if (c != 0)
+		return c;
+	*reason = DECISION_PEER_ADDRESS;
+	c = addr_compare(&a->peer_addr, &b->peer_addr);
+	if (c != 0)
+		return c;
+	*reason = DECISION_PATH_ID;
+	c = lower_wins(a->path_id, b->path_id);
+	if (c == 0)
+		*reason = DECISION_EQUAL;
+	return c;
+}
+
+static int
+compare(const struct decision_input *a, const struct decision_input *b, bool with_med,
+	enum decision_reason *reason)
+{
+	int c;
+
+	*reason = DECISION_NEXT_HOP_UNREACHABLE; /* RFC 4271 9.1.2.1 */
+	if (a->eligible != b->eligible)
+		return a->eligible ? -1 : 1;
+	*reason = DECISION_PREFERENCE;
+	if (a->local != b->local)
+		return a->local ? -1 : 1;
+	*reason = DECISION_LOCAL_PREF;
+	c = lower_wins(local_pref(b->attrs), local_pref(a->attrs));
+	if (c != 0)
+		return c;
+	*reason = DECISION_AS_PATH_LENGTH;
+	c = lower_wins(a->attrs->as_path_hops, b->attrs->as_path_hops);
+	if (c != 0)
+		return c;
+	*reason = DECISION_ORIGIN;
+	c = lower_wins(a->attrs->origin, b->attrs->origin);
+	if (c != 0)
+		return c;
+	if (with_med) {
+		*reason = DECISION_MED;
+		c = lower_wins(med(a->attrs), med(b->attrs));
+		if (c != 0)
+			return c;
+	}
+	return compare_tail(a, b, reason);
+}
+
+int
+decision_compare(const struct decision_input *a, const struct decision_input *b,
+	enum decision_reason *reason)
+{
+	return compare(a, b, same_neighbour(a->attrs, b->attrs), reason);
+}
+
+/* ---- ranking ---- */
+
+/* An order over indices; ties go to the lower index, so that every sort gives the same. */
+typedef bool before_fn(const struct decision_input *in, unsigned a, unsigned b);
+
+/* Across groups: no MED. A total order. */
+static bool
+before_across(const struct decision_input *in, unsigned a, unsigned b)
+{
+	enum decision_reason unused;
+	int c = compare(&in[a], &in[b], false, &unused);
+
+	return c != 0 ? c < 0 : a < b;
+}
+
+/* Groups side by side (by neighbour AS; what starts with a set comes one by one, in the end of group 0), each by rank. */
+static bool
+before_grouped(const struct decision_input *in, unsigned a, unsigned b)
+{
+	const struct attr_set *x = in[a].attrs, *y = in[b].attrs;
+	enum decision_reason unused;
+	int c;
+
+	if (x->first_asn != y->first_asn)
+		return x->first_asn < y->first_asn;
+	if (x->first_asn == 0 && (x->as_path_len == 0) != (y->as_path_len == 0))
+		return x->as_path_len == 0;
+	c = compare(&in[a], &in[b], same_neighbour(x, y), &unused);
+	return c != 0 ? c < 0 : a < b;
+}
+
+static void
+sift_down(const struct decision_input *in, unsigned *order, unsigned root, unsigned n,
+	before_fn *before)
+{
+	unsigned child;
+
+	for (; (child = 2 * root + 1) < n; root = child) {
+		unsigned t = order[root];
+
+		if (child + 1 < n && before(in, order[child], order[child + 1]))
+			child++;
+		if (!before(in, t, order[child]))
+			return;
+		order[root] = order[child];
+		order[child] = t;
+	}
+}
+
+/* In place and without recursion: nothing may be allocated here. Few paths (nearly always) are inserted, many heaped. */
+static void
+sort(const struct decision_input *in, unsigned *order, unsigned n, before_fn *before)
+{
+	if (n <= 16) {
+		for (unsigned i = 1; i < n; i++) {
+			unsigned x = order[i], j = i;
+
+			for (; j > 0 && before(in, x, order[j - 1]); j--)
+				order[j] = order[j - 1];
+			order[j] = x;
+		}
+		return;
+	}
+	for (unsigned i = n / 2; i-- > 0;)
+		sift_down(in, order, i, n, before);
+	for (unsigned i = n; i-- > 1;) {
+		unsigned t = order[0];
+
+		order[0] = order[i];
+		order[i] = t;
+		sift_down(in, order, 0, i, before);
+	}
+}
+
+/* `order` is grouped. False: MED decides nowhere, so comparing all pairs without it is the same total order. */
+static bool
+med_matters(const struct decision_input *in, const unsigned *order, unsigned n)
+{
+	for (unsigned i = 1; i < n; i++) {
+		const struct attr_set *a = in[order[i - 1]].attrs, *b = in[order[i]].attrs;
+
+		if (same_neighbour(a, b) && med(a) != med(b))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * `order` is grouped. Takes the best of the groups' heads again and again; moving it to the front keeps the rest
+ * grouped. Only the front of each group is compared across.
+ */
+static void
+merge_groups(const struct decision_input *in, unsigned *order, unsigned n)
+{
+	for (unsigned done = 0; done + 1 < n; done++) {
+		unsigned best = done, head;
+
+		for (unsigned i = done + 1; i < n; i++) {
+			if (same_neighbour(in[order[i - 1]].attrs, in[order[i]].attrs))
+				continue;
+			if (before_across(in, order[i], order[best]))
+				best = i;
+		}
+		head = order[best];
+		__builtin_memmove(&order[done + 1], &order[done], (best - done) * sizeof(*order));
+		order[done] = head;
+	}
+}
+
+/*
+ * What beats a path that would win against the best in a comparison of the two alone is the head of its own
+ * group, and it can do so only by MED.
+ */
+static enum decision_reason
+why_not(const struct decision_input *best, const struct decision_input *in)
+{
+	enum decision_reason reason;
+
+	if (!in->eligible)
+		return DECISION_NEXT_HOP_UNREACHABLE;
+	if (decision_compare(best, in, &reason) > 0)
+		return DECISION_MED;
+	return reason;
+}
+
+static void
+explain(const struct decision_input *in, unsigned n, unsigned best, enum decision_reason *reason)
+{
+	for (unsigned i = 0; i < n; i++)
+		reason[i] =
+			i == best && in[i].eligible ? DECISION_EQUAL : why_not(&in[best], &in[i]);
+}
+
+void
+decision_order(
+	const struct decision_input *in, unsigned n, unsigned *order, enum decision_reason *reason)
+{
+	enum decision_reason unused;
+
+	for (unsigned i = 0; i < n; i++)
+		order[i] = i;
+	if (n == 2) {
+		if (decision_compare(&in[0], &in[1], &unused) > 0) {
+			order[0] = 1;
+			order[1] = 0;
+		}
+	} else if (n > 2) {
+		sort(in, order, n, before_grouped);
+		if (med_matters(in, order, n))
+			merge_groups(in, order, n);
+		else
+			sort(in, order, n, before_across);
+	}
+	if (reason != NULL && n > 0)
+		explain(in, n, order[0], reason);
+}
+
+const char *
+decision_reason_text(enum decision_reason r)
+{
+	static const char *const text[] = {
+		[DECISION_EQUAL] = "equal",
+		[DECISION_LOCAL_PREF] = "local-pref",
+		[DECISION_AS_PATH_LENGTH] = "as-path-length",
+		[DECISION_ORIGIN] = "origin",
+		[DECISION_MED] = "med",
+		[DECISION_EXTERNAL] = "external",
+		[DECISION_IGP_METRIC] = "igp-metric",
+		[DECISION_ROUTER_ID] = "router-id",
+		[DECISION_CLUSTER_LENGTH] = "cluster-length",
+		[DECISION_PEER_ADDRESS] = "peer-address",
+		[DECISION_PATH_ID] = "path-id",
+		[DECISION_NEXT_HOP_UNREACHABLE] = "next-hop-unreachable",
+		[DECISION_AS_LOOP] = "as-loop",
+		[DECISION_ORIGINATOR_LOOP] = "originator-loop",
+		[DECISION_CLUSTER_LOOP] = "cluster-loop",
+		[DECISION_REJECTED_BY_POLICY] = "rejected-by-policy",
+		[DECISION_NO_POLICY] = "no-policy",
+		[DECISION_PREFERENCE] = "preference",
+	};
+
+	if ((size_t)r >= sizeof(text) / sizeof(text[0]))
+		return "unknown";
+	return text[r];
+}

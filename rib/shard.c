@@ -1,2 +1,526 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "rib/shard.h"
+/*
+ * Life, inputs, tables, peers and the loop. While a lost peer's paths are flushed, those not yet reached are still
+ * candidates and forwarded to: a destination whose scan has not come by keeps its old answer, never none.
+ */
+#include "rib/shard_impl.h"
+
+#include <errno.h>
+#include <time.h>
+
+#define JOURNAL_CAPACITY (1u << 20)
+#define RETIRED_MAX                                                                                \
+	4096u /* records of removed peers and replaced next-hop indexes; both are rare */
+
+uint64_t
+shard_clock(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+struct shard_peer_slot *
+shard_slot(const struct shard *s, struct peer_id id)
+{
+	struct shard_peer_slot *slot;
+
+	if (id.v >= PEER_MAX)
+		return NULL;
+	/* acquire: pairs with the release in peer_insert */
+	slot = atomic_load_explicit(&s->peer[id.v], memory_order_acquire);
+	if (slot == NULL || atomic_load_explicit(&slot->key, memory_order_relaxed) == NULL)
+		return NULL;
+	return slot;
+}
+
+/* ---- the session side's half ---- */
+
+struct shard_input *
+shard_input(struct shard *s, unsigned index)
+{
+	return index < s->input_count ? s->input[index] : NULL;
+}
+
+struct rib_batch *
+shard_input_get(struct shard_input *in)
+{
+	struct rib_batch *b;
+
+	if (in->spare_count > 0)
+		b = in->spare[--in->spare_count];
+	else
+		b = ring_pop(in->empty);
+	if (b != NULL)
+		b->used = 0;
+	return b;
+}
+
+void
+shard_input_put(struct shard_input *in, struct rib_batch *b)
+{
+	/* never full: there are as many places as batches */
+	(void)ring_push(in->full, b);
+}
+
+void
+shard_input_return(struct shard_input *in, struct rib_batch *b)
+{
+	in->spare[in->spare_count++] = b;
+}
+
+static void
+input_destroy(struct arena *a, struct shard_input *in)
+{
+	if (in == NULL)
+		return;
+	for (unsigned i = 0; i < RIB_BATCHES_PER_INPUT; i++)
+		arena_free(a, in->all[i]);
+	if (in->full != NULL)
+		ring_destroy(in->full);
+	if (in->empty != NULL)
+		ring_destroy(in->empty);
+	arena_free(a, in);
+}
+
+static int
+input_create(struct arena *a, struct shard_input **out)
+{
+	struct shard_input *in = arena_alloc_aligned(a, CACHE_LINE, sizeof(*in));
+	int err;
+
+	*out = in;
+	if (in == NULL)
+		return -ENOMEM;
+	*in = (struct shard_input){0};
+	err = ring_create(a, "shard-full", RIB_BATCHES_PER_INPUT, &in->full);
+	if (err == 0)
+		err = ring_create(a, "shard-empty", RIB_BATCHES_PER_INPUT, &in->empty);
+	for (unsigned i = 0; err == 0 && i < RIB_BATCHES_PER_INPUT; i++) {
+		struct rib_batch *b = arena_alloc(a, sizeof(*b) + RIB_BATCH_SIZE);
+
+		if (b == NULL)
+			return -ENOMEM;
+		in->all[i] = b;
+		b->used = 0;
+		b->size = RIB_BATCH_SIZE;
+		if (!ring_push(in->empty, b))
+			err = -EINVAL;
+	}
+	return err;
+}
+
+/* ---- life ---- */
+
+static void
+peer_key_free(void *ctx, void *p)
+{
+	struct shard *s = ctx;
+
+	arena_free(s->arena, p);
+}
+
+/* Slots stay for good, their keys come and go: whoever reads counters needs no grace period. */
+static int
+peer_insert(struct shard *s, const struct shard_peer *p)
+{
+	struct shard_peer_slot *slot =
+		atomic_load_explicit(&s->peer[p->id.v], memory_order_relaxed);
+	struct shard_peer *key = arena_alloc(s->arena, sizeof(*key));
+
+	if (slot == NULL)
+		slot = arena_calloc(s->arena, sizeof(*slot));
+	if (key == NULL || slot == NULL) {
+		arena_free(s->arena, key);
+		if (atomic_load_explicit(&s->peer[p->id.v], memory_order_relaxed) == NULL)
+			arena_free(s->arena, slot);
+		return -ENOMEM;
+	}
+	*key = *p;
+	for (unsigned f = 0; f < FAMILY_COUNT; f++) {
+		uint16_t epoch = shard_epoch(&slot->rib[f]);
+
+		adj_rib_in_init(&slot->rib[f].counts);
+		atomic_store_explicit(&slot->rib[f].counts.epoch, epoch, memory_order_relaxed);
+		slot->rib[f].flush_below = slot->rib[f].sweep_below = epoch;
+		slot->rib[f].rerank = false;
+		slot->rib[f].import = NULL;
+	}
+	slot->up = false;
+	atomic_store_explicit(&slot->router_id, p->router_id, memory_order_relaxed);
+	atomic_store_explicit(&slot->asn, p->asn, memory_order_relaxed);
+	atomic_store_explicit(&slot->external, p->external, memory_order_relaxed);
+	/* release: pairs with the acquire in shard_peer_peek */
+	atomic_store_explicit(&slot->key, key, memory_order_release);
+	/* release: pairs with the acquire in shard_slot */
+	atomic_store_explicit(&s->peer[p->id.v], slot, memory_order_release);
+	return 0;
+}
+
+static int
+parts_create(struct shard *s, unsigned inputs)
+{
+	struct shard_peer self = {
+		.id = PEER_SELF, .asn = s->config.own_asn, .router_id = s->config.router_id};
+	uint32_t capacity =
+		s->config.journal_capacity != 0 ? s->config.journal_capacity : JOURNAL_CAPACITY;
+	int err = attr_table_create(s->arena, s->config.readers, &s->attrs);
+
+	if (err == 0)
+		err = journal_create(s->arena, capacity, &s->journal);
+	if (err == 0)
+		err = policy_eval_create(s->arena, &s->eval);
+	if (err == 0)
+		err = retire_list_create(s->arena, s->config.readers, RETIRED_MAX, &s->retired);
+	if (err == 0)
+		err = next_hops_init(s);
+	if (err == 0)
+		err = peer_insert(s, &self);
+	for (; err == 0 && s->input_count < inputs; s->input_count++)
+		err = input_create(s->arena, &s->input[s->input_count]);
+	return err;
+}
+
+int
+shard_create(const struct shard_config *config, unsigned inputs, struct shard **out)
+{
+	struct shard *s;
+	int err;
+
+	if (inputs > SHARD_INPUTS_MAX)
+		return -EINVAL;
+	s = arena_calloc(config->arena, sizeof(*s));
+	if (s == NULL)
+		return -ENOMEM;
+	s->config = *config;
+	s->arena = config->arena;
+	s->now_ns = shard_clock();
+	err = parts_create(s, inputs);
+	if (err != 0) {
+		shard_destroy(s);
+		return err;
+	}
+	*out = s;
+	return 0;
+}
+
+void
+shard_destroy(struct shard *s)
+{
+	if (s == NULL)
+		return;
+	for (unsigned i = 0; i < SHARD_INPUTS_MAX; i++)
+		input_destroy(s->arena, s->input[i]);
+	for (unsigned i = 0; i < shard_table_count(s); i++)
+		dest_table_destroy(s->table[i].dests);
+	for (unsigned i = 0; i < PEER_MAX; i++) {
+		struct shard_peer_slot *slot =
+			atomic_load_explicit(&s->peer[i], memory_order_relaxed);
+
+		if (slot != NULL)
+			arena_free(
+				s->arena, atomic_load_explicit(&slot->key, memory_order_relaxed));
+		arena_free(s->arena, slot);
+	}
+	if (s->retired != NULL)
+		retire_list_destroy(s->retired);
+	next_hops_fini(s);
+	scratch_free(s);
+	if (s->eval != NULL)
+		policy_eval_destroy(s->eval);
+	if (s->journal != NULL)
+		journal_destroy(s->journal);
+	if (s->attrs != NULL)
+		attr_table_destroy(s->attrs);
+	arena_free(s->arena, s);
+}
+
+/* ---- tables ---- */
+
+int
+shard_table_add(struct shard *s, struct vrf_id vrf, enum family family, struct table_id *out)
+{
+	unsigned n = shard_table_count(s);
+	struct shard_table *t = &s->table[n < SHARD_TABLES_MAX ? n : 0];
+	int err;
+
+	if (shard_table_find(s, vrf, family, out) == 0)
+		return -EEXIST;
+	if (n == SHARD_TABLES_MAX)
+		return -ENOMEM;
+	*t = (struct shard_table){.vrf = vrf, .family = family, .id = {(uint16_t)n}};
+	err = dest_table_create(s->arena, s->config.readers, family_afi(family), &t->dests);
+	if (err != 0)
+		return err;
+	*out = t->id;
+	/* release: pairs with the acquire in shard_table_count */
+	atomic_store_explicit(&s->table_count, n + 1, memory_order_release);
+	return 0;
+}
+
+unsigned
+shard_table_count(const struct shard *s)
+{
+	/* acquire: pairs with the release in shard_table_add */
+	return atomic_load_explicit(&s->table_count, memory_order_acquire);
+}
+
+int
+shard_table_find(const struct shard *s, struct vrf_id vrf, enum family family, struct table_id *out)
+{
+	unsigned n = shard_table_count(s);
+
+	for (unsigned i = 0; i < n; i++) {
+		if (s->table[i].vrf.v == vrf.v && s->table[i].family == family) {
+			*out = s->table[i].id;
+			return 0;
+		}
+	}
+	return -ENOENT;
+}
+
+struct shard_table *
+shard_table_of(struct shard *s, struct vrf_id vrf, enum family family)
+{
+	struct table_id id;
+
+	return shard_table_find(s, vrf, family, &id) == 0 ? &s->table[id.v] : NULL;
+}
+
+struct dest_table *
+shard_table(const struct shard *s, struct table_id id)
+{
+	return s->table[id.v].dests;
+}
+
+void
+shard_table_key(const struct shard *s, struct table_id id, struct vrf_id *vrf, enum family *family)
+{
+	*vrf = s->table[id.v].vrf;
+	*family = s->table[id.v].family;
+}
+
+struct attr_table *
+shard_attrs(const struct shard *s)
+{
+	return s->attrs;
+}
+
+struct journal *
+shard_journal(const struct shard *s)
+{
+	return s->journal;
+}
+
+/* ---- peers ---- */
+
+int
+shard_peer_add(struct shard *s, const struct shard_peer *p)
+{
+	if (p->id.v >= PEER_MAX)
+		return -EINVAL;
+	if (shard_slot(s, p->id) != NULL)
+		return -EEXIST;
+	return peer_insert(s, p);
+}
+
+bool
+shard_peer_idle(const struct shard *s, struct peer_id id)
+{
+	const struct shard_peer_slot *slot = shard_slot(s, id);
+
+	if (slot == NULL)
+		return true;
+	if (slot->up)
+		return false;
+	for (unsigned f = 0; f < FAMILY_COUNT; f++)
+		if (slot->rib[f].sweeping || shard_load(&slot->rib[f].counts.received) > 0)
+			return false;
+	return true;
+}
+
+int
+shard_peer_remove(struct shard *s, struct peer_id id)
+{
+	struct shard_peer_slot *slot = shard_slot(s, id);
+	struct shard_peer *key;
+
+	if (slot == NULL || id.v == PEER_SELF.v)
+		return -ENOENT;
+	if (!shard_peer_idle(s, id))
+		return -EBUSY;
+	key = atomic_load_explicit(&slot->key, memory_order_relaxed);
+	atomic_store_explicit(&slot->key, NULL, memory_order_relaxed);
+	retire_push(s->retired, peer_key_free, s, key);
+	return 0;
+}
+
+void
+shard_peer_import(
+	struct shard *s, struct peer_id id, enum family family, const struct policy *policy)
+{
+	struct shard_peer_slot *slot = shard_slot(s, id);
+
+	if (slot != NULL && family < FAMILY_COUNT)
+		slot->rib[family].import = policy;
+}
+
+int
+shard_originate(struct shard *s, struct vrf_id vrf, enum family family, const struct prefix *p,
+	const struct attr_set *attrs)
+{
+	struct shard_table *t = shard_table_of(s, vrf, family);
+	struct rib_nlri n = {.prefix = *p, .label = SHARD_LABEL_NONE};
+	struct shard_accepted acc;
+	int err;
+
+	if (t == NULL)
+		return -ENOENT;
+	shard_sample_add(s, 0);
+	if (attrs == NULL)
+		return path_withdraw(s, t, PEER_SELF, p, 0);
+	err = accepted_get(s, t, PEER_SELF, attrs, &acc);
+	if (err != 0)
+		return err;
+	err = path_announce(s, t, PEER_SELF, &n, &acc);
+	accepted_put(s, &acc);
+	return err;
+}
+
+/* ---- the loop ---- */
+
+/* Live input goes first; while walks wait, it leaves them a quarter, so that a load never starves a flush. */
+static uint64_t
+live_deadline(const struct shard *s, uint64_t now_ns, uint64_t deadline_ns)
+{
+	if (!walks_pending(s) || deadline_ns <= now_ns)
+		return deadline_ns;
+	return deadline_ns - (deadline_ns - now_ns) / 4;
+}
+
+static void
+reclaim(struct shard *s) RUNS_ON(role_rib)
+{
+	uint64_t safe = journal_safe_sequence(s->journal);
+	unsigned n = shard_table_count(s);
+
+	for (unsigned i = 0; i < n; i++)
+		dest_reclaim(s->table[i].dests, safe);
+	attr_table_reclaim(s->attrs);
+	(void)retire_reclaim(s->retired, RETIRED_MAX);
+}
+
+bool
+shard_work(struct shard *s, uint64_t now_ns, uint64_t deadline_ns)
+{
+	bool more;
+	uint64_t head;
+
+	s->now_ns = now_ns;
+	more = import_run(s, live_deadline(s, now_ns, deadline_ns));
+	more |= walks_run(s, deadline_ns);
+	reclaim(s);
+	head = journal_head(s->journal);
+	if (head != s->woken) {
+		s->woken = head;
+		if (s->config.wake_consumers != NULL)
+			s->config.wake_consumers(s->config.wake_ctx);
+	}
+	return more;
+}
+
+/* ---- readers ---- */
+
+void
+shard_peer_counts(
+	const struct shard *s, struct peer_id id, enum family family, struct adj_rib_in_counts *out)
+{
+	const struct shard_peer_slot *slot = shard_slot(s, id);
+
+	*out = (struct adj_rib_in_counts){0};
+	if (slot != NULL && family < FAMILY_COUNT)
+		adj_rib_in_counts_get(&slot->rib[family].counts, out);
+}
+
+bool
+shard_peer_peek(const struct shard *s, struct peer_id id, struct shard_peer *out)
+{
+	const struct shard_peer_slot *slot = shard_slot(s, id);
+	const struct shard_peer *key;
+
+	if (slot == NULL)
+		return false;
+	/* acquire: pairs with the release in peer_insert */
+	key = atomic_load_explicit(&slot->key, memory_order_acquire);
+	if (key == NULL)
+		return false;
+	*out = *key;
+	out->router_id = atomic_load_explicit(&slot->router_id, memory_order_relaxed);
+	out->asn = atomic_load_explicit(&slot->asn, memory_order_relaxed);
+	out->external = atomic_load_explicit(&slot->external, memory_order_relaxed);
+	return true;
+}
+
+bool
+shard_path_stale(const struct shard *s, enum family family, const struct rib_path *p)
+{
+	const struct shard_peer_slot *slot = shard_slot(s, p->peer);
+
+	return slot != NULL && family < FAMILY_COUNT &&
+	       atomic_load_explicit(&p->epoch, memory_order_relaxed) !=
+		       shard_epoch(&slot->rib[family]);
+}
+
+void
+shard_decision_input(const struct shard *s, const struct rib_path *p, struct decision_input *out)
+{
+	struct shard_peer peer = {0};
+	const struct attr_set *a = attr_get(s->attrs, p->accepted);
+	const struct shard_next_hop *n = NULL;
+
+	(void)shard_peer_peek(s, p->peer, &peer);
+	if (s->config.next_hop_tracking && p->peer.v != PEER_SELF.v && a != NULL &&
+		a->next_hop.afi != AFI_NONE)
+		n = next_hop_find(s, peer.vrf, &a->next_hop);
+	*out = (struct decision_input){
+		.attrs = a,
+		.eligible =
+			(p->label_flags & (PATH_NEXT_HOP_UP | PATH_REJECTED)) == PATH_NEXT_HOP_UP,
+		.external = peer.external,
+		.local = p->peer.v == PEER_SELF.v,
+		.igp_metric =
+			n != NULL ? atomic_load_explicit(&n->metric, memory_order_relaxed) : 0,
+		.router_id = peer.router_id,
+		.peer_addr = peer.addr,
+		.path_id = p->path_id,
+	};
+}
+
+uint64_t
+shard_failures(const struct shard *s)
+{
+	return shard_load(&s->failures);
+}
+
+uint64_t
+shard_received_ns(const struct shard *s, uint64_t sequence)
+{
+	/* acquire: pairs with the release in shard_sample_add */
+	uint64_t count = atomic_load_explicit(&s->sample_count, memory_order_acquire);
+	uint64_t low = count > SHARD_SAMPLES / 2 ? count - SHARD_SAMPLES / 2 : 0, high = count, ns;
+
+	/* the last sample that begins at or before `sequence`; in the newer half, which nobody overwrites meanwhile */
+	while (low < high) {
+		uint64_t mid = low + (high - low) / 2;
+
+		if (shard_load(&s->sample[mid % SHARD_SAMPLES].first) <= sequence)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	if (low == 0 || (count > SHARD_SAMPLES / 2 && low == count - SHARD_SAMPLES / 2))
+		return 0;
+	ns = shard_load(&s->sample[(low - 1) % SHARD_SAMPLES].received_ns);
+	return ns;
+}

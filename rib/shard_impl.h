@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What the files of the shard share. Everything here is the shard thread's own unless a comment names readers.
+ *
+ *   shard.c            life, inputs, tables, peers, the loop
+ *   shard_import.c     records of a batch: validation, loops, policy, one verdict for many prefixes
+ *   shard_paths.c      a destination's new path set: edit, decide, publish, journal
+ *   shard_next_hops.c  (vrf, address) -> state
+ *   shard_walks.c      one circulating scan a table that serves every flush, sweep and re-decision of it
+ */
+#pragma once
+
+#include "lpm/arena.h"
+#include "lpm/qsbr.h"
+#include "lpm/ring.h"
+#include "rib/shard.h"
+#include "rib/walk.h"
+
+#define SHARD_LABEL_NONE 0xfffffu
+
+/* ---- next hops ---- */
+
+struct shard_next_hop {
+	struct ip_addr addr; /* immutable, as vrf */
+	struct vrf_id vrf;
+	bool up, connected; /* false until answered */
+	bool dirty; /* a running re-decision looks for its paths */
+	uint32_t users; /* paths, and the record in work */
+	uint32_t slot; /* in next_hops.entry */
+	_Atomic uint32_t metric; /* readers: shard_decision_input */
+	struct shard_next_hop *dropped_next;
+};
+
+/* Open addressing, at most 3/4 full, nothing removed in place: readers probe it without a lock. */
+struct next_hop_index {
+	struct arena *arena;
+	struct shard_next_hop *dropped; /* entries that go with this index when it is retired */
+	uint32_t size; /* a power of two */
+	_Atomic(struct shard_next_hop *) at[];
+};
+
+struct shard_next_hops {
+	_Atomic(struct next_hop_index *) index;
+	struct shard_next_hop **entry; /* by slot; 0 stays empty */
+	uint32_t entry_size, entry_free; /* entry_free: where to look for an empty one */
+	uint32_t count;
+	uint32_t *
+		of_attr; /* attribute set id -> slot, for VRF_DEFAULT only: spares a walk two cache misses a path */
+	uint32_t of_attr_size;
+};
+
+/* ---- peers ---- */
+
+/* A place in the endless sequence of laps over a table's ids. */
+struct shard_position {
+	uint64_t lap;
+	uint32_t next;
+};
+
+/* A peer's family. Its table is (peer's vrf, family). */
+struct shard_rib_in {
+	struct adj_rib_in counts; /* readers: relaxed */
+	const struct policy *import;
+	/*
+	 * While `sweeping`, paths with a stamp before sweep_below are doomed. Those before flush_below are of a lost session; the
+	 * others were not told again in a refresh, and are counted as swept. Stamps are compared as serial numbers: a
+	 * path is mistaken for fresh after 32,768 epochs without a sweep in which its peer never named it, and
+	 * the next refresh repairs that.
+	 */
+	uint16_t sweep_below, flush_below;
+	bool sweeping;
+	/* The peer's router id or kind changed while paths of the old session were there: an equal path is ranked again. */
+	bool rerank;
+	struct shard_position from;
+	struct shard_rib_in *sweep_next; /* in shard_table.sweeps */
+};
+
+struct shard_peer_slot {
+	_Atomic(struct shard_peer *)
+		key; /* readers; NULL: free. Immutable but for the three below */
+	_Atomic uint32_t router_id, asn; /* as the session found them */
+	_Atomic bool external;
+	bool up;
+	struct shard_rib_in rib[FAMILY_COUNT];
+};
+
+/* ---- tables ---- */
+
+struct shard_table {
+	struct dest_table *dests;
+	struct vrf_id vrf;
+	enum family family;
+	struct table_id id;
+	/* The circulating scan: runs while there are sweeps, or next hops to re-decide. */
+	struct walk walk;
+	uint64_t lap;
+	bool walking;
+	bool redecide;
+	struct shard_position redecide_from;
+	struct shard_rib_in *sweeps;
+};
+
+/* ---- the record in work ---- */
+
+struct shard_accepted {
+	struct attr_id id; /* one reference is held while the record is in work */
+	struct shard_next_hop *next_hop; /* NULL: none; else one user is held */
+	bool up;
+};
+
+struct shard_input {
+	struct ring *full; /* session -> shard */
+	struct ring *empty; /* shard -> session */
+	/* the session thread's: batches it took and did not need */
+	alignas(CACHE_LINE) struct rib_batch *spare[RIB_BATCHES_PER_INPUT];
+	unsigned spare_count;
+	struct rib_batch *all[RIB_BATCHES_PER_INPUT];
+};
+
+/* Where the shard stands in its input: a slice may end within a record. */
+struct shard_cursor {
+	struct shard_input *input;
+	struct rib_batch *batch; /* NULL: between batches */
+	uint32_t offset; /* of the record */
+	uint32_t nlri; /* done of it */
+	unsigned turn; /* input to ask next */
+};
+
+/* "From `first` on, journal entries come of messages read at `received_ns`" (0: of none). Readers probe it. */
+struct shard_sample {
+	_Atomic uint64_t first, received_ns;
+};
+#define SHARD_SAMPLES (1u << 15)
+/*
+ * Messages read within this time share a sample, so the ring covers at least 6.5 s of a full load and
+ * the figure errs by at most this much, upwards.
+ */
+#define SHARD_SAMPLE_NS 200000u
+
+struct shard {
+	struct shard_config config;
+	struct arena *arena;
+	struct attr_table *attrs;
+	struct journal *journal;
+	struct policy_eval *eval;
+	struct retire_list *retired;
+	uint64_t now_ns; /* of the turn */
+	uint64_t woken; /* journal head when consumers were last woken */
+	struct shard_cursor cursor;
+	unsigned input_count;
+	struct shard_input *input[SHARD_INPUTS_MAX];
+
+	/* the record's verdicts by policy outcome */
+	uint64_t accepted_filled;
+	struct shard_accepted accepted[POLICY_OUTCOMES_MAX];
+	static_assert(POLICY_OUTCOMES_MAX <= 64, "one bit each in accepted_filled");
+
+	/* scratch of shard_paths.c: room for `scratch_size` paths */
+	uint32_t scratch_size;
+	struct rib_path *keep, *drop;
+	struct decision_input *in;
+	unsigned *order;
+
+	struct shard_next_hops next_hops;
+	unsigned walk_turn;
+	_Atomic uint64_t
+		failures; /* changes lost for want of memory, and records that made no sense */
+
+	_Atomic unsigned table_count;
+	struct shard_table table[SHARD_TABLES_MAX];
+	_Atomic(struct shard_peer_slot *) peer[PEER_MAX];
+
+	_Atomic uint64_t sample_count; /* ever; the newest is at (count - 1) % SHARD_SAMPLES */
+	struct shard_sample sample[SHARD_SAMPLES];
+};
+
+static inline uint64_t
+shard_load(const _Atomic uint64_t *c)
+{
+	return atomic_load_explicit(c, memory_order_relaxed);
+}
+
+/* Single writer: no locked instruction. */
+static inline void
+shard_count(_Atomic uint64_t *c, int64_t by)
+{
+	atomic_store_explicit(c, shard_load(c) + (uint64_t)by, memory_order_relaxed);
+}
+
+static inline uint16_t
+shard_epoch(const struct shard_rib_in *r)
+{
+	return atomic_load_explicit(&r->counts.epoch, memory_order_relaxed);
+}
+
+/* Is stamp `a` older than `b`? */
+static inline bool
+shard_epoch_before(uint16_t a, uint16_t b)
+{
+	return (int16_t)(uint16_t)(a - b) < 0;
+}
+
+/* NULL: no such peer. */
+struct shard_peer_slot *shard_slot(const struct shard *s, struct peer_id id);
+uint64_t shard_clock(void); /* monotonic ns */
+struct shard_table *shard_table_of(struct shard *s, struct vrf_id vrf, enum family family);
+
+/* shard_next_hops.c */
+int next_hops_init(struct shard *s);
+void next_hops_fini(struct shard *s);
+/*
+ * The next hop of a set just interned in a table of `vrf`, as one more user; asks for it when it is new. *out is
+ * NULL when there is nothing to track. 0, -ENOMEM.
+ */
+int next_hop_hold(struct shard *s, struct vrf_id vrf, struct attr_id attr,
+	const struct ip_addr *addr, struct shard_next_hop **out) RUNS_ON(role_rib);
+/* The one of a path that is in a table of `vrf`. */
+struct shard_next_hop *next_hop_of(
+	const struct shard *s, struct vrf_id vrf, const struct rib_path *p) RUNS_ON(role_rib);
+bool next_hop_eligible(const struct shard *s, const struct shard_peer_slot *slot,
+	struct peer_id peer, const struct shard_next_hop *n);
+void next_hops_clean(struct shard *s); /* no re-decision runs any more */
+/* Any reader. */
+struct shard_next_hop *next_hop_find(
+	const struct shard *s, struct vrf_id vrf, const struct ip_addr *addr);
+
+/* shard_paths.c */
+int path_announce(struct shard *s, struct shard_table *t, struct peer_id peer,
+	const struct rib_nlri *n, const struct shard_accepted *acc) RUNS_ON(role_rib);
+int path_withdraw(struct shard *s, struct shard_table *t, struct peer_id peer,
+	const struct prefix *p, uint32_t path_id) RUNS_ON(role_rib);
+bool path_doomed(const struct shard *s, const struct shard_table *t, const struct rib_path *p);
+/* Drops doomed paths and ranks the rest again; publishes only what differs. 0, -ENOMEM. */
+int dest_redecide(struct shard *s, struct shard_table *t, struct dest_id id,
+	const struct path_set *old) RUNS_ON(role_rib);
+void scratch_free(struct shard *s);
+
+/* shard_import.c */
+/* One turn of the live input, until the deadline. True while there is more. */
+bool import_run(struct shard *s, uint64_t deadline_ns) RUNS_ON(role_rib);
+int accepted_get(struct shard *s, struct shard_table *t, struct peer_id peer,
+	const struct attr_set *attrs, struct shard_accepted *out) RUNS_ON(role_rib);
+void accepted_put(struct shard *s, struct shard_accepted *acc) RUNS_ON(role_rib);
+void shard_sample_add(struct shard *s, uint64_t received_ns) RUNS_ON(role_rib);
+
+/* shard_walks.c */
+/* Dooms what has a stamp before `below`; `lost`: of a lost session. */
+void sweep_start(struct shard *s, struct shard_table *t, struct shard_rib_in *r, uint16_t below,
+	bool lost) RUNS_ON(role_rib);
+/* Next hops of this vrf are dirty. */
+void redecide_start(struct shard *s, struct vrf_id vrf) RUNS_ON(role_rib);
+bool walks_pending(const struct shard *s);
+/* At least one slice, then until the deadline. True while there is more. */
+bool walks_run(struct shard *s, uint64_t deadline_ns) RUNS_ON(role_rib);

@@ -1,0 +1,414 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Records in: what an UPDATE says is checked and judged once for its attribute set, then applied to each of its prefixes.
+ * A slice may end within a record; the rest is judged anew in the next one, because a command may have changed
+ * the policy between.
+ */
+#include "rib/shard_impl.h"
+
+#include <errno.h>
+
+#define PREFETCH_AHEAD 8u
+#define CLOCK_EVERY 32u /* prefixes between two looks at the clock: some 10 us */
+
+enum judgement {
+	REFUSE_ALL,
+	ACCEPT_ALL,
+	ASK_POLICY,
+};
+
+/* The record in work. */
+struct import {
+	struct shard *s;
+	const struct rib_record *rec;
+	const struct attr_set *attrs; /* NULL: withdraw */
+	const struct rib_nlri *nlri;
+	struct shard_table *table;
+	struct shard_rib_in *rib;
+	enum judgement judgement;
+};
+
+int
+accepted_get(struct shard *s, struct shard_table *t, struct peer_id peer,
+	const struct attr_set *attrs, struct shard_accepted *out)
+{
+	int err = attr_intern(s->attrs, attrs, 1, &out->id);
+
+	out->next_hop = NULL;
+	out->up = true;
+	if (err != 0 || peer.v == PEER_SELF.v)
+		return err;
+	err = next_hop_hold(s, t->vrf, out->id, &attrs->next_hop, &out->next_hop);
+	if (err != 0)
+		attr_unref(s->attrs, out->id);
+	else
+		out->up = next_hop_eligible(s, shard_slot(s, peer), peer, out->next_hop);
+	return err;
+}
+
+void
+accepted_put(struct shard *s, struct shard_accepted *acc)
+{
+	if (acc->next_hop != NULL)
+		acc->next_hop->users--;
+	attr_unref(s->attrs, acc->id);
+}
+
+void
+shard_sample_add(struct shard *s, uint64_t received_ns)
+{
+	uint64_t count = shard_load(&s->sample_count), first = journal_next_sequence(s->journal);
+	struct shard_sample *newest = &s->sample[(count - 1) % SHARD_SAMPLES];
+	uint64_t at = count > 0 ? shard_load(&newest->received_ns) : UINT64_MAX;
+
+	if (at == received_ns ||
+		(at != 0 && received_ns > at && received_ns - at < SHARD_SAMPLE_NS))
+		return;
+	if (count == 0 || shard_load(&newest->first) != first) {
+		newest = &s->sample[count % SHARD_SAMPLES];
+		count++;
+	}
+	atomic_store_explicit(&newest->received_ns, received_ns, memory_order_relaxed);
+	atomic_store_explicit(&newest->first, first, memory_order_relaxed);
+	/* release: pairs with the acquire in shard_received_ns */
+	atomic_store_explicit(&s->sample_count, count, memory_order_release);
+}
+
+/* RFC 4271 9.1.2, RFC 4456 8 */
+static bool
+loops(const struct shard *s, const struct shard_peer_slot *slot, const struct attr_set *a)
+{
+	const uint8_t *cluster = attr_cluster_list(a);
+
+	if (attr_as_path_contains(a, s->config.own_asn))
+		return true;
+	if (atomic_load_explicit(&slot->external, memory_order_relaxed))
+		return false;
+	if ((a->has & ATTR_HAS_ORIGINATOR_ID) && a->originator_id == s->config.router_id)
+		return true;
+	for (unsigned i = 0; i < a->cluster_count; i++, cluster += 4) {
+		uint32_t id = (uint32_t)cluster[0] << 24 | (uint32_t)cluster[1] << 16 |
+			      (uint32_t)cluster[2] << 8 | cluster[3];
+
+		if (id == s->config.router_id)
+			return true;
+	}
+	return false;
+}
+
+static int
+judge(struct import *m, const struct shard_peer_slot *slot) RUNS_ON(role_rib)
+{
+	bool external = atomic_load_explicit(&slot->external, memory_order_relaxed);
+	struct policy_context context = {
+		.peer = atomic_load_explicit(&slot->key, memory_order_relaxed)->addr,
+		.family = m->table->family,
+		.source = external ? SOURCE_EXTERNAL : SOURCE_INTERNAL,
+	};
+	const struct policy *policy = m->rib->import;
+	int err;
+
+	m->judgement = REFUSE_ALL;
+	if (loops(m->s, slot, m->attrs) || policy == policy_deny_all())
+		return 0;
+	if (policy == NULL && external)
+		return 0; /* RFC 8212 */
+	m->judgement = ACCEPT_ALL;
+	if (policy == NULL || policy == policy_accept_all())
+		return 0;
+	m->judgement = ASK_POLICY;
+	err = policy_eval_begin(m->s->eval, policy, m->attrs, &context);
+	return err == -E2BIG ? 0
+			     : err; /* a regular expression gave up: no match, and counted there */
+}
+
+/* *acc NULL: refused. */
+static int
+verdict_of(struct import *m, const struct prefix *p, struct shard_accepted **acc) RUNS_ON(role_rib)
+{
+	struct policy_verdict v = {.permit = true, .attrs = m->attrs, .outcome = 0};
+	struct shard *s = m->s;
+	int err;
+
+	*acc = NULL;
+	if (m->judgement == REFUSE_ALL)
+		return 0;
+	if (m->judgement == ASK_POLICY) {
+		err = policy_eval_prefix(s->eval, p, &v);
+		if (err != 0)
+			return err;
+		if (!v.permit)
+			return 0;
+	}
+	if (!(s->accepted_filled >> v.outcome & 1)) {
+		err = accepted_get(s, m->table, m->rec->peer, v.attrs, &s->accepted[v.outcome]);
+		if (err != 0)
+			return err;
+		s->accepted_filled |= 1ull << v.outcome;
+	}
+	*acc = &s->accepted[v.outcome];
+	return 0;
+}
+
+static void
+verdicts_end(struct shard *s) RUNS_ON(role_rib)
+{
+	for (; s->accepted_filled != 0; s->accepted_filled &= s->accepted_filled - 1)
+		accepted_put(s, &s->accepted[__builtin_ctzll(s->accepted_filled)]);
+}
+
+static int
+nlri_apply(struct import *m, const struct rib_nlri *n) RUNS_ON(role_rib)
+{
+	struct shard_accepted *acc;
+	int err;
+
+	if (m->attrs == NULL)
+		return path_withdraw(m->s, m->table, m->rec->peer, &n->prefix, n->path_id);
+	err = verdict_of(m, &n->prefix, &acc);
+	if (err != 0)
+		return err;
+	if (acc != NULL)
+		return path_announce(m->s, m->table, m->rec->peer, n, acc);
+	/* refused: an announcement replaces what the peer said before, so that goes (RFC 4271 9.1.4) */
+	shard_count(&m->rib->counts.rejected_total, 1);
+	return path_withdraw(m->s, m->table, m->rec->peer, &n->prefix, n->path_id);
+}
+
+static bool
+nlri_valid(const struct import *m, const struct rib_nlri *n)
+{
+	return n->prefix.afi == family_afi(m->table->family) &&
+	       n->prefix.len <= prefix_max_len(n->prefix.afi);
+}
+
+/* From s->cursor.nlri on. True when the record is done. */
+static bool
+nlri_run(struct import *m, uint64_t deadline_ns) RUNS_ON(role_rib)
+{
+	struct shard_cursor *c = &m->s->cursor;
+	unsigned count = m->rec->nlri_count;
+
+	for (unsigned i = c->nlri; i < c->nlri + PREFETCH_AHEAD && i < count; i++)
+		dest_prefetch(m->table->dests, &m->nlri[i].prefix);
+	for (unsigned done = 1; c->nlri < count; done++) {
+		const struct rib_nlri *n = &m->nlri[c->nlri];
+
+		if (c->nlri + PREFETCH_AHEAD < count)
+			dest_prefetch(m->table->dests, &n[PREFETCH_AHEAD].prefix);
+		if (!nlri_valid(m, n) || nlri_apply(m, n) != 0)
+			shard_count(&m->s->failures, 1);
+		c->nlri++;
+		if (done % CLOCK_EVERY == 0 && shard_clock() >= deadline_ns)
+			break;
+	}
+	return c->nlri == count;
+}
+
+static bool
+update_run(struct shard *s, const struct rib_record *rec, struct shard_peer_slot *slot,
+	struct shard_table *t, uint64_t deadline_ns) RUNS_ON(role_rib)
+{
+	const uint8_t *body = (const uint8_t *)(rec + 1);
+	struct import m = {
+		.s = s,
+		.rec = rec,
+		.attrs = rec->attrs_len > 0 ? (const struct attr_set *)body : NULL,
+		.nlri = (const struct rib_nlri *)(body + (rec->attrs_len + 7) / 8 * 8),
+		.table = t,
+		.rib = &slot->rib[t->family],
+	};
+	bool done;
+
+	if (m.attrs != NULL && judge(&m, slot) != 0) {
+		shard_count(&s->failures, rec->nlri_count - s->cursor.nlri);
+		return true;
+	}
+	done = nlri_run(&m, deadline_ns);
+	verdicts_end(s);
+	return done;
+}
+
+/* ---- sessions ---- */
+
+static void
+session_down(struct shard *s, struct shard_peer_slot *slot, struct vrf_id vrf) RUNS_ON(role_rib)
+{
+	for (unsigned f = 0; f < FAMILY_COUNT; f++) {
+		struct shard_rib_in *r = &slot->rib[f];
+		struct shard_table *t = shard_table_of(s, vrf, (enum family)f);
+
+		r->counts.refreshing = false;
+		if (t != NULL)
+			sweep_start(s, t, r, adj_rib_in_open_epoch(&r->counts), true);
+	}
+	slot->up = false;
+}
+
+static void
+session_up(struct shard *s, struct shard_peer_slot *slot, struct vrf_id vrf,
+	const struct rib_session_up *up) RUNS_ON(role_rib)
+{
+	bool same = up->router_id == atomic_load_explicit(&slot->router_id, memory_order_relaxed) &&
+		    up->external == atomic_load_explicit(&slot->external, memory_order_relaxed);
+
+	if (slot->up)
+		session_down(s, slot, vrf); /* its end was never told */
+	for (unsigned f = 0; f < FAMILY_COUNT; f++) {
+		struct shard_rib_in *r = &slot->rib[f];
+
+		if (!(up->families >> f & 1))
+			continue;
+		adj_rib_in_open_epoch(&r->counts);
+		atomic_store_explicit(&r->counts.rejected_total, 0, memory_order_relaxed);
+		if (!same && r->sweeping)
+			r->rerank = true;
+	}
+	atomic_store_explicit(&slot->router_id, up->router_id, memory_order_relaxed);
+	atomic_store_explicit(&slot->asn, up->asn, memory_order_relaxed);
+	atomic_store_explicit(&slot->external, up->external, memory_order_relaxed);
+	slot->up = true;
+}
+
+/* RFC 7313 4; END_OF_RIB sweeps nothing: what a lost session left goes by its own flush, nothing is retained over a restart. */
+static void
+refresh_record(struct shard *s, const struct rib_record *rec, struct shard_rib_in *r,
+	struct shard_table *t) RUNS_ON(role_rib)
+{
+	bool sweep = false;
+
+	if (rec->kind == RIB_BEGIN_REFRESH) {
+		adj_rib_in_begin_refresh(&r->counts);
+	} else if (rec->kind == RIB_END_REFRESH) {
+		sweep = adj_rib_in_end_refresh(&r->counts);
+	} else if (rec->kind == RIB_STALE_TIMEOUT) {
+		sweep = r->counts.refreshing;
+		r->counts.refreshing = false;
+	}
+	if (sweep)
+		sweep_start(s, t, r, shard_epoch(r), false);
+}
+
+/* ---- records ---- */
+
+static size_t
+payload_len(const struct rib_record *rec)
+{
+	if (rec->kind == RIB_UPDATE)
+		return (rec->attrs_len + 7ull) / 8 * 8 +
+		       (size_t)rec->nlri_count * sizeof(struct rib_nlri);
+	return rec->kind == RIB_SESSION_UP ? sizeof(struct rib_session_up) : 0;
+}
+
+static bool
+attrs_valid(const struct rib_record *rec)
+{
+	const struct attr_set *a = (const struct attr_set *)(rec + 1);
+
+	if (rec->kind != RIB_UPDATE || rec->attrs_len == 0)
+		return true;
+	/* attrs_len may count the padding or not */
+	return rec->attrs_len >= sizeof(*a) && attr_set_size(a) <= rec->attrs_len &&
+	       rec->attrs_len - attr_set_size(a) < 8;
+}
+
+/* Our own session threads write these; a check is cheap and keeps a fault there out of here. */
+static bool
+record_valid(const struct rib_record *rec, size_t left)
+{
+	return left >= sizeof(*rec) && rec->record_len % 8 == 0 && rec->record_len <= left &&
+	       rec->record_len >= sizeof(*rec) &&
+	       rec->record_len - sizeof(*rec) >= payload_len(rec) && rec->family < FAMILY_COUNT &&
+	       rec->peer.v < PEER_MAX && attrs_valid(rec);
+}
+
+/* True when it is done. */
+static bool
+record_run(struct shard *s, const struct rib_record *rec, uint64_t deadline_ns) RUNS_ON(role_rib)
+{
+	struct shard_peer_slot *slot = shard_slot(s, rec->peer);
+	struct vrf_id vrf;
+	struct shard_table *t;
+
+	if (slot == NULL || rec->peer.v == PEER_SELF.v) {
+		shard_count(&s->failures, 1);
+		return true;
+	}
+	vrf = atomic_load_explicit(&slot->key, memory_order_relaxed)->vrf;
+	shard_sample_add(s, rec->received_ns);
+	if (rec->kind == RIB_SESSION_UP) {
+		session_up(s, slot, vrf, (const struct rib_session_up *)(rec + 1));
+		return true;
+	}
+	if (rec->kind == RIB_SESSION_DOWN) {
+		session_down(s, slot, vrf);
+		return true;
+	}
+	t = shard_table_of(s, vrf, (enum family)rec->family);
+	if (!slot->up || t == NULL) {
+		shard_count(&s->failures, 1); /* it would have an epoch that nothing ever flushes */
+		return true;
+	}
+	if (rec->kind == RIB_UPDATE)
+		return update_run(s, rec, slot, t, deadline_ns);
+	refresh_record(s, rec, &slot->rib[t->family], t);
+	return true;
+}
+
+/* ---- batches ---- */
+
+static bool
+batch_next(struct shard *s)
+{
+	struct shard_cursor *c = &s->cursor;
+
+	for (unsigned i = 0; c->batch == NULL && i < s->input_count; i++) {
+		c->input = s->input[c->turn++ % s->input_count];
+		c->batch = ring_pop(c->input->full);
+		c->offset = c->nlri = 0;
+	}
+	return c->batch != NULL;
+}
+
+static void
+batch_end(struct shard *s)
+{
+	struct shard_cursor *c = &s->cursor;
+
+	/* never full: there are as many places as batches */
+	(void)ring_push(c->input->empty, c->batch);
+	c->batch = NULL;
+}
+
+bool
+import_run(struct shard *s, uint64_t deadline_ns)
+{
+	struct shard_cursor *c = &s->cursor;
+	unsigned since_clock = 0;
+
+	while (batch_next(s)) {
+		const struct rib_record *rec =
+			(const struct rib_record *)&c->batch->data[c->offset];
+
+		if (c->offset >= c->batch->used) {
+			batch_end(s);
+			continue;
+		}
+		if (!record_valid(rec, c->batch->used - c->offset)) {
+			shard_count(&s->failures, 1);
+			batch_end(s);
+			continue;
+		}
+		if (!record_run(s, rec, deadline_ns))
+			return true;
+		since_clock += 1 + rec->nlri_count;
+		c->offset += rec->record_len;
+		c->nlri = 0;
+		if (since_clock >= CLOCK_EVERY) {
+			since_clock = 0;
+			if (shard_clock() >= deadline_ns)
+				return c->offset < c->batch->used || batch_next(s);
+		}
+	}
+	return false;
+}

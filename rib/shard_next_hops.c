@@ -1,0 +1,309 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What the fib thread told us of next hops. Entries that no path uses go when the index must grow: the
+ * table follows what is in use, whatever peers sent in the past. An entry that went and is needed again is asked for again.
+ */
+#include "rib/shard_impl.h"
+
+#include <errno.h>
+
+#define INDEX_SIZE_MIN 64u
+#define OF_ATTR_MIN 1024u
+
+static uint64_t
+key_hash(struct vrf_id vrf, const struct ip_addr *addr)
+{
+	struct prefix p = {.afi = addr->afi};
+
+	__builtin_memcpy(p.b, addr->b, sizeof(p.b));
+	return hash_mix(prefix_hash(&p) + vrf.v);
+}
+
+static struct next_hop_index *
+index_alloc(struct arena *a, uint32_t size)
+{
+	struct next_hop_index *x = arena_calloc(a, sizeof(*x) + size * sizeof(x->at[0]));
+
+	if (x == NULL)
+		return NULL;
+	x->arena = a;
+	x->size = size;
+	return x;
+}
+
+static void
+index_free(void *ctx, void *p)
+{
+	struct next_hop_index *x = p;
+	struct shard_next_hop *n = x->dropped, *next;
+
+	for (; n != NULL; n = next) {
+		next = n->dropped_next;
+		arena_free(x->arena, n);
+	}
+	arena_free(x->arena, x);
+}
+
+static void
+index_insert(struct next_hop_index *x, struct shard_next_hop *n)
+{
+	uint32_t i = (uint32_t)key_hash(n->vrf, &n->addr) & (x->size - 1);
+
+	while (atomic_load_explicit(&x->at[i], memory_order_relaxed) != NULL)
+		i = (i + 1) & (x->size - 1);
+	/* release: pairs with the acquire in next_hop_find */
+	atomic_store_explicit(&x->at[i], n, memory_order_release);
+}
+
+int
+next_hops_init(struct shard *s)
+{
+	struct shard_next_hops *h = &s->next_hops;
+	struct next_hop_index *x = index_alloc(s->arena, INDEX_SIZE_MIN);
+
+	if (x == NULL)
+		return -ENOMEM;
+	atomic_init(&h->index, x);
+	h->entry_size = INDEX_SIZE_MIN;
+	h->entry_free = 1;
+	h->entry = arena_calloc(s->arena, h->entry_size * sizeof(*h->entry));
+	h->of_attr_size = OF_ATTR_MIN;
+	h->of_attr = arena_calloc(s->arena, h->of_attr_size * sizeof(*h->of_attr));
+	return h->entry != NULL && h->of_attr != NULL ? 0 : -ENOMEM;
+}
+
+void
+next_hops_fini(struct shard *s)
+{
+	struct shard_next_hops *h = &s->next_hops;
+
+	for (uint32_t i = 0; h->entry != NULL && i < h->entry_size; i++)
+		arena_free(s->arena, h->entry[i]);
+	arena_free(s->arena, h->entry);
+	arena_free(s->arena, h->of_attr);
+	arena_free(s->arena, atomic_load_explicit(&h->index, memory_order_relaxed));
+}
+
+struct shard_next_hop *
+next_hop_find(const struct shard *s, struct vrf_id vrf, const struct ip_addr *addr)
+{
+	/* acquire: pairs with the release in index_replace */
+	const struct next_hop_index *x =
+		atomic_load_explicit(&s->next_hops.index, memory_order_acquire);
+	uint32_t i = (uint32_t)key_hash(vrf, addr) & (x->size - 1);
+	struct shard_next_hop *n;
+
+	/* acquire: pairs with the release in index_insert */
+	while ((n = atomic_load_explicit(&x->at[i], memory_order_acquire)) != NULL) {
+		if (n->vrf.v == vrf.v && addr_equal(&n->addr, addr))
+			return n;
+		i = (i + 1) & (x->size - 1);
+	}
+	return NULL;
+}
+
+/* Into `fresh` what is used, behind the old one what is not; then the old one is retired. */
+static void
+index_replace(struct shard *s, struct next_hop_index *fresh)
+{
+	struct shard_next_hops *h = &s->next_hops;
+	struct next_hop_index *old = atomic_load_explicit(&h->index, memory_order_relaxed);
+
+	for (uint32_t i = 1; i < h->entry_size; i++) {
+		struct shard_next_hop *n = h->entry[i];
+
+		if (n == NULL)
+			continue;
+		if (n->users > 0) {
+			index_insert(fresh, n);
+			continue;
+		}
+		n->dropped_next = old->dropped;
+		old->dropped = n;
+		h->entry[i] = NULL;
+		h->count--;
+	}
+	h->entry_free = 1;
+	/* release: pairs with the acquire in next_hop_find */
+	atomic_store_explicit(&h->index, fresh, memory_order_release);
+	retire_push(s->retired, index_free, NULL, old);
+}
+
+/* Room for one more: slots as many as index places, so that both grow at one time. */
+static int
+room_for_one(struct shard *s)
+{
+	struct shard_next_hops *h = &s->next_hops;
+	uint32_t size = atomic_load_explicit(&h->index, memory_order_relaxed)->size, used = 0;
+	struct next_hop_index *fresh;
+
+	if (h->count < size / 4 * 3)
+		return 0;
+	for (uint32_t i = 1; i < h->entry_size; i++)
+		used += h->entry[i] != NULL && h->entry[i]->users > 0;
+	if (used > size / 2) {
+		size *= 2;
+		struct shard_next_hop **entry =
+			arena_realloc(s->arena, h->entry, size * sizeof(*entry));
+
+		if (entry == NULL)
+			return -ENOMEM;
+		for (uint32_t i = h->entry_size; i < size; i++)
+			entry[i] = NULL;
+		h->entry = entry;
+		h->entry_size = size;
+	}
+	fresh = index_alloc(s->arena, size);
+	if (fresh == NULL)
+		return -ENOMEM;
+	index_replace(s, fresh);
+	return 0;
+}
+
+static int
+next_hop_new(
+	struct shard *s, struct vrf_id vrf, const struct ip_addr *addr, struct shard_next_hop **out)
+{
+	struct shard_next_hops *h = &s->next_hops;
+	struct nexthop_message ask = {.vrf = vrf, .addr = *addr};
+	struct shard_next_hop *n;
+	int err = room_for_one(s);
+
+	if (err != 0)
+		return err;
+	n = arena_calloc(s->arena, sizeof(*n));
+	if (n == NULL)
+		return -ENOMEM;
+	/* at most 3/4 of the slots are taken */
+	while (h->entry[h->entry_free] != NULL)
+		h->entry_free = h->entry_free + 1 < h->entry_size ? h->entry_free + 1 : 1;
+	n->vrf = vrf;
+	n->addr = *addr;
+	n->slot = h->entry_free;
+	n->users = 1;
+	h->entry[n->slot] = n;
+	h->count++;
+	index_insert(atomic_load_explicit(&h->index, memory_order_relaxed), n);
+	*out = n;
+	if (s->config.ask_next_hop != NULL)
+		s->config.ask_next_hop(s->config.ask_ctx, &ask);
+	return 0;
+}
+
+/* Remembers which next hop a set has, so that nobody has to read the set for it. */
+static int
+of_attr_set(struct shard *s, struct attr_id attr, uint32_t slot)
+{
+	struct shard_next_hops *h = &s->next_hops;
+
+	if (attr.v >= h->of_attr_size) {
+		uint32_t size = h->of_attr_size;
+
+		while (size <= attr.v)
+			size *= 2;
+		uint32_t *grown = arena_realloc(s->arena, h->of_attr, size * sizeof(*grown));
+
+		if (grown == NULL)
+			return -ENOMEM;
+		for (uint32_t i = h->of_attr_size; i < size; i++)
+			grown[i] = 0;
+		h->of_attr = grown;
+		h->of_attr_size = size;
+	}
+	h->of_attr[attr.v] = slot;
+	return 0;
+}
+
+int
+next_hop_hold(struct shard *s, struct vrf_id vrf, struct attr_id attr, const struct ip_addr *addr,
+	struct shard_next_hop **out)
+{
+	struct shard_next_hop *n = NULL;
+	int err;
+
+	*out = NULL;
+	if (!s->config.next_hop_tracking)
+		return 0;
+	if (addr->afi != AFI_NONE) {
+		n = next_hop_find(s, vrf, addr);
+		if (n != NULL) {
+			n->users++;
+		} else {
+			err = next_hop_new(s, vrf, addr, &n);
+			if (err != 0)
+				return err;
+		}
+	}
+	/*
+	 * The cache knows one next hop a set, so it serves one VRF. A set's id keeps its meaning while a path of that
+	 * VRF refers to it: the entry is written whenever a record of that VRF brings the set.
+	 */
+	err = vrf.v == VRF_DEFAULT.v ? of_attr_set(s, attr, n != NULL ? n->slot : 0) : 0;
+	if (err != 0) {
+		if (n != NULL)
+			n->users--;
+		return err;
+	}
+	*out = n;
+	return 0;
+}
+
+struct shard_next_hop *
+next_hop_of(const struct shard *s, struct vrf_id vrf, const struct rib_path *p)
+{
+	const struct attr_set *a;
+
+	if (!s->config.next_hop_tracking || p->peer.v == PEER_SELF.v)
+		return NULL;
+	if (vrf.v == VRF_DEFAULT.v)
+		return s->next_hops.entry[s->next_hops.of_attr[p->accepted.v]];
+	a = attr_get(s->attrs, p->accepted);
+	return a != NULL && a->next_hop.afi != AFI_NONE ? next_hop_find(s, vrf, &a->next_hop)
+							: NULL;
+}
+
+bool
+next_hop_eligible(const struct shard *s, const struct shard_peer_slot *slot, struct peer_id peer,
+	const struct shard_next_hop *n)
+{
+	const struct shard_peer *key;
+
+	if (peer.v == PEER_SELF.v || !s->config.next_hop_tracking)
+		return true;
+	if (n == NULL || !n->up)
+		return false;
+	if (n->connected)
+		return true;
+	/* contract section 2, "eBGP next hop"; RFC 4271 5.1.3 */
+	key = atomic_load_explicit(&slot->key, memory_order_relaxed);
+	return !atomic_load_explicit(&slot->external, memory_order_relaxed) || key->multihop;
+}
+
+void
+next_hops_clean(struct shard *s)
+{
+	for (uint32_t i = 1; i < s->next_hops.entry_size; i++)
+		if (s->next_hops.entry[i] != NULL)
+			s->next_hops.entry[i]->dirty = false;
+}
+
+void
+shard_next_hop(struct shard *s, const struct nexthop_message *m)
+{
+	struct shard_next_hop *n = next_hop_find(s, m->vrf, &m->addr);
+	uint32_t metric = m->up ? m->metric : 0;
+	bool connected = m->up && m->connected;
+
+	if (n == NULL)
+		return;
+	if (n->up == m->up && n->connected == connected &&
+		atomic_load_explicit(&n->metric, memory_order_relaxed) == metric)
+		return;
+	n->up = m->up;
+	n->connected = connected;
+	atomic_store_explicit(&n->metric, metric, memory_order_relaxed);
+	if (n->users == 0)
+		return;
+	n->dirty = true;
+	redecide_start(s, m->vrf);
+}

@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Each table has one scan that goes round its dense ids while anything is to be done there: flushes of lost peers, sweeps
+ * of stale routes, re-decisions for changed next hops. A job that begins notes where the scan stands and is done when it
+ * comes by there again; so a hundred peers lost at once, or a thousand answers about next hops in the middle of a load,
+ * cost one lap and a little, and a job that is widened while it runs just goes round to where it was widened.
+ *
+ * Destinations that appear behind a job's begin need nothing of it: their paths have fresh stamps and were
+ * decided with the present state of next hops.
+ */
+#include "rib/shard_impl.h"
+
+#include <errno.h>
+
+#define SLICE_IDS 1024u
+
+static struct shard_position
+position(const struct shard_table *t)
+{
+	return (struct shard_position){t->lap, t->walk.next};
+}
+
+/* Here it begins: the lap under way must reach all that exists now. */
+static struct shard_position
+job_begin(struct shard_table *t)
+{
+	if (!t->walking) {
+		walk_begin(&t->walk, t->dests);
+		t->walking = true;
+	}
+	t->walk.end = dest_limit(t->dests);
+	return position(t);
+}
+
+static bool
+job_covered(const struct shard_table *t, struct shard_position from)
+{
+	return t->lap > from.lap + 1 || (t->lap == from.lap + 1 && t->walk.next >= from.next);
+}
+
+void
+sweep_start(
+	struct shard *s, struct shard_table *t, struct shard_rib_in *r, uint16_t below, bool lost)
+{
+	if (shard_load(&r->counts.received) == 0) {
+		/* an empty one that still goes round has nothing left to find */
+		r->sweep_below = below;
+		if (lost)
+			r->flush_below = below;
+		return;
+	}
+	if (!r->sweeping) {
+		r->sweeping = true;
+		r->sweep_next = t->sweeps;
+		t->sweeps = r;
+	}
+	r->sweep_below = below;
+	if (lost)
+		r->flush_below = below;
+	r->from = job_begin(t);
+}
+
+void
+redecide_start(struct shard *s, struct vrf_id vrf)
+{
+	unsigned n = shard_table_count(s);
+
+	for (unsigned i = 0; i < n; i++) {
+		struct shard_table *t = &s->table[i];
+
+		if (t->vrf.v != vrf.v)
+			continue;
+		t->redecide = true;
+		t->redecide_from = job_begin(t);
+	}
+}
+
+struct visit {
+	struct shard *s;
+	struct shard_table *t;
+	bool failed;
+};
+
+static bool
+concerned(const struct shard *s, const struct shard_table *t, const struct path_set *set)
+	RUNS_ON(role_rib)
+{
+	for (unsigned i = 0; i < set->count; i++) {
+		const struct rib_path *p = &set->path[i];
+		const struct shard_next_hop *n;
+
+		if (t->sweeps != NULL && path_doomed(s, t, p))
+			return true;
+		if (!t->redecide)
+			continue;
+		n = next_hop_of(s, t->vrf, p);
+		if (n != NULL && n->dirty)
+			return true;
+	}
+	return false;
+}
+
+static bool
+visit_dest(void *ctx, struct dest_id id, const struct dest_view *view)
+{
+	struct visit *v = ctx;
+
+	role_enter_rib();
+	if (view->paths != NULL && concerned(v->s, v->t, view->paths) &&
+		dest_redecide(v->s, v->t, id, view->paths) != 0)
+		v->failed = true;
+	return true;
+}
+
+/* What could not be done for want of memory is met again a lap later. */
+static void
+jobs_restart(struct shard_table *t)
+{
+	for (struct shard_rib_in *r = t->sweeps; r != NULL; r = r->sweep_next)
+		r->from = position(t);
+	t->redecide_from = position(t);
+}
+
+static void
+sweep_end(struct shard_rib_in *r)
+{
+	r->sweeping = false;
+	r->rerank = false;
+	r->flush_below = r->sweep_below; /* keeps it near the epoch, as serial numbers need */
+}
+
+static void
+jobs_finish(struct shard *s, struct shard_table *t)
+{
+	bool redecides = false;
+
+	for (struct shard_rib_in **at = &t->sweeps; *at != NULL;) {
+		struct shard_rib_in *r = *at;
+
+		if (job_covered(t, r->from)) {
+			*at = r->sweep_next;
+			sweep_end(r);
+		} else {
+			at = &r->sweep_next;
+		}
+	}
+	if (t->redecide && job_covered(t, t->redecide_from)) {
+		t->redecide = false;
+		for (unsigned i = 0; i < shard_table_count(s); i++)
+			redecides |= s->table[i].redecide;
+		if (!redecides)
+			next_hops_clean(s);
+	}
+	if (t->sweeps == NULL && !t->redecide)
+		t->walking = false;
+}
+
+static void
+table_slice(struct shard *s, struct shard_table *t, uint64_t deadline_ns) RUNS_ON(role_rib)
+{
+	struct visit v = {.s = s, .t = t};
+
+	if (!walk_slice(&t->walk, SLICE_IDS, deadline_ns, shard_clock, visit_dest, &v)) {
+		t->lap++;
+		walk_begin(&t->walk, t->dests);
+	}
+	if (v.failed)
+		jobs_restart(t);
+	jobs_finish(s, t);
+}
+
+bool
+walks_pending(const struct shard *s)
+{
+	unsigned n = shard_table_count(s);
+
+	for (unsigned i = 0; i < n; i++)
+		if (s->table[i].walking)
+			return true;
+	return false;
+}
+
+bool
+walks_run(struct shard *s, uint64_t deadline_ns)
+{
+	unsigned n = shard_table_count(s);
+
+	if (!walks_pending(s))
+		return false;
+	shard_sample_add(s, 0);
+	do {
+		struct shard_table *t;
+
+		do
+			t = &s->table[s->walk_turn++ % n];
+		while (!t->walking);
+		table_slice(s, t, deadline_ns);
+		if (!walks_pending(s))
+			return false;
+	} while (shard_clock() < deadline_ns);
+	return true;
+}
