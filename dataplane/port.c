@@ -1,2 +1,715 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "dataplane/port.h"
+#include "dataplane/port_impl.h"
+#include "dataplane/worker.h"
+#include "dataplane/xdp.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <net/if.h>
+#include <pthread.h>
+#include <rte_bus.h>
+#include <rte_dev.h>
+#include <rte_devargs.h>
+#include <rte_eal.h>
+#include <rte_errno.h>
+#include <rte_ethdev.h>
+#include <rte_ether.h>
+#include <rte_lcore.h>
+#include <rte_log.h>
+#include <rte_mbuf.h>
+#include <rte_mbuf_pool_ops.h>
+#include <rte_mempool.h>
+#include <rte_version.h>
+#include <sched.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#ifndef SO_PREFER_BUSY_POLL
+#define SO_PREFER_BUSY_POLL 69
+#endif
+
+#define EAL_ARGS_MAX 64
+#define EAL_ARG_LEN 256
+#define EAL_MB_MIN 64
+#define EAL_MB_MAX 512
+#define EAL_MB_OTHER 16 /* what EAL and the drivers take beside packet buffers */
+/*
+ * Room for a 1,500-byte frame behind the mbuf's headroom and the 256 bytes that XDP keeps before a packet; with
+ * header and mbuf well below the page that bounds an AF_XDP buffer.
+ */
+#define MBUF_DATA_ROOM (RTE_PKTMBUF_HEADROOM + 256 + 2048)
+#define MBUF_CACHE 512
+#define MBUFS_MAX 131071
+#define RING_SIZE 2048 /* a power of two, as AF_XDP asks */
+
+struct port {
+	char name[PORT_NAME_MAX];
+	char iface[IFNAMSIZ]; /* of AF_XDP, else empty */
+	struct vrf_id vrf;
+	uint16_t mtu;
+	uint16_t ethdev;
+	uint8_t mac[6];
+	unsigned ifindex;
+	unsigned rx_queues, tx_queues;
+	bool xdp;
+	bool own_program; /* not one that the device arguments named */
+	int xdp_socket;
+};
+
+/* Main writes at start and stop; the others read what stands still between. */
+static struct {
+	bool up;
+	unsigned eal_mb;
+	unsigned worker_count;
+	unsigned worker_cpu[RTE_MAX_LCORE];
+	char object_path[256]; /* of our XDP program, for the driver */
+	bool object_written;
+	/* One for devices that only software sees, one for those that read memory themselves. */
+	struct rte_mempool *soft_pool, *hard_pool;
+	struct port port[PORTS_MAX];
+	unsigned port_count;
+} dp;
+
+int
+dataplane_fail(struct dataplane_error *err, int rc, const char *format, ...)
+{
+	va_list ap;
+
+	if (err == NULL)
+		return rc;
+	va_start(ap, format);
+	(void)vsnprintf(err->text, sizeof(err->text), format, ap);
+	va_end(ap);
+	return rc;
+}
+
+/* ---- EAL ---- */
+
+/* EAL keeps the pointers. */
+static struct {
+	char text[EAL_ARGS_MAX][EAL_ARG_LEN];
+	char *argv[EAL_ARGS_MAX + 1];
+	int argc;
+	bool overflow;
+} eal;
+
+static void __attribute__((format(printf, 1, 2))) eal_arg(const char *format, ...)
+{
+	va_list ap;
+	int n;
+
+	if (eal.argc == EAL_ARGS_MAX) {
+		eal.overflow = true;
+		return;
+	}
+	va_start(ap, format);
+	n = vsnprintf(eal.text[eal.argc], EAL_ARG_LEN, format, ap);
+	va_end(ap);
+	eal.overflow |= n < 0 || n >= EAL_ARG_LEN;
+	eal.argv[eal.argc] = eal.text[eal.argc];
+	eal.argc++;
+}
+
+static unsigned long
+read_number(const char *path)
+{
+	FILE *f = fopen(path, "re");
+	unsigned long n = 0;
+
+	if (f == NULL)
+		return 0;
+	if (fscanf(f, "%lu", &n) != 1)
+		n = 0;
+	fclose(f);
+	return n;
+}
+
+/* Free memory in hugepages of any size. */
+static unsigned
+free_huge_mb(void)
+{
+	DIR *d = opendir("/sys/kernel/mm/hugepages");
+	unsigned long kb = 0;
+	struct dirent *e;
+
+	while (d != NULL && (e = readdir(d)) != NULL) {
+		char path[sizeof(e->d_name) + 64];
+		unsigned long page_kb;
+
+		if (sscanf(e->d_name, "hugepages-%lukB", &page_kb) != 1)
+			continue;
+		(void)snprintf(path, sizeof(path), "/sys/kernel/mm/hugepages/%s/free_hugepages",
+			e->d_name);
+		kb += read_number(path) * page_kb;
+	}
+	if (d != NULL)
+		closedir(d);
+	return (unsigned)(kb / 1024);
+}
+
+/* "0@MAIN,1@W0,2@W1": lcore ids are ours, so that worker i is lcore i + 1 on whatever CPU. */
+static void
+add_lcores(const struct dataplane_config *c)
+{
+	char text[EAL_ARG_LEN];
+	size_t used = (size_t)snprintf(text, sizeof(text), "0@%u", c->control_cpus[0]);
+
+	for (unsigned i = 0; i < c->worker_count && used < sizeof(text); i++)
+		used += (size_t)snprintf(
+			text + used, sizeof(text) - used, ",%u@%u", i + 1, c->worker_cpus[i]);
+	eal.overflow |= used >= sizeof(text);
+	eal_arg("--lcores=%s", text);
+}
+
+static void
+build_eal_args(const struct dataplane_config *c, bool huge)
+{
+	eal_arg("keeld");
+	add_lcores(c);
+	eal_arg("--file-prefix=%s", c->name);
+	/* Several of us side by side, nothing left on disk. --in-memory refuses --no-huge. */
+	if (huge) {
+		eal_arg("--in-memory");
+	} else {
+		eal_arg("--no-huge");
+		eal_arg("--no-shconf");
+	}
+	eal_arg("-m");
+	eal_arg("%u", dp.eal_mb);
+	eal_arg("--no-telemetry");
+	/* An allow list that names nothing: what is not one of our ports is left alone; port_add names its own. */
+	eal_arg("-a");
+	eal_arg("0000:00:00.0");
+	for (unsigned i = 0; i < c->eal_arg_count; i++)
+		eal_arg("%s", c->eal_args[i]);
+}
+
+static unsigned
+eal_memory(unsigned memory_mb)
+{
+	unsigned mb = memory_mb / 4; /* the tables take the rest */
+
+	return mb < EAL_MB_MIN ? EAL_MB_MIN : mb > EAL_MB_MAX ? EAL_MB_MAX : mb;
+}
+
+/* rte_eal_init put the calling thread on the main lcore's CPU alone. */
+static void
+restore_affinity(const struct dataplane_config *c)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	for (unsigned i = 0; i < c->control_count; i++)
+		CPU_SET(c->control_cpus[i], &set);
+	(void)pthread_setaffinity_np(pthread_self(), sizeof(set), &set);
+}
+
+static int
+check_config(const struct dataplane_config *c, struct dataplane_error *err)
+{
+	if (dp.up)
+		return dataplane_fail(err, -EALREADY, "the data plane runs already");
+	if (c->worker_count == 0 || c->worker_count >= RTE_MAX_LCORE)
+		return dataplane_fail(err, -EINVAL, "worker_cpus: 1 to %u CPUs", RTE_MAX_LCORE - 1);
+	if (c->control_count == 0)
+		return dataplane_fail(err, -EINVAL, "control_cpus: names no CPU");
+	return 0;
+}
+
+static void
+remember(const struct dataplane_config *c)
+{
+	dp.up = true;
+	dp.worker_count = c->worker_count;
+	for (unsigned i = 0; i < c->worker_count; i++)
+		dp.worker_cpu[i] = c->worker_cpus[i];
+	(void)snprintf(dp.object_path, sizeof(dp.object_path), "%s/keel_xdp.bpf.o", c->run_dir);
+	dp.object_written = false;
+}
+
+int
+dataplane_init(const struct dataplane_config *c, bool *huge, struct dataplane_error *err)
+{
+	int rc = check_config(c, err);
+
+	if (rc != 0)
+		return rc;
+	dp.eal_mb = eal_memory(c->memory_mb);
+	*huge = free_huge_mb() >= dp.eal_mb;
+	build_eal_args(c, *huge);
+	if (eal.overflow)
+		return dataplane_fail(err, -E2BIG, "eal_args: too many or too long");
+	(void)rte_openlog_stream(stderr);
+	rte_log_set_global_level(RTE_LOG_WARNING);
+	if (rte_eal_init(eal.argc, eal.argv) < 0) {
+		rc = rte_errno > 0 ? -rte_errno : -EIO;
+		restore_affinity(c);
+		return dataplane_fail(err, rc,
+			"DPDK's EAL did not start: %s (its own reason is on stderr; %s, %u MB)",
+			rte_strerror(-rc), *huge ? "hugepages" : "no hugepages", dp.eal_mb);
+	}
+	restore_affinity(c);
+	remember(c);
+	return 0;
+}
+
+const char *
+dataplane_dpdk_version(void)
+{
+	return rte_version();
+}
+
+unsigned
+dataplane_worker_count(void)
+{
+	return dp.worker_count;
+}
+
+unsigned
+dataplane_worker_cpu(unsigned worker)
+{
+	return dp.worker_cpu[worker];
+}
+
+/* ---- packet buffers ---- */
+
+static unsigned
+pool_size(void)
+{
+	size_t object = sizeof(struct rte_mbuf) + MBUF_DATA_ROOM + 4 * RTE_CACHE_LINE_SIZE;
+	size_t n = ((size_t)(dp.eal_mb - EAL_MB_OTHER) << 20) / object;
+
+	return n > MBUFS_MAX ? MBUFS_MAX : (unsigned)n;
+}
+
+/*
+ * AF_XDP's driver maps the pool's first memory chunk and no other: it must be the only one. That is so when nobody asks for
+ * objects that are contiguous to a device, which no software port does.
+ */
+static struct rte_mempool *
+soft_pool_create(void)
+{
+	struct rte_pktmbuf_pool_private private = {.mbuf_data_room_size = MBUF_DATA_ROOM};
+	struct rte_mempool *pool = rte_mempool_create_empty("keel_soft", pool_size(),
+		sizeof(struct rte_mbuf) + MBUF_DATA_ROOM, MBUF_CACHE, sizeof(private),
+		SOCKET_ID_ANY, RTE_MEMPOOL_F_NO_IOVA_CONTIG);
+
+	if (pool == NULL)
+		return NULL;
+	if (rte_mempool_set_ops_byname(pool, rte_mbuf_best_mempool_ops(), NULL) != 0)
+		goto fail;
+	rte_pktmbuf_pool_init(pool, &private);
+	if (rte_mempool_populate_default(pool) < 0)
+		goto fail;
+	rte_mempool_obj_iter(pool, rte_pktmbuf_init, NULL);
+	return pool;
+fail:
+	rte_mempool_free(pool);
+	return NULL;
+}
+
+static struct rte_mempool *
+pool_for(bool soft)
+{
+	struct rte_mempool **pool = soft ? &dp.soft_pool : &dp.hard_pool;
+
+	if (*pool == NULL)
+		*pool = soft ? soft_pool_create()
+			     : rte_pktmbuf_pool_create("keel_hard", pool_size(), MBUF_CACHE, 0,
+				       MBUF_DATA_ROOM, SOCKET_ID_ANY);
+	return *pool;
+}
+
+/* ---- ports ---- */
+
+/* The value of `key` in device arguments. */
+static bool
+device_argument(const char *device, const char *key, char *out, size_t size)
+{
+	size_t key_len = strlen(key), len;
+	const char *p = device;
+
+	while ((p = strchr(p, ',')) != NULL) {
+		p++;
+		if (strncmp(p, key, key_len) != 0 || p[key_len] != '=')
+			continue;
+		p += key_len + 1;
+		len = strcspn(p, ",");
+		if (len >= size)
+			return false;
+		memcpy(out, p, len);
+		out[len] = '\0';
+		return true;
+	}
+	return false;
+}
+
+/* AF_XDP: our program, one queue, unless the arguments say otherwise. */
+static int
+complete_device(
+	struct port *p, const char *device, char *out, size_t size, struct dataplane_error *err)
+{
+	char value[256];
+	int n;
+
+	if (!p->xdp) {
+		n = snprintf(out, size, "%s", device);
+	} else {
+		bool queue = device_argument(device, "start_queue", value, sizeof(value));
+		bool count = device_argument(device, "queue_count", value, sizeof(value));
+
+		p->own_program = !device_argument(device, "xdp_prog", value, sizeof(value));
+		n = snprintf(out, size, "%s%s%s%s%s", device, queue ? "" : ",start_queue=0",
+			count ? "" : ",queue_count=1", p->own_program ? ",xdp_prog=" : "",
+			p->own_program ? dp.object_path : "");
+	}
+	if (n < 0 || (size_t)n >= size)
+		return dataplane_fail(
+			err, -EINVAL, "port %s: device arguments are too long", p->name);
+	return 0;
+}
+
+static int
+prepare_xdp(struct port *p, const char *device, struct dataplane_error *err)
+{
+	char count[16];
+	int rc;
+
+	if (!device_argument(device, "iface", p->iface, sizeof(p->iface)))
+		return dataplane_fail(
+			err, -EINVAL, "port %s: net_af_xdp needs iface=NAME", p->name);
+	if (device_argument(device, "queue_count", count, sizeof(count)) && strcmp(count, "1") != 0)
+		return dataplane_fail(err, -ENOTSUP,
+			"port %s: queue_count other than 1 is not supported in this version (see "
+			"ethtool -L)",
+			p->name);
+	p->ifindex = if_nametoindex(p->iface);
+	if (p->ifindex == 0)
+		return dataplane_fail(
+			err, -ENODEV, "port %s: there is no interface %s", p->name, p->iface);
+	if (!dp.object_written) {
+		rc = xdp_write_object(dp.object_path);
+		if (rc != 0)
+			return dataplane_fail(
+				err, rc, "port %s: %s: %s", p->name, dp.object_path, strerror(-rc));
+		dp.object_written = true;
+	}
+	return xdp_prepare(p->ifindex, err);
+}
+
+static int
+probe(struct port *p, const char *device, const char *full, bool *soft, struct dataplane_error *err)
+{
+	struct rte_devargs da = {0};
+	int rc;
+
+	if (rte_devargs_parse(&da, full) != 0)
+		return dataplane_fail(err, -EINVAL, "port %s: \"%s\" is no device that DPDK knows",
+			p->name, device);
+	*soft = strcmp(rte_bus_name(da.bus), "vdev") == 0;
+	rc = rte_dev_probe(full);
+	if (rc == 0)
+		rc = rte_eth_dev_get_port_by_name(da.name, &p->ethdev);
+	free(da.data);
+	if (rc != 0)
+		return dataplane_fail(err, rc == -1 ? -ENODEV : rc,
+			"port %s: DPDK did not take \"%s\" (its reason is on stderr)", p->name,
+			device);
+	return 0;
+}
+
+static int
+configure(struct port *p, const struct rte_eth_dev_info *info, unsigned rx_queues,
+	struct dataplane_error *err)
+{
+	struct rte_eth_conf conf = {0};
+	int rc;
+
+	p->rx_queues = rx_queues < info->max_rx_queues ? rx_queues : info->max_rx_queues;
+	p->tx_queues =
+		dp.worker_count < info->max_tx_queues ? dp.worker_count : info->max_tx_queues;
+	if (p->xdp) /* its driver wants pairs */
+		p->rx_queues = p->tx_queues =
+			p->rx_queues < p->tx_queues ? p->rx_queues : p->tx_queues;
+	if (p->rx_queues == 0 || p->tx_queues == 0)
+		return dataplane_fail(err, -ENODEV, "port %s: the device has no queues", p->name);
+	if (p->mtu > info->max_mtu || p->mtu < info->min_mtu)
+		return dataplane_fail(err, -EINVAL, "port %s: MTU %u, the device takes %u to %u",
+			p->name, p->mtu, info->min_mtu, info->max_mtu);
+	/* Asked for where the device has it: header checksums; the workers look at what it says. */
+	conf.rxmode.offloads = info->rx_offload_capa & RTE_ETH_RX_OFFLOAD_IPV4_CKSUM;
+	conf.rxmode.mtu = p->mtu;
+	if (p->rx_queues > 1) {
+		conf.rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
+		conf.rx_adv_conf.rss_conf.rss_hf =
+			info->flow_type_rss_offloads &
+			(RTE_ETH_RSS_IP | RTE_ETH_RSS_TCP | RTE_ETH_RSS_UDP);
+	}
+	rc = rte_eth_dev_configure(
+		p->ethdev, (uint16_t)p->rx_queues, (uint16_t)p->tx_queues, &conf);
+	if (rc != 0)
+		return dataplane_fail(
+			err, rc, "port %s: configuration refused: %s", p->name, strerror(-rc));
+	return 0;
+}
+
+static int
+setup_queues(struct port *p, struct rte_mempool *pool, struct dataplane_error *err)
+{
+	uint16_t rx = RING_SIZE, tx = RING_SIZE;
+	int rc;
+
+	rc = rte_eth_dev_adjust_nb_rx_tx_desc(p->ethdev, &rx, &tx);
+	for (unsigned q = 0; rc == 0 && q < p->rx_queues; q++)
+		rc = rte_eth_rx_queue_setup(p->ethdev, (uint16_t)q, rx, SOCKET_ID_ANY, NULL, pool);
+	for (unsigned q = 0; rc == 0 && q < p->tx_queues; q++)
+		rc = rte_eth_tx_queue_setup(p->ethdev, (uint16_t)q, tx, SOCKET_ID_ANY, NULL);
+	if (rc != 0)
+		return dataplane_fail(err, rc,
+			"port %s: queues refused: %s (the driver's reason is on stderr)", p->name,
+			strerror(-rc));
+	return 0;
+}
+
+/* AF_XDP sockets are the driver's and have no name: the one that no earlier port has is this port's. */
+static int
+find_xdp_socket(void)
+{
+	DIR *d = opendir("/proc/self/fd");
+	int found = -1;
+	struct dirent *e;
+
+	while (d != NULL && found < 0 && (e = readdir(d)) != NULL) {
+		char *end;
+		long fd = strtol(e->d_name, &end, 10);
+		int domain = 0;
+		socklen_t len = sizeof(domain);
+		bool known = false;
+
+		if (*end != '\0' || end == e->d_name)
+			continue;
+		if (getsockopt((int)fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) != 0 ||
+			domain != AF_XDP)
+			continue;
+		for (unsigned i = 0; i < dp.port_count; i++)
+			known |= dp.port[i].xdp_socket == (int)fd;
+		if (!known)
+			found = (int)fd;
+	}
+	if (d != NULL)
+		closedir(d);
+	return found;
+}
+
+/*
+ * Where the kernel refuses it, the driver falls silently to a poll() of up to a second, in which a worker forwards nothing and holds
+ * up every grace period.
+ */
+static int
+check_busy_poll(struct port *p, struct dataplane_error *err)
+{
+	int on = 0;
+	socklen_t len = sizeof(on);
+
+	p->xdp_socket = find_xdp_socket();
+	if (p->xdp_socket < 0)
+		return dataplane_fail(
+			err, -EIO, "port %s: the driver has no AF_XDP socket", p->name);
+	if (getsockopt(p->xdp_socket, SOL_SOCKET, SO_PREFER_BUSY_POLL, &on, &len) != 0 || on != 1)
+		return dataplane_fail(err, -EOPNOTSUPP,
+			"port %s: no busy polling on %s (SO_PREFER_BUSY_POLL), so its driver would "
+			"sleep: "
+			"needs Linux 5.11, CAP_NET_ADMIN and busy_budget above 0",
+			p->name, p->iface);
+	return 0;
+}
+
+static int
+start(struct port *p, struct dataplane_error *err)
+{
+	struct rte_ether_addr mac;
+	int rc = rte_eth_dev_start(p->ethdev);
+
+	if (rc != 0)
+		return dataplane_fail(
+			err, rc, "port %s: did not start: %s", p->name, strerror(-rc));
+	rc = rte_eth_dev_set_mtu(p->ethdev, p->mtu);
+	if (rc != 0 && rc != -ENOTSUP)
+		return dataplane_fail(
+			err, rc, "port %s: MTU %u refused: %s", p->name, p->mtu, strerror(-rc));
+	rc = rte_eth_macaddr_get(p->ethdev, &mac);
+	if (rc != 0)
+		return dataplane_fail(
+			err, rc, "port %s: has no MAC address: %s", p->name, strerror(-rc));
+	memcpy(p->mac, mac.addr_bytes, sizeof(p->mac));
+	return 0;
+}
+
+static int
+bring_up(struct port *p, bool soft, unsigned rx_queues, struct dataplane_error *err)
+{
+	struct rte_eth_dev_info info;
+	struct rte_mempool *pool;
+	int rc = rte_eth_dev_info_get(p->ethdev, &info);
+
+	if (rc != 0)
+		return dataplane_fail(
+			err, rc, "port %s: says nothing of itself: %s", p->name, strerror(-rc));
+	pool = pool_for(soft);
+	if (pool == NULL)
+		return dataplane_fail(err, -ENOMEM,
+			"port %s: no memory for packet buffers in %u MB", p->name, dp.eal_mb);
+	/* AF_XDP keeps three rings full of buffers; a port that starves shows it as loss only. */
+	if (p->xdp && rte_mempool_avail_count(pool) < 3 * RING_SIZE)
+		return dataplane_fail(err, -ENOMEM,
+			"port %s: %u packet buffers left, %u needed: raise /dataplane/memory_mb",
+			p->name, rte_mempool_avail_count(pool), 3 * RING_SIZE);
+	rc = configure(p, &info, rx_queues, err);
+	if (rc == 0)
+		rc = setup_queues(p, pool, err);
+	if (rc == 0)
+		rc = start(p, err);
+	if (rc == 0 && p->xdp)
+		rc = check_busy_poll(p, err);
+	return rc;
+}
+
+static void
+take_down(struct port *p)
+{
+	(void)rte_eth_dev_stop(p->ethdev);
+	(void)rte_eth_dev_close(p->ethdev);
+	p->xdp_socket = -1;
+}
+
+int
+port_add(const struct port_config *c, unsigned rx_queues, uint16_t *port,
+	struct dataplane_error *err)
+{
+	struct port *p = &dp.port[dp.port_count];
+	char full[1024];
+	bool soft = false;
+	int rc = 0;
+
+	if (dp.port_count == PORTS_MAX)
+		return dataplane_fail(
+			err, -ENOSPC, "port %s: at most %u ports", c->name, PORTS_MAX);
+	*p = (struct port){
+		.vrf = c->vrf, .mtu = c->mtu != 0 ? c->mtu : RTE_ETHER_MTU, .xdp_socket = -1};
+	(void)snprintf(p->name, sizeof(p->name), "%s", c->name);
+	p->xdp = strncmp(c->device, "net_af_xdp", strlen("net_af_xdp")) == 0;
+	if (p->xdp)
+		rc = prepare_xdp(p, c->device, err);
+	if (rc == 0)
+		rc = complete_device(p, c->device, full, sizeof(full), err);
+	if (rc == 0)
+		rc = probe(p, c->device, full, &soft, err);
+	if (rc != 0)
+		goto fail;
+	rc = bring_up(p, soft, rx_queues, err);
+	if (rc == 0 && p->own_program)
+		rc = xdp_attach_check((uint16_t)dp.port_count, p->ifindex, err);
+	if (rc != 0) {
+		take_down(p);
+		goto fail;
+	}
+	*port = (uint16_t)dp.port_count++;
+	return 0;
+fail:
+	if (p->ifindex != 0)
+		xdp_forget(p->ifindex);
+	return rc;
+}
+
+void
+dataplane_fini(void)
+{
+	if (!dp.up)
+		return;
+	workers_stop();
+	for (unsigned i = 0; i < dp.port_count; i++)
+		take_down(&dp.port[i]);
+	xdp_detach_all();
+	dp.port_count = 0;
+	rte_mempool_free(dp.soft_pool);
+	rte_mempool_free(dp.hard_pool);
+	dp.soft_pool = dp.hard_pool = NULL;
+	if (dp.object_written)
+		(void)unlink(dp.object_path);
+	(void)rte_eal_cleanup();
+	dp.up = false;
+}
+
+unsigned
+port_count(void)
+{
+	return dp.port_count;
+}
+
+const char *
+port_name(uint16_t port)
+{
+	return port < dp.port_count ? dp.port[port].name : "";
+}
+
+struct vrf_id
+port_vrf(uint16_t port)
+{
+	return port < dp.port_count ? dp.port[port].vrf : VRF_DEFAULT;
+}
+
+uint16_t
+port_mtu(uint16_t port)
+{
+	return port < dp.port_count ? dp.port[port].mtu : 0;
+}
+
+void
+port_mac(uint16_t port, uint8_t mac[6])
+{
+	if (port < dp.port_count)
+		memcpy(mac, dp.port[port].mac, 6);
+	else
+		memset(mac, 0, 6);
+}
+
+unsigned
+port_ifindex(uint16_t port)
+{
+	return port < dp.port_count ? dp.port[port].ifindex : 0;
+}
+
+bool
+port_is_xdp(uint16_t port)
+{
+	return port < dp.port_count && dp.port[port].xdp;
+}
+
+uint16_t
+port_ethdev(uint16_t port)
+{
+	return dp.port[port].ethdev;
+}
+
+int
+port_xdp_socket(uint16_t port)
+{
+	return port < dp.port_count ? dp.port[port].xdp_socket : -1;
+}
+
+unsigned
+port_rx_queues(uint16_t port)
+{
+	return dp.port[port].rx_queues;
+}
+
+unsigned
+port_tx_queues(uint16_t port)
+{
+	return dp.port[port].tx_queues;
+}

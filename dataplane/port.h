@@ -18,15 +18,15 @@ struct dataplane_config {
 	unsigned worker_count;
 	const unsigned *control_cpus; /* EAL's main lcore sits on the first */
 	unsigned control_count;
-	unsigned memory_mb;           /* bound for EAL; hugepages when there are enough, else --no-huge */
-	const char *const *eal_args;  /* appended as they are */
+	unsigned memory_mb; /* bound for EAL; hugepages when there are enough, else --no-huge */
+	const char *const *eal_args; /* appended as they are */
 	unsigned eal_arg_count;
-	const char *run_dir;          /* the BPF object is written here for the driver */
-	const char *name;             /* --file-prefix */
+	const char *run_dir; /* the BPF object is written here for the driver */
+	const char *name; /* --file-prefix */
 };
 
 struct port_config {
-	const char *name;   /* of the kernel interface */
+	const char *name; /* of the kernel interface */
 	const char *device; /* DPDK device arguments */
 	struct vrf_id vrf;
 	uint16_t mtu;
@@ -44,7 +44,8 @@ void dataplane_fini(void);
 const char *dataplane_dpdk_version(void);
 
 /* Ports are numbered 0.. in the order they are added: the `port` of adjacencies. Configured and started. 0, -errno. */
-int port_add(const struct port_config *c, unsigned rx_queues, uint16_t *port, struct dataplane_error *err);
+int port_add(const struct port_config *c, unsigned rx_queues, uint16_t *port,
+	struct dataplane_error *err);
 unsigned port_count(void);
 const char *port_name(uint16_t port);
 struct vrf_id port_vrf(uint16_t port);

@@ -30,7 +30,7 @@ struct worker_stats {
 
 struct port_counters {
 	uint64_t rx_packets, tx_packets, rx_bytes, tx_bytes, rx_missed;
-	uint64_t tx_dropped;       /* ours: the driver took less than we gave */
+	uint64_t tx_dropped; /* ours: the driver took less than we gave */
 	/* of AF_XDP, from XDP_STATISTICS where the driver shows it: what the socket lost for want of room */
 	uint64_t xdp_rx_dropped, xdp_rx_ring_full, xdp_fill_empty;
 };

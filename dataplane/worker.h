@@ -14,14 +14,16 @@
 
 struct arena;
 struct fib_reader;
+struct path_lists;
 struct qsbr;
-struct ring;
 
 struct workers_config {
 	struct arena *arena;
 	const struct fib_reader *fib;
 	struct qsbr *qsbr;
-	unsigned count;  /* as in dataplane_config */
+	unsigned count; /* as in dataplane_config */
+	/* May be NULL: then only addresses on a port's own subnet are gleaned, not next hops that are not resolved. */
+	const struct path_lists *path_lists;
 };
 
 /* A neighbour to resolve. Packed into a ring slot: port, address. */

@@ -1,2 +1,293 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "dataplane/xdp.h"
+#include "dataplane/port_impl.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/if_link.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define PROGRAM_NAME "keel_xdp"
+#define LOCAL_MAP_NAME "local_v4"
+#define MAPS_MAX 16
+
+static const unsigned char object[] = {
+#include "keel_xdp_object.inc"
+};
+
+/* An interface that is ours. Main writes; the host thread reads local_map. */
+struct attached {
+	unsigned ifindex; /* 0: free */
+	int lock; /* says to other keelds that this one lives */
+	int local_map; /* -1: none found yet */
+	uint16_t port;
+};
+
+static struct attached attached[PORTS_MAX];
+
+int
+xdp_write_object(const char *path)
+{
+	/* Made anew, so that nobody's symbolic link is followed. */
+	int fd, rc = 0;
+
+	if (unlink(path) != 0 && errno != ENOENT)
+		return -errno;
+	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return -errno;
+	for (size_t done = 0; done < sizeof(object);) {
+		ssize_t n = write(fd, object + done, sizeof(object) - done);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0) {
+			rc = -errno;
+			break;
+		}
+		done += (size_t)n;
+	}
+	if (close(fd) != 0 && rc == 0)
+		rc = -errno;
+	if (rc != 0)
+		(void)unlink(path);
+	return rc;
+}
+
+static struct attached *
+find(unsigned ifindex)
+{
+	for (unsigned i = 0; i < PORTS_MAX; i++)
+		if (attached[i].ifindex == ifindex)
+			return &attached[i];
+	return NULL;
+}
+
+/* What is attached, in whatever mode. A descriptor and its description, or -errno; -ENOENT: nothing. */
+static int
+attached_program(unsigned ifindex, struct bpf_prog_info *info, uint32_t *mode)
+{
+	LIBBPF_OPTS(bpf_xdp_query_opts, q);
+	uint32_t len = sizeof(*info), id;
+	int fd, rc;
+
+	rc = bpf_xdp_query((int)ifindex, 0, &q);
+	if (rc != 0)
+		return rc;
+	id = q.drv_prog_id != 0 ? q.drv_prog_id : q.skb_prog_id != 0 ? q.skb_prog_id : q.prog_id;
+	if (id == 0)
+		return -ENOENT;
+	*mode = q.drv_prog_id != 0   ? XDP_FLAGS_DRV_MODE
+		: q.skb_prog_id != 0 ? XDP_FLAGS_SKB_MODE
+				     : 0;
+	fd = bpf_prog_get_fd_by_id(id);
+	if (fd < 0)
+		return -errno;
+	if (bpf_obj_get_info_by_fd(fd, info, &len) != 0) {
+		rc = -errno;
+		close(fd);
+		return rc;
+	}
+	return fd;
+}
+
+/*
+ * An abstract socket's name, as the network namespace has it: held while we live, gone with us. Without it a second keeld would take
+ * a running one's program for what a crash left.
+ */
+static int
+lock_interface(unsigned ifindex)
+{
+	struct sockaddr_un a = {.sun_family = AF_UNIX};
+	int n = snprintf(a.sun_path + 1, sizeof(a.sun_path) - 1, "keel-port-%u", ifindex);
+	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return -errno;
+	if (bind(fd, (struct sockaddr *)&a,
+		    (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)n)) != 0) {
+		int rc = -errno;
+		close(fd);
+		return rc;
+	}
+	return fd;
+}
+
+/* Takes off what a crash left. A foreign program stays: its owner must let go of the interface. */
+static int
+detach_ours(unsigned ifindex, struct dataplane_error *err)
+{
+	struct bpf_prog_info info = {0};
+	char iface[IF_NAMESIZE] = "?";
+	uint32_t mode = 0;
+	int rc, fd = attached_program(ifindex, &info, &mode);
+
+	(void)if_indextoname(ifindex, iface);
+	if (fd == -ENOENT)
+		return 0;
+	if (fd < 0)
+		return dataplane_fail(
+			err, fd, "%s: its XDP program can't be read: %s", iface, strerror(-fd));
+	close(fd);
+	if (strcmp(info.name, PROGRAM_NAME) != 0)
+		return dataplane_fail(err, -EBUSY,
+			"%s has the XDP program \"%s\" (id %u), which is not ours", iface,
+			info.name, info.id);
+	rc = bpf_xdp_detach((int)ifindex, mode, NULL);
+	if (rc != 0)
+		return dataplane_fail(err, rc,
+			"%s: the XDP program that an earlier keeld left stays: %s", iface,
+			strerror(-rc));
+	return 0;
+}
+
+int
+xdp_prepare(unsigned ifindex, struct dataplane_error *err)
+{
+	struct attached *a = find(0);
+	char iface[IF_NAMESIZE] = "?";
+	int lock, rc;
+
+	(void)if_indextoname(ifindex, iface);
+	if (find(ifindex) != NULL)
+		return dataplane_fail(err, -EBUSY, "%s is a port already", iface);
+	if (a == NULL)
+		return dataplane_fail(err, -ENOSPC, "%s: at most %u ports", iface, PORTS_MAX);
+	lock = lock_interface(ifindex);
+	if (lock == -EADDRINUSE)
+		return dataplane_fail(
+			err, -EBUSY, "%s is a port of another keeld that runs", iface);
+	if (lock < 0)
+		return dataplane_fail(err, lock, "%s: %s", iface, strerror(-lock));
+	rc = detach_ours(ifindex, err);
+	if (rc != 0) {
+		close(lock);
+		return rc;
+	}
+	*a = (struct attached){
+		.ifindex = ifindex, .lock = lock, .local_map = -1, .port = UINT16_MAX};
+	return 0;
+}
+
+/* The program's map of that name: a descriptor, or -errno. */
+static int
+program_map(int program, const char *name)
+{
+	struct bpf_prog_info info = {0};
+	uint32_t ids[MAPS_MAX], len = sizeof(info);
+
+	info.nr_map_ids = MAPS_MAX;
+	info.map_ids = (uint64_t)(uintptr_t)ids;
+	if (bpf_obj_get_info_by_fd(program, &info, &len) != 0)
+		return -errno;
+	for (unsigned i = 0; i < info.nr_map_ids && i < MAPS_MAX; i++) {
+		struct bpf_map_info map = {0};
+		uint32_t map_len = sizeof(map);
+		int fd = bpf_map_get_fd_by_id(ids[i]);
+
+		if (fd < 0)
+			continue;
+		if (bpf_obj_get_info_by_fd(fd, &map, &map_len) == 0 && strcmp(map.name, name) == 0)
+			return fd;
+		close(fd);
+	}
+	return -ENOENT;
+}
+
+int
+xdp_attach_check(uint16_t port, unsigned ifindex, struct dataplane_error *err)
+{
+	struct bpf_prog_info info = {0};
+	struct attached *a = find(ifindex);
+	char iface[IF_NAMESIZE] = "?";
+	uint32_t mode;
+	int map, fd = attached_program(ifindex, &info, &mode);
+
+	(void)if_indextoname(ifindex, iface);
+	if (fd < 0)
+		return dataplane_fail(
+			err, fd, "%s has no XDP program after start: %s", iface, strerror(-fd));
+	if (a == NULL || strcmp(info.name, PROGRAM_NAME) != 0) {
+		close(fd);
+		return dataplane_fail(err, -EBUSY, "%s has the XDP program \"%s\" instead of ours",
+			iface, info.name);
+	}
+	map = program_map(fd, LOCAL_MAP_NAME);
+	close(fd);
+	if (map < 0)
+		return dataplane_fail(
+			err, map, "%s: our XDP program has no map %s", iface, LOCAL_MAP_NAME);
+	a->local_map = map;
+	a->port = port;
+	return 0;
+}
+
+static int
+local_map_set(int map, uint32_t address_be, bool present)
+{
+	uint8_t one = 1;
+
+	if (present)
+		return bpf_map_update_elem(map, &address_be, &one, BPF_ANY) == 0 ? 0 : -errno;
+	if (bpf_map_delete_elem(map, &address_be) != 0 && errno != ENOENT)
+		return -errno;
+	return 0;
+}
+
+int
+xdp_local_set(uint16_t port, const struct ip_addr *addr, bool present)
+{
+	uint32_t address_be;
+	int rc = 0;
+
+	if (addr->afi != AFI_IPV4)
+		return 0;
+	memcpy(&address_be, addr->b, sizeof(address_be));
+	for (unsigned i = 0; i < PORTS_MAX; i++) {
+		const struct attached *a = &attached[i];
+		int one;
+
+		if (a->ifindex == 0 || a->local_map < 0 || port_vrf(a->port).v != port_vrf(port).v)
+			continue;
+		one = local_map_set(a->local_map, address_be, present);
+		if (rc == 0)
+			rc = one;
+	}
+	return rc;
+}
+
+static void
+release(struct attached *a)
+{
+	/* The driver detached it when it closed the port; what is left is ours or not there. */
+	(void)detach_ours(a->ifindex, NULL);
+	if (a->local_map >= 0)
+		close(a->local_map);
+	close(a->lock);
+	*a = (struct attached){0};
+}
+
+void
+xdp_forget(unsigned ifindex)
+{
+	struct attached *a = ifindex != 0 ? find(ifindex) : NULL;
+
+	if (a != NULL)
+		release(a);
+}
+
+void
+xdp_detach_all(void)
+{
+	for (unsigned i = 0; i < PORTS_MAX; i++)
+		if (attached[i].ifindex != 0)
+			release(&attached[i]);
+}

@@ -13,11 +13,19 @@
 
 /* Writes the embedded object to `path` for the driver's xdp_prog=. 0, -errno. */
 int xdp_write_object(const char *path);
-/* Before the driver attaches: removes a program of ours left by a crash; a foreign one is -EBUSY and named. */
+/*
+ * Before the driver attaches: removes a program of ours left by a crash; a foreign one, or a running keeld's, is -EBUSY and named.
+ * Until xdp_forget or xdp_detach_all the interface is ours.
+ */
 int xdp_prepare(unsigned ifindex, struct dataplane_error *err);
 /* After start: our program is attached, and its maps are found by its map ids. */
 int xdp_attach_check(uint16_t port, unsigned ifindex, struct dataplane_error *err);
-/* Host thread: `addr` is (no longer) one of ours in every VRF port's map. 0, -errno. */
+/*
+ * Host thread: `addr` is (no longer) one of ours, in the map of every port of this port's VRF: it may be reached through any of them.
+ * Not IPv4: 0, nothing to do. 0, -errno.
+ */
 int xdp_local_set(uint16_t port, const struct ip_addr *addr, bool present) RUNS_ON(role_host);
+/* Main: the port did not come up: detaches ours from the interface and lets it go. Idempotent. */
+void xdp_forget(unsigned ifindex);
 /* Main: detach; idempotent. */
 void xdp_detach_all(void);

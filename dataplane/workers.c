@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The main and host threads' side of dataplane/worker.h; the loop itself is worker.c. */
+#include "dataplane/worker.h"
+#include "dataplane/port_impl.h"
+#include "dataplane/worker_impl.h"
+#include "lpm/arena.h"
+#include "lpm/fib.h"
+#include "lpm/qsbr.h"
+#include "lpm/ring.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <rte_cycles.h>
+#include <rte_launch.h>
+#include <rte_lcore.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+/* Main writes, before the first launch and after the last return. */
+static struct {
+	struct arena *arena;
+	struct worker *worker[RTE_MAX_LCORE];
+	unsigned count;
+	unsigned next_glean; /* host: which worker's ring comes first, so that none starves */
+} workers;
+
+static int
+worker_main(void *arg)
+{
+	struct worker *w = arg;
+	char name[16];
+
+	role_enter_worker();
+	snprintf(name, sizeof(name), "keel-worker-%u", (w->lcore - 1) % 1000);
+	(void)pthread_setname_np(pthread_self(), name);
+	/*
+	 * Not SCHED_FIFO: the kernel's throttling gives it a 50 ms hole each second. Without the right to it the worker
+	 * runs all the same, with longer gaps, which the histogram shows.
+	 */
+	(void)setpriority(PRIO_PROCESS, (id_t)gettid(), -20);
+	worker_loop(w);
+	return 0;
+}
+
+static void
+add_source(struct worker *w, uint16_t port, unsigned queue)
+{
+	struct source *s = &w->source[w->source_count++];
+
+	s->ethdev = port_ethdev(port);
+	s->queue = (uint16_t)queue;
+	s->vrf = port_vrf(port);
+	port_mac(port, s->mac);
+}
+
+/* Queue q of port p belongs to worker (p + q) mod count. */
+static int
+share_out_ports(struct dataplane_error *err)
+{
+	for (uint16_t port = 0; port < port_count(); port++) {
+		if (port_tx_queues(port) < workers.count)
+			return dataplane_fail(err, -ENOTSUP,
+				"port %s has %u transmit queues for %u workers: each needs its own",
+				port_name(port), port_tx_queues(port), workers.count);
+		for (unsigned queue = 0; queue < port_rx_queues(port); queue++) {
+			struct worker *w = workers.worker[(port + queue) % workers.count];
+
+			if (w->source_count == SOURCES_MAX)
+				return dataplane_fail(err, -ENOSPC,
+					"more than %u queues on one worker", SOURCES_MAX);
+			add_source(w, port, queue);
+		}
+	}
+	return 0;
+}
+
+static void
+destroy(struct worker *w)
+{
+	if (w == NULL)
+		return;
+	if (w->qsbr != NULL)
+		qsbr_unregister(w->qsbr, w->reader);
+	if (w->gleans != NULL)
+		ring_destroy(w->gleans);
+	arena_free(workers.arena, w);
+}
+
+static void
+fill_in(struct worker *w, const struct workers_config *c, unsigned index)
+{
+	uint64_t hz = rte_get_tsc_hz();
+
+	w->fib = c->fib;
+	w->path_lists = c->path_lists;
+	w->lcore = index + 1;
+	w->cpu = dataplane_worker_cpu(index);
+	w->tx_queue = (uint16_t)index;
+	w->tsc_to_ns = (uint64_t)(((unsigned __int128)UINT64_C(1000000000) << 32) / hz);
+	w->glean_period = hz / GLEANS_PER_S;
+	w->glean_repeat = hz / 1000 * GLEAN_REPEAT_MS;
+	w->port_count = port_count();
+	for (uint16_t port = 0; port < w->port_count; port++) {
+		w->tx[port].ethdev = port_ethdev(port);
+		w->driver_may_sleep |= port_is_xdp(port);
+	}
+}
+
+static int
+create(const struct workers_config *c, unsigned index, struct worker **out)
+{
+	struct worker *w = arena_alloc_aligned(c->arena, alignof(struct worker), sizeof(*w));
+	int rc;
+
+	if (w == NULL)
+		return -ENOMEM;
+	memset(w, 0, sizeof(*w));
+	fill_in(w, c, index);
+	rc = ring_create(c->arena, "gleans", GLEAN_RING, &w->gleans);
+	if (rc == 0) {
+		rc = qsbr_register(c->qsbr, &w->reader);
+		if (rc == 0)
+			w->qsbr = c->qsbr;
+	}
+	if (rc != 0) {
+		destroy(w);
+		return rc;
+	}
+	*out = w;
+	return 0;
+}
+
+static void
+destroy_all(void)
+{
+	unsigned n = workers.count;
+
+	workers.count = 0;
+	for (unsigned i = 0; i < n; i++) {
+		destroy(workers.worker[i]);
+		workers.worker[i] = NULL;
+	}
+}
+
+static int
+launch(struct dataplane_error *err)
+{
+	for (unsigned i = 0; i < workers.count; i++) {
+		int rc = rte_eal_remote_launch(
+			worker_main, workers.worker[i], workers.worker[i]->lcore);
+
+		if (rc != 0)
+			return dataplane_fail(
+				err, rc, "worker %u could not be started: %s", i, strerror(-rc));
+	}
+	return 0;
+}
+
+int
+workers_start(const struct workers_config *c, struct dataplane_error *err)
+{
+	int rc = 0;
+
+	if (workers.count > 0)
+		return dataplane_fail(err, -EALREADY, "workers run already");
+	if (c->count == 0 || c->count > dataplane_worker_count())
+		return dataplane_fail(err, -EINVAL, "%u workers asked for, the data plane has %u",
+			c->count, dataplane_worker_count());
+	workers.arena = c->arena;
+	stats_forget_mark();
+	for (unsigned i = 0; i < c->count; i++) {
+		rc = create(c, i, &workers.worker[i]);
+		if (rc != 0) {
+			dataplane_fail(err, rc, "worker %u: %s", i, strerror(-rc));
+			goto fail;
+		}
+		workers.count++;
+	}
+	rc = share_out_ports(err);
+	if (rc == 0)
+		rc = launch(err);
+	if (rc == 0)
+		return 0;
+fail:
+	workers_stop();
+	return rc;
+}
+
+void
+workers_stop(void)
+{
+	for (unsigned i = 0; i < workers.count; i++)
+		atomic_store_explicit(&workers.worker[i]->stop, true, memory_order_relaxed);
+	for (unsigned i = 0; i < workers.count; i++)
+		(void)rte_eal_wait_lcore(workers.worker[i]->lcore);
+	destroy_all();
+}
+
+unsigned
+workers_count(void)
+{
+	return workers.count;
+}
+
+const struct worker_stats *
+worker_stats(unsigned worker)
+{
+	return worker < workers.count ? &workers.worker[worker]->stats : NULL;
+}
+
+unsigned
+worker_cpu(unsigned worker)
+{
+	return worker < workers.count ? workers.worker[worker]->cpu : UINT32_MAX;
+}
+
+uint64_t
+workers_tx_dropped(uint16_t port)
+{
+	uint64_t sum = 0;
+
+	for (unsigned i = 0; port < PORTS_MAX && i < workers.count; i++)
+		sum += atomic_load_explicit(
+			&workers.worker[i]->tx_dropped[port], memory_order_relaxed);
+	return sum;
+}
+
+unsigned
+worker_gleans(struct glean *out, unsigned max)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < workers.count; i++) {
+		struct worker *w = workers.worker[(workers.next_glean + i) % workers.count];
+		void *slot;
+
+		while (n < max && (slot = ring_pop(w->gleans)) != NULL) {
+			uint64_t key = (uintptr_t)slot;
+
+			out[n].port = (uint16_t)(key >> 32);
+			out[n++].addr = addr_from_v4((uint32_t)key);
+		}
+	}
+	workers.next_glean++;
+	return n;
+}
