@@ -1,2 +1,530 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "rib/attr.h"
+
+#include "lpm/arena.h"
+#include "lpm/qsbr.h"
+#include "rib/limbo_impl.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+
+static_assert(sizeof(struct attr_set) == offsetof(struct attr_set, var),
+	"no hidden tail: sets compare as bytes");
+
+/* ---- AS_PATH ---- */
+
+enum segment_type {
+	SEGMENT_SET = 1,
+	SEGMENT_SEQUENCE,
+	SEGMENT_CONFED_SEQUENCE,
+	SEGMENT_CONFED_SET
+}; /* RFC 4271 4.3, RFC 5065 3 */
+
+#define SEGMENT_MAX 255u
+
+struct segment {
+	const uint8_t *asn; /* network order */
+	uint8_t type, count;
+};
+
+/* Takes the next segment from *p; false at the end, or where one does not fit (decoders let none of that kind in). */
+static bool
+segment_next(const uint8_t **p, const uint8_t *end, struct segment *out)
+{
+	if (end - *p < 2)
+		return false;
+	out->type = (*p)[0];
+	out->count = (*p)[1];
+	out->asn = *p + 2;
+	if (end - out->asn < (ptrdiff_t)(4u * out->count))
+		return false;
+	*p = out->asn + 4u * out->count;
+	return true;
+}
+
+static uint32_t
+asn_at(const struct segment *s, unsigned i)
+{
+	const uint8_t *b = s->asn + 4 * i;
+
+	return (uint32_t)b[0] << 24 | (uint32_t)b[1] << 16 | (uint32_t)b[2] << 8 | b[3];
+}
+
+static void
+asn_put(uint8_t *b, uint32_t asn)
+{
+	b[0] = (uint8_t)(asn >> 24);
+	b[1] = (uint8_t)(asn >> 16);
+	b[2] = (uint8_t)(asn >> 8);
+	b[3] = (uint8_t)asn;
+}
+
+void
+attr_set_derive(struct attr_set *a)
+{
+	const uint8_t *p = attr_as_path(a), *end = p + a->as_path_len;
+	struct segment s;
+	bool first = true;
+
+	a->as_path_hops = 0;
+	a->first_asn = a->origin_asn = 0;
+	while (segment_next(&p, end, &s)) {
+		/* RFC 5065 5.3: confederation segments count nothing and name no neighbour outside */
+		if (s.count == 0 || (s.type != SEGMENT_SET && s.type != SEGMENT_SEQUENCE))
+			continue;
+		bool sequence = s.type == SEGMENT_SEQUENCE;
+		/* RFC 4271 9.1.2.2 a: a set counts 1 */
+		a->as_path_hops = (uint16_t)(a->as_path_hops + (sequence ? s.count : 1));
+		if (first && sequence)
+			a->first_asn = asn_at(&s, 0);
+		a->origin_asn = sequence ? asn_at(&s, s.count - 1u) : 0;
+		first = false;
+	}
+}
+
+bool
+attr_as_path_contains(const struct attr_set *a, uint32_t asn)
+{
+	const uint8_t *p = attr_as_path(a), *end = p + a->as_path_len;
+	struct segment s;
+
+	while (segment_next(&p, end, &s))
+		for (unsigned i = 0; i < s.count; i++)
+			if (asn_at(&s, i) == asn)
+				return true;
+	return false;
+}
+
+int
+attr_set_prepend(const struct attr_set *a, uint32_t asn, unsigned count, struct attr_set *out,
+	size_t out_size)
+{
+	const uint8_t *p = attr_as_path(a), *end = p + a->as_path_len;
+	const uint8_t *rest = p; /* what is copied as it is */
+	struct segment s;
+	unsigned have = 0; /* in the leading AS_SEQUENCE, which takes what it can */
+
+	if (count > UINT16_MAX)
+		return -ENOSPC;
+	if (count > 0 && segment_next(&p, end, &s) && s.type == SEGMENT_SEQUENCE &&
+		s.count < SEGMENT_MAX) {
+		have = s.count;
+		rest = s.asn;
+	}
+	/* RFC 4271 5.1.2: what would pass 255 goes into a new segment in front */
+	unsigned total = have + count;
+	unsigned segments = count == 0 ? 0 : (total + SEGMENT_MAX - 1) / SEGMENT_MAX;
+	size_t path_len = 2u * segments + 4u * count + (size_t)(end - rest);
+	size_t tail_len = attr_set_var_len(a) - a->as_path_len;
+
+	if (path_len > UINT16_MAX || sizeof(*a) + path_len + tail_len > out_size)
+		return -ENOSPC;
+	memcpy(out, a, sizeof(*a));
+	uint8_t *w = out->var;
+	for (unsigned left = count; segments > 0; segments--) {
+		/* the last one holds `have` old numbers and as many new ones as fit; those before it are filled by new ones */
+		unsigned room = segments == 1 ? SEGMENT_MAX - have : SEGMENT_MAX;
+		unsigned later = segments == 1 ? 0 : (segments - 1) * SEGMENT_MAX - have;
+		unsigned n = left - later < room ? left - later : room;
+
+		*w++ = SEGMENT_SEQUENCE;
+		*w++ = (uint8_t)(segments == 1 ? n + have : n);
+		for (unsigned i = 0; i < n; i++, w += 4)
+			asn_put(w, asn);
+		left -= n;
+	}
+	memcpy(w, rest, (size_t)(end - rest));
+	memcpy(w + (end - rest), end, tail_len);
+	out->as_path_len = (uint16_t)path_len;
+	attr_set_derive(out);
+	return 0;
+}
+
+/* Appends as snprintf does: counts on beyond the end. */
+struct text {
+	char *buf;
+	size_t size, len;
+};
+
+static void
+text_char(struct text *t, char c)
+{
+	if (t->len + 1 < t->size)
+		t->buf[t->len] = c;
+	t->len++;
+}
+
+static void
+text_number(struct text *t, uint32_t v)
+{
+	char digits[10];
+	unsigned n = 0;
+
+	do
+		digits[n++] = (char)('0' + v % 10);
+	while ((v /= 10) != 0);
+	while (n > 0)
+		text_char(t, digits[--n]);
+}
+
+size_t
+attr_as_path_format(const struct attr_set *a, char *buf, size_t size)
+{
+	/* by segment type: opening, between, closing; RFC 5396: numbers are plain */
+	static const char marks[5][3] = {
+		{'<', ' ', '>'},
+		{'{', ',', '}'},
+		{'\0', ' ', '\0'},
+		{'(', ' ', ')'},
+		{'[', ',', ']'},
+	};
+	struct text t = {.buf = buf, .size = size};
+	const uint8_t *p = attr_as_path(a), *end = p + a->as_path_len;
+	struct segment s;
+
+	while (segment_next(&p, end, &s)) {
+		const char *m = marks[s.type <= SEGMENT_CONFED_SET ? s.type : 0];
+
+		if (s.count == 0)
+			continue;
+		if (t.len > 0)
+			text_char(&t, ' ');
+		if (m[0] != '\0')
+			text_char(&t, m[0]);
+		for (unsigned i = 0; i < s.count; i++) {
+			if (i > 0)
+				text_char(&t, m[1]);
+			text_number(&t, asn_at(&s, i));
+		}
+		if (m[2] != '\0')
+			text_char(&t, m[2]);
+	}
+	if (size > 0)
+		buf[t.len < size ? t.len : size - 1] = '\0';
+	return t.len;
+}
+
+/* ---- interned sets ---- */
+
+/*
+ * A slot for each id: 16 bytes. `set` stays readable for a grace period after the last reference went, because a reader may
+ * hold the id from a path set that was replaced meanwhile.
+ */
+struct attr_slot {
+	_Atomic(struct attr_set *) set; /* NULL: free */
+	_Atomic uint32_t serial; /* counts how often the id was given out; survives freeing */
+	uint32_t refs; /* owner; of a free slot: the next free id */
+};
+static_assert(sizeof(struct attr_slot) == 16, "16 bytes a set beside the set itself");
+
+#define SEGMENT_BITS 12
+#define SEGMENT_SLOTS (1u << SEGMENT_BITS)
+#define SEGMENTS_MAX 4096u /* 16.7 million sets: sixty full tables without one set in common */
+
+/* The owner's index: open addressing, with the hash's low half so that growing and missing touch no set. */
+struct attr_index {
+	uint32_t id; /* 0: empty */
+	uint32_t hash;
+};
+
+struct attr_table {
+	struct arena *arena;
+	struct attr_index *index;
+	uint32_t index_mask;
+	uint32_t free_id; /* list through refs; 0: empty */
+	struct limbo limbo;
+	alignas(CACHE_LINE) _Atomic uint32_t limit; /* ids below were given out once */
+	_Atomic uint32_t count; /* with references */
+	_Atomic size_t bytes;
+	struct attr_slot *segment[SEGMENTS_MAX]; /* written before `limit` passes them */
+};
+
+static struct attr_slot *
+slot_of(const struct attr_table *t, uint32_t id)
+{
+	return &t->segment[id >> SEGMENT_BITS][id & (SEGMENT_SLOTS - 1)];
+}
+
+static void
+bytes_add(struct attr_table *t, size_t n)
+{
+	size_t old = atomic_load_explicit(&t->bytes, memory_order_relaxed);
+
+	atomic_store_explicit(&t->bytes, old + n, memory_order_relaxed);
+}
+
+static void
+count_add(struct attr_table *t, uint32_t n)
+{
+	uint32_t old = atomic_load_explicit(&t->count, memory_order_relaxed);
+
+	atomic_store_explicit(&t->count, old + n, memory_order_relaxed);
+}
+
+/* Eight bytes a step; a set is 100 to 200 bytes. */
+static uint32_t
+set_hash(const struct attr_set *a, size_t size)
+{
+	const uint8_t *p = (const uint8_t *)a;
+	uint64_t h = size, w;
+
+	for (; size >= 8; p += 8, size -= 8) {
+		memcpy(&w, p, 8);
+		h = (h ^ w) * 0x9e3779b97f4a7c15u;
+		h ^= h >> 29;
+	}
+	w = 0;
+	memcpy(&w, p, size);
+	return (uint32_t)hash_mix(h ^ w);
+}
+
+static void
+slot_free(void *ctx, void *p)
+{
+	struct attr_table *t = ctx;
+	uint32_t id = (uint32_t)(uintptr_t)p;
+	struct attr_slot *s = slot_of(t, id);
+	struct attr_set *set = atomic_load_explicit(&s->set, memory_order_relaxed);
+
+	/* relaxed: nobody has this id any more */
+	atomic_store_explicit(&s->set, NULL, memory_order_relaxed);
+	bytes_add(t, -attr_set_size(set));
+	arena_free(t->arena, set);
+	s->refs = t->free_id;
+	t->free_id = id;
+}
+
+int
+attr_table_create(struct arena *a, struct qsbr *readers, struct attr_table **out)
+{
+	struct attr_table *t = arena_alloc_aligned(a, CACHE_LINE, sizeof(*t));
+
+	if (t == NULL)
+		return -ENOMEM;
+	memset(t, 0, sizeof(*t));
+	t->arena = a;
+	t->index_mask = 1023;
+	t->index = arena_calloc(a, (t->index_mask + 1) * sizeof(*t->index));
+	if (t->index == NULL || limbo_init(&t->limbo, a, readers, slot_free, t) < 0) {
+		arena_free(a, t->index);
+		arena_free(a, t);
+		return -ENOMEM;
+	}
+	atomic_init(&t->limit, 1);
+	bytes_add(t, sizeof(*t) + (t->index_mask + 1) * sizeof(*t->index));
+	*out = t;
+	return 0;
+}
+
+void
+attr_table_destroy(struct attr_table *t)
+{
+	if (t == NULL)
+		return;
+	limbo_fini(&t->limbo);
+	for (uint32_t id = 1; id < t->limit; id++)
+		arena_free(
+			t->arena, atomic_load_explicit(&slot_of(t, id)->set, memory_order_relaxed));
+	for (unsigned i = 0; i < SEGMENTS_MAX && t->segment[i] != NULL; i++)
+		arena_free(t->arena, t->segment[i]);
+	arena_free(t->arena, t->index);
+	arena_free(t->arena, t);
+}
+
+static void
+index_insert(struct attr_index *index, uint32_t mask, struct attr_index e)
+{
+	uint32_t i = e.hash & mask;
+
+	while (index[i].id != 0)
+		i = (i + 1) & mask;
+	index[i] = e;
+}
+
+/* Room for one more below a load of 3/4. 190,000 sets: 2 MiB become 4 in under a millisecond, reading the index alone. */
+static int
+index_reserve(struct attr_table *t)
+{
+	uint32_t size = t->index_mask + 1;
+	struct attr_index *bigger;
+
+	if (atomic_load_explicit(&t->count, memory_order_relaxed) + 1 <= size / 4 * 3)
+		return 0;
+	bigger = arena_calloc(t->arena, (size_t)size * 2 * sizeof(*bigger));
+	if (bigger == NULL)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < size; i++)
+		if (t->index[i].id != 0)
+			index_insert(bigger, size * 2 - 1, t->index[i]);
+	arena_free(t->arena, t->index);
+	t->index = bigger;
+	t->index_mask = size * 2 - 1;
+	bytes_add(t, (size_t)size * sizeof(*bigger));
+	return 0;
+}
+
+/* Takes an entry out and moves up what was pushed behind it. */
+static void
+index_remove(struct attr_table *t, uint32_t id, uint32_t hash)
+{
+	uint32_t mask = t->index_mask, hole = hash & mask;
+
+	while (t->index[hole].id != id)
+		hole = (hole + 1) & mask;
+	for (uint32_t i = (hole + 1) & mask; t->index[i].id != 0; i = (i + 1) & mask) {
+		if (((i - t->index[i].hash) & mask) < ((i - hole) & mask))
+			continue; /* its own place lies behind the hole */
+		t->index[hole] = t->index[i];
+		hole = i;
+	}
+	t->index[hole] = (struct attr_index){0};
+}
+
+/* A free id, whose slot exists; not yet taken. 0: none. */
+static uint32_t
+id_reserve(struct attr_table *t)
+{
+	uint32_t id = atomic_load_explicit(&t->limit, memory_order_relaxed);
+	uint32_t n = id >> SEGMENT_BITS;
+
+	if (t->free_id != 0)
+		return t->free_id;
+	if (n >= SEGMENTS_MAX)
+		return 0;
+	if (t->segment[n] == NULL) {
+		t->segment[n] = arena_calloc(t->arena, SEGMENT_SLOTS * sizeof(struct attr_slot));
+		if (t->segment[n] == NULL)
+			return 0;
+		bytes_add(t, SEGMENT_SLOTS * sizeof(struct attr_slot));
+	}
+	return id;
+}
+
+static void
+slot_publish(struct attr_table *t, uint32_t id, struct attr_set *copy, uint32_t refs)
+{
+	struct attr_slot *s = slot_of(t, id);
+	uint32_t serial = atomic_load_explicit(&s->serial, memory_order_relaxed) + 1;
+
+	if (id == t->free_id)
+		t->free_id = s->refs;
+	s->refs = refs;
+	atomic_store_explicit(&s->serial, serial != 0 ? serial : 1, memory_order_relaxed);
+	/* release: pairs with the loads in attr_get and attr_serial */
+	atomic_store_explicit(&s->set, copy, memory_order_release);
+	if (id == atomic_load_explicit(&t->limit, memory_order_relaxed))
+		/* release: pairs with the load in slot_read; the segment's address comes first */
+		atomic_store_explicit(&t->limit, id + 1, memory_order_release);
+}
+
+static uint32_t
+index_find(const struct attr_table *t, const struct attr_set *a, size_t size, uint32_t hash)
+{
+	for (uint32_t i = hash & t->index_mask; t->index[i].id != 0; i = (i + 1) & t->index_mask) {
+		if (t->index[i].hash != hash)
+			continue;
+		const struct attr_set *b = atomic_load_explicit(
+			&slot_of(t, t->index[i].id)->set, memory_order_relaxed);
+		if (attr_set_size(b) == size && memcmp(a, b, size) == 0)
+			return t->index[i].id;
+	}
+	return 0;
+}
+
+int
+attr_intern(struct attr_table *t, const struct attr_set *a, uint32_t refs, struct attr_id *out)
+{
+	size_t size = attr_set_size(a);
+	uint32_t hash = set_hash(a, size);
+	uint32_t id = index_find(t, a, size, hash);
+	struct attr_set *copy;
+
+	if (id != 0) {
+		slot_of(t, id)->refs += refs;
+		out->v = id;
+		return 0;
+	}
+	id = id_reserve(t);
+	if (id == 0 || index_reserve(t) < 0)
+		return -ENOMEM;
+	copy = arena_alloc(t->arena, size);
+	if (copy == NULL)
+		return -ENOMEM;
+	memcpy(copy, a, size);
+	bytes_add(t, size);
+	count_add(t, 1);
+	index_insert(t->index, t->index_mask, (struct attr_index){id, hash});
+	slot_publish(t, id, copy, refs);
+	out->v = id;
+	return 0;
+}
+
+void
+attr_ref(struct attr_table *t, struct attr_id id, uint32_t refs)
+{
+	slot_of(t, id.v)->refs += refs;
+}
+
+void
+attr_unref(struct attr_table *t, struct attr_id id)
+{
+	struct attr_slot *s = slot_of(t, id.v);
+	const struct attr_set *set;
+
+	assert(s->refs > 0);
+	if (--s->refs > 0)
+		return;
+	set = atomic_load_explicit(&s->set, memory_order_relaxed);
+	index_remove(t, id.v, set_hash(set, attr_set_size(set)));
+	count_add(t, -1u);
+	limbo_push(&t->limbo, (void *)(uintptr_t)id.v);
+}
+
+void
+attr_table_reclaim(struct attr_table *t)
+{
+	limbo_reclaim(&t->limbo, 4);
+}
+
+uint32_t
+attr_table_count(const struct attr_table *t)
+{
+	return atomic_load_explicit(&t->count, memory_order_relaxed);
+}
+
+size_t
+attr_table_bytes(const struct attr_table *t)
+{
+	return atomic_load_explicit(&t->bytes, memory_order_relaxed);
+}
+
+static const struct attr_slot *
+slot_read(const struct attr_table *t, struct attr_id id)
+{
+	/* acquire: pairs with the release store in slot_publish */
+	if (id.v == 0 || id.v >= atomic_load_explicit(&t->limit, memory_order_acquire))
+		return NULL;
+	return slot_of(t, id.v);
+}
+
+const struct attr_set *
+attr_get(const struct attr_table *t, struct attr_id id)
+{
+	const struct attr_slot *s = slot_read(t, id);
+
+	/* acquire: pairs with the release store in slot_publish */
+	return s != NULL ? atomic_load_explicit(&s->set, memory_order_acquire) : NULL;
+}
+
+uint32_t
+attr_serial(const struct attr_table *t, struct attr_id id)
+{
+	const struct attr_slot *s = slot_read(t, id);
+
+	/* acquire: pairs with the release store in slot_publish, which follows the serial's */
+	if (s == NULL || atomic_load_explicit(&s->set, memory_order_acquire) == NULL)
+		return 0;
+	return atomic_load_explicit(&s->serial, memory_order_relaxed);
+}

@@ -135,7 +135,10 @@ void attr_table_reclaim(struct attr_table *t);
 uint32_t attr_table_count(const struct attr_table *t); /* any thread */
 size_t attr_table_bytes(const struct attr_table *t);   /* any thread */
 
-/* Readers and the owner. NULL when the id is not in use. */
+/*
+ * Readers and the owner. NULL when the id is not in use. A reader has the id from what was published while it is online; one kept
+ * from before (a cache) is good for attr_serial() only.
+ */
 const struct attr_set *attr_get(const struct attr_table *t, struct attr_id id);
 /* Changes each time the id is given out anew; 0 when not in use. */
 uint32_t attr_serial(const struct attr_table *t, struct attr_id id);

@@ -1,2 +1,728 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "rib/dest.h"
+
+#include "lpm/arena.h"
+#include "lpm/qsbr.h"
+#include "rib/limbo_impl.h"
+
+#include <errno.h>
+#include <string.h>
+
+/*
+ * `word` is the published path set, or, with LINK set, there are none and it holds the owner's links: of a tombstone in
+ * the list by age, of a free id in the list of free ones. Readers only look at LINK.
+ */
+struct destination {
+	_Atomic uint64_t word;
+	_Atomic uint32_t sequence;
+	uint8_t len;
+	_Atomic uint8_t
+		used; /* a free id's prefix may be rewritten; an id gets free a grace period before that */
+	uint8_t fresh; /* owner: never published since dest_get() */
+	uint8_t unused;
+	uint8_t b[16];
+};
+static_assert(
+	sizeof(struct destination) == 32, "budget of docs/architecture.md: x 1.2 million = 38 MB");
+
+#define LINK 1u
+#define ID_NIL 0x7fffffffu /* also the bound of ids: two of them and LINK fit a word */
+
+#define SEGMENT_BITS 10
+#define SEGMENT_DESTS (1u << SEGMENT_BITS)
+
+/*
+ * Open addressing, 4 bytes a slot: in an index of 2^bits slots the low `bits` hold id + 1 and the rest bits of the hash, so a
+ * probe rarely reads a destination that is not the one. There are always fewer than 3/4 * 2^bits ids, so neither EMPTY nor
+ * GONE can be one. Entries never move within an index: a reader can't miss one that is there all the time.
+ */
+struct index {
+	unsigned bits;
+	uint32_t mask;
+	uint32_t filled; /* owner: slots that are not EMPTY */
+	_Atomic uint32_t *slot;
+};
+
+#define EMPTY 0u
+#define GONE UINT32_MAX
+#define INDEX_BITS_MIN 8
+#define INDEX_BITS_MAX 30
+
+/*
+ * Growing: the next index is filled beside the present one, so many ids with each new destination. Done after 1.6 % more
+ * destinations; 64 ids are about a microsecond, where rebuilding at once would stop a full table for 20 ms.
+ */
+#define GROW_STEP 64
+
+struct dest_table {
+	struct arena *arena;
+	enum afi afi;
+	unsigned max_len;
+	uint32_t free_id; /* owner: ID_NIL: none */
+	uint32_t oldest, newest; /* owner: tombstones by sequence, fresh ones in front */
+	struct index *next; /* owner: being filled; NULL: none */
+	uint32_t next_at; /* owner: ids below are in `next` */
+	uint32_t segment_count, segments_size;
+	struct limbo sets, ids;
+	struct retire_list *retired; /* old indexes and segment lists */
+	uint32_t in_length[129]; /* owner: destinations by prefix length */
+
+	/* what readers read */
+	alignas(CACHE_LINE) _Atomic(struct index *) index;
+	_Atomic(struct destination **) segments;
+	_Atomic uint32_t limit;
+	_Atomic uint64_t lengths[3]; /* bit by prefix length: some destination has it */
+
+	alignas(CACHE_LINE) _Atomic uint32_t count;
+	_Atomic uint32_t path_count, tombstones;
+	_Atomic size_t bytes;
+};
+
+/* Single-writer counters: no locked instruction. */
+static void
+count_add(_Atomic uint32_t *c, uint32_t n)
+{
+	atomic_store_explicit(
+		c, atomic_load_explicit(c, memory_order_relaxed) + n, memory_order_relaxed);
+}
+
+static void
+bytes_add(struct dest_table *t, size_t n)
+{
+	size_t old = atomic_load_explicit(&t->bytes, memory_order_relaxed);
+
+	atomic_store_explicit(&t->bytes, old + n, memory_order_relaxed);
+}
+
+/* `id` is below a limit that the caller read, or came out of the index: its segment is there. */
+static struct destination *
+dest_at(const struct dest_table *t, uint32_t id)
+{
+	/* acquire: pairs with the release store in segments_grow */
+	struct destination **segments = atomic_load_explicit(&t->segments, memory_order_acquire);
+
+	return &segments[id >> SEGMENT_BITS][id & (SEGMENT_DESTS - 1)];
+}
+
+static struct prefix
+dest_prefix(const struct dest_table *t, const struct destination *d)
+{
+	struct prefix p = {.afi = (uint8_t)t->afi, .len = d->len};
+
+	memcpy(p.b, d->b, sizeof(p.b));
+	return p;
+}
+
+static uint64_t
+dest_hash(const struct dest_table *t, const struct destination *d)
+{
+	struct prefix p = dest_prefix(t, d);
+
+	return prefix_hash(&p);
+}
+
+/* ---- links of tombstones and free ids ---- */
+
+static uint64_t
+link_word(uint32_t before, uint32_t after)
+{
+	return (uint64_t)before << 32 | (uint64_t)after << 1 | LINK;
+}
+
+static uint32_t
+link_before(uint64_t word)
+{
+	return (uint32_t)(word >> 32);
+}
+
+static uint32_t
+link_after(uint64_t word)
+{
+	return (uint32_t)word >> 1;
+}
+
+static uint64_t
+word_of(const struct destination *d)
+{
+	return atomic_load_explicit(&d->word, memory_order_relaxed);
+}
+
+static void
+word_set(struct destination *d, uint64_t word)
+{
+	/* release: pairs with the load in dest_peek. For links too, as one of them may be what a reader finds */
+	atomic_store_explicit(&d->word, word, memory_order_release);
+}
+
+static const struct path_set *
+word_paths(uint64_t word)
+{
+	return (word & LINK) != 0 ? NULL : (const struct path_set *)(uintptr_t)word;
+}
+
+static void
+tombstone_link(struct dest_table *t, uint32_t id, uint32_t before, uint32_t after)
+{
+	if (before == ID_NIL) {
+		t->oldest = id;
+	} else {
+		struct destination *d = dest_at(t, before);
+		word_set(d, link_word(link_before(word_of(d)), id));
+	}
+	if (after == ID_NIL) {
+		t->newest = id;
+	} else {
+		struct destination *d = dest_at(t, after);
+		word_set(d, link_word(id, link_after(word_of(d))));
+	}
+	word_set(dest_at(t, id), link_word(before, after));
+}
+
+/* Leaves the word of `id` as it is: what follows stores it. */
+static void
+tombstone_unlink(struct dest_table *t, uint32_t id)
+{
+	uint64_t word = word_of(dest_at(t, id));
+	uint32_t before = link_before(word), after = link_after(word);
+
+	if (before == ID_NIL) {
+		t->oldest = after;
+	} else {
+		struct destination *d = dest_at(t, before);
+		word_set(d, link_word(link_before(word_of(d)), after));
+	}
+	if (after == ID_NIL) {
+		t->newest = before;
+	} else {
+		struct destination *d = dest_at(t, after);
+		word_set(d, link_word(before, link_after(word_of(d))));
+	}
+}
+
+/* ---- index ---- */
+
+static int
+index_create(struct dest_table *t, unsigned bits, struct index **out)
+{
+	struct index *x = arena_alloc(t->arena, sizeof(*x));
+
+	if (x == NULL)
+		return -ENOMEM;
+	*x = (struct index){.bits = bits, .mask = (1u << bits) - 1};
+	x->slot = arena_calloc(t->arena, sizeof(*x->slot) << bits);
+	if (x->slot == NULL) {
+		arena_free(t->arena, x);
+		return -ENOMEM;
+	}
+	bytes_add(t, sizeof(*x->slot) << bits);
+	*out = x;
+	return 0;
+}
+
+/* retire_fn */
+static void
+index_free(void *ctx, void *p)
+{
+	struct dest_table *t = ctx;
+	struct index *x = p;
+
+	bytes_add(t, -(sizeof(*x->slot) << x->bits));
+	arena_free(t->arena, x->slot);
+	arena_free(t->arena, x);
+}
+
+static uint32_t
+index_tag(const struct index *x, uint64_t hash)
+{
+	return (uint32_t)(hash >> 32) << x->bits;
+}
+
+static void
+index_insert(struct index *x, uint64_t hash, uint32_t id)
+{
+	uint32_t i = (uint32_t)hash & x->mask;
+	uint32_t v;
+
+	while ((v = atomic_load_explicit(&x->slot[i], memory_order_relaxed)) != EMPTY && v != GONE)
+		i = (i + 1) & x->mask;
+	if (v == EMPTY)
+		x->filled++;
+	/* release: pairs with the load in index_find; the destination's prefix comes first */
+	atomic_store_explicit(&x->slot[i], index_tag(x, hash) | (id + 1), memory_order_release);
+}
+
+static uint32_t
+index_find(const struct dest_table *t, const struct index *x, const struct prefix *p, uint64_t hash)
+{
+	uint32_t tag = index_tag(x, hash), v;
+
+	for (uint32_t i = (uint32_t)hash & x->mask;; i = (i + 1) & x->mask) {
+		/* acquire: pairs with the release store in index_insert */
+		v = atomic_load_explicit(&x->slot[i], memory_order_acquire);
+		if (v == EMPTY)
+			return DEST_NONE;
+		if ((v & ~x->mask) != tag || v == GONE)
+			continue;
+		const struct destination *d = dest_at(t, (v & x->mask) - 1);
+		if (d->len == p->len && memcmp(d->b, p->b, sizeof(d->b)) == 0)
+			return (v & x->mask) - 1;
+	}
+}
+
+/*
+ * GONE keeps the probes of others going. In front of an EMPTY slot nobody's probe goes on, so there it becomes EMPTY, and what
+ * is GONE before it too: a reader that stops earlier than it did a moment ago misses nothing that was there when it began.
+ */
+static void
+index_remove(struct index *x, uint64_t hash, uint32_t id)
+{
+	uint32_t v = index_tag(x, hash) | (id + 1), i = (uint32_t)hash & x->mask;
+
+	while (atomic_load_explicit(&x->slot[i], memory_order_relaxed) != v)
+		i = (i + 1) & x->mask;
+	/* release: pairs with the load in index_find */
+	atomic_store_explicit(&x->slot[i], GONE, memory_order_release);
+	if (atomic_load_explicit(&x->slot[(i + 1) & x->mask], memory_order_relaxed) != EMPTY)
+		return;
+	while (atomic_load_explicit(&x->slot[i], memory_order_relaxed) == GONE) {
+		atomic_store_explicit(&x->slot[i], EMPTY, memory_order_release);
+		x->filled--;
+		i = (i - 1) & x->mask;
+	}
+}
+
+static void
+grow_step(struct dest_table *t)
+{
+	uint32_t limit = atomic_load_explicit(&t->limit, memory_order_relaxed);
+	uint32_t end = limit - t->next_at > GROW_STEP ? t->next_at + GROW_STEP : limit;
+	struct index *old;
+
+	for (; t->next_at < end; t->next_at++) {
+		const struct destination *d = dest_at(t, t->next_at);
+		if (atomic_load_explicit(&d->used, memory_order_relaxed))
+			index_insert(t->next, dest_hash(t, d), t->next_at);
+	}
+	if (t->next_at < limit)
+		return;
+	old = atomic_load_explicit(&t->index, memory_order_relaxed);
+	/* release: pairs with the load in dest_find */
+	atomic_store_explicit(&t->index, t->next, memory_order_release);
+	t->next = NULL;
+	retire_push(t->retired, index_free, t, old);
+}
+
+/* Room for one more destination with an id up to the limit. 0, -ENOMEM. */
+static int
+index_reserve(struct dest_table *t)
+{
+	const struct index *x = atomic_load_explicit(&t->index, memory_order_relaxed);
+	uint32_t limit = atomic_load_explicit(&t->limit, memory_order_relaxed);
+	uint32_t size = x->mask + 1;
+	unsigned bits;
+
+	if (t->next != NULL) {
+		grow_step(t);
+		return 0;
+	}
+	if (x->filled < size / 4 * 3 && limit < size / 4 * 3)
+		return 0;
+	/* many of them GONE: the same size again */
+	bits = limit >= size / 2 ? x->bits + 1 : x->bits;
+	if (bits <= INDEX_BITS_MAX && index_create(t, bits, &t->next) == 0) {
+		t->next_at = 0;
+		return 0;
+	}
+	t->next = NULL;
+	/* without memory it goes on, slower, as long as probes end */
+	return x->filled < size / 16 * 15 && limit < size - 2 ? 0 : -ENOMEM;
+}
+
+/* ---- segments ---- */
+
+/* retire_fn */
+static void
+block_free(void *ctx, void *p)
+{
+	struct dest_table *t = ctx;
+
+	arena_free(t->arena, p);
+}
+
+static int
+segments_grow(struct dest_table *t)
+{
+	struct destination **old = atomic_load_explicit(&t->segments, memory_order_relaxed),
+			   **bigger;
+	uint32_t size = t->segments_size ? t->segments_size * 2 : 4;
+
+	bigger = arena_calloc(t->arena, size * sizeof(*bigger));
+	if (bigger == NULL)
+		return -ENOMEM;
+	if (old != NULL) {
+		memcpy(bigger, old, t->segment_count * sizeof(*old));
+		retire_push(t->retired, block_free, t, old);
+	}
+	/* release: pairs with the load in dest_at */
+	atomic_store_explicit(&t->segments, bigger, memory_order_release);
+	bytes_add(t, (size - t->segments_size) * sizeof(*bigger));
+	t->segments_size = size;
+	return 0;
+}
+
+/* A free id with its place; not yet taken. DEST_NONE: out of memory. */
+static uint32_t
+id_reserve(struct dest_table *t)
+{
+	uint32_t id = atomic_load_explicit(&t->limit, memory_order_relaxed);
+	struct destination *segment;
+
+	if (t->free_id != ID_NIL)
+		return t->free_id;
+	if (id < t->segment_count << SEGMENT_BITS)
+		return id;
+	if (id >= ID_NIL - SEGMENT_DESTS)
+		return DEST_NONE;
+	if (t->segment_count == t->segments_size && segments_grow(t) < 0)
+		return DEST_NONE;
+	segment = arena_calloc(t->arena, SEGMENT_DESTS * sizeof(*segment));
+	if (segment == NULL)
+		return DEST_NONE;
+	/* readers come here only after the limit's release store */
+	atomic_load_explicit(&t->segments, memory_order_relaxed)[t->segment_count++] = segment;
+	bytes_add(t, SEGMENT_DESTS * sizeof(*segment));
+	return id;
+}
+
+static void
+length_add(struct dest_table *t, unsigned len)
+{
+	if (t->in_length[len]++ == 0)
+		/* release: pairs with the load in dest_longest; comes before the entry in the index */
+		atomic_fetch_or_explicit(
+			&t->lengths[len / 64], 1ull << len % 64, memory_order_release);
+}
+
+static void
+length_remove(struct dest_table *t, unsigned len)
+{
+	if (--t->in_length[len] == 0)
+		atomic_fetch_and_explicit(
+			&t->lengths[len / 64], ~(1ull << len % 64), memory_order_release);
+}
+
+/* retire_fn of the ids: nobody can hold this one any more */
+static void
+id_free(void *ctx, void *p)
+{
+	struct dest_table *t = ctx;
+	uint32_t id = (uint32_t)(uintptr_t)p;
+
+	word_set(dest_at(t, id), link_word(ID_NIL, t->free_id));
+	t->free_id = id;
+}
+
+/* ---- the table ---- */
+
+void
+dest_table_destroy(struct dest_table *t)
+{
+	struct destination **segments;
+	uint32_t limit;
+
+	if (t == NULL)
+		return;
+	limbo_fini(&t->sets);
+	limbo_fini(&t->ids);
+	if (t->retired != NULL)
+		retire_list_destroy(t->retired);
+	limit = atomic_load_explicit(&t->limit, memory_order_relaxed);
+	for (uint32_t id = 0; id < limit; id++) {
+		uint64_t word = word_of(dest_at(t, id));
+		if ((word & LINK) == 0)
+			block_free(t, (void *)(uintptr_t)word);
+	}
+	segments = atomic_load_explicit(&t->segments, memory_order_relaxed);
+	for (uint32_t i = 0; i < t->segment_count; i++)
+		arena_free(t->arena, segments[i]);
+	arena_free(t->arena, segments);
+	if (t->next != NULL)
+		index_free(t, t->next);
+	if (atomic_load_explicit(&t->index, memory_order_relaxed) != NULL)
+		index_free(t, atomic_load_explicit(&t->index, memory_order_relaxed));
+	arena_free(t->arena, t);
+}
+
+int
+dest_table_create(struct arena *a, struct qsbr *readers, enum afi afi, struct dest_table **out)
+{
+	struct dest_table *t = arena_alloc_aligned(a, CACHE_LINE, sizeof(*t));
+	struct index *x;
+
+	if (t == NULL)
+		return -ENOMEM;
+	memset(t, 0, sizeof(*t));
+	t->arena = a;
+	t->afi = afi;
+	t->max_len = prefix_max_len(afi);
+	t->free_id = t->oldest = t->newest = ID_NIL;
+	atomic_init(&t->bytes, sizeof(*t));
+	if (limbo_init(&t->sets, a, readers, block_free, t) < 0 ||
+		limbo_init(&t->ids, a, readers, id_free, t) < 0 ||
+		retire_list_create(a, readers, 8, &t->retired) < 0 ||
+		index_create(t, INDEX_BITS_MIN, &x) < 0) {
+		dest_table_destroy(t);
+		return -ENOMEM;
+	}
+	atomic_init(&t->index, x);
+	*out = t;
+	return 0;
+}
+
+int
+dest_get(struct dest_table *t, const struct prefix *p, struct dest_id *out)
+{
+	uint64_t hash = prefix_hash(p);
+	struct destination *d;
+	uint32_t id;
+
+	if (p->afi != t->afi || p->len > t->max_len)
+		return -EINVAL;
+	out->v = index_find(t, atomic_load_explicit(&t->index, memory_order_relaxed), p, hash);
+	if (out->v != DEST_NONE)
+		return 0;
+	id = id_reserve(t);
+	if (id == DEST_NONE || index_reserve(t) < 0)
+		return -ENOMEM;
+	d = dest_at(t, id);
+	if (id == t->free_id)
+		t->free_id = link_after(word_of(d));
+	memcpy(d->b, p->b, sizeof(d->b));
+	d->len = p->len;
+	d->fresh = 1;
+	atomic_store_explicit(&d->sequence, 0, memory_order_relaxed);
+	tombstone_link(t, id, ID_NIL, t->oldest);
+	/* release: pairs with the load in dest_peek */
+	atomic_store_explicit(&d->used, 1, memory_order_release);
+	length_add(t, p->len);
+	index_insert(atomic_load_explicit(&t->index, memory_order_relaxed), hash, id);
+	if (t->next != NULL && id < t->next_at)
+		index_insert(t->next, hash, id);
+	if (id == atomic_load_explicit(&t->limit, memory_order_relaxed))
+		/* release: pairs with the load in dest_limit */
+		atomic_store_explicit(&t->limit, id + 1, memory_order_release);
+	out->v = id;
+	return 0;
+}
+
+static size_t
+set_size(unsigned count)
+{
+	return sizeof(struct path_set) + count * sizeof(struct rib_path);
+}
+
+struct path_set *
+path_set_alloc(struct dest_table *t, unsigned count)
+{
+	struct path_set *s = arena_alloc(t->arena, set_size(count));
+
+	if (s != NULL)
+		*s = (struct path_set){.count = (uint16_t)count};
+	return s;
+}
+
+void
+path_set_free(struct dest_table *t, struct path_set *s)
+{
+	arena_free(t->arena, s);
+}
+
+static void
+set_retire(struct dest_table *t, struct path_set *s)
+{
+	count_add(&t->path_count, -(uint32_t)s->count);
+	bytes_add(t, -set_size(s->count));
+	limbo_push(&t->sets, s);
+}
+
+void
+dest_publish(struct dest_table *t, struct dest_id id, struct path_set *paths, uint64_t sequence)
+{
+	struct destination *d = dest_at(t, id.v);
+	uint64_t old = word_of(d);
+	bool had = (old & LINK) == 0;
+
+	if (!had) {
+		tombstone_unlink(t, id.v);
+		if (!d->fresh)
+			count_add(&t->tombstones, -1u);
+	}
+	d->fresh = 0;
+	/* before the word: who sees the new paths sees a sequence at least as new */
+	atomic_store_explicit(&d->sequence, (uint32_t)sequence, memory_order_relaxed);
+	if (paths != NULL) {
+		word_set(d, (uintptr_t)paths);
+		count_add(&t->path_count, paths->count);
+		bytes_add(t, set_size(paths->count));
+	} else {
+		tombstone_link(t, id.v, t->newest, ID_NIL);
+		count_add(&t->tombstones, 1);
+	}
+	count_add(&t->count, (paths != NULL) - (uint32_t)had);
+	if (had)
+		set_retire(t, (struct path_set *)(uintptr_t)old);
+}
+
+static void
+tombstone_drop(struct dest_table *t, uint32_t id)
+{
+	struct destination *d = dest_at(t, id);
+	uint64_t hash = dest_hash(t, d);
+
+	tombstone_unlink(t, id);
+	if (!d->fresh)
+		count_add(&t->tombstones, -1u);
+	index_remove(atomic_load_explicit(&t->index, memory_order_relaxed), hash, id);
+	if (t->next != NULL && id < t->next_at)
+		index_remove(t->next, hash, id);
+	length_remove(t, d->len);
+	/* release: pairs with the load in dest_peek */
+	atomic_store_explicit(&d->used, 0, memory_order_release);
+	limbo_push(&t->ids, (void *)(uintptr_t)id);
+}
+
+static bool
+tombstone_passed(const struct dest_table *t, uint32_t id, uint64_t safe_sequence)
+{
+	const struct destination *d = dest_at(t, id);
+	uint32_t sequence = atomic_load_explicit(&d->sequence, memory_order_relaxed);
+
+	/* by the low halves: tombstones are bounded, so none is 2^31 changes old */
+	return d->fresh || (int32_t)((uint32_t)safe_sequence - sequence) > 0;
+}
+
+/* A call stays under a millisecond: two cache misses a tombstone, and freeing 16 chunks of sets. */
+#define RECLAIM_TOMBSTONES 1024
+#define RECLAIM_CHUNKS 16
+
+bool
+dest_reclaim(struct dest_table *t, uint64_t safe_sequence)
+{
+	limbo_reclaim(&t->sets, RECLAIM_CHUNKS);
+	limbo_reclaim(&t->ids, RECLAIM_CHUNKS);
+	retire_reclaim(t->retired, 8);
+	for (unsigned n = 0; t->oldest != ID_NIL && tombstone_passed(t, t->oldest, safe_sequence);
+		n++) {
+		if (n == RECLAIM_TOMBSTONES)
+			return true;
+		tombstone_drop(t, t->oldest);
+	}
+	return false;
+}
+
+/* ---- readers ---- */
+
+uint32_t
+dest_limit(const struct dest_table *t)
+{
+	/* acquire: pairs with the release store in dest_get */
+	return atomic_load_explicit(&t->limit, memory_order_acquire);
+}
+
+bool
+dest_peek(const struct dest_table *t, struct dest_id id, struct dest_view *out)
+{
+	const struct destination *d;
+
+	if (id.v >= dest_limit(t))
+		return false;
+	d = dest_at(t, id.v);
+	/* acquire: pairs with the release store in dest_get */
+	if (!atomic_load_explicit(&d->used, memory_order_acquire))
+		return false;
+	out->prefix = dest_prefix(t, d);
+	/*
+	 * acquire: pairs with the release store in word_set. The sequence is read after it: it may be newer than the paths (then
+	 * this is not the last entry, and the change comes again), never older.
+	 */
+	out->paths = word_paths(atomic_load_explicit(&d->word, memory_order_acquire));
+	out->sequence = atomic_load_explicit(&d->sequence, memory_order_relaxed);
+	return true;
+}
+
+struct dest_id
+dest_find(const struct dest_table *t, const struct prefix *p)
+{
+	/* acquire: pairs with the release store in grow_step */
+	const struct index *x = atomic_load_explicit(&t->index, memory_order_acquire);
+
+	if (p->afi != t->afi)
+		return (struct dest_id){DEST_NONE};
+	return (struct dest_id){index_find(t, x, p, prefix_hash(p))};
+}
+
+static bool
+longest_at(const struct dest_table *t, const struct ip_addr *a, unsigned len, struct dest_id *id,
+	struct dest_view *out)
+{
+	struct prefix p = prefix_from_addr(a, (uint8_t)len);
+
+	*id = dest_find(t, &p);
+	return id->v != DEST_NONE && dest_peek(t, *id, out) && out->paths != NULL &&
+	       out->paths->eligible > 0;
+}
+
+struct dest_id
+dest_longest(const struct dest_table *t, const struct ip_addr *a, struct dest_view *out)
+{
+	struct dest_id id;
+
+	if (a->afi != t->afi)
+		return (struct dest_id){DEST_NONE};
+	for (unsigned w = t->max_len / 64 + 1; w-- > 0;) {
+		/* acquire: pairs with length_add */
+		uint64_t bits = atomic_load_explicit(&t->lengths[w], memory_order_acquire);
+		while (bits != 0) {
+			unsigned b = 63 - (unsigned)__builtin_clzll(bits);
+			if (longest_at(t, a, w * 64 + b, &id, out))
+				return id;
+			bits &= ~(1ull << b);
+		}
+	}
+	return (struct dest_id){DEST_NONE};
+}
+
+void
+dest_prefetch(const struct dest_table *t, const struct prefix *p)
+{
+	/* acquire: pairs with the release store in grow_step */
+	const struct index *x = atomic_load_explicit(&t->index, memory_order_acquire);
+
+	uint32_t i = (uint32_t)prefix_hash(p) & x->mask;
+
+	__builtin_prefetch((const void *)((uintptr_t)x->slot + i * sizeof(*x->slot)));
+}
+
+uint32_t
+dest_count(const struct dest_table *t)
+{
+	return atomic_load_explicit(&t->count, memory_order_relaxed);
+}
+
+uint32_t
+dest_path_count(const struct dest_table *t)
+{
+	return atomic_load_explicit(&t->path_count, memory_order_relaxed);
+}
+
+uint32_t
+dest_tombstones(const struct dest_table *t)
+{
+	return atomic_load_explicit(&t->tombstones, memory_order_relaxed);
+}
+
+size_t
+dest_table_bytes(const struct dest_table *t)
+{
+	return atomic_load_explicit(&t->bytes, memory_order_relaxed);
+}

@@ -7,6 +7,9 @@
  * Budget (asserted in dest.c): index 8 bytes, destination 32, set 8 + 24 a path.
  * A destination without paths is a tombstone: id and prefix stay until every journal cursor has passed its last
  * change and a grace period went by; then the id is used again.
+ *
+ * A growing index is filled beside the one in use, 64 ids with each new destination: no step takes longer than some microseconds.
+ * The owner must not itself be online in the readers' QSBR: short of memory, dest_publish() waits for a grace period.
  */
 #pragma once
 
@@ -65,7 +68,10 @@ struct dest_view {
 int dest_table_create(struct arena *a, struct qsbr *readers, enum afi afi, struct dest_table **out);
 void dest_table_destroy(struct dest_table *t);
 
-/* Owner. Find or create. 0, -ENOMEM. A new destination has no paths. */
+/*
+ * Owner. Find or create. 0, -ENOMEM, -EINVAL (another family's prefix). A new destination has no paths; the next dest_reclaim() takes it
+ * back unless something was published for it.
+ */
 int dest_get(struct dest_table *t, const struct prefix *p, struct dest_id *out) RUNS_ON(role_rib);
 /*
  * Owner. Publishes `paths` (NULL: none) with one release store and retires the old set. `sequence` is stored first.
@@ -74,8 +80,11 @@ int dest_get(struct dest_table *t, const struct prefix *p, struct dest_id *out) 
 void dest_publish(struct dest_table *t, struct dest_id id, struct path_set *paths, uint64_t sequence) RUNS_ON(role_rib);
 struct path_set *path_set_alloc(struct dest_table *t, unsigned count) RUNS_ON(role_rib);
 void path_set_free(struct dest_table *t, struct path_set *s) RUNS_ON(role_rib);
-/* Owner. Tombstones whose last change is before `safe_sequence` begin their grace period; what is past it is reused. */
-void dest_reclaim(struct dest_table *t, uint64_t safe_sequence) RUNS_ON(role_rib);
+/*
+ * Owner, once a loop. Tombstones whose last change is before `safe_sequence` begin their grace period; what is past it is reused.
+ * A bounded piece of work; true: there is more of it. What waits for readers comes with a later call, so call it now and then when idle, too.
+ */
+bool dest_reclaim(struct dest_table *t, uint64_t safe_sequence) RUNS_ON(role_rib);
 
 /* Readers and the owner. Ids are 0 .. dest_limit()-1; those in between may be free. */
 uint32_t dest_limit(const struct dest_table *t);

@@ -1,2 +1,283 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "rib/journal.h"
+
+#include "lpm/arena.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <string.h>
+
+enum cursor_state { CURSOR_FREE, CURSOR_JOINING, CURSOR_USED };
+
+/* One line a consumer; only `passed` and `state` are read by others. */
+struct journal_cursor {
+	alignas(CACHE_LINE) _Atomic uint64_t passed;
+	_Atomic uint32_t state;
+	bool pinned;
+	uint64_t position; /* what journal_read goes on from */
+	uint64_t horizon; /* withdrawals wait until the position is here */
+	uint64_t held; /* the first entry whose withdrawal waits; 0: none */
+	uint64_t
+		replay; /* entries up to here are read a second time: their withdrawals wait no more */
+};
+static_assert(sizeof(struct journal_cursor) == CACHE_LINE, "a consumer's own line");
+
+/* Of an entry's 8 bytes: destination in the low half, then the table. The sequence is the place in the ring. */
+struct journal {
+	struct arena *arena;
+	_Atomic uint64_t *ring;
+	uint64_t mask;
+	alignas(CACHE_LINE) _Atomic uint64_t head; /* the newest sequence; 0: none yet */
+	alignas(CACHE_LINE) _Atomic uint32_t cursor_end; /* slots at and above were never used */
+	struct journal_cursor cursor[JOURNAL_CURSORS_MAX];
+};
+
+int
+journal_create(struct arena *a, uint32_t capacity, struct journal **out)
+{
+	struct journal *j = arena_alloc_aligned(a, CACHE_LINE, sizeof(*j));
+	uint64_t size = 2;
+
+	if (j == NULL)
+		return -ENOMEM;
+	memset(j, 0, sizeof(*j));
+	while (size < capacity)
+		size *= 2;
+	j->arena = a;
+	j->mask = size - 1;
+	j->ring = arena_calloc(a, size * sizeof(*j->ring));
+	if (j->ring == NULL) {
+		arena_free(a, j);
+		return -ENOMEM;
+	}
+	*out = j;
+	return 0;
+}
+
+void
+journal_destroy(struct journal *j)
+{
+	if (j == NULL)
+		return;
+	arena_free(j->arena, j->ring);
+	arena_free(j->arena, j);
+}
+
+uint64_t
+journal_next_sequence(const struct journal *j)
+{
+	return atomic_load_explicit(&j->head, memory_order_relaxed) + 1;
+}
+
+void
+journal_append(struct journal *j, struct table_id table, struct dest_id dest)
+{
+	uint64_t sequence = journal_next_sequence(j);
+	uint64_t entry = (uint64_t)table.v << 32 | dest.v;
+
+	/* release: pairs with the load in journal_read: who reads this entry also sees a head of at least sequence - 1 */
+	atomic_store_explicit(&j->ring[sequence & j->mask], entry, memory_order_release);
+	/* release: pairs with the load in journal_head; the destination was published before */
+	atomic_store_explicit(&j->head, sequence, memory_order_release);
+}
+
+uint64_t
+journal_safe_sequence(const struct journal *j)
+{
+	uint64_t safe = journal_head(j) + 1;
+	/* acquire: pairs with the release in cursor_end_raise */
+	uint32_t end = atomic_load_explicit(&j->cursor_end, memory_order_acquire);
+
+	for (uint32_t i = 0; i < end; i++) {
+		const struct journal_cursor *c = &j->cursor[i];
+
+		if (atomic_load_explicit(&c->state, memory_order_acquire) == CURSOR_FREE)
+			continue;
+		uint64_t next = journal_passed(c) + 1;
+		if (next < safe)
+			safe = next;
+	}
+	return safe;
+}
+
+static bool
+cursor_claim(struct journal_cursor *c)
+{
+	uint32_t state = CURSOR_FREE;
+
+	return atomic_compare_exchange_strong_explicit(
+		&c->state, &state, CURSOR_JOINING, memory_order_acq_rel, memory_order_relaxed);
+}
+
+static void
+cursor_end_raise(struct journal *j, uint32_t end)
+{
+	uint32_t old = atomic_load_explicit(&j->cursor_end, memory_order_relaxed);
+
+	/* release: pairs with the load in journal_safe_sequence */
+	while (old < end && !atomic_compare_exchange_weak_explicit(&j->cursor_end, &old, end,
+				    memory_order_release, memory_order_relaxed))
+		;
+}
+
+int
+journal_subscribe(struct journal *j, struct journal_cursor **out)
+{
+	for (uint32_t i = 0; i < JOURNAL_CURSORS_MAX; i++) {
+		struct journal_cursor *c = &j->cursor[i];
+		uint64_t head;
+
+		if (atomic_load_explicit(&c->state, memory_order_relaxed) != CURSOR_FREE ||
+			!cursor_claim(c))
+			continue;
+		/* While joining, `passed` is 0 and nothing is given back: the head may be old when it is stored. */
+		cursor_end_raise(j, i + 1);
+		head = journal_head(j);
+		c->position = head;
+		c->horizon = c->held = c->replay = 0;
+		c->pinned = false;
+		atomic_store_explicit(&c->passed, head, memory_order_release);
+		atomic_store_explicit(&c->state, CURSOR_USED, memory_order_release);
+		*out = c;
+		return 0;
+	}
+	return -ENOSPC;
+}
+
+void
+journal_unsubscribe(struct journal *j, struct journal_cursor *c)
+{
+	atomic_store_explicit(&c->passed, 0, memory_order_relaxed);
+	/* release: pairs with the claim of the next subscriber */
+	atomic_store_explicit(&c->state, CURSOR_FREE, memory_order_release);
+}
+
+/* Is `sequence` still whole in the ring, beside a writer that has `head` behind it and may be writing the next? */
+static bool
+in_ring(const struct journal *j, uint64_t sequence, uint64_t head)
+{
+	return sequence + j->mask > head;
+}
+
+int
+journal_read(struct journal *j, struct journal_cursor *c, struct journal_entry *out, unsigned max)
+{
+	uint64_t head = journal_head(j), first = c->position + 1;
+	unsigned n = head - c->position < max ? (unsigned)(head - c->position) : max;
+
+	if (n == 0)
+		return 0;
+	if (!in_ring(j, first, head))
+		return -EOVERFLOW;
+	for (unsigned i = 0; i < n; i++) {
+		/* acquire: pairs with the release store in journal_append, so that the head below is no older than this entry */
+		uint64_t e =
+			atomic_load_explicit(&j->ring[(first + i) & j->mask], memory_order_acquire);
+		out[i] = (struct journal_entry){first + i, {(uint16_t)(e >> 32)}, {(uint32_t)e}};
+	}
+	return in_ring(j, first, journal_head(j)) ? (int)n : -EOVERFLOW;
+}
+
+static void
+passed_publish(struct journal_cursor *c)
+{
+	uint64_t passed = c->held != 0 ? c->held - 1 : c->position;
+
+	if (c->pinned || passed <= journal_passed(c))
+		return;
+	/* release: pairs with the load in journal_passed */
+	atomic_store_explicit(&c->passed, passed, memory_order_release);
+}
+
+void
+journal_advance(struct journal *j, struct journal_cursor *c, uint64_t passed_sequence)
+{
+	if (passed_sequence > c->position)
+		c->position = passed_sequence;
+	if (c->held > c->position)
+		c->held = 0; /* judged, but not done: it is read again */
+	passed_publish(c);
+	if (c->held != 0 && c->horizon <= c->position) {
+		c->replay = c->position;
+		c->position = c->held - 1;
+		c->held = 0;
+	}
+}
+
+uint64_t
+journal_resume(struct journal *j, struct journal_cursor *c)
+{
+	c->position = journal_head(j);
+	c->held = 0; /* the walk finds them */
+	c->replay = 0;
+	return journal_passed(c);
+}
+
+void
+journal_pin(struct journal_cursor *c)
+{
+	c->pinned = true;
+}
+
+void
+journal_unpin(struct journal_cursor *c)
+{
+	c->pinned = false;
+	passed_publish(c);
+}
+
+bool
+journal_may_withdraw(
+	struct journal_cursor *c, const struct journal_entry *e, const struct dest_view *v)
+{
+	uint32_t newer = v->sequence - (uint32_t)e->sequence;
+
+	if (newer != 0) {
+		if (c->horizon < e->sequence + newer)
+			c->horizon = e->sequence + newer;
+		return false;
+	}
+	if (c->horizon <= e->sequence || e->sequence <= c->replay)
+		return true;
+	if (c->held == 0)
+		c->held = e->sequence;
+	return false;
+}
+
+void
+journal_passed_over(const struct journal *j, struct journal_cursor *c, const struct dest_view *v)
+{
+	uint32_t newer = v->sequence - (uint32_t)c->position;
+
+	/* beyond the head but for one published and not yet appended: an old one, by wrapping */
+	if (newer > journal_head(j) + 1 - c->position)
+		return;
+	if (c->horizon < c->position + newer)
+		c->horizon = c->position + newer;
+}
+
+bool
+journal_settled(const struct journal_cursor *c)
+{
+	return c->horizon <= c->position;
+}
+
+uint64_t
+journal_position(const struct journal_cursor *c)
+{
+	return c->position;
+}
+
+uint64_t
+journal_head(const struct journal *j)
+{
+	/* acquire: pairs with the release store in journal_append */
+	return atomic_load_explicit(&j->head, memory_order_acquire);
+}
+
+uint64_t
+journal_passed(const struct journal_cursor *c)
+{
+	/* acquire: pairs with the release store in passed_publish: the consumer no longer looks at what is before */
+	return atomic_load_explicit(&c->passed, memory_order_acquire);
+}

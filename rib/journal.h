@@ -6,6 +6,12 @@
  * Writer: the shard. Consumers: fib thread, update groups, event subscribers.
  * Order is sacred: a consumer may take a change early, a withdrawal only at the entry of the destination's last
  * sequence (journal_entry_is_last), else a coalesced aggregate goes before the specifics that replace it: a hole.
+ *
+ * That alone is not enough. Announce D (1), announce C (2), withdraw D (3), announce E (4), withdraw C (5), all covering one
+ * address: who reads 2 to 5 late finds C empty at 2, passes it over, and D's last entry at 3: withdrawing it there leaves a hole until 4. So
+ * a withdrawal also waits until the consumer has read up to the last change of every destination that it found empty and
+ * passed over (the horizon). At such a position it holds all that the stream held there, and may let the rest go.
+ * journal_may_withdraw() is the whole rule; the cursor keeps what it needs. The property is tests/rib/test_journal_property.c.
  */
 #pragma once
 
@@ -33,28 +39,64 @@ void journal_destroy(struct journal *j);
 /* Writer. The sequence that the next append will get: dest_publish() needs it first. */
 uint64_t journal_next_sequence(const struct journal *j) RUNS_ON(role_rib);
 void journal_append(struct journal *j, struct table_id table, struct dest_id dest) RUNS_ON(role_rib);
-/* The lowest sequence that some cursor has not passed: what is older, nobody will ask for. */
+/* The lowest sequence that some cursor has not passed (head + 1 without cursors): what is older, nobody will ask for. */
 uint64_t journal_safe_sequence(const struct journal *j);
 
-/* Any thread, once for each consumer. The cursor starts behind the newest entry. 0, -ENOSPC, -ENOMEM. */
+/* Any thread, once for each consumer. The cursor starts behind the newest entry. 0, -ENOSPC. */
 int journal_subscribe(struct journal *j, struct journal_cursor **out);
 void journal_unsubscribe(struct journal *j, struct journal_cursor *c);
 
 /*
- * The cursor's thread. Up to `max` entries in order; returns how many, 0 when there is nothing new, or -EOVERFLOW when the
- * ring lapped this cursor: walk the table for newer sequences, the empty destinations last, then go on from
- * journal_resume(). Entries returned count as passed only after journal_advance().
+ * All below: the cursor's thread, online in the readers' QSBR while it looks at destinations.
+ *
+ * Up to `max` entries behind the cursor's position, in order; the position stays. Returns how many, 0 when there is nothing new, or
+ * -EOVERFLOW when the ring lapped this cursor (the last of `capacity` entries is already the writer's).
  */
 int journal_read(struct journal *j, struct journal_cursor *c, struct journal_entry *out, unsigned max);
+/*
+ * The entries up to `passed_sequence` are done: the position moves there, and tombstones up to there may be given back, except
+ * those whose withdrawal still waits. When the wait is over the position moves back to the first of these, and journal_read() gives the
+ * entries from there once more (to read present state again is harmless).
+ */
 void journal_advance(struct journal *j, struct journal_cursor *c, uint64_t passed_sequence);
-/* Puts a lapped cursor behind the newest entry; returns the sequence that the walk must reach back to (its old place). */
+
+/*
+ * At an entry for whose destination the consumer would now hold nothing (no paths, none eligible, refused by its policy): may it take
+ * that withdrawal here? On false it leaves what it has; the entry of the last change comes later, or this one comes again.
+ */
+bool journal_may_withdraw(struct journal_cursor *c, const struct journal_entry *e, const struct dest_view *v);
+/*
+ * In a walk, for each destination found empty in that sense: withdrawals at later entries then wait for it. A walk withdraws nothing
+ * by itself whose sequence is beyond journal_passed().
+ */
+void journal_passed_over(const struct journal *j, struct journal_cursor *c, const struct dest_view *v);
+
+/*
+ * A lapped cursor:
+ *   journal_pin(c), reach_back = journal_resume(j, c)
+ *   first walk, over all destinations with (int32_t)(view.sequence - reach_back) > 0: the others are applied, for
+ *      empty ones journal_passed_over(); no journal_read() meanwhile
+ *   journal_read() and journal_advance() as usual until journal_settled(); upto = journal_position(c)
+ *   second walk: withdraw what is empty with (int32_t)(view.sequence - upto) <= 0
+ *   journal_unpin(c)
+ * Lapped again on the way: from the top. Tombstones stay from the old place on until journal_unpin().
+ */
+/* Puts the position behind the newest entry; returns the sequence that the walk must reach back to: journal_passed(). */
 uint64_t journal_resume(struct journal *j, struct journal_cursor *c);
+/* While pinned, journal_advance() moves the position only. */
+void journal_pin(struct journal_cursor *c);
+void journal_unpin(struct journal_cursor *c);
+/* No withdrawal would have to wait at this position. */
+bool journal_settled(const struct journal_cursor *c);
+/* What journal_read() goes on behind. */
+uint64_t journal_position(const struct journal_cursor *c);
+
 /* The highest sequence written; any thread. */
 uint64_t journal_head(const struct journal *j);
 /* The highest sequence this cursor passed; any thread. */
 uint64_t journal_passed(const struct journal_cursor *c);
 
-/* The rule about withdrawals: does an empty destination's view belong to this entry? */
+/* Does an empty destination's view belong to this entry? Necessary for a withdrawal, and not enough: journal_may_withdraw(). */
 static inline bool
 journal_entry_is_last(const struct journal_entry *e, const struct dest_view *v)
 {

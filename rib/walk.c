@@ -1,2 +1,34 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "rib/walk.h"
+
+#define CLOCK_EVERY 64u /* a visit is some 50 ns, reading the clock 20 to 40 */
+
+void
+walk_begin(struct walk *w, const struct dest_table *t)
+{
+	*w = (struct walk){.table = t, .end = dest_limit(t)};
+}
+
+bool
+walk_done(const struct walk *w)
+{
+	return w->next >= w->end;
+}
+
+bool
+walk_slice(struct walk *w, unsigned max, uint64_t deadline_ns, uint64_t (*now)(void),
+	walk_visit *visit, void *ctx)
+{
+	struct dest_view view;
+
+	for (unsigned n = 0; n < max && w->next < w->end; n++) {
+		struct dest_id id = {w->next};
+
+		if (deadline_ns != 0 && n > 0 && n % CLOCK_EVERY == 0 && now() >= deadline_ns)
+			break;
+		w->next++;
+		if (dest_peek(w->table, id, &view) && !visit(ctx, id, &view))
+			break;
+	}
+	return w->next < w->end;
+}

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "rib/limbo_impl.h"
+
+#include "lpm/arena.h"
+
+#include <errno.h>
+
+/* 130,000 objects under way: more than a shard publishes in the tens of ms that the slowest reader takes. */
+#define CHUNKS_MAX 256
+
+struct limbo_chunk {
+	size_t count;
+	void *object[LIMBO_CHUNK];
+};
+
+int
+limbo_init(struct limbo *l, struct arena *a, struct qsbr *readers, retire_fn *fn, void *ctx)
+{
+	*l = (struct limbo){.arena = a, .readers = readers, .fn = fn, .ctx = ctx};
+	return retire_list_create(a, readers, CHUNKS_MAX, &l->retire);
+}
+
+static void
+chunk_free(void *ctx, void *p)
+{
+	struct limbo *l = ctx;
+	struct limbo_chunk *c = p;
+
+	for (size_t i = 0; i < c->count; i++)
+		l->fn(l->ctx, c->object[i]);
+	if (l->spare == NULL)
+		l->spare = c;
+	else
+		arena_free(l->arena, c);
+}
+
+static void
+chunk_close(struct limbo *l)
+{
+	struct limbo_chunk *c = l->open;
+
+	l->open = NULL;
+	retire_push(l->retire, chunk_free, l, c);
+}
+
+static bool
+chunk_open(struct limbo *l)
+{
+	struct limbo_chunk *c = l->spare;
+
+	if (c == NULL)
+		c = arena_alloc(l->arena, sizeof(*c));
+	else
+		l->spare = NULL;
+	if (c == NULL)
+		return false;
+	c->count = 0;
+	l->open = c;
+	return true;
+}
+
+void
+limbo_push(struct limbo *l, void *p)
+{
+	if (l->open == NULL && !chunk_open(l)) {
+		qsbr_wait(l->readers, qsbr_start(l->readers));
+		l->fn(l->ctx, p);
+		return;
+	}
+	l->open->object[l->open->count++] = p;
+	if (l->open->count == LIMBO_CHUNK)
+		chunk_close(l);
+}
+
+void
+limbo_reclaim(struct limbo *l, unsigned chunks)
+{
+	retire_reclaim(l->retire, chunks);
+	/* one part-filled chunk under way at a time: loops faster than the readers don't fill the list */
+	if (l->open != NULL && l->open->count > 0 && retire_pending(l->retire) == 0)
+		chunk_close(l);
+}
+
+void
+limbo_fini(struct limbo *l)
+{
+	if (l->open != NULL)
+		chunk_close(l);
+	if (l->retire != NULL)
+		retire_list_destroy(l->retire);
+	if (l->spare != NULL)
+		arena_free(l->arena, l->spare);
+	*l = (struct limbo){0};
+}
