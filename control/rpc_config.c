@@ -1,1 +1,240 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* system.* and config.*: contract section 3. */
+#include "control/rpc_impl.h"
+
+#include "control/config.h"
+#include "control/threads.h"
+#include "lpm/arena.h"
+#include "lpm/fib.h"
+#include "rib/fib_feed.h"
+#ifdef KEEL_DATAPLANE
+#include "dataplane/port.h"
+#endif
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static void
+alarm_add(json_t *alarms, const char *kind, const char *fmt, unsigned long long n)
+{
+	char text[160];
+
+	snprintf(text, sizeof(text), fmt, n);
+	json_array_append_new(alarms, json_pack("{s:f, s:s, s:s}", "time", rpc_wall_s(), "kind", kind, "text", text));
+}
+
+static json_t *
+system_info(struct keeld *k, json_t *params, struct rpc_call *call)
+{
+	struct fib_stats s = {0};
+	json_t *alarms = json_array();
+	const char *dpdk = "";
+
+	(void)params;
+	(void)call;
+	if (k->fib != NULL) {
+		fib_stats_get(k->fib, &s);
+		if (s.not_installed > 0)
+			alarm_add(alarms, "not-installed", "%llu prefixes did not fit the forwarding table",
+				(unsigned long long)s.not_installed);
+		if (fib_feed_failed(k->feed) > 0)
+			alarm_add(alarms, "fib-feed", "%llu routes could not be handed to the forwarding table",
+				(unsigned long long)fib_feed_failed(k->feed));
+	}
+#ifdef KEEL_DATAPLANE
+	if (k->fib != NULL)
+		dpdk = dataplane_dpdk_version();
+#endif
+	return json_pack("{s:s, s:f, s:s, s:i, s:b, s:I, s:i, s:o}", "version", KEEL_VERSION, "uptime_s",
+		(double)(now_ns() - k->started_ns) / 1e9, "dpdk_version", dpdk, "pid", (int)getpid(), "dataplane", k->fib != NULL,
+		"generation", (json_int_t)s.generation, "revision", (int)k->revision, "alarms", alarms);
+}
+
+/* Secrets do not leave: the key `password` reads "***" (contract section 2). */
+static void
+hide_secrets(json_t *v)
+{
+	const char *key;
+	json_t *item;
+	size_t i;
+
+	if (json_is_array(v)) {
+		json_array_foreach(v, i, item)
+			hide_secrets(item);
+		return;
+	}
+	json_object_foreach(v, key, item) {
+		if (strcmp(key, "password") == 0 && json_is_string(item))
+			json_string_set(item, "***");
+		else
+			hide_secrets(item);
+	}
+}
+
+static json_t *
+read_startup(struct keeld *k, struct rpc_call *call)
+{
+	struct faults f = {0};
+	char *message = NULL;
+	json_t *document = config_load(k->config_file, &message, &f);
+
+	if (document == NULL && message != NULL)
+		rpc_fail(call, RPC_CONFIGURATION, "/source", "%s", message);
+	else if (document == NULL)
+		rpc_fail_faults(call, RPC_CONFIGURATION, &f);
+	free(message);
+	faults_fini(&f);
+	return document;
+}
+
+static json_t *
+config_get(struct keeld *k, json_t *params, struct rpc_call *call)
+{
+	const char *source = "running", *path = "";
+	uint32_t revision = k->revision;
+	json_t *document, *part;
+
+	if (!rpc_string(params, "source", &source, call) || !rpc_string(params, "path", &path, call))
+		return NULL;
+	if (strcmp(source, "running") == 0) {
+		document = json_incref(k->running->document);
+	} else if (strcmp(source, "candidate") == 0) {
+		document = json_incref(k->candidate);
+		revision = k->candidate_revision;
+	} else if (strcmp(source, "startup") == 0) {
+		document = read_startup(k, call);
+		if (document == NULL)
+			return NULL;
+	} else {
+		return rpc_fail(call, RPC_INVALID_PARAMS, "/source", "\"%.64s\" is not one of running, candidate, startup", source);
+	}
+	part = json_deep_copy(config_pointer_get(document, path));
+	json_decref(document);
+	if (part == NULL)
+		return rpc_fail(call, RPC_NOT_FOUND, "/path", "there is nothing at \"%.128s\"", path);
+	hide_secrets(part);
+	return json_pack("{s:o, s:i}", "document", part, "revision", (int)revision);
+}
+
+static json_t *
+config_edit(struct keeld *k, json_t *params, struct rpc_call *call)
+{
+	json_t *patch = json_object_get(params, "patch"), *merge = json_object_get(params, "merge"), *next;
+	json_int_t if_revision = k->candidate_revision;
+	struct faults f = {0};
+	bool changed;
+
+	if ((patch == NULL) == (merge == NULL))
+		return rpc_fail(call, RPC_INVALID_PARAMS, "", "one of \"patch\" and \"merge\" is wanted");
+	if (!rpc_integer(params, "if_revision", 0, UINT32_MAX, &if_revision, call))
+		return NULL;
+	if (if_revision != k->candidate_revision)
+		return rpc_fail(call, RPC_INVALID_PARAMS, "/if_revision", "the candidate is at revision %u", k->candidate_revision);
+	if (merge != NULL && !json_is_object(merge))
+		return rpc_fail(call, RPC_INVALID_PARAMS, "/merge", "is not an object");
+	next = patch != NULL ? config_patch(k->candidate, patch, &f) : config_merge(k->candidate, merge);
+	if (next == NULL) {
+		if (f.count > 0)
+			rpc_fail_faults(call, RPC_INVALID_PARAMS, &f);
+		faults_fini(&f);
+		return NULL;
+	}
+	faults_fini(&f);
+	if (!json_is_object(next)) {
+		json_decref(next);
+		return rpc_fail(call, RPC_INVALID_PARAMS, "/patch", "the document would not be an object any more");
+	}
+	changed = !json_equal(next, k->candidate);
+	if (changed) {
+		json_decref(k->candidate);
+		k->candidate = next;
+		k->candidate_revision++;
+		k->candidate_edited = !json_equal(next, k->running->document);
+	} else {
+		json_decref(next);
+	}
+	return json_pack("{s:b, s:i}", "changed", changed, "revision", (int)k->candidate_revision);
+}
+
+static json_t *
+config_validate(struct keeld *k, json_t *params, struct rpc_call *call)
+{
+	struct faults f = {0};
+	struct config *c = config_parse(k->candidate, &f);
+	json_t *errors = json_array();
+
+	(void)params;
+	(void)call;
+	for (unsigned i = 0; i < f.count; i++)
+		json_array_append_new(errors, json_pack("{s:s, s:s}", "path", f.fault[i].path, "reason", f.fault[i].reason));
+	if (c != NULL)
+		config_free(c);
+	faults_fini(&f);
+	return json_pack("{s:b, s:o}", "valid", c != NULL, "errors", errors);
+}
+
+static json_t *
+config_diff_method(struct keeld *k, json_t *params, struct rpc_call *call)
+{
+	json_t *from = json_deep_copy(k->running->document), *to = json_deep_copy(k->candidate), *diff;
+
+	(void)params;
+	(void)call;
+	hide_secrets(from);
+	hide_secrets(to);
+	diff = config_diff(from, to);
+	json_decref(from);
+	json_decref(to);
+	return json_pack("{s:o}", "diff", diff);
+}
+
+static json_t *
+config_discard(struct keeld *k, json_t *params, struct rpc_call *call)
+{
+	(void)params;
+	(void)call;
+	json_decref(k->candidate);
+	k->candidate = json_deep_copy(k->running->document);
+	k->candidate_edited = false;
+	k->candidate_revision++;
+	return json_object();
+}
+
+static json_t *
+config_commit(struct keeld *k, json_t *params, struct rpc_call *call)
+{
+	const char *comment = NULL;
+	struct faults f = {0};
+	json_t *effects = NULL, *document;
+	bool persisted;
+	int err;
+
+	if (!rpc_string(params, "comment", &comment, call))
+		return NULL;
+	if (json_object_get(params, "confirm_s") != NULL)
+		return rpc_fail(call, RPC_INVALID_PARAMS, "/confirm_s", "not supported in this version");
+	document = json_deep_copy(k->candidate);
+	err = keeld_commit(k, document, comment, &effects, &persisted, &f);
+	json_decref(document);
+	if (err != 0)
+		rpc_fail_faults(call, RPC_CONFIGURATION, &f);
+	faults_fini(&f);
+	if (err != 0)
+		return NULL;
+	k->candidate_edited = false;
+	k->candidate_revision++;
+	return json_pack("{s:i, s:i, s:o, s:b}", "commit", (int)k->next_commit_id, "revision", (int)k->revision, "effects", effects,
+		"persisted", persisted);
+}
+
+const struct rpc_method rpc_config_methods[] = {
+	{"system.info", system_info, ""},
+	{"config.get", config_get, "source path"},
+	{"config.edit", config_edit, "patch merge if_revision"},
+	{"config.validate", config_validate, ""},
+	{"config.diff", config_diff_method, ""},
+	{"config.discard", config_discard, ""},
+	{"config.commit", config_commit, "comment confirm_s"},
+	{NULL, NULL, NULL},
+};

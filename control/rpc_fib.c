@@ -1,1 +1,256 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* fib.* and dataplane.*: contract section 3. */
+#include "control/rpc_impl.h"
+
+#include "control/threads.h"
+#include "control/wiring.h"
+#include "lpm/fib.h"
+#include "rib/fib_feed.h"
+#ifdef KEEL_DATAPLANE
+#include "dataplane/port.h"
+#include "dataplane/stats.h"
+#include "dataplane/worker.h"
+#endif
+
+#include <stdlib.h>
+#include <stdio.h>
+
+static bool
+need_dataplane(struct keeld *k, struct rpc_call *call)
+{
+	if (k->fib != NULL)
+		return true;
+	rpc_fail(call, RPC_NO_DATAPLANE, "", "no-dataplane");
+	return false;
+}
+
+static const char *
+state_text(enum next_hop_state s)
+{
+	return s == NEXT_HOP_UP ? "up" : s == NEXT_HOP_DOWN ? "down" : "unresolved";
+}
+
+static json_t *
+path_json(const struct next_hop_view *v)
+{
+	const uint8_t *m = v->adjacency.ether;
+	json_t *o = json_pack("{s:o, s:[], s:s}", "next_hop", rpc_addr(&v->addr), "labels", "state", state_text(v->state));
+	char mac[18];
+
+#ifdef KEEL_DATAPLANE
+	json_object_set_new(o, "port", json_string(v->port != PORT_NONE ? port_name(v->port) : ""));
+#endif
+	if (v->state == NEXT_HOP_UP) {
+		snprintf(mac, sizeof(mac), "%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3], m[4], m[5]);
+		json_object_set_new(o, "mac", json_string(mac));
+	} else {
+		json_object_set_new(o, "mac", json_null());
+	}
+	return o;
+}
+
+static const char *
+kind_text(uint8_t kind)
+{
+	static const char *const text[] = {"forward", "connected", "local", "blackhole"};
+
+	return kind < 4 ? text[kind] : "?";
+}
+
+static json_t *
+fib_lookup_method(struct keeld *k, json_t *params, struct rpc_call *call)
+{
+	const struct path_lists *lists;
+	const struct path_list *list;
+	struct vrf_id vrf = VRF_DEFAULT;
+	struct fib_result r;
+	struct ip_addr addr;
+	const char *text = NULL;
+	json_t *o, *paths;
+
+	if (!need_dataplane(k, call) || !rpc_vrf(k, params, &vrf, call) || !rpc_string(params, "address", &text, call))
+		return NULL;
+	if (addr_parse(text, &addr) != 0)
+		return rpc_fail(call, RPC_INVALID_PARAMS, "/address", "\"%.64s\" is not an IP address", text);
+	lists = fib_path_lists(k->fib);
+	paths = json_array();
+	keeld_fib_read_begin(k);
+	if (fib_lookup(k->fib, vrf, &addr, &r) != 0)
+		r = (struct fib_result){0};
+	list = &path_lists_array(lists)[r.path_list.v];
+	for (unsigned i = 0; r.hit && i < list->path_count; i++) {
+		struct next_hop_view v;
+
+		if (next_hop_peek(lists, list->path[i].next_hop, &v))
+			json_array_append_new(paths, path_json(&v));
+	}
+	o = json_pack("{s:I, s:o}", "generation", (json_int_t)r.generation, "paths", paths);
+	if (r.hit) {
+		json_object_set_new(o, "prefix", rpc_prefix(&r.prefix));
+		json_object_set_new(o, "kind", json_string(kind_text(list->kind)));
+	} else {
+		json_object_set_new(o, "prefix", json_null());
+	}
+	keeld_fib_read_end(k);
+	return o;
+}
+
+static json_t *
+hist_json(const struct hist *h)
+{
+	struct hist_summary s;
+
+	hist_summarize(&h, 1, &s);
+	return rpc_hist(&s);
+}
+
+static json_t *
+fib_stats_method(struct keeld *k, json_t *params, struct rpc_call *call)
+{
+	struct fib_stats all, t;
+	json_t *tables;
+
+	(void)params;
+	if (!need_dataplane(k, call))
+		return NULL;
+	fib_stats_get(k->fib, &all);
+	tables = json_array();
+	if (fib_table_stats_get(k->fib, VRF_DEFAULT, AFI_IPV4, &t) == 0)
+		json_array_append_new(tables, json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I}", "vrf", "default", "family", "ipv4-unicast",
+			"routes", (json_int_t)t.installed, "groups_used", (json_int_t)t.groups_used, "memory_bytes",
+			(json_int_t)t.memory_bytes, "writes", (json_int_t)t.writes, "not_installed", (json_int_t)t.not_installed));
+	return json_pack("{s:I, s:o, s:I, s:I, s:o, s:o, s:o}", "generation", (json_int_t)all.generation, "tables", tables, "commits",
+		(json_int_t)all.commits, "rebuilds", (json_int_t)all.rebuilds, "commit_ns", hist_json(fib_commit_hist(k->fib)), "grace_ns",
+		hist_json(fib_grace_hist(k->fib)), "update_to_fib_ns", hist_json(fib_feed_update_hist(k->feed)));
+}
+
+/* ---- fib.audit: answered when the walk has ended ---- */
+
+struct audit_request {
+	struct rpc_call *call;
+	json_int_t limit;
+};
+
+static json_t *
+prefix_or_null(const struct prefix *p)
+{
+	return p->afi != AFI_NONE ? rpc_prefix(p) : json_null();
+}
+
+static void
+audit_done(void *ctx, const struct fib_audit *a)
+{
+	struct audit_request *r = ctx;
+	json_t *mismatches = json_array();
+
+	for (uint64_t i = 0; i < a->mismatch_count && i < (uint64_t)r->limit && i < FIB_AUDIT_MISMATCHES_MAX; i++) {
+		const struct fib_mismatch *m = &a->mismatch[i];
+
+		json_array_append_new(mismatches, json_pack("{s:s, s:o, s:o, s:o}", "vrf", rpc_vrf_name(m->vrf), "address",
+			rpc_addr(&m->addr), "expected", prefix_or_null(&m->expected), "found", prefix_or_null(&m->found)));
+	}
+	rpc_reply(r->call, json_pack("{s:I, s:I, s:o}", "checked", (json_int_t)a->checked, "mismatch_count",
+		(json_int_t)a->mismatch_count, "mismatches", mismatches));
+	free(r);
+}
+
+static json_t *
+fib_audit_method(struct keeld *k, json_t *params, struct rpc_call *call)
+{
+	struct audit_request *r;
+	json_int_t limit = 100;
+
+	if (!need_dataplane(k, call) || !rpc_integer(params, "limit", 0, FIB_AUDIT_MISMATCHES_MAX, &limit, call))
+		return NULL;
+	r = malloc(sizeof(*r));
+	if (r == NULL)
+		return NULL;
+	*r = (struct audit_request){call, limit};
+	if (keeld_audit(k, audit_done, r) != 0) {
+		free(r);
+		return NULL;
+	}
+	return rpc_defer(call);
+}
+
+#ifdef KEEL_DATAPLANE
+static json_t *
+port_json(uint16_t p)
+{
+	struct port_counters c = {0};
+
+	port_counters_get(p, &c);
+	return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "name", port_name(p), "rx_packets",
+		(json_int_t)c.rx_packets, "tx_packets", (json_int_t)c.tx_packets, "rx_bytes", (json_int_t)c.rx_bytes, "tx_bytes",
+		(json_int_t)c.tx_bytes, "rx_missed", (json_int_t)c.rx_missed, "tx_dropped", (json_int_t)c.tx_dropped, "xdp_rx_dropped",
+		(json_int_t)c.xdp_rx_dropped, "xdp_rx_ring_full", (json_int_t)c.xdp_rx_ring_full, "xdp_fill_empty",
+		(json_int_t)c.xdp_fill_empty);
+}
+
+static uint64_t
+counter(const _Atomic uint64_t *c)
+{
+	return atomic_load_explicit(c, memory_order_relaxed);
+}
+
+static json_t *
+worker_json(unsigned w)
+{
+	const struct worker_stats *s = worker_stats(w);
+	json_t *drops = json_object();
+	struct hist_summary gap;
+	uint64_t packets = counter(&s->busy_packets);
+
+	for (unsigned r = 0; r < DROP_COUNT; r++)
+		json_object_set_new(drops, drop_reason_text((enum drop_reason)r), json_integer((json_int_t)counter(&s->drops[r])));
+	stats_loop_gap(w, &gap);
+	return json_pack("{s:i, s:I, s:o, s:I, s:o, s:f}", "cpu", (int)worker_cpu(w), "forwarded", (json_int_t)counter(&s->forwarded),
+		"drops", drops, "punted", (json_int_t)counter(&s->punted), "loop_gap_ns", rpc_hist(&gap), "cycles_per_packet",
+		packets > 0 ? (double)counter(&s->busy_cycles) / (double)packets : 0.0);
+}
+
+static json_t *
+dataplane_stats(struct keeld *k, json_t *params, struct rpc_call *call)
+{
+	json_t *ports, *workers;
+
+	(void)params;
+	if (!need_dataplane(k, call))
+		return NULL;
+	ports = json_array();
+	workers = json_array();
+	for (uint16_t p = 0; p < port_count(); p++)
+		json_array_append_new(ports, port_json(p));
+	for (unsigned w = 0; w < workers_count(); w++)
+		json_array_append_new(workers, worker_json(w));
+	return json_pack("{s:o, s:o}", "ports", ports, "workers", workers);
+}
+
+static json_t *
+dataplane_stats_reset(struct keeld *k, json_t *params, struct rpc_call *call)
+{
+	(void)params;
+	if (!need_dataplane(k, call))
+		return NULL;
+	stats_reset_mark();
+	return json_object();
+}
+#else
+static json_t *
+dataplane_stats(struct keeld *k, json_t *params, struct rpc_call *call)
+{
+	(void)params;
+	need_dataplane(k, call);
+	return NULL;
+}
+#define dataplane_stats_reset dataplane_stats
+#endif
+
+const struct rpc_method rpc_fib_methods[] = {
+	{"fib.lookup", fib_lookup_method, "vrf address!"},
+	{"fib.stats", fib_stats_method, ""},
+	{"fib.audit", fib_audit_method, "limit"},
+	{"dataplane.stats", dataplane_stats, ""},
+	{"dataplane.stats.reset", dataplane_stats_reset, ""},
+	{NULL, NULL, NULL},
+};

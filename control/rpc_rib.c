@@ -1,1 +1,423 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+/* rib.*: contract section 3. Read by RCU, in sections of a few dozen destinations. */
+#include "control/rpc_impl.h"
+
+#include "control/config.h"
+#include "control/session.h"
+#include "control/threads.h"
+#include "control/wiring.h"
+#include "lpm/arena.h"
+#include "rib/decision.h"
+#include "rib/shard.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SECTION 64         /* destinations in one reader's section: well below 1 ms */
+#define SECTION_SCAN 16384 /* ids looked at in one section when few match */
+#define LIMIT_DEFAULT 1000
+#define LIMIT_MAX 10000
+#define PATHS_SHOWN 64
+
+enum view { VIEW_ADJ_IN, VIEW_LOC, VIEW_ADJ_OUT };
+
+struct query {
+	struct keeld *k;
+	enum view view;
+	enum family family;
+	struct vrf_id vrf;
+	struct table_id table;
+	const struct config_peer *peer;
+	struct peer_id peer_id;
+	bool has_prefix, longer;
+	struct prefix prefix;
+	json_int_t limit;
+	json_t *routes;
+};
+
+/* ---- attributes as people write them: contract section 2 ---- */
+
+static uint32_t
+be32(const uint8_t *p)
+{
+	return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+}
+
+static json_t *
+communities_json(const struct attr_set *a)
+{
+	static const struct {
+		uint32_t value;
+		const char *name;
+	} well_known[] = {{0xffffff01, "no-export"}, {0xffffff02, "no-advertise"}, {0xffffff03, "no-export-subconfed"},
+		{0xffffff04, "no-peer"}, {0xffff029a, "blackhole"}, {0xffff0000, "graceful-shutdown"}};
+	json_t *array = json_array();
+
+	for (unsigned i = 0; i < a->community_count; i++) {
+		uint32_t c = be32(attr_communities(a) + 4 * i);
+		const char *name = NULL;
+		char text[16];
+
+		for (unsigned w = 0; w < sizeof(well_known) / sizeof(well_known[0]); w++) {
+			if (well_known[w].value == c)
+				name = well_known[w].name;
+		}
+		snprintf(text, sizeof(text), "%u:%u", c >> 16, c & 0xffff);
+		json_array_append_new(array, json_string(name != NULL ? name : text));
+	}
+	return array;
+}
+
+static json_t *
+large_communities_json(const struct attr_set *a)
+{
+	json_t *array = json_array();
+
+	for (unsigned i = 0; i < a->large_community_count; i++) {
+		const uint8_t *p = attr_large_communities(a) + 12 * i;
+		char text[40];
+
+		snprintf(text, sizeof(text), "%u:%u:%u", be32(p), be32(p + 4), be32(p + 8));
+		json_array_append_new(array, json_string(text));
+	}
+	return array;
+}
+
+/* "rt:64512:1", "soo:…" for the transitive route target and origin types (RFC 4360, 5668); else 0x and 16 hex digits. */
+static void
+ext_community_text(const uint8_t *p, char *text, size_t size)
+{
+	const char *word = p[1] == 2 ? "rt" : p[1] == 3 ? "soo" : NULL;
+
+	if (word != NULL && p[0] == 0)
+		snprintf(text, size, "%s:%u:%u", word, p[2] << 8 | p[3], be32(p + 4));
+	else if (word != NULL && p[0] == 1)
+		snprintf(text, size, "%s:%u.%u.%u.%u:%u", word, p[2], p[3], p[4], p[5], p[6] << 8 | p[7]);
+	else if (word != NULL && p[0] == 2)
+		snprintf(text, size, "%s:%u:%u", word, be32(p + 2), p[6] << 8 | p[7]);
+	else
+		snprintf(text, size, "0x%08x%08x", be32(p), be32(p + 4));
+}
+
+static json_t *
+ext_communities_json(const struct attr_set *a)
+{
+	json_t *array = json_array();
+	char text[48];
+
+	for (unsigned i = 0; i < a->ext_community_count; i++) {
+		ext_community_text(attr_ext_communities(a) + 8 * i, text, sizeof(text));
+		json_array_append_new(array, json_string(text));
+	}
+	return array;
+}
+
+/* What is absent has no key. */
+static void
+attrs_add(json_t *o, const struct attr_set *a)
+{
+	static const char *const origins[] = {"igp", "egp", "incomplete"};
+	size_t len = attr_as_path_format(a, NULL, 0);
+	char *path = malloc(len + 1);
+
+	if (path != NULL) {
+		attr_as_path_format(a, path, len + 1);
+		json_object_set_new(o, "as_path", json_string(path));
+		free(path);
+	}
+	json_object_set_new(o, "origin", json_string(a->origin < 3 ? origins[a->origin] : "?"));
+	if (a->next_hop.afi != AFI_NONE)
+		json_object_set_new(o, "next_hop", rpc_addr(&a->next_hop));
+	if (a->next_hop_link_local.afi != AFI_NONE)
+		json_object_set_new(o, "next_hop_link_local", rpc_addr(&a->next_hop_link_local));
+	if (a->has & ATTR_HAS_LOCAL_PREF)
+		json_object_set_new(o, "local_pref", json_integer(a->local_pref));
+	if (a->has & ATTR_HAS_MED)
+		json_object_set_new(o, "med", json_integer(a->med));
+	if (a->community_count > 0)
+		json_object_set_new(o, "communities", communities_json(a));
+	if (a->large_community_count > 0)
+		json_object_set_new(o, "large_communities", large_communities_json(a));
+	if (a->ext_community_count > 0)
+		json_object_set_new(o, "ext_communities", ext_communities_json(a));
+}
+
+static json_t *
+peer_text(struct keeld *k, struct peer_id id)
+{
+	struct shard_peer p;
+
+	if (id.v == PEER_SELF.v || !shard_peer_peek(k->shard, id, &p))
+		return json_null();
+	return rpc_addr(&p.addr);
+}
+
+static json_t *
+path_json(const struct query *q, const struct dest_view *v, unsigned i, enum decision_reason reason)
+{
+	const struct rib_path *p = &v->paths->path[i];
+	const struct attr_set *a = attr_get(shard_attrs(q->k->shard), p->accepted);
+	json_t *o = json_pack("{s:o, s:o, s:b, s:b, s:b, s:I}", "prefix", rpc_prefix(&v->prefix), "peer", peer_text(q->k, p->peer),
+		"best", i == 0 && v->paths->eligible > 0, "valid", i < v->paths->eligible, "stale",
+		shard_path_stale(q->k->shard, q->family, p), "age_s", (json_int_t)(now_ns() / 1000000000u - p->time_s));
+
+	if (a != NULL)
+		attrs_add(o, a);
+	if (p->path_id != 0)
+		json_object_set_new(o, "path_id", json_integer(p->path_id));
+	if (i > 0 || v->paths->eligible == 0)
+		json_object_set_new(o, "reason", json_string(decision_reason_text(reason)));
+	return o;
+}
+
+/* All paths of a destination, or those of one peer. */
+static void
+paths_add(const struct query *q, const struct dest_view *v)
+{
+	struct decision_input in[PATHS_SHOWN];
+	enum decision_reason reason[PATHS_SHOWN];
+	unsigned order[PATHS_SHOWN], n = v->paths->count < PATHS_SHOWN ? v->paths->count : PATHS_SHOWN;
+
+	for (unsigned i = 0; i < n; i++)
+		shard_decision_input(q->k->shard, &v->paths->path[i], &in[i]);
+	decision_order(in, n, order, reason);
+	for (unsigned i = 0; i < n; i++) {
+		if (q->peer == NULL || v->paths->path[i].peer.v == q->peer_id.v)
+			json_array_append_new(q->routes, path_json(q, v, i, reason[i]));
+	}
+}
+
+/* ---- adj-out: read on the session thread, a section at a time ---- */
+
+struct adj_out_section {
+	const struct query *q;
+	struct dest_id id[SECTION];
+	struct prefix prefix[SECTION];
+	struct attr_set *attrs[SECTION]; /* NULL: not advertised */
+	unsigned count;
+};
+
+static void
+adj_out_read(void *arg)
+{
+	static uint8_t buf[ATTR_SET_MAX] __attribute__((aligned(16))); /* the session thread's, main waits */
+	struct adj_out_section *s = arg;
+
+	role_enter_session();
+	for (unsigned i = 0; i < s->count; i++) {
+		int n = session_adj_out(s->q->k->speaker, s->q->peer_id, s->q->family, s->id[i], (struct attr_set *)(void *)buf, sizeof(buf));
+
+		s->attrs[i] = n > 0 ? malloc((size_t)n) : NULL;
+		if (s->attrs[i] != NULL)
+			memcpy(s->attrs[i], buf, (size_t)n);
+	}
+}
+
+static void
+adj_out_flush(struct adj_out_section *s)
+{
+	thread_call(s->q->k->session_thread, adj_out_read, s);
+	for (unsigned i = 0; i < s->count; i++) {
+		json_t *o;
+
+		if (s->attrs[i] == NULL)
+			continue;
+		o = json_pack("{s:o, s:s, s:b, s:b, s:b, s:i}", "prefix", rpc_prefix(&s->prefix[i]), "peer", s->q->peer->addr_text, "best",
+			1, "valid", 1, "stale", 0, "age_s", 0);
+		attrs_add(o, s->attrs[i]);
+		json_array_append_new(s->q->routes, o);
+		free(s->attrs[i]);
+	}
+	s->count = 0;
+}
+
+/* ---- the scan ---- */
+
+static bool
+wanted(const struct query *q, const struct dest_view *v)
+{
+	if (v->paths == NULL)
+		return false;
+	if (!q->has_prefix)
+		return true;
+	return q->longer ? prefix_covers(&q->prefix, &v->prefix) : prefix_equal(&q->prefix, &v->prefix);
+}
+
+/* From `next` on; stops behind the destination that fills the page, the section or the scan. Returns where to go on. */
+static uint32_t
+scan_section(struct query *q, uint32_t next, uint32_t end, struct adj_out_section *out)
+{
+	const struct dest_table *t = shard_table(q->k->shard, q->table);
+	unsigned taken = 0, looked = 0;
+
+	keeld_rib_read_begin(q->k);
+	for (; next < end && taken < SECTION && looked < SECTION_SCAN; next++, looked++) {
+		struct dest_view v;
+
+		if ((json_int_t)json_array_size(q->routes) + (json_int_t)out->count >= q->limit)
+			break;
+		if (!dest_peek(t, (struct dest_id){next}, &v) || !wanted(q, &v))
+			continue;
+		taken++;
+		if (q->view == VIEW_ADJ_OUT) {
+			out->id[out->count] = (struct dest_id){next};
+			out->prefix[out->count++] = v.prefix;
+		} else {
+			paths_add(q, &v);
+		}
+	}
+	keeld_rib_read_end(q->k);
+	if (out->count > 0)
+		adj_out_flush(out);
+	return next;
+}
+
+/* The exact prefix, without a scan. */
+static void
+one_prefix(struct query *q, struct adj_out_section *out)
+{
+	const struct dest_table *t = shard_table(q->k->shard, q->table);
+	struct dest_id id;
+
+	keeld_rib_read_begin(q->k);
+	id = dest_find(t, &q->prefix);
+	keeld_rib_read_end(q->k);
+	if (id.v != DEST_NONE)
+		scan_section(q, id.v, id.v + 1, out);
+}
+
+static bool
+query_view(struct query *q, const char *text, struct rpc_call *call)
+{
+	if (strcmp(text, "adj-in") == 0) {
+		q->view = VIEW_ADJ_IN;
+	} else if (strcmp(text, "loc") == 0) {
+		q->view = VIEW_LOC;
+	} else if (strcmp(text, "adj-out") == 0) {
+		q->view = VIEW_ADJ_OUT;
+	} else if (strcmp(text, "adj-in-pre") == 0) {
+		rpc_fail(call, RPC_NOT_KEPT, "/view", "not-kept");
+		return false;
+	} else {
+		rpc_fail(call, RPC_INVALID_PARAMS, "/view", "\"%.64s\" is not one of adj-in-pre, adj-in, loc, adj-out", text);
+		return false;
+	}
+	return true;
+}
+
+static bool
+query_read(struct query *q, json_t *params, json_int_t *cursor, struct rpc_call *call)
+{
+	const char *view = NULL, *prefix = NULL, *cursor_text = NULL;
+	char *end;
+
+	if (!rpc_family(params, &q->family, call) || !rpc_vrf(q->k, params, &q->vrf, call) || !rpc_string(params, "view", &view, call) ||
+		!query_view(q, view, call) || !rpc_peer(q->k, params, q->vrf, &q->peer, call) ||
+		!rpc_string(params, "prefix", &prefix, call) || !rpc_boolean(params, "longer", &q->longer, call) ||
+		!rpc_integer(params, "limit", 1, LIMIT_MAX, &q->limit, call) || !rpc_string(params, "cursor", &cursor_text, call))
+		return false;
+	if (q->peer != NULL)
+		q->peer_id = keeld_peer_id(q->k, q->peer);
+	if (q->view != VIEW_LOC && q->peer == NULL) {
+		rpc_fail(call, RPC_INVALID_PARAMS, "/peer", "is missing: this view is one peer's");
+		return false;
+	}
+	if (prefix != NULL && (prefix_parse(prefix, &q->prefix) != 0 || q->prefix.afi != family_afi(q->family))) {
+		rpc_fail(call, RPC_INVALID_PARAMS, "/prefix", "\"%.64s\" is not a prefix of this family", prefix);
+		return false;
+	}
+	q->has_prefix = prefix != NULL;
+	*cursor = cursor_text != NULL ? strtoll(cursor_text, &end, 10) : 0;
+	if (cursor_text != NULL && (*cursor_text == '\0' || *end != '\0' || *cursor < 0 || *cursor > UINT32_MAX)) {
+		rpc_fail(call, RPC_INVALID_PARAMS, "/cursor", "is not one of ours");
+		return false;
+	}
+	return true;
+}
+
+static json_t *
+rib_routes(struct keeld *k, json_t *params, struct rpc_call *call)
+{
+	struct query q = {.k = k, .vrf = VRF_DEFAULT, .limit = LIMIT_DEFAULT};
+	struct adj_out_section out = {.q = &q};
+	json_int_t cursor;
+	uint32_t next, end;
+	json_t *o;
+
+	if (!query_read(&q, params, &cursor, call))
+		return NULL;
+	q.routes = json_array();
+	o = json_pack("{s:o}", "routes", q.routes);
+	if (shard_table_find(k->shard, q.vrf, q.family, &q.table) != 0)
+		return o; /* a family that nobody uses has no routes */
+	if (q.has_prefix && !q.longer) {
+		one_prefix(&q, &out);
+		return o;
+	}
+	end = dest_limit(shard_table(k->shard, q.table));
+	for (next = (uint32_t)cursor; next < end && (json_int_t)json_array_size(q.routes) < q.limit;)
+		next = scan_section(&q, next, end, &out);
+	if (next < end) {
+		char text[16];
+
+		snprintf(text, sizeof(text), "%" PRIu32, next);
+		json_object_set_new(o, "next", json_string(text));
+	}
+	return o;
+}
+
+static json_t *
+rib_lookup(struct keeld *k, json_t *params, struct rpc_call *call)
+{
+	struct query q = {.k = k, .view = VIEW_LOC, .vrf = VRF_DEFAULT, .limit = LIMIT_MAX};
+	const char *text = NULL;
+	struct dest_view v;
+	struct ip_addr addr;
+	json_t *o;
+
+	if (!rpc_family(params, &q.family, call) || !rpc_vrf(k, params, &q.vrf, call) || !rpc_string(params, "address", &text, call))
+		return NULL;
+	if (addr_parse(text, &addr) != 0 || addr.afi != (uint8_t)family_afi(q.family))
+		return rpc_fail(call, RPC_INVALID_PARAMS, "/address", "\"%.64s\" is not an address of this family", text);
+	q.routes = json_array();
+	o = json_pack("{s:n, s:o}", "prefix", "routes", q.routes);
+	if (shard_table_find(k->shard, q.vrf, q.family, &q.table) != 0)
+		return o;
+	keeld_rib_read_begin(k);
+	if (dest_longest(shard_table(k->shard, q.table), &addr, &v).v != DEST_NONE && v.paths != NULL) {
+		json_object_set_new(o, "prefix", rpc_prefix(&v.prefix));
+		paths_add(&q, &v);
+	}
+	keeld_rib_read_end(k);
+	return o;
+}
+
+static json_t *
+rib_summary(struct keeld *k, json_t *params, struct rpc_call *call)
+{
+	json_t *tables = json_array();
+
+	(void)params;
+	(void)call;
+	for (uint16_t i = 0; i < shard_table_count(k->shard); i++) {
+		const struct dest_table *t = shard_table(k->shard, (struct table_id){i});
+		struct vrf_id vrf;
+		enum family family;
+
+		shard_table_key(k->shard, (struct table_id){i}, &vrf, &family);
+		json_array_append_new(tables, json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I}", "vrf", rpc_vrf_name(vrf), "family",
+			family_text(family), "prefixes", (json_int_t)dest_count(t), "paths", (json_int_t)dest_path_count(t), "attribute_sets",
+			(json_int_t)attr_table_count(shard_attrs(k->shard)), "memory_bytes", (json_int_t)arena_bytes(k->arena_rib),
+			"tombstones", (json_int_t)dest_tombstones(t)));
+	}
+	return json_pack("{s:o}", "tables", tables);
+}
+
+const struct rpc_method rpc_rib_methods[] = {
+	{"rib.routes", rib_routes, "family! vrf view! peer prefix longer limit cursor"},
+	{"rib.lookup", rib_lookup, "family! vrf address!"},
+	{"rib.summary", rib_summary, ""},
+	{NULL, NULL, NULL},
+};

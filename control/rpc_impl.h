@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Shared by rpc.c (socket, dispatch) and rpc_*.c (methods). Main only.
+ */
+#pragma once
+
+#include "control/keeld.h"
+#include "control/rpc.h"
+#include "lpm/hist.h"
+#include "lpm/prefix.h"
+
+struct rpc_call;
+
+/* Returns the result, or NULL after rpc_fail(), or NULL after rpc_defer(): then rpc_reply() comes later. */
+typedef json_t *rpc_function(struct keeld *k, json_t *params, struct rpc_call *call);
+
+struct rpc_method {
+	const char *name;
+	rpc_function *fn;
+	/* Parameters known, blank-separated; "!" behind a name: it must be there. Others are -32602. */
+	const char *params;
+};
+
+extern const struct rpc_method rpc_config_methods[], rpc_bgp_methods[], rpc_rib_methods[], rpc_fib_methods[]; /* end with .name NULL */
+
+/* `path`: JSON Pointer into params. Always NULL, so that a method can return it. */
+json_t *rpc_fail(struct rpc_call *call, int code, const char *path, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+/* With all faults of a document. */
+struct faults;
+json_t *rpc_fail_faults(struct rpc_call *call, int code, const struct faults *f);
+/* The answer comes later, on this thread, exactly once: a result (taken over) or, with NULL, what rpc_fail() set. */
+json_t *rpc_defer(struct rpc_call *call);
+void rpc_reply(struct rpc_call *call, json_t *result);
+
+/* Parameters. False after rpc_fail(). An absent one leaves *out as it is. */
+bool rpc_string(json_t *params, const char *name, const char **out, struct rpc_call *call);
+bool rpc_integer(json_t *params, const char *name, json_int_t min, json_int_t max, json_int_t *out, struct rpc_call *call);
+bool rpc_boolean(json_t *params, const char *name, bool *out, struct rpc_call *call);
+bool rpc_family(json_t *params, enum family *out, struct rpc_call *call);
+/* `vrf`: absent means default. */
+bool rpc_vrf(struct keeld *k, json_t *params, struct vrf_id *out, struct rpc_call *call);
+/* `peer`: an address of a configured peer, -32004 otherwise. NULL when absent. */
+bool rpc_peer(struct keeld *k, json_t *params, struct vrf_id vrf, const struct config_peer **out, struct rpc_call *call);
+
+json_t *rpc_addr(const struct ip_addr *a);
+json_t *rpc_prefix(const struct prefix *p);
+json_t *rpc_hist(const struct hist_summary *h);
+const char *rpc_vrf_name(struct vrf_id vrf);
+double rpc_wall_s(void);
