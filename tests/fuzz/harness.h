@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What a fuzzer, the replay test and the vectors' truncations do with one input: decode it, read all that came out, and check
+ * what must hold of it. The first octet of an UPDATE, ROUTE-REFRESH or NLRI input chooses the options.
+ */
+#pragma once
+
+#include "control/bgp_attr.h"
+#include "control/bgp_msg.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+/* Not assert(): it has to hold in release builds too. */
+#define HARNESS_CHECK(cond)                                                                        \
+	do {                                                                                       \
+		if (!(cond)) {                                                                     \
+			fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #cond);                 \
+			abort();                                                                   \
+		}                                                                                  \
+	} while (0)
+
+/* Reads each octet, so that a sanitizer sees a pointer that is off. */
+static inline unsigned
+harness_touch(const uint8_t *p, size_t len)
+{
+	unsigned sum = 0;
+
+	for (size_t i = 0; i < len; i++)
+		sum += p[i];
+	return sum;
+}
+
+/* An input of its exact size on the heap, for AddressSanitizer's sake. */
+static inline uint8_t *
+harness_copy(const uint8_t *data, size_t len)
+{
+	uint8_t *p = malloc(len ? len : 1);
+
+	HARNESS_CHECK(p);
+	if (len > 0)
+		memcpy(p, data, len);
+	return p;
+}
+
+static inline void
+harness_error(const struct bgp_error *e)
+{
+	HARNESS_CHECK(e->severity <= SESSION_RESET);
+	HARNESS_CHECK(e->severity == BGP_OK || e->code != 0);
+	harness_touch(e->data, e->data_len);
+}
+
+static inline void
+harness_header(const uint8_t *msg, size_t len)
+{
+	uint8_t type;
+	uint16_t n;
+	struct bgp_error e;
+
+	if (len < BGP_HEADER_LEN)
+		return;
+	e = bgp_header_decode(msg, BGP_EXTENDED_MSG_MAX, &type, &n);
+	harness_error(&e);
+	if (e.severity == BGP_OK)
+		HARNESS_CHECK(n >= BGP_HEADER_LEN && type >= BGP_OPEN && type <= BGP_ROUTE_REFRESH);
+}
+
+static inline void
+harness_open(const uint8_t *msg, size_t len)
+{
+	struct bgp_open o;
+	struct bgp_error e = bgp_open_decode(msg, len, &o);
+
+	harness_error(&e);
+	HARNESS_CHECK(o.raw_count <= OPEN_RAW_CAPABILITIES_MAX);
+	for (unsigned i = 0; i < o.raw_count; i++)
+		harness_touch(o.raw[i].value, o.raw[i].len);
+	if (e.severity == BGP_OK) {
+		HARNESS_CHECK(o.asn != 0 && o.identifier != 0 && o.version == BGP_VERSION);
+		e = bgp_open_check(&o, 65001, 64512, 0xc0000201);
+		harness_error(&e);
+	}
+}
+
+static inline void
+harness_notification(const uint8_t *msg, size_t len)
+{
+	struct bgp_notification n;
+	struct bgp_error e = bgp_notification_decode(msg, len, &n);
+
+	harness_error(&e);
+	harness_touch(n.data, n.data_len);
+	HARNESS_CHECK(bgp_notification_text(n.code, n.subcode) != NULL);
+}
+
+static inline void
+harness_refresh(const uint8_t *msg, size_t len)
+{
+	struct bgp_refresh r;
+
+	for (int enhanced = 0; enhanced < 2; enhanced++) {
+		struct bgp_error e = bgp_refresh_decode(msg, len, enhanced, &r);
+
+		harness_error(&e);
+		if (e.severity == BGP_OK)
+			HARNESS_CHECK(r.subtype <= REFRESH_END || r.ignore);
+	}
+}
+
+/* The field reads as nlri_check() said, and writing what was read gives a field that reads the same. */
+static inline void
+harness_nlri(const uint8_t *p, size_t len, enum family f, bool add_path)
+{
+	bool good = nlri_check(rd_init(p, len), f, add_path);
+	struct rd r = rd_init(p, len);
+	struct nlri n, again;
+
+	while (nlri_read(&r, f, add_path, &n)) {
+		uint8_t buf[24];
+		struct wr w = wr_init(buf, sizeof(buf));
+		struct rd back;
+
+		nlri_write(&w, &n.prefix, add_path, n.path_id);
+		HARNESS_CHECK(!w.bad && wr_len(&w) == nlri_wire_len(&n.prefix, add_path));
+		back = rd_init(buf, wr_len(&w));
+		HARNESS_CHECK(nlri_read(&back, f, add_path, &again) && rd_left(&back) == 0);
+		HARNESS_CHECK(prefix_equal(&n.prefix, &again.prefix) && n.path_id == again.path_id);
+	}
+	HARNESS_CHECK(good == !r.bad);
+}
+
+static inline uint8_t *
+harness_room(unsigned which)
+{
+	static uint8_t *room[2];
+
+	if (!room[which])
+		room[which] = malloc(ATTR_SET_MAX);
+	HARNESS_CHECK(room[which]);
+	return room[which];
+}
+
+/* What was decoded, written and decoded again is the same set, octet by octet. */
+static inline void
+harness_round_trip(struct attr_set *a)
+{
+	static uint8_t buf[BGP_EXTENDED_MSG_MAX];
+	struct attr_set *again = (struct attr_set *)harness_room(1);
+	struct bgp_encode_options eo = {
+		.as4 = true, .extended_message = true, .send_communities = true};
+	struct bgp_update_options o = {.as4 = true,
+		.families = 1u << FAMILY_IPV4_UNICAST | 1u << FAMILY_IPV6_UNICAST,
+		.extended_message = true};
+	struct prefix p = {.afi = a->next_hop.afi, .len = 8};
+	struct update_packer u;
+	struct bgp_update out;
+	size_t len;
+
+	if (a->next_hop.afi == AFI_NONE)
+		return;
+	/* Internal sessions carry all attributes, and LOCAL_PREF is not missing. */
+	if (!(a->has & ATTR_HAS_LOCAL_PREF)) {
+		a->has |= ATTR_HAS_LOCAL_PREF;
+		a->local_pref = 100;
+	}
+	p.b[0] = 0x20;
+	if (!update_packer_begin(&u, p.afi == AFI_IPV4 ? FAMILY_IPV4_UNICAST : FAMILY_IPV6_UNICAST,
+		    a, &eo, buf, sizeof(buf)) ||
+		!update_packer_add(&u, &p, 0))
+		return;
+	len = update_packer_finish(&u);
+	HARNESS_CHECK(len > 0);
+	bgp_update_decode(buf, len, &o, again, &out);
+	/* MP_REACH_NLRI may carry an IPv4 next hop that NEXT_HOP would not. */
+	if (out.error.severity == TREAT_AS_WITHDRAW && out.error.subcode == UPDATE_INVALID_NEXT_HOP)
+		return;
+	HARNESS_CHECK(out.error.severity == BGP_OK && out.has_attrs);
+	HARNESS_CHECK(attr_set_size(a) == attr_set_size(again));
+	HARNESS_CHECK(memcmp(a, again, attr_set_size(a)) == 0);
+}
+
+static inline struct bgp_update_options
+harness_update_options(uint8_t bits)
+{
+	return (struct bgp_update_options){
+		.as4 = !(bits & 1),
+		.external = bits & 2,
+		.confederation = bits & 4,
+		.enforce_first_as = bits & 8,
+		.peer_as = 65001,
+		.local_id = bits & 16 ? 0xc0000201 : 0,
+		.families = bits & 32 ? 1u << FAMILY_IPV4_UNICAST : 0x0f,
+		.add_path = bits & 64 ? 0x0f : 0,
+		.extended_message = bits & 128,
+	};
+}
+
+static inline void
+harness_update(const uint8_t *msg, size_t len, uint8_t option_bits)
+{
+	struct attr_set *a = (struct attr_set *)harness_room(0);
+	struct bgp_update_options o = harness_update_options(option_bits);
+	struct bgp_update u;
+
+	bgp_update_decode(msg, len, &o, a, &u);
+	harness_error(&u.error);
+	HARNESS_CHECK(u.announced_count <= 2 && u.withdrawn_count <= 2);
+	HARNESS_CHECK(
+		u.has_attrs == (u.announced_count > 0 && u.error.severity < TREAT_AS_WITHDRAW));
+	HARNESS_CHECK(
+		u.error.severity < SESSION_RESET || u.announced_count + u.withdrawn_count == 0);
+	for (unsigned i = 0; i < 2 * 2; i++) {
+		const struct bgp_nlri_field *f = i < 2 ? &u.announced[i] : &u.withdrawn[i - 2];
+
+		if (i % 2 >= (i < 2 ? u.announced_count : u.withdrawn_count))
+			continue;
+		HARNESS_CHECK(rd_left(&f->nlri) > 0 && o.families & 1u << f->family);
+		HARNESS_CHECK(nlri_check(f->nlri, f->family, o.add_path & 1u << f->family));
+		harness_nlri(f->nlri.p, rd_left(&f->nlri), f->family, o.add_path & 1u << f->family);
+	}
+	if (u.has_attrs) {
+		harness_touch((const uint8_t *)a, attr_set_size(a));
+		harness_round_trip(a);
+	}
+}
+
+/* One message of any type, as a session would treat it. */
+static inline void
+harness_message(const uint8_t *msg, size_t len, uint8_t option_bits)
+{
+	harness_header(msg, len);
+	if (len < BGP_HEADER_LEN)
+		return;
+	switch (msg[18]) {
+	case BGP_OPEN:
+		harness_open(msg, len);
+		break;
+	case BGP_UPDATE:
+		harness_update(msg, len, option_bits);
+		break;
+	case BGP_NOTIFICATION:
+		harness_notification(msg, len);
+		break;
+	case BGP_ROUTE_REFRESH:
+		harness_refresh(msg, len);
+		break;
+	default:
+		break;
+	}
+}
+
+/* Every truncation; for an UPDATE also with the attributes' length made to fit, so that decoders see the cut and not the frame. */
+static inline void
+harness_truncations(const uint8_t *msg, size_t len, uint8_t option_bits)
+{
+	size_t first = 0, attrs = 0;
+
+	for (size_t n = 0; n <= len; n++) {
+		uint8_t *p = harness_copy(msg, n);
+
+		harness_message(p, n, option_bits);
+		free(p);
+	}
+	if (len < 23 || msg[18] != BGP_UPDATE)
+		return;
+	first = 23 + (size_t)(msg[19] << 8 | msg[20]);
+	if (first <= len)
+		attrs = (size_t)(msg[first - 2] << 8 | msg[first - 1]);
+	for (size_t n = first; n < first + attrs && n <= len; n++) {
+		uint8_t *p = harness_copy(msg, n);
+
+		p[first - 2] = (uint8_t)((n - first) >> 8);
+		p[first - 1] = (uint8_t)(n - first);
+		harness_message(p, n, option_bits);
+		free(p);
+	}
+}
