@@ -55,3 +55,11 @@ struct netlink_neighbor {
 };
 /* Up to `max` of the mirror; how many there are. */
 unsigned netlink_neighbors(struct netlink *n, struct netlink_neighbor *out, unsigned max) RUNS_ON(role_host);
+
+/* What could not be set (a rule, a sysctl under a read-only /proc/sys): the router works, the operator should know. */
+struct netlink_fault {
+	char what[96];
+	int error; /* -errno */
+};
+/* Up to `max`; how many there are. Main. */
+unsigned netlink_faults(const struct netlink *n, struct netlink_fault *out, unsigned max);

@@ -152,8 +152,8 @@ chosen_next_hop(const struct path_list *list, uint32_t hash)
 
 /* The path list's answer for pkt[i]; OK leaves the adjacency in *out. */
 static inline enum drop_reason
-choose_adjacency(
-	struct burst *b, unsigned i, const struct fib_reader *fib, const struct adjacency **out)
+choose_adjacency(struct burst *b, unsigned i, const struct fib_reader *fib,
+	const struct adjacency **out) RUNS_ON(role_worker)
 {
 	const struct rte_mbuf *m = b->pkt[i];
 	const struct path_list *list = &fib->path_lists[b->list[i]];

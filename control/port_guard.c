@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "control/netlink_impl.h"
+#include "lpm/arena.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <libmnl/libmnl.h>
+#include <linux/fib_rules.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define RULE_PRIORITY                                                                              \
+	100 /* behind the local table (0), before main (32766) and what routing daemons add */
+#define VALUE_MAX 32
+#define FAULTS_MAX 64
+
+/*
+ * Below /proc/sys/net/, with %s the interface. rp_filter is the greater of the port's and all's, which is left alone: it
+ * guards other interfaces too. accept_redirects holds when either is on (no forwarding in the kernel), so all's goes too.
+ */
+static const struct {
+	const char *path, *value;
+} settings[] = {
+	{"ipv4/conf/%s/rp_filter", "0"},
+	{"ipv4/conf/%s/arp_ignore", "1"},
+	{"ipv4/conf/%s/accept_redirects", "0"},
+	{"ipv4/conf/%s/send_redirects", "0"},
+	{"ipv6/conf/%s/accept_ra", "0"},
+	{"ipv6/conf/%s/autoconf", "0"},
+	{"ipv6/conf/%s/accept_redirects", "0"},
+};
+#define SETTINGS (sizeof(settings) / sizeof(settings[0]))
+
+/* A value that was there, to be put back. */
+struct saved {
+	struct saved *next; /* newest first: put back in reverse */
+	char path[96];
+	char value[VALUE_MAX];
+};
+
+struct rule {
+	struct rule *next;
+	uint8_t family;
+	char iface[IFNAMSIZ];
+};
+
+/* Main. */
+struct port_guard {
+	struct arena *arena;
+	struct mnl_socket *socket;
+	struct saved *saved;
+	struct rule *rules;
+	struct netlink_fault fault[FAULTS_MAX];
+	unsigned fault_count;
+};
+
+static void
+fault(struct port_guard *g, const char *what, int error)
+{
+	struct netlink_fault *f;
+
+	if (g->fault_count == FAULTS_MAX)
+		return;
+	f = &g->fault[g->fault_count++];
+	(void)snprintf(f->what, sizeof(f->what), "%s", what);
+	f->error = error;
+}
+
+/* ---- sysctls ---- */
+
+static int
+read_value(const char *path, char value[VALUE_MAX])
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n;
+
+	if (fd < 0)
+		return -errno;
+	n = read(fd, value, VALUE_MAX - 1);
+	if (n < 0)
+		n = -errno;
+	close(fd);
+	if (n < 0)
+		return (int)n;
+	value[n] = '\0';
+	value[strcspn(value, "\n")] = '\0';
+	return 0;
+}
+
+static int
+write_value(const char *path, const char *value)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC), rc = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (write(fd, value, strlen(value)) < 0)
+		rc = -errno;
+	close(fd);
+	return rc;
+}
+
+static int
+set_value(struct port_guard *g, const char *path, const char *value)
+{
+	struct saved *s = arena_calloc(g->arena, sizeof(*s));
+	int rc;
+
+	if (s == NULL)
+		return -ENOMEM;
+	(void)snprintf(s->path, sizeof(s->path), "%s", path);
+	rc = read_value(path, s->value);
+	if (rc == 0 && strcmp(s->value, value) != 0)
+		rc = write_value(path, value);
+	else if (rc == 0)
+		rc = 1; /* nothing to put back */
+	if (rc != 0) {
+		arena_free(g->arena, s);
+		return rc == 1 ? 0 : rc;
+	}
+	s->next = g->saved;
+	g->saved = s;
+	return 0;
+}
+
+static void
+set_values(struct port_guard *g, const char *iface, bool ipv6)
+{
+	for (unsigned i = 0; i < SETTINGS; i++) {
+		char path[96], relative[64];
+		int rc;
+
+		if (!ipv6 && strncmp(settings[i].path, "ipv6", 4) == 0)
+			continue;
+		(void)snprintf(
+			relative, sizeof(relative), settings[i].path, iface); // NOLINT: own table
+		(void)snprintf(path, sizeof(path), "/proc/sys/net/%s", relative);
+		rc = set_value(g, path, settings[i].value);
+		if (rc != 0)
+			fault(g, path, rc);
+	}
+}
+
+/* ---- the rule ---- */
+
+static int
+rule_request(struct port_guard *g, uint16_t type, uint8_t family, const char *iface)
+{
+	char buffer[256] = {0};
+	struct nlmsghdr *h = mnl_nlmsg_put_header(buffer);
+	struct fib_rule_hdr *r;
+
+	h->nlmsg_type = type;
+	h->nlmsg_flags = type == RTM_NEWRULE ? NLM_F_CREATE | NLM_F_EXCL : 0;
+	r = mnl_nlmsg_put_extra_header(h, sizeof(*r));
+	r->family = family;
+	r->action = FR_ACT_BLACKHOLE;
+	mnl_attr_put_u32(h, FRA_PRIORITY, RULE_PRIORITY);
+	mnl_attr_put_strz(h, FRA_IIFNAME, iface);
+	return netlink_request(g->socket, h);
+}
+
+static int
+add_rule(struct port_guard *g, uint8_t family, const char *iface)
+{
+	struct rule *r = arena_calloc(g->arena, sizeof(*r));
+	int rc;
+
+	if (r == NULL)
+		return -ENOMEM;
+	rc = rule_request(g, RTM_NEWRULE, family, iface);
+	/* -EEXIST: a crash left it. It is ours, and goes with us. */
+	if (rc != 0 && rc != -EEXIST) {
+		arena_free(g->arena, r);
+		return rc;
+	}
+	r->family = family;
+	(void)snprintf(r->iface, sizeof(r->iface), "%s", iface);
+	r->next = g->rules;
+	g->rules = r;
+	return 0;
+}
+
+static void
+guard_port(struct port_guard *g, const char *iface, bool ipv6)
+{
+	static const uint8_t families[] = {AF_INET, AF_INET6};
+
+	for (unsigned i = 0; i < (ipv6 ? 2u : 1u); i++) {
+		char what[96];
+		int rc = add_rule(g, families[i], iface);
+
+		(void)snprintf(what, sizeof(what), "rule iif %s blackhole (%s)", iface,
+			i == 0 ? "IPv4" : "IPv6");
+		if (rc != 0)
+			fault(g, what, rc);
+	}
+	set_values(g, iface, ipv6);
+}
+
+/* ---- life ---- */
+
+int
+port_guard_create(struct arena *a, struct mnl_socket *s, const struct netlink_port *ports,
+	unsigned count, struct port_guard **out)
+{
+	struct port_guard *g = arena_calloc(a, sizeof(*g));
+	bool ipv6 = access("/proc/sys/net/ipv6", F_OK) == 0;
+	int rc;
+
+	if (g == NULL)
+		return -ENOMEM;
+	g->arena = a;
+	g->socket = s;
+	for (unsigned i = 0; i < count; i++) {
+		/* The port's own name may differ from its interface's (net_af_xdp's iface). */
+		char iface[IF_NAMESIZE];
+
+		if (if_indextoname(ports[i].ifindex, iface) == NULL)
+			fault(g, ports[i].name, -ENODEV);
+		else
+			guard_port(g, iface, ipv6);
+	}
+	if (count > 0) {
+		rc = set_value(g, "/proc/sys/net/ipv4/conf/all/accept_redirects", "0");
+		if (rc != 0)
+			fault(g, "/proc/sys/net/ipv4/conf/all/accept_redirects", rc);
+	}
+	*out = g;
+	return 0;
+}
+
+void
+port_guard_destroy(struct port_guard *g)
+{
+	struct saved *s;
+	struct rule *r;
+
+	/* An interface that is gone took its values along. */
+	while ((s = g->saved) != NULL) {
+		(void)write_value(s->path, s->value);
+		g->saved = s->next;
+		arena_free(g->arena, s);
+	}
+	while ((r = g->rules) != NULL) {
+		(void)rule_request(g, RTM_DELRULE, r->family, r->iface);
+		g->rules = r->next;
+		arena_free(g->arena, r);
+	}
+	arena_free(g->arena, g);
+}
+
+unsigned
+port_guard_faults(const struct port_guard *g, struct netlink_fault *out, unsigned max)
+{
+	for (unsigned i = 0; i < g->fault_count && i < max; i++)
+		out[i] = g->fault[i];
+	return g->fault_count;
+}
