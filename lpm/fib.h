@@ -49,7 +49,10 @@ struct fib_result {
 int fib_create(const struct fib_config *config, struct fib **out);
 void fib_destroy(struct fib *f);
 
-/* Tables appear by vrf: before any route of it. 0, -ENOMEM, -ENOSPC. */
+/*
+ * Tables appear by vrf: before any route of it. 0 (also when it is there), -ENOMEM, -ENOSPC, -EAFNOSUPPORT (IPv4 only in this
+ * version).
+ */
 int fib_vrf_add(struct fib *f, struct vrf_id vrf, enum afi afi) RUNS_ON(role_fib);
 
 struct path_lists *fib_path_lists(struct fib *f);
@@ -59,14 +62,15 @@ struct path_lists *fib_path_lists(struct fib *f);
  * 0; -ENOENT: no such table; -ENOMEM: nothing was changed.
  */
 int fib_set(struct fib *f, struct vrf_id vrf, const struct prefix *p, struct path_list_id list) RUNS_ON(role_fib);
-/* 0, -ENOENT when it was not set. */
+/* 0, -ENOENT when it was not set; -ENOMEM: nothing was changed. */
 int fib_withdraw(struct fib *f, struct vrf_id vrf, const struct prefix *p) RUNS_ON(role_fib);
 /* Prefixes in the open batch (not yet visible to workers). */
 unsigned fib_batch_count(const struct fib *f);
 
 /*
  * Makes the open batch visible. 0; -EAGAIN: readers still use the copy that would be painted, nothing was done, call
- * again soon; -ENOSPC: done, but some prefixes are not installed. `now_ns` feeds the commit and grace histograms.
+ * again soon; -ENOSPC: done, but some prefixes are not installed (as long as there are any). `now_ns` feeds the commit
+ * and grace histograms.
  * An empty batch flips nothing and still lets the other copy catch up.
  */
 int fib_commit(struct fib *f, uint64_t now_ns) RUNS_ON(role_fib);

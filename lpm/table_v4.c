@@ -1,1 +1,431 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include "lpm/table_v4.h"
+
+#include "lpm/arena.h"
+#include "lpm/shadow.h"
+
+#include <errno.h>
+#include <rte_lpm.h>
+#include <rte_version.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#if RTE_VERSION < RTE_VERSION_NUM(22, 11, 0, 0)
+#error "struct rte_lpm is shown to us since 22.11"
+#endif
+
+/*
+ * What the lookup inlines of the installed DPDK read. The masks are those inlines' own; the depth is above them, six
+ * bits, and only we read it (test_table_v4 compares with the bit-fields).
+ */
+static_assert(offsetof(struct rte_lpm, tbl24) == 0, "tbl24 is inline and first");
+static_assert(
+	offsetof(struct rte_lpm, tbl8) == sizeof(uint32_t) << 24, "tbl8 is a pointer behind it");
+static_assert(sizeof(struct rte_lpm_tbl_entry) == sizeof(uint32_t), "an entry is one word");
+static_assert(RTE_LPM_LOOKUP_SUCCESS == 1u << 24, "bits 0..23 are the next hop, 24 is `valid`");
+static_assert(RTE_LPM_VALID_EXT_ENTRY_BITMASK == 3u << 24, "bit 25 is `valid_group`");
+static_assert(RTE_LPM_TBL8_GROUP_NUM_ENTRIES == 256, "a group is one /24");
+static_assert(PATH_LIST_MAX <= 1u << 24, "a path list id is the next hop");
+
+#define HUGE_PAGE ((size_t)2 << 20)
+#define SLOTS (1u << 24)
+#define GROUP_ENTRIES 256u
+#define VALID (1u << 24)
+#define VALID_GROUP (1u << 25)
+#define DEPTH_SHIFT 26
+#define VALUE_MASK ((1u << 24) - 1)
+#define NO_GROUP UINT32_MAX
+
+/* Writes go by words: one store an entry, as DPDK's inlines read them. */
+struct table_v4 {
+	struct arena *arena;
+	uint32_t *tbl24;
+	uint32_t *tbl8;
+	uint32_t groups;
+	uint32_t groups_used;
+	uint32_t fresh; /* groups from here on were not used since the last rebuild */
+	uint32_t free_head; /* given back; linked by their first word */
+	uint64_t shorts;
+	struct rte_lpm *lpm;
+	size_t mapped;
+	void *map;
+};
+
+/* The painter's state: entries come in order; what lies before `pos` is done. */
+struct sweep {
+	struct table_v4 *t;
+	bool clean; /* no slot has a group: fill without looking */
+	uint32_t pos;
+	unsigned top;
+	struct {
+		uint32_t last; /* slot */
+		uint32_t word;
+	} level[26]; /* nested prefixes around `pos`, outermost first */
+	uint64_t writes;
+	bool group_open;
+	bool group_used;
+	uint32_t group_slot;
+	uint32_t group[GROUP_ENTRIES];
+};
+
+static size_t
+lpm_bytes(void)
+{
+	return (sizeof(struct rte_lpm) + 4095) & ~(size_t)4095;
+}
+
+size_t
+table_v4_bytes(uint32_t groups)
+{
+	size_t bytes = lpm_bytes() + (size_t)groups * GROUP_ENTRIES * sizeof(uint32_t);
+
+	return (bytes + HUGE_PAGE - 1) & ~(HUGE_PAGE - 1);
+}
+
+static int
+map_huge(struct table_v4 *t, size_t bytes)
+{
+	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+		MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
+
+	if (p == MAP_FAILED)
+		return -errno;
+	t->map = p;
+	t->mapped = bytes;
+	t->lpm = p;
+	return 0;
+}
+
+/* Aligned to a huge page, so that transparent ones can back it. */
+static int
+map_small(struct table_v4 *t, size_t bytes, bool huge)
+{
+	void *p = mmap(NULL, bytes + HUGE_PAGE, PROT_READ | PROT_WRITE,
+		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	size_t skip;
+
+	if (p == MAP_FAILED)
+		return -ENOMEM;
+	t->map = p;
+	t->mapped = bytes + HUGE_PAGE;
+	skip = -(uintptr_t)p & (HUGE_PAGE - 1);
+	t->lpm = (struct rte_lpm *)((char *)p + skip);
+	if (huge)
+		(void)madvise(t->lpm, bytes, MADV_HUGEPAGE);
+	return 0;
+}
+
+int
+table_v4_create(struct arena *a, uint32_t groups, bool huge, struct table_v4 **out)
+{
+	size_t bytes = table_v4_bytes(groups);
+	struct table_v4 *t;
+
+	if (groups > TABLE_V4_GROUPS_MAX)
+		return -ENOMEM;
+	t = arena_calloc(a, sizeof(*t));
+	if (t == NULL)
+		return -ENOMEM;
+	t->arena = a;
+	if ((!huge || map_huge(t, bytes) != 0) && map_small(t, bytes, huge) != 0) {
+		arena_free(a, t);
+		return -ENOMEM;
+	}
+#ifdef MADV_POPULATE_WRITE
+	/* page faults belong here, not into a worker's burst; without it (before Linux 5.14) the first painting takes them */
+	(void)madvise(t->lpm, lpm_bytes(), MADV_POPULATE_WRITE);
+#endif
+	t->tbl24 = (uint32_t *)(void *)t->lpm;
+	t->tbl8 = (uint32_t *)(void *)((char *)t->lpm + lpm_bytes());
+	t->lpm->tbl8 = (struct rte_lpm_tbl_entry *)(void *)t->tbl8;
+	t->groups = groups;
+	t->free_head = NO_GROUP;
+	*out = t;
+	return 0;
+}
+
+void
+table_v4_destroy(struct table_v4 *t)
+{
+	if (t == NULL)
+		return;
+	(void)munmap(t->map, t->mapped);
+	arena_free(t->arena, t);
+}
+
+struct rte_lpm *
+table_v4_lpm(const struct table_v4 *t)
+{
+	return t->lpm;
+}
+
+uint32_t
+table_v4_groups_used(const struct table_v4 *t)
+{
+	return t->groups_used;
+}
+
+uint64_t
+table_v4_short(const struct table_v4 *t)
+{
+	return t->shorts;
+}
+
+static bool
+has_group(uint32_t word)
+{
+	return (word & RTE_LPM_VALID_EXT_ENTRY_BITMASK) == RTE_LPM_VALID_EXT_ENTRY_BITMASK;
+}
+
+static uint32_t *
+group_at(const struct table_v4 *t, uint32_t group)
+{
+	return &t->tbl8[(size_t)group * GROUP_ENTRIES];
+}
+
+static uint32_t
+group_get(struct table_v4 *t)
+{
+	uint32_t group = t->free_head;
+
+	if (group != NO_GROUP)
+		t->free_head = *group_at(t, group);
+	else if (t->fresh < t->groups)
+		group = t->fresh++;
+	else
+		return NO_GROUP;
+	t->groups_used++;
+	return group;
+}
+
+static void
+group_put(struct table_v4 *t, uint32_t group)
+{
+	*group_at(t, group) = t->free_head;
+	t->free_head = group;
+	t->groups_used--;
+}
+
+/* Nothing for 0/0: the generation's miss entry answers there. */
+static uint32_t
+word_of(uint64_t entry)
+{
+	if (shadow_v4_len(entry) == 0)
+		return 0;
+	return shadow_v4_list(entry) | VALID | (uint32_t)shadow_v4_len(entry) << DEPTH_SHIFT;
+}
+
+/* Branch-free, so that the compiler makes vectors of it. */
+static uint64_t
+fill_clean(uint32_t *restrict p, uint32_t count, uint32_t word)
+{
+	uint32_t writes = 0;
+
+	for (uint32_t i = 0; i < count; i++) {
+		writes += p[i] != word;
+		p[i] = word;
+	}
+	return writes;
+}
+
+static uint64_t
+fill(struct table_v4 *t, uint32_t first, uint32_t count, uint32_t word)
+{
+	uint64_t writes = 0;
+
+	for (uint32_t *p = &t->tbl24[first], *end = p + count; p < end; p++) {
+		uint32_t old = *p;
+
+		if (old == word)
+			continue;
+		*p = word;
+		writes++;
+		if (has_group(old))
+			group_put(t, old & VALUE_MASK);
+	}
+	return writes;
+}
+
+static void
+sweep_leave(struct sweep *s)
+{
+	while (s->top > 0 && s->level[s->top].last < s->pos)
+		s->top--;
+}
+
+/* Fills up to, not including, slot `to` with what the open levels say. */
+static void
+sweep_fill(struct sweep *s, uint32_t to)
+{
+	while (s->pos < to) {
+		uint32_t last = s->level[s->top].last;
+		uint32_t count = (last < to ? last + 1 : to) - s->pos;
+
+		if (s->clean)
+			s->writes += fill_clean(&s->t->tbl24[s->pos], count, s->level[s->top].word);
+		else
+			s->writes += fill(s->t, s->pos, count, s->level[s->top].word);
+		s->pos += count;
+		sweep_leave(s);
+	}
+}
+
+/* The group first, then the slot that leads to it. */
+static void
+group_store(struct sweep *s)
+{
+	uint32_t *slot = &s->t->tbl24[s->group_slot];
+	uint32_t group, *p;
+
+	if (!s->clean && has_group(*slot))
+		group = *slot & VALUE_MASK;
+	else
+		group = group_get(s->t);
+	if (group == NO_GROUP) {
+		s->t->shorts++;
+		return;
+	}
+	p = group_at(s->t, group);
+	for (unsigned i = 0; i < GROUP_ENTRIES; i++) {
+		s->writes += p[i] != s->group[i];
+		p[i] = s->group[i];
+	}
+	if (*slot != (group | VALID | VALID_GROUP)) {
+		*slot = group | VALID | VALID_GROUP;
+		s->writes++;
+	}
+	s->pos = s->group_slot + 1;
+	sweep_leave(s);
+}
+
+/* Where nothing longer than /24 is painted, the slot stays for sweep_fill. */
+static void
+group_close(struct sweep *s)
+{
+	if (s->group_open && s->group_used)
+		group_store(s);
+	s->group_open = false;
+}
+
+static void
+group_enter(struct sweep *s, uint64_t entry)
+{
+	uint32_t slot = shadow_v4_addr(entry) >> 8;
+	uint32_t first = shadow_v4_addr(entry) & 0xff, count = 1u << (32 - shadow_v4_len(entry));
+
+	if (!s->group_open || s->group_slot != slot) {
+		uint32_t around;
+
+		group_close(s);
+		sweep_fill(s, slot);
+		/* as rte_lpm does it, an entry of a group in use carries valid_group whether it answers or not */
+		around = s->level[s->top].word | VALID_GROUP;
+		for (unsigned i = 0; i < GROUP_ENTRIES; i++)
+			s->group[i] = around;
+		s->group_slot = slot;
+		s->group_open = true;
+		s->group_used = false;
+	}
+	if (entry & SHADOW_V4_WAITING)
+		return;
+	s->group_used = true;
+	/* what covers comes before what it covers, so the last word is the longest */
+	for (uint32_t i = first; i < first + count; i++)
+		s->group[i] = word_of(entry) | VALID_GROUP;
+}
+
+static void
+sweep_enter(struct sweep *s, uint64_t entry)
+{
+	uint32_t slot = shadow_v4_addr(entry) >> 8;
+	unsigned len = shadow_v4_len(entry);
+
+	if (len > 24) {
+		group_enter(s, entry);
+		return;
+	}
+	group_close(s);
+	sweep_fill(s, slot);
+	s->top++;
+	s->level[s->top].last = slot + (1u << (24 - len)) - 1;
+	s->level[s->top].word = word_of(entry);
+}
+
+/* Paints slots first..last (one prefix) from the shadow; `around` answers where nothing inside does. */
+static uint64_t
+sweep_range(struct table_v4 *t, const struct shadow *shadow, bool clean, uint32_t first,
+	unsigned len, uint32_t around)
+{
+	struct sweep s = {.t = t, .clean = clean, .pos = first};
+	uint32_t last = first + (1u << (24 - len)) - 1;
+	struct shadow_cursor cursor;
+	const uint64_t *entry;
+	unsigned count;
+
+	s.level[0].last = last;
+	s.level[0].word = around;
+	shadow_v4_seek(shadow, first << 8, (uint8_t)(len + 1), &cursor);
+	while ((count = shadow_v4_run(&cursor, &entry)) > 0) {
+		for (unsigned i = 0; i < count; i++) {
+			if (shadow_v4_addr(entry[i]) >> 8 > last)
+				goto done;
+			sweep_enter(&s, entry[i]);
+		}
+	}
+done:
+	group_close(&s);
+	sweep_fill(&s, last + 1);
+	return s.writes;
+}
+
+void
+table_v4_release(struct table_v4 *t, const struct shadow *s, uint32_t addr)
+{
+	uint32_t slot = addr >> 8, old = t->tbl24[slot];
+	struct shadow_cursor cursor;
+	const uint64_t *entry;
+
+	if (!has_group(old))
+		return;
+	shadow_v4_seek(s, slot << 8, 25, &cursor);
+	/* of one /24 all longer prefixes wait, or none does */
+	if (shadow_v4_run(&cursor, &entry) > 0 && shadow_v4_addr(*entry) >> 8 == slot &&
+		!(*entry & SHADOW_V4_WAITING))
+		return;
+	t->tbl24[slot] = 0;
+	group_put(t, old & VALUE_MASK);
+}
+
+uint64_t
+table_v4_paint(struct table_v4 *t, const struct shadow *s, uint32_t addr, uint8_t len)
+{
+	uint8_t bits = len < 24 ? len : 24;
+	uint32_t first = (addr & v4_mask(bits)) >> 8;
+	bool found;
+	uint64_t cover = shadow_v4_cover(s, first << 8, bits, &found);
+
+	return sweep_range(t, s, false, first, bits, found ? word_of(cover) : 0);
+}
+
+uint64_t
+table_v4_rebuild(struct table_v4 *t, const struct shadow *s)
+{
+	t->groups_used = 0;
+	t->fresh = 0;
+	t->free_head = NO_GROUP;
+	return sweep_range(t, s, true, 0, 0, 0);
+}
+
+bool
+table_v4_read(const struct rte_lpm *lpm, uint32_t addr, struct path_list_id *list, uint8_t *len)
+{
+	const uint32_t *tbl24 = (const uint32_t *)(const void *)lpm->tbl24;
+	const uint32_t *tbl8 = (const uint32_t *)(const void *)lpm->tbl8;
+	uint32_t word = tbl24[addr >> 8];
+
+	if (has_group(word))
+		word = tbl8[(size_t)(word & VALUE_MASK) * GROUP_ENTRIES + (addr & 0xff)];
+	list->v = word & VALUE_MASK;
+	*len = (uint8_t)(word >> DEPTH_SHIFT);
+	return (word & VALID) != 0;
+}

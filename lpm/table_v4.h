@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * One copy of an IPv4 table: our writer into DPDK's public struct rte_lpm (tbl24, tbl8), in our own mapping.
+ *
+ * It paints what the shadow says, and only that: each slot of the range gets its final answer with one store, whatever
+ * was there, so painting is repeatable and does not depend on the order of the changes. 0/0 is not painted (the
+ * generation holds it as miss entry); entries marked `waiting` are not painted. A /24 with longer prefixes has a tbl8
+ * group; the caller reserved: it marks so many /24 as waiting that the rest fits.
+ *
+ * Writer: the fib thread, on a copy that no reader has. Readers: rte_lpm's inlines, table_v4_read.
+ */
+#pragma once
+
+#include "lpm/base.h"
+#include "lpm/path_list.h"
+
+struct arena;
+struct rte_lpm;
+struct shadow;
+struct table_v4;
+
+#define TABLE_V4_GROUPS_MAX (1u << 24) /* rte_lpm's next hop field holds a group's number */
+
+/* Of one copy, mapped: tbl24 and `groups` tbl8 groups, in whole huge pages. */
+size_t table_v4_bytes(uint32_t groups);
+
+/* Empty. `huge`: MAP_HUGETLB, else transparent huge pages, else small ones. 0, -ENOMEM. */
+int table_v4_create(struct arena *a, uint32_t groups, bool huge, struct table_v4 **out);
+void table_v4_destroy(struct table_v4 *t);
+
+struct rte_lpm *table_v4_lpm(const struct table_v4 *t);
+uint32_t table_v4_groups_used(const struct table_v4 *t);
+
+/* Gives back the group of the /24 at `addr` when the shadow has nothing longer there; paint that /24 afterwards. */
+void table_v4_release(struct table_v4 *t, const struct shadow *s, uint32_t addr);
+
+/* Paints addr/len (longer than /24: its whole /24). Returns how many entries changed. */
+uint64_t table_v4_paint(struct table_v4 *t, const struct shadow *s, uint32_t addr, uint8_t len);
+
+/* Paints everything, in order, whatever was there. */
+uint64_t table_v4_rebuild(struct table_v4 *t, const struct shadow *s);
+
+/* Paintings that found no group though the caller had reserved: 0, or a bug. */
+uint64_t table_v4_short(const struct table_v4 *t);
+
+/* Any reader: the entry that answers for `addr`; false where there is none (then 0/0 decides). */
+bool table_v4_read(
+	const struct rte_lpm *lpm, uint32_t addr, struct path_list_id *list, uint8_t *len);

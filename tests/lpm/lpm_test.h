@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* For the table's tests and its benchmark: seeded randomness, prefixes of a full table. */
+#pragma once
+
+#include "lpm/prefix.h"
+#include "lpm/shadow.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct v4_route {
+	uint32_t addr;
+	uint8_t len;
+};
+
+/* splitmix64 */
+static inline uint64_t
+rnd(uint64_t *state)
+{
+	uint64_t z = (*state += UINT64_C(0x9e3779b97f4a7c15));
+
+	z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+	z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
+	return z ^ z >> 31;
+}
+
+static inline uint32_t
+rnd_below(uint64_t *state, uint32_t n)
+{
+	return (uint32_t)((rnd(state) >> 32) * n >> 32);
+}
+
+static inline struct prefix
+v4_prefix(struct v4_route r)
+{
+	return prefix_from_v4(r.addr, r.len);
+}
+
+static inline void
+v4_shuffle(struct v4_route *r, size_t count, uint64_t *state)
+{
+	for (size_t i = count; i > 1; i--) {
+		size_t j = rnd_below(state, (uint32_t)i);
+		struct v4_route t = r[i - 1];
+
+		r[i - 1] = r[j];
+		r[j] = t;
+	}
+}
+
+static inline int
+v4_order(const void *a, const void *b)
+{
+	const struct v4_route *x = a, *y = b;
+
+	if (x->addr != y->addr)
+		return x->addr < y->addr ? -1 : 1;
+	return (x->len > y->len) - (x->len < y->len);
+}
+
+/* Sorts, drops what is there twice, returns how many are left. */
+static inline size_t
+v4_unique(struct v4_route *r, size_t count)
+{
+	size_t kept = 0;
+
+	qsort(r, count, sizeof(*r), v4_order);
+	for (size_t i = 0; i < count; i++) {
+		if (kept == 0 || v4_order(&r[kept - 1], &r[i]) != 0)
+			r[kept++] = r[i];
+	}
+	return kept;
+}
+
+/* Lengths as shared/data/README.md says today's Internet has them, per thousand; unicast space. */
+static inline struct v4_route
+v4_generated(uint64_t *state)
+{
+	static const struct {
+		uint8_t len;
+		uint16_t share;
+	} part[] = {{24, 635}, {23, 108}, {22, 105}, {21, 49}, {20, 43}, {19, 24}, {18, 13},
+		{17, 8}, {16, 11}, {15, 1}, {14, 1}, {13, 1}, {12, 1}};
+	uint32_t at = rnd_below(state, 1000);
+	unsigned i = 0;
+
+	while (i + 1 < sizeof(part) / sizeof(part[0]) && at >= part[i].share)
+		at -= part[i++].share;
+	return (struct v4_route){
+		.addr = ((1 + rnd_below(state, 222)) << 24 | (uint32_t)(rnd(state) & 0xffffff)) &
+			v4_mask(part[i].len),
+		.len = part[i].len,
+	};
+}
+
+/*
+ * A full table in address order: the real one if it is there (KEEL_SHARED, or ../shared of the repository), else one of the same shape. At
+ * most `max`, spread over the whole. The caller frees.
+ */
+static inline struct v4_route *
+v4_table(size_t max, size_t *count)
+{
+	const char *shared = getenv("KEEL_SHARED");
+	size_t room = 1200000, n = 0;
+	struct v4_route *r = malloc(room * sizeof(*r));
+	char path[512], line[256];
+	uint64_t seed = 20260619;
+	FILE *in = NULL;
+
+	if (r == NULL)
+		abort();
+	snprintf(path, sizeof(path), "%s/data/table-v4.txt.gz",
+		shared != NULL ? shared : KEEL_SOURCE_ROOT "/../shared");
+	in = fopen(path, "r");
+	if (in != NULL) {
+		char unpack[600];
+
+		fclose(in);
+		snprintf(unpack, sizeof(unpack), "gzip -dc '%s'", path);
+		in = popen(unpack, "r");
+		while (in != NULL && n < room && fgets(line, sizeof(line), in) != NULL) {
+			struct prefix p;
+
+			line[strcspn(line, " \n")] = '\0';
+			if (line[0] != '#' && prefix_parse(line, &p) == 0)
+				r[n++] = (struct v4_route){.addr = prefix_v4(&p), .len = p.len};
+		}
+		if (in != NULL)
+			pclose(in);
+	}
+	if (n == 0) {
+		while (n < 1100000)
+			r[n++] = v4_generated(&seed);
+	}
+	n = v4_unique(r, n);
+	if (n > max) {
+		for (size_t i = 0; i < max; i++)
+			r[i] = r[i * n / max];
+		n = max;
+	}
+	*count = n;
+	return r;
+}

@@ -1,0 +1,866 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "lpm/fib.h"
+
+#include "lpm/arena.h"
+#include "lpm/fib_read.h"
+#include "lpm/qsbr.h"
+#include "tests/lpm/lpm_test.h"
+#include "tests/oracle/lpm_oracle.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <cmocka.h>
+
+#ifdef KEEL_SANITIZED
+#define TABLE_ROUTES 40000
+#define LONG_ROUTES 8000
+#define GENERATIONS 400
+#else
+#define TABLE_ROUTES 1200000
+#define LONG_ROUTES 210000 /* some are the same: 200,000 are left */
+#define GENERATIONS 8000
+#endif
+
+#define LISTS 2000
+
+static struct arena *arena;
+static struct qsbr *workers;
+static struct fib *fib;
+static struct path_list_id list[LISTS];
+static unsigned me; /* this thread's handle, as a reader */
+
+static void
+lists_make(unsigned count)
+{
+	struct path_lists *p = fib_path_lists(fib);
+
+	for (unsigned i = 0; i < count; i++) {
+		struct ip_addr addr = addr_from_v4(0xc0000200 + i);
+		struct path path = {.label = LABEL_NONE};
+
+		assert_int_equal(next_hop_get(p, VRF_DEFAULT, &addr, 0, &path.next_hop), 0);
+		assert_int_equal(
+			path_list_get(p, PATH_LIST_FORWARD, PORT_NONE, &path, 1, &list[i]), 0);
+		next_hop_unref(p, path.next_hop);
+	}
+}
+
+static void
+lists_drop(unsigned count)
+{
+	for (unsigned i = 0; i < count; i++)
+		path_list_unref(fib_path_lists(fib), list[i]);
+}
+
+static void
+fib_make(uint32_t groups)
+{
+	struct fib_config config = {
+		.memory_bytes = (size_t)4 << 30, .huge = true, .tbl8_groups = groups};
+
+	role_enter_fib();
+	assert_int_equal(arena_create("test", &arena), 0);
+	assert_int_equal(qsbr_create(arena, 8, &workers), 0);
+	assert_int_equal(qsbr_register(workers, &me), 0);
+	config.arena = arena;
+	config.workers = workers;
+	assert_int_equal(fib_create(&config, &fib), 0);
+	assert_int_equal(fib_vrf_add(fib, VRF_DEFAULT, AFI_IPV4), 0);
+}
+
+static void
+fib_unmake(void)
+{
+	fib_destroy(fib);
+	qsbr_unregister(workers, me);
+	qsbr_destroy(workers);
+	assert_int_equal(arena_bytes(arena), 0);
+	arena_destroy(arena);
+}
+
+static int
+commit(void)
+{
+	int err;
+
+	while ((err = fib_commit(fib, 1000)) == -EAGAIN)
+		sched_yield();
+	return err;
+}
+
+static void
+settle(void)
+{
+	for (unsigned i = 0; i < 4 && !fib_settled(fib); i++)
+		(void)commit();
+	assert_true(fib_settled(fib));
+}
+
+static struct prefix
+pfx(const char *text)
+{
+	struct prefix p;
+
+	assert_int_equal(prefix_parse(text, &p), 0);
+	return p;
+}
+
+static void
+set(const char *text, struct path_list_id id)
+{
+	struct prefix p = pfx(text);
+
+	assert_int_equal(fib_set(fib, VRF_DEFAULT, &p, id), 0);
+}
+
+static void
+withdraw(const char *text)
+{
+	struct prefix p = pfx(text);
+
+	assert_int_equal(fib_withdraw(fib, VRF_DEFAULT, &p), 0);
+}
+
+/* By fib_lookup: "PREFIX" of the answer must be `expected`, NULL: a miss. */
+static void
+check(const char *addr, const char *expected, struct path_list_id id)
+{
+	struct fib_result result;
+	struct ip_addr a;
+	char text[PREFIX_TEXT_MAX];
+
+	assert_int_equal(addr_parse(addr, &a), 0);
+	qsbr_online(workers, me);
+	assert_int_equal(fib_lookup(fib, VRF_DEFAULT, &a, &result), 0);
+	qsbr_offline(workers, me);
+	assert_int_equal(result.hit, expected != NULL);
+	if (expected == NULL)
+		return;
+	assert_string_equal(prefix_format(&result.prefix, text), expected);
+	assert_int_equal(result.path_list.v, id.v);
+}
+
+static struct fib_stats
+stats(void)
+{
+	struct fib_stats s;
+
+	fib_stats_get(fib, &s);
+	return s;
+}
+
+static void
+test_basics(void **state)
+{
+	struct prefix p = pfx("10.0.0.0/8"), found;
+	struct ip_addr a;
+	struct path_list_id id;
+	struct fib_stats before;
+
+	(void)state;
+	fib_make(16);
+	lists_make(4);
+	check("10.0.0.1", NULL, list[0]);
+	assert_int_equal(stats().generation, 1);
+	assert_int_equal(fib_withdraw(fib, VRF_DEFAULT, &p), -ENOENT);
+	assert_int_equal(fib_set(fib, (struct vrf_id){3}, &p, list[0]), -ENOENT);
+	set("10.0.0.0/8", list[0]);
+	assert_int_equal(fib_batch_count(fib), 1);
+	assert_true(fib_shadow_get(fib, VRF_DEFAULT, &p, &id));
+	assert_int_equal(id.v, list[0].v);
+	check("10.0.0.1", NULL, list[0]); /* not visible yet */
+	assert_int_equal(commit(), 0);
+	assert_int_equal(fib_batch_count(fib), 0);
+	check("10.0.0.1", "10.0.0.0/8", list[0]);
+	assert_int_equal(stats().generation, 2);
+	assert_int_equal(stats().writes, 65536);
+	assert_int_equal(stats().installed, 1);
+	assert_false(fib_settled(fib));
+	settle();
+	before = stats();
+	set("10.0.0.0/8", list[0]);
+	assert_int_equal(fib_batch_count(fib), 0);
+	assert_int_equal(commit(), 0);
+	assert_int_equal(stats().generation, before.generation);
+	assert_int_equal(stats().writes, before.writes);
+	set("10.0.0.0/8", list[1]);
+	set("10.0.0.0/24", list[2]);
+	set("10.0.0.7/32", list[3]);
+	assert_int_equal(commit(), 0);
+	check("10.0.0.7", "10.0.0.7/32", list[3]);
+	check("10.0.0.8", "10.0.0.0/24", list[2]);
+	check("10.0.1.8", "10.0.0.0/8", list[1]);
+	withdraw("10.0.0.0/24");
+	assert_int_equal(commit(), 0);
+	check("10.0.0.8", "10.0.0.0/8", list[1]);
+	withdraw("10.0.0.7/32");
+	withdraw("10.0.0.0/8");
+	assert_int_equal(addr_parse("10.0.0.7", &a), 0);
+	assert_false(fib_shadow_lookup(fib, VRF_DEFAULT, &a, &found, &id));
+	assert_int_equal(commit(), 0);
+	check("10.0.0.7", NULL, list[0]);
+	assert_int_equal(stats().groups_used, 0);
+	assert_int_equal(stats().installed, 0);
+	settle();
+	lists_drop(4);
+	fib_unmake();
+}
+
+static void
+test_default_route(void **state)
+{
+	uint32_t ip[2] = {0x0a000001, 0xc0000001}, out[2];
+	uint64_t writes;
+
+	(void)state;
+	fib_make(16);
+	lists_make(3);
+	set("0.0.0.0/0", list[0]);
+	set("10.0.0.0/24", list[1]);
+	assert_int_equal(commit(), 0);
+	writes = stats().writes;
+	assert_int_equal(writes, 1); /* 0/0 paints nothing */
+	check("10.0.0.1", "10.0.0.0/24", list[1]);
+	check("192.0.0.1", "0.0.0.0/0", list[0]);
+	qsbr_online(workers, me);
+	fib_read_v4_bulk(fib_read_begin(fib_reader(fib)), VRF_DEFAULT, ip, out, 2);
+	qsbr_offline(workers, me);
+	assert_int_equal(out[0], list[1].v);
+	assert_int_equal(out[1], list[0].v);
+	set("0.0.0.0/0", list[2]);
+	assert_int_equal(commit(), 0);
+	check("192.0.0.1", "0.0.0.0/0", list[2]);
+	withdraw("0.0.0.0/0");
+	assert_int_equal(commit(), 0);
+	check("192.0.0.1", NULL, list[0]);
+	assert_int_equal(stats().writes, writes);
+	lists_drop(3);
+	fib_unmake();
+}
+
+/* Commit never waits: a reader that stands still holds up the second commit, not the first. */
+static void
+test_reader_holds(void **state)
+{
+	const struct fib_generation *g;
+	uint32_t ip = 0x0a000001, out;
+
+	(void)state;
+	fib_make(16);
+	lists_make(3);
+	set("10.0.0.0/8", list[0]);
+	assert_int_equal(commit(), 0);
+	settle();
+	qsbr_online(workers, me);
+	g = fib_read_begin(fib_reader(fib));
+	set("10.0.0.0/8", list[1]);
+	assert_int_equal(fib_commit(fib, 1000), 0);
+	set("10.0.0.0/8", list[2]);
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(fib_commit(fib, 1000), -EAGAIN);
+	fib_read_v4_bulk(g, VRF_DEFAULT, &ip, &out, 1);
+	assert_int_equal(out, list[0].v);
+	fib_read_v4_bulk(fib_read_begin(fib_reader(fib)), VRF_DEFAULT, &ip, &out, 1);
+	assert_int_equal(out, list[1].v);
+	qsbr_quiescent(workers, me);
+	assert_int_equal(fib_commit(fib, 5000), 0);
+	fib_read_v4_bulk(fib_read_begin(fib_reader(fib)), VRF_DEFAULT, &ip, &out, 1);
+	assert_int_equal(out, list[2].v);
+	qsbr_offline(workers, me);
+	lists_drop(3);
+	fib_unmake();
+}
+
+/* A list is in use until neither the shadow nor a copy has it. */
+static void
+test_references(void **state)
+{
+	struct path_lists *p;
+	unsigned none;
+
+	(void)state;
+	fib_make(16);
+	p = fib_path_lists(fib);
+	none = path_lists_in_use(p);
+	lists_make(3);
+	set("10.0.0.0/8", list[0]);
+	assert_int_equal(commit(), 0);
+	settle();
+	set("10.0.0.0/8", list[1]); /* never painted: goes at once */
+	set("10.0.0.0/8", list[2]);
+	set("10.0.0.0/8", list[1]);
+	lists_drop(3);
+	path_lists_reclaim(p);
+	path_lists_reclaim(p);
+	assert_int_equal(path_lists_in_use(p), none + 2);
+	qsbr_online(workers, me);
+	assert_int_equal(fib_commit(fib, 1000), 0);
+	/* this reader may be in the copy that still has list[0] */
+	assert_int_equal(fib_commit(fib, 1000), -EAGAIN);
+	path_lists_reclaim(p);
+	path_lists_reclaim(p);
+	assert_int_equal(path_lists_in_use(p), none + 2);
+	qsbr_quiescent(workers, me);
+	assert_int_equal(fib_commit(fib, 1000), 0);
+	qsbr_offline(workers, me);
+	path_lists_reclaim(p);
+	path_lists_reclaim(p);
+	assert_int_equal(path_lists_in_use(p), none + 1);
+	withdraw("10.0.0.0/8");
+	settle();
+	path_lists_reclaim(p);
+	path_lists_reclaim(p);
+	assert_int_equal(path_lists_in_use(p), none);
+	fib_unmake();
+}
+
+/* Two VRFs flip together; one that has no table has no routes. */
+static void
+test_vrfs(void **state)
+{
+	struct vrf_id red = {5};
+	struct prefix p = pfx("10.0.0.0/8");
+	struct ip_addr a = addr_from_v4(0x0a000001);
+	const struct fib_generation *g;
+	struct fib_result result;
+	uint32_t ip = 0x0a000001, out;
+
+	(void)state;
+	fib_make(16);
+	lists_make(2);
+	assert_int_equal(fib_lookup(fib, red, &a, &result), -ENOENT);
+	assert_int_equal(fib_vrf_add(fib, red, AFI_IPV4), 0);
+	assert_int_equal(fib_lookup(fib, red, &a, &result), 0);
+	assert_false(result.hit);
+	set("10.0.0.0/8", list[0]);
+	assert_int_equal(fib_set(fib, red, &p, list[1]), 0);
+	g = fib_read_begin(fib_reader(fib));
+	fib_read_v4_bulk(g, red, &ip, &out, 1);
+	assert_int_equal(out, PATH_LIST_NONE);
+	assert_int_equal(commit(), 0);
+	g = fib_read_begin(fib_reader(fib));
+	fib_read_v4_bulk(g, VRF_DEFAULT, &ip, &out, 1);
+	assert_int_equal(out, list[0].v);
+	fib_read_v4_bulk(g, red, &ip, &out, 1);
+	assert_int_equal(out, list[1].v);
+	fib_read_v4_bulk(g, (struct vrf_id){6}, &ip, &out, 1);
+	assert_int_equal(out, PATH_LIST_NONE);
+	assert_int_equal(fib_vrf_add(fib, (struct vrf_id){FIB_VRF_MAX}, AFI_IPV4), -ENOSPC);
+	lists_drop(2);
+	fib_unmake();
+}
+
+/* The bound on memory holds, and says so. */
+static void
+test_memory(void **state)
+{
+	struct fib_config config = {.memory_bytes = (size_t)150 << 20};
+
+	(void)state;
+	role_enter_fib();
+	assert_int_equal(arena_create("test", &arena), 0);
+	assert_int_equal(qsbr_create(arena, 8, &workers), 0);
+	assert_int_equal(qsbr_register(workers, &me), 0);
+	config.arena = arena;
+	config.workers = workers;
+	assert_int_equal(fib_create(&config, &fib), 0);
+	assert_int_equal(fib_vrf_add(fib, VRF_DEFAULT, AFI_IPV4), 0);
+	assert_in_range(stats().memory_bytes, (size_t)128 << 20, (size_t)150 << 20);
+	assert_int_equal(fib_vrf_add(fib, (struct vrf_id){1}, AFI_IPV4), -ENOSPC);
+	assert_int_equal(fib_vrf_add(fib, (struct vrf_id){1}, AFI_IPV6), -EAFNOSUPPORT);
+	fib_unmake();
+}
+
+/*
+ * More /32 than groups: whole /24s wait, the rest is installed, what waits is installed as soon as groups come free. The
+ * oracle is told what is installed by asking at each /32 itself: it must be all of a /24's or none.
+ */
+static void
+test_exhaustion(void **state)
+{
+	enum { GROUPS = 40, SLOTS_24 = 100, EACH = 3 };
+	static bool present[SLOTS_24][EACH];
+	uint64_t seed = 11;
+
+	(void)state;
+	fib_make(GROUPS);
+	lists_make(8);
+	memset(present, 0, sizeof(present));
+	set("10.0.0.0/8", list[0]);
+	for (unsigned step = 0; step < 3000; step++) {
+		unsigned installed = 0, wanted = 0, waiting = 0;
+		int err;
+
+		for (unsigned n = rnd_below(&seed, 30); n > 0; n--) {
+			unsigned i = rnd_below(&seed, SLOTS_24), k = rnd_below(&seed, EACH);
+			struct prefix p = prefix_from_v4(0x0a000000 + i * 256 + k, 32);
+
+			/* phases of growth and of shrinking */
+			if (rnd_below(&seed, 8) < (step / 200 % 2 ? 2u : 6u)) {
+				assert_int_equal(fib_set(fib, VRF_DEFAULT, &p,
+							 list[1 + rnd_below(&seed, 7)]),
+					0);
+				present[i][k] = true;
+			} else {
+				assert_int_equal(fib_withdraw(fib, VRF_DEFAULT, &p),
+					present[i][k] ? 0 : -ENOENT);
+				present[i][k] = false;
+			}
+		}
+		err = commit();
+		qsbr_online(workers, me);
+		for (unsigned i = 0; i < SLOTS_24; i++) {
+			unsigned here = 0, found = 0;
+
+			for (unsigned k = 0; k < EACH; k++) {
+				struct ip_addr a = addr_from_v4(0x0a000000 + i * 256 + k);
+				struct prefix p = prefix_from_addr(&a, 32);
+				struct path_list_id id = list[0];
+				struct fib_result result;
+
+				assert_int_equal(fib_lookup(fib, VRF_DEFAULT, &a, &result), 0);
+				assert_true(result.hit);
+				if (result.prefix.len == 32)
+					assert_true(fib_shadow_get(fib, VRF_DEFAULT, &p, &id));
+				assert_int_equal(result.path_list.v, id.v);
+				here += present[i][k];
+				found += result.prefix.len == 32;
+			}
+			assert_true(found == 0 || found == here);
+			wanted += here > 0;
+			installed += found > 0;
+			waiting += here - found;
+		}
+		qsbr_offline(workers, me);
+		assert_int_equal(installed, wanted < GROUPS ? wanted : GROUPS);
+		assert_int_equal(err, waiting > 0 ? -ENOSPC : 0);
+		assert_int_equal(stats().not_installed, waiting);
+		assert_int_equal(stats().groups_used, installed);
+	}
+	settle();
+	lists_drop(8);
+	fib_unmake();
+}
+
+/* The acceptance test's world: what is in the table now stands first in `route`. */
+struct world {
+	struct lpm_oracle oracle;
+	struct v4_route *route;
+	size_t count; /* of all */
+	uint64_t seed;
+	uint64_t lookups;
+};
+
+static void
+world_make(struct world *w, size_t table_max, size_t long_count)
+{
+	size_t table_count;
+	struct v4_route *table = v4_table(table_max, &table_count);
+
+	*w = (struct world){.seed = 20260619};
+	w->route = realloc(table, (table_count + long_count) * sizeof(*w->route));
+	assert_non_null(w->route);
+	w->count = table_count;
+	for (size_t i = 0; i < long_count; i++) {
+		/* two fifths crowd into some thousand /24, the others are anywhere */
+		uint32_t addr = (uint32_t)rnd(&w->seed);
+		uint8_t len = (uint8_t)(25 + rnd_below(&w->seed, 8));
+
+		if (i % 5 < 2)
+			addr = (w->route[rnd_below(&w->seed, 8000) * (table_count / 8000)].addr &
+				       ~0xffu) |
+			       (addr & 0xff);
+		w->route[w->count++] = (struct v4_route){.addr = addr & v4_mask(len), .len = len};
+	}
+	/* both ends of the space, and all of the short lengths nest over the rest */
+	w->route[w->count - 1] = (struct v4_route){.addr = 0, .len = 32};
+	w->route[w->count - 2] = (struct v4_route){.addr = UINT32_MAX, .len = 32};
+	w->route[w->count - 3] = (struct v4_route){.addr = 0, .len = 1};
+	w->route[w->count - 4] = (struct v4_route){.addr = 0x80000000, .len = 1};
+	w->route[w->count - 5] = (struct v4_route){.addr = 0, .len = 0};
+	w->count = v4_unique(w->route, w->count);
+	v4_shuffle(w->route, w->count, &w->seed);
+	oracle_init(&w->oracle, (uint32_t)w->count);
+}
+
+static void
+world_set(struct world *w, size_t i)
+{
+	struct prefix p = v4_prefix(w->route[i]);
+	struct path_list_id id = list[rnd_below(&w->seed, LISTS)];
+
+	assert_int_equal(fib_set(fib, VRF_DEFAULT, &p, id), 0);
+	oracle_set(&w->oracle, w->route[i].addr, w->route[i].len, id.v);
+}
+
+static void
+world_withdraw(struct world *w, size_t i)
+{
+	struct prefix p = v4_prefix(w->route[i]);
+	bool present = oracle_get(&w->oracle, w->route[i].addr, w->route[i].len) != 0;
+
+	assert_int_equal(fib_withdraw(fib, VRF_DEFAULT, &p), present ? 0 : -ENOENT);
+	oracle_set(&w->oracle, w->route[i].addr, w->route[i].len, 0);
+}
+
+static void
+check_answer(struct world *w, uint32_t addr, uint32_t found)
+{
+	uint32_t expected = oracle_lookup(&w->oracle, addr) & 0xffffff;
+
+	if (found != expected)
+		fail_msg("%08x: list %u, expected %u", addr, found, expected);
+}
+
+/* First, last, one before, one after, of every prefix, whether it is in the table now or not. */
+static void
+world_check(struct world *w)
+{
+	const struct fib_generation *g;
+
+	oracle_paint(&w->oracle);
+	qsbr_online(workers, me);
+	g = fib_read_begin(fib_reader(fib));
+	for (size_t i = 0; i < w->count; i += 16) {
+		uint32_t ip[64], out[64];
+		unsigned n = 0;
+
+		for (size_t k = i; k < i + 16 && k < w->count; k++) {
+			uint32_t addr = w->route[k].addr, last = addr | ~v4_mask(w->route[k].len);
+
+			ip[n++] = addr;
+			ip[n++] = last;
+			ip[n++] = addr - 1;
+			ip[n++] = last + 1;
+		}
+		fib_read_v4_bulk(g, VRF_DEFAULT, ip, out, n);
+		for (unsigned k = 0; k < n; k++)
+			check_answer(w, ip[k], out[k]);
+		w->lookups += n;
+		/* the matched prefix too, for some */
+		for (unsigned k = i / 16 % 8; k < n; k += 8) {
+			struct ip_addr a = addr_from_v4(ip[k]);
+			uint32_t expected = oracle_lookup(&w->oracle, ip[k]);
+			struct fib_result result;
+
+			assert_int_equal(fib_lookup(fib, VRF_DEFAULT, &a, &result), 0);
+			assert_int_equal(result.hit, expected != 0);
+			if (result.hit)
+				assert_int_equal(result.prefix.len, expected >> 24);
+		}
+	}
+	qsbr_offline(workers, me);
+}
+
+/* 1 to 8,192 prefixes, many of them few. */
+static size_t
+batch_size(struct world *w)
+{
+	return 1 + rnd_below(&w->seed, 1u << (1 + rnd_below(&w->seed, 13)));
+}
+
+static void
+world_insert_all(struct world *w)
+{
+	size_t i = 0;
+
+	/* one batch that makes the copies be painted whole, then many small ones */
+	for (; i < w->count / 3; i++)
+		world_set(w, i);
+	assert_int_equal(commit(), 0);
+	world_check(w);
+	while (i < w->count) {
+		size_t next_check = i + w->count / 6;
+
+		while (i < w->count && i < next_check) {
+			for (size_t n = batch_size(w); n > 0 && i < w->count; n--)
+				world_set(w, i++);
+			assert_int_equal(commit(), 0);
+		}
+		world_check(w);
+	}
+}
+
+static void
+world_churn(struct world *w, unsigned checks)
+{
+	for (unsigned c = 0; c < checks; c++) {
+		for (size_t done = 0; done < w->count / 8;) {
+			size_t n = batch_size(w);
+
+			done += n;
+			for (; n > 0; n--) {
+				size_t i = rnd_below(&w->seed, (uint32_t)w->count);
+
+				if (rnd_below(&w->seed, 3) == 0)
+					world_withdraw(w, i);
+				else
+					world_set(w, i);
+			}
+			assert_int_equal(commit(), 0);
+			/* now and then the other copy catches up by itself */
+			if (n % 4 == 1)
+				assert_int_equal(commit(), 0);
+		}
+		world_check(w);
+	}
+}
+
+static void
+world_remove_all(struct world *w)
+{
+	size_t i = 0;
+
+	v4_shuffle(w->route, w->count, &w->seed);
+	while (i < w->count) {
+		size_t next_check = i + w->count / 4;
+
+		while (i < w->count && i < next_check) {
+			for (size_t n = batch_size(w); n > 0 && i < w->count; n--)
+				world_withdraw(w, i++);
+			assert_int_equal(commit(), 0);
+		}
+		world_check(w);
+	}
+}
+
+/* Acceptance 3 of issue 2: a full table and 200,000 longer prefixes against the oracle. */
+static void
+test_full_table(void **state)
+{
+	struct world w;
+	unsigned none;
+
+	(void)state;
+	fib_make(262144);
+	none = path_lists_in_use(fib_path_lists(fib));
+	lists_make(LISTS);
+	world_make(&w, TABLE_ROUTES, LONG_ROUTES);
+	world_insert_all(&w);
+	assert_true(stats().rebuilds > 0 || w.count < 100000);
+	assert_true(w.count >= (size_t)(TABLE_ROUTES > 1000000 ? 1200000 : TABLE_ROUTES));
+	world_churn(&w, 4);
+	assert_int_equal(stats().not_installed, 0);
+	/* the same once more: nothing to do */
+	settle();
+	world_remove_all(&w);
+	settle();
+	print_message("%zu prefixes, %lu lookups, %lu commits, %lu writes, %lu rebuilds\n", w.count,
+		(unsigned long)w.lookups, (unsigned long)stats().commits,
+		(unsigned long)stats().writes, (unsigned long)stats().rebuilds);
+	assert_int_equal(stats().installed, 0);
+	assert_int_equal(stats().groups_used, 0);
+	lists_drop(LISTS);
+	path_lists_reclaim(fib_path_lists(fib));
+	path_lists_reclaim(fib_path_lists(fib));
+	assert_int_equal(path_lists_in_use(fib_path_lists(fib)), none);
+	oracle_fini(&w.oracle);
+	free(w.route);
+	fib_unmake();
+}
+
+/*
+ * Beside readers. What is in the table is a function of the generation's number, so a reader knows from the number
+ * alone what each of its answers must be: an answer of an older or newer generation, or half a batch, is an error. Pairs
+ * of prefixes far apart move together; under each lie a /24 or longer ones that come and go, over all a /8 that changes.
+ */
+#define PAIRS 32
+#define READERS 2
+#define PHASES 16
+
+static struct path_list_id phase_list[PHASES][4];
+static _Atomic bool stop;
+static _Atomic uint64_t reader_errors, reader_bursts[READERS], reader_flips[READERS];
+
+static unsigned
+pair_kind(uint64_t number, unsigned i)
+{
+	return (unsigned)(hash_mix(number / 3 * 64 + i) & 3);
+}
+
+static uint32_t
+pair_addr(unsigned i, bool second)
+{
+	return (second ? 0x0ac80000u : 0x0a010000u) + i * 256;
+}
+
+/* The list that answers at the pair's address in this generation. */
+static struct path_list_id
+pair_answer(uint64_t number, unsigned i)
+{
+	return phase_list[number % PHASES][pair_kind(number, i)];
+}
+
+/* Kind 0: the /8 answers; 1: a /24; 2: a /26 in it; 3: a /32, without a /24. The address asked for is .9. */
+static void
+pair_set(uint64_t number, unsigned i, bool second)
+{
+	static const uint8_t len[3] = {24, 26, 32};
+	unsigned kind = pair_kind(number, i);
+
+	for (unsigned k = 0; k < 3; k++) {
+		uint32_t addr = (pair_addr(i, second) + 9) & v4_mask(len[k]);
+		struct prefix p = prefix_from_v4(addr, len[k]);
+
+		if (k + 1 == kind || (kind == 2 && k == 0))
+			assert_int_equal(
+				fib_set(fib, VRF_DEFAULT, &p, phase_list[number % PHASES][k + 1]),
+				0);
+		else
+			(void)fib_withdraw(fib, VRF_DEFAULT, &p);
+	}
+}
+
+static void
+generation_set(uint64_t number)
+{
+	struct prefix all = pfx("10.0.0.0/8");
+
+	assert_int_equal(fib_set(fib, VRF_DEFAULT, &all, phase_list[number % PHASES][0]), 0);
+	for (unsigned i = 0; i < PAIRS; i++) {
+		pair_set(number, i, false);
+		pair_set(number, i, true);
+	}
+}
+
+static bool
+burst_right(const struct fib_generation *g)
+{
+	uint32_t ip[2 * PAIRS], out[2 * PAIRS];
+
+	for (unsigned i = 0; i < PAIRS; i++) {
+		ip[i] = pair_addr(i, false) + 9;
+		ip[PAIRS + i] = pair_addr(i, true) + 9;
+	}
+	fib_read_v4_bulk(g, VRF_DEFAULT, ip, out, 2 * PAIRS);
+	for (unsigned i = 0; i < PAIRS; i++) {
+		uint32_t expected = pair_answer(g->number, i).v;
+
+		if (out[i] != expected || out[PAIRS + i] != expected)
+			return false;
+	}
+	return true;
+}
+
+static void *
+reader_main(void *arg)
+{
+	unsigned index = *(unsigned *)arg, id;
+	uint64_t last = 0, flips = 0, bursts = 0;
+
+	role_enter_worker();
+	if (qsbr_register(workers, &id) != 0)
+		return NULL;
+	qsbr_online(workers, id);
+	/* relaxed: only says when to end */
+	while (!atomic_load_explicit(&stop, memory_order_relaxed)) {
+		const struct fib_generation *g = fib_read_begin(fib_reader(fib));
+
+		if (g->number < last || !burst_right(g))
+			atomic_fetch_add_explicit(&reader_errors, 1, memory_order_relaxed);
+		flips += g->number != last;
+		last = g->number;
+		/* as a worker that goes to sleep now and then */
+		if (++bursts % 1000 == 0) {
+			qsbr_offline(workers, id);
+			sched_yield();
+			qsbr_online(workers, id);
+		} else {
+			qsbr_quiescent(workers, id);
+		}
+		atomic_store_explicit(&reader_bursts[index], bursts, memory_order_relaxed);
+		atomic_store_explicit(&reader_flips[index], flips, memory_order_relaxed);
+	}
+	qsbr_offline(workers, id);
+	qsbr_unregister(workers, id);
+	return NULL;
+}
+
+static void
+churn_some(uint64_t *seed)
+{
+	for (unsigned n = rnd_below(seed, 50); n > 0; n--) {
+		/* beside the pairs, but with groups that come and go */
+		struct prefix p = prefix_from_v4(0x0b000000 + (rnd_below(seed, 4096) << 6),
+			(uint8_t)(23 + rnd_below(seed, 4)));
+
+		if (rnd_below(seed, 2))
+			assert_int_equal(
+				fib_set(fib, VRF_DEFAULT, &p, list[rnd_below(seed, 64)]), 0);
+		else
+			(void)fib_withdraw(fib, VRF_DEFAULT, &p);
+	}
+}
+
+static void
+test_beside_readers(void **state)
+{
+	pthread_t thread[READERS];
+	unsigned index[READERS];
+	uint64_t seed = 5, number;
+
+	(void)state;
+	fib_make(4096);
+	lists_make(PHASES * 4);
+	for (unsigned i = 0; i < PHASES * 4; i++)
+		phase_list[i / 4][i % 4] = list[i];
+	generation_set(2);
+	assert_int_equal(commit(), 0);
+	assert_int_equal(stats().generation, 2);
+	atomic_store(&stop, false);
+	atomic_store(&reader_errors, 0);
+	for (unsigned i = 0; i < READERS; i++) {
+		index[i] = i;
+		atomic_store(&reader_bursts[i], 0);
+		assert_int_equal(pthread_create(&thread[i], NULL, reader_main, &index[i]), 0);
+	}
+	for (number = 3; number < 3 + GENERATIONS; number++) {
+		generation_set(number);
+		churn_some(&seed);
+		assert_int_equal(commit(), 0);
+		assert_int_equal(stats().generation, number);
+		/* sometimes the other copy catches up without a flip */
+		if (number % 7 == 0)
+			assert_int_equal(commit(), 0);
+		if (number % 5 == 0)
+			path_lists_reclaim(fib_path_lists(fib));
+		/* each reader has seen something before the end */
+		if (number == GENERATIONS / 2) {
+			while (atomic_load(&reader_bursts[0]) < 10 ||
+				atomic_load(&reader_bursts[1]) < 10)
+				sched_yield();
+		}
+	}
+	atomic_store(&stop, true);
+	for (unsigned i = 0; i < READERS; i++) {
+		pthread_join(thread[i], NULL);
+		print_message("reader %u: %lu bursts, saw %lu generations of %u\n", i,
+			(unsigned long)atomic_load(&reader_bursts[i]),
+			(unsigned long)atomic_load(&reader_flips[i]), GENERATIONS);
+		assert_true(atomic_load(&reader_flips[i]) > 1);
+	}
+	assert_int_equal(atomic_load(&reader_errors), 0);
+	lists_drop(PHASES * 4);
+	fib_unmake();
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_basics),
+		cmocka_unit_test(test_default_route),
+		cmocka_unit_test(test_reader_holds),
+		cmocka_unit_test(test_references),
+		cmocka_unit_test(test_vrfs),
+		cmocka_unit_test(test_memory),
+		cmocka_unit_test(test_exhaustion),
+		cmocka_unit_test(test_full_table),
+		cmocka_unit_test(test_beside_readers),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
