@@ -1,0 +1,537 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The property on which zero loss hangs (docs/architecture.md, the RIB): an address that has cover in the stream all the time
+ * has cover at every consumer all the time, at whatever lag it reads.
+ *
+ * Streams of announcements, changes and withdrawals over 63 nested prefixes of 32 addresses. A withdrawal that would uncover one of the
+ * stream's chosen addresses is not made; covers are kept tight, so that most of the others hang on one prefix. Consumers take
+ * random small steps between (and inside) the stream's changes, pause, and fall off a small ring.
+ */
+#include "rib/journal.h"
+#include "rib/walk.h"
+#include "tests/rib/rib_test.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+
+#define STREAMS 10000
+#define DEPTH 5
+#define ADDRESSES (1u << DEPTH)
+#define PREFIXES (2 * ADDRESSES - 1)
+#define BUFFER 16
+
+static uint64_t
+prefix_mask(unsigned index)
+{
+	unsigned len = 31 - (unsigned)__builtin_clz(index + 1);
+	unsigned size = ADDRESSES >> len, first = (index + 1 - (1u << len)) * size;
+
+	return ((1ull << size) - 1) << first;
+}
+
+static struct prefix
+prefix_at(unsigned index)
+{
+	unsigned len = 31 - (unsigned)__builtin_clz(index + 1);
+	unsigned first = (index + 1 - (1u << len)) * (ADDRESSES >> len);
+
+	return prefix_from_v4(0x0a000000u | first, (uint8_t)(32 - DEPTH + len));
+}
+
+static unsigned
+prefix_index(const struct prefix *p)
+{
+	unsigned len = p->len - (32 - DEPTH);
+
+	return (1u << len) - 1 + (prefix_v4(p) & (ADDRESSES - 1)) / (ADDRESSES >> len);
+}
+
+/* One bit a prefix. */
+static uint64_t
+cover_of(uint64_t have)
+{
+	uint64_t cover = 0;
+
+	for (; have != 0; have &= have - 1)
+		cover |= prefix_mask((unsigned)__builtin_ctzll(have));
+	return cover;
+}
+
+/* ---- the stream ---- */
+
+struct stream {
+	struct rib_test base;
+	struct dest_table *table;
+	struct journal *journal;
+	uint64_t random;
+	uint64_t have; /* present prefixes */
+	uint64_t always; /* addresses that have cover all the time */
+	int64_t pending; /* published and not yet appended; -1: none */
+};
+
+static void
+stream_publish(struct stream *s, unsigned index, bool present)
+{
+	struct prefix p = prefix_at(index);
+	struct path_set *set = NULL;
+	struct dest_id id;
+
+	assert_int_equal(dest_get(s->table, &p, &id), 0);
+	if (present) {
+		set = path_set_alloc(s->table, 1);
+		assert_non_null(set);
+		set->eligible = 1;
+		memset(set->path, 0, sizeof(set->path[0]));
+		s->have |= 1ull << index;
+	} else {
+		s->have &= ~(1ull << index);
+	}
+	dest_publish(s->table, id, set, journal_next_sequence(s->journal));
+	s->pending = id.v;
+}
+
+static void
+stream_append(struct stream *s)
+{
+	if (s->pending >= 0)
+		journal_append(
+			s->journal, (struct table_id){0}, (struct dest_id){(uint32_t)s->pending});
+	s->pending = -1;
+}
+
+/* One change, published; the caller appends it, at once or later. */
+static void
+stream_change(struct stream *s)
+{
+	unsigned index = random_below(&s->random, PREFIXES);
+
+	stream_append(s);
+	if (random_below(&s->random, 8) == 0)
+		while (dest_reclaim(s->table, journal_safe_sequence(s->journal)))
+			;
+	if (random_below(&s->random, 5) < 3) {
+		/* a present one, from `index` on round */
+		uint64_t later = s->have >> index << index;
+		unsigned victim = (unsigned)__builtin_ctzll(later != 0 ? later : s->have);
+
+		if ((~cover_of(s->have & ~(1ull << victim)) & s->always) == 0) {
+			stream_publish(s, victim, false);
+			return;
+		}
+	}
+	stream_publish(s, index, true);
+}
+
+static void
+stream_begin(struct stream *s, uint64_t seed, uint32_t capacity)
+{
+	*s = (struct stream){.random = seed, .pending = -1, .base = s->base};
+	assert_int_equal(dest_table_create(s->base.arena, s->base.readers, AFI_IPV4, &s->table), 0);
+	assert_int_equal(journal_create(s->base.arena, capacity, &s->journal), 0);
+	s->always = random_next(&s->random) & ((1ull << ADDRESSES) - 1);
+	if (random_below(&s->random, 2) == 0)
+		s->always = (1ull << ADDRESSES) - 1;
+}
+
+/* A first cover. */
+static void
+stream_cover(struct stream *s)
+{
+	while ((~cover_of(s->have) & s->always) != 0) {
+		stream_publish(s, random_below(&s->random, PREFIXES), true);
+		stream_append(s);
+	}
+}
+
+static void
+stream_end(struct stream *s)
+{
+	dest_table_destroy(s->table);
+	journal_destroy(s->journal);
+}
+
+/* ---- consumers ---- */
+
+enum rule {
+	RULE_WHOLE, /* journal_may_withdraw() */
+	RULE_LAST, /* only journal_entry_is_last(): not enough */
+	RULE_PRESENT, /* none: whatever the destination is now */
+};
+
+enum mode { MODE_JOURNAL, MODE_WALK_SET, MODE_SETTLE, MODE_WALK_EMPTY };
+
+struct consumer {
+	struct stream *stream;
+	enum rule rule;
+	struct journal_cursor *cursor;
+	unsigned reader;
+	uint64_t random;
+	uint64_t have;
+	enum mode mode;
+	struct journal_entry entry[BUFFER];
+	int entries, next;
+	struct walk walk;
+	uint32_t reach_back, upto;
+	bool checked; /* had its first cover */
+	unsigned violations, lapped, held;
+};
+
+static void
+consumer_begin(struct consumer *c, struct stream *s, enum rule rule, uint64_t seed)
+{
+	*c = (struct consumer){.stream = s, .rule = rule, .random = seed};
+	assert_int_equal(journal_subscribe(s->journal, &c->cursor), 0);
+	assert_int_equal(qsbr_register(s->base.readers, &c->reader), 0);
+}
+
+static void
+consumer_end(struct consumer *c)
+{
+	qsbr_unregister(c->stream->base.readers, c->reader);
+	journal_unsubscribe(c->stream->journal, c->cursor);
+}
+
+static void
+consumer_put(struct consumer *c, const struct dest_view *v, bool present)
+{
+	uint64_t bit = 1ull << prefix_index(&v->prefix);
+
+	if (present) {
+		c->have |= bit;
+		return;
+	}
+	c->have &= ~bit;
+	if (c->checked && (~cover_of(c->have) & c->stream->always) != 0)
+		c->violations++;
+}
+
+static void
+consumer_entry(struct consumer *c, const struct journal_entry *e)
+{
+	struct dest_view v;
+	bool may;
+
+	if (!dest_peek(c->stream->table, e->dest, &v))
+		return;
+	if (v.paths != NULL && v.paths->eligible > 0) {
+		consumer_put(c, &v, true);
+		return;
+	}
+	may = c->rule == RULE_WHOLE  ? journal_may_withdraw(c->cursor, e, &v)
+	      : c->rule == RULE_LAST ? journal_entry_is_last(e, &v)
+				     : true;
+	if (may)
+		consumer_put(c, &v, false);
+	else if (journal_entry_is_last(e, &v))
+		c->held++;
+}
+
+static void
+consumer_lapped(struct consumer *c)
+{
+	c->lapped++;
+	c->entries = c->next = 0;
+	if (c->rule == RULE_WHOLE)
+		journal_pin(c->cursor);
+	c->reach_back = (uint32_t)journal_resume(c->stream->journal, c->cursor);
+	c->upto = (uint32_t)journal_position(c->cursor);
+	c->mode = MODE_WALK_SET;
+	walk_begin(&c->walk, c->stream->table);
+}
+
+static bool
+consumer_visit(void *ctx, struct dest_id id, const struct dest_view *v)
+{
+	struct consumer *c = ctx;
+	bool present = v->paths != NULL && v->paths->eligible > 0;
+
+	if (c->mode == MODE_WALK_SET) {
+		if ((int32_t)(v->sequence - c->reach_back) <= 0)
+			return true;
+		if (present)
+			consumer_put(c, v, true);
+		else if (c->rule == RULE_WHOLE)
+			journal_passed_over(c->stream->journal, c->cursor, v);
+	} else if (!present && (int32_t)(v->sequence - c->upto) <= 0) {
+		consumer_put(c, v, false);
+	}
+	return true;
+}
+
+static void
+consumer_walk(struct consumer *c)
+{
+	if (walk_slice(&c->walk, 1 + random_below(&c->random, 16), 0, NULL, consumer_visit, c))
+		return;
+	if (c->mode == MODE_WALK_SET && c->rule == RULE_WHOLE) {
+		c->mode = MODE_SETTLE;
+	} else if (c->mode == MODE_WALK_SET) {
+		c->mode = MODE_WALK_EMPTY;
+		walk_begin(&c->walk, c->stream->table);
+	} else {
+		c->mode = MODE_JOURNAL;
+		if (c->rule == RULE_WHOLE)
+			journal_unpin(c->cursor);
+		else
+			journal_advance(c->stream->journal, c->cursor, journal_position(c->cursor));
+	}
+}
+
+/* Reads into the buffer, or takes one entry out of it. False: nothing new. */
+static bool
+consumer_read(struct consumer *c)
+{
+	struct journal *j = c->stream->journal;
+	int n;
+
+	if (c->next < c->entries) {
+		consumer_entry(c, &c->entry[c->next++]);
+		/* at the buffer's end, or anywhere: the rest is read again then */
+		if (c->next == c->entries || random_below(&c->random, 16) == 0) {
+			journal_advance(j, c->cursor, c->entry[c->next - 1].sequence);
+			c->entries = c->next = 0;
+		}
+		return true;
+	}
+	n = journal_read(j, c->cursor, c->entry, 1 + random_below(&c->random, BUFFER));
+	if (n == -EOVERFLOW) {
+		consumer_lapped(c);
+		return true;
+	}
+	c->entries = n;
+	c->next = 0;
+	return n > 0;
+}
+
+/* One small step. False: nothing to do. */
+static bool
+consumer_step(struct consumer *c)
+{
+	bool more = true;
+
+	qsbr_online(c->stream->base.readers, c->reader);
+	if (c->mode == MODE_SETTLE && c->next == c->entries && journal_settled(c->cursor)) {
+		c->mode = MODE_WALK_EMPTY;
+		c->upto = (uint32_t)journal_position(c->cursor);
+		walk_begin(&c->walk, c->stream->table);
+	}
+	if (c->mode == MODE_JOURNAL || c->mode == MODE_SETTLE)
+		more = consumer_read(c) || c->mode != MODE_JOURNAL;
+	else
+		consumer_walk(c);
+	qsbr_offline(c->stream->base.readers, c->reader);
+	return more;
+}
+
+static void
+consumer_drain(struct consumer *c)
+{
+	while (consumer_step(c))
+		;
+}
+
+/* ---- 10,000 streams ---- */
+
+#define CONSUMERS 4
+static const enum rule rules[CONSUMERS] = {RULE_WHOLE, RULE_WHOLE, RULE_LAST, RULE_PRESENT};
+
+struct totals {
+	uint64_t changes, violations[3], lapped, held;
+};
+
+static void
+run_stream(struct stream *s, uint64_t seed, struct totals *total)
+{
+	struct consumer c[CONSUMERS];
+	unsigned pause[CONSUMERS] = {0};
+
+	stream_begin(s, seed, 8u << random_below(&seed, 4));
+	for (unsigned i = 0; i < CONSUMERS; i++)
+		consumer_begin(&c[i], s, rules[i], seed + i);
+	stream_cover(s);
+	for (unsigned i = 0; i < CONSUMERS; i++) {
+		consumer_drain(&c[i]);
+		c[i].checked = true;
+	}
+	for (unsigned n = 0; n < 300; n++) {
+		stream_change(s);
+		if (random_below(&s->random, 4) != 0)
+			stream_append(s);
+		total->changes++;
+		for (unsigned i = 0; i < CONSUMERS; i++) {
+			if (pause[i] > 0 && pause[i]-- > 0)
+				continue;
+			if (random_below(&s->random, 16) == 0)
+				pause[i] = random_below(&s->random, 30);
+			for (unsigned steps = random_below(&s->random, 5); steps > 0; steps--)
+				consumer_step(&c[i]);
+		}
+	}
+	stream_append(s);
+	for (unsigned i = 0; i < CONSUMERS; i++) {
+		consumer_drain(&c[i]);
+		total->violations[c[i].rule] += c[i].violations;
+		total->lapped += c[i].lapped;
+		total->held += c[i].rule == RULE_WHOLE ? c[i].held : 0;
+		if (c[i].rule == RULE_WHOLE && (c[i].violations != 0 || c[i].have != s->have))
+			fail_msg("seed %llu: consumer %u: %u times uncovered; at the end has %llx "
+				 "of %llx",
+				(unsigned long long)seed, i, c[i].violations,
+				(unsigned long long)c[i].have, (unsigned long long)s->have);
+		assert_int_equal(journal_passed(c[i].cursor), journal_head(s->journal));
+		consumer_end(&c[i]);
+	}
+	/* nobody needs the tombstones now */
+	while (dest_reclaim(s->table, journal_safe_sequence(s->journal)))
+		;
+	assert_int_equal(dest_tombstones(s->table), 0);
+	stream_end(s);
+}
+
+static void
+no_address_is_ever_uncovered(void **state)
+{
+	struct stream s;
+	struct totals total = {0};
+
+	rib_test_begin(&s.base);
+	for (uint64_t n = 0; n < STREAMS; n++)
+		run_stream(&s, 1000 + n * 16, &total);
+	print_message("%u streams, %llu changes, lapped %llu times, %llu withdrawals held; "
+		      "uncovered: %llu by the rule, "
+		      "%llu by the last entry alone, %llu without a rule\n",
+		STREAMS, (unsigned long long)total.changes, (unsigned long long)total.lapped,
+		(unsigned long long)total.held, (unsigned long long)total.violations[RULE_WHOLE],
+		(unsigned long long)total.violations[RULE_LAST],
+		(unsigned long long)total.violations[RULE_PRESENT]);
+	assert_int_equal(total.violations[RULE_WHOLE], 0);
+	/* the checker sees what it is for, and everything happened that should be tried */
+	assert_true(total.violations[RULE_PRESENT] > 0);
+	assert_true(total.violations[RULE_LAST] > 0);
+	assert_true(total.lapped > 0 && total.held > 0);
+	rib_test_end(&s.base);
+}
+
+/* ---- the example in rib/journal.h ---- */
+
+static unsigned
+example_run(enum rule rule)
+{
+	struct stream s;
+	struct consumer c;
+	unsigned violations;
+	/* all cover address 0: 0/27, 0/28, 0/29 */
+	static const struct {
+		unsigned index;
+		bool present;
+	} change[] = {{0, true}, {1, true}, {0, false}, {3, true}, {1, false}};
+
+	rib_test_begin(&s.base);
+	stream_begin(&s, 1, 64);
+	s.always = 1;
+	consumer_begin(&c, &s, rule, 1);
+	for (unsigned i = 0; i < 5; i++) {
+		stream_publish(&s, change[i].index, change[i].present);
+		stream_append(&s);
+		if (i == 0) {
+			consumer_drain(&c);
+			c.checked = true;
+		}
+	}
+	consumer_drain(&c);
+	assert_int_equal(c.have, s.have);
+	assert_int_equal(c.held, rule == RULE_WHOLE);
+	violations = c.violations;
+	consumer_end(&c);
+	stream_end(&s);
+	rib_test_end(&s.base);
+	return violations;
+}
+
+static void
+the_last_entry_alone_leaves_a_hole(void **state)
+{
+	assert_int_equal(example_run(RULE_LAST), 1);
+	assert_int_equal(example_run(RULE_WHOLE), 0);
+}
+
+/* ---- threads ---- */
+
+struct follower {
+	struct consumer consumer;
+	_Atomic bool *stop;
+};
+
+static void *
+follow(void *arg)
+{
+	struct follower *f = arg;
+	struct consumer *c = &f->consumer;
+	bool last = false;
+
+	for (;;) {
+		if (consumer_step(c)) {
+			if (random_below(&c->random, 2000) == 0)
+				sched_yield();
+			continue;
+		}
+		if (last)
+			return NULL;
+		last = atomic_load_explicit(f->stop, memory_order_acquire);
+		sched_yield();
+	}
+}
+
+static void
+threads_see_no_hole_either(void **state)
+{
+	struct stream s;
+	struct follower f[2];
+	pthread_t thread[2];
+	_Atomic bool stop = false;
+
+	rib_test_begin(&s.base);
+	stream_begin(&s, 7, 256);
+	for (unsigned i = 0; i < 2; i++) {
+		f[i].stop = &stop;
+		consumer_begin(&f[i].consumer, &s, RULE_WHOLE, i);
+	}
+	stream_cover(&s);
+	for (unsigned i = 0; i < 2; i++) {
+		consumer_drain(&f[i].consumer);
+		f[i].consumer.checked = true;
+		assert_int_equal(pthread_create(&thread[i], NULL, follow, &f[i]), 0);
+	}
+	for (unsigned n = 0; n < 200000; n++) {
+		stream_change(&s);
+		stream_append(&s);
+		if (random_below(&s.random, 200) == 0)
+			sched_yield();
+	}
+	atomic_store_explicit(&stop, true, memory_order_release);
+	for (unsigned i = 0; i < 2; i++) {
+		assert_int_equal(pthread_join(thread[i], NULL), 0);
+		print_message("follower: lapped %u times, %u withdrawals held\n",
+			f[i].consumer.lapped, f[i].consumer.held);
+		assert_int_equal(f[i].consumer.violations, 0);
+		assert_int_equal(f[i].consumer.have, s.have);
+		consumer_end(&f[i].consumer);
+	}
+	stream_end(&s);
+	rib_test_end(&s.base);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(the_last_entry_alone_leaves_a_hole),
+		cmocka_unit_test(no_address_is_ever_uncovered),
+		cmocka_unit_test(threads_see_no_hole_either),
+	};
+
+	role_enter_rib();
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
