@@ -20,6 +20,7 @@ struct fault {
 struct faults {
 	struct fault *fault;
 	unsigned count, size;
+	unsigned lost; /* could not be noted for want of memory */
 };
 void faults_add(struct faults *f, const char *path, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 void faults_fini(struct faults *f);
@@ -92,6 +93,7 @@ struct config {
 	bool next_hop_tracking;
 	uint32_t policy_change_delay_s, policy_change_max_delay_s;
 	struct policy_set *policies; /* control/policy_compile.h */
+	json_t *merged; /* peers after inheritance, as documents: what the strings above point into; index as `peers` */
 };
 
 /*

@@ -1,2 +1,1147 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "control/policy_compile.h"
+#include "control/config_impl.h"
+#include "rib/policy_build.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define COUNT(a) (sizeof(a) / sizeof((a)[0]))
+
+struct policy_set {
+	unsigned count;
+	const char **names; /* the built-in ones, then by the document; NULL-terminated */
+	struct policy **policies; /* without the built-in ones */
+	json_t **
+		meaning; /* of policies[i]: with the lists in their place, without what changes nothing */
+};
+
+#define BUILT_IN 2
+
+/* ---- communities ---- */
+
+/* https://www.iana.org/assignments/bgp-well-known-communities */
+static const struct {
+	const char *name;
+	uint32_t value;
+} well_known[] = {
+	{"graceful-shutdown", 0xffff0000}, /* RFC 8326 */
+	{"accept-own", 0xffff0001}, /* RFC 7611 */
+	{"llgr-stale", 0xffff0006}, /* RFC 9494 */
+	{"no-llgr", 0xffff0007}, /* RFC 9494 */
+	{"blackhole", 0xffff029a}, /* RFC 7999 */
+	{"no-export", 0xffffff01}, /* RFC 1997 */
+	{"no-advertise", 0xffffff02}, /* RFC 1997 */
+	{"no-export-subconfed", 0xffffff03}, /* RFC 1997 */
+	{"no-peer", 0xffffff04}, /* RFC 3765 */
+};
+
+/* Digits up to `max`, then `stop`. False when it is anything else. */
+static bool
+parse_part(const char **text, uint64_t max, char stop, uint64_t *out)
+{
+	const char *p = *text;
+	uint64_t v = 0;
+
+	for (; *p >= '0' && *p <= '9' && v <= max; p++)
+		v = v * 10 + (unsigned)(*p - '0');
+	if (p == *text || v > max || *p != stop)
+		return false;
+	*text = p + 1;
+	*out = v;
+	return true;
+}
+
+int
+policy_community_parse(const char *text, uint32_t *out)
+{
+	uint64_t high, low;
+
+	for (size_t i = 0; i < COUNT(well_known); i++)
+		if (!strcmp(text, well_known[i].name)) {
+			*out = well_known[i].value;
+			return 0;
+		}
+	if (!parse_part(&text, 65535, ':', &high) || !parse_part(&text, 65535, '\0', &low))
+		return -EINVAL;
+	*out = (uint32_t)(high << 16 | low);
+	return 0;
+}
+
+int
+policy_large_community_parse(const char *text, uint8_t out[12])
+{
+	uint64_t part;
+
+	for (unsigned i = 0; i < 3; i++) {
+		if (!parse_part(&text, UINT32_MAX, i < 2 ? ':' : '\0', &part))
+			return -EINVAL;
+		for (unsigned j = 0; j < 4; j++)
+			out[4 * i + j] = (uint8_t)(part >> (24 - 8 * j));
+	}
+	return 0;
+}
+
+/* ---- lists ---- */
+
+enum list_kind { LIST_PREFIX, LIST_AS_PATH, LIST_COMMUNITY, LIST_KINDS };
+
+static const char *const list_section[] = {"prefix_lists", "as_path_lists", "community_lists"};
+static const char *const list_word[] = {"prefix list", "AS-path list", "community list"};
+
+union list {
+	struct policy_prefix_list *prefix;
+	struct policy_as_path_list *as_path;
+	struct policy_community_list *community;
+	void *any;
+};
+
+struct compile {
+	struct check c;
+	struct {
+		union list *list;
+		json_t *index; /* name -> place in `list` */
+		json_t *meaning; /* array, by place */
+	} lists[LIST_KINDS];
+};
+
+/* What the walker's `void *out` is while a list is read. */
+struct list_draft {
+	union list list; /* .any NULL: something went wrong, the rest is only checked */
+	json_t *meaning;
+};
+
+struct entry_draft {
+	bool permit;
+	bool has_prefix;
+	struct prefix prefix;
+	const char *regex;
+	const char *community;
+};
+
+static const char *const action_words[] = {"permit", "deny", NULL};
+
+static void
+take_action(CONFIG_TAKE_ARGS)
+{
+	(void)key;
+	*(bool *)out = config_value_word(c, at, value, action_words) == 0;
+}
+
+static void
+take_entry_prefix(CONFIG_TAKE_ARGS)
+{
+	struct entry_draft *e = out;
+
+	(void)key;
+	e->has_prefix = config_value_prefix(c, at, value, &e->prefix);
+}
+
+static const struct config_key prefix_entry_keys[] = {
+	{"action", take_action, offsetof(struct entry_draft, permit), 0, 0, true},
+	{"prefix", take_entry_prefix, 0, 0, 0, true},
+	{"ge", config_take_elsewhere},
+	{"le", config_take_elsewhere},
+};
+
+static const struct config_key as_path_entry_keys[] = {
+	{"action", take_action, offsetof(struct entry_draft, permit), 0, 0, true},
+	{"regex", config_take_text, offsetof(struct entry_draft, regex), 1, 0, true},
+};
+
+static const struct config_key community_entry_keys[] = {
+	{"action", take_action, offsetof(struct entry_draft, permit), 0, 0, true},
+	{"community", config_take_text, offsetof(struct entry_draft, community), 1, 0, true},
+};
+
+static void
+out_of_memory(struct check *c, const struct at *at)
+{
+	config_fault(c, at, "out of memory");
+}
+
+static void
+add_meaning(struct list_draft *d, json_t *meaning)
+{
+	json_array_append_new(d->meaning, meaning);
+}
+
+/* Contract: neither ge nor le: exact; ge alone: to the family's end; le alone: from the prefix's own length. */
+static bool
+entry_range(struct check *c, const struct at *at, const json_t *value, const struct prefix *p,
+	uint32_t *ge, uint32_t *le)
+{
+	const json_t *ge_value = json_object_get(value, "ge"),
+		     *le_value = json_object_get(value, "le");
+	struct at ge_at = AT_KEY(at, "ge"), le_at = AT_KEY(at, "le");
+	unsigned longest = prefix_max_len(p->afi);
+
+	*ge = p->len;
+	*le = ge_value ? longest : p->len;
+	if (ge_value && !config_value_u32(c, &ge_at, ge_value, p->len, longest, ge))
+		return false;
+	return !le_value || config_value_u32(c, &le_at, le_value, *ge, longest, le);
+}
+
+static void
+take_prefix_entry(struct check *c, const struct at *at, const json_t *value, void *out)
+{
+	struct list_draft *d = out;
+	struct entry_draft e = {0};
+	char text[PREFIX_TEXT_MAX];
+	uint32_t ge, le;
+
+	if (!CONFIG_TAKE(c, at, value, prefix_entry_keys, &e) || !e.has_prefix ||
+		!entry_range(c, at, value, &e.prefix, &ge, &le))
+		return;
+	if (d->list.any && policy_prefix_list_add(
+				   d->list.prefix, e.permit, &e.prefix, (uint8_t)ge, (uint8_t)le))
+		out_of_memory(c, at);
+	add_meaning(d, json_sprintf("%s %s %u %u", action_words[!e.permit],
+			       prefix_format(&e.prefix, text), ge, le));
+}
+
+static void
+take_as_path_entry(struct check *c, const struct at *at, const json_t *value, void *out)
+{
+	struct list_draft *d = out;
+	struct entry_draft e = {0};
+	struct at regex_at = AT_KEY(at, "regex");
+	char error[160], quoted[CONFIG_QUOTE_MAX];
+
+	if (!CONFIG_TAKE(c, at, value, as_path_entry_keys, &e) || !e.regex)
+		return;
+	int err = d->list.any ? policy_as_path_list_add(
+					d->list.as_path, e.permit, e.regex, error, sizeof(error))
+			      : 0;
+	if (err == -EINVAL)
+		config_fault(c, &regex_at, "%s is not a regular expression: %s",
+			config_quote(json_object_get(value, "regex"), quoted), error);
+	else if (err)
+		out_of_memory(c, at);
+	add_meaning(d, json_sprintf("%s %s", action_words[!e.permit], e.regex));
+}
+
+static void
+take_community_entry(struct check *c, const struct at *at, const json_t *value, void *out)
+{
+	struct list_draft *d = out;
+	struct entry_draft e = {0};
+	struct at community_at = AT_KEY(at, "community");
+	char quoted[CONFIG_QUOTE_MAX];
+	uint32_t community;
+
+	if (!CONFIG_TAKE(c, at, value, community_entry_keys, &e) || !e.community)
+		return;
+	if (policy_community_parse(e.community, &community)) {
+		config_fault(c, &community_at, "%s is not a community, as 64512:7 or no-export",
+			config_quote(json_object_get(value, "community"), quoted));
+		return;
+	}
+	if (d->list.any && policy_community_list_add(d->list.community, e.permit, community))
+		out_of_memory(c, at);
+	add_meaning(d, json_sprintf("%s %u", action_words[!e.permit], community));
+}
+
+static void
+take_prefix_entries(CONFIG_TAKE_ARGS)
+{
+	(void)key;
+	config_take_each(c, at, value, take_prefix_entry, out);
+}
+
+static void
+take_as_path_entries(CONFIG_TAKE_ARGS)
+{
+	(void)key;
+	config_take_each(c, at, value, take_as_path_entry, out);
+}
+
+static void
+take_community_entries(CONFIG_TAKE_ARGS)
+{
+	(void)key;
+	config_take_each(c, at, value, take_community_entry, out);
+}
+
+/* The name itself is looked up in the document; here it is checked. */
+static void
+take_list_name(CONFIG_TAKE_ARGS)
+{
+	const char *ignored;
+
+	(void)out;
+	config_take_name(c, at, value, key, &ignored);
+}
+
+#define LIST_KEYS(take_entries)                                                                    \
+	{                                                                                          \
+		{"name", take_list_name, 0, 0, 0, true}, {"entries", take_entries, 0, 0, 0, true}, \
+	}
+
+static const struct config_key list_keys[LIST_KINDS][2] = {
+	[LIST_PREFIX] = LIST_KEYS(take_prefix_entries),
+	[LIST_AS_PATH] = LIST_KEYS(take_as_path_entries),
+	[LIST_COMMUNITY] = LIST_KEYS(take_community_entries),
+};
+
+static int
+list_create(enum list_kind kind, union list *out)
+{
+	switch (kind) {
+	case LIST_PREFIX:
+		return policy_prefix_list_create(&out->prefix);
+	case LIST_AS_PATH:
+		return policy_as_path_list_create(&out->as_path);
+	case LIST_COMMUNITY:
+	case LIST_KINDS:
+		break;
+	}
+	return policy_community_list_create(&out->community);
+}
+
+static int
+list_seal(enum list_kind kind, union list list)
+{
+	if (kind == LIST_PREFIX)
+		return policy_prefix_list_seal(list.prefix);
+	return kind == LIST_COMMUNITY ? policy_community_list_seal(list.community) : 0;
+}
+
+static void
+list_unref(enum list_kind kind, union list list)
+{
+	if (kind == LIST_PREFIX)
+		policy_prefix_list_unref(list.prefix);
+	else if (kind == LIST_AS_PATH)
+		policy_as_path_list_unref(list.as_path);
+	else
+		policy_community_list_unref(list.community);
+}
+
+static void
+compile_list(struct compile *k, enum list_kind kind, const struct at *at, size_t index,
+	const json_t *value)
+{
+	struct list_draft d = {.meaning = json_array()};
+	const char *name = json_string_value(json_object_get(value, "name"));
+
+	if (list_create(kind, &d.list))
+		out_of_memory(&k->c, at);
+	CONFIG_TAKE(&k->c, at, value, list_keys[kind], &d);
+	if (d.list.any && list_seal(kind, d.list))
+		out_of_memory(&k->c, at);
+	k->lists[kind].list[index] = d.list;
+	json_array_append_new(k->lists[kind].meaning, d.meaning);
+	if (name &&
+		json_object_set_new(k->lists[kind].index, name, json_integer((json_int_t)index)))
+		out_of_memory(&k->c, at);
+}
+
+static void
+compile_lists(struct compile *k, enum list_kind kind)
+{
+	const struct at root = AT_ROOT, at = AT_KEY(&root, list_section[kind]);
+	const json_t *section = json_object_get(k->c.document, list_section[kind]);
+	size_t i;
+	json_t *value;
+
+	k->lists[kind].index = json_object();
+	k->lists[kind].meaning = json_array();
+	k->lists[kind].list = calloc(json_array_size(section) + 1, sizeof(union list));
+	if (!k->lists[kind].list) {
+		out_of_memory(&k->c, &at);
+		return;
+	}
+	if (section && !json_is_array(section))
+		config_fault_type(&k->c, &at, section, "an array");
+	json_array_foreach(section, i, value)
+	{
+		struct at here = AT_INDEX(&at, i);
+		compile_list(k, kind, &here, i, value);
+	}
+	config_check_unique(&k->c, &at, section, "name");
+}
+
+static void
+release_lists(struct compile *k)
+{
+	for (unsigned kind = 0; kind < LIST_KINDS; kind++) {
+		for (size_t i = 0;
+			k->lists[kind].list && i < json_array_size(k->lists[kind].meaning); i++)
+			list_unref(kind, k->lists[kind].list[i]);
+		free(k->lists[kind].list);
+		json_decref(k->lists[kind].index);
+		json_decref(k->lists[kind].meaning);
+	}
+}
+
+/* ---- nodes ---- */
+
+struct node_draft {
+	struct check c; /* first: what the walker hands on is this */
+	struct compile *k;
+	struct policy_builder *b; /* NULL: only checked */
+	bool permit;
+	uint32_t seq, goto_seq;
+	json_t *meaning; /* of the node */
+};
+
+/* The walker knows struct check only. */
+static struct node_draft *
+draft_of(struct check *c)
+{
+	return (struct node_draft *)c;
+}
+
+static void
+built(struct node_draft *d, const struct at *at, int err)
+{
+	if (err)
+		out_of_memory(&d->c, at);
+}
+
+/* An array in a key: any of its elements. */
+static void
+take_any(struct check *c, const struct at *at, const json_t *value,
+	void (*take)(struct check *c, const struct at *at, const json_t *value, void *out),
+	void *out)
+{
+	if (!json_is_array(value))
+		take(c, at, value, out);
+	else if (json_array_size(value) == 0)
+		config_fault(c, at, "an empty array would match nothing");
+	else
+		config_take_each(c, at, value, take, out);
+}
+
+/* The place of the list that `value` names; -1 with a fault. Its meaning joins the node's under `key`. */
+static int
+find_list(struct check *c, const struct at *at, const json_t *value, enum list_kind kind,
+	const char *key)
+{
+	struct node_draft *d = draft_of(c);
+	char quoted[CONFIG_QUOTE_MAX];
+
+	if (!json_is_string(value)) {
+		config_fault_type(c, at, value, "a string");
+		return -1;
+	}
+	const json_t *index = json_object_get(d->k->lists[kind].index, json_string_value(value));
+	if (!index) {
+		config_fault(
+			c, at, "there is no %s %s", list_word[kind], config_quote(value, quoted));
+		return -1;
+	}
+	int i = (int)json_integer_value(index);
+	json_t *lists = json_object_get(d->meaning, key);
+	if (!lists) {
+		lists = json_array();
+		json_object_set_new(d->meaning, key, lists);
+	}
+	json_array_append(lists, json_array_get(d->k->lists[kind].meaning, (size_t)i));
+	return i;
+}
+
+static void
+match_prefix_list(struct check *c, const struct at *at, const json_t *value, void *out)
+{
+	struct node_draft *d = draft_of(c);
+	int i = find_list(c, at, value, LIST_PREFIX, "prefix_list");
+
+	(void)out;
+	if (i >= 0 && d->b && d->k->lists[LIST_PREFIX].list[i].any)
+		built(d, at,
+			policy_builder_match_prefix_list(
+				d->b, d->k->lists[LIST_PREFIX].list[i].prefix));
+}
+
+static void
+match_next_hop_list(struct check *c, const struct at *at, const json_t *value, void *out)
+{
+	struct node_draft *d = draft_of(c);
+	int i = find_list(c, at, value, LIST_PREFIX, "next_hop_prefix_list");
+
+	(void)out;
+	if (i >= 0 && d->b && d->k->lists[LIST_PREFIX].list[i].any)
+		built(d, at,
+			policy_builder_match_next_hop_list(
+				d->b, d->k->lists[LIST_PREFIX].list[i].prefix));
+}
+
+static void
+match_as_path_list(struct check *c, const struct at *at, const json_t *value, void *out)
+{
+	struct node_draft *d = draft_of(c);
+	int i = find_list(c, at, value, LIST_AS_PATH, "as_path_list");
+
+	(void)out;
+	if (i >= 0 && d->b && d->k->lists[LIST_AS_PATH].list[i].any)
+		built(d, at,
+			policy_builder_match_as_path_list(
+				d->b, d->k->lists[LIST_AS_PATH].list[i].as_path));
+}
+
+static void
+match_community_list(struct check *c, const struct at *at, const json_t *value, void *out)
+{
+	struct node_draft *d = draft_of(c);
+	int i = find_list(c, at, value, LIST_COMMUNITY, "community_list");
+
+	(void)out;
+	if (i >= 0 && d->b && d->k->lists[LIST_COMMUNITY].list[i].any)
+		built(d, at,
+			policy_builder_match_community_list(
+				d->b, d->k->lists[LIST_COMMUNITY].list[i].community));
+}
+
+static void
+match_peer(struct check *c, const struct at *at, const json_t *value, void *out)
+{
+	struct node_draft *d = draft_of(c);
+	struct ip_addr addr;
+
+	(void)out;
+	if (config_value_addr(c, at, value, &addr) && d->b)
+		built(d, at, policy_builder_match_peer(d->b, &addr));
+}
+
+static const char *const origin_words[] = {"igp", "egp", "incomplete", NULL};
+static const char *const source_words[] = {
+	"connected", "static", "external", "kernel", "internal", "network", NULL};
+static_assert(COUNT(source_words) == SOURCE_COUNT + 1, "one word for each source");
+
+static void
+match_origin(struct check *c, const struct at *at, const json_t *value, void *out)
+{
+	struct node_draft *d = draft_of(c);
+	int origin = config_value_word(c, at, value, origin_words);
+
+	(void)out;
+	if (origin >= 0 && d->b)
+		built(d, at, policy_builder_match_origin(d->b, (enum origin)origin));
+}
+
+static void
+match_source(struct check *c, const struct at *at, const json_t *value, void *out)
+{
+	struct node_draft *d = draft_of(c);
+	int source = config_value_word(c, at, value, source_words);
+
+	(void)out;
+	if (source >= 0 && d->b)
+		built(d, at, policy_builder_match_source(d->b, (enum route_source)source));
+}
+
+static void
+match_family(struct check *c, const struct at *at, const json_t *value, void *out)
+{
+	static const char *const words[] = {
+		"ipv4-unicast", "ipv6-unicast", "vpnv4-unicast", "vpnv6-unicast", NULL};
+	struct node_draft *d = draft_of(c);
+	int word = config_value_word(c, at, value, words);
+
+	(void)out;
+	if (word >= 0 && d->b)
+		built(d, at, policy_builder_match_family(d->b, family_from_text(words[word])));
+}
+
+struct number_range {
+	uint32_t ge, le;
+};
+
+static const struct config_key range_keys[] = {
+	{"ge", config_take_u32, offsetof(struct number_range, ge), 0, UINT32_MAX},
+	{"le", config_take_u32, offsetof(struct number_range, le), 0, UINT32_MAX},
+};
+
+static void
+match_number(struct check *c, const struct at *at, const json_t *value, void *out)
+{
+	const enum policy_number *which = out;
+	struct node_draft *d = draft_of(c);
+	struct number_range range = {0, UINT32_MAX};
+
+	if (json_is_object(value)) {
+		CONFIG_TAKE(c, at, value, range_keys, &range);
+		if (range.ge > range.le)
+			config_fault(c, at, "from %u to %u there is nothing", range.ge, range.le);
+	} else {
+		if (!config_value_u32(c, at, value, 0, UINT32_MAX, &range.ge))
+			return;
+		range.le = range.ge;
+	}
+	if (d->b)
+		built(d, at, policy_builder_match_number(d->b, *which, range.ge, range.le));
+}
+
+/* Not a list's name: the value itself is what is meant. */
+static void
+mean_value(struct check *c, const char *section, const char *name, const json_t *value)
+{
+	struct node_draft *d = draft_of(c);
+	char key[64];
+	json_t *copy = json_is_array(value) ? json_incref((json_t *)(uintptr_t)value)
+					    : json_pack("[O]", value);
+
+	snprintf(key, sizeof(key), "%s.%s", section, name);
+	json_object_set_new(d->meaning, key, copy);
+}
+
+#define TAKE_ANY(function, take)                                                                   \
+	static void function(CONFIG_TAKE_ARGS)                                                     \
+	{                                                                                          \
+		(void)key;                                                                         \
+		take_any(c, at, value, take, out);                                                 \
+	}
+#define TAKE_ANY_VALUE(function, take, argument)                                                   \
+	static void function(CONFIG_TAKE_ARGS)                                                     \
+	{                                                                                          \
+		enum policy_number which = argument;                                               \
+		(void)out;                                                                         \
+		mean_value(c, "match", key->name, value);                                          \
+		take_any(c, at, value, take, &which);                                              \
+	}
+
+TAKE_ANY(take_match_prefix_list, match_prefix_list)
+TAKE_ANY(take_match_next_hop_list, match_next_hop_list)
+TAKE_ANY(take_match_as_path_list, match_as_path_list)
+TAKE_ANY(take_match_community_list, match_community_list)
+TAKE_ANY_VALUE(take_match_peer, match_peer, NUMBER_TAG)
+TAKE_ANY_VALUE(take_match_origin, match_origin, NUMBER_TAG)
+TAKE_ANY_VALUE(take_match_source, match_source, NUMBER_TAG)
+TAKE_ANY_VALUE(take_match_family, match_family, NUMBER_TAG)
+TAKE_ANY_VALUE(take_match_med, match_number, NUMBER_MED)
+TAKE_ANY_VALUE(take_match_local_pref, match_number, NUMBER_LOCAL_PREF)
+TAKE_ANY_VALUE(take_match_as_path_length, match_number, NUMBER_AS_PATH_LENGTH)
+TAKE_ANY_VALUE(take_match_tag, match_number, NUMBER_TAG)
+
+static const struct config_key match_keys[] = {
+	{"prefix_list", take_match_prefix_list},
+	{"as_path_list", take_match_as_path_list},
+	{"community_list", take_match_community_list},
+	{"large_community_list", config_take_unsupported},
+	{"ext_community_list", config_take_unsupported},
+	{"next_hop_prefix_list", take_match_next_hop_list},
+	{"peer", take_match_peer},
+	{"origin", take_match_origin},
+	{"med", take_match_med},
+	{"local_pref", take_match_local_pref},
+	{"as_path_length", take_match_as_path_length},
+	{"family", take_match_family},
+	{"source", take_match_source},
+	{"tag", take_match_tag},
+};
+
+static void
+take_match(CONFIG_TAKE_ARGS)
+{
+	(void)key;
+	(void)out;
+	CONFIG_TAKE(c, at, value, match_keys, NULL);
+}
+
+/* ---- set ---- */
+
+static void
+set_number(struct check *c, const struct at *at, const json_t *value, enum policy_number which)
+{
+	struct node_draft *d = draft_of(c);
+	uint32_t n;
+
+	if (config_value_u32(c, at, value, 0, UINT32_MAX, &n) && d->b)
+		policy_builder_set_number(d->b, which, n);
+}
+
+static void
+take_set_local_pref(CONFIG_TAKE_ARGS)
+{
+	(void)out;
+	mean_value(c, "set", key->name, value);
+	set_number(c, at, value, NUMBER_LOCAL_PREF);
+}
+
+static void
+take_set_med(CONFIG_TAKE_ARGS)
+{
+	(void)out;
+	mean_value(c, "set", key->name, value);
+	set_number(c, at, value, NUMBER_MED);
+}
+
+static void
+take_set_tag(CONFIG_TAKE_ARGS)
+{
+	(void)out;
+	mean_value(c, "set", key->name, value);
+	set_number(c, at, value, NUMBER_TAG);
+}
+
+static void
+take_set_origin(CONFIG_TAKE_ARGS)
+{
+	struct node_draft *d = draft_of(c);
+	int origin = config_value_word(c, at, value, origin_words);
+
+	(void)out;
+	mean_value(c, "set", key->name, value);
+	if (origin >= 0 && d->b)
+		policy_builder_set_origin(d->b, (enum origin)origin);
+}
+
+static void
+take_set_next_hop(CONFIG_TAKE_ARGS)
+{
+	struct node_draft *d = draft_of(c);
+	char quoted[CONFIG_QUOTE_MAX];
+	struct ip_addr addr;
+
+	(void)out;
+	mean_value(c, "set", key->name, value);
+	if (!config_value_addr(c, at, value, &addr))
+		return;
+	if (addr.afi != AFI_IPV4)
+		config_fault(c, at, "%s: IPv6 is not supported in this version",
+			config_quote(value, quoted));
+	else if (addr.b[0] == 0 || addr.b[0] >= 224)
+		config_fault(c, at, "%s is not the address of a host", config_quote(value, quoted));
+	else if (d->b)
+		policy_builder_set_next_hop(d->b, &addr);
+}
+
+struct prepend_draft {
+	uint32_t asn, count;
+};
+
+static const struct config_key prepend_keys[] = {
+	{"asn", config_take_asn, offsetof(struct prepend_draft, asn), 0, 0, true},
+	{"count", config_take_u32, offsetof(struct prepend_draft, count), 1, 64, true},
+};
+
+static void
+take_set_prepend(CONFIG_TAKE_ARGS)
+{
+	struct node_draft *d = draft_of(c);
+	struct prepend_draft prepend = {0};
+
+	(void)out;
+	mean_value(c, "set", key->name, value);
+	if (CONFIG_TAKE(c, at, value, prepend_keys, &prepend) && d->b && prepend.asn &&
+		prepend.count)
+		policy_builder_set_prepend(d->b, prepend.asn, prepend.count);
+}
+
+/* The elements of `add`, `remove` or `replace`, in network order. */
+struct values_draft {
+	enum policy_communities kind;
+	uint8_t *bytes;
+	unsigned count;
+};
+
+static void
+take_community_value(struct check *c, const struct at *at, const json_t *value, void *out)
+{
+	struct values_draft *v = out;
+	char quoted[CONFIG_QUOTE_MAX];
+	uint32_t community;
+
+	if (!json_is_string(value)) {
+		config_fault_type(c, at, value, "a string");
+	} else if (v->kind == COMMUNITIES_LARGE) {
+		if (!policy_large_community_parse(
+			    json_string_value(value), v->bytes + 12u * v->count))
+			v->count++;
+		else
+			config_fault(c, at, "%s is not a large community, as 64512:1:2",
+				config_quote(value, quoted));
+	} else if (policy_community_parse(json_string_value(value), &community)) {
+		config_fault(c, at, "%s is not a community, as 64512:7 or no-export",
+			config_quote(value, quoted));
+	} else {
+		for (unsigned i = 0; i < 4; i++)
+			v->bytes[4u * v->count + i] = (uint8_t)(community >> (24 - 8 * i));
+		v->count++;
+	}
+}
+
+static void
+take_edit(struct check *c, const struct at *at, const json_t *value, enum policy_communities kind,
+	enum policy_edit edit)
+{
+	struct node_draft *d = draft_of(c);
+	struct values_draft v = {kind, malloc(12 * json_array_size(value) + 1), 0};
+
+	if (!v.bytes) {
+		out_of_memory(c, at);
+		return;
+	}
+	if (config_take_each(c, at, value, take_community_value, &v) && d->b)
+		built(d, at, policy_builder_set_communities(d->b, kind, edit, v.bytes, v.count));
+	free(v.bytes);
+}
+
+static void
+take_add(CONFIG_TAKE_ARGS)
+{
+	(void)key;
+	take_edit(c, at, value, *(enum policy_communities *)out, EDIT_ADD);
+}
+
+static void
+take_remove(CONFIG_TAKE_ARGS)
+{
+	(void)key;
+	take_edit(c, at, value, *(enum policy_communities *)out, EDIT_REMOVE);
+}
+
+static void
+take_replace(CONFIG_TAKE_ARGS)
+{
+	(void)key;
+	take_edit(c, at, value, *(enum policy_communities *)out, EDIT_REPLACE);
+}
+
+static const struct config_key edit_keys[] = {
+	{"add", take_add},
+	{"remove", take_remove},
+	{"replace", take_replace},
+};
+
+static void
+take_set_communities(CONFIG_TAKE_ARGS)
+{
+	enum policy_communities kind = COMMUNITIES_STANDARD;
+
+	(void)out;
+	mean_value(c, "set", key->name, value);
+	CONFIG_TAKE(c, at, value, edit_keys, &kind);
+}
+
+static void
+take_set_large_communities(CONFIG_TAKE_ARGS)
+{
+	enum policy_communities kind = COMMUNITIES_LARGE;
+
+	(void)out;
+	mean_value(c, "set", key->name, value);
+	CONFIG_TAKE(c, at, value, edit_keys, &kind);
+}
+
+static const struct config_key set_keys[] = {
+	{"local_pref", take_set_local_pref},
+	{"med", take_set_med},
+	{"origin", take_set_origin},
+	{"next_hop", take_set_next_hop},
+	{"communities", take_set_communities},
+	{"large_communities", take_set_large_communities},
+	{"ext_communities", config_take_unsupported},
+	{"as_path_prepend", take_set_prepend},
+	{"tag", take_set_tag},
+};
+
+static void
+take_set(CONFIG_TAKE_ARGS)
+{
+	(void)key;
+	(void)out;
+	CONFIG_TAKE(c, at, value, set_keys, NULL);
+}
+
+/* ---- policies ---- */
+
+static const struct config_key node_keys[] = {
+	{"seq", config_take_u32, offsetof(struct node_draft, seq), 1, UINT32_MAX, true},
+	{"action", take_action, offsetof(struct node_draft, permit), 0, 0, true},
+	{"match", take_match},
+	{"set", take_set},
+	{"goto", config_take_u32, offsetof(struct node_draft, goto_seq), 1, UINT32_MAX},
+};
+
+/* A node's place in the walk. */
+struct place {
+	json_int_t seq; /* 0: none that is legal */
+	size_t index; /* in the document */
+};
+
+static int
+place_compare(const void *a, const void *b)
+{
+	const struct place *x = a, *y = b;
+
+	if (x->seq != y->seq)
+		return x->seq < y->seq ? -1 : 1;
+	return x->index < y->index ? -1 : x->index > y->index;
+}
+
+static struct place *
+places_of(const json_t *nodes)
+{
+	struct place *places = calloc(json_array_size(nodes) + 1, sizeof(*places));
+	size_t i;
+	json_t *node;
+
+	json_array_foreach(nodes, i, node)
+	{
+		json_int_t seq = json_integer_value(json_object_get(node, "seq"));
+		if (places)
+			places[i] = (struct place){seq >= 1 && seq <= UINT32_MAX ? seq : 0, i};
+	}
+	if (places)
+		qsort(places, json_array_size(nodes), sizeof(*places), place_compare);
+	return places;
+}
+
+/* The walk only goes forward, so it ends. The target's ordinal is what the goto means. */
+static void
+check_goto(struct check *c, const struct at *at, struct node_draft *d, const struct place *places,
+	size_t count)
+{
+	struct at goto_at = AT_KEY(at, "goto");
+
+	if (!d->goto_seq)
+		return;
+	if (!d->permit) {
+		config_fault(c, &goto_at, "a deny node ends the walk and has no `goto`");
+		return;
+	}
+	for (size_t i = 0; i < count; i++)
+		if (places[i].seq == d->goto_seq && d->goto_seq > d->seq) {
+			json_object_set_new(d->meaning, "goto", json_integer((json_int_t)i));
+			if (d->b)
+				policy_builder_goto(d->b, d->goto_seq);
+			return;
+		}
+	config_fault(c, &goto_at, "%u is not the seq of a later node", d->goto_seq);
+}
+
+static json_t *
+compile_node(struct compile *k, const struct at *at, const json_t *value, struct policy_builder *b,
+	const struct place *places, size_t place, size_t count)
+{
+	struct node_draft d = {.c = k->c, .k = k, .b = b, .meaning = json_object()};
+	const char *action = json_string_value(json_object_get(value, "action"));
+	struct at seq_at = AT_KEY(at, "seq"), set_at = AT_KEY(at, "set");
+	bool permit = action && !strcmp(action, "permit");
+
+	if (place > 0 && places[place].seq && places[place].seq == places[place - 1].seq) {
+		config_fault(&d.c, &seq_at, "%lld is the seq of another node, too",
+			(long long)places[place].seq);
+		d.b = NULL;
+	} else if (!places[place].seq) {
+		d.b = NULL;
+	}
+	if (d.b && policy_builder_node(d.b, (uint32_t)places[place].seq, permit)) {
+		out_of_memory(&d.c, at);
+		d.b = NULL;
+	}
+	json_object_set_new(d.meaning, "permit", json_boolean(permit));
+	CONFIG_TAKE(&d.c, at, value, node_keys, &d);
+	check_goto(&d.c, at, &d, places, count);
+	if (action && !strcmp(action, "deny") && json_object_get(value, "set"))
+		config_fault(&d.c, &set_at, "a deny node has no `set`");
+	return d.meaning;
+}
+
+static json_t *
+compile_nodes(struct compile *k, const struct at *at, const json_t *nodes, struct policy_builder *b)
+{
+	json_t *meaning = json_array();
+	size_t count = json_array_size(nodes);
+	struct place *places = places_of(nodes);
+
+	if (!places)
+		out_of_memory(&k->c, at);
+	for (size_t i = 0; places && i < count; i++) {
+		struct at here = AT_INDEX(at, places[i].index);
+		json_array_append_new(
+			meaning, compile_node(k, &here, json_array_get(nodes, places[i].index), b,
+					 places, i, count));
+	}
+	free(places);
+	return meaning;
+}
+
+static void
+take_policy_own_name(CONFIG_TAKE_ARGS)
+{
+	char quoted[CONFIG_QUOTE_MAX];
+
+	config_take_name(c, at, value, key, out);
+	const char *name = json_string_value(value);
+	if (name && (!strcmp(name, "accept-all") || !strcmp(name, "deny-all")))
+		config_fault(c, at, "%s exists from the start and can't be redefined",
+			config_quote(value, quoted));
+}
+
+static void
+take_policy_nodes(CONFIG_TAKE_ARGS)
+{
+	(void)key;
+	(void)out;
+	if (!json_is_array(value))
+		config_fault_type(c, at, value, "an array");
+}
+
+struct policy_draft {
+	const char *name;
+};
+
+static const struct config_key policy_keys[] = {
+	{"name", take_policy_own_name, offsetof(struct policy_draft, name), 0, 0, true},
+	{"nodes", take_policy_nodes, 0, 0, 0, true},
+};
+
+static void
+compile_policy(struct compile *k, const struct at *at, const json_t *value, struct policy_set *s)
+{
+	struct policy_draft d = {0};
+	struct policy_builder *b = NULL;
+	struct policy *policy;
+	struct at nodes_at = AT_KEY(at, "nodes");
+	unsigned faults = k->c.f->count + k->c.f->lost;
+
+	if (!CONFIG_TAKE(&k->c, at, value, policy_keys, &d))
+		return;
+	if (d.name && policy_builder_create(d.name, &b))
+		out_of_memory(&k->c, at);
+	json_t *meaning = compile_nodes(k, &nodes_at, json_object_get(value, "nodes"), b);
+	int err = k->c.f->count + k->c.f->lost == faults && b ? policy_builder_finish(b, &policy)
+							      : -ECANCELED;
+	if (!err) {
+		s->names[BUILT_IN + s->count] = policy_name(policy);
+		s->policies[s->count] = policy;
+		s->meaning[s->count++] = meaning;
+		return;
+	}
+	if (err == -E2BIG)
+		config_fault(&k->c, &nodes_at,
+			"more than %d different results for one route: not supported in this "
+			"version",
+			POLICY_OUTCOMES_MAX);
+	else if (err != -ECANCELED)
+		out_of_memory(&k->c, at);
+	policy_builder_destroy(b);
+	json_decref(meaning);
+}
+
+static struct policy_set *
+set_create(size_t policies)
+{
+	struct policy_set *s = calloc(1, sizeof(*s));
+
+	if (!s)
+		return NULL;
+	s->names = calloc(policies + BUILT_IN + 1, sizeof(*s->names));
+	s->policies = calloc(policies + 1, sizeof(struct policy *));
+	s->meaning = calloc(policies + 1, sizeof(json_t *));
+	if (s->names && s->policies && s->meaning) {
+		s->names[0] = policy_name(policy_accept_all());
+		s->names[1] = policy_name(policy_deny_all());
+		return s;
+	}
+	policy_set_free(s);
+	return NULL;
+}
+
+struct policy_set *
+policy_set_compile(const json_t *document, struct faults *f)
+{
+	struct compile k = {.c = {.f = f, .document = document}};
+	const struct at root = AT_ROOT, at = AT_KEY(&root, "route_policies");
+	const json_t *policies = json_object_get(document, "route_policies");
+	unsigned before = f->count + f->lost;
+	size_t i;
+	json_t *value;
+	struct policy_set *s = set_create(json_array_size(policies));
+
+	if (!s) {
+		faults_add(f, "", "out of memory");
+		return NULL;
+	}
+	for (unsigned kind = 0; kind < LIST_KINDS; kind++)
+		compile_lists(&k, kind);
+	if (policies && !json_is_array(policies))
+		config_fault_type(&k.c, &at, policies, "an array");
+	json_array_foreach(policies, i, value)
+	{
+		struct at here = AT_INDEX(&at, i);
+		compile_policy(&k, &here, value, s);
+	}
+	config_check_unique(&k.c, &at, policies, "name");
+	release_lists(&k);
+	if (f->count + f->lost == before)
+		return s;
+	policy_set_free(s);
+	return NULL;
+}
+
+void
+policy_set_free(struct policy_set *s)
+{
+	if (!s)
+		return;
+	for (unsigned i = 0; i < s->count; i++) {
+		policy_destroy(s->policies[i]);
+		json_decref(s->meaning[i]);
+	}
+	free(s->names);
+	free(s->policies);
+	free(s->meaning);
+	free(s);
+}
+
+static int
+index_of(const struct policy_set *s, const char *name)
+{
+	for (unsigned i = 0; i < s->count; i++)
+		if (!strcmp(policy_name(s->policies[i]), name))
+			return (int)i;
+	return -1;
+}
+
+const struct policy *
+policy_set_find(const struct policy_set *s, const char *name)
+{
+	int i = index_of(s, name);
+
+	if (!strcmp(name, "accept-all"))
+		return policy_accept_all();
+	if (!strcmp(name, "deny-all"))
+		return policy_deny_all();
+	return i >= 0 ? s->policies[i] : NULL;
+}
+
+bool
+policy_set_same(const struct policy_set *a, const struct policy_set *b, const char *name)
+{
+	int i = index_of(a, name), j = index_of(b, name);
+
+	if (!strcmp(name, "accept-all") || !strcmp(name, "deny-all"))
+		return true;
+	return i >= 0 && j >= 0 && json_equal(a->meaning[i], b->meaning[j]);
+}
+
+const char *const *
+policy_set_names(const struct policy_set *s)
+{
+	return s->names;
+}
+
+bool
+policy_is_defined(const json_t *document, const char *name)
+{
+	size_t i;
+	json_t *policy;
+
+	if (!strcmp(name, "accept-all") || !strcmp(name, "deny-all"))
+		return true;
+	json_array_foreach(json_object_get(document, "route_policies"), i, policy)
+	{
+		const char *other = json_string_value(json_object_get(policy, "name"));
+		if (other && !strcmp(other, name))
+			return true;
+	}
+	return false;
+}

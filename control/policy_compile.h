@@ -25,3 +25,9 @@ const struct policy *policy_set_find(const struct policy_set *s, const char *nam
 bool policy_set_same(const struct policy_set *a, const struct policy_set *b, const char *name);
 /* Which policies hang on a list or a policy: names, NULL-terminated, lent. For `show policy`. */
 const char *const *policy_set_names(const struct policy_set *s);
+/* True when the document has a route policy of that name, or it is built in. */
+bool policy_is_defined(const json_t *document, const char *name);
+/* "64512:7" or a well-known name (RFC 1997, 7999, 8326 ...), as the contract writes communities. 0, -EINVAL. */
+int policy_community_parse(const char *text, uint32_t *out);
+/* "1:2:3" (RFC 8092), to network order. 0, -EINVAL. */
+int policy_large_community_parse(const char *text, uint8_t out[12]);

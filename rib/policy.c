@@ -1,2 +1,782 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "rib/policy.h"
+/*
+ * The lists that look at attributes, and the runner. A begin makes the short list of nodes whose other conditions hold, up to the first that decides for every prefix.
+ *
+ * All conditions are judged on the attributes as they came in, also behind a `goto`; the changes are applied in the order of the walk.
+ * What was permitted with `goto` and meets no further matching node stays permitted.
+ */
+#include "rib/policy_impl.h"
+
+#include "lpm/arena.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include <pcre2.h>
+
+/* Steps of one match. A path of 250 hops against the expressions of ../shared needs under 2,000; this many take about 2 ms. */
+#define REGEX_STEPS_MAX 200000
+#define REGEX_STACK_MAX (512 * 1024)
+#define REGEX_LEN_MAX 4096
+
+/* ---- lists ---- */
+
+struct as_path_entry {
+	pcre2_code *code;
+	bool permit, jit;
+};
+
+struct policy_as_path_list {
+	uint32_t refs;
+	unsigned count, size;
+	struct as_path_entry *entries;
+};
+
+struct community_entry {
+	uint32_t community; /* host order */
+	uint32_t order;
+	bool permit;
+};
+
+struct policy_community_list {
+	uint32_t refs;
+	unsigned count, size;
+	struct community_entry *entries; /* by community, each once */
+};
+
+void *
+policy_vector_reserve(void *v, unsigned count, unsigned *size, size_t element)
+{
+	if (count < *size)
+		return v;
+	unsigned more = *size ? *size * 2 : 4;
+	void *grown = realloc(v, more * element);
+	if (grown)
+		*size = more;
+	return grown;
+}
+
+int
+policy_as_path_list_create(struct policy_as_path_list **out)
+{
+	struct policy_as_path_list *l = calloc(1, sizeof(*l));
+
+	if (!l)
+		return -ENOMEM;
+	l->refs = 1;
+	*out = l;
+	return 0;
+}
+
+/*
+ * `_` to what it stands for, but not where it is escaped or an element of a bracket expression. Returns the length; `out` has room for
+ * 16 bytes for each of `regex`.
+ */
+static size_t
+translate(const char *regex, char *out)
+{
+	static const char delimiter[] = "(?:^|$|[ ,{}()\\[\\]])";
+	const char *class_begin = NULL;
+	char *o = out;
+
+	for (const char *p = regex; *p; p++) {
+		if (*p == '\\' && p[1]) {
+			*o++ = *p++;
+			*o++ = *p;
+		} else if (class_begin) {
+			/* `]` is an element when it is the first, also behind `^`. */
+			if (*p == ']' && p > class_begin)
+				class_begin = NULL;
+			*o++ = *p;
+		} else if (*p == '_') {
+			memcpy(o, delimiter, sizeof(delimiter) - 1);
+			o += sizeof(delimiter) - 1;
+		} else {
+			if (*p == '[')
+				class_begin = p[1] == '^' ? p + 2 : p + 1;
+			*o++ = *p;
+		}
+	}
+	*o = '\0';
+	return (size_t)(o - out);
+}
+
+static pcre2_code *
+regex_compile(const char *regex, char *error, size_t error_size)
+{
+	int number;
+	PCRE2_SIZE offset;
+	char *pattern = malloc(strlen(regex) * 24 + 1);
+
+	if (!pattern)
+		return NULL;
+	size_t len = translate(regex, pattern);
+	pcre2_code *code = pcre2_compile((PCRE2_SPTR)pattern, len,
+		PCRE2_NO_AUTO_CAPTURE | PCRE2_DOLLAR_ENDONLY | PCRE2_NEVER_BACKSLASH_C |
+			PCRE2_NEVER_UTF,
+		&number, &offset, NULL);
+	if (!code)
+		pcre2_get_error_message(number, (PCRE2_UCHAR *)error, error_size);
+	free(pattern);
+	return code;
+}
+
+int
+policy_as_path_list_add(struct policy_as_path_list *l, bool permit, const char *regex, char *error,
+	size_t error_size)
+{
+	error[0] = '\0';
+	if (strlen(regex) > REGEX_LEN_MAX) {
+		snprintf(error, error_size, "it is longer than %d octets", REGEX_LEN_MAX);
+		return -EINVAL;
+	}
+	struct as_path_entry *grown =
+		vector_reserve(l->entries, l->count, &l->size, sizeof(*grown));
+	if (!grown)
+		return -ENOMEM;
+	l->entries = grown;
+	pcre2_code *code = regex_compile(regex, error, error_size);
+	if (!code)
+		return error[0] ? -EINVAL : -ENOMEM;
+	/* Where the CPU or a hardened kernel allows no JIT, the interpreter gives the same answers. */
+	bool jit = pcre2_jit_compile(code, PCRE2_JIT_COMPLETE) == 0;
+	l->entries[l->count++] = (struct as_path_entry){code, permit, jit};
+	return 0;
+}
+
+void
+policy_as_path_list_unref(struct policy_as_path_list *l)
+{
+	if (!l || --l->refs)
+		return;
+	for (unsigned i = 0; i < l->count; i++)
+		pcre2_code_free(l->entries[i].code);
+	free(l->entries);
+	free(l);
+}
+
+int
+policy_community_list_create(struct policy_community_list **out)
+{
+	struct policy_community_list *l = calloc(1, sizeof(*l));
+
+	if (!l)
+		return -ENOMEM;
+	l->refs = 1;
+	*out = l;
+	return 0;
+}
+
+int
+policy_community_list_add(struct policy_community_list *l, bool permit, uint32_t community)
+{
+	struct community_entry *grown =
+		vector_reserve(l->entries, l->count, &l->size, sizeof(*grown));
+
+	if (!grown)
+		return -ENOMEM;
+	l->entries = grown;
+	l->entries[l->count] = (struct community_entry){community, l->count, permit};
+	l->count++;
+	return 0;
+}
+
+static int
+community_compare(const void *a, const void *b)
+{
+	const struct community_entry *x = a, *y = b;
+
+	if (x->community != y->community)
+		return x->community < y->community ? -1 : 1;
+	return x->order < y->order ? -1 : x->order > y->order;
+}
+
+int
+policy_community_list_seal(struct policy_community_list *l)
+{
+	unsigned kept = 0;
+
+	if (l->count)
+		qsort(l->entries, l->count, sizeof(*l->entries), community_compare);
+	for (unsigned i = 0; i < l->count; i++)
+		if (!kept || l->entries[kept - 1].community != l->entries[i].community)
+			l->entries[kept++] = l->entries[i];
+	l->count = kept;
+	return 0;
+}
+
+void
+policy_community_list_unref(struct policy_community_list *l)
+{
+	if (!l || --l->refs)
+		return;
+	free(l->entries);
+	free(l);
+}
+
+struct policy_as_path_list *
+policy_as_path_list_ref(struct policy_as_path_list *l)
+{
+	l->refs++;
+	return l;
+}
+
+struct policy_community_list *
+policy_community_list_ref(struct policy_community_list *l)
+{
+	l->refs++;
+	return l;
+}
+
+static const struct community_entry *
+community_find(const struct policy_community_list *l, uint32_t community)
+{
+	unsigned low = 0, high = l->count;
+
+	while (low < high) {
+		unsigned middle = (low + high) / 2;
+		if (l->entries[middle].community < community)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low < l->count && l->entries[low].community == community ? &l->entries[low] : NULL;
+}
+
+static uint32_t
+load_u32(const uint8_t *b)
+{
+	uint32_t v;
+
+	memcpy(&v, b, sizeof(v));
+	return __builtin_bswap32(v);
+}
+
+static bool
+community_list_match(const struct policy_community_list *l, const struct attr_set *a)
+{
+	const uint8_t *communities = attr_communities(a);
+	const struct community_entry *decides = NULL;
+
+	for (unsigned i = 0; i < a->community_count; i++) {
+		const struct community_entry *e = community_find(l, load_u32(communities + 4u * i));
+		if (e && (!decides || e->order < decides->order))
+			decides = e;
+	}
+	return decides && decides->permit;
+}
+
+/* ---- running ---- */
+
+struct outcome {
+	const struct attr_set *attrs; /* NULL: not made yet */
+	uint32_t tag;
+	unsigned before, set; /* with gotos: how it came about */
+};
+
+/* Memory for results; they must not move until the next begin. */
+struct block {
+	struct block *next;
+	size_t size, used;
+	alignas(16) uint8_t bytes[];
+};
+
+struct policy_eval {
+	struct arena *arena;
+	const struct policy *policy;
+	const struct attr_set *attrs;
+	struct policy_context context;
+
+	unsigned could_count;
+	unsigned *could; /* nodes whose attribute conditions hold, by seq */
+	uint8_t *
+		memo; /* of each AS-path list, then of each community list: 0 not looked at, 1 no, 2 yes */
+	unsigned could_size, memo_size;
+
+	char *path;
+	size_t path_size, path_len;
+	bool path_ready;
+	pcre2_match_context *match_context;
+	pcre2_match_data *match;
+	pcre2_jit_stack *jit_stack;
+	uint64_t limit_hits;
+
+	struct block *first, *current;
+	unsigned outcome_count;
+	struct outcome outcomes[POLICY_OUTCOMES_MAX];
+};
+
+int
+policy_eval_create(struct arena *a, struct policy_eval **out)
+{
+	struct policy_eval *e = arena_calloc(a, sizeof(*e));
+
+	if (!e)
+		return -ENOMEM;
+	e->arena = a;
+	e->path_size = 512;
+	e->path = arena_alloc(a, e->path_size);
+	e->match_context = pcre2_match_context_create(NULL);
+	e->match = pcre2_match_data_create(1, NULL);
+	e->jit_stack = pcre2_jit_stack_create(32 * 1024, REGEX_STACK_MAX, NULL);
+	if (!e->path || !e->match_context || !e->match) {
+		policy_eval_destroy(e);
+		return -ENOMEM;
+	}
+	pcre2_set_match_limit(e->match_context, REGEX_STEPS_MAX);
+	/* Without a stack of its own (no JIT here) the machine's is used. */
+	if (e->jit_stack)
+		pcre2_jit_stack_assign(e->match_context, NULL, e->jit_stack);
+	*out = e;
+	return 0;
+}
+
+void
+policy_eval_destroy(struct policy_eval *e)
+{
+	if (!e)
+		return;
+	for (struct block *b = e->first, *next; b; b = next) {
+		next = b->next;
+		arena_free(e->arena, b);
+	}
+	if (e->jit_stack)
+		pcre2_jit_stack_free(e->jit_stack);
+	pcre2_match_data_free(e->match);
+	pcre2_match_context_free(e->match_context);
+	arena_free(e->arena, e->path);
+	arena_free(e->arena, e->could);
+	arena_free(e->arena, e->memo);
+	arena_free(e->arena, e);
+}
+
+uint64_t
+policy_eval_limit_hits(const struct policy_eval *e)
+{
+	return e->limit_hits;
+}
+
+static int
+format_path(struct policy_eval *e)
+{
+	size_t len = attr_as_path_format(e->attrs, e->path, e->path_size);
+
+	if (len >= e->path_size) {
+		char *grown = arena_realloc(e->arena, e->path, len + 1);
+		if (!grown)
+			return -ENOMEM;
+		e->path = grown;
+		e->path_size = len + 1;
+		attr_as_path_format(e->attrs, e->path, e->path_size);
+	}
+	e->path_len = len;
+	e->path_ready = true;
+	return 0;
+}
+
+static bool
+regex_match(struct policy_eval *e, const struct as_path_entry *entry)
+{
+	PCRE2_SPTR path = (PCRE2_SPTR)e->path;
+	int n;
+
+	if (entry->jit)
+		n = pcre2_jit_match(
+			entry->code, path, e->path_len, 0, 0, e->match, e->match_context);
+	else
+		n = pcre2_match(entry->code, path, e->path_len, 0, 0, e->match, e->match_context);
+	if (n < 0 && n != PCRE2_ERROR_NOMATCH)
+		e->limit_hits++;
+	return n >= 0;
+}
+
+/* 1 yes, 0 no, -ENOMEM. */
+static int
+as_path_list_match(struct policy_eval *e, unsigned index)
+{
+	const struct policy_as_path_list *l = e->policy->as_path_lists[index];
+	uint8_t *memo = &e->memo[index];
+
+	if (*memo)
+		return *memo - 1;
+	if (!e->path_ready && format_path(e))
+		return -ENOMEM;
+	*memo = 1;
+	for (unsigned i = 0; i < l->count; i++)
+		if (regex_match(e, &l->entries[i])) {
+			*memo = l->entries[i].permit ? 2 : 1;
+			break;
+		}
+	return *memo - 1;
+}
+
+static bool
+community_list_match_once(struct policy_eval *e, unsigned index)
+{
+	uint8_t *memo = &e->memo[e->policy->as_path_list_count + index];
+
+	if (!*memo)
+		*memo = community_list_match(e->policy->community_lists[index], e->attrs) ? 2 : 1;
+	return *memo == 2;
+}
+
+static bool
+in_range(const struct condition *c, uint32_t value)
+{
+	return c->range.low <= value && value <= c->range.high;
+}
+
+static bool
+next_hop_match(const struct policy_eval *e, unsigned list)
+{
+	const struct ip_addr *next_hop = &e->attrs->next_hop;
+
+	if (next_hop->afi == AFI_NONE)
+		return false;
+	struct prefix host = prefix_from_addr(next_hop, (uint8_t)prefix_max_len(next_hop->afi));
+	return policy_prefix_list_match(e->policy->prefix_lists[list], &host);
+}
+
+/* 1 holds, 0 does not, -ENOMEM. */
+static int
+condition_holds(struct policy_eval *e, const struct condition *c)
+{
+	const struct attr_set *a = e->attrs;
+
+	switch (c->kind) {
+	case MATCH_FAMILY:
+		return c->word == (uint32_t)e->context.family;
+	case MATCH_SOURCE:
+		return c->word == (uint32_t)e->context.source;
+	case MATCH_PEER:
+		return addr_equal(&c->peer, &e->context.peer);
+	case MATCH_ORIGIN:
+		return c->word == a->origin;
+	case MATCH_MED:
+		return in_range(c, a->has & ATTR_HAS_MED ? a->med : 0);
+	case MATCH_LOCAL_PREF:
+		return in_range(c, a->has & ATTR_HAS_LOCAL_PREF ? a->local_pref : 100);
+	case MATCH_AS_PATH_LENGTH:
+		return in_range(c, a->as_path_hops);
+	case MATCH_TAG:
+		return in_range(c, e->context.tag);
+	case MATCH_NEXT_HOP_LIST:
+		return next_hop_match(e, c->list);
+	case MATCH_COMMUNITY_LIST:
+		return community_list_match_once(e, c->list);
+	case MATCH_AS_PATH_LIST:
+		return as_path_list_match(e, c->list);
+	case MATCH_PREFIX_LIST:
+		break;
+	}
+	return 1;
+}
+
+/* All kinds must hold, of each kind any. 1, 0, -ENOMEM. */
+static int
+node_could(struct policy_eval *e, const struct node *n)
+{
+	for (unsigned i = n->prefix_lists; i < n->count;) {
+		enum condition_kind kind = n->conditions[i].kind;
+		int holds = 0;
+		for (; i < n->count && n->conditions[i].kind == kind; i++)
+			if (!holds) {
+				holds = condition_holds(e, &n->conditions[i]);
+				if (holds < 0)
+					return holds;
+			}
+		if (!holds)
+			return 0;
+	}
+	return 1;
+}
+
+static int
+reserve(struct policy_eval *e, const struct policy *p)
+{
+	unsigned lists = p->as_path_list_count + p->community_list_count;
+
+	if (p->node_count > e->could_size) {
+		unsigned *grown = arena_realloc(e->arena, e->could, p->node_count * sizeof(*grown));
+		if (!grown)
+			return -ENOMEM;
+		e->could = grown;
+		e->could_size = p->node_count;
+	}
+	if (lists > e->memo_size) {
+		uint8_t *grown = arena_realloc(e->arena, e->memo, lists);
+		if (!grown)
+			return -ENOMEM;
+		e->memo = grown;
+		e->memo_size = lists;
+	}
+	if (lists)
+		memset(e->memo, 0, lists);
+	return 0;
+}
+
+static void
+forget_results(struct policy_eval *e)
+{
+	const struct policy *p = e->policy;
+	unsigned slots = p->has_goto ? 1 : p->set_count;
+
+	for (struct block *b = e->first; b && b->used; b = b->next)
+		b->used = 0;
+	e->current = e->first;
+	for (unsigned i = 0; i < slots; i++)
+		e->outcomes[i].attrs = NULL;
+	e->outcomes[0] = (struct outcome){.attrs = e->attrs, .tag = e->context.tag};
+	e->outcome_count = slots;
+}
+
+int
+policy_eval_begin(struct policy_eval *e, const struct policy *p, const struct attr_set *attrs,
+	const struct policy_context *context)
+{
+	int err = reserve(e, p);
+
+	if (err)
+		return err;
+	e->policy = p;
+	e->attrs = attrs;
+	e->context = *context;
+	e->path_ready = false;
+	e->could_count = 0;
+	forget_results(e);
+	for (unsigned i = 0; i < p->node_count; i++) {
+		const struct node *n = &p->nodes[i];
+		int could = node_could(e, n);
+		if (could < 0)
+			return could;
+		if (!could)
+			continue;
+		e->could[e->could_count++] = i;
+		if (!n->prefix_lists && !n->goto_index)
+			break;
+	}
+	return 0;
+}
+
+/* ---- changes ---- */
+
+static void *
+block_alloc(struct policy_eval *e, size_t size)
+{
+	size = (size + 15) & ~(size_t)15;
+	for (struct block *b = e->current; b; b = b->next)
+		if (b->size - b->used >= size) {
+			void *p = b->bytes + b->used;
+			b->used += size;
+			e->current = b;
+			return p;
+		}
+	size_t room = size > 16384 ? size : 16384;
+	struct block *b = arena_alloc(e->arena, sizeof(*b) + room);
+	if (!b)
+		return NULL;
+	struct block **end = &e->first;
+	while (*end)
+		end = &(*end)->next;
+	*end = b;
+	*b = (struct block){.size = room, .used = size};
+	e->current = b;
+	return b->bytes;
+}
+
+static bool
+values_have(const struct values *v, const uint8_t *value, unsigned size)
+{
+	for (unsigned i = 0; i < v->count; i++)
+		if (!memcmp(v->v + (size_t)i * size, value, size))
+			return true;
+	return false;
+}
+
+/* One kind of communities of `in`, edited, to `out`, which has room. Returns how many. */
+static unsigned
+edit_communities(const struct values edit[EDIT_COUNT], unsigned size, const uint8_t *in,
+	unsigned count, uint8_t *out)
+{
+	struct values result = {out, 0, true};
+
+	if (edit[EDIT_REPLACE].given) {
+		in = edit[EDIT_REPLACE].v;
+		count = edit[EDIT_REPLACE].count;
+	}
+	for (unsigned i = 0; i < count; i++) {
+		const uint8_t *value = in + (size_t)i * size;
+		if (!values_have(&edit[EDIT_REMOVE], value, size))
+			memcpy(out + (size_t)result.count++ * size, value, size);
+	}
+	for (unsigned i = 0; i < edit[EDIT_ADD].count; i++) {
+		const uint8_t *value = edit[EDIT_ADD].v + (size_t)i * size;
+		if (!values_have(&result, value, size))
+			memcpy(out + (size_t)result.count++ * size, value, size);
+	}
+	return result.count;
+}
+
+static void
+set_fixed(const struct set *s, struct attr_set *a)
+{
+	if (s->what & SET_LOCAL_PREF) {
+		a->local_pref = s->local_pref;
+		a->has |= ATTR_HAS_LOCAL_PREF;
+	}
+	if (s->what & SET_MED) {
+		a->med = s->med;
+		a->has |= ATTR_HAS_MED;
+	}
+	if (s->what & SET_ORIGIN)
+		a->origin = (uint8_t)s->origin;
+	if (s->what & SET_NEXT_HOP) {
+		a->next_hop = s->next_hop;
+		a->next_hop_link_local = (struct ip_addr){0};
+	}
+}
+
+/* The variable parts in the order of struct attr_set. -E2BIG when a count outgrows it. */
+static int
+set_variable(const struct set *s, const struct attr_set *in, struct attr_set *a)
+{
+	uint8_t *o = a->var;
+	unsigned count;
+
+	memcpy(o, attr_as_path(in), in->as_path_len);
+	o += in->as_path_len;
+	count = edit_communities(s->communities[COMMUNITIES_STANDARD], 4, attr_communities(in),
+		in->community_count, o);
+	if (count > UINT16_MAX)
+		return -E2BIG;
+	a->community_count = (uint16_t)count;
+	o += 4u * count;
+	memcpy(o, attr_ext_communities(in), 8u * in->ext_community_count);
+	o += 8u * in->ext_community_count;
+	count = edit_communities(s->communities[COMMUNITIES_LARGE], 12, attr_large_communities(in),
+		in->large_community_count, o);
+	if (count > UINT16_MAX)
+		return -E2BIG;
+	a->large_community_count = (uint16_t)count;
+	o += 12u * count;
+	memcpy(o, attr_cluster_list(in), 4u * in->cluster_count + in->unknown_len);
+	return 0;
+}
+
+/* Bytes of a set with everything added and nothing removed. */
+static size_t
+size_bound(const struct set *s, const struct attr_set *in)
+{
+	size_t size = attr_set_size(in);
+
+	for (unsigned kind = 0; kind < COMMUNITIES_KINDS; kind++)
+		size += (size_t)policy_community_size[kind] *
+			(s->communities[kind][EDIT_ADD].count +
+				s->communities[kind][EDIT_REPLACE].count);
+	return size;
+}
+
+/* 0, -ENOMEM, -E2BIG: the result would be no legal set. */
+static int
+set_apply(struct policy_eval *e, const struct set *s, const struct attr_set *in,
+	const struct attr_set **out)
+{
+	struct attr_set *a = block_alloc(e, size_bound(s, in));
+
+	if (!a)
+		return -ENOMEM;
+	memcpy(a, in, sizeof(*a));
+	set_fixed(s, a);
+	if (s->what & SET_COMMUNITIES) {
+		if (set_variable(s, in, a))
+			return -E2BIG;
+	} else {
+		memcpy(a->var, in->var, attr_set_var_len(in));
+	}
+	*out = a;
+	if (s->prepend_count == 0)
+		return 0;
+	/* Each segment that is begun anew has two bytes of its own. */
+	size_t size = attr_set_size(a) + 4 * (size_t)s->prepend_count +
+		      2 * ((size_t)s->prepend_count / 255 + 2);
+	struct attr_set *longer = block_alloc(e, size);
+	if (!longer)
+		return -ENOMEM;
+	*out = longer;
+	return attr_set_prepend(a, s->prepend_asn, s->prepend_count, longer, size) ? -E2BIG : 0;
+}
+
+/* Which slot has what `set` makes of outcome `before`; made when new. 0, -ENOMEM, -E2BIG. */
+static int
+outcome_step(struct policy_eval *e, unsigned before, unsigned set, unsigned *out)
+{
+	struct outcome *o;
+	unsigned slot = set;
+
+	if (e->policy->has_goto) {
+		for (slot = 1; slot < e->outcome_count; slot++)
+			if (e->outcomes[slot].before == before && e->outcomes[slot].set == set)
+				break;
+		/* check_outcomes() has seen to it that there is a slot */
+		if (slot == e->outcome_count)
+			e->outcomes[e->outcome_count++] =
+				(struct outcome){.before = before, .set = set};
+	}
+	o = &e->outcomes[slot];
+	*out = slot;
+	if (o->attrs)
+		return 0;
+	const struct set *s = &e->policy->sets[set];
+	const struct attr_set *made;
+	int err = set_apply(e, s, e->outcomes[before].attrs, &made);
+	if (err)
+		return err;
+	o->tag = s->what & SET_TAG ? s->tag : e->outcomes[before].tag;
+	o->attrs = made;
+	return 0;
+}
+
+static bool
+prefix_lists_hold(const struct policy *p, const struct node *n, const struct prefix *prefix)
+{
+	for (unsigned i = 0; i < n->prefix_lists; i++)
+		if (policy_prefix_list_match(p->prefix_lists[n->conditions[i].list], prefix))
+			return true;
+	return n->prefix_lists == 0;
+}
+
+int
+policy_eval_prefix(struct policy_eval *e, const struct prefix *prefix, struct policy_verdict *out)
+{
+	const struct policy *p = e->policy;
+	unsigned outcome = 0, begin = 0;
+	int err = 0;
+
+	*out = (struct policy_verdict){.attrs = e->attrs, .tag = e->context.tag};
+	for (unsigned i = 0; i < e->could_count; i++) {
+		const struct node *n = &p->nodes[e->could[i]];
+		if (e->could[i] < begin || !prefix_lists_hold(p, n, prefix))
+			continue;
+		out->seq = n->seq;
+		out->permit = n->permit;
+		if (n->permit && n->set)
+			err = outcome_step(e, outcome, n->set, &outcome);
+		begin = n->goto_index;
+		if (err || !begin)
+			break;
+	}
+	if (err == -ENOMEM)
+		return err;
+	/* An AS path or a list that can't be made longer: the change can't be had, so neither can the route. */
+	if (err || !out->permit) {
+		out->permit = false;
+		return 0;
+	}
+	out->outcome = outcome;
+	out->attrs = e->outcomes[outcome].attrs;
+	out->tag = e->outcomes[outcome].tag;
+	return 0;
+}

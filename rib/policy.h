@@ -32,6 +32,7 @@ struct policy_verdict {
 	bool permit;
 	uint32_t seq;                 /* of the deciding node; 0: no node matched (a deny) */
 	const struct attr_set *attrs; /* after `set`; the eval's input when nothing was set. Lives until policy_eval_begin() or _end() */
+	uint32_t tag;                 /* the context's, or what was set */
 	unsigned outcome;             /* 0 .. POLICY_OUTCOMES_MAX-1: equal outcomes of one eval have equal attrs: a slot for the caller's cache */
 };
 
@@ -47,8 +48,8 @@ const char *policy_name(const struct policy *p);
 int policy_eval_create(struct arena *a, struct policy_eval **out);
 void policy_eval_destroy(struct policy_eval *e);
 /*
- * All attribute conditions of `p` for `attrs` (lent until the next begin). 0; -ENOMEM; -E2BIG when a regular expression hit its
- * match limit (counts as no match, counted in policy_eval_limit_hits).
+ * All attribute conditions of `p` for `attrs` (lent until the next begin, as is `p`). 0; -ENOMEM. A regular expression that hits its
+ * match limit counts as no match, and in policy_eval_limit_hits().
  */
 int policy_eval_begin(struct policy_eval *e, const struct policy *p, const struct attr_set *attrs,
 	const struct policy_context *context);

@@ -1,0 +1,441 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "rib/policy_impl.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct policy_builder {
+	struct policy p;
+	char *name;
+};
+
+static struct node accept_node = {.seq = 1, .permit = true};
+static struct set no_set;
+static const struct policy accept_all = {.name = "accept-all",
+	.node_count = 1,
+	.nodes = &accept_node,
+	.set_count = 1,
+	.sets = &no_set};
+static const struct policy deny_all = {.name = "deny-all", .set_count = 1, .sets = &no_set};
+
+const struct policy *
+policy_accept_all(void)
+{
+	return &accept_all;
+}
+
+const struct policy *
+policy_deny_all(void)
+{
+	return &deny_all;
+}
+
+const char *
+policy_name(const struct policy *p)
+{
+	return p->name;
+}
+
+static void
+set_fini(struct set *s)
+{
+	for (unsigned kind = 0; kind < COMMUNITIES_KINDS; kind++)
+		for (unsigned edit = 0; edit < EDIT_COUNT; edit++)
+			free(s->communities[kind][edit].v);
+}
+
+static void
+policy_fini(struct policy *p)
+{
+	for (unsigned i = 0; i < p->node_count; i++)
+		free(p->nodes[i].conditions);
+	for (unsigned i = 0; i < p->set_count; i++)
+		set_fini(&p->sets[i]);
+	for (unsigned i = 0; i < p->prefix_list_count; i++)
+		policy_prefix_list_unref(p->prefix_lists[i]);
+	for (unsigned i = 0; i < p->as_path_list_count; i++)
+		policy_as_path_list_unref(p->as_path_lists[i]);
+	for (unsigned i = 0; i < p->community_list_count; i++)
+		policy_community_list_unref(p->community_lists[i]);
+	free(p->nodes);
+	free(p->sets);
+	free(p->prefix_lists);
+	free(p->as_path_lists);
+	free(p->community_lists);
+}
+
+void
+policy_destroy(struct policy *p)
+{
+	struct policy_builder *b = (struct policy_builder *)p;
+
+	if (!p || p == &accept_all || p == &deny_all)
+		return;
+	policy_builder_destroy(b);
+}
+
+void
+policy_builder_destroy(struct policy_builder *b)
+{
+	if (!b)
+		return;
+	policy_fini(&b->p);
+	free(b->name);
+	free(b);
+}
+
+int
+policy_builder_create(const char *name, struct policy_builder **out)
+{
+	struct policy_builder *b = calloc(1, sizeof(*b));
+
+	if (!b)
+		return -ENOMEM;
+	b->name = strdup(name);
+	b->p.name = b->name;
+	b->p.sets = calloc(1, sizeof(*b->p.sets));
+	if (!b->name || !b->p.sets) {
+		policy_builder_destroy(b);
+		return -ENOMEM;
+	}
+	b->p.set_count = b->p.set_size = 1;
+	*out = b;
+	return 0;
+}
+
+/* A node's own set is the last one until the next node comes. */
+int
+policy_builder_node(struct policy_builder *b, uint32_t seq, bool permit)
+{
+	struct policy *p = &b->p;
+
+	if (seq == 0 || (p->node_count && p->nodes[p->node_count - 1].seq >= seq))
+		return -EINVAL;
+	struct node *nodes =
+		policy_vector_reserve(p->nodes, p->node_count, &p->node_size, sizeof(*nodes));
+	if (!nodes)
+		return -ENOMEM;
+	p->nodes = nodes;
+	struct set *sets =
+		policy_vector_reserve(p->sets, p->set_count, &p->set_size, sizeof(*sets));
+	if (!sets)
+		return -ENOMEM;
+	p->sets = sets;
+	p->sets[p->set_count] = (struct set){0};
+	p->nodes[p->node_count++] =
+		(struct node){.seq = seq, .permit = permit, .set = p->set_count++};
+	return 0;
+}
+
+static struct node *
+last_node(struct policy_builder *b)
+{
+	return &b->p.nodes[b->p.node_count - 1];
+}
+
+static struct set *
+last_set(struct policy_builder *b)
+{
+	return &b->p.sets[b->p.set_count - 1];
+}
+
+void
+policy_builder_goto(struct policy_builder *b, uint32_t seq)
+{
+	last_node(b)->goto_seq = seq;
+	b->p.has_goto = true;
+}
+
+static int
+add_condition(struct policy_builder *b, const struct condition *c)
+{
+	struct node *n = last_node(b);
+	struct condition *grown =
+		policy_vector_reserve(n->conditions, n->count, &n->size, sizeof(*grown));
+
+	if (!grown)
+		return -ENOMEM;
+	n->conditions = grown;
+	unsigned at = n->count++;
+	while (at > 0 && grown[at - 1].kind > c->kind) {
+		grown[at] = grown[at - 1];
+		at--;
+	}
+	grown[at] = *c;
+	n->prefix_lists += c->kind == MATCH_PREFIX_LIST;
+	return 0;
+}
+
+static int
+add_prefix_list(struct policy_builder *b, enum condition_kind kind, struct policy_prefix_list *l)
+{
+	struct policy *p = &b->p;
+	struct policy_prefix_list **grown = policy_vector_reserve(
+		p->prefix_lists, p->prefix_list_count, &p->prefix_list_size, sizeof(*grown));
+
+	if (!grown)
+		return -ENOMEM;
+	p->prefix_lists = grown;
+	grown[p->prefix_list_count] = policy_prefix_list_ref(l);
+	return add_condition(b, &(struct condition){.kind = kind, .list = p->prefix_list_count++});
+}
+
+int
+policy_builder_match_prefix_list(struct policy_builder *b, struct policy_prefix_list *l)
+{
+	return add_prefix_list(b, MATCH_PREFIX_LIST, l);
+}
+
+int
+policy_builder_match_next_hop_list(struct policy_builder *b, struct policy_prefix_list *l)
+{
+	return add_prefix_list(b, MATCH_NEXT_HOP_LIST, l);
+}
+
+/* The same list has the same index in all nodes: it is matched once for an attribute set. */
+int
+policy_builder_match_as_path_list(struct policy_builder *b, struct policy_as_path_list *l)
+{
+	struct policy *p = &b->p;
+	unsigned i = 0;
+
+	while (i < p->as_path_list_count && p->as_path_lists[i] != l)
+		i++;
+	if (i == p->as_path_list_count) {
+		struct policy_as_path_list **grown = policy_vector_reserve(p->as_path_lists,
+			p->as_path_list_count, &p->as_path_list_size, sizeof(*grown));
+		if (!grown)
+			return -ENOMEM;
+		p->as_path_lists = grown;
+		grown[p->as_path_list_count++] = policy_as_path_list_ref(l);
+	}
+	return add_condition(b, &(struct condition){.kind = MATCH_AS_PATH_LIST, .list = i});
+}
+
+int
+policy_builder_match_community_list(struct policy_builder *b, struct policy_community_list *l)
+{
+	struct policy *p = &b->p;
+	unsigned i = 0;
+
+	while (i < p->community_list_count && p->community_lists[i] != l)
+		i++;
+	if (i == p->community_list_count) {
+		struct policy_community_list **grown = policy_vector_reserve(p->community_lists,
+			p->community_list_count, &p->community_list_size, sizeof(*grown));
+		if (!grown)
+			return -ENOMEM;
+		p->community_lists = grown;
+		grown[p->community_list_count++] = policy_community_list_ref(l);
+	}
+	return add_condition(b, &(struct condition){.kind = MATCH_COMMUNITY_LIST, .list = i});
+}
+
+int
+policy_builder_match_peer(struct policy_builder *b, const struct ip_addr *peer)
+{
+	return add_condition(b, &(struct condition){.kind = MATCH_PEER, .peer = *peer});
+}
+
+int
+policy_builder_match_origin(struct policy_builder *b, enum origin origin)
+{
+	return add_condition(b, &(struct condition){.kind = MATCH_ORIGIN, .word = origin});
+}
+
+int
+policy_builder_match_family(struct policy_builder *b, enum family family)
+{
+	return add_condition(b, &(struct condition){.kind = MATCH_FAMILY, .word = family});
+}
+
+int
+policy_builder_match_source(struct policy_builder *b, enum route_source source)
+{
+	return add_condition(b, &(struct condition){.kind = MATCH_SOURCE, .word = source});
+}
+
+int
+policy_builder_match_number(
+	struct policy_builder *b, enum policy_number which, uint32_t low, uint32_t high)
+{
+	static const enum condition_kind kinds[] = {
+		[NUMBER_MED] = MATCH_MED,
+		[NUMBER_LOCAL_PREF] = MATCH_LOCAL_PREF,
+		[NUMBER_AS_PATH_LENGTH] = MATCH_AS_PATH_LENGTH,
+		[NUMBER_TAG] = MATCH_TAG,
+	};
+
+	return add_condition(b, &(struct condition){.kind = kinds[which], .range = {low, high}});
+}
+
+void
+policy_builder_set_number(struct policy_builder *b, enum policy_number which, uint32_t value)
+{
+	struct set *s = last_set(b);
+
+	switch (which) {
+	case NUMBER_MED:
+		s->what |= SET_MED;
+		s->med = value;
+		break;
+	case NUMBER_LOCAL_PREF:
+		s->what |= SET_LOCAL_PREF;
+		s->local_pref = value;
+		break;
+	case NUMBER_TAG:
+		s->what |= SET_TAG;
+		s->tag = value;
+		break;
+	case NUMBER_AS_PATH_LENGTH:
+		break;
+	}
+}
+
+void
+policy_builder_set_origin(struct policy_builder *b, enum origin origin)
+{
+	last_set(b)->what |= SET_ORIGIN;
+	last_set(b)->origin = origin;
+}
+
+void
+policy_builder_set_next_hop(struct policy_builder *b, const struct ip_addr *next_hop)
+{
+	last_set(b)->what |= SET_NEXT_HOP;
+	last_set(b)->next_hop = *next_hop;
+}
+
+void
+policy_builder_set_prepend(struct policy_builder *b, uint32_t asn, unsigned count)
+{
+	last_set(b)->prepend_asn = asn;
+	last_set(b)->prepend_count = count;
+}
+
+int
+policy_builder_set_communities(struct policy_builder *b, enum policy_communities kind,
+	enum policy_edit edit, const uint8_t *values, unsigned count)
+{
+	struct values *v = &last_set(b)->communities[kind][edit];
+	uint8_t *copy = malloc((size_t)count * policy_community_size[kind] + 1);
+
+	if (!copy)
+		return -ENOMEM;
+	if (count)
+		memcpy(copy, values, (size_t)count * policy_community_size[kind]);
+	free(v->v);
+	*v = (struct values){copy, count, true};
+	last_set(b)->what |= SET_COMMUNITIES;
+	return 0;
+}
+
+static bool
+set_is_empty(const struct set *s)
+{
+	return s->what == 0 && s->prepend_count == 0;
+}
+
+static bool
+set_equal(const struct set *a, const struct set *b)
+{
+	if (a->what != b->what || a->local_pref != b->local_pref || a->med != b->med ||
+		a->tag != b->tag || a->origin != b->origin ||
+		!addr_equal(&a->next_hop, &b->next_hop) || a->prepend_asn != b->prepend_asn ||
+		a->prepend_count != b->prepend_count)
+		return false;
+	for (unsigned kind = 0; kind < COMMUNITIES_KINDS; kind++)
+		for (unsigned edit = 0; edit < EDIT_COUNT; edit++) {
+			const struct values *v = &a->communities[kind][edit],
+					    *w = &b->communities[kind][edit];
+			if (v->given != w->given || v->count != w->count ||
+				(v->count &&
+					memcmp(v->v, w->v,
+						(size_t)v->count * policy_community_size[kind])))
+				return false;
+		}
+	return true;
+}
+
+/* Equal sets become one, empty ones number 0: their number is the outcome, as long as there is no goto. */
+static void
+share_sets(struct policy *p)
+{
+	unsigned kept = 1;
+
+	for (unsigned n = 0; n < p->node_count; n++) {
+		struct set *s = &p->sets[p->nodes[n].set];
+		unsigned same = 0;
+		if (!set_is_empty(s))
+			for (same = 1; same < kept && !set_equal(&p->sets[same], s); same++)
+				;
+		if (same == kept) {
+			struct set moved = *s;
+			*s = (struct set){0};
+			p->sets[kept++] = moved;
+		} else {
+			set_fini(s);
+			*s = (struct set){0};
+		}
+		p->nodes[n].set = same;
+	}
+	p->set_count = kept;
+}
+
+static int
+resolve_gotos(struct policy *p)
+{
+	for (unsigned n = 0; n < p->node_count; n++) {
+		if (!p->nodes[n].goto_seq)
+			continue;
+		unsigned target = n + 1;
+		while (target < p->node_count && p->nodes[target].seq != p->nodes[n].goto_seq)
+			target++;
+		if (target == p->node_count)
+			return -ENOENT;
+		p->nodes[n].goto_index = target;
+	}
+	return 0;
+}
+
+/*
+ * The most results that one attribute set can have. With gotos each result is a chain of sets; chains that begin alike share their
+ * beginning, and each link counts, since it takes a slot.
+ */
+static int
+check_outcomes(const struct policy *p)
+{
+	unsigned *from, total;
+
+	if (!p->has_goto)
+		return p->set_count <= POLICY_OUTCOMES_MAX ? 0 : -E2BIG;
+	from = calloc(p->node_count + 1, sizeof(*from));
+	if (!from)
+		return -ENOMEM;
+	for (unsigned n = p->node_count; n-- > 0;) {
+		const struct node *node = &p->nodes[n];
+		total = from[n + 1] + (node->set != 0) +
+			(node->goto_index ? from[node->goto_index] : 0);
+		from[n] = total < 1000000 ? total : 1000000;
+	}
+	total = from[0];
+	free(from);
+	return total < POLICY_OUTCOMES_MAX ? 0 : -E2BIG;
+}
+
+int
+policy_builder_finish(struct policy_builder *b, struct policy **out)
+{
+	int err = resolve_gotos(&b->p);
+
+	if (err)
+		return err;
+	share_sets(&b->p);
+	err = check_outcomes(&b->p);
+	if (err)
+		return err;
+	static_assert(offsetof(struct policy_builder, p) == 0, "policy_destroy relies on it");
+	*out = &b->p;
+	return 0;
+}

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Policies as programs: what policy_builder.c makes and policy.c runs; and what both need of the lists beside the builder's face.
+ * A node's conditions are sorted by kind, prefix lists first: they are all that is looked at for each prefix.
+ */
+#pragma once
+
+#include "rib/policy_build.h"
+
+struct policy_prefix_list *policy_prefix_list_ref(struct policy_prefix_list *l);
+struct policy_as_path_list *policy_as_path_list_ref(struct policy_as_path_list *l);
+struct policy_community_list *policy_community_list_ref(struct policy_community_list *l);
+
+/* Bytes of one community of each kind. */
+static const unsigned policy_community_size[COMMUNITIES_KINDS] = {4, 12};
+
+/* Room for one more of `element` bytes in `v`. The array, grown or as it was; NULL: out of memory, nothing changed. */
+void *policy_vector_reserve(void *v, unsigned count, unsigned *size, size_t element);
+
+/* Sorted by: prefix lists are looked at for each prefix, the rest once, the dearest last. */
+enum condition_kind {
+	MATCH_PREFIX_LIST,
+	MATCH_FAMILY,
+	MATCH_SOURCE,
+	MATCH_PEER,
+	MATCH_ORIGIN,
+	MATCH_MED,
+	MATCH_LOCAL_PREF,
+	MATCH_AS_PATH_LENGTH,
+	MATCH_TAG,
+	MATCH_NEXT_HOP_LIST,
+	MATCH_COMMUNITY_LIST,
+	MATCH_AS_PATH_LIST,
+};
+
+struct condition {
+	enum condition_kind kind;
+	union {
+		unsigned list; /* index in the policy's array of that kind */
+		uint32_t word; /* enum family, route_source, origin */
+		struct {
+			uint32_t low, high;
+		} range;
+		struct ip_addr peer;
+	};
+};
+
+struct values {
+	uint8_t *v; /* network order */
+	unsigned count;
+	bool given;
+};
+
+enum set_bit {
+	SET_LOCAL_PREF = 1,
+	SET_MED = 2,
+	SET_TAG = 4,
+	SET_ORIGIN = 8,
+	SET_NEXT_HOP = 16,
+	SET_COMMUNITIES = 32
+};
+
+struct set {
+	unsigned what; /* enum set_bit */
+	uint32_t local_pref, med, tag;
+	enum origin origin;
+	struct ip_addr next_hop;
+	uint32_t prepend_asn;
+	unsigned prepend_count;
+	struct values communities[COMMUNITIES_KINDS][EDIT_COUNT];
+};
+
+struct node {
+	uint32_t seq, goto_seq;
+	unsigned goto_index; /* 0: the walk ends here */
+	bool permit;
+	unsigned set; /* index in policy.sets; 0: changes nothing */
+	unsigned prefix_lists; /* the first conditions */
+	unsigned count, size;
+	struct condition *conditions;
+};
+
+struct policy {
+	const char *name;
+	unsigned node_count, node_size;
+	struct node *nodes;
+	unsigned set_count, set_size;
+	struct set *sets; /* [0] is empty */
+	unsigned prefix_list_count, prefix_list_size;
+	struct policy_prefix_list **prefix_lists;
+	unsigned as_path_list_count, as_path_list_size;
+	struct policy_as_path_list **as_path_lists;
+	unsigned community_list_count, community_list_size;
+	struct policy_community_list **community_lists;
+	bool has_goto;
+};
