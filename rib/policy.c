@@ -134,7 +134,7 @@ policy_as_path_list_add(struct policy_as_path_list *l, bool permit, const char *
 		return -EINVAL;
 	}
 	struct as_path_entry *grown =
-		vector_reserve(l->entries, l->count, &l->size, sizeof(*grown));
+		policy_vector_reserve(l->entries, l->count, &l->size, sizeof(*grown));
 	if (!grown)
 		return -ENOMEM;
 	l->entries = grown;
@@ -174,7 +174,7 @@ int
 policy_community_list_add(struct policy_community_list *l, bool permit, uint32_t community)
 {
 	struct community_entry *grown =
-		vector_reserve(l->entries, l->count, &l->size, sizeof(*grown));
+		policy_vector_reserve(l->entries, l->count, &l->size, sizeof(*grown));
 
 	if (!grown)
 		return -ENOMEM;
