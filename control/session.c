@@ -1,2 +1,581 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "control/session.h"
+
+#include "control/host_socket.h"
+#include "control/log.h"
+#include "control/session_impl.h"
+#include "lpm/qsbr.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#define BACKLOG 128
+
+uint32_t
+speaker_random(struct speaker *s)
+{
+	s->random += 0x9e3779b97f4a7c15u;
+	return (uint32_t)(hash_mix(s->random) >> 32);
+}
+
+uint64_t
+speaker_jitter(struct speaker *s, uint64_t ns, unsigned less_percent, unsigned more_percent)
+{
+	uint64_t span = ns / 100 * (less_percent + more_percent);
+
+	ns -= ns / 100 * less_percent;
+	return ns + (uint64_t)((double)span * speaker_random(s) / UINT32_MAX);
+}
+
+static struct peer *
+peer_find(const struct speaker *s, struct peer_id id)
+{
+	return id.v < PEER_MAX ? s->by_id[id.v] : NULL;
+}
+
+/* ---- life ---- */
+
+static void
+retry_fire(struct timer *t)
+{
+	/* Only wakes the loop: speaker_work() asks for batches again. */
+	container_of(t, struct speaker, retry)->starved = false;
+}
+
+int
+speaker_create(const struct speaker_config *c, struct speaker **out)
+{
+	struct speaker *s = arena_calloc(c->arena, sizeof(*s));
+	int err = -ENOMEM;
+
+	if (s == NULL)
+		return -ENOMEM;
+	s->config = *c;
+	s->retry.fire = retry_fire;
+	s->random = now_ns() ^ (uint64_t)c->router_id << 32;
+	s->attrs = arena_alloc(c->arena, 2 * (ATTR_SET_MAX + 8));
+	if (s->attrs == NULL)
+		goto fail;
+	err = attr_table_create(c->arena, c->readers, &s->exported);
+	if (err < 0)
+		goto fail;
+	err = qsbr_register(c->readers, &s->reader);
+	if (err < 0)
+		goto fail;
+	*out = s;
+	return 0;
+fail:
+	if (s->exported != NULL)
+		attr_table_destroy(s->exported);
+	arena_free(c->arena, s->attrs);
+	arena_free(c->arena, s);
+	return err;
+}
+
+int
+speaker_start(void *ctx, struct thread *self)
+{
+	struct speaker *s = ctx;
+
+	s->thread = self;
+	return 0;
+}
+
+static void
+peer_unlink(struct speaker *s, struct peer *p)
+{
+	for (struct peer **at = &s->peers; *at != NULL; at = &(*at)->next) {
+		if (*at == p) {
+			*at = p->next;
+			break;
+		}
+	}
+	s->by_id[p->id.v] = NULL;
+}
+
+static void
+peer_free(struct speaker *s, struct peer *p)
+{
+	for (unsigned f = 0; f < FAMILY_COUNT; f++) {
+		arena_free(s->config.arena, p->family[f].import_jobs.job);
+		arena_free(s->config.arena, p->family[f].export_jobs.job);
+	}
+	arena_free(s->config.arena, p);
+}
+
+static void
+listeners_close(struct speaker *s)
+{
+	for (unsigned i = 0; i < s->listener_count; i++) {
+		watch_set(s->thread, &s->listener[i].watch, 0);
+		close(s->listener[i].watch.fd);
+	}
+	s->listener_count = 0;
+}
+
+static void
+peers_stop(struct speaker *s) RUNS_ON(role_session)
+{
+	struct note note = {.code = ERR_CEASE, .subcode = CEASE_ADMIN_SHUTDOWN};
+
+	for (struct peer *p = s->peers; p != NULL; p = p->next)
+		peer_stop(p, &note);
+}
+
+void
+speaker_stop(void *ctx)
+{
+	struct speaker *s = ctx;
+
+	role_enter_session();
+	qsbr_online(s->config.readers, s->reader);
+	listeners_close(s);
+	peers_stop(s);
+	lingerers_close(s);
+	input_push(s);
+	timer_cancel(s->thread, &s->retry);
+	if (s->batch != NULL)
+		shard_input_return(s->config.input, s->batch);
+	s->batch = NULL;
+	while (s->spare_count > 0)
+		shard_input_return(s->config.input, s->spare[--s->spare_count]);
+	qsbr_offline(s->config.readers, s->reader);
+}
+
+void
+speaker_destroy(struct speaker *s)
+{
+	struct peer *p;
+
+	if (s == NULL)
+		return;
+	while ((p = s->peers) != NULL) {
+		peer_unlink(s, p);
+		peer_free(s, p);
+	}
+	qsbr_unregister(s->config.readers, s->reader);
+	attr_table_destroy(s->exported);
+	arena_free(s->config.arena, s->attrs);
+	arena_free(s->config.arena, s);
+}
+
+void
+speaker_idle(void *ctx)
+{
+	struct speaker *s = ctx;
+
+	qsbr_offline(s->config.readers, s->reader);
+}
+
+void
+speaker_busy(void *ctx)
+{
+	struct speaker *s = ctx;
+
+	qsbr_online(s->config.readers, s->reader);
+}
+
+/* ---- the loop ---- */
+
+static struct peer *
+first_of_turn(struct speaker *s)
+{
+	unsigned count = 0, skip;
+	struct peer *p;
+
+	for (p = s->peers; p != NULL; p = p->next)
+		count++;
+	if (count == 0)
+		return NULL;
+	skip = s->turn % count;
+	for (p = s->peers; skip > 0; skip--)
+		p = p->next;
+	return p;
+}
+
+static struct peer *
+next_of_turn(struct speaker *s, struct peer *p)
+{
+	return p->next != NULL ? p->next : s->peers;
+}
+
+/* A part of the slice for each peer that has something, so that a flood of one does not silence the others. */
+static bool
+work_input(struct speaker *s, struct peer *first, uint64_t now, uint64_t deadline_ns)
+	RUNS_ON(role_session)
+{
+	struct peer *p = first;
+	bool more = false;
+
+	if (!input_settle(s))
+		return false;
+	do {
+		for (unsigned i = 0; i < CONN_COUNT; i++)
+			more |= connection_input(&p->conn[i], now, deadline_ns);
+		p = next_of_turn(s, p);
+		if (now_ns() >= deadline_ns)
+			return more || p != first;
+	} while (p != first);
+	return more;
+}
+
+static bool
+work_export(struct speaker *s, struct peer *first, uint64_t deadline_ns) RUNS_ON(role_session)
+{
+	struct peer *p = first;
+	bool more = false;
+
+	do {
+		if (p->up != NULL)
+			more |= export_run(p, deadline_ns);
+		p = next_of_turn(s, p);
+		if (now_ns() >= deadline_ns)
+			return more || p != first;
+	} while (p != first);
+	return more;
+}
+
+/* Peers taken out of the configuration whose last records have reached the shard. */
+static void
+removed_free(struct speaker *s)
+{
+	struct peer *p, *next;
+
+	for (p = s->peers; p != NULL; p = next) {
+		next = p->next;
+		if (p->removed && !peer_owes(p)) {
+			peer_unlink(s, p);
+			peer_free(s, p);
+		}
+	}
+}
+
+bool
+speaker_work(void *ctx, uint64_t now, uint64_t deadline_ns)
+{
+	struct speaker *s = ctx;
+	struct peer *first;
+	bool more;
+
+	role_enter_session();
+	/* Nothing of the shard's is held between slices. */
+	qsbr_quiescent(s->config.readers, s->reader);
+	s->starved = false;
+	s->turn++;
+	first = first_of_turn(s);
+	if (first == NULL)
+		return false;
+	more = work_input(s, first, now, now + (deadline_ns - now) / 2);
+	input_push(s);
+	more |= work_export(s, first, deadline_ns);
+	removed_free(s);
+	attr_table_reclaim(s->exported);
+	/* No batch was free: the shard gives one back soon. To look again at once would be to spin. */
+	if (s->starved && s->retry.deadline_ns == 0)
+		timer_arm(s->thread, &s->retry, BATCH_RETRY_NS);
+	return more;
+}
+
+/* ---- listening ---- */
+
+static void
+listener_ready(struct watch *w, uint32_t events)
+{
+	struct listener *l = container_of(w, struct listener, watch);
+	struct ip_addr addr;
+	uint16_t port;
+	struct peer *p;
+	int fd;
+
+	role_enter_session();
+	(void)events;
+	while ((fd = host_socket_accept(w->fd, &addr, &port)) >= 0) {
+		for (p = l->speaker->peers; p != NULL; p = p->next) {
+			if (!p->removed && p->config.vrf.v == l->vrf.v &&
+				addr_equal(&p->config.addr, &addr))
+				break;
+		}
+		if (p != NULL)
+			peer_accept(p, fd);
+		else
+			close(fd); /* nobody that we know of */
+	}
+}
+
+static int
+listen_one(struct speaker *s, struct vrf_id vrf, enum afi afi) RUNS_ON(role_session)
+{
+	struct host_socket_options o = {.vrf = vrf};
+	struct listener *l = &s->listener[s->listener_count];
+	int fd, err;
+
+	if (s->listener_count == LISTENERS_MAX)
+		return -ENOSPC;
+	fd = host_socket_listen(&o, afi, s->config.tcp_port, BACKLOG);
+	if (fd < 0)
+		return fd;
+	*l = (struct listener){
+		.speaker = s, .vrf = vrf, .watch = {.fd = fd, .ready = listener_ready}};
+	err = watch_set(s->thread, &l->watch, EPOLLIN);
+	if (err < 0) {
+		close(fd);
+		return err;
+	}
+	s->listener_count++;
+	return 0;
+}
+
+int
+speaker_listen(struct speaker *s, struct vrf_id vrf)
+{
+	int err = listen_one(s, vrf, AFI_IPV4);
+	int err6 = err == 0 ? listen_one(s, vrf, AFI_IPV6) : 0;
+
+	/* A host without IPv6 is no fault. */
+	return err6 == -EAFNOSUPPORT ? 0 : err < 0 ? err : err6;
+}
+
+/* ---- configuration ---- */
+
+static void
+config_copy(struct peer *p, const struct config_peer *c, const struct session_policies *policies)
+{
+	p->config = *c;
+	snprintf(p->vrf_name, sizeof(p->vrf_name), "%s",
+		c->vrf_name != NULL ? c->vrf_name : "default");
+	p->config.vrf_name = p->vrf_name;
+	p->config.group = p->config.description = NULL;
+	for (unsigned f = 0; f < FAMILY_COUNT; f++)
+		p->config.families[f].import_policy = p->config.families[f].export_policy = NULL;
+	p->policies = *policies;
+}
+
+int
+session_add(struct speaker *s, struct peer_id id, const struct config_peer *c,
+	const struct session_policies *policies)
+{
+	struct peer *p;
+
+	if (id.v == 0 || id.v >= PEER_MAX)
+		return -EINVAL;
+	if (s->by_id[id.v] != NULL)
+		return -EEXIST;
+	p = arena_calloc(s->config.arena, sizeof(*p));
+	if (p == NULL)
+		return -ENOMEM;
+	p->speaker = s;
+	p->id = id;
+	config_copy(p, c, policies);
+	peer_init(p);
+	p->next = s->peers;
+	s->peers = p;
+	s->by_id[id.v] = p;
+	if (!c->shutdown)
+		peer_start(p);
+	return 0;
+}
+
+void
+session_remove(struct speaker *s, struct peer_id id)
+{
+	struct note note = {.code = ERR_CEASE, .subcode = CEASE_PEER_DECONFIGURED};
+	struct peer *p = peer_find(s, id);
+
+	if (p == NULL || p->removed)
+		return;
+	peer_stop(p, &note);
+	p->removed = true;
+	input_push(s);
+	removed_free(s);
+}
+
+static bool
+timers_reset(const struct config_timers *a, const struct config_timers *b)
+{
+	return a->hold_s != b->hold_s; /* it is said in OPEN */
+}
+
+bool
+session_update_resets(const struct config_peer *a, const struct config_peer *b)
+{
+	return !addr_equal(&a->addr, &b->addr) || a->tcp_port != b->tcp_port || a->asn != b->asn ||
+	       a->local_as != b->local_as || a->external != b->external ||
+	       a->shutdown != b->shutdown || !addr_equal(&a->source, &b->source) ||
+	       a->multihop != b->multihop || peer_families(a) != peer_families(b) ||
+	       timers_reset(&a->timers, &b->timers) ||
+	       a->capabilities.route_refresh != b->capabilities.route_refresh ||
+	       a->capabilities.enhanced_route_refresh != b->capabilities.enhanced_route_refresh ||
+	       a->capabilities.four_octet_as != b->capabilities.four_octet_as ||
+	       a->capabilities.extended_message != b->capabilities.extended_message ||
+	       a->capabilities.graceful_restart != b->capabilities.graceful_restart;
+}
+
+/* How routes are sent, changed on a session that stays. */
+static bool
+export_rules_change(struct peer *p, const struct config_peer *old) RUNS_ON(role_session)
+{
+	for (unsigned f = 0; f < FAMILY_COUNT; f++) {
+		const struct config_family *a = &old->families[f], *b = &p->config.families[f];
+
+		if (p->family[f].group == NULL)
+			continue;
+		if (a->send_communities != b->send_communities)
+			return true;
+		if (a->next_hop_self != b->next_hop_self ||
+			a->next_hop_unchanged != b->next_hop_unchanged)
+			update_group_next_hop(
+				p->family[f].group, b->next_hop_self, b->next_hop_unchanged);
+	}
+	return false;
+}
+
+bool
+session_update(struct speaker *s, struct peer_id id, const struct config_peer *c,
+	const struct session_policies *policies)
+{
+	struct note note = {.code = ERR_CEASE, .subcode = CEASE_CONFIG_CHANGE};
+	struct peer *p = peer_find(s, id);
+	struct config_peer old;
+	bool was_up;
+
+	if (p == NULL || p->removed)
+		return false;
+	old = p->config;
+	was_up = p->up != NULL;
+	if (!session_update_resets(&old, c)) {
+		session_export_policies(s, id, policies);
+		config_copy(p, c, policies);
+		if (!export_rules_change(p, &old))
+			return false;
+	}
+	if (c->shutdown)
+		note.subcode = CEASE_ADMIN_SHUTDOWN;
+	peer_stop(p, &note);
+	config_copy(p, c, policies);
+	if (!c->shutdown)
+		peer_start(p);
+	return was_up;
+}
+
+void
+session_export_policies(
+	struct speaker *s, struct peer_id id, const struct session_policies *policies)
+{
+	struct peer *p = peer_find(s, id);
+
+	if (p == NULL)
+		return;
+	for (unsigned f = 0; f < FAMILY_COUNT; f++) {
+		struct update_group *g = p->family[f].group;
+
+		if (g != NULL && p->policies.export_policy[f] != policies->export_policy[f])
+			update_group_policy(g, policies->export_policy[f]);
+	}
+	p->policies = *policies;
+}
+
+bool
+session_reset(struct speaker *s, struct peer_id id, const char *text)
+{
+	struct note note = {.code = ERR_CEASE, .subcode = CEASE_ADMIN_RESET, .text = text};
+	struct peer *p = peer_find(s, id);
+
+	if (p == NULL || p->up == NULL)
+		return false;
+	peer_stop(p, &note);
+	peer_start(p); /* without idle hold: nothing was wrong */
+	return true;
+}
+
+/* ---- what main sees ---- */
+
+static struct session_capability
+capability(bool local, bool remote)
+{
+	return (struct session_capability){
+		.local = local, .remote = remote, .negotiated = local && remote};
+}
+
+static void
+view_family(const struct peer *p, enum family id, struct session_view *out)
+{
+	const struct peer_family *f = &p->family[id];
+	bool external = p->config.external;
+
+	out->families[id].configured = p->config.families[id].enabled;
+	out->families[id].negotiated = f->group != NULL;
+	out->families[id].no_import_policy = external && !p->policies.has_import[id];
+	out->families[id].no_export_policy = external && p->policies.export_policy[id] == NULL;
+	out->families[id].advertised = f->group != NULL ? update_group_advertised(f->group) : 0;
+	out->families[id].requests_sent = f->requests_sent;
+	out->families[id].requests_received = f->serve.requests_received;
+	out->families[id].served = f->serve.served;
+	out->families[id].coalesced = f->serve.coalesced;
+	out->families[id].borr_sent = f->borr_sent;
+	out->families[id].eorr_sent = f->eorr_sent;
+	out->families[id].borr_received = f->borr_received;
+	out->families[id].eorr_received = f->eorr_received;
+	out->families[id].end_of_rib_received = f->end_of_rib_received;
+	out->families[id].end_of_rib_sent = f->end_of_rib_sent;
+}
+
+bool
+session_peek(struct speaker *s, struct peer_id id, struct session_view *out)
+{
+	const struct peer *p = peer_find(s, id);
+	static const struct connection none;
+	const struct connection *c;
+
+	if (p == NULL || p->removed)
+		return false;
+	c = p->up != NULL ? p->up : &none;
+	*out = (struct session_view){
+		.state = peer_state(p),
+		.established_ns = p->established_ns,
+		.established_count = p->established_count,
+		.route_refresh =
+			capability(p->config.capabilities.route_refresh, c->open.route_refresh),
+		.enhanced_route_refresh = capability(p->config.capabilities.enhanced_route_refresh,
+			c->open.enhanced_route_refresh),
+		.four_octet_as =
+			capability(p->config.capabilities.four_octet_as, c->open.four_octet_as),
+		.extended_message = capability(
+			p->config.capabilities.extended_message, c->open.extended_message),
+		.graceful_restart = capability(
+			p->config.capabilities.graceful_restart, c->open.graceful_restart),
+		.remote_asn = c->open.asn,
+		.remote_identifier = c->open.identifier,
+		.hold_time_s = c->n.hold_time_s,
+		.local_addr = c->local_addr,
+		.messages_received = p->messages_received,
+		.messages_sent = p->messages_sent,
+		.updates_received = p->updates_received,
+		.updates_sent = p->updates_sent,
+		.hold_rearmed = p->hold_rearmed,
+	};
+	memcpy(out->last_error, p->last_error, sizeof(out->last_error));
+	for (enum family f = 0; f < FAMILY_COUNT; f++)
+		view_family(p, f, out);
+	return true;
+}
+
+int
+session_adj_out(struct speaker *s, struct peer_id id, enum family f, struct dest_id dest,
+	struct attr_set *out, size_t size)
+{
+	const struct peer *p = peer_find(s, id);
+	const struct attr_set *a;
+
+	if (p == NULL || p->family[f].group == NULL)
+		return 0;
+	a = update_group_exported(p->family[f].group, dest);
+	if (a == NULL)
+		return 0;
+	if (attr_set_size(a) > size)
+		return -ENOSPC;
+	memcpy(out, a, attr_set_size(a));
+	return (int)attr_set_size(a);
+}

@@ -41,13 +41,20 @@ void update_group_policy(struct update_group *g, const struct policy *p) RUNS_ON
 /* A walk that sends everything again; framed: BoRR before and EoRR behind it (RFC 7313 4). */
 void update_group_refresh(struct update_group *g, bool framed) RUNS_ON(role_session);
 
-enum update_group_mark { MARK_NONE, MARK_END_OF_RIB, MARK_BORR, MARK_FIRST_ENTRY, MARK_EORR, MARK_WALK_DONE };
+enum update_group_mark { MARK_NONE, MARK_END_OF_RIB, MARK_BORR, MARK_FIRST_ENTRY, MARK_EORR, MARK_WALK_DONE /* of a refresh, framed or not */,
+	MARK_POLICY_DONE };
 /*
  * Encodes up to `size` octets of whole messages into `buf` (at least one message's room), until the deadline. Returns the octets, 0 when
  * there is nothing to send now. *more: call again. `mark` is told on this thread in stream order.
  */
 size_t update_group_encode(struct update_group *g, uint8_t *buf, size_t size, uint64_t deadline_ns, bool *more,
 	void (*mark)(void *ctx, enum update_group_mark m), void *ctx) RUNS_ON(role_session);
+/* Is there anything to encode? Cheap: for each turn of the loop. */
+bool update_group_pending(const struct update_group *g) RUNS_ON(role_session);
+/* 0, or why the stream can't go on (-ENOMEM, -ENOSPC): what was sent and the Adj-RIB-Out may differ, the session must end. */
+int update_group_error(const struct update_group *g);
+/* Other rules for the next hop: a walk that sends differences only. */
+void update_group_next_hop(struct update_group *g, bool next_hop_self, bool next_hop_unchanged) RUNS_ON(role_session);
 uint64_t update_group_advertised(const struct update_group *g);
 /* The exported set of a destination; NULL: nothing is advertised. */
 const struct attr_set *update_group_exported(const struct update_group *g, struct dest_id dest);

@@ -1,0 +1,247 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What the files of the session room share. All of it is the session thread's.
+ *
+ * A peer has two connections: the one that we open and the one that it opens. Each runs the machine of RFC 4271 8 by itself
+ * until 6.8 leaves one of them; timers of the peer (connect retry, idle hold) belong to both.
+ *
+ *	session.c       speaker, configuration, what main asks
+ *	session_peer.c  events and actions of the machine, OPEN, collision, up and down
+ *	session_io.c    sockets, buffers, timers of a connection
+ *	session_in.c    messages received -> the shard's batches
+ *	session_out.c   export, refresh in both directions
+ */
+#pragma once
+
+#include "control/bgp_msg.h"
+#include "control/fsm.h"
+#include "control/refresh.h"
+#include "control/session.h"
+#include "control/threads.h"
+#include "control/update_group.h"
+#include "lpm/arena.h"
+
+#include <stddef.h>
+
+#define NS_PER_S 1000000000ull
+#define RX_SIZE (256u << 10)
+#define TX_SIZE (512u << 10)
+/* Of the output buffer: export leaves it to keepalives, refreshes and the NOTIFICATION. */
+#define TX_RESERVE 8192u
+/* Export goes on when the largest message has room, and the peer has taken a good part of what there was. */
+#define TX_EXPORT_ROOM (TX_SIZE / 4)
+static_assert(TX_EXPORT_ROOM > BGP_EXTENDED_MSG_MAX + TX_RESERVE, "the largest message fits");
+#define BATCH_SPARES_MAX 16
+#define LISTENERS_MAX 128
+#define LINGERERS_MAX 64
+#define LINGER_NS (2 * NS_PER_S)
+#define IDLE_HOLD_MAX_S 60u
+#define IDLE_HOLD_FORGIVEN_S 60u /* a session that was up so long starts the back-off anew */
+#define BATCH_RETRY_NS 1000000u
+
+#define container_of(p, type, member) ((type *)(void *)((char *)(p)-offsetof(type, member)))
+
+struct peer;
+
+/* The NOTIFICATION that an event sends; lent for the call. */
+struct note {
+	uint8_t code, subcode;
+	uint16_t data_len;
+	const uint8_t *data;
+	const char *text; /* RFC 9003 */
+};
+
+struct negotiated {
+	bool as4, extended_message, route_refresh, enhanced_route_refresh;
+	uint8_t families;
+	uint16_t hold_time_s;
+};
+
+struct connection {
+	struct peer *peer;
+	bool outgoing;
+	uint8_t state; /* enum fsm_state */
+	struct watch watch; /* fd -1: none */
+	uint32_t interest; /* epoll events asked for */
+	bool connecting;
+	bool ended; /* end of file, or an error: TCP_FAIL when what was read is handled */
+	int error; /* errno of it; 0: end of file */
+	bool waiting; /* its next message waits for a batch */
+	bool noted; /* a NOTIFICATION was put out: closing lingers */
+
+	struct timer hold, keepalive, send_hold;
+	uint64_t hold_ns, hold_armed_ns, last_message_ns;
+	uint64_t sent_ns; /* when the peer last took octets, or there were none */
+
+	uint8_t *rx, *tx;
+	size_t rx_head, rx_tail, tx_head, tx_tail;
+
+	struct bgp_open open; /* the peer's, without raw[] */
+	struct negotiated n;
+	struct ip_addr local_addr;
+};
+
+enum { CONN_OUT, CONN_IN, CONN_COUNT };
+
+struct refresh_job {
+	uint32_t id;
+	uint32_t walk; /* export: the walk that answers it */
+	bool begun; /* import: BoRR came after it */
+};
+struct refresh_jobs {
+	struct refresh_job *job;
+	unsigned count, size;
+};
+
+struct peer_family {
+	struct peer *peer;
+	enum family family;
+	struct update_group *group; /* NULL: not negotiated, or not up */
+	struct refresh_serve serve;
+	bool asked_by_peer; /* the walk that is owed answers a ROUTE-REFRESH, too */
+	uint32_t walks; /* refresh walks begun */
+	struct refresh_jobs import_jobs, export_jobs;
+	struct timer stale; /* from the oldest open BoRR, or our oldest request without one */
+	bool refreshing; /* between BoRR and EoRR */
+	bool owed_stale;
+	struct timer spread; /* min_advertisement_s */
+	uint64_t not_before_ns;
+	bool end_of_rib_received, end_of_rib_sent;
+	uint64_t requests_sent, borr_sent, eorr_sent, borr_received, eorr_received;
+};
+
+struct peer {
+	struct speaker *speaker;
+	struct peer *next;
+	struct peer_id id;
+	bool running, removed;
+	struct config_peer config; /* its strings are ours or NULL */
+	char vrf_name[64];
+	struct session_policies policies;
+	struct connection conn[CONN_COUNT];
+	struct connection *up; /* the established one */
+	struct timer connect_retry, idle_hold;
+	uint32_t idle_hold_s; /* the next one */
+	struct peer_family family[FAMILY_COUNT];
+
+	/* Records that found no batch. DOWN goes before UP; a pair UP, DOWN is nothing. */
+	bool owed_down, owed_up;
+	struct rib_session_up up_record;
+
+	uint64_t established_ns;
+	uint32_t established_count;
+	char last_error[160];
+	uint64_t messages_received, messages_sent, updates_received, updates_sent, hold_rearmed;
+};
+
+struct listener {
+	struct speaker *speaker;
+	struct watch watch;
+	struct vrf_id vrf;
+};
+
+/* A closed connection until the peer has read our NOTIFICATION: closing with unread octets would reset it away. */
+struct lingerer {
+	struct speaker *speaker;
+	struct watch watch;
+	struct timer timer;
+	struct lingerer *next;
+	uint8_t *tx;
+	size_t tx_head, tx_tail;
+};
+
+struct speaker {
+	struct speaker_config config;
+	struct thread *thread;
+	unsigned reader;
+	struct attr_table *exported;
+	struct peer *peers;
+	struct peer *by_id[PEER_MAX];
+	struct listener listener[LISTENERS_MAX];
+	unsigned listener_count;
+	struct lingerer *lingerers;
+	unsigned lingerer_count;
+
+	struct rib_batch *batch; /* being filled */
+	struct rib_batch *spare[BATCH_SPARES_MAX];
+	unsigned spare_count;
+	bool owed; /* some peer has records owed */
+	bool starved; /* no batch was free */
+	struct timer retry;
+	struct attr_set *attrs; /* ATTR_SET_MAX */
+	uint64_t random;
+	unsigned turn; /* which peer is first */
+};
+
+static inline struct connection *
+connection_other(struct connection *c)
+{
+	return &c->peer->conn[c->outgoing ? CONN_IN : CONN_OUT];
+}
+
+/* session.c */
+uint32_t speaker_random(struct speaker *s) RUNS_ON(role_session);
+/* `ns` less or more up to `percent`. */
+uint64_t speaker_jitter(struct speaker *s, uint64_t ns, unsigned less_percent,
+	unsigned more_percent) RUNS_ON(role_session);
+
+/* session_peer.c */
+void peer_init(struct peer *p);
+void peer_start(struct peer *p) RUNS_ON(role_session);
+/* Ends both connections. `note` NULL: silently. */
+void peer_stop(struct peer *p, const struct note *note) RUNS_ON(role_session);
+void peer_accept(struct peer *p, int fd) RUNS_ON(role_session);
+void peer_error(struct peer *p, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+enum fsm_state peer_state(const struct peer *p);
+uint32_t peer_local_as(const struct peer *p);
+uint8_t peer_families(const struct config_peer *c);
+void connection_event(struct connection *c, enum fsm_event event, const struct note *note)
+	RUNS_ON(role_session);
+void connection_open_received(struct connection *c, const uint8_t *msg, size_t len)
+	RUNS_ON(role_session);
+
+/* session_io.c */
+int connection_connect(struct connection *c) RUNS_ON(role_session);
+/* Buffers, watch and local address of a connected socket. 0, -errno (closed). */
+int connection_adopt(struct connection *c, int fd) RUNS_ON(role_session);
+void connection_close(struct connection *c) RUNS_ON(role_session);
+void connection_interest(struct connection *c) RUNS_ON(role_session);
+size_t connection_room(const struct connection *c);
+/* Where at least `need` octets may be written, then counted by connection_wrote(). NULL: there is no such room. */
+uint8_t *connection_tail(struct connection *c, size_t need, size_t *room);
+void connection_wrote(struct connection *c, size_t len, unsigned messages) RUNS_ON(role_session);
+void connection_flush(struct connection *c) RUNS_ON(role_session);
+void connection_keepalive(struct connection *c) RUNS_ON(role_session);
+void connection_notify(struct connection *c, const struct note *note) RUNS_ON(role_session);
+void connection_hold(struct connection *c, uint64_t hold_ns) RUNS_ON(role_session);
+void connection_keepalive_start(struct connection *c) RUNS_ON(role_session);
+void connection_stop_timers(struct connection *c) RUNS_ON(role_session);
+/* A whole message is in the receive buffer (or a header that is wrong). */
+bool connection_message_ready(const struct connection *c);
+void connection_timers_init(struct connection *c);
+/* Tells somebody that we will not talk to, and closes. */
+void refuse(int fd, uint8_t code, uint8_t subcode);
+void lingerers_close(struct speaker *s) RUNS_ON(role_session);
+
+/* session_in.c */
+/* Handles what was read, until the deadline. True while there is more that can be handled now. */
+bool connection_input(struct connection *c, uint64_t now_ns, uint64_t deadline_ns)
+	RUNS_ON(role_session);
+void input_owe_down(struct peer *p) RUNS_ON(role_session);
+void input_owe_up(struct peer *p) RUNS_ON(role_session);
+void input_owe_stale(struct peer_family *f) RUNS_ON(role_session);
+/* Hands over what is owed. False: no batch was free. */
+bool input_settle(struct speaker *s) RUNS_ON(role_session);
+bool peer_owes(const struct peer *p);
+/* The open batch goes to the shard. */
+void input_push(struct speaker *s) RUNS_ON(role_session);
+
+/* session_out.c */
+int export_up(struct peer *p) RUNS_ON(role_session);
+void export_down(struct peer *p) RUNS_ON(role_session);
+/* A slice for one peer. True while there is more that its socket takes. */
+bool export_run(struct peer *p, uint64_t deadline_ns) RUNS_ON(role_session);
+void export_timers_init(struct peer_family *f);
+void refresh_received(struct peer_family *f) RUNS_ON(role_session);
+void refresh_begun(struct peer_family *f) RUNS_ON(role_session);
+void refresh_ended(struct peer_family *f) RUNS_ON(role_session);

@@ -1,0 +1,551 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Messages received. UPDATEs become records in the shard's batches: a batch is handed over at the end of a slice, or when it is
+ * full. A message for which there is no batch stays where it is, and with it what follows on that connection.
+ */
+#include "control/session_impl.h"
+
+#include "control/bgp_attr.h"
+#include "control/log.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static_assert(sizeof(struct rib_record) % 8 == 0, "what follows a record's header is aligned");
+
+/* ---- batches ---- */
+
+void
+input_push(struct speaker *s)
+{
+	if (s->batch == NULL || s->batch->used == 0)
+		return;
+	shard_input_put(s->config.input, s->batch);
+	s->batch = NULL;
+	s->config.wake_shard(s->config.ctx);
+}
+
+static size_t
+batch_room(const struct speaker *s)
+{
+	return s->batch != NULL ? s->batch->size - s->batch->used : 0;
+}
+
+/* The next empty one becomes the open one. */
+static bool
+batch_next(struct speaker *s) RUNS_ON(role_session)
+{
+	input_push(s);
+	if (s->batch == NULL)
+		s->batch = s->spare_count > 0 ? s->spare[--s->spare_count]
+					      : shard_input_get(s->config.input);
+	s->starved |= s->batch == NULL;
+	return s->batch != NULL;
+}
+
+/* One record of `len` octets will fit the open batch. */
+static bool
+batch_reserve(struct speaker *s, size_t len) RUNS_ON(role_session)
+{
+	return batch_room(s) >= len || batch_next(s);
+}
+
+/* So many empty ones are at hand. */
+static bool
+spares_reserve(struct speaker *s, unsigned count) RUNS_ON(role_session)
+{
+	while (s->spare_count < count) {
+		struct rib_batch *b =
+			s->spare_count < BATCH_SPARES_MAX ? shard_input_get(s->config.input) : NULL;
+
+		if (b == NULL) {
+			s->starved = true;
+			return false;
+		}
+		s->spare[s->spare_count++] = b;
+	}
+	return true;
+}
+
+static size_t
+pad8(size_t len)
+{
+	return (len + 7) & ~(size_t)7;
+}
+
+static size_t
+record_len(size_t payload_len, size_t nlri_count)
+{
+	return pad8(sizeof(struct rib_record) + pad8(payload_len) +
+		    nlri_count * sizeof(struct rib_nlri));
+}
+
+/* Room was reserved. `payload` (may be NULL) is copied and padded. */
+static struct rib_record *
+record_begin(struct speaker *s, const struct peer *p, enum rib_record_kind kind, enum family f,
+	const void *payload, size_t payload_len, uint64_t now)
+{
+	struct rib_record *r = (struct rib_record *)(void *)(s->batch->data + s->batch->used);
+
+	memset(r, 0, sizeof(*r));
+	r->kind = (uint8_t)kind;
+	r->family = (uint8_t)f;
+	r->peer = p->id;
+	r->vrf = p->config.vrf;
+	r->attrs_len = (uint32_t)payload_len;
+	r->received_ns = now;
+	if (payload_len > 0) {
+		uint8_t *to = (uint8_t *)(r + 1);
+
+		memcpy(to, payload, payload_len);
+		memset(to + payload_len, 0, pad8(payload_len) - payload_len);
+	}
+	return r;
+}
+
+static void
+record_end(struct speaker *s, struct rib_record *r, unsigned nlri_count)
+{
+	r->nlri_count = (uint16_t)nlri_count;
+	r->record_len = (uint32_t)record_len(r->attrs_len, nlri_count);
+	s->batch->used += r->record_len;
+}
+
+/* A record that is only its header and a payload. False: no batch. */
+static bool
+record_put(struct speaker *s, const struct peer *p, enum rib_record_kind kind, enum family f,
+	const void *payload, size_t payload_len) RUNS_ON(role_session)
+{
+	if (!batch_reserve(s, record_len(payload_len, 0)))
+		return false;
+	record_end(s, record_begin(s, p, kind, f, payload, payload_len, now_ns()), 0);
+	return true;
+}
+
+/* ---- records that must not be lost ---- */
+
+bool
+peer_owes(const struct peer *p)
+{
+	if (p->owed_down || p->owed_up)
+		return true;
+	for (unsigned f = 0; f < FAMILY_COUNT; f++) {
+		if (p->family[f].owed_stale)
+			return true;
+	}
+	return false;
+}
+
+void
+input_owe_up(struct peer *p)
+{
+	p->owed_up = true;
+	p->speaker->owed = true;
+}
+
+void
+input_owe_down(struct peer *p)
+{
+	for (unsigned f = 0; f < FAMILY_COUNT; f++)
+		p->family[f].owed_stale = false;
+	/* The shard never heard of it: nothing to take back. */
+	if (p->owed_up) {
+		p->owed_up = false;
+		return;
+	}
+	p->owed_down = true;
+	p->speaker->owed = true;
+}
+
+void
+input_owe_stale(struct peer_family *f)
+{
+	f->owed_stale = true;
+	f->peer->speaker->owed = true;
+}
+
+static bool
+peer_settle(struct speaker *s, struct peer *p) RUNS_ON(role_session)
+{
+	if (p->owed_down && !record_put(s, p, RIB_SESSION_DOWN, 0, NULL, 0))
+		return false;
+	p->owed_down = false;
+	if (p->owed_up && !record_put(s, p, RIB_SESSION_UP, 0, &p->up_record, sizeof(p->up_record)))
+		return false;
+	p->owed_up = false;
+	for (enum family f = 0; f < FAMILY_COUNT; f++) {
+		if (p->family[f].owed_stale && !record_put(s, p, RIB_STALE_TIMEOUT, f, NULL, 0))
+			return false;
+		p->family[f].owed_stale = false;
+	}
+	return true;
+}
+
+bool
+input_settle(struct speaker *s)
+{
+	if (!s->owed)
+		return true;
+	for (struct peer *p = s->peers; p != NULL; p = p->next) {
+		if (!peer_settle(s, p))
+			return false;
+	}
+	s->owed = false;
+	return true;
+}
+
+/* ---- UPDATE ---- */
+
+#define BATCH_OVERHEAD (sizeof(struct rib_batch) + sizeof(struct rib_record) + 16)
+static_assert(RIB_BATCH_SIZE - BATCH_OVERHEAD > ATTR_SET_MAX + 1024,
+	"the largest set leaves room in a batch");
+
+static size_t
+nlri_per_batch(size_t attrs_len)
+{
+	return (RIB_BATCH_SIZE - BATCH_OVERHEAD - pad8(attrs_len)) / sizeof(struct rib_nlri);
+}
+
+static unsigned
+field_count(struct rd r, enum family f)
+{
+	struct nlri n;
+	unsigned count = 0;
+
+	while (nlri_read(&r, f, false, &n))
+		count++;
+	return count;
+}
+
+/* One field of an UPDATE, as it goes into batches. */
+struct input_field {
+	const struct attr_set *attrs; /* NULL: withdraw */
+	size_t attrs_len;
+	enum family family;
+	struct rd nlri;
+	unsigned count;
+};
+
+struct input_update {
+	struct input_field field[4];
+	unsigned count;
+	struct attr_set *second; /* the set of announced[1], when its next hop is another */
+};
+
+static void
+input_add(struct input_update *in, const struct connection *c, const struct bgp_nlri_field *f,
+	const struct attr_set *attrs)
+{
+	struct input_field *to = &in->field[in->count];
+
+	if (!(c->n.families & 1u << f->family))
+		return; /* RFC 4760 7 allows to ignore it */
+	*to = (struct input_field){.attrs = attrs, .family = f->family, .nlri = f->nlri};
+	to->attrs_len = attrs != NULL ? attr_set_size(attrs) : 0;
+	to->count = field_count(f->nlri, f->family);
+	if (to->count > 0)
+		in->count++;
+}
+
+static void
+field_put(struct speaker *s, const struct peer *p, struct input_field *f, uint64_t now)
+	RUNS_ON(role_session)
+{
+	while (f->count > 0) {
+		unsigned per = (unsigned)nlri_per_batch(f->attrs_len),
+			 n = f->count < per ? f->count : per, i;
+		struct rib_record *r;
+		struct rib_nlri *to;
+		struct nlri nlri;
+
+		/* spares_reserve() saw to it that this succeeds. */
+		if (!batch_reserve(s, record_len(f->attrs_len, n)))
+			return;
+		r = record_begin(s, p, RIB_UPDATE, f->family, f->attrs, f->attrs_len, now);
+		to = (struct rib_nlri *)(void *)((uint8_t *)(r + 1) + pad8(f->attrs_len));
+		for (i = 0; i < n && nlri_read(&f->nlri, f->family, false, &nlri); i++)
+			to[i] = (struct rib_nlri){.prefix = nlri.prefix,
+				.path_id = nlri.path_id,
+				.label = nlri.label};
+		record_end(s, r, i);
+		f->count -= n;
+	}
+}
+
+/* All of it or nothing. False: no batch. */
+static bool
+update_put(struct speaker *s, const struct peer *p, struct input_update *in, uint64_t now)
+	RUNS_ON(role_session)
+{
+	size_t all = 0;
+	unsigned batches = 0;
+
+	for (unsigned i = 0; i < in->count; i++) {
+		size_t per = nlri_per_batch(in->field[i].attrs_len);
+
+		all += record_len(in->field[i].attrs_len, in->field[i].count);
+		batches += (unsigned)((in->field[i].count + per - 1) / per);
+	}
+	if (batch_room(s) < all && !spares_reserve(s, batches))
+		return false;
+	for (unsigned i = 0; i < in->count; i++)
+		field_put(s, p, &in->field[i], now);
+	return true;
+}
+
+static void
+update_log(const struct peer *p, const struct bgp_error *e)
+{
+	log_event(LOG_WARNING,
+		"update-error peer=%s vrf=%s treatment=%s attribute=%u code=%u subcode=%u",
+		p->config.addr_text, p->vrf_name,
+		e->severity == TREAT_AS_WITHDRAW ? "treat-as-withdraw" : "attribute-discard",
+		e->attribute, e->code, e->subcode);
+}
+
+static struct bgp_update_options
+update_options(const struct connection *c)
+{
+	const struct peer *p = c->peer;
+
+	return (struct bgp_update_options){
+		.as4 = c->n.as4,
+		.external = p->config.external,
+		.peer_as = c->open.asn,
+		.local_id = c->local_addr.afi == AFI_IPV4 ? addr_v4(&c->local_addr)
+							  : p->speaker->config.router_id,
+		.families = c->n.families,
+		.extended_message = c->n.extended_message,
+	};
+}
+
+/* Fields withdrawn, then announced; with TREAT_AS_WITHDRAW (RFC 7606 2) all of them withdrawn. */
+static void
+update_fields(struct connection *c, const struct bgp_update *u, struct attr_set *attrs,
+	struct attr_set *second, struct input_update *in)
+{
+	in->count = 0;
+	for (unsigned i = 0; i < u->withdrawn_count; i++)
+		input_add(in, c, &u->withdrawn[i], NULL);
+	for (unsigned i = 0; i < u->announced_count; i++) {
+		const struct attr_set *a =
+			u->error.severity >= TREAT_AS_WITHDRAW || !u->has_attrs ? NULL : attrs;
+
+		if (i == 1 && a != NULL) {
+			memcpy(second, attrs, attr_set_size(attrs));
+			second->next_hop = u->mp_next_hop;
+			second->next_hop_link_local = u->mp_next_hop_link_local;
+			a = second;
+		}
+		input_add(in, c, &u->announced[i], a);
+	}
+}
+
+/* False: no batch; the message stays. */
+static bool
+update_received(struct connection *c, const uint8_t *msg, size_t len, uint64_t now)
+	RUNS_ON(role_session)
+{
+	struct peer *p = c->peer;
+	struct speaker *s = p->speaker;
+	struct attr_set *second =
+		(struct attr_set *)(void *)((uint8_t *)s->attrs + pad8(ATTR_SET_MAX));
+	struct bgp_update_options o = update_options(c);
+	struct input_update in;
+	struct bgp_update u;
+
+	if (!input_settle(s))
+		return false;
+	bgp_update_decode(msg, len, &o, s->attrs, &u);
+	if (u.error.severity == SESSION_RESET) {
+		struct note note = {.code = u.error.code,
+			.subcode = u.error.subcode,
+			.data = u.error.data,
+			.data_len = u.error.data_len};
+
+		p->updates_received++;
+		connection_event(c, EV_BAD_MESSAGE, &note);
+		return true;
+	}
+	if (u.end_of_rib && (c->n.families & 1u << u.end_of_rib_family)) {
+		if (!record_put(s, p, RIB_END_OF_RIB, u.end_of_rib_family, NULL, 0))
+			return false;
+		p->family[u.end_of_rib_family].end_of_rib_received = true;
+	}
+	update_fields(c, &u, s->attrs, second, &in);
+	if (!update_put(s, p, &in, now))
+		return false;
+	p->updates_received++;
+	if (u.error.severity != BGP_OK)
+		update_log(p, &u.error);
+	connection_event(c, EV_UPDATE, NULL);
+	return true;
+}
+
+/* ---- the other messages ---- */
+
+static void
+message_refuse(struct connection *c, const struct bgp_error *e) RUNS_ON(role_session)
+{
+	struct note note = {
+		.code = e->code, .subcode = e->subcode, .data = e->data, .data_len = e->data_len};
+
+	connection_event(c, EV_BAD_MESSAGE, &note);
+}
+
+/* RFC 9003: what the operator over there has to say. */
+static void
+notification_received(struct connection *c, const uint8_t *msg, size_t len) RUNS_ON(role_session)
+{
+	struct peer *p = c->peer;
+	struct bgp_notification n;
+	struct bgp_error e = bgp_notification_decode(msg, len, &n);
+	char text[300] = "";
+
+	if (e.severity != BGP_OK) { /* RFC 4271 6.4: there is no answer to a wrong one */
+		peer_error(p, "received a malformed notification");
+		connection_event(c, EV_NOTIFICATION, NULL);
+		return;
+	}
+	if (n.code == ERR_CEASE &&
+		(n.subcode == CEASE_ADMIN_SHUTDOWN || n.subcode == CEASE_ADMIN_RESET) &&
+		n.data_len > 1 && n.data[0] < n.data_len)
+		log_escape((const char *)n.data + 1, n.data[0], text, sizeof(text));
+	/* The connection that loses a collision is no fault of the session. */
+	if (n.code != ERR_CEASE || n.subcode != CEASE_COLLISION || c->state == FSM_ESTABLISHED)
+		peer_error(p, "received %s%s%s", bgp_notification_text(n.code, n.subcode),
+			text[0] != '\0' ? ": " : "", text);
+	connection_event(c, EV_NOTIFICATION, NULL);
+}
+
+/* False: no batch. */
+static bool
+refresh_message(struct connection *c, const uint8_t *msg, size_t len) RUNS_ON(role_session)
+{
+	struct peer *p = c->peer;
+	struct speaker *s = p->speaker;
+	struct bgp_refresh r;
+	struct bgp_error e;
+	enum family f;
+
+	if (!p->config.capabilities
+			.route_refresh) { /* not a type that we know of in this session */
+		e = (struct bgp_error){
+			.severity = SESSION_RESET, .code = ERR_HEADER, .subcode = HEADER_BAD_TYPE};
+		e.data = msg + BGP_HEADER_LEN - 1;
+		e.data_len = 1;
+		message_refuse(c, &e);
+		return true;
+	}
+	e = bgp_refresh_decode(msg, len, c->n.enhanced_route_refresh, &r);
+	if (e.severity == SESSION_RESET) {
+		message_refuse(c, &e);
+		return true;
+	}
+	f = family_from_afi_safi(r.afi, r.safi);
+	/* RFC 2918 4: for a family that is not ours, ignored. */
+	if (!r.ignore && f != FAMILY_COUNT && (c->n.families & 1u << f)) {
+		if (r.subtype == REFRESH_BEGIN &&
+			!(input_settle(s) && record_put(s, p, RIB_BEGIN_REFRESH, f, NULL, 0)))
+			return false;
+		if (r.subtype == REFRESH_END &&
+			!(input_settle(s) && record_put(s, p, RIB_END_REFRESH, f, NULL, 0)))
+			return false;
+		if (r.subtype == REFRESH_REQUEST)
+			refresh_received(&p->family[f]);
+		else if (r.subtype == REFRESH_BEGIN)
+			refresh_begun(&p->family[f]);
+		else
+			refresh_ended(&p->family[f]);
+	}
+	connection_event(c, EV_UPDATE, NULL);
+	return true;
+}
+
+/* One message of which the header is right. False: no batch. */
+static bool
+message_received(struct connection *c, uint8_t type, const uint8_t *msg, size_t len, uint64_t now)
+	RUNS_ON(role_session)
+{
+	switch (type) {
+	case BGP_OPEN:
+		connection_open_received(c, msg, len);
+		return true;
+	case BGP_NOTIFICATION:
+		notification_received(c, msg, len);
+		return true;
+	case BGP_KEEPALIVE:
+		connection_event(c, EV_KEEPALIVE, NULL);
+		return true;
+	case BGP_UPDATE:
+	case BGP_ROUTE_REFRESH:
+	default:
+		break;
+	}
+	if (c->state != FSM_ESTABLISHED) {
+		connection_event(c, EV_UPDATE, NULL); /* the machine knows the error */
+		return true;
+	}
+	return type == BGP_UPDATE ? update_received(c, msg, len, now)
+				  : refresh_message(c, msg, len);
+}
+
+static void
+connection_lost(struct connection *c) RUNS_ON(role_session)
+{
+	struct peer *p = c->peer;
+
+	if (c->error != 0)
+		peer_error(p, "connection lost: %s", strerrordesc_np(c->error));
+	else if (c->state >= FSM_OPEN_CONFIRM || p->last_error[0] == '\0')
+		peer_error(p, "connection closed by the peer");
+	connection_event(c, EV_TCP_FAIL, NULL);
+}
+
+bool
+connection_input(struct connection *c, uint64_t now, uint64_t deadline_ns)
+{
+	bool more = true;
+
+	while (c->watch.fd >= 0 && !c->connecting) {
+		const uint8_t *msg = c->rx + c->rx_head;
+		bool large = c->n.extended_message && c->state >= FSM_OPEN_CONFIRM;
+		struct bgp_error e;
+		uint8_t type;
+		uint16_t len;
+
+		if (c->rx_tail - c->rx_head < BGP_HEADER_LEN) {
+			more = false;
+			break;
+		}
+		e = bgp_header_decode(msg, large ? BGP_EXTENDED_MSG_MAX : BGP_MSG_MAX, &type, &len);
+		if (e.severity != BGP_OK) {
+			c->peer->messages_received++;
+			message_refuse(c, &e);
+			return false;
+		}
+		if (c->rx_tail - c->rx_head < len) {
+			more = false;
+			break;
+		}
+		c->waiting = !message_received(c, type, msg, len, now);
+		if (c->waiting) {
+			more = false;
+			break;
+		}
+		c->peer->messages_received++;
+		if (c->watch.fd < 0)
+			return false;
+		c->rx_head += len;
+		if (now_ns() >= deadline_ns)
+			break;
+	}
+	if (c->watch.fd < 0 || c->connecting)
+		return false;
+	if (c->ended && !more && !c->waiting) {
+		connection_lost(c);
+		return false;
+	}
+	connection_interest(c);
+	return more;
+}

@@ -1,0 +1,455 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Export of an established session, and soft reset in both directions (RFC 2918, 7313): requests received and sent, the jobs that
+ * wait for them.
+ */
+#include "control/session_impl.h"
+
+#include "control/log.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* ---- jobs ---- */
+
+static bool
+jobs_add(struct peer_family *f, struct refresh_jobs *j, const struct refresh_job *job)
+{
+	if (j->count == j->size) {
+		unsigned size = j->size > 0 ? 2 * j->size : 8;
+		struct refresh_job *p =
+			arena_realloc(f->peer->speaker->config.arena, j->job, size * sizeof(*p));
+
+		if (p == NULL)
+			return false;
+		j->job = p;
+		j->size = size;
+	}
+	j->job[j->count++] = *job;
+	return true;
+}
+
+static void
+tell(struct peer_family *f, enum session_event_kind kind, uint32_t job, bool framed)
+{
+	struct speaker *s = f->peer->speaker;
+	struct session_event e = {.kind = kind,
+		.peer = f->peer->id,
+		.family = f->family,
+		.framed = framed,
+		.job = job};
+
+	s->config.event(s->config.ctx, &e);
+}
+
+static void
+jobs_fail(struct peer_family *f, struct refresh_jobs *j)
+{
+	for (unsigned i = 0; i < j->count; i++)
+		tell(f, SESSION_REFRESH_FAILED, j->job[i].id, false);
+	j->count = 0;
+}
+
+/* ---- export ---- */
+
+/* A refresh walk of the group; whom it answers is refresh.h's business. */
+static void
+walk_begin_refresh(struct peer_family *f) RUNS_ON(role_session)
+{
+	f->walks++;
+	if (!f->asked_by_peer)
+		f->serve.served--; /* it counts only walks for the peer's requests */
+	f->asked_by_peer = false;
+	update_group_refresh(f->group, f->peer->up->n.enhanced_route_refresh);
+}
+
+static void
+export_jobs_end(struct peer_family *f)
+{
+	unsigned kept = 0;
+	bool told = false;
+
+	for (unsigned i = 0; i < f->export_jobs.count; i++) {
+		struct refresh_job job = f->export_jobs.job[i];
+
+		if ((int32_t)(job.walk - f->walks) > 0) {
+			f->export_jobs.job[kept++] = job;
+			continue;
+		}
+		tell(f, SESSION_EXPORT_DONE, job.id, f->peer->up->n.enhanced_route_refresh);
+		told = true;
+	}
+	f->export_jobs.count = kept;
+	if (!told)
+		tell(f, SESSION_EXPORT_DONE, 0, f->peer->up->n.enhanced_route_refresh);
+}
+
+static void
+on_mark(void *ctx, enum update_group_mark m)
+{
+	struct peer_family *f = ctx;
+
+	role_enter_session();
+	switch (m) {
+	case MARK_NONE:
+		break;
+	case MARK_END_OF_RIB:
+		f->end_of_rib_sent = true;
+		tell(f, SESSION_EXPORT_DONE, 0, false);
+		if (refresh_serve_end_of_rib(&f->serve))
+			walk_begin_refresh(f);
+		break;
+	case MARK_BORR:
+		f->borr_sent++;
+		break;
+	case MARK_FIRST_ENTRY:
+		refresh_serve_first_entry(&f->serve);
+		break;
+	case MARK_EORR:
+		f->eorr_sent++;
+		break;
+	case MARK_WALK_DONE:
+		export_jobs_end(f);
+		if (refresh_serve_walk_done(&f->serve))
+			walk_begin_refresh(f);
+		break;
+	case MARK_POLICY_DONE:
+		tell(f, SESSION_EXPORT_DONE, 0, false);
+		break;
+	}
+}
+
+static int
+family_up(struct peer_family *f) RUNS_ON(role_session)
+{
+	struct peer *p = f->peer;
+	struct connection *c = p->up;
+	const struct config_family *k = &p->config.families[f->family];
+	struct speaker *s = p->speaker;
+	struct update_group_config g = {
+		.arena = s->config.arena,
+		.shard = s->config.shard,
+		.family = f->family,
+		.exported = s->exported,
+		.member = p->id,
+		.external = p->config.external,
+		.local_as = peer_local_as(p),
+		.peer_as = c->open.asn,
+		.local_addr = c->local_addr,
+		.next_hop_self = k->next_hop_self,
+		.next_hop_unchanged = k->next_hop_unchanged,
+		.encode = {.as4 = c->n.as4,
+			.extended_message = c->n.extended_message,
+			.send_communities = k->send_communities},
+		.policy = p->policies.export_policy[f->family],
+		.context = {.peer = p->config.addr, .family = f->family},
+	};
+	int err = shard_table_find(s->config.shard, p->config.vrf, f->family, &g.table);
+
+	if (err == 0)
+		err = update_group_create(&g, &f->group);
+	if (err < 0)
+		log_event(LOG_ERROR, "export-failed peer=%s vrf=%s family=%s error=\"%s\"",
+			p->config.addr_text, p->vrf_name, family_text(f->family),
+			strerrordesc_np(-err));
+	return err;
+}
+
+int
+export_up(struct peer *p)
+{
+	int err = 0;
+
+	for (unsigned i = 0; i < FAMILY_COUNT && err == 0; i++) {
+		struct peer_family *f = &p->family[i];
+
+		f->end_of_rib_received = f->end_of_rib_sent = f->refreshing = f->asked_by_peer =
+			false;
+		f->not_before_ns = 0;
+		if (p->up->n.families & 1u << i)
+			err = family_up(f);
+	}
+	return err;
+}
+
+void
+export_down(struct peer *p)
+{
+	for (unsigned i = 0; i < FAMILY_COUNT; i++) {
+		struct peer_family *f = &p->family[i];
+
+		update_group_destroy(f->group);
+		f->group = NULL;
+		refresh_serve_reset(&f->serve);
+		timer_cancel(p->speaker->thread, &f->stale);
+		timer_cancel(p->speaker->thread, &f->spread);
+		f->refreshing = false;
+		jobs_fail(f, &f->import_jobs);
+		jobs_fail(f, &f->export_jobs);
+	}
+}
+
+static unsigned
+messages_count(const uint8_t *p, size_t len, uint64_t *updates)
+{
+	const uint8_t *end = p + len;
+	unsigned count = 0;
+
+	for (; p < end; p += (size_t)p[16] << 8 | p[17]) {
+		count++;
+		*updates += p[18] == BGP_UPDATE;
+	}
+	return count;
+}
+
+static void
+export_failed(struct peer_family *f) RUNS_ON(role_session)
+{
+	struct note note = {.code = ERR_CEASE, .subcode = CEASE_OUT_OF_RESOURCES};
+
+	log_event(LOG_ERROR, "export-failed peer=%s vrf=%s family=%s error=\"%s\"",
+		f->peer->config.addr_text, f->peer->vrf_name, family_text(f->family),
+		strerrordesc_np(-update_group_error(f->group)));
+	connection_event(f->peer->up, EV_BAD_MESSAGE, &note);
+}
+
+/* True while there is more that the socket takes. */
+static bool
+family_run(struct peer_family *f, uint64_t deadline_ns) RUNS_ON(role_session)
+{
+	struct peer *p = f->peer;
+	struct connection *c = p->up;
+	uint8_t *tail;
+	size_t room, len;
+	bool more;
+
+	if (!update_group_pending(f->group) && update_group_error(f->group) == 0)
+		return false;
+	if (f->not_before_ns != 0 && now_ns() < f->not_before_ns)
+		return false;
+	tail = connection_tail(c, TX_EXPORT_ROOM, &room);
+	if (tail == NULL || c->ended)
+		return false; /* EPOLLOUT calls again */
+	len = update_group_encode(
+		f->group, tail, room - TX_RESERVE, deadline_ns, &more, on_mark, f);
+	connection_wrote(c, len, messages_count(tail, len, &p->updates_sent));
+	if (len > 0)
+		connection_flush(c);
+	if (update_group_error(f->group) != 0) {
+		export_failed(f);
+		return false;
+	}
+	if (len > 0 && !more && p->config.timers.min_advertisement_s > 0) {
+		f->not_before_ns = now_ns() + p->config.timers.min_advertisement_s * NS_PER_S;
+		timer_arm(p->speaker->thread, &f->spread,
+			p->config.timers.min_advertisement_s * NS_PER_S);
+	}
+	return more && connection_room(c) >= TX_EXPORT_ROOM;
+}
+
+bool
+export_run(struct peer *p, uint64_t deadline_ns)
+{
+	bool more = false;
+
+	for (unsigned i = 0; i < FAMILY_COUNT && p->up != NULL; i++) {
+		if (p->family[i].group != NULL)
+			more |= family_run(&p->family[i], deadline_ns);
+	}
+	return more && p->up != NULL;
+}
+
+/* ---- requests of the peer ---- */
+
+void
+refresh_received(struct peer_family *f)
+{
+	f->asked_by_peer = true;
+	if (refresh_serve_request(&f->serve, f->end_of_rib_sent))
+		walk_begin_refresh(f);
+	else if (!f->serve.pending)
+		f->asked_by_peer = false; /* the walk that runs answers it */
+}
+
+void
+refresh_begun(struct peer_family *f)
+{
+	f->borr_received++;
+	/* RFC 7313 4: from the oldest open BoRR, so that repeated ones can't put the sweep off for ever. */
+	if (!f->refreshing)
+		timer_arm(f->peer->speaker->thread, &f->stale,
+			f->peer->config.timers.stale_refresh_s * NS_PER_S);
+	f->refreshing = true;
+	for (unsigned i = 0; i < f->import_jobs.count; i++)
+		f->import_jobs.job[i].begun = true;
+}
+
+/* All routes that came since its BoRR were judged by the policy of then, or a newer one: jobs from before it are done. */
+void
+refresh_ended(struct peer_family *f)
+{
+	struct speaker *s = f->peer->speaker;
+	unsigned kept = 0;
+
+	f->eorr_received++;
+	if (!f->refreshing)
+		return;
+	f->refreshing = false;
+	timer_cancel(s->thread, &f->stale);
+	/* What main does with the event must find the records at the shard. */
+	input_push(s);
+	for (unsigned i = 0; i < f->import_jobs.count; i++) {
+		struct refresh_job job = f->import_jobs.job[i];
+
+		if (job.begun)
+			tell(f, SESSION_REFRESH_DONE, job.id, true);
+		else
+			f->import_jobs.job[kept++] = job;
+	}
+	f->import_jobs.count = kept;
+	if (kept > 0)
+		timer_arm(s->thread, &f->stale, f->peer->config.timers.stale_refresh_s * NS_PER_S);
+}
+
+static void
+stale_fire(struct timer *t)
+{
+	struct peer_family *f = container_of(t, struct peer_family, stale);
+	struct peer *p = f->peer;
+
+	role_enter_session();
+	log_event(LOG_WARNING, "refresh-timeout peer=%s vrf=%s family=%s begun=%s",
+		p->config.addr_text, p->vrf_name, family_text(f->family),
+		f->refreshing ? "yes" : "no");
+	if (f->refreshing) {
+		input_owe_stale(f);
+		input_settle(p->speaker);
+	}
+	f->refreshing = false;
+	jobs_fail(f, &f->import_jobs);
+}
+
+/* Only wakes the loop. */
+static void
+spread_fire(struct timer *t)
+{
+	container_of(t, struct peer_family, spread)->not_before_ns = 0;
+}
+
+void
+export_timers_init(struct peer_family *f)
+{
+	f->stale.fire = stale_fire;
+	f->spread.fire = spread_fire;
+}
+
+/* ---- what main asks ---- */
+
+static struct peer_family *
+family_of(struct speaker *s, struct peer_id id, enum family f, const char **reason,
+	enum refresh_action *action)
+{
+	struct peer *p = id.v < PEER_MAX ? s->by_id[id.v] : NULL;
+
+	*reason = NULL;
+	if (p == NULL || p->up == NULL) {
+		*action = REFRESH_NOT_ESTABLISHED;
+		return NULL;
+	}
+	if (p->family[f].group == NULL) {
+		*action = REFRESH_UNSUPPORTED;
+		*reason = "not-negotiated";
+		return NULL;
+	}
+	return &p->family[f];
+}
+
+static bool
+request_send(struct peer_family *f) RUNS_ON(role_session)
+{
+	struct connection *c = f->peer->up;
+	size_t room;
+	uint8_t *tail = connection_tail(c, BGP_MSG_MAX, &room);
+
+	if (tail == NULL)
+		return false;
+	connection_wrote(c, bgp_refresh_encode(f->family, REFRESH_REQUEST, tail, room), 1);
+	connection_flush(c);
+	f->requests_sent++;
+	return true;
+}
+
+enum refresh_action
+session_refresh_import(
+	struct speaker *s, struct peer_id id, enum family family, uint32_t job, const char **reason)
+{
+	enum refresh_action action;
+	struct peer_family *f = family_of(s, id, family, reason, &action);
+	struct refresh_job j = {.id = job};
+	bool framed;
+
+	if (f == NULL)
+		return action;
+	if (!f->peer->up->n.route_refresh) {
+		*reason = "no-route-refresh";
+		return REFRESH_UNSUPPORTED;
+	}
+	if (f->peer->config.families[family].keep_all_routes) {
+		*reason = "keep-all-routes";
+		return REFRESH_NO_OP;
+	}
+	framed = f->peer->up->n.enhanced_route_refresh;
+	if (framed && !jobs_add(f, &f->import_jobs, &j)) {
+		*reason = "out-of-memory";
+		return REFRESH_UNSUPPORTED;
+	}
+	if (!request_send(f)) {
+		f->import_jobs.count -= framed;
+		*reason = "output-blocked";
+		return REFRESH_UNSUPPORTED;
+	}
+	tell(f, SESSION_REFRESH_SENT, job, framed);
+	if (!framed)
+		tell(f, SESSION_REFRESH_DONE, job, false);
+	else if (f->stale.deadline_ns == 0)
+		timer_arm(s->thread, &f->stale, f->peer->config.timers.stale_refresh_s * NS_PER_S);
+	return REFRESH_SENT;
+}
+
+enum refresh_action
+session_refresh_export(
+	struct speaker *s, struct peer_id id, enum family family, uint32_t job, const char **reason)
+{
+	enum refresh_action action;
+	struct peer_family *f = family_of(s, id, family, reason, &action);
+	struct refresh_job j = {.id = job};
+	struct refresh_serve before;
+
+	if (f == NULL)
+		return action;
+	/* As a request of the peer, but for the counters, which are about those. */
+	before = f->serve;
+	if (refresh_serve_request(&f->serve, f->end_of_rib_sent))
+		walk_begin_refresh(f);
+	f->serve.requests_received = before.requests_received;
+	f->serve.coalesced = before.coalesced;
+	j.walk = f->serve.pending ? f->walks + 1 : f->walks;
+	if (!jobs_add(f, &f->export_jobs, &j))
+		tell(f, SESSION_REFRESH_FAILED, job, false);
+	return REFRESH_READVERTISED;
+}
+
+const char *
+refresh_action_text(enum refresh_action a)
+{
+	static const char *const text[] = {
+		[REFRESH_SENT] = "route-refresh-sent",
+		[REFRESH_REPLAYED] = "replayed",
+		[REFRESH_READVERTISED] = "readvertised",
+		[REFRESH_NO_OP] = "no-op",
+		[REFRESH_UNSUPPORTED] = "unsupported",
+		[REFRESH_NOT_ESTABLISHED] = "not-established",
+	};
+
+	return text[a];
+}

@@ -1,0 +1,467 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A peer: performs what fsm_step() returned (RFC 4271 8.2.2), judges the OPEN, settles collisions (6.8), goes up and down.
+ */
+#include "control/session_impl.h"
+
+#include "control/host_socket.h"
+#include "control/log.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+void
+peer_error(struct peer *p, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(p->last_error, sizeof(p->last_error), fmt, ap);
+	va_end(ap);
+}
+
+enum fsm_state
+peer_state(const struct peer *p)
+{
+	uint8_t out = p->conn[CONN_OUT].state, in = p->conn[CONN_IN].state;
+
+	return out > in ? out : in;
+}
+
+uint32_t
+peer_local_as(const struct peer *p)
+{
+	return p->config.local_as != 0 ? p->config.local_as : p->speaker->config.asn;
+}
+
+uint8_t
+peer_families(const struct config_peer *c)
+{
+	uint8_t families = 0;
+
+	for (unsigned f = 0; f < FAMILY_COUNT; f++) {
+		if (c->families[f].enabled)
+			families |= (uint8_t)(1u << f);
+	}
+	return families;
+}
+
+/* ---- up and down ---- */
+
+static void
+tell(struct peer *p, enum session_event_kind kind)
+{
+	struct session_event e = {.kind = kind, .peer = p->id};
+
+	p->speaker->config.event(p->speaker->config.ctx, &e);
+}
+
+/* RFC 8212: an operator must see why nothing passes. */
+static void
+log_no_policy(const struct peer *p, enum family f)
+{
+	if (!p->config.external)
+		return;
+	if (!p->policies.has_import[f])
+		log_event(LOG_WARNING,
+			"no-policy peer=%s vrf=%s family=%s direction=import accepted=none",
+			p->config.addr_text, p->vrf_name, family_text(f));
+	if (p->policies.export_policy[f] == NULL)
+		log_event(LOG_WARNING,
+			"no-policy peer=%s vrf=%s family=%s direction=export sent=none",
+			p->config.addr_text, p->vrf_name, family_text(f));
+}
+
+static void
+peer_established(struct peer *p, struct connection *c) RUNS_ON(role_session)
+{
+	struct connection *other = connection_other(c);
+
+	p->up = c;
+	p->established_ns = now_ns();
+	p->established_count++;
+	timer_cancel(p->speaker->thread, &p->connect_retry);
+	timer_cancel(p->speaker->thread, &p->idle_hold);
+	if (other->state >= FSM_OPEN_SENT)
+		connection_event(other, EV_OPEN_COLLISION, NULL);
+	else
+		connection_event(other, EV_STOP, NULL);
+	log_event(LOG_INFO, "session-up peer=%s vrf=%s asn=%u hold=%u families=%#x",
+		p->config.addr_text, p->vrf_name, c->open.asn, c->n.hold_time_s, c->n.families);
+	for (enum family f = 0; f < FAMILY_COUNT; f++) {
+		if (c->n.families & 1u << f)
+			log_no_policy(p, f);
+	}
+	p->up_record = (struct rib_session_up){.router_id = c->open.identifier,
+		.asn = c->open.asn,
+		.external = p->config.external,
+		.families = c->n.families};
+	input_owe_up(p);
+	input_settle(p->speaker);
+	tell(p, SESSION_UP);
+	if (export_up(p) < 0) {
+		struct note note = {.code = ERR_CEASE, .subcode = CEASE_OUT_OF_RESOURCES};
+
+		connection_event(c, EV_BAD_MESSAGE, &note);
+	}
+}
+
+static void
+peer_down(struct peer *p) RUNS_ON(role_session)
+{
+	struct speaker *s = p->speaker;
+	char reason[2 * sizeof(p->last_error)];
+
+	/* Back-off is for sessions that do not stay. */
+	if (now_ns() - p->established_ns >= IDLE_HOLD_FORGIVEN_S * NS_PER_S)
+		p->idle_hold_s = p->config.timers.idle_hold_s;
+	p->up = NULL;
+	p->established_ns = 0;
+	log_event(LOG_INFO, "session-down peer=%s vrf=%s reason=%s", p->config.addr_text,
+		p->vrf_name,
+		log_escape(p->last_error, strlen(p->last_error), reason, sizeof(reason)));
+	export_down(p);
+	input_owe_down(p);
+	input_settle(s);
+	tell(p, SESSION_DOWN);
+}
+
+/* ---- starting again ---- */
+
+static void
+idle_hold_start(struct peer *p)
+{
+	struct speaker *s = p->speaker;
+
+	timer_cancel(s->thread, &p->connect_retry);
+	timer_arm(s->thread, &p->idle_hold, p->idle_hold_s * NS_PER_S);
+	p->idle_hold_s =
+		p->idle_hold_s * 2 < IDLE_HOLD_MAX_S ? p->idle_hold_s * 2 : IDLE_HOLD_MAX_S;
+}
+
+/* Neither connection lives and nothing is armed: idle hold, then once more. */
+static void
+peer_restart(struct peer *p)
+{
+	struct connection *out = &p->conn[CONN_OUT];
+
+	if (!p->running || p->up != NULL || p->conn[CONN_IN].state != FSM_IDLE ||
+		out->state != FSM_IDLE)
+		return;
+	if (p->idle_hold.deadline_ns == 0)
+		idle_hold_start(p);
+}
+
+static void
+peer_begin(struct peer *p) RUNS_ON(role_session)
+{
+	connection_event(&p->conn[CONN_OUT], p->config.passive ? EV_START_PASSIVE : EV_START, NULL);
+}
+
+static void
+idle_hold_fire(struct timer *t)
+{
+	struct peer *p = container_of(t, struct peer, idle_hold);
+
+	role_enter_session();
+	if (p->running && p->up == NULL)
+		peer_begin(p);
+}
+
+static void
+connect_retry_fire(struct timer *t)
+{
+	struct peer *p = container_of(t, struct peer, connect_retry);
+	struct speaker *s = p->speaker;
+
+	role_enter_session();
+	/* Theirs is on its way: a second one would only collide. */
+	if (p->conn[CONN_IN].state >= FSM_OPEN_SENT)
+		timer_arm(s->thread, t,
+			speaker_jitter(s, p->config.timers.connect_retry_s * NS_PER_S, 25, 25));
+	else
+		connection_event(&p->conn[CONN_OUT], EV_CONNECT_RETRY_TIMER, NULL);
+}
+
+/* ---- actions ---- */
+
+static void
+send_open(struct connection *c) RUNS_ON(role_session)
+{
+	struct peer *p = c->peer;
+	const struct config_peer *k = &p->config;
+	size_t room;
+	uint8_t *tail = connection_tail(c, BGP_MSG_MAX, &room);
+	struct bgp_open_options o = {
+		.asn = peer_local_as(p),
+		.identifier = p->speaker->config.router_id,
+		.hold_time_s = (uint16_t)k->timers.hold_s,
+		.families = peer_families(k),
+		.route_refresh = k->capabilities.route_refresh,
+		.enhanced_route_refresh = k->capabilities.enhanced_route_refresh,
+		.extended_message = k->capabilities.extended_message,
+		.four_octet_as = k->capabilities.four_octet_as,
+		.graceful_restart = k->capabilities.graceful_restart,
+	};
+
+	if (tail == NULL)
+		return;
+	connection_wrote(c, bgp_open_encode(&o, tail, BGP_MSG_MAX), 1);
+	connection_flush(c);
+}
+
+static void
+send_notification(struct connection *c, const struct fsm_result *r, const struct note *lent)
+	RUNS_ON(role_session)
+{
+	struct note note = {.code = ERR_CEASE};
+
+	if (lent != NULL)
+		note = *lent;
+	if (r->code != 0)
+		note = (struct note){.code = r->code, .subcode = r->subcode};
+	/* A collision is no fault of the session that stays. */
+	if (note.code != ERR_CEASE || note.subcode != CEASE_COLLISION)
+		peer_error(c->peer, "sent %s", bgp_notification_text(note.code, note.subcode));
+	connection_notify(c, &note);
+}
+
+/* What must be over before the connection is closed. */
+static void
+perform_end(struct connection *c, const struct fsm_result *r, const struct note *note)
+	RUNS_ON(role_session)
+{
+	struct peer *p = c->peer;
+
+	if (r->actions & ACT_SEND_NOTIFICATION)
+		send_notification(c, r, note);
+	if (r->actions & ACT_STOP_TIMERS)
+		connection_stop_timers(c);
+	if ((r->actions & ACT_DOWN) && p->up == c)
+		peer_down(p);
+	if (r->actions & ACT_CLOSE)
+		connection_close(c);
+}
+
+/* The connect retry timer is our own connection's business. */
+static int
+perform_connect(struct connection *c, const struct fsm_result *r) RUNS_ON(role_session)
+{
+	struct speaker *s = c->peer->speaker;
+	struct timer *retry = &c->peer->connect_retry;
+	int err = 0;
+
+	if (!c->outgoing)
+		return 0;
+	if (r->actions & ACT_CONNECT_RETRY_STOP)
+		timer_cancel(s->thread, retry);
+	if (r->actions & ACT_CONNECT_RETRY_START)
+		timer_arm(s->thread, retry,
+			speaker_jitter(
+				s, c->peer->config.timers.connect_retry_s * NS_PER_S, 25, 25));
+	if (r->actions & ACT_CONNECT)
+		err = connection_connect(c);
+	if (err < 0)
+		peer_error(c->peer, "connect: %s", strerrordesc_np(-err));
+	return err;
+}
+
+static void
+perform_talk(struct connection *c, const struct fsm_result *r) RUNS_ON(role_session)
+{
+	if (r->actions & ACT_SEND_OPEN)
+		send_open(c);
+	if (r->actions & ACT_SEND_KEEPALIVE)
+		connection_keepalive(c);
+	if (r->actions & ACT_HOLD_START_OPEN)
+		connection_hold(c, c->peer->config.timers.open_sent_hold_s * NS_PER_S);
+	if (r->actions & ACT_HOLD_START)
+		connection_hold(c, c->n.hold_time_s * NS_PER_S);
+	if (r->actions & ACT_KEEPALIVE_START)
+		connection_keepalive_start(c);
+}
+
+void
+connection_event(struct connection *c, enum fsm_event event, const struct note *note)
+{
+	struct peer *p = c->peer;
+	struct connection *other = connection_other(c);
+	struct fsm_result r = fsm_step(c->state, event, p->config.passive || !c->outgoing);
+
+	/* Theirs does not wait and listen: it is there or it is not. */
+	if (!c->outgoing && r.state < FSM_OPEN_SENT)
+		r.state = FSM_IDLE;
+	c->state = r.state;
+	perform_end(c, &r, note);
+	if (perform_connect(c, &r) < 0) {
+		connection_event(c, EV_TCP_FAIL, NULL);
+		return;
+	}
+	perform_talk(c, &r);
+	if (r.actions & ACT_ESTABLISHED)
+		peer_established(p, c);
+	if ((r.actions & ACT_IDLE_HOLD) && other->state != FSM_IDLE && other->state < FSM_OPEN_SENT)
+		connection_event(other, EV_STOP, NULL);
+	peer_restart(p);
+}
+
+/* ---- OPEN ---- */
+
+static void
+open_refuse(struct connection *c, const struct bgp_error *e) RUNS_ON(role_session)
+{
+	struct note note = {
+		.code = e->code, .subcode = e->subcode, .data = e->data, .data_len = e->data_len};
+
+	connection_event(c, EV_BAD_MESSAGE, &note);
+}
+
+/* What both sides have. False: no family is left. */
+static bool
+negotiate(struct connection *c, const struct bgp_open *o)
+{
+	const struct config_peer *k = &c->peer->config;
+	uint8_t theirs =
+		o->multiprotocol ? o->families : 1u << FAMILY_IPV4_UNICAST; /* RFC 4760 8 */
+	uint16_t hold = (uint16_t)k->timers.hold_s;
+
+	c->open = *o;
+	c->open.raw_count = 0; /* lent: they point into the receive buffer */
+	c->n = (struct negotiated){
+		.as4 = o->four_octet_as && k->capabilities.four_octet_as,
+		.extended_message = o->extended_message && k->capabilities.extended_message,
+		.route_refresh = o->route_refresh && k->capabilities.route_refresh,
+		.enhanced_route_refresh =
+			o->enhanced_route_refresh && k->capabilities.enhanced_route_refresh,
+		.families = theirs & peer_families(k),
+		.hold_time_s = o->hold_time_s < hold ? o->hold_time_s : hold,
+	};
+	return c->n.families != 0;
+}
+
+/* RFC 4271 6.8. False: this connection is closed. */
+static bool
+collision_survived(struct connection *c) RUNS_ON(role_session)
+{
+	struct peer *p = c->peer;
+	struct connection *other = connection_other(c);
+	bool ours;
+
+	if (other->state == FSM_ESTABLISHED) {
+		connection_event(c, EV_OPEN_COLLISION, NULL);
+		return false;
+	}
+	if (other->state != FSM_OPEN_CONFIRM)
+		return true;
+	ours = fsm_collision_keep_ours(
+		p->speaker->config.router_id, peer_local_as(p), c->open.identifier, c->open.asn);
+	if (ours == c->outgoing) {
+		connection_event(other, EV_OPEN_COLLISION, NULL);
+		return true;
+	}
+	connection_event(c, EV_OPEN_COLLISION, NULL);
+	return false;
+}
+
+void
+connection_open_received(struct connection *c, const uint8_t *msg, size_t len)
+{
+	struct peer *p = c->peer;
+	struct bgp_error e;
+	struct bgp_open o;
+
+	if (c->state != FSM_OPEN_SENT) {
+		connection_event(c, EV_OPEN, NULL); /* the machine knows the error */
+		return;
+	}
+	e = bgp_open_decode(msg, len, &o);
+	if (e.severity == BGP_OK)
+		e = bgp_open_check(
+			&o, p->config.asn, peer_local_as(p), p->speaker->config.router_id);
+	if (e.severity != BGP_OK) {
+		open_refuse(c, &e);
+		return;
+	}
+	if (!negotiate(c, &o)) { /* RFC 5492 3 */
+		e = (struct bgp_error){.severity = SESSION_RESET,
+			.code = ERR_OPEN,
+			.subcode = OPEN_UNSUPPORTED_CAPABILITY};
+		open_refuse(c, &e);
+		return;
+	}
+	if (collision_survived(c))
+		connection_event(c, EV_OPEN, NULL);
+}
+
+/* ---- life ---- */
+
+void
+peer_init(struct peer *p)
+{
+	for (unsigned i = 0; i < CONN_COUNT; i++) {
+		p->conn[i].peer = p;
+		p->conn[i].outgoing = i == CONN_OUT;
+		p->conn[i].watch.fd = -1;
+		connection_timers_init(&p->conn[i]);
+	}
+	p->connect_retry.fire = connect_retry_fire;
+	p->idle_hold.fire = idle_hold_fire;
+	for (enum family f = 0; f < FAMILY_COUNT; f++) {
+		p->family[f].peer = p;
+		p->family[f].family = f;
+		export_timers_init(&p->family[f]);
+	}
+}
+
+void
+peer_start(struct peer *p)
+{
+	if (p->running)
+		return;
+	p->running = true;
+	p->idle_hold_s = p->config.timers.idle_hold_s;
+	peer_begin(p);
+}
+
+void
+peer_stop(struct peer *p, const struct note *note)
+{
+	p->running = false;
+	timer_cancel(p->speaker->thread, &p->connect_retry);
+	timer_cancel(p->speaker->thread, &p->idle_hold);
+	connection_event(&p->conn[CONN_IN], EV_STOP, note);
+	connection_event(&p->conn[CONN_OUT], EV_STOP, note);
+}
+
+/* RFC 4271 6.8: a connection while one is established is closed; in Idle all are refused. */
+void
+peer_accept(struct peer *p, int fd)
+{
+	struct connection *in = &p->conn[CONN_IN];
+	const struct config_peer *k = &p->config;
+	struct host_socket_options o = {.vrf = k->vrf, .source = k->source};
+
+	if (p->up != NULL) {
+		refuse(fd, ERR_CEASE, CEASE_COLLISION);
+		return;
+	}
+	if (!p->running || p->conn[CONN_OUT].state == FSM_IDLE || in->state > FSM_OPEN_SENT) {
+		close(fd);
+		return;
+	}
+	/* A peer that connects again has forgotten the first one. */
+	if (in->state == FSM_OPEN_SENT)
+		connection_event(in, EV_TCP_FAIL, NULL);
+	o.ttl = k->multihop != 0 ? k->multihop : k->external ? 1 : 0;
+	if (host_socket_apply(fd, &o, k->addr.afi) < 0) {
+		close(fd);
+		return;
+	}
+	if (connection_adopt(in, fd) < 0)
+		return;
+	in->state = FSM_ACTIVE;
+	connection_event(in, EV_TCP_OPEN, NULL);
+}
