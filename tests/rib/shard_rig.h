@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* A shard with one input, driven by hand: records are written as a session thread would, turns are cut as small as asked. */
+#pragma once
+
+#include "lpm/arena.h"
+#include "lpm/qsbr.h"
+#include "rib/shard.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define RIG_OWN_ASN 64512u
+#define RIG_ROUTER_ID 0xc0000201u
+
+struct rig {
+	struct arena *arena;
+	struct qsbr *readers;
+	struct shard *shard;
+	struct shard_input *input;
+	struct table_id table;
+	struct rib_batch *batch; /* being written */
+	uint64_t now_ns;
+	unsigned woken;
+	void (*asked)(struct rig *r, const struct nexthop_message *m);
+	void *ctx;
+};
+
+static inline uint64_t
+rig_clock(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+static inline void
+rig_wake(void *ctx)
+{
+	((struct rig *)ctx)->woken++;
+}
+
+static inline void
+rig_ask(void *ctx, const struct nexthop_message *m)
+{
+	struct rig *r = ctx;
+
+	if (r->asked != NULL)
+		r->asked(r, m);
+}
+
+static inline void
+rig_init(struct rig *r, bool tracking)
+{
+	struct shard_config c = {
+		.own_asn = RIG_OWN_ASN,
+		.router_id = RIG_ROUTER_ID,
+		.next_hop_tracking = tracking,
+		.wake_consumers = rig_wake,
+		.wake_ctx = r,
+		.ask_next_hop = rig_ask,
+		.ask_ctx = r,
+	};
+
+	role_enter_rib();
+	role_enter_session();
+	*r = (struct rig){.now_ns = 1000000000u};
+	if (arena_create("rig", &r->arena) != 0 || qsbr_create(r->arena, 8, &r->readers) != 0)
+		abort();
+	c.arena = r->arena;
+	c.readers = r->readers;
+	if (shard_create(&c, 1, &r->shard) != 0 ||
+		shard_table_add(r->shard, VRF_DEFAULT, FAMILY_IPV4_UNICAST, &r->table) != 0)
+		abort();
+	r->input = shard_input(r->shard, 0);
+}
+
+static inline void
+rig_fini(struct rig *r)
+{
+	if (r->batch != NULL)
+		shard_input_return(r->input, r->batch);
+	shard_destroy(r->shard);
+	qsbr_destroy(r->readers);
+	arena_destroy(r->arena);
+}
+
+static inline void
+rig_put(struct rig *r)
+{
+	if (r->batch == NULL)
+		return;
+	shard_input_put(r->input, r->batch);
+	r->batch = NULL;
+}
+
+/* One turn with no time at all: the least that the shard does at once. */
+static inline bool
+rig_turn(struct rig *r)
+{
+	r->now_ns += 1000;
+	return shard_work(r->shard, r->now_ns, 1);
+}
+
+static inline void
+rig_settle(struct rig *r)
+{
+	rig_put(r);
+	for (;;) {
+		uint64_t now = rig_clock();
+
+		r->now_ns += 1000;
+		if (!shard_work(r->shard, r->now_ns, now + 1000000))
+			return;
+	}
+}
+
+/* All batches are back: walks may go on, but every record was applied. */
+static inline bool
+rig_drained(struct rig *r)
+{
+	struct rib_batch *b[RIB_BATCHES_PER_INPUT];
+	unsigned n = 0;
+
+	while (n < RIB_BATCHES_PER_INPUT && (b[n] = shard_input_get(r->input)) != NULL)
+		n++;
+	for (unsigned i = 0; i < n; i++)
+		shard_input_return(r->input, b[i]);
+	return n == RIB_BATCHES_PER_INPUT;
+}
+
+static inline void
+rig_drain(struct rig *r)
+{
+	rig_put(r);
+	while (!rig_drained(r))
+		(void)rig_turn(r);
+}
+
+static inline void *
+rig_record(struct rig *r, struct rib_record *head, size_t payload)
+{
+	struct rib_record *rec;
+
+	head->record_len = (uint32_t)((sizeof(*head) + payload + 7) / 8 * 8);
+	if (r->batch != NULL && r->batch->used + head->record_len > r->batch->size)
+		rig_put(r);
+	while (r->batch == NULL) {
+		r->batch = shard_input_get(r->input);
+		if (r->batch == NULL)
+			(void)rig_turn(r);
+	}
+	rec = (struct rib_record *)&r->batch->data[r->batch->used];
+	memset(rec, 0, head->record_len);
+	*rec = *head;
+	r->batch->used += head->record_len;
+	return rec + 1;
+}
+
+/* `attrs` NULL withdraws. */
+static inline void
+rig_update_in(struct rig *r, enum family family, uint16_t peer, const struct attr_set *attrs,
+	const struct rib_nlri *nlri, unsigned count, uint64_t received_ns)
+{
+	size_t attrs_len = attrs != NULL ? attr_set_size(attrs) : 0,
+	       padded = (attrs_len + 7) / 8 * 8;
+	struct rib_record head = {
+		.kind = RIB_UPDATE,
+		.family = (uint8_t)family,
+		.peer = {peer},
+		.nlri_count = (uint16_t)count,
+		.attrs_len = (uint32_t)attrs_len,
+		.received_ns = received_ns,
+	};
+	uint8_t *body = rig_record(r, &head, padded + count * sizeof(*nlri));
+
+	if (attrs != NULL)
+		memcpy(body, attrs, attrs_len);
+	memcpy(body + padded, nlri, count * sizeof(*nlri));
+}
+
+static inline void
+rig_update(struct rig *r, uint16_t peer, const struct attr_set *attrs, const struct rib_nlri *nlri,
+	unsigned count)
+{
+	rig_update_in(r, FAMILY_IPV4_UNICAST, peer, attrs, nlri, count, r->now_ns);
+}
+
+static inline void
+rig_event(struct rig *r, enum rib_record_kind kind, uint16_t peer)
+{
+	struct rib_record head = {.kind = (uint8_t)kind,
+		.family = FAMILY_IPV4_UNICAST,
+		.peer = {peer},
+		.received_ns = r->now_ns};
+
+	(void)rig_record(r, &head, 0);
+}
+
+static inline void
+rig_up(struct rig *r, uint16_t peer, uint32_t asn, uint32_t router_id, bool external)
+{
+	struct rib_record head = {.kind = RIB_SESSION_UP, .peer = {peer}, .received_ns = r->now_ns};
+	struct rib_session_up up = {
+		.router_id = router_id,
+		.asn = asn,
+		.external = external,
+		.families = (1u << FAMILY_IPV4_UNICAST) | (1u << FAMILY_IPV6_UNICAST),
+	};
+
+	memcpy(rig_record(r, &head, sizeof(up)), &up, sizeof(up));
+}
+
+static inline void
+rig_peer(struct rig *r, uint16_t id, uint32_t asn, bool external, bool multihop)
+{
+	struct shard_peer p = {
+		.id = {id},
+		.addr = addr_from_v4(0xc6336400u + id),
+		.external = external,
+		.multihop = multihop,
+		.asn = asn,
+	};
+
+	if (shard_peer_add(r->shard, &p) != 0)
+		abort();
+}
+
+union rig_attrs {
+	struct attr_set a;
+	uint8_t room[512];
+};
+
+/* One AS_SEQUENCE. */
+static inline void
+rig_attrs_make(union rig_attrs *out, const uint32_t *path, unsigned hops, uint32_t next_hop)
+{
+	uint8_t *p = out->a.var;
+
+	memset(out, 0, sizeof(*out));
+	out->a.next_hop = addr_from_v4(next_hop);
+	if (hops > 0) {
+		*p++ = 2;
+		*p++ = (uint8_t)hops;
+		for (unsigned i = 0; i < hops; i++) {
+			*p++ = (uint8_t)(path[i] >> 24);
+			*p++ = (uint8_t)(path[i] >> 16);
+			*p++ = (uint8_t)(path[i] >> 8);
+			*p++ = (uint8_t)path[i];
+		}
+		out->a.as_path_len = (uint16_t)(2 + 4 * hops);
+	}
+	attr_set_derive(&out->a);
+}
+
+static inline struct rib_nlri
+rig_nlri(uint32_t addr, uint8_t len)
+{
+	return (struct rib_nlri){.prefix = prefix_from_v4(addr, len), .label = 0xfffff};
+}

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "rib/adj_rib_in.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+
+static uint16_t
+epoch_of(const struct adj_rib_in *a)
+{
+	return atomic_load(&a->epoch);
+}
+
+static void
+test_epochs(void **state)
+{
+	struct adj_rib_in a;
+
+	adj_rib_in_init(&a);
+	assert_int_equal(epoch_of(&a), 0);
+	assert_int_equal(adj_rib_in_open_epoch(&a), 1);
+	assert_int_equal(epoch_of(&a), 1);
+	atomic_store(&a.epoch, UINT16_MAX);
+	assert_int_equal(adj_rib_in_open_epoch(&a), 0);
+}
+
+static void
+test_refresh(void **state)
+{
+	struct adj_rib_in_counts c;
+	struct adj_rib_in a;
+
+	adj_rib_in_init(&a);
+	assert_false(adj_rib_in_end_refresh(&a)); /* RFC 7313 4: without BoRR it is ignored */
+	adj_rib_in_begin_refresh(&a);
+	adj_rib_in_begin_refresh(&a); /* the newest counts */
+	assert_int_equal(epoch_of(&a), 2);
+	assert_true(adj_rib_in_end_refresh(&a)); /* and one EoRR closes all */
+	assert_int_equal(epoch_of(&a), 2);
+	assert_false(adj_rib_in_end_refresh(&a));
+	adj_rib_in_counts_get(&a, &c);
+	assert_int_equal(c.borr_received, 2);
+	assert_int_equal(c.eorr_received, 1);
+	assert_int_equal(c.eorr_ignored, 2);
+	assert_int_equal(c.received, 0);
+	assert_int_equal(c.accepted, 0);
+	assert_int_equal(c.rejected_total, 0);
+	assert_int_equal(c.stale_swept, 0);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_epochs),
+		cmocka_unit_test(test_refresh),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "rib/decision.h"
+
+#include "tests/rib/decision_reference.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <cmocka.h>
+
+static uint64_t rng_state;
+
+static uint64_t
+rng(void)
+{
+	uint64_t z = (rng_state += 0x9e3779b97f4a7c15u);
+
+	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+	z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+	return z ^ (z >> 31);
+}
+
+static unsigned
+below(unsigned n)
+{
+	return (unsigned)(rng() % n);
+}
+
+#define PATHS_MAX_TEST 200
+
+static struct attr_set sets[PATHS_MAX_TEST];
+
+/* Few values for each step, so that every step decides somewhere. */
+static void
+random_input(struct decision_input *in, struct attr_set *a, unsigned i, unsigned spread)
+{
+	*a = (struct attr_set){0};
+	if (below(2))
+		a->has |= ATTR_HAS_LOCAL_PREF, a->local_pref = 99 + below(3);
+	if (below(2))
+		a->has |= ATTR_HAS_MED, a->med = below(3);
+	if (below(6) == 0)
+		a->has |= ATTR_HAS_ORIGINATOR_ID, a->originator_id = below(3);
+	a->first_asn = below(spread);
+	a->as_path_len = a->first_asn != 0 || below(2) ? 6 : 0;
+	a->as_path_hops = (uint16_t)(below(6) == 0);
+	a->origin = (uint8_t)(below(6) == 0);
+	a->cluster_count = (uint16_t)below(2);
+	*in = (struct decision_input){
+		.attrs = a,
+		.eligible = below(5) != 0,
+		.external = below(4) != 0,
+		.local = below(20) == 0,
+		.igp_metric = below(4) == 0,
+		.router_id = below(3),
+		.peer_addr = addr_from_v4(0xc0000200u + below(3)),
+		.path_id = i,
+	};
+	if (below(3)) /* no MED differs by much else: long ties */
+		a->has &= ~(uint32_t)ATTR_HAS_LOCAL_PREF;
+}
+
+static void
+shuffle(unsigned *at, unsigned n)
+{
+	for (unsigned i = n; i > 1; i--) {
+		unsigned j = below(i), t = at[i - 1];
+
+		at[i - 1] = at[j];
+		at[j] = t;
+	}
+}
+
+static bool
+worse_by(enum decision_reason r, const struct decision_input *best, const struct decision_input *in,
+	unsigned step)
+{
+	(void)r;
+	return ref_step_value(in, step) > ref_step_value(best, step);
+}
+
+/* The reason must be true: the step it names speaks against the path. */
+static void
+check_reason(const struct decision_input *in, unsigned n, unsigned best, unsigned i,
+	enum decision_reason r)
+{
+	static const int step_of[] = {
+		[DECISION_LOCAL_PREF] = 2,
+		[DECISION_AS_PATH_LENGTH] = 3,
+		[DECISION_ORIGIN] = 4,
+		[DECISION_EXTERNAL] = 6,
+		[DECISION_IGP_METRIC] = 7,
+		[DECISION_ROUTER_ID] = 8,
+		[DECISION_CLUSTER_LENGTH] = 9,
+		[DECISION_PATH_ID] = 11,
+	};
+
+	if (!in[i].eligible) {
+		assert_int_equal(r, DECISION_NEXT_HOP_UNREACHABLE);
+	} else if (i == best) {
+		assert_int_equal(r, DECISION_EQUAL);
+	} else if (r == DECISION_MED) {
+		bool found = false;
+
+		for (unsigned j = 0; j < n; j++)
+			found |= in[j].eligible && ref_neighbours(in[i].attrs, in[j].attrs) &&
+				 (in[j].attrs->has & ATTR_HAS_MED ? in[j].attrs->med : 0) <
+					 in[i].attrs->med;
+		assert_true(found);
+	} else if (r == DECISION_PREFERENCE) {
+		assert_true(in[best].local && !in[i].local);
+	} else if (r == DECISION_PEER_ADDRESS) {
+		assert_true(addr_compare(&in[best].peer_addr, &in[i].peer_addr) < 0);
+	} else {
+		assert_true(step_of[r] != 0);
+		assert_true(worse_by(r, &in[best], &in[i], (unsigned)step_of[r]));
+	}
+}
+
+static void
+property_round(unsigned n, unsigned spread)
+{
+	struct decision_input in[PATHS_MAX_TEST], mixed[PATHS_MAX_TEST];
+	unsigned order[PATHS_MAX_TEST], mixed_order[PATHS_MAX_TEST], expected[PATHS_MAX_TEST],
+		at[PATHS_MAX_TEST];
+	enum decision_reason reason[PATHS_MAX_TEST];
+
+	for (unsigned i = 0; i < n; i++) {
+		random_input(&in[i], &sets[i], i, spread);
+		at[i] = i;
+	}
+	decision_order(in, n, order, reason);
+	ref_order(in, n, expected);
+	for (unsigned i = 0; i < n; i++)
+		assert_int_equal(order[i], expected[i]);
+	for (unsigned i = 0; i < n; i++)
+		check_reason(in, n, order[0], i, reason[i]);
+	shuffle(at, n);
+	for (unsigned i = 0; i < n; i++)
+		mixed[i] = in[at[i]];
+	decision_order(mixed, n, mixed_order, NULL);
+	for (unsigned i = 0; i < n; i++)
+		assert_int_equal(at[mixed_order[i]], order[i]);
+	for (unsigned i = 1; i < n; i++)
+		assert_true(in[order[i - 1]].eligible || !in[order[i]].eligible);
+}
+
+static void
+test_property(void **state)
+{
+	for (uint64_t seed = 1; seed <= 60000; seed++) {
+		rng_state = seed;
+		property_round(1 + below(9), 1 + below(4));
+	}
+}
+
+static void
+test_property_many(void **state)
+{
+	for (uint64_t seed = 1; seed <= 300; seed++) {
+		rng_state = seed * 7919;
+		property_round(17 + below(PATHS_MAX_TEST - 17), 1 + below(60));
+	}
+}
+
+/* RFC 4271's own trap: by pairs a < b, b < c, c < a. */
+static void
+test_med_cycle(void **state)
+{
+	struct attr_set a = {.first_asn = 1, .as_path_len = 6, .has = ATTR_HAS_MED, .med = 10};
+	struct attr_set b = {.first_asn = 2, .as_path_len = 6};
+	struct attr_set c = {.first_asn = 1, .as_path_len = 6, .has = ATTR_HAS_MED, .med = 5};
+	struct decision_input in[3] = {
+		{.attrs = &a, .eligible = true, .external = true, .router_id = 1},
+		{.attrs = &b, .eligible = true, .external = true, .router_id = 2},
+		{.attrs = &c, .eligible = true, .external = true, .router_id = 3},
+	};
+	enum decision_reason r[3];
+	unsigned order[3];
+
+	assert_true(decision_compare(&in[0], &in[1], r) < 0);
+	assert_true(decision_compare(&in[1], &in[2], r) < 0);
+	assert_true(decision_compare(&in[2], &in[0], r) < 0);
+	assert_int_equal(r[0], DECISION_MED);
+	decision_order(in, 3, order, r);
+	assert_int_equal(order[0], 1);
+	assert_int_equal(order[1], 2);
+	assert_int_equal(order[2], 0);
+	assert_int_equal(r[0], DECISION_MED);
+	assert_int_equal(r[1], DECISION_EQUAL);
+	assert_int_equal(r[2], DECISION_ROUTER_ID);
+}
+
+static void
+test_defaults(void **state)
+{
+	struct attr_set none = {0}, low = {.has = ATTR_HAS_LOCAL_PREF, .local_pref = 99};
+	struct attr_set equal = {.has = ATTR_HAS_LOCAL_PREF, .local_pref = 100},
+			med = {.has = ATTR_HAS_MED, .med = 0};
+	struct decision_input a = {.attrs = &none, .eligible = true}, b = a;
+	enum decision_reason r;
+
+	b.attrs = &low;
+	assert_true(decision_compare(&a, &b, &r) < 0);
+	assert_int_equal(r, DECISION_LOCAL_PREF);
+	b.attrs = &equal;
+	assert_int_equal(decision_compare(&a, &b, &r), 0);
+	assert_int_equal(r, DECISION_EQUAL);
+	b.attrs = &med; /* an empty path: both of our own AS, so MED is compared */
+	assert_int_equal(decision_compare(&a, &b, &r), 0);
+	med.med = 1;
+	assert_true(decision_compare(&a, &b, &r) < 0);
+	assert_int_equal(r, DECISION_MED);
+	low.local_pref = 4000000000u;
+	b.attrs = &low;
+	a.local = true; /* our own wins over any local-pref */
+	assert_true(decision_compare(&a, &b, &r) < 0);
+	assert_int_equal(r, DECISION_PREFERENCE);
+	a.eligible = false;
+	assert_true(decision_compare(&a, &b, &r) > 0);
+	assert_int_equal(r, DECISION_NEXT_HOP_UNREACHABLE);
+}
+
+static void
+test_originator_and_cluster(void **state)
+{
+	struct attr_set x = {.has = ATTR_HAS_ORIGINATOR_ID, .originator_id = 1, .cluster_count = 2};
+	struct attr_set y = {.cluster_count = 1};
+	struct decision_input a = {
+		.attrs = &x, .eligible = true, .router_id = 9, .peer_addr = addr_from_v4(1)};
+	struct decision_input b = {
+		.attrs = &y, .eligible = true, .router_id = 2, .peer_addr = addr_from_v4(2)};
+	enum decision_reason r;
+
+	assert_true(decision_compare(&a, &b, &r) < 0);
+	assert_int_equal(r, DECISION_ROUTER_ID);
+	b.router_id = 1;
+	assert_true(decision_compare(&a, &b, &r) > 0);
+	assert_int_equal(r, DECISION_CLUSTER_LENGTH);
+	y.cluster_count = 2;
+	assert_true(decision_compare(&a, &b, &r) < 0);
+	assert_int_equal(r, DECISION_PEER_ADDRESS);
+}
+
+static void
+test_words(void **state)
+{
+	assert_string_equal(decision_reason_text(DECISION_LOCAL_PREF), "local-pref");
+	assert_string_equal(
+		decision_reason_text(DECISION_NEXT_HOP_UNREACHABLE), "next-hop-unreachable");
+	for (int r = DECISION_EQUAL; r <= DECISION_PREFERENCE; r++)
+		assert_non_null(decision_reason_text((enum decision_reason)r));
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_property),
+		cmocka_unit_test(test_property_many),
+		cmocka_unit_test(test_med_cycle),
+		cmocka_unit_test(test_defaults),
+		cmocka_unit_test(test_originator_and_cluster),
+		cmocka_unit_test(test_words),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
