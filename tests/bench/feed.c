@@ -1,0 +1,459 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * feed: holds a full table and speaks it as a BGP peer. Commands on standard input, one a line; events on
+ * standard output, one JSON object a line.
+ *
+ *   feed --connect ADDRESS [--port N] [--source ADDRESS] [--next-hop ADDRESS] --asn N --peer-asn N [--count N | --mrt FILE] [--seed N]
+ *   feed --count N --list FILE        writes `PREFIX ORIGIN` lines and ends
+ *
+ * Commands: `withdraw EVERY OFFSET` (each prefix whose index modulo EVERY is OFFSET), `announce EVERY OFFSET`,
+ * `churn UPDATES SEED` (that many prefixes one by one: other attributes, withdrawn, announced again; ends with the full table),
+ * `quit`. Each is answered by {"event": "done", ...} when its last octet was taken by the kernel.
+ */
+#include "control/bgp_attr.h"
+#include "control/bgp_msg.h"
+#include "control/threads.h"
+#include "tests/bench/table.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define CONNECT_ATTEMPTS 600 /* one each 100 ms: a daemon under test needs a while to come up */
+#define HOLD_S 90
+
+static struct {
+	const char *connect, *source, *next_hop, *mrt, *list;
+	uint32_t asn, peer_asn, count;
+	uint64_t seed;
+	uint16_t port;
+} opt = {.count = 1000000, .seed = 1, .port = 179, .asn = 64601, .peer_asn = 64601};
+
+static struct table table;
+static struct {
+	int fd;
+	uint8_t *out; /* what waits to be sent; grows */
+	size_t out_len, out_size, out_sent;
+	uint8_t in[2 * BGP_EXTENDED_MSG_MAX];
+	size_t in_len;
+	bool open_received, established;
+	uint64_t keepalive_due_ns, heard_ns;
+	const char *running; /* the command whose octets wait; NULL: none */
+	uint64_t routes; /* received and dropped */
+} s = {.fd = -1};
+
+static void
+die(const char *what, int err)
+{
+	fprintf(stderr, "feed: %s: %s\n", what, strerror(err < 0 ? -err : err));
+	exit(1);
+}
+
+static void
+event(const char *name, const char *detail)
+{
+	printf("{\"event\": \"%s\", \"time_ns\": %llu%s%s}\n", name, (unsigned long long)now_ns(), *detail ? ", " : "", detail);
+	fflush(stdout);
+}
+
+/* ---- output ---- */
+
+static uint8_t *
+out_room(size_t len)
+{
+	if (s.out_len + len > s.out_size) {
+		size_t size = 2 * s.out_size + len + (1u << 20);
+		uint8_t *out = realloc(s.out, size);
+
+		if (out == NULL)
+			die("output", ENOMEM);
+		s.out = out;
+		s.out_size = size;
+	}
+	return s.out + s.out_len;
+}
+
+static const struct bgp_encode_options encode = {.as4 = true, .send_communities = true};
+
+struct run {
+	struct update_packer packer;
+	uint32_t set;
+	bool open, withdraw;
+};
+
+static void
+run_end(struct run *r)
+{
+	if (!r->open)
+		return;
+	s.out_len += update_packer_finish(&r->packer);
+	r->open = false;
+}
+
+/* Neighbours with one attribute set share messages. */
+static void
+run_add(struct run *r, uint32_t index, bool withdraw)
+{
+	const struct table_entry *e = &table.entry[index];
+
+	for (int attempt = 0; attempt < 2; attempt++) {
+		if (r->open && (r->withdraw != withdraw || (!withdraw && r->set != e->set)))
+			run_end(r);
+		if (!r->open) {
+			if (!update_packer_begin(&r->packer, FAMILY_IPV4_UNICAST, withdraw ? NULL : table.sets[e->set], &encode,
+				    out_room(BGP_MSG_MAX), BGP_MSG_MAX))
+				return; /* attributes beyond one message: no speaker could send these */
+			r->open = true;
+			r->withdraw = withdraw;
+			r->set = e->set;
+		}
+		if (update_packer_add(&r->packer, &e->prefix, 0))
+			return;
+		run_end(r);
+	}
+}
+
+static void
+table_send(unsigned every, unsigned offset, bool withdraw)
+{
+	struct run r = {.open = false};
+
+	for (uint32_t i = 0; i < table.entry_count; i++) {
+		if (i % every == offset)
+			run_add(&r, i, withdraw);
+	}
+	run_end(&r);
+}
+
+/* Each round touches one prefix: withdrawn and back, or other attributes and back. The end is the full table. */
+static void
+churn(uint32_t updates, uint64_t seed)
+{
+	uint64_t state = seed;
+
+	for (uint32_t i = 0; i < updates; i += 2) {
+		uint32_t index;
+		struct run r = {.open = false};
+
+		state = hash_mix(state + 0x9e3779b97f4a7c15u);
+		index = (uint32_t)(state % table.entry_count);
+		if (state >> 63) {
+			run_add(&r, index, true);
+		} else {
+			uint32_t set = table.entry[index].set;
+
+			table.entry[index].set = (uint32_t)((state >> 20) % table.set_count);
+			run_add(&r, index, false);
+			table.entry[index].set = set;
+		}
+		run_end(&r);
+		run_add(&r, index, false);
+		run_end(&r);
+	}
+}
+
+static void
+flush(void)
+{
+	while (s.out_sent < s.out_len) {
+		ssize_t n = send(s.fd, s.out + s.out_sent, s.out_len - s.out_sent, MSG_NOSIGNAL);
+
+		if (n < 0 && (errno == EAGAIN || errno == EINTR))
+			return;
+		if (n < 0) {
+			event("down", "\"reason\": \"send failed\"");
+			exit(3);
+		}
+		s.out_sent += (size_t)n;
+	}
+	s.out_len = s.out_sent = 0;
+	if (s.running != NULL) {
+		char detail[64];
+
+		snprintf(detail, sizeof(detail), "\"command\": \"%s\"", s.running);
+		s.running = NULL;
+		event("done", detail);
+	}
+}
+
+/* ---- input ---- */
+
+static void
+established(void)
+{
+	char detail[96];
+
+	s.established = true;
+	event("established", "");
+	table_send(1, 0, false);
+	s.out_len += bgp_end_of_rib_encode(FAMILY_IPV4_UNICAST, out_room(64), 64);
+	snprintf(detail, sizeof(detail), "\"prefixes\": %u, \"attribute_sets\": %u", table.entry_count, table.set_count);
+	event("sending", detail);
+	s.running = "table";
+}
+
+static void
+message(uint8_t type, const uint8_t *msg, size_t len)
+{
+	struct bgp_notification n;
+	char detail[96];
+
+	s.heard_ns = now_ns();
+	switch (type) {
+	case BGP_OPEN:
+		s.open_received = true;
+		s.out_len += bgp_keepalive_encode(out_room(BGP_HEADER_LEN), BGP_HEADER_LEN);
+		break;
+	case BGP_KEEPALIVE:
+		if (s.open_received && !s.established)
+			established();
+		break;
+	case BGP_NOTIFICATION:
+		bgp_notification_decode(msg, len, &n);
+		snprintf(detail, sizeof(detail), "\"notification\": \"%u/%u\"", n.code, n.subcode);
+		event("down", detail);
+		exit(3);
+	default:
+		break; /* what it tells us does not matter here */
+	}
+}
+
+static void
+receive(void)
+{
+	ssize_t n = recv(s.fd, s.in + s.in_len, sizeof(s.in) - s.in_len, 0);
+	size_t at = 0;
+
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n <= 0) {
+		event("down", "\"reason\": \"closed\"");
+		exit(3);
+	}
+	s.in_len += (size_t)n;
+	while (s.in_len - at >= BGP_HEADER_LEN) {
+		uint8_t type;
+		uint16_t len;
+		struct bgp_error e = bgp_header_decode(s.in + at, BGP_MSG_MAX, &type, &len);
+
+		if (e.severity == SESSION_RESET)
+			die("message header", EBADMSG);
+		if (s.in_len - at < len)
+			break;
+		message(type, s.in + at, len);
+		at += len;
+	}
+	memmove(s.in, s.in + at, s.in_len - at);
+	s.in_len -= at;
+}
+
+/* ---- commands ---- */
+
+static void
+command(char *line)
+{
+	char *word = strtok(line, " \n"), *a = strtok(NULL, " \n"), *b = strtok(NULL, " \n");
+	uint32_t x = a != NULL ? (uint32_t)strtoul(a, NULL, 10) : 0, y = b != NULL ? (uint32_t)strtoul(b, NULL, 10) : 0;
+
+	if (word == NULL)
+		return;
+	if (strcmp(word, "quit") == 0) {
+		s.out_len += bgp_cease_encode(CEASE_ADMIN_SHUTDOWN, NULL, out_room(256), 256);
+		flush();
+		exit(0);
+	} else if (strcmp(word, "withdraw") == 0 && x > 0 && y < x) {
+		table_send(x, y, true);
+		s.running = "withdraw";
+	} else if (strcmp(word, "announce") == 0 && x > 0 && y < x) {
+		table_send(x, y, false);
+		s.running = "announce";
+	} else if (strcmp(word, "churn") == 0 && x > 0) {
+		churn(x, y);
+		s.running = "churn";
+	} else {
+		event("error", "\"reason\": \"command\"");
+	}
+}
+
+static void
+read_commands(void)
+{
+	static char buf[4096];
+	static size_t len;
+	ssize_t n = read(STDIN_FILENO, buf + len, sizeof(buf) - len - 1);
+	char *end;
+
+	if (n <= 0)
+		command((char[]){"quit"}); /* whoever started us is gone */
+	else
+		len += (size_t)n;
+	buf[len] = '\0';
+	while ((end = strchr(buf, '\n')) != NULL) {
+		size_t used = (size_t)(end - buf) + 1;
+
+		*end = '\0';
+		command(buf);
+		memmove(buf, buf + used, len - used + 1);
+		len -= used;
+	}
+}
+
+/* ---- connection ---- */
+
+static int
+connect_once(void)
+{
+	struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(opt.port)}, from = {.sin_family = AF_INET};
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1;
+
+	if (fd < 0)
+		return -errno;
+	inet_pton(AF_INET, opt.connect, &to.sin_addr);
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	if (opt.source != NULL) {
+		inet_pton(AF_INET, opt.source, &from.sin_addr);
+		if (bind(fd, (struct sockaddr *)&from, sizeof(from)) != 0)
+			die("--source", errno);
+	}
+	if (connect(fd, (struct sockaddr *)&to, sizeof(to)) != 0) {
+		int err = -errno;
+
+		close(fd);
+		return err;
+	}
+	fcntl(fd, F_SETFL, O_NONBLOCK);
+	return fd;
+}
+
+static void
+connect_session(void)
+{
+	struct bgp_open_options o = {.asn = opt.asn, .hold_time_s = HOLD_S, .families = 1u << FAMILY_IPV4_UNICAST, .route_refresh = true,
+		.four_octet_as = true};
+	struct in_addr id = {.s_addr = htonl(0x0a000001)};
+
+	for (int i = 0; i < CONNECT_ATTEMPTS; i++) {
+		s.fd = connect_once();
+		if (s.fd >= 0)
+			break;
+		poll(NULL, 0, 100); /* nobody tells when a listener appears */
+	}
+	if (s.fd < 0)
+		die(opt.connect, s.fd);
+	if (opt.source != NULL)
+		inet_pton(AF_INET, opt.source, &id);
+	o.identifier = ntohl(id.s_addr);
+	s.out_len += bgp_open_encode(&o, out_room(4096), 4096);
+	s.heard_ns = now_ns();
+	s.keepalive_due_ns = s.heard_ns + (uint64_t)HOLD_S / 3 * 1000000000u;
+}
+
+static void
+run_session(void)
+{
+	for (;;) {
+		struct pollfd fds[2] = {{.fd = s.fd, .events = (short)(POLLIN | (s.out_len > s.out_sent ? POLLOUT : 0))},
+			{.fd = STDIN_FILENO, .events = s.established && s.running == NULL ? POLLIN : 0}};
+
+		if (poll(fds, 2, 1000) < 0 && errno != EINTR)
+			die("poll", errno);
+		if (fds[0].revents & (POLLIN | POLLHUP | POLLERR))
+			receive();
+		if (fds[1].revents & (POLLIN | POLLHUP))
+			read_commands();
+		if (now_ns() >= s.keepalive_due_ns && s.established) {
+			s.out_len += bgp_keepalive_encode(out_room(BGP_HEADER_LEN), BGP_HEADER_LEN);
+			s.keepalive_due_ns = now_ns() + (uint64_t)HOLD_S / 3 * 1000000000u;
+		}
+		flush();
+	}
+}
+
+static void
+parse_options(int argc, char **argv)
+{
+	static const struct option options[] = {{"connect", required_argument, NULL, 'c'}, {"source", required_argument, NULL, 's'},
+		{"asn", required_argument, NULL, 'a'}, {"peer-asn", required_argument, NULL, 'p'}, {"count", required_argument, NULL, 'n'},
+		{"mrt", required_argument, NULL, 'm'}, {"seed", required_argument, NULL, 'S'}, {"list", required_argument, NULL, 'l'},
+		{"port", required_argument, NULL, 'P'}, {"next-hop", required_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
+	int c;
+
+	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		switch (c) {
+		case 'c':
+			opt.connect = optarg;
+			break;
+		case 's':
+			opt.source = optarg;
+			break;
+		case 'a':
+			opt.asn = (uint32_t)strtoul(optarg, NULL, 10);
+			break;
+		case 'p':
+			opt.peer_asn = (uint32_t)strtoul(optarg, NULL, 10);
+			break;
+		case 'n':
+			opt.count = (uint32_t)strtoul(optarg, NULL, 10);
+			break;
+		case 'm':
+			opt.mrt = optarg;
+			break;
+		case 'S':
+			opt.seed = strtoull(optarg, NULL, 10);
+			break;
+		case 'l':
+			opt.list = optarg;
+			break;
+		case 'h':
+			opt.next_hop = optarg;
+			break;
+		case 'P':
+			opt.port = (uint16_t)strtoul(optarg, NULL, 10);
+			break;
+		default:
+			exit(2);
+		}
+	}
+	if (opt.connect == NULL && opt.list == NULL) {
+		fprintf(stderr, "feed: --connect or --list is missing\n");
+		exit(2);
+	}
+}
+
+int
+main(int argc, char **argv)
+{
+	struct in_addr next_hop;
+	int err;
+
+	parse_options(argc, argv);
+	err = opt.mrt != NULL ? table_read_mrt(&table, opt.mrt, 0) : table_generate(&table, opt.count, opt.seed);
+	if (err != 0)
+		die(opt.mrt != NULL ? opt.mrt : "table", err);
+	if (opt.list != NULL && (err = table_list(&table, opt.list)) != 0)
+		die(opt.list, err);
+	if (opt.connect == NULL)
+		return 0;
+	if (opt.next_hop == NULL)
+		opt.next_hop = opt.source != NULL ? opt.source : "127.0.0.1";
+	if (inet_pton(AF_INET, opt.next_hop, &next_hop) != 1)
+		die(opt.next_hop, EINVAL);
+	for (uint32_t i = 0; i < table.set_count; i++) {
+		table.sets[i]->next_hop = addr_from_v4(ntohl(next_hop.s_addr));
+		if (opt.asn == opt.peer_asn) { /* internal: LOCAL_PREF is well-known there (RFC 4271 5.1.5) */
+			table.sets[i]->has |= ATTR_HAS_LOCAL_PREF;
+			table.sets[i]->local_pref = 100;
+		}
+	}
+	connect_session();
+	run_session();
+}
