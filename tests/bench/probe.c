@@ -1,0 +1,617 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * probe: numbered packets through a router, paced, and what became of each of them.
+ *
+ *   probe --from NETNS --to NETNS:IFACE [--to NETNS:IFACE ...] --destinations FILE --pps N --out DIR
+ *
+ * The destinations file has lines `ADDRESS CLASS`; a class is a small number. The n-th --to is port n (bit n of masks). Commands on
+ * standard input, one a line:
+ *   mask CLASS MASK   from now on packets of that class may arrive at these ports
+ *   phase NAME        `rest` or `storm`: which latency figures the packets sent from now on count for
+ *   mark TEXT         a line in the plots
+ *   report            writes what is known now to DIR/probe.json and goes on
+ *   stop              sends no more, waits until all arrived or 1 s, writes DIR/probe.json and DIR/probe.csv, ends
+ * A packet is misdirected when it arrives at a port that no mask between its sending and its arrival had.
+ *
+ * One clock for all: CLOCK_REALTIME, in which the kernel stamps received packets; every namespace shares it.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
+#include <net/if.h>
+#include <netinet/ip.h>
+#include <netinet/udp.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#define PORTS_MAX 8
+#define CLASSES_MAX 16
+#define PACKETS_MAX (1u << 25)
+#define CHANGES_MAX 4096
+#define MAGIC 0x4b45454c70726f62u /* "KEELprob" */
+#define UDP_PORT 7777
+#define RECEIVE_BATCH 64
+#define RECEIVE_BUFFER (64 << 20)
+#define BURST_MAX 16              /* after an interruption the pace is made up in small steps: a veth ring holds 256 */
+#define BIN_NS 100000000u
+#define DRAIN_NS 1000000000u
+#define SOURCE_PORT 7776
+
+struct payload {
+	uint64_t magic, seq, sent_ns;
+	uint32_t destination;
+	uint32_t unused;
+};
+
+struct packet {
+	_Atomic uint64_t sent_ns; /* 0: not sent */
+	uint64_t arrived_ns;      /* 0: not arrived */
+	uint32_t destination;
+	uint8_t port, phase;
+	bool reordered, duplicate;
+};
+
+static struct {
+	const char *from, *to[PORTS_MAX], *destinations, *out;
+	unsigned to_count, pps;
+} opt = {.pps = 10000};
+
+static struct {
+	struct sockaddr_in addr;
+	uint8_t class;
+	uint64_t highest; /* sequence + 1 of the newest arrival */
+} *destination;
+static uint32_t destination_count;
+
+static struct packet *packets; /* by sequence number */
+static _Atomic uint64_t sent_count, send_errors;
+static _Atomic bool sending = true;
+static _Atomic uint8_t phase;
+
+static struct {
+	uint64_t time_ns;
+	uint8_t class, mask;
+} change[CHANGES_MAX];
+static unsigned change_count;
+static struct {
+	uint64_t time_ns;
+	char text[64];
+} mark[CHANGES_MAX];
+static unsigned mark_count;
+
+static int receiver[PORTS_MAX];
+static uint64_t first_ns, last_arrival_ns, longest_gap_ns, longest_gap_at_ns, arrivals, duplicates, reordered, overflow[PORTS_MAX];
+
+static void
+die(const char *what, int err)
+{
+	fprintf(stderr, "probe: %s: %s\n", what, strerror(err));
+	exit(1);
+}
+
+static uint64_t
+wall_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+static void
+enter_netns(const char *name)
+{
+	char path[256];
+	int fd;
+
+	snprintf(path, sizeof(path), "/var/run/netns/%s", name);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || setns(fd, CLONE_NEWNET) != 0)
+		die(path, errno);
+	close(fd);
+}
+
+/* ---- sending ---- */
+
+static int
+open_sender(void)
+{
+	struct sockaddr_in from = {.sin_family = AF_INET, .sin_port = htons(SOURCE_PORT)};
+	int fd, size = 4 << 20;
+
+	enter_netns(opt.from);
+	fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd < 0 || bind(fd, (struct sockaddr *)&from, sizeof(from)) != 0)
+		die("sender", errno);
+	setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+	return fd;
+}
+
+static void
+send_one(int fd, uint64_t seq)
+{
+	uint32_t d = (uint32_t)(seq % destination_count);
+	struct payload p = {.magic = MAGIC, .seq = seq, .destination = d};
+	struct packet *pk = &packets[seq];
+
+	pk->destination = d;
+	pk->phase = atomic_load_explicit(&phase, memory_order_relaxed);
+	p.sent_ns = wall_ns();
+	/* release: pairs with the acquire in arrived() and in the report */
+	atomic_store_explicit(&pk->sent_ns, p.sent_ns, memory_order_release);
+	atomic_store_explicit(&sent_count, seq + 1, memory_order_release);
+	if (sendto(fd, &p, sizeof(p), 0, (struct sockaddr *)&destination[d].addr, sizeof(destination[d].addr)) != (ssize_t)sizeof(p)) {
+		atomic_store_explicit(&pk->sent_ns, 0, memory_order_release); /* it never left: no packet of the router's */
+		atomic_fetch_add_explicit(&send_errors, 1, memory_order_relaxed);
+	}
+}
+
+static void *
+send_loop(void *arg)
+{
+	int fd = *(int *)arg;
+	uint64_t step = 1000000000u / opt.pps, due = wall_ns(), seq = 0;
+
+	while (atomic_load_explicit(&sending, memory_order_acquire) && seq < PACKETS_MAX) {
+		struct timespec ts;
+		uint64_t now = wall_ns();
+		unsigned burst = 0;
+
+		for (; due <= now && burst < BURST_MAX && seq < PACKETS_MAX; burst++, due += step)
+			send_one(fd, seq++);
+		if (due + 1000000000u < now)
+			due = now; /* more than a second behind: what was missed is not made up */
+		now = wall_ns();
+		if (burst == BURST_MAX && due <= now) { /* let the ring drain: a burst each 200 us at most */
+			struct timespec rest = {0, 200000};
+
+			clock_nanosleep(CLOCK_MONOTONIC, 0, &rest, NULL);
+			continue;
+		}
+		ts = (struct timespec){(time_t)(due / 1000000000u), (long)(due % 1000000000u)};
+		clock_nanosleep(CLOCK_REALTIME, TIMER_ABSTIME, &ts, NULL);
+	}
+	return NULL;
+}
+
+/* ---- receiving ---- */
+
+static int
+open_receiver(const char *spec)
+{
+	struct sockaddr_ll sa = {.sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_IP)};
+	char netns[128];
+	const char *iface = strchr(spec, ':');
+	int fd, size = RECEIVE_BUFFER, one = 1;
+
+	if (iface == NULL)
+		die(spec, EINVAL);
+	snprintf(netns, sizeof(netns), "%.*s", (int)(iface - spec), spec);
+	enter_netns(netns);
+	fd = socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	sa.sll_ifindex = (int)if_nametoindex(iface + 1);
+	if (fd < 0 || sa.sll_ifindex == 0)
+		die(spec, errno);
+	setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size));
+	setsockopt(fd, SOL_SOCKET, SO_TIMESTAMPNS, &one, sizeof(one));
+	if (bind(fd, (struct sockaddr *)&sa, sizeof(sa)) != 0)
+		die(spec, errno);
+	return fd;
+}
+
+static uint64_t
+stamp_of(struct msghdr *m)
+{
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c != NULL; c = CMSG_NXTHDR(m, c)) {
+		if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_TIMESTAMPNS) {
+			struct timespec ts;
+
+			memcpy(&ts, CMSG_DATA(c), sizeof(ts));
+			return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+		}
+	}
+	return wall_ns();
+}
+
+static void
+arrived(const struct payload *p, unsigned port, uint64_t at_ns)
+{
+	struct packet *pk;
+
+	/* acquire: pairs with the release in send_one */
+	if (p->magic != MAGIC || p->seq >= atomic_load_explicit(&sent_count, memory_order_acquire) ||
+		p->destination >= destination_count)
+		return;
+	pk = &packets[p->seq];
+	if (pk->arrived_ns != 0) {
+		pk->duplicate = true;
+		duplicates++;
+		return;
+	}
+	pk->arrived_ns = at_ns;
+	pk->port = (uint8_t)port;
+	arrivals++;
+	if (destination[p->destination].highest > p->seq) {
+		pk->reordered = true;
+		reordered++;
+	} else {
+		destination[p->destination].highest = p->seq + 1;
+	}
+	if (last_arrival_ns != 0 && at_ns > last_arrival_ns && at_ns - last_arrival_ns > longest_gap_ns) {
+		longest_gap_ns = at_ns - last_arrival_ns;
+		longest_gap_at_ns = last_arrival_ns;
+	}
+	if (at_ns > last_arrival_ns)
+		last_arrival_ns = at_ns;
+}
+
+static void
+receive_port(unsigned port)
+{
+	static uint8_t data[RECEIVE_BATCH][256], control[RECEIVE_BATCH][128];
+	struct mmsghdr m[RECEIVE_BATCH];
+	struct iovec iov[RECEIVE_BATCH];
+	int n;
+
+	for (unsigned i = 0; i < RECEIVE_BATCH; i++) {
+		iov[i] = (struct iovec){data[i], sizeof(data[i])};
+		m[i] = (struct mmsghdr){.msg_hdr = {.msg_iov = &iov[i], .msg_iovlen = 1, .msg_control = control[i],
+			.msg_controllen = sizeof(control[i])}};
+	}
+	n = recvmmsg(receiver[port], m, RECEIVE_BATCH, 0, NULL);
+	for (int i = 0; i < n; i++) {
+		const struct iphdr *ip = (const void *)data[i];
+		struct payload p;
+		size_t header = (size_t)ip->ihl * 4;
+
+		if (m[i].msg_len < header + sizeof(struct udphdr) + sizeof(p) || ip->protocol != IPPROTO_UDP)
+			continue;
+		memcpy(&p, data[i] + header + sizeof(struct udphdr), sizeof(p));
+		arrived(&p, port, stamp_of(&m[i].msg_hdr));
+	}
+}
+
+static void
+count_overflow(void)
+{
+	for (unsigned i = 0; i < opt.to_count; i++) {
+		struct tpacket_stats st;
+		socklen_t len = sizeof(st);
+
+		if (getsockopt(receiver[i], SOL_PACKET, PACKET_STATISTICS, &st, &len) == 0)
+			overflow[i] += st.tp_drops; /* reading clears it */
+	}
+}
+
+/* ---- report ---- */
+
+static bool
+misdirected(const struct packet *pk, uint64_t sent_ns)
+{
+	uint8_t class = destination[pk->destination].class, mask = 0;
+	bool begun = false;
+
+	/* The mask in force at sending, and each one set before arrival. */
+	for (unsigned i = 0; i < change_count && change[i].time_ns <= pk->arrived_ns; i++) {
+		if (change[i].class != class)
+			continue;
+		if (change[i].time_ns <= sent_ns)
+			mask = 0;
+		mask |= change[i].mask;
+		begun = true;
+	}
+	return begun && (mask & (1u << pk->port)) == 0;
+}
+
+static int
+by_value(const void *a, const void *b)
+{
+	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+static double
+percentile_us(const uint32_t *sorted, size_t n, double p)
+{
+	return n == 0 ? 0 : (double)sorted[(size_t)((double)(n - 1) * p)] / 1000.0;
+}
+
+static void
+write_latency(FILE *f, const char *name, uint8_t of_phase, uint64_t total, uint32_t *scratch)
+{
+	size_t n = 0;
+
+	for (uint64_t i = 0; i < total; i++) {
+		uint64_t sent = atomic_load_explicit(&packets[i].sent_ns, memory_order_acquire);
+
+		if (packets[i].phase == of_phase && sent != 0 && packets[i].arrived_ns > sent) {
+			uint64_t d = packets[i].arrived_ns - sent;
+
+			scratch[n++] = d > UINT32_MAX ? UINT32_MAX : (uint32_t)d;
+		}
+	}
+	qsort(scratch, n, sizeof(*scratch), by_value);
+	fprintf(f, "\"%s\": {\"count\": %zu, \"p50\": %.1f, \"p99\": %.1f, \"p999\": %.1f, \"max\": %.1f}", name, n,
+		percentile_us(scratch, n, 0.5), percentile_us(scratch, n, 0.99), percentile_us(scratch, n, 0.999),
+		percentile_us(scratch, n, 1.0));
+}
+
+static FILE *
+open_out(const char *name)
+{
+	char path[512];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "%s/%s", opt.out, name);
+	f = fopen(path, "w");
+	if (f == NULL)
+		die(path, errno);
+	return f;
+}
+
+static void
+write_report(void)
+{
+	uint64_t total = atomic_load_explicit(&sent_count, memory_order_acquire), lost = 0, wrong = 0, sent = 0;
+	uint64_t per_port[PORTS_MAX] = {0};
+	uint32_t *scratch = malloc((total + 1) * sizeof(*scratch));
+	FILE *f = open_out("probe.json");
+
+	if (scratch == NULL)
+		die("report", ENOMEM);
+	count_overflow();
+	for (uint64_t i = 0; i < total; i++) {
+		uint64_t sent_ns = atomic_load_explicit(&packets[i].sent_ns, memory_order_acquire);
+
+		if (sent_ns == 0)
+			continue;
+		sent++;
+		if (packets[i].arrived_ns == 0) {
+			lost++;
+			continue;
+		}
+		per_port[packets[i].port]++;
+		wrong += misdirected(&packets[i], sent_ns);
+	}
+	fprintf(f, "{\"sent\": %llu, \"received\": %llu, \"lost\": %llu, \"misdirected\": %llu, \"reordered\": %llu, \"duplicates\": %llu, ",
+		(unsigned long long)sent, (unsigned long long)arrivals, (unsigned long long)lost, (unsigned long long)wrong,
+		(unsigned long long)reordered, (unsigned long long)duplicates);
+	fprintf(f, "\"send_errors\": %llu, \"longest_gap_us\": %.1f, \"longest_gap_at_s\": %.3f, \"ports\": [",
+		(unsigned long long)atomic_load(&send_errors), (double)longest_gap_ns / 1000.0,
+		longest_gap_at_ns > first_ns ? (double)(longest_gap_at_ns - first_ns) / 1e9 : 0.0);
+	for (unsigned i = 0; i < opt.to_count; i++)
+		fprintf(f, "%s{\"to\": \"%s\", \"received\": %llu, \"receiver_overflow\": %llu}", i ? ", " : "", opt.to[i],
+			(unsigned long long)per_port[i], (unsigned long long)overflow[i]);
+	fprintf(f, "], \"latency_us\": {");
+	write_latency(f, "rest", 0, total, scratch);
+	fprintf(f, ", ");
+	write_latency(f, "storm", 1, total, scratch);
+	fprintf(f, "}, \"start_s\": %.3f, \"marks\": [", (double)first_ns / 1e9);
+	for (unsigned i = 0; i < mark_count; i++)
+		fprintf(f, "%s{\"t\": %.3f, \"text\": \"%s\"}", i ? ", " : "", (double)(mark[i].time_ns - first_ns) / 1e9, mark[i].text);
+	fprintf(f, "]}\n");
+	fclose(f);
+	free(scratch);
+}
+
+/* One line a tenth of a second, by time of sending: seconds, sent, lost, misdirected, latency p50, p99, max (us). */
+static void
+write_bins(void)
+{
+	uint64_t total = atomic_load_explicit(&sent_count, memory_order_acquire);
+	uint32_t *latency = malloc((total + 1) * sizeof(*latency));
+	FILE *f = open_out("probe.csv");
+	uint64_t i = 0;
+
+	if (latency == NULL)
+		die("report", ENOMEM);
+	fprintf(f, "# seconds sent lost misdirected p50_us p99_us max_us\n");
+	for (uint64_t bin = 0; i < total; bin++) {
+		uint64_t end = first_ns + (bin + 1) * BIN_NS, sent = 0, lost = 0, wrong = 0;
+		size_t n = 0;
+
+		for (; i < total; i++) {
+			uint64_t sent_ns = atomic_load_explicit(&packets[i].sent_ns, memory_order_acquire);
+
+			if (sent_ns >= end)
+				break;
+			if (sent_ns == 0)
+				continue;
+			sent++;
+			if (packets[i].arrived_ns == 0) {
+				lost++;
+				continue;
+			}
+			wrong += misdirected(&packets[i], sent_ns);
+			latency[n++] = packets[i].arrived_ns > sent_ns ? (uint32_t)(packets[i].arrived_ns - sent_ns) : 0;
+		}
+		qsort(latency, n, sizeof(*latency), by_value);
+		fprintf(f, "%.1f %llu %llu %llu %.1f %.1f %.1f\n", (double)bin / 10.0, (unsigned long long)sent, (unsigned long long)lost,
+			(unsigned long long)wrong, percentile_us(latency, n, 0.5), percentile_us(latency, n, 0.99),
+			percentile_us(latency, n, 1.0));
+	}
+	fclose(f);
+	free(latency);
+}
+
+/* ---- commands ---- */
+
+static bool
+command(char *line)
+{
+	char *word = strtok(line, " \n"), *a = strtok(NULL, " \n"), *b = strtok(NULL, "\n");
+
+	if (word == NULL)
+		return true;
+	if (strcmp(word, "mask") == 0 && a != NULL && b != NULL && change_count < CHANGES_MAX) {
+		change[change_count].class = (uint8_t)strtoul(a, NULL, 10);
+		change[change_count].mask = (uint8_t)strtoul(b, NULL, 10);
+		change[change_count++].time_ns = wall_ns();
+	} else if (strcmp(word, "phase") == 0 && a != NULL) {
+		atomic_store(&phase, strcmp(a, "storm") == 0);
+	} else if (strcmp(word, "mark") == 0 && a != NULL && mark_count < CHANGES_MAX) {
+		snprintf(mark[mark_count].text, sizeof(mark[0].text), "%s%s%s", a, b != NULL ? " " : "", b != NULL ? b : "");
+		mark[mark_count++].time_ns = wall_ns();
+	} else if (strcmp(word, "report") == 0) {
+		write_report();
+	} else if (strcmp(word, "stop") == 0) {
+		return false;
+	} else {
+		printf("error %s\n", word);
+		fflush(stdout);
+		return true;
+	}
+	/* The answer tells the caller that a mask is in force before it acts. */
+	printf("ok %s\n", word);
+	fflush(stdout);
+	return true;
+}
+
+static bool
+read_commands(void)
+{
+	static char buf[4096];
+	static size_t len;
+	ssize_t n = read(STDIN_FILENO, buf + len, sizeof(buf) - len - 1);
+	char *end;
+
+	if (n <= 0)
+		return false;
+	len += (size_t)n;
+	buf[len] = '\0';
+	while ((end = strchr(buf, '\n')) != NULL) {
+		size_t used = (size_t)(end - buf) + 1;
+		bool go_on;
+
+		*end = '\0';
+		go_on = command(buf);
+		memmove(buf, buf + used, len - used + 1);
+		len -= used;
+		if (!go_on)
+			return false;
+	}
+	return true;
+}
+
+static void
+receive_for(int timeout_ms, bool *go_on)
+{
+	struct pollfd fds[PORTS_MAX + 1];
+
+	for (unsigned i = 0; i < opt.to_count; i++)
+		fds[i] = (struct pollfd){.fd = receiver[i], .events = POLLIN};
+	fds[opt.to_count] = (struct pollfd){.fd = *go_on ? STDIN_FILENO : -1, .events = POLLIN};
+	if (poll(fds, opt.to_count + 1, timeout_ms) < 0 && errno != EINTR)
+		die("poll", errno);
+	for (unsigned i = 0; i < opt.to_count; i++) {
+		if (fds[i].revents & POLLIN)
+			receive_port(i);
+	}
+	if (fds[opt.to_count].revents != 0)
+		*go_on = read_commands();
+}
+
+static void
+read_destinations(void)
+{
+	FILE *f = fopen(opt.destinations, "r");
+	char addr[64];
+	unsigned class;
+	size_t size = 0;
+
+	if (f == NULL)
+		die(opt.destinations, errno);
+	while (fscanf(f, "%63s %u", addr, &class) == 2) {
+		if (destination_count == size) {
+			size = size ? 2 * size : 4096;
+			destination = realloc(destination, size * sizeof(*destination));
+			if (destination == NULL)
+				die("destinations", ENOMEM);
+		}
+		memset(&destination[destination_count], 0, sizeof(*destination));
+		destination[destination_count].addr = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons(UDP_PORT)};
+		destination[destination_count].class = (uint8_t)class;
+		if (inet_pton(AF_INET, addr, &destination[destination_count].addr.sin_addr) != 1 || class >= CLASSES_MAX)
+			die(addr, EINVAL);
+		destination_count++;
+	}
+	fclose(f);
+	if (destination_count == 0)
+		die(opt.destinations, ENODATA);
+}
+
+static void
+parse_options(int argc, char **argv)
+{
+	static const struct option options[] = {{"from", required_argument, NULL, 'f'}, {"to", required_argument, NULL, 't'},
+		{"destinations", required_argument, NULL, 'd'}, {"pps", required_argument, NULL, 'p'}, {"out", required_argument, NULL, 'o'},
+		{NULL, 0, NULL, 0}};
+	int c;
+
+	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		if (c == 'f')
+			opt.from = optarg;
+		else if (c == 't' && opt.to_count < PORTS_MAX)
+			opt.to[opt.to_count++] = optarg;
+		else if (c == 'd')
+			opt.destinations = optarg;
+		else if (c == 'p')
+			opt.pps = (unsigned)strtoul(optarg, NULL, 10);
+		else if (c == 'o')
+			opt.out = optarg;
+		else
+			exit(2);
+	}
+	if (opt.from == NULL || opt.to_count == 0 || opt.destinations == NULL || opt.out == NULL || opt.pps == 0 || opt.pps > 1000000) {
+		fprintf(stderr, "probe: --from, --to, --destinations and --out are needed, --pps is from 1 to 1000000\n");
+		exit(2);
+	}
+}
+
+int
+main(int argc, char **argv)
+{
+	pthread_t sender;
+	bool go_on = true;
+	int fd;
+	uint64_t end;
+
+	parse_options(argc, argv);
+	read_destinations();
+	/* appears as it is touched */
+	packets = mmap(NULL, sizeof(*packets) * (size_t)PACKETS_MAX, PROT_READ | PROT_WRITE,
+		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (packets == MAP_FAILED)
+		die("packets", errno);
+	for (unsigned i = 0; i < opt.to_count; i++)
+		receiver[i] = open_receiver(opt.to[i]);
+	fd = open_sender();
+	first_ns = wall_ns();
+	if (pthread_create(&sender, NULL, send_loop, &fd) != 0)
+		die("sender", errno);
+	while (go_on)
+		receive_for(100, &go_on);
+	atomic_store_explicit(&sending, false, memory_order_release);
+	pthread_join(sender, NULL);
+	end = wall_ns() + DRAIN_NS;
+	while (wall_ns() < end && arrivals + atomic_load(&send_errors) < atomic_load(&sent_count))
+		receive_for(10, &go_on);
+	write_report();
+	write_bins();
+	return 0;
+}
