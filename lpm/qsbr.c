@@ -19,6 +19,7 @@ struct qsbr {
 	struct arena *arena;
 	unsigned max_readers;
 	_Atomic uint64_t used[READERS_MAX / 64]; /* handles given out */
+	_Atomic unsigned gone; /* readers that unregistered: TSan's view of it, see qsbr_done */
 	struct rte_rcu_qsbr v; /* the readers' lines follow */
 };
 
@@ -61,6 +62,7 @@ qsbr_create(struct arena *a, unsigned max_readers, struct qsbr **out)
 	q->max_readers = max_readers;
 	for (unsigned i = 0; i < READERS_MAX / 64; i++)
 		atomic_init(&q->used[i], 0);
+	atomic_init(&q->gone, 0);
 	*out = q;
 	return 0;
 }
@@ -109,6 +111,8 @@ qsbr_unregister(struct qsbr *q, unsigned id)
 {
 	/* the next owner of the handle starts offline */
 	rte_rcu_qsbr_thread_offline(&q->v, id);
+	/* release: pairs with qsbr_done. The library's own is in code that TSan can't see. */
+	atomic_fetch_add_explicit(&q->gone, 1, memory_order_release);
 	(void)rte_rcu_qsbr_thread_unregister(&q->v, id);
 	handle_release(q, id);
 }
@@ -140,7 +144,11 @@ qsbr_start(struct qsbr *q)
 bool
 qsbr_done(struct qsbr *q, uint64_t token)
 {
-	return rte_rcu_qsbr_check(&q->v, token, false) == 1;
+	if (rte_rcu_qsbr_check(&q->v, token, false) != 1)
+		return false;
+	/* acquire: pairs with the release in qsbr_unregister */
+	(void)atomic_load_explicit(&q->gone, memory_order_acquire);
+	return true;
 }
 
 void

@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "lpm/arena.h"
+
+#include "lpm/ring.h"
+#include "tests/lpm/rng.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+#include <cmocka.h>
+
+static int
+setup(void **state)
+{
+	struct arena *a;
+
+	assert_int_equal(arena_create("test", &a), 0);
+	*state = a;
+	return 0;
+}
+
+static int
+teardown(void **state)
+{
+	assert_int_equal(arena_bytes(*state), 0);
+	arena_destroy(*state);
+	return 0;
+}
+
+static void
+counts_what_is_held(void **state)
+{
+	struct arena *a = *state;
+	void *p[1000];
+	size_t asked = 0;
+
+	assert_string_equal(arena_name(a), "test");
+	assert_int_equal(arena_bytes(a), 0);
+	for (unsigned i = 0; i < 1000; i++) {
+		p[i] = arena_alloc(a, i);
+		assert_non_null(p[i]);
+		assert_int_equal((uintptr_t)p[i] % 16, 0);
+		memset(p[i], 0xa5, i);
+		asked += i;
+	}
+	assert_true(arena_bytes(a) >= asked);
+	assert_true(arena_bytes(a) <= asked * 5 / 4 + 1000 * 32);
+	for (unsigned i = 0; i < 1000; i += 2)
+		arena_free(a, p[i]);
+	assert_true(arena_bytes(a) <= asked * 3 / 4);
+	for (unsigned i = 1; i < 1000; i += 2)
+		arena_free(a, p[i]);
+	arena_free(a, NULL);
+}
+
+static void
+calloc_clears_used_memory(void **state)
+{
+	static const uint8_t zero[200];
+	struct arena *a = *state;
+
+	for (unsigned i = 0; i < 100; i++) {
+		uint8_t *p = arena_calloc(a, sizeof(zero));
+
+		assert_memory_equal(p, zero, sizeof(zero));
+		memset(p, 0xff, sizeof(zero));
+		arena_free(a, p);
+	}
+}
+
+static void
+aligned_as_asked(void **state)
+{
+	struct arena *a = *state;
+
+	for (size_t align = 1; align <= 65536; align *= 2) {
+		uint8_t *p = arena_alloc_aligned(a, align, 100);
+		uint8_t *none = arena_alloc_aligned(a, align, 0);
+
+		assert_non_null(p);
+		assert_non_null(none);
+		assert_int_equal((uintptr_t)p % align, 0);
+		memset(p, 1, align > 100 ? align : 100);
+		assert_true(arena_bytes(a) >= (align > 100 ? align : 100));
+		arena_free(a, p);
+		arena_free(a, none);
+	}
+}
+
+static void
+realloc_keeps_content_and_count(void **state)
+{
+	struct arena *a = *state;
+	uint8_t *p = NULL;
+
+	for (size_t n = 1; n < 300000; n = n * 3 / 2 + 1) {
+		p = arena_realloc(a, p, n);
+		assert_non_null(p);
+		p[n - 1] = (uint8_t)n;
+		assert_true(arena_bytes(a) >= n);
+		assert_true(arena_bytes(a) <= n * 3 / 2 + 64);
+		assert_int_equal(p[0], 1);
+	}
+	p = arena_realloc(a, p, 0);
+	assert_non_null(p);
+	assert_true(arena_bytes(a) < 64);
+	arena_free(a, p);
+}
+
+static void
+too_large_is_null(void **state)
+{
+#ifdef KEEL_SANITIZED
+	skip(); /* a sanitizer's malloc ends the process instead */
+#else
+	struct arena *a = *state;
+	void *p = arena_alloc(a, 100);
+
+	assert_null(arena_alloc(a, SIZE_MAX - 7));
+	assert_null(arena_alloc(a, SIZE_MAX / 4));
+	assert_null(arena_calloc(a, SIZE_MAX / 4));
+	assert_null(arena_alloc_aligned(a, 4096, SIZE_MAX / 2 + 1));
+	assert_null(arena_realloc(a, p, SIZE_MAX / 4));
+	assert_true(arena_bytes(a) < 200);
+	arena_free(a, p);
+#endif
+}
+
+#define PASSED 50000
+
+struct passing {
+	struct arena *arena;
+	struct ring *ring;
+	pthread_t thread;
+};
+
+/* Allocates here, freed by the other thread: one count goes up, the other below zero. */
+static void *
+allocate_and_pass(void *arg)
+{
+	struct passing *c = arg;
+	struct rng rng = {7};
+
+	for (unsigned i = 0; i < PASSED; i++) {
+		void *own = arena_alloc(c->arena, rng_below(&rng, 300));
+		uint32_t *p = arena_alloc(c->arena, 4 + rng_below(&rng, 200));
+
+		*p = i;
+		arena_free(c->arena, own);
+		while (!ring_push(c->ring, p))
+			sched_yield();
+	}
+	return NULL;
+}
+
+static void
+freed_by_other_threads(void **state)
+{
+	struct passing c[2];
+
+	for (unsigned k = 0; k < 2; k++) {
+		c[k].arena = *state;
+		assert_int_equal(ring_create(*state, "pass", 255, &c[k].ring), 0);
+		assert_int_equal(pthread_create(&c[k].thread, NULL, allocate_and_pass, &c[k]), 0);
+	}
+	for (unsigned i = 0; i < 2 * PASSED; i++) {
+		uint32_t *p;
+
+		while ((p = ring_pop(c[i % 2].ring)) == NULL)
+			sched_yield();
+		assert_int_equal(*p, i / 2);
+		arena_free(*state, p);
+	}
+	for (unsigned k = 0; k < 2; k++) {
+		pthread_join(c[k].thread, NULL);
+		ring_destroy(c[k].ring);
+	}
+}
+
+static void *
+leave_one(void *arg)
+{
+	return arena_alloc(arg, 1000);
+}
+
+static void
+count_outlives_its_thread(void **state)
+{
+	struct arena *a = *state;
+	pthread_t t;
+	void *p;
+
+	for (unsigned i = 0; i < 50; i++) {
+		assert_int_equal(pthread_create(&t, NULL, leave_one, a), 0);
+		pthread_join(t, &p);
+		assert_true(arena_bytes(a) >= 1000);
+		arena_free(a, p);
+		assert_int_equal(arena_bytes(a), 0);
+	}
+}
+
+/* A thread that outlives arenas must not take a new one for the old one in the same slot. */
+static void
+slots_are_reused(void **state)
+{
+	for (unsigned i = 0; i < 300; i++) {
+		struct arena *a;
+		void *p;
+
+		assert_int_equal(arena_create("short", &a), 0);
+		assert_int_equal(arena_bytes(a), 0);
+		p = arena_alloc(a, 100 + i);
+		assert_true(arena_bytes(a) >= 100 + i);
+		arena_free(a, p);
+		arena_destroy(a);
+	}
+}
+
+static void
+many_arenas_end_in_enomem(void **state)
+{
+	struct arena *a[1000];
+	unsigned n = 0;
+	int err;
+
+	while ((err = arena_create("many", &a[n])) == 0)
+		assert_true(++n < 1000);
+	assert_int_equal(err, -ENOMEM);
+	assert_true(n >= 32);
+	while (n > 0)
+		arena_destroy(a[--n]);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(counts_what_is_held, setup, teardown),
+		cmocka_unit_test_setup_teardown(calloc_clears_used_memory, setup, teardown),
+		cmocka_unit_test_setup_teardown(aligned_as_asked, setup, teardown),
+		cmocka_unit_test_setup_teardown(realloc_keeps_content_and_count, setup, teardown),
+		cmocka_unit_test_setup_teardown(too_large_is_null, setup, teardown),
+		cmocka_unit_test_setup_teardown(freed_by_other_threads, setup, teardown),
+		cmocka_unit_test_setup_teardown(count_outlives_its_thread, setup, teardown),
+		cmocka_unit_test(slots_are_reused),
+		cmocka_unit_test(many_arenas_end_in_enomem),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

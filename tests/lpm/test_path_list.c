@@ -1,0 +1,506 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "lpm/path_list.h"
+
+#include "lpm/arena.h"
+#include "lpm/qsbr.h"
+#include "tests/lpm/rng.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+#include <cmocka.h>
+
+struct fixture {
+	struct arena *arena;
+	struct qsbr *qsbr;
+	struct path_lists *p;
+};
+
+static int
+setup(void **state)
+{
+	static struct fixture f;
+
+	role_enter_fib();
+	assert_int_equal(arena_create("path lists", &f.arena), 0);
+	assert_int_equal(qsbr_create(f.arena, 8, &f.qsbr), 0);
+	assert_int_equal(path_lists_create(f.arena, f.qsbr, &f.p), 0);
+	*state = &f;
+	return 0;
+}
+
+static int
+teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	/* a test that failed left its reader online: nobody would be quiescent */
+	for (unsigned id = 0; id < 8; id++)
+		qsbr_offline(f->qsbr, id);
+	path_lists_destroy(f->p);
+	qsbr_destroy(f->qsbr);
+	assert_int_equal(arena_bytes(f->arena), 0);
+	arena_destroy(f->arena);
+	return 0;
+}
+
+static struct next_hop_id
+hop(struct path_lists *p, uint32_t addr, uint16_t port)
+{
+	struct ip_addr a = addr_from_v4(addr);
+	struct next_hop_id id;
+
+	assert_int_equal(next_hop_get(p, VRF_DEFAULT, &a, port, &id), 0);
+	return id;
+}
+
+static struct adjacency
+adjacency(uint16_t port, uint8_t mac)
+{
+	struct adjacency a = {.ether_len = 14, .port = port, .mtu = 1500};
+
+	memset(a.ether, mac, sizeof(a.ether));
+	return a;
+}
+
+static uint32_t
+adjacency_of(const struct path_lists *p, struct next_hop_id id)
+{
+	uint64_t w = atomic_load(&next_hops_array(p)[id.v]);
+
+	return w >> 32 == NEXT_HOP_UP ? (uint32_t)w : 0;
+}
+
+static enum next_hop_state
+state_of(const struct path_lists *p, struct next_hop_id id)
+{
+	return (enum next_hop_state)(atomic_load(&next_hops_array(p)[id.v]) >> 32);
+}
+
+static void
+next_hops_by_key(void **state)
+{
+	struct path_lists *p = ((struct fixture *)*state)->p;
+	struct next_hop_id a = hop(p, 1, 0), b = hop(p, 1, 1), c = hop(p, 2, 0), d;
+	struct ip_addr addr = addr_from_v4(1), v6;
+	struct next_hop_view v;
+
+	assert_int_not_equal(a.v, 0);
+	assert_int_not_equal(a.v, b.v);
+	assert_int_not_equal(a.v, c.v);
+	assert_int_equal(hop(p, 1, 0).v, a.v);
+	assert_int_equal(next_hop_get(p, (struct vrf_id){1}, &addr, 0, &d), 0);
+	assert_int_not_equal(a.v, d.v);
+	assert_int_equal(addr_parse("fe80::2", &v6), 0);
+	assert_int_equal(next_hop_get(p, VRF_DEFAULT, &v6, 3, &d), 0);
+	assert_true(next_hop_peek(p, d, &v));
+	assert_true(addr_equal(&v.addr, &v6));
+	assert_int_equal(v.port, 3);
+	assert_int_equal(v.state, NEXT_HOP_UNRESOLVED);
+	assert_false(next_hop_peek(p, (struct next_hop_id){0}, &v));
+	assert_false(next_hop_peek(p, (struct next_hop_id){1000}, &v));
+	assert_false(next_hop_peek(p, (struct next_hop_id){UINT32_MAX}, &v));
+
+	next_hop_unref(p, a);
+	assert_true(next_hop_peek(p, a, &v)); /* got twice */
+	next_hop_unref(p, a);
+	assert_false(next_hop_peek(p, a, &v));
+	/* a dead one is no subject of changes */
+	assert_int_equal(next_hop_up(p, a, &(struct adjacency){.ether_len = 14}), -EINVAL);
+}
+
+static void
+one_word_up_and_down(void **state)
+{
+	struct path_lists *p = ((struct fixture *)*state)->p;
+	struct next_hop_id a = hop(p, 1, 0), b = hop(p, 2, 0);
+	struct adjacency adj = adjacency(4, 0x11), other = adjacency(4, 0x22),
+			 bad = adjacency(4, 1);
+	struct next_hop_view v;
+	uint32_t first;
+
+	assert_int_equal(next_hop_up(p, a, &adj), 0);
+	first = adjacency_of(p, a);
+	assert_int_not_equal(first, 0);
+	assert_memory_equal(&adjacencies_array(p)[first], &adj, 20);
+	/* equal content is shared, padding does not tell apart, and up again is no change */
+	memset((uint8_t *)&adj + 20, 0xee, sizeof(adj) - 20);
+	adj.unused = 9;
+	assert_int_equal(next_hop_up(p, b, &adj), 0);
+	assert_int_equal(adjacency_of(p, b), first);
+	assert_int_equal(next_hop_up(p, a, &adj), 0);
+	assert_int_equal(adjacency_of(p, a), first);
+
+	assert_int_equal(next_hop_up(p, a, &other), 0);
+	assert_int_not_equal(adjacency_of(p, a), first);
+	assert_int_equal(adjacency_of(p, b), first);
+	assert_true(next_hop_peek(p, a, &v));
+	assert_int_equal(v.state, NEXT_HOP_UP);
+	assert_int_equal(v.adjacency.ether[13], 0x22);
+
+	next_hop_down(p, a, NEXT_HOP_DOWN);
+	assert_int_equal(state_of(p, a), NEXT_HOP_DOWN);
+	assert_int_equal(state_of(p, b), NEXT_HOP_UP);
+	assert_true(next_hop_peek(p, a, &v));
+	assert_int_equal(v.state, NEXT_HOP_DOWN);
+	next_hop_down(p, a, NEXT_HOP_UNRESOLVED);
+	assert_int_equal(state_of(p, a), NEXT_HOP_UNRESOLVED);
+	next_hop_down(p, b, NEXT_HOP_UP);
+	assert_int_equal(state_of(p, b), NEXT_HOP_UP);
+	bad.ether_len = 15;
+	assert_int_equal(next_hop_up(p, b, &bad), -EINVAL);
+}
+
+static void
+lists_are_interned(void **state)
+{
+	struct path_lists *p = ((struct fixture *)*state)->p;
+	struct path ab[] = {{hop(p, 1, 0), LABEL_NONE}, {hop(p, 2, 0), LABEL_NONE}};
+	struct path ba[] = {ab[1], ab[0]}, labelled[] = {{ab[0].next_hop, 100}, ab[1]};
+	struct path_list_id x, y;
+
+	assert_int_equal(path_list_get(p, PATH_LIST_FORWARD, PORT_NONE, ab, 2, &x), 0);
+	assert_int_not_equal(x.v, PATH_LIST_NONE);
+	assert_int_equal(path_list_get(p, PATH_LIST_FORWARD, PORT_NONE, ab, 2, &y), 0);
+	assert_int_equal(x.v, y.v);
+	assert_int_equal(path_lists_array(p)[x.v].path_count, 2);
+	assert_int_equal(path_lists_array(p)[x.v].path[1].next_hop.v, ab[1].next_hop.v);
+	assert_int_equal(path_list_get(p, PATH_LIST_FORWARD, PORT_NONE, ba, 2, &y), 0);
+	assert_int_not_equal(x.v, y.v);
+	assert_int_equal(path_list_get(p, PATH_LIST_FORWARD, PORT_NONE, ab, 1, &y), 0);
+	assert_int_not_equal(x.v, y.v);
+	assert_int_equal(path_list_get(p, PATH_LIST_FORWARD, PORT_NONE, labelled, 2, &y), 0);
+	assert_int_not_equal(x.v, y.v);
+	assert_int_equal(path_lists_in_use(p), 4);
+
+	assert_int_equal(path_list_get(p, PATH_LIST_GLEAN, 1, NULL, 0, &x), 0);
+	assert_int_equal(path_list_get(p, PATH_LIST_GLEAN, 2, NULL, 0, &y), 0);
+	assert_int_not_equal(x.v, y.v);
+	assert_int_equal(path_lists_array(p)[y.v].port, 2);
+	assert_int_equal(path_list_get(p, PATH_LIST_PUNT, PORT_NONE, NULL, 0, &x), 0);
+	assert_int_equal(path_list_get(p, PATH_LIST_BLACKHOLE, PORT_NONE, NULL, 0, &y), 0);
+	assert_int_not_equal(x.v, y.v);
+	assert_int_equal(path_lists_array(p)[x.v].port, PORT_NONE);
+	assert_int_equal(path_lists_in_use(p), 8);
+}
+
+static void
+senseless_lists_are_refused(void **state)
+{
+	struct path_lists *p = ((struct fixture *)*state)->p;
+	struct path many[PATHS_MAX + 1], gone = {hop(p, 9, 0), LABEL_NONE};
+	struct path_list_id id;
+
+	for (unsigned i = 0; i <= PATHS_MAX; i++)
+		many[i] = (struct path){hop(p, 100 + i, 0), LABEL_NONE};
+	next_hop_unref(p, gone.next_hop);
+	assert_int_equal(path_list_get(p, PATH_LIST_FORWARD, PORT_NONE, NULL, 0, &id), -EINVAL);
+	assert_int_equal(path_list_get(p, PATH_LIST_FORWARD, PORT_NONE, many, 16, &id), -EINVAL);
+	assert_int_equal(path_list_get(p, PATH_LIST_FORWARD, PORT_NONE, &gone, 1, &id), -EINVAL);
+	assert_int_equal(path_list_get(p, PATH_LIST_GLEAN, PORT_NONE, NULL, 0, &id), -EINVAL);
+	assert_int_equal(path_list_get(p, PATH_LIST_PUNT, PORT_NONE, many, 1, &id), -EINVAL);
+	assert_int_equal(
+		path_list_get(p, (enum path_list_kind)77, PORT_NONE, NULL, 0, &id), -EINVAL);
+	assert_int_equal(path_lists_in_use(p), 0);
+	assert_int_equal(path_list_get(p, PATH_LIST_FORWARD, PORT_NONE, many, 15, &id), 0);
+	assert_int_equal(path_lists_array(p)[id.v].path[14].next_hop.v, many[14].next_hop.v);
+}
+
+/* An id, and the content behind it, rest until the reader was quiescent. */
+static void
+ids_wait_for_readers(void **state)
+{
+	struct fixture *f = *state;
+	struct path_lists *p = f->p;
+	struct path path = {hop(p, 1, 0), 55};
+	struct adjacency adj = adjacency(1, 0x11);
+	struct path_list_id list, next;
+	struct next_hop_id other;
+	struct next_hop_view v;
+	unsigned reader;
+	uint32_t a;
+
+	assert_int_equal(next_hop_up(p, path.next_hop, &adj), 0);
+	a = adjacency_of(p, path.next_hop);
+	assert_int_equal(path_list_get(p, PATH_LIST_FORWARD, PORT_NONE, &path, 1, &list), 0);
+	path_list_ref(p, list);
+	next_hop_unref(p, path.next_hop); /* the list holds it */
+	assert_int_equal(qsbr_register(f->qsbr, &reader), 0);
+	qsbr_online(f->qsbr, reader);
+	path_list_unref(p, list);
+	assert_true(next_hop_peek(p, path.next_hop, &v));
+	path_list_unref(p, list);
+	assert_int_equal(path_lists_in_use(p), 0);
+	assert_false(next_hop_peek(p, path.next_hop, &v));
+
+	for (unsigned i = 0; i < 10; i++) {
+		struct adjacency more = adjacency(2, (uint8_t)(0x20 + i));
+
+		path_lists_reclaim(p);
+		assert_int_equal(path_list_get(p, PATH_LIST_GLEAN, (uint16_t)i, NULL, 0, &next), 0);
+		assert_int_not_equal(next.v, list.v);
+		other = hop(p, 100 + i, 0);
+		assert_int_not_equal(other.v, path.next_hop.v);
+		assert_int_equal(next_hop_up(p, other, &more), 0);
+		assert_int_not_equal(adjacency_of(p, other), a);
+	}
+	assert_int_equal(path_lists_array(p)[list.v].path[0].label, 55);
+	assert_int_equal(adjacency_of(p, path.next_hop), a);
+	assert_int_equal(adjacencies_array(p)[a].ether[0], 0x11);
+
+	qsbr_offline(f->qsbr, reader);
+	path_lists_reclaim(p);
+	assert_int_equal(path_list_get(p, PATH_LIST_GLEAN, 99, NULL, 0, &next), 0);
+	assert_int_equal(next.v, list.v);
+	other = hop(p, 200, 0);
+	assert_int_equal(other.v, path.next_hop.v);
+	assert_int_equal(state_of(p, other), NEXT_HOP_UNRESOLVED);
+	adj = adjacency(3, 0x77);
+	assert_int_equal(next_hop_up(p, other, &adj), 0);
+	assert_int_equal(adjacency_of(p, other), a);
+}
+
+static void
+full_pools_say_so(void **state)
+{
+	struct fixture *f = *state;
+	struct path_lists *p = f->p;
+	struct path_list_id list = {0}, last = {0};
+	struct next_hop_id id;
+	struct ip_addr a;
+	unsigned reader;
+
+	for (unsigned i = 1; i < NEXT_HOP_MAX; i++) {
+		struct adjacency adj = {.ether_len = 14, .port = (uint16_t)i, .mtu = 1500};
+		struct path path = {hop(p, i, 0), LABEL_NONE};
+
+		assert_int_equal(next_hop_up(p, path.next_hop, &adj), 0);
+		assert_int_equal(
+			path_list_get(p, PATH_LIST_FORWARD, PORT_NONE, &path, 1, &list), 0);
+	}
+	a = addr_from_v4(NEXT_HOP_MAX);
+	assert_int_equal(next_hop_get(p, VRF_DEFAULT, &a, 0, &id), -ENOSPC);
+	assert_int_equal(path_list_get(p, PATH_LIST_PUNT, PORT_NONE, NULL, 0, &last), -ENOSPC);
+	/* what exists is found all the same */
+	id = hop(p, 77, 0);
+	assert_int_equal(
+		next_hop_up(p, id, &(struct adjacency){.ether_len = 14, .port = 7}), -ENOSPC);
+	assert_int_equal(state_of(p, id), NEXT_HOP_UNRESOLVED);
+
+	/* the last id comes back by itself once readers let go */
+	assert_int_equal(qsbr_register(f->qsbr, &reader), 0);
+	qsbr_online(f->qsbr, reader);
+	path_list_unref(p, list);
+	assert_int_equal(path_list_get(p, PATH_LIST_PUNT, PORT_NONE, NULL, 0, &last), -ENOSPC);
+	qsbr_quiescent(f->qsbr, reader);
+	assert_int_equal(path_list_get(p, PATH_LIST_PUNT, PORT_NONE, NULL, 0, &last), 0);
+	assert_int_equal(last.v, list.v);
+	qsbr_offline(f->qsbr, reader);
+}
+
+#define KEYS 200
+
+/* Random gets and unrefs against counts kept here; in the end everything returns. */
+static void
+counts_against_a_model(void **state)
+{
+	struct path_lists *p = ((struct fixture *)*state)->p;
+	struct rng rng = rng_seeded(5);
+	struct {
+		struct path_list_id id;
+		unsigned refs;
+	} model[KEYS] = {0};
+	unsigned in_use = 0;
+
+	for (unsigned i = 0; i < 200000; i++) {
+		unsigned k = rng_below(&rng, KEYS);
+		struct path path[3];
+		struct path_list_id id;
+
+		if (rng_below(&rng, 2) && model[k].refs > 0) {
+			path_list_unref(p, model[k].id);
+			in_use -= --model[k].refs == 0;
+		} else {
+			for (unsigned j = 0; j < 3; j++)
+				path[j] = (struct path){hop(p, (k + j) % 50, 0), k};
+			assert_int_equal(
+				path_list_get(p, PATH_LIST_FORWARD, PORT_NONE, path, 3, &id), 0);
+			for (unsigned j = 0; j < 3; j++)
+				next_hop_unref(p, path[j].next_hop);
+			if (model[k].refs > 0)
+				assert_int_equal(id.v, model[k].id.v);
+			in_use += model[k].refs++ == 0;
+			model[k].id = id;
+		}
+		assert_int_equal(path_lists_in_use(p), in_use);
+		if (i % 7 == 0)
+			path_lists_reclaim(p);
+	}
+	for (unsigned k = 0; k < KEYS; k++)
+		for (; model[k].refs > 0; model[k].refs--)
+			path_list_unref(p, model[k].id);
+	assert_int_equal(path_lists_in_use(p), 0);
+	for (uint32_t id = 1; id < 1000; id++)
+		assert_false(
+			next_hop_peek(p, (struct next_hop_id){id}, &(struct next_hop_view){0}));
+}
+
+/*
+ * Readers go from a published list id to the adjacency while the writer flips MACs and replaces list and next
+ * hop together. A list's label tells which port its next hop's address and adjacency must show.
+ */
+#define FLIPS 30000
+#define HOPS 16
+
+struct flipping {
+	struct path_lists *p;
+	struct qsbr *qsbr;
+	_Atomic uint32_t current;
+	_Atomic bool stop;
+	_Atomic unsigned torn, wrong, down, peeked_wrong, peeked;
+	_Atomic uint64_t reads;
+};
+
+static bool
+torn(const struct adjacency *a)
+{
+	for (unsigned i = 1; i < 14; i++)
+		if (a->ether[i] != a->ether[0])
+			return true;
+	return a->ether_len != 14 || a->mtu != 1000 + a->ether[0];
+}
+
+static void
+read_once(struct flipping *f)
+{
+	/* acquire: pairs with the release store in publish */
+	uint32_t id = atomic_load_explicit(&f->current, memory_order_acquire);
+	const struct path_list *l = &path_lists_array(f->p)[id];
+	uint64_t w = atomic_load_explicit(
+		&next_hops_array(f->p)[l->path[0].next_hop.v], memory_order_acquire);
+	const struct adjacency *a = &adjacencies_array(f->p)[(uint32_t)w];
+
+	if (w >> 32 != NEXT_HOP_UP)
+		atomic_fetch_add(&f->down, 1);
+	else if (torn(a))
+		atomic_fetch_add(&f->torn, 1);
+	else if (a->port != l->path[0].label)
+		atomic_fetch_add(&f->wrong, 1);
+}
+
+static void
+peek_once(struct flipping *f, uint32_t id)
+{
+	struct next_hop_view v;
+
+	if (!next_hop_peek(f->p, (struct next_hop_id){id}, &v))
+		return;
+	atomic_fetch_add(&f->peeked, 1);
+	if (v.port != addr_v4(&v.addr) || v.vrf.v != 0)
+		atomic_fetch_add(&f->peeked_wrong, 1);
+	if (v.state == NEXT_HOP_UP && (torn(&v.adjacency) || v.adjacency.port != v.port))
+		atomic_fetch_add(&f->peeked_wrong, 1);
+}
+
+static void *
+follow(void *arg)
+{
+	struct flipping *f = arg;
+	uint64_t reads = 0;
+	unsigned id;
+
+	assert_int_equal(qsbr_register(f->qsbr, &id), 0);
+	qsbr_online(f->qsbr, id);
+	while (!atomic_load_explicit(&f->stop, memory_order_relaxed)) {
+		for (unsigned i = 0; i < 32; i++)
+			read_once(f);
+		for (uint32_t i = 0; i < HOPS; i++)
+			peek_once(f, i);
+		qsbr_quiescent(f->qsbr, id);
+		if (++reads % 64 == 0) {
+			qsbr_offline(f->qsbr, id);
+			sched_yield();
+			qsbr_online(f->qsbr, id);
+		}
+	}
+	qsbr_offline(f->qsbr, id);
+	qsbr_unregister(f->qsbr, id);
+	atomic_fetch_add(&f->reads, reads);
+	return NULL;
+}
+
+/* A new list over a new, resolved next hop; then the old one goes. */
+static struct next_hop_id
+publish(struct flipping *f, uint16_t port, struct path_list_id *held)
+{
+	struct path path = {hop(f->p, port, port), port};
+	struct adjacency a = adjacency(port, (uint8_t)port);
+	struct path_list_id id;
+
+	a.mtu = 1000 + (uint8_t)port;
+	assert_int_equal(next_hop_up(f->p, path.next_hop, &a), 0);
+	assert_int_equal(path_list_get(f->p, PATH_LIST_FORWARD, PORT_NONE, &path, 1, &id), 0);
+	/* release: pairs with the acquire load in read_once */
+	atomic_store_explicit(&f->current, id.v, memory_order_release);
+	next_hop_unref(f->p, path.next_hop);
+	path_list_unref(f->p, *held);
+	*held = id;
+	return path.next_hop;
+}
+
+static void
+readers_see_whole_adjacencies(void **state)
+{
+	struct fixture *fix = *state;
+	struct rng rng = rng_seeded(6);
+	struct flipping f = {.p = fix->p, .qsbr = fix->qsbr};
+	struct path_list_id held = {PATH_LIST_NONE};
+	uint16_t port = 1;
+	struct next_hop_id hop_id = publish(&f, port, &held);
+	pthread_t t[2];
+
+	for (unsigned i = 0; i < 2; i++)
+		assert_int_equal(pthread_create(&t[i], NULL, follow, &f), 0);
+	for (unsigned i = 0; i < FLIPS; i++) {
+		struct adjacency a = adjacency(port, (uint8_t)rng_next(&rng));
+
+		a.mtu = 1000 + a.ether[0];
+		assert_int_equal(next_hop_up(f.p, hop_id, &a), 0);
+		if (i % 5 == 0) {
+			port = (uint16_t)(1 + rng_below(&rng, 60000));
+			hop_id = publish(&f, port, &held);
+		}
+		path_lists_reclaim(f.p);
+		if (i % 32 == 0)
+			sched_yield();
+	}
+	atomic_store(&f.stop, true);
+	for (unsigned i = 0; i < 2; i++)
+		pthread_join(t[i], NULL);
+	assert_int_equal(atomic_load(&f.torn), 0);
+	assert_int_equal(atomic_load(&f.wrong), 0);
+	assert_int_equal(atomic_load(&f.down), 0);
+	assert_int_equal(atomic_load(&f.peeked_wrong), 0);
+	assert_true(atomic_load(&f.reads) > 0);
+	assert_true(atomic_load(&f.peeked) > 0);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(next_hops_by_key, setup, teardown),
+		cmocka_unit_test_setup_teardown(one_word_up_and_down, setup, teardown),
+		cmocka_unit_test_setup_teardown(lists_are_interned, setup, teardown),
+		cmocka_unit_test_setup_teardown(senseless_lists_are_refused, setup, teardown),
+		cmocka_unit_test_setup_teardown(ids_wait_for_readers, setup, teardown),
+		cmocka_unit_test_setup_teardown(full_pools_say_so, setup, teardown),
+		cmocka_unit_test_setup_teardown(counts_against_a_model, setup, teardown),
+		cmocka_unit_test_setup_teardown(readers_see_whole_adjacencies, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
