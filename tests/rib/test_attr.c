@@ -1,0 +1,422 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "rib/attr.h"
+#include "tests/rib/rib_test.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+/* ---- AS_PATH ---- */
+
+enum { SET = 1, SEQUENCE, CONFED_SEQUENCE, CONFED_SET };
+
+/* A set in a buffer of its own, with room to grow. */
+struct attr_buffer {
+	union {
+		struct attr_set set;
+		uint8_t bytes[ATTR_SET_MAX];
+	};
+};
+
+static void
+path_add(struct attr_set *a, uint8_t type, unsigned count, const uint32_t *asn)
+{
+	uint8_t *w = a->var + a->as_path_len;
+
+	*w++ = type;
+	*w++ = (uint8_t)count;
+	for (unsigned i = 0; i < count; i++) {
+		*w++ = (uint8_t)(asn[i] >> 24);
+		*w++ = (uint8_t)(asn[i] >> 16);
+		*w++ = (uint8_t)(asn[i] >> 8);
+		*w++ = (uint8_t)asn[i];
+	}
+	a->as_path_len = (uint16_t)(a->as_path_len + 2 + 4 * count);
+}
+
+#define PATH_ADD(a, type, ...)                                                                     \
+	path_add(a, type, sizeof((uint32_t[]){__VA_ARGS__}) / 4, (uint32_t[]){__VA_ARGS__})
+
+static struct attr_set *
+buffer_clear(struct attr_buffer *b)
+{
+	memset(b, 0, sizeof(*b));
+	return &b->set;
+}
+
+static struct attr_buffer buffer, copy;
+
+static void
+expect_path(struct attr_set *a, const char *text, unsigned hops, uint32_t first, uint32_t origin)
+{
+	char got[256];
+
+	attr_set_derive(a);
+	assert_int_equal(attr_as_path_format(a, got, sizeof(got)), strlen(text));
+	assert_string_equal(got, text);
+	assert_int_equal(a->as_path_hops, hops);
+	assert_int_equal(a->first_asn, first);
+	assert_int_equal(a->origin_asn, origin);
+}
+
+static void
+paths_are_counted_and_written(void **state)
+{
+	struct attr_set *a = buffer_clear(&buffer);
+
+	expect_path(a, "", 0, 0, 0);
+	PATH_ADD(a, SEQUENCE, 64513, 4200000000, 23456);
+	expect_path(a, "64513 4200000000 23456", 3, 64513, 23456);
+	PATH_ADD(a, SET, 1, 2);
+	expect_path(a, "64513 4200000000 23456 {1,2}", 4, 64513, 0);
+
+	a = buffer_clear(&buffer);
+	PATH_ADD(a, SET, 7, 8, 9);
+	PATH_ADD(a, SEQUENCE, 5);
+	expect_path(a, "{7,8,9} 5", 2, 0, 5);
+
+	/* RFC 5065 5.3 */
+	a = buffer_clear(&buffer);
+	PATH_ADD(a, CONFED_SEQUENCE, 65001, 65002);
+	PATH_ADD(a, CONFED_SET, 65003, 65004);
+	expect_path(a, "(65001 65002) [65003,65004]", 0, 0, 0);
+	PATH_ADD(a, SEQUENCE, 0, UINT32_MAX);
+	expect_path(a, "(65001 65002) [65003,65004] 0 4294967295", 2, 0, UINT32_MAX);
+	a->var[a->as_path_len - 8 + 3] = 9; /* the leftmost of the sequence */
+	expect_path(a, "(65001 65002) [65003,65004] 9 4294967295", 2, 9, UINT32_MAX);
+	assert_true(attr_as_path_contains(a, 65004));
+	assert_true(attr_as_path_contains(a, 9));
+	assert_true(attr_as_path_contains(a, UINT32_MAX));
+	assert_false(attr_as_path_contains(a, 65005));
+
+	/* a segment that does not fit ends the path, an empty one is none */
+	a = buffer_clear(&buffer);
+	path_add(a, SEQUENCE, 0, NULL);
+	PATH_ADD(a, SEQUENCE, 3);
+	PATH_ADD(a, SEQUENCE, 4);
+	a->as_path_len--;
+	expect_path(a, "3", 1, 3, 3);
+}
+
+static void
+a_short_buffer_is_cut(void **state)
+{
+	struct attr_set *a = buffer_clear(&buffer);
+	const char *text = "(65001 2) 34567 {1,2}";
+	char got[32];
+
+	PATH_ADD(a, CONFED_SEQUENCE, 65001, 2);
+	PATH_ADD(a, SEQUENCE, 34567);
+	PATH_ADD(a, SET, 1, 2);
+	for (size_t size = 0; size <= sizeof(got); size++) {
+		memset(got, 'x', sizeof(got));
+		assert_int_equal(attr_as_path_format(a, got, size), strlen(text));
+		if (size == 0) {
+			assert_int_equal(got[0], 'x');
+			continue;
+		}
+		size_t kept = size - 1 < strlen(text) ? size - 1 : strlen(text);
+		assert_memory_equal(got, text, kept);
+		assert_int_equal(got[kept], '\0');
+		for (size_t i = kept + 1; i < sizeof(got); i++)
+			assert_int_equal(got[i], 'x');
+	}
+}
+
+/* All numbers of a path in order, whatever its segments. */
+static unsigned
+path_flat(const struct attr_set *a, uint32_t *out)
+{
+	const uint8_t *p = attr_as_path(a), *end = p + a->as_path_len;
+	unsigned n = 0;
+
+	while (p < end) {
+		unsigned count = p[1];
+		assert_true(count > 0);
+		p += 2;
+		for (; count > 0; count--, p += 4)
+			out[n++] = (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 |
+				   (uint32_t)p[2] << 8 | p[3];
+	}
+	assert_ptr_equal(p, end);
+	return n;
+}
+
+/* A sequence of `have` numbers, `count` put in front: flat as expected, and in as few segments as it takes. */
+static void
+check_prepend(unsigned have, unsigned count)
+{
+	static uint32_t asn[2048], got[2048];
+	struct attr_set *a = buffer_clear(&buffer);
+	unsigned segments = 0;
+
+	for (unsigned i = 0; i < have; i++)
+		asn[i] = 100 + i;
+	if (have > 0)
+		path_add(a, SEQUENCE, have, asn);
+	memcpy(a->var + a->as_path_len, "communities!", 12);
+	a->community_count = 3;
+	a->med = 77;
+	attr_set_derive(a);
+	assert_int_equal(attr_set_prepend(a, 64512, count, &copy.set, sizeof(copy)), 0);
+	assert_int_equal(path_flat(&copy.set, got), have + count);
+	for (unsigned i = 0; i < have + count; i++)
+		assert_int_equal(got[i], i < count ? 64512 : 100 + (i - count));
+	for (const uint8_t *p = copy.set.var; p < copy.set.var + copy.set.as_path_len;
+		p += 2 + 4 * p[1])
+		segments++;
+	assert_int_equal(segments, (have + count + 254) / 255);
+	assert_memory_equal(attr_communities(&copy.set), "communities!", 12);
+	assert_int_equal(copy.set.med, 77);
+	assert_int_equal(copy.set.as_path_hops, have + count);
+	assert_int_equal(copy.set.first_asn, count > 0 ? 64512 : have > 0 ? 100 : 0);
+	/* exactly enough room, and one too little */
+	size_t size = attr_set_size(&copy.set);
+	assert_int_equal(attr_set_prepend(a, 64512, count, &copy.set, size), 0);
+	assert_int_equal(attr_set_prepend(a, 64512, count, &copy.set, size - 1), -ENOSPC);
+}
+
+static void
+prepending_splits_at_255(void **state)
+{
+	static const unsigned have[] = {0, 1, 2, 253, 254, 255};
+	static const unsigned count[] = {0, 1, 2, 3, 254, 255, 256, 510, 511, 765, 1000};
+
+	for (unsigned i = 0; i < sizeof(have) / sizeof(have[0]); i++)
+		for (unsigned k = 0; k < sizeof(count) / sizeof(count[0]); k++)
+			check_prepend(have[i], count[k]);
+}
+
+static void
+prepending_leaves_sets_alone(void **state)
+{
+	struct attr_set *a = buffer_clear(&buffer);
+	static uint32_t many[255];
+
+	PATH_ADD(a, SET, 1, 2);
+	attr_set_derive(a);
+	assert_int_equal(attr_set_prepend(a, 5, 2, &copy.set, sizeof(copy)), 0);
+	expect_path(&copy.set, "5 5 {1,2}", 3, 5, 0);
+
+	a = buffer_clear(&buffer);
+	PATH_ADD(a, CONFED_SEQUENCE, 65001);
+	assert_int_equal(attr_set_prepend(a, 5, 1, &copy.set, sizeof(copy)), 0);
+	expect_path(&copy.set, "5 (65001)", 1, 5, 5);
+
+	/* a path as long as the length field can say, or nearly so */
+	a = buffer_clear(&buffer);
+	for (unsigned i = 0; i < 64; i++)
+		path_add(a, SEQUENCE, 255, many);
+	assert_int_equal(attr_set_prepend(a, 5, 10, &copy.set, sizeof(copy)), 0);
+	assert_int_equal(attr_set_prepend(a, 5, 1000, &copy.set, sizeof(copy)), -ENOSPC);
+	assert_int_equal(attr_set_prepend(a, 5, UINT32_MAX, &copy.set, sizeof(copy)), -ENOSPC);
+}
+
+/* ---- interning ---- */
+
+#define VALUES 3000
+#define OPERATIONS 300000
+
+/* The same bytes for the same value: fixed part, path and communities differ. */
+static const struct attr_set *
+value_set(uint32_t value)
+{
+	struct attr_set *a = buffer_clear(&buffer);
+
+	PATH_ADD(a, SEQUENCE, 64500 + value % 7, value);
+	if (value % 3 == 0) {
+		memcpy(a->var + a->as_path_len, &value, 4);
+		a->community_count = 1;
+	}
+	a->med = value / 2;
+	attr_set_derive(a);
+	return a;
+}
+
+struct interned {
+	uint32_t id, serial, refs;
+};
+
+static void
+interning_agrees_with_a_list(void **state)
+{
+	static struct interned oracle[VALUES];
+	static uint32_t owner[VALUES * 4]; /* of an id: value + 1 */
+	struct rib_test base;
+	struct attr_table *t;
+	uint64_t random = 42;
+	uint32_t in_use = 0, reused = 0;
+	unsigned reader;
+
+	rib_test_begin(&base);
+	assert_int_equal(qsbr_register(base.readers, &reader), 0);
+	assert_int_equal(attr_table_create(base.arena, base.readers, &t), 0);
+	for (unsigned n = 0; n < OPERATIONS; n++) {
+		uint32_t value = random_below(&random, VALUES);
+		struct interned *o = &oracle[value];
+
+		if (random_below(&random, 2) == 0 && o->refs > 0) {
+			attr_unref(t, (struct attr_id){o->id});
+			if (--o->refs == 0) {
+				in_use--;
+				owner[o->id] = 0;
+			}
+		} else {
+			struct attr_id id;
+			uint32_t refs = 1 + random_below(&random, 2);
+			assert_int_equal(attr_intern(t, value_set(value), refs, &id), 0);
+			if (o->refs == 0) {
+				in_use++;
+				reused += id.v == o->id;
+				assert_int_equal(owner[id.v], 0);
+				owner[id.v] = value + 1;
+				/* an id comes back with another serial only */
+				if (id.v == o->id)
+					assert_int_not_equal(attr_serial(t, id), o->serial);
+				o->id = id.v;
+				o->serial = attr_serial(t, id);
+				assert_int_not_equal(o->serial, 0);
+			}
+			assert_int_equal(id.v, o->id);
+			assert_int_equal(attr_serial(t, id), o->serial);
+			const struct attr_set *got = attr_get(t, id), *want = value_set(value);
+			assert_int_equal(attr_set_size(got), attr_set_size(want));
+			assert_memory_equal(got, want, attr_set_size(want));
+			o->refs += refs;
+		}
+		assert_int_equal(attr_table_count(t), in_use);
+		if (n % 64 == 0)
+			attr_table_reclaim(t);
+	}
+	assert_true(reused > 100);
+	for (uint32_t value = 0; value < VALUES; value++)
+		for (; oracle[value].refs > 0; oracle[value].refs--)
+			attr_unref(t, (struct attr_id){oracle[value].id});
+	assert_int_equal(attr_table_count(t), 0);
+	attr_table_destroy(t);
+	qsbr_unregister(base.readers, reader);
+	rib_test_end(&base);
+}
+
+static void
+a_reader_keeps_what_it_saw(void **state)
+{
+	struct rib_test base;
+	struct attr_table *t;
+	struct attr_id id, other;
+	unsigned reader;
+	uint32_t serial;
+	size_t bytes;
+
+	rib_test_begin(&base);
+	assert_int_equal(qsbr_register(base.readers, &reader), 0);
+	assert_int_equal(attr_table_create(base.arena, base.readers, &t), 0);
+	assert_int_equal(attr_intern(t, value_set(1), 1, &id), 0);
+	bytes = attr_table_bytes(t);
+	serial = attr_serial(t, id);
+	qsbr_online(base.readers, reader);
+	attr_unref(t, id);
+	for (unsigned i = 0; i < 3; i++)
+		attr_table_reclaim(t);
+	assert_int_equal(attr_get(t, id)->med, 0);
+	assert_int_equal(attr_serial(t, id), serial);
+	/* the same value again meanwhile is another id */
+	assert_int_equal(attr_intern(t, value_set(1), 1, &other), 0);
+	assert_int_not_equal(other.v, id.v);
+	qsbr_quiescent(base.readers, reader);
+	for (unsigned i = 0; i < 3; i++)
+		attr_table_reclaim(t);
+	assert_null(attr_get(t, id));
+	assert_int_equal(attr_serial(t, id), 0);
+	assert_int_equal(attr_table_bytes(t), bytes);
+	assert_int_equal(attr_intern(t, value_set(5), 1, &other), 0);
+	assert_int_equal(other.v, id.v);
+	assert_int_not_equal(attr_serial(t, id), serial);
+	assert_null(attr_get(t, (struct attr_id){0}));
+	assert_null(attr_get(t, (struct attr_id){3}));
+	assert_null(attr_get(t, (struct attr_id){UINT32_MAX}));
+	qsbr_offline(base.readers, reader);
+	qsbr_unregister(base.readers, reader);
+	attr_table_destroy(t);
+	rib_test_end(&base);
+}
+
+/* ---- a reader beside the owner ---- */
+
+struct shared {
+	struct rib_test base;
+	struct attr_table *table;
+	_Atomic uint32_t id; /* published: of the set with med == 2 * local_pref */
+	_Atomic bool stop;
+	uint64_t looks, bad;
+};
+
+static void *
+read_ids(void *arg)
+{
+	struct shared *s = arg;
+	unsigned reader;
+
+	assert_int_equal(qsbr_register(s->base.readers, &reader), 0);
+	qsbr_online(s->base.readers, reader);
+	while (!atomic_load_explicit(&s->stop, memory_order_relaxed)) {
+		struct attr_id id = {atomic_load_explicit(&s->id, memory_order_acquire)};
+		const struct attr_set *a = attr_get(s->table, id);
+
+		s->looks++;
+		if (id.v != 0 && (a == NULL || a->med != 2 * a->local_pref ||
+					 attr_serial(s->table, id) == 0))
+			s->bad++;
+		qsbr_quiescent(s->base.readers, reader);
+	}
+	qsbr_offline(s->base.readers, reader);
+	qsbr_unregister(s->base.readers, reader);
+	return NULL;
+}
+
+static void
+a_reader_beside_the_owner(void **state)
+{
+	struct shared s = {0};
+	struct attr_id old = {0}, id;
+	pthread_t thread;
+
+	rib_test_begin(&s.base);
+	assert_int_equal(attr_table_create(s.base.arena, s.base.readers, &s.table), 0);
+	assert_int_equal(pthread_create(&thread, NULL, read_ids, &s), 0);
+	for (uint32_t n = 0; n < 200000; n++) {
+		struct attr_set *a = &buffer.set;
+		memset(a, 0, sizeof(*a));
+		a->local_pref = n;
+		a->med = 2 * n;
+		assert_int_equal(attr_intern(s.table, a, 1, &id), 0);
+		atomic_store_explicit(&s.id, id.v, memory_order_release);
+		if (old.v != 0)
+			attr_unref(s.table, old);
+		old = id;
+		attr_table_reclaim(s.table);
+	}
+	atomic_store(&s.stop, true);
+	pthread_join(thread, NULL);
+	assert_int_equal(s.bad, 0);
+	attr_unref(s.table, old);
+	attr_table_destroy(s.table);
+	rib_test_end(&s.base);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(paths_are_counted_and_written),
+		cmocka_unit_test(a_short_buffer_is_cut),
+		cmocka_unit_test(prepending_splits_at_255),
+		cmocka_unit_test(prepending_leaves_sets_alone),
+		cmocka_unit_test(interning_agrees_with_a_list),
+		cmocka_unit_test(a_reader_keeps_what_it_saw),
+		cmocka_unit_test(a_reader_beside_the_owner),
+	};
+
+	role_enter_rib();
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,521 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "rib/dest.h"
+#include "tests/rib/rib_test.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+#define OPERATIONS 1000000
+#define UNIVERSE 60000
+
+/* ---- against a sorted array ---- */
+
+enum entry_state { NONE, LIVE, TOMBSTONE };
+
+struct entry {
+	struct prefix prefix;
+	enum entry_state state;
+	uint32_t id;
+	uint32_t value; /* of its first path */
+	uint16_t count, eligible;
+	uint64_t sequence;
+};
+
+struct model {
+	struct rib_test base;
+	struct dest_table *table;
+	enum afi afi;
+	uint64_t random, sequence, safe;
+	uint32_t live, tombstones, paths, entries;
+	struct entry *entry; /* sorted by prefix */
+	uint32_t *owner; /* of an id: entry + 1 while it is in the table */
+};
+
+static int
+entry_compare(const void *a, const void *b)
+{
+	return prefix_compare(
+		&((const struct entry *)a)->prefix, &((const struct entry *)b)->prefix);
+}
+
+/* Nested on purpose: few leading bits, all lengths. */
+static struct prefix
+random_prefix(struct model *m)
+{
+	struct ip_addr a = {.afi = (uint8_t)m->afi};
+	unsigned max = prefix_max_len(m->afi), bytes = max / 8;
+
+	for (unsigned i = 0; i < bytes; i++)
+		a.b[i] = (uint8_t)(random_next(&m->random) & (i < bytes / 2 ? 0x03 : 0xff));
+	return prefix_from_addr(&a, (uint8_t)random_below(&m->random, max + 1));
+}
+
+static void
+model_begin(struct model *m, enum afi afi, uint64_t seed)
+{
+	*m = (struct model){.afi = afi, .random = seed};
+	rib_test_begin(&m->base);
+	assert_int_equal(dest_table_create(m->base.arena, m->base.readers, afi, &m->table), 0);
+	m->entry = calloc(UNIVERSE, sizeof(*m->entry));
+	m->owner = calloc(UNIVERSE * 4, sizeof(*m->owner));
+	assert_non_null(m->entry);
+	assert_non_null(m->owner);
+	for (unsigned i = 0; i < UNIVERSE; i++)
+		m->entry[i].prefix = random_prefix(m);
+	qsort(m->entry, UNIVERSE, sizeof(*m->entry), entry_compare);
+	for (unsigned i = 0; i < UNIVERSE; i++)
+		if (m->entries == 0 ||
+			!prefix_equal(&m->entry[i].prefix, &m->entry[m->entries - 1].prefix))
+			m->entry[m->entries++] = m->entry[i];
+}
+
+static void
+model_end(struct model *m)
+{
+	dest_table_destroy(m->table);
+	rib_test_end(&m->base);
+	free(m->entry);
+	free(m->owner);
+}
+
+static struct entry *
+model_find(struct model *m, const struct prefix *p)
+{
+	struct entry key = {.prefix = *p};
+
+	return bsearch(&key, m->entry, m->entries, sizeof(key), entry_compare);
+}
+
+static void
+check_entry(struct model *m, const struct entry *e)
+{
+	struct dest_id id = dest_find(m->table, &e->prefix);
+	struct dest_view v;
+
+	if (e->state == NONE) {
+		assert_int_equal(id.v, DEST_NONE);
+		return;
+	}
+	assert_int_equal(id.v, e->id);
+	assert_true(dest_peek(m->table, id, &v));
+	assert_true(prefix_equal(&v.prefix, &e->prefix));
+	assert_int_equal(v.sequence, (uint32_t)e->sequence);
+	if (e->state == TOMBSTONE) {
+		assert_null(v.paths);
+		return;
+	}
+	assert_non_null(v.paths);
+	assert_int_equal(v.paths->count, e->count);
+	assert_int_equal(v.paths->path[0].time_s, e->value);
+}
+
+static void
+change(struct model *m, struct entry *e)
+{
+	struct path_set *set = NULL;
+	struct dest_id id;
+
+	assert_int_equal(dest_get(m->table, &e->prefix, &id), 0);
+	if (e->state == NONE) {
+		/* nobody else has this id */
+		assert_int_equal(m->owner[id.v], 0);
+		m->owner[id.v] = (uint32_t)(e - m->entry) + 1;
+		e->id = id.v;
+	}
+	assert_int_equal(id.v, e->id);
+	m->paths -= e->state == LIVE ? e->count : 0;
+	m->live -= e->state == LIVE;
+	m->tombstones -= e->state == TOMBSTONE;
+	e->sequence = ++m->sequence;
+	if (random_below(&m->random, 2) == 0) {
+		e->count = (uint16_t)(1 + random_below(&m->random, 4));
+		e->eligible = (uint16_t)random_below(&m->random, e->count + 1u);
+		e->value = (uint32_t)m->sequence;
+		set = path_set_alloc(m->table, e->count);
+		assert_non_null(set);
+		memset(set->path, 0, e->count * sizeof(set->path[0]));
+		set->eligible = e->eligible;
+		set->path[0].time_s = e->value;
+		m->paths += e->count;
+		m->live++;
+	} else {
+		m->tombstones++;
+	}
+	e->state = set != NULL ? LIVE : TOMBSTONE;
+	dest_publish(m->table, id, set, e->sequence);
+}
+
+/* Everything that is past `safe` goes at once, or not at all. */
+static void
+reclaim(struct model *m)
+{
+	m->safe += random_below(&m->random, (uint32_t)(m->sequence + 2 - m->safe));
+	while (dest_reclaim(m->table, m->safe))
+		;
+	for (uint32_t i = 0; i < m->entries; i++) {
+		struct entry *e = &m->entry[i];
+		if (e->state == TOMBSTONE && e->sequence < m->safe) {
+			e->state = NONE;
+			m->owner[e->id] = 0;
+			m->tombstones--;
+		}
+	}
+}
+
+static void
+check_longest(struct model *m)
+{
+	struct prefix p = random_below(&m->random, 2) == 0
+				  ? random_prefix(m)
+				  : m->entry[random_below(&m->random, m->entries)].prefix;
+	struct ip_addr a = {.afi = p.afi};
+	const struct entry *want = NULL;
+	struct dest_view v;
+	struct dest_id id;
+
+	memcpy(a.b, p.b, sizeof(a.b));
+	for (int len = (int)prefix_max_len(m->afi); len >= 0 && want == NULL; len--) {
+		p = prefix_from_addr(&a, (uint8_t)len);
+		const struct entry *e = model_find(m, &p);
+		if (e != NULL && e->state == LIVE && e->eligible > 0)
+			want = e;
+	}
+	id = dest_longest(m->table, &a, &v);
+	assert_int_equal(id.v, want != NULL ? want->id : DEST_NONE);
+	if (want != NULL)
+		assert_true(prefix_equal(&v.prefix, &want->prefix));
+}
+
+static void
+check_all(struct model *m)
+{
+	uint32_t used = 0;
+	struct dest_view v;
+
+	for (uint32_t i = 0; i < m->entries; i++)
+		check_entry(m, &m->entry[i]);
+	for (uint32_t id = 0; id < dest_limit(m->table); id++)
+		used += dest_peek(m->table, (struct dest_id){id}, &v);
+	assert_int_equal(used, m->live + m->tombstones);
+	assert_false(dest_peek(m->table, (struct dest_id){dest_limit(m->table)}, &v));
+	assert_int_equal(dest_count(m->table), m->live);
+	assert_int_equal(dest_tombstones(m->table), m->tombstones);
+	assert_int_equal(dest_path_count(m->table), m->paths);
+}
+
+static void
+agrees_with_a_sorted_array(enum afi afi, unsigned operations, uint64_t seed)
+{
+	struct model m;
+
+	model_begin(&m, afi, seed);
+	for (unsigned n = 0; n < operations; n++) {
+		struct entry *e = &m.entry[random_below(&m.random, m.entries)];
+
+		if (m.random % 8 == 0)
+			check_longest(&m);
+		change(&m, e);
+		check_entry(&m, e);
+		check_entry(&m, &m.entry[random_below(&m.random, m.entries)]);
+		if (n % (operations / 64) == 0) {
+			reclaim(&m);
+			check_all(&m);
+		}
+	}
+	reclaim(&m);
+	check_all(&m);
+	/* ids are dense: used again, hardly more than were ever wanted at a time */
+	assert_true(dest_limit(m.table) <= m.entries + 2 * operations / 64);
+	model_end(&m);
+}
+
+static void
+ipv4_agrees_with_a_sorted_array(void **state)
+{
+	agrees_with_a_sorted_array(AFI_IPV4, OPERATIONS, 11);
+}
+
+static void
+ipv6_agrees_with_a_sorted_array(void **state)
+{
+	agrees_with_a_sorted_array(AFI_IPV6, OPERATIONS / 4, 12);
+}
+
+/* ---- ids ---- */
+
+static struct dest_id
+put(struct dest_table *t, uint32_t addr, uint8_t len, uint64_t sequence, uint32_t value)
+{
+	struct prefix p = prefix_from_v4(addr, len);
+	struct path_set *s = path_set_alloc(t, 1);
+	struct dest_id id;
+
+	assert_int_equal(dest_get(t, &p, &id), 0);
+	assert_non_null(s);
+	memset(s->path, 0, sizeof(s->path[0]));
+	s->eligible = 1;
+	s->path[0].time_s = value;
+	dest_publish(t, id, s, sequence);
+	return id;
+}
+
+static void
+reclaim_often(struct dest_table *t, uint64_t safe)
+{
+	for (unsigned i = 0; i < 8; i++)
+		dest_reclaim(t, safe);
+}
+
+static void
+an_id_waits_for_cursors_and_readers(void **state)
+{
+	struct rib_test base;
+	struct dest_table *t;
+	struct dest_id a, b;
+	struct dest_view v;
+	const struct path_set *seen;
+	unsigned reader;
+
+	rib_test_begin(&base);
+	assert_int_equal(qsbr_register(base.readers, &reader), 0);
+	assert_int_equal(dest_table_create(base.arena, base.readers, AFI_IPV4, &t), 0);
+	a = put(t, 0x0a000000, 8, 1, 100);
+	qsbr_online(base.readers, reader);
+	assert_true(dest_peek(t, a, &v));
+	seen = v.paths;
+	dest_publish(t, a, NULL, 2);
+	/* a cursor is still before it */
+	reclaim_often(t, 2);
+	assert_true(dest_peek(t, a, &v));
+	assert_null(v.paths);
+	assert_int_equal(v.sequence, 2);
+	assert_int_equal(dest_tombstones(t), 1);
+	assert_int_equal(seen->path[0].time_s, 100);
+	/* passed; the reader is not quiescent: gone, and not used again */
+	reclaim_often(t, 3);
+	assert_false(dest_peek(t, a, &v));
+	assert_int_equal(dest_tombstones(t), 0);
+	b = put(t, 0x0b000000, 8, 3, 101);
+	assert_int_not_equal(b.v, a.v);
+	assert_int_equal(seen->path[0].time_s, 100);
+	qsbr_quiescent(base.readers, reader);
+	reclaim_often(t, 3);
+	b = put(t, 0x0c000000, 8, 4, 102);
+	assert_int_equal(b.v, a.v);
+	/* a tombstone that lives again is none */
+	dest_publish(t, b, NULL, 5);
+	assert_int_equal(put(t, 0x0c000000, 8, 6, 103).v, b.v);
+	reclaim_often(t, 100);
+	assert_true(dest_peek(t, b, &v));
+	assert_non_null(v.paths);
+	qsbr_offline(base.readers, reader);
+	qsbr_unregister(base.readers, reader);
+	dest_table_destroy(t);
+	rib_test_end(&base);
+}
+
+static void
+what_is_never_published_goes(void **state)
+{
+	struct rib_test base;
+	struct dest_table *t;
+	struct prefix p = prefix_from_v4(0x0a000000, 8), v6;
+	struct dest_id id;
+	struct dest_view v;
+
+	rib_test_begin(&base);
+	assert_int_equal(dest_table_create(base.arena, base.readers, AFI_IPV4, &t), 0);
+	assert_int_equal(dest_get(t, &p, &id), 0);
+	assert_true(dest_peek(t, id, &v));
+	assert_null(v.paths);
+	assert_int_equal(dest_tombstones(t), 0);
+	dest_reclaim(t, 1);
+	assert_false(dest_peek(t, id, &v));
+	assert_int_equal(dest_find(t, &p).v, DEST_NONE);
+	assert_int_equal(prefix_parse("2001:db8::/32", &v6), 0);
+	assert_int_equal(dest_get(t, &v6, &id), -EINVAL);
+	assert_int_equal(dest_find(t, &v6).v, DEST_NONE);
+	dest_table_destroy(t);
+	rib_test_end(&base);
+}
+
+/* Sequences are compared by their low halves: also across 2^32. */
+static void
+tombstones_pass_across_the_wrap(void **state)
+{
+	struct rib_test base;
+	struct dest_table *t;
+	uint64_t sequence = (1ull << 32) - 8;
+	struct dest_id id[16];
+	struct dest_view v;
+
+	rib_test_begin(&base);
+	assert_int_equal(dest_table_create(base.arena, base.readers, AFI_IPV4, &t), 0);
+	for (uint32_t i = 0; i < 16; i++)
+		id[i] = put(t, i << 8, 24, 1 + i, i);
+	for (uint32_t i = 0; i < 16; i++)
+		dest_publish(t, id[i], NULL, sequence + i);
+	for (uint32_t i = 0; i < 16; i++) {
+		dest_reclaim(t, sequence + i);
+		assert_int_equal(dest_tombstones(t), 16 - i);
+		assert_true(dest_peek(t, id[i], &v));
+		assert_true(i == 0 || !dest_peek(t, id[i - 1], &v));
+	}
+	dest_table_destroy(t);
+	rib_test_end(&base);
+}
+
+/* ---- readers beside the owner ---- */
+
+#define STABLE 2000 /* present all the time: 10.x.y.0/24 */
+#define CHURN 30000 /* come and go, make the index grow and be rebuilt: 11.x.y.z/32 */
+#define STAMP(addr) ((addr)*2654435761u)
+
+struct shared {
+	struct rib_test base;
+	struct dest_table *table;
+	_Atomic bool stop;
+};
+
+struct reader {
+	struct shared *shared;
+	uint64_t random, bad, found, looks;
+};
+
+/* A view is of the prefix asked for, its paths belong to it, and an id keeps its prefix while the reader is online. */
+static bool
+look_is_good(struct reader *r, const struct prefix *p, bool stable)
+{
+	const struct dest_table *t = r->shared->table;
+	struct dest_id id = dest_find(t, p);
+	struct dest_view v;
+
+	if (id.v == DEST_NONE)
+		return !stable;
+	for (unsigned i = 0; i < 3; i++) {
+		if (!dest_peek(t, id, &v))
+			return !stable;
+		if (!prefix_equal(&v.prefix, p))
+			return false;
+		if (v.paths == NULL && stable)
+			return false;
+		if (v.paths != NULL && v.paths->path[0].time_s != STAMP(prefix_v4(p)))
+			return false;
+	}
+	r->found += !stable;
+	return true;
+}
+
+static bool
+longest_is_good(struct reader *r, uint32_t addr)
+{
+	struct ip_addr a = addr_from_v4(addr | 77);
+	struct dest_view v;
+	struct dest_id id = dest_longest(r->shared->table, &a, &v);
+
+	return id.v != DEST_NONE && v.prefix.len == 24 && prefix_contains(&v.prefix, &a);
+}
+
+static bool
+scan_is_good(struct reader *r)
+{
+	const struct dest_table *t = r->shared->table;
+	uint32_t limit = dest_limit(t), stable = 0;
+	struct dest_view v;
+
+	for (uint32_t id = 0; id < limit; id++) {
+		if (!dest_peek(t, (struct dest_id){id}, &v))
+			continue;
+		if (v.paths != NULL && v.paths->path[0].time_s != STAMP(prefix_v4(&v.prefix)))
+			return false;
+		stable += v.paths != NULL && v.prefix.len == 24;
+	}
+	return stable == STABLE;
+}
+
+static void *
+read_table(void *arg)
+{
+	struct reader *r = arg;
+	struct qsbr *q = r->shared->base.readers;
+	unsigned id;
+
+	assert_int_equal(qsbr_register(q, &id), 0);
+	qsbr_online(q, id);
+	do {
+		uint32_t stable = 0x0a000000 | random_below(&r->random, STABLE) << 8;
+		struct prefix p = prefix_from_v4(stable, 24);
+		struct prefix c = prefix_from_v4(0x0b000000 | random_below(&r->random, CHURN), 32);
+
+		r->bad += !look_is_good(r, &p, true);
+		r->bad += !look_is_good(r, &c, false);
+		r->bad += !longest_is_good(r, stable);
+		if (r->looks++ % 1024 == 0)
+			r->bad += !scan_is_good(r);
+		qsbr_quiescent(q, id);
+	} while (!atomic_load_explicit(&r->shared->stop, memory_order_relaxed));
+	qsbr_offline(q, id);
+	qsbr_unregister(q, id);
+	return NULL;
+}
+
+static void
+readers_beside_the_owner(void **state)
+{
+	struct shared s = {.stop = false};
+	struct reader reader[2];
+	pthread_t thread[2];
+	uint64_t random = 5, sequence = 0;
+
+	rib_test_begin(&s.base);
+	assert_int_equal(dest_table_create(s.base.arena, s.base.readers, AFI_IPV4, &s.table), 0);
+	for (uint32_t i = 0; i < STABLE; i++)
+		put(s.table, 0x0a000000 | i << 8, 24, ++sequence, STAMP(0x0a000000 | i << 8));
+	for (unsigned i = 0; i < 2; i++) {
+		reader[i] = (struct reader){.shared = &s, .random = i};
+		assert_int_equal(pthread_create(&thread[i], NULL, read_table, &reader[i]), 0);
+	}
+	for (unsigned n = 0; n < 400000; n++) {
+		/* waves: mostly growing, then mostly shrinking */
+		uint32_t addr = 0x0b000000 | random_below(&random, CHURN);
+		bool shrink = n / 50000 % 2 == 1;
+		struct prefix p = prefix_from_v4(addr, 32);
+		struct dest_id id = dest_find(s.table, &p);
+
+		if (random_below(&random, 8) == 0)
+			put(s.table, 0x0a000000 | (n % STABLE) << 8, 24, ++sequence,
+				STAMP(0x0a000000 | (n % STABLE) << 8));
+		if ((random_below(&random, 8) == 0) == shrink)
+			put(s.table, addr, 32, ++sequence, STAMP(addr));
+		else if (id.v != DEST_NONE)
+			dest_publish(s.table, id, NULL, ++sequence);
+		if (n % 32 == 0)
+			dest_reclaim(s.table, sequence > 100 ? sequence - 100 : 0);
+	}
+	atomic_store(&s.stop, true);
+	for (unsigned i = 0; i < 2; i++) {
+		pthread_join(thread[i], NULL);
+		print_message("reader: %llu looks, %llu found what comes and goes\n",
+			(unsigned long long)reader[i].looks, (unsigned long long)reader[i].found);
+		assert_int_equal(reader[i].bad, 0);
+	}
+	dest_table_destroy(s.table);
+	rib_test_end(&s.base);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(an_id_waits_for_cursors_and_readers),
+		cmocka_unit_test(what_is_never_published_goes),
+		cmocka_unit_test(tombstones_pass_across_the_wrap),
+		cmocka_unit_test(ipv4_agrees_with_a_sorted_array),
+		cmocka_unit_test(ipv6_agrees_with_a_sorted_array),
+		cmocka_unit_test(readers_beside_the_owner),
+	};
+
+	role_enter_rib();
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,334 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "rib/journal.h"
+#include "tests/rib/rib_test.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+
+struct fixture {
+	struct rib_test base;
+	struct journal *journal;
+	struct journal_cursor *c;
+};
+
+static void
+fixture_begin(struct fixture *f, uint32_t capacity)
+{
+	rib_test_begin(&f->base);
+	assert_int_equal(journal_create(f->base.arena, capacity, &f->journal), 0);
+	assert_int_equal(journal_subscribe(f->journal, &f->c), 0);
+}
+
+static void
+fixture_end(struct fixture *f)
+{
+	journal_destroy(f->journal);
+	rib_test_end(&f->base);
+}
+
+/* Destination and table follow from the sequence, so that a reader can tell a torn or stale entry. */
+static struct table_id
+table_of(uint64_t sequence)
+{
+	return (struct table_id){(uint16_t)(sequence * 40503u)};
+}
+
+static struct dest_id
+dest_of(uint64_t sequence)
+{
+	return (struct dest_id){(uint32_t)(sequence * 2654435761u)};
+}
+
+static void
+append(struct journal *j, unsigned n)
+{
+	for (; n > 0; n--) {
+		uint64_t sequence = journal_next_sequence(j);
+		journal_append(j, table_of(sequence), dest_of(sequence));
+	}
+}
+
+static bool
+entry_is(const struct journal_entry *e, uint64_t sequence)
+{
+	return e->sequence == sequence && e->table.v == table_of(sequence).v &&
+	       e->dest.v == dest_of(sequence).v;
+}
+
+static void
+entries_come_in_order(void **state)
+{
+	struct fixture f;
+	struct journal_entry e[8];
+
+	fixture_begin(&f, 16);
+	assert_int_equal(journal_head(f.journal), 0);
+	assert_int_equal(journal_next_sequence(f.journal), 1);
+	assert_int_equal(journal_read(f.journal, f.c, e, 8), 0);
+	append(f.journal, 5);
+	assert_int_equal(journal_head(f.journal), 5);
+	assert_int_equal(journal_read(f.journal, f.c, e, 3), 3);
+	for (unsigned i = 0; i < 3; i++)
+		assert_true(entry_is(&e[i], i + 1));
+	/* not done: they come again, and hold their tombstones */
+	assert_int_equal(journal_safe_sequence(f.journal), 1);
+	assert_int_equal(journal_read(f.journal, f.c, e, 8), 5);
+	journal_advance(f.journal, f.c, 2);
+	assert_int_equal(journal_passed(f.c), 2);
+	assert_int_equal(journal_safe_sequence(f.journal), 3);
+	assert_int_equal(journal_read(f.journal, f.c, e, 8), 3);
+	assert_true(entry_is(&e[0], 3));
+	journal_advance(f.journal, f.c, 5);
+	assert_int_equal(journal_read(f.journal, f.c, e, 8), 0);
+	fixture_end(&f);
+}
+
+static void
+safe_is_the_slowest(void **state)
+{
+	struct fixture f;
+	struct journal_cursor *slow, *all[JOURNAL_CURSORS_MAX], *over;
+
+	fixture_begin(&f, 16);
+	append(f.journal, 3);
+	journal_advance(f.journal, f.c, 3);
+	assert_int_equal(journal_safe_sequence(f.journal), 4);
+	assert_int_equal(journal_subscribe(f.journal, &slow), 0);
+	assert_int_equal(journal_passed(slow), 3);
+	append(f.journal, 4);
+	journal_advance(f.journal, f.c, 7);
+	assert_int_equal(journal_safe_sequence(f.journal), 4);
+	journal_unsubscribe(f.journal, slow);
+	assert_int_equal(journal_safe_sequence(f.journal), 8);
+	journal_unsubscribe(f.journal, f.c);
+	append(f.journal, 1);
+	assert_int_equal(journal_safe_sequence(f.journal), 9);
+	for (unsigned i = 0; i < JOURNAL_CURSORS_MAX; i++)
+		assert_int_equal(journal_subscribe(f.journal, &all[i]), 0);
+	assert_int_equal(journal_subscribe(f.journal, &over), -ENOSPC);
+	journal_unsubscribe(f.journal, all[100]);
+	assert_int_equal(journal_subscribe(f.journal, &over), 0);
+	fixture_end(&f);
+}
+
+static void
+a_lapped_cursor_keeps_its_tombstones(void **state)
+{
+	struct fixture f;
+	struct journal_entry e[32];
+
+	fixture_begin(&f, 16);
+	append(f.journal, 4);
+	journal_advance(f.journal, f.c, 4);
+	append(f.journal, 15);
+	assert_int_equal(journal_read(f.journal, f.c, e, 32), 15);
+	append(f.journal, 1);
+	assert_int_equal(journal_read(f.journal, f.c, e, 32), -EOVERFLOW);
+	journal_pin(f.c);
+	assert_int_equal(journal_resume(f.journal, f.c), 4);
+	assert_int_equal(journal_position(f.c), 20);
+	assert_int_equal(journal_safe_sequence(f.journal), 5);
+	append(f.journal, 2);
+	assert_int_equal(journal_read(f.journal, f.c, e, 32), 2);
+	assert_true(entry_is(&e[0], 21));
+	journal_advance(f.journal, f.c, 22);
+	assert_int_equal(journal_safe_sequence(f.journal), 5);
+	journal_unpin(f.c);
+	assert_int_equal(journal_safe_sequence(f.journal), 23);
+	assert_int_equal(journal_passed(f.c), 22);
+	fixture_end(&f);
+}
+
+/* ---- withdrawals ---- */
+
+static struct dest_view
+empty_since(uint64_t sequence)
+{
+	return (struct dest_view){.sequence = (uint32_t)sequence};
+}
+
+static void
+withdrawals_wait_for_what_was_passed_over(void **state)
+{
+	struct fixture f;
+	struct journal_entry e[8];
+	struct dest_view v;
+
+	fixture_begin(&f, 16);
+	append(f.journal, 6);
+	assert_int_equal(journal_read(f.journal, f.c, e, 5), 5);
+	v = empty_since(1);
+	assert_true(journal_may_withdraw(f.c, &e[0], &v));
+	v = empty_since(5);
+	assert_false(journal_may_withdraw(f.c, &e[1], &v)); /* passed over: gone at 5 */
+	assert_false(journal_settled(f.c));
+	v = empty_since(3);
+	assert_true(journal_entry_is_last(&e[2], &v));
+	assert_false(journal_may_withdraw(f.c, &e[2], &v)); /* waits */
+	journal_advance(f.journal, f.c, 4);
+	assert_int_equal(journal_passed(f.c), 2); /* its tombstone stays */
+	assert_int_equal(journal_position(f.c), 4);
+	v = empty_since(5);
+	assert_true(journal_may_withdraw(f.c, &e[4], &v));
+	journal_advance(f.journal, f.c, 5);
+	/* from the waiting one once more, and now it may */
+	assert_int_equal(journal_read(f.journal, f.c, e, 8), 4);
+	assert_true(entry_is(&e[0], 3));
+	v = empty_since(9); /* even while another one is passed over */
+	assert_false(journal_may_withdraw(f.c, &e[1], &v));
+	v = empty_since(3);
+	assert_true(journal_may_withdraw(f.c, &e[0], &v));
+	v = empty_since(6);
+	assert_false(journal_may_withdraw(f.c, &e[3], &v));
+	journal_advance(f.journal, f.c, 6);
+	assert_int_equal(journal_passed(f.c), 5);
+	append(f.journal, 3);
+	assert_int_equal(journal_read(f.journal, f.c, e, 8), 3);
+	journal_advance(f.journal, f.c, 9);
+	assert_int_equal(journal_read(f.journal, f.c, e, 8), 4);
+	assert_true(entry_is(&e[0], 6));
+	fixture_end(&f);
+}
+
+/* Judged, and then the consumer's batch was full: the entry is as if it had not been read. */
+static void
+what_is_judged_and_not_done_comes_again(void **state)
+{
+	struct fixture f;
+	struct journal_entry e[8];
+	struct dest_view v;
+
+	fixture_begin(&f, 16);
+	append(f.journal, 4);
+	assert_int_equal(journal_read(f.journal, f.c, e, 8), 4);
+	v = empty_since(4);
+	assert_false(journal_may_withdraw(f.c, &e[0], &v));
+	v = empty_since(3);
+	assert_false(journal_may_withdraw(f.c, &e[2], &v));
+	journal_advance(f.journal, f.c, 2);
+	assert_int_equal(journal_passed(f.c), 2);
+	assert_int_equal(journal_read(f.journal, f.c, e, 8), 2);
+	assert_true(entry_is(&e[0], 3));
+	fixture_end(&f);
+}
+
+static void
+walks_make_withdrawals_wait(void **state)
+{
+	struct fixture f;
+	struct dest_view v;
+
+	fixture_begin(&f, 16);
+	append(f.journal, 5);
+	journal_advance(f.journal, f.c, 3);
+	v = empty_since(3);
+	journal_passed_over(f.journal, f.c, &v);
+	assert_true(journal_settled(f.c));
+	v = empty_since(UINT32_MAX - 7); /* old, or so far ahead that it can't be */
+	journal_passed_over(f.journal, f.c, &v);
+	v = empty_since(7);
+	journal_passed_over(f.journal, f.c, &v);
+	assert_true(journal_settled(f.c));
+	v = empty_since(6); /* published, not appended yet */
+	journal_passed_over(f.journal, f.c, &v);
+	assert_false(journal_settled(f.c));
+	journal_advance(f.journal, f.c, 5);
+	assert_false(journal_settled(f.c));
+	append(f.journal, 1);
+	journal_advance(f.journal, f.c, 6);
+	assert_true(journal_settled(f.c));
+	fixture_end(&f);
+}
+
+/* ---- a small ring, a fast writer ---- */
+
+struct follower {
+	struct journal *journal;
+	struct journal_cursor *cursor;
+	_Atomic bool *stop;
+	uint64_t random, read, lapped, bad;
+};
+
+static void *
+follow(void *arg)
+{
+	struct follower *f = arg;
+	struct journal_entry e[64];
+	bool last = false;
+
+	for (;;) {
+		uint64_t position = journal_position(f->cursor);
+		int n = journal_read(f->journal, f->cursor, e, 1 + random_below(&f->random, 64));
+
+		if (n == -EOVERFLOW) {
+			f->lapped++;
+			f->bad += journal_resume(f->journal, f->cursor) != position;
+			journal_advance(f->journal, f->cursor, journal_position(f->cursor));
+		} else if (n == 0) {
+			if (last)
+				return NULL;
+			last = atomic_load_explicit(f->stop, memory_order_acquire);
+			sched_yield();
+		}
+		for (int i = 0; i < n; i++)
+			f->bad += !entry_is(&e[i], position + 1 + (unsigned)i);
+		if (n > 0) {
+			f->read += (unsigned)n;
+			journal_advance(f->journal, f->cursor, e[n - 1].sequence);
+		}
+	}
+}
+
+static void
+threads_read_whole_entries_or_none(void **state)
+{
+	struct fixture f;
+	struct follower follower[3];
+	pthread_t thread[3];
+	_Atomic bool stop = false;
+
+	fixture_begin(&f, 64);
+	journal_unsubscribe(f.journal, f.c);
+	for (unsigned i = 0; i < 3; i++) {
+		follower[i] = (struct follower){.journal = f.journal, .stop = &stop, .random = i};
+		assert_int_equal(journal_subscribe(f.journal, &follower[i].cursor), 0);
+		assert_int_equal(pthread_create(&thread[i], NULL, follow, &follower[i]), 0);
+	}
+	for (unsigned n = 0; n < 30000; n++) {
+		append(f.journal, 1 + n % 64);
+		if (journal_safe_sequence(f.journal) > journal_head(f.journal) + 1)
+			fail_msg("a cursor passed what was not written");
+		if (n % 3 == 0)
+			sched_yield();
+	}
+	atomic_store_explicit(&stop, true, memory_order_release);
+	for (unsigned i = 0; i < 3; i++) {
+		pthread_join(thread[i], NULL);
+		print_message("follower: %llu read, lapped %llu times\n",
+			(unsigned long long)follower[i].read,
+			(unsigned long long)follower[i].lapped);
+		assert_int_equal(follower[i].bad, 0);
+		assert_true(follower[i].read > 0);
+	}
+	assert_int_equal(journal_safe_sequence(f.journal), journal_head(f.journal) + 1);
+	fixture_end(&f);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(entries_come_in_order),
+		cmocka_unit_test(safe_is_the_slowest),
+		cmocka_unit_test(a_lapped_cursor_keeps_its_tombstones),
+		cmocka_unit_test(withdrawals_wait_for_what_was_passed_over),
+		cmocka_unit_test(what_is_judged_and_not_done_comes_again),
+		cmocka_unit_test(walks_make_withdrawals_wait),
+		cmocka_unit_test(threads_read_whole_entries_or_none),
+	};
+
+	role_enter_rib();
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
