@@ -15,7 +15,6 @@ struct decode {
 	bool reachable; /* something is announced, be it of a family that we do not have */
 	bool broken; /* the list could not be read to its end */
 	uint8_t attr_count; /* 2: or more */
-	bool own_aggregator_only; /* RFC 6793 4.2.3 */
 	struct rd as_path, as4_path;
 	struct rd communities, ext_communities, large_communities, cluster_list;
 	uint32_t as4_aggregator_asn, as4_aggregator_addr;
@@ -181,7 +180,6 @@ decode_aggregator(struct decode *d, struct rd v)
 	asn = d->o->as4 ? rd_u32(&v) : rd_u16(&v);
 	if (asn == 0)
 		return UPDATE_OPTIONAL_ATTRIBUTE;
-	d->own_aggregator_only = !d->o->as4 && asn != AS_TRANS;
 	d->a->aggregator_asn = asn;
 	d->a->aggregator_addr = rd_u32(&v);
 	d->a->has |= ATTR_HAS_AGGREGATOR;
@@ -590,6 +588,17 @@ write_leading(struct wr *w, struct rd v, unsigned hops)
 	}
 }
 
+/*
+ * RFC 6793 4.2.3: both aggregators came and the old one is not AS_TRANS, so an old speaker has aggregated since. What the
+ * others before it knew, AS4_PATH too, is out of date.
+ */
+static bool
+aggregated_since(const struct decode *d)
+{
+	return d->has_as4_aggregator && (d->a->has & ATTR_HAS_AGGREGATOR) &&
+	       d->a->aggregator_asn != AS_TRANS;
+}
+
 /* RFC 6793 4.2.3 */
 static void
 as4_path_merge(struct wr *w, const struct decode *d)
@@ -599,7 +608,7 @@ as4_path_merge(struct wr *w, const struct decode *d)
 	struct rd v = d->as4_path;
 
 	/* Shorter: somebody on the way aggregated without knowing AS4_PATH. It is ignored then. */
-	if (hops4 == 0 || hops < hops4 || d->own_aggregator_only) {
+	if (hops4 == 0 || hops < hops4 || aggregated_since(d)) {
 		write_leading(w, d->as_path, UINT32_MAX);
 		return;
 	}
@@ -666,7 +675,8 @@ write_unknown(struct wr *w, const struct decode *d)
 static void
 aggregator_merge(const struct decode *d)
 {
-	if (!d->has_as4_aggregator || !(d->a->has & ATTR_HAS_AGGREGATOR) || d->own_aggregator_only)
+	/* Without AGGREGATOR it says nothing: no aggregate. */
+	if (!d->has_as4_aggregator || !(d->a->has & ATTR_HAS_AGGREGATOR) || aggregated_since(d))
 		return;
 	d->a->aggregator_asn = d->as4_aggregator_asn;
 	d->a->aggregator_addr = d->as4_aggregator_addr;

@@ -1,0 +1,554 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * UPDATE: AS_PATH and AS4_PATH, what is kept of a set, random sets there and back, the packer by the octet. Errors are the
+ * vectors' part (test_vectors.c).
+ */
+#include "tests/fuzz/harness.h"
+
+#include <stdarg.h>
+#include <time.h>
+
+/* clang-format off */
+#include <setjmp.h>
+#include <cmocka.h>
+/* clang-format on */
+
+static uint64_t
+splitmix64(uint64_t *s)
+{
+	uint64_t z = (*s += UINT64_C(0x9e3779b97f4a7c15));
+
+	z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+	z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
+	return z ^ z >> 31;
+}
+
+static struct attr_set *
+room(unsigned which)
+{
+	static struct attr_set *r[3];
+
+	if (!r[which])
+		r[which] = malloc(ATTR_SET_MAX);
+	assert_non_null(r[which]);
+	return r[which];
+}
+
+/* An UPDATE of these attributes and 203.0.113.0/24; ORIGIN and NEXT_HOP are put in front. */
+static size_t
+message(uint8_t *buf, const uint8_t *attrs, size_t len)
+{
+	static const uint8_t front[] = {0x40, 1, 1, 0, 0x40, 3, 4, 192, 0, 2, 9},
+			     nlri[] = {24, 203, 0, 113};
+	size_t total = 23 + sizeof(front) + len + sizeof(nlri);
+
+	memset(buf, 0xff, 16);
+	buf[16] = (uint8_t)(total >> 8);
+	buf[17] = (uint8_t)total;
+	buf[18] = BGP_UPDATE;
+	buf[19] = buf[20] = 0;
+	buf[21] = (uint8_t)((sizeof(front) + len) >> 8);
+	buf[22] = (uint8_t)(sizeof(front) + len);
+	memcpy(buf + 23, front, sizeof(front));
+	memcpy(buf + 23 + sizeof(front), attrs, len);
+	memcpy(buf + 23 + sizeof(front) + len, nlri, sizeof(nlri));
+	return total;
+}
+
+static const struct attr_set *
+decode_with(const uint8_t *attrs, size_t len, bool as4, enum bgp_severity severity)
+{
+	uint8_t buf[BGP_MSG_MAX];
+	struct bgp_update_options o = {
+		.as4 = as4, .external = true, .confederation = true, .families = 1};
+	struct bgp_update u;
+
+	bgp_update_decode(buf, message(buf, attrs, len), &o, room(0), &u);
+	assert_int_equal(u.error.severity, severity);
+	assert_true(u.has_attrs);
+	return room(0);
+}
+
+/* One AS_PATH of two octets, one AS4_PATH, and what comes of them. */
+static void
+check_merge(const char *what, const uint8_t *attrs, size_t len, enum bgp_severity severity,
+	const char *path)
+{
+	char text[256];
+
+	attr_as_path_format(decode_with(attrs, len, false, severity), text, sizeof(text));
+	if (strcmp(text, path) != 0)
+		fail_msg("%s: \"%s\", expected \"%s\"", what, text, path);
+}
+
+#define LOCAL_PREF 0x40, 5, 4, 0, 0, 0, 100
+#define TRANS 0x5b, 0xa0
+#define WIDE(n) 0xfa, 0x56, 0xea, n /* 4200000000 + n */
+#define CHECK_MERGE(what, severity, path, ...)                                                     \
+	do {                                                                                       \
+		static const uint8_t attrs[] = {LOCAL_PREF, __VA_ARGS__};                          \
+		check_merge(what, attrs, sizeof(attrs), severity, path);                           \
+	} while (0)
+
+/* RFC 6793 4.2.3 */
+static void
+test_as4_path_merge(void **state)
+{
+	CHECK_MERGE("no AS4_PATH", BGP_OK, "65001 7", 0x40, 2, 6, 2, 2, 0xfd, 0xe9, 0, 7);
+	CHECK_MERGE("the same length", BGP_OK, "65001 4200000001", 0x40, 2, 6, 2, 2, 0xfd, 0xe9,
+		TRANS, 0xc0, 17, 10, 2, 2, 0, 0, 0xfd, 0xe9, WIDE(1));
+	CHECK_MERGE("one in front", BGP_OK, "65001 4200000001 9", 0x40, 2, 8, 2, 3, 0xfd, 0xe9,
+		TRANS, 0, 9, 0xc0, 17, 10, 2, 2, WIDE(1), 0, 0, 0, 9);
+	CHECK_MERGE("AS4_PATH longer: ignored", BGP_OK, "23456", 0x40, 2, 4, 2, 1, TRANS, 0xc0, 17,
+		10, 2, 2, WIDE(1), WIDE(2));
+	/* A set counts one on both sides: 2 + 1 hops, of which AS4_PATH has 1 + 1. */
+	CHECK_MERGE("a set", BGP_OK, "65001 4200000001 {4200000002,5}", 0x40, 2, 12, 2, 2, 0xfd,
+		0xe9, TRANS, 1, 2, TRANS, 0, 5, 0xc0, 17, 16, 2, 1, WIDE(1), 1, 2, WIDE(2), 0, 0, 0,
+		5);
+	/* Two segments in front, the second of them in part. */
+	CHECK_MERGE("split", BGP_OK, "1 2 3 4200000004", 0x40, 2, 12, 2, 2, 0, 1, 0, 2, 2, 2, 0, 3,
+		TRANS, 0xc0, 17, 6, 2, 1, WIDE(4));
+	/* Confederation segments count nothing and stay when they are in front. */
+	CHECK_MERGE("confederation in front", BGP_OK, "(64600) 4200000001", 0x40, 2, 8, 3, 1, 0xfc,
+		0x58, 2, 1, TRANS, 0xc0, 17, 6, 2, 1, WIDE(1));
+	CHECK_MERGE("confederation next to the last in front", BGP_OK, "1 (64600) 4200000001", 0x40,
+		2, 12, 2, 1, 0, 1, 3, 1, 0xfc, 0x58, 2, 1, TRANS, 0xc0, 17, 6, 2, 1, WIDE(1));
+	/* RFC 6793 6: they are discarded out of AS4_PATH. */
+	CHECK_MERGE("confederation in AS4_PATH", ATTRIBUTE_DISCARD, "1 4200000001", 0x40, 2, 6, 2,
+		2, 0, 1, TRANS, 0xc0, 17, 12, 3, 1, 0, 0, 0xfc, 0x58, 2, 1, WIDE(1));
+	CHECK_MERGE("malformed AS4_PATH", ATTRIBUTE_DISCARD, "1 23456", 0x40, 2, 6, 2, 2, 0, 1,
+		TRANS, 0xc0, 17, 7, 2, 1, WIDE(1), 0);
+}
+
+static void
+check_aggregator(uint32_t asn, uint32_t addr, const char *path, const uint8_t *attrs, size_t len)
+{
+	const struct attr_set *a = decode_with(attrs, len, false, BGP_OK);
+	char text[256];
+
+	assert_true(a->has & ATTR_HAS_AGGREGATOR);
+	assert_int_equal(a->aggregator_asn, asn);
+	assert_int_equal(a->aggregator_addr, addr);
+	attr_as_path_format(a, text, sizeof(text));
+	assert_string_equal(text, path);
+}
+
+/* RFC 6793 4.2.3: AS4_AGGREGATOR only where AGGREGATOR says AS_TRANS; where it does not, AS4_PATH is ignored too. */
+static void
+test_as4_aggregator(void **state)
+{
+	static const uint8_t trans[] = {LOCAL_PREF, 0x40, 2, 4, 2, 1, TRANS, 0xc0, 7, 6, TRANS, 10,
+		0, 0, 1, 0xc0, 17, 6, 2, 1, WIDE(1), 0xc0, 18, 8, WIDE(3), 10, 0, 0, 2};
+	static const uint8_t own[] = {LOCAL_PREF, 0x40, 2, 4, 2, 1, TRANS, 0xc0, 7, 6, 0, 9, 10, 0,
+		0, 1, 0xc0, 17, 6, 2, 1, WIDE(1), 0xc0, 18, 8, WIDE(3), 10, 0, 0, 2};
+
+	/* An aggregate of a 2-octet AS carries no AS4_AGGREGATOR, and its AS4_PATH counts. */
+	static const uint8_t plain[] = {LOCAL_PREF, 0x40, 2, 4, 2, 1, TRANS, 0xc0, 7, 6, 0, 9, 10,
+		0, 0, 1, 0xc0, 17, 6, 2, 1, WIDE(1)};
+
+	check_aggregator(9, 0x0a000001, "4200000001", plain, sizeof(plain));
+	check_aggregator(4200000003, 0x0a000002, "4200000001", trans, sizeof(trans));
+	check_aggregator(9, 0x0a000001, "23456", own, sizeof(own));
+}
+
+static void
+test_large_repeated(void **state)
+{
+	enum { COUNT = 300 };
+	uint8_t attrs[7 + 9 + 4 + 12 * COUNT] = {LOCAL_PREF, 0x40, 2, 6, 2, 1, 0, 0, 0, 1, 0xd0, 32,
+		12 * COUNT >> 8, 12 * COUNT & 0xff};
+	const struct attr_set *a;
+
+	/* 0 1 2 ... 99 0 1 2 ...: each of the hundred stays once, in its first place. */
+	for (unsigned i = 0; i < COUNT; i++)
+		attrs[20 + 12 * i + 11] = (uint8_t)(i % 100);
+	a = decode_with(attrs, sizeof(attrs), true, BGP_OK);
+	assert_int_equal(a->large_community_count, 100);
+	for (unsigned i = 0; i < 100; i++)
+		assert_int_equal(attr_large_communities(a)[12 * i + 11], i);
+}
+
+static void
+test_unknown_sorted(void **state)
+{
+	static const uint8_t attrs[] = {0xc0, 200, 2, 1, 2, 0xe0, 50, 0, 0x80, 60, 1, 7, 0xd0, 40,
+		0, 1, 9, LOCAL_PREF, 0x40, 2, 0, 0xc0, 35, 4, 0, 0, 0, 5};
+	static const uint8_t want[] = {0xf0, 40, 0, 1, 9, 0xf0, 50, 0, 0, 0xf0, 200, 0, 2, 1, 2};
+	const struct attr_set *a = decode_with(attrs, sizeof(attrs), true, BGP_OK);
+
+	assert_int_equal(a->unknown_len, sizeof(want));
+	assert_memory_equal(attr_unknown(a), want, sizeof(want));
+	assert_true(a->has & ATTR_HAS_OTC);
+	assert_int_equal(a->otc, 5);
+}
+
+static void
+put(uint8_t **p, size_t len, uint64_t *s)
+{
+	for (size_t i = 0; i < len; i++)
+		*(*p)++ = (uint8_t)splitmix64(s);
+}
+
+static void
+random_path(struct attr_set *a, uint8_t **p, uint64_t *s)
+{
+	uint8_t *start = *p;
+
+	for (unsigned n = (unsigned)(splitmix64(s) % 4); n > 0; n--) {
+		unsigned count = 1 + (unsigned)(splitmix64(s) % 12);
+
+		*(*p)++ = (uint8_t)(1 + splitmix64(s) % 2);
+		*(*p)++ = (uint8_t)count;
+		for (; count > 0; count--) {
+			uint32_t asn = 1 + (uint32_t)(splitmix64(s) %
+						      (splitmix64(s) % 2 ? 65535 : 4294967295));
+
+			*(*p)++ = (uint8_t)(asn >> 24);
+			*(*p)++ = (uint8_t)(asn >> 16);
+			*(*p)++ = (uint8_t)(asn >> 8);
+			*(*p)++ = (uint8_t)asn;
+		}
+	}
+	a->as_path_len = (uint16_t)(*p - start);
+}
+
+static void
+random_unknown(struct attr_set *a, uint8_t **p, uint64_t *s)
+{
+	static const uint8_t types[] = {11, 25, 33, 64, 129, 255};
+	uint8_t *start = *p;
+
+	for (unsigned i = 0; i < sizeof(types); i++) {
+		unsigned len = types[i] == 25 ? 40 : (unsigned)(splitmix64(s) % 300);
+
+		if (splitmix64(s) % 4)
+			continue;
+		*(*p)++ = 0xf0;
+		*(*p)++ = types[i];
+		*(*p)++ = (uint8_t)(len >> 8);
+		*(*p)++ = (uint8_t)len;
+		put(p, len, s);
+	}
+	a->unknown_len = (uint16_t)(*p - start);
+}
+
+static void
+random_set(struct attr_set *a, enum family f, uint64_t *s)
+{
+	uint8_t *p = a->var;
+
+	memset(a, 0, sizeof(*a));
+	a->has = ATTR_HAS_LOCAL_PREF | (splitmix64(s) & (ATTR_HAS_OTC * 2 - 1));
+	a->local_pref = (uint32_t)splitmix64(s);
+	a->origin = (uint8_t)(splitmix64(s) % 3);
+	if (a->has & ATTR_HAS_MED)
+		a->med = (uint32_t)splitmix64(s);
+	if (a->has & ATTR_HAS_AGGREGATOR) {
+		a->aggregator_asn = splitmix64(s) % 2 ? 65001 : 4200000001;
+		a->aggregator_addr = (uint32_t)splitmix64(s);
+	}
+	if (a->has & ATTR_HAS_ORIGINATOR_ID)
+		a->originator_id = (uint32_t)splitmix64(s);
+	if (a->has & ATTR_HAS_OTC)
+		a->otc = (uint32_t)splitmix64(s);
+	random_path(a, &p, s);
+	a->community_count = (uint16_t)(splitmix64(s) % 80);
+	put(&p, 4u * a->community_count, s);
+	a->ext_community_count = (uint16_t)(splitmix64(s) % 5);
+	put(&p, 8u * a->ext_community_count, s);
+	a->large_community_count = (uint16_t)(splitmix64(s) % 30);
+	put(&p, 12u * a->large_community_count, s);
+	a->cluster_count = (uint16_t)(splitmix64(s) % 3);
+	put(&p, 4u * a->cluster_count, s);
+	random_unknown(a, &p, s);
+	attr_set_derive(a);
+	if (f == FAMILY_IPV4_UNICAST) {
+		a->next_hop = addr_from_v4(0xc0000201 + (uint32_t)(splitmix64(s) % 200));
+	} else {
+		assert_int_equal(addr_parse("2001:db8::9", &a->next_hop), 0);
+		if (splitmix64(s) % 2)
+			assert_int_equal(addr_parse("fe80::9", &a->next_hop_link_local), 0);
+	}
+}
+
+/* Prefixes of a family packed until full; what is decoded is what was put in. */
+static void
+check_packed(const struct attr_set *a, enum family f, const struct bgp_encode_options *eo,
+	size_t size, uint64_t *s)
+{
+	static uint8_t buf[BGP_EXTENDED_MSG_MAX];
+	static struct prefix sent[20000];
+	struct bgp_update_options o = {.as4 = eo->as4,
+		.families = 3,
+		.add_path = eo->add_path ? 3 : 0,
+		.extended_message = eo->extended_message};
+	struct update_packer u;
+	struct bgp_update got;
+	struct attr_set *b = room(1);
+	struct bgp_nlri_field *field;
+	unsigned count = 0, limit = splitmix64(s) % 3 ? 1 + (unsigned)(splitmix64(s) % 20) : 20000;
+	uint8_t type;
+	uint16_t n;
+	size_t len;
+	struct nlri nlri;
+
+	if (!update_packer_begin(&u, f, a, eo, buf, size)) {
+		/* Only because the attributes alone do not fit. */
+		assert_true(attr_set_size(a) > size / 2);
+		return;
+	}
+	while (count < limit) {
+		struct ip_addr addr = {.afi = (uint8_t)family_afi(f)};
+
+		for (unsigned i = 0; i < (addr.afi == AFI_IPV4 ? 4 : 16); i++)
+			addr.b[i] = (uint8_t)splitmix64(s);
+		sent[count] = prefix_from_addr(
+			&addr, (uint8_t)(splitmix64(s) % (prefix_max_len(addr.afi) + 1)));
+		if (!update_packer_add(&u, &sent[count], count))
+			break;
+		count++;
+	}
+	len = update_packer_finish(&u);
+	if (count == 0) {
+		assert_int_equal(len, 0);
+		return;
+	}
+	assert_in_range(len, 24, size);
+	if (count < limit) /* full: the next one can't have fitted */
+		assert_true(len + 21 > size);
+	assert_int_equal(bgp_header_decode(buf, size, &type, &n).severity, BGP_OK);
+	assert_int_equal(type, BGP_UPDATE);
+	assert_int_equal(n, len);
+	bgp_update_decode(buf, len, &o, b, &got);
+	assert_int_equal(got.error.severity, BGP_OK);
+	assert_false(got.end_of_rib);
+	assert_int_equal(got.announced_count, a ? 1 : 0);
+	assert_int_equal(got.withdrawn_count, a ? 0 : 1);
+	assert_int_equal(got.has_attrs, a != NULL);
+	if (a) {
+		assert_int_equal(attr_set_size(a), attr_set_size(b));
+		assert_memory_equal(a, b, attr_set_size(a));
+		/* RFC 7606 5.1 */
+		if (f != FAMILY_IPV4_UNICAST)
+			assert_int_equal(buf[24], 14);
+	}
+	field = a ? &got.announced[0] : &got.withdrawn[0];
+	assert_int_equal(field->family, f);
+	for (unsigned i = 0; i < count; i++) {
+		assert_true(nlri_read(&field->nlri, f, eo->add_path, &nlri));
+		assert_memory_equal(&nlri.prefix, &sent[i], sizeof(sent[i]));
+		assert_int_equal(nlri.path_id, eo->add_path ? i : 0);
+	}
+	assert_int_equal(rd_left(&field->nlri), 0);
+}
+
+/*
+ * Also to and from a peer of two octets: AS_TRANS and AS4_PATH give back what there was (RFC 6793).
+ */
+static void
+test_packer_round_trips(void **state)
+{
+	for (uint64_t seed = 1; seed <= 3000; seed++) {
+		uint64_t s = seed;
+		enum family f = splitmix64(&s) % 3 ? FAMILY_IPV4_UNICAST : FAMILY_IPV6_UNICAST;
+		struct bgp_encode_options eo = {.as4 = splitmix64(&s) % 4,
+			.add_path = splitmix64(&s) % 4 == 0,
+			.extended_message = splitmix64(&s) % 8 == 0,
+			.send_communities = true};
+		size_t size = eo.extended_message ? BGP_EXTENDED_MSG_MAX : BGP_MSG_MAX;
+
+		random_set(room(0), f, &s);
+		check_packed(room(0), f, &eo, size, &s);
+		check_packed(NULL, f, &eo, size, &s);
+	}
+}
+
+static void
+test_no_communities(void **state)
+{
+	struct bgp_encode_options eo = {.as4 = true};
+	struct bgp_update_options o = {.as4 = true, .families = 1};
+	struct prefix p = prefix_from_v4(0x0a000000, 8);
+	uint8_t buf[BGP_MSG_MAX];
+	struct update_packer u;
+	struct bgp_update got;
+	uint64_t s = 7;
+
+	random_set(room(0), FAMILY_IPV4_UNICAST, &s);
+	assert_true(room(0)->community_count > 0);
+	assert_true(update_packer_begin(&u, FAMILY_IPV4_UNICAST, room(0), &eo, buf, sizeof(buf)));
+	assert_true(update_packer_add(&u, &p, 0));
+	bgp_update_decode(buf, update_packer_finish(&u), &o, room(1), &got);
+	assert_true(got.has_attrs);
+	assert_int_equal(room(1)->community_count, 0);
+	assert_int_equal(room(1)->ext_community_count, 0);
+	assert_int_equal(room(1)->large_community_count, 0);
+	assert_int_equal(room(1)->cluster_count, room(0)->cluster_count);
+}
+
+/* What a family can't carry is refused, not sent malformed. */
+static void
+test_packer_refuses(void **state)
+{
+	struct bgp_encode_options eo = {.as4 = true};
+	uint8_t buf[BGP_MSG_MAX];
+	struct update_packer u;
+	uint64_t s = 1;
+
+	random_set(room(0), FAMILY_IPV4_UNICAST, &s);
+	assert_false(update_packer_begin(&u, FAMILY_IPV6_UNICAST, room(0), &eo, buf, sizeof(buf)));
+	assert_false(update_packer_begin(&u, FAMILY_VPNV4_UNICAST, room(0), &eo, buf, sizeof(buf)));
+	for (size_t size = 0; size < 60;
+		size++) /* 23, and ORIGIN, AS_PATH, NEXT_HOP, LOCAL_PREF at least */
+		if (update_packer_begin(&u, FAMILY_IPV4_UNICAST, room(0), &eo, buf, size))
+			assert_true(size >= 23 + 4 + 3 + 7 + 7);
+	for (size_t size = 0; size < 23; size++)
+		assert_false(update_packer_begin(&u, FAMILY_IPV4_UNICAST, NULL, &eo, buf, size));
+}
+
+static void
+test_end_of_rib(void **state)
+{
+	struct bgp_update_options o = {.as4 = true, .families = 0x0f};
+	uint8_t buf[64];
+	struct bgp_update u;
+
+	for (enum family f = 0; f < FAMILY_COUNT; f++) {
+		size_t len = bgp_end_of_rib_encode(f, buf, sizeof(buf));
+
+		assert_int_equal(len, f == FAMILY_IPV4_UNICAST ? 23 : 29);
+		assert_int_equal(bgp_end_of_rib_encode(f, buf, len - 1), 0);
+		len = bgp_end_of_rib_encode(f, buf, len);
+		bgp_update_decode(buf, len, &o, room(0), &u);
+		assert_int_equal(u.error.severity, BGP_OK);
+		assert_true(u.end_of_rib);
+		assert_int_equal(u.end_of_rib_family, f);
+		assert_int_equal(u.announced_count + u.withdrawn_count, 0);
+	}
+}
+
+/* Our own address as NEXT_HOP: the route is not to be used (RFC 4271 5.1.3). */
+static void
+test_own_next_hop(void **state)
+{
+	static const uint8_t attrs[] = {0x40, 2, 6, 2, 1, 0, 0, 0xfd, 0xe9};
+	struct bgp_update_options o = {
+		.as4 = true, .external = true, .families = 1, .local_id = 0xc0000209};
+	uint8_t buf[BGP_MSG_MAX];
+	size_t len = message(buf, attrs, sizeof(attrs));
+	struct bgp_update u;
+
+	bgp_update_decode(buf, len, &o, room(0), &u);
+	assert_int_equal(u.error.severity, TREAT_AS_WITHDRAW);
+	assert_int_equal(u.error.subcode, UPDATE_INVALID_NEXT_HOP);
+	assert_int_equal(u.announced_count, 1);
+	o.local_id = 0xc0000208;
+	bgp_update_decode(buf, len, &o, room(0), &u);
+	assert_int_equal(u.error.severity, BGP_OK);
+}
+
+/* The largest a set can be: 2-octet AS numbers of an extended message, widened, pass 65,535 octets and are refused whole. */
+static void
+test_too_long_path(void **state)
+{
+	static uint8_t buf[BGP_EXTENDED_MSG_MAX];
+	struct bgp_update_options o = {.external = true, .families = 1, .extended_message = true};
+	struct bgp_update u;
+	uint8_t attrs[] = {0x50, 2, 0, 0};
+	size_t len = message(buf, attrs, sizeof(attrs)), path = 0;
+	uint8_t *p = buf + len - 4;
+
+	while (path + 512 < 64000) {
+		p[path++] = 2;
+		p[path++] = 255;
+		memset(p + path, 1, 510);
+		path += 510;
+	}
+	p[-2] = (uint8_t)(path >> 8);
+	p[-1] = (uint8_t)path;
+	memcpy(p + path, (uint8_t[]){24, 203, 0, 113}, 4);
+	buf[21] = (uint8_t)((path + 15) >> 8);
+	buf[22] = (uint8_t)(path + 15);
+	bgp_update_decode(buf, len + path, &o, room(0), &u);
+	assert_int_equal(u.error.severity, TREAT_AS_WITHDRAW);
+	assert_int_equal(u.announced_count, 1);
+	assert_false(u.has_attrs);
+	harness_update(buf, len + path, 1 | 2);
+}
+
+static void
+test_truncations(void **state)
+{
+	struct bgp_encode_options eo = {.as4 = true, .send_communities = true};
+	uint8_t buf[BGP_MSG_MAX];
+	struct update_packer u;
+
+	for (uint64_t seed = 1; seed <= 8; seed++) {
+		uint64_t s = seed;
+		enum family f = seed % 2 ? FAMILY_IPV4_UNICAST : FAMILY_IPV6_UNICAST;
+		struct prefix p = {.afi = (uint8_t)family_afi(f), .len = 24, .b = {203, 0, 113}};
+
+		random_set(room(0), f, &s);
+		assert_true(update_packer_begin(&u, f, room(0), &eo, buf, sizeof(buf)));
+		assert_true(update_packer_add(&u, &p, 0) && update_packer_add(&u, &p, 0));
+		harness_truncations(buf, update_packer_finish(&u), (uint8_t)(seed & 1 ? 0 : 2));
+	}
+}
+
+/* A figure, not a check: a full table is 190,000 sets and 1.2 million prefixes. */
+static void
+test_speed(void **state)
+{
+	enum { SETS = 190000, PREFIXES_OF_A_SET = 6 };
+	struct bgp_encode_options eo = {.as4 = true, .send_communities = true};
+	struct bgp_update_options o = {.as4 = true, .families = 1};
+	struct timespec t0, t1;
+	uint8_t buf[BGP_MSG_MAX];
+	struct update_packer u;
+	struct bgp_update got;
+	struct nlri n;
+	size_t len;
+	unsigned sum = 0;
+	uint64_t s = 3;
+
+	random_set(room(0), FAMILY_IPV4_UNICAST, &s);
+	assert_true(update_packer_begin(&u, FAMILY_IPV4_UNICAST, room(0), &eo, buf, sizeof(buf)));
+	for (unsigned i = 0; i < PREFIXES_OF_A_SET; i++) {
+		struct prefix p = prefix_from_v4(0x0a000000 + (i << 8), 24);
+
+		assert_true(update_packer_add(&u, &p, 0));
+	}
+	len = update_packer_finish(&u);
+	clock_gettime(CLOCK_MONOTONIC, &t0);
+	for (unsigned i = 0; i < SETS; i++) {
+		bgp_update_decode(buf, len, &o, room(1), &got);
+		while (nlri_read(&got.announced[0].nlri, FAMILY_IPV4_UNICAST, false, &n))
+			sum += n.prefix.len;
+	}
+	clock_gettime(CLOCK_MONOTONIC, &t1);
+	assert_int_equal(sum, SETS * PREFIXES_OF_A_SET * 24);
+	print_message("decode of %u sets of %zu octets and %u prefixes: %.3f s\n", SETS, len,
+		SETS * PREFIXES_OF_A_SET,
+		(double)(t1.tv_sec - t0.tv_sec) + 1e-9 * (double)(t1.tv_nsec - t0.tv_nsec));
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_as4_path_merge),
+		cmocka_unit_test(test_as4_aggregator),
+		cmocka_unit_test(test_large_repeated),
+		cmocka_unit_test(test_unknown_sorted),
+		cmocka_unit_test(test_packer_round_trips),
+		cmocka_unit_test(test_no_communities),
+		cmocka_unit_test(test_packer_refuses),
+		cmocka_unit_test(test_end_of_rib),
+		cmocka_unit_test(test_own_next_hop),
+		cmocka_unit_test(test_too_long_path),
+		cmocka_unit_test(test_truncations),
+		cmocka_unit_test(test_speed),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
