@@ -916,13 +916,31 @@ check_goto(struct check *c, const struct at *at, struct node_draft *d, const str
 	config_fault(c, &goto_at, "%u is not the seq of a later node", d->goto_seq);
 }
 
+/*
+ * A deny node has no `set`: one that stands there (an operator turned `permit` into `deny`; ../shared does) is checked and means nothing.
+ */
+static void
+forget_set(json_t *meaning)
+{
+	const char *key;
+	json_t *value;
+	void *next;
+
+	json_object_foreach_safe(meaning, next, key, value)
+	{
+		(void)value;
+		if (!strncmp(key, "set.", 4))
+			json_object_del(meaning, key);
+	}
+}
+
 static json_t *
 compile_node(struct compile *k, const struct at *at, const json_t *value, struct policy_builder *b,
 	const struct place *places, size_t place, size_t count)
 {
 	struct node_draft d = {.c = k->c, .k = k, .b = b, .meaning = json_object()};
 	const char *action = json_string_value(json_object_get(value, "action"));
-	struct at seq_at = AT_KEY(at, "seq"), set_at = AT_KEY(at, "set");
+	struct at seq_at = AT_KEY(at, "seq");
 	bool permit = action && !strcmp(action, "permit");
 
 	if (place > 0 && places[place].seq && places[place].seq == places[place - 1].seq) {
@@ -939,8 +957,8 @@ compile_node(struct compile *k, const struct at *at, const json_t *value, struct
 	json_object_set_new(d.meaning, "permit", json_boolean(permit));
 	CONFIG_TAKE(&d.c, at, value, node_keys, &d);
 	check_goto(&d.c, at, &d, places, count);
-	if (action && !strcmp(action, "deny") && json_object_get(value, "set"))
-		config_fault(&d.c, &set_at, "a deny node has no `set`");
+	if (!permit)
+		forget_set(d.meaning);
 	return d.meaning;
 }
 

@@ -1,0 +1,873 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Policies of documents. The long test runs the three benchmark policies of ../shared over a generated table and compares with
+ * eval_policy.py, node by node. KEEL_POLICY_TABLE=FILE takes another table (`gen_table.py --text FILE` is the full one).
+ */
+#include "control/policy_compile.h"
+#include "control/config.h"
+#include "lpm/arena.h"
+#include "tests/control/config_test.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <time.h>
+#include <unistd.h>
+
+/* ---- tables as gen_table.py --text writes them ---- */
+
+union attr_buffer {
+	struct attr_set set;
+	uint8_t bytes[8192];
+};
+
+static void
+put_u32(uint8_t **p, uint32_t v)
+{
+	for (unsigned i = 0; i < 4; i++)
+		*(*p)++ = (uint8_t)(v >> (24 - 8 * i));
+}
+
+/* "3356 7922 {1,2}" to segments. */
+static void
+put_path(uint8_t **p, char *text)
+{
+	char *save = NULL, *inner = NULL;
+	uint8_t *count = NULL;
+
+	for (char *word = strtok_r(text, " ", &save); word; word = strtok_r(NULL, " ", &save)) {
+		bool is_set = *word == '{';
+		if (is_set || !count) {
+			*(*p)++ = is_set ? 1 : 2;
+			count = (*p)++;
+			*count = 0;
+		}
+		for (char *asn = strtok_r(word, "{},", &inner); asn;
+			asn = strtok_r(NULL, "{},", &inner)) {
+			put_u32(p, (uint32_t)strtoul(asn, NULL, 10));
+			++*count;
+		}
+		if (is_set)
+			count = NULL;
+	}
+}
+
+static unsigned
+put_communities(uint8_t **p, char *text)
+{
+	char *save = NULL;
+	unsigned count = 0;
+	uint32_t v;
+
+	for (char *word = strtok_r(text, " \n", &save); word;
+		word = strtok_r(NULL, " \n", &save), count++) {
+		assert_int_equal(policy_community_parse(word, &v), 0);
+		put_u32(p, v);
+	}
+	return count;
+}
+
+static unsigned
+put_large(uint8_t **p, char *text)
+{
+	char *save = NULL;
+	unsigned count = 0;
+
+	for (char *word = strtok_r(text, " \n", &save); word;
+		word = strtok_r(NULL, " \n", &save), count++) {
+		assert_int_equal(policy_large_community_parse(word, *p), 0);
+		*p += 12;
+	}
+	return count;
+}
+
+/* Fields of a line, cut in place. */
+static unsigned
+cut(char *line, char **field, unsigned max)
+{
+	unsigned n = 0;
+
+	for (char *p = line; p && n < max; n++) {
+		field[n] = p;
+		p = strchr(p, '|');
+		if (p)
+			*p++ = '\0';
+	}
+	return n;
+}
+
+static struct attr_set *
+attrs_of(char *path, char *origin, char *next_hop, char *med, char *communities, char *large)
+{
+	static union attr_buffer b;
+	struct attr_set *a = &b.set;
+	uint8_t *p;
+
+	memset(&b, 0, sizeof(b));
+	p = a->var;
+	put_path(&p, path);
+	a->as_path_len = (uint16_t)(p - a->var);
+	a->community_count = (uint16_t)put_communities(&p, communities);
+	a->large_community_count = (uint16_t)put_large(&p, large);
+	a->origin = *origin == 'I' && origin[1] == 'G' ? ORIGIN_IGP
+		    : *origin == 'E'		       ? ORIGIN_EGP
+						       : ORIGIN_INCOMPLETE;
+	assert_int_equal(addr_parse(next_hop, &a->next_hop), 0);
+	a->med = (uint32_t)strtoul(med, NULL, 10);
+	a->has = a->med ? ATTR_HAS_MED : 0;
+	attr_set_derive(a);
+	return a;
+}
+
+/* Routes with the same attributes, as UPDATE messages bring them. */
+struct group {
+	struct attr_set *attrs;
+	struct prefix *prefixes;
+	unsigned count, size;
+};
+
+struct table {
+	struct group *group;
+	unsigned count, size, routes;
+};
+
+static void
+group_add(struct group *g, const char *prefix)
+{
+	if (g->count == g->size) {
+		g->size = g->size ? 2 * g->size : 4;
+		g->prefixes = realloc(g->prefixes, g->size * sizeof(*g->prefixes));
+		assert_non_null(g->prefixes);
+	}
+	assert_int_equal(prefix_parse(prefix, &g->prefixes[g->count++]), 0);
+}
+
+static struct group *
+group_new(struct table *t)
+{
+	if (t->count == t->size) {
+		t->size = t->size ? 2 * t->size : 1024;
+		t->group = realloc(t->group, t->size * sizeof(*t->group));
+		assert_non_null(t->group);
+	}
+	t->group[t->count] = (struct group){0};
+	return &t->group[t->count++];
+}
+
+static void
+table_add(struct table *t, json_t *index, char *line)
+{
+	char *field[15], key[8192];
+
+	assert_int_equal(cut(line, field, 15), 15);
+	snprintf(key, sizeof(key), "%s|%s|%s|%s|%s|%s", field[6], field[7], field[8], field[10],
+		field[11], field[14]);
+	const json_t *known = json_object_get(index, key);
+	if (!known) {
+		struct group *g = group_new(t);
+		struct attr_set *a =
+			attrs_of(field[6], field[7], field[8], field[10], field[11], field[14]);
+		g->attrs = malloc(attr_set_size(a));
+		assert_non_null(g->attrs);
+		memcpy(g->attrs, a, attr_set_size(a));
+		json_object_set_new(index, key, json_integer(t->count - 1));
+		known = json_object_get(index, key);
+	}
+	group_add(&t->group[json_integer_value(known)], field[5]);
+	t->routes++;
+}
+
+static struct table
+table_load(const char *file)
+{
+	struct table t = {0};
+	json_t *index = json_object();
+	char line[8192];
+	FILE *in = fopen(file, "r");
+
+	assert_non_null(in);
+	while (fgets(line, sizeof(line), in))
+		table_add(&t, index, line);
+	fclose(in);
+	json_decref(index);
+	assert_true(t.routes > 0);
+	return t;
+}
+
+static void
+table_free(struct table *t)
+{
+	for (unsigned i = 0; i < t->count; i++) {
+		free(t->group[i].attrs);
+		free(t->group[i].prefixes);
+	}
+	free(t->group);
+}
+
+/* ---- the tools of ../shared ---- */
+
+static const char *
+shared_folder(void)
+{
+	const char *folder = getenv("KEEL_SHARED");
+
+	return folder ? folder : KEEL_SOURCE_ROOT "/../shared";
+}
+
+/* Output of a command as JSON. */
+static json_t *json_of_command(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+static json_t *
+json_of_command(const char *fmt, ...)
+{
+	char command[4096];
+	va_list ap;
+	json_error_t error;
+
+	va_start(ap, fmt);
+	vsnprintf(command, sizeof(command), fmt, ap);
+	va_end(ap);
+	FILE *out = popen(command, "r");
+	assert_non_null(out);
+	json_t *answer = json_loadf(out, 0, &error);
+	assert_int_equal(pclose(out), 0);
+	return answer;
+}
+
+static uint64_t
+now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+static void
+count_up(json_t *family, const char *key)
+{
+	json_object_set_new(
+		family, key, json_integer(json_integer_value(json_object_get(family, key)) + 1));
+}
+
+#define SEQ_MAX 1100
+
+struct counts {
+	unsigned routes, accepted, node[SEQ_MAX];
+};
+
+static json_t *
+counts_json(const struct counts *c)
+{
+	json_t *nodes = json_object();
+	char seq[16];
+
+	for (unsigned i = 0; i < SEQ_MAX; i++) {
+		snprintf(seq, sizeof(seq), "%u", i);
+		if (c->node[i])
+			json_object_set_new(nodes, i ? seq : "none", json_integer(c->node[i]));
+	}
+	return json_pack("{s:i, s:i, s:i, s:o}", "routes", c->routes, "accepted", c->accepted,
+		"rejected", c->routes - c->accepted, "nodes", nodes);
+}
+
+static const struct policy_context context_v4 = {
+	.family = FAMILY_IPV4_UNICAST, .source = SOURCE_EXTERNAL};
+
+/* The whole table through one policy; ns per route. */
+static double
+run_table(
+	struct arena *arena, const struct table *t, const struct policy *p, struct counts counts[2])
+{
+	struct policy_eval *e;
+	struct policy_verdict v;
+
+	assert_int_equal(policy_eval_create(arena, &e), 0);
+	uint64_t begin = now_ns();
+	for (unsigned g = 0; g < t->count; g++) {
+		assert_int_equal(policy_eval_begin(e, p, t->group[g].attrs, &context_v4), 0);
+		for (unsigned i = 0; i < t->group[g].count; i++) {
+			const struct prefix *prefix = &t->group[g].prefixes[i];
+			struct counts *c = &counts[prefix->afi == AFI_IPV6];
+			policy_eval_prefix(e, prefix, &v);
+			c->routes++;
+			c->accepted += v.permit;
+			c->node[v.seq]++;
+		}
+	}
+	double ns = (double)(now_ns() - begin) / t->routes;
+	assert_int_equal(policy_eval_limit_hits(e), 0);
+	policy_eval_destroy(e);
+	return ns;
+}
+
+static struct policy_set *
+compiled(const json_t *document)
+{
+	struct faults f = {0};
+	struct policy_set *s = policy_set_compile(document, &f);
+
+	if (!s)
+		print_faults(&f);
+	assert_non_null(s);
+	faults_fini(&f);
+	return s;
+}
+
+static json_t *
+load_shared(const char *name)
+{
+	char path[4096];
+	json_error_t error;
+
+	snprintf(path, sizeof(path), "%s/data/policies/%s", shared_folder(), name);
+	json_t *document = json_load_file(path, 0, &error);
+	assert_non_null(document);
+	return document;
+}
+
+static void
+compare_policy(struct arena *arena, const struct table *t, const char *name, const json_t *expected)
+{
+	struct counts counts[2] = {0}, again[2];
+	char file[64];
+
+	snprintf(file, sizeof(file), "%s.json", name);
+	json_t *document = load_shared(file);
+	struct policy_set *s = compiled(document);
+	double ns = run_table(arena, t, policy_set_find(s, name), counts), best = ns;
+	for (unsigned i = 0; i < 4; i++) {
+		double more = run_table(arena, t, policy_set_find(s, name), again);
+		best = more < best ? more : best;
+	}
+	json_t *got = json_pack("{s:o, s:o}", "ipv4-unicast", counts_json(&counts[0]),
+		"ipv6-unicast", counts_json(&counts[1]));
+	if (!json_equal(got, expected)) {
+		char *text = json_dumps(got, 0);
+		print_message("%s: %s\n", name, text);
+		free(text);
+	}
+	assert_true(json_equal(got, expected));
+	print_message("%s: %u routes, %u attribute sets, %.1f ns a route (first run %.1f)\n", name,
+		t->routes, t->count, best, ns);
+	json_decref(got);
+	policy_set_free(s);
+	json_decref(document);
+}
+
+/* changes.json: what each patch does to a table. */
+static json_t *
+count_change(struct arena *arena, const struct table *t, const struct policy *before,
+	const struct policy *after)
+{
+	struct policy_eval *a, *b;
+	struct policy_verdict v, w;
+	json_t *families[2] = {json_object(), json_object()};
+
+	assert_int_equal(policy_eval_create(arena, &a), 0);
+	assert_int_equal(policy_eval_create(arena, &b), 0);
+	for (unsigned i = 0; i < 8; i++)
+		json_object_set_new(families[i / 4],
+			(const char *[]){"added", "removed", "changed", "same"}[i % 4],
+			json_integer(0));
+	for (unsigned g = 0; g < t->count; g++) {
+		assert_int_equal(policy_eval_begin(a, before, t->group[g].attrs, &context_v4), 0);
+		assert_int_equal(policy_eval_begin(b, after, t->group[g].attrs, &context_v4), 0);
+		for (unsigned i = 0; i < t->group[g].count; i++) {
+			const struct prefix *prefix = &t->group[g].prefixes[i];
+			assert_int_equal(policy_eval_prefix(a, prefix, &v), 0);
+			assert_int_equal(policy_eval_prefix(b, prefix, &w), 0);
+			bool changed = attr_set_size(v.attrs) != attr_set_size(w.attrs) ||
+				       memcmp(v.attrs, w.attrs, attr_set_size(v.attrs));
+			count_up(families[prefix->afi == AFI_IPV6],
+				v.permit != w.permit  ? (w.permit ? "added" : "removed")
+				: v.permit && changed ? "changed"
+						      : "same");
+		}
+	}
+	policy_eval_destroy(a);
+	policy_eval_destroy(b);
+	return json_pack("{s:o, s:o}", "ipv4-unicast", families[0], "ipv6-unicast", families[1]);
+}
+
+static void
+compare_change(
+	struct arena *arena, const struct table *t, const json_t *change, const json_t *expected)
+{
+	const char *name = json_string_value(json_object_get(change, "policy"));
+	struct faults f = {0};
+	json_t *document = load_shared(json_string_value(json_object_get(change, "file")));
+	json_t *patched = config_patch(document, json_object_get(change, "patch"), &f);
+
+	print_faults(&f);
+	assert_non_null(patched);
+	struct policy_set *before = compiled(document), *after = compiled(patched);
+	json_t *got =
+		count_change(arena, t, policy_set_find(before, name), policy_set_find(after, name));
+	if (!json_equal(got, expected)) {
+		char *text = json_dumps(got, 0), *wanted = json_dumps(expected, 0);
+		fail_msg("%s: got %s, wanted %s",
+			json_string_value(json_object_get(change, "name")), text, wanted);
+	}
+	/* What changes nothing is known not to; here every other change of a document touches routes, but the renumbered node. */
+	bool renumbered =
+		strstr(json_string_value(json_object_get(change, "name")), "renumbered") != NULL;
+	if (renumbered)
+		assert_true(policy_set_same(before, after, name));
+	else
+		assert_false(policy_set_same(before, after, name));
+	json_decref(got);
+	policy_set_free(before);
+	policy_set_free(after);
+	json_decref(patched);
+	json_decref(document);
+}
+
+/* `NAME {...} remark` a line. */
+static json_t *
+expected_changes(const char *table)
+{
+	char command[4096], line[4096];
+	json_t *all = json_array();
+
+	snprintf(command, sizeof(command),
+		"/usr/bin/python3 '%s/data/policies/eval_policy.py' --changes "
+		"'%s/data/policies/changes.json' '%s'",
+		shared_folder(), shared_folder(), table);
+	FILE *out = popen(command, "r");
+	assert_non_null(out);
+	while (fgets(line, sizeof(line), out)) {
+		json_error_t error;
+		char *brace = strchr(line, '{');
+		assert_non_null(brace);
+		json_array_append_new(all, json_loads(brace, JSON_DISABLE_EOF_CHECK, &error));
+	}
+	assert_int_equal(pclose(out), 0);
+	return all;
+}
+
+static void
+test_shared_policies(void **state)
+{
+	static const char *const names[] = {"attributes-only", "mixed", "prefix-heavy"};
+	char folder[] = "/tmp/keel-policy-XXXXXX", file[128], command[4096];
+	const char *table_file = getenv("KEEL_POLICY_TABLE");
+	struct arena *arena;
+	size_t i;
+	json_t *change;
+
+	(void)state;
+	snprintf(command, sizeof(command), "%s/data/policies/eval_policy.py", shared_folder());
+	if (access(command, R_OK))
+		skip();
+	assert_int_equal(arena_create("test", &arena), 0);
+	assert_non_null(mkdtemp(folder));
+	snprintf(file, sizeof(file), "%s/table.txt", folder);
+	if (!table_file) {
+		snprintf(command, sizeof(command),
+			"/usr/bin/python3 '%s/data/gen_table.py' --v4 20000 --v6 5000 --text '%s' "
+			">/dev/null",
+			shared_folder(), file);
+		assert_int_equal(system(command), 0);
+	}
+	const char *used = table_file ? table_file : file;
+	struct table t = table_load(used);
+	for (i = 0; i < 3; i++) {
+		json_t *expected =
+			json_of_command("/usr/bin/python3 '%s/data/policies/eval_policy.py' "
+					"'%s/data/policies/%s.json' %s '%s'",
+				shared_folder(), shared_folder(), names[i], names[i], used);
+		compare_policy(arena, &t, names[i], expected);
+		json_decref(expected);
+	}
+	json_t *changes = load_shared("changes.json"), *expected = expected_changes(used);
+	assert_int_equal(json_array_size(changes), json_array_size(expected));
+	json_array_foreach(changes, i, change)
+		compare_change(arena, &t, change, json_array_get(expected, i));
+	json_decref(changes);
+	json_decref(expected);
+	table_free(&t);
+	unlink(file);
+	rmdir(folder);
+	assert_int_equal(arena_bytes(arena), 0);
+	arena_destroy(arena);
+}
+
+/* ---- documents ---- */
+
+static struct policy_set *
+compile_text(const char *text, struct faults *f)
+{
+	json_t *document = document_of(text);
+	struct policy_set *s = policy_set_compile(document, f);
+
+	json_decref(document);
+	return s;
+}
+
+static struct policy_set *
+compile_good(const char *text)
+{
+	struct faults f = {0};
+	struct policy_set *s = compile_text(text, &f);
+
+	if (!s)
+		print_faults(&f);
+	assert_non_null(s);
+	return s;
+}
+
+/* One fault and no more. */
+static void
+assert_only_fault(const char *text, const char *path, const char *part)
+{
+	struct faults f = {0};
+
+	assert_null(compile_text(text, &f));
+	assert_fault(&f, path, part);
+	if (f.count != 1)
+		print_faults(&f);
+	assert_int_equal(f.count, 1);
+	faults_fini(&f);
+}
+
+static void
+test_built_in(void **state)
+{
+	struct policy_set *s = compile_good("{}");
+
+	(void)state;
+	assert_ptr_equal(policy_set_find(s, "accept-all"), policy_accept_all());
+	assert_ptr_equal(policy_set_find(s, "deny-all"), policy_deny_all());
+	assert_null(policy_set_find(s, "other"));
+	assert_string_equal(policy_set_names(s)[0], "accept-all");
+	assert_null(policy_set_names(s)[2]);
+	policy_set_free(s);
+}
+
+static void
+test_list_faults(void **state)
+{
+	(void)state;
+	assert_only_fault("{'prefix_lists': [{'name': 'a', 'entries': [{'action': 'permit', "
+			  "'prefix': '10.0.0.1/8'}]}]}",
+		"/prefix_lists/0/entries/0/prefix",
+		"\"10.0.0.1/8\" has bits set beyond its length; the network is 10.0.0.0/8");
+	assert_only_fault("{'prefix_lists': [{'name': 'a', 'entries': [{'action': 'permit', "
+			  "'prefix': '10.0.0.0/33'}]}]}",
+		"/prefix_lists/0/entries/0/prefix", "\"10.0.0.0/33\" is not a prefix");
+	assert_only_fault("{'prefix_lists': [{'name': 'a', 'entries': [{'action': 'permit', "
+			  "'prefix': '10.0.0.0/8', 'ge': 7}]}]}",
+		"/prefix_lists/0/entries/0/ge", "7 is not from 8 to 32");
+	assert_only_fault("{'prefix_lists': [{'name': 'a', 'entries': [{'action': 'permit', "
+			  "'prefix': '10.0.0.0/8', 'ge': 12, 'le': 11}]}]}",
+		"/prefix_lists/0/entries/0/le", "11 is not from 12 to 32");
+	assert_only_fault("{'prefix_lists': [{'name': 'a', 'entries': [{'action': 'allow', "
+			  "'prefix': '10.0.0.0/8'}]}]}",
+		"/prefix_lists/0/entries/0/action", "\"allow\" is none of `permit` `deny`");
+	assert_only_fault(
+		"{'prefix_lists': [{'name': 'a', 'entries': [{'prefix': '10.0.0.0/8'}]}]}",
+		"/prefix_lists/0/entries/0/action", "is missing");
+	assert_only_fault(
+		"{'prefix_lists': [{'name': 'a', 'entries': []}, {'name': 'a', 'entries': []}]}",
+		"/prefix_lists/1/name", "\"a\" is given already at /prefix_lists/0");
+	assert_only_fault("{'as_path_lists': [{'name': 'a', 'entries': [{'action': 'permit', "
+			  "'regex': '(1'}]}]}",
+		"/as_path_lists/0/entries/0/regex",
+		"\"(1\" is not a regular expression: missing closing parenthesis");
+	assert_only_fault("{'community_lists': [{'name': 'a', 'entries': [{'action': 'permit', "
+			  "'community': '65536:1'}]}]}",
+		"/community_lists/0/entries/0/community", "\"65536:1\" is not a community");
+	assert_only_fault(
+		"{'community_lists': {}}", "/community_lists", "an object is not an array");
+	assert_only_fault("{'prefix_lists': null}", "/prefix_lists", "null is not allowed");
+	assert_only_fault("{'prefix_lists': [{'name': 'all', 'entries': []}]}",
+		"/prefix_lists/0/name", "is a word of the commands");
+}
+
+#define POLICY(nodes)                                                                              \
+	"{'prefix_lists': [{'name': 'p', 'entries': []}], 'route_policies': [{'name': 'r', "       \
+	"'nodes': [" nodes "]}]}"
+
+static void
+test_policy_faults(void **state)
+{
+	(void)state;
+	assert_only_fault("{'route_policies': [{'name': 'accept-all', 'nodes': []}]}",
+		"/route_policies/0/name", "can't be redefined");
+	assert_only_fault(
+		"{'route_policies': [{'name': 'x', 'nodes': []}, {'name': 'x', 'nodes': []}]}",
+		"/route_policies/1/name", "is given already at /route_policies/0");
+	assert_only_fault(POLICY("{'seq': 1, 'action': 'permit', 'match': {'prefix_list': 'q'}}"),
+		"/route_policies/0/nodes/0/match/prefix_list", "there is no prefix list \"q\"");
+	assert_only_fault(
+		POLICY("{'seq': 1, 'action': 'permit', 'match': {'prefix_list': ['p', 'q']}}"),
+		"/route_policies/0/nodes/0/match/prefix_list/1", "there is no prefix list \"q\"");
+	assert_only_fault(POLICY("{'seq': 1, 'action': 'permit', 'match': {'as_path_list': 'p'}}"),
+		"/route_policies/0/nodes/0/match/as_path_list", "there is no AS-path list \"p\"");
+	assert_only_fault(POLICY("{'seq': 1, 'action': 'permit', 'match': {'prefix_list': []}}"),
+		"/route_policies/0/nodes/0/match/prefix_list", "empty array");
+	assert_only_fault(
+		POLICY("{'seq': 1, 'action': 'permit', 'match': {'large_community_list': 'p'}}"),
+		"/route_policies/0/nodes/0/match/large_community_list",
+		"not supported in this version");
+	assert_only_fault(POLICY("{'seq': 1, 'action': 'permit', 'match': {'colour': 'p'}}"),
+		"/route_policies/0/nodes/0/match/colour", "unknown key");
+	assert_only_fault(POLICY("{'seq': 1, 'action': 'permit'}, {'seq': 1, 'action': 'deny'}"),
+		"/route_policies/0/nodes/1/seq", "1 is the seq of another node");
+	assert_only_fault(POLICY("{'seq': 0, 'action': 'permit'}"), "/route_policies/0/nodes/0/seq",
+		"0 is not from 1");
+	assert_only_fault(
+		POLICY("{'action': 'permit'}"), "/route_policies/0/nodes/0/seq", "is missing");
+	assert_only_fault(POLICY("{'seq': 1, 'action': 'deny', 'set': {'med': 'x'}}"),
+		"/route_policies/0/nodes/0/set/med", "\"x\" is not an integer");
+	assert_only_fault(POLICY("{'seq': 1, 'action': 'permit', 'goto': 1}"),
+		"/route_policies/0/nodes/0/goto", "1 is not the seq of a later node");
+	assert_only_fault(
+		POLICY("{'seq': 1, 'action': 'deny', 'goto': 2}, {'seq': 2, 'action': 'permit'}"),
+		"/route_policies/0/nodes/0/goto", "a deny node");
+	assert_only_fault(POLICY("{'seq': 1, 'action': 'permit', 'set': {'local_pref': -1}}"),
+		"/route_policies/0/nodes/0/set/local_pref", "-1 is not from 0 to 4294967295");
+	assert_only_fault(
+		POLICY("{'seq': 1, 'action': 'permit', 'set': {'next_hop': '192.0.2.300'}}"),
+		"/route_policies/0/nodes/0/set/next_hop", "\"192.0.2.300\" is not an IP address");
+	assert_only_fault(POLICY("{'seq': 1, 'action': 'permit', 'set': {'communities': {'add': "
+				 "['1:2', 'x']}}}"),
+		"/route_policies/0/nodes/0/set/communities/add/1", "\"x\" is not a community");
+	assert_only_fault(
+		POLICY("{'seq': 1, 'action': 'permit', 'set': {'as_path_prepend': {'asn': 1}}}"),
+		"/route_policies/0/nodes/0/set/as_path_prepend/count", "is missing");
+	assert_only_fault(
+		POLICY("{'seq': 1, 'action': 'permit', 'set': {'ext_communities': {'add': []}}}"),
+		"/route_policies/0/nodes/0/set/ext_communities", "not supported in this version");
+	assert_only_fault(
+		"{'route_policies': [{'name': 'r'}]}", "/route_policies/0/nodes", "is missing");
+}
+
+/* Every fault of a document in one pass. */
+static void
+test_all_faults(void **state)
+{
+	struct faults f = {0};
+
+	(void)state;
+	assert_null(compile_text("{'prefix_lists': [{'name': '9', 'entries': [{'action': 1, "
+				 "'prefix': 7, 'x': 0}, 'y']}],"
+				 " 'route_policies': [{'nodes': [{'seq': 'a', 'action': 'permit', "
+				 "'match': {'origin': ['igp', 'z']}}]}]}",
+		&f));
+	assert_fault(&f, "/prefix_lists/0/name", "\"9\" is not a name");
+	assert_fault(&f, "/prefix_lists/0/entries/0/action", "1 is none of");
+	assert_fault(&f, "/prefix_lists/0/entries/0/prefix", "7 is not a prefix");
+	assert_fault(&f, "/prefix_lists/0/entries/0/x", "unknown key");
+	assert_fault(&f, "/prefix_lists/0/entries/1", "\"y\" is not an object");
+	assert_fault(&f, "/route_policies/0/name", "is missing");
+	assert_fault(&f, "/route_policies/0/nodes/0/seq", "\"a\" is not an integer");
+	assert_fault(&f, "/route_policies/0/nodes/0/match/origin/1", "\"z\" is none of");
+	assert_int_equal(f.count, 8);
+	faults_fini(&f);
+}
+
+static void
+test_too_many_outcomes(void **state)
+{
+	json_t *nodes = json_array();
+
+	(void)state;
+	for (int i = 1; i <= 70; i++)
+		json_array_append_new(nodes,
+			json_pack("{s:i, s:s, s:{s:s}, s:{s:i}}", "seq", i, "action", "permit",
+				"match", "prefix_list", "p", "set", "med", i % 63));
+	json_t *document = json_pack("{s:[{s:s, s:[]}], s:[{s:s, s:O}]}", "prefix_lists", "name",
+		"p", "entries", "route_policies", "name", "r", "nodes", nodes);
+	struct faults f = {0};
+	struct policy_set *s = policy_set_compile(document, &f);
+	assert_non_null(s);
+	policy_set_free(s);
+	json_object_set_new(
+		json_object_get(json_array_get(nodes, 0), "set"), "med", json_integer(1000));
+	assert_null(policy_set_compile(document, &f));
+	assert_fault(&f, "/route_policies/0/nodes", "not supported in this version");
+	faults_fini(&f);
+	json_decref(document);
+	json_decref(nodes);
+}
+
+static const char base[] =
+	"{'prefix_lists': [{'name': 'p', 'entries': [{'action': 'permit', 'prefix': "
+	"'10.0.0.0/8'}]}, {'name': 'q', 'entries': []}],"
+	" 'as_path_lists': [{'name': 'a', 'entries': [{'action': 'permit', 'regex': '_1_'}]}],"
+	" 'route_policies': [{'name': 'r', 'nodes': [{'seq': 10, 'action': 'permit', 'match': "
+	"{'prefix_list': 'p'}, 'goto': 20},"
+	"   {'seq': 20, 'action': 'permit', 'match': {'as_path_list': ['a']}, 'set': {'med': 1}}]},"
+	"  {'name': 'other', 'nodes': []}]}";
+
+static void
+check_same(const char *patch, bool same)
+{
+	struct faults f = {0};
+	json_t *document = document_of(base), *operations = document_of(patch);
+	json_t *patched = config_patch(document, operations, &f);
+
+	assert_non_null(patched);
+	struct policy_set *a = compiled(document), *b = compiled(patched);
+	if (policy_set_same(a, b, "r") != same)
+		fail_msg("%s: same is %d", patch, !same);
+	assert_true(policy_set_same(a, b, "other"));
+	assert_true(policy_set_same(a, b, "accept-all"));
+	policy_set_free(a);
+	policy_set_free(b);
+	json_decref(document);
+	json_decref(operations);
+	json_decref(patched);
+}
+
+static void
+test_same(void **state)
+{
+	(void)state;
+	check_same("[]", true);
+	check_same("[{'op': 'add', 'path': '/route_policies/0/description', 'value': 'x'}]", true);
+	check_same("[{'op': 'add', 'path': '/prefix_lists/0/entries/0/description', 'value': 'x'}]",
+		true);
+	check_same("[{'op': 'add', 'path': '/prefix_lists/0/entries/0/ge', 'value': 8}, {'op': "
+		   "'add', 'path': '/prefix_lists/0/entries/0/le', 'value': 8}]",
+		true);
+	check_same("[{'op': 'replace', 'path': '/route_policies/0/nodes/0/match/prefix_list', "
+		   "'value': ['p']}]",
+		true);
+	check_same("[{'op': 'replace', 'path': '/route_policies/0/nodes/1/seq', 'value': 30}, "
+		   "{'op': 'replace', 'path': '/route_policies/0/nodes/0/goto', 'value': 30}]",
+		true);
+	check_same("[{'op': 'replace', 'path': '/prefix_lists/1/entries', 'value': [{'action': "
+		   "'deny', 'prefix': '::/0'}]}]",
+		true);
+	check_same("[{'op': 'replace', 'path': '/prefix_lists/0/entries/0/prefix', 'value': "
+		   "'11.0.0.0/8'}]",
+		false);
+	check_same("[{'op': 'add', 'path': '/prefix_lists/0/entries/0/ge', 'value': 8}]", false);
+	check_same(
+		"[{'op': 'replace', 'path': '/prefix_lists/0/entries/0/action', 'value': 'deny'}]",
+		false);
+	check_same(
+		"[{'op': 'replace', 'path': '/as_path_lists/0/entries/0/regex', 'value': '_2_'}]",
+		false);
+	check_same("[{'op': 'replace', 'path': '/route_policies/0/nodes/0/match/prefix_list', "
+		   "'value': 'q'}]",
+		false);
+	check_same("[{'op': 'replace', 'path': '/route_policies/0/nodes/1/set/med', 'value': 2}]",
+		false);
+	check_same("[{'op': 'replace', 'path': '/route_policies/0/nodes/1/match', 'value': {}}]",
+		false);
+	check_same("[{'op': 'remove', 'path': '/route_policies/0/nodes/0/goto'}]", false);
+	check_same("[{'op': 'replace', 'path': '/route_policies/0/name', 'value': 's'}]", false);
+}
+
+static void
+test_communities(void **state)
+{
+	static const char *const bad[] = {"", "1", "1:", ":1", "1:2:3", "65536:0", "0:65536",
+		"-1:1", " 1:1", "1:1 ", "No-Export", "0x1:1", "99999999999999999999:1"};
+	uint8_t large[12];
+	uint32_t v;
+
+	(void)state;
+	assert_int_equal(policy_community_parse("64512:7", &v), 0);
+	assert_int_equal(v, 64512u << 16 | 7);
+	assert_int_equal(policy_community_parse("65535:65535", &v), 0);
+	assert_int_equal(v, 0xffffffff);
+	assert_int_equal(policy_community_parse("no-export", &v), 0);
+	assert_int_equal(v, 0xffffff01);
+	assert_int_equal(policy_community_parse("blackhole", &v), 0);
+	assert_int_equal(v, 65535u << 16 | 666);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		assert_int_equal(policy_community_parse(bad[i], &v), -EINVAL);
+	assert_int_equal(policy_large_community_parse("1:2:4294967295", large), 0);
+	assert_memory_equal(large, "\0\0\0\1\0\0\0\2\xff\xff\xff\xff", 12);
+	assert_int_equal(policy_large_community_parse("1:2:4294967296", large), -EINVAL);
+	assert_int_equal(policy_large_community_parse("1:2", large), -EINVAL);
+}
+
+/* A whole node's worth of keys, run once. */
+static void
+test_every_key(void **state)
+{
+	struct arena *arena;
+	struct policy_eval *e;
+	struct policy_verdict v;
+	struct prefix prefix;
+	struct policy_context context = {
+		.family = FAMILY_IPV4_UNICAST, .source = SOURCE_EXTERNAL, .tag = 7};
+	char path[] = "64513 1", origin[] = "EGP", next_hop[] = "192.0.2.9", med[] = "50",
+	     communities[] = "1:1 2:2", large[] = "1:2:3";
+	struct policy_set *s = compile_good(
+		"{'prefix_lists': [{'name': 'p', 'entries': [{'action': 'permit', 'prefix': "
+		"'10.0.0.0/8', 'le': 24}]},"
+		"                  {'name': 'n', 'entries': [{'action': 'permit', 'prefix': "
+		"'192.0.2.0/24', 'le': 32}]}],"
+		" 'as_path_lists': [{'name': 'a', 'entries': [{'action': 'permit', 'regex': "
+		"'^64513_'}]}],"
+		" 'community_lists': [{'name': 'c', 'entries': [{'action': 'permit', 'community': "
+		"'2:2'}]}],"
+		" 'route_policies': [{'name': 'r', 'nodes': [{'seq': 5, 'action': 'permit', "
+		"'description': 'all of them',"
+		"  'match': {'prefix_list': 'p', 'next_hop_prefix_list': 'n', 'as_path_list': 'a', "
+		"'community_list': 'c', 'peer': ['192.0.2.1', '192.0.2.2'],"
+		"            'origin': 'egp', 'med': {'ge': 10, 'le': 50}, 'local_pref': 100, "
+		"'as_path_length': [1, 2], 'family': 'ipv4-unicast',"
+		"            'source': ['internal', 'external'], 'tag': 7},"
+		"  'set': {'local_pref': 120, 'med': 0, 'origin': 'igp', 'next_hop': '192.0.2.77', "
+		"'communities': {'add': ['64512:7', 'no-export'], 'remove': ['1:1']},"
+		"          'large_communities': {'replace': ['9:9:9']}, 'as_path_prepend': {'asn': "
+		"64512, 'count': 2}, 'tag': 8}}]}]}");
+
+	(void)state;
+	assert_int_equal(arena_create("test", &arena), 0);
+	assert_int_equal(policy_eval_create(arena, &e), 0);
+	assert_int_equal(addr_parse("192.0.2.2", &context.peer), 0);
+	assert_int_equal(prefix_parse("10.1.0.0/16", &prefix), 0);
+	struct attr_set *a = attrs_of(path, origin, next_hop, med, communities, large);
+	assert_int_equal(policy_eval_begin(e, policy_set_find(s, "r"), a, &context), 0);
+	assert_int_equal(policy_eval_prefix(e, &prefix, &v), 0);
+	assert_true(v.permit);
+	assert_int_equal(v.seq, 5);
+	assert_int_equal(v.tag, 8);
+	assert_int_equal(v.attrs->local_pref, 120);
+	assert_true(v.attrs->has & ATTR_HAS_LOCAL_PREF);
+	assert_int_equal(v.attrs->med, 0);
+	assert_true(v.attrs->has & ATTR_HAS_MED);
+	assert_int_equal(v.attrs->origin, ORIGIN_IGP);
+	assert_int_equal(addr_v4(&v.attrs->next_hop), 0xc000024d);
+	assert_int_equal(v.attrs->as_path_hops, 4);
+	assert_int_equal(v.attrs->first_asn, 64512);
+	assert_int_equal(v.attrs->community_count, 3);
+	assert_memory_equal(attr_communities(v.attrs), "\0\2\0\2\xfc\0\0\7\xff\xff\xff\1", 12);
+	assert_int_equal(v.attrs->large_community_count, 1);
+	assert_memory_equal(attr_large_communities(v.attrs), "\0\0\0\x9\0\0\0\x9\0\0\0\x9", 12);
+	/* Any condition that fails, fails the node. */
+	a->origin = ORIGIN_IGP;
+	assert_int_equal(policy_eval_begin(e, policy_set_find(s, "r"), a, &context), 0);
+	assert_int_equal(policy_eval_prefix(e, &prefix, &v), 0);
+	assert_false(v.permit);
+	assert_int_equal(v.seq, 0);
+	policy_eval_destroy(e);
+	policy_set_free(s);
+	assert_int_equal(arena_bytes(arena), 0);
+	arena_destroy(arena);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_built_in),
+		cmocka_unit_test(test_list_faults),
+		cmocka_unit_test(test_policy_faults),
+		cmocka_unit_test(test_all_faults),
+		cmocka_unit_test(test_too_many_outcomes),
+		cmocka_unit_test(test_same),
+		cmocka_unit_test(test_communities),
+		cmocka_unit_test(test_every_key),
+		cmocka_unit_test(test_shared_policies),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
