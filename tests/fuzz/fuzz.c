@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * libFuzzer's entry, built once for each row of targets.h with -DTARGET="NAME" (meson setup -Dfuzz=true, CC=clang):
+ * build/tests/fuzz/fuzz_update -max_len=4097 NEW-CORPUS tests/fuzz/corpus/update
+ */
+#include "tests/fuzz/targets.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
+{
+	for (size_t i = 0; i < TARGET_COUNT; i++) {
+		if (strcmp(targets[i].name, TARGET) == 0)
+			targets[i].run(data, len);
+	}
+	return 0;
+}
