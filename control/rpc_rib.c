@@ -176,7 +176,7 @@ path_json(const struct query *q, const struct dest_view *v, unsigned i, enum dec
 static void
 paths_add(const struct query *q, const struct dest_view *v)
 {
-	struct decision_input in[PATHS_SHOWN];
+	struct decision_input in[PATHS_SHOWN] = {0};
 	enum decision_reason reason[PATHS_SHOWN];
 	unsigned order[PATHS_SHOWN], n = v->paths->count < PATHS_SHOWN ? v->paths->count : PATHS_SHOWN;
 

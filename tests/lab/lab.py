@@ -1,0 +1,288 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""A lab in network namespaces: hosts, veth links, daemons, and JSON-RPC to keeld.
+
+Everything that a Lab makes has its name and is gone after close(), also after an exception or a signal. What a lab left that was
+killed is removed by the next one (the name holds the process id of its maker).
+"""
+import json
+import os
+import re
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+
+PREFIX = "keel-lab"
+
+
+def run(*command, check=True, **kw):
+    """Runs a command, returns its output; an error shows what it printed."""
+    p = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **kw)
+    if check and p.returncode != 0:
+        raise RuntimeError("%s: exit %d: %s" % (" ".join(command), p.returncode, p.stdout.strip()))
+    return p.stdout
+
+
+def alive(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+def start_time(pid):
+    """Clock ticks since boot when the process began: with the pid it names a process for good."""
+    try:
+        with open("/proc/%d/stat" % pid) as f:
+            return int(f.read().rsplit(")", 1)[1].split()[19])
+    except (OSError, IndexError, ValueError):
+        return 0
+
+
+def remove_namespace(name):
+    for pid in run("ip", "netns", "pids", name, check=False).split():
+        if pid.isdigit():
+            try:
+                os.kill(int(pid), signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+    run("ip", "netns", "delete", name, check=False)
+
+
+def remove_leftovers():
+    """Namespaces and folders of labs whose maker is dead."""
+    names = [line.split()[0] for line in run("ip", "netns", "list").splitlines() if line]
+    for name in names:
+        m = re.match(PREFIX + r"-(\d+)-(\d+)-", name)
+        if m and start_time(int(m.group(1))) != int(m.group(2)):
+            remove_namespace(name)
+    for entry in os.listdir("/run"):
+        m = re.fullmatch(PREFIX + r"-(\d+)-(\d+)", entry)
+        if m and start_time(int(m.group(1))) != int(m.group(2)):
+            shutil.rmtree(os.path.join("/run", entry), ignore_errors=True)
+
+
+def wait_for(what, condition, timeout, poll=0.05):
+    """Waits until condition() is true and returns its value; an error names what did not come."""
+    end = time.monotonic() + timeout
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise TimeoutError("%s did not come within %d s" % (what, timeout))
+        time.sleep(poll)
+
+
+class Rpc:
+    """One JSON-RPC connection."""
+
+    def __init__(self, path, timeout=600):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(timeout)
+        self.sock.connect(path)
+        self.file = self.sock.makefile("rwb")
+        self.next_id = 0
+
+    def call(self, method, **params):
+        self.next_id += 1
+        request = {"jsonrpc": "2.0", "id": self.next_id, "method": method, "params": params}
+        self.file.write(json.dumps(request).encode() + b"\n")
+        self.file.flush()
+        answer = json.loads(self.file.readline())
+        if "error" in answer:
+            raise RuntimeError("%s: %s" % (method, json.dumps(answer["error"])))
+        return answer["result"]
+
+    def close(self):
+        self.file.close()
+        self.sock.close()
+
+
+class Process:
+    """A process of the lab. Lines that it prints can be awaited."""
+
+    def __init__(self, name, popen, log):
+        self.name, self.popen, self.log = name, popen, log
+
+    def line(self, timeout):
+        """The next line of a process started with lines=True; None at its end."""
+        ready, _, _ = select.select([self.popen.stdout], [], [], timeout)
+        if not ready:
+            raise TimeoutError("%s printed nothing for %d s (log: %s)" % (self.name, timeout, self.log))
+        line = self.popen.stdout.readline()
+        return line.decode() if line else None
+
+    def say(self, text):
+        self.popen.stdin.write(text.encode() + b"\n")
+        self.popen.stdin.flush()
+
+    def running(self):
+        return self.popen.poll() is None
+
+    def stop(self, timeout=20, sig=signal.SIGTERM):
+        """Ends it; returns its exit status. What does not end is killed."""
+        if self.running():
+            self.popen.send_signal(sig)
+        try:
+            return self.popen.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self.popen.kill()
+            return self.popen.wait()
+
+
+class Lab:
+    def __init__(self, logs):
+        remove_leftovers()
+        self.tag = "%s-%d-%d" % (PREFIX, os.getpid(), start_time(os.getpid()))
+        self.dir = os.path.join("/run", self.tag)
+        os.makedirs(self.dir, exist_ok=True)
+        os.makedirs(logs, exist_ok=True)
+        self.logs = logs
+        self.hosts, self.processes = [], []
+        self.links = 0
+        for s in (signal.SIGTERM, signal.SIGHUP):
+            if threading.current_thread() is threading.main_thread():
+                signal.signal(s, lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self.close()
+
+    def netns(self, host):
+        return self.tag + "-" + host
+
+    def host(self, name, forward=False):
+        """A namespace with loopback up. It forwards only when told to."""
+        ns = self.netns(name)
+        run("ip", "netns", "add", ns)
+        self.hosts.append(name)
+        self.sh(name, "ip link set lo up")
+        self.sh(name, "sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1")
+        self.sh(name, "sysctl -qw net.ipv4.ip_forward=%d net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.default.rp_filter=0" % forward)
+        return ns
+
+    def link(self, a, a_if, a_addr, b, b_if, b_addr):
+        """A veth pair; addresses with length or None. TCP and UDP leave with whole checksums (a veth gives them away unfinished)."""
+        self.links += 1
+        tmp = ["kl%d%c" % (os.getpid() % 1000000, c) for c in "ab"]
+        run("ip", "link", "add", tmp[0], "type", "veth", "peer", "name", tmp[1])
+        for dev, host, name, addr in ((tmp[0], a, a_if, a_addr), (tmp[1], b, b_if, b_addr)):
+            run("ip", "link", "set", dev, "netns", self.netns(host), "name", name)
+            if addr:
+                self.sh(host, "ip address add %s dev %s" % (addr, name))
+            self.sh(host, "ip link set %s up" % name)
+            self.sh(host, "ethtool -K %s tx off gso off tso off" % name)
+
+    def sh(self, host, command, check=True):
+        return run("ip", "netns", "exec", self.netns(host), "sh", "-c", command, check=check)
+
+    def spawn(self, name, host, command, cpus=None, lines=False):
+        """Starts a daemon in a host; what it prints goes to a log (its standard output to us with lines=True)."""
+        full = ["ip", "netns", "exec", self.netns(host)] if host else []
+        if cpus is not None:
+            full = ["taskset", "-c", ",".join(map(str, cpus))] + full
+        log = os.path.join(self.logs, name + ".log")
+        with open(log, "ab") as f:
+            popen = subprocess.Popen(full + list(command), stdin=subprocess.PIPE if lines else subprocess.DEVNULL,
+                                     stdout=subprocess.PIPE if lines else f, stderr=f, start_new_session=True)
+        p = Process(name, popen, log)
+        self.processes.append(p)
+        return p
+
+    def write(self, name, text):
+        path = os.path.join(self.dir, name)
+        with open(path, "w") as f:
+            f.write(text)
+        return path
+
+    def keeld(self, host, config, binary, name="keeld", cpus=None, args=()):
+        """Starts keeld with a document and waits until its socket answers. Returns (process, rpc)."""
+        path = self.write(name + ".json", json.dumps(config, indent=2))
+        sock = os.path.join(self.dir, name + ".sock")
+        p = self.spawn(name, host, [binary, "-c", path, "--socket", sock, "--state-dir", os.path.join(self.dir, name + ".state"), *args],
+                       cpus=cpus)
+
+        def answers():
+            if not p.running():
+                with open(p.log) as f:
+                    raise RuntimeError("%s ended with %d: %s" % (name, p.popen.returncode, f.read()[-2000:]))
+            try:
+                return Rpc(sock)
+            except OSError:
+                return None
+
+        rpc = wait_for("socket of " + name, answers, 60)
+        wait_for("answer of " + name, lambda: rpc.call("system.info"), 60)
+        return p, rpc
+
+    def bird(self, host, config, name=None, cpus=None):
+        """Starts BIRD 2; returns (process, birdc)."""
+        name = name or "bird-" + host
+        path, ctl = self.write(name + ".conf", config), os.path.join(self.dir, name + ".ctl")
+        p = self.spawn(name, host, ["bird", "-f", "-c", path, "-s", ctl], cpus=cpus)
+
+        def birdc(*words):
+            return run("birdc", "-s", ctl, *words)
+
+        wait_for("control socket of " + name, lambda: os.path.exists(ctl) and "ready" in run("birdc", "-s", ctl, "show status", check=False).lower()
+                 or os.path.exists(ctl) and "Daemon is up" in run("birdc", "-s", ctl, "show status", check=False), 30)
+        return p, birdc
+
+    def close(self):
+        for p in reversed(self.processes):
+            try:
+                p.stop()
+            except OSError:
+                pass
+            for f in (p.popen.stdin, p.popen.stdout):
+                if f:
+                    try:
+                        f.close()
+                    except OSError:
+                        pass
+        self.processes = []
+        for h in self.hosts:
+            remove_namespace(self.netns(h))
+        self.hosts = []
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+
+def cpus_of_lab():
+    """(the worker's CPU, those of everybody else): the last one we may use, and the rest."""
+    cpus = sorted(os.sched_getaffinity(0))
+    return (cpus[-1], cpus[:-1]) if len(cpus) > 1 else (cpus[0], cpus)
+
+
+class Hugepages:
+    """Reserves 2 MiB pages for the time of a `with`, and gives back what was there before."""
+
+    PATH = "/proc/sys/vm/nr_hugepages"
+
+    def __init__(self, count):
+        self.count = count
+
+    def __enter__(self):
+        self.before = int(open(self.PATH).read())
+        try:
+            with open(self.PATH, "w") as f:
+                f.write(str(max(self.before, self.count)))
+        except OSError:
+            pass
+        return int(open(self.PATH).read())
+
+    def __exit__(self, *exc):
+        try:
+            with open(self.PATH, "w") as f:
+                f.write(str(self.before))
+        except OSError:
+            pass
