@@ -537,6 +537,7 @@ int
 policy_eval_begin(struct policy_eval *e, const struct policy *p, const struct attr_set *attrs,
 	const struct policy_context *context)
 {
+	unsigned furthest = 0;
 	int err = reserve(e, p);
 
 	if (err)
@@ -555,7 +556,10 @@ policy_eval_begin(struct policy_eval *e, const struct policy *p, const struct at
 		if (!could)
 			continue;
 		e->could[e->could_count++] = i;
-		if (!n->prefix_lists && !n->goto_index)
+		if (n->goto_index > furthest)
+			furthest = n->goto_index;
+		/* Here every walk ends, unless one jumps over it. */
+		if (!n->prefix_lists && !n->goto_index && i >= furthest)
 			break;
 	}
 	return 0;

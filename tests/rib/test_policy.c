@@ -1,0 +1,764 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "rib/policy.h"
+#include "rib/policy_build.h"
+#include "tests/rib/rib_test.h"
+
+#include <errno.h>
+
+/* ---- prefix lists against a list walked from its top ---- */
+
+struct plain_entry {
+	struct prefix prefix;
+	uint8_t ge, le;
+	bool permit;
+};
+
+static bool
+plain_match(const struct plain_entry *e, unsigned count, const struct prefix *p)
+{
+	for (unsigned i = 0; i < count; i++)
+		if (prefix_covers(&e[i].prefix, p) && e[i].ge <= p->len && p->len <= e[i].le)
+			return e[i].permit;
+	return false;
+}
+
+/* Few leading bytes, so that prefixes nest and collide; the edges of the address space among them. */
+static struct prefix
+random_prefix(uint64_t *seed, enum afi afi)
+{
+	static const uint8_t bytes[] = {0, 1, 10, 10, 127, 128, 255};
+	struct ip_addr a = {.afi = (uint8_t)afi};
+	unsigned max = prefix_max_len(afi);
+	uint8_t len = (uint8_t)random_below(seed, max + 1);
+
+	for (unsigned i = 0; i < max / 8; i++)
+		a.b[i] = bytes[random_below(seed, sizeof(bytes))];
+	if (random_below(seed, 4) == 0)
+		len = (uint8_t)random_below(seed, 17);
+	return prefix_from_addr(&a, len);
+}
+
+static struct plain_entry
+random_entry(uint64_t *seed, enum afi afi)
+{
+	struct plain_entry e = {
+		.prefix = random_prefix(seed, afi), .permit = random_below(seed, 3) > 0};
+	unsigned max = prefix_max_len(afi);
+
+	e.ge = (uint8_t)(e.prefix.len +
+			 (random_below(seed, 2) ? random_below(seed, max - e.prefix.len + 1) : 0));
+	e.le = (uint8_t)(e.ge + random_below(seed, max - e.ge + 1));
+	return e;
+}
+
+/* Around an entry's edges: itself, inside, its neighbours. */
+static struct prefix
+prefix_near(uint64_t *seed, const struct plain_entry *e)
+{
+	struct ip_addr a = {.afi = e->prefix.afi};
+	unsigned max = prefix_max_len(e->prefix.afi);
+	int step = (int)random_below(seed, 3) - 1;
+
+	memcpy(a.b, e->prefix.b, sizeof(a.b));
+	if (random_below(seed, 2))
+		for (unsigned bit = e->prefix.len; bit < max; bit++)
+			a.b[bit / 8] |= (uint8_t)((random_next(seed) & 1) << (7 - bit % 8));
+	for (int i = (int)(max / 8) - 1; step && i >= 0; i--) {
+		int v = a.b[i] + step;
+		a.b[i] = (uint8_t)v;
+		step = v < 0 ? -1 : v > 255;
+	}
+	return prefix_from_addr(
+		&a, (uint8_t)(random_below(seed, 2) ? e->le : random_below(seed, max + 1)));
+}
+
+static void
+check_random_list(uint64_t seed, unsigned count)
+{
+	struct plain_entry *plain = calloc(count + 1, sizeof(*plain));
+	struct policy_prefix_list *l;
+	uint64_t first = seed;
+
+	assert_int_equal(policy_prefix_list_create(&l), 0);
+	for (unsigned i = 0; i < count; i++) {
+		plain[i] = random_entry(&seed, random_below(&seed, 3) ? AFI_IPV4 : AFI_IPV6);
+		assert_int_equal(policy_prefix_list_add(l, plain[i].permit, &plain[i].prefix,
+					 plain[i].ge, plain[i].le),
+			0);
+	}
+	assert_int_equal(policy_prefix_list_seal(l), 0);
+	for (unsigned i = 0; i < 2000; i++) {
+		struct prefix p = count && random_below(&seed, 4)
+					  ? prefix_near(&seed, &plain[random_below(&seed, count)])
+					  : random_prefix(&seed,
+						    random_below(&seed, 2) ? AFI_IPV4 : AFI_IPV6);
+		char text[PREFIX_TEXT_MAX];
+		if (policy_prefix_list_match(l, &p) != plain_match(plain, count, &p))
+			fail_msg("seed %llu, %u entries: %s", (unsigned long long)first, count,
+				prefix_format(&p, text));
+	}
+	policy_prefix_list_unref(l);
+	free(plain);
+}
+
+static void
+test_prefix_lists(void **state)
+{
+	(void)state;
+	for (uint64_t seed = 1; seed <= 300; seed++)
+		check_random_list(seed, seed % 10 == 0 ? 400 : (unsigned)seed % 40);
+	check_random_list(1000, 5000);
+}
+
+static void
+test_prefix_list_refuses(void **state)
+{
+	struct policy_prefix_list *l;
+	struct prefix p = prefix_from_v4(0x0a000000, 8);
+
+	(void)state;
+	assert_int_equal(policy_prefix_list_create(&l), 0);
+	assert_int_equal(policy_prefix_list_add(l, true, &p, 7, 8), -EINVAL);
+	assert_int_equal(policy_prefix_list_add(l, true, &p, 9, 8), -EINVAL);
+	assert_int_equal(policy_prefix_list_add(l, true, &p, 9, 33), -EINVAL);
+	assert_int_equal(policy_prefix_list_seal(l), 0);
+	assert_false(policy_prefix_list_match(l, &p));
+	policy_prefix_list_unref(l);
+}
+
+/* ---- attribute sets ---- */
+
+static union {
+	struct attr_set set;
+	uint8_t bytes[600000];
+} attrs;
+
+static void
+append(uint8_t **p, const void *v, size_t len)
+{
+	memcpy(*p, v, len);
+	*p += len;
+}
+
+/* `segments` as on the wire, two communities, an extended one, a large one, a cluster, an unknown attribute. */
+static const struct attr_set *
+attrs_with_path(const void *segments, size_t len)
+{
+	uint8_t *p = attrs.set.var;
+
+	memset(&attrs.set, 0, sizeof(attrs.set));
+	append(&p, segments, len);
+	append(&p, "\0\1\0\1\0\2\0\2", 8);
+	append(&p, "\0\2\0\1\0\0\0\7", 8);
+	append(&p, "\0\0\0\1\0\0\0\2\0\0\0\3", 12);
+	append(&p, "\x0a\0\0\1", 4);
+	append(&p, "\xe0\x63\0\2hi", 6);
+	attrs.set.as_path_len = (uint16_t)len;
+	attrs.set.community_count = 2;
+	attrs.set.ext_community_count = 1;
+	attrs.set.large_community_count = 1;
+	attrs.set.cluster_count = 1;
+	attrs.set.unknown_len = 6;
+	attrs.set.next_hop = addr_from_v4(0xc0000209);
+	attr_set_derive(&attrs.set);
+	return &attrs.set;
+}
+
+#define PATH_3356_1 "\2\2\0\0\x0d\x1c\0\0\0\1"
+
+static const struct attr_set *
+plain_attrs(void)
+{
+	return attrs_with_path(PATH_3356_1, 10);
+}
+
+/* ---- running ---- */
+
+struct fixture {
+	struct rib_test t;
+	struct policy_eval *e;
+	struct policy_builder *b;
+	struct policy *p;
+};
+
+static const struct policy_context context = {
+	.family = FAMILY_IPV4_UNICAST, .source = SOURCE_EXTERNAL, .tag = 3};
+
+static void
+fixture_begin(struct fixture *f)
+{
+	rib_test_begin(&f->t);
+	assert_int_equal(policy_eval_create(f->t.arena, &f->e), 0);
+	assert_int_equal(policy_builder_create("test", &f->b), 0);
+}
+
+static void
+fixture_finish(struct fixture *f)
+{
+	assert_int_equal(policy_builder_finish(f->b, &f->p), 0);
+	assert_string_equal(policy_name(f->p), "test");
+}
+
+static void
+fixture_end(struct fixture *f)
+{
+	policy_eval_destroy(f->e);
+	policy_destroy(f->p);
+	rib_test_end(&f->t);
+}
+
+static struct policy_verdict
+verdict_of(struct fixture *f, const struct attr_set *a, const char *prefix)
+{
+	struct policy_verdict v;
+	struct prefix p;
+
+	assert_int_equal(prefix_parse(prefix, &p), 0);
+	assert_int_equal(policy_eval_begin(f->e, f->p, a, &context), 0);
+	assert_int_equal(policy_eval_prefix(f->e, &p, &v), 0);
+	return v;
+}
+
+static struct policy_prefix_list *
+list_of(const char *prefix, uint8_t le)
+{
+	struct policy_prefix_list *l;
+	struct prefix p;
+
+	assert_int_equal(prefix_parse(prefix, &p), 0);
+	assert_int_equal(policy_prefix_list_create(&l), 0);
+	assert_int_equal(policy_prefix_list_add(l, true, &p, p.len, le), 0);
+	assert_int_equal(policy_prefix_list_seal(l), 0);
+	return l;
+}
+
+/* ---- AS paths ---- */
+
+static bool
+path_matches(const char *regex, const void *segments, size_t len)
+{
+	struct policy_as_path_list *l;
+	struct fixture f;
+	char error[100];
+
+	fixture_begin(&f);
+	assert_int_equal(policy_as_path_list_create(&l), 0);
+	assert_int_equal(policy_as_path_list_add(l, true, regex, error, sizeof(error)), 0);
+	assert_int_equal(policy_builder_node(f.b, 1, true), 0);
+	assert_int_equal(policy_builder_match_as_path_list(f.b, l), 0);
+	policy_as_path_list_unref(l);
+	fixture_finish(&f);
+	bool permit = verdict_of(&f, attrs_with_path(segments, len), "10.0.0.0/8").permit;
+	fixture_end(&f);
+	return permit;
+}
+
+static void
+test_regular_expressions(void **state)
+{
+	static const char one_set[] = "\2\1\0\0\x0d\x1c\1\2\0\0\0\1\0\0\0\2"; /* 3356 {1,2} */
+	static const char confed[] = "\3\2\0\0\0\1\0\0\0\2\2\1\0\0\x0d\x1c"; /* (1 2) 3356 */
+	static const struct {
+		const char *regex;
+		bool plain, set, confed, empty; /* 3356 1; 3356 {1,2}; (1 2) 3356; nothing */
+	} cases[] = {
+		{"^3356_", true, true, false, false},
+		{"_1$", true, false, false, false},
+		{"_1_", true, true, true, false},
+		{"_2_", false, true, true, false},
+		{"_33_", false, false, false, false},
+		{"^$", false, false, false, true},
+		{"^_$", false, false, false, true},
+		{"_3356_1_", true, false, false, false},
+		{"\\{", false, true, false, false},
+		{"\\(1 2\\)", false, false, true, false},
+		{"[ ]", true, true, true, false},
+		{"^[0-9]+$", false, false, false, false},
+		{"^[0-9]+_[0-9]+$", true, false, false, false},
+		{"^[[:digit:]]+ 1$", true, false, false, false},
+		{"[_]", false, false, false, false},
+		{"\\_", false, false, false, false},
+		{"[]_]", false, false, false, false},
+		{".*", true, true, true, true},
+		{"", true, true, true, true},
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		bool plain = path_matches(cases[i].regex, PATH_3356_1, 10),
+		     set = path_matches(cases[i].regex, one_set, 16);
+		bool confederation = path_matches(cases[i].regex, confed, 16),
+		     empty = path_matches(cases[i].regex, "", 0);
+		if (plain != cases[i].plain || set != cases[i].set ||
+			confederation != cases[i].confed || empty != cases[i].empty)
+			fail_msg("`%s`: %d %d %d %d", cases[i].regex, plain, set, confederation,
+				empty);
+	}
+}
+
+static void
+test_bad_expressions(void **state)
+{
+	static const char *const bad[] = {"(", "[", "*", "a{2,1}", "\\"};
+	struct policy_as_path_list *l;
+	char error[100], *longest = malloc(5000);
+
+	(void)state;
+	assert_int_equal(policy_as_path_list_create(&l), 0);
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		assert_int_equal(
+			policy_as_path_list_add(l, true, bad[i], error, sizeof(error)), -EINVAL);
+		assert_true(strlen(error) > 0);
+	}
+	memset(longest, '1', 4999);
+	longest[4999] = '\0';
+	assert_int_equal(policy_as_path_list_add(l, true, longest, error, sizeof(error)), -EINVAL);
+	memset(longest, '_', 200);
+	longest[200] = '\0';
+	assert_int_equal(policy_as_path_list_add(l, true, longest, error, sizeof(error)), 0);
+	policy_as_path_list_unref(l);
+	free(longest);
+}
+
+/* An expression that would take for ever counts as no match, and the path of any length is formatted. */
+static void
+test_match_limit(void **state)
+{
+	struct policy_as_path_list *l;
+	struct fixture f;
+	char error[100];
+	uint8_t *path = calloc(1, 65000), *p = path;
+
+	(void)state;
+	fixture_begin(&f);
+	for (unsigned i = 0; i < 60; i++) {
+		*p++ = 2;
+		*p++ = 255;
+		for (unsigned j = 0; j < 255; j++) {
+			append(&p, "\xee\x6b\x28\0", 4);
+		}
+	}
+	assert_int_equal(policy_as_path_list_create(&l), 0);
+	assert_int_equal(
+		policy_as_path_list_add(l, true, "^(([0-9]+)* *)*[({]$", error, sizeof(error)), 0);
+	assert_int_equal(policy_builder_node(f.b, 1, true), 0);
+	assert_int_equal(policy_builder_match_as_path_list(f.b, l), 0);
+	policy_as_path_list_unref(l);
+	fixture_finish(&f);
+	assert_false(
+		verdict_of(&f, attrs_with_path(path, (size_t)(p - path)), "10.0.0.0/8").permit);
+	assert_true(policy_eval_limit_hits(f.e) > 0);
+	fixture_end(&f);
+	free(path);
+}
+
+/* ---- walks ---- */
+
+static void
+test_built_in(void **state)
+{
+	struct fixture f;
+	const struct attr_set *a = plain_attrs();
+
+	(void)state;
+	fixture_begin(&f);
+	policy_builder_destroy(f.b);
+	f.p = NULL;
+	struct policy_verdict v;
+	struct prefix p = prefix_from_v4(0x0a000000, 8);
+	assert_int_equal(policy_eval_begin(f.e, policy_accept_all(), a, &context), 0);
+	assert_int_equal(policy_eval_prefix(f.e, &p, &v), 0);
+	assert_true(v.permit);
+	assert_ptr_equal(v.attrs, a);
+	assert_int_equal(v.outcome, 0);
+	assert_int_equal(policy_eval_begin(f.e, policy_deny_all(), a, &context), 0);
+	assert_int_equal(policy_eval_prefix(f.e, &p, &v), 0);
+	assert_false(v.permit);
+	assert_int_equal(v.seq, 0);
+	fixture_end(&f);
+}
+
+/* First match decides; without one it is a deny. */
+static void
+test_order(void **state)
+{
+	struct fixture f;
+	struct policy_prefix_list *ten = list_of("10.0.0.0/8", 32),
+				  *part = list_of("10.1.0.0/16", 32);
+
+	(void)state;
+	fixture_begin(&f);
+	policy_builder_node(f.b, 10, false);
+	policy_builder_match_prefix_list(f.b, part);
+	policy_builder_node(f.b, 20, true);
+	policy_builder_match_prefix_list(f.b, ten);
+	policy_builder_set_number(f.b, NUMBER_LOCAL_PREF, 120);
+	assert_int_equal(policy_builder_node(f.b, 20, true), -EINVAL);
+	assert_int_equal(policy_builder_node(f.b, 19, true), -EINVAL);
+	fixture_finish(&f);
+	policy_prefix_list_unref(ten);
+	policy_prefix_list_unref(part);
+
+	struct policy_verdict v = verdict_of(&f, plain_attrs(), "10.1.2.0/24");
+	assert_false(v.permit);
+	assert_int_equal(v.seq, 10);
+	v = verdict_of(&f, plain_attrs(), "10.2.0.0/16");
+	assert_true(v.permit);
+	assert_int_equal(v.seq, 20);
+	assert_int_equal(v.attrs->local_pref, 120);
+	v = verdict_of(&f, plain_attrs(), "11.0.0.0/16");
+	assert_false(v.permit);
+	assert_int_equal(v.seq, 0);
+	fixture_end(&f);
+}
+
+/* Different kinds: all; of one kind: any. */
+static void
+test_all_and_any(void **state)
+{
+	struct fixture f;
+	struct policy_prefix_list *a = list_of("10.0.0.0/8", 8), *b = list_of("11.0.0.0/8", 8);
+
+	(void)state;
+	fixture_begin(&f);
+	policy_builder_node(f.b, 1, true);
+	policy_builder_match_prefix_list(f.b, a);
+	policy_builder_match_number(f.b, NUMBER_AS_PATH_LENGTH, 7, 9);
+	policy_builder_match_number(f.b, NUMBER_AS_PATH_LENGTH, 2, 2);
+	policy_builder_match_prefix_list(f.b, b);
+	policy_builder_match_origin(f.b, ORIGIN_EGP);
+	policy_builder_match_origin(f.b, ORIGIN_IGP);
+	fixture_finish(&f);
+	policy_prefix_list_unref(a);
+	policy_prefix_list_unref(b);
+	assert_true(verdict_of(&f, plain_attrs(), "10.0.0.0/8").permit);
+	assert_true(verdict_of(&f, plain_attrs(), "11.0.0.0/8").permit);
+	assert_false(verdict_of(&f, plain_attrs(), "12.0.0.0/8").permit);
+	assert_false(verdict_of(&f, attrs_with_path("\2\1\0\0\0\1", 6), "10.0.0.0/8").permit);
+	fixture_end(&f);
+}
+
+static void
+test_absent_numbers(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	fixture_begin(&f);
+	policy_builder_node(f.b, 1, true);
+	policy_builder_match_number(f.b, NUMBER_MED, 0, 0);
+	policy_builder_match_number(f.b, NUMBER_LOCAL_PREF, 100, 100);
+	policy_builder_match_number(f.b, NUMBER_TAG, 3, 3);
+	fixture_finish(&f);
+	assert_true(verdict_of(&f, plain_attrs(), "10.0.0.0/8").permit);
+	attrs.set.med = 5;
+	attrs.set.has = ATTR_HAS_MED;
+	assert_false(verdict_of(&f, &attrs.set, "10.0.0.0/8").permit);
+	fixture_end(&f);
+}
+
+/* The entry that stands first decides, not the community that does. */
+static void
+test_community_lists(void **state)
+{
+	struct policy_community_list *l;
+	struct fixture f;
+
+	(void)state;
+	fixture_begin(&f);
+	assert_int_equal(policy_community_list_create(&l), 0);
+	policy_community_list_add(l, false, 2u << 16 | 2);
+	policy_community_list_add(l, true, 1u << 16 | 1);
+	policy_community_list_add(l, true, 2u << 16 | 2);
+	policy_community_list_seal(l);
+	policy_builder_node(f.b, 1, true);
+	policy_builder_match_community_list(f.b, l);
+	fixture_finish(&f);
+	policy_community_list_unref(l);
+	assert_false(verdict_of(&f, plain_attrs(), "10.0.0.0/8").permit);
+	attrs.set.var[10 + 7] = 3; /* 2:2 becomes 2:3 */
+	assert_true(verdict_of(&f, &attrs.set, "10.0.0.0/8").permit);
+	attrs.set.var[10 + 3] = 3; /* 1:1 becomes 1:3 */
+	assert_false(verdict_of(&f, &attrs.set, "10.0.0.0/8").permit);
+	fixture_end(&f);
+}
+
+/* ---- changes ---- */
+
+static void
+test_changes_keep_the_rest(void **state)
+{
+	struct fixture f;
+	const struct attr_set *a = plain_attrs();
+
+	(void)state;
+	fixture_begin(&f);
+	policy_builder_node(f.b, 1, true);
+	policy_builder_set_communities(
+		f.b, COMMUNITIES_STANDARD, EDIT_REMOVE, (const uint8_t *)"\0\1\0\1", 1);
+	policy_builder_set_communities(f.b, COMMUNITIES_STANDARD, EDIT_ADD,
+		(const uint8_t *)"\0\2\0\2\0\1\0\1\0\x9\0\x9", 3);
+	policy_builder_set_communities(f.b, COMMUNITIES_LARGE, EDIT_REPLACE, NULL, 0);
+	policy_builder_set_prepend(f.b, 7, 3);
+	fixture_finish(&f);
+	struct policy_verdict v = verdict_of(&f, a, "10.0.0.0/8");
+	assert_true(v.permit);
+	assert_int_equal(v.attrs->as_path_len, 10 + 12);
+	assert_memory_equal(
+		attr_as_path(v.attrs), "\2\5\0\0\0\7\0\0\0\7\0\0\0\7\0\0\x0d\x1c\0\0\0\1", 22);
+	assert_int_equal(v.attrs->as_path_hops, 5);
+	assert_int_equal(v.attrs->first_asn, 7);
+	assert_int_equal(v.attrs->origin_asn, 1);
+	/* 2:2 stays where it was, 1:1 was removed first and comes back behind it */
+	assert_int_equal(v.attrs->community_count, 3);
+	assert_memory_equal(attr_communities(v.attrs), "\0\2\0\2\0\1\0\1\0\x9\0\x9", 12);
+	assert_int_equal(v.attrs->ext_community_count, 1);
+	assert_memory_equal(attr_ext_communities(v.attrs), "\0\2\0\1\0\0\0\7", 8);
+	assert_int_equal(v.attrs->large_community_count, 0);
+	assert_memory_equal(attr_cluster_list(v.attrs), "\x0a\0\0\1", 4);
+	assert_int_equal(v.attrs->unknown_len, 6);
+	assert_memory_equal(attr_unknown(v.attrs), "\xe0\x63\0\2hi", 6);
+	/* what came in is as it was */
+	assert_int_equal(a->as_path_len, 10);
+	assert_int_equal(a->community_count, 2);
+	fixture_end(&f);
+}
+
+/* A path that can't grow: the route is refused rather than let through unchanged. */
+static void
+test_path_too_long(void **state)
+{
+	struct fixture f;
+	uint8_t *path = calloc(1, 70000), *p = path;
+
+	(void)state;
+	fixture_begin(&f);
+	while (p - path + 1022 <= 65535) {
+		*p++ = 2;
+		*p++ = 255;
+		for (unsigned j = 0; j < 255; j++)
+			append(&p, "\0\0\0\1", 4);
+	}
+	policy_builder_node(f.b, 1, true);
+	policy_builder_set_prepend(f.b, 7, 64);
+	fixture_finish(&f);
+	struct policy_verdict v =
+		verdict_of(&f, attrs_with_path(path, (size_t)(p - path)), "10.0.0.0/8");
+	assert_int_equal(v.seq, 1);
+	assert_int_equal(v.permit, p - path + 64 * 4 + 2 <= 65535);
+	fixture_end(&f);
+	free(path);
+}
+
+/* Equal outcomes have equal attributes, different changes different ones, and results live until the next begin. */
+static void
+test_outcomes(void **state)
+{
+	struct fixture f;
+	struct policy_prefix_list *lists[4];
+	static const char *const prefixes[] = {
+		"10.0.0.0/8", "11.0.0.0/8", "12.0.0.0/8", "13.0.0.0/8", "14.0.0.0/8"};
+	static const uint32_t local_pref[] = {110, 120, 110, 0, 130};
+	struct policy_verdict v[5], again;
+
+	(void)state;
+	fixture_begin(&f);
+	for (unsigned i = 0; i < 5; i++) {
+		policy_builder_node(f.b, 10 + i, true);
+		if (i < 4) {
+			lists[i] = list_of(prefixes[i], 32);
+			policy_builder_match_prefix_list(f.b, lists[i]);
+			policy_prefix_list_unref(lists[i]);
+		}
+		if (local_pref[i])
+			policy_builder_set_number(f.b, NUMBER_LOCAL_PREF, local_pref[i]);
+	}
+	fixture_finish(&f);
+	const struct attr_set *a = plain_attrs();
+	assert_int_equal(policy_eval_begin(f.e, f.p, a, &context), 0);
+	for (unsigned round = 0; round < 2; round++)
+		for (unsigned i = 0; i < 5; i++) {
+			struct prefix p;
+			assert_int_equal(prefix_parse(prefixes[i], &p), 0);
+			assert_int_equal(policy_eval_prefix(f.e, &p, round ? &again : &v[i]), 0);
+			if (round)
+				assert_ptr_equal(again.attrs, v[i].attrs);
+		}
+	for (unsigned i = 0; i < 5; i++) {
+		assert_int_equal(v[i].seq, 10 + i);
+		assert_int_equal(v[i].attrs->local_pref, local_pref[i]);
+		assert_true(v[i].outcome < POLICY_OUTCOMES_MAX);
+	}
+	assert_int_equal(v[0].outcome, v[2].outcome);
+	assert_ptr_equal(v[0].attrs, v[2].attrs);
+	assert_int_not_equal(v[0].outcome, v[1].outcome);
+	assert_int_not_equal(v[1].outcome, v[4].outcome);
+	assert_ptr_equal(v[3].attrs, a);
+	assert_int_equal(v[3].outcome, 0);
+	fixture_end(&f);
+}
+
+/* 10 (10/8) med 1 -> 30; 20 local-pref 5; 30 (10.1/16) deny; 40 (10/8 le 15) med 2. */
+static void
+test_goto(void **state)
+{
+	struct fixture f;
+	struct policy_prefix_list *ten = list_of("10.0.0.0/8", 32),
+				  *part = list_of("10.1.0.0/16", 32),
+				  *wide = list_of("10.0.0.0/8", 15);
+
+	(void)state;
+	fixture_begin(&f);
+	policy_builder_node(f.b, 10, true);
+	policy_builder_match_prefix_list(f.b, ten);
+	policy_builder_set_number(f.b, NUMBER_MED, 1);
+	policy_builder_goto(f.b, 30);
+	policy_builder_node(f.b, 20, true);
+	policy_builder_set_number(f.b, NUMBER_LOCAL_PREF, 5);
+	policy_builder_node(f.b, 30, false);
+	policy_builder_match_prefix_list(f.b, part);
+	policy_builder_node(f.b, 40, true);
+	policy_builder_match_prefix_list(f.b, wide);
+	policy_builder_set_communities(f.b, COMMUNITIES_STANDARD, EDIT_REPLACE, NULL, 0);
+	fixture_finish(&f);
+	policy_prefix_list_unref(ten);
+	policy_prefix_list_unref(part);
+	policy_prefix_list_unref(wide);
+
+	/* not 10/8: node 20 and no more */
+	struct policy_verdict v = verdict_of(&f, plain_attrs(), "11.0.0.0/8");
+	assert_int_equal(v.seq, 20);
+	assert_int_equal(v.attrs->local_pref, 5);
+	assert_int_equal(v.attrs->has & ATTR_HAS_MED, 0);
+	/* over the goto to a deny */
+	v = verdict_of(&f, plain_attrs(), "10.1.0.0/16");
+	assert_false(v.permit);
+	assert_int_equal(v.seq, 30);
+	/* over the goto to a permit: both changes */
+	v = verdict_of(&f, plain_attrs(), "10.0.0.0/9");
+	assert_true(v.permit);
+	assert_int_equal(v.seq, 40);
+	assert_int_equal(v.attrs->med, 1);
+	assert_int_equal(v.attrs->community_count, 0);
+	assert_int_equal(v.attrs->has & ATTR_HAS_LOCAL_PREF, 0);
+	/* behind the goto nothing matches: what was permitted stays so */
+	v = verdict_of(&f, plain_attrs(), "10.2.0.0/16");
+	assert_true(v.permit);
+	assert_int_equal(v.seq, 10);
+	assert_int_equal(v.attrs->med, 1);
+	assert_int_equal(v.attrs->community_count, 2);
+	fixture_end(&f);
+}
+
+static void
+test_goto_refused(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	fixture_begin(&f);
+	policy_builder_node(f.b, 10, true);
+	policy_builder_goto(f.b, 20);
+	assert_int_equal(policy_builder_finish(f.b, &f.p), -ENOENT);
+	policy_builder_node(f.b, 20, true);
+	policy_builder_goto(f.b, 10);
+	assert_int_equal(policy_builder_finish(f.b, &f.p), -ENOENT);
+	policy_builder_destroy(f.b);
+	f.p = NULL;
+	fixture_end(&f);
+}
+
+/* Seven nodes with goto to the next and a change each: 127 chains of changes, more than there are slots. */
+static void
+test_goto_outcomes(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	for (unsigned n = 5; n <= 7; n++) {
+		fixture_begin(&f);
+		for (unsigned i = 1; i <= n; i++) {
+			struct policy_prefix_list *l = list_of("10.0.0.0/8", (uint8_t)(8 + i));
+			policy_builder_node(f.b, i, true);
+			policy_builder_match_prefix_list(f.b, l);
+			policy_prefix_list_unref(l);
+			policy_builder_set_number(f.b, NUMBER_MED, i);
+			if (i < n)
+				policy_builder_goto(f.b, i + 1);
+		}
+		int err = policy_builder_finish(f.b, &f.p);
+		assert_int_equal(err, n <= 6 ? 0 : -E2BIG);
+		if (err) {
+			policy_builder_destroy(f.b);
+			f.p = NULL;
+		} else {
+			assert_int_equal(verdict_of(&f, plain_attrs(), "10.0.0.0/8").attrs->med, n);
+			assert_int_equal(verdict_of(&f, plain_attrs(), "10.0.0.0/12").seq, n);
+		}
+		fixture_end(&f);
+	}
+}
+
+/* One scratch object, policies in turn: nothing of the one is left for the other. */
+static void
+test_eval_is_used_again(void **state)
+{
+	struct fixture f;
+	struct policy *other;
+	struct policy_builder *b;
+	struct policy_verdict v;
+	struct prefix p = prefix_from_v4(0x0a000000, 8);
+
+	(void)state;
+	fixture_begin(&f);
+	policy_builder_node(f.b, 1, true);
+	policy_builder_set_number(f.b, NUMBER_MED, 1);
+	fixture_finish(&f);
+	assert_int_equal(policy_builder_create("other", &b), 0);
+	for (unsigned i = 1; i <= 30; i++) {
+		policy_builder_node(b, i, true);
+		policy_builder_match_number(b, NUMBER_MED, i, i);
+		policy_builder_set_number(b, NUMBER_LOCAL_PREF, i);
+	}
+	assert_int_equal(policy_builder_finish(b, &other), 0);
+	for (unsigned round = 0; round < 100; round++) {
+		assert_int_equal(policy_eval_begin(f.e, f.p, plain_attrs(), &context), 0);
+		assert_int_equal(policy_eval_prefix(f.e, &p, &v), 0);
+		assert_int_equal(v.attrs->med, 1);
+		attrs.set.has = ATTR_HAS_MED;
+		attrs.set.med = round % 40;
+		assert_int_equal(policy_eval_begin(f.e, other, &attrs.set, &context), 0);
+		assert_int_equal(policy_eval_prefix(f.e, &p, &v), 0);
+		assert_int_equal(v.permit, round % 40 >= 1 && round % 40 <= 30);
+		if (v.permit)
+			assert_int_equal(v.attrs->local_pref, round % 40);
+	}
+	policy_destroy(other);
+	fixture_end(&f);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_prefix_lists),
+		cmocka_unit_test(test_prefix_list_refuses),
+		cmocka_unit_test(test_regular_expressions),
+		cmocka_unit_test(test_bad_expressions),
+		cmocka_unit_test(test_match_limit),
+		cmocka_unit_test(test_built_in),
+		cmocka_unit_test(test_order),
+		cmocka_unit_test(test_all_and_any),
+		cmocka_unit_test(test_absent_numbers),
+		cmocka_unit_test(test_community_lists),
+		cmocka_unit_test(test_changes_keep_the_rest),
+		cmocka_unit_test(test_path_too_long),
+		cmocka_unit_test(test_outcomes),
+		cmocka_unit_test(test_goto),
+		cmocka_unit_test(test_goto_refused),
+		cmocka_unit_test(test_goto_outcomes),
+		cmocka_unit_test(test_eval_is_used_again),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
