@@ -6,7 +6,11 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#ifdef KEEL_SANITIZED
+#define OPERATIONS 250000
+#else
 #define OPERATIONS 1000000
+#endif
 #define UNIVERSE 60000
 
 /* ---- against a sorted array ---- */
