@@ -52,7 +52,7 @@ def bird_config(router_id, asn, feed_local, feed_remote, local, remote):
 log stderr { info, warning, error, fatal };
 router id %s;
 protocol device { }
-protocol bgp feed { local %s as %d; neighbor %s as %d; passive; hold time 90;
+protocol bgp feed { local %s as %d; neighbor %s as %d; direct; passive; hold time 90;
   ipv4 { import all; export none; gateway direct; }; }
 protocol bgp keel { local %s as %d; neighbor %s as 64512; hold time 90; connect retry time 1; connect delay time 1; error wait time 1, 2;
   ipv4 { import none; export where proto = "feed"; next hop self; }; }

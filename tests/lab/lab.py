@@ -127,6 +127,11 @@ class Process:
     def running(self):
         return self.popen.poll() is None
 
+    def must_run(self):
+        if not self.running():
+            with open(self.log, errors="replace") as f:
+                raise RuntimeError("%s ended with %d: %s" % (self.name, self.popen.returncode, f.read()[-2000:].strip()))
+
     def stop(self, timeout=20, sig=signal.SIGTERM):
         """Ends it; returns its exit status. What does not end is killed."""
         if self.running():
@@ -180,7 +185,7 @@ class Lab:
             run("ip", "link", "set", dev, "netns", self.netns(host), "name", name)
             if addr:
                 self.sh(host, "ip address add %s dev %s" % (addr, name))
-            self.sh(host, "ip link set %s up" % name)
+            self.sh(host, "ip link set dev %s up" % name)
             self.sh(host, "ethtool -K %s tx off gso off tso off" % name)
 
     def sh(self, host, command, check=True):
@@ -194,7 +199,7 @@ class Lab:
         log = os.path.join(self.logs, name + ".log")
         with open(log, "ab") as f:
             popen = subprocess.Popen(full + list(command), stdin=subprocess.PIPE if lines else subprocess.DEVNULL,
-                                     stdout=subprocess.PIPE if lines else f, stderr=f, start_new_session=True)
+                                     stdout=subprocess.PIPE if lines else f, stderr=f, bufsize=0, start_new_session=True)
         p = Process(name, popen, log)
         self.processes.append(p)
         return p
@@ -213,9 +218,7 @@ class Lab:
                        cpus=cpus)
 
         def answers():
-            if not p.running():
-                with open(p.log) as f:
-                    raise RuntimeError("%s ended with %d: %s" % (name, p.popen.returncode, f.read()[-2000:]))
+            p.must_run()
             try:
                 return Rpc(sock)
             except OSError:
@@ -234,8 +237,11 @@ class Lab:
         def birdc(*words):
             return run("birdc", "-s", ctl, *words)
 
-        wait_for("control socket of " + name, lambda: os.path.exists(ctl) and "ready" in run("birdc", "-s", ctl, "show status", check=False).lower()
-                 or os.path.exists(ctl) and "Daemon is up" in run("birdc", "-s", ctl, "show status", check=False), 30)
+        def up():
+            p.must_run()
+            return os.path.exists(ctl) and "Daemon is up" in run("birdc", "-s", ctl, "show", "status", check=False)
+
+        wait_for("control socket of " + name, up, 30)
         return p, birdc
 
     def close(self):
