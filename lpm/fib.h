@@ -24,14 +24,16 @@ struct qsbr;
 struct fib_config {
 	struct arena *arena;
 	struct qsbr *workers;
-	size_t memory_bytes;      /* bound for tables and groups of both copies */
-	bool huge;                /* try hugepages (MAP_HUGETLB, then THP), never fail for want of them */
-	uint32_t tbl8_groups;     /* of each IPv4 table copy; 0: as many as memory_bytes leaves, at most 65,536 */
+	size_t memory_bytes; /* bound for tables and groups of both copies */
+	bool huge; /* try hugepages (MAP_HUGETLB, then THP), never fail for want of them */
+	uint32_t
+		tbl8_groups; /* of each IPv4 table copy; 0: as many as memory_bytes leaves, at most 65,536 */
 };
 
 struct fib_stats {
 	uint64_t generation;
-	uint64_t commits, writes;  /* writes: table entries changed since start, both copies counted once */
+	uint64_t commits,
+		writes; /* writes: table entries changed since start, both copies counted once */
 	uint64_t installed, not_installed;
 	uint32_t groups_used;
 	uint64_t memory_bytes;
@@ -61,7 +63,8 @@ struct path_lists *fib_path_lists(struct fib *f);
  * Into the open batch. Setting what is set already is no change. The fib takes its own references on the list.
  * 0; -ENOENT: no such table; -ENOMEM: nothing was changed.
  */
-int fib_set(struct fib *f, struct vrf_id vrf, const struct prefix *p, struct path_list_id list) RUNS_ON(role_fib);
+int fib_set(struct fib *f, struct vrf_id vrf, const struct prefix *p, struct path_list_id list)
+	RUNS_ON(role_fib);
 /* 0, -ENOENT when it was not set; -ENOMEM: nothing was changed. */
 int fib_withdraw(struct fib *f, struct vrf_id vrf, const struct prefix *p) RUNS_ON(role_fib);
 /* Prefixes in the open batch (not yet visible to workers). */
@@ -78,17 +81,20 @@ int fib_commit(struct fib *f, uint64_t now_ns) RUNS_ON(role_fib);
 bool fib_settled(const struct fib *f);
 
 /* The shadow: what was set, visible or not. The exact entry; false when none. */
-bool fib_shadow_get(const struct fib *f, struct vrf_id vrf, const struct prefix *p, struct path_list_id *out);
+bool fib_shadow_get(
+	const struct fib *f, struct vrf_id vrf, const struct prefix *p, struct path_list_id *out);
 /* The longest set prefix covering `addr`. */
-bool fib_shadow_lookup(const struct fib *f, struct vrf_id vrf, const struct ip_addr *addr, struct prefix *prefix,
-	struct path_list_id *out);
+bool fib_shadow_lookup(const struct fib *f, struct vrf_id vrf, const struct ip_addr *addr,
+	struct prefix *prefix, struct path_list_id *out);
 
 /* Any registered and online reader of the workers' QSBR; answers from what workers read. 0, -ENOENT: no such table. */
-int fib_lookup(const struct fib *f, struct vrf_id vrf, const struct ip_addr *addr, struct fib_result *out);
+int fib_lookup(
+	const struct fib *f, struct vrf_id vrf, const struct ip_addr *addr, struct fib_result *out);
 
 /* Any thread: relaxed counters. */
 void fib_stats_get(const struct fib *f, struct fib_stats *out);
-int fib_table_stats_get(const struct fib *f, struct vrf_id vrf, enum afi afi, struct fib_stats *out);
+int fib_table_stats_get(
+	const struct fib *f, struct vrf_id vrf, enum afi afi, struct fib_stats *out);
 const struct hist *fib_commit_hist(const struct fib *f);
 const struct hist *fib_grace_hist(const struct fib *f);
 

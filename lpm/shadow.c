@@ -286,7 +286,10 @@ shadow_destroy(struct shadow *s)
 	arena_free(s->arena, s);
 }
 
-/* Nodes that an insertion at the end of this way may need: one for each full node from the leaf up, and a root. */
+/*
+ * Nodes that an insertion at the end of this way may need: one for each full node from the leaf up,
+ * and a root.
+ */
 static unsigned
 split_count(const struct shadow *s, const struct way *w)
 {
@@ -318,7 +321,10 @@ inner_take(struct inner *in, unsigned at)
 	memmove(&in->child[at], &in->child[at + 1], (in->count - at) * sizeof(in->child[0]));
 }
 
-/* Puts a new right neighbour of the child on the way into the parents, splitting those that are full. */
+/*
+ * Puts a new right neighbour of the child on the way into the parents, splitting those that are
+ * full.
+ */
 static void
 parents_put(struct shadow *s, struct way *w, uint64_t key, void *child)
 {
@@ -456,7 +462,10 @@ inner_merge(struct shadow *s, struct inner *parent, unsigned left_at)
 	node_free(s, right);
 }
 
-/* Thin inner nodes on the way join a neighbour, from below; the key of a thin node is given back by its parent. */
+/*
+ * Thin inner nodes on the way join a neighbour, from below; the key of a thin node is given back by
+ * its parent.
+ */
 static void
 parents_thin(struct shadow *s, struct way *w)
 {
@@ -574,8 +583,9 @@ word_before(const struct shadow *s, uint64_t key)
 }
 
 /*
- * The entry before (addr, len) is the answer if it covers addr. If not, what covers addr covers that entry too, so it is
- * no longer than the bits that both share: look again there. Lengths that nobody has are skipped.
+ * The entry before (addr, len) is the answer if it covers addr. If not, what covers addr covers
+ * that entry too, so it is no longer than the bits that both share: look again there. Lengths that
+ * nobody has are skipped.
  */
 uint64_t
 shadow_v4_cover(const struct shadow *s, uint32_t addr, uint8_t max_len, bool *found)
@@ -637,26 +647,8 @@ shadow_seek(const struct shadow *s, const struct prefix *p, struct shadow_cursor
 		shadow_v4_seek(s, addr_of(p->b), p->len, c);
 }
 
-unsigned
-shadow_v4_run(struct shadow_cursor *c, const uint64_t **words)
-{
-	for (const struct leaf *l = c->leaf; l != NULL; l = l->next) {
-		unsigned at = c->at;
-
-		c->leaf = l->next;
-		c->at = 0;
-		if (at < l->count) {
-			*words = &l->word[at];
-			/* the painter spends long enough in this leaf for the next one to arrive */
-			__builtin_prefetch(l->next);
-			return l->count - at;
-		}
-	}
-	return 0;
-}
-
-bool
-shadow_next(struct shadow_cursor *c, struct shadow_entry *out)
+const uint64_t *
+shadow_v4_peek(struct shadow_cursor *c)
 {
 	const struct leaf *l = c->leaf;
 
@@ -665,9 +657,34 @@ shadow_next(struct shadow_cursor *c, struct shadow_entry *out)
 		c->leaf = l;
 		c->at = 0;
 	}
+	return l == NULL ? NULL : &l->word[c->at];
+}
+
+unsigned
+shadow_v4_run(struct shadow_cursor *c, const uint64_t **words)
+{
+	const struct leaf *l;
+	unsigned count;
+
+	*words = shadow_v4_peek(c);
+	l = c->leaf;
 	if (l == NULL)
+		return 0;
+	count = l->count - c->at;
+	c->leaf = l->next;
+	c->at = 0;
+	return count;
+}
+
+bool
+shadow_next(struct shadow_cursor *c, struct shadow_entry *out)
+{
+	const uint64_t *word = shadow_v4_peek(c);
+
+	if (word == NULL)
 		return false;
-	entry_of(l->word[c->at++], out);
+	entry_of(*word, out);
+	c->at++;
 	return true;
 }
 

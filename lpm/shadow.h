@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Ordered map of prefix -> path list: what should be installed, the only input of painting, rebuild and audit.
- * Also used for what is small and ordered by prefix beside it (the open batch, slots that wait for a group).
+ * Ordered map of prefix -> path list: what should be installed, the only input of painting, rebuild
+ * and audit. Also used for what is small and ordered by prefix beside it (the open batch, slots
+ * that wait for a group).
  *
- * A B+tree whose leaves hold packed entries: for IPv4 one 64-bit word {address, length, flags, list}, so a prefix costs
- * 8 bytes at best, 16 when leaves are half full, below 24 always. Order is by address, then length: a covering prefix
- * comes before what it covers, which is what the painter needs.
+ * A B+tree whose leaves hold packed entries: for IPv4 one 64-bit word {address, length, flags,
+ * list}, so a prefix costs 8 bytes at best, 16 when leaves are half full, below 24 always. Order is
+ * by address, then length: a covering prefix comes before what it covers, which is what the painter
+ * needs.
  *
  * One thread, its owner's. Cursors end with the next insertion or removal (not with a replacement).
  */
@@ -33,7 +35,10 @@ struct shadow_cursor {
 int shadow_create(struct arena *a, enum afi afi, struct shadow **out);
 void shadow_destroy(struct shadow *s);
 
-/* Inserts or replaces; a replacement cannot fail. 0; -ENOMEM: nothing was changed. `list` below 65,536. */
+/*
+ * Inserts or replaces; a replacement cannot fail. 0; -ENOMEM: nothing was changed. `list` below
+ * 65,536.
+ */
 int shadow_set(struct shadow *s, const struct prefix *p, struct path_list_id list, bool waiting);
 /* 0, -ENOENT. Never fails for want of memory. */
 int shadow_remove(struct shadow *s, const struct prefix *p);
@@ -53,11 +58,16 @@ uint64_t shadow_count(const struct shadow *s);
 size_t shadow_bytes(const struct shadow *s);
 
 /*
- * IPv4 as it is packed, for the painter: address in bits 63..32, length 31..24, waiting 23, list 15..0.
- * A run is the rest of the cursor's leaf; the cursor moves past it. 0 at the end.
+ * IPv4 as it is packed, for the painter: address in bits 63..32, length 31..24, waiting 23, list
+ * 15..0. A run is the rest of the cursor's leaf; the cursor moves past it. 0 at the end.
  */
 unsigned shadow_v4_run(struct shadow_cursor *c, const uint64_t **words);
-/* As shadow_seek and shadow_cover, without struct prefix; `len` may be 33 (beyond all of that address). 0: none. */
+/* The entry there, without moving on; NULL at the end. It is then in the cursor's leaf, at `at`. */
+const uint64_t *shadow_v4_peek(struct shadow_cursor *c);
+/*
+ * As shadow_seek and shadow_cover, without struct prefix; `len` may be 33 (beyond all of that
+ * address). 0: none.
+ */
 void shadow_v4_seek(const struct shadow *s, uint32_t addr, uint8_t len, struct shadow_cursor *c);
 uint64_t shadow_v4_cover(const struct shadow *s, uint32_t addr, uint8_t max_len, bool *found);
 

@@ -15,8 +15,8 @@
 #endif
 
 /*
- * What the lookup inlines of the installed DPDK read. The masks are those inlines' own; the depth is above them, six
- * bits, and only we read it (test_table_v4 compares with the bit-fields).
+ * What the lookup inlines of the installed DPDK read. The masks are those inlines' own; the depth
+ * is above them, six bits, and only we read it (test_table_v4 compares with the bit-fields).
  */
 static_assert(offsetof(struct rte_lpm, tbl24) == 0, "tbl24 is inline and first");
 static_assert(
@@ -132,7 +132,10 @@ table_v4_create(struct arena *a, uint32_t groups, bool huge, struct table_v4 **o
 		return -ENOMEM;
 	}
 #ifdef MADV_POPULATE_WRITE
-	/* page faults belong here, not into a worker's burst; without it (before Linux 5.14) the first painting takes them */
+	/*
+	 * page faults belong here, not into a worker's burst; without it (before Linux 5.14) the
+	 * first painting takes them
+	 */
 	(void)madvise(t->lpm, lpm_bytes(), MADV_POPULATE_WRITE);
 #endif
 	t->tbl24 = (uint32_t *)(void *)t->lpm;
@@ -221,6 +224,11 @@ fill_clean(uint32_t *restrict p, uint32_t count, uint32_t word)
 {
 	uint32_t writes = 0;
 
+	if (count == 1) {
+		writes = *p != word;
+		*p = word;
+		return writes;
+	}
 	for (uint32_t i = 0; i < count; i++) {
 		writes += p[i] != word;
 		p[i] = word;
@@ -318,7 +326,10 @@ group_enter(struct sweep *s, uint64_t entry)
 
 		group_close(s);
 		sweep_fill(s, slot);
-		/* as rte_lpm does it, an entry of a group in use carries valid_group whether it answers or not */
+		/*
+		 * as rte_lpm does it, an entry of a group in use carries valid_group whether it
+		 * answers or not
+		 */
 		around = s->level[s->top].word | VALID_GROUP;
 		for (unsigned i = 0; i < GROUP_ENTRIES; i++)
 			s->group[i] = around;
@@ -351,31 +362,39 @@ sweep_enter(struct sweep *s, uint64_t entry)
 	s->level[s->top].word = word_of(entry);
 }
 
-/* Paints slots first..last (one prefix) from the shadow; `around` answers where nothing inside does. */
-static uint64_t
-sweep_range(struct table_v4 *t, const struct shadow *shadow, bool clean, uint32_t first,
-	unsigned len, uint32_t around)
+/* Field by field: the group's kilobyte needs no zeros. */
+static void
+sweep_init(struct sweep *s, struct table_v4 *t, uint32_t first, uint32_t last)
 {
-	struct sweep s = {.t = t, .clean = clean, .pos = first};
-	uint32_t last = first + (1u << (24 - len)) - 1;
-	struct shadow_cursor cursor;
+	s->t = t;
+	s->clean = false;
+	s->pos = first;
+	s->top = 0;
+	s->level[0].last = last;
+	s->level[0].word = 0;
+	s->writes = 0;
+	s->group_open = false;
+}
+
+/* Paints the open level's slots from the shadow, `cursor` being behind all that covers them. */
+static uint64_t
+sweep_run(struct sweep *s, struct shadow_cursor *cursor)
+{
+	uint32_t last = s->level[0].last;
 	const uint64_t *entry;
 	unsigned count;
 
-	s.level[0].last = last;
-	s.level[0].word = around;
-	shadow_v4_seek(shadow, first << 8, (uint8_t)(len + 1), &cursor);
-	while ((count = shadow_v4_run(&cursor, &entry)) > 0) {
+	while ((count = shadow_v4_run(cursor, &entry)) > 0) {
 		for (unsigned i = 0; i < count; i++) {
 			if (shadow_v4_addr(entry[i]) >> 8 > last)
 				goto done;
-			sweep_enter(&s, entry[i]);
+			sweep_enter(s, entry[i]);
 		}
 	}
 done:
-	group_close(&s);
-	sweep_fill(&s, last + 1);
-	return s.writes;
+	group_close(s);
+	sweep_fill(s, last + 1);
+	return s->writes;
 }
 
 void
@@ -400,20 +419,47 @@ uint64_t
 table_v4_paint(struct table_v4 *t, const struct shadow *s, uint32_t addr, uint8_t len)
 {
 	uint8_t bits = len < 24 ? len : 24;
-	uint32_t first = (addr & v4_mask(bits)) >> 8;
+	uint32_t first = addr & v4_mask(bits);
+	struct shadow_cursor cursor;
+	const uint64_t *entry;
+	struct sweep sweep;
+	uint64_t around;
 	bool found;
-	uint64_t cover = shadow_v4_cover(s, first << 8, bits, &found);
 
-	return sweep_range(t, s, false, first, bits, found ? word_of(cover) : 0);
+	sweep_init(&sweep, t, first >> 8, (first | ~v4_mask(bits)) >> 8);
+	shadow_v4_seek(s, first, bits, &cursor);
+	entry = shadow_v4_peek(&cursor);
+	if (entry != NULL && shadow_v4_addr(*entry) == first && shadow_v4_len(*entry) == bits) {
+		/* what was set covers itself */
+		around = *entry;
+		cursor.at++;
+		found = true;
+	} else {
+		around = shadow_v4_cover(s, first, bits, &found);
+	}
+	sweep.level[0].word = found ? word_of(around) : 0;
+	return sweep_run(&sweep, &cursor);
 }
 
 uint64_t
 table_v4_rebuild(struct table_v4 *t, const struct shadow *s)
 {
+	struct shadow_cursor cursor;
+	struct sweep sweep;
+
 	t->groups_used = 0;
 	t->fresh = 0;
 	t->free_head = NO_GROUP;
-	return sweep_range(t, s, true, 0, 0, 0);
+	sweep_init(&sweep, t, 0, SLOTS - 1);
+	sweep.clean = true;
+	shadow_v4_seek(s, 0, 1, &cursor);
+	return sweep_run(&sweep, &cursor);
+}
+
+void
+table_v4_prefetch(const struct table_v4 *t, uint32_t addr)
+{
+	__builtin_prefetch(&t->tbl24[addr >> 8], 1);
 }
 
 bool

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * One copy of an IPv4 table: our writer into DPDK's public struct rte_lpm (tbl24, tbl8), in our own mapping.
+ * One copy of an IPv4 table: our writer into DPDK's public struct rte_lpm (tbl24, tbl8), in our own
+ * mapping.
  *
- * It paints what the shadow says, and only that: each slot of the range gets its final answer with one store, whatever
- * was there, so painting is repeatable and does not depend on the order of the changes. 0/0 is not painted (the
- * generation holds it as miss entry); entries marked `waiting` are not painted. A /24 with longer prefixes has a tbl8
- * group; the caller reserved: it marks so many /24 as waiting that the rest fits.
+ * It paints what the shadow says, and only that: each slot of the range gets its final answer with
+ * one store, whatever was there, so painting is repeatable and does not depend on the order of the
+ * changes. 0/0 is not painted (the generation holds it as miss entry); entries marked `waiting` are
+ * not painted. A /24 with longer prefixes has a tbl8 group; the caller reserved: it marks so many
+ * /24 as waiting that the rest fits.
  *
  * Writer: the fib thread, on a copy that no reader has. Readers: rte_lpm's inlines, table_v4_read.
  */
@@ -31,11 +33,17 @@ void table_v4_destroy(struct table_v4 *t);
 struct rte_lpm *table_v4_lpm(const struct table_v4 *t);
 uint32_t table_v4_groups_used(const struct table_v4 *t);
 
-/* Gives back the group of the /24 at `addr` when the shadow has nothing longer there; paint that /24 afterwards. */
+/*
+ * Gives back the group of the /24 at `addr` when the shadow has nothing longer there; paint that
+ * /24 afterwards.
+ */
 void table_v4_release(struct table_v4 *t, const struct shadow *s, uint32_t addr);
 
 /* Paints addr/len (longer than /24: its whole /24). Returns how many entries changed. */
 uint64_t table_v4_paint(struct table_v4 *t, const struct shadow *s, uint32_t addr, uint8_t len);
+
+/* This prefix is painted soon. */
+void table_v4_prefetch(const struct table_v4 *t, uint32_t addr);
 
 /* Paints everything, in order, whatever was there. */
 uint64_t table_v4_rebuild(struct table_v4 *t, const struct shadow *s);

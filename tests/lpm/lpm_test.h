@@ -95,8 +95,8 @@ v4_generated(uint64_t *state)
 }
 
 /*
- * A full table in address order: the real one if it is there (KEEL_SHARED, or ../shared of the repository), else one of the same shape. At
- * most `max`, spread over the whole. The caller frees.
+ * A full table in address order: the real one if it is there (KEEL_SHARED, or ../shared of the
+ * repository), else one of the same shape. At most `max`, spread over the whole. The caller frees.
  */
 static inline struct v4_route *
 v4_table(size_t max, size_t *count)

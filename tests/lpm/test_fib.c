@@ -374,9 +374,37 @@ test_memory(void **state)
 	fib_unmake();
 }
 
+/* Who waits for a group comes before who asks later. */
+static void
+test_waiting_first(void **state)
+{
+	(void)state;
+	fib_make(1);
+	lists_make(3);
+	set("10.0.0.1/32", list[0]);
+	set("10.0.1.1/32", list[1]);
+	assert_int_equal(commit(), -ENOSPC);
+	check("10.0.1.1", NULL, list[0]);
+	withdraw("10.0.0.1/32");
+	set("10.0.2.1/32", list[2]);
+	assert_int_equal(commit(), -ENOSPC);
+	check("10.0.0.1", NULL, list[0]);
+	check("10.0.1.1", "10.0.1.1/32", list[1]);
+	check("10.0.2.1", NULL, list[0]);
+	/* a flap of one that waits changes nothing for it */
+	withdraw("10.0.2.1/32");
+	set("10.0.2.1/32", list[2]);
+	withdraw("10.0.1.1/32");
+	assert_int_equal(commit(), 0);
+	check("10.0.2.1", "10.0.2.1/32", list[2]);
+	lists_drop(3);
+	fib_unmake();
+}
+
 /*
- * More /32 than groups: whole /24s wait, the rest is installed, what waits is installed as soon as groups come free. The
- * oracle is told what is installed by asking at each /32 itself: it must be all of a /24's or none.
+ * More /32 than groups: whole /24s wait, the rest is installed, what waits is installed as soon as
+ * groups come free. The oracle is told what is installed by asking at each /32 itself: it must be
+ * all of a /24's or none.
  */
 static void
 test_exhaustion(void **state)
@@ -663,9 +691,10 @@ test_full_table(void **state)
 }
 
 /*
- * Beside readers. What is in the table is a function of the generation's number, so a reader knows from the number
- * alone what each of its answers must be: an answer of an older or newer generation, or half a batch, is an error. Pairs
- * of prefixes far apart move together; under each lie a /24 or longer ones that come and go, over all a /8 that changes.
+ * Beside readers. What is in the table is a function of the generation's number, so a reader knows
+ * from the number alone what each of its answers must be: an answer of an older or newer
+ * generation, or half a batch, is an error. Pairs of prefixes far apart move together; under each
+ * lie a /24 or longer ones that come and go, over all a /8 that changes.
  */
 #define PAIRS 32
 #define READERS 2
@@ -694,7 +723,10 @@ pair_answer(uint64_t number, unsigned i)
 	return phase_list[number % PHASES][pair_kind(number, i)];
 }
 
-/* Kind 0: the /8 answers; 1: a /24; 2: a /26 in it; 3: a /32, without a /24. The address asked for is .9. */
+/*
+ * Kind 0: the /8 answers; 1: a /24; 2: a /26 in it; 3: a /32, without a /24. The address asked for
+ * is .9.
+ */
 static void
 pair_set(uint64_t number, unsigned i, bool second)
 {
@@ -857,6 +889,7 @@ main(void)
 		cmocka_unit_test(test_references),
 		cmocka_unit_test(test_vrfs),
 		cmocka_unit_test(test_memory),
+		cmocka_unit_test(test_waiting_first),
 		cmocka_unit_test(test_exhaustion),
 		cmocka_unit_test(test_full_table),
 		cmocka_unit_test(test_beside_readers),

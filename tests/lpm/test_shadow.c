@@ -33,7 +33,10 @@ teardown(void **state)
 	return 0;
 }
 
-/* The naive model: is it there, and which list; over a small universe so that prefixes nest and repeat. */
+/*
+ * The naive model: is it there, and which list; over a small universe so that prefixes nest and
+ * repeat.
+ */
 #define SLOTS 33
 #define ADDRS 64
 

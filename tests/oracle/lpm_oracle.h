@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Slow model of longest-prefix match for IPv4: a hash of prefixes, painted from the shortest to the longest into an
- * array with one cell a /24, and 256 cells where something longer lies in it. Shares nothing with lpm/.
+ * Slow model of longest-prefix match for IPv4: a hash of prefixes, painted from the shortest to the
+ * longest into an array with one cell a /24, and 256 cells where something longer lies in it.
+ * Shares nothing with lpm/.
  *
- * An answer is value | length << 24; 0 is none. Values are 1 to 0xffffff. Paint again after changes.
+ * An answer is value | length << 24; 0 is none. Values are 1 to 0xffffff. Paint again after
+ * changes.
  */
 #pragma once
 
