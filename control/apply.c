@@ -13,6 +13,7 @@
 #include <time.h>
 
 #define FLUSH_POLL_NS 100000000 /* how often a removed peer is asked whether its routes are gone */
+#define SHARD_POLL_NS 2000000    /* how often the shard is asked whether it has reached an EoRR that the session has read */
 
 /* One thing to do on another thread, and its answer. Lives on main's stack during thread_call(). */
 struct order {
@@ -37,8 +38,19 @@ struct pending_refresh {
 	uint64_t first_ns; /* of the first change that it stands for */
 };
 
+/* A job whose EoRR the session has read and handed on: it ends when the shard has judged all that came before. */
+struct reaching {
+	struct reaching *next;
+	struct peer_id peer;
+	enum family family;
+	uint32_t job;
+	uint64_t eorrs; /* of this peer and family that the shard must have seen */
+};
+
 static struct {
 	struct pending_refresh import[PEER_MAX][FAMILY_COUNT];
+	struct reaching *reaching;
+	struct timer reaching_timer;
 	struct timer timer;
 	uint64_t first_ns;
 	struct timer flush_timer;
@@ -372,12 +384,67 @@ keeld_refresh(struct keeld *k, const struct keeld_selector *s, bool import, json
 	return 0;
 }
 
+struct peek_order {
+	struct keeld *k;
+	struct peer_id id;
+	struct session_view view;
+};
+
+static void
+session_order_peek(void *arg)
+{
+	struct peek_order *o = arg;
+
+	role_enter_session();
+	if (!session_peek(o->k->speaker, o->id, &o->view))
+		o->view.state = FSM_IDLE;
+}
+
+static void
+reaching_poll(struct timer *t)
+{
+	struct keeld *k = apply.k;
+
+	for (struct reaching **at = &apply.reaching, *r; (r = *at) != NULL;) {
+		struct adj_rib_in_counts counts = {0};
+
+		shard_peer_counts(k->shard, r->peer, r->family, &counts);
+		if (k->peers[r->peer.v].used && counts.eorr_received + counts.eorr_ignored < r->eorrs) {
+			at = &r->next;
+			continue;
+		}
+		*at = r->next;
+		jobs_advance(k->jobs, r->job, 1);
+		free(r);
+	}
+	if (apply.reaching != NULL)
+		timer_arm(k->main_thread, t, SHARD_POLL_NS);
+}
+
+static void
+import_done(struct keeld *k, const struct session_event *e)
+{
+	struct peek_order o = {.k = k, .id = e->peer};
+	struct reaching *r = e->framed ? malloc(sizeof(*r)) : NULL;
+
+	if (r == NULL) {
+		jobs_advance(k->jobs, e->job, 1);
+		return;
+	}
+	thread_call(k->session_thread, session_order_peek, &o);
+	*r = (struct reaching){apply.reaching, e->peer, e->family, e->job, o.view.families[e->family].eorr_received};
+	apply.reaching = r;
+	reaching_poll(&apply.reaching_timer);
+}
+
 void
 keeld_session_event(struct keeld *k, const struct session_event *e)
 {
 	if (e->job == 0)
 		return;
-	if (e->kind == SESSION_REFRESH_DONE || e->kind == SESSION_EXPORT_DONE)
+	if (e->kind == SESSION_REFRESH_DONE)
+		import_done(k, e);
+	else if (e->kind == SESSION_EXPORT_DONE)
 		jobs_advance(k->jobs, e->job, 1);
 	else if (e->kind == SESSION_REFRESH_FAILED)
 		jobs_end(k->jobs, e->job, true, json_pack("{s:s}", "reason", "session-lost-or-stale-timer"));
@@ -426,22 +493,6 @@ pending_schedule(struct keeld *k)
 	if (now + delay > apply.first_ns + max)
 		delay = apply.first_ns + max > now ? apply.first_ns + max - now : 0;
 	timer_arm(k->main_thread, &apply.timer, delay);
-}
-
-struct peek_order {
-	struct keeld *k;
-	struct peer_id id;
-	struct session_view view;
-};
-
-static void
-session_order_peek(void *arg)
-{
-	struct peek_order *o = arg;
-
-	role_enter_session();
-	if (!session_peek(o->k->speaker, o->id, &o->view))
-		o->view.state = FSM_IDLE;
 }
 
 static void
@@ -649,6 +700,7 @@ keeld_apply_first(struct keeld *k)
 	apply.k = k;
 	apply.timer.fire = pending_run;
 	apply.flush_timer.fire = flush_poll;
+	apply.reaching_timer.fire = reaching_poll;
 	k->peer_of_config = calloc(k->running->peer_count + 1, sizeof(*k->peer_of_config));
 	if (k->peer_of_config == NULL)
 		return -ENOMEM;
@@ -707,4 +759,10 @@ keeld_apply_fini(struct keeld *k)
 	}
 	free(k->commits);
 	free(k->peer_of_config);
+	while (apply.reaching != NULL) {
+		struct reaching *r = apply.reaching;
+
+		apply.reaching = r->next;
+		free(r);
+	}
 }
