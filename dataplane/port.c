@@ -57,6 +57,7 @@ struct port {
 	unsigned ifindex;
 	unsigned rx_queues, tx_queues;
 	bool xdp;
+	bool prepared; /* the interface is ours: xdp_forget lets it go */
 	bool own_program; /* not one that the device arguments named */
 	int xdp_socket;
 };
@@ -399,7 +400,9 @@ prepare_xdp(struct port *p, const char *device, struct dataplane_error *err)
 				err, rc, "port %s: %s: %s", p->name, dp.object_path, strerror(-rc));
 		dp.object_written = true;
 	}
-	return xdp_prepare(p->ifindex, err);
+	rc = xdp_prepare(p->ifindex, err);
+	p->prepared = rc == 0;
+	return rc;
 }
 
 static int
@@ -474,6 +477,15 @@ setup_queues(struct port *p, struct rte_mempool *pool, struct dataplane_error *e
 			"port %s: queues refused: %s (the driver's reason is on stderr)", p->name,
 			strerror(-rc));
 	return 0;
+}
+
+static bool
+is_xdp_socket(int fd)
+{
+	int domain = 0;
+	socklen_t len = sizeof(domain);
+
+	return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0 && domain == AF_XDP;
 }
 
 /* AF_XDP sockets are the driver's and have no name: the one that no earlier port has is this port's. */
@@ -584,6 +596,9 @@ take_down(struct port *p)
 {
 	(void)rte_eth_dev_stop(p->ethdev);
 	(void)rte_eth_dev_close(p->ethdev);
+	/* Seen with 22.11 and libxdp 1.3: the driver leaves it open, and the queue stays taken. */
+	if (p->xdp_socket >= 0 && is_xdp_socket(p->xdp_socket))
+		(void)close(p->xdp_socket);
 	p->xdp_socket = -1;
 }
 
@@ -621,7 +636,7 @@ port_add(const struct port_config *c, unsigned rx_queues, uint16_t *port,
 	*port = (uint16_t)dp.port_count++;
 	return 0;
 fail:
-	if (p->ifindex != 0)
+	if (p->prepared)
 		xdp_forget(p->ifindex);
 	return rc;
 }

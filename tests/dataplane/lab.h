@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What the data plane's tests and its benchmark share: seeded randomness, a FIB with routes, packets. */
+#pragma once
+
+#include "dataplane/port.h"
+#include "dataplane/stats.h"
+#include "dataplane/worker.h"
+#include "lpm/arena.h"
+#include "lpm/fib.h"
+#include "lpm/path_list.h"
+#include "lpm/qsbr.h"
+
+#include <stdarg.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define IP(a, b, c, d)                                                                             \
+	((uint32_t)(a) << 24 | (uint32_t)(b) << 16 | (uint32_t)(c) << 8 | (uint32_t)(d))
+
+/* splitmix64 */
+static inline uint64_t
+lab_random(uint64_t *state)
+{
+	uint64_t z = (*state += UINT64_C(0x9e3779b97f4a7c15));
+
+	z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+	z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
+	return z ^ z >> 31;
+}
+
+static inline uint32_t
+lab_below(uint64_t *state, uint32_t n)
+{
+	return (uint32_t)((lab_random(state) >> 32) * n >> 32);
+}
+
+static inline uint64_t
+lab_now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+/* Gives the CPU away until done(ctx), or false at the deadline. */
+static inline bool
+lab_wait(bool (*done)(void *ctx), void *ctx, unsigned seconds)
+{
+	uint64_t deadline = lab_now_ns() + seconds * UINT64_C(1000000000);
+
+	while (!done(ctx)) {
+		if (lab_now_ns() > deadline)
+			return false;
+		clock_nanosleep(CLOCK_MONOTONIC, 0, &(struct timespec){.tv_nsec = 1000000}, NULL);
+	}
+	return true;
+}
+
+/* ---- a FIB ---- */
+
+struct lab_fib {
+	struct arena *arena;
+	struct qsbr *qsbr;
+	struct fib *fib;
+	struct path_lists *lists;
+};
+
+static inline void
+lab_fib_up(struct lab_fib *l)
+{
+	role_enter_fib();
+	assert_int_equal(arena_create("lab", &l->arena), 0);
+	assert_int_equal(qsbr_create(l->arena, 8, &l->qsbr), 0);
+	assert_int_equal(fib_create(&(struct fib_config){.arena = l->arena,
+					    .workers = l->qsbr,
+					    .memory_bytes = (size_t)512 << 20,
+					    .tbl8_groups = 256},
+				 &l->fib),
+		0);
+	assert_int_equal(fib_vrf_add(l->fib, VRF_DEFAULT, AFI_IPV4), 0);
+	l->lists = fib_path_lists(l->fib);
+}
+
+static inline void
+lab_fib_down(struct lab_fib *l)
+{
+	fib_destroy(l->fib);
+	qsbr_destroy(l->qsbr);
+	arena_destroy(l->arena);
+}
+
+/* A next hop; with `mac` NULL it stays unresolved. */
+static inline struct next_hop_id
+lab_next_hop(struct lab_fib *l, uint32_t addr, uint16_t port, const uint8_t *mac, uint16_t mtu)
+{
+	struct ip_addr a = addr_from_v4(addr);
+	struct adjacency adj = {.ether = {[12] = 0x08}, .ether_len = 14, .port = port, .mtu = mtu};
+	struct next_hop_id id;
+
+	role_enter_fib();
+	assert_int_equal(next_hop_get(l->lists, VRF_DEFAULT, &a, port, &id), 0);
+	if (mac != NULL) {
+		memcpy(adj.ether, mac, 6);
+		port_mac(port, adj.ether + 6);
+		assert_int_equal(next_hop_up(l->lists, id, &adj), 0);
+	}
+	return id;
+}
+
+static inline void
+lab_route(struct lab_fib *l, uint32_t addr, uint8_t len, enum path_list_kind kind, uint16_t port,
+	const struct next_hop_id *hops, unsigned count)
+{
+	struct prefix p = prefix_from_v4(addr, len);
+	struct path path[PATHS_MAX];
+	struct path_list_id list;
+
+	role_enter_fib();
+	for (unsigned i = 0; i < count; i++)
+		path[i] = (struct path){.next_hop = hops[i], .label = LABEL_NONE};
+	assert_int_equal(path_list_get(l->lists, kind, port, path, count, &list), 0);
+	assert_int_equal(fib_set(l->fib, VRF_DEFAULT, &p, list), 0);
+	path_list_unref(l->lists, list);
+}
+
+static inline void
+lab_commit(struct lab_fib *l)
+{
+	int rc;
+
+	role_enter_fib();
+	while ((rc = fib_commit(l->fib, lab_now_ns())) == -EAGAIN)
+		sched_yield();
+	assert_int_equal(rc, 0);
+}
+
+/* ---- EAL ---- */
+
+/* Worker on the last CPU, the rest on CPU 0. */
+static inline void
+lab_eal_up(const char *run_dir, unsigned memory_mb)
+{
+	static const unsigned control[] = {0};
+	static unsigned worker[1];
+	struct dataplane_error err = {""};
+	char name[32];
+	bool huge;
+	int rc;
+
+	worker[0] = (unsigned)sysconf(_SC_NPROCESSORS_ONLN) - 1;
+	snprintf(name, sizeof(name), "keel-test-%d", (int)getpid());
+	rc = dataplane_init(&(struct dataplane_config){.worker_cpus = worker,
+				    .worker_count = 1,
+				    .control_cpus = control,
+				    .control_count = 1,
+				    .memory_mb = memory_mb,
+				    .run_dir = run_dir,
+				    .name = name},
+		&huge, &err);
+	if (rc != 0)
+		fail_msg("dataplane_init: %d %s", rc, err.text);
+}
+
+static inline uint16_t
+lab_port(const char *name, const char *device)
+{
+	struct dataplane_error err = {""};
+	uint16_t port = 0;
+	int rc = port_add(
+		&(struct port_config){.name = name, .device = device, .mtu = 1500}, 1, &port, &err);
+
+	if (rc != 0)
+		fail_msg("port_add %s: %d %s", name, rc, err.text);
+	return port;
+}
+
+static inline void
+lab_workers_up(struct lab_fib *l)
+{
+	struct dataplane_error err = {""};
+	int rc = workers_start(&(struct workers_config){.arena = l->arena,
+				       .fib = fib_reader(l->fib),
+				       .qsbr = l->qsbr,
+				       .count = 1,
+				       .path_lists = l->lists},
+		&err);
+
+	if (rc != 0)
+		fail_msg("workers_start: %d %s", rc, err.text);
+}
+
+static inline uint64_t
+lab_drops(enum drop_reason r)
+{
+	return atomic_load_explicit(&worker_stats(0)->drops[r], memory_order_relaxed);
+}
+
+/* All that the worker has finished with. */
+static inline uint64_t
+lab_seen(void)
+{
+	uint64_t n = atomic_load_explicit(&worker_stats(0)->forwarded, memory_order_relaxed);
+
+	for (unsigned i = 0; i < DROP_COUNT; i++)
+		n += lab_drops((enum drop_reason)i);
+	return n;
+}
+
+/* ---- packets ---- */
+
+/* The header checksum as RFC 791 defines it, 16 bits at a time: not how the worker does it. */
+static inline uint16_t
+lab_checksum(const uint8_t *header, unsigned len)
+{
+	uint32_t sum = 0;
+
+	for (unsigned i = 0; i < len; i += 2)
+		if (i != 10)
+			sum += (uint32_t)(header[i] << 8 | header[i + 1]);
+	while (sum >> 16)
+		sum = (sum & 0xffff) + (sum >> 16);
+	return (uint16_t)~sum;
+}
+
+struct lab_frame {
+	unsigned len;
+	uint8_t b[1600];
+};
+
+static inline void
+lab_set32(uint8_t *p, uint32_t v)
+{
+	for (unsigned i = 0; i < 4; i++)
+		p[i] = (uint8_t)(v >> (24 - 8 * i));
+}
+
+static inline void
+lab_fix_checksum(struct lab_frame *f)
+{
+	uint16_t sum = lab_checksum(f->b + 14, (f->b[14] & 15u) * 4);
+
+	f->b[24] = (uint8_t)(sum >> 8);
+	f->b[25] = (uint8_t)sum;
+}
+
+/* IPv4 and UDP from `mac` to `mac`, with `options` words of no-operation and a seeded payload. */
+static inline void
+lab_udp(struct lab_frame *f, const uint8_t to[6], uint32_t src, uint32_t dst, uint8_t ttl,
+	unsigned options, unsigned payload, uint64_t *seed)
+{
+	unsigned header = 20 + 4 * options, total = header + 8 + payload;
+
+	memset(f, 0, sizeof(*f));
+	f->len = 14 + total;
+	memcpy(f->b, to, 6);
+	memcpy(f->b + 6, "\x02\x00\x00\x00\x00\x99", 6);
+	f->b[12] = 0x08;
+	f->b[14] = (uint8_t)(0x40 | header / 4);
+	f->b[16] = (uint8_t)(total >> 8);
+	f->b[17] = (uint8_t)total;
+	f->b[18] = (uint8_t)lab_random(seed);
+	f->b[19] = (uint8_t)lab_random(seed);
+	f->b[22] = ttl;
+	f->b[23] = 17;
+	lab_set32(f->b + 26, src);
+	lab_set32(f->b + 30, dst);
+	memset(f->b + 34, 1, 4 * (size_t)options);
+	for (unsigned i = 14 + header; i < f->len; i++)
+		f->b[i] = (uint8_t)lab_random(seed);
+	lab_fix_checksum(f);
+}

@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Verdicts of keel_xdp, run in the kernel by BPF_PROG_TEST_RUN. Needs root. */
+#include "dataplane/xdp.h"
+#include "lab.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <linux/bpf.h>
+#include <sys/socket.h>
+
+static struct {
+	struct bpf_object *object;
+	int program, local_v4, socket;
+} kernel;
+
+static const uint8_t our_mac[6] = {0x02, 0, 0, 0, 0, 1};
+
+static int
+set_up(void **state)
+{
+	char path[] = "/tmp/keel-test-xdp-XXXXXX";
+	struct bpf_map *map;
+	uint32_t queue = 0;
+	int fd = mkstemp(path);
+
+	(void)state;
+	if (fd < 0)
+		return -1;
+	close(fd);
+	assert_int_equal(xdp_write_object(path), 0);
+	kernel.object = bpf_object__open_file(path, NULL);
+	unlink(path);
+	if (kernel.object == NULL || bpf_object__load(kernel.object) != 0)
+		return -1;
+	/* What the driver relies on: the first program is ours, the map has its name. */
+	kernel.program = bpf_program__fd(bpf_object__next_program(kernel.object, NULL));
+	assert_string_equal(
+		bpf_program__name(bpf_object__next_program(kernel.object, NULL)), "keel_xdp");
+	kernel.local_v4 = bpf_map__fd(bpf_object__find_map_by_name(kernel.object, "local_v4"));
+	map = bpf_object__find_map_by_name(kernel.object, "xsks_map");
+	assert_non_null(map);
+	kernel.socket = socket(AF_XDP, SOCK_RAW, 0);
+	assert_true(kernel.socket >= 0);
+	assert_int_equal(bpf_map_update_elem(bpf_map__fd(map), &queue, &kernel.socket, BPF_ANY), 0);
+	return 0;
+}
+
+static int
+tear_down(void **state)
+{
+	(void)state;
+	close(kernel.socket);
+	bpf_object__close(kernel.object);
+	return 0;
+}
+
+static unsigned
+verdict(const uint8_t *frame, unsigned len)
+{
+	uint8_t copy[2048];
+	LIBBPF_OPTS(bpf_test_run_opts, o, .data_in = copy, .data_size_in = len);
+
+	memcpy(copy, frame, len);
+	assert_int_equal(bpf_prog_test_run_opts(kernel.program, &o), 0);
+	return o.retval;
+}
+
+static unsigned
+verdict_to(uint32_t destination)
+{
+	struct lab_frame f;
+	uint64_t seed = 1;
+
+	lab_udp(&f, our_mac, IP(198, 51, 100, 1), destination, 64, 0, 20, &seed);
+	return verdict(f.b, f.len);
+}
+
+static void
+test_transit_goes_to_the_worker(void **state)
+{
+	static const uint32_t transit[] = {IP(8, 8, 8, 8), IP(223, 255, 255, 255), IP(240, 0, 0, 1),
+		IP(10, 0, 0, 255), IP(127, 0, 0, 1), IP(192, 0, 2, 2)};
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof(transit) / sizeof(transit[0]); i++)
+		assert_int_equal(verdict_to(transit[i]), XDP_REDIRECT);
+}
+
+static void
+test_local_goes_to_the_kernel(void **state)
+{
+	uint8_t address[4] = {192, 0, 2, 1}, one = 1;
+
+	(void)state;
+	assert_int_equal(verdict_to(IP(192, 0, 2, 1)), XDP_REDIRECT);
+	assert_int_equal(bpf_map_update_elem(kernel.local_v4, address, &one, BPF_ANY), 0);
+	assert_int_equal(verdict_to(IP(192, 0, 2, 1)), XDP_PASS);
+	assert_int_equal(verdict_to(IP(192, 0, 2, 3)), XDP_REDIRECT);
+	assert_int_equal(bpf_map_delete_elem(kernel.local_v4, address), 0);
+	assert_int_equal(verdict_to(IP(192, 0, 2, 1)), XDP_REDIRECT);
+}
+
+static void
+test_multicast_and_broadcast(void **state)
+{
+	struct lab_frame f;
+	uint64_t seed = 1;
+
+	(void)state;
+	assert_int_equal(verdict_to(IP(224, 0, 0, 5)), XDP_PASS);
+	assert_int_equal(verdict_to(IP(239, 255, 255, 255)), XDP_PASS);
+	assert_int_equal(verdict_to(IP(255, 255, 255, 255)), XDP_PASS);
+	lab_udp(&f, our_mac, IP(198, 51, 100, 1), IP(10, 0, 0, 1), 64, 0, 20, &seed);
+	memset(f.b, 0xff, 6);
+	assert_int_equal(verdict(f.b, f.len), XDP_PASS);
+	memcpy(f.b, "\x01\x00\x5e\x00\x00\x05", 6);
+	assert_int_equal(verdict(f.b, f.len), XDP_PASS);
+}
+
+static void
+test_other_protocols(void **state)
+{
+	static const uint16_t types[] = {
+		0x0806, 0x86dd, 0x8100, 0x88a8, 0x8847, 0x88cc, 0x0801, 0x0008};
+	struct lab_frame f;
+	uint64_t seed = 1;
+
+	(void)state;
+	lab_udp(&f, our_mac, IP(198, 51, 100, 1), IP(10, 0, 0, 1), 64, 0, 20, &seed);
+	for (unsigned i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+		f.b[12] = (uint8_t)(types[i] >> 8);
+		f.b[13] = (uint8_t)types[i];
+		assert_int_equal(verdict(f.b, f.len), XDP_PASS);
+	}
+}
+
+static void
+test_short_frames(void **state)
+{
+	struct lab_frame f;
+	uint64_t seed = 1;
+
+	(void)state;
+	lab_udp(&f, our_mac, IP(198, 51, 100, 1), IP(10, 0, 0, 1), 64, 0, 20, &seed);
+	/* The kernel runs no test on less than an Ethernet header. */
+	for (unsigned len = 14; len < 34; len++)
+		assert_int_equal(verdict(f.b, len), XDP_PASS);
+	for (unsigned len = 34; len < f.len; len++)
+		assert_int_equal(verdict(f.b, len), XDP_REDIRECT);
+}
+
+/* Fragments are nobody's special case: the worker forwards them. */
+static void
+test_fragment(void **state)
+{
+	struct lab_frame f;
+	uint64_t seed = 1;
+
+	(void)state;
+	lab_udp(&f, our_mac, IP(198, 51, 100, 1), IP(10, 0, 0, 1), 64, 3, 20, &seed);
+	f.b[20] = 0x20;
+	f.b[21] = 0x07;
+	assert_int_equal(verdict(f.b, f.len), XDP_REDIRECT);
+}
+
+/* Last, as it takes the socket away: what no worker takes is the kernel's, and not lost. */
+static void
+test_without_a_socket(void **state)
+{
+	uint32_t queue = 0;
+
+	(void)state;
+	assert_int_equal(bpf_map_delete_elem(bpf_map__fd(bpf_object__find_map_by_name(
+						     kernel.object, "xsks_map")),
+				 &queue),
+		0);
+	assert_int_equal(verdict_to(IP(8, 8, 8, 8)), XDP_PASS);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_transit_goes_to_the_worker),
+		cmocka_unit_test(test_local_goes_to_the_kernel),
+		cmocka_unit_test(test_multicast_and_broadcast),
+		cmocka_unit_test(test_other_protocols),
+		cmocka_unit_test(test_short_frames),
+		cmocka_unit_test(test_fragment),
+		cmocka_unit_test(test_without_a_socket),
+	};
+
+	if (geteuid() != 0) {
+		fprintf(stderr, "skipped: loading an XDP program needs root\n");
+		return 77;
+	}
+	return cmocka_run_group_tests(tests, set_up, tear_down);
+}
