@@ -399,35 +399,40 @@ live_deadline(const struct shard *s, uint64_t now_ns, uint64_t deadline_ns)
 	return deadline_ns - (deadline_ns - now_ns) / 4;
 }
 
-static void
+/* True: there is more that is past its grace period. */
+static bool
 reclaim(struct shard *s) RUNS_ON(role_rib)
 {
 	uint64_t safe = journal_safe_sequence(s->journal);
 	unsigned n = shard_table_count(s);
+	bool more = false;
 
 	for (unsigned i = 0; i < n; i++)
-		dest_reclaim(s->table[i].dests, safe);
+		more |= dest_reclaim(s->table[i].dests, safe);
 	attr_table_reclaim(s->attrs);
 	(void)retire_reclaim(s->retired, RETIRED_MAX);
+	return more;
 }
 
 bool
 shard_work(struct shard *s, uint64_t now_ns, uint64_t deadline_ns)
 {
-	bool more;
+	bool more, garbage;
 	uint64_t head;
 
 	s->now_ns = now_ns;
 	more = import_run(s, live_deadline(s, now_ns, deadline_ns));
 	more |= walks_run(s, deadline_ns);
-	reclaim(s);
 	head = journal_head(s->journal);
 	if (head != s->woken) {
 		s->woken = head;
 		if (s->config.wake_consumers != NULL)
 			s->config.wake_consumers(s->config.wake_ctx);
 	}
-	return more;
+	do
+		garbage = reclaim(s);
+	while (garbage && shard_clock() < deadline_ns);
+	return more || garbage;
 }
 
 /* ---- readers ---- */

@@ -260,3 +260,44 @@ rig_nlri(uint32_t addr, uint8_t len)
 {
 	return (struct rib_nlri){.prefix = prefix_from_v4(addr, len), .label = 0xfffff};
 }
+
+/* False: no path. */
+static inline bool
+rig_view(const struct rig *r, const struct prefix *p, struct dest_view *v)
+{
+	struct dest_table *t = shard_table(r->shard, r->table);
+	struct dest_id id = dest_find(t, p);
+
+	return id.v != DEST_NONE && dest_peek(t, id, v) && v->paths != NULL;
+}
+
+static inline uint64_t
+rig_received(const struct rig *r, uint16_t peer)
+{
+	struct adj_rib_in_counts c;
+
+	shard_peer_counts(r->shard, (struct peer_id){peer}, FAMILY_IPV4_UNICAST, &c);
+	assert(c.received == c.accepted);
+	return c.received;
+}
+
+static inline uint64_t
+rig_rejected(const struct rig *r, uint16_t peer)
+{
+	struct adj_rib_in_counts c;
+
+	shard_peer_counts(r->shard, (struct peer_id){peer}, FAMILY_IPV4_UNICAST, &c);
+	return c.rejected_total;
+}
+
+static inline void
+rig_tell(struct rig *r, uint16_t vrf, uint32_t addr, bool up, bool connected, uint32_t metric)
+{
+	struct nexthop_message m = {.vrf = {vrf},
+		.up = up,
+		.connected = connected,
+		.metric = metric,
+		.addr = addr_from_v4(addr)};
+
+	shard_next_hop(r->shard, &m);
+}

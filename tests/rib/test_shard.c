@@ -1,68 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "rib/shard.h"
 
-#include "rib/policy_build.h"
-#include "tests/rib/decision_reference.h"
 #include "tests/rib/shard_rig.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <cmocka.h>
-
-static uint64_t rng_state;
-
-static uint64_t
-rng(void)
-{
-	uint64_t z = (rng_state += 0x9e3779b97f4a7c15u);
-
-	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-	z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-	return z ^ (z >> 31);
-}
-
-static unsigned
-below(unsigned n)
-{
-	return (unsigned)(rng() % n);
-}
-
-/* ---- helpers ---- */
-
-static bool
-view_of(const struct rig *r, const struct prefix *p, struct dest_view *v)
-{
-	struct dest_table *t = shard_table(r->shard, r->table);
-	struct dest_id id = dest_find(t, p);
-
-	return id.v != DEST_NONE && dest_peek(t, id, v) && v->paths != NULL;
-}
-
-static uint64_t
-received_of(const struct rig *r, uint16_t peer)
-{
-	struct adj_rib_in_counts c;
-
-	shard_peer_counts(r->shard, (struct peer_id){peer}, FAMILY_IPV4_UNICAST, &c);
-	assert_int_equal(c.received, c.accepted);
-	return c.received;
-}
-
-static void
-tell(struct rig *r, uint16_t vrf, uint32_t addr, bool up, bool connected, uint32_t metric)
-{
-	struct nexthop_message m = {.vrf = {vrf},
-		.up = up,
-		.connected = connected,
-		.metric = metric,
-		.addr = addr_from_v4(addr)};
-
-	shard_next_hop(r->shard, &m);
-}
 
 static void
 answer_up(struct rig *r, const struct nexthop_message *m)
@@ -103,21 +49,21 @@ test_next_hop_waits(void **state)
 	rig_update(&r, 1, &a.a, &n, 1);
 	rig_settle(&r);
 	assert_int_equal(asked, 0x0a000001);
-	assert_true(view_of(&r, &n.prefix, &v));
+	assert_true(rig_view(&r, &n.prefix, &v));
 	assert_int_equal(v.paths->count, 1);
 	assert_int_equal(v.paths->eligible, 0); /* not yet answered */
-	tell(&r, 0, 0x0a000001, true, false, 0);
+	rig_tell(&r, 0, 0x0a000001, true, false, 0);
 	rig_settle(&r);
-	assert_true(view_of(&r, &n.prefix, &v));
+	assert_true(rig_view(&r, &n.prefix, &v));
 	assert_int_equal(v.paths->eligible, 0); /* single hop: must be connected */
-	tell(&r, 0, 0x0a000001, true, true, 0);
+	rig_tell(&r, 0, 0x0a000001, true, true, 0);
 	rig_settle(&r);
-	assert_true(view_of(&r, &n.prefix, &v));
+	assert_true(rig_view(&r, &n.prefix, &v));
 	assert_int_equal(v.paths->eligible, 1);
 	assert_true(v.paths->path[0].label_flags & PATH_NEXT_HOP_UP);
-	tell(&r, 0, 0x0a000001, false, false, 0);
+	rig_tell(&r, 0, 0x0a000001, false, false, 0);
 	rig_settle(&r);
-	assert_true(view_of(&r, &n.prefix, &v));
+	assert_true(rig_view(&r, &n.prefix, &v));
 	assert_int_equal(v.paths->eligible, 0);
 	assert_true(r.woken >= 3);
 	rig_fini(&r);
@@ -136,10 +82,10 @@ test_unchanged_writes_nothing(void **state)
 	rig_attrs_make(&a, path_65001, 2, 0x0a000001);
 	rig_update(&r, 1, &a.a, n, 2);
 	rig_settle(&r);
-	tell(&r, 0, 0x0a000001, true, true, 0);
+	rig_tell(&r, 0, 0x0a000001, true, true, 0);
 	rig_settle(&r);
 	head = journal_head(shard_journal(r.shard));
-	assert_true(view_of(&r, &n[0].prefix, &before));
+	assert_true(rig_view(&r, &n[0].prefix, &before));
 	assert_false(shard_path_stale(r.shard, FAMILY_IPV4_UNICAST, &before.paths->path[0]));
 	rig_event(&r, RIB_BEGIN_REFRESH, 1);
 	rig_settle(&r);
@@ -147,17 +93,17 @@ test_unchanged_writes_nothing(void **state)
 	r.woken = 0;
 	rig_update(&r, 1, &a.a, n, 1);
 	rig_settle(&r);
-	assert_true(view_of(&r, &n[0].prefix, &after));
+	assert_true(rig_view(&r, &n[0].prefix, &after));
 	assert_ptr_equal(before.paths, after.paths);
 	assert_int_equal(journal_head(shard_journal(r.shard)), head);
 	assert_int_equal(r.woken, 0);
 	assert_false(shard_path_stale(r.shard, FAMILY_IPV4_UNICAST, &after.paths->path[0]));
 	rig_event(&r, RIB_END_REFRESH, 1);
 	rig_settle(&r);
-	assert_true(view_of(&r, &n[0].prefix, &after));
-	assert_false(view_of(&r, &n[1].prefix, &after)); /* not told again: swept */
+	assert_true(rig_view(&r, &n[0].prefix, &after));
+	assert_false(rig_view(&r, &n[1].prefix, &after)); /* not told again: swept */
 	assert_int_equal(journal_head(shard_journal(r.shard)), head + 1);
-	assert_int_equal(received_of(&r, 1), 1);
+	assert_int_equal(rig_received(&r, 1), 1);
 	assert_int_equal(r.woken, 1);
 	struct adj_rib_in_counts c;
 
@@ -167,7 +113,7 @@ test_unchanged_writes_nothing(void **state)
 	rig_settle(&r);
 	shard_peer_counts(r.shard, (struct peer_id){1}, FAMILY_IPV4_UNICAST, &c);
 	assert_int_equal(c.eorr_ignored, 1);
-	assert_int_equal(received_of(&r, 1), 1);
+	assert_int_equal(rig_received(&r, 1), 1);
 	rig_fini(&r);
 }
 
@@ -184,21 +130,12 @@ test_stale_timeout(void **state)
 	rig_update(&r, 1, &a.a, &n, 1);
 	rig_event(&r, RIB_STALE_TIMEOUT, 1); /* no refresh is open: nothing */
 	rig_settle(&r);
-	assert_true(view_of(&r, &n.prefix, &v));
+	assert_true(rig_view(&r, &n.prefix, &v));
 	rig_event(&r, RIB_BEGIN_REFRESH, 1);
 	rig_event(&r, RIB_STALE_TIMEOUT, 1);
 	rig_settle(&r);
-	assert_false(view_of(&r, &n.prefix, &v));
+	assert_false(rig_view(&r, &n.prefix, &v));
 	rig_fini(&r);
-}
-
-static uint64_t
-rejected_of(const struct rig *r, uint16_t peer)
-{
-	struct adj_rib_in_counts c;
-
-	shard_peer_counts(r->shard, (struct peer_id){peer}, FAMILY_IPV4_UNICAST, &c);
-	return c.rejected_total;
 }
 
 /* RFC 8212; a loop takes an earlier path away; a rejected route leaves nothing. */
@@ -216,30 +153,30 @@ test_refused(void **state)
 	rig_attrs_make(&bad, loop, 3, 0x0a000001);
 	rig_update(&r, 1, &good.a, &n, 1);
 	rig_settle(&r);
-	assert_false(view_of(&r, &n.prefix, &v));
-	assert_int_equal(rejected_of(&r, 1), 1);
+	assert_false(rig_view(&r, &n.prefix, &v));
+	assert_int_equal(rig_rejected(&r, 1), 1);
 	assert_int_equal(dest_count(shard_table(r.shard, r.table)), 0);
 	shard_peer_import(r.shard, (struct peer_id){1}, FAMILY_IPV4_UNICAST, policy_accept_all());
 	rig_update(&r, 1, &good.a, &n, 1);
 	rig_settle(&r);
-	assert_int_equal(received_of(&r, 1), 1);
+	assert_int_equal(rig_received(&r, 1), 1);
 	rig_update(&r, 1, &bad.a, &n, 1);
 	rig_settle(&r);
-	assert_int_equal(received_of(&r, 1), 0);
-	assert_int_equal(rejected_of(&r, 1), 2);
+	assert_int_equal(rig_received(&r, 1), 0);
+	assert_int_equal(rig_rejected(&r, 1), 2);
 	rig_update(&r, 1, &good.a, &n, 1);
 	rig_settle(&r);
 	shard_peer_import(r.shard, (struct peer_id){1}, FAMILY_IPV4_UNICAST, policy_deny_all());
-	assert_int_equal(received_of(&r, 1), 1); /* stays until it comes again */
+	assert_int_equal(rig_received(&r, 1), 1); /* stays until it comes again */
 	rig_update(&r, 1, &good.a, &n, 1);
 	rig_settle(&r);
-	assert_int_equal(received_of(&r, 1), 0);
-	assert_int_equal(rejected_of(&r, 1), 3);
+	assert_int_equal(rig_received(&r, 1), 0);
+	assert_int_equal(rig_rejected(&r, 1), 3);
 	assert_int_equal(attr_table_count(shard_attrs(r.shard)), 0);
 	rig_event(&r, RIB_SESSION_DOWN, 1);
 	rig_up(&r, 1, 65001, 7, true);
 	rig_settle(&r);
-	assert_int_equal(rejected_of(&r, 1), 0); /* since the session came up */
+	assert_int_equal(rig_rejected(&r, 1), 0); /* since the session came up */
 	rig_fini(&r);
 }
 
@@ -257,22 +194,22 @@ test_reflection_loops(void **state)
 	rig_attrs_make(&a, path_65001, 2, 0x0a000001);
 	rig_update(&r, 1, &a.a, &n, 1);
 	rig_settle(&r);
-	assert_int_equal(received_of(&r, 1), 1); /* internal without policy: all */
+	assert_int_equal(rig_received(&r, 1), 1); /* internal without policy: all */
 	a.a.has |= ATTR_HAS_ORIGINATOR_ID;
 	a.a.originator_id = RIG_ROUTER_ID;
 	rig_update(&r, 1, &a.a, &n, 1);
 	rig_settle(&r);
-	assert_int_equal(received_of(&r, 1), 0);
+	assert_int_equal(rig_received(&r, 1), 0);
 	a.a.originator_id = 1;
 	a.a.cluster_count = 1;
 	memcpy(a.a.var + a.a.as_path_len, (uint8_t[]){0xc0, 0, 2, 1}, 4);
 	rig_update(&r, 1, &a.a, &n, 1);
 	rig_settle(&r);
-	assert_int_equal(received_of(&r, 1), 0);
+	assert_int_equal(rig_received(&r, 1), 0);
 	a.a.var[a.a.as_path_len] = 1;
 	rig_update(&r, 1, &a.a, &n, 1);
 	rig_settle(&r);
-	assert_int_equal(received_of(&r, 1), 1);
+	assert_int_equal(rig_received(&r, 1), 1);
 	rig_fini(&r);
 }
 
@@ -295,7 +232,7 @@ test_flush_and_new_session(void **state)
 		rig_update(&r, 1, &a.a, &n, 1);
 	}
 	rig_settle(&r);
-	assert_int_equal(received_of(&r, 1), N);
+	assert_int_equal(rig_received(&r, 1), N);
 	assert_int_equal(shard_peer_remove(r.shard, (struct peer_id){1}), -EBUSY);
 	rig_event(&r, RIB_SESSION_DOWN, 1);
 	rig_up(&r, 1, 65001, 8, true);
@@ -307,18 +244,18 @@ test_flush_and_new_session(void **state)
 	rig_event(&r, RIB_BEGIN_REFRESH,
 		1); /* and a refresh in the middle: they are stale, and not of the lost session */
 	rig_drain(&r);
-	assert_true(received_of(&r, 1) > N / 2);
+	assert_true(rig_received(&r, 1) > N / 2);
 	assert_false(shard_peer_idle(r.shard, (struct peer_id){1}));
 	rig_settle(&r);
 	for (unsigned i = 0; i < N; i++) {
 		n = rig_nlri(0x01000000 + (i << 8), 24);
-		left += view_of(&r, &n.prefix, &v);
+		left += rig_view(&r, &n.prefix, &v);
 	}
 	assert_int_equal(left, 2);
-	assert_int_equal(received_of(&r, 1), 2);
+	assert_int_equal(rig_received(&r, 1), 2);
 	rig_event(&r, RIB_END_REFRESH, 1);
 	rig_settle(&r);
-	assert_int_equal(received_of(&r, 1), 0);
+	assert_int_equal(rig_received(&r, 1), 0);
 	struct adj_rib_in_counts c;
 
 	shard_peer_counts(r.shard, (struct peer_id){1}, FAMILY_IPV4_UNICAST, &c);
@@ -349,13 +286,13 @@ test_router_id_changes(void **state)
 	rig_update(&r, 1, &a.a, &n, 1);
 	rig_update(&r, 2, &a.a, &n, 1);
 	rig_settle(&r);
-	assert_true(view_of(&r, &n.prefix, &v));
+	assert_true(rig_view(&r, &n.prefix, &v));
 	assert_int_equal(v.paths->path[0].peer.v, 1);
 	rig_event(&r, RIB_SESSION_DOWN, 1);
 	rig_up(&r, 1, RIG_OWN_ASN, 99, false);
 	rig_update(&r, 1, &a.a, &n, 1);
 	rig_settle(&r);
-	assert_true(view_of(&r, &n.prefix, &v));
+	assert_true(rig_view(&r, &n.prefix, &v));
 	assert_int_equal(v.paths->count, 2);
 	assert_int_equal(v.paths->path[0].peer.v, 2);
 	rig_fini(&r);
@@ -376,11 +313,11 @@ test_originate(void **state)
 	own.a.next_hop = (struct ip_addr){0};
 	rig_update(&r, 1, &a.a, &n, 1);
 	rig_settle(&r);
-	tell(&r, 0, 0x0a000001, true, true, 0);
+	rig_tell(&r, 0, 0x0a000001, true, true, 0);
 	assert_int_equal(
 		shard_originate(r.shard, VRF_DEFAULT, FAMILY_IPV4_UNICAST, &n.prefix, &own.a), 0);
 	rig_settle(&r);
-	assert_true(view_of(&r, &n.prefix, &v));
+	assert_true(rig_view(&r, &n.prefix, &v));
 	assert_int_equal(v.paths->count, 2);
 	assert_int_equal(v.paths->eligible, 2);
 	assert_int_equal(v.paths->path[0].peer.v, PEER_SELF.v);
@@ -392,7 +329,7 @@ test_originate(void **state)
 	assert_int_equal(
 		shard_originate(r.shard, VRF_DEFAULT, FAMILY_IPV4_UNICAST, &n.prefix, NULL), 0);
 	rig_settle(&r);
-	assert_true(view_of(&r, &n.prefix, &v));
+	assert_true(rig_view(&r, &n.prefix, &v));
 	assert_int_equal(v.paths->count, 1);
 	assert_int_equal(
 		shard_originate(r.shard, VRF_DEFAULT, FAMILY_IPV6_UNICAST, &n.prefix, NULL),
@@ -426,24 +363,24 @@ test_vrfs(void **state)
 	rig_update(&r, 2, &a.a, &n, 1);
 	rig_settle(&r);
 	assert_int_equal(attr_table_count(shard_attrs(r.shard)), 1);
-	tell(&r, 3, 0x0a000001, true, true, 0);
+	rig_tell(&r, 3, 0x0a000001, true, true, 0);
 	rig_settle(&r);
-	assert_true(view_of(&r, &n.prefix, &v));
+	assert_true(rig_view(&r, &n.prefix, &v));
 	assert_int_equal(v.paths->eligible, 0);
 	r.table = red;
-	assert_true(view_of(&r, &n.prefix, &v));
+	assert_true(rig_view(&r, &n.prefix, &v));
 	assert_int_equal(v.paths->eligible, 1);
 	assert_int_equal(v.paths->path[0].peer.v, 2);
-	tell(&r, 0, 0x0a000001, true, true, 0);
-	tell(&r, 3, 0x0a000001, false, false, 0);
+	rig_tell(&r, 0, 0x0a000001, true, true, 0);
+	rig_tell(&r, 3, 0x0a000001, false, false, 0);
 	rig_settle(&r);
-	assert_true(view_of(&r, &n.prefix, &v));
+	assert_true(rig_view(&r, &n.prefix, &v));
 	assert_int_equal(v.paths->eligible, 0);
 	rig_event(&r, RIB_SESSION_DOWN, 2);
 	rig_settle(&r);
-	assert_false(view_of(&r, &n.prefix, &v));
+	assert_false(rig_view(&r, &n.prefix, &v));
 	r.table = (struct table_id){0};
-	assert_true(view_of(&r, &n.prefix, &v));
+	assert_true(rig_view(&r, &n.prefix, &v));
 	assert_int_equal(v.paths->eligible, 1);
 	rig_fini(&r);
 }
@@ -475,7 +412,7 @@ test_many_next_hops(void **state)
 	rig_attrs_make(&a, path_65001, 2, 0x0a000001);
 	rig_update(&r, 1, &a.a, &stays, 1);
 	rig_settle(&r);
-	tell(&r, 0, 0x0a000001, true, false, 5);
+	rig_tell(&r, 0, 0x0a000001, true, false, 5);
 	rig_settle(&r);
 	for (unsigned round = 0; round < ROUNDS; round++) {
 		for (unsigned i = 0; i < N; i++) {
@@ -486,12 +423,12 @@ test_many_next_hops(void **state)
 		}
 		rig_settle(&r);
 		for (unsigned i = 0; i < N; i += 2)
-			tell(&r, 0, 0x0b000000 + round * N + i, true, false, 1);
+			rig_tell(&r, 0, 0x0b000000 + round * N + i, true, false, 1);
 		rig_settle(&r);
 		for (unsigned i = 0; i < N; i++) {
 			struct rib_nlri n = rig_nlri(0x01000000 + (i << 8), 24);
 
-			assert_true(view_of(&r, &n.prefix, &v));
+			assert_true(rig_view(&r, &n.prefix, &v));
 			assert_int_equal(v.paths->eligible, i % 2 == 0);
 		}
 		if (round == ROUNDS / 2)
@@ -499,7 +436,7 @@ test_many_next_hops(void **state)
 	}
 	assert_int_equal(ask_count, 1 + ROUNDS * N);
 	assert_true(arena_bytes(r.arena) < settled + (1u << 20));
-	assert_true(view_of(&r, &stays.prefix, &v));
+	assert_true(rig_view(&r, &stays.prefix, &v));
 	assert_int_equal(v.paths->eligible, 1);
 	rig_fini(&r);
 }
@@ -525,7 +462,7 @@ answer_one(struct rig *r, struct answers *a)
 		if (!a->asked[i] || a->answered[i])
 			continue;
 		a->answered[i] = true;
-		tell(r, 0, 0x0a000000 + i, true, true, 0);
+		rig_tell(r, 0, 0x0a000000 + i, true, true, 0);
 		return true;
 	}
 	return false;
@@ -562,7 +499,7 @@ test_answers_during_load(void **state)
 	for (unsigned i = 0; i < N; i++) {
 		struct rib_nlri n = rig_nlri(0x01000000 + (i << 8), 24);
 
-		assert_true(view_of(&r, &n.prefix, &v));
+		assert_true(rig_view(&r, &n.prefix, &v));
 		assert_int_equal(v.paths->eligible, 1);
 	}
 	rig_fini(&r);
@@ -590,7 +527,7 @@ test_received_ns(void **state)
 	assert_int_equal(shard_received_ns(r.shard, 40000), 1000000000u + 39999 * 1000000ull);
 	assert_int_equal(shard_received_ns(r.shard, 1), 0); /* forgotten */
 	/* entries of a walk come of no message */
-	tell(&r, 0, 0x0a000001, true, true, 0);
+	rig_tell(&r, 0, 0x0a000001, true, true, 0);
 	rig_settle(&r);
 	assert_int_equal(journal_head(shard_journal(r.shard)), 100000);
 	assert_int_equal(shard_received_ns(r.shard, 100000), 0);
@@ -612,7 +549,7 @@ test_bad_records(void **state)
 	rig_update(&r, 1, &a.a, &n, 1);
 	rig_settle(&r);
 	assert_int_equal(shard_failures(r.shard), 1);
-	assert_int_equal(received_of(&r, 1), 0);
+	assert_int_equal(rig_received(&r, 1), 0);
 	rig_update(&r, 77, &a.a, &n, 1);
 	rig_settle(&r);
 	assert_int_equal(shard_failures(r.shard), 2);
@@ -625,564 +562,9 @@ test_bad_records(void **state)
 	rig_update(&r, 1, &a.a, &n, 1); /* of no session */
 	rig_settle(&r);
 	assert_int_equal(shard_failures(r.shard), 4);
-	assert_int_equal(received_of(&r, 1), 0);
+	assert_int_equal(rig_received(&r, 1), 0);
 	assert_true(rig_drained(&r));
 	rig_fini(&r);
-}
-
-/* ---- the property: a shard against a model that does everything at once ---- */
-
-#define PEERS 6 /* 1..6 */
-#define PREFIXES 512 /* some slices of a walk, so that things happen within one */
-#define HOT 16 /* of them meet each other most of the time */
-#define PATH_IDS 2
-#define HOPS 5
-#define SETS 16
-
-struct model_path {
-	bool there, stale;
-	union rig_attrs attrs;
-};
-
-struct model {
-	struct rig rig;
-	struct {
-		bool exists, up, refreshing;
-		uint32_t router_id;
-		unsigned policy;
-		uint64_t rejected;
-		struct model_path path[PREFIXES][PATH_IDS];
-	} peer[PEERS + 1]; /* 0: ourselves */
-	struct {
-		bool asked, up, connected;
-		uint32_t metric;
-	} hop[HOPS];
-	struct rib_nlri nlri[PREFIXES];
-	union rig_attrs set[SETS];
-	bool set_loops[SETS];
-	const struct policy *policy[4];
-	struct policy *built;
-	struct journal_cursor *cursor;
-	const struct path_set *replica[PREFIXES];
-};
-
-static unsigned
-any_prefix(void)
-{
-	return below(3) ? below(HOT) * (PREFIXES / HOT) + 5 : below(PREFIXES);
-}
-
-static const uint32_t peer_asn[PEERS + 1] = {
-	RIG_OWN_ASN, 65001, 65002, 65003, 65004, RIG_OWN_ASN, RIG_OWN_ASN};
-
-static bool
-is_external(unsigned peer)
-{
-	return peer >= 1 && peer <= 4;
-}
-
-static bool
-is_multihop(unsigned peer)
-{
-	return peer == 4;
-}
-
-static void
-model_asked(struct rig *r, const struct nexthop_message *m)
-{
-	struct model *o = r->ctx;
-	unsigned i = addr_v4(&m->addr) - 0x0a000000;
-
-	assert_true(i < HOPS);
-	assert_false(o->hop[i].asked);
-	o->hop[i].asked = true;
-}
-
-/* Even third octets are denied; the others get local-pref 300 where the set has no MED. */
-static struct policy *
-model_policy(void)
-{
-	struct policy_prefix_list *l;
-	struct policy_builder *b;
-	struct policy *p;
-
-	assert_int_equal(policy_prefix_list_create(&l), 0);
-	for (unsigned i = 0; i < PREFIXES; i += 2) {
-		struct rib_nlri n = rig_nlri(0x01000000 + (i << 8), 24);
-
-		assert_int_equal(policy_prefix_list_add(l, true, &n.prefix, 24, 24), 0);
-	}
-	assert_int_equal(policy_prefix_list_seal(l), 0);
-	assert_int_equal(policy_builder_create("model", &b), 0);
-	assert_int_equal(policy_builder_node(b, 10, false), 0);
-	assert_int_equal(policy_builder_match_prefix_list(b, l), 0);
-	assert_int_equal(policy_builder_node(b, 20, true), 0);
-	assert_int_equal(policy_builder_match_number(b, NUMBER_MED, 0, 0), 0);
-	policy_builder_set_number(b, NUMBER_LOCAL_PREF, 300);
-	assert_int_equal(policy_builder_node(b, 30, true), 0);
-	assert_int_equal(policy_builder_finish(b, &p), 0);
-	policy_prefix_list_unref(l);
-	return p;
-}
-
-/* Says the same in C. */
-static bool
-model_import(unsigned policy, unsigned peer, unsigned prefix, union rig_attrs *a)
-{
-	switch (policy) {
-	case 0:
-		return !is_external(peer);
-	case 1:
-		return true;
-	case 2:
-		return false;
-	default:
-		if (prefix % 2 == 0)
-			return false;
-		if (!(a->a.has & ATTR_HAS_MED) || a->a.med == 0) {
-			a->a.has |= ATTR_HAS_LOCAL_PREF;
-			a->a.local_pref = 300;
-		}
-		return true;
-	}
-}
-
-static void
-model_add_peer(struct model *o, unsigned p)
-{
-	rig_peer(&o->rig, (uint16_t)p, peer_asn[p], is_external(p), is_multihop(p));
-	o->peer[p].exists = true;
-	o->peer[p].policy = below(4);
-	o->peer[p].rejected = 0;
-	shard_peer_import(o->rig.shard, (struct peer_id){(uint16_t)p}, FAMILY_IPV4_UNICAST,
-		o->policy[o->peer[p].policy]);
-}
-
-static void
-model_init(struct model *o)
-{
-	memset(o, 0, sizeof(*o));
-	rig_init(&o->rig, true);
-	o->rig.asked = model_asked;
-	o->rig.ctx = o;
-	o->built = model_policy();
-	o->policy[1] = policy_accept_all();
-	o->policy[2] = policy_deny_all();
-	o->policy[3] = o->built;
-	assert_int_equal(journal_subscribe(shard_journal(o->rig.shard), &o->cursor), 0);
-	for (unsigned i = 0; i < PREFIXES; i++)
-		o->nlri[i] = rig_nlri(0x01000000 + (i << 8), 24);
-	for (unsigned i = 0; i < SETS; i++) {
-		uint32_t path[4] = {65001 + below(3), 65100 + below(2), 65200, RIG_OWN_ASN};
-
-		o->set_loops[i] = i == 0;
-		rig_attrs_make(&o->set[i], path, i == 0 ? 4 : below(4), 0x0a000000 + below(HOPS));
-		if (below(2)) {
-			o->set[i].a.has |= ATTR_HAS_MED;
-			o->set[i].a.med = below(3);
-		}
-		if (below(3) == 0) {
-			o->set[i].a.has |= ATTR_HAS_LOCAL_PREF;
-			o->set[i].a.local_pref = 99 + below(3);
-		}
-	}
-	for (unsigned p = 1; p <= PEERS; p++)
-		model_add_peer(o, p);
-}
-
-static void
-model_fini(struct model *o)
-{
-	journal_unsubscribe(shard_journal(o->rig.shard), o->cursor);
-	rig_fini(&o->rig);
-	policy_destroy(o->built);
-}
-
-static void
-model_announce(struct model *o, unsigned p)
-{
-	unsigned set = below(SETS), count = 1 + (below(4) ? below(6) : below(60));
-	struct rib_nlri n[60];
-
-	for (unsigned i = 0; i < count; i++) {
-		unsigned prefix = any_prefix();
-		uint32_t path_id = is_external(p) ? 0 : below(PATH_IDS);
-		struct model_path *m = &o->peer[p].path[prefix][path_id];
-
-		n[i] = o->nlri[prefix];
-		n[i].path_id = path_id;
-		m->attrs = o->set[set];
-		m->there =
-			!o->set_loops[set] && model_import(o->peer[p].policy, p, prefix, &m->attrs);
-		m->stale = false;
-		o->peer[p].rejected += !m->there;
-	}
-	rig_update(&o->rig, (uint16_t)p, &o->set[set].a, n, count);
-}
-
-static void
-model_withdraw(struct model *o, unsigned p)
-{
-	unsigned count = 1 + below(4);
-	struct rib_nlri n[4];
-
-	for (unsigned i = 0; i < count; i++) {
-		unsigned prefix = any_prefix();
-		uint32_t path_id = is_external(p) ? 0 : below(PATH_IDS);
-
-		n[i] = o->nlri[prefix];
-		n[i].path_id = path_id;
-		o->peer[p].path[prefix][path_id].there = false;
-	}
-	rig_update(&o->rig, (uint16_t)p, NULL, n, count);
-}
-
-static void
-model_drop(struct model *o, unsigned p, bool only_stale)
-{
-	for (unsigned i = 0; i < PREFIXES; i++)
-		for (unsigned k = 0; k < PATH_IDS; k++)
-			if (!only_stale || o->peer[p].path[i][k].stale)
-				o->peer[p].path[i][k].there = false;
-	o->peer[p].refreshing = false;
-}
-
-static void
-model_session(struct model *o, unsigned p)
-{
-	bool was_up = o->peer[p].up;
-
-	if (was_up) {
-		model_drop(o, p, false);
-		o->peer[p].up = false;
-		if (below(3))
-			rig_event(&o->rig, RIB_SESSION_DOWN, (uint16_t)p);
-		else
-			was_up = false; /* the next one comes up unannounced */
-	}
-	if (!was_up || below(2)) {
-		o->peer[p].up = true;
-		o->peer[p].rejected = 0;
-		if (below(2))
-			o->peer[p].router_id = 1 + below(8);
-		rig_up(&o->rig, (uint16_t)p, peer_asn[p], o->peer[p].router_id, is_external(p));
-	}
-}
-
-static void
-model_refresh(struct model *o, unsigned p)
-{
-	unsigned what = below(4);
-
-	if (what == 0) {
-		rig_event(&o->rig, RIB_BEGIN_REFRESH, (uint16_t)p);
-		o->peer[p].refreshing = true;
-		for (unsigned i = 0; i < PREFIXES; i++)
-			for (unsigned k = 0; k < PATH_IDS; k++)
-				o->peer[p].path[i][k].stale = true;
-		return;
-	}
-	if (what == 3) {
-		rig_event(&o->rig, RIB_END_OF_RIB, (uint16_t)p);
-		return;
-	}
-	rig_event(&o->rig, what == 1 ? RIB_END_REFRESH : RIB_STALE_TIMEOUT, (uint16_t)p);
-	if (o->peer[p].refreshing)
-		model_drop(o, p, true);
-}
-
-/* Commands act at once, so records before them are applied first; walks may still be under way. */
-static void
-model_command(struct model *o, unsigned p)
-{
-	unsigned prefix = any_prefix(), set = 1 + below(SETS - 1), hop = below(HOPS);
-	struct peer_id id = {(uint16_t)p};
-
-	rig_drain(&o->rig);
-	switch (below(4)) {
-	case 0:
-		o->peer[p].policy = below(4);
-		shard_peer_import(
-			o->rig.shard, id, FAMILY_IPV4_UNICAST, o->policy[o->peer[p].policy]);
-		break;
-	case 1:
-		o->peer[0].path[prefix][0].there = below(2);
-		o->peer[0].path[prefix][0].attrs = o->set[set];
-		assert_int_equal(shard_originate(o->rig.shard, VRF_DEFAULT, FAMILY_IPV4_UNICAST,
-					 &o->nlri[prefix].prefix,
-					 o->peer[0].path[prefix][0].there ? &o->set[set].a : NULL),
-			0);
-		break;
-	case 2:
-		if (!o->hop[hop].asked)
-			break;
-		o->hop[hop].up = below(4) != 0;
-		o->hop[hop].connected = o->hop[hop].up && below(4) != 0;
-		o->hop[hop].metric = o->hop[hop].up ? below(3) : 0;
-		tell(&o->rig, 0, 0x0a000000 + hop, o->hop[hop].up, o->hop[hop].connected,
-			o->hop[hop].metric);
-		break;
-	default:
-		if (o->peer[p].up || !shard_peer_idle(o->rig.shard, id))
-			break;
-		assert_int_equal(shard_peer_remove(o->rig.shard, id), 0);
-		o->peer[p].router_id = 0;
-		model_add_peer(o, p);
-		break;
-	}
-}
-
-static void
-model_step(struct model *o)
-{
-	unsigned p = 1 + below(PEERS), what = below(40);
-
-	if (what >= 36) {
-		model_command(o, p);
-	} else if (what >= 33) {
-		model_session(o, p);
-	} else if (!o->peer[p].up) {
-		return;
-	} else if (what >= 30) {
-		model_refresh(o, p);
-	} else if (what >= 20) {
-		model_withdraw(o, p);
-	} else {
-		model_announce(o, p);
-	}
-	if (below(3) == 0)
-		rig_put(&o->rig);
-	for (unsigned i = below(3); i > 0; i--)
-		(void)rig_turn(&o->rig);
-}
-
-static void
-model_input(const struct model *o, unsigned p, const struct model_path *m, uint32_t path_id,
-	struct decision_input *in)
-{
-	unsigned hop = addr_v4(&m->attrs.a.next_hop) - 0x0a000000;
-
-	*in = (struct decision_input){
-		.attrs = &m->attrs.a,
-		.external = is_external(p),
-		.local = p == 0,
-		.router_id = p == 0 ? RIG_ROUTER_ID : o->peer[p].router_id,
-		.path_id = path_id,
-	};
-	if (p != 0) {
-		in->peer_addr = addr_from_v4(0xc6336400u + p);
-		in->igp_metric = o->hop[hop].metric;
-	}
-	in->eligible =
-		p == 0 ||
-		(o->hop[hop].up && (o->hop[hop].connected || !is_external(p) || is_multihop(p)));
-}
-
-static void
-model_check_dest(const struct model *o, unsigned prefix)
-{
-	struct decision_input in[(PEERS + 1) * PATH_IDS];
-	unsigned from[(PEERS + 1) * PATH_IDS], order[(PEERS + 1) * PATH_IDS], n = 0, eligible = 0;
-	struct dest_view v = {0};
-
-	for (unsigned p = 0; p <= PEERS; p++) {
-		for (uint32_t k = 0; k < PATH_IDS; k++) {
-			if (!o->peer[p].path[prefix][k].there)
-				continue;
-			from[n] = p;
-			model_input(o, p, &o->peer[p].path[prefix][k], k, &in[n]);
-			eligible += in[n++].eligible;
-		}
-	}
-	assert_int_equal(view_of(&o->rig, &o->nlri[prefix].prefix, &v), n > 0);
-	if (n == 0)
-		return;
-	assert_int_equal(v.paths->count, n);
-	assert_int_equal(v.paths->eligible, eligible);
-	ref_order(in, n, order);
-	for (unsigned i = 0; i < n; i++) {
-		const struct rib_path *path = &v.paths->path[i];
-		const struct attr_set *a = attr_get(shard_attrs(o->rig.shard), path->accepted),
-				      *b = in[order[i]].attrs;
-		struct decision_input seen;
-
-		assert_int_equal(path->peer.v, from[order[i]]);
-		assert_int_equal(path->path_id, in[order[i]].path_id);
-		assert_int_equal(
-			(path->label_flags & PATH_NEXT_HOP_UP) != 0, in[order[i]].eligible);
-		assert_int_equal(path->received.v, 0);
-		assert_non_null(a);
-		assert_int_equal(attr_set_size(a), attr_set_size(b));
-		assert_memory_equal(a, b, attr_set_size(a));
-		shard_decision_input(o->rig.shard, path, &seen);
-		assert_int_equal(seen.igp_metric, in[order[i]].igp_metric);
-		assert_int_equal(seen.router_id, in[order[i]].router_id);
-		assert_int_equal(seen.external, in[order[i]].external);
-		assert_int_equal(seen.eligible, in[order[i]].eligible);
-		assert_int_equal(shard_path_stale(o->rig.shard, FAMILY_IPV4_UNICAST, path),
-			from[order[i]] != 0 && o->peer[from[order[i]]].refreshing &&
-				o->peer[from[order[i]]].path[prefix][path->path_id].stale);
-	}
-}
-
-/* At any time: the counts are what the table holds. */
-static void
-model_check_counts(const struct model *o)
-{
-	struct dest_table *t = shard_table(o->rig.shard, o->rig.table);
-	uint64_t stored[PEERS + 1] = {0}, paths = 0, dests = 0;
-
-	for (unsigned i = 0; i < PREFIXES; i++) {
-		struct dest_view v;
-
-		if (!view_of(&o->rig, &o->nlri[i].prefix, &v))
-			continue;
-		dests++;
-		for (unsigned k = 0; k < v.paths->count; k++)
-			stored[v.paths->path[k].peer.v]++;
-		paths += v.paths->count;
-	}
-	for (unsigned p = 0; p <= PEERS; p++)
-		assert_int_equal(received_of(&o->rig, (uint16_t)p), stored[p]);
-	assert_int_equal(dest_count(t), dests);
-	assert_int_equal(dest_path_count(t), paths);
-}
-
-/* Who follows the journal knows every destination's present set. */
-static void
-model_check_journal(struct model *o)
-{
-	struct journal *j = shard_journal(o->rig.shard);
-	struct journal_entry e[64];
-	int n;
-
-	while ((n = journal_read(j, o->cursor, e, 64)) > 0) {
-		for (int i = 0; i < n; i++) {
-			struct dest_view v;
-
-			if (!dest_peek(shard_table(o->rig.shard, e[i].table), e[i].dest, &v))
-				continue;
-			o->replica[(prefix_v4(&v.prefix) - 0x01000000) >> 8] = v.paths;
-		}
-		journal_advance(j, o->cursor, e[n - 1].sequence);
-	}
-	assert_int_equal(n, 0);
-	for (unsigned i = 0; i < PREFIXES; i++) {
-		struct dest_view v = {0};
-
-		if (!view_of(&o->rig, &o->nlri[i].prefix, &v))
-			v.paths = NULL;
-		assert_ptr_equal(o->replica[i], v.paths);
-	}
-}
-
-static void
-model_check(struct model *o)
-{
-	rig_settle(&o->rig);
-	for (unsigned i = 0; i < PREFIXES; i++)
-		model_check_dest(o, i);
-	for (unsigned p = 1; p <= PEERS; p++)
-		assert_int_equal(rejected_of(&o->rig, (uint16_t)p), o->peer[p].rejected);
-	model_check_journal(o);
-	assert_int_equal(shard_failures(o->rig.shard), 0);
-}
-
-static uint64_t property_seed;
-
-static void
-test_property(void **state)
-{
-	static struct model o;
-	unsigned seeds = getenv("KEEL_SEEDS") != NULL
-				 ? (unsigned)strtoul(getenv("KEEL_SEEDS"), NULL, 10)
-				 : 100;
-
-	for (property_seed = 1; property_seed <= seeds; property_seed++) {
-		rng_state = property_seed;
-		model_init(&o);
-		for (unsigned step = 0; step < 2000; step++) {
-			model_step(&o);
-			if (below(30) == 0)
-				model_check_counts(&o);
-			if (below(150) == 0)
-				model_check(&o);
-		}
-		model_check(&o);
-		model_fini(&o);
-	}
-	property_seed = 0;
-}
-
-static int
-print_seed(void **state)
-{
-	if (property_seed != 0)
-		fprintf(stderr, "test_shard: seed %llu\n", (unsigned long long)property_seed);
-	return 0;
-}
-
-/* ---- readers beside the shard (for TSan) ---- */
-
-struct reader {
-	struct rig *rig;
-	_Atomic bool stop;
-	uint64_t seen;
-};
-
-static void *
-reader_main(void *arg)
-{
-	struct reader *me = arg;
-	struct shard *s = me->rig->shard;
-	unsigned id;
-
-	assert(qsbr_register(me->rig->readers, &id) == 0);
-	while (!atomic_load(&me->stop)) {
-		struct dest_table *t = shard_table(s, me->rig->table);
-
-		qsbr_online(me->rig->readers, id);
-		for (uint32_t i = 0; i < dest_limit(t); i++) {
-			struct adj_rib_in_counts c;
-			struct decision_input in;
-			struct dest_view v;
-
-			if (!dest_peek(t, (struct dest_id){i}, &v) || v.paths == NULL)
-				continue;
-			for (unsigned k = 0; k < v.paths->count; k++) {
-				shard_decision_input(s, &v.paths->path[k], &in);
-				me->seen += in.attrs != NULL && in.attrs->as_path_hops <= 4;
-				me->seen +=
-					shard_path_stale(s, FAMILY_IPV4_UNICAST, &v.paths->path[k]);
-				shard_peer_counts(
-					s, v.paths->path[k].peer, FAMILY_IPV4_UNICAST, &c);
-			}
-		}
-		me->seen += shard_received_ns(s, journal_head(shard_journal(s))) != 0;
-		qsbr_quiescent(me->rig->readers, id);
-		qsbr_offline(me->rig->readers, id);
-	}
-	qsbr_unregister(me->rig->readers, id);
-	return NULL;
-}
-
-static void
-test_readers(void **state)
-{
-	static struct model o;
-	struct reader reader = {.rig = &o.rig};
-	pthread_t thread;
-
-	rng_state = 4711;
-	model_init(&o);
-	assert_int_equal(pthread_create(&thread, NULL, reader_main, &reader), 0);
-	for (unsigned step = 0; step < 20000; step++)
-		model_step(&o);
-	rig_settle(&o.rig);
-	atomic_store(&reader.stop, true);
-	pthread_join(thread, NULL);
-	model_check(&o);
-	model_fini(&o);
 }
 
 int
@@ -1202,8 +584,6 @@ main(void)
 		cmocka_unit_test(test_answers_during_load),
 		cmocka_unit_test(test_received_ns),
 		cmocka_unit_test(test_bad_records),
-		cmocka_unit_test_teardown(test_property, print_seed),
-		cmocka_unit_test(test_readers),
 	};
 
 	role_enter_rib();

@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What a shard takes in: routes a second and bytes a route, for a full table of two peers. Only the time within
+ * shard_work() counts; a consumer follows the journal, and one reader is quiescent between turns.
+ *
+ *   bench_shard [PREFIXES [PREFIXES_A_SET]]
+ */
+#include "rib/policy_build.h"
+#include "tests/rib/shard_rig.h"
+
+#include <stdio.h>
+
+#define SLICE_NS 1000000u
+
+struct bench {
+	struct rig rig;
+	struct journal_cursor *cursor;
+	unsigned reader;
+	unsigned prefixes, set_size;
+	uint64_t busy_ns, longest_ns, turns;
+};
+
+static uint64_t
+mix(uint64_t x)
+{
+	return hash_mix(x * 0x9e3779b97f4a7c15u + 1);
+}
+
+/* Spread over the address space, /24 mostly, no two equal. */
+static struct rib_nlri
+nlri_at(uint64_t i)
+{
+	uint32_t block = (uint32_t)((i * 40503u) & 0xffffff); /* odd: a permutation of 2^24 */
+
+	return rig_nlri(block << 8, mix(i) % 8 < 5 ? 24 : 23 - (uint8_t)(mix(i) % 2));
+}
+
+/* As today's Internet has them: some four hops, a few communities. */
+static void
+attrs_at(uint64_t set, unsigned peer, union rig_attrs *a)
+{
+	uint32_t path[8] = {65000 + peer, 1000 + (uint32_t)(mix(set) % 20)};
+	unsigned hops = 3 + (unsigned)(mix(set * 3) % 4),
+		 communities = (unsigned)(mix(set * 5) % 6);
+
+	for (unsigned i = 2; i < hops; i++)
+		path[i] = 2000 + (uint32_t)(mix(set * 7 + i) % 60000);
+	rig_attrs_make(a, path, hops, 0x0a000000 + peer);
+	for (unsigned i = 0; i < communities; i++) {
+		uint32_t c = (uint32_t)mix(set * 11 + i % 3);
+
+		memcpy(a->a.var + a->a.as_path_len + 4 * i, &c, 4);
+	}
+	a->a.community_count = (uint16_t)communities;
+}
+
+static void
+follow(struct bench *b)
+{
+	struct journal *j = shard_journal(b->rig.shard);
+	struct journal_entry e[256];
+	int n;
+
+	while ((n = journal_read(j, b->cursor, e, 256)) > 0)
+		journal_advance(j, b->cursor, e[n - 1].sequence);
+	if (n < 0)
+		(void)journal_resume(j, b->cursor);
+	qsbr_quiescent(b->rig.readers, b->reader);
+}
+
+static bool
+turn(struct bench *b)
+{
+	uint64_t begin = rig_clock(), took;
+	bool more = shard_work(b->rig.shard, begin, begin + SLICE_NS);
+
+	took = rig_clock() - begin;
+	b->busy_ns += took;
+	b->turns++;
+	if (took > b->longest_ns)
+		b->longest_ns = took;
+	follow(b);
+	return more;
+}
+
+static void
+settle(struct bench *b)
+{
+	rig_put(&b->rig);
+	while (turn(b))
+		;
+}
+
+static void
+announce_all(struct bench *b, unsigned peer)
+{
+	struct rib_nlri n[64];
+	union rig_attrs a;
+	unsigned batches = 0;
+
+	for (uint64_t i = 0, set = 0; i < b->prefixes; i += b->set_size, set++) {
+		uint32_t used = b->rig.batch != NULL ? b->rig.batch->used : 0;
+
+		for (unsigned k = 0; k < b->set_size; k++)
+			n[k] = nlri_at(i + k);
+		attrs_at(set, peer, &a);
+		if (used + 8192 > RIB_BATCH_SIZE && ++batches % 8 == 0) {
+			rig_put(&b->rig);
+			while (!rig_drained(&b->rig))
+				(void)turn(b);
+		}
+		rig_update_in(&b->rig, FAMILY_IPV4_UNICAST, (uint16_t)peer, &a.a, n, b->set_size,
+			rig_clock());
+	}
+	settle(b);
+}
+
+static void
+begin(struct bench *b)
+{
+	b->busy_ns = b->longest_ns = b->turns = 0;
+}
+
+static void
+report(const struct bench *b, const char *what)
+{
+	const struct dest_table *t = shard_table(b->rig.shard, b->rig.table);
+	uint64_t paths = dest_path_count(t);
+	size_t bytes = dest_table_bytes(t) + attr_table_bytes(shard_attrs(b->rig.shard));
+
+	printf("%-44s %8.0f routes/s  %7.1f ms  longest turn %6.2f ms  paths %8llu  sets %7u  "
+	       "%6.1f + %5.1f MB  %5.1f B/path\n",
+		what, b->prefixes / (b->busy_ns / 1e9), b->busy_ns / 1e6, b->longest_ns / 1e6,
+		(unsigned long long)paths, attr_table_count(shard_attrs(b->rig.shard)),
+		dest_table_bytes(t) / 1e6, attr_table_bytes(shard_attrs(b->rig.shard)) / 1e6,
+		paths > 0 ? (double)bytes / (double)paths : 0.0);
+	fflush(stdout);
+}
+
+static const struct policy *
+small_policy(void)
+{
+	struct policy_as_path_list *paths;
+	struct policy_prefix_list *l;
+	struct policy_builder *b;
+	struct prefix bogon = prefix_from_v4(0x0a000000, 8);
+	struct policy *p = NULL;
+	char error[128];
+
+	if (policy_prefix_list_create(&l) != 0 ||
+		policy_prefix_list_add(l, true, &bogon, 8, 32) != 0 ||
+		policy_prefix_list_seal(l) != 0 || policy_as_path_list_create(&paths) != 0 ||
+		policy_as_path_list_add(paths, true, "_100[0-9]_", error, sizeof(error)) != 0 ||
+		policy_builder_create("small", &b) != 0 || policy_builder_node(b, 10, false) != 0 ||
+		policy_builder_match_prefix_list(b, l) != 0 ||
+		policy_builder_node(b, 20, true) != 0 ||
+		policy_builder_match_as_path_list(b, paths) != 0)
+		abort();
+	policy_builder_set_number(b, NUMBER_LOCAL_PREF, 120);
+	if (policy_builder_node(b, 30, true) != 0 || policy_builder_finish(b, &p) != 0)
+		abort();
+	policy_prefix_list_unref(l);
+	policy_as_path_list_unref(paths);
+	return p;
+}
+
+static void
+run(struct bench *b, const struct policy *policy, const char *name)
+{
+	char what[128];
+
+	rig_init(&b->rig, true);
+	if (journal_subscribe(shard_journal(b->rig.shard), &b->cursor) != 0 ||
+		qsbr_register(b->rig.readers, &b->reader) != 0)
+		abort();
+	qsbr_online(b->rig.readers, b->reader);
+	for (uint16_t p = 1; p <= 2; p++) {
+		rig_peer(&b->rig, p, 65000u + p, true, false);
+		shard_peer_import(b->rig.shard, (struct peer_id){p}, FAMILY_IPV4_UNICAST, policy);
+		rig_up(&b->rig, p, 65000u + p, p, true);
+	}
+	settle(b);
+	for (unsigned p = 1; p <= 2; p++) {
+		begin(b);
+		announce_all(b, p);
+		(void)snprintf(what, sizeof(what), "%s: peer %u announces", name, p);
+		report(b, what);
+		begin(b);
+		rig_tell(&b->rig, 0, 0x0a000000 + p, true, true, 0);
+		settle(b);
+		(void)snprintf(what, sizeof(what), "%s: its next hop comes up", name);
+		report(b, what);
+	}
+	begin(b);
+	rig_event(&b->rig, RIB_BEGIN_REFRESH, 1);
+	announce_all(b, 1);
+	rig_event(&b->rig, RIB_END_REFRESH, 1);
+	settle(b);
+	(void)snprintf(what, sizeof(what), "%s: peer 1 refreshes, nothing new", name);
+	report(b, what);
+	begin(b);
+	rig_event(&b->rig, RIB_SESSION_DOWN, 1);
+	settle(b);
+	(void)snprintf(what, sizeof(what), "%s: peer 1 is flushed", name);
+	report(b, what);
+	begin(b);
+	rig_event(&b->rig, RIB_SESSION_DOWN, 2);
+	settle(b);
+	(void)snprintf(what, sizeof(what), "%s: peer 2 is flushed", name);
+	report(b, what);
+	qsbr_offline(b->rig.readers, b->reader);
+	qsbr_unregister(b->rig.readers, b->reader);
+	journal_unsubscribe(shard_journal(b->rig.shard), b->cursor);
+	rig_fini(&b->rig);
+}
+
+int
+main(int argc, char **argv)
+{
+	static struct bench b;
+	const struct policy *small;
+
+	b.prefixes = argc > 1 ? (unsigned)strtoul(argv[1], NULL, 10) : 1000000;
+	b.set_size = argc > 2 ? (unsigned)strtoul(argv[2], NULL, 10) : 6;
+	if (b.prefixes == 0 || b.set_size == 0 || b.set_size > 64) {
+		fprintf(stderr, "usage: bench_shard [PREFIXES [PREFIXES_A_SET, at most 64]]\n");
+		return 2;
+	}
+	role_enter_rib();
+	role_enter_session();
+	run(&b, policy_accept_all(), "accept-all");
+	small = small_policy();
+	run(&b, small, "small policy");
+	policy_destroy((struct policy *)(uintptr_t)small);
+	return 0;
+}
