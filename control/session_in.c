@@ -13,6 +13,9 @@
 
 static_assert(sizeof(struct rib_record) % 8 == 0, "what follows a record's header is aligned");
 
+/* Unicast has no label; 0 would be one (rib/dest.h). */
+#define LABEL_NONE_WIRE 0xfffffu
+
 /* ---- batches ---- */
 
 void
@@ -229,7 +232,6 @@ struct input_field {
 struct input_update {
 	struct input_field field[4];
 	unsigned count;
-	struct attr_set *second; /* the set of announced[1], when its next hop is another */
 };
 
 static void
@@ -266,7 +268,7 @@ field_put(struct speaker *s, const struct peer *p, struct input_field *f, uint64
 		for (i = 0; i < n && nlri_read(&f->nlri, f->family, false, &nlri); i++)
 			to[i] = (struct rib_nlri){.prefix = nlri.prefix,
 				.path_id = nlri.path_id,
-				.label = nlri.label};
+				.label = LABEL_NONE_WIRE};
 		record_end(s, r, i);
 		f->count -= n;
 	}

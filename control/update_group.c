@@ -57,6 +57,7 @@ struct outcome {
 	struct attr_id exported;
 };
 
+enum catch_up { CATCH_UP_NONE, CATCH_UP_ANNOUNCE, CATCH_UP_READ, CATCH_UP_WITHDRAW };
 enum walk_kind { WALK_NONE, WALK_DUMP, WALK_REFRESH, WALK_POLICY };
 
 struct update_group {
@@ -76,11 +77,10 @@ struct update_group {
 	bool refresh_owed, refresh_framed;
 	uint32_t policy_end; /* a walk that sends differences is owed over ids below this */
 
-	/* Behind a lapped journal: 1 announcements, 2 withdrawals; 0: not. The old cursor holds the tombstones until the end. */
-	unsigned catch_up;
+	/* Behind a lapped journal: the steps of rib/journal.h. Withdrawals up to `upto` come last. */
+	enum catch_up catch_up;
 	struct walk catch_up_walk;
-	struct journal_cursor *lapped;
-	uint32_t reach_back;
+	uint32_t reach_back, upto;
 
 	/* of one encode call: eval_begin() was done for this */
 	struct attr_id run_set;
@@ -162,6 +162,8 @@ update_group_create(const struct update_group_config *c, struct update_group **o
 	if (g == NULL)
 		return -ENOMEM;
 	g->c = *c;
+	if (g->c.batch == 0 || g->c.batch > BATCH_CHANGES)
+		g->c.batch = BATCH_CHANGES;
 	g->table = shard_table(c->shard, c->table);
 	g->accepted = shard_attrs(c->shard);
 	g->journal = shard_journal(c->shard);
@@ -189,8 +191,6 @@ update_group_destroy(struct update_group *g)
 		return;
 	a = g->c.arena;
 	cache_clear(g);
-	if (g->lapped != NULL)
-		journal_unsubscribe(g->journal, g->lapped);
 	if (g->cursor != NULL)
 		journal_unsubscribe(g->journal, g->cursor);
 	adj_rib_out_destroy(g->out);
@@ -268,8 +268,8 @@ update_group_pending(const struct update_group *g)
 	if (g->error != 0)
 		return false;
 	return g->change_count > 0 || g->kind != WALK_NONE || g->refresh_owed ||
-	       g->policy_end > 0 || g->catch_up != 0 ||
-	       journal_head(g->journal) != journal_passed(g->cursor);
+	       g->policy_end > 0 || g->catch_up != CATCH_UP_NONE ||
+	       journal_head(g->journal) != journal_position(g->cursor);
 }
 
 /* ---- what a destination is to this peer ---- */
@@ -439,8 +439,6 @@ policy_run(struct update_group *g, const struct rib_path *best, const struct att
 
 		context.source = source;
 		err = policy_eval_begin(g->eval, g->c.policy, attrs, &context);
-		if (err == -E2BIG)
-			err = 0; /* counted by the evaluation; no match */
 		g->run_set = best->accepted;
 		g->run_source = source;
 		g->run_valid = err == 0;
@@ -535,7 +533,7 @@ batch_add(struct update_group *g, struct dest_id dest, const struct prefix *pref
 static bool
 batch_full(const struct update_group *g)
 {
-	return g->change_count == BATCH_CHANGES;
+	return g->change_count == g->c.batch;
 }
 
 /* Its last change is still in front of our cursor: a withdrawal belongs there. */
@@ -545,8 +543,8 @@ journal_ahead(const struct update_group *g, const struct dest_view *view)
 	uint64_t passed = journal_passed(g->cursor);
 	uint32_t ahead = view->sequence - (uint32_t)passed;
 
-	/* A published change may not be appended yet: some room beyond the head. */
-	return ahead != 0 && ahead <= (uint32_t)(journal_head(g->journal) - passed) + 65536;
+	/* One that is published may not be appended yet. Further beyond the head: an old one, by wrapping. */
+	return ahead != 0 && ahead <= (uint32_t)(journal_head(g->journal) + 1 - passed);
 }
 
 /* Into Adj-RIB-Out and the batch. Takes over the reference on `set`. `always`: also when it is there already. */
@@ -580,6 +578,7 @@ visit_walk(void *ctx, struct dest_id id, const struct dest_view *view)
 	if (set.v != 0) {
 		change_apply(g, id, &view->prefix, set, always);
 	} else {
+		journal_passed_over(g->journal, g->cursor, view);
 		old = adj_rib_out_get(g->out, id);
 		if (old.v == 0)
 			return true;
@@ -594,26 +593,40 @@ visit_walk(void *ctx, struct dest_id id, const struct dest_view *view)
 	return g->error == 0 && !batch_full(g);
 }
 
-/* Behind a lapped journal. Announcements of what changed since, then, in a walk of their own, the withdrawals. */
+/* First walk behind a lapped journal: what changed since and is there. */
 static bool
-visit_catch_up(void *ctx, struct dest_id id, const struct dest_view *view)
+visit_announce(void *ctx, struct dest_id id, const struct dest_view *view)
 {
 	struct update_group *g = ctx;
 	struct attr_id set;
 	int err;
 
-	if (g->catch_up == 1 && (int32_t)(view->sequence - g->reach_back) <= 0)
-		return true;
-	if (g->catch_up == 2 && adj_rib_out_get(g->out, id).v == 0)
+	if ((int32_t)(view->sequence - g->reach_back) <= 0)
 		return true;
 	err = export_evaluate(g, view, &set);
-	if (err < 0) {
+	if (err < 0)
 		g->error = err;
-		return false;
-	}
-	if (set.v != 0)
+	else if (set.v != 0)
 		change_apply(g, id, &view->prefix, set, false);
-	else if (g->catch_up == 2 && !journal_ahead(g, view))
+	else
+		journal_passed_over(g->journal, g->cursor, view);
+	return g->error == 0 && !batch_full(g);
+}
+
+/* Second walk: what is gone. Later withdrawals come by the journal. */
+static bool
+visit_withdraw(void *ctx, struct dest_id id, const struct dest_view *view)
+{
+	struct update_group *g = ctx;
+	struct attr_id set;
+	int err;
+
+	if (adj_rib_out_get(g->out, id).v == 0 || (int32_t)(view->sequence - g->upto) > 0)
+		return true;
+	err = export_evaluate(g, view, &set);
+	if (err < 0)
+		g->error = err;
+	else
 		change_apply(g, id, &view->prefix, set, false);
 	return g->error == 0 && !batch_full(g);
 }
@@ -621,42 +634,41 @@ visit_catch_up(void *ctx, struct dest_id id, const struct dest_view *view)
 static void
 catch_up_begin(struct update_group *g)
 {
-	struct journal_cursor *fresh;
-	int err;
+	/* Pinned, the tombstones stay: an id that we still advertise must not become another prefix. */
+	journal_pin(g->cursor);
+	g->reach_back = (uint32_t)journal_resume(g->journal, g->cursor);
+	g->catch_up = CATCH_UP_ANNOUNCE;
+	walk_begin(&g->catch_up_walk, g->table);
+}
 
-	/*
-	 * The lapped cursor stays where it is until the end, and with it the tombstones: an id that we still advertise must not
-	 * become another prefix. (journal_resume() would let go of them.)
-	 */
-	err = journal_subscribe(g->journal, &fresh);
-	if (err < 0) {
-		g->error = err;
+/* After each batch of the journal on the way: has every withdrawal come that one waits for? */
+static void
+catch_up_settle(struct update_group *g)
+{
+	if (g->catch_up != CATCH_UP_READ || !journal_settled(g->cursor))
 		return;
-	}
-	g->lapped = g->cursor;
-	g->reach_back = (uint32_t)journal_passed(g->lapped);
-	g->cursor = fresh;
-	g->catch_up = 1;
+	g->upto = (uint32_t)journal_position(g->cursor);
+	g->catch_up = CATCH_UP_WITHDRAW;
 	walk_begin(&g->catch_up_walk, g->table);
 }
 
 static void
 catch_up_slice(struct update_group *g, uint64_t deadline_ns)
 {
-	if (walk_slice(&g->catch_up_walk, WALK_IDS, deadline_ns, now_ns, visit_catch_up, g) ||
-		g->error != 0)
+	walk_visit *visit = g->catch_up == CATCH_UP_ANNOUNCE ? visit_announce : visit_withdraw;
+
+	if (walk_slice(&g->catch_up_walk, WALK_IDS, deadline_ns, now_ns, visit, g) || g->error != 0)
 		return;
-	if (g->catch_up == 1) {
-		g->catch_up = 2;
-		walk_begin(&g->catch_up_walk, g->table);
-		return;
+	if (g->catch_up == CATCH_UP_ANNOUNCE) {
+		g->catch_up = CATCH_UP_READ;
+		catch_up_settle(g);
+	} else {
+		g->catch_up = CATCH_UP_NONE;
+		journal_unpin(g->cursor);
 	}
-	g->catch_up = 0;
-	journal_unsubscribe(g->journal, g->lapped);
-	g->lapped = NULL;
 }
 
-/* One entry. A change may be taken early, a withdrawal only at the destination's last entry. */
+/* One entry. A change may be taken early, a withdrawal only where the journal allows it. */
 static void
 journal_take(struct update_group *g, const struct journal_entry *e)
 {
@@ -669,9 +681,7 @@ journal_take(struct update_group *g, const struct journal_entry *e)
 	err = export_evaluate(g, &view, &set);
 	if (err < 0)
 		g->error = err;
-	else if (set.v != 0)
-		change_apply(g, e->dest, &view.prefix, set, false);
-	else if (journal_entry_is_last(e, &view) && adj_rib_out_get(g->out, e->dest).v != 0)
+	else if (set.v != 0 || journal_may_withdraw(g->cursor, e, &view))
 		change_apply(g, e->dest, &view.prefix, set, false);
 }
 
@@ -695,7 +705,8 @@ journal_gather(struct update_group *g, uint64_t deadline_ns)
 		if (g->error != 0)
 			return;
 		journal_advance(g->journal, g->cursor, e[i - 1].sequence);
-		if (now_ns() >= deadline_ns)
+		catch_up_settle(g);
+		if (g->catch_up == CATCH_UP_WITHDRAW || now_ns() >= deadline_ns)
 			return;
 	}
 }
@@ -704,8 +715,12 @@ journal_gather(struct update_group *g, uint64_t deadline_ns)
 static void
 gather(struct update_group *g, uint64_t deadline_ns)
 {
-	if (g->catch_up != 0) {
+	if (g->catch_up == CATCH_UP_ANNOUNCE || g->catch_up == CATCH_UP_WITHDRAW) {
 		catch_up_slice(g, deadline_ns);
+		return;
+	}
+	if (g->catch_up == CATCH_UP_READ) {
+		journal_gather(g, deadline_ns);
 		return;
 	}
 	g->walk_turn = !g->walk_turn;
@@ -889,7 +904,7 @@ static bool
 walk_frame(struct update_group *g, struct output *o, bool *progress)
 {
 	*progress = false;
-	if (g->catch_up != 0 || (g->kind != WALK_NONE && !walk_done(&g->walk)))
+	if (g->catch_up != CATCH_UP_NONE || (g->kind != WALK_NONE && !walk_done(&g->walk)))
 		return true;
 	if (g->kind == WALK_NONE && !g->refresh_owed && g->policy_end == 0)
 		return true;

@@ -31,6 +31,7 @@ struct update_group_config {
 	struct bgp_encode_options encode;
 	const struct policy *policy; /* NULL: none */
 	struct policy_context context;
+	unsigned batch; /* changes gathered at once; 0: 2,048. Small ones are for tests: more of the order shows */
 };
 
 /* Subscribes to the journal and opens the first dump. 0, -ENOMEM, -ENOSPC. */
