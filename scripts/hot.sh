@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# Referee over the symbols of data-path objects: what a worker calls while it forwards must not allocate, lock, log or make a system
+# call. hot.sh BUILD-FOLDER prints each undefined symbol that is not on the list and exits 1.
+set -euo pipefail
+dir=${1:?usage: hot.sh BUILD-FOLDER}
+allowed='
+memcpy memset memmove memcmp __stack_chk_fail _GLOBAL_OFFSET_TABLE_
+ip4_classify ip4_route rewrite_burst rewrite_flow_hash addr_v4 next_hop_peek
+qsbr_online qsbr_offline qsbr_quiescent ring_push
+rte_eth_fp_ops rte_eth_call_rx_callbacks rte_eth_call_tx_callbacks rte_pktmbuf_free_bulk
+'
+status=0
+for object in worker ip4 rewrite; do
+	file=$(find "$dir/dataplane" -path '*keel_dataplane*' -name "$object.c.o")
+	[ -n "$file" ] || { echo "hot: no object of dataplane/$object.c in $dir"; exit 1; }
+	for symbol in $(nm -u "$file" | awk '{print $2}' | sed 's/@.*//'); do
+		grep -qwF -- "$symbol" <<<"$allowed" || { echo "hot: dataplane/$object.c calls $symbol"; status=1; }
+	done
+done
+# It must be able to say no: an object that calls the kernel is refused.
+file=$(find "$dir/dataplane" -path '*keel_dataplane*' -name 'xdp.c.o')
+refused=0
+for symbol in $(nm -u "$file" | awk '{print $2}' | sed 's/@.*//'); do
+	grep -qwF -- "$symbol" <<<"$allowed" || refused=1
+done
+[ $refused = 1 ] || { echo "hot: refuses nothing"; status=1; }
+exit $status
