@@ -10,7 +10,7 @@
 #include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
-#include <stdio.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -74,6 +74,7 @@ struct netlink {
 	struct address *addresses;
 	struct neighbor *neighbors[NEIGHBOR_BUCKETS];
 	unsigned neighbor_count;
+	_Atomic uint64_t overruns;
 	char buffer[MESSAGE_MAX];
 };
 
@@ -524,6 +525,14 @@ on_datagram(struct netlink *n, int len)
 }
 
 static void
+overrun(struct netlink *n)
+{
+	n->dump_again = true;
+	atomic_store_explicit(&n->overruns,
+		atomic_load_explicit(&n->overruns, memory_order_relaxed) + 1, memory_order_relaxed);
+}
+
+static void
 on_ready(struct watch *w, uint32_t events)
 {
 	struct netlink *n = (struct netlink *)((char *)w - offsetof(struct netlink, watch));
@@ -536,8 +545,7 @@ on_ready(struct watch *w, uint32_t events)
 		if (len < 0 && errno == EINTR)
 			continue;
 		if (len < 0 && errno == ENOBUFS) {
-			n->dump_again =
-				true; /* the kernel dropped some: see everything again, and compare */
+			overrun(n); /* the kernel dropped some: see everything again, and compare */
 			continue;
 		}
 		if (len <= 0)
@@ -812,4 +820,10 @@ unsigned
 netlink_faults(const struct netlink *n, struct netlink_fault *out, unsigned max)
 {
 	return port_guard_faults(n->guard, out, max);
+}
+
+uint64_t
+netlink_overruns(const struct netlink *n)
+{
+	return atomic_load_explicit(&n->overruns, memory_order_relaxed);
 }

@@ -63,3 +63,5 @@ struct netlink_fault {
 };
 /* Up to `max`; how many there are. Main. */
 unsigned netlink_faults(const struct netlink *n, struct netlink_fault *out, unsigned max);
+/* Any thread: how often the kernel's messages did not fit, and everything was dumped again. */
+uint64_t netlink_overruns(const struct netlink *n);

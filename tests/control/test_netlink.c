@@ -1,0 +1,486 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The mirror and the guard against the real kernel, in a network namespace of this process alone. Needs root. `p1` is the port, `p0` its
+ * far end in the same namespace (no addresses, so the kernel answers nothing for it).
+ */
+#include "control/netlink.h"
+#include "control/threads.h"
+#include "lpm/arena.h"
+#include "lpm/prefix.h"
+
+#include <stdarg.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <linux/neighbour.h>
+#include <net/if.h>
+#include <pthread.h>
+#include <sched.h>
+#include <semaphore.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define PORT 3
+
+static struct arena *arena;
+static struct netlink *mirror;
+static struct thread *host;
+
+/* What the callbacks said last. */
+static struct {
+	pthread_mutex_t lock;
+	bool link_up;
+	unsigned link_calls, address_calls, neighbor_calls;
+	struct prefix subnet;
+	struct ip_addr local;
+	bool address_present;
+	struct ip_addr neighbor;
+	bool neighbor_up;
+	uint8_t mac[6];
+} heard = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static void
+on_address(void *ctx, struct vrf_id vrf, uint16_t port, const struct prefix *subnet,
+	const struct ip_addr *local, bool present)
+{
+	(void)ctx;
+	if (vrf.v != 0 || port != PORT || local->afi != AFI_IPV4)
+		return;
+	pthread_mutex_lock(&heard.lock);
+	heard.address_calls++;
+	heard.subnet = *subnet;
+	heard.local = *local;
+	heard.address_present = present;
+	pthread_mutex_unlock(&heard.lock);
+}
+
+static void
+on_neighbor(void *ctx, struct vrf_id vrf, uint16_t port, const struct ip_addr *addr,
+	const uint8_t mac[6])
+{
+	(void)ctx;
+	if (vrf.v != 0 || port != PORT || addr->afi != AFI_IPV4)
+		return;
+	pthread_mutex_lock(&heard.lock);
+	heard.neighbor_calls++;
+	heard.neighbor = *addr;
+	heard.neighbor_up = mac != NULL;
+	if (mac != NULL)
+		memcpy(heard.mac, mac, 6);
+	pthread_mutex_unlock(&heard.lock);
+}
+
+static void
+on_link(void *ctx, uint16_t port, bool up)
+{
+	(void)ctx;
+	if (port != PORT)
+		return;
+	pthread_mutex_lock(&heard.lock);
+	heard.link_calls++;
+	heard.link_up = up;
+	pthread_mutex_unlock(&heard.lock);
+}
+
+static void
+run(const char *command)
+{
+	int rc = system(command);
+
+	if (rc != 0)
+		fail_msg("%s: exit %d", command, rc);
+}
+
+/* Until `condition` holds under the lock; fails after 10 s. */
+#define AWAIT(condition)                                                                           \
+	do {                                                                                       \
+		bool holds = false;                                                                \
+		for (unsigned i = 0; i < 10000 && !holds; i++) {                                   \
+			pthread_mutex_lock(&heard.lock);                                           \
+			holds = (condition);                                                       \
+			pthread_mutex_unlock(&heard.lock);                                         \
+			if (!holds)                                                                \
+				clock_nanosleep(CLOCK_MONOTONIC, 0,                                \
+					&(struct timespec){.tv_nsec = 1000000}, NULL);             \
+		}                                                                                  \
+		if (!holds)                                                                        \
+			fail_msg("%s did not come true", #condition);                              \
+	} while (0)
+
+static struct ip_addr
+ip(const char *text)
+{
+	struct ip_addr a;
+
+	assert_int_equal(addr_parse(text, &a), 0);
+	return a;
+}
+
+/* ---- life: as main and the host thread do it ---- */
+
+static int
+host_start(void *ctx, struct thread *self)
+{
+	(void)ctx;
+	role_enter_host();
+	return netlink_start(mirror, self);
+}
+
+static int
+create(void)
+{
+	struct netlink_port port = {.port = PORT, .ifindex = if_nametoindex("p1"), .name = "east"};
+	struct netlink_config c = {.arena = arena,
+		.ports = &port,
+		.port_count = 1,
+		.address = on_address,
+		.neighbor = on_neighbor,
+		.link = on_link};
+
+	return netlink_create(&c, &mirror);
+}
+
+static void
+start(void)
+{
+	assert_int_equal(create(), 0);
+	assert_int_equal(
+		thread_create(&(struct thread_config){.name = "host", .start = host_start}, &host),
+		0);
+}
+
+static void
+stop(void)
+{
+	thread_end(host);
+	thread_free(host);
+	netlink_destroy(mirror);
+	mirror = NULL;
+	assert_int_equal(arena_bytes(arena), 0);
+}
+
+static void
+read_setting(const char *path, char *out, int size)
+{
+	FILE *f = fopen(path, "r");
+
+	assert_non_null(f);
+	assert_non_null(fgets(out, size, f));
+	fclose(f);
+	out[strcspn(out, "\n")] = '\0';
+}
+
+static void
+expect_setting(const char *path, const char *want)
+{
+	char got[32];
+
+	read_setting(path, got, sizeof(got));
+	if (strcmp(got, want) != 0)
+		fail_msg("%s is %s, not %s", path, got, want);
+}
+
+static unsigned
+count_lines(const char *command)
+{
+	FILE *f = popen(command, "r");
+	char line[512];
+	unsigned n = 0;
+
+	assert_non_null(f);
+	while (fgets(line, sizeof(line), f) != NULL)
+		n++;
+	pclose(f);
+	return n;
+}
+
+static unsigned
+count_rules(const char *family)
+{
+	char command[128];
+
+	snprintf(command, sizeof(command), "ip %s rule show | grep '^100:.*iif p1.*blackhole'",
+		family);
+	return count_lines(command);
+}
+
+#define CONF4 "/proc/sys/net/ipv4/conf/p1/"
+#define CONF6 "/proc/sys/net/ipv6/conf/p1/"
+
+static void
+expect_guarded(void)
+{
+	expect_setting(CONF4 "rp_filter", "0");
+	expect_setting(CONF4 "arp_ignore", "1");
+	expect_setting(CONF4 "accept_redirects", "0");
+	expect_setting(CONF4 "send_redirects", "0");
+	expect_setting(CONF6 "accept_ra", "0");
+	expect_setting(CONF6 "autoconf", "0");
+	expect_setting(CONF6 "accept_redirects", "0");
+	assert_int_equal(count_rules("-4"), 1);
+	assert_int_equal(count_rules("-6"), 1);
+}
+
+static void
+test_guard_is_set_and_put_back(void **state)
+{
+	struct netlink_fault faults[4];
+
+	(void)state;
+	run("echo 2 > " CONF4 "rp_filter; echo 1 > " CONF4 "send_redirects; echo 2 > " CONF6
+	    "accept_ra");
+	assert_int_equal(create(), 0);
+	assert_int_equal(netlink_faults(mirror, faults, 4), 0);
+	expect_guarded();
+	netlink_destroy(mirror);
+	expect_setting(CONF4 "rp_filter", "2");
+	expect_setting(CONF4 "arp_ignore", "0");
+	expect_setting(CONF4 "send_redirects", "1");
+	expect_setting(CONF4 "accept_redirects", "1");
+	expect_setting(CONF6 "accept_ra", "2");
+	expect_setting(CONF6 "autoconf", "1");
+	expect_setting("/proc/sys/net/ipv4/conf/all/accept_redirects", "1");
+	assert_int_equal(count_rules("-4"), 0);
+	assert_int_equal(count_rules("-6"), 0);
+}
+
+static void
+test_crash_leftover_is_adopted(void **state)
+{
+	struct netlink_fault faults[4];
+
+	(void)state;
+	run("ip rule add pref 100 iif p1 blackhole");
+	assert_int_equal(create(), 0);
+	assert_int_equal(netlink_faults(mirror, faults, 4), 0);
+	assert_int_equal(count_rules("-4"), 1);
+	netlink_destroy(mirror);
+	assert_int_equal(count_rules("-4"), 0);
+}
+
+/* A packet for us gets in, one for others does not get through: asked of the kernel's own routing. */
+static void
+test_kernel_does_not_forward(void **state)
+{
+	(void)state;
+	run("ip address add 192.0.2.1/24 dev p1 && ip route add 203.0.113.0/24 via 192.0.2.9");
+	assert_int_equal(create(), 0);
+	assert_int_equal(count_lines("ip route get 192.0.2.1 from 198.51.100.1 iif p1 2>/dev/null "
+				     "| grep '^local'"),
+		1);
+	assert_int_equal(
+		count_lines("ip route get 203.0.113.5 from 192.0.2.7 iif p1 2>/dev/null"), 0);
+	netlink_destroy(mirror);
+	run("ip address flush dev p1");
+}
+
+static void
+test_read_only_proc_is_told(void **state)
+{
+	struct netlink_fault faults[32];
+	unsigned n;
+
+	(void)state;
+	run("mount -t tmpfs -o ro none /proc/sys/net/ipv4");
+	assert_int_equal(create(), 0);
+	n = netlink_faults(mirror, faults, 32);
+	run("umount /proc/sys/net/ipv4");
+	assert_true(n >= 4 && n <= 32);
+	assert_non_null(strstr(faults[0].what, "p1"));
+	assert_true(faults[0].error < 0);
+	assert_int_equal(count_rules("-4"), 1); /* the rest is done all the same */
+	netlink_destroy(mirror);
+}
+
+/* ---- the mirror ---- */
+
+static void
+test_mirror(void **state)
+{
+	struct ip_addr v4 = ip("192.0.2.1"), near = ip("192.0.2.7");
+	unsigned calls;
+
+	(void)state;
+	run("ip address add 198.51.100.1/30 dev p1"); /* there before us */
+	start();
+	AWAIT(heard.link_calls == 1 && heard.link_up);
+	AWAIT(heard.address_present && addr_v4(&heard.local) == 0xc6336401);
+
+	role_enter_main();
+	assert_int_equal(netlink_address_add(mirror, if_nametoindex("p1"), &v4, 24), 0);
+	assert_int_equal(netlink_address_add(mirror, if_nametoindex("p1"), &v4, 24), 0);
+	AWAIT(heard.address_calls == 2 && heard.subnet.len == 24 && addr_equal(&heard.local, &v4));
+	assert_int_equal(prefix_v4(&heard.subnet), 0xc0000200);
+	run("ip address del 192.0.2.1/24 dev p1");
+	AWAIT(heard.address_calls == 3 && !heard.address_present);
+	assert_int_equal(netlink_address_add(mirror, if_nametoindex("p1"), &v4, 24), 0);
+	AWAIT(heard.address_calls == 4 && heard.address_present);
+
+	run("ip neigh add 192.0.2.7 lladdr 02:00:00:00:00:07 dev p1 nud reachable");
+	AWAIT(heard.neighbor_up && addr_equal(&heard.neighbor, &near) && heard.mac[5] == 7);
+	calls = heard.neighbor_calls;
+	run("ip neigh change 192.0.2.7 lladdr 02:00:00:00:00:07 dev p1 nud stale"); /* as good as before */
+	run("ip neigh change 192.0.2.7 lladdr 02:00:00:00:00:08 dev p1 nud reachable");
+	AWAIT(heard.mac[5] == 8);
+	assert_int_equal(heard.neighbor_calls, calls + 1);
+	run("ip neigh change 192.0.2.7 dev p1 nud failed");
+	AWAIT(!heard.neighbor_up);
+	/* A broadcast address is nobody's MAC. */
+	run("ip neigh replace 192.0.2.255 lladdr ff:ff:ff:ff:ff:ff dev p1 nud noarp");
+	run("ip neigh replace 192.0.2.7 lladdr 02:00:00:00:00:09 dev p1 nud permanent");
+	AWAIT(heard.neighbor_up && heard.mac[5] == 9);
+	assert_int_equal(heard.neighbor_calls, calls + 3);
+
+	/* The kernel keeps a permanent neighbour when the link goes; for us it is lost, and comes back with the link. */
+	run("ip link set p0 down");
+	AWAIT(!heard.link_up && !heard.neighbor_up);
+	run("ip link set p0 up");
+	AWAIT(heard.link_up && heard.neighbor_up && heard.mac[5] == 9);
+	run("ip neigh del 192.0.2.7 dev p1");
+	AWAIT(!heard.neighbor_up);
+	stop();
+	run("ip neigh flush all dev p1 nud all; ip address flush dev p1");
+}
+
+/* ---- a neighbour that packets wait for ---- */
+
+static void
+resolve_near(void *arg)
+{
+	struct ip_addr near = ip("192.0.2.77");
+
+	role_enter_host();
+	*(int *)arg = netlink_resolve(mirror, PORT, &near);
+}
+
+static void
+count_near(void *arg)
+{
+	struct netlink_neighbor n[8];
+
+	role_enter_host();
+	*(unsigned *)arg = netlink_neighbors(mirror, n, 8);
+	for (unsigned i = 0; i < *(unsigned *)arg; i++)
+		assert_int_equal(n[i].port, PORT);
+}
+
+static void
+test_resolve(void **state)
+{
+	struct ip_addr v4 = ip("192.0.2.1");
+	unsigned n = 0;
+	int rc = 1;
+
+	(void)state;
+	start();
+	role_enter_main();
+	assert_int_equal(netlink_address_add(mirror, if_nametoindex("p1"), &v4, 24), 0);
+	assert_int_equal(thread_call(host, resolve_near, &rc), 0);
+	assert_int_equal(rc, 0);
+	/* The kernel asks for it, and keeps asking. */
+	assert_int_equal(count_lines("ip neigh show 192.0.2.77 dev p1 | grep -i managed"), 1);
+	for (unsigned i = 0; i < 10000 && n == 0; i++)
+		assert_int_equal(thread_call(host, count_near, &n), 0);
+	assert_true(n >= 1);
+	stop();
+	run("ip neigh flush all dev p1 nud all; ip address flush dev p1");
+}
+
+/* ---- overrun ---- */
+
+static sem_t held, go;
+
+static void
+hold(void *arg)
+{
+	(void)arg;
+	sem_post(&held);
+	sem_wait(&go);
+}
+
+/* More messages than any buffer holds while the host thread is away; the mirror comes out right by the dump. */
+static void
+test_overrun(void **state)
+{
+	FILE *batch = fopen("/tmp/keel-test-netlink-batch", "w");
+	struct ip_addr v4 = ip("192.0.2.1"), gone = ip("192.0.2.2");
+
+	(void)state;
+	assert_non_null(batch);
+	for (unsigned i = 0; i < 30000; i++)
+		fprintf(batch,
+			"neigh replace 192.0.2.7 lladdr 02:00:00:00:%02x:%02x dev p1 nud "
+			"permanent\n",
+			i >> 8 & 255, i & 255);
+	fprintf(batch, "address del 192.0.2.2/32 dev p1\n");
+	fprintf(batch, "neigh replace 192.0.2.7 lladdr 02:00:00:ff:ee:dd dev p1 nud permanent\n");
+	fprintf(batch, "neigh del 192.0.2.8 dev p1\n");
+	fclose(batch);
+	start();
+	role_enter_main();
+	assert_int_equal(netlink_address_add(mirror, if_nametoindex("p1"), &v4, 24), 0);
+	assert_int_equal(netlink_address_add(mirror, if_nametoindex("p1"), &gone, 32), 0);
+	run("ip neigh replace 192.0.2.8 lladdr 02:00:00:00:00:08 dev p1 nud permanent");
+	AWAIT(heard.mac[5] == 8 && heard.neighbor_up && addr_equal(&heard.local, &gone));
+	sem_init(&held, 0, 0);
+	sem_init(&go, 0, 0);
+	assert_int_equal(thread_post(host, hold, NULL), 0);
+	sem_wait(&held);
+	run("ip -batch /tmp/keel-test-netlink-batch");
+	unlink("/tmp/keel-test-netlink-batch");
+	sem_post(&go);
+	AWAIT(!heard.address_present && addr_equal(&heard.local, &gone));
+	AWAIT(!heard.neighbor_up && (addr_v4(&heard.neighbor) & 255) == 8);
+	AWAIT(memcmp(heard.mac, "\x02\x00\x00\xff\xee\xdd", 6) == 0);
+	assert_true(netlink_overruns(mirror) > 0);
+	stop();
+	run("ip neigh flush all dev p1 nud all; ip address flush dev p1");
+}
+
+static void
+test_interface_goes(void **state)
+{
+	struct ip_addr v4 = ip("192.0.2.1");
+
+	(void)state;
+	start();
+	role_enter_main();
+	assert_int_equal(netlink_address_add(mirror, if_nametoindex("p1"), &v4, 24), 0);
+	run("ip neigh replace 192.0.2.7 lladdr 02:00:00:00:00:07 dev p1 nud permanent");
+	AWAIT(heard.link_up && heard.neighbor_up && heard.address_present);
+	run("ip link del p1");
+	AWAIT(!heard.link_up && !heard.neighbor_up && !heard.address_present);
+	stop();
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_guard_is_set_and_put_back),
+		cmocka_unit_test(test_crash_leftover_is_adopted),
+		cmocka_unit_test(test_kernel_does_not_forward),
+		cmocka_unit_test(test_read_only_proc_is_told),
+		cmocka_unit_test(test_mirror),
+		cmocka_unit_test(test_resolve),
+		cmocka_unit_test(test_overrun),
+		cmocka_unit_test(test_interface_goes),
+	};
+
+	role_enter_main();
+	if (geteuid() != 0 || unshare(CLONE_NEWNET | CLONE_NEWNS) != 0) {
+		fprintf(stderr, "skipped: a network namespace needs root: %s\n", strerror(errno));
+		return 77;
+	}
+	/* Mounts of ours stay ours. */
+	if (system("mount --make-rprivate / && ip link set lo up && ip link add p0 type veth peer "
+		   "name p1 && "
+		   "ip link set p0 arp off up && ip link set p1 up") != 0 ||
+		arena_create("test", &arena) != 0)
+		return 1;
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
