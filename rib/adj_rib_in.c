@@ -29,7 +29,8 @@ adj_rib_in_open_epoch(struct adj_rib_in *a)
 {
 	uint16_t epoch = (uint16_t)(atomic_load_explicit(&a->epoch, memory_order_relaxed) + 1);
 
-	/* relaxed: a stamp orders nothing; a reader between this and the sweep sees paths as stale, which they are */
+	/* relaxed: a stamp orders nothing; a reader between this and the sweep sees paths as stale,
+	 * which they are */
 	atomic_store_explicit(&a->epoch, epoch, memory_order_relaxed);
 	return epoch;
 }

@@ -30,8 +30,9 @@ router_id(const struct decision_input *in)
 }
 
 /*
- * RFC 4271 9.1.2.2 c: an empty path was originated in our own AS, so such paths are neighbours of each other. A path that
- * starts with a set names no neighbour and is compared with nobody. Symmetric and transitive, as grouping needs.
+ * RFC 4271 9.1.2.2 c: an empty path was originated in our own AS, so such paths are neighbours of
+ * each other. A path that starts with a set names no neighbour and is compared with nobody.
+ * Symmetric and transitive, as grouping needs.
  */
 static bool
 same_neighbour(const struct attr_set *a, const struct attr_set *b)
@@ -129,7 +130,8 @@ before_across(const struct decision_input *in, unsigned a, unsigned b)
 	return c != 0 ? c < 0 : a < b;
 }
 
-/* Groups side by side (by neighbour AS; what starts with a set comes one by one, in the end of group 0), each by rank. */
+/* Groups side by side (by neighbour AS; what starts with a set comes one by one, in the end of
+ * group 0), each by rank. */
 static bool
 before_grouped(const struct decision_input *in, unsigned a, unsigned b)
 {
@@ -163,7 +165,8 @@ sift_down(const struct decision_input *in, unsigned *order, unsigned root, unsig
 	}
 }
 
-/* In place and without recursion: nothing may be allocated here. Few paths (nearly always) are inserted, many heaped. */
+/* In place and without recursion: nothing may be allocated here. Few paths (nearly always) are
+ * inserted, many heaped. */
 static void
 sort(const struct decision_input *in, unsigned *order, unsigned n, before_fn *before)
 {
@@ -188,7 +191,8 @@ sort(const struct decision_input *in, unsigned *order, unsigned n, before_fn *be
 	}
 }
 
-/* `order` is grouped. False: MED decides nowhere, so comparing all pairs without it is the same total order. */
+/* `order` is grouped. False: MED decides nowhere, so comparing all pairs without it is the same
+ * total order. */
 static bool
 med_matters(const struct decision_input *in, const unsigned *order, unsigned n)
 {
@@ -202,8 +206,8 @@ med_matters(const struct decision_input *in, const unsigned *order, unsigned n)
 }
 
 /*
- * `order` is grouped. Takes the best of the groups' heads again and again; moving it to the front keeps the rest
- * grouped. Only the front of each group is compared across.
+ * `order` is grouped. Takes the best of the groups' heads again and again; moving it to the front
+ * keeps the rest grouped. Only the front of each group is compared across.
  */
 static void
 merge_groups(const struct decision_input *in, unsigned *order, unsigned n)
@@ -224,8 +228,8 @@ merge_groups(const struct decision_input *in, unsigned *order, unsigned n)
 }
 
 /*
- * What beats a path that would win against the best in a comparison of the two alone is the head of its own
- * group, and it can do so only by MED.
+ * What beats a path that would win against the best in a comparison of the two alone is the head of
+ * its own group, and it can do so only by MED.
  */
 static enum decision_reason
 why_not(const struct decision_input *best, const struct decision_input *in)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Life, inputs, tables, peers and the loop. While a lost peer's paths are flushed, those not yet reached are still
- * candidates and forwarded to: a destination whose scan has not come by keeps its old answer, never none.
+ * Life, inputs, tables, peers and the loop. While a lost peer's paths are flushed, those not yet
+ * reached are still candidates and forwarded to: a destination whose scan has not come by keeps its
+ * old answer, never none.
  */
 #include "rib/shard_impl.h"
 
@@ -390,7 +391,8 @@ shard_originate(struct shard *s, struct vrf_id vrf, enum family family, const st
 
 /* ---- the loop ---- */
 
-/* Live input goes first; while walks wait, it leaves them a quarter, so that a load never starves a flush. */
+/* Live input goes first; while walks wait, it leaves them a quarter, so that a load never starves a
+ * flush. */
 static uint64_t
 live_deadline(const struct shard *s, uint64_t now_ns, uint64_t deadline_ns)
 {
@@ -515,7 +517,8 @@ shard_received_ns(const struct shard *s, uint64_t sequence)
 	uint64_t count = atomic_load_explicit(&s->sample_count, memory_order_acquire);
 	uint64_t low = count > SHARD_SAMPLES / 2 ? count - SHARD_SAMPLES / 2 : 0, high = count, ns;
 
-	/* the last sample that begins at or before `sequence`; in the newer half, which nobody overwrites meanwhile */
+	/* the last sample that begins at or before `sequence`; in the newer half, which nobody
+	 * overwrites meanwhile */
 	while (low < high) {
 		uint64_t mid = low + (high - low) / 2;
 

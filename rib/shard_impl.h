@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What the files of the shard share. Everything here is the shard thread's own unless a comment names readers.
+ * What the files of the shard share. Everything here is the shard thread's own unless a comment
+ * names readers.
  *
  *   shard.c            life, inputs, tables, peers, the loop
  *   shard_import.c     records of a batch: validation, loops, policy, one verdict for many prefixes
  *   shard_paths.c      a destination's new path set: edit, decide, publish, journal
  *   shard_next_hops.c  (vrf, address) -> state
- *   shard_walks.c      one circulating scan a table that serves every flush, sweep and re-decision of it
+ *   shard_walks.c      one circulating scan a table for every flush, sweep and re-decision
  */
 #pragma once
 
@@ -44,8 +45,8 @@ struct shard_next_hops {
 	struct shard_next_hop **entry; /* by slot; 0 stays empty */
 	uint32_t entry_size, entry_free; /* entry_free: where to look for an empty one */
 	uint32_t count;
-	uint32_t *
-		of_attr; /* attribute set id -> slot, for VRF_DEFAULT only: spares a walk two cache misses a path */
+	uint32_t *of_attr; /* attribute set id -> slot, for VRF_DEFAULT only: spares a walk two
+			      cache misses a path */
 	uint32_t of_attr_size;
 };
 
@@ -62,14 +63,16 @@ struct shard_rib_in {
 	struct adj_rib_in counts; /* readers: relaxed */
 	const struct policy *import;
 	/*
-	 * While `sweeping`, paths with a stamp before sweep_below are doomed. Those before flush_below are of a lost session; the
-	 * others were not told again in a refresh, and are counted as swept. Stamps are compared as serial numbers: a
-	 * path is mistaken for fresh after 32,768 epochs without a sweep in which its peer never named it, and
-	 * the next refresh repairs that.
+	 * While `sweeping`, paths with a stamp before sweep_below are doomed. Those before
+	 * flush_below are of a lost session; the others were not told again in a refresh, and are
+	 * counted as swept. Stamps are compared as serial numbers: a path is mistaken for fresh
+	 * after 32,768 epochs without a sweep in which its peer never named it, and the next
+	 * refresh repairs that.
 	 */
 	uint16_t sweep_below, flush_below;
 	bool sweeping;
-	/* The peer's router id or kind changed while paths of the old session were there: an equal path is ranked again. */
+	/* The peer's router id or kind changed while paths of the old session were there: an equal
+	 * path is ranked again. */
 	bool rerank;
 	struct shard_position from;
 	struct shard_rib_in *sweep_next; /* in shard_table.sweeps */
@@ -126,14 +129,15 @@ struct shard_cursor {
 	unsigned turn; /* input to ask next */
 };
 
-/* "From `first` on, journal entries come of messages read at `received_ns`" (0: of none). Readers probe it. */
+/* "From `first` on, journal entries come of messages read at `received_ns`" (0: of none). Readers
+ * probe it. */
 struct shard_sample {
 	_Atomic uint64_t first, received_ns;
 };
 #define SHARD_SAMPLES (1u << 15)
 /*
- * Messages read within this time share a sample, so the ring covers at least 6.5 s of a full load and
- * the figure errs by at most this much, upwards.
+ * Messages read within this time share a sample, so the ring covers at least 6.5 s of a full load
+ * and the figure errs by at most this much, upwards.
  */
 #define SHARD_SAMPLE_NS 200000u
 
@@ -209,8 +213,8 @@ struct shard_table *shard_table_of(struct shard *s, struct vrf_id vrf, enum fami
 int next_hops_init(struct shard *s);
 void next_hops_fini(struct shard *s);
 /*
- * The next hop of a set just interned in a table of `vrf`, as one more user; asks for it when it is new. *out is
- * NULL when there is nothing to track. 0, -ENOMEM.
+ * The next hop of a set just interned in a table of `vrf`, as one more user; asks for it when it is
+ * new. *out is NULL when there is nothing to track. 0, -ENOMEM.
  */
 int next_hop_hold(struct shard *s, struct vrf_id vrf, struct attr_id attr,
 	const struct ip_addr *addr, struct shard_next_hop **out) RUNS_ON(role_rib);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Records in: what an UPDATE says is checked and judged once for its attribute set, then applied to each of its prefixes.
- * A slice may end within a record; the rest is judged anew in the next one, because a command may have changed
- * the policy between.
+ * Records in: what an UPDATE says is checked and judged once for its attribute set, then applied to
+ * each of its prefixes. A slice may end within a record; the rest is judged anew in the next one,
+ * because a command may have changed the policy between.
  */
 #include "rib/shard_impl.h"
 
@@ -170,7 +170,8 @@ nlri_apply(struct import *m, const struct rib_nlri *n) RUNS_ON(role_rib)
 		return err;
 	if (acc != NULL)
 		return path_announce(m->s, m->table, m->rec->peer, n, acc);
-	/* refused: an announcement replaces what the peer said before, so that goes (RFC 4271 9.1.4) */
+	/* refused: an announcement replaces what the peer said before, so that goes (RFC
+	 * 4271 9.1.4) */
 	shard_count(&m->rib->counts.rejected_total, 1);
 	return path_withdraw(m->s, m->table, m->rec->peer, &n->prefix, n->path_id);
 }
@@ -270,7 +271,8 @@ session_up(struct shard *s, struct shard_peer_slot *slot, struct vrf_id vrf,
 	slot->up = true;
 }
 
-/* RFC 7313 4; END_OF_RIB sweeps nothing: what a lost session left goes by its own flush, nothing is retained over a restart. */
+/* RFC 7313 4; END_OF_RIB sweeps nothing: what a lost session left goes by its own flush, nothing is
+ * retained over a restart. */
 static void
 refresh_record(struct shard *s, const struct rib_record *rec, struct shard_rib_in *r,
 	struct shard_table *t) RUNS_ON(role_rib)

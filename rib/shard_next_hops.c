@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What the fib thread told us of next hops. Entries that no path uses go when the index must grow: the
- * table follows what is in use, whatever peers sent in the past. An entry that went and is needed again is asked for again.
+ * What the fib thread told us of next hops. Entries that no path uses go when the index must grow:
+ * the table follows what is in use, whatever peers sent in the past. An entry that went and is
+ * needed again is asked for again.
  */
 #include "rib/shard_impl.h"
 
@@ -235,8 +236,9 @@ next_hop_hold(struct shard *s, struct vrf_id vrf, struct attr_id attr, const str
 		}
 	}
 	/*
-	 * The cache knows one next hop a set, so it serves one VRF. A set's id keeps its meaning while a path of that
-	 * VRF refers to it: the entry is written whenever a record of that VRF brings the set.
+	 * The cache knows one next hop a set, so it serves one VRF. A set's id keeps its meaning
+	 * while a path of that VRF refers to it: the entry is written whenever a record of that VRF
+	 * brings the set.
 	 */
 	err = vrf.v == VRF_DEFAULT.v ? of_attr_set(s, attr, n != NULL ? n->slot : 0) : 0;
 	if (err != 0) {

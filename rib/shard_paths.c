@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * One destination's next path set. Reserve, then apply: the new set is filled and ranked before anything
- * is written, so out of memory leaves the destination as it was. What nobody could notice is not published.
+ * One destination's next path set. Reserve, then apply: the new set is filled and ranked before
+ * anything is written, so out of memory leaves the destination as it was. What nobody could notice
+ * is not published.
  *
- * Order within an apply: publish, journal, and only then let go of what the old set referred to; an attribute set's
- * grace period must not begin while a reader can still find its id.
+ * Order within an apply: publish, journal, and only then let go of what the old set referred to; an
+ * attribute set's grace period must not begin while a reader can still find its id.
  */
 #include "rib/shard_impl.h"
 
@@ -167,8 +168,8 @@ rank(struct shard *s, const struct shard_table *t, unsigned n) RUNS_ON(role_rib)
 	bool moved = false;
 
 	if (n == 1) {
-		s->order[0] =
-			0; /* nearly every destination of a network with one upstream; no set is read */
+		s->order[0] = 0; /* nearly every destination of a network with one upstream; no set
+				    is read */
 		return false;
 	}
 	for (unsigned i = 0; i < n; i++)
@@ -215,7 +216,8 @@ count_swept(struct shard *s, struct shard_table *t, const struct rib_path *p)
 		shard_count(&r->counts.stale_swept, 1);
 }
 
-/* `old` (may be NULL) without what is doomed, edited by `e` (may be NULL), in its new order. 0, -ENOMEM. */
+/* `old` (may be NULL) without what is doomed, edited by `e` (may be NULL), in its new order. 0,
+ * -ENOMEM. */
 static int
 rebuild(struct shard *s, struct shard_table *t, struct dest_id id, const struct path_set *old,
 	const struct edit *e) RUNS_ON(role_rib)
@@ -294,8 +296,8 @@ announce_first(struct shard *s, struct shard_table *t, struct dest_id id, const 
 }
 
 /*
- * The same again: only the stamp is written, in place. (By the one who owns it: to readers the set is const, and the
- * stamp atomic.)
+ * The same again: only the stamp is written, in place. (By the one who owns it: to readers the set
+ * is const, and the stamp atomic.)
  */
 static bool
 announce_same(const struct rib_path *p, const struct edit *e, const struct shard_rib_in *r)

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Each table has one scan that goes round its dense ids while anything is to be done there: flushes of lost peers, sweeps
- * of stale routes, re-decisions for changed next hops. A job that begins notes where the scan stands and is done when it
- * comes by there again; so a hundred peers lost at once, or a thousand answers about next hops in the middle of a load,
- * cost one lap and a little, and a job that is widened while it runs just goes round to where it was widened.
+ * Each table has one scan that goes round its dense ids while anything is to be done there: flushes
+ * of lost peers, sweeps of stale routes, re-decisions for changed next hops. A job that begins
+ * notes where the scan stands and is done when it comes by there again; so a hundred peers lost at
+ * once, or a thousand answers about next hops in the middle of a load, cost one lap and a little,
+ * and a job that is widened while it runs just goes round to where it was widened.
  *
- * Destinations that appear behind a job's begin need nothing of it: their paths have fresh stamps and were
- * decided with the present state of next hops.
+ * Destinations that appear behind a job's begin need nothing of it: their paths have fresh stamps
+ * and were decided with the present state of next hops.
  */
 #include "rib/shard_impl.h"
 
@@ -167,7 +168,8 @@ table_slice(struct shard *s, struct shard_table *t, uint64_t deadline_ns) RUNS_O
 	if (v.failed)
 		jobs_restart(t);
 	jobs_finish(s, t);
-	/* a slice that replaces every set it meets makes two chunks of old ones, this frees sixteen: the list never fills up */
+	/* a slice that replaces every set it meets makes two chunks of old ones, this frees
+	 * sixteen: the list never fills up */
 	(void)dest_reclaim(t->dests, journal_safe_sequence(s->journal));
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What a shard takes in: routes a second and bytes a route, for a full table of two peers. Only the
- * processor time within shard_work() counts; a consumer follows the journal, and one reader is quiescent between turns.
+ * processor time within shard_work() counts; a consumer follows the journal, and one reader is
+ * quiescent between turns.
  *
  *   bench_shard [PREFIXES [PREFIXES_A_SET]]
  */

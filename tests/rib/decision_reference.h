@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The decision, slowly: RFC 4271 9.1.2.2 read as it is written, step by step taking candidates away. */
+/* The decision, slowly: RFC 4271 9.1.2.2 read as it is written, step by step taking candidates
+ * away. */
 #pragma once
 
 #include "rib/decision.h"
@@ -45,7 +46,8 @@ ref_neighbours(const struct attr_set *a, const struct attr_set *b)
 	return a->first_asn != 0 && a->first_asn == b->first_asn;
 }
 
-/* RFC 4271 9.1.2.2 c: for each m, for each n, if neighborAS(m) == neighborAS(n) and MED(n) < MED(m) remove m. */
+/* RFC 4271 9.1.2.2 c: for each m, for each n, if neighborAS(m) == neighborAS(n) and MED(n) < MED(m)
+ * remove m. */
 static inline void
 ref_step_med(const struct decision_input *in, unsigned n, const bool *present, bool *out)
 {

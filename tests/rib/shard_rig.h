@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A shard with one input, driven by hand: records are written as a session thread would, turns are cut as small as asked. */
+/* A shard with one input, driven by hand: records are written as a session thread would, turns are
+ * cut as small as asked. */
 #pragma once
 
 #include "lpm/arena.h"

@@ -393,7 +393,8 @@ count_ask(struct rig *r, const struct nexthop_message *m)
 	ask_count++;
 }
 
-/* Next hops come and go by thousands; those in use keep their state, the others give their memory back. */
+/* Next hops come and go by thousands; those in use keep their state, the others give their memory
+ * back. */
 static void
 test_many_next_hops(void **state)
 {
