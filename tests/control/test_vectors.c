@@ -53,10 +53,10 @@ leave_out(const char *reason)
 }
 
 static const char *
-family_name(uint16_t afi, uint8_t safi)
+family_name(uint16_t afi, uint16_t safi)
 {
-	static char other[16];
-	enum family f = family_from_afi_safi(afi, safi);
+	static char other[24];
+	enum family f = safi > UINT8_MAX ? FAMILY_COUNT : family_from_afi_safi(afi, (uint8_t)safi);
 
 	if (f != FAMILY_COUNT)
 		return family_text(f);
@@ -198,21 +198,25 @@ next_hop_families_json(struct rd v)
 
 	while (rd_left(&v) >= 6) {
 		uint16_t afi = rd_u16(&v);
-		const char *name = family_name(afi, (uint8_t)rd_u16(&v));
+		const char *name = family_name(afi, rd_u16(&v));
+
+		uint16_t via = rd_u16(&v);
 
 		json_array_append_new(list,
-			json_sprintf("%s via %s", name, rd_u16(&v) == AFI_IPV6 ? "ipv6" : "ipv4"));
+			via == AFI_IPV4 || via == AFI_IPV6
+				? json_sprintf("%s via %s", name, via == AFI_IPV6 ? "ipv6" : "ipv4")
+				: json_sprintf("%s via %u", name, via));
 	}
 	return list;
 }
 
-/* From the octets that raw[] points to, and from the struct where it has a field. */
+/* From the octets that raw[] points to; open_flags_agree() then holds the struct's fields against them. */
 static json_t *
 capability_json(const struct bgp_open *o, unsigned i)
 {
 	struct rd v = rd_init(o->raw[i].value, o->raw[i].len);
 	json_t *j = json_pack("{s:i}", "code", o->raw[i].code);
-	uint16_t afi;
+	uint16_t afi, x;
 
 	switch (o->raw[i].code) {
 	case CAP_MULTIPROTOCOL:
@@ -230,10 +234,10 @@ capability_json(const struct bgp_open *o, unsigned i)
 		json_object_set_new(j, "families", families_json(v, true));
 		break;
 	case CAP_GRACEFUL_RESTART:
-		rd_u16(&v);
-		json_object_set_new(j, "restart", json_boolean(o->restart_state));
-		json_object_set_new(j, "notification", json_boolean(o->restart_notification));
-		json_object_set_new(j, "time", json_integer(o->restart_time_s));
+		x = rd_u16(&v);
+		json_object_set_new(j, "restart", json_boolean(x & 0x8000));
+		json_object_set_new(j, "notification", json_boolean(x & 0x4000));
+		json_object_set_new(j, "time", json_integer(x & 0x0fff));
 		json_object_set_new(j, "families", families_json(v, false));
 		break;
 	default:
@@ -249,6 +253,7 @@ static bool
 open_flags_agree(const struct bgp_open *o)
 {
 	bool refresh = false, enhanced = false, extended = false, as4 = false, restart = false;
+	uint16_t restart_flags = 0;
 	uint8_t families = 0;
 
 	for (unsigned i = 0; i < o->raw_count; i++) {
@@ -259,7 +264,10 @@ open_flags_agree(const struct bgp_open *o)
 		enhanced |= o->raw[i].code == CAP_ENHANCED_ROUTE_REFRESH;
 		extended |= o->raw[i].code == CAP_EXTENDED_MESSAGE;
 		as4 |= o->raw[i].code == CAP_FOUR_OCTET_AS;
-		restart |= o->raw[i].code == CAP_GRACEFUL_RESTART;
+		if (o->raw[i].code == CAP_GRACEFUL_RESTART) { /* the last one counts */
+			restart = true;
+			restart_flags = (uint16_t)(v[0] << 8 | v[1]);
+		}
 		if (o->raw[i].code != CAP_MULTIPROTOCOL)
 			continue;
 		f = family_from_afi_safi((uint16_t)(v[0] << 8 | v[1]), v[3]);
@@ -268,7 +276,9 @@ open_flags_agree(const struct bgp_open *o)
 	}
 	if (refresh != o->route_refresh || enhanced != o->enhanced_route_refresh ||
 		extended != o->extended_message || as4 != o->four_octet_as ||
-		restart != o->graceful_restart || families != o->families)
+		restart != o->graceful_restart || families != o->families ||
+		restart_flags != (o->restart_state << 15 | o->restart_notification << 14 |
+					 o->restart_time_s | (restart_flags & 0x3000)))
 		return complain("the struct's flags disagree with the capabilities");
 	return true;
 }
