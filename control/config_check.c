@@ -183,7 +183,7 @@ bool
 config_take_keys(struct check *c, const struct at *at, const json_t *object,
 	const struct config_key *keys, size_t count, void *out)
 {
-	static const struct config_key description = {"description", NULL, 0, 0, UINT32_MAX, false};
+	static const struct config_key description = {"description", NULL, 0, 0, 4096, false};
 	const char *name;
 	json_t *value;
 

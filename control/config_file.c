@@ -2,13 +2,14 @@
 /*
  * FILE in and out. The text is first read by a scanner of our own: it gives the place of a fault as people count it (jansson's is behind
  * the offending word), the pointer of every duplicate key (jansson stops at the first and names none), and the depth. What it
- * passes jansson builds; what only jansson finds (bad UTF-8, numbers out of range) is reported with its place.
+ * passes jansson builds.
  */
 #include "control/config.h"
 #include "control/config_impl.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -51,6 +52,46 @@ skip_blanks(struct scan *s)
 		s->p++;
 }
 
+/* Four hexadecimal digits behind \u; -1 when they are not. */
+static int
+hex4(const char *p, const char *end)
+{
+	int v = 0;
+
+	for (unsigned i = 0; i < 4; i++, p++) {
+		static const char hex[] = "0123456789abcdef";
+		const char *at = p < end && *p
+					 ? strchr(hex, *p | (*p >= 'A' && *p <= 'F' ? 0x20 : 0))
+					 : NULL;
+		if (!at)
+			return -1;
+		v = v * 16 + (int)(at - hex);
+	}
+	return v;
+}
+
+/* At the `u` of an escape that begins at `start`. */
+static bool
+scan_unicode(struct scan *s, const char *start)
+{
+	int v = hex4(s->p + 1, s->end), low = -1;
+
+	if (v < 0)
+		return fail(s, start, "\\u needs four hexadecimal digits");
+	if (v == 0)
+		return fail(s, start, "\\u0000 is not allowed");
+	s->p += 5;
+	if ((v & 0xf800) != 0xd800)
+		return true;
+	/* RFC 8259 7: a pair, high before low */
+	if (v < 0xdc00 && s->end - s->p >= 6 && s->p[0] == '\\' && s->p[1] == 'u')
+		low = hex4(s->p + 2, s->end);
+	if ((low & ~0x3ff) != 0xdc00)
+		return fail(s, start, "half of a surrogate pair");
+	s->p += 6;
+	return true;
+}
+
 static bool
 scan_escape(struct scan *s)
 {
@@ -58,14 +99,37 @@ scan_escape(struct scan *s)
 
 	if (s->p == s->end)
 		return fail(s, s->p, "the file ends inside a string");
-	if (*s->p == 'u') {
-		for (unsigned i = 0; i < 4; i++)
-			if (++s->p >= s->end || !*s->p || !strchr("0123456789abcdefABCDEF", *s->p))
-				return fail(s, start, "\\u needs four hexadecimal digits");
-	} else if (!*s->p || !strchr("\"\\/bfnrt", *s->p)) {
+	if (*s->p == 'u')
+		return scan_unicode(s, start);
+	if (!*s->p || !strchr("\"\\/bfnrt", *s->p))
 		return fail(s, start, "unknown escape in a string");
-	}
 	s->p++;
+	return true;
+}
+
+/* One character of two bytes or more: RFC 3629 4. */
+static bool
+scan_utf8(struct scan *s)
+{
+	const unsigned char *p = (const unsigned char *)s->p;
+	size_t len = *p >= 0xf0 ? 4 : *p >= 0xe0 ? 3 : 2;
+	unsigned char low = 0x80, high = 0xbf; /* of the second byte */
+	bool ok = *p >= 0xc2 && *p <= 0xf4 && (size_t)(s->end - s->p) >= len;
+
+	if (*p == 0xe0)
+		low = 0xa0;
+	else if (*p == 0xed)
+		high = 0x9f;
+	else if (*p == 0xf0)
+		low = 0x90;
+	else if (*p == 0xf4)
+		high = 0x8f;
+	ok = ok && p[1] >= low && p[1] <= high;
+	for (size_t i = 2; ok && i < len; i++)
+		ok = (p[i] & 0xc0) == 0x80;
+	if (!ok)
+		return fail(s, s->p, "this is not UTF-8");
+	s->p += len;
 	return true;
 }
 
@@ -81,6 +145,9 @@ scan_string(struct scan *s)
 			return fail(s, s->p, "control character in a string");
 		if (*s->p == '\\') {
 			if (!scan_escape(s))
+				return false;
+		} else if ((unsigned char)*s->p >= 0x80) {
+			if (!scan_utf8(s))
 				return false;
 		} else {
 			s->p++;
@@ -107,6 +174,7 @@ static bool
 scan_number(struct scan *s)
 {
 	const char *start = s->p;
+	bool real = false;
 
 	s->p += *s->p == '-';
 	const char *integer = s->p;
@@ -116,16 +184,21 @@ scan_number(struct scan *s)
 	if (n > 1 && *integer == '0')
 		return fail(s, start, "a number can't begin with 0");
 	if (s->p < s->end && *s->p == '.') {
+		real = true;
 		s->p++;
 		if (!digits(s))
 			return fail(s, start, "a digit is missing behind the point of a number");
 	}
 	if (s->p < s->end && (*s->p == 'e' || *s->p == 'E')) {
+		real = true;
 		s->p++;
 		s->p += s->p < s->end && (*s->p == '+' || *s->p == '-');
 		if (!digits(s))
 			return fail(s, start, "a digit is missing in the exponent of a number");
 	}
+	errno = 0;
+	if (real ? isinf(strtod(start, NULL)) : (strtoll(start, NULL, 10), errno == ERANGE))
+		return fail(s, start, "the number is too large");
 	return true;
 }
 
@@ -184,7 +257,7 @@ scan_key(struct scan *s)
 	json_error_t error;
 	json_t *key = json_loadb(start, (size_t)(s->p - start), JSON_DECODE_ANY, &error);
 	if (!key)
-		return fail(s, start, "not valid UTF-8, or \\u0000, in a key");
+		return fail(s, start, "out of memory");
 	const char *text = json_string_value(key);
 	if (json_object_get(l->seen, text))
 		note_duplicate(s, text);

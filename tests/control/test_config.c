@@ -1,0 +1,838 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "control/config.h"
+#include "control/policy_compile.h"
+#include "tests/control/config_test.h"
+
+#include <errno.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* ---- documents ---- */
+
+#define ROUTER "'router': {'asn': 64512, 'router_id': '192.0.2.1'}"
+#define PEER(keys)                                                                                 \
+	"{" ROUTER ", 'bgp': {'peers': [{'address': '192.0.2.2', 'asn': 64513, " keys "}]}}"
+
+static struct config *
+parsed(const char *text)
+{
+	struct faults f = {0};
+	json_t *document = document_of(text);
+	struct config *c = config_parse(document, &f);
+
+	print_faults(&f);
+	assert_non_null(c);
+	assert_int_equal(f.count, 0);
+	json_decref(document);
+	return c;
+}
+
+static void
+assert_only_fault(const char *text, const char *path, const char *part)
+{
+	struct faults f = {0};
+	json_t *document = document_of(text);
+
+	assert_null(config_parse(document, &f));
+	assert_fault(&f, path, part);
+	if (f.count != 1) {
+		print_faults(&f);
+		fail_msg("one fault wanted in %s", text);
+	}
+	faults_fini(&f);
+	json_decref(document);
+}
+
+/* The contract's example, without what this version lacks. */
+static const char example[] =
+	"{" ROUTER ","
+	" 'description': 'an example',"
+	" 'dataplane': {'worker_cpus': [1], 'control_cpus': [0], 'rib_threads': 1, 'memory_mb': "
+	"1024, 'eal_args': ['--no-huge']},"
+	" 'management': {'socket': '/run/keel/keel.sock'},"
+	" 'vrfs': [{'name': 'default'}],"
+	" 'ports': [{'name': 'east', 'device': 'net_af_xdp0,iface=veth-e', 'vrf': 'default', "
+	"'mtu': 1400, 'addresses': ['192.0.2.1/24']},"
+	"           {'name': 'west', 'device': '0000:01:00.0'}],"
+	" 'static_routes': [],"
+	" 'prefix_lists': [{'name': 'bogons', 'entries': [{'action': 'permit', 'prefix': "
+	"'10.0.0.0/8', 'ge': 8, 'le': 32}]}],"
+	" 'as_path_lists': [{'name': 'short', 'entries': [{'action': 'permit', 'regex': "
+	"'^64513_'}]}],"
+	" 'community_lists': [{'name': 'cust', 'entries': [{'action': 'permit', 'community': "
+	"'64512:100'}]}],"
+	" 'route_policies': [{'name': 'from-transit', 'nodes': ["
+	"   {'seq': 10, 'action': 'deny', 'match': {'prefix_list': 'bogons'}},"
+	"   {'seq': 20, 'action': 'permit', 'match': {}, 'set': {'local_pref': 120, 'communities': "
+	"{'add': ['64512:7']}, 'as_path_prepend': {'asn': 64512, 'count': 2}}}]}],"
+	" 'bgp': {'networks': [{'prefix': '198.51.100.0/24', 'vrf': 'default'}],"
+	"   'policy_change_delay_s': 0, 'policy_change_max_delay_s': 30,"
+	"   'groups': [{'name': 'transit', 'families': {'ipv4-unicast': {'import_policy': "
+	"'from-transit'}}}],"
+	"   'peers': [{'address': '192.0.2.2', 'asn': 64513, 'group': 'transit', 'vrf': 'default', "
+	"'passive': false,"
+	"     'capabilities': {'route_refresh': true, 'enhanced_route_refresh': true},"
+	"     'families': {'ipv4-unicast': {'import_policy': 'from-transit', 'export_policy': "
+	"'accept-all', 'keep_all_routes': false}}}]}}";
+
+static void
+test_example(void **state)
+{
+	struct config *c = parsed(example);
+	const struct config_peer *p = &c->peers[0];
+
+	(void)state;
+	assert_int_equal(c->asn, 64512);
+	assert_int_equal(c->router_id, 0xc0000201);
+	assert_true(c->dataplane.present);
+	assert_int_equal(c->dataplane.worker_count, 1);
+	assert_int_equal(c->dataplane.worker_cpus[0], 1);
+	assert_int_equal(c->dataplane.control_cpus[0], 0);
+	assert_int_equal(c->dataplane.eal_arg_count, 1);
+	assert_string_equal(c->dataplane.eal_args[0], "--no-huge");
+	assert_string_equal(c->socket, "/run/keel/keel.sock");
+	assert_int_equal(c->port_count, 2);
+	assert_string_equal(c->ports[0].device, "net_af_xdp0,iface=veth-e");
+	assert_int_equal(c->ports[0].mtu, 1400);
+	assert_int_equal(c->ports[1].mtu, 1500);
+	assert_int_equal(c->ports[0].address_count, 1);
+	assert_int_equal(addr_v4(&c->ports[0].addresses[0].addr), 0xc0000201);
+	assert_int_equal(c->ports[0].addresses[0].len, 24);
+	assert_int_equal(c->network_count, 1);
+	assert_int_equal(prefix_v4(&c->networks[0].prefix), 0xc6336400);
+	assert_int_equal(c->peer_count, 1);
+	assert_string_equal(p->addr_text, "192.0.2.2");
+	assert_true(p->external);
+	assert_string_equal(p->group, "transit");
+	assert_string_equal(p->families[FAMILY_IPV4_UNICAST].import_policy, "from-transit");
+	assert_string_equal(p->families[FAMILY_IPV4_UNICAST].export_policy, "accept-all");
+	assert_non_null(policy_set_find(c->policies, "from-transit"));
+	assert_ptr_equal(config_peer_find(c, VRF_DEFAULT, &p->addr), p);
+	struct ip_addr other = addr_from_v4(1);
+	assert_null(config_peer_find(c, VRF_DEFAULT, &other));
+	config_free(c);
+}
+
+static void
+test_defaults(void **state)
+{
+	struct config *c = parsed(PEER("'passive': false"));
+	const struct config_peer *p = &c->peers[0];
+
+	(void)state;
+	assert_false(c->dataplane.present);
+	assert_int_equal(c->dataplane.rib_threads, 1);
+	assert_int_equal(c->dataplane.memory_mb, 1024);
+	assert_null(c->socket);
+	assert_true(c->next_hop_tracking);
+	assert_int_equal(c->policy_change_delay_s, 0);
+	assert_int_equal(c->policy_change_max_delay_s, 30);
+	assert_int_equal(p->tcp_port, 179);
+	assert_string_equal(p->vrf_name, "default");
+	assert_int_equal(p->source.afi, AFI_NONE);
+	assert_int_equal(p->multihop, 0);
+	assert_int_equal(p->local_as, 64512);
+	assert_false(p->shutdown);
+	assert_true(p->capabilities.route_refresh && p->capabilities.enhanced_route_refresh &&
+		    p->capabilities.four_octet_as && p->capabilities.extended_message &&
+		    p->capabilities.graceful_restart);
+	assert_int_equal(p->timers.hold_s, 90);
+	assert_int_equal(p->timers.keepalive_s, 0);
+	assert_int_equal(p->timers.connect_retry_s, 10);
+	assert_int_equal(p->timers.idle_hold_s, 1);
+	assert_int_equal(p->timers.open_sent_hold_s, 240);
+	assert_int_equal(p->timers.send_hold_s, 0);
+	assert_int_equal(p->timers.min_advertisement_s, 0);
+	assert_int_equal(p->timers.stale_refresh_s, 600);
+	/* absent: the family of the peer's address */
+	assert_true(p->families[FAMILY_IPV4_UNICAST].enabled);
+	assert_true(p->families[FAMILY_IPV4_UNICAST].send_communities);
+	assert_null(p->families[FAMILY_IPV4_UNICAST].import_policy);
+	assert_false(p->families[FAMILY_IPV6_UNICAST].enabled);
+	config_free(c);
+	/* present and empty: none; a family is enabled by being there */
+	c = parsed(PEER("'families': {}"));
+	assert_false(c->peers[0].families[FAMILY_IPV4_UNICAST].enabled);
+	config_free(c);
+	c = parsed(PEER("'families': {'ipv4-unicast': {}}"));
+	assert_true(c->peers[0].families[FAMILY_IPV4_UNICAST].enabled);
+	config_free(c);
+}
+
+/* Objects key by key, the rest replaced; the peer over its group over the default. */
+static void
+test_inheritance(void **state)
+{
+	struct config *c = parsed(
+		"{" ROUTER ", 'bgp': {'groups': [{'name': 'g', 'asn': 64512, 'passive': true, "
+			   "'multihop': 5, 'description': 'of the group',"
+		"   'timers': {'hold_s': 30, 'connect_retry_s': 3}, 'capabilities': "
+		"{'route_refresh': false},"
+		"   'families': {'ipv4-unicast': {'import_policy': 'deny-all', 'next_hop_self': "
+		"true}}}, {'name': 'off', 'families': {'ipv4-unicast': {'enabled': false}}}],"
+		" 'peers': [{'address': '192.0.2.2', 'group': 'g'},"
+		"  {'address': '192.0.2.3', 'group': 'g', 'asn': 7, 'passive': false, "
+		"'description': 'my own', 'timers': {'hold_s': 60},"
+		"   'families': {'ipv4-unicast': {'import_policy': 'accept-all'}}},"
+		"  {'address': '192.0.2.4', 'group': 'off', 'asn': 1},"
+		"  {'address': '192.0.2.5', 'group': 'g', 'families': {'ipv4-unicast': {'enabled': "
+		"false}}}]}}");
+	const struct config_peer *p = c->peers;
+
+	(void)state;
+	assert_int_equal(p[0].asn, 64512);
+	assert_false(p[0].external);
+	assert_true(p[0].passive);
+	assert_int_equal(p[0].multihop, 5);
+	assert_string_equal(p[0].description, "of the group");
+	assert_int_equal(p[0].timers.hold_s, 30);
+	assert_false(p[0].capabilities.route_refresh);
+	assert_true(p[0].capabilities.enhanced_route_refresh);
+	assert_string_equal(p[0].families[FAMILY_IPV4_UNICAST].import_policy, "deny-all");
+
+	assert_int_equal(p[1].asn, 7);
+	assert_true(p[1].external);
+	assert_false(p[1].passive);
+	assert_string_equal(p[1].description, "my own");
+	assert_int_equal(p[1].timers.hold_s, 60);
+	assert_int_equal(p[1].timers.connect_retry_s, 3);
+	assert_string_equal(p[1].families[FAMILY_IPV4_UNICAST].import_policy, "accept-all");
+	assert_true(p[1].families[FAMILY_IPV4_UNICAST].next_hop_self);
+
+	assert_false(p[2].families[FAMILY_IPV4_UNICAST].enabled);
+	assert_true(p[0].families[FAMILY_IPV4_UNICAST].enabled);
+	assert_false(p[3].families[FAMILY_IPV4_UNICAST].enabled);
+	assert_string_equal(p[3].families[FAMILY_IPV4_UNICAST].import_policy, "deny-all");
+	config_free(c);
+}
+
+static const struct {
+	const char *document, *path, *part;
+} faulty[] = {
+	{"[]", "", "an array is not an object"},
+	{"{}", "/router/router_id", "is missing"},
+	{"{'router': {'asn': 1}}", "/router/router_id", "is missing"},
+	{"{'router': {'asn': 1, 'router_id': '::1'}}", "/router/router_id",
+		"\"::1\" is not an IPv4 address"},
+	{"{'router': {'asn': 1, 'router_id': '0.0.0.0'}}", "/router/router_id",
+		"other than 0.0.0.0"},
+	{"{'router': {'asn': 0, 'router_id': '1.1.1.1'}}", "/router/asn",
+		"0 is not from 1 to 4294967295"},
+	{"{'router': {'asn': 23456, 'router_id': '1.1.1.1'}}", "/router/asn", "AS_TRANS"},
+	{"{'router': {'asn': 4294967296, 'router_id': '1.1.1.1'}}", "/router/asn",
+		"4294967296 is not from"},
+	{"{'router': {'asn': '64512', 'router_id': '1.1.1.1'}}", "/router/asn",
+		"\"64512\" is not an integer"},
+	{"{'router': {'asn': 1.5, 'router_id': '1.1.1.1'}}", "/router/asn",
+		"1.5 is not an integer"},
+	{"{'router': {'asn': null, 'router_id': '1.1.1.1'}}", "/router/asn", "null is not allowed"},
+	{"{" ROUTER ", 'ruter': {}}", "/ruter", "unknown key"},
+	{"{" ROUTER ", 'a/b~c': {}}", "/a~1b~0c", "unknown key"},
+	{"{" ROUTER ", 'description': 1}", "/description", "1 is not a string"},
+	{"{" ROUTER ", 'bgp': null}", "/bgp", "null is not allowed"},
+	{"{" ROUTER ", 'management': {'http': '127.0.0.1:9179'}}", "/management/http",
+		"not supported in this version"},
+	{"{" ROUTER ", 'management': {'socket': ''}}", "/management/socket", "has 0 octets"},
+	{"{" ROUTER ", 'dataplane': {'worker_cpus': []}}", "/dataplane/worker_cpus",
+		"names no CPU"},
+	{"{" ROUTER ", 'dataplane': {'worker_cpus': [1, 1]}}", "/dataplane/worker_cpus/1",
+		"1 is given twice"},
+	{"{" ROUTER ", 'dataplane': {'worker_cpus': 1}}", "/dataplane/worker_cpus",
+		"1 is not an array"},
+	{"{" ROUTER ", 'dataplane': {'rib_threads': 2}}", "/dataplane/rib_threads",
+		"not supported in this version"},
+	{"{" ROUTER ", 'dataplane': {'memory_mb': 1}}", "/dataplane/memory_mb", "1 is not from 64"},
+	{"{" ROUTER ", 'dataplane': {'eal_args': [1]}}", "/dataplane/eal_args/0",
+		"1 is not a string"},
+	{"{" ROUTER ", 'vrfs': [{'name': 'red'}]}", "/vrfs/0", "not supported in this version"},
+	{"{" ROUTER ", 'vrfs': [{'name': 'elevenchars'}]}", "/vrfs/0/name", "at most 10"},
+	{"{" ROUTER ", 'vrfs': [{'name': 'default', 'rd': '1:1'}]}", "/vrfs/0/rd",
+		"not supported in this version"},
+	{"{" ROUTER ", 'vrfs': [{'name': 'default'}, {'name': 'default'}]}", "/vrfs/1/name",
+		"given already at /vrfs/0"},
+	{"{" ROUTER ", 'static_routes': [{'prefix': '203.0.113.0/24', 'next_hop': '192.0.2.9'}]}",
+		"/static_routes", "not supported in this version"},
+	{"{" ROUTER ", 'ports': [{'name': 'lo', 'device': 'net_null0'}]}", "/ports/0/name",
+		"\"lo\" is reserved"},
+	{"{" ROUTER ", 'ports': [{'name': 'keel0', 'device': 'net_null0'}]}", "/ports/0/name",
+		"reserved"},
+	{"{" ROUTER ", 'ports': [{'name': 'keel-x', 'device': 'net_null0'}]}", "/ports/0/name",
+		"reserved"},
+	{"{" ROUTER ", 'ports': [{'name': 'sixteencharacter', 'device': 'net_null0'}]}",
+		"/ports/0/name", "16 characters"},
+	{"{" ROUTER ", 'ports': [{'name': '', 'device': 'net_null0'}]}", "/ports/0/name",
+		"0 characters"},
+	{"{" ROUTER ", 'ports': [{'name': 'a/b', 'device': 'net_null0'}]}", "/ports/0/name",
+		"can't be the name"},
+	{"{" ROUTER ", 'ports': [{'name': 'a'}]}", "/ports/0/device", "is missing"},
+	{"{" ROUTER ", 'ports': [{'name': 'a', 'device': 'eth0'}]}", "/ports/0/device",
+		"neither a PCI address"},
+	{"{" ROUTER ", 'ports': [{'name': 'a', 'device': 'net_af_xdp0'}]}", "/ports/0/device",
+		"names no interface"},
+	{"{" ROUTER
+	 ", 'ports': [{'name': 'a', 'device': 'net_null0'}, {'name': 'b', 'device': 'net_null0'}]}",
+		"/ports/1/device", "given already at /ports/0"},
+	{"{" ROUTER ", 'ports': [{'name': 'a', 'device': 'net_null0', 'mtu': 60}]}", "/ports/0/mtu",
+		"60 is not from 68 to 9216"},
+	{"{" ROUTER ", 'ports': [{'name': 'a', 'device': 'net_null0', 'vrf': 'blue'}]}",
+		"/ports/0/vrf", "there is no VRF \"blue\""},
+	{"{" ROUTER
+	 ", 'ports': [{'name': 'a', 'device': 'net_null0', 'addresses': ['192.0.2.1']}]}",
+		"/ports/0/addresses/0", "is not an address with its length"},
+	{"{" ROUTER
+	 ", 'ports': [{'name': 'a', 'device': 'net_null0', 'addresses': ['192.0.2.1/33']}]}",
+		"/ports/0/addresses/0", "is not an address with its length"},
+	{"{" ROUTER
+	 ", 'ports': [{'name': 'a', 'device': 'net_null0', 'addresses': ['2001:db8::1/64']}]}",
+		"/ports/0/addresses/0", "not supported in this version"},
+	{"{" ROUTER ", 'bgp': {'networks': [{'prefix': '198.51.100.1/24'}]}}",
+		"/bgp/networks/0/prefix", "\"198.51.100.1/24\" has bits set beyond its length"},
+	{"{" ROUTER ", 'bgp': {'networks': [{'vrf': 'default'}]}}", "/bgp/networks/0/prefix",
+		"is missing"},
+	{"{" ROUTER ", 'bgp': {'networks': [{'prefix': '10.0.0.0/8', 'require_route': true}]}}",
+		"/bgp/networks/0/require_route", "not supported in this version"},
+	{"{" ROUTER ", 'bgp': {'networks': [{'prefix': '10.0.0.0/8'}, {'prefix': '10.0.0.0/8'}]}}",
+		"/bgp/networks/1/prefix", "given already"},
+	{"{" ROUTER ", 'bgp': {'networks': [{'prefix': '2001:db8::/32'}]}}",
+		"/bgp/networks/0/prefix", "not supported in this version"},
+	{"{" ROUTER ", 'bgp': {'max_paths': 2}}", "/bgp/max_paths",
+		"not supported in this version"},
+	{"{" ROUTER ", 'bgp': {'resolve_via_default': true}}", "/bgp/resolve_via_default",
+		"not supported in this version"},
+	{"{" ROUTER ", 'bgp': {'listen_ranges': [{}]}}", "/bgp/listen_ranges",
+		"not supported in this version"},
+	{"{" ROUTER ", 'bgp': {'policy_change_delay_s': -1}}", "/bgp/policy_change_delay_s",
+		"-1 is not from 0"},
+	{"{" ROUTER ", 'bgp': {'groups': [{'name': '10.0.0.1'}]}}", "/bgp/groups/0/name",
+		"\"10.0.0.1\" looks like an address"},
+	{"{" ROUTER ", 'bgp': {'groups': [{'name': 'fe80::1'}]}}", "/bgp/groups/0/name",
+		"looks like an address"},
+	{"{" ROUTER ", 'bgp': {'groups': [{'name': 'slow-peer'}]}}", "/bgp/groups/0/name",
+		"word of the commands"},
+	{"{" ROUTER ", 'bgp': {'groups': [{'name': 'a b'}]}}", "/bgp/groups/0/name",
+		"is not a name"},
+	{"{" ROUTER ", 'bgp': {'groups': [{'name': 'g'}, {'name': 'g'}]}}", "/bgp/groups/1/name",
+		"given already at /bgp/groups/0"},
+	{"{" ROUTER ", 'bgp': {'groups': [{'name': 'g', 'address': '192.0.2.1'}]}}",
+		"/bgp/groups/0/address", "unknown key"},
+	{"{" ROUTER ", 'bgp': {'groups': [{'name': 'g', 'group': 'h'}]}}", "/bgp/groups/0/group",
+		"unknown key"},
+	{"{" ROUTER ", 'bgp': {'peers': [{'address': '192.0.2.300', 'asn': 1}]}}",
+		"/bgp/peers/0/address", "\"192.0.2.300\" is not an IP address"},
+	{"{" ROUTER ", 'bgp': {'peers': [{'asn': 1}]}}", "/bgp/peers/0/address", "is missing"},
+	{"{" ROUTER ", 'bgp': {'peers': [{'address': '192.0.2.2'}]}}", "/bgp/peers/0/asn",
+		"is missing here and in the group"},
+	{"{" ROUTER ", 'bgp': {'peers': ['192.0.2.2']}}", "/bgp/peers/0",
+		"\"192.0.2.2\" is not an object"},
+	{"{" ROUTER ", 'bgp': {'peers': [{'address': '2001:db8::1', 'asn': 1}]}}",
+		"/bgp/peers/0/address", "not supported in this version"},
+	{"{" ROUTER ", 'bgp': {'peers': [{'address': 'fe80::2%east', 'asn': 1}]}}",
+		"/bgp/peers/0/address", "not supported in this version"},
+	{"{" ROUTER ", 'bgp': {'peers': [{'address': '224.0.0.5', 'asn': 1}]}}",
+		"/bgp/peers/0/address", "is not the address of a host"},
+	{"{" ROUTER ", 'bgp': {'peers': [{'address': '192.0.2.2', 'asn': 1}, {'address': "
+		    "'192.0.2.2', 'asn': 2}]}}",
+		"/bgp/peers/1/address", "the same peer as /bgp/peers/0"},
+	{"{" ROUTER ", 'bgp': {'peers': [{'address': '192.0.2.2', 'asn': 1}, {'address': "
+		    "'192.0.2.2', 'asn': 1, 'port': 1179}]}}",
+		"/bgp/peers/1/address", "not supported in this version"},
+	{PEER("'group': 'x'"), "/bgp/peers/0/group", "there is no group \"x\""},
+	{PEER("'vrf': 'x'"), "/bgp/peers/0/vrf", "there is no VRF \"x\""},
+	{PEER("'password': 'secret'"), "/bgp/peers/0/password", "not supported in this version"},
+	{PEER("'gtsm': true"), "/bgp/peers/0/gtsm", "not supported in this version"},
+	{PEER("'local_as': 1"), "/bgp/peers/0/local_as", "not supported in this version"},
+	{PEER("'multihop': 0"), "/bgp/peers/0/multihop", "0 is not from 1 to 255"},
+	{PEER("'multihop': 256"), "/bgp/peers/0/multihop", "256 is not from 1 to 255"},
+	{PEER("'source': '::1'"), "/bgp/peers/0/source", "not supported in this version"},
+	{PEER("'passive': 'yes'"), "/bgp/peers/0/passive", "\"yes\" is not true or false"},
+	{PEER("'capabilities': {'add_path': true}"), "/bgp/peers/0/capabilities/add_path",
+		"not supported in this version"},
+	{PEER("'capabilities': {'refresh': true}"), "/bgp/peers/0/capabilities/refresh",
+		"unknown key"},
+	{PEER("'timers': {'hold_s': 2}"), "/bgp/peers/0/timers/hold_s",
+		"2 is neither 0 nor at least 3"},
+	{PEER("'timers': {'hold': 2}"), "/bgp/peers/0/timers/hold", "unknown key"},
+	{PEER("'timers': {'keepalive_s': 90}"), "/bgp/peers/0/timers/keepalive_s",
+		"90 is not less than the hold time, 90"},
+	{PEER("'families': {'ipv6-unicast': {}}"), "/bgp/peers/0/families/ipv6-unicast",
+		"not supported in this version"},
+	{PEER("'families': {'vpnv4-unicast': {}}"), "/bgp/peers/0/families/vpnv4-unicast",
+		"not supported in this version"},
+	{PEER("'families': {'ipv4': {}}"), "/bgp/peers/0/families/ipv4", "unknown key"},
+	{PEER("'families': {'ipv4-unicast': {'import_policy': 'x'}}"),
+		"/bgp/peers/0/families/ipv4-unicast/import_policy",
+		"there is no route policy \"x\""},
+	{PEER("'families': {'ipv4-unicast': {'keep_all_routes': true}}"),
+		"/bgp/peers/0/families/ipv4-unicast/keep_all_routes",
+		"not supported in this version"},
+	{PEER("'families': {'ipv4-unicast': {'max_prefixes': {'limit': 1}}}"),
+		"/bgp/peers/0/families/ipv4-unicast/max_prefixes", "not supported in this version"},
+	{PEER("'families': {'ipv4-unicast': {'next_hop_self': true, 'next_hop_unchanged': true}}"),
+		"/bgp/peers/0/families/ipv4-unicast", "exclude each other"},
+	{"{" ROUTER
+	 ", 'bgp': {'groups': [{'name': 'g', 'families': {'ipv4-unicast': {'import_policy': "
+	 "'x'}}}], 'peers': [{'address': '192.0.2.2', 'asn': 1, 'group': 'g'}]}}",
+		"/bgp/groups/0/families/ipv4-unicast/import_policy", "there is no route policy"},
+	{"{" ROUTER ", 'route_policies': [{'name': 'deny-all', 'nodes': []}]}",
+		"/route_policies/0/name", "can't be redefined"},
+};
+
+static void
+test_faults(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(faulty) / sizeof(faulty[0]); i++) {
+		if (i == 1) {
+			struct faults f = {0};
+			json_t *empty = json_object();
+			assert_null(config_parse(empty, &f));
+			assert_fault(&f, "/router/router_id", "is missing");
+			assert_fault(&f, "/router/asn", "is missing");
+			assert_int_equal(f.count, 2);
+			faults_fini(&f);
+			json_decref(empty);
+			continue;
+		}
+		assert_only_fault(faulty[i].document, faulty[i].path, faulty[i].part);
+	}
+}
+
+/* What a group and its peer do only together is the peer's fault. */
+static void
+test_fault_of_the_merge(void **state)
+{
+	(void)state;
+	assert_only_fault("{" ROUTER ", 'bgp': {'groups': [{'name': 'g', 'timers': {'hold_s': 9}}],"
+			  " 'peers': [{'address': '192.0.2.2', 'asn': 1, 'group': 'g', 'timers': "
+			  "{'keepalive_s': 9}}]}}",
+		"/bgp/peers/0/timers/keepalive_s", "9 is not less than the hold time, 9");
+}
+
+static void
+test_all_faults_in_one_pass(void **state)
+{
+	struct faults f = {0};
+	json_t *document = document_of(
+		"{'router': {'asn': 0}, 'x': 1, 'ports': [{'name': 'lo', 'device': 'z', 'mtu': 0}],"
+		" 'prefix_lists': [{'name': 'a', 'entries': [{'action': 'permit', 'prefix': "
+		"'1.1.1.1/8'}]}],"
+		" 'bgp': {'peers': [{'address': '192.0.2.300', 'asn': 'x', 'timers': {'hold_s': "
+		"1}}, {'address': '192.0.2.2', 'foo': null}]}}");
+
+	(void)state;
+	assert_null(config_parse(document, &f));
+	assert_fault(&f, "/router/asn", "0");
+	assert_fault(&f, "/router/router_id", "missing");
+	assert_fault(&f, "/x", "unknown key");
+	assert_fault(&f, "/ports/0/name", "reserved");
+	assert_fault(&f, "/ports/0/device", "\"z\"");
+	assert_fault(&f, "/ports/0/mtu", "0 is not");
+	assert_fault(&f, "/prefix_lists/0/entries/0/prefix", "the network is 1.0.0.0/8");
+	assert_fault(&f, "/bgp/peers/0/address", "192.0.2.300");
+	assert_fault(&f, "/bgp/peers/0/asn", "\"x\"");
+	assert_fault(&f, "/bgp/peers/0/timers/hold_s", "1 is neither");
+	assert_fault(&f, "/bgp/peers/1/foo", "unknown key");
+	assert_int_equal(f.count, 11);
+	faults_fini(&f);
+	json_decref(document);
+}
+
+/* A value as long as you like is cut, at a character. */
+static void
+test_long_values(void **state)
+{
+	struct faults f = {0};
+	json_t *document = document_of("{" ROUTER "}");
+	char text[601];
+
+	(void)state;
+	for (unsigned i = 0; i < 300; i++)
+		memcpy(text + 2 * i, "\xc3\xa4", 2);
+	text[600] = '\0';
+	for (unsigned shift = 0; shift < 2; shift++) {
+		json_object_set_new(document, "bgp",
+			json_pack("{s:[{s:s, s:i}]}", "peers", "address", text + 2, "asn", 1));
+		assert_null(config_parse(document, &f));
+		assert_fault(&f, "/bgp/peers/0/address", "... is not an IP address");
+		json_t *valid = json_string(f.fault[0].reason);
+		assert_non_null(valid);
+		json_decref(valid);
+		faults_fini(&f);
+		text[2] = 'x';
+		memmove(text + 3, text + 4, 597);
+	}
+	json_decref(document);
+}
+
+/* Any damage to a good document is refused or taken, never a crash; run under ASan. */
+static void
+test_damaged_documents(void **state)
+{
+	static const char *const values[] = {"null", "1", "-1", "''", "'x'", "[]", "{}", "[[]]",
+		"[{}]", "true", "1e300", "'10.0.0.0/8'"};
+	json_t *good = document_of(example);
+	unsigned refused = 0;
+
+	(void)state;
+	for (uint64_t first = 1; first <= 3000; first++) {
+		uint64_t seed = first;
+		json_t *damaged = json_deep_copy(good), *at = damaged,
+		       *replacement = document_of(values[random_below(&seed, 12)]);
+		struct faults f = {0};
+		for (;;) {
+			uint32_t n = random_below(
+				&seed, (uint32_t)(json_object_size(at) + json_array_size(at)) + 1);
+			void *iter = json_object_iter(at);
+			for (uint32_t i = 0; iter && i < n; i++)
+				iter = json_object_iter_next(at, iter);
+			json_t *child = json_is_object(at) ? json_object_iter_value(iter)
+							   : json_array_get(at, n);
+			if (child && (json_object_size(child) || json_array_size(child)) &&
+				random_below(&seed, 4)) {
+				at = child;
+				continue;
+			}
+			if (iter && json_is_object(at))
+				json_object_set(at, json_object_iter_key(iter), replacement);
+			else if (json_is_array(at) && child)
+				json_array_set(at, n, replacement);
+			break;
+		}
+		struct config *c = config_parse(damaged, &f);
+		assert_int_equal(c != NULL, f.count == 0);
+		refused += !c;
+		config_free(c);
+		faults_fini(&f);
+		json_decref(replacement);
+		json_decref(damaged);
+	}
+	assert_true(refused > 1000);
+	json_decref(good);
+}
+
+/* ---- files ---- */
+
+static char folder[] = "/tmp/keel-config-XXXXXX";
+static char file[64];
+
+static int
+make_folder(void **state)
+{
+	(void)state;
+	if (!mkdtemp(folder))
+		return -1;
+	snprintf(file, sizeof(file), "%s/keel.json", folder);
+	return 0;
+}
+
+static int
+remove_folder(void **state)
+{
+	(void)state;
+	unlink(file);
+	return rmdir(folder);
+}
+
+static void
+write_file(const char *text, size_t len)
+{
+	FILE *out = fopen(file, "w");
+
+	assert_non_null(out);
+	assert_int_equal(fwrite(text, 1, len, out), len);
+	fclose(out);
+}
+
+static const struct {
+	const char *text, *message; /* behind FILE: */
+} broken[] = {
+	{"", "1:1: the file ends where a value should be"},
+	{"{", "1:2: the file ends inside an object"},
+	{"{\n  \"a\": 1,\n}", "3:1: a key is missing here"},
+	{"{\"a\": 1,,}", "1:9: a key in quotes should be here"},
+	{"{\"a\" 1}", "1:6: a colon should be here"},
+	{"{\"a\": 1 \"b\": 2}", "1:9: a comma or } should be here"},
+	{"{\"a\": [1 2]}", "1:10: a comma or ] should be here"},
+	{"{\"a\": [1,]}", "1:10: a value is missing here"},
+	{"{\"a\": }", "1:7: a value is missing here"},
+	{"{\"a\": tru}", "1:7: a value should be here"},
+	{"{\"a\": 01}", "1:7: a number can't begin with 0"},
+	{"{\"a\": 1.}", "1:7: a digit is missing"},
+	{"{\"a\": 1e}", "1:7: a digit is missing"},
+	{"{\"a\": -}", "1:7: not a number"},
+	{"{\"a\": +1}", "1:7: a value should be here"},
+	{"{\"a\": \"x}\n", "1:7: the string does not end on its line"},
+	{"{\"a\": \"x", "1:7: the string does not end"},
+	{"{\"a\": \"\\x\"}", "1:8: unknown escape"},
+	{"{\"a\": \"\\u12g4\"}", "1:8: \\u needs four hexadecimal digits"},
+	{"{\"a\": \"\t\"}", "1:8: control character"},
+	{"{a: 1}", "1:2: a key in quotes should be here"},
+	{"{'a': 1}", "1:2: a key in quotes should be here"},
+	{"// remark\n{}", "1:1: JSON has no comments"},
+	{"{\"a\": 1} x", "1:10: there is more behind the end"},
+	{"{}\n\n{}", "3:1: there is more behind the end"},
+	/* a column is a byte: the two letters before are four */
+	{"{\n\"\xc3\xa4\xc3\xb6\": x}", "2:9: a value should be here"},
+	{"\xef\xbb\xbf{}", "1:1: a value should be here"},
+	{"{\"a\": \"\xff\"}", "1:8: this is not UTF-8"},
+	{"{\"a\": 99999999999999999999}", "1:7: the number is too large"},
+	{"{\"a\": -1e999}", "1:7: the number is too large"},
+	{"{\"a\": \"\xed\xa0\x80\"}", "1:8: this is not UTF-8"},
+	{"{\"a\": \"x\xf4\x90\x80\x80\"}", "1:9: this is not UTF-8"},
+	{"{\"a\": \"\xc3\"}", "1:8: this is not UTF-8"},
+	{"{\"a\": \"\\ud800\"}", "1:8: half of a surrogate pair"},
+	{"{\"a\": \"\\udc00\\ud800\"}", "1:8: half of a surrogate pair"},
+	{"{\"a\": \"\\u0000\"}", "1:8: \\u0000 is not allowed"},
+};
+
+static void
+test_syntax_errors(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(broken) / sizeof(broken[0]); i++) {
+		struct faults f = {0};
+		char *message = NULL, wanted[300];
+		write_file(broken[i].text, strlen(broken[i].text));
+		snprintf(wanted, sizeof(wanted), "%s:%s", file, broken[i].message);
+		assert_null(config_load(file, &message, &f));
+		assert_non_null(message);
+		if (strncmp(message, wanted, strlen(wanted)))
+			fail_msg("wanted %s, got %s", wanted, message);
+		assert_int_equal(f.count, 0);
+		free(message);
+	}
+}
+
+/* Whatever jansson takes we take, and the other way round: cut and damaged texts. */
+static void
+test_agrees_with_jansson(void **state)
+{
+	json_t *good = document_of(example);
+	char *text = json_dumps(good, JSON_INDENT(1));
+	size_t len = strlen(text);
+
+	(void)state;
+	for (uint64_t first = 1; first <= 3000; first++) {
+		static const char bytes[] = "{}[],:\"\\ 0-1.eE+u/ntf\n\t\x01\xff\xc3x";
+		uint64_t seed = first;
+		char *copy = strdup(text), *message = NULL;
+		struct faults f = {0};
+		json_error_t error;
+		size_t used = first % 4 ? len : random_below(&seed, (uint32_t)len);
+		for (unsigned n = random_below(&seed, 3); n && used; n--)
+			copy[random_below(&seed, (uint32_t)used)] =
+				bytes[random_below(&seed, sizeof(bytes) - 1)];
+		write_file(copy, used);
+		json_t *ours = config_load(file, &message, &f),
+		       *theirs = json_loadb(
+			       copy, used, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, &error);
+		if ((ours != NULL) != (theirs != NULL) || (ours && !json_equal(ours, theirs)))
+			fail_msg("seed %llu: %s, %s", (unsigned long long)first,
+				message ? message : "taken", theirs ? "taken" : error.text);
+		assert_int_equal(ours == NULL, (message != NULL) + (f.count > 0));
+		json_decref(ours);
+		json_decref(theirs);
+		faults_fini(&f);
+		free(message);
+		free(copy);
+	}
+	free(text);
+	json_decref(good);
+}
+
+static void
+test_duplicate_keys(void **state)
+{
+	static const char text[] = "{\"a\": [{\"b\": 1}, {\"b\": {\"x/y\": 1, \"x/y\": 2, \"x/y\": "
+				   "3}, \"\\u0062\": 3}], \"c\": 1, \"a\": 2}";
+	struct faults f = {0};
+	char *message;
+
+	(void)state;
+	write_file(text, strlen(text));
+	assert_null(config_load(file, &message, &f));
+	assert_null(message);
+	assert_fault(&f, "/a/1/b/x~1y", "more than once");
+	assert_fault(&f, "/a/1/b", "more than once");
+	assert_fault(&f, "/a", "more than once");
+	assert_int_equal(f.count, 4);
+	faults_fini(&f);
+}
+
+static void
+test_depth(void **state)
+{
+	char text[200];
+	struct faults f = {0};
+	char *message;
+
+	(void)state;
+	for (unsigned depth = 63; depth <= 65; depth++) {
+		memset(text, '[', depth);
+		memset(text + depth, ']', depth);
+		write_file(text, 2 * depth);
+		json_t *document = config_load(file, &message, &f);
+		assert_int_equal(document != NULL, depth <= 64);
+		if (depth > 64)
+			assert_non_null(strstr(message, ":1:65: more than 64 levels"));
+		free(message);
+		json_decref(document);
+	}
+}
+
+static void
+test_no_file(void **state)
+{
+	struct faults f = {0};
+	char *message;
+
+	(void)state;
+	assert_null(config_load("/nonexistent/keel.json", &message, &f));
+	assert_string_equal(message, "/nonexistent/keel.json: No such file or directory");
+	free(message);
+	assert_int_equal(config_save("/nonexistent/keel.json", json_null()), -ENOENT);
+}
+
+static void
+test_save(void **state)
+{
+	json_t *document = document_of(example), *again;
+	struct faults f = {0};
+	struct stat st;
+	char *message, link_name[80];
+
+	(void)state;
+	write_file("old", 3);
+	assert_int_equal(chmod(file, 0644), 0);
+	assert_int_equal(config_save(file, document), 0);
+	assert_int_equal(stat(file, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0600);
+	again = config_load(file, &message, &f);
+	assert_true(json_equal(document, again));
+	json_decref(again);
+	/* a link stays one */
+	snprintf(link_name, sizeof(link_name), "%s/link", folder);
+	assert_int_equal(symlink(file, link_name), 0);
+	json_object_set_new(document, "description", json_string("other"));
+	assert_int_equal(config_save(link_name, document), 0);
+	assert_int_equal(lstat(link_name, &st), 0);
+	assert_true(S_ISLNK(st.st_mode));
+	again = config_load(file, &message, &f);
+	assert_true(json_equal(document, again));
+	json_decref(again);
+	json_decref(document);
+	unlink(link_name); /* remove_folder() fails when a temporary file is left */
+}
+
+/* ---- the schema and the tables of keys ---- */
+
+/* Follows `$ref`. */
+static json_t *
+resolved(json_t *schema, json_t *part)
+{
+	const json_t *ref = json_object_get(part, "$ref");
+
+	return ref ? config_pointer_get(schema, json_string_value(ref) + 1) : part;
+}
+
+/*
+ * A document that reaches `path` of the schema's objects: an object for a property, one element for an array. In the innermost object every
+ * property of the schema is set to a value that no key takes.
+ */
+static void
+check_keys(json_t *schema, const char *pointer, const char *document_pointer, const char *skeleton)
+{
+	json_t *part = resolved(schema, config_pointer_get(schema, pointer)), *value;
+	json_t *document = document_of(skeleton);
+	const char *key;
+	struct faults f = {0};
+
+	assert_true(json_is_object(json_object_get(part, "properties")));
+	assert_true(json_is_false(json_object_get(part, "additionalProperties")));
+	json_t *place = config_pointer_get(document, document_pointer);
+	assert_true(json_is_object(place));
+	json_object_foreach(
+		json_object_get(part, "properties"), key, value) if (!json_object_get(place, key))
+		json_object_set_new(place, key, json_null());
+	config_free(config_parse(document, &f));
+	for (unsigned i = 0; i < f.count; i++)
+		if (!strcmp(f.fault[i].reason, "unknown key"))
+			fail_msg("the schema has %s, the program has not", f.fault[i].path);
+	faults_fini(&f);
+	json_decref(document);
+}
+
+static void
+test_schema_knows_no_more_keys(void **state)
+{
+	json_error_t error;
+	json_t *schema = json_load_file(
+		KEEL_SOURCE_ROOT "/docs/keel.schema.json", JSON_REJECT_DUPLICATES, &error);
+	static const struct {
+		const char *schema, *document, *skeleton;
+	} places[] = {
+		{"", "", "{}"},
+		{"/properties/router", "/router", "{'router': {}}"},
+		{"/properties/dataplane", "/dataplane", "{'dataplane': {}}"},
+		{"/properties/management", "/management", "{'management': {}}"},
+		{"/$defs/vrf", "/vrfs/0", "{'vrfs': [{}]}"},
+		{"/$defs/port", "/ports/0", "{'ports': [{}]}"},
+		{"/$defs/prefix_list", "/prefix_lists/0", "{'prefix_lists': [{}]}"},
+		{"/$defs/prefix_entry", "/prefix_lists/0/entries/0",
+			"{'prefix_lists': [{'entries': [{}]}]}"},
+		{"/$defs/as_path_list", "/as_path_lists/0", "{'as_path_lists': [{}]}"},
+		{"/$defs/as_path_entry", "/as_path_lists/0/entries/0",
+			"{'as_path_lists': [{'entries': [{}]}]}"},
+		{"/$defs/community_list", "/community_lists/0", "{'community_lists': [{}]}"},
+		{"/$defs/community_entry", "/community_lists/0/entries/0",
+			"{'community_lists': [{'entries': [{}]}]}"},
+		{"/$defs/route_policy", "/route_policies/0", "{'route_policies': [{}]}"},
+		{"/$defs/node", "/route_policies/0/nodes/0",
+			"{'route_policies': [{'name': 'x', 'nodes': [{}]}]}"},
+		{"/$defs/match", "/route_policies/0/nodes/0/match",
+			"{'route_policies': [{'name': 'x', 'nodes': [{'match': {}}]}]}"},
+		{"/$defs/set", "/route_policies/0/nodes/0/set",
+			"{'route_policies': [{'name': 'x', 'nodes': [{'set': {}}]}]}"},
+		{"/$defs/bgp", "/bgp", "{'bgp': {}}"},
+		{"/$defs/network", "/bgp/networks/0", "{'bgp': {'networks': [{}]}}"},
+		{"/$defs/group", "/bgp/groups/0", "{'bgp': {'groups': [{}]}}"},
+		{"/$defs/peer", "/bgp/peers/0", "{'bgp': {'peers': [{}]}}"},
+		{"/$defs/capabilities", "/bgp/peers/0/capabilities",
+			"{'bgp': {'peers': [{'capabilities': {}}]}}"},
+		{"/$defs/timers", "/bgp/peers/0/timers", "{'bgp': {'peers': [{'timers': {}}]}}"},
+		{"/$defs/families", "/bgp/peers/0/families",
+			"{'bgp': {'peers': [{'families': {}}]}}"},
+		{"/$defs/family", "/bgp/peers/0/families/ipv4-unicast",
+			"{'bgp': {'peers': [{'families': {'ipv4-unicast': {}}}]}}"},
+	};
+
+	(void)state;
+	assert_non_null(schema);
+	for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++)
+		check_keys(schema, places[i].schema, places[i].document, places[i].skeleton);
+	json_decref(schema);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_example),
+		cmocka_unit_test(test_defaults),
+		cmocka_unit_test(test_inheritance),
+		cmocka_unit_test(test_faults),
+		cmocka_unit_test(test_fault_of_the_merge),
+		cmocka_unit_test(test_all_faults_in_one_pass),
+		cmocka_unit_test(test_long_values),
+		cmocka_unit_test(test_damaged_documents),
+		cmocka_unit_test(test_syntax_errors),
+		cmocka_unit_test(test_agrees_with_jansson),
+		cmocka_unit_test(test_duplicate_keys),
+		cmocka_unit_test(test_depth),
+		cmocka_unit_test(test_no_file),
+		cmocka_unit_test(test_save),
+		cmocka_unit_test(test_schema_knows_no_more_keys),
+	};
+
+	return cmocka_run_group_tests(tests, make_folder, remove_folder);
+}

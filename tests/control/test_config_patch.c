@@ -1,0 +1,337 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "control/config.h"
+#include "tests/control/config_test.h"
+
+/* ---- RFC 6901 ---- */
+
+static void
+test_pointers(void **state)
+{
+	/* RFC 6901 5 */
+	json_t *d = document_of("{'foo': ['bar', 'baz'], '': 0, 'a/b': 1, 'c%d': 2, 'm~n': 8, ' ': "
+				"7, 'o': {'~1': 3}}");
+	static const struct {
+		const char *pointer;
+		int value;
+	} good[] = {{"/", 0}, {"/a~1b", 1}, {"/c%d", 2}, {"/m~0n", 8}, {"/ ", 7}, {"/o/~01", 3}};
+	static const char *const bad[] = {"foo", "/foo/2", "/foo/-", "/foo/01", "/foo/-1",
+		"/foo/0/x", "/foo/0x", "/foo/", "/x", "/m~n", "/m~", "/foo/99999999999999999999"};
+
+	(void)state;
+	assert_ptr_equal(config_pointer_get(d, ""), d);
+	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
+		assert_int_equal(
+			json_integer_value(config_pointer_get(d, good[i].pointer)), good[i].value);
+	assert_string_equal(json_string_value(config_pointer_get(d, "/foo/1")), "baz");
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		if (config_pointer_get(d, bad[i]))
+			fail_msg("%s is there", bad[i]);
+	json_decref(d);
+}
+
+/* ---- RFC 6902 ---- */
+
+/* Most of these are RFC 6902, appendix A. */
+static const struct {
+	const char *from, *patch, *to; /* `to` NULL: refused */
+} patches[] = {
+	{"{'foo': 'bar'}", "[{'op': 'add', 'path': '/baz', 'value': 'qux'}]",
+		"{'baz': 'qux', 'foo': 'bar'}"},
+	{"{'foo': ['bar', 'baz']}", "[{'op': 'add', 'path': '/foo/1', 'value': 'qux'}]",
+		"{'foo': ['bar', 'qux', 'baz']}"},
+	{"{'baz': 'qux', 'foo': 'bar'}", "[{'op': 'remove', 'path': '/baz'}]", "{'foo': 'bar'}"},
+	{"{'foo': ['bar', 'qux', 'baz']}", "[{'op': 'remove', 'path': '/foo/1'}]",
+		"{'foo': ['bar', 'baz']}"},
+	{"{'baz': 'qux', 'foo': 'bar'}", "[{'op': 'replace', 'path': '/baz', 'value': 'boo'}]",
+		"{'baz': 'boo', 'foo': 'bar'}"},
+	{"{'foo': {'bar': 'baz', 'waldo': 'fred'}, 'qux': {'corge': 'grault'}}",
+		"[{'op': 'move', 'from': '/foo/waldo', 'path': '/qux/thud'}]",
+		"{'foo': {'bar': 'baz'}, 'qux': {'corge': 'grault', 'thud': 'fred'}}"},
+	{"{'foo': ['all', 'grass', 'cows', 'eat']}",
+		"[{'op': 'move', 'from': '/foo/1', 'path': '/foo/3'}]",
+		"{'foo': ['all', 'cows', 'eat', 'grass']}"},
+	{"{'baz': 'qux', 'foo': ['a', 2, 'c']}",
+		"[{'op': 'test', 'path': '/baz', 'value': 'qux'}, {'op': 'test', 'path': '/foo/1', "
+		"'value': 2}]",
+		"{'baz': 'qux', 'foo': ['a', 2, 'c']}"},
+	{"{'baz': 'qux'}", "[{'op': 'test', 'path': '/baz', 'value': 'bar'}]", NULL},
+	{"{'foo': 'bar'}", "[{'op': 'add', 'path': '/child', 'value': {'grandchild': {}}}]",
+		"{'foo': 'bar', 'child': {'grandchild': {}}}"},
+	{"{'foo': 'bar'}", "[{'op': 'add', 'path': '/baz', 'value': 'qux', 'xyz': 123}]",
+		"{'foo': 'bar', 'baz': 'qux'}"},
+	{"{'foo': 'bar'}", "[{'op': 'add', 'path': '/baz/bat', 'value': 'qux'}]", NULL},
+	{"{'/': 9, '~1': 10}", "[{'op': 'test', 'path': '/~01', 'value': 10}]",
+		"{'/': 9, '~1': 10}"},
+	{"{'/': 9, '~1': 10}", "[{'op': 'test', 'path': '/~01', 'value': '10'}]", NULL},
+	{"{'foo': ['bar']}", "[{'op': 'add', 'path': '/foo/-', 'value': ['abc', 'def']}]",
+		"{'foo': ['bar', ['abc', 'def']]}"},
+	{"{'a': 1}", "[{'op': 'add', 'path': '', 'value': {'b': 2}}]", "{'b': 2}"},
+	{"{'a': 1}", "[{'op': 'replace', 'path': '', 'value': {'b': 2}}]", "{'b': 2}"},
+	{"{'a': {'x': 1}}", "[{'op': 'move', 'from': '/a', 'path': ''}]", "{'x': 1}"},
+	{"{'a': 1}", "[{'op': 'remove', 'path': ''}]", NULL},
+	{"{'a': {'b': 1}}", "[{'op': 'move', 'from': '/a', 'path': '/a/b/c'}]", NULL},
+	{"{'a': {'b': 1}}", "[{'op': 'move', 'from': '/a', 'path': '/a'}]", "{'a': {'b': 1}}"},
+	{"{'a': 1}", "[{'op': 'move', 'from': '/x', 'path': '/x'}]", NULL},
+	{"{'a': [1, 2]}", "[{'op': 'copy', 'from': '/a', 'path': '/a/0'}]",
+		"{'a': [[1, 2], 1, 2]}"},
+	{"{'a': [1, 2]}", "[{'op': 'copy', 'from': '/b', 'path': '/a/0'}]", NULL},
+	{"{'a': [1]}", "[{'op': 'add', 'path': '/a/1', 'value': 2}]", "{'a': [1, 2]}"},
+	{"{'a': [1]}", "[{'op': 'add', 'path': '/a/2', 'value': 2}]", NULL},
+	{"{'a': [1]}", "[{'op': 'replace', 'path': '/a/1', 'value': 2}]", NULL},
+	{"{'a': [1]}", "[{'op': 'remove', 'path': '/a/-'}]", NULL},
+	{"{'a': [1]}", "[{'op': 'add', 'path': '/a/01', 'value': 2}]", NULL},
+	{"{'a': 1}", "[{'op': 'replace', 'path': '/b', 'value': 2}]", NULL},
+	{"{'a': 1}", "[{'op': 'remove', 'path': '/b'}]", NULL},
+	{"{'a': 1}", "[{'op': 'remove', 'path': 'a'}]", NULL},
+	{"{'a': 1}", "[{'op': 'append', 'path': '/a'}]", NULL},
+	{"{'a': 1}", "[{'path': '/a'}]", NULL},
+	{"{'a': 1}", "[{'op': 'add', 'path': '/a'}]", NULL},
+	{"{'a': 1}", "[{'op': 'add', 'value': 1}]", NULL},
+	{"{'a': 1}", "[{'op': 'copy', 'path': '/b'}]", NULL},
+	{"{'a': 1}", "[7]", NULL},
+	{"{'a': 1}", "{}", NULL},
+	{"{'a': 1}", "[{'op': 'add', 'path': '/b', 'value': null}]", "{'a': 1, 'b': null}"},
+	{"{'a': 1}", "[{'op': 'test', 'path': '/a', 'value': 1.0}]", "{'a': 1}"},
+	{"{'a': {'b': [1, {'c': 2}]}}",
+		"[{'op': 'test', 'path': '/a', 'value': {'b': [1.0, {'c': 2}]}}]",
+		"{'a': {'b': [1, {'c': 2}]}}"},
+	{"{'a': {'b': [1, {'c': 2}]}}",
+		"[{'op': 'test', 'path': '/a', 'value': {'b': [1, {'c': 3}]}}]", NULL},
+	{"{'a': {'b': [1]}}", "[{'op': 'test', 'path': '/a', 'value': {'b': [1, 2]}}]", NULL},
+	/* all or nothing */
+	{"{'a': 1}",
+		"[{'op': 'replace', 'path': '/a', 'value': 2}, {'op': 'remove', 'path': '/x'}]",
+		NULL},
+};
+
+static void
+test_patches(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(patches) / sizeof(patches[0]); i++) {
+		struct faults f = {0};
+		json_t *from = document_of(patches[i].from), *copy = json_deep_copy(from);
+		json_t *operations = document_of(patches[i].patch),
+		       *operations_copy = json_deep_copy(operations);
+		json_t *to = patches[i].to ? document_of(patches[i].to) : NULL;
+		json_t *got = config_patch(from, operations, &f);
+		if (to ? !json_equal(got, to) : got != NULL || f.count != 1)
+			fail_msg("%s with %s", patches[i].from, patches[i].patch);
+		assert_int_equal(f.count, to ? 0 : 1);
+		/* neither is touched, nor shared with the result */
+		assert_true(json_equal(from, copy));
+		json_decref(got);
+		assert_true(json_equal(operations, operations_copy));
+		faults_fini(&f);
+		json_decref(from);
+		json_decref(copy);
+		json_decref(operations);
+		json_decref(operations_copy);
+		json_decref(to);
+	}
+}
+
+static void
+test_patch_faults(void **state)
+{
+	struct faults f = {0};
+	json_t *from = document_of("{'a': [1]}");
+	json_t *operations = document_of("[{'op': 'test', 'path': '/a/0', 'value': 1}, {'op': "
+					 "'copy', 'path': '/b', 'from': '/c'}]");
+
+	(void)state;
+	assert_null(config_patch(from, operations, &f));
+	assert_fault(&f, "/1/from", "\"/c\" is not there");
+	json_decref(from);
+	json_decref(operations);
+	faults_fini(&f);
+}
+
+/* ---- RFC 7396, appendix A ---- */
+
+static const struct {
+	const char *from, *merge, *to;
+} merges[] = {
+	{"{'a': 'b'}", "{'a': 'c'}", "{'a': 'c'}"},
+	{"{'a': 'b'}", "{'b': 'c'}", "{'a': 'b', 'b': 'c'}"},
+	{"{'a': 'b'}", "{'a': null}", "{}"},
+	{"{'a': 'b', 'b': 'c'}", "{'a': null}", "{'b': 'c'}"},
+	{"{'a': ['b']}", "{'a': 'c'}", "{'a': 'c'}"},
+	{"{'a': 'c'}", "{'a': ['b']}", "{'a': ['b']}"},
+	{"{'a': {'b': 'c'}}", "{'a': {'b': 'd', 'c': null}}", "{'a': {'b': 'd'}}"},
+	{"{'a': [{'b': 'c'}]}", "{'a': [1]}", "{'a': [1]}"},
+	{"['a', 'b']", "['c', 'd']", "['c', 'd']"},
+	{"{'a': 'b'}", "['c']", "['c']"},
+	{"{'a': 'foo'}", "null", "null"},
+	{"{'a': 'foo'}", "'bar'", "'bar'"},
+	{"{'e': null}", "{'a': 1}", "{'e': null, 'a': 1}"},
+	{"[1, 2]", "{'a': 'b', 'c': null}", "{'a': 'b'}"},
+	{"{}", "{'a': {'bb': {'ccc': null}}}", "{'a': {'bb': {}}}"},
+};
+
+static void
+test_merges(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < sizeof(merges) / sizeof(merges[0]); i++) {
+		json_t *from = document_of(merges[i].from), *copy = json_deep_copy(from);
+		json_t *merge = document_of(merges[i].merge), *to = document_of(merges[i].to);
+		json_t *got = config_merge(from, merge);
+		if (!json_equal(got, to))
+			fail_msg("%s with %s", merges[i].from, merges[i].merge);
+		assert_true(json_equal(from, copy));
+		json_decref(got);
+		json_decref(from);
+		json_decref(copy);
+		json_decref(merge);
+		json_decref(to);
+	}
+}
+
+/* ---- diff ---- */
+
+static json_t *
+random_value(uint64_t *seed, unsigned depth)
+{
+	static const char *const keys[] = {"name", "address", "seq", "a/b", "m~n", "x", "", "0"};
+	uint32_t kind = random_below(seed, depth ? 7 : 5);
+	json_t *value;
+
+	if (kind < 2)
+		return json_integer(random_below(seed, 4));
+	if (kind == 2)
+		return json_string((const char *[]){"a", "b", "c"}[random_below(seed, 3)]);
+	if (kind < 5)
+		return random_below(seed, 3) ? json_boolean(random_below(seed, 2)) : json_null();
+	if (kind == 5) {
+		value = json_object();
+		for (unsigned n = random_below(seed, 5); n; n--)
+			json_object_set_new(
+				value, keys[random_below(seed, 8)], random_value(seed, depth - 1));
+		return value;
+	}
+	value = json_array();
+	for (unsigned n = random_below(seed, 8); n; n--)
+		json_array_append_new(value, random_value(seed, depth - 1));
+	return value;
+}
+
+/* A copy with a change here and there, as an operator makes them. */
+static json_t *
+changed(const json_t *value, uint64_t *seed, unsigned depth)
+{
+	const char *key;
+	json_t *element, *copy;
+	size_t i;
+
+	if (random_below(seed, 12) == 0)
+		return random_value(seed, depth);
+	if (json_is_object(value)) {
+		copy = json_object();
+		json_object_foreach((json_t *)(uintptr_t)value, key,
+			element) if (random_below(seed, 8)) json_object_set_new(copy, key,
+			changed(element, seed, depth ? depth - 1 : 0));
+		return copy;
+	}
+	if (!json_is_array(value))
+		return json_deep_copy(value);
+	copy = json_array();
+	json_array_foreach(value, i, element)
+	{
+		if (random_below(seed, 8) == 0)
+			json_array_append_new(copy, random_value(seed, depth ? depth - 1 : 0));
+		if (random_below(seed, 8))
+			json_array_append_new(copy, changed(element, seed, depth ? depth - 1 : 0));
+	}
+	return copy;
+}
+
+static void
+check_diff(const json_t *from, const json_t *to, uint64_t seed)
+{
+	struct faults f = {0};
+	json_t *operations = config_diff(from, to);
+	json_t *got = config_patch(from, operations, &f);
+
+	if (!json_equal(got, to)) {
+		char *a = json_dumps(from, JSON_ENCODE_ANY), *b = json_dumps(to, JSON_ENCODE_ANY),
+		     *d = json_dumps(operations, 0);
+		fail_msg("seed %llu: %s to %s by %s", (unsigned long long)seed, a, b, d);
+	}
+	assert_int_equal(json_array_size(operations) == 0, json_equal(from, to));
+	json_decref(got);
+	json_decref(operations);
+	faults_fini(&f);
+}
+
+static void
+test_diff_makes_what_it_says(void **state)
+{
+	(void)state;
+	for (uint64_t first = 1; first <= 20000; first++) {
+		uint64_t seed = first;
+		json_t *from = random_value(&seed, 4);
+		json_t *to = first % 4 ? changed(from, &seed, 4) : random_value(&seed, 4);
+		check_diff(from, to, first);
+		json_decref(from);
+		json_decref(to);
+	}
+}
+
+/* Too large for an alignment of all with all. */
+static void
+test_diff_of_long_lists(void **state)
+{
+	json_t *from = json_array(), *to = json_array();
+
+	(void)state;
+	for (int i = 0; i < 5000; i++) {
+		json_array_append_new(from, json_integer(i));
+		json_array_append_new(to, json_integer(i % 3 ? i : -i));
+	}
+	json_array_remove(to, 100);
+	check_diff(from, to, 0);
+	check_diff(to, from, 0);
+	json_decref(from);
+	json_decref(to);
+}
+
+/* An element taken out of the middle is one operation, not one for each behind it. */
+static void
+test_diff_is_short(void **state)
+{
+	json_t *from = document_of(
+		"{'bgp': {'peers': [{'address': '192.0.2.1', 'asn': 1}, {'address': '192.0.2.2', "
+		"'asn': 2},"
+		" {'address': '192.0.2.3', 'asn': 3}, {'address': '192.0.2.4', 'asn': 4}]}}");
+	json_t *to = document_of("{'bgp': {'peers': [{'address': '192.0.2.1', 'asn': 7}, "
+				 "{'address': '192.0.2.3', 'asn': 3},"
+				 " {'address': '192.0.2.4', 'asn': 8}]}}");
+	json_t *wanted = document_of("[{'op': 'replace', 'path': '/bgp/peers/0/asn', 'value': 7}, "
+				     "{'op': 'remove', 'path': '/bgp/peers/1'},"
+				     " {'op': 'replace', 'path': '/bgp/peers/2/asn', 'value': 8}]");
+	json_t *got = config_diff(from, to);
+
+	(void)state;
+	assert_true(json_equal(got, wanted));
+	json_decref(from);
+	json_decref(to);
+	json_decref(wanted);
+	json_decref(got);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_pointers),
+		cmocka_unit_test(test_patches),
+		cmocka_unit_test(test_patch_faults),
+		cmocka_unit_test(test_merges),
+		cmocka_unit_test(test_diff_makes_what_it_says),
+		cmocka_unit_test(test_diff_of_long_lists),
+		cmocka_unit_test(test_diff_is_short),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
