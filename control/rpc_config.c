@@ -33,6 +33,9 @@ system_info(struct keeld *k, json_t *params, struct rpc_call *call)
 
 	(void)params;
 	(void)call;
+	if (shard_failures(k->shard) > 0)
+		alarm_add(alarms, "rib", "%llu changes were lost for want of memory or were malformed",
+			(unsigned long long)shard_failures(k->shard));
 	if (k->fib != NULL) {
 		fib_stats_get(k->fib, &s);
 		if (s.not_installed > 0)

@@ -275,10 +275,35 @@ fib_busy(void *ctx)
 	qsbr_online(c->k->readers, c->reader);
 }
 
+/* What was replaced is freed after a grace period: somebody has to look again when no input comes any more. */
+#define RIB_TIDY_NS 100000000
+
+static struct rib_context {
+	struct keeld *k;
+	struct thread *self;
+	struct timer tidy;
+} rib_context;
+
+static void
+rib_tidy(struct timer *t)
+{
+	timer_arm(rib_context.self, t, RIB_TIDY_NS);
+}
+
+static int
+rib_start(void *ctx, struct thread *self)
+{
+	struct rib_context *c = ctx;
+
+	c->self = self;
+	c->tidy.fire = rib_tidy;
+	return timer_arm(self, &c->tidy, RIB_TIDY_NS);
+}
+
 static bool
 rib_work(void *ctx, uint64_t now, uint64_t deadline)
 {
-	struct keeld *k = ctx;
+	struct keeld *k = ((struct rib_context *)ctx)->k;
 	bool more;
 
 	role_enter_rib();
@@ -596,7 +621,7 @@ wiring_start(struct keeld *k)
 	unsigned cpu_count = k->running->dataplane.control_count;
 	struct thread_config fib = {.name = "keel-fib", .ctx = &fib_context, .start = fib_start, .work = fib_work,
 		.idle = fib_idle, .busy = fib_busy};
-	struct thread_config rib = {.name = "keel-rib", .ctx = k, .work = rib_work};
+	struct thread_config rib = {.name = "keel-rib", .ctx = &rib_context, .start = rib_start, .work = rib_work};
 	struct thread_config host = {.name = "keel-host", .ctx = &host_context, .start = host_start};
 	struct thread_config session = {.name = "keel-session", .ctx = k->speaker, .start = speaker_start, .stop = speaker_stop,
 		.work = speaker_work, .idle = speaker_idle, .busy = speaker_busy};
@@ -606,7 +631,7 @@ wiring_start(struct keeld *k)
 	} threads[] = {{&fib, &k->fib_thread}, {&session, &k->session_thread}, {&rib, &k->rib_thread}, {&host, &k->host_thread}};
 
 
-	fib_context.k = host_context.k = k;
+	fib_context.k = rib_context.k = host_context.k = k;
 	for (unsigned i = 0; i < sizeof(threads) / sizeof(threads[0]); i++) {
 		int err;
 

@@ -122,20 +122,19 @@ fib_feed_list_of(struct fib_feed *f, const struct feed_source *s, struct vrf_id 
 	return true;
 }
 
-/* Puts a destination's present state into the open batch. `may_withdraw`: the rule of journal.h allows it here. */
-static void RUNS_ON(role_fib)
-apply(struct fib_feed *f, struct feed_source *s, struct vrf_id vrf, const struct dest_view *view, bool may_withdraw)
+/* Puts a destination's best path into the open batch. False: it has none, so that a withdrawal is due (in its order). */
+static bool RUNS_ON(role_fib)
+apply(struct fib_feed *f, struct feed_source *s, struct vrf_id vrf, const struct dest_view *view)
 {
 	struct path_list_id list;
 
 	if (fib_feed_local_find(f, vrf, &view->prefix) != NULL)
-		return;
-	if (fib_feed_list_of(f, s, vrf, view, &list)) {
-		if (fib_set(f->config.fib, vrf, &view->prefix, list) != 0)
-			atomic_fetch_add_explicit(&f->failed, 1, memory_order_relaxed);
-	} else if (may_withdraw) {
-		fib_withdraw(f->config.fib, vrf, &view->prefix); /* -ENOENT: it never was there */
-	}
+		return true; /* the host's own route stays, whatever the RIB has */
+	if (!fib_feed_list_of(f, s, vrf, view, &list))
+		return false;
+	if (fib_set(f->config.fib, vrf, &view->prefix, list) != 0)
+		atomic_fetch_add_explicit(&f->failed, 1, memory_order_relaxed);
+	return true;
 }
 
 static bool
@@ -158,7 +157,7 @@ restore(struct fib_feed *f, struct vrf_id vrf, const struct prefix *p)
 			continue;
 		id = dest_find(shard_table(s->shard, table), p);
 		if (id.v != DEST_NONE && dest_peek(shard_table(s->shard, table), id, &view))
-			apply(f, s, vrf, &view, false);
+			apply(f, s, vrf, &view);
 	}
 }
 
@@ -332,14 +331,15 @@ apply_entry(struct fib_feed *f, struct feed_source *s, const struct journal_entr
 	shard_table_key(s->shard, e->table, &vrf, &family);
 	if (!forwards(family) || !dest_peek(shard_table(s->shard, e->table), e->dest, &view))
 		return;
-	apply(f, s, vrf, &view, journal_entry_is_last(e, &view));
+	if (!apply(f, s, vrf, &view) && journal_may_withdraw(s->cursor, e, &view))
+		fib_withdraw(f->config.fib, vrf, &view.prefix); /* -ENOENT: it never was there */
 }
 
 static void
 lapped(struct feed_source *s)
 {
-	journal_resume(shard_journal(s->shard), s->cursor);
-	s->rewalk_head = journal_head(shard_journal(s->shard));
+	journal_pin(s->cursor);
+	s->reach_back = journal_resume(shard_journal(s->shard), s->cursor);
 	s->rewalk = REWALK_SET;
 	s->lapped = true;
 	s->rewalk_table = 0;
@@ -364,8 +364,8 @@ journal_drain(struct fib_feed *f, struct feed_source *s, uint64_t deadline_ns)
 			return false;
 		for (int i = 0; i < n; i++)
 			apply_entry(f, s, &entries[i]);
-		s->applied = entries[n - 1].sequence;
-		journal_advance(j, s->cursor, s->applied);
+		journal_advance(j, s->cursor, entries[n - 1].sequence);
+		s->applied = journal_position(s->cursor);
 		if (fib_feed_now() >= deadline_ns)
 			return true;
 	}
@@ -378,18 +378,33 @@ struct rewalk_context {
 	struct vrf_id vrf;
 };
 
-/* An empty destination younger than the walk's head has its entry still to come: it is withdrawn there, in order. */
+/* The second walk withdraws what was empty by then; what is younger has its entry still to come. */
+static void RUNS_ON(role_fib)
+rewalk_empty(struct rewalk_context *c, const struct dest_view *view)
+{
+	struct feed_source *s = c->s;
+
+	if (s->rewalk == REWALK_SET)
+		journal_passed_over(shard_journal(s->shard), s->cursor, view);
+	else if ((int32_t)(view->sequence - (uint32_t)s->reach_back) <= 0)
+		fib_withdraw(c->f->config.fib, c->vrf, &view->prefix);
+}
+
 static bool RUNS_ON(role_fib)
 rewalk_visit(void *ctx, struct dest_id id, const struct dest_view *view)
 {
 	struct rewalk_context *c = ctx;
-	bool old = (int32_t)(view->sequence - (uint32_t)c->s->rewalk_head) <= 0;
+	bool young = (int32_t)(view->sequence - (uint32_t)c->s->reach_back) > 0;
 
-	apply(c->f, c->s, c->vrf, view, c->s->rewalk == REWALK_EMPTIES && old);
+	/* What has not changed since the place where we fell off is there already; when ports changed all is looked at. */
+	if (c->s->rewalk == REWALK_SET && c->s->lapped && !young)
+		return true;
+	if (!apply(c->f, c->s, c->vrf, view))
+		rewalk_empty(c, view);
 	return fib_batch_count(c->f->config.fib) < c->f->config.batch_max;
 }
 
-/* The next table to walk, or the next pass, or the end. */
+/* The next table to walk, or the next step, or the end. */
 static void
 rewalk_next(struct feed_source *s)
 {
@@ -398,14 +413,13 @@ rewalk_next(struct feed_source *s)
 		return;
 	s->rewalk_table = 0;
 	if (s->rewalk == REWALK_SET && s->lapped) {
-		s->rewalk = REWALK_EMPTIES;
+		s->rewalk = REWALK_SETTLE;
 		return;
 	}
 	s->rewalk = REWALK_NONE;
 	if (s->lapped) {
 		s->lapped = false;
-		s->applied = s->rewalk_head;
-		journal_advance(shard_journal(s->shard), s->cursor, s->rewalk_head);
+		journal_unpin(s->cursor);
 	}
 }
 
@@ -486,11 +500,16 @@ fib_feed_work(struct fib_feed *f, uint64_t now_ns, uint64_t deadline_ns)
 	for (unsigned i = 0; i < f->config.shard_count; i++) {
 		struct feed_source *s = &f->sources[i];
 
-		/* Order: what a walk puts in must not overtake the journal's withdrawals, so a walk after an overrun ends first. */
-		if (s->rewalk != REWALK_NONE)
+		if (s->rewalk == REWALK_SET || s->rewalk == REWALK_EMPTIES)
 			more |= rewalk_slice(f, s, deadline_ns);
-		if (!s->lapped)
+		/* After an overrun the walks are alone: between them the journal is read until nothing waits. */
+		if (!s->lapped || s->rewalk == REWALK_SETTLE)
 			more |= journal_drain(f, s, deadline_ns);
+		if (s->rewalk == REWALK_SETTLE && journal_settled(s->cursor)) {
+			s->reach_back = journal_position(s->cursor);
+			s->rewalk = REWALK_EMPTIES;
+			more = true;
+		}
 	}
 	more = commit(f, now_ns, more);
 	if (f->audit.running)

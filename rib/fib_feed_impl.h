@@ -33,18 +33,21 @@ struct local_route {
 	unsigned users;
 };
 
-enum rewalk { REWALK_NONE, REWALK_SET, REWALK_EMPTIES };
+/*
+ * After an overrun: SET everything present, read the journal on until no withdrawal would have to wait (SETTLE), then withdraw the
+ * EMPTIES (journal.h, "A lapped cursor"). When only ports changed: SET alone.
+ */
+enum rewalk { REWALK_NONE, REWALK_SET, REWALK_SETTLE, REWALK_EMPTIES };
 
 /* One shard's side of the feed. */
 struct feed_source {
 	struct shard *shard;
 	struct journal_cursor *cursor;
-	uint64_t applied;   /* journal sequence that the open batch contains */
+	uint64_t applied;   /* journal position that the open batch contains */
 	uint64_t visible;   /* ... that the workers see */
-	/* After an overrun, or when ports changed: everything present first, then what is empty (journal.h). */
 	enum rewalk rewalk;
 	bool lapped;
-	uint64_t rewalk_head;
+	uint64_t reach_back; /* sequence from which on the first walk looks, up to which the second one withdraws */
 	unsigned rewalk_table;
 	struct walk walk;
 };
