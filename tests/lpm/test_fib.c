@@ -21,7 +21,7 @@
 #else
 #define TABLE_ROUTES 1200000
 #define LONG_ROUTES 210000 /* some are the same: 200,000 are left */
-#define GENERATIONS 8000
+#define GENERATIONS 3000
 #endif
 
 #define LISTS 2000
