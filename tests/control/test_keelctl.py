@@ -1,0 +1,309 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""keelctl against two real daemons that peer with each other, each in a network namespace of its own (needs root: else
+only what goes without a daemon runs, and the exit status is 77).
+
+usage: test_keelctl.py KEELCTL KEELD
+"""
+import json
+import os
+import pty
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import unittest
+
+KEELCTL, KEELD = sys.argv[1], sys.argv[2]
+PAUSE = threading.Event()  # never set
+NETWORKS = 2500  # more than two pages of `show route`
+
+
+def keelctl(*words, sock="/nonexistent/keel.sock", env=None, stdin=None):
+    """(exit status, stdout, stderr)"""
+    e = {k: v for k, v in os.environ.items() if k not in ("KEEL_SOCKET", "NO_COLOR")}
+    e.update({"TERM": "xterm"}, **(env or {}))
+    p = subprocess.run([KEELCTL] + (["--socket", sock] if sock else []) + list(words), capture_output=True, text=True,
+                       env=e, input=stdin, timeout=60)
+    return p.returncode, p.stdout, p.stderr
+
+
+def on_terminal(*words, sock, env=None):
+    """Exit status and what a terminal shows."""
+    e = {k: v for k, v in os.environ.items() if k != "NO_COLOR"}
+    e.update({"TERM": "xterm"}, **(env or {}))
+    ours, theirs = pty.openpty()
+    p = subprocess.Popen([KEELCTL, "--socket", sock] + list(words), stdout=theirs, stderr=theirs, env=e)
+    os.close(theirs)
+    shown = b""
+    while True:
+        try:
+            part = os.read(ours, 65536)
+        except OSError:  # EIO: the last writer has gone
+            break
+        if not part:
+            break
+        shown += part
+    os.close(ours)
+    return p.wait(60), shown.decode()
+
+
+class Usage(unittest.TestCase):
+    def fails(self, status, text, *words, **options):
+        got, out, err = keelctl(*words, **options)
+        self.assertEqual((got, out), (status, ""), err)
+        self.assertIn(text, err)
+
+    def test_help_and_version(self):
+        status, out, err = keelctl("--help")
+        self.assertEqual((status, err), (0, ""))
+        self.assertIn("refresh bgp", out)
+        self.assertLessEqual(max(map(len, out.splitlines())), 100)
+        status, out, err = keelctl("--version")
+        self.assertEqual((status, err), (0, ""))
+        self.assertRegex(out, r"^keelctl \d+\.\d+\.\d+\n$")
+
+    def test_bad_usage(self):
+        self.fails(2, "interactive shell is not supported")
+        self.fails(2, "keelctl --help", "--nonsense")
+        self.fails(2, 'word 3 "extenal"', "refresh", "bgp", "extenal", "import")
+        self.fails(2, "ambiguous: route or rib", "show", "r")
+        self.fails(2, "not supported", "system-view; bgp 64512")
+        self.fails(2, "line 1, column", "rpc", "jobs.get", "{nonsense")
+        self.fails(2, "line 1, column", "rpc", "jobs.get", "-", stdin="{\"id\":")
+
+    def test_parsed_but_of_a_later_version(self):
+        for line in ("refresh bgp ipv6 all import", "refresh bgp vpn-instance red ipv4-family external import",
+                     "refresh bgp vpnv4 all export", "reset bgp all", "system-view"):
+            self.fails(1, "not supported in this version", *line.split())
+
+    def test_no_daemon(self):
+        self.fails(3, "no daemon at /nonexistent/keel.sock", "show", "version")
+        self.fails(3, "no daemon at /elsewhere/k", "show", "version", sock=None, env={"KEEL_SOCKET": "/elsewhere/k"})
+        self.fails(3, "no daemon at", "show", "version", sock="/" + "x" * 200)
+
+    def test_a_terminal_obeys_no_word_of_ours(self):
+        self.assertNotIn("\033", keelctl("\033[31mred")[2])
+
+
+def lab_possible():
+    if os.geteuid() != 0 or shutil.which("ip") is None:
+        return False
+    name = "keelctl-try%d" % os.getpid()
+    if subprocess.run(["ip", "netns", "add", name], capture_output=True).returncode != 0:
+        return False
+    subprocess.run(["ip", "netns", "del", name], check=True)
+    return True
+
+
+def document(me, peer, asn, peer_asn, networks):
+    return {
+        "router": {"asn": asn, "router_id": me},
+        "bgp": {"networks": [{"prefix": n} for n in networks],
+                "peers": [{"address": peer, "asn": peer_asn, "description": "b\u00fcro",
+                           "families": {"ipv4-unicast": {"import_policy": "accept-all", "export_policy": "accept-all"}}},
+                          {"address": "192.0.2.99", "asn": 64999, "passive": True}]},
+    }
+
+
+def network(i):
+    return "100.%d.%d.0/24" % (i // 256, i % 256)
+
+
+class Daemons(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        if not lab_possible():
+            raise unittest.SkipTest("namespaces need root and iproute2")
+        cls.dir = tempfile.mkdtemp(prefix="keelctl-")
+        cls.names = ["keelctl-%s%d" % (x, os.getpid()) for x in "ab"]
+        cls.daemons, cls.sockets = [], [os.path.join(cls.dir, x + ".sock") for x in "ab"]
+        cls.addClassCleanup(cls.tear_down)
+        for n in cls.names:
+            subprocess.run(["ip", "netns", "add", n], check=True)
+        subprocess.run(["ip", "link", "add", "kc", "netns", cls.names[0], "type", "veth", "peer", "name", "kc", "netns",
+                        cls.names[1]], check=True)
+        networks = [network(i) for i in range(NETWORKS)]
+        addresses = ("192.0.2.1", "192.0.2.2")
+        for i, n in enumerate(cls.names):
+            for words in ("addr add %s/24 dev kc" % addresses[i], "link set kc up", "link set lo up"):
+                subprocess.run(["ip", "-n", n] + words.split(), check=True)
+            path = os.path.join(cls.dir, "ab"[i] + ".json")
+            with open(path, "w") as f:
+                json.dump(document(addresses[i], addresses[1 - i], 64512 + i, 64513 - i, networks if i == 1 else []), f)
+            log = open(os.path.join(cls.dir, "ab"[i] + ".log"), "w")
+            cls.daemons.append(subprocess.Popen(
+                ["ip", "netns", "exec", n, KEELD, "-c", path, "--no-dataplane", "--socket", cls.sockets[i],
+                 "--state-dir", os.path.join(cls.dir, "state-" + "ab"[i])], stdout=log, stderr=subprocess.STDOUT))
+            log.close()
+        cls.wait("the routes of the other side", lambda: cls.received() == NETWORKS)
+
+    @classmethod
+    def tear_down(cls):
+        for p in cls.daemons:
+            p.terminate()
+        for p in cls.daemons:
+            try:
+                p.wait(10)
+            except subprocess.TimeoutExpired:
+                p.kill()
+                p.wait()
+        for n in cls.names:
+            subprocess.run(["ip", "netns", "del", n], capture_output=True)
+        shutil.rmtree(cls.dir)
+
+    @classmethod
+    def wait(cls, what, good):
+        end = time.monotonic() + 40
+        while not good():
+            if time.monotonic() > end:
+                logs = [open(os.path.join(cls.dir, x + ".log")).read()[-3000:] for x in "ab"]
+                raise AssertionError("no %s within 40 s\n%s" % (what, "\n--\n".join(logs)))
+            PAUSE.wait(0.1)
+
+    @classmethod
+    def ctl(cls, line, side=0, **options):
+        return keelctl(*(line.split() if isinstance(line, str) else line), sock=cls.sockets[side], **options)
+
+    @classmethod
+    def received(cls):
+        status, out, _ = cls.ctl("--json show bgp summary")
+        return status == 0 and json.loads(out)["peers"][0]["families"]["ipv4-unicast"]["received"]
+
+    def good(self, line, side=0):
+        status, out, err = self.ctl(line, side)
+        self.assertEqual((status, err), (0, ""), line)
+        return out
+
+    def narrow(self, out):
+        self.assertLessEqual(max(map(len, out.splitlines())), 100, out)
+        return out
+
+    def test_summary(self):
+        out = self.narrow(self.good("show bgp summary"))
+        self.assertRegex(out, r"(?m)^192\.0\.2\.2 +64513 +established +\d\d:\d\d:\d\d +2500 +2500 +0 +ipv4-unicast$")
+        self.assertIn("2 peers, 1 established", out)
+        self.assertIn("192.0.2.99 ipv4-unicast: no import policy", out)
+        self.assertEqual(out.split("\n")[1:2], self.good("dis b sum").split("\n")[1:2])
+
+    def test_peer(self):
+        out = self.narrow(self.good("show bgp peer 192.0.2.2"))
+        self.assertIn("AS 64513, external", out)
+        self.assertIn("b\u00fcro", out)
+        self.assertRegex(out, r"route_refresh +yes +yes +yes")
+        self.assertIn("2500 received, 2500 accepted, 0 rejected", out)
+        peers = json.loads(self.good("--json show bgp peer 192.0.2.2"))["peers"]
+        self.assertEqual([p["address"] for p in peers], ["192.0.2.2"])
+        status, out, err = self.ctl("show bgp peer 192.0.2.55")
+        self.assertEqual((status, out), (1, ""))
+        self.assertIn("no peer 192.0.2.55", err)
+
+    def test_routes_follow_the_pages(self):
+        routes = json.loads(self.good("show route --json"))["routes"]
+        self.assertEqual(sorted(r["prefix"] for r in routes), sorted(map(network, range(NETWORKS))))
+        lines = self.narrow(self.good("show route")).splitlines()
+        self.assertEqual(sum(line.startswith("*> 100.") for line in lines), NETWORKS)
+        self.assertRegex(lines[2], r"^\*> 100\.\S+ +192\.0\.2\.2 +192\.0\.2\.2 +- +\S+  64513 [ie?]$")
+        self.assertEqual(len(json.loads(self.good("show route 100.1.0.0/16 longer --json"))["routes"]), 256)
+
+    def test_one_route(self):
+        for words in ("100.1.2.0/24", "100.1.2.3", "100.1.2.0/24 peer 192.0.2.2"):
+            out = self.narrow(self.good("show route " + words))
+            self.assertIn("100.1.2.0/24, 1 path\n", out)
+            self.assertRegex(out, r"AS path +64513 ")
+        self.assertEqual(self.good("show route 101.0.0.0/8"), "no route\n")
+        self.assertEqual(self.good("show route 101.0.0.1"), "no route\n")
+        sent = json.loads(self.good("--json show route peer 192.0.2.1 advertised", side=1))["routes"]
+        self.assertEqual(len(sent), NETWORKS)
+        self.assertIn("  to 192.0.2.1\n", self.good("show route 100.1.2.0/24 peer 192.0.2.1 advertised", side=1))
+        status, out, err = self.ctl("show route peer 192.0.2.55")
+        self.assertEqual((status, out), (1, ""))
+        self.assertIn("rib.routes: Not found: /peer: there is no peer 192.0.2.55 (-32004)", err)
+
+    def test_reader_that_goes_away(self):
+        p = subprocess.Popen([KEELCTL, "--socket", self.sockets[0], "show", "route"], stdout=subprocess.PIPE,
+                             stderr=subprocess.PIPE)
+        p.stdout.read(100)
+        p.stdout.close()
+        self.assertEqual((p.wait(60), p.stderr.read()), (0, b""))
+        p.stderr.close()
+
+    def test_full_disk(self):
+        with open("/dev/full", "w") as full:
+            p = subprocess.run([KEELCTL, "--socket", self.sockets[0], "show", "route"], stdout=full,
+                               stderr=subprocess.PIPE, text=True)
+        self.assertEqual(p.returncode, 1)
+        self.assertIn("standard output", p.stderr)
+
+    def test_refresh(self):
+        result = json.loads(self.good("--json refresh bgp 192.0.2.2 import"))
+        self.assertEqual([p["action"] for p in result["peers"]], ["route-refresh-sent"])
+        self.wait("end of the job", lambda: json.loads(self.good(
+            ["rpc", "jobs.get", json.dumps({"id": result["job"]})]))["state"] == "done")
+        out = self.narrow(self.good("refresh bgp all import"))
+        self.assertRegex(out, r"(?m)^192\.0\.2\.2 +default +route-refresh-sent")
+        self.assertRegex(out, r"(?m)^192\.0\.2\.99 +default +not-established")
+        self.assertRegex(self.good("show jobs"), r"(?m)^ *\d+ +refresh-import +done")
+        self.assertEqual(self.received(), NETWORKS)
+
+    def test_refresh_refused(self):
+        status, out, err = self.ctl("refresh bgp 192.0.2.99 import")
+        self.assertEqual((status, err), (1, ""))
+        self.assertIn("not-established", out)
+        status, out, err = self.ctl("--json refresh bgp 192.0.2.99 import")
+        self.assertEqual((status, json.loads(out)["job"]), (1, None))
+        for line in ("refresh bgp internal import", "refresh bgp group nobody import", "refresh bgp 192.0.2.55 import"):
+            status, out, err = self.ctl(line)
+            self.assertEqual((status, out), (1, ""), line)
+            self.assertIn("-32004", err)
+
+    def test_refresh_on_a_terminal(self):
+        status, shown = on_terminal("refresh", "bgp", "external", "import", sock=self.sockets[0])
+        self.assertEqual(status, 0, shown)
+        self.assertRegex(shown, r"job \d+: 2 of 2 sessions, done after ")
+
+    def test_colour(self):
+        self.assertIn("\033[32mestablished\033[0m", on_terminal("show", "bgp", "summary", sock=self.sockets[0])[1])
+        for env in ({"NO_COLOR": "1"}, {"TERM": "dumb"}):
+            self.assertNotIn("\033", on_terminal("show", "bgp", "summary", sock=self.sockets[0], env=env)[1])
+        self.assertNotIn("\033", self.good("show bgp summary"))
+
+    def test_rpc(self):
+        one_line = self.good("rpc system.info")
+        self.assertEqual(one_line.count("\n"), 1)
+        self.assertFalse(json.loads(one_line)["dataplane"])
+        self.assertGreater(on_terminal("rpc", "system.info", sock=self.sockets[0])[1].count("\n"), 5)
+        self.assertEqual(on_terminal("--json", "rpc", "system.info", sock=self.sockets[0])[1].count("\n"), 1)
+        self.assertIn('"jobs"', self.ctl("rpc jobs.list -", stdin="{}")[1])
+        for words, text in ((["rpc", "no.such"], "Method not found"), (["rpc", "jobs.get"], "/id: is missing"),
+                            (["rpc", "jobs.get", "[1]"], "an object is wanted")):
+            status, out, err = self.ctl(words)
+            self.assertEqual((status, out), (1, ""))
+            self.assertIn(text, err)
+
+    def test_every_fault_of_a_document(self):
+        merge = json.dumps({"merge": {"router": {"asn": -1, "nonsense": 1}}})
+        self.good(["rpc", "config.edit", merge])
+        status, _, err = self.ctl("rpc config.commit")
+        self.good("rpc config.discard")
+        self.assertEqual(status, 1)
+        self.assertIn("/router/asn", err)
+        self.assertIn("/router/nonsense", err)
+
+    def test_other_shows(self):
+        self.assertRegex(self.narrow(self.good("show version")), r"keeld \S+, pid \d+, up [^\n]+\nno data plane\n")
+        self.assertRegex(self.narrow(self.good("show rib")), r"(?m)^default +ipv4-unicast +2500 +2500 ")
+        running = json.loads(self.good("show configuration"))
+        self.assertEqual(running["router"], {"asn": 64512, "router_id": "192.0.2.1"})
+        self.assertEqual(json.loads(self.good("--json show conf start"))["document"], running)
+        for line in ("show fib", "show fib 192.0.2.1", "show dataplane"):
+            status, out, err = self.ctl(line)
+            self.assertEqual((status, out), (1, ""))
+            self.assertIn("no-dataplane (-32012)", err)
+
+
+if __name__ == "__main__":
+    result = unittest.main(argv=sys.argv[:1], exit=False, verbosity=2).result
+    sys.exit(1 if not result.wasSuccessful() else 77 if result.skipped else 0)

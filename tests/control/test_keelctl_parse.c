@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The operator grammar: what each line means, and the message for each line that means nothing. */
+#include "control/keelctl.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <stdio.h>
+#include <string.h>
+
+/* Splits at blanks; the words live in a static buffer until the next call. */
+static int
+parse(const char *line, struct command *c, char error[640])
+{
+	static char text[1024];
+	char *words[32], *save = NULL;
+	unsigned n = 0;
+
+	snprintf(text, sizeof(text), "%s", line);
+	for (char *w = strtok_r(text, " ", &save); w != NULL; w = strtok_r(NULL, " ", &save))
+		words[n++] = w;
+	error[0] = '\0';
+	return command_parse(words, n, c, error, 640);
+}
+
+static void
+same(const char *line, const char *what, const char *is, const char *wanted)
+{
+	if ((is == NULL) != (wanted == NULL) || (is != NULL && strcmp(is, wanted) != 0))
+		fail_msg("%s: %s is %s, not %s", line, what, is ? is : "absent",
+			wanted ? wanted : "absent");
+}
+
+static const struct refresh_case {
+	const char *line, *family, *vrf, *scope, *peer, *group, *direction;
+	bool later;
+} refreshes[] = {
+	{"refresh bgp all import", "ipv4-unicast", NULL, "all", NULL, NULL, "import", false},
+	{"refresh bgp all export", "ipv4-unicast", NULL, "all", NULL, NULL, "export", false},
+	{"refresh bgp external import", "ipv4-unicast", NULL, "external", NULL, NULL, "import",
+		false},
+	{"refresh bgp internal export", "ipv4-unicast", NULL, "internal", NULL, NULL, "export",
+		false},
+	{"refresh bgp 192.0.2.2 import", "ipv4-unicast", NULL, "peer", "192.0.2.2", NULL, "import",
+		false},
+	{"refresh bgp fe80::2%east import", "ipv4-unicast", NULL, "peer", "fe80::2%east", NULL,
+		"import", false},
+	{"refresh bgp group transit import", "ipv4-unicast", NULL, "group", NULL, "transit",
+		"import", false},
+	{"refresh bgp ipv6 2001:db8::2 import", "ipv6-unicast", NULL, "peer", "2001:db8::2", NULL,
+		"import", true},
+	{"refresh bgp ipv6 all export", "ipv6-unicast", NULL, "all", NULL, NULL, "export", true},
+	{"refresh bgp vpn-instance red ipv4-family external import", "ipv4-unicast", "red",
+		"external", NULL, NULL, "import", true},
+	{"refresh bgp vpn-instance red ipv6-family group g export", "ipv6-unicast", "red", "group",
+		NULL, "g", "export", true},
+	{"refresh bgp vpnv4 all import", "vpnv4-unicast", NULL, "all", NULL, NULL, "import", true},
+	{"refresh bgp vpnv6 internal import", "vpnv6-unicast", NULL, "internal", NULL, NULL,
+		"import", true},
+	{"ref b a i", "ipv4-unicast", NULL, "all", NULL, NULL, "import", false},
+	{"ref b g transit e", "ipv4-unicast", NULL, "group", NULL, "transit", "export", false},
+	{"ref b vpn- red ipv4 e i", "ipv4-unicast", "red", "external", NULL, NULL, "import", true},
+};
+
+static void
+test_refresh(void **state)
+{
+	char error[640];
+	struct command c;
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof(refreshes) / sizeof(refreshes[0]); i++) {
+		const struct refresh_case *r = &refreshes[i];
+
+		if (parse(r->line, &c, error) != 0)
+			fail_msg("%s: %s", r->line, error);
+		assert_int_equal(c.kind, COMMAND_REFRESH);
+		same(r->line, "family", c.family, r->family);
+		same(r->line, "vrf", c.vrf, r->vrf);
+		same(r->line, "scope", c.scope, r->scope);
+		same(r->line, "peer", c.peer, r->peer);
+		same(r->line, "group", c.group, r->group);
+		same(r->line, "direction", c.direction, r->direction);
+		assert_int_equal(c.later != NULL, r->later);
+	}
+}
+
+static const struct show_case {
+	const char *line;
+	enum command_kind kind;
+	const char *family, *prefix, *address, *peer;
+	bool longer, advertised;
+	const char *source;
+} shows[] = {
+	{.line = "show bgp summary", .kind = COMMAND_SHOW_BGP_SUMMARY},
+	{.line = "display bgp summary", .kind = COMMAND_SHOW_BGP_SUMMARY},
+	{.line = "disp b s", .kind = COMMAND_SHOW_BGP_SUMMARY},
+	{.line = "show bgp peer 192.0.2.2", .kind = COMMAND_SHOW_BGP_PEER, .peer = "192.0.2.2"},
+	{.line = "show route", .kind = COMMAND_SHOW_ROUTE, .family = "ipv4-unicast"},
+	{.line = "show route 10.0.0.0/8",
+		.kind = COMMAND_SHOW_ROUTE,
+		.family = "ipv4-unicast",
+		.prefix = "10.0.0.0/8"},
+	{.line = "show route 10.0.0.0/8 longer",
+		.kind = COMMAND_SHOW_ROUTE,
+		.family = "ipv4-unicast",
+		.prefix = "10.0.0.0/8",
+		.longer = true},
+	{.line = "show route 2001:db8::/32 lo p 2001:db8::2 adv",
+		.kind = COMMAND_SHOW_ROUTE,
+		.family = "ipv6-unicast",
+		.prefix = "2001:db8::/32",
+		.longer = true,
+		.peer = "2001:db8::2",
+		.advertised = true},
+	{.line = "show route peer 192.0.2.2",
+		.kind = COMMAND_SHOW_ROUTE,
+		.family = "ipv4-unicast",
+		.peer = "192.0.2.2"},
+	{.line = "show route peer 192.0.2.2 advertised",
+		.kind = COMMAND_SHOW_ROUTE,
+		.family = "ipv4-unicast",
+		.peer = "192.0.2.2",
+		.advertised = true},
+	{.line = "show route 192.0.2.7",
+		.kind = COMMAND_SHOW_ROUTE,
+		.family = "ipv4-unicast",
+		.address = "192.0.2.7"},
+	{.line = "show fib", .kind = COMMAND_SHOW_FIB_STATS},
+	{.line = "show fib stats", .kind = COMMAND_SHOW_FIB_STATS},
+	{.line = "show fib 192.0.2.7", .kind = COMMAND_SHOW_FIB_LOOKUP, .address = "192.0.2.7"},
+	{.line = "show dataplane", .kind = COMMAND_SHOW_DATAPLANE},
+	{.line = "show version", .kind = COMMAND_SHOW_VERSION},
+	{.line = "show jobs", .kind = COMMAND_SHOW_JOBS},
+	{.line = "show rib", .kind = COMMAND_SHOW_RIB},
+	{.line = "show configuration", .kind = COMMAND_SHOW_CONFIGURATION, .source = "running"},
+	{.line = "sh conf cand", .kind = COMMAND_SHOW_CONFIGURATION, .source = "candidate"},
+	{.line = "show configuration startup",
+		.kind = COMMAND_SHOW_CONFIGURATION,
+		.source = "startup"},
+};
+
+static void
+test_show(void **state)
+{
+	char error[640];
+	struct command c;
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof(shows) / sizeof(shows[0]); i++) {
+		const struct show_case *s = &shows[i];
+
+		if (parse(s->line, &c, error) != 0)
+			fail_msg("%s: %s", s->line, error);
+		assert_int_equal(c.kind, s->kind);
+		same(s->line, "family", c.family, s->family);
+		same(s->line, "prefix", c.prefix, s->prefix);
+		same(s->line, "address", c.address, s->address);
+		same(s->line, "peer", c.peer, s->peer);
+		same(s->line, "source", c.source, s->source);
+		assert_int_equal(c.longer, s->longer);
+		assert_int_equal(c.advertised, s->advertised);
+	}
+}
+
+static void
+test_rpc(void **state)
+{
+	char error[640];
+	struct command c;
+
+	(void)state;
+	assert_int_equal(parse("rpc system.info", &c, error), 0);
+	assert_int_equal(c.kind, COMMAND_RPC);
+	same("rpc", "method", c.method, "system.info");
+	assert_null(c.params);
+	assert_int_equal(parse("rpc jobs.get {\"id\":1}", &c, error), 0);
+	same("rpc", "params", c.params, "{\"id\":1}");
+}
+
+static const struct {
+	const char *line, *error;
+} wrong[] = {
+	{"foo", "word 1 \"foo\": expected rpc, show, display, refresh, reset or system-view"},
+	{"re bgp all import", "word 1 \"re\" is ambiguous: refresh or reset"},
+	{"s", "word 1 \"s\" is ambiguous: show or system-view"},
+	{"rpc", "expected METHOD after \"rpc\""},
+	{"rpc a {} b", "word 4 \"b\": nothing was expected here"},
+	{"refresh", "expected bgp after \"refresh\""},
+	{"refresh bgp", "expected ADDRESS, all, external, internal, group, ipv6, vpn-instance, "
+			"vpnv4 or vpnv6 after \"refresh bgp\""},
+	{"refresh bgp extenal import",
+		"word 3 \"extenal\": expected ADDRESS, all, external, internal, group, ipv6, "
+		"vpn-instance, vpnv4 or vpnv6"},
+	{"refresh bgp 192.0.2.300 import",
+		"word 3 \"192.0.2.300\": expected ADDRESS, all, external, internal, group, "
+		"ipv6, vpn-instance, vpnv4 or vpnv6"},
+	{"refresh bgp vpn all import", "word 3 \"vpn\" is ambiguous: vpn-instance, vpnv4 or vpnv6"},
+	{"refresh bgp i import", "word 3 \"i\" is ambiguous: internal or ipv6"},
+	{"refresh bgp all", "expected import or export after \"refresh bgp all\""},
+	{"refresh bgp all im out", "word 5 \"out\": nothing was expected here"},
+	{"refresh bgp group import", "word 4 \"import\": expected NAME"},
+	{"refresh bgp group 9x import", "word 4 \"9x\": expected NAME"},
+	{"refresh bgp vpn-instance red all import",
+		"word 5 \"all\": expected ipv4-family or ipv6-family"},
+	{"refresh bgp ipv6 vpnv4 all import",
+		"word 4 \"vpnv4\": expected ADDRESS, all, external, internal or group"},
+	{"show", "expected bgp, route, fib, configuration, dataplane, version, jobs or rib after "
+		 "\"show\""},
+	{"show r", "word 2 \"r\" is ambiguous: route or rib"},
+	{"show bgp", "expected summary or peer after \"show bgp\""},
+	{"show bgp peer", "expected ADDRESS after \"show bgp peer\""},
+	{"show bgp peer x", "word 4 \"x\": expected ADDRESS"},
+	{"show bgp summary x", "word 4 \"x\": nothing was expected here"},
+	{"show route 10.0.0.0/33", "word 3 \"10.0.0.0/33\": expected PREFIX, peer or advertised"},
+	{"show route 2001:db8::/129",
+		"word 3 \"2001:db8::/129\": expected PREFIX, peer or advertised"},
+	{"show route longer", "word 3 \"longer\": expected PREFIX, peer or advertised"},
+	{"show route 10.0.0.0/8 longer longer", "word 5 \"longer\" stands there twice"},
+	{"show route advertised", "\"advertised\" goes with \"peer ADDRESS\""},
+	{"show route 10.0.0.1 peer 192.0.2.2",
+		"word 3 \"10.0.0.1\": beside other words a prefix with its length is expected"},
+	{"show route peer", "expected ADDRESS after \"show route peer\""},
+	{"show fib x", "word 3 \"x\": expected ADDRESS or stats"},
+	{"show configuration x", "word 3 \"x\": expected running, candidate or startup"},
+	{"show version 1", "word 3 \"1\": nothing was expected here"},
+};
+
+static void
+test_wrong(void **state)
+{
+	char error[640];
+	struct command c;
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+		if (parse(wrong[i].line, &c, error) != -EINVAL)
+			fail_msg("%s: taken", wrong[i].line);
+		same(wrong[i].line, "message", error, wrong[i].error);
+	}
+}
+
+/* An empty word is no abbreviation of everything; a word longer than any buffer is only cut in the message. */
+static void
+test_odd_words(void **state)
+{
+	char error[640], longest[2000];
+	char rpc[] = "rpc", *words[40];
+	struct command c;
+
+	(void)state;
+	words[0] = (char[]){""};
+	assert_int_equal(command_parse(words, 1, &c, error, sizeof(error)), -EINVAL);
+	assert_int_equal(command_parse(words, 0, &c, error, sizeof(error)), -EINVAL);
+	memset(longest, 'x', sizeof(longest) - 1);
+	longest[sizeof(longest) - 1] = '\0';
+	words[0] = longest;
+	assert_int_equal(command_parse(words, 1, &c, error, sizeof(error)), -EINVAL);
+	words[0] = (char[]){"refresh"};
+	words[1] = (char[]){"bgp"};
+	words[2] = (char[]){"group"};
+	words[3] = longest;
+	assert_int_equal(command_parse(words, 4, &c, error, sizeof(error)), -EINVAL);
+	longest[63] = '\0'; /* the longest name */
+	assert_int_equal(command_parse(words, 4, &c, error, sizeof(error)), -EINVAL);
+	assert_non_null(strstr(error, "expected import or export"));
+	for (unsigned i = 0; i < 40; i++)
+		words[i] = rpc;
+	assert_int_equal(command_parse(words, 40, &c, error, sizeof(error)), -EINVAL);
+}
+
+static void
+test_same_address(void **state)
+{
+	(void)state;
+	assert_true(text_same_address("2001:db8::2", "2001:DB8:0::2"));
+	assert_true(text_same_address("fe80::2%east", "fe80:0::2%east"));
+	assert_false(text_same_address("fe80::2%east", "fe80::2%west"));
+	assert_false(text_same_address("192.0.2.1", "192.0.2.2"));
+	assert_false(text_same_address("192.0.2.1", "::ffff:192.0.2.1"));
+	assert_false(text_same_address("x", "x"));
+	assert_false(text_is_address("192.0.2.1%east"));
+	assert_false(text_is_address("fe80::1%"));
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_refresh),
+		cmocka_unit_test(test_show),
+		cmocka_unit_test(test_rpc),
+		cmocka_unit_test(test_wrong),
+		cmocka_unit_test(test_odd_words),
+		cmocka_unit_test(test_same_address),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
