@@ -379,8 +379,10 @@ keeld_refresh(struct keeld *k, const struct keeld_selector *s, bool import, json
 			jobs_advance(k->jobs, *job, 1);
 	}
 	free(ids);
-	if (running == 0)
-		*job = 0; /* nothing runs: contract section 3 */
+	if (running == 0) { /* contract section 3: no job when nothing runs */
+		jobs_forget(k->jobs, *job);
+		*job = 0;
+	}
 	return 0;
 }
 
@@ -447,7 +449,7 @@ keeld_session_event(struct keeld *k, const struct session_event *e)
 	else if (e->kind == SESSION_EXPORT_DONE)
 		jobs_advance(k->jobs, e->job, 1);
 	else if (e->kind == SESSION_REFRESH_FAILED)
-		jobs_end(k->jobs, e->job, true, json_pack("{s:s}", "reason", "session-lost-or-stale-timer"));
+		jobs_fail_part(k->jobs, e->job, "session-lost-or-stale-timer");
 }
 
 /* ---- policy changes refresh by themselves ---- */
@@ -471,8 +473,7 @@ pending_run(struct timer *t)
 			p->waits = false;
 			thread_call(k->session_thread, session_order_refresh_import, &o);
 			if (!action_runs((enum refresh_action)o.result))
-				jobs_end(k->jobs, p->job, true, json_pack("{s:s}", "reason",
-					refresh_action_text((enum refresh_action)o.result)));
+				jobs_fail_part(k->jobs, p->job, refresh_action_text((enum refresh_action)o.result));
 		}
 	}
 }

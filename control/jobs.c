@@ -16,6 +16,7 @@ struct job {
 	uint64_t done, total;
 	double started_s, finished_s;
 	json_t *result;
+	const char *failure; /* of the first part that failed */
 };
 
 struct jobs {
@@ -104,7 +105,31 @@ jobs_advance(struct jobs *j, uint32_t id, uint64_t done)
 		return;
 	job->done += done;
 	if (job->total != 0 && job->done >= job->total)
-		jobs_end(j, id, false, NULL);
+		jobs_end(j, id, job->failure != NULL, job->failure != NULL ? json_pack("{s:s}", "reason", job->failure) : NULL);
+}
+
+void
+jobs_fail_part(struct jobs *j, uint32_t id, const char *reason)
+{
+	struct job *job = find(j, id);
+
+	if (job == NULL)
+		return;
+	if (job->failure == NULL)
+		job->failure = reason;
+	jobs_advance(j, id, 1);
+}
+
+void
+jobs_forget(struct jobs *j, uint32_t id)
+{
+	struct job *job = find(j, id);
+
+	if (job == NULL)
+		return;
+	json_decref(job->result);
+	memmove(job, job + 1, (size_t)(&j->job[j->count] - (job + 1)) * sizeof(*job));
+	j->count--;
 }
 
 void

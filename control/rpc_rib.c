@@ -17,6 +17,7 @@
 
 #define SECTION 64         /* destinations in one reader's section: well below 1 ms */
 #define SECTION_SCAN 16384 /* ids looked at in one section when few match */
+#define SCAN_MAX 262144    /* ids looked at for one page, some 2 ms: a page may be empty and have a `next` */
 #define LIMIT_DEFAULT 1000
 #define LIMIT_MAX 10000
 #define PATHS_SHOWN 64
@@ -357,7 +358,7 @@ rib_routes(struct keeld *k, json_t *params, struct rpc_call *call)
 		return o;
 	}
 	end = dest_limit(shard_table(k->shard, q.table));
-	for (next = (uint32_t)cursor; next < end && (json_int_t)json_array_size(q.routes) < q.limit;)
+	for (next = (uint32_t)cursor; next < end && next - (uint32_t)cursor < SCAN_MAX && (json_int_t)json_array_size(q.routes) < q.limit;)
 		next = scan_section(&q, next, end, &out);
 	if (next < end) {
 		char text[16];

@@ -103,7 +103,7 @@ nexthop_port(const struct nexthop_table *t, struct vrf_id vrf, const struct ip_a
 	return 0;
 }
 
-static void
+static void RUNS_ON(role_fib)
 answer(struct nexthop_table *t, struct watch_entry *w, bool always)
 {
 	uint16_t port;
@@ -117,7 +117,7 @@ answer(struct nexthop_table *t, struct watch_entry *w, bool always)
 	t->tell(t->ctx, &w->last);
 }
 
-static void
+static void RUNS_ON(role_fib)
 answer_all(struct nexthop_table *t)
 {
 	for (unsigned i = 0; i < t->watch_count; i++)
