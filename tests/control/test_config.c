@@ -165,7 +165,7 @@ test_inheritance(void **state)
 {
 	struct config *c = parsed(
 		"{" ROUTER ", 'bgp': {'groups': [{'name': 'g', 'asn': 64512, 'passive': true, "
-			   "'multihop': 5, 'description': 'of the group',"
+		"'multihop': 5, 'description': 'of the group',"
 		"   'timers': {'hold_s': 30, 'connect_retry_s': 3}, 'capabilities': "
 		"{'route_refresh': false},"
 		"   'families': {'ipv4-unicast': {'import_policy': 'deny-all', 'next_hop_self': "
@@ -331,10 +331,10 @@ static const struct {
 	{"{" ROUTER ", 'bgp': {'peers': [{'address': '224.0.0.5', 'asn': 1}]}}",
 		"/bgp/peers/0/address", "is not the address of a host"},
 	{"{" ROUTER ", 'bgp': {'peers': [{'address': '192.0.2.2', 'asn': 1}, {'address': "
-		    "'192.0.2.2', 'asn': 2}]}}",
+	 "'192.0.2.2', 'asn': 2}]}}",
 		"/bgp/peers/1/address", "the same peer as /bgp/peers/0"},
 	{"{" ROUTER ", 'bgp': {'peers': [{'address': '192.0.2.2', 'asn': 1}, {'address': "
-		    "'192.0.2.2', 'asn': 1, 'port': 1179}]}}",
+	 "'192.0.2.2', 'asn': 1, 'port': 1179}]}}",
 		"/bgp/peers/1/address", "not supported in this version"},
 	{PEER("'group': 'x'"), "/bgp/peers/0/group", "there is no group \"x\""},
 	{PEER("'vrf': 'x'"), "/bgp/peers/0/vrf", "there is no VRF \"x\""},
@@ -536,6 +536,8 @@ remove_folder(void **state)
 static void
 write_file(const char *text, size_t len)
 {
+	/* Not truncated in place: ext4 would put each of thousands on disk. */
+	unlink(file);
 	FILE *out = fopen(file, "w");
 
 	assert_non_null(out);

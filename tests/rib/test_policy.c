@@ -737,6 +737,171 @@ test_eval_is_used_again(void **state)
 	fixture_end(&f);
 }
 
+/* ---- any policy against a walk written down plainly ---- */
+
+#define PLAIN_NODES 7
+#define PLAIN_LISTS 3
+
+struct plain_node {
+	bool permit, has_list, has_range, sets_pref, adds;
+	unsigned list, goes_to; /* 0: nowhere */
+	uint32_t low, high, pref, community;
+};
+
+struct plain_result {
+	bool permit;
+	uint32_t seq, pref;
+	unsigned count;
+	uint32_t communities[PLAIN_NODES];
+};
+
+static struct plain_node
+random_node(uint64_t *seed, unsigned at, unsigned count)
+{
+	struct plain_node n = {.permit = random_below(seed, 4) > 0};
+
+	n.has_list = random_below(seed, 4) > 0;
+	n.list = random_below(seed, PLAIN_LISTS);
+	n.has_range = random_below(seed, 3) == 0;
+	n.low = random_below(seed, 3);
+	n.high = n.low + random_below(seed, 3);
+	n.sets_pref = n.permit && random_below(seed, 2);
+	n.pref = 1 + random_below(seed, 3);
+	n.adds = n.permit && random_below(seed, 2);
+	n.community = random_below(seed, 3);
+	if (n.permit && at + 1 < count && random_below(seed, 3) == 0)
+		n.goes_to = at + 1 + random_below(seed, count - at - 1);
+	return n;
+}
+
+static void
+build_node(struct policy_builder *b, unsigned at, const struct plain_node *n,
+	struct policy_prefix_list **lists)
+{
+	uint8_t community[4] = {0, 0, 0, (uint8_t)n->community};
+
+	assert_int_equal(policy_builder_node(b, 10 * (at + 1), n->permit), 0);
+	if (n->has_list)
+		assert_int_equal(policy_builder_match_prefix_list(b, lists[n->list]), 0);
+	if (n->has_range)
+		assert_int_equal(policy_builder_match_number(b, NUMBER_MED, n->low, n->high), 0);
+	if (n->sets_pref)
+		policy_builder_set_number(b, NUMBER_LOCAL_PREF, n->pref);
+	if (n->adds)
+		assert_int_equal(policy_builder_set_communities(
+					 b, COMMUNITIES_STANDARD, EDIT_ADD, community, 1),
+			0);
+	if (n->goes_to)
+		policy_builder_goto(b, 10 * (n->goes_to + 1));
+}
+
+static void
+plain_add(struct plain_result *r, uint32_t community)
+{
+	for (unsigned i = 0; i < r->count; i++)
+		if (r->communities[i] == community)
+			return;
+	r->communities[r->count++] = community;
+}
+
+static struct plain_result
+plain_walk(const struct plain_node *nodes, unsigned count, struct policy_prefix_list **lists,
+	uint32_t med, const struct prefix *p)
+{
+	struct plain_result r = {0};
+
+	for (unsigned i = 0; i < count;) {
+		const struct plain_node *n = &nodes[i];
+		if ((n->has_list && !policy_prefix_list_match(lists[n->list], p)) ||
+			(n->has_range && (med < n->low || med > n->high))) {
+			i++;
+			continue;
+		}
+		r.seq = 10 * (i + 1);
+		r.permit = n->permit;
+		if (n->sets_pref)
+			r.pref = n->pref;
+		if (n->adds)
+			plain_add(&r, n->community);
+		if (!n->goes_to)
+			break;
+		i = n->goes_to;
+	}
+	return r;
+}
+
+static void
+check_verdict(const struct policy_verdict *v, const struct plain_result *r, uint64_t seed)
+{
+	if (v->permit != r->permit || v->seq != r->seq)
+		fail_msg("seed %llu: node %u, %d; wanted %u, %d", (unsigned long long)seed, v->seq,
+			v->permit, r->seq, r->permit);
+	if (!r->permit)
+		return;
+	if (v->attrs->local_pref != r->pref || v->attrs->community_count != r->count)
+		fail_msg(
+			"seed %llu: other attributes at node %u", (unsigned long long)seed, v->seq);
+	for (unsigned i = 0; i < r->count; i++)
+		assert_int_equal(attr_communities(v->attrs)[4 * i + 3], r->communities[i]);
+}
+
+static void
+check_random_policy(struct fixture *f, uint64_t first, struct policy_prefix_list **lists)
+{
+	struct plain_node nodes[PLAIN_NODES];
+	const struct attr_set *by_outcome[POLICY_OUTCOMES_MAX] = {0};
+	uint64_t seed = first;
+	unsigned count = random_below(&seed, PLAIN_NODES + 1);
+	struct policy_verdict v;
+
+	assert_int_equal(policy_builder_create("test", &f->b), 0);
+	for (unsigned i = 0; i < count; i++) {
+		nodes[i] = random_node(&seed, i, count);
+		build_node(f->b, i, &nodes[i], lists);
+	}
+	if (policy_builder_finish(f->b, &f->p)) {
+		policy_builder_destroy(f->b);
+		return;
+	}
+	attrs_with_path("", 0);
+	attrs.set.community_count = 0;
+	attrs.set.ext_community_count = attrs.set.large_community_count = attrs.set.cluster_count =
+		attrs.set.unknown_len = 0;
+	attrs.set.has = ATTR_HAS_MED;
+	attrs.set.med = random_below(&seed, 4);
+	assert_int_equal(policy_eval_begin(f->e, f->p, &attrs.set, &context), 0);
+	for (unsigned i = 0; i < 30; i++) {
+		struct prefix p = random_prefix(&seed, AFI_IPV4);
+		struct plain_result r = plain_walk(nodes, count, lists, attrs.set.med, &p);
+		assert_int_equal(policy_eval_prefix(f->e, &p, &v), 0);
+		check_verdict(&v, &r, first);
+		if (!v.permit)
+			continue;
+		assert_true(v.outcome < POLICY_OUTCOMES_MAX);
+		assert_true(!by_outcome[v.outcome] || by_outcome[v.outcome] == v.attrs);
+		by_outcome[v.outcome] = v.attrs;
+	}
+	policy_destroy(f->p);
+}
+
+static void
+test_random_policies(void **state)
+{
+	struct policy_prefix_list *lists[PLAIN_LISTS] = {
+		list_of("0.0.0.0/1", 32), list_of("10.0.0.0/8", 32), list_of("0.0.0.0/0", 12)};
+	struct fixture f;
+
+	(void)state;
+	fixture_begin(&f);
+	policy_builder_destroy(f.b);
+	for (uint64_t seed = 1; seed <= 20000; seed++)
+		check_random_policy(&f, seed, lists);
+	for (unsigned i = 0; i < PLAIN_LISTS; i++)
+		policy_prefix_list_unref(lists[i]);
+	f.p = NULL;
+	fixture_end(&f);
+}
+
 int
 main(void)
 {
@@ -758,6 +923,7 @@ main(void)
 		cmocka_unit_test(test_goto_refused),
 		cmocka_unit_test(test_goto_outcomes),
 		cmocka_unit_test(test_eval_is_used_again),
+		cmocka_unit_test(test_random_policies),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
