@@ -175,4 +175,6 @@ worker_loop(struct worker *w)
 	}
 	if (!w->driver_may_sleep)
 		qsbr_offline(w->qsbr, w->reader);
+	/* release: pairs with the load in workers_stop */
+	atomic_store_explicit(&w->ended, true, memory_order_release);
 }

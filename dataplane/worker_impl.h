@@ -52,7 +52,7 @@ struct worker {
 	bool driver_may_sleep;
 	uint64_t tsc_to_ns; /* ns = tsc * this >> 32: no division */
 	uint64_t tx_pending; /* bit per port whose buffer has packets */
-	_Atomic bool stop;
+	_Atomic bool stop, ended;
 	struct source source[SOURCES_MAX];
 	struct tx_buffer tx[PORTS_MAX];
 

@@ -100,6 +100,7 @@ fill_in(struct worker *w, const struct workers_config *c, unsigned index)
 	w->tx_queue = (uint16_t)index;
 	w->tsc_to_ns = (uint64_t)(((unsigned __int128)UINT64_C(1000000000) << 32) / hz);
 	w->glean_period = hz / GLEANS_PER_S;
+	w->glean_tokens = w->glean_period * (GLEANS_PER_S / 10);
 	w->glean_repeat = hz / 1000 * GLEAN_REPEAT_MS;
 	w->port_count = port_count();
 	for (uint16_t port = 0; port < w->port_count; port++) {
@@ -188,13 +189,22 @@ fail:
 	return rc;
 }
 
+/* EAL's wait spins, for a loop's time at most. What it orders is not seen by a sanitizer, so the worker says it too. */
+static void
+wait_for(struct worker *w)
+{
+	(void)rte_eal_wait_lcore(w->lcore);
+	/* acquire: pairs with the store at the end of worker_loop; false: it was never launched */
+	(void)atomic_load_explicit(&w->ended, memory_order_acquire);
+}
+
 void
 workers_stop(void)
 {
 	for (unsigned i = 0; i < workers.count; i++)
 		atomic_store_explicit(&workers.worker[i]->stop, true, memory_order_relaxed);
 	for (unsigned i = 0; i < workers.count; i++)
-		(void)rte_eal_wait_lcore(workers.worker[i]->lcore);
+		wait_for(workers.worker[i]);
 	destroy_all();
 }
 

@@ -279,7 +279,7 @@ check_drops(void)
 
 /* Each neighbour once, however many packets waited; the next hop's by its own address. */
 static void
-check_gleans(void)
+check_gleans(unsigned elapsed_ms)
 {
 	struct glean g[1024];
 	unsigned n, next_hops = 0;
@@ -296,7 +296,8 @@ check_gleans(void)
 		else
 			assert_int_equal(a >> 16, IP(10, 5, 0, 0) >> 16);
 	}
-	assert_true(next_hops >= 1 && next_hops <= 10);
+	/* Some 70 packets waited for it. Again after 100 ms, or when another took its slot. */
+	assert_true(next_hops >= 1 && next_hops <= 10 + elapsed_ms / 100);
 	assert_int_equal(worker_gleans(g, 1024), 0);
 }
 
@@ -317,6 +318,7 @@ test_mix(void **state)
 {
 	char in[64], out[64], device[200];
 	struct port_counters c;
+	uint64_t started;
 
 	(void)state;
 	snprintf(in, sizeof(in), "%s/in.pcap", directory);
@@ -337,6 +339,7 @@ test_mix(void **state)
 	assert_memory_equal(mac, port_in_mac, 6);
 	lab_fib_up(&lab);
 	set_routes();
+	started = lab_now_ns();
 	lab_workers_up(&lab);
 	if (!lab_wait(all_seen, NULL, 20)) {
 		assert_int_equal(port_counters_get(2, &c), 0);
@@ -346,7 +349,7 @@ test_mix(void **state)
 		fail();
 	}
 	check_drops();
-	check_gleans();
+	check_gleans((unsigned)((lab_now_ns() - started) / 1000000));
 	check_histogram();
 	assert_int_equal(port_counters_get(1, &c), 0);
 	assert_int_equal(c.tx_packets, expected_count);
