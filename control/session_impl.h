@@ -192,6 +192,7 @@ void peer_start(struct peer *p) RUNS_ON(role_session);
 void peer_stop(struct peer *p, const struct note *note) RUNS_ON(role_session);
 void peer_accept(struct peer *p, int fd) RUNS_ON(role_session);
 void peer_error(struct peer *p, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void peer_connect_error(struct peer *p, int error);
 enum fsm_state peer_state(const struct peer *p);
 uint32_t peer_local_as(const struct peer *p);
 uint8_t peer_families(const struct config_peer *c);

@@ -382,7 +382,7 @@ connection_ready(struct watch *w, uint32_t events)
 	if (error == 0) {
 		connection_event(c, EV_TCP_OPEN, NULL);
 	} else {
-		peer_error(p, "connect: %s", strerrordesc_np(error));
+		peer_connect_error(p, error);
 		connection_event(c, EV_TCP_FAIL, NULL);
 	}
 }

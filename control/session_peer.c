@@ -23,6 +23,14 @@ peer_error(struct peer *p, const char *fmt, ...)
 	va_end(ap);
 }
 
+/* Why the last session ended says more than that the peer is not there yet. */
+void
+peer_connect_error(struct peer *p, int error)
+{
+	if (p->last_error[0] == '\0' || strncmp(p->last_error, "connect: ", 9) == 0)
+		peer_error(p, "connect: %s", strerrordesc_np(error));
+}
+
 enum fsm_state
 peer_state(const struct peer *p)
 {
@@ -265,7 +273,7 @@ perform_connect(struct connection *c, const struct fsm_result *r) RUNS_ON(role_s
 	if (r->actions & ACT_CONNECT)
 		err = connection_connect(c);
 	if (err < 0)
-		peer_error(c->peer, "connect: %s", strerrordesc_np(-err));
+		peer_connect_error(c->peer, -err);
 	return err;
 }
 

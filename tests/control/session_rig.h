@@ -1,0 +1,558 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * For tests of sessions: a node (speaker, shard, their threads) and a scripted peer that speaks over real TCP on the loopback with our
+ * encoders, or with octets of its own.
+ */
+#pragma once
+
+#include "control/bgp_attr.h"
+#include "control/bgp_msg.h"
+#include "control/session.h"
+#include "control/threads.h"
+#include "lpm/arena.h"
+#include "lpm/qsbr.h"
+#include "rib/shard.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define EVENTS_MAX 256
+#define WAIT_MS                                                                                    \
+	20000 /* of a machine under sanitizers and load; nothing waits so long when all is well */
+
+struct node {
+	struct arena *arena;
+	struct qsbr *readers;
+	unsigned reader; /* of the test's own thread */
+	struct shard *shard;
+	struct table_id table;
+	struct speaker *speaker;
+	struct thread *session, *rib;
+	uint32_t asn, id;
+	uint16_t port;
+	_Atomic bool paused; /* the shard takes nothing */
+
+	pthread_mutex_t lock;
+	struct session_event event[EVENTS_MAX];
+	unsigned event_count;
+};
+
+/* ---- a node ---- */
+
+static inline void
+node_event(void *ctx, const struct session_event *e)
+{
+	struct node *n = ctx;
+
+	pthread_mutex_lock(&n->lock);
+	if (n->event_count < EVENTS_MAX)
+		n->event[n->event_count++] = *e;
+	pthread_mutex_unlock(&n->lock);
+}
+
+static inline void
+node_wake_shard(void *ctx)
+{
+	struct node *n = ctx;
+
+	if (n->rib != NULL)
+		thread_wake(n->rib);
+}
+
+static inline void
+node_wake_session(void *ctx)
+{
+	struct node *n = ctx;
+
+	if (n->session != NULL)
+		thread_wake(n->session);
+}
+
+static inline bool
+node_shard_work(void *ctx, uint64_t now, uint64_t deadline)
+{
+	struct node *n = ctx;
+
+	role_enter_rib();
+	return !atomic_load(&n->paused) && shard_work(n->shard, now, deadline);
+}
+
+static inline void
+node_ask(void *ctx, const struct nexthop_message *m)
+{
+}
+
+struct node_call {
+	struct node *n;
+	struct peer_id id;
+	const struct config_peer *config;
+	const struct session_policies *policies;
+	const struct policy *import;
+	const char *text, *reason;
+	struct session_view *view;
+	uint32_t job;
+	struct prefix prefix;
+	const struct attr_set *attrs;
+	int result;
+};
+
+static inline void
+call_listen(void *arg)
+{
+	struct node_call *c = arg;
+
+	c->result = speaker_listen(c->n->speaker, VRF_DEFAULT);
+}
+
+/* 0 port: one that was free a moment ago. */
+static inline uint16_t
+port_free(void)
+{
+	struct sockaddr_in a = {.sin_family = AF_INET};
+	socklen_t len = sizeof(a);
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	assert_true(fd >= 0);
+	assert_int_equal(bind(fd, (struct sockaddr *)&a, sizeof(a)), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&a, &len), 0);
+	close(fd);
+	return ntohs(a.sin_port);
+}
+
+static inline void
+node_begin(struct node *n, uint32_t asn, uint32_t id)
+{
+	struct shard_config s = {.own_asn = asn,
+		.router_id = id,
+		.journal_capacity = 4096,
+		.wake_consumers = node_wake_session,
+		.wake_ctx = n,
+		.ask_next_hop = node_ask,
+		.ask_ctx = n};
+	struct speaker_config c = {.wake_shard = node_wake_shard,
+		.event = node_event,
+		.ctx = n,
+		.asn = asn,
+		.router_id = id};
+	struct thread_config rib = {.name = "rib", .ctx = n, .work = node_shard_work};
+	struct thread_config session = {.name = "session",
+		.start = speaker_start,
+		.stop = speaker_stop,
+		.work = speaker_work,
+		.idle = speaker_idle,
+		.busy = speaker_busy};
+	struct node_call call = {.n = n};
+
+	memset(n, 0, sizeof(*n));
+	pthread_mutex_init(&n->lock, NULL);
+	n->asn = asn;
+	n->id = id;
+	n->port = port_free();
+	assert_int_equal(arena_create("node", &n->arena), 0);
+	assert_int_equal(qsbr_create(n->arena, 8, &n->readers), 0);
+	assert_int_equal(qsbr_register(n->readers, &n->reader), 0);
+	s.arena = c.arena = n->arena;
+	s.readers = c.readers = n->readers;
+	assert_int_equal(shard_create(&s, 1, &n->shard), 0);
+	assert_int_equal(shard_table_add(n->shard, VRF_DEFAULT, FAMILY_IPV4_UNICAST, &n->table), 0);
+	c.shard = n->shard;
+	c.input = shard_input(n->shard, 0);
+	c.tcp_port = n->port;
+	assert_int_equal(speaker_create(&c, &n->speaker), 0);
+	session.ctx = n->speaker;
+	assert_int_equal(thread_create(&rib, &n->rib), 0);
+	assert_int_equal(thread_create(&session, &n->session), 0);
+	thread_call(n->session, call_listen, &call);
+	assert_int_equal(call.result, 0);
+}
+
+static inline void
+node_end(struct node *n)
+{
+	thread_end(n->session);
+	thread_end(n->rib);
+	thread_free(n->session);
+	thread_free(n->rib);
+	speaker_destroy(n->speaker);
+	shard_destroy(n->shard);
+	qsbr_unregister(n->readers, n->reader);
+	qsbr_destroy(n->readers);
+	arena_destroy(n->arena); /* asserts that nothing is left */
+	pthread_mutex_destroy(&n->lock);
+}
+
+static inline struct ip_addr
+loopback(unsigned last)
+{
+	return addr_from_v4(0x7f000000u + last);
+}
+
+/* Peer `id` at 127.0.0.`last`. */
+static inline struct config_peer
+peer_config(uint32_t asn, uint32_t own_asn, unsigned last)
+{
+	struct config_peer c = {.addr = loopback(last),
+		.tcp_port = 1,
+		.asn = asn,
+		.external = asn != own_asn,
+		.passive = true,
+		.capabilities = {true, true, true, true, true},
+		.timers = {.hold_s = 90,
+			.connect_retry_s = 1,
+			.open_sent_hold_s = 240,
+			.stale_refresh_s = 600}};
+
+	addr_format(&c.addr, c.addr_text);
+	c.families[FAMILY_IPV4_UNICAST] = (struct config_family){.enabled = true,
+		.send_communities = true,
+		.next_hop_unchanged = true /* ours is on the loopback, which is no next hop */};
+	return c;
+}
+
+static inline void
+call_peer_shard(void *arg)
+{
+	struct node_call *c = arg;
+	struct shard_peer p = {.id = c->id,
+		.addr = c->config->addr,
+		.external = c->config->external,
+		.multihop = true,
+		.asn = c->config->asn};
+
+	role_enter_rib();
+	c->result = shard_peer_add(c->n->shard, &p);
+	shard_peer_import(c->n->shard, c->id, FAMILY_IPV4_UNICAST, c->import);
+}
+
+static inline void
+call_peer_session(void *arg)
+{
+	struct node_call *c = arg;
+
+	role_enter_session();
+	c->result = session_add(c->n->speaker, c->id, c->config, c->policies);
+}
+
+static inline void
+node_peer(struct node *n, unsigned id, const struct config_peer *config, const struct policy *both)
+{
+	struct session_policies policies = {.export_policy[FAMILY_IPV4_UNICAST] = both,
+		.has_import[FAMILY_IPV4_UNICAST] = both != NULL};
+	struct node_call c = {.n = n,
+		.id = {(uint16_t)id},
+		.config = config,
+		.policies = &policies,
+		.import = both};
+
+	thread_call(n->rib, call_peer_shard, &c);
+	assert_int_equal(c.result, 0);
+	thread_call(n->session, call_peer_session, &c);
+	assert_int_equal(c.result, 0);
+}
+
+static inline void
+call_view(void *arg)
+{
+	struct node_call *c = arg;
+
+	role_enter_session();
+	c->result = session_peek(c->n->speaker, c->id, c->view);
+}
+
+static inline struct session_view
+node_view(struct node *n, unsigned id)
+{
+	struct session_view v;
+	struct node_call c = {.n = n, .id = {(uint16_t)id}, .view = &v};
+
+	thread_call(n->session, call_view, &c);
+	assert_true(c.result);
+	return v;
+}
+
+static inline void
+call_originate(void *arg)
+{
+	struct node_call *c = arg;
+
+	role_enter_rib();
+	c->result = shard_originate(
+		c->n->shard, VRF_DEFAULT, FAMILY_IPV4_UNICAST, &c->prefix, c->attrs);
+}
+
+static inline void
+node_originate(struct node *n, uint32_t addr, uint8_t len, const struct attr_set *attrs)
+{
+	struct node_call c = {.n = n, .prefix = prefix_from_v4(addr, len), .attrs = attrs};
+
+	thread_call(n->rib, call_originate, &c);
+	assert_int_equal(c.result, 0);
+	thread_wake(n->rib);
+}
+
+/* Paths of a prefix now. */
+static inline unsigned
+node_paths(struct node *n, uint32_t addr, uint8_t len)
+{
+	struct dest_table *t = shard_table(n->shard, n->table);
+	struct prefix p = prefix_from_v4(addr, len);
+	struct dest_view v;
+	struct dest_id id;
+	unsigned count;
+
+	qsbr_online(n->readers, n->reader);
+	id = dest_find(t, &p);
+	count = id.v != DEST_NONE && dest_peek(t, id, &v) && v.paths != NULL ? v.paths->count : 0;
+	qsbr_offline(n->readers, n->reader);
+	return count;
+}
+
+static inline void
+breathe(void)
+{
+	poll(NULL, 0, 2);
+}
+
+#define wait_for(cond)                                                                             \
+	do {                                                                                       \
+		uint64_t until_ = now_ns() + WAIT_MS * 1000000ull;                                 \
+		while (!(cond)) {                                                                  \
+			if (now_ns() > until_)                                                     \
+				fail_msg("%s:%d: waited in vain: %s", __FILE__, __LINE__, #cond);  \
+			breathe();                                                                 \
+		}                                                                                  \
+	} while (0)
+
+static inline unsigned
+node_events(struct node *n, enum session_event_kind kind, uint32_t job)
+{
+	unsigned count = 0;
+
+	pthread_mutex_lock(&n->lock);
+	for (unsigned i = 0; i < n->event_count; i++)
+		count += n->event[i].kind == kind && n->event[i].job == job;
+	pthread_mutex_unlock(&n->lock);
+	return count;
+}
+
+/* ---- a scripted peer ---- */
+
+struct script {
+	int fd;
+	uint8_t buf[BGP_EXTENDED_MSG_MAX];
+	size_t have, taken;
+	uint8_t type;
+	uint16_t len;
+};
+
+/* From 127.0.0.`last` to the node. rcvbuf 0: the default. */
+static inline void
+script_connect(struct script *s, const struct node *n, unsigned last, int rcvbuf)
+{
+	struct sockaddr_in from = {
+		.sin_family = AF_INET, .sin_addr.s_addr = htonl(0x7f000000u + last)};
+	struct sockaddr_in to = {.sin_family = AF_INET,
+		.sin_addr.s_addr = htonl(0x7f000001u),
+		.sin_port = htons(n->port)};
+
+	s->have = s->taken = 0;
+	s->fd = socket(AF_INET, SOCK_STREAM, 0);
+	assert_true(s->fd >= 0);
+	if (rcvbuf > 0)
+		setsockopt(s->fd, SOL_SOCKET, SO_RCVBUF, &rcvbuf, sizeof(rcvbuf));
+	assert_int_equal(bind(s->fd, (struct sockaddr *)&from, sizeof(from)), 0);
+	assert_int_equal(connect(s->fd, (struct sockaddr *)&to, sizeof(to)), 0);
+}
+
+static inline void
+script_close(struct script *s)
+{
+	close(s->fd);
+	s->fd = -1;
+}
+
+static inline void
+script_send(struct script *s, const void *p, size_t len)
+{
+	assert_int_equal(send(s->fd, p, len, MSG_NOSIGNAL), (ssize_t)len);
+}
+
+/* The next message is at the result; NULL: end of file (or a reset), or nothing came in time. */
+static inline const uint8_t *
+script_read(struct script *s, int timeout_ms)
+{
+	struct pollfd p = {.fd = s->fd, .events = POLLIN};
+
+	memmove(s->buf, s->buf + s->taken, s->have - s->taken);
+	s->have -= s->taken;
+	s->taken = 0;
+	for (;;) {
+		ssize_t n;
+
+		if (s->have >= BGP_HEADER_LEN) {
+			assert_int_equal(
+				bgp_header_decode(s->buf, sizeof(s->buf), &s->type, &s->len)
+					.severity,
+				BGP_OK);
+			if (s->have >= s->len) {
+				s->taken = s->len;
+				return s->buf;
+			}
+		}
+		if (poll(&p, 1, timeout_ms) != 1)
+			return NULL;
+		n = recv(s->fd, s->buf + s->have, sizeof(s->buf) - s->have, 0);
+		if (n <= 0)
+			return NULL;
+		s->have += (size_t)n;
+	}
+}
+
+static inline struct bgp_open_options
+script_open(uint32_t asn, uint32_t id)
+{
+	return (struct bgp_open_options){.asn = asn,
+		.identifier = id,
+		.hold_time_s = 90,
+		.families = 1u << FAMILY_IPV4_UNICAST,
+		.route_refresh = true,
+		.enhanced_route_refresh = true,
+		.four_octet_as = true,
+		.graceful_restart = true};
+}
+
+static inline void
+script_send_open(struct script *s, const struct bgp_open_options *o)
+{
+	uint8_t msg[BGP_MSG_MAX];
+
+	script_send(s, msg, bgp_open_encode(o, msg, sizeof(msg)));
+}
+
+static inline void
+script_send_keepalive(struct script *s)
+{
+	uint8_t msg[BGP_HEADER_LEN];
+
+	script_send(s, msg, bgp_keepalive_encode(msg, sizeof(msg)));
+}
+
+/* Connects until the node answers with its OPEN: it may be holding idle. */
+static inline void
+script_greet(struct script *s, const struct node *n, unsigned last)
+{
+	uint64_t until = now_ns() + WAIT_MS * 1000000ull;
+
+	for (;;) {
+		script_connect(s, n, last, 0);
+		if (script_read(s, WAIT_MS) != NULL && s->type == BGP_OPEN)
+			return;
+		script_close(s);
+		assert_true(now_ns() < until);
+		breathe();
+	}
+}
+
+/* To Established, from our side: OPENs and KEEPALIVEs are exchanged. */
+static inline void
+script_establish(
+	struct script *s, const struct node *n, unsigned last, const struct bgp_open_options *o)
+{
+	script_greet(s, n, last);
+	script_send_open(s, o);
+	assert_non_null(script_read(s, WAIT_MS));
+	assert_int_equal(s->type, BGP_KEEPALIVE);
+	script_send_keepalive(s);
+}
+
+/* Skips KEEPALIVEs. */
+static inline const uint8_t *
+script_next(struct script *s)
+{
+	const uint8_t *p;
+
+	do {
+		p = script_read(s, WAIT_MS);
+	} while (p != NULL && s->type == BGP_KEEPALIVE);
+	return p;
+}
+
+static inline void
+script_expect_notification(struct script *s, uint8_t code, uint8_t subcode)
+{
+	struct bgp_notification n;
+	const uint8_t *p;
+
+	do {
+		p = script_read(s, WAIT_MS);
+	} while (p != NULL && s->type != BGP_NOTIFICATION);
+	if (p == NULL)
+		fail_msg("no NOTIFICATION, instead of %u/%u", code, subcode);
+	assert_int_equal(bgp_notification_decode(p, s->len, &n).severity, BGP_OK);
+	if (n.code != code || n.subcode != subcode)
+		fail_msg("NOTIFICATION %u/%u, not %u/%u", n.code, n.subcode, code, subcode);
+}
+
+union script_attrs {
+	struct attr_set a;
+	uint8_t room[512];
+};
+
+static inline void
+script_attrs(union script_attrs *out, uint32_t asn, uint32_t next_hop)
+{
+	memset(out, 0, sizeof(*out));
+	out->a.next_hop = addr_from_v4(next_hop);
+	if (asn != 0) {
+		const uint8_t path[] = {2, 1, (uint8_t)(asn >> 24), (uint8_t)(asn >> 16),
+			(uint8_t)(asn >> 8), (uint8_t)asn};
+
+		memcpy(out->a.var, path, sizeof(path));
+		out->a.as_path_len = sizeof(path);
+	}
+	attr_set_derive(&out->a);
+}
+
+/* One UPDATE of `count` prefixes ADDR/24, ADDR+256/24 ...; `attrs` NULL: withdrawn. Returns its length. */
+static inline size_t
+script_update(uint8_t *msg, const struct attr_set *attrs, uint32_t addr, unsigned count)
+{
+	struct bgp_encode_options o = {.as4 = true, .send_communities = true};
+	struct update_packer u;
+
+	assert_true(update_packer_begin(&u, FAMILY_IPV4_UNICAST, attrs, &o, msg, BGP_MSG_MAX));
+	for (unsigned i = 0; i < count; i++) {
+		struct prefix p = prefix_from_v4(addr + i * 256, 24);
+
+		assert_true(update_packer_add(&u, &p, 0));
+	}
+	return update_packer_finish(&u);
+}
+
+static inline void
+script_send_update(struct script *s, const struct attr_set *attrs, uint32_t addr, unsigned count)
+{
+	uint8_t msg[BGP_MSG_MAX];
+
+	script_send(s, msg, script_update(msg, attrs, addr, count));
+}
+
+static inline void
+script_send_refresh(struct script *s, enum refresh_subtype subtype)
+{
+	uint8_t msg[64];
+
+	script_send(s, msg, bgp_refresh_encode(FAMILY_IPV4_UNICAST, subtype, msg, sizeof(msg)));
+}

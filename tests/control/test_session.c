@@ -1,0 +1,792 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "control/session.h"
+
+#include "tests/control/session_rig.h"
+
+#define OWN_AS 64512u
+#define OWN_ID 0xc0000201u
+#define PEER_AS 65001u
+#define NEXT_HOP 0xc0000263u
+#define PEER_ID 0xc0000302u
+
+static void
+node_with_peer(struct node *n, const struct config_peer *c)
+{
+	node_begin(n, OWN_AS, OWN_ID);
+	node_peer(n, 1, c, policy_accept_all());
+}
+
+/* ---- two speakers ---- */
+
+static struct attr_set
+own_attrs(void)
+{
+	struct attr_set a;
+
+	memset(&a, 0, sizeof(a));
+	a.next_hop = addr_from_v4(NEXT_HOP);
+	return a;
+}
+
+/* Both connect at once, over and over by chance into a collision; one session comes of it, and routes go through. */
+static void
+test_two_speakers(void **state)
+{
+	static const uint8_t no_export[] = {0xff, 0xff, 0xff, 0x01};
+	static struct node a, b;
+	struct config_peer of_a, of_b;
+	struct attr_set own = own_attrs();
+	union script_attrs marked;
+	struct session_view v;
+
+	node_begin(&a, OWN_AS, OWN_ID);
+	node_begin(&b, PEER_AS, PEER_ID);
+	of_a = peer_config(PEER_AS, OWN_AS, 2);
+	of_b = peer_config(OWN_AS, PEER_AS, 1);
+	of_a.passive = of_b.passive = false;
+	of_a.tcp_port = b.port;
+	of_b.tcp_port = a.port;
+	of_a.source = loopback(1);
+	of_b.source = loopback(2);
+	node_originate(&a, 0x0a000000, 8, &own);
+	node_peer(&a, 1, &of_a, policy_accept_all());
+	node_peer(&b, 1, &of_b, policy_accept_all());
+	wait_for(node_view(&a, 1).state == FSM_ESTABLISHED &&
+		 node_view(&b, 1).state == FSM_ESTABLISHED);
+	wait_for(node_paths(&b, 0x0a000000, 8) == 1);
+
+	script_attrs(&marked, 0, NEXT_HOP);
+	memcpy(marked.a.var, no_export, sizeof(no_export));
+	marked.a.community_count = 1;
+	node_originate(&a, 0x0b000000, 8, &marked.a);
+	node_originate(&a, 0x0c000000, 8, &own);
+	wait_for(node_paths(&b, 0x0c000000, 8) == 1);
+	assert_int_equal(node_paths(&b, 0x0b000000, 8), 0);
+	node_originate(&a, 0x0a000000, 8, NULL);
+	wait_for(node_paths(&b, 0x0a000000, 8) == 0);
+
+	v = node_view(&a, 1);
+	assert_int_equal(v.established_count, 1);
+	assert_int_equal(v.remote_asn, PEER_AS);
+	assert_int_equal(v.remote_identifier, PEER_ID);
+	assert_int_equal(v.families[FAMILY_IPV4_UNICAST].advertised, 1);
+	assert_true(v.families[FAMILY_IPV4_UNICAST].end_of_rib_sent);
+	assert_true(v.enhanced_route_refresh.negotiated && v.four_octet_as.negotiated &&
+		    v.graceful_restart.negotiated);
+	wait_for(node_view(&b, 1).families[FAMILY_IPV4_UNICAST].end_of_rib_received);
+	node_end(&a);
+	wait_for(node_view(&b, 1).state != FSM_ESTABLISHED);
+	wait_for(node_paths(&b, 0x0c000000, 8) == 0);
+	assert_non_null(strstr(node_view(&b, 1).last_error, "administrative-shutdown"));
+	node_end(&b);
+}
+
+/* ---- OPEN ---- */
+
+struct bad_open {
+	const char *name;
+	uint8_t code, subcode;
+	void (*edit)(uint8_t *msg, size_t *len);
+};
+
+static void
+edit_marker(uint8_t *msg, size_t *len)
+{
+	msg[3] = 0;
+}
+
+static void
+edit_length(uint8_t *msg, size_t *len)
+{
+	msg[16] = 0;
+	msg[17] = 18;
+}
+
+static void
+edit_type(uint8_t *msg, size_t *len)
+{
+	msg[18] = 77;
+}
+
+static void
+edit_version(uint8_t *msg, size_t *len)
+{
+	msg[19] = 3;
+}
+
+static void
+edit_hold(uint8_t *msg, size_t *len)
+{
+	msg[22] = 0;
+	msg[23] = 2;
+}
+
+static void
+edit_identifier(uint8_t *msg, size_t *len)
+{
+	memset(msg + 24, 0, 4);
+}
+
+static void
+edit_parameter(uint8_t *msg, size_t *len)
+{
+	msg[29] = 9; /* the type of the first optional parameter */
+}
+
+static void
+edit_asn(uint8_t *msg, size_t *len)
+{
+	struct bgp_open_options o = script_open(PEER_AS + 1, PEER_ID);
+
+	*len = bgp_open_encode(&o, msg, BGP_MSG_MAX);
+}
+
+static void
+edit_families(uint8_t *msg, size_t *len)
+{
+	struct bgp_open_options o = script_open(PEER_AS, PEER_ID);
+
+	o.families = 1u << FAMILY_IPV6_UNICAST;
+	*len = bgp_open_encode(&o, msg, BGP_MSG_MAX);
+}
+
+static void
+edit_keepalive(uint8_t *msg, size_t *len)
+{
+	*len = bgp_keepalive_encode(msg, BGP_MSG_MAX);
+}
+
+static const struct bad_open bad_opens[] = {
+	{"marker", ERR_HEADER, HEADER_NOT_SYNCHRONIZED, edit_marker},
+	{"length", ERR_HEADER, HEADER_BAD_LENGTH, edit_length},
+	{"type", ERR_HEADER, HEADER_BAD_TYPE, edit_type},
+	{"version", ERR_OPEN, OPEN_UNSUPPORTED_VERSION, edit_version},
+	{"hold", ERR_OPEN, OPEN_UNACCEPTABLE_HOLD_TIME, edit_hold},
+	{"identifier", ERR_OPEN, OPEN_BAD_IDENTIFIER, edit_identifier},
+	{"parameter", ERR_OPEN, OPEN_UNSUPPORTED_PARAMETER, edit_parameter},
+	{"asn", ERR_OPEN, OPEN_BAD_PEER_AS, edit_asn},
+	{"families", ERR_OPEN, OPEN_UNSUPPORTED_CAPABILITY, edit_families},
+	{"keepalive", ERR_FSM, FSM_UNEXPECTED_IN_OPEN_SENT, edit_keepalive},
+};
+
+static void
+test_bad_open(void **state)
+{
+	struct config_peer c = peer_config(PEER_AS, OWN_AS, 2);
+	static struct script s;
+	static struct node n;
+
+	node_with_peer(&n, &c);
+	for (unsigned i = 0; i < sizeof(bad_opens) / sizeof(bad_opens[0]); i++) {
+		struct bgp_open_options o = script_open(PEER_AS, PEER_ID);
+		uint8_t msg[BGP_MSG_MAX];
+		size_t len = bgp_open_encode(&o, msg, sizeof(msg));
+
+		script_greet(&s, &n, 2);
+		bad_opens[i].edit(msg, &len);
+		script_send(&s, msg, len);
+		script_expect_notification(&s, bad_opens[i].code, bad_opens[i].subcode);
+		script_close(&s);
+		assert_string_equal(node_view(&n, 1).last_error + 5,
+			bgp_notification_text(bad_opens[i].code, bad_opens[i].subcode));
+	}
+	assert_int_equal(node_view(&n, 1).established_count, 0);
+	node_end(&n);
+}
+
+/* Nobody that is configured: closed without a word. */
+static void
+test_stranger(void **state)
+{
+	struct config_peer c = peer_config(PEER_AS, OWN_AS, 2);
+	static struct script s;
+	static struct node n;
+
+	node_with_peer(&n, &c);
+	script_connect(&s, &n, 9, 0);
+	assert_null(script_read(&s, WAIT_MS));
+	script_close(&s);
+	node_end(&n);
+}
+
+/* ---- collision (RFC 4271 6.8) ---- */
+
+static int
+script_listen(uint16_t *port)
+{
+	struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(0x7f000002u)};
+	socklen_t len = sizeof(a);
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	assert_true(fd >= 0);
+	assert_int_equal(bind(fd, (struct sockaddr *)&a, sizeof(a)), 0);
+	assert_int_equal(listen(fd, 4), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&a, &len), 0);
+	*port = ntohs(a.sin_port);
+	return fd;
+}
+
+/* Both connections reach OpenSent; the one that the side with the higher identifier opened stays. */
+static void
+collide(uint32_t peer_id, bool theirs_stays)
+{
+	struct config_peer c = peer_config(PEER_AS, OWN_AS, 2);
+	struct bgp_open_options o = script_open(PEER_AS, peer_id);
+	static struct script ours, theirs;
+	struct script *stays = theirs_stays ? &theirs : &ours,
+		      *goes = theirs_stays ? &ours : &theirs;
+	static struct node n;
+	int listener;
+
+	listener = script_listen(&c.tcp_port);
+	c.passive = false;
+	c.source = loopback(1);
+	node_with_peer(&n, &c);
+	memset(&ours, 0, sizeof(ours));
+	ours.fd = accept(listener, NULL, NULL); /* the node's own */
+	assert_true(ours.fd >= 0);
+	assert_non_null(script_read(&ours, WAIT_MS));
+	assert_int_equal(ours.type, BGP_OPEN);
+	script_connect(&theirs, &n, 2, 0);
+	assert_non_null(script_read(&theirs, WAIT_MS));
+	assert_int_equal(theirs.type, BGP_OPEN);
+	script_send_open(&ours, &o);
+	assert_non_null(script_read(&ours, WAIT_MS));
+	assert_int_equal(ours.type, BGP_KEEPALIVE); /* OpenConfirm there */
+	script_send_open(&theirs, &o);
+	script_expect_notification(goes, ERR_CEASE, CEASE_COLLISION);
+	script_send_keepalive(stays);
+	wait_for(node_view(&n, 1).state == FSM_ESTABLISHED);
+	assert_string_equal(node_view(&n, 1).last_error, "");
+	script_close(&ours);
+	script_close(&theirs);
+	close(listener);
+	node_end(&n);
+}
+
+static void
+test_collision(void **state)
+{
+	collide(OWN_ID + 1, true);
+	collide(OWN_ID - 1, false);
+}
+
+/* While one is established, a second one is turned away and the first does not notice. */
+static void
+test_second_connection(void **state)
+{
+	struct config_peer c = peer_config(PEER_AS, OWN_AS, 2);
+	struct bgp_open_options o = script_open(PEER_AS, PEER_ID);
+	static struct script s, second;
+	static struct node n;
+
+	node_with_peer(&n, &c);
+	script_establish(&s, &n, 2, &o);
+	wait_for(node_view(&n, 1).state == FSM_ESTABLISHED);
+	script_connect(&second, &n, 2, 0);
+	script_expect_notification(&second, ERR_CEASE, CEASE_COLLISION);
+	script_close(&second);
+	assert_int_equal(node_view(&n, 1).state, FSM_ESTABLISHED);
+	assert_int_equal(node_view(&n, 1).established_count, 1);
+	script_close(&s);
+	wait_for(node_view(&n, 1).state != FSM_ESTABLISHED);
+	node_end(&n);
+}
+
+/* ---- timers ---- */
+
+static void
+test_hold_timer(void **state)
+{
+	struct config_peer c = peer_config(PEER_AS, OWN_AS, 2);
+	struct bgp_open_options o = script_open(PEER_AS, PEER_ID);
+	static struct script s;
+	static struct node n;
+	unsigned keepalives = 0;
+	uint64_t begin;
+
+	o.hold_time_s = 3;
+	node_with_peer(&n, &c);
+	script_establish(&s, &n, 2, &o);
+	begin = now_ns();
+	while (script_read(&s, WAIT_MS) != NULL && s.type != BGP_NOTIFICATION)
+		keepalives += s.type == BGP_KEEPALIVE;
+	assert_int_equal(s.type, BGP_NOTIFICATION);
+	assert_int_equal(s.buf[BGP_HEADER_LEN], ERR_HOLD_TIMER);
+	assert_true(now_ns() - begin > 2900000000u);
+	/* every 0.75 to 1 s */
+	assert_in_range(keepalives, 2, 4);
+	assert_int_equal(node_view(&n, 1).hold_time_s, 0); /* not up any more */
+	assert_string_equal(node_view(&n, 1).last_error, "sent hold-timer-expired");
+	script_close(&s);
+	node_end(&n);
+}
+
+/* The shard takes no batches: reading stops, octets wait; the silence is ours, and the hold timer must know it. */
+static void
+test_hold_while_reading_stops(void **state)
+{
+	struct config_peer c = peer_config(PEER_AS, OWN_AS, 2);
+	struct bgp_open_options o = script_open(PEER_AS, PEER_ID);
+	static struct script s;
+	static struct node n;
+	uint8_t msg[BGP_MSG_MAX];
+	union script_attrs a;
+	uint64_t begin, silent;
+	unsigned sent = 0;
+
+	o.hold_time_s = 3;
+	node_with_peer(&n, &c);
+	script_establish(&s, &n, 2, &o);
+	wait_for(node_view(&n, 1).state == FSM_ESTABLISHED);
+	atomic_store(&n.paused, true);
+	script_attrs(&a, PEER_AS, NEXT_HOP);
+	begin = silent = now_ns();
+	while (now_ns() - silent < 1000000000u && now_ns() - begin < 10000000000u) {
+		size_t len = script_update(msg, &a.a, 0x0a000000 + (sent % 256) * 65536, 200);
+		struct pollfd p = {.fd = s.fd, .events = POLLOUT};
+
+		if (poll(&p, 1, 10) == 1) {
+			script_send(&s, msg, len);
+			sent++;
+			silent = now_ns();
+		}
+	}
+	begin = now_ns(); /* nothing is taken any more */
+	wait_for(node_view(&n, 1).hold_rearmed >= 2);
+	assert_true(now_ns() - begin > 1000000000u);
+	assert_int_equal(node_view(&n, 1).state, FSM_ESTABLISHED);
+	assert_true(node_view(&n, 1).updates_received < sent);
+	atomic_store(&n.paused, false);
+	thread_wake(n.rib);
+	wait_for(node_view(&n, 1).updates_received == sent);
+	wait_for(node_paths(&n, 0x0a000000 + ((sent - 1) % 256) * 65536, 24) == 1);
+	assert_int_equal(node_view(&n, 1).established_count, 1);
+	script_close(&s);
+	node_end(&n);
+}
+
+/* ---- UPDATE ---- */
+
+/* RFC 7606: a wrong ORIGIN withdraws the route, and the session stays. */
+static void
+test_treat_as_withdraw(void **state)
+{
+	struct config_peer c = peer_config(PEER_AS, OWN_AS, 2);
+	struct bgp_open_options o = script_open(PEER_AS, PEER_ID);
+	static struct script s;
+	static struct node n;
+	uint8_t msg[BGP_MSG_MAX];
+	union script_attrs a;
+	size_t len;
+
+	node_with_peer(&n, &c);
+	script_establish(&s, &n, 2, &o);
+	script_attrs(&a, PEER_AS, NEXT_HOP);
+	script_send_update(&s, &a.a, 0x0a000000, 1);
+	script_send_update(&s, &a.a, 0x0b000000, 1);
+	wait_for(node_paths(&n, 0x0a000000, 24) == 1 && node_paths(&n, 0x0b000000, 24) == 1);
+	len = script_update(msg, &a.a, 0x0a000000, 1);
+	assert_memory_equal(msg + 23, "\x40\x01\x01\x00", 4); /* ORIGIN */
+	msg[26] = 9;
+	script_send(&s, msg, len);
+	wait_for(node_paths(&n, 0x0a000000, 24) == 0);
+	assert_int_equal(node_paths(&n, 0x0b000000, 24), 1);
+	assert_int_equal(node_view(&n, 1).state, FSM_ESTABLISHED);
+	script_send_update(&s, NULL, 0x0b000000, 1);
+	wait_for(node_paths(&n, 0x0b000000, 24) == 0);
+	/* What no such treatment helps: the lists' lengths are wrong. */
+	len = script_update(msg, &a.a, 0x0a000000, 1);
+	msg[19] = 0xff;
+	script_send(&s, msg, len);
+	script_expect_notification(&s, ERR_UPDATE, UPDATE_MALFORMED_LIST);
+	script_close(&s);
+	node_end(&n);
+}
+
+/* RFC 8212: without policies nothing comes in and nothing goes out. */
+static void
+test_no_policy(void **state)
+{
+	struct config_peer c = peer_config(PEER_AS, OWN_AS, 2);
+	struct bgp_open_options o = script_open(PEER_AS, PEER_ID);
+	struct attr_set own = own_attrs();
+	static struct script s;
+	static struct node n;
+	struct bgp_update_options u = {.as4 = true, .families = 1, .external = true};
+	struct bgp_update update;
+	union script_attrs a;
+
+	node_begin(&n, OWN_AS, OWN_ID);
+	node_originate(&n, 0x0c000000, 8, &own);
+	node_peer(&n, 1, &c, NULL);
+	script_establish(&s, &n, 2, &o);
+	script_attrs(&a, PEER_AS, NEXT_HOP);
+	script_send_update(&s, &a.a, 0x0a000000, 1);
+	assert_non_null(script_next(&s));
+	bgp_update_decode(s.buf, s.len, &u, &a.a, &update);
+	assert_true(update.end_of_rib);
+	wait_for(node_view(&n, 1).updates_received == 1);
+	assert_int_equal(node_paths(&n, 0x0a000000, 24), 0);
+	assert_true(node_view(&n, 1).families[FAMILY_IPV4_UNICAST].no_import_policy);
+	assert_true(node_view(&n, 1).families[FAMILY_IPV4_UNICAST].no_export_policy);
+	assert_int_equal(node_view(&n, 1).families[FAMILY_IPV4_UNICAST].advertised, 0);
+	script_close(&s);
+	node_end(&n);
+}
+
+/* ---- refresh ---- */
+
+#define ROUTES 3000u
+
+/* Reads to the End-of-RIB or a ROUTE-REFRESH of `subtype`; counts prefixes announced on the way. */
+static unsigned
+read_routes(struct script *s, int subtype)
+{
+	static union {
+		struct attr_set a;
+		uint8_t room[ATTR_SET_MAX];
+	} attrs;
+	struct bgp_update_options o = {.as4 = true, .families = 1, .external = true};
+	unsigned count = 0;
+	const uint8_t *p;
+
+	while ((p = script_next(s)) != NULL) {
+		struct bgp_update u;
+		struct bgp_refresh r;
+		struct nlri n;
+
+		if (s->type == BGP_ROUTE_REFRESH) {
+			assert_int_equal(bgp_refresh_decode(p, s->len, true, &r).severity, BGP_OK);
+			assert_int_equal(r.subtype, subtype);
+			return count;
+		}
+		assert_int_equal(s->type, BGP_UPDATE);
+		bgp_update_decode(p, s->len, &o, &attrs.a, &u);
+		assert_int_equal(u.error.severity, BGP_OK);
+		if (u.end_of_rib) {
+			assert_int_equal(subtype, -1);
+			return count;
+		}
+		for (unsigned i = 0; i < u.announced_count; i++) {
+			while (nlri_read(&u.announced[i].nlri, FAMILY_IPV4_UNICAST, false, &n))
+				count++;
+		}
+	}
+	fail_msg("the connection ended");
+	return 0;
+}
+
+/* A request as early as can be: End-of-RIB, then BoRR, all routes, EoRR. */
+static void
+test_refresh_served(void **state)
+{
+	struct config_peer c = peer_config(PEER_AS, OWN_AS, 2);
+	struct bgp_open_options o = script_open(PEER_AS, PEER_ID);
+	struct attr_set own = own_attrs();
+	static struct script s;
+	static struct node n;
+	struct session_view v;
+
+	node_begin(&n, OWN_AS, OWN_ID);
+	for (unsigned i = 0; i < ROUTES; i++)
+		node_originate(&n, 0x0a000000 + i * 256, 24, &own);
+	node_peer(&n, 1, &c, policy_accept_all());
+	script_greet(&s, &n, 2);
+	script_send_open(&s, &o);
+	assert_non_null(script_read(&s, WAIT_MS));
+	script_send_keepalive(&s);
+	script_send_refresh(&s, REFRESH_REQUEST);
+	assert_int_equal(read_routes(&s, -1), ROUTES);
+	assert_int_equal(read_routes(&s, REFRESH_BEGIN), 0);
+	assert_int_equal(read_routes(&s, REFRESH_END), ROUTES);
+	wait_for(node_view(&n, 1).families[FAMILY_IPV4_UNICAST].eorr_sent == 1);
+	v = node_view(&n, 1);
+	assert_int_equal(v.families[FAMILY_IPV4_UNICAST].requests_received, 1);
+	assert_int_equal(v.families[FAMILY_IPV4_UNICAST].served, 1);
+	assert_int_equal(v.families[FAMILY_IPV4_UNICAST].borr_sent, 1);
+	assert_int_equal(v.families[FAMILY_IPV4_UNICAST].advertised, ROUTES);
+	script_close(&s);
+	node_end(&n);
+}
+
+static void
+call_refresh_import(void *arg)
+{
+	struct node_call *c = arg;
+
+	role_enter_session();
+	c->result = (int)session_refresh_import(
+		c->n->speaker, c->id, FAMILY_IPV4_UNICAST, c->job, &c->reason);
+}
+
+static void
+call_refresh_export(void *arg)
+{
+	struct node_call *c = arg;
+
+	role_enter_session();
+	c->result = (int)session_refresh_export(
+		c->n->speaker, c->id, FAMILY_IPV4_UNICAST, c->job, &c->reason);
+}
+
+/* Ours: the request leaves; between BoRR and EoRR one of two routes comes again, the other is swept; the job ends. */
+static void
+test_refresh_import(void **state)
+{
+	struct config_peer c = peer_config(PEER_AS, OWN_AS, 2);
+	struct bgp_open_options o = script_open(PEER_AS, PEER_ID);
+	struct node_call call = {.id = {1}, .job = 42};
+	static struct script s;
+	static struct node n;
+	union script_attrs a;
+
+	node_with_peer(&n, &c);
+	call.n = &n;
+	thread_call(n.session, call_refresh_import, &call);
+	assert_int_equal(call.result, REFRESH_NOT_ESTABLISHED);
+	script_establish(&s, &n, 2, &o);
+	script_attrs(&a, PEER_AS, NEXT_HOP);
+	script_send_update(&s, &a.a, 0x0a000000, 2);
+	script_send(&s,
+		"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x00\x17\x02\x00"
+		"\x00\x00\x00",
+		23);
+	wait_for(node_paths(&n, 0x0a000100, 24) == 1);
+	assert_int_equal(read_routes(&s, -1), 0);
+	thread_call(n.session, call_refresh_import, &call);
+	assert_int_equal(call.result, REFRESH_SENT);
+	assert_int_equal(read_routes(&s, REFRESH_REQUEST), 0);
+	script_send_refresh(&s, REFRESH_BEGIN);
+	script_send_update(&s, &a.a, 0x0a000100, 1);
+	wait_for(node_view(&n, 1).families[FAMILY_IPV4_UNICAST].borr_received == 1);
+	assert_int_equal(node_events(&n, SESSION_REFRESH_DONE, 42), 0);
+	script_send_refresh(&s, REFRESH_END);
+	wait_for(node_events(&n, SESSION_REFRESH_DONE, 42) == 1);
+	wait_for(node_paths(&n, 0x0a000000, 24) == 0);
+	assert_int_equal(node_paths(&n, 0x0a000100, 24), 1);
+	/* The session ends before EoRR: the job fails. */
+	call.job = 43;
+	thread_call(n.session, call_refresh_import, &call);
+	script_close(&s);
+	wait_for(node_events(&n, SESSION_REFRESH_FAILED, 43) == 1);
+	node_end(&n);
+}
+
+/* The stale timer sweeps what a peer that never sends EoRR has left. */
+static void
+test_refresh_stale(void **state)
+{
+	struct config_peer c = peer_config(PEER_AS, OWN_AS, 2);
+	struct bgp_open_options o = script_open(PEER_AS, PEER_ID);
+	struct node_call call = {.id = {1}, .job = 7};
+	static struct script s;
+	static struct node n;
+	union script_attrs a;
+
+	c.timers.stale_refresh_s = 1;
+	node_with_peer(&n, &c);
+	call.n = &n;
+	script_establish(&s, &n, 2, &o);
+	script_attrs(&a, PEER_AS, NEXT_HOP);
+	script_send_update(&s, &a.a, 0x0a000000, 2);
+	script_send(&s,
+		"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x00\x17\x02\x00"
+		"\x00\x00\x00",
+		23);
+	wait_for(node_paths(&n, 0x0a000100, 24) == 1);
+	thread_call(n.session, call_refresh_import, &call);
+	script_send_refresh(&s, REFRESH_BEGIN);
+	script_send_update(&s, &a.a, 0x0a000100, 1);
+	wait_for(node_events(&n, SESSION_REFRESH_FAILED, 7) == 1);
+	wait_for(node_paths(&n, 0x0a000000, 24) == 0);
+	assert_int_equal(node_paths(&n, 0x0a000100, 24), 1);
+	assert_int_equal(node_view(&n, 1).state, FSM_ESTABLISHED);
+	script_close(&s);
+	node_end(&n);
+}
+
+/* Readvertised on our own account: framed, its job told, and no request counted. Without RFC 7313 over there: plain. */
+static void
+test_refresh_export(void **state)
+{
+	struct config_peer c = peer_config(PEER_AS, OWN_AS, 2);
+	struct bgp_open_options o = script_open(PEER_AS, PEER_ID);
+	struct node_call call = {.id = {1}, .job = 5};
+	struct attr_set own = own_attrs();
+	static struct script s;
+	static struct node n;
+
+	node_with_peer(&n, &c);
+	call.n = &n;
+	node_originate(&n, 0x0a000000, 24, &own);
+	script_establish(&s, &n, 2, &o);
+	assert_int_equal(read_routes(&s, -1), 1);
+	thread_call(n.session, call_refresh_export, &call);
+	assert_int_equal(call.result, REFRESH_READVERTISED);
+	assert_int_equal(read_routes(&s, REFRESH_BEGIN), 0);
+	assert_int_equal(read_routes(&s, REFRESH_END), 1);
+	wait_for(node_events(&n, SESSION_EXPORT_DONE, 5) == 1);
+	assert_int_equal(node_view(&n, 1).families[FAMILY_IPV4_UNICAST].requests_received, 0);
+	assert_int_equal(node_view(&n, 1).families[FAMILY_IPV4_UNICAST].served, 0);
+	script_close(&s);
+	wait_for(node_view(&n, 1).state != FSM_ESTABLISHED);
+
+	o.enhanced_route_refresh = false;
+	call.job = 6;
+	script_establish(&s, &n, 2, &o);
+	assert_int_equal(read_routes(&s, -1), 1);
+	thread_call(n.session, call_refresh_export, &call);
+	wait_for(node_events(&n, SESSION_EXPORT_DONE, 6) == 1);
+	assert_non_null(script_next(&s));
+	assert_int_equal(s.type, BGP_UPDATE);
+	script_close(&s);
+	node_end(&n);
+}
+
+/* ---- the operator ---- */
+
+static void
+call_reset(void *arg)
+{
+	struct node_call *c = arg;
+
+	role_enter_session();
+	c->result = session_reset(c->n->speaker, c->id, c->text);
+}
+
+static void
+call_remove(void *arg)
+{
+	struct node_call *c = arg;
+
+	role_enter_session();
+	session_remove(c->n->speaker, c->id);
+}
+
+static void
+call_update(void *arg)
+{
+	struct node_call *c = arg;
+
+	role_enter_session();
+	c->result = session_update(c->n->speaker, c->id, c->config, c->policies);
+}
+
+static void
+test_operator(void **state)
+{
+	struct config_peer c = peer_config(PEER_AS, OWN_AS, 2);
+	struct bgp_open_options o = script_open(PEER_AS, PEER_ID);
+	struct session_policies policies = {
+		.export_policy[0] = policy_accept_all(), .has_import[0] = true};
+	struct node_call call = {
+		.id = {1}, .text = "until tea", .config = &c, .policies = &policies};
+	static struct script s;
+	static struct node n;
+
+	node_with_peer(&n, &c);
+	call.n = &n;
+	script_establish(&s, &n, 2, &o);
+	wait_for(node_view(&n, 1).state == FSM_ESTABLISHED);
+	thread_call(n.session, call_reset, &call);
+	assert_true(call.result);
+	script_expect_notification(&s, ERR_CEASE, CEASE_ADMIN_RESET);
+	assert_int_equal(s.buf[BGP_HEADER_LEN + 2], 9);
+	assert_memory_equal(s.buf + BGP_HEADER_LEN + 3, "until tea", 9);
+	script_close(&s);
+
+	script_establish(&s, &n, 2, &o);
+	wait_for(node_view(&n, 1).state == FSM_ESTABLISHED);
+	c.timers.stale_refresh_s = 5;
+	thread_call(n.session, call_update, &call);
+	assert_false(call.result);
+	assert_int_equal(node_view(&n, 1).state, FSM_ESTABLISHED);
+	c.capabilities.route_refresh = false;
+	thread_call(n.session, call_update, &call);
+	assert_true(call.result);
+	script_expect_notification(&s, ERR_CEASE, CEASE_CONFIG_CHANGE);
+	script_close(&s);
+
+	script_establish(&s, &n, 2, &o);
+	wait_for(node_view(&n, 1).state == FSM_ESTABLISHED);
+	c.shutdown = true;
+	thread_call(n.session, call_update, &call);
+	script_expect_notification(&s, ERR_CEASE, CEASE_ADMIN_SHUTDOWN);
+	script_close(&s);
+	script_connect(&s, &n, 2, 0);
+	assert_null(script_read(&s, WAIT_MS));
+	script_close(&s);
+	c.shutdown = false;
+	thread_call(n.session, call_update, &call);
+
+	script_establish(&s, &n, 2, &o);
+	wait_for(node_view(&n, 1).state == FSM_ESTABLISHED);
+	thread_call(n.session, call_remove, &call);
+	script_expect_notification(&s, ERR_CEASE, CEASE_PEER_DECONFIGURED);
+	script_close(&s);
+	node_end(&n);
+}
+
+/* ---- a peer that does not read ---- */
+
+/* Its own export waits; the other's does not, and both get all in the end. */
+static void
+test_blocked_peer(void **state)
+{
+	struct config_peer c = peer_config(PEER_AS, OWN_AS, 2),
+			   d = peer_config(PEER_AS + 1, OWN_AS, 3);
+	struct bgp_open_options oc = script_open(PEER_AS, PEER_ID),
+				od = script_open(PEER_AS + 1, PEER_ID + 1);
+	static struct script slow, fast;
+	static struct node n;
+	const unsigned routes = 20000;
+
+	node_begin(&n, OWN_AS, OWN_ID);
+	for (unsigned i = 0; i < routes; i++) {
+		struct attr_set own = own_attrs();
+
+		own.has = ATTR_HAS_MED; /* a set of its own, a message of its own */
+		own.med = i;
+		node_originate(&n, 0x0a000000 + i * 256, 24, &own);
+	}
+	node_peer(&n, 1, &c, policy_accept_all());
+	node_peer(&n, 2, &d, policy_accept_all());
+	script_connect(&slow, &n, 2, 4096);
+	assert_non_null(script_read(&slow, WAIT_MS));
+	script_send_open(&slow, &oc);
+	assert_non_null(script_read(&slow, WAIT_MS));
+	script_send_keepalive(&slow);
+	wait_for(node_view(&n, 1).state == FSM_ESTABLISHED);
+	script_establish(&fast, &n, 3, &od);
+	assert_int_equal(read_routes(&fast, -1), routes);
+	assert_int_equal(read_routes(&slow, -1), routes);
+	script_close(&slow);
+	script_close(&fast);
+	node_end(&n);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_two_speakers),
+		cmocka_unit_test(test_bad_open),
+		cmocka_unit_test(test_stranger),
+		cmocka_unit_test(test_collision),
+		cmocka_unit_test(test_second_connection),
+		cmocka_unit_test(test_hold_timer),
+		cmocka_unit_test(test_hold_while_reading_stops),
+		cmocka_unit_test(test_treat_as_withdraw),
+		cmocka_unit_test(test_no_policy),
+		cmocka_unit_test(test_refresh_served),
+		cmocka_unit_test(test_refresh_import),
+		cmocka_unit_test(test_refresh_stale),
+		cmocka_unit_test(test_refresh_export),
+		cmocka_unit_test(test_operator),
+		cmocka_unit_test(test_blocked_peer),
+	};
+
+	role_enter_main();
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
