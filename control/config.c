@@ -660,7 +660,7 @@ take_groups(CONFIG_TAKE_ARGS)
 }
 
 /*
- * `over` into `under`, key by key; RFC 7396 without its nulls. New, NULL when out of memory. Depth is that of the document.
+ * `over` into `under`, key by key; RFC 7396 without its nulls. New, NULL when out of memory. As deep as the document, 64 levels.
  */
 static json_t *
 inherit(const json_t *under, const json_t *over)

@@ -274,7 +274,6 @@ community_list_match(const struct policy_community_list *l, const struct attr_se
 struct outcome {
 	const struct attr_set *attrs; /* NULL: not made yet */
 	uint32_t tag;
-	unsigned before, set; /* with gotos: how it came about */
 };
 
 /* Memory for results; they must not move until the next begin. */
@@ -305,7 +304,6 @@ struct policy_eval {
 	uint64_t limit_hits;
 
 	struct block *first, *current;
-	unsigned outcome_count;
 	struct outcome outcomes[POLICY_OUTCOMES_MAX];
 };
 
@@ -522,15 +520,13 @@ static void
 forget_results(struct policy_eval *e)
 {
 	const struct policy *p = e->policy;
-	unsigned slots = p->has_goto ? 1 : p->set_count;
 
 	for (struct block *b = e->first; b && b->used; b = b->next)
 		b->used = 0;
 	e->current = e->first;
-	for (unsigned i = 0; i < slots; i++)
+	for (unsigned i = 0; i < p->step_count; i++)
 		e->outcomes[i].attrs = NULL;
 	e->outcomes[0] = (struct outcome){.attrs = e->attrs, .tag = e->context.tag};
-	e->outcome_count = slots;
 }
 
 int
@@ -717,23 +713,19 @@ set_apply(struct policy_eval *e, const struct set *s, const struct attr_set *in,
 static int
 outcome_step(struct policy_eval *e, unsigned before, unsigned set, unsigned *out)
 {
+	const struct policy *p = e->policy;
 	struct outcome *o;
-	unsigned slot = set;
+	unsigned slot;
 
-	if (e->policy->has_goto) {
-		for (slot = 1; slot < e->outcome_count; slot++)
-			if (e->outcomes[slot].before == before && e->outcomes[slot].set == set)
-				break;
-		/* check_outcomes() has seen to it that there is a slot */
-		if (slot == e->outcome_count)
-			e->outcomes[e->outcome_count++] =
-				(struct outcome){.before = before, .set = set};
-	}
+	/* number_outcomes() has given a number to all that a walk can meet */
+	for (slot = p->has_goto ? 1 : set;
+		p->steps[slot].before != before || p->steps[slot].set != set; slot++)
+		;
 	o = &e->outcomes[slot];
 	*out = slot;
 	if (o->attrs)
 		return 0;
-	const struct set *s = &e->policy->sets[set];
+	const struct set *s = &p->sets[set];
 	const struct attr_set *made;
 	int err = set_apply(e, s, e->outcomes[before].attrs, &made);
 	if (err)

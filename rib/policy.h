@@ -33,7 +33,11 @@ struct policy_verdict {
 	uint32_t seq;                 /* of the deciding node; 0: no node matched (a deny) */
 	const struct attr_set *attrs; /* after `set`; the eval's input when nothing was set. Lives until policy_eval_begin() or _end() */
 	uint32_t tag;                 /* the context's, or what was set */
-	unsigned outcome;             /* 0 .. POLICY_OUTCOMES_MAX-1: equal outcomes of one eval have equal attrs: a slot for the caller's cache */
+	/*
+	 * 0 .. POLICY_OUTCOMES_MAX-1: equal outcomes of one policy, attribute set and context tag have equal attrs, in whichever eval and
+	 * whenever: a slot for the caller's cache. 0: nothing was set.
+	 */
+	unsigned outcome;
 };
 
 #define POLICY_OUTCOMES_MAX 64

@@ -16,8 +16,10 @@ static const struct policy accept_all = {.name = "accept-all",
 	.node_count = 1,
 	.nodes = &accept_node,
 	.set_count = 1,
-	.sets = &no_set};
-static const struct policy deny_all = {.name = "deny-all", .set_count = 1, .sets = &no_set};
+	.sets = &no_set,
+	.step_count = 1};
+static const struct policy deny_all = {
+	.name = "deny-all", .set_count = 1, .sets = &no_set, .step_count = 1};
 
 const struct policy *
 policy_accept_all(void)
@@ -358,7 +360,7 @@ set_equal(const struct set *a, const struct set *b)
 	return true;
 }
 
-/* Equal sets become one, empty ones number 0: their number is the outcome, as long as there is no goto. */
+/* Equal sets become one, empty ones and those of deny nodes number 0; they rise in the order of the nodes. */
 static void
 share_sets(struct policy *p)
 {
@@ -367,7 +369,7 @@ share_sets(struct policy *p)
 	for (unsigned n = 0; n < p->node_count; n++) {
 		struct set *s = &p->sets[p->nodes[n].set];
 		unsigned same = 0;
-		if (!set_is_empty(s))
+		if (p->nodes[n].permit && !set_is_empty(s))
 			for (same = 1; same < kept && !set_equal(&p->sets[same], s); same++)
 				;
 		if (same == kept) {
@@ -399,29 +401,52 @@ resolve_gotos(struct policy *p)
 	return 0;
 }
 
+/* The outcome, known or new. -E2BIG. */
+static int
+step_number(struct policy *p, unsigned before, unsigned set, unsigned *out)
+{
+	unsigned i = set ? 1 : before;
+
+	for (; set && i < p->step_count; i++)
+		if (p->steps[i].before == before && p->steps[i].set == set)
+			break;
+	if (set && i == p->step_count) {
+		if (i == POLICY_OUTCOMES_MAX)
+			return -E2BIG;
+		p->steps[p->step_count++] = (struct policy_step){before, set};
+	}
+	*out = i;
+	return 0;
+}
+
 /*
- * The most results that one attribute set can have. With gotos each result is a chain of sets; chains that begin alike share their
- * beginning, and each link counts, since it takes a slot.
+ * Every outcome gets its number here and keeps it, so that callers may keep what they made of one from run to run.
+ * arrives[n]: with which outcomes (bits) a walk may come to node n.
  */
 static int
-check_outcomes(const struct policy *p)
+number_outcomes(struct policy *p)
 {
-	unsigned *from, total;
+	uint64_t *arrives = calloc((size_t)p->node_count + 1, sizeof(*arrives));
+	unsigned outcome;
+	int err = arrives ? 0 : -ENOMEM;
 
-	if (!p->has_goto)
-		return p->set_count <= POLICY_OUTCOMES_MAX ? 0 : -E2BIG;
-	from = calloc(p->node_count + 1, sizeof(*from));
-	if (!from)
-		return -ENOMEM;
-	for (unsigned n = p->node_count; n-- > 0;) {
+	static_assert(POLICY_OUTCOMES_MAX <= 64, "a bit each");
+	p->step_count = 1;
+	if (!err)
+		arrives[0] = 1;
+	for (unsigned n = 0; n < p->node_count && !err; n++) {
 		const struct node *node = &p->nodes[n];
-		total = from[n + 1] + (node->set != 0) +
-			(node->goto_index ? from[node->goto_index] : 0);
-		from[n] = total < 1000000 ? total : 1000000;
+		arrives[n + 1] |= arrives[n];
+		for (unsigned before = 0; before < POLICY_OUTCOMES_MAX && !err; before++) {
+			if (!(arrives[n] >> before & 1) || !node->permit)
+				continue;
+			err = step_number(p, before, node->set, &outcome);
+			if (!err && node->goto_index)
+				arrives[node->goto_index] |= 1ull << outcome;
+		}
 	}
-	total = from[0];
-	free(from);
-	return total < POLICY_OUTCOMES_MAX ? 0 : -E2BIG;
+	free(arrives);
+	return err;
 }
 
 int
@@ -432,7 +457,7 @@ policy_builder_finish(struct policy_builder *b, struct policy **out)
 	if (err)
 		return err;
 	share_sets(&b->p);
-	err = check_outcomes(&b->p);
+	err = number_outcomes(&b->p);
 	if (err)
 		return err;
 	static_assert(offsetof(struct policy_builder, p) == 0, "policy_destroy relies on it");

@@ -80,6 +80,11 @@ struct node {
 	struct condition *conditions;
 };
 
+/* An outcome: what `set` makes of outcome `before`. Those of a policy without goto are (0, n) at n. */
+struct policy_step {
+	unsigned before, set;
+};
+
 struct policy {
 	const char *name;
 	unsigned node_count, node_size;
@@ -93,4 +98,6 @@ struct policy {
 	unsigned community_list_count, community_list_size;
 	struct policy_community_list **community_lists;
 	bool has_goto;
+	unsigned step_count; /* the outcomes; steps[0] changes nothing */
+	struct policy_step steps[POLICY_OUTCOMES_MAX];
 };
