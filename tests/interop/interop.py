@@ -1,0 +1,415 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What the scripts of this folder share: checks that count, binaries under test, a capture of a namespace's interface, a BGP speaker
+of a few lines for what BIRD cannot be told to send, and readers of what birdc prints."""
+import ctypes
+import json
+import os
+import re
+import shutil
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+import traceback
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.join(ROOT, "tests", "lab"))
+from lab import Lab, Rpc, run, wait_for  # noqa: E402,F401
+
+BUILD = os.path.abspath(os.environ.get("KEEL_BUILD", os.path.join(ROOT, "build")))
+KEELD, KEELCTL = (os.path.join(BUILD, "control", n) for n in ("keeld", "keelctl"))
+FEED = os.path.join(BUILD, "tests", "bench", "feed")
+SHARED = os.environ.get("KEEL_SHARED", os.path.join(os.path.dirname(ROOT), "shared"))
+V4 = "ipv4-unicast"
+
+
+def out_folder(name):
+    """For logs and captures of a test; empty at its start."""
+    path = os.path.join(ROOT, "build", "test", name)
+    shutil.rmtree(path, ignore_errors=True)
+    os.makedirs(path)
+    return path
+
+
+def skip(reason):
+    print("skipped: " + reason, flush=True)
+    sys.exit(77)
+
+
+def need(*programs, files=()):
+    """Skips without root, a program, or a file."""
+    if os.geteuid() != 0:
+        skip("network namespaces need root")
+    for p in programs:
+        if shutil.which(p) is None:
+            skip("%s is not installed" % p)
+    for f in files:
+        if not os.path.exists(f):
+            sys.exit("%s is not there: build first, or set KEEL_BUILD" % f)
+
+
+class Checks:
+    """Prints a line a check and counts. A check that fails lets the rest run; an exception is a failure that ends the test."""
+
+    def __init__(self):
+        self.good = self.bad = 0
+        self.start = time.monotonic()
+
+    def true(self, what, good, seen=""):
+        if good:
+            self.good += 1
+            print("ok   %5.1f  %s" % (time.monotonic() - self.start, what), flush=True)
+        else:
+            self.bad += 1
+            print("FAIL %5.1f  %s: %s" % (time.monotonic() - self.start, what, seen), flush=True)
+        return bool(good)
+
+    def equal(self, what, seen, expected):
+        return self.true(what, seen == expected, "saw %r instead of %r" % (seen, expected))
+
+    def eventually(self, what, condition, timeout=20):
+        """condition() gives (good, seen)."""
+        last = [None]
+
+        def good():
+            ok, last[0] = condition()
+            return ok
+
+        try:
+            wait_for(what, good, timeout)
+        except TimeoutError:
+            return self.true(what, False, "after %d s: %r" % (timeout, last[0]))
+        return self.true(what, True)
+
+    def comes_to(self, what, read, expected, timeout=20):
+        def condition():
+            value = read()
+            return value == expected, "saw %r instead of %r" % (value, expected)
+        return self.eventually(what, condition, timeout)
+
+
+def main(test):
+    """Runs test(checks); the process's exit status."""
+    checks = Checks()
+    try:
+        test(checks)
+    except KeyboardInterrupt:
+        return 130
+    except Exception as e:  # what a lab throws is the test's failure
+        traceback.print_exc()
+        checks.true("the test runs to its end", False, e)
+    print("%d checks, %d failed, %.0f s" % (checks.good + checks.bad, checks.bad, time.monotonic() - checks.start), flush=True)
+    return 1 if checks.bad else 0
+
+
+def in_netns(name, function):
+    """function() on a thread of its own inside a namespace; sockets that it makes stay there."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    result = []
+
+    def body():
+        try:
+            fd = os.open("/run/netns/" + name, os.O_RDONLY)
+            if libc.setns(fd, 0x40000000) != 0:
+                raise OSError(ctypes.get_errno(), "setns " + name)
+            os.close(fd)
+            result.append((function(), None))
+        except BaseException as e:
+            result.append((None, e))
+
+    t = threading.Thread(target=body)
+    t.start()
+    t.join()
+    value, error = result[0]
+    if error is not None:
+        raise error
+    return value
+
+
+# ---- captures ----
+
+class Capture:
+    """Frames of an interface. The kernel queues a frame here when it passes, so what was before stop() is in the file."""
+
+    def __init__(self, netns, interface, path):
+        def open_socket():
+            s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+            s.setsockopt(socket.SOL_SOCKET, 33, 64 << 20)  # SO_RCVBUFFORCE
+            s.bind((interface, 3))
+            return s
+
+        self.path, self.frames, self.over = path, [], False
+        self.sock = in_netns(netns, open_socket)
+        self.sock.settimeout(0.05)
+        self.thread = threading.Thread(target=self.read, daemon=True)
+        self.thread.start()
+
+    def read(self):
+        while True:
+            last = self.over
+            try:
+                while True:
+                    self.frames.append((time.time(), self.sock.recv(65536)))
+            except socket.timeout:
+                if last:
+                    return
+
+    def stop(self):
+        self.over = True
+        self.thread.join()
+        self.sock.close()
+        with open(self.path, "wb") as f:
+            f.write(struct.pack("<IHHiIII", 0xa1b2c3d4, 2, 4, 0, 0, 65536, 1))
+            for t, frame in self.frames:
+                f.write(struct.pack("<IIII", int(t), int(t % 1 * 1e6), len(frame), len(frame)) + frame)
+        return self
+
+    def messages(self):
+        """[(source address, type, ROUTE-REFRESH subtype or None, [prefixes], [withdrawn])], by tshark, in order."""
+        p = subprocess.run(["tshark", "-r", self.path, "-d", "tcp.port==179,bgp", "-Y", "bgp", "-T", "json", "--no-duplicate-keys"],
+                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        if p.returncode != 0:
+            raise RuntimeError("tshark: " + p.stderr)
+        out = []
+        for packet in json.loads(p.stdout):
+            layers = packet["_source"]["layers"]
+            bgp = layers["bgp"]
+            for m in bgp if isinstance(bgp, list) else [bgp]:
+                kind = int(m["bgp.type"])
+                text = json.dumps(m)
+                subtype = re.search(r'"bgp\.route_refresh\.subtype": "(\d+)"', text)
+                out.append((layers["ip"]["ip.src"], kind, int(subtype.group(1)) if subtype else None, prefixes_of(m, "bgp.update.nlri"),
+                            prefixes_of(m, "bgp.update.withdrawn_routes")))
+        return out
+
+    def count(self, source, kind, subtype=None):
+        return sum(1 for s, k, t, _, _ in self.messages() if s == source and k == kind and (subtype is None or t == subtype))
+
+
+def prefixes_of(message, key):
+    found = []
+
+    def walk(v):
+        if isinstance(v, dict):
+            for k, x in v.items():
+                if re.fullmatch(r"\d+\.\d+\.\d+\.\d+/\d+", k):
+                    found.append(k)
+                walk(x)
+        elif isinstance(v, list):
+            for x in v:
+                walk(x)
+
+    walk(message.get(key))
+    return found
+
+
+OPEN, UPDATE, NOTIFICATION, KEEPALIVE, ROUTE_REFRESH = 1, 2, 3, 4, 5
+
+
+# ---- a speaker ----
+
+def nlri(prefix):
+    address, length = prefix.split("/")
+    return bytes([int(length)]) + socket.inet_aton(address)[:(int(length) + 7) // 8]
+
+
+def attribute(flags, kind, value):
+    if len(value) > 255:
+        return struct.pack(">BBH", flags | 0x10, kind, len(value)) + value
+    return bytes([flags, kind, len(value)]) + value
+
+
+def as_path(*segments):
+    """Lists are sequences, sets (or tuples) AS_SETs; four octets each."""
+    out = b""
+    for s in segments:
+        out += bytes([2 if isinstance(s, list) else 1, len(s)]) + b"".join(struct.pack(">I", a) for a in s)
+    return attribute(0x40, 2, out)
+
+
+def origin(value=0):
+    return attribute(0x40, 1, bytes([value]))
+
+
+def next_hop(address):
+    return attribute(0x40, 3, socket.inet_aton(address))
+
+
+def update(attributes=b"", announced=(), withdrawn=()):
+    w, n = b"".join(map(nlri, withdrawn)), b"".join(map(nlri, announced))
+    return struct.pack(">H", len(w)) + w + struct.pack(">H", len(attributes)) + attributes + n
+
+
+class Speaker:
+    """A BGP speaker that says what it is told: 4-octet AS, route refresh, enhanced route refresh. Answers keepalives unless `silent`.
+    on_refresh(speaker) runs for each ROUTE-REFRESH request."""
+
+    def __init__(self, netns, source, to, asn, hold=90, capabilities=(2, 70), on_refresh=None):
+        self.netns, self.source, self.to, self.asn, self.hold = netns, source, to, asn, hold
+        self.capabilities, self.on_refresh, self.silent = capabilities, on_refresh, False
+        self.lock = threading.Lock()
+
+    def connect(self):
+        """A connection that got our OPEN; the other side may refuse it (idle hold): None."""
+        s = socket.socket()
+        try:
+            s.bind((self.source, 0))
+            s.connect((self.to, 179))
+        except OSError:
+            s.close()
+            return None
+        self.sock, self.received, self.closed, self.established = s, [], False, threading.Event()
+        caps = bytes([1, 4, 0, 1, 0, 1, 65, 4]) + struct.pack(">I", self.asn) + b"".join(bytes([c, 0]) for c in self.capabilities)
+        try:
+            self.send(OPEN, struct.pack(">BHH4sBBB", 4, min(self.asn, 23456) if self.asn > 65535 else self.asn, self.hold,
+                                        socket.inet_aton(self.source), len(caps) + 2, 2, len(caps)) + caps)
+        except OSError:
+            s.close()
+            return None
+        self.thread = threading.Thread(target=self.read, daemon=True)
+        self.thread.start()
+        return s
+
+    def up(self, timeout=30):
+        """Tries until the session is established."""
+        end = time.monotonic() + timeout
+        while time.monotonic() < end:
+            if in_netns(self.netns, self.connect) is not None:
+                wait_for("an answer to OPEN", lambda: self.established.is_set() or self.closed, timeout)
+                if self.established.is_set():
+                    return self
+            time.sleep(0.1)  # the next attempt: nobody tells when a peer would accept one
+        raise TimeoutError("the session of %s did not come up" % self.source)
+
+    def send(self, kind, body=b""):
+        with self.lock:
+            self.sock.sendall(b"\xff" * 16 + struct.pack(">HB", 19 + len(body), kind) + body)
+
+    def refresh(self, subtype=0):
+        self.send(ROUTE_REFRESH, struct.pack(">HBB", 1, subtype, 1))
+
+    def read(self):
+        data = b""
+        try:
+            while True:
+                more = self.sock.recv(65536)
+                if not more:
+                    break
+                data += more
+                while len(data) >= 19 and len(data) >= struct.unpack(">H", data[16:18])[0]:
+                    length = struct.unpack(">H", data[16:18])[0]
+                    self.message(data[18], data[19:length])
+                    data = data[length:]
+        except OSError:
+            pass
+        self.closed = True
+
+    def message(self, kind, body):
+        self.received.append((kind, body))
+        if kind == OPEN or (kind == KEEPALIVE and not self.silent):
+            self.send(KEEPALIVE)
+        if kind == KEEPALIVE:
+            self.established.set()
+        if kind == ROUTE_REFRESH and body[2] == 0 and self.on_refresh:
+            self.on_refresh(self)
+
+    def updates(self):
+        """Those received that say something: End-of-RIB is empty."""
+        return [body for kind, body in list(self.received) if kind == UPDATE and body != b"\0\0\0\0"]
+
+    def close(self):
+        """With FIN, also while the reader sits in recv()."""
+        try:
+            self.sock.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+        self.thread.join()
+        self.sock.close()
+
+
+# ---- keeld ----
+
+def peer(rpc, address):
+    return next((p for p in rpc.call("bgp.peers")["peers"] if p["address"] == address), None)
+
+
+def refresh_counters(rpc, address):
+    return dict(peer(rpc, address)["families"][V4]["refresh"])
+
+
+def session(rpc, address):
+    """What a soft reset must not change."""
+    p = peer(rpc, address)
+    return p["state"], p["established_count"], p["last_error"]
+
+
+def routes(rpc, **params):
+    """All pages."""
+    out, page = [], {}
+    while True:
+        r = rpc.call("rib.routes", family=V4, **params, **page)
+        out += r["routes"]
+        if "next" not in r:
+            return out
+        page = {"cursor": r["next"]}
+
+
+def wait_established(rpc, *addresses, timeout=60):
+    def up():
+        now = {p["address"]: p["state"] for p in rpc.call("bgp.peers")["peers"]}
+        return all(now.get(a) == "established" for a in addresses)
+    wait_for("sessions with " + ", ".join(addresses), up, timeout)
+
+
+def wait_job(rpc, job, timeout=60):
+    def ended():
+        j = rpc.call("jobs.get", id=job)
+        return j if j["state"] != "running" else None
+    return wait_for("end of job %s" % job, ended, timeout)
+
+
+def commit(rpc, patch):
+    rpc.call("config.edit", patch=patch)
+    return rpc.call("config.commit")
+
+
+class RpcError(Exception):
+    def __init__(self, error):
+        super().__init__(json.dumps(error))
+        self.code, self.message, self.data = error["code"], error["message"], error.get("data")
+
+
+def error_of(rpc, method, **params):
+    """The error of a call that must fail; None when it did not."""
+    try:
+        rpc.call(method, **params)
+    except RuntimeError as e:
+        return json.loads(str(e).split(": ", 1)[1])
+    return None
+
+
+# ---- BIRD ----
+
+def bird_routes(birdc, *words):
+    """{prefix: {attribute as BIRD prints it: value, "from": protocol}} of `show route all`."""
+    out, at = {}, None
+    for line in birdc("show", "route", "all", *words).splitlines():
+        m = re.match(r"(\d+\.\d+\.\d+\.\d+/\d+)\s+(\w+)?\s*\[(\S+)", line)
+        if m:
+            at = out.setdefault(m.group(1), {})
+            at["from"] = m.group(3)
+        m = re.match(r"\s+(BGP\.[^:]+|Type|via): ?(.*)", line)
+        if m and at is not None:
+            at[m.group(1)] = m.group(2).strip()
+    return out
+
+
+def bird_state(birdc, protocol):
+    """(state, since, information) of a protocol."""
+    for line in birdc("show", "protocols", protocol).splitlines():
+        words = line.split(None, 5)
+        if words and words[0] == protocol:
+            return words[3], words[4], (words[5] if len(words) > 5 else "")
+    return None
