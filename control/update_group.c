@@ -323,15 +323,35 @@ next_hop_choose(const struct update_group *g, const struct attr_set *before, str
 	return s->next_hop.afi == family_afi(g->c.family);
 }
 
+/* RFC 4360 6: extended communities that are not transitive stay in the AS. */
+static void
+ext_communities_strip(struct attr_set *s)
+{
+	uint8_t *p = s->var + (attr_ext_communities(s) - s->var),
+		*end = s->var + attr_set_var_len(s);
+
+	for (unsigned i = s->ext_community_count; i > 0; i--) {
+		if (!(p[0] & 0x40)) {
+			p += 8;
+			continue;
+		}
+		memmove(p, p + 8, (size_t)(end - p - 8));
+		end -= 8;
+		s->ext_community_count--;
+	}
+}
+
 /* RFC 4271 5.1.4, 5.1.5; RFC 4456 8: what does not leave the AS. */
 static void
 internal_attrs_strip(struct attr_set *s, const struct attr_set *before, enum route_source source)
 {
 	size_t cluster_len = 4u * s->cluster_count;
-	uint8_t *cluster = s->var + (attr_cluster_list(s) - s->var);
+	uint8_t *cluster;
 	bool med_by_policy =
 		(s->has & ATTR_HAS_MED) && (!(before->has & ATTR_HAS_MED) || before->med != s->med);
 
+	ext_communities_strip(s);
+	cluster = s->var + (attr_cluster_list(s) - s->var);
 	if (cluster_len > 0) {
 		memmove(cluster, cluster + cluster_len, s->unknown_len);
 		s->cluster_count = 0;

@@ -174,6 +174,20 @@ attrs_random(union rig_attrs *out, unsigned peer)
 		*p++ = (uint8_t)c;
 		out->a.community_count++;
 	}
+	for (unsigned i = below(4); i > 0; i--, p += 8) { /* some of them not transitive */
+		memcpy(p,
+			below(2) ? "\x00\x02\xfc\x00\x00\x00\x00\x01"
+				 : "\x40\x04\xfc\x00\x00\x00\x00\x02",
+			8);
+		p[7] = (uint8_t)i;
+		out->a.ext_community_count++;
+	}
+	if (peer == 4 && below(2)) { /* reflected */
+		memcpy(p, "\x0a\x0a\x0a\x0a", 4);
+		out->a.cluster_count = 1;
+		out->a.has |= ATTR_HAS_ORIGINATOR_ID;
+		out->a.originator_id = 0x0a090909;
+	}
 }
 
 static void
@@ -455,6 +469,17 @@ model(const struct world *w, unsigned i, union rig_attrs *out)
 		out->a.local_pref = 300;
 	}
 	if (external) {
+		uint8_t *ext = out->a.var + (attr_ext_communities(&out->a) - out->a.var);
+		unsigned kept = 0;
+
+		for (unsigned k = 0; k < out->a.ext_community_count; k++) {
+			if (ext[8 * k] < 0x40)
+				memmove(ext + 8 * kept++, ext + 8 * k, 8);
+		}
+		out->a.ext_community_count = (uint16_t)kept;
+		out->a.cluster_count = 0; /* the last part here */
+		out->a.has &= ~(uint32_t)ATTR_HAS_ORIGINATOR_ID;
+		out->a.originator_id = 0;
 		out->a.next_hop = addr_from_v4(OWN_ADDR);
 		out->a.has &= ~(uint32_t)ATTR_HAS_LOCAL_PREF;
 		out->a.local_pref = 0;
