@@ -29,6 +29,7 @@
 #define EXIT_STOPPED 0
 #define EXIT_RUN_TIME 1
 #define EXIT_USAGE 2
+#define FAULTS_SHOWN 16
 #define DEFAULT_SOCKET "/run/keel/keel.sock"
 #define DEFAULT_STATE_DIR "/var/lib/keel"
 
@@ -198,6 +199,7 @@ static void
 set_addresses(void)
 {
 	const struct config *c = keeld.running;
+	struct netlink_fault faults[FAULTS_SHOWN];
 
 	for (uint16_t i = 0; i < c->port_count; i++) {
 		unsigned ifindex = port_ifindex(i);
@@ -214,6 +216,8 @@ set_addresses(void)
 		}
 		netlink_link_up(keeld.netlink, ifindex);
 	}
+	for (unsigned n = netlink_faults(keeld.netlink, faults, FAULTS_SHOWN), i = 0; i < n && i < FAULTS_SHOWN; i++)
+		log_event(LOG_WARNING, "host-not-set what=\"%s\" error=\"%s\"", faults[i].what, strerror(-faults[i].error));
 }
 
 static int
@@ -223,6 +227,7 @@ start_workers(void)
 	struct workers_config w = {
 		.arena = keeld.arena_fib,
 		.fib = fib_reader(keeld.fib),
+		.path_lists = fib_path_lists(keeld.fib),
 		.qsbr = keeld.workers,
 		.count = keeld.running->dataplane.worker_count,
 	};

@@ -118,12 +118,12 @@ host_address(void *ctx, struct vrf_id vrf, uint16_t port, const struct prefix *s
 	log_event(LOG_INFO, "address %s=%s/%u port=%u", present ? "added" : "removed", addr_format(local, text),
 		subnet->len, port);
 #ifdef KEEL_DATAPLANE
-	/* An address of any port is ours on every port. */
-	for (uint16_t p = 0; k->fib != NULL && p < port_count(); p++) {
-		int err = port_is_xdp(p) ? xdp_local_set(p, local, present) : 0;
+	/* An address of any port is ours on every port of the VRF. */
+	if (k->fib != NULL && port != PORT_NONE && port_is_xdp(port)) {
+		int err = xdp_local_set(port, local, present);
 
 		if (err != 0)
-			log_event(LOG_ERROR, "xdp-local-address port=%s error=%d", port_name(p), err);
+			log_event(LOG_ERROR, "xdp-local-address port=%s error=%d", port_name(port), err);
 	}
 #endif
 	send_message(k->fib_thread, on_fib_address,
@@ -304,13 +304,9 @@ static bool
 rib_work(void *ctx, uint64_t now, uint64_t deadline)
 {
 	struct keeld *k = ((struct rib_context *)ctx)->k;
-	bool more;
 
 	role_enter_rib();
-	more = shard_work(k->shard, now, deadline);
-	/* Batches may have come free: a session that stopped reading goes on. */
-	thread_wake(k->session_thread);
-	return more;
+	return shard_work(k->shard, now, deadline);
 }
 
 static void
