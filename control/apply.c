@@ -723,6 +723,23 @@ keeld_apply_first(struct keeld *k)
 	return 0;
 }
 
+/* All of them, whatever their number: nobody else tells the operator who sent SIGHUP. */
+static void
+log_reload_refused(const char *message, const struct faults *f)
+{
+	char path[256], reason[512];
+
+	if (message != NULL)
+		log_event(LOG_ERROR, "reload-refused reason=%s", log_escape(message, strlen(message), reason, sizeof(reason)));
+	for (unsigned i = 0; i < f->count; i++) {
+		const struct fault *one = &f->fault[i];
+
+		log_write(&(struct log_site){0}, LOG_ERROR, "reload-refused path=%s reason=%s",
+			log_escape(one->path, strlen(one->path), path, sizeof(path)),
+			log_escape(one->reason, strlen(one->reason), reason, sizeof(reason)));
+	}
+}
+
 void
 keeld_reload(struct keeld *k)
 {
@@ -741,10 +758,7 @@ keeld_reload(struct keeld *k)
 		k->candidate = json_deep_copy(document);
 		k->candidate_revision++;
 	}
-	if (message != NULL)
-		log_event(LOG_ERROR, "reload-refused %s", message);
-	for (unsigned i = 0; i < f.count; i++)
-		log_event(LOG_ERROR, "reload-refused path=%s reason=\"%s\"", f.fault[i].path, f.fault[i].reason);
+	log_reload_refused(message, &f);
 	free(message);
 	faults_fini(&f);
 	json_decref(document);

@@ -20,7 +20,9 @@
 
 #define READ_STEP (64u << 10)
 #define CONNECTIONS_MAX 256
-#define OUTPUT_MAX (256u << 20) /* a client that reads nothing is cut off here */
+#define OUTPUT_MAX (256u << 20) /* one line's answers, beyond which the client is cut off */
+#define OUTPUT_HIGH (1u << 20)  /* as long as so much waits to be read, no further request is taken up */
+#define BUFFER_KEPT (1u << 20)  /* a larger buffer is given back when it is empty */
 
 struct connection {
 	struct watch watch;
@@ -141,6 +143,32 @@ connection_free_if_idle(struct connection *c)
 	free(c);
 }
 
+static size_t
+output_waiting(const struct connection *c)
+{
+	return c->out_len - c->out_sent;
+}
+
+/* Another request is taken up: a client that does not read gets no more than OUTPUT_HIGH and an answer ahead of it. */
+static bool
+connection_takes(const struct connection *c)
+{
+	return !c->closed && !c->finish && output_waiting(c) < OUTPUT_HIGH;
+}
+
+/* What to wait for now; the end of a connection that has answered everything. Called last, when nobody works on `c`. */
+static void
+connection_settle(struct connection *c)
+{
+	size_t waiting = output_waiting(c);
+
+	if (!c->closed && c->finish && waiting == 0 && c->pending == 0)
+		connection_close(c);
+	if (!c->closed)
+		watch_set(c->rpc->thread, &c->watch, (waiting > 0 ? EPOLLOUT : 0) | (connection_takes(c) ? EPOLLIN : 0));
+	connection_free_if_idle(c);
+}
+
 static void
 connection_flush(struct connection *c)
 {
@@ -149,10 +177,8 @@ connection_flush(struct connection *c)
 
 		if (n < 0 && errno == EINTR)
 			continue;
-		if (n < 0 && errno == EAGAIN) {
-			watch_set(c->rpc->thread, &c->watch, (c->finish ? 0 : EPOLLIN) | EPOLLOUT);
+		if (n < 0 && errno == EAGAIN)
 			return;
-		}
 		if (n < 0) {
 			connection_close(c);
 			return;
@@ -160,10 +186,36 @@ connection_flush(struct connection *c)
 		c->out_sent += (size_t)n;
 	}
 	c->out_len = c->out_sent = 0;
-	if (c->finish)
-		connection_close(c);
-	else
-		watch_set(c->rpc->thread, &c->watch, EPOLLIN);
+	if (c->out_size > BUFFER_KEPT) {
+		free(c->out);
+		c->out = NULL;
+		c->out_size = 0;
+	}
+}
+
+/* Room for `len` octets more. */
+static bool
+output_room(struct connection *c, size_t len)
+{
+	size_t size;
+	char *out;
+
+	if (c->out_sent > 0) {
+		memmove(c->out, c->out + c->out_sent, c->out_len - c->out_sent);
+		c->out_len -= c->out_sent;
+		c->out_sent = 0;
+	}
+	size = c->out_len + len;
+	if (size > OUTPUT_MAX)
+		return false;
+	if (size <= c->out_size)
+		return true;
+	out = realloc(c->out, size + READ_STEP);
+	if (out == NULL)
+		return false;
+	c->out = out;
+	c->out_size = size + READ_STEP;
+	return true;
 }
 
 static void
@@ -176,22 +228,10 @@ connection_send(struct connection *c, const json_t *value)
 		return;
 	text = json_dumps(value, JSON_COMPACT);
 	len = text != NULL ? strlen(text) : 0;
-	if (text == NULL || c->out_len + len + 1 > OUTPUT_MAX) {
+	if (text == NULL || !output_room(c, len + 1)) {
 		free(text);
 		connection_close(c);
 		return;
-	}
-	if (c->out_len + len + 1 > c->out_size) {
-		size_t size = c->out_len + len + 1 + READ_STEP;
-		char *out = realloc(c->out, size);
-
-		if (out == NULL) {
-			free(text);
-			connection_close(c);
-			return;
-		}
-		c->out = out;
-		c->out_size = size;
 	}
 	memcpy(c->out + c->out_len, text, len);
 	c->out[c->out_len + len] = '\n';
@@ -276,7 +316,7 @@ rpc_reply(struct rpc_call *call, json_t *result)
 
 	call_end(call, result);
 	batch_end(b);
-	connection_free_if_idle(c);
+	connection_settle(c);
 }
 
 static const struct rpc_method *
@@ -324,6 +364,24 @@ word_in(const char *list, const char *name)
 	return false;
 }
 
+/* RFC 6901 3; what does not fit is cut off. */
+static void
+pointer_of_key(const char *key, char *out, size_t size)
+{
+	char *end = out + size - 3; /* an escape and the end */
+
+	*out++ = '/';
+	for (; *key != '\0' && out < end; key++) {
+		if (*key == '~' || *key == '/') {
+			*out++ = '~';
+			*out++ = *key == '~' ? '0' : '1';
+		} else {
+			*out++ = *key;
+		}
+	}
+	*out = '\0';
+}
+
 static bool
 params_known(const struct rpc_method *m, json_t *params, struct rpc_call *call)
 {
@@ -332,8 +390,8 @@ params_known(const struct rpc_method *m, json_t *params, struct rpc_call *call)
 	char path[128], name[64];
 
 	json_object_foreach(params, key, value) {
-		snprintf(path, sizeof(path), "/%.120s", key);
 		if (!word_in(m->params, key)) {
+			pointer_of_key(key, path, sizeof(path));
 			rpc_fail(call, RPC_INVALID_PARAMS, path, "%s has no parameter \"%.64s\"", m->name, key);
 			return false;
 		}
@@ -540,27 +598,39 @@ connection_close(struct connection *c)
 	}
 }
 
-/* Every whole line; what is left moves to the front. */
+/* Every whole line, as long as the client reads the answers; what is left moves to the front. */
 static void
 connection_lines(struct connection *c)
 {
 	size_t begin = 0;
 	char *end;
 
-	while (!c->closed && !c->finish &&
+	while (connection_takes(c) && c->scanned < c->in_len &&
 		(end = memchr(c->in + c->scanned, '\n', c->in_len - c->scanned)) != NULL) {
 		size_t at = (size_t)(end - c->in);
 
+		if (at - begin > RPC_REQUEST_MAX) {
+			refuse(c, "longer than 64 MiB");
+			return;
+		}
 		handle_line(c, c->in + begin, at - begin);
 		begin = c->scanned = at + 1;
 	}
 	if (begin > 0) {
 		memmove(c->in, c->in + begin, c->in_len - begin);
 		c->in_len -= begin;
+		c->scanned = 0;
 	}
-	c->scanned = c->in_len;
-	if (c->in_len > RPC_REQUEST_MAX && !c->closed && !c->finish)
+	if (!connection_takes(c))
+		return;
+	c->scanned = c->in_len; /* no newline there */
+	if (c->in_len > RPC_REQUEST_MAX)
 		refuse(c, "longer than 64 MiB");
+	if (c->in_len == 0 && c->in_size > BUFFER_KEPT) {
+		free(c->in);
+		c->in = NULL;
+		c->in_size = 0;
+	}
 }
 
 static bool
@@ -580,36 +650,38 @@ connection_room(struct connection *c)
 }
 
 static void
+connection_read(struct connection *c)
+{
+	ssize_t n = connection_room(c) ? recv(c->watch.fd, c->in + c->in_len, c->in_size - c->in_len, 0) : 0;
+
+	if (n > 0) {
+		c->in_len += (size_t)n;
+		connection_lines(c);
+	} else if (n == 0) {
+		/* The last line may lack its newline; answers still leave. */
+		if (c->in_len > 0)
+			handle_line(c, c->in, c->in_len);
+		c->in_len = c->scanned = 0;
+		c->finish = true;
+	} else if (errno != EAGAIN && errno != EINTR) {
+		connection_close(c);
+	}
+}
+
+static void
 connection_ready(struct watch *w, uint32_t events)
 {
 	struct connection *c = (struct connection *)(void *)w; /* its first member */
-	ssize_t n;
 
 	c->pending++; /* not freed under our feet */
-	if (events & EPOLLOUT)
+	if (events & EPOLLOUT) {
 		connection_flush(c);
-	if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) && !c->closed && !c->finish) {
-		n = connection_room(c) ? recv(w->fd, c->in + c->in_len, c->in_size - c->in_len, 0) : 0;
-		if (n > 0) {
-			c->in_len += (size_t)n;
-			connection_lines(c);
-		} else if (n == 0) {
-			/* The last line may lack its newline; answers still leave. */
-			if (c->in_len > 0)
-				handle_line(c, c->in, c->in_len);
-			c->in_len = 0;
-			if (c->pending == 1 && c->out_len == c->out_sent)
-				connection_close(c);
-			else if (!c->closed) {
-				c->finish = true;
-				watch_set(c->rpc->thread, &c->watch, c->out_len > c->out_sent ? EPOLLOUT : 0);
-			}
-		} else if (errno != EAGAIN && errno != EINTR) {
-			connection_close(c);
-		}
+		connection_lines(c); /* those that waited for the client to read */
 	}
+	if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) && connection_takes(c))
+		connection_read(c);
 	c->pending--;
-	connection_free_if_idle(c);
+	connection_settle(c);
 }
 
 static void
@@ -676,7 +748,7 @@ rpc_create(struct keeld *k, const char *path, struct rpc **out)
 	memcpy(r->path, path, strlen(path) + 1);
 	r->listener = (struct watch){socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), listener_ready};
 	mode_t mask = umask(0117); /* 0660 from the first moment */
-	if (r->listener.fd < 0 || bind(r->listener.fd, (struct sockaddr *)&sa, sizeof(sa)) != 0 || listen(r->listener.fd, 16) != 0) {
+	if (r->listener.fd < 0 || bind(r->listener.fd, (struct sockaddr *)&sa, sizeof(sa)) != 0 || listen(r->listener.fd, SOMAXCONN) != 0) {
 		err = -errno;
 		umask(mask);
 		if (r->listener.fd >= 0)
@@ -819,6 +891,26 @@ rpc_peer(struct keeld *k, json_t *params, struct vrf_id vrf, const struct config
 	if (*out != NULL)
 		return true;
 	rpc_fail(call, RPC_NOT_FOUND, "/peer", "there is no peer %.64s", text);
+	return false;
+}
+
+bool
+rpc_group(struct keeld *k, json_t *params, const char **out, struct rpc_call *call)
+{
+	const char *text = NULL;
+	json_t *group;
+	size_t i;
+
+	if (!rpc_string(params, "group", &text, call))
+		return false;
+	*out = text;
+	if (text == NULL)
+		return true;
+	json_array_foreach(json_object_get(json_object_get(k->running->document, "bgp"), "groups"), i, group) {
+		if (strcmp(json_string_value(json_object_get(group, "name")), text) == 0)
+			return true;
+	}
+	rpc_fail(call, RPC_NOT_FOUND, "/group", "there is no group \"%.64s\"", text);
 	return false;
 }
 

@@ -102,7 +102,7 @@ bgp_peers(struct keeld *k, json_t *params, struct rpc_call *call)
 	const char *group = NULL;
 	json_t *peers;
 
-	if (!rpc_vrf(k, params, &vrf, call) || !rpc_string(params, "group", &group, call))
+	if (!rpc_vrf(k, params, &vrf, call) || !rpc_group(k, params, &group, call))
 		return NULL;
 	peers = json_array();
 	for (unsigned i = 0; i < k->running->peer_count; i++) {
@@ -134,7 +134,7 @@ selector_scope(struct keeld *k, json_t *params, struct keeld_selector *s, struct
 		return false;
 	}
 	s->scope = scopes[i].scope;
-	if (!rpc_peer(k, params, s->vrf, &peer, call) || !rpc_string(params, "group", &s->group, call))
+	if (!rpc_peer(k, params, s->vrf, &peer, call) || !rpc_group(k, params, &s->group, call))
 		return false;
 	if ((s->scope == SCOPE_PEER) != (peer != NULL)) {
 		rpc_fail(call, RPC_INVALID_PARAMS, "/peer", s->scope == SCOPE_PEER ? "is missing" : "goes with scope peer only");

@@ -120,6 +120,24 @@ config_get(struct keeld *k, json_t *params, struct rpc_call *call)
 	return json_pack("{s:o, s:i}", "document", part, "revision", (int)revision);
 }
 
+/* Pointers into the array of operations become pointers into params. */
+static json_t *
+patch_refused(struct rpc_call *call, const struct faults *f)
+{
+	struct faults moved = {0};
+
+	for (unsigned i = 0; i < f->count; i++) {
+		char path[512];
+
+		snprintf(path, sizeof(path), "/patch%s", f->fault[i].path);
+		faults_add(&moved, path, "%s", f->fault[i].reason);
+	}
+	if (moved.count > 0)
+		rpc_fail_faults(call, RPC_INVALID_PARAMS, &moved);
+	faults_fini(&moved);
+	return NULL;
+}
+
 static json_t *
 config_edit(struct keeld *k, json_t *params, struct rpc_call *call)
 {
@@ -138,8 +156,7 @@ config_edit(struct keeld *k, json_t *params, struct rpc_call *call)
 		return rpc_fail(call, RPC_INVALID_PARAMS, "/merge", "is not an object");
 	next = patch != NULL ? config_patch(k->candidate, patch, &f) : config_merge(k->candidate, merge);
 	if (next == NULL) {
-		if (f.count > 0)
-			rpc_fail_faults(call, RPC_INVALID_PARAMS, &f);
+		patch_refused(call, &f);
 		faults_fini(&f);
 		return NULL;
 	}

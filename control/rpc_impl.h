@@ -41,6 +41,8 @@ bool rpc_family(json_t *params, enum family *out, struct rpc_call *call);
 bool rpc_vrf(struct keeld *k, json_t *params, struct vrf_id *out, struct rpc_call *call);
 /* `peer`: an address of a configured peer, -32004 otherwise. NULL when absent. */
 bool rpc_peer(struct keeld *k, json_t *params, struct vrf_id vrf, const struct config_peer **out, struct rpc_call *call);
+/* `group`: the name of a configured group, -32004 otherwise. NULL when absent. */
+bool rpc_group(struct keeld *k, json_t *params, const char **out, struct rpc_call *call);
 
 json_t *rpc_addr(const struct ip_addr *a);
 json_t *rpc_prefix(const struct prefix *p);

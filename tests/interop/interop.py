@@ -152,7 +152,7 @@ class Capture:
             try:
                 while True:
                     self.frames.append((time.time(), self.sock.recv(65536)))
-            except socket.timeout:
+            except OSError:  # nothing for a while; or the interface is gone with its lab
                 if last:
                     return
 
