@@ -59,7 +59,10 @@ speaker_create(const struct speaker_config *c, struct speaker **out)
 	s->attrs = arena_alloc(c->arena, 2 * (ATTR_SET_MAX + 8));
 	if (s->attrs == NULL)
 		goto fail;
-	err = attr_table_create(c->arena, c->readers, &s->exported);
+	err = qsbr_create(c->arena, 1, &s->nobody);
+	if (err < 0)
+		goto fail;
+	err = attr_table_create(c->arena, s->nobody, &s->exported);
 	if (err < 0)
 		goto fail;
 	err = qsbr_register(c->readers, &s->reader);
@@ -70,6 +73,8 @@ speaker_create(const struct speaker_config *c, struct speaker **out)
 fail:
 	if (s->exported != NULL)
 		attr_table_destroy(s->exported);
+	if (s->nobody != NULL)
+		qsbr_destroy(s->nobody);
 	arena_free(c->arena, s->attrs);
 	arena_free(c->arena, s);
 	return err;
@@ -158,6 +163,7 @@ speaker_destroy(struct speaker *s)
 	}
 	qsbr_unregister(s->config.readers, s->reader);
 	attr_table_destroy(s->exported);
+	qsbr_destroy(s->nobody);
 	arena_free(s->config.arena, s->attrs);
 	arena_free(s->config.arena, s);
 }

@@ -154,6 +154,11 @@ struct speaker {
 	struct speaker_config config;
 	struct thread *thread;
 	unsigned reader;
+	/*
+	 * Exported sets: read by this thread alone. Their grace periods have no readers: with those of the RIB, of whom this thread is one, a
+	 * full retire list (a lost peer's whole Adj-RIB-Out) would wait for itself.
+	 */
+	struct qsbr *nobody;
 	struct attr_table *exported;
 	struct peer *peers;
 	struct peer *by_id[PEER_MAX];
