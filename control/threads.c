@@ -352,6 +352,12 @@ thread_main(void *arg)
 }
 
 void
+thread_drain(struct thread *t)
+{
+	mailbox_run(t);
+}
+
+void
 thread_free(struct thread *t)
 {
 	struct mail *m = atomic_load_explicit(&t->mailbox, memory_order_acquire), *next;

@@ -35,6 +35,8 @@ int thread_run(struct thread *t);
 void thread_quit(struct thread *t);
 /* Asks it to end and waits for stop(). Others may still post to it and wake it: nothing of that runs. */
 void thread_end(struct thread *t);
+/* After all threads have ended: runs, on the caller, what was posted to `t` too late, so that its receivers can free it. */
+void thread_drain(struct thread *t);
 /* After thread_end(), when nobody can reach it any more. */
 void thread_free(struct thread *t);
 

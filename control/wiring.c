@@ -18,6 +18,7 @@
 #endif
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -31,6 +32,7 @@
 /* One message between threads; freed by its receiver. Losing one for want of memory is logged by the sender. */
 struct message {
 	struct keeld *k;
+	void (*fn)(void *arg);
 	struct vrf_id vrf;
 	uint16_t port;
 	bool present, has_mac;
@@ -41,6 +43,20 @@ struct message {
 	struct session_event event;
 };
 
+/* Main is ending the threads: whoever a message would speak to may be gone, and what it would change does not matter any more. */
+static _Atomic bool stopping;
+
+static void
+message_run(void *arg)
+{
+	struct message *m = arg;
+
+	if (atomic_load_explicit(&stopping, memory_order_relaxed))
+		free(m);
+	else
+		m->fn(m);
+}
+
 static void
 send_message(struct thread *t, void (*fn)(void *arg), const struct message *m)
 {
@@ -48,7 +64,8 @@ send_message(struct thread *t, void (*fn)(void *arg), const struct message *m)
 
 	if (copy != NULL) {
 		*copy = *m;
-		if (thread_post(t, fn, copy) == 0)
+		copy->fn = fn;
+		if (thread_post(t, message_run, copy) == 0)
 			return;
 		free(copy);
 	}
@@ -412,18 +429,36 @@ audit_next(struct keeld *k)
 }
 
 static void
-on_main_audit_done(void *arg)
+audit_answer(struct keeld *k, struct audit_waiter *w)
 {
-	struct keeld *k = arg;
-	struct audit_waiter *w = audit_running, *next;
+	struct audit_waiter *next;
 
-	role_enter_fib(); /* the fib thread has ended the audit and begins another only when main asks */
+	role_enter_fib(); /* the fib thread has ended the audit, or itself, and begins another only when main asks */
 	for (; w != NULL; w = next) {
 		next = w->next;
 		w->done(w->ctx, fib_feed_audit(k->feed));
 		free(w);
 	}
+}
+
+static void
+on_main_audit_done(void *arg)
+{
+	struct keeld *k = arg;
+
+	if (atomic_load_explicit(&stopping, memory_order_relaxed))
+		return;
+	audit_answer(k, audit_running);
 	audit_next(k);
+}
+
+/* At the end of keeld: nobody reads the answers any more, the calls are freed. */
+static void
+audits_end(struct keeld *k)
+{
+	audit_answer(k, audit_running);
+	audit_answer(k, audit_queued);
+	audit_running = audit_queued = NULL;
 }
 
 int
@@ -647,11 +682,19 @@ wiring_stop(struct keeld *k)
 {
 	struct thread *threads[] = {k->session_thread, k->rib_thread, k->host_thread, k->fib_thread};
 
+	atomic_store_explicit(&stopping, true, memory_order_relaxed);
 	/* Quitting first, freeing last: a thread may still be woken by one that has not ended yet. */
 	for (unsigned i = 0; i < sizeof(threads) / sizeof(threads[0]); i++) {
 		if (threads[i] != NULL)
 			thread_end(threads[i]);
 	}
+	for (unsigned i = 0; i < sizeof(threads) / sizeof(threads[0]); i++) {
+		if (threads[i] != NULL)
+			thread_drain(threads[i]);
+	}
+	if (k->main_thread != NULL)
+		thread_drain(k->main_thread);
+	audits_end(k);
 	for (unsigned i = 0; i < sizeof(threads) / sizeof(threads[0]); i++) {
 		if (threads[i] != NULL)
 			thread_free(threads[i]);
