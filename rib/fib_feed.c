@@ -219,6 +219,7 @@ rewalk_all(struct fib_feed *f)
 		struct feed_source *s = &f->sources[i];
 
 		s->rewalk = REWALK_SET;
+		s->all = true;
 		s->rewalk_table = 0;
 		s->walk = (struct walk){0};
 	}
@@ -397,7 +398,7 @@ rewalk_visit(void *ctx, struct dest_id id, const struct dest_view *view)
 	bool young = (int32_t)(view->sequence - (uint32_t)c->s->reach_back) > 0;
 
 	/* What has not changed since the place where we fell off is there already; when ports changed all is looked at. */
-	if (c->s->rewalk == REWALK_SET && c->s->lapped && !young)
+	if (c->s->rewalk == REWALK_SET && !c->s->all && !young)
 		return true;
 	if (!apply(c->f, c->s, c->vrf, view))
 		rewalk_empty(c, view);
@@ -412,6 +413,7 @@ rewalk_next(struct feed_source *s)
 	if (++s->rewalk_table < shard_table_count(s->shard))
 		return;
 	s->rewalk_table = 0;
+	s->all = false;
 	if (s->rewalk == REWALK_SET && s->lapped) {
 		s->rewalk = REWALK_SETTLE;
 		return;

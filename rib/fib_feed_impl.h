@@ -47,6 +47,7 @@ struct feed_source {
 	uint64_t visible;   /* ... that the workers see */
 	enum rewalk rewalk;
 	bool lapped;
+	bool all; /* the first walk leaves nothing out: ports changed */
 	uint64_t reach_back; /* sequence from which on the first walk looks, up to which the second one withdraws */
 	unsigned rewalk_table;
 	struct walk walk;
