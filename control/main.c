@@ -16,6 +16,7 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -154,6 +155,31 @@ make_folders(const char *path, bool is_folder)
 }
 
 #ifdef KEEL_DATAPLANE
+/* Without the key: every CPU we may use that no worker has, or all when workers have them all. */
+static int
+default_control_cpus(struct config *c)
+{
+	cpu_set_t allowed;
+	unsigned n = 0;
+
+	if (c->dataplane.control_count > 0)
+		return 0;
+	if (sched_getaffinity(0, sizeof(allowed), &allowed) != 0)
+		return -errno;
+	for (unsigned i = 0; i < c->dataplane.worker_count && CPU_COUNT(&allowed) > 1; i++)
+		CPU_CLR(c->dataplane.worker_cpus[i], &allowed);
+	free(c->dataplane.control_cpus);
+	c->dataplane.control_cpus = calloc(CPU_SETSIZE, sizeof(unsigned));
+	if (c->dataplane.control_cpus == NULL)
+		return -ENOMEM;
+	for (unsigned i = 0; i < CPU_SETSIZE; i++) {
+		if (CPU_ISSET(i, &allowed))
+			c->dataplane.control_cpus[n++] = i;
+	}
+	c->dataplane.control_count = n;
+	return 0;
+}
+
 static int
 start_ports(void)
 {
@@ -296,7 +322,7 @@ start(void)
 	if (keeld.jobs == NULL || (e = block_signals()) != 0)
 		return -ENOMEM;
 #ifdef KEEL_DATAPLANE
-	if (!keeld.no_dataplane && (e = start_ports()) != 0)
+	if (!keeld.no_dataplane && ((e = default_control_cpus(keeld.running)) != 0 || (e = start_ports()) != 0))
 		return e;
 #endif
 	/* EAL moved this thread to its main lcore; adopting pins it to control_cpus. */
