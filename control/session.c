@@ -140,6 +140,7 @@ speaker_stop(void *ctx)
 	listeners_close(s);
 	peers_stop(s);
 	lingerers_close(s);
+	leftovers_run(s, UINT64_MAX);
 	input_push(s);
 	timer_cancel(s->thread, &s->retry);
 	if (s->batch != NULL)
@@ -271,12 +272,13 @@ speaker_work(void *ctx, uint64_t now, uint64_t deadline_ns)
 	qsbr_quiescent(s->config.readers, s->reader);
 	s->starved = false;
 	s->turn++;
+	more = leftovers_run(s, now + (deadline_ns - now) / 4);
 	first = first_of_turn(s);
-	if (first == NULL)
-		return false;
-	more = work_input(s, first, now, now + (deadline_ns - now) / 2);
-	input_push(s);
-	more |= work_export(s, first, deadline_ns);
+	if (first != NULL) {
+		more |= work_input(s, first, now, now + (deadline_ns - now) * 5 / 8);
+		input_push(s);
+		more |= work_export(s, first, deadline_ns);
+	}
 	removed_free(s);
 	attr_table_reclaim(s->exported);
 	/* No batch was free: the shard gives one back soon. To look again at once would be to spin. */

@@ -140,6 +140,12 @@ struct listener {
 	struct vrf_id vrf;
 };
 
+/* The export of a session that ended, until it is dismantled. */
+struct leftover {
+	struct update_group *group;
+	struct leftover *next;
+};
+
 /* A closed connection until the peer has read our NOTIFICATION: closing with unread octets would reset it away. */
 struct lingerer {
 	struct speaker *speaker;
@@ -160,6 +166,7 @@ struct speaker {
 	 */
 	struct qsbr *nobody;
 	struct attr_table *exported;
+	struct leftover *leftovers;
 	struct peer *peers;
 	struct peer *by_id[PEER_MAX];
 	struct listener listener[LISTENERS_MAX];
@@ -245,6 +252,8 @@ void input_push(struct speaker *s) RUNS_ON(role_session);
 /* session_out.c */
 int export_up(struct peer *p) RUNS_ON(role_session);
 void export_down(struct peer *p) RUNS_ON(role_session);
+/* A slice of taking down what ended sessions left. True while there is more. */
+bool leftovers_run(struct speaker *s, uint64_t deadline_ns) RUNS_ON(role_session);
 /* A slice for one peer. True while there is more that its socket takes. */
 bool export_run(struct peer *p, uint64_t deadline_ns) RUNS_ON(role_session);
 void export_timers_init(struct peer_family *f);

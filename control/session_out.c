@@ -172,13 +172,48 @@ export_up(struct peer *p)
 	return err;
 }
 
+/* In slices, so that no keepalive waits for it. */
+static void
+group_leave(struct speaker *s, struct update_group *g) RUNS_ON(role_session)
+{
+	struct leftover *l = arena_alloc(s->config.arena, sizeof(*l));
+
+	if (l == NULL) {
+		update_group_destroy(g);
+		return;
+	}
+	*l = (struct leftover){.group = g, .next = s->leftovers};
+	s->leftovers = l;
+	if (!update_group_dismantle(g, 0)) {
+		s->leftovers = l->next;
+		arena_free(s->config.arena, l);
+	}
+}
+
+bool
+leftovers_run(struct speaker *s, uint64_t deadline_ns)
+{
+	while (s->leftovers != NULL) {
+		struct leftover *l = s->leftovers;
+
+		if (update_group_dismantle(l->group, deadline_ns))
+			return true;
+		s->leftovers = l->next;
+		arena_free(s->config.arena, l);
+		if (now_ns() >= deadline_ns)
+			break;
+	}
+	return s->leftovers != NULL;
+}
+
 void
 export_down(struct peer *p)
 {
 	for (unsigned i = 0; i < FAMILY_COUNT; i++) {
 		struct peer_family *f = &p->family[i];
 
-		update_group_destroy(f->group);
+		if (f->group != NULL)
+			group_leave(p->speaker, f->group);
 		f->group = NULL;
 		refresh_serve_reset(&f->serve);
 		timer_cancel(p->speaker->thread, &f->stale);

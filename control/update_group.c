@@ -69,6 +69,7 @@ struct update_group {
 	struct adj_rib_out *out;
 	struct policy_eval *eval;
 	int error;
+	bool left; /* being dismantled */
 
 	/* the walk that runs, and those owed */
 	enum walk_kind kind;
@@ -182,25 +183,44 @@ update_group_create(const struct update_group_config *c, struct update_group **o
 	return 0;
 }
 
-void
-update_group_destroy(struct update_group *g)
+/* What others wait for, and all that is small. */
+static void
+group_leave(struct update_group *g)
 {
-	struct arena *a;
+	struct arena *a = g->c.arena;
 
-	if (g == NULL)
+	if (g->left)
 		return;
-	a = g->c.arena;
+	g->left = true;
 	cache_clear(g);
 	if (g->cursor != NULL)
 		journal_unsubscribe(g->journal, g->cursor);
-	adj_rib_out_destroy(g->out);
 	if (g->eval != NULL)
 		policy_eval_destroy(g->eval);
 	arena_free(a, g->change);
 	arena_free(a, g->bucket);
 	arena_free(a, g->bucket_hash);
 	arena_free(a, g->scratch);
-	arena_free(a, g);
+}
+
+bool
+update_group_dismantle(struct update_group *g, uint64_t deadline_ns)
+{
+	group_leave(g);
+	while (g->out != NULL && adj_rib_out_dismantle(g->out)) {
+		if (now_ns() >= deadline_ns)
+			return true;
+	}
+	adj_rib_out_destroy(g->out);
+	arena_free(g->c.arena, g);
+	return false;
+}
+
+void
+update_group_destroy(struct update_group *g)
+{
+	if (g != NULL)
+		update_group_dismantle(g, UINT64_MAX);
 }
 
 /*

@@ -22,7 +22,7 @@ struct update_group_config {
 	struct shard *shard;
 	struct table_id table;
 	enum family family;
-	struct attr_table *exported; /* of the session thread */
+	struct attr_table *exported; /* of the session thread, which alone reads it */
 	struct peer_id member;
 	bool external;
 	uint32_t local_as, peer_as;
@@ -37,6 +37,10 @@ struct update_group_config {
 /* Subscribes to the journal and opens the first dump. 0, -ENOMEM, -ENOSPC. */
 int update_group_create(const struct update_group_config *c, struct update_group **out) RUNS_ON(role_session);
 void update_group_destroy(struct update_group *g) RUNS_ON(role_session);
+/*
+ * The same in slices: a full table takes longer than one. The journal's cursor goes with the first. False: `g` is gone.
+ */
+bool update_group_dismantle(struct update_group *g, uint64_t deadline_ns) RUNS_ON(role_session);
 /* Another export policy: a walk that sends differences only. */
 void update_group_policy(struct update_group *g, const struct policy *p) RUNS_ON(role_session);
 /* A walk that sends everything again; framed: BoRR before and EoRR behind it (RFC 7313 4). */

@@ -34,20 +34,29 @@ adj_rib_out_create(struct arena *a, struct attr_table *exported, struct adj_rib_
 	return 0;
 }
 
+bool
+adj_rib_out_dismantle(struct adj_rib_out *o)
+{
+	struct attr_id *segment;
+
+	if (o->segment_count == 0)
+		return false;
+	segment = o->segment[--o->segment_count];
+	for (uint32_t i = 0; segment != NULL && i < SEGMENT_ENTRIES; i++) {
+		if (segment[i].v != 0)
+			attr_unref(o->exported, segment[i]);
+	}
+	arena_free(o->arena, segment);
+	return o->segment_count > 0;
+}
+
 void
 adj_rib_out_destroy(struct adj_rib_out *o)
 {
 	if (o == NULL)
 		return;
-	for (uint32_t s = 0; s < o->segment_count; s++) {
-		if (o->segment[s] == NULL)
-			continue;
-		for (uint32_t i = 0; i < SEGMENT_ENTRIES; i++) {
-			if (o->segment[s][i].v != 0)
-				attr_unref(o->exported, o->segment[s][i]);
-		}
-		arena_free(o->arena, o->segment[s]);
-	}
+	while (adj_rib_out_dismantle(o))
+		;
 	arena_free(o->arena, o->segment);
 	arena_free(o->arena, o);
 }

@@ -730,7 +730,27 @@ test_operator(void **state)
 
 /* ---- a peer that does not read ---- */
 
-/* Its own export waits; the other's does not, and both get all in the end. */
+#define MANY 100000u /* sets: more than a retire list holds */
+
+static void
+call_originate_many(void *arg)
+{
+	struct node_call *c = arg;
+
+	role_enter_rib();
+	for (unsigned i = 0; i < MANY; i++) {
+		struct prefix p = prefix_from_v4(0x0a000000 + i * 256, 24);
+		struct attr_set own = own_attrs();
+
+		own.has = ATTR_HAS_MED; /* a set of its own, a message of its own */
+		own.med = i;
+		assert_int_equal(
+			shard_originate(c->n->shard, VRF_DEFAULT, FAMILY_IPV4_UNICAST, &p, &own),
+			0);
+	}
+}
+
+/* Its own export waits; the other's does not, and both get all in the end. Then all of it goes at once. */
 static void
 test_blocked_peer(void **state)
 {
@@ -740,16 +760,10 @@ test_blocked_peer(void **state)
 				od = script_open(PEER_AS + 1, PEER_ID + 1);
 	static struct script slow, fast;
 	static struct node n;
-	const unsigned routes = 20000;
+	struct node_call call = {.n = &n};
 
 	node_begin(&n, OWN_AS, OWN_ID);
-	for (unsigned i = 0; i < routes; i++) {
-		struct attr_set own = own_attrs();
-
-		own.has = ATTR_HAS_MED; /* a set of its own, a message of its own */
-		own.med = i;
-		node_originate(&n, 0x0a000000 + i * 256, 24, &own);
-	}
+	thread_call(n.rib, call_originate_many, &call);
 	node_peer(&n, 1, &c, policy_accept_all());
 	node_peer(&n, 2, &d, policy_accept_all());
 	script_connect(&slow, &n, 2, 4096);
@@ -759,9 +773,15 @@ test_blocked_peer(void **state)
 	script_send_keepalive(&slow);
 	wait_for(node_view(&n, 1).state == FSM_ESTABLISHED);
 	script_establish(&fast, &n, 3, &od);
-	assert_int_equal(read_routes(&fast, -1), routes);
-	assert_int_equal(read_routes(&slow, -1), routes);
+	assert_int_equal(read_routes(&fast, -1), MANY);
+	assert_false(node_view(&n, 1).families[FAMILY_IPV4_UNICAST].end_of_rib_sent);
+	assert_int_equal(read_routes(&slow, -1), MANY);
 	script_close(&slow);
+	script_close(&fast);
+	wait_for(node_view(&n, 1).state != FSM_ESTABLISHED &&
+		 node_view(&n, 2).state != FSM_ESTABLISHED);
+	script_establish(&fast, &n, 3, &od); /* while what is left is taken down */
+	assert_int_equal(read_routes(&fast, -1), MANY);
 	script_close(&fast);
 	node_end(&n);
 }

@@ -95,6 +95,7 @@ test_random(void **state)
 	}
 	for (uint32_t d = 0; d < DESTS; d++)
 		assert_int_equal(adj_rib_out_get(f.out, (struct dest_id){d}).v, f.id[model[d]].v);
+	assert_true(adj_rib_out_dismantle(f.out)); /* in pieces, and the rest at once */
 	adj_rib_out_destroy(f.out);
 	assert_int_equal(attr_table_count(f.sets), SETS); /* ours */
 	end(&f);
