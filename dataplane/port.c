@@ -658,6 +658,8 @@ dataplane_fini(void)
 	if (dp.object_written)
 		(void)unlink(dp.object_path);
 	(void)rte_eal_cleanup();
+	/* EAL makes the folder and leaves it, one for each process; empty, for nothing of ours is on disk. */
+	(void)rmdir(rte_eal_get_runtime_dir());
 	dp.up = false;
 }
 

@@ -17,6 +17,7 @@ import threading
 import time
 
 PREFIX = "keel-lab"
+EAL_FOLDERS = "/run/dpdk"
 
 
 def run(*command, check=True, **kw):
@@ -56,8 +57,45 @@ def remove_namespace(name):
     run("ip", "netns", "delete", name, check=False)
 
 
+def read(path):
+    try:
+        with open(path) as f:
+            return f.read()
+    except OSError:
+        return ""
+
+
+def process_dead(pid, start):
+    """Whether the process that was named so is gone (its id may have been given to another)."""
+    return start_time(int(pid)) != int(start)
+
+
+def remove_lab_folder(path):
+    """The folder of a dead lab, and first what it knows of: processes that no namespace names."""
+    for line in read(os.path.join(path, "processes")).splitlines():
+        pid, start = line.split()
+        if not process_dead(pid, start):
+            os.kill(int(pid), signal.SIGKILL)
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def remove_host_leftovers():
+    """Of dead makers: veth ends that were not yet in their namespaces, folders of EAL, hugepages."""
+    for dev in os.listdir("/sys/class/net"):
+        m = re.fullmatch(r"kl(\d+)[ab]", dev)
+        if m and not alive(int(m.group(1))):
+            run("ip", "link", "delete", dev, check=False)
+    for entry in os.listdir(EAL_FOLDERS) if os.path.isdir(EAL_FOLDERS) else []:
+        m = re.fullmatch(r"keel-(?:test-)?(\d+)", entry)
+        if m and not alive(int(m.group(1))):
+            shutil.rmtree(os.path.join(EAL_FOLDERS, entry), ignore_errors=True)
+    words = read(Hugepages.RECORD).split()
+    if len(words) == 3 and process_dead(*words[:2]):
+        Hugepages.give_back(int(words[2]))
+
+
 def remove_leftovers():
-    """Namespaces and folders of labs whose maker is dead."""
+    """What labs left whose maker is dead: namespaces with their processes, folders, and the like."""
     names = [line.split()[0] for line in run("ip", "netns", "list").splitlines() if line]
     for name in names:
         m = re.match(PREFIX + r"-(\d+)-(\d+)-", name)
@@ -66,7 +104,8 @@ def remove_leftovers():
     for entry in os.listdir("/run"):
         m = re.fullmatch(PREFIX + r"-(\d+)-(\d+)", entry)
         if m and start_time(int(m.group(1))) != int(m.group(2)):
-            shutil.rmtree(os.path.join("/run", entry), ignore_errors=True)
+            remove_lab_folder(os.path.join("/run", entry))
+    remove_host_leftovers()
 
 
 def wait_for(what, condition, timeout, poll=0.05):
@@ -179,7 +218,7 @@ class Lab:
     def link(self, a, a_if, a_addr, b, b_if, b_addr):
         """A veth pair; addresses with length or None. TCP and UDP leave with whole checksums (a veth gives them away unfinished)."""
         self.links += 1
-        tmp = ["kl%d%c" % (os.getpid() % 1000000, c) for c in "ab"]
+        tmp = ["kl%d%c" % (os.getpid(), c) for c in "ab"]
         run("ip", "link", "add", tmp[0], "type", "veth", "peer", "name", tmp[1])
         for dev, host, name, addr in ((tmp[0], a, a_if, a_addr), (tmp[1], b, b_if, b_addr)):
             run("ip", "link", "set", dev, "netns", self.netns(host), "name", name)
@@ -202,6 +241,8 @@ class Lab:
                                      stdout=subprocess.PIPE if lines else f, stderr=f, bufsize=0, start_new_session=True)
         p = Process(name, popen, log)
         self.processes.append(p)
+        with open(os.path.join(self.dir, "processes"), "a") as f:
+            f.write("%d %d\n" % (popen.pid, start_time(popen.pid)))
         return p
 
     def write(self, name, text):
@@ -273,22 +314,34 @@ class Hugepages:
     """Reserves 2 MiB pages for the time of a `with`, and gives back what was there before."""
 
     PATH = "/proc/sys/vm/nr_hugepages"
+    RECORD = os.path.join("/run", PREFIX + ".hugepages")  # who reserved, and what was there before: a killed lab's are given back
 
     def __init__(self, count):
         self.count = count
 
     def __enter__(self):
-        self.before = int(open(self.PATH).read())
+        remove_host_leftovers()
+        self.before = int(read(self.PATH))
+        if self.before >= self.count:
+            return self.before
         try:
+            with open(self.RECORD, "w") as f:
+                f.write("%d %d %d" % (os.getpid(), start_time(os.getpid()), self.before))
             with open(self.PATH, "w") as f:
-                f.write(str(max(self.before, self.count)))
+                f.write(str(self.count))
         except OSError:
             pass
-        return int(open(self.PATH).read())
+        return int(read(self.PATH))
 
     def __exit__(self, *exc):
+        if self.before < self.count:
+            self.give_back(self.before)
+
+    @classmethod
+    def give_back(cls, before):
         try:
-            with open(self.PATH, "w") as f:
-                f.write(str(self.before))
+            with open(cls.PATH, "w") as f:
+                f.write(str(before))
+            os.unlink(cls.RECORD)
         except OSError:
             pass
