@@ -6,7 +6,10 @@
 #include <errno.h>
 #include <string.h>
 
-/* Simplest that meets the need: arrays. A router has tens of subnets and hundreds of BGP next hops. */
+/*
+ * Subnets and addresses are arrays: a router has tens of them. What is watched is peers' choice, so it has an index: a peer that names
+ * another next hop in each message must not make every question a search through all of them.
+ */
 struct watch_entry {
 	struct nexthop_message last; /* what the shards were told */
 };
@@ -29,6 +32,7 @@ struct nexthop_table {
 	void (*tell)(void *ctx, const struct nexthop_message *m);
 	void *ctx;
 	struct watch_entry *watches;
+	uint32_t *index; /* open addressing, twice as many as watch_size; place in watches + 1, 0: free */
 	struct connected *connected;
 	struct local_addr *locals;
 	unsigned watch_count, watch_size, connected_count, connected_size, local_count, local_size;
@@ -43,7 +47,7 @@ grow(struct arena *a, void **array, size_t item, unsigned count, unsigned *size)
 
 	if (count < *size)
 		return 0;
-	p = arena_realloc(a, *array, next * item);
+	p = arena_realloc(a, *array, (size_t)next * item);
 	if (p == NULL)
 		return -ENOMEM;
 	*array = p;
@@ -70,9 +74,63 @@ void
 nexthop_table_destroy(struct nexthop_table *t)
 {
 	arena_free(t->arena, t->watches);
+	arena_free(t->arena, t->index);
 	arena_free(t->arena, t->connected);
 	arena_free(t->arena, t->locals);
 	arena_free(t->arena, t);
+}
+
+static uint32_t *
+index_slot(const struct nexthop_table *t, struct vrf_id vrf, const struct ip_addr *addr)
+{
+	struct prefix p = prefix_from_addr(addr, (uint8_t)prefix_max_len(addr->afi));
+	uint32_t mask = 2 * t->watch_size - 1, at = (uint32_t)hash_mix(prefix_hash(&p) + vrf.v) & mask;
+
+	for (; t->index[at] != 0; at = (at + 1) & mask) {
+		const struct nexthop_message *m = &t->watches[t->index[at] - 1].last;
+
+		if (m->vrf.v == vrf.v && addr_equal(&m->addr, addr))
+			break;
+	}
+	return &t->index[at];
+}
+
+static struct watch_entry *
+watch_find(const struct nexthop_table *t, struct vrf_id vrf, const struct ip_addr *addr)
+{
+	uint32_t place = t->watch_count > 0 ? *index_slot(t, vrf, addr) : 0;
+
+	return place != 0 ? &t->watches[place - 1] : NULL;
+}
+
+/* Room for one more watched next hop, and its place in the index. */
+static int
+watch_grow(struct nexthop_table *t)
+{
+	unsigned size = t->watch_size;
+	uint32_t *index;
+
+	if (t->watch_count < size)
+		return 0;
+	size = size ? 2 * size : 16;
+	index = arena_calloc(t->arena, 2 * (size_t)size * sizeof(*index));
+	if (index == NULL)
+		return -ENOMEM;
+	if (grow(t->arena, (void **)&t->watches, sizeof(*t->watches), t->watch_count, &t->watch_size) != 0) {
+		arena_free(t->arena, index);
+		return -ENOMEM;
+	}
+	arena_free(t->arena, t->index);
+	t->index = index;
+	for (unsigned i = 0; i < t->watch_count; i++)
+		*index_slot(t, t->watches[i].last.vrf, &t->watches[i].last.addr) = i + 1;
+	return 0;
+}
+
+bool
+nexthop_watched(const struct nexthop_table *t, struct vrf_id vrf, const struct ip_addr *addr)
+{
+	return watch_find(t, vrf, addr) != NULL;
 }
 
 static bool
@@ -128,19 +186,20 @@ int
 nexthop_watch(struct nexthop_table *t, struct vrf_id vrf, const struct ip_addr *addr)
 {
 	struct nexthop_message m = {.vrf = vrf, .addr = *addr};
+	struct watch_entry *w = watch_find(t, vrf, addr);
 
-	for (unsigned i = 0; i < t->watch_count; i++) {
-		if (t->watches[i].last.vrf.v == vrf.v && addr_equal(&t->watches[i].last.addr, addr)) {
-			answer(t, &t->watches[i], true);
-			return 0;
-		}
+	if (w != NULL) {
+		answer(t, w, true);
+		return 0;
 	}
-	if (grow(t->arena, (void **)&t->watches, sizeof(*t->watches), t->watch_count, &t->watch_size) != 0) {
+	if (watch_grow(t) != 0) {
 		t->tell(t->ctx, &m);
 		return -ENOMEM;
 	}
-	t->watches[t->watch_count] = (struct watch_entry){.last = m};
-	answer(t, &t->watches[t->watch_count++], true);
+	*index_slot(t, vrf, addr) = t->watch_count + 1;
+	w = &t->watches[t->watch_count++];
+	*w = (struct watch_entry){.last = m};
+	answer(t, w, true);
 	return 0;
 }
 
@@ -182,7 +241,9 @@ nexthop_connected_remove(struct nexthop_table *t, struct vrf_id vrf, const struc
 		return -ENOENT;
 	if (--c->users > 0)
 		return -EEXIST;
-	*c = t->connected[--t->connected_count];
+	/* The order stays: of two ports with one subnet the older is used, as in the kernel, whatever else comes and goes. */
+	memmove(c, c + 1, (size_t)(&t->connected[t->connected_count] - (c + 1)) * sizeof(*c));
+	t->connected_count--;
 	answer_all(t);
 	return 0;
 }
