@@ -47,8 +47,18 @@ struct reaching {
 	uint64_t eorrs; /* of this peer and family that the shard must have seen */
 };
 
+/* The job of a policy change that a refresh by command did not leave waiting: it ends with the command's for that peer and family. */
+struct follower {
+	struct follower *next;
+	struct peer_id peer;
+	enum family family;
+	uint32_t job, follows;
+};
+
 static struct {
 	struct pending_refresh import[PEER_MAX][FAMILY_COUNT];
+	bool changed; /* some of them began to wait in this commit */
+	struct follower *followers;
 	struct reaching *reaching;
 	struct timer reaching_timer;
 	struct timer timer;
@@ -258,11 +268,25 @@ flush_poll(struct timer *t)
 		timer_arm(k->main_thread, t, FLUSH_POLL_NS);
 }
 
+/* The id may become another peer's. */
+static void
+pending_drop(struct keeld *k, struct peer_id id)
+{
+	for (unsigned f = 0; f < FAMILY_COUNT; f++) {
+		struct pending_refresh *p = &apply.import[id.v][f];
+
+		if (p->waits)
+			jobs_fail_part(k->jobs, p->job, "peer-removed");
+		p->waits = false;
+	}
+}
+
 static void
 peer_stop(struct keeld *k, struct peer_id id)
 {
 	struct order o = {.k = k, .id = id};
 
+	pending_drop(k, id);
 	thread_call(k->session_thread, session_order_remove, &o);
 	k->peers[id.v].used = false;
 	k->peers[id.v].removing = true;
@@ -337,6 +361,42 @@ action_runs(enum refresh_action a)
 	return a == REFRESH_SENT || a == REFRESH_REPLAYED || a == REFRESH_READVERTISED;
 }
 
+/* A command applies at once what a policy change has waiting (contract section 5.7): one request for both. */
+static void
+pending_taken(struct peer_id id, enum family family, uint32_t job)
+{
+	struct pending_refresh *p = &apply.import[id.v][family];
+	struct follower *w = p->waits ? malloc(sizeof(*w)) : NULL;
+
+	if (w == NULL)
+		return; /* nothing waits, or it goes on waiting */
+	*w = (struct follower){apply.followers, id, family, p->job, job};
+	apply.followers = w;
+	p->waits = false;
+}
+
+/* `job` has ended for this peer and family, and so have those that follow it there. `failed`: why, or NULL. */
+static void
+import_ended(struct keeld *k, struct peer_id peer, enum family family, uint32_t job, const char *failed)
+{
+	for (struct follower **at = &apply.followers, *w; (w = *at) != NULL;) {
+		if (w->follows != job || w->peer.v != peer.v || w->family != family) {
+			at = &w->next;
+			continue;
+		}
+		*at = w->next;
+		if (failed != NULL)
+			jobs_fail_part(k->jobs, w->job, failed);
+		else
+			jobs_advance(k->jobs, w->job, 1);
+		free(w);
+	}
+	if (failed != NULL)
+		jobs_fail_part(k->jobs, job, failed);
+	else
+		jobs_advance(k->jobs, job, 1);
+}
+
 /* One peer's answer of bgp.refresh. */
 static json_t *
 refresh_one(struct keeld *k, struct peer_id id, enum family family, bool import, uint32_t job, bool *runs)
@@ -347,6 +407,8 @@ refresh_one(struct keeld *k, struct peer_id id, enum family family, bool import,
 
 	thread_call(k->session_thread, import ? session_order_refresh_import : session_order_refresh_export, &o);
 	*runs = action_runs((enum refresh_action)o.result);
+	if (*runs && import)
+		pending_taken(id, family, job);
 	j = json_pack("{s:s, s:s, s:s}", "address", p->addr_text, "vrf", p->vrf_name, "action",
 		refresh_action_text((enum refresh_action)o.result));
 	if (j != NULL && o.reason != NULL)
@@ -416,7 +478,7 @@ reaching_poll(struct timer *t)
 			continue;
 		}
 		*at = r->next;
-		jobs_advance(k->jobs, r->job, 1);
+		import_ended(k, r->peer, r->family, r->job, NULL);
 		free(r);
 	}
 	if (apply.reaching != NULL)
@@ -430,7 +492,7 @@ import_done(struct keeld *k, const struct session_event *e)
 	struct reaching *r = e->framed ? malloc(sizeof(*r)) : NULL;
 
 	if (r == NULL) {
-		jobs_advance(k->jobs, e->job, 1);
+		import_ended(k, e->peer, e->family, e->job, NULL);
 		return;
 	}
 	thread_call(k->session_thread, session_order_peek, &o);
@@ -449,7 +511,7 @@ keeld_session_event(struct keeld *k, const struct session_event *e)
 	else if (e->kind == SESSION_EXPORT_DONE)
 		jobs_advance(k->jobs, e->job, 1);
 	else if (e->kind == SESSION_REFRESH_FAILED)
-		jobs_fail_part(k->jobs, e->job, "session-lost-or-stale-timer");
+		import_ended(k, e->peer, e->family, e->job, "session-lost-or-stale-timer");
 }
 
 /* ---- policy changes refresh by themselves ---- */
@@ -485,6 +547,9 @@ pending_schedule(struct keeld *k)
 	uint64_t now = now_ns(), delay = (uint64_t)k->running->policy_change_delay_s * 1000000000u;
 	uint64_t max = (uint64_t)k->running->policy_change_max_delay_s * 1000000000u;
 
+	if (!apply.changed)
+		return;
+	apply.changed = false;
 	if (delay == 0) {
 		pending_run(&apply.timer);
 		return;
@@ -527,6 +592,7 @@ effect_import(struct keeld *k, const struct config_peer *p, enum family f, struc
 	} else {
 		if (!pending->waits)
 			*pending = (struct pending_refresh){.waits = true, .job = jobs_begin(k->jobs, "refresh-import", 1)};
+		apply.changed = true;
 		effect_add(effects, p, f, "import", "route-refresh-sent", NULL, pending->job);
 	}
 }
@@ -779,5 +845,11 @@ keeld_apply_fini(struct keeld *k)
 
 		apply.reaching = r->next;
 		free(r);
+	}
+	while (apply.followers != NULL) {
+		struct follower *w = apply.followers;
+
+		apply.followers = w->next;
+		free(w);
 	}
 }

@@ -102,14 +102,15 @@ CONFIG = {
         {"name": "from-b1", "nodes": [{"seq": 10, "action": "deny", "match": {"prefix_list": "unwanted"}},
                                       {"seq": 30, "action": "permit", "set": {"local_pref": 150}}]},
         {"name": "to-b2", "nodes": [{"seq": 10, "action": "deny", "match": {"prefix_list": "hidden"}},
-                                    {"seq": 30, "action": "permit"}]}],
+                                    {"seq": 30, "action": "permit"}]},
+        {"name": "from-sp", "nodes": [{"seq": 10, "action": "permit", "set": {"local_pref": 120}}]}],
     "bgp": {
         "networks": [{"prefix": p} for p in NETWORKS],
         "peers": [
             {"address": B1, "asn": 64601, "families": {V4: {"import_policy": "from-b1", "export_policy": "accept-all"}}},
             {"address": B2, "asn": 64602, "families": {V4: {"import_policy": "accept-all", "export_policy": "to-b2"}}},
             {"address": B3, "asn": 64512},
-            {"address": SP, "asn": 64605, "passive": True, "families": {V4: {"import_policy": "accept-all", "export_policy": "deny-all"}}},
+            {"address": SP, "asn": 64605, "passive": True, "families": {V4: {"import_policy": "from-sp", "export_policy": "deny-all"}}},
             {"address": BARE, "asn": 64606, "passive": True}]},
 }
 ACCEPTED_B1 = len(ATTRIBUTES) - 1 + 1 + len(GONE) + len(INJECTED)
@@ -300,7 +301,8 @@ class Test:
 
     def sweep(self):
         """What a peer does not repeat between BoRR and EoRR is swept (RFC 7313 4); BIRD withdraws in words, so our speaker stays silent about it."""
-        c, rpc, asked = self.c, self.rpc, []
+        c, rpc = self.c, self.rpc
+        asked = self.asked = []
         # The second community is non-transitive: it ends here (RFC 4360 6).
         attributes = origin() + as_path([64605]) + next_hop(SP) + attribute(0xc0, 16, bytes.fromhex("0002fc5d00000001" "4306000000000002"))
         kept, lost = ["10.5.0.0/24", "10.5.1.0/24"], ["10.5.2.0/24", "10.5.3.0/24", "10.5.4.0/24"]
@@ -327,10 +329,44 @@ class Test:
         c.equal("deny-all towards the speaker: no route left", sp.updates(), [])
         self.speaker = sp
 
+    def delayed(self):
+        """policy_change_delay_s: changes wait together; a command applies them at once (contract section 5.7)."""
+        c, rpc, asked = self.c, self.rpc, len(self.asked)
+
+        def prefer(value, delay):
+            r = commit(rpc, [{"op": "replace", "path": "/route_policies/2/nodes/0/set/local_pref", "value": value},
+                             {"op": "add", "path": "/bgp/policy_change_delay_s", "value": delay}])
+            return [(e["address"], e["effect"], e["job"]) for e in r["effects"]]
+
+        def seen():
+            return {r["local_pref"] for r in self.from_peer(SP).values()}, len(self.asked) - asked
+
+        first = prefer(121, 1)
+        c.equal("a policy change with a delay of 1 s: its job waits", (seen(), rpc.call("jobs.get", id=first[0][2])["state"]), (({120}, 0), "running"))
+        c.equal("a second change joins it", prefer(122, 1), first)
+        c.equal("... and both are one request", (wait_job(rpc, first[0][2])["state"], seen()), ("done", ({122}, 1)))
+        waiting = prefer(123, 600)[0][2]
+        r = rpc.call("bgp.refresh", family=V4, scope="peer", peer=SP, direction="import")
+        c.equal("a command applies a waiting change at once", (wait_job(rpc, r["job"])["state"], seen()), ("done", ({123}, 2)))
+        c.comes_to("... and the change's job is done with it", lambda: rpc.call("jobs.get", id=waiting)["state"], "done")
+        waiting = prefer(124, 600)[0][2]
+        removed = commit(rpc, [{"op": "remove", "path": "/bgp/peers/3"}, {"op": "remove", "path": "/bgp/policy_change_delay_s"}])
+        c.equal("a peer removed", [(e["address"], e["effect"]) for e in removed["effects"]], [(SP, "session-reset")])
+        c.equal("... what waited for it has failed", rpc.call("jobs.get", id=waiting)["state"], "failed")
+        c.eventually("... it was told: peer de-configured", lambda: ((NOTIFICATION, b"\6\3") in self.speaker.received, self.speaker.received[-3:]))
+        c.comes_to("... its routes are gone", lambda: [p for p in self.at(self.birdc2) if p.startswith("10.5.")], [])
+        commit(rpc, [{"op": "add", "path": "/bgp/peers/3", "value": CONFIG["bgp"]["peers"][3]},
+                     {"op": "replace", "path": "/route_policies/2/nodes/0/set/local_pref", "value": 120}])
+        c.equal("... and it is there again, idle or active", peer(rpc, SP)["state"] in ("idle", "active", "connect"), True)
+
     def hold_time(self):
         """A peer that falls silent without a FIN."""
         c = self.c
         self.speaker.close()
+        sp = Speaker(self.lab.netns("sp"), SP, "198.18.4.1", 64605).up()
+        sp.send(UPDATE, update(origin() + as_path([64605]) + next_hop(SP), ["10.5.8.0/24"]))
+        c.comes_to("a new session", lambda: self.accepted(SP), 1)
+        sp.close()
         c.comes_to("a closed session takes its routes along", lambda: self.from_peer(SP), {})
         sp = Speaker(self.lab.netns("sp"), SP, "198.18.4.1", 64605, hold=3).up()
         sp.send(UPDATE, update(origin() + as_path([64605]) + next_hop(SP), ["10.5.9.0/24"]))
@@ -470,7 +506,7 @@ def test(checks):
         t = Test(checks, lab, out)
         t.build()
         for part in (t.attributes_in, t.attributes_out, t.withdraw, t.refresh_out, t.refresh_quiet, t.refresh_in, t.refresh_export, t.policy_change,
-                     t.sweep, t.hold_time, t.no_policy, t.killed, t.restart):
+                     t.sweep, t.delayed, t.hold_time, t.no_policy, t.killed, t.restart):
             part()
         checks.equal("SIGTERM at the end: exit status 0", t.keeld.stop(), 0)
 
