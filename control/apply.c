@@ -158,6 +158,15 @@ session_order_remove(void *arg)
 	session_remove(o->k->speaker, o->id);
 }
 
+static void
+session_order_gone(void *arg)
+{
+	struct order *o = arg;
+
+	role_enter_session();
+	o->result = session_gone(o->k->speaker, o->id);
+}
+
 /* Policies first: those that the session runs until here end with the old configuration. */
 static void
 session_order_update(void *arg)
@@ -212,10 +221,22 @@ static void
 set_imports(struct keeld *k, const struct config *c, const struct config_peer *p, struct peer_id id)
 {
 	for (unsigned f = 0; f < FAMILY_COUNT; f++) {
-		struct order o = {.k = k, .id = id, .family = (enum family)f, .import = import_of(c, p, (enum family)f)};
+		struct order o = {.k = k, .id = id, .family = (enum family)f, .import = policy_deny_all()};
 
 		if (p->families[f].enabled)
-			thread_call(k->rib_thread, rib_peer_import, &o);
+			o.import = import_of(c, p, (enum family)f);
+		thread_call(k->rib_thread, rib_peer_import, &o);
+	}
+}
+
+/* The shard may have thousands of this peer's UPDATEs before it, and its policies are about to be freed. */
+static void
+end_imports(struct keeld *k, struct peer_id id)
+{
+	for (unsigned f = 0; f < FAMILY_COUNT; f++) {
+		struct order o = {.k = k, .id = id, .family = (enum family)f, .import = policy_deny_all()};
+
+		thread_call(k->rib_thread, rib_peer_import, &o);
 	}
 }
 
@@ -258,7 +279,12 @@ flush_poll(struct timer *t)
 
 		if (!k->peers[i].removing)
 			continue;
-		thread_call(k->rib_thread, rib_peer_remove, &o);
+		/* The session first: it may still owe the shard the end of this peer. */
+		thread_call(k->session_thread, session_order_gone, &o);
+		if (o.result)
+			thread_call(k->rib_thread, rib_peer_remove, &o);
+		else
+			o.result = -EBUSY;
 		if (o.result == -EBUSY)
 			more = true;
 		else
@@ -288,6 +314,7 @@ peer_stop(struct keeld *k, struct peer_id id)
 
 	pending_drop(k, id);
 	thread_call(k->session_thread, session_order_remove, &o);
+	end_imports(k, id);
 	k->peers[id.v].used = false;
 	k->peers[id.v].removing = true;
 	timer_arm(k->main_thread, &apply.flush_timer, 0);

@@ -400,6 +400,12 @@ session_remove(struct speaker *s, struct peer_id id)
 	removed_free(s);
 }
 
+bool
+session_gone(const struct speaker *s, struct peer_id id)
+{
+	return peer_find(s, id) == NULL;
+}
+
 static bool
 timers_reset(const struct config_timers *a, const struct config_timers *b)
 {

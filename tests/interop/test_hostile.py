@@ -1,0 +1,98 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""Bad moments: what a commit, a peer or a host may do to a running keeld when it hurts most. Each case names what once went wrong.
+Most telling with KEEL_BUILD at a build with ASan.
+
+    rt (keeld without data plane, AS 64512) --- p (speakers of our own)
+"""
+import os
+import random
+import threading
+
+import interop
+from interop import KEELD, UPDATE, V4, Lab, Speaker, as_path, commit, need, next_hop, origin, out_folder, peer, wait_for
+
+NAME = "hostile"
+RT, P = "198.18.1.1", "198.18.1.2"
+SLOW_LISTS = 10
+
+
+def slow_policy():
+    """Takes the shard some 100 us for each AS path, so that UPDATEs queue up before it."""
+    lists = [{"name": "slow%d" % i, "entries": [{"action": "permit", "regex": "(%d_)+.*_(%d_)*%d$" % (a, a, a)} for a in range(900000, 900030)]}
+             for i in range(SLOW_LISTS)]
+    nodes = [{"seq": i + 1, "action": "deny", "match": {"as_path_list": "slow%d" % i}} for i in range(SLOW_LISTS)]
+    return lists, [{"name": "slow", "nodes": nodes + [{"seq": 100, "action": "permit", "match": {}}]}]
+
+
+def config(*peers, **keys):
+    return {"router": {"asn": 64512, "router_id": RT}, "bgp": {"peers": list(peers)}, **keys}
+
+
+def neighbour(address, asn, import_policy="accept-all", export_policy="accept-all", **keys):
+    return {"address": address, "asn": asn, "passive": True, "families": {V4: {"import_policy": import_policy, "export_policy": export_policy}}, **keys}
+
+
+class Case:
+    """A keeld of its own beside a host `p`; what it says at its end is a check."""
+
+    def __init__(self, checks, name, document, addresses=(P,)):
+        self.c, self.name, self.document, self.addresses = checks, name, document, addresses
+
+    def __enter__(self):
+        self.lab = Lab(out_folder(os.path.join(NAME, self.name)))
+        self.lab.host("rt")
+        self.lab.host("p")
+        self.lab.link("rt", "p0", RT + "/24", "p", "rt0", self.addresses[0] + "/24")
+        for a in self.addresses[1:]:
+            self.lab.sh("p", "ip address add %s/24 dev rt0" % a)
+        self.keeld, self.rpc = self.lab.keeld("rt", self.document, KEELD, args=["--no-dataplane"])
+        return self
+
+    def speaker(self, asn, address=P, **keys):
+        return Speaker(self.lab.netns("p"), address, RT, asn, **keys).up()
+
+    def __exit__(self, kind, value, trace):
+        try:
+            if kind is None:
+                self.c.equal(self.name + ": keeld lives, and stops in order", self.keeld.stop(), 0)
+        finally:
+            self.lab.close()
+
+
+def until_closed(speaker, messages):
+    try:
+        for m in messages:
+            speaker.send(UPDATE, m)
+    except OSError:
+        pass
+
+
+def removed_while_loading(checks):
+    """The policies of a removed peer were freed while the shard still judged by them."""
+    lists, policies = slow_policy()
+    rng = random.Random(1)
+    messages = [interop.update(origin() + as_path([65001] + [rng.randrange(1, 1 << 31) for _ in range(20)]) + next_hop(P),
+                               ["%d.%d.%d.0/24" % (20 + (i >> 16), i >> 8 & 255, i & 255)]) for i in range(20000)]
+    neighbours = neighbour(P, 65001, "slow")
+    with Case(checks, "removed-while-loading", config(neighbours, as_path_lists=lists, route_policies=policies)) as t:
+        for _ in range(2):
+            s = t.speaker(65001)
+            sender = threading.Thread(target=until_closed, args=(s, messages))
+            sender.start()
+            wait_for("some routes", lambda: peer(t.rpc, P)["families"][V4]["accepted"] > 100, 20)
+            commit(t.rpc, [{"op": "remove", "path": "/bgp/peers/0"}])
+            commit(t.rpc, [{"op": "add", "path": "/bgp/peers/0", "value": neighbours}])
+            sender.join()
+            checks.true("removed while loading: Cease", interop.NOTIFICATION in [k for k, _ in s.received], s.received[-3:])
+            s.close()
+            checks.comes_to("nothing of the removed peer stays", lambda: t.rpc.call("rib.summary")["tables"][0]["prefixes"], 0)
+
+
+def test(checks):
+    need("ip", files=[KEELD])
+    removed_while_loading(checks)
+
+
+if __name__ == "__main__":
+    raise SystemExit(interop.main(test))
