@@ -46,12 +46,21 @@ struct address {
 	uint32_t epoch;
 };
 
+/* How the kernel was asked for a neighbour. */
+enum asked {
+	ASKED_NOT, /* not by us */
+	ASKED_GLEAN, /* once, for a packet: whoever sends to all addresses of a subnet makes one for each */
+	ASKED_FOLLOW, /* it answered, so that it is kept resolved until it does not */
+	ASKED_NEXT_HOP, /* routes lead there: kept resolved, and asked for as long as it does not answer */
+};
+
 struct neighbor {
 	struct neighbor *next;
 	unsigned ifindex;
 	struct ip_addr addr;
 	uint8_t mac[6];
 	uint16_t nud_state;
+	enum asked asked;
 	bool usable; /* what the kernel says */
 	bool told; /* what the callback was told last */
 	uint8_t told_mac[6];
@@ -81,7 +90,7 @@ struct netlink {
 /* ---- the mirror ---- */
 
 static struct link *
-link_find(struct netlink *n, unsigned ifindex)
+link_find(const struct netlink *n, unsigned ifindex)
 {
 	for (struct link *l = n->links; l != NULL; l = l->next)
 		if (l->ifindex == ifindex)
@@ -104,20 +113,21 @@ link_add(struct netlink *n, unsigned ifindex, uint16_t port, struct vrf_id vrf)
 	return l;
 }
 
-static void
-address_tell(struct netlink *n, const struct address *a, bool present)
+/* The kernel keeps what it learned in a subnet that has left the interface. */
+static bool
+on_link_subnet(const struct netlink *n, unsigned ifindex, const struct ip_addr *addr)
 {
-	const struct link *l = link_find(n, a->ifindex);
-
-	if (l != NULL)
-		n->config.address(n->config.ctx, l->vrf, l->port, &a->subnet, &a->local, present);
+	for (const struct address *a = n->addresses; a != NULL; a = a->next)
+		if (a->ifindex == ifindex && prefix_contains(&a->subnet, addr))
+			return true;
+	return false;
 }
 
-/* Tells what the kernel says now, if it was told something else: usable on a link that is up, or lost. */
+/* Tells what holds now, if something else was told: usable on a link that is up and has its subnet, or lost. */
 static void
 neighbor_tell(struct netlink *n, const struct link *l, struct neighbor *e)
 {
-	bool good = e->usable && l->up;
+	bool good = e->usable && l->up && on_link_subnet(n, l->ifindex, &e->addr);
 
 	if (good && !(e->told && memcmp(e->told_mac, e->mac, sizeof(e->mac)) == 0)) {
 		e->told = true;
@@ -136,6 +146,18 @@ link_neighbors_tell(struct netlink *n, const struct link *l)
 		for (struct neighbor *e = n->neighbors[i]; e != NULL; e = e->next)
 			if (e->ifindex == l->ifindex)
 				neighbor_tell(n, l, e);
+}
+
+/* `a` is in the list, or not in it any more. */
+static void
+address_tell(struct netlink *n, const struct address *a, bool present)
+{
+	const struct link *l = link_find(n, a->ifindex);
+
+	if (l == NULL)
+		return;
+	n->config.address(n->config.ctx, l->vrf, l->port, &a->subnet, &a->local, present);
+	link_neighbors_tell(n, l);
 }
 
 static void
@@ -163,6 +185,25 @@ neighbor_slot(struct netlink *n, unsigned ifindex, const struct ip_addr *addr)
 	return p;
 }
 
+/* Found or made. NULL: out of memory. */
+static struct neighbor *
+neighbor_get(struct netlink *n, unsigned ifindex, const struct ip_addr *addr)
+{
+	struct neighbor **p = neighbor_slot(n, ifindex, addr), *e = *p;
+
+	if (e != NULL)
+		return e;
+	e = arena_calloc(n->config.arena, sizeof(*e));
+	if (e == NULL)
+		return NULL;
+	e->ifindex = ifindex;
+	e->addr = *addr;
+	e->epoch = n->epoch;
+	*p = e;
+	n->neighbor_count++;
+	return e;
+}
+
 static void
 neighbor_remove(struct netlink *n, struct neighbor **slot)
 {
@@ -182,8 +223,8 @@ address_remove(struct netlink *n, struct address **slot)
 {
 	struct address *a = *slot;
 
-	address_tell(n, a, false);
 	*slot = a->next;
+	address_tell(n, a, false);
 	arena_free(n->config.arena, a);
 }
 
@@ -242,6 +283,66 @@ links_sweep(struct netlink *n)
 			link_gone(n, p);
 		if (*p == l)
 			p = &l->next;
+	}
+}
+
+/* ---- neighbours that we ask for ---- */
+
+static void
+put_address(struct nlmsghdr *h, uint16_t type, const struct ip_addr *addr)
+{
+	mnl_attr_put(h, type, addr->afi == AFI_IPV4 ? 4 : 16, addr->b);
+}
+
+static int
+resolve_request(struct netlink *n, unsigned ifindex, const struct ip_addr *addr, bool managed)
+{
+	char buffer[256] = {0};
+	struct nlmsghdr *h = mnl_nlmsg_put_header(buffer);
+	struct ndmsg *m;
+
+	h->nlmsg_type = RTM_NEWNEIGH;
+	h->nlmsg_flags = NLM_F_CREATE | NLM_F_REPLACE;
+	m = mnl_nlmsg_put_extra_header(h, sizeof(*m));
+	m->ndm_family = addr->afi == AFI_IPV4 ? AF_INET : AF_INET6;
+	m->ndm_ifindex = (int)ifindex;
+	m->ndm_state = NUD_NONE;
+	m->ndm_flags = managed ? 0 : NTF_USE;
+	put_address(h, NDA_DST, addr);
+	if (managed)
+		mnl_attr_put_u32(h, NDA_FLAGS_EXT, NTF_EXT_MANAGED);
+	return netlink_request(n->host_requests, h);
+}
+
+static int
+forget_request(struct netlink *n, unsigned ifindex, const struct ip_addr *addr)
+{
+	char buffer[256] = {0};
+	struct nlmsghdr *h = mnl_nlmsg_put_header(buffer);
+	struct ndmsg *m;
+
+	h->nlmsg_type = RTM_DELNEIGH;
+	m = mnl_nlmsg_put_extra_header(h, sizeof(*m));
+	m->ndm_family = addr->afi == AFI_IPV4 ? AF_INET : AF_INET6;
+	m->ndm_ifindex = (int)ifindex;
+	put_address(h, NDA_DST, addr);
+	return netlink_request(n->host_requests, h);
+}
+
+/*
+ * A neighbour that packets asked for: kept resolved from its first answer on, because the kernel does not see what we forward to it;
+ * deleted when it does not answer, so that the kernel's table holds nobody who is not there.
+ */
+static void
+gleaned_follow(struct netlink *n, struct neighbor *e)
+{
+	if (e->asked == ASKED_GLEAN && e->usable) {
+		e->asked = ASKED_FOLLOW;
+		(void)resolve_request(n, e->ifindex, &e->addr, true);
+	} else if ((e->asked == ASKED_GLEAN || e->asked == ASKED_FOLLOW) &&
+		   (e->nud_state & NUD_FAILED)) {
+		e->asked = ASKED_NOT;
+		(void)forget_request(n, e->ifindex, &e->addr);
 	}
 }
 
@@ -356,7 +457,7 @@ on_neighbor(struct netlink *n, const struct nlmsghdr *h)
 	const struct ndmsg *m = mnl_nlmsg_get_payload(h);
 	const struct nlattr *t[ATTRIBUTES_MAX] = {0};
 	const struct link *l = link_find(n, (unsigned)m->ndm_ifindex);
-	struct neighbor **p, *e;
+	struct neighbor *e;
 	struct ip_addr addr;
 
 	if ((m->ndm_family != AF_INET && m->ndm_family != AF_INET6) || (m->ndm_flags & NTF_PROXY) ||
@@ -365,29 +466,24 @@ on_neighbor(struct netlink *n, const struct nlmsghdr *h)
 	mnl_attr_parse(h, sizeof(*m), attribute, t);
 	if (!address_of(t[NDA_DST], m->ndm_family, &addr))
 		return;
-	p = neighbor_slot(n, l->ifindex, &addr);
-	e = *p;
 	if (h->nlmsg_type == RTM_DELNEIGH) {
-		if (e != NULL)
+		struct neighbor **p = neighbor_slot(n, l->ifindex, &addr);
+
+		if (*p != NULL)
 			neighbor_remove(n, p);
 		return;
 	}
+	e = neighbor_get(n, l->ifindex, &addr);
 	if (e == NULL) {
-		e = arena_calloc(n->config.arena, sizeof(*e));
-		if (e == NULL) {
-			n->dump_again = true;
-			return;
-		}
-		e->ifindex = l->ifindex;
-		e->addr = addr;
-		*p = e;
-		n->neighbor_count++;
+		n->dump_again = true;
+		return;
 	}
 	e->epoch = n->epoch;
 	e->nud_state = m->ndm_state;
 	/* FAILED and INCOMPLETE are not usable; STALE is: the kernel does not see what we forward. */
 	e->usable = neighbor_mac(t[NDA_LLADDR], e->mac) && (m->ndm_state & NUD_USABLE);
 	neighbor_tell(n, l, e);
+	gleaned_follow(n, e);
 }
 
 /* ---- dumps ---- */
@@ -641,6 +737,18 @@ netlink_create(const struct netlink_config *c, struct netlink **out)
 	return 0;
 }
 
+/* The kernel would go on asking for them. */
+static void
+neighbors_let_go(struct netlink *n)
+{
+	for (unsigned i = 0; i < NEIGHBOR_BUCKETS; i++)
+		for (const struct neighbor *e = n->neighbors[i]; e != NULL; e = e->next)
+			if (e->asked >= ASKED_FOLLOW &&
+				!(e->nud_state & (NUD_PERMANENT | NUD_NOARP)))
+				(void)(e->usable ? resolve_request(n, e->ifindex, &e->addr, false)
+						 : forget_request(n, e->ifindex, &e->addr));
+}
+
 static void
 mirror_free(struct netlink *n)
 {
@@ -665,6 +773,8 @@ netlink_destroy(struct netlink *n)
 {
 	if (n->guard != NULL)
 		port_guard_destroy(n->guard);
+	if (n->host_requests != NULL)
+		neighbors_let_go(n);
 	mirror_free(n);
 	if (n->events != NULL)
 		mnl_socket_close(n->events);
@@ -714,12 +824,6 @@ netlink_request(struct mnl_socket *s, struct nlmsghdr *h)
 	}
 }
 
-static void
-put_address(struct nlmsghdr *h, uint16_t type, const struct ip_addr *addr)
-{
-	mnl_attr_put(h, type, addr->afi == AFI_IPV4 ? 4 : 16, addr->b);
-}
-
 int
 netlink_address_add(struct netlink *n, unsigned ifindex, const struct ip_addr *addr, uint8_t len)
 {
@@ -755,44 +859,65 @@ netlink_link_up(struct netlink *n, unsigned ifindex)
 	return netlink_request(n->main_requests, h);
 }
 
-static int
-resolve_request(struct netlink *n, unsigned ifindex, const struct ip_addr *addr, bool managed)
+static const struct link *
+link_of_port(const struct netlink *n, uint16_t port)
 {
-	char buffer[256] = {0};
-	struct nlmsghdr *h = mnl_nlmsg_put_header(buffer);
-	struct ndmsg *m;
+	const struct link *l = n->links;
 
-	h->nlmsg_type = RTM_NEWNEIGH;
-	h->nlmsg_flags = NLM_F_CREATE | NLM_F_REPLACE;
-	m = mnl_nlmsg_put_extra_header(h, sizeof(*m));
-	m->ndm_family = addr->afi == AFI_IPV4 ? AF_INET : AF_INET6;
-	m->ndm_ifindex = (int)ifindex;
-	m->ndm_state = NUD_NONE;
-	m->ndm_flags = managed ? 0 : NTF_USE;
-	put_address(h, NDA_DST, addr);
-	if (managed)
-		mnl_attr_put_u32(h, NDA_FLAGS_EXT, NTF_EXT_MANAGED);
-	return netlink_request(n->host_requests, h);
+	while (l != NULL && (l->port != port || !l->configured))
+		l = l->next;
+	return l;
+}
+
+static int
+ask(struct netlink *n, uint16_t port, const struct ip_addr *addr, enum asked how)
+{
+	const struct link *l = link_of_port(n, port);
+	struct neighbor *e;
+	int rc;
+
+	if (l == NULL)
+		return -ENODEV;
+	e = neighbor_get(n, l->ifindex, addr);
+	if (e == NULL)
+		return -ENOMEM;
+	/* What an administrator set needs no probing, and the request would make it an ordinary entry. */
+	if (e->nud_state & (NUD_PERMANENT | NUD_NOARP))
+		return 0;
+	if (e->asked < how)
+		e->asked = how;
+	rc = resolve_request(n, l->ifindex, addr, e->asked >= ASKED_FOLLOW);
+	/* A kernel before 5.16 does not know it, or ignores it and refuses an entry without a state. */
+	if (rc != 0 && e->asked >= ASKED_FOLLOW)
+		rc = resolve_request(n, l->ifindex, addr, false);
+	/* Nothing will come of it: the kernel's table is full, the interface is gone. */
+	if (rc != 0 && e->nud_state == NUD_NONE)
+		neighbor_remove(n, neighbor_slot(n, l->ifindex, addr));
+	return rc;
 }
 
 int
 netlink_resolve(struct netlink *n, uint16_t port, const struct ip_addr *addr)
 {
-	const struct link *l = n->links;
-	const struct neighbor *e;
-	int rc;
+	return ask(n, port, addr, ASKED_NEXT_HOP);
+}
 
-	while (l != NULL && (l->port != port || !l->configured))
-		l = l->next;
-	if (l == NULL)
-		return -ENODEV;
-	e = *neighbor_slot(n, l->ifindex, addr);
-	/* What an administrator set needs no probing, and the request would make it an ordinary entry. */
-	if (e != NULL && (e->nud_state & (NUD_PERMANENT | NUD_NOARP)))
-		return 0;
-	rc = resolve_request(n, l->ifindex, addr, true);
-	/* A kernel before 5.16 does not know it, or ignores it and refuses an entry without a state. */
-	return rc == 0 ? 0 : resolve_request(n, l->ifindex, addr, false);
+int
+netlink_glean(struct netlink *n, uint16_t port, const struct ip_addr *addr)
+{
+	return ask(n, port, addr, ASKED_GLEAN);
+}
+
+bool
+netlink_is_local(const struct netlink *n, struct vrf_id vrf, const struct ip_addr *addr)
+{
+	for (const struct address *a = n->addresses; a != NULL; a = a->next) {
+		const struct link *l = link_find(n, a->ifindex);
+
+		if (l != NULL && l->vrf.v == vrf.v && addr_equal(&a->local, addr))
+			return true;
+	}
+	return false;
 }
 
 unsigned

@@ -27,7 +27,7 @@ struct netlink_config {
 	struct arena *arena;
 	const struct netlink_port *ports; /* copied; empty without a data plane: then every interface counts, with port = PORT_NONE */
 	unsigned port_count;
-	/* On the host thread. `mac` NULL: the neighbour is lost (FAILED or deleted). Local: an address of ours and its subnet. */
+	/* On the host thread. `mac` NULL: the neighbour is lost (FAILED, deleted, its subnet left the interface). Local: an address of ours and its subnet. */
 	void (*address)(void *ctx, struct vrf_id vrf, uint16_t port, const struct prefix *subnet, const struct ip_addr *local, bool present);
 	void (*neighbor)(void *ctx, struct vrf_id vrf, uint16_t port, const struct ip_addr *addr, const uint8_t mac[6]);
 	void (*link)(void *ctx, uint16_t port, bool up);
@@ -45,6 +45,13 @@ int netlink_address_add(struct netlink *n, unsigned ifindex, const struct ip_add
 int netlink_link_up(struct netlink *n, unsigned ifindex);
 /* Asks the kernel to resolve a neighbour and to keep it resolved (NTF_EXT_MANAGED, else NTF_USE). 0, -errno. */
 int netlink_resolve(struct netlink *n, uint16_t port, const struct ip_addr *addr) RUNS_ON(role_host);
+/*
+ * The same for a packet that waits: once, and kept resolved only from its first answer on until it does not answer. A sender that walks
+ * through a subnet would leave the kernel asking for all of it for ever.
+ */
+int netlink_glean(struct netlink *n, uint16_t port, const struct ip_addr *addr) RUNS_ON(role_host);
+/* Is it an address of ours, on any interface of the VRF? In the callback `address` too: an address may be set with two lengths. */
+bool netlink_is_local(const struct netlink *n, struct vrf_id vrf, const struct ip_addr *addr) RUNS_ON(role_host);
 
 struct netlink_neighbor {
 	struct vrf_id vrf;

@@ -135,9 +135,9 @@ host_address(void *ctx, struct vrf_id vrf, uint16_t port, const struct prefix *s
 	log_event(LOG_INFO, "address %s=%s/%u port=%u", present ? "added" : "removed", addr_format(local, text),
 		subnet->len, port);
 #ifdef KEEL_DATAPLANE
-	/* An address of any port is ours on every port of the VRF. */
+	/* An address of any port is ours on every port of the VRF, as long as one of them has it. */
 	if (k->fib != NULL && port != PORT_NONE && port_is_xdp(port)) {
-		int err = xdp_local_set(port, local, present);
+		int err = xdp_local_set(port, local, netlink_is_local(k->netlink, vrf, local));
 
 		if (err != 0)
 			log_event(LOG_ERROR, "xdp-local-address port=%s error=%d", port_name(port), err);
@@ -360,7 +360,7 @@ gleans_poll(struct timer *t)
 	role_enter_host();
 	n = worker_gleans(g, GLEANS_PER_POLL);
 	for (unsigned i = 0; i < n; i++)
-		netlink_resolve(c->k->netlink, g[i].port, &g[i].addr);
+		netlink_glean(c->k->netlink, g[i].port, &g[i].addr);
 	timer_arm(c->self, t, GLEAN_POLL_NS);
 }
 #endif

@@ -404,6 +404,120 @@ test_resolve(void **state)
 	run("ip neigh flush all dev p1 nud all; ip address flush dev p1");
 }
 
+/* Until a command prints so many lines; fails after 10 s. */
+static void
+await_lines(const char *command, unsigned want)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < 500; i++) {
+		n = count_lines(command);
+		if (n == want)
+			return;
+		clock_nanosleep(CLOCK_MONOTONIC, 0, &(struct timespec){.tv_nsec = 20000000}, NULL);
+	}
+	fail_msg("%s: %u lines, not %u", command, n, want);
+}
+
+static void
+glean_near(void *arg)
+{
+	struct ip_addr near = ip("192.0.2.77");
+
+	role_enter_host();
+	*(int *)arg = netlink_glean(mirror, PORT, &near);
+}
+
+/* Packets to all addresses of a subnet: the kernel asks for each, and not for ever; what answers is kept as long as it does. */
+static void
+test_glean(void **state)
+{
+	struct ip_addr v4 = ip("192.0.2.1");
+	int rc = 1;
+
+	(void)state;
+	start();
+	role_enter_main();
+	assert_int_equal(netlink_address_add(mirror, if_nametoindex("p1"), &v4, 24), 0);
+	run("echo 50 > /proc/sys/net/ipv4/neigh/p1/retrans_time_ms");
+	assert_int_equal(thread_call(host, glean_near, &rc), 0);
+	assert_int_equal(rc, 0);
+	assert_int_equal(count_lines("ip neigh show 192.0.2.77 dev p1"), 1);
+	assert_int_equal(count_lines("ip neigh show 192.0.2.77 dev p1 | grep -i managed"), 0);
+	await_lines("ip neigh show 192.0.2.77 dev p1", 0); /* nobody answered */
+
+	assert_int_equal(thread_call(host, glean_near, &rc), 0);
+	run("ip neigh change 192.0.2.77 lladdr 02:00:00:00:00:77 dev p1 nud reachable");
+	AWAIT(heard.neighbor_up && heard.mac[5] == 0x77);
+	await_lines("ip neigh show 192.0.2.77 dev p1 | grep -i managed", 1);
+	run("ip neigh change 192.0.2.77 dev p1 nud failed");
+	AWAIT(!heard.neighbor_up);
+	await_lines("ip neigh show 192.0.2.77 dev p1", 0);
+
+	/* A next hop stays one, whatever packets ask. */
+	assert_int_equal(thread_call(host, resolve_near, &rc), 0);
+	assert_int_equal(thread_call(host, glean_near, &rc), 0);
+	assert_int_equal(count_lines("ip neigh show 192.0.2.77 dev p1 | grep -i managed"), 1);
+	stop();
+	assert_int_equal(
+		count_lines("ip neigh show dev p1 | grep -i managed"), 0); /* put back, too */
+	run("ip neigh flush all dev p1 nud all; ip address flush dev p1");
+}
+
+/* The kernel keeps what it knows of a subnet that has left the interface; packets must not go there. */
+static void
+test_neighbor_goes_with_its_subnet(void **state)
+{
+	unsigned calls;
+
+	(void)state;
+	start();
+	run("ip address add 192.0.2.1/24 dev p1; ip address add 198.51.100.1/24 dev p1");
+	run("ip neigh replace 192.0.2.7 lladdr 02:00:00:00:00:71 dev p1 nud permanent");
+	AWAIT(heard.neighbor_up && heard.mac[5] == 0x71);
+	calls = neighbor_calls();
+	run("ip neigh replace 203.0.113.7 lladdr 02:00:00:00:00:72 dev p1 nud permanent"); /* of no subnet */
+	run("ip neigh replace 198.51.100.7 lladdr 02:00:00:00:00:73 dev p1 nud permanent");
+	AWAIT(heard.neighbor_up && heard.mac[5] == 0x73);
+	assert_int_equal(neighbor_calls(), calls + 1);
+	run("ip address del 192.0.2.1/24 dev p1");
+	AWAIT(!heard.neighbor_up && addr_v4(&heard.neighbor) == 0xc0000207);
+	assert_int_equal(neighbor_calls(), calls + 2);
+	run("ip address add 192.0.2.1/24 dev p1");
+	AWAIT(heard.neighbor_up && heard.mac[5] == 0x71);
+	stop();
+	run("ip neigh flush all dev p1 nud all; ip address flush dev p1");
+}
+
+static void
+is_local(void *arg)
+{
+	struct ip_addr v4 = ip("192.0.2.1");
+
+	role_enter_host();
+	*(bool *)arg = netlink_is_local(mirror, VRF_DEFAULT, &v4);
+}
+
+static void
+test_address_with_two_lengths(void **state)
+{
+	bool local = false;
+
+	(void)state;
+	start();
+	run("ip address add 192.0.2.1/24 dev p1; ip address add 192.0.2.1/16 dev p1");
+	AWAIT(heard.address_present && heard.subnet.len == 16);
+	run("ip address del 192.0.2.1/16 dev p1");
+	AWAIT(!heard.address_present && heard.subnet.len == 16);
+	assert_int_equal(thread_call(host, is_local, &local), 0);
+	assert_true(local);
+	run("ip address del 192.0.2.1/24 dev p1");
+	AWAIT(!heard.address_present && heard.subnet.len == 24);
+	assert_int_equal(thread_call(host, is_local, &local), 0);
+	assert_false(local);
+	stop();
+}
+
 /* ---- overrun ---- */
 
 static sem_t held, go;
@@ -481,6 +595,9 @@ main(void)
 		cmocka_unit_test(test_read_only_proc_is_told),
 		cmocka_unit_test(test_mirror),
 		cmocka_unit_test(test_resolve),
+		cmocka_unit_test(test_glean),
+		cmocka_unit_test(test_neighbor_goes_with_its_subnet),
+		cmocka_unit_test(test_address_with_two_lengths),
 		cmocka_unit_test(test_overrun),
 		cmocka_unit_test(test_interface_goes),
 	};
