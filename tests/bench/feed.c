@@ -8,7 +8,8 @@
  *
  * Commands: `withdraw EVERY OFFSET` (each prefix whose index modulo EVERY is OFFSET), `announce EVERY OFFSET`,
  * `churn UPDATES SEED` (that many prefixes one by one: other attributes, withdrawn, announced again; ends with the full table),
- * `quit`. Each is answered by {"event": "done", ...} when its last octet was taken by the kernel.
+ * `quit`. Each is answered by {"event": "done", ...} when its last octet was taken by the kernel. A ROUTE-REFRESH is answered with what is
+ * announced now.
  */
 #include "control/bgp_attr.h"
 #include "control/bgp_msg.h"
@@ -39,6 +40,7 @@ static struct {
 } opt = {.count = 1000000, .seed = 1, .port = 179, .asn = 64601, .peer_asn = 64601};
 
 static struct table table;
+static bool *withdrawn; /* by index */
 static struct {
 	int fd;
 	uint8_t *out; /* what waits to be sent; grows */
@@ -48,6 +50,7 @@ static struct {
 	bool open_received, established;
 	uint64_t keepalive_due_ns, heard_ns;
 	const char *running; /* the command whose octets wait; NULL: none */
+	bool refresh; /* asked for; those that come while octets wait are one */
 	uint64_t routes; /* received and dropped */
 } s = {.fd = -1};
 
@@ -105,6 +108,7 @@ run_add(struct run *r, uint32_t index, bool withdraw)
 {
 	const struct table_entry *e = &table.entry[index];
 
+	withdrawn[index] = withdraw;
 	for (int attempt = 0; attempt < 2; attempt++) {
 		if (r->open && (r->withdraw != withdraw || (!withdraw && r->set != e->set)))
 			run_end(r);
@@ -132,6 +136,21 @@ table_send(unsigned every, unsigned offset, bool withdraw)
 			run_add(&r, i, withdraw);
 	}
 	run_end(&r);
+}
+
+/* RFC 2918 4 */
+static void
+refresh_answer(void)
+{
+	struct run r = {.open = false};
+
+	s.refresh = false;
+	for (uint32_t i = 0; i < table.entry_count; i++) {
+		if (!withdrawn[i])
+			run_add(&r, i, false);
+	}
+	run_end(&r);
+	event("refresh", "");
 }
 
 /* Each round touches one prefix: withdrawn and back, or other attributes and back. The end is the full table. */
@@ -183,6 +202,8 @@ flush(void)
 		s.running = NULL;
 		event("done", detail);
 	}
+	if (s.refresh)
+		refresh_answer(); /* leaves with the next turn */
 }
 
 /* ---- input ---- */
@@ -222,6 +243,9 @@ message(uint8_t type, const uint8_t *msg, size_t len)
 		snprintf(detail, sizeof(detail), "\"notification\": \"%u/%u\"", n.code, n.subcode);
 		event("down", detail);
 		exit(3);
+	case BGP_ROUTE_REFRESH:
+		s.refresh = true;
+		break;
 	default:
 		break; /* what it tells us does not matter here */
 	}
@@ -439,6 +463,9 @@ main(int argc, char **argv)
 	err = opt.mrt != NULL ? table_read_mrt(&table, opt.mrt, 0) : table_generate(&table, opt.count, opt.seed);
 	if (err != 0)
 		die(opt.mrt != NULL ? opt.mrt : "table", err);
+	withdrawn = calloc(table.entry_count + 1u, sizeof(*withdrawn));
+	if (withdrawn == NULL)
+		die("table", ENOMEM);
 	if (opt.list != NULL && (err = table_list(&table, opt.list)) != 0)
 		die(opt.list, err);
 	if (opt.connect == NULL)
