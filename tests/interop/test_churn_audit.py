@@ -10,6 +10,7 @@ import gzip
 import json
 import os
 import random
+import socket
 import struct
 import subprocess
 import sys
@@ -311,6 +312,11 @@ class Test:
 
     def stop_while_auditing(self):
         """SIGTERM with audits under way."""
+        quiet = interop.Rpc(os.path.join(self.lab.dir, "keeld.sock"), timeout=30)
+        quiet.file.write(b'{"jsonrpc": "2.0", "method": "fib.audit"}\n')
+        quiet.file.flush()
+        quiet.sock.shutdown(socket.SHUT_WR)
+        self.c.equal("an audit as a notification, then the end: no answer, the connection closes", quiet.file.read(), b"")
         lazy = [interop.Rpc(os.path.join(self.lab.dir, "keeld.sock")) for _ in range(3)]
         for r in lazy:
             r.file.write(b'{"jsonrpc": "2.0", "id": 1, "method": "fib.audit"}\n' * 5)
