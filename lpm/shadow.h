@@ -5,9 +5,10 @@
  * that wait for a group).
  *
  * A B+tree whose leaves hold packed entries: for IPv4 one 64-bit word {address, length, flags,
- * list}, so a prefix costs 8 bytes at best, 16 when leaves are half full, below 24 always. Order is
- * by address, then length: a covering prefix comes before what it covers, which is what the painter
- * needs.
+ * list}, so a prefix costs 8 bytes at best, 16 when leaves are half full, below 24 always; for IPv6
+ * 20 bytes in three arrays of its leaf, 21 a prefix loaded in order, 30 when it was at random. Order
+ * is by address, then length: a covering prefix comes before what it covers, which is what the
+ * painter needs.
  *
  * One thread, its owner's. Cursors end with the next insertion or removal (not with a replacement).
  */
@@ -23,15 +24,16 @@ struct shadow;
 struct shadow_entry {
 	struct prefix prefix;
 	struct path_list_id list;
-	bool waiting; /* has no tbl8 group: not painted */
+	bool waiting; /* gets no groups: not painted */
 };
 
 struct shadow_cursor {
 	const void *leaf;
 	unsigned at;
+	bool wide; /* IPv6 */
 };
 
-/* 0, -ENOMEM, -EAFNOSUPPORT (IPv4 only in this version). */
+/* 0, -ENOMEM, -EAFNOSUPPORT. A shadow is of one family. */
 int shadow_create(struct arena *a, enum afi afi, struct shadow **out);
 void shadow_destroy(struct shadow *s);
 
@@ -71,6 +73,26 @@ const uint64_t *shadow_v4_peek(struct shadow_cursor *c);
 void shadow_v4_seek(const struct shadow *s, uint32_t addr, uint8_t len, struct shadow_cursor *c);
 uint64_t shadow_v4_cover(const struct shadow *s, uint32_t addr, uint8_t max_len, bool *found);
 
+/*
+ * IPv6 as it is packed: entry i of a run is address hi[i] (its first 64 bits as a number), lo[i],
+ * and word[i]: length in bits 31..24, waiting 23, list 15..0. The cursor moves past the run. False
+ * at the end.
+ */
+struct shadow_v6_run {
+	const uint64_t *hi, *lo;
+	const uint32_t *word;
+	unsigned count;
+};
+
+bool shadow_v6_run(struct shadow_cursor *c, struct shadow_v6_run *out);
+bool shadow_v6_next(struct shadow_cursor *c, struct shadow_entry *out);
+/* As shadow_seek and shadow_cover, by the address's 16 bytes; `len` may be 129. */
+void shadow_v6_seek(
+	const struct shadow *s, const uint8_t *addr, uint8_t len, struct shadow_cursor *c);
+bool shadow_v6_cover(
+	const struct shadow *s, const uint8_t *addr, uint8_t max_len, struct shadow_entry *out);
+
+#define SHADOW_V6_WAITING (1u << 23)
 #define SHADOW_V4_WAITING (1ull << 23)
 
 static inline uint32_t

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * One copy of an IPv6 table, of our own layout: 2^24 slots by the first 24 bits, then groups of 256
+ * slots by 8 bits each, down to /128. A slot is 32 bits:
+ *
+ *   31      a group lies below, else an answer
+ *   30..24  length of the matched prefix less one (a group: 0)
+ *   23..0   path list, or group number; the whole word 0 is "no answer"
+ *
+ * Slots and groups are one array of words, and group g begins at word g * 256 (the first 65,536
+ * numbers are the slots of the first level), so one base and one shift serve each level. Answers are
+ * pushed down: the last word read is the answer, none before it is needed.
+ *
+ * The writer paints what the shadow says, and only that: each slot of the range gets its final answer
+ * with one store, whatever was there, so painting is repeatable and does not depend on the order of
+ * the changes. A group is there if and only if the shadow has a longer prefix below its slot; the
+ * caller reserved: what is not waiting has its groups. ::/0 is not painted (the generation holds it
+ * as miss entry), nor are entries marked `waiting`.
+ *
+ * Writer: the fib thread, on a copy that no reader has. Readers: table_v6_lookup_bulk and
+ * table_v6_read, on the words; small enough to be inlined, and that is most of a lookup.
+ */
+#pragma once
+
+#include "lpm/base.h"
+#include "lpm/path_list.h"
+#include "lpm/prefix.h"
+
+struct arena;
+struct shadow;
+struct table_v6;
+
+#define TABLE_V6_FIRST_GROUP (1u << 16)
+#define TABLE_V6_GROUPS_MAX ((1u << 24) - TABLE_V6_FIRST_GROUP)
+#define TABLE_V6_GROUP (1u << 31)
+#define TABLE_V6_VALUE ((1u << 24) - 1)
+#define TABLE_V6_BURST 64
+
+/* Of one copy, mapped: the first level and `groups` groups, in whole huge pages. */
+size_t table_v6_bytes(uint32_t groups);
+
+/* Empty. `huge`: MAP_HUGETLB, else transparent huge pages, else small ones. 0, -ENOMEM. */
+int table_v6_create(struct arena *a, uint32_t groups, bool huge, struct table_v6 **out);
+void table_v6_destroy(struct table_v6 *t);
+
+/* What readers are given. */
+const uint32_t *table_v6_words(const struct table_v6 *t);
+uint32_t table_v6_groups_used(const struct table_v6 *t);
+
+/*
+ * The groups that `p` needs and no other entry of the shadow has that is not waiting; whether `p` is
+ * in the shadow itself does not matter. At most 13.
+ */
+unsigned table_v6_need(const struct shadow *s, const struct prefix *p);
+
+/*
+ * Gives back the groups on the way to `p` that the shadow has no use for (any more); paint `p`
+ * afterwards. For a whole batch before the first painting: then what was reserved is there.
+ */
+void table_v6_release(struct table_v6 *t, const struct shadow *s, const struct prefix *p);
+
+/* Paints what `p` covers, all of it. Returns how many slots changed. */
+uint64_t table_v6_paint(struct table_v6 *t, const struct shadow *s, const struct prefix *p);
+
+/* Paints everything, in order, whatever was there. */
+uint64_t table_v6_rebuild(struct table_v6 *t, const struct shadow *s);
+
+/* Prefixes that found no group though the caller had reserved: 0, or a bug. */
+uint64_t table_v6_short(const struct table_v6 *t);
+
+/* Any reader: the entry that answers for `addr`; false where there is none (then ::/0 decides). */
+bool table_v6_read(
+	const uint32_t *words, const uint8_t *addr, struct path_list_id *list, uint8_t *len);
+
+/* The slot of the first level. */
+static inline uint32_t
+table_v6_index(const uint8_t *addr)
+{
+	uint32_t front;
+
+	__builtin_memcpy(&front, addr, sizeof(front));
+	return __builtin_bswap32(front) >> 8;
+}
+
+/*
+ * One level for those that are not done: `at` names them, and who goes on is left there. A word is
+ * stored whether it is the answer or not; nothing here branches on what it says. Returns how many go on.
+ */
+static inline unsigned
+table_v6_level(const uint32_t *words, const uint8_t (*ip)[16], uint32_t *out, uint8_t *at,
+	unsigned count, unsigned byte)
+{
+	unsigned left = 0;
+
+	for (unsigned k = 0; k < count; k++) {
+		unsigned i = at[k];
+		uint32_t word = words[(size_t)(out[i] & TABLE_V6_VALUE) << 8 | ip[i][byte]];
+
+		out[i] = word;
+		at[left] = (uint8_t)i;
+		left += word >> 31;
+	}
+	return left;
+}
+
+/*
+ * At most TABLE_V6_BURST addresses, as on the wire. Level by level: all loads of a level are
+ * independent of each other, so their cache misses overlap. `out`: path list ids, `miss` where
+ * nothing matches.
+ */
+static inline void
+table_v6_lookup_burst(
+	const uint32_t *words, const uint8_t (*ip)[16], uint32_t *out, unsigned n, uint32_t miss)
+{
+	uint8_t at[TABLE_V6_BURST];
+	unsigned left = 0;
+
+	for (unsigned i = 0; i < n; i++)
+		__builtin_prefetch(&words[table_v6_index(ip[i])]);
+	for (unsigned i = 0; i < n; i++) {
+		uint32_t word = words[table_v6_index(ip[i])];
+
+		out[i] = word;
+		at[left] = (uint8_t)i;
+		left += word >> 31;
+	}
+	/* down to /48, which is where most of the Internet ends */
+	left = table_v6_level(words, ip, out, at, left, 3);
+	left = table_v6_level(words, ip, out, at, left, 4);
+	left = table_v6_level(words, ip, out, at, left, 5);
+	for (unsigned byte = 6; left > 0; byte++)
+		left = table_v6_level(words, ip, out, at, left, byte);
+	for (unsigned i = 0; i < n; i++)
+		out[i] = out[i] != 0 ? out[i] & TABLE_V6_VALUE : miss;
+}
+
+static inline void
+table_v6_lookup_bulk(
+	const uint32_t *words, const uint8_t (*ip)[16], uint32_t *out, unsigned n, uint32_t miss)
+{
+	for (; n > TABLE_V6_BURST; n -= TABLE_V6_BURST) {
+		table_v6_lookup_burst(words, ip, out, TABLE_V6_BURST, miss);
+		ip += TABLE_V6_BURST;
+		out += TABLE_V6_BURST;
+	}
+	table_v6_lookup_burst(words, ip, out, n, miss);
+}

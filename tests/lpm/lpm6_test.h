@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* For the IPv6 table's tests and its benchmark: prefixes of a full table, and long ones within them. */
+#pragma once
+
+#include "lpm/prefix.h"
+#include "tests/lpm/lpm_test.h"
+
+static inline struct ip_addr
+v6_addr(const uint8_t *b)
+{
+	struct ip_addr a = {.afi = AFI_IPV6};
+
+	memcpy(a.b, b, sizeof(a.b));
+	return a;
+}
+
+/* A random address within `p`. */
+static inline struct ip_addr
+v6_within(const struct prefix *p, uint64_t *state)
+{
+	struct ip_addr a = {.afi = AFI_IPV6};
+
+	for (unsigned i = 0; i < 16; i++) {
+		unsigned fixed = p->len > i * 8 ? p->len - i * 8 : 0;
+		uint8_t host = fixed >= 8 ? 0 : (uint8_t)(0xff >> fixed);
+
+		a.b[i] = (uint8_t)((p->b[i] & ~host) | (rnd(state) & host));
+	}
+	return a;
+}
+
+static inline void
+v6_first_last(const struct prefix *p, uint8_t *first, uint8_t *last)
+{
+	for (unsigned i = 0; i < 16; i++) {
+		unsigned fixed = p->len > i * 8 ? p->len - i * 8 : 0;
+
+		first[i] = p->b[i];
+		last[i] = fixed >= 8 ? p->b[i] : (uint8_t)(p->b[i] | 0xff >> fixed);
+	}
+}
+
+/* The address before (-1) or behind (1); wraps. */
+static inline void
+v6_step(uint8_t *b, int by)
+{
+	for (unsigned i = 16; i-- > 0;) {
+		b[i] = (uint8_t)(b[i] + by);
+		if (b[i] != (by > 0 ? 0 : 0xff))
+			return;
+	}
+}
+
+static inline int
+v6_order(const void *a, const void *b)
+{
+	return prefix_compare(a, b);
+}
+
+/* Sorts, drops what is there twice, returns how many are left. */
+static inline size_t
+v6_unique(struct prefix *r, size_t count)
+{
+	size_t kept = 0;
+
+	qsort(r, count, sizeof(*r), v6_order);
+	for (size_t i = 0; i < count; i++) {
+		if (kept == 0 || prefix_compare(&r[kept - 1], &r[i]) != 0)
+			r[kept++] = r[i];
+	}
+	return kept;
+}
+
+static inline void
+v6_shuffle(struct prefix *r, size_t count, uint64_t *state)
+{
+	for (size_t i = count; i > 1; i--) {
+		size_t j = rnd_below(state, (uint32_t)i);
+		struct prefix t = r[i - 1];
+
+		r[i - 1] = r[j];
+		r[j] = t;
+	}
+}
+
+/*
+ * The real table's lengths, per thousand, in 17,000 blocks of /32 that lie in some 8,000 /24, as
+ * there; so it needs about as many groups.
+ */
+static inline struct prefix
+v6_generated(uint64_t *state)
+{
+	static const struct {
+		uint8_t len;
+		uint16_t share;
+	} part[] = {{48, 464}, {32, 97}, {44, 96}, {40, 88}, {47, 35}, {46, 30}, {36, 37}, {33, 21},
+		{34, 21}, {29, 20}, {45, 18}, {41, 17}, {42, 13}, {38, 10}, {43, 9}, {35, 8},
+		{39, 7}, {37, 5}, {30, 3}, {28, 1}};
+	uint32_t at = rnd_below(state, 1000);
+	uint64_t block = rnd_below(state, 17000), home = hash_mix(block * 8 / 17 + 1);
+	uint8_t b[16] = {0};
+	struct ip_addr a;
+	unsigned i = 0;
+
+	while (i + 1 < sizeof(part) / sizeof(part[0]) && at >= part[i].share)
+		at -= part[i++].share;
+	b[0] = (uint8_t)(0x20 + (home & 0xf));
+	b[1] = (uint8_t)(home >> 8);
+	b[2] = (uint8_t)(home >> 16);
+	b[3] = (uint8_t)hash_mix(block);
+	/* half of what lies in a block lies in a few of its /40 */
+	b[4] = (uint8_t)(rnd(state) & (rnd(state) & 1 ? 0x81 : 0xff));
+	b[5] = (uint8_t)rnd(state);
+	a = v6_addr(b);
+	return prefix_from_addr(&a, part[i].len);
+}
+
+/* As v4_table: the real one where it is, else one of the same shape. The caller frees. */
+static inline struct prefix *
+v6_table(size_t max, size_t *count)
+{
+	const char *shared = getenv("KEEL_SHARED");
+	size_t room = 400000, n = 0;
+	struct prefix *r = malloc(room * sizeof(*r));
+	char path[512], line[256];
+	uint64_t seed = 20260619;
+	FILE *in = NULL;
+
+	if (r == NULL)
+		abort();
+	snprintf(path, sizeof(path), "%s/data/table-v6.txt.gz",
+		shared != NULL ? shared : KEEL_SOURCE_ROOT "/../shared");
+	in = fopen(path, "r");
+	if (in != NULL) {
+		char unpack[600];
+
+		fclose(in);
+		snprintf(unpack, sizeof(unpack), "gzip -dc '%s'", path);
+		in = popen(unpack, "r");
+		while (in != NULL && n < room && fgets(line, sizeof(line), in) != NULL) {
+			line[strcspn(line, " \n")] = '\0';
+			if (line[0] != '#' && prefix_parse(line, &r[n]) == 0)
+				n++;
+		}
+		if (in != NULL)
+			pclose(in);
+	}
+	if (n == 0) {
+		while (n < 290000)
+			r[n++] = v6_generated(&seed);
+	}
+	n = v6_unique(r, n);
+	if (n > max) {
+		for (size_t i = 0; i < max; i++)
+			r[i] = r[i * n / max];
+		n = max;
+	}
+	*count = n;
+	return r;
+}
+
+/* A random one of /49 to /128 within a random one of `r`. */
+static inline struct prefix
+v6_long(const struct prefix *r, size_t count, uint64_t *state)
+{
+	struct ip_addr a = v6_within(&r[rnd_below(state, (uint32_t)count)], state);
+
+	return prefix_from_addr(&a, (uint8_t)(49 + rnd_below(state, 80)));
+}
