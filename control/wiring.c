@@ -9,6 +9,7 @@
 #include "lpm/arena.h"
 #include "lpm/fib.h"
 #include "lpm/qsbr.h"
+#include "lpm/table_v4.h"
 #include "rib/fib_feed.h"
 #include "rib/nexthop.h"
 #ifdef KEEL_DATAPLANE
@@ -565,7 +566,13 @@ create_fib(struct keeld *k)
 
 	role_enter_fib(); /* no thread of its own yet */
 	if (!k->no_dataplane) {
-		if ((err = fib_create(&c, &k->fib)) != 0 || (err = fib_vrf_add(k->fib, VRF_DEFAULT, AFI_IPV4)) != 0)
+		if ((err = fib_create(&c, &k->fib)) != 0)
+			return err;
+		err = fib_vrf_add(k->fib, VRF_DEFAULT, AFI_IPV4);
+		if (err == -ENOSPC)
+			log_event(LOG_ERROR, "tables-do-not-fit text=\"/dataplane/memory_mb: %u is less than the two copies of an IPv4 table take, %zu and 1 for each 512 /24s with longer prefixes\"",
+				k->running->dataplane.memory_mb, (2 * table_v4_bytes(0) + (1u << 20) - 1) >> 20);
+		if (err != 0)
 			return err;
 	}
 	if ((err = nexthop_table_create(k->arena_fib, tell_next_hop, k, &k->nexthops)) != 0)

@@ -1,0 +1,63 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""Starts that can't succeed: keeld says why, ends with 1, and leaves interface and rules as they were; a keeld that runs notices nothing."""
+import json
+import subprocess
+import sys
+
+import interop
+from interop import KEELD, Lab, need, out_folder
+from lab import cpus_of_lab
+
+NAME = "start"
+
+
+def config(**dataplane):
+    worker, others = cpus_of_lab()
+    return {"router": {"asn": 64512, "router_id": "198.18.1.1"},
+            "dataplane": dict({"worker_cpus": [worker], "control_cpus": others, "memory_mb": 256}, **dataplane),
+            "ports": [{"name": "p", "device": "net_af_xdp_p,iface=p", "addresses": ["198.18.1.1/24"]}]}
+
+
+def attempt(lab, name, document):
+    """(exit status, what it printed) of a keeld that ends by itself; None when it ran for 20 s."""
+    path = lab.write(name + ".json", json.dumps(document))
+    command = ["ip", "netns", "exec", lab.netns("rt"), KEELD, "-c", path, "--socket", path + ".sock", "--state-dir", path + ".state"]
+    try:
+        p = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=20)
+    except subprocess.TimeoutExpired:
+        return None, ""
+    return p.returncode, p.stdout
+
+
+def host(lab):
+    return lab.sh("rt", "ip rule; ip -6 rule; ip -o link show p | grep -o xdp; sysctl -a 2>/dev/null | grep 'conf.p.'", check=False)
+
+
+def test(checks):
+    with Lab(out_folder(NAME)) as lab:
+        for h in ("rt", "f"):
+            lab.host(h)
+        lab.link("f", "up", "198.18.1.2/24", "rt", "p", None)
+        before = host(lab)
+
+        def refused(what, document, *words):
+            status, text = attempt(lab, "refused", document)
+            checks.equal(what + ": exit status", status, 1)
+            checks.true(what + ": says why", all(w in text for w in words), text[-500:])
+
+        refused("too little memory", config(memory_mb=64), "memory_mb", "64")
+        checks.equal("the host is as before", host(lab), before)
+
+        daemon, rpc = lab.keeld("rt", config(), KEELD)
+        running = host(lab)
+        refused("a port that another keeld has", config(), "another keeld")
+        checks.equal("the first one's rules and program stay", host(lab), running)
+        rpc.call("system.info")
+        checks.equal("it stops in order", daemon.stop(), 0)
+        checks.equal("all is put back", host(lab), before)
+
+
+if __name__ == "__main__":
+    need("ip", "sysctl", files=(KEELD,))
+    sys.exit(interop.main(test))
