@@ -702,6 +702,25 @@ fib_shadow_lookup(const struct fib *f, struct vrf_id vrf, const struct ip_addr *
 	return true;
 }
 
+bool
+fib_shadow_next(
+	const struct fib *f, struct vrf_id vrf, const struct prefix *after, struct prefix *out)
+{
+	const struct fib_table *t = table_get(f, vrf);
+	struct shadow_cursor c;
+	struct shadow_entry e;
+
+	if (t == NULL)
+		return false;
+	shadow_seek(t->routes, after, &c);
+	if (!shadow_next(&c, &e))
+		return false;
+	if (after != NULL && prefix_equal(&e.prefix, after) && !shadow_next(&c, &e))
+		return false;
+	*out = e.prefix;
+	return true;
+}
+
 int
 fib_lookup(
 	const struct fib *f, struct vrf_id vrf, const struct ip_addr *addr, struct fib_result *out)

@@ -87,6 +87,10 @@ bool fib_shadow_get(
 bool fib_shadow_lookup(const struct fib *f, struct vrf_id vrf, const struct ip_addr *addr,
 	struct prefix *prefix, struct path_list_id *out);
 
+/* The prefix set next behind `after` (by address, then length; NULL: the first). False at the end. */
+bool fib_shadow_next(
+	const struct fib *f, struct vrf_id vrf, const struct prefix *after, struct prefix *out);
+
 /* Any registered and online reader of the workers' QSBR; answers from what workers read. 0, -ENOENT: no such table. */
 int fib_lookup(
 	const struct fib *f, struct vrf_id vrf, const struct ip_addr *addr, struct fib_result *out);

@@ -498,6 +498,12 @@ path_list_unref(struct path_lists *p, struct path_list_id id)
 }
 
 unsigned
+path_list_refs(const struct path_lists *p, struct path_list_id id)
+{
+	return pool_slot(&p->lists, id.v)->refs;
+}
+
+unsigned
 path_lists_in_use(const struct path_lists *p)
 {
 	return atomic_load_explicit(&p->lists_in_use, memory_order_relaxed);

@@ -93,6 +93,8 @@ int path_list_get(struct path_lists *p, enum path_list_kind kind, uint16_t port,
 	unsigned count, struct path_list_id *out) RUNS_ON(role_fib);
 void path_list_ref(struct path_lists *p, struct path_list_id id) RUNS_ON(role_fib);
 void path_list_unref(struct path_lists *p, struct path_list_id id) RUNS_ON(role_fib);
+/* How many references there are. */
+unsigned path_list_refs(const struct path_lists *p, struct path_list_id id) RUNS_ON(role_fib);
 /* Gives ids back whose grace period is over; once a loop. */
 void path_lists_reclaim(struct path_lists *p) RUNS_ON(role_fib);
 unsigned path_lists_in_use(const struct path_lists *p);

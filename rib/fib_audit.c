@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The audit: what must the workers answer for this address, by the RIB and the host's routes, and what do they answer?
- * Asked at the edges of every destination, where a painter goes wrong first.
+ * Asked at the edges of every destination and host route, where a painter goes wrong first, and of every prefix in the fib.
  */
 #include "rib/fib_feed_impl.h"
 
@@ -28,73 +28,101 @@ local_longest(const struct fib_feed *f, struct vrf_id vrf, const struct ip_addr 
 	return NULL;
 }
 
-/*
- * The longest destination whose best path leads somewhere. One that leads nowhere (our own announcement) is no route for a packet: then
- * what covers it decides.
- */
-static bool RUNS_ON(role_fib)
-rib_longest(struct fib_feed *f, struct vrf_id vrf, const struct ip_addr *addr, struct prefix *prefix,
-	struct path_list_id *list)
+/* Younger than what the feed has read: its change is on the way. */
+static bool
+young(const struct feed_source *s, const struct dest_view *view)
 {
-	bool found = false;
+	return (int32_t)(view->sequence - (uint32_t)journal_passed(s->cursor)) > 0;
+}
 
+static bool
+prefix_young(const struct fib_feed *f, struct vrf_id vrf, const struct prefix *p)
+{
 	for (unsigned i = 0; i < f->config.shard_count; i++) {
 		const struct feed_source *s = &f->sources[i];
 		struct dest_view view;
 		struct table_id table;
-		struct path_list_id candidate;
+		struct dest_id id;
 
 		if (shard_table_find(s->shard, vrf, FAMILY_IPV4_UNICAST, &table) != 0)
 			continue;
-		if (dest_longest(shard_table(s->shard, table), addr, &view).v == DEST_NONE)
-			continue;
-		while (!fib_feed_list_of(f, s, vrf, &view, &candidate)) {
-			int len = view.prefix.len - 1;
-
-			for (; len >= 0; len--) {
-				struct prefix p = prefix_from_addr(addr, (uint8_t)len);
-				struct dest_id id = dest_find(shard_table(s->shard, table), &p);
-
-				if (id.v != DEST_NONE && dest_peek(shard_table(s->shard, table), id, &view))
-					break;
-			}
-			if (len < 0)
-				goto next;
-		}
-		if (!found || view.prefix.len > prefix->len) {
-			*prefix = view.prefix;
-			*list = candidate;
-			found = true;
-		}
-next:;
+		id = dest_find(shard_table(s->shard, table), p);
+		if (id.v != DEST_NONE && dest_peek(shard_table(s->shard, table), id, &view) && young(s, &view))
+			return true;
 	}
-	return found;
+	return false;
 }
 
-static bool RUNS_ON(role_fib)
-differs(struct fib_feed *f, struct vrf_id vrf, const struct ip_addr *addr, struct fib_mismatch *out)
+struct rib_answer {
+	bool found;
+	bool later; /* the shard has not decided yet what it was told of a next hop */
+	struct prefix prefix;
+	struct path_list_id list;
+};
+
+/*
+ * The longest destination whose best path leads somewhere. One that leads nowhere (our own announcement) is no route for a packet: then
+ * what covers it decides.
+ */
+static void RUNS_ON(role_fib)
+source_longest(struct fib_feed *f, const struct feed_source *s, struct vrf_id vrf, const struct ip_addr *addr,
+	struct rib_answer *out)
+{
+	struct path_list_id list;
+	struct dest_view view;
+	struct table_id table;
+
+	if (shard_table_find(s->shard, vrf, FAMILY_IPV4_UNICAST, &table) != 0 ||
+		dest_longest(shard_table(s->shard, table), addr, &view).v == DEST_NONE)
+		return;
+	for (int len = view.prefix.len; len >= 0; len--) {
+		struct prefix p = prefix_from_addr(addr, (uint8_t)len);
+		struct dest_id id = dest_find(shard_table(s->shard, table), &p);
+
+		if (id.v == DEST_NONE || !dest_peek(shard_table(s->shard, table), id, &view))
+			continue;
+		switch (fib_feed_want(f, s, vrf, &view, &list)) {
+		case WANT_NOTHING:
+			continue;
+		case WANT_LATER:
+			out->later = true;
+			break;
+		case WANT_LIST:
+			break;
+		}
+		if (!out->found || view.prefix.len > out->prefix.len)
+			*out = (struct rib_answer){true, out->later, view.prefix, list};
+		return;
+	}
+}
+
+enum verdict { SAME, DIFFERENT, UNSETTLED };
+
+static enum verdict RUNS_ON(role_fib)
+compare(struct fib_feed *f, struct vrf_id vrf, const struct ip_addr *addr, struct fib_mismatch *out)
 {
 	const struct local_route *local = local_longest(f, vrf, addr);
-	struct path_list_id list = {PATH_LIST_NONE};
-	struct prefix expected = {0};
+	struct rib_answer want = {0};
 	struct fib_result found;
-	bool any = rib_longest(f, vrf, addr, &expected, &list);
 
-	if (local != NULL && (!any || local->prefix.len >= expected.len)) {
-		expected = local->prefix;
-		list = local->list;
-		any = true;
-	}
+	for (unsigned i = 0; i < f->config.shard_count; i++)
+		source_longest(f, &f->sources[i], vrf, addr, &want);
+	if (local != NULL && (!want.found || local->prefix.len >= want.prefix.len))
+		want = (struct rib_answer){true, false, local->prefix, local->list};
 	if (fib_lookup(f->config.fib, vrf, addr, &found) != 0)
 		found = (struct fib_result){0};
-	if (any == found.hit && (!any || (found.path_list.v == list.v && prefix_equal(&found.prefix, &expected))))
-		return false;
+	if (want.found == found.hit && (!want.found || (found.path_list.v == want.list.v &&
+							      prefix_equal(&found.prefix, &want.prefix))))
+		return SAME;
 	*out = (struct fib_mismatch){.vrf = vrf, .addr = *addr};
-	if (any)
-		out->expected = expected;
+	if (want.found)
+		out->expected = want.prefix;
 	if (found.hit)
 		out->found = found.prefix;
-	return true;
+	if (want.later || (want.found && prefix_young(f, vrf, &want.prefix)) ||
+		(found.hit && prefix_young(f, vrf, &found.prefix)))
+		return UNSETTLED;
+	return DIFFERENT;
 }
 
 static void
@@ -114,15 +142,22 @@ suspects_recheck(struct fib_feed *f)
 	for (unsigned i = 0; i < f->suspect_count; i++) {
 		struct audit_suspect *s = &f->suspects[i];
 		struct fib_mismatch m;
+		enum verdict v = compare(f, s->vrf, &s->addr, &m);
 
-		if (!differs(f, s->vrf, &s->addr, &m))
+		if (v == SAME)
 			continue;
-		if (fib_feed_drained(f) || ++s->tries > SUSPECT_TRIES)
+		if ((v == DIFFERENT && fib_feed_drained(f)) || ++s->tries > SUSPECT_TRIES)
 			report(f, &m);
 		else
 			f->suspects[kept++] = *s;
 	}
 	f->suspect_count = kept;
+}
+
+static bool
+suspects_full(const struct fib_feed *f)
+{
+	return f->suspect_count + 4 > AUDIT_SUSPECTS_MAX; /* of one visit */
 }
 
 static void RUNS_ON(role_fib)
@@ -132,8 +167,27 @@ check(struct fib_feed *f, struct vrf_id vrf, uint32_t addr)
 	struct fib_mismatch m;
 
 	f->audit.checked++;
-	if (differs(f, vrf, &a, &m))
+	if (compare(f, vrf, &a, &m) != SAME)
 		f->suspects[f->suspect_count++] = (struct audit_suspect){.vrf = vrf, .addr = a};
+}
+
+static uint32_t
+last_of(const struct prefix *p)
+{
+	return prefix_v4(p) | (p->len == 0 ? UINT32_MAX : p->len == 32 ? 0 : UINT32_MAX >> p->len);
+}
+
+static void RUNS_ON(role_fib)
+check_edges(struct fib_feed *f, struct vrf_id vrf, const struct prefix *p)
+{
+	uint32_t first = prefix_v4(p), last = last_of(p);
+
+	check(f, vrf, first);
+	check(f, vrf, last);
+	if (first > 0)
+		check(f, vrf, first - 1);
+	if (last < UINT32_MAX)
+		check(f, vrf, last + 1);
 }
 
 struct audit_context {
@@ -145,17 +199,9 @@ static bool RUNS_ON(role_fib)
 audit_visit(void *ctx, struct dest_id id, const struct dest_view *view)
 {
 	struct audit_context *c = ctx;
-	uint32_t first = prefix_v4(&view->prefix);
-	uint32_t last = first | (view->prefix.len == 0 ? UINT32_MAX : view->prefix.len == 32 ? 0 : UINT32_MAX >> view->prefix.len);
 
-	check(c->f, c->vrf, first);
-	check(c->f, c->vrf, last);
-	if (first > 0)
-		check(c->f, c->vrf, first - 1);
-	if (last < UINT32_MAX)
-		check(c->f, c->vrf, last + 1);
-	/* room for this visitor's four once more */
-	return c->f->suspect_count + 4 <= AUDIT_SUSPECTS_MAX;
+	check_edges(c->f, c->vrf, &view->prefix);
+	return !suspects_full(c->f);
 }
 
 /* The next IPv4 table of the next shard; false at the end. */
@@ -182,19 +228,14 @@ audit_table(struct fib_feed *f, struct audit_context *c)
 	return false;
 }
 
-bool
-fib_audit_work(struct fib_feed *f, uint64_t deadline_ns)
+/* Each returns true while there is more of its stage. */
+static bool RUNS_ON(role_fib)
+audit_rib(struct fib_feed *f, uint64_t deadline_ns)
 {
 	struct audit_context c = {.f = f};
 
-	if (f->suspect_count > 0)
-		suspects_recheck(f);
-	if (f->suspect_count + 4 > AUDIT_SUSPECTS_MAX)
-		return false; /* until the journal has drained */
-	if (!audit_table(f, &c)) {
-		f->audit.running = f->suspect_count > 0;
+	if (!audit_table(f, &c))
 		return false;
-	}
 	if (!walk_slice(&f->audit_walk, UINT32_MAX, deadline_ns, fib_feed_now, audit_visit, &c) && walk_done(&f->audit_walk)) {
 		f->audit_walk = (struct walk){0};
 		f->audit_table++;
@@ -202,14 +243,90 @@ fib_audit_work(struct fib_feed *f, uint64_t deadline_ns)
 	return true;
 }
 
+/* They are few: a bucket that changes between two turns may be seen in part twice, or not. */
+static bool RUNS_ON(role_fib)
+audit_locals(struct fib_feed *f)
+{
+	const struct local_route *l;
+
+	if (f->audit_bucket == LOCAL_BUCKETS)
+		return false;
+	l = f->locals[f->audit_bucket];
+	for (unsigned i = 0; l != NULL && i < f->audit_at; i++)
+		l = l->next;
+	for (; l != NULL && !suspects_full(f); l = l->next, f->audit_at++)
+		check_edges(f, l->vrf, &l->prefix);
+	if (l == NULL) {
+		f->audit_bucket++;
+		f->audit_at = 0;
+	}
+	return true;
+}
+
+/* What stands in the fib and should not is near nothing that the RIB knows. */
+static bool RUNS_ON(role_fib)
+audit_fib(struct fib_feed *f, uint64_t deadline_ns)
+{
+	for (unsigned n = 0; !suspects_full(f); n++) {
+		struct prefix next;
+
+		if (n % 64 == 63 && fib_feed_now() >= deadline_ns)
+			return true;
+		if (!fib_shadow_next(f->config.fib, f->audit_vrf, f->audit_prefix.afi != AFI_NONE ? &f->audit_prefix : NULL, &next)) {
+			f->audit_prefix = (struct prefix){0};
+			return ++f->audit_vrf.v < FIB_VRF_MAX;
+		}
+		f->audit_prefix = next;
+		check(f, f->audit_vrf, prefix_v4(&next));
+		check(f, f->audit_vrf, last_of(&next));
+	}
+	return true;
+}
+
+bool
+fib_audit_work(struct fib_feed *f, uint64_t deadline_ns)
+{
+	bool more = true;
+
+	if (f->suspect_count > 0)
+		suspects_recheck(f);
+	if (suspects_full(f))
+		return false; /* until the journal has drained */
+	switch (f->audit_stage) {
+	case AUDIT_RIB:
+		if (!audit_rib(f, deadline_ns))
+			f->audit_stage = AUDIT_LOCALS;
+		break;
+	case AUDIT_LOCALS:
+		if (!audit_locals(f))
+			f->audit_stage = AUDIT_FIB;
+		break;
+	case AUDIT_FIB:
+		if (!audit_fib(f, deadline_ns))
+			f->audit_stage = AUDIT_SUSPECTS;
+		break;
+	case AUDIT_SUSPECTS:
+		f->audit.running = f->suspect_count > 0;
+		more = false;
+		break;
+	}
+	return more;
+}
+
 int
 fib_feed_audit_begin(struct fib_feed *f)
 {
+	if (f->config.fib == NULL)
+		return -ENODEV;
 	if (f->audit.running)
 		return -EBUSY;
 	f->audit = (struct fib_audit){.running = true};
+	f->audit_stage = AUDIT_RIB;
 	f->audit_walk = (struct walk){0};
 	f->audit_source = f->audit_table = 0;
+	f->audit_bucket = f->audit_at = 0;
+	f->audit_vrf = (struct vrf_id){0};
+	f->audit_prefix = (struct prefix){0};
 	f->suspect_count = 0;
 	return 0;
 }

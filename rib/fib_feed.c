@@ -10,6 +10,7 @@
 
 #define READ_MAX 256          /* journal entries between two looks at the clock */
 #define READERS_RETRY_NS 50000 /* a worker reports quiescent every few microseconds; a preempted one after some ms */
+#define FAILED_RETRY_NS 1000000000u /* a walk over all: not often */
 
 uint64_t
 fib_feed_now(void)
@@ -83,58 +84,120 @@ hop_drop(struct fib_feed *f, struct hop *h)
 	arena_free(f->config.arena, h);
 }
 
+static unsigned
+local_rank(const struct local_route *l)
+{
+	return l->kind == PATH_LIST_PUNT ? 2 : l->kind == PATH_LIST_FORWARD ? 1 : 0;
+}
+
 struct local_route *
 fib_feed_local_find(const struct fib_feed *f, struct vrf_id vrf, const struct prefix *p)
 {
-	struct local_route *l;
+	struct local_route *best = NULL;
 
 	if (f->local_lens[p->len] == 0)
 		return NULL;
-	l = f->locals[prefix_hash(p) % LOCAL_BUCKETS];
-	while (l != NULL && (l->vrf.v != vrf.v || !prefix_equal(&l->prefix, p)))
-		l = l->next;
-	return l;
+	/* newest first */
+	for (struct local_route *l = f->locals[prefix_hash(p) % LOCAL_BUCKETS]; l != NULL; l = l->next) {
+		if (l->vrf.v != vrf.v || !prefix_equal(&l->prefix, p))
+			continue;
+		if (best == NULL || local_rank(l) > local_rank(best) ||
+			(l->kind == PATH_LIST_GLEAN && best->kind == PATH_LIST_GLEAN))
+			best = l;
+	}
+	return best;
 }
 
-bool
-fib_feed_list_of(struct fib_feed *f, const struct feed_source *s, struct vrf_id vrf,
-	const struct dest_view *view, struct path_list_id *out)
+static void
+failed(struct fib_feed *f)
 {
-	const struct attr_set *attrs;
-	struct hop *h;
-	uint16_t port;
+	atomic_fetch_add_explicit(&f->failed, 1, memory_order_relaxed);
+	if (f->retry_due_ns == 0)
+		f->retry_due_ns = f->work_ns + FAILED_RETRY_NS;
+}
 
-	if (view->paths == NULL || view->paths->eligible == 0 || view->paths->path[0].peer.v == PEER_SELF.v)
+static void RUNS_ON(role_fib)
+set(struct fib_feed *f, struct vrf_id vrf, const struct prefix *p, struct path_list_id list)
+{
+	if (fib_set(f->config.fib, vrf, p, list) != 0)
+		failed(f);
+}
+
+static void RUNS_ON(role_fib)
+withdraw(struct fib_feed *f, struct vrf_id vrf, const struct prefix *p)
+{
+	if (fib_withdraw(f->config.fib, vrf, p) == -ENOMEM) /* -ENOENT: it never was there */
+		failed(f);
+}
+
+/* The list by which packets reach `addr` on `port`. False: there are no ids left. */
+static bool RUNS_ON(role_fib)
+list_by(struct fib_feed *f, struct vrf_id vrf, const struct ip_addr *addr, uint16_t port, struct path_list_id *out)
+{
+	struct hop *h = hop_get(f, vrf, addr, port);
+
+	if (h == NULL)
 		return false;
-	attrs = attr_get(shard_attrs(s->shard), view->paths->path[0].accepted);
-	if (attrs == NULL || nexthop_port(f->config.nexthops, vrf, &attrs->next_hop, &port) != 0)
-		return false;
-	h = hop_get(f, vrf, &attrs->next_hop, port);
-	if (h == NULL) {
-		atomic_fetch_add_explicit(&f->failed, 1, memory_order_relaxed);
-		return false;
-	}
 	if (!h->wanted) {
 		h->wanted = true;
-		f->config.resolve(f->config.resolve_ctx, port, &attrs->next_hop);
+		f->config.resolve(f->config.resolve_ctx, port, addr);
 	}
 	*out = h->list;
 	return true;
 }
 
-/* Puts a destination's best path into the open batch. False: it has none, so that a withdrawal is due (in its order). */
-static bool RUNS_ON(role_fib)
+enum feed_want
+fib_feed_want(struct fib_feed *f, const struct feed_source *s, struct vrf_id vrf, const struct dest_view *view,
+	struct path_list_id *out)
+{
+	bool later = false;
+
+	out->v = PATH_LIST_NONE;
+	for (unsigned i = 0; view->paths != NULL && i < view->paths->eligible; i++) {
+		const struct rib_path *path = &view->paths->path[i];
+		const struct attr_set *attrs;
+		uint16_t port;
+
+		if (path->peer.v == PEER_SELF.v)
+			break;
+		attrs = attr_get(shard_attrs(s->shard), path->accepted);
+		if (attrs == NULL)
+			break;
+		if (nexthop_port(f->config.nexthops, vrf, &attrs->next_hop, &port) == 0) {
+			if (list_by(f, vrf, &attrs->next_hop, port, out))
+				return later ? WANT_LATER : WANT_LIST;
+			failed(f);
+			break;
+		}
+		if (!nexthop_watched(f->config.nexthops, vrf, &attrs->next_hop))
+			break; /* next hops are not tracked: this is the RIB's last word */
+		later = true;
+	}
+	return later ? WANT_LATER : WANT_NOTHING;
+}
+
+/* Puts a destination's best path into the open batch. WANT_NOTHING: a withdrawal is due (in its order). */
+static enum feed_want RUNS_ON(role_fib)
 apply(struct fib_feed *f, struct feed_source *s, struct vrf_id vrf, const struct dest_view *view)
 {
 	struct path_list_id list;
+	enum feed_want want;
 
 	if (fib_feed_local_find(f, vrf, &view->prefix) != NULL)
-		return true; /* the host's own route stays, whatever the RIB has */
-	if (!fib_feed_list_of(f, s, vrf, view, &list))
-		return false;
-	if (fib_set(f->config.fib, vrf, &view->prefix, list) != 0)
-		atomic_fetch_add_explicit(&f->failed, 1, memory_order_relaxed);
-	return true;
+		return WANT_LIST; /* the host's own route stays, whatever the RIB has */
+	want = fib_feed_want(f, s, vrf, view, &list);
+	if (list.v != PATH_LIST_NONE) {
+		set(f, vrf, &view->prefix, list);
+	} else if (want == WANT_LATER) {
+		/*
+		 * The RIB has more than we can have: whatever stands in for this route is in the journal by now, and no withdrawal may
+		 * come before it.
+		 */
+		struct dest_view newest = {.sequence = (uint32_t)journal_head(shard_journal(s->shard))};
+
+		journal_passed_over(shard_journal(s->shard), s->cursor, &newest);
+	}
+	return want;
 }
 
 static bool
@@ -143,72 +206,145 @@ forwards(enum family family)
 	return family == FAMILY_IPV4_UNICAST;
 }
 
-/* The RIB's own state of a prefix, after a local route let go of it. */
-static void RUNS_ON(role_fib)
-restore(struct fib_feed *f, struct vrf_id vrf, const struct prefix *p)
+static void
+walk_restart(struct feed_source *s, enum rewalk step)
+{
+	s->rewalk = step;
+	s->rewalk_table = 0;
+	s->walk = (struct walk){0};
+}
+
+/* What the RIB has of a prefix; false when it has no such destination. */
+static bool RUNS_ON(role_fib)
+rib_find(const struct fib_feed *f, struct vrf_id vrf, const struct prefix *p, struct feed_source **source,
+	struct dest_view *view)
 {
 	for (unsigned i = 0; i < f->config.shard_count; i++) {
 		struct feed_source *s = &f->sources[i];
 		struct table_id table;
 		struct dest_id id;
-		struct dest_view view;
 
 		if (shard_table_find(s->shard, vrf, FAMILY_IPV4_UNICAST, &table) != 0)
 			continue;
 		id = dest_find(shard_table(s->shard, table), p);
-		if (id.v != DEST_NONE && dest_peek(shard_table(s->shard, table), id, &view))
-			apply(f, s, vrf, &view);
+		if (id.v == DEST_NONE || !dest_peek(shard_table(s->shard, table), id, view))
+			continue;
+		*source = s;
+		return true;
 	}
+	return false;
 }
 
-static int RUNS_ON(role_fib)
-local_add(struct fib_feed *f, struct vrf_id vrf, const struct prefix *p, struct path_list_id list)
+static bool
+settled(const struct fib_feed *f)
 {
-	struct local_route *l = fib_feed_local_find(f, vrf, p);
-	struct local_route **bucket = &f->locals[prefix_hash(p) % LOCAL_BUCKETS];
-	int err;
+	for (unsigned i = 0; i < f->config.shard_count; i++) {
+		if (f->sources[i].lapped || !journal_settled(f->sources[i].cursor))
+			return false;
+	}
+	return true;
+}
 
-	if (l != NULL && l->list.v == list.v) {
+/* The prefixes that local routes let go of, when the time has come. */
+static void RUNS_ON(role_fib)
+leave(struct fib_feed *f)
+{
+	if (f->leaving_count == 0 || !settled(f))
+		return;
+	for (unsigned i = 0; i < f->leaving_count; i++) {
+		const struct leaving *l = &f->leaving[i];
+		struct feed_source *s;
+		struct dest_view view;
+
+		if (fib_feed_local_find(f, l->vrf, &l->prefix) != NULL)
+			continue;
+		if (rib_find(f, l->vrf, &l->prefix, &s, &view) &&
+			(apply(f, s, l->vrf, &view) != WANT_NOTHING ||
+				(int32_t)(view.sequence - (uint32_t)journal_position(s->cursor)) > 0))
+			continue; /* it is there, or its entry is still to come */
+		withdraw(f, l->vrf, &l->prefix);
+	}
+	f->leaving_count = 0;
+}
+
+/*
+ * A local route let go of a prefix: what the RIB has comes in its place. Where the RIB has nothing it may have had something
+ * that our cursor has not passed, or passed without withdrawing it, as the host had the prefix: so the withdrawal waits as one of the
+ * journal's would, until no other has to wait.
+ */
+static void RUNS_ON(role_fib)
+restore(struct fib_feed *f, struct vrf_id vrf, const struct prefix *p)
+{
+	struct feed_source *s;
+	struct dest_view view;
+
+	if (rib_find(f, vrf, p, &s, &view) && apply(f, s, vrf, &view) != WANT_NOTHING)
+		return;
+	if (f->leaving_count == f->leaving_size) {
+		unsigned size = f->leaving_size ? 2 * f->leaving_size : 16;
+		struct leaving *grown = arena_realloc(f->config.arena, f->leaving, size * sizeof(*grown));
+
+		if (grown == NULL) {
+			withdraw(f, vrf, p);
+			return;
+		}
+		f->leaving = grown;
+		f->leaving_size = size;
+	}
+	f->leaving[f->leaving_count++] = (struct leaving){vrf, *p};
+	leave(f);
+}
+
+static struct local_route **
+local_claim(struct fib_feed *f, struct vrf_id vrf, const struct prefix *p, enum path_list_kind kind, uint16_t port)
+{
+	struct local_route **at = &f->locals[prefix_hash(p) % LOCAL_BUCKETS];
+
+	while (*at != NULL && ((*at)->vrf.v != vrf.v || (*at)->kind != kind || (*at)->port != port ||
+				      !prefix_equal(&(*at)->prefix, p)))
+		at = &(*at)->next;
+	return at;
+}
+
+/* `list` is taken over, but for an error. 0, -ENOMEM. */
+static int RUNS_ON(role_fib)
+local_add(struct fib_feed *f, struct vrf_id vrf, const struct prefix *p, enum path_list_kind kind, uint16_t port,
+	struct path_list_id list)
+{
+	struct local_route *l = *local_claim(f, vrf, p, kind, port);
+	struct local_route **bucket = &f->locals[prefix_hash(p) % LOCAL_BUCKETS];
+
+	if (l != NULL) {
 		l->users++;
-		path_list_unref(f->path_lists, list);
+		path_list_unref(f->path_lists, list); /* the same */
 		return 0;
 	}
-	if (l == NULL) {
-		l = arena_calloc(f->config.arena, sizeof(*l));
-		if (l == NULL) {
-			path_list_unref(f->path_lists, list);
-			return -ENOMEM;
-		}
-		*l = (struct local_route){.next = *bucket, .vrf = vrf, .prefix = *p};
-		*bucket = l;
-		f->local_lens[p->len]++;
-	} else {
-		path_list_unref(f->path_lists, l->list); /* another port has it now: the newest counts */
-	}
-	l->list = list;
-	l->users++;
-	err = fib_set(f->config.fib, vrf, p, list);
-	if (err != 0)
-		atomic_fetch_add_explicit(&f->failed, 1, memory_order_relaxed);
-	return err;
+	l = arena_alloc(f->config.arena, sizeof(*l));
+	if (l == NULL)
+		return -ENOMEM;
+	*l = (struct local_route){*bucket, vrf, *p, kind, port, list, 1};
+	*bucket = l;
+	f->local_lens[p->len]++;
+	set(f, vrf, p, fib_feed_local_find(f, vrf, p)->list);
+	return 0;
 }
 
 static void RUNS_ON(role_fib)
-local_remove(struct fib_feed *f, struct vrf_id vrf, const struct prefix *p)
+local_remove(struct fib_feed *f, struct vrf_id vrf, const struct prefix *p, enum path_list_kind kind, uint16_t port)
 {
-	struct local_route **at = &f->locals[prefix_hash(p) % LOCAL_BUCKETS];
-	struct local_route *l = fib_feed_local_find(f, vrf, p);
+	struct local_route **at = local_claim(f, vrf, p, kind, port), *l = *at;
 
 	if (l == NULL || --l->users > 0)
 		return;
-	while (*at != l)
-		at = &(*at)->next;
 	*at = l->next;
 	f->local_lens[p->len]--;
-	fib_withdraw(f->config.fib, vrf, p);
 	path_list_unref(f->path_lists, l->list);
 	arena_free(f->config.arena, l);
-	restore(f, vrf, p);
+	l = fib_feed_local_find(f, vrf, p);
+	if (l != NULL)
+		set(f, vrf, p, l->list);
+	else
+		restore(f, vrf, p);
 }
 
 /* Ports of next hops may have changed: everything present is put in again. */
@@ -218,35 +354,41 @@ rewalk_all(struct fib_feed *f)
 	for (unsigned i = 0; i < f->config.shard_count; i++) {
 		struct feed_source *s = &f->sources[i];
 
-		s->rewalk = REWALK_SET;
 		s->all = true;
-		s->rewalk_table = 0;
-		s->walk = (struct walk){0};
+		walk_restart(s, REWALK_SET);
 	}
 }
 
 static int RUNS_ON(role_fib)
-subnet_routes(struct fib_feed *f, struct vrf_id vrf, const struct prefix *subnet, const struct prefix *host,
-	uint16_t port, bool up)
+subnet_add(struct fib_feed *f, struct vrf_id vrf, const struct prefix *p, enum path_list_kind kind, uint16_t port)
 {
-	struct path_list_id glean, punt;
-	int err;
+	struct path_list_id list;
+	int err = path_list_get(f->path_lists, kind, port, NULL, 0, &list);
 
-	if (!up) {
-		local_remove(f, vrf, host);
-		local_remove(f, vrf, subnet);
-		return 0;
-	}
-	err = path_list_get(f->path_lists, PATH_LIST_GLEAN, port, NULL, 0, &glean);
 	if (err != 0)
 		return err;
-	err = path_list_get(f->path_lists, PATH_LIST_PUNT, PORT_NONE, NULL, 0, &punt);
-	if (err != 0) {
-		path_list_unref(f->path_lists, glean);
-		return err;
+	err = local_add(f, vrf, p, kind, port, list);
+	if (err != 0)
+		path_list_unref(f->path_lists, list);
+	return err;
+}
+
+static int RUNS_ON(role_fib)
+tracked(struct fib_feed *f, struct vrf_id vrf, const struct prefix *subnet, const struct ip_addr *local,
+	uint16_t port, bool up)
+{
+	struct nexthop_table *t = f->config.nexthops;
+	int err, first;
+
+	/* Our own address first and last, so that as a next hop it is not reachable for a moment. */
+	if (!up) {
+		nexthop_connected_remove(t, vrf, subnet, port);
+		nexthop_local(t, vrf, local, false);
+		return 0;
 	}
-	err = local_add(f, vrf, subnet, glean);
-	return local_add(f, vrf, host, punt) != 0 ? -ENOMEM : err;
+	first = nexthop_local(t, vrf, local, true);
+	err = nexthop_connected_add(t, vrf, subnet, port);
+	return err == 0 || err == -EEXIST ? first : err;
 }
 
 int
@@ -254,18 +396,50 @@ fib_feed_connected(struct fib_feed *f, struct vrf_id vrf, const struct prefix *s
 	const struct ip_addr *local, uint16_t port, bool up)
 {
 	struct prefix host = prefix_from_addr(local, (uint8_t)prefix_max_len(local->afi));
-	int err = 0;
+	int err = tracked(f, vrf, subnet, local, port, up), more;
 
-	nexthop_local(f->config.nexthops, vrf, local, up);
-	if (up)
-		nexthop_connected_add(f->config.nexthops, vrf, subnet, port);
-	else
-		nexthop_connected_remove(f->config.nexthops, vrf, subnet, port);
 	if (f->config.fib == NULL || subnet->afi != AFI_IPV4 || port == PORT_NONE)
-		return 0;
-	err = subnet_routes(f, vrf, subnet, &host, port, up);
+		return err;
+	if (up) {
+		more = subnet_add(f, vrf, subnet, PATH_LIST_GLEAN, port);
+		err = err != 0 ? err : more;
+		more = subnet_add(f, vrf, &host, PATH_LIST_PUNT, PORT_NONE);
+		err = err != 0 ? err : more;
+	} else {
+		local_remove(f, vrf, &host, PATH_LIST_PUNT, PORT_NONE);
+		local_remove(f, vrf, subnet, PATH_LIST_GLEAN, port);
+	}
 	rewalk_all(f);
 	return err;
+}
+
+/* Does a route lead by this hop, beside the neighbour's own, and is it still where the route would look for it? */
+static bool RUNS_ON(role_fib)
+hop_in_use(const struct fib_feed *f, const struct hop *h, const struct prefix *host)
+{
+	struct path_list_id list;
+	unsigned own = 1;
+	uint16_t port;
+
+	if (h->resolved)
+		own += 1 + (fib_shadow_get(f->config.fib, h->vrf, host, &list) && list.v == h->list.v);
+	return h->wanted && path_list_refs(f->path_lists, h->list) > own &&
+	       nexthop_port(f->config.nexthops, h->vrf, &h->addr, &port) == 0 && port == h->port;
+}
+
+static int RUNS_ON(role_fib)
+hop_up(struct fib_feed *f, struct hop *h, const struct prefix *host, const struct adjacency *adj)
+{
+	int err = next_hop_up(f->path_lists, h->next_hop, adj);
+
+	if (err != 0 || h->resolved)
+		return err;
+	err = local_add(f, h->vrf, host, PATH_LIST_FORWARD, h->port, h->list);
+	if (err != 0)
+		return err;
+	path_list_ref(f->path_lists, h->list);
+	h->resolved = true;
+	return 0;
 }
 
 int
@@ -274,6 +448,7 @@ fib_feed_neighbor(struct fib_feed *f, struct vrf_id vrf, const struct ip_addr *a
 {
 	struct prefix host = prefix_from_addr(addr, (uint8_t)prefix_max_len(addr->afi));
 	struct hop *h;
+	bool in_use;
 	int err;
 
 	if (f->config.fib == NULL || addr->afi != AFI_IPV4)
@@ -282,20 +457,19 @@ fib_feed_neighbor(struct fib_feed *f, struct vrf_id vrf, const struct ip_addr *a
 	if (h == NULL)
 		return adj != NULL ? -ENOMEM : 0;
 	if (adj != NULL) {
-		err = next_hop_up(f->path_lists, h->next_hop, adj);
-		if (err != 0 || h->resolved)
-			return err;
-		h->resolved = true;
-		path_list_ref(f->path_lists, h->list);
-		return local_add(f, vrf, &host, h->list);
+		err = hop_up(f, h, &host, adj);
+		if (err != 0 && !h->wanted && !h->resolved)
+			hop_drop(f, h);
+		return err;
 	}
 	next_hop_down(f->path_lists, h->next_hop, NEXT_HOP_UNRESOLVED);
+	in_use = hop_in_use(f, h, &host);
 	if (h->resolved) {
 		h->resolved = false;
-		local_remove(f, vrf, &host);
+		local_remove(f, vrf, &host, PATH_LIST_FORWARD, port);
 	}
-	if (h->wanted)
-		f->config.resolve(f->config.resolve_ctx, port, addr); /* routes still lead there */
+	if (in_use)
+		f->config.resolve(f->config.resolve_ctx, port, addr);
 	else
 		hop_drop(f, h);
 	return 0;
@@ -332,8 +506,8 @@ apply_entry(struct fib_feed *f, struct feed_source *s, const struct journal_entr
 	shard_table_key(s->shard, e->table, &vrf, &family);
 	if (!forwards(family) || !dest_peek(shard_table(s->shard, e->table), e->dest, &view))
 		return;
-	if (!apply(f, s, vrf, &view) && journal_may_withdraw(s->cursor, e, &view))
-		fib_withdraw(f->config.fib, vrf, &view.prefix); /* -ENOENT: it never was there */
+	if (apply(f, s, vrf, &view) == WANT_NOTHING && journal_may_withdraw(s->cursor, e, &view))
+		withdraw(f, vrf, &view.prefix);
 }
 
 static void
@@ -341,10 +515,16 @@ lapped(struct feed_source *s)
 {
 	journal_pin(s->cursor);
 	s->reach_back = journal_resume(shard_journal(s->shard), s->cursor);
-	s->rewalk = REWALK_SET;
 	s->lapped = true;
-	s->rewalk_table = 0;
-	s->walk = (struct walk){0};
+	walk_restart(s, REWALK_SET);
+}
+
+static unsigned
+batch_room(const struct fib_feed *f)
+{
+	unsigned count = fib_batch_count(f->config.fib);
+
+	return count < f->config.batch_max ? f->config.batch_max - count : 0;
 }
 
 /* True while there is more. Stops at a full batch. */
@@ -353,10 +533,11 @@ journal_drain(struct fib_feed *f, struct feed_source *s, uint64_t deadline_ns)
 {
 	struct journal *j = shard_journal(s->shard);
 	struct journal_entry entries[READ_MAX];
+	unsigned room;
 	int n;
 
-	while (fib_batch_count(f->config.fib) < f->config.batch_max) {
-		n = journal_read(j, s->cursor, entries, READ_MAX);
+	while ((room = batch_room(f)) > 0) {
+		n = journal_read(j, s->cursor, entries, room < READ_MAX ? room : READ_MAX);
 		if (n == -EOVERFLOW) {
 			lapped(s);
 			return true;
@@ -384,11 +565,16 @@ static void RUNS_ON(role_fib)
 rewalk_empty(struct rewalk_context *c, const struct dest_view *view)
 {
 	struct feed_source *s = c->s;
+	struct path_list_id there;
 
-	if (s->rewalk == REWALK_SET)
-		journal_passed_over(shard_journal(s->shard), s->cursor, view);
-	else if ((int32_t)(view->sequence - (uint32_t)s->reach_back) <= 0)
-		fib_withdraw(c->f->config.fib, c->vrf, &view->prefix);
+	if (s->rewalk == REWALK_EMPTIES) {
+		if ((int32_t)(view->sequence - (uint32_t)s->reach_back) <= 0)
+			withdraw(c->f, c->vrf, &view->prefix);
+		return;
+	}
+	journal_passed_over(shard_journal(s->shard), s->cursor, view);
+	if (!s->stranded)
+		s->stranded = fib_shadow_get(c->f->config.fib, c->vrf, &view->prefix, &there);
 }
 
 static bool RUNS_ON(role_fib)
@@ -400,9 +586,9 @@ rewalk_visit(void *ctx, struct dest_id id, const struct dest_view *view)
 	/* What has not changed since the place where we fell off is there already; when ports changed all is looked at. */
 	if (c->s->rewalk == REWALK_SET && !c->s->all && !young)
 		return true;
-	if (!apply(c->f, c->s, c->vrf, view))
+	if (apply(c->f, c->s, c->vrf, view) == WANT_NOTHING)
 		rewalk_empty(c, view);
-	return fib_batch_count(c->f->config.fib) < c->f->config.batch_max;
+	return batch_room(c->f) > 0;
 }
 
 /* The next table to walk, or the next step, or the end. */
@@ -414,11 +600,12 @@ rewalk_next(struct feed_source *s)
 		return;
 	s->rewalk_table = 0;
 	s->all = false;
-	if (s->rewalk == REWALK_SET && s->lapped) {
+	if (s->rewalk == REWALK_SET && (s->lapped || s->stranded)) {
 		s->rewalk = REWALK_SETTLE;
 		return;
 	}
 	s->rewalk = REWALK_NONE;
+	s->stranded = false;
 	if (s->lapped) {
 		s->lapped = false;
 		journal_unpin(s->cursor);
@@ -432,6 +619,8 @@ rewalk_slice(struct fib_feed *f, struct feed_source *s, uint64_t deadline_ns)
 	struct rewalk_context c = {.f = f, .s = s};
 	enum family family;
 
+	if (batch_room(f) == 0)
+		return true;
 	if (shard_table_count(s->shard) == 0) {
 		s->rewalk = REWALK_NONE;
 		return false;
@@ -492,6 +681,25 @@ commit(struct fib_feed *f, uint64_t now_ns, bool more)
 	return more;
 }
 
+/* What found no id or no memory is tried once more, with the ids of next hops that nothing uses any more. */
+static void RUNS_ON(role_fib)
+retry(struct fib_feed *f)
+{
+	f->retry_due_ns = 0;
+	for (unsigned i = 0; i < HOP_BUCKETS; i++) {
+		for (struct hop *h = f->hops[i], *next; h != NULL; h = next) {
+			next = h->next;
+			if (!h->resolved && path_list_refs(f->path_lists, h->list) == 1)
+				hop_drop(f, h);
+		}
+	}
+	for (unsigned i = 0; i < LOCAL_BUCKETS; i++) {
+		for (const struct local_route *l = f->locals[i]; l != NULL; l = l->next)
+			set(f, l->vrf, &l->prefix, fib_feed_local_find(f, l->vrf, &l->prefix)->list);
+	}
+	rewalk_all(f);
+}
+
 bool
 fib_feed_work(struct fib_feed *f, uint64_t now_ns, uint64_t deadline_ns)
 {
@@ -499,6 +707,9 @@ fib_feed_work(struct fib_feed *f, uint64_t now_ns, uint64_t deadline_ns)
 
 	if (f->config.fib == NULL)
 		return false;
+	f->work_ns = now_ns;
+	if (f->retry_due_ns != 0 && now_ns >= f->retry_due_ns)
+		retry(f);
 	for (unsigned i = 0; i < f->config.shard_count; i++) {
 		struct feed_source *s = &f->sources[i];
 
@@ -513,6 +724,7 @@ fib_feed_work(struct fib_feed *f, uint64_t now_ns, uint64_t deadline_ns)
 			more = true;
 		}
 	}
+	leave(f);
 	more = commit(f, now_ns, more);
 	if (f->audit.running)
 		more |= fib_audit_work(f, deadline_ns);
@@ -532,7 +744,9 @@ fib_feed_wait_ns(const struct fib_feed *f)
 			return f->commit_due_ns - now;
 		return READERS_RETRY_NS;
 	}
-	return f->audit.running ? 1000000 : 0;
+	if (f->audit.running)
+		return 1000000;
+	return f->retry_due_ns != 0 ? FAILED_RETRY_NS : 0;
 }
 
 bool
@@ -545,7 +759,7 @@ fib_feed_drained(const struct fib_feed *f)
 			journal_passed(s->cursor) != journal_head(shard_journal(s->shard)))
 			return false;
 	}
-	return fib_batch_count(f->config.fib) == 0;
+	return f->leaving_count == 0 && fib_batch_count(f->config.fib) == 0;
 }
 
 const struct hist *
@@ -581,6 +795,7 @@ fib_feed_create(const struct fib_feed_config *config, struct fib_feed **out)
 				goto fail;
 			f->sources[i].applied = f->sources[i].visible = journal_passed(f->sources[i].cursor);
 		}
+		rewalk_all(f); /* what the RIB has already */
 	}
 	*out = f;
 	return 0;
@@ -611,6 +826,7 @@ fib_feed_destroy(struct fib_feed *f)
 		while (f->hops[i] != NULL)
 			hop_drop(f, f->hops[i]);
 	}
+	arena_free(f->config.arena, f->leaving);
 	arena_free(f->config.arena, f->sources);
 	arena_free(f->config.arena, f);
 }

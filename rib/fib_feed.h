@@ -32,7 +32,7 @@ struct fib_feed_config {
 int fib_feed_create(const struct fib_feed_config *config, struct fib_feed **out);
 void fib_feed_destroy(struct fib_feed *f);
 
-/* From the host: link and addresses. `local`: our own address in that subnet (a /32 to the kernel). 0, -errno of fib_set. */
+/* From the host: link and addresses. `local`: our own address in that subnet (a /32 to the kernel). 0; -ENOMEM, -ENOSPC: in part. */
 int fib_feed_connected(struct fib_feed *f, struct vrf_id vrf, const struct prefix *subnet, const struct ip_addr *local,
 	uint16_t port, bool up) RUNS_ON(role_fib);
 /* From the host: a neighbour resolved (adjacency given) or lost (NULL). Also a next hop's state: one store, no batch. */
@@ -49,13 +49,14 @@ uint64_t fib_feed_wait_ns(const struct fib_feed *f) RUNS_ON(role_fib);
 int fib_feed_watch(struct fib_feed *f, const struct nexthop_message *m) RUNS_ON(role_fib);
 /* Histogram of UPDATE read -> visible to workers. */
 const struct hist *fib_feed_update_hist(const struct fib_feed *f);
-/* Destinations whose next hops gave no path list (out of ids): retried; any thread. */
+/* How often a destination got no path list (out of ids) or no memory; all are retried each second. Any thread. */
 uint64_t fib_feed_failed(const struct fib_feed *f);
 
 /*
  * The audit: RIB and host routes against what the workers' tables answer, at the first and last address of every
- * destination and one before and after, by a slow and separate reading (longest match over the RIB). A walk on the fib thread, between commits;
- * a difference counts only when it is still there after the journal was drained and committed.
+ * destination and host route and one before and after, and of every prefix in the fib, by a slow and separate reading
+ * (longest match over the RIB). A walk on the fib thread, between commits; a difference counts only when it is still
+ * there after the journal was drained and committed, and the shard has decided what it was told of next hops.
  */
 struct fib_mismatch {
 	struct vrf_id vrf;
@@ -68,7 +69,7 @@ struct fib_audit {
 	uint64_t checked, mismatch_count;
 	struct fib_mismatch mismatch[FIB_AUDIT_MISMATCHES_MAX];
 };
-/* 0; -EBUSY: one is running. */
+/* 0; -EBUSY: one is running; -ENODEV: there is no fib. */
 int fib_feed_audit_begin(struct fib_feed *f) RUNS_ON(role_fib);
 /* The result so far; ->running tells whether it goes on. */
 const struct fib_audit *fib_feed_audit(const struct fib_feed *f) RUNS_ON(role_fib);

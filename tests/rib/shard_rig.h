@@ -52,10 +52,12 @@ rig_ask(void *ctx, const struct nexthop_message *m)
 		r->asked(r, m);
 }
 
+/* `journal` 0: the usual size. */
 static inline void
-rig_init(struct rig *r, bool tracking)
+rig_init_journal(struct rig *r, bool tracking, uint32_t journal)
 {
 	struct shard_config c = {
+		.journal_capacity = journal,
 		.own_asn = RIG_OWN_ASN,
 		.router_id = RIG_ROUTER_ID,
 		.next_hop_tracking = tracking,
@@ -76,6 +78,12 @@ rig_init(struct rig *r, bool tracking)
 		shard_table_add(r->shard, VRF_DEFAULT, FAMILY_IPV4_UNICAST, &r->table) != 0)
 		abort();
 	r->input = shard_input(r->shard, 0);
+}
+
+static inline void
+rig_init(struct rig *r, bool tracking)
+{
+	rig_init_journal(r, tracking, 0);
 }
 
 static inline void

@@ -1,0 +1,330 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A shard, next-hop tracking, the feed and a real fib, all driven by hand on one thread. What goes between the shard and the fib thread waits in
+ * queues until it is pumped; the clock of commits is ours. One reader of the fib stands for a worker.
+ */
+#pragma once
+
+#include "tests/rib/shard_rig.h"
+
+#include "lpm/fib.h"
+#include "rib/fib_feed.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <cmocka.h>
+
+#define FEED_BATCH 4096u
+#define FEED_INTERVAL_NS 2000000u
+#define QUEUE_MAX (1u << 17)
+
+struct message_queue {
+	struct nexthop_message m[QUEUE_MAX];
+	unsigned head, tail;
+};
+
+struct feed_rig {
+	struct rig rig;
+	struct arena *arena; /* of the fib thread */
+	struct qsbr *workers;
+	struct fib *fib;
+	struct nexthop_table *hops;
+	struct fib_feed *feed;
+	unsigned reader, worker;
+	uint64_t now_ns;
+	struct message_queue asks, tells;
+	unsigned resolves; /* calls since the last look */
+	struct ip_addr resolved_addr;
+	uint16_t resolved_port;
+	uint64_t max_turns;
+};
+
+static inline void
+queue_put(struct message_queue *q, const struct nexthop_message *m)
+{
+	assert_true(q->tail - q->head < QUEUE_MAX);
+	q->m[q->tail++ % QUEUE_MAX] = *m;
+}
+
+static inline void
+feed_rig_asked(struct rig *rig, const struct nexthop_message *m)
+{
+	queue_put(&((struct feed_rig *)rig->ctx)->asks, m);
+}
+
+static inline void
+feed_rig_told(void *ctx, const struct nexthop_message *m)
+{
+	queue_put(&((struct feed_rig *)ctx)->tells, m);
+}
+
+static inline void
+feed_rig_resolve(void *ctx, uint16_t port, const struct ip_addr *addr)
+{
+	struct feed_rig *r = ctx;
+
+	r->resolves++;
+	r->resolved_addr = *addr;
+	r->resolved_port = port;
+}
+
+static inline void
+feed_rig_feed(struct feed_rig *r, uint32_t batch_max)
+{
+	struct fib_feed_config c = {
+		.arena = r->arena,
+		.fib = r->fib,
+		.nexthops = r->hops,
+		.shards = &r->rig.shard,
+		.shard_count = 1,
+		.batch_max = batch_max,
+		.commit_interval_ns = FEED_INTERVAL_NS,
+		.resolve = feed_rig_resolve,
+		.resolve_ctx = r,
+	};
+
+	assert_int_equal(fib_feed_create(&c, &r->feed), 0);
+}
+
+static inline void
+feed_rig_init(struct feed_rig *r, bool tracking, uint32_t journal, uint32_t batch_max)
+{
+	struct fib_config f = {.memory_bytes = (size_t)256 << 20, .tbl8_groups = 1024};
+
+	role_enter_fib();
+	memset(r, 0, sizeof(*r));
+	rig_init_journal(&r->rig, tracking, journal);
+	r->rig.asked = feed_rig_asked;
+	r->rig.ctx = r;
+	r->now_ns = 1000000000u;
+	assert_int_equal(arena_create("fib", &r->arena), 0);
+	assert_int_equal(qsbr_create(r->arena, 4, &r->workers), 0);
+	f.arena = r->arena;
+	f.workers = r->workers;
+	assert_int_equal(fib_create(&f, &r->fib), 0);
+	assert_int_equal(fib_vrf_add(r->fib, VRF_DEFAULT, AFI_IPV4), 0);
+	assert_int_equal(nexthop_table_create(r->arena, feed_rig_told, r, &r->hops), 0);
+	assert_int_equal(qsbr_register(r->rig.readers, &r->reader), 0);
+	assert_int_equal(qsbr_register(r->workers, &r->worker), 0);
+	qsbr_online(r->workers, r->worker);
+	if (batch_max != 0)
+		feed_rig_feed(r, batch_max);
+}
+
+/* Everything of the fib thread's is given back. */
+static inline void
+feed_rig_fini(struct feed_rig *r)
+{
+	qsbr_offline(r->workers, r->worker);
+	qsbr_unregister(r->workers, r->worker);
+	if (r->feed != NULL)
+		fib_feed_destroy(r->feed);
+	nexthop_table_destroy(r->hops);
+	fib_destroy(r->fib);
+	qsbr_unregister(r->rig.readers, r->reader);
+	qsbr_destroy(r->workers);
+	assert_int_equal(arena_bytes(r->arena), 0);
+	arena_destroy(r->arena);
+	rig_fini(&r->rig);
+}
+
+/* One turn of the fib thread. `deadline_ns` 1: the least that it does at once. */
+static inline bool
+feed_rig_turn(struct feed_rig *r, uint64_t deadline_ns)
+{
+	bool more;
+
+	qsbr_online(r->rig.readers, r->reader);
+	more = fib_feed_work(r->feed, r->now_ns, deadline_ns);
+	qsbr_offline(r->rig.readers, r->reader);
+	return more;
+}
+
+static inline bool
+feed_rig_pump_ask(struct feed_rig *r)
+{
+	struct message_queue *q = &r->asks;
+
+	return q->head != q->tail &&
+	       (assert_int_equal(fib_feed_watch(r->feed, &q->m[q->head++ % QUEUE_MAX]), 0), true);
+}
+
+static inline bool
+feed_rig_pump_tell(struct feed_rig *r)
+{
+	struct message_queue *q = &r->tells;
+
+	return q->head != q->tail &&
+	       (shard_next_hop(r->rig.shard, &q->m[q->head++ % QUEUE_MAX]), true);
+}
+
+/* The fib thread alone, until nothing waits; what it tells the shard stays in the queue. */
+static inline void
+feed_rig_drain(struct feed_rig *r)
+{
+	for (unsigned i = 0;; i++) {
+		bool more;
+
+		qsbr_quiescent(r->workers, r->worker);
+		r->now_ns += FEED_INTERVAL_NS;
+		more = feed_rig_turn(r, UINT64_MAX);
+		if (!more && fib_settled(r->fib) &&
+			(fib_feed_wait_ns(r->feed) == 0 || fib_feed_audit(r->feed)->running))
+			return;
+		assert_true(i < 100000);
+	}
+}
+
+/* All threads, until nothing waits. */
+static inline void
+feed_rig_settle(struct feed_rig *r)
+{
+	bool more;
+
+	do {
+		rig_settle(&r->rig);
+		more = feed_rig_pump_ask(r);
+		more |= feed_rig_pump_tell(r);
+		feed_rig_drain(r);
+	} while (more);
+}
+
+static inline uint64_t
+feed_rig_generation(const struct feed_rig *r)
+{
+	struct fib_stats s;
+
+	fib_stats_get(r->fib, &s);
+	return s.generation;
+}
+
+static inline uint64_t
+feed_rig_writes(const struct feed_rig *r)
+{
+	struct fib_stats s;
+
+	fib_stats_get(r->fib, &s);
+	return s.writes;
+}
+
+/* What a worker does with a packet to `addr`. */
+struct answer {
+	bool hit;
+	struct prefix prefix;
+	enum path_list_kind kind;
+	uint16_t port; /* GLEAN's, or the next hop's */
+	struct ip_addr next_hop;
+	enum next_hop_state state;
+	uint8_t mac; /* the last byte of the destination */
+};
+
+static inline struct answer
+feed_rig_lookup(const struct feed_rig *r, uint32_t addr)
+{
+	const struct path_lists *lists = fib_path_lists(r->fib);
+	struct ip_addr a = addr_from_v4(addr);
+	struct answer out = {0};
+	struct next_hop_view v;
+	struct fib_result found;
+	const struct path_list *l;
+
+	assert_int_equal(fib_lookup(r->fib, VRF_DEFAULT, &a, &found), 0);
+	if (!found.hit)
+		return out;
+	l = &path_lists_array(lists)[found.path_list.v];
+	out = (struct answer){.hit = true,
+		.prefix = found.prefix,
+		.kind = (enum path_list_kind)l->kind,
+		.port = l->port};
+	if (l->kind == PATH_LIST_FORWARD) {
+		assert_int_equal(l->path_count, 1);
+		assert_true(next_hop_peek(lists, l->path[0].next_hop, &v));
+		out.port = v.port;
+		out.next_hop = v.addr;
+		out.state = v.state;
+		if (v.state == NEXT_HOP_UP)
+			out.mac = v.adjacency.ether[5];
+	}
+	return out;
+}
+
+static inline int
+feed_rig_connected(struct feed_rig *r, uint32_t local, uint8_t len, uint16_t port, bool up)
+{
+	struct prefix p = prefix_from_v4(local & (len == 0 ? 0 : UINT32_MAX << (32 - len)), len);
+	struct ip_addr a = addr_from_v4(local);
+
+	return fib_feed_connected(r->feed, VRF_DEFAULT, &p, &a, port, up);
+}
+
+/* `mac` 0: lost. */
+static inline int
+feed_rig_neighbor(struct feed_rig *r, uint32_t addr, uint16_t port, uint8_t mac)
+{
+	struct adjacency adj = {
+		.ether = {2, 0, 0, 0, 0, mac}, .ether_len = 14, .port = port, .mtu = 1500};
+	struct ip_addr a = addr_from_v4(addr);
+
+	return fib_feed_neighbor(r->feed, VRF_DEFAULT, &a, port, mac != 0 ? &adj : NULL);
+}
+
+/* An internal peer: all is accepted, the higher preference wins. */
+static inline void
+feed_rig_peer(struct feed_rig *r, uint16_t id)
+{
+	rig_peer(&r->rig, id, RIG_OWN_ASN, false, false);
+}
+
+static inline void
+feed_rig_announce(struct feed_rig *r, uint16_t peer, uint32_t addr, uint8_t len, uint32_t next_hop,
+	uint32_t pref)
+{
+	struct rib_nlri n = rig_nlri(addr, len);
+	union rig_attrs a;
+
+	rig_attrs_make(&a, NULL, 0, next_hop);
+	a.a.has |= ATTR_HAS_LOCAL_PREF;
+	a.a.local_pref = pref;
+	rig_update(&r->rig, peer, &a.a, &n, 1);
+}
+
+static inline void
+feed_rig_withdraw(struct feed_rig *r, uint16_t peer, uint32_t addr, uint8_t len)
+{
+	struct rib_nlri n = rig_nlri(addr, len);
+
+	rig_update(&r->rig, peer, NULL, &n, 1);
+}
+
+/* Our own; `pref` 0 withdraws. */
+static inline void
+feed_rig_originate(struct feed_rig *r, uint32_t addr, uint8_t len, uint32_t pref)
+{
+	struct prefix p = prefix_from_v4(addr, len);
+	union rig_attrs a;
+
+	rig_attrs_make(&a, NULL, 0, 0);
+	a.a.next_hop = (struct ip_addr){0};
+	a.a.has |= ATTR_HAS_LOCAL_PREF;
+	a.a.local_pref = pref;
+	assert_int_equal(shard_originate(r->rig.shard, VRF_DEFAULT, FAMILY_IPV4_UNICAST, &p,
+				 pref != 0 ? &a.a : NULL),
+		0);
+}
+
+/* Runs one from the beginning to the end; how many mismatches. */
+static inline uint64_t
+feed_rig_audit(struct feed_rig *r)
+{
+	assert_int_equal(fib_feed_audit_begin(r->feed), 0);
+	assert_int_equal(fib_feed_audit_begin(r->feed), -EBUSY);
+	for (unsigned i = 0; fib_feed_audit(r->feed)->running; i++) {
+		feed_rig_drain(r);
+		assert_true(i < 10000);
+	}
+	assert_true(fib_feed_audit(r->feed)->checked > 0);
+	return fib_feed_audit(r->feed)->mismatch_count;
+}

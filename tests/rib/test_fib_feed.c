@@ -1,0 +1,788 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The feed, one situation after the other. Random streams: test_fib_feed_property.c. */
+#include "rib/fib_feed.h"
+
+#include "tests/rib/feed_rig.h"
+
+#define V4(a, b, c, d)                                                                             \
+	((uint32_t)(a) << 24 | (uint32_t)(b) << 16 | (uint32_t)(c) << 8 | (uint32_t)(d))
+#define OURS V4(192, 0, 2, 254) /* 192.0.2.0/24 on port 0 */
+#define HOP V4(192, 0, 2, 1)
+#define HOP2 V4(198, 51, 100, 1) /* 198.51.100.0/24 on port 1 */
+#define ROUTE V4(10, 1, 0, 0)
+#define FAR V4(10, 1, 2, 3)
+
+static struct feed_rig r;
+
+static int
+begin(void **state)
+{
+	(void)state;
+	feed_rig_init(&r, true, 0, FEED_BATCH);
+	feed_rig_peer(&r, 1);
+	feed_rig_peer(&r, 2);
+	rig_up(&r.rig, 1, RIG_OWN_ASN, 1, false);
+	rig_up(&r.rig, 2, RIG_OWN_ASN, 2, false);
+	return 0;
+}
+
+static int
+end(void **state)
+{
+	(void)state;
+	feed_rig_fini(&r);
+	return 0;
+}
+
+/* Two subnets; peer 1 offers 10.1.0.0/16 by HOP. */
+static void
+one_route(void)
+{
+	assert_int_equal(feed_rig_connected(&r, OURS, 24, 0, true), 0);
+	assert_int_equal(feed_rig_connected(&r, V4(198, 51, 100, 254), 24, 1, true), 0);
+	feed_rig_announce(&r, 1, ROUTE, 16, HOP, 100);
+	feed_rig_settle(&r);
+}
+
+static void
+assert_forwards(uint32_t addr, uint8_t len, uint32_t hop, uint16_t port)
+{
+	struct answer a = feed_rig_lookup(&r, addr);
+
+	assert_true(a.hit);
+	assert_int_equal(a.prefix.len, len);
+	assert_int_equal(a.kind, PATH_LIST_FORWARD);
+	assert_int_equal(addr_v4(&a.next_hop), hop);
+	assert_int_equal(a.port, port);
+}
+
+static void
+assert_kind(uint32_t addr, uint8_t len, enum path_list_kind kind, uint16_t port)
+{
+	struct answer a = feed_rig_lookup(&r, addr);
+
+	assert_true(a.hit);
+	assert_int_equal(a.prefix.len, len);
+	assert_int_equal(a.kind, kind);
+	assert_int_equal(a.port, port);
+}
+
+static void
+assert_none(uint32_t addr)
+{
+	assert_false(feed_rig_lookup(&r, addr).hit);
+}
+
+static void
+test_route_comes_and_goes(void **state)
+{
+	const struct hist *latency = fib_feed_update_hist(r.feed);
+	struct hist_summary sum;
+	uint64_t writes;
+
+	(void)state;
+	one_route();
+	assert_forwards(FAR, 16, HOP, 0);
+	assert_int_equal(feed_rig_audit(&r), 0);
+	hist_summarize(&latency, 1, &sum);
+	assert_true(sum.count > 0);
+	/* again with other attributes and the same next hop: the RIB changes, no table is written */
+	writes = feed_rig_writes(&r);
+	feed_rig_announce(&r, 1, ROUTE, 16, HOP, 200);
+	feed_rig_settle(&r);
+	assert_int_equal(feed_rig_writes(&r), writes);
+	feed_rig_announce(&r, 1, ROUTE, 16, HOP2, 200);
+	feed_rig_settle(&r);
+	assert_forwards(FAR, 16, HOP2, 1);
+	assert_true(feed_rig_writes(&r) > writes);
+	feed_rig_withdraw(&r, 1, ROUTE, 16);
+	feed_rig_settle(&r);
+	assert_none(FAR);
+	assert_int_equal(feed_rig_audit(&r), 0);
+}
+
+static void
+test_better_path_and_ours(void **state)
+{
+	(void)state;
+	one_route();
+	feed_rig_announce(&r, 1, V4(10, 0, 0, 0), 8, HOP2, 100);
+	feed_rig_announce(&r, 2, ROUTE, 16, HOP2, 300);
+	feed_rig_settle(&r);
+	assert_forwards(FAR, 16, HOP2, 1);
+	/* our own is best: no route for packets, what covers it decides */
+	feed_rig_originate(&r, ROUTE, 16, 400);
+	feed_rig_settle(&r);
+	assert_forwards(FAR, 8, HOP2, 1);
+	assert_int_equal(feed_rig_audit(&r), 0);
+	rig_event(&r.rig, RIB_SESSION_DOWN, 2);
+	feed_rig_settle(&r);
+	assert_forwards(FAR, 8, HOP2, 1);
+	feed_rig_originate(&r, ROUTE, 16, 0);
+	feed_rig_settle(&r);
+	assert_forwards(FAR, 16, HOP, 0);
+	assert_int_equal(feed_rig_audit(&r), 0);
+}
+
+static void
+test_resolve_is_asked_once(void **state)
+{
+	(void)state;
+	one_route();
+	assert_int_equal(r.resolves, 1);
+	assert_int_equal(addr_v4(&r.resolved_addr), HOP);
+	assert_int_equal(r.resolved_port, 0);
+	for (uint32_t i = 0; i < 50; i++)
+		feed_rig_announce(&r, 1, V4(10, 2, i, 0), 24, HOP, 100);
+	feed_rig_settle(&r);
+	assert_int_equal(feed_rig_neighbor(&r, HOP, 0, 7), 0);
+	feed_rig_settle(&r);
+	assert_int_equal(r.resolves, 1);
+	/* routes still lead there */
+	assert_int_equal(feed_rig_neighbor(&r, HOP, 0, 0), 0);
+	assert_int_equal(r.resolves, 2);
+	assert_int_equal(feed_rig_neighbor(&r, HOP, 0, 0), 0);
+	assert_int_equal(r.resolves, 3);
+	feed_rig_announce(&r, 1, V4(10, 3, 0, 0), 24, HOP2, 100);
+	feed_rig_settle(&r);
+	assert_int_equal(r.resolves, 4);
+	assert_int_equal(addr_v4(&r.resolved_addr), HOP2);
+	assert_int_equal(r.resolved_port, 1);
+	/* a neighbour that no route needs is nobody's business */
+	feed_rig_neighbor(&r, V4(192, 0, 2, 77), 0, 9);
+	feed_rig_neighbor(&r, V4(192, 0, 2, 77), 0, 0);
+	assert_int_equal(r.resolves, 4);
+}
+
+/* Asked for ever, the kernel would be probing every next hop that there ever was. */
+static void
+test_unused_next_hop_is_not_resolved_again(void **state)
+{
+	unsigned before;
+
+	(void)state;
+	one_route();
+	feed_rig_neighbor(&r, HOP, 0, 7);
+	feed_rig_settle(&r);
+	feed_rig_withdraw(&r, 1, ROUTE, 16);
+	feed_rig_settle(&r);
+	before = path_lists_in_use(fib_path_lists(r.fib));
+	assert_int_equal(r.resolves, 1);
+	feed_rig_neighbor(&r, HOP, 0, 0);
+	feed_rig_settle(&r);
+	assert_int_equal(r.resolves, 1);
+	path_lists_reclaim(fib_path_lists(r.fib));
+	assert_int_equal(path_lists_in_use(fib_path_lists(r.fib)), before - 1);
+	/* and from the start when a route wants it */
+	feed_rig_announce(&r, 1, ROUTE, 16, HOP, 100);
+	feed_rig_settle(&r);
+	assert_int_equal(r.resolves, 2);
+	assert_forwards(FAR, 16, HOP, 0);
+}
+
+/* One store, whatever the number of routes: no generation, no write. */
+static void
+test_next_hop_loss_is_one_store(void **state)
+{
+	uint64_t generation, writes;
+
+	(void)state;
+	one_route();
+	/* the neighbour's own route (/32) is there from elsewhere, so that only the next hop's state changes */
+	feed_rig_neighbor(&r, HOP, 0, 7);
+	feed_rig_settle(&r);
+	generation = feed_rig_generation(&r);
+	writes = feed_rig_writes(&r);
+	assert_int_equal(feed_rig_lookup(&r, FAR).state, NEXT_HOP_UP);
+	assert_int_equal(feed_rig_lookup(&r, FAR).mac, 7);
+	fib_feed_port_down(r.feed, 1);
+	assert_int_equal(feed_rig_lookup(&r, FAR).state, NEXT_HOP_UP);
+	fib_feed_port_down(r.feed, 0);
+	assert_int_equal(feed_rig_lookup(&r, FAR).state, NEXT_HOP_DOWN);
+	assert_int_equal(fib_batch_count(r.fib), 0);
+	/* another MAC, at once */
+	assert_int_equal(feed_rig_neighbor(&r, HOP, 0, 8), 0);
+	assert_int_equal(feed_rig_lookup(&r, FAR).state, NEXT_HOP_UP);
+	assert_int_equal(feed_rig_lookup(&r, FAR).mac, 8);
+	assert_int_equal(feed_rig_neighbor(&r, HOP, 0, 9), 0);
+	assert_int_equal(feed_rig_lookup(&r, FAR).mac, 9);
+	assert_int_equal(fib_batch_count(r.fib), 0);
+	feed_rig_settle(&r);
+	assert_int_equal(feed_rig_generation(&r), generation);
+	assert_int_equal(feed_rig_writes(&r), writes);
+	/* loss: at once for all routes; only the neighbour's host route leaves by a batch */
+	assert_int_equal(feed_rig_neighbor(&r, HOP, 0, 0), 0);
+	assert_int_equal(feed_rig_lookup(&r, FAR).state, NEXT_HOP_UNRESOLVED);
+	assert_int_equal(fib_batch_count(r.fib), 1);
+	assert_int_equal(feed_rig_generation(&r), generation);
+	feed_rig_settle(&r);
+	assert_int_equal(feed_rig_generation(&r), generation + 1);
+	assert_forwards(FAR, 16, HOP, 0);
+}
+
+static void
+test_connected_and_local(void **state)
+{
+	(void)state;
+	one_route();
+	assert_kind(V4(192, 0, 2, 9), 24, PATH_LIST_GLEAN, 0);
+	assert_kind(OURS, 32, PATH_LIST_PUNT, PORT_NONE);
+	/* a second address on the same subnet, and the first one goes */
+	assert_int_equal(feed_rig_connected(&r, V4(192, 0, 2, 253), 24, 0, true), 0);
+	assert_int_equal(feed_rig_connected(&r, OURS, 24, 0, false), 0);
+	feed_rig_settle(&r);
+	assert_kind(V4(192, 0, 2, 253), 32, PATH_LIST_PUNT, PORT_NONE);
+	assert_kind(OURS, 24, PATH_LIST_GLEAN, 0);
+	assert_forwards(FAR, 16, HOP, 0);
+	assert_int_equal(feed_rig_audit(&r), 0);
+	assert_int_equal(feed_rig_connected(&r, V4(192, 0, 2, 253), 24, 0, false), 0);
+	feed_rig_settle(&r);
+	assert_none(V4(192, 0, 2, 9));
+	assert_none(V4(192, 0, 2, 253));
+	assert_none(FAR);
+	assert_int_equal(feed_rig_audit(&r), 0);
+	/* twice gone is harmless, and a subnet that never came */
+	assert_int_equal(feed_rig_connected(&r, OURS, 24, 0, false), 0);
+	assert_int_equal(feed_rig_connected(&r, OURS, 24, 0, true), 0);
+	feed_rig_settle(&r);
+	assert_forwards(FAR, 16, HOP, 0);
+}
+
+/* `ip address add 192.0.2.254/32`: the subnet is the address. */
+static void
+test_host_address(void **state)
+{
+	(void)state;
+	assert_int_equal(feed_rig_connected(&r, OURS, 32, 0, true), 0);
+	feed_rig_settle(&r);
+	assert_kind(OURS, 32, PATH_LIST_PUNT, PORT_NONE);
+	assert_int_equal(feed_rig_connected(&r, OURS, 32, 1, true), 0);
+	feed_rig_settle(&r);
+	assert_kind(OURS, 32, PATH_LIST_PUNT, PORT_NONE);
+	assert_int_equal(feed_rig_connected(&r, OURS, 32, 0, false), 0);
+	feed_rig_settle(&r);
+	assert_kind(OURS, 32, PATH_LIST_PUNT, PORT_NONE);
+	assert_int_equal(feed_rig_connected(&r, OURS, 32, 1, false), 0);
+	feed_rig_settle(&r);
+	assert_none(OURS);
+}
+
+/* Who answers ARP for our address must not get our packets. */
+static void
+test_our_address_is_ours(void **state)
+{
+	(void)state;
+	one_route();
+	assert_int_equal(feed_rig_neighbor(&r, OURS, 1, 66), 0);
+	feed_rig_settle(&r);
+	assert_kind(OURS, 32, PATH_LIST_PUNT, PORT_NONE);
+	assert_int_equal(feed_rig_audit(&r), 0);
+	assert_int_equal(feed_rig_neighbor(&r, OURS, 1, 0), 0);
+	feed_rig_settle(&r);
+	assert_kind(OURS, 32, PATH_LIST_PUNT, PORT_NONE);
+	/* the other way round: the neighbour was there before */
+	assert_int_equal(feed_rig_neighbor(&r, V4(192, 0, 2, 5), 1, 66), 0);
+	assert_int_equal(feed_rig_connected(&r, V4(192, 0, 2, 5), 24, 0, true), 0);
+	feed_rig_settle(&r);
+	assert_kind(V4(192, 0, 2, 5), 32, PATH_LIST_PUNT, PORT_NONE);
+	assert_int_equal(feed_rig_connected(&r, V4(192, 0, 2, 5), 24, 0, false), 0);
+	feed_rig_settle(&r);
+	assert_forwards(V4(192, 0, 2, 5), 32, V4(192, 0, 2, 5), 1);
+	assert_kind(V4(192, 0, 2, 6), 24, PATH_LIST_GLEAN, 0);
+	assert_int_equal(feed_rig_audit(&r), 0);
+}
+
+/* The one that is there has it, whichever came or went first. */
+static void
+test_neighbor_on_two_ports(void **state)
+{
+	uint32_t host = V4(192, 0, 2, 9);
+
+	(void)state;
+	one_route();
+	feed_rig_neighbor(&r, host, 0, 1);
+	feed_rig_neighbor(&r, host, 1, 2);
+	feed_rig_settle(&r);
+	assert_forwards(host, 32, host, 1);
+	feed_rig_neighbor(&r, host, 1, 0);
+	feed_rig_settle(&r);
+	assert_forwards(host, 32, host, 0);
+	assert_int_equal(feed_rig_lookup(&r, host).mac, 1);
+	feed_rig_neighbor(&r, host, 1, 2);
+	feed_rig_neighbor(&r, host, 0, 0);
+	feed_rig_settle(&r);
+	assert_forwards(host, 32, host, 1);
+	feed_rig_neighbor(&r, host, 1, 0);
+	feed_rig_settle(&r);
+	assert_kind(host, 24, PATH_LIST_GLEAN, 0);
+	assert_int_equal(feed_rig_audit(&r), 0);
+}
+
+static void
+test_subnet_on_two_ports(void **state)
+{
+	(void)state;
+	one_route();
+	feed_rig_connected(&r, V4(192, 0, 2, 253), 24, 1, true);
+	feed_rig_settle(&r);
+	assert_kind(V4(192, 0, 2, 9), 24, PATH_LIST_GLEAN, 0);
+	assert_forwards(FAR, 16, HOP, 0);
+	feed_rig_connected(&r, OURS, 24, 0, false);
+	feed_rig_settle(&r);
+	assert_kind(V4(192, 0, 2, 9), 24, PATH_LIST_GLEAN, 1);
+	assert_forwards(FAR, 16, HOP, 1);
+	feed_rig_connected(&r, V4(192, 0, 2, 253), 24, 1, false);
+	feed_rig_settle(&r);
+	assert_none(V4(192, 0, 2, 9));
+	assert_int_equal(feed_rig_audit(&r), 0);
+}
+
+/* Preference 0 against what a peer says of our subnets and neighbours; and the peer's word when ours is gone. */
+static void
+test_host_routes_are_preferred(void **state)
+{
+	(void)state;
+	one_route();
+	feed_rig_announce(&r, 1, V4(192, 0, 2, 0), 24, HOP2, 100);
+	feed_rig_announce(&r, 1, V4(192, 0, 2, 9), 32, HOP2, 100);
+	feed_rig_announce(&r, 1, OURS, 32, HOP2, 100);
+	feed_rig_neighbor(&r, V4(192, 0, 2, 9), 0, 5);
+	feed_rig_settle(&r);
+	assert_kind(V4(192, 0, 2, 1), 24, PATH_LIST_GLEAN, 0);
+	assert_forwards(V4(192, 0, 2, 9), 32, V4(192, 0, 2, 9), 0);
+	assert_kind(OURS, 32, PATH_LIST_PUNT, PORT_NONE);
+	assert_int_equal(feed_rig_audit(&r), 0);
+	feed_rig_neighbor(&r, V4(192, 0, 2, 9), 0, 0);
+	feed_rig_settle(&r);
+	assert_forwards(V4(192, 0, 2, 9), 32, HOP2, 1);
+	feed_rig_connected(&r, OURS, 24, 0, false);
+	feed_rig_settle(&r);
+	assert_forwards(V4(192, 0, 2, 1), 24, HOP2, 1);
+	assert_forwards(OURS, 32, HOP2, 1);
+	assert_int_equal(feed_rig_audit(&r), 0);
+}
+
+/* `networks` with a connected subnet: when the interface loses it, nothing stays behind. */
+static void
+test_our_network_is_a_subnet(void **state)
+{
+	(void)state;
+	one_route();
+	feed_rig_originate(&r, V4(192, 0, 2, 0), 24, 100);
+	feed_rig_settle(&r);
+	assert_kind(V4(192, 0, 2, 9), 24, PATH_LIST_GLEAN, 0);
+	feed_rig_connected(&r, OURS, 24, 0, false);
+	feed_rig_settle(&r);
+	assert_none(V4(192, 0, 2, 9));
+	assert_none(OURS);
+	assert_int_equal(feed_rig_audit(&r), 0);
+}
+
+static void
+test_port_moves(void **state)
+{
+	(void)state;
+	one_route();
+	assert_forwards(FAR, 16, HOP, 0);
+	/* a longer subnet on port 1 takes the next hop over; for the RIB nothing changes */
+	assert_int_equal(feed_rig_connected(&r, V4(192, 0, 2, 2), 30, 1, true), 0);
+	feed_rig_settle(&r);
+	assert_forwards(FAR, 16, HOP, 1);
+	assert_int_equal(r.resolves, 2);
+	assert_int_equal(r.resolved_port, 1);
+	assert_int_equal(feed_rig_audit(&r), 0);
+	/* the kernel's word about the old port: no route leads there */
+	feed_rig_neighbor(&r, HOP, 0, 0);
+	feed_rig_settle(&r);
+	assert_int_equal(r.resolves, 2);
+	assert_int_equal(feed_rig_connected(&r, V4(192, 0, 2, 2), 30, 1, false), 0);
+	feed_rig_settle(&r);
+	assert_forwards(FAR, 16, HOP, 0);
+	assert_int_equal(feed_rig_audit(&r), 0);
+}
+
+/* A next hop that becomes our own address leads nowhere, and back. Who asked hears of each change once. */
+static void
+test_next_hop_becomes_local(void **state)
+{
+	(void)state;
+	one_route();
+	assert_int_equal(feed_rig_connected(&r, HOP, 24, 0, true), 0);
+	feed_rig_settle(&r);
+	assert_none(FAR);
+	assert_int_equal(feed_rig_audit(&r), 0);
+	assert_int_equal(feed_rig_connected(&r, HOP, 24, 0, false), 0);
+	feed_rig_settle(&r);
+	assert_forwards(FAR, 16, HOP, 0);
+	/* the only address of its subnet: both go at once, and nobody hears of a moment between */
+	assert_int_equal(feed_rig_connected(&r, HOP2, 24, 1, true), 0);
+	assert_int_equal(feed_rig_connected(&r, V4(198, 51, 100, 254), 24, 1, false), 0);
+	feed_rig_announce(&r, 1, V4(10, 2, 0, 0), 16, HOP2, 100);
+	feed_rig_settle(&r);
+	assert_none(V4(10, 2, 0, 1));
+	assert_int_equal(feed_rig_connected(&r, HOP2, 24, 1, false), 0);
+	assert_int_equal(r.tells.head, r.tells.tail);
+}
+
+/*
+ * The subnet of the best path goes while a change of the route waits in the journal, and the shard does not know yet. There is a second
+ * path: it takes over at once, and at no time is there none.
+ */
+static void
+test_backup_takes_over(void **state)
+{
+	(void)state;
+	one_route();
+	feed_rig_announce(&r, 2, ROUTE, 16, HOP2, 50);
+	feed_rig_settle(&r);
+	assert_forwards(FAR, 16, HOP, 0);
+	feed_rig_announce(&r, 1, ROUTE, 16, HOP, 101);
+	rig_settle(&r.rig);
+	feed_rig_connected(&r, OURS, 24, 0, false);
+	feed_rig_drain(&r);
+	assert_forwards(FAR, 16, HOP2, 1);
+	feed_rig_settle(&r);
+	assert_forwards(FAR, 16, HOP2, 1);
+	assert_int_equal(feed_rig_audit(&r), 0);
+}
+
+/* As before, and what replaces it is another prefix whose announcement was not read yet: the order is the RIB's. */
+static void
+test_loss_keeps_its_place(void **state)
+{
+	(void)state;
+	one_route();
+	feed_rig_announce(&r, 1, ROUTE, 16, HOP, 101);
+	rig_settle(&r.rig);
+	feed_rig_connected(&r, OURS, 24, 0, false);
+	feed_rig_drain(&r);
+	assert_true(feed_rig_lookup(&r, FAR).hit);
+	/* an audit in between does not judge what the shard has not decided */
+	assert_int_equal(fib_feed_audit_begin(r.feed), 0);
+	feed_rig_drain(&r);
+	assert_true(fib_feed_audit(r.feed)->running);
+	assert_int_equal(fib_feed_audit(r.feed)->mismatch_count, 0);
+	feed_rig_announce(&r, 2, V4(10, 0, 0, 0), 8, HOP2, 50);
+	feed_rig_settle(&r);
+	assert_forwards(FAR, 8, HOP2, 1);
+	feed_rig_drain(&r);
+	assert_false(fib_feed_audit(r.feed)->running);
+	assert_int_equal(fib_feed_audit(r.feed)->mismatch_count, 0);
+}
+
+/* Nobody tells the shard: the feed itself lets go of what leads nowhere. */
+static void
+test_without_tracking(void **state)
+{
+	(void)state;
+	feed_rig_fini(&r);
+	feed_rig_init(&r, false, 0, FEED_BATCH);
+	feed_rig_peer(&r, 1);
+	rig_up(&r.rig, 1, RIG_OWN_ASN, 1, false);
+	feed_rig_announce(&r, 1, V4(10, 2, 0, 0), 16, HOP2, 100);
+	one_route();
+	assert_forwards(FAR, 16, HOP, 0);
+	assert_forwards(V4(10, 2, 0, 1), 16, HOP2, 1);
+	feed_rig_connected(&r, OURS, 24, 0, false);
+	feed_rig_settle(&r);
+	assert_none(FAR);
+	assert_forwards(V4(10, 2, 0, 1), 16, HOP2, 1);
+	assert_int_equal(feed_rig_audit(&r), 0);
+	feed_rig_connected(&r, OURS, 24, 0, true);
+	feed_rig_settle(&r);
+	assert_forwards(FAR, 16, HOP, 0);
+	assert_int_equal(feed_rig_audit(&r), 0);
+}
+
+/* The RIB was there before. */
+static void
+test_late_feed(void **state)
+{
+	struct prefix subnet = prefix_from_v4(V4(192, 0, 2, 0), 24);
+
+	(void)state;
+	feed_rig_fini(&r);
+	feed_rig_init(&r, false, 64, 0);
+	feed_rig_peer(&r, 1);
+	rig_up(&r.rig, 1, RIG_OWN_ASN, 1, false);
+	for (uint32_t i = 0; i < 200; i++)
+		feed_rig_announce(&r, 1, V4(10, 2, i, 0), 24, HOP, 100);
+	rig_settle(&r.rig);
+	assert_int_equal(nexthop_connected_add(r.hops, VRF_DEFAULT, &subnet, 0), 0);
+	feed_rig_feed(&r, FEED_BATCH);
+	feed_rig_settle(&r);
+	assert_forwards(V4(10, 2, 0, 9), 24, HOP, 0);
+	assert_forwards(V4(10, 2, 199, 9), 24, HOP, 0);
+	assert_int_equal(feed_rig_audit(&r), 0);
+}
+
+/* A commit is due after the interval, or when the batch is full; and a batch is never fuller than that. */
+static void
+test_batches(void **state)
+{
+	uint64_t generation;
+
+	(void)state;
+	feed_rig_fini(&r);
+	feed_rig_init(&r, true, 0, 10);
+	feed_rig_peer(&r, 1);
+	rig_up(&r.rig, 1, RIG_OWN_ASN, 1, false);
+	one_route();
+	generation = feed_rig_generation(&r);
+	r.now_ns += FEED_INTERVAL_NS;
+	feed_rig_announce(&r, 1, V4(10, 2, 0, 0), 24, HOP, 100);
+	rig_settle(&r.rig);
+	while (feed_rig_turn(&r, UINT64_MAX))
+		;
+	assert_int_equal(feed_rig_generation(&r), generation + 1);
+	/* less than a batch waits for the interval */
+	qsbr_quiescent(r.workers, r.worker);
+	feed_rig_turn(&r, UINT64_MAX); /* the other copy */
+	feed_rig_announce(&r, 1, V4(10, 2, 1, 0), 24, HOP, 100);
+	rig_settle(&r.rig);
+	r.now_ns += FEED_INTERVAL_NS - 1;
+	while (feed_rig_turn(&r, UINT64_MAX))
+		;
+	assert_int_equal(feed_rig_generation(&r), generation + 1);
+	assert_true(fib_feed_wait_ns(r.feed) > 0);
+	assert_none(V4(10, 2, 1, 1));
+	r.now_ns++;
+	while (feed_rig_turn(&r, UINT64_MAX))
+		;
+	assert_int_equal(feed_rig_generation(&r), generation + 2);
+	assert_forwards(V4(10, 2, 1, 1), 24, HOP, 0);
+	/* full: at once, as soon as the reader lets go of the other copy; before that the journal waits */
+	for (uint32_t i = 0; i < 25; i++)
+		feed_rig_announce(&r, 1, V4(10, 3, i, 0), 24, HOP, 100);
+	rig_settle(&r.rig);
+	for (unsigned i = 0; i < 100; i++)
+		feed_rig_turn(&r, UINT64_MAX);
+	assert_int_equal(fib_batch_count(r.fib), 10);
+	assert_int_equal(feed_rig_generation(&r), generation + 2);
+	assert_true(fib_feed_wait_ns(r.feed) > 0);
+	qsbr_quiescent(r.workers, r.worker);
+	feed_rig_turn(&r, UINT64_MAX);
+	assert_int_equal(feed_rig_generation(&r), generation + 3);
+	feed_rig_drain(&r);
+	assert_int_equal(feed_rig_generation(&r), generation + 5);
+	/* a walk over all (ports changed) keeps to it, too */
+	for (uint32_t i = 0; i < 25; i++)
+		feed_rig_announce(&r, 1, V4(10, 4, i, 0), 24, V4(192, 0, 2, 2), 100);
+	feed_rig_settle(&r);
+	feed_rig_connected(&r, V4(192, 0, 2, 3), 30, 1, true);
+	for (unsigned i = 0; i < 100; i++)
+		feed_rig_turn(&r, UINT64_MAX);
+	assert_true(fib_batch_count(r.fib) <= 10);
+	feed_rig_settle(&r);
+	assert_forwards(V4(10, 4, 3, 1), 24, V4(192, 0, 2, 2), 1);
+	assert_int_equal(feed_rig_audit(&r), 0);
+}
+
+/* Path lists and next hops have 65,535 ids; what got none is put in when there is one again. */
+static void
+test_out_of_ids(void **state)
+{
+	enum { HOPS = 65600, GONE = 200 };
+
+	(void)state;
+#ifdef __SANITIZE_THREAD__
+	skip(); /* one thread, and 65,000 of everything take seconds */
+#endif
+	assert_int_equal(feed_rig_connected(&r, V4(172, 16, 0, 1), 12, 0, true), 0);
+	for (uint32_t i = 0; i < HOPS; i++)
+		feed_rig_announce(
+			&r, 1, V4(10, 0, 0, 0) + (i << 8), 24, V4(172, 16, 1, 0) + i, 100);
+	do {
+		rig_settle(&r.rig);
+		while (feed_rig_pump_ask(&r))
+			;
+		while (feed_rig_pump_tell(&r))
+			;
+		feed_rig_turn(&r, UINT64_MAX);
+		qsbr_quiescent(r.workers, r.worker);
+		r.now_ns += FEED_INTERVAL_NS;
+	} while (r.asks.head != r.asks.tail || r.tells.head != r.tells.tail);
+	for (unsigned i = 0; i < 100; i++) {
+		rig_settle(&r.rig);
+		feed_rig_turn(&r, UINT64_MAX);
+		qsbr_quiescent(r.workers, r.worker);
+		r.now_ns += FEED_INTERVAL_NS;
+	}
+	assert_true(fib_feed_failed(r.feed) > 0);
+	assert_none(V4(10, 0, 0, 0) + ((HOPS - 1) << 8));
+	assert_true(fib_feed_wait_ns(r.feed) > 0); /* it will be tried again */
+	/* 200 routes go: nobody wants their next hops, which the kernel never resolved */
+	for (uint32_t i = 0; i < GONE; i++)
+		feed_rig_withdraw(&r, 1, V4(10, 0, 0, 0) + (i << 8), 24);
+	rig_settle(&r.rig);
+	r.now_ns += 10000000000u;
+	feed_rig_settle(&r);
+	r.now_ns += 10000000000u;
+	feed_rig_settle(&r);
+	for (uint32_t i = GONE; i < HOPS; i++)
+		assert_forwards(V4(10, 0, 0, 0) + (i << 8), 24, V4(172, 16, 1, 0) + i, 0);
+	assert_int_equal(fib_feed_wait_ns(r.feed), 0);
+	assert_int_equal(feed_rig_audit(&r), 0);
+}
+
+/* Only next hops are tracked. */
+static void
+test_without_data_plane(void **state)
+{
+	struct fib_feed_config c = {
+		.arena = r.arena, .nexthops = r.hops, .shards = &r.rig.shard, .shard_count = 1};
+	struct nexthop_message ask = {.addr = addr_from_v4(HOP)};
+
+	(void)state;
+	fib_feed_destroy(r.feed);
+	assert_int_equal(fib_feed_create(&c, &r.feed), 0);
+	assert_int_equal(fib_feed_watch(r.feed, &ask), 0);
+	assert_false(r.tells.m[0].up);
+	assert_int_equal(feed_rig_connected(&r, OURS, 24, PORT_NONE, true), 0);
+	assert_int_equal(r.tells.tail, 2);
+	assert_true(r.tells.m[1].up);
+	assert_int_equal(feed_rig_neighbor(&r, HOP, 0, 5), 0);
+	fib_feed_port_down(r.feed, 0);
+	assert_false(feed_rig_turn(&r, UINT64_MAX));
+	assert_int_equal(fib_feed_wait_ns(r.feed), 0);
+	assert_int_equal(fib_feed_audit_begin(r.feed), -ENODEV);
+	assert_false(fib_feed_audit(r.feed)->running);
+}
+
+/* ---- the audit can fail ---- */
+
+static const struct fib_mismatch *
+only_mismatch(uint32_t addr)
+{
+	const struct fib_audit *a;
+	struct ip_addr want = addr_from_v4(addr);
+
+	assert_true(feed_rig_audit(&r) > 0);
+	a = fib_feed_audit(r.feed);
+	assert_false(a->running);
+	for (unsigned i = 0; i < a->mismatch_count && i < FIB_AUDIT_MISMATCHES_MAX; i++) {
+		if (addr_equal(&a->mismatch[i].addr, &want))
+			return &a->mismatch[i];
+	}
+	fail_msg("not named");
+	return NULL;
+}
+
+static void
+behind_its_back(const struct prefix *p, struct path_list_id list)
+{
+	int err = list.v == PATH_LIST_NONE ? fib_withdraw(r.fib, VRF_DEFAULT, p)
+					   : fib_set(r.fib, VRF_DEFAULT, p, list);
+
+	assert_int_equal(err, 0);
+	qsbr_quiescent(r.workers, r.worker);
+	assert_int_equal(fib_commit(r.fib, r.now_ns), 0);
+	qsbr_quiescent(r.workers, r.worker);
+	assert_int_equal(fib_commit(r.fib, r.now_ns), 0);
+	assert_true(fib_settled(r.fib));
+}
+
+static void
+test_audit_names_what_is_wrong(void **state)
+{
+	struct prefix route = prefix_from_v4(ROUTE, 16),
+		      alien = prefix_from_v4(V4(172, 16, 0, 0), 12),
+		      ours = prefix_from_v4(OURS, 32);
+	struct path_list_id right, other;
+	const struct fib_mismatch *m;
+
+	(void)state;
+	one_route();
+	feed_rig_announce(&r, 1, V4(10, 0, 0, 0), 8, HOP2, 100);
+	feed_rig_settle(&r);
+	assert_int_equal(feed_rig_audit(&r), 0);
+	assert_true(fib_shadow_get(r.fib, VRF_DEFAULT, &route, &right));
+	assert_int_equal(path_list_get(fib_path_lists(r.fib), PATH_LIST_BLACKHOLE, PORT_NONE, NULL,
+				 0, &other),
+		0);
+
+	/* missing: what covers it answers */
+	behind_its_back(&route, (struct path_list_id){PATH_LIST_NONE});
+	m = only_mismatch(ROUTE);
+	assert_true(prefix_equal(&m->expected, &route));
+	assert_int_equal(m->found.len, 8);
+	assert_int_equal(m->vrf.v, VRF_DEFAULT.v);
+	behind_its_back(&route, right);
+	assert_int_equal(feed_rig_audit(&r), 0);
+
+	/* leading elsewhere */
+	behind_its_back(&route, other);
+	m = only_mismatch(ROUTE | 0xffff);
+	assert_true(prefix_equal(&m->expected, &route));
+	assert_true(prefix_equal(&m->found, &route));
+	behind_its_back(&route, right);
+	assert_int_equal(feed_rig_audit(&r), 0);
+
+	/* what the RIB does not know, far from all that it knows */
+	behind_its_back(&alien, other);
+	m = only_mismatch(V4(172, 16, 0, 0));
+	assert_int_equal(m->expected.afi, AFI_NONE);
+	assert_true(prefix_equal(&m->found, &alien));
+	assert_int_equal(
+		fib_feed_audit(r.feed)->mismatch_count, 2); /* its first and its last address */
+	behind_its_back(&alien, (struct path_list_id){PATH_LIST_NONE});
+	assert_int_equal(feed_rig_audit(&r), 0);
+
+	/* a route of the host, far from all of the RIB */
+	behind_its_back(&ours, (struct path_list_id){PATH_LIST_NONE});
+	m = only_mismatch(OURS);
+	assert_true(prefix_equal(&m->expected, &ours));
+	assert_int_equal(m->found.len, 24);
+	path_list_unref(fib_path_lists(r.fib), other);
+}
+
+/* More than an answer holds, and more than are asked again at one time. */
+static void
+test_audit_counts_many(void **state)
+{
+	(void)state;
+	one_route();
+	for (uint32_t i = 0; i < 3000; i++)
+		feed_rig_announce(&r, 1, V4(20, 0, 0, 0) + (i << 9), 24, HOP, 100);
+	feed_rig_settle(&r);
+	for (uint32_t i = 0; i < 3000; i++) {
+		struct prefix p = prefix_from_v4(V4(20, 0, 0, 0) + (i << 9), 24);
+
+		assert_int_equal(fib_withdraw(r.fib, VRF_DEFAULT, &p), 0);
+	}
+	feed_rig_drain(&r);
+	assert_int_equal(feed_rig_audit(&r), 6000);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_route_comes_and_goes, begin, end),
+		cmocka_unit_test_setup_teardown(test_better_path_and_ours, begin, end),
+		cmocka_unit_test_setup_teardown(test_resolve_is_asked_once, begin, end),
+		cmocka_unit_test_setup_teardown(
+			test_unused_next_hop_is_not_resolved_again, begin, end),
+		cmocka_unit_test_setup_teardown(test_next_hop_loss_is_one_store, begin, end),
+		cmocka_unit_test_setup_teardown(test_connected_and_local, begin, end),
+		cmocka_unit_test_setup_teardown(test_host_address, begin, end),
+		cmocka_unit_test_setup_teardown(test_our_address_is_ours, begin, end),
+		cmocka_unit_test_setup_teardown(test_neighbor_on_two_ports, begin, end),
+		cmocka_unit_test_setup_teardown(test_subnet_on_two_ports, begin, end),
+		cmocka_unit_test_setup_teardown(test_host_routes_are_preferred, begin, end),
+		cmocka_unit_test_setup_teardown(test_our_network_is_a_subnet, begin, end),
+		cmocka_unit_test_setup_teardown(test_port_moves, begin, end),
+		cmocka_unit_test_setup_teardown(test_next_hop_becomes_local, begin, end),
+		cmocka_unit_test_setup_teardown(test_backup_takes_over, begin, end),
+		cmocka_unit_test_setup_teardown(test_loss_keeps_its_place, begin, end),
+		cmocka_unit_test_setup_teardown(test_without_tracking, begin, end),
+		cmocka_unit_test_setup_teardown(test_late_feed, begin, end),
+		cmocka_unit_test_setup_teardown(test_batches, begin, end),
+		cmocka_unit_test_setup_teardown(test_out_of_ids, begin, end),
+		cmocka_unit_test_setup_teardown(test_without_data_plane, begin, end),
+		cmocka_unit_test_setup_teardown(test_audit_names_what_is_wrong, begin, end),
+		cmocka_unit_test_setup_teardown(test_audit_counts_many, begin, end),
+	};
+
+	return cmocka_run_group_tests_name("fib_feed", tests, NULL, NULL);
+}
