@@ -339,12 +339,6 @@ def refresh_counters(rpc, address):
     return dict(peer(rpc, address)["families"][V4]["refresh"])
 
 
-def session(rpc, address):
-    """What a soft reset must not change."""
-    p = peer(rpc, address)
-    return p["state"], p["established_count"], p["last_error"]
-
-
 def routes(rpc, **params):
     """All pages."""
     out, page = [], {}
@@ -373,12 +367,6 @@ def wait_job(rpc, job, timeout=60):
 def commit(rpc, patch):
     rpc.call("config.edit", patch=patch)
     return rpc.call("config.commit")
-
-
-class RpcError(Exception):
-    def __init__(self, error):
-        super().__init__(json.dumps(error))
-        self.code, self.message, self.data = error["code"], error["message"], error.get("data")
 
 
 def error_of(rpc, method, **params):

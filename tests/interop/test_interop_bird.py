@@ -6,18 +6,16 @@ a restart. Where BIRD cannot say something, a speaker of our own (interop.Speake
     sp (10.x, AS 64605; .3 AS 64606) --- rt (keeld, AS 64512) --- b2 (BIRD, AS 64602)
     inj (AS 64600) --- b1 (BIRD, AS 64601) ---/            \\--- b3 (BIRD, AS 64512: internal)
 """
-import copy
 import json
 import os
 import re
 import signal
 import socket
 import struct
-import threading
 
 import interop
 from interop import (KEELD, NOTIFICATION, ROUTE_REFRESH, UPDATE, V4, Capture, Lab, Speaker, as_path, attribute, bird_routes, bird_state, commit,
-                     need, next_hop, origin, out_folder, peer, refresh_counters, routes, session, update, wait_established, wait_for, wait_job)
+                     need, next_hop, origin, out_folder, peer, refresh_counters, routes, update, wait_established, wait_for, wait_job)
 
 NAME = "interop_bird"
 B1, B2, B3, SP, BARE = "198.18.1.2", "198.18.2.2", "198.18.5.2", "198.18.4.2", "198.18.4.3"

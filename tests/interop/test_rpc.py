@@ -18,7 +18,7 @@ import threading
 import time
 
 import interop
-from interop import KEELD, KEEPALIVE, V4, Capture, Lab, Rpc, bird_routes, bird_state, commit, error_of, need, out_folder, peer, run, wait_established, wait_for
+from interop import KEELD, KEEPALIVE, V4, Capture, Lab, Rpc, bird_routes, bird_state, commit, error_of, need, out_folder, peer, wait_established, wait_for
 
 NAME = "rpc"
 B1 = "198.18.1.2"
@@ -454,6 +454,7 @@ class Daemon:
         c.true("one that reads late gets whole answers", min(sizes) > 1000000, sizes)
         for r in lazy:
             r.close()
+        self.long_batch(raw, before)
         c.equal("discard", describe(raw.ask(request("config.discard"))), (1, "result"))
         # Small requests in one go: more than the daemon answers before it is read.
         raw.sock.settimeout(60)
@@ -464,6 +465,34 @@ class Daemon:
         sender.join()
         c.equal("20,000 requests in one go, read late: as many answers", got, 20000)
         raw.close()
+
+    def long_batch(self, raw, before):
+        """A batch whose answers are 600 MB: a limit ends it, others are served meanwhile, and memory comes back."""
+        c, batch, over, worst, most = self.c, Raw(self.socket), threading.Event(), 0, 0
+        batch.sock.settimeout(60)
+        batch.send(b"[" + b",".join([request("config.get", 2, source="candidate")] * 600) + b"]\n")
+
+        def drain():
+            try:
+                while batch.sock.recv(1 << 20):
+                    if len(batch.data) < 100:
+                        batch.data += b"x"
+            except OSError:
+                pass
+            over.set()
+
+        threading.Thread(target=drain, daemon=True).start()
+        while not over.is_set() and most < 4000:
+            begin = time.monotonic()
+            raw.ask(request("system.info"))
+            worst, most = max(worst, time.monotonic() - begin), max(most, self.resident())
+            over.wait(0.02)
+        c.true("a batch with 600 MB of answers ends", over.is_set(), "%d MiB resident" % most)
+        c.true("... others get answers within a second meanwhile", worst < 1, "%.2f s" % worst)
+        c.true("... no more than 600 MiB are held for it", most - before < 600, "%d MiB" % (most - before))
+        batch.close()
+        wait_for("memory of the batch given back", lambda: self.resident() - before < 100, 20)
+        c.equal("a batch with 50 MB of answers is whole", len(raw.ask(b"[" + b",".join([request("config.get", 2, source="candidate")] * 50) + b"]")), 50)
 
     def broken(self):
         c, before, uptime = self.c, self.noticed(), peer(self.rpc, B1)["uptime_s"]
