@@ -8,8 +8,9 @@
  *   23..0   path list, or group number; the whole word 0 is "no answer"
  *
  * Slots and groups are one array of words, and group g begins at word g * 256 (the first 65,536
- * numbers are the slots of the first level), so one base and one shift serve each level. Answers are
- * pushed down: the last word read is the answer, none before it is needed.
+ * numbers are the slots of the first level), so one base and one shift serve each level (the shift
+ * also drops the mark). Answers are pushed down: the last word read is the answer, none before it is
+ * needed.
  *
  * The writer paints what the shadow says, and only that: each slot of the range gets its final answer
  * with one store, whatever was there, so painting is repeatable and does not depend on the order of
@@ -82,54 +83,80 @@ table_v6_index(const uint8_t *addr)
 	return __builtin_bswap32(front) >> 8;
 }
 
-/*
- * One level for those that are not done: `at` names them, and who goes on is left there. A word is
- * stored whether it is the answer or not; nothing here branches on what it says. Returns how many go on.
- */
-static inline unsigned
-table_v6_level(const uint32_t *words, const uint8_t (*ip)[16], uint32_t *out, uint8_t *at,
-	unsigned count, unsigned byte)
+/* Where to look next: below `at` if its word says that a group lies there, else there again. */
+static inline uint32_t
+table_v6_step(uint32_t at, uint32_t word, uint8_t byte)
 {
-	unsigned left = 0;
+	uint32_t below = word << 8 | byte, goes_on = -(word >> 31);
 
-	for (unsigned k = 0; k < count; k++) {
-		unsigned i = at[k];
-		uint32_t word = words[(size_t)(out[i] & TABLE_V6_VALUE) << 8 | ip[i][byte]];
+	/* no branch: prefixes end at any of four levels, so it would often be taken wrongly */
+	return at ^ ((at ^ below) & goes_on);
+}
 
-		out[i] = word;
-		at[left] = (uint8_t)i;
-		left += word >> 31;
+/* Below /48, for those that go on: `at` names them. */
+static inline void
+table_v6_lookup_deep(
+	const uint32_t *words, const uint8_t (*ip)[16], uint32_t *out, uint8_t *at, unsigned count)
+{
+	for (unsigned byte = 6; count > 0; byte++) {
+		unsigned left = 0;
+
+		for (unsigned k = 0; k < count; k++) {
+			unsigned i = at[k];
+			uint32_t word = words[(uint32_t)(out[i] << 8 | ip[i][byte])];
+
+			out[i] = word;
+			at[left] = (uint8_t)i;
+			left += word >> 31;
+		}
+		count = left;
 	}
-	return left;
 }
 
 /*
- * At most TABLE_V6_BURST addresses, as on the wire. Level by level: all loads of a level are
- * independent of each other, so their cache misses overlap. `out`: path list ids, `miss` where
- * nothing matches.
+ * At most TABLE_V6_BURST addresses, as on the wire. Level by level: the loads of a level do not depend
+ * on each other, and what the next level will read is fetched as soon as it is known, so that the
+ * cache misses of all overlap. Down to /48, where most of the Internet ends, all go along: who has
+ * the answer reads it again. Without the fetching ahead: 48 instead of 85 million lookups a second
+ * for random addresses of the real table; with those packed that go on, at each level: 80, and 180
+ * instead of 260 for 4,096 hot ones. (AVX-512 gathers: 105 and 440; seven times the code.) Unrolled,
+ * because gcc leaves these loops as they are: a tenth, for hot ones. `out`: path list ids, `miss`
+ * where nothing matches.
  */
 static inline void
 table_v6_lookup_burst(
 	const uint32_t *words, const uint8_t (*ip)[16], uint32_t *out, unsigned n, uint32_t miss)
 {
+	uint32_t slot[TABLE_V6_BURST];
 	uint8_t at[TABLE_V6_BURST];
 	unsigned left = 0;
 
-	for (unsigned i = 0; i < n; i++)
-		__builtin_prefetch(&words[table_v6_index(ip[i])]);
+#pragma GCC unroll 4
 	for (unsigned i = 0; i < n; i++) {
-		uint32_t word = words[table_v6_index(ip[i])];
+		uint32_t first = table_v6_index(ip[i]);
+
+		slot[i] = table_v6_step(first, words[first], ip[i][3]);
+		__builtin_prefetch(&words[slot[i]]);
+	}
+#pragma GCC unroll 4
+	for (unsigned i = 0; i < n; i++) {
+		slot[i] = table_v6_step(slot[i], words[slot[i]], ip[i][4]);
+		__builtin_prefetch(&words[slot[i]]);
+	}
+#pragma GCC unroll 4
+	for (unsigned i = 0; i < n; i++) {
+		slot[i] = table_v6_step(slot[i], words[slot[i]], ip[i][5]);
+		__builtin_prefetch(&words[slot[i]]);
+	}
+#pragma GCC unroll 4
+	for (unsigned i = 0; i < n; i++) {
+		uint32_t word = words[slot[i]];
 
 		out[i] = word;
 		at[left] = (uint8_t)i;
 		left += word >> 31;
 	}
-	/* down to /48, which is where most of the Internet ends */
-	left = table_v6_level(words, ip, out, at, left, 3);
-	left = table_v6_level(words, ip, out, at, left, 4);
-	left = table_v6_level(words, ip, out, at, left, 5);
-	for (unsigned byte = 6; left > 0; byte++)
-		left = table_v6_level(words, ip, out, at, left, byte);
+	table_v6_lookup_deep(words, ip, out, at, left);
 	for (unsigned i = 0; i < n; i++)
 		out[i] = out[i] != 0 ? out[i] & TABLE_V6_VALUE : miss;
 }

@@ -108,8 +108,8 @@ v6_generated(uint64_t *state)
 	b[1] = (uint8_t)(home >> 8);
 	b[2] = (uint8_t)(home >> 16);
 	b[3] = (uint8_t)hash_mix(block);
-	/* half of what lies in a block lies in a few of its /40 */
-	b[4] = (uint8_t)(rnd(state) & (rnd(state) & 1 ? 0x81 : 0xff));
+	/* most of what lies in a block lies in two of its /40 */
+	b[4] = (uint8_t)(rnd(state) & (rnd_below(state, 8) ? 0x80 : 0xff));
 	b[5] = (uint8_t)rnd(state);
 	a = v6_addr(b);
 	return prefix_from_addr(&a, part[i].len);
