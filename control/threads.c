@@ -192,10 +192,8 @@ event_fd_ring(struct thread *t)
 void
 thread_wake(struct thread *t)
 {
-	/* seq_cst: pairs with the store of `sleeping` in thread_turn: either it sees our data or we see it asleep */
-	atomic_thread_fence(memory_order_seq_cst);
-	if (atomic_load_explicit(&t->sleeping, memory_order_relaxed) &&
-		atomic_exchange_explicit(&t->sleeping, false, memory_order_relaxed))
+	/* acq_rel: pairs with the exchange in thread_turn: whichever comes second sees what the other one did before it */
+	if (atomic_exchange_explicit(&t->sleeping, false, memory_order_acq_rel))
 		event_fd_ring(t);
 }
 
@@ -292,9 +290,8 @@ thread_turn(struct thread *t)
 	timers_fire(t);
 	more |= thread_work(t);
 	if (!more) {
-		/* seq_cst: pairs with the fence in thread_wake. What came before it, this second look finds. */
-		atomic_store_explicit(&t->sleeping, true, memory_order_seq_cst);
-		atomic_thread_fence(memory_order_seq_cst);
+		/* acq_rel: pairs with the exchange in thread_wake. What came before it, this second look finds. */
+		atomic_exchange_explicit(&t->sleeping, true, memory_order_acq_rel);
 		more = atomic_load_explicit(&t->mailbox, memory_order_relaxed) != NULL || thread_work(t);
 	}
 	timeout = more || atomic_load_explicit(&t->quit, memory_order_relaxed) ? 0 : sleep_ms(t);

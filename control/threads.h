@@ -44,7 +44,7 @@ void thread_free(struct thread *t);
 int thread_post(struct thread *t, void (*fn)(void *arg), void *arg);
 /* Main only (so that no two threads wait for each other): runs fn(arg) on `t` and waits for it. */
 int thread_call(struct thread *t, void (*fn)(void *arg), void *arg);
-/* Any thread: makes a sleeping thread call work(). Costs a load when it is awake. */
+/* Any thread: makes a sleeping thread call work(). Costs one locked instruction when it is awake. */
 void thread_wake(struct thread *t);
 
 /* ---- the thread's own ---- */

@@ -388,7 +388,7 @@ bench_rte_lpm(void)
 		"512", "-l", "0", "--log-level=3"};
 	struct rte_lpm_config config = {.max_rules = LPM_ROUTES + 1, .number_tbl8s = 256};
 	struct fib_generation generation[2] = {{.number = 1}, {.number = 1}};
-	struct fib_reader reader[2] = {0};
+	struct fib_reader reader[2] = {{.path_lists = NULL}, {.path_lists = NULL}};
 	struct table_v4 *ours;
 	struct shadow *shadow;
 	struct rte_lpm *theirs;

@@ -808,10 +808,8 @@ test_refresh_is_whole(void **state)
 static void
 test_too_large(void **state)
 {
-	static struct {
-		struct attr_set a;
-		uint8_t room[6000];
-	} large;
+	static uint8_t room[sizeof(struct attr_set) + 6000] __attribute__((aligned(8)));
+	struct attr_set *large = (struct attr_set *)(void *)room;
 	static struct world w;
 	struct rib_nlri n;
 
@@ -825,15 +823,15 @@ test_too_large(void **state)
 	group_begin(&w);
 	drain(&w);
 	assert_true(w.route[0].present);
-	memcpy(&large, &w.pool[2][0].a, attr_set_size(&w.pool[2][0].a));
-	large.a.community_count = 1200;
+	memcpy(large, &w.pool[2][0].a, attr_set_size(&w.pool[2][0].a));
+	large->community_count = 1200;
 	for (unsigned i = 0; i < 1200; i++) {
-		uint8_t *c = large.a.var + large.a.as_path_len + 4 * i;
+		uint8_t *c = large->var + large->as_path_len + 4 * i;
 
 		c[0] = 1, c[1] = 2, c[2] = (uint8_t)(i >> 8), c[3] = (uint8_t)i;
 	}
 	n = (struct rib_nlri){.prefix = w.prefix[0], .label = 0xfffff};
-	rig_update(&w.rig, 2, &large.a, &n, 1);
+	rig_update(&w.rig, 2, large, &n, 1);
 	drain(&w);
 	assert_false(w.route[0].present);
 	assert_int_equal(update_group_advertised(w.group), 0);
