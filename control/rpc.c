@@ -23,6 +23,7 @@
 #define OUTPUT_MAX (256u << 20) /* one line's answers, beyond which the client is cut off */
 #define OUTPUT_HIGH (1u << 20)  /* as long as so much waits to be read, no further request is taken up */
 #define BUFFER_KEPT (1u << 20)  /* a larger buffer is given back when it is empty */
+#define TURN_NS 20000000u       /* of one connection; then the others, timers and signals have theirs */
 
 struct connection {
 	struct watch watch;
@@ -33,12 +34,19 @@ struct connection {
 	unsigned pending; /* deferred calls */
 	bool closed;      /* the descriptor is gone; freed with the last pending call */
 	bool finish;      /* close when everything is written */
+	bool yielded;     /* its turn was over: `again` goes on with it */
+	struct timer again;
+	uint64_t turn_ns; /* when its turn began */
+	struct batch *running; /* not yet gone through to its end */
 };
 
 /* One line's requests: a single one, or a batch whose answers leave together. */
 struct batch {
 	struct connection *c;
-	json_t *answers; /* NULL: single */
+	json_t *requests; /* of an array; NULL: single */
+	size_t next;      /* of those */
+	char *text;       /* answers of an array so far: as text, many times smaller than the values are */
+	size_t len, size;
 	unsigned pending;
 };
 
@@ -153,7 +161,17 @@ output_waiting(const struct connection *c)
 static bool
 connection_takes(const struct connection *c)
 {
-	return !c->closed && !c->finish && output_waiting(c) < OUTPUT_HIGH;
+	return !c->closed && !c->finish && !c->yielded && c->running == NULL && output_waiting(c) < OUTPUT_HIGH;
+}
+
+/* True when somebody else is to be served before the next request of this one. */
+static bool
+turn_over(struct connection *c)
+{
+	if (c->closed || now_ns() - c->turn_ns < TURN_NS || timer_arm(c->rpc->thread, &c->again, 0) != 0)
+		return false;
+	c->yielded = true;
+	return true;
 }
 
 /* What to wait for now; the end of a connection that has answered everything. Called last, when nobody works on `c`. */
@@ -218,26 +236,32 @@ output_room(struct connection *c, size_t len)
 	return true;
 }
 
+/* Without its newline, which is added. */
 static void
-connection_send(struct connection *c, const json_t *value)
+connection_send_text(struct connection *c, const char *text, size_t len)
 {
-	char *text;
-	size_t len;
-
 	if (c->closed)
 		return;
-	text = json_dumps(value, JSON_COMPACT);
-	len = text != NULL ? strlen(text) : 0;
-	if (text == NULL || !output_room(c, len + 1)) {
-		free(text);
+	if (!output_room(c, len + 1)) {
 		connection_close(c);
 		return;
 	}
 	memcpy(c->out + c->out_len, text, len);
 	c->out[c->out_len + len] = '\n';
 	c->out_len += len + 1;
-	free(text);
 	connection_flush(c);
+}
+
+static void
+connection_send(struct connection *c, const json_t *value)
+{
+	char *text = c->closed ? NULL : json_dumps(value, JSON_COMPACT);
+
+	if (text != NULL)
+		connection_send_text(c, text, strlen(text));
+	else
+		connection_close(c);
+	free(text);
 }
 
 /* ---- calls ---- */
@@ -249,22 +273,53 @@ batch_end(struct batch *b)
 
 	if (b->pending > 0)
 		return;
-	if (b->answers != NULL && json_array_size(b->answers) > 0)
-		connection_send(c, b->answers);
-	json_decref(b->answers);
+	if (b->len > 0) {
+		b->text[b->len] = ']'; /* text_append() left room for it */
+		connection_send_text(c, b->text, b->len + 1);
+	}
+	json_decref(b->requests);
+	free(b->text);
 	free(b);
 	c->pending--;
+}
+
+/* False: too long, or out of memory. */
+static bool
+text_append(struct batch *b, const char *text, size_t len)
+{
+	size_t need = b->len + len + 2;
+
+	if (need > OUTPUT_MAX)
+		return false;
+	if (need > b->size) {
+		size_t size = need < 2 * b->size ? 2 * b->size : need;
+		char *p = realloc(b->text, size);
+
+		if (p == NULL)
+			return false;
+		b->text = p;
+		b->size = size;
+	}
+	b->text[b->len] = b->len == 0 ? '[' : ',';
+	memcpy(b->text + b->len + 1, text, len);
+	b->len += len + 1;
+	return true;
 }
 
 static void
 batch_answer(struct batch *b, json_t *answer)
 {
-	if (b->answers != NULL)
-		json_array_append_new(b->answers, answer);
-	else {
+	char *text = NULL;
+
+	if (b->requests == NULL) {
 		connection_send(b->c, answer);
-		json_decref(answer);
+	} else if (!b->c->closed) {
+		text = json_dumps(answer, JSON_COMPACT);
+		if (text == NULL || !text_append(b, text, strlen(text)))
+			connection_close(b->c);
 	}
+	free(text);
+	json_decref(answer);
 }
 
 static json_t *
@@ -522,12 +577,28 @@ refuse(struct connection *c, const char *reason)
 	send_error(c, RPC_INVALID_REQUEST, reason);
 }
 
+/* A part of it at least. Its requests are done in their order, and the connection's next line waits. */
+static void
+batch_run(struct batch *b)
+{
+	struct connection *c = b->c;
+	size_t count = json_array_size(b->requests);
+
+	c->running = b;
+	while (b->next < count && !c->closed) {
+		handle_one(b, json_array_get(b->requests, b->next++));
+		if (b->next < count && turn_over(c))
+			return;
+	}
+	c->running = NULL;
+	b->pending--;
+	batch_end(b);
+}
+
 static void
 handle_value(struct connection *c, json_t *value)
 {
 	struct batch *b = calloc(1, sizeof(*b));
-	json_t *one;
-	size_t i;
 
 	if (b == NULL)
 		return;
@@ -535,12 +606,11 @@ handle_value(struct connection *c, json_t *value)
 	c->pending++;
 	b->pending = 1; /* ours, while we go through it */
 	if (json_is_array(value)) {
-		b->answers = json_array();
-		json_array_foreach(value, i, one)
-			handle_one(b, one);
-	} else {
-		handle_one(b, value);
+		b->requests = json_incref(value);
+		batch_run(b);
+		return;
 	}
+	handle_one(b, value);
 	b->pending--;
 	batch_end(b);
 }
@@ -589,6 +659,9 @@ connection_close(struct connection *c)
 	watch_set(r->thread, &c->watch, 0);
 	close(c->watch.fd);
 	c->closed = true;
+	/* Of a running batch it comes once more, and ends it. */
+	if (c->running == NULL)
+		timer_cancel(r->thread, &c->again);
 	for (struct connection **at = &r->connections; *at != NULL; at = &(*at)->next) {
 		if (*at == c) {
 			*at = c->next;
@@ -615,6 +688,8 @@ connection_lines(struct connection *c)
 		}
 		handle_line(c, c->in + begin, at - begin);
 		begin = c->scanned = at + 1;
+		if (c->running == NULL && begin < c->in_len)
+			turn_over(c);
 	}
 	if (begin > 0) {
 		memmove(c->in, c->in + begin, c->in_len - begin);
@@ -674,12 +749,28 @@ connection_ready(struct watch *w, uint32_t events)
 	struct connection *c = (struct connection *)(void *)w; /* its first member */
 
 	c->pending++; /* not freed under our feet */
+	c->turn_ns = now_ns();
 	if (events & EPOLLOUT) {
 		connection_flush(c);
 		connection_lines(c); /* those that waited for the client to read */
 	}
 	if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) && connection_takes(c))
 		connection_read(c);
+	c->pending--;
+	connection_settle(c);
+}
+
+static void
+connection_again(struct timer *t)
+{
+	struct connection *c = (struct connection *)(void *)((char *)t - offsetof(struct connection, again));
+
+	c->pending++;
+	c->turn_ns = now_ns();
+	c->yielded = false;
+	if (c->running != NULL)
+		batch_run(c->running);
+	connection_lines(c);
 	c->pending--;
 	connection_settle(c);
 }
@@ -701,6 +792,7 @@ listener_ready(struct watch *w, uint32_t events)
 	}
 	c->watch = (struct watch){fd, connection_ready};
 	c->rpc = r;
+	c->again.fire = connection_again;
 	if (watch_set(r->thread, &c->watch, EPOLLIN) != 0) {
 		close(fd);
 		free(c);
@@ -775,6 +867,10 @@ rpc_destroy(struct rpc *r)
 		struct connection *c = r->connections;
 
 		connection_close(c);
+		if (c->running != NULL) {
+			timer_cancel(r->thread, &c->again);
+			batch_run(c->running); /* closed: no request is taken up any more */
+		}
 		connection_free_if_idle(c);
 	}
 	if (r->thread != NULL)

@@ -5,12 +5,15 @@ Most telling with KEEL_BUILD at a build with ASan.
 
     rt (keeld without data plane, AS 64512) --- p (speakers of our own)
 """
+import json
 import os
 import random
+import socket
 import threading
+import time
 
 import interop
-from interop import KEELD, UPDATE, V4, Lab, Speaker, as_path, commit, need, next_hop, origin, out_folder, peer, wait_for
+from interop import KEELD, UPDATE, V4, Lab, Rpc, Speaker, as_path, commit, need, next_hop, origin, out_folder, peer, wait_for
 
 NAME = "hostile"
 RT, P = "198.18.1.1", "198.18.1.2"
@@ -89,9 +92,44 @@ def removed_while_loading(checks):
             checks.comes_to("nothing of the removed peer stays", lambda: t.rpc.call("rib.summary")["tables"][0]["prefixes"], 0)
 
 
+def resident_mib(process):
+    with open("/proc/%d/status" % process.popen.pid) as f:
+        return next(int(line.split()[1]) for line in f if line.startswith("VmRSS")) >> 10
+
+
+def large_batch(checks):
+    """A batch whose answers are gigabytes took as much memory and many times more, and nobody else was served until its end."""
+    with Case(checks, "large-batch", config(neighbour(P, 65001))) as t:
+        s = t.speaker(65001)
+        for i in range(0, 10000, 500):
+            s.send(UPDATE, interop.update(origin() + as_path([65001]) + next_hop(P), ["20.%d.%d.0/24" % (n >> 8, n & 255) for n in range(i, i + 500)]))
+        wait_for("10,000 routes", lambda: peer(t.rpc, P)["families"][V4]["accepted"] == 10000, 20)
+        greedy = socket.socket(socket.AF_UNIX)
+        greedy.connect(t.rpc.sock.getpeername())
+        one = {"jsonrpc": "2.0", "method": "rib.routes", "params": {"family": V4, "view": "loc", "limit": 10000}}
+        greedy.sendall(json.dumps([dict(one, id=i) for i in range(1000)]).encode() + b"\n")
+        ended = threading.Event()
+        threading.Thread(target=lambda: (greedy.recv(1), ended.set()), daemon=True).start()
+        longest = most = 0
+        other = Rpc(t.rpc.sock.getpeername())
+        end = time.monotonic() + 240
+        while not ended.is_set() and time.monotonic() < end:
+            before = time.monotonic()
+            other.call("system.info")
+            longest, most = max(longest, time.monotonic() - before), max(most, resident_mib(t.keeld))
+            ended.wait(0.05)
+        other.close()
+        greedy.close()
+        checks.true("a batch of gigabytes is cut off", ended.is_set())
+        checks.true("others are served meanwhile", longest < 2, "%.1f s" % longest)
+        checks.true("memory is bounded", most < 1500, "%d MiB" % most)
+        s.close()
+
+
 def test(checks):
     need("ip", files=[KEELD])
     removed_while_loading(checks)
+    large_batch(checks)
 
 
 if __name__ == "__main__":
