@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #define FLUSH_POLL_NS 100000000 /* how often a removed peer is asked whether its routes are gone */
 #define SHARD_POLL_NS 2000000    /* how often the shard is asked whether it has reached an EoRR that the session has read */
@@ -702,25 +701,6 @@ ids_for(struct keeld *k, const struct config *next, struct faults *f)
 }
 
 static void
-record_commit(struct keeld *k, const char *comment)
-{
-	struct keeld_commit *commits = realloc(k->commits, (k->commit_count + 1) * sizeof(*commits));
-	struct timespec ts;
-
-	k->next_commit_id++;
-	if (commits == NULL)
-		return; /* the commit holds, only its entry in the history is lost */
-	clock_gettime(CLOCK_REALTIME, &ts);
-	k->commits = commits;
-	commits[k->commit_count++] = (struct keeld_commit){
-		.id = k->next_commit_id,
-		.time_s = (double)ts.tv_sec + (double)ts.tv_nsec / 1e9,
-		.comment = strdup(comment != NULL ? comment : ""),
-		.document = json_incref(k->running->document),
-	};
-}
-
-static void
 apply_peers(struct keeld *k, struct config *old, const struct peer_id *old_ids, struct config *next, json_t *effects)
 {
 	for (unsigned i = 0; i < old->peer_count; i++) {
@@ -758,6 +738,7 @@ keeld_commit(struct keeld *k, json_t *document, const char *comment, json_t **ef
 {
 	struct config *next = config_parse(document, f), *old = k->running;
 	struct peer_id *ids, *old_ids = k->peer_of_config;
+	char text[256];
 	int err;
 
 	if (next == NULL)
@@ -779,8 +760,11 @@ keeld_commit(struct keeld *k, json_t *document, const char *comment, json_t **ef
 	*persisted = err == 0;
 	if (err != 0)
 		log_event(LOG_ERROR, "commit-not-persisted file=%s error=\"%s\"", k->config_file, strerror(-err));
-	record_commit(k, comment);
-	log_event(LOG_INFO, "commit id=%u revision=%u effects=%zu", k->next_commit_id, k->revision, json_array_size(*effects));
+	k->next_commit_id++;
+	if (comment == NULL)
+		comment = "";
+	log_event(LOG_INFO, "commit id=%u revision=%u effects=%zu comment=%s", k->next_commit_id, k->revision, json_array_size(*effects),
+		log_escape(comment, strlen(comment), text, sizeof(text)));
 	config_free(old);
 	free(old_ids);
 	return 0;
@@ -861,11 +845,6 @@ keeld_reload(struct keeld *k)
 void
 keeld_apply_fini(struct keeld *k)
 {
-	for (unsigned i = 0; i < k->commit_count; i++) {
-		free(k->commits[i].comment);
-		json_decref(k->commits[i].document);
-	}
-	free(k->commits);
 	free(k->peer_of_config);
 	while (apply.reaching != NULL) {
 		struct reaching *r = apply.reaching;

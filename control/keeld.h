@@ -28,13 +28,6 @@ struct keeld_peer {
 	bool removing;  /* gone from the configuration; the shard still flushes its routes */
 };
 
-struct keeld_commit {
-	uint32_t id;
-	double time_s;
-	char *comment;
-	json_t *document; /* as it was after that commit */
-};
-
 struct keeld {
 	/* command line */
 	const char *config_file, *state_dir, *socket;
@@ -47,8 +40,6 @@ struct keeld {
 	bool candidate_edited;
 	uint32_t revision; /* of the running document */
 	uint32_t candidate_revision;
-	struct keeld_commit *commits;
-	unsigned commit_count;
 	uint32_t next_commit_id;
 
 	/* layers */

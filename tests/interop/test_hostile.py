@@ -126,10 +126,25 @@ def large_batch(checks):
         s.close()
 
 
+def many_commits(checks):
+    """Each commit kept its document for good: 9 MB for a prefix list of 20,000."""
+    big = {"name": "big", "entries": [{"action": "permit", "prefix": "20.%d.%d.0/24" % (i >> 8, i & 255)} for i in range(20000)]}
+    policy = {"name": "p", "nodes": [{"seq": 10, "action": "permit", "match": {"prefix_list": "big"}}]}
+    with Case(checks, "many-commits", config(neighbour(P, 65001, "p"), prefix_lists=[big], route_policies=[policy])) as t:
+        before = 0
+        for i in range(150):
+            commit(t.rpc, [{"op": "replace", "path": "/route_policies/0/nodes/0/seq", "value": 10 + i % 2}])
+            if i == 50:
+                before = resident_mib(t.keeld)
+        grown = resident_mib(t.keeld) - before
+        checks.true("100 commits more take no more memory", grown < 200, "%d MiB" % grown)
+
+
 def test(checks):
     need("ip", files=[KEELD])
     removed_while_loading(checks)
     large_batch(checks)
+    many_commits(checks)
 
 
 if __name__ == "__main__":
