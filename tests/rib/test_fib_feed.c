@@ -649,6 +649,117 @@ test_without_data_plane(void **state)
 	assert_false(fib_feed_audit(r.feed)->running);
 }
 
+/* ---- the order of withdrawals; FAR has a route in the RIB at every moment ---- */
+
+static void
+small_steps(uint32_t journal)
+{
+	feed_rig_fini(&r);
+	feed_rig_init(&r, true, journal, 1);
+	feed_rig_peer(&r, 1);
+	rig_up(&r.rig, 1, RIG_OWN_ASN, 1, false);
+	one_route();
+	feed_rig_withdraw(&r, 1, ROUTE, 16);
+	feed_rig_settle(&r);
+}
+
+/* The least at a time: one entry of the journal, or 64 of a walk. */
+static void
+step(void)
+{
+	qsbr_quiescent(r.workers, r.worker);
+	r.now_ns += FEED_INTERVAL_NS;
+	feed_rig_turn(&r, 1);
+}
+
+static void
+steps_keep(uint32_t addr, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++) {
+		step();
+		assert_true(feed_rig_lookup(&r, addr).hit);
+	}
+}
+
+/* Lapped: what the first walk found gone, and what replaces it came behind the walk's end. */
+static void
+test_lapped_withdraws_last(void **state)
+{
+	(void)state;
+	small_steps(16);
+	feed_rig_announce(&r, 1, V4(10, 1, 2, 0), 24, HOP, 100);
+	feed_rig_settle(&r);
+	for (uint32_t i = 0; i < 20; i++)
+		feed_rig_announce(&r, 1, V4(20, 0, i, 0), 24, HOP, 100);
+	feed_rig_announce(&r, 1, ROUTE, 16, HOP, 100);
+	feed_rig_withdraw(&r, 1, V4(10, 1, 2, 0), 24);
+	rig_settle(&r.rig);
+	steps_keep(FAR, 5);
+	assert_forwards(FAR, 24, HOP, 0);
+	for (uint32_t i = 0; i < 5; i++)
+		feed_rig_announce(&r, 1, V4(20, 1, i, 0), 24, HOP, 100);
+	feed_rig_announce(&r, 1, V4(10, 0, 0, 0), 8, HOP, 100);
+	feed_rig_withdraw(&r, 1, ROUTE, 16);
+	rig_settle(&r.rig);
+	steps_keep(FAR, 200);
+	assert_forwards(FAR, 8, HOP, 0);
+	feed_rig_settle(&r);
+	assert_int_equal(feed_rig_audit(&r), 0);
+}
+
+/* The route that made another one superfluous lost its next hop, and the feed is behind: it must not let go of the other one yet. */
+static void
+test_loss_holds_withdrawals(void **state)
+{
+	(void)state;
+	small_steps(0);
+	for (uint32_t i = 0; i < 1000; i++)
+		feed_rig_announce(&r, 1, V4(20, i >> 8, i, 0), 24, HOP2, 100);
+	feed_rig_announce(&r, 1, ROUTE, 16, HOP2, 100);
+	feed_rig_settle(&r);
+	assert_forwards(FAR, 16, HOP2, 1);
+	feed_rig_announce(&r, 1, V4(10, 1, 2, 0), 24, HOP, 100);
+	feed_rig_withdraw(&r, 1, ROUTE, 16);
+	feed_rig_announce(&r, 1, V4(10, 0, 0, 0), 8, HOP2, 100);
+	rig_settle(&r.rig);
+	feed_rig_connected(&r, OURS, 24, 0, false);
+	steps_keep(FAR, 200);
+	assert_forwards(FAR, 8, HOP2, 1);
+	feed_rig_settle(&r);
+	assert_forwards(FAR, 8, HOP2, 1);
+	assert_int_equal(feed_rig_audit(&r), 0);
+}
+
+/* A host route stood where the RIB's was withdrawn, and goes before what was announced in its place is read. */
+static void
+test_host_route_leaves_in_turn(void **state)
+{
+	(void)state;
+	for (unsigned variant = 0; variant < 3; variant++) {
+		small_steps(0);
+		feed_rig_announce(&r, 1, FAR, 32, HOP, 100);
+		feed_rig_neighbor(&r, FAR, 2, 7);
+		feed_rig_settle(&r);
+		if (variant < 2)
+			feed_rig_announce(&r, 1, ROUTE, 16, HOP, 100);
+		if (variant == 0)
+			feed_rig_withdraw(&r, 1, FAR, 32);
+		feed_rig_announce(&r, 1, V4(10, 0, 0, 0), 8, HOP, 100);
+		if (variant > 0)
+			feed_rig_withdraw(&r, 1, FAR, 32);
+		if (variant < 2)
+			feed_rig_withdraw(&r, 1, ROUTE, 16);
+		rig_settle(&r.rig);
+		/* the /32's end was read, that of the /16 that was passed over was not; the /32's was not; nothing was */
+		steps_keep(FAR, 2 - variant);
+		feed_rig_neighbor(&r, FAR, 2, 0);
+		steps_keep(FAR, 100);
+		assert_forwards(FAR, 8, HOP, 0);
+		feed_rig_settle(&r);
+		assert_int_equal(feed_rig_audit(&r), 0);
+	}
+}
+
 /* ---- the audit can fail ---- */
 
 static const struct fib_mismatch *
@@ -780,6 +891,9 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_batches, begin, end),
 		cmocka_unit_test_setup_teardown(test_out_of_ids, begin, end),
 		cmocka_unit_test_setup_teardown(test_without_data_plane, begin, end),
+		cmocka_unit_test_setup_teardown(test_lapped_withdraws_last, begin, end),
+		cmocka_unit_test_setup_teardown(test_loss_holds_withdrawals, begin, end),
+		cmocka_unit_test_setup_teardown(test_host_route_leaves_in_turn, begin, end),
 		cmocka_unit_test_setup_teardown(test_audit_names_what_is_wrong, begin, end),
 		cmocka_unit_test_setup_teardown(test_audit_counts_many, begin, end),
 	};
