@@ -2,6 +2,7 @@
 #include "control/threads.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <pthread.h>
 #include <sched.h>
 #include <semaphore.h>
@@ -116,7 +117,8 @@ timer_arm(struct thread *t, struct timer *timer, uint64_t delay_ns)
 		t->heap = heap;
 		t->heap_size = size;
 	}
-	timer->deadline_ns = now_ns() + delay_ns;
+	timer->deadline_ns = now_ns();
+	timer->deadline_ns = delay_ns < UINT64_MAX - timer->deadline_ns ? timer->deadline_ns + delay_ns : UINT64_MAX;
 	heap_place(t, t->heap_count++, timer);
 	heap_up(t, t->heap_count - 1);
 	return 0;
@@ -154,6 +156,20 @@ watch_set(struct thread *t, struct watch *w, uint32_t epoll_events)
 	return epoll_ctl(t->epoll_fd, EPOLL_CTL_ADD, w->fd, &ev) == 0 ? 0 : -errno;
 }
 
+/* The one place where a thread sleeps, offline meanwhile: callbacks read the RIB, so they run online again. */
+static int
+event_wait(struct thread *t, struct epoll_event *ev, int timeout_ms)
+{
+	int n;
+
+	if (timeout_ms != 0 && t->config.idle != NULL)
+		t->config.idle(t->config.ctx);
+	n = epoll_wait(t->epoll_fd, ev, 1, timeout_ms);
+	if (timeout_ms != 0 && t->config.busy != NULL)
+		t->config.busy(t->config.ctx);
+	return n;
+}
+
 /*
  * A callback may close other descriptors of the same turn and free what watched them, so events are taken one at a
  * time; a level-triggered descriptor that is left comes again. The kernel hands ready descriptors out in turn.
@@ -164,7 +180,7 @@ descriptors_poll(struct thread *t, int timeout_ms)
 	struct epoll_event ev;
 
 	for (unsigned i = 0; i < EVENTS_PER_TURN; i++) {
-		if (epoll_wait(t->epoll_fd, &ev, 1, i == 0 ? timeout_ms : 0) <= 0)
+		if (event_wait(t, &ev, i == 0 ? timeout_ms : 0) <= 0)
 			return;
 		if (ev.data.ptr == t) {
 			uint64_t count;
@@ -271,14 +287,15 @@ thread_work(struct thread *t)
 static int
 sleep_ms(const struct thread *t)
 {
-	uint64_t now;
+	uint64_t now, ms;
 
 	if (t->heap_count == 0)
 		return -1;
 	now = now_ns();
 	if (t->heap[0]->deadline_ns <= now)
 		return 0;
-	return (int)((t->heap[0]->deadline_ns - now + 999999) / 1000000);
+	ms = (t->heap[0]->deadline_ns - now - 1) / 1000000 + 1;
+	return ms < INT_MAX ? (int)ms : INT_MAX;
 }
 
 static void
@@ -295,12 +312,12 @@ thread_turn(struct thread *t)
 		more = atomic_load_explicit(&t->mailbox, memory_order_relaxed) != NULL || thread_work(t);
 	}
 	timeout = more || atomic_load_explicit(&t->quit, memory_order_relaxed) ? 0 : sleep_ms(t);
-	if (timeout != 0 && t->config.idle != NULL)
-		t->config.idle(t->config.ctx);
 	descriptors_poll(t, timeout);
-	if (timeout != 0 && t->config.busy != NULL)
-		t->config.busy(t->config.ctx);
-	atomic_store_explicit(&t->sleeping, false, memory_order_relaxed);
+	/*
+	 * acquire: pairs with the exchange in thread_wake: of several that woke us only the first rings, and what the others did before is
+	 * there for the next turn, too
+	 */
+	atomic_exchange_explicit(&t->sleeping, false, memory_order_acquire);
 }
 
 int
@@ -344,8 +361,7 @@ thread_main(void *arg)
 	thread_run(t);
 	if (t->config.stop != NULL)
 		t->config.stop(t->config.ctx);
-	mailbox_run(t);
-	return NULL;
+	return NULL; /* what comes now finds nobody: thread_drain() */
 }
 
 void

@@ -22,7 +22,7 @@ struct thread_config {
 	void (*stop)(void *ctx);                      /* last on the thread */
 	/* One slice; true while there is more. May be NULL. Monotonic ns. */
 	bool (*work)(void *ctx, uint64_t now_ns, uint64_t deadline_ns);
-	/* Around the epoll_wait: go offline in, and online out of, QSBRs. May be NULL. */
+	/* Around an epoll_wait that may sleep, and nothing else: go offline in, and online out of, QSBRs. May be NULL. */
 	void (*idle)(void *ctx);
 	void (*busy)(void *ctx);
 };
