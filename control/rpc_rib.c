@@ -21,6 +21,7 @@
 #define LIMIT_DEFAULT 1000
 #define LIMIT_MAX 10000
 #define PATHS_SHOWN 64
+#define PAGE_ATTRS_MAX (4u << 20) /* octets of attributes in a page: a peer may give each route 64 KiB of them, 25 times that as JSON */
 
 enum view { VIEW_ADJ_IN, VIEW_LOC, VIEW_ADJ_OUT };
 
@@ -36,6 +37,7 @@ struct query {
 	struct prefix prefix;
 	json_int_t limit;
 	json_t *routes;
+	size_t attrs_len; /* of the page so far */
 };
 
 /* ---- attributes as people write them: contract section 2 ---- */
@@ -156,7 +158,7 @@ peer_text(struct keeld *k, struct peer_id id)
 }
 
 static json_t *
-path_json(const struct query *q, const struct dest_view *v, unsigned i, enum decision_reason reason)
+path_json(struct query *q, const struct dest_view *v, unsigned i, enum decision_reason reason)
 {
 	const struct rib_path *p = &v->paths->path[i];
 	const struct attr_set *a = attr_get(shard_attrs(q->k->shard), p->accepted);
@@ -164,8 +166,10 @@ path_json(const struct query *q, const struct dest_view *v, unsigned i, enum dec
 		"best", i == 0 && v->paths->eligible > 0, "valid", i < v->paths->eligible, "stale",
 		shard_path_stale(q->k->shard, q->family, p), "age_s", (json_int_t)(now_ns() / 1000000000u - p->time_s));
 
-	if (a != NULL)
+	if (a != NULL) {
 		attrs_add(o, a);
+		q->attrs_len += attr_set_size(a);
+	}
 	if (p->path_id != 0)
 		json_object_set_new(o, "path_id", json_integer(p->path_id));
 	if (i > 0 || v->paths->eligible == 0)
@@ -175,7 +179,7 @@ path_json(const struct query *q, const struct dest_view *v, unsigned i, enum dec
 
 /* All paths of a destination, or those of one peer. */
 static void
-paths_add(const struct query *q, const struct dest_view *v)
+paths_add(struct query *q, const struct dest_view *v)
 {
 	struct decision_input in[PATHS_SHOWN] = {0};
 	enum decision_reason reason[PATHS_SHOWN];
@@ -193,7 +197,7 @@ paths_add(const struct query *q, const struct dest_view *v)
 /* ---- adj-out: read on the session thread, a section at a time ---- */
 
 struct adj_out_section {
-	const struct query *q;
+	struct query *q;
 	struct dest_id id[SECTION];
 	struct prefix prefix[SECTION];
 	struct attr_set *attrs[SECTION]; /* NULL: not advertised */
@@ -228,6 +232,7 @@ adj_out_flush(struct adj_out_section *s)
 		o = json_pack("{s:o, s:s, s:b, s:b, s:b, s:i}", "prefix", rpc_prefix(&s->prefix[i]), "peer", s->q->peer->addr_text, "best",
 			1, "valid", 1, "stale", 0, "age_s", 0);
 		attrs_add(o, s->attrs[i]);
+		s->q->attrs_len += attr_set_size(s->attrs[i]);
 		json_array_append_new(s->q->routes, o);
 		free(s->attrs[i]);
 	}
@@ -246,6 +251,12 @@ wanted(const struct query *q, const struct dest_view *v)
 	return q->longer ? prefix_covers(&q->prefix, &v->prefix) : prefix_equal(&q->prefix, &v->prefix);
 }
 
+static bool
+page_full(const struct query *q, unsigned more)
+{
+	return (json_int_t)json_array_size(q->routes) + (json_int_t)more >= q->limit || q->attrs_len >= PAGE_ATTRS_MAX;
+}
+
 /* From `next` on; stops behind the destination that fills the page, the section or the scan. Returns where to go on. */
 static uint32_t
 scan_section(struct query *q, uint32_t next, uint32_t end, struct adj_out_section *out)
@@ -257,7 +268,7 @@ scan_section(struct query *q, uint32_t next, uint32_t end, struct adj_out_sectio
 	for (; next < end && taken < SECTION && looked < SECTION_SCAN; next++, looked++) {
 		struct dest_view v;
 
-		if ((json_int_t)json_array_size(q->routes) + (json_int_t)out->count >= q->limit)
+		if (page_full(q, out->count))
 			break;
 		if (!dest_peek(t, (struct dest_id){next}, &v) || !wanted(q, &v))
 			continue;
@@ -358,7 +369,7 @@ rib_routes(struct keeld *k, json_t *params, struct rpc_call *call)
 		return o;
 	}
 	end = dest_limit(shard_table(k->shard, q.table));
-	for (next = (uint32_t)cursor; next < end && next - (uint32_t)cursor < SCAN_MAX && (json_int_t)json_array_size(q.routes) < q.limit;)
+	for (next = (uint32_t)cursor; next < end && next - (uint32_t)cursor < SCAN_MAX && !page_full(&q, 0);)
 		next = scan_section(&q, next, end, &out);
 	if (next < end) {
 		char text[16];
