@@ -14,6 +14,7 @@ struct job {
 	const char *kind;
 	enum job_state state;
 	uint64_t done, total;
+	uint64_t ended; /* the how-manieth that ended; 0: running */
 	double started_s, finished_s;
 	json_t *result;
 	const char *failure; /* of the first part that failed */
@@ -22,6 +23,8 @@ struct job {
 struct jobs {
 	struct job *job; /* by rising id */
 	unsigned count, size;
+	unsigned ended_count;
+	uint64_t last_ended;
 	uint32_t last_id;
 };
 
@@ -49,33 +52,38 @@ jobs_destroy(struct jobs *j)
 	free(j);
 }
 
-/* Drops the oldest ended one when there are more than are kept. */
+static void
+job_remove(struct jobs *j, struct job *job)
+{
+	json_decref(job->result);
+	j->ended_count -= job->state != JOB_RUNNING;
+	memmove(job, job + 1, (size_t)(&j->job[j->count] - (job + 1)) * sizeof(*job));
+	j->count--;
+}
+
+/* Drops the one that ended first when there are more than are kept; a long one that ended just now has a low id. */
 static void
 forget_oldest(struct jobs *j)
 {
-	unsigned ended = 0;
+	struct job *oldest = NULL;
 
-	for (unsigned i = 0; i < j->count; i++)
-		ended += j->job[i].state != JOB_RUNNING;
-	if (ended <= JOBS_KEPT)
+	if (j->ended_count <= JOBS_KEPT)
 		return;
 	for (unsigned i = 0; i < j->count; i++) {
-		if (j->job[i].state == JOB_RUNNING)
-			continue;
-		json_decref(j->job[i].result);
-		memmove(&j->job[i], &j->job[i + 1], (j->count - i - 1) * sizeof(j->job[0]));
-		j->count--;
-		return;
+		struct job *job = &j->job[i];
+
+		if (job->state != JOB_RUNNING && (oldest == NULL || job->ended < oldest->ended))
+			oldest = job;
 	}
+	job_remove(j, oldest);
 }
 
 uint32_t
 jobs_begin(struct jobs *j, const char *kind, uint64_t total)
 {
-	forget_oldest(j);
 	if (j->count == j->size) {
 		unsigned size = j->size ? 2 * j->size : 64;
-		struct job *job = realloc(j->job, size * sizeof(*job));
+		struct job *job = realloc(j->job, (size_t)size * sizeof(*job));
 
 		if (job == NULL)
 			return 0; /* the work goes on without a job to watch it */
@@ -104,6 +112,8 @@ jobs_advance(struct jobs *j, uint32_t id, uint64_t done)
 	if (job == NULL || job->state != JOB_RUNNING)
 		return;
 	job->done += done;
+	if (job->total != 0 && job->done > job->total)
+		job->done = job->total;
 	if (job->total != 0 && job->done >= job->total)
 		jobs_end(j, id, job->failure != NULL, job->failure != NULL ? json_pack("{s:s}", "reason", job->failure) : NULL);
 }
@@ -125,11 +135,8 @@ jobs_forget(struct jobs *j, uint32_t id)
 {
 	struct job *job = find(j, id);
 
-	if (job == NULL)
-		return;
-	json_decref(job->result);
-	memmove(job, job + 1, (size_t)(&j->job[j->count] - (job + 1)) * sizeof(*job));
-	j->count--;
+	if (job != NULL)
+		job_remove(j, job);
 }
 
 void
@@ -144,6 +151,9 @@ jobs_end(struct jobs *j, uint32_t id, bool failed, json_t *result)
 	job->state = failed ? JOB_FAILED : JOB_DONE;
 	job->finished_s = wall_s();
 	job->result = result;
+	job->ended = ++j->last_ended;
+	j->ended_count++;
+	forget_oldest(j);
 }
 
 static json_t *

@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -68,6 +69,8 @@ log_write(struct log_site *site, enum log_level level, const char *fmt, ...)
 	va_start(ap, fmt);
 	m = vsnprintf(line + n, sizeof(line) - (size_t)n - 40, fmt, ap);
 	va_end(ap);
+	if (m < 0)
+		m = 0;
 	n += m < (int)sizeof(line) - n - 40 ? m : (int)sizeof(line) - n - 41;
 	if (dropped > 0)
 		n += snprintf(line + n, sizeof(line) - (size_t)n - 1, " lines-held-back=%u", dropped);
@@ -77,10 +80,37 @@ log_write(struct log_site *site, enum log_level level, const char *fmt, ...)
 		return;
 }
 
+/*
+ * Bytes of the character that begins `text`, when it may stand in a line as it is: UTF-8 (RFC 3629 4), and neither a control (C1 are
+ * some terminals' escapes) nor a line or paragraph separator. 0: to be escaped.
+ */
+static size_t
+plain_len(const unsigned char *text, size_t len)
+{
+	static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+	size_t n = text[0] < 0x80 ? 1 : text[0] < 0xc0 ? 0 : text[0] < 0xe0 ? 2 : text[0] < 0xf0 ? 3 : text[0] < 0xf8 ? 4 : 0;
+	uint32_t c;
+
+	if (n == 1)
+		return text[0] >= 0x20 && text[0] != 0x7f;
+	if (n == 0 || n > len)
+		return 0;
+	c = text[0] & (0x7fu >> n);
+	for (size_t i = 1; i < n; i++) {
+		if ((text[i] & 0xc0) != 0x80)
+			return 0;
+		c = c << 6 | (text[i] & 0x3fu);
+	}
+	if (c < least[n] || c > 0x10ffff || (c >= 0xd800 && c < 0xe000))
+		return 0;
+	return c < 0xa0 || c == 0x2028 || c == 0x2029 ? 0 : n;
+}
+
 char *
 log_escape(const char *text, size_t len, char *buf, size_t size)
 {
-	size_t n = 0;
+	const unsigned char *in = (const unsigned char *)text;
+	size_t n = 0, taken;
 
 	if (size < 3) {
 		if (size > 0)
@@ -88,17 +118,18 @@ log_escape(const char *text, size_t len, char *buf, size_t size)
 		return buf;
 	}
 	buf[n++] = '"';
-	for (size_t i = 0; i < len && n + 6 < size; i++) {
-		unsigned char c = (unsigned char)text[i];
-
-		if (c == '"' || c == '\\') {
-			buf[n++] = '\\';
-			buf[n++] = (char)c;
-		} else if (c < 0x20 || c == 0x7f) {
-			n += (size_t)snprintf(buf + n, size - n, "\\x%02x", c);
-		} else {
-			buf[n++] = (char)c;
+	/* room for the longest, the quote and the NUL */
+	for (size_t i = 0; i < len && n + 6 <= size; i += taken) {
+		taken = plain_len(&in[i], len - i);
+		if (taken == 0) {
+			n += (size_t)snprintf(buf + n, size - n, "\\x%02x", in[i]);
+			taken = 1;
+			continue;
 		}
+		if (in[i] == '"' || in[i] == '\\')
+			buf[n++] = '\\';
+		memcpy(buf + n, &in[i], taken);
+		n += taken;
 	}
 	buf[n++] = '"';
 	buf[n] = '\0';

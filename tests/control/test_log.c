@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "control/log.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+static FILE *captured;
+static int real_stderr;
+static char text[1 << 20];
+
+static int
+begin(void **state)
+{
+	(void)state;
+	captured = tmpfile();
+	real_stderr = dup(STDERR_FILENO);
+	dup2(fileno(captured), STDERR_FILENO);
+	log_set_level(LOG_INFO);
+	return 0;
+}
+
+static int
+end(void **state)
+{
+	(void)state;
+	dup2(real_stderr, STDERR_FILENO);
+	close(real_stderr);
+	fclose(captured);
+	log_set_level(LOG_INFO);
+	return 0;
+}
+
+/* All lines since the last call; how many. */
+static unsigned
+lines(void)
+{
+	unsigned count = 0;
+	size_t n;
+
+	rewind(captured);
+	n = fread(text, 1, sizeof(text) - 1, captured);
+	text[n] = '\0';
+	assert_int_equal(ftruncate(fileno(captured), 0), 0);
+	lseek(STDERR_FILENO, 0, SEEK_SET);
+	for (char *p = text; (p = strchr(p, '\n')) != NULL; p++)
+		count++;
+	assert_true(n == 0 || text[n - 1] == '\n');
+	return count;
+}
+
+/* Early enough in a second of the wall clock that some lines fit in it. */
+static long
+second_begins(void)
+{
+	struct timespec ts;
+
+	do
+		clock_gettime(CLOCK_REALTIME, &ts);
+	while (ts.tv_nsec > 400000000);
+	return (long)ts.tv_sec;
+}
+
+static long
+second(void)
+{
+	return (long)time(NULL);
+}
+
+static void
+test_line(void **state)
+{
+	struct log_site site = {0};
+	struct tm tm;
+	int ms, used = 0;
+
+	(void)state;
+	log_write(&site, LOG_WARNING, "peer-down peer=%s code=%u", "192.0.2.2", 6u);
+	assert_int_equal(lines(), 1);
+	assert_int_equal(sscanf(text, "%d-%d-%dT%d:%d:%d.%3dZ %n", &tm.tm_year, &tm.tm_mon,
+				 &tm.tm_mday, &tm.tm_hour, &tm.tm_min, &tm.tm_sec, &ms, &used),
+		7);
+	assert_int_equal(used, 25);
+	assert_string_equal(text + used, "warning peer-down peer=192.0.2.2 code=6\n");
+}
+
+static void
+test_levels(void **state)
+{
+	struct log_site site = {0};
+
+	(void)state;
+	assert_int_equal(log_level_from_text("error"), LOG_ERROR);
+	assert_int_equal(log_level_from_text("warning"), LOG_WARNING);
+	assert_int_equal(log_level_from_text("info"), LOG_INFO);
+	assert_int_equal(log_level_from_text("debug"), LOG_DEBUG);
+	assert_int_equal(log_level_from_text(""), -1);
+	assert_int_equal(log_level_from_text("Info"), -1);
+	for (enum log_level set = LOG_ERROR; set <= LOG_DEBUG; set++) {
+		log_set_level(set);
+		for (enum log_level level = LOG_ERROR; level <= LOG_DEBUG; level++) {
+			site = (struct log_site){0};
+			log_write(&site, level, "event");
+			assert_int_equal(lines(), level <= set);
+			assert_int_equal(site.count,
+				level <= set); /* what is not wanted does not use up the rate */
+		}
+	}
+}
+
+/* A site has a bound a second; what was held back is told once, with the next line; others are not concerned. */
+static void
+test_rate(void **state)
+{
+	struct log_site site, other;
+	long now;
+
+	(void)state;
+	/* again when a second ended in between */
+	do {
+		lines();
+		site = other = (struct log_site){0};
+		now = second_begins();
+		for (unsigned i = 0; i < LOG_BURST + 30; i++)
+			log_write(&site, LOG_INFO, "flap n=%u", i);
+		log_write(&other, LOG_INFO, "other");
+	} while (second() != now);
+	assert_int_equal(lines(), LOG_BURST + 1);
+	assert_non_null(strstr(text, "flap n=19\n"));
+	assert_null(strstr(text, "flap n=20"));
+	assert_non_null(strstr(text, " info other\n"));
+	assert_int_equal(site.dropped, 30);
+	/* as if a second had gone by */
+	site.second--;
+	log_write(&site, LOG_INFO, "flap n=%u", 99u);
+	assert_int_equal(lines(), 1);
+	assert_non_null(strstr(text, "flap n=99 lines-held-back=30\n"));
+	site.second--;
+	log_write(&site, LOG_INFO, "flap n=%u", 100u);
+	assert_int_equal(lines(), 1);
+	assert_null(strstr(text, "held-back"));
+	/* a clock that was set back opens the next second, too */
+	site.second += 1000;
+	site.count = LOG_BURST;
+	log_write(&site, LOG_INFO, "back");
+	assert_int_equal(lines(), 1);
+}
+
+/* Any length is one line, cut at the end, and says what was held back all the same. */
+static void
+test_long_lines(void **state)
+{
+	char *long_text = malloc(5000);
+	struct log_site site;
+
+	(void)state;
+	memset(long_text, 'a', 4999);
+	for (unsigned len = 900; len < 1100; len++) {
+		site = (struct log_site){.second = 1, .dropped = 4000000000u};
+		log_write(&site, LOG_INFO, "text=%.*s", (int)len, long_text);
+		assert_int_equal(lines(), 1);
+		assert_true(strlen(text) <= 1024);
+		assert_true(strlen(text) > 900);
+		assert_non_null(strstr(text, "a lines-held-back=4000000000\n"));
+	}
+	long_text[4999] = '\0';
+	site = (struct log_site){0};
+	log_write(&site, LOG_INFO, "text=%s", long_text);
+	assert_int_equal(lines(), 1);
+	assert_true(strlen(text) <= 1024);
+	free(long_text);
+}
+
+static void
+assert_escaped(const char *in, size_t len, const char *want)
+{
+	char buf[256];
+
+	assert_ptr_equal(log_escape(in, len, buf, sizeof(buf)), buf);
+	assert_string_equal(buf, want);
+}
+
+#define ESCAPED(in, want) assert_escaped(in, sizeof(in) - 1, want)
+
+static void
+test_escape(void **state)
+{
+	(void)state;
+	ESCAPED("", "\"\"");
+	ESCAPED("maintenance at 5", "\"maintenance at 5\"");
+	ESCAPED("a\"b\\c", "\"a\\\"b\\\\c\"");
+	/* no second line, no terminal's attention */
+	ESCAPED("a\nb\r\0c\x1b[2J\x7f", "\"a\\x0ab\\x0d\\x00c\\x1b[2J\\x7f\"");
+	/* UTF-8 (RFC 9003) stays readable */
+	ESCAPED("Gr\xc3\xbc\xc3\x9f"
+		"e \xe2\x82\xac \xf0\x9f\x98\x80",
+		"\"Gr\xc3\xbc\xc3\x9f"
+		"e \xe2\x82\xac \xf0\x9f\x98\x80\"");
+	/* C1 controls are controls (0x9b is a terminal's CSI), and so are line separators, in UTF-8 too */
+	ESCAPED("\xc2\x9b"
+		"2J\xc2\x85",
+		"\"\\xc2\\x9b2J\\xc2\\x85\"");
+	ESCAPED("\xe2\x80\xa8|\xe2\x80\xa9", "\"\\xe2\\x80\\xa8|\\xe2\\x80\\xa9\"");
+	/* and what is no UTF-8: alone, cut off, too long a form, a surrogate, beyond the last character */
+	ESCAPED("\x9b"
+		"2J\xff",
+		"\"\\x9b2J\\xff\"");
+	ESCAPED("x\xe2\x82", "\"x\\xe2\\x82\"");
+	ESCAPED("\xe2\x82z", "\"\\xe2\\x82z\"");
+	ESCAPED("\xc0\x8a\xe0\x80\x8a", "\"\\xc0\\x8a\\xe0\\x80\\x8a\"");
+	ESCAPED("\xed\xa0\x80\xf4\x90\x80\x80", "\"\\xed\\xa0\\x80\\xf4\\x90\\x80\\x80\"");
+}
+
+/* Whatever does not fit is left out whole; the quotes are always closed. */
+static void
+test_escape_fits(void **state)
+{
+	static const char in[] = "ab\"\n\xe2\x82\xac\x80z";
+	char whole[64], buf[64];
+
+	(void)state;
+	log_escape(in, sizeof(in) - 1, whole, sizeof(whole));
+	for (size_t size = 0; size <= sizeof(buf); size++) {
+		size_t len;
+
+		memset(buf, '#', sizeof(buf));
+		log_escape(in, sizeof(in) - 1, buf, size);
+		for (size_t i = size; i < sizeof(buf); i++)
+			assert_int_equal(buf[i], '#');
+		if (size == 0)
+			continue;
+		len = strlen(buf);
+		assert_true(len < size);
+		if (size < 3) {
+			assert_int_equal(len, 0);
+			continue;
+		}
+		assert_int_equal(buf[0], '"');
+		assert_int_equal(buf[len - 1], '"');
+		assert_memory_equal(buf, whole, len - 1);
+		assert_true(
+			len == strlen(whole) || whole[len - 1] != '\x82'); /* no character in two */
+		assert_true(len == 2 || buf[len - 2] != '\\');
+	}
+	assert_string_equal(buf, whole);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_line, begin, end),
+		cmocka_unit_test_setup_teardown(test_levels, begin, end),
+		cmocka_unit_test_setup_teardown(test_rate, begin, end),
+		cmocka_unit_test_setup_teardown(test_long_lines, begin, end),
+		cmocka_unit_test(test_escape),
+		cmocka_unit_test(test_escape_fits),
+	};
+
+	return cmocka_run_group_tests_name("log", tests, NULL, NULL);
+}
