@@ -16,11 +16,14 @@ struct refresh_serve {
 	bool walking;       /* a refresh walk runs (BoRR left, or plain walk without enhanced refresh) */
 	bool first_sent;    /* it has sent its first entry */
 	bool pending;       /* one more walk is owed */
+	bool for_peer, pending_for_peer; /* a request of the peer is among those that they answer: such a walk is `served` */
 	uint64_t requests_received, served, coalesced;
 };
 
 /* A ROUTE-REFRESH came. True: begin a walk now. */
 bool refresh_serve_request(struct refresh_serve *r, bool end_of_rib_sent);
+/* As that, but we want it ourselves: the counters are about the peer's requests. */
+bool refresh_serve_order(struct refresh_serve *r, bool end_of_rib_sent);
 /* Our End-of-RIB left. True: begin a walk now, for what waited. */
 bool refresh_serve_end_of_rib(struct refresh_serve *r);
 /* The walk's first entry leaves now. */

@@ -98,7 +98,6 @@ struct peer_family {
 	enum family family;
 	struct update_group *group; /* NULL: not negotiated, or not up */
 	struct refresh_serve serve;
-	bool asked_by_peer; /* the walk that is owed answers a ROUTE-REFRESH, too */
 	uint32_t walks; /* refresh walks begun */
 	struct refresh_jobs import_jobs, export_jobs;
 	struct timer stale; /* from the oldest open BoRR, or our oldest request without one */

@@ -57,9 +57,6 @@ static void
 walk_begin_refresh(struct peer_family *f) RUNS_ON(role_session)
 {
 	f->walks++;
-	if (!f->asked_by_peer)
-		f->serve.served--; /* it counts only walks for the peer's requests */
-	f->asked_by_peer = false;
 	update_group_refresh(f->group, f->peer->up->n.enhanced_route_refresh);
 }
 
@@ -163,8 +160,7 @@ export_up(struct peer *p)
 	for (unsigned i = 0; i < FAMILY_COUNT && err == 0; i++) {
 		struct peer_family *f = &p->family[i];
 
-		f->end_of_rib_received = f->end_of_rib_sent = f->refreshing = f->asked_by_peer =
-			false;
+		f->end_of_rib_received = f->end_of_rib_sent = f->refreshing = false;
 		f->not_before_ns = 0;
 		if (p->up->n.families & 1u << i)
 			err = family_up(f);
@@ -299,11 +295,8 @@ export_run(struct peer *p, uint64_t deadline_ns)
 void
 refresh_received(struct peer_family *f)
 {
-	f->asked_by_peer = true;
 	if (refresh_serve_request(&f->serve, f->end_of_rib_sent))
 		walk_begin_refresh(f);
-	else if (!f->serve.pending)
-		f->asked_by_peer = false; /* the walk that runs answers it */
 }
 
 void
@@ -458,16 +451,11 @@ session_refresh_export(
 	enum refresh_action action;
 	struct peer_family *f = family_of(s, id, family, reason, &action);
 	struct refresh_job j = {.id = job};
-	struct refresh_serve before;
 
 	if (f == NULL)
 		return action;
-	/* As a request of the peer, but for the counters, which are about those. */
-	before = f->serve;
-	if (refresh_serve_request(&f->serve, f->end_of_rib_sent))
+	if (refresh_serve_order(&f->serve, f->end_of_rib_sent))
 		walk_begin_refresh(f);
-	f->serve.requests_received = before.requests_received;
-	f->serve.coalesced = before.coalesced;
 	j.walk = f->serve.pending ? f->walks + 1 : f->walks;
 	if (!jobs_add(f, &f->export_jobs, &j))
 		tell(f, SESSION_REFRESH_FAILED, job, false);
