@@ -21,6 +21,7 @@ adj_rib_in_init(struct adj_rib_in *a)
 	atomic_store_explicit(&a->eorr_received, 0, memory_order_relaxed);
 	atomic_store_explicit(&a->eorr_ignored, 0, memory_order_relaxed);
 	atomic_store_explicit(&a->epoch, 0, memory_order_relaxed);
+	a->oldest = 0;
 	a->refreshing = false;
 }
 
@@ -36,9 +37,18 @@ adj_rib_in_open_epoch(struct adj_rib_in *a)
 }
 
 void
+adj_rib_in_swept(struct adj_rib_in *a, uint16_t below)
+{
+	a->oldest = below;
+}
+
+void
 adj_rib_in_begin_refresh(struct adj_rib_in *a)
 {
-	adj_rib_in_open_epoch(a);
+	uint16_t epoch = atomic_load_explicit(&a->epoch, memory_order_relaxed);
+
+	if ((uint16_t)(epoch - a->oldest) < ADJ_RIB_IN_EPOCHS)
+		adj_rib_in_open_epoch(a);
 	a->refreshing = true;
 	count_one(&a->borr_received);
 }

@@ -6,6 +6,8 @@
  * Stale is a 16-bit stamp on a path that is not the (peer, family)'s present epoch: nothing is copied for an unchanged
  * route. BoRR and a new session open an epoch; EoRR, End-of-RIB of a new session or the stale timer sweep what still has an
  * older one. BoRR during BoRR: the newest counts, one EoRR closes all. EoRR without BoRR is ignored and counted (RFC 7313 4).
+ * Stamps are compared as serial numbers, so they must stay near each other: after ADJ_RIB_IN_EPOCHS without a sweep, BoRR opens
+ * no further epoch until one is done, and what the peer said since the last one it opened counts as told again.
  *
  * Writer: the shard. Readers: main, relaxed counters.
  */
@@ -24,17 +26,22 @@ struct adj_rib_in_counts {
 	uint64_t borr_received, eorr_received, eorr_ignored;
 };
 
+#define ADJ_RIB_IN_EPOCHS 16384u
+
 /* One for each (peer, family). */
 struct adj_rib_in {
 	_Atomic uint64_t received, accepted, rejected_total, stale_swept;
 	_Atomic uint64_t borr_received, eorr_received, eorr_ignored;
 	_Atomic uint16_t epoch; /* stamp of what is fresh */
+	uint16_t oldest;        /* no path has an older stamp */
 	bool refreshing;        /* between BoRR and EoRR */
 };
 
 void adj_rib_in_init(struct adj_rib_in *a);
 /* A new epoch; the old stamps are stale from here on. Returns it. */
 uint16_t adj_rib_in_open_epoch(struct adj_rib_in *a);
+/* A sweep of all stamps before `below` is done, or there were none. */
+void adj_rib_in_swept(struct adj_rib_in *a, uint16_t below);
 /* BoRR: opens an epoch. EoRR: true when a sweep must follow, false (counted) when there was no BoRR. */
 void adj_rib_in_begin_refresh(struct adj_rib_in *a);
 bool adj_rib_in_end_refresh(struct adj_rib_in *a);

@@ -144,6 +144,7 @@ peer_insert(struct shard *s, const struct shard_peer *p)
 
 		adj_rib_in_init(&slot->rib[f].counts);
 		atomic_store_explicit(&slot->rib[f].counts.epoch, epoch, memory_order_relaxed);
+		adj_rib_in_swept(&slot->rib[f].counts, epoch);
 		slot->rib[f].flush_below = slot->rib[f].sweep_below = epoch;
 		slot->rib[f].rerank = false;
 		slot->rib[f].import = NULL;

@@ -65,9 +65,7 @@ struct shard_rib_in {
 	/*
 	 * While `sweeping`, paths with a stamp before sweep_below are doomed. Those before
 	 * flush_below are of a lost session; the others were not told again in a refresh, and are
-	 * counted as swept. Stamps are compared as serial numbers: a path is mistaken for fresh
-	 * after 32,768 epochs without a sweep in which its peer never named it, and the next
-	 * refresh repairs that.
+	 * counted as swept.
 	 */
 	uint16_t sweep_below, flush_below;
 	bool sweeping;

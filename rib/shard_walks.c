@@ -48,6 +48,7 @@ sweep_start(
 		r->sweep_below = below;
 		if (lost)
 			r->flush_below = below;
+		adj_rib_in_swept(&r->counts, below);
 		return;
 	}
 	if (!r->sweeping) {
@@ -128,6 +129,7 @@ sweep_end(struct shard_rib_in *r)
 	r->sweeping = false;
 	r->rerank = false;
 	r->flush_below = r->sweep_below; /* keeps it near the epoch, as serial numbers need */
+	adj_rib_in_swept(&r->counts, r->sweep_below);
 }
 
 static void

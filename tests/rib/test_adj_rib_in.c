@@ -49,12 +49,28 @@ test_refresh(void **state)
 	assert_int_equal(c.stale_swept, 0);
 }
 
+/* Stamps are serial numbers: however many BoRR come, the oldest path is seen to be older. */
+static void
+test_epochs_stay_near(void **state)
+{
+	struct adj_rib_in a;
+
+	adj_rib_in_init(&a);
+	for (unsigned i = 0; i < 100000; i++)
+		adj_rib_in_begin_refresh(&a);
+	assert_int_equal(epoch_of(&a), ADJ_RIB_IN_EPOCHS);
+	adj_rib_in_swept(&a, epoch_of(&a));
+	adj_rib_in_begin_refresh(&a);
+	assert_int_equal(epoch_of(&a), ADJ_RIB_IN_EPOCHS + 1);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_epochs),
 		cmocka_unit_test(test_refresh),
+		cmocka_unit_test(test_epochs_stay_near),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

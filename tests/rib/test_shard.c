@@ -117,6 +117,36 @@ test_unchanged_writes_nothing(void **state)
 	rig_fini(&r);
 }
 
+/* So many BoRR that a 16-bit stamp from before them would look young: the lost session's routes stayed for good. */
+static void
+test_begins_without_end(void **state)
+{
+	struct rib_nlri n[2] = {rig_nlri(0x01010100, 24), rig_nlri(0x01010200, 24)};
+	union rig_attrs a;
+	struct dest_view v;
+	struct rig r;
+
+	simple_rig(&r, policy_accept_all());
+	rig_attrs_make(&a, path_65001, 2, 0x0a000001);
+	for (unsigned round = 0; round < 2; round++) {
+		rig_update(&r, 1, &a.a, n, 2);
+		for (unsigned i = 0; i < 40000; i++)
+			rig_event(&r, RIB_BEGIN_REFRESH, 1);
+		if (round == 0) {
+			rig_event(&r, RIB_END_REFRESH, 1);
+			rig_settle(&r);
+			assert_false(rig_view(&r, &n[0].prefix, &v));
+			continue;
+		}
+		rig_event(&r, RIB_SESSION_DOWN, 1);
+		rig_settle(&r);
+		assert_false(rig_view(&r, &n[0].prefix, &v));
+		assert_false(rig_view(&r, &n[1].prefix, &v));
+		assert_int_equal(rig_received(&r, 1), 0);
+	}
+	rig_fini(&r);
+}
+
 static void
 test_stale_timeout(void **state)
 {
@@ -574,6 +604,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_next_hop_waits),
 		cmocka_unit_test(test_unchanged_writes_nothing),
+		cmocka_unit_test(test_begins_without_end),
 		cmocka_unit_test(test_stale_timeout),
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_reflection_loops),
