@@ -23,6 +23,7 @@
 #define OUTPUT_MAX (256u << 20) /* one line's answers, beyond which the client is cut off */
 #define OUTPUT_HIGH (1u << 20)  /* as long as so much waits to be read, no further request is taken up */
 #define BUFFER_KEPT (1u << 20)  /* a larger buffer is given back when it is empty */
+#define ACCEPT_RETRY_NS 100000000u
 #define TURN_NS 20000000u       /* of one connection; then the others, timers and signals have theirs */
 
 struct connection {
@@ -61,6 +62,7 @@ struct rpc {
 	struct keeld *k;
 	struct thread *thread;
 	struct watch listener;
+	struct timer again; /* accepts once more when there may be descriptors */
 	struct connection *connections;
 	unsigned connection_count;
 	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
@@ -782,6 +784,12 @@ listener_ready(struct watch *w, uint32_t events)
 	int fd = accept4(w->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	struct connection *c;
 
+	if (fd < 0 && errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) {
+		/* The client stays in the kernel's queue and the listener ready: without descriptors we would spin. */
+		log_event(LOG_ERROR, "rpc-accept-failed error=\"%s\"", strerror(errno));
+		if (timer_arm(r->thread, &r->again, ACCEPT_RETRY_NS) == 0)
+			watch_set(r->thread, w, 0);
+	}
 	if (fd < 0)
 		return;
 	c = r->connection_count < CONNECTIONS_MAX ? calloc(1, sizeof(*c)) : NULL;
@@ -801,6 +809,14 @@ listener_ready(struct watch *w, uint32_t events)
 	c->next = r->connections;
 	r->connections = c;
 	r->connection_count++;
+}
+
+static void
+listener_again(struct timer *t)
+{
+	struct rpc *r = (struct rpc *)(void *)((char *)t - offsetof(struct rpc, again));
+
+	watch_set(r->thread, &r->listener, EPOLLIN);
 }
 
 /* Does somebody answer there? A file left by a crash answers ECONNREFUSED. */
@@ -857,6 +873,7 @@ int
 rpc_start(struct rpc *r, struct thread *main_thread)
 {
 	r->thread = main_thread;
+	r->again.fire = listener_again;
 	return watch_set(main_thread, &r->listener, EPOLLIN);
 }
 
@@ -873,8 +890,10 @@ rpc_destroy(struct rpc *r)
 		}
 		connection_free_if_idle(c);
 	}
-	if (r->thread != NULL)
+	if (r->thread != NULL) {
+		timer_cancel(r->thread, &r->again);
 		watch_set(r->thread, &r->listener, 0);
+	}
 	close(r->listener.fd);
 	unlink(r->path);
 	free(r);

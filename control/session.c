@@ -115,6 +115,7 @@ static void
 listeners_close(struct speaker *s)
 {
 	for (unsigned i = 0; i < s->listener_count; i++) {
+		timer_cancel(s->thread, &s->listener[i].again);
 		watch_set(s->thread, &s->listener[i].watch, 0);
 		close(s->listener[i].watch.fd);
 	}
@@ -290,6 +291,14 @@ speaker_work(void *ctx, uint64_t now, uint64_t deadline_ns)
 /* ---- listening ---- */
 
 static void
+listener_again(struct timer *t)
+{
+	struct listener *l = container_of(t, struct listener, again);
+
+	watch_set(l->speaker->thread, &l->watch, EPOLLIN);
+}
+
+static void
 listener_ready(struct watch *w, uint32_t events)
 {
 	struct listener *l = container_of(w, struct listener, watch);
@@ -311,6 +320,12 @@ listener_ready(struct watch *w, uint32_t events)
 		else
 			close(fd); /* nobody that we know of */
 	}
+	if (fd == -EAGAIN)
+		return;
+	/* The connection stays in the kernel's queue and the listener ready: without descriptors we would spin. */
+	log_event(LOG_ERROR, "accept-failed error=\"%s\"", strerrordesc_np(-fd));
+	if (timer_arm(l->speaker->thread, &l->again, ACCEPT_RETRY_NS) == 0)
+		watch_set(l->speaker->thread, w, 0);
 }
 
 static int
@@ -325,8 +340,10 @@ listen_one(struct speaker *s, struct vrf_id vrf, enum afi afi) RUNS_ON(role_sess
 	fd = host_socket_listen(&o, afi, s->config.tcp_port, BACKLOG);
 	if (fd < 0)
 		return fd;
-	*l = (struct listener){
-		.speaker = s, .vrf = vrf, .watch = {.fd = fd, .ready = listener_ready}};
+	*l = (struct listener){.speaker = s,
+		.vrf = vrf,
+		.watch = {.fd = fd, .ready = listener_ready},
+		.again = {.fire = listener_again}};
 	err = watch_set(s->thread, &l->watch, EPOLLIN);
 	if (err < 0) {
 		close(fd);

@@ -38,6 +38,7 @@ static_assert(TX_EXPORT_ROOM > BGP_EXTENDED_MSG_MAX + TX_RESERVE, "the largest m
 #define IDLE_HOLD_MAX_S 60u
 #define IDLE_HOLD_FORGIVEN_S 60u /* a session that was up so long starts the back-off anew */
 #define BATCH_RETRY_NS 1000000u
+#define ACCEPT_RETRY_NS 100000000u
 
 #define container_of(p, type, member) ((type *)(void *)((char *)(p)-offsetof(type, member)))
 
@@ -136,6 +137,7 @@ struct peer {
 struct listener {
 	struct speaker *speaker;
 	struct watch watch;
+	struct timer again; /* accepts once more when there may be descriptors */
 	struct vrf_id vrf;
 };
 

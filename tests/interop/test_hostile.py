@@ -8,6 +8,7 @@ Most telling with KEEL_BUILD at a build with ASan.
 import json
 import os
 import random
+import resource
 import socket
 import threading
 import time
@@ -141,6 +142,50 @@ def long_paths(checks):
         s.close()
 
 
+def cpu_s(process):
+    with open("/proc/%d/stat" % process.popen.pid) as f:
+        words = f.read().rsplit(")", 1)[1].split()
+    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def no_descriptors(checks):
+    """Connections that nobody can accept kept both listeners ready, and their threads spinning."""
+    with Case(checks, "no-descriptors", config(neighbour(P, 65001))) as t:
+        pid = t.keeld.popen.pid
+        few = len(os.listdir("/proc/%d/fd" % pid)) + 2
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (few, resource.prlimit(pid, resource.RLIMIT_NOFILE)[1]))
+        clients = [socket.socket(socket.AF_UNIX) for _ in range(10)]
+        for c in clients:
+            c.connect(t.rpc.sock.getpeername())
+
+        def bgp():
+            s = socket.socket()
+            s.connect((RT, 179))
+            return s
+
+        clients += [interop.in_netns(t.lab.netns("p"), bgp) for _ in range(3)]
+        time.sleep(0.5)
+        before = cpu_s(t.keeld)
+        time.sleep(2)
+        used = cpu_s(t.keeld) - before
+        checks.true("without descriptors it does not spin", used < 0.5, "%.2f of 2 s" % used)
+        for c in clients:
+            c.close()
+        checks.eventually("and serves when there are some again", lambda: (Rpc(t.rpc.sock.getpeername(), 5).call("system.info")["pid"] == pid, ""))
+
+
+def begins_without_end(checks):
+    """After 32,768 BoRR the routes of a lost session looked fresh, and stayed."""
+    with Case(checks, "begins-without-end", config(neighbour(P, 65001))) as t:
+        s = t.speaker(65001)
+        s.send(UPDATE, interop.update(origin() + as_path([65001]) + next_hop(P), ["20.0.0.0/24", "20.0.1.0/24"]))
+        for _ in range(40000):
+            s.refresh(1)
+        checks.comes_to("40,000 BoRR are read", lambda: interop.refresh_counters(t.rpc, P)["borr_received"], 40000)
+        s.close()
+        checks.comes_to("the lost session's routes go", lambda: t.rpc.call("rib.summary")["tables"][0]["prefixes"], 0)
+
+
 def many_commits(checks):
     """Each commit kept its document for good: 9 MB for a prefix list of 20,000."""
     big = {"name": "big", "entries": [{"action": "permit", "prefix": "20.%d.%d.0/24" % (i >> 8, i & 255)} for i in range(20000)]}
@@ -160,6 +205,8 @@ def test(checks):
     removed_while_loading(checks)
     large_batch(checks)
     long_paths(checks)
+    no_descriptors(checks)
+    begins_without_end(checks)
     many_commits(checks)
 
 
