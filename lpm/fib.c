@@ -16,10 +16,12 @@
 #include "lpm/fib.h"
 
 #include "lpm/arena.h"
+#include "lpm/fib_impl.h"
 #include "lpm/fib_read.h"
 #include "lpm/qsbr.h"
 #include "lpm/shadow.h"
 #include "lpm/table_v4.h"
+#include "lpm/table_v6.h"
 
 #include <errno.h>
 #include <stdatomic.h>
@@ -34,28 +36,9 @@
 #define PAINT_AHEAD 4
 
 #define GROUPS_DEFAULT_MAX 65536u
+#define GROUPS_V6_DEFAULT_MAX 131072u /* the real table of 280,000 prefixes needs 58,305 */
 #define GROUP_BYTES 1024u
 #define NOTHING ((struct path_list_id){PATH_LIST_NONE})
-
-/* Written by the fib thread, read by any: relaxed. */
-struct table_counters {
-	_Atomic uint64_t writes, rebuilds, installed, not_installed, groups_used, memory_bytes;
-};
-
-struct fib_table {
-	struct vrf_id vrf;
-	struct shadow *routes;
-	struct shadow *open; /* changed since the last commit: prefix -> list before */
-	struct shadow *behind; /* published, but the idle copy lacks it */
-	struct shadow *waiting; /* each /24 whose longer prefixes have no group */
-	struct table_v4 *copy[2];
-	uint32_t groups_max;
-	uint32_t groups_wanted; /* each /24 with longer prefixes that are not waiting */
-	uint64_t waiting_routes;
-	uint32_t retry_from; /* the retries go round */
-	size_t mapped_bytes;
-	alignas(CACHE_LINE) struct table_counters counters;
-};
 
 struct fib {
 	struct fib_reader reader; /* what workers have */
@@ -65,12 +48,12 @@ struct fib {
 	struct path_lists *path_lists;
 	size_t memory_left;
 	bool huge;
-	uint32_t tbl8_groups;
+	uint32_t tbl8_groups, groups_v6;
 	/*
 	 * release: a table is complete before another thread finds it, pairs with the acquire in
 	 * table_get
 	 */
-	_Atomic(struct fib_table *) table[FIB_VRF_MAX];
+	_Atomic(struct fib_table *) table[FIB_VRF_MAX][2];
 	unsigned idle; /* the copy that no new reader gets */
 	bool grace_open; /* readers may still be in the idle copy */
 	bool flip_wanted; /* a table was added */
@@ -102,21 +85,23 @@ counter_get(const _Atomic uint64_t *c)
 }
 
 static struct fib_table *
-table_get(const struct fib *f, struct vrf_id vrf)
+table_get(const struct fib *f, struct vrf_id vrf, unsigned afi)
 {
-	if (vrf.v >= FIB_VRF_MAX)
+	if (vrf.v >= FIB_VRF_MAX || (afi != AFI_IPV4 && afi != AFI_IPV6))
 		return NULL;
 	/* acquire: pairs with the release store in fib_vrf_add */
-	return atomic_load_explicit(&f->table[vrf.v], memory_order_acquire);
+	return atomic_load_explicit(&f->table[vrf.v][afi - AFI_IPV4], memory_order_acquire);
 }
 
-/* The tables that there are: for (vrf = 0; (t = table_next(f, &vrf)) != NULL;) */
+/* The tables that there are: for (at = 0; (t = table_next(f, &at)) != NULL;) */
 static struct fib_table *
-table_next(const struct fib *f, uint16_t *vrf)
+table_next(const struct fib *f, unsigned *at)
 {
-	while (*vrf < FIB_VRF_MAX) {
-		struct fib_table *t = table_get(f, (struct vrf_id){(*vrf)++});
+	while (*at < 2 * FIB_VRF_MAX) {
+		struct fib_table *t =
+			table_get(f, (struct vrf_id){(uint16_t)(*at / 2)}, AFI_IPV4 + *at % 2);
 
+		++*at;
 		if (t != NULL)
 			return t;
 	}
@@ -137,6 +122,7 @@ fib_create(const struct fib_config *config, struct fib **out)
 		.memory_left = config->memory_bytes,
 		.huge = config->huge,
 		.tbl8_groups = config->tbl8_groups,
+		.groups_v6 = config->groups_v6,
 		.idle = 1,
 		.number = 1,
 	};
@@ -160,8 +146,12 @@ table_destroy(struct fib *f, struct fib_table *t)
 {
 	if (t == NULL)
 		return;
-	table_v4_destroy(t->copy[0]);
-	table_v4_destroy(t->copy[1]);
+	for (unsigned i = 0; i < 2; i++) {
+		if (t->afi == AFI_IPV6)
+			table_v6_destroy(t->copy_v6[i]);
+		else
+			table_v4_destroy(t->copy[i]);
+	}
 	shadow_destroy(t->routes);
 	shadow_destroy(t->open);
 	shadow_destroy(t->behind);
@@ -173,47 +163,63 @@ void
 fib_destroy(struct fib *f)
 {
 	struct fib_table *t;
-	uint16_t vrf = 0;
+	unsigned at = 0;
 
 	if (f == NULL)
 		return;
-	while ((t = table_next(f, &vrf)) != NULL)
+	while ((t = table_next(f, &at)) != NULL)
 		table_destroy(f, t);
 	path_lists_destroy(f->path_lists);
 	arena_free(f->arena, f);
 }
 
-/* Groups of each copy within the memory that is left; -ENOSPC when not even tbl24 fits. */
-static int
-groups_choose(const struct fib *f, uint32_t *groups)
+static size_t
+copy_bytes(enum afi afi, uint32_t groups)
 {
-	size_t each = f->memory_left / 2, base = table_v4_bytes(0);
-	size_t room;
+	return afi == AFI_IPV6 ? table_v6_bytes(groups) : table_v4_bytes(groups);
+}
+
+/* Groups of each copy within the memory that is left; -ENOSPC when not even the first level fits. */
+static int
+groups_choose(const struct fib *f, enum afi afi, uint32_t *groups)
+{
+	size_t each = f->memory_left / 2, base = copy_bytes(afi, 0), room;
+	uint32_t max = afi == AFI_IPV6 ? TABLE_V6_GROUPS_MAX : TABLE_V4_GROUPS_MAX;
+	uint32_t usual = afi == AFI_IPV6 ? GROUPS_V6_DEFAULT_MAX : GROUPS_DEFAULT_MAX;
 
 	if (each < base)
 		return -ENOSPC;
 	room = (each - base) / GROUP_BYTES;
-	*groups = f->tbl8_groups;
+	*groups = afi == AFI_IPV6 ? f->groups_v6 : f->tbl8_groups;
 	if (*groups == 0)
-		*groups = room < GROUPS_DEFAULT_MAX ? (uint32_t)room : GROUPS_DEFAULT_MAX;
-	return *groups <= TABLE_V4_GROUPS_MAX && table_v4_bytes(*groups) <= each ? 0 : -ENOSPC;
+		*groups = room < usual ? (uint32_t)room : usual;
+	return *groups <= max && copy_bytes(afi, *groups) <= each ? 0 : -ENOSPC;
 }
 
 static int
-table_create(struct fib *f, struct vrf_id vrf, uint32_t groups, struct fib_table **out)
+copy_create(struct fib *f, struct fib_table *t, unsigned i)
+{
+	if (t->afi == AFI_IPV6)
+		return table_v6_create(f->arena, t->groups_max, f->huge, &t->copy_v6[i]);
+	return table_v4_create(f->arena, t->groups_max, f->huge, &t->copy[i]);
+}
+
+static int
+table_create(
+	struct fib *f, struct vrf_id vrf, enum afi afi, uint32_t groups, struct fib_table **out)
 {
 	struct fib_table *t = arena_alloc_aligned(f->arena, alignof(struct fib_table), sizeof(*t));
 
 	if (t == NULL)
 		return -ENOMEM;
-	*t = (struct fib_table){.vrf = vrf, .groups_max = groups};
-	t->mapped_bytes = 2 * table_v4_bytes(groups);
-	if (shadow_create(f->arena, AFI_IPV4, &t->routes) != 0 ||
-		shadow_create(f->arena, AFI_IPV4, &t->open) != 0 ||
-		shadow_create(f->arena, AFI_IPV4, &t->behind) != 0 ||
-		shadow_create(f->arena, AFI_IPV4, &t->waiting) != 0 ||
-		table_v4_create(f->arena, groups, f->huge, &t->copy[0]) != 0 ||
-		table_v4_create(f->arena, groups, f->huge, &t->copy[1]) != 0) {
+	*t = (struct fib_table){.vrf = vrf, .afi = afi, .groups_max = groups};
+	t->retry_from_v6.afi = AFI_IPV6;
+	t->mapped_bytes = 2 * copy_bytes(afi, groups);
+	if (shadow_create(f->arena, afi, &t->routes) != 0 ||
+		shadow_create(f->arena, afi, &t->open) != 0 ||
+		shadow_create(f->arena, afi, &t->behind) != 0 ||
+		shadow_create(f->arena, afi, &t->waiting) != 0 || copy_create(f, t, 0) != 0 ||
+		copy_create(f, t, 1) != 0) {
 		table_destroy(f, t);
 		return -ENOMEM;
 	}
@@ -229,20 +235,20 @@ fib_vrf_add(struct fib *f, struct vrf_id vrf, enum afi afi)
 	uint32_t groups;
 	int err;
 
-	if (afi != AFI_IPV4)
+	if (afi != AFI_IPV4 && afi != AFI_IPV6)
 		return -EAFNOSUPPORT;
 	if (vrf.v >= FIB_VRF_MAX)
 		return -ENOSPC;
-	if (table_get(f, vrf) != NULL)
+	if (table_get(f, vrf, afi) != NULL)
 		return 0;
-	err = groups_choose(f, &groups);
+	err = groups_choose(f, afi, &groups);
 	if (err == 0)
-		err = table_create(f, vrf, groups, &t);
+		err = table_create(f, vrf, afi, groups, &t);
 	if (err != 0)
 		return err;
 	f->memory_left -= t->mapped_bytes;
 	/* release: pairs with the acquire in table_get */
-	atomic_store_explicit(&f->table[vrf.v], t, memory_order_release);
+	atomic_store_explicit(&f->table[vrf.v][afi - AFI_IPV4], t, memory_order_release);
 	f->flip_wanted = true;
 	return 0;
 }
@@ -275,9 +281,8 @@ slot_first(const struct fib_table *t, const struct prefix *slot, struct shadow_e
 	return shadow_next(&c, out) && prefix_covers(slot, &out->prefix);
 }
 
-/* In the batch, with what it had before; `*added` says whether it was not there yet. */
-static int
-batch_add(struct fib_table *t, const struct prefix *p, struct path_list_id before, bool *added)
+int
+fib_batch_add(struct fib_table *t, const struct prefix *p, struct path_list_id before, bool *added)
 {
 	*added = !shadow_get(t->open, p, NULL);
 	return *added ? shadow_set(t->open, p, before, false) : 0;
@@ -331,13 +336,22 @@ group_disclaim(struct fib_table *t, const struct prefix *p, bool waiting)
 		t->groups_wanted--;
 }
 
+static bool
+route_get(const struct fib_table *t, const struct prefix *p, struct shadow_entry *out)
+{
+	return t->afi == AFI_IPV6 ? fib_v6_get(t, p, out) : shadow_get(t->routes, p, out);
+}
+
 /* Puts a prefix that has none yet into the shadow. */
 static int
 route_insert(struct fib_table *t, const struct prefix *p, struct path_list_id list)
 {
 	bool waiting;
-	int err = group_claim(t, p, &waiting);
+	int err;
 
+	if (t->afi == AFI_IPV6)
+		return fib_v6_insert(t, p, list);
+	err = group_claim(t, p, &waiting);
 	if (err != 0)
 		return err;
 	err = shadow_set(t->routes, p, list, waiting);
@@ -346,25 +360,46 @@ route_insert(struct fib_table *t, const struct prefix *p, struct path_list_id li
 	return err;
 }
 
+/* It is there: that cannot fail. */
+static void
+route_replace(struct fib_table *t, const struct prefix *p, struct path_list_id list, bool waiting)
+{
+	if (t->afi == AFI_IPV6)
+		fib_v6_replace(t, p, list, waiting);
+	else
+		(void)shadow_set(t->routes, p, list, waiting);
+}
+
+static void
+route_remove(struct fib_table *t, const struct prefix *p, bool waiting)
+{
+	if (t->afi == AFI_IPV6) {
+		fib_v6_remove(t, p, waiting);
+		return;
+	}
+	(void)shadow_remove(t->routes, p);
+	group_disclaim(t, p, waiting);
+}
+
 int
 fib_set(struct fib *f, struct vrf_id vrf, const struct prefix *p, struct path_list_id list)
 {
-	struct fib_table *t = table_get(f, vrf);
+	struct fib_table *t = table_get(f, vrf, p->afi);
 	struct shadow_entry old = {0};
 	bool present, added;
 	int err;
 
-	if (t == NULL || p->afi != AFI_IPV4)
+	if (t == NULL)
 		return -ENOENT;
 	assert(list.v != PATH_LIST_NONE && list.v < PATH_LIST_MAX);
-	present = shadow_get(t->routes, p, &old);
+	present = route_get(t, p, &old);
 	if (present && old.list.v == list.v)
 		return 0;
-	err = batch_add(t, p, old.list, &added);
+	err = fib_batch_add(t, p, old.list, &added);
 	if (err != 0)
 		return err;
 	if (present)
-		err = shadow_set(t->routes, p, list, old.waiting); /* a replacement: cannot fail */
+		route_replace(t, p, list, old.waiting);
 	else
 		err = route_insert(t, p, list);
 	if (err != 0) {
@@ -382,16 +417,15 @@ fib_set(struct fib *f, struct vrf_id vrf, const struct prefix *p, struct path_li
 int
 fib_withdraw(struct fib *f, struct vrf_id vrf, const struct prefix *p)
 {
-	struct fib_table *t = table_get(f, vrf);
+	struct fib_table *t = table_get(f, vrf, p->afi);
 	struct shadow_entry old;
 	bool added;
 
-	if (t == NULL || p->afi != AFI_IPV4 || !shadow_get(t->routes, p, &old))
+	if (t == NULL || !route_get(t, p, &old))
 		return -ENOENT;
-	if (batch_add(t, p, old.list, &added) != 0)
+	if (fib_batch_add(t, p, old.list, &added) != 0)
 		return -ENOMEM;
-	(void)shadow_remove(t->routes, p);
-	group_disclaim(t, p, old.waiting);
+	route_remove(t, p, old.waiting);
 	if (!added)
 		path_list_unref(f->path_lists, old.list);
 	return 0;
@@ -401,10 +435,10 @@ unsigned
 fib_batch_count(const struct fib *f)
 {
 	struct fib_table *t;
-	uint16_t vrf = 0;
+	unsigned at = 0;
 	uint64_t count = 0;
 
-	while ((t = table_next(f, &vrf)) != NULL)
+	while ((t = table_next(f, &at)) != NULL)
 		count += shadow_count(t->open);
 	return (unsigned)count;
 }
@@ -444,7 +478,7 @@ groups_grant(struct fib_table *t)
 			(void)shadow_next(&c, &slot);
 		}
 		/* no list before: there is no reference to give up for a mere repainting */
-		if (batch_add(t, &slot.prefix, NOTHING, &added) != 0)
+		if (fib_batch_add(t, &slot.prefix, NOTHING, &added) != 0)
 			return;
 		slot_install(t, &slot.prefix);
 		(void)shadow_remove(t->waiting, &slot.prefix);
@@ -500,23 +534,35 @@ batch_paint(const struct fib_table *t, struct table_v4 *copy, const struct shado
 static bool
 rebuild_pays(const struct fib_table *t)
 {
+	if (t->afi == AFI_IPV6)
+		return fib_v6_rebuild_pays(t);
 	return shadow_count(t->open) + shadow_count(t->behind) > REBUILD_FROM;
 }
 
+static uint64_t
+table_rebuild(struct fib_table *t, unsigned copy)
+{
+	counter_add(&t->counters.rebuilds, 1);
+	if (t->afi == AFI_IPV6)
+		return table_v6_rebuild(t->copy_v6[copy], t->routes);
+	return table_v4_rebuild(t->copy[copy], t->routes);
+}
+
 static void
-table_paint(struct fib_table *t, struct table_v4 *copy)
+table_paint(struct fib_table *t, unsigned copy)
 {
 	uint64_t writes;
 
 	if (rebuild_pays(t)) {
-		writes = table_v4_rebuild(copy, t->routes);
-		counter_add(&t->counters.rebuilds, 1);
+		writes = table_rebuild(t, copy);
+	} else if (t->afi == AFI_IPV6) {
+		writes = fib_v6_paint(t, t->copy_v6[copy]);
 	} else {
-		batch_release(t, copy, t->behind);
-		batch_release(t, copy, t->open);
-		writes = batch_paint(t, copy, t->open);
+		batch_release(t, t->copy[copy], t->behind);
+		batch_release(t, t->copy[copy], t->open);
+		writes = batch_paint(t, t->copy[copy], t->open);
 		/* counted when the other copy was painted */
-		(void)batch_paint(t, copy, t->behind);
+		(void)batch_paint(t, t->copy[copy], t->behind);
 	}
 	if (shadow_count(t->open) > 0)
 		counter_add(&t->counters.writes, writes);
@@ -525,7 +571,7 @@ table_paint(struct fib_table *t, struct table_v4 *copy)
 static uint32_t
 miss_of(const struct fib_table *t)
 {
-	struct prefix all = {.afi = AFI_IPV4};
+	struct prefix all = {.afi = (uint8_t)t->afi};
 	struct shadow_entry e;
 
 	return shadow_get(t->routes, &all, &e) ? e.list.v : PATH_LIST_NONE;
@@ -540,12 +586,17 @@ publish(struct fib *f)
 {
 	struct fib_generation *g = &f->generation[f->idle];
 	struct fib_table *t;
-	uint16_t vrf = 0;
+	unsigned at = 0;
 
 	g->number = counter_get(&f->number) + 1;
-	while ((t = table_next(f, &vrf)) != NULL) {
-		g->v4[t->vrf.v].lpm = table_v4_lpm(t->copy[f->idle]);
-		g->v4[t->vrf.v].miss = miss_of(t);
+	while ((t = table_next(f, &at)) != NULL) {
+		if (t->afi == AFI_IPV6) {
+			g->v6[t->vrf.v].words = table_v6_words(t->copy_v6[f->idle]);
+			g->v6[t->vrf.v].miss = miss_of(t);
+		} else {
+			g->v4[t->vrf.v].lpm = table_v4_lpm(t->copy[f->idle]);
+			g->v4[t->vrf.v].miss = miss_of(t);
+		}
 	}
 	/* release: pairs with the acquire in fib_read_begin */
 	atomic_store_explicit(&f->reader.current, g, memory_order_release);
@@ -580,7 +631,8 @@ table_count(struct fib_table *t)
 {
 	struct table_counters *n = &t->counters;
 
-	counter_set(&n->installed, shadow_count(t->routes) - t->waiting_routes);
+	counter_set(&n->installed,
+		shadow_count(t->routes) - (t->afi == AFI_IPV4 ? t->waiting_routes : 0));
 	counter_set(&n->not_installed, t->waiting_routes);
 	counter_set(&n->groups_used, t->groups_wanted);
 	counter_set(&n->memory_bytes, t->mapped_bytes + shadow_bytes(t->routes) +
@@ -589,15 +641,23 @@ table_count(struct fib_table *t)
 }
 
 static bool
+grant_pays(const struct fib_table *t)
+{
+	if (t->afi == AFI_IPV6)
+		return fib_v6_grant_pays(t);
+	return shadow_count(t->waiting) > 0 && t->groups_wanted < t->groups_max;
+}
+
+static bool
 has_work(const struct fib *f)
 {
 	struct fib_table *t;
-	uint16_t vrf = 0;
+	unsigned at = 0;
 
-	while ((t = table_next(f, &vrf)) != NULL) {
+	while ((t = table_next(f, &at)) != NULL) {
 		if (shadow_count(t->open) > 0 || shadow_count(t->behind) > 0)
 			return true;
-		if (shadow_count(t->waiting) > 0 && t->groups_wanted < t->groups_max)
+		if (grant_pays(t))
 			return true;
 	}
 	return f->flip_wanted;
@@ -607,9 +667,9 @@ static int
 commit_status(const struct fib *f)
 {
 	struct fib_table *t;
-	uint16_t vrf = 0;
+	unsigned at = 0;
 
-	while ((t = table_next(f, &vrf)) != NULL) {
+	while ((t = table_next(f, &at)) != NULL) {
 		if (t->waiting_routes > 0)
 			return -ENOSPC;
 	}
@@ -650,14 +710,17 @@ fib_commit(struct fib *f, uint64_t now_ns)
 	if (!grace_over(f, now_ns))
 		return -EAGAIN;
 	begin_ns = clock_ns();
-	for (uint16_t vrf = 0; (t = table_next(f, &vrf)) != NULL;) {
-		groups_grant(t);
+	for (unsigned at = 0; (t = table_next(f, &at)) != NULL;) {
+		if (t->afi == AFI_IPV6)
+			fib_v6_grant(t);
+		else
+			groups_grant(t);
 		flip |= shadow_count(t->open) > 0;
-		table_paint(t, t->copy[f->idle]);
+		table_paint(t, f->idle);
 	}
 	if (flip)
 		publish(f);
-	for (uint16_t vrf = 0; (t = table_next(f, &vrf)) != NULL;) {
+	for (unsigned at = 0; (t = table_next(f, &at)) != NULL;) {
 		batch_drop(f, t);
 		table_count(t);
 	}
@@ -679,10 +742,10 @@ bool
 fib_shadow_get(
 	const struct fib *f, struct vrf_id vrf, const struct prefix *p, struct path_list_id *out)
 {
-	const struct fib_table *t = table_get(f, vrf);
+	const struct fib_table *t = table_get(f, vrf, p->afi);
 	struct shadow_entry e;
 
-	if (t == NULL || p->afi != AFI_IPV4 || !shadow_get(t->routes, p, &e))
+	if (t == NULL || !route_get(t, p, &e))
 		return false;
 	*out = e.list;
 	return true;
@@ -692,33 +755,57 @@ bool
 fib_shadow_lookup(const struct fib *f, struct vrf_id vrf, const struct ip_addr *addr,
 	struct prefix *prefix, struct path_list_id *out)
 {
-	const struct fib_table *t = table_get(f, vrf);
+	const struct fib_table *t = table_get(f, vrf, addr->afi);
 	struct shadow_entry e;
 
-	if (t == NULL || addr->afi != AFI_IPV4 || !shadow_cover(t->routes, addr, 32, &e))
+	if (t == NULL)
+		return false;
+	if (!(t->afi == AFI_IPV6 ? fib_v6_cover(t, addr, &e)
+				 : shadow_cover(t->routes, addr, 32, &e)))
 		return false;
 	*prefix = e.prefix;
 	*out = e.list;
 	return true;
 }
 
+static bool
+shadow_v4_after(const struct fib_table *t, const struct prefix *after, struct shadow_entry *out)
+{
+	struct shadow_cursor c;
+
+	shadow_seek(t->routes, after, &c);
+	return shadow_next(&c, out) &&
+	       (after == NULL || !prefix_equal(&out->prefix, after) || shadow_next(&c, out));
+}
+
 bool
 fib_shadow_next(
 	const struct fib *f, struct vrf_id vrf, const struct prefix *after, struct prefix *out)
 {
-	const struct fib_table *t = table_get(f, vrf);
-	struct shadow_cursor c;
+	const struct fib_table *t = table_get(f, vrf, AFI_IPV4);
+	bool v6 = after != NULL && after->afi == AFI_IPV6;
 	struct shadow_entry e;
 
-	if (t == NULL)
-		return false;
-	shadow_seek(t->routes, after, &c);
-	if (!shadow_next(&c, &e))
-		return false;
-	if (after != NULL && prefix_equal(&e.prefix, after) && !shadow_next(&c, &e))
-		return false;
+	if (v6 || t == NULL || !shadow_v4_after(t, after, &e)) {
+		t = table_get(f, vrf, AFI_IPV6);
+		if (t == NULL || !fib_v6_next(t, v6 ? after : NULL, &e))
+			return false;
+	}
 	*out = e.prefix;
 	return true;
+}
+
+/* False where only the miss entry may answer. */
+static bool
+generation_read(const struct fib_generation *g, struct vrf_id vrf, const struct ip_addr *addr,
+	struct path_list_id *list, uint8_t *len)
+{
+	const struct rte_lpm *lpm = g->v4[vrf.v].lpm;
+	const uint32_t *words = g->v6[vrf.v].words;
+
+	if (addr->afi == AFI_IPV6)
+		return words != NULL && table_v6_read(words, addr->b, list, len);
+	return lpm != NULL && table_v4_read(lpm, addr_v4(addr), list, len);
 }
 
 int
@@ -729,14 +816,12 @@ fib_lookup(
 	struct path_list_id list;
 	uint8_t len = 0;
 
-	if (table_get(f, vrf) == NULL || addr->afi != AFI_IPV4)
+	if (table_get(f, vrf, addr->afi) == NULL)
 		return -ENOENT;
 	*out = (struct fib_result){.generation = g->number};
-	/* a table added since is not in this generation yet: nothing is in it */
-	if (g->v4[vrf.v].lpm == NULL)
-		return 0;
-	if (!table_v4_read(g->v4[vrf.v].lpm, addr_v4(addr), &list, &len)) {
-		list.v = g->v4[vrf.v].miss;
+	/* a table added since is not in this generation yet: nothing is in it, and no miss entry */
+	if (!generation_read(g, vrf, addr, &list, &len)) {
+		list.v = addr->afi == AFI_IPV6 ? g->v6[vrf.v].miss : g->v4[vrf.v].miss;
 		len = 0;
 	}
 	if (list.v == PATH_LIST_NONE)
@@ -762,22 +847,22 @@ void
 fib_stats_get(const struct fib *f, struct fib_stats *out)
 {
 	struct fib_table *t;
-	uint16_t vrf = 0;
+	unsigned at = 0;
 
 	*out = (struct fib_stats){
 		.generation = counter_get(&f->number),
 		.commits = counter_get(&f->commits),
 	};
-	while ((t = table_next(f, &vrf)) != NULL)
+	while ((t = table_next(f, &at)) != NULL)
 		counters_sum(&t->counters, out);
 }
 
 int
 fib_table_stats_get(const struct fib *f, struct vrf_id vrf, enum afi afi, struct fib_stats *out)
 {
-	const struct fib_table *t = table_get(f, vrf);
+	const struct fib_table *t = table_get(f, vrf, afi);
 
-	if (t == NULL || afi != AFI_IPV4)
+	if (t == NULL)
 		return -ENOENT;
 	*out = (struct fib_stats){
 		.generation = counter_get(&f->number),

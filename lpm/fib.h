@@ -28,6 +28,7 @@ struct fib_config {
 	bool huge; /* try hugepages (MAP_HUGETLB, then THP), never fail for want of them */
 	uint32_t
 		tbl8_groups; /* of each IPv4 table copy; 0: as many as memory_bytes leaves, at most 65,536 */
+	uint32_t groups_v6; /* of each IPv6 table copy; 0: as many as memory_bytes leaves, at most 131,072 */
 };
 
 struct fib_stats {
@@ -52,8 +53,7 @@ int fib_create(const struct fib_config *config, struct fib **out);
 void fib_destroy(struct fib *f);
 
 /*
- * Tables appear by vrf: before any route of it. 0 (also when it is there), -ENOMEM, -ENOSPC, -EAFNOSUPPORT (IPv4 only in this
- * version).
+ * Tables appear by vrf and family: before any route of it. 0 (also when it is there), -ENOMEM, -ENOSPC, -EAFNOSUPPORT.
  */
 int fib_vrf_add(struct fib *f, struct vrf_id vrf, enum afi afi) RUNS_ON(role_fib);
 
@@ -87,7 +87,7 @@ bool fib_shadow_get(
 bool fib_shadow_lookup(const struct fib *f, struct vrf_id vrf, const struct ip_addr *addr,
 	struct prefix *prefix, struct path_list_id *out);
 
-/* The prefix set next behind `after` (by address, then length; NULL: the first). False at the end. */
+/* The prefix set next behind `after` (IPv4 first; by address, then length; NULL: the first). False at the end. */
 bool fib_shadow_next(
 	const struct fib *f, struct vrf_id vrf, const struct prefix *after, struct prefix *out);
 

@@ -11,17 +11,22 @@
 #include "lpm/base.h"
 #include "lpm/fib.h"
 #include "lpm/path_list.h"
+#include "lpm/table_v6.h"
 
 #include <rte_lpm.h>
 #include <stdatomic.h>
 
-/* Immutable once published. v4[vrf] is NULL where that VRF has no table. */
+/* Immutable once published. v4[vrf], v6[vrf] are NULL where that VRF has no table. */
 struct fib_generation {
 	uint64_t number;
 	struct {
 		struct rte_lpm *lpm;
 		uint32_t miss; /* path list of 0/0, or PATH_LIST_NONE */
 	} v4[FIB_VRF_MAX];
+	struct {
+		const uint32_t *words;
+		uint32_t miss; /* of ::/0 */
+	} v6[FIB_VRF_MAX];
 };
 
 struct fib_reader {
@@ -59,6 +64,20 @@ fib_read_v4_bulk(const struct fib_generation *g, struct vrf_id vrf, const uint32
 	rte_lpm_lookup_bulk(lpm, ip, out, n);
 	for (unsigned i = 0; i < n; i++)
 		out[i] = (out[i] & RTE_LPM_LOOKUP_SUCCESS) ? (out[i] & 0x00ffffff) : miss;
+}
+
+/* As above; `ip`: addresses as on the wire. */
+static inline void
+fib_read_v6_bulk(const struct fib_generation *g, struct vrf_id vrf, const uint8_t (*ip)[16], uint32_t *out, unsigned n)
+{
+	const uint32_t *words = g->v6[vrf.v].words;
+
+	if (words == NULL) {
+		for (unsigned i = 0; i < n; i++)
+			out[i] = PATH_LIST_NONE;
+		return;
+	}
+	table_v6_lookup_bulk(words, ip, out, n, g->v6[vrf.v].miss);
 }
 
 /* `hash` chooses among equal paths. NULL when the chosen next hop is not up. */

@@ -272,6 +272,7 @@ test_short(void **state)
 
 struct routes {
 	struct prefix *prefix;
+	const struct prefix *sorted; /* the same, in order */
 	uint32_t *list; /* 0: not set */
 	size_t count;
 };
@@ -340,7 +341,7 @@ test_random(void **state)
 	enum { COUNT = 600 };
 	static struct prefix prefix[COUNT];
 	static uint32_t list[COUNT];
-	struct routes r = {prefix, list, 0};
+	struct routes r = {.prefix = prefix, .list = list};
 	struct lpm6_oracle o;
 	uint64_t seed = 7;
 
@@ -386,8 +387,9 @@ test_random(void **state)
 static void
 check_all(const struct routes *r, const struct lpm6_oracle *o, uint64_t *seed)
 {
+	/* neighbours share cache lines: a third of the time */
 	for (size_t i = 0; i < r->count; i++)
-		check_edges(o, &r->prefix[i]);
+		check_edges(o, &r->sorted[i]);
 	for (size_t i = 0; i < r->count; i += 100) {
 		uint8_t ip[200][16];
 		uint32_t out[200];
@@ -455,6 +457,7 @@ test_full_table(void **state)
 	struct routes r = {.prefix = v6_table(400000 / SCALE, &real)};
 	uint64_t seed = 20261120;
 	struct lpm6_oracle o;
+	struct prefix *sorted;
 
 	(void)state;
 	lpm6_oracle_init(&o);
@@ -465,7 +468,10 @@ test_full_table(void **state)
 	r.count = v6_unique(r.prefix, real + more);
 	assert_true(r.count >= real + more * 99 / 100);
 	r.list = calloc(r.count, sizeof(*r.list));
-	assert_non_null(r.list);
+	sorted = malloc(r.count * sizeof(*sorted));
+	assert_true(r.list != NULL && sorted != NULL);
+	memcpy(sorted, r.prefix, r.count * sizeof(*sorted));
+	r.sorted = sorted;
 	table_v6_destroy(table);
 	assert_int_equal(table_v6_create(arena, 1500000 / SCALE, true, &table), 0);
 	for (unsigned phase = 0; phase < sizeof(keep) / sizeof(keep[0]); phase++) {
@@ -501,10 +507,11 @@ test_full_table(void **state)
 	lpm6_oracle_fini(&o);
 	free(r.prefix);
 	free(r.list);
+	free(sorted);
 }
 
 /* Two copies, as fib.c has them: readers are given one and its number, the writer paints the other. */
-#define FLIPS (2000 / SCALE)
+#define FLIPS (600 / SCALE)
 #define SPOTS 256
 
 struct copy {

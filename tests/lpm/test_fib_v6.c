@@ -1,0 +1,568 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "lpm/fib.h"
+
+#include "lpm/arena.h"
+#include "lpm/fib_read.h"
+#include "lpm/qsbr.h"
+#include "tests/lpm/lpm6_test.h"
+#include "tests/oracle/lpm6_oracle.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <cmocka.h>
+
+#ifdef KEEL_SANITIZED
+#define SCALE 10
+#else
+#define SCALE 1
+#endif
+
+#define LISTS 2000
+
+static struct arena *arena;
+static struct qsbr *workers;
+static struct fib *fib;
+static struct path_list_id list[LISTS];
+static unsigned me; /* this thread's handle, as a reader */
+
+static void
+lists_make(unsigned count)
+{
+	struct path_lists *p = fib_path_lists(fib);
+
+	for (unsigned i = 0; i < count; i++) {
+		struct ip_addr addr = addr_from_v4(0xc0000200 + i);
+		struct path path = {.label = LABEL_NONE};
+
+		assert_int_equal(next_hop_get(p, VRF_DEFAULT, &addr, 0, &path.next_hop), 0);
+		assert_int_equal(
+			path_list_get(p, PATH_LIST_FORWARD, PORT_NONE, &path, 1, &list[i]), 0);
+		next_hop_unref(p, path.next_hop);
+	}
+}
+
+static void
+lists_drop(unsigned count)
+{
+	for (unsigned i = 0; i < count; i++)
+		path_list_unref(fib_path_lists(fib), list[i]);
+}
+
+static void
+fib_make(uint32_t groups)
+{
+	struct fib_config config = {.memory_bytes = (size_t)4 << 30,
+		.huge = true,
+		.tbl8_groups = 512,
+		.groups_v6 = groups};
+
+	role_enter_fib();
+	assert_int_equal(arena_create("test", &arena), 0);
+	assert_int_equal(qsbr_create(arena, 8, &workers), 0);
+	assert_int_equal(qsbr_register(workers, &me), 0);
+	config.arena = arena;
+	config.workers = workers;
+	assert_int_equal(fib_create(&config, &fib), 0);
+	assert_int_equal(fib_vrf_add(fib, VRF_DEFAULT, AFI_IPV6), 0);
+	assert_int_equal(fib_vrf_add(fib, VRF_DEFAULT, AFI_IPV4), 0);
+}
+
+static void
+fib_unmake(void)
+{
+	fib_destroy(fib);
+	qsbr_unregister(workers, me);
+	qsbr_destroy(workers);
+	assert_int_equal(arena_bytes(arena), 0);
+	arena_destroy(arena);
+}
+
+static int
+commit(void)
+{
+	int err;
+
+	while ((err = fib_commit(fib, 1000)) == -EAGAIN)
+		sched_yield();
+	return err;
+}
+
+static void
+settle(void)
+{
+	for (unsigned i = 0; i < 4 && !fib_settled(fib); i++)
+		(void)commit();
+	assert_true(fib_settled(fib));
+}
+
+static struct prefix
+pfx(const char *text)
+{
+	struct prefix p;
+
+	assert_int_equal(prefix_parse(text, &p), 0);
+	return p;
+}
+
+static void
+set(const char *text, struct path_list_id id)
+{
+	struct prefix p = pfx(text);
+
+	assert_int_equal(fib_set(fib, VRF_DEFAULT, &p, id), 0);
+}
+
+static void
+withdraw(const char *text)
+{
+	struct prefix p = pfx(text);
+
+	assert_int_equal(fib_withdraw(fib, VRF_DEFAULT, &p), 0);
+}
+
+/* "PREFIX" of the answer must be `expected`, NULL: a miss. A worker's lookup agrees. */
+static void
+check(const char *addr, const char *expected, struct path_list_id id)
+{
+	struct fib_result result;
+	struct ip_addr a;
+	char text[PREFIX_TEXT_MAX];
+	uint32_t out;
+
+	assert_int_equal(addr_parse(addr, &a), 0);
+	qsbr_online(workers, me);
+	assert_int_equal(fib_lookup(fib, VRF_DEFAULT, &a, &result), 0);
+	if (a.afi == AFI_IPV6) {
+		fib_read_v6_bulk(fib_read_begin(fib_reader(fib)), VRF_DEFAULT, &a.b, &out, 1);
+		assert_int_equal(out, result.hit ? result.path_list.v : PATH_LIST_NONE);
+	}
+	qsbr_offline(workers, me);
+	assert_int_equal(result.hit, expected != NULL);
+	if (expected == NULL)
+		return;
+	assert_string_equal(prefix_format(&result.prefix, text), expected);
+	assert_int_equal(result.path_list.v, id.v);
+}
+
+static struct fib_stats
+stats(void)
+{
+	struct fib_stats s;
+
+	assert_int_equal(fib_table_stats_get(fib, VRF_DEFAULT, AFI_IPV6, &s), 0);
+	return s;
+}
+
+static void
+test_basics(void **state)
+{
+	struct prefix p = pfx("2001:db8::/32"), found;
+	struct ip_addr a = {.b = {0x20, 0x01, 0x0d, 0xb8}, .afi = AFI_IPV6};
+	struct path_list_id id;
+	struct fib_stats before;
+	struct fib_result result;
+	unsigned none;
+
+	(void)state;
+	fib_make(64);
+	none = path_lists_in_use(fib_path_lists(fib));
+	lists_make(5);
+	check("2001:db8::1", NULL, list[0]);
+	assert_int_equal(fib_withdraw(fib, VRF_DEFAULT, &p), -ENOENT);
+	assert_int_equal(fib_set(fib, (struct vrf_id){3}, &p, list[0]), -ENOENT);
+	assert_int_equal(fib_lookup(fib, (struct vrf_id){3}, &a, &result), -ENOENT);
+	set("2001:db8::/32", list[0]);
+	set("::/0", list[4]);
+	set("10.0.0.0/8", list[3]);
+	assert_int_equal(fib_batch_count(fib), 3);
+	assert_true(fib_shadow_get(fib, VRF_DEFAULT, &p, &id));
+	assert_int_equal(id.v, list[0].v);
+	check("2001:db8::1", NULL, list[0]); /* not visible yet */
+	assert_int_equal(commit(), 0);
+	check("2001:db8::1", "2001:db8::/32", list[0]);
+	check("2002::1", "::/0", list[4]);
+	check("10.1.2.3", "10.0.0.0/8", list[3]);
+	check("11.1.2.3", NULL, list[3]); /* ::/0 is none of IPv4's business */
+	assert_int_equal(stats().generation, 2);
+	assert_int_equal(stats().writes, 2); /* a slot, and one of its group */
+	assert_int_equal(stats().installed, 2);
+	assert_int_equal(stats().groups_used, 1);
+	settle();
+	before = stats();
+	set("2001:db8::/32", list[0]);
+	assert_int_equal(commit(), 0);
+	assert_int_equal(stats().generation, before.generation);
+	set("2001:db8::/32", list[1]);
+	set("2001:db8:1::/48", list[2]);
+	set("2001:db8:1::7/128", list[3]);
+	assert_int_equal(commit(), 0);
+	check("2001:db8:1::7", "2001:db8:1::7/128", list[3]);
+	check("2001:db8:1::8", "2001:db8:1::/48", list[2]);
+	check("2001:db8:2::8", "2001:db8::/32", list[1]);
+	assert_true(fib_shadow_next(fib, VRF_DEFAULT, NULL, &found));
+	assert_int_equal(found.afi, AFI_IPV4);
+	for (unsigned i = 0; i < 4; i++)
+		assert_true(fib_shadow_next(fib, VRF_DEFAULT, &found, &found));
+	assert_int_equal(found.len, 128);
+	assert_false(fib_shadow_next(fib, VRF_DEFAULT, &found, &found));
+	withdraw("2001:db8:1::/48");
+	withdraw("2001:db8:1::7/128");
+	assert_int_equal(commit(), 0);
+	check("2001:db8:1::7", "2001:db8::/32", list[1]);
+	assert_int_equal(stats().groups_used, 1);
+	withdraw("2001:db8::/32");
+	assert_true(fib_shadow_lookup(fib, VRF_DEFAULT, &a, &found, &id));
+	assert_int_equal(found.len, 0);
+	withdraw("::/0");
+	assert_false(fib_shadow_lookup(fib, VRF_DEFAULT, &a, &found, &id));
+	withdraw("10.0.0.0/8");
+	settle();
+	check("2001:db8::7", NULL, list[0]);
+	assert_int_equal(stats().groups_used, 0);
+	assert_int_equal(stats().installed, 0);
+	lists_drop(5);
+	path_lists_reclaim(fib_path_lists(fib));
+	path_lists_reclaim(fib_path_lists(fib));
+	assert_int_equal(path_lists_in_use(fib_path_lists(fib)), none);
+	fib_unmake();
+}
+
+/* Who waits for groups comes before who asks later; who needs none does not wait. */
+static void
+test_waiting(void **state)
+{
+	struct prefix found;
+	struct ip_addr a;
+	struct path_list_id id;
+
+	(void)state;
+	fib_make(16);
+	lists_make(6);
+	set("2001:db8::1/128", list[0]); /* 13 */
+	set("2001:db9::1/128", list[1]); /* 12 more */
+	assert_int_equal(commit(), -ENOSPC);
+	check("2001:db8::1", "2001:db8::1/128", list[0]);
+	check("2001:db9::1", NULL, list[0]);
+	assert_int_equal(stats().installed, 1);
+	assert_int_equal(stats().not_installed, 1);
+	/* as in the shadow, so for next hops and the audit */
+	assert_int_equal(addr_parse("2001:db9::1", &a), 0);
+	assert_true(fib_shadow_lookup(fib, VRF_DEFAULT, &a, &found, &id));
+	assert_int_equal(id.v, list[1].v);
+	set("2001:db8::2/128", list[2]); /* none */
+	set("2001:dba::/48", list[3]); /* two, and they are there, but another one waits */
+	assert_int_equal(commit(), -ENOSPC);
+	check("2001:db8::2", "2001:db8::2/128", list[2]);
+	check("2001:dba::1", NULL, list[0]);
+	assert_int_equal(stats().not_installed, 2);
+	settle();
+	/* a change, and a flap, of one that waits */
+	set("2001:db9::1/128", list[4]);
+	withdraw("2001:dba::/48");
+	set("2001:dba::/48", list[5]);
+	assert_int_equal(commit(), -ENOSPC);
+	check("2001:db9::1", NULL, list[0]);
+	withdraw("2001:db8::1/128");
+	assert_int_equal(commit(), -ENOSPC);
+	withdraw("2001:db8::2/128");
+	assert_int_equal(commit(), 0);
+	check("2001:db8::2", NULL, list[0]);
+	check("2001:db9::1", "2001:db9::1/128", list[4]);
+	check("2001:dba::1", "2001:dba::/48", list[5]);
+	assert_int_equal(stats().groups_used, 15);
+	settle();
+	check("2001:db9::1", "2001:db9::1/128", list[4]);
+	lists_drop(6);
+	fib_unmake();
+}
+
+static void
+check_addr(const struct lpm6_oracle *o, const uint8_t *b)
+{
+	struct ip_addr a = v6_addr(b);
+	uint32_t expected = lpm6_oracle_lookup(o, b), found = 0;
+	struct fib_result result;
+	char text[ADDR_TEXT_MAX];
+
+	assert_int_equal(fib_lookup(fib, VRF_DEFAULT, &a, &result), 0);
+	if (result.hit)
+		found = result.path_list.v | (uint32_t)result.prefix.len << 24;
+	if (found != expected)
+		fail_msg("%s: list %u of /%u, expected %u of /%u", addr_format(&a, text),
+			found & 0xffffff, found >> 24, expected & 0xffffff, expected >> 24);
+}
+
+static void
+check_edges(const struct lpm6_oracle *o, const struct prefix *p)
+{
+	uint8_t first[16], last[16];
+
+	v6_first_last(p, first, last);
+	check_addr(o, first);
+	check_addr(o, last);
+	v6_step(first, -1);
+	check_addr(o, first);
+	v6_step(last, 1);
+	check_addr(o, last);
+}
+
+/*
+ * Far more than there are groups for, coming and going. The oracle is told who is installed by
+ * asking at each prefix's own addresses; then each that is must answer, and nothing else may.
+ */
+static void
+test_exhaustion(void **state)
+{
+	enum { COUNT = 300, GROUPS = 200 };
+	static struct prefix p[COUNT];
+	static uint32_t value[COUNT];
+	uint64_t seed = 11;
+	size_t count;
+
+	(void)state;
+	fib_make(GROUPS);
+	lists_make(50);
+	for (unsigned i = 0; i < COUNT; i++) {
+		struct prefix around = pfx(i % 2 ? "2001:db8::/44" : "2001::/20");
+
+		p[i] = v6_long(&around, 1, &seed);
+	}
+	count = v6_unique(p, COUNT);
+	memset(value, 0, sizeof(value));
+	for (unsigned round = 0; round < 400 / SCALE; round++) {
+		struct lpm6_oracle o;
+		uint64_t present = 0, installed = 0;
+		unsigned keep = round % 40 < 20 ? 80 : 10;
+
+		for (unsigned k = 0; k < 40; k++) {
+			size_t i = rnd_below(&seed, (uint32_t)count);
+
+			if (rnd_below(&seed, 100) < keep) {
+				value[i] = list[rnd_below(&seed, 50)].v;
+				assert_int_equal(fib_set(fib, VRF_DEFAULT, &p[i],
+							 (struct path_list_id){value[i]}),
+					0);
+			} else {
+				assert_int_equal(fib_withdraw(fib, VRF_DEFAULT, &p[i]),
+					value[i] != 0 ? 0 : -ENOENT);
+				value[i] = 0;
+			}
+		}
+		(void)commit();
+		lpm6_oracle_init(&o);
+		qsbr_online(workers, me);
+		for (size_t i = 0; i < count; i++) {
+			struct ip_addr a = v6_addr(p[i].b);
+			struct fib_result result;
+
+			present += value[i] != 0;
+			assert_int_equal(fib_lookup(fib, VRF_DEFAULT, &a, &result), 0);
+			if (value[i] != 0 && result.hit && prefix_equal(&result.prefix, &p[i])) {
+				lpm6_oracle_set(&o, p[i].b, p[i].len, value[i]);
+				installed++;
+			}
+		}
+		for (size_t i = 0; i < count; i++)
+			check_edges(&o, &p[i]);
+		qsbr_offline(workers, me);
+		lpm6_oracle_fini(&o);
+		/* one that shares its first address with a longer one is not seen: never more */
+		assert_true(installed <= stats().installed);
+		assert_int_equal(stats().installed + stats().not_installed, present);
+		assert_true(stats().groups_used <= GROUPS);
+	}
+	for (size_t i = 0; i < count; i++)
+		(void)fib_withdraw(fib, VRF_DEFAULT, &p[i]);
+	assert_int_equal(commit(), 0);
+	settle();
+	assert_int_equal(stats().groups_used, 0);
+	lists_drop(50);
+	fib_unmake();
+}
+
+/* The real table and long ones, in random order, in batches of any size: both copies, one by one. */
+static void
+test_full_table(void **state)
+{
+	static const unsigned keep[] = {100, 60, 90, 0};
+	size_t real, more = 50000 / SCALE, count;
+	struct prefix *p = v6_table(400000 / SCALE, &real), *sorted;
+	struct lpm6_oracle o;
+	uint32_t *value;
+	uint64_t seed = 5;
+
+	(void)state;
+	fib_make(500000);
+	lists_make(LISTS);
+	lpm6_oracle_init(&o);
+	p = realloc(p, (real + more) * sizeof(*p));
+	assert_non_null(p);
+	for (size_t i = 0; i < more; i++)
+		p[real + i] = v6_long(p, real, &seed);
+	count = v6_unique(p, real + more);
+	value = calloc(count, sizeof(*value));
+	assert_non_null(value);
+	sorted = malloc(count * sizeof(*sorted));
+	assert_non_null(sorted);
+	memcpy(sorted, p, count * sizeof(*sorted));
+	v6_shuffle(p, count, &seed);
+	for (unsigned phase = 0; phase < sizeof(keep) / sizeof(keep[0]); phase++) {
+		size_t at = 0;
+
+		while (at < count) {
+			size_t end = at + 1 + rnd_below(&seed, phase == 2 ? 200000 : 6000);
+
+			for (; at < end && at < count; at++) {
+				bool want = rnd_below(&seed, 100) < keep[phase];
+				uint32_t v = want ? list[rnd_below(&seed, LISTS)].v : 0;
+
+				if (want)
+					assert_int_equal(fib_set(fib, VRF_DEFAULT, &p[at],
+								 (struct path_list_id){v}),
+						0);
+				else if (value[at] != 0)
+					assert_int_equal(fib_withdraw(fib, VRF_DEFAULT, &p[at]), 0);
+				value[at] = v;
+				lpm6_oracle_set(&o, p[at].b, p[at].len, v);
+			}
+			assert_int_equal(commit(), 0);
+		}
+		for (unsigned copy = 0; copy < 2; copy++) {
+			qsbr_online(workers, me);
+			for (size_t i = 0; i < count; i += copy + 1)
+				check_edges(&o, &sorted[i]);
+			qsbr_offline(workers, me);
+			settle();
+			/* the other copy, by a change elsewhere */
+			set("3ffe::/16", list[phase * 2 + copy]);
+			assert_int_equal(commit(), 0);
+			lpm6_oracle_set(
+				&o, (const uint8_t[16]){0x3f, 0xfe}, 16, list[phase * 2 + copy].v);
+		}
+		print_message("%lu installed, %u groups, %lu rebuilds\n",
+			(unsigned long)stats().installed, stats().groups_used,
+			(unsigned long)stats().rebuilds);
+	}
+	assert_int_equal(stats().groups_used, 0);
+	assert_int_equal(stats().installed, 1);
+	lpm6_oracle_fini(&o);
+	lists_drop(LISTS);
+	fib_unmake();
+	free(p);
+	free(sorted);
+	free(value);
+}
+
+/*
+ * Beside readers: every batch gives all IPv4 and IPv6 prefixes one list, so in a burst all answers
+ * of both families are the same, whatever is withdrawn below a cover.
+ */
+static struct {
+	_Atomic bool stop;
+	struct prefix spot[256];
+} race;
+
+static void *
+reader_main(void *arg)
+{
+	uint64_t seed = (uintptr_t)arg, bursts = 0;
+	unsigned id;
+
+	role_enter_worker();
+	if (qsbr_register(workers, &id) != 0)
+		return NULL;
+	qsbr_online(workers, id);
+	while (!atomic_load_explicit(&race.stop, memory_order_relaxed)) {
+		const struct fib_generation *g = fib_read_begin(fib_reader(fib));
+		uint32_t v4[64], out4[64], out[64];
+		uint8_t ip[64][16];
+
+		for (unsigned i = 0; i < 64; i++) {
+			struct ip_addr a = v6_within(&race.spot[rnd_below(&seed, 256)], &seed);
+
+			memcpy(ip[i], a.b, 16);
+			v4[i] = 10u << 24 | rnd_below(&seed, 1u << 24);
+		}
+		fib_read_v4_bulk(g, VRF_DEFAULT, v4, out4, 64);
+		fib_read_v6_bulk(g, VRF_DEFAULT, (const uint8_t(*)[16])ip, out, 64);
+		for (unsigned i = 0; i < 64; i++) {
+			if (out[i] != out4[0] || out4[i] != out4[0] || out[i] == PATH_LIST_NONE) {
+				fprintf(stderr, "%u, %u, %u in generation %lu\n", out[i], out4[i],
+					out4[0], (unsigned long)g->number);
+				return NULL;
+			}
+		}
+		bursts++;
+		qsbr_quiescent(workers, id);
+	}
+	qsbr_offline(workers, id);
+	qsbr_unregister(workers, id);
+	return (void *)(uintptr_t)bursts;
+}
+
+static void
+race_change(struct path_list_id id, uint64_t *seed)
+{
+	for (unsigned i = 0; i < 256; i++) {
+		if (i % 8 != 0 && rnd_below(seed, 3) == 0)
+			(void)fib_withdraw(fib, VRF_DEFAULT, &race.spot[i]);
+		else
+			assert_int_equal(fib_set(fib, VRF_DEFAULT, &race.spot[i], id), 0);
+	}
+	set("10.0.0.0/8", id);
+}
+
+static void
+test_beside_readers(void **state)
+{
+	pthread_t reader[2];
+	uint64_t seed = 5;
+
+	(void)state;
+	fib_make(8192);
+	lists_make(LISTS);
+	for (unsigned i = 0; i < 256; i++) {
+		struct ip_addr a = {.b = {0x20, 0x01, (uint8_t)(i / 8)}, .afi = AFI_IPV6};
+
+		race.spot[i] = i % 8 == 0
+				       ? prefix_from_addr(&a, (uint8_t)(24 + rnd_below(&seed, 25)))
+				       : v6_long(&race.spot[i / 8 * 8], 1, &seed);
+	}
+	race_change(list[0], &seed);
+	assert_int_equal(commit(), 0);
+	atomic_store(&race.stop, false);
+	for (unsigned i = 0; i < 2; i++)
+		assert_int_equal(
+			pthread_create(&reader[i], NULL, reader_main, (void *)(uintptr_t)(i + 1)),
+			0);
+	for (unsigned n = 1; n < 600 / SCALE; n++) {
+		race_change(list[n % LISTS], &seed);
+		assert_int_equal(commit(), 0);
+	}
+	atomic_store_explicit(&race.stop, true, memory_order_relaxed);
+	for (unsigned i = 0; i < 2; i++) {
+		void *bursts;
+
+		assert_int_equal(pthread_join(reader[i], &bursts), 0);
+		assert_non_null(bursts);
+	}
+	lists_drop(LISTS);
+	fib_unmake();
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_basics),
+		cmocka_unit_test(test_waiting),
+		cmocka_unit_test(test_exhaustion),
+		cmocka_unit_test(test_beside_readers),
+		cmocka_unit_test(test_full_table),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
