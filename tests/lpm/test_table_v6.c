@@ -473,7 +473,7 @@ test_full_table(void **state)
 	memcpy(sorted, r.prefix, r.count * sizeof(*sorted));
 	r.sorted = sorted;
 	table_v6_destroy(table);
-	assert_int_equal(table_v6_create(arena, 1500000 / SCALE, true, &table), 0);
+	assert_int_equal(table_v6_create(arena, 2000000 / SCALE, true, &table), 0);
 	for (unsigned phase = 0; phase < sizeof(keep) / sizeof(keep[0]); phase++) {
 		/* lists stay with their places: each phase begins with what the last one left */
 		size_t size = phase % 2 ? 997 : 4096;
