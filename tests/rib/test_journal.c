@@ -303,6 +303,13 @@ threads_read_whole_entries_or_none(void **state)
 		if (n % 3 == 0)
 			sched_yield();
 	}
+	/* A follower that the scheduler kept away was only lapped so far: once all have come up, a few that cannot lap anybody. */
+	for (unsigned i = 0; i < 3; i++) {
+		while (journal_passed(follower[i].cursor) != journal_head(f.journal))
+			sched_yield();
+	}
+	for (unsigned n = 0; n < 8; n++)
+		append(f.journal, 1 + (30000 + n) % 64);
 	atomic_store_explicit(&stop, true, memory_order_release);
 	for (unsigned i = 0; i < 3; i++) {
 		pthread_join(thread[i], NULL);
@@ -310,7 +317,7 @@ threads_read_whole_entries_or_none(void **state)
 			(unsigned long long)follower[i].read,
 			(unsigned long long)follower[i].lapped);
 		assert_int_equal(follower[i].bad, 0);
-		assert_true(follower[i].read > 0);
+		assert_true(follower[i].read >= 8);
 	}
 	assert_int_equal(journal_safe_sequence(f.journal), journal_head(f.journal) + 1);
 	fixture_end(&f);
