@@ -236,7 +236,7 @@ audit_rib(struct fib_feed *f, uint64_t deadline_ns)
 
 	if (!audit_table(f, &c))
 		return false;
-	if (!walk_slice(&f->audit_walk, UINT32_MAX, deadline_ns, fib_feed_now, audit_visit, &c) && walk_done(&f->audit_walk)) {
+	if (!walk_slice(&f->audit_walk, UINT32_MAX, deadline_ns, walk_clock, audit_visit, &c) && walk_done(&f->audit_walk)) {
 		f->audit_walk = (struct walk){0};
 		f->audit_table++;
 	}
@@ -270,7 +270,7 @@ audit_fib(struct fib_feed *f, uint64_t deadline_ns)
 	for (unsigned n = 0; !suspects_full(f); n++) {
 		struct prefix next;
 
-		if (n % 64 == 63 && fib_feed_now() >= deadline_ns)
+		if (n % 64 == 63 && walk_clock() >= deadline_ns)
 			return true;
 		if (!fib_shadow_next(f->config.fib, f->audit_vrf, f->audit_prefix.afi != AFI_NONE ? &f->audit_prefix : NULL, &next)) {
 			f->audit_prefix = (struct prefix){0};

@@ -6,20 +6,10 @@
 
 #include <errno.h>
 #include <string.h>
-#include <time.h>
 
 #define READ_MAX 256          /* journal entries between two looks at the clock */
 #define READERS_RETRY_NS 50000 /* a worker reports quiescent every few microseconds; a preempted one after some ms */
 #define FAILED_RETRY_NS 1000000000u /* a walk over all: not often */
-
-uint64_t
-fib_feed_now(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}
 
 static struct hop **
 hop_bucket(struct fib_feed *f, const struct ip_addr *addr, uint16_t port)
@@ -548,7 +538,7 @@ journal_drain(struct fib_feed *f, struct feed_source *s, uint64_t deadline_ns)
 			apply_entry(f, s, &entries[i]);
 		journal_advance(j, s->cursor, entries[n - 1].sequence);
 		s->applied = journal_position(s->cursor);
-		if (fib_feed_now() >= deadline_ns)
+		if (walk_clock() >= deadline_ns)
 			return true;
 	}
 	return true;
@@ -632,7 +622,7 @@ rewalk_slice(struct fib_feed *f, struct feed_source *s, uint64_t deadline_ns)
 	}
 	if (s->walk.table == NULL)
 		walk_begin(&s->walk, shard_table(s->shard, table));
-	if (!walk_slice(&s->walk, UINT32_MAX, deadline_ns, fib_feed_now, rewalk_visit, &c))
+	if (!walk_slice(&s->walk, UINT32_MAX, deadline_ns, walk_clock, rewalk_visit, &c))
 		rewalk_next(s);
 	return true;
 }
@@ -651,7 +641,7 @@ became_visible(struct fib_feed *f)
 		received = shard_received_ns(s->shard, s->applied);
 		s->visible = s->applied;
 		if (received != 0)
-			hist_add(&f->update_hist, fib_feed_now() - received);
+			hist_add(&f->update_hist, walk_clock() - received);
 	}
 }
 
@@ -735,7 +725,7 @@ fib_feed_work(struct fib_feed *f, uint64_t now_ns, uint64_t deadline_ns)
 uint64_t
 fib_feed_wait_ns(const struct fib_feed *f)
 {
-	uint64_t now = fib_feed_now();
+	uint64_t now = walk_clock();
 
 	if (f->config.fib == NULL)
 		return 0;

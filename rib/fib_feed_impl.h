@@ -122,4 +122,3 @@ struct local_route *fib_feed_local_find(const struct fib_feed *f, struct vrf_id 
 bool fib_audit_work(struct fib_feed *f, uint64_t deadline_ns) RUNS_ON(role_fib);
 /* Everything that the journals hold now is visible to workers. */
 bool fib_feed_drained(const struct fib_feed *f);
-uint64_t fib_feed_now(void);

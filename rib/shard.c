@@ -7,20 +7,10 @@
 #include "rib/shard_impl.h"
 
 #include <errno.h>
-#include <time.h>
 
 #define JOURNAL_CAPACITY (1u << 20)
 #define RETIRED_MAX                                                                                \
 	4096u /* records of removed peers and replaced next-hop indexes; both are rare */
-
-uint64_t
-shard_clock(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
 
 struct shard_peer_slot *
 shard_slot(const struct shard *s, struct peer_id id)
@@ -197,7 +187,7 @@ shard_create(const struct shard_config *config, unsigned inputs, struct shard **
 		return -ENOMEM;
 	s->config = *config;
 	s->arena = config->arena;
-	s->now_ns = shard_clock();
+	s->now_ns = walk_clock();
 	err = parts_create(s, inputs);
 	if (err != 0) {
 		shard_destroy(s);
@@ -434,7 +424,7 @@ shard_work(struct shard *s, uint64_t now_ns, uint64_t deadline_ns)
 	}
 	do
 		garbage = reclaim(s);
-	while (garbage && shard_clock() < deadline_ns);
+	while (garbage && walk_clock() < deadline_ns);
 	return more || garbage;
 }
 

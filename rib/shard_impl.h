@@ -204,7 +204,6 @@ shard_epoch_before(uint16_t a, uint16_t b)
 
 /* NULL: no such peer. */
 struct shard_peer_slot *shard_slot(const struct shard *s, struct peer_id id);
-uint64_t shard_clock(void); /* monotonic ns */
 struct shard_table *shard_table_of(struct shard *s, struct vrf_id vrf, enum family family);
 
 /* shard_next_hops.c */

@@ -200,7 +200,7 @@ nlri_run(struct import *m, uint64_t deadline_ns) RUNS_ON(role_rib)
 		if (!nlri_valid(m, n) || nlri_apply(m, n) != 0)
 			shard_count(&m->s->failures, 1);
 		c->nlri++;
-		if (done % CLOCK_EVERY == 0 && shard_clock() >= deadline_ns)
+		if (done % CLOCK_EVERY == 0 && walk_clock() >= deadline_ns)
 			break;
 	}
 	return c->nlri == count;
@@ -408,7 +408,7 @@ import_run(struct shard *s, uint64_t deadline_ns)
 		c->nlri = 0;
 		if (since_clock >= CLOCK_EVERY) {
 			since_clock = 0;
-			if (shard_clock() >= deadline_ns)
+			if (walk_clock() >= deadline_ns)
 				return c->offset < c->batch->used || batch_next(s);
 		}
 	}

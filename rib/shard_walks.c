@@ -163,7 +163,7 @@ table_slice(struct shard *s, struct shard_table *t, uint64_t deadline_ns) RUNS_O
 {
 	struct visit v = {.s = s, .t = t};
 
-	if (!walk_slice(&t->walk, SLICE_IDS, deadline_ns, shard_clock, visit_dest, &v)) {
+	if (!walk_slice(&t->walk, SLICE_IDS, deadline_ns, walk_clock, visit_dest, &v)) {
 		t->lap++;
 		walk_begin(&t->walk, t->dests);
 	}
@@ -203,6 +203,6 @@ walks_run(struct shard *s, uint64_t deadline_ns)
 		table_slice(s, t, deadline_ns);
 		if (!walks_pending(s))
 			return false;
-	} while (shard_clock() < deadline_ns);
+	} while (walk_clock() < deadline_ns);
 	return true;
 }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "rib/walk.h"
 
+#include <time.h>
+
 #define CLOCK_EVERY 64u /* a visit is some 50 ns, reading the clock 20 to 40 */
 
 void
@@ -31,4 +33,13 @@ walk_slice(struct walk *w, unsigned max, uint64_t deadline_ns, uint64_t (*now)(v
 			break;
 	}
 	return w->next < w->end;
+}
+
+uint64_t
+walk_clock(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }

@@ -24,3 +24,5 @@ void walk_begin(struct walk *w, const struct dest_table *t);
  */
 bool walk_slice(struct walk *w, unsigned max, uint64_t deadline_ns, uint64_t (*now)(void), walk_visit *visit, void *ctx);
 bool walk_done(const struct walk *w);
+/* The clock that deadlines of this layer are held against: CLOCK_MONOTONIC in ns. */
+uint64_t walk_clock(void);
