@@ -9,6 +9,7 @@
 
 #include "lpm/base.h"
 #include "lpm/prefix.h"
+#include "rib/policy.h"
 
 #include <jansson.h>
 
@@ -25,14 +26,16 @@ struct faults {
 void faults_add(struct faults *f, const char *path, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 void faults_fini(struct faults *f);
 
+struct config_address {
+	struct ip_addr addr;
+	uint8_t len;
+};
+
 struct config_port {
 	const char *name, *device;
 	struct vrf_id vrf;
 	uint16_t mtu;
-	struct config_address {
-		struct ip_addr addr;
-		uint8_t len;
-	} *addresses;
+	struct config_address *addresses;
 	unsigned address_count;
 };
 
@@ -45,12 +48,14 @@ struct config_family {
 	bool enabled;
 	const char *import_policy, *export_policy; /* NULL: none */
 	bool keep_all_routes, next_hop_self, next_hop_unchanged, send_communities;
+	bool remove_private_as, as_override, default_originate;
+	uint8_t allow_as_in; /* how often our own AS may be in the path */
 	uint32_t max_prefixes; /* 0: no limit */
-	bool max_prefixes_shutdown;
+	bool max_prefixes_shutdown; /* else a warning */
 };
 
 struct config_peer {
-	struct ip_addr addr;
+	struct ip_addr addr; /* a link-local one with its zone */
 	char addr_text[ADDR_TEXT_MAX];
 	uint16_t tcp_port; /* of the peer; 179 */
 	struct vrf_id vrf;
@@ -63,9 +68,26 @@ struct config_peer {
 	uint8_t multihop;      /* TTL; 0: single hop */
 	struct {
 		bool route_refresh, enhanced_route_refresh, four_octet_as, extended_message, graceful_restart;
+		bool extended_next_hop; /* RFC 8950 */
 	} capabilities;
+	bool route_reflector_client; /* internal peers, RFC 4456 */
 	struct config_timers timers;
 	struct config_family families[FAMILY_COUNT];
+};
+
+/* `next_hop` may be link-local with its zone; with `blackhole` there is none. */
+struct config_static {
+	struct prefix prefix;
+	struct vrf_id vrf;
+	struct ip_addr next_hop;
+	uint32_t tag;
+};
+
+/* What of our own goes into BGP (RFC 4271 9.4): `source` is connected, static or kernel. */
+struct config_redistribute {
+	enum route_source source;
+	struct vrf_id vrf;
+	const char *policy; /* NULL: all */
 };
 
 struct config_network {
@@ -90,7 +112,17 @@ struct config {
 	unsigned peer_count;
 	struct config_network *networks;
 	unsigned network_count;
-	bool next_hop_tracking;
+	bool next_hop_tracking, resolve_via_default;
+	unsigned max_paths;      /* 1 to PATHS_MAX */
+	uint32_t tombstones_max; /* 0: the shard's default */
+	uint32_t cluster_id;     /* host order; 0: the router id */
+	struct config_static *statics;
+	unsigned static_count;
+	struct config_redistribute *redistribute;
+	unsigned redistribute_count;
+	struct config_address *loopbacks; /* of `default`, held by the host's interface keel0 */
+	unsigned loopback_count;
+	uint8_t preference[SOURCE_COUNT]; /* lower wins; contract section 2 */
 	uint32_t policy_change_delay_s, policy_change_max_delay_s;
 	struct policy_set *policies; /* control/policy_compile.h */
 	json_t *merged; /* peers after inheritance, as documents: what the strings above point into; index as `peers` */

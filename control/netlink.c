@@ -167,7 +167,7 @@ link_set(struct netlink *n, struct link *l, bool up)
 		return;
 	l->told = true;
 	l->up = up;
-	n->config.link(n->config.ctx, l->port, up);
+	n->config.link(n->config.ctx, l->port, up, now_ns());
 	/* After it: on loss the one word about the link has already stopped what the many would. */
 	link_neighbors_tell(n, l);
 }

@@ -23,6 +23,11 @@ struct netlink_port {
 	const char *name;
 };
 
+struct netlink_hop {
+	struct ip_addr addr; /* AFI_NONE: directly on the port; a link-local one has its zone */
+	uint16_t port;
+};
+
 struct netlink_config {
 	struct arena *arena;
 	const struct netlink_port *ports; /* copied; empty without a data plane: then every interface counts, with port = PORT_NONE */
@@ -30,7 +35,13 @@ struct netlink_config {
 	/* On the host thread. `mac` NULL: the neighbour is lost (FAILED, deleted, its subnet left the interface). Local: an address of ours and its subnet. */
 	void (*address)(void *ctx, struct vrf_id vrf, uint16_t port, const struct prefix *subnet, const struct ip_addr *local, bool present);
 	void (*neighbor)(void *ctx, struct vrf_id vrf, uint16_t port, const struct ip_addr *addr, const uint8_t mac[6]);
-	void (*link)(void *ctx, uint16_t port, bool up);
+	void (*link)(void *ctx, uint16_t port, bool up, uint64_t event_ns); /* monotonic: when the message was read */
+	/*
+	 * A route of the kernel's main table (an IGP beside us, an operator's `ip route`): not protocol kernel, not through keel0. Hops out of an
+	 * interface that is no port of ours have PORT_NONE and are left out with a data plane. count 0 with `present`: blackhole. May be NULL.
+	 */
+	void (*route)(void *ctx, struct vrf_id vrf, const struct prefix *p, const struct netlink_hop *hops, unsigned count, uint32_t metric,
+		bool present);
 	void *ctx;
 };
 
@@ -43,8 +54,15 @@ int netlink_start(struct netlink *n, struct thread *self) RUNS_ON(role_host);
 /* Main, before the ports forward: sets an address on a port's interface if it is not there. 0, -errno. */
 int netlink_address_add(struct netlink *n, unsigned ifindex, const struct ip_addr *addr, uint8_t len);
 int netlink_link_up(struct netlink *n, unsigned ifindex);
+/*
+ * Main: the interface of the host's own way out (architecture.md section 6): its sysctls, default routes of both families through it with
+ * metric 4294967295, its addresses as local ones in `address` (port PORT_NONE). 0, -errno.
+ */
+int netlink_tun_add(struct netlink *n, const char *name, unsigned ifindex, struct vrf_id vrf);
 /* Asks the kernel to resolve a neighbour and to keep it resolved (NTF_EXT_MANAGED, else NTF_USE). 0, -errno. */
 int netlink_resolve(struct netlink *n, uint16_t port, const struct ip_addr *addr) RUNS_ON(role_host);
+/* Nobody wants it any more: it ages as any other. */
+void netlink_release(struct netlink *n, uint16_t port, const struct ip_addr *addr) RUNS_ON(role_host);
 /*
  * The same for a packet that waits: once, and kept resolved only from its first answer on until it does not answer. A sender that walks
  * through a subnet would leave the kernel asking for all of it for ever.

@@ -36,7 +36,8 @@ struct message {
 	void (*fn)(void *arg);
 	struct vrf_id vrf;
 	uint16_t port;
-	bool present, has_mac;
+	bool present, has_mac, wanted;
+	uint64_t event_ns;
 	struct prefix subnet;
 	struct ip_addr addr;
 	uint8_t mac[6];
@@ -191,18 +192,18 @@ on_fib_port_down(void *arg)
 	struct message *m = arg;
 
 	role_enter_fib();
-	fib_feed_port_down(m->k->feed, m->port);
+	fib_feed_port_down(m->k->feed, m->port, m->event_ns);
 	free(m);
 }
 
 static void
-host_link(void *ctx, uint16_t port, bool up)
+host_link(void *ctx, uint16_t port, bool up, uint64_t event_ns)
 {
 	struct keeld *k = ctx;
 
 	log_event(LOG_INFO, "link port=%u state=%s", port, up ? "up" : "down");
 	if (!up && k->fib != NULL)
-		send_message(k->fib_thread, on_fib_port_down, &(struct message){.k = k, .port = port});
+		send_message(k->fib_thread, on_fib_port_down, &(struct message){.k = k, .port = port, .event_ns = event_ns});
 }
 
 /* ---- fib -> host: neighbours to resolve ---- */
@@ -222,11 +223,11 @@ on_host_resolve(void *arg)
 }
 
 static void
-resolve(void *ctx, uint16_t port, const struct ip_addr *addr)
+resolve(void *ctx, uint16_t port, const struct ip_addr *addr, bool wanted)
 {
 	struct keeld *k = ctx;
 
-	send_message(k->host_thread, on_host_resolve, &(struct message){.k = k, .port = port, .addr = *addr});
+	send_message(k->host_thread, on_host_resolve, &(struct message){.k = k, .port = port, .addr = *addr, .wanted = wanted});
 }
 
 /* ---- threads ---- */

@@ -40,5 +40,12 @@ unsigned workers_count(void);
 /* Any thread. */
 const struct worker_stats *worker_stats(unsigned worker);
 unsigned worker_cpu(unsigned worker);
+/*
+ * A packet of our own kernel's (from the TUN), to be looked up and sent without TTL decrement. Copied. 0; -ENOBUFS: dropped and counted;
+ * -EINVAL: no IPv4 or IPv6 packet.
+ */
+int worker_inject(struct vrf_id vrf, const void *packet, unsigned len) RUNS_ON(role_host);
+/* The address that ICMP errors about packets received on `port` carry as their source; AFI_NONE addr: none. */
+void worker_icmp_source(uint16_t port, enum afi afi, const struct ip_addr *addr) RUNS_ON(role_host);
 /* Host thread: up to `max` neighbours that packets waited for since the last call; how many. */
 unsigned worker_gleans(struct glean *out, unsigned max) RUNS_ON(role_host);

@@ -80,16 +80,44 @@ fib_read_v6_bulk(const struct fib_generation *g, struct vrf_id vrf, const uint8_
 	table_v6_lookup_bulk(words, ip, out, n, g->v6[vrf.v].miss);
 }
 
-/* `hash` chooses among equal paths. NULL when the chosen next hop is not up. */
+static inline const struct adjacency *
+fib_read_next_hop(const struct fib_reader *r, struct next_hop_id id)
+{
+	/* acquire: pairs with the release store in next_hop_up */
+	uint64_t word = atomic_load_explicit(&r->next_hops[id.v], memory_order_acquire);
+
+	return (word >> 32) == NEXT_HOP_UP ? &r->adjacencies[(uint32_t)word] : NULL;
+}
+
+/* The path that `hash` chooses among equal ones. Multiply-shift instead of a division. */
+static inline unsigned
+fib_read_choice(const struct path_list *list, uint32_t hash)
+{
+	return list->path_count > 1 ? (unsigned)(((uint64_t)hash * list->path_count) >> 32) : 0;
+}
+
+/* The chosen next hop is not up: the others of the equal ones in turn, then the backups in order. */
+static __attribute__((noinline, unused)) const struct adjacency *
+fib_read_fallback(const struct fib_reader *r, const struct path_list *list, unsigned chosen)
+{
+	unsigned all = list->path_count + (unsigned)list->backup_count;
+
+	for (unsigned n = 1; n < all; n++) {
+		unsigned i = n < list->path_count ? (chosen + n) % list->path_count : n;
+		const struct adjacency *adj = fib_read_next_hop(r, list->path[i].next_hop);
+
+		if (adj != NULL)
+			return adj;
+	}
+	return NULL;
+}
+
+/* NULL when no next hop of the list is up. */
 static inline const struct adjacency *
 fib_read_adjacency(const struct fib_reader *r, const struct path_list *list, uint32_t hash)
 {
-	/* multiply-shift instead of a division */
-	unsigned i = list->path_count > 1 ? (unsigned)(((uint64_t)hash * list->path_count) >> 32) : 0;
-	/* acquire: pairs with the release store in next_hop_up */
-	uint64_t word = atomic_load_explicit(&r->next_hops[list->path[i].next_hop.v], memory_order_acquire);
+	unsigned i = fib_read_choice(list, hash);
+	const struct adjacency *adj = fib_read_next_hop(r, list->path[i].next_hop);
 
-	if ((word >> 32) != NEXT_HOP_UP)
-		return NULL;
-	return &r->adjacencies[(uint32_t)word];
+	return __builtin_expect(adj != NULL, 1) ? adj : fib_read_fallback(r, list, i);
 }

@@ -400,13 +400,15 @@ next_hop_peek(const struct path_lists *p, struct next_hop_id id, struct next_hop
 /* Fills `l` in the one form that equal lists share. */
 static int
 list_make(const struct path_lists *p, enum path_list_kind kind, uint16_t port,
-	const struct path *path, unsigned count, struct path_list *l)
+	const struct path *path, unsigned count, unsigned backups, struct path_list *l)
 {
-	*l = (struct path_list){
-		.kind = (uint8_t)kind, .path_count = (uint8_t)count, .port = PORT_NONE};
+	*l = (struct path_list){.kind = (uint8_t)kind,
+		.path_count = (uint8_t)(count - backups),
+		.port = PORT_NONE,
+		.backup_count = (uint8_t)backups};
 	switch (kind) {
 	case PATH_LIST_FORWARD:
-		if (count == 0 || count > PATHS_MAX)
+		if (count <= backups || count > PATHS_MAX)
 			return -EINVAL;
 		for (unsigned i = 0; i < count; i++) {
 			if (!hop_in_use(p, path[i].next_hop))
@@ -424,10 +426,16 @@ list_make(const struct path_lists *p, enum path_list_kind kind, uint16_t port,
 	return -EINVAL;
 }
 
+static unsigned
+list_paths(const struct path_list *l)
+{
+	return l->path_count + (unsigned)l->backup_count;
+}
+
 static size_t
 list_size(const struct path_list *l)
 {
-	return offsetof(struct path_list, path) + l->path_count * sizeof(l->path[0]);
+	return offsetof(struct path_list, path) + list_paths(l) * sizeof(l->path[0]);
 }
 
 static void
@@ -438,15 +446,12 @@ lists_count(struct path_lists *p, int change)
 	atomic_store_explicit(&p->lists_in_use, n + (unsigned)change, memory_order_relaxed);
 }
 
-int
-path_list_get(struct path_lists *p, enum path_list_kind kind, uint16_t port,
-	const struct path *path, unsigned count, struct path_list_id *out)
+static int
+list_get(struct path_lists *p, const struct path_list *made, struct path_list_id *out) RUNS_ON(role_fib)
 {
-	struct path_list l;
+	struct path_list l = *made;
 	uint32_t hash, id;
 
-	if (list_make(p, kind, port, path, count, &l) < 0)
-		return -EINVAL;
 	hash = hash_bytes(&l, list_size(&l), 0);
 	for (id = pool_first(&p->lists, hash); id != 0; id = pool_next(&p->lists, id, hash)) {
 		if (memcmp(&p->list[id], &l, list_size(&l)) != 0)
@@ -459,11 +464,33 @@ path_list_get(struct path_lists *p, enum path_list_kind kind, uint16_t port,
 	if (id == 0)
 		return -ENOSPC;
 	p->list[id] = l;
-	for (unsigned i = 0; i < l.path_count; i++)
+	for (unsigned i = 0; i < list_paths(&l); i++)
 		pool_slot(&p->hops, l.path[i].next_hop.v)->refs++;
 	lists_count(p, 1);
 	out->v = id;
 	return 0;
+}
+
+int
+path_list_get(struct path_lists *p, enum path_list_kind kind, uint16_t port,
+	const struct path *path, unsigned count, struct path_list_id *out)
+{
+	struct path_list l;
+
+	if (list_make(p, kind, port, path, count, 0, &l) < 0)
+		return -EINVAL;
+	return list_get(p, &l, out);
+}
+
+int
+path_list_get_backed(struct path_lists *p, const struct path *path, unsigned count, unsigned backups,
+	struct path_list_id *out)
+{
+	struct path_list l;
+
+	if (list_make(p, PATH_LIST_FORWARD, PORT_NONE, path, count, backups, &l) < 0)
+		return -EINVAL;
+	return list_get(p, &l, out);
 }
 
 void
@@ -493,7 +520,7 @@ path_list_unref(struct path_lists *p, struct path_list_id id)
 	lists_count(p, -1);
 	/* first the list: its next hops then wait at least as long as whoever still reads it */
 	retire_push(p->retired, list_free, p, &p->list[id.v]);
-	for (unsigned i = 0; i < l->path_count; i++)
+	for (unsigned i = 0; i < list_paths(l); i++)
 		next_hop_unref(p, l->path[i].next_hop);
 }
 

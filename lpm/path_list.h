@@ -59,7 +59,8 @@ struct path_list {
 	alignas(CACHE_LINE) uint8_t kind; /* enum path_list_kind */
 	uint8_t path_count;
 	uint16_t port; /* of PATH_LIST_GLEAN, else PORT_NONE */
-	uint32_t reserved;
+	uint8_t backup_count; /* behind the first path_count; see path_list_get_backed() */
+	uint8_t unused[3];
 	struct path path[PATHS_MAX];
 };
 static_assert(sizeof(struct path_list) == 2 * CACHE_LINE, "two lines, the first has seven paths");
@@ -91,6 +92,12 @@ void next_hop_down(struct path_lists *p, struct next_hop_id id, enum next_hop_st
 /* Find an equal list or create it (paths in this order), and take a reference. 0, -ENOSPC, -EINVAL. Holds its next hops. */
 int path_list_get(struct path_lists *p, enum path_list_kind kind, uint16_t port, const struct path *path,
 	unsigned count, struct path_list_id *out) RUNS_ON(role_fib);
+/*
+ * PATH_LIST_FORWARD by the first `count - backups` paths (at least one) as long as any of them is up; by the first backup that is up when
+ * none is. So a lost link moves all prefixes behind it with one store a next hop.
+ */
+int path_list_get_backed(struct path_lists *p, const struct path *path, unsigned count, unsigned backups,
+	struct path_list_id *out) RUNS_ON(role_fib);
 void path_list_ref(struct path_lists *p, struct path_list_id id) RUNS_ON(role_fib);
 void path_list_unref(struct path_lists *p, struct path_list_id id) RUNS_ON(role_fib);
 /* How many references there are. */

@@ -3,6 +3,8 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -58,14 +60,92 @@ prefix_max_len(enum afi afi)
 	return afi == AFI_IPV4 ? 32 : 128;
 }
 
+#define ZONE_NAME_MAX 16
+
+/* Names are only added, each before the count that shows it: readers take no lock. */
+static struct {
+	pthread_mutex_t adding;
+	_Atomic unsigned count;
+	char name[ZONE_MAX][ZONE_NAME_MAX];
+} zones = {.adding = PTHREAD_MUTEX_INITIALIZER};
+
+uint16_t
+zone_find(const char *name)
+{
+	/* acquire: pairs with the release store in zone_intern */
+	unsigned count = atomic_load_explicit(&zones.count, memory_order_acquire);
+
+	for (unsigned i = 0; i < count; i++)
+		if (strcmp(zones.name[i], name) == 0)
+			return (uint16_t)(i + 1);
+	return 0;
+}
+
+uint16_t
+zone_intern(const char *name)
+{
+	size_t len = strlen(name);
+	unsigned count;
+	uint16_t zone;
+
+	if (len == 0 || len >= ZONE_NAME_MAX)
+		return 0;
+	pthread_mutex_lock(&zones.adding);
+	zone = zone_find(name);
+	count = atomic_load_explicit(&zones.count, memory_order_relaxed);
+	if (zone == 0 && count < ZONE_MAX) {
+		memcpy(zones.name[count], name, len + 1);
+		/* release: pairs with the acquire load in zone_find */
+		atomic_store_explicit(&zones.count, count + 1, memory_order_release);
+		zone = (uint16_t)(count + 1);
+	}
+	pthread_mutex_unlock(&zones.adding);
+	return zone;
+}
+
+const char *
+zone_name(uint16_t zone)
+{
+	/* acquire: pairs with the release store in zone_intern */
+	if (zone == 0 || zone > atomic_load_explicit(&zones.count, memory_order_acquire))
+		return "";
+	return zones.name[zone - 1];
+}
+
+bool
+addr_is_link_local(const struct ip_addr *a)
+{
+	return a->afi == AFI_IPV6 && a->b[0] == 0xfe && (a->b[1] & 0xc0) == 0x80;
+}
+
+bool
+addr_is_unspecified(const struct ip_addr *a)
+{
+	static const uint8_t none[16];
+
+	return a->afi == AFI_NONE || memcmp(a->b, none, sizeof(none)) == 0;
+}
+
 int
 addr_parse(const char *text, struct ip_addr *out)
 {
+	const char *percent = strchr(text, '%');
+	size_t len = percent != NULL ? (size_t)(percent - text) : strlen(text);
+	char bare[INET6_ADDRSTRLEN];
 	struct ip_addr a = {0};
 
-	a.afi = strchr(text, ':') != NULL ? AFI_IPV6 : AFI_IPV4;
-	if (inet_pton(a.afi == AFI_IPV6 ? AF_INET6 : AF_INET, text, a.b) != 1)
+	if (len >= sizeof(bare))
 		return -EINVAL;
+	memcpy(bare, text, len);
+	bare[len] = '\0';
+	a.afi = strchr(bare, ':') != NULL ? AFI_IPV6 : AFI_IPV4;
+	if (inet_pton(a.afi == AFI_IPV6 ? AF_INET6 : AF_INET, bare, a.b) != 1)
+		return -EINVAL;
+	if (percent != NULL) {
+		a.zone = zone_find(percent + 1);
+		if (!addr_is_link_local(&a) || a.zone == 0)
+			return -EINVAL;
+	}
 	*out = a;
 	return 0;
 }
@@ -138,7 +218,13 @@ format_bytes(const uint8_t *b, uint8_t afi, char *buf)
 char *
 addr_format(const struct ip_addr *a, char *buf)
 {
-	return format_bytes(a->b, a->afi, buf);
+	format_bytes(a->b, a->afi, buf);
+	if (a->zone != 0) {
+		size_t n = strlen(buf);
+
+		snprintf(buf + n, ADDR_TEXT_MAX - n, "%%%s", zone_name(a->zone));
+	}
+	return buf;
 }
 
 bool
@@ -150,9 +236,12 @@ addr_equal(const struct ip_addr *a, const struct ip_addr *b)
 int
 addr_compare(const struct ip_addr *a, const struct ip_addr *b)
 {
+	int order;
+
 	if (a->afi != b->afi)
 		return a->afi < b->afi ? -1 : 1;
-	return memcmp(a->b, b->b, sizeof(a->b));
+	order = memcmp(a->b, b->b, sizeof(a->b));
+	return order != 0 ? order : (int)a->zone - (int)b->zone;
 }
 
 static uint32_t
@@ -207,7 +296,7 @@ prefix_parse(const char *text, struct prefix *out)
 	memcpy(addr_text, text, (size_t)(slash - text));
 	addr_text[slash - text] = '\0';
 	len = parse_length(slash + 1);
-	if (addr_parse(addr_text, &a) < 0 || len < 0 || (unsigned)len > prefix_max_len(a.afi))
+	if (addr_parse(addr_text, &a) < 0 || a.zone != 0 || len < 0 || (unsigned)len > prefix_max_len(a.afi))
 		return -EINVAL;
 	p = prefix_from_addr(&a, (uint8_t)len);
 	if (memcmp(p.b, a.b, sizeof(p.b)) != 0)

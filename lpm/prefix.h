@@ -19,10 +19,14 @@ enum family {
 	FAMILY_COUNT, /* also: none, unknown */
 };
 
+/* A link-local address (fe80::/10) means something on one interface only: `zone` names it (RFC 4007 6). 0: none, and for all others. */
 struct ip_addr {
 	uint8_t b[16];
 	uint8_t afi; /* enum afi; AFI_NONE: absent */
+	uint8_t unused;
+	uint16_t zone;
 };
+static_assert(sizeof(struct ip_addr) == 20, "no padding: values compare with memcmp");
 
 struct prefix {
 	uint8_t b[16];
@@ -30,7 +34,7 @@ struct prefix {
 	uint8_t len; /* bits */
 };
 
-#define ADDR_TEXT_MAX 46
+#define ADDR_TEXT_MAX 62 /* the longest address, "%", an interface's name, NUL */
 #define PREFIX_TEXT_MAX 50
 
 /* "ipv4-unicast" and the like; FAMILY_COUNT when unknown. */
@@ -41,9 +45,21 @@ enum family family_from_afi_safi(uint16_t afi, uint8_t safi);
 enum afi family_afi(enum family f);
 enum safi family_safi(enum family f);
 
-/* 0, -EINVAL. */
+/*
+ * Zones: small numbers for interface names, the same as long as the process lives. zone_intern() gives a new name the next number
+ * (main and the host thread; 0: no room, or a name of no or over 15 bytes), the others look only (any thread; 0 and "" when unknown).
+ */
+#define ZONE_MAX 1024
+uint16_t zone_intern(const char *name);
+uint16_t zone_find(const char *name);
+const char *zone_name(uint16_t zone);
+
+bool addr_is_link_local(const struct ip_addr *a); /* fe80::/10 */
+bool addr_is_unspecified(const struct ip_addr *a); /* 0.0.0.0, ::, or absent */
+
+/* "192.0.2.1", "2001:db8::1", "fe80::2%east" (a zone known by then; link-local addresses only). 0, -EINVAL. */
 int addr_parse(const char *text, struct ip_addr *out);
-/* Writes at most ADDR_TEXT_MAX bytes with the NUL and returns `buf`. */
+/* Writes at most ADDR_TEXT_MAX bytes with the NUL and returns `buf`; a zone as "%NAME". */
 char *addr_format(const struct ip_addr *a, char *buf);
 bool addr_equal(const struct ip_addr *a, const struct ip_addr *b);
 int addr_compare(const struct ip_addr *a, const struct ip_addr *b);

@@ -50,8 +50,7 @@ struct attr_set {
 	uint8_t origin;       /* enum origin */
 	uint8_t unused;
 	struct ip_addr next_hop;            /* NEXT_HOP, or the global one of MP_REACH_NLRI */
-	struct ip_addr next_hop_link_local; /* AFI_NONE: absent */
-	uint8_t unused2[2];
+	struct ip_addr next_hop_link_local; /* AFI_NONE: absent; with its zone */
 	uint8_t var[];
 };
 
@@ -102,6 +101,18 @@ static inline const uint8_t *
 attr_unknown(const struct attr_set *a)
 {
 	return attr_cluster_list(a) + 4u * a->cluster_count;
+}
+
+/*
+ * The address that is resolved and forwarded to. RFC 2545 3: the link-local one goes with a global one; alone it counts where the
+ * global one is missing (::) or is itself link-local.
+ */
+static inline const struct ip_addr *
+attr_next_hop(const struct attr_set *a)
+{
+	if (a->next_hop_link_local.afi != AFI_NONE && (addr_is_unspecified(&a->next_hop) || addr_is_link_local(&a->next_hop)))
+		return &a->next_hop_link_local;
+	return &a->next_hop;
 }
 
 #define ATTR_SET_MAX (sizeof(struct attr_set) + 131072) /* an extended message (RFC 8654), 2-octet ASNs widened */

@@ -52,7 +52,8 @@ static_assert(sizeof(struct rib_path) == 24, "budget of docs/architecture.md");
 struct path_set {
 	uint16_t count;
 	uint16_t eligible; /* the first so many are candidates */
-	uint32_t reserved;
+	uint16_t multipath; /* the first so many forward together (ECMP, `max_paths`); at least 1 when eligible > 0 */
+	uint16_t unused;
 	struct rib_path path[];
 };
 static_assert(sizeof(struct path_set) == 8, "budget of docs/architecture.md");

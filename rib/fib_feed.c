@@ -130,7 +130,7 @@ list_by(struct fib_feed *f, struct vrf_id vrf, const struct ip_addr *addr, uint1
 		return false;
 	if (!h->wanted) {
 		h->wanted = true;
-		f->config.resolve(f->config.resolve_ctx, port, addr);
+		f->config.resolve(f->config.resolve_ctx, port, addr, true);
 	}
 	*out = h->list;
 	return true;
@@ -459,15 +459,16 @@ fib_feed_neighbor(struct fib_feed *f, struct vrf_id vrf, const struct ip_addr *a
 		local_remove(f, vrf, &host, PATH_LIST_FORWARD, port);
 	}
 	if (in_use)
-		f->config.resolve(f->config.resolve_ctx, port, addr);
+		f->config.resolve(f->config.resolve_ctx, port, addr, true);
 	else
 		hop_drop(f, h);
 	return 0;
 }
 
 void
-fib_feed_port_down(struct fib_feed *f, uint16_t port)
+fib_feed_port_down(struct fib_feed *f, uint16_t port, uint64_t event_ns)
 {
+	(void)event_ns;
 	if (f->config.fib == NULL)
 		return;
 	for (unsigned i = 0; i < HOP_BUCKETS; i++) {

@@ -24,8 +24,8 @@ struct fib_feed_config {
 	unsigned shard_count;
 	uint32_t batch_max;         /* prefixes a commit; 4,096 */
 	uint64_t commit_interval_ns; /* 2 ms */
-	/* A next hop (on `port`) is to be resolved by the kernel: control passes it to the host thread. */
-	void (*resolve)(void *ctx, uint16_t port, const struct ip_addr *addr);
+	/* A next hop (on `port`) is (no longer) to be kept resolved by the kernel: control passes it to the host thread. */
+	void (*resolve)(void *ctx, uint16_t port, const struct ip_addr *addr, bool wanted);
 	void *resolve_ctx;
 };
 
@@ -38,8 +38,27 @@ int fib_feed_connected(struct fib_feed *f, struct vrf_id vrf, const struct prefi
 /* From the host: a neighbour resolved (adjacency given) or lost (NULL). Also a next hop's state: one store, no batch. */
 int fib_feed_neighbor(struct fib_feed *f, struct vrf_id vrf, const struct ip_addr *addr, uint16_t port,
 	const struct adjacency *adj) RUNS_ON(role_fib);
+/*
+ * A route that is neither BGP's nor a subnet of ours: static, or of the kernel's table (an IGP beside us). `hops`: up to PATHS_MAX, a
+ * link-local one with its zone; a hop with `port` PORT_NONE is resolved recursively. count 0 with `present`: a blackhole. The same (vrf,
+ * prefix, source) again replaces; `present` false removes. 0; -ENOENT; -ENOMEM, -ENOSPC: nothing was changed, it is logged by the caller.
+ */
+struct fib_feed_hop {
+	struct ip_addr addr; /* AFI_NONE: directly on `port` */
+	uint16_t port;
+};
+int fib_feed_route(struct fib_feed *f, struct vrf_id vrf, const struct prefix *p, enum route_source source,
+	const struct fib_feed_hop *hops, unsigned count, uint32_t metric, bool present) RUNS_ON(role_fib);
+/* Lower wins; contract section 2, "preference". Installed routes are judged anew. */
+void fib_feed_preference(struct fib_feed *f, const uint8_t preference[SOURCE_COUNT]) RUNS_ON(role_fib);
+/* May a default route resolve next hops? False at first. */
+void fib_feed_resolve_via_default(struct fib_feed *f, bool yes) RUNS_ON(role_fib);
+/* The link of a port came (back) up: neighbours follow by fib_feed_neighbor(). */
+void fib_feed_port_up(struct fib_feed *f, uint16_t port) RUNS_ON(role_fib);
+/* Netlink event read -> next hops of that port stored as down, ns: one entry a link loss. */
+const struct hist *fib_feed_link_hist(const struct fib_feed *f);
 /* The link of a port went down: all its next hops are down now. */
-void fib_feed_port_down(struct fib_feed *f, uint16_t port) RUNS_ON(role_fib);
+void fib_feed_port_down(struct fib_feed *f, uint16_t port, uint64_t event_ns) RUNS_ON(role_fib);
 
 /* One turn: journals, commit when due. True while there is more to do. */
 bool fib_feed_work(struct fib_feed *f, uint64_t now_ns, uint64_t deadline_ns) RUNS_ON(role_fib);

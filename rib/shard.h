@@ -33,7 +33,7 @@ struct shard;
 enum rib_record_kind {
 	RIB_UPDATE,       /* attrs, then announced NLRI; or no attrs, then withdrawn NLRI */
 	RIB_SESSION_UP,   /* payload struct rib_session_up: opens an epoch in each of its families */
-	RIB_SESSION_DOWN, /* flush: all paths of the peer in all families */
+	RIB_SESSION_DOWN, /* payload struct rib_session_down: flush all paths of the peer, but for what is retained */
 	RIB_BEGIN_REFRESH, /* BoRR (RFC 7313 4): opens an epoch in `family` */
 	RIB_END_REFRESH,  /* EoRR: sweeps what is still of an older epoch */
 	RIB_END_OF_RIB,   /* RFC 4724 2 */
@@ -73,6 +73,15 @@ struct rib_batch {
 	uint32_t size;
 	alignas(8) uint8_t data[];
 };
+/*
+ * Families in `retain` (bit by enum family) keep their paths, stale (RFC 4724 4.2, RFC 8538): the next RIB_SESSION_UP opens an epoch and its
+ * End-of-RIB sweeps; RIB_STALE_TIMEOUT sweeps too, session up or not; RIB_SESSION_DOWN without `retain` flushes them.
+ */
+struct rib_session_down {
+	uint8_t retain;
+	uint8_t pad[7];
+};
+
 #define RIB_BATCH_SIZE (256u << 10) /* one extended UPDATE decoded always fits */
 #define RIB_BATCHES_PER_INPUT 64
 
@@ -90,7 +99,8 @@ void shard_input_return(struct shard_input *in, struct rib_batch *b) RUNS_ON(rol
 struct nexthop_message {
 	struct vrf_id vrf;
 	bool up;        /* resolvable */
-	bool connected; /* on a connected subnet: what a single-hop external peer must name */
+	bool connected; /* on a connected subnet (a link-local one: on its zone): what a single-hop external peer must name */
+	bool unwatch;   /* shard -> fib: nobody uses it any more */
 	uint32_t metric;
 	struct ip_addr addr;
 };
@@ -103,6 +113,12 @@ struct shard_config {
 	uint32_t own_asn;
 	uint32_t router_id;
 	uint32_t journal_capacity; /* entries; 0: 1 << 20 */
+	uint32_t cluster_id; /* RFC 4456 7; 0: the router id */
+	unsigned max_paths; /* equal paths that forward together; 0 and 1: the best alone */
+	uint32_t tombstones_max; /* of one table; 0: an eighth of its destinations, at least 65,536 */
+	/* On the shard's thread: that cursor holds back more tombstones than that. Its next journal_read() says -ESTALE, and it holds nothing any more. */
+	void (*evicted)(void *ctx, struct journal_cursor *c);
+	void *evicted_ctx;
 	bool next_hop_tracking;  /* false: every next hop is taken as resolvable */
 	void (*wake_consumers)(void *ctx); /* called at the end of a work slice that appended to the journal */
 	void *wake_ctx;
@@ -117,6 +133,7 @@ struct shard_peer {
 	struct ip_addr addr;
 	bool external;
 	bool multihop; /* lifts the check of the next hop's subnet */
+	bool rr_client; /* RFC 4456: a client of ours; what it sends is reflected to all */
 	uint32_t asn;
 	uint32_t router_id; /* known when the session is up */
 };

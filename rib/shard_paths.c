@@ -185,12 +185,13 @@ set_fill(const struct shard *s, struct path_set *set, unsigned n)
 {
 	set->count = (uint16_t)n;
 	set->eligible = 0;
-	set->reserved = 0;
+	set->unused = 0;
 	for (unsigned i = 0; i < n; i++) {
 		set->path[i] = s->keep[s->order[i]];
 		if (set->path[i].label_flags & PATH_NEXT_HOP_UP)
 			set->eligible++;
 	}
+	set->multipath = set->eligible > 0;
 }
 
 /* With the next hop's present state; true when that changed. */
@@ -287,8 +288,8 @@ announce_first(struct shard *s, struct shard_table *t, struct dest_id id, const 
 	if (set == NULL)
 		return -ENOMEM;
 	set->count = 1;
-	set->eligible = e->accepted->up;
-	set->reserved = 0;
+	set->eligible = set->multipath = e->accepted->up;
+	set->unused = 0;
 	path_make(s, t, e, &set->path[0]);
 	path_took(s, t, &set->path[0]);
 	publish(s, t, id, set);

@@ -75,8 +75,9 @@ on_neighbor(void *ctx, struct vrf_id vrf, uint16_t port, const struct ip_addr *a
 }
 
 static void
-on_link(void *ctx, uint16_t port, bool up)
+on_link(void *ctx, uint16_t port, bool up, uint64_t event_ns)
 {
+	(void)event_ns;
 	(void)ctx;
 	if (port != PORT)
 		return;

@@ -62,8 +62,9 @@ feed_rig_told(void *ctx, const struct nexthop_message *m)
 }
 
 static inline void
-feed_rig_resolve(void *ctx, uint16_t port, const struct ip_addr *addr)
+feed_rig_resolve(void *ctx, uint16_t port, const struct ip_addr *addr, bool wanted)
 {
+	(void)wanted;
 	struct feed_rig *r = ctx;
 
 	r->resolves++;

@@ -195,9 +195,9 @@ test_next_hop_loss_is_one_store(void **state)
 	writes = feed_rig_writes(&r);
 	assert_int_equal(feed_rig_lookup(&r, FAR).state, NEXT_HOP_UP);
 	assert_int_equal(feed_rig_lookup(&r, FAR).mac, 7);
-	fib_feed_port_down(r.feed, 1);
+	fib_feed_port_down(r.feed, 1, 0);
 	assert_int_equal(feed_rig_lookup(&r, FAR).state, NEXT_HOP_UP);
-	fib_feed_port_down(r.feed, 0);
+	fib_feed_port_down(r.feed, 0, 0);
 	assert_int_equal(feed_rig_lookup(&r, FAR).state, NEXT_HOP_DOWN);
 	assert_int_equal(fib_batch_count(r.fib), 0);
 	/* another MAC, at once */
@@ -642,7 +642,7 @@ test_without_data_plane(void **state)
 	assert_int_equal(r.tells.tail, 2);
 	assert_true(r.tells.m[1].up);
 	assert_int_equal(feed_rig_neighbor(&r, HOP, 0, 5), 0);
-	fib_feed_port_down(r.feed, 0);
+	fib_feed_port_down(r.feed, 0, 0);
 	assert_false(feed_rig_turn(&r, UINT64_MAX));
 	assert_int_equal(fib_feed_wait_ns(r.feed), 0);
 	assert_int_equal(fib_feed_audit_begin(r.feed), -ENODEV);

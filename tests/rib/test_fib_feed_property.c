@@ -358,7 +358,7 @@ neighbor_event(unsigned i)
 static void
 port_down(uint16_t port)
 {
-	fib_feed_port_down(m.r.feed, port);
+	fib_feed_port_down(m.r.feed, port, 0);
 	for (unsigned i = 0; i < NEIGHBORS; i++) {
 		if (neighbor[i].port == port)
 			m.neighbor_mac[i] = 0;
