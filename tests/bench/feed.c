@@ -3,8 +3,11 @@
  * feed: holds a full table and speaks it as a BGP peer. Commands on standard input, one a line; events on
  * standard output, one JSON object a line.
  *
- *   feed --connect ADDRESS [--port N] [--source ADDRESS] [--next-hop ADDRESS] --asn N --peer-asn N [--count N | --mrt FILE] [--seed N]
- *   feed --count N --list FILE        writes `PREFIX ORIGIN` lines and ends
+ *   feed --connect ADDRESS [--port N] [--source ADDRESS] [--next-hop ADDRESS] --asn N --peer-asn N [--ipv6] [--count N | --mrt FILE]
+ *        [--seed N]
+ *   feed [--ipv6] --count N --list FILE        writes `PREFIX ORIGIN` lines and ends
+ *
+ * With --ipv6 the table is one of IPv6; the session is of the family of ADDRESS.
  *
  * Commands: `withdraw EVERY OFFSET` (each prefix whose index modulo EVERY is OFFSET), `announce EVERY OFFSET`,
  * `churn UPDATES SEED` (that many prefixes one by one: other attributes, withdrawn, announced again; ends with the full table),
@@ -34,6 +37,7 @@
 
 static struct {
 	const char *connect, *source, *next_hop, *mrt, *list;
+	enum family family;
 	uint32_t asn, peer_asn, count;
 	uint64_t seed;
 	uint16_t port;
@@ -64,7 +68,8 @@ die(const char *what, int err)
 static void
 event(const char *name, const char *detail)
 {
-	printf("{\"event\": \"%s\", \"time_ns\": %llu%s%s}\n", name, (unsigned long long)now_ns(), *detail ? ", " : "", detail);
+	printf("{\"event\": \"%s\", \"time_ns\": %llu%s%s}\n", name, (unsigned long long)now_ns(),
+		*detail ? ", " : "", detail);
 	fflush(stdout);
 }
 
@@ -113,7 +118,8 @@ run_add(struct run *r, uint32_t index, bool withdraw)
 		if (r->open && (r->withdraw != withdraw || (!withdraw && r->set != e->set)))
 			run_end(r);
 		if (!r->open) {
-			if (!update_packer_begin(&r->packer, FAMILY_IPV4_UNICAST, withdraw ? NULL : table.sets[e->set], &encode,
+			if (!update_packer_begin(&r->packer, opt.family,
+				    withdraw ? NULL : table.sets[e->set], &encode,
 				    out_room(BGP_MSG_MAX), BGP_MSG_MAX))
 				return; /* attributes beyond one message: no speaker could send these */
 			r->open = true;
@@ -216,8 +222,9 @@ established(void)
 	s.established = true;
 	event("established", "");
 	table_send(1, 0, false);
-	s.out_len += bgp_end_of_rib_encode(FAMILY_IPV4_UNICAST, out_room(64), 64);
-	snprintf(detail, sizeof(detail), "\"prefixes\": %u, \"attribute_sets\": %u", table.entry_count, table.set_count);
+	s.out_len += bgp_end_of_rib_encode(opt.family, out_room(64), 64);
+	snprintf(detail, sizeof(detail), "\"prefixes\": %u, \"attribute_sets\": %u",
+		table.entry_count, table.set_count);
 	event("sending", detail);
 	s.running = "table";
 }
@@ -286,7 +293,8 @@ static void
 command(char *line)
 {
 	char *word = strtok(line, " \n"), *a = strtok(NULL, " \n"), *b = strtok(NULL, " \n");
-	uint32_t x = a != NULL ? (uint32_t)strtoul(a, NULL, 10) : 0, y = b != NULL ? (uint32_t)strtoul(b, NULL, 10) : 0;
+	uint32_t x = a != NULL ? (uint32_t)strtoul(a, NULL, 10) : 0,
+		 y = b != NULL ? (uint32_t)strtoul(b, NULL, 10) : 0;
 
 	if (word == NULL)
 		return;
@@ -333,22 +341,39 @@ read_commands(void)
 
 /* ---- connection ---- */
 
+static socklen_t
+socket_address(const char *text, uint16_t port, struct sockaddr_storage *out)
+{
+	struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)(void *)out;
+	struct sockaddr_in *v4 = (struct sockaddr_in *)(void *)out;
+
+	memset(out, 0, sizeof(*out));
+	if (inet_pton(AF_INET6, text, &v6->sin6_addr) == 1) {
+		v6->sin6_family = AF_INET6;
+		v6->sin6_port = htons(port);
+		return sizeof(*v6);
+	}
+	v4->sin_family = AF_INET;
+	v4->sin_port = htons(port);
+	if (inet_pton(AF_INET, text, &v4->sin_addr) != 1)
+		die(text, EINVAL);
+	return sizeof(*v4);
+}
+
 static int
 connect_once(void)
 {
-	struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(opt.port)}, from = {.sin_family = AF_INET};
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1;
+	struct sockaddr_storage to, from;
+	socklen_t len = socket_address(opt.connect, opt.port, &to);
+	int fd = socket(to.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1;
 
 	if (fd < 0)
 		return -errno;
-	inet_pton(AF_INET, opt.connect, &to.sin_addr);
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-	if (opt.source != NULL) {
-		inet_pton(AF_INET, opt.source, &from.sin_addr);
-		if (bind(fd, (struct sockaddr *)&from, sizeof(from)) != 0)
-			die("--source", errno);
-	}
-	if (connect(fd, (struct sockaddr *)&to, sizeof(to)) != 0) {
+	if (opt.source != NULL &&
+		bind(fd, (struct sockaddr *)&from, socket_address(opt.source, 0, &from)) != 0)
+		die("--source", errno);
+	if (connect(fd, (struct sockaddr *)&to, len) != 0) {
 		int err = -errno;
 
 		close(fd);
@@ -358,12 +383,30 @@ connect_once(void)
 	return fd;
 }
 
+/* Any two feeds of a lab have another one: from the source address. */
+static uint32_t
+identifier(void)
+{
+	struct sockaddr_storage from;
+	uint32_t id = 0x0a000001;
+
+	if (opt.source == NULL)
+		return id;
+	socket_address(opt.source, 0, &from);
+	if (from.ss_family == AF_INET)
+		return ntohl(((struct sockaddr_in *)(void *)&from)->sin_addr.s_addr);
+	memcpy(&id, ((struct sockaddr_in6 *)(void *)&from)->sin6_addr.s6_addr + 12, sizeof(id));
+	return 0x0a000000 | (uint32_t)(hash_mix(id) & 0xffffff) | 1;
+}
+
 static void
 connect_session(void)
 {
-	struct bgp_open_options o = {.asn = opt.asn, .hold_time_s = HOLD_S, .families = 1u << FAMILY_IPV4_UNICAST, .route_refresh = true,
+	struct bgp_open_options o = {.asn = opt.asn,
+		.hold_time_s = HOLD_S,
+		.families = (uint8_t)(1u << opt.family),
+		.route_refresh = true,
 		.four_octet_as = true};
-	struct in_addr id = {.s_addr = htonl(0x0a000001)};
 
 	for (int i = 0; i < CONNECT_ATTEMPTS; i++) {
 		s.fd = connect_once();
@@ -373,9 +416,7 @@ connect_session(void)
 	}
 	if (s.fd < 0)
 		die(opt.connect, s.fd);
-	if (opt.source != NULL)
-		inet_pton(AF_INET, opt.source, &id);
-	o.identifier = ntohl(id.s_addr);
+	o.identifier = identifier();
 	s.out_len += bgp_open_encode(&o, out_room(4096), 4096);
 	s.heard_ns = now_ns();
 	s.keepalive_due_ns = s.heard_ns + (uint64_t)HOLD_S / 3 * 1000000000u;
@@ -385,8 +426,11 @@ static void
 run_session(void)
 {
 	for (;;) {
-		struct pollfd fds[2] = {{.fd = s.fd, .events = (short)(POLLIN | (s.out_len > s.out_sent ? POLLOUT : 0))},
-			{.fd = STDIN_FILENO, .events = s.established && s.running == NULL ? POLLIN : 0}};
+		struct pollfd fds[2] = {
+			{.fd = s.fd,
+				.events = (short)(POLLIN | (s.out_len > s.out_sent ? POLLOUT : 0))},
+			{.fd = STDIN_FILENO,
+				.events = s.established && s.running == NULL ? POLLIN : 0}};
 
 		if (poll(fds, 2, 1000) < 0 && errno != EINTR)
 			die("poll", errno);
@@ -405,10 +449,13 @@ run_session(void)
 static void
 parse_options(int argc, char **argv)
 {
-	static const struct option options[] = {{"connect", required_argument, NULL, 'c'}, {"source", required_argument, NULL, 's'},
-		{"asn", required_argument, NULL, 'a'}, {"peer-asn", required_argument, NULL, 'p'}, {"count", required_argument, NULL, 'n'},
-		{"mrt", required_argument, NULL, 'm'}, {"seed", required_argument, NULL, 'S'}, {"list", required_argument, NULL, 'l'},
-		{"port", required_argument, NULL, 'P'}, {"next-hop", required_argument, NULL, 'h'}, {NULL, 0, NULL, 0}};
+	static const struct option options[] = {{"connect", required_argument, NULL, 'c'},
+		{"source", required_argument, NULL, 's'}, {"asn", required_argument, NULL, 'a'},
+		{"peer-asn", required_argument, NULL, 'p'}, {"count", required_argument, NULL, 'n'},
+		{"mrt", required_argument, NULL, 'm'}, {"seed", required_argument, NULL, 'S'},
+		{"list", required_argument, NULL, 'l'}, {"port", required_argument, NULL, 'P'},
+		{"ipv6", no_argument, NULL, '6'}, {"next-hop", required_argument, NULL, 'h'},
+		{NULL, 0, NULL, 0}};
 	int c;
 
 	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -440,6 +487,9 @@ parse_options(int argc, char **argv)
 		case 'h':
 			opt.next_hop = optarg;
 			break;
+		case '6':
+			opt.family = FAMILY_IPV6_UNICAST;
+			break;
 		case 'P':
 			opt.port = (uint16_t)strtoul(optarg, NULL, 10);
 			break;
@@ -456,11 +506,14 @@ parse_options(int argc, char **argv)
 int
 main(int argc, char **argv)
 {
-	struct in_addr next_hop;
+	struct ip_addr next_hop;
+	enum afi afi;
 	int err;
 
 	parse_options(argc, argv);
-	err = opt.mrt != NULL ? table_read_mrt(&table, opt.mrt, 0) : table_generate(&table, opt.count, opt.seed);
+	afi = family_afi(opt.family);
+	err = opt.mrt != NULL ? table_read_mrt(&table, afi, opt.mrt, 0)
+			      : table_generate(&table, afi, opt.count, opt.seed);
 	if (err != 0)
 		die(opt.mrt != NULL ? opt.mrt : "table", err);
 	withdrawn = calloc(table.entry_count + 1u, sizeof(*withdrawn));
@@ -471,12 +524,15 @@ main(int argc, char **argv)
 	if (opt.connect == NULL)
 		return 0;
 	if (opt.next_hop == NULL)
-		opt.next_hop = opt.source != NULL ? opt.source : "127.0.0.1";
-	if (inet_pton(AF_INET, opt.next_hop, &next_hop) != 1)
+		opt.next_hop = opt.source != NULL ? opt.source
+			       : afi == AFI_IPV6  ? "::1"
+						  : "127.0.0.1";
+	if (addr_parse(opt.next_hop, &next_hop) != 0)
 		die(opt.next_hop, EINVAL);
 	for (uint32_t i = 0; i < table.set_count; i++) {
-		table.sets[i]->next_hop = addr_from_v4(ntohl(next_hop.s_addr));
-		if (opt.asn == opt.peer_asn) { /* internal: LOCAL_PREF is well-known there (RFC 4271 5.1.5) */
+		table.sets[i]->next_hop = next_hop;
+		if (opt.asn ==
+			opt.peer_asn) { /* internal: LOCAL_PREF is well-known there (RFC 4271 5.1.5) */
 			table.sets[i]->has |= ATTR_HAS_LOCAL_PREF;
 			table.sets[i]->local_pref = 100;
 		}

@@ -4,10 +4,11 @@
  *
  *   probe --from NETNS --to NETNS:IFACE [--to NETNS:IFACE ...] --destinations FILE --pps N --out DIR
  *
- * The destinations file has lines `ADDRESS CLASS`; a class is a small number. The n-th --to is port n (bit n of masks). Commands on
+ * The destinations file has lines `ADDRESS CLASS`, IPv4 and IPv6; a class is a small number. The n-th --to is port n (bit n of masks). Commands on
  * standard input, one a line:
  *   mask CLASS MASK   from now on packets of that class may arrive at these ports
- *   phase NAME        `rest` or `storm`: which latency figures the packets sent from now on count for
+ *   phase NAME        `rest`, `storm` or `link`: which figures the packets sent from now on count for. What is lost in phase `link` (a link
+ *                     fails) is not in `lost` but told apart, with the time between the first and the last packet lost
  *   mark TEXT         a line in the plots
  *   report            writes what is known now to DIR/probe.json and goes on
  *   stop              sends no more, waits until all arrived or 1 s, writes DIR/probe.json and DIR/probe.csv, ends
@@ -23,6 +24,7 @@
 #include <linux/if_packet.h>
 #include <net/if.h>
 #include <netinet/ip.h>
+#include <netinet/ip6.h>
 #include <netinet/udp.h>
 #include <poll.h>
 #include <pthread.h>
@@ -46,7 +48,8 @@
 #define UDP_PORT 7777
 #define RECEIVE_BATCH 64
 #define RECEIVE_BUFFER (64 << 20)
-#define BURST_MAX 16              /* after an interruption the pace is made up in small steps: a veth ring holds 256 */
+#define BURST_MAX                                                                                  \
+	16 /* after an interruption the pace is made up in small steps: a veth ring holds 256 */
 #define BIN_NS 100000000u
 #define DRAIN_NS 1000000000u
 #define SOURCE_PORT 7776
@@ -59,7 +62,7 @@ struct payload {
 
 struct packet {
 	_Atomic uint64_t sent_ns; /* 0: not sent */
-	uint64_t arrived_ns;      /* 0: not arrived */
+	uint64_t arrived_ns; /* 0: not arrived */
 	uint32_t destination;
 	uint8_t port, phase;
 	bool reordered, duplicate;
@@ -71,15 +74,20 @@ static struct {
 } opt = {.pps = 10000};
 
 static struct {
-	struct sockaddr_in addr;
+	union {
+		struct sockaddr any;
+		struct sockaddr_in v4;
+		struct sockaddr_in6 v6;
+	} addr;
 	uint8_t class;
 	uint64_t highest; /* sequence + 1 of the newest arrival */
-} *destination;
+} * destination;
 static uint32_t destination_count;
 
 static struct packet *packets; /* by sequence number */
 static _Atomic uint64_t sent_count, send_errors;
 static _Atomic bool sending = true;
+enum { REST, STORM, LINK, PHASES };
 static _Atomic uint8_t phase;
 
 static struct {
@@ -93,8 +101,9 @@ static struct {
 } mark[CHANGES_MAX];
 static unsigned mark_count;
 
-static int receiver[PORTS_MAX];
-static uint64_t first_ns, last_arrival_ns, longest_gap_ns, longest_gap_at_ns, arrivals, duplicates, reordered, overflow[PORTS_MAX];
+static int receiver[PORTS_MAX][2]; /* IPv4, IPv6 */
+static uint64_t first_ns, last_arrival_ns, longest_gap_ns, longest_gap_at_ns, arrivals, duplicates,
+	reordered, overflow[PORTS_MAX];
 
 static void
 die(const char *what, int err)
@@ -128,23 +137,29 @@ enter_netns(const char *name)
 /* ---- sending ---- */
 
 static int
-open_sender(void)
+open_sender(int family)
 {
+	struct sockaddr_in6 from6 = {.sin6_family = AF_INET6, .sin6_port = htons(SOURCE_PORT)};
 	struct sockaddr_in from = {.sin_family = AF_INET, .sin_port = htons(SOURCE_PORT)};
-	int fd, size = 4 << 20;
+	int fd, size = 4 << 20, one = 1;
 
 	enter_netns(opt.from);
-	fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	if (fd < 0 || bind(fd, (struct sockaddr *)&from, sizeof(from)) != 0)
+	fd = socket(family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd >= 0 && family == AF_INET6)
+		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one));
+	if (fd < 0 || (family == AF_INET6 ? bind(fd, (struct sockaddr *)&from6, sizeof(from6))
+					  : bind(fd, (struct sockaddr *)&from, sizeof(from))) != 0)
 		die("sender", errno);
 	setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
 	return fd;
 }
 
 static void
-send_one(int fd, uint64_t seq)
+send_one(const int *fds, uint64_t seq)
 {
 	uint32_t d = (uint32_t)(seq % destination_count);
+	bool v6 = destination[d].addr.any.sa_family == AF_INET6;
+	socklen_t len = v6 ? sizeof(destination[d].addr.v6) : sizeof(destination[d].addr.v4);
 	struct payload p = {.magic = MAGIC, .seq = seq, .destination = d};
 	struct packet *pk = &packets[seq];
 
@@ -154,8 +169,10 @@ send_one(int fd, uint64_t seq)
 	/* release: pairs with the acquire in arrived() and in the report */
 	atomic_store_explicit(&pk->sent_ns, p.sent_ns, memory_order_release);
 	atomic_store_explicit(&sent_count, seq + 1, memory_order_release);
-	if (sendto(fd, &p, sizeof(p), 0, (struct sockaddr *)&destination[d].addr, sizeof(destination[d].addr)) != (ssize_t)sizeof(p)) {
-		atomic_store_explicit(&pk->sent_ns, 0, memory_order_release); /* it never left: no packet of the router's */
+	if (sendto(fds[v6], &p, sizeof(p), 0, &destination[d].addr.any, len) !=
+		(ssize_t)sizeof(p)) {
+		atomic_store_explicit(&pk->sent_ns, 0,
+			memory_order_release); /* it never left: no packet of the router's */
 		atomic_fetch_add_explicit(&send_errors, 1, memory_order_relaxed);
 	}
 }
@@ -163,7 +180,7 @@ send_one(int fd, uint64_t seq)
 static void *
 send_loop(void *arg)
 {
-	int fd = *(int *)arg;
+	const int *fds = arg;
 	uint64_t step = 1000000000u / opt.pps, due = wall_ns(), seq = 0;
 
 	while (atomic_load_explicit(&sending, memory_order_acquire) && seq < PACKETS_MAX) {
@@ -172,11 +189,12 @@ send_loop(void *arg)
 		unsigned burst = 0;
 
 		for (; due <= now && burst < BURST_MAX && seq < PACKETS_MAX; burst++, due += step)
-			send_one(fd, seq++);
+			send_one(fds, seq++);
 		if (due + 1000000000u < now)
 			due = now; /* more than a second behind: what was missed is not made up */
 		now = wall_ns();
-		if (burst == BURST_MAX && due <= now) { /* let the ring drain: a burst each 200 us at most */
+		if (burst == BURST_MAX &&
+			due <= now) { /* let the ring drain: a burst each 200 us at most */
 			struct timespec rest = {0, 200000};
 
 			clock_nanosleep(CLOCK_MONOTONIC, 0, &rest, NULL);
@@ -191,9 +209,9 @@ send_loop(void *arg)
 /* ---- receiving ---- */
 
 static int
-open_receiver(const char *spec)
+open_receiver(const char *spec, uint16_t protocol)
 {
-	struct sockaddr_ll sa = {.sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_IP)};
+	struct sockaddr_ll sa = {.sll_family = AF_PACKET, .sll_protocol = htons(protocol)};
 	char netns[128];
 	const char *iface = strchr(spec, ':');
 	int fd, size = RECEIVE_BUFFER, one = 1;
@@ -233,7 +251,8 @@ arrived(const struct payload *p, unsigned port, uint64_t at_ns)
 	struct packet *pk;
 
 	/* acquire: pairs with the release in send_one */
-	if (p->magic != MAGIC || p->seq >= atomic_load_explicit(&sent_count, memory_order_acquire) ||
+	if (p->magic != MAGIC ||
+		p->seq >= atomic_load_explicit(&sent_count, memory_order_acquire) ||
 		p->destination >= destination_count)
 		return;
 	pk = &packets[p->seq];
@@ -251,7 +270,8 @@ arrived(const struct payload *p, unsigned port, uint64_t at_ns)
 	} else {
 		destination[p->destination].highest = p->seq + 1;
 	}
-	if (last_arrival_ns != 0 && at_ns > last_arrival_ns && at_ns - last_arrival_ns > longest_gap_ns) {
+	if (last_arrival_ns != 0 && at_ns > last_arrival_ns &&
+		at_ns - last_arrival_ns > longest_gap_ns) {
 		longest_gap_ns = at_ns - last_arrival_ns;
 		longest_gap_at_ns = last_arrival_ns;
 	}
@@ -259,8 +279,23 @@ arrived(const struct payload *p, unsigned port, uint64_t at_ns)
 		last_arrival_ns = at_ns;
 }
 
+/* Where the UDP payload begins; 0: no UDP. */
+static size_t
+payload_offset(const uint8_t *data)
+{
+	const struct iphdr *ip = (const void *)data;
+	const struct ip6_hdr *ip6 = (const void *)data;
+
+	if (ip->version == 4)
+		return ip->protocol == IPPROTO_UDP ? (size_t)ip->ihl * 4 + sizeof(struct udphdr)
+						   : 0;
+	return ip->version == 6 && ip6->ip6_nxt == IPPROTO_UDP
+		       ? sizeof(*ip6) + sizeof(struct udphdr)
+		       : 0;
+}
+
 static void
-receive_port(unsigned port)
+receive_socket(int fd, unsigned port)
 {
 	static uint8_t data[RECEIVE_BATCH][256], control[RECEIVE_BATCH][128];
 	struct mmsghdr m[RECEIVE_BATCH];
@@ -269,18 +304,19 @@ receive_port(unsigned port)
 
 	for (unsigned i = 0; i < RECEIVE_BATCH; i++) {
 		iov[i] = (struct iovec){data[i], sizeof(data[i])};
-		m[i] = (struct mmsghdr){.msg_hdr = {.msg_iov = &iov[i], .msg_iovlen = 1, .msg_control = control[i],
-			.msg_controllen = sizeof(control[i])}};
+		m[i] = (struct mmsghdr){.msg_hdr = {.msg_iov = &iov[i],
+						.msg_iovlen = 1,
+						.msg_control = control[i],
+						.msg_controllen = sizeof(control[i])}};
 	}
-	n = recvmmsg(receiver[port], m, RECEIVE_BATCH, 0, NULL);
+	n = recvmmsg(fd, m, RECEIVE_BATCH, 0, NULL);
 	for (int i = 0; i < n; i++) {
-		const struct iphdr *ip = (const void *)data[i];
 		struct payload p;
-		size_t header = (size_t)ip->ihl * 4;
+		size_t at = payload_offset(data[i]);
 
-		if (m[i].msg_len < header + sizeof(struct udphdr) + sizeof(p) || ip->protocol != IPPROTO_UDP)
+		if (at == 0 || m[i].msg_len < at + sizeof(p))
 			continue;
-		memcpy(&p, data[i] + header + sizeof(struct udphdr), sizeof(p));
+		memcpy(&p, data[i] + at, sizeof(p));
 		arrived(&p, port, stamp_of(&m[i].msg_hdr));
 	}
 }
@@ -288,12 +324,13 @@ receive_port(unsigned port)
 static void
 count_overflow(void)
 {
-	for (unsigned i = 0; i < opt.to_count; i++) {
+	for (unsigned i = 0; i < 2 * opt.to_count; i++) {
 		struct tpacket_stats st;
 		socklen_t len = sizeof(st);
 
-		if (getsockopt(receiver[i], SOL_PACKET, PACKET_STATISTICS, &st, &len) == 0)
-			overflow[i] += st.tp_drops; /* reading clears it */
+		if (getsockopt(receiver[i / 2][i % 2], SOL_PACKET, PACKET_STATISTICS, &st, &len) ==
+			0)
+			overflow[i / 2] += st.tp_drops; /* reading clears it */
 	}
 }
 
@@ -346,9 +383,11 @@ write_latency(FILE *f, const char *name, uint8_t of_phase, uint64_t total, uint3
 		}
 	}
 	qsort(scratch, n, sizeof(*scratch), by_value);
-	fprintf(f, "\"%s\": {\"count\": %zu, \"p50\": %.1f, \"p99\": %.1f, \"p999\": %.1f, \"max\": %.1f}", name, n,
-		percentile_us(scratch, n, 0.5), percentile_us(scratch, n, 0.99), percentile_us(scratch, n, 0.999),
-		percentile_us(scratch, n, 1.0));
+	fprintf(f,
+		"\"%s\": {\"count\": %zu, \"p50\": %.1f, \"p99\": %.1f, \"p999\": %.1f, \"max\": "
+		"%.1f}",
+		name, n, percentile_us(scratch, n, 0.5), percentile_us(scratch, n, 0.99),
+		percentile_us(scratch, n, 0.999), percentile_us(scratch, n, 1.0));
 }
 
 static FILE *
@@ -367,8 +406,10 @@ open_out(const char *name)
 static void
 write_report(void)
 {
-	uint64_t total = atomic_load_explicit(&sent_count, memory_order_acquire), lost = 0, wrong = 0, sent = 0;
-	uint64_t per_port[PORTS_MAX] = {0};
+	uint64_t total = atomic_load_explicit(&sent_count, memory_order_acquire), lost = 0,
+		 wrong = 0, sent = 0;
+	uint64_t per_port[PORTS_MAX] = {0}, sent_v6 = 0;
+	uint64_t link_lost = 0, link_first_ns = 0, link_last_ns = 0;
 	uint32_t *scratch = malloc((total + 1) * sizeof(*scratch));
 	FILE *f = open_out("probe.json");
 
@@ -381,6 +422,14 @@ write_report(void)
 		if (sent_ns == 0)
 			continue;
 		sent++;
+		sent_v6 += destination[packets[i].destination].addr.any.sa_family == AF_INET6;
+		if (packets[i].arrived_ns == 0 && packets[i].phase == LINK) {
+			link_lost++;
+			link_last_ns = sent_ns;
+			if (link_first_ns == 0)
+				link_first_ns = sent_ns;
+			continue;
+		}
 		if (packets[i].arrived_ns == 0) {
 			lost++;
 			continue;
@@ -388,22 +437,32 @@ write_report(void)
 		per_port[packets[i].port]++;
 		wrong += misdirected(&packets[i], sent_ns);
 	}
-	fprintf(f, "{\"sent\": %llu, \"received\": %llu, \"lost\": %llu, \"misdirected\": %llu, \"reordered\": %llu, \"duplicates\": %llu, ",
-		(unsigned long long)sent, (unsigned long long)arrivals, (unsigned long long)lost, (unsigned long long)wrong,
-		(unsigned long long)reordered, (unsigned long long)duplicates);
-	fprintf(f, "\"send_errors\": %llu, \"longest_gap_us\": %.1f, \"longest_gap_at_s\": %.3f, \"ports\": [",
+	fprintf(f,
+		"{\"sent\": %llu, \"received\": %llu, \"lost\": %llu, \"misdirected\": %llu, "
+		"\"reordered\": %llu, \"duplicates\": %llu, ",
+		(unsigned long long)sent, (unsigned long long)arrivals, (unsigned long long)lost,
+		(unsigned long long)wrong, (unsigned long long)reordered,
+		(unsigned long long)duplicates);
+	fprintf(f, "\"send_errors\": %llu, \"longest_gap_us\": %.1f, \"longest_gap_at_s\": %.3f, ",
 		(unsigned long long)atomic_load(&send_errors), (double)longest_gap_ns / 1000.0,
 		longest_gap_at_ns > first_ns ? (double)(longest_gap_at_ns - first_ns) / 1e9 : 0.0);
+	fprintf(f,
+		"\"sent_ipv6\": %llu, \"link_failure\": {\"lost\": %llu, \"duration_us\": %.1f}, "
+		"\"ports\": [",
+		(unsigned long long)sent_v6, (unsigned long long)link_lost,
+		(double)(link_last_ns - link_first_ns) / 1000.0);
 	for (unsigned i = 0; i < opt.to_count; i++)
-		fprintf(f, "%s{\"to\": \"%s\", \"received\": %llu, \"receiver_overflow\": %llu}", i ? ", " : "", opt.to[i],
-			(unsigned long long)per_port[i], (unsigned long long)overflow[i]);
+		fprintf(f, "%s{\"to\": \"%s\", \"received\": %llu, \"receiver_overflow\": %llu}",
+			i ? ", " : "", opt.to[i], (unsigned long long)per_port[i],
+			(unsigned long long)overflow[i]);
 	fprintf(f, "], \"latency_us\": {");
-	write_latency(f, "rest", 0, total, scratch);
+	write_latency(f, "rest", REST, total, scratch);
 	fprintf(f, ", ");
-	write_latency(f, "storm", 1, total, scratch);
+	write_latency(f, "storm", STORM, total, scratch);
 	fprintf(f, "}, \"start_s\": %.3f, \"marks\": [", (double)first_ns / 1e9);
 	for (unsigned i = 0; i < mark_count; i++)
-		fprintf(f, "%s{\"t\": %.3f, \"text\": \"%s\"}", i ? ", " : "", (double)(mark[i].time_ns - first_ns) / 1e9, mark[i].text);
+		fprintf(f, "%s{\"t\": %.3f, \"text\": \"%s\"}", i ? ", " : "",
+			(double)(mark[i].time_ns - first_ns) / 1e9, mark[i].text);
 	fprintf(f, "]}\n");
 	fclose(f);
 	free(scratch);
@@ -426,7 +485,8 @@ write_bins(void)
 		size_t n = 0;
 
 		for (; i < total; i++) {
-			uint64_t sent_ns = atomic_load_explicit(&packets[i].sent_ns, memory_order_acquire);
+			uint64_t sent_ns =
+				atomic_load_explicit(&packets[i].sent_ns, memory_order_acquire);
 
 			if (sent_ns >= end)
 				break;
@@ -438,12 +498,15 @@ write_bins(void)
 				continue;
 			}
 			wrong += misdirected(&packets[i], sent_ns);
-			latency[n++] = packets[i].arrived_ns > sent_ns ? (uint32_t)(packets[i].arrived_ns - sent_ns) : 0;
+			latency[n++] = packets[i].arrived_ns > sent_ns
+					       ? (uint32_t)(packets[i].arrived_ns - sent_ns)
+					       : 0;
 		}
 		qsort(latency, n, sizeof(*latency), by_value);
-		fprintf(f, "%.1f %llu %llu %llu %.1f %.1f %.1f\n", (double)bin / 10.0, (unsigned long long)sent, (unsigned long long)lost,
-			(unsigned long long)wrong, percentile_us(latency, n, 0.5), percentile_us(latency, n, 0.99),
-			percentile_us(latency, n, 1.0));
+		fprintf(f, "%.1f %llu %llu %llu %.1f %.1f %.1f\n", (double)bin / 10.0,
+			(unsigned long long)sent, (unsigned long long)lost,
+			(unsigned long long)wrong, percentile_us(latency, n, 0.5),
+			percentile_us(latency, n, 0.99), percentile_us(latency, n, 1.0));
 	}
 	fclose(f);
 	free(latency);
@@ -463,9 +526,12 @@ command(char *line)
 		change[change_count].mask = (uint8_t)strtoul(b, NULL, 10);
 		change[change_count++].time_ns = wall_ns();
 	} else if (strcmp(word, "phase") == 0 && a != NULL) {
-		atomic_store(&phase, strcmp(a, "storm") == 0);
+		atomic_store(&phase, strcmp(a, "storm") == 0  ? STORM
+				     : strcmp(a, "link") == 0 ? LINK
+							      : REST);
 	} else if (strcmp(word, "mark") == 0 && a != NULL && mark_count < CHANGES_MAX) {
-		snprintf(mark[mark_count].text, sizeof(mark[0].text), "%s%s%s", a, b != NULL ? " " : "", b != NULL ? b : "");
+		snprintf(mark[mark_count].text, sizeof(mark[0].text), "%s%s%s", a,
+			b != NULL ? " " : "", b != NULL ? b : "");
 		mark[mark_count++].time_ns = wall_ns();
 	} else if (strcmp(word, "report") == 0) {
 		write_report();
@@ -511,19 +577,33 @@ read_commands(void)
 static void
 receive_for(int timeout_ms, bool *go_on)
 {
-	struct pollfd fds[PORTS_MAX + 1];
+	struct pollfd fds[2 * PORTS_MAX + 1];
+	unsigned n = 2 * opt.to_count;
 
-	for (unsigned i = 0; i < opt.to_count; i++)
-		fds[i] = (struct pollfd){.fd = receiver[i], .events = POLLIN};
-	fds[opt.to_count] = (struct pollfd){.fd = *go_on ? STDIN_FILENO : -1, .events = POLLIN};
-	if (poll(fds, opt.to_count + 1, timeout_ms) < 0 && errno != EINTR)
+	for (unsigned i = 0; i < n; i++)
+		fds[i] = (struct pollfd){.fd = receiver[i / 2][i % 2], .events = POLLIN};
+	fds[n] = (struct pollfd){.fd = *go_on ? STDIN_FILENO : -1, .events = POLLIN};
+	if (poll(fds, n + 1, timeout_ms) < 0 && errno != EINTR)
 		die("poll", errno);
-	for (unsigned i = 0; i < opt.to_count; i++) {
+	for (unsigned i = 0; i < n; i++) {
 		if (fds[i].revents & POLLIN)
-			receive_port(i);
+			receive_socket(fds[i].fd, i / 2);
 	}
-	if (fds[opt.to_count].revents != 0)
+	if (fds[n].revents != 0)
 		*go_on = read_commands();
+}
+
+static bool
+destination_address(const char *text, size_t i)
+{
+	struct sockaddr_in *v4 = &destination[i].addr.v4;
+	struct sockaddr_in6 *v6 = &destination[i].addr.v6;
+
+	*v4 = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons(UDP_PORT)};
+	if (inet_pton(AF_INET, text, &v4->sin_addr) == 1)
+		return true;
+	*v6 = (struct sockaddr_in6){.sin6_family = AF_INET6, .sin6_port = htons(UDP_PORT)};
+	return inet_pton(AF_INET6, text, &v6->sin6_addr) == 1;
 }
 
 static void
@@ -544,9 +624,8 @@ read_destinations(void)
 				die("destinations", ENOMEM);
 		}
 		memset(&destination[destination_count], 0, sizeof(*destination));
-		destination[destination_count].addr = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons(UDP_PORT)};
-		destination[destination_count].class = (uint8_t)class;
-		if (inet_pton(AF_INET, addr, &destination[destination_count].addr.sin_addr) != 1 || class >= CLASSES_MAX)
+		destination[destination_count].class = (uint8_t) class;
+		if (!destination_address(addr, destination_count) || class >= CLASSES_MAX)
 			die(addr, EINVAL);
 		destination_count++;
 	}
@@ -558,8 +637,10 @@ read_destinations(void)
 static void
 parse_options(int argc, char **argv)
 {
-	static const struct option options[] = {{"from", required_argument, NULL, 'f'}, {"to", required_argument, NULL, 't'},
-		{"destinations", required_argument, NULL, 'd'}, {"pps", required_argument, NULL, 'p'}, {"out", required_argument, NULL, 'o'},
+	static const struct option options[] = {{"from", required_argument, NULL, 'f'},
+		{"to", required_argument, NULL, 't'},
+		{"destinations", required_argument, NULL, 'd'},
+		{"pps", required_argument, NULL, 'p'}, {"out", required_argument, NULL, 'o'},
 		{NULL, 0, NULL, 0}};
 	int c;
 
@@ -577,8 +658,10 @@ parse_options(int argc, char **argv)
 		else
 			exit(2);
 	}
-	if (opt.from == NULL || opt.to_count == 0 || opt.destinations == NULL || opt.out == NULL || opt.pps == 0 || opt.pps > 1000000) {
-		fprintf(stderr, "probe: --from, --to, --destinations and --out are needed, --pps is from 1 to 1000000\n");
+	if (opt.from == NULL || opt.to_count == 0 || opt.destinations == NULL || opt.out == NULL ||
+		opt.pps == 0 || opt.pps > 1000000) {
+		fprintf(stderr, "probe: --from, --to, --destinations and --out are needed, --pps "
+				"is from 1 to 1000000\n");
 		exit(2);
 	}
 }
@@ -588,7 +671,7 @@ main(int argc, char **argv)
 {
 	pthread_t sender;
 	bool go_on = true;
-	int fd;
+	int fds[2];
 	uint64_t end;
 
 	parse_options(argc, argv);
@@ -598,11 +681,14 @@ main(int argc, char **argv)
 		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (packets == MAP_FAILED)
 		die("packets", errno);
-	for (unsigned i = 0; i < opt.to_count; i++)
-		receiver[i] = open_receiver(opt.to[i]);
-	fd = open_sender();
+	for (unsigned i = 0; i < opt.to_count; i++) {
+		receiver[i][0] = open_receiver(opt.to[i], ETH_P_IP);
+		receiver[i][1] = open_receiver(opt.to[i], ETH_P_IPV6);
+	}
+	fds[0] = open_sender(AF_INET);
+	fds[1] = open_sender(AF_INET6);
 	first_ns = wall_ns();
-	if (pthread_create(&sender, NULL, send_loop, &fd) != 0)
+	if (pthread_create(&sender, NULL, send_loop, fds) != 0)
 		die("sender", errno);
 	while (go_on)
 		receive_for(100, &go_on);

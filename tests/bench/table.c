@@ -106,8 +106,10 @@ put_u32(uint8_t *p, uint32_t v)
 static uint8_t *
 random_path(uint64_t *state, struct attr_set *a, uint8_t *p)
 {
-	static const uint16_t lengths[] = {20, 80, 353, 303, 135, 60, 23, 12, 8, 6}; /* 1 to 10 hops */
-	static const uint32_t transits[] = {174, 1299, 2914, 3257, 3320, 3356, 3491, 5511, 6453, 6461, 6762, 6830, 6939, 7018, 9002, 12956};
+	static const uint16_t lengths[] = {
+		20, 80, 353, 303, 135, 60, 23, 12, 8, 6}; /* 1 to 10 hops */
+	static const uint32_t transits[] = {174, 1299, 2914, 3257, 3320, 3356, 3491, 5511, 6453,
+		6461, 6762, 6830, 6939, 7018, 9002, 12956};
 	unsigned hops = choose(state, lengths, sizeof(lengths) / sizeof(lengths[0])) + 1;
 	unsigned prepend = below(state, 6) == 0 ? 1 + below(state, 3) : 0;
 	uint32_t last = 0;
@@ -117,7 +119,8 @@ random_path(uint64_t *state, struct attr_set *a, uint8_t *p)
 	count = p++;
 	*count = (uint8_t)(hops + prepend);
 	for (unsigned i = 0; i < hops; i++) {
-		last = i == 0 || (i == 1 && hops > 2) ? transits[below(state, 16)] : random_asn(state);
+		last = i == 0 || (i == 1 && hops > 2) ? transits[below(state, 16)]
+						      : random_asn(state);
 		p = put_u32(p, last);
 	}
 	for (unsigned i = 0; i < prepend; i++)
@@ -129,7 +132,8 @@ random_path(uint64_t *state, struct attr_set *a, uint8_t *p)
 static uint8_t *
 random_communities(uint64_t *state, struct attr_set *a, uint8_t *p)
 {
-	a->community_count = below(state, 100) < 88 ? (uint16_t)(1 + below(state, 4) + below(state, 5)) : 0;
+	a->community_count =
+		below(state, 100) < 88 ? (uint16_t)(1 + below(state, 4) + below(state, 5)) : 0;
 	for (unsigned i = 0; i < a->community_count; i++)
 		p = put_u32(p, (174 + below(state, 60000)) << 16 | below(state, 10000));
 	if (below(state, 1000) < 14) {
@@ -201,9 +205,11 @@ reserved(uint32_t a, unsigned len)
 	static const struct {
 		uint32_t addr;
 		uint8_t len;
-	} nets[] = {{0, 8}, {10u << 24, 8}, {100u << 24 | 64 << 16, 10}, {127u << 24, 8}, {169u << 24 | 254 << 16, 16},
-		{172u << 24 | 16 << 16, 12}, {192u << 24, 24}, {192u << 24 | 2 << 8, 24}, {192u << 24 | 168 << 16, 16},
-		{198u << 24 | 18 << 16, 15}, {198u << 24 | 51 << 16 | 100 << 8, 24}, {203u << 24 | 113 << 8, 24}, {224u << 24, 3}};
+	} nets[] = {{0, 8}, {10u << 24, 8}, {100u << 24 | 64 << 16, 10}, {127u << 24, 8},
+		{169u << 24 | 254 << 16, 16}, {172u << 24 | 16 << 16, 12}, {192u << 24, 24},
+		{192u << 24 | 2 << 8, 24}, {192u << 24 | 168 << 16, 16},
+		{198u << 24 | 18 << 16, 15}, {198u << 24 | 51 << 16 | 100 << 8, 24},
+		{203u << 24 | 113 << 8, 24}, {224u << 24, 3}};
 
 	for (unsigned i = 0; i < sizeof(nets) / sizeof(nets[0]); i++) {
 		unsigned n = nets[i].len < len ? nets[i].len : len; /* overlap either way */
@@ -221,16 +227,20 @@ reserved(uint32_t a, unsigned len)
 static int
 generate_unit(struct table *t, uint32_t count, uint64_t *state, struct seen *seen)
 {
-	static const uint16_t per_length[] = {/* /8 */ 1, 1, 1, 1, 1, 1, 2, 3, /* /16 */ 12, 8, 13, 24, 43, 49, 105, 108, /* /24 */ 635};
-	static const uint16_t sizes[] = {300, 180, 120, 80, 60, 50, 40, 35, 30, 25, 20, 18, 15, 12, 10};
+	static const uint16_t per_length[] = {/* /8 */ 1, 1, 1, 1, 1, 1, 2, 3, /* /16 */ 12, 8, 13,
+		24, 43, 49, 105, 108, /* /24 */ 635};
+	static const uint16_t sizes[] = {
+		300, 180, 120, 80, 60, 50, 40, 35, 30, 25, 20, 18, 15, 12, 10};
 	unsigned len = 8 + choose(state, per_length, sizeof(per_length) / sizeof(per_length[0]));
 	/* longer runs for longer prefixes: the mean comes to about six an attribute set */
-	unsigned run = 1 + choose(state, sizes, sizeof(sizes) / sizeof(sizes[0])) * (len >= 22 ? 2 : 1);
+	unsigned run =
+		1 + choose(state, sizes, sizeof(sizes) / sizeof(sizes[0])) * (len >= 22 ? 2 : 1);
 	uint32_t addr = (uint32_t)(next_random(state) >> 32) & (UINT32_MAX << (32 - len));
 	uint32_t set = t->set_count;
 	int err = 0;
 
-	for (unsigned i = 0; i < run && t->entry_count < count && err == 0; i++, addr += 1u << (32 - len)) {
+	for (unsigned i = 0; i < run && t->entry_count < count && err == 0;
+		i++, addr += 1u << (32 - len)) {
 		struct prefix p;
 
 		if (reserved(addr, len) || !seen_add(seen, addr, len))
@@ -243,8 +253,63 @@ generate_unit(struct table *t, uint32_t count, uint64_t *state, struct seen *see
 	return err;
 }
 
+/* The first 48 bits. */
+static uint64_t
+v6_bits(const struct prefix *p)
+{
+	uint64_t bits = 0;
+
+	for (unsigned b = 0; b < 6; b++)
+		bits = bits << 8 | p->b[b];
+	return bits;
+}
+
+/* A /32 and longer unit is a run of neighbours inside one /28 to /32 allocation; shorter ones stand alone. */
+static int
+generate_unit_v6(struct table *t, uint32_t count, uint64_t *state, struct seen *seen)
+{
+	static const uint8_t lengths[] = {20, 24, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39,
+		40, 41, 42, 43, 44, 45, 46, 47, 48};
+	static const uint16_t per_length[] = {
+		1, 2, 6, 38, 4, 3, 120, 12, 12, 8, 42, 6, 10, 6, 90, 6, 24, 8, 100, 8, 28, 20, 460};
+	static const uint16_t sizes[] = {
+		300, 180, 120, 80, 60, 50, 40, 35, 30, 25, 20, 18, 15, 12, 10};
+	unsigned len = lengths[choose(state, per_length, sizeof(lengths))];
+	unsigned run =
+		1 + choose(state, sizes, sizeof(sizes) / sizeof(sizes[0])) * (len >= 40 ? 2 : 1);
+	/* the first 48 bits, in 2000::/3 but 2001::/16 and 2002::/16, where documentation, Teredo and 6to4 live */
+	uint64_t bits = (0x2400ull + below(state, 0x600)) << 32 | (next_random(state) >> 32);
+	uint32_t set = t->set_count;
+	int err = 0;
+
+	/* every third lies within one that is there: more specifics of somebody's allocation */
+	if (t->entry_count > 0 && below(state, 3) == 0) {
+		const struct prefix *outer = &t->entry[below(state, t->entry_count)].prefix;
+
+		if (outer->len < len)
+			bits = v6_bits(outer) | (bits & (UINT64_MAX >> (16 + outer->len)));
+	}
+	bits = bits >> (48 - len) << (48 - len);
+	for (unsigned i = 0; i < run && t->entry_count < count && err == 0;
+		i++, bits += 1ull << (48 - len)) {
+		struct ip_addr a = {.afi = AFI_IPV6};
+		struct prefix p;
+
+		/* the key's upper half is no IPv4 one's: 32 bits that name 48 and a length would collide, so they are mixed */
+		if (!seen_add(seen, (uint32_t)hash_mix(bits), len))
+			continue;
+		if (t->set_count == set && (err = random_set(t, state)) != 0)
+			break;
+		for (unsigned b = 0; b < 6; b++)
+			a.b[b] = (uint8_t)(bits >> (40 - 8 * b));
+		p = prefix_from_addr(&a, (uint8_t)len);
+		err = entry_add(t, &p, set);
+	}
+	return err;
+}
+
 int
-table_generate(struct table *t, uint32_t count, uint64_t seed)
+table_generate(struct table *t, enum afi afi, uint32_t count, uint64_t seed)
 {
 	struct seen seen = {.mask = 1};
 	uint64_t state = seed;
@@ -258,7 +323,7 @@ table_generate(struct table *t, uint32_t count, uint64_t seed)
 	if (seen.slot == NULL)
 		return -ENOMEM;
 	while (t->entry_count < count && err == 0)
-		err = generate_unit(t, count, &state, &seen);
+		err = (afi == AFI_IPV6 ? generate_unit_v6 : generate_unit)(t, count, &state, &seen);
 	free(seen.slot);
 	if (err != 0)
 		table_free(t);
@@ -269,25 +334,55 @@ table_generate(struct table *t, uint32_t count, uint64_t seed)
 
 #define MRT_TABLE_DUMP_V2 13
 #define MRT_RIB_IPV4_UNICAST 2
+#define MRT_RIB_IPV6_UNICAST 4
 #define MRT_RECORD_MAX (4u << 20)
+
+/* Without MP_REACH_NLRI, which a dump abbreviates (RFC 6396 4.3.4); returns the length. */
+static uint16_t
+without_mp_reach(const uint8_t *attrs, uint16_t len, uint8_t *out)
+{
+	struct rd r = rd_init(attrs, len);
+	struct wr w = wr_init(out, len);
+
+	while (rd_left(&r) > 0 && !r.bad) {
+		const uint8_t *from = r.p;
+		uint8_t flags = rd_u8(&r), type = rd_u8(&r);
+
+		rd_bytes(&r, flags & 0x10 ? rd_u16(&r) : rd_u8(&r));
+		if (!r.bad && type != 14)
+			wr_bytes(&w, from, (size_t)(r.p - from));
+	}
+	return (uint16_t)wr_len(&w);
+}
 
 /* The dump's attribute block as an UPDATE, so that the one decoder there is reads it. */
 static int
-mrt_set(struct table *t, const uint8_t *attrs, uint16_t len, struct attr_set *scratch)
+mrt_set(struct table *t, enum afi afi, const uint8_t *block, uint16_t block_len,
+	struct attr_set *scratch)
 {
-	static uint8_t msg[BGP_HEADER_LEN + 4 + 65535 + 4];
+	static const uint8_t next_hop[] = {0x40, 3, 4, 192, 0, 2, 1};
+	static uint8_t msg[BGP_HEADER_LEN + 4 + 65535 + 16], attrs[65535 + sizeof(next_hop)];
+	uint16_t len = without_mp_reach(block, block_len, attrs);
 	/* RFC 6396 4.3.4: AS numbers in AS_PATH are always four octets */
-	struct bgp_update_options o = {.as4 = true, .external = true, .families = 1u << FAMILY_IPV4_UNICAST, .extended_message = true};
+	struct bgp_update_options o = {.as4 = true,
+		.external = true,
+		.families = 1u << FAMILY_IPV4_UNICAST,
+		.extended_message = true};
 	struct wr w = wr_init(msg, sizeof(msg));
 	struct bgp_update u;
 
+	if (afi == AFI_IPV6) { /* well-known and mandatory beside the NLRI below */
+		memcpy(attrs + len, next_hop, sizeof(next_hop));
+		len = (uint16_t)(len + sizeof(next_hop));
+	}
 	memset(wr_reserve(&w, 16), 0xff, 16);
 	wr_u16(&w, (uint16_t)(BGP_HEADER_LEN + 4 + len + 2));
 	wr_u8(&w, BGP_UPDATE);
 	wr_u16(&w, 0);
 	wr_u16(&w, len);
 	wr_bytes(&w, attrs, len);
-	wr_bytes(&w, "\x08\x01", 2); /* 1.0.0.0/8: something announced, so that attributes are read */
+	wr_bytes(&w, "\x08\x01",
+		2); /* 1.0.0.0/8: something announced, so that attributes are read */
 	bgp_update_decode(msg, wr_len(&w), &o, scratch, &u);
 	if (u.error.severity >= TREAT_AS_WITHDRAW || !u.has_attrs)
 		return -EBADMSG;
@@ -298,6 +393,7 @@ mrt_set(struct table *t, const uint8_t *attrs, uint16_t len, struct attr_set *sc
 }
 
 struct mrt_reader {
+	enum afi afi;
 	struct attr_set *scratch;
 	/* the attribute block of the set added last: dumps are not sorted by it, but neighbours share it often */
 	uint8_t last[65535];
@@ -313,7 +409,8 @@ mrt_rib_entry(struct table *t, struct rd *r, struct mrt_reader *m)
 	int err = 0;
 
 	rd_u32(r); /* sequence */
-	if (!nlri_read(r, FAMILY_IPV4_UNICAST, false, &nlri))
+	if (!nlri_read(r, m->afi == AFI_IPV6 ? FAMILY_IPV6_UNICAST : FAMILY_IPV4_UNICAST, false,
+		    &nlri))
 		return -EBADMSG;
 	count = rd_u16(r);
 	if (count == 0)
@@ -325,7 +422,7 @@ mrt_rib_entry(struct table *t, struct rd *r, struct mrt_reader *m)
 	if (attrs == NULL)
 		return -EBADMSG;
 	if (t->set_count == 0 || len != m->last_len || memcmp(attrs, m->last, len) != 0) {
-		err = mrt_set(t, attrs, len, m->scratch);
+		err = mrt_set(t, m->afi, attrs, len, m->scratch);
 		memcpy(m->last, attrs, len);
 		m->last_len = len;
 	}
@@ -338,7 +435,8 @@ mrt_records(struct table *t, FILE *f, uint32_t limit, struct mrt_reader *m)
 	uint8_t header[12], *body = malloc(MRT_RECORD_MAX);
 	int err = body == NULL ? -ENOMEM : 0;
 
-	while (err == 0 && (limit == 0 || t->entry_count < limit) && fread(header, sizeof(header), 1, f) == 1) {
+	while (err == 0 && (limit == 0 || t->entry_count < limit) &&
+		fread(header, sizeof(header), 1, f) == 1) {
 		struct rd h = rd_init(header + 4, 8), r;
 		uint16_t type = rd_u16(&h), subtype = rd_u16(&h);
 		uint32_t len = rd_u32(&h);
@@ -347,7 +445,9 @@ mrt_records(struct table *t, FILE *f, uint32_t limit, struct mrt_reader *m)
 			err = -EBADMSG;
 			break;
 		}
-		if (type != MRT_TABLE_DUMP_V2 || subtype != MRT_RIB_IPV4_UNICAST)
+		if (type != MRT_TABLE_DUMP_V2 ||
+			subtype !=
+				(m->afi == AFI_IPV6 ? MRT_RIB_IPV6_UNICAST : MRT_RIB_IPV4_UNICAST))
 			continue;
 		r = rd_init(body, len);
 		err = mrt_rib_entry(t, &r, m);
@@ -374,7 +474,7 @@ open_maybe_gz(const char *path, bool *piped)
 }
 
 int
-table_read_mrt(struct table *t, const char *path, uint32_t limit)
+table_read_mrt(struct table *t, enum afi afi, const char *path, uint32_t limit)
 {
 	struct mrt_reader *m = calloc(1, sizeof(*m));
 	bool piped;
@@ -388,6 +488,7 @@ table_read_mrt(struct table *t, const char *path, uint32_t limit)
 		free(m);
 		return err;
 	}
+	m->afi = afi;
 	m->scratch = malloc(ATTR_SET_MAX);
 	err = m->scratch != NULL ? mrt_records(t, f, limit, m) : -ENOMEM;
 	if (piped)
@@ -422,6 +523,7 @@ table_list(const struct table *t, const char *path)
 	if (f == NULL)
 		return -errno;
 	for (uint32_t i = 0; i < t->entry_count; i++)
-		fprintf(f, "%s %u\n", prefix_format(&t->entry[i].prefix, text), t->sets[t->entry[i].set]->origin_asn);
+		fprintf(f, "%s %u\n", prefix_format(&t->entry[i].prefix, text),
+			t->sets[t->entry[i].set]->origin_asn);
 	return fclose(f) == 0 ? 0 : -errno;
 }
