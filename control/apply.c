@@ -126,7 +126,8 @@ rib_originate(void *arg)
 	struct attr_set attrs = {.origin = ORIGIN_IGP};
 
 	role_enter_rib();
-	o->result = shard_originate(o->k->shard, o->network->vrf, FAMILY_IPV4_UNICAST, &o->network->prefix,
+	o->result = shard_originate(o->k->shard, o->network->vrf,
+		o->network->prefix.afi == AFI_IPV6 ? FAMILY_IPV6_UNICAST : FAMILY_IPV4_UNICAST, &o->network->prefix,
 		o->present ? &attrs : NULL);
 }
 

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Contract section 2 as tables of keys, and the C view. A peer is looked at three times: its group by itself, itself as given (both for
- * faults, with pointers to where the fault stands), and merged, muted, for the values.
+ * Contract section 2 as tables of keys, and the C view. The section `bgp` is config_bgp.c's.
  */
 #include "control/config.h"
 #include "control/config_impl.h"
@@ -231,8 +230,8 @@ vrf_is_declared(const struct check *c, const char *name)
 }
 
 /* The key `vrf` of a port, network or peer. What `vrfs` declares beside `default` has its fault there. */
-static void
-take_vrf_name(CONFIG_TAKE_ARGS)
+void
+config_take_vrf(CONFIG_TAKE_ARGS)
 {
 	char buf[CONFIG_QUOTE_MAX];
 
@@ -313,6 +312,15 @@ take_device(CONFIG_TAKE_ARGS)
 		*(const char **)out = device;
 }
 
+/* RFC 4291 2.5.3 */
+static bool
+is_loopback(const struct ip_addr *a)
+{
+	static const uint8_t one[16] = {[15] = 1};
+
+	return a->afi == AFI_IPV6 && memcmp(a->b, one, sizeof(one)) == 0;
+}
+
 static void
 take_port_address(struct check *c, const struct at *at, const json_t *value, void *out)
 {
@@ -325,10 +333,7 @@ take_port_address(struct check *c, const struct at *at, const json_t *value, voi
 	} else if (config_parse_addr_len(json_string_value(value), &a->addr, &a->len)) {
 		config_fault(c, at, "%s is not an address with its length, as 192.0.2.1/24",
 			config_quote(value, buf));
-	} else if (a->addr.afi != AFI_IPV4) {
-		config_fault(c, at, "%s: IPv6 is not supported in this version",
-			config_quote(value, buf));
-	} else if (a->len == 0 || a->addr.b[0] == 0 || a->addr.b[0] >= 224) {
+	} else if (a->len == 0 || !config_addr_is_host(&a->addr) || is_loopback(&a->addr)) {
 		config_fault(
 			c, at, "%s can't be the address of an interface", config_quote(value, buf));
 	} else {
@@ -356,7 +361,7 @@ take_port_addresses(CONFIG_TAKE_ARGS)
 static const struct config_key port_keys[] = {
 	{"name", take_port_name, offsetof(struct config_port, name), 0, 0, true},
 	{"device", take_device, offsetof(struct config_port, device), 0, 0, true},
-	{"vrf", take_vrf_name, offsetof(struct config_port, vrf)},
+	{"vrf", config_take_vrf, offsetof(struct config_port, vrf)},
 	{"mtu", config_take_u16, offsetof(struct config_port, mtu), 68, 9216},
 	{"addresses", take_port_addresses},
 };
@@ -386,466 +391,6 @@ take_ports(CONFIG_TAKE_ARGS)
 	}
 }
 
-/* ---- a peer's parts ---- */
-
-static const struct config_key timer_keys[] = {
-	{"hold_s", config_take_u32, offsetof(struct config_timers, hold_s), 0, 65535},
-	{"keepalive_s", config_take_u32, offsetof(struct config_timers, keepalive_s), 1, 21845},
-	{"connect_retry_s", config_take_u32, offsetof(struct config_timers, connect_retry_s), 1,
-		65535},
-	{"idle_hold_s", config_take_u32, offsetof(struct config_timers, idle_hold_s), 1, 3600},
-	{"open_sent_hold_s", config_take_u32, offsetof(struct config_timers, open_sent_hold_s), 1,
-		65535},
-	{"send_hold_s", config_take_u32, offsetof(struct config_timers, send_hold_s), 1, 65535},
-	{"min_advertisement_s", config_take_u32,
-		offsetof(struct config_timers, min_advertisement_s), 0, 600},
-	{"stale_refresh_s", config_take_u32, offsetof(struct config_timers, stale_refresh_s), 1,
-		65535},
-};
-
-static void
-take_timers(CONFIG_TAKE_ARGS)
-{
-	struct config_timers *t = out;
-
-	(void)key;
-	if (!CONFIG_TAKE(c, at, value, timer_keys, t))
-		return;
-	struct at hold_at = AT_KEY(at, "hold_s");
-	/* RFC 4271 4.2: zero or at least three seconds */
-	if (t->hold_s == 1 || t->hold_s == 2)
-		config_fault(c, &hold_at, "%u is neither 0 nor at least 3", t->hold_s);
-}
-
-#define CAPABILITY(name) offsetof(struct config_peer, capabilities.name)
-
-static const struct config_key capability_keys[] = {
-	{"route_refresh", config_take_bool, CAPABILITY(route_refresh)},
-	{"enhanced_route_refresh", config_take_bool, CAPABILITY(enhanced_route_refresh)},
-	{"four_octet_as", config_take_bool, CAPABILITY(four_octet_as)},
-	{"extended_message", config_take_bool, CAPABILITY(extended_message)},
-	{"graceful_restart", config_take_bool, CAPABILITY(graceful_restart)},
-	{"add_path", config_take_unsupported},
-	{"extended_next_hop", config_take_unsupported},
-};
-
-static void
-take_capabilities(CONFIG_TAKE_ARGS)
-{
-	(void)key;
-	CONFIG_TAKE(c, at, value, capability_keys, out);
-}
-
-static void
-take_policy_name(CONFIG_TAKE_ARGS)
-{
-	char buf[CONFIG_QUOTE_MAX];
-
-	(void)key;
-	if (!json_is_string(value))
-		config_fault_type(c, at, value, "a string");
-	else if (!policy_is_defined(c->document, json_string_value(value)))
-		config_fault(c, at, "there is no route policy %s", config_quote(value, buf));
-	else
-		*(const char **)out = json_string_value(value);
-}
-
-static const struct config_key family_keys[] = {
-	{"enabled", config_take_bool, offsetof(struct config_family, enabled)},
-	{"import_policy", take_policy_name, offsetof(struct config_family, import_policy)},
-	{"export_policy", take_policy_name, offsetof(struct config_family, export_policy)},
-	{"next_hop_self", config_take_bool, offsetof(struct config_family, next_hop_self)},
-	{"next_hop_unchanged", config_take_bool,
-		offsetof(struct config_family, next_hop_unchanged)},
-	{"send_communities", config_take_bool, offsetof(struct config_family, send_communities)},
-	{"keep_all_routes", config_take_unsupported},
-	{"max_prefixes", config_take_unsupported},
-	{"remove_private_as", config_take_unsupported},
-	{"allow_as_in", config_take_unsupported},
-	{"as_override", config_take_unsupported},
-	{"site_of_origin", config_take_unsupported},
-	{"default_originate", config_take_unsupported},
-};
-
-static void
-take_ipv4_unicast(CONFIG_TAKE_ARGS)
-{
-	struct config_peer *peer = out;
-	struct config_family *family = &peer->families[FAMILY_IPV4_UNICAST];
-
-	(void)key;
-	family->enabled = true;
-	CONFIG_TAKE(c, at, value, family_keys, family);
-	if (family->next_hop_self && family->next_hop_unchanged)
-		config_fault(c, at, "`next_hop_self` and `next_hop_unchanged` exclude each other");
-}
-
-/* Not config_take_unsupported: `{}` asks for the family. */
-static void
-take_other_family(CONFIG_TAKE_ARGS)
-{
-	(void)value;
-	(void)key;
-	(void)out;
-	config_fault_unsupported(c, at);
-}
-
-static const struct config_key families_keys[] = {
-	{"ipv4-unicast", take_ipv4_unicast},
-	{"ipv6-unicast", take_other_family},
-	{"vpnv4-unicast", take_other_family},
-	{"vpnv6-unicast", take_other_family},
-};
-
-static void
-take_families(CONFIG_TAKE_ARGS)
-{
-	struct config_peer *peer = out;
-
-	(void)key;
-	peer->families[FAMILY_IPV4_UNICAST].enabled = false;
-	CONFIG_TAKE(c, at, value, families_keys, peer);
-}
-
-static bool
-usable_unicast_v4(struct check *c, const struct at *at, const json_t *value, struct ip_addr *addr)
-{
-	char buf[CONFIG_QUOTE_MAX];
-	char text[ADDR_TEXT_MAX];
-	const char *zone = json_is_string(value) ? strchr(json_string_value(value), '%') : NULL;
-
-	/* fe80::2%east: an address with the port it is reached by. */
-	if (zone && (size_t)(zone - json_string_value(value)) < sizeof(text)) {
-		memcpy(text, json_string_value(value), (size_t)(zone - json_string_value(value)));
-		text[zone - json_string_value(value)] = '\0';
-		if (!addr_parse(text, addr) && addr->afi == AFI_IPV6) {
-			config_fault(c, at, "%s: IPv6 is not supported in this version",
-				config_quote(value, buf));
-			return false;
-		}
-	}
-	if (!config_value_addr(c, at, value, addr))
-		return false;
-	if (addr->afi == AFI_IPV6)
-		config_fault(c, at, "%s: IPv6 is not supported in this version",
-			config_quote(value, buf));
-	else if (addr->b[0] == 0 || addr->b[0] >= 224)
-		config_fault(c, at, "%s is not the address of a host", config_quote(value, buf));
-	else
-		return true;
-	return false;
-}
-
-static void
-take_peer_address(CONFIG_TAKE_ARGS)
-{
-	struct config_peer *peer = out;
-	struct ip_addr addr;
-
-	(void)key;
-	if (!usable_unicast_v4(c, at, value, &addr))
-		return;
-	peer->addr = addr;
-	addr_format(&addr, peer->addr_text);
-}
-
-static void
-take_source(CONFIG_TAKE_ARGS)
-{
-	struct ip_addr addr;
-
-	(void)key;
-	if (usable_unicast_v4(c, at, value, &addr))
-		*(struct ip_addr *)out = addr;
-}
-
-static const json_t *
-find_group(const json_t *document, const char *name)
-{
-	size_t i;
-	json_t *group;
-
-	json_array_foreach(json_object_get(json_object_get(document, "bgp"), "groups"), i, group)
-	{
-		const char *other = json_string_value(json_object_get(group, "name"));
-		if (other && !strcmp(other, name))
-			return group;
-	}
-	return NULL;
-}
-
-static void
-take_group_name(CONFIG_TAKE_ARGS)
-{
-	char buf[CONFIG_QUOTE_MAX];
-
-	(void)key;
-	if (!json_is_string(value))
-		config_fault_type(c, at, value, "a string");
-	else if (!find_group(c->document, json_string_value(value)))
-		config_fault(c, at, "there is no group %s", config_quote(value, buf));
-	else
-		*(const char **)out = json_string_value(value);
-}
-
-#define PEER(member) offsetof(struct config_peer, member)
-
-/* What a peer and a group have alike. */
-#define SHARED_PEER_KEYS                                                                           \
-	{"asn", config_take_asn, PEER(asn)},                                                       \
-		{"description", config_take_text, PEER(description), 0, 4096},                     \
-		{"passive", config_take_bool, PEER(passive)},                                      \
-		{"shutdown", config_take_bool, PEER(shutdown)},                                    \
-		{"source", take_source, PEER(source)},                                             \
-		{"multihop", config_take_u8, PEER(multihop), 1, 255},                              \
-		{"capabilities", take_capabilities}, {"timers", take_timers, PEER(timers)},        \
-		{"families", take_families}, {"gtsm", config_take_unsupported},                    \
-		{"password", config_take_unsupported}, {"local_as", config_take_unsupported},      \
-		{"route_reflector_client", config_take_unsupported},                               \
-	{                                                                                          \
-		"slow_peer", config_take_unsupported                                               \
-	}
-
-static const struct config_key peer_keys[] = {
-	{"address", take_peer_address, 0, 0, 0, true},
-	{"port", config_take_u16, PEER(tcp_port), 1, 65535},
-	{"group", take_group_name, PEER(group)},
-	{"vrf", take_vrf_name, PEER(vrf)},
-	SHARED_PEER_KEYS,
-};
-
-static const struct config_key group_keys[] = {
-	{"name", config_take_name, PEER(group), 0, 0, true},
-	SHARED_PEER_KEYS,
-};
-
-/* Contract section 2, `timers` and `capabilities`. */
-static struct config_peer
-peer_defaults(void)
-{
-	struct config_peer p = {
-		.tcp_port = 179,
-		.vrf = VRF_DEFAULT,
-		.vrf_name = "default",
-		.capabilities = {true, true, true, true, true},
-		.timers = {.hold_s = 90,
-			.connect_retry_s = 10,
-			.idle_hold_s = 1,
-			.open_sent_hold_s = 240,
-			.stale_refresh_s = 600},
-	};
-	for (unsigned f = 0; f < FAMILY_COUNT; f++)
-		p.families[f].send_communities = true;
-	p.families[FAMILY_IPV4_UNICAST].enabled = true;
-	return p;
-}
-
-/* ---- bgp ---- */
-
-static void
-take_group(struct check *c, const struct at *at, const json_t *value, void *out)
-{
-	struct config_peer scratch = peer_defaults();
-
-	(void)out;
-	CONFIG_TAKE(c, at, value, group_keys, &scratch);
-}
-
-static void
-take_groups(CONFIG_TAKE_ARGS)
-{
-	(void)key;
-	if (config_take_each(c, at, value, take_group, out))
-		config_check_unique(c, at, value, "name");
-}
-
-/*
- * `over` into `under`, key by key; RFC 7396 without its nulls. New, NULL when out of memory. As deep as the document, 64 levels.
- */
-static json_t *
-inherit(const json_t *under, const json_t *over)
-{
-	json_t *merged = json_object();
-	const char *name;
-	json_t *value;
-
-	json_object_update(merged, (json_t *)(uintptr_t)under);
-	json_object_foreach((json_t *)(uintptr_t)over, name, value)
-	{
-		json_t *base = json_object_get(under, name);
-		if (json_is_object(base) && json_is_object(value))
-			json_object_set_new(merged, name, inherit(base, value));
-		else
-			json_object_set(merged, name, value);
-	}
-	return merged;
-}
-
-/* What can only be said of a peer when its group has been added. */
-static void
-check_merged_peer(
-	struct check *c, const struct at *at, const struct config_peer *p, const json_t *merged)
-{
-	struct at asn_at = AT_KEY(at, "asn"), families_at = AT_KEY(at, "families"),
-		  timers_at = AT_KEY(at, "timers");
-	struct at keepalive_at = AT_KEY(&timers_at, "keepalive_s");
-	struct at family_at = AT_KEY(&families_at, family_text(FAMILY_IPV4_UNICAST));
-	const struct config_family *family = &p->families[FAMILY_IPV4_UNICAST];
-
-	if (!json_object_get(merged, "asn"))
-		config_fault(c, &asn_at, "is missing here and in the group");
-	if (p->timers.hold_s && p->timers.keepalive_s >= p->timers.hold_s)
-		config_fault(c, &keepalive_at, "%u is not less than the hold time, %u",
-			p->timers.keepalive_s, p->timers.hold_s);
-	if (family->next_hop_self && family->next_hop_unchanged)
-		config_fault(c, &family_at,
-			"`next_hop_self` and `next_hop_unchanged` exclude each other");
-}
-
-static void
-check_same_peer(struct check *c, const struct at *at, const struct config *config,
-	const struct config_peer *p)
-{
-	for (const struct config_peer *other = config->peers; p->addr.afi != AFI_NONE && other < p;
-		other++)
-		if (other->vrf.v == p->vrf.v && addr_equal(&other->addr, &p->addr)) {
-			struct at here = AT_KEY(at, "address");
-			config_fault(c, &here,
-				other->tcp_port == p->tcp_port
-					? "\"%s\" is the same peer as /bgp/peers/%td"
-					: "\"%s\" is the peer /bgp/peers/%td on another port, "
-					  "which is not supported in this version",
-				p->addr_text, other - config->peers);
-			return;
-		}
-}
-
-static void
-take_peer(struct check *c, const struct at *at, const json_t *value, void *out)
-{
-	struct config *config = out;
-	struct config_peer *peer = &config->peers[config->peer_count];
-	struct config_peer scratch = peer_defaults();
-	unsigned faults = c->f->count;
-
-	CONFIG_TAKE(c, at, value, peer_keys, &scratch);
-	const char *group_name = json_string_value(json_object_get(value, "group"));
-	const json_t *group = group_name ? find_group(c->document, group_name) : NULL;
-	json_t *merged = inherit(json_is_object(group) ? group : NULL, value);
-	json_object_del(merged, "name");
-	if (json_array_append_new(config->merged, merged)) {
-		config_fault(c, at, "out of memory");
-		return;
-	}
-	*peer = peer_defaults();
-	c->muted = true;
-	CONFIG_TAKE(c, at, merged, peer_keys, peer);
-	c->muted = false;
-	config->peer_count++;
-	peer->local_as = config->asn;
-	peer->external = peer->asn != config->asn;
-	if (c->f->count == faults)
-		check_merged_peer(c, at, peer, merged);
-	check_same_peer(c, at, config, peer);
-}
-
-static void
-take_peers(CONFIG_TAKE_ARGS)
-{
-	struct config *config = out;
-
-	(void)key;
-	config->peers = calloc(json_array_size(value) + 1, sizeof(*config->peers));
-	config->merged = json_array();
-	if (!config->peers || !config->merged)
-		config_fault(c, at, "out of memory");
-	else
-		config_take_each(c, at, value, take_peer, config);
-}
-
-static void
-take_network_prefix(CONFIG_TAKE_ARGS)
-{
-	struct prefix p;
-	char buf[CONFIG_QUOTE_MAX];
-
-	(void)key;
-	if (!config_value_prefix(c, at, value, &p))
-		return;
-	if (p.afi != AFI_IPV4)
-		config_fault(c, at, "%s: IPv6 is not supported in this version",
-			config_quote(value, buf));
-	else
-		*(struct prefix *)out = p;
-}
-
-static const struct config_key network_keys[] = {
-	{"prefix", take_network_prefix, offsetof(struct config_network, prefix), 0, 0, true},
-	{"vrf", take_vrf_name, offsetof(struct config_network, vrf)},
-	{"require_route", config_take_unsupported},
-};
-
-static void
-take_network(struct check *c, const struct at *at, const json_t *value, void *out)
-{
-	struct config *config = out;
-
-	CONFIG_TAKE(c, at, value, network_keys, &config->networks[config->network_count++]);
-}
-
-static void
-take_networks(CONFIG_TAKE_ARGS)
-{
-	struct config *config = out;
-
-	(void)key;
-	config->networks = calloc(json_array_size(value) + 1, sizeof(*config->networks));
-	if (!config->networks)
-		config_fault(c, at, "out of memory");
-	/* There is one VRF, so the prefix is the key. */
-	else if (config_take_each(c, at, value, take_network, config))
-		config_check_unique(c, at, value, "prefix");
-}
-
-/* The one value that this version has. */
-static void
-take_max_paths(CONFIG_TAKE_ARGS)
-{
-	uint32_t n;
-
-	(void)key;
-	(void)out;
-	if (config_value_u32(c, at, value, 1, 1024, &n) && n != 1)
-		config_fault(c, at, "%u: more than one is not supported in this version", n);
-}
-
-static const struct config_key bgp_keys[] = {
-	{"networks", take_networks},
-	{"policy_change_delay_s", config_take_u32, offsetof(struct config, policy_change_delay_s),
-		0, 86400},
-	{"policy_change_max_delay_s", config_take_u32,
-		offsetof(struct config, policy_change_max_delay_s), 0, 86400},
-	{"groups", take_groups},
-	{"peers", take_peers},
-	{"next_hop_tracking", config_take_bool, offsetof(struct config, next_hop_tracking)},
-	{"resolve_via_default", config_take_unsupported},
-	{"max_paths", take_max_paths},
-	{"tombstones_max", config_take_unsupported},
-	{"cluster_id", config_take_unsupported},
-	{"listen_ranges", config_take_unsupported},
-	{"aggregates", config_take_unsupported},
-	{"redistribute", config_take_unsupported},
-	{"preference", config_take_unsupported},
-	{"suppress_fib_pending", config_take_unsupported},
-};
-
-static void
-take_bgp(CONFIG_TAKE_ARGS)
-{
-	(void)key;
-	CONFIG_TAKE(c, at, value, bgp_keys, out);
-}
-
 /* ---- the document ---- */
 
 /* `router` comes first whatever the order in the document: peers look at its asn. */
@@ -859,7 +404,7 @@ static const struct config_key root_keys[] = {
 	{"as_path_lists", config_take_elsewhere},
 	{"community_lists", config_take_elsewhere},
 	{"route_policies", config_take_elsewhere},
-	{"bgp", take_bgp},
+	{"bgp", config_take_bgp},
 	{"large_community_lists", config_take_unsupported},
 	{"ext_community_lists", config_take_unsupported},
 	{"static_routes", config_take_unsupported},

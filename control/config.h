@@ -129,6 +129,12 @@ struct config {
 };
 
 /*
+ * For `--no-dataplane`, before the first config_parse(): the zone of a link-local address may be any interface. Else it is one of
+ * the document's ports.
+ */
+void config_without_dataplane(void);
+
+/*
  * Checks `document` in full and makes the C view. NULL with faults (one at least) when something is wrong. Takes a reference on
  * the document. A key of the contract that this version lacks is a fault "not supported in this version".
  */

@@ -235,6 +235,25 @@ config_take_each(struct check *c, const struct at *at, const json_t *value,
 }
 
 void
+config_note_unique(struct check *c, const struct at *array_at, size_t index, const char *key,
+	const json_t *value, const char *text, json_t *seen)
+{
+	const json_t *first = json_object_get(seen, text);
+	struct at element_at = AT_INDEX(array_at, index), here = AT_KEY(&element_at, key);
+	char quoted[CONFIG_QUOTE_MAX];
+
+	if (!first) {
+		json_object_set_new(seen, text, json_integer((json_int_t)index));
+		return;
+	}
+	struct at first_at = AT_INDEX(array_at, (size_t)json_integer_value(first));
+	char *first_text = config_at_text(&first_at);
+	config_fault(c, &here, "%s is given already at %s", config_quote(value, quoted),
+		first_text ? first_text : "another place");
+	free(first_text);
+}
+
+void
 config_check_unique(struct check *c, const struct at *at, const json_t *array, const char *key)
 {
 	json_t *seen = json_object(), *element;
@@ -243,20 +262,26 @@ config_check_unique(struct check *c, const struct at *at, const json_t *array, c
 	json_array_foreach(array, i, element)
 	{
 		const json_t *value = json_object_get(element, key);
-		if (!json_is_string(value))
-			continue;
-		json_t *first = json_object_get(seen, json_string_value(value));
-		if (!first) {
-			json_object_set_new(
-				seen, json_string_value(value), json_integer((json_int_t)i));
-			continue;
-		}
-		struct at element_at = AT_INDEX(at, i), here = AT_KEY(&element_at, key);
-		struct at first_at = AT_INDEX(at, (size_t)json_integer_value(first));
-		char *text = config_at_text(&first_at), quoted[CONFIG_QUOTE_MAX];
-		config_fault(c, &here, "%s is given already at %s", config_quote(value, quoted),
-			text ? text : "another place");
-		free(text);
+		if (json_is_string(value))
+			config_note_unique(c, at, i, key, value, json_string_value(value), seen);
+	}
+	json_decref(seen);
+}
+
+void
+config_check_unique_prefixes(struct check *c, const struct at *at, const json_t *array)
+{
+	json_t *seen = json_object(), *element;
+	char text[PREFIX_TEXT_MAX];
+	size_t i;
+
+	json_array_foreach(array, i, element)
+	{
+		const json_t *value = json_object_get(element, "prefix");
+		struct prefix p;
+		if (json_is_string(value) && !prefix_parse(json_string_value(value), &p))
+			config_note_unique(
+				c, at, i, "prefix", value, prefix_format(&p, text), seen);
 	}
 	json_decref(seen);
 }
@@ -426,7 +451,7 @@ config_parse_addr_len(const char *text, struct ip_addr *addr, uint8_t *len)
 		return -EINVAL;
 	memcpy(part, text, (size_t)(slash - text));
 	part[slash - text] = '\0';
-	if (addr_parse(part, addr))
+	if (addr_parse(part, addr) || addr->zone != 0)
 		return -EINVAL;
 	unsigned long n = strtoul(slash + 1, &end, 10);
 	if (*end || end - slash > 4 || n > prefix_max_len(addr->afi))
@@ -470,6 +495,93 @@ config_value_addr(struct check *c, const struct at *at, const json_t *value, str
 	else
 		config_fault(c, at, "%s is not an IP address", config_quote(value, buf));
 	return false;
+}
+
+static bool any_interface;
+
+void
+config_without_dataplane(void)
+{
+	any_interface = true;
+}
+
+static bool
+is_port(const json_t *document, const char *name)
+{
+	size_t i;
+	json_t *port;
+
+	json_array_foreach(json_object_get(document, "ports"), i, port)
+	{
+		const char *other = json_string_value(json_object_get(port, "name"));
+		if (other && !strcmp(other, name))
+			return true;
+	}
+	return false;
+}
+
+/* RFC 4007 11.2: what stands behind the `%`. 0 with a fault. */
+static uint16_t
+zone_of(struct check *c, const struct at *at, const json_t *value, const char *name)
+{
+	char buf[CONFIG_QUOTE_MAX];
+	uint16_t zone = 0;
+
+	if (!any_interface && !is_port(c->document, name))
+		config_fault(c, at, "%s: there is no port \"%s\"", config_quote(value, buf), name);
+	else if ((zone = zone_intern(name)) == 0)
+		config_fault(c, at, "%s: \"%s\" can't be the name of a network interface",
+			config_quote(value, buf), name);
+	return zone;
+}
+
+bool
+config_addr_is_host(const struct ip_addr *a)
+{
+	static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+
+	if (a->afi == AFI_IPV4)
+		return a->b[0] != 0 && a->b[0] < 224;
+	/* RFC 4291 2.5.2, 2.5.5.2, 2.7 */
+	return !addr_is_unspecified(a) && a->b[0] != 0xff &&
+	       memcmp(a->b, mapped, sizeof(mapped)) != 0;
+}
+
+bool
+config_value_host(struct check *c, const struct at *at, const json_t *value, struct ip_addr *out)
+{
+	char buf[CONFIG_QUOTE_MAX], text[ADDR_TEXT_MAX];
+	const char *given = json_is_string(value) ? json_string_value(value) : "";
+	size_t len = strcspn(given, "%");
+	bool zoned = given[len] == '%';
+	struct ip_addr addr;
+
+	if (!zoned) {
+		if (!config_value_addr(c, at, value, &addr))
+			return false;
+	} else {
+		snprintf(text, sizeof(text), "%.*s", (int)(len < sizeof(text) ? len : 0), given);
+		if (addr_parse(text, &addr)) {
+			config_fault(c, at, "%s is not an IP address", config_quote(value, buf));
+			return false;
+		}
+	}
+	if (addr_is_link_local(&addr) != zoned) {
+		config_fault(c, at,
+			zoned ? "%s: only a link-local address has a zone"
+			      : "%s: a link-local address needs the port it is reached by, as "
+				"fe80::2%%east",
+			config_quote(value, buf));
+		return false;
+	}
+	if (!config_addr_is_host(&addr)) {
+		config_fault(c, at, "%s is not the address of a host", config_quote(value, buf));
+		return false;
+	}
+	if (zoned && (addr.zone = zone_of(c, at, value, given + len + 1)) == 0)
+		return false;
+	*out = addr;
+	return true;
 }
 
 int

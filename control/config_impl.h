@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * How config.c and policy_compile.c check a document: one table of keys for an object, one walker. Every fault is noted with its
+ * How config.c, config_bgp.c and policy_compile.c check a document: one table of keys for an object, one walker. Every fault is noted with its
  * JSON Pointer and the walk goes on. Main only; shared inside the room only.
  */
 #pragma once
@@ -69,6 +69,10 @@ void config_take_unsupported(CONFIG_TAKE_ARGS);
 /* Checked elsewhere; here only known. */
 void config_take_elsewhere(CONFIG_TAKE_ARGS);
 
+/* Between config.c and config_bgp.c. */
+void config_take_vrf(CONFIG_TAKE_ARGS); /* struct vrf_id: the key `vrf` of whatever */
+void config_take_bgp(CONFIG_TAKE_ARGS);
+
 /* "ADDRESS/LEN", host bits allowed. 0, -EINVAL. */
 int config_parse_addr_len(const char *text, struct ip_addr *addr, uint8_t *len);
 
@@ -76,8 +80,16 @@ int config_parse_addr_len(const char *text, struct ip_addr *addr, uint8_t *len);
 bool config_value_u32(struct check *c, const struct at *at, const json_t *value, uint32_t min, uint32_t max, uint32_t *out);
 bool config_value_prefix(struct check *c, const struct at *at, const json_t *value, struct prefix *out);
 bool config_value_addr(struct check *c, const struct at *at, const json_t *value, struct ip_addr *out);
+/* The address of one host; a link-local one with its zone, and only such a one (RFC 4007 11). */
+bool config_value_host(struct check *c, const struct at *at, const json_t *value, struct ip_addr *out);
+bool config_addr_is_host(const struct ip_addr *a); /* neither unspecified nor multicast nor IPv4 in IPv6 */
 /* Index of `value` in `words` (NULL-terminated); -1 with a fault. */
 int config_value_word(struct check *c, const struct at *at, const json_t *value, const char *const *words);
 
 /* A second element of `array` with the same `key` is a fault that names the first. */
 void config_check_unique(struct check *c, const struct at *at, const json_t *array, const char *key);
+/* The same of `prefix`, however it is written. */
+void config_check_unique_prefixes(struct check *c, const struct at *at, const json_t *array);
+/* The step of both: `text` is what must not be in `seen`, `value` (at `key`) how the document says it. */
+void config_note_unique(struct check *c, const struct at *array_at, size_t index, const char *key, const json_t *value,
+	const char *text, json_t *seen);

@@ -383,6 +383,11 @@ main(int argc, char **argv)
 	role_enter_main();
 	/* Hashes of jansson's objects need no secret: documents come from the operator. A fixed seed keeps key order stable. */
 	json_object_seed(1);
+#ifndef KEEL_DATAPLANE
+	keeld.no_dataplane = true;
+#endif
+	if (keeld.no_dataplane)
+		config_without_dataplane();
 	if (load_config() != 0)
 		return EXIT_USAGE;
 	if (check_only) {
@@ -390,9 +395,6 @@ main(int argc, char **argv)
 		json_decref(keeld.candidate);
 		return EXIT_STOPPED;
 	}
-#ifndef KEEL_DATAPLANE
-	keeld.no_dataplane = true;
-#endif
 	keeld.revision = keeld.candidate_revision = 1;
 	keeld.started_ns = now_ns();
 	e = start();

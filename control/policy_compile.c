@@ -504,7 +504,7 @@ match_peer(struct check *c, const struct at *at, const json_t *value, void *out)
 	struct ip_addr addr;
 
 	(void)out;
-	if (config_value_addr(c, at, value, &addr) && d->b)
+	if (config_value_host(c, at, value, &addr) && d->b)
 		built(d, at, policy_builder_match_peer(d->b, &addr));
 }
 
@@ -695,18 +695,15 @@ static void
 take_set_next_hop(CONFIG_TAKE_ARGS)
 {
 	struct node_draft *d = draft_of(c);
-	char quoted[CONFIG_QUOTE_MAX];
 	struct ip_addr addr;
 
 	(void)out;
 	mean_value(c, "set", key->name, value);
-	if (!config_value_addr(c, at, value, &addr))
+	if (!config_value_host(c, at, value, &addr))
 		return;
-	if (addr.afi != AFI_IPV4)
-		config_fault(c, at, "%s: IPv6 is not supported in this version",
-			config_quote(value, quoted));
-	else if (addr.b[0] == 0 || addr.b[0] >= 224)
-		config_fault(c, at, "%s is not the address of a host", config_quote(value, quoted));
+	/* It is told to peers on other links, too. */
+	if (addr.zone)
+		config_fault(c, at, "a policy can't set a link-local next hop");
 	else if (d->b)
 		policy_builder_set_next_hop(d->b, &addr);
 }

@@ -10,6 +10,9 @@
 /* ---- documents ---- */
 
 #define ROUTER "'router': {'asn': 64512, 'router_id': '192.0.2.1'}"
+#define EAST                                                                                       \
+	ROUTER ", 'ports': [{'name': 'east', 'device': 'net_null0'}, {'name': 'b', 'device': "     \
+	       "'net_null1'}]"
 #define PEER(keys)                                                                                 \
 	"{" ROUTER ", 'bgp': {'peers': [{'address': '192.0.2.2', 'asn': 64513, " keys "}]}}"
 
@@ -159,6 +162,74 @@ test_defaults(void **state)
 	config_free(c);
 }
 
+/* Both families on either kind of session; a link-local peer is known by its port, too. */
+static void
+test_ipv6(void **state)
+{
+	struct config *c = parsed(
+		"{'bgp': {'networks': [{'prefix': '2001:db8:1::/48'}, {'prefix': '10.0.0.0/8'}],"
+		"  'groups': [{'name': 'v6', 'asn': 64513, 'families': {'ipv6-unicast': "
+		"{'export_policy': 'accept-all'}}}],"
+		"  'peers': [{'address': '2001:DB8::2', 'asn': 64513, 'source': '2001:db8::1'},"
+		"   {'address': 'fe80::2%east', 'group': 'v6'},"
+		"   {'address': 'fe80::2%b', 'group': 'v6', 'source': 'fe80::1%b', 'capabilities': "
+		"{'extended_next_hop': true}, 'families': {'ipv4-unicast': {}}},"
+		"   {'address': '192.0.2.2', 'asn': 64513, 'families': {'ipv4-unicast': {}, "
+		"'ipv6-unicast': {'import_policy': 'accept-all'}}}]}, " ROUTER
+		", 'ports': [{'name': 'east', 'device': 'net_null0', 'addresses': ['fe80::1/64', "
+		"'2001:db8::1/64']}, {'name': 'b', 'device': 'net_null1'}]}");
+	const struct config_peer *p = c->peers;
+	struct ip_addr addr;
+
+	(void)state;
+	assert_int_equal(c->peer_count, 4);
+	assert_string_equal(p[0].addr_text, "2001:db8::2");
+	assert_int_equal(p[0].source.afi, AFI_IPV6);
+	assert_true(p[0].families[FAMILY_IPV6_UNICAST].enabled);
+	assert_false(p[0].families[FAMILY_IPV4_UNICAST].enabled);
+	assert_false(p[0].capabilities.extended_next_hop);
+	assert_string_equal(p[1].addr_text, "fe80::2%east");
+	assert_int_equal(p[1].addr.zone, zone_find("east"));
+	assert_true(p[1].addr.zone != 0 && p[1].addr.zone != p[2].addr.zone);
+	assert_true(p[1].families[FAMILY_IPV6_UNICAST].enabled);
+	assert_string_equal(p[1].families[FAMILY_IPV6_UNICAST].export_policy, "accept-all");
+	assert_false(p[1].families[FAMILY_IPV4_UNICAST].enabled);
+	/* inherited and own together */
+	assert_true(p[2].capabilities.extended_next_hop);
+	assert_true(p[2].families[FAMILY_IPV6_UNICAST].enabled);
+	assert_true(p[2].families[FAMILY_IPV4_UNICAST].enabled);
+	assert_true(p[3].families[FAMILY_IPV4_UNICAST].enabled);
+	assert_true(p[3].families[FAMILY_IPV6_UNICAST].send_communities);
+	assert_int_equal(addr_parse("fe80::2%b", &addr), 0);
+	assert_ptr_equal(config_peer_find(c, VRF_DEFAULT, &addr), &p[2]);
+	assert_int_equal(c->networks[0].prefix.afi, AFI_IPV6);
+	assert_int_equal(c->networks[0].prefix.len, 48);
+	assert_int_equal(c->ports[0].address_count, 2);
+	assert_int_equal(c->ports[0].addresses[0].addr.afi, AFI_IPV6);
+	assert_int_equal(c->ports[0].addresses[0].addr.zone, 0);
+	config_free(c);
+}
+
+/* Last: it holds for the rest of the process. */
+static void
+test_any_interface_without_dataplane(void **state)
+{
+	struct config *c;
+
+	(void)state;
+	config_without_dataplane();
+	c = parsed("{" ROUTER ", 'bgp': {'peers': [{'address': 'fe80::2%eth7', 'asn': 1}]}}");
+	assert_string_equal(c->peers[0].addr_text, "fe80::2%eth7");
+	config_free(c);
+	assert_only_fault(
+		"{" ROUTER
+		", 'bgp': {'peers': [{'address': 'fe80::2%sixteencharacter', 'asn': 1}]}}",
+		"/bgp/peers/0/address",
+		"\"sixteencharacter\" can't be the name of a network interface");
+	assert_only_fault("{" ROUTER ", 'bgp': {'peers': [{'address': 'fe80::2', 'asn': 1}]}}",
+		"/bgp/peers/0/address", "needs the port");
+}
+
 /* Objects key by key, the rest replaced; the peer over its group over the default. */
 static void
 test_inheritance(void **state)
@@ -283,8 +354,20 @@ static const struct {
 	 ", 'ports': [{'name': 'a', 'device': 'net_null0', 'addresses': ['192.0.2.1/33']}]}",
 		"/ports/0/addresses/0", "is not an address with its length"},
 	{"{" ROUTER
-	 ", 'ports': [{'name': 'a', 'device': 'net_null0', 'addresses': ['2001:db8::1/64']}]}",
-		"/ports/0/addresses/0", "not supported in this version"},
+	 ", 'ports': [{'name': 'a', 'device': 'net_null0', 'addresses': ['2001:db8::1/129']}]}",
+		"/ports/0/addresses/0", "is not an address with its length"},
+	{"{" ROUTER
+	 ", 'ports': [{'name': 'a', 'device': 'net_null0', 'addresses': ['fe80::1%a/64']}]}",
+		"/ports/0/addresses/0", "is not an address with its length"},
+	{"{" ROUTER ", 'ports': [{'name': 'a', 'device': 'net_null0', 'addresses': ['10.0.0.1/8', "
+		    "'ff02::1/64']}]}",
+		"/ports/0/addresses/1", "can't be the address of an interface"},
+	{"{" ROUTER ", 'ports': [{'name': 'a', 'device': 'net_null0', 'addresses': ['::1/128']}]}",
+		"/ports/0/addresses/0", "can't be the address of an interface"},
+	{"{" ROUTER
+	 ", 'ports': [{'name': 'a', 'device': 'net_null0', 'addresses': ['2001:db8::1/64', "
+	 "'2001:db8:0::1/65']}]}",
+		"/ports/0/addresses/1", "is given twice"},
 	{"{" ROUTER ", 'bgp': {'networks': [{'prefix': '198.51.100.1/24'}]}}",
 		"/bgp/networks/0/prefix", "\"198.51.100.1/24\" has bits set beyond its length"},
 	{"{" ROUTER ", 'bgp': {'networks': [{'vrf': 'default'}]}}", "/bgp/networks/0/prefix",
@@ -293,8 +376,12 @@ static const struct {
 		"/bgp/networks/0/require_route", "not supported in this version"},
 	{"{" ROUTER ", 'bgp': {'networks': [{'prefix': '10.0.0.0/8'}, {'prefix': '10.0.0.0/8'}]}}",
 		"/bgp/networks/1/prefix", "given already"},
-	{"{" ROUTER ", 'bgp': {'networks': [{'prefix': '2001:db8::/32'}]}}",
-		"/bgp/networks/0/prefix", "not supported in this version"},
+	{"{" ROUTER ", 'bgp': {'networks': [{'prefix': '2001:db8::1/32'}]}}",
+		"/bgp/networks/0/prefix",
+		"has bits set beyond its length; the network is 2001:db8::/32"},
+	{"{" ROUTER
+	 ", 'bgp': {'networks': [{'prefix': '2001:db8::/32'}, {'prefix': '2001:DB8:0::/32'}]}}",
+		"/bgp/networks/1/prefix", "is given already at /bgp/networks/0"},
 	{"{" ROUTER ", 'bgp': {'max_paths': 2}}", "/bgp/max_paths",
 		"not supported in this version"},
 	{"{" ROUTER ", 'bgp': {'resolve_via_default': true}}", "/bgp/resolve_via_default",
@@ -324,10 +411,34 @@ static const struct {
 		"is missing here and in the group"},
 	{"{" ROUTER ", 'bgp': {'peers': ['192.0.2.2']}}", "/bgp/peers/0",
 		"\"192.0.2.2\" is not an object"},
-	{"{" ROUTER ", 'bgp': {'peers': [{'address': '2001:db8::1', 'asn': 1}]}}",
-		"/bgp/peers/0/address", "not supported in this version"},
+	{"{" ROUTER ", 'bgp': {'peers': [{'address': 'fe80::2', 'asn': 1}]}}",
+		"/bgp/peers/0/address", "\"fe80::2\": a link-local address needs the port"},
 	{"{" ROUTER ", 'bgp': {'peers': [{'address': 'fe80::2%east', 'asn': 1}]}}",
-		"/bgp/peers/0/address", "not supported in this version"},
+		"/bgp/peers/0/address", "\"fe80::2%east\": there is no port \"east\""},
+	{"{" EAST ", 'bgp': {'peers': [{'address': 'fe80::2%west', 'asn': 1}]}}",
+		"/bgp/peers/0/address", "there is no port \"west\""},
+	{"{" EAST ", 'bgp': {'peers': [{'address': 'fe80::2%', 'asn': 1}]}}",
+		"/bgp/peers/0/address", "there is no port \"\""},
+	{"{" EAST ", 'bgp': {'peers': [{'address': '2001:db8::2%east', 'asn': 1}]}}",
+		"/bgp/peers/0/address", "only a link-local address has a zone"},
+	{"{" EAST ", 'bgp': {'peers': [{'address': '192.0.2.2%east', 'asn': 1}]}}",
+		"/bgp/peers/0/address", "only a link-local address has a zone"},
+	{"{" EAST ", 'bgp': {'peers': [{'address': 'fe80::x%east', 'asn': 1}]}}",
+		"/bgp/peers/0/address", "is not an IP address"},
+	{"{" EAST ", 'bgp': {'peers': [{'address': 'fe80::2%east', 'asn': 1}, {'address': "
+	 "'fe80:0::2%east', 'asn': 1}]}}",
+		"/bgp/peers/1/address", "\"fe80::2%east\" is the same peer as /bgp/peers/0"},
+	{"{" EAST ", 'bgp': {'peers': [{'address': 'fe80::2%east', 'asn': 1, 'multihop': 2}]}}",
+		"/bgp/peers/0/multihop", "on the link"},
+	{"{" EAST ", 'bgp': {'peers': [{'address': 'fe80::2%east', 'asn': 1, 'source': "
+	 "'fe80::1%b'}]}}",
+		"/bgp/peers/0/source", "is on another link than the peer's address"},
+	{"{" ROUTER ", 'bgp': {'peers': [{'address': 'ff02::1', 'asn': 1}]}}",
+		"/bgp/peers/0/address", "is not the address of a host"},
+	{"{" ROUTER ", 'bgp': {'peers': [{'address': '::', 'asn': 1}]}}", "/bgp/peers/0/address",
+		"is not the address of a host"},
+	{"{" ROUTER ", 'bgp': {'peers': [{'address': '::ffff:192.0.2.1', 'asn': 1}]}}",
+		"/bgp/peers/0/address", "is not the address of a host"},
 	{"{" ROUTER ", 'bgp': {'peers': [{'address': '224.0.0.5', 'asn': 1}]}}",
 		"/bgp/peers/0/address", "is not the address of a host"},
 	{"{" ROUTER ", 'bgp': {'peers': [{'address': '192.0.2.2', 'asn': 1}, {'address': "
@@ -343,7 +454,8 @@ static const struct {
 	{PEER("'local_as': 1"), "/bgp/peers/0/local_as", "not supported in this version"},
 	{PEER("'multihop': 0"), "/bgp/peers/0/multihop", "0 is not from 1 to 255"},
 	{PEER("'multihop': 256"), "/bgp/peers/0/multihop", "256 is not from 1 to 255"},
-	{PEER("'source': '::1'"), "/bgp/peers/0/source", "not supported in this version"},
+	{PEER("'source': '2001:db8::1'"), "/bgp/peers/0/source",
+		"\"2001:db8::1\" is not of the family of the peer's address"},
 	{PEER("'passive': 'yes'"), "/bgp/peers/0/passive", "\"yes\" is not true or false"},
 	{PEER("'capabilities': {'add_path': true}"), "/bgp/peers/0/capabilities/add_path",
 		"not supported in this version"},
@@ -354,8 +466,11 @@ static const struct {
 	{PEER("'timers': {'hold': 2}"), "/bgp/peers/0/timers/hold", "unknown key"},
 	{PEER("'timers': {'keepalive_s': 90}"), "/bgp/peers/0/timers/keepalive_s",
 		"90 is not less than the hold time, 90"},
-	{PEER("'families': {'ipv6-unicast': {}}"), "/bgp/peers/0/families/ipv6-unicast",
-		"not supported in this version"},
+	{PEER("'families': {'ipv6-unicast': {'import_policy': 'x'}}"),
+		"/bgp/peers/0/families/ipv6-unicast/import_policy",
+		"there is no route policy \"x\""},
+	{PEER("'families': {'ipv6-unicast': {'next_hop_self': true, 'next_hop_unchanged': true}}"),
+		"/bgp/peers/0/families/ipv6-unicast", "exclude each other"},
 	{PEER("'families': {'vpnv4-unicast': {}}"), "/bgp/peers/0/families/vpnv4-unicast",
 		"not supported in this version"},
 	{PEER("'families': {'ipv4': {}}"), "/bgp/peers/0/families/ipv4", "unknown key"},
@@ -821,6 +936,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_example),
 		cmocka_unit_test(test_defaults),
+		cmocka_unit_test(test_ipv6),
 		cmocka_unit_test(test_inheritance),
 		cmocka_unit_test(test_faults),
 		cmocka_unit_test(test_fault_of_the_merge),
@@ -834,6 +950,7 @@ main(void)
 		cmocka_unit_test(test_no_file),
 		cmocka_unit_test(test_save),
 		cmocka_unit_test(test_schema_knows_no_more_keys),
+		cmocka_unit_test(test_any_interface_without_dataplane),
 	};
 
 	return cmocka_run_group_tests(tests, make_folder, remove_folder);

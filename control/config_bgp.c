@@ -1,0 +1,479 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The section `bgp`: peers, groups, families. A peer is looked at three times: its group by itself, itself as given (both for faults,
+ * with pointers to where the fault stands), and merged, muted, for the values.
+ */
+#include "control/config_impl.h"
+#include "control/policy_compile.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- a peer's parts ---- */
+
+static const struct config_key timer_keys[] = {
+	{"hold_s", config_take_u32, offsetof(struct config_timers, hold_s), 0, 65535},
+	{"keepalive_s", config_take_u32, offsetof(struct config_timers, keepalive_s), 1, 21845},
+	{"connect_retry_s", config_take_u32, offsetof(struct config_timers, connect_retry_s), 1,
+		65535},
+	{"idle_hold_s", config_take_u32, offsetof(struct config_timers, idle_hold_s), 1, 3600},
+	{"open_sent_hold_s", config_take_u32, offsetof(struct config_timers, open_sent_hold_s), 1,
+		65535},
+	{"send_hold_s", config_take_u32, offsetof(struct config_timers, send_hold_s), 1, 65535},
+	{"min_advertisement_s", config_take_u32,
+		offsetof(struct config_timers, min_advertisement_s), 0, 600},
+	{"stale_refresh_s", config_take_u32, offsetof(struct config_timers, stale_refresh_s), 1,
+		65535},
+};
+
+static void
+take_timers(CONFIG_TAKE_ARGS)
+{
+	struct config_timers *t = out;
+
+	(void)key;
+	if (!CONFIG_TAKE(c, at, value, timer_keys, t))
+		return;
+	struct at hold_at = AT_KEY(at, "hold_s");
+	/* RFC 4271 4.2: zero or at least three seconds */
+	if (t->hold_s == 1 || t->hold_s == 2)
+		config_fault(c, &hold_at, "%u is neither 0 nor at least 3", t->hold_s);
+}
+
+#define CAPABILITY(name) offsetof(struct config_peer, capabilities.name)
+
+static const struct config_key capability_keys[] = {
+	{"route_refresh", config_take_bool, CAPABILITY(route_refresh)},
+	{"enhanced_route_refresh", config_take_bool, CAPABILITY(enhanced_route_refresh)},
+	{"four_octet_as", config_take_bool, CAPABILITY(four_octet_as)},
+	{"extended_message", config_take_bool, CAPABILITY(extended_message)},
+	{"graceful_restart", config_take_bool, CAPABILITY(graceful_restart)},
+	{"add_path", config_take_unsupported},
+	{"extended_next_hop", config_take_bool, CAPABILITY(extended_next_hop)},
+};
+
+static void
+take_capabilities(CONFIG_TAKE_ARGS)
+{
+	(void)key;
+	CONFIG_TAKE(c, at, value, capability_keys, out);
+}
+
+static void
+take_policy_name(CONFIG_TAKE_ARGS)
+{
+	char buf[CONFIG_QUOTE_MAX];
+
+	(void)key;
+	if (!json_is_string(value))
+		config_fault_type(c, at, value, "a string");
+	else if (!policy_is_defined(c->document, json_string_value(value)))
+		config_fault(c, at, "there is no route policy %s", config_quote(value, buf));
+	else
+		*(const char **)out = json_string_value(value);
+}
+
+static const struct config_key family_keys[] = {
+	{"enabled", config_take_bool, offsetof(struct config_family, enabled)},
+	{"import_policy", take_policy_name, offsetof(struct config_family, import_policy)},
+	{"export_policy", take_policy_name, offsetof(struct config_family, export_policy)},
+	{"next_hop_self", config_take_bool, offsetof(struct config_family, next_hop_self)},
+	{"next_hop_unchanged", config_take_bool,
+		offsetof(struct config_family, next_hop_unchanged)},
+	{"send_communities", config_take_bool, offsetof(struct config_family, send_communities)},
+	{"keep_all_routes", config_take_unsupported},
+	{"max_prefixes", config_take_unsupported},
+	{"remove_private_as", config_take_unsupported},
+	{"allow_as_in", config_take_unsupported},
+	{"as_override", config_take_unsupported},
+	{"site_of_origin", config_take_unsupported},
+	{"default_originate", config_take_unsupported},
+};
+
+static void
+take_family(struct check *c, const struct at *at, const json_t *value, struct config_family *family)
+{
+	family->enabled = true;
+	CONFIG_TAKE(c, at, value, family_keys, family);
+	if (family->next_hop_self && family->next_hop_unchanged)
+		config_fault(c, at, "`next_hop_self` and `next_hop_unchanged` exclude each other");
+}
+
+static void
+take_ipv4_unicast(CONFIG_TAKE_ARGS)
+{
+	struct config_peer *peer = out;
+
+	(void)key;
+	take_family(c, at, value, &peer->families[FAMILY_IPV4_UNICAST]);
+}
+
+static void
+take_ipv6_unicast(CONFIG_TAKE_ARGS)
+{
+	struct config_peer *peer = out;
+
+	(void)key;
+	take_family(c, at, value, &peer->families[FAMILY_IPV6_UNICAST]);
+}
+
+/* Not config_take_unsupported: `{}` asks for the family. */
+static void
+take_other_family(CONFIG_TAKE_ARGS)
+{
+	(void)value;
+	(void)key;
+	(void)out;
+	config_fault_unsupported(c, at);
+}
+
+static const struct config_key families_keys[] = {
+	{"ipv4-unicast", take_ipv4_unicast},
+	{"ipv6-unicast", take_ipv6_unicast},
+	{"vpnv4-unicast", take_other_family},
+	{"vpnv6-unicast", take_other_family},
+};
+
+static void
+take_families(CONFIG_TAKE_ARGS)
+{
+	(void)key;
+	CONFIG_TAKE(c, at, value, families_keys, out);
+}
+
+static void
+take_peer_address(CONFIG_TAKE_ARGS)
+{
+	struct config_peer *peer = out;
+	struct ip_addr addr;
+
+	(void)key;
+	if (!config_value_host(c, at, value, &addr))
+		return;
+	peer->addr = addr;
+	addr_format(&addr, peer->addr_text);
+}
+
+static void
+take_source(CONFIG_TAKE_ARGS)
+{
+	struct ip_addr addr;
+
+	(void)key;
+	if (config_value_host(c, at, value, &addr))
+		*(struct ip_addr *)out = addr;
+}
+
+static const json_t *
+find_group(const json_t *document, const char *name)
+{
+	size_t i;
+	json_t *group;
+
+	json_array_foreach(json_object_get(json_object_get(document, "bgp"), "groups"), i, group)
+	{
+		const char *other = json_string_value(json_object_get(group, "name"));
+		if (other && !strcmp(other, name))
+			return group;
+	}
+	return NULL;
+}
+
+static void
+take_group_name(CONFIG_TAKE_ARGS)
+{
+	char buf[CONFIG_QUOTE_MAX];
+
+	(void)key;
+	if (!json_is_string(value))
+		config_fault_type(c, at, value, "a string");
+	else if (!find_group(c->document, json_string_value(value)))
+		config_fault(c, at, "there is no group %s", config_quote(value, buf));
+	else
+		*(const char **)out = json_string_value(value);
+}
+
+#define PEER(member) offsetof(struct config_peer, member)
+
+/* What a peer and a group have alike. */
+#define SHARED_PEER_KEYS                                                                           \
+	{"asn", config_take_asn, PEER(asn)},                                                       \
+		{"description", config_take_text, PEER(description), 0, 4096},                     \
+		{"passive", config_take_bool, PEER(passive)},                                      \
+		{"shutdown", config_take_bool, PEER(shutdown)},                                    \
+		{"source", take_source, PEER(source)},                                             \
+		{"multihop", config_take_u8, PEER(multihop), 1, 255},                              \
+		{"capabilities", take_capabilities}, {"timers", take_timers, PEER(timers)},        \
+		{"families", take_families}, {"gtsm", config_take_unsupported},                    \
+		{"password", config_take_unsupported}, {"local_as", config_take_unsupported},      \
+		{"route_reflector_client", config_take_unsupported},                               \
+	{                                                                                          \
+		"slow_peer", config_take_unsupported                                               \
+	}
+
+static const struct config_key peer_keys[] = {
+	{"address", take_peer_address, 0, 0, 0, true},
+	{"port", config_take_u16, PEER(tcp_port), 1, 65535},
+	{"group", take_group_name, PEER(group)},
+	{"vrf", config_take_vrf, PEER(vrf)},
+	SHARED_PEER_KEYS,
+};
+
+static const struct config_key group_keys[] = {
+	{"name", config_take_name, PEER(group), 0, 0, true},
+	SHARED_PEER_KEYS,
+};
+
+/* Contract section 2, `timers` and `capabilities`; which family is on hangs on the peer's address. */
+static struct config_peer
+peer_defaults(void)
+{
+	struct config_peer p = {
+		.tcp_port = 179,
+		.vrf = VRF_DEFAULT,
+		.vrf_name = "default",
+		.capabilities = {true, true, true, true, true},
+		.timers = {.hold_s = 90,
+			.connect_retry_s = 10,
+			.idle_hold_s = 1,
+			.open_sent_hold_s = 240,
+			.stale_refresh_s = 600},
+	};
+	for (unsigned f = 0; f < FAMILY_COUNT; f++)
+		p.families[f].send_communities = true;
+	return p;
+}
+
+/* ---- bgp ---- */
+
+static void
+take_group(struct check *c, const struct at *at, const json_t *value, void *out)
+{
+	struct config_peer scratch = peer_defaults();
+
+	(void)out;
+	CONFIG_TAKE(c, at, value, group_keys, &scratch);
+}
+
+static void
+take_groups(CONFIG_TAKE_ARGS)
+{
+	(void)key;
+	if (config_take_each(c, at, value, take_group, out))
+		config_check_unique(c, at, value, "name");
+}
+
+/*
+ * `over` into `under`, key by key; RFC 7396 without its nulls. New, NULL when out of memory. As deep as the document, 64 levels.
+ */
+static json_t *
+inherit(const json_t *under, const json_t *over)
+{
+	json_t *merged = json_object();
+	const char *name;
+	json_t *value;
+
+	json_object_update(merged, (json_t *)(uintptr_t)under);
+	json_object_foreach((json_t *)(uintptr_t)over, name, value)
+	{
+		json_t *base = json_object_get(under, name);
+		if (json_is_object(base) && json_is_object(value))
+			json_object_set_new(merged, name, inherit(base, value));
+		else
+			json_object_set(merged, name, value);
+	}
+	return merged;
+}
+
+/* The session's own end: of the peer's kind, and on its link where that matters. */
+static void
+check_source(struct check *c, const struct at *at, const struct config_peer *p)
+{
+	struct at source_at = AT_KEY(at, "source"), multihop_at = AT_KEY(at, "multihop");
+	char text[ADDR_TEXT_MAX];
+
+	if (p->addr.zone && p->multihop)
+		config_fault(c, &multihop_at,
+			"a link-local address is on the link and takes no `multihop`");
+	if (p->source.afi == AFI_NONE)
+		return;
+	addr_format(&p->source, text);
+	if (p->source.afi != p->addr.afi)
+		config_fault(
+			c, &source_at, "\"%s\" is not of the family of the peer's address", text);
+	else if (p->source.zone != p->addr.zone && p->source.zone)
+		config_fault(
+			c, &source_at, "\"%s\" is on another link than the peer's address", text);
+}
+
+/* What can only be said of a peer when its group has been added. */
+static void
+check_merged_peer(
+	struct check *c, const struct at *at, const struct config_peer *p, const json_t *merged)
+{
+	struct at asn_at = AT_KEY(at, "asn"), families_at = AT_KEY(at, "families"),
+		  timers_at = AT_KEY(at, "timers");
+	struct at keepalive_at = AT_KEY(&timers_at, "keepalive_s");
+
+	if (!json_object_get(merged, "asn"))
+		config_fault(c, &asn_at, "is missing here and in the group");
+	if (p->timers.hold_s && p->timers.keepalive_s >= p->timers.hold_s)
+		config_fault(c, &keepalive_at, "%u is not less than the hold time, %u",
+			p->timers.keepalive_s, p->timers.hold_s);
+	check_source(c, at, p);
+	for (unsigned f = 0; f < FAMILY_COUNT; f++) {
+		struct at family_at = AT_KEY(&families_at, family_text((enum family)f));
+		if (p->families[f].next_hop_self && p->families[f].next_hop_unchanged)
+			config_fault(c, &family_at,
+				"`next_hop_self` and `next_hop_unchanged` exclude each other");
+	}
+}
+
+/* Contract section 2: absent after inheritance, the unicast family of the peer's own address. */
+static void
+default_family(struct config_peer *p, const json_t *merged)
+{
+	if (!json_object_get(merged, "families") && p->addr.afi != AFI_NONE)
+		p->families[p->addr.afi == AFI_IPV6 ? FAMILY_IPV6_UNICAST : FAMILY_IPV4_UNICAST]
+			.enabled = true;
+}
+
+static void
+check_same_peer(struct check *c, const struct at *at, const struct config *config,
+	const struct config_peer *p)
+{
+	for (const struct config_peer *other = config->peers; p->addr.afi != AFI_NONE && other < p;
+		other++)
+		if (other->vrf.v == p->vrf.v && addr_equal(&other->addr, &p->addr)) {
+			struct at here = AT_KEY(at, "address");
+			config_fault(c, &here,
+				other->tcp_port == p->tcp_port
+					? "\"%s\" is the same peer as /bgp/peers/%td"
+					: "\"%s\" is the peer /bgp/peers/%td on another port, "
+					  "which is not supported in this version",
+				p->addr_text, other - config->peers);
+			return;
+		}
+}
+
+static void
+take_peer(struct check *c, const struct at *at, const json_t *value, void *out)
+{
+	struct config *config = out;
+	struct config_peer *peer = &config->peers[config->peer_count];
+	struct config_peer scratch = peer_defaults();
+	unsigned faults = c->f->count;
+
+	CONFIG_TAKE(c, at, value, peer_keys, &scratch);
+	const char *group_name = json_string_value(json_object_get(value, "group"));
+	const json_t *group = group_name ? find_group(c->document, group_name) : NULL;
+	json_t *merged = inherit(json_is_object(group) ? group : NULL, value);
+	json_object_del(merged, "name");
+	if (json_array_append_new(config->merged, merged)) {
+		config_fault(c, at, "out of memory");
+		return;
+	}
+	*peer = peer_defaults();
+	c->muted = true;
+	CONFIG_TAKE(c, at, merged, peer_keys, peer);
+	c->muted = false;
+	default_family(peer, merged);
+	config->peer_count++;
+	peer->local_as = config->asn;
+	peer->external = peer->asn != config->asn;
+	if (c->f->count == faults)
+		check_merged_peer(c, at, peer, merged);
+	check_same_peer(c, at, config, peer);
+}
+
+static void
+take_peers(CONFIG_TAKE_ARGS)
+{
+	struct config *config = out;
+
+	(void)key;
+	config->peers = calloc(json_array_size(value) + 1, sizeof(*config->peers));
+	config->merged = json_array();
+	if (!config->peers || !config->merged)
+		config_fault(c, at, "out of memory");
+	else
+		config_take_each(c, at, value, take_peer, config);
+}
+
+static void
+take_prefix(CONFIG_TAKE_ARGS)
+{
+	struct prefix p;
+
+	(void)key;
+	if (config_value_prefix(c, at, value, &p))
+		*(struct prefix *)out = p;
+}
+
+static const struct config_key network_keys[] = {
+	{"prefix", take_prefix, offsetof(struct config_network, prefix), 0, 0, true},
+	{"vrf", config_take_vrf, offsetof(struct config_network, vrf)},
+	{"require_route", config_take_unsupported},
+};
+
+static void
+take_network(struct check *c, const struct at *at, const json_t *value, void *out)
+{
+	struct config *config = out;
+
+	CONFIG_TAKE(c, at, value, network_keys, &config->networks[config->network_count++]);
+}
+
+static void
+take_networks(CONFIG_TAKE_ARGS)
+{
+	struct config *config = out;
+
+	(void)key;
+	config->networks = calloc(json_array_size(value) + 1, sizeof(*config->networks));
+	if (!config->networks)
+		config_fault(c, at, "out of memory");
+	/* There is one VRF, so the prefix is the key. */
+	else if (config_take_each(c, at, value, take_network, config))
+		config_check_unique_prefixes(c, at, value);
+}
+
+/* The one value that this version has. */
+static void
+take_max_paths(CONFIG_TAKE_ARGS)
+{
+	uint32_t n;
+
+	(void)key;
+	(void)out;
+	if (config_value_u32(c, at, value, 1, 1024, &n) && n != 1)
+		config_fault(c, at, "%u: more than one is not supported in this version", n);
+}
+
+static const struct config_key bgp_keys[] = {
+	{"networks", take_networks},
+	{"policy_change_delay_s", config_take_u32, offsetof(struct config, policy_change_delay_s),
+		0, 86400},
+	{"policy_change_max_delay_s", config_take_u32,
+		offsetof(struct config, policy_change_max_delay_s), 0, 86400},
+	{"groups", take_groups},
+	{"peers", take_peers},
+	{"next_hop_tracking", config_take_bool, offsetof(struct config, next_hop_tracking)},
+	{"resolve_via_default", config_take_unsupported},
+	{"max_paths", take_max_paths},
+	{"tombstones_max", config_take_unsupported},
+	{"cluster_id", config_take_unsupported},
+	{"listen_ranges", config_take_unsupported},
+	{"aggregates", config_take_unsupported},
+	{"redistribute", config_take_unsupported},
+	{"preference", config_take_unsupported},
+	{"suppress_fib_pending", config_take_unsupported},
+};
+
+void
+config_take_bgp(CONFIG_TAKE_ARGS)
+{
+	(void)key;
+	CONFIG_TAKE(c, at, value, bgp_keys, out);
+}
