@@ -205,25 +205,28 @@ class Lab:
     def netns(self, host):
         return self.tag + "-" + host
 
-    def host(self, name, forward=False):
-        """A namespace with loopback up. It forwards only when told to."""
+    def host(self, name, forward=False, ipv6=False):
+        """A namespace with loopback up. It forwards only when told to, and has IPv6 only when asked: else link-local chatter is in every capture."""
         ns = self.netns(name)
         run("ip", "netns", "add", ns)
         self.hosts.append(name)
         self.sh(name, "ip link set lo up")
-        self.sh(name, "sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1")
+        if ipv6:
+            self.sh(name, "sysctl -qw net.ipv6.conf.all.forwarding=%d net.ipv6.conf.default.accept_dad=0 net.ipv6.conf.default.accept_ra=0" % forward)
+        else:
+            self.sh(name, "sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1")
         self.sh(name, "sysctl -qw net.ipv4.ip_forward=%d net.ipv4.conf.all.rp_filter=0 net.ipv4.conf.default.rp_filter=0" % forward)
         return ns
 
     def link(self, a, a_if, a_addr, b, b_if, b_addr):
-        """A veth pair; addresses with length or None. TCP and UDP leave with whole checksums (a veth gives them away unfinished)."""
+        """A veth pair; addresses with length: one, a list, or None. TCP and UDP leave with whole checksums (a veth gives them away unfinished)."""
         self.links += 1
         tmp = ["kl%d%c" % (os.getpid(), c) for c in "ab"]
         run("ip", "link", "add", tmp[0], "type", "veth", "peer", "name", tmp[1])
         for dev, host, name, addr in ((tmp[0], a, a_if, a_addr), (tmp[1], b, b_if, b_addr)):
             run("ip", "link", "set", dev, "netns", self.netns(host), "name", name)
-            if addr:
-                self.sh(host, "ip address add %s dev %s" % (addr, name))
+            for one in [addr] if isinstance(addr, str) else addr or []:
+                self.sh(host, "ip address add %s dev %s%s" % (one, name, " nodad" if ":" in one else ""))
             self.sh(host, "ip link set dev %s up" % name)
             self.sh(host, "ethtool -K %s tx off gso off tso off" % name)
 
