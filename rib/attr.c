@@ -84,17 +84,23 @@ attr_set_derive(struct attr_set *a)
 	}
 }
 
-bool
-attr_as_path_contains(const struct attr_set *a, uint32_t asn)
+unsigned
+attr_as_path_count(const struct attr_set *a, uint32_t asn)
 {
 	const uint8_t *p = attr_as_path(a), *end = p + a->as_path_len;
 	struct segment s;
+	unsigned n = 0;
 
 	while (segment_next(&p, end, &s))
 		for (unsigned i = 0; i < s.count; i++)
-			if (asn_at(&s, i) == asn)
-				return true;
-	return false;
+			n += asn_at(&s, i) == asn;
+	return n;
+}
+
+bool
+attr_as_path_contains(const struct attr_set *a, uint32_t asn)
+{
+	return attr_as_path_count(a, asn) > 0;
 }
 
 int

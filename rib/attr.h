@@ -121,6 +121,8 @@ attr_next_hop(const struct attr_set *a)
 void attr_set_derive(struct attr_set *a);
 /* True when `asn` is anywhere in AS_PATH (loop detection, RFC 4271 9.1.2). */
 bool attr_as_path_contains(const struct attr_set *a, uint32_t asn);
+/* How often it is there. */
+unsigned attr_as_path_count(const struct attr_set *a, uint32_t asn);
 /*
  * Copies `a` into `out` (room for `out_size` bytes) with `asn` put in front `count` times (RFC 4271 5.1.2), splitting
  * a segment that would pass 255. 0, -ENOSPC.

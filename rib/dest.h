@@ -35,6 +35,7 @@ enum path_flag {
 	PATH_REJECTED = 1u << 1,    /* kept by keep_all_routes, refused by import policy; never a candidate */
 	PATH_STALE = 1u << 2,       /* only in what rib.routes shows; derived from the epoch */
 };
+#define PATH_SOURCE_SHIFT 8 /* four bits above the flags: enum route_source of a path of our own */
 
 /* One peer's offer. 24 bytes. */
 struct rib_path {
@@ -47,6 +48,13 @@ struct rib_path {
 	uint32_t time_s;          /* monotonic seconds when it last changed */
 };
 static_assert(sizeof(struct rib_path) == 24, "budget of docs/architecture.md");
+
+/* enum route_source (rib/policy.h) of a path of PEER_SELF; of a peer's paths, the peer tells it. */
+static inline unsigned
+rib_path_source(const struct rib_path *p)
+{
+	return p->label_flags >> PATH_SOURCE_SHIFT & 0xfu;
+}
 
 /* Best first, then by falling preference; what is not eligible last. Immutable but for epochs. */
 struct path_set {

@@ -35,16 +35,19 @@ struct policy_as_path_list {
 	struct as_path_entry *entries;
 };
 
+#define COMMUNITY_SIZE_MAX 12
+
 struct community_entry {
-	uint32_t community; /* host order */
+	uint8_t value[COMMUNITY_SIZE_MAX]; /* network order, as many bytes as the kind has */
 	uint32_t order;
 	bool permit;
 };
 
 struct policy_community_list {
 	uint32_t refs;
+	enum policy_communities kind;
 	unsigned count, size;
-	struct community_entry *entries; /* by community, each once */
+	struct community_entry *entries; /* by value, each once */
 };
 
 void *
@@ -159,19 +162,26 @@ policy_as_path_list_unref(struct policy_as_path_list *l)
 }
 
 int
-policy_community_list_create(struct policy_community_list **out)
+policy_community_list_create_kind(enum policy_communities kind, struct policy_community_list **out)
 {
 	struct policy_community_list *l = calloc(1, sizeof(*l));
 
 	if (!l)
 		return -ENOMEM;
 	l->refs = 1;
+	l->kind = kind;
 	*out = l;
 	return 0;
 }
 
 int
-policy_community_list_add(struct policy_community_list *l, bool permit, uint32_t community)
+policy_community_list_create(struct policy_community_list **out)
+{
+	return policy_community_list_create_kind(COMMUNITIES_STANDARD, out);
+}
+
+int
+policy_community_list_add_value(struct policy_community_list *l, bool permit, const uint8_t *value)
 {
 	struct community_entry *grown =
 		policy_vector_reserve(l->entries, l->count, &l->size, sizeof(*grown));
@@ -179,18 +189,35 @@ policy_community_list_add(struct policy_community_list *l, bool permit, uint32_t
 	if (!grown)
 		return -ENOMEM;
 	l->entries = grown;
-	l->entries[l->count] = (struct community_entry){community, l->count, permit};
+	grown[l->count] = (struct community_entry){.order = l->count, .permit = permit};
+	memcpy(grown[l->count].value, value, policy_community_size[l->kind]);
 	l->count++;
 	return 0;
+}
+
+int
+policy_community_list_add(struct policy_community_list *l, bool permit, uint32_t community)
+{
+	uint8_t value[COMMUNITY_SIZE_MAX] = {(uint8_t)(community >> 24), (uint8_t)(community >> 16),
+		(uint8_t)(community >> 8), (uint8_t)community};
+
+	return policy_community_list_add_value(l, permit, value);
+}
+
+enum policy_communities
+policy_community_list_kind(const struct policy_community_list *l)
+{
+	return l->kind;
 }
 
 static int
 community_compare(const void *a, const void *b)
 {
 	const struct community_entry *x = a, *y = b;
+	int c = memcmp(x->value, y->value, sizeof(x->value));
 
-	if (x->community != y->community)
-		return x->community < y->community ? -1 : 1;
+	if (c != 0)
+		return c;
 	return x->order < y->order ? -1 : x->order > y->order;
 }
 
@@ -202,7 +229,8 @@ policy_community_list_seal(struct policy_community_list *l)
 	if (l->count)
 		qsort(l->entries, l->count, sizeof(*l->entries), community_compare);
 	for (unsigned i = 0; i < l->count; i++)
-		if (!kept || l->entries[kept - 1].community != l->entries[i].community)
+		if (!kept || memcmp(l->entries[kept - 1].value, l->entries[i].value,
+				     COMMUNITY_SIZE_MAX) != 0)
 			l->entries[kept++] = l->entries[i];
 	l->count = kept;
 	return 0;
@@ -232,37 +260,53 @@ policy_community_list_ref(struct policy_community_list *l)
 }
 
 static const struct community_entry *
-community_find(const struct policy_community_list *l, uint32_t community)
+community_find(const struct policy_community_list *l, const uint8_t *value)
 {
-	unsigned low = 0, high = l->count;
+	unsigned low = 0, high = l->count, size = policy_community_size[l->kind];
 
 	while (low < high) {
 		unsigned middle = (low + high) / 2;
-		if (l->entries[middle].community < community)
+		int c = memcmp(l->entries[middle].value, value, size);
+		if (c == 0)
+			return &l->entries[middle];
+		if (c < 0)
 			low = middle + 1;
 		else
 			high = middle;
 	}
-	return low < l->count && l->entries[low].community == community ? &l->entries[low] : NULL;
+	return NULL;
 }
 
-static uint32_t
-load_u32(const uint8_t *b)
+/* The values of one kind, and how many. */
+static unsigned
+communities_of(const struct attr_set *a, enum policy_communities kind, const uint8_t **values)
 {
-	uint32_t v;
-
-	memcpy(&v, b, sizeof(v));
-	return __builtin_bswap32(v);
+	switch (kind) {
+	case COMMUNITIES_STANDARD:
+		*values = attr_communities(a);
+		return a->community_count;
+	case COMMUNITIES_LARGE:
+		*values = attr_large_communities(a);
+		return a->large_community_count;
+	case COMMUNITIES_EXTENDED:
+		*values = attr_ext_communities(a);
+		return a->ext_community_count;
+	case COMMUNITIES_KINDS:
+		break;
+	}
+	*values = NULL;
+	return 0;
 }
 
 static bool
 community_list_match(const struct policy_community_list *l, const struct attr_set *a)
 {
-	const uint8_t *communities = attr_communities(a);
 	const struct community_entry *decides = NULL;
+	const uint8_t *values;
+	unsigned count = communities_of(a, l->kind, &values), size = policy_community_size[l->kind];
 
-	for (unsigned i = 0; i < a->community_count; i++) {
-		const struct community_entry *e = community_find(l, load_u32(communities + 4u * i));
+	for (unsigned i = 0; i < count; i++) {
+		const struct community_entry *e = community_find(l, values + (size_t)size * i);
 		if (e && (!decides || e->order < decides->order))
 			decides = e;
 	}
@@ -430,7 +474,7 @@ in_range(const struct condition *c, uint32_t value)
 static bool
 next_hop_match(const struct policy_eval *e, unsigned list)
 {
-	const struct ip_addr *next_hop = &e->attrs->next_hop;
+	const struct ip_addr *next_hop = attr_next_hop(e->attrs);
 
 	if (next_hop->afi == AFI_NONE)
 		return false;
@@ -464,6 +508,8 @@ condition_holds(struct policy_eval *e, const struct condition *c)
 	case MATCH_NEXT_HOP_LIST:
 		return next_hop_match(e, c->list);
 	case MATCH_COMMUNITY_LIST:
+	case MATCH_LARGE_COMMUNITY_LIST:
+	case MATCH_EXT_COMMUNITY_LIST:
 		return community_list_match_once(e, c->list);
 	case MATCH_AS_PATH_LIST:
 		return as_path_list_match(e, c->list);
@@ -639,29 +685,34 @@ set_fixed(const struct set *s, struct attr_set *a)
 	}
 }
 
-/* The variable parts in the order of struct attr_set. -E2BIG when a count outgrows it. */
+/* One kind of `in`, edited, at *o, which moves behind it. -E2BIG when the count outgrows a set's. */
+static int
+set_communities(const struct set *s, enum policy_communities kind, const struct attr_set *in,
+	uint8_t **o, uint16_t *out_count)
+{
+	unsigned size = policy_community_size[kind], count;
+	const uint8_t *values;
+
+	count = communities_of(in, kind, &values);
+	count = edit_communities(s->communities[kind], size, values, count, *o);
+	if (count > UINT16_MAX)
+		return -E2BIG;
+	*out_count = (uint16_t)count;
+	*o += (size_t)size * count;
+	return 0;
+}
+
+/* The variable parts in the order of struct attr_set. 0, -E2BIG. */
 static int
 set_variable(const struct set *s, const struct attr_set *in, struct attr_set *a)
 {
-	uint8_t *o = a->var;
-	unsigned count;
+	uint8_t *o = a->var + in->as_path_len;
 
-	memcpy(o, attr_as_path(in), in->as_path_len);
-	o += in->as_path_len;
-	count = edit_communities(s->communities[COMMUNITIES_STANDARD], 4, attr_communities(in),
-		in->community_count, o);
-	if (count > UINT16_MAX)
+	memcpy(a->var, attr_as_path(in), in->as_path_len);
+	if (set_communities(s, COMMUNITIES_STANDARD, in, &o, &a->community_count) ||
+		set_communities(s, COMMUNITIES_EXTENDED, in, &o, &a->ext_community_count) ||
+		set_communities(s, COMMUNITIES_LARGE, in, &o, &a->large_community_count))
 		return -E2BIG;
-	a->community_count = (uint16_t)count;
-	o += 4u * count;
-	memcpy(o, attr_ext_communities(in), 8u * in->ext_community_count);
-	o += 8u * in->ext_community_count;
-	count = edit_communities(s->communities[COMMUNITIES_LARGE], 12, attr_large_communities(in),
-		in->large_community_count, o);
-	if (count > UINT16_MAX)
-		return -E2BIG;
-	a->large_community_count = (uint16_t)count;
-	o += 12u * count;
 	memcpy(o, attr_cluster_list(in), 4u * in->cluster_count + in->unknown_len);
 	return 0;
 }

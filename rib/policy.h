@@ -47,6 +47,8 @@ const struct policy *policy_accept_all(void);
 const struct policy *policy_deny_all(void);
 void policy_destroy(struct policy *p);
 const char *policy_name(const struct policy *p);
+/* Does a node match on the peer, so that two peers may get different verdicts for the same route? Any thread. */
+bool policy_uses_peer(const struct policy *p);
 
 /* A scratch object for one thread, used again and again. 0, -ENOMEM. */
 int policy_eval_create(struct arena *a, struct policy_eval **out);

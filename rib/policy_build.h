@@ -12,6 +12,9 @@ struct policy_prefix_list;
 struct policy_as_path_list;
 struct policy_community_list;
 
+/* Kinds of communities: RFC 1997 (4 bytes), RFC 8092 (12), RFC 4360 (8). */
+enum policy_communities { COMMUNITIES_STANDARD, COMMUNITIES_LARGE, COMMUNITIES_EXTENDED, COMMUNITIES_KINDS };
+
 /* ---- lists: create, add in order, seal; the first matching entry decides ---- */
 
 /* 0, -ENOMEM. The creator holds one reference. */
@@ -32,7 +35,12 @@ int policy_as_path_list_create(struct policy_as_path_list **out);
 int policy_as_path_list_add(struct policy_as_path_list *l, bool permit, const char *regex, char *error, size_t error_size);
 void policy_as_path_list_unref(struct policy_as_path_list *l);
 
+/* Of one kind each; _create() makes one of standard communities. */
 int policy_community_list_create(struct policy_community_list **out);
+int policy_community_list_create_kind(enum policy_communities kind, struct policy_community_list **out);
+/* Any kind: `value` in network order, as long as the kind has it. 0, -ENOMEM. */
+int policy_community_list_add_value(struct policy_community_list *l, bool permit, const uint8_t *value);
+/* Host order, of a standard list. */
 int policy_community_list_add(struct policy_community_list *l, bool permit, uint32_t community);
 /* 0, -ENOMEM. */
 int policy_community_list_seal(struct policy_community_list *l);
@@ -53,6 +61,7 @@ void policy_builder_goto(struct policy_builder *b, uint32_t seq);
 int policy_builder_match_prefix_list(struct policy_builder *b, struct policy_prefix_list *l);
 int policy_builder_match_next_hop_list(struct policy_builder *b, struct policy_prefix_list *l); /* the next hop as a host prefix */
 int policy_builder_match_as_path_list(struct policy_builder *b, struct policy_as_path_list *l);
+/* Lists of different kinds are different kinds of conditions. */
 int policy_builder_match_community_list(struct policy_builder *b, struct policy_community_list *l);
 int policy_builder_match_peer(struct policy_builder *b, const struct ip_addr *peer);
 int policy_builder_match_origin(struct policy_builder *b, enum origin origin);
@@ -68,10 +77,9 @@ void policy_builder_set_origin(struct policy_builder *b, enum origin origin);
 void policy_builder_set_next_hop(struct policy_builder *b, const struct ip_addr *next_hop);
 void policy_builder_set_prepend(struct policy_builder *b, uint32_t asn, unsigned count);
 /*
- * Values in network order, 4 (12) bytes each. Done in this order: replace (by nothing, too), remove, add. What stays keeps the order
+ * Values in network order, 4 (12, 8) bytes each. Done in this order: replace (by nothing, too), remove, add. What stays keeps the order
  * in which it was received, what is added and not there yet comes behind. 0, -ENOMEM.
  */
-enum policy_communities { COMMUNITIES_STANDARD, COMMUNITIES_LARGE, COMMUNITIES_KINDS };
 enum policy_edit { EDIT_REPLACE, EDIT_REMOVE, EDIT_ADD, EDIT_COUNT };
 int policy_builder_set_communities(struct policy_builder *b, enum policy_communities kind, enum policy_edit edit,
 	const uint8_t *values, unsigned count);

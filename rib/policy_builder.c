@@ -39,6 +39,16 @@ policy_name(const struct policy *p)
 	return p->name;
 }
 
+bool
+policy_uses_peer(const struct policy *p)
+{
+	for (unsigned i = 0; i < p->node_count; i++)
+		for (unsigned k = 0; k < p->nodes[i].count; k++)
+			if (p->nodes[i].conditions[k].kind == MATCH_PEER)
+				return true;
+	return false;
+}
+
 static void
 set_fini(struct set *s)
 {
@@ -231,7 +241,8 @@ policy_builder_match_community_list(struct policy_builder *b, struct policy_comm
 		p->community_lists = grown;
 		grown[p->community_list_count++] = policy_community_list_ref(l);
 	}
-	return add_condition(b, &(struct condition){.kind = MATCH_COMMUNITY_LIST, .list = i});
+	enum condition_kind kind = MATCH_COMMUNITY_LIST + (unsigned)policy_community_list_kind(l);
+	return add_condition(b, &(struct condition){.kind = kind, .list = i});
 }
 
 int

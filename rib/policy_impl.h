@@ -12,7 +12,8 @@ struct policy_as_path_list *policy_as_path_list_ref(struct policy_as_path_list *
 struct policy_community_list *policy_community_list_ref(struct policy_community_list *l);
 
 /* Bytes of one community of each kind. */
-static const unsigned policy_community_size[COMMUNITIES_KINDS] = {4, 12};
+static const unsigned policy_community_size[COMMUNITIES_KINDS] = {4, 12, 8};
+enum policy_communities policy_community_list_kind(const struct policy_community_list *l);
 
 /* Room for one more of `element` bytes in `v`. The array, grown or as it was; NULL: out of memory, nothing changed. */
 void *policy_vector_reserve(void *v, unsigned count, unsigned *size, size_t element);
@@ -29,7 +30,9 @@ enum condition_kind {
 	MATCH_AS_PATH_LENGTH,
 	MATCH_TAG,
 	MATCH_NEXT_HOP_LIST,
-	MATCH_COMMUNITY_LIST,
+	MATCH_COMMUNITY_LIST, /* + enum policy_communities */
+	MATCH_LARGE_COMMUNITY_LIST,
+	MATCH_EXT_COMMUNITY_LIST,
 	MATCH_AS_PATH_LIST,
 };
 

@@ -187,6 +187,8 @@ shard_create(const struct shard_config *config, unsigned inputs, struct shard **
 		return -ENOMEM;
 	s->config = *config;
 	s->arena = config->arena;
+	if (s->config.cluster_id == 0)
+		s->config.cluster_id = config->router_id; /* RFC 4456 7 */
 	s->now_ns = walk_clock();
 	err = parts_create(s, inputs);
 	if (err != 0) {
@@ -305,6 +307,23 @@ shard_journal(const struct shard *s)
 	return s->journal;
 }
 
+/* ---- settings ---- */
+
+void
+shard_settings(struct shard *s, const struct shard_settings *settings)
+{
+	unsigned max_paths = s->config.max_paths, n = shard_table_count(s);
+
+	s->config.cluster_id =
+		settings->cluster_id != 0 ? settings->cluster_id : s->config.router_id;
+	s->config.tombstones_max = settings->tombstones_max;
+	s->config.max_paths = settings->max_paths;
+	if (settings->max_paths == max_paths)
+		return;
+	for (unsigned i = 0; i < n; i++)
+		rejudge_start(s, s->table[i].vrf);
+}
+
 /* ---- peers ---- */
 
 int
@@ -348,6 +367,30 @@ shard_peer_remove(struct shard *s, struct peer_id id)
 	return 0;
 }
 
+/* Control says when; readers may still look at the old key. */
+int
+shard_peer_change(struct shard *s, const struct shard_peer *p)
+{
+	struct shard_peer_slot *slot = shard_slot(s, p->id);
+	struct shard_peer *old, *key;
+
+	if (slot == NULL || p->id.v == PEER_SELF.v)
+		return -ENOENT;
+	old = atomic_load_explicit(&slot->key, memory_order_relaxed);
+	if (!addr_equal(&old->addr, &p->addr) || old->vrf.v != p->vrf.v)
+		return -EINVAL;
+	key = arena_alloc(s->arena, sizeof(*key));
+	if (key == NULL)
+		return -ENOMEM;
+	*key = *p;
+	/* release: pairs with the acquire in shard_peer_peek */
+	atomic_store_explicit(&slot->key, key, memory_order_release);
+	if (old->multihop != p->multihop)
+		rejudge_start(s, p->vrf);
+	retire_push(s->retired, peer_key_free, s, old);
+	return 0;
+}
+
 void
 shard_peer_import(
 	struct shard *s, struct peer_id id, enum family family, const struct policy *policy)
@@ -362,6 +405,13 @@ int
 shard_originate(struct shard *s, struct vrf_id vrf, enum family family, const struct prefix *p,
 	const struct attr_set *attrs)
 {
+	return shard_originate_from(s, vrf, family, p, SOURCE_NETWORK, attrs);
+}
+
+int
+shard_originate_from(struct shard *s, struct vrf_id vrf, enum family family, const struct prefix *p,
+	enum route_source source, const struct attr_set *attrs)
+{
 	struct shard_table *t = shard_table_of(s, vrf, family);
 	struct rib_nlri n = {.prefix = *p, .label = SHARD_LABEL_NONE};
 	struct shard_accepted acc;
@@ -375,6 +425,7 @@ shard_originate(struct shard *s, struct vrf_id vrf, enum family family, const st
 	err = accepted_get(s, t, PEER_SELF, attrs, &acc);
 	if (err != 0)
 		return err;
+	acc.flags |= (uint32_t)source << PATH_SOURCE_SHIFT;
 	err = path_announce(s, t, PEER_SELF, &n, &acc);
 	accepted_put(s, &acc);
 	return err;
@@ -478,9 +529,8 @@ shard_decision_input(const struct shard *s, const struct rib_path *p, struct dec
 	const struct shard_next_hop *n = NULL;
 
 	(void)shard_peer_peek(s, p->peer, &peer);
-	if (s->config.next_hop_tracking && p->peer.v != PEER_SELF.v && a != NULL &&
-		a->next_hop.afi != AFI_NONE)
-		n = next_hop_find(s, peer.vrf, &a->next_hop);
+	if (s->config.next_hop_tracking && p->peer.v != PEER_SELF.v && a != NULL)
+		n = next_hop_find(s, peer.vrf, attr_next_hop(a));
 	*out = (struct decision_input){
 		.attrs = a,
 		.eligible =

@@ -64,7 +64,8 @@ struct rib_session_up {
 	uint32_t asn;
 	bool external;
 	uint8_t families; /* bit by enum family: negotiated */
-	uint8_t pad[6];
+	uint8_t end_of_rib; /* bit by enum family: the peer will send one (RFC 4724), until then a BoRR is ignored and counted (RFC 7313 4) */
+	uint8_t pad[5];
 };
 
 /* Filled by a session thread, given back by the shard: buffers circulate, none is allocated after start. */
@@ -126,6 +127,13 @@ struct shard_config {
 	void *ask_ctx;
 };
 
+/* What of shard_config may change while it runs; 0 means the same there. */
+struct shard_settings {
+	uint32_t cluster_id;
+	unsigned max_paths;
+	uint32_t tombstones_max;
+};
+
 /* What the shard knows of a peer for decision and import; a copy is kept. */
 struct shard_peer {
 	struct peer_id id;
@@ -134,6 +142,7 @@ struct shard_peer {
 	bool external;
 	bool multihop; /* lifts the check of the next hop's subnet */
 	bool rr_client; /* RFC 4456: a client of ours; what it sends is reflected to all */
+	uint8_t allow_as_in[FAMILY_COUNT]; /* how often our own AS may be in a path of its */
 	uint32_t asn;
 	uint32_t router_id; /* known when the session is up */
 };
@@ -153,8 +162,19 @@ unsigned shard_table_count(const struct shard *s);
 struct attr_table *shard_attrs(const struct shard *s);
 struct journal *shard_journal(const struct shard *s);
 
+/*
+ * On the shard's thread. Other max_paths: all destinations are judged anew by a sliced walk. A new cluster id judges what comes from here
+ * on.
+ */
+void shard_settings(struct shard *s, const struct shard_settings *settings) RUNS_ON(role_rib);
+
 /* Commands, on the shard's thread. `policy` NULL: no policy (external: nothing is accepted, RFC 8212; internal: all). */
 int shard_peer_add(struct shard *s, const struct shard_peer *p) RUNS_ON(role_rib);
+/*
+ * Other rr_client, multihop, allow_as_in, without touching its routes: multihop decides anew by a sliced walk, allow_as_in judges what comes
+ * from here on. What a session finds out (asn, router_id, external) stays. 0, -ENOENT, -EINVAL (another address or VRF), -ENOMEM.
+ */
+int shard_peer_change(struct shard *s, const struct shard_peer *p) RUNS_ON(role_rib);
 /* Its routes must be gone (shard_peer_idle), else -EBUSY. */
 int shard_peer_remove(struct shard *s, struct peer_id id) RUNS_ON(role_rib);
 bool shard_peer_idle(const struct shard *s, struct peer_id id) RUNS_ON(role_rib);
@@ -163,7 +183,13 @@ bool shard_peer_idle(const struct shard *s, struct peer_id id) RUNS_ON(role_rib)
  * until they come again (ROUTE-REFRESH). After return the old policy is not used any more.
  */
 void shard_peer_import(struct shard *s, struct peer_id id, enum family family, const struct policy *policy) RUNS_ON(role_rib);
-/* Our own announcement (`networks`); a NULL `attrs` withdraws. */
+/*
+ * Our own announcement (`networks`, redistribution), one for each prefix; a NULL `attrs` withdraws. Each prefix with attributes of its
+ * own, equal ones are shared. `source` goes with the path: rib_path_source().
+ */
+int shard_originate_from(struct shard *s, struct vrf_id vrf, enum family family, const struct prefix *p,
+	enum route_source source, const struct attr_set *attrs) RUNS_ON(role_rib);
+/* The same from SOURCE_NETWORK. */
 int shard_originate(struct shard *s, struct vrf_id vrf, enum family family, const struct prefix *p,
 	const struct attr_set *attrs) RUNS_ON(role_rib);
 /* An answer or change from the fib thread; re-decides what uses that next hop by a sliced walk. */

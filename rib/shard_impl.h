@@ -97,6 +97,7 @@ struct shard_table {
 	uint64_t lap;
 	bool walking;
 	bool redecide;
+	bool rejudge; /* while redecide: each destination, not only those with a dirty next hop */
 	struct shard_position redecide_from;
 	struct shard_rib_in *sweeps;
 };
@@ -106,7 +107,7 @@ struct shard_table {
 struct shard_accepted {
 	struct attr_id id; /* one reference is held while the record is in work */
 	struct shard_next_hop *next_hop; /* NULL: none; else one user is held */
-	bool up;
+	uint32_t flags; /* of its paths: PATH_NEXT_HOP_UP, and the source of our own */
 };
 
 struct shard_input {
@@ -250,6 +251,8 @@ void sweep_start(struct shard *s, struct shard_table *t, struct shard_rib_in *r,
 	bool lost) RUNS_ON(role_rib);
 /* Next hops of this vrf are dirty. */
 void redecide_start(struct shard *s, struct vrf_id vrf) RUNS_ON(role_rib);
+/* All destinations of this vrf are to be ranked again. */
+void rejudge_start(struct shard *s, struct vrf_id vrf) RUNS_ON(role_rib);
 bool walks_pending(const struct shard *s);
 /* At least one slice, then until the deadline. True while there is more. */
 bool walks_run(struct shard *s, uint64_t deadline_ns) RUNS_ON(role_rib);

@@ -35,14 +35,14 @@ accepted_get(struct shard *s, struct shard_table *t, struct peer_id peer,
 	int err = attr_intern(s->attrs, attrs, 1, &out->id);
 
 	out->next_hop = NULL;
-	out->up = true;
+	out->flags = PATH_NEXT_HOP_UP;
 	if (err != 0 || peer.v == PEER_SELF.v)
 		return err;
-	err = next_hop_hold(s, t->vrf, out->id, &attrs->next_hop, &out->next_hop);
+	err = next_hop_hold(s, t->vrf, out->id, attr_next_hop(attrs), &out->next_hop);
 	if (err != 0)
 		attr_unref(s->attrs, out->id);
-	else
-		out->up = next_hop_eligible(s, shard_slot(s, peer), peer, out->next_hop);
+	else if (!next_hop_eligible(s, shard_slot(s, peer), peer, out->next_hop))
+		out->flags = 0;
 	return err;
 }
 
@@ -74,26 +74,39 @@ shard_sample_add(struct shard *s, uint64_t received_ns)
 	atomic_store_explicit(&s->sample_count, count, memory_order_release);
 }
 
-/* RFC 4271 9.1.2, RFC 4456 8 */
 static bool
-loops(const struct shard *s, const struct shard_peer_slot *slot, const struct attr_set *a)
+cluster_list_contains(const struct attr_set *a, uint32_t cluster)
 {
-	const uint8_t *cluster = attr_cluster_list(a);
+	const uint8_t *p = attr_cluster_list(a);
 
-	if (attr_as_path_contains(a, s->config.own_asn))
-		return true;
-	if (atomic_load_explicit(&slot->external, memory_order_relaxed))
-		return false;
-	if ((a->has & ATTR_HAS_ORIGINATOR_ID) && a->originator_id == s->config.router_id)
-		return true;
-	for (unsigned i = 0; i < a->cluster_count; i++, cluster += 4) {
-		uint32_t id = (uint32_t)cluster[0] << 24 | (uint32_t)cluster[1] << 16 |
-			      (uint32_t)cluster[2] << 8 | cluster[3];
-
-		if (id == s->config.router_id)
+	for (unsigned i = 0; i < a->cluster_count; i++, p += 4)
+		if (((uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3]) ==
+			cluster)
 			return true;
-	}
 	return false;
+}
+
+/*
+ * Why it can't be taken, DECISION_EQUAL: it can. CLUSTER_LIST and ORIGINATOR_ID say something about
+ * internal peers only; from external ones they are dropped by the decoder (RFC 7606 7.9, 7.10).
+ */
+static enum decision_reason
+loops(const struct shard *s, const struct shard_peer_slot *slot, enum family family,
+	const struct attr_set *a)
+{
+	const struct shard_peer *key = atomic_load_explicit(&slot->key, memory_order_relaxed);
+
+	/* RFC 4271 9.1.2 */
+	if (attr_as_path_count(a, s->config.own_asn) > key->allow_as_in[family])
+		return DECISION_AS_LOOP;
+	if (atomic_load_explicit(&slot->external, memory_order_relaxed))
+		return DECISION_EQUAL;
+	/* RFC 4456 8 */
+	if ((a->has & ATTR_HAS_ORIGINATOR_ID) && a->originator_id == s->config.router_id)
+		return DECISION_ORIGINATOR_LOOP;
+	if (cluster_list_contains(a, s->config.cluster_id))
+		return DECISION_CLUSTER_LOOP;
+	return DECISION_EQUAL;
 }
 
 static int
@@ -109,7 +122,8 @@ judge(struct import *m, const struct shard_peer_slot *slot) RUNS_ON(role_rib)
 	int err;
 
 	m->judgement = REFUSE_ALL;
-	if (loops(m->s, slot, m->attrs) || policy == policy_deny_all())
+	if (loops(m->s, slot, m->table->family, m->attrs) != DECISION_EQUAL ||
+		policy == policy_deny_all())
 		return 0;
 	if (policy == NULL && external)
 		return 0; /* RFC 8212 */

@@ -17,7 +17,7 @@ key_hash(struct vrf_id vrf, const struct ip_addr *addr)
 	struct prefix p = {.afi = addr->afi};
 
 	__builtin_memcpy(p.b, addr->b, sizeof(p.b));
-	return hash_mix(prefix_hash(&p) + vrf.v);
+	return hash_mix(prefix_hash(&p) + vrf.v + ((uint64_t)addr->zone << 16));
 }
 
 static struct next_hop_index *
@@ -260,8 +260,7 @@ next_hop_of(const struct shard *s, struct vrf_id vrf, const struct rib_path *p)
 	if (vrf.v == VRF_DEFAULT.v)
 		return s->next_hops.entry[s->next_hops.of_attr[p->accepted.v]];
 	a = attr_get(s->attrs, p->accepted);
-	return a != NULL && a->next_hop.afi != AFI_NONE ? next_hop_find(s, vrf, &a->next_hop)
-							: NULL;
+	return a != NULL ? next_hop_find(s, vrf, attr_next_hop(a)) : NULL;
 }
 
 bool
@@ -274,7 +273,7 @@ next_hop_eligible(const struct shard *s, const struct shard_peer_slot *slot, str
 		return true;
 	if (n == NULL || !n->up)
 		return false;
-	if (n->connected)
+	if (n->connected || addr_is_link_local(&n->addr))
 		return true;
 	/* contract section 2, "eBGP next hop"; RFC 4271 5.1.3 */
 	key = atomic_load_explicit(&slot->key, memory_order_relaxed);

@@ -96,7 +96,7 @@ path_make(const struct shard *s, const struct shard_table *t, const struct edit 
 		.peer = e->peer,
 		.accepted = e->accepted->id,
 		.path_id = e->path_id,
-		.label_flags = e->label << 12 | (e->accepted->up ? PATH_NEXT_HOP_UP : 0),
+		.label_flags = e->label << 12 | e->accepted->flags,
 		.time_s = (uint32_t)(s->now_ns / 1000000000u),
 	};
 	atomic_init(&out->epoch, shard_epoch(r));
@@ -288,7 +288,7 @@ announce_first(struct shard *s, struct shard_table *t, struct dest_id id, const 
 	if (set == NULL)
 		return -ENOMEM;
 	set->count = 1;
-	set->eligible = set->multipath = e->accepted->up;
+	set->eligible = set->multipath = (e->accepted->flags & PATH_NEXT_HOP_UP) != 0;
 	set->unused = 0;
 	path_make(s, t, e, &set->path[0]);
 	path_took(s, t, &set->path[0]);
@@ -303,7 +303,7 @@ announce_first(struct shard *s, struct shard_table *t, struct dest_id id, const 
 static bool
 announce_same(const struct rib_path *p, const struct edit *e, const struct shard_rib_in *r)
 {
-	uint32_t flags = e->label << 12 | (e->accepted->up ? PATH_NEXT_HOP_UP : 0);
+	uint32_t flags = e->label << 12 | e->accepted->flags;
 	uint16_t epoch = shard_epoch(r);
 
 	if (r->rerank || p->accepted.v != e->accepted->id.v || p->label_flags != flags)

@@ -62,8 +62,8 @@ sweep_start(
 	r->from = job_begin(t);
 }
 
-void
-redecide_start(struct shard *s, struct vrf_id vrf)
+static void
+redecide(struct shard *s, struct vrf_id vrf, bool all) RUNS_ON(role_rib)
 {
 	unsigned n = shard_table_count(s);
 
@@ -73,8 +73,21 @@ redecide_start(struct shard *s, struct vrf_id vrf)
 		if (t->vrf.v != vrf.v)
 			continue;
 		t->redecide = true;
+		t->rejudge |= all;
 		t->redecide_from = job_begin(t);
 	}
+}
+
+void
+redecide_start(struct shard *s, struct vrf_id vrf)
+{
+	redecide(s, vrf, false);
+}
+
+void
+rejudge_start(struct shard *s, struct vrf_id vrf)
+{
+	redecide(s, vrf, true);
 }
 
 struct visit {
@@ -87,6 +100,8 @@ static bool
 concerned(const struct shard *s, const struct shard_table *t, const struct path_set *set)
 	RUNS_ON(role_rib)
 {
+	if (t->rejudge)
+		return true;
 	for (unsigned i = 0; i < set->count; i++) {
 		const struct rib_path *p = &set->path[i];
 		const struct shard_next_hop *n;
@@ -148,7 +163,7 @@ jobs_finish(struct shard *s, struct shard_table *t)
 		}
 	}
 	if (t->redecide && job_covered(t, t->redecide_from)) {
-		t->redecide = false;
+		t->redecide = t->rejudge = false;
 		for (unsigned i = 0; i < shard_table_count(s); i++)
 			redecides |= s->table[i].redecide;
 		if (!redecides)
