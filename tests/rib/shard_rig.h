@@ -15,6 +15,87 @@
 #define RIG_OWN_ASN 64512u
 #define RIG_ROUTER_ID 0xc0000201u
 
+/* What prefixes and next hops are made of; the numbers that tests use stay the same. */
+enum rig_mode {
+	RIG_V4,
+	RIG_V6,
+	RIG_V6_LINK_LOCAL, /* RFC 2545 3: global ::, the link-local one counts; neighbours are in two zones */
+	RIG_V4_OVER_V6, /* RFC 8950 */
+	RIG_MODES,
+};
+
+static enum rig_mode rig_mode;
+
+static inline const char *
+rig_mode_name(void)
+{
+	static const char *const name[RIG_MODES] = {
+		"IPv4", "IPv6", "IPv6, link-local next hops", "IPv4 over IPv6 next hops"};
+
+	return name[rig_mode];
+}
+
+static inline enum family
+rig_family(void)
+{
+	return rig_mode == RIG_V4 || rig_mode == RIG_V4_OVER_V6 ? FAMILY_IPV4_UNICAST
+								: FAMILY_IPV6_UNICAST;
+}
+
+static inline void
+rig_put_u32(uint8_t *b, uint32_t v)
+{
+	b[0] = (uint8_t)(v >> 24);
+	b[1] = (uint8_t)(v >> 16);
+	b[2] = (uint8_t)(v >> 8);
+	b[3] = (uint8_t)v;
+}
+
+static inline uint32_t
+rig_get_u32(const uint8_t *b)
+{
+	return (uint32_t)b[0] << 24 | (uint32_t)b[1] << 16 | (uint32_t)b[2] << 8 | b[3];
+}
+
+/* A next hop or a peer, `number` below 2^31. Link-local ones are equal in pairs but for the zone. */
+static inline struct ip_addr
+rig_hop(uint32_t number)
+{
+	struct ip_addr a = {.afi = AFI_IPV6, .b = {0x20, 0x01, 0x0d, 0xb8, 0xff, 0xff}};
+
+	if (rig_mode == RIG_V4)
+		return addr_from_v4(number);
+	rig_put_u32(a.b + 12, number);
+	if (rig_mode == RIG_V6_LINK_LOCAL) {
+		a = (struct ip_addr){
+			.afi = AFI_IPV6, .b = {0xfe, 0x80}, .zone = (uint16_t)(1 + (number & 1))};
+		rig_put_u32(a.b + 12, number >> 1);
+	}
+	return a;
+}
+
+static inline uint32_t
+rig_hop_number(const struct ip_addr *a)
+{
+	if (rig_mode == RIG_V4)
+		return addr_v4(a);
+	if (rig_mode == RIG_V6_LINK_LOCAL)
+		return rig_get_u32(a->b + 12) << 1 | (a->zone - 1u);
+	return rig_get_u32(a->b + 12);
+}
+
+static inline struct ip_addr
+rig_peer_addr(uint16_t id)
+{
+	return rig_hop(0x46336400u + id);
+}
+
+static inline uint32_t
+rig_prefix_number(const struct prefix *p)
+{
+	return p->afi == AFI_IPV4 ? prefix_v4(p) : rig_get_u32(p->b + 4);
+}
+
 struct rig {
 	struct arena *arena;
 	struct qsbr *readers;
@@ -75,7 +156,7 @@ rig_init_journal(struct rig *r, bool tracking, uint32_t journal)
 	c.arena = r->arena;
 	c.readers = r->readers;
 	if (shard_create(&c, 1, &r->shard) != 0 ||
-		shard_table_add(r->shard, VRF_DEFAULT, FAMILY_IPV4_UNICAST, &r->table) != 0)
+		shard_table_add(r->shard, VRF_DEFAULT, rig_family(), &r->table) != 0)
 		abort();
 	r->input = shard_input(r->shard, 0);
 }
@@ -194,14 +275,14 @@ static inline void
 rig_update(struct rig *r, uint16_t peer, const struct attr_set *attrs, const struct rib_nlri *nlri,
 	unsigned count)
 {
-	rig_update_in(r, FAMILY_IPV4_UNICAST, peer, attrs, nlri, count, r->now_ns);
+	rig_update_in(r, rig_family(), peer, attrs, nlri, count, r->now_ns);
 }
 
 static inline void
 rig_event(struct rig *r, enum rib_record_kind kind, uint16_t peer)
 {
 	struct rib_record head = {.kind = (uint8_t)kind,
-		.family = FAMILY_IPV4_UNICAST,
+		.family = (uint8_t)rig_family(),
 		.peer = {peer},
 		.received_ns = r->now_ns};
 
@@ -227,7 +308,7 @@ rig_peer(struct rig *r, uint16_t id, uint32_t asn, bool external, bool multihop)
 {
 	struct shard_peer p = {
 		.id = {id},
-		.addr = addr_from_v4(0xc6336400u + id),
+		.addr = rig_peer_addr(id),
 		.external = external,
 		.multihop = multihop,
 		.asn = asn,
@@ -249,7 +330,11 @@ rig_attrs_make(union rig_attrs *out, const uint32_t *path, unsigned hops, uint32
 	uint8_t *p = out->a.var;
 
 	memset(out, 0, sizeof(*out));
-	out->a.next_hop = addr_from_v4(next_hop);
+	out->a.next_hop = rig_hop(next_hop);
+	if (rig_mode == RIG_V6_LINK_LOCAL) {
+		out->a.next_hop_link_local = out->a.next_hop;
+		out->a.next_hop = (struct ip_addr){.afi = AFI_IPV6};
+	}
 	if (hops > 0) {
 		*p++ = 2;
 		*p++ = (uint8_t)hops;
@@ -267,7 +352,13 @@ rig_attrs_make(union rig_attrs *out, const uint32_t *path, unsigned hops, uint32
 static inline struct rib_nlri
 rig_nlri(uint32_t addr, uint8_t len)
 {
-	return (struct rib_nlri){.prefix = prefix_from_v4(addr, len), .label = 0xfffff};
+	struct ip_addr a = {.afi = AFI_IPV6, .b = {0x20, 0x01, 0x0d, 0xb8}};
+
+	if (rig_family() == FAMILY_IPV4_UNICAST)
+		return (struct rib_nlri){.prefix = prefix_from_v4(addr, len), .label = 0xfffff};
+	rig_put_u32(a.b + 4, addr);
+	return (struct rib_nlri){
+		.prefix = prefix_from_addr(&a, (uint8_t)(32 + len)), .label = 0xfffff};
 }
 
 /* False: no path. */
@@ -285,7 +376,7 @@ rig_received(const struct rig *r, uint16_t peer)
 {
 	struct adj_rib_in_counts c;
 
-	shard_peer_counts(r->shard, (struct peer_id){peer}, FAMILY_IPV4_UNICAST, &c);
+	shard_peer_counts(r->shard, (struct peer_id){peer}, rig_family(), &c);
 	assert(c.received == c.accepted);
 	return c.received;
 }
@@ -295,7 +386,7 @@ rig_rejected(const struct rig *r, uint16_t peer)
 {
 	struct adj_rib_in_counts c;
 
-	shard_peer_counts(r->shard, (struct peer_id){peer}, FAMILY_IPV4_UNICAST, &c);
+	shard_peer_counts(r->shard, (struct peer_id){peer}, rig_family(), &c);
 	return c.rejected_total;
 }
 
@@ -306,7 +397,7 @@ rig_tell(struct rig *r, uint16_t vrf, uint32_t addr, bool up, bool connected, ui
 		.up = up,
 		.connected = connected,
 		.metric = metric,
-		.addr = addr_from_v4(addr)};
+		.addr = rig_hop(addr)};
 
 	shard_next_hop(r->shard, &m);
 }

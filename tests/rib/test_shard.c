@@ -16,7 +16,7 @@ answer_up(struct rig *r, const struct nexthop_message *m)
 	/* asked in the middle of a record: the real one comes later, from another thread */
 	uint32_t *pending = r->ctx;
 
-	*pending = addr_v4(&m->addr);
+	*pending = rig_hop_number(&m->addr);
 }
 
 /* Two prefixes of an external peer whose next hop 10.0.0.1 is connected. */
@@ -25,7 +25,7 @@ simple_rig(struct rig *r, const struct policy *import)
 {
 	rig_init(r, true);
 	rig_peer(r, 1, 65001, true, false);
-	shard_peer_import(r->shard, (struct peer_id){1}, FAMILY_IPV4_UNICAST, import);
+	shard_peer_import(r->shard, (struct peer_id){1}, rig_family(), import);
 	rig_up(r, 1, 65001, 7, true);
 }
 
@@ -55,7 +55,8 @@ test_next_hop_waits(void **state)
 	rig_tell(&r, 0, 0x0a000001, true, false, 0);
 	rig_settle(&r);
 	assert_true(rig_view(&r, &n.prefix, &v));
-	assert_int_equal(v.paths->eligible, 0); /* single hop: must be connected */
+	/* single hop: must be connected, which a link-local one is */
+	assert_int_equal(v.paths->eligible, rig_mode == RIG_V6_LINK_LOCAL);
 	rig_tell(&r, 0, 0x0a000001, true, true, 0);
 	rig_settle(&r);
 	assert_true(rig_view(&r, &n.prefix, &v));
@@ -86,10 +87,10 @@ test_unchanged_writes_nothing(void **state)
 	rig_settle(&r);
 	head = journal_head(shard_journal(r.shard));
 	assert_true(rig_view(&r, &n[0].prefix, &before));
-	assert_false(shard_path_stale(r.shard, FAMILY_IPV4_UNICAST, &before.paths->path[0]));
+	assert_false(shard_path_stale(r.shard, rig_family(), &before.paths->path[0]));
 	rig_event(&r, RIB_BEGIN_REFRESH, 1);
 	rig_settle(&r);
-	assert_true(shard_path_stale(r.shard, FAMILY_IPV4_UNICAST, &before.paths->path[0]));
+	assert_true(shard_path_stale(r.shard, rig_family(), &before.paths->path[0]));
 	r.woken = 0;
 	rig_update(&r, 1, &a.a, n, 1);
 	rig_settle(&r);
@@ -97,7 +98,7 @@ test_unchanged_writes_nothing(void **state)
 	assert_ptr_equal(before.paths, after.paths);
 	assert_int_equal(journal_head(shard_journal(r.shard)), head);
 	assert_int_equal(r.woken, 0);
-	assert_false(shard_path_stale(r.shard, FAMILY_IPV4_UNICAST, &after.paths->path[0]));
+	assert_false(shard_path_stale(r.shard, rig_family(), &after.paths->path[0]));
 	rig_event(&r, RIB_END_REFRESH, 1);
 	rig_settle(&r);
 	assert_true(rig_view(&r, &n[0].prefix, &after));
@@ -107,11 +108,11 @@ test_unchanged_writes_nothing(void **state)
 	assert_int_equal(r.woken, 1);
 	struct adj_rib_in_counts c;
 
-	shard_peer_counts(r.shard, (struct peer_id){1}, FAMILY_IPV4_UNICAST, &c);
+	shard_peer_counts(r.shard, (struct peer_id){1}, rig_family(), &c);
 	assert_int_equal(c.stale_swept, 1);
 	rig_event(&r, RIB_END_REFRESH, 1); /* without BoRR */
 	rig_settle(&r);
-	shard_peer_counts(r.shard, (struct peer_id){1}, FAMILY_IPV4_UNICAST, &c);
+	shard_peer_counts(r.shard, (struct peer_id){1}, rig_family(), &c);
 	assert_int_equal(c.eorr_ignored, 1);
 	assert_int_equal(rig_received(&r, 1), 1);
 	rig_fini(&r);
@@ -186,7 +187,7 @@ test_refused(void **state)
 	assert_false(rig_view(&r, &n.prefix, &v));
 	assert_int_equal(rig_rejected(&r, 1), 1);
 	assert_int_equal(dest_count(shard_table(r.shard, r.table)), 0);
-	shard_peer_import(r.shard, (struct peer_id){1}, FAMILY_IPV4_UNICAST, policy_accept_all());
+	shard_peer_import(r.shard, (struct peer_id){1}, rig_family(), policy_accept_all());
 	rig_update(&r, 1, &good.a, &n, 1);
 	rig_settle(&r);
 	assert_int_equal(rig_received(&r, 1), 1);
@@ -196,7 +197,7 @@ test_refused(void **state)
 	assert_int_equal(rig_rejected(&r, 1), 2);
 	rig_update(&r, 1, &good.a, &n, 1);
 	rig_settle(&r);
-	shard_peer_import(r.shard, (struct peer_id){1}, FAMILY_IPV4_UNICAST, policy_deny_all());
+	shard_peer_import(r.shard, (struct peer_id){1}, rig_family(), policy_deny_all());
 	assert_int_equal(rig_received(&r, 1), 1); /* stays until it comes again */
 	rig_update(&r, 1, &good.a, &n, 1);
 	rig_settle(&r);
@@ -288,7 +289,7 @@ test_flush_and_new_session(void **state)
 	assert_int_equal(rig_received(&r, 1), 0);
 	struct adj_rib_in_counts c;
 
-	shard_peer_counts(r.shard, (struct peer_id){1}, FAMILY_IPV4_UNICAST, &c);
+	shard_peer_counts(r.shard, (struct peer_id){1}, rig_family(), &c);
 	assert_int_equal(c.stale_swept, 2); /* a flush is no sweep */
 	rig_event(&r, RIB_SESSION_DOWN, 1);
 	rig_settle(&r);
@@ -344,8 +345,7 @@ test_originate(void **state)
 	rig_update(&r, 1, &a.a, &n, 1);
 	rig_settle(&r);
 	rig_tell(&r, 0, 0x0a000001, true, true, 0);
-	assert_int_equal(
-		shard_originate(r.shard, VRF_DEFAULT, FAMILY_IPV4_UNICAST, &n.prefix, &own.a), 0);
+	assert_int_equal(shard_originate(r.shard, VRF_DEFAULT, rig_family(), &n.prefix, &own.a), 0);
 	rig_settle(&r);
 	assert_true(rig_view(&r, &n.prefix, &v));
 	assert_int_equal(v.paths->count, 2);
@@ -355,14 +355,13 @@ test_originate(void **state)
 	assert_true(in.local && in.eligible && !in.external);
 	shard_decision_input(r.shard, &v.paths->path[1], &in);
 	assert_true(!in.local && in.eligible && in.external && in.router_id == 7);
-	assert_int_equal(addr_v4(&in.peer_addr), 0xc6336401);
-	assert_int_equal(
-		shard_originate(r.shard, VRF_DEFAULT, FAMILY_IPV4_UNICAST, &n.prefix, NULL), 0);
+	assert_true(addr_equal(&in.peer_addr, &(struct ip_addr[]){rig_peer_addr(1)}[0]));
+	assert_int_equal(shard_originate(r.shard, VRF_DEFAULT, rig_family(), &n.prefix, NULL), 0);
 	rig_settle(&r);
 	assert_true(rig_view(&r, &n.prefix, &v));
 	assert_int_equal(v.paths->count, 1);
 	assert_int_equal(
-		shard_originate(r.shard, VRF_DEFAULT, FAMILY_IPV6_UNICAST, &n.prefix, NULL),
+		shard_originate(r.shard, VRF_DEFAULT, FAMILY_VPNV4_UNICAST, &n.prefix, NULL),
 		-ENOENT);
 	rig_fini(&r);
 }
@@ -380,13 +379,11 @@ test_vrfs(void **state)
 	struct rig r;
 
 	simple_rig(&r, policy_accept_all());
-	assert_int_equal(
-		shard_table_add(r.shard, (struct vrf_id){3}, FAMILY_IPV4_UNICAST, &red), 0);
-	assert_int_equal(
-		shard_table_add(r.shard, (struct vrf_id){3}, FAMILY_IPV4_UNICAST, &all), -EEXIST);
+	assert_int_equal(shard_table_add(r.shard, (struct vrf_id){3}, rig_family(), &red), 0);
+	assert_int_equal(shard_table_add(r.shard, (struct vrf_id){3}, rig_family(), &all), -EEXIST);
 	assert_int_equal(shard_peer_add(r.shard, &p), 0);
 	assert_int_equal(shard_peer_add(r.shard, &p), -EEXIST);
-	shard_peer_import(r.shard, p.id, FAMILY_IPV4_UNICAST, policy_accept_all());
+	shard_peer_import(r.shard, p.id, rig_family(), policy_accept_all());
 	rig_up(&r, 2, 65001, 8, true);
 	rig_attrs_make(&a, path_65001, 2, 0x0a000001);
 	rig_update(&r, 1, &a.a, &n, 1);
@@ -482,7 +479,7 @@ struct answers {
 static void
 note_ask(struct rig *r, const struct nexthop_message *m)
 {
-	((struct answers *)r->ctx)->asked[addr_v4(&m->addr) - 0x0a000000] = true;
+	((struct answers *)r->ctx)->asked[rig_hop_number(&m->addr) - 0x0a000000] = true;
 }
 
 /* One that waits; false: none does. */
@@ -548,8 +545,7 @@ test_received_ns(void **state)
 	assert_int_equal(shard_received_ns(r.shard, 1), 0);
 	for (unsigned i = 0; i < 50000; i++) {
 		n = rig_nlri(0x01000000 + (i << 8), 24);
-		rig_update_in(
-			&r, FAMILY_IPV4_UNICAST, 1, &a.a, &n, 1, 1000000000u + i * 1000000ull);
+		rig_update_in(&r, rig_family(), 1, &a.a, &n, 1, 1000000000u + i * 1000000ull);
 	}
 	rig_settle(&r);
 	assert_int_equal(journal_head(shard_journal(r.shard)), 50000);
@@ -584,11 +580,11 @@ test_bad_records(void **state)
 	rig_update(&r, 77, &a.a, &n, 1);
 	rig_settle(&r);
 	assert_int_equal(shard_failures(r.shard), 2);
-	n.prefix.len = 33;
+	n.prefix.len = (uint8_t)(prefix_max_len(n.prefix.afi) + 1);
 	rig_update(&r, 1, &a.a, &n, 1);
 	rig_settle(&r);
 	assert_int_equal(shard_failures(r.shard), 3);
-	n.prefix.len = 24;
+	n = rig_nlri(0x01010100, 24);
 	rig_event(&r, RIB_SESSION_DOWN, 1);
 	rig_update(&r, 1, &a.a, &n, 1); /* of no session */
 	rig_settle(&r);
@@ -618,7 +614,11 @@ main(void)
 		cmocka_unit_test(test_bad_records),
 	};
 
+	int failed = 0;
+
 	role_enter_rib();
 	role_enter_session();
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	for (rig_mode = 0; rig_mode < RIG_MODES; rig_mode++)
+		failed += cmocka_run_group_tests_name(rig_mode_name(), tests, NULL, NULL);
+	return failed;
 }

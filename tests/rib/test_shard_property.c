@@ -91,7 +91,7 @@ static void
 model_asked(struct rig *r, const struct nexthop_message *m)
 {
 	struct model *o = r->ctx;
-	unsigned i = addr_v4(&m->addr) - 0x0a000000;
+	unsigned i = rig_hop_number(&m->addr) - 0x0a000000;
 
 	assert_true(i < HOPS);
 	assert_false(o->hop[i].asked);
@@ -110,7 +110,8 @@ model_policy(void)
 	for (unsigned i = 0; i < PREFIXES; i += 2) {
 		struct rib_nlri n = rig_nlri(0x01000000 + (i << 8), 24);
 
-		assert_int_equal(policy_prefix_list_add(l, true, &n.prefix, 24, 24), 0);
+		assert_int_equal(
+			policy_prefix_list_add(l, true, &n.prefix, n.prefix.len, n.prefix.len), 0);
 	}
 	assert_int_equal(policy_prefix_list_seal(l), 0);
 	assert_int_equal(policy_builder_create("model", &b), 0);
@@ -154,7 +155,7 @@ model_add_peer(struct model *o, unsigned p)
 	o->peer[p].exists = true;
 	o->peer[p].policy = below(4);
 	o->peer[p].rejected = 0;
-	shard_peer_import(o->rig.shard, (struct peer_id){(uint16_t)p}, FAMILY_IPV4_UNICAST,
+	shard_peer_import(o->rig.shard, (struct peer_id){(uint16_t)p}, rig_family(),
 		o->policy[o->peer[p].policy]);
 }
 
@@ -302,13 +303,12 @@ model_command(struct model *o, unsigned p)
 	switch (below(4)) {
 	case 0:
 		o->peer[p].policy = below(4);
-		shard_peer_import(
-			o->rig.shard, id, FAMILY_IPV4_UNICAST, o->policy[o->peer[p].policy]);
+		shard_peer_import(o->rig.shard, id, rig_family(), o->policy[o->peer[p].policy]);
 		break;
 	case 1:
 		o->peer[0].path[prefix][0].there = below(2);
 		o->peer[0].path[prefix][0].attrs = o->set[set];
-		assert_int_equal(shard_originate(o->rig.shard, VRF_DEFAULT, FAMILY_IPV4_UNICAST,
+		assert_int_equal(shard_originate(o->rig.shard, VRF_DEFAULT, rig_family(),
 					 &o->nlri[prefix].prefix,
 					 o->peer[0].path[prefix][0].there ? &o->set[set].a : NULL),
 			0);
@@ -360,7 +360,7 @@ static void
 model_input(const struct model *o, unsigned p, const struct model_path *m, uint32_t path_id,
 	struct decision_input *in)
 {
-	unsigned hop = addr_v4(&m->attrs.a.next_hop) - 0x0a000000;
+	unsigned hop = rig_hop_number(attr_next_hop(&m->attrs.a)) - 0x0a000000;
 
 	*in = (struct decision_input){
 		.attrs = &m->attrs.a,
@@ -370,12 +370,12 @@ model_input(const struct model *o, unsigned p, const struct model_path *m, uint3
 		.path_id = path_id,
 	};
 	if (p != 0) {
-		in->peer_addr = addr_from_v4(0xc6336400u + p);
+		in->peer_addr = rig_peer_addr((uint16_t)p);
 		in->igp_metric = o->hop[hop].metric;
 	}
-	in->eligible =
-		p == 0 ||
-		(o->hop[hop].up && (o->hop[hop].connected || !is_external(p) || is_multihop(p)));
+	in->eligible = p == 0 ||
+		       (o->hop[hop].up && (o->hop[hop].connected || rig_mode == RIG_V6_LINK_LOCAL ||
+						  !is_external(p) || is_multihop(p)));
 }
 
 static void
@@ -419,7 +419,7 @@ model_check_dest(const struct model *o, unsigned prefix)
 		assert_int_equal(seen.router_id, in[order[i]].router_id);
 		assert_int_equal(seen.external, in[order[i]].external);
 		assert_int_equal(seen.eligible, in[order[i]].eligible);
-		assert_int_equal(shard_path_stale(o->rig.shard, FAMILY_IPV4_UNICAST, path),
+		assert_int_equal(shard_path_stale(o->rig.shard, rig_family(), path),
 			from[order[i]] != 0 && o->peer[from[order[i]]].refreshing &&
 				o->peer[from[order[i]]].path[prefix][path->path_id].stale);
 	}
@@ -462,7 +462,7 @@ model_check_journal(struct model *o)
 
 			if (!dest_peek(shard_table(o->rig.shard, e[i].table), e[i].dest, &v))
 				continue;
-			o->replica[(prefix_v4(&v.prefix) - 0x01000000) >> 8] = v.paths;
+			o->replica[(rig_prefix_number(&v.prefix) - 0x01000000) >> 8] = v.paths;
 		}
 		journal_advance(j, o->cursor, e[n - 1].sequence);
 	}
@@ -518,7 +518,7 @@ static int
 print_seed(void **state)
 {
 	if (property_seed != 0)
-		fprintf(stderr, "test_shard_property: seed %llu\n",
+		fprintf(stderr, "test_shard_property: %s, seed %llu\n", rig_mode_name(),
 			(unsigned long long)property_seed);
 	return 0;
 }
@@ -553,10 +553,8 @@ reader_main(void *arg)
 			for (unsigned k = 0; k < v.paths->count; k++) {
 				shard_decision_input(s, &v.paths->path[k], &in);
 				me->seen += in.attrs != NULL && in.attrs->as_path_hops <= 4;
-				me->seen +=
-					shard_path_stale(s, FAMILY_IPV4_UNICAST, &v.paths->path[k]);
-				shard_peer_counts(
-					s, v.paths->path[k].peer, FAMILY_IPV4_UNICAST, &c);
+				me->seen += shard_path_stale(s, rig_family(), &v.paths->path[k]);
+				shard_peer_counts(s, v.paths->path[k].peer, rig_family(), &c);
 			}
 		}
 		me->seen += shard_received_ns(s, journal_head(shard_journal(s))) != 0;
@@ -594,7 +592,11 @@ main(void)
 		cmocka_unit_test(test_readers),
 	};
 
+	int failed = 0;
+
 	role_enter_rib();
 	role_enter_session();
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	for (rig_mode = 0; rig_mode < RIG_MODES; rig_mode++)
+		failed += cmocka_run_group_tests_name(rig_mode_name(), tests, NULL, NULL);
+	return failed;
 }
