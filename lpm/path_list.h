@@ -31,7 +31,10 @@ DEFINE_ID(adjacency_id, uint32_t);
 #define PORT_NONE UINT16_MAX
 #define LABEL_NONE UINT32_MAX
 
-/* One cache line, all a worker needs to send: Ethernet rewrite, port, MTU. */
+/*
+ * One cache line, all a worker needs to send: Ethernet rewrite, port, MTU. The EtherType (ether[12] and [13]) is the worker's, by the
+ * packet: what stands here is ignored, for one neighbour carries both families (IPv4 behind an IPv6 next hop: RFC 8950).
+ */
 struct adjacency {
 	alignas(CACHE_LINE) uint8_t ether[14]; /* destination, source, type as on the wire */
 	uint8_t ether_len;

@@ -8,7 +8,8 @@
 #include <errno.h>
 #include <string.h>
 
-#define SUSPECT_TRIES 100000 /* turns with changes in between before a suspect is taken for a mismatch all the same */
+#define SUSPECT_TRIES                                                                              \
+	100000 /* turns with changes in between before a suspect is taken for a mismatch all the same */
 
 /* The longest local route that contains `addr`. */
 static const struct local_route *
@@ -44,10 +45,11 @@ prefix_young(const struct fib_feed *f, struct vrf_id vrf, const struct prefix *p
 		struct table_id table;
 		struct dest_id id;
 
-		if (shard_table_find(s->shard, vrf, FAMILY_IPV4_UNICAST, &table) != 0)
+		if (shard_table_find(s->shard, vrf, fib_feed_family(p->afi), &table) != 0)
 			continue;
 		id = dest_find(shard_table(s->shard, table), p);
-		if (id.v != DEST_NONE && dest_peek(shard_table(s->shard, table), id, &view) && young(s, &view))
+		if (id.v != DEST_NONE && dest_peek(shard_table(s->shard, table), id, &view) &&
+			young(s, &view))
 			return true;
 	}
 	return false;
@@ -64,15 +66,15 @@ struct rib_answer {
  * The longest destination whose best path leads somewhere. One that leads nowhere (our own announcement) is no route for a packet: then
  * what covers it decides.
  */
-static void RUNS_ON(role_fib)
-source_longest(struct fib_feed *f, const struct feed_source *s, struct vrf_id vrf, const struct ip_addr *addr,
-	struct rib_answer *out)
+static void
+RUNS_ON(role_fib) source_longest(struct fib_feed *f, const struct feed_source *s, struct vrf_id vrf,
+	const struct ip_addr *addr, struct rib_answer *out)
 {
 	struct path_list_id list;
 	struct dest_view view;
 	struct table_id table;
 
-	if (shard_table_find(s->shard, vrf, FAMILY_IPV4_UNICAST, &table) != 0 ||
+	if (shard_table_find(s->shard, vrf, fib_feed_family(addr->afi), &table) != 0 ||
 		dest_longest(shard_table(s->shard, table), addr, &view).v == DEST_NONE)
 		return;
 	for (int len = view.prefix.len; len >= 0; len--) {
@@ -98,8 +100,9 @@ source_longest(struct fib_feed *f, const struct feed_source *s, struct vrf_id vr
 
 enum verdict { SAME, DIFFERENT, UNSETTLED };
 
-static enum verdict RUNS_ON(role_fib)
-compare(struct fib_feed *f, struct vrf_id vrf, const struct ip_addr *addr, struct fib_mismatch *out)
+static enum verdict
+RUNS_ON(role_fib) compare(
+	struct fib_feed *f, struct vrf_id vrf, const struct ip_addr *addr, struct fib_mismatch *out)
 {
 	const struct local_route *local = local_longest(f, vrf, addr);
 	struct rib_answer want = {0};
@@ -110,9 +113,10 @@ compare(struct fib_feed *f, struct vrf_id vrf, const struct ip_addr *addr, struc
 	if (local != NULL && (!want.found || local->prefix.len >= want.prefix.len))
 		want = (struct rib_answer){true, false, local->prefix, local->list};
 	if (fib_lookup(f->config.fib, vrf, addr, &found) != 0)
-		found = (struct fib_result){0};
-	if (want.found == found.hit && (!want.found || (found.path_list.v == want.list.v &&
-							      prefix_equal(&found.prefix, &want.prefix))))
+		return SAME; /* a family that is not forwarded in this VRF */
+	if (want.found == found.hit &&
+		(!want.found || (found.path_list.v == want.list.v &&
+					prefix_equal(&found.prefix, &want.prefix))))
 		return SAME;
 	*out = (struct fib_mismatch){.vrf = vrf, .addr = *addr};
 	if (want.found)
@@ -134,8 +138,8 @@ report(struct fib_feed *f, const struct fib_mismatch *m)
 }
 
 /* Asked again when all is drained; a difference counts when nothing moved while we looked. */
-static void RUNS_ON(role_fib)
-suspects_recheck(struct fib_feed *f)
+static void
+RUNS_ON(role_fib) suspects_recheck(struct fib_feed *f)
 {
 	unsigned kept = 0;
 
@@ -160,34 +164,58 @@ suspects_full(const struct fib_feed *f)
 	return f->suspect_count + 4 > AUDIT_SUSPECTS_MAX; /* of one visit */
 }
 
-static void RUNS_ON(role_fib)
-check(struct fib_feed *f, struct vrf_id vrf, uint32_t addr)
+static void
+RUNS_ON(role_fib) check(struct fib_feed *f, struct vrf_id vrf, const struct ip_addr *addr)
 {
-	struct ip_addr a = addr_from_v4(addr);
 	struct fib_mismatch m;
 
 	f->audit.checked++;
-	if (compare(f, vrf, &a, &m) != SAME)
-		f->suspects[f->suspect_count++] = (struct audit_suspect){.vrf = vrf, .addr = a};
+	if (compare(f, vrf, addr, &m) != SAME)
+		f->suspects[f->suspect_count++] = (struct audit_suspect){.vrf = vrf, .addr = *addr};
 }
 
-static uint32_t
+static struct ip_addr
+first_of(const struct prefix *p)
+{
+	struct ip_addr a = {.afi = p->afi};
+
+	memcpy(a.b, p->b, sizeof(a.b));
+	return a;
+}
+
+static struct ip_addr
 last_of(const struct prefix *p)
 {
-	return prefix_v4(p) | (p->len == 0 ? UINT32_MAX : p->len == 32 ? 0 : UINT32_MAX >> p->len);
+	struct ip_addr a = first_of(p);
+
+	for (unsigned bit = p->len; bit < prefix_max_len(p->afi); bit++)
+		a.b[bit / 8] |= (uint8_t)(0x80u >> bit % 8);
+	return a;
 }
 
-static void RUNS_ON(role_fib)
-check_edges(struct fib_feed *f, struct vrf_id vrf, const struct prefix *p)
+/* The address next to it; false where addresses end. */
+static bool
+step(struct ip_addr *a, bool up)
 {
-	uint32_t first = prefix_v4(p), last = last_of(p);
+	for (unsigned i = prefix_max_len(a->afi) / 8; i-- > 0;) {
+		a->b[i] = (uint8_t)(up ? a->b[i] + 1 : a->b[i] - 1);
+		if (a->b[i] != (up ? 0 : UINT8_MAX))
+			return true;
+	}
+	return false;
+}
 
-	check(f, vrf, first);
-	check(f, vrf, last);
-	if (first > 0)
-		check(f, vrf, first - 1);
-	if (last < UINT32_MAX)
-		check(f, vrf, last + 1);
+static void
+RUNS_ON(role_fib) check_edges(struct fib_feed *f, struct vrf_id vrf, const struct prefix *p)
+{
+	struct ip_addr first = first_of(p), last = last_of(p);
+
+	check(f, vrf, &first);
+	check(f, vrf, &last);
+	if (step(&first, false))
+		check(f, vrf, &first);
+	if (step(&last, true))
+		check(f, vrf, &last);
 }
 
 struct audit_context {
@@ -195,8 +223,8 @@ struct audit_context {
 	struct vrf_id vrf;
 };
 
-static bool RUNS_ON(role_fib)
-audit_visit(void *ctx, struct dest_id id, const struct dest_view *view)
+static bool
+RUNS_ON(role_fib) audit_visit(void *ctx, struct dest_id id, const struct dest_view *view)
 {
 	struct audit_context *c = ctx;
 
@@ -204,7 +232,7 @@ audit_visit(void *ctx, struct dest_id id, const struct dest_view *view)
 	return !suspects_full(c->f);
 }
 
-/* The next IPv4 table of the next shard; false at the end. */
+/* The next table that forwards of the next shard; false at the end. */
 static bool
 audit_table(struct fib_feed *f, struct audit_context *c)
 {
@@ -216,7 +244,7 @@ audit_table(struct fib_feed *f, struct audit_context *c)
 			enum family family;
 
 			shard_table_key(s, table, &c->vrf, &family);
-			if (family != FAMILY_IPV4_UNICAST)
+			if (!fib_feed_forwards(family))
 				continue;
 			if (f->audit_walk.table == NULL)
 				walk_begin(&f->audit_walk, shard_table(s, table));
@@ -229,14 +257,15 @@ audit_table(struct fib_feed *f, struct audit_context *c)
 }
 
 /* Each returns true while there is more of its stage. */
-static bool RUNS_ON(role_fib)
-audit_rib(struct fib_feed *f, uint64_t deadline_ns)
+static bool
+RUNS_ON(role_fib) audit_rib(struct fib_feed *f, uint64_t deadline_ns)
 {
 	struct audit_context c = {.f = f};
 
 	if (!audit_table(f, &c))
 		return false;
-	if (!walk_slice(&f->audit_walk, UINT32_MAX, deadline_ns, walk_clock, audit_visit, &c) && walk_done(&f->audit_walk)) {
+	if (!walk_slice(&f->audit_walk, UINT32_MAX, deadline_ns, walk_clock, audit_visit, &c) &&
+		walk_done(&f->audit_walk)) {
 		f->audit_walk = (struct walk){0};
 		f->audit_table++;
 	}
@@ -244,8 +273,8 @@ audit_rib(struct fib_feed *f, uint64_t deadline_ns)
 }
 
 /* They are few: a bucket that changes between two turns may be seen in part twice, or not. */
-static bool RUNS_ON(role_fib)
-audit_locals(struct fib_feed *f)
+static bool
+RUNS_ON(role_fib) audit_locals(struct fib_feed *f)
 {
 	const struct local_route *l;
 
@@ -264,21 +293,25 @@ audit_locals(struct fib_feed *f)
 }
 
 /* What stands in the fib and should not is near nothing that the RIB knows. */
-static bool RUNS_ON(role_fib)
-audit_fib(struct fib_feed *f, uint64_t deadline_ns)
+static bool
+RUNS_ON(role_fib) audit_fib(struct fib_feed *f, uint64_t deadline_ns)
 {
 	for (unsigned n = 0; !suspects_full(f); n++) {
+		struct ip_addr first, last;
 		struct prefix next;
 
 		if (n % 64 == 63 && walk_clock() >= deadline_ns)
 			return true;
-		if (!fib_shadow_next(f->config.fib, f->audit_vrf, f->audit_prefix.afi != AFI_NONE ? &f->audit_prefix : NULL, &next)) {
+		if (!fib_shadow_next(f->config.fib, f->audit_vrf,
+			    f->audit_prefix.afi != AFI_NONE ? &f->audit_prefix : NULL, &next)) {
 			f->audit_prefix = (struct prefix){0};
 			return ++f->audit_vrf.v < FIB_VRF_MAX;
 		}
 		f->audit_prefix = next;
-		check(f, f->audit_vrf, prefix_v4(&next));
-		check(f, f->audit_vrf, last_of(&next));
+		first = first_of(&next);
+		last = last_of(&next);
+		check(f, f->audit_vrf, &first);
+		check(f, f->audit_vrf, &last);
 	}
 	return true;
 }

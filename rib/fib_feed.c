@@ -7,8 +7,9 @@
 #include <errno.h>
 #include <string.h>
 
-#define READ_MAX 256          /* journal entries between two looks at the clock */
-#define READERS_RETRY_NS 50000 /* a worker reports quiescent every few microseconds; a preempted one after some ms */
+#define READ_MAX 256 /* journal entries between two looks at the clock */
+#define READERS_RETRY_NS                                                                           \
+	50000 /* a worker reports quiescent every few microseconds; a preempted one after some ms */
 #define FAILED_RETRY_NS 1000000000u /* a walk over all: not often */
 
 static struct hop **
@@ -30,8 +31,9 @@ hop_find(struct fib_feed *f, struct vrf_id vrf, const struct ip_addr *addr, uint
 }
 
 /* Find or create. NULL: out of memory or of ids. */
-static struct hop *RUNS_ON(role_fib)
-hop_get(struct fib_feed *f, struct vrf_id vrf, const struct ip_addr *addr, uint16_t port)
+static struct hop *
+RUNS_ON(role_fib)
+	hop_get(struct fib_feed *f, struct vrf_id vrf, const struct ip_addr *addr, uint16_t port)
 {
 	struct hop *h = hop_find(f, vrf, addr, port), **bucket;
 	struct path path;
@@ -61,8 +63,8 @@ fail:
 	return NULL;
 }
 
-static void RUNS_ON(role_fib)
-hop_drop(struct fib_feed *f, struct hop *h)
+static void
+RUNS_ON(role_fib) hop_drop(struct fib_feed *f, struct hop *h)
 {
 	struct hop **at = hop_bucket(f, &h->addr, h->port);
 
@@ -88,7 +90,8 @@ fib_feed_local_find(const struct fib_feed *f, struct vrf_id vrf, const struct pr
 	if (f->local_lens[p->len] == 0)
 		return NULL;
 	/* newest first */
-	for (struct local_route *l = f->locals[prefix_hash(p) % LOCAL_BUCKETS]; l != NULL; l = l->next) {
+	for (struct local_route *l = f->locals[prefix_hash(p) % LOCAL_BUCKETS]; l != NULL;
+		l = l->next) {
 		if (l->vrf.v != vrf.v || !prefix_equal(&l->prefix, p))
 			continue;
 		if (best == NULL || local_rank(l) > local_rank(best) ||
@@ -106,23 +109,27 @@ failed(struct fib_feed *f)
 		f->retry_due_ns = f->work_ns + FAILED_RETRY_NS;
 }
 
-static void RUNS_ON(role_fib)
-set(struct fib_feed *f, struct vrf_id vrf, const struct prefix *p, struct path_list_id list)
+static void
+RUNS_ON(role_fib)
+	set(struct fib_feed *f, struct vrf_id vrf, const struct prefix *p, struct path_list_id list)
 {
-	if (fib_set(f->config.fib, vrf, p, list) != 0)
+	int err = fib_set(f->config.fib, vrf, p, list);
+
+	if (err != 0 && err != -ENOENT) /* a family that is not forwarded in this VRF */
 		failed(f);
 }
 
-static void RUNS_ON(role_fib)
-withdraw(struct fib_feed *f, struct vrf_id vrf, const struct prefix *p)
+static void
+RUNS_ON(role_fib) withdraw(struct fib_feed *f, struct vrf_id vrf, const struct prefix *p)
 {
 	if (fib_withdraw(f->config.fib, vrf, p) == -ENOMEM) /* -ENOENT: it never was there */
 		failed(f);
 }
 
 /* The list by which packets reach `addr` on `port`. False: there are no ids left. */
-static bool RUNS_ON(role_fib)
-list_by(struct fib_feed *f, struct vrf_id vrf, const struct ip_addr *addr, uint16_t port, struct path_list_id *out)
+static bool
+RUNS_ON(role_fib) list_by(struct fib_feed *f, struct vrf_id vrf, const struct ip_addr *addr,
+	uint16_t port, struct path_list_id *out)
 {
 	struct hop *h = hop_get(f, vrf, addr, port);
 
@@ -137,8 +144,8 @@ list_by(struct fib_feed *f, struct vrf_id vrf, const struct ip_addr *addr, uint1
 }
 
 enum feed_want
-fib_feed_want(struct fib_feed *f, const struct feed_source *s, struct vrf_id vrf, const struct dest_view *view,
-	struct path_list_id *out)
+fib_feed_want(struct fib_feed *f, const struct feed_source *s, struct vrf_id vrf,
+	const struct dest_view *view, struct path_list_id *out)
 {
 	bool later = false;
 
@@ -146,6 +153,7 @@ fib_feed_want(struct fib_feed *f, const struct feed_source *s, struct vrf_id vrf
 	for (unsigned i = 0; view->paths != NULL && i < view->paths->eligible; i++) {
 		const struct rib_path *path = &view->paths->path[i];
 		const struct attr_set *attrs;
+		const struct ip_addr *addr;
 		uint16_t port;
 
 		if (path->peer.v == PEER_SELF.v)
@@ -153,13 +161,14 @@ fib_feed_want(struct fib_feed *f, const struct feed_source *s, struct vrf_id vrf
 		attrs = attr_get(shard_attrs(s->shard), path->accepted);
 		if (attrs == NULL)
 			break;
-		if (nexthop_port(f->config.nexthops, vrf, &attrs->next_hop, &port) == 0) {
-			if (list_by(f, vrf, &attrs->next_hop, port, out))
+		addr = attr_next_hop(attrs);
+		if (nexthop_port(f->config.nexthops, vrf, addr, &port) == 0) {
+			if (list_by(f, vrf, addr, port, out))
 				return later ? WANT_LATER : WANT_LIST;
 			failed(f);
 			break;
 		}
-		if (!nexthop_watched(f->config.nexthops, vrf, &attrs->next_hop))
+		if (!nexthop_watched(f->config.nexthops, vrf, addr))
 			break; /* next hops are not tracked: this is the RIB's last word */
 		later = true;
 	}
@@ -167,8 +176,9 @@ fib_feed_want(struct fib_feed *f, const struct feed_source *s, struct vrf_id vrf
 }
 
 /* Puts a destination's best path into the open batch. WANT_NOTHING: a withdrawal is due (in its order). */
-static enum feed_want RUNS_ON(role_fib)
-apply(struct fib_feed *f, struct feed_source *s, struct vrf_id vrf, const struct dest_view *view)
+static enum feed_want
+RUNS_ON(role_fib) apply(
+	struct fib_feed *f, struct feed_source *s, struct vrf_id vrf, const struct dest_view *view)
 {
 	struct path_list_id list;
 	enum feed_want want;
@@ -183,17 +193,12 @@ apply(struct fib_feed *f, struct feed_source *s, struct vrf_id vrf, const struct
 		 * The RIB has more than we can have: whatever stands in for this route is in the journal by now, and no withdrawal may
 		 * come before it.
 		 */
-		struct dest_view newest = {.sequence = (uint32_t)journal_head(shard_journal(s->shard))};
+		struct dest_view newest = {
+			.sequence = (uint32_t)journal_head(shard_journal(s->shard))};
 
 		journal_passed_over(shard_journal(s->shard), s->cursor, &newest);
 	}
 	return want;
-}
-
-static bool
-forwards(enum family family)
-{
-	return family == FAMILY_IPV4_UNICAST;
 }
 
 static void
@@ -205,16 +210,16 @@ walk_restart(struct feed_source *s, enum rewalk step)
 }
 
 /* What the RIB has of a prefix; false when it has no such destination. */
-static bool RUNS_ON(role_fib)
-rib_find(const struct fib_feed *f, struct vrf_id vrf, const struct prefix *p, struct feed_source **source,
-	struct dest_view *view)
+static bool
+RUNS_ON(role_fib) rib_find(const struct fib_feed *f, struct vrf_id vrf, const struct prefix *p,
+	struct feed_source **source, struct dest_view *view)
 {
 	for (unsigned i = 0; i < f->config.shard_count; i++) {
 		struct feed_source *s = &f->sources[i];
 		struct table_id table;
 		struct dest_id id;
 
-		if (shard_table_find(s->shard, vrf, FAMILY_IPV4_UNICAST, &table) != 0)
+		if (shard_table_find(s->shard, vrf, fib_feed_family(p->afi), &table) != 0)
 			continue;
 		id = dest_find(shard_table(s->shard, table), p);
 		if (id.v == DEST_NONE || !dest_peek(shard_table(s->shard, table), id, view))
@@ -236,8 +241,8 @@ settled(const struct fib_feed *f)
 }
 
 /* The prefixes that local routes let go of, when the time has come. */
-static void RUNS_ON(role_fib)
-leave(struct fib_feed *f)
+static void
+RUNS_ON(role_fib) leave(struct fib_feed *f)
 {
 	if (f->leaving_count == 0 || !settled(f))
 		return;
@@ -250,7 +255,8 @@ leave(struct fib_feed *f)
 			continue;
 		if (rib_find(f, l->vrf, &l->prefix, &s, &view) &&
 			(apply(f, s, l->vrf, &view) != WANT_NOTHING ||
-				(int32_t)(view.sequence - (uint32_t)journal_position(s->cursor)) > 0))
+				(int32_t)(view.sequence - (uint32_t)journal_position(s->cursor)) >
+					0))
 			continue; /* it is there, or its entry is still to come */
 		withdraw(f, l->vrf, &l->prefix);
 	}
@@ -262,8 +268,8 @@ leave(struct fib_feed *f)
  * that our cursor has not passed, or passed without withdrawing it, as the host had the prefix: so the withdrawal waits as one of the
  * journal's would, until no other has to wait.
  */
-static void RUNS_ON(role_fib)
-restore(struct fib_feed *f, struct vrf_id vrf, const struct prefix *p)
+static void
+RUNS_ON(role_fib) restore(struct fib_feed *f, struct vrf_id vrf, const struct prefix *p)
 {
 	struct feed_source *s;
 	struct dest_view view;
@@ -272,7 +278,8 @@ restore(struct fib_feed *f, struct vrf_id vrf, const struct prefix *p)
 		return;
 	if (f->leaving_count == f->leaving_size) {
 		unsigned size = f->leaving_size ? 2 * f->leaving_size : 16;
-		struct leaving *grown = arena_realloc(f->config.arena, f->leaving, size * sizeof(*grown));
+		struct leaving *grown =
+			arena_realloc(f->config.arena, f->leaving, size * sizeof(*grown));
 
 		if (grown == NULL) {
 			withdraw(f, vrf, p);
@@ -286,20 +293,21 @@ restore(struct fib_feed *f, struct vrf_id vrf, const struct prefix *p)
 }
 
 static struct local_route **
-local_claim(struct fib_feed *f, struct vrf_id vrf, const struct prefix *p, enum path_list_kind kind, uint16_t port)
+local_claim(struct fib_feed *f, struct vrf_id vrf, const struct prefix *p, enum path_list_kind kind,
+	uint16_t port)
 {
 	struct local_route **at = &f->locals[prefix_hash(p) % LOCAL_BUCKETS];
 
-	while (*at != NULL && ((*at)->vrf.v != vrf.v || (*at)->kind != kind || (*at)->port != port ||
-				      !prefix_equal(&(*at)->prefix, p)))
+	while (*at != NULL && ((*at)->vrf.v != vrf.v || (*at)->kind != kind ||
+				      (*at)->port != port || !prefix_equal(&(*at)->prefix, p)))
 		at = &(*at)->next;
 	return at;
 }
 
 /* `list` is taken over, but for an error. 0, -ENOMEM. */
-static int RUNS_ON(role_fib)
-local_add(struct fib_feed *f, struct vrf_id vrf, const struct prefix *p, enum path_list_kind kind, uint16_t port,
-	struct path_list_id list)
+static int
+RUNS_ON(role_fib) local_add(struct fib_feed *f, struct vrf_id vrf, const struct prefix *p,
+	enum path_list_kind kind, uint16_t port, struct path_list_id list)
 {
 	struct local_route *l = *local_claim(f, vrf, p, kind, port);
 	struct local_route **bucket = &f->locals[prefix_hash(p) % LOCAL_BUCKETS];
@@ -319,8 +327,9 @@ local_add(struct fib_feed *f, struct vrf_id vrf, const struct prefix *p, enum pa
 	return 0;
 }
 
-static void RUNS_ON(role_fib)
-local_remove(struct fib_feed *f, struct vrf_id vrf, const struct prefix *p, enum path_list_kind kind, uint16_t port)
+static void
+RUNS_ON(role_fib) local_remove(struct fib_feed *f, struct vrf_id vrf, const struct prefix *p,
+	enum path_list_kind kind, uint16_t port)
 {
 	struct local_route **at = local_claim(f, vrf, p, kind, port), *l = *at;
 
@@ -349,8 +358,9 @@ rewalk_all(struct fib_feed *f)
 	}
 }
 
-static int RUNS_ON(role_fib)
-subnet_add(struct fib_feed *f, struct vrf_id vrf, const struct prefix *p, enum path_list_kind kind, uint16_t port)
+static int
+RUNS_ON(role_fib) subnet_add(struct fib_feed *f, struct vrf_id vrf, const struct prefix *p,
+	enum path_list_kind kind, uint16_t port)
 {
 	struct path_list_id list;
 	int err = path_list_get(f->path_lists, kind, port, NULL, 0, &list);
@@ -363,22 +373,44 @@ subnet_add(struct fib_feed *f, struct vrf_id vrf, const struct prefix *p, enum p
 	return err;
 }
 
-static int RUNS_ON(role_fib)
-tracked(struct fib_feed *f, struct vrf_id vrf, const struct prefix *subnet, const struct ip_addr *local,
-	uint16_t port, bool up)
+/* Without a data plane the kernel's interfaces are all one. */
+static bool
+leads_to_port(const struct fib_feed *f, uint16_t port)
+{
+	return f->config.fib == NULL || port != PORT_NONE;
+}
+
+static int
+RUNS_ON(role_fib) tracked(struct fib_feed *f, struct vrf_id vrf, const struct prefix *subnet,
+	const struct ip_addr *local, uint16_t port, bool up)
 {
 	struct nexthop_table *t = f->config.nexthops;
 	int err, first;
 
 	/* Our own address first and last, so that as a next hop it is not reachable for a moment. */
 	if (!up) {
-		nexthop_connected_remove(t, vrf, subnet, port);
+		if (addr_is_link_local(local))
+			nexthop_zone(t, local->zone, port, false);
+		else if (leads_to_port(f, port))
+			nexthop_connected_remove(t, vrf, subnet, port);
 		nexthop_local(t, vrf, local, false);
 		return 0;
 	}
 	first = nexthop_local(t, vrf, local, true);
+	if (addr_is_link_local(local))
+		nexthop_zone(t, local->zone, port, true);
+	if (addr_is_link_local(local) || !leads_to_port(f, port))
+		return first;
 	err = nexthop_connected_add(t, vrf, subnet, port);
 	return err == 0 || err == -EEXIST ? first : err;
+}
+
+void
+fib_feed_zone(struct fib_feed *f, uint16_t zone, uint16_t port)
+{
+	nexthop_zone(f->config.nexthops, zone, port, true);
+	if (f->config.fib != NULL)
+		rewalk_all(f);
 }
 
 int
@@ -386,48 +418,55 @@ fib_feed_connected(struct fib_feed *f, struct vrf_id vrf, const struct prefix *s
 	const struct ip_addr *local, uint16_t port, bool up)
 {
 	struct prefix host = prefix_from_addr(local, (uint8_t)prefix_max_len(local->afi));
+	bool glean = port != PORT_NONE && !addr_is_link_local(local);
 	int err = tracked(f, vrf, subnet, local, port, up), more;
 
-	if (f->config.fib == NULL || subnet->afi != AFI_IPV4 || port == PORT_NONE)
+	if (f->config.fib == NULL)
 		return err;
 	if (up) {
-		more = subnet_add(f, vrf, subnet, PATH_LIST_GLEAN, port);
+		more = glean ? subnet_add(f, vrf, subnet, PATH_LIST_GLEAN, port) : 0;
 		err = err != 0 ? err : more;
 		more = subnet_add(f, vrf, &host, PATH_LIST_PUNT, PORT_NONE);
 		err = err != 0 ? err : more;
 	} else {
 		local_remove(f, vrf, &host, PATH_LIST_PUNT, PORT_NONE);
-		local_remove(f, vrf, subnet, PATH_LIST_GLEAN, port);
+		if (glean)
+			local_remove(f, vrf, subnet, PATH_LIST_GLEAN, port);
 	}
 	rewalk_all(f);
 	return err;
 }
 
 /* Does a route lead by this hop, beside the neighbour's own, and is it still where the route would look for it? */
-static bool RUNS_ON(role_fib)
-hop_in_use(const struct fib_feed *f, const struct hop *h, const struct prefix *host)
+static bool
+RUNS_ON(role_fib)
+	hop_in_use(const struct fib_feed *f, const struct hop *h, const struct prefix *host)
 {
 	struct path_list_id list;
 	unsigned own = 1;
 	uint16_t port;
 
 	if (h->resolved)
-		own += 1 + (fib_shadow_get(f->config.fib, h->vrf, host, &list) && list.v == h->list.v);
+		own += 1 +
+		       (fib_shadow_get(f->config.fib, h->vrf, host, &list) && list.v == h->list.v);
 	return h->wanted && path_list_refs(f->path_lists, h->list) > own &&
 	       nexthop_port(f->config.nexthops, h->vrf, &h->addr, &port) == 0 && port == h->port;
 }
 
-static int RUNS_ON(role_fib)
-hop_up(struct fib_feed *f, struct hop *h, const struct prefix *host, const struct adjacency *adj)
+static int
+RUNS_ON(role_fib) hop_up(
+	struct fib_feed *f, struct hop *h, const struct prefix *host, const struct adjacency *adj)
 {
 	int err = next_hop_up(f->path_lists, h->next_hop, adj);
 
 	if (err != 0 || h->resolved)
 		return err;
-	err = local_add(f, h->vrf, host, PATH_LIST_FORWARD, h->port, h->list);
-	if (err != 0)
-		return err;
-	path_list_ref(f->path_lists, h->list);
+	if (!addr_is_link_local(&h->addr)) {
+		err = local_add(f, h->vrf, host, PATH_LIST_FORWARD, h->port, h->list);
+		if (err != 0)
+			return err;
+	}
+	path_list_ref(f->path_lists, h->list); /* the route's; hop_in_use() counts on it */
 	h->resolved = true;
 	return 0;
 }
@@ -441,7 +480,7 @@ fib_feed_neighbor(struct fib_feed *f, struct vrf_id vrf, const struct ip_addr *a
 	bool in_use;
 	int err;
 
-	if (f->config.fib == NULL || addr->afi != AFI_IPV4)
+	if (f->config.fib == NULL)
 		return 0;
 	h = adj != NULL ? hop_get(f, vrf, addr, port) : hop_find(f, vrf, addr, port);
 	if (h == NULL)
@@ -456,7 +495,10 @@ fib_feed_neighbor(struct fib_feed *f, struct vrf_id vrf, const struct ip_addr *a
 	in_use = hop_in_use(f, h, &host);
 	if (h->resolved) {
 		h->resolved = false;
-		local_remove(f, vrf, &host, PATH_LIST_FORWARD, port);
+		if (addr_is_link_local(addr))
+			path_list_unref(f->path_lists, h->list);
+		else
+			local_remove(f, vrf, &host, PATH_LIST_FORWARD, port);
 	}
 	if (in_use)
 		f->config.resolve(f->config.resolve_ctx, port, addr, true);
@@ -487,15 +529,17 @@ fib_feed_watch(struct fib_feed *f, const struct nexthop_message *m)
 
 /* ---- journal ---- */
 
-static void RUNS_ON(role_fib)
-apply_entry(struct fib_feed *f, struct feed_source *s, const struct journal_entry *e)
+static void
+RUNS_ON(role_fib)
+	apply_entry(struct fib_feed *f, struct feed_source *s, const struct journal_entry *e)
 {
 	struct dest_view view;
 	struct vrf_id vrf;
 	enum family family;
 
 	shard_table_key(s->shard, e->table, &vrf, &family);
-	if (!forwards(family) || !dest_peek(shard_table(s->shard, e->table), e->dest, &view))
+	if (!fib_feed_forwards(family) ||
+		!dest_peek(shard_table(s->shard, e->table), e->dest, &view))
 		return;
 	if (apply(f, s, vrf, &view) == WANT_NOTHING && journal_may_withdraw(s->cursor, e, &view))
 		withdraw(f, vrf, &view.prefix);
@@ -519,8 +563,8 @@ batch_room(const struct fib_feed *f)
 }
 
 /* True while there is more. Stops at a full batch. */
-static bool RUNS_ON(role_fib)
-journal_drain(struct fib_feed *f, struct feed_source *s, uint64_t deadline_ns)
+static bool
+RUNS_ON(role_fib) journal_drain(struct fib_feed *f, struct feed_source *s, uint64_t deadline_ns)
 {
 	struct journal *j = shard_journal(s->shard);
 	struct journal_entry entries[READ_MAX];
@@ -552,8 +596,8 @@ struct rewalk_context {
 };
 
 /* The second walk withdraws what was empty by then; what is younger has its entry still to come. */
-static void RUNS_ON(role_fib)
-rewalk_empty(struct rewalk_context *c, const struct dest_view *view)
+static void
+RUNS_ON(role_fib) rewalk_empty(struct rewalk_context *c, const struct dest_view *view)
 {
 	struct feed_source *s = c->s;
 	struct path_list_id there;
@@ -568,8 +612,8 @@ rewalk_empty(struct rewalk_context *c, const struct dest_view *view)
 		s->stranded = fib_shadow_get(c->f->config.fib, c->vrf, &view->prefix, &there);
 }
 
-static bool RUNS_ON(role_fib)
-rewalk_visit(void *ctx, struct dest_id id, const struct dest_view *view)
+static bool
+RUNS_ON(role_fib) rewalk_visit(void *ctx, struct dest_id id, const struct dest_view *view)
 {
 	struct rewalk_context *c = ctx;
 	bool young = (int32_t)(view->sequence - (uint32_t)c->s->reach_back) > 0;
@@ -603,8 +647,8 @@ rewalk_next(struct feed_source *s)
 	}
 }
 
-static bool RUNS_ON(role_fib)
-rewalk_slice(struct fib_feed *f, struct feed_source *s, uint64_t deadline_ns)
+static bool
+RUNS_ON(role_fib) rewalk_slice(struct fib_feed *f, struct feed_source *s, uint64_t deadline_ns)
 {
 	struct table_id table = {(uint16_t)s->rewalk_table};
 	struct rewalk_context c = {.f = f, .s = s};
@@ -617,7 +661,7 @@ rewalk_slice(struct fib_feed *f, struct feed_source *s, uint64_t deadline_ns)
 		return false;
 	}
 	shard_table_key(s->shard, table, &c.vrf, &family);
-	if (!forwards(family)) {
+	if (!fib_feed_forwards(family)) {
 		rewalk_next(s);
 		return true;
 	}
@@ -630,8 +674,8 @@ rewalk_slice(struct fib_feed *f, struct feed_source *s, uint64_t deadline_ns)
 
 /* ---- commit ---- */
 
-static void RUNS_ON(role_fib)
-became_visible(struct fib_feed *f)
+static void
+RUNS_ON(role_fib) became_visible(struct fib_feed *f)
 {
 	for (unsigned i = 0; i < f->config.shard_count; i++) {
 		struct feed_source *s = &f->sources[i];
@@ -647,8 +691,8 @@ became_visible(struct fib_feed *f)
 }
 
 /* True: again at once. */
-static bool RUNS_ON(role_fib)
-commit(struct fib_feed *f, uint64_t now_ns, bool more)
+static bool
+RUNS_ON(role_fib) commit(struct fib_feed *f, uint64_t now_ns, bool more)
 {
 	unsigned waiting = fib_batch_count(f->config.fib);
 	int err;
@@ -673,8 +717,8 @@ commit(struct fib_feed *f, uint64_t now_ns, bool more)
 }
 
 /* What found no id or no memory is tried once more, with the ids of next hops that nothing uses any more. */
-static void RUNS_ON(role_fib)
-retry(struct fib_feed *f)
+static void
+RUNS_ON(role_fib) retry(struct fib_feed *f)
 {
 	f->retry_due_ns = 0;
 	for (unsigned i = 0; i < HOP_BUCKETS; i++) {
@@ -686,7 +730,8 @@ retry(struct fib_feed *f)
 	}
 	for (unsigned i = 0; i < LOCAL_BUCKETS; i++) {
 		for (const struct local_route *l = f->locals[i]; l != NULL; l = l->next)
-			set(f, l->vrf, &l->prefix, fib_feed_local_find(f, l->vrf, &l->prefix)->list);
+			set(f, l->vrf, &l->prefix,
+				fib_feed_local_find(f, l->vrf, &l->prefix)->list);
 	}
 	rewalk_all(f);
 }
@@ -781,10 +826,12 @@ fib_feed_create(const struct fib_feed_config *config, struct fib_feed **out)
 			goto fail;
 		for (unsigned i = 0; i < config->shard_count; i++) {
 			f->sources[i].shard = config->shards[i];
-			err = journal_subscribe(shard_journal(config->shards[i]), &f->sources[i].cursor);
+			err = journal_subscribe(
+				shard_journal(config->shards[i]), &f->sources[i].cursor);
 			if (err != 0)
 				goto fail;
-			f->sources[i].applied = f->sources[i].visible = journal_passed(f->sources[i].cursor);
+			f->sources[i].applied = f->sources[i].visible =
+				journal_passed(f->sources[i].cursor);
 		}
 		rewalk_all(f); /* what the RIB has already */
 	}
@@ -802,7 +849,8 @@ fib_feed_destroy(struct fib_feed *f)
 	role_enter_fib(); /* the thread has ended: whoever calls this is the last */
 	for (unsigned i = 0; f->sources != NULL && i < f->config.shard_count; i++) {
 		if (f->sources[i].cursor != NULL)
-			journal_unsubscribe(shard_journal(f->sources[i].shard), f->sources[i].cursor);
+			journal_unsubscribe(
+				shard_journal(f->sources[i].shard), f->sources[i].cursor);
 	}
 	for (unsigned i = 0; i < LOCAL_BUCKETS; i++) {
 		while (f->locals[i] != NULL) {

@@ -22,7 +22,7 @@ struct fib_feed_config {
 	struct nexthop_table *nexthops;
 	struct shard *const *shards;
 	unsigned shard_count;
-	uint32_t batch_max;         /* prefixes a commit; 4,096 */
+	uint32_t batch_max; /* prefixes a commit; 4,096 */
 	uint64_t commit_interval_ns; /* 2 ms */
 	/* A next hop (on `port`) is (no longer) to be kept resolved by the kernel: control passes it to the host thread. */
 	void (*resolve)(void *ctx, uint16_t port, const struct ip_addr *addr, bool wanted);
@@ -32,12 +32,20 @@ struct fib_feed_config {
 int fib_feed_create(const struct fib_feed_config *config, struct fib_feed **out);
 void fib_feed_destroy(struct fib_feed *f);
 
-/* From the host: link and addresses. `local`: our own address in that subnet (a /32 to the kernel). 0; -ENOMEM, -ENOSPC: in part. */
-int fib_feed_connected(struct fib_feed *f, struct vrf_id vrf, const struct prefix *subnet, const struct ip_addr *local,
-	uint16_t port, bool up) RUNS_ON(role_fib);
+/*
+ * From the host: link and addresses. `local`: our own address in that subnet (a /32 or /128 to the kernel). A link-local one (with its zone)
+ * makes no route for its subnet: no router forwards there (RFC 4291 2.5.6). `port` PORT_NONE: an address of no port (a loopback's). 0; -ENOMEM, -ENOSPC: in part.
+ */
+int fib_feed_connected(struct fib_feed *f, struct vrf_id vrf, const struct prefix *subnet,
+	const struct ip_addr *local, uint16_t port, bool up) RUNS_ON(role_fib);
+/*
+ * The interface that `zone` names is `port`: link-local next hops with that zone are directly there. Also learned from link-local addresses
+ * of ours (fib_feed_connected() with `local`'s zone), so a caller that passes these needs this for ports without one.
+ */
+void fib_feed_zone(struct fib_feed *f, uint16_t zone, uint16_t port) RUNS_ON(role_fib);
 /* From the host: a neighbour resolved (adjacency given) or lost (NULL). Also a next hop's state: one store, no batch. */
-int fib_feed_neighbor(struct fib_feed *f, struct vrf_id vrf, const struct ip_addr *addr, uint16_t port,
-	const struct adjacency *adj) RUNS_ON(role_fib);
+int fib_feed_neighbor(struct fib_feed *f, struct vrf_id vrf, const struct ip_addr *addr,
+	uint16_t port, const struct adjacency *adj) RUNS_ON(role_fib);
 /*
  * A route that is neither BGP's nor a subnet of ours: static, or of the kernel's table (an IGP beside us). `hops`: up to PATHS_MAX, a
  * link-local one with its zone; a hop with `port` PORT_NONE is resolved recursively. count 0 with `present`: a blackhole. The same (vrf,
@@ -47,10 +55,12 @@ struct fib_feed_hop {
 	struct ip_addr addr; /* AFI_NONE: directly on `port` */
 	uint16_t port;
 };
-int fib_feed_route(struct fib_feed *f, struct vrf_id vrf, const struct prefix *p, enum route_source source,
-	const struct fib_feed_hop *hops, unsigned count, uint32_t metric, bool present) RUNS_ON(role_fib);
+int fib_feed_route(struct fib_feed *f, struct vrf_id vrf, const struct prefix *p,
+	enum route_source source, const struct fib_feed_hop *hops, unsigned count, uint32_t metric,
+	bool present) RUNS_ON(role_fib);
 /* Lower wins; contract section 2, "preference". Installed routes are judged anew. */
-void fib_feed_preference(struct fib_feed *f, const uint8_t preference[SOURCE_COUNT]) RUNS_ON(role_fib);
+void fib_feed_preference(struct fib_feed *f, const uint8_t preference[SOURCE_COUNT])
+	RUNS_ON(role_fib);
 /* May a default route resolve next hops? False at first. */
 void fib_feed_resolve_via_default(struct fib_feed *f, bool yes) RUNS_ON(role_fib);
 /* The link of a port came (back) up: neighbours follow by fib_feed_neighbor(). */
@@ -73,7 +83,7 @@ uint64_t fib_feed_failed(const struct fib_feed *f);
 
 /*
  * The audit: RIB and host routes against what the workers' tables answer, at the first and last address of every
- * destination and host route and one before and after, and of every prefix in the fib, by a slow and separate reading
+ * destination and host route and one before and after, and of every prefix in the fib, in both families, by a slow and separate reading
  * (longest match over the RIB). A walk on the fib thread, between commits; a difference counts only when it is still
  * there after the journal was drained and committed, and the shard has decided what it was told of next hops.
  */

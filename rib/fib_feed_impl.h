@@ -19,9 +19,9 @@ struct hop {
 	uint16_t port;
 	struct ip_addr addr;
 	struct next_hop_id next_hop; /* a reference */
-	struct path_list_id list;    /* it alone; a reference */
-	bool resolved;               /* the kernel knows its MAC: a host route stands for it */
-	bool wanted;                 /* BGP asked for it */
+	struct path_list_id list; /* it alone; a reference */
+	bool resolved; /* the kernel knows its MAC: a host route stands for it */
+	bool wanted; /* BGP asked for it */
 };
 
 /*
@@ -57,13 +57,14 @@ enum rewalk { REWALK_NONE, REWALK_SET, REWALK_SETTLE, REWALK_EMPTIES };
 struct feed_source {
 	struct shard *shard;
 	struct journal_cursor *cursor;
-	uint64_t applied;   /* journal position that the open batch contains */
-	uint64_t visible;   /* ... that the workers see */
+	uint64_t applied; /* journal position that the open batch contains */
+	uint64_t visible; /* ... that the workers see */
 	enum rewalk rewalk;
 	bool lapped;
 	bool all; /* the first walk leaves nothing out: ports changed */
 	bool stranded; /* the fib has what no journal entry will withdraw: the second walk does */
-	uint64_t reach_back; /* sequence from which on the first walk looks, up to which the second one withdraws */
+	uint64_t
+		reach_back; /* sequence from which on the first walk looks, up to which the second one withdraws */
 	unsigned rewalk_table;
 	struct walk walk;
 };
@@ -92,10 +93,10 @@ struct fib_feed {
 	struct leaving *leaving; /* still in the fib */
 	unsigned leaving_count, leaving_size;
 	struct feed_source *sources;
-	uint64_t work_ns;       /* when the present turn began */
+	uint64_t work_ns; /* when the present turn began */
 	uint64_t commit_due_ns; /* not before; 0: nothing waits */
-	bool wait_readers;      /* the last commit met readers of the old copy */
-	uint64_t retry_due_ns;  /* something could not be set: all is tried again then; 0: nothing */
+	bool wait_readers; /* the last commit met readers of the old copy */
+	uint64_t retry_due_ns; /* something could not be set: all is tried again then; 0: nothing */
 	_Atomic uint64_t failed;
 	struct hist update_hist;
 	/* audit */
@@ -110,6 +111,18 @@ struct fib_feed {
 	unsigned suspect_count;
 };
 
+static inline enum family
+fib_feed_family(uint8_t afi)
+{
+	return afi == AFI_IPV6 ? FAMILY_IPV6_UNICAST : FAMILY_IPV4_UNICAST;
+}
+
+static inline bool
+fib_feed_forwards(enum family family)
+{
+	return family == FAMILY_IPV4_UNICAST || family == FAMILY_IPV6_UNICAST;
+}
+
 /* `out` is PATH_LIST_NONE unless there is a list. */
 enum feed_want fib_feed_want(struct fib_feed *f, const struct feed_source *s, struct vrf_id vrf,
 	const struct dest_view *view, struct path_list_id *out) RUNS_ON(role_fib);
@@ -117,7 +130,8 @@ enum feed_want fib_feed_want(struct fib_feed *f, const struct feed_source *s, st
  * The exact local route that counts, NULL when none: an address of ours before a neighbour before a subnet; of neighbours the newest (it
  * moved), of subnets the oldest (as nexthop_port() and the kernel do).
  */
-struct local_route *fib_feed_local_find(const struct fib_feed *f, struct vrf_id vrf, const struct prefix *p);
+struct local_route *fib_feed_local_find(
+	const struct fib_feed *f, struct vrf_id vrf, const struct prefix *p);
 /* One slice; true while there is more to do now. */
 bool fib_audit_work(struct fib_feed *f, uint64_t deadline_ns) RUNS_ON(role_fib);
 /* Everything that the journals hold now is visible to workers. */

@@ -27,15 +27,22 @@ struct local_addr {
 	unsigned users;
 };
 
+struct zone {
+	uint16_t port;
+	uint16_t users;
+};
+
 struct nexthop_table {
 	struct arena *arena;
 	void (*tell)(void *ctx, const struct nexthop_message *m);
 	void *ctx;
 	struct watch_entry *watches;
-	uint32_t *index; /* open addressing, twice as many as watch_size; place in watches + 1, 0: free */
+	uint32_t *
+		index; /* open addressing, twice as many as watch_size; place in watches + 1, 0: free */
 	struct connected *connected;
 	struct local_addr *locals;
 	unsigned watch_count, watch_size, connected_count, connected_size, local_count, local_size;
+	struct zone zone[ZONE_MAX + 1];
 };
 
 /* Room for one more in an array of the arena's. */
@@ -84,7 +91,8 @@ static uint32_t *
 index_slot(const struct nexthop_table *t, struct vrf_id vrf, const struct ip_addr *addr)
 {
 	struct prefix p = prefix_from_addr(addr, (uint8_t)prefix_max_len(addr->afi));
-	uint32_t mask = 2 * t->watch_size - 1, at = (uint32_t)hash_mix(prefix_hash(&p) + vrf.v) & mask;
+	uint32_t mask = 2 * t->watch_size - 1,
+		 at = (uint32_t)hash_mix(prefix_hash(&p) + vrf.v) & mask;
 
 	for (; t->index[at] != 0; at = (at + 1) & mask) {
 		const struct nexthop_message *m = &t->watches[t->index[at] - 1].last;
@@ -116,7 +124,8 @@ watch_grow(struct nexthop_table *t)
 	index = arena_calloc(t->arena, 2 * (size_t)size * sizeof(*index));
 	if (index == NULL)
 		return -ENOMEM;
-	if (grow(t->arena, (void **)&t->watches, sizeof(*t->watches), t->watch_count, &t->watch_size) != 0) {
+	if (grow(t->arena, (void **)&t->watches, sizeof(*t->watches), t->watch_count,
+		    &t->watch_size) != 0) {
 		arena_free(t->arena, index);
 		return -ENOMEM;
 	}
@@ -144,10 +153,18 @@ is_local(const struct nexthop_table *t, struct vrf_id vrf, const struct ip_addr 
 }
 
 int
-nexthop_port(const struct nexthop_table *t, struct vrf_id vrf, const struct ip_addr *addr, uint16_t *port)
+nexthop_port(const struct nexthop_table *t, struct vrf_id vrf, const struct ip_addr *addr,
+	uint16_t *port)
 {
 	const struct connected *best = NULL;
 
+	if (addr_is_link_local(addr)) {
+		if (addr->zone > ZONE_MAX || t->zone[addr->zone].users == 0 ||
+			is_local(t, vrf, addr))
+			return -ENOENT;
+		*port = t->zone[addr->zone].port;
+		return 0;
+	}
 	for (unsigned i = 0; i < t->connected_count; i++) {
 		const struct connected *c = &t->connected[i];
 
@@ -161,8 +178,8 @@ nexthop_port(const struct nexthop_table *t, struct vrf_id vrf, const struct ip_a
 	return 0;
 }
 
-static void RUNS_ON(role_fib)
-answer(struct nexthop_table *t, struct watch_entry *w, bool always)
+static void
+RUNS_ON(role_fib) answer(struct nexthop_table *t, struct watch_entry *w, bool always)
 {
 	uint16_t port;
 	bool up = nexthop_port(t, w->last.vrf, &w->last.addr, &port) == 0;
@@ -175,8 +192,8 @@ answer(struct nexthop_table *t, struct watch_entry *w, bool always)
 	t->tell(t->ctx, &w->last);
 }
 
-static void RUNS_ON(role_fib)
-answer_all(struct nexthop_table *t)
+static void
+RUNS_ON(role_fib) answer_all(struct nexthop_table *t)
 {
 	for (unsigned i = 0; i < t->watch_count; i++)
 		answer(t, &t->watches[i], false);
@@ -204,7 +221,8 @@ nexthop_watch(struct nexthop_table *t, struct vrf_id vrf, const struct ip_addr *
 }
 
 static struct connected *
-connected_find(struct nexthop_table *t, struct vrf_id vrf, const struct prefix *subnet, uint16_t port)
+connected_find(
+	struct nexthop_table *t, struct vrf_id vrf, const struct prefix *subnet, uint16_t port)
 {
 	for (unsigned i = 0; i < t->connected_count; i++) {
 		struct connected *c = &t->connected[i];
@@ -216,7 +234,8 @@ connected_find(struct nexthop_table *t, struct vrf_id vrf, const struct prefix *
 }
 
 int
-nexthop_connected_add(struct nexthop_table *t, struct vrf_id vrf, const struct prefix *subnet, uint16_t port)
+nexthop_connected_add(
+	struct nexthop_table *t, struct vrf_id vrf, const struct prefix *subnet, uint16_t port)
 {
 	struct connected *c = connected_find(t, vrf, subnet, port);
 
@@ -233,7 +252,8 @@ nexthop_connected_add(struct nexthop_table *t, struct vrf_id vrf, const struct p
 }
 
 int
-nexthop_connected_remove(struct nexthop_table *t, struct vrf_id vrf, const struct prefix *subnet, uint16_t port)
+nexthop_connected_remove(
+	struct nexthop_table *t, struct vrf_id vrf, const struct prefix *subnet, uint16_t port)
 {
 	struct connected *c = connected_find(t, vrf, subnet, port);
 
@@ -265,11 +285,24 @@ nexthop_local(struct nexthop_table *t, struct vrf_id vrf, const struct ip_addr *
 	}
 	if (!present)
 		return -ENOENT;
-	if (grow(t->arena, (void **)&t->locals, sizeof(*t->locals), t->local_count, &t->local_size) != 0)
+	if (grow(t->arena, (void **)&t->locals, sizeof(*t->locals), t->local_count,
+		    &t->local_size) != 0)
 		return -ENOMEM;
 	t->locals[t->local_count++] = (struct local_addr){vrf, *addr, 1};
 	answer_all(t);
 	return 0;
+}
+
+void
+nexthop_zone(struct nexthop_table *t, uint16_t zone, uint16_t port, bool present)
+{
+	struct zone *z = &t->zone[zone <= ZONE_MAX ? zone : 0];
+
+	if (zone == 0 || zone > ZONE_MAX || (!present && z->users == 0))
+		return;
+	z->port = present ? port : z->port;
+	z->users = present ? z->users + 1 : z->users - 1;
+	answer_all(t);
 }
 
 unsigned

@@ -28,6 +28,7 @@ struct message_queue {
 
 struct feed_rig {
 	struct rig rig;
+	struct table_id table_v6;
 	struct arena *arena; /* of the fib thread */
 	struct qsbr *workers;
 	struct fib *fib;
@@ -93,7 +94,8 @@ feed_rig_feed(struct feed_rig *r, uint32_t batch_max)
 static inline void
 feed_rig_init(struct feed_rig *r, bool tracking, uint32_t journal, uint32_t batch_max)
 {
-	struct fib_config f = {.memory_bytes = (size_t)256 << 20, .tbl8_groups = 1024};
+	struct fib_config f = {
+		.memory_bytes = (size_t)512 << 20, .tbl8_groups = 1024, .groups_v6 = 1024};
 
 	role_enter_fib();
 	memset(r, 0, sizeof(*r));
@@ -107,6 +109,9 @@ feed_rig_init(struct feed_rig *r, bool tracking, uint32_t journal, uint32_t batc
 	f.workers = r->workers;
 	assert_int_equal(fib_create(&f, &r->fib), 0);
 	assert_int_equal(fib_vrf_add(r->fib, VRF_DEFAULT, AFI_IPV4), 0);
+	assert_int_equal(fib_vrf_add(r->fib, VRF_DEFAULT, AFI_IPV6), 0);
+	assert_int_equal(
+		shard_table_add(r->rig.shard, VRF_DEFAULT, FAMILY_IPV6_UNICAST, &r->table_v6), 0);
 	assert_int_equal(nexthop_table_create(r->arena, feed_rig_told, r, &r->hops), 0);
 	assert_int_equal(qsbr_register(r->rig.readers, &r->reader), 0);
 	assert_int_equal(qsbr_register(r->workers, &r->worker), 0);
@@ -223,16 +228,15 @@ struct answer {
 };
 
 static inline struct answer
-feed_rig_lookup(const struct feed_rig *r, uint32_t addr)
+feed_rig_lookup_addr(const struct feed_rig *r, const struct ip_addr *a)
 {
 	const struct path_lists *lists = fib_path_lists(r->fib);
-	struct ip_addr a = addr_from_v4(addr);
 	struct answer out = {0};
 	struct next_hop_view v;
 	struct fib_result found;
 	const struct path_list *l;
 
-	assert_int_equal(fib_lookup(r->fib, VRF_DEFAULT, &a, &found), 0);
+	assert_int_equal(fib_lookup(r->fib, VRF_DEFAULT, a, &found), 0);
 	if (!found.hit)
 		return out;
 	l = &path_lists_array(lists)[found.path_list.v];
@@ -250,6 +254,108 @@ feed_rig_lookup(const struct feed_rig *r, uint32_t addr)
 			out.mac = v.adjacency.ether[5];
 	}
 	return out;
+}
+
+static inline struct answer
+feed_rig_lookup(const struct feed_rig *r, uint32_t addr)
+{
+	struct ip_addr a = addr_from_v4(addr);
+
+	return feed_rig_lookup_addr(r, &a);
+}
+
+/* Of either family, as text; zones known by then. */
+static inline struct ip_addr
+text_addr(const char *text)
+{
+	struct ip_addr a;
+
+	assert_int_equal(addr_parse(text, &a), 0);
+	return a;
+}
+
+static inline struct prefix
+text_prefix(const char *text)
+{
+	struct prefix p;
+
+	assert_int_equal(prefix_parse(text, &p), 0);
+	return p;
+}
+
+static inline struct answer
+feed_rig_lookup_text(const struct feed_rig *r, const char *addr)
+{
+	struct ip_addr a = text_addr(addr);
+
+	return feed_rig_lookup_addr(r, &a);
+}
+
+static inline int
+feed_rig_connected_text(struct feed_rig *r, const char *local, uint8_t len, uint16_t port, bool up)
+{
+	struct ip_addr a = text_addr(local);
+	struct prefix p = prefix_from_addr(&a, len);
+
+	return fib_feed_connected(r->feed, VRF_DEFAULT, &p, &a, port, up);
+}
+
+/* `mac` 0: lost. */
+static inline int
+feed_rig_neighbor_text(struct feed_rig *r, const char *addr, uint16_t port, uint8_t mac)
+{
+	struct adjacency adj = {
+		.ether = {2, 0, 0, 0, 0, mac}, .ether_len = 14, .port = port, .mtu = 1500};
+	struct ip_addr a = text_addr(addr);
+
+	return fib_feed_neighbor(r->feed, VRF_DEFAULT, &a, port, mac != 0 ? &adj : NULL);
+}
+
+/* The next hop of any family; a link-local one goes where RFC 2545 3 puts it. */
+static inline void
+feed_rig_announce_to(struct feed_rig *r, uint16_t peer, const struct prefix *p,
+	const struct ip_addr *next_hop, uint32_t pref)
+{
+	struct rib_nlri n = {.prefix = *p, .label = 0xfffff};
+	union rig_attrs a;
+
+	rig_attrs_make(&a, NULL, 0, 0);
+	a.a.next_hop = *next_hop;
+	if (addr_is_link_local(next_hop)) {
+		a.a.next_hop = (struct ip_addr){.afi = AFI_IPV6};
+		a.a.next_hop_link_local = *next_hop;
+	}
+	a.a.has |= ATTR_HAS_LOCAL_PREF;
+	a.a.local_pref = pref;
+	rig_update_in(&r->rig, p->afi == AFI_IPV6 ? FAMILY_IPV6_UNICAST : FAMILY_IPV4_UNICAST, peer,
+		&a.a, &n, 1, r->rig.now_ns);
+}
+
+static inline void
+feed_rig_announce_text(
+	struct feed_rig *r, uint16_t peer, const char *prefix, const char *next_hop, uint32_t pref)
+{
+	struct prefix p = text_prefix(prefix);
+	struct ip_addr a = text_addr(next_hop);
+
+	feed_rig_announce_to(r, peer, &p, &a, pref);
+}
+
+static inline void
+feed_rig_withdraw_prefix(struct feed_rig *r, uint16_t peer, const struct prefix *p)
+{
+	struct rib_nlri n = {.prefix = *p, .label = 0xfffff};
+
+	rig_update_in(&r->rig, p->afi == AFI_IPV6 ? FAMILY_IPV6_UNICAST : FAMILY_IPV4_UNICAST, peer,
+		NULL, &n, 1, r->rig.now_ns);
+}
+
+static inline void
+feed_rig_withdraw_text(struct feed_rig *r, uint16_t peer, const char *prefix)
+{
+	struct prefix p = text_prefix(prefix);
+
+	feed_rig_withdraw_prefix(r, peer, &p);
 }
 
 static inline int

@@ -865,6 +865,111 @@ test_audit_counts_many(void **state)
 	assert_int_equal(feed_rig_audit(&r), 6000);
 }
 
+static void
+assert_leads(const char *addr, uint8_t len, const char *hop, uint16_t port, uint8_t mac)
+{
+	struct answer a = feed_rig_lookup_text(&r, addr);
+	struct ip_addr want = text_addr(hop);
+
+	assert_true(a.hit);
+	assert_int_equal(a.prefix.len, len);
+	assert_int_equal(a.kind, PATH_LIST_FORWARD);
+	assert_true(addr_equal(&a.next_hop, &want));
+	assert_int_equal(a.port, port);
+	assert_int_equal(a.mac, mac);
+}
+
+static void
+assert_kind_text(const char *addr, uint8_t len, enum path_list_kind kind, uint16_t port)
+{
+	struct answer a = feed_rig_lookup_text(&r, addr);
+
+	assert_true(a.hit);
+	assert_int_equal(a.prefix.len, len);
+	assert_int_equal(a.kind, kind);
+	assert_int_equal(a.port, port);
+}
+
+/* Two ports with both families, each with a link-local address of the same name; zones 'feed-a' and 'feed-b'. */
+static void
+both_families(void)
+{
+	zone_intern("feed-a");
+	zone_intern("feed-b");
+	one_route();
+	assert_int_equal(feed_rig_connected_text(&r, "2001:db8:1::1", 64, 0, true), 0);
+	assert_int_equal(feed_rig_connected_text(&r, "2001:db8:2::1", 64, 1, true), 0);
+	assert_int_equal(feed_rig_connected_text(&r, "fe80::1%feed-a", 64, 0, true), 0);
+	assert_int_equal(feed_rig_connected_text(&r, "fe80::1%feed-b", 64, 1, true), 0);
+	feed_rig_settle(&r);
+}
+
+static void
+test_ipv6(void **state)
+{
+	uint64_t generation;
+
+	(void)state;
+	both_families();
+	feed_rig_announce_text(&r, 1, "2001:db8:8000::/33", "2001:db8:1::2", 100);
+	feed_rig_announce_text(&r, 2, "2001:db8:8000::/33", "2001:db8:2::2", 200);
+	feed_rig_announce_text(&r, 1, "::/0", "2001:db8:1::2", 100);
+	feed_rig_neighbor_text(&r, "2001:db8:1::2", 0, 3);
+	feed_rig_neighbor_text(&r, "2001:db8:2::2", 1, 4);
+	feed_rig_settle(&r);
+	assert_leads("2001:db8:8000::9", 33, "2001:db8:2::2", 1, 4);
+	assert_leads("3fff::1", 0, "2001:db8:1::2", 0, 3);
+	assert_leads("2001:db8:1::2", 128, "2001:db8:1::2", 0, 3);
+	assert_kind_text("2001:db8:1::9", 64, PATH_LIST_GLEAN, 0);
+	assert_kind_text("2001:db8:1::1", 128, PATH_LIST_PUNT, PORT_NONE);
+	assert_kind_text("fe80::1", 128, PATH_LIST_PUNT, PORT_NONE);
+	assert_int_equal(feed_rig_audit(&r), 0);
+	/* one generation for both families */
+	generation = feed_rig_generation(&r);
+	feed_rig_announce_text(&r, 1, "10.9.0.0/16", "192.0.2.1", 100);
+	feed_rig_announce_text(&r, 1, "2001:db8:9::/48", "2001:db8:1::2", 100);
+	feed_rig_settle(&r);
+	assert_int_equal(feed_rig_generation(&r), generation + 1);
+	feed_rig_withdraw_text(&r, 2, "2001:db8:8000::/33");
+	feed_rig_settle(&r);
+	assert_leads("2001:db8:8000::9", 33, "2001:db8:1::2", 0, 3);
+	assert_int_equal(feed_rig_audit(&r), 0);
+}
+
+/* RFC 8950, and RFC 2545 3: a link-local next hop is on its zone's port. */
+static void
+test_ipv4_by_ipv6_next_hops(void **state)
+{
+	(void)state;
+	both_families();
+	feed_rig_announce_text(&r, 1, "10.9.0.0/16", "2001:db8:1::2", 100);
+	feed_rig_announce_text(&r, 1, "10.10.0.0/16", "fe80::2%feed-b", 100);
+	feed_rig_announce_text(&r, 1, "2001:db8:9::/48", "fe80::2%feed-a", 100);
+	feed_rig_neighbor_text(&r, "2001:db8:1::2", 0, 3);
+	feed_rig_neighbor_text(&r, "fe80::2%feed-a", 0, 5);
+	feed_rig_neighbor_text(&r, "fe80::2%feed-b", 1, 6);
+	feed_rig_settle(&r);
+	assert_leads("10.9.0.1", 16, "2001:db8:1::2", 0, 3);
+	assert_leads("10.10.0.1", 16, "fe80::2%feed-b", 1, 6);
+	assert_leads("2001:db8:9::1", 48, "fe80::2%feed-a", 0, 5);
+	/* no router forwards to a link-local address */
+	assert_false(feed_rig_lookup_text(&r, "fe80::2").hit);
+	assert_int_equal(feed_rig_audit(&r), 0);
+	/* without an address of the zone nothing leads there */
+	assert_int_equal(feed_rig_connected_text(&r, "fe80::1%feed-b", 64, 1, false), 0);
+	feed_rig_settle(&r);
+	assert_false(feed_rig_lookup_text(&r, "10.10.0.1").hit);
+	assert_leads("2001:db8:9::1", 48, "fe80::2%feed-a", 0, 5);
+	assert_kind_text("fe80::1", 128, PATH_LIST_PUNT, PORT_NONE);
+	fib_feed_zone(r.feed, zone_find("feed-b"), 1);
+	feed_rig_settle(&r);
+	assert_leads("10.10.0.1", 16, "fe80::2%feed-b", 1, 6);
+	assert_int_equal(feed_rig_neighbor_text(&r, "fe80::2%feed-b", 1, 0), 0);
+	assert_int_equal(feed_rig_lookup_text(&r, "10.10.0.1").state, NEXT_HOP_UNRESOLVED);
+	assert_leads("2001:db8:9::1", 48, "fe80::2%feed-a", 0, 5);
+	assert_int_equal(feed_rig_audit(&r), 0);
+}
+
 int
 main(void)
 {
@@ -896,6 +1001,8 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_host_route_leaves_in_turn, begin, end),
 		cmocka_unit_test_setup_teardown(test_audit_names_what_is_wrong, begin, end),
 		cmocka_unit_test_setup_teardown(test_audit_counts_many, begin, end),
+		cmocka_unit_test_setup_teardown(test_ipv6, begin, end),
+		cmocka_unit_test_setup_teardown(test_ipv4_by_ipv6_next_hops, begin, end),
 	};
 
 	return cmocka_run_group_tests_name("fib_feed", tests, NULL, NULL);
