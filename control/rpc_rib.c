@@ -117,6 +117,36 @@ ext_communities_json(const struct attr_set *a)
 	return array;
 }
 
+static json_t *
+router_id_json(uint32_t id)
+{
+	char text[16];
+
+	snprintf(text, sizeof(text), "%u.%u.%u.%u", id >> 24, id >> 16 & 255, id >> 8 & 255, id & 255);
+	return json_string(text);
+}
+
+/* Who aggregated (RFC 4271 5.1.6, 5.1.7) and who reflected (RFC 4456 8). */
+static void
+origins_add(json_t *o, const struct attr_set *a)
+{
+	json_t *clusters;
+
+	if (a->has & ATTR_HAS_ATOMIC_AGGREGATE)
+		json_object_set_new(o, "atomic_aggregate", json_true());
+	if (a->has & ATTR_HAS_AGGREGATOR)
+		json_object_set_new(o, "aggregator", json_pack("{s:I, s:o}", "asn", (json_int_t)a->aggregator_asn, "address",
+			router_id_json(a->aggregator_addr)));
+	if (a->has & ATTR_HAS_ORIGINATOR_ID)
+		json_object_set_new(o, "originator_id", router_id_json(a->originator_id));
+	if (a->cluster_count == 0)
+		return;
+	clusters = json_array();
+	for (unsigned i = 0; i < a->cluster_count; i++)
+		json_array_append_new(clusters, router_id_json(be32(attr_cluster_list(a) + 4 * i)));
+	json_object_set_new(o, "cluster_list", clusters);
+}
+
 /* What is absent has no key. */
 static void
 attrs_add(json_t *o, const struct attr_set *a)
@@ -145,6 +175,7 @@ attrs_add(json_t *o, const struct attr_set *a)
 		json_object_set_new(o, "large_communities", large_communities_json(a));
 	if (a->ext_community_count > 0)
 		json_object_set_new(o, "ext_communities", ext_communities_json(a));
+	origins_add(o, a);
 }
 
 static json_t *
