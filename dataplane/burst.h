@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Up to 64 packets as a struct of arrays, handed from stage to stage (receive, ip4_classify, ip4_route, rewrite_burst,
- * transmit). Each stage leaves the survivors dense in pkt[0..count) and what it drops in dropped[].
+ * Up to 64 packets, handed from stage to stage: receive, forward_split (one lane a family), ip4_/ip6_classify, ip4_/ip6_route,
+ * rewrite_lane, transmit. A lane is a struct of arrays; each stage leaves the survivors dense and in order in pkt[0..count), so a flow,
+ * which is of one family, keeps its order. What a stage drops is in dropped[], what waits for a neighbour in waiting[].
  *
  * Writer: the worker that received it; on its stack, gone after the burst. Shown because the stages index it inline.
  */
@@ -15,23 +16,46 @@
 
 #define BURST_MAX 64
 #define ETHER_LEN 14
+#define NEXT_HOP_NONE UINT32_MAX
 
-/* What burst.unresolved holds: a destination on a port's subnet, or (with this bit) the id of a next hop. */
-#define UNRESOLVED_NEXT_HOP (UINT64_C(1) << 63)
-#define UNRESOLVED_ON_PORT(port, v4) ((UINT64_C(1) << 62) | (uint64_t)(port) << 32 | (v4))
-
-struct burst {
+/* The packets of one family. */
+struct lane {
 	struct rte_mbuf *pkt[BURST_MAX];
-	uint32_t destination[BURST_MAX]; /* host order */
+	union {
+		uint32_t v4[BURST_MAX]; /* host order */
+		uint8_t v6[BURST_MAX][16];
+	} destination;
 	uint32_t list[BURST_MAX];
 	const struct adjacency *adjacency[BURST_MAX];
 	unsigned count;
-	unsigned dropped_count;
-	unsigned unresolved_count;
-	struct worker_stats *stats;
-	struct rte_mbuf *dropped[BURST_MAX];
-	uint64_t unresolved[BURST_MAX];
 };
+
+/* A packet whose neighbour is not resolved: a next hop, or (NEXT_HOP_NONE) the destination itself, which is on `port`'s subnet. */
+struct waiting {
+	struct rte_mbuf *pkt;
+	struct ip_addr addr;
+	uint32_t next_hop;
+	uint16_t port;
+};
+
+struct burst {
+	struct lane v4, v6;
+	struct worker_stats *stats;
+	bool own; /* made by us or by our kernel: TTL and hop limit stay as they are */
+	unsigned dropped_count;
+	unsigned waiting_count;
+	struct rte_mbuf *dropped[BURST_MAX];
+	struct waiting waiting[BURST_MAX];
+};
+
+static inline void
+burst_init(struct burst *b, struct worker_stats *stats, bool own)
+{
+	b->v4.count = b->v6.count = 0;
+	b->dropped_count = b->waiting_count = 0;
+	b->stats = stats;
+	b->own = own;
+}
 
 /* Single writer: a relaxed load, add and store instead of a locked instruction. */
 static inline void

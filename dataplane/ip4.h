@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * IPv4 forwarding of a burst: the checks of RFC 1812 5.2.2 and 5.3.7 in the order of drops.def, the route, TTL (RFC 1812 5.3.1)
+ * IPv4 forwarding of a burst's lane: the checks of RFC 1812 5.2.2 and 5.3.7 in the order of drops.def, the route, TTL (RFC 1812 5.3.1)
  * with an incremental checksum (RFC 1624).
  *
  * Data-path safe: no memory, log, lock or system call.
@@ -11,8 +11,8 @@
 #include "lpm/base.h"
 #include "lpm/fib_read.h"
 
-/* Ethernet and header checks. Fills destination[]; trims link padding. `mac` is the receiving port's. */
-void ip4_classify(struct burst *b, const uint8_t mac[6]) RUNS_ON(role_worker);
-/* Looks up, chooses the path, checks TTL and MTU, rewrites the header. Fills adjacency[] and unresolved[]. */
-void ip4_route(struct burst *b, const struct fib_reader *fib, struct vrf_id vrf)
-	RUNS_ON(role_worker);
+/* Header checks. Fills destination[]; trims link padding. */
+void ip4_classify(struct burst *b) RUNS_ON(role_worker);
+/* Looks up, chooses the path, checks TTL and MTU, rewrites the header. Fills adjacency[] and waiting[]. */
+void ip4_route(struct burst *b, const struct fib_reader *fib,
+	const struct fib_generation *generation, struct vrf_id vrf) RUNS_ON(role_worker);

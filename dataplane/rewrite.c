@@ -1,23 +1,27 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "dataplane/rewrite.h"
 
+#include <rte_ether.h>
 #include <rte_ip.h>
 #include <string.h>
 
-static bool
-has_ports(const struct rte_ipv4_hdr *ip, unsigned header_len, unsigned len)
+/* Protocols that begin with source and destination port. */
+static inline bool
+has_ports(uint8_t protocol)
 {
-	/* A first fragment has ports, the others have not: none of them may use them. */
-	if (ip->fragment_offset & rte_cpu_to_be_16(RTE_IPV4_HDR_MF_FLAG | RTE_IPV4_HDR_OFFSET_MASK))
-		return false;
-	if (len < header_len + 4)
-		return false;
-	return ip->next_proto_id == IPPROTO_TCP || ip->next_proto_id == IPPROTO_UDP ||
-	       ip->next_proto_id == IPPROTO_SCTP;
+	return protocol == IPPROTO_TCP || protocol == IPPROTO_UDP || protocol == IPPROTO_SCTP ||
+	       protocol == IPPROTO_DCCP || protocol == IPPROTO_UDPLITE;
+}
+
+/* The path is chosen by the high bits of 32 (fib_read_choice), and the mix ends with its good bits low. */
+static inline uint32_t
+mix(uint64_t addresses, uint8_t protocol, uint32_t ports)
+{
+	return (uint32_t)hash_mix(addresses ^ hash_mix((uint64_t)protocol << 32 | ports));
 }
 
 uint32_t
-rewrite_flow_hash(const uint8_t *ip, unsigned len)
+rewrite_flow_hash_v4(const uint8_t *ip, unsigned len)
 {
 	const struct rte_ipv4_hdr *h = (const struct rte_ipv4_hdr *)ip;
 	unsigned header_len = (h->version_ihl & RTE_IPV4_HDR_IHL_MASK) * 4u;
@@ -25,15 +29,40 @@ rewrite_flow_hash(const uint8_t *ip, unsigned len)
 	uint32_t ports = 0;
 
 	memcpy(&addresses, &h->src_addr, sizeof(addresses));
-	if (has_ports(h, header_len, len))
+	/* A first fragment has ports, the others have not: none of them may use them. */
+	if (!(h->fragment_offset &
+		    rte_cpu_to_be_16(RTE_IPV4_HDR_MF_FLAG | RTE_IPV4_HDR_OFFSET_MASK)) &&
+		has_ports(h->next_proto_id) && len >= header_len + 4)
 		memcpy(&ports, ip + header_len, sizeof(ports));
-	/* The path is chosen by the high bits of 32 (fib_read_adjacency), and the mix ends with its good bits low. */
-	return (uint32_t)hash_mix(addresses ^ hash_mix((uint64_t)h->next_proto_id << 32 | ports));
+	return mix(addresses, h->next_proto_id, ports);
+}
+
+uint32_t
+rewrite_flow_hash_v6(const uint8_t *ip, unsigned len)
+{
+	const struct rte_ipv6_hdr *h = (const struct rte_ipv6_hdr *)ip;
+	uint64_t w[4], addresses;
+	uint32_t ports;
+
+	memcpy(w, h->src_addr, sizeof(w));
+	addresses = w[0] ^ hash_mix(w[1] ^ hash_mix(w[2] ^ hash_mix(w[3])));
+	if (has_ports(h->proto) && len >= sizeof(*h) + 4) {
+		memcpy(&ports, ip + sizeof(*h), sizeof(ports));
+		return mix(addresses, h->proto, ports);
+	}
+	return mix(addresses, 0, h->vtc_flow & RTE_BE32(RTE_IPV6_HDR_FL_MASK));
 }
 
 void
-rewrite_burst(struct burst *b)
+rewrite_lane(struct lane *l, enum afi afi)
 {
-	for (unsigned i = 0; i < b->count; i++)
-		memcpy(rte_pktmbuf_mtod(b->pkt[i], void *), b->adjacency[i]->ether, ETHER_LEN);
+	uint16_t type =
+		afi == AFI_IPV4 ? RTE_BE16(RTE_ETHER_TYPE_IPV4) : RTE_BE16(RTE_ETHER_TYPE_IPV6);
+
+	for (unsigned i = 0; i < l->count; i++) {
+		uint8_t *ether = rte_pktmbuf_mtod(l->pkt[i], uint8_t *);
+
+		memcpy(ether, l->adjacency[i]->ether, 2 * RTE_ETHER_ADDR_LEN);
+		memcpy(ether + 2 * RTE_ETHER_ADDR_LEN, &type, sizeof(type));
+	}
 }

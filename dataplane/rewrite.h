@@ -9,8 +9,13 @@
 
 /*
  * Over addresses, protocol and ports; fragments of a datagram have no ports of their own and hash without (so all take one path).
- * `ip`: the IPv4 header, `len` bytes of it and what follows are readable.
+ * `ip`: the header, which is valid; `len` bytes of it and what follows are readable.
  */
-uint32_t rewrite_flow_hash(const uint8_t *ip, unsigned len) RUNS_ON(role_worker);
-/* Writes adjacency[i]'s Ethernet header over pkt[i]'s. */
-void rewrite_burst(struct burst *b) RUNS_ON(role_worker);
+uint32_t rewrite_flow_hash_v4(const uint8_t *ip, unsigned len) RUNS_ON(role_worker);
+/* Where the transport header is not right behind (a fragment, too): addresses and flow label, RFC 6437 3. */
+uint32_t rewrite_flow_hash_v6(const uint8_t *ip, unsigned len) RUNS_ON(role_worker);
+/*
+ * Writes adjacency[i]'s Ethernet header over pkt[i]'s. The EtherType is the packet's own: an IPv4 packet may leave to an IPv6
+ * neighbour, RFC 8950 4.
+ */
+void rewrite_lane(struct lane *l, enum afi afi) RUNS_ON(role_worker);

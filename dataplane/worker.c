@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "dataplane/worker.h"
 #include "dataplane/burst.h"
+#include "dataplane/forward.h"
 #include "dataplane/ip4.h"
+#include "dataplane/ip6.h"
 #include "dataplane/rewrite.h"
 #include "dataplane/worker_impl.h"
 #include "lpm/fib_read.h"
@@ -12,19 +14,20 @@
 #include <rte_cycles.h>
 #include <rte_ethdev.h>
 #include <rte_mbuf.h>
+#include <string.h>
 
-/* Puts a burst's packets into their ports' buffers. A buffer holds a whole burst and is empty before it. */
+/* Puts a lane's packets into their ports' buffers. A buffer holds a whole burst and is empty before it. */
 static void
-enqueue(struct worker *w, struct burst *b) RUNS_ON(role_worker)
+enqueue(struct worker *w, struct burst *b, const struct lane *l) RUNS_ON(role_worker)
 {
-	for (unsigned i = 0; i < b->count; i++) {
-		uint16_t port = b->adjacency[i]->port;
+	for (unsigned i = 0; i < l->count; i++) {
+		uint16_t port = l->adjacency[i]->port;
 
 		if (port >= w->port_count) {
-			burst_drop(b, b->pkt[i], DROP_invariant);
+			burst_drop(b, l->pkt[i], DROP_invariant);
 			continue;
 		}
-		w->tx[port].pkt[w->tx[port].count++] = b->pkt[i];
+		w->tx[port].pkt[w->tx[port].count++] = l->pkt[i];
 		w->tx_pending |= UINT64_C(1) << port;
 	}
 }
@@ -56,13 +59,30 @@ flush(struct worker *w) RUNS_ON(role_worker)
 	}
 }
 
+static bool
+same_wait(const struct waiting *a, const struct waiting *b)
+{
+	return a->next_hop == b->next_hop && a->port == b->port &&
+	       memcmp(&a->addr, &b->addr, sizeof(a->addr)) == 0;
+}
+
+static struct glean_slot *
+glean_slot(struct worker *w, const struct waiting *for_what) RUNS_ON(role_worker)
+{
+	uint64_t a[2];
+
+	memcpy(a, for_what->addr.b, sizeof(a));
+	a[1] ^= (uint64_t)for_what->next_hop << 32 | for_what->port;
+	return &w->glean_slot[hash_mix(a[0] ^ hash_mix(a[1])) % GLEAN_SLOTS];
+}
+
 /* Asked for within the last GLEAN_REPEAT_MS, or beyond GLEANS_PER_S: not again. */
 static bool
-glean_wanted(struct worker *w, uint64_t key, uint64_t now) RUNS_ON(role_worker)
+glean_wanted(struct worker *w, const struct waiting *for_what, uint64_t now) RUNS_ON(role_worker)
 {
-	struct glean_slot *s = &w->glean_slot[hash_mix(key) % GLEAN_SLOTS];
+	struct glean_slot *s = glean_slot(w, for_what);
 
-	if (s->key == key && now - s->tsc < w->glean_repeat)
+	if (s->tsc != 0 && same_wait(&s->of, for_what) && now - s->tsc < w->glean_repeat)
 		return false;
 	/* Tokens are cycles, so that refilling needs no division. At most a tenth of a second's worth. */
 	w->glean_tokens += now - w->glean_tsc;
@@ -72,72 +92,93 @@ glean_wanted(struct worker *w, uint64_t key, uint64_t now) RUNS_ON(role_worker)
 	if (w->glean_tokens < w->glean_period)
 		return false;
 	w->glean_tokens -= w->glean_period;
-	s->key = key;
+	s->of = *for_what;
 	s->tsc = now;
 	return true;
 }
 
-/* The neighbour behind a next hop id, as UNRESOLVED_ON_PORT; 0 when it is none of IPv4. */
-static uint64_t
-glean_of_next_hop(const struct worker *w, uint32_t id) RUNS_ON(role_worker)
+/*
+ * To the host thread, which copies a glean before it takes the next one. The last push says that it has taken all but GLEAN_RING - 1 of
+ * those before, so of 2 * GLEAN_RING places the next one is free. A full ring means that host is busy: the next packet asks again.
+ */
+static void
+glean_push(struct worker *w, const struct glean *g) RUNS_ON(role_worker)
 {
-	struct next_hop_view v;
+	struct glean *place = &w->glean[w->glean_next % GLEAN_PLACES];
 
-	if (w->path_lists == NULL || !next_hop_peek(w->path_lists, (struct next_hop_id){id}, &v))
-		return 0;
-	if (v.addr.afi != AFI_IPV4)
-		return 0;
-	return UNRESOLVED_ON_PORT(v.port, addr_v4(&v.addr));
+	*place = *g;
+	if (ring_push(w->gleans, place))
+		w->glean_next++;
 }
 
 static void
-report_unresolved(struct worker *w, const struct burst *b, uint64_t now) RUNS_ON(role_worker)
+report_waiting(struct worker *w, struct burst *b, uint64_t now) RUNS_ON(role_worker)
 {
-	for (unsigned i = 0; i < b->unresolved_count; i++) {
-		uint64_t key = b->unresolved[i];
+	for (unsigned i = 0; i < b->waiting_count; i++) {
+		const struct waiting *x = &b->waiting[i];
+		struct glean g = {.port = x->port, .addr = x->addr};
+		struct next_hop_view v;
 
-		if (!glean_wanted(w, key, now))
+		b->dropped[b->dropped_count++] = x->pkt;
+		if (!glean_wanted(w, x, now))
 			continue;
-		if (key & UNRESOLVED_NEXT_HOP)
-			key = glean_of_next_hop(w, (uint32_t)key);
-		/* A full ring means that host is busy with earlier ones: the next packet asks again. */
-		if (key != 0)
-			(void)ring_push(w->gleans,
-				(void *)(uintptr_t)key); // NOLINT(performance-no-int-to-ptr)
+		if (x->next_hop != NEXT_HOP_NONE) {
+			if (w->path_lists == NULL || !next_hop_peek(w->path_lists,
+							     (struct next_hop_id){x->next_hop}, &v))
+				continue;
+			g = (struct glean){.port = v.port, .addr = v.addr};
+		}
+		glean_push(w, &g);
 	}
 }
 
+/* A burst that is classified: one generation for both families. */
 static void
-forward(struct worker *w, struct burst *b, const struct source *s, uint64_t now)
-	RUNS_ON(role_worker)
+route(struct worker *w, struct burst *b, struct vrf_id vrf, uint64_t now) RUNS_ON(role_worker)
 {
-	ip4_classify(b, s->mac);
-	if (b->count > 0) {
-		ip4_route(b, w->fib, s->vrf);
-		rewrite_burst(b);
-		enqueue(w, b);
+	const struct fib_generation *generation = fib_read_begin(w->fib);
+
+	if (b->v4.count > 0) {
+		ip4_route(b, w->fib, generation, vrf);
+		rewrite_lane(&b->v4, AFI_IPV4);
+		enqueue(w, b, &b->v4);
 	}
-	if (b->unresolved_count > 0)
-		report_unresolved(w, b, now);
+	if (b->v6.count > 0) {
+		ip6_route(b, w->fib, generation, vrf);
+		rewrite_lane(&b->v6, AFI_IPV6);
+		enqueue(w, b, &b->v6);
+	}
+	if (b->waiting_count > 0)
+		report_waiting(w, b, now);
 	if (b->dropped_count > 0)
 		rte_pktmbuf_free_bulk(b->dropped, b->dropped_count);
+}
+
+static void
+forward(struct worker *w, const struct source *s, struct rte_mbuf *const *rx, unsigned n,
+	uint64_t now) RUNS_ON(role_worker)
+{
+	struct burst b;
+
+	burst_init(&b, &w->stats, false);
+	forward_split(&b, rx, n, s->mac);
+	ip4_classify(&b);
+	ip6_classify(&b);
+	route(w, &b, s->vrf, now);
 }
 
 /* One receive queue: how many packets it had. */
 static unsigned
 poll_source(struct worker *w, const struct source *s, uint64_t now) RUNS_ON(role_worker)
 {
-	struct burst b;
-	unsigned n;
+	struct rte_mbuf *rx[BURST_MAX];
+	unsigned n = rte_eth_rx_burst(s->ethdev, s->queue, rx, BURST_MAX);
 
-	b.count = n = rte_eth_rx_burst(s->ethdev, s->queue, b.pkt, BURST_MAX);
 	if (n == 0)
 		return 0;
-	b.dropped_count = b.unresolved_count = 0;
-	b.stats = &w->stats;
 	if (w->driver_may_sleep)
 		qsbr_online(w->qsbr, w->reader);
-	forward(w, &b, s, now);
+	forward(w, s, rx, n, now);
 	if (w->driver_may_sleep)
 		qsbr_offline(w->qsbr, w->reader);
 	flush(w);

@@ -26,7 +26,7 @@ struct workers_config {
 	const struct path_lists *path_lists;
 };
 
-/* A neighbour to resolve. Packed into a ring slot: port, address. */
+/* A neighbour to resolve, of either family; a link-local one has its zone. */
 struct glean {
 	uint16_t port;
 	struct ip_addr addr;

@@ -13,6 +13,7 @@
 #define SOURCES_MAX 128 /* receive queues of one worker */
 #define GLEAN_SLOTS 256 /* direct-mapped: what was asked for lately */
 #define GLEAN_RING 1024
+#define GLEAN_PLACES (2 * GLEAN_RING)
 #define GLEANS_PER_S 1000
 #define GLEAN_REPEAT_MS 100 /* the same neighbour again */
 
@@ -32,7 +33,8 @@ struct tx_buffer {
 };
 
 struct glean_slot {
-	uint64_t key, tsc;
+	struct waiting of;
+	uint64_t tsc; /* 0: never used */
 };
 
 struct worker {
@@ -56,10 +58,12 @@ struct worker {
 	struct source source[SOURCES_MAX];
 	struct tx_buffer tx[PORTS_MAX];
 
-	struct ring *gleans;
+	struct ring *gleans; /* of pointers into glean[] */
+	unsigned glean_next;
 	uint64_t glean_tokens, glean_tsc; /* token bucket */
 	uint64_t glean_period, glean_repeat; /* in TSC cycles */
 	struct glean_slot glean_slot[GLEAN_SLOTS];
+	struct glean glean[GLEAN_PLACES];
 
 	alignas(CACHE_LINE) _Atomic uint64_t tx_dropped[PORTS_MAX];
 

@@ -119,7 +119,7 @@ create(const struct workers_config *c, unsigned index, struct worker **out)
 		return -ENOMEM;
 	memset(w, 0, sizeof(*w));
 	fill_in(w, c, index);
-	rc = ring_create(c->arena, "gleans", GLEAN_RING, &w->gleans);
+	rc = ring_create(c->arena, "gleans", GLEAN_RING - 1, &w->gleans);
 	if (rc == 0) {
 		rc = qsbr_register(c->qsbr, &w->reader);
 		if (rc == 0)
@@ -244,14 +244,10 @@ worker_gleans(struct glean *out, unsigned max)
 
 	for (unsigned i = 0; i < workers.count; i++) {
 		struct worker *w = workers.worker[(workers.next_glean + i) % workers.count];
-		void *slot;
+		const struct glean *place;
 
-		while (n < max && (slot = ring_pop(w->gleans)) != NULL) {
-			uint64_t key = (uintptr_t)slot;
-
-			out[n].port = (uint16_t)(key >> 32);
-			out[n++].addr = addr_from_v4((uint32_t)key);
-		}
+		while (n < max && (place = ring_pop(w->gleans)) != NULL)
+			out[n++] = *place;
 	}
 	workers.next_glean++;
 	return n;

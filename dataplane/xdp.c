@@ -16,18 +16,21 @@
 #include <unistd.h>
 
 #define PROGRAM_NAME "keel_xdp"
-#define LOCAL_MAP_NAME "local_v4"
 #define MAPS_MAX 16
 
 static const unsigned char object[] = {
 #include "keel_xdp_object.inc"
 };
 
+/* Our addresses, a map a family. */
+enum { LOCAL_V4, LOCAL_V6, LOCAL_MAPS };
+static const char *const local_map_name[LOCAL_MAPS] = {"local_v4", "local_v6"};
+
 /* An interface that is ours. Main writes; the host thread reads local_map. */
 struct attached {
 	unsigned ifindex; /* 0: free */
 	int lock; /* says to other keelds that this one lives */
-	int local_map; /* -1: none found yet */
+	int local_map[LOCAL_MAPS]; /* -1: none found yet */
 	uint16_t port;
 };
 
@@ -173,7 +176,7 @@ xdp_prepare(unsigned ifindex, struct dataplane_error *err)
 		return rc;
 	}
 	*a = (struct attached){
-		.ifindex = ifindex, .lock = lock, .local_map = -1, .port = UINT16_MAX};
+		.ifindex = ifindex, .lock = lock, .local_map = {-1, -1}, .port = UINT16_MAX};
 	return 0;
 }
 
@@ -202,6 +205,20 @@ program_map(int program, const char *name)
 	return -ENOENT;
 }
 
+static int
+find_local_maps(struct attached *a, int program, const char *iface, struct dataplane_error *err)
+{
+	for (unsigned i = 0; i < LOCAL_MAPS; i++) {
+		int map = program_map(program, local_map_name[i]);
+
+		if (map < 0)
+			return dataplane_fail(err, map, "%s: our XDP program has no map %s", iface,
+				local_map_name[i]);
+		a->local_map[i] = map;
+	}
+	return 0;
+}
+
 int
 xdp_attach_check(uint16_t port, unsigned ifindex, struct dataplane_error *err)
 {
@@ -209,7 +226,7 @@ xdp_attach_check(uint16_t port, unsigned ifindex, struct dataplane_error *err)
 	struct attached *a = find(ifindex);
 	char iface[IF_NAMESIZE] = "?";
 	uint32_t mode;
-	int map, fd = attached_program(ifindex, &info, &mode);
+	int rc, fd = attached_program(ifindex, &info, &mode);
 
 	(void)if_indextoname(ifindex, iface);
 	if (fd < 0)
@@ -220,24 +237,21 @@ xdp_attach_check(uint16_t port, unsigned ifindex, struct dataplane_error *err)
 		return dataplane_fail(err, -EBUSY, "%s has the XDP program \"%s\" instead of ours",
 			iface, info.name);
 	}
-	map = program_map(fd, LOCAL_MAP_NAME);
+	rc = find_local_maps(a, fd, iface, err);
 	close(fd);
-	if (map < 0)
-		return dataplane_fail(
-			err, map, "%s: our XDP program has no map %s", iface, LOCAL_MAP_NAME);
-	a->local_map = map;
-	a->port = port;
-	return 0;
+	if (rc == 0)
+		a->port = port;
+	return rc;
 }
 
 static int
-local_map_set(int map, uint32_t address_be, bool present)
+local_map_set(int map, const void *address, bool present)
 {
 	uint8_t one = 1;
 
 	if (present)
-		return bpf_map_update_elem(map, &address_be, &one, BPF_ANY) == 0 ? 0 : -errno;
-	if (bpf_map_delete_elem(map, &address_be) != 0 && errno != ENOENT)
+		return bpf_map_update_elem(map, address, &one, BPF_ANY) == 0 ? 0 : -errno;
+	if (bpf_map_delete_elem(map, address) != 0 && errno != ENOENT)
 		return -errno;
 	return 0;
 }
@@ -245,19 +259,20 @@ local_map_set(int map, uint32_t address_be, bool present)
 int
 xdp_local_set(uint16_t port, const struct ip_addr *addr, bool present)
 {
-	uint32_t address_be;
+	unsigned family = addr->afi == AFI_IPV4 ? LOCAL_V4 : LOCAL_V6;
 	int rc = 0;
 
-	if (addr->afi != AFI_IPV4)
+	/* Link-local destinations pass whosever they are: the same address may be ours on one link and not on another. */
+	if (addr->afi == AFI_NONE || addr_is_link_local(addr))
 		return 0;
-	memcpy(&address_be, addr->b, sizeof(address_be));
 	for (unsigned i = 0; i < PORTS_MAX; i++) {
 		const struct attached *a = &attached[i];
 		int one;
 
-		if (a->ifindex == 0 || a->local_map < 0 || port_vrf(a->port).v != port_vrf(port).v)
+		if (a->ifindex == 0 || a->local_map[family] < 0 ||
+			port_vrf(a->port).v != port_vrf(port).v)
 			continue;
-		one = local_map_set(a->local_map, address_be, present);
+		one = local_map_set(a->local_map[family], addr->b, present);
 		if (rc == 0)
 			rc = one;
 	}
@@ -269,8 +284,9 @@ release(struct attached *a)
 {
 	/* The driver detached it when it closed the port; what is left is ours or not there. */
 	(void)detach_ours(a->ifindex, NULL);
-	if (a->local_map >= 0)
-		close(a->local_map);
+	for (unsigned i = 0; i < LOCAL_MAPS; i++)
+		if (a->local_map[i] >= 0)
+			close(a->local_map[i]);
 	close(a->lock);
 	*a = (struct attached){0};
 }

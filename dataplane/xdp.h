@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The loader of keel_xdp.bpf.c: what is addressed to us (by local address, not by TCP port), ARP, multicast and
- * what is not IPv4 goes to the kernel, the rest to the worker's AF_XDP socket.
+ * The loader of keel_xdp.bpf.c: what is addressed to us (by local address, not by TCP port), ARP, neighbour discovery, multicast and
+ * what is neither IPv4 nor IPv6 goes to the kernel, the rest to the worker's AF_XDP socket.
  *
  * Writer: main loads, checks and detaches; the host thread writes the entries of the local-address map.
  */
@@ -22,7 +22,7 @@ int xdp_prepare(unsigned ifindex, struct dataplane_error *err);
 int xdp_attach_check(uint16_t port, unsigned ifindex, struct dataplane_error *err);
 /*
  * Host thread: `addr` is (no longer) one of ours, in the map of every port of this port's VRF: it may be reached through any of them.
- * Not IPv4: 0, nothing to do. 0, -errno.
+ * `port` PORT_NONE (an address of the TUN): the default VRF. Link-local: 0, nothing to do, as such destinations always go to the kernel. 0, -errno.
  */
 int xdp_local_set(uint16_t port, const struct ip_addr *addr, bool present) RUNS_ON(role_host);
 /* Main: the port did not come up: detaches ours from the interface and lets it go. Idempotent. */

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What one worker forwards: net_pcap with infinite_rx (its own cost: a buffer and a copy a packet) to net_null. First one route and a few
- * flows, then a full table and destinations drawn from all of it.
+ * flows; with PREFIXES, that many of a full table and destinations drawn from all of it. FAMILIES: 4, 6, or 46 (packets by turns).
  *
- * bench_forward [SECONDS [PREFIXES]]
+ * bench_forward [SECONDS [PREFIXES [FAMILIES]]]
  */
+#define LAB_GROUPS_V6 131072
 #include "tests/dataplane/lab.h"
 #include "tests/dataplane/pcap.h"
-#include "tests/lpm/lpm_test.h"
+#include "tests/lpm/lpm6_test.h"
 
 #define PACKETS 16384
 
@@ -20,9 +21,42 @@ counter(const _Atomic uint64_t *c)
 	return atomic_load_explicit(c, memory_order_relaxed);
 }
 
+struct tables {
+	bool v4, v6;
+	struct v4_route *route4;
+	struct prefix *route6;
+	size_t count4, count6;
+};
+
 /* Frames of 64 bytes. */
 static void
-write_packets(const char *path, const struct v4_route *routes, size_t count)
+make_v4(struct lab_frame *frame, const struct tables *t, uint64_t *seed)
+{
+	struct v4_route r = {IP(10, 0, 0, 0), 24};
+
+	if (t->count4 > 0)
+		r = t->route4[lab_below(seed, (uint32_t)t->count4)];
+	lab_udp(frame, (const uint8_t *)"\x02pcap", IP(198, 51, 100, 1) + lab_below(seed, 256),
+		r.addr | (uint32_t)(lab_random(seed) & (r.len == 0 ? UINT32_MAX : ~v4_mask(r.len))),
+		64, 0, 18, seed);
+}
+
+/* The shortest with UDP: 66 bytes. */
+static void
+make_v6(struct lab_frame *frame, const struct tables *t, uint64_t *seed)
+{
+	struct ip_addr src = lab_addr("2001:db8:9::1"), dst;
+	struct prefix p = {.b = {0x20, 0x01}, .afi = AFI_IPV6, .len = 120};
+
+	if (t->count6 > 0)
+		p = t->route6[lab_below(seed, (uint32_t)t->count6)];
+	dst = v6_within(&p, seed);
+	src.b[15] = (uint8_t)lab_random(seed);
+	lab_udp6(frame, (const uint8_t *)"\x02pcap", src.b, dst.b, 64, 0, seed);
+}
+
+static void
+write_packets(const char *path, const struct tables *t)
 {
 	FILE *f = pcap_create(path);
 	uint64_t seed = 42;
@@ -30,33 +64,33 @@ write_packets(const char *path, const struct v4_route *routes, size_t count)
 	if (f == NULL)
 		exit(1);
 	for (unsigned i = 0; i < PACKETS; i++) {
-		struct v4_route r = {IP(10, 0, 0, 0), 24};
 		struct lab_frame frame;
 
-		if (count > 0)
-			r = routes[lab_below(&seed, (uint32_t)count)];
-		lab_udp(&frame, (const uint8_t *)"\x02pcap",
-			IP(198, 51, 100, 1) + lab_below(&seed, 256),
-			r.addr | (uint32_t)(lab_random(&seed) &
-					    (r.len == 0 ? UINT32_MAX : ~v4_mask(r.len))),
-			64, 0, 18, &seed);
+		if (t->v6 && (!t->v4 || (i & 1)))
+			make_v6(&frame, t, &seed);
+		else
+			make_v4(&frame, t, &seed);
 		pcap_put(f, frame.b, frame.len);
 	}
 	fclose(f);
 }
 
 static void
-add_routes(struct lab_fib *l, const struct v4_route *routes, size_t count)
+add_routes(struct lab_fib *l, const struct tables *t)
 {
 	struct next_hop_id hop[4];
 
 	for (unsigned i = 0; i < 4; i++)
 		hop[i] = lab_next_hop(l, IP(192, 0, 2, i + 1), 0, far, 1500);
-	if (count == 0)
+	if (t->count4 == 0)
 		lab_route(l, IP(10, 0, 0, 0), 8, PATH_LIST_FORWARD, PORT_NONE, hop, 1);
-	for (size_t i = 0; i < count; i++)
-		lab_route(l, routes[i].addr, routes[i].len, PATH_LIST_FORWARD, PORT_NONE,
+	if (t->count6 == 0)
+		lab_route_text(l, "2000::/3", PATH_LIST_FORWARD, PORT_NONE, hop, 1);
+	for (size_t i = 0; i < t->count4; i++)
+		lab_route(l, t->route4[i].addr, t->route4[i].len, PATH_LIST_FORWARD, PORT_NONE,
 			&hop[i & 3], 1);
+	for (size_t i = 0; i < t->count6; i++)
+		lab_route_to(l, &t->route6[i], PATH_LIST_FORWARD, PORT_NONE, &hop[i & 3], 1);
 	lab_commit(l);
 }
 
@@ -98,29 +132,35 @@ main(int argc, char **argv)
 {
 	unsigned seconds = argc > 1 ? (unsigned)strtoul(argv[1], NULL, 10) : 5;
 	size_t count = argc > 2 ? strtoul(argv[2], NULL, 10) : 0;
-	struct v4_route *routes = NULL;
+	const char *families = argc > 3 ? argv[3] : "4";
+	struct tables t = {
+		.v4 = strchr(families, '4') != NULL, .v6 = strchr(families, '6') != NULL};
 	struct lab_fib lab;
-	char path[64], device[128], name[64] = "one route";
+	char path[64], device[128], name[64];
 
 	role_enter_main();
 	if (mkdtemp(directory) == NULL)
 		return 1;
 	snprintf(path, sizeof(path), "%s/in.pcap", directory);
 	if (count > 0) {
-		routes = v4_table(count, &count);
-		snprintf(name, sizeof(name), "%zu routes", count);
+		if (t.v4)
+			t.route4 = v4_table(count, &t.count4);
+		if (t.v6)
+			t.route6 = v6_table(count, &t.count6);
 	}
-	write_packets(path, routes, count);
+	snprintf(name, sizeof(name), "families %s, %zu + %zu routes", families, t.count4, t.count6);
+	write_packets(path, &t);
 	lab_eal_up(directory, 1024);
 	lab_port("out", "net_null0,no-rx=1");
 	snprintf(device, sizeof(device), "net_pcap0,rx_pcap=%s,infinite_rx=1", path);
 	lab_port("in", device);
 	lab_fib_up(&lab);
-	add_routes(&lab, routes, count);
+	add_routes(&lab, &t);
 	measure(name, &lab, seconds);
 	dataplane_fini();
 	lab_fib_down(&lab);
-	free(routes);
+	free(t.route4);
+	free(t.route6);
 	unlink(path);
 	rmdir(directory);
 	return 0;

@@ -22,6 +22,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#ifndef LAB_GROUPS_V6
+#define LAB_GROUPS_V6 4096
+#endif
+
 #define IP(a, b, c, d)                                                                             \
 	((uint32_t)(a) << 24 | (uint32_t)(b) << 16 | (uint32_t)(c) << 8 | (uint32_t)(d))
 
@@ -82,11 +86,13 @@ lab_fib_up(struct lab_fib *l)
 	assert_int_equal(qsbr_create(l->arena, 8, &l->qsbr), 0);
 	assert_int_equal(fib_create(&(struct fib_config){.arena = l->arena,
 					    .workers = l->qsbr,
-					    .memory_bytes = (size_t)512 << 20,
-					    .tbl8_groups = 256},
+					    .memory_bytes = (size_t)1 << 30,
+					    .tbl8_groups = 256,
+					    .groups_v6 = LAB_GROUPS_V6},
 				 &l->fib),
 		0);
 	assert_int_equal(fib_vrf_add(l->fib, VRF_DEFAULT, AFI_IPV4), 0);
+	assert_int_equal(fib_vrf_add(l->fib, VRF_DEFAULT, AFI_IPV6), 0);
 	l->lists = fib_path_lists(l->fib);
 }
 
@@ -100,14 +106,16 @@ lab_fib_down(struct lab_fib *l)
 
 /* A next hop; with `mac` NULL it stays unresolved. */
 static inline struct next_hop_id
-lab_next_hop(struct lab_fib *l, uint32_t addr, uint16_t port, const uint8_t *mac, uint16_t mtu)
+lab_next_hop_at(
+	struct lab_fib *l, const struct ip_addr *a, uint16_t port, const uint8_t *mac, uint16_t mtu)
 {
-	struct ip_addr a = addr_from_v4(addr);
-	struct adjacency adj = {.ether = {[12] = 0x08}, .ether_len = 14, .port = port, .mtu = mtu};
+	/* The EtherType is the packet's: what stands here must not matter. */
+	struct adjacency adj = {
+		.ether = {[12] = 0x12, [13] = 0x34}, .ether_len = 14, .port = port, .mtu = mtu};
 	struct next_hop_id id;
 
 	role_enter_fib();
-	assert_int_equal(next_hop_get(l->lists, VRF_DEFAULT, &a, port, &id), 0);
+	assert_int_equal(next_hop_get(l->lists, VRF_DEFAULT, a, port, &id), 0);
 	if (mac != NULL) {
 		memcpy(adj.ether, mac, 6);
 		port_mac(port, adj.ether + 6);
@@ -116,11 +124,18 @@ lab_next_hop(struct lab_fib *l, uint32_t addr, uint16_t port, const uint8_t *mac
 	return id;
 }
 
+static inline struct next_hop_id
+lab_next_hop(struct lab_fib *l, uint32_t addr, uint16_t port, const uint8_t *mac, uint16_t mtu)
+{
+	struct ip_addr a = addr_from_v4(addr);
+
+	return lab_next_hop_at(l, &a, port, mac, mtu);
+}
+
 static inline void
-lab_route(struct lab_fib *l, uint32_t addr, uint8_t len, enum path_list_kind kind, uint16_t port,
+lab_route_to(struct lab_fib *l, const struct prefix *p, enum path_list_kind kind, uint16_t port,
 	const struct next_hop_id *hops, unsigned count)
 {
-	struct prefix p = prefix_from_v4(addr, len);
 	struct path path[PATHS_MAX];
 	struct path_list_id list;
 
@@ -128,8 +143,37 @@ lab_route(struct lab_fib *l, uint32_t addr, uint8_t len, enum path_list_kind kin
 	for (unsigned i = 0; i < count; i++)
 		path[i] = (struct path){.next_hop = hops[i], .label = LABEL_NONE};
 	assert_int_equal(path_list_get(l->lists, kind, port, path, count, &list), 0);
-	assert_int_equal(fib_set(l->fib, VRF_DEFAULT, &p, list), 0);
+	assert_int_equal(fib_set(l->fib, VRF_DEFAULT, p, list), 0);
 	path_list_unref(l->lists, list);
+}
+
+static inline void
+lab_route(struct lab_fib *l, uint32_t addr, uint8_t len, enum path_list_kind kind, uint16_t port,
+	const struct next_hop_id *hops, unsigned count)
+{
+	struct prefix p = prefix_from_v4(addr, len);
+
+	lab_route_to(l, &p, kind, port, hops, count);
+}
+
+/* `prefix` as text, of either family. */
+static inline void
+lab_route_text(struct lab_fib *l, const char *prefix, enum path_list_kind kind, uint16_t port,
+	const struct next_hop_id *hops, unsigned count)
+{
+	struct prefix p;
+
+	assert_int_equal(prefix_parse(prefix, &p), 0);
+	lab_route_to(l, &p, kind, port, hops, count);
+}
+
+static inline struct ip_addr
+lab_addr(const char *text)
+{
+	struct ip_addr a;
+
+	assert_int_equal(addr_parse(text, &a), 0);
+	return a;
 }
 
 static inline void
@@ -277,4 +321,28 @@ lab_udp(struct lab_frame *f, const uint8_t to[6], uint32_t src, uint32_t dst, ui
 	for (unsigned i = 14 + header; i < f->len; i++)
 		f->b[i] = (uint8_t)lab_random(seed);
 	lab_fix_checksum(f);
+}
+
+/* IPv6 and UDP, with a seeded flow label and payload. */
+static inline void
+lab_udp6(struct lab_frame *f, const uint8_t to[6], const uint8_t src[16], const uint8_t dst[16],
+	uint8_t hop_limit, unsigned payload, uint64_t *seed)
+{
+	unsigned total = 8 + payload;
+
+	memset(f, 0, sizeof(*f));
+	f->len = 14 + 40 + total;
+	memcpy(f->b, to, 6);
+	memcpy(f->b + 6, "\x02\x00\x00\x00\x00\x99", 6);
+	f->b[12] = 0x86;
+	f->b[13] = 0xdd;
+	lab_set32(f->b + 14, 0x60000000 | lab_below(seed, 1u << 28));
+	f->b[18] = (uint8_t)(total >> 8);
+	f->b[19] = (uint8_t)total;
+	f->b[20] = 17;
+	f->b[21] = hop_limit;
+	memcpy(f->b + 22, src, 16);
+	memcpy(f->b + 38, dst, 16);
+	for (unsigned i = 54; i < f->len; i++)
+		f->b[i] = (uint8_t)lab_random(seed);
 }

@@ -92,9 +92,14 @@ make_packet(struct lab_frame *f, uint64_t *seed)
 		reason = DROP_other_host;
 		break;
 	case 5:
-		f->b[12] = 0x86; /* IPv6 */
+		f->b[12] = 0x86; /* IPv6, and what follows is not */
 		f->b[13] = 0xdd;
-		reason = DROP_not_ipv4;
+		reason = f->len < 54 ? DROP_too_short : DROP_bad_version;
+		if (lab_below(seed, 2)) {
+			f->b[12] = 0x88; /* MPLS */
+			f->b[13] = 0x47;
+			reason = DROP_not_ipv4;
+		}
 		break;
 	case 6:
 		f->b[14] = (uint8_t)(0x50 | (f->b[14] & 15));
@@ -367,7 +372,7 @@ test_reasons(void **state)
 {
 	(void)state;
 	assert_string_equal(drop_reason_text(DROP_bad_header_length), "bad-header-length");
-	assert_string_equal(drop_reason_rfc(DROP_ttl_expired), "RFC 1812 5.3.1");
+	assert_string_equal(drop_reason_rfc(DROP_link_broadcast), "RFC 1812 5.3.4");
 	for (unsigned i = 0; i < DROP_COUNT; i++)
 		assert_true(strlen(drop_reason_text((enum drop_reason)i)) > 3);
 }

@@ -10,7 +10,7 @@
 
 static struct {
 	struct bpf_object *object;
-	int program, local_v4, socket;
+	int program, local_v4, local_v6, socket;
 } kernel;
 
 static const uint8_t our_mac[6] = {0x02, 0, 0, 0, 0, 1};
@@ -37,6 +37,7 @@ set_up(void **state)
 	assert_string_equal(
 		bpf_program__name(bpf_object__next_program(kernel.object, NULL)), "keel_xdp");
 	kernel.local_v4 = bpf_map__fd(bpf_object__find_map_by_name(kernel.object, "local_v4"));
+	kernel.local_v6 = bpf_map__fd(bpf_object__find_map_by_name(kernel.object, "local_v6"));
 	map = bpf_object__find_map_by_name(kernel.object, "xsks_map");
 	assert_non_null(map);
 	kernel.socket = socket(AF_XDP, SOCK_RAW, 0);
@@ -117,11 +118,118 @@ test_multicast_and_broadcast(void **state)
 	assert_int_equal(verdict(f.b, f.len), XDP_PASS);
 }
 
+/* ---- IPv6 ---- */
+
+static void
+make_v6(struct lab_frame *f, const char *source, const char *destination)
+{
+	struct ip_addr s = lab_addr(source), d = lab_addr(destination);
+	uint64_t seed = 1;
+
+	lab_udp6(f, our_mac, s.b, d.b, 64, 20, &seed);
+}
+
+static unsigned
+verdict_to_v6(const char *destination)
+{
+	struct lab_frame f;
+
+	make_v6(&f, "2001:db8:9::1", destination);
+	return verdict(f.b, f.len);
+}
+
+static void
+test_v6_transit_goes_to_the_worker(void **state)
+{
+	static const char *const transit[] = {"2001:db8::1", "::1", "::", "fc00::1", "fe00::1",
+		"fec0::1", "::ffff:192.0.2.1", "2001:db8:1::2"};
+	struct lab_frame f;
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof(transit) / sizeof(transit[0]); i++)
+		assert_int_equal(verdict_to_v6(transit[i]), XDP_REDIRECT);
+	/* A link-local source to somebody else's address: the worker says why it drops it. */
+	make_v6(&f, "fe80::5", "2001:db8::1");
+	assert_int_equal(verdict(f.b, f.len), XDP_REDIRECT);
+}
+
+static void
+test_v6_local_goes_to_the_kernel(void **state)
+{
+	struct ip_addr ours = lab_addr("2001:db8:1::1");
+	uint8_t one = 1;
+
+	(void)state;
+	assert_int_equal(verdict_to_v6("2001:db8:1::1"), XDP_REDIRECT);
+	assert_int_equal(bpf_map_update_elem(kernel.local_v6, ours.b, &one, BPF_ANY), 0);
+	assert_int_equal(verdict_to_v6("2001:db8:1::1"), XDP_PASS);
+	assert_int_equal(verdict_to_v6("2001:db8:1::3"), XDP_REDIRECT);
+	assert_int_equal(bpf_map_delete_elem(kernel.local_v6, ours.b), 0);
+	assert_int_equal(verdict_to_v6("2001:db8:1::1"), XDP_REDIRECT);
+}
+
+static void
+test_v6_link_local_and_multicast(void **state)
+{
+	static const char *const theirs[] = {
+		"fe80::1", "febf:ffff::1", "ff02::1", "ff02::1:ff00:1", "ff0e::5"};
+	struct lab_frame f;
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof(theirs) / sizeof(theirs[0]); i++)
+		assert_int_equal(verdict_to_v6(theirs[i]), XDP_PASS);
+	make_v6(&f, "2001:db8:9::1", "2001:db8::1");
+	memcpy(f.b, "\x33\x33\x00\x00\x00\x01", 6);
+	assert_int_equal(verdict(f.b, f.len), XDP_PASS);
+}
+
+/* Neighbour discovery to an address that the map does not have yet; without the hop limit of 255 it is a packet like another. */
+static void
+test_v6_discovery(void **state)
+{
+	struct lab_frame f;
+
+	(void)state;
+	make_v6(&f, "2001:db8:1::2", "2001:db8:1::77");
+	f.b[20] = 58;
+	for (unsigned type = 128; type < 142; type++) {
+		bool discovery = type >= 133 && type <= 137;
+
+		f.b[54] = (uint8_t)type;
+		f.b[21] = 255;
+		assert_int_equal(verdict(f.b, f.len), discovery ? XDP_PASS : XDP_REDIRECT);
+		f.b[21] = 254;
+		assert_int_equal(verdict(f.b, f.len), XDP_REDIRECT);
+	}
+	f.b[20] = 17;
+	f.b[21] = 255;
+	f.b[54] = 135;
+	assert_int_equal(verdict(f.b, f.len), XDP_REDIRECT);
+}
+
+static void
+test_v6_short_frames(void **state)
+{
+	struct lab_frame f;
+
+	(void)state;
+	make_v6(&f, "2001:db8:9::1", "2001:db8::1");
+	for (unsigned len = 14; len < 54; len++)
+		assert_int_equal(verdict(f.b, len), XDP_PASS);
+	for (unsigned len = 54; len < f.len; len++)
+		assert_int_equal(verdict(f.b, len), XDP_REDIRECT);
+	f.b[20] = 58;
+	f.b[21] = 255;
+	f.b[54] = 135;
+	/* Too short to be discovery: the worker drops it or not as any other. */
+	assert_int_equal(verdict(f.b, 60), XDP_REDIRECT);
+	assert_int_equal(verdict(f.b, 62), XDP_PASS);
+}
+
 static void
 test_other_protocols(void **state)
 {
-	static const uint16_t types[] = {
-		0x0806, 0x86dd, 0x8100, 0x88a8, 0x8847, 0x88cc, 0x0801, 0x0008};
+	static const uint16_t types[] = {0x0806, 0x8100, 0x88a8, 0x8847, 0x88cc, 0x0801, 0x0008};
 	struct lab_frame f;
 	uint64_t seed = 1;
 
@@ -175,6 +283,7 @@ test_without_a_socket(void **state)
 				 &queue),
 		0);
 	assert_int_equal(verdict_to(IP(8, 8, 8, 8)), XDP_PASS);
+	assert_int_equal(verdict_to_v6("2001:db8::1"), XDP_PASS);
 }
 
 int
@@ -184,6 +293,11 @@ main(void)
 		cmocka_unit_test(test_transit_goes_to_the_worker),
 		cmocka_unit_test(test_local_goes_to_the_kernel),
 		cmocka_unit_test(test_multicast_and_broadcast),
+		cmocka_unit_test(test_v6_transit_goes_to_the_worker),
+		cmocka_unit_test(test_v6_local_goes_to_the_kernel),
+		cmocka_unit_test(test_v6_link_local_and_multicast),
+		cmocka_unit_test(test_v6_discovery),
+		cmocka_unit_test(test_v6_short_frames),
 		cmocka_unit_test(test_other_protocols),
 		cmocka_unit_test(test_short_frames),
 		cmocka_unit_test(test_fragment),

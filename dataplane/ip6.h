@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * IPv6 forwarding of a burst's lane: the checks of RFC 8200 3, RFC 4291 2.5 and RFC 4007 9 in the order of drops.def, the route, hop
+ * limit. Extension headers are nobody's business on the way (RFC 8200 4): they are forwarded as they are.
+ *
+ * Data-path safe: no memory, log, lock or system call.
+ */
+#pragma once
+
+#include "dataplane/burst.h"
+#include "lpm/base.h"
+#include "lpm/fib_read.h"
+
+/* Header checks. Fills destination[]; trims link padding. */
+void ip6_classify(struct burst *b) RUNS_ON(role_worker);
+/* Looks up, chooses the path, checks hop limit and MTU. Fills adjacency[] and waiting[]. */
+void ip6_route(struct burst *b, const struct fib_reader *fib,
+	const struct fib_generation *generation, struct vrf_id vrf) RUNS_ON(role_worker);
