@@ -1,0 +1,78 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""A peer that reads nothing while another one announces and withdraws 5,000,000 /32s, each once: memory against what `tombstones_max` allows,
+who is dropped, and what the others notice."""
+import os
+import sys
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from bench_lab import ROOT, Bench, Lab, addresses, arguments, peer, resident_bytes, sample, say, wait_for  # noqa: E402
+
+TOMBSTONES_MAX = 200000
+# docs/architecture.md, "Tombstones": index (8 bytes, doubled while it grows), destination 32, Adj-RIB-Out 4 for each update group, the
+# journal is there anyway; a shard's segments are of 64 Ki
+BYTES_A_TOMBSTONE = 2 * 8 + 32 + 4
+
+
+def main():
+    args = arguments(__doc__, 1)
+    flaps = 500000 if args.quick else 5000000
+    everyone = addresses("127.1.0.1", 4)
+    stuck, flapping = everyone[0], everyone[1]
+    peers = [peer("127.0.0.2", 64601)] + [peer(a, 65001 + i) for i, a in enumerate(everyone)]
+    with Lab(os.path.join(ROOT, "build", "bench", "logs")) as lab:
+        b = Bench(lab, peers, {"bgp": {"tombstones_max": TOMBSTONES_MAX}})
+        crowd = b.crowd("127.1.0.1", 65001, len(everyone))
+        b.wait_established(everyone)
+        say("loading %d routes" % args.routes)
+        feed = b.feed("127.0.0.2", 64601, args.routes)
+        b.wait_advertised(everyone, args.routes)
+        for run in range(args.runs):
+            loaded = resident_bytes(b.keeld)
+            say("peer %s reads no more, %s flaps %d routes" % (stuck, flapping, flaps))
+            crowd.ask("stall 0", "stalled")
+            begin = time.monotonic()
+            crowd.say("flap 1 %d" % flaps)
+            peak = loaded
+
+            def dropped():
+                nonlocal peak
+                peak = max(peak, resident_bytes(b.keeld))
+                return b.peers()[stuck]["state"] != "established"
+            wait_for("the stuck peer's end", dropped, 600, poll=0.05)
+            sample("stuck_dropped_after", "s", run, time.monotonic() - begin)
+            say("dropped: %s" % b.peers()[stuck]["last_error"])
+            crowd.wait("done", "flap")
+
+            def settled():
+                nonlocal peak
+                peak = max(peak, resident_bytes(b.keeld))
+                r = b.rpc.call("rib.summary")["tables"][0]
+                return r["prefixes"] == args.routes
+            wait_for("the end of the flaps", settled, 600, poll=0.05)
+            sample("loaded_resident", "MB", run, loaded / 1e6)
+            sample("peak_above_loaded", "MB", run, (peak - loaded) / 1e6)
+            sample("allowed_above_loaded", "MB", run, TOMBSTONES_MAX * BYTES_A_TOMBSTONE / 1e6)
+            others = {a: p for a, p in b.peers().items() if a != stuck}
+            lost = sum(p["state"] != "established" or p["established_count"] != 1 for p in others.values())
+            sample("other_sessions_lost", "sessions", run, lost)
+            for p in others.values():
+                if p["families"]["ipv4-unicast"]["advertised"] < args.routes and p["address"] != "127.0.0.2":
+                    raise RuntimeError("%s lacks routes: %s" % (p["address"], p["families"]))
+        say("withdrawing all, and loading again")
+        for run in range(3):
+            before = resident_bytes(b.keeld)
+            feed.say("withdraw 1 0")
+            feed.wait("done", "withdraw")
+            wait_for("an empty table", lambda: b.rpc.call("rib.summary")["tables"][0]["prefixes"] == 0, 120)
+            sample("empty_resident", "MB", run, resident_bytes(b.keeld) / 1e6)
+            feed.say("announce 1 0")
+            feed.wait("done", "announce")
+            wait_for("a full table", lambda: b.rpc.call("rib.summary")["tables"][0]["prefixes"] == args.routes, 120)
+            b.wait_advertised(everyone[1:], args.routes)
+            sample("loaded_again_growth", "MB", run, (resident_bytes(b.keeld) - before) / 1e6)
+
+
+if __name__ == "__main__":
+    main()
