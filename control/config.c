@@ -391,6 +391,167 @@ take_ports(CONFIG_TAKE_ARGS)
 	}
 }
 
+/* ---- static routes, loopbacks, preference ---- */
+
+static void
+take_static_prefix(CONFIG_TAKE_ARGS)
+{
+	struct prefix p;
+
+	(void)key;
+	if (config_value_prefix(c, at, value, &p))
+		*(struct prefix *)out = p;
+}
+
+static void
+take_static_next_hop(CONFIG_TAKE_ARGS)
+{
+	(void)key;
+	config_value_host(c, at, value, out);
+}
+
+struct static_draft {
+	struct config_static route;
+	bool blackhole;
+};
+
+static const struct config_key static_keys[] = {
+	{"prefix", take_static_prefix, offsetof(struct static_draft, route.prefix), 0, 0, true},
+	{"next_hop", take_static_next_hop, offsetof(struct static_draft, route.next_hop)},
+	{"blackhole", config_take_bool, offsetof(struct static_draft, blackhole)},
+	{"vrf", config_take_vrf, offsetof(struct static_draft, route.vrf)},
+	{"tag", config_take_u32, offsetof(struct static_draft, route.tag), 0, UINT32_MAX},
+};
+
+/* One way out or none, of a kind that can carry the prefix: IPv4 goes by IPv6, too (RFC 8950), not the other way round. */
+static void
+check_static(
+	struct check *c, const struct at *at, const json_t *value, const struct static_draft *d)
+{
+	struct at next_hop_at = AT_KEY(at, "next_hop"), blackhole_at = AT_KEY(at, "blackhole");
+	bool has_next_hop = json_object_get(value, "next_hop");
+
+	if (has_next_hop && d->blackhole)
+		config_fault(c, &blackhole_at, "`next_hop` and `blackhole` exclude each other");
+	else if (!has_next_hop && !d->blackhole)
+		config_fault(c, &next_hop_at, "is missing, and there is no `blackhole`");
+	else if (d->route.prefix.afi == AFI_IPV6 && d->route.next_hop.afi == AFI_IPV4)
+		config_fault(c, &next_hop_at, "an IPv6 prefix needs an IPv6 next hop");
+}
+
+static void
+take_static(struct check *c, const struct at *at, const json_t *value, void *out)
+{
+	struct config *config = out;
+	struct static_draft d = {0};
+	unsigned faults = c->f->count;
+
+	if (CONFIG_TAKE(c, at, value, static_keys, &d) && c->f->count == faults)
+		check_static(c, at, value, &d);
+	config->statics[config->static_count++] = d.route;
+}
+
+/* Several next hops of one prefix are used together; a blackhole stands alone. O(n log n) by the prefix's text. */
+static void
+check_statics(
+	struct check *c, const struct at *at, const json_t *value, const struct config *config)
+{
+	json_t *seen = json_object(), *ways = json_object();
+	char prefix[PREFIX_TEXT_MAX], hop[ADDR_TEXT_MAX], text[PREFIX_TEXT_MAX + ADDR_TEXT_MAX + 2];
+
+	for (unsigned i = 0; i < config->static_count; i++) {
+		const struct config_static *s = &config->statics[i];
+		const json_t *prefix_value = json_object_get(json_array_get(value, i), "prefix");
+		if (s->prefix.afi == AFI_NONE)
+			continue;
+		prefix_format(&s->prefix, prefix);
+		snprintf(text, sizeof(text), "%s %s", prefix, addr_format(&s->next_hop, hop));
+		const json_t *other = json_object_get(ways, prefix);
+		if (other && json_boolean_value(other) != (s->next_hop.afi == AFI_NONE)) {
+			struct at element_at = AT_INDEX(at, i),
+				  here = AT_KEY(&element_at, "prefix");
+			config_fault(c, &here, "%s has a next hop and is a blackhole, too", prefix);
+			continue;
+		}
+		json_object_set_new(ways, prefix, json_boolean(s->next_hop.afi == AFI_NONE));
+		config_note_unique(c, at, i, "prefix", prefix_value, text, seen);
+	}
+	json_decref(seen);
+	json_decref(ways);
+}
+
+static void
+take_statics(CONFIG_TAKE_ARGS)
+{
+	struct config *config = out;
+	unsigned faults = c->f->count;
+
+	(void)key;
+	config->statics = calloc(json_array_size(value) + 1, sizeof(*config->statics));
+	if (!config->statics)
+		config_fault(c, at, "out of memory");
+	else if (config_take_each(c, at, value, take_static, config) && c->f->count == faults)
+		check_statics(c, at, value, config);
+}
+
+static void
+take_loopback(struct check *c, const struct at *at, const json_t *value, void *out)
+{
+	struct config *config = out;
+	struct config_address *a = &config->loopbacks[config->loopback_count];
+	char buf[CONFIG_QUOTE_MAX];
+
+	if (!json_is_string(value)) {
+		config_fault_type(c, at, value, "an address with its length, as 192.0.2.1/32");
+	} else if (config_parse_addr_len(json_string_value(value), &a->addr, &a->len)) {
+		config_fault(c, at, "%s is not an address with its length, as 192.0.2.1/32",
+			config_quote(value, buf));
+	} else if (a->len == 0 || !config_addr_is_host(&a->addr) || is_loopback(&a->addr) ||
+		   addr_is_link_local(&a->addr)) {
+		config_fault(
+			c, at, "%s can't be the address of an interface", config_quote(value, buf));
+	} else {
+		for (unsigned i = 0; i < config->loopback_count; i++)
+			if (addr_equal(&config->loopbacks[i].addr, &a->addr))
+				config_fault(c, at, "%s is given twice", config_quote(value, buf));
+		config->loopback_count++;
+	}
+}
+
+static void
+take_loopbacks(CONFIG_TAKE_ARGS)
+{
+	struct config *config = out;
+
+	(void)key;
+	config->loopbacks = calloc(json_array_size(value) + 1, sizeof(*config->loopbacks));
+	if (!config->loopbacks)
+		config_fault(c, at, "out of memory");
+	else
+		config_take_each(c, at, value, take_loopback, config);
+}
+
+/* `networks` have no route in the tables, so they are not judged. */
+static const struct config_key preference_keys[] = {
+	{"connected", config_take_u8, SOURCE_CONNECTED, 0, 255},
+	{"static", config_take_u8, SOURCE_STATIC, 0, 255},
+	{"external", config_take_u8, SOURCE_EXTERNAL, 0, 255},
+	{"kernel", config_take_u8, SOURCE_KERNEL, 0, 255},
+	{"internal", config_take_u8, SOURCE_INTERNAL, 0, 255},
+};
+
+void
+config_take_preference(CONFIG_TAKE_ARGS)
+{
+	struct config *config = out;
+
+	(void)key;
+	if (at->up->up && json_object_get(c->document, "preference"))
+		config_fault(c, at, "is given already at /preference");
+	else
+		CONFIG_TAKE(c, at, value, preference_keys, config->preference);
+}
+
 /* ---- the document ---- */
 
 /* `router` comes first whatever the order in the document: peers look at its asn. */
@@ -405,14 +566,14 @@ static const struct config_key root_keys[] = {
 	{"community_lists", config_take_elsewhere},
 	{"route_policies", config_take_elsewhere},
 	{"bgp", config_take_bgp},
-	{"large_community_lists", config_take_unsupported},
-	{"ext_community_lists", config_take_unsupported},
-	{"static_routes", config_take_unsupported},
+	{"large_community_lists", config_take_elsewhere},
+	{"ext_community_lists", config_take_elsewhere},
+	{"static_routes", take_statics},
+	{"loopback_addresses", take_loopbacks},
+	{"preference", config_take_preference},
 	{"static_lsps", config_take_unsupported},
 	{"aggregates", config_take_unsupported},
 	{"listen_ranges", config_take_unsupported},
-	{"loopback_addresses", config_take_unsupported},
-	{"preference", config_take_unsupported},
 };
 
 static void
@@ -437,6 +598,12 @@ config_defaults(struct config *config)
 	config->dataplane.memory_mb = 1024;
 	config->next_hop_tracking = true;
 	config->policy_change_max_delay_s = 30;
+	config->max_paths = 1;
+	config->preference[SOURCE_CONNECTED] = 0;
+	config->preference[SOURCE_STATIC] = 1;
+	config->preference[SOURCE_EXTERNAL] = 20;
+	config->preference[SOURCE_KERNEL] = 110;
+	config->preference[SOURCE_INTERNAL] = 200;
 	config->dataplane.worker_cpus = calloc(1, sizeof(unsigned));
 	if (!config->dataplane.worker_cpus)
 		return -ENOMEM;
@@ -479,6 +646,9 @@ config_free(struct config *c)
 	free(c->ports);
 	free(c->peers);
 	free(c->networks);
+	free(c->statics);
+	free(c->redistribute);
+	free(c->loopbacks);
 	free(c->dataplane.worker_cpus);
 	free(c->dataplane.control_cpus);
 	free(c->dataplane.eal_args);

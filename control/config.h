@@ -75,7 +75,7 @@ struct config_peer {
 	struct config_family families[FAMILY_COUNT];
 };
 
-/* `next_hop` may be link-local with its zone; with `blackhole` there is none. */
+/* `next_hop` may be link-local with its zone; with `blackhole` there is none (AFI_NONE). The same prefix twice: both are used. */
 struct config_static {
 	struct prefix prefix;
 	struct vrf_id vrf;

@@ -5,6 +5,7 @@
  */
 #include "control/config_impl.h"
 #include "control/policy_compile.h"
+#include "lpm/path_list.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -74,6 +75,34 @@ take_policy_name(CONFIG_TAKE_ARGS)
 		*(const char **)out = json_string_value(value);
 }
 
+/* RFC 4486 4: the session goes down, or is only logged. */
+static void
+take_max_prefixes_action(CONFIG_TAKE_ARGS)
+{
+	static const char *const words[] = {"warning", "shutdown", NULL};
+	int word = config_value_word(c, at, value, words);
+
+	(void)key;
+	if (word >= 0)
+		*(bool *)out = word == 1;
+}
+
+static const struct config_key max_prefixes_keys[] = {
+	{"limit", config_take_u32, offsetof(struct config_family, max_prefixes), 1, UINT32_MAX,
+		true},
+	{"action", take_max_prefixes_action, offsetof(struct config_family, max_prefixes_shutdown)},
+};
+
+static void
+take_max_prefixes(CONFIG_TAKE_ARGS)
+{
+	struct config_family *family = out;
+
+	(void)key;
+	family->max_prefixes_shutdown = true;
+	CONFIG_TAKE(c, at, value, max_prefixes_keys, family);
+}
+
 static const struct config_key family_keys[] = {
 	{"enabled", config_take_bool, offsetof(struct config_family, enabled)},
 	{"import_policy", take_policy_name, offsetof(struct config_family, import_policy)},
@@ -83,12 +112,12 @@ static const struct config_key family_keys[] = {
 		offsetof(struct config_family, next_hop_unchanged)},
 	{"send_communities", config_take_bool, offsetof(struct config_family, send_communities)},
 	{"keep_all_routes", config_take_unsupported},
-	{"max_prefixes", config_take_unsupported},
-	{"remove_private_as", config_take_unsupported},
-	{"allow_as_in", config_take_unsupported},
-	{"as_override", config_take_unsupported},
+	{"max_prefixes", take_max_prefixes},
+	{"remove_private_as", config_take_bool, offsetof(struct config_family, remove_private_as)},
+	{"allow_as_in", config_take_u8, offsetof(struct config_family, allow_as_in), 0, 255},
+	{"as_override", config_take_bool, offsetof(struct config_family, as_override)},
+	{"default_originate", config_take_bool, offsetof(struct config_family, default_originate)},
 	{"site_of_origin", config_take_unsupported},
-	{"default_originate", config_take_unsupported},
 };
 
 static void
@@ -206,8 +235,9 @@ take_group_name(CONFIG_TAKE_ARGS)
 		{"multihop", config_take_u8, PEER(multihop), 1, 255},                              \
 		{"capabilities", take_capabilities}, {"timers", take_timers, PEER(timers)},        \
 		{"families", take_families}, {"gtsm", config_take_unsupported},                    \
-		{"password", config_take_unsupported}, {"local_as", config_take_unsupported},      \
-		{"route_reflector_client", config_take_unsupported},                               \
+		{"password", config_take_unsupported},                                             \
+		{"local_as", config_take_asn, PEER(local_as)},                                     \
+		{"route_reflector_client", config_take_bool, PEER(route_reflector_client)},        \
 	{                                                                                          \
 		"slow_peer", config_take_unsupported                                               \
 	}
@@ -307,6 +337,30 @@ check_source(struct check *c, const struct at *at, const struct config_peer *p)
 			c, &source_at, "\"%s\" is on another link than the peer's address", text);
 }
 
+/* Some keys mean something on one kind of session only. */
+static void
+check_kind(struct check *c, const struct at *at, const struct config_peer *p)
+{
+	struct at client_at = AT_KEY(at, "route_reflector_client"),
+		  local_as_at = AT_KEY(at, "local_as"), families_at = AT_KEY(at, "families");
+
+	if (p->external && p->route_reflector_client)
+		config_fault(c, &client_at, "only an internal peer can be a client (RFC 4456)");
+	if (!p->external && p->local_as != c->config->asn)
+		config_fault(c, &local_as_at, "is for external peers only");
+	if (p->external && p->local_as == p->asn)
+		config_fault(c, &local_as_at, "%u is the AS of the peer", p->asn);
+	for (unsigned f = 0; !p->external && f < FAMILY_COUNT; f++) {
+		struct at family_at = AT_KEY(&families_at, family_text((enum family)f));
+		struct at remove_at = AT_KEY(&family_at, "remove_private_as"),
+			  override_at = AT_KEY(&family_at, "as_override");
+		if (p->families[f].remove_private_as)
+			config_fault(c, &remove_at, "is for external peers only");
+		if (p->families[f].as_override)
+			config_fault(c, &override_at, "is for external peers only");
+	}
+}
+
 /* What can only be said of a peer when its group has been added. */
 static void
 check_merged_peer(
@@ -322,6 +376,7 @@ check_merged_peer(
 		config_fault(c, &keepalive_at, "%u is not less than the hold time, %u",
 			p->timers.keepalive_s, p->timers.hold_s);
 	check_source(c, at, p);
+	check_kind(c, at, p);
 	for (unsigned f = 0; f < FAMILY_COUNT; f++) {
 		struct at family_at = AT_KEY(&families_at, family_text((enum family)f));
 		if (p->families[f].next_hop_self && p->families[f].next_hop_unchanged)
@@ -380,7 +435,8 @@ take_peer(struct check *c, const struct at *at, const json_t *value, void *out)
 	c->muted = false;
 	default_family(peer, merged);
 	config->peer_count++;
-	peer->local_as = config->asn;
+	if (peer->local_as == 0)
+		peer->local_as = config->asn;
 	peer->external = peer->asn != config->asn;
 	if (c->f->count == faults)
 		check_merged_peer(c, at, peer, merged);
@@ -439,16 +495,66 @@ take_networks(CONFIG_TAKE_ARGS)
 		config_check_unique_prefixes(c, at, value);
 }
 
-/* The one value that this version has. */
+/* Dotted, as operators write it, or a number; RFC 4456 8: four octets, not zero. */
 static void
-take_max_paths(CONFIG_TAKE_ARGS)
+take_cluster_id(CONFIG_TAKE_ARGS)
 {
+	struct ip_addr addr;
 	uint32_t n;
 
 	(void)key;
-	(void)out;
-	if (config_value_u32(c, at, value, 1, 1024, &n) && n != 1)
-		config_fault(c, at, "%u: more than one is not supported in this version", n);
+	if (json_is_integer(value)) {
+		if (config_value_u32(c, at, value, 1, UINT32_MAX, &n))
+			*(uint32_t *)out = n;
+	} else if (!json_is_string(value) || addr_parse(json_string_value(value), &addr) ||
+		   addr.afi != AFI_IPV4 || addr_v4(&addr) == 0) {
+		config_fault_type(c, at, value, "a cluster id, as 192.0.2.1 or 1");
+	} else {
+		*(uint32_t *)out = addr_v4(&addr);
+	}
+}
+
+/* Contract section 2: what comes out of the kernel or is configured. */
+static void
+take_redistribute_source(CONFIG_TAKE_ARGS)
+{
+	static const char *const words[] = {"connected", "static", "kernel", NULL};
+	static const enum route_source sources[] = {SOURCE_CONNECTED, SOURCE_STATIC, SOURCE_KERNEL};
+	int word = config_value_word(c, at, value, words);
+
+	(void)key;
+	if (word >= 0)
+		*(enum route_source *)out = sources[word];
+}
+
+static const struct config_key redistribute_keys[] = {
+	{"source", take_redistribute_source, offsetof(struct config_redistribute, source), 0, 0,
+		true},
+	{"vrf", config_take_vrf, offsetof(struct config_redistribute, vrf)},
+	{"policy", take_policy_name, offsetof(struct config_redistribute, policy)},
+};
+
+static void
+take_redistribute_one(struct check *c, const struct at *at, const json_t *value, void *out)
+{
+	struct config *config = out;
+
+	CONFIG_TAKE(c, at, value, redistribute_keys,
+		&config->redistribute[config->redistribute_count++]);
+}
+
+static void
+take_redistribute(CONFIG_TAKE_ARGS)
+{
+	struct config *config = out;
+
+	(void)key;
+	config->redistribute = calloc(json_array_size(value) + 1, sizeof(*config->redistribute));
+	if (!config->redistribute)
+		config_fault(c, at, "out of memory");
+	/* There is one VRF, so the source is the key. */
+	else if (config_take_each(c, at, value, take_redistribute_one, config))
+		config_check_unique(c, at, value, "source");
 }
 
 static const struct config_key bgp_keys[] = {
@@ -460,14 +566,15 @@ static const struct config_key bgp_keys[] = {
 	{"groups", take_groups},
 	{"peers", take_peers},
 	{"next_hop_tracking", config_take_bool, offsetof(struct config, next_hop_tracking)},
-	{"resolve_via_default", config_take_unsupported},
-	{"max_paths", take_max_paths},
-	{"tombstones_max", config_take_unsupported},
-	{"cluster_id", config_take_unsupported},
+	{"resolve_via_default", config_take_bool, offsetof(struct config, resolve_via_default)},
+	{"max_paths", config_take_u32, offsetof(struct config, max_paths), 1, PATHS_MAX},
+	{"tombstones_max", config_take_u32, offsetof(struct config, tombstones_max), 1024,
+		1u << 30},
+	{"cluster_id", take_cluster_id, offsetof(struct config, cluster_id)},
+	{"redistribute", take_redistribute},
+	{"preference", config_take_preference},
 	{"listen_ranges", config_take_unsupported},
 	{"aggregates", config_take_unsupported},
-	{"redistribute", config_take_unsupported},
-	{"preference", config_take_unsupported},
 	{"suppress_fib_pending", config_take_unsupported},
 };
 

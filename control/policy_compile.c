@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "control/policy_compile.h"
-#include "control/config_impl.h"
-#include "rib/policy_build.h"
+#include "control/policy_compile_impl.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -19,364 +18,6 @@ struct policy_set {
 };
 
 #define BUILT_IN 2
-
-/* ---- communities ---- */
-
-/* https://www.iana.org/assignments/bgp-well-known-communities */
-static const struct {
-	const char *name;
-	uint32_t value;
-} well_known[] = {
-	{"graceful-shutdown", 0xffff0000}, /* RFC 8326 */
-	{"accept-own", 0xffff0001}, /* RFC 7611 */
-	{"llgr-stale", 0xffff0006}, /* RFC 9494 */
-	{"no-llgr", 0xffff0007}, /* RFC 9494 */
-	{"blackhole", 0xffff029a}, /* RFC 7999 */
-	{"no-export", 0xffffff01}, /* RFC 1997 */
-	{"no-advertise", 0xffffff02}, /* RFC 1997 */
-	{"no-export-subconfed", 0xffffff03}, /* RFC 1997 */
-	{"no-peer", 0xffffff04}, /* RFC 3765 */
-};
-
-/* Digits up to `max`, then `stop`. False when it is anything else. */
-static bool
-parse_part(const char **text, uint64_t max, char stop, uint64_t *out)
-{
-	const char *p = *text;
-	uint64_t v = 0;
-
-	for (; *p >= '0' && *p <= '9' && v <= max; p++)
-		v = v * 10 + (unsigned)(*p - '0');
-	if (p == *text || v > max || *p != stop)
-		return false;
-	*text = p + 1;
-	*out = v;
-	return true;
-}
-
-int
-policy_community_parse(const char *text, uint32_t *out)
-{
-	uint64_t high, low;
-
-	for (size_t i = 0; i < COUNT(well_known); i++)
-		if (!strcmp(text, well_known[i].name)) {
-			*out = well_known[i].value;
-			return 0;
-		}
-	if (!parse_part(&text, 65535, ':', &high) || !parse_part(&text, 65535, '\0', &low))
-		return -EINVAL;
-	*out = (uint32_t)(high << 16 | low);
-	return 0;
-}
-
-int
-policy_large_community_parse(const char *text, uint8_t out[12])
-{
-	uint64_t part;
-
-	for (unsigned i = 0; i < 3; i++) {
-		if (!parse_part(&text, UINT32_MAX, i < 2 ? ':' : '\0', &part))
-			return -EINVAL;
-		for (unsigned j = 0; j < 4; j++)
-			out[4 * i + j] = (uint8_t)(part >> (24 - 8 * j));
-	}
-	return 0;
-}
-
-/* ---- lists ---- */
-
-enum list_kind { LIST_PREFIX, LIST_AS_PATH, LIST_COMMUNITY, LIST_KINDS };
-
-static const char *const list_section[] = {"prefix_lists", "as_path_lists", "community_lists"};
-static const char *const list_word[] = {"prefix list", "AS-path list", "community list"};
-
-union list {
-	struct policy_prefix_list *prefix;
-	struct policy_as_path_list *as_path;
-	struct policy_community_list *community;
-	void *any;
-};
-
-struct compile {
-	struct check c;
-	struct {
-		union list *list;
-		json_t *index; /* name -> place in `list` */
-		json_t *meaning; /* array, by place */
-	} lists[LIST_KINDS];
-};
-
-/* What the walker's `void *out` is while a list is read. */
-struct list_draft {
-	union list list; /* .any NULL: something went wrong, the rest is only checked */
-	json_t *meaning;
-};
-
-struct entry_draft {
-	bool permit;
-	bool has_prefix;
-	struct prefix prefix;
-	const char *regex;
-	const char *community;
-};
-
-static const char *const action_words[] = {"permit", "deny", NULL};
-
-static void
-take_action(CONFIG_TAKE_ARGS)
-{
-	(void)key;
-	*(bool *)out = config_value_word(c, at, value, action_words) == 0;
-}
-
-static void
-take_entry_prefix(CONFIG_TAKE_ARGS)
-{
-	struct entry_draft *e = out;
-
-	(void)key;
-	e->has_prefix = config_value_prefix(c, at, value, &e->prefix);
-}
-
-static const struct config_key prefix_entry_keys[] = {
-	{"action", take_action, offsetof(struct entry_draft, permit), 0, 0, true},
-	{"prefix", take_entry_prefix, 0, 0, 0, true},
-	{"ge", config_take_elsewhere},
-	{"le", config_take_elsewhere},
-};
-
-static const struct config_key as_path_entry_keys[] = {
-	{"action", take_action, offsetof(struct entry_draft, permit), 0, 0, true},
-	{"regex", config_take_text, offsetof(struct entry_draft, regex), 1, 0, true},
-};
-
-static const struct config_key community_entry_keys[] = {
-	{"action", take_action, offsetof(struct entry_draft, permit), 0, 0, true},
-	{"community", config_take_text, offsetof(struct entry_draft, community), 1, 0, true},
-};
-
-static void
-out_of_memory(struct check *c, const struct at *at)
-{
-	config_fault(c, at, "out of memory");
-}
-
-static void
-add_meaning(struct list_draft *d, json_t *meaning)
-{
-	json_array_append_new(d->meaning, meaning);
-}
-
-/* Contract: neither ge nor le: exact; ge alone: to the family's end; le alone: from the prefix's own length. */
-static bool
-entry_range(struct check *c, const struct at *at, const json_t *value, const struct prefix *p,
-	uint32_t *ge, uint32_t *le)
-{
-	const json_t *ge_value = json_object_get(value, "ge"),
-		     *le_value = json_object_get(value, "le");
-	struct at ge_at = AT_KEY(at, "ge"), le_at = AT_KEY(at, "le");
-	unsigned longest = prefix_max_len(p->afi);
-
-	*ge = p->len;
-	*le = ge_value ? longest : p->len;
-	if (ge_value && !config_value_u32(c, &ge_at, ge_value, p->len, longest, ge))
-		return false;
-	return !le_value || config_value_u32(c, &le_at, le_value, *ge, longest, le);
-}
-
-static void
-take_prefix_entry(struct check *c, const struct at *at, const json_t *value, void *out)
-{
-	struct list_draft *d = out;
-	struct entry_draft e = {0};
-	char text[PREFIX_TEXT_MAX];
-	uint32_t ge, le;
-
-	if (!CONFIG_TAKE(c, at, value, prefix_entry_keys, &e) || !e.has_prefix ||
-		!entry_range(c, at, value, &e.prefix, &ge, &le))
-		return;
-	if (d->list.any && policy_prefix_list_add(
-				   d->list.prefix, e.permit, &e.prefix, (uint8_t)ge, (uint8_t)le))
-		out_of_memory(c, at);
-	add_meaning(d, json_sprintf("%s %s %u %u", action_words[!e.permit],
-			       prefix_format(&e.prefix, text), ge, le));
-}
-
-static void
-take_as_path_entry(struct check *c, const struct at *at, const json_t *value, void *out)
-{
-	struct list_draft *d = out;
-	struct entry_draft e = {0};
-	struct at regex_at = AT_KEY(at, "regex");
-	char error[160], quoted[CONFIG_QUOTE_MAX];
-
-	if (!CONFIG_TAKE(c, at, value, as_path_entry_keys, &e) || !e.regex)
-		return;
-	int err = d->list.any ? policy_as_path_list_add(
-					d->list.as_path, e.permit, e.regex, error, sizeof(error))
-			      : 0;
-	if (err == -EINVAL)
-		config_fault(c, &regex_at, "%s is not a regular expression: %s",
-			config_quote(json_object_get(value, "regex"), quoted), error);
-	else if (err)
-		out_of_memory(c, at);
-	add_meaning(d, json_sprintf("%s %s", action_words[!e.permit], e.regex));
-}
-
-static void
-take_community_entry(struct check *c, const struct at *at, const json_t *value, void *out)
-{
-	struct list_draft *d = out;
-	struct entry_draft e = {0};
-	struct at community_at = AT_KEY(at, "community");
-	char quoted[CONFIG_QUOTE_MAX];
-	uint32_t community;
-
-	if (!CONFIG_TAKE(c, at, value, community_entry_keys, &e) || !e.community)
-		return;
-	if (policy_community_parse(e.community, &community)) {
-		config_fault(c, &community_at, "%s is not a community, as 64512:7 or no-export",
-			config_quote(json_object_get(value, "community"), quoted));
-		return;
-	}
-	if (d->list.any && policy_community_list_add(d->list.community, e.permit, community))
-		out_of_memory(c, at);
-	add_meaning(d, json_sprintf("%s %u", action_words[!e.permit], community));
-}
-
-static void
-take_prefix_entries(CONFIG_TAKE_ARGS)
-{
-	(void)key;
-	config_take_each(c, at, value, take_prefix_entry, out);
-}
-
-static void
-take_as_path_entries(CONFIG_TAKE_ARGS)
-{
-	(void)key;
-	config_take_each(c, at, value, take_as_path_entry, out);
-}
-
-static void
-take_community_entries(CONFIG_TAKE_ARGS)
-{
-	(void)key;
-	config_take_each(c, at, value, take_community_entry, out);
-}
-
-/* The name itself is looked up in the document; here it is checked. */
-static void
-take_list_name(CONFIG_TAKE_ARGS)
-{
-	const char *ignored;
-
-	(void)out;
-	config_take_name(c, at, value, key, &ignored);
-}
-
-#define LIST_KEYS(take_entries)                                                                    \
-	{                                                                                          \
-		{"name", take_list_name, 0, 0, 0, true}, {"entries", take_entries, 0, 0, 0, true}, \
-	}
-
-static const struct config_key list_keys[LIST_KINDS][2] = {
-	[LIST_PREFIX] = LIST_KEYS(take_prefix_entries),
-	[LIST_AS_PATH] = LIST_KEYS(take_as_path_entries),
-	[LIST_COMMUNITY] = LIST_KEYS(take_community_entries),
-};
-
-static int
-list_create(enum list_kind kind, union list *out)
-{
-	switch (kind) {
-	case LIST_PREFIX:
-		return policy_prefix_list_create(&out->prefix);
-	case LIST_AS_PATH:
-		return policy_as_path_list_create(&out->as_path);
-	case LIST_COMMUNITY:
-	case LIST_KINDS:
-		break;
-	}
-	return policy_community_list_create(&out->community);
-}
-
-static int
-list_seal(enum list_kind kind, union list list)
-{
-	if (kind == LIST_PREFIX)
-		return policy_prefix_list_seal(list.prefix);
-	return kind == LIST_COMMUNITY ? policy_community_list_seal(list.community) : 0;
-}
-
-static void
-list_unref(enum list_kind kind, union list list)
-{
-	if (kind == LIST_PREFIX)
-		policy_prefix_list_unref(list.prefix);
-	else if (kind == LIST_AS_PATH)
-		policy_as_path_list_unref(list.as_path);
-	else
-		policy_community_list_unref(list.community);
-}
-
-static void
-compile_list(struct compile *k, enum list_kind kind, const struct at *at, size_t index,
-	const json_t *value)
-{
-	struct list_draft d = {.meaning = json_array()};
-	const char *name = json_string_value(json_object_get(value, "name"));
-
-	if (list_create(kind, &d.list))
-		out_of_memory(&k->c, at);
-	CONFIG_TAKE(&k->c, at, value, list_keys[kind], &d);
-	if (d.list.any && list_seal(kind, d.list))
-		out_of_memory(&k->c, at);
-	k->lists[kind].list[index] = d.list;
-	json_array_append_new(k->lists[kind].meaning, d.meaning);
-	if (name &&
-		json_object_set_new(k->lists[kind].index, name, json_integer((json_int_t)index)))
-		out_of_memory(&k->c, at);
-}
-
-static void
-compile_lists(struct compile *k, enum list_kind kind)
-{
-	const struct at root = AT_ROOT, at = AT_KEY(&root, list_section[kind]);
-	const json_t *section = json_object_get(k->c.document, list_section[kind]);
-	size_t i;
-	json_t *value;
-
-	k->lists[kind].index = json_object();
-	k->lists[kind].meaning = json_array();
-	k->lists[kind].list = calloc(json_array_size(section) + 1, sizeof(union list));
-	if (!k->lists[kind].list) {
-		out_of_memory(&k->c, &at);
-		return;
-	}
-	if (section && !json_is_array(section))
-		config_fault_type(&k->c, &at, section, "an array");
-	json_array_foreach(section, i, value)
-	{
-		struct at here = AT_INDEX(&at, i);
-		compile_list(k, kind, &here, i, value);
-	}
-	config_check_unique(&k->c, &at, section, "name");
-}
-
-static void
-release_lists(struct compile *k)
-{
-	for (unsigned kind = 0; kind < LIST_KINDS; kind++) {
-		for (size_t i = 0;
-			k->lists[kind].list && i < json_array_size(k->lists[kind].meaning); i++)
-			list_unref(kind, k->lists[kind].list[i]);
-		free(k->lists[kind].list);
-		json_decref(k->lists[kind].index);
-		json_decref(k->lists[kind].meaning);
-	}
-}
 
 /* ---- nodes ---- */
 
@@ -400,7 +41,7 @@ static void
 built(struct node_draft *d, const struct at *at, int err)
 {
 	if (err)
-		out_of_memory(&d->c, at);
+		policy_out_of_memory(&d->c, at);
 }
 
 /* An array in a key: any of its elements. */
@@ -431,8 +72,8 @@ find_list(struct check *c, const struct at *at, const json_t *value, enum list_k
 	}
 	const json_t *index = json_object_get(d->k->lists[kind].index, json_string_value(value));
 	if (!index) {
-		config_fault(
-			c, at, "there is no %s %s", list_word[kind], config_quote(value, quoted));
+		config_fault(c, at, "there is no %s %s", policy_list_word[kind],
+			config_quote(value, quoted));
 		return -1;
 	}
 	int i = (int)json_integer_value(index);
@@ -485,16 +126,37 @@ match_as_path_list(struct check *c, const struct at *at, const json_t *value, vo
 }
 
 static void
-match_community_list(struct check *c, const struct at *at, const json_t *value, void *out)
+match_communities(struct check *c, const struct at *at, const json_t *value, enum list_kind kind,
+	const char *key)
 {
 	struct node_draft *d = draft_of(c);
-	int i = find_list(c, at, value, LIST_COMMUNITY, "community_list");
+	int i = find_list(c, at, value, kind, key);
 
-	(void)out;
-	if (i >= 0 && d->b && d->k->lists[LIST_COMMUNITY].list[i].any)
+	if (i >= 0 && d->b && d->k->lists[kind].list[i].any)
 		built(d, at,
 			policy_builder_match_community_list(
-				d->b, d->k->lists[LIST_COMMUNITY].list[i].community));
+				d->b, d->k->lists[kind].list[i].community));
+}
+
+static void
+match_community_list(struct check *c, const struct at *at, const json_t *value, void *out)
+{
+	(void)out;
+	match_communities(c, at, value, LIST_COMMUNITY, "community_list");
+}
+
+static void
+match_large_community_list(struct check *c, const struct at *at, const json_t *value, void *out)
+{
+	(void)out;
+	match_communities(c, at, value, LIST_LARGE_COMMUNITY, "large_community_list");
+}
+
+static void
+match_ext_community_list(struct check *c, const struct at *at, const json_t *value, void *out)
+{
+	(void)out;
+	match_communities(c, at, value, LIST_EXT_COMMUNITY, "ext_community_list");
 }
 
 static void
@@ -609,6 +271,8 @@ TAKE_ANY(take_match_prefix_list, match_prefix_list)
 TAKE_ANY(take_match_next_hop_list, match_next_hop_list)
 TAKE_ANY(take_match_as_path_list, match_as_path_list)
 TAKE_ANY(take_match_community_list, match_community_list)
+TAKE_ANY(take_match_large_community_list, match_large_community_list)
+TAKE_ANY(take_match_ext_community_list, match_ext_community_list)
 TAKE_ANY_VALUE(take_match_peer, match_peer, NUMBER_TAG)
 TAKE_ANY_VALUE(take_match_origin, match_origin, NUMBER_TAG)
 TAKE_ANY_VALUE(take_match_source, match_source, NUMBER_TAG)
@@ -622,8 +286,8 @@ static const struct config_key match_keys[] = {
 	{"prefix_list", take_match_prefix_list},
 	{"as_path_list", take_match_as_path_list},
 	{"community_list", take_match_community_list},
-	{"large_community_list", config_take_unsupported},
-	{"ext_community_list", config_take_unsupported},
+	{"large_community_list", take_match_large_community_list},
+	{"ext_community_list", take_match_ext_community_list},
 	{"next_hop_prefix_list", take_match_next_hop_list},
 	{"peer", take_match_peer},
 	{"origin", take_match_origin},
@@ -737,30 +401,21 @@ struct values_draft {
 	unsigned count;
 };
 
+static const unsigned community_size[COMMUNITIES_KINDS] = {
+	[COMMUNITIES_STANDARD] = 4,
+	[COMMUNITIES_LARGE] = 12,
+	[COMMUNITIES_EXTENDED] = 8,
+};
+
 static void
 take_community_value(struct check *c, const struct at *at, const json_t *value, void *out)
 {
 	struct values_draft *v = out;
-	char quoted[CONFIG_QUOTE_MAX];
-	uint32_t community;
+	uint8_t bytes[POLICY_COMMUNITY_MAX];
 
-	if (!json_is_string(value)) {
-		config_fault_type(c, at, value, "a string");
-	} else if (v->kind == COMMUNITIES_LARGE) {
-		if (!policy_large_community_parse(
-			    json_string_value(value), v->bytes + 12u * v->count))
-			v->count++;
-		else
-			config_fault(c, at, "%s is not a large community, as 64512:1:2",
-				config_quote(value, quoted));
-	} else if (policy_community_parse(json_string_value(value), &community)) {
-		config_fault(c, at, "%s is not a community, as 64512:7 or no-export",
-			config_quote(value, quoted));
-	} else {
-		for (unsigned i = 0; i < 4; i++)
-			v->bytes[4u * v->count + i] = (uint8_t)(community >> (24 - 8 * i));
-		v->count++;
-	}
+	if (policy_value_community(c, at, value, v->kind, bytes))
+		memcpy(v->bytes + (size_t)community_size[v->kind] * v->count++, bytes,
+			community_size[v->kind]);
 }
 
 static void
@@ -768,10 +423,11 @@ take_edit(struct check *c, const struct at *at, const json_t *value, enum policy
 	enum policy_edit edit)
 {
 	struct node_draft *d = draft_of(c);
-	struct values_draft v = {kind, malloc(12 * json_array_size(value) + 1), 0};
+	struct values_draft v = {
+		kind, malloc(POLICY_COMMUNITY_MAX * json_array_size(value) + 1), 0};
 
 	if (!v.bytes) {
-		out_of_memory(c, at);
+		policy_out_of_memory(c, at);
 		return;
 	}
 	if (config_take_each(c, at, value, take_community_value, &v) && d->b)
@@ -826,6 +482,16 @@ take_set_large_communities(CONFIG_TAKE_ARGS)
 	CONFIG_TAKE(c, at, value, edit_keys, &kind);
 }
 
+static void
+take_set_ext_communities(CONFIG_TAKE_ARGS)
+{
+	enum policy_communities kind = COMMUNITIES_EXTENDED;
+
+	(void)out;
+	mean_value(c, "set", key->name, value);
+	CONFIG_TAKE(c, at, value, edit_keys, &kind);
+}
+
 static const struct config_key set_keys[] = {
 	{"local_pref", take_set_local_pref},
 	{"med", take_set_med},
@@ -833,7 +499,7 @@ static const struct config_key set_keys[] = {
 	{"next_hop", take_set_next_hop},
 	{"communities", take_set_communities},
 	{"large_communities", take_set_large_communities},
-	{"ext_communities", config_take_unsupported},
+	{"ext_communities", take_set_ext_communities},
 	{"as_path_prepend", take_set_prepend},
 	{"tag", take_set_tag},
 };
@@ -850,7 +516,7 @@ take_set(CONFIG_TAKE_ARGS)
 
 static const struct config_key node_keys[] = {
 	{"seq", config_take_u32, offsetof(struct node_draft, seq), 1, UINT32_MAX, true},
-	{"action", take_action, offsetof(struct node_draft, permit), 0, 0, true},
+	{"action", policy_take_action, offsetof(struct node_draft, permit), 0, 0, true},
 	{"match", take_match},
 	{"set", take_set},
 	{"goto", config_take_u32, offsetof(struct node_draft, goto_seq), 1, UINT32_MAX},
@@ -948,7 +614,7 @@ compile_node(struct compile *k, const struct at *at, const json_t *value, struct
 		d.b = NULL;
 	}
 	if (d.b && policy_builder_node(d.b, (uint32_t)places[place].seq, permit)) {
-		out_of_memory(&d.c, at);
+		policy_out_of_memory(&d.c, at);
 		d.b = NULL;
 	}
 	json_object_set_new(d.meaning, "permit", json_boolean(permit));
@@ -967,7 +633,7 @@ compile_nodes(struct compile *k, const struct at *at, const json_t *nodes, struc
 	struct place *places = places_of(nodes);
 
 	if (!places)
-		out_of_memory(&k->c, at);
+		policy_out_of_memory(&k->c, at);
 	for (size_t i = 0; places && i < count; i++) {
 		struct at here = AT_INDEX(at, places[i].index);
 		json_array_append_new(
@@ -1020,7 +686,7 @@ compile_policy(struct compile *k, const struct at *at, const json_t *value, stru
 	if (!CONFIG_TAKE(&k->c, at, value, policy_keys, &d))
 		return;
 	if (d.name && policy_builder_create(d.name, &b))
-		out_of_memory(&k->c, at);
+		policy_out_of_memory(&k->c, at);
 	json_t *meaning = compile_nodes(k, &nodes_at, json_object_get(value, "nodes"), b);
 	int err = k->c.f->count + k->c.f->lost == faults && b ? policy_builder_finish(b, &policy)
 							      : -ECANCELED;
@@ -1036,7 +702,7 @@ compile_policy(struct compile *k, const struct at *at, const json_t *value, stru
 			"version",
 			POLICY_OUTCOMES_MAX);
 	else if (err != -ECANCELED)
-		out_of_memory(&k->c, at);
+		policy_out_of_memory(&k->c, at);
 	policy_builder_destroy(b);
 	json_decref(meaning);
 }
@@ -1076,7 +742,7 @@ policy_set_compile(const json_t *document, struct faults *f)
 		return NULL;
 	}
 	for (unsigned kind = 0; kind < LIST_KINDS; kind++)
-		compile_lists(&k, kind);
+		policy_compile_lists(&k, kind);
 	if (policies && !json_is_array(policies))
 		config_fault_type(&k.c, &at, policies, "an array");
 	json_array_foreach(policies, i, value)
@@ -1085,7 +751,7 @@ policy_set_compile(const json_t *document, struct faults *f)
 		compile_policy(&k, &here, value, s);
 	}
 	config_check_unique(&k.c, &at, policies, "name");
-	release_lists(&k);
+	policy_release_lists(&k);
 	if (f->count + f->lost == before)
 		return s;
 	policy_set_free(s);

@@ -12,7 +12,7 @@
 struct policy_set;
 
 /*
- * Compiles `prefix_lists`, `as_path_lists`, `community_lists` and `route_policies` of the document. Faults get pointers from the
+ * Compiles `prefix_lists`, `as_path_lists`, the three `…community_lists` and `route_policies` of the document. Faults get pointers from the
  * document's root (`/route_policies/0/nodes/1/match/prefix_list`). NULL when there was one. accept-all and deny-all are always there.
  */
 struct policy_set *policy_set_compile(const json_t *document, struct faults *f);
@@ -31,3 +31,5 @@ bool policy_is_defined(const json_t *document, const char *name);
 int policy_community_parse(const char *text, uint32_t *out);
 /* "1:2:3" (RFC 8092), to network order. 0, -EINVAL. */
 int policy_large_community_parse(const char *text, uint8_t out[12]);
+/* "rt:64512:1", "soo:192.0.2.1:1", "rt:4200000000:1", or 16 hex digits after 0x (RFC 4360, 5668), to network order. 0, -EINVAL. */
+int policy_ext_community_parse(const char *text, uint8_t out[8]);

@@ -210,6 +210,76 @@ test_ipv6(void **state)
 	config_free(c);
 }
 
+/* What came with both families: every key's value reaches the C view. */
+static void
+test_further_keys(void **state)
+{
+	struct config *c = parsed(
+		"{" EAST
+		", 'static_routes': [{'prefix': '10.0.0.0/8', 'next_hop': '192.0.2.9', 'tag': "
+		"7}, {'prefix': '10.0.0.0/8', 'next_hop': '192.0.2.10', 'vrf': 'default'},"
+		"   {'prefix': '2001:db8::/32', 'next_hop': 'fe80::1%b'}, {'prefix': '0.0.0.0/0', "
+		"'blackhole': true}, {'prefix': '11.0.0.0/8', 'next_hop': '2001:db8::1'}],"
+		" 'loopback_addresses': ['192.0.2.1/32', '2001:db8::1/128'],"
+		" 'preference': {'kernel': 5, 'external': 6},"
+		" 'bgp': {'max_paths': 15, 'tombstones_max': 100000, 'cluster_id': '192.0.2.7', "
+		"'resolve_via_default': true,"
+		"  'redistribute': [{'source': 'kernel', 'policy': 'accept-all'}, {'source': "
+		"'connected', 'vrf': 'default'}, {'source': 'static'}],"
+		"  'peers': [{'address': '192.0.2.2', 'asn': 64513, 'local_as': 1, 'families': "
+		"{'ipv4-unicast': {'max_prefixes': {'limit': 9, 'action': 'warning'}, "
+		"'remove_private_as': true, 'as_override': true, 'allow_as_in': 3}, "
+		"'ipv6-unicast': "
+		"{'max_prefixes': {'limit': 10}, 'default_originate': true}}},"
+		"   {'address': '192.0.2.3', 'asn': 64512, 'route_reflector_client': true}]}}");
+	const struct config_family *v4 = &c->peers[0].families[FAMILY_IPV4_UNICAST],
+				   *v6 = &c->peers[0].families[FAMILY_IPV6_UNICAST];
+
+	(void)state;
+	assert_int_equal(c->static_count, 5);
+	assert_int_equal(c->statics[0].tag, 7);
+	assert_int_equal(addr_v4(&c->statics[1].next_hop), 0xc000020a);
+	assert_int_equal(c->statics[2].next_hop.zone, zone_find("b"));
+	assert_int_equal(c->statics[3].next_hop.afi, AFI_NONE);
+	assert_int_equal(c->statics[4].next_hop.afi, AFI_IPV6);
+	assert_int_equal(c->loopback_count, 2);
+	assert_int_equal(c->loopbacks[1].len, 128);
+	assert_int_equal(c->preference[SOURCE_KERNEL], 5);
+	assert_int_equal(c->preference[SOURCE_EXTERNAL], 6);
+	assert_int_equal(c->preference[SOURCE_STATIC], 1);
+	assert_int_equal(c->preference[SOURCE_INTERNAL], 200);
+	assert_int_equal(c->max_paths, 15);
+	assert_int_equal(c->tombstones_max, 100000);
+	assert_int_equal(c->cluster_id, 0xc0000207);
+	assert_true(c->resolve_via_default);
+	assert_int_equal(c->redistribute_count, 3);
+	assert_int_equal(c->redistribute[0].source, SOURCE_KERNEL);
+	assert_string_equal(c->redistribute[0].policy, "accept-all");
+	assert_int_equal(c->redistribute[1].source, SOURCE_CONNECTED);
+	assert_null(c->redistribute[1].policy);
+	assert_int_equal(c->redistribute[2].source, SOURCE_STATIC);
+	assert_int_equal(c->peers[0].local_as, 1);
+	assert_int_equal(c->peers[1].local_as, 64512);
+	assert_true(c->peers[1].route_reflector_client);
+	assert_false(c->peers[0].route_reflector_client);
+	assert_int_equal(v4->max_prefixes, 9);
+	assert_false(v4->max_prefixes_shutdown);
+	assert_true(v4->remove_private_as && v4->as_override);
+	assert_false(v4->default_originate);
+	assert_int_equal(v4->allow_as_in, 3);
+	assert_int_equal(v6->max_prefixes, 10);
+	assert_true(v6->max_prefixes_shutdown);
+	assert_true(v6->default_originate);
+	assert_false(v6->remove_private_as);
+	config_free(c);
+	c = parsed("{" ROUTER ", 'bgp': {'cluster_id': 3221225991, 'preference': {'static': 9}}}");
+	assert_int_equal(c->cluster_id, 0xc0000207);
+	assert_int_equal(c->preference[SOURCE_STATIC], 9);
+	assert_int_equal(c->max_paths, 1);
+	assert_int_equal(c->tombstones_max, 0);
+	config_free(c);
+}
+
 /* Last: it holds for the rest of the process. */
 static void
 test_any_interface_without_dataplane(void **state)
@@ -321,8 +391,53 @@ static const struct {
 		"not supported in this version"},
 	{"{" ROUTER ", 'vrfs': [{'name': 'default'}, {'name': 'default'}]}", "/vrfs/1/name",
 		"given already at /vrfs/0"},
-	{"{" ROUTER ", 'static_routes': [{'prefix': '203.0.113.0/24', 'next_hop': '192.0.2.9'}]}",
-		"/static_routes", "not supported in this version"},
+	{"{" ROUTER ", 'static_routes': [{'prefix': '203.0.113.0/24', 'next_hop': '192.0.2'}]}",
+		"/static_routes/0/next_hop", "\"192.0.2\" is not an IP address"},
+	{"{" ROUTER ", 'static_routes': [{'prefix': '203.0.113.1/24', 'next_hop': '192.0.2.9'}]}",
+		"/static_routes/0/prefix", "has bits set beyond its length"},
+	{"{" ROUTER ", 'static_routes': [{'prefix': '203.0.113.0/24'}]}",
+		"/static_routes/0/next_hop", "is missing, and there is no `blackhole`"},
+	{"{" ROUTER ", 'static_routes': [{'prefix': '203.0.113.0/24', 'blackhole': false}]}",
+		"/static_routes/0/next_hop", "is missing, and there is no `blackhole`"},
+	{"{" ROUTER ", 'static_routes': [{'next_hop': '192.0.2.9'}]}", "/static_routes/0/prefix",
+		"is missing"},
+	{"{" ROUTER ", 'static_routes': [{'prefix': '203.0.113.0/24', 'next_hop': '192.0.2.9', "
+	 "'blackhole': true}]}",
+		"/static_routes/0/blackhole", "exclude each other"},
+	{"{" ROUTER ", 'static_routes': [{'prefix': '2001:db8::/32', 'next_hop': '192.0.2.9'}]}",
+		"/static_routes/0/next_hop", "needs an IPv6 next hop"},
+	{"{" ROUTER ", 'static_routes': [{'prefix': '2001:db8::/32', 'next_hop': 'fe80::1'}]}",
+		"/static_routes/0/next_hop", "a link-local address needs the port"},
+	{"{" ROUTER ", 'static_routes': [{'prefix': '2001:db8::/32', 'next_hop': 'fe80::1%x'}]}",
+		"/static_routes/0/next_hop", "there is no port \"x\""},
+	{"{" ROUTER ", 'static_routes': [{'prefix': '10.0.0.0/8', 'next_hop': '192.0.2.9', 'tag': "
+	 "-1}]}",
+		"/static_routes/0/tag", "-1 is not from 0"},
+	{"{" ROUTER ", 'static_routes': [{'prefix': '10.0.0.0/8', 'next_hop': '192.0.2.9', 'vrf': "
+	 "'x'}]}",
+		"/static_routes/0/vrf", "there is no VRF \"x\""},
+	{"{" ROUTER ", 'static_routes': [{'prefix': '10.0.0.0/8', 'next_hop': '192.0.2.9', "
+	 "'distance': 1}]}",
+		"/static_routes/0/distance", "unknown key"},
+	{"{" ROUTER ", 'static_routes': [{'prefix': '10.0.0.0/8', 'next_hop': '192.0.2.9'}, "
+	 "{'prefix': '10.0.0.0/8', 'next_hop': '192.0.2.9', 'tag': 1}]}",
+		"/static_routes/1/prefix", "is given already at /static_routes/0"},
+	{"{" ROUTER ", 'static_routes': [{'prefix': '10.0.0.0/8', 'next_hop': '192.0.2.9'}, "
+	 "{'prefix': '10.0.0.0/8', 'blackhole': true}]}",
+		"/static_routes/1/prefix", "has a next hop and is a blackhole, too"},
+	{"{" ROUTER ", 'loopback_addresses': ['192.0.2.1']}", "/loopback_addresses/0",
+		"is not an address with its length"},
+	{"{" ROUTER ", 'loopback_addresses': ['192.0.2.1/32', '192.0.2.1/31']}",
+		"/loopback_addresses/1", "is given twice"},
+	{"{" ROUTER ", 'loopback_addresses': ['fe80::1/64']}", "/loopback_addresses/0",
+		"can't be the address of an interface"},
+	{"{" ROUTER ", 'loopback_addresses': '192.0.2.1/32'}", "/loopback_addresses",
+		"is not an array"},
+	{"{" ROUTER ", 'preference': {'static': 256}}", "/preference/static",
+		"256 is not from 0 to 255"},
+	{"{" ROUTER ", 'preference': {'network': 1}}", "/preference/network", "unknown key"},
+	{"{" ROUTER ", 'preference': {'static': 5}, 'bgp': {'preference': {'static': 5}}}",
+		"/bgp/preference", "is given already at /preference"},
 	{"{" ROUTER ", 'ports': [{'name': 'lo', 'device': 'net_null0'}]}", "/ports/0/name",
 		"\"lo\" is reserved"},
 	{"{" ROUTER ", 'ports': [{'name': 'keel0', 'device': 'net_null0'}]}", "/ports/0/name",
@@ -360,7 +475,7 @@ static const struct {
 	 ", 'ports': [{'name': 'a', 'device': 'net_null0', 'addresses': ['fe80::1%a/64']}]}",
 		"/ports/0/addresses/0", "is not an address with its length"},
 	{"{" ROUTER ", 'ports': [{'name': 'a', 'device': 'net_null0', 'addresses': ['10.0.0.1/8', "
-		    "'ff02::1/64']}]}",
+	 "'ff02::1/64']}]}",
 		"/ports/0/addresses/1", "can't be the address of an interface"},
 	{"{" ROUTER ", 'ports': [{'name': 'a', 'device': 'net_null0', 'addresses': ['::1/128']}]}",
 		"/ports/0/addresses/0", "can't be the address of an interface"},
@@ -382,10 +497,23 @@ static const struct {
 	{"{" ROUTER
 	 ", 'bgp': {'networks': [{'prefix': '2001:db8::/32'}, {'prefix': '2001:DB8:0::/32'}]}}",
 		"/bgp/networks/1/prefix", "is given already at /bgp/networks/0"},
-	{"{" ROUTER ", 'bgp': {'max_paths': 2}}", "/bgp/max_paths",
-		"not supported in this version"},
-	{"{" ROUTER ", 'bgp': {'resolve_via_default': true}}", "/bgp/resolve_via_default",
-		"not supported in this version"},
+	{"{" ROUTER ", 'bgp': {'max_paths': 0}}", "/bgp/max_paths", "0 is not from 1 to 15"},
+	{"{" ROUTER ", 'bgp': {'max_paths': 16}}", "/bgp/max_paths", "16 is not from 1 to 15"},
+	{"{" ROUTER ", 'bgp': {'resolve_via_default': 1}}", "/bgp/resolve_via_default",
+		"1 is not true or false"},
+	{"{" ROUTER ", 'bgp': {'tombstones_max': 1}}", "/bgp/tombstones_max",
+		"1 is not from 1024 to"},
+	{"{" ROUTER ", 'bgp': {'cluster_id': 0}}", "/bgp/cluster_id", "0 is not from 1"},
+	{"{" ROUTER ", 'bgp': {'cluster_id': '0.0.0.0'}}", "/bgp/cluster_id",
+		"\"0.0.0.0\" is not a cluster id"},
+	{"{" ROUTER ", 'bgp': {'cluster_id': '::1'}}", "/bgp/cluster_id", "is not a cluster id"},
+	{"{" ROUTER ", 'bgp': {'redistribute': [{'source': 'bgp'}]}}", "/bgp/redistribute/0/source",
+		"is none of `connected` `static` `kernel`"},
+	{"{" ROUTER ", 'bgp': {'redistribute': [{}]}}", "/bgp/redistribute/0/source", "is missing"},
+	{"{" ROUTER ", 'bgp': {'redistribute': [{'source': 'static', 'policy': 'x'}]}}",
+		"/bgp/redistribute/0/policy", "there is no route policy \"x\""},
+	{"{" ROUTER ", 'bgp': {'redistribute': [{'source': 'static'}, {'source': 'static'}]}}",
+		"/bgp/redistribute/1/source", "is given already at /bgp/redistribute/0"},
 	{"{" ROUTER ", 'bgp': {'listen_ranges': [{}]}}", "/bgp/listen_ranges",
 		"not supported in this version"},
 	{"{" ROUTER ", 'bgp': {'policy_change_delay_s': -1}}", "/bgp/policy_change_delay_s",
@@ -451,7 +579,31 @@ static const struct {
 	{PEER("'vrf': 'x'"), "/bgp/peers/0/vrf", "there is no VRF \"x\""},
 	{PEER("'password': 'secret'"), "/bgp/peers/0/password", "not supported in this version"},
 	{PEER("'gtsm': true"), "/bgp/peers/0/gtsm", "not supported in this version"},
-	{PEER("'local_as': 1"), "/bgp/peers/0/local_as", "not supported in this version"},
+	{PEER("'local_as': 64513"), "/bgp/peers/0/local_as", "64513 is the AS of the peer"},
+	{PEER("'local_as': 0"), "/bgp/peers/0/local_as", "0 is not from 1"},
+	{"{" ROUTER ", 'bgp': {'peers': [{'address': '192.0.2.2', 'asn': 64512, 'local_as': 1}]}}",
+		"/bgp/peers/0/local_as", "is for external peers only"},
+	{PEER("'route_reflector_client': true"), "/bgp/peers/0/route_reflector_client",
+		"only an internal peer"},
+	{PEER("'families': {'ipv4-unicast': {'max_prefixes': {}}}"),
+		"/bgp/peers/0/families/ipv4-unicast/max_prefixes/limit", "is missing"},
+	{PEER("'families': {'ipv6-unicast': {'max_prefixes': {'limit': 0}}}"),
+		"/bgp/peers/0/families/ipv6-unicast/max_prefixes/limit", "0 is not from 1"},
+	{PEER("'families': {'ipv4-unicast': {'max_prefixes': {'limit': 1, 'action': 'drop'}}}"),
+		"/bgp/peers/0/families/ipv4-unicast/max_prefixes/action",
+		"\"drop\" is none of `warning` `shutdown`"},
+	{PEER("'families': {'ipv4-unicast': {'allow_as_in': 256}}"),
+		"/bgp/peers/0/families/ipv4-unicast/allow_as_in", "256 is not from 0 to 255"},
+	{PEER("'families': {'ipv4-unicast': {'site_of_origin': 'soo:1:1'}}"),
+		"/bgp/peers/0/families/ipv4-unicast/site_of_origin",
+		"not supported in this version"},
+	{"{" ROUTER ", 'bgp': {'peers': [{'address': '192.0.2.2', 'asn': 64512, 'families': "
+	 "{'ipv4-unicast': {'as_override': true}}}]}}",
+		"/bgp/peers/0/families/ipv4-unicast/as_override", "is for external peers only"},
+	{"{" ROUTER ", 'bgp': {'peers': [{'address': '192.0.2.2', 'asn': 64512, 'families': "
+	 "{'ipv6-unicast': {'remove_private_as': true}}}]}}",
+		"/bgp/peers/0/families/ipv6-unicast/remove_private_as",
+		"is for external peers only"},
 	{PEER("'multihop': 0"), "/bgp/peers/0/multihop", "0 is not from 1 to 255"},
 	{PEER("'multihop': 256"), "/bgp/peers/0/multihop", "256 is not from 1 to 255"},
 	{PEER("'source': '2001:db8::1'"), "/bgp/peers/0/source",
@@ -480,8 +632,6 @@ static const struct {
 	{PEER("'families': {'ipv4-unicast': {'keep_all_routes': true}}"),
 		"/bgp/peers/0/families/ipv4-unicast/keep_all_routes",
 		"not supported in this version"},
-	{PEER("'families': {'ipv4-unicast': {'max_prefixes': {'limit': 1}}}"),
-		"/bgp/peers/0/families/ipv4-unicast/max_prefixes", "not supported in this version"},
 	{PEER("'families': {'ipv4-unicast': {'next_hop_self': true, 'next_hop_unchanged': true}}"),
 		"/bgp/peers/0/families/ipv4-unicast", "exclude each other"},
 	{"{" ROUTER
@@ -910,6 +1060,21 @@ test_schema_knows_no_more_keys(void **state)
 			"{'route_policies': [{'name': 'x', 'nodes': [{'match': {}}]}]}"},
 		{"/$defs/set", "/route_policies/0/nodes/0/set",
 			"{'route_policies': [{'name': 'x', 'nodes': [{'set': {}}]}]}"},
+		{"/$defs/large_community_list", "/large_community_lists/0",
+			"{'large_community_lists': [{}]}"},
+		{"/$defs/large_community_entry", "/large_community_lists/0/entries/0",
+			"{'large_community_lists': [{'entries': [{}]}]}"},
+		{"/$defs/ext_community_list", "/ext_community_lists/0",
+			"{'ext_community_lists': [{}]}"},
+		{"/$defs/ext_community_entry", "/ext_community_lists/0/entries/0",
+			"{'ext_community_lists': [{'entries': [{}]}]}"},
+		{"/$defs/static_route", "/static_routes/0", "{'static_routes': [{}]}"},
+		{"/$defs/preference", "/preference", "{'preference': {}}"},
+		{"/$defs/preference", "/bgp/preference", "{'bgp': {'preference': {}}}"},
+		{"/$defs/redistribute", "/bgp/redistribute/0", "{'bgp': {'redistribute': [{}]}}"},
+		{"/$defs/max_prefixes", "/bgp/peers/0/families/ipv6-unicast/max_prefixes",
+			"{'bgp': {'peers': [{'families': {'ipv6-unicast': {'max_prefixes': "
+			"{}}}}]}}"},
 		{"/$defs/bgp", "/bgp", "{'bgp': {}}"},
 		{"/$defs/network", "/bgp/networks/0", "{'bgp': {'networks': [{}]}}"},
 		{"/$defs/group", "/bgp/groups/0", "{'bgp': {'groups': [{}]}}"},
@@ -937,6 +1102,7 @@ main(void)
 		cmocka_unit_test(test_example),
 		cmocka_unit_test(test_defaults),
 		cmocka_unit_test(test_ipv6),
+		cmocka_unit_test(test_further_keys),
 		cmocka_unit_test(test_inheritance),
 		cmocka_unit_test(test_faults),
 		cmocka_unit_test(test_fault_of_the_merge),

@@ -576,6 +576,21 @@ test_list_faults(void **state)
 	assert_only_fault("{'community_lists': [{'name': 'a', 'entries': [{'action': 'permit', "
 			  "'community': '65536:1'}]}]}",
 		"/community_lists/0/entries/0/community", "\"65536:1\" is not a community");
+	assert_only_fault("{'large_community_lists': [{'name': 'a', 'entries': [{'action': "
+			  "'permit', 'large_community': '1:2:3'}, {'action': 'permit', "
+			  "'large_community': '1:2'}]}]}",
+		"/large_community_lists/0/entries/1/large_community",
+		"\"1:2\" is not a large community");
+	assert_only_fault("{'large_community_lists': [{'name': 'a', 'entries': [{'action': "
+			  "'permit', 'large_community': '1:2:3', 'community': '1:2'}]}]}",
+		"/large_community_lists/0/entries/0/community", "unknown key");
+	assert_only_fault("{'ext_community_lists': [{'name': 'a', 'entries': [{'action': 'deny', "
+			  "'ext_community': 'xx:1:1'}]}]}",
+		"/ext_community_lists/0/entries/0/ext_community",
+		"\"xx:1:1\" is not an extended community");
+	assert_only_fault(
+		"{'ext_community_lists': [{'name': 'a', 'entries': [{'action': 'deny'}]}]}",
+		"/ext_community_lists/0/entries/0/ext_community", "is missing");
 	assert_only_fault(
 		"{'community_lists': {}}", "/community_lists", "an object is not an array");
 	assert_only_fault("{'prefix_lists': null}", "/prefix_lists", "null is not allowed");
@@ -608,7 +623,11 @@ test_policy_faults(void **state)
 	assert_only_fault(
 		POLICY("{'seq': 1, 'action': 'permit', 'match': {'large_community_list': 'p'}}"),
 		"/route_policies/0/nodes/0/match/large_community_list",
-		"not supported in this version");
+		"there is no large community list \"p\"");
+	assert_only_fault(
+		POLICY("{'seq': 1, 'action': 'permit', 'match': {'ext_community_list': ['p']}}"),
+		"/route_policies/0/nodes/0/match/ext_community_list/0",
+		"there is no extended community list \"p\"");
 	assert_only_fault(POLICY("{'seq': 1, 'action': 'permit', 'match': {'colour': 'p'}}"),
 		"/route_policies/0/nodes/0/match/colour", "unknown key");
 	assert_only_fault(POLICY("{'seq': 1, 'action': 'permit'}, {'seq': 1, 'action': 'deny'}"),
@@ -636,8 +655,22 @@ test_policy_faults(void **state)
 		POLICY("{'seq': 1, 'action': 'permit', 'set': {'as_path_prepend': {'asn': 1}}}"),
 		"/route_policies/0/nodes/0/set/as_path_prepend/count", "is missing");
 	assert_only_fault(
-		POLICY("{'seq': 1, 'action': 'permit', 'set': {'ext_communities': {'add': []}}}"),
-		"/route_policies/0/nodes/0/set/ext_communities", "not supported in this version");
+		POLICY("{'seq': 1, 'action': 'permit', 'set': {'ext_communities': {'add': "
+		       "['rt:1:1', 'rt:70000:70000']}}}"),
+		"/route_policies/0/nodes/0/set/ext_communities/add/1",
+		"\"rt:70000:70000\" is not an extended community");
+	assert_only_fault(
+		POLICY("{'seq': 1, 'action': 'permit', 'set': {'next_hop': '2001:db8::'}}, "
+		       "{'seq': 2, 'action': 'permit', 'set': {'next_hop': 'ff02::1'}}"),
+		"/route_policies/0/nodes/1/set/next_hop", "is not the address of a host");
+	assert_only_fault(
+		"{'ports': [{'name': 'east', 'device': 'net_null0'}], 'route_policies': [{'name': "
+		"'r', "
+		"'nodes': [{'seq': 1, 'action': 'permit', 'set': {'next_hop': 'fe80::1%east'}}]}]}",
+		"/route_policies/0/nodes/0/set/next_hop", "can't set a link-local next hop");
+	assert_only_fault(
+		POLICY("{'seq': 1, 'action': 'permit', 'match': {'peer': 'fe80::1%north'}}"),
+		"/route_policies/0/nodes/0/match/peer", "there is no port \"north\"");
 	assert_only_fault(
 		"{'route_policies': [{'name': 'r'}]}", "/route_policies/0/nodes", "is missing");
 }
@@ -786,6 +819,90 @@ test_communities(void **state)
 	assert_int_equal(policy_large_community_parse("1:2", large), -EINVAL);
 }
 
+static void
+test_ext_communities(void **state)
+{
+	static const struct {
+		const char *text;
+		uint8_t bytes[9];
+	} good[] = {
+		{"rt:64512:1", "\0\2\xfc\0\0\0\0\1"},
+		{"soo:65535:4294967295", "\0\3\xff\xff\xff\xff\xff\xff"},
+		{"rt:65536:65535", "\2\2\0\1\0\0\xff\xff"},
+		{"rt:192.0.2.1:7", "\1\2\xc0\0\2\1\0\7"},
+		{"0x430bAa0000000064", "\x43\x0b\xaa\0\0\0\0\x64"},
+	};
+	static const char *const bad[] = {"", "rt:", "rt:1", "rt:1:", "rt:1:4294967296",
+		"rt:4294967296:1", "rt:65536:65536", "rt:1.2.3.4:65536", "rt:1.2.3:1", "rt:1.2.3.4",
+		"rt:1:1x", "soo1:1", "ro:1:1", "0x12", "0x00000000000000001", "0x000000000000000g",
+		"0000000000000000", "rt:1234567890.1234567890:1"};
+	uint8_t bytes[8];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+		assert_int_equal(policy_ext_community_parse(good[i].text, bytes), 0);
+		assert_memory_equal(bytes, good[i].bytes, 8);
+	}
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		if (!policy_ext_community_parse(bad[i], bytes))
+			fail_msg("%s was taken", bad[i]);
+}
+
+/* All three kinds of communities in one node: each must hold, any of its list's entries. */
+static void
+test_three_kinds(void **state)
+{
+	struct arena *arena;
+	struct policy_eval *e;
+	struct policy_verdict v;
+	struct prefix prefix;
+	struct policy_context context = {.family = FAMILY_IPV6_UNICAST};
+	struct policy_set *s = compile_good(
+		"{'community_lists': [{'name': 'c', 'entries': [{'action': 'permit', 'community': "
+		"'1:1'}]}],"
+		" 'large_community_lists': [{'name': 'l', 'entries': [{'action': 'deny', "
+		"'large_community': '1:2:4'}, {'action': 'permit', 'large_community': '1:2:3'}]}],"
+		" 'ext_community_lists': [{'name': 'e', 'entries': [{'action': 'permit', "
+		"'ext_community': 'rt:64512:9'}]}],"
+		" 'route_policies': [{'name': 'r', 'nodes': [{'seq': 1, 'action': 'permit', "
+		"'match': "
+		"{'community_list': 'c', 'large_community_list': 'l', 'ext_community_list': 'e'},"
+		"  'set': {'ext_communities': {'remove': ['rt:64512:9'], 'add': ['soo:1:2']}, "
+		"'large_communities': {'add': ['7:7:7']}, 'next_hop': '2001:db8::1'}}]}]}");
+	alignas(struct attr_set) uint8_t room[sizeof(struct attr_set) + 64] = {0};
+	struct attr_set *a = (struct attr_set *)room;
+
+	(void)state;
+	assert_int_equal(arena_create("test", &arena), 0);
+	assert_int_equal(policy_eval_create(arena, &e), 0);
+	assert_int_equal(prefix_parse("2001:db8::/32", &prefix), 0);
+	a->community_count = a->ext_community_count = a->large_community_count = 1;
+	memcpy(a->var,
+		"\0\1\0\1"
+		"\0\2\xfc\0\0\0\0\x9"
+		"\0\0\0\1\0\0\0\2\0\0\0\3",
+		24);
+	assert_int_equal(policy_eval_begin(e, policy_set_find(s, "r"), a, &context), 0);
+	assert_int_equal(policy_eval_prefix(e, &prefix, &v), 0);
+	assert_true(v.permit);
+	assert_int_equal(v.attrs->ext_community_count, 1);
+	assert_memory_equal(attr_ext_communities(v.attrs), "\0\3\0\1\0\0\0\2", 8);
+	assert_int_equal(v.attrs->large_community_count, 2);
+	assert_int_equal(v.attrs->next_hop.afi, AFI_IPV6);
+	/* without any one of them */
+	for (unsigned byte = 0; byte < 3; byte++) {
+		static const unsigned last[] = {3, 11, 23};
+		a->var[last[byte]] ^= 0x80;
+		assert_int_equal(policy_eval_begin(e, policy_set_find(s, "r"), a, &context), 0);
+		assert_int_equal(policy_eval_prefix(e, &prefix, &v), 0);
+		assert_false(v.permit);
+		a->var[last[byte]] ^= 0x80;
+	}
+	policy_eval_destroy(e);
+	policy_set_free(s);
+	arena_destroy(arena);
+}
+
 /* A whole node's worth of keys, run once. */
 static void
 test_every_key(void **state)
@@ -865,6 +982,8 @@ main(void)
 		cmocka_unit_test(test_too_many_outcomes),
 		cmocka_unit_test(test_same),
 		cmocka_unit_test(test_communities),
+		cmocka_unit_test(test_ext_communities),
+		cmocka_unit_test(test_three_kinds),
 		cmocka_unit_test(test_every_key),
 		cmocka_unit_test(test_shared_policies),
 	};
