@@ -1,96 +1,30 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "control/netlink.h"
 #include "control/netlink_impl.h"
-#include "control/threads.h"
 #include "lpm/arena.h"
 
 #include <errno.h>
 #include <libmnl/libmnl.h>
 #include <linux/if_addr.h>
-#include <linux/neighbour.h>
-#include <linux/rtnetlink.h>
-#include <net/if.h>
-#include <stdatomic.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
-#ifndef NTF_EXT_MANAGED
-#define NTF_EXT_MANAGED (1 << 0)
-#endif
-
-#define NUD_USABLE (NUD_REACHABLE | NUD_STALE | NUD_DELAY | NUD_PROBE | NUD_PERMANENT | NUD_NOARP)
 #define RECEIVE_BUFFER (8 << 20)
 #define MESSAGES_PER_TURN 64
-#define MESSAGE_MAX 32768 /* what the kernel packs a dump into */
-#define NEIGHBOR_BUCKETS 1024 /* a power of two */
+#define ZONED_MAX 128 /* interfaces whose zone is not their name: some of the ports */
 
-enum dump { DUMP_NONE, DUMP_LINKS, DUMP_ADDRESSES, DUMP_NEIGHBORS };
-
-/* An interface that counts. */
-struct link {
-	struct link *next;
-	unsigned ifindex;
-	uint16_t port;
-	struct vrf_id vrf;
-	bool configured; /* one of config.ports: stays when the kernel's goes */
-	bool told, up;
-	uint32_t epoch; /* of the dump that saw it last */
-};
-
-struct address {
-	struct address *next;
-	unsigned ifindex;
-	struct ip_addr local;
-	struct prefix subnet;
-	uint32_t epoch;
-};
-
-/* How the kernel was asked for a neighbour. */
-enum asked {
-	ASKED_NOT, /* not by us */
-	ASKED_GLEAN, /* once, for a packet: whoever sends to all addresses of a subnet makes one for each */
-	ASKED_FOLLOW, /* it answered, so that it is kept resolved until it does not */
-	ASKED_NEXT_HOP, /* routes lead there: kept resolved, and asked for as long as it does not answer */
-};
-
-struct neighbor {
-	struct neighbor *next;
-	unsigned ifindex;
-	struct ip_addr addr;
-	uint8_t mac[6];
-	uint16_t nud_state;
-	enum asked asked;
-	bool usable; /* what the kernel says */
-	bool told; /* what the callback was told last */
-	uint8_t told_mac[6];
-	uint32_t epoch;
-};
-
-/* Writer: the host thread from netlink_start on; main before, and after the host thread has ended. */
-struct netlink {
-	struct netlink_config config;
-	struct thread *thread;
-	struct watch watch;
-	struct mnl_socket *events;
-	struct mnl_socket *main_requests, *host_requests; /* one a thread */
-	struct port_guard *guard;
-	uint32_t seq, dump_seq;
-	enum dump dump;
-	bool dump_again; /* something was lost since it began */
-	uint32_t epoch;
-	struct link *links;
-	struct address *addresses;
-	struct neighbor *neighbors[NEIGHBOR_BUCKETS];
-	unsigned neighbor_count;
-	_Atomic uint64_t overruns;
-	char buffer[MESSAGE_MAX];
-};
+/* Written by main before other threads start. */
+static struct {
+	unsigned ifindex[ZONED_MAX];
+	uint16_t zone[ZONED_MAX];
+	unsigned count;
+} zoned;
 
 /* ---- the mirror ---- */
 
-static struct link *
-link_find(const struct netlink *n, unsigned ifindex)
+struct link *
+netlink_link_find(const struct netlink *n, unsigned ifindex)
 {
 	for (struct link *l = n->links; l != NULL; l = l->next)
 		if (l->ifindex == ifindex)
@@ -98,19 +32,28 @@ link_find(const struct netlink *n, unsigned ifindex)
 	return NULL;
 }
 
-static struct link *
-link_add(struct netlink *n, unsigned ifindex, uint16_t port, struct vrf_id vrf)
+struct link *
+netlink_link_add(struct netlink *n, unsigned ifindex, const char *name, enum link_kind kind)
 {
 	struct link *l = arena_calloc(n->config.arena, sizeof(*l));
 
 	if (l == NULL)
 		return NULL;
 	l->ifindex = ifindex;
-	l->port = port;
-	l->vrf = vrf;
+	l->port = PORT_NONE;
+	l->vrf = VRF_DEFAULT;
+	l->zone = zone_intern(name);
+	l->kind = kind;
 	l->next = n->links;
 	n->links = l;
 	return l;
+}
+
+void
+netlink_zone_set(const struct link *l, struct ip_addr *a)
+{
+	if (addr_is_link_local(a))
+		a->zone = l->zone;
 }
 
 /* The kernel keeps what it learned in a subnet that has left the interface. */
@@ -152,24 +95,27 @@ link_neighbors_tell(struct netlink *n, const struct link *l)
 static void
 address_tell(struct netlink *n, const struct address *a, bool present)
 {
-	const struct link *l = link_find(n, a->ifindex);
+	const struct link *l = netlink_link_find(n, a->ifindex);
 
 	if (l == NULL)
 		return;
 	n->config.address(n->config.ctx, l->vrf, l->port, &a->subnet, &a->local, present);
-	link_neighbors_tell(n, l);
+	if (l->kind != LINK_HOST)
+		link_neighbors_tell(n, l);
 }
 
 static void
-link_set(struct netlink *n, struct link *l, bool up)
+link_set(struct netlink *n, struct link *l, bool up, uint64_t read_ns)
 {
-	if (l->told && l->up == up)
+	if (l->kind == LINK_HOST || (l->told && l->up == up))
 		return;
 	l->told = true;
 	l->up = up;
-	n->config.link(n->config.ctx, l->port, up, now_ns());
+	n->config.link(n->config.ctx, l->port, up, read_ns);
 	/* After it: on loss the one word about the link has already stopped what the many would. */
 	link_neighbors_tell(n, l);
+	if (up)
+		netlink_neighbors_ask(n, l);
 }
 
 static struct neighbor **
@@ -186,8 +132,8 @@ neighbor_slot(struct netlink *n, unsigned ifindex, const struct ip_addr *addr)
 }
 
 /* Found or made. NULL: out of memory. */
-static struct neighbor *
-neighbor_get(struct netlink *n, unsigned ifindex, const struct ip_addr *addr)
+struct neighbor *
+netlink_neighbor_get(struct netlink *n, unsigned ifindex, const struct ip_addr *addr)
 {
 	struct neighbor **p = neighbor_slot(n, ifindex, addr), *e = *p;
 
@@ -205,17 +151,38 @@ neighbor_get(struct netlink *n, unsigned ifindex, const struct ip_addr *addr)
 }
 
 static void
-neighbor_remove(struct netlink *n, struct neighbor **slot)
+neighbor_free(struct netlink *n, struct neighbor **slot)
 {
 	struct neighbor *e = *slot;
-	const struct link *l = link_find(n, e->ifindex);
 
-	e->usable = false;
-	if (l != NULL)
-		neighbor_tell(n, l, e);
 	*slot = e->next;
 	n->neighbor_count--;
 	arena_free(n->config.arena, e);
+}
+
+void
+netlink_neighbor_forget(struct netlink *n, struct neighbor *e)
+{
+	neighbor_free(n, neighbor_slot(n, e->ifindex, &e->addr));
+}
+
+/* The kernel has it no more. True: neither have we; a next hop stays, and is asked for again. */
+static bool
+neighbor_gone(struct netlink *n, struct neighbor **slot)
+{
+	struct neighbor *e = *slot;
+	const struct link *l = netlink_link_find(n, e->ifindex);
+
+	e->usable = false;
+	e->nud_state = NUD_NONE;
+	if (l != NULL)
+		neighbor_tell(n, l, e);
+	if (l != NULL && e->asked == ASKED_NEXT_HOP) {
+		(void)netlink_neighbor_ask(n, e);
+		return false;
+	}
+	neighbor_free(n, slot);
+	return true;
 }
 
 static void
@@ -225,6 +192,8 @@ address_remove(struct netlink *n, struct address **slot)
 
 	*slot = a->next;
 	address_tell(n, a, false);
+	/* Its IPv4 routes may be gone, too: the kernel does not say so. */
+	n->routes_again = true;
 	arena_free(n->config.arena, a);
 }
 
@@ -236,9 +205,10 @@ neighbors_sweep(struct netlink *n, unsigned ifindex)
 		struct neighbor **p = &n->neighbors[i];
 
 		while (*p != NULL) {
-			if (ifindex != 0 ? (*p)->ifindex == ifindex : (*p)->epoch != n->epoch)
-				neighbor_remove(n, p);
-			else
+			bool gone = ifindex != 0 ? (*p)->ifindex == ifindex
+						 : (*p)->epoch != n->epoch;
+
+			if (!gone || !neighbor_gone(n, p))
 				p = &(*p)->next;
 		}
 	}
@@ -258,14 +228,16 @@ addresses_sweep(struct netlink *n, unsigned ifindex)
 }
 
 static void
-link_gone(struct netlink *n, struct link **slot)
+link_gone(struct netlink *n, struct link **slot, uint64_t read_ns)
 {
 	struct link *l = *slot;
 
-	link_set(n, l, false);
+	link_set(n, l, false, read_ns);
+	l->admin_up = false;
+	n->routes_again = true;
 	neighbors_sweep(n, l->ifindex);
 	addresses_sweep(n, l->ifindex);
-	if (l->configured)
+	if (l->kind != LINK_OTHER)
 		return;
 	*slot = l->next;
 	arena_free(n->config.arena, l);
@@ -280,69 +252,9 @@ links_sweep(struct netlink *n)
 		struct link *l = *p;
 
 		if (l->epoch != n->epoch)
-			link_gone(n, p);
+			link_gone(n, p, now_ns());
 		if (*p == l)
 			p = &l->next;
-	}
-}
-
-/* ---- neighbours that we ask for ---- */
-
-static void
-put_address(struct nlmsghdr *h, uint16_t type, const struct ip_addr *addr)
-{
-	mnl_attr_put(h, type, addr->afi == AFI_IPV4 ? 4 : 16, addr->b);
-}
-
-static int
-resolve_request(struct netlink *n, unsigned ifindex, const struct ip_addr *addr, bool managed)
-{
-	char buffer[256] = {0};
-	struct nlmsghdr *h = mnl_nlmsg_put_header(buffer);
-	struct ndmsg *m;
-
-	h->nlmsg_type = RTM_NEWNEIGH;
-	h->nlmsg_flags = NLM_F_CREATE | NLM_F_REPLACE;
-	m = mnl_nlmsg_put_extra_header(h, sizeof(*m));
-	m->ndm_family = addr->afi == AFI_IPV4 ? AF_INET : AF_INET6;
-	m->ndm_ifindex = (int)ifindex;
-	m->ndm_state = NUD_NONE;
-	m->ndm_flags = managed ? 0 : NTF_USE;
-	put_address(h, NDA_DST, addr);
-	if (managed)
-		mnl_attr_put_u32(h, NDA_FLAGS_EXT, NTF_EXT_MANAGED);
-	return netlink_request(n->host_requests, h);
-}
-
-static int
-forget_request(struct netlink *n, unsigned ifindex, const struct ip_addr *addr)
-{
-	char buffer[256] = {0};
-	struct nlmsghdr *h = mnl_nlmsg_put_header(buffer);
-	struct ndmsg *m;
-
-	h->nlmsg_type = RTM_DELNEIGH;
-	m = mnl_nlmsg_put_extra_header(h, sizeof(*m));
-	m->ndm_family = addr->afi == AFI_IPV4 ? AF_INET : AF_INET6;
-	m->ndm_ifindex = (int)ifindex;
-	put_address(h, NDA_DST, addr);
-	return netlink_request(n->host_requests, h);
-}
-
-/*
- * A neighbour that packets asked for: kept resolved from its first answer on, because the kernel does not see what we forward to it;
- * deleted when it does not answer, so that the kernel's table holds nobody who is not there.
- */
-static void
-gleaned_follow(struct netlink *n, struct neighbor *e)
-{
-	if (e->asked == ASKED_GLEAN && e->usable) {
-		e->asked = ASKED_FOLLOW;
-		(void)resolve_request(n, e->ifindex, &e->addr, true);
-	} else if ((e->asked == ASKED_GLEAN || e->asked == ASKED_FOLLOW) &&
-		   (e->nud_state & NUD_FAILED)) {
-		e->asked = ASKED_NOT;
-		(void)forget_request(n, e->ifindex, &e->addr);
 	}
 }
 
@@ -359,8 +271,16 @@ attribute(const struct nlattr *a, void *data)
 	return MNL_CB_OK;
 }
 
-static bool
-address_of(const struct nlattr *a, uint8_t family, struct ip_addr *out)
+void
+netlink_attributes(
+	const struct nlmsghdr *h, size_t size, const struct nlattr *table[ATTRIBUTES_MAX])
+{
+	memset(table, 0, ATTRIBUTES_MAX * sizeof(*table));
+	mnl_attr_parse(h, (unsigned)size, attribute, table);
+}
+
+bool
+netlink_attr_addr(const struct nlattr *a, uint8_t family, struct ip_addr *out)
 {
 	size_t len = family == AF_INET ? 4 : 16;
 
@@ -371,70 +291,162 @@ address_of(const struct nlattr *a, uint8_t family, struct ip_addr *out)
 	return true;
 }
 
+static struct link **
+link_slot(struct netlink *n, unsigned ifindex)
+{
+	struct link **p = &n->links;
+
+	while (*p != NULL && (*p)->ifindex != ifindex)
+		p = &(*p)->next;
+	return p;
+}
+
+/* One that we see first, or that has got another name. NULL: it does not count. */
+static struct link *
+link_named(struct netlink *n, unsigned ifindex, const char *name, uint64_t read_ns)
+{
+	struct link **p = link_slot(n, ifindex), *l = *p;
+
+	if (l != NULL && l->kind == LINK_OTHER && l->zone != zone_intern(name)) {
+		link_gone(n, p, read_ns);
+		n->dump_again = true; /* its addresses have another zone now */
+		l = NULL;
+	}
+	if (l == NULL && n->config.port_count == 0)
+		l = netlink_link_add(n, ifindex, name, LINK_OTHER);
+	return l;
+}
+
 static void
-on_link(struct netlink *n, const struct nlmsghdr *h)
+on_link(struct netlink *n, const struct nlmsghdr *h, uint64_t read_ns)
 {
 	const struct ifinfomsg *m = mnl_nlmsg_get_payload(h);
-	struct link *l = link_find(n, (unsigned)m->ifi_index);
+	const struct nlattr *t[ATTRIBUTES_MAX];
+	struct link *l;
+	bool admin_up = m->ifi_flags & IFF_UP;
 
 	/* A bridge's word about its port is not the link's own. */
 	if (m->ifi_family != AF_UNSPEC)
 		return;
 	if (h->nlmsg_type == RTM_DELLINK) {
-		struct link **p = &n->links;
+		struct link **p = link_slot(n, (unsigned)m->ifi_index);
 
-		while (*p != NULL && *p != l)
-			p = &(*p)->next;
-		if (l != NULL)
-			link_gone(n, p);
+		if (*p != NULL)
+			link_gone(n, p, read_ns);
 		return;
 	}
-	if (l == NULL && n->config.port_count == 0)
-		l = link_add(n, (unsigned)m->ifi_index, PORT_NONE, VRF_DEFAULT);
+	netlink_attributes(h, sizeof(*m), t);
+	if (t[IFLA_IFNAME] == NULL || mnl_attr_validate(t[IFLA_IFNAME], MNL_TYPE_NUL_STRING) < 0)
+		return;
+	l = link_named(n, (unsigned)m->ifi_index, mnl_attr_get_str(t[IFLA_IFNAME]), read_ns);
 	if (l == NULL)
 		return;
 	l->epoch = n->epoch;
-	link_set(n, l, (m->ifi_flags & IFF_UP) && (m->ifi_flags & IFF_RUNNING));
+	link_set(n, l, admin_up && (m->ifi_flags & IFF_RUNNING), read_ns);
+	if (l->admin_up && !admin_up)
+		n->routes_again = true;
+	l->admin_up = admin_up;
+}
+
+static void links_read(struct netlink *n);
+
+/* Of another message: the interface's own may still wait in the other socket, but not longer than this one. */
+static struct link *
+link_of(struct netlink *n, unsigned ifindex)
+{
+	struct link *l = netlink_link_find(n, ifindex);
+
+	if (l == NULL && n->config.port_count == 0) {
+		links_read(n);
+		l = netlink_link_find(n, ifindex);
+	}
+	return l;
+}
+
+/* False: a message that says nothing of an address of ours. */
+static bool
+address_parse(struct netlink *n, const struct nlmsghdr *h, struct address *out)
+{
+	const struct ifaddrmsg *m = mnl_nlmsg_get_payload(h);
+	const struct nlattr *t[ATTRIBUTES_MAX];
+	struct link *l;
+	struct ip_addr local, far;
+	uint32_t flags = m->ifa_flags;
+	uint8_t len = m->ifa_prefixlen;
+
+	if ((m->ifa_family != AF_INET && m->ifa_family != AF_INET6) ||
+		m->ifa_scope == RT_SCOPE_HOST || (l = link_of(n, m->ifa_index)) == NULL)
+		return false;
+	netlink_attributes(h, sizeof(*m), t);
+	/* On a point-to-point link IFA_ADDRESS is the far end's, and the subnet is there. */
+	if (!netlink_attr_addr(t[IFA_ADDRESS], m->ifa_family, &far))
+		return false;
+	if (!netlink_attr_addr(t[IFA_LOCAL], m->ifa_family, &local))
+		local = far;
+	if (t[IFA_FLAGS] != NULL && mnl_attr_validate(t[IFA_FLAGS], MNL_TYPE_U32) == 0)
+		flags = mnl_attr_get_u32(t[IFA_FLAGS]);
+	netlink_zone_set(l, &local);
+	if (l->kind == LINK_HOST) {
+		far = local;
+		len = (uint8_t)prefix_max_len(local.afi);
+	}
+	*out = (struct address){
+		.ifindex = m->ifa_index,
+		.local = local,
+		.subnet = prefix_from_addr(&far, len),
+		.tentative = flags & IFA_F_TENTATIVE,
+		.epoch = n->epoch,
+	};
+	/* RFC 4862 5.4.5: somebody else's. */
+	return !(flags & IFA_F_DADFAILED) || h->nlmsg_type == RTM_DELADDR;
+}
+
+static struct address **
+address_slot(struct netlink *n, const struct address *a)
+{
+	struct address **p = &n->addresses;
+
+	while (*p != NULL && ((*p)->ifindex != a->ifindex || !addr_equal(&(*p)->local, &a->local) ||
+				     !prefix_equal(&(*p)->subnet, &a->subnet)))
+		p = &(*p)->next;
+	return p;
 }
 
 static void
 on_address(struct netlink *n, const struct nlmsghdr *h)
 {
-	const struct ifaddrmsg *m = mnl_nlmsg_get_payload(h);
-	const struct nlattr *t[ATTRIBUTES_MAX] = {0};
-	struct address **p = &n->addresses, *a;
-	struct ip_addr local, far;
-	struct prefix subnet;
+	struct address seen, **p, *a;
+	bool usable;
 
-	if ((m->ifa_family != AF_INET && m->ifa_family != AF_INET6) ||
-		m->ifa_scope == RT_SCOPE_HOST || link_find(n, m->ifa_index) == NULL)
+	seen.ifindex = 0;
+	usable = address_parse(n, h, &seen);
+	if (seen.ifindex == 0)
 		return;
-	mnl_attr_parse(h, sizeof(*m), attribute, t);
-	/* On a point-to-point link IFA_ADDRESS is the far end's, and the subnet is there. */
-	if (!address_of(t[IFA_ADDRESS], m->ifa_family, &far))
-		return;
-	if (!address_of(t[IFA_LOCAL], m->ifa_family, &local))
-		local = far;
-	subnet = prefix_from_addr(&far, m->ifa_prefixlen);
-	while (*p != NULL && ((*p)->ifindex != m->ifa_index || !addr_equal(&(*p)->local, &local) ||
-				     !prefix_equal(&(*p)->subnet, &subnet)))
-		p = &(*p)->next;
-	if (h->nlmsg_type == RTM_DELADDR) {
+	p = address_slot(n, &seen);
+	if (!usable || h->nlmsg_type == RTM_DELADDR) {
 		if (*p != NULL)
 			address_remove(n, p);
 		return;
 	}
-	if (*p != NULL) {
-		(*p)->epoch = n->epoch;
+	a = *p;
+	if (a != NULL) {
+		bool settled = a->tentative && !seen.tentative;
+		const struct link *l = netlink_link_find(n, a->ifindex);
+
+		a->epoch = n->epoch;
+		a->tentative = seen.tentative;
+		/* RFC 4861 7.2.2: the kernel could ask nobody without a source. */
+		if (settled && l != NULL)
+			netlink_neighbors_ask(n, l);
 		return;
 	}
-	a = arena_calloc(n->config.arena, sizeof(*a));
+	a = arena_alloc(n->config.arena, sizeof(*a));
 	if (a == NULL) {
 		n->dump_again = true;
 		return;
 	}
-	*a = (struct address){
-		.ifindex = m->ifa_index, .local = local, .subnet = subnet, .epoch = n->epoch};
+	*a = seen;
+	a->next = NULL;
 	*p = a;
 	address_tell(n, a, true);
 }
@@ -455,25 +467,26 @@ static void
 on_neighbor(struct netlink *n, const struct nlmsghdr *h)
 {
 	const struct ndmsg *m = mnl_nlmsg_get_payload(h);
-	const struct nlattr *t[ATTRIBUTES_MAX] = {0};
-	const struct link *l = link_find(n, (unsigned)m->ndm_ifindex);
+	const struct nlattr *t[ATTRIBUTES_MAX];
+	const struct link *l;
 	struct neighbor *e;
 	struct ip_addr addr;
 
 	if ((m->ndm_family != AF_INET && m->ndm_family != AF_INET6) || (m->ndm_flags & NTF_PROXY) ||
-		l == NULL)
+		(l = link_of(n, (unsigned)m->ndm_ifindex)) == NULL || l->kind == LINK_HOST)
 		return;
-	mnl_attr_parse(h, sizeof(*m), attribute, t);
-	if (!address_of(t[NDA_DST], m->ndm_family, &addr))
+	netlink_attributes(h, sizeof(*m), t);
+	if (!netlink_attr_addr(t[NDA_DST], m->ndm_family, &addr))
 		return;
+	netlink_zone_set(l, &addr);
 	if (h->nlmsg_type == RTM_DELNEIGH) {
 		struct neighbor **p = neighbor_slot(n, l->ifindex, &addr);
 
 		if (*p != NULL)
-			neighbor_remove(n, p);
+			(void)neighbor_gone(n, p);
 		return;
 	}
-	e = neighbor_get(n, l->ifindex, &addr);
+	e = netlink_neighbor_get(n, l->ifindex, &addr);
 	if (e == NULL) {
 		n->dump_again = true;
 		return;
@@ -483,7 +496,7 @@ on_neighbor(struct netlink *n, const struct nlmsghdr *h)
 	/* FAILED and INCOMPLETE are not usable; STALE is: the kernel does not see what we forward. */
 	e->usable = neighbor_mac(t[NDA_LLADDR], e->mac) && (m->ndm_state & NUD_USABLE);
 	neighbor_tell(n, l, e);
-	gleaned_follow(n, e);
+	netlink_neighbor_follow(n, e);
 }
 
 /* ---- dumps ---- */
@@ -495,11 +508,13 @@ dump_request(struct netlink *n, enum dump what)
 		[DUMP_LINKS] = RTM_GETLINK,
 		[DUMP_ADDRESSES] = RTM_GETADDR,
 		[DUMP_NEIGHBORS] = RTM_GETNEIGH,
+		[DUMP_ROUTES] = RTM_GETROUTE,
 	};
 	static const size_t sizes[] = {
 		[DUMP_LINKS] = sizeof(struct ifinfomsg),
 		[DUMP_ADDRESSES] = sizeof(struct ifaddrmsg),
 		[DUMP_NEIGHBORS] = sizeof(struct ndmsg),
+		[DUMP_ROUTES] = sizeof(struct rtmsg),
 	};
 	char buffer[128] = {0};
 	struct nlmsghdr *h = mnl_nlmsg_put_header(buffer);
@@ -508,13 +523,16 @@ dump_request(struct netlink *n, enum dump what)
 	h->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
 	h->nlmsg_seq = n->dump_seq = ++n->seq;
 	mnl_nlmsg_put_extra_header(h, sizes[what]);
-	if (mnl_socket_sendto(n->events, h, h->nlmsg_len) < 0)
+	if (what == DUMP_ROUTES)
+		n->routes_again = false;
+	if (mnl_socket_sendto(
+		    what == DUMP_LINKS ? n->link_events : n->events, h, h->nlmsg_len) < 0)
 		return -errno;
 	n->dump = what;
 	return 0;
 }
 
-/* All three, with a new epoch: what none of them shows is gone. Links first: their loss stops most at once. */
+/* All, with a new epoch: what none of them shows is gone. Links first: their loss stops most at once. */
 static int
 dump_begin(struct netlink *n)
 {
@@ -527,7 +545,7 @@ dump_begin(struct netlink *n)
 static void
 dump_next(struct netlink *n)
 {
-	int rc;
+	int rc = 0;
 
 	switch (n->dump) {
 	case DUMP_LINKS:
@@ -541,7 +559,13 @@ dump_next(struct netlink *n)
 	case DUMP_NEIGHBORS:
 		neighbors_sweep(n, 0);
 		n->dump = DUMP_NONE;
-		return;
+		if (n->routes != NULL)
+			rc = dump_request(n, DUMP_ROUTES);
+		break;
+	case DUMP_ROUTES:
+		route_mirror_sweep(n);
+		n->dump = DUMP_NONE;
+		break;
 	case DUMP_NONE:
 	default:
 		return;
@@ -565,7 +589,7 @@ dump_done(struct netlink *n, bool whole)
 }
 
 static void
-on_message(struct netlink *n, const struct nlmsghdr *h)
+on_message(struct netlink *n, const struct nlmsghdr *h, uint64_t read_ns)
 {
 	if (h->nlmsg_flags & NLM_F_DUMP_INTR)
 		n->dump_again = true;
@@ -577,7 +601,7 @@ on_message(struct netlink *n, const struct nlmsghdr *h)
 		break;
 	case RTM_NEWLINK:
 	case RTM_DELLINK:
-		on_link(n, h);
+		on_link(n, h, read_ns);
 		break;
 	case RTM_NEWADDR:
 	case RTM_DELADDR:
@@ -586,6 +610,13 @@ on_message(struct netlink *n, const struct nlmsghdr *h)
 	case RTM_NEWNEIGH:
 	case RTM_DELNEIGH:
 		on_neighbor(n, h);
+		break;
+	case RTM_NEWROUTE:
+	case RTM_DELROUTE:
+		route_mirror_message(n, h);
+		break;
+	case RTM_DELNEXTHOP:
+		n->routes_again = true; /* IPv4 routes go with it, without a word */
 		break;
 	default:
 		break;
@@ -605,19 +636,12 @@ header_size(uint16_t type)
 	case RTM_NEWNEIGH:
 	case RTM_DELNEIGH:
 		return sizeof(struct ndmsg);
+	case RTM_NEWROUTE:
+	case RTM_DELROUTE:
+		return sizeof(struct rtmsg);
 	default:
 		return 0;
 	}
-}
-
-static void
-on_datagram(struct netlink *n, int len)
-{
-	const struct nlmsghdr *h = (const struct nlmsghdr *)n->buffer;
-
-	for (; mnl_nlmsg_ok(h, len); h = mnl_nlmsg_next(h, &len))
-		if (mnl_nlmsg_get_payload_len(h) >= header_size(h->nlmsg_type))
-			on_message(n, h);
 }
 
 static void
@@ -628,28 +652,66 @@ overrun(struct netlink *n)
 		atomic_load_explicit(&n->overruns, memory_order_relaxed) + 1, memory_order_relaxed);
 }
 
+/* One datagram. False: there is none. */
+static bool
+read_one(struct netlink *n, struct mnl_socket *s, char buffer[MESSAGE_MAX])
+{
+	ssize_t received = mnl_socket_recvfrom(s, buffer, MESSAGE_MAX);
+	const struct nlmsghdr *h = (const struct nlmsghdr *)buffer;
+	uint64_t read_ns = now_ns();
+	int len = (int)received;
+
+	if (received < 0 && errno == ENOBUFS)
+		overrun(n); /* the kernel dropped some: see everything again, and compare */
+	else if (received <= 0 && errno != EINTR)
+		return false;
+	for (; received > 0 && mnl_nlmsg_ok(h, len); h = mnl_nlmsg_next(h, &len))
+		if (mnl_nlmsg_get_payload_len(h) >= header_size(h->nlmsg_type))
+			on_message(n, h, read_ns);
+	return true;
+}
+
+static void
+links_read(struct netlink *n)
+{
+	for (unsigned i = 0; i < MESSAGES_PER_TURN; i++)
+		if (!read_one(n, n->link_events, n->link_buffer))
+			break;
+}
+
+/* Of either socket. Level-triggered: what is left comes at the next turn. */
+static void
+events_read(struct netlink *n)
+{
+	for (unsigned i = 0; i < MESSAGES_PER_TURN; i++) {
+		/* The loss of a link, before whatever else is queued. */
+		links_read(n);
+		if (!read_one(n, n->events, n->buffer))
+			break;
+	}
+	if (n->dump != DUMP_NONE)
+		return;
+	if (n->dump_again && dump_begin(n) != 0)
+		n->dump_again = true;
+	else if (n->dump == DUMP_NONE && n->routes_again && n->routes != NULL) {
+		n->epoch++;
+		if (dump_request(n, DUMP_ROUTES) != 0)
+			n->routes_again = true;
+	}
+}
+
+static void
+on_links_ready(struct watch *w, uint32_t events)
+{
+	(void)events;
+	events_read((struct netlink *)((char *)w - offsetof(struct netlink, link_watch)));
+}
+
 static void
 on_ready(struct watch *w, uint32_t events)
 {
-	struct netlink *n = (struct netlink *)((char *)w - offsetof(struct netlink, watch));
-
 	(void)events;
-	/* Level-triggered: what is left comes at the next turn. */
-	for (unsigned i = 0; i < MESSAGES_PER_TURN; i++) {
-		ssize_t len = mnl_socket_recvfrom(n->events, n->buffer, sizeof(n->buffer));
-
-		if (len < 0 && errno == EINTR)
-			continue;
-		if (len < 0 && errno == ENOBUFS) {
-			overrun(n); /* the kernel dropped some: see everything again, and compare */
-			continue;
-		}
-		if (len <= 0)
-			break;
-		on_datagram(n, (int)len);
-	}
-	if (n->dump_again && n->dump == DUMP_NONE && dump_begin(n) != 0)
-		n->dump_again = true;
+	events_read((struct netlink *)((char *)w - offsetof(struct netlink, watch)));
 }
 
 /* ---- life ---- */
@@ -678,34 +740,64 @@ group_bit(unsigned group)
 }
 
 static int
-open_events(struct netlink *n)
+open_events(struct mnl_socket **out, unsigned groups, struct watch *w)
 {
 	int size = RECEIVE_BUFFER, fd, rc;
 
-	rc = open_socket(&n->events, SOCK_NONBLOCK,
-		group_bit(RTNLGRP_LINK) | group_bit(RTNLGRP_NEIGH) |
-			group_bit(RTNLGRP_IPV4_IFADDR) | group_bit(RTNLGRP_IPV6_IFADDR));
+	rc = open_socket(out, SOCK_NONBLOCK, groups);
 	if (rc != 0)
 		return rc;
-	fd = mnl_socket_get_fd(n->events);
+	fd = mnl_socket_get_fd(*out);
 	/* Beyond the limit with CAP_NET_ADMIN, else what the limit allows: an overrun costs a dump, no more. */
 	if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size)) != 0)
 		(void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
-	n->watch = (struct watch){.fd = fd, .ready = on_ready};
+	w->fd = fd;
 	return 0;
+}
+
+static int
+open_all(struct netlink *n)
+{
+	unsigned groups = group_bit(RTNLGRP_NEIGH) | group_bit(RTNLGRP_IPV4_IFADDR) |
+		group_bit(RTNLGRP_IPV6_IFADDR);
+	int rc;
+
+	if (n->config.route != NULL)
+		groups |= group_bit(RTNLGRP_IPV4_ROUTE) | group_bit(RTNLGRP_IPV6_ROUTE) |
+			group_bit(RTNLGRP_NEXTHOP);
+	n->link_watch.ready = on_links_ready;
+	n->watch.ready = on_ready;
+	rc = open_events(&n->link_events, group_bit(RTNLGRP_LINK), &n->link_watch);
+	if (rc == 0)
+		rc = open_events(&n->events, groups, &n->watch);
+	if (rc == 0)
+		rc = open_socket(&n->main_requests, 0, 0);
+	if (rc == 0)
+		rc = open_socket(&n->host_requests, 0, 0);
+	return rc;
 }
 
 static int
 copy_ports(struct netlink *n)
 {
+	unsigned lo = if_nametoindex("lo");
+
+	zoned.count = 0;
 	for (unsigned i = 0; i < n->config.port_count; i++) {
 		const struct netlink_port *p = &n->config.ports[i];
-		struct link *l = link_add(n, p->ifindex, p->port, p->vrf);
+		struct link *l = netlink_link_add(n, p->ifindex, p->name, LINK_PORT);
 
 		if (l == NULL)
 			return -ENOMEM;
-		l->configured = true;
+		l->port = p->port;
+		l->vrf = p->vrf;
+		if (zoned.count < ZONED_MAX) {
+			zoned.ifindex[zoned.count] = p->ifindex;
+			zoned.zone[zoned.count++] = l->zone;
+		}
 	}
+	if (n->config.port_count > 0 && lo != 0 && netlink_link_add(n, lo, "lo", LINK_HOST) == NULL)
+		return -ENOMEM;
 	return 0;
 }
 
@@ -720,11 +812,9 @@ netlink_create(const struct netlink_config *c, struct netlink **out)
 	n->config = *c;
 	rc = copy_ports(n);
 	if (rc == 0)
-		rc = open_events(n);
-	if (rc == 0)
-		rc = open_socket(&n->main_requests, 0, 0);
-	if (rc == 0)
-		rc = open_socket(&n->host_requests, 0, 0);
+		rc = open_all(n);
+	if (rc == 0 && c->route != NULL)
+		rc = route_mirror_create(n, &n->routes);
 	if (rc == 0)
 		rc = port_guard_create(
 			c->arena, n->main_requests, c->ports, c->port_count, &n->guard);
@@ -735,18 +825,6 @@ netlink_create(const struct netlink_config *c, struct netlink **out)
 	}
 	*out = n;
 	return 0;
-}
-
-/* The kernel would go on asking for them. */
-static void
-neighbors_let_go(struct netlink *n)
-{
-	for (unsigned i = 0; i < NEIGHBOR_BUCKETS; i++)
-		for (const struct neighbor *e = n->neighbors[i]; e != NULL; e = e->next)
-			if (e->asked >= ASKED_FOLLOW &&
-				!(e->nud_state & (NUD_PERMANENT | NUD_NOARP)))
-				(void)(e->usable ? resolve_request(n, e->ifindex, &e->addr, false)
-						 : forget_request(n, e->ifindex, &e->addr));
 }
 
 static void
@@ -766,158 +844,104 @@ mirror_free(struct netlink *n)
 			arena_free(n->config.arena, e);
 		}
 	}
+	if (n->routes != NULL)
+		route_mirror_destroy(n, n->routes);
 }
 
 void
 netlink_destroy(struct netlink *n)
 {
+	struct mnl_socket *sockets[] = {
+		n->link_events, n->events, n->main_requests, n->host_requests};
+
 	if (n->guard != NULL)
 		port_guard_destroy(n->guard);
 	if (n->host_requests != NULL)
-		neighbors_let_go(n);
+		netlink_neighbors_let_go(n);
 	mirror_free(n);
-	if (n->events != NULL)
-		mnl_socket_close(n->events);
-	if (n->main_requests != NULL)
-		mnl_socket_close(n->main_requests);
-	if (n->host_requests != NULL)
-		mnl_socket_close(n->host_requests);
+	for (unsigned i = 0; i < sizeof(sockets) / sizeof(sockets[0]); i++)
+		if (sockets[i] != NULL)
+			mnl_socket_close(sockets[i]);
 	arena_free(n->config.arena, n);
 }
 
 int
 netlink_start(struct netlink *n, struct thread *self)
 {
-	int rc = watch_set(self, &n->watch, EPOLLIN);
+	int rc = watch_set(self, &n->link_watch, EPOLLIN);
 
+	if (rc == 0)
+		rc = watch_set(self, &n->watch, EPOLLIN);
 	if (rc != 0)
 		return rc;
 	n->thread = self;
 	return dump_begin(n);
 }
 
-/* ---- requests ---- */
-
-int
-netlink_request(struct mnl_socket *s, struct nlmsghdr *h)
-{
-	static _Atomic uint32_t seq;
-	char buffer[MESSAGE_MAX];
-
-	h->nlmsg_flags |= NLM_F_REQUEST | NLM_F_ACK;
-	h->nlmsg_seq = ++seq;
-	if (mnl_socket_sendto(s, h, h->nlmsg_len) < 0)
-		return -errno;
-	/* The kernel answers within sendto; what is older belongs to a request that was interrupted. */
-	for (;;) {
-		ssize_t len = mnl_socket_recvfrom(s, buffer, sizeof(buffer));
-
-		if (len < 0 && errno == EINTR)
-			continue;
-		if (len < 0)
-			return -errno;
-		const struct nlmsghdr *answer = (const struct nlmsghdr *)buffer;
-		if (!mnl_nlmsg_ok(answer, (int)len) || answer->nlmsg_seq != h->nlmsg_seq ||
-			answer->nlmsg_type != NLMSG_ERROR)
-			continue;
-		return ((const struct nlmsgerr *)mnl_nlmsg_get_payload(answer))->error;
-	}
-}
-
-int
-netlink_address_add(struct netlink *n, unsigned ifindex, const struct ip_addr *addr, uint8_t len)
-{
-	char buffer[256] = {0};
-	struct nlmsghdr *h = mnl_nlmsg_put_header(buffer);
-	struct ifaddrmsg *m;
-	int rc;
-
-	h->nlmsg_type = RTM_NEWADDR;
-	h->nlmsg_flags = NLM_F_CREATE | NLM_F_EXCL;
-	m = mnl_nlmsg_put_extra_header(h, sizeof(*m));
-	m->ifa_family = addr->afi == AFI_IPV4 ? AF_INET : AF_INET6;
-	m->ifa_prefixlen = len;
-	m->ifa_index = ifindex;
-	put_address(h, IFA_LOCAL, addr);
-	put_address(h, IFA_ADDRESS, addr);
-	rc = netlink_request(n->main_requests, h);
-	return rc == -EEXIST ? 0 : rc;
-}
-
-int
-netlink_link_up(struct netlink *n, unsigned ifindex)
-{
-	char buffer[256] = {0};
-	struct nlmsghdr *h = mnl_nlmsg_put_header(buffer);
-	struct ifinfomsg *m;
-
-	h->nlmsg_type = RTM_NEWLINK;
-	m = mnl_nlmsg_put_extra_header(h, sizeof(*m));
-	m->ifi_index = (int)ifindex;
-	m->ifi_flags = IFF_UP;
-	m->ifi_change = IFF_UP;
-	return netlink_request(n->main_requests, h);
-}
-
-static const struct link *
-link_of_port(const struct netlink *n, uint16_t port)
-{
-	const struct link *l = n->links;
-
-	while (l != NULL && (l->port != port || !l->configured))
-		l = l->next;
-	return l;
-}
-
-static int
-ask(struct netlink *n, uint16_t port, const struct ip_addr *addr, enum asked how)
-{
-	const struct link *l = link_of_port(n, port);
-	struct neighbor *e;
-	int rc;
-
-	if (l == NULL)
-		return -ENODEV;
-	e = neighbor_get(n, l->ifindex, addr);
-	if (e == NULL)
-		return -ENOMEM;
-	/* What an administrator set needs no probing, and the request would make it an ordinary entry. */
-	if (e->nud_state & (NUD_PERMANENT | NUD_NOARP))
-		return 0;
-	if (e->asked < how)
-		e->asked = how;
-	rc = resolve_request(n, l->ifindex, addr, e->asked >= ASKED_FOLLOW);
-	/* A kernel before 5.16 does not know it, or ignores it and refuses an entry without a state. */
-	if (rc != 0 && e->asked >= ASKED_FOLLOW)
-		rc = resolve_request(n, l->ifindex, addr, false);
-	/* Nothing will come of it: the kernel's table is full, the interface is gone. */
-	if (rc != 0 && e->nud_state == NUD_NONE)
-		neighbor_remove(n, neighbor_slot(n, l->ifindex, addr));
-	return rc;
-}
-
-int
-netlink_resolve(struct netlink *n, uint16_t port, const struct ip_addr *addr)
-{
-	return ask(n, port, addr, ASKED_NEXT_HOP);
-}
-
-int
-netlink_glean(struct netlink *n, uint16_t port, const struct ip_addr *addr)
-{
-	return ask(n, port, addr, ASKED_GLEAN);
-}
+/* ---- questions ---- */
 
 bool
 netlink_is_local(const struct netlink *n, struct vrf_id vrf, const struct ip_addr *addr)
 {
 	for (const struct address *a = n->addresses; a != NULL; a = a->next) {
-		const struct link *l = link_find(n, a->ifindex);
+		const struct link *l = netlink_link_find(n, a->ifindex);
 
 		if (l != NULL && l->vrf.v == vrf.v && addr_equal(&a->local, addr))
 			return true;
 	}
 	return false;
+}
+
+/* How well it serves as a source there; 0: not at all. */
+static unsigned
+source_rank(const struct link *l, const struct address *a, uint16_t port)
+{
+	bool link_local = addr_is_link_local(&a->local);
+
+	if (l->port == port && l->kind != LINK_HOST)
+		return a->tentative ? 1 : link_local ? 2 : 4;
+	return l->kind == LINK_HOST && !link_local ? 3 : 0;
+}
+
+bool
+netlink_source(const struct netlink *n, struct vrf_id vrf, uint16_t port, enum afi afi,
+	struct ip_addr *out)
+{
+	unsigned best = 0;
+
+	for (const struct address *a = n->addresses; a != NULL; a = a->next) {
+		const struct link *l = netlink_link_find(n, a->ifindex);
+		unsigned rank;
+
+		if (l == NULL || l->vrf.v != vrf.v || a->local.afi != afi)
+			continue;
+		rank = source_rank(l, a, port);
+		if (rank > best) {
+			best = rank;
+			*out = a->local;
+		}
+	}
+	return best > 0;
+}
+
+unsigned
+netlink_zone_ifindex(uint16_t zone)
+{
+	for (unsigned i = 0; i < zoned.count; i++)
+		if (zoned.zone[i] == zone)
+			return zoned.ifindex[i];
+	return zone != 0 ? if_nametoindex(zone_name(zone)) : 0;
+}
+
+uint16_t
+netlink_ifindex_zone(unsigned ifindex)
+{
+	char name[IF_NAMESIZE];
+
+	for (unsigned i = 0; i < zoned.count; i++)
+		if (zoned.ifindex[i] == ifindex)
+			return zoned.zone[i];
+	return if_indextoname(ifindex, name) != NULL ? zone_find(name) : 0;
 }
 
 unsigned
@@ -927,7 +951,7 @@ netlink_neighbors(struct netlink *n, struct netlink_neighbor *out, unsigned max)
 
 	for (unsigned i = 0; i < NEIGHBOR_BUCKETS; i++) {
 		for (const struct neighbor *e = n->neighbors[i]; e != NULL; e = e->next) {
-			const struct link *l = link_find(n, e->ifindex);
+			const struct link *l = netlink_link_find(n, e->ifindex);
 
 			if (l == NULL || count++ >= max)
 				continue;

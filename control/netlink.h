@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The host thread's mirror of the kernel by libmnl: links, addresses and neighbours of our ports; what it sees goes to the fib thread
- * by the callbacks. Also keeps the kernel from forwarding what it is passed (a rule `iif PORT ... blackhole` behind the local table) and
+ * The host thread's mirror of the kernel by libmnl: links, addresses and neighbours of our ports, addresses of lo and keel0 (ours on every
+ * port), routes of the main table; what it sees goes to the fib thread by the callbacks. Also keeps the kernel from forwarding what it is passed (a rule `iif PORT ... blackhole` behind the local table) and
  * the port's sysctls, all restored on stop.
  *
  * Writer: the host thread. On overrun (ENOBUFS) everything is dumped again and compared.
@@ -53,10 +53,11 @@ void netlink_destroy(struct netlink *n);
 int netlink_start(struct netlink *n, struct thread *self) RUNS_ON(role_host);
 /* Main, before the ports forward: sets an address on a port's interface if it is not there. 0, -errno. */
 int netlink_address_add(struct netlink *n, unsigned ifindex, const struct ip_addr *addr, uint8_t len);
+int netlink_address_remove(struct netlink *n, unsigned ifindex, const struct ip_addr *addr, uint8_t len);
 int netlink_link_up(struct netlink *n, unsigned ifindex);
 /*
- * Main: the interface of the host's own way out (architecture.md section 6): its sysctls, default routes of both families through it with
- * metric 4294967295, its addresses as local ones in `address` (port PORT_NONE). 0, -errno.
+ * Main, before netlink_start(): the interface of the host's own way out (architecture.md section 6): its sysctls, default routes of both
+ * families through it with metric 4294967295, its addresses as local ones in `address` (port PORT_NONE). 0, -errno.
  */
 int netlink_tun_add(struct netlink *n, const char *name, unsigned ifindex, struct vrf_id vrf);
 /* Asks the kernel to resolve a neighbour and to keep it resolved (NTF_EXT_MANAGED, else NTF_USE). 0, -errno. */
@@ -68,6 +69,17 @@ void netlink_release(struct netlink *n, uint16_t port, const struct ip_addr *add
  * through a subnet would leave the kernel asking for all of it for ever.
  */
 int netlink_glean(struct netlink *n, uint16_t port, const struct ip_addr *addr) RUNS_ON(role_host);
+/*
+ * The interface that a zone (lpm/prefix.h) means, and back: the zone of a port has the port's name, which may differ from its interface's. Any
+ * thread, after netlink_create(). 0: none such.
+ */
+unsigned netlink_zone_ifindex(uint16_t zone);
+uint16_t netlink_ifindex_zone(unsigned ifindex);
+/*
+ * What packets of our own about those received on `port` carry as source: its first address (of IPv6 a global one), else one of lo or
+ * keel0, else a link-local one. False: none.
+ */
+bool netlink_source(const struct netlink *n, struct vrf_id vrf, uint16_t port, enum afi afi, struct ip_addr *out) RUNS_ON(role_host);
 /* Is it an address of ours, on any interface of the VRF? In the callback `address` too: an address may be set with two lengths. */
 bool netlink_is_local(const struct netlink *n, struct vrf_id vrf, const struct ip_addr *addr) RUNS_ON(role_host);
 

@@ -17,13 +17,15 @@
 #define VALUE_MAX 32
 #define FAULTS_MAX 64
 
+struct setting {
+	const char *path, *value;
+};
+
 /*
  * Below /proc/sys/net/, with %s the interface. rp_filter is the greater of the port's and all's, which is left alone: it
  * guards other interfaces too. accept_redirects holds when either is on (no forwarding in the kernel), so all's goes too.
  */
-static const struct {
-	const char *path, *value;
-} settings[] = {
+static const struct setting port_settings[] = {
 	{"ipv4/conf/%s/rp_filter", "0"},
 	{"ipv4/conf/%s/arp_ignore", "1"},
 	{"ipv4/conf/%s/accept_redirects", "0"},
@@ -31,8 +33,20 @@ static const struct {
 	{"ipv6/conf/%s/accept_ra", "0"},
 	{"ipv6/conf/%s/autoconf", "0"},
 	{"ipv6/conf/%s/accept_redirects", "0"},
+	/* Else the kernel forgets the addresses that it was given when an operator sets the link down. */
+	{"ipv6/conf/%s/keep_addr_on_down", "1"},
 };
-#define SETTINGS (sizeof(settings) / sizeof(settings[0]))
+#define PORT_SETTINGS (sizeof(port_settings) / sizeof(port_settings[0]))
+
+/* Of the TUN: what comes in by a port leaves there, so that no reverse path is the right one; no address of its own making. */
+static const struct setting tun_settings[] = {
+	{"ipv4/conf/%s/rp_filter", "0"},
+	{"ipv6/conf/%s/disable_ipv6", "0"},
+	{"ipv6/conf/%s/addr_gen_mode", "1"},
+	{"ipv6/conf/%s/accept_ra", "0"},
+	{"ipv6/conf/%s/autoconf", "0"},
+};
+#define TUN_SETTINGS (sizeof(tun_settings) / sizeof(tun_settings[0]))
 
 /* A value that was there, to be put back. */
 struct saved {
@@ -51,6 +65,7 @@ struct rule {
 struct port_guard {
 	struct arena *arena;
 	struct mnl_socket *socket;
+	bool ipv6; /* the kernel has it */
 	struct saved *saved;
 	struct rule *rules;
 	struct netlink_fault fault[FAULTS_MAX];
@@ -127,13 +142,13 @@ set_value(struct port_guard *g, const char *path, const char *value)
 }
 
 static void
-set_values(struct port_guard *g, const char *iface, bool ipv6)
+set_values(struct port_guard *g, const struct setting *settings, unsigned count, const char *iface)
 {
-	for (unsigned i = 0; i < SETTINGS; i++) {
+	for (unsigned i = 0; i < count; i++) {
 		char path[96], relative[64];
 		int rc;
 
-		if (!ipv6 && strncmp(settings[i].path, "ipv6", 4) == 0)
+		if (!g->ipv6 && strncmp(settings[i].path, "ipv6", 4) == 0)
 			continue;
 		(void)snprintf(
 			relative, sizeof(relative), settings[i].path, iface); // NOLINT: own table
@@ -185,11 +200,11 @@ add_rule(struct port_guard *g, uint8_t family, const char *iface)
 }
 
 static void
-guard_port(struct port_guard *g, const char *iface, bool ipv6)
+add_rules(struct port_guard *g, const char *iface)
 {
 	static const uint8_t families[] = {AF_INET, AF_INET6};
 
-	for (unsigned i = 0; i < (ipv6 ? 2u : 1u); i++) {
+	for (unsigned i = 0; i < (g->ipv6 ? 2u : 1u); i++) {
 		char what[96];
 		int rc = add_rule(g, families[i], iface);
 
@@ -198,7 +213,14 @@ guard_port(struct port_guard *g, const char *iface, bool ipv6)
 		if (rc != 0)
 			fault(g, what, rc);
 	}
-	set_values(g, iface, ipv6);
+}
+
+void
+port_guard_tun(struct port_guard *g, const char *iface)
+{
+	/* Before any of its addresses and routes, and gone with it. */
+	set_values(g, tun_settings, TUN_SETTINGS, iface);
+	add_rules(g, iface);
 }
 
 /* ---- life ---- */
@@ -208,21 +230,23 @@ port_guard_create(struct arena *a, struct mnl_socket *s, const struct netlink_po
 	unsigned count, struct port_guard **out)
 {
 	struct port_guard *g = arena_calloc(a, sizeof(*g));
-	bool ipv6 = access("/proc/sys/net/ipv6", F_OK) == 0;
 	int rc;
 
 	if (g == NULL)
 		return -ENOMEM;
 	g->arena = a;
 	g->socket = s;
+	g->ipv6 = access("/proc/sys/net/ipv6", F_OK) == 0;
 	for (unsigned i = 0; i < count; i++) {
 		/* The port's own name may differ from its interface's (net_af_xdp's iface). */
 		char iface[IF_NAMESIZE];
 
 		if (if_indextoname(ports[i].ifindex, iface) == NULL)
 			fault(g, ports[i].name, -ENODEV);
-		else
-			guard_port(g, iface, ipv6);
+		else {
+			add_rules(g, iface);
+			set_values(g, port_settings, PORT_SETTINGS, iface);
+		}
 	}
 	if (count > 0) {
 		rc = set_value(g, "/proc/sys/net/ipv4/conf/all/accept_redirects", "0");
