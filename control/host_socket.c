@@ -2,6 +2,8 @@
 #include "control/host_socket.h"
 
 #include <errno.h>
+#include <ifaddrs.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <netinet/ip.h>
 #include <netinet/tcp.h>
@@ -12,7 +14,8 @@
 /* Network control, DSCP 48: what BIRD and FRR mark BGP with, so that routers on the way treat it alike. */
 #define TOS_CS6 0xc0
 
-static socklen_t
+/* Length, or -ENODEV: there is no such interface now. */
+static int
 sockaddr_from(const struct ip_addr *a, enum afi afi, uint16_t port, struct sockaddr_storage *out)
 {
 	struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)out;
@@ -25,6 +28,11 @@ sockaddr_from(const struct ip_addr *a, enum afi afi, uint16_t port, struct socka
 		v6->sin6_port = htons(port);
 		if (a->afi == AFI_IPV6)
 			memcpy(&v6->sin6_addr, a->b, 16);
+		if (a->afi == AFI_IPV6 && a->zone != 0) {
+			v6->sin6_scope_id = if_nametoindex(zone_name(a->zone));
+			if (v6->sin6_scope_id == 0)
+				return -ENODEV;
+		}
 		return sizeof(*v6);
 	}
 	v4->sin_family = AF_INET;
@@ -34,19 +42,30 @@ sockaddr_from(const struct ip_addr *a, enum afi afi, uint16_t port, struct socka
 	return sizeof(*v4);
 }
 
-static void
-sockaddr_to(const struct sockaddr_storage *s, struct ip_addr *a, uint16_t *port)
+/* RFC 4007 6: the same address on another interface is another one. 0: nobody has named that interface. */
+static uint16_t
+zone_of_index(uint32_t index)
 {
-	const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)s;
-	const struct sockaddr_in *v4 = (const struct sockaddr_in *)s;
+	char name[IF_NAMESIZE];
+
+	return index != 0 && if_indextoname(index, name) != NULL ? zone_find(name) : 0;
+}
+
+static void
+sockaddr_to(const struct sockaddr *s, struct ip_addr *a, uint16_t *port)
+{
+	const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)(const void *)s;
+	const struct sockaddr_in *v4 = (const struct sockaddr_in *)(const void *)s;
 
 	memset(a, 0, sizeof(*a));
 	*port = 0;
-	if (s->ss_family == AF_INET6) {
+	if (s->sa_family == AF_INET6) {
 		a->afi = AFI_IPV6;
 		memcpy(a->b, &v6->sin6_addr, 16);
+		if (addr_is_link_local(a))
+			a->zone = zone_of_index(v6->sin6_scope_id);
 		*port = ntohs(v6->sin6_port);
-	} else if (s->ss_family == AF_INET) {
+	} else if (s->sa_family == AF_INET) {
 		a->afi = AFI_IPV4;
 		memcpy(a->b, &v4->sin_addr, 4);
 		*port = ntohs(v4->sin_port);
@@ -104,8 +123,7 @@ int
 host_socket_connect(const struct host_socket_options *o, const struct ip_addr *peer, uint16_t port)
 {
 	struct sockaddr_storage ss;
-	socklen_t len;
-	int fd, rc;
+	int fd, len, rc = 0;
 
 	fd = open_socket(o, peer->afi);
 	if (fd < 0)
@@ -114,15 +132,18 @@ host_socket_connect(const struct host_socket_options *o, const struct ip_addr *p
 		/* Otherwise bind() takes a port for itself that other peers of this source could share. */
 		set_int(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1);
 		len = sockaddr_from(&o->source, peer->afi, 0, &ss);
-		if (bind(fd, (struct sockaddr *)&ss, len) < 0)
-			goto fail;
+		if (len < 0)
+			rc = len;
+		else if (bind(fd, (struct sockaddr *)&ss, (socklen_t)len) < 0)
+			rc = -errno;
 	}
-	len = sockaddr_from(peer, peer->afi, port, &ss);
-	if (connect(fd, (struct sockaddr *)&ss, len) < 0 && errno != EINPROGRESS)
-		goto fail;
-	return fd;
-fail:
-	rc = -errno;
+	len = rc == 0 ? sockaddr_from(peer, peer->afi, port, &ss) : rc;
+	if (len < 0)
+		rc = len;
+	else if (connect(fd, (struct sockaddr *)&ss, (socklen_t)len) < 0 && errno != EINPROGRESS)
+		rc = -errno;
+	if (rc == 0)
+		return fd;
 	close(fd);
 	return rc;
 }
@@ -131,8 +152,7 @@ int
 host_socket_listen(const struct host_socket_options *o, enum afi afi, uint16_t port, int backlog)
 {
 	struct sockaddr_storage ss;
-	socklen_t len;
-	int fd, rc;
+	int fd, len, rc;
 
 	fd = open_socket(o, afi);
 	if (fd < 0)
@@ -141,7 +161,10 @@ host_socket_listen(const struct host_socket_options *o, enum afi afi, uint16_t p
 	rc = set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1);
 	if (rc == 0) {
 		len = sockaddr_from(&o->source, afi, port, &ss);
-		if (bind(fd, (struct sockaddr *)&ss, len) < 0 || listen(fd, backlog) < 0)
+		if (len < 0)
+			rc = len;
+		else if (bind(fd, (struct sockaddr *)&ss, (socklen_t)len) < 0 ||
+			 listen(fd, backlog) < 0)
 			rc = -errno;
 	}
 	if (rc < 0) {
@@ -163,6 +186,110 @@ host_socket_accept(int listener, struct ip_addr *peer, uint16_t *port)
 	} while (fd < 0 && (errno == EINTR || errno == ECONNABORTED));
 	if (fd < 0)
 		return -errno;
-	sockaddr_to(&ss, peer, port);
+	sockaddr_to((struct sockaddr *)&ss, peer, port);
 	return fd;
+}
+
+static void
+ip_of(const struct sockaddr *s, struct ip_addr *a)
+{
+	uint16_t port;
+
+	memset(a, 0, sizeof(*a));
+	if (s != NULL)
+		sockaddr_to(s, a, &port);
+}
+
+/* Is the peer a neighbour by this address of an interface? */
+static bool
+on_link(const struct ifaddrs *i, const struct ip_addr *own, const struct ip_addr *peer)
+{
+	struct ip_addr mask, far;
+
+	ip_of(i->ifa_dstaddr, &far);
+	if ((i->ifa_flags & IFF_POINTOPOINT) && addr_equal(&far, peer))
+		return true;
+	if (i->ifa_netmask == NULL || own->afi != peer->afi)
+		return false;
+	ip_of(i->ifa_netmask, &mask);
+	for (unsigned n = 0; n < sizeof(own->b); n++) {
+		if ((own->b[n] ^ peer->b[n]) & mask.b[n])
+			return false;
+	}
+	return own->zone == peer->zone;
+}
+
+/* The interface that holds out->addr; NULL: none does (any more). */
+static const char *
+local_interface(
+	const struct ifaddrs *all, const struct ip_addr *peer, struct host_socket_local *out)
+{
+	for (const struct ifaddrs *i = all; i != NULL; i = i->ifa_next) {
+		struct ip_addr a;
+
+		ip_of(i->ifa_addr, &a);
+		if (a.afi == AFI_NONE || !addr_equal(&a, &out->addr))
+			continue;
+		if (on_link(i, &a, peer))
+			out->zone = zone_find(i->ifa_name);
+		return i->ifa_name;
+	}
+	return NULL;
+}
+
+/* The kernel lists IPv4 addresses by primacy; those of IPv6 by age, so that the order would change with a restart. */
+static void
+local_take(struct ip_addr *to, const struct ip_addr *a)
+{
+	if (to->afi == AFI_NONE || (a->afi == AFI_IPV6 && addr_compare(a, to) < 0))
+		*to = *a;
+}
+
+static void
+local_others(const struct ifaddrs *i, const char *name, struct host_socket_local *out)
+{
+	struct host_socket_local found = {0};
+
+	for (; i != NULL; i = i->ifa_next) {
+		struct ip_addr a;
+
+		ip_of(i->ifa_addr, &a);
+		if (a.afi == AFI_NONE || strcmp(i->ifa_name, name) != 0)
+			continue;
+		local_take(a.afi == AFI_IPV4	    ? &found.v4
+			   : addr_is_link_local(&a) ? &found.link_local
+						    : &found.v6,
+			&a);
+	}
+	if (out->v4.afi == AFI_NONE)
+		out->v4 = found.v4;
+	if (out->v6.afi == AFI_NONE)
+		out->v6 = found.v6;
+	if (out->link_local.afi == AFI_NONE && out->zone != 0)
+		out->link_local = found.link_local;
+}
+
+void
+host_socket_local(int fd, const struct ip_addr *peer, struct host_socket_local *out)
+{
+	struct sockaddr_storage ss = {0};
+	socklen_t len = sizeof(ss);
+	struct ifaddrs *all = NULL;
+	struct ip_addr *own;
+	const char *name;
+
+	memset(out, 0, sizeof(*out));
+	if (getsockname(fd, (struct sockaddr *)&ss, &len) < 0)
+		return;
+	ip_of((struct sockaddr *)&ss, &out->addr);
+	own = out->addr.afi == AFI_IPV4	       ? &out->v4
+	      : addr_is_link_local(&out->addr) ? &out->link_local
+					       : &out->v6;
+	*own = out->addr;
+	if (getifaddrs(&all) < 0)
+		return;
+	name = local_interface(all, peer, out);
+	if (name != NULL)
+		local_others(all, name, out);
+	freeifaddrs(all);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The one factory for sockets: VRF (network namespace; `default` is ours), source address, TTL. Non-blocking and
- * close-on-exec. Any thread. Each returns a descriptor or -errno.
+ * close-on-exec. Any thread. Each returns a descriptor or -errno. Link-local addresses go with their zone both ways (RFC 4007 11.2):
+ * -ENODEV when there is no interface of that name.
  */
 #pragma once
 
@@ -13,7 +14,7 @@
 struct host_socket_options {
 	struct vrf_id vrf;
 	struct ip_addr source; /* AFI_NONE: the kernel chooses; for listening: any address */
-	uint8_t ttl;           /* 0: the default; 1 for single-hop external peers (RFC 4271 5.1.3 users expect it) */
+	uint8_t ttl;           /* or hop limit. 0: the default; 1 for single-hop external peers (RFC 4271 5.1.3 users expect it) */
 };
 
 /* connect(2) has begun: EINPROGRESS is success. */
@@ -23,3 +24,12 @@ int host_socket_listen(const struct host_socket_options *o, enum afi afi, uint16
 int host_socket_accept(int listener, struct ip_addr *peer, uint16_t *port);
 /* Options of an accepted one. 0, -errno. */
 int host_socket_apply(int fd, const struct host_socket_options *o, enum afi afi);
+
+/* Our end of a connected socket, and what else the interface that holds its address has (AFI_NONE: nothing). */
+struct host_socket_local {
+	struct ip_addr addr;
+	struct ip_addr v4, v6;     /* `addr` for its own family, else the first one; `v6` is never link-local */
+	struct ip_addr link_local; /* with its zone; only where `zone` is known */
+	uint16_t zone;             /* of the link that we and the peer are both on; 0: it is some hops away, or the name was never interned */
+};
+void host_socket_local(int fd, const struct ip_addr *peer, struct host_socket_local *out);

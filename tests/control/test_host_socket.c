@@ -4,6 +4,8 @@
  */
 #include "control/host_socket.h"
 
+#include "tests/control/own_net.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -76,6 +78,7 @@ talk(const char *listen_at, const char *source)
 
 	assert_int_equal(addr_parse(listen_at, &at), 0);
 	assert_int_equal(addr_parse(source, &co.source), 0);
+	lo.source = addr_is_link_local(&at) ? at : (struct ip_addr){0};
 	want = co.source;
 	listener = host_socket_listen(&lo, at.afi, 0, 8);
 	if (listener == -EAFNOSUPPORT && at.afi == AFI_IPV6)
@@ -183,15 +186,107 @@ test_refusals(void **state)
 	}
 }
 
+static bool has_net;
+
+/* The same addresses on two interfaces: the zone tells them apart, both ways. */
+static void
+test_link_local(void **state)
+{
+	struct host_socket_options o = {.vrf = VRF_DEFAULT};
+	struct ip_addr at;
+
+	if (!has_net)
+		skip();
+	zone_intern("east");
+	zone_intern("west");
+	zone_intern("nowhere");
+	talk("fe80::1%east", "fe80::2%east");
+	talk("fe80::1%west", "fe80::2%west");
+	assert_int_equal(addr_parse("fe80::1%nowhere", &at), 0);
+	assert_int_equal(host_socket_connect(&o, &at, 179), -ENODEV);
+	o.source = at;
+	assert_int_equal(host_socket_listen(&o, AFI_IPV6, 0, 8), -ENODEV);
+}
+
+/* What host_socket_local() finds for a connection from `source` to `to`; the peer is taken to be `peer`. */
+static struct host_socket_local
+local_of(const char *to, const char *source, const char *peer)
+{
+	struct host_socket_options o = {.vrf = VRF_DEFAULT}, lo = {.vrf = VRF_DEFAULT};
+	struct host_socket_local local;
+	struct ip_addr at, p;
+	int listener, fd;
+
+	assert_int_equal(addr_parse(to, &at), 0);
+	assert_int_equal(addr_parse(peer, &p), 0);
+	assert_int_equal(addr_parse(source, &o.source), 0);
+	listener = host_socket_listen(&lo, at.afi, 0, 8);
+	assert_true(listener >= 0);
+	fd = host_socket_connect(&o, &at, port_of(listener));
+	assert_true(fd >= 0);
+	host_socket_local(fd, &p, &local);
+	close(fd);
+	close(listener);
+	return local;
+}
+
+static void
+assert_addr(const struct ip_addr *a, const char *text)
+{
+	char buf[ADDR_TEXT_MAX];
+
+	assert_string_equal(a->afi != AFI_NONE ? addr_format(a, buf) : "", text);
+}
+
+static void
+assert_local(const struct host_socket_local *l, const char *v4, const char *v6,
+	const char *link_local, const char *zone)
+{
+	assert_addr(&l->v4, v4);
+	assert_addr(&l->v6, v6);
+	assert_addr(&l->link_local, link_local);
+	assert_string_equal(zone_name(l->zone), zone);
+}
+
+static void
+test_local(void **state)
+{
+	struct host_socket_local l;
+
+	if (!has_net)
+		skip();
+	l = local_of("192.0.2.1", "192.0.2.2", "192.0.2.1");
+	assert_addr(&l.addr, "192.0.2.2");
+	assert_local(&l, "192.0.2.2", "2001:db8:1::1", "fe80::1%east", "east");
+	l = local_of("2001:db8:1::1", "2001:db8:1::2", "2001:db8:1::77");
+	assert_addr(&l.addr, "2001:db8:1::2");
+	assert_local(&l, "192.0.2.1", "2001:db8:1::2", "fe80::1%east", "east");
+	/* Some hops away: no link, and nothing that only means something on one. */
+	l = local_of("2001:db8:1::1", "2001:db8:1::2", "2001:db8:2::1");
+	assert_local(&l, "192.0.2.1", "2001:db8:1::2", "", "");
+	l = local_of("192.0.2.1", "192.0.2.2", "198.51.100.1");
+	assert_local(&l, "192.0.2.2", "2001:db8:1::1", "", "");
+	l = local_of("2001:db8:9::9", "2001:db8:9::9", "2001:db8:1::77");
+	assert_local(&l, "127.0.0.1", "2001:db8:9::9", "", "");
+	l = local_of("fe80::1%east", "fe80::2%east", "fe80::1%east");
+	assert_addr(&l.addr, "fe80::2%east");
+	assert_local(&l, "192.0.2.1", "2001:db8:1::1", "fe80::2%east", "east");
+	l = local_of("fe80::1%west", "fe80::2%west", "fe80::1%west");
+	assert_local(&l, "", "", "fe80::2%west", "west");
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_link_local),
+		cmocka_unit_test(test_local),
 		cmocka_unit_test(test_v4),
 		cmocka_unit_test(test_v6),
 		cmocka_unit_test(test_listen_both_and_again),
 		cmocka_unit_test(test_refusals),
 	};
 
+	has_net = own_net_enter();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
