@@ -129,6 +129,14 @@ decode_as4_path(struct decode *d, struct rd v)
 	return kinds & CONFED_SEGMENTS ? UPDATE_OPTIONAL_ATTRIBUTE : 0;
 }
 
+/* RFC 4271 6.3: a valid host address, and not ours (which is semantic: the route is ignored, the same thing) */
+static bool
+v4_next_hop_valid(const struct bgp_update_options *o, uint32_t addr)
+{
+	return addr >> 24 != 0 && addr >> 24 != 127 && addr >> 24 < 224 &&
+	       (o->local_id == 0 || addr != o->local_id);
+}
+
 /* RFC 7606 7.3 */
 static uint8_t
 decode_next_hop(struct decode *d, struct rd v)
@@ -138,9 +146,7 @@ decode_next_hop(struct decode *d, struct rd v)
 	/* RFC 4760 3: without NLRI of its own it is of no use, whatever it says. */
 	if (!d->has_nlri)
 		return 0;
-	/* RFC 4271 6.3: a valid host address, and not ours (which is semantic: the route is ignored, the same thing) */
-	if (addr >> 24 == 0 || addr >> 24 == 127 || addr >> 24 >= 224 ||
-		(d->o->local_id != 0 && addr == d->o->local_id))
+	if (!v4_next_hop_valid(d->o, addr))
 		return UPDATE_INVALID_NEXT_HOP;
 	d->a->next_hop = addr_from_v4(addr);
 	return 0;
@@ -287,24 +293,49 @@ address_at(const uint8_t *p, enum afi afi)
 	return a;
 }
 
-/* RFC 4760 3, RFC 2545 3: one address, or a global and a link-local one. */
+/*
+ * RFC 2545 3: the second address is link-local; what else some put there (::, the global one again) is no address at all.
+ * RFC 4271 6.3: ours is wrong, and none at all; what else no host has (multicast, ::1) is never resolved, and no error to
+ * anybody (FRR's and ExaBGP's own test messages have them).
+ */
 static bool
-decode_mp_next_hop(struct bgp_update *u, enum family f, struct rd v)
+v6_next_hop(const struct bgp_update_options *o, const uint8_t *p, size_t len, struct bgp_update *u)
 {
-	size_t len = rd_left(&v);
+	struct ip_addr second = {0};
 
-	if (f == FAMILY_IPV4_UNICAST) {
-		/* RFC 8950 was not negotiated. */
-		if (len != 4)
-			return false;
-		u->mp_next_hop = address_at(v.p, AFI_IPV4);
-		return true;
-	}
-	if (len != 16 && len != 32)
-		return false;
-	u->mp_next_hop = address_at(v.p, AFI_IPV6);
+	u->mp_next_hop = address_at(p, AFI_IPV6);
+	if (addr_is_link_local(&u->mp_next_hop))
+		u->mp_next_hop.zone = o->zone;
 	if (len == 32)
-		u->mp_next_hop_link_local = address_at(v.p + 16, AFI_IPV6);
+		second = address_at(p + 16, AFI_IPV6);
+	if (addr_is_link_local(&second)) {
+		u->mp_next_hop_link_local = second;
+		u->mp_next_hop_link_local.zone = o->zone;
+	}
+	if (addr_is_unspecified(&u->mp_next_hop))
+		return u->mp_next_hop_link_local.afi != AFI_NONE;
+	return o->local_v6.afi == AFI_NONE || !addr_equal(&u->mp_next_hop, &o->local_v6);
+}
+
+/* RFC 4760 3, RFC 2545 3, RFC 8950 3: one address, or a global and a link-local one. */
+static bool
+decode_mp_next_hop(struct decode *d, enum family f, struct rd v)
+{
+	const struct bgp_update_options *o = d->o;
+	size_t len = rd_left(&v);
+	bool valid;
+
+	if (f == FAMILY_IPV4_UNICAST && len == 4) {
+		d->u->mp_next_hop = address_at(v.p, AFI_IPV4);
+		valid = v4_next_hop_valid(o, addr_v4(&d->u->mp_next_hop));
+	} else if ((f == FAMILY_IPV4_UNICAST && !(o->extended_next_hop & 1u << f)) ||
+		   (len != 16 && len != 32)) {
+		return false;
+	} else {
+		valid = v6_next_hop(o, v.p, len, d->u);
+	}
+	if (!valid)
+		fail(d, TREAT_AS_WITHDRAW, UPDATE_INVALID_NEXT_HOP, ATTR_MP_REACH, v.p, v.end);
 	return true;
 }
 
@@ -324,7 +355,7 @@ decode_mp_reach(struct decode *d, struct rd v)
 		d->reachable = true;
 		return 0;
 	}
-	if (!decode_mp_next_hop(d->u, f, next_hop) || !nlri_check(v, f, adds_path(d, f)))
+	if (!decode_mp_next_hop(d, f, next_hop) || !nlri_check(v, f, adds_path(d, f)))
 		return UPDATE_OPTIONAL_ATTRIBUTE;
 	d->reachable |= rd_left(&v) > 0;
 	d->mp_reach = (struct bgp_nlri_field){f, v, true};

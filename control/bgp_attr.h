@@ -25,6 +25,9 @@ struct bgp_update_options {
 	uint8_t families;   /* bits by enum family, negotiated */
 	uint8_t add_path;   /* bits by enum family: we receive path identifiers */
 	bool extended_message;
+	uint8_t extended_next_hop; /* bits by enum family: an IPv6 next hop is right there (RFC 8950), negotiated */
+	uint16_t zone;      /* of link-local next hops: the link that we share with the peer (RFC 2545 3); 0: none */
+	struct ip_addr local_v6; /* ours: wrong as a next hop, as local_id is; AFI_NONE: not checked */
 };
 
 /* One UPDATE decoded. NLRI stay on the wire and are read with nlri_read(): no limit on their number. */
@@ -59,6 +62,7 @@ const char *bgp_attr_name(uint8_t type);
 struct bgp_encode_options {
 	bool as4, add_path, extended_message;
 	bool send_communities;
+	bool extended_next_hop; /* of this family: IPv4 NLRI may have an IPv6 next hop (RFC 8950) */
 };
 /*
  * Path attributes in rising order of type, without MP_REACH_NLRI; NEXT_HOP only when `with_next_hop`. To a 2-octet-AS peer
@@ -78,6 +82,8 @@ struct update_packer {
 	bool withdraw, mp, add_path;
 	unsigned count;
 	size_t tail_len; /* attributes that wait at the buffer's end until MP_REACH_NLRI is complete (RFC 7606 5.1) */
+	size_t next_hop_at;    /* where in `buf` the next hop is, for who puts in another one of the same length; announcements only */
+	uint8_t next_hop_len;  /* 4, 16 or 32 */
 };
 /* attrs NULL: withdrawals. False: the attributes alone do not fit `size`, or the family can't have that next hop. */
 bool update_packer_begin(struct update_packer *u, enum family f, const struct attr_set *attrs, const struct bgp_encode_options *o,

@@ -209,15 +209,20 @@ patch_u16(uint8_t *p, size_t v)
 
 /* The next hop field of MP_REACH_NLRI, or nothing and false where the family can't have that one. */
 static bool
-write_mp_next_hop(struct wr *w, enum family f, const struct attr_set *a)
+write_mp_next_hop(struct update_packer *u, const struct attr_set *a, bool extended)
 {
 	bool link_local = a->next_hop_link_local.afi == AFI_IPV6;
+	struct wr *w = &u->w;
 
 	if (a->next_hop.afi != AFI_IPV6) /* IPv6 by way of an IPv4 next hop */
 		return false;
-	wr_u16(w, family_afi(f));
-	wr_u8(w, (uint8_t)family_safi(f));
-	wr_u8(w, link_local ? 32 : 16);
+	if (family_afi(u->family) == AFI_IPV4 && !extended) /* RFC 8950 4 */
+		return false;
+	wr_u16(w, family_afi(u->family));
+	wr_u8(w, (uint8_t)family_safi(u->family));
+	u->next_hop_len = link_local ? 32 : 16;
+	wr_u8(w, u->next_hop_len);
+	u->next_hop_at = wr_len(w);
 	wr_bytes(w, a->next_hop.b, 16);
 	if (link_local)
 		wr_bytes(w, a->next_hop_link_local.b, 16);
@@ -244,7 +249,17 @@ begin_mp_reach(
 	wr_u8(&u->w, ATTR_MP_REACH);
 	u->mark = wr_len(&u->w);
 	wr_u16(&u->w, 0);
-	return write_mp_next_hop(&u->w, u->family, attrs);
+	return write_mp_next_hop(u, attrs, o->extended_next_hop);
+}
+
+/* NEXT_HOP's value: behind ORIGIN and AS_PATH, which are always there (write_basics()). */
+static size_t
+next_hop_find(const uint8_t *list)
+{
+	const uint8_t *p = list + 4;
+
+	p += p[0] & FLAG_EXTENDED_LENGTH ? 4 + ((size_t)p[2] << 8 | p[3]) : 3 + (size_t)p[2];
+	return (size_t)(p + 3 - list);
 }
 
 bool
@@ -286,6 +301,8 @@ update_packer_begin(struct update_packer *u, enum family f, const struct attr_se
 		if (!bgp_attrs_encode(attrs, o, true, &u->w))
 			return false;
 		patch_u16(buf + u->mark - 2, wr_len(&u->w) - u->mark);
+		u->next_hop_at = next_hop_find(buf + u->mark) + u->mark;
+		u->next_hop_len = 4;
 	}
 	return !u->w.bad;
 }

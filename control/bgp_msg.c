@@ -78,13 +78,27 @@ capability_multiprotocol(struct rd v, struct bgp_open *out)
 	return !v.bad && rd_left(&v) == 0;
 }
 
-/* RFC 4724 3, RFC 8538 2 */
+/* RFC 8950 4: pairs that we do not know, and an IPv4 next hop for whatever, say nothing new. */
+static bool
+capability_extended_next_hop(struct rd v, struct bgp_open *out)
+{
+	while (!v.bad && rd_left(&v) > 0) {
+		uint16_t afi = rd_u16(&v), safi = rd_u16(&v), next_hop_afi = rd_u16(&v);
+
+		if (afi == AFI_IPV4 && safi <= UINT8_MAX && next_hop_afi == AFI_IPV6)
+			out->extended_next_hop |= family_bit(afi, (uint8_t)safi);
+	}
+	return !v.bad;
+}
+
+/* RFC 4724 3: of several, the last one counts; RFC 8538 2 */
 static bool
 capability_graceful_restart(struct rd v, struct bgp_open *out)
 {
 	uint16_t x = rd_u16(&v);
 
 	out->graceful_restart = true;
+	out->restart_families = out->forwarding_families = 0;
 	out->restart_state = x & 0x8000;
 	out->restart_notification = x & 0x4000;
 	out->restart_time_s = x & 0x0fff;
@@ -131,8 +145,8 @@ capability(uint8_t code, struct rd v, struct bgp_open *out)
 	case CAP_ROUTE_REFRESH:
 		out->route_refresh = true;
 		return len == 0;
-	case CAP_EXTENDED_NEXT_HOP: /* RFC 8950 4; carried in raw[] only */
-		return len % 6 == 0;
+	case CAP_EXTENDED_NEXT_HOP:
+		return capability_extended_next_hop(v, out);
 	case CAP_EXTENDED_MESSAGE:
 		out->extended_message = true;
 		return len == 0;
@@ -274,6 +288,46 @@ finish(struct wr *w)
 	return len;
 }
 
+/* RFC 8950 4 */
+static void
+encode_extended_next_hop(uint8_t families, struct wr *w)
+{
+	unsigned count = 0;
+
+	for (enum family f = 0; f < FAMILY_COUNT; f++)
+		count += families >> f & 1 && family_afi(f) == AFI_IPV4;
+	if (count == 0)
+		return;
+	wr_u16(w, (uint16_t)(CAP_EXTENDED_NEXT_HOP << 8 | 6 * count));
+	for (enum family f = 0; f < FAMILY_COUNT; f++) {
+		if (!(families >> f & 1) || family_afi(f) != AFI_IPV4)
+			continue;
+		wr_u16(w, AFI_IPV4);
+		wr_u16(w, family_safi(f));
+		wr_u16(w, AFI_IPV6);
+	}
+}
+
+/* RFC 4724 3: no families is "helper and End-of-RIB only"; the restart time has no meaning then. */
+static void
+encode_graceful_restart(const struct bgp_open_options *o, struct wr *w)
+{
+	uint16_t len = 2;
+
+	for (enum family f = 0; f < FAMILY_COUNT; f++)
+		len = (uint16_t)(len + (o->restart_families >> f & 1) * 4);
+	wr_u16(w, (uint16_t)(CAP_GRACEFUL_RESTART << 8 | len));
+	wr_u16(w, (uint16_t)(o->restart_state << 15 | o->restart_notification << 14 |
+			     (o->restart_time_s & 0x0fff)));
+	for (enum family f = 0; f < FAMILY_COUNT; f++) {
+		if (!(o->restart_families >> f & 1))
+			continue;
+		wr_u16(w, family_afi(f));
+		wr_u8(w, (uint8_t)family_safi(f));
+		wr_u8(w, o->forwarding_families >> f & 1 ? 0x80 : 0);
+	}
+}
+
 static void
 encode_capabilities(const struct bgp_open_options *o, struct wr *w)
 {
@@ -286,13 +340,11 @@ encode_capabilities(const struct bgp_open_options *o, struct wr *w)
 	}
 	if (o->route_refresh)
 		wr_u16(w, CAP_ROUTE_REFRESH << 8);
+	encode_extended_next_hop(o->extended_next_hop, w);
 	if (o->extended_message)
 		wr_u16(w, CAP_EXTENDED_MESSAGE << 8);
-	/* RFC 4724 3: no families is "helper and End-of-RIB only"; the restart time has no meaning then. */
-	if (o->graceful_restart) {
-		wr_u16(w, CAP_GRACEFUL_RESTART << 8 | 2);
-		wr_u16(w, o->restart_notification ? 0x4000 : 0);
-	}
+	if (o->graceful_restart)
+		encode_graceful_restart(o, w);
 	if (o->four_octet_as) {
 		wr_u16(w, CAP_FOUR_OCTET_AS << 8 | 4);
 		wr_u32(w, o->asn);
@@ -305,7 +357,7 @@ size_t
 bgp_open_encode(const struct bgp_open_options *o, uint8_t *buf, size_t size)
 {
 	uint8_t caps
-		[128]; /* what encode_capabilities() can write is 8 families and 6 others: 66 octets */
+		[128]; /* what encode_capabilities() can write is four families (each also with another next hop, and restarted), and 6 others: 92 octets */
 	struct wr c = wr_init(caps, sizeof(caps));
 	struct wr w = wr_init(buf, size);
 	uint8_t len;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Message header, OPEN with capabilities, NOTIFICATION, ROUTE-REFRESH: decode and encode.
- * RFC 4271 4 and 6, 5492, 2918, 7313, 6286, 6793, 8654, 9072, 4724, 9003. Works on its arguments only.
+ * RFC 4271 4 and 6, 5492, 2918, 7313, 6286, 6793, 8654, 8950, 9072, 4724, 8538, 9003. Works on its arguments only.
  */
 #pragma once
 
@@ -45,6 +45,7 @@ struct bgp_open {
 	bool multiprotocol; /* any capability 1 */
 	uint8_t families; /* bits by enum family, of those we know; ipv4-unicast implied when !multiprotocol (the caller asks) */
 	uint8_t add_path_send, add_path_receive; /* bits by enum family, as the peer says it */
+	uint8_t extended_next_hop; /* bits by enum family: IPv4 families that it takes with an IPv6 next hop (RFC 8950) */
 	/* every capability in order, for the vectors and for show: value points into the message */
 	unsigned raw_count;
 	struct {
@@ -64,8 +65,12 @@ struct bgp_open_options {
 	uint16_t hold_time_s;
 	uint8_t families; /* bits by enum family */
 	bool route_refresh, enhanced_route_refresh, extended_message, four_octet_as;
-	bool graceful_restart; /* capability 64 without families */
-	bool restart_notification;
+	bool graceful_restart; /* capability 64; we name no families: helper and End-of-RIB only */
+	bool restart_state;
+	uint16_t restart_time_s;
+	uint8_t restart_families, forwarding_families; /* bits by enum family */
+	bool restart_notification; /* RFC 8538 N bit */
+	uint8_t extended_next_hop; /* bits by enum family, of IPv4 families */
 };
 /* Whole messages with header; return the length, 0 when `size` is too small. */
 size_t bgp_open_encode(const struct bgp_open_options *o, uint8_t *buf, size_t size);

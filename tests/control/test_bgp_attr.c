@@ -232,8 +232,17 @@ random_unknown(struct attr_set *a, uint8_t **p, uint64_t *s)
 	a->unknown_len = (uint16_t)(*p - start);
 }
 
+#define ZONE 5
+
 static void
-random_set(struct attr_set *a, enum family f, uint64_t *s)
+link_local(struct ip_addr *a)
+{
+	assert_int_equal(addr_parse("fe80::9", a), 0);
+	a->zone = ZONE;
+}
+
+static void
+random_set(struct attr_set *a, enum family f, bool v6_next_hop, uint64_t *s)
 {
 	uint8_t *p = a->var;
 
@@ -262,12 +271,17 @@ random_set(struct attr_set *a, enum family f, uint64_t *s)
 	put(&p, 4u * a->cluster_count, s);
 	random_unknown(a, &p, s);
 	attr_set_derive(a);
-	if (f == FAMILY_IPV4_UNICAST) {
+	if (f == FAMILY_IPV4_UNICAST && !v6_next_hop) {
 		a->next_hop = addr_from_v4(0xc0000201 + (uint32_t)(splitmix64(s) % 200));
 	} else {
 		assert_int_equal(addr_parse("2001:db8::9", &a->next_hop), 0);
 		if (splitmix64(s) % 2)
-			assert_int_equal(addr_parse("fe80::9", &a->next_hop_link_local), 0);
+			link_local(&a->next_hop_link_local);
+		/* RFC 2545 3 has a global one; who has none says :: or the link-local one. */
+		if (a->next_hop_link_local.afi != AFI_NONE && splitmix64(s) % 4 == 0)
+			memset(a->next_hop.b, 0, 16);
+		else if (splitmix64(s) % 4 == 0)
+			link_local(&a->next_hop);
 	}
 }
 
@@ -281,7 +295,9 @@ check_packed(const struct attr_set *a, enum family f, const struct bgp_encode_op
 	struct bgp_update_options o = {.as4 = eo->as4,
 		.families = 3,
 		.add_path = eo->add_path ? 3 : 0,
-		.extended_message = eo->extended_message};
+		.extended_message = eo->extended_message,
+		.extended_next_hop = 1,
+		.zone = ZONE};
 	struct update_packer u;
 	struct bgp_update got;
 	struct attr_set *b = room(1);
@@ -329,8 +345,13 @@ check_packed(const struct attr_set *a, enum family f, const struct bgp_encode_op
 		assert_int_equal(attr_set_size(a), attr_set_size(b));
 		assert_memory_equal(a, b, attr_set_size(a));
 		/* RFC 7606 5.1 */
-		if (f != FAMILY_IPV4_UNICAST)
+		if (a->next_hop.afi == AFI_IPV6)
 			assert_int_equal(buf[24], 14);
+		assert_int_equal(u.next_hop_len, a->next_hop.afi == AFI_IPV4		  ? 4
+						 : a->next_hop_link_local.afi != AFI_NONE ? 32
+											  : 16);
+		assert_memory_equal(
+			buf + u.next_hop_at, a->next_hop.b, u.next_hop_len < 16 ? 4 : 16);
 	}
 	field = a ? &got.announced[0] : &got.withdrawn[0];
 	assert_int_equal(field->family, f);
@@ -354,10 +375,11 @@ test_packer_round_trips(void **state)
 		struct bgp_encode_options eo = {.as4 = splitmix64(&s) % 4,
 			.add_path = splitmix64(&s) % 4 == 0,
 			.extended_message = splitmix64(&s) % 8 == 0,
-			.send_communities = true};
+			.send_communities = true,
+			.extended_next_hop = splitmix64(&s) % 2};
 		size_t size = eo.extended_message ? BGP_EXTENDED_MSG_MAX : BGP_MSG_MAX;
 
-		random_set(room(0), f, &s);
+		random_set(room(0), f, eo.extended_next_hop, &s);
 		check_packed(room(0), f, &eo, size, &s);
 		check_packed(NULL, f, &eo, size, &s);
 	}
@@ -374,7 +396,7 @@ test_no_communities(void **state)
 	struct bgp_update got;
 	uint64_t s = 7;
 
-	random_set(room(0), FAMILY_IPV4_UNICAST, &s);
+	random_set(room(0), FAMILY_IPV4_UNICAST, false, &s);
 	assert_true(room(0)->community_count > 0);
 	assert_true(update_packer_begin(&u, FAMILY_IPV4_UNICAST, room(0), &eo, buf, sizeof(buf)));
 	assert_true(update_packer_add(&u, &p, 0));
@@ -395,7 +417,9 @@ test_packer_refuses(void **state)
 	struct update_packer u;
 	uint64_t s = 1;
 
-	random_set(room(0), FAMILY_IPV4_UNICAST, &s);
+	random_set(room(0), FAMILY_IPV4_UNICAST, true, &s);
+	assert_false(update_packer_begin(&u, FAMILY_IPV4_UNICAST, room(0), &eo, buf, sizeof(buf)));
+	random_set(room(0), FAMILY_IPV4_UNICAST, false, &s);
 	assert_false(update_packer_begin(&u, FAMILY_IPV6_UNICAST, room(0), &eo, buf, sizeof(buf)));
 	assert_false(update_packer_begin(&u, FAMILY_VPNV4_UNICAST, room(0), &eo, buf, sizeof(buf)));
 	for (size_t size = 0; size < 60;
@@ -447,6 +471,110 @@ test_own_next_hop(void **state)
 	assert_int_equal(u.error.severity, BGP_OK);
 }
 
+/* MP_REACH_NLRI of `family` with that next hop, and ORIGIN, AS_PATH. */
+static size_t
+mp_message(uint8_t *buf, enum family f, const uint8_t *next_hop, uint8_t len)
+{
+	static const uint8_t front[] = {0x40, 1, 1, 0, 0x40, 2, 6, 2, 1, 0, 0, 0xfd, 0xe9};
+	size_t attrs = sizeof(front) + 3 + 5 + len + 2, total = 23 + attrs;
+	struct wr w = wr_init(buf, BGP_MSG_MAX);
+
+	memset(wr_reserve(&w, 16), 0xff, 16);
+	wr_u16(&w, (uint16_t)total);
+	wr_u8(&w, BGP_UPDATE);
+	wr_u16(&w, 0);
+	wr_u16(&w, (uint16_t)attrs);
+	wr_bytes(&w, front, sizeof(front));
+	wr_u16(&w, 0x800e);
+	wr_u8(&w, (uint8_t)(5 + len + 2));
+	wr_u16(&w, family_afi(f));
+	wr_u8(&w, (uint8_t)family_safi(f));
+	wr_u8(&w, len);
+	wr_bytes(&w, next_hop, len);
+	wr_u8(&w, 0);
+	wr_u16(&w, 0x0820); /* 32/8, 2000::/8 */
+	assert_false(w.bad);
+	assert_int_equal(wr_len(&w), total);
+	return total;
+}
+
+static void
+check_next_hop(
+	const char *global, const char *link_local, enum bgp_severity severity, const char *counts)
+{
+	struct bgp_update_options o = {
+		.as4 = true, .external = true, .families = 3, .extended_next_hop = 1};
+	uint8_t buf[BGP_MSG_MAX];
+	char text[ADDR_TEXT_MAX];
+	struct ip_addr a = {0}, b = {0};
+	uint8_t both[32];
+	struct bgp_update u;
+
+	o.zone = zone_intern("east");
+	assert_int_equal(addr_parse("2001:db8::1", &o.local_v6), 0);
+	assert_int_equal(addr_parse(global, &a), 0);
+	memcpy(both, a.b, 16);
+	if (link_local != NULL)
+		assert_int_equal(addr_parse(link_local, &b), 0);
+	memcpy(both + 16, b.b, 16);
+	for (enum family f = FAMILY_IPV4_UNICAST; f <= FAMILY_IPV6_UNICAST; f++) {
+		size_t len = mp_message(buf, f, both, link_local != NULL ? 32 : 16);
+
+		o.extended_next_hop = 1;
+		bgp_update_decode(buf, len, &o, room(0), &u);
+		assert_int_equal(u.error.severity, severity);
+		assert_int_equal(u.announced_count, 1);
+		assert_int_equal(u.has_attrs, severity == BGP_OK);
+		if (severity == BGP_OK)
+			assert_string_equal(addr_format(attr_next_hop(room(0)), text), counts);
+		else
+			assert_int_equal(u.error.subcode, UPDATE_INVALID_NEXT_HOP);
+		o.extended_next_hop = 0;
+		bgp_update_decode(buf, len, &o, room(0), &u);
+		assert_int_equal(
+			u.error.severity, f == FAMILY_IPV4_UNICAST ? SESSION_RESET : severity);
+	}
+}
+
+/* RFC 2545 3, 8950 3: which of two counts, and in which zone. */
+static void
+test_v6_next_hops(void **state)
+{
+	static const uint8_t v4[] = {192, 0, 2, 9}, none[33] = {0};
+	struct bgp_update_options o = {
+		.as4 = true, .external = true, .families = 3, .extended_next_hop = 1};
+	uint8_t buf[BGP_MSG_MAX];
+	struct bgp_update u;
+
+	check_next_hop("2001:db8::9", NULL, BGP_OK, "2001:db8::9");
+	check_next_hop("2001:db8::9", "fe80::9", BGP_OK, "2001:db8::9");
+	check_next_hop("::", "fe80::9", BGP_OK, "fe80::9%east");
+	check_next_hop("fe80::8", "fe80::9", BGP_OK, "fe80::9%east");
+	check_next_hop("fe80::8", NULL, BGP_OK, "fe80::8%east");
+	check_next_hop("fe80::8", "::", BGP_OK, "fe80::8%east");
+	check_next_hop("2001:db8::9", "::", BGP_OK, "2001:db8::9");
+	check_next_hop("2001:db8::9", "2001:db8::9", BGP_OK, "2001:db8::9");
+	check_next_hop("::", NULL, TREAT_AS_WITHDRAW, NULL);
+	check_next_hop("::", "::", TREAT_AS_WITHDRAW, NULL);
+	check_next_hop("2001:db8::1", NULL, TREAT_AS_WITHDRAW, NULL);
+	check_next_hop("2001:db8::1", "fe80::9", TREAT_AS_WITHDRAW, NULL);
+	/* IPv4 in MP_REACH_NLRI with its own kind of next hop; other lengths mean nothing (RFC 7606 7.11). */
+	bgp_update_decode(buf, mp_message(buf, FAMILY_IPV4_UNICAST, v4, 4), &o, room(0), &u);
+	assert_int_equal(u.error.severity, BGP_OK);
+	assert_int_equal(addr_v4(&room(0)->next_hop), 0xc0000209);
+	bgp_update_decode(buf, mp_message(buf, FAMILY_IPV4_UNICAST, none, 4), &o, room(0), &u);
+	assert_int_equal(u.error.severity, TREAT_AS_WITHDRAW);
+	for (uint8_t len = 0; len <= 33; len++) {
+		for (enum family f = FAMILY_IPV4_UNICAST; f <= FAMILY_IPV6_UNICAST; f++) {
+			if (len == 16 || len == 32 || (len == 4 && f == FAMILY_IPV4_UNICAST))
+				continue;
+			bgp_update_decode(buf, mp_message(buf, f, none, len), &o, room(0), &u);
+			assert_int_equal(u.error.severity, SESSION_RESET);
+			assert_int_equal(u.error.subcode, UPDATE_OPTIONAL_ATTRIBUTE);
+		}
+	}
+}
+
 /* The largest a set can be: 2-octet AS numbers of an extended message, widened, pass 65,535 octets and are refused whole. */
 static void
 test_too_long_path(void **state)
@@ -488,7 +616,7 @@ test_truncations(void **state)
 		enum family f = seed % 2 ? FAMILY_IPV4_UNICAST : FAMILY_IPV6_UNICAST;
 		struct prefix p = {.afi = (uint8_t)family_afi(f), .len = 24, .b = {203, 0, 113}};
 
-		random_set(room(0), f, &s);
+		random_set(room(0), f, false, &s);
 		assert_true(update_packer_begin(&u, f, room(0), &eo, buf, sizeof(buf)));
 		assert_true(update_packer_add(&u, &p, 0) && update_packer_add(&u, &p, 0));
 		harness_truncations(buf, update_packer_finish(&u), (uint8_t)(seed & 1 ? 0 : 2));
@@ -511,7 +639,7 @@ test_speed(void **state)
 	unsigned sum = 0;
 	uint64_t s = 3;
 
-	random_set(room(0), FAMILY_IPV4_UNICAST, &s);
+	random_set(room(0), FAMILY_IPV4_UNICAST, false, &s);
 	assert_true(update_packer_begin(&u, FAMILY_IPV4_UNICAST, room(0), &eo, buf, sizeof(buf)));
 	for (unsigned i = 0; i < PREFIXES_OF_A_SET; i++) {
 		struct prefix p = prefix_from_v4(0x0a000000 + (i << 8), 24);
@@ -545,6 +673,7 @@ main(void)
 		cmocka_unit_test(test_packer_refuses),
 		cmocka_unit_test(test_end_of_rib),
 		cmocka_unit_test(test_own_next_hop),
+		cmocka_unit_test(test_v6_next_hops),
 		cmocka_unit_test(test_too_long_path),
 		cmocka_unit_test(test_truncations),
 		cmocka_unit_test(test_speed),

@@ -254,7 +254,7 @@ open_flags_agree(const struct bgp_open *o)
 {
 	bool refresh = false, enhanced = false, extended = false, as4 = false, restart = false;
 	uint16_t restart_flags = 0;
-	uint8_t families = 0;
+	uint8_t families = 0, next_hop = 0;
 
 	for (unsigned i = 0; i < o->raw_count; i++) {
 		const uint8_t *v = o->raw[i].value;
@@ -268,6 +268,13 @@ open_flags_agree(const struct bgp_open *o)
 			restart = true;
 			restart_flags = (uint16_t)(v[0] << 8 | v[1]);
 		}
+		for (unsigned n = 0; o->raw[i].code == CAP_EXTENDED_NEXT_HOP && n < o->raw[i].len;
+			n += 6) {
+			f = family_from_afi_safi((uint16_t)(v[n] << 8 | v[n + 1]), v[n + 3]);
+			if (f != FAMILY_COUNT && family_afi(f) == AFI_IPV4 && v[n + 2] == 0 &&
+				v[n + 5] == AFI_IPV6)
+				next_hop |= (uint8_t)(1u << f);
+		}
 		if (o->raw[i].code != CAP_MULTIPROTOCOL)
 			continue;
 		f = family_from_afi_safi((uint16_t)(v[0] << 8 | v[1]), v[3]);
@@ -277,6 +284,7 @@ open_flags_agree(const struct bgp_open *o)
 	if (refresh != o->route_refresh || enhanced != o->enhanced_route_refresh ||
 		extended != o->extended_message || as4 != o->four_octet_as ||
 		restart != o->graceful_restart || families != o->families ||
+		next_hop != o->extended_next_hop ||
 		restart_flags != (o->restart_state << 15 | o->restart_notification << 14 |
 					 o->restart_time_s | (restart_flags & 0x3000)))
 		return complain("the struct's flags disagree with the capabilities");
@@ -630,6 +638,7 @@ update_options(const json_t *options)
 		.families = family_bits(json_object_get(options, "families")),
 		.add_path = family_bits(json_object_get(options, "addpath")),
 		.extended_message = json_is_true(json_object_get(options, "extended_message")),
+		.extended_next_hop = family_bits(json_object_get(options, "extended_next_hop")),
 	};
 
 	return o;
@@ -661,8 +670,6 @@ not_for_us(const json_t *options, const uint8_t *msg, size_t len)
 			snprintf(reason, sizeof(reason), "family %s", name);
 			return reason;
 		}
-		if (listed(json_object_get(options, "extended_next_hop"), name))
-			return "extended next hop (RFC 8950)";
 	}
 	return NULL;
 }
