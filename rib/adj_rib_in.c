@@ -20,9 +20,10 @@ adj_rib_in_init(struct adj_rib_in *a)
 	atomic_store_explicit(&a->borr_received, 0, memory_order_relaxed);
 	atomic_store_explicit(&a->eorr_received, 0, memory_order_relaxed);
 	atomic_store_explicit(&a->eorr_ignored, 0, memory_order_relaxed);
+	atomic_store_explicit(&a->borr_ignored, 0, memory_order_relaxed);
 	atomic_store_explicit(&a->epoch, 0, memory_order_relaxed);
 	a->oldest = 0;
-	a->refreshing = false;
+	a->refreshing = a->retained = a->awaiting = false;
 }
 
 uint16_t
@@ -42,11 +43,61 @@ adj_rib_in_swept(struct adj_rib_in *a, uint16_t below)
 	a->oldest = below;
 }
 
+bool
+adj_rib_in_retain(struct adj_rib_in *a, uint16_t *below)
+{
+	bool again = a->retained;
+
+	/* a session that ended before its End-of-RIB: what was stale then has had its time */
+	*below = atomic_load_explicit(&a->epoch, memory_order_relaxed);
+	adj_rib_in_open_epoch(a);
+	a->refreshing = a->awaiting = false;
+	a->retained = true;
+	return again;
+}
+
+bool
+adj_rib_in_end_of_rib(struct adj_rib_in *a)
+{
+	bool sweep = a->retained;
+
+	a->retained = a->awaiting = false;
+	return sweep;
+}
+
+bool
+adj_rib_in_timeout(struct adj_rib_in *a)
+{
+	if (!a->retained && !a->refreshing)
+		return false;
+	a->retained = a->awaiting = a->refreshing = false;
+	return true;
+}
+
+uint16_t
+adj_rib_in_lost(struct adj_rib_in *a)
+{
+	a->retained = a->awaiting = a->refreshing = false;
+	return adj_rib_in_open_epoch(a);
+}
+
+void
+adj_rib_in_up(struct adj_rib_in *a, bool awaiting)
+{
+	a->awaiting = awaiting || a->retained;
+	adj_rib_in_open_epoch(a);
+}
+
 void
 adj_rib_in_begin_refresh(struct adj_rib_in *a)
 {
 	uint16_t epoch = atomic_load_explicit(&a->epoch, memory_order_relaxed);
 
+	/* RFC 7313 4 */
+	if (a->awaiting) {
+		count_one(&a->borr_ignored);
+		return;
+	}
 	if ((uint16_t)(epoch - a->oldest) < ADJ_RIB_IN_EPOCHS)
 		adj_rib_in_open_epoch(a);
 	a->refreshing = true;
@@ -73,5 +124,6 @@ adj_rib_in_counts_get(const struct adj_rib_in *a, struct adj_rib_in_counts *out)
 	out->stale_swept = atomic_load_explicit(&a->stale_swept, memory_order_relaxed);
 	out->borr_received = atomic_load_explicit(&a->borr_received, memory_order_relaxed);
 	out->eorr_received = atomic_load_explicit(&a->eorr_received, memory_order_relaxed);
+	out->borr_ignored = atomic_load_explicit(&a->borr_ignored, memory_order_relaxed);
 	out->eorr_ignored = atomic_load_explicit(&a->eorr_ignored, memory_order_relaxed);
 }

@@ -5,7 +5,10 @@
  *
  * Stale is a 16-bit stamp on a path that is not the (peer, family)'s present epoch: nothing is copied for an unchanged
  * route. BoRR and a new session open an epoch; EoRR, End-of-RIB of a new session or the stale timer sweep what still has an
- * older one. BoRR during BoRR: the newest counts, one EoRR closes all. EoRR without BoRR is ignored and counted (RFC 7313 4).
+ * older one. BoRR during BoRR: the newest counts, one EoRR closes all. EoRR without BoRR, and BoRR before the End-of-RIB of a peer that
+ * sends one, are ignored and counted (RFC 7313 4).
+ *
+ * Retained (RFC 4724 4.2): the session is lost and what it told stays, stale, until the End-of-RIB of the next one, or the stale timer.
  * Stamps are compared as serial numbers, so they must stay near each other: after ADJ_RIB_IN_EPOCHS without a sweep, BoRR opens
  * no further epoch until one is done, and what the peer said since the last one it opened counts as told again.
  *
@@ -24,6 +27,7 @@ struct adj_rib_in_counts {
 	uint64_t rejected_total; /* prefixes refused since the session came up */
 	uint64_t stale_swept;
 	uint64_t borr_received, eorr_received, eorr_ignored;
+	uint64_t borr_ignored;
 };
 
 #define ADJ_RIB_IN_EPOCHS 16384u
@@ -31,10 +35,12 @@ struct adj_rib_in_counts {
 /* One for each (peer, family). */
 struct adj_rib_in {
 	_Atomic uint64_t received, accepted, rejected_total, stale_swept;
-	_Atomic uint64_t borr_received, eorr_received, eorr_ignored;
+	_Atomic uint64_t borr_received, eorr_received, eorr_ignored, borr_ignored;
 	_Atomic uint16_t epoch; /* stamp of what is fresh */
 	uint16_t oldest;        /* no path has an older stamp */
 	bool refreshing;        /* between BoRR and EoRR */
+	bool retained;          /* paths of an earlier session are kept until End-of-RIB */
+	bool awaiting;          /* End-of-RIB of this session: no BoRR counts before it */
 };
 
 void adj_rib_in_init(struct adj_rib_in *a);
@@ -42,6 +48,15 @@ void adj_rib_in_init(struct adj_rib_in *a);
 uint16_t adj_rib_in_open_epoch(struct adj_rib_in *a);
 /* A sweep of all stamps before `below` is done, or there were none. */
 void adj_rib_in_swept(struct adj_rib_in *a, uint16_t below);
+/* The session is lost, its paths stay: all are stale. True: a sweep of what was stale before must follow (RFC 4724 4.2). */
+bool adj_rib_in_retain(struct adj_rib_in *a, uint16_t *below);
+/* End-of-RIB, or the stale timer: true when a sweep must follow. */
+bool adj_rib_in_end_of_rib(struct adj_rib_in *a);
+bool adj_rib_in_timeout(struct adj_rib_in *a);
+/* The session is lost, and nothing stays. Returns the epoch below which all goes. */
+uint16_t adj_rib_in_lost(struct adj_rib_in *a);
+/* A new session: opens an epoch. `awaiting`: the peer sends End-of-RIB. */
+void adj_rib_in_up(struct adj_rib_in *a, bool awaiting);
 /* BoRR: opens an epoch. EoRR: true when a sweep must follow, false (counted) when there was no BoRR. */
 void adj_rib_in_begin_refresh(struct adj_rib_in *a);
 bool adj_rib_in_end_refresh(struct adj_rib_in *a);

@@ -247,17 +247,64 @@ update_run(struct shard *s, const struct rib_record *rec, struct shard_peer_slot
 /* ---- sessions ---- */
 
 static void
-session_down(struct shard *s, struct shard_peer_slot *slot, struct vrf_id vrf) RUNS_ON(role_rib)
+family_flush(struct shard *s, struct shard_peer_slot *slot, struct shard_table *t) RUNS_ON(role_rib)
+{
+	struct shard_rib_in *r = &slot->rib[t->family];
+
+	sweep_start(s, t, r, adj_rib_in_lost(&r->counts), true);
+}
+
+/* RFC 4724 4.2. A second report of the same end changes nothing. */
+static void
+family_retain(struct shard *s, struct shard_peer_slot *slot, struct shard_table *t)
+	RUNS_ON(role_rib)
+{
+	struct shard_rib_in *r = &slot->rib[t->family];
+	uint16_t below;
+
+	if (slot->up && adj_rib_in_retain(&r->counts, &below))
+		sweep_start(s, t, r, below, false);
+}
+
+/* `retain`: bit by enum family. */
+static void
+session_down(struct shard *s, struct shard_peer_slot *slot, struct vrf_id vrf, unsigned retain)
+	RUNS_ON(role_rib)
 {
 	for (unsigned f = 0; f < FAMILY_COUNT; f++) {
-		struct shard_rib_in *r = &slot->rib[f];
 		struct shard_table *t = shard_table_of(s, vrf, (enum family)f);
 
-		r->counts.refreshing = false;
-		if (t != NULL)
-			sweep_start(s, t, r, adj_rib_in_open_epoch(&r->counts), true);
+		if (t == NULL)
+			continue;
+		if (retain >> f & 1)
+			family_retain(s, slot, t);
+		else
+			family_flush(s, slot, t);
 	}
 	slot->up = false;
+}
+
+/* With another identity, an equal path is ranked again. */
+static void
+family_up(struct shard *s, struct shard_peer_slot *slot, struct shard_table *t,
+	const struct rib_session_up *up, bool same) RUNS_ON(role_rib)
+{
+	struct shard_rib_in *r = &slot->rib[t->family];
+
+	if (!(up->families >> t->family & 1)) {
+		/* RFC 4724 4.2: a family that the new session has not */
+		if (r->counts.retained)
+			family_flush(s, slot, t);
+		return;
+	}
+	adj_rib_in_up(&r->counts, up->end_of_rib >> t->family & 1);
+	atomic_store_explicit(&r->counts.rejected_total, 0, memory_order_relaxed);
+	if (same)
+		return;
+	if (r->sweeping)
+		r->rerank = true;
+	if (r->counts.retained)
+		rejudge_start(s, t->vrf);
 }
 
 static void
@@ -268,16 +315,12 @@ session_up(struct shard *s, struct shard_peer_slot *slot, struct vrf_id vrf,
 		    up->external == atomic_load_explicit(&slot->external, memory_order_relaxed);
 
 	if (slot->up)
-		session_down(s, slot, vrf); /* its end was never told */
+		session_down(s, slot, vrf, 0); /* its end was never told */
 	for (unsigned f = 0; f < FAMILY_COUNT; f++) {
-		struct shard_rib_in *r = &slot->rib[f];
+		struct shard_table *t = shard_table_of(s, vrf, (enum family)f);
 
-		if (!(up->families >> f & 1))
-			continue;
-		adj_rib_in_open_epoch(&r->counts);
-		atomic_store_explicit(&r->counts.rejected_total, 0, memory_order_relaxed);
-		if (!same && r->sweeping)
-			r->rerank = true;
+		if (t != NULL)
+			family_up(s, slot, t, up, same);
 	}
 	atomic_store_explicit(&slot->router_id, up->router_id, memory_order_relaxed);
 	atomic_store_explicit(&slot->asn, up->asn, memory_order_relaxed);
@@ -285,8 +328,7 @@ session_up(struct shard *s, struct shard_peer_slot *slot, struct vrf_id vrf,
 	slot->up = true;
 }
 
-/* RFC 7313 4; END_OF_RIB sweeps nothing: what a lost session left goes by its own flush, nothing is
- * retained over a restart. */
+/* RFC 7313 4, RFC 4724 4.2 */
 static void
 refresh_record(struct shard *s, const struct rib_record *rec, struct shard_rib_in *r,
 	struct shard_table *t) RUNS_ON(role_rib)
@@ -297,9 +339,10 @@ refresh_record(struct shard *s, const struct rib_record *rec, struct shard_rib_i
 		adj_rib_in_begin_refresh(&r->counts);
 	} else if (rec->kind == RIB_END_REFRESH) {
 		sweep = adj_rib_in_end_refresh(&r->counts);
+	} else if (rec->kind == RIB_END_OF_RIB) {
+		sweep = adj_rib_in_end_of_rib(&r->counts);
 	} else if (rec->kind == RIB_STALE_TIMEOUT) {
-		sweep = r->counts.refreshing;
-		r->counts.refreshing = false;
+		sweep = adj_rib_in_timeout(&r->counts);
 	}
 	if (sweep)
 		sweep_start(s, t, r, shard_epoch(r), false);
@@ -338,6 +381,15 @@ record_valid(const struct rib_record *rec, size_t left)
 	       rec->peer.v < PEER_MAX && attrs_valid(rec);
 }
 
+/* Without a payload: nothing. */
+static unsigned
+retain_of(const struct rib_record *rec)
+{
+	const struct rib_session_down *down = (const struct rib_session_down *)(rec + 1);
+
+	return rec->record_len >= sizeof(*rec) + sizeof(*down) ? down->retain : 0;
+}
+
 /* True when it is done. */
 static bool
 record_run(struct shard *s, const struct rib_record *rec, uint64_t deadline_ns) RUNS_ON(role_rib)
@@ -357,11 +409,11 @@ record_run(struct shard *s, const struct rib_record *rec, uint64_t deadline_ns) 
 		return true;
 	}
 	if (rec->kind == RIB_SESSION_DOWN) {
-		session_down(s, slot, vrf);
+		session_down(s, slot, vrf, retain_of(rec));
 		return true;
 	}
 	t = shard_table_of(s, vrf, (enum family)rec->family);
-	if (!slot->up || t == NULL) {
+	if (t == NULL || (!slot->up && rec->kind != RIB_STALE_TIMEOUT)) {
 		shard_count(&s->failures, 1); /* it would have an epoch that nothing ever flushes */
 		return true;
 	}

@@ -46,7 +46,7 @@ sweep_start(
 	if (shard_load(&r->counts.received) == 0) {
 		/* an empty one that still goes round has nothing left to find */
 		r->sweep_below = below;
-		if (lost)
+		if (lost || !r->sweeping)
 			r->flush_below = below;
 		adj_rib_in_swept(&r->counts, below);
 		return;

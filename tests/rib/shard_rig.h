@@ -105,6 +105,8 @@ struct rig {
 	struct rib_batch *batch; /* being written */
 	uint64_t now_ns;
 	unsigned woken;
+	uint8_t end_of_rib; /* of the next rig_up() */
+	bool without_family; /* the next session has not negotiated it */
 	void (*asked)(struct rig *r, const struct nexthop_message *m);
 	void *ctx;
 };
@@ -298,9 +300,24 @@ rig_up(struct rig *r, uint16_t peer, uint32_t asn, uint32_t router_id, bool exte
 		.asn = asn,
 		.external = external,
 		.families = (1u << FAMILY_IPV4_UNICAST) | (1u << FAMILY_IPV6_UNICAST),
+		.end_of_rib = r->end_of_rib,
 	};
 
+	if (r->without_family)
+		up.families &= (uint8_t) ~(1u << rig_family());
+
 	memcpy(rig_record(r, &head, sizeof(up)), &up, sizeof(up));
+}
+
+/* The session is lost, its paths stay. */
+static inline void
+rig_down_retained(struct rig *r, uint16_t peer)
+{
+	struct rib_record head = {
+		.kind = RIB_SESSION_DOWN, .peer = {peer}, .received_ns = r->now_ns};
+	struct rib_session_down down = {.retain = (uint8_t)(1u << rig_family())};
+
+	memcpy(rig_record(r, &head, sizeof(down)), &down, sizeof(down));
 }
 
 static inline void

@@ -169,6 +169,143 @@ test_stale_timeout(void **state)
 	rig_fini(&r);
 }
 
+static struct adj_rib_in_counts
+counts_of(const struct rig *r, uint16_t peer)
+{
+	struct adj_rib_in_counts c;
+
+	shard_peer_counts(r->shard, (struct peer_id){peer}, rig_family(), &c);
+	return c;
+}
+
+/* RFC 4724 4.2: a restart of the peer is no loss of its routes; what it does not tell again goes with End-of-RIB. */
+static void
+test_restart(void **state)
+{
+	struct rib_nlri n[2] = {rig_nlri(0x01010100, 24), rig_nlri(0x01010200, 24)};
+	union rig_attrs a;
+	struct dest_view v;
+	struct rig r;
+	uint64_t head;
+
+	simple_rig(&r, policy_accept_all());
+	rig_attrs_make(&a, path_65001, 2, 0x0a000001);
+	rig_update(&r, 1, &a.a, n, 2);
+	rig_settle(&r);
+	rig_tell(&r, 0, 0x0a000001, true, true, 0);
+	rig_settle(&r);
+	head = journal_head(shard_journal(r.shard));
+	rig_down_retained(&r, 1);
+	rig_settle(&r);
+	assert_int_equal(journal_head(shard_journal(r.shard)), head);
+	assert_true(rig_view(&r, &n[0].prefix, &v));
+	assert_int_equal(v.paths->eligible, 1); /* still forwarded to */
+	assert_true(shard_path_stale(r.shard, rig_family(), &v.paths->path[0]));
+	assert_int_equal(shard_peer_remove(r.shard, (struct peer_id){1}), -EBUSY);
+	rig_tell(&r, 0, 0x0a000001, false, false, 0); /* tracked as before */
+	rig_settle(&r);
+	assert_true(rig_view(&r, &n[0].prefix, &v));
+	assert_int_equal(v.paths->eligible, 0);
+	rig_tell(&r, 0, 0x0a000001, true, true, 0);
+	rig_settle(&r);
+	head = journal_head(shard_journal(r.shard));
+	rig_up(&r, 1, 65001, 7, true);
+	rig_event(&r, RIB_BEGIN_REFRESH, 1); /* before End-of-RIB */
+	rig_update(&r, 1, &a.a, n, 1);
+	rig_event(&r, RIB_END_REFRESH, 1);
+	rig_settle(&r);
+	assert_int_equal(counts_of(&r, 1).borr_ignored, 1);
+	assert_int_equal(counts_of(&r, 1).eorr_ignored, 1);
+	assert_int_equal(rig_received(&r, 1), 2);
+	assert_int_equal(journal_head(shard_journal(r.shard)), head);
+	rig_event(&r, RIB_END_OF_RIB, 1);
+	rig_settle(&r);
+	assert_true(rig_view(&r, &n[0].prefix, &v));
+	assert_false(shard_path_stale(r.shard, rig_family(), &v.paths->path[0]));
+	assert_false(rig_view(&r, &n[1].prefix, &v));
+	assert_int_equal(counts_of(&r, 1).stale_swept, 1);
+	rig_event(&r, RIB_BEGIN_REFRESH, 1);
+	rig_settle(&r);
+	assert_int_equal(counts_of(&r, 1).borr_received, 1);
+	rig_fini(&r);
+}
+
+/* Restarts in a row, one that comes too late, one that was given up. */
+static void
+test_restarts_end(void **state)
+{
+	struct rib_nlri n[2] = {rig_nlri(0x01010100, 24), rig_nlri(0x01010200, 24)};
+	union rig_attrs a;
+	struct rig r;
+
+	simple_rig(&r, policy_accept_all());
+	rig_attrs_make(&a, path_65001, 2, 0x0a000001);
+	rig_update(&r, 1, &a.a, n, 2);
+	rig_down_retained(&r, 1);
+	rig_down_retained(&r, 1);
+	rig_settle(&r);
+	assert_int_equal(rig_received(&r, 1), 2);
+	rig_up(&r, 1, 65001, 7, true);
+	rig_update(&r, 1, &a.a, n, 1);
+	rig_down_retained(&r, 1); /* before End-of-RIB: what was stale goes */
+	rig_settle(&r);
+	assert_int_equal(rig_received(&r, 1), 1);
+	rig_event(&r, RIB_STALE_TIMEOUT, 1); /* the session stays down */
+	rig_settle(&r);
+	assert_int_equal(rig_received(&r, 1), 0);
+	assert_true(shard_peer_idle(r.shard, (struct peer_id){1}));
+	rig_up(&r, 1, 65001, 7, true);
+	rig_update(&r, 1, &a.a, n, 2);
+	rig_down_retained(&r, 1);
+	rig_up(&r, 1, 65001, 7, true);
+	rig_update(&r, 1, &a.a, n, 1);
+	rig_event(&r, RIB_STALE_TIMEOUT, 1); /* End-of-RIB does not come */
+	rig_settle(&r);
+	assert_int_equal(rig_received(&r, 1), 1);
+	rig_down_retained(&r, 1);
+	rig_event(&r, RIB_SESSION_DOWN, 1); /* given up */
+	rig_settle(&r);
+	assert_int_equal(rig_received(&r, 1), 0);
+	rig_up(&r, 1, 65001, 7, true);
+	rig_update(&r, 1, &a.a, n, 2);
+	rig_down_retained(&r, 1);
+	r.without_family = true;
+	rig_up(&r, 1, 65001, 7, true); /* without this family */
+	rig_settle(&r);
+	assert_int_equal(rig_received(&r, 1), 0);
+	assert_int_equal(attr_table_count(shard_attrs(r.shard)), 0);
+	assert_int_equal(shard_failures(r.shard), 0);
+	rig_fini(&r);
+}
+
+/* The peer said that it sends End-of-RIB. */
+static void
+test_refresh_before_end_of_rib(void **state)
+{
+	struct rib_nlri n = rig_nlri(0x01010100, 24);
+	union rig_attrs a;
+	struct rig r;
+
+	rig_init(&r, true);
+	rig_peer(&r, 1, 65001, true, false);
+	shard_peer_import(r.shard, (struct peer_id){1}, rig_family(), policy_accept_all());
+	r.end_of_rib = (uint8_t)(1u << rig_family());
+	rig_up(&r, 1, 65001, 7, true);
+	rig_attrs_make(&a, path_65001, 2, 0x0a000001);
+	rig_update(&r, 1, &a.a, &n, 1);
+	rig_event(&r, RIB_BEGIN_REFRESH, 1);
+	rig_event(&r, RIB_END_REFRESH, 1);
+	rig_settle(&r);
+	assert_int_equal(rig_received(&r, 1), 1);
+	assert_int_equal(counts_of(&r, 1).borr_ignored, 1);
+	rig_event(&r, RIB_END_OF_RIB, 1);
+	rig_event(&r, RIB_BEGIN_REFRESH, 1);
+	rig_event(&r, RIB_END_REFRESH, 1);
+	rig_settle(&r);
+	assert_int_equal(rig_received(&r, 1), 0);
+	rig_fini(&r);
+}
+
 /* RFC 8212; a loop takes an earlier path away; a rejected route leaves nothing. */
 static void
 test_refused(void **state)
@@ -241,6 +378,90 @@ test_reflection_loops(void **state)
 	rig_update(&r, 1, &a.a, &n, 1);
 	rig_settle(&r);
 	assert_int_equal(rig_received(&r, 1), 1);
+	rig_fini(&r);
+}
+
+static void
+test_cluster_id(void **state)
+{
+	struct shard_settings other = {.cluster_id = 0x01020304};
+	struct rib_nlri n = rig_nlri(0x01010100, 24);
+	union rig_attrs a;
+	struct rig r;
+
+	rig_init(&r, false);
+	rig_peer(&r, 1, RIG_OWN_ASN, false, false);
+	rig_up(&r, 1, RIG_OWN_ASN, 7, false);
+	rig_attrs_make(&a, path_65001, 2, 0x0a000001);
+	a.a.cluster_count = 2;
+	memcpy(a.a.var + a.a.as_path_len, (uint8_t[]){9, 9, 9, 9, 1, 2, 3, 4}, 8);
+	rig_update(&r, 1, &a.a, &n, 1);
+	rig_settle(&r);
+	assert_int_equal(rig_received(&r, 1), 1);
+	shard_settings(r.shard, &other);
+	rig_update(&r, 1, &a.a, &n, 1);
+	rig_settle(&r);
+	assert_int_equal(rig_received(&r, 1), 0);
+	memcpy(a.a.var + a.a.as_path_len + 4, (uint8_t[]){0xc0, 0, 2, 1}, 4);
+	rig_update(&r, 1, &a.a, &n, 1); /* the router id is no cluster of ours any more */
+	rig_settle(&r);
+	assert_int_equal(rig_received(&r, 1), 1);
+	shard_settings(r.shard, &(struct shard_settings){0});
+	rig_update(&r, 1, &a.a, &n, 1);
+	rig_settle(&r);
+	assert_int_equal(rig_received(&r, 1), 0);
+	rig_fini(&r);
+}
+
+static void
+test_allow_as_in(void **state)
+{
+	static const uint32_t twice[] = {65001, RIG_OWN_ASN, 3356, RIG_OWN_ASN};
+	struct rib_nlri n = rig_nlri(0x01010100, 24);
+	struct shard_peer p;
+	union rig_attrs a;
+	struct rig r;
+
+	simple_rig(&r, policy_accept_all());
+	assert_true(shard_peer_peek(r.shard, (struct peer_id){1}, &p));
+	rig_attrs_make(&a, twice, 4, 0x0a000001);
+	for (uint8_t allowed = 0; allowed < 4; allowed++) {
+		p.allow_as_in[rig_family()] = allowed;
+		assert_int_equal(shard_peer_change(r.shard, &p), 0);
+		rig_update(&r, 1, &a.a, &n, 1);
+		rig_settle(&r);
+		assert_int_equal(rig_received(&r, 1), allowed >= 2);
+	}
+	p.vrf.v = 1;
+	assert_int_equal(shard_peer_change(r.shard, &p), -EINVAL);
+	p.id.v = 2;
+	assert_int_equal(shard_peer_change(r.shard, &p), -ENOENT);
+	rig_fini(&r);
+}
+
+/* Routes that are there follow the peer's new kind. */
+static void
+test_multihop_changes(void **state)
+{
+	struct rib_nlri n = rig_nlri(0x01010100, 24);
+	struct shard_peer p;
+	union rig_attrs a;
+	struct dest_view v;
+	struct rig r;
+
+	simple_rig(&r, policy_accept_all());
+	rig_attrs_make(&a, path_65001, 2, 0x0a000001);
+	rig_update(&r, 1, &a.a, &n, 1);
+	rig_settle(&r);
+	rig_tell(&r, 0, 0x0a000001, true, false, 0);
+	assert_true(shard_peer_peek(r.shard, (struct peer_id){1}, &p));
+	for (unsigned i = 0; i < 4; i++) {
+		p.multihop = i % 2;
+		assert_int_equal(shard_peer_change(r.shard, &p), 0);
+		rig_settle(&r);
+		assert_true(rig_view(&r, &n.prefix, &v));
+		assert_int_equal(v.paths->eligible, p.multihop || rig_mode == RIG_V6_LINK_LOCAL);
+	}
 	rig_fini(&r);
 }
 
@@ -363,6 +584,61 @@ test_originate(void **state)
 	assert_int_equal(
 		shard_originate(r.shard, VRF_DEFAULT, FAMILY_VPNV4_UNICAST, &n.prefix, NULL),
 		-ENOENT);
+	rig_fini(&r);
+}
+
+/* `networks` and redistributed routes: each with attributes of its own, equal ones shared. */
+static void
+test_originate_many(void **state)
+{
+	enum { N = 3000 };
+	struct rib_nlri n;
+	union rig_attrs a;
+	struct dest_view v;
+	struct rig r;
+
+	rig_init(&r, true);
+	for (unsigned i = 0; i < N; i++) {
+		n = rig_nlri(0x01000000 + (i << 8), 24);
+		rig_attrs_make(&a, NULL, 0, 0x0a000001);
+		a.a.med = i / 10;
+		a.a.has = ATTR_HAS_MED;
+		assert_int_equal(shard_originate_from(r.shard, VRF_DEFAULT, rig_family(), &n.prefix,
+					 i % 2 ? SOURCE_STATIC : SOURCE_KERNEL, &a.a),
+			0);
+	}
+	rig_settle(&r);
+	assert_int_equal(attr_table_count(shard_attrs(r.shard)), N / 10);
+	assert_int_equal(rig_received(&r, 0), N);
+	for (unsigned i = 0; i < N; i++) {
+		n = rig_nlri(0x01000000 + (i << 8), 24);
+		assert_true(rig_view(&r, &n.prefix, &v));
+		assert_int_equal(v.paths->eligible, 1);
+		assert_int_equal(
+			rib_path_source(&v.paths->path[0]), i % 2 ? SOURCE_STATIC : SOURCE_KERNEL);
+		assert_int_equal(
+			attr_get(shard_attrs(r.shard), v.paths->path[0].accepted)->med, i / 10);
+	}
+	/* the same again writes nothing; another source does */
+	uint64_t head = journal_head(shard_journal(r.shard));
+
+	assert_int_equal(shard_originate_from(r.shard, VRF_DEFAULT, rig_family(), &n.prefix,
+				 SOURCE_STATIC, &a.a),
+		0);
+	assert_int_equal(journal_head(shard_journal(r.shard)), head);
+	assert_int_equal(shard_originate_from(r.shard, VRF_DEFAULT, rig_family(), &n.prefix,
+				 SOURCE_CONNECTED, &a.a),
+		0);
+	assert_int_equal(journal_head(shard_journal(r.shard)), head + 1);
+	for (unsigned i = 0; i < N; i++) {
+		n = rig_nlri(0x01000000 + (i << 8), 24);
+		assert_int_equal(shard_originate_from(r.shard, VRF_DEFAULT, rig_family(), &n.prefix,
+					 SOURCE_STATIC, NULL),
+			0);
+	}
+	rig_settle(&r);
+	assert_int_equal(attr_table_count(shard_attrs(r.shard)), 0);
+	assert_int_equal(dest_count(shard_table(r.shard, r.table)), 0);
 	rig_fini(&r);
 }
 
@@ -602,11 +878,18 @@ main(void)
 		cmocka_unit_test(test_unchanged_writes_nothing),
 		cmocka_unit_test(test_begins_without_end),
 		cmocka_unit_test(test_stale_timeout),
+		cmocka_unit_test(test_restart),
+		cmocka_unit_test(test_restarts_end),
+		cmocka_unit_test(test_refresh_before_end_of_rib),
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_reflection_loops),
+		cmocka_unit_test(test_cluster_id),
+		cmocka_unit_test(test_allow_as_in),
+		cmocka_unit_test(test_multihop_changes),
 		cmocka_unit_test(test_flush_and_new_session),
 		cmocka_unit_test(test_router_id_changes),
 		cmocka_unit_test(test_originate),
+		cmocka_unit_test(test_originate_many),
 		cmocka_unit_test(test_vrfs),
 		cmocka_unit_test(test_many_next_hops),
 		cmocka_unit_test(test_answers_during_load),

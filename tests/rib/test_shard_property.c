@@ -47,7 +47,7 @@ struct model_path {
 struct model {
 	struct rig rig;
 	struct {
-		bool exists, up, refreshing;
+		bool exists, up, refreshing, retained, awaiting, negotiated;
 		uint32_t router_id;
 		unsigned policy;
 		uint64_t rejected;
@@ -153,6 +153,7 @@ model_add_peer(struct model *o, unsigned p)
 {
 	rig_peer(&o->rig, (uint16_t)p, peer_asn[p], is_external(p), is_multihop(p));
 	o->peer[p].exists = true;
+	o->peer[p].refreshing = o->peer[p].retained = o->peer[p].awaiting = false;
 	o->peer[p].policy = below(4);
 	o->peer[p].rejected = 0;
 	shard_peer_import(o->rig.shard, (struct peer_id){(uint16_t)p}, rig_family(),
@@ -245,7 +246,47 @@ model_drop(struct model *o, unsigned p, bool only_stale)
 		for (unsigned k = 0; k < PATH_IDS; k++)
 			if (!only_stale || o->peer[p].path[i][k].stale)
 				o->peer[p].path[i][k].there = false;
-	o->peer[p].refreshing = false;
+	o->peer[p].refreshing = o->peer[p].retained = o->peer[p].awaiting = false;
+}
+
+static void
+model_stale(struct model *o, unsigned p)
+{
+	for (unsigned i = 0; i < PREFIXES; i++)
+		for (unsigned k = 0; k < PATH_IDS; k++)
+			o->peer[p].path[i][k].stale = true;
+}
+
+/* RFC 4724 4.2 */
+static void
+model_retain(struct model *o, unsigned p)
+{
+	rig_down_retained(&o->rig, (uint16_t)p);
+	if (!o->peer[p].up)
+		return;
+	if (o->peer[p].retained)
+		model_drop(o, p, true);
+	model_stale(o, p);
+	o->peer[p].refreshing = o->peer[p].awaiting = o->peer[p].up = false;
+	o->peer[p].retained = true;
+}
+
+static void
+model_up(struct model *o, unsigned p)
+{
+	o->peer[p].up = true;
+	o->rig.end_of_rib = (uint8_t)(below(2) << rig_family());
+	o->rig.without_family = below(8) == 0;
+	o->peer[p].negotiated = !o->rig.without_family;
+	if (o->peer[p].negotiated) {
+		o->peer[p].awaiting = o->rig.end_of_rib != 0 || o->peer[p].retained;
+		o->peer[p].rejected = 0;
+	} else if (o->peer[p].retained) {
+		model_drop(o, p, false);
+	}
+	if (below(2))
+		o->peer[p].router_id = 1 + below(8);
+	rig_up(&o->rig, (uint16_t)p, peer_asn[p], o->peer[p].router_id, is_external(p));
 }
 
 static void
@@ -253,21 +294,25 @@ model_session(struct model *o, unsigned p)
 {
 	bool was_up = o->peer[p].up;
 
-	if (was_up) {
+	if (below(3) == 0) {
+		model_retain(o, p);
+		was_up = false;
+		if (below(2))
+			return;
+	} else if (was_up) {
 		model_drop(o, p, false);
 		o->peer[p].up = false;
 		if (below(3))
 			rig_event(&o->rig, RIB_SESSION_DOWN, (uint16_t)p);
 		else
 			was_up = false; /* the next one comes up unannounced */
+	} else if (below(3) == 0) {
+		/* the restart took too long */
+		model_drop(o, p, false);
+		rig_event(&o->rig, RIB_SESSION_DOWN, (uint16_t)p);
 	}
-	if (!was_up || below(2)) {
-		o->peer[p].up = true;
-		o->peer[p].rejected = 0;
-		if (below(2))
-			o->peer[p].router_id = 1 + below(8);
-		rig_up(&o->rig, (uint16_t)p, peer_asn[p], o->peer[p].router_id, is_external(p));
-	}
+	if (!was_up || below(2))
+		model_up(o, p);
 }
 
 static void
@@ -277,18 +322,21 @@ model_refresh(struct model *o, unsigned p)
 
 	if (what == 0) {
 		rig_event(&o->rig, RIB_BEGIN_REFRESH, (uint16_t)p);
+		if (o->peer[p].awaiting)
+			return;
 		o->peer[p].refreshing = true;
-		for (unsigned i = 0; i < PREFIXES; i++)
-			for (unsigned k = 0; k < PATH_IDS; k++)
-				o->peer[p].path[i][k].stale = true;
+		model_stale(o, p);
 		return;
 	}
 	if (what == 3) {
 		rig_event(&o->rig, RIB_END_OF_RIB, (uint16_t)p);
+		if (o->peer[p].retained)
+			model_drop(o, p, true);
+		o->peer[p].awaiting = false;
 		return;
 	}
 	rig_event(&o->rig, what == 1 ? RIB_END_REFRESH : RIB_STALE_TIMEOUT, (uint16_t)p);
-	if (o->peer[p].refreshing)
+	if (o->peer[p].refreshing || (what == 2 && o->peer[p].retained))
 		model_drop(o, p, true);
 }
 
@@ -341,8 +389,12 @@ model_step(struct model *o)
 		model_command(o, p);
 	} else if (what >= 33) {
 		model_session(o, p);
-	} else if (!o->peer[p].up) {
-		return;
+	} else if (!o->peer[p].up || !o->peer[p].negotiated) {
+		if (what != 32 || (o->peer[p].up && !o->peer[p].negotiated))
+			return;
+		rig_event(&o->rig, RIB_STALE_TIMEOUT, (uint16_t)p);
+		if (o->peer[p].retained)
+			model_drop(o, p, true);
 	} else if (what >= 30) {
 		model_refresh(o, p);
 	} else if (what >= 20) {
@@ -420,7 +472,9 @@ model_check_dest(const struct model *o, unsigned prefix)
 		assert_int_equal(seen.external, in[order[i]].external);
 		assert_int_equal(seen.eligible, in[order[i]].eligible);
 		assert_int_equal(shard_path_stale(o->rig.shard, rig_family(), path),
-			from[order[i]] != 0 && o->peer[from[order[i]]].refreshing &&
+			from[order[i]] != 0 &&
+				(o->peer[from[order[i]]].refreshing ||
+					o->peer[from[order[i]]].retained) &&
 				o->peer[from[order[i]]].path[prefix][path->path_id].stale);
 	}
 }
