@@ -42,18 +42,25 @@ same_neighbour(const struct attr_set *a, const struct attr_set *b)
 	return a->first_asn != 0 || (a->as_path_len == 0 && b->as_path_len == 0);
 }
 
+/* RFC 4271 9.1.2.2 d and e. */
+static int
+compare_distance(const struct decision_input *a, const struct decision_input *b,
+	enum decision_reason *reason)
+{
+	*reason = DECISION_EXTERNAL;
+	if (a->external != b->external)
+		return a->external ? -1 : 1;
+	*reason = DECISION_IGP_METRIC;
+	return lower_wins(a->igp_metric, b->igp_metric);
+}
+
 /* RFC 4271 9.1.2.2 d to g, with RFC 4456 9 between f and g. */
 static int
 compare_tail(const struct decision_input *a, const struct decision_input *b,
 	enum decision_reason *reason)
 {
-	int c;
+	int c = compare_distance(a, b, reason);
 
-	*reason = DECISION_EXTERNAL;
-	if (a->external != b->external)
-		return a->external ? -1 : 1;
-	*reason = DECISION_IGP_METRIC;
-	c = lower_wins(a->igp_metric, b->igp_metric);
 	if (c != 0)
 		return c;
 	*reason = DECISION_ROUTER_ID;
@@ -75,8 +82,9 @@ compare_tail(const struct decision_input *a, const struct decision_input *b,
 	return c;
 }
 
+/* 9.1.2.1, and 9.1.2.2 a and b, whose result does not hang on who else is there. */
 static int
-compare(const struct decision_input *a, const struct decision_input *b, bool with_med,
+compare_head(const struct decision_input *a, const struct decision_input *b,
 	enum decision_reason *reason)
 {
 	int c;
@@ -96,7 +104,15 @@ compare(const struct decision_input *a, const struct decision_input *b, bool wit
 	if (c != 0)
 		return c;
 	*reason = DECISION_ORIGIN;
-	c = lower_wins(a->attrs->origin, b->attrs->origin);
+	return lower_wins(a->attrs->origin, b->attrs->origin);
+}
+
+static int
+compare(const struct decision_input *a, const struct decision_input *b, bool with_med,
+	enum decision_reason *reason)
+{
+	int c = compare_head(a, b, reason);
+
 	if (c != 0)
 		return c;
 	if (with_med) {
@@ -226,6 +242,63 @@ merge_groups(const struct decision_input *in, unsigned *order, unsigned n)
 		order[done] = head;
 	}
 }
+
+/* ---- multipath ---- */
+
+static bool
+next_hop_among(const struct decision_input *in, const unsigned *order, unsigned n,
+	const struct attr_set *a)
+{
+	for (unsigned i = 0; i < n; i++)
+		if (addr_equal(attr_next_hop(in[order[i]].attrs), attr_next_hop(a)))
+			return true;
+	return false;
+}
+
+/*
+ * Step c: order[at] goes when one before it of the same neighbour AS has a lower MED. The first of its group in the ranking has the lowest
+ * of all that equal it in a and b.
+ */
+static bool
+med_beaten(const struct decision_input *in, const unsigned *order, unsigned at)
+{
+	const struct attr_set *a = in[order[at]].attrs;
+
+	for (unsigned i = 0; i < at; i++)
+		if (same_neighbour(in[order[i]].attrs, a))
+			return med(in[order[i]].attrs) < med(a);
+	return false;
+}
+
+unsigned
+decision_multipath(const struct decision_input *in, unsigned n, unsigned *order, unsigned max_paths)
+{
+	const struct decision_input *best;
+	enum decision_reason unused;
+	unsigned taken = 1;
+
+	if (n == 0 || !in[order[0]].eligible)
+		return 0;
+	best = &in[order[0]];
+	if (best->local)
+		return 1;
+	for (unsigned i = 1; i < n && taken < max_paths; i++) {
+		const struct decision_input *p = &in[order[i]];
+		unsigned index = order[i];
+
+		/* what differs in a or b ends the search: the ranking has those together */
+		if (compare_head(best, p, &unused) != 0)
+			break;
+		if (compare_distance(best, p, &unused) != 0 ||
+			next_hop_among(in, order, taken, p->attrs) || med_beaten(in, order, i))
+			continue;
+		__builtin_memmove(&order[taken + 1], &order[taken], (i - taken) * sizeof(*order));
+		order[taken++] = index;
+	}
+	return taken;
+}
+
+/* ---- reasons ---- */
 
 /*
  * What beats a path that would win against the best in a comparison of the two alone is the head of

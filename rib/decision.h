@@ -56,4 +56,13 @@ int decision_compare(const struct decision_input *a, const struct decision_input
  */
 void decision_order(const struct decision_input *in, unsigned n, unsigned *order, enum decision_reason *reason);
 
+/*
+ * How many paths forward together (ECMP), at most `max_paths`; 0 when the best is not eligible. `order` is decision_order()'s; those that go
+ * with the best are moved up behind it, the others keep their order. They are what RFC 4271 9.1.2.2 a to e leaves over beside the best
+ * (local-pref, AS-path length, origin, MED within a neighbour AS, external or internal, IGP metric), each with a next hop of its
+ * own. AS paths need be equal in length only, as BIRD's `merge paths` and FRR's `multipath-relax` have it: two upstreams are what this is
+ * for. Our own routes never go with another.
+ */
+unsigned decision_multipath(const struct decision_input *in, unsigned n, unsigned *order, unsigned max_paths);
+
 const char *decision_reason_text(enum decision_reason r);

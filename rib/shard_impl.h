@@ -163,6 +163,7 @@ struct shard {
 	struct rib_path *keep, *drop;
 	struct decision_input *in;
 	unsigned *order;
+	unsigned multipath; /* of `order` */
 
 	struct shard_next_hops next_hops;
 	unsigned walk_turn;

@@ -161,20 +161,22 @@ input_of(const struct shard *s, const struct shard_table *t, const struct rib_pa
 	};
 }
 
-/* Ranks keep[0 .. n-1] into s->order. True when the order is not as it is. */
+/* Ranks keep[0 .. n-1] into s->order and s->multipath. True when the order is not as it is. */
 static bool
 rank(struct shard *s, const struct shard_table *t, unsigned n) RUNS_ON(role_rib)
 {
 	bool moved = false;
 
 	if (n == 1) {
-		s->order[0] = 0; /* nearly every destination of a network with one upstream; no set
-				    is read */
+		/* nearly every destination of a network with one upstream; no set is read */
+		s->order[0] = 0;
+		s->multipath = (s->keep[0].label_flags & PATH_NEXT_HOP_UP) != 0;
 		return false;
 	}
 	for (unsigned i = 0; i < n; i++)
 		input_of(s, t, &s->keep[i], &s->in[i]);
 	decision_order(s->in, n, s->order, NULL);
+	s->multipath = decision_multipath(s->in, n, s->order, s->config.max_paths);
 	for (unsigned i = 0; i < n; i++)
 		moved |= s->order[i] != i;
 	return moved;
@@ -191,7 +193,7 @@ set_fill(const struct shard *s, struct path_set *set, unsigned n)
 		if (set->path[i].label_flags & PATH_NEXT_HOP_UP)
 			set->eligible++;
 	}
-	set->multipath = set->eligible > 0;
+	set->multipath = (uint16_t)s->multipath;
 }
 
 /* With the next hop's present state; true when that changed. */
@@ -254,7 +256,8 @@ rebuild(struct shard *s, struct shard_table *t, struct dest_id id, const struct 
 		path_make(s, t, e, &s->keep[keep++]);
 	if (keep > UINT16_MAX)
 		return -ENOMEM;
-	if (keep > 0 && !rank(s, t, keep) && !differs && drop == 0)
+	if (keep > 0 && !rank(s, t, keep) && !differs && drop == 0 &&
+		s->multipath == old->multipath)
 		return 0;
 	if (keep > 0) {
 		set = path_set_alloc(t->dests, keep);

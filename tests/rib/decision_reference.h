@@ -64,15 +64,13 @@ ref_step_med(const struct decision_input *in, unsigned n, const bool *present, b
 	}
 }
 
-/* The best among those present, UINT_MAX when none is. */
-static inline unsigned
-ref_best(const struct decision_input *in, unsigned n, const bool *candidates)
+/* Takes candidates away by the first `steps` steps. */
+static inline void
+ref_steps(const struct decision_input *in, unsigned n, bool *present, unsigned steps)
 {
-	bool present[4096], next[4096];
+	bool next[4096];
 
-	for (unsigned i = 0; i < n; i++)
-		present[i] = candidates[i];
-	for (unsigned step = 0; step < 12; step++) {
+	for (unsigned step = 0; step < steps; step++) {
 		unsigned winner = UINT32_MAX;
 
 		if (step == 5) {
@@ -101,10 +99,55 @@ ref_best(const struct decision_input *in, unsigned n, const bool *candidates)
 			present[i] = present[i] && equal;
 		}
 	}
+}
+
+/* The best among those present, UINT_MAX when none is. */
+static inline unsigned
+ref_best(const struct decision_input *in, unsigned n, const bool *candidates)
+{
+	bool present[4096];
+
+	for (unsigned i = 0; i < n; i++)
+		present[i] = candidates[i];
+	ref_steps(in, n, present, 12);
 	for (unsigned i = 0; i < n; i++)
 		if (present[i])
 			return i;
 	return UINT32_MAX;
+}
+
+/*
+ * Which forward with the best, and how many: what is left behind the IGP metric, in the order of `order`, each next hop once. Moves them up.
+ */
+static inline unsigned
+ref_multipath(const struct decision_input *in, unsigned n, unsigned *order, unsigned max_paths)
+{
+	unsigned moved[4096], count = 0, all = 0;
+	bool left[4096], chosen[4096] = {false};
+
+	if (n == 0 || !in[order[0]].eligible)
+		return 0;
+	for (unsigned i = 0; i < n; i++)
+		left[i] = true;
+	ref_steps(in, n, left, 8);
+	for (unsigned i = 0; i < n; i++) {
+		bool again = false;
+
+		for (unsigned k = 0; k < count; k++)
+			again |= addr_equal(attr_next_hop(in[moved[k]].attrs),
+				attr_next_hop(in[order[i]].attrs));
+		if (i > 0 && (!left[order[i]] || again || count >= max_paths || in[order[0]].local))
+			continue;
+		chosen[order[i]] = true;
+		moved[count++] = order[i];
+	}
+	all = count;
+	for (unsigned i = 0; i < n; i++)
+		if (!chosen[order[i]])
+			moved[all++] = order[i];
+	for (unsigned i = 0; i < n; i++)
+		order[i] = moved[i];
+	return count;
 }
 
 /* Ranks by taking the best away again and again. */

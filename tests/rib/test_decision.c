@@ -34,7 +34,7 @@ static struct attr_set sets[PATHS_MAX_TEST];
 
 /* Few values for each step, so that every step decides somewhere. */
 static void
-random_input(struct decision_input *in, struct attr_set *a, unsigned i, unsigned spread)
+random_input(struct decision_input *in, struct attr_set *a, unsigned i, unsigned n, unsigned spread)
 {
 	*a = (struct attr_set){0};
 	if (below(2))
@@ -48,6 +48,7 @@ random_input(struct decision_input *in, struct attr_set *a, unsigned i, unsigned
 	a->as_path_hops = (uint16_t)(below(6) == 0);
 	a->origin = (uint8_t)(below(6) == 0);
 	a->cluster_count = (uint16_t)below(2);
+	a->next_hop = addr_from_v4(0x0a000000 + below(n / 2 + 1));
 	*in = (struct decision_input){
 		.attrs = a,
 		.eligible = below(5) != 0,
@@ -119,6 +120,8 @@ check_reason(const struct decision_input *in, unsigned n, unsigned best, unsigne
 	}
 }
 
+static unsigned multipaths;
+
 static void
 property_round(unsigned n, unsigned spread)
 {
@@ -128,7 +131,7 @@ property_round(unsigned n, unsigned spread)
 	enum decision_reason reason[PATHS_MAX_TEST];
 
 	for (unsigned i = 0; i < n; i++) {
-		random_input(&in[i], &sets[i], i, spread);
+		random_input(&in[i], &sets[i], i, n, spread);
 		at[i] = i;
 	}
 	decision_order(in, n, order, reason);
@@ -145,6 +148,12 @@ property_round(unsigned n, unsigned spread)
 		assert_int_equal(at[mixed_order[i]], order[i]);
 	for (unsigned i = 1; i < n; i++)
 		assert_true(in[order[i - 1]].eligible || !in[order[i]].eligible);
+	unsigned max_paths = below(8), together = decision_multipath(in, n, order, max_paths);
+
+	assert_int_equal(together, ref_multipath(in, n, expected, max_paths));
+	for (unsigned i = 0; i < n; i++)
+		assert_int_equal(order[i], expected[i]);
+	multipaths += together > 1;
 }
 
 static void
@@ -154,6 +163,7 @@ test_property(void **state)
 		rng_state = seed;
 		property_round(1 + below(9), 1 + below(4));
 	}
+	assert_true(multipaths > 5000);
 }
 
 static void
@@ -191,6 +201,54 @@ test_med_cycle(void **state)
 	assert_int_equal(r[0], DECISION_MED);
 	assert_int_equal(r[1], DECISION_EQUAL);
 	assert_int_equal(r[2], DECISION_ROUTER_ID);
+}
+
+/* Two upstreams; what differs in one of the steps a to e does not go with the best. */
+static void
+test_multipath(void **state)
+{
+	struct attr_set a = {
+		.first_asn = 1, .as_path_len = 6, .as_path_hops = 3, .next_hop = addr_from_v4(1)};
+	struct attr_set b = {
+		.first_asn = 2, .as_path_len = 6, .as_path_hops = 3, .next_hop = addr_from_v4(2)};
+	struct attr_set worse = a, internal_hop = a;
+	struct decision_input in[4] = {
+		{.attrs = &a, .eligible = true, .external = true, .router_id = 1},
+		{.attrs = &worse, .eligible = true, .external = true, .router_id = 2},
+		{.attrs = &b, .eligible = true, .external = true, .router_id = 3},
+		{.attrs = &internal_hop, .eligible = true, .router_id = 4},
+	};
+	unsigned order[4];
+
+	/* of the best one's neighbour, with a higher MED: it comes second, and does not stand between the two */
+	worse.has = ATTR_HAS_MED;
+	worse.med = 10;
+	worse.next_hop = addr_from_v4(3);
+	internal_hop.next_hop = addr_from_v4(4);
+	internal_hop.first_asn = 3;
+	decision_order(in, 4, order, NULL);
+	assert_int_equal(order[1], 1);
+	assert_int_equal(decision_multipath(in, 4, order, 15), 2);
+	assert_int_equal(order[0], 0);
+	assert_int_equal(order[1], 2);
+	assert_int_equal(order[2], 1);
+	assert_int_equal(order[3], 3);
+	assert_int_equal(decision_multipath(in, 4, order, 1), 1);
+	b.next_hop = a.next_hop; /* one neighbour twice */
+	assert_int_equal(decision_multipath(in, 4, order, 15), 1);
+	b.next_hop = addr_from_v4(2);
+	in[2].igp_metric = 1;
+	decision_order(in, 4, order, NULL);
+	assert_int_equal(decision_multipath(in, 4, order, 15), 1);
+	in[0].igp_metric = 1;
+	in[0].external = in[2].external = false; /* internal ones of equal metric */
+	in[1].eligible = in[3].eligible = false;
+	decision_order(in, 4, order, NULL);
+	assert_int_equal(decision_multipath(in, 4, order, 15), 2);
+	in[0].local = true;
+	decision_order(in, 4, order, NULL);
+	assert_int_equal(decision_multipath(in, 4, order, 15), 1);
+	assert_int_equal(decision_multipath(in, 0, order, 15), 0);
 }
 
 static void
@@ -261,6 +319,7 @@ main(void)
 		cmocka_unit_test(test_property),
 		cmocka_unit_test(test_property_many),
 		cmocka_unit_test(test_med_cycle),
+		cmocka_unit_test(test_multipath),
 		cmocka_unit_test(test_defaults),
 		cmocka_unit_test(test_originator_and_cluster),
 		cmocka_unit_test(test_words),

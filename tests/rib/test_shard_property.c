@@ -57,6 +57,7 @@ struct model {
 		bool asked, up, connected;
 		uint32_t metric;
 	} hop[HOPS];
+	unsigned max_paths;
 	struct rib_nlri nlri[PREFIXES];
 	union rig_attrs set[SETS];
 	bool set_loops[SETS];
@@ -348,7 +349,11 @@ model_command(struct model *o, unsigned p)
 	struct peer_id id = {(uint16_t)p};
 
 	rig_drain(&o->rig);
-	switch (below(4)) {
+	switch (below(5)) {
+	case 4:
+		o->max_paths = below(5);
+		shard_settings(o->rig.shard, &(struct shard_settings){.max_paths = o->max_paths});
+		break;
 	case 0:
 		o->peer[p].policy = below(4);
 		shard_peer_import(o->rig.shard, id, rig_family(), o->policy[o->peer[p].policy]);
@@ -452,6 +457,7 @@ model_check_dest(const struct model *o, unsigned prefix)
 	assert_int_equal(v.paths->count, n);
 	assert_int_equal(v.paths->eligible, eligible);
 	ref_order(in, n, order);
+	assert_int_equal(v.paths->multipath, ref_multipath(in, n, order, o->max_paths));
 	for (unsigned i = 0; i < n; i++) {
 		const struct rib_path *path = &v.paths->path[i];
 		const struct attr_set *a = attr_get(shard_attrs(o->rig.shard), path->accepted),
