@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "control/wiring.h"
+#include "control/wiring_impl.h"
 
 #include "control/apply.h"
 #include "control/log.h"
@@ -10,6 +10,7 @@
 #include "lpm/fib.h"
 #include "lpm/qsbr.h"
 #include "lpm/table_v4.h"
+#include "lpm/table_v6.h"
 #include "rib/fib_feed.h"
 #include "rib/nexthop.h"
 #ifdef KEEL_DATAPLANE
@@ -27,23 +28,8 @@
 #define WORKER_READERS_MAX 80
 #define FIB_BATCH_MAX 4096         /* prefixes a commit */
 #define FIB_COMMIT_INTERVAL_NS 2000000
-#define GLEAN_POLL_NS 10000000     /* a packet that waits for a neighbour is lost anyway; its successors need it soon */
-#define GLEANS_PER_POLL 64
-
-/* One message between threads; freed by its receiver. Losing one for want of memory is logged by the sender. */
-struct message {
-	struct keeld *k;
-	void (*fn)(void *arg);
-	struct vrf_id vrf;
-	uint16_t port;
-	bool present, has_mac, wanted;
-	uint64_t event_ns;
-	struct prefix subnet;
-	struct ip_addr addr;
-	uint8_t mac[6];
-	struct nexthop_message next_hop;
-	struct session_event event;
-};
+#define TABLE_GROUP_BYTES 1024
+#define TBL8_GROUPS_USEFUL 65536 /* 24 bits of address could need more; the real table needs 2,000 */
 
 /* Main is ending the threads: whoever a message would speak to may be gone, and what it would change does not matter any more. */
 static _Atomic bool stopping;
@@ -59,8 +45,8 @@ message_run(void *arg)
 		m->fn(m);
 }
 
-static void
-send_message(struct thread *t, void (*fn)(void *arg), const struct message *m)
+void
+wiring_send(struct thread *t, void (*fn)(void *arg), const struct message *m)
 {
 	struct message *copy = malloc(sizeof(*copy));
 
@@ -92,7 +78,7 @@ ask_next_hop(void *ctx, const struct nexthop_message *nh)
 {
 	struct keeld *k = ctx;
 
-	send_message(k->fib_thread, on_fib_watch, &(struct message){.k = k, .next_hop = *nh});
+	wiring_send(k->fib_thread, on_fib_watch, &(struct message){.k = k, .next_hop = *nh});
 }
 
 static void
@@ -110,124 +96,7 @@ tell_next_hop(void *ctx, const struct nexthop_message *nh)
 {
 	struct keeld *k = ctx;
 
-	send_message(k->rib_thread, on_rib_next_hop, &(struct message){.k = k, .next_hop = *nh});
-}
-
-/* ---- host -> fib: addresses, neighbours, links ---- */
-
-static void
-on_fib_address(void *arg)
-{
-	struct message *m = arg;
-
-	role_enter_fib();
-	if (fib_feed_connected(m->k->feed, m->vrf, &m->subnet, &m->addr, m->port, m->present) != 0)
-		log_event(LOG_ERROR, "connected-route-not-installed reason=out-of-memory");
-	free(m);
-}
-
-static void
-host_address(void *ctx, struct vrf_id vrf, uint16_t port, const struct prefix *subnet,
-	const struct ip_addr *local, bool present)
-{
-	struct keeld *k = ctx;
-	char text[ADDR_TEXT_MAX];
-
-	role_enter_host();
-	log_event(LOG_INFO, "address %s=%s/%u port=%u", present ? "added" : "removed", addr_format(local, text),
-		subnet->len, port);
-#ifdef KEEL_DATAPLANE
-	/* An address of any port is ours on every port of the VRF, as long as one of them has it. */
-	if (k->fib != NULL && port != PORT_NONE && port_is_xdp(port)) {
-		int err = xdp_local_set(port, local, netlink_is_local(k->netlink, vrf, local));
-
-		if (err != 0)
-			log_event(LOG_ERROR, "xdp-local-address port=%s error=%d", port_name(port), err);
-	}
-#endif
-	send_message(k->fib_thread, on_fib_address,
-		&(struct message){.k = k, .vrf = vrf, .port = port, .subnet = *subnet, .addr = *local, .present = present});
-}
-
-static void
-on_fib_neighbor(void *arg)
-{
-	struct message *m = arg;
-	int err = 0;
-
-	role_enter_fib();
-#ifdef KEEL_DATAPLANE
-	struct adjacency adj = {.ether_len = 14, .port = m->port};
-
-	if (m->has_mac) {
-		memcpy(adj.ether, m->mac, 6);
-		port_mac(m->port, adj.ether + 6);
-		adj.ether[12] = m->addr.afi == AFI_IPV4 ? 0x08 : 0x86;
-		adj.ether[13] = m->addr.afi == AFI_IPV4 ? 0x00 : 0xdd;
-		adj.mtu = port_mtu(m->port);
-	}
-	err = fib_feed_neighbor(m->k->feed, m->vrf, &m->addr, m->port, m->has_mac ? &adj : NULL);
-#endif
-	if (err != 0)
-		log_event(LOG_ERROR, "neighbor-not-installed error=%d", err);
-	free(m);
-}
-
-static void
-host_neighbor(void *ctx, struct vrf_id vrf, uint16_t port, const struct ip_addr *addr, const uint8_t mac[6])
-{
-	struct keeld *k = ctx;
-	struct message m = {.k = k, .vrf = vrf, .port = port, .addr = *addr, .has_mac = mac != NULL};
-
-	if (k->fib == NULL)
-		return;
-	if (mac != NULL)
-		memcpy(m.mac, mac, 6);
-	send_message(k->fib_thread, on_fib_neighbor, &m);
-}
-
-static void
-on_fib_port_down(void *arg)
-{
-	struct message *m = arg;
-
-	role_enter_fib();
-	fib_feed_port_down(m->k->feed, m->port, m->event_ns);
-	free(m);
-}
-
-static void
-host_link(void *ctx, uint16_t port, bool up, uint64_t event_ns)
-{
-	struct keeld *k = ctx;
-
-	log_event(LOG_INFO, "link port=%u state=%s", port, up ? "up" : "down");
-	if (!up && k->fib != NULL)
-		send_message(k->fib_thread, on_fib_port_down, &(struct message){.k = k, .port = port, .event_ns = event_ns});
-}
-
-/* ---- fib -> host: neighbours to resolve ---- */
-
-static void
-on_host_resolve(void *arg)
-{
-	struct message *m = arg;
-	char text[ADDR_TEXT_MAX];
-	int err;
-
-	role_enter_host();
-	err = netlink_resolve(m->k->netlink, m->port, &m->addr);
-	if (err != 0)
-		log_event(LOG_WARNING, "neighbor-resolve addr=%s error=%d", addr_format(&m->addr, text), err);
-	free(m);
-}
-
-static void
-resolve(void *ctx, uint16_t port, const struct ip_addr *addr, bool wanted)
-{
-	struct keeld *k = ctx;
-
-	send_message(k->host_thread, on_host_resolve, &(struct message){.k = k, .port = port, .addr = *addr, .wanted = wanted});
+	wiring_send(k->rib_thread, on_rib_next_hop, &(struct message){.k = k, .next_hop = *nh});
 }
 
 /* ---- threads ---- */
@@ -266,6 +135,7 @@ fib_work(void *ctx, uint64_t now, uint64_t deadline)
 	bool more, running;
 
 	role_enter_fib();
+	wiring_links_apply(c->k);
 	more = fib_feed_work(c->k->feed, now, deadline);
 	qsbr_quiescent(c->k->readers, c->reader);
 	running = fib_feed_audit(c->k->feed)->running;
@@ -345,44 +215,6 @@ wake_shard(void *ctx)
 	thread_wake(k->rib_thread);
 }
 
-static struct host_context {
-	struct keeld *k;
-	struct thread *self;
-	struct timer gleans;
-} host_context;
-
-#ifdef KEEL_DATAPLANE
-static void
-gleans_poll(struct timer *t)
-{
-	struct host_context *c = &host_context;
-	struct glean g[GLEANS_PER_POLL];
-	unsigned n;
-
-	role_enter_host();
-	n = worker_gleans(g, GLEANS_PER_POLL);
-	for (unsigned i = 0; i < n; i++)
-		netlink_glean(c->k->netlink, g[i].port, &g[i].addr);
-	timer_arm(c->self, t, GLEAN_POLL_NS);
-}
-#endif
-
-static int
-host_start(void *ctx, struct thread *self)
-{
-	struct host_context *c = ctx;
-
-	role_enter_host();
-	c->self = self;
-#ifdef KEEL_DATAPLANE
-	if (c->k->fib != NULL) {
-		c->gleans.fire = gleans_poll;
-		timer_arm(self, &c->gleans, GLEAN_POLL_NS);
-	}
-#endif
-	return netlink_start(c->k->netlink, self);
-}
-
 /* ---- session -> main ---- */
 
 static void
@@ -399,7 +231,7 @@ session_event(void *ctx, const struct session_event *e)
 {
 	struct keeld *k = ctx;
 
-	send_message(k->main_thread, on_main_session_event, &(struct message){.k = k, .event = *e});
+	wiring_send(k->main_thread, on_main_session_event, &(struct message){.k = k, .event = *e});
 }
 
 /* ---- audits ---- */
@@ -525,6 +357,16 @@ create_memory(struct keeld *k)
 	return qsbr_register(k->workers, &k->main_fib_reader);
 }
 
+/* Its owner meets -ESTALE when it reads on; the fib thread never falls behind so far. */
+static void
+on_evicted(void *ctx, struct journal_cursor *c)
+{
+	struct keeld *k = ctx;
+
+	(void)c;
+	thread_wake(k->session_thread);
+}
+
 static int
 create_rib(struct keeld *k)
 {
@@ -533,6 +375,11 @@ create_rib(struct keeld *k)
 		.readers = k->readers,
 		.own_asn = k->running->asn,
 		.router_id = k->running->router_id,
+		.cluster_id = k->running->cluster_id,
+		.max_paths = k->running->max_paths,
+		.tombstones_max = k->running->tombstones_max,
+		.evicted = on_evicted,
+		.evicted_ctx = k,
 		.next_hop_tracking = k->running->next_hop_tracking,
 		.wake_consumers = wake_consumers,
 		.wake_ctx = k,
@@ -542,7 +389,35 @@ create_rib(struct keeld *k)
 	struct table_id table;
 	int err = shard_create(&c, 1, &k->shard);
 
-	return err != 0 ? err : shard_table_add(k->shard, VRF_DEFAULT, FAMILY_IPV4_UNICAST, &table);
+	if (err == 0)
+		err = shard_table_add(k->shard, VRF_DEFAULT, FAMILY_IPV4_UNICAST, &table);
+	return err != 0 ? err : shard_table_add(k->shard, VRF_DEFAULT, FAMILY_IPV6_UNICAST, &table);
+}
+
+/*
+ * Two copies of both families' first levels come first; IPv4 gets half of what is left for longer prefixes, at most what a table can use, and
+ * IPv6 the rest.
+ */
+static uint32_t
+tbl8_groups(size_t memory)
+{
+	size_t first = 2 * (table_v4_bytes(0) + table_v6_bytes(0));
+	size_t groups = memory > first ? (memory - first) / 4 / TABLE_GROUP_BYTES : 0;
+
+	return groups == 0 ? 1 : groups < TBL8_GROUPS_USEFUL ? (uint32_t)groups : TBL8_GROUPS_USEFUL;
+}
+
+static int RUNS_ON(role_fib)
+create_tables(struct keeld *k)
+{
+	int err = fib_vrf_add(k->fib, VRF_DEFAULT, AFI_IPV4);
+
+	if (err == 0)
+		err = fib_vrf_add(k->fib, VRF_DEFAULT, AFI_IPV6);
+	if (err == -ENOSPC)
+		log_event(LOG_ERROR, "tables-do-not-fit text=\"/dataplane/memory_mb: %u is less than the two copies of an IPv4 and an IPv6 table take, %zu and some for longer prefixes\"",
+			k->running->dataplane.memory_mb, (2 * (table_v4_bytes(0) + table_v6_bytes(0))) >> 20);
+	return err;
 }
 
 static int
@@ -552,6 +427,7 @@ create_fib(struct keeld *k)
 		.arena = k->arena_fib,
 		.workers = k->workers,
 		.memory_bytes = (size_t)k->running->dataplane.memory_mb << 20,
+		.tbl8_groups = tbl8_groups((size_t)k->running->dataplane.memory_mb << 20),
 		.huge = k->huge,
 	};
 	struct fib_feed_config feed = {
@@ -560,7 +436,7 @@ create_fib(struct keeld *k)
 		.shard_count = 1,
 		.batch_max = FIB_BATCH_MAX,
 		.commit_interval_ns = FIB_COMMIT_INTERVAL_NS,
-		.resolve = resolve,
+		.resolve = wiring_resolve,
 		.resolve_ctx = k,
 	};
 	int err;
@@ -569,11 +445,7 @@ create_fib(struct keeld *k)
 	if (!k->no_dataplane) {
 		if ((err = fib_create(&c, &k->fib)) != 0)
 			return err;
-		err = fib_vrf_add(k->fib, VRF_DEFAULT, AFI_IPV4);
-		if (err == -ENOSPC)
-			log_event(LOG_ERROR, "tables-do-not-fit text=\"/dataplane/memory_mb: %u is less than the two copies of an IPv4 table take, %zu and 1 for each 512 /24s with longer prefixes\"",
-				k->running->dataplane.memory_mb, (2 * table_v4_bytes(0) + (1u << 20) - 1) >> 20);
-		if (err != 0)
+		if ((err = create_tables(k)) != 0)
 			return err;
 	}
 	if ((err = nexthop_table_create(k->arena_fib, tell_next_hop, k, &k->nexthops)) != 0)
@@ -581,28 +453,6 @@ create_fib(struct keeld *k)
 	feed.fib = k->fib;
 	feed.nexthops = k->nexthops;
 	return fib_feed_create(&feed, &k->feed);
-}
-
-static int
-create_netlink(struct keeld *k)
-{
-	struct netlink_config c = {
-		.arena = k->arena_control,
-		.address = host_address,
-		.neighbor = host_neighbor,
-		.link = host_link,
-		.ctx = k,
-	};
-#ifdef KEEL_DATAPLANE
-	struct netlink_port ports[PORTS_MAX];
-
-	for (uint16_t p = 0; k->fib != NULL && p < port_count(); p++) {
-		if (port_ifindex(p) != 0)
-			ports[c.port_count++] = (struct netlink_port){p, port_ifindex(p), port_vrf(p), port_name(p)};
-	}
-	c.ports = ports;
-#endif
-	return netlink_create(&c, &k->netlink);
 }
 
 static int
@@ -634,7 +484,7 @@ wiring_create(struct keeld *k)
 		{"memory", create_memory},
 		{"rib", create_rib},
 		{"fib", create_fib},
-		{"netlink", create_netlink},
+		{"netlink", wiring_create_netlink},
 		{"speaker", create_speaker},
 	};
 
@@ -646,6 +496,7 @@ wiring_create(struct keeld *k)
 			return err;
 		}
 	}
+	wiring_name_zones(k);
 	return 0;
 }
 
@@ -661,7 +512,7 @@ wiring_start(struct keeld *k)
 	struct thread_config fib = {.name = "keel-fib", .ctx = &fib_context, .start = fib_start, .work = fib_work,
 		.idle = fib_idle, .busy = fib_busy};
 	struct thread_config rib = {.name = "keel-rib", .ctx = &rib_context, .start = rib_start, .work = rib_work};
-	struct thread_config host = {.name = "keel-host", .ctx = &host_context, .start = host_start};
+	struct thread_config host = {.name = "keel-host", .ctx = k, .start = wiring_host_start};
 	struct thread_config session = {.name = "keel-session", .ctx = k->speaker, .start = speaker_start, .stop = speaker_stop,
 		.work = speaker_work, .idle = speaker_idle, .busy = speaker_busy};
 	struct {
@@ -670,7 +521,7 @@ wiring_start(struct keeld *k)
 	} threads[] = {{&fib, &k->fib_thread}, {&session, &k->session_thread}, {&rib, &k->rib_thread}, {&host, &k->host_thread}};
 
 
-	fib_context.k = rib_context.k = host_context.k = k;
+	fib_context.k = rib_context.k = k;
 	for (unsigned i = 0; i < sizeof(threads) / sizeof(threads[0]); i++) {
 		int err;
 

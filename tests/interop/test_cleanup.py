@@ -40,7 +40,7 @@ def lab(how, out):
         policies = {"families": {V4: {"import_policy": "accept-all", "export_policy": "accept-all"}}}
         _, rpc = lab.keeld("rt", {
             "router": {"asn": 64512, "router_id": "198.18.0.1"},
-            "dataplane": {"worker_cpus": [worker], "control_cpus": others, "memory_mb": 256},
+            "dataplane": {"worker_cpus": [worker], "control_cpus": others, "memory_mb": 512},
             "ports": [{"name": n, "device": "net_af_xdp_%s,iface=%s" % (n, n), "addresses": [a]}
                       for n, a in (("upa", "198.18.1.1/24"), ("upb", "198.18.2.1/24"))],
             "bgp": {"peers": [dict(policies, address="198.18.1.2", asn=64601), dict(policies, address="198.18.2.2", asn=64602)]}}, KEELD)

@@ -15,7 +15,7 @@ NAME = "start"
 def config(**dataplane):
     worker, others = cpus_of_lab()
     return {"router": {"asn": 64512, "router_id": "198.18.1.1"},
-            "dataplane": dict({"worker_cpus": [worker], "control_cpus": others, "memory_mb": 256}, **dataplane),
+            "dataplane": dict({"worker_cpus": [worker], "control_cpus": others, "memory_mb": 512}, **dataplane),
             "ports": [{"name": "p", "device": "net_af_xdp_p,iface=p", "addresses": ["198.18.1.1/24"]}]}
 
 

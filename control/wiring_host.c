@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The host thread's side of the wiring: what the mirror of the kernel sees goes to the fib thread and to the XDP maps. */
+#include "control/wiring_impl.h"
+
+#include "control/log.h"
+#include "control/netlink.h"
+#include "control/threads.h"
+#include "lpm/path_list.h"
+#include "rib/fib_feed.h"
+#ifdef KEEL_DATAPLANE
+#include "dataplane/port.h"
+#include "dataplane/worker.h"
+#include "dataplane/xdp.h"
+#endif
+
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define GLEAN_POLL_NS 10000000 /* a packet that waits for a neighbour is lost anyway; its successors need it soon */
+#define GLEANS_PER_POLL 64
+#define LINKS_MAX 64
+
+/*
+ * Links, apart from messages: a loss is not to wait behind a thousand neighbours in the fib thread's mailbox. A word is when the event was read,
+ * with bit 0: up. 0: nothing seen yet.
+ */
+static struct {
+	_Atomic uint64_t seen[LINKS_MAX]; /* the host thread's */
+	uint64_t applied[LINKS_MAX];      /* the fib thread's */
+	_Atomic bool changed;
+} links;
+
+static struct host_context {
+	struct keeld *k;
+	struct thread *self;
+	struct timer gleans;
+} host_context;
+
+/* ---- links ---- */
+
+static bool
+link_word_up(uint64_t word)
+{
+	return word & 1;
+}
+
+void
+wiring_links_apply(struct keeld *k)
+{
+	/* acquire: pairs with the release in host_link */
+	if (!atomic_load_explicit(&links.changed, memory_order_relaxed) ||
+		!atomic_exchange_explicit(&links.changed, false, memory_order_acquire))
+		return;
+	for (uint16_t port = 0; port < LINKS_MAX; port++) {
+		uint64_t word = atomic_load_explicit(&links.seen[port], memory_order_relaxed);
+
+		if (word == links.applied[port])
+			continue;
+		links.applied[port] = word;
+		if (link_word_up(word))
+			continue;
+		fib_feed_port_down(k->feed, port, word);
+	}
+}
+
+static void
+host_link(void *ctx, uint16_t port, bool up, uint64_t event_ns)
+{
+	struct keeld *k = ctx;
+
+	if (port < LINKS_MAX && k->fib != NULL) {
+		atomic_store_explicit(&links.seen[port], up ? event_ns | 1 : event_ns & ~UINT64_C(1), memory_order_relaxed);
+		/* release: pairs with the acquire in wiring_links_apply */
+		atomic_store_explicit(&links.changed, true, memory_order_release);
+		thread_wake(k->fib_thread);
+	}
+	log_event(LOG_INFO, "link port=%u state=%s", port, up ? "up" : "down");
+}
+
+/* ---- addresses ---- */
+
+static void
+on_fib_address(void *arg)
+{
+	struct message *m = arg;
+
+	role_enter_fib();
+	wiring_links_apply(m->k);
+	if (fib_feed_connected(m->k->feed, m->vrf, &m->subnet, &m->addr, m->port, m->present) != 0)
+		log_event(LOG_ERROR, "connected-route-not-installed reason=out-of-memory");
+	free(m);
+}
+
+#ifdef KEEL_DATAPLANE
+/* An address of any port, of lo or keel0 is ours on every port of the VRF, as long as one of them has it. */
+static void RUNS_ON(role_host)
+local_address(struct keeld *k, struct vrf_id vrf, uint16_t port, const struct ip_addr *local)
+{
+	int err = xdp_local_set(port, local, netlink_is_local(k->netlink, vrf, local));
+	char text[ADDR_TEXT_MAX];
+
+	if (err != 0)
+		log_event(LOG_ERROR, "xdp-local-address addr=%s error=%d", addr_format(local, text), err);
+}
+#endif
+
+static void
+host_address(void *ctx, struct vrf_id vrf, uint16_t port, const struct prefix *subnet,
+	const struct ip_addr *local, bool present)
+{
+	struct keeld *k = ctx;
+	char text[ADDR_TEXT_MAX];
+
+	role_enter_host();
+	log_event(LOG_INFO, "address %s=%s/%u port=%u", present ? "added" : "removed", addr_format(local, text),
+		subnet->len, port);
+#ifdef KEEL_DATAPLANE
+	if (k->fib != NULL)
+		local_address(k, vrf, port, local);
+#endif
+	wiring_send(k->fib_thread, on_fib_address,
+		&(struct message){.k = k, .vrf = vrf, .port = port, .subnet = *subnet, .addr = *local, .present = present});
+}
+
+/* ---- neighbours ---- */
+
+static void
+on_fib_neighbor(void *arg)
+{
+	struct message *m = arg;
+	int err = 0;
+
+	role_enter_fib();
+	wiring_links_apply(m->k);
+#ifdef KEEL_DATAPLANE
+	struct adjacency adj = {.ether_len = 14, .port = m->port};
+
+	/* Sent before the link went down: its loss follows. */
+	if (m->port < LINKS_MAX && !link_word_up(links.applied[m->port]))
+		m->has_mac = false;
+	if (m->has_mac) {
+		memcpy(adj.ether, m->mac, 6);
+		port_mac(m->port, adj.ether + 6);
+		adj.mtu = port_mtu(m->port);
+	}
+	err = fib_feed_neighbor(m->k->feed, m->vrf, &m->addr, m->port, m->has_mac ? &adj : NULL);
+#endif
+	if (err != 0)
+		log_event(LOG_ERROR, "neighbor-not-installed error=%d", err);
+	free(m);
+}
+
+static void
+host_neighbor(void *ctx, struct vrf_id vrf, uint16_t port, const struct ip_addr *addr, const uint8_t mac[6])
+{
+	struct keeld *k = ctx;
+	struct message m = {.k = k, .vrf = vrf, .port = port, .addr = *addr, .has_mac = mac != NULL};
+
+	if (k->fib == NULL)
+		return;
+	if (mac != NULL)
+		memcpy(m.mac, mac, 6);
+	wiring_send(k->fib_thread, on_fib_neighbor, &m);
+}
+
+static void
+on_host_resolve(void *arg)
+{
+	struct message *m = arg;
+	char text[ADDR_TEXT_MAX];
+	int err = 0;
+
+	role_enter_host();
+	if (m->wanted)
+		err = netlink_resolve(m->k->netlink, m->port, &m->addr);
+	else
+		netlink_release(m->k->netlink, m->port, &m->addr);
+	if (err != 0)
+		log_event(LOG_WARNING, "neighbor-resolve addr=%s error=%d", addr_format(&m->addr, text), err);
+	free(m);
+}
+
+void
+wiring_resolve(void *ctx, uint16_t port, const struct ip_addr *addr, bool wanted)
+{
+	struct keeld *k = ctx;
+
+	wiring_send(k->host_thread, on_host_resolve, &(struct message){.k = k, .port = port, .addr = *addr, .wanted = wanted});
+}
+
+#ifdef KEEL_DATAPLANE
+static void
+gleans_poll(struct timer *t)
+{
+	struct host_context *c = &host_context;
+	struct glean g[GLEANS_PER_POLL];
+	unsigned n;
+
+	role_enter_host();
+	n = worker_gleans(g, GLEANS_PER_POLL);
+	for (unsigned i = 0; i < n; i++)
+		netlink_glean(c->k->netlink, g[i].port, &g[i].addr);
+	timer_arm(c->self, t, GLEAN_POLL_NS);
+}
+#endif
+
+/* ---- life ---- */
+
+int
+wiring_host_start(void *ctx, struct thread *self)
+{
+	struct host_context *c = &host_context;
+
+	role_enter_host();
+	c->k = ctx;
+	c->self = self;
+#ifdef KEEL_DATAPLANE
+	if (c->k->fib != NULL) {
+		c->gleans.fire = gleans_poll;
+		timer_arm(self, &c->gleans, GLEAN_POLL_NS);
+	}
+#endif
+	return netlink_start(c->k->netlink, self);
+}
+
+int
+wiring_create_netlink(struct keeld *k)
+{
+	struct netlink_config c = {
+		.arena = k->arena_control,
+		.address = host_address,
+		.neighbor = host_neighbor,
+		.link = host_link,
+		.ctx = k,
+	};
+#ifdef KEEL_DATAPLANE
+	struct netlink_port ports[PORTS_MAX];
+
+	for (uint16_t p = 0; k->fib != NULL && p < port_count(); p++) {
+		if (port_ifindex(p) != 0)
+			ports[c.port_count++] = (struct netlink_port){p, port_ifindex(p), port_vrf(p), port_name(p)};
+	}
+	c.ports = ports;
+#endif
+	return netlink_create(&c, &k->netlink);
+}
+
+void
+wiring_name_zones(struct keeld *k)
+{
+	role_enter_fib(); /* no thread of its own yet */
+#ifdef KEEL_DATAPLANE
+	for (uint16_t p = 0; k->fib != NULL && p < port_count(); p++)
+		fib_feed_zone(k->feed, zone_intern(port_name(p)), p);
+#else
+	(void)k;
+#endif
+}
