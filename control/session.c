@@ -55,6 +55,7 @@ speaker_create(const struct speaker_config *c, struct speaker **out)
 		return -ENOMEM;
 	s->config = *c;
 	s->retry.fire = retry_fire;
+	limits_init(s);
 	s->random = now_ns() ^ (uint64_t)c->router_id << 32;
 	s->attrs = arena_alloc(c->arena, 2 * (ATTR_SET_MAX + 8));
 	if (s->attrs == NULL)
@@ -144,6 +145,7 @@ speaker_stop(void *ctx)
 	leftovers_run(s, UINT64_MAX);
 	input_push(s);
 	timer_cancel(s->thread, &s->retry);
+	timer_cancel(s->thread, &s->limits);
 	if (s->batch != NULL)
 		shard_input_return(s->config.input, s->batch);
 	s->batch = NULL;
@@ -367,6 +369,7 @@ speaker_listen(struct speaker *s, struct vrf_id vrf)
 
 static void
 config_copy(struct peer *p, const struct config_peer *c, const struct session_policies *policies)
+	RUNS_ON(role_session)
 {
 	p->config = *c;
 	snprintf(p->vrf_name, sizeof(p->vrf_name), "%s",
@@ -376,6 +379,7 @@ config_copy(struct peer *p, const struct config_peer *c, const struct session_po
 	for (unsigned f = 0; f < FAMILY_COUNT; f++)
 		p->config.families[f].import_policy = p->config.families[f].export_policy = NULL;
 	p->policies = *policies;
+	limit_config(p);
 }
 
 int
@@ -435,13 +439,15 @@ session_update_resets(const struct config_peer *a, const struct config_peer *b)
 	return !addr_equal(&a->addr, &b->addr) || a->tcp_port != b->tcp_port || a->asn != b->asn ||
 	       a->local_as != b->local_as || a->external != b->external ||
 	       a->shutdown != b->shutdown || !addr_equal(&a->source, &b->source) ||
-	       a->multihop != b->multihop || peer_families(a) != peer_families(b) ||
-	       timers_reset(&a->timers, &b->timers) ||
+	       a->multihop != b->multihop ||
+	       a->route_reflector_client != b->route_reflector_client ||
+	       peer_families(a) != peer_families(b) || timers_reset(&a->timers, &b->timers) ||
 	       a->capabilities.route_refresh != b->capabilities.route_refresh ||
 	       a->capabilities.enhanced_route_refresh != b->capabilities.enhanced_route_refresh ||
 	       a->capabilities.four_octet_as != b->capabilities.four_octet_as ||
 	       a->capabilities.extended_message != b->capabilities.extended_message ||
-	       a->capabilities.graceful_restart != b->capabilities.graceful_restart;
+	       a->capabilities.graceful_restart != b->capabilities.graceful_restart ||
+	       a->capabilities.extended_next_hop != b->capabilities.extended_next_hop;
 }
 
 /* How routes are sent, changed on a session that stays. */
@@ -479,6 +485,11 @@ session_update(struct speaker *s, struct peer_id id, const struct config_peer *c
 	if (!session_update_resets(&old, c)) {
 		session_export_policies(s, id, policies);
 		config_copy(p, c, policies);
+		if (limit_changed(&old, c)) {
+			limit_up(p);
+			if (p->held)
+				peer_start(p);
+		}
 		if (!export_rules_change(p, &old))
 			return false;
 	}
@@ -514,7 +525,8 @@ session_reset(struct speaker *s, struct peer_id id, const char *text)
 	struct note note = {.code = ERR_CEASE, .subcode = CEASE_ADMIN_RESET, .text = text};
 	struct peer *p = peer_find(s, id);
 
-	if (p == NULL || p->up == NULL)
+	/* Of one that is held, or whose routes wait for its return, there is something to reset, too. */
+	if (p == NULL || (p->up == NULL && !p->held && !restart_waits(p)))
 		return false;
 	peer_stop(p, &note);
 	peer_start(p); /* without idle hold: nothing was wrong */
@@ -531,7 +543,8 @@ capability(bool local, bool remote)
 }
 
 static void
-view_family(const struct peer *p, enum family id, struct session_view *out)
+view_family(
+	const struct peer *p, const struct connection *c, enum family id, struct session_view *out)
 {
 	const struct peer_family *f = &p->family[id];
 	bool external = p->config.external;
@@ -549,6 +562,14 @@ view_family(const struct peer *p, enum family id, struct session_view *out)
 	out->families[id].eorr_sent = f->eorr_sent;
 	out->families[id].borr_received = f->borr_received;
 	out->families[id].eorr_received = f->eorr_received;
+	out->families[id].graceful_restart =
+		c->open.graceful_restart && (c->open.restart_families & 1u << id);
+	out->families[id].forwarding_kept = c->open.forwarding_families & 1u << id;
+	out->families[id].retained = f->retained;
+	out->families[id].extended_next_hop = c->n.extended_next_hop & 1u << id;
+	out->families[id].max_prefixes = p->config.families[id].max_prefixes;
+	out->families[id].max_prefixes_shutdown = p->config.families[id].max_prefixes_shutdown;
+	out->families[id].max_prefixes_exceeded = f->over_limit;
 	out->families[id].end_of_rib_received = f->end_of_rib_received;
 	out->families[id].end_of_rib_sent = f->end_of_rib_sent;
 }
@@ -577,6 +598,13 @@ session_peek(struct speaker *s, struct peer_id id, struct session_view *out)
 			p->config.capabilities.extended_message, c->open.extended_message),
 		.graceful_restart = capability(
 			p->config.capabilities.graceful_restart, c->open.graceful_restart),
+		.extended_next_hop = capability(
+			p->config.capabilities.extended_next_hop, c->open.extended_next_hop != 0),
+		.restart_notification = capability(
+			p->config.capabilities.graceful_restart, c->open.restart_notification),
+		.restart_time_s = c->open.restart_time_s,
+		.held = p->held,
+		.keepalive_late_ns = p->keepalive_late_ns,
 		.remote_asn = c->open.asn,
 		.remote_identifier = c->open.identifier,
 		.hold_time_s = c->n.hold_time_s,
@@ -589,7 +617,7 @@ session_peek(struct speaker *s, struct peer_id id, struct session_view *out)
 	};
 	memcpy(out->last_error, p->last_error, sizeof(out->last_error));
 	for (enum family f = 0; f < FAMILY_COUNT; f++)
-		view_family(p, f, out);
+		view_family(p, c, f, out);
 	return true;
 }
 
@@ -609,4 +637,12 @@ session_adj_out(struct speaker *s, struct peer_id id, enum family f, struct dest
 		return -ENOSPC;
 	memcpy(out, a, attr_set_size(a));
 	return (int)attr_set_size(a);
+}
+
+void
+speaker_keepalive_late(const struct speaker *s, struct hist_summary *out)
+{
+	const struct hist *h = &s->keepalive_late;
+
+	hist_summarize(&h, 1, out);
 }

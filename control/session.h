@@ -92,7 +92,10 @@ enum refresh_action session_refresh_import(struct speaker *s, struct peer_id id,
 enum refresh_action session_refresh_export(struct speaker *s, struct peer_id id, enum family f, uint32_t job, const char **reason)
 	RUNS_ON(role_session);
 const char *refresh_action_text(enum refresh_action a); /* contract section 3: "route-refresh-sent" ... */
-/* Cease / Administrative Reset. False: it was not established. */
+/*
+ * Cease / Administrative Reset; nothing is retained, and one that max_prefixes holds starts again. False: there was nothing to
+ * reset.
+ */
 bool session_reset(struct speaker *s, struct peer_id id, const char *text) RUNS_ON(role_session);
 
 struct session_view {
@@ -102,22 +105,34 @@ struct session_view {
 	char last_error[160];         /* "" : none */
 	struct session_capability {
 		bool local, remote, negotiated;
-	} route_refresh, enhanced_route_refresh, four_octet_as, extended_message, graceful_restart;
+	} route_refresh, enhanced_route_refresh, four_octet_as, extended_message, graceful_restart, extended_next_hop,
+		restart_notification; /* RFC 8538 N bit */
+	uint16_t restart_time_s; /* of the peer: how long its routes are kept when it is gone */
+	bool held; /* idle since max_prefixes was passed; session_reset() or another limit starts it again */
 	uint32_t remote_asn, remote_identifier;
 	uint16_t hold_time_s;
 	struct ip_addr local_addr;
 	uint64_t messages_received, messages_sent, updates_received, updates_sent;
 	uint64_t hold_rearmed; /* hold timer put off because bytes waited that we had not read */
+	uint64_t keepalive_late_ns; /* the latest keepalive of ours to this peer, against when it was due */
 	struct {
 		bool configured, negotiated;
 		bool no_import_policy, no_export_policy; /* external: RFC 8212 says nothing passes */
 		uint64_t advertised;
 		uint64_t requests_sent, requests_received, served, coalesced, borr_sent, eorr_sent, borr_received, eorr_received;
 		bool end_of_rib_received, end_of_rib_sent;
+		bool graceful_restart, forwarding_kept; /* the peer's capability 64 has the family, with the F bit */
+		bool retained; /* routes of an earlier session are kept, stale, until its End-of-RIB or a timer */
+		bool extended_next_hop; /* negotiated for this one (RFC 8950) */
+		uint32_t max_prefixes; /* 0: no limit */
+		bool max_prefixes_shutdown, max_prefixes_exceeded; /* exceeded: since the session came up; of a held one, why */
 	} families[FAMILY_COUNT];
 };
 /* False: no such peer. */
 bool session_peek(struct speaker *s, struct peer_id id, struct session_view *out) RUNS_ON(role_session);
+
+/* Any thread: how late keepalives left, all peers, in ns. */
+void speaker_keepalive_late(const struct speaker *s, struct hist_summary *out);
 
 /*
  * What is advertised to a peer: the exported set of a destination, 0 when none. For rib.routes view adj-out. Copies the set into `out` (room for

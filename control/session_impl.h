@@ -10,11 +10,14 @@
  *	session_io.c    sockets, buffers, timers of a connection
  *	session_in.c    messages received -> the shard's batches
  *	session_out.c   export, refresh in both directions
+ *	session_restart.c  what stays of a session that ended (RFC 4724, 8538)
+ *	session_limit.c    max_prefixes
  */
 #pragma once
 
 #include "control/bgp_msg.h"
 #include "control/fsm.h"
+#include "control/host_socket.h"
 #include "control/refresh.h"
 #include "control/session.h"
 #include "control/threads.h"
@@ -54,7 +57,7 @@ struct note {
 
 struct negotiated {
 	bool as4, extended_message, route_refresh, enhanced_route_refresh;
-	uint8_t families;
+	uint8_t families, extended_next_hop; /* bits by enum family */
 	uint16_t hold_time_s;
 };
 
@@ -69,17 +72,20 @@ struct connection {
 	int error; /* errno of it; 0: end of file */
 	bool waiting; /* its next message waits for a batch */
 	bool noted; /* a NOTIFICATION was put out: closing lingers */
+	bool hard_reset; /* the peer said so (RFC 8538 3.1) */
 
 	struct timer hold, keepalive, send_hold;
 	uint64_t hold_ns, hold_armed_ns, last_message_ns;
 	uint64_t sent_ns; /* when the peer last took octets, or there were none */
+	uint64_t keepalive_due_ns;
 
 	uint8_t *rx, *tx;
 	size_t rx_head, rx_tail, tx_head, tx_tail;
 
 	struct bgp_open open; /* the peer's, without raw[] */
 	struct negotiated n;
-	struct ip_addr local_addr;
+	struct ip_addr local_addr; /* ours of the session: local.addr */
+	struct host_socket_local local; /* what next hops of either family are taken from */
 };
 
 enum { CONN_OUT, CONN_IN, CONN_COUNT };
@@ -107,6 +113,10 @@ struct peer_family {
 	struct timer spread; /* min_advertisement_s */
 	uint64_t not_before_ns;
 	bool end_of_rib_received, end_of_rib_sent;
+	bool retained; /* the shard keeps routes of an earlier session, stale */
+	struct timer restart; /* until the peer is back; then, until its End-of-RIB */
+	bool over_limit; /* max_prefixes passed, and said so */
+	uint64_t received_seen;
 	uint64_t requests_sent, borr_sent, eorr_sent, borr_received, eorr_received;
 };
 
@@ -115,6 +125,8 @@ struct peer {
 	struct peer *next;
 	struct peer_id id;
 	bool running, removed;
+	bool held; /* stopped by max_prefixes until an operator resets it */
+	bool limited; /* some family has max_prefixes */
 	struct config_peer config; /* its strings are ours or NULL */
 	char vrf_name[64];
 	struct session_policies policies;
@@ -127,11 +139,13 @@ struct peer {
 	/* Records that found no batch. DOWN goes before UP; a pair UP, DOWN is nothing. */
 	bool owed_down, owed_up;
 	struct rib_session_up up_record;
+	struct rib_session_down down_record;
 
 	uint64_t established_ns;
 	uint32_t established_count;
 	char last_error[160];
 	uint64_t messages_received, messages_sent, updates_received, updates_sent, hold_rearmed;
+	uint64_t keepalive_late_ns; /* the latest */
 };
 
 struct listener {
@@ -184,6 +198,9 @@ struct speaker {
 	struct attr_set *attrs; /* ATTR_SET_MAX */
 	uint64_t random;
 	unsigned turn; /* which peer is first */
+	struct timer limits;
+	unsigned limit_looks; /* left */
+	struct hist keepalive_late;
 };
 
 static inline struct connection *
@@ -232,6 +249,8 @@ void connection_keepalive_start(struct connection *c) RUNS_ON(role_session);
 void connection_stop_timers(struct connection *c) RUNS_ON(role_session);
 /* A whole message is in the receive buffer (or a header that is wrong). */
 bool connection_message_ready(const struct connection *c);
+/* Nothing of the peer's waits to be read or handled. */
+bool connection_silent(const struct connection *c);
 void connection_timers_init(struct connection *c);
 /* Tells somebody that we will not talk to, and closes. */
 void refuse(int fd, uint8_t code, uint8_t subcode);
@@ -241,7 +260,8 @@ void lingerers_close(struct speaker *s) RUNS_ON(role_session);
 /* Handles what was read, until the deadline. True while there is more that can be handled now. */
 bool connection_input(struct connection *c, uint64_t now_ns, uint64_t deadline_ns)
 	RUNS_ON(role_session);
-void input_owe_down(struct peer *p) RUNS_ON(role_session);
+/* `retain`: bits by enum family that the shard keeps, stale. */
+void input_owe_down(struct peer *p, uint8_t retain) RUNS_ON(role_session);
 void input_owe_up(struct peer *p) RUNS_ON(role_session);
 void input_owe_stale(struct peer_family *f) RUNS_ON(role_session);
 /* Hands over what is owed. False: no batch was free. */
@@ -261,3 +281,26 @@ void export_timers_init(struct peer_family *f);
 void refresh_received(struct peer_family *f) RUNS_ON(role_session);
 void refresh_begun(struct peer_family *f) RUNS_ON(role_session);
 void refresh_ended(struct peer_family *f) RUNS_ON(role_session);
+
+/* session_restart.c */
+void restart_init(struct peer_family *f);
+/* Families, bits by enum family, that the peer may bring back after a restart. */
+uint8_t restart_families(const struct connection *c);
+/* Which families keep their routes when the session of `c` ends by that event. */
+uint8_t restart_retain(const struct connection *c, enum fsm_event event, const struct note *note);
+/* It ended: tells the shard, and waits for the peer. */
+void restart_lost(struct connection *c, uint8_t retain) RUNS_ON(role_session);
+bool restart_waits(const struct peer *p);
+/* Behind input_owe_up(). */
+void restart_up(struct connection *c) RUNS_ON(role_session);
+void restart_end_of_rib(struct peer_family *f) RUNS_ON(role_session);
+/* Nothing is retained any more. */
+void restart_forget(struct peer *p) RUNS_ON(role_session);
+
+/* session_limit.c */
+void limits_init(struct speaker *s);
+void limit_config(struct peer *p) RUNS_ON(role_session);
+bool limit_changed(const struct config_peer *a, const struct config_peer *b);
+void limit_up(struct peer *p);
+/* An UPDATE of it came. */
+void limit_received(struct peer *p) RUNS_ON(role_session);

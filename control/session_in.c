@@ -147,15 +147,17 @@ input_owe_up(struct peer *p)
 }
 
 void
-input_owe_down(struct peer *p)
+input_owe_down(struct peer *p, uint8_t retain)
 {
-	for (unsigned f = 0; f < FAMILY_COUNT; f++)
-		p->family[f].owed_stale = false;
 	/* The shard never heard of it: nothing to take back. */
 	if (p->owed_up) {
 		p->owed_up = false;
 		return;
 	}
+	/* What stays is stale by this, and what was stale before goes. */
+	for (unsigned f = 0; f < FAMILY_COUNT; f++)
+		p->family[f].owed_stale = false;
+	p->down_record = (struct rib_session_down){.retain = retain};
 	p->owed_down = true;
 	p->speaker->owed = true;
 }
@@ -170,7 +172,8 @@ input_owe_stale(struct peer_family *f)
 static bool
 peer_settle(struct speaker *s, struct peer *p) RUNS_ON(role_session)
 {
-	if (p->owed_down && !record_put(s, p, RIB_SESSION_DOWN, 0, NULL, 0))
+	if (p->owed_down &&
+		!record_put(s, p, RIB_SESSION_DOWN, 0, &p->down_record, sizeof(p->down_record)))
 		return false;
 	p->owed_down = false;
 	if (p->owed_up && !record_put(s, p, RIB_SESSION_UP, 0, &p->up_record, sizeof(p->up_record)))
@@ -318,6 +321,9 @@ update_options(const struct connection *c)
 							  : p->speaker->config.router_id,
 		.families = c->n.families,
 		.extended_message = c->n.extended_message,
+		.extended_next_hop = c->n.extended_next_hop,
+		.zone = c->local.zone,
+		.local_v6 = c->local.v6,
 	};
 }
 
@@ -373,11 +379,13 @@ update_received(struct connection *c, const uint8_t *msg, size_t len, uint64_t n
 		if (!record_put(s, p, RIB_END_OF_RIB, u.end_of_rib_family, NULL, 0))
 			return false;
 		p->family[u.end_of_rib_family].end_of_rib_received = true;
+		restart_end_of_rib(&p->family[u.end_of_rib_family]);
 	}
 	update_fields(c, &u, s->attrs, second, &in);
 	if (!update_put(s, p, &in, now))
 		return false;
 	p->updates_received++;
+	limit_received(p);
 	if (u.error.severity != BGP_OK)
 		update_log(p, &u.error);
 	connection_event(c, EV_UPDATE, NULL);
@@ -395,6 +403,19 @@ message_refuse(struct connection *c, const struct bgp_error *e) RUNS_ON(role_ses
 	connection_event(c, EV_BAD_MESSAGE, &note);
 }
 
+/* RFC 8538 3.1: the NOTIFICATION that a Hard Reset stands for. False: it is none, or shows none. */
+static bool
+hard_reset_open(struct bgp_notification *n)
+{
+	if (n->code != ERR_CEASE || n->subcode != CEASE_HARD_RESET || n->data_len < 2)
+		return false;
+	n->code = n->data[0];
+	n->subcode = n->data[1];
+	n->data += 2;
+	n->data_len = (uint16_t)(n->data_len - 2);
+	return true;
+}
+
 /* RFC 9003: what the operator over there has to say. */
 static void
 notification_received(struct connection *c, const uint8_t *msg, size_t len) RUNS_ON(role_session)
@@ -403,21 +424,32 @@ notification_received(struct connection *c, const uint8_t *msg, size_t len) RUNS
 	struct bgp_notification n;
 	struct bgp_error e = bgp_notification_decode(msg, len, &n);
 	char text[300] = "";
+	bool hard;
 
 	if (e.severity != BGP_OK) { /* RFC 4271 6.4: there is no answer to a wrong one */
 		peer_error(p, "received a malformed notification");
 		connection_event(c, EV_NOTIFICATION, NULL);
 		return;
 	}
+	c->hard_reset = n.code == ERR_CEASE && n.subcode == CEASE_HARD_RESET;
+	hard = hard_reset_open(&n);
 	if (n.code == ERR_CEASE &&
 		(n.subcode == CEASE_ADMIN_SHUTDOWN || n.subcode == CEASE_ADMIN_RESET) &&
 		n.data_len > 1 && n.data[0] < n.data_len)
 		log_escape((const char *)n.data + 1, n.data[0], text, sizeof(text));
 	/* The connection that loses a collision is no fault of the session. */
 	if (n.code != ERR_CEASE || n.subcode != CEASE_COLLISION || c->state == FSM_ESTABLISHED)
-		peer_error(p, "received %s%s%s", bgp_notification_text(n.code, n.subcode),
-			text[0] != '\0' ? ": " : "", text);
+		peer_error(p, "received %s%s%s%s", hard ? "hard reset, " : "",
+			bgp_notification_text(n.code, n.subcode), text[0] != '\0' ? ": " : "",
+			text);
 	connection_event(c, EV_NOTIFICATION, NULL);
+}
+
+/* RFC 7313 4: ignored before the End-of-RIB of a peer that sends one; the shard does so too. */
+static bool
+begin_early(const struct peer *p, enum family f)
+{
+	return p->up_record.end_of_rib & 1u << f && !p->family[f].end_of_rib_received;
 }
 
 /* False: no batch. */
@@ -455,6 +487,8 @@ refresh_message(struct connection *c, const uint8_t *msg, size_t len) RUNS_ON(ro
 			return false;
 		if (r.subtype == REFRESH_REQUEST)
 			refresh_received(&p->family[f]);
+		else if (r.subtype == REFRESH_BEGIN && begin_early(p, f))
+			p->family[f].borr_received++;
 		else if (r.subtype == REFRESH_BEGIN)
 			refresh_begun(&p->family[f]);
 		else

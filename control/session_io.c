@@ -82,6 +82,16 @@ connection_read(struct connection *c) RUNS_ON(role_session)
 }
 
 bool
+connection_silent(const struct connection *c)
+{
+	int queued = 0;
+
+	if (ioctl(c->watch.fd, SIOCINQ, &queued) < 0)
+		queued = 0;
+	return queued == 0 && !c->waiting && !connection_message_ready(c);
+}
+
+bool
 connection_message_ready(const struct connection *c)
 {
 	size_t have = c->rx_tail - c->rx_head, len;
@@ -335,25 +345,6 @@ refuse(int fd, uint8_t code, uint8_t subcode)
 
 /* ---- opening ---- */
 
-static struct ip_addr
-local_addr(int fd)
-{
-	struct sockaddr_storage ss = {0};
-	socklen_t len = sizeof(ss);
-	struct ip_addr a = {0};
-
-	if (getsockname(fd, (struct sockaddr *)&ss, &len) < 0)
-		return a;
-	if (ss.ss_family == AF_INET) {
-		a.afi = AFI_IPV4;
-		memcpy(a.b, &((struct sockaddr_in *)&ss)->sin_addr, 4);
-	} else if (ss.ss_family == AF_INET6) {
-		a.afi = AFI_IPV6;
-		memcpy(a.b, &((struct sockaddr_in6 *)&ss)->sin6_addr, 16);
-	}
-	return a;
-}
-
 static void
 connection_ready(struct watch *w, uint32_t events)
 {
@@ -415,10 +406,11 @@ connection_adopt(struct connection *c, int fd)
 	c->rx = arena_alloc(a, RX_SIZE);
 	c->tx = arena_alloc(a, TX_SIZE);
 	c->watch = (struct watch){.fd = fd, .ready = connection_ready};
-	c->connecting = c->ended = c->waiting = c->noted = false;
+	c->connecting = c->ended = c->waiting = c->noted = c->hard_reset = false;
 	c->error = 0;
 	c->rx_head = c->rx_tail = c->tx_head = c->tx_tail = 0;
-	c->local_addr = local_addr(fd);
+	host_socket_local(fd, &c->peer->config.addr, &c->local);
+	c->local_addr = c->local.addr;
 	memset(&c->n, 0, sizeof(c->n));
 	memset(&c->open, 0, sizeof(c->open));
 	if (c->rx != NULL && c->tx != NULL) {
@@ -438,7 +430,6 @@ hold_fire(struct timer *t)
 	struct connection *c = container_of(t, struct connection, hold);
 	struct thread *thread = c->peer->speaker->thread;
 	uint64_t elapsed = now_ns() - c->last_message_ns;
-	int queued = 0;
 
 	role_enter_session();
 	/* Armed once, not for each message: the rest of the time since the last one. */
@@ -446,9 +437,7 @@ hold_fire(struct timer *t)
 		timer_arm(thread, t, c->hold_ns - elapsed);
 		return;
 	}
-	if (ioctl(c->watch.fd, SIOCINQ, &queued) < 0)
-		queued = 0;
-	if (queued > 0 || c->waiting || connection_message_ready(c)) {
+	if (!connection_silent(c)) {
 		/* The peer has spoken and we have not listened. */
 		c->peer->hold_rearmed++;
 		timer_arm(thread, t, c->hold_ns / 3);
@@ -484,13 +473,20 @@ connection_keepalive_start(struct connection *c)
 		timer_cancel(s->thread, &c->keepalive);
 	else
 		timer_arm(s->thread, &c->keepalive, speaker_jitter(s, ns, 25, 0));
+	c->keepalive_due_ns = c->keepalive.deadline_ns;
 }
 
 static void
 keepalive_fire(struct timer *t)
 {
+	struct connection *c = container_of(t, struct connection, keepalive);
+	uint64_t late = now_ns() - c->keepalive_due_ns;
+
 	role_enter_session();
-	connection_event(container_of(t, struct connection, keepalive), EV_KEEPALIVE_TIMER, NULL);
+	hist_add(&c->peer->speaker->keepalive_late, late);
+	if (late > c->peer->keepalive_late_ns)
+		c->peer->keepalive_late_ns = late;
+	connection_event(c, EV_KEEPALIVE_TIMER, NULL);
 }
 
 static void

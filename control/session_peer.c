@@ -4,7 +4,6 @@
  */
 #include "control/session_impl.h"
 
-#include "control/host_socket.h"
 #include "control/log.h"
 
 #include <errno.h>
@@ -106,8 +105,12 @@ peer_established(struct peer *p, struct connection *c) RUNS_ON(role_session)
 	p->up_record = (struct rib_session_up){.router_id = c->open.identifier,
 		.asn = c->open.asn,
 		.external = p->config.external,
-		.families = c->n.families};
+		.families = c->n.families,
+		/* RFC 4724 4: who has the capability sends it, with families or without. */
+		.end_of_rib = c->open.graceful_restart ? c->n.families : 0};
+	limit_up(p);
 	input_owe_up(p);
+	restart_up(c);
 	input_settle(p->speaker);
 	tell(p, SESSION_UP);
 	if (export_up(p) < 0) {
@@ -118,8 +121,9 @@ peer_established(struct peer *p, struct connection *c) RUNS_ON(role_session)
 }
 
 static void
-peer_down(struct peer *p) RUNS_ON(role_session)
+peer_down(struct peer *p, uint8_t retain) RUNS_ON(role_session)
 {
+	struct connection *c = p->up;
 	struct speaker *s = p->speaker;
 	char reason[2 * sizeof(p->last_error)];
 
@@ -132,12 +136,19 @@ peer_down(struct peer *p) RUNS_ON(role_session)
 		p->vrf_name,
 		log_escape(p->last_error, strlen(p->last_error), reason, sizeof(reason)));
 	export_down(p);
-	input_owe_down(p);
+	restart_lost(c, retain);
 	input_settle(s);
 	tell(p, SESSION_DOWN);
 }
 
 /* ---- starting again ---- */
+
+static void
+idle_hold_grow(struct peer *p)
+{
+	p->idle_hold_s =
+		p->idle_hold_s * 2 < IDLE_HOLD_MAX_S ? p->idle_hold_s * 2 : IDLE_HOLD_MAX_S;
+}
 
 static void
 idle_hold_start(struct peer *p)
@@ -146,20 +157,36 @@ idle_hold_start(struct peer *p)
 
 	timer_cancel(s->thread, &p->connect_retry);
 	timer_arm(s->thread, &p->idle_hold, p->idle_hold_s * NS_PER_S);
-	p->idle_hold_s =
-		p->idle_hold_s * 2 < IDLE_HOLD_MAX_S ? p->idle_hold_s * 2 : IDLE_HOLD_MAX_S;
+	idle_hold_grow(p);
+}
+
+/*
+ * While its routes are kept, whoever comes back is let in at once: a refused peer may not ask again before its restart time is
+ * over. What waits is our own attempt.
+ */
+static void
+peer_await(struct peer *p) RUNS_ON(role_session)
+{
+	timer_cancel(p->speaker->thread, &p->idle_hold);
+	connection_event(&p->conn[CONN_OUT], EV_START_PASSIVE, NULL);
+	if (p->config.passive)
+		return;
+	timer_arm(p->speaker->thread, &p->connect_retry, p->idle_hold_s * NS_PER_S);
+	idle_hold_grow(p);
 }
 
 /* Neither connection lives and nothing is armed: idle hold, then once more. */
 static void
-peer_restart(struct peer *p)
+peer_restart(struct peer *p) RUNS_ON(role_session)
 {
 	struct connection *out = &p->conn[CONN_OUT];
 
 	if (!p->running || p->up != NULL || p->conn[CONN_IN].state != FSM_IDLE ||
 		out->state != FSM_IDLE)
 		return;
-	if (p->idle_hold.deadline_ns == 0)
+	if (restart_waits(p))
+		peer_await(p);
+	else if (p->idle_hold.deadline_ns == 0)
 		idle_hold_start(p);
 }
 
@@ -213,6 +240,8 @@ send_open(struct connection *c) RUNS_ON(role_session)
 		.extended_message = k->capabilities.extended_message,
 		.four_octet_as = k->capabilities.four_octet_as,
 		.graceful_restart = k->capabilities.graceful_restart,
+		.restart_notification = k->capabilities.graceful_restart,
+		.extended_next_hop = k->capabilities.extended_next_hop ? peer_families(k) : 0,
 	};
 
 	if (tail == NULL)
@@ -239,8 +268,8 @@ send_notification(struct connection *c, const struct fsm_result *r, const struct
 
 /* What must be over before the connection is closed. */
 static void
-perform_end(struct connection *c, const struct fsm_result *r, const struct note *note)
-	RUNS_ON(role_session)
+perform_end(struct connection *c, const struct fsm_result *r, enum fsm_event event,
+	const struct note *note) RUNS_ON(role_session)
 {
 	struct peer *p = c->peer;
 
@@ -249,7 +278,7 @@ perform_end(struct connection *c, const struct fsm_result *r, const struct note 
 	if (r->actions & ACT_STOP_TIMERS)
 		connection_stop_timers(c);
 	if ((r->actions & ACT_DOWN) && p->up == c)
-		peer_down(p);
+		peer_down(p, restart_retain(c, event, note));
 	if (r->actions & ACT_CLOSE)
 		connection_close(c);
 }
@@ -303,7 +332,7 @@ connection_event(struct connection *c, enum fsm_event event, const struct note *
 	if (!c->outgoing && r.state < FSM_OPEN_SENT)
 		r.state = FSM_IDLE;
 	c->state = r.state;
-	perform_end(c, &r, note);
+	perform_end(c, &r, event, note);
 	if (perform_connect(c, &r) < 0) {
 		connection_event(c, EV_TCP_FAIL, NULL);
 		return;
@@ -345,6 +374,7 @@ negotiate(struct connection *c, const struct bgp_open *o)
 		.enhanced_route_refresh =
 			o->enhanced_route_refresh && k->capabilities.enhanced_route_refresh,
 		.families = theirs & peer_families(k),
+		.extended_next_hop = k->capabilities.extended_next_hop ? o->extended_next_hop : 0,
 		.hold_time_s = o->hold_time_s < hold ? o->hold_time_s : hold,
 	};
 	return c->n.families != 0;
@@ -421,6 +451,7 @@ peer_init(struct peer *p)
 		p->family[f].peer = p;
 		p->family[f].family = f;
 		export_timers_init(&p->family[f]);
+		restart_init(&p->family[f]);
 	}
 }
 
@@ -430,6 +461,7 @@ peer_start(struct peer *p)
 	if (p->running)
 		return;
 	p->running = true;
+	p->held = false;
 	p->idle_hold_s = p->config.timers.idle_hold_s;
 	peer_begin(p);
 }
@@ -442,6 +474,22 @@ peer_stop(struct peer *p, const struct note *note)
 	timer_cancel(p->speaker->thread, &p->idle_hold);
 	connection_event(&p->conn[CONN_IN], EV_STOP, note);
 	connection_event(&p->conn[CONN_OUT], EV_STOP, note);
+	restart_forget(p);
+	input_settle(p->speaker);
+}
+
+/*
+ * RFC 4724 5: a restarting peer comes back before we have noticed that it went. Not while octets of the old connection wait: a
+ * NOTIFICATION may be among them.
+ */
+static bool
+peer_is_back(struct peer *p) RUNS_ON(role_session)
+{
+	if (restart_families(p->up) == 0 || !connection_silent(p->up))
+		return false;
+	peer_error(p, "the peer connected again");
+	connection_event(p->up, EV_TCP_FAIL, NULL);
+	return true;
 }
 
 /* RFC 4271 6.8: a connection while one is established is closed; in Idle all are refused. */
@@ -452,7 +500,7 @@ peer_accept(struct peer *p, int fd)
 	const struct config_peer *k = &p->config;
 	struct host_socket_options o = {.vrf = k->vrf, .source = k->source};
 
-	if (p->up != NULL) {
+	if (p->up != NULL && !peer_is_back(p)) {
 		refuse(fd, ERR_CEASE, CEASE_COLLISION);
 		return;
 	}

@@ -14,6 +14,7 @@
 #include "rib/shard.h"
 
 #include <errno.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
@@ -37,7 +38,7 @@ struct node {
 	struct qsbr *readers;
 	unsigned reader; /* of the test's own thread */
 	struct shard *shard;
-	struct table_id table;
+	struct table_id table, table6;
 	struct speaker *speaker;
 	struct thread *session, *rib;
 	uint32_t asn, id;
@@ -167,6 +168,8 @@ node_begin(struct node *n, uint32_t asn, uint32_t id)
 	s.readers = c.readers = n->readers;
 	assert_int_equal(shard_create(&s, 1, &n->shard), 0);
 	assert_int_equal(shard_table_add(n->shard, VRF_DEFAULT, FAMILY_IPV4_UNICAST, &n->table), 0);
+	assert_int_equal(
+		shard_table_add(n->shard, VRF_DEFAULT, FAMILY_IPV6_UNICAST, &n->table6), 0);
 	c.shard = n->shard;
 	c.input = shard_input(n->shard, 0);
 	c.tcp_port = n->port;
@@ -221,6 +224,30 @@ peer_config(uint32_t asn, uint32_t own_asn, unsigned last)
 	return c;
 }
 
+static inline struct ip_addr
+addr_of(const char *text)
+{
+	struct ip_addr a = {0};
+
+	assert_int_equal(addr_parse(text, &a), 0);
+	return a;
+}
+
+/* Peer at an address of whatever kind, with these families (bits). */
+static inline struct config_peer
+peer_config_at(uint32_t asn, uint32_t own_asn, const char *addr, uint8_t families)
+{
+	struct config_peer c = peer_config(asn, own_asn, 1);
+
+	c.addr = addr_of(addr);
+	addr_format(&c.addr, c.addr_text);
+	for (unsigned f = 0; f < FAMILY_COUNT; f++)
+		c.families[f] = (struct config_family){.enabled = families >> f & 1,
+			.send_communities = true,
+			.next_hop_unchanged = true};
+	return c;
+}
+
 static inline void
 call_peer_shard(void *arg)
 {
@@ -234,6 +261,7 @@ call_peer_shard(void *arg)
 	role_enter_rib();
 	c->result = shard_peer_add(c->n->shard, &p);
 	shard_peer_import(c->n->shard, c->id, FAMILY_IPV4_UNICAST, c->import);
+	shard_peer_import(c->n->shard, c->id, FAMILY_IPV6_UNICAST, c->import);
 }
 
 static inline void
@@ -248,8 +276,8 @@ call_peer_session(void *arg)
 static inline void
 node_peer(struct node *n, unsigned id, const struct config_peer *config, const struct policy *both)
 {
-	struct session_policies policies = {.export_policy[FAMILY_IPV4_UNICAST] = both,
-		.has_import[FAMILY_IPV4_UNICAST] = both != NULL};
+	struct session_policies policies = {
+		.export_policy = {both, both}, .has_import = {both != NULL, both != NULL}};
 	struct node_call c = {.n = n,
 		.id = {(uint16_t)id},
 		.config = config,
@@ -302,21 +330,31 @@ node_originate(struct node *n, uint32_t addr, uint8_t len, const struct attr_set
 	thread_wake(n->rib);
 }
 
-/* Paths of a prefix now. */
+/* Paths of a prefix now; the first one's next hop, unless that is NULL. */
 static inline unsigned
-node_paths(struct node *n, uint32_t addr, uint8_t len)
+node_paths_of(struct node *n, const struct prefix *p, struct ip_addr *next_hop)
 {
-	struct dest_table *t = shard_table(n->shard, n->table);
-	struct prefix p = prefix_from_v4(addr, len);
+	struct dest_table *t = shard_table(n->shard, p->afi == AFI_IPV4 ? n->table : n->table6);
 	struct dest_view v;
 	struct dest_id id;
 	unsigned count;
 
 	qsbr_online(n->readers, n->reader);
-	id = dest_find(t, &p);
+	id = dest_find(t, p);
 	count = id.v != DEST_NONE && dest_peek(t, id, &v) && v.paths != NULL ? v.paths->count : 0;
+	if (count > 0 && next_hop != NULL)
+		*next_hop =
+			*attr_next_hop(attr_get(shard_attrs(n->shard), v.paths->path[0].accepted));
 	qsbr_offline(n->readers, n->reader);
 	return count;
+}
+
+static inline unsigned
+node_paths(struct node *n, uint32_t addr, uint8_t len)
+{
+	struct prefix p = prefix_from_v4(addr, len);
+
+	return node_paths_of(n, &p, NULL);
 }
 
 static inline void
@@ -351,11 +389,36 @@ node_events(struct node *n, enum session_event_kind kind, uint32_t job)
 
 struct script {
 	int fd;
+	const char *from, *to; /* addresses; NULL: 127.0.0.`last` to 127.0.0.1 */
 	uint8_t buf[BGP_EXTENDED_MSG_MAX];
 	size_t have, taken;
 	uint8_t type;
 	uint16_t len;
 };
+
+static inline struct sockaddr_in6
+sockaddr_of(const char *text, uint16_t port)
+{
+	struct ip_addr a = addr_of(text);
+	struct sockaddr_in6 s = {.sin6_family = AF_INET6,
+		.sin6_port = htons(port),
+		.sin6_scope_id = if_nametoindex(zone_name(a.zone))};
+
+	assert_int_equal(a.afi, AFI_IPV6);
+	memcpy(&s.sin6_addr, a.b, 16);
+	return s;
+}
+
+static inline void
+script_connect_at(struct script *s, const struct node *n)
+{
+	struct sockaddr_in6 from = sockaddr_of(s->from, 0), to = sockaddr_of(s->to, n->port);
+
+	s->fd = socket(AF_INET6, SOCK_STREAM, 0);
+	assert_true(s->fd >= 0);
+	assert_int_equal(bind(s->fd, (struct sockaddr *)&from, sizeof(from)), 0);
+	assert_int_equal(connect(s->fd, (struct sockaddr *)&to, sizeof(to)), 0);
+}
 
 /* From 127.0.0.`last` to the node. rcvbuf 0: the default. */
 static inline void
@@ -368,6 +431,10 @@ script_connect(struct script *s, const struct node *n, unsigned last, int rcvbuf
 		.sin_port = htons(n->port)};
 
 	s->have = s->taken = 0;
+	if (s->from != NULL) {
+		script_connect_at(s, n);
+		return;
+	}
 	s->fd = socket(AF_INET, SOCK_STREAM, 0);
 	assert_true(s->fd >= 0);
 	if (rcvbuf > 0)
@@ -555,4 +622,40 @@ script_send_refresh(struct script *s, enum refresh_subtype subtype)
 	uint8_t msg[64];
 
 	script_send(s, msg, bgp_refresh_encode(FAMILY_IPV4_UNICAST, subtype, msg, sizeof(msg)));
+}
+
+/* One UPDATE of one prefix of a family; `attrs` NULL: withdrawn. */
+static inline void
+script_send_prefix(
+	struct script *s, enum family f, const struct attr_set *attrs, const char *prefix)
+{
+	struct bgp_encode_options o = {
+		.as4 = true, .send_communities = true, .extended_next_hop = true};
+	uint8_t msg[BGP_MSG_MAX];
+	struct update_packer u;
+	struct prefix p;
+
+	assert_int_equal(prefix_parse(prefix, &p), 0);
+	assert_true(update_packer_begin(&u, f, attrs, &o, msg, sizeof(msg)));
+	assert_true(update_packer_add(&u, &p, 0));
+	script_send(s, msg, update_packer_finish(&u));
+}
+
+static inline void
+script_send_end_of_rib(struct script *s, enum family f)
+{
+	uint8_t msg[64];
+
+	script_send(s, msg, bgp_end_of_rib_encode(f, msg, sizeof(msg)));
+}
+
+static inline void
+script_send_notification(
+	struct script *s, uint8_t code, uint8_t subcode, const char *data, size_t len)
+{
+	uint8_t msg[256];
+
+	script_send(s, msg,
+		bgp_notification_encode(
+			code, subcode, (const uint8_t *)data, len, msg, sizeof(msg)));
 }
