@@ -98,7 +98,7 @@ class Bench:
 
     def feed(self, source, asn, count, seed=1):
         f = Events(self.lab.spawn("feed-" + source, "rt", [FEED, "--connect", "127.0.0.1", "--source", source, "--asn", str(asn),
-                                                           "--peer-asn", "64512", "--count", str(count), "--seed", str(seed)], lines=True))
+                                                           "--next-hop", "192.0.2.2", "--peer-asn", "64512", "--count", str(count), "--seed", str(seed)], lines=True))
         f.wait("done", "table")
         return f
 

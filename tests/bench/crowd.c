@@ -40,9 +40,11 @@
 #define FLAP_RUN 1000 /* announced, then withdrawn, before the next run */
 #define FLAP_FIRST 0x64400000u
 #define PROBE_ADDR 0xc6336401u /* 198.51.100.1/32 */
-#define PROBES_MAX 100000u
+#define PROBES_MAX 65536u
+#define PROBE_COMMUNITY 0xfde80000u /* 65000:N */
 #define CONNECT_RETRY_NS 100000000u
 #define NS_PER_S 1000000000ull
+#define NEXT_HOP "192.0.2.1" /* 127/8, where the peers are, is no next hop */
 
 static struct {
 	const char *connect, *source;
@@ -152,48 +154,27 @@ flush_peer(struct speaker *p)
 	watch(p);
 }
 
-/* One prefix announced with a MED, or withdrawn. */
+/*
+ * A run of /32s in shared messages, announced or withdrawn. The community is a number that the far end finds again: others drop a MED.
+ */
 static void
-put_route(struct speaker *p, uint32_t addr, uint32_t med, bool withdraw)
+put_run(struct speaker *p, uint32_t first, unsigned count, bool withdraw, uint16_t number)
 {
 	static const struct bgp_encode_options encode = {.as4 = true, .send_communities = true};
 	uint8_t buf[sizeof(struct attr_set) + 64] __attribute__((aligned(8))) = {0};
 	struct attr_set *a = (struct attr_set *)(void *)buf;
-	struct prefix prefix = prefix_from_v4(addr, 32);
-	struct update_packer packer;
 	uint32_t asn = htonl(opt.same_asn ? opt.asn : opt.asn + p->index);
+	uint32_t community = htonl(PROBE_COMMUNITY | number);
+	struct update_packer packer;
+	bool open = false;
 
-	a->has = ATTR_HAS_MED;
-	a->med = med;
-	addr_parse(opt.source, &a->next_hop);
+	addr_parse(NEXT_HOP, &a->next_hop);
 	a->var[0] = 2; /* AS_SEQUENCE */
 	a->var[1] = 1;
 	memcpy(a->var + 2, &asn, sizeof(asn));
 	a->as_path_len = 6;
-	attr_set_derive(a);
-	if (update_packer_begin(&packer, FAMILY_IPV4_UNICAST, withdraw ? NULL : a, &encode,
-		    tx_room(p, BGP_MSG_MAX), BGP_MSG_MAX)) {
-		update_packer_add(&packer, &prefix, 0);
-		p->tx_len += update_packer_finish(&packer);
-	}
-}
-
-/* A run of /32s announced in shared messages, and withdrawn. */
-static void
-put_run(struct speaker *p, uint32_t first, unsigned count, bool withdraw)
-{
-	static const struct bgp_encode_options encode = {.as4 = true, .send_communities = true};
-	uint8_t buf[sizeof(struct attr_set) + 64] __attribute__((aligned(8))) = {0};
-	struct attr_set *a = (struct attr_set *)(void *)buf;
-	uint32_t asn = htonl(opt.same_asn ? opt.asn : opt.asn + p->index);
-	struct update_packer packer;
-	bool open = false;
-
-	addr_parse(opt.source, &a->next_hop);
-	a->var[0] = 2;
-	a->var[1] = 1;
-	memcpy(a->var + 2, &asn, sizeof(asn));
-	a->as_path_len = 6;
+	memcpy(a->var + 6, &community, sizeof(community));
+	a->community_count = 1;
 	attr_set_derive(a);
 	for (unsigned i = 0; i < count;) {
 		struct prefix prefix = prefix_from_v4(first + i, 32);
@@ -223,8 +204,8 @@ flap_more(struct speaker *p)
 	while (p->flaps_left > 0 && p->tx_len - p->tx_sent < FLAP_TX_LOW) {
 		unsigned n = p->flaps_left < FLAP_RUN ? p->flaps_left : FLAP_RUN;
 
-		put_run(p, FLAP_FIRST + p->flap_next, n, false);
-		put_run(p, FLAP_FIRST + p->flap_next, n, true);
+		put_run(p, FLAP_FIRST + p->flap_next, n, false, 0);
+		put_run(p, FLAP_FIRST + p->flap_next, n, true, 0);
 		p->flap_next += n;
 		p->flaps_left -= n;
 	}
@@ -260,17 +241,18 @@ probe_heard(const uint8_t *msg, size_t len, uint64_t now)
 {
 	static const uint8_t nlri[5] = {32, PROBE_ADDR >> 24, PROBE_ADDR >> 16 & 255,
 		PROBE_ADDR >> 8 & 255, PROBE_ADDR & 255};
-	/* MULTI_EXIT_DISC, whose value is the number of the change */
-	static const uint8_t med[3] = {0x80, 4, 4};
+	/* COMMUNITIES of one */
+	static const uint8_t communities[5] = {
+		0xc0, 8, 4, PROBE_COMMUNITY >> 24, PROBE_COMMUNITY >> 16 & 255};
 	const uint8_t *at;
 	uint32_t n;
 
 	if (probe.heard >= probe.count || memmem(msg, len, nlri, sizeof(nlri)) == NULL)
 		return;
-	at = memmem(msg, len, med, sizeof(med));
+	at = memmem(msg, len, communities, sizeof(communities));
 	if (at == NULL)
 		return;
-	n = (uint32_t)at[3] << 24 | (uint32_t)at[4] << 16 | (uint32_t)at[5] << 8 | at[6];
+	n = (uint32_t)at[5] << 8 | at[6];
 	if (n >= probe.sent || probe.latency_ns[n] != 0)
 		return;
 	/* states that were skipped arrived with this one */
@@ -622,7 +604,7 @@ probe_run(uint64_t now)
 		return;
 	if (probe.sent < probe.count && now >= probe.due_ns && p->established) {
 		probe.sent_ns[probe.sent] = now_ns();
-		put_route(p, PROBE_ADDR, probe.sent++, false);
+		put_run(p, PROBE_ADDR, 1, false, (uint16_t)probe.sent++);
 		flush_peer(p);
 		probe.due_ns += probe.step_ns;
 	}
