@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* max_prefixes: shutdown and warning (RFC 4486 4), and who starts the session again. */
+#include "control/session.h"
+
+#include "tests/control/session_rig.h"
+
+#define OWN_AS 64512u
+#define OWN_ID 0xc0000201u
+#define PEER_AS 65001u
+#define PEER_ID 0xc0000302u
+#define NEXT_HOP 0xc0000263u
+#define V4 FAMILY_IPV4_UNICAST
+
+static struct node n;
+static struct script s;
+
+static void
+call_reset(void *arg)
+{
+	struct node_call *c = arg;
+
+	role_enter_session();
+	c->result = session_reset(c->n->speaker, c->id, NULL);
+}
+
+static void
+call_update(void *arg)
+{
+	struct node_call *c = arg;
+
+	role_enter_session();
+	c->result = session_update(c->n->speaker, c->id, c->config, c->policies);
+}
+
+static void
+greet_and_send(unsigned count)
+{
+	struct bgp_open_options o = script_open(PEER_AS, PEER_ID);
+	union script_attrs a;
+
+	script_establish(&s, &n, 2, &o);
+	wait_for(node_view(&n, 1).state == FSM_ESTABLISHED);
+	script_attrs(&a, PEER_AS, NEXT_HOP);
+	script_send_update(&s, &a.a, 0x0a000000, count);
+}
+
+static void
+expect_shut(uint32_t limit)
+{
+	uint8_t data[] = {0, 1, 1, 0, 0, 0, (uint8_t)limit};
+
+	script_expect_notification(&s, ERR_CEASE, CEASE_MAX_PREFIXES);
+	assert_int_equal(s.len, BGP_HEADER_LEN + 2 + sizeof(data));
+	assert_memory_equal(s.buf + BGP_HEADER_LEN + 2, data, sizeof(data));
+	script_close(&s);
+	wait_for(node_paths(&n, 0x0a000000, 24) == 0);
+	assert_true(node_view(&n, 1).held);
+	assert_int_equal(node_view(&n, 1).state, FSM_IDLE);
+	assert_true(node_view(&n, 1).families[V4].max_prefixes_exceeded);
+	assert_string_equal(
+		node_view(&n, 1).last_error, "sent cease/maximum-number-of-prefixes-reached");
+	/* It does not come back by itself, nor lets anybody in. */
+	script_connect(&s, &n, 2, 0);
+	assert_null(script_read(&s, WAIT_MS));
+	script_close(&s);
+}
+
+static void
+test_shutdown(void **state)
+{
+	struct config_peer c = peer_config(PEER_AS, OWN_AS, 2);
+	struct session_policies policies = {
+		.export_policy = {policy_accept_all()}, .has_import = {true}};
+	struct node_call call = {.n = &n, .id = {1}, .config = &c, .policies = &policies};
+
+	c.timers.idle_hold_s = 1;
+	c.families[V4].max_prefixes = 20;
+	c.families[V4].max_prefixes_shutdown = true;
+	node_begin(&n, OWN_AS, OWN_ID);
+	node_peer(&n, 1, &c, policy_accept_all());
+	greet_and_send(20); /* as many as agreed */
+	wait_for(node_paths(&n, 0x0a001300, 24) == 1);
+	for (unsigned i = 0; i < 50; i++)
+		breathe();
+	assert_int_equal(node_view(&n, 1).state, FSM_ESTABLISHED);
+	assert_int_equal(node_view(&n, 1).families[V4].max_prefixes, 20);
+	assert_false(node_view(&n, 1).families[V4].max_prefixes_exceeded);
+	script_close(&s);
+	wait_for(node_view(&n, 1).state != FSM_ESTABLISHED);
+
+	greet_and_send(21);
+	expect_shut(20);
+	thread_call(n.session, call_reset, &call);
+	assert_true(call.result);
+	assert_false(node_view(&n, 1).held);
+	greet_and_send(21);
+	expect_shut(20);
+	/* Another limit, and it may try again; the session that is up then is measured by it, too. */
+	c.families[V4].max_prefixes = 30;
+	thread_call(n.session, call_update, &call);
+	assert_false(call.result);
+	greet_and_send(30);
+	wait_for(node_paths(&n, 0x0a001d00, 24) == 1);
+	assert_int_equal(node_view(&n, 1).state, FSM_ESTABLISHED);
+	c.families[V4].max_prefixes = 29;
+	thread_call(n.session, call_update, &call);
+	expect_shut(29);
+	node_end(&n);
+}
+
+static void
+test_warning(void **state)
+{
+	struct config_peer c = peer_config(PEER_AS, OWN_AS, 2);
+
+	c.families[V4].max_prefixes = 20;
+	node_begin(&n, OWN_AS, OWN_ID);
+	node_peer(&n, 1, &c, policy_accept_all());
+	greet_and_send(60);
+	wait_for(node_view(&n, 1).families[V4].max_prefixes_exceeded);
+	wait_for(node_paths(&n, 0x0a003b00, 24) == 1);
+	assert_int_equal(node_view(&n, 1).state, FSM_ESTABLISHED);
+	assert_false(node_view(&n, 1).held);
+	script_close(&s);
+	node_end(&n);
+}
+
+/* What is refused is not stored, and not counted (the contract's `received`). */
+static void
+test_refused_not_counted(void **state)
+{
+	struct config_peer c = peer_config(PEER_AS, OWN_AS, 2);
+
+	c.families[V4].max_prefixes = 20;
+	c.families[V4].max_prefixes_shutdown = true;
+	node_begin(&n, OWN_AS, OWN_ID);
+	node_peer(&n, 1, &c, NULL);
+	greet_and_send(60);
+	wait_for(node_view(&n, 1).updates_received == 1);
+	for (unsigned i = 0; i < 50; i++)
+		breathe();
+	assert_int_equal(node_view(&n, 1).state, FSM_ESTABLISHED);
+	script_close(&s);
+	node_end(&n);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_shutdown),
+		cmocka_unit_test(test_warning),
+		cmocka_unit_test(test_refused_not_counted),
+	};
+
+	role_enter_main();
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,411 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The helper's half of graceful restart, RFC 4724 4.2 and RFC 8538: each way that a session ends, and each way that retention ends.
+ */
+#include "control/session.h"
+
+#include "tests/control/session_rig.h"
+
+#define OWN_AS 64512u
+#define OWN_ID 0xc0000201u
+#define PEER_AS 65001u
+#define PEER_ID 0xc0000302u
+#define NEXT_HOP 0xc0000263u
+#define V4 FAMILY_IPV4_UNICAST
+#define ONE 0x0a000000u
+#define TWO 0x0b000000u
+
+struct rig {
+	struct node n;
+	struct script s;
+	struct bgp_open_options o;
+	union script_attrs a;
+};
+
+static void
+established(struct rig *r)
+{
+	script_establish(&r->s, &r->n, 2, &r->o);
+	wait_for(node_view(&r->n, 1).state == FSM_ESTABLISHED);
+}
+
+static void
+announce(struct rig *r, uint32_t addr)
+{
+	script_send_update(&r->s, &r->a.a, addr, 1);
+	wait_for(node_paths(&r->n, addr, 24) == 1);
+}
+
+/* A peer that restarts within `time`, up, with two routes and its End-of-RIB said. */
+static void
+begin(struct rig *r, uint16_t time, bool notification)
+{
+	struct config_peer c = peer_config(PEER_AS, OWN_AS, 2);
+
+	c.timers.stale_refresh_s = 1;
+	memset(r, 0, sizeof(*r));
+	node_begin(&r->n, OWN_AS, OWN_ID);
+	node_peer(&r->n, 1, &c, policy_accept_all());
+	r->o = script_open(PEER_AS, PEER_ID);
+	r->o.restart_time_s = time;
+	r->o.restart_notification = notification;
+	r->o.restart_families = r->o.forwarding_families = 1u << V4;
+	script_attrs(&r->a, PEER_AS, NEXT_HOP);
+	established(r);
+	announce(r, ONE);
+	announce(r, TWO);
+	script_send_end_of_rib(&r->s, V4);
+	wait_for(node_view(&r->n, 1).families[V4].end_of_rib_received);
+}
+
+static void
+gone(struct rig *r)
+{
+	wait_for(node_view(&r->n, 1).state != FSM_ESTABLISHED);
+}
+
+/* Nothing is swept by what has been handed over up to now. */
+static void
+expect_retained(struct rig *r)
+{
+	gone(r);
+	assert_true(node_view(&r->n, 1).families[V4].retained);
+	for (unsigned i = 0; i < 10; i++)
+		breathe();
+	assert_int_equal(node_paths(&r->n, ONE, 24), 1);
+	assert_int_equal(node_paths(&r->n, TWO, 24), 1);
+}
+
+static void
+expect_flushed(struct rig *r)
+{
+	wait_for(node_paths(&r->n, ONE, 24) == 0 && node_paths(&r->n, TWO, 24) == 0);
+	assert_false(node_view(&r->n, 1).families[V4].retained);
+}
+
+static void
+end(struct rig *r)
+{
+	script_close(&r->s);
+	node_end(&r->n);
+}
+
+static struct rig rig;
+
+/* The connection is cut; the peer is back, tells one of two routes again, and says End-of-RIB. */
+static void
+test_restart(void **state)
+{
+	struct rig *r = &rig;
+	struct session_view v;
+
+	begin(r, 60, false);
+	v = node_view(&r->n, 1);
+	assert_true(v.families[V4].graceful_restart && v.families[V4].forwarding_kept);
+	assert_false(v.families[V4].retained);
+	assert_int_equal(v.restart_time_s, 60);
+	assert_false(v.restart_notification.negotiated);
+	script_close(&r->s);
+	expect_retained(r);
+	r->o.restart_state = true;
+	established(r);
+	/* RFC 7313 4: refresh has to wait for End-of-RIB. */
+	script_send_refresh(&r->s, REFRESH_BEGIN);
+	script_send_refresh(&r->s, REFRESH_END);
+	announce(r, ONE);
+	wait_for(node_view(&r->n, 1).updates_received == 4);
+	assert_int_equal(node_paths(&r->n, TWO, 24), 1);
+	assert_true(node_view(&r->n, 1).families[V4].retained);
+	script_send_end_of_rib(&r->s, V4);
+	wait_for(node_paths(&r->n, TWO, 24) == 0);
+	assert_int_equal(node_paths(&r->n, ONE, 24), 1);
+	assert_false(node_view(&r->n, 1).families[V4].retained);
+	/* Once more: not only the first time. */
+	announce(r, TWO);
+	script_close(&r->s);
+	expect_retained(r);
+	established(r);
+	script_send_end_of_rib(&r->s, V4);
+	expect_flushed(r);
+	end(r);
+}
+
+static void
+test_restart_time(void **state)
+{
+	struct rig *r = &rig;
+
+	begin(r, 1, false);
+	script_close(&r->s);
+	expect_retained(r);
+	expect_flushed(r);
+	end(r);
+}
+
+/* Back, and then nothing more of it: the stale timer (here 1 s). */
+static void
+test_no_end_of_rib(void **state)
+{
+	struct rig *r = &rig;
+
+	begin(r, 60, false);
+	script_close(&r->s);
+	expect_retained(r);
+	established(r);
+	announce(r, ONE);
+	assert_int_equal(node_paths(&r->n, TWO, 24), 1);
+	wait_for(node_paths(&r->n, TWO, 24) == 0);
+	assert_int_equal(node_paths(&r->n, ONE, 24), 1);
+	assert_int_equal(node_view(&r->n, 1).state, FSM_ESTABLISHED);
+	end(r);
+}
+
+/* Back without its forwarding state, without the family, without the capability: it all goes at once. */
+static void
+test_not_kept(void **state)
+{
+	struct rig *r = &rig;
+
+	for (unsigned i = 0; i < 3; i++) {
+		begin(r, 60, false);
+		script_close(&r->s);
+		expect_retained(r);
+		r->o.forwarding_families = 0;
+		if (i > 0)
+			r->o.restart_families = 0;
+		if (i > 1)
+			r->o.graceful_restart = false;
+		established(r);
+		expect_flushed(r);
+		end(r);
+	}
+}
+
+/* RFC 4724 4.2: what was stale once is not kept again. */
+static void
+test_twice(void **state)
+{
+	struct rig *r = &rig;
+
+	begin(r, 60, false);
+	script_close(&r->s);
+	expect_retained(r);
+	established(r);
+	announce(r, ONE);
+	wait_for(node_view(&r->n, 1).updates_received == 4);
+	script_close(&r->s);
+	wait_for(node_paths(&r->n, TWO, 24) == 0);
+	assert_int_equal(node_paths(&r->n, ONE, 24), 1);
+	assert_true(node_view(&r->n, 1).families[V4].retained);
+	end(r);
+}
+
+/* Without the capability, or with no family in it, nothing stays. */
+static void
+test_no_capability(void **state)
+{
+	struct rig *r = &rig;
+
+	for (unsigned i = 0; i < 2; i++) {
+		begin(r, 60, true);
+		script_close(&r->s);
+		expect_retained(r);
+		r->o.restart_families = 0;
+		r->o.graceful_restart = i == 0;
+		established(r);
+		announce(r, ONE);
+		announce(r, TWO);
+		script_close(&r->s);
+		expect_flushed(r);
+		end(r);
+	}
+}
+
+/* RFC 8538: a NOTIFICATION is the end, unless both sides have the N bit, and then unless it is a Hard Reset. */
+static void
+test_notification(void **state)
+{
+	static const char hard[] = "\x06\x04\x07until 9";
+	struct rig *r = &rig;
+
+	begin(r, 60, false);
+	script_send_notification(&r->s, ERR_CEASE, CEASE_ADMIN_RESET, NULL, 0);
+	expect_flushed(r);
+	end(r);
+
+	begin(r, 60, true);
+	assert_true(node_view(&r->n, 1).restart_notification.negotiated);
+	script_send_notification(&r->s, ERR_CEASE, CEASE_ADMIN_RESET, NULL, 0);
+	expect_retained(r);
+	script_close(&r->s);
+	established(r);
+	script_send_notification(&r->s, ERR_CEASE, CEASE_HARD_RESET, hard, sizeof(hard) - 1);
+	expect_flushed(r);
+	assert_string_equal(node_view(&r->n, 1).last_error,
+		"received hard reset, cease/administrative-reset: \"until 9\"");
+	end(r);
+}
+
+/* Ours: an error in what it sent, and its silence. */
+static void
+test_notification_sent(void **state)
+{
+	static const uint8_t bad[BGP_HEADER_LEN] = {0};
+	struct rig *r = &rig;
+
+	for (unsigned notification = 0; notification < 2; notification++) {
+		begin(r, 60, notification);
+		script_send(&r->s, bad, sizeof(bad));
+		script_expect_notification(&r->s, ERR_HEADER, HEADER_NOT_SYNCHRONIZED);
+		if (notification)
+			expect_retained(r);
+		else
+			expect_flushed(r);
+		end(r);
+	}
+	begin(r, 60, true);
+	script_close(&r->s);
+	expect_retained(r);
+	r->o.hold_time_s = 3;
+	established(r);
+	announce(r, ONE);
+	announce(r, TWO);
+	script_expect_notification(&r->s, ERR_HOLD_TIMER, 0);
+	expect_retained(r);
+	end(r);
+}
+
+static void
+call_reset(void *arg)
+{
+	struct node_call *c = arg;
+
+	role_enter_session();
+	c->result = session_reset(c->n->speaker, c->id, NULL);
+}
+
+static void
+call_remove(void *arg)
+{
+	struct node_call *c = arg;
+
+	role_enter_session();
+	session_remove(c->n->speaker, c->id);
+}
+
+static void
+call_gone(void *arg)
+{
+	struct node_call *c = arg;
+
+	role_enter_session();
+	c->result = session_gone(c->n->speaker, c->id);
+}
+
+/* The operator's reset means that all is gone, up or waited for; so does taking the peer out. */
+static void
+test_operator(void **state)
+{
+	struct rig *r = &rig;
+	struct node_call call = {.n = &r->n, .id = {1}};
+
+	begin(r, 60, true);
+	thread_call(r->n.session, call_reset, &call);
+	assert_true(call.result);
+	script_expect_notification(&r->s, ERR_CEASE, CEASE_ADMIN_RESET);
+	expect_flushed(r);
+	script_close(&r->s);
+
+	established(r);
+	announce(r, ONE);
+	announce(r, TWO);
+	script_close(&r->s);
+	expect_retained(r);
+	thread_call(r->n.session, call_reset, &call);
+	assert_true(call.result);
+	expect_flushed(r);
+	thread_call(r->n.session, call_reset, &call);
+	assert_false(call.result);
+
+	established(r);
+	announce(r, ONE);
+	announce(r, TWO);
+	script_close(&r->s);
+	expect_retained(r);
+	thread_call(r->n.session, call_remove, &call);
+	wait_for(node_paths(&r->n, ONE, 24) == 0 && node_paths(&r->n, TWO, 24) == 0);
+	do {
+		breathe();
+		thread_call(r->n.session, call_gone, &call);
+	} while (!call.result);
+	node_end(&r->n);
+}
+
+/* RFC 4724 5: it restarted so fast that its old connection still stands here. */
+static void
+test_back_unnoticed(void **state)
+{
+	static struct script again;
+	struct rig *r = &rig;
+
+	begin(r, 60, false);
+	script_connect(&again, &r->n, 2, 0);
+	assert_non_null(script_read(&again, WAIT_MS));
+	assert_int_equal(again.type, BGP_OPEN);
+	/* The old one ends without a word. */
+	while (script_read(&r->s, WAIT_MS) != NULL)
+		assert_int_not_equal(r->s.type, BGP_NOTIFICATION);
+	expect_retained(r);
+	script_send_open(&again, &r->o);
+	assert_non_null(script_read(&again, WAIT_MS));
+	script_send_keepalive(&again);
+	wait_for(node_view(&r->n, 1).state == FSM_ESTABLISHED);
+	assert_int_equal(node_paths(&r->n, ONE, 24), 1);
+	script_close(&again);
+	end(r);
+}
+
+/* The shard takes nothing meanwhile: what it has not heard of a session needs not be taken back, and what it keeps is not lost. */
+static void
+test_shard_behind(void **state)
+{
+	struct rig *r = &rig;
+
+	begin(r, 60, false);
+	atomic_store(&r->n.paused, true);
+	for (unsigned i = 0; i < 3; i++) {
+		script_close(&r->s);
+		gone(r);
+		established(r);
+	}
+	assert_true(node_view(&r->n, 1).families[V4].retained);
+	atomic_store(&r->n.paused, false);
+	thread_wake(r->n.rib);
+	announce(r, ONE);
+	script_send_end_of_rib(&r->s, V4);
+	wait_for(node_paths(&r->n, TWO, 24) == 0);
+	assert_int_equal(node_paths(&r->n, ONE, 24), 1);
+	assert_int_equal(shard_failures(r->n.shard), 0);
+	end(r);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_restart),
+		cmocka_unit_test(test_restart_time),
+		cmocka_unit_test(test_no_end_of_rib),
+		cmocka_unit_test(test_not_kept),
+		cmocka_unit_test(test_twice),
+		cmocka_unit_test(test_no_capability),
+		cmocka_unit_test(test_notification),
+		cmocka_unit_test(test_notification_sent),
+		cmocka_unit_test(test_operator),
+		cmocka_unit_test(test_back_unnoticed),
+		cmocka_unit_test(test_shard_behind),
+	};
+
+	role_enter_main();
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
