@@ -7,12 +7,16 @@
 #include <stdatomic.h>
 #include <string.h>
 
-enum cursor_state { CURSOR_FREE, CURSOR_JOINING, CURSOR_USED };
+enum cursor_state { CURSOR_FREE, CURSOR_JOINING, CURSOR_USED, CURSOR_EVICTED };
+#define STATE_MASK 3u
+#define STATE_GENERATION                                                                           \
+	4u /* above the state: counts subscribers, so that nobody is evicted in another's place */
 
-/* One line a consumer; only `passed` and `state` are read by others. */
+/* One line a consumer; only `passed`, `state` and `patience` are read by others. */
 struct journal_cursor {
 	alignas(CACHE_LINE) _Atomic uint64_t passed;
 	_Atomic uint32_t state;
+	_Atomic uint8_t patience; /* enum journal_patience */
 	bool pinned;
 	uint64_t position; /* what journal_read goes on from */
 	uint64_t horizon; /* withdrawals wait until the position is here */
@@ -81,17 +85,54 @@ journal_append(struct journal *j, struct table_id table, struct dest_id dest)
 	atomic_store_explicit(&j->head, sequence, memory_order_release);
 }
 
-uint64_t
-journal_safe_sequence(const struct journal *j)
+static uint32_t
+cursor_state(const struct journal_cursor *c)
 {
-	uint64_t safe = journal_head(j) + 1;
+	return atomic_load_explicit(&c->state, memory_order_acquire);
+}
+
+bool
+journal_holder(const struct journal *j, struct journal_holder *out)
+{
 	/* acquire: pairs with the release in cursor_end_raise */
 	uint32_t end = atomic_load_explicit(&j->cursor_end, memory_order_acquire);
 
+	*out = (struct journal_holder){.passed = journal_head(j)};
 	for (uint32_t i = 0; i < end; i++) {
 		const struct journal_cursor *c = &j->cursor[i];
+		uint32_t state = cursor_state(c);
+		uint64_t passed;
 
-		if (atomic_load_explicit(&c->state, memory_order_acquire) == CURSOR_FREE)
+		if ((state & STATE_MASK) == CURSOR_FREE || (state & STATE_MASK) == CURSOR_EVICTED)
+			continue;
+		passed = journal_passed(c);
+		if (passed >= out->passed)
+			continue;
+		*out = (struct journal_holder){
+			.cursor = (struct journal_cursor *)(uintptr_t)c,
+			.passed = passed,
+			.state = state,
+			.patience = atomic_load_explicit(&c->patience, memory_order_relaxed),
+		};
+		if ((state & STATE_MASK) == CURSOR_JOINING)
+			out->cursor = NULL;
+	}
+	return out->passed < journal_head(j);
+}
+
+uint64_t
+journal_safe_sequence(const struct journal *j)
+{
+	uint64_t head = journal_head(j);
+	/* acquire: pairs with the release in cursor_end_raise */
+	uint32_t end = atomic_load_explicit(&j->cursor_end, memory_order_acquire);
+	uint64_t safe = head + 1;
+
+	for (uint32_t i = 0; i < end; i++) {
+		const struct journal_cursor *c = &j->cursor[i];
+		uint32_t state = cursor_state(c) & STATE_MASK;
+
+		if (state == CURSOR_FREE || state == CURSOR_EVICTED)
 			continue;
 		uint64_t next = journal_passed(c) + 1;
 		if (next < safe)
@@ -100,13 +141,38 @@ journal_safe_sequence(const struct journal *j)
 	return safe;
 }
 
+bool
+journal_evict(struct journal *j, const struct journal_holder *h)
+{
+	uint32_t state = h->state;
+
+	if (h->cursor == NULL || h->patience != JOURNAL_EVICT)
+		return false;
+	/* release: pairs with the acquire load in journal_read; nothing was given back before it that this cursor held */
+	return atomic_compare_exchange_strong_explicit(&h->cursor->state, &state,
+		(state & ~STATE_MASK) | CURSOR_EVICTED, memory_order_acq_rel, memory_order_relaxed);
+}
+
 static bool
 cursor_claim(struct journal_cursor *c)
 {
-	uint32_t state = CURSOR_FREE;
+	uint32_t state = atomic_load_explicit(&c->state, memory_order_relaxed);
 
-	return atomic_compare_exchange_strong_explicit(
-		&c->state, &state, CURSOR_JOINING, memory_order_acq_rel, memory_order_relaxed);
+	if ((state & STATE_MASK) != CURSOR_FREE)
+		return false;
+	return atomic_compare_exchange_strong_explicit(&c->state, &state,
+		state + STATE_GENERATION + CURSOR_JOINING, memory_order_acq_rel,
+		memory_order_relaxed);
+}
+
+/* By its owner: the generation stays. */
+static void
+cursor_state_set(struct journal_cursor *c, enum cursor_state state)
+{
+	uint32_t old = atomic_load_explicit(&c->state, memory_order_relaxed);
+
+	/* release: pairs with the claim of the next subscriber, and with cursor_state */
+	atomic_store_explicit(&c->state, (old & ~STATE_MASK) | state, memory_order_release);
 }
 
 static void
@@ -127,8 +193,7 @@ journal_subscribe(struct journal *j, struct journal_cursor **out)
 		struct journal_cursor *c = &j->cursor[i];
 		uint64_t head;
 
-		if (atomic_load_explicit(&c->state, memory_order_relaxed) != CURSOR_FREE ||
-			!cursor_claim(c))
+		if (!cursor_claim(c))
 			continue;
 		/* While joining, `passed` is 0 and nothing is given back: the head may be old when it is stored. */
 		cursor_end_raise(j, i + 1);
@@ -136,8 +201,9 @@ journal_subscribe(struct journal *j, struct journal_cursor **out)
 		c->position = head;
 		c->horizon = c->held = c->replay = 0;
 		c->pinned = false;
+		atomic_store_explicit(&c->patience, JOURNAL_BEAR, memory_order_relaxed);
 		atomic_store_explicit(&c->passed, head, memory_order_release);
-		atomic_store_explicit(&c->state, CURSOR_USED, memory_order_release);
+		cursor_state_set(c, CURSOR_USED);
 		*out = c;
 		return 0;
 	}
@@ -148,8 +214,43 @@ void
 journal_unsubscribe(struct journal *j, struct journal_cursor *c)
 {
 	atomic_store_explicit(&c->passed, 0, memory_order_relaxed);
-	/* release: pairs with the claim of the next subscriber */
-	atomic_store_explicit(&c->state, CURSOR_FREE, memory_order_release);
+	cursor_state_set(c, CURSOR_FREE);
+}
+
+static bool
+cursor_evicted(const struct journal_cursor *c)
+{
+	return (cursor_state(c) & STATE_MASK) == CURSOR_EVICTED;
+}
+
+int
+journal_fork(struct journal *j, const struct journal_cursor *from, struct journal_cursor **out)
+{
+	struct journal_cursor *c;
+	int err = journal_subscribe(j, &c);
+
+	if (err < 0)
+		return err;
+	c->position = from->position;
+	c->horizon = from->horizon;
+	c->held = from->held;
+	c->replay = from->replay;
+	c->pinned = from->pinned;
+	journal_set_patience(c, atomic_load_explicit(&from->patience, memory_order_relaxed));
+	/* `from` holds all that is behind this until now: nothing was given back of it */
+	atomic_store_explicit(&c->passed, journal_passed(from), memory_order_release);
+	if (cursor_evicted(from)) {
+		journal_unsubscribe(j, c);
+		return -ESTALE;
+	}
+	*out = c;
+	return 0;
+}
+
+void
+journal_set_patience(struct journal_cursor *c, enum journal_patience patience)
+{
+	atomic_store_explicit(&c->patience, (uint8_t)patience, memory_order_relaxed);
 }
 
 /* Is `sequence` still whole in the ring, beside a writer that has `head` behind it and may be writing the next? */
@@ -165,6 +266,9 @@ journal_read(struct journal *j, struct journal_cursor *c, struct journal_entry *
 	uint64_t head = journal_head(j), first = c->position + 1;
 	unsigned n = head - c->position < max ? (unsigned)(head - c->position) : max;
 
+	/* acquire: pairs with journal_evict */
+	if ((cursor_state(c) & STATE_MASK) == CURSOR_EVICTED)
+		return -ESTALE;
 	if (n == 0)
 		return 0;
 	if (!in_ring(j, first, head))

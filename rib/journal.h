@@ -30,7 +30,7 @@ struct journal_entry {
 	struct dest_id dest;
 };
 
-#define JOURNAL_CURSORS_MAX 256
+#define JOURNAL_CURSORS_MAX 1024
 
 /* `capacity` entries (rounded up to a power of two), 8 bytes each. 0, -ENOMEM. */
 int journal_create(struct arena *a, uint32_t capacity, struct journal **out);
@@ -45,12 +45,43 @@ uint64_t journal_safe_sequence(const struct journal *j);
 /* Any thread, once for each consumer. The cursor starts behind the newest entry. 0, -ENOSPC. */
 int journal_subscribe(struct journal *j, struct journal_cursor **out);
 void journal_unsubscribe(struct journal *j, struct journal_cursor *c);
+/*
+ * The thread of `from`: a second cursor that stands where it stands, waits for what it waits for and holds back what it holds back.
+ * 0, -ENOSPC; -ESTALE: `from` is evicted.
+ */
+int journal_fork(struct journal *j, const struct journal_cursor *from, struct journal_cursor **out);
+/*
+ * Right after subscribing: what is to be done when tombstones pile up behind this consumer. Without a word, nothing: they pile up.
+ *   JOURNAL_EVICT  it is evicted, and knows what to do about -ESTALE (update groups, late members, subscribers)
+ *   JOURNAL_WAIT   the shard takes nothing in until it has come on (the fib thread, which nothing works without)
+ */
+enum journal_patience { JOURNAL_BEAR, JOURNAL_EVICT, JOURNAL_WAIT };
+void journal_set_patience(struct journal_cursor *c, enum journal_patience patience);
+
+/*
+ * Writer. Who holds back most: what is newer than `passed` can't be given back because of it. False: nobody holds anything. The cursor may
+ * be gone or another's by the time it is used: only journal_evict() looks at it.
+ */
+struct journal_holder {
+	struct journal_cursor *cursor; /* NULL: one that is just subscribing */
+	uint64_t passed;
+	uint32_t state;
+	enum journal_patience patience;
+};
+bool journal_holder(const struct journal *j, struct journal_holder *out) RUNS_ON(role_rib);
+/*
+ * Writer. It holds nothing from now on, and its journal_read() says -ESTALE; an id that it remembers may mean another destination from its
+ * next quiescent report on. False: it is gone meanwhile, or not to be
+ * evicted.
+ */
+bool journal_evict(struct journal *j, const struct journal_holder *h) RUNS_ON(role_rib);
 
 /*
  * All below: the cursor's thread, online in the readers' QSBR while it looks at destinations.
  *
  * Up to `max` entries behind the cursor's position, in order; the position stays. Returns how many, 0 when there is nothing new, or
- * -EOVERFLOW when the ring lapped this cursor (the last of `capacity` entries is already the writer's).
+ * -EOVERFLOW when the ring lapped this cursor (the last of `capacity` entries is already the writer's). -ESTALE: evicted, for good;
+ * all that is left is journal_unsubscribe().
  */
 int journal_read(struct journal *j, struct journal_cursor *c, struct journal_entry *out, unsigned max);
 /*

@@ -461,12 +461,13 @@ reclaim(struct shard *s) RUNS_ON(role_rib)
 bool
 shard_work(struct shard *s, uint64_t now_ns, uint64_t deadline_ns)
 {
-	bool more, garbage;
+	bool more, garbage, hold;
 	uint64_t head;
 
 	s->now_ns = now_ns;
-	more = import_run(s, live_deadline(s, now_ns, deadline_ns));
-	more |= walks_run(s, deadline_ns);
+	hold = tombstones_hold(s, deadline_ns);
+	more = hold || import_run(s, live_deadline(s, now_ns, deadline_ns));
+	more |= walks_run(s, deadline_ns, hold);
 	head = journal_head(s->journal);
 	if (head != s->woken) {
 		s->woken = head;
@@ -549,6 +550,12 @@ uint64_t
 shard_failures(const struct shard *s)
 {
 	return shard_load(&s->failures);
+}
+
+uint64_t
+shard_evictions(const struct shard *s)
+{
+	return shard_load(&s->evictions);
 }
 
 uint64_t

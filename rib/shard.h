@@ -117,7 +117,10 @@ struct shard_config {
 	uint32_t cluster_id; /* RFC 4456 7; 0: the router id */
 	unsigned max_paths; /* equal paths that forward together; 0 and 1: the best alone */
 	uint32_t tombstones_max; /* of one table; 0: an eighth of its destinations, at least 65,536 */
-	/* On the shard's thread: that cursor holds back more tombstones than that. Its next journal_read() says -ESTALE, and it holds nothing any more. */
+	/*
+	 * On the shard's thread: that cursor (JOURNAL_EVICT) held back more tombstones than that. Its next journal_read() says -ESTALE, and it
+	 * holds nothing any more. A hint to go and see: its consumer may have left meanwhile.
+	 */
 	void (*evicted)(void *ctx, struct journal_cursor *c);
 	void *evicted_ctx;
 	bool next_hop_tracking;  /* false: every next hop is taken as resolvable */
@@ -208,3 +211,5 @@ void shard_decision_input(const struct shard *s, const struct rib_path *p, struc
 uint64_t shard_received_ns(const struct shard *s, uint64_t sequence);
 /* Any thread: changes lost for want of memory, and records that named no peer, session or table of ours. 0 in good health. */
 uint64_t shard_failures(const struct shard *s);
+/* Any thread: consumers evicted because of `tombstones_max`. */
+uint64_t shard_evictions(const struct shard *s);

@@ -7,6 +7,7 @@
  *   shard_import.c     records of a batch: validation, loops, policy, one verdict for many prefixes
  *   shard_paths.c      a destination's new path set: edit, decide, publish, journal
  *   shard_next_hops.c  (vrf, address) -> state
+ *   shard_tombstones.c how many may wait for a late consumer
  *   shard_walks.c      one circulating scan a table for every flush, sweep and re-decision
  */
 #pragma once
@@ -140,6 +141,13 @@ struct shard_sample {
  */
 #define SHARD_SAMPLE_NS 200000u
 
+/* Who holds tombstones back, and since when at this place. */
+struct shard_late {
+	struct journal_holder holder;
+	uint64_t since_ns;
+	bool given_up;
+};
+
 struct shard {
 	struct shard_config config;
 	struct arena *arena;
@@ -166,6 +174,8 @@ struct shard {
 	unsigned multipath; /* of `order` */
 
 	struct shard_next_hops next_hops;
+	struct shard_late late;
+	_Atomic uint64_t evictions;
 	unsigned walk_turn;
 	_Atomic uint64_t
 		failures; /* changes lost for want of memory, and records that made no sense */
@@ -255,5 +265,9 @@ void redecide_start(struct shard *s, struct vrf_id vrf) RUNS_ON(role_rib);
 /* All destinations of this vrf are to be ranked again. */
 void rejudge_start(struct shard *s, struct vrf_id vrf) RUNS_ON(role_rib);
 bool walks_pending(const struct shard *s);
-/* At least one slice, then until the deadline. True while there is more. */
-bool walks_run(struct shard *s, uint64_t deadline_ns) RUNS_ON(role_rib);
+/* At least one slice, then until the deadline; none that sweeps while `hold`. True while there is more. */
+bool walks_run(struct shard *s, uint64_t deadline_ns, bool hold) RUNS_ON(role_rib);
+
+/* shard_tombstones.c */
+/* Once a turn: gives back, evicts. True: nothing that makes tombstones may be done now. */
+bool tombstones_hold(struct shard *s, uint64_t deadline_ns) RUNS_ON(role_rib);

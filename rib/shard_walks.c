@@ -190,34 +190,46 @@ table_slice(struct shard *s, struct shard_table *t, uint64_t deadline_ns) RUNS_O
 	(void)dest_reclaim(t->dests, journal_safe_sequence(s->journal));
 }
 
-bool
-walks_pending(const struct shard *s)
+static bool
+may_walk(const struct shard_table *t, bool hold)
+{
+	return t->walking && !(hold && t->sweeps != NULL);
+}
+
+static bool
+walks_possible(const struct shard *s, bool hold)
 {
 	unsigned n = shard_table_count(s);
 
 	for (unsigned i = 0; i < n; i++)
-		if (s->table[i].walking)
+		if (may_walk(&s->table[i], hold))
 			return true;
 	return false;
 }
 
 bool
-walks_run(struct shard *s, uint64_t deadline_ns)
+walks_pending(const struct shard *s)
+{
+	return walks_possible(s, false);
+}
+
+bool
+walks_run(struct shard *s, uint64_t deadline_ns, bool hold)
 {
 	unsigned n = shard_table_count(s);
 
-	if (!walks_pending(s))
-		return false;
+	if (!walks_possible(s, hold))
+		return walks_pending(s);
 	shard_sample_add(s, 0);
 	do {
 		struct shard_table *t;
 
 		do
 			t = &s->table[s->walk_turn++ % n];
-		while (!t->walking);
+		while (!may_walk(t, hold));
 		table_slice(s, t, deadline_ns);
-		if (!walks_pending(s))
-			return false;
+		if (!walks_possible(s, hold))
+			return walks_pending(s);
 	} while (walk_clock() < deadline_ns);
 	return true;
 }

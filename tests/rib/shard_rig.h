@@ -104,7 +104,8 @@ struct rig {
 	struct table_id table;
 	struct rib_batch *batch; /* being written */
 	uint64_t now_ns;
-	unsigned woken;
+	unsigned woken, evicted;
+	struct journal_cursor *last_evicted;
 	uint8_t end_of_rib; /* of the next rig_up() */
 	bool without_family; /* the next session has not negotiated it */
 	void (*asked)(struct rig *r, const struct nexthop_message *m);
@@ -124,6 +125,15 @@ static inline void
 rig_wake(void *ctx)
 {
 	((struct rig *)ctx)->woken++;
+}
+
+static inline void
+rig_evicted(void *ctx, struct journal_cursor *c)
+{
+	struct rig *r = ctx;
+
+	r->evicted++;
+	r->last_evicted = c;
 }
 
 static inline void
@@ -148,6 +158,8 @@ rig_init_journal(struct rig *r, bool tracking, uint32_t journal)
 		.wake_ctx = r,
 		.ask_next_hop = rig_ask,
 		.ask_ctx = r,
+		.evicted = rig_evicted,
+		.evicted_ctx = r,
 	};
 
 	role_enter_rib();

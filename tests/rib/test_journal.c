@@ -323,6 +323,62 @@ threads_read_whole_entries_or_none(void **state)
 	fixture_end(&f);
 }
 
+/* The latest one that may go goes, and holds nothing any more; who takes its place is not meant. */
+static void
+test_eviction(void **state)
+{
+	struct journal_cursor *late, *kept, *next;
+	struct journal_holder h;
+	struct journal_entry e[8];
+	struct fixture f;
+
+	fixture_begin(&f, 16);
+	assert_int_equal(journal_subscribe(f.journal, &late), 0);
+	assert_int_equal(journal_subscribe(f.journal, &kept), 0);
+	assert_false(journal_holder(f.journal, &h));
+	append(f.journal, 5);
+	journal_advance(f.journal, late, 1);
+	journal_advance(f.journal, f.c, 3);
+	journal_advance(f.journal, kept, 2);
+	assert_true(journal_holder(f.journal, &h));
+	assert_ptr_equal(h.cursor, late);
+	assert_int_equal(h.passed, 1);
+	assert_int_equal(h.patience, JOURNAL_BEAR);
+	assert_false(journal_evict(f.journal, &h)); /* nobody said that it may be */
+	journal_set_patience(late, JOURNAL_EVICT);
+	journal_set_patience(kept, JOURNAL_WAIT);
+	assert_true(journal_holder(f.journal, &h));
+	assert_true(journal_evict(f.journal, &h));
+	assert_false(journal_evict(f.journal, &h)); /* once */
+	assert_int_equal(journal_read(f.journal, late, e, 8), -ESTALE);
+	assert_int_equal(journal_safe_sequence(f.journal), 3);
+	assert_true(journal_holder(f.journal, &h));
+	assert_ptr_equal(h.cursor, kept);
+	assert_int_equal(h.patience, JOURNAL_WAIT);
+	assert_false(journal_evict(f.journal, &h));
+	journal_advance(f.journal, late, 5); /* it may not know yet */
+	assert_int_equal(journal_safe_sequence(f.journal), 3);
+	assert_int_equal(journal_read(f.journal, late, e, 8), -ESTALE);
+	journal_unsubscribe(f.journal, late);
+	assert_int_equal(journal_subscribe(f.journal, &next), 0);
+	assert_ptr_equal(next, late);
+	assert_int_equal(journal_read(f.journal, next, e, 8), 0);
+	/* known from before, gone, and its place taken */
+	journal_set_patience(next, JOURNAL_EVICT);
+	append(f.journal, 2);
+	journal_advance(f.journal, kept, 7);
+	journal_advance(f.journal, f.c, 7);
+	assert_true(journal_holder(f.journal, &h));
+	assert_ptr_equal(h.cursor, next);
+	journal_unsubscribe(f.journal, next);
+	assert_int_equal(journal_subscribe(f.journal, &late), 0);
+	assert_ptr_equal(next, late);
+	assert_false(journal_evict(f.journal, &h));
+	append(f.journal, 1);
+	assert_int_equal(journal_read(f.journal, late, e, 8), 1);
+	fixture_end(&f);
+}
+
 int
 main(void)
 {
@@ -333,6 +389,7 @@ main(void)
 		cmocka_unit_test(withdrawals_wait_for_what_was_passed_over),
 		cmocka_unit_test(what_is_judged_and_not_done_comes_again),
 		cmocka_unit_test(walks_make_withdrawals_wait),
+		cmocka_unit_test(test_eviction),
 		cmocka_unit_test(threads_read_whole_entries_or_none),
 	};
 

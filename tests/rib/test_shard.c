@@ -809,6 +809,181 @@ test_answers_during_load(void **state)
 	rig_fini(&r);
 }
 
+/* ---- tombstones ---- */
+
+static struct journal_cursor *
+subscribe(struct rig *r, enum journal_patience patience)
+{
+	struct journal_cursor *c;
+
+	assert_int_equal(journal_subscribe(shard_journal(r->shard), &c), 0);
+	journal_set_patience(c, patience);
+	return c;
+}
+
+/* All of it; false: evicted. */
+static bool
+follow(struct rig *r, struct journal_cursor *c)
+{
+	struct journal_entry e[64];
+	int n;
+
+	while ((n = journal_read(shard_journal(r->shard), c, e, 64)) > 0)
+		journal_advance(shard_journal(r->shard), c, e[n - 1].sequence);
+	assert_true(n == 0 || n == -ESTALE);
+	return n == 0;
+}
+
+enum { FLAPS = 20000, TOMBSTONES = 1000 };
+
+/* Unique prefixes, each announced and withdrawn; `healthy` follows. The most tombstones there were. */
+static uint32_t
+flap(struct rig *r, struct journal_cursor *healthy)
+{
+	uint32_t most = 0, now;
+	union rig_attrs a;
+
+	rig_attrs_make(&a, path_65001, 2, 0x0a000001);
+	for (unsigned i = 0; i < FLAPS; i++) {
+		struct rib_nlri n = rig_nlri(0x01000000 + i, 32);
+
+		rig_update(r, 1, &a.a, &n, 1);
+		rig_update(r, 1, NULL, &n, 1);
+		if (i % 10 != 9)
+			continue;
+		rig_put(r);
+		while (!rig_drained(r)) {
+			(void)rig_turn(r);
+			assert_true(follow(r, healthy));
+			now = dest_tombstones(shard_table(r->shard, r->table));
+			most = now > most ? now : most;
+		}
+	}
+	return most;
+}
+
+static void
+test_tombstones_evict(void **state)
+{
+	struct shard_settings limit = {.tombstones_max = TOMBSTONES};
+	struct journal_cursor *stuck, *healthy;
+	struct journal_entry e;
+	uint32_t most;
+	struct rig r;
+
+	simple_rig(&r, policy_accept_all());
+	shard_settings(r.shard, &limit);
+	stuck = subscribe(&r, JOURNAL_EVICT);
+	healthy = subscribe(&r, JOURNAL_EVICT);
+	most = flap(&r, healthy);
+	assert_true(most > TOMBSTONES && most < TOMBSTONES + 200);
+	assert_int_equal(r.evicted, 1);
+	assert_int_equal(shard_evictions(r.shard), 1);
+	assert_ptr_equal(r.last_evicted, stuck);
+	assert_int_equal(journal_read(shard_journal(r.shard), stuck, &e, 1), -ESTALE);
+	rig_settle(&r);
+	assert_true(follow(&r, healthy));
+	rig_settle(&r);
+	assert_int_equal(dest_tombstones(shard_table(r.shard, r.table)), 0);
+	assert_true(dest_limit(shard_table(r.shard, r.table)) < 2 * TOMBSTONES + 2000);
+	rig_fini(&r);
+}
+
+/* Who must not go is waited for, and nothing is lost meanwhile. */
+static void
+test_tombstones_wait(void **state)
+{
+	struct shard_settings limit = {.tombstones_max = TOMBSTONES};
+	struct rib_nlri last = rig_nlri(0x02000000, 32);
+	struct dest_table *t;
+	struct journal_cursor *kept;
+	union rig_attrs a;
+	struct dest_view v;
+	struct rig r;
+
+	simple_rig(&r, policy_accept_all());
+	shard_settings(r.shard, &limit);
+	t = shard_table(r.shard, r.table);
+	kept = subscribe(&r, JOURNAL_WAIT);
+	rig_attrs_make(&a, path_65001, 2, 0x0a000001);
+	for (unsigned i = 0; i < 2 * TOMBSTONES; i++) {
+		struct rib_nlri n = rig_nlri(0x01000000 + i, 32);
+
+		rig_update(&r, 1, &a.a, &n, 1);
+		rig_update(&r, 1, NULL, &n, 1);
+	}
+	rig_update(&r, 1, &a.a, &last, 1);
+	rig_put(&r);
+	for (unsigned i = 0; i < 10000; i++)
+		assert_true(rig_turn(&r)); /* there is more, always */
+	assert_true(dest_tombstones(t) > TOMBSTONES / 2);
+	assert_true(dest_tombstones(t) < TOMBSTONES / 2 + 200);
+	assert_false(rig_view(&r, &last.prefix, &v));
+	while (!rig_drained(&r)) {
+		assert_true(follow(&r, kept));
+		(void)rig_turn(&r);
+	}
+	assert_true(rig_view(&r, &last.prefix, &v));
+	/* a flush waits, too, and live input for it */
+	for (unsigned i = 0; i < 2 * TOMBSTONES; i++) {
+		struct rib_nlri n = rig_nlri(0x03000000 + i, 32);
+
+		rig_update(&r, 1, &a.a, &n, 1);
+	}
+	rig_event(&r, RIB_SESSION_DOWN, 1);
+	rig_put(&r);
+	for (unsigned i = 0; i < 10000; i++)
+		(void)rig_turn(&r);
+	assert_true(dest_tombstones(t) > TOMBSTONES / 2);
+	assert_true(dest_tombstones(t) < TOMBSTONES / 2 + 2000); /* a slice of the walk */
+	assert_true(rig_received(&r, 1) > 0);
+	while (rig_received(&r, 1) > 0) {
+		assert_true(follow(&r, kept));
+		(void)rig_turn(&r);
+	}
+	assert_int_equal(r.evicted, 0);
+	rig_fini(&r);
+}
+
+/* Slow, yet coming on: it is waited for; when it stops, it is not. */
+static void
+test_tombstones_patience(void **state)
+{
+	struct shard_settings limit = {.tombstones_max = 8 * TOMBSTONES};
+	struct journal_cursor *slow;
+	struct dest_table *t;
+	union rig_attrs a;
+	uint64_t begun;
+	struct rig r;
+
+	simple_rig(&r, policy_accept_all());
+	shard_settings(r.shard, &limit);
+	t = shard_table(r.shard, r.table);
+	slow = subscribe(&r, JOURNAL_EVICT);
+	rig_attrs_make(&a, path_65001, 2, 0x0a000001);
+	for (unsigned i = 0; i < 12 * TOMBSTONES; i++) {
+		struct rib_nlri n = rig_nlri(0x01000000 + i, 32);
+
+		rig_update(&r, 1, &a.a, &n, 1);
+		rig_update(&r, 1, NULL, &n, 1);
+	}
+	rig_put(&r);
+	while (dest_tombstones(t) <= 4 * TOMBSTONES)
+		(void)rig_turn(&r);
+	begun = r.now_ns;
+	while (r.evicted == 0) {
+		(void)rig_turn(&r);
+		assert_true(dest_tombstones(t) <= 8 * TOMBSTONES + 200);
+		if (dest_tombstones(t) > 4 * TOMBSTONES + 400)
+			assert_true(r.now_ns - begun > 100000000u); /* it had its time */
+	}
+	assert_ptr_equal(r.last_evicted, slow);
+	rig_settle(&r);
+	assert_int_equal(dest_tombstones(t), 0);
+	assert_true(rig_drained(&r));
+	rig_fini(&r);
+}
+
 static void
 test_received_ns(void **state)
 {
@@ -893,6 +1068,9 @@ main(void)
 		cmocka_unit_test(test_vrfs),
 		cmocka_unit_test(test_many_next_hops),
 		cmocka_unit_test(test_answers_during_load),
+		cmocka_unit_test(test_tombstones_evict),
+		cmocka_unit_test(test_tombstones_wait),
+		cmocka_unit_test(test_tombstones_patience),
 		cmocka_unit_test(test_received_ns),
 		cmocka_unit_test(test_bad_records),
 	};

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Tombstones wait for the journal's latest consumer, so one that stands still would let them pile
+ * up without end. They are bounded by number, in each table: `tombstones_max`.
+ *
+ * From half of that on the shard goes slower: as long as the one who holds them back comes on at a
+ * fair pace, nothing is taken in and nothing is swept. So a million routes that are withdrawn at
+ * once go out as fast as the slowest healthy consumer takes them, and cost nobody its session. One
+ * that stands still is waited for once, for a tenth of a second; at the full number it is evicted.
+ */
+#include "rib/shard_impl.h"
+
+#define TOMBSTONES_MIN 65536u
+#define PATIENCE_NS 100000000u
+#define PATIENCE_ENTRIES 16384u /* 160,000 changes a second: a sixth of what a shard makes */
+
+static uint32_t
+tombstones_max(const struct shard *s, const struct dest_table *t)
+{
+	uint32_t part = (dest_count(t) + dest_tombstones(t)) / 8;
+
+	if (s->config.tombstones_max != 0)
+		return s->config.tombstones_max;
+	return part > TOMBSTONES_MIN ? part : TOMBSTONES_MIN;
+}
+
+static bool
+above(const struct shard *s, unsigned divisor)
+{
+	unsigned n = shard_table_count(s);
+
+	for (unsigned i = 0; i < n; i++) {
+		const struct dest_table *t = s->table[i].dests;
+
+		if (dest_tombstones(t) > tombstones_max(s, t) / divisor)
+			return true;
+	}
+	return false;
+}
+
+/* What nobody holds back. True: there is more. */
+static bool
+give_back(struct shard *s, uint64_t deadline_ns) RUNS_ON(role_rib)
+{
+	uint64_t safe = journal_safe_sequence(s->journal);
+	unsigned n = shard_table_count(s);
+	bool more;
+
+	do {
+		more = false;
+		for (unsigned i = 0; i < n; i++)
+			more |= dest_reclaim(s->table[i].dests, safe);
+	} while (more && walk_clock() < deadline_ns);
+	return more;
+}
+
+/* Worth waiting for: it comes on, or it has just begun to hold us up. */
+static bool
+comes_on(struct shard_late *l, const struct journal_holder *h, uint64_t now_ns)
+{
+	if (l->holder.cursor != h->cursor || l->holder.state != h->state) {
+		*l = (struct shard_late){.holder = *h, .since_ns = now_ns};
+		return true;
+	}
+	if (l->given_up || now_ns - l->since_ns < PATIENCE_NS)
+		return !l->given_up;
+	l->given_up = h->passed - l->holder.passed < PATIENCE_ENTRIES;
+	l->holder.passed = h->passed;
+	l->since_ns = now_ns;
+	return !l->given_up;
+}
+
+bool
+tombstones_hold(struct shard *s, uint64_t deadline_ns)
+{
+	struct journal_holder h;
+
+	if (!above(s, 2)) {
+		s->late.holder.cursor = NULL;
+		return false;
+	}
+	if (give_back(s, deadline_ns))
+		return true;
+	if (!above(s, 2) || !journal_holder(s->journal, &h))
+		return false;
+	if (h.patience == JOURNAL_WAIT)
+		return true;
+	if (h.patience == JOURNAL_BEAR)
+		return false;
+	if (!above(s, 1))
+		return comes_on(&s->late, &h, s->now_ns);
+	if (journal_evict(s->journal, &h)) {
+		shard_count(&s->evictions, 1);
+		if (s->config.evicted != NULL)
+			s->config.evicted(s->config.evicted_ctx, h.cursor);
+	}
+	return true;
+}
