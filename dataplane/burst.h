@@ -2,7 +2,8 @@
 /*
  * Up to 64 packets, handed from stage to stage: receive, forward_split (one lane a family), ip4_/ip6_classify, ip4_/ip6_route,
  * rewrite_lane, transmit. A lane is a struct of arrays; each stage leaves the survivors dense and in order in pkt[0..count), so a flow,
- * which is of one family, keeps its order. What a stage drops is in dropped[], what waits for a neighbour in waiting[].
+ * which is of one family, keeps its order. What a stage drops is in dropped[], what waits for a neighbour in waiting[], what its sender is
+ * perhaps to be told of in fault[].
  *
  * Writer: the worker that received it; on its stack, gone after the burst. Shown because the stages index it inline.
  */
@@ -36,6 +37,15 @@ struct waiting {
 	struct ip_addr addr;
 	uint32_t next_hop;
 	uint16_t port;
+	uint8_t afi; /* the packet's, which the next hop's need not be */
+};
+
+/* A packet that is dropped and counted, and that an ICMP error may be about. */
+struct fault {
+	struct rte_mbuf *pkt;
+	uint16_t mtu; /* of DROP_too_big */
+	uint8_t reason;
+	uint8_t afi;
 };
 
 struct burst {
@@ -44,15 +54,17 @@ struct burst {
 	bool own; /* made by us or by our kernel: TTL and hop limit stay as they are */
 	unsigned dropped_count;
 	unsigned waiting_count;
+	unsigned fault_count;
 	struct rte_mbuf *dropped[BURST_MAX];
 	struct waiting waiting[BURST_MAX];
+	struct fault fault[BURST_MAX];
 };
 
 static inline void
 burst_init(struct burst *b, struct worker_stats *stats, bool own)
 {
 	b->v4.count = b->v6.count = 0;
-	b->dropped_count = b->waiting_count = 0;
+	b->dropped_count = b->waiting_count = b->fault_count = 0;
 	b->stats = stats;
 	b->own = own;
 }
@@ -70,4 +82,18 @@ burst_drop(struct burst *b, struct rte_mbuf *m, enum drop_reason reason)
 {
 	b->dropped[b->dropped_count++] = m;
 	count_add(&b->stats->drops[reason], 1);
+}
+
+/* Counts it already, too. Nobody is told of what we sent ourselves. */
+static inline void
+burst_fault(
+	struct burst *b, struct rte_mbuf *m, enum afi afi, enum drop_reason reason, uint16_t mtu)
+{
+	if (b->own) {
+		burst_drop(b, m, reason);
+		return;
+	}
+	count_add(&b->stats->drops[reason], 1);
+	b->fault[b->fault_count++] = (struct fault){
+		.pkt = m, .mtu = mtu, .reason = (uint8_t)reason, .afi = (uint8_t)afi};
 }

@@ -61,7 +61,8 @@ wait_for(struct burst *b, const struct lane *l, unsigned i, enum afi afi, uint16
 {
 	struct waiting *w = &b->waiting[b->waiting_count++];
 
-	*w = (struct waiting){.pkt = l->pkt[i], .next_hop = next_hop, .port = port};
+	*w = (struct waiting){
+		.pkt = l->pkt[i], .next_hop = next_hop, .port = port, .afi = (uint8_t)afi};
 	count_add(&b->stats->drops[DROP_unresolved], 1);
 	if (next_hop != NEXT_HOP_NONE)
 		return;
@@ -84,7 +85,7 @@ choose_adjacency(struct burst *b, const struct lane *l, unsigned i, enum afi afi
 	uint32_t hash = 0;
 
 	if (l->list[i] == PATH_LIST_NONE) {
-		burst_drop(b, l->pkt[i], DROP_no_route);
+		burst_fault(b, l->pkt[i], afi, DROP_no_route, 0);
 		return NULL;
 	}
 	switch ((enum path_list_kind)list->kind) {

@@ -127,6 +127,15 @@ check_forward(struct rte_mbuf *m, const struct adjacency *a, bool own)
 	return DROP_NOT;
 }
 
+static void
+drop(struct burst *b, unsigned i, enum drop_reason reason)
+{
+	if (reason == DROP_invariant)
+		burst_drop(b, b->v4.pkt[i], reason);
+	else
+		burst_fault(b, b->v4.pkt[i], AFI_IPV4, reason, b->v4.adjacency[i]->mtu);
+}
+
 void
 ip4_route(struct burst *b, const struct fib_reader *fib, const struct fib_generation *generation,
 	struct vrf_id vrf)
@@ -140,7 +149,7 @@ ip4_route(struct burst *b, const struct fib_reader *fib, const struct fib_genera
 		enum drop_reason reason = check_forward(l->pkt[i], l->adjacency[i], b->own);
 
 		if (reason != DROP_NOT) {
-			burst_drop(b, l->pkt[i], reason);
+			drop(b, i, reason);
 			continue;
 		}
 		l->adjacency[kept] = l->adjacency[i];

@@ -94,6 +94,15 @@ check_forward(struct rte_mbuf *m, const struct adjacency *a, bool own)
 	return DROP_NOT;
 }
 
+static void
+drop(struct burst *b, unsigned i, enum drop_reason reason)
+{
+	if (reason == DROP_invariant)
+		burst_drop(b, b->v6.pkt[i], reason);
+	else
+		burst_fault(b, b->v6.pkt[i], AFI_IPV6, reason, b->v6.adjacency[i]->mtu);
+}
+
 void
 ip6_route(struct burst *b, const struct fib_reader *fib, const struct fib_generation *generation,
 	struct vrf_id vrf)
@@ -108,7 +117,7 @@ ip6_route(struct burst *b, const struct fib_reader *fib, const struct fib_genera
 		enum drop_reason reason = check_forward(l->pkt[i], l->adjacency[i], b->own);
 
 		if (reason != DROP_NOT) {
-			burst_drop(b, l->pkt[i], reason);
+			drop(b, i, reason);
 			continue;
 		}
 		l->adjacency[kept] = l->adjacency[i];

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "dataplane/port.h"
+#include "dataplane/icmp.h"
 #include "dataplane/port_impl.h"
 #include "dataplane/worker.h"
 #include "dataplane/xdp.h"
@@ -44,7 +45,9 @@
  */
 #define MBUF_DATA_ROOM (RTE_PKTMBUF_HEADROOM + 256 + 2048)
 #define MBUF_CACHE 512
+#define OWN_MBUFS 1023
 #define MBUFS_MAX 131071
+static_assert(MBUF_DATA_ROOM - RTE_PKTMBUF_HEADROOM >= WORKER_INJECT_MAX + 14, "fits a buffer");
 #define RING_SIZE 2048 /* a power of two, as AF_XDP asks */
 
 struct port {
@@ -72,6 +75,7 @@ static struct {
 	bool object_written;
 	/* One for devices that only software sees, one for those that read memory themselves. */
 	struct rte_mempool *soft_pool, *hard_pool;
+	struct rte_mempool *own_pool; /* of no port: see port_own_pool() */
 	struct port port[PORTS_MAX];
 	unsigned port_count;
 } dp;
@@ -324,6 +328,15 @@ pool_for(bool soft)
 			     : rte_pktmbuf_pool_create("keel_hard", pool_size(), MBUF_CACHE, 0,
 				       MBUF_DATA_ROOM, SOCKET_ID_ANY);
 	return *pool;
+}
+
+struct rte_mempool *
+port_own_pool(void)
+{
+	if (dp.own_pool == NULL)
+		dp.own_pool = rte_pktmbuf_pool_create(
+			"keel_own", OWN_MBUFS, 0, 0, MBUF_DATA_ROOM, SOCKET_ID_ANY);
+	return dp.own_pool;
 }
 
 /* ---- ports ---- */
@@ -651,10 +664,12 @@ dataplane_fini(void)
 	for (unsigned i = 0; i < dp.port_count; i++)
 		take_down(&dp.port[i]);
 	xdp_detach_all();
+	icmp_forget_sources();
 	dp.port_count = 0;
 	rte_mempool_free(dp.soft_pool);
 	rte_mempool_free(dp.hard_pool);
-	dp.soft_pool = dp.hard_pool = NULL;
+	rte_mempool_free(dp.own_pool);
+	dp.soft_pool = dp.hard_pool = dp.own_pool = NULL;
 	if (dp.object_written)
 		(void)unlink(dp.object_path);
 	(void)rte_eal_cleanup();

@@ -8,8 +8,15 @@
 
 #include <stdarg.h>
 
+struct rte_mempool;
+
 /* The driver's AF_XDP socket, or -1. It stays the driver's. */
 int port_xdp_socket(uint16_t port);
+/*
+ * Main creates it at first use. Buffers of packets that are not received: of the host thread, which may be preempted in the middle of
+ * taking one. From a pool that workers take from, too, they would wait for it: an mp/mc ring's consumers go on in turn. NULL: no memory.
+ */
+struct rte_mempool *port_own_pool(void);
 unsigned port_rx_queues(uint16_t port);
 unsigned port_tx_queues(uint16_t port);
 /* Main lcore is 0, worker i is lcore i + 1. */

@@ -20,10 +20,17 @@ enum drop_reason {
 };
 
 struct worker_stats {
-	alignas(CACHE_LINE) _Atomic uint64_t forwarded;
+	alignas(CACHE_LINE) _Atomic uint64_t forwarded; /* received, and sent on */
+	_Atomic uint64_t
+		originated; /* sent of our own: of our kernel's (worker_inject), and ICMP errors */
+	_Atomic uint64_t icmp_errors; /* made, sent or not */
+	_Atomic uint64_t received_v4, received_v6; /* by EtherType */
 	_Atomic uint64_t punted;
 	_Atomic uint64_t busy_cycles, busy_packets; /* of loops that had packets: cycles a packet */
 	_Atomic uint64_t polls;
+	/* The host thread's, but in worker 0 only. */
+	alignas(CACHE_LINE) _Atomic uint64_t injected;
+	/* The worker's, but for inject_full, which is the host thread's. */
 	alignas(CACHE_LINE) _Atomic uint64_t drops[DROP_COUNT];
 	alignas(CACHE_LINE) struct hist loop_gap; /* time between two polls */
 };

@@ -12,7 +12,10 @@
 
 struct tun;
 
-/* Non-blocking; goes with the process. 0, -errno (-EBUSY: somebody else holds it). */
+/*
+ * Non-blocking; goes with the process. `mtu`: the least of the ports' (nobody tells the kernel of one that is smaller); at most
+ * WORKER_INJECT_MAX is set. 0, -errno (-EBUSY: somebody else holds it).
+ */
 int tun_create(const char *name, struct vrf_id vrf, uint16_t mtu, struct tun **out);
 void tun_destroy(struct tun *t);
 int tun_fd(const struct tun *t);

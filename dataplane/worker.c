@@ -2,6 +2,7 @@
 #include "dataplane/worker.h"
 #include "dataplane/burst.h"
 #include "dataplane/forward.h"
+#include "dataplane/icmp.h"
 #include "dataplane/ip4.h"
 #include "dataplane/ip6.h"
 #include "dataplane/rewrite.h"
@@ -33,13 +34,13 @@ enqueue(struct worker *w, struct burst *b, const struct lane *l) RUNS_ON(role_wo
 }
 
 static void
-flush_port(struct worker *w, unsigned port) RUNS_ON(role_worker)
+flush_port(struct worker *w, unsigned port, _Atomic uint64_t *sent_counter) RUNS_ON(role_worker)
 {
 	struct tx_buffer *t = &w->tx[port];
 	unsigned sent = rte_eth_tx_burst(t->ethdev, w->tx_queue, t->pkt, (uint16_t)t->count);
 	unsigned left = t->count - sent;
 
-	count_add(&w->stats.forwarded, sent);
+	count_add(sent_counter, sent);
 	if (left > 0) {
 		count_add(&w->tx_dropped[port], left);
 		count_add(&w->stats.drops[DROP_tx_full], left);
@@ -49,13 +50,13 @@ flush_port(struct worker *w, unsigned port) RUNS_ON(role_worker)
 }
 
 static void
-flush(struct worker *w) RUNS_ON(role_worker)
+flush(struct worker *w, _Atomic uint64_t *sent_counter) RUNS_ON(role_worker)
 {
 	while (w->tx_pending != 0) {
 		unsigned port = (unsigned)__builtin_ctzll(w->tx_pending);
 
 		w->tx_pending &= w->tx_pending - 1;
-		flush_port(w, port);
+		flush_port(w, port, sent_counter);
 	}
 }
 
@@ -76,25 +77,45 @@ glean_slot(struct worker *w, const struct waiting *for_what) RUNS_ON(role_worker
 	return &w->glean_slot[hash_mix(a[0] ^ hash_mix(a[1])) % GLEAN_SLOTS];
 }
 
+static bool
+bucket_take(struct bucket *b, uint64_t now)
+{
+	/* now may be below tsc when the kernel moved us between unsynchronized TSCs */
+	b->tokens += now > b->tsc ? now - b->tsc : 0;
+	b->tsc = now;
+	if (b->tokens > b->most)
+		b->tokens = b->most;
+	if (b->tokens < b->period)
+		return false;
+	b->tokens -= b->period;
+	return true;
+}
+
 /* Asked for within the last GLEAN_REPEAT_MS, or beyond GLEANS_PER_S: not again. */
 static bool
 glean_wanted(struct worker *w, const struct waiting *for_what, uint64_t now) RUNS_ON(role_worker)
 {
 	struct glean_slot *s = glean_slot(w, for_what);
+	bool same = s->tsc != 0 && same_wait(&s->of, for_what);
 
-	if (s->tsc != 0 && same_wait(&s->of, for_what) && now - s->tsc < w->glean_repeat)
+	if (same && now - s->tsc < w->glean_repeat)
 		return false;
-	/* Tokens are cycles, so that refilling needs no division. At most a tenth of a second's worth. */
-	w->glean_tokens += now - w->glean_tsc;
-	w->glean_tsc = now;
-	if (w->glean_tokens > w->glean_period * (GLEANS_PER_S / 10))
-		w->glean_tokens = w->glean_period * (GLEANS_PER_S / 10);
-	if (w->glean_tokens < w->glean_period)
+	if (!bucket_take(&w->glean_bucket, now))
 		return false;
-	w->glean_tokens -= w->glean_period;
+	if (!same || now - s->tsc > w->glean_forget)
+		s->since = now;
 	s->of = *for_what;
 	s->tsc = now;
 	return true;
+}
+
+/* RFC 1812 3.3.2: nobody is told that it can't be reached before the kernel has asked for it in vain. */
+static bool
+glean_in_vain(struct worker *w, const struct waiting *for_what, uint64_t now) RUNS_ON(role_worker)
+{
+	const struct glean_slot *s = glean_slot(w, for_what);
+
+	return s->tsc != 0 && same_wait(&s->of, for_what) && now - s->since > w->glean_give_up;
 }
 
 /*
@@ -112,27 +133,39 @@ glean_push(struct worker *w, const struct glean *g) RUNS_ON(role_worker)
 }
 
 static void
+glean(struct worker *w, const struct waiting *x, uint64_t now) RUNS_ON(role_worker)
+{
+	struct glean g = {.port = x->port, .addr = x->addr};
+	struct next_hop_view v;
+
+	if (!glean_wanted(w, x, now))
+		return;
+	if (x->next_hop != NEXT_HOP_NONE) {
+		if (w->path_lists == NULL ||
+			!next_hop_peek(w->path_lists, (struct next_hop_id){x->next_hop}, &v))
+			return;
+		g = (struct glean){.port = v.port, .addr = v.addr};
+	}
+	glean_push(w, &g);
+}
+
+/* Each goes to fault[] or dropped[]; counted it is. */
+static void
 report_waiting(struct worker *w, struct burst *b, uint64_t now) RUNS_ON(role_worker)
 {
 	for (unsigned i = 0; i < b->waiting_count; i++) {
 		const struct waiting *x = &b->waiting[i];
-		struct glean g = {.port = x->port, .addr = x->addr};
-		struct next_hop_view v;
 
-		b->dropped[b->dropped_count++] = x->pkt;
-		if (!glean_wanted(w, x, now))
-			continue;
-		if (x->next_hop != NEXT_HOP_NONE) {
-			if (w->path_lists == NULL || !next_hop_peek(w->path_lists,
-							     (struct next_hop_id){x->next_hop}, &v))
-				continue;
-			g = (struct glean){.port = v.port, .addr = v.addr};
-		}
-		glean_push(w, &g);
+		glean(w, x, now);
+		if (!b->own && glean_in_vain(w, x, now))
+			b->fault[b->fault_count++] = (struct fault){
+				.pkt = x->pkt, .reason = DROP_unresolved, .afi = x->afi};
+		else
+			b->dropped[b->dropped_count++] = x->pkt;
 	}
 }
 
-/* A burst that is classified: one generation for both families. */
+/* A burst that is classified, into the transmit buffers: one generation for both families. Leaves fault[]. */
 static void
 route(struct worker *w, struct burst *b, struct vrf_id vrf, uint64_t now) RUNS_ON(role_worker)
 {
@@ -154,17 +187,45 @@ route(struct worker *w, struct burst *b, struct vrf_id vrf, uint64_t now) RUNS_O
 		rte_pktmbuf_free_bulk(b->dropped, b->dropped_count);
 }
 
+/* Where the driver may sleep, the worker is a reader only in between. */
 static void
-forward(struct worker *w, const struct source *s, struct rte_mbuf *const *rx, unsigned n,
-	uint64_t now) RUNS_ON(role_worker)
+read_begin(struct worker *w) RUNS_ON(role_worker)
+{
+	if (w->driver_may_sleep)
+		qsbr_online(w->qsbr, w->reader);
+}
+
+static void
+read_end(struct worker *w) RUNS_ON(role_worker)
+{
+	if (w->driver_may_sleep)
+		qsbr_offline(w->qsbr, w->reader);
+}
+
+/* The errors about a burst's faults, as a burst of our own. */
+static __attribute__((noinline)) void
+answer_faults(struct worker *w, const struct burst *about, const struct source *s, uint64_t now)
+	RUNS_ON(role_worker)
 {
 	struct burst b;
 
-	burst_init(&b, &w->stats, false);
-	forward_split(&b, rx, n, s->mac);
-	ip4_classify(&b);
-	ip6_classify(&b);
+	burst_init(&b, &w->stats, true);
+	for (unsigned i = 0; i < about->fault_count; i++) {
+		const struct fault *f = &about->fault[i];
+
+		if (!icmp_allowed(f)) {
+			b.dropped[b.dropped_count++] = f->pkt;
+		} else if (!bucket_take(&w->icmp_bucket, now)) {
+			burst_drop(&b, f->pkt, DROP_icmp_limited);
+		} else if (!icmp_make(&b, f, s->port)) {
+			b.dropped[b.dropped_count++] = f->pkt;
+		}
+	}
+	count_add(&w->stats.icmp_errors, b.v4.count + b.v6.count);
+	read_begin(w);
 	route(w, &b, s->vrf, now);
+	read_end(w);
+	flush(w, &w->stats.originated);
 }
 
 /* One receive queue: how many packets it had. */
@@ -173,15 +234,52 @@ poll_source(struct worker *w, const struct source *s, uint64_t now) RUNS_ON(role
 {
 	struct rte_mbuf *rx[BURST_MAX];
 	unsigned n = rte_eth_rx_burst(s->ethdev, s->queue, rx, BURST_MAX);
+	struct burst b;
 
 	if (n == 0)
 		return 0;
-	if (w->driver_may_sleep)
-		qsbr_online(w->qsbr, w->reader);
-	forward(w, s, rx, n, now);
-	if (w->driver_may_sleep)
-		qsbr_offline(w->qsbr, w->reader);
-	flush(w);
+	burst_init(&b, &w->stats, false);
+	forward_split(&b, rx, n, s->mac);
+	count_add(&w->stats.received_v4, b.v4.count);
+	count_add(&w->stats.received_v6, b.v6.count);
+	ip4_classify(&b);
+	ip6_classify(&b);
+	read_begin(w);
+	route(w, &b, s->vrf, now);
+	read_end(w);
+	flush(w, &w->stats.forwarded);
+	if (b.fault_count > 0)
+		answer_faults(w, &b, s, now);
+	return n;
+}
+
+/* Packets of our own kernel's: those of one VRF that stand behind each other. How many. */
+static unsigned
+poll_inject(struct worker *w, uint64_t now) RUNS_ON(role_worker)
+{
+	struct rte_mbuf *m = w->inject_next != NULL ? w->inject_next : ring_pop(w->inject);
+	unsigned n = 0;
+	struct vrf_id vrf;
+	struct burst b;
+
+	if (m == NULL)
+		return 0;
+	burst_init(&b, &w->stats, true);
+	vrf.v = m->port;
+	for (; m != NULL && m->port == vrf.v && n < BURST_MAX; n++) {
+		struct lane *l =
+			rte_pktmbuf_mtod(m, const uint8_t *)[ETHER_LEN] >> 4 == 4 ? &b.v4 : &b.v6;
+
+		l->pkt[l->count++] = m;
+		m = ring_pop(w->inject);
+	}
+	w->inject_next = m;
+	ip4_classify(&b);
+	ip6_classify(&b);
+	read_begin(w);
+	route(w, &b, vrf, now);
+	read_end(w);
+	flush(w, &w->stats.originated);
 	return n;
 }
 
@@ -191,7 +289,6 @@ worker_loop(struct worker *w)
 	uint64_t last = rte_rdtsc();
 	unsigned had = 0;
 
-	w->glean_tsc = last;
 	if (!w->driver_may_sleep)
 		qsbr_online(w->qsbr, w->reader);
 	/* relaxed: nothing is handed over by it; workers_stop waits for the lcore to return */
@@ -211,6 +308,8 @@ worker_loop(struct worker *w)
 		had = 0;
 		for (unsigned i = 0; i < w->source_count; i++)
 			had += poll_source(w, &w->source[i], now);
+		if (w->inject != NULL)
+			had += poll_inject(w, now);
 		if (!w->driver_may_sleep)
 			qsbr_quiescent(w->qsbr, w->reader);
 	}

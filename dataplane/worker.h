@@ -42,8 +42,9 @@ const struct worker_stats *worker_stats(unsigned worker);
 unsigned worker_cpu(unsigned worker);
 /*
  * A packet of our own kernel's (from the TUN), to be looked up and sent without TTL decrement. Copied. 0; -ENOBUFS: dropped and counted;
- * -EINVAL: no IPv4 or IPv6 packet.
+ * -EINVAL: no IPv4 or IPv6 packet, or longer than WORKER_INJECT_MAX.
  */
+#define WORKER_INJECT_MAX 2290 /* what a packet buffer holds behind an Ethernet header */
 int worker_inject(struct vrf_id vrf, const void *packet, unsigned len) RUNS_ON(role_host);
 /* The address that ICMP errors about packets received on `port` carry as their source; AFI_NONE addr: none. */
 void worker_icmp_source(uint16_t port, enum afi afi, const struct ip_addr *addr) RUNS_ON(role_host);

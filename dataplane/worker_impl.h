@@ -16,12 +16,24 @@
 #define GLEAN_PLACES (2 * GLEAN_RING)
 #define GLEANS_PER_S 1000
 #define GLEAN_REPEAT_MS 100 /* the same neighbour again */
+#define GLEAN_GIVE_UP_S 3 /* the kernel asks three times, a second apart */
+#define GLEAN_FORGET_S 10 /* nobody asked for it: another time, another beginning */
+#define ICMP_PER_S 1000
+#define INJECT_RING 512
 
 struct ring;
+
+/* Tokens are TSC cycles, so that refilling needs no division. At most a tenth of a second's worth. */
+struct bucket {
+	uint64_t tokens, tsc;
+	uint64_t period; /* cycles a token */
+	uint64_t most;
+};
 
 /* A receive queue. */
 struct source {
 	uint16_t ethdev, queue;
+	uint16_t port;
 	struct vrf_id vrf;
 	uint8_t mac[6];
 };
@@ -34,7 +46,8 @@ struct tx_buffer {
 
 struct glean_slot {
 	struct waiting of;
-	uint64_t tsc; /* 0: never used */
+	uint64_t tsc; /* last asked; 0: never used */
+	uint64_t since; /* first asked */
 };
 
 struct worker {
@@ -60,8 +73,11 @@ struct worker {
 
 	struct ring *gleans; /* of pointers into glean[] */
 	unsigned glean_next;
-	uint64_t glean_tokens, glean_tsc; /* token bucket */
-	uint64_t glean_period, glean_repeat; /* in TSC cycles */
+	struct bucket glean_bucket, icmp_bucket;
+	uint64_t glean_repeat, glean_give_up, glean_forget; /* in TSC cycles */
+	/* From the host thread; NULL but in worker 0. */
+	struct ring *inject;
+	struct rte_mbuf *inject_next; /* taken, and of another VRF than those before it */
 	struct glean_slot glean_slot[GLEAN_SLOTS];
 	struct glean glean[GLEAN_PLACES];
 

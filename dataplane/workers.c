@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <rte_cycles.h>
+#include <rte_ip.h>
 #include <rte_launch.h>
 #include <rte_lcore.h>
 #include <stdio.h>
@@ -50,6 +51,7 @@ add_source(struct worker *w, uint16_t port, unsigned queue)
 	struct source *s = &w->source[w->source_count++];
 
 	s->ethdev = port_ethdev(port);
+	s->port = port;
 	s->queue = (uint16_t)queue;
 	s->vrf = port_vrf(port);
 	port_mac(port, s->mac);
@@ -85,7 +87,23 @@ destroy(struct worker *w)
 		qsbr_unregister(w->qsbr, w->reader);
 	if (w->gleans != NULL)
 		ring_destroy(w->gleans);
+	if (w->inject != NULL) {
+		struct rte_mbuf *m;
+
+		while ((m = ring_pop(w->inject)) != NULL)
+			rte_pktmbuf_free(m);
+		rte_pktmbuf_free(w->inject_next);
+		ring_destroy(w->inject);
+	}
 	arena_free(workers.arena, w);
+}
+
+static void
+bucket_init(struct bucket *b, uint64_t hz, unsigned per_s)
+{
+	b->period = hz / per_s;
+	b->most = b->tokens = hz / 10;
+	b->tsc = rte_rdtsc();
 }
 
 static void
@@ -99,9 +117,11 @@ fill_in(struct worker *w, const struct workers_config *c, unsigned index)
 	w->cpu = dataplane_worker_cpu(index);
 	w->tx_queue = (uint16_t)index;
 	w->tsc_to_ns = (uint64_t)(((unsigned __int128)UINT64_C(1000000000) << 32) / hz);
-	w->glean_period = hz / GLEANS_PER_S;
-	w->glean_tokens = w->glean_period * (GLEANS_PER_S / 10);
+	bucket_init(&w->glean_bucket, hz, GLEANS_PER_S);
+	bucket_init(&w->icmp_bucket, hz, ICMP_PER_S);
 	w->glean_repeat = hz / 1000 * GLEAN_REPEAT_MS;
+	w->glean_give_up = hz * GLEAN_GIVE_UP_S;
+	w->glean_forget = hz * GLEAN_FORGET_S;
 	w->port_count = port_count();
 	for (uint16_t port = 0; port < w->port_count; port++) {
 		w->tx[port].ethdev = port_ethdev(port);
@@ -120,6 +140,8 @@ create(const struct workers_config *c, unsigned index, struct worker **out)
 	memset(w, 0, sizeof(*w));
 	fill_in(w, c, index);
 	rc = ring_create(c->arena, "gleans", GLEAN_RING - 1, &w->gleans);
+	if (rc == 0 && index == 0)
+		rc = ring_create(c->arena, "inject", INJECT_RING - 1, &w->inject);
 	if (rc == 0) {
 		rc = qsbr_register(c->qsbr, &w->reader);
 		if (rc == 0)
@@ -169,6 +191,8 @@ workers_start(const struct workers_config *c, struct dataplane_error *err)
 	if (c->count == 0 || c->count > dataplane_worker_count())
 		return dataplane_fail(err, -EINVAL, "%u workers asked for, the data plane has %u",
 			c->count, dataplane_worker_count());
+	if (port_own_pool() == NULL)
+		return dataplane_fail(err, -ENOMEM, "no memory for packets of our own");
 	workers.arena = c->arena;
 	stats_forget_mark();
 	for (unsigned i = 0; i < c->count; i++) {
@@ -235,6 +259,51 @@ workers_tx_dropped(uint16_t port)
 		sum += atomic_load_explicit(
 			&workers.worker[i]->tx_dropped[port], memory_order_relaxed);
 	return sum;
+}
+
+/* An IPv4 or IPv6 header is there; what is wrong with it is the worker's to say. */
+static bool
+is_ip(const uint8_t *packet, unsigned len)
+{
+	if (len < sizeof(struct rte_ipv4_hdr))
+		return false;
+	return packet[0] >> 4 == 4 || (packet[0] >> 4 == 6 && len >= sizeof(struct rte_ipv6_hdr));
+}
+
+/* With the Ethernet header's room in front, and the VRF where a received packet has its port. */
+static struct rte_mbuf *
+own_packet(struct vrf_id vrf, const void *packet, unsigned len)
+{
+	struct rte_mbuf *m = rte_pktmbuf_alloc(port_own_pool());
+	uint8_t *to;
+
+	if (m == NULL)
+		return NULL;
+	to = (uint8_t *)rte_pktmbuf_append(m, (uint16_t)(ETHER_LEN + len));
+	memset(to, 0, ETHER_LEN);
+	memcpy(to + ETHER_LEN, packet, len);
+	m->port = vrf.v;
+	return m;
+}
+
+int
+worker_inject(struct vrf_id vrf, const void *packet, unsigned len)
+{
+	struct worker *w = workers.count > 0 ? workers.worker[0] : NULL;
+	struct rte_mbuf *m;
+
+	if (!is_ip(packet, len) || len > WORKER_INJECT_MAX || vrf.v >= FIB_VRF_MAX)
+		return -EINVAL;
+	if (w == NULL)
+		return -ENOBUFS;
+	m = own_packet(vrf, packet, len);
+	if (m == NULL || !ring_push(w->inject, m)) {
+		rte_pktmbuf_free(m);
+		count_add(&w->stats.drops[DROP_inject_full], 1);
+		return -ENOBUFS;
+	}
+	count_add(&w->stats.injected, 1);
+	return 0;
 }
 
 unsigned

@@ -6,11 +6,11 @@ dir=${1:?usage: hot.sh BUILD-FOLDER}
 allowed='
 memcpy memset memmove memcmp __stack_chk_fail _GLOBAL_OFFSET_TABLE_
 forward_split forward_resolve ip4_classify ip4_route ip6_classify ip6_route rewrite_lane rewrite_flow_hash_v4 rewrite_flow_hash_v6
-addr_from_v4 next_hop_peek qsbr_online qsbr_offline qsbr_quiescent ring_push
+addr_from_v4 next_hop_peek icmp_allowed icmp_make qsbr_online qsbr_offline qsbr_quiescent ring_push ring_pop
 rte_eth_fp_ops rte_eth_call_rx_callbacks rte_eth_call_tx_callbacks rte_pktmbuf_free_bulk
 '
 status=0
-for object in worker forward ip4 ip6 rewrite; do
+for object in worker forward ip4 ip6 icmp rewrite; do
 	file=$(find "$dir/dataplane" -path '*keel_dataplane*' -name "$object.c.o")
 	[ -n "$file" ] || { echo "hot: no object of dataplane/$object.c in $dir"; exit 1; }
 	for symbol in $(nm -u "$file" | awk '{print $2}' | sed 's/@.*//'); do

@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "dataplane/icmp.h"
+#include "dataplane/worker.h"
+
+#include <rte_ip.h>
+#include <string.h>
+
+#define ICMP_HEADER 8
+#define QUOTE_V4_MAX (576 - 20 - ICMP_HEADER) /* RFC 1812 4.3.2.3 */
+#define QUOTE_V6_MAX (1280 - 40 - ICMP_HEADER) /* RFC 4443 2.4 (c) */
+#define PRECEDENCE 0xc0 /* RFC 1812 4.3.2.5: internetwork control */
+#define OUR_TTL 64
+#define EXTENSIONS_MAX 8
+#define V4_DUMMY                                                                                   \
+	0xc0000008 /* 192.0.0.8, RFC 7600 4.8: of a router that has no IPv4 address there */
+
+/* ---- our addresses ---- */
+
+/*
+ * Of a port and family. The host thread writes; `version` is odd meanwhile, and a worker that meets it so, or changed, has no address for
+ * this packet.
+ */
+struct source_address {
+	_Atomic uint32_t version;
+	_Atomic uint32_t set;
+	_Atomic uint64_t half[2];
+};
+
+static struct source_address source_address[PORTS_MAX][2];
+
+static void
+source_write(struct source_address *s, const struct ip_addr *addr)
+{
+	uint32_t version = atomic_load_explicit(&s->version, memory_order_relaxed);
+	uint64_t half[2];
+
+	memcpy(half, addr->b, sizeof(half));
+	atomic_store_explicit(&s->version, version + 1, memory_order_relaxed);
+	/* release: pair with the loads in source_read; who sees the new value sees the odd version, too */
+	atomic_store_explicit(&s->set, addr->afi != AFI_NONE, memory_order_release);
+	atomic_store_explicit(&s->half[0], half[0], memory_order_release);
+	atomic_store_explicit(&s->half[1], half[1], memory_order_release);
+	/* release: pairs with the first load in source_read */
+	atomic_store_explicit(&s->version, version + 2, memory_order_release);
+}
+
+static bool
+source_read(const struct source_address *s, uint8_t out[16])
+{
+	/* acquire: each pairs with its store in source_write */
+	uint32_t version = atomic_load_explicit(&s->version, memory_order_acquire);
+	uint32_t set = atomic_load_explicit(&s->set, memory_order_acquire);
+	uint64_t half[2] = {atomic_load_explicit(&s->half[0], memory_order_acquire),
+		atomic_load_explicit(&s->half[1], memory_order_acquire)};
+
+	memcpy(out, half, sizeof(half));
+	return set && (version & 1) == 0 &&
+	       version == atomic_load_explicit(&s->version, memory_order_relaxed);
+}
+
+void
+worker_icmp_source(uint16_t port, enum afi afi, const struct ip_addr *addr)
+{
+	if (port < PORTS_MAX && afi != AFI_NONE)
+		source_write(&source_address[port][afi == AFI_IPV6], addr);
+}
+
+void
+icmp_forget_sources(void)
+{
+	static const struct ip_addr none;
+
+	for (unsigned port = 0; port < PORTS_MAX; port++)
+		for (unsigned family = 0; family < 2; family++)
+			source_write(&source_address[port][family], &none);
+}
+
+/* ---- may it be sent? ---- */
+
+/* RFC 1812 4.3.2.7: about ICMP only where it is known to be a query (RFC 792, 950, 1256, 8335); an unknown type may be an error. */
+static bool
+is_query_v4(uint8_t type)
+{
+	return type == 0 || (type >= 8 && type <= 10) || (type >= 13 && type <= 18) || type == 42 ||
+	       type == 43;
+}
+
+static bool
+allowed_v4(const uint8_t *packet, unsigned len)
+{
+	const struct rte_ipv4_hdr *ip = (const struct rte_ipv4_hdr *)packet;
+	unsigned header_len = (ip->version_ihl & RTE_IPV4_HDR_IHL_MASK) * 4u;
+
+	if (ip->fragment_offset & RTE_BE16(RTE_IPV4_HDR_OFFSET_MASK))
+		return false;
+	if (ip->next_proto_id != IPPROTO_ICMP)
+		return true;
+	return len > header_len && is_query_v4(packet[header_len]);
+}
+
+/* The extension header `type` at `at`: its length, or 0 when it is none, or not one that others may follow. */
+static unsigned
+extension_len(uint8_t type, const uint8_t *at)
+{
+	switch (type) {
+	case IPPROTO_HOPOPTS:
+	case IPPROTO_ROUTING:
+	case IPPROTO_DSTOPTS:
+		return (at[1] + 1u) * 8;
+	case IPPROTO_FRAGMENT:
+		return 8;
+	case IPPROTO_AH:
+		return (at[1] + 2u) * 4;
+	default:
+		return 0;
+	}
+}
+
+/*
+ * RFC 4443 2.4 (e): never about an error or a Redirect; what hides behind more headers than we look at may be one. Fragments but the first
+ * have no transport header for the sender to find its socket by.
+ */
+static bool
+allowed_v6(const uint8_t *packet, unsigned len)
+{
+	uint8_t type = packet[6];
+	unsigned at = 40;
+
+	for (unsigned i = 0; i < EXTENSIONS_MAX; i++) {
+		unsigned step;
+
+		if (type == IPPROTO_ICMPV6)
+			return at < len && packet[at] >= 128 && packet[at] != 137;
+		if (at + 8 > len)
+			return extension_len(type, packet) == 0;
+		step = extension_len(type, packet + at);
+		if (step == 0)
+			return true;
+		if (type == IPPROTO_FRAGMENT && (packet[at + 2] != 0 || (packet[at + 3] & 0xf8)))
+			return false;
+		type = packet[at];
+		at += step;
+	}
+	return false;
+}
+
+/* RFC 1812 4.3.3.4: fragmentation was needed and not allowed. */
+static bool
+may_not_fragment(const uint8_t *packet)
+{
+	return packet[6] & 0x40;
+}
+
+bool
+icmp_allowed(const struct fault *f)
+{
+	const uint8_t *packet = rte_pktmbuf_mtod_offset(f->pkt, const uint8_t *, ETHER_LEN);
+	unsigned len = rte_pktmbuf_data_len(f->pkt) - ETHER_LEN;
+
+	if (f->afi == AFI_IPV6)
+		return allowed_v6(packet, len);
+	return allowed_v4(packet, len) && (f->reason != DROP_too_big || may_not_fragment(packet));
+}
+
+/* ---- the message ---- */
+
+struct message {
+	uint8_t type, code;
+	uint32_t last; /* the second word, host order */
+};
+
+/* RFC 792; RFC 1812 4.3.3.1; RFC 1191 4 */
+static struct message
+message_v4(const struct fault *f)
+{
+	switch (f->reason) {
+	case DROP_ttl_expired:
+		return (struct message){11, 0, 0};
+	case DROP_too_big:
+		return (struct message){3, 4, f->mtu};
+	case DROP_no_route:
+		return (struct message){3, 0, 0};
+	default:
+		return (struct message){3, 1, 0};
+	}
+}
+
+/* RFC 4443 3.1 to 3.3 */
+static struct message
+message_v6(const struct fault *f)
+{
+	switch (f->reason) {
+	case DROP_ttl_expired:
+		return (struct message){3, 0, 0};
+	case DROP_too_big:
+		return (struct message){2, 0, f->mtu};
+	case DROP_no_route:
+		return (struct message){1, 0, 0};
+	default:
+		return (struct message){1, 3, 0};
+	}
+}
+
+static void
+write_message(uint8_t *to, struct message message)
+{
+	uint32_t last = rte_cpu_to_be_32(message.last);
+
+	to[0] = message.type;
+	to[1] = message.code;
+	memset(to + 2, 0, 2);
+	memcpy(to + 4, &last, sizeof(last));
+}
+
+/* Room for `header` bytes between the Ethernet header and at most `quote` of the packet; their place, or NULL. */
+static uint8_t *
+make_room(struct rte_mbuf *m, unsigned header, unsigned quote)
+{
+	unsigned len = rte_pktmbuf_data_len(m) - ETHER_LEN;
+	uint8_t *start;
+
+	if (m->nb_segs != 1 || rte_pktmbuf_headroom(m) < header)
+		return NULL;
+	if (len > quote)
+		(void)rte_pktmbuf_trim(m, (uint16_t)(len - quote));
+	start = (uint8_t *)rte_pktmbuf_prepend(m, (uint16_t)header);
+	memset(start, 0, ETHER_LEN);
+	return start + ETHER_LEN;
+}
+
+static bool
+make_v4(struct burst *out, const struct fault *f, uint16_t port)
+{
+	const struct rte_ipv4_hdr *about =
+		rte_pktmbuf_mtod_offset(f->pkt, const struct rte_ipv4_hdr *, ETHER_LEN);
+	uint32_t to = about->src_addr;
+	struct rte_ipv4_hdr ip = {
+		.version_ihl = RTE_IPV4_VHL_DEF,
+		.type_of_service = PRECEDENCE,
+		.fragment_offset =
+			RTE_BE16(RTE_IPV4_HDR_DF_FLAG), /* RFC 6864 4.1: so the id may be 0 */
+		.time_to_live = OUR_TTL,
+		.next_proto_id = IPPROTO_ICMP,
+		.dst_addr = to,
+	};
+	uint8_t from[16], *at;
+	unsigned len;
+	uint16_t sum;
+
+	if (source_read(&source_address[port][0], from))
+		memcpy(&ip.src_addr, from, sizeof(ip.src_addr));
+	else
+		ip.src_addr = RTE_BE32(V4_DUMMY);
+	at = make_room(f->pkt, sizeof(ip) + ICMP_HEADER, QUOTE_V4_MAX);
+	if (at == NULL)
+		return false;
+	len = rte_pktmbuf_data_len(f->pkt) - ETHER_LEN;
+	ip.total_length = rte_cpu_to_be_16((uint16_t)len);
+	ip.hdr_checksum = rte_ipv4_cksum(&ip);
+	memcpy(at, &ip, sizeof(ip));
+	write_message(at + sizeof(ip), message_v4(f));
+	sum = (uint16_t)~rte_raw_cksum(at + sizeof(ip), len - sizeof(ip));
+	memcpy(at + sizeof(ip) + 2, &sum, sizeof(sum));
+	out->v4.destination.v4[out->v4.count] = rte_be_to_cpu_32(to);
+	out->v4.pkt[out->v4.count++] = f->pkt;
+	return true;
+}
+
+static bool
+make_v6(struct burst *out, const struct fault *f, uint16_t port)
+{
+	const struct rte_ipv6_hdr *about =
+		rte_pktmbuf_mtod_offset(f->pkt, const struct rte_ipv6_hdr *, ETHER_LEN);
+	struct rte_ipv6_hdr ip = {
+		.vtc_flow = RTE_BE32(0x60000000 | PRECEDENCE << 20),
+		.proto = IPPROTO_ICMPV6,
+		.hop_limits = OUR_TTL,
+	};
+	unsigned len;
+	uint16_t sum;
+	uint8_t *at;
+
+	if (!source_read(&source_address[port][1], ip.src_addr))
+		return false;
+	memcpy(ip.dst_addr, about->src_addr, sizeof(ip.dst_addr));
+	at = make_room(f->pkt, sizeof(ip) + ICMP_HEADER, QUOTE_V6_MAX);
+	if (at == NULL)
+		return false;
+	len = rte_pktmbuf_data_len(f->pkt) - ETHER_LEN;
+	ip.payload_len = rte_cpu_to_be_16((uint16_t)(len - sizeof(ip)));
+	memcpy(at, &ip, sizeof(ip));
+	write_message(at + sizeof(ip), message_v6(f));
+	sum = rte_ipv6_udptcp_cksum(&ip, at + sizeof(ip));
+	memcpy(at + sizeof(ip) + 2, &sum, sizeof(sum));
+	memcpy(out->v6.destination.v6[out->v6.count], ip.dst_addr, sizeof(ip.dst_addr));
+	out->v6.pkt[out->v6.count++] = f->pkt;
+	return true;
+}
+
+bool
+icmp_make(struct burst *out, const struct fault *f, uint16_t port)
+{
+	return f->afi == AFI_IPV4 ? make_v4(out, f, port) : make_v6(out, f, port);
+}

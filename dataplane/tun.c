@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "dataplane/tun.h"
+#include "dataplane/worker.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/if_tun.h>
+#include <net/if.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define DRAIN_MAX 64 /* packets a call: the host thread has other things to do */
+
+struct tun {
+	int fd;
+	unsigned ifindex;
+	struct vrf_id vrf;
+	uint8_t packet[WORKER_INJECT_MAX + 1]; /* one more shows what does not fit */
+};
+
+/* MTU and index, by a socket of the namespace that the caller is in. */
+static int
+configure(struct tun *t, struct ifreq *r, uint16_t mtu)
+{
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), rc = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (ioctl(fd, SIOCGIFINDEX, r) != 0) {
+		rc = -errno;
+		goto out;
+	}
+	t->ifindex = (unsigned)r->ifr_ifindex;
+	r->ifr_mtu = mtu < WORKER_INJECT_MAX ? mtu : WORKER_INJECT_MAX;
+	if (ioctl(fd, SIOCSIFMTU, r) != 0)
+		rc = -errno;
+out:
+	close(fd);
+	return rc;
+}
+
+int
+tun_create(const char *name, struct vrf_id vrf, uint16_t mtu, struct tun **out)
+{
+	struct ifreq r = {.ifr_flags = IFF_TUN | IFF_NO_PI};
+	struct tun *t;
+	int rc;
+
+	if (strlen(name) >= sizeof(r.ifr_name) || strchr(name, '%') != NULL)
+		return -EINVAL;
+	memcpy(r.ifr_name, name, strlen(name) + 1);
+	t = calloc(1, sizeof(*t));
+	if (t == NULL)
+		return -ENOMEM;
+	t->vrf = vrf;
+	t->fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
+	if (t->fd < 0) {
+		rc = -errno;
+		free(t);
+		return rc;
+	}
+	rc = ioctl(t->fd, TUNSETIFF, &r) == 0 ? configure(t, &r, mtu) : -errno;
+	if (rc != 0) {
+		tun_destroy(t);
+		return rc;
+	}
+	*out = t;
+	return 0;
+}
+
+void
+tun_destroy(struct tun *t)
+{
+	if (t == NULL)
+		return;
+	close(t->fd);
+	free(t);
+}
+
+int
+tun_fd(const struct tun *t)
+{
+	return t->fd;
+}
+
+unsigned
+tun_ifindex(const struct tun *t)
+{
+	return t->ifindex;
+}
+
+bool
+tun_drain(struct tun *t)
+{
+	for (unsigned i = 0; i < DRAIN_MAX; i++) {
+		ssize_t n = read(t->fd, t->packet, sizeof(t->packet));
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return false;
+		/* What is not taken is counted there, and no IP packet comes out of a TUN but one that is longer than it may be. */
+		(void)worker_inject(t->vrf, t->packet, (unsigned)n);
+	}
+	return true;
+}
