@@ -55,7 +55,7 @@ def main():
                 before = rpc.call("fib.stats")["link_ns"]["count"]
                 lab.sh(name, "ip link set dev up down")
                 wait_for("the loss of link " + name, lambda: rpc.call("fib.stats")["link_ns"]["count"] > before, 60, poll=0.01)
-                sample(name + "_event_to_workers", "us", run, rpc.call("fib.stats")["link_last_ns"] / 1000)
+                sample("event_to_workers", "us", run, rpc.call("fib.stats")["link_last_ns"] / 1000, dut=name)
                 wait_for("the way by %s to be gone" % name, lambda: ways(name, net, False), 60)
                 lab.sh(name, "ip link set dev up up")
                 wait_for("the way by %s to be back" % name, lambda: ways(name, net, True), 60)
