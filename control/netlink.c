@@ -205,8 +205,8 @@ neighbors_sweep(struct netlink *n, unsigned ifindex)
 		struct neighbor **p = &n->neighbors[i];
 
 		while (*p != NULL) {
-			bool gone = ifindex != 0 ? (*p)->ifindex == ifindex
-						 : (*p)->epoch != n->epoch;
+			bool gone =
+				ifindex != 0 ? (*p)->ifindex == ifindex : (*p)->epoch != n->epoch;
 
 			if (!gone || !neighbor_gone(n, p))
 				p = &(*p)->next;
@@ -525,8 +525,7 @@ dump_request(struct netlink *n, enum dump what)
 	mnl_nlmsg_put_extra_header(h, sizes[what]);
 	if (what == DUMP_ROUTES)
 		n->routes_again = false;
-	if (mnl_socket_sendto(
-		    what == DUMP_LINKS ? n->link_events : n->events, h, h->nlmsg_len) < 0)
+	if (mnl_socket_sendto(what == DUMP_LINKS ? n->link_events : n->events, h, h->nlmsg_len) < 0)
 		return -errno;
 	n->dump = what;
 	return 0;
@@ -759,12 +758,12 @@ static int
 open_all(struct netlink *n)
 {
 	unsigned groups = group_bit(RTNLGRP_NEIGH) | group_bit(RTNLGRP_IPV4_IFADDR) |
-		group_bit(RTNLGRP_IPV6_IFADDR);
+			  group_bit(RTNLGRP_IPV6_IFADDR);
 	int rc;
 
 	if (n->config.route != NULL)
 		groups |= group_bit(RTNLGRP_IPV4_ROUTE) | group_bit(RTNLGRP_IPV6_ROUTE) |
-			group_bit(RTNLGRP_NEXTHOP);
+			  group_bit(RTNLGRP_NEXTHOP);
 	n->link_watch.ready = on_links_ready;
 	n->watch.ready = on_ready;
 	rc = open_events(&n->link_events, group_bit(RTNLGRP_LINK), &n->link_watch);

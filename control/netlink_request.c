@@ -133,7 +133,8 @@ netlink_neighbor_ask(struct netlink *n, struct neighbor *e)
 	/* A kernel before 5.16 does not know it, or ignores it and refuses an entry without a state. */
 	if (rc != 0 && e->asked >= ASKED_FOLLOW)
 		rc = resolve_request(n, e, false);
-	if (rc != 0 && e->asked == ASKED_NEXT_HOP && n->thread != NULL && n->retry.deadline_ns == 0) {
+	if (rc != 0 && e->asked == ASKED_NEXT_HOP && n->thread != NULL &&
+		n->retry.deadline_ns == 0) {
 		n->retry.fire = retry_fire;
 		(void)timer_arm(n->thread, &n->retry, RETRY_NS);
 	}
@@ -238,7 +239,8 @@ netlink_release(struct netlink *n, uint16_t port, const struct ip_addr *addr)
 /* ---- addresses, links, routes: main ---- */
 
 static int
-address_request(struct netlink *n, uint16_t type, unsigned ifindex, const struct ip_addr *addr, uint8_t len)
+address_request(
+	struct netlink *n, uint16_t type, unsigned ifindex, const struct ip_addr *addr, uint8_t len)
 {
 	char buffer[256] = {0};
 	struct nlmsghdr *h = mnl_nlmsg_put_header(buffer);

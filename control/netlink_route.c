@@ -66,7 +66,8 @@ static void
 grow(struct netlink *n, struct route_mirror *m)
 {
 	unsigned count = 2 * m->bucket_count;
-	struct kernel_prefix **buckets = arena_calloc(n->config.arena, count * sizeof(struct kernel_prefix *));
+	struct kernel_prefix **buckets =
+		arena_calloc(n->config.arena, count * sizeof(struct kernel_prefix *));
 	struct route_mirror old = *m;
 
 	if (buckets == NULL)
@@ -241,7 +242,8 @@ route_new(struct netlink *n, const struct parsed *p, bool replace)
 	for (struct kernel_route **at = &k->routes; *at != NULL; at = &(*at)->next) {
 		if ((*at)->metric != p->metric)
 			continue;
-		if (replace || (p->prefix.afi == AFI_IPV6 && (*at)->hop_count > 0 && within(*at, p))) {
+		if (replace ||
+			(p->prefix.afi == AFI_IPV6 && (*at)->hop_count > 0 && within(*at, p))) {
 			route_remove(n, k, at);
 			break;
 		}
@@ -370,7 +372,8 @@ parse_multipath(const struct netlink *n, uint8_t family, const struct nlattr *a,
 
 		if (nh->rtnh_len < sizeof(*nh) || nh->rtnh_len > end - at)
 			return;
-		(void)mnl_attr_parse_payload(at + sizeof(*nh), nh->rtnh_len - sizeof(*nh), hop_attribute, t);
+		(void)mnl_attr_parse_payload(
+			at + sizeof(*nh), nh->rtnh_len - sizeof(*nh), hop_attribute, t);
 		if (parse_hop(n, family, (unsigned)nh->rtnh_ifindex, nh->rtnh_flags, t,
 			    &out->hop[out->hop_count]))
 			out->hop_count++;
@@ -383,7 +386,8 @@ parse_multipath(const struct netlink *n, uint8_t family, const struct nlattr *a,
 static uint32_t
 u32_or(const struct nlattr *a, uint32_t otherwise)
 {
-	return a != NULL && mnl_attr_validate(a, MNL_TYPE_U32) == 0 ? mnl_attr_get_u32(a) : otherwise;
+	return a != NULL && mnl_attr_validate(a, MNL_TYPE_U32) == 0 ? mnl_attr_get_u32(a)
+								    : otherwise;
 }
 
 /* The header alone: a route that may concern us. */

@@ -41,6 +41,22 @@ static struct {
 	struct ip_addr neighbor;
 	bool neighbor_up;
 	uint8_t mac[6];
+	/* IPv6 of the port, apart */
+	struct ip_addr local6, neighbor6;
+	struct prefix subnet6;
+	bool address6_present, neighbor6_up;
+	/* of lo and keel0 */
+	struct prefix host;
+	bool host_present;
+	unsigned host_calls;
+	/* what the kernel's table has now */
+	struct heard_route {
+		struct prefix prefix;
+		struct netlink_hop hop[PATHS_MAX];
+		unsigned count;
+		uint32_t metric;
+	} route[64];
+	unsigned route_count, route_calls;
 } heard = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static void
@@ -48,9 +64,22 @@ on_address(void *ctx, struct vrf_id vrf, uint16_t port, const struct prefix *sub
 	const struct ip_addr *local, bool present)
 {
 	(void)ctx;
-	if (vrf.v != 0 || port != PORT || local->afi != AFI_IPV4)
+	if (vrf.v != 0)
 		return;
 	pthread_mutex_lock(&heard.lock);
+	if (port == PORT_NONE) {
+		heard.host = *subnet;
+		heard.host_present = present;
+		heard.host_calls++;
+	} else if (local->afi == AFI_IPV6) {
+		heard.local6 = *local;
+		heard.subnet6 = *subnet;
+		heard.address6_present = present;
+	}
+	if (port != PORT || local->afi != AFI_IPV4) {
+		pthread_mutex_unlock(&heard.lock);
+		return;
+	}
 	heard.address_calls++;
 	heard.subnet = *subnet;
 	heard.local = *local;
@@ -63,9 +92,15 @@ on_neighbor(void *ctx, struct vrf_id vrf, uint16_t port, const struct ip_addr *a
 	const uint8_t mac[6])
 {
 	(void)ctx;
-	if (vrf.v != 0 || port != PORT || addr->afi != AFI_IPV4)
+	if (vrf.v != 0 || port != PORT)
 		return;
 	pthread_mutex_lock(&heard.lock);
+	if (addr->afi == AFI_IPV6) {
+		heard.neighbor6 = *addr;
+		heard.neighbor6_up = mac != NULL;
+		pthread_mutex_unlock(&heard.lock);
+		return;
+	}
 	heard.neighbor_calls++;
 	heard.neighbor = *addr;
 	heard.neighbor_up = mac != NULL;
@@ -84,6 +119,38 @@ on_link(void *ctx, uint16_t port, bool up, uint64_t event_ns)
 	pthread_mutex_lock(&heard.lock);
 	heard.link_calls++;
 	heard.link_up = up;
+	pthread_mutex_unlock(&heard.lock);
+}
+
+static struct heard_route *
+heard_route(const struct prefix *p)
+{
+	for (unsigned i = 0; i < heard.route_count; i++)
+		if (prefix_equal(&heard.route[i].prefix, p))
+			return &heard.route[i];
+	return NULL;
+}
+
+static void
+on_route(void *ctx, struct vrf_id vrf, const struct prefix *p, const struct netlink_hop *hops,
+	unsigned count, uint32_t metric, bool present)
+{
+	struct heard_route *r;
+
+	(void)ctx;
+	pthread_mutex_lock(&heard.lock);
+	heard.route_calls++;
+	r = heard_route(p);
+	if (vrf.v != 0 || heard.route_count == 64 || (r == NULL && !present)) {
+		heard.route_calls += 1000000; /* shows in every test */
+	} else if (!present) {
+		*r = heard.route[--heard.route_count];
+	} else {
+		if (r == NULL)
+			r = &heard.route[heard.route_count++];
+		*r = (struct heard_route){.prefix = *p, .count = count, .metric = metric};
+		memcpy(r->hop, hops, count * sizeof(hops[0]));
+	}
 	pthread_mutex_unlock(&heard.lock);
 }
 
@@ -151,7 +218,8 @@ create(void)
 		.port_count = 1,
 		.address = on_address,
 		.neighbor = on_neighbor,
-		.link = on_link};
+		.link = on_link,
+		.route = on_route};
 
 	return netlink_create(&c, &mirror);
 }
@@ -233,6 +301,7 @@ expect_guarded(void)
 	expect_setting(CONF6 "accept_ra", "0");
 	expect_setting(CONF6 "autoconf", "0");
 	expect_setting(CONF6 "accept_redirects", "0");
+	expect_setting(CONF6 "keep_addr_on_down", "1");
 	assert_int_equal(count_rules("-4"), 1);
 	assert_int_equal(count_rules("-6"), 1);
 }
@@ -255,6 +324,7 @@ test_guard_is_set_and_put_back(void **state)
 	expect_setting(CONF4 "accept_redirects", "1");
 	expect_setting(CONF6 "accept_ra", "2");
 	expect_setting(CONF6 "autoconf", "1");
+	expect_setting(CONF6 "keep_addr_on_down", "0");
 	expect_setting("/proc/sys/net/ipv4/conf/all/accept_redirects", "1");
 	assert_int_equal(count_rules("-4"), 0);
 	assert_int_equal(count_rules("-6"), 0);
@@ -519,6 +589,285 @@ test_address_with_two_lengths(void **state)
 	stop();
 }
 
+/* ---- IPv6 ---- */
+
+static void
+resolve_link_local(void *arg)
+{
+	struct ip_addr near = ip("fe80::9");
+
+	role_enter_host();
+	*(int *)arg = netlink_resolve(mirror, PORT, &near); /* the port says which link */
+}
+
+static void
+test_mirror_ipv6(void **state)
+{
+	struct ip_addr v6 = ip("2001:db8::1");
+	int rc = 1;
+
+	(void)state;
+	start();
+	role_enter_main();
+	assert_int_equal(netlink_address_add(mirror, if_nametoindex("p1"), &v6, 64), 0);
+	assert_int_equal(netlink_address_add(mirror, if_nametoindex("p1"), &v6, 64), 0);
+	/* Tentative (RFC 4862 5.4) or not: ours. */
+	AWAIT(heard.address6_present && addr_equal(&heard.local6, &v6) && heard.subnet6.len == 64);
+	run("ip neigh add 2001:db8::7 lladdr 02:00:00:00:00:67 dev p1 nud reachable");
+	AWAIT(heard.neighbor6_up && heard.neighbor6.zone == 0 && heard.neighbor6.b[15] == 7);
+	run("ip address replace fe80::1/64 dev p1 nodad"); /* earlier tests flushed it */
+	AWAIT(heard.address6_present && heard.local6.zone == zone_find("east"));
+	/* The zone has the port's name, whatever its interface is called. */
+	run("ip neigh add fe80::7 lladdr 02:00:00:00:00:68 dev p1 nud reachable");
+	AWAIT(heard.neighbor6_up && heard.neighbor6.zone == zone_find("east") &&
+		heard.neighbor6.b[0] == 0xfe);
+	assert_int_equal(netlink_zone_ifindex(zone_find("east")), if_nametoindex("p1"));
+	assert_int_equal(netlink_ifindex_zone(if_nametoindex("p1")), zone_find("east"));
+	assert_int_equal(thread_call(host, resolve_link_local, &rc), 0);
+	assert_int_equal(rc, 0);
+	await_lines("ip -6 neigh show fe80::9 dev p1 | grep -i managed", 1);
+	/* Its subnet is there only with an address of ours: fe80::/64 goes with the last of them. */
+	run("ip -6 address flush dev p1 scope link");
+	AWAIT(!heard.neighbor6_up && heard.neighbor6.b[0] == 0xfe);
+	run("ip -6 address del 2001:db8::1/64 dev p1");
+	AWAIT(!heard.neighbor6_up && heard.neighbor6.b[0] == 0x20);
+	AWAIT(!heard.address6_present);
+	stop();
+	run("ip neigh flush all dev p1 nud all; ip link set p1 down; ip link set p1 up");
+}
+
+/* ---- next hops that the kernel loses ---- */
+
+static void
+release_near(void *arg)
+{
+	struct ip_addr near = ip("192.0.2.77");
+
+	(void)arg;
+	role_enter_host();
+	netlink_release(mirror, PORT, &near);
+}
+
+static void
+test_next_hop_is_asked_again(void **state)
+{
+	struct ip_addr v4 = ip("192.0.2.1");
+	unsigned n = 1;
+	int rc = 1;
+
+	(void)state;
+	start();
+	role_enter_main();
+	assert_int_equal(netlink_address_add(mirror, if_nametoindex("p1"), &v4, 24), 0);
+	AWAIT(heard.link_up);
+	assert_int_equal(thread_call(host, resolve_near, &rc), 0);
+	run("ip neigh del 192.0.2.77 dev p1");
+	await_lines("ip neigh show 192.0.2.77 dev p1 | grep -i managed", 1);
+	/* The kernel forgets them with the link. */
+	run("ip link set p0 down");
+	AWAIT(!heard.link_up);
+	run("ip neigh flush all dev p1 nud all");
+	assert_int_equal(thread_call(host, resolve_near, &rc), 0);
+	assert_int_equal(rc, 0);
+	run("ip link set p0 up");
+	await_lines("ip neigh show 192.0.2.77 dev p1 | grep -i managed", 1);
+	/* Nobody wants it: it is not there, so that nobody is asked for it. */
+	assert_int_equal(thread_call(host, release_near, NULL), 0);
+	await_lines("ip neigh show 192.0.2.77 dev p1", 0);
+	assert_int_equal(thread_call(host, count_near, &n), 0);
+	assert_int_equal(thread_call(host, resolve_near, &rc), 0);
+	run("ip neigh change 192.0.2.77 lladdr 02:00:00:00:00:77 dev p1 nud reachable");
+	AWAIT(heard.neighbor_up && heard.mac[5] == 0x77);
+	assert_int_equal(thread_call(host, release_near, NULL), 0);
+	/* One that answers ages as any other. */
+	await_lines("ip neigh show 192.0.2.77 dev p1 | grep -i managed", 0);
+	await_lines("ip neigh show 192.0.2.77 dev p1", 1);
+	stop();
+	run("ip neigh flush all dev p1 nud all; ip address flush dev p1");
+}
+
+/* ---- routes ---- */
+
+static struct prefix
+pfx(const char *text)
+{
+	struct prefix p;
+
+	assert_int_equal(prefix_parse(text, &p), 0);
+	return p;
+}
+
+/* Under the lock: that route, with so many hops and that metric. */
+static bool
+has_route(const char *prefix, unsigned count, uint32_t metric)
+{
+	struct prefix p = pfx(prefix);
+	const struct heard_route *r = heard_route(&p);
+
+	return r != NULL && r->count == count && r->metric == metric;
+}
+
+static bool
+has_hop(const char *prefix, const char *addr)
+{
+	struct prefix p = pfx(prefix);
+	struct ip_addr a = {.afi = AFI_NONE};
+	const struct heard_route *r = heard_route(&p);
+
+	if (addr != NULL)
+		a = ip(addr);
+	for (unsigned i = 0; r != NULL && i < r->count; i++)
+		if (addr_equal(&r->hop[i].addr, &a) && r->hop[i].port == PORT)
+			return true;
+	return false;
+}
+
+static void
+test_routes(void **state)
+{
+	unsigned calls;
+
+	(void)state;
+	run("ip address add 192.0.2.1/24 dev p1");
+	run("ip route add 203.0.113.0/24 via 192.0.2.9"); /* there before us */
+	run("ip address add 198.51.100.1/24 dev p0"); /* no port of ours */
+	start();
+	AWAIT(has_route("203.0.113.0/24", 1, 0) && has_hop("203.0.113.0/24", "192.0.2.9"));
+	/* Not what the kernel made of our addresses, not what leaves elsewhere. */
+	run("ip route add 10.1.0.0/16 via 198.51.100.9");
+	run("ip route add 10.2.0.0/16 nexthop via 192.0.2.8 nexthop via 192.0.2.9 nexthop via "
+	    "198.51.100.9");
+	AWAIT(has_route("10.2.0.0/16", 2, 0) && has_hop("10.2.0.0/16", "192.0.2.8"));
+	assert_int_equal(heard.route_count, 2);
+	run("ip route add 10.3.0.0/16 dev p1 metric 5; ip route add blackhole 10.4.0.0/16 metric "
+	    "7");
+	AWAIT(has_route("10.3.0.0/16", 1, 5) && has_hop("10.3.0.0/16", NULL));
+	AWAIT(has_route("10.4.0.0/16", 0, 7));
+	/* Other tables are not ours to see. */
+	run("ip route add 10.5.0.0/16 via 192.0.2.9 table 77");
+	/* The lowest metric that leads to a port. */
+	run("ip route add 203.0.113.0/24 via 192.0.2.7 metric 20");
+	run("ip route add 10.6.0.0/16 via 192.0.2.7 metric 30; ip route add 10.6.0.0/16 via "
+	    "198.51.100.9 metric 10");
+	run("ip route add 10.6.0.0/16 via 192.0.2.6 metric 20");
+	AWAIT(has_route("10.6.0.0/16", 1, 20));
+	run("ip route del 203.0.113.0/24 via 192.0.2.9");
+	AWAIT(has_route("203.0.113.0/24", 1, 20) && has_hop("203.0.113.0/24", "192.0.2.7"));
+	run("ip route replace 203.0.113.0/24 via 192.0.2.5 metric 20");
+	AWAIT(has_hop("203.0.113.0/24", "192.0.2.5") && has_route("203.0.113.0/24", 1, 20));
+	/* Two of one metric: the second one comes to the front when the first goes. */
+	run("ip route append 203.0.113.0/24 via 192.0.2.4 metric 20");
+	calls = heard.route_calls;
+	run("ip route del 203.0.113.0/24 via 192.0.2.5 metric 20");
+	AWAIT(has_hop("203.0.113.0/24", "192.0.2.4"));
+	assert_int_equal(heard.route_calls, calls + 1);
+	run("ip route del 10.4.0.0/16 metric 7; ip route del 10.3.0.0/16 metric 5");
+	AWAIT(heard.route_count == 3);
+	/* The kernel drops IPv4 routes without a word when the link is set down, or a next hop object goes. */
+	run("ip nexthop add id 7 via 192.0.2.9 dev p1 && ip route add 10.7.0.0/16 nhid 7");
+	AWAIT(has_hop("10.7.0.0/16", "192.0.2.9"));
+	run("ip nexthop del id 7");
+	AWAIT(heard.route_count == 3);
+	run("ip link set p1 down");
+	AWAIT(heard.route_count == 0);
+	run("ip link set p1 up");
+	assert_true(heard.route_calls < 1000000);
+	stop();
+	run("ip route flush table 77; ip address flush dev p0; ip address flush dev p1; ip neigh "
+	    "flush all dev p1 nud all");
+}
+
+static void
+test_routes_ipv6(void **state)
+{
+	(void)state;
+	run("ip address add 2001:db8::1/64 dev p1 nodad");
+	start();
+	AWAIT(heard.link_up);
+	run("ip route add 2001:db8:1::/48 via 2001:db8::9");
+	AWAIT(has_route("2001:db8:1::/48", 1, 1024) && has_hop("2001:db8:1::/48", "2001:db8::9"));
+	/* A hop more, and one less. */
+	run("ip route append 2001:db8:1::/48 via 2001:db8::8");
+	AWAIT(has_route("2001:db8:1::/48", 2, 1024) && has_hop("2001:db8:1::/48", "2001:db8::8"));
+	run("ip route del 2001:db8:1::/48 via 2001:db8::9");
+	AWAIT(has_route("2001:db8:1::/48", 1, 1024) && has_hop("2001:db8:1::/48", "2001:db8::8"));
+	run("ip route replace 2001:db8:1::/48 nexthop via 2001:db8::6 nexthop via 2001:db8::7");
+	AWAIT(has_route("2001:db8:1::/48", 2, 1024) && has_hop("2001:db8:1::/48", "2001:db8::6"));
+	run("ip route add default via fe80::9 dev p1 metric 10");
+	AWAIT(has_route("::/0", 1, 10) && has_hop("::/0", "fe80::9%east"));
+	run("ip route add unreachable 2001:db8:2::/48");
+	AWAIT(has_route("2001:db8:2::/48", 0, 1024));
+	/* RFC 8950's way in the kernel */
+	run("ip address add 192.0.2.1/24 dev p1; ip route add 10.8.0.0/16 via inet6 fe80::8 dev "
+	    "p1");
+	AWAIT(has_hop("10.8.0.0/16", "fe80::8%east"));
+	run("ip -6 route del unreachable 2001:db8:2::/48");
+	run("ip -6 route del 2001:db8:1::/48; ip -6 route del default metric 10; ip route del "
+	    "10.8.0.0/16");
+	AWAIT(heard.route_count == 0);
+	assert_true(heard.route_calls < 1000000);
+	stop();
+	run("ip address flush dev p1 scope global; ip neigh flush all dev p1 nud all");
+}
+
+/* ---- lo and the TUN ---- */
+
+static void
+source_of_port(void *arg)
+{
+	struct ip_addr *out = arg;
+
+	role_enter_host();
+	assert_true(netlink_source(mirror, VRF_DEFAULT, PORT, AFI_IPV4, out));
+}
+
+static void
+test_lo_and_tun(void **state)
+{
+	struct netlink_fault faults[4];
+	struct ip_addr source, loopback = ip("198.51.100.2"), v6 = ip("2001:db8:f::1");
+	struct prefix want = pfx("198.51.100.1/32");
+	unsigned tun;
+
+	(void)state;
+	run("ip address add 198.51.100.1/24 dev lo");
+	run("echo 1 > /proc/sys/net/ipv6/conf/default/disable_ipv6; ip tuntap add keel0 mode tun");
+	tun = if_nametoindex("keel0");
+	assert_int_equal(create(), 0);
+	assert_int_equal(netlink_tun_add(mirror, "keel0", tun, VRF_DEFAULT), 0);
+	assert_int_equal(netlink_faults(mirror, faults, 4), 0);
+	expect_setting("/proc/sys/net/ipv4/conf/keel0/rp_filter", "0");
+	expect_setting("/proc/sys/net/ipv6/conf/keel0/disable_ipv6", "0");
+	await_lines("ip -4 route show default dev keel0 | grep 'metric 4294967295'", 1);
+	await_lines("ip -6 route show default dev keel0 | grep 'metric 4294967295'", 1);
+	await_lines("ip -6 address show dev keel0 | grep inet6", 0);
+	assert_int_equal(
+		thread_create(&(struct thread_config){.name = "host", .start = host_start}, &host),
+		0);
+	/* As a host's prefix, whatever its length is; 127.0.0.1 is none. */
+	AWAIT(heard.host_present && prefix_equal(&heard.host, &want));
+	assert_int_equal(thread_call(host, source_of_port, &source), 0);
+	assert_int_equal(addr_v4(&source), 0xc6336401);
+	assert_int_equal(netlink_address_add(mirror, tun, &loopback, 32), 0);
+	AWAIT(heard.host_present && heard.host.b[3] == 2);
+	assert_int_equal(netlink_address_add(mirror, tun, &v6, 128), 0);
+	AWAIT(heard.host_present && heard.host.afi == AFI_IPV6 && heard.host.len == 128);
+	run("ip address add 192.0.2.1/24 dev p1; ip address add 192.0.2.2/24 dev p1");
+	AWAIT(heard.address_present && (addr_v4(&heard.local) & 255) == 2);
+	assert_int_equal(thread_call(host, source_of_port, &source), 0);
+	assert_int_equal(addr_v4(&source), 0xc0000201); /* the port's first */
+	assert_int_equal(netlink_address_remove(mirror, tun, &loopback, 32), 0);
+	AWAIT(!heard.host_present && heard.host.b[3] == 2);
+	assert_int_equal(heard.route_count, 0); /* ours, all of them */
+	await_lines("ip rule show | grep 'iif keel0.*blackhole'", 1);
+	run("ip tuntap del keel0 mode tun");
+	AWAIT(!heard.host_present && heard.host.afi == AFI_IPV6);
+	stop();
+	await_lines("ip rule show | grep 'iif keel0.*blackhole'", 0);
+	run("ip address flush dev p1 scope global; ip address del 198.51.100.1/24 dev lo");
+	run("echo 0 > /proc/sys/net/ipv6/conf/default/disable_ipv6");
+}
+
 /* ---- overrun ---- */
 
 static sem_t held, go;
@@ -599,6 +948,11 @@ main(void)
 		cmocka_unit_test(test_glean),
 		cmocka_unit_test(test_neighbor_goes_with_its_subnet),
 		cmocka_unit_test(test_address_with_two_lengths),
+		cmocka_unit_test(test_mirror_ipv6),
+		cmocka_unit_test(test_next_hop_is_asked_again),
+		cmocka_unit_test(test_routes),
+		cmocka_unit_test(test_routes_ipv6),
+		cmocka_unit_test(test_lo_and_tun),
 		cmocka_unit_test(test_overrun),
 		cmocka_unit_test(test_interface_goes),
 	};
