@@ -287,6 +287,8 @@ speaker_work(void *ctx, uint64_t now, uint64_t deadline_ns)
 	/* No batch was free: the shard gives one back soon. To look again at once would be to spin. */
 	if (s->starved && s->retry.deadline_ns == 0)
 		timer_arm(s->thread, &s->retry, BATCH_RETRY_NS);
+	if (more)
+		hist_add(&s->turns, now_ns() - now);
 	return more;
 }
 
@@ -643,6 +645,14 @@ void
 speaker_keepalive_late(const struct speaker *s, struct hist_summary *out)
 {
 	const struct hist *h = &s->keepalive_late;
+
+	hist_summarize(&h, 1, out);
+}
+
+void
+speaker_turns(const struct speaker *s, struct hist_summary *out)
+{
+	const struct hist *h = &s->turns;
 
 	hist_summarize(&h, 1, out);
 }

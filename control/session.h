@@ -133,6 +133,8 @@ bool session_peek(struct speaker *s, struct peer_id id, struct session_view *out
 
 /* Any thread: how late keepalives left, all peers, in ns. */
 void speaker_keepalive_late(const struct speaker *s, struct hist_summary *out);
+/* Any thread: how long the turns of speaker_work() took that had something to do, in ns. */
+void speaker_turns(const struct speaker *s, struct hist_summary *out);
 
 /*
  * What is advertised to a peer: the exported set of a destination, 0 when none. For rib.routes view adj-out. Copies the set into `out` (room for

@@ -200,7 +200,7 @@ struct speaker {
 	unsigned turn; /* which peer is first */
 	struct timer limits;
 	unsigned limit_looks; /* left */
-	struct hist keepalive_late;
+	struct hist keepalive_late, turns;
 };
 
 static inline struct connection *

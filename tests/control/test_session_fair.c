@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Many sessions with the shortest hold time, a table, and refreshes of all of them all the time: keepalives leave when they are due,
+ * and no session is lost. A peer that takes nothing is dropped by the send hold timer (RFC 9687), and nobody else notices.
+ */
+#include "control/session.h"
+
+#include "tests/control/session_rig.h"
+
+#define OWN_AS 64512u
+#define OWN_ID 0xc0000201u
+#define PEER_AS 65001u
+#define PEER_ID 0xc0000302u
+#define NEXT_HOP 0xc0000263u
+
+#define PEERS 100u
+#define ROUTES 3000u
+#define STORM_NS 6000000000ull
+#define HOLD_S 3u
+#define V4 FAMILY_IPV4_UNICAST
+
+static struct node n;
+
+struct originate {
+	struct node *n;
+	unsigned count;
+};
+
+static void
+call_originate_many(void *arg)
+{
+	struct originate *o = arg;
+
+	role_enter_rib();
+	for (unsigned i = 0; i < o->count; i++) {
+		struct prefix p = prefix_from_v4(0x0a000000 + i * 256, 24);
+		struct attr_set own;
+
+		memset(&own, 0, sizeof(own));
+		own.next_hop = addr_from_v4(NEXT_HOP);
+		own.has = ATTR_HAS_MED;
+		own.med = i; /* a message of its own */
+		assert_int_equal(shard_originate(o->n->shard, VRF_DEFAULT, V4, &p, &own), 0);
+	}
+}
+
+static void
+originate(unsigned count)
+{
+	struct originate o = {.n = &n, .count = count};
+
+	thread_call(n.rib, call_originate_many, &o);
+	thread_wake(n.rib);
+}
+
+/* ---- a crowd ---- */
+
+struct member {
+	struct script s;
+	uint64_t heard_ns, keepalive_ns, silence_ns, keepalive_gap_ns;
+	unsigned refreshes; /* EoRR seen */
+};
+
+static void
+member_heard(struct member *m, uint8_t type, const uint8_t *p, size_t len)
+{
+	uint64_t now = now_ns();
+	struct bgp_refresh r;
+
+	if (now - m->heard_ns > m->silence_ns)
+		m->silence_ns = now - m->heard_ns;
+	m->heard_ns = now;
+	if (type == BGP_KEEPALIVE) {
+		if (now - m->keepalive_ns > m->keepalive_gap_ns)
+			m->keepalive_gap_ns = now - m->keepalive_ns;
+		m->keepalive_ns = now;
+	}
+	assert_int_not_equal(type, BGP_NOTIFICATION);
+	if (type != BGP_ROUTE_REFRESH)
+		return;
+	assert_int_equal(bgp_refresh_decode(p, len, true, &r).severity, BGP_OK);
+	m->refreshes += r.subtype == REFRESH_END;
+}
+
+/* What there is, without waiting. */
+static void
+member_read(struct member *m)
+{
+	struct script *s = &m->s;
+	ssize_t got;
+	size_t at = 0;
+
+	memmove(s->buf, s->buf + s->taken, s->have - s->taken);
+	s->have -= s->taken;
+	s->taken = 0;
+	got = recv(s->fd, s->buf + s->have, sizeof(s->buf) - s->have, MSG_DONTWAIT);
+	assert_true(got > 0 || (got < 0 && errno == EAGAIN));
+	if (got < 0)
+		return;
+	s->have += (size_t)got;
+	while (s->have - at >= BGP_HEADER_LEN) {
+		size_t len = (size_t)s->buf[at + 16] << 8 | s->buf[at + 17];
+
+		if (s->have - at < len)
+			break;
+		member_heard(m, s->buf[at + 18], s->buf + at, len);
+		at += len;
+	}
+	s->taken = at;
+}
+
+static void
+crowd_read(struct member *m, unsigned count)
+{
+	struct pollfd p[PEERS];
+
+	for (unsigned i = 0; i < count; i++)
+		p[i] = (struct pollfd){.fd = m[i].s.fd, .events = POLLIN};
+	if (poll(p, count, 10) <= 0)
+		return;
+	for (unsigned i = 0; i < count; i++) {
+		if (p[i].revents != 0)
+			member_read(&m[i]);
+	}
+}
+
+static void
+member_greet(struct member *m, unsigned i)
+{
+	struct bgp_open_options o = script_open(PEER_AS + i, PEER_ID + i);
+
+	o.hold_time_s = HOLD_S;
+	script_establish(&m->s, &n, 2 + i, &o);
+	m->heard_ns = m->keepalive_ns = now_ns();
+}
+
+static void
+test_crowd(void **state)
+{
+	static struct member m[PEERS];
+	uint64_t end, spoken = 0, asked = 0;
+	struct hist_summary late, turns;
+	unsigned least = UINT32_MAX;
+
+	memset(m, 0, sizeof(m));
+	node_begin(&n, OWN_AS, OWN_ID);
+	originate(ROUTES);
+	for (unsigned i = 0; i < PEERS; i++) {
+		struct config_peer c = peer_config(PEER_AS + i, OWN_AS, 2 + i);
+
+		node_peer(&n, 1 + i, &c, policy_accept_all());
+	}
+	for (unsigned i = 0; i < PEERS; i++) {
+		member_greet(&m[i], i);
+		crowd_read(m, i + 1);
+		if (now_ns() - spoken > 500000000u) {
+			for (unsigned k = 0; k <= i; k++)
+				script_send_keepalive(&m[k].s);
+			spoken = now_ns();
+		}
+	}
+	for (end = now_ns() + STORM_NS; now_ns() < end;) {
+		uint64_t now = now_ns();
+
+		for (unsigned i = 0; i < PEERS && now - spoken > 500000000u; i++)
+			script_send_keepalive(&m[i].s);
+		if (now - spoken > 500000000u)
+			spoken = now;
+		for (unsigned i = 0; i < PEERS && now - asked > 100000000u; i++)
+			script_send_refresh(&m[i].s, REFRESH_REQUEST);
+		if (now - asked > 100000000u)
+			asked = now;
+		crowd_read(m, PEERS);
+	}
+	for (unsigned i = 0; i < PEERS; i++) {
+		struct session_view v = node_view(&n, 1 + i);
+
+		assert_int_equal(v.state, FSM_ESTABLISHED);
+		assert_int_equal(v.established_count, 1);
+		assert_true(m[i].silence_ns < HOLD_S * 1000000000ull);
+		assert_true(m[i].keepalive_gap_ns < HOLD_S * 1000000000ull);
+		assert_true(v.keepalive_late_ns < 1000000000u);
+		least = m[i].refreshes < least ? m[i].refreshes : least;
+	}
+	assert_true(least > 0); /* nobody is starved */
+	speaker_keepalive_late(n.speaker, &late);
+	speaker_turns(n.speaker, &turns);
+	assert_true(late.count >= PEERS * 4);
+	print_message("%lu keepalives, late by %.3f ms (median), %.3f ms (latest); turns of %.3f "
+		      "ms (p99), "
+		      "%.3f ms (longest); at least %u refreshes each\n",
+		(unsigned long)late.count, (double)late.p50 / 1e6, (double)late.max / 1e6,
+		(double)turns.p99 / 1e6, (double)turns.max / 1e6, least);
+	for (unsigned i = 0; i < PEERS; i++)
+		script_close(&m[i].s);
+	node_end(&n);
+}
+
+/* ---- a peer that takes nothing ---- */
+
+#define MANY 150000u /* more than all buffers between */
+
+static void
+test_stuck(void **state)
+{
+	static struct script stuck;
+	static struct member m;
+	struct config_peer c = peer_config(PEER_AS, OWN_AS, 2),
+			   d = peer_config(PEER_AS + 1, OWN_AS, 3);
+	struct bgp_open_options o = script_open(PEER_AS, PEER_ID);
+	uint64_t begin;
+
+	memset(&m, 0, sizeof(m));
+	c.timers.send_hold_s = 2;
+	node_begin(&n, OWN_AS, OWN_ID);
+	originate(MANY);
+	node_peer(&n, 1, &c, policy_accept_all());
+	node_peer(&n, 2, &d, policy_accept_all());
+	script_connect(&stuck, &n, 2, 4096);
+	assert_non_null(script_read(&stuck, WAIT_MS));
+	script_send_open(&stuck, &o);
+	assert_non_null(script_read(&stuck, WAIT_MS));
+	script_send_keepalive(&stuck);
+	wait_for(node_view(&n, 1).state == FSM_ESTABLISHED);
+	begin = now_ns();
+	member_greet(&m, 1);
+	while (node_view(&n, 1).state == FSM_ESTABLISHED) {
+		assert_true(now_ns() - begin < WAIT_MS * 1000000ull);
+		crowd_read(&m, 1);
+		if (now_ns() - m.heard_ns > 500000000u)
+			script_send_keepalive(&m.s);
+	}
+	assert_true(now_ns() - begin >= 1900000000u);
+	assert_string_equal(node_view(&n, 1).last_error, "sent send-hold-timer-expired");
+	/* It reads at last, and finds why. */
+	script_expect_notification(&stuck, ERR_SEND_HOLD_TIMER, 0);
+	script_close(&stuck);
+	while (!node_view(&n, 2).families[V4].end_of_rib_sent)
+		crowd_read(&m, 1);
+	assert_int_equal(node_view(&n, 2).families[V4].advertised, MANY);
+	assert_int_equal(node_view(&n, 2).established_count, 1);
+	assert_true(m.silence_ns < 2000000000u);
+	script_close(&m.s);
+	node_end(&n);
+}
+
+/* Two hours of silence are no matter to a session without hold time: neither is a full buffer (RFC 9687 3.1 needs a hold time). */
+static void
+test_stuck_without_hold_time(void **state)
+{
+	static struct script stuck;
+	struct config_peer c = peer_config(PEER_AS, OWN_AS, 2);
+	struct bgp_open_options o = script_open(PEER_AS, PEER_ID);
+	uint64_t until;
+
+	c.timers.send_hold_s = 1;
+	o.hold_time_s = 0;
+	node_begin(&n, OWN_AS, OWN_ID);
+	originate(MANY);
+	node_peer(&n, 1, &c, policy_accept_all());
+	script_connect(&stuck, &n, 2, 4096);
+	assert_non_null(script_read(&stuck, WAIT_MS));
+	script_send_open(&stuck, &o);
+	assert_non_null(script_read(&stuck, WAIT_MS));
+	script_send_keepalive(&stuck);
+	wait_for(node_view(&n, 1).state == FSM_ESTABLISHED);
+	for (until = now_ns() + 2500000000ull; now_ns() < until;)
+		breathe();
+	assert_int_equal(node_view(&n, 1).state, FSM_ESTABLISHED);
+	assert_false(node_view(&n, 1).families[V4].end_of_rib_sent);
+	script_close(&stuck);
+	node_end(&n);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_crowd),
+		cmocka_unit_test(test_stuck),
+		cmocka_unit_test(test_stuck_without_hold_time),
+	};
+
+	role_enter_main();
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
