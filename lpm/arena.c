@@ -79,6 +79,30 @@ backend_close(struct arena *a)
 	(void)mallctlbymib(mib, len, NULL, NULL, NULL, 0);
 }
 
+void
+arena_decay(void)
+{
+	size_t mib[3], len = 3;
+
+	if (mallctlnametomib("arena.0.decay", mib, &len) != 0)
+		return;
+	mib[1] = MALLCTL_ARENAS_ALL;
+	(void)mallctlbymib(mib, len, NULL, NULL, NULL, 0);
+}
+
+static void
+backend_trim(struct arena *a, struct cache *c)
+{
+	size_t mib[3], len = 3;
+
+	if (c != &a->shared)
+		(void)mallctl("tcache.flush", NULL, NULL, &c->tcache, sizeof(c->tcache));
+	if (mallctlnametomib("arena.0.purge", mib, &len) != 0)
+		return;
+	mib[1] = a->index;
+	(void)mallctlbymib(mib, len, NULL, NULL, NULL, 0);
+}
+
 static int
 backend_cache_open(struct cache *c)
 {
@@ -135,6 +159,17 @@ backend_free(const struct cache *c, void *p, size_t usable)
 }
 
 #else
+
+/* malloc's own ways are left to it. */
+void
+arena_decay(void)
+{
+}
+
+static void
+backend_trim(struct arena *a, struct cache *c)
+{
+}
 
 static int
 backend_open(struct arena *a)
@@ -413,6 +448,12 @@ arena_free(struct arena *a, void *p)
 	usable = backend_usable(p);
 	backend_free(c, p, usable);
 	cache_count(a, c, -(int64_t)usable);
+}
+
+void
+arena_trim(struct arena *a)
+{
+	backend_trim(a, cache_of(a));
 }
 
 const char *

@@ -26,6 +26,14 @@ void *arena_alloc_aligned(struct arena *a, size_t align, size_t size) __attribut
 void *arena_realloc(struct arena *a, void *p, size_t size);
 void arena_free(struct arena *a, void *p);
 
+/*
+ * Pages freed some ten seconds ago go back to the system. Busy arenas do it by themselves, in passing; quiet ones need somebody who calls
+ * this, once a second or so, on a thread that may take milliseconds.
+ */
+void arena_decay(void);
+/* All that is free goes back at once, with what the calling thread keeps in its cache. Takes milliseconds. */
+void arena_trim(struct arena *a);
+
 const char *arena_name(const struct arena *a);
 /* Bytes allocated now (usable size, without allocator overhead). */
 size_t arena_bytes(const struct arena *a);

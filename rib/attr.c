@@ -235,10 +235,23 @@ struct attr_index {
 	uint32_t hash;
 };
 
+/*
+ * Another size: the next index is cleared, then filled by rising id, beside the one in use: a piece with each new set and each turn.
+ * A piece is some microseconds, where all at once would stop a full table's 190,000 sets for several milliseconds. A small index (100 us)
+ * is copied at once: what it has room for may not be enough steps for all ids of a table that was larger once.
+ */
+#define CLEAR_STEP 4096
+#define FILL_STEP 64 /* sets */
+#define SCAN_STEP 4096 /* ids, most of them free */
+#define AT_ONCE_MAX 16384u
+#define INDEX_MIN 1024u
+
 struct attr_table {
 	struct arena *arena;
 	struct attr_index *index;
 	uint32_t index_mask;
+	struct attr_index *next; /* NULL: none */
+	uint32_t next_mask, next_cleared, next_at; /* slots cleared; ids below are in it */
 	uint32_t free_id; /* list through refs; 0: empty */
 	struct limbo limbo;
 	alignas(CACHE_LINE) _Atomic uint32_t limit; /* ids below were given out once */
@@ -311,7 +324,7 @@ attr_table_create(struct arena *a, struct qsbr *readers, struct attr_table **out
 		return -ENOMEM;
 	memset(t, 0, sizeof(*t));
 	t->arena = a;
-	t->index_mask = 1023;
+	t->index_mask = INDEX_MIN - 1;
 	t->index = arena_calloc(a, (t->index_mask + 1) * sizeof(*t->index));
 	if (t->index == NULL || limbo_init(&t->limbo, a, readers, slot_free, t) < 0) {
 		arena_free(a, t->index);
@@ -335,6 +348,7 @@ attr_table_destroy(struct attr_table *t)
 			t->arena, atomic_load_explicit(&slot_of(t, id)->set, memory_order_relaxed));
 	for (unsigned i = 0; i < SEGMENTS_MAX && t->segment[i] != NULL; i++)
 		arena_free(t->arena, t->segment[i]);
+	arena_free(t->arena, t->next);
 	arena_free(t->arena, t->index);
 	arena_free(t->arena, t);
 }
@@ -349,43 +363,131 @@ index_insert(struct attr_index *index, uint32_t mask, struct attr_index e)
 	index[i] = e;
 }
 
-/* Room for one more below a load of 3/4. 190,000 sets: 2 MiB become 4 in under a millisecond, reading the index alone. */
+/* Takes an entry out and moves up what was pushed behind it. */
+static void
+index_remove(struct attr_index *index, uint32_t mask, uint32_t id, uint32_t hash)
+{
+	uint32_t hole = hash & mask;
+
+	while (index[hole].id != id)
+		hole = (hole + 1) & mask;
+	for (uint32_t i = (hole + 1) & mask; index[i].id != 0; i = (i + 1) & mask) {
+		if (((i - index[i].hash) & mask) < ((i - hole) & mask))
+			continue; /* its own place lies behind the hole */
+		index[hole] = index[i];
+		hole = i;
+	}
+	index[hole] = (struct attr_index){0};
+}
+
+static int
+next_begin(struct attr_table *t, uint32_t size)
+{
+	t->next = arena_alloc(t->arena, size * sizeof(*t->next));
+	if (t->next == NULL)
+		return -ENOMEM;
+	bytes_add(t, size * sizeof(*t->next));
+	t->next_mask = size - 1;
+	t->next_cleared = 0;
+	t->next_at = 1;
+	return 0;
+}
+
+/* True when the next index is cleared. */
+static bool
+next_clear(struct attr_table *t)
+{
+	uint32_t left = t->next_mask + 1 - t->next_cleared,
+		 n = left < CLEAR_STEP ? left : CLEAR_STEP;
+
+	memset(&t->next[t->next_cleared], 0, n * sizeof(*t->next));
+	t->next_cleared += n;
+	return t->next_cleared > t->next_mask;
+}
+
+static void
+next_use(struct attr_table *t)
+{
+	bytes_add(t, -((size_t)t->index_mask + 1) * sizeof(*t->index));
+	arena_free(t->arena, t->index);
+	t->index = t->next;
+	t->index_mask = t->next_mask;
+	t->next = NULL;
+}
+
+static void
+next_copy(struct attr_table *t)
+{
+	while (!next_clear(t))
+		;
+	for (uint32_t i = 0; i <= t->index_mask; i++)
+		if (t->index[i].id != 0)
+			index_insert(t->next, t->next_mask, t->index[i]);
+	next_use(t);
+}
+
+static void
+next_step(struct attr_table *t)
+{
+	uint32_t limit = atomic_load_explicit(&t->limit, memory_order_relaxed);
+	uint32_t end = limit - t->next_at > SCAN_STEP ? t->next_at + SCAN_STEP : limit;
+
+	if (t->index_mask < AT_ONCE_MAX) {
+		next_copy(t);
+		return;
+	}
+	if (!next_clear(t))
+		return;
+	for (unsigned filled = 0; t->next_at < end && filled < FILL_STEP; t->next_at++) {
+		const struct attr_slot *s = slot_of(t, t->next_at);
+		const struct attr_set *set = atomic_load_explicit(&s->set, memory_order_relaxed);
+		/* free, or waiting for readers: out of the index already */
+		if (set == NULL || s->refs == 0)
+			continue;
+		index_insert(t->next, t->next_mask,
+			(struct attr_index){t->next_at, set_hash(set, attr_set_size(set))});
+		filled++;
+	}
+	if (t->next_at == limit)
+		next_use(t);
+}
+
+static void
+next_drop(struct attr_table *t)
+{
+	bytes_add(t, -((size_t)t->next_mask + 1) * sizeof(*t->next));
+	arena_free(t->arena, t->next);
+	t->next = NULL;
+}
+
+/* Room for one more, below a load of 3/4 or on the way there. */
 static int
 index_reserve(struct attr_table *t)
 {
 	uint32_t size = t->index_mask + 1;
-	struct attr_index *bigger;
+	uint32_t count = atomic_load_explicit(&t->count, memory_order_relaxed);
 
-	if (atomic_load_explicit(&t->count, memory_order_relaxed) + 1 <= size / 4 * 3)
-		return 0;
-	bigger = arena_calloc(t->arena, (size_t)size * 2 * sizeof(*bigger));
-	if (bigger == NULL)
-		return -ENOMEM;
-	for (uint32_t i = 0; i < size; i++)
-		if (t->index[i].id != 0)
-			index_insert(bigger, size * 2 - 1, t->index[i]);
-	arena_free(t->arena, t->index);
-	t->index = bigger;
-	t->index_mask = size * 2 - 1;
-	bytes_add(t, (size_t)size * sizeof(*bigger));
-	return 0;
+	if (t->next != NULL && count + 1 > (t->next_mask + 1) / 4 * 3)
+		next_drop(t); /* it was to be a smaller one */
+	if (t->next == NULL && count + 1 > size / 4 * 3)
+		(void)next_begin(t, size * 2);
+	if (t->next != NULL)
+		next_step(t);
+	/* without memory it goes on, slower, as long as probes end */
+	return count < t->index_mask / 16 * 15 ? 0 : -ENOMEM;
 }
 
-/* Takes an entry out and moves up what was pushed behind it. */
+/* Memory follows what is there now: an eighth of it in use, and it shrinks to a quarter. */
 static void
-index_remove(struct attr_table *t, uint32_t id, uint32_t hash)
+index_shrink(struct attr_table *t)
 {
-	uint32_t mask = t->index_mask, hole = hash & mask;
+	uint32_t size = t->index_mask + 1,
+		 count = atomic_load_explicit(&t->count, memory_order_relaxed);
 
-	while (t->index[hole].id != id)
-		hole = (hole + 1) & mask;
-	for (uint32_t i = (hole + 1) & mask; t->index[i].id != 0; i = (i + 1) & mask) {
-		if (((i - t->index[i].hash) & mask) < ((i - hole) & mask))
-			continue; /* its own place lies behind the hole */
-		t->index[hole] = t->index[i];
-		hole = i;
-	}
-	t->index[hole] = (struct attr_index){0};
+	if (t->next == NULL && size > INDEX_MIN && count < size / 8)
+		(void)next_begin(t, size / 4 > INDEX_MIN ? size / 4 : INDEX_MIN);
+	for (unsigned i = 0; i < 16 && t->next != NULL; i++)
+		next_step(t);
 }
 
 /* A free id, whose slot exists; not yet taken. 0: none. */
@@ -462,6 +564,8 @@ attr_intern(struct attr_table *t, const struct attr_set *a, uint32_t refs, struc
 	bytes_add(t, size);
 	count_add(t, 1);
 	index_insert(t->index, t->index_mask, (struct attr_index){id, hash});
+	if (t->next != NULL && id < t->next_at)
+		index_insert(t->next, t->next_mask, (struct attr_index){id, hash});
 	slot_publish(t, id, copy, refs);
 	out->v = id;
 	return 0;
@@ -478,12 +582,16 @@ attr_unref(struct attr_table *t, struct attr_id id)
 {
 	struct attr_slot *s = slot_of(t, id.v);
 	const struct attr_set *set;
+	uint32_t hash;
 
 	assert(s->refs > 0);
 	if (--s->refs > 0)
 		return;
 	set = atomic_load_explicit(&s->set, memory_order_relaxed);
-	index_remove(t, id.v, set_hash(set, attr_set_size(set)));
+	hash = set_hash(set, attr_set_size(set));
+	index_remove(t->index, t->index_mask, id.v, hash);
+	if (t->next != NULL && id.v < t->next_at)
+		index_remove(t->next, t->next_mask, id.v, hash);
 	count_add(t, -1u);
 	limbo_push(&t->limbo, (void *)(uintptr_t)id.v);
 }
@@ -492,6 +600,7 @@ void
 attr_table_reclaim(struct attr_table *t)
 {
 	limbo_reclaim(&t->limbo, 4);
+	index_shrink(t);
 }
 
 uint32_t

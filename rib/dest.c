@@ -61,6 +61,7 @@ struct dest_table {
 	enum afi afi;
 	unsigned max_len;
 	uint32_t free_id; /* owner: ID_NIL: none */
+	uint32_t held; /* owner: ids that are in the index */
 	uint32_t oldest, newest; /* owner: tombstones by sequence, fresh ones in front */
 	struct index *next; /* owner: being filled; NULL: none */
 	uint32_t next_at; /* owner: ids below are in `next` */
@@ -343,8 +344,8 @@ index_reserve(struct dest_table *t)
 	}
 	if (x->filled < size / 4 * 3 && limit < size / 4 * 3)
 		return 0;
-	/* many of them GONE: the same size again */
-	bits = limit >= size / 2 ? x->bits + 1 : x->bits;
+	/* many of them GONE: the same size again, as long as it then has room for an eighth more */
+	bits = limit >= size / 4 * 3 || t->held >= size / 8 * 5 ? x->bits + 1 : x->bits;
 	if (bits <= INDEX_BITS_MAX && index_create(t, bits, &t->next) == 0) {
 		t->next_at = 0;
 		return 0;
@@ -522,6 +523,7 @@ dest_get(struct dest_table *t, const struct prefix *p, struct dest_id *out)
 	/* release: pairs with the load in dest_peek */
 	atomic_store_explicit(&d->used, 1, memory_order_release);
 	length_add(t, p->len);
+	t->held++;
 	index_insert(atomic_load_explicit(&t->index, memory_order_relaxed), hash, id);
 	if (t->next != NULL && id < t->next_at)
 		index_insert(t->next, hash, id);
@@ -603,6 +605,7 @@ tombstone_drop(struct dest_table *t, uint32_t id)
 	if (t->next != NULL && id < t->next_at)
 		index_remove(t->next, hash, id);
 	length_remove(t, d->len);
+	t->held--;
 	/* release: pairs with the load in dest_peek */
 	atomic_store_explicit(&d->used, 0, memory_order_release);
 	limbo_push(&t->ids, (void *)(uintptr_t)id);

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <time.h>
 #include <stdatomic.h>
 
 /* ---- AS_PATH ---- */
@@ -404,6 +405,68 @@ a_reader_beside_the_owner(void **state)
 	rib_test_end(&s.base);
 }
 
+/* ---- many sets come and go ---- */
+
+#define MANY 150000u
+
+static uint64_t
+cpu_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+/* Every set that is there is found while the index changes its size, up, down, and up while it goes down; no step takes long. */
+static void
+the_index_follows(void **state)
+{
+	struct rib_test base;
+	struct attr_table *t;
+	static struct attr_id id[MANY];
+	struct attr_id again;
+	size_t peak = 0, low;
+	uint64_t longest = 0;
+
+	rib_test_begin(&base);
+	assert_int_equal(attr_table_create(base.arena, base.readers, &t), 0);
+	for (unsigned round = 0; round < 3; round++) {
+		/* the third time from the middle of the shrinking */
+		for (uint32_t i = round == 2 ? 1000 : 0; i < MANY; i++) {
+			uint64_t begun = cpu_ns(), took;
+
+			assert_int_equal(attr_intern(t, value_set(i), 1, &id[i]), 0);
+			took = cpu_ns() - begun;
+			longest = took > longest ? took : longest;
+			assert_int_equal(attr_intern(t, value_set(i / 2), 1, &again), 0);
+			assert_int_equal(again.v, id[i / 2].v);
+			attr_unref(t, again);
+		}
+		assert_int_equal(attr_table_count(t), MANY);
+		/* what waits for readers keeps some ids */
+		assert_true(round == 0 || attr_table_bytes(t) <= peak + peak / 50);
+		peak = attr_table_bytes(t);
+		for (uint32_t i = MANY; i > (round == 1 ? 1000 : 0); i--) {
+			attr_unref(t, id[i - 1]);
+			if (i % 1000 == 0)
+				attr_table_reclaim(t);
+		}
+		if (round == 1)
+			continue;
+		for (unsigned i = 0; i < 3000; i++)
+			attr_table_reclaim(t);
+		assert_int_equal(attr_table_count(t), 0);
+		low = attr_table_bytes(t);
+		/* 16 bytes a set of the peak, for serial numbers */
+		assert_true(low < sizeof(void *) * 8192 + (MANY + 8192) * 16);
+	}
+	print_message("attribute sets: %.1f MB for %u, %.1f MB for none; longest intern %.0f us\n",
+		(double)peak / 1e6, MANY, (double)low / 1e6, (double)longest / 1e3);
+	attr_table_destroy(t);
+	rib_test_end(&base);
+}
+
 int
 main(void)
 {
@@ -414,6 +477,7 @@ main(void)
 		cmocka_unit_test(prepending_leaves_sets_alone),
 		cmocka_unit_test(interning_agrees_with_a_list),
 		cmocka_unit_test(a_reader_keeps_what_it_saw),
+		cmocka_unit_test(the_index_follows),
 		cmocka_unit_test(a_reader_beside_the_owner),
 	};
 
