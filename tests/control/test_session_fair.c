@@ -134,13 +134,22 @@ member_greet(struct member *m, unsigned i)
 	m->heard_ns = m->keepalive_ns = now_ns();
 }
 
+static unsigned
+least(const struct member *m)
+{
+	unsigned count = UINT32_MAX;
+
+	for (unsigned i = 0; i < PEERS; i++)
+		count = m[i].refreshes < count ? m[i].refreshes : count;
+	return count;
+}
+
 static void
 test_crowd(void **state)
 {
 	static struct member m[PEERS];
-	uint64_t end, spoken = 0, asked = 0;
+	uint64_t begin, spoken = 0, asked = 0;
 	struct hist_summary late, turns;
-	unsigned least = UINT32_MAX;
 
 	memset(m, 0, sizeof(m));
 	node_begin(&n, OWN_AS, OWN_ID);
@@ -159,9 +168,12 @@ test_crowd(void **state)
 			spoken = now_ns();
 		}
 	}
-	for (end = now_ns() + STORM_NS; now_ns() < end;) {
+	begin = now_ns();
+	/* Longer where the machine is slow: nobody is to be left out. */
+	while (now_ns() - begin < STORM_NS || least(m) == 0) {
 		uint64_t now = now_ns();
 
+		assert_true(now - begin < 2 * WAIT_MS * 1000000ull);
 		for (unsigned i = 0; i < PEERS && now - spoken > 500000000u; i++)
 			script_send_keepalive(&m[i].s);
 		if (now - spoken > 500000000u)
@@ -180,9 +192,7 @@ test_crowd(void **state)
 		assert_true(m[i].silence_ns < HOLD_S * 1000000000ull);
 		assert_true(m[i].keepalive_gap_ns < HOLD_S * 1000000000ull);
 		assert_true(v.keepalive_late_ns < 1000000000u);
-		least = m[i].refreshes < least ? m[i].refreshes : least;
 	}
-	assert_true(least > 0); /* nobody is starved */
 	speaker_keepalive_late(n.speaker, &late);
 	speaker_turns(n.speaker, &turns);
 	assert_true(late.count >= PEERS * 4);
@@ -190,7 +200,7 @@ test_crowd(void **state)
 		      "ms (p99), "
 		      "%.3f ms (longest); at least %u refreshes each\n",
 		(unsigned long)late.count, (double)late.p50 / 1e6, (double)late.max / 1e6,
-		(double)turns.p99 / 1e6, (double)turns.max / 1e6, least);
+		(double)turns.p99 / 1e6, (double)turns.max / 1e6, least(m));
 	for (unsigned i = 0; i < PEERS; i++)
 		script_close(&m[i].s);
 	node_end(&n);
