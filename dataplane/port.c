@@ -27,6 +27,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -54,9 +55,10 @@ struct port {
 	char name[PORT_NAME_MAX];
 	char iface[IFNAMSIZ]; /* of AF_XDP, else empty */
 	struct vrf_id vrf;
-	uint16_t mtu;
+	_Atomic uint16_t mtu;
+	uint16_t mtu_max;
 	uint16_t ethdev;
-	uint8_t mac[6];
+	_Atomic uint64_t mac; /* six bytes as on the wire, then zeros */
 	unsigned ifindex;
 	unsigned rx_queues, tx_queues;
 	bool xdp;
@@ -554,6 +556,16 @@ check_busy_poll(struct port *p, struct dataplane_error *err)
 	return 0;
 }
 
+/* relaxed: a value by itself */
+static void
+mac_store(struct port *p, const uint8_t mac[6])
+{
+	uint64_t word = 0;
+
+	memcpy(&word, mac, 6);
+	atomic_store_explicit(&p->mac, word, memory_order_relaxed);
+}
+
 static int
 start(struct port *p, struct dataplane_error *err)
 {
@@ -572,7 +584,7 @@ start(struct port *p, struct dataplane_error *err)
 	if (rc != 0)
 		return dataplane_fail(
 			err, rc, "port %s: has no MAC address: %s", p->name, strerror(-rc));
-	memcpy(p->mac, mac.addr_bytes, sizeof(p->mac));
+	mac_store(p, mac.addr_bytes);
 	return 0;
 }
 
@@ -595,6 +607,7 @@ bring_up(struct port *p, bool soft, unsigned rx_queues, struct dataplane_error *
 		return dataplane_fail(err, -ENOMEM,
 			"port %s: %u packet buffers left, %u needed: raise /dataplane/memory_mb",
 			p->name, rte_mempool_avail_count(pool), 3 * RING_SIZE);
+	p->mtu_max = info.max_mtu;
 	rc = configure(p, &info, rx_queues, err);
 	if (rc == 0)
 		rc = setup_queues(p, pool, err);
@@ -699,16 +712,85 @@ port_vrf(uint16_t port)
 uint16_t
 port_mtu(uint16_t port)
 {
-	return port < dp.port_count ? dp.port[port].mtu : 0;
+	return port < dp.port_count ? atomic_load_explicit(&dp.port[port].mtu, memory_order_relaxed)
+				    : 0;
 }
 
 void
 port_mac(uint16_t port, uint8_t mac[6])
 {
+	uint64_t word = 0;
+
 	if (port < dp.port_count)
-		memcpy(mac, dp.port[port].mac, 6);
+		word = atomic_load_explicit(&dp.port[port].mac, memory_order_relaxed);
+	memcpy(mac, &word, 6);
+}
+
+const _Atomic uint64_t *
+port_mac_place(uint16_t port)
+{
+	return &dp.port[port].mac;
+}
+
+/* As the kernel has them. The interface may have another name by now. */
+static int
+kernel_link(unsigned ifindex, uint8_t mac[6], uint16_t *mtu)
+{
+	struct ifreq r = {.ifr_flags = 0};
+	int rc = 0, fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return -errno;
+	if (if_indextoname(ifindex, r.ifr_name) == NULL || ioctl(fd, SIOCGIFHWADDR, &r) != 0) {
+		rc = -errno;
+		goto out;
+	}
+	memcpy(mac, r.ifr_hwaddr.sa_data, 6);
+	if (ioctl(fd, SIOCGIFMTU, &r) != 0)
+		rc = -errno;
 	else
-		memset(mac, 0, 6);
+		*mtu = (uint16_t)(r.ifr_mtu < UINT16_MAX ? r.ifr_mtu : UINT16_MAX);
+out:
+	close(fd);
+	return rc;
+}
+
+static int
+driver_link(uint16_t ethdev, uint8_t mac[6], uint16_t *mtu)
+{
+	struct rte_ether_addr a;
+	int rc = rte_eth_macaddr_get(ethdev, &a);
+
+	if (rc == 0)
+		rc = rte_eth_dev_get_mtu(ethdev, mtu);
+	if (rc == 0)
+		memcpy(mac, a.addr_bytes, 6);
+	return rc;
+}
+
+int
+port_refresh(uint16_t port, bool *changed)
+{
+	uint8_t mac[6], old[6];
+	uint16_t mtu = 0;
+	struct port *p;
+	int rc;
+
+	*changed = false;
+	if (port >= dp.port_count)
+		return -ENOENT;
+	p = &dp.port[port];
+	rc = p->ifindex != 0 ? kernel_link(p->ifindex, mac, &mtu)
+			     : driver_link(p->ethdev, mac, &mtu);
+	if (rc != 0)
+		return rc;
+	if (mtu > p->mtu_max)
+		mtu = p->mtu_max;
+	port_mac(port, old);
+	*changed = memcmp(mac, old, 6) != 0 || mtu != port_mtu(port);
+	mac_store(p, mac);
+	atomic_store_explicit(&p->mtu, mtu, memory_order_relaxed);
+	return 0;
 }
 
 unsigned

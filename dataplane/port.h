@@ -3,7 +3,7 @@
  * EAL and Ethernet ports: bring-up from device arguments, capabilities asked (rte_eth_dev_info_get), never
  * assumed. AF_XDP ports get our XDP program (dataplane/xdp.h) through the driver.
  *
- * Writer: main, at start and stop. Other threads read what a port was given at start.
+ * Writer: main, at start and stop; the host thread of MAC address and MTU (port_refresh). Other threads read what a port was given.
  */
 #pragma once
 
@@ -46,6 +46,11 @@ const char *dataplane_dpdk_version(void);
 /* Ports are numbered 0.. in the order they are added: the `port` of adjacencies. Configured and started. 0, -errno. */
 int port_add(const struct port_config *c, unsigned rx_queues, uint16_t *port,
 	struct dataplane_error *err);
+/*
+ * On a link message: reads MAC address and MTU as the kernel's interface has them (where there is none: as the driver has). Workers take
+ * the new address at once. *changed: it is not what it was, and adjacencies that were made of it are to be made anew. 0, -errno.
+ */
+int port_refresh(uint16_t port, bool *changed) RUNS_ON(role_host);
 unsigned port_count(void);
 const char *port_name(uint16_t port);
 struct vrf_id port_vrf(uint16_t port);

@@ -7,11 +7,14 @@
 #include "dataplane/port.h"
 
 #include <stdarg.h>
+#include <stdatomic.h>
 
 struct rte_mempool;
 
 /* The driver's AF_XDP socket, or -1. It stays the driver's. */
 int port_xdp_socket(uint16_t port);
+/* Where a worker reads the port's MAC address: its six bytes, then zeros. Stays as long as the port. */
+const _Atomic uint64_t *port_mac_place(uint16_t port);
 /*
  * Main creates it at first use. Buffers of packets that are not received: of the host thread, which may be preempted in the middle of
  * taking one. From a pool that workers take from, too, they would wait for it: an mp/mc ring's consumers go on in turn. NULL: no memory.

@@ -234,12 +234,17 @@ poll_source(struct worker *w, const struct source *s, uint64_t now) RUNS_ON(role
 {
 	struct rte_mbuf *rx[BURST_MAX];
 	unsigned n = rte_eth_rx_burst(s->ethdev, s->queue, rx, BURST_MAX);
+	uint64_t mac_word;
+	uint8_t mac[6];
 	struct burst b;
 
 	if (n == 0)
 		return 0;
 	burst_init(&b, &w->stats, false);
-	forward_split(&b, rx, n, s->mac);
+	/* relaxed: a value by itself */
+	mac_word = atomic_load_explicit(s->mac, memory_order_relaxed);
+	memcpy(mac, &mac_word, sizeof(mac));
+	forward_split(&b, rx, n, mac);
 	count_add(&w->stats.received_v4, b.v4.count);
 	count_add(&w->stats.received_v6, b.v6.count);
 	ip4_classify(&b);

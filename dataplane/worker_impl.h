@@ -35,7 +35,7 @@ struct source {
 	uint16_t ethdev, queue;
 	uint16_t port;
 	struct vrf_id vrf;
-	uint8_t mac[6];
+	const _Atomic uint64_t *mac; /* port_mac_place() */
 };
 
 struct tx_buffer {

@@ -54,7 +54,7 @@ add_source(struct worker *w, uint16_t port, unsigned queue)
 	s->port = port;
 	s->queue = (uint16_t)queue;
 	s->vrf = port_vrf(port);
-	port_mac(port, s->mac);
+	s->mac = port_mac_place(port);
 }
 
 /* Queue q of port p belongs to worker (p + q) mod count. */

@@ -224,27 +224,48 @@ test_ports_come_up(void **state)
 static void
 start_forwarding(void)
 {
-	static const uint8_t far[6] = {0x02, 0, 0, 0, 0, 0xbb};
-	struct next_hop_id hop;
+	static const uint8_t far[6] = {0x02, 0, 0, 0, 0, 0xbb},
+			     sender[6] = {0x02, 0, 0, 0, 0, 0x99};
+	struct ip_addr lost_addr = lab_addr("2001:db8:2::4");
+	struct next_hop_id hop, back, lost;
 
 	lab_fib_up(&lab);
 	hop = lab_next_hop(&lab, IP(192, 0, 2, 9), port_b, far, 1500);
+	back = lab_next_hop(&lab, IP(198, 51, 100, 1), port_a, sender, 1500);
+	lost = lab_next_hop_at(&lab, &lost_addr, port_b, NULL, 0);
 	lab_route(&lab, IP(10, 0, 0, 0), 8, PATH_LIST_FORWARD, PORT_NONE, &hop, 1);
+	lab_route_text(&lab, "2001:db8:10::/48", PATH_LIST_FORWARD, PORT_NONE, &hop, 1);
+	lab_route_text(&lab, "198.51.100.0/24", PATH_LIST_FORWARD, PORT_NONE, &back, 1);
+	lab_route_text(&lab, "2001:db8:9::/48", PATH_LIST_FORWARD, PORT_NONE, &back, 1);
+	lab_route_text(&lab, "2001:db8:3::/48", PATH_LIST_FORWARD, PORT_NONE, &lost, 1);
+	lab_route_text(&lab, "172.16.0.0/16", PATH_LIST_GLEAN, port_b, NULL, 0);
 	lab_commit(&lab);
 	lab_workers_up(&lab);
 }
 
 struct flow {
 	int in, out;
-	struct lab_frame frame;
+	struct lab_frame frame; /* without IPv4 options; its payload of 4 bytes and more */
 	uint64_t sent, received, wrong, reordered;
 	uint32_t next;
 };
 
+static bool
+flow_is_v6(const struct flow *f)
+{
+	return f->frame.b[12] == 0x86;
+}
+
+static unsigned
+flow_number_at(const struct flow *f)
+{
+	return flow_is_v6(f) ? 62 : 42;
+}
+
 static void
 flow_send(struct flow *f)
 {
-	lab_set32(f->frame.b + 42, (uint32_t)f->sent);
+	lab_set32(f->frame.b + flow_number_at(f), (uint32_t)f->sent);
 	while (send(f->in, f->frame.b, f->frame.len, 0) < 0)
 		if (errno != ENOBUFS && errno != EAGAIN)
 			fail_msg("send: %s", strerror(errno));
@@ -260,16 +281,19 @@ flow_receive(struct flow *f)
 
 	while ((len = recv(f->out, got, sizeof(got), 0)) > 0) {
 		struct lab_frame want = f->frame;
+		unsigned at = flow_number_at(f);
 		uint32_t number;
 
-		if (len < 46 || got[12] != 0x08 || got[13] != 0 || got[0] != 0x02)
-			continue; /* the host's own IPv6 chatter */
+		if ((unsigned)len < at + 4 || memcmp(got + 12, want.b + 12, 2) != 0 ||
+			memcmp(got, "\x02\x00\x00\x00\x00\xbb", 6) != 0)
+			continue; /* the host's own chatter */
 		memcpy(want.b, "\x02\x00\x00\x00\x00\xbb", 6);
 		port_mac(port_b, want.b + 6);
-		want.b[22]--;
-		lab_fix_checksum(&want);
-		memcpy(want.b + 42, got + 42, 4);
-		memcpy(&number, got + 42, 4);
+		want.b[flow_is_v6(f) ? 21 : 22]--;
+		if (!flow_is_v6(f))
+			lab_fix_checksum(&want);
+		memcpy(want.b + at, got + at, 4);
+		memcpy(&number, got + at, 4);
 		number = ntohl(number);
 		f->wrong += (unsigned)len != want.len || memcmp(got, want.b, want.len) != 0;
 		f->reordered += number < f->next;
@@ -316,20 +340,30 @@ print_where(const struct flow *f)
 		(unsigned long)gap.p99, (unsigned long)gap.p999, (unsigned long)gap.max);
 }
 
+static void
+make_frame(struct lab_frame *f, const char *to, uint8_t ttl)
+{
+	struct ip_addr from = lab_addr("2001:db8:9::1"), dst = lab_addr(to);
+	uint64_t seed = 7;
+	uint8_t mac[6];
+
+	port_mac(port_a, mac);
+	if (dst.afi == AFI_IPV6)
+		lab_udp6(f, mac, from.b, dst.b, ttl, 100, &seed);
+	else
+		lab_udp(f, mac, IP(198, 51, 100, 1), addr_v4(&dst), ttl, 0, 100, &seed);
+}
+
 /* Commits go on meanwhile: generations flip under the worker. */
 static void
-test_paced_traffic_arrives(void **state)
+paced_traffic_arrives(const char *to)
 {
 	unsigned seconds = setting("KEEL_VETH_SECONDS", 1), pps = setting("KEEL_VETH_PPS", 10000);
 	struct flow f = {.in = packet_socket("a0"), .out = packet_socket("b0")};
-	uint64_t seed = 7, due, step = UINT64_C(1000000000) / pps;
+	uint64_t due, step = UINT64_C(1000000000) / pps;
 	struct next_hop_id hop;
-	uint8_t mac[6];
 
-	(void)state;
-	start_forwarding();
-	port_mac(port_a, mac);
-	lab_udp(&f.frame, mac, IP(198, 51, 100, 1), IP(10, 1, 2, 3), 64, 0, 100, &seed);
+	make_frame(&f.frame, to, 64);
 	hop = lab_next_hop(&lab, IP(192, 0, 2, 9), port_b, NULL, 0);
 	due = lab_now_ns();
 	stats_reset_mark();
@@ -359,24 +393,34 @@ test_paced_traffic_arrives(void **state)
 	close(f.out);
 }
 
-/* Counts IPv4 frames to `destination` that the kernel is passed on a1. */
+static void
+test_paced_traffic_arrives(void **state)
+{
+	(void)state;
+	start_forwarding();
+	paced_traffic_arrives("10.1.2.3");
+	paced_traffic_arrives("2001:db8:10::3");
+}
+
+/* Counts frames to `destination` that the kernel is passed on a1. */
 struct tap {
 	int fd;
-	uint32_t destination;
+	struct ip_addr destination;
 	unsigned seen, arp;
 };
 
 static void
 tap_read(struct tap *t)
 {
-	uint8_t got[2048], want[4];
+	bool v6 = t->destination.afi == AFI_IPV6;
+	uint8_t got[2048];
 	ssize_t len;
 
-	lab_set32(want, t->destination);
 	while ((len = recv(t->fd, got, sizeof(got), 0)) > 0) {
 		t->arp += got[12] == 0x08 && got[13] == 0x06;
-		t->seen += len >= 34 && got[12] == 0x08 && got[13] == 0 &&
-			   memcmp(got + 30, want, 4) == 0;
+		t->seen += len >= (v6 ? 54 : 34) &&
+			   memcmp(got + 12, v6 ? "\x86\xdd" : "\x08\x00", 2) == 0 &&
+			   memcmp(got + (v6 ? 38 : 30), t->destination.b, v6 ? 16 : 4) == 0;
 	}
 }
 
@@ -395,19 +439,15 @@ tap_has_seen(void *ctx)
 }
 
 static void
-test_what_is_ours_reaches_the_kernel(void **state)
+ours_reaches_the_kernel(const char *text)
 {
-	struct tap t = {.fd = packet_socket("a1"), .destination = IP(10, 1, 2, 3)};
+	struct ip_addr address = lab_addr(text);
+	struct tap t = {.fd = packet_socket("a1"), .destination = address};
 	struct flow f = {.in = packet_socket("a0"), .out = packet_socket("b0")};
-	struct ip_addr address = addr_from_v4(t.destination);
 	struct lab_frame arp = {.len = 42};
-	uint64_t seed = 7;
-	uint8_t mac[6];
 
-	(void)state;
 	role_enter_host();
-	port_mac(port_a, mac);
-	lab_udp(&f.frame, mac, IP(198, 51, 100, 1), t.destination, 64, 0, 100, &seed);
+	make_frame(&f.frame, text, 64);
 	memset(arp.b, 0xff, 6);
 	arp.b[12] = 0x08;
 	arp.b[13] = 0x06;
@@ -431,7 +471,170 @@ test_what_is_ours_reaches_the_kernel(void **state)
 	f.sent = 1;
 	flow_send(&f);
 	assert_true(lab_wait(flow_whole, &f, 5));
+	assert_int_equal(f.wrong, 0);
 	close(t.fd);
+	close(f.in);
+	close(f.out);
+}
+
+static void
+test_what_is_ours_reaches_the_kernel(void **state)
+{
+	(void)state;
+	ours_reaches_the_kernel("10.1.2.3");
+	ours_reaches_the_kernel("2001:db8:10::3");
+}
+
+/* ---- ICMP errors, back to the sender ---- */
+
+struct back {
+	int fd;
+	struct ip_addr from;
+	uint8_t type, code;
+	unsigned right, wrong;
+};
+
+static void
+back_read(struct back *b)
+{
+	bool v6 = b->from.afi == AFI_IPV6;
+	unsigned address = v6 ? 22 : 26, icmp = v6 ? 54 : 34;
+	uint8_t got[2048], mac[6];
+	ssize_t len;
+
+	port_mac(port_a, mac);
+	while ((len = recv(b->fd, got, sizeof(got), 0)) > 0) {
+		if ((unsigned)len < icmp + 8 ||
+			memcmp(got + 12, v6 ? "\x86\xdd" : "\x08\x00", 2) != 0 ||
+			memcmp(got + address, b->from.b, v6 ? 16 : 4) != 0)
+			continue;
+		if (got[icmp] == b->type && got[icmp + 1] == b->code &&
+			memcmp(got, "\x02\x00\x00\x00\x00\x99", 6) == 0 &&
+			memcmp(got + 6, mac, 6) == 0)
+			b->right++;
+		else
+			b->wrong++;
+	}
+}
+
+static bool
+back_right(void *ctx)
+{
+	back_read(ctx);
+	return ((struct back *)ctx)->right > 0;
+}
+
+static void
+error_comes(const char *to, uint8_t ttl, const char *from, uint8_t type, uint8_t code)
+{
+	struct back b = {
+		.fd = packet_socket("a0"), .from = lab_addr(from), .type = type, .code = code};
+	struct lab_frame f;
+
+	make_frame(&f, to, ttl);
+	assert_int_equal(send(b.fd, f.b, f.len, 0), f.len);
+	if (!lab_wait(back_right, &b, 5))
+		fail_msg("no error %u/%u about a packet to %s", type, code, to);
+	assert_int_equal(b.wrong, 0);
+	close(b.fd);
+}
+
+static void
+test_errors_reach_the_sender(void **state)
+{
+	struct ip_addr v4 = lab_addr("198.51.100.254"), v6 = lab_addr("2001:db8:9::fe");
+	struct ip_addr none = {.afi = AFI_NONE};
+
+	(void)state;
+	role_enter_host();
+	/* No address on the port. */
+	error_comes("10.1.2.3", 1, "192.0.0.8", 11, 0);
+	worker_icmp_source(port_a, AFI_IPV4, &v4);
+	worker_icmp_source(port_a, AFI_IPV6, &v6);
+	error_comes("10.1.2.3", 1, "198.51.100.254", 11, 0);
+	error_comes("203.0.113.1", 9, "198.51.100.254", 3, 0);
+	error_comes("2001:db8:10::3", 1, "2001:db8:9::fe", 3, 0);
+	error_comes("2001:db8:4::1", 9, "2001:db8:9::fe", 1, 0);
+	worker_icmp_source(port_a, AFI_IPV4, &none);
+	error_comes("10.1.2.3", 1, "192.0.0.8", 11, 0);
+	worker_icmp_source(port_a, AFI_IPV4, &v4);
+}
+
+/* RFC 1812 3.3.2: nobody is told while the kernel asks; after that, he is. */
+static void
+test_unreachable_after_asking(void **state)
+{
+	struct back b4 = {.fd = packet_socket("a0"),
+		.from = lab_addr("198.51.100.254"),
+		.type = 3,
+		.code = 1};
+	struct back b6 = {.fd = packet_socket("a0"),
+		.from = lab_addr("2001:db8:9::fe"),
+		.type = 1,
+		.code = 3};
+	uint64_t start = lab_now_ns(), first4 = 0, first6 = 0;
+	struct glean g[64];
+	unsigned asked = 0;
+	struct lab_frame f4, f6;
+
+	(void)state;
+	role_enter_host();
+	make_frame(&f4, "172.16.0.5", 64); /* on the port's own subnet */
+	make_frame(&f6, "2001:db8:3::5", 64); /* behind a next hop that does not answer */
+	while (lab_now_ns() - start < UINT64_C(3600000000)) {
+		assert_int_equal(send(b4.fd, f4.b, f4.len, 0), f4.len);
+		assert_int_equal(send(b6.fd, f6.b, f6.len, 0), f6.len);
+		clock_nanosleep(CLOCK_MONOTONIC, 0, &(struct timespec){.tv_nsec = 50000000}, NULL);
+		back_read(&b4);
+		back_read(&b6);
+		if (first4 == 0 && b4.right > 0)
+			first4 = lab_now_ns() - start;
+		if (first6 == 0 && b6.right > 0)
+			first6 = lab_now_ns() - start;
+		asked += worker_gleans(g, 64);
+	}
+	assert_true(first4 > UINT64_C(2900000000) && first6 > UINT64_C(2900000000));
+	assert_true(b4.wrong == 0 && b6.wrong == 0);
+	assert_true(asked >= 20 && asked <= 80); /* both, ten times a second at most */
+	close(b4.fd);
+	close(b6.fd);
+}
+
+/* ---- the link changes ---- */
+
+static void
+test_link_changes(void **state)
+{
+	struct flow f = {.in = packet_socket("a0"), .out = packet_socket("b0")};
+	uint64_t other = lab_drops(DROP_other_host);
+	uint8_t mac[6];
+	bool changed;
+
+	(void)state;
+	role_enter_host();
+	assert_int_equal(port_refresh(port_a, &changed), 0);
+	assert_false(changed);
+	assert_int_equal(port_refresh(77, &changed), -ENOENT);
+	run("ip link set a1 address 02:00:00:00:77:01 && ip link set b1 mtu 1400");
+	assert_int_equal(port_refresh(port_b, &changed), 0);
+	assert_true(changed);
+	assert_int_equal(port_mtu(port_b), 1400);
+	make_frame(&f.frame, "2001:db8:10::3",
+		64); /* by the old address, which is not read anew yet */
+	assert_int_equal(port_refresh(port_a, &changed), 0);
+	assert_true(changed);
+	port_mac(port_a, mac);
+	assert_memory_equal(mac, "\x02\x00\x00\x00\x77\x01", 6);
+	flow_send(&f);
+	make_frame(&f.frame, "2001:db8:10::3", 64);
+	f.sent = 0;
+	flow_send(&f);
+	assert_true(lab_wait(flow_whole, &f, 5));
+	assert_int_equal(f.wrong, 0);
+	assert_int_equal(lab_drops(DROP_other_host), other + 1);
+	run("ip link set b1 mtu 1500");
+	assert_int_equal(port_refresh(port_b, &changed), 0);
+	assert_int_equal(port_mtu(port_b), 1500);
 	close(f.in);
 	close(f.out);
 }
@@ -460,6 +663,9 @@ main(void)
 		cmocka_unit_test(test_ports_come_up),
 		cmocka_unit_test(test_paced_traffic_arrives),
 		cmocka_unit_test(test_what_is_ours_reaches_the_kernel),
+		cmocka_unit_test(test_errors_reach_the_sender),
+		cmocka_unit_test(test_unreachable_after_asking),
+		cmocka_unit_test(test_link_changes),
 		cmocka_unit_test(test_stop_leaves_nothing),
 	};
 
