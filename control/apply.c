@@ -24,6 +24,8 @@ struct order {
 	enum family family;
 	uint32_t job;
 	const struct config_network *network;
+	struct shard_settings settings;
+	struct session_view view;
 	int result;
 	const char *reason;
 	bool present;
@@ -34,7 +36,6 @@ struct order {
 struct pending_refresh {
 	bool waits;
 	uint32_t job;
-	uint64_t first_ns; /* of the first change that it stands for */
 };
 
 /* A job whose EoRR the session has read and handed on: it ends when the shard has judged all that came before. */
@@ -54,14 +55,24 @@ struct follower {
 	uint32_t job, follows;
 };
 
+/* Which policies a peer's session and the shard run. */
+struct applied {
+	const struct policy *import[FAMILY_COUNT];
+	struct session_policies session;
+};
+
 static struct {
-	struct pending_refresh import[PEER_MAX][FAMILY_COUNT];
+	struct pending_refresh import[PEER_MAX][FAMILY_COUNT], export[PEER_MAX][FAMILY_COUNT];
 	bool changed; /* some of them began to wait in this commit */
+	struct applied applied[PEER_MAX];
+	/* Old configurations whose export policies are run until the delay is over. */
+	struct config **held;
+	unsigned held_count, held_size;
 	struct follower *followers;
 	struct reaching *reaching;
 	struct timer reaching_timer;
 	struct timer timer;
-	uint64_t first_ns;
+	uint64_t first_ns; /* the oldest change that waits; 0: none does */
 	struct timer flush_timer;
 	struct keeld *k;
 } apply;
@@ -84,21 +95,51 @@ keeld_peer_config(const struct keeld *k, struct peer_id id)
 
 /* ---- orders, each on the thread that its name says ---- */
 
+static struct shard_peer
+shard_peer_of(struct peer_id id, const struct config_peer *c)
+{
+	struct shard_peer p = {
+		.id = id,
+		.vrf = c->vrf,
+		.addr = c->addr,
+		.external = c->external,
+		.multihop = c->multihop != 0,
+		.rr_client = c->route_reflector_client,
+		.asn = c->asn,
+	};
+
+	for (unsigned f = 0; f < FAMILY_COUNT; f++)
+		p.allow_as_in[f] = c->families[f].allow_as_in;
+	return p;
+}
+
 static void
 rib_peer_add(void *arg)
 {
 	struct order *o = arg;
-	struct shard_peer p = {
-		.id = o->id,
-		.vrf = o->config->vrf,
-		.addr = o->config->addr,
-		.external = o->config->external,
-		.multihop = o->config->multihop != 0,
-		.asn = o->config->asn,
-	};
+	struct shard_peer p = shard_peer_of(o->id, o->config);
 
 	role_enter_rib();
 	o->result = shard_peer_add(o->k->shard, &p);
+}
+
+static void
+rib_peer_change(void *arg)
+{
+	struct order *o = arg;
+	struct shard_peer p = shard_peer_of(o->id, o->config);
+
+	role_enter_rib();
+	o->result = shard_peer_change(o->k->shard, &p);
+}
+
+static void
+rib_settings(void *arg)
+{
+	struct order *o = arg;
+
+	role_enter_rib();
+	shard_settings(o->k->shard, &o->settings);
 }
 
 static void
@@ -167,7 +208,26 @@ session_order_gone(void *arg)
 	o->result = session_gone(o->k->speaker, o->id);
 }
 
-/* Policies first: those that the session runs until here end with the old configuration. */
+static void
+session_order_export_policies(void *arg)
+{
+	struct order *o = arg;
+
+	role_enter_session();
+	session_export_policies(o->k->speaker, o->id, &o->policies);
+}
+
+static void
+session_order_peek(void *arg)
+{
+	struct order *o = arg;
+
+	role_enter_session();
+	if (!session_peek(o->k->speaker, o->id, &o->view))
+		o->view.state = FSM_IDLE;
+}
+
+/* Policies first: those that the session runs until here may end with the old configuration. */
 static void
 session_order_update(void *arg)
 {
@@ -217,15 +277,19 @@ import_of(const struct config *c, const struct config_peer *p, enum family f)
 	return p->families[f].import_policy != NULL ? policy_set_find(c->policies, p->families[f].import_policy) : NULL;
 }
 
+/* What the shard runs already stays as it is. */
 static void
-set_imports(struct keeld *k, const struct config *c, const struct config_peer *p, struct peer_id id)
+set_imports(struct keeld *k, const struct config *c, const struct config_peer *p, struct peer_id id, bool first)
 {
 	for (unsigned f = 0; f < FAMILY_COUNT; f++) {
 		struct order o = {.k = k, .id = id, .family = (enum family)f, .import = policy_deny_all()};
 
 		if (p->families[f].enabled)
 			o.import = import_of(c, p, (enum family)f);
+		if (!first && o.import == apply.applied[id.v].import[f])
+			continue;
 		thread_call(k->rib_thread, rib_peer_import, &o);
+		apply.applied[id.v].import[f] = o.import;
 	}
 }
 
@@ -260,7 +324,8 @@ peer_start(struct keeld *k, const struct config *c, const struct config_peer *p,
 
 	thread_call(k->rib_thread, rib_peer_add, &o);
 	if (o.result == 0) {
-		set_imports(k, c, p, id);
+		set_imports(k, c, p, id, true);
+		apply.applied[id.v].session = o.policies;
 		thread_call(k->session_thread, session_order_add, &o);
 	}
 	if (o.result != 0)
@@ -294,16 +359,21 @@ flush_poll(struct timer *t)
 		timer_arm(k->main_thread, t, FLUSH_POLL_NS);
 }
 
+static void
+pending_drop_one(struct keeld *k, struct pending_refresh *p)
+{
+	if (p->waits)
+		jobs_fail_part(k->jobs, p->job, "peer-removed");
+	p->waits = false;
+}
+
 /* The id may become another peer's. */
 static void
 pending_drop(struct keeld *k, struct peer_id id)
 {
 	for (unsigned f = 0; f < FAMILY_COUNT; f++) {
-		struct pending_refresh *p = &apply.import[id.v][f];
-
-		if (p->waits)
-			jobs_fail_part(k->jobs, p->job, "peer-removed");
-		p->waits = false;
+		pending_drop_one(k, &apply.import[id.v][f]);
+		pending_drop_one(k, &apply.export[id.v][f]);
 	}
 }
 
@@ -424,6 +494,22 @@ import_ended(struct keeld *k, struct peer_id peer, enum family family, uint32_t 
 		jobs_advance(k->jobs, job, 1);
 }
 
+/* The session takes the running configuration's export policy of that family. */
+static void
+export_take(struct keeld *k, const struct config_peer *p, struct peer_id id, enum family f)
+{
+	struct order o = {.k = k, .id = id, .policies = apply.applied[id.v].session};
+	struct pending_refresh *pending = &apply.export[id.v][f];
+
+	if (!pending->waits)
+		return;
+	pending->waits = false;
+	o.policies.export_policy[f] = policies_of(k->running, p).export_policy[f];
+	apply.applied[id.v].session = o.policies;
+	thread_call(k->session_thread, session_order_export_policies, &o);
+	jobs_advance(k->jobs, pending->job, 1);
+}
+
 /* One peer's answer of bgp.refresh. */
 static json_t *
 refresh_one(struct keeld *k, struct peer_id id, enum family family, bool import, uint32_t job, bool *runs)
@@ -432,6 +518,8 @@ refresh_one(struct keeld *k, struct peer_id id, enum family family, bool import,
 	struct order o = {.k = k, .id = id, .family = family, .job = job};
 	json_t *j;
 
+	if (!import)
+		export_take(k, p, id, family); /* contract section 5.7: a command applies at once */
 	thread_call(k->session_thread, import ? session_order_refresh_import : session_order_refresh_export, &o);
 	*runs = action_runs((enum refresh_action)o.result);
 	if (*runs && import)
@@ -475,22 +563,6 @@ keeld_refresh(struct keeld *k, const struct keeld_selector *s, bool import, json
 	return 0;
 }
 
-struct peek_order {
-	struct keeld *k;
-	struct peer_id id;
-	struct session_view view;
-};
-
-static void
-session_order_peek(void *arg)
-{
-	struct peek_order *o = arg;
-
-	role_enter_session();
-	if (!session_peek(o->k->speaker, o->id, &o->view))
-		o->view.state = FSM_IDLE;
-}
-
 static void
 reaching_poll(struct timer *t)
 {
@@ -515,7 +587,7 @@ reaching_poll(struct timer *t)
 static void
 import_done(struct keeld *k, const struct session_event *e)
 {
-	struct peek_order o = {.k = k, .id = e->peer};
+	struct order o = {.k = k, .id = e->peer};
 	struct reaching *r = e->framed ? malloc(sizeof(*r)) : NULL;
 
 	if (r == NULL) {
@@ -544,6 +616,27 @@ keeld_session_event(struct keeld *k, const struct session_event *e)
 /* ---- policy changes refresh by themselves ---- */
 
 static void
+import_ask(struct keeld *k, struct peer_id id, enum family f)
+{
+	struct pending_refresh *p = &apply.import[id.v][f];
+	struct order o = {.k = k, .id = id, .family = f, .job = p->job};
+
+	if (!p->waits)
+		return;
+	p->waits = false;
+	thread_call(k->session_thread, session_order_refresh_import, &o);
+	if (!action_runs((enum refresh_action)o.result))
+		jobs_fail_part(k->jobs, p->job, refresh_action_text((enum refresh_action)o.result));
+}
+
+static void
+held_free(void)
+{
+	while (apply.held_count > 0)
+		config_free(apply.held[--apply.held_count]);
+}
+
+static void
 pending_run(struct timer *t)
 {
 	struct keeld *k = apply.k;
@@ -551,20 +644,33 @@ pending_run(struct timer *t)
 	(void)t;
 	apply.first_ns = 0;
 	for (unsigned i = 0; i < k->running->peer_count; i++) {
-		struct peer_id id = k->peer_of_config[i];
-
 		for (unsigned f = 0; f < FAMILY_COUNT; f++) {
-			struct pending_refresh *p = &apply.import[id.v][f];
-			struct order o = {.k = k, .id = id, .family = (enum family)f, .job = p->job};
-
-			if (!p->waits)
-				continue;
-			p->waits = false;
-			thread_call(k->session_thread, session_order_refresh_import, &o);
-			if (!action_runs((enum refresh_action)o.result))
-				jobs_fail_part(k->jobs, p->job, refresh_action_text((enum refresh_action)o.result));
+			import_ask(k, k->peer_of_config[i], (enum family)f);
+			export_take(k, &k->running->peers[i], k->peer_of_config[i], (enum family)f);
 		}
 	}
+	held_free();
+}
+
+/* Its policies may be run until the delay is over. */
+static void
+config_hold(struct config *old)
+{
+	if (apply.first_ns != 0 && apply.held_count == apply.held_size) {
+		unsigned size = apply.held_size != 0 ? 2 * apply.held_size : 4;
+		struct config **grown = realloc(apply.held, size * sizeof(struct config *));
+
+		if (grown == NULL) {
+			pending_run(&apply.timer);
+		} else {
+			apply.held = grown;
+			apply.held_size = size;
+		}
+	}
+	if (apply.first_ns != 0)
+		apply.held[apply.held_count++] = old;
+	else
+		config_free(old);
 }
 
 /* A later change restarts the delay, up to the maximum since the first one. */
@@ -602,26 +708,38 @@ effect_add(json_t *effects, const struct config_peer *p, enum family f, const ch
 	json_array_append_new(effects, e);
 }
 
+/* Why a policy change has nothing to do for that family, or NULL. */
+static const char *
+not_in_use(const struct session_view *v, enum family f)
+{
+	if (v->state != FSM_ESTABLISHED)
+		return "not-established";
+	return v->families[f].negotiated ? NULL : "not-negotiated";
+}
+
+static uint32_t
+pending_begin(struct keeld *k, struct pending_refresh *p, const char *kind)
+{
+	if (!p->waits)
+		*p = (struct pending_refresh){.waits = true, .job = jobs_begin(k->jobs, kind, 1)};
+	apply.changed = true;
+	return p->job;
+}
+
 /* The import policy of an established session changed: ask for everything again, or say that nobody can. */
 static void
-effect_import(struct keeld *k, const struct config_peer *p, enum family f, struct peer_id id, json_t *effects)
+effect_import(struct keeld *k, const struct config_peer *p, enum family f, struct peer_id id, const struct session_view *v,
+	json_t *effects)
 {
-	struct peek_order o = {.k = k, .id = id};
-	struct pending_refresh *pending = &apply.import[id.v][f];
+	const char *idle = not_in_use(v, f);
 
-	thread_call(k->session_thread, session_order_peek, &o);
-	if (o.view.state != FSM_ESTABLISHED) {
-		effect_add(effects, p, f, "import", "none", "not-established", 0);
-	} else if (!o.view.families[f].negotiated) {
-		effect_add(effects, p, f, "import", "none", "not-negotiated", 0);
-	} else if (!o.view.route_refresh.negotiated) {
+	if (idle != NULL)
+		effect_add(effects, p, f, "import", "none", idle, 0);
+	else if (!v->route_refresh.negotiated)
 		effect_add(effects, p, f, "import", "not-applied", "no-route-refresh", 0);
-	} else {
-		if (!pending->waits)
-			*pending = (struct pending_refresh){.waits = true, .job = jobs_begin(k->jobs, "refresh-import", 1)};
-		apply.changed = true;
-		effect_add(effects, p, f, "import", "route-refresh-sent", NULL, pending->job);
-	}
+	else
+		effect_add(effects, p, f, "import", "route-refresh-sent", NULL,
+			pending_begin(k, &apply.import[id.v][f], "refresh-import"));
 }
 
 static bool
@@ -632,48 +750,153 @@ policy_same(const struct config *a, const struct config *b, const char *pa, cons
 	return strcmp(pa, pb) == 0 && policy_set_same(a->policies, b->policies, pa);
 }
 
-/* A peer that is in both configurations. */
-static void
-peer_change(struct keeld *k, const struct config *old, const struct config_peer *was, const struct config *next,
-	const struct config_peer *is, struct peer_id id, json_t *effects)
+/* What of a family's keys, beside the policy, decides what is sent. */
+static bool
+export_rules_same(const struct config_peer *a, const struct config_peer *b, unsigned f)
 {
-	struct order o = {.k = k, .id = id, .config = is, .policies = policies_of(next, is)};
+	const struct config_family *x = &a->families[f], *y = &b->families[f];
 
-	set_imports(k, next, is, id);
-	thread_call(k->session_thread, session_order_update, &o);
+	return x->next_hop_self == y->next_hop_self && x->next_hop_unchanged == y->next_hop_unchanged &&
+	       x->send_communities == y->send_communities && x->remove_private_as == y->remove_private_as &&
+	       x->as_override == y->as_override && x->default_originate == y->default_originate &&
+	       a->route_reflector_client == b->route_reflector_client;
+}
+
+/* One peer in two configurations. */
+struct change {
+	const struct config *old, *next;
+	const struct config_peer *was, *is;
+	struct peer_id id;
+	struct session_view view; /* before the change */
+};
+
+static bool
+export_policy_same(const struct change *c, unsigned f)
+{
+	return policy_same(c->old, c->next, c->was->families[f].export_policy, c->is->families[f].export_policy);
+}
+
+/* With a delay the session goes on with the export policies that it has. */
+static void
+exports_delay(struct keeld *k, const struct change *c, struct session_policies *p)
+{
+	if (c->next->policy_change_delay_s == 0)
+		return;
 	for (unsigned f = 0; f < FAMILY_COUNT; f++) {
-		const struct config_family *a = &was->families[f], *b = &is->families[f];
+		if (!c->is->families[f].enabled || not_in_use(&c->view, (enum family)f) != NULL)
+			continue;
+		if (!export_policy_same(c, f))
+			pending_begin(k, &apply.export[c->id.v][f], "refresh-export");
+		if (apply.export[c->id.v][f].waits)
+			p->export_policy[f] = apply.applied[c->id.v].session.export_policy[f];
+	}
+}
+
+/* Those that wait no more: export policies taken with the whole configuration; a new session begins with all that is new. */
+static void
+pending_done(struct keeld *k, struct peer_id id, const struct session_policies *want, bool reset)
+{
+	for (unsigned f = 0; f < FAMILY_COUNT; f++) {
+		struct pending_refresh *export = &apply.export[id.v][f], *import = &apply.import[id.v][f];
+
+		if (export->waits && apply.applied[id.v].session.export_policy[f] == want->export_policy[f]) {
+			export->waits = false;
+			jobs_advance(k->jobs, export->job, 1);
+		}
+		if (import->waits && reset) {
+			import->waits = false;
+			jobs_advance(k->jobs, import->job, 1);
+		}
+	}
+}
+
+/* What the shard knows of it beside policies. */
+static void
+peer_shard_change(struct keeld *k, const struct change *c)
+{
+	struct order o = {.k = k, .id = c->id, .config = c->is};
+	bool same = c->was->route_reflector_client == c->is->route_reflector_client && (c->was->multihop != 0) == (c->is->multihop != 0);
+
+	for (unsigned f = 0; f < FAMILY_COUNT; f++)
+		same = same && c->was->families[f].allow_as_in == c->is->families[f].allow_as_in;
+	if (same)
+		return;
+	thread_call(k->rib_thread, rib_peer_change, &o);
+	if (o.result != 0)
+		log_event(LOG_ERROR, "peer-not-changed peer=%s vrf=%s error=\"%s\"", c->is->addr_text, c->is->vrf_name,
+			strerror(-o.result));
+}
+
+static void
+effects_of(struct keeld *k, const struct change *c, bool reset, json_t *effects)
+{
+	for (unsigned i = 0; i < FAMILY_COUNT; i++) {
+		const struct config_family *a = &c->was->families[i], *b = &c->is->families[i];
+		const struct pending_refresh *waits = &apply.export[c->id.v][i];
+		enum family f = (enum family)i;
+		const char *idle = not_in_use(&c->view, f);
 
 		if (!a->enabled && !b->enabled)
 			continue;
-		if (o.result) {
-			effect_add(effects, is, (enum family)f, "import", "session-reset", "configuration-change", 0);
+		if (reset) {
+			effect_add(effects, c->is, f, "import", "session-reset", "configuration-change", 0);
 			continue;
 		}
-		if (!policy_same(old, next, a->import_policy, b->import_policy))
-			effect_import(k, is, (enum family)f, id, effects);
-		if (!policy_same(old, next, a->export_policy, b->export_policy))
-			effect_add(effects, is, (enum family)f, "export", "readvertised", NULL, 0);
+		if (!policy_same(c->old, c->next, a->import_policy, b->import_policy) || a->allow_as_in != b->allow_as_in)
+			effect_import(k, c->is, f, c->id, &c->view, effects);
+		if (export_policy_same(c, i) && export_rules_same(c->was, c->is, i))
+			continue;
+		effect_add(effects, c->is, f, "export", idle != NULL ? "none" : "readvertised", idle, waits->waits ? waits->job : 0);
 	}
+}
+
+/* A peer that is in both configurations. */
+static void
+peer_change(struct keeld *k, const struct change *given, json_t *effects)
+{
+	struct order o = {.k = k, .id = given->id, .config = given->is};
+	struct session_policies want = policies_of(given->next, given->is);
+	struct change c = *given;
+	bool reset;
+
+	thread_call(k->session_thread, session_order_peek, &o);
+	c.view = o.view;
+	peer_shard_change(k, &c);
+	set_imports(k, c.next, c.is, c.id, false);
+	o.policies = want;
+	if (!session_update_resets(c.was, c.is))
+		exports_delay(k, &c, &o.policies);
+	thread_call(k->session_thread, session_order_update, &o);
+	reset = o.result != 0;
+	if (reset) {
+		o.policies = want;
+		thread_call(k->session_thread, session_order_export_policies, &o);
+	}
+	apply.applied[c.id.v].session = o.policies;
+	pending_done(k, c.id, &want, reset);
+	effects_of(k, &c, reset, effects);
 }
 
 /* ---- commit ---- */
 
 /* What this version reads only at start. */
 static void
-check_restart_keys(const json_t *old, const json_t *next, struct faults *f)
+check_restart_keys(const struct config *old, const struct config *next, struct faults *f)
 {
 	static const char *const keys[] = {"router", "dataplane", "management", "vrfs", "ports"};
+	static const char why[] = "cannot be changed while keeld runs; change the file and restart it";
 
 	for (unsigned i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
-		json_t *a = json_object_get(old, keys[i]), *b = json_object_get(next, keys[i]);
+		json_t *a = json_object_get(old->document, keys[i]), *b = json_object_get(next->document, keys[i]);
 		char path[32];
 
 		if (a == b || (a != NULL && b != NULL && json_equal(a, b)))
 			continue;
 		snprintf(path, sizeof(path), "/%s", keys[i]);
-		faults_add(f, path, "cannot be changed while keeld runs; change the file and restart it");
+		faults_add(f, path, why);
 	}
+	if (old->next_hop_tracking != next->next_hop_tracking)
+		faults_add(f, "/bgp/next_hop_tracking", why);
 }
 
 /* Ids of the next configuration's peers: those that stay keep theirs. NULL: out of memory, or of ids (then a fault). */
@@ -701,13 +924,23 @@ ids_for(struct keeld *k, const struct config *next, struct faults *f)
 	return ids;
 }
 
+static enum family
+first_family(const struct config_peer *p)
+{
+	unsigned f = 0;
+
+	while (f + 1 < FAMILY_COUNT && !p->families[f].enabled)
+		f++;
+	return p->families[f].enabled ? (enum family)f : FAMILY_IPV4_UNICAST;
+}
+
 static void
 apply_peers(struct keeld *k, struct config *old, const struct peer_id *old_ids, struct config *next, json_t *effects)
 {
 	for (unsigned i = 0; i < old->peer_count; i++) {
 		if (config_peer_find(next, old->peers[i].vrf, &old->peers[i].addr) == NULL) {
 			peer_stop(k, old_ids[i]);
-			effect_add(effects, &old->peers[i], FAMILY_IPV4_UNICAST, "import", "session-reset", "peer-removed", 0);
+			effect_add(effects, &old->peers[i], first_family(&old->peers[i]), "import", "session-reset", "peer-removed", 0);
 		}
 	}
 	for (unsigned i = 0; i < next->peer_count; i++) {
@@ -715,7 +948,7 @@ apply_peers(struct keeld *k, struct config *old, const struct peer_id *old_ids, 
 		const struct config_peer *was = config_peer_find(old, is->vrf, &is->addr);
 
 		if (was != NULL)
-			peer_change(k, old, was, next, is, k->peer_of_config[i], effects);
+			peer_change(k, &(struct change){.old = old, .next = next, .was = was, .is = is, .id = k->peer_of_config[i]}, effects);
 		else
 			peer_start(k, next, is, k->peer_of_config[i]);
 	}
@@ -734,6 +967,16 @@ apply_networks(struct keeld *k, const struct config *old, const struct config *n
 	}
 }
 
+static void
+apply_settings(struct keeld *k, const struct config *old, const struct config *next)
+{
+	struct order o = {.k = k, .settings = {next->cluster_id, next->max_paths, next->tombstones_max}};
+
+	if (old == NULL || old->cluster_id != next->cluster_id || old->max_paths != next->max_paths ||
+		old->tombstones_max != next->tombstones_max)
+		thread_call(k->rib_thread, rib_settings, &o);
+}
+
 int
 keeld_commit(struct keeld *k, json_t *document, const char *comment, json_t **effects, bool *persisted, struct faults *f)
 {
@@ -744,7 +987,7 @@ keeld_commit(struct keeld *k, json_t *document, const char *comment, json_t **ef
 
 	if (next == NULL)
 		return -EINVAL;
-	check_restart_keys(old->document, document, f);
+	check_restart_keys(old, next, f);
 	ids = f->count == 0 ? ids_for(k, next, f) : NULL;
 	if (ids == NULL) {
 		config_free(next);
@@ -754,6 +997,8 @@ keeld_commit(struct keeld *k, json_t *document, const char *comment, json_t **ef
 	k->running = next;
 	k->peer_of_config = ids;
 	k->revision++;
+	policy_set_keep(next->policies, old->policies);
+	apply_settings(k, old, next);
 	apply_peers(k, old, old_ids, next, *effects);
 	apply_networks(k, old, next);
 	pending_schedule(k);
@@ -766,7 +1011,7 @@ keeld_commit(struct keeld *k, json_t *document, const char *comment, json_t **ef
 		comment = "";
 	log_event(LOG_INFO, "commit id=%u revision=%u effects=%zu comment=%s", k->next_commit_id, k->revision, json_array_size(*effects),
 		log_escape(comment, strlen(comment), text, sizeof(text)));
-	config_free(old);
+	config_hold(old);
 	free(old_ids);
 	return 0;
 }
@@ -788,6 +1033,7 @@ keeld_apply_first(struct keeld *k)
 		log_event(LOG_ERROR, "listen-failed port=179 error=\"%s\"", strerror(-o.result));
 		return o.result;
 	}
+	apply_settings(k, NULL, k->running);
 	for (unsigned i = 0; i < k->running->network_count; i++)
 		network_set(k, &k->running->networks[i], true);
 	for (unsigned i = 0; i < k->running->peer_count; i++) {
@@ -847,6 +1093,8 @@ void
 keeld_apply_fini(struct keeld *k)
 {
 	free(k->peer_of_config);
+	held_free();
+	free(apply.held);
 	while (apply.reaching != NULL) {
 		struct reaching *r = apply.reaching;
 

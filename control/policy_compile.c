@@ -804,6 +804,21 @@ policy_set_same(const struct policy_set *a, const struct policy_set *b, const ch
 	return i >= 0 && j >= 0 && json_equal(a->meaning[i], b->meaning[j]);
 }
 
+void
+policy_set_keep(struct policy_set *next, struct policy_set *old)
+{
+	for (unsigned i = 0; i < next->count; i++) {
+		int j = index_of(old, policy_name(next->policies[i]));
+		if (j < 0 || !json_equal(next->meaning[i], old->meaning[j]))
+			continue;
+		struct policy *p = next->policies[i];
+		next->policies[i] = old->policies[j];
+		old->policies[j] = p;
+		next->names[BUILT_IN + i] = policy_name(next->policies[i]);
+		old->names[BUILT_IN + j] = policy_name(p);
+	}
+}
+
 const char *const *
 policy_set_names(const struct policy_set *s)
 {

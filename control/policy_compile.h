@@ -23,6 +23,10 @@ const struct policy *policy_set_find(const struct policy_set *s, const char *nam
  * True when `name` means the same in both: its definition and every list that it refers to are equal. A policy that is in one only: false.
  */
 bool policy_set_same(const struct policy_set *a, const struct policy_set *b, const char *name);
+/*
+ * What means the same in both becomes one object, `old`'s, which `next` takes over (and gives its own for it): who runs it sees no change.
+ */
+void policy_set_keep(struct policy_set *next, struct policy_set *old);
 /* Which policies hang on a list or a policy: names, NULL-terminated, lent. For `show policy`. */
 const char *const *policy_set_names(const struct policy_set *s);
 /* True when the document has a route policy of that name, or it is built in. */

@@ -794,6 +794,35 @@ test_same(void **state)
 	check_same("[{'op': 'replace', 'path': '/route_policies/0/name', 'value': 's'}]", false);
 }
 
+/* What means the same is one object for good: who runs it sees no change. */
+static void
+test_keep(void **state)
+{
+	static const char text[] = "{'prefix_lists': [{'name': 'p', 'entries': [{'action': "
+				   "'permit', 'prefix': '%s'}]}],"
+				   " 'route_policies': [{'name': 'r', 'nodes': [{'seq': 1, "
+				   "'action': 'permit', 'match': "
+				   "{'prefix_list': 'p'}}]}, {'name': 's', 'nodes': [{'seq': %d, "
+				   "'action': 'permit'}]}]}";
+	char old_text[400], new_text[400];
+
+	(void)state;
+	snprintf(old_text, sizeof(old_text), text, "10.0.0.0/8", 1);
+	snprintf(new_text, sizeof(new_text), text, "11.0.0.0/8", 1);
+	struct policy_set *old = compile_good(old_text), *next = compile_good(new_text);
+	const struct policy *r = policy_set_find(next, "r"), *s = policy_set_find(old, "s");
+	policy_set_keep(next, old);
+	assert_ptr_equal(policy_set_find(next, "r"), r);
+	assert_ptr_equal(policy_set_find(next, "s"), s);
+	assert_ptr_not_equal(policy_set_find(old, "s"), s);
+	assert_true(policy_set_same(old, next, "s"));
+	assert_false(policy_set_same(old, next, "r"));
+	policy_set_free(old);
+	assert_string_equal(policy_set_names(next)[3], "s");
+	assert_string_equal(policy_name(policy_set_find(next, "s")), "s");
+	policy_set_free(next);
+}
+
 static void
 test_communities(void **state)
 {
@@ -981,6 +1010,7 @@ main(void)
 		cmocka_unit_test(test_all_faults),
 		cmocka_unit_test(test_too_many_outcomes),
 		cmocka_unit_test(test_same),
+		cmocka_unit_test(test_keep),
 		cmocka_unit_test(test_communities),
 		cmocka_unit_test(test_ext_communities),
 		cmocka_unit_test(test_three_kinds),
