@@ -474,6 +474,7 @@ shard_work(struct shard *s, uint64_t now_ns, uint64_t deadline_ns)
 		if (s->config.wake_consumers != NULL)
 			s->config.wake_consumers(s->config.wake_ctx);
 	}
+	next_hops_tidy(s);
 	do
 		garbage = reclaim(s);
 	while (garbage && walk_clock() < deadline_ns);

@@ -96,7 +96,10 @@ void shard_input_return(struct shard_input *in, struct rib_batch *b) RUNS_ON(rol
 
 /* ---- next hops: shard <-> fib thread ---- */
 
-/* Both ways; the shard asks with up = false once for each new next hop, the fib thread answers and tells changes. */
+/*
+ * Both ways, in order; the shard asks with up = false once for each new next hop, the fib thread answers and tells changes. With `unwatch`
+ * the shard wants to hear no more of it; it asks again before it uses it again.
+ */
 struct nexthop_message {
 	struct vrf_id vrf;
 	bool up;        /* resolvable */

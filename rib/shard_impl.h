@@ -27,6 +27,8 @@ struct shard_next_hop {
 	struct vrf_id vrf;
 	bool up, connected; /* false until answered */
 	bool dirty; /* a running re-decision looks for its paths */
+	bool watched; /* the fib thread was asked, and tells changes */
+	bool idle; /* nobody used it when next_hops_tidy() last came by */
 	uint32_t users; /* paths, and the record in work */
 	uint32_t slot; /* in next_hops.entry */
 	_Atomic uint32_t metric; /* readers: shard_decision_input */
@@ -46,6 +48,8 @@ struct shard_next_hops {
 	struct shard_next_hop **entry; /* by slot; 0 stays empty */
 	uint32_t entry_size, entry_free; /* entry_free: where to look for an empty one */
 	uint32_t count;
+	uint32_t tidy_at; /* slot to look at next */
+	uint64_t tidy_ns; /* when this lap began */
 	uint32_t *of_attr; /* attribute set id -> slot, for VRF_DEFAULT only: spares a walk two
 			      cache misses a path */
 	uint32_t of_attr_size;
@@ -232,6 +236,8 @@ struct shard_next_hop *next_hop_of(
 	const struct shard *s, struct vrf_id vrf, const struct rib_path *p) RUNS_ON(role_rib);
 bool next_hop_eligible(const struct shard *s, const struct shard_peer_slot *slot,
 	struct peer_id peer, const struct shard_next_hop *n);
+/* Tells the fib thread what nobody has used for some seconds; a few at a time. */
+void next_hops_tidy(struct shard *s) RUNS_ON(role_rib);
 void next_hops_clean(struct shard *s); /* no re-decision runs any more */
 /* Any reader. */
 struct shard_next_hop *next_hop_find(

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What the fib thread told us of next hops. Entries that no path uses go when the index must grow:
- * the table follows what is in use, whatever peers sent in the past. An entry that went and is
- * needed again is asked for again.
+ * the table follows what is in use, whatever peers sent in the past. The fib thread hears sooner, when
+ * nobody has used one for some seconds. An entry that is needed again is asked for again.
  */
 #include "rib/shard_impl.h"
 
@@ -10,6 +10,8 @@
 
 #define INDEX_SIZE_MIN 64u
 #define OF_ATTR_MIN 1024u
+#define TIDY_NS 5000000000u /* between two laps: used again within this, nobody is told anything */
+#define TIDY_SLOTS 64u /* a turn */
 
 static uint64_t
 key_hash(struct vrf_id vrf, const struct ip_addr *addr)
@@ -103,6 +105,47 @@ next_hop_find(const struct shard *s, struct vrf_id vrf, const struct ip_addr *ad
 	return NULL;
 }
 
+static void
+ask(struct shard *s, struct shard_next_hop *n, bool watch)
+{
+	struct nexthop_message m = {.vrf = n->vrf, .addr = n->addr, .unwatch = !watch};
+
+	n->watched = watch;
+	if (s->config.ask_next_hop != NULL)
+		s->config.ask_next_hop(s->config.ask_ctx, &m);
+}
+
+/* As when it was new. */
+static void
+forget(struct shard *s, struct shard_next_hop *n)
+{
+	n->up = n->connected = false;
+	atomic_store_explicit(&n->metric, 0, memory_order_relaxed);
+	ask(s, n, false);
+}
+
+void
+next_hops_tidy(struct shard *s)
+{
+	struct shard_next_hops *h = &s->next_hops;
+
+	if (h->tidy_at >= h->entry_size) {
+		if (s->now_ns - h->tidy_ns < TIDY_NS)
+			return;
+		h->tidy_at = 1;
+		h->tidy_ns = s->now_ns;
+	}
+	for (unsigned i = 0; i < TIDY_SLOTS && h->tidy_at < h->entry_size; i++, h->tidy_at++) {
+		struct shard_next_hop *n = h->entry[h->tidy_at];
+
+		if (n == NULL || !n->watched)
+			continue;
+		if (n->users == 0 && n->idle)
+			forget(s, n);
+		n->idle = n->users == 0;
+	}
+}
+
 /* Into `fresh` what is used, behind the old one what is not; then the old one is retired. */
 static void
 index_replace(struct shard *s, struct next_hop_index *fresh)
@@ -119,6 +162,8 @@ index_replace(struct shard *s, struct next_hop_index *fresh)
 			index_insert(fresh, n);
 			continue;
 		}
+		if (n->watched)
+			ask(s, n, false);
 		n->dropped_next = old->dropped;
 		old->dropped = n;
 		h->entry[i] = NULL;
@@ -166,7 +211,6 @@ next_hop_new(
 	struct shard *s, struct vrf_id vrf, const struct ip_addr *addr, struct shard_next_hop **out)
 {
 	struct shard_next_hops *h = &s->next_hops;
-	struct nexthop_message ask = {.vrf = vrf, .addr = *addr};
 	struct shard_next_hop *n;
 	int err = room_for_one(s);
 
@@ -186,9 +230,18 @@ next_hop_new(
 	h->count++;
 	index_insert(atomic_load_explicit(&h->index, memory_order_relaxed), n);
 	*out = n;
-	if (s->config.ask_next_hop != NULL)
-		s->config.ask_next_hop(s->config.ask_ctx, &ask);
+	ask(s, n, true);
 	return 0;
+}
+
+/* One that is known has a user more. */
+static void
+use(struct shard *s, struct shard_next_hop *n)
+{
+	n->users++;
+	n->idle = false;
+	if (!n->watched)
+		ask(s, n, true);
 }
 
 /* Remembers which next hop a set has, so that nobody has to read the set for it. */
@@ -228,7 +281,7 @@ next_hop_hold(struct shard *s, struct vrf_id vrf, struct attr_id attr, const str
 	if (addr->afi != AFI_NONE) {
 		n = next_hop_find(s, vrf, addr);
 		if (n != NULL) {
-			n->users++;
+			use(s, n);
 		} else {
 			err = next_hop_new(s, vrf, addr, &n);
 			if (err != 0)
@@ -295,8 +348,8 @@ shard_next_hop(struct shard *s, const struct nexthop_message *m)
 	uint32_t metric = m->up ? m->metric : 0;
 	bool connected = m->up && m->connected;
 
-	if (n == NULL)
-		return;
+	if (n == NULL || !n->watched)
+		return; /* told before it heard that nobody asks any more */
 	if (n->up == m->up && n->connected == connected &&
 		atomic_load_explicit(&n->metric, memory_order_relaxed) == metric)
 		return;

@@ -688,12 +688,64 @@ test_vrfs(void **state)
 	rig_fini(&r);
 }
 
-static unsigned ask_count;
+static unsigned ask_count, unwatch_count;
 
 static void
 count_ask(struct rig *r, const struct nexthop_message *m)
 {
-	ask_count++;
+	if (m->unwatch)
+		unwatch_count++;
+	else
+		ask_count++;
+}
+
+/* Nobody uses it for a while: the fib thread hears of it, and again when somebody does. */
+static void
+test_next_hop_unwatched(void **state)
+{
+	struct rib_nlri n = rig_nlri(0x01010100, 24);
+	union rig_attrs a;
+	struct dest_view v;
+	struct rig r;
+
+	ask_count = unwatch_count = 0;
+	simple_rig(&r, policy_accept_all());
+	r.asked = count_ask;
+	rig_attrs_make(&a, path_65001, 2, 0x0a000001);
+	rig_update(&r, 1, &a.a, &n, 1);
+	rig_settle(&r);
+	rig_tell(&r, 0, 0x0a000001, true, true, 0);
+	rig_settle(&r);
+	for (unsigned i = 0; i < 4; i++) {
+		r.now_ns += 6000000000u;
+		rig_settle(&r);
+	}
+	assert_int_equal(unwatch_count, 0); /* in use */
+	rig_update(&r, 1, NULL, &n, 1);
+	rig_settle(&r);
+	rig_update(&r, 1, &a.a, &n, 1); /* gone and back: its state is still known */
+	rig_settle(&r);
+	assert_true(rig_view(&r, &n.prefix, &v));
+	assert_int_equal(v.paths->eligible, 1);
+	assert_int_equal(ask_count, 1);
+	rig_update(&r, 1, NULL, &n, 1);
+	rig_settle(&r);
+	for (unsigned i = 0; i < 4; i++) {
+		r.now_ns += 6000000000u;
+		rig_settle(&r);
+	}
+	assert_int_equal(unwatch_count, 1);
+	rig_tell(&r, 0, 0x0a000001, true, true, 0); /* was on its way */
+	rig_update(&r, 1, &a.a, &n, 1);
+	rig_settle(&r);
+	assert_int_equal(ask_count, 2);
+	assert_true(rig_view(&r, &n.prefix, &v));
+	assert_int_equal(v.paths->eligible, 0); /* until answered */
+	rig_tell(&r, 0, 0x0a000001, true, true, 0);
+	rig_settle(&r);
+	assert_true(rig_view(&r, &n.prefix, &v));
+	assert_int_equal(v.paths->eligible, 1);
+	rig_fini(&r);
 }
 
 /* Next hops come and go by thousands; those in use keep their state, the others give their memory
@@ -712,7 +764,7 @@ test_many_next_hops(void **state)
 	rig_peer(&r, 1, RIG_OWN_ASN, false, false);
 	rig_up(&r, 1, RIG_OWN_ASN, 7, false);
 	r.asked = count_ask;
-	ask_count = 0;
+	ask_count = unwatch_count = 0;
 	rig_attrs_make(&a, path_65001, 2, 0x0a000001);
 	rig_update(&r, 1, &a.a, &stays, 1);
 	rig_settle(&r);
@@ -739,6 +791,7 @@ test_many_next_hops(void **state)
 			settled = arena_bytes(r.arena);
 	}
 	assert_int_equal(ask_count, 1 + ROUNDS * N);
+	assert_true(unwatch_count > (ROUNDS - 4) * N && unwatch_count < ROUNDS * N);
 	assert_true(arena_bytes(r.arena) < settled + (1u << 20));
 	assert_true(rig_view(&r, &stays.prefix, &v));
 	assert_int_equal(v.paths->eligible, 1);
@@ -1066,6 +1119,7 @@ main(void)
 		cmocka_unit_test(test_originate),
 		cmocka_unit_test(test_originate_many),
 		cmocka_unit_test(test_vrfs),
+		cmocka_unit_test(test_next_hop_unwatched),
 		cmocka_unit_test(test_many_next_hops),
 		cmocka_unit_test(test_answers_during_load),
 		cmocka_unit_test(test_tombstones_evict),

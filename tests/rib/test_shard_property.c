@@ -57,7 +57,7 @@ struct model {
 		bool asked, up, connected;
 		uint32_t metric;
 	} hop[HOPS];
-	unsigned max_paths;
+	unsigned max_paths, unwatched;
 	struct rib_nlri nlri[PREFIXES];
 	union rig_attrs set[SETS];
 	bool set_loops[SETS];
@@ -95,8 +95,11 @@ model_asked(struct rig *r, const struct nexthop_message *m)
 	unsigned i = rig_hop_number(&m->addr) - 0x0a000000;
 
 	assert_true(i < HOPS);
-	assert_false(o->hop[i].asked);
-	o->hop[i].asked = true;
+	assert_int_equal(o->hop[i].asked, m->unwatch);
+	o->hop[i].asked = !m->unwatch;
+	o->hop[i].up = o->hop[i].connected = false;
+	o->hop[i].metric = 0;
+	o->unwatched += m->unwatch;
 }
 
 /* Even third octets are denied; the others get local-pref 300 where the set has no MED. */
@@ -409,6 +412,8 @@ model_step(struct model *o)
 	}
 	if (below(3) == 0)
 		rig_put(&o->rig);
+	if (below(20) == 0)
+		o->rig.now_ns += 6000000000u; /* next hops without users are let go */
 	for (unsigned i = below(3); i > 0; i--)
 		(void)rig_turn(&o->rig);
 }
@@ -554,6 +559,7 @@ static void
 test_property(void **state)
 {
 	static struct model o;
+	unsigned unwatched = 0;
 	unsigned seeds = getenv("KEEL_SEEDS") != NULL
 				 ? (unsigned)strtoul(getenv("KEEL_SEEDS"), NULL, 10)
 				 : 100;
@@ -569,9 +575,11 @@ test_property(void **state)
 				model_check(&o);
 		}
 		model_check(&o);
+		unwatched += o.unwatched;
 		model_fini(&o);
 	}
 	property_seed = 0;
+	assert_true(unwatched > 0);
 }
 
 static int
