@@ -132,9 +132,10 @@ lab_next_hop(struct lab_fib *l, uint32_t addr, uint16_t port, const uint8_t *mac
 	return lab_next_hop_at(l, &a, port, mac, mtu);
 }
 
+/* FORWARD: by the first hops; the last `backups` stand behind. */
 static inline void
-lab_route_to(struct lab_fib *l, const struct prefix *p, enum path_list_kind kind, uint16_t port,
-	const struct next_hop_id *hops, unsigned count)
+lab_route_backed(struct lab_fib *l, const struct prefix *p, enum path_list_kind kind, uint16_t port,
+	const struct next_hop_id *hops, unsigned count, unsigned backups)
 {
 	struct path path[PATHS_MAX];
 	struct path_list_id list;
@@ -142,9 +143,19 @@ lab_route_to(struct lab_fib *l, const struct prefix *p, enum path_list_kind kind
 	role_enter_fib();
 	for (unsigned i = 0; i < count; i++)
 		path[i] = (struct path){.next_hop = hops[i], .label = LABEL_NONE};
-	assert_int_equal(path_list_get(l->lists, kind, port, path, count, &list), 0);
+	if (backups > 0)
+		assert_int_equal(path_list_get_backed(l->lists, path, count, backups, &list), 0);
+	else
+		assert_int_equal(path_list_get(l->lists, kind, port, path, count, &list), 0);
 	assert_int_equal(fib_set(l->fib, VRF_DEFAULT, p, list), 0);
 	path_list_unref(l->lists, list);
+}
+
+static inline void
+lab_route_to(struct lab_fib *l, const struct prefix *p, enum path_list_kind kind, uint16_t port,
+	const struct next_hop_id *hops, unsigned count)
+{
+	lab_route_backed(l, p, kind, port, hops, count, 0);
 }
 
 static inline void

@@ -38,6 +38,7 @@ static const struct route {
 	const char *prefix;
 	enum path_list_kind kind;
 	unsigned hops; /* a bit each */
+	unsigned backups; /* as hops; they come in this order behind them */
 } routes[] = {
 	{"10.1.0.0/16", PATH_LIST_FORWARD, 1 << 0},
 	{"10.1.128.0/17", PATH_LIST_FORWARD, 1 << 1},
@@ -49,6 +50,9 @@ static const struct route {
 	{"10.6.0.1/32", PATH_LIST_PUNT, 0},
 	{"10.7.0.0/16", PATH_LIST_FORWARD, 1 << 5},
 	{"10.8.0.0/16", PATH_LIST_FORWARD, 1 << 3 | 1 << 1}, /* one of two is up */
+	{"10.9.0.0/16", PATH_LIST_FORWARD, 1 << 3, 1 << 0 | 1 << 1}, /* moved to the first backup */
+	{"2001:db8:9::/48", PATH_LIST_FORWARD, 1 << 4 | 1 << 3, 1 << 1},
+	{"10.10.0.0/16", PATH_LIST_FORWARD, 1 << 2, 1 << 1}, /* no need to */
 	{"11.0.0.0/8", PATH_LIST_FORWARD, 1 << 6},
 	/* Whatever source is not refused is reached, so that each error leaves. */
 	{"64.0.0.0/2", PATH_LIST_FORWARD, 1 << 6},
@@ -94,13 +98,19 @@ set_routes(void)
 		id[i] = lab_next_hop_at(&lab, &a, hop[i].port, hop[i].up ? mac : NULL, hop[i].mtu);
 	}
 	for (unsigned i = 0; i < ROUTES; i++) {
-		unsigned n = 0;
+		unsigned n = 0, backups = 0;
+		struct prefix p;
 
 		for (unsigned h = 0; h < HOPS; h++)
 			if (routes[i].hops & 1u << h)
 				chosen[n++] = id[h];
-		lab_route_text(&lab, routes[i].prefix, routes[i].kind,
-			routes[i].kind == PATH_LIST_GLEAN ? 1 : PORT_NONE, chosen, n);
+		for (unsigned h = 0; h < HOPS; h++)
+			if (routes[i].backups & 1u << h)
+				chosen[n + backups++] = id[h];
+		assert_int_equal(prefix_parse(routes[i].prefix, &p), 0);
+		lab_route_backed(&lab, &p, routes[i].kind,
+			routes[i].kind == PATH_LIST_GLEAN ? 1 : PORT_NONE, chosen, n + backups,
+			backups);
 	}
 	lab_commit(&lab);
 }
@@ -258,6 +268,12 @@ judge(const struct lab_frame *f)
 			continue;
 		v.hops |= 1u << h;
 		v.mtu = hop[h].mtu; /* where they differ there is only one */
+	}
+	for (unsigned h = 0; h < HOPS && v.hops == 0; h++) {
+		if (!(r->backups & 1u << h) || !hop[h].up)
+			continue;
+		v.hops = 1u << h;
+		v.mtu = hop[h].mtu;
 	}
 	if (v.hops == 0)
 		return v;
@@ -462,7 +478,7 @@ make_v4(struct lab_frame *f)
 	unsigned payload = lab_below(&seed, 4) == 0 ? lab_below(&seed, 1400) : lab_below(&seed, 40);
 
 	lab_udp(f, in_mac, IP(11, 0, lab_below(&seed, 3), lab_below(&seed, 8)),
-		IP(10, 1 + lab_below(&seed, 9), lab_below(&seed, 2) * 128, lab_below(&seed, 16)),
+		IP(10, 1 + lab_below(&seed, 11), lab_below(&seed, 2) * 128, lab_below(&seed, 16)),
 		random_ttl(), lab_below(&seed, 4) == 0 ? lab_below(&seed, 11) : 0, payload, &seed);
 	f->b[23] = protocols[lab_below(&seed, sizeof(protocols))];
 	f->b[20] = (uint8_t)(lab_below(&seed, 2) * 0x40);
@@ -512,7 +528,7 @@ make_v6(struct lab_frame *f)
 	unsigned payload = lab_below(&seed, 4) == 0 ? lab_below(&seed, 1400) : lab_below(&seed, 60);
 
 	src.b[15] = (uint8_t)lab_below(&seed, 24);
-	dst.b[5] = (uint8_t)(1 + lab_below(&seed, 9));
+	dst.b[5] = (uint8_t)(1 + lab_below(&seed, 10));
 	dst.b[6] = (uint8_t)(lab_below(&seed, 2) * 0x80);
 	dst.b[15] = (uint8_t)lab_below(&seed, 16);
 	lab_udp6(f, in_mac, src.b, dst.b, random_ttl(), payload, &seed);
