@@ -483,7 +483,151 @@ test_community_lists(void **state)
 	fixture_end(&f);
 }
 
+/* Large and extended ones in lists of their own; kinds must all hold, lists of one kind any. */
+static void
+test_community_kinds(void **state)
+{
+	static const char *const large[] = {"\0\0\0\1\0\0\0\2\0\0\0\4", "\0\0\0\1\0\0\0\2\0\0\0\3"};
+	static const char *const ext[] = {"\0\2\0\1\0\0\0\6", "\0\2\0\1\0\0\0\7"};
+
+	(void)state;
+	for (unsigned c = 0; c < 8; c++) {
+		struct policy_community_list *l[4];
+		struct fixture f;
+
+		fixture_begin(&f);
+		policy_builder_node(f.b, 1, true);
+		assert_int_equal(policy_community_list_create_kind(COMMUNITIES_LARGE, &l[0]), 0);
+		assert_int_equal(policy_community_list_create_kind(COMMUNITIES_EXTENDED, &l[1]), 0);
+		assert_int_equal(policy_community_list_create_kind(COMMUNITIES_LARGE, &l[2]), 0);
+		assert_int_equal(policy_community_list_create_kind(COMMUNITIES_STANDARD, &l[3]), 0);
+		policy_community_list_add_value(l[0], true, (const uint8_t *)large[c & 1]);
+		policy_community_list_add_value(l[1], true, (const uint8_t *)ext[c >> 1 & 1]);
+		policy_community_list_add_value(l[2], true, (const uint8_t *)large[c >> 2]);
+		policy_community_list_add(l[3], true, 1u << 16 | 1);
+		for (unsigned i = 0; i < 4; i++) {
+			assert_int_equal(policy_community_list_seal(l[i]), 0);
+			assert_int_equal(policy_builder_match_community_list(f.b, l[i]), 0);
+			policy_community_list_unref(l[i]);
+		}
+		fixture_finish(&f);
+		assert_int_equal(verdict_of(&f, plain_attrs(), "10.0.0.0/8").permit,
+			((c & 1) || c >> 2) && (c >> 1 & 1));
+		fixture_end(&f);
+	}
+}
+
+/* The first entry decides in these, too. */
+static void
+test_large_community_order(void **state)
+{
+	struct policy_community_list *l;
+	struct fixture f;
+
+	(void)state;
+	fixture_begin(&f);
+	assert_int_equal(policy_community_list_create_kind(COMMUNITIES_LARGE, &l), 0);
+	for (uint8_t i = 0; i < 200; i++)
+		policy_community_list_add_value(l, i % 2,
+			(const uint8_t[]){0, 0, 0, 9, 0, 0, 0, (uint8_t)(i * 37), 0, 0, 0, i});
+	policy_community_list_add_value(l, false, (const uint8_t *)"\0\0\0\1\0\0\0\2\0\0\0\3");
+	policy_community_list_add_value(l, true, (const uint8_t *)"\0\0\0\1\0\0\0\2\0\0\0\3");
+	policy_community_list_seal(l);
+	policy_builder_node(f.b, 1, true);
+	policy_builder_match_community_list(f.b, l);
+	fixture_finish(&f);
+	policy_community_list_unref(l);
+	assert_false(verdict_of(&f, plain_attrs(), "10.0.0.0/8").permit);
+	for (uint8_t i = 0; i < 200; i++) {
+		memcpy(attrs.set.var + 10 + 8 + 8,
+			(const uint8_t[]){0, 0, 0, 9, 0, 0, 0, (uint8_t)(i * 37), 0, 0, 0, i}, 12);
+		assert_int_equal(verdict_of(&f, &attrs.set, "10.0.0.0/8").permit, i % 2);
+	}
+	fixture_end(&f);
+}
+
+/* Who groups peers by what they are told asks this. */
+static void
+test_uses_peer(void **state)
+{
+	struct ip_addr peer = addr_from_v4(7);
+	struct fixture f;
+
+	(void)state;
+	assert_false(policy_uses_peer(policy_accept_all()));
+	for (unsigned with = 0; with < 2; with++) {
+		fixture_begin(&f);
+		policy_builder_node(f.b, 1, false);
+		policy_builder_match_origin(f.b, ORIGIN_EGP);
+		policy_builder_node(f.b, 2, true);
+		policy_builder_match_source(f.b, SOURCE_EXTERNAL);
+		if (with)
+			policy_builder_match_peer(f.b, &peer);
+		fixture_finish(&f);
+		assert_int_equal(policy_uses_peer(f.p), with);
+		fixture_end(&f);
+	}
+}
+
+/* The next hop that is forwarded to: the link-local one where there is no global one. */
+static void
+test_next_hop_link_local(void **state)
+{
+	struct policy_prefix_list *l;
+	struct prefix p;
+	struct fixture f;
+
+	(void)state;
+	fixture_begin(&f);
+	assert_int_equal(prefix_parse("fe80::/10", &p), 0);
+	assert_int_equal(policy_prefix_list_create(&l), 0);
+	assert_int_equal(policy_prefix_list_add(l, true, &p, 10, 128), 0);
+	assert_int_equal(policy_prefix_list_seal(l), 0);
+	policy_builder_node(f.b, 1, true);
+	policy_builder_match_next_hop_list(f.b, l);
+	fixture_finish(&f);
+	policy_prefix_list_unref(l);
+	plain_attrs();
+	assert_false(verdict_of(&f, &attrs.set, "2001:db8::/32").permit);
+	assert_int_equal(addr_parse("2001:db8::1", &attrs.set.next_hop), 0);
+	assert_int_equal(addr_parse("fe80::1", &attrs.set.next_hop_link_local), 0);
+	assert_false(verdict_of(&f, &attrs.set, "2001:db8::/32").permit);
+	assert_int_equal(addr_parse("::", &attrs.set.next_hop), 0);
+	assert_true(verdict_of(&f, &attrs.set, "2001:db8::/32").permit);
+	fixture_end(&f);
+}
+
 /* ---- changes ---- */
+
+/* Each kind by itself; what is not named stays, in its place. */
+static void
+test_community_kinds_change(void **state)
+{
+	struct fixture f;
+
+	(void)state;
+	fixture_begin(&f);
+	policy_builder_node(f.b, 1, true);
+	policy_builder_set_communities(f.b, COMMUNITIES_EXTENDED, EDIT_ADD,
+		(const uint8_t *)"\0\2\0\1\0\0\0\7\0\3\0\1\0\0\0\7", 2);
+	policy_builder_set_communities(
+		f.b, COMMUNITIES_LARGE, EDIT_ADD, (const uint8_t *)"\0\0\0\5\0\0\0\5\0\0\0\5", 1);
+	policy_builder_set_communities(f.b, COMMUNITIES_LARGE, EDIT_REMOVE,
+		(const uint8_t *)"\0\0\0\1\0\0\0\2\0\0\0\3", 1);
+	policy_builder_set_number(f.b, NUMBER_MED, 5);
+	fixture_finish(&f);
+	struct policy_verdict v = verdict_of(&f, plain_attrs(), "10.0.0.0/8");
+	assert_true(v.permit);
+	assert_int_equal(v.attrs->community_count, 2);
+	assert_memory_equal(attr_communities(v.attrs), "\0\1\0\1\0\2\0\2", 8);
+	assert_int_equal(v.attrs->ext_community_count, 2);
+	assert_memory_equal(attr_ext_communities(v.attrs), "\0\2\0\1\0\0\0\7\0\3\0\1\0\0\0\7", 16);
+	assert_int_equal(v.attrs->large_community_count, 1);
+	assert_memory_equal(attr_large_communities(v.attrs), "\0\0\0\5\0\0\0\5\0\0\0\5", 12);
+	assert_memory_equal(attr_cluster_list(v.attrs), "\x0a\0\0\1", 4);
+	assert_memory_equal(attr_unknown(v.attrs), "\xe0\x63\0\2hi", 6);
+	fixture_end(&f);
+}
 
 static void
 test_changes_keep_the_rest(void **state)
@@ -927,6 +1071,11 @@ main(void)
 		cmocka_unit_test(test_all_and_any),
 		cmocka_unit_test(test_absent_numbers),
 		cmocka_unit_test(test_community_lists),
+		cmocka_unit_test(test_community_kinds),
+		cmocka_unit_test(test_large_community_order),
+		cmocka_unit_test(test_uses_peer),
+		cmocka_unit_test(test_next_hop_link_local),
+		cmocka_unit_test(test_community_kinds_change),
 		cmocka_unit_test(test_changes_keep_the_rest),
 		cmocka_unit_test(test_path_too_long),
 		cmocka_unit_test(test_outcomes),
