@@ -386,6 +386,9 @@ connection_connect(struct connection *c)
 	int fd;
 
 	o.ttl = k->multihop != 0 ? k->multihop : k->external ? 1 : 0;
+	/* Of a link-local source only one zone makes sense. */
+	if (addr_is_link_local(&o.source) && o.source.zone == 0)
+		o.source.zone = k->addr.zone;
 	fd = host_socket_connect(&o, &k->addr, k->tcp_port);
 	if (fd < 0)
 		return fd;

@@ -162,16 +162,19 @@ idle_hold_start(struct peer *p)
 
 /*
  * While its routes are kept, whoever comes back is let in at once: a refused peer may not ask again before its restart time is
- * over. What waits is our own attempt.
+ * over. What waits is our own attempt, and not for long: it must not be later than that either.
  */
 static void
 peer_await(struct peer *p) RUNS_ON(role_session)
 {
+	const struct config_timers *t = &p->config.timers;
+	uint32_t wait_s = p->idle_hold_s < t->connect_retry_s ? p->idle_hold_s : t->connect_retry_s;
+
 	timer_cancel(p->speaker->thread, &p->idle_hold);
 	connection_event(&p->conn[CONN_OUT], EV_START_PASSIVE, NULL);
 	if (p->config.passive)
 		return;
-	timer_arm(p->speaker->thread, &p->connect_retry, p->idle_hold_s * NS_PER_S);
+	timer_arm(p->speaker->thread, &p->connect_retry, wait_s * NS_PER_S);
 	idle_hold_grow(p);
 }
 

@@ -69,6 +69,7 @@ two_speakers(const char *at_a, const char *at_b)
 	of_b.tcp_port = a.port;
 	of_a.source = addr_of(at_a);
 	of_b.source = addr_of(at_b);
+	of_b.source.zone = 0; /* the peer's, where it is one of a link */
 	node_peer(&a, 1, &of_a, policy_accept_all());
 	node_peer(&b, 1, &of_b, policy_accept_all());
 	wait_for(node_view(&a, 1).state == FSM_ESTABLISHED &&
