@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "control/apply.h"
 
+#include "control/host_routes.h"
 #include "control/log.h"
 #include "control/policy_compile.h"
 #include "control/threads.h"
@@ -23,12 +24,10 @@ struct order {
 	const struct policy *import;
 	enum family family;
 	uint32_t job;
-	const struct config_network *network;
 	struct shard_settings settings;
 	struct session_view view;
 	int result;
 	const char *reason;
-	bool present;
 };
 
 /* ---- refreshes that wait for policy_change_delay_s ---- */
@@ -158,18 +157,6 @@ rib_peer_import(void *arg)
 
 	role_enter_rib();
 	shard_peer_import(o->k->shard, o->id, o->family, o->import);
-}
-
-static void
-rib_originate(void *arg)
-{
-	struct order *o = arg;
-	struct attr_set attrs = {.origin = ORIGIN_IGP};
-
-	role_enter_rib();
-	o->result = shard_originate(o->k->shard, o->network->vrf,
-		o->network->prefix.afi == AFI_IPV6 ? FAMILY_IPV6_UNICAST : FAMILY_IPV4_UNICAST, &o->network->prefix,
-		o->present ? &attrs : NULL);
 }
 
 static void
@@ -388,27 +375,6 @@ peer_stop(struct keeld *k, struct peer_id id)
 	k->peers[id.v].used = false;
 	k->peers[id.v].removing = true;
 	timer_arm(k->main_thread, &apply.flush_timer, 0);
-}
-
-static void
-network_set(struct keeld *k, const struct config_network *n, bool present)
-{
-	struct order o = {.k = k, .network = n, .present = present};
-	char text[PREFIX_TEXT_MAX];
-
-	thread_call(k->rib_thread, rib_originate, &o);
-	if (o.result != 0)
-		log_event(LOG_ERROR, "network-not-announced prefix=%s error=\"%s\"", prefix_format(&n->prefix, text), strerror(-o.result));
-}
-
-static bool
-has_network(const struct config *c, const struct config_network *n)
-{
-	for (unsigned i = 0; i < c->network_count; i++) {
-		if (c->networks[i].vrf.v == n->vrf.v && prefix_equal(&c->networks[i].prefix, &n->prefix))
-			return true;
-	}
-	return false;
 }
 
 /* ---- refresh ---- */
@@ -955,19 +921,6 @@ apply_peers(struct keeld *k, struct config *old, const struct peer_id *old_ids, 
 }
 
 static void
-apply_networks(struct keeld *k, const struct config *old, const struct config *next)
-{
-	for (unsigned i = 0; i < old->network_count; i++) {
-		if (!has_network(next, &old->networks[i]))
-			network_set(k, &old->networks[i], false);
-	}
-	for (unsigned i = 0; i < next->network_count; i++) {
-		if (!has_network(old, &next->networks[i]))
-			network_set(k, &next->networks[i], true);
-	}
-}
-
-static void
 apply_settings(struct keeld *k, const struct config *old, const struct config *next)
 {
 	struct order o = {.k = k, .settings = {next->cluster_id, next->max_paths, next->tombstones_max}};
@@ -1000,7 +953,7 @@ keeld_commit(struct keeld *k, json_t *document, const char *comment, json_t **ef
 	policy_set_keep(next->policies, old->policies);
 	apply_settings(k, old, next);
 	apply_peers(k, old, old_ids, next, *effects);
-	apply_networks(k, old, next);
+	keeld_host_routes_apply(k, old, next);
 	pending_schedule(k);
 	err = config_save(k->config_file, document);
 	*persisted = err == 0;
@@ -1034,8 +987,7 @@ keeld_apply_first(struct keeld *k)
 		return o.result;
 	}
 	apply_settings(k, NULL, k->running);
-	for (unsigned i = 0; i < k->running->network_count; i++)
-		network_set(k, &k->running->networks[i], true);
+	keeld_host_routes_apply(k, NULL, k->running);
 	for (unsigned i = 0; i < k->running->peer_count; i++) {
 		int err;
 

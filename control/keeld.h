@@ -20,6 +20,7 @@ struct qsbr;
 struct rpc;
 struct speaker;
 struct thread;
+struct tun;
 
 /* A configured peer and the ids under which the other threads know it. */
 struct keeld_peer {
@@ -52,6 +53,8 @@ struct keeld {
 	struct fib_feed *feed;
 	struct speaker *speaker;
 	struct netlink *netlink;
+	struct tun *tun; /* keel0; NULL without a data plane */
+	unsigned tun_ifindex; /* 0: none */
 	struct jobs *jobs;
 	struct rpc *rpc;
 	struct thread *main_thread, *host_thread, *session_thread, *rib_thread, *fib_thread;

@@ -317,6 +317,31 @@ link_named(struct netlink *n, unsigned ifindex, const char *name, uint64_t read_
 	return l;
 }
 
+/* A port's frames carry its address, and none is longer than its MTU. */
+static void
+link_changed(struct netlink *n, struct link *l, const struct nlattr *const t[ATTRIBUTES_MAX])
+{
+	uint8_t mac[6] = {0};
+	uint32_t mtu = 0;
+
+	if (l->kind != LINK_PORT || n->config.changed == NULL)
+		return;
+	if (t[IFLA_ADDRESS] != NULL && mnl_attr_get_payload_len(t[IFLA_ADDRESS]) == sizeof(mac))
+		memcpy(mac, mnl_attr_get_payload(t[IFLA_ADDRESS]), sizeof(mac));
+	if (t[IFLA_MTU] != NULL && mnl_attr_validate(t[IFLA_MTU], MNL_TYPE_U32) == 0)
+		mtu = mnl_attr_get_u32(t[IFLA_MTU]);
+	if (mtu == l->mtu && memcmp(mac, l->mac, sizeof(mac)) == 0)
+		return;
+	l->mtu = mtu;
+	memcpy(l->mac, mac, sizeof(mac));
+	if (!n->config.changed(n->config.ctx, l->port))
+		return;
+	for (unsigned i = 0; i < NEIGHBOR_BUCKETS; i++)
+		for (struct neighbor *e = n->neighbors[i]; e != NULL; e = e->next)
+			if (e->ifindex == l->ifindex && e->told)
+				n->config.neighbor(n->config.ctx, l->vrf, l->port, &e->addr, e->told_mac);
+}
+
 static void
 on_link(struct netlink *n, const struct nlmsghdr *h, uint64_t read_ns)
 {
@@ -342,6 +367,7 @@ on_link(struct netlink *n, const struct nlmsghdr *h, uint64_t read_ns)
 	if (l == NULL)
 		return;
 	l->epoch = n->epoch;
+	link_changed(n, l, t);
 	link_set(n, l, admin_up && (m->ifi_flags & IFF_RUNNING), read_ns);
 	if (l->admin_up && !admin_up)
 		n->routes_again = true;

@@ -36,6 +36,8 @@ struct netlink_config {
 	void (*address)(void *ctx, struct vrf_id vrf, uint16_t port, const struct prefix *subnet, const struct ip_addr *local, bool present);
 	void (*neighbor)(void *ctx, struct vrf_id vrf, uint16_t port, const struct ip_addr *addr, const uint8_t mac[6]);
 	void (*link)(void *ctx, uint16_t port, bool up, uint64_t event_ns); /* monotonic: when the message was read */
+	/* A port's MAC address or MTU is not what it was. True: neighbours there are told again. May be NULL. */
+	bool (*changed)(void *ctx, uint16_t port);
 	/*
 	 * A route of the kernel's main table (an IGP beside us, an operator's `ip route`): not protocol kernel, not through keel0. Hops out of an
 	 * interface that is no port of ours have PORT_NONE and are left out with a data plane. count 0 with `present`: blackhole. May be NULL.

@@ -45,6 +45,8 @@ struct link {
 	struct vrf_id vrf;
 	enum link_kind kind;
 	bool told, up;
+	uint8_t mac[6];
+	uint32_t mtu; /* 0: no message yet */
 	bool admin_up; /* else the kernel has dropped its IPv4 routes, without a word */
 	uint32_t epoch; /* of the dump that saw it last */
 };

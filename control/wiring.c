@@ -2,6 +2,7 @@
 #include "control/wiring_impl.h"
 
 #include "control/apply.h"
+#include "control/host_routes.h"
 #include "control/log.h"
 #include "control/netlink.h"
 #include "control/session.h"
@@ -34,13 +35,20 @@
 /* Main is ending the threads: whoever a message would speak to may be gone, and what it would change does not matter any more. */
 static _Atomic bool stopping;
 
+void
+message_free(struct message *m)
+{
+	free(m->hops);
+	free(m);
+}
+
 static void
 message_run(void *arg)
 {
 	struct message *m = arg;
 
 	if (atomic_load_explicit(&stopping, memory_order_relaxed))
-		free(m);
+		message_free(m);
 	else
 		m->fn(m);
 }
@@ -57,6 +65,7 @@ wiring_send(struct thread *t, void (*fn)(void *arg), const struct message *m)
 			return;
 		free(copy);
 	}
+	free(m->hops);
 	log_event(LOG_ERROR, "message-lost reason=out-of-memory");
 }
 
@@ -485,6 +494,7 @@ wiring_create(struct keeld *k)
 		{"rib", create_rib},
 		{"fib", create_fib},
 		{"netlink", wiring_create_netlink},
+		{"tun", wiring_create_tun},
 		{"speaker", create_speaker},
 	};
 
@@ -564,6 +574,8 @@ wiring_stop(struct keeld *k)
 void
 wiring_destroy(struct keeld *k)
 {
+	keeld_host_routes_fini(k);
+	wiring_destroy_tun(k);
 	if (k->netlink != NULL)
 		netlink_destroy(k->netlink);
 	if (k->speaker != NULL)

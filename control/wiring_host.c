@@ -2,6 +2,7 @@
 /* The host thread's side of the wiring: what the mirror of the kernel sees goes to the fib thread and to the XDP maps. */
 #include "control/wiring_impl.h"
 
+#include "control/host_routes.h"
 #include "control/log.h"
 #include "control/netlink.h"
 #include "control/threads.h"
@@ -9,17 +10,21 @@
 #include "rib/fib_feed.h"
 #ifdef KEEL_DATAPLANE
 #include "dataplane/port.h"
+#include "dataplane/tun.h"
 #include "dataplane/worker.h"
 #include "dataplane/xdp.h"
 #endif
 
+#include <errno.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 
 #define GLEAN_POLL_NS 10000000 /* a packet that waits for a neighbour is lost anyway; its successors need it soon */
 #define GLEANS_PER_POLL 64
 #define LINKS_MAX 64
+#define TUN_NAME "keel0"
 
 /*
  * Links, apart from messages: a loss is not to wait behind a thousand neighbours in the fib thread's mailbox. A word is when the event was read,
@@ -35,6 +40,7 @@ static struct host_context {
 	struct keeld *k;
 	struct thread *self;
 	struct timer gleans;
+	struct watch tun;
 } host_context;
 
 /* ---- links ---- */
@@ -58,10 +64,18 @@ wiring_links_apply(struct keeld *k)
 		if (word == links.applied[port])
 			continue;
 		links.applied[port] = word;
-		if (link_word_up(word))
-			continue;
-		fib_feed_port_down(k->feed, port, word);
+		if (!link_word_up(word))
+			fib_feed_port_down(k->feed, port, word);
 	}
+}
+
+static void
+on_main_link(void *arg)
+{
+	struct message *m = arg;
+
+	keeld_host_link(m->k, m->port, m->present);
+	message_free(m);
 }
 
 static void
@@ -76,7 +90,30 @@ host_link(void *ctx, uint16_t port, bool up, uint64_t event_ns)
 		thread_wake(k->fib_thread);
 	}
 	log_event(LOG_INFO, "link port=%u state=%s", port, up ? "up" : "down");
+	wiring_send(k->main_thread, on_main_link, &(struct message){.k = k, .port = port, .present = up});
 }
+
+#ifdef KEEL_DATAPLANE
+static bool
+host_changed(void *ctx, uint16_t port)
+{
+	struct keeld *k = ctx;
+	uint8_t mac[6];
+	bool changed = false;
+	int err;
+
+	role_enter_host();
+	err = k->fib != NULL ? port_refresh(port, &changed) : 0;
+	if (err != 0)
+		log_event(LOG_ERROR, "port-not-refreshed port=%s error=%d", port_name(port), err);
+	if (err != 0 || !changed)
+		return false;
+	port_mac(port, mac);
+	log_event(LOG_INFO, "port-changed port=%s mac=%02x:%02x:%02x:%02x:%02x:%02x mtu=%u", port_name(port), mac[0], mac[1],
+		mac[2], mac[3], mac[4], mac[5], port_mtu(port));
+	return true;
+}
+#endif
 
 /* ---- addresses ---- */
 
@@ -89,7 +126,16 @@ on_fib_address(void *arg)
 	wiring_links_apply(m->k);
 	if (fib_feed_connected(m->k->feed, m->vrf, &m->subnet, &m->addr, m->port, m->present) != 0)
 		log_event(LOG_ERROR, "connected-route-not-installed reason=out-of-memory");
-	free(m);
+	message_free(m);
+}
+
+static void
+on_main_address(void *arg)
+{
+	struct message *m = arg;
+
+	keeld_host_connected(m->k, m->vrf, &m->subnet, m->port, m->present);
+	message_free(m);
 }
 
 #ifdef KEEL_DATAPLANE
@@ -102,6 +148,14 @@ local_address(struct keeld *k, struct vrf_id vrf, uint16_t port, const struct ip
 
 	if (err != 0)
 		log_event(LOG_ERROR, "xdp-local-address addr=%s error=%d", addr_format(local, text), err);
+	for (uint16_t p = 0; p < port_count(); p++) {
+		struct ip_addr source = {.afi = AFI_NONE};
+
+		if (port_vrf(p).v != vrf.v)
+			continue;
+		netlink_source(k->netlink, vrf, p, local->afi, &source);
+		worker_icmp_source(p, local->afi, &source);
+	}
 }
 #endif
 
@@ -110,6 +164,7 @@ host_address(void *ctx, struct vrf_id vrf, uint16_t port, const struct prefix *s
 	const struct ip_addr *local, bool present)
 {
 	struct keeld *k = ctx;
+	struct message m = {.k = k, .vrf = vrf, .port = port, .subnet = *subnet, .addr = *local, .present = present};
 	char text[ADDR_TEXT_MAX];
 
 	role_enter_host();
@@ -119,8 +174,10 @@ host_address(void *ctx, struct vrf_id vrf, uint16_t port, const struct prefix *s
 	if (k->fib != NULL)
 		local_address(k, vrf, port, local);
 #endif
-	wiring_send(k->fib_thread, on_fib_address,
-		&(struct message){.k = k, .vrf = vrf, .port = port, .subnet = *subnet, .addr = *local, .present = present});
+	wiring_send(k->fib_thread, on_fib_address, &m);
+	/* RFC 4291 2.5.6: a link's own prefix is nobody else's business. */
+	if (!addr_is_link_local(local))
+		wiring_send(k->main_thread, on_main_address, &m);
 }
 
 /* ---- neighbours ---- */
@@ -148,7 +205,7 @@ on_fib_neighbor(void *arg)
 #endif
 	if (err != 0)
 		log_event(LOG_ERROR, "neighbor-not-installed error=%d", err);
-	free(m);
+	message_free(m);
 }
 
 static void
@@ -178,7 +235,7 @@ on_host_resolve(void *arg)
 		netlink_release(m->k->netlink, m->port, &m->addr);
 	if (err != 0)
 		log_event(LOG_WARNING, "neighbor-resolve addr=%s error=%d", addr_format(&m->addr, text), err);
-	free(m);
+	message_free(m);
 }
 
 void
@@ -203,6 +260,15 @@ gleans_poll(struct timer *t)
 		netlink_glean(c->k->netlink, g[i].port, &g[i].addr);
 	timer_arm(c->self, t, GLEAN_POLL_NS);
 }
+
+static void
+tun_ready(struct watch *w, uint32_t events)
+{
+	(void)w;
+	(void)events;
+	role_enter_host();
+	(void)tun_drain(host_context.k->tun); /* level-triggered: what is left comes at the next turn */
+}
 #endif
 
 /* ---- life ---- */
@@ -219,6 +285,14 @@ wiring_host_start(void *ctx, struct thread *self)
 	if (c->k->fib != NULL) {
 		c->gleans.fire = gleans_poll;
 		timer_arm(self, &c->gleans, GLEAN_POLL_NS);
+	}
+	if (c->k->tun != NULL) {
+		int err;
+
+		c->tun = (struct watch){.fd = tun_fd(c->k->tun), .ready = tun_ready};
+		err = watch_set(self, &c->tun, EPOLLIN);
+		if (err != 0)
+			return err;
 	}
 #endif
 	return netlink_start(c->k->netlink, self);
@@ -242,8 +316,57 @@ wiring_create_netlink(struct keeld *k)
 			ports[c.port_count++] = (struct netlink_port){p, port_ifindex(p), port_vrf(p), port_name(p)};
 	}
 	c.ports = ports;
+	c.changed = host_changed;
 #endif
 	return netlink_create(&c, &k->netlink);
+}
+
+#ifdef KEEL_DATAPLANE
+static uint16_t
+least_mtu(void)
+{
+	uint16_t mtu = UINT16_MAX;
+
+	for (uint16_t p = 0; p < port_count(); p++)
+		if (port_mtu(p) < mtu)
+			mtu = port_mtu(p);
+	return mtu;
+}
+#endif
+
+int
+wiring_create_tun(struct keeld *k)
+{
+#ifdef KEEL_DATAPLANE
+	int err;
+
+	if (k->fib == NULL)
+		return 0;
+	err = tun_create(TUN_NAME, VRF_DEFAULT, least_mtu(), &k->tun);
+	if (err == 0)
+		err = netlink_tun_add(k->netlink, TUN_NAME, tun_ifindex(k->tun), VRF_DEFAULT);
+	if (err != 0) {
+		log_event(LOG_WARNING, "host-not-set what=\"" TUN_NAME ", the way out for our own packets\" error=\"%s\"",
+			strerror(-err));
+		wiring_destroy_tun(k);
+		return 0;
+	}
+	k->tun_ifindex = tun_ifindex(k->tun);
+#else
+	(void)k;
+#endif
+	return 0;
+}
+
+void
+wiring_destroy_tun(struct keeld *k)
+{
+#ifdef KEEL_DATAPLANE
+	if (k->tun != NULL)
+		tun_destroy(k->tun);
+#endif
+	k->tun = NULL;
+	k->tun_ifindex = 0;
 }
 
 void

@@ -122,6 +122,17 @@ on_link(void *ctx, uint16_t port, bool up, uint64_t event_ns)
 	pthread_mutex_unlock(&heard.lock);
 }
 
+static _Atomic unsigned changed_calls;
+static _Atomic bool changed_answer;
+
+static bool
+on_changed(void *ctx, uint16_t port)
+{
+	(void)ctx;
+	changed_calls += port == PORT;
+	return changed_answer;
+}
+
 static struct heard_route *
 heard_route(const struct prefix *p)
 {
@@ -219,6 +230,7 @@ create(void)
 		.address = on_address,
 		.neighbor = on_neighbor,
 		.link = on_link,
+		.changed = on_changed,
 		.route = on_route};
 
 	return netlink_create(&c, &mirror);
@@ -424,6 +436,34 @@ test_mirror(void **state)
 	AWAIT(heard.link_up && heard.neighbor_up && heard.mac[5] == 9);
 	run("ip neigh del 192.0.2.7 dev p1");
 	AWAIT(!heard.neighbor_up);
+	stop();
+	run("ip neigh flush all dev p1 nud all; ip address flush dev p1");
+}
+
+/* A port's frames carry its MAC address: who has made headers of it is told all neighbours again. */
+static void
+test_port_changes(void **state)
+{
+	unsigned calls;
+
+	(void)state;
+	start();
+	run("ip address add 192.0.2.1/24 dev p1");
+	run("ip neigh replace 192.0.2.7 lladdr 02:00:00:00:00:07 dev p1 nud permanent");
+	AWAIT(heard.neighbor_up && heard.mac[5] == 7);
+	calls = neighbor_calls();
+	changed_answer = false;
+	changed_calls = 0;
+	run("ip link set p1 mtu 1400");
+	AWAIT(changed_calls == 1);
+	assert_int_equal(neighbor_calls(), calls);
+	changed_answer = true;
+	run("ip link set p1 alias east"); /* a message, and nothing that we look at */
+	run("ip link set p1 mtu 1500");
+	AWAIT(changed_calls == 2 && heard.neighbor_calls == calls + 1 && heard.neighbor_up);
+	/* The kernel forgets all neighbours, these too. */
+	run("ip link set p1 address 02:00:00:00:01:01");
+	AWAIT(changed_calls == 3 && !heard.neighbor_up);
 	stop();
 	run("ip neigh flush all dev p1 nud all; ip address flush dev p1");
 }
@@ -944,6 +984,7 @@ main(void)
 		cmocka_unit_test(test_kernel_does_not_forward),
 		cmocka_unit_test(test_read_only_proc_is_told),
 		cmocka_unit_test(test_mirror),
+		cmocka_unit_test(test_port_changes),
 		cmocka_unit_test(test_resolve),
 		cmocka_unit_test(test_glean),
 		cmocka_unit_test(test_neighbor_goes_with_its_subnet),
