@@ -752,6 +752,15 @@ fib_shadow_get(
 }
 
 bool
+fib_waits(const struct fib *f, struct vrf_id vrf, const struct prefix *p)
+{
+	const struct fib_table *t = table_get(f, vrf, p->afi);
+	struct shadow_entry e;
+
+	return t != NULL && route_get(t, p, &e) && e.waiting;
+}
+
+bool
 fib_shadow_lookup(const struct fib *f, struct vrf_id vrf, const struct ip_addr *addr,
 	struct prefix *prefix, struct path_list_id *out)
 {

@@ -83,6 +83,8 @@ bool fib_settled(const struct fib *f);
 /* The shadow: what was set, visible or not. The exact entry; false when none. */
 bool fib_shadow_get(
 	const struct fib *f, struct vrf_id vrf, const struct prefix *p, struct path_list_id *out);
+/* Is it set, and left out of the tables for want of a group (not-installed, retried)? */
+bool fib_waits(const struct fib *f, struct vrf_id vrf, const struct prefix *p) RUNS_ON(role_fib);
 /* The longest set prefix covering `addr`. */
 bool fib_shadow_lookup(const struct fib *f, struct vrf_id vrf, const struct ip_addr *addr,
 	struct prefix *prefix, struct path_list_id *out);

@@ -10,6 +10,7 @@
 #include "lpm/arena.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -401,6 +402,22 @@ policy_eval_limit_hits(const struct policy_eval *e)
 	return e->limit_hits;
 }
 
+/* Rare, and by all threads: a relaxed sum, read for the operator. */
+static _Atomic uint64_t limit_hits_of_all;
+
+static void
+count_limit_hit(struct policy_eval *e)
+{
+	e->limit_hits++;
+	atomic_fetch_add_explicit(&limit_hits_of_all, 1, memory_order_relaxed);
+}
+
+uint64_t
+policy_limit_hits(void)
+{
+	return atomic_load_explicit(&limit_hits_of_all, memory_order_relaxed);
+}
+
 static int
 format_path(struct policy_eval *e)
 {
@@ -431,7 +448,7 @@ regex_match(struct policy_eval *e, const struct as_path_entry *entry)
 	else
 		n = pcre2_match(entry->code, path, e->path_len, 0, 0, e->match, e->match_context);
 	if (n < 0 && n != PCRE2_ERROR_NOMATCH)
-		e->limit_hits++;
+		count_limit_hit(e);
 	return n >= 0;
 }
 

@@ -62,3 +62,5 @@ int policy_eval_begin(struct policy_eval *e, const struct policy *p, const struc
 /* 0, -ENOMEM. True decision for one prefix. */
 int policy_eval_prefix(struct policy_eval *e, const struct prefix *prefix, struct policy_verdict *out);
 uint64_t policy_eval_limit_hits(const struct policy_eval *e);
+/* Of all evals of the process, gone ones too. Any thread. */
+uint64_t policy_limit_hits(void);

@@ -451,6 +451,8 @@ test_exhaustion(void **state)
 
 				assert_int_equal(fib_lookup(fib, VRF_DEFAULT, &a, &result), 0);
 				assert_true(result.hit);
+				assert_int_equal(fib_waits(fib, VRF_DEFAULT, &p),
+					present[i][k] && result.prefix.len != 32);
 				if (result.prefix.len == 32)
 					assert_true(fib_shadow_get(fib, VRF_DEFAULT, &p, &id));
 				assert_int_equal(result.path_list.v, id.v);

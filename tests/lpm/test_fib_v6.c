@@ -248,6 +248,10 @@ test_waiting(void **state)
 	check("2001:db9::1", NULL, list[0]);
 	assert_int_equal(stats().installed, 1);
 	assert_int_equal(stats().not_installed, 1);
+	assert_int_equal(prefix_parse("2001:db9::1/128", &found), 0);
+	assert_true(fib_waits(fib, VRF_DEFAULT, &found));
+	assert_int_equal(prefix_parse("2001:db8::1/128", &found), 0);
+	assert_false(fib_waits(fib, VRF_DEFAULT, &found));
 	/* as in the shadow, so for next hops and the audit */
 	assert_int_equal(addr_parse("2001:db9::1", &a), 0);
 	assert_true(fib_shadow_lookup(fib, VRF_DEFAULT, &a, &found, &id));

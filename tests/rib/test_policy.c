@@ -348,6 +348,7 @@ test_match_limit(void **state)
 	assert_false(
 		verdict_of(&f, attrs_with_path(path, (size_t)(p - path)), "10.0.0.0/8").permit);
 	assert_true(policy_eval_limit_hits(f.e) > 0);
+	assert_true(policy_limit_hits() >= policy_eval_limit_hits(f.e));
 	fixture_end(&f);
 	free(path);
 }
