@@ -166,6 +166,7 @@ speaker_destroy(struct speaker *s)
 		peer_free(s, p);
 	}
 	qsbr_unregister(s->config.readers, s->reader);
+	update_groups_destroy(s->groups);
 	attr_table_destroy(s->exported);
 	qsbr_destroy(s->nobody);
 	arena_free(s->config.arena, s->attrs);
@@ -463,11 +464,8 @@ export_rules_change(struct peer *p, const struct config_peer *old) RUNS_ON(role_
 			continue;
 		if (a->send_communities != b->send_communities)
 			return true;
-		if (a->next_hop_self != b->next_hop_self ||
-			a->next_hop_unchanged != b->next_hop_unchanged)
-			update_group_next_hop(
-				p->family[f].group, b->next_hop_self, b->next_hop_unchanged);
 	}
+	export_rules(p);
 	return false;
 }
 
@@ -513,7 +511,7 @@ session_export_policies(
 	if (p == NULL)
 		return;
 	for (unsigned f = 0; f < FAMILY_COUNT; f++) {
-		struct update_group *g = p->family[f].group;
+		struct update_member *g = p->family[f].group;
 
 		if (g != NULL && p->policies.export_policy[f] != policies->export_policy[f])
 			update_group_policy(g, policies->export_policy[f]);

@@ -103,7 +103,7 @@ struct refresh_jobs {
 struct peer_family {
 	struct peer *peer;
 	enum family family;
-	struct update_group *group; /* NULL: not negotiated, or not up */
+	struct update_member *group; /* its place in one; NULL: not negotiated, or not up */
 	struct refresh_serve serve;
 	uint32_t walks; /* refresh walks begun */
 	struct refresh_jobs import_jobs, export_jobs;
@@ -155,7 +155,7 @@ struct listener {
 	struct vrf_id vrf;
 };
 
-/* The export of a session that ended, until it is dismantled. */
+/* The group of the last session that ended, until it is dismantled. */
 struct leftover {
 	struct update_group *group;
 	struct leftover *next;
@@ -181,6 +181,7 @@ struct speaker {
 	 */
 	struct qsbr *nobody;
 	struct attr_table *exported;
+	struct update_groups *groups; /* made with the first session that comes up */
 	struct leftover *leftovers;
 	struct peer *peers;
 	struct peer *by_id[PEER_MAX];
@@ -275,6 +276,8 @@ int export_up(struct peer *p) RUNS_ON(role_session);
 void export_down(struct peer *p) RUNS_ON(role_session);
 /* A slice of taking down what ended sessions left. True while there is more. */
 bool leftovers_run(struct speaker *s, uint64_t deadline_ns) RUNS_ON(role_session);
+/* The configuration changed: how routes are sent to this peer. */
+void export_rules(struct peer *p) RUNS_ON(role_session);
 /* A slice for one peer. True while there is more that its socket takes. */
 bool export_run(struct peer *p, uint64_t deadline_ns) RUNS_ON(role_session);
 void export_timers_init(struct peer_family *f);

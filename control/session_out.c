@@ -116,40 +116,92 @@ on_mark(void *ctx, enum update_group_mark m)
 	}
 }
 
+static struct update_rules
+rules_of(const struct peer_family *f)
+{
+	const struct peer *p = f->peer;
+	const struct connection *c = p->up;
+	const struct config_family *k = &p->config.families[f->family];
+
+	return (struct update_rules){
+		.family = f->family,
+		.kind = p->config.external		   ? UPDATE_EXTERNAL
+			: p->config.route_reflector_client ? UPDATE_CLIENT
+							   : UPDATE_INTERNAL,
+		.own_as = p->speaker->config.asn,
+		.local_as = peer_local_as(p),
+		.peer_as = c->open.asn,
+		.cluster_id = shard_cluster_id(p->speaker->config.shard),
+		.encode = {.as4 = c->n.as4,
+			.extended_message = c->n.extended_message,
+			.extended_next_hop = c->n.extended_next_hop & 1u << f->family,
+			.send_communities = k->send_communities},
+		.policy = p->policies.export_policy[f->family],
+		.peer = p->config.addr,
+		.next_hop_self = k->next_hop_self,
+		.next_hop_unchanged = k->next_hop_unchanged,
+		.remove_private_as = k->remove_private_as,
+		.as_override = k->as_override,
+		.default_originate = k->default_originate,
+	};
+}
+
+/* RFC 2545 3: the link-local address for a peer on the same link. RFC 8950: an IPv6 next hop where the session runs over IPv6. */
+static void
+next_hop_of(const struct peer_family *f, struct update_member_config *m)
+{
+	const struct host_socket_local *l = &f->peer->up->local;
+	bool v4 = family_afi(f->family) == AFI_IPV4;
+
+	if (v4 && (!m->rules.encode.extended_next_hop || l->addr.afi == AFI_IPV4)) {
+		m->next_hop = l->v4;
+		return;
+	}
+	m->next_hop = l->v6;
+	if (l->zone != 0)
+		m->next_hop_link_local = l->link_local;
+}
+
+static int
+groups_need(struct speaker *s)
+{
+	struct update_groups_config c = {
+		.arena = s->config.arena, .shard = s->config.shard, .exported = s->exported};
+
+	return s->groups != NULL ? 0 : update_groups_create(&c, &s->groups);
+}
+
 static int
 family_up(struct peer_family *f) RUNS_ON(role_session)
 {
 	struct peer *p = f->peer;
-	struct connection *c = p->up;
-	const struct config_family *k = &p->config.families[f->family];
 	struct speaker *s = p->speaker;
-	struct update_group_config g = {
-		.arena = s->config.arena,
-		.shard = s->config.shard,
-		.family = f->family,
-		.exported = s->exported,
-		.member = p->id,
-		.external = p->config.external,
-		.local_as = peer_local_as(p),
-		.peer_as = c->open.asn,
-		.local_addr = c->local_addr,
-		.next_hop_self = k->next_hop_self,
-		.next_hop_unchanged = k->next_hop_unchanged,
-		.encode = {.as4 = c->n.as4,
-			.extended_message = c->n.extended_message,
-			.send_communities = k->send_communities},
-		.policy = p->policies.export_policy[f->family],
-		.context = {.peer = p->config.addr, .family = f->family},
-	};
-	int err = shard_table_find(s->config.shard, p->config.vrf, f->family, &g.table);
+	struct update_member_config m = {.id = p->id, .rules = rules_of(f)};
+	int err = shard_table_find(s->config.shard, p->config.vrf, f->family, &m.rules.table);
 
+	next_hop_of(f, &m);
 	if (err == 0)
-		err = update_group_create(&g, &f->group);
+		err = groups_need(s);
+	if (err == 0)
+		err = update_group_join(s->groups, &m, &f->group);
 	if (err < 0)
 		log_event(LOG_ERROR, "export-failed peer=%s vrf=%s family=%s error=\"%s\"",
 			p->config.addr_text, p->vrf_name, family_text(f->family),
 			strerrordesc_np(-err));
 	return err;
+}
+
+void
+export_rules(struct peer *p)
+{
+	for (unsigned i = 0; i < FAMILY_COUNT; i++) {
+		struct update_rules r;
+
+		if (p->family[i].group == NULL)
+			continue;
+		r = rules_of(&p->family[i]);
+		update_group_rules(p->family[i].group, &r);
+	}
 }
 
 int
@@ -168,14 +220,18 @@ export_up(struct peer *p)
 	return err;
 }
 
-/* In slices, so that no keepalive waits for it. */
+/* The last one of a group leaves it to be taken down in slices, so that no keepalive waits for it. */
 static void
-group_leave(struct speaker *s, struct update_group *g) RUNS_ON(role_session)
+group_leave(struct speaker *s, struct update_member *m) RUNS_ON(role_session)
 {
-	struct leftover *l = arena_alloc(s->config.arena, sizeof(*l));
+	struct update_group *g = update_group_leave(m);
+	struct leftover *l;
 
+	if (g == NULL)
+		return;
+	l = arena_alloc(s->config.arena, sizeof(*l));
 	if (l == NULL) {
-		update_group_destroy(g);
+		update_group_dismantle(g, UINT64_MAX);
 		return;
 	}
 	*l = (struct leftover){.group = g, .next = s->leftovers};
@@ -244,7 +300,31 @@ export_failed(struct peer_family *f) RUNS_ON(role_session)
 	connection_event(f->peer->up, EV_BAD_MESSAGE, &note);
 }
 
-/* True while there is more that the socket takes. */
+/* Nothing is to be done now, but later without anybody's waking us. */
+static void
+family_wait(struct peer_family *f)
+{
+	uint64_t at = update_group_wait_ns(f->group), now;
+
+	if (at == 0 || f->spread.deadline_ns != 0)
+		return;
+	now = now_ns();
+	timer_arm(f->peer->speaker->thread, &f->spread, at > now ? at - now : 0);
+}
+
+/* min_advertisement_s from the last change told (RFC 4271 9.2.1.1). */
+static void
+family_spread(struct peer_family *f)
+{
+	uint64_t ns = f->peer->config.timers.min_advertisement_s * NS_PER_S;
+
+	if (ns == 0)
+		return;
+	f->not_before_ns = now_ns() + ns;
+	timer_arm(f->peer->speaker->thread, &f->spread, ns);
+}
+
+/* True while there is more that the socket takes, or others of its group have something to do. */
 static bool
 family_run(struct peer_family *f, uint64_t deadline_ns) RUNS_ON(role_session)
 {
@@ -252,30 +332,35 @@ family_run(struct peer_family *f, uint64_t deadline_ns) RUNS_ON(role_session)
 	struct connection *c = p->up;
 	uint8_t *tail;
 	size_t room, len;
-	bool more;
+	bool more, others;
 
-	if (!update_group_pending(f->group) && update_group_error(f->group) == 0)
+	if (update_group_error(f->group) != 0) {
+		export_failed(f);
+		return true;
+	}
+	if (!update_group_pending(f->group)) {
+		family_wait(f);
 		return false;
+	}
 	if (f->not_before_ns != 0 && now_ns() < f->not_before_ns)
 		return false;
 	tail = connection_tail(c, TX_EXPORT_ROOM, &room);
 	if (tail == NULL || c->ended)
 		return false; /* EPOLLOUT calls again */
 	len = update_group_encode(
-		f->group, tail, room - TX_RESERVE, deadline_ns, &more, on_mark, f);
+		f->group, tail, room - TX_RESERVE, deadline_ns, &more, &others, on_mark, f);
 	connection_wrote(c, len, messages_count(tail, len, &p->updates_sent));
 	if (len > 0)
 		connection_flush(c);
 	if (update_group_error(f->group) != 0) {
 		export_failed(f);
-		return false;
+		return true;
 	}
-	if (len > 0 && !more && p->config.timers.min_advertisement_s > 0) {
-		f->not_before_ns = now_ns() + p->config.timers.min_advertisement_s * NS_PER_S;
-		timer_arm(p->speaker->thread, &f->spread,
-			p->config.timers.min_advertisement_s * NS_PER_S);
-	}
-	return more && connection_room(c) >= TX_EXPORT_ROOM;
+	if (!more)
+		family_wait(f);
+	if (len > 0 && !more)
+		family_spread(f);
+	return others || (more && connection_room(c) >= TX_EXPORT_ROOM);
 }
 
 bool

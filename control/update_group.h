@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Export: one ordered stream for what shares bytes. First dump, live changes, refresh with BoRR and EoRR and End-of-RIB are entries
- * of it, so nothing can overtake anything. In this version a group has one member: its session.
+ * Export: peers that are to be told the same share one group, its Adj-RIB-Out (rib/adj_rib_out.h) and its one ordered stream of packed
+ * messages; each member copies from where it stands, with its own next hop put in.
  *
- * Writer: the session thread, which is a RIB reader. Adj-RIB-Out is rib/adj_rib_out.h; exported attribute sets are interned in a table of
- * this thread. A destination's present state is read when it is sent; withdrawals obey journal_entry_is_last().
+ * First dump, live changes, refresh with BoRR and EoRR, End-of-RIB are all of the stream, so nothing overtakes anything. A member that
+ * falls behind what is kept of the stream remembers by two bits a destination what it was not told, and tells present state.
+ * Nobody's slowness holds back another: live changes wait for no one, a walk waits for its slowest for at most half its time.
+ *
+ * Writer: the session thread, which is a RIB reader, for all of this. Policies and rules: update_group_rules.c; RFC 4271 5 and 9.2, 4456,
+ * 2545, 8950, 8212, 1997. Frames: RFC 4724 2, 7313 4.
  */
 #pragma once
 
@@ -16,50 +20,96 @@
 struct arena;
 struct attr_table;
 struct update_group;
+struct update_groups;
+struct update_member;
 
-struct update_group_config {
+/* The groups of one session thread. The sizes: 0 is the usual, small ones are for tests: more of the order shows. */
+struct update_groups_config {
 	struct arena *arena;
 	struct shard *shard;
+	struct attr_table *exported; /* of the session thread, which alone reads it */
+	unsigned batch;       /* changes gathered at once; 1,024 */
+	uint32_t kept_max;    /* octets of the stream that are kept for slower members; 1 MiB */
+	uint64_t patience_ns; /* how long, beside half its time, a walk waits for its slowest; 1 s */
+};
+int update_groups_create(const struct update_groups_config *c, struct update_groups **out);
+/* All members have left, and what they left is dismantled. */
+void update_groups_destroy(struct update_groups *s);
+
+enum update_kind { UPDATE_EXTERNAL, UPDATE_INTERNAL, UPDATE_CLIENT /* of our route reflector, RFC 4456 */ };
+
+/* What is the same for all members of a group. Those above the line stay as long as the session. */
+struct update_rules {
 	struct table_id table;
 	enum family family;
-	struct attr_table *exported; /* of the session thread, which alone reads it */
-	struct peer_id member;
-	bool external;
-	uint32_t local_as, peer_as;
-	struct ip_addr local_addr;   /* our end of the session: next-hop-self */
-	bool next_hop_self, next_hop_unchanged;
-	struct bgp_encode_options encode;
-	const struct policy *policy; /* NULL: none */
-	struct policy_context context;
-	unsigned batch; /* changes gathered at once; 0: 2,048. Small ones are for tests: more of the order shows */
+	enum update_kind kind;
+	uint32_t own_as;     /* router.asn */
+	uint32_t local_as;   /* as whom we speak: in front of own_as where it is another */
+	uint32_t peer_as;
+	uint32_t cluster_id; /* RFC 4456 7 */
+	struct bgp_encode_options encode; /* extended_next_hop with it */
+	/* ---- */
+	const struct policy *policy; /* NULL: none (external: nothing is sent, RFC 8212) */
+	struct ip_addr peer;         /* what a policy may look at */
+	bool next_hop_self, next_hop_unchanged, remove_private_as, as_override, default_originate;
 };
 
-/* Subscribes to the journal and opens the first dump. 0, -ENOMEM, -ENOSPC. */
-int update_group_create(const struct update_group_config *c, struct update_group **out) RUNS_ON(role_session);
-void update_group_destroy(struct update_group *g) RUNS_ON(role_session);
-/*
- * The same in slices: a full table takes longer than one. The journal's cursor goes with the first. False: `g` is gone.
- */
+struct update_member_config {
+	struct peer_id id;
+	struct update_rules rules;
+	/* Ours towards this peer, for "next hop self". AFI_NONE: we have none of the family; link-local: only for a peer on the same link. */
+	struct ip_addr next_hop, next_hop_link_local;
+};
+
+/* Joins the group of its rules, or founds it; the first dump is due. 0, -ENOMEM, -ENOSPC. */
+int update_group_join(struct update_groups *s, const struct update_member_config *c, struct update_member **out) RUNS_ON(role_session);
+/* Frees the member. The group when it was the last: the caller dismantles it. Else NULL. */
+struct update_group *update_group_leave(struct update_member *m) RUNS_ON(role_session);
+/* In slices: a full table takes longer than one. False: `g` is gone. */
 bool update_group_dismantle(struct update_group *g, uint64_t deadline_ns) RUNS_ON(role_session);
-/* Another export policy: a walk that sends differences only. */
-void update_group_policy(struct update_group *g, const struct policy *p) RUNS_ON(role_session);
-/* A walk that sends everything again; framed: BoRR before and EoRR behind it (RFC 7313 4). */
-void update_group_refresh(struct update_group *g, bool framed) RUNS_ON(role_session);
+
+/*
+ * Another export policy, or other rules (those below the line): differences are sent. The old policy is not used any more after the
+ * last member that had it was given another one.
+ */
+void update_group_policy(struct update_member *m, const struct policy *p) RUNS_ON(role_session);
+void update_group_rules(struct update_member *m, const struct update_rules *r) RUNS_ON(role_session);
+const struct update_rules *update_group_rules_of(const struct update_member *m);
+/*
+ * Everything again; framed: BoRR before and EoRR behind it (RFC 7313 4). Those who ask before a walk's first entry share it; who asks
+ * during a walk gets the next one, which is one for all of them.
+ */
+void update_group_refresh(struct update_member *m, bool framed) RUNS_ON(role_session);
 
 enum update_group_mark { MARK_NONE, MARK_END_OF_RIB, MARK_BORR, MARK_FIRST_ENTRY, MARK_EORR, MARK_WALK_DONE /* of a refresh, framed or not */,
 	MARK_POLICY_DONE };
 /*
- * Encodes up to `size` octets of whole messages into `buf` (at least one message's room), until the deadline. Returns the octets, 0 when
- * there is nothing to send now. *more: call again. `mark` is told on this thread in stream order.
+ * Puts up to `size` octets of whole messages for this member into `buf` (at least one message's room), until the deadline. Returns the
+ * octets. *more: call again when there is room; *others: other members have something to do now. `mark` is told on this thread in
+ * the order of the messages.
  */
-size_t update_group_encode(struct update_group *g, uint8_t *buf, size_t size, uint64_t deadline_ns, bool *more,
+size_t update_group_encode(struct update_member *m, uint8_t *buf, size_t size, uint64_t deadline_ns, bool *more, bool *others,
 	void (*mark)(void *ctx, enum update_group_mark m), void *ctx) RUNS_ON(role_session);
-/* Is there anything to encode? Cheap: for each turn of the loop. */
-bool update_group_pending(const struct update_group *g) RUNS_ON(role_session);
-/* 0, or why the stream can't go on (-ENOMEM, -ENOSPC): what was sent and the Adj-RIB-Out may differ, the session must end. */
-int update_group_error(const struct update_group *g);
-/* Other rules for the next hop: a walk that sends differences only. */
-void update_group_next_hop(struct update_group *g, bool next_hop_self, bool next_hop_unchanged) RUNS_ON(role_session);
-uint64_t update_group_advertised(const struct update_group *g);
-/* The exported set of a destination; NULL: nothing is advertised. */
-const struct attr_set *update_group_exported(const struct update_group *g, struct dest_id dest);
+/* Is there anything to do for this member? Cheap: for each turn of the loop. */
+bool update_group_pending(const struct update_member *m) RUNS_ON(role_session);
+/* Monotonic ns when to call again though nothing is pending; 0: not. */
+uint64_t update_group_wait_ns(const struct update_member *m);
+/*
+ * 0, or why this member can't go on (-ENOMEM, -ENOSPC; -ESTALE: it held back more tombstones than the shard bears): its session must
+ * end. Cheap.
+ */
+int update_group_error(struct update_member *m) RUNS_ON(role_session);
+
+uint64_t update_group_advertised(const struct update_member *m);
+/* What this member is told of a destination, its next hop in; NULL: nothing. Good until the next call. */
+const struct attr_set *update_group_exported(const struct update_member *m, struct dest_id dest);
+
+struct update_group_stats {
+	unsigned members, behind; /* behind: those that remember by themselves */
+	uint64_t walks;           /* dumps and refreshes begun */
+	uint64_t policy_walks;
+	uint64_t messages, octets; /* packed once for all */
+	uint64_t own_messages;     /* packed for one that was behind */
+	uint64_t fell_behind, evicted, splits;
+};
+void update_group_stats(const struct update_member *m, struct update_group_stats *out);

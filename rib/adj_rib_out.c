@@ -4,6 +4,7 @@
 #include "lpm/arena.h"
 
 #include <errno.h>
+#include <string.h>
 
 /*
  * 16 KB a segment: a full table needs 300 of them, a VRF with a hundred routes pays one. The directory alone is moved when it
@@ -12,14 +13,209 @@
 #define SEGMENT_BITS 12
 #define SEGMENT_ENTRIES (1u << SEGMENT_BITS)
 #define SEGMENT_MASK (SEGMENT_ENTRIES - 1)
+/* Pairs and their buckets; a full table has as many pairs as exported sets, 190,000. */
+#define PAIR_BITS 10
+#define PAIR_ENTRIES (1u << PAIR_BITS)
+#define PAIR_MASK (PAIR_ENTRIES - 1)
+
+struct pair {
+	struct attr_id set;
+	struct peer_id source;
+	uint16_t unused;
+	uint32_t refs; /* 0: free */
+	uint32_t next; /* of the bucket, or the next free one */
+};
+static_assert(sizeof(struct pair) == 16, "four a cache line");
+
+/* A segmented array: directory of segments. */
+struct directory {
+	void **segment;
+	uint32_t count;
+};
 
 struct adj_rib_out {
-	struct attr_id **segment;
-	uint32_t segment_count;
+	struct directory entries; /* struct adj_pair_id by dest + 1: DEST_NONE comes first */
 	uint64_t count;
 	struct attr_table *exported;
 	struct arena *arena;
+
+	/* Linear hashing: a bucket is split with each new pair, so growing has no pause. */
+	struct directory pairs, buckets;
+	uint32_t pair_end, pair_free, pair_count;
+	uint32_t bucket_count; /* low + split, 2^bits <= bucket_count < 2^(bits + 1) */
+	unsigned bits;
+
+	uint32_t from_size;
+	uint32_t *from; /* entries by source */
 };
+
+/* ---- directories ---- */
+
+/* 0, -ENOMEM. Then segment `s` is there, zero when new. */
+static int
+directory_reserve(struct arena *a, struct directory *d, uint32_t s, size_t segment_size)
+{
+	if (s >= d->count) {
+		uint32_t count = d->count > 0 ? d->count : 4;
+		void **segment;
+
+		while (count <= s)
+			count *= 2;
+		segment = arena_realloc(a, d->segment, count * sizeof(void *));
+		if (segment == NULL)
+			return -ENOMEM;
+		memset(segment + d->count, 0, (count - d->count) * sizeof(void *));
+		d->segment = segment;
+		d->count = count;
+	}
+	if (d->segment[s] == NULL)
+		d->segment[s] = arena_calloc(a, segment_size);
+	return d->segment[s] != NULL ? 0 : -ENOMEM;
+}
+
+static void
+directory_fini(struct arena *a, struct directory *d)
+{
+	for (uint32_t s = 0; s < d->count; s++)
+		arena_free(a, d->segment[s]);
+	arena_free(a, d->segment);
+	*d = (struct directory){0};
+}
+
+static struct pair *
+pair_at(const struct adj_rib_out *o, uint32_t id)
+{
+	return &((struct pair *)o->pairs.segment[id >> PAIR_BITS])[id & PAIR_MASK];
+}
+
+static uint32_t *
+bucket_at(const struct adj_rib_out *o, uint32_t b)
+{
+	return &((uint32_t *)o->buckets.segment[b >> PAIR_BITS])[b & PAIR_MASK];
+}
+
+/* ---- pairs ---- */
+
+static uint64_t
+route_hash(struct adj_route r)
+{
+	return hash_mix((uint64_t)r.set.v << 16 | r.source.v);
+}
+
+static uint32_t *
+bucket_of(const struct adj_rib_out *o, struct adj_route r)
+{
+	uint64_t h = route_hash(r);
+	uint32_t b = (uint32_t)h & ((2u << o->bits) - 1);
+
+	return bucket_at(o, b < o->bucket_count ? b : (uint32_t)h & ((1u << o->bits) - 1));
+}
+
+/* One more bucket takes its share of the one that it is split from. Without memory the chains grow longer. */
+static void
+bucket_split(struct adj_rib_out *o)
+{
+	uint32_t b = o->bucket_count, *old, *place;
+	uint32_t next;
+
+	if (directory_reserve(
+		    o->arena, &o->buckets, b >> PAIR_BITS, PAIR_ENTRIES * sizeof(uint32_t)) < 0)
+		return;
+	old = bucket_at(o, b - (1u << o->bits));
+	place = bucket_at(o, b);
+	next = *old;
+	*old = *place = 0;
+	while (next != 0) {
+		struct pair *p = pair_at(o, next);
+		uint64_t h = route_hash((struct adj_route){p->set, p->source});
+		uint32_t *to = h >> o->bits & 1 ? place : old, id = next;
+
+		next = p->next;
+		p->next = *to;
+		*to = id;
+	}
+	if (++o->bucket_count == 2u << o->bits)
+		o->bits++;
+}
+
+static uint32_t
+pair_alloc(struct adj_rib_out *o)
+{
+	uint32_t id = o->pair_free;
+
+	if (id != 0) {
+		o->pair_free = pair_at(o, id)->next;
+		return id;
+	}
+	if (directory_reserve(o->arena, &o->pairs, o->pair_end >> PAIR_BITS,
+		    PAIR_ENTRIES * sizeof(struct pair)) < 0)
+		return 0;
+	return o->pair_end++;
+}
+
+/* Takes over a reference on the set, gives one on the pair. 0, -ENOMEM (the set's reference is gone). */
+static int
+pair_intern(struct adj_rib_out *o, struct adj_route r, uint32_t *out)
+{
+	uint32_t *bucket = bucket_of(o, r), id;
+	struct pair *p;
+
+	for (id = *bucket; id != 0; id = p->next) {
+		p = pair_at(o, id);
+		if (p->set.v == r.set.v && p->source.v == r.source.v) {
+			p->refs++;
+			attr_unref(o->exported, r.set); /* the pair has one */
+			*out = id;
+			return 0;
+		}
+	}
+	id = pair_alloc(o);
+	if (id == 0) {
+		attr_unref(o->exported, r.set);
+		return -ENOMEM;
+	}
+	*pair_at(o, id) =
+		(struct pair){.set = r.set, .source = r.source, .refs = 1, .next = *bucket};
+	*bucket = *out = id;
+	if (++o->pair_count > o->bucket_count)
+		bucket_split(o);
+	return 0;
+}
+
+static void
+pair_free(struct adj_rib_out *o, uint32_t id)
+{
+	struct pair *p = pair_at(o, id);
+	uint32_t *at = bucket_of(o, (struct adj_route){p->set, p->source});
+
+	while (*at != id)
+		at = &pair_at(o, *at)->next;
+	*at = p->next;
+	attr_unref(o->exported, p->set);
+	*p = (struct pair){.next = o->pair_free};
+	o->pair_free = id;
+	o->pair_count--;
+}
+
+void
+adj_pair_put(struct adj_rib_out *o, struct adj_pair_id id)
+{
+	if (id.v != 0 && --pair_at(o, id.v)->refs == 0)
+		pair_free(o, id.v);
+}
+
+struct adj_route
+adj_pair_get(const struct adj_rib_out *o, struct adj_pair_id id)
+{
+	const struct pair *p;
+
+	if (id.v == 0)
+		return (struct adj_route){0};
+	p = pair_at(o, id.v);
+	return (struct adj_route){p->set, p->source};
+}
+
+/* ---- life ---- */
 
 int
 adj_rib_out_create(struct arena *a, struct attr_table *exported, struct adj_rib_out **out)
@@ -30,6 +226,12 @@ adj_rib_out_create(struct arena *a, struct attr_table *exported, struct adj_rib_
 		return -ENOMEM;
 	o->arena = a;
 	o->exported = exported;
+	o->bucket_count = 1;
+	o->pair_end = 1;
+	if (directory_reserve(a, &o->buckets, 0, PAIR_ENTRIES * sizeof(uint32_t)) < 0) {
+		adj_rib_out_destroy(o);
+		return -ENOMEM;
+	}
 	*out = o;
 	return 0;
 }
@@ -37,17 +239,15 @@ adj_rib_out_create(struct arena *a, struct attr_table *exported, struct adj_rib_
 bool
 adj_rib_out_dismantle(struct adj_rib_out *o)
 {
-	struct attr_id *segment;
+	struct adj_pair_id *segment;
 
-	if (o->segment_count == 0)
+	if (o->entries.count == 0)
 		return false;
-	segment = o->segment[--o->segment_count];
-	for (uint32_t i = 0; segment != NULL && i < SEGMENT_ENTRIES; i++) {
-		if (segment[i].v != 0)
-			attr_unref(o->exported, segment[i]);
-	}
+	segment = o->entries.segment[--o->entries.count];
+	for (uint32_t i = 0; segment != NULL && i < SEGMENT_ENTRIES; i++)
+		adj_pair_put(o, segment[i]);
 	arena_free(o->arena, segment);
-	return o->segment_count > 0;
+	return o->entries.count > 0;
 }
 
 void
@@ -57,78 +257,147 @@ adj_rib_out_destroy(struct adj_rib_out *o)
 		return;
 	while (adj_rib_out_dismantle(o))
 		;
-	arena_free(o->arena, o->segment);
+	directory_fini(o->arena, &o->entries);
+	directory_fini(o->arena, &o->pairs);
+	directory_fini(o->arena, &o->buckets);
+	arena_free(o->arena, o->from);
 	arena_free(o->arena, o);
 }
 
-static int
-directory_grow(struct adj_rib_out *o, uint32_t want)
-{
-	uint32_t count = o->segment_count > 0 ? o->segment_count : 16;
-	struct attr_id **segment;
+/* ---- entries ---- */
 
-	while (count < want)
-		count *= 2;
-	segment = arena_realloc(o->arena, o->segment, count * sizeof(struct attr_id *));
-	if (segment == NULL)
+static struct adj_pair_id *
+entry_find(const struct adj_rib_out *o, struct dest_id dest)
+{
+	uint32_t at = dest.v + 1, s = at >> SEGMENT_BITS;
+
+	if (s >= o->entries.count || o->entries.segment[s] == NULL)
+		return NULL;
+	return &((struct adj_pair_id *)o->entries.segment[s])[at & SEGMENT_MASK];
+}
+
+static int
+from_reserve(struct adj_rib_out *o, struct peer_id source)
+{
+	uint32_t size = o->from_size > 0 ? o->from_size : 16, *from;
+
+	if (source.v < o->from_size)
+		return 0;
+	while (size <= source.v)
+		size *= 2;
+	from = arena_realloc(o->arena, o->from, size * sizeof(*from));
+	if (from == NULL)
 		return -ENOMEM;
-	for (uint32_t s = o->segment_count; s < count; s++)
-		segment[s] = NULL;
-	o->segment = segment;
-	o->segment_count = count;
+	memset(from + o->from_size, 0, (size - o->from_size) * sizeof(*from));
+	o->from = from;
+	o->from_size = size;
 	return 0;
 }
 
-static struct attr_id *
-entry_reserve(struct adj_rib_out *o, struct dest_id dest)
+static int
+entry_reserve(struct adj_rib_out *o, struct dest_id dest, struct peer_id source)
 {
-	uint32_t s = dest.v >> SEGMENT_BITS;
+	int err = directory_reserve(o->arena, &o->entries, (dest.v + 1) >> SEGMENT_BITS,
+		SEGMENT_ENTRIES * sizeof(struct adj_pair_id));
 
-	if (s >= o->segment_count && directory_grow(o, s + 1) < 0)
-		return NULL;
-	if (o->segment[s] == NULL) {
-		o->segment[s] = arena_calloc(o->arena, SEGMENT_ENTRIES * sizeof(struct attr_id));
-		if (o->segment[s] == NULL)
-			return NULL;
-	}
-	return &o->segment[s][dest.v & SEGMENT_MASK];
+	return err == 0 ? from_reserve(o, source) : err;
+}
+
+static void
+entry_count(struct adj_rib_out *o, uint32_t pair, int by)
+{
+	if (pair == 0)
+		return;
+	o->count += (uint64_t)(int64_t)by;
+	o->from[pair_at(o, pair)->source.v] += (uint32_t)by;
 }
 
 int
-adj_rib_out_set(struct adj_rib_out *o, struct dest_id dest, struct attr_id id, bool *changed)
+adj_rib_out_set(
+	struct adj_rib_out *o, struct dest_id dest, struct adj_route r, struct adj_pair_id *old)
 {
-	struct attr_id old = adj_rib_out_get(o, dest);
-	struct attr_id *entry;
+	struct adj_pair_id *entry = entry_find(o, dest);
+	uint32_t id = 0;
 
-	*changed = old.v != id.v;
-	if (old.v == id.v) {
-		if (id.v != 0)
-			attr_unref(o->exported, id); /* the entry has one already */
+	*old = entry != NULL ? *entry : (struct adj_pair_id){0};
+	if (r.set.v == 0 && old->v == 0)
 		return 0;
+	if (r.set.v != 0) {
+		const struct pair *p = old->v != 0 ? pair_at(o, old->v) : NULL;
+
+		if (p != NULL && p->set.v == r.set.v && p->source.v == r.source.v) {
+			attr_unref(o->exported, r.set);
+			return 0;
+		}
+		if (entry_reserve(o, dest, r.source) < 0) {
+			attr_unref(o->exported, r.set);
+			return -ENOMEM;
+		}
+		if (pair_intern(o, r, &id) < 0)
+			return -ENOMEM;
+		entry = entry_find(o, dest);
 	}
-	entry = entry_reserve(o, dest);
-	if (entry == NULL)
-		return -ENOMEM;
-	*entry = id;
-	o->count += (id.v != 0);
-	o->count -= (old.v != 0);
-	if (old.v != 0)
-		attr_unref(o->exported, old);
-	return 0;
+	entry_count(o, old->v, -1);
+	entry_count(o, id, 1);
+	entry->v = id;
+	return 1;
 }
 
-struct attr_id
+struct adj_route
 adj_rib_out_get(const struct adj_rib_out *o, struct dest_id dest)
 {
-	uint32_t s = dest.v >> SEGMENT_BITS;
+	const struct adj_pair_id *entry = entry_find(o, dest);
 
-	if (s >= o->segment_count || o->segment[s] == NULL)
-		return (struct attr_id){0};
-	return o->segment[s][dest.v & SEGMENT_MASK];
+	return entry != NULL ? adj_pair_get(o, *entry) : (struct adj_route){0};
+}
+
+struct adj_pair_id
+adj_rib_out_hold(struct adj_rib_out *o, struct dest_id dest)
+{
+	const struct adj_pair_id *entry = entry_find(o, dest);
+
+	if (entry == NULL || entry->v == 0)
+		return (struct adj_pair_id){0};
+	pair_at(o, entry->v)->refs++;
+	return *entry;
 }
 
 uint64_t
 adj_rib_out_count(const struct adj_rib_out *o)
 {
 	return o->count;
+}
+
+uint64_t
+adj_rib_out_count_from(const struct adj_rib_out *o, struct peer_id source)
+{
+	return source.v < o->from_size ? o->from[source.v] : 0;
+}
+
+uint32_t
+adj_rib_out_pairs(const struct adj_rib_out *o)
+{
+	return o->pair_count;
+}
+
+int
+adj_rib_out_copy(struct adj_rib_out *o, const struct adj_rib_out *from, uint32_t *at)
+{
+	const struct adj_pair_id *segment;
+	struct adj_pair_id old;
+
+	if (*at >= from->entries.count)
+		return 0;
+	segment = from->entries.segment[*at];
+	for (uint32_t i = 0; segment != NULL && i < SEGMENT_ENTRIES; i++) {
+		struct adj_route r = adj_pair_get(from, segment[i]);
+
+		if (r.set.v == 0)
+			continue;
+		attr_ref(o->exported, r.set, 1);
+		if (adj_rib_out_set(o, (struct dest_id){(*at << SEGMENT_BITS) + i - 1}, r, &old) <
+			0)
+			return -ENOMEM;
+	}
+	return ++*at < from->entries.count;
 }

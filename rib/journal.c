@@ -224,26 +224,37 @@ cursor_evicted(const struct journal_cursor *c)
 }
 
 int
-journal_fork(struct journal *j, const struct journal_cursor *from, struct journal_cursor **out)
+journal_hold(struct journal *j, const struct journal_cursor *from, struct journal_cursor **out)
 {
 	struct journal_cursor *c;
 	int err = journal_subscribe(j, &c);
 
 	if (err < 0)
 		return err;
-	c->position = from->position;
-	c->horizon = from->horizon;
-	c->held = from->held;
-	c->replay = from->replay;
-	c->pinned = from->pinned;
+	c->position = journal_passed(from);
 	journal_set_patience(c, atomic_load_explicit(&from->patience, memory_order_relaxed));
 	/* `from` holds all that is behind this until now: nothing was given back of it */
-	atomic_store_explicit(&c->passed, journal_passed(from), memory_order_release);
+	atomic_store_explicit(&c->passed, c->position, memory_order_release);
 	if (cursor_evicted(from)) {
 		journal_unsubscribe(j, c);
 		return -ESTALE;
 	}
 	*out = c;
+	return 0;
+}
+
+int
+journal_fork(struct journal *j, const struct journal_cursor *from, struct journal_cursor **out)
+{
+	int err = journal_hold(j, from, out);
+
+	if (err < 0)
+		return err;
+	(*out)->position = from->position;
+	(*out)->horizon = from->horizon;
+	(*out)->held = from->held;
+	(*out)->replay = from->replay;
+	(*out)->pinned = from->pinned;
 	return 0;
 }
 

@@ -50,6 +50,8 @@ void journal_unsubscribe(struct journal *j, struct journal_cursor *c);
  * 0, -ENOSPC; -ESTALE: `from` is evicted.
  */
 int journal_fork(struct journal *j, const struct journal_cursor *from, struct journal_cursor **out);
+/* As that, only to hold back: it reads nothing, and journal_advance() moves what it holds. */
+int journal_hold(struct journal *j, const struct journal_cursor *from, struct journal_cursor **out);
 /*
  * Right after subscribing: what is to be done when tombstones pile up behind this consumer. Without a word, nothing: they pile up.
  *   JOURNAL_EVICT  it is evicted, and knows what to do about -ESTALE (update groups, late members, subscribers)

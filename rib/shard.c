@@ -189,6 +189,7 @@ shard_create(const struct shard_config *config, unsigned inputs, struct shard **
 	s->arena = config->arena;
 	if (s->config.cluster_id == 0)
 		s->config.cluster_id = config->router_id; /* RFC 4456 7 */
+	atomic_init(&s->cluster_id, s->config.cluster_id);
 	s->now_ns = walk_clock();
 	err = parts_create(s, inputs);
 	if (err != 0) {
@@ -316,6 +317,7 @@ shard_settings(struct shard *s, const struct shard_settings *settings)
 
 	s->config.cluster_id =
 		settings->cluster_id != 0 ? settings->cluster_id : s->config.router_id;
+	atomic_store_explicit(&s->cluster_id, s->config.cluster_id, memory_order_relaxed);
 	s->config.tombstones_max = settings->tombstones_max;
 	s->config.max_paths = settings->max_paths;
 	if (settings->max_paths == max_paths)
@@ -545,6 +547,12 @@ shard_decision_input(const struct shard *s, const struct rib_path *p, struct dec
 		.peer_addr = peer.addr,
 		.path_id = p->path_id,
 	};
+}
+
+uint32_t
+shard_cluster_id(const struct shard *s)
+{
+	return atomic_load_explicit(&s->cluster_id, memory_order_relaxed);
 }
 
 uint64_t

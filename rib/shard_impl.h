@@ -181,6 +181,7 @@ struct shard {
 	struct shard_late late;
 	_Atomic uint64_t evictions;
 	unsigned walk_turn;
+	_Atomic uint32_t cluster_id; /* of the config, for any thread */
 	_Atomic uint64_t
 		failures; /* changes lost for want of memory, and records that made no sense */
 

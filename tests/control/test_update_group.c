@@ -104,8 +104,11 @@ struct world {
 	unsigned reader;
 	struct attr_table *exported;
 	struct policy_set *policies;
-	struct update_group *group;
-	struct update_group_config config;
+	struct update_groups *groups;
+	struct update_groups_config groups_config;
+	struct update_member *group;
+	struct update_member_config config;
+	bool external;
 	enum export_policy policy;
 	struct prefix prefix[PREFIXES];
 	union rig_attrs pool[PEERS][POOL];
@@ -228,20 +231,25 @@ world_begin(struct world *w, bool external, uint32_t journal_capacity)
 	}
 	w->pool[0][0] = w->pool[2][0]; /* one set from two kinds of source */
 	w->pool[4][0] = w->pool[2][0];
-	w->config = (struct update_group_config){
+	w->groups_config = (struct update_groups_config){
 		.arena = w->rig.arena,
 		.shard = w->rig.shard,
-		.table = w->rig.table,
-		.family = FAMILY_IPV4_UNICAST,
 		.exported = w->exported,
-		.member = {MEMBER},
-		.external = external,
-		.local_as = RIG_OWN_ASN,
-		.peer_as = external ? PEER_AS(MEMBER) : RIG_OWN_ASN,
-		.local_addr = addr_from_v4(OWN_ADDR),
-		.encode = {.as4 = true, .send_communities = true},
-		.context = {.peer = addr_from_v4(0xc6336401u), .family = FAMILY_IPV4_UNICAST},
 		.batch = below(2) ? 0 : 1 + below(12),
+	};
+	w->external = external;
+	w->config = (struct update_member_config){
+		.id = {MEMBER},
+		.rules = {.table = w->rig.table,
+			.family = FAMILY_IPV4_UNICAST,
+			.kind = external ? UPDATE_EXTERNAL : UPDATE_INTERNAL,
+			.own_as = RIG_OWN_ASN,
+			.local_as = RIG_OWN_ASN,
+			.peer_as = external ? PEER_AS(MEMBER) : RIG_OWN_ASN,
+			.cluster_id = RIG_ROUTER_ID,
+			.encode = {.as4 = true, .send_communities = true},
+			.peer = addr_from_v4(0xc6336401u)},
+		.next_hop = addr_from_v4(OWN_ADDR),
 	};
 }
 
@@ -249,25 +257,28 @@ static void
 policy_set_to(struct world *w, enum export_policy p)
 {
 	w->policy = p;
-	w->config.policy = policy_of[p] != NULL ? policy_set_find(w->policies, policy_of[p]) : NULL;
+	w->config.rules.policy =
+		policy_of[p] != NULL ? policy_set_find(w->policies, policy_of[p]) : NULL;
 	if (policy_of[p] != NULL)
-		assert_non_null(w->config.policy);
+		assert_non_null(w->config.rules.policy);
 	if (w->group != NULL)
-		update_group_policy(w->group, w->config.policy);
+		update_group_policy(w->group, w->config.rules.policy);
 }
 
 static void
 group_begin(struct world *w)
 {
 	qsbr_online(w->rig.readers, w->reader);
-	assert_int_equal(update_group_create(&w->config, &w->group), 0);
+	assert_int_equal(update_groups_create(&w->groups_config, &w->groups), 0);
+	assert_int_equal(update_group_join(w->groups, &w->config, &w->group), 0);
 	qsbr_offline(w->rig.readers, w->reader);
 }
 
 static void
 world_end(struct world *w)
 {
-	update_group_destroy(w->group);
+	assert_false(update_group_dismantle(update_group_leave(w->group), UINT64_MAX));
+	update_groups_destroy(w->groups);
 	assert_int_equal(attr_table_count(w->exported), 0);
 	attr_table_destroy(w->exported);
 	policy_set_free(w->policies);
@@ -296,7 +307,7 @@ receive_update(struct world *w, const uint8_t *msg, size_t len)
 		uint8_t room[ATTR_SET_MAX];
 	} attrs;
 	struct bgp_update_options o = {
-		.as4 = w->config.encode.as4, .external = w->config.external, .families = 1};
+		.as4 = w->config.rules.encode.as4, .external = w->external, .families = 1};
 	struct bgp_update u;
 	struct nlri n;
 
@@ -392,12 +403,12 @@ static bool
 encode(struct world *w, size_t size)
 {
 	uint8_t *buf = malloc(size); /* of its exact size, for AddressSanitizer */
-	bool more;
+	bool more, others;
 	size_t len;
 
 	qsbr_online(w->rig.readers, w->reader);
 	len = update_group_encode(
-		w->group, buf, size, below(20) == 0 ? 1 : UINT64_MAX, &more, on_mark, w);
+		w->group, buf, size, below(20) == 0 ? 1 : UINT64_MAX, &more, &others, on_mark, w);
 	attr_table_reclaim(w->exported);
 	qsbr_offline(w->rig.readers, w->reader);
 	assert_int_equal(update_group_error(w->group), 0);
@@ -434,7 +445,7 @@ has_community(const struct attr_set *a, uint32_t c)
 static bool
 model(const struct world *w, unsigned i, union rig_attrs *out)
 {
-	bool external = w->config.external, med = false;
+	bool external = w->external, med = false;
 	const struct attr_set *a;
 	struct dest_view v;
 	struct dest_id id;
@@ -723,12 +734,12 @@ test_race(void **state)
 	static struct race r;
 	uint8_t buf[3 * BGP_MSG_MAX];
 	pthread_t thread;
-	bool more;
+	bool more, others;
 	size_t len;
 
 	seed = rng = 11;
 	world_begin(&r.w, true, 64);
-	r.w.config.batch = 0;
+	r.w.groups_config.batch = 0;
 	policy_set_to(&r.w, POLICY_ALL);
 	rig_settle(&r.w.rig);
 	group_begin(&r.w);
@@ -737,7 +748,7 @@ test_race(void **state)
 	while (!atomic_load(&r.over)) {
 		qsbr_online(r.w.rig.readers, r.w.reader);
 		len = update_group_encode(
-			r.w.group, buf, sizeof(buf), UINT64_MAX, &more, on_mark, &r.w);
+			r.w.group, buf, sizeof(buf), UINT64_MAX, &more, &others, on_mark, &r.w);
 		attr_table_reclaim(r.w.exported);
 		qsbr_offline(r.w.rig.readers, r.w.reader);
 		receive(&r.w, buf, len);
@@ -756,7 +767,7 @@ static void
 test_unchanged_sends_nothing(void **state)
 {
 	static struct world w;
-	bool more;
+	bool more, others;
 	uint8_t buf[2 * BGP_MSG_MAX];
 
 	seed = rng = 7;
@@ -771,8 +782,9 @@ test_unchanged_sends_nothing(void **state)
 	/* The same policy under another name of none: an internal peer without policy gets all. */
 	policy_set_to(&w, POLICY_NONE);
 	qsbr_online(w.rig.readers, w.reader);
-	assert_int_equal(
-		update_group_encode(w.group, buf, sizeof(buf), UINT64_MAX, &more, on_mark, &w), 0);
+	assert_int_equal(update_group_encode(w.group, buf, sizeof(buf), UINT64_MAX, &more, &others,
+				 on_mark, &w),
+		0);
 	qsbr_offline(w.rig.readers, w.reader);
 	assert_false(more);
 	assert_int_equal(w.marks[MARK_POLICY_DONE], 1);

@@ -48,14 +48,25 @@ end(struct fixture *f)
 }
 
 static bool
-set(struct fixture *f, uint32_t dest, unsigned i)
+set_from(struct fixture *f, uint32_t dest, unsigned i, uint16_t source)
 {
-	bool changed;
+	struct adj_route r = {f->id[i], {i != 0 ? source : 0}};
+	struct adj_pair_id old;
+	int changed;
 
 	if (i != 0)
 		attr_ref(f->sets, f->id[i], 1);
-	assert_int_equal(adj_rib_out_set(f->out, (struct dest_id){dest}, f->id[i], &changed), 0);
+	changed = adj_rib_out_set(f->out, (struct dest_id){dest}, r, &old);
+	assert_in_range(changed, 0, 1);
+	if (changed)
+		adj_pair_put(f->out, old);
 	return changed;
+}
+
+static bool
+set(struct fixture *f, uint32_t dest, unsigned i)
+{
+	return set_from(f, dest, i, 0);
 }
 
 static void
@@ -65,39 +76,109 @@ test_empty(void **state)
 
 	begin(&f);
 	assert_int_equal(adj_rib_out_count(f.out), 0);
-	assert_int_equal(adj_rib_out_get(f.out, (struct dest_id){0}).v, 0);
-	assert_int_equal(adj_rib_out_get(f.out, (struct dest_id){UINT32_MAX - 1}).v, 0);
+	assert_int_equal(adj_rib_out_get(f.out, (struct dest_id){0}).set.v, 0);
+	assert_int_equal(adj_rib_out_get(f.out, (struct dest_id){UINT32_MAX - 1}).set.v, 0);
 	assert_false(set(&f, 77, 0));
 	assert_int_equal(adj_rib_out_count(f.out), 0);
 	adj_rib_out_destroy(f.out);
 	end(&f);
 }
 
-/* Random sets and withdrawals beside an array; and each reference is given back. */
+#define SOURCES 40u
+
+/* Random routes and withdrawals beside an array; counts by source; and each reference is given back. */
 static void
 test_random(void **state)
 {
-	static unsigned model[DESTS];
+	static struct {
+		unsigned set;
+		uint16_t source;
+	} model[DESTS];
 	struct fixture f;
-	uint64_t seed = 1, count = 0;
+	uint64_t seed = 1, count = 0, from[SOURCES] = {0};
 
 	begin(&f);
 	memset(model, 0, sizeof(model));
 	for (unsigned n = 0; n < 300000; n++) {
 		uint32_t d = random_below(&seed, DESTS);
 		unsigned i = random_below(&seed, SETS + 1);
+		uint16_t source = (uint16_t)(i != 0 ? random_below(&seed, SOURCES) : 0);
 
-		assert_int_equal(set(&f, d, i), model[d] != i);
+		assert_int_equal(set_from(&f, d == 7 ? DEST_NONE : d, i, source),
+			model[d].set != i || model[d].source != source);
 		count += (i != 0);
-		count -= (model[d] != 0);
-		model[d] = i;
+		count -= (model[d].set != 0);
+		from[source] += (i != 0);
+		from[model[d].source] -= (model[d].set != 0);
+		model[d].set = i;
+		model[d].source = source;
 		assert_int_equal(adj_rib_out_count(f.out), count);
+		assert_int_equal(
+			adj_rib_out_count_from(f.out, (struct peer_id){source}), from[source]);
 	}
-	for (uint32_t d = 0; d < DESTS; d++)
-		assert_int_equal(adj_rib_out_get(f.out, (struct dest_id){d}).v, f.id[model[d]].v);
+	assert_true(adj_rib_out_pairs(f.out) > SETS * SOURCES * 9 / 10);
+	for (uint32_t d = 0; d < DESTS; d++) {
+		struct adj_route r =
+			adj_rib_out_get(f.out, (struct dest_id){d == 7 ? DEST_NONE : d});
+
+		assert_int_equal(r.set.v, f.id[model[d].set].v);
+		assert_int_equal(r.source.v, model[d].source);
+	}
 	assert_true(adj_rib_out_dismantle(f.out)); /* in pieces, and the rest at once */
 	adj_rib_out_destroy(f.out);
 	assert_int_equal(attr_table_count(f.sets), SETS); /* ours */
+	end(&f);
+}
+
+/* A pair that somebody holds stays what it is, whatever becomes of the entry. */
+static void
+test_hold(void **state)
+{
+	struct adj_pair_id held;
+	struct fixture f;
+
+	begin(&f);
+	assert_true(set_from(&f, 3, 5, 9));
+	held = adj_rib_out_hold(f.out, (struct dest_id){3});
+	assert_true(set_from(&f, 3, 0, 0));
+	assert_int_equal(adj_pair_get(f.out, held).set.v, f.id[5].v);
+	assert_int_equal(adj_pair_get(f.out, held).source.v, 9);
+	adj_pair_put(f.out, held);
+	assert_int_equal(adj_rib_out_pairs(f.out), 0);
+	assert_int_equal(adj_rib_out_hold(f.out, (struct dest_id){3}).v, 0);
+	adj_rib_out_destroy(f.out);
+	end(&f);
+}
+
+static void
+test_copy(void **state)
+{
+	struct adj_rib_out *copy;
+	struct fixture f;
+	uint64_t seed = 4;
+	uint32_t at = 0;
+	int more;
+
+	begin(&f);
+	assert_int_equal(adj_rib_out_create(f.t.arena, f.sets, &copy), 0);
+	for (unsigned n = 0; n < DESTS; n++)
+		set_from(&f, random_below(&seed, DESTS), random_below(&seed, SETS + 1),
+			(uint16_t)random_below(&seed, SOURCES));
+	set_from(&f, DEST_NONE, 2, 3);
+	while ((more = adj_rib_out_copy(copy, f.out, &at)) == 1)
+		;
+	assert_int_equal(more, 0);
+	assert_int_equal(adj_rib_out_count(copy), adj_rib_out_count(f.out));
+	assert_int_equal(adj_rib_out_pairs(copy), adj_rib_out_pairs(f.out));
+	for (uint32_t d = DEST_NONE; d != DESTS; d++) {
+		struct adj_route a = adj_rib_out_get(f.out, (struct dest_id){d});
+		struct adj_route b = adj_rib_out_get(copy, (struct dest_id){d});
+
+		assert_int_equal(a.set.v, b.set.v);
+		assert_int_equal(a.source.v, b.source.v);
+	}
+	adj_rib_out_destroy(f.out);
+	adj_rib_out_destroy(copy);
 	end(&f);
 }
 
@@ -107,16 +188,16 @@ test_references(void **state)
 {
 	struct fixture f;
 	struct attr_set a = set_of(1000);
-	struct attr_id id;
-	bool changed;
+	struct adj_route r = {.source = {1}};
+	struct adj_pair_id old;
 
 	begin(&f);
-	assert_int_equal(attr_intern(f.sets, &a, 1, &id), 0);
-	assert_int_equal(adj_rib_out_set(f.out, (struct dest_id){5}, id, &changed), 0);
+	assert_int_equal(attr_intern(f.sets, &a, 1, &r.set), 0);
+	assert_int_equal(adj_rib_out_set(f.out, (struct dest_id){5}, r, &old), 1);
+	assert_int_equal(old.v, 0);
 	assert_int_equal(attr_table_count(f.sets), SETS + 1);
-	attr_ref(f.sets, id, 1);
-	assert_int_equal(adj_rib_out_set(f.out, (struct dest_id){5}, id, &changed), 0);
-	assert_false(changed);
+	attr_ref(f.sets, r.set, 1);
+	assert_int_equal(adj_rib_out_set(f.out, (struct dest_id){5}, r, &old), 0);
 	assert_true(set(&f, 5, 3));
 	assert_int_equal(attr_table_count(f.sets), SETS);
 	adj_rib_out_destroy(f.out);
@@ -130,6 +211,8 @@ main(void)
 		cmocka_unit_test(test_empty),
 		cmocka_unit_test(test_random),
 		cmocka_unit_test(test_references),
+		cmocka_unit_test(test_hold),
+		cmocka_unit_test(test_copy),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

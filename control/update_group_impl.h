@@ -1,0 +1,314 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What the files of update groups share. All of it is the session thread's.
+ *
+ *	update_group.c         groups, members, the way from the stream into a member's buffer
+ *	update_group_stream.c  journal and walks -> batches -> messages of the stream
+ *	update_group_rules.c   what a destination is to a group: policy, attributes, next hop
+ *	update_group_behind.c  members that fell behind
+ *	update_group_split.c   other rules for some members, or for all
+ */
+#pragma once
+
+#include "control/bgp_msg.h"
+#include "control/update_group.h"
+#include "lpm/arena.h"
+#include "rib/adj_rib_out.h"
+#include "rib/walk.h"
+
+#define BATCH_CHANGES 1024u
+#define BATCH_ENTRIES (3 * BATCH_CHANGES)
+#define BATCH_HASH (4 * BATCH_CHANGES)
+/* A batch is packed without a look at the clock: this many octets of attributes, or so many changes, are well below 1 ms. */
+#define BATCH_OCTETS (256u << 10)
+#define OUTCOME_CACHE 1024u
+#define BEHIND_ITEMS 512u
+/* attr_set.unused of an exported set: each member puts in its own next hop */
+#define OWN_NEXT_HOP 1u
+/* The id under which a default route is kept that we make up: no destination's. */
+#define DEST_DEFAULT ((struct dest_id){DEST_NONE})
+
+/* ---- the stream ---- */
+
+enum message_kind {
+	MESSAGE_ALL_BUT, /* `who`; PEER_SELF: nobody */
+	MESSAGE_ONLY,
+	MESSAGE_WALK_BUT, /* of those whom the walk is for */
+	MESSAGE_WALK_BEGIN, /* `who` alone, or all of the walk */
+	MESSAGE_WALK_END,
+	MESSAGE_POLICY_END,
+};
+
+/* One UPDATE, or a mark. A list; a member stands on the last one that it passed. */
+struct message {
+	struct message *next;
+	uint64_t passed; /* of the journal: ids of destinations are good while nobody passes it */
+	uint32_t standing; /* members on this one */
+	uint32_t walk;
+	struct peer_id who;
+	uint8_t kind;
+	bool withdraw, ids_lost;
+	uint16_t next_hop_at; /* 0: nothing to put in */
+	uint16_t len;
+	uint32_t id_count;
+	alignas(8) uint8_t data[]; /* ids, then octets */
+};
+
+static inline const uint32_t *
+message_ids(const struct message *m)
+{
+	return (const uint32_t *)(const void *)m->data;
+}
+
+static inline const uint8_t *
+message_octets(const struct message *m)
+{
+	return m->data + m->id_count * sizeof(uint32_t);
+}
+
+/* ---- members ---- */
+
+enum member_state {
+	MEMBER_JOINING, /* waits for its dump: nothing of the stream is for it */
+	MEMBER_STREAM,
+	MEMBER_BEHIND,
+};
+
+struct bits {
+	uint64_t *word;
+	uint32_t words, count;
+};
+
+struct update_member {
+	struct update_group *group;
+	struct update_member *next;
+	struct peer_id id;
+	uint8_t state;
+	int error;
+	struct update_rules rules; /* what it is to have */
+	struct ip_addr next_hop, next_hop_link_local;
+	uint8_t next_hop_octets[32];
+
+	struct message *at; /* MEMBER_STREAM */
+	/* The walk that it is to take, or takes; 0: none. */
+	uint32_t walk;
+	bool begun, first_told, dumping, framed;
+	bool again, again_framed; /* asked for another one meanwhile */
+
+	/*
+	 * What it was not told. Of a member in the stream only `gone`: routes that became its own while the order of the journal did not
+	 * allow to take back what it was told before; the journal comes back to these.
+	 */
+	struct bits tell, gone;
+	uint32_t tell_at, gone_at; /* where to look next */
+	struct journal_cursor *cursor; /* holds what `gone` names */
+	uint64_t lap_passed; /* of the journal when `gone` was begun from the start */
+	bool owed_begin, owed_end, owed_policy;
+	uint32_t laps, end_lap; /* the walk's end goes out when all that it told was */
+};
+
+/* ---- groups ---- */
+
+enum catch_up { CATCH_UP_NONE, CATCH_UP_ANNOUNCE, CATCH_UP_READ, CATCH_UP_WITHDRAW };
+enum walk_kind { WALK_NONE, WALK_SEND, WALK_POLICY };
+
+/* What policy and rules made of an accepted set; holds a reference on `exported` (0: nothing is sent). */
+struct outcome {
+	struct attr_id accepted;
+	uint32_t serial;
+	uint16_t slot; /* policy_verdict.outcome */
+	struct peer_id source; /* where it matters: of what is reflected */
+	uint8_t kind; /* enum route_source */
+	bool used;
+	struct attr_id exported;
+};
+
+struct update_group {
+	struct update_groups *set;
+	struct update_group *next;
+	struct update_rules rules; /* peer_as, peer: only where they matter */
+	uint8_t next_hop_len; /* of "self": 4, 16, 32; 0: the members have none of the family */
+	struct dest_table *table;
+	struct adj_rib_out *out;
+	struct journal_cursor *cursor;
+	int error;
+	bool left; /* being dismantled */
+	bool frozen; /* no policy is looked at until a split is done */
+	uint64_t rules_due_ns; /* members differ: until then the others may follow */
+	struct update_group *copy; /* of a split, until it is complete */
+	uint32_t copy_at;
+
+	struct update_member *members;
+	unsigned member_count, stream_count, behind_count;
+	uint64_t deferred; /* bits `gone` of members in the stream */
+
+	/* the stream; `first` is passed by all, `last` is the newest */
+	struct message *first, *last;
+	uint64_t kept; /* octets behind `first` */
+	struct journal_cursor *tail; /* holds the ids behind `first`; NULL: none, or could not be had */
+
+	/* the walk that runs, and those owed */
+	enum walk_kind kind;
+	struct walk walk;
+	uint32_t serial; /* of the newest WALK_SEND */
+	unsigned waiting; /* members that are to take the next one */
+	uint64_t version; /* of what the members can see */
+	bool first_entry, default_due;
+	bool walk_turn; /* the next batch is the walk's, so that neither starves */
+	bool policy_within; /* a WALK_SEND does what a policy walk was owed for */
+	uint32_t policy_end; /* a walk that sends differences is owed over ids below this */
+	uint64_t walk_began_ns, blocked_ns, waited_ns, retry_ns;
+
+	/* Behind a lapped journal: the steps of rib/journal.h. Withdrawals up to `upto` come last. */
+	enum catch_up catch_up;
+	struct walk catch_up_walk;
+	uint32_t reach_back, upto;
+
+	struct update_group_stats stats;
+	struct outcome cache[OUTCOME_CACHE];
+};
+
+/* ---- the batch: one at a time, done within one call ---- */
+
+struct change {
+	struct prefix prefix;
+	bool walk; /* to all whom the walk is for, also if it is as it was */
+	bool may_withdraw; /* its new source may be told that what others told is gone */
+	struct dest_id dest;
+	struct adj_pair_id old; /* before the batch; with a reference */
+	uint32_t unused;
+};
+static_assert(sizeof(struct change) == 32, "two a cache line");
+
+/* What goes into the same messages. */
+struct bucket {
+	struct attr_id set; /* 0: withdrawals */
+	struct peer_id who;
+	uint8_t kind;
+	uint32_t first, last; /* entries */
+};
+struct entry {
+	uint32_t change, next;
+};
+#define ENTRY_NONE UINT32_MAX
+
+struct behind_item {
+	uint32_t set, id;
+};
+
+struct update_groups {
+	struct update_groups_config c;
+	struct update_group *groups;
+	struct update_member *by_id[FAMILY_COUNT][PEER_MAX];
+	struct attr_table *accepted;
+	struct journal *journal;
+	struct policy_eval *eval;
+
+	/* of one call: eval_begin() was done for this */
+	const struct update_group *run_group;
+	struct attr_id run_set;
+	enum route_source run_kind;
+	bool run_valid;
+	struct peer_id source_peer;
+	struct shard_peer source;
+	bool source_valid, source_known;
+
+	unsigned change_count, entry_count, bucket_count;
+	uint32_t batch_octets;
+	struct attr_id batch_last; /* of the octets */
+	struct change change[BATCH_CHANGES];
+	struct entry entry[BATCH_ENTRIES];
+	struct bucket bucket[BATCH_ENTRIES];
+	uint16_t change_hash[BATCH_HASH], bucket_hash[BATCH_HASH];
+	struct behind_item item[BEHIND_ITEMS];
+
+	struct attr_set *scratch[2];
+	size_t scratch_size;
+	uint32_t message_id[BGP_EXTENDED_MSG_MAX];
+	uint8_t message[BGP_EXTENDED_MSG_MAX + 1];
+};
+
+/* Where a member's messages go. */
+struct output {
+	uint8_t *p;
+	size_t room;
+	uint64_t deadline_ns;
+	void (*mark)(void *ctx, enum update_group_mark m);
+	void *ctx;
+};
+
+static inline void
+output_take(struct output *o, size_t len)
+{
+	o->p += len;
+	o->room -= len;
+}
+
+/* What a member sees of a route: its own is nothing to it. */
+static inline struct attr_id
+member_view(const struct update_member *m, struct adj_route r)
+{
+	return r.source.v == m->id.v ? (struct attr_id){0} : r.set;
+}
+
+/* update_group.c */
+struct update_member *member_find(const struct update_group *g, struct peer_id id);
+void member_stand(struct update_member *m, struct message *at);
+/* Moves on what all have passed. */
+void stream_trim(struct update_group *g);
+void walk_request(struct update_member *m, bool framed);
+/* Its dump begins: from here on the stream is for it. */
+void member_enter(struct update_member *m);
+/* `begin`: BoRR, else the end of a walk. False: no room. */
+bool member_frame(struct update_member *m, bool begin, struct output *o) RUNS_ON(role_session);
+void member_first_told(struct update_member *m, struct output *o) RUNS_ON(role_session);
+
+/* update_group_rules.c */
+/* *r: what the group is to have, the set with a reference; .set 0: nothing. 0, -ENOMEM. */
+int rules_evaluate(struct update_group *g, struct dest_id id, const struct dest_view *view, struct adj_route *r);
+int rules_default(struct update_group *g, struct adj_route *r);
+void rules_forget(struct update_group *g);
+/* With what does not matter left out, so that equal ones compare equal. */
+struct update_rules rules_normal(const struct update_rules *r);
+bool rules_equal(const struct update_rules *a, const struct update_rules *b);
+uint8_t rules_next_hop_len(const struct update_rules *r, const struct ip_addr *next_hop, const struct ip_addr *link_local);
+
+/* update_group_stream.c */
+/* One batch, or a mark. False: there is nothing to be done now. */
+bool stream_produce(struct update_group *g, uint64_t deadline_ns) RUNS_ON(role_session);
+bool stream_pending(const struct update_group *g);
+int stream_append(struct update_group *g, const struct message *head, const uint32_t *ids, const uint8_t *octets);
+/* A mark in the stream, for those behind, too. `who` as with MESSAGE_WALK_BEGIN. */
+void stream_mark(struct update_group *g, enum message_kind kind, struct peer_id who);
+/* What the shard took from us: ids of what is kept may mean other destinations now. */
+void stream_check(struct update_group *g);
+/* A walk waits for its slowest member. */
+bool walk_blocked(const struct update_group *g);
+void batch_reset(struct update_groups *s);
+/* Another destination of the same prefix 0/0 is told: a withdrawal would take that away. */
+bool default_shadowed(const struct update_group *g, struct dest_id id, const struct prefix *p);
+bool prefix_of(const struct update_group *g, struct dest_id id, struct prefix *out);
+void policy_walk_owe(struct update_group *g);
+
+/* update_group_behind.c */
+void behind_begin(struct update_member *m);
+/* It knows all that the group does. */
+void behind_end(struct update_member *m);
+bool message_is_for(const struct update_member *m, const struct message *msg);
+/* A message that it will not copy any more. */
+void message_miss(struct update_member *m, const struct message *msg);
+void behind_mark(struct update_member *m, struct dest_id id, bool present);
+void behind_run(struct update_member *m, struct output *o) RUNS_ON(role_session);
+bool behind_pending(const struct update_member *m);
+bool bits_has(const struct bits *b, struct dest_id id);
+/* 0, -ENOMEM. */
+int bits_set(struct arena *a, struct bits *b, struct dest_id id);
+bool bits_clear(struct bits *b, struct dest_id id);
+void bits_fini(struct arena *a, struct bits *b);
+
+/* update_group_split.c */
+/* After some member's rules changed, or one left. */
+void split_settle(struct update_group *g) RUNS_ON(role_session);
+/* True: something was done. */
+bool split_run(struct update_group *g) RUNS_ON(role_session);
+bool split_pending(const struct update_group *g);

@@ -1,0 +1,509 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What a destination is to a group: who may be told (RFC 4271 9.2, RFC 4456 6, RFC 1997, RFC 8212), export policy, and the attributes as
+ * they leave (RFC 4271 5, RFC 4456 8, RFC 2545 3, RFC 8950).
+ */
+#include "control/update_group_impl.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* Well-known communities (RFC 1997). */
+#define COMMUNITY_NO_EXPORT 0xffffff01u
+#define COMMUNITY_NO_ADVERTISE 0xffffff02u
+#define COMMUNITY_NO_EXPORT_SUBCONFED 0xffffff03u
+
+#define LOCAL_PREF_DEFAULT 100u
+/* Beyond what policy made: two AS numbers in segments of their own, one cluster. */
+#define GROWTH (2 * 6 + 4)
+
+/* ---- rules as values ---- */
+
+struct update_rules
+rules_normal(const struct update_rules *r)
+{
+	struct update_rules n = *r;
+	bool external = r->kind == UPDATE_EXTERNAL;
+
+	if (!external)
+		n.remove_private_as = n.as_override = n.next_hop_unchanged = false;
+	else
+		n.next_hop_self = false;
+	if (!n.remove_private_as && !n.as_override)
+		n.peer_as = 0;
+	if (r->policy == NULL || !policy_uses_peer(r->policy))
+		memset(&n.peer, 0, sizeof(n.peer));
+	if (external && r->policy == NULL)
+		n.default_originate = false; /* RFC 8212 */
+	return n;
+}
+
+bool
+rules_equal(const struct update_rules *a, const struct update_rules *b)
+{
+	return a->table.v == b->table.v && a->family == b->family && a->kind == b->kind &&
+	       a->own_as == b->own_as && a->local_as == b->local_as && a->peer_as == b->peer_as &&
+	       a->cluster_id == b->cluster_id && a->encode.as4 == b->encode.as4 &&
+	       a->encode.add_path == b->encode.add_path &&
+	       a->encode.extended_message == b->encode.extended_message &&
+	       a->encode.send_communities == b->encode.send_communities &&
+	       a->encode.extended_next_hop == b->encode.extended_next_hop &&
+	       a->policy == b->policy && addr_equal(&a->peer, &b->peer) &&
+	       a->next_hop_self == b->next_hop_self &&
+	       a->next_hop_unchanged == b->next_hop_unchanged &&
+	       a->remove_private_as == b->remove_private_as && a->as_override == b->as_override &&
+	       a->default_originate == b->default_originate;
+}
+
+/* RFC 2545 3, RFC 8950 3: an IPv6 next hop is 16 octets, or 32 with our link-local address for a peer on the same link. */
+uint8_t
+rules_next_hop_len(const struct update_rules *r, const struct ip_addr *next_hop,
+	const struct ip_addr *link_local)
+{
+	if (family_afi(r->family) == AFI_IPV4 && next_hop->afi == AFI_IPV4)
+		return 4;
+	if (family_afi(r->family) == AFI_IPV4 && !r->encode.extended_next_hop)
+		return 0;
+	if (link_local->afi == AFI_IPV6)
+		return 32;
+	return next_hop->afi == AFI_IPV6 ? 16 : 0;
+}
+
+/* ---- who is told what ---- */
+
+/* The peer behind a path, looked up once for a run of them. NULL: it is gone. */
+static const struct shard_peer *
+source_peer(struct update_groups *s, struct peer_id peer)
+{
+	if (!s->source_valid || s->source_peer.v != peer.v) {
+		s->source_known = shard_peer_peek(s->c.shard, peer, &s->source);
+		s->source_peer = peer;
+		s->source_valid = true;
+	}
+	return s->source_known ? &s->source : NULL;
+}
+
+/* RFC 1997: they bind whoever got the route with them, whatever the export policy adds for the peer to obey. */
+static bool
+communities_forbid(const struct update_group *g, const struct attr_set *a)
+{
+	const uint8_t *p = attr_communities(a);
+
+	for (unsigned i = 0; i < a->community_count; i++, p += 4) {
+		uint32_t c =
+			(uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+
+		if (c == COMMUNITY_NO_ADVERTISE)
+			return true;
+		if (g->rules.kind == UPDATE_EXTERNAL &&
+			(c == COMMUNITY_NO_EXPORT || c == COMMUNITY_NO_EXPORT_SUBCONFED))
+			return true;
+	}
+	return false;
+}
+
+/* RFC 4271 9.2, RFC 4456 6: what an internal peer said goes to internal ones only where one of both is our client. */
+static bool
+source_forbids(const struct update_group *g, enum route_source kind, const struct shard_peer *p)
+{
+	if (kind != SOURCE_INTERNAL || g->rules.kind == UPDATE_EXTERNAL)
+		return false;
+	return g->rules.kind != UPDATE_CLIENT && (p == NULL || !p->rr_client);
+}
+
+/* ---- AS_PATH ---- */
+
+static uint32_t
+load_u32(const uint8_t *p)
+{
+	return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+}
+
+static void
+store_u32(uint8_t *p, uint32_t v)
+{
+	p[0] = (uint8_t)(v >> 24);
+	p[1] = (uint8_t)(v >> 16);
+	p[2] = (uint8_t)(v >> 8);
+	p[3] = (uint8_t)v;
+}
+
+/* RFC 6996 5 */
+static bool
+as_is_private(uint32_t asn)
+{
+	return (asn >= 64512 && asn <= 65534) || (asn >= 4200000000u && asn <= 4294967294u);
+}
+
+/* The peer's own stays, else it could not see a loop. */
+static bool
+as_removed(const struct update_rules *r, uint32_t asn)
+{
+	return r->remove_private_as && as_is_private(asn) && asn != r->peer_as;
+}
+
+/* remove_private_as and as_override, in place. */
+static void
+as_path_edit(const struct update_rules *r, struct attr_set *s)
+{
+	uint8_t *in = s->var, *end = s->var + s->as_path_len, *out = s->var;
+	size_t behind = attr_set_var_len(s) - s->as_path_len;
+	uint8_t *rest = end;
+
+	if (!r->remove_private_as && !r->as_override)
+		return;
+	while (in + 2 <= end) {
+		uint8_t type = in[0], count = in[1], kept = 0, *segment = out;
+
+		in += 2;
+		out += 2;
+		for (; count > 0 && in + 4 <= end; count--, in += 4) {
+			uint32_t asn = load_u32(in);
+
+			if (as_removed(r, asn))
+				continue;
+			if (r->as_override && asn == r->peer_as)
+				asn = r->local_as;
+			store_u32(out, asn);
+			out += 4;
+			kept++;
+		}
+		segment[0] = type;
+		segment[1] = kept;
+		if (kept == 0)
+			out = segment;
+	}
+	memmove(out, rest, behind);
+	s->as_path_len = (uint16_t)(out - s->var);
+	attr_set_derive(s);
+}
+
+/* RFC 4271 5.1.2. Ours in front, and the one as which we speak before that. *s is the result, in one of the two scratches. */
+static int
+as_path_prepend(struct update_group *g, struct attr_set **s)
+{
+	struct update_groups *set = g->set;
+	struct attr_set *other = *s == set->scratch[0] ? set->scratch[1] : set->scratch[0], *swap;
+	int err = attr_set_prepend(*s, g->rules.own_as, 1, other, set->scratch_size);
+
+	if (err == 0 && g->rules.local_as != g->rules.own_as) {
+		swap = *s;
+		*s = other;
+		other = swap;
+		err = attr_set_prepend(*s, g->rules.local_as, 1, other, set->scratch_size);
+	}
+	*s = other;
+	return err;
+}
+
+/* ---- the rest of the attributes ---- */
+
+/* RFC 4360 6: extended communities that are not transitive stay in the AS. */
+static void
+ext_communities_strip(struct attr_set *s)
+{
+	uint8_t *p = s->var + (attr_ext_communities(s) - s->var),
+		*end = s->var + attr_set_var_len(s);
+
+	for (unsigned i = s->ext_community_count; i > 0; i--) {
+		if (!(p[0] & 0x40)) {
+			p += 8;
+			continue;
+		}
+		memmove(p, p + 8, (size_t)(end - p - 8));
+		end -= 8;
+		s->ext_community_count--;
+	}
+}
+
+/* RFC 4271 5.1.4, 5.1.5; RFC 4456 8: what does not leave the AS. */
+static void
+internal_attrs_strip(struct attr_set *s, const struct attr_set *before, enum route_source kind)
+{
+	size_t cluster_len = 4u * s->cluster_count;
+	bool med_by_policy =
+		(s->has & ATTR_HAS_MED) && (!(before->has & ATTR_HAS_MED) || before->med != s->med);
+	uint8_t *cluster;
+
+	ext_communities_strip(s);
+	cluster = s->var + (attr_cluster_list(s) - s->var);
+	if (cluster_len > 0) {
+		memmove(cluster, cluster + cluster_len, s->unknown_len);
+		s->cluster_count = 0;
+	}
+	s->has &= ~(uint32_t)(ATTR_HAS_LOCAL_PREF | ATTR_HAS_ORIGINATOR_ID);
+	s->local_pref = 0;
+	s->originator_id = 0;
+	if (!med_by_policy && (kind == SOURCE_EXTERNAL || kind == SOURCE_INTERNAL)) {
+		s->has &= ~(uint32_t)ATTR_HAS_MED;
+		s->med = 0;
+	}
+}
+
+/* RFC 4456 8 */
+static int
+reflect(const struct update_group *g, struct attr_set *s, const struct shard_peer *source)
+{
+	uint8_t *list = s->var + (attr_cluster_list(s) - s->var);
+
+	if (s->cluster_count == UINT16_MAX)
+		return -E2BIG;
+	if (!(s->has & ATTR_HAS_ORIGINATOR_ID)) {
+		s->has |= ATTR_HAS_ORIGINATOR_ID;
+		s->originator_id = source != NULL ? source->router_id : 0;
+	}
+	memmove(list + 4, list, 4u * s->cluster_count + s->unknown_len);
+	store_u32(list, g->rules.cluster_id);
+	s->cluster_count++;
+	return 0;
+}
+
+/* RFC 2545 3: a link-local address only goes where its link is; alone it is no next hop for others. */
+static bool
+next_hop_tellable(const struct update_group *g, const struct ip_addr *a)
+{
+	if (a->afi == AFI_IPV6)
+		return !addr_is_link_local(a) && !addr_is_unspecified(a) &&
+		       (family_afi(g->rules.family) == AFI_IPV6 ||
+			       g->rules.encode.extended_next_hop);
+	return a->afi == family_afi(g->rules.family);
+}
+
+/* Where each member puts in its own: zeros of the right length, and a mark. */
+static bool
+next_hop_own(const struct update_group *g, struct attr_set *s)
+{
+	memset(&s->next_hop, 0, sizeof(s->next_hop));
+	memset(&s->next_hop_link_local, 0, sizeof(s->next_hop_link_local));
+	s->unused = OWN_NEXT_HOP;
+	s->next_hop.afi = g->next_hop_len == 4 ? AFI_IPV4 : AFI_IPV6;
+	if (g->next_hop_len == 32)
+		s->next_hop_link_local.afi = AFI_IPV6;
+	return g->next_hop_len != 0;
+}
+
+/* False: there is none that this session can be told. */
+static bool
+next_hop_choose(const struct update_group *g, const struct attr_set *before, struct attr_set *s,
+	enum route_source kind)
+{
+	bool by_policy = !addr_equal(&before->next_hop, &s->next_hop);
+	bool self;
+
+	if (g->rules.kind == UPDATE_EXTERNAL)
+		self = !g->rules.next_hop_unchanged; /* RFC 4271 5.1.3 */
+	else
+		self = g->rules.next_hop_self && kind != SOURCE_INTERNAL; /* RFC 4456 10 */
+	if (!by_policy &&
+		(self || addr_is_unspecified(&s->next_hop) || addr_is_link_local(&s->next_hop)))
+		return next_hop_own(g, s);
+	memset(&s->next_hop_link_local, 0, sizeof(s->next_hop_link_local));
+	return next_hop_tellable(g, &s->next_hop);
+}
+
+/* ---- an exported set ---- */
+
+static int
+scratch_reserve(struct update_groups *s, size_t size)
+{
+	for (unsigned i = 0; i < 2 && size > s->scratch_size; i++) {
+		struct attr_set *p = arena_realloc(s->c.arena, s->scratch[i], size);
+
+		if (p == NULL)
+			return -ENOMEM; /* the first one is larger than told: no harm */
+		s->scratch[i] = p;
+	}
+	if (size > s->scratch_size)
+		s->scratch_size = size;
+	return 0;
+}
+
+/* What policy and we made of `before` is in *s, a scratch. 0; -E2BIG: that can't be told. */
+static int
+exported_edit(struct update_group *g, const struct attr_set *before, struct attr_set **s,
+	enum route_source kind, const struct shard_peer *source)
+{
+	int err = 0;
+
+	if (g->rules.kind == UPDATE_EXTERNAL) {
+		as_path_edit(&g->rules, *s);
+		err = as_path_prepend(g, s);
+		if (err == 0)
+			internal_attrs_strip(*s, before, kind);
+	} else {
+		if (kind == SOURCE_INTERNAL)
+			err = reflect(g, *s, source);
+		if (!((*s)->has & ATTR_HAS_LOCAL_PREF)) { /* RFC 4271 5.1.5 */
+			(*s)->has |= ATTR_HAS_LOCAL_PREF;
+			(*s)->local_pref = LOCAL_PREF_DEFAULT;
+		}
+	}
+	if (err < 0 || !next_hop_choose(g, before, *s, kind))
+		return -E2BIG;
+	return 0;
+}
+
+/* `after`: what policy made of `before`. *out gets a reference, or is 0. 0, -ENOMEM. */
+static int
+exported_make(struct update_group *g, const struct attr_set *before, const struct attr_set *after,
+	enum route_source kind, const struct shard_peer *source, struct attr_id *out)
+{
+	struct update_groups *set = g->set;
+	struct attr_set *s;
+	int err = scratch_reserve(set, attr_set_size(after) + GROWTH);
+
+	out->v = 0;
+	if (err < 0)
+		return err;
+	s = set->scratch[0];
+	memcpy(s, after, attr_set_size(after));
+	if (exported_edit(g, before, &s, kind, source) < 0)
+		return 0;
+	return attr_intern(set->c.exported, s, 1, out);
+}
+
+/* ---- outcomes that were made before ---- */
+
+static bool
+cache_find(struct update_group *g, const struct outcome *key, struct outcome **slot,
+	struct attr_id *set)
+{
+	uint64_t h = hash_mix((uint64_t)key->accepted.v << 32 | (uint64_t)key->source.v << 16 |
+			      (uint64_t)key->slot << 8 | key->kind);
+	struct outcome *o = &g->cache[h % OUTCOME_CACHE];
+
+	*slot = o;
+	if (!o->used || o->accepted.v != key->accepted.v || o->serial != key->serial ||
+		o->slot != key->slot || o->kind != key->kind || o->source.v != key->source.v)
+		return false;
+	*set = o->exported;
+	if (set->v != 0)
+		attr_ref(g->set->c.exported, *set, 1);
+	return true;
+}
+
+static void
+cache_store(
+	struct update_group *g, struct outcome *slot, const struct outcome *key, struct attr_id set)
+{
+	if (slot->used && slot->exported.v != 0)
+		attr_unref(g->set->c.exported, slot->exported);
+	*slot = *key;
+	slot->used = true;
+	slot->exported = set;
+	if (set.v != 0)
+		attr_ref(g->set->c.exported, set, 1);
+}
+
+void
+rules_forget(struct update_group *g)
+{
+	for (unsigned i = 0; i < OUTCOME_CACHE; i++) {
+		if (g->cache[i].used && g->cache[i].exported.v != 0)
+			attr_unref(g->set->c.exported, g->cache[i].exported);
+		g->cache[i].used = false;
+	}
+	g->set->run_valid = false;
+}
+
+/* ---- evaluation ---- */
+
+/* Policy's verdict. All that hangs on the attributes is done once for a run of the same set. 0, -ENOMEM. */
+static int
+policy_run(struct update_group *g, const struct rib_path *best, const struct attr_set *attrs,
+	enum route_source kind, const struct prefix *prefix, struct policy_verdict *v)
+{
+	struct update_groups *s = g->set;
+	int err = 0;
+
+	*v = (struct policy_verdict){.permit = true, .attrs = attrs};
+	if (g->rules.policy == NULL || g->rules.policy == policy_accept_all())
+		return 0;
+	if (!s->run_valid || s->run_group != g || s->run_set.v != best->accepted.v ||
+		s->run_kind != kind) {
+		struct policy_context context = {
+			.peer = g->rules.peer, .family = g->rules.family, .source = kind};
+
+		err = policy_eval_begin(s->eval, g->rules.policy, attrs, &context);
+		s->run_group = g;
+		s->run_set = best->accepted;
+		s->run_kind = kind;
+		s->run_valid = err == 0;
+	}
+	return err < 0 ? err : policy_eval_prefix(s->eval, prefix, v);
+}
+
+/* A best path that may be told, as far as its source and its attributes say. NULL: it may not. */
+static const struct attr_set *
+tellable(const struct update_group *g, const struct rib_path *best, enum route_source *kind,
+	const struct shard_peer **source)
+{
+	const struct attr_set *attrs;
+
+	*source = NULL;
+	if (best->peer.v == PEER_SELF.v) {
+		*kind = (enum route_source)rib_path_source(best);
+	} else {
+		*source = source_peer(g->set, best->peer);
+		*kind = *source != NULL && !(*source)->external ? SOURCE_INTERNAL : SOURCE_EXTERNAL;
+	}
+	if (source_forbids(g, *kind, *source))
+		return NULL;
+	attrs = attr_get(g->set->accepted, best->accepted);
+	return attrs != NULL && !communities_forbid(g, attrs) ? attrs : NULL;
+}
+
+int
+rules_evaluate(struct update_group *g, struct dest_id id, const struct dest_view *view,
+	struct adj_route *r)
+{
+	const struct rib_path *best;
+	const struct shard_peer *source;
+	const struct attr_set *attrs;
+	struct policy_verdict v;
+	struct outcome key, *slot;
+	enum route_source kind;
+	int err;
+
+	*r = (struct adj_route){0};
+	(void)id;
+	if (view->paths == NULL || view->paths->eligible == 0 ||
+		(g->rules.kind == UPDATE_EXTERNAL && g->rules.policy == NULL)) /* RFC 8212 */
+		return 0;
+	if (g->rules.default_originate && view->prefix.len == 0)
+		return 0; /* ours is told instead */
+	best = &view->paths->path[0];
+	attrs = tellable(g, best, &kind, &source);
+	if (attrs == NULL)
+		return 0;
+	err = policy_run(g, best, attrs, kind, &view->prefix, &v);
+	if (err < 0 || !v.permit)
+		return err;
+	key = (struct outcome){.accepted = best->accepted,
+		.serial = attr_serial(g->set->accepted, best->accepted),
+		.slot = (uint16_t)v.outcome,
+		.kind = (uint8_t)kind};
+	if (kind == SOURCE_INTERNAL && g->rules.kind != UPDATE_EXTERNAL)
+		key.source = best->peer; /* whose router id it gets */
+	if (!cache_find(g, &key, &slot, &r->set)) {
+		err = exported_make(g, attrs, v.attrs, kind, source, &r->set);
+		if (err == 0)
+			cache_store(g, slot, &key, r->set);
+	}
+	if (r->set.v != 0)
+		r->source = best->peer;
+	return err;
+}
+
+int
+rules_default(struct update_group *g, struct adj_route *r)
+{
+	struct attr_set none;
+
+	*r = (struct adj_route){0};
+	if (!g->rules.default_originate)
+		return 0;
+	memset(&none, 0, sizeof(none));
+	none.origin = ORIGIN_IGP;
+	return exported_make(g, &none, &none, SOURCE_NETWORK, NULL, &r->set);
+}
