@@ -33,6 +33,9 @@ const char *const *policy_set_names(const struct policy_set *s);
 bool policy_is_defined(const json_t *document, const char *name);
 /* "64512:7" or a well-known name (RFC 1997, 7999, 8326 ...), as the contract writes communities. 0, -EINVAL. */
 int policy_community_parse(const char *text, uint32_t *out);
+/* The other way: the name or numbers, in `buf`, which has room for POLICY_COMMUNITY_TEXT_MAX. */
+#define POLICY_COMMUNITY_TEXT_MAX 24
+const char *policy_community_text(uint32_t community, char *buf);
 /* "1:2:3" (RFC 8092), to network order. 0, -EINVAL. */
 int policy_large_community_parse(const char *text, uint8_t out[12]);
 /* "rt:64512:1", "soo:192.0.2.1:1", "rt:4200000000:1", or 16 hex digits after 0x (RFC 4360, 5668), to network order. 0, -EINVAL. */

@@ -59,6 +59,16 @@ policy_community_parse(const char *text, uint32_t *out)
 	return 0;
 }
 
+const char *
+policy_community_text(uint32_t community, char *buf)
+{
+	for (size_t i = 0; i < COUNT(well_known); i++)
+		if (well_known[i].value == community)
+			return well_known[i].name;
+	snprintf(buf, POLICY_COMMUNITY_TEXT_MAX, "%u:%u", community >> 16, community & 0xffff);
+	return buf;
+}
+
 int
 policy_large_community_parse(const char *text, uint8_t out[12])
 {

@@ -391,8 +391,7 @@ method_find(const char *name)
 }
 
 /* Methods of the contract that this version lacks: said so, instead of an unknown name. */
-static const char *const later_methods[] = {"config.confirm", "config.rollback", "config.history", "bgp.refresh.preview", "bgp.reset",
-	"dataplane.neighbors", "policy.test", "events.subscribe", "rpc.discover"};
+static const char *const later_methods[] = {"config.confirm", "config.rollback", "config.history", "bgp.refresh.preview", "policy.test", "events.subscribe", "rpc.discover"};
 
 static json_t *
 method_unknown(const char *name)
@@ -987,6 +986,21 @@ rpc_vrf(struct keeld *k, json_t *params, struct vrf_id *out, struct rpc_call *ca
 	return false;
 }
 
+/* A link-local address on an interface that nobody has named yet: nobody's, but an address. */
+static bool
+has_unknown_zone(const char *text)
+{
+	char bare[ADDR_TEXT_MAX];
+	size_t len = strcspn(text, "%");
+	struct ip_addr addr;
+
+	if (text[len] == '\0' || text[len + 1] == '\0' || len >= sizeof(bare))
+		return false;
+	memcpy(bare, text, len);
+	bare[len] = '\0';
+	return addr_parse(bare, &addr) == 0 && addr_is_link_local(&addr);
+}
+
 bool
 rpc_peer(struct keeld *k, json_t *params, struct vrf_id vrf, const struct config_peer **out, struct rpc_call *call)
 {
@@ -998,11 +1012,12 @@ rpc_peer(struct keeld *k, json_t *params, struct vrf_id vrf, const struct config
 		return false;
 	if (text == NULL)
 		return true;
-	if (addr_parse(text, &addr) != 0) {
+	if (addr_parse(text, &addr) == 0) {
+		*out = config_peer_find(k->running, vrf, &addr);
+	} else if (!has_unknown_zone(text)) {
 		rpc_fail(call, RPC_INVALID_PARAMS, "/peer", "\"%.64s\" is not an IP address", text);
 		return false;
 	}
-	*out = config_peer_find(k->running, vrf, &addr);
 	if (*out != NULL)
 		return true;
 	rpc_fail(call, RPC_NOT_FOUND, "/peer", "there is no peer %.64s", text);

@@ -41,30 +41,52 @@ capabilities_json(const struct session_view *v)
 	capability_add(o, "four_octet_as", &v->four_octet_as);
 	capability_add(o, "extended_message", &v->extended_message);
 	capability_add(o, "graceful_restart", &v->graceful_restart);
+	capability_add(o, "extended_next_hop", &v->extended_next_hop);
+	capability_add(o, "restart_notification", &v->restart_notification);
 	return o;
+}
+
+static json_t *
+refresh_json(const struct session_view *v, enum family f, const struct adj_rib_in_counts *in)
+{
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "requests_sent", (json_int_t)v->families[f].requests_sent,
+		"requests_received", (json_int_t)v->families[f].requests_received, "served", (json_int_t)v->families[f].served, "coalesced",
+		(json_int_t)v->families[f].coalesced, "borr_sent", (json_int_t)v->families[f].borr_sent, "eorr_sent",
+		(json_int_t)v->families[f].eorr_sent, "borr_received", (json_int_t)v->families[f].borr_received, "eorr_received",
+		(json_int_t)v->families[f].eorr_received, "stale_swept", (json_int_t)in->stale_swept);
+}
+
+/* RFC 8212: the directions in which nothing passes for want of a policy. */
+static json_t *
+no_policy_json(const struct session_view *v, enum family f)
+{
+	json_t *directions = json_array();
+
+	if (v->families[f].no_import_policy)
+		json_array_append_new(directions, json_string("import"));
+	if (v->families[f].no_export_policy)
+		json_array_append_new(directions, json_string("export"));
+	return directions;
 }
 
 static json_t *
 family_json(const struct keeld *k, const struct config_peer *p, struct peer_id id, enum family f, const struct session_view *v)
 {
 	struct adj_rib_in_counts in = {0};
-	json_t *no_policy = json_array(), *refresh;
+	json_t *o;
 
 	shard_peer_counts(k->shard, id, f, &in);
-	if (v->families[f].no_import_policy)
-		json_array_append_new(no_policy, json_string("import"));
-	if (v->families[f].no_export_policy)
-		json_array_append_new(no_policy, json_string("export"));
-	refresh = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "requests_sent", (json_int_t)v->families[f].requests_sent,
-		"requests_received", (json_int_t)v->families[f].requests_received, "served", (json_int_t)v->families[f].served, "coalesced",
-		(json_int_t)v->families[f].coalesced, "borr_sent", (json_int_t)v->families[f].borr_sent, "eorr_sent",
-		(json_int_t)v->families[f].eorr_sent, "borr_received", (json_int_t)v->families[f].borr_received, "eorr_received",
-		(json_int_t)v->families[f].eorr_received, "stale_swept", (json_int_t)in.stale_swept);
-	return json_pack("{s:I, s:I, s:I, s:I, s:b, s:b, s:b, s:b, s:b, s:o, s:o}", "received", (json_int_t)in.received, "accepted",
-		(json_int_t)in.accepted, "rejected_total", (json_int_t)in.rejected_total, "advertised", (json_int_t)v->families[f].advertised,
-		"negotiated", v->families[f].negotiated, "end_of_rib_received", v->families[f].end_of_rib_received, "end_of_rib_sent",
-		v->families[f].end_of_rib_sent, "keep_all_routes", p->families[f].keep_all_routes, "slow", 0, "no_policy", no_policy, "refresh",
-		refresh);
+	o = json_pack("{s:I, s:I, s:I, s:I, s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:o, s:o}", "received", (json_int_t)in.received,
+		"accepted", (json_int_t)in.accepted, "rejected_total", (json_int_t)in.rejected_total, "advertised",
+		(json_int_t)v->families[f].advertised, "negotiated", v->families[f].negotiated, "end_of_rib_received",
+		v->families[f].end_of_rib_received, "end_of_rib_sent", v->families[f].end_of_rib_sent, "keep_all_routes",
+		p->families[f].keep_all_routes, "slow", 0, "graceful_restart", v->families[f].graceful_restart, "forwarding_kept",
+		v->families[f].forwarding_kept, "retained", v->families[f].retained, "extended_next_hop", v->families[f].extended_next_hop,
+		"no_policy", no_policy_json(v, f), "refresh", refresh_json(v, f, &in));
+	if (v->families[f].max_prefixes != 0)
+		json_object_set_new(o, "max_prefixes", json_pack("{s:I, s:s, s:b}", "limit", (json_int_t)v->families[f].max_prefixes, "action",
+			v->families[f].max_prefixes_shutdown ? "shutdown" : "warning", "exceeded", v->families[f].max_prefixes_exceeded));
+	return o;
 }
 
 static json_t *
@@ -88,8 +110,17 @@ peer_json(struct keeld *k, const struct config_peer *p)
 		"capabilities", capabilities_json(v), "families", families, "hold_time_s", (int)v->hold_time_s, "messages_received",
 		(json_int_t)v->messages_received, "messages_sent", (json_int_t)v->messages_sent, "updates_received",
 		(json_int_t)v->updates_received, "updates_sent", (json_int_t)v->updates_sent, "hold_rearmed", (json_int_t)v->hold_rearmed);
+	json_object_set_new(o, "keepalive_late_ns", json_integer((json_int_t)v->keepalive_late_ns));
 	if (v->local_addr.afi != AFI_NONE)
 		json_object_set_new(o, "local_address", rpc_addr(&v->local_addr));
+	if (p->local_as != k->running->asn)
+		json_object_set_new(o, "local_as", json_integer(p->local_as));
+	if (p->route_reflector_client)
+		json_object_set_new(o, "route_reflector_client", json_true());
+	if (v->graceful_restart.remote)
+		json_object_set_new(o, "restart_time_s", json_integer(v->restart_time_s));
+	if (v->held)
+		json_object_set_new(o, "held", json_true());
 	if (p->description != NULL)
 		json_object_set_new(o, "description", json_string(p->description));
 	return o;
@@ -100,6 +131,7 @@ bgp_peers(struct keeld *k, json_t *params, struct rpc_call *call)
 {
 	struct vrf_id vrf = VRF_DEFAULT;
 	const char *group = NULL;
+	struct hist_summary late, turns;
 	json_t *peers;
 
 	if (!rpc_vrf(k, params, &vrf, call) || !rpc_group(k, params, &group, call))
@@ -111,39 +143,61 @@ bgp_peers(struct keeld *k, json_t *params, struct rpc_call *call)
 		if (p->vrf.v == vrf.v && (group == NULL || (p->group != NULL && strcmp(p->group, group) == 0)))
 			json_array_append_new(peers, peer_json(k, p));
 	}
-	return json_pack("{s:o}", "peers", peers);
+	speaker_keepalive_late(k->speaker, &late);
+	speaker_turns(k->speaker, &turns);
+	return json_pack("{s:o, s:o, s:o}", "peers", peers, "keepalive_late_ns", rpc_hist(&late), "turn_ns", rpc_hist(&turns));
 }
 
+enum { SCOPE_SLOW_PEER = SCOPE_ASN + 1 }; /* of bgp.reset, beside keeld_select()'s */
+
 static bool
-selector_scope(struct keeld *k, json_t *params, struct keeld_selector *s, struct rpc_call *call)
+scope_read(json_t *params, bool reset, unsigned *scope, struct rpc_call *call)
 {
-	static const struct {
-		const char *word;
-		enum keeld_scope scope;
-	} scopes[] = {{"all", SCOPE_ALL}, {"peer", SCOPE_PEER}, {"group", SCOPE_GROUP}, {"internal", SCOPE_INTERNAL}, {"external", SCOPE_EXTERNAL}};
-	const struct config_peer *peer;
+	static const char *const words[] = {[SCOPE_ALL] = "all", [SCOPE_PEER] = "peer", [SCOPE_GROUP] = "group",
+		[SCOPE_INTERNAL] = "internal", [SCOPE_EXTERNAL] = "external", [SCOPE_ASN] = "asn", [SCOPE_SLOW_PEER] = "slow-peer"};
 	const char *word = NULL;
-	unsigned i;
 
 	if (!rpc_string(params, "scope", &word, call))
 		return false;
-	for (i = 0; i < sizeof(scopes) / sizeof(scopes[0]) && strcmp(scopes[i].word, word) != 0; i++)
-		;
-	if (i == sizeof(scopes) / sizeof(scopes[0])) {
-		rpc_fail(call, RPC_INVALID_PARAMS, "/scope", "\"%.64s\" is not one of all, peer, group, internal, external", word);
-		return false;
+	for (*scope = 0; *scope <= (reset ? (unsigned)SCOPE_SLOW_PEER : (unsigned)SCOPE_EXTERNAL); ++*scope) {
+		if (strcmp(words[*scope], word) == 0)
+			return true;
 	}
-	s->scope = scopes[i].scope;
-	if (!rpc_peer(k, params, s->vrf, &peer, call) || !rpc_group(k, params, &s->group, call))
+	rpc_fail(call, RPC_INVALID_PARAMS, "/scope", "\"%.64s\" is not one of all, peer, group, internal, external%s", word,
+		reset ? ", asn, slow-peer" : "");
+	return false;
+}
+
+/* A parameter that goes with one scope: there with it, and only with it. */
+static bool
+goes_with(bool given, bool wanted, bool allowed, const char *path, const char *scope, struct rpc_call *call)
+{
+	if (given && !allowed)
+		rpc_fail(call, RPC_INVALID_PARAMS, path, "goes with scope %s only", scope);
+	else if (!given && wanted)
+		rpc_fail(call, RPC_INVALID_PARAMS, path, "is missing");
+	else
+		return true;
+	return false;
+}
+
+static bool
+selector_scope(struct keeld *k, json_t *params, bool reset, struct keeld_selector *s, bool *slow, struct rpc_call *call)
+{
+	const struct config_peer *peer;
+	json_int_t asn = 0;
+	unsigned scope;
+
+	if (!scope_read(params, reset, &scope, call) || !rpc_peer(k, params, s->vrf, &peer, call) ||
+		!rpc_group(k, params, &s->group, call) || !rpc_integer(params, "asn", 1, UINT32_MAX, &asn, call))
 		return false;
-	if ((s->scope == SCOPE_PEER) != (peer != NULL)) {
-		rpc_fail(call, RPC_INVALID_PARAMS, "/peer", s->scope == SCOPE_PEER ? "is missing" : "goes with scope peer only");
+	*slow = scope == SCOPE_SLOW_PEER;
+	if (!goes_with(peer != NULL, scope == SCOPE_PEER, scope == SCOPE_PEER || *slow, "/peer", "peer", call) ||
+		!goes_with(s->group != NULL, scope == SCOPE_GROUP, scope == SCOPE_GROUP, "/group", "group", call) ||
+		!goes_with(asn != 0, scope == SCOPE_ASN, scope == SCOPE_ASN, "/asn", "asn", call))
 		return false;
-	}
-	if ((s->scope == SCOPE_GROUP) != (s->group != NULL)) {
-		rpc_fail(call, RPC_INVALID_PARAMS, "/group", s->scope == SCOPE_GROUP ? "is missing" : "goes with scope group only");
-		return false;
-	}
+	s->scope = *slow ? peer != NULL ? SCOPE_PEER : SCOPE_ALL : (enum keeld_scope)scope;
+	s->asn = (uint32_t)asn;
 	if (peer != NULL)
 		s->peer = peer->addr;
 	return true;
@@ -156,10 +210,11 @@ bgp_refresh(struct keeld *k, json_t *params, struct rpc_call *call)
 	const char *direction = NULL;
 	json_t *peers = NULL, *o;
 	uint32_t job = 0;
+	bool slow;
 	int err;
 
 	if (!rpc_family(params, &s.family, call) || !rpc_vrf(k, params, &s.vrf, call) ||
-		!rpc_string(params, "direction", &direction, call) || !selector_scope(k, params, &s, call))
+		!rpc_string(params, "direction", &direction, call) || !selector_scope(k, params, false, &s, &slow, call))
 		return NULL;
 	if (strcmp(direction, "import") != 0 && strcmp(direction, "export") != 0)
 		return rpc_fail(call, RPC_INVALID_PARAMS, "/direction", "\"%.64s\" is neither import nor export", direction);
@@ -171,6 +226,84 @@ bgp_refresh(struct keeld *k, json_t *params, struct rpc_call *call)
 	o = json_pack("{s:o}", "peers", peers);
 	json_object_set_new(o, "job", job != 0 ? json_integer(job) : json_null());
 	return o;
+}
+
+/* ---- bgp.reset ---- */
+
+#define RESET_TEXT_MAX 128 /* RFC 9003 2: octets of UTF-8 */
+
+struct reset {
+	struct keeld *k;
+	struct peer_id id;
+	const char *text;
+	bool done;
+};
+
+static void
+reset_session(void *arg)
+{
+	struct reset *r = arg;
+
+	role_enter_session();
+	r->done = session_reset(r->k->speaker, r->id, r->text);
+}
+
+/* A session carries all its families: each that it has now goes with it. */
+static json_t *
+families_dropped(const struct session_view *v)
+{
+	json_t *families = json_array();
+
+	for (unsigned f = 0; f < FAMILY_COUNT; f++) {
+		if (v->state == FSM_ESTABLISHED && v->families[f].negotiated)
+			json_array_append_new(families, json_string(family_text((enum family)f)));
+	}
+	return families;
+}
+
+static json_t *
+reset_one(struct keeld *k, struct peer_id id, bool force, const char *text)
+{
+	const struct config_peer *p = keeld_peer_config(k, id);
+	struct peek peek = {.k = k, .id = id};
+	struct reset r = {.k = k, .id = id, .text = text};
+	bool can;
+
+	thread_call(k->session_thread, peek_session, &peek);
+	can = peek.found && (peek.view.state == FSM_ESTABLISHED || peek.view.held);
+	if (can && force)
+		thread_call(k->session_thread, reset_session, &r);
+	return json_pack("{s:s, s:s, s:s, s:o}", "address", p->addr_text, "vrf", p->vrf_name, "action",
+		r.done	       ? "reset"
+		: can && !force ? "would-reset"
+				: "not-established",
+		"families_dropped", families_dropped(&peek.view));
+}
+
+static json_t *
+bgp_reset(struct keeld *k, json_t *params, struct rpc_call *call)
+{
+	struct keeld_selector s = {.vrf = VRF_DEFAULT};
+	struct peer_id ids[PEER_MAX];
+	const char *text = NULL;
+	bool force = false, slow;
+	json_t *peers;
+	unsigned n;
+
+	if (!rpc_family(params, &s.family, call) || !rpc_vrf(k, params, &s.vrf, call) || !rpc_boolean(params, "force", &force, call) ||
+		!rpc_string(params, "text", &text, call) || !selector_scope(k, params, true, &s, &slow, call))
+		return NULL;
+	if (text != NULL && strlen(text) > RESET_TEXT_MAX)
+		return rpc_fail(call, RPC_INVALID_PARAMS, "/text", "has %zu octets, more than %d", strlen(text), RESET_TEXT_MAX);
+	n = keeld_select(k, &s, ids, PEER_MAX);
+	if (n == 0)
+		return rpc_fail(call, RPC_NOT_FOUND, "/scope", "no peer with %s matches", family_text(s.family));
+	if (slow) /* contract section 5.9: only those flagged slow now */
+		return rpc_fail(call, RPC_NOT_FOUND, "/scope", "no peer with %s is slow now", family_text(s.family));
+	peers = json_array();
+	for (unsigned i = 0; i < n; i++)
+		json_array_append_new(peers, reset_one(k, ids[i], force, text));
+	return json_pack("{s:o}", "peers", peers);
 }
 
 static json_t *
@@ -196,6 +329,7 @@ jobs_get_method(struct keeld *k, json_t *params, struct rpc_call *call)
 const struct rpc_method rpc_bgp_methods[] = {
 	{"bgp.peers", bgp_peers, "vrf group"},
 	{"bgp.refresh", bgp_refresh, "family! vrf scope! peer group direction!"},
+	{"bgp.reset", bgp_reset, "family! vrf scope! peer group asn force text"},
 	{"jobs.list", jobs_list_method, ""},
 	{"jobs.get", jobs_get_method, "id!"},
 	{NULL, NULL, NULL},

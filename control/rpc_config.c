@@ -45,13 +45,16 @@ system_info(struct keeld *k, json_t *params, struct rpc_call *call)
 			alarm_add(alarms, "fib-feed", "%llu routes could not be handed to the forwarding table",
 				(unsigned long long)fib_feed_failed(k->feed));
 	}
+	if (policy_limit_hits() > 0)
+		alarm_add(alarms, "policy", "%llu times a regular expression hit its match limit and counted as no match",
+			(unsigned long long)policy_limit_hits());
 #ifdef KEEL_DATAPLANE
 	if (k->fib != NULL)
 		dpdk = dataplane_dpdk_version();
 #endif
-	return json_pack("{s:s, s:f, s:s, s:i, s:b, s:I, s:i, s:o}", "version", KEEL_VERSION, "uptime_s",
+	return json_pack("{s:s, s:f, s:s, s:i, s:b, s:I, s:i, s:I, s:o}", "version", KEEL_VERSION, "uptime_s",
 		(double)(now_ns() - k->started_ns) / 1e9, "dpdk_version", dpdk, "pid", (int)getpid(), "dataplane", k->fib != NULL,
-		"generation", (json_int_t)s.generation, "revision", (int)k->revision, "alarms", alarms);
+		"generation", (json_int_t)s.generation, "revision", (int)k->revision, "policy_limit_hits", (json_int_t)policy_limit_hits(), "alarms", alarms);
 }
 
 /* Secrets do not leave: the key `password` reads "***" (contract section 2). */

@@ -2,6 +2,7 @@
 /* fib.* and dataplane.*: contract section 3. */
 #include "control/rpc_impl.h"
 
+#include "control/netlink.h"
 #include "control/threads.h"
 #include "control/wiring.h"
 #include "lpm/fib.h"
@@ -12,8 +13,10 @@
 #include "dataplane/worker.h"
 #endif
 
-#include <stdlib.h>
+#include <linux/neighbour.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 static bool
 need_dataplane(struct keeld *k, struct rpc_call *call)
@@ -31,21 +34,25 @@ state_text(enum next_hop_state s)
 }
 
 static json_t *
-path_json(const struct next_hop_view *v)
+mac_json(const uint8_t m[6])
 {
-	const uint8_t *m = v->adjacency.ether;
+	char text[18];
+
+	snprintf(text, sizeof(text), "%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3], m[4], m[5]);
+	return json_string(text);
+}
+
+static json_t *
+path_json(const struct next_hop_view *v, bool backup)
+{
 	json_t *o = json_pack("{s:o, s:[], s:s}", "next_hop", rpc_addr(&v->addr), "labels", "state", state_text(v->state));
-	char mac[18];
 
 #ifdef KEEL_DATAPLANE
 	json_object_set_new(o, "port", json_string(v->port != PORT_NONE ? port_name(v->port) : ""));
 #endif
-	if (v->state == NEXT_HOP_UP) {
-		snprintf(mac, sizeof(mac), "%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3], m[4], m[5]);
-		json_object_set_new(o, "mac", json_string(mac));
-	} else {
-		json_object_set_new(o, "mac", json_null());
-	}
+	json_object_set_new(o, "mac", v->state == NEXT_HOP_UP ? mac_json(v->adjacency.ether) : json_null());
+	if (backup)
+		json_object_set_new(o, "backup", json_true());
 	return o;
 }
 
@@ -78,11 +85,11 @@ fib_lookup_method(struct keeld *k, json_t *params, struct rpc_call *call)
 	if (fib_lookup(k->fib, vrf, &addr, &r) != 0)
 		r = (struct fib_result){0};
 	list = &path_lists_array(lists)[r.path_list.v];
-	for (unsigned i = 0; r.hit && i < list->path_count; i++) {
+	for (unsigned i = 0; r.hit && i < (unsigned)list->path_count + list->backup_count; i++) {
 		struct next_hop_view v;
 
 		if (next_hop_peek(lists, list->path[i].next_hop, &v))
-			json_array_append_new(paths, path_json(&v));
+			json_array_append_new(paths, path_json(&v, i >= list->path_count));
 	}
 	o = json_pack("{s:I, s:o}", "generation", (json_int_t)r.generation, "paths", paths);
 	if (r.hit) {
@@ -104,10 +111,22 @@ hist_json(const struct hist *h)
 	return rpc_hist(&s);
 }
 
+static void
+table_add(const struct keeld *k, json_t *tables, enum family f)
+{
+	struct fib_stats t;
+
+	if (fib_table_stats_get(k->fib, VRF_DEFAULT, family_afi(f), &t) != 0)
+		return;
+	json_array_append_new(tables, json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I}", "vrf", "default", "family", family_text(f), "routes",
+		(json_int_t)t.installed, "groups_used", (json_int_t)t.groups_used, "memory_bytes", (json_int_t)t.memory_bytes, "writes",
+		(json_int_t)t.writes, "not_installed", (json_int_t)t.not_installed));
+}
+
 static json_t *
 fib_stats_method(struct keeld *k, json_t *params, struct rpc_call *call)
 {
-	struct fib_stats all, t;
+	struct fib_stats all;
 	json_t *tables;
 
 	(void)params;
@@ -115,10 +134,8 @@ fib_stats_method(struct keeld *k, json_t *params, struct rpc_call *call)
 		return NULL;
 	fib_stats_get(k->fib, &all);
 	tables = json_array();
-	if (fib_table_stats_get(k->fib, VRF_DEFAULT, AFI_IPV4, &t) == 0)
-		json_array_append_new(tables, json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I}", "vrf", "default", "family", "ipv4-unicast",
-			"routes", (json_int_t)t.installed, "groups_used", (json_int_t)t.groups_used, "memory_bytes",
-			(json_int_t)t.memory_bytes, "writes", (json_int_t)t.writes, "not_installed", (json_int_t)t.not_installed));
+	table_add(k, tables, FAMILY_IPV4_UNICAST);
+	table_add(k, tables, FAMILY_IPV6_UNICAST);
 	return json_pack("{s:I, s:o, s:I, s:I, s:o, s:o, s:o}", "generation", (json_int_t)all.generation, "tables", tables, "commits",
 		(json_int_t)all.commits, "rebuilds", (json_int_t)all.rebuilds, "commit_ns", hist_json(fib_commit_hist(k->fib)), "grace_ns",
 		hist_json(fib_grace_hist(k->fib)), "update_to_fib_ns", hist_json(fib_feed_update_hist(k->feed)));
@@ -246,10 +263,90 @@ dataplane_stats(struct keeld *k, json_t *params, struct rpc_call *call)
 #define dataplane_stats_reset dataplane_stats
 #endif
 
+/* ---- dataplane.neighbors: the host thread's mirror ---- */
+
+struct neighbors {
+	struct keeld *k;
+	struct netlink_neighbor *neighbor;
+	unsigned size, count;
+};
+
+static void
+neighbors_read(void *arg)
+{
+	struct neighbors *n = arg;
+
+	role_enter_host();
+	n->count = netlink_neighbors(n->k->netlink, n->neighbor, n->size);
+}
+
+/* The words of `ip neighbour`. */
+static const char *
+nud_text(uint16_t state)
+{
+	static const struct {
+		uint16_t state;
+		const char *text;
+	} states[] = {{NUD_PERMANENT, "permanent"}, {NUD_NOARP, "noarp"}, {NUD_REACHABLE, "reachable"}, {NUD_STALE, "stale"},
+		{NUD_DELAY, "delay"}, {NUD_PROBE, "probe"}, {NUD_INCOMPLETE, "incomplete"}, {NUD_FAILED, "failed"}};
+
+	for (unsigned i = 0; i < sizeof(states) / sizeof(states[0]); i++) {
+		if (state & states[i].state)
+			return states[i].text;
+	}
+	return "none";
+}
+
+static json_t *
+neighbor_json(const struct netlink_neighbor *n)
+{
+	static const uint8_t none[6];
+	bool has_mac = memcmp(n->mac, none, sizeof(none)) != 0;
+	json_t *o = json_pack("{s:s, s:o, s:o, s:s}", "vrf", rpc_vrf_name(n->vrf), "address", rpc_addr(&n->addr), "mac",
+		has_mac ? mac_json(n->mac) : json_null(), "state", nud_text(n->nud_state));
+
+#ifdef KEEL_DATAPLANE
+	json_object_set_new(o, "port", json_string(n->port != PORT_NONE ? port_name(n->port) : ""));
+#endif
+	return o;
+}
+
+/* More may come between two looks. */
+static bool
+neighbors_get(struct neighbors *n)
+{
+	do {
+		free(n->neighbor);
+		n->size = n->count + 64;
+		n->neighbor = calloc(n->size, sizeof(*n->neighbor));
+		if (n->neighbor == NULL)
+			return false;
+		thread_call(n->k->host_thread, neighbors_read, n);
+	} while (n->count > n->size);
+	return true;
+}
+
+static json_t *
+dataplane_neighbors(struct keeld *k, json_t *params, struct rpc_call *call)
+{
+	struct neighbors n = {.k = k};
+	json_t *array;
+
+	(void)params;
+	if (!need_dataplane(k, call) || !neighbors_get(&n))
+		return NULL;
+	array = json_array();
+	for (unsigned i = 0; i < n.count; i++)
+		json_array_append_new(array, neighbor_json(&n.neighbor[i]));
+	free(n.neighbor);
+	return array;
+}
+
 const struct rpc_method rpc_fib_methods[] = {
 	{"fib.lookup", fib_lookup_method, "vrf address!"},
 	{"fib.stats", fib_stats_method, ""},
 	{"fib.audit", fib_audit_method, "limit"},
+	{"dataplane.neighbors", dataplane_neighbors, ""},
 	{"dataplane.stats", dataplane_stats, ""},
 	{"dataplane.stats.reset", dataplane_stats_reset, ""},
 	{NULL, NULL, NULL},

@@ -3,11 +3,14 @@
 #include "control/rpc_impl.h"
 
 #include "control/config.h"
+#include "control/policy_compile.h"
 #include "control/session.h"
 #include "control/threads.h"
 #include "control/wiring.h"
 #include "lpm/arena.h"
+#include "lpm/fib.h"
 #include "rib/decision.h"
+#include "rib/fib_feed.h"
 #include "rib/shard.h"
 
 #include <inttypes.h>
@@ -25,6 +28,16 @@
 
 enum view { VIEW_ADJ_IN, VIEW_LOC, VIEW_ADJ_OUT };
 
+/* Best routes of a section, and which of them the forwarding table could not take. */
+struct installed {
+	struct keeld *k;
+	struct vrf_id vrf;
+	struct prefix prefix[SECTION];
+	json_t *route[SECTION]; /* lent from the page */
+	bool missing[SECTION];
+	unsigned count;
+};
+
 struct query {
 	struct keeld *k;
 	enum view view;
@@ -38,6 +51,7 @@ struct query {
 	json_int_t limit;
 	json_t *routes;
 	size_t attrs_len; /* of the page so far */
+	struct installed installed;
 };
 
 /* ---- attributes as people write them: contract section 2 ---- */
@@ -51,25 +65,11 @@ be32(const uint8_t *p)
 static json_t *
 communities_json(const struct attr_set *a)
 {
-	static const struct {
-		uint32_t value;
-		const char *name;
-	} well_known[] = {{0xffffff01, "no-export"}, {0xffffff02, "no-advertise"}, {0xffffff03, "no-export-subconfed"},
-		{0xffffff04, "no-peer"}, {0xffff029a, "blackhole"}, {0xffff0000, "graceful-shutdown"}};
 	json_t *array = json_array();
+	char text[POLICY_COMMUNITY_TEXT_MAX];
 
-	for (unsigned i = 0; i < a->community_count; i++) {
-		uint32_t c = be32(attr_communities(a) + 4 * i);
-		const char *name = NULL;
-		char text[16];
-
-		for (unsigned w = 0; w < sizeof(well_known) / sizeof(well_known[0]); w++) {
-			if (well_known[w].value == c)
-				name = well_known[w].name;
-		}
-		snprintf(text, sizeof(text), "%u:%u", c >> 16, c & 0xffff);
-		json_array_append_new(array, json_string(name != NULL ? name : text));
-	}
+	for (unsigned i = 0; i < a->community_count; i++)
+		json_array_append_new(array, json_string(policy_community_text(be32(attr_communities(a) + 4 * i), text)));
 	return array;
 }
 
@@ -88,7 +88,10 @@ large_communities_json(const struct attr_set *a)
 	return array;
 }
 
-/* "rt:64512:1", "soo:…" for the transitive route target and origin types (RFC 4360, 5668); else 0x and 16 hex digits. */
+/*
+ * "rt:64512:1", "soo:…" for the transitive route target and origin types (RFC 4360, 5668); else 0x and 16 hex digits, and so is a four-octet
+ * AS that would fit two: as text it would be the other type.
+ */
 static void
 ext_community_text(const uint8_t *p, char *text, size_t size)
 {
@@ -98,7 +101,7 @@ ext_community_text(const uint8_t *p, char *text, size_t size)
 		snprintf(text, size, "%s:%u:%u", word, p[2] << 8 | p[3], be32(p + 4));
 	else if (word != NULL && p[0] == 1)
 		snprintf(text, size, "%s:%u.%u.%u.%u:%u", word, p[2], p[3], p[4], p[5], p[6] << 8 | p[7]);
-	else if (word != NULL && p[0] == 2)
+	else if (word != NULL && p[0] == 2 && be32(p + 2) > UINT16_MAX)
 		snprintf(text, size, "%s:%u:%u", word, be32(p + 2), p[6] << 8 | p[7]);
 	else
 		snprintf(text, size, "0x%08x%08x", be32(p), be32(p + 4));
@@ -188,6 +191,71 @@ peer_text(struct keeld *k, struct peer_id id)
 	return rpc_addr(&p.addr);
 }
 
+/* ---- what the forwarding table could not take: asked of the fib thread, and only when there is any ---- */
+
+static void
+installed_read(void *arg)
+{
+	struct installed *in = arg;
+
+	role_enter_fib();
+	for (unsigned i = 0; i < in->count; i++) {
+		struct path_list_id list;
+
+		in->missing[i] = fib_waits(in->k->fib, in->vrf, &in->prefix[i]) ||
+				 (fib_feed_failed(in->k->feed) > 0 && !fib_shadow_get(in->k->fib, in->vrf, &in->prefix[i], &list));
+	}
+}
+
+static void
+installed_flush(struct installed *in)
+{
+	if (in->count == 0)
+		return;
+	thread_call(in->k->fib_thread, installed_read, in);
+	for (unsigned i = 0; i < in->count; i++) {
+		if (in->missing[i])
+			json_object_set_new(in->route[i], "installed", json_false());
+	}
+	in->count = 0;
+}
+
+static bool
+some_not_installed(const struct keeld *k)
+{
+	struct fib_stats s;
+
+	if (k->fib == NULL)
+		return false;
+	fib_stats_get(k->fib, &s);
+	return s.not_installed > 0 || fib_feed_failed(k->feed) > 0;
+}
+
+/* `route` is a best one, not our own (`networks` have no entry in the tables). */
+static void
+installed_ask(struct query *q, const struct prefix *p, json_t *route)
+{
+	struct installed *in = &q->installed;
+
+	if (in->count == SECTION || !some_not_installed(q->k))
+		return;
+	in->k = q->k;
+	in->vrf = q->vrf;
+	in->prefix[in->count] = *p;
+	in->route[in->count++] = route;
+}
+
+/* ---- routes ---- */
+
+/* Of our own: where it comes from. */
+static const char *
+source_text(const struct rib_path *p)
+{
+	static const char *const text[SOURCE_COUNT] = {"connected", "static", "external", "kernel", "internal", "network"};
+
+	return rib_path_source(p) < SOURCE_COUNT ? text[rib_path_source(p)] : "?";
+}
+
 static json_t *
 path_json(struct query *q, const struct dest_view *v, unsigned i, enum decision_reason reason)
 {
@@ -203,6 +271,12 @@ path_json(struct query *q, const struct dest_view *v, unsigned i, enum decision_
 	}
 	if (p->path_id != 0)
 		json_object_set_new(o, "path_id", json_integer(p->path_id));
+	if (p->peer.v == PEER_SELF.v)
+		json_object_set_new(o, "source", json_string(source_text(p)));
+	else if (i == 0 && v->paths->eligible > 0)
+		installed_ask(q, &v->prefix, o);
+	if (v->paths->multipath > 1 && i < v->paths->multipath)
+		json_object_set_new(o, "multipath", json_true());
 	if (i > 0 || v->paths->eligible == 0)
 		json_object_set_new(o, "reason", json_string(decision_reason_text(reason)));
 	return o;
@@ -314,6 +388,7 @@ scan_section(struct query *q, uint32_t next, uint32_t end, struct adj_out_sectio
 	keeld_rib_read_end(q->k);
 	if (out->count > 0)
 		adj_out_flush(out);
+	installed_flush(&q->installed);
 	return next;
 }
 
@@ -434,6 +509,7 @@ rib_lookup(struct keeld *k, json_t *params, struct rpc_call *call)
 		paths_add(&q, &v);
 	}
 	keeld_rib_read_end(k);
+	installed_flush(&q.installed);
 	return o;
 }
 
