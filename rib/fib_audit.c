@@ -11,24 +11,6 @@
 #define SUSPECT_TRIES                                                                              \
 	100000 /* turns with changes in between before a suspect is taken for a mismatch all the same */
 
-/* The longest local route that contains `addr`. */
-static const struct local_route *
-local_longest(const struct fib_feed *f, struct vrf_id vrf, const struct ip_addr *addr)
-{
-	for (int len = (int)prefix_max_len(addr->afi); len >= 0; len--) {
-		struct prefix p;
-		const struct local_route *l;
-
-		if (f->local_lens[len] == 0)
-			continue;
-		p = prefix_from_addr(addr, (uint8_t)len);
-		l = fib_feed_local_find(f, vrf, &p);
-		if (l != NULL)
-			return l;
-	}
-	return NULL;
-}
-
 /* Younger than what the feed has read: its change is on the way. */
 static bool
 young(const struct feed_source *s, const struct dest_view *view)
@@ -58,8 +40,9 @@ prefix_young(const struct fib_feed *f, struct vrf_id vrf, const struct prefix *p
 struct rib_answer {
 	bool found;
 	bool later; /* the shard has not decided yet what it was told of a next hop */
+	const struct feed_source *source;
 	struct prefix prefix;
-	struct path_list_id list;
+	struct feed_answer paths;
 };
 
 /*
@@ -70,9 +53,10 @@ static void
 RUNS_ON(role_fib) source_longest(struct fib_feed *f, const struct feed_source *s, struct vrf_id vrf,
 	const struct ip_addr *addr, struct rib_answer *out)
 {
-	struct path_list_id list;
+	struct feed_answer paths;
 	struct dest_view view;
 	struct table_id table;
+	bool later = false;
 
 	if (shard_table_find(s->shard, vrf, fib_feed_family(addr->afi), &table) != 0 ||
 		dest_longest(shard_table(s->shard, table), addr, &view).v == DEST_NONE)
@@ -80,22 +64,32 @@ RUNS_ON(role_fib) source_longest(struct fib_feed *f, const struct feed_source *s
 	for (int len = view.prefix.len; len >= 0; len--) {
 		struct prefix p = prefix_from_addr(addr, (uint8_t)len);
 		struct dest_id id = dest_find(shard_table(s->shard, table), &p);
+		enum feed_want want;
 
 		if (id.v == DEST_NONE || !dest_peek(shard_table(s->shard, table), id, &view))
 			continue;
-		switch (fib_feed_want(f, s, vrf, &view, &list)) {
-		case WANT_NOTHING:
+		want = fib_feed_want(f, s, vrf, &view, &paths);
+		if (want == WANT_NOTHING)
 			continue;
-		case WANT_LATER:
-			out->later = true;
-			break;
-		case WANT_LIST:
-			break;
-		}
+		later |= want == WANT_LATER;
 		if (!out->found || view.prefix.len > out->prefix.len)
-			*out = (struct rib_answer){true, out->later, view.prefix, list};
+			*out = (struct rib_answer){true, later, s, view.prefix, paths};
 		return;
 	}
+}
+
+/* Both in one form. When lists ran out there may be less in the table than we would have put there now, or more. */
+static bool
+leads_there(const struct fib_feed *f, struct path_list_id id, const struct feed_answer *want)
+{
+	const struct path_list *l = &path_lists_array(f->path_lists)[id.v];
+
+	if (want->count == 0 || l->kind != PATH_LIST_FORWARD)
+		return false;
+	if (f->scarce)
+		return l->path[0].next_hop.v == want->path[0].next_hop.v;
+	return l->path_count == want->count - want->backups && l->backup_count == want->backups &&
+	       memcmp(l->path, want->path, want->count * sizeof(l->path[0])) == 0;
 }
 
 enum verdict { SAME, DIFFERENT, UNSETTLED };
@@ -104,19 +98,32 @@ static enum verdict
 RUNS_ON(role_fib) compare(
 	struct fib_feed *f, struct vrf_id vrf, const struct ip_addr *addr, struct fib_mismatch *out)
 {
-	const struct local_route *local = local_longest(f, vrf, addr);
 	struct rib_answer want = {0};
 	struct fib_result found;
+	struct own_answer own;
+	struct prefix prefix;
+	bool ours, same;
 
-	for (unsigned i = 0; i < f->config.shard_count; i++)
-		source_longest(f, &f->sources[i], vrf, addr, &want);
-	if (local != NULL && (!want.found || local->prefix.len >= want.prefix.len))
-		want = (struct rib_answer){true, false, local->prefix, local->list};
 	if (fib_lookup(f->config.fib, vrf, addr, &found) != 0)
 		return SAME; /* a family that is not forwarded in this VRF */
-	if (want.found == found.hit &&
-		(!want.found || (found.path_list.v == want.list.v &&
-					prefix_equal(&found.prefix, &want.prefix))))
+	for (unsigned i = 0; i < f->config.shard_count; i++)
+		source_longest(f, &f->sources[i], vrf, addr, &want);
+	ours = fib_own_longest(f, vrf, addr, &prefix, &own) &&
+	       (!want.found || prefix.len > want.prefix.len ||
+		       (prefix.len == want.prefix.len &&
+			       (want.paths.count == 0 ||
+				       !fib_feed_rib_wins(f, want.source, want.paths.peer, &own))));
+	if (ours) {
+		want.found = true;
+		want.later = false;
+		want.prefix = prefix;
+	}
+	same = want.found == found.hit;
+	if (same && found.hit)
+		same = prefix_equal(&found.prefix, &want.prefix) &&
+		       (ours ? found.path_list.v == own.list.v
+			     : leads_there(f, found.path_list, &want.paths));
+	if (same)
 		return SAME;
 	*out = (struct fib_mismatch){.vrf = vrf, .addr = *addr};
 	if (want.found)
@@ -274,18 +281,24 @@ RUNS_ON(role_fib) audit_rib(struct fib_feed *f, uint64_t deadline_ns)
 
 /* They are few: a bucket that changes between two turns may be seen in part twice, or not. */
 static bool
-RUNS_ON(role_fib) audit_locals(struct fib_feed *f)
+RUNS_ON(role_fib) audit_own(struct fib_feed *f)
 {
 	const struct local_route *l;
+	const struct host_route *r;
+	unsigned at = 0;
 
-	if (f->audit_bucket == LOCAL_BUCKETS)
+	if (f->audit_bucket == OWN_BUCKETS)
 		return false;
-	l = f->locals[f->audit_bucket];
-	for (unsigned i = 0; l != NULL && i < f->audit_at; i++)
-		l = l->next;
-	for (; l != NULL && !suspects_full(f); l = l->next, f->audit_at++)
-		check_edges(f, l->vrf, &l->prefix);
-	if (l == NULL) {
+	for (l = f->locals[f->audit_bucket]; l != NULL && !suspects_full(f); l = l->next) {
+		if (at++ == f->audit_at && ++f->audit_at)
+			check_edges(f, l->vrf, &l->prefix);
+	}
+	for (r = f->routes[f->audit_bucket]; l == NULL && r != NULL && !suspects_full(f);
+		r = r->next) {
+		if (at++ == f->audit_at && ++f->audit_at)
+			check_edges(f, r->vrf, &r->prefix);
+	}
+	if (l == NULL && r == NULL) {
 		f->audit_bucket++;
 		f->audit_at = 0;
 	}
@@ -328,10 +341,10 @@ fib_audit_work(struct fib_feed *f, uint64_t deadline_ns)
 	switch (f->audit_stage) {
 	case AUDIT_RIB:
 		if (!audit_rib(f, deadline_ns))
-			f->audit_stage = AUDIT_LOCALS;
+			f->audit_stage = AUDIT_OWN;
 		break;
-	case AUDIT_LOCALS:
-		if (!audit_locals(f))
+	case AUDIT_OWN:
+		if (!audit_own(f))
 			f->audit_stage = AUDIT_FIB;
 		break;
 	case AUDIT_FIB:

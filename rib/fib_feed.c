@@ -11,183 +11,253 @@
 #define READERS_RETRY_NS                                                                           \
 	50000 /* a worker reports quiescent every few microseconds; a preempted one after some ms */
 #define FAILED_RETRY_NS 1000000000u /* a walk over all: not often */
+#define BACKUP_SCAN 8 /* paths behind the ones that forward, in which a backup is looked for */
+#define BACKUPS_UP_TO                                                                              \
+	(PATH_LIST_MAX / 4 * 3) /* lists in use: beyond that the rest is for what has none */
+#define UNTRACKED_MIN 1024
 
-static struct hop **
-hop_bucket(struct fib_feed *f, const struct ip_addr *addr, uint16_t port)
-{
-	struct prefix p = prefix_from_addr(addr, (uint8_t)prefix_max_len(addr->afi));
-
-	return &f->hops[(prefix_hash(&p) + port) % HOP_BUCKETS];
-}
-
-static struct hop *
-hop_find(struct fib_feed *f, struct vrf_id vrf, const struct ip_addr *addr, uint16_t port)
-{
-	struct hop *h = *hop_bucket(f, addr, port);
-
-	while (h != NULL && (h->vrf.v != vrf.v || h->port != port || !addr_equal(&h->addr, addr)))
-		h = h->next;
-	return h;
-}
-
-/* Find or create. NULL: out of memory or of ids. */
-static struct hop *
-RUNS_ON(role_fib)
-	hop_get(struct fib_feed *f, struct vrf_id vrf, const struct ip_addr *addr, uint16_t port)
-{
-	struct hop *h = hop_find(f, vrf, addr, port), **bucket;
-	struct path path;
-
-	if (h != NULL)
-		return h;
-	h = arena_calloc(f->config.arena, sizeof(*h));
-	if (h == NULL)
-		return NULL;
-	if (next_hop_get(f->path_lists, vrf, addr, port, &h->next_hop) != 0)
-		goto fail;
-	path = (struct path){.next_hop = h->next_hop, .label = LABEL_NONE};
-	if (path_list_get(f->path_lists, PATH_LIST_FORWARD, PORT_NONE, &path, 1, &h->list) != 0)
-		goto fail_list;
-	h->vrf = vrf;
-	h->port = port;
-	h->addr = *addr;
-	bucket = hop_bucket(f, addr, port);
-	h->next = *bucket;
-	*bucket = h;
-	return h;
-
-fail_list:
-	next_hop_unref(f->path_lists, h->next_hop);
-fail:
-	arena_free(f->config.arena, h);
-	return NULL;
-}
-
-static void
-RUNS_ON(role_fib) hop_drop(struct fib_feed *f, struct hop *h)
-{
-	struct hop **at = hop_bucket(f, &h->addr, h->port);
-
-	while (*at != h)
-		at = &(*at)->next;
-	*at = h->next;
-	path_list_unref(f->path_lists, h->list);
-	next_hop_unref(f->path_lists, h->next_hop);
-	arena_free(f->config.arena, h);
-}
-
-static unsigned
-local_rank(const struct local_route *l)
-{
-	return l->kind == PATH_LIST_PUNT ? 2 : l->kind == PATH_LIST_FORWARD ? 1 : 0;
-}
-
-struct local_route *
-fib_feed_local_find(const struct fib_feed *f, struct vrf_id vrf, const struct prefix *p)
-{
-	struct local_route *best = NULL;
-
-	if (f->local_lens[p->len] == 0)
-		return NULL;
-	/* newest first */
-	for (struct local_route *l = f->locals[prefix_hash(p) % LOCAL_BUCKETS]; l != NULL;
-		l = l->next) {
-		if (l->vrf.v != vrf.v || !prefix_equal(&l->prefix, p))
-			continue;
-		if (best == NULL || local_rank(l) > local_rank(best) ||
-			(l->kind == PATH_LIST_GLEAN && best->kind == PATH_LIST_GLEAN))
-			best = l;
-	}
-	return best;
-}
-
-static void
-failed(struct fib_feed *f)
+void
+fib_feed_fail(struct fib_feed *f)
 {
 	atomic_fetch_add_explicit(&f->failed, 1, memory_order_relaxed);
 	if (f->retry_due_ns == 0)
 		f->retry_due_ns = f->work_ns + FAILED_RETRY_NS;
 }
 
-static void
-RUNS_ON(role_fib)
-	set(struct fib_feed *f, struct vrf_id vrf, const struct prefix *p, struct path_list_id list)
+void
+fib_feed_set(
+	struct fib_feed *f, struct vrf_id vrf, const struct prefix *p, struct path_list_id list)
 {
 	int err = fib_set(f->config.fib, vrf, p, list);
 
 	if (err != 0 && err != -ENOENT) /* a family that is not forwarded in this VRF */
-		failed(f);
+		fib_feed_fail(f);
 }
 
 static void
 RUNS_ON(role_fib) withdraw(struct fib_feed *f, struct vrf_id vrf, const struct prefix *p)
 {
 	if (fib_withdraw(f->config.fib, vrf, p) == -ENOMEM) /* -ENOENT: it never was there */
-		failed(f);
+		fib_feed_fail(f);
 }
 
-/* The list by which packets reach `addr` on `port`. False: there are no ids left. */
-static bool
-RUNS_ON(role_fib) list_by(struct fib_feed *f, struct vrf_id vrf, const struct ip_addr *addr,
-	uint16_t port, struct path_list_id *out)
-{
-	struct hop *h = hop_get(f, vrf, addr, port);
+/* ---- what the RIB wants ---- */
 
-	if (h == NULL)
-		return false;
-	if (!h->wanted) {
-		h->wanted = true;
-		f->config.resolve(f->config.resolve_ctx, port, addr, true);
+/* In order of id, so that lists of the same next hops are one. */
+static void
+equal_add(struct feed_answer *a, const struct hop *h)
+{
+	unsigned at = 0;
+
+	while (at < a->count && a->path[at].next_hop.v < h->next_hop.v)
+		at++;
+	if ((at < a->count && a->path[at].next_hop.v == h->next_hop.v) || a->count == PATHS_MAX - 1)
+		return;
+	memmove(&a->path[at + 1], &a->path[at], (a->count - at) * sizeof(a->path[0]));
+	memmove(&a->port[at + 1], &a->port[at], (a->count - at) * sizeof(a->port[0]));
+	a->path[at] = (struct path){.next_hop = h->next_hop, .label = LABEL_NONE};
+	a->port[at] = h->port;
+	a->count++;
+}
+
+/* Is it no use against the loss of a link, or of a next hop? */
+static bool
+shares(const struct feed_answer *a, const struct hop *h, bool port)
+{
+	for (unsigned i = 0; i < a->count - a->backups; i++) {
+		if (port ? a->port[i] == h->port : a->path[i].next_hop.v == h->next_hop.v)
+			return true;
 	}
-	*out = h->list;
-	return true;
+	return false;
+}
+
+/* One backup, on another port when there is one. True: no better one can come. */
+static bool
+backup_offer(struct feed_answer *a, const struct hold *hold)
+{
+	for (unsigned i = 0; i < hold->count; i++) {
+		const struct hop *h = hold->hop[i];
+		bool elsewhere = !shares(a, h, true);
+
+		if (shares(a, h, false) || (a->backups == 1 && !elsewhere))
+			continue;
+		if (a->backups == 0)
+			a->backups = 1, a->count++;
+		a->path[a->count - 1] = (struct path){.next_hop = h->next_hop, .label = LABEL_NONE};
+		a->port[a->count - 1] = h->port;
+		if (elsewhere)
+			return true;
+	}
+	return false;
+}
+
+/* A next hop that no shard asked for: it is resolved all the same, and nobody is told. */
+static struct nexthop *
+RUNS_ON(role_fib) untracked(struct fib_feed *f, struct vrf_id vrf, const struct ip_addr *addr)
+{
+	struct nexthop *n = nexthop_ref(f->config.nexthops, vrf, addr);
+
+	if (n == NULL)
+		return NULL;
+	n->untracked = true;
+	n->mark = f->mark;
+	n->untracked_next = f->untracked;
+	f->untracked = n;
+	if (++f->untracked_count > f->untracked_max)
+		fib_feed_rewalk(f); /* marks what is in use; the rest goes */
+	return n;
+}
+
+static void
+RUNS_ON(role_fib) untracked_sweep(struct fib_feed *f)
+{
+	struct nexthop **at = &f->untracked;
+
+	while (*at != NULL) {
+		struct nexthop *n = *at;
+
+		if (n->mark == f->mark) {
+			at = &n->untracked_next;
+			continue;
+		}
+		*at = n->untracked_next;
+		n->untracked = false;
+		f->untracked_count--;
+		nexthop_unref(f->config.nexthops, n);
+	}
+	f->untracked_max =
+		f->untracked_count > UNTRACKED_MIN / 2 ? 2 * f->untracked_count : UNTRACKED_MIN;
+}
+
+enum usable { USABLE, USABLE_LATER, USABLE_NEVER };
+
+/* The next hop of a path, with what it leads by. */
+static enum usable
+RUNS_ON(role_fib) path_hops(struct fib_feed *f, const struct feed_source *s, struct vrf_id vrf,
+	const struct rib_path *path, const struct hold **out)
+{
+	const struct attr_set *attrs = attr_get(shard_attrs(s->shard), path->accepted);
+	struct nexthop *n;
+
+	if (path->peer.v == PEER_SELF.v || attrs == NULL)
+		return USABLE_NEVER;
+	n = nexthop_find(f->config.nexthops, vrf, attr_next_hop(attrs));
+	if (n == NULL || (n->watchers == 0 && !n->untracked))
+		n = untracked(f, vrf, attr_next_hop(attrs));
+	if (n != NULL)
+		n->mark = f->mark;
+	if (n == NULL || (n->up && !fib_hold(f, n))) {
+		fib_feed_fail(f);
+		return USABLE_NEVER;
+	}
+	if (!n->up) /* next hops are not tracked: this is the RIB's last word */
+		return n->watchers > 0 ? USABLE_LATER : USABLE_NEVER;
+	n->given = n->digest;
+	*out = n->hold;
+	return USABLE;
 }
 
 enum feed_want
 fib_feed_want(struct fib_feed *f, const struct feed_source *s, struct vrf_id vrf,
-	const struct dest_view *view, struct path_list_id *out)
+	const struct dest_view *view, struct feed_answer *out)
 {
+	unsigned eligible = view->paths != NULL ? view->paths->eligible : 0, scanned = 0;
 	bool later = false;
 
-	out->v = PATH_LIST_NONE;
-	for (unsigned i = 0; view->paths != NULL && i < view->paths->eligible; i++) {
+	out->count = out->backups = 0;
+	for (unsigned i = 0; i < eligible; i++) {
 		const struct rib_path *path = &view->paths->path[i];
-		const struct attr_set *attrs;
-		const struct ip_addr *addr;
-		uint16_t port;
+		const struct hold *hold;
+		enum usable usable;
 
-		if (path->peer.v == PEER_SELF.v)
+		if (i >= view->paths->multipath && out->count > 0 &&
+			(f->scarce || scanned++ == BACKUP_SCAN))
 			break;
-		attrs = attr_get(shard_attrs(s->shard), path->accepted);
-		if (attrs == NULL)
+		usable = path_hops(f, s, vrf, path, &hold);
+		later |= usable == USABLE_LATER;
+		if (usable == USABLE_NEVER)
 			break;
-		addr = attr_next_hop(attrs);
-		if (nexthop_port(f->config.nexthops, vrf, addr, &port) == 0) {
-			if (list_by(f, vrf, addr, port, out))
-				return later ? WANT_LATER : WANT_LIST;
-			failed(f);
+		if (usable == USABLE_LATER)
+			continue;
+		if (out->count == 0)
+			out->peer = path->peer;
+		if (i < view->paths->multipath || out->count == 0) {
+			for (unsigned k = 0; k < hold->count; k++)
+				equal_add(out, hold->hop[k]);
+		} else if (backup_offer(out, hold)) {
 			break;
 		}
-		if (!nexthop_watched(f->config.nexthops, vrf, addr))
-			break; /* next hops are not tracked: this is the RIB's last word */
-		later = true;
 	}
-	return later ? WANT_LATER : WANT_NOTHING;
+	return later ? WANT_LATER : out->count > 0 ? WANT_LIST : WANT_NOTHING;
 }
 
-/* Puts a destination's best path into the open batch. WANT_NOTHING: a withdrawal is due (in its order). */
+bool
+fib_feed_rib_wins(const struct fib_feed *f, const struct feed_source *s, struct peer_id id,
+	const struct own_answer *own)
+{
+	enum route_source source = SOURCE_INTERNAL;
+	struct shard_peer peer;
+
+	if (own->preference < 0)
+		return false;
+	if (shard_peer_peek(s->shard, id, &peer) && peer.external)
+		source = SOURCE_EXTERNAL;
+	return f->preference[source] < own->preference ||
+	       (f->preference[source] == own->preference && source < own->source);
+}
+
+/* Whatever the RIB has. */
+static bool
+before_all(const struct fib_feed *f, const struct own_answer *own)
+{
+	return own->preference < f->preference[SOURCE_EXTERNAL] &&
+	       own->preference < f->preference[SOURCE_INTERNAL];
+}
+
+/* When lists run out, without the backup, and then by one next hop alone. 0, -ENOSPC. */
+static int
+RUNS_ON(role_fib)
+	answer_list(struct fib_feed *f, const struct feed_answer *a, struct path_list_id *out)
+{
+	int err = path_list_get_backed(f->path_lists, a->path, a->count, a->backups, out);
+
+	if (path_lists_in_use(f->path_lists) > BACKUPS_UP_TO)
+		f->scarce = true;
+	if (err == -ENOSPC && a->backups > 0)
+		err = path_list_get_backed(f->path_lists, a->path, a->count - a->backups, 0, out);
+	if (err == -ENOSPC && a->count > 1)
+		err = path_list_get_backed(f->path_lists, a->path, 1, 0, out);
+	return err;
+}
+
+/* Puts what counts for a destination into the open batch. WANT_NOTHING: a withdrawal is due (in its order). */
 static enum feed_want
 RUNS_ON(role_fib) apply(
 	struct fib_feed *f, struct feed_source *s, struct vrf_id vrf, const struct dest_view *view)
 {
+	struct feed_answer answer;
 	struct path_list_id list;
+	struct own_answer own;
 	enum feed_want want;
 
-	if (fib_feed_local_find(f, vrf, &view->prefix) != NULL)
-		return WANT_LIST; /* the host's own route stays, whatever the RIB has */
-	want = fib_feed_want(f, s, vrf, view, &list);
-	if (list.v != PATH_LIST_NONE) {
-		set(f, vrf, &view->prefix, list);
+	bool has_own = fib_own_find(f, vrf, &view->prefix, &own);
+
+	nexthop_changed(f->config.nexthops, vrf, &view->prefix);
+	answer.count = 0;
+	want = WANT_NOTHING;
+	if (!has_own || !before_all(f, &own))
+		want = fib_feed_want(f, s, vrf, view, &answer);
+	if (has_own && (answer.count == 0 || !fib_feed_rib_wins(f, s, answer.peer, &own))) {
+		fib_feed_set(f, vrf, &view->prefix, own.list);
+		return WANT_LIST;
+	}
+	if (answer.count > 0) {
+		if (answer_list(f, &answer, &list) != 0) {
+			fib_feed_fail(f);
+			return WANT_LATER;
+		}
+		fib_feed_set(f, vrf, &view->prefix, list);
+		path_list_unref(f->path_lists, list);
 	} else if (want == WANT_LATER) {
 		/*
 		 * The RIB has more than we can have: whatever stands in for this route is in the journal by now, and no withdrawal may
@@ -207,6 +277,17 @@ walk_restart(struct feed_source *s, enum rewalk step)
 	s->rewalk = step;
 	s->rewalk_table = 0;
 	s->walk = (struct walk){0};
+}
+
+void
+fib_feed_rewalk(struct fib_feed *f)
+{
+	f->mark++;
+	f->sweep_due = true;
+	for (unsigned i = 0; f->sources != NULL && i < f->config.shard_count; i++) {
+		f->sources[i].all = true;
+		walk_restart(&f->sources[i], REWALK_SET);
+	}
 }
 
 /* What the RIB has of a prefix; false when it has no such destination. */
@@ -240,7 +321,7 @@ settled(const struct fib_feed *f)
 	return true;
 }
 
-/* The prefixes that local routes let go of, when the time has come. */
+/* The prefixes that the host's routes let go of, when the time has come. */
 static void
 RUNS_ON(role_fib) leave(struct fib_feed *f)
 {
@@ -249,9 +330,10 @@ RUNS_ON(role_fib) leave(struct fib_feed *f)
 	for (unsigned i = 0; i < f->leaving_count; i++) {
 		const struct leaving *l = &f->leaving[i];
 		struct feed_source *s;
+		struct own_answer own;
 		struct dest_view view;
 
-		if (fib_feed_local_find(f, l->vrf, &l->prefix) != NULL)
+		if (fib_own_find(f, l->vrf, &l->prefix, &own))
 			continue;
 		if (rib_find(f, l->vrf, &l->prefix, &s, &view) &&
 			(apply(f, s, l->vrf, &view) != WANT_NOTHING ||
@@ -264,17 +346,27 @@ RUNS_ON(role_fib) leave(struct fib_feed *f)
 }
 
 /*
- * A local route let go of a prefix: what the RIB has comes in its place. Where the RIB has nothing it may have had something
- * that our cursor has not passed, or passed without withdrawing it, as the host had the prefix: so the withdrawal waits as one of the
- * journal's would, until no other has to wait.
+ * Where there is neither a route of the host's nor one of the RIB's, the RIB may have had something that our cursor has not passed, or
+ * passed without withdrawing it, as the host had the prefix: so the withdrawal waits as one of the journal's would, until no other has to
+ * wait.
  */
-static void
-RUNS_ON(role_fib) restore(struct fib_feed *f, struct vrf_id vrf, const struct prefix *p)
+void
+fib_feed_refresh(struct fib_feed *f, struct vrf_id vrf, const struct prefix *p)
 {
+	struct path_list_id there;
 	struct feed_source *s;
+	struct own_answer own;
 	struct dest_view view;
 
+	if (f->config.fib == NULL)
+		return;
 	if (rib_find(f, vrf, p, &s, &view) && apply(f, s, vrf, &view) != WANT_NOTHING)
+		return;
+	if (fib_own_find(f, vrf, p, &own)) {
+		fib_feed_set(f, vrf, p, own.list);
+		return;
+	}
+	if (!fib_shadow_get(f->config.fib, vrf, p, &there))
 		return;
 	if (f->leaving_count == f->leaving_size) {
 		unsigned size = f->leaving_size ? 2 * f->leaving_size : 16;
@@ -292,239 +384,19 @@ RUNS_ON(role_fib) restore(struct fib_feed *f, struct vrf_id vrf, const struct pr
 	leave(f);
 }
 
-static struct local_route **
-local_claim(struct fib_feed *f, struct vrf_id vrf, const struct prefix *p, enum path_list_kind kind,
-	uint16_t port)
-{
-	struct local_route **at = &f->locals[prefix_hash(p) % LOCAL_BUCKETS];
-
-	while (*at != NULL && ((*at)->vrf.v != vrf.v || (*at)->kind != kind ||
-				      (*at)->port != port || !prefix_equal(&(*at)->prefix, p)))
-		at = &(*at)->next;
-	return at;
-}
-
-/* `list` is taken over, but for an error. 0, -ENOMEM. */
-static int
-RUNS_ON(role_fib) local_add(struct fib_feed *f, struct vrf_id vrf, const struct prefix *p,
-	enum path_list_kind kind, uint16_t port, struct path_list_id list)
-{
-	struct local_route *l = *local_claim(f, vrf, p, kind, port);
-	struct local_route **bucket = &f->locals[prefix_hash(p) % LOCAL_BUCKETS];
-
-	if (l != NULL) {
-		l->users++;
-		path_list_unref(f->path_lists, list); /* the same */
-		return 0;
-	}
-	l = arena_alloc(f->config.arena, sizeof(*l));
-	if (l == NULL)
-		return -ENOMEM;
-	*l = (struct local_route){*bucket, vrf, *p, kind, port, list, 1};
-	*bucket = l;
-	f->local_lens[p->len]++;
-	set(f, vrf, p, fib_feed_local_find(f, vrf, p)->list);
-	return 0;
-}
-
-static void
-RUNS_ON(role_fib) local_remove(struct fib_feed *f, struct vrf_id vrf, const struct prefix *p,
-	enum path_list_kind kind, uint16_t port)
-{
-	struct local_route **at = local_claim(f, vrf, p, kind, port), *l = *at;
-
-	if (l == NULL || --l->users > 0)
-		return;
-	*at = l->next;
-	f->local_lens[p->len]--;
-	path_list_unref(f->path_lists, l->list);
-	arena_free(f->config.arena, l);
-	l = fib_feed_local_find(f, vrf, p);
-	if (l != NULL)
-		set(f, vrf, p, l->list);
-	else
-		restore(f, vrf, p);
-}
-
-/* Ports of next hops may have changed: everything present is put in again. */
-static void
-rewalk_all(struct fib_feed *f)
-{
-	for (unsigned i = 0; i < f->config.shard_count; i++) {
-		struct feed_source *s = &f->sources[i];
-
-		s->all = true;
-		walk_restart(s, REWALK_SET);
-	}
-}
-
-static int
-RUNS_ON(role_fib) subnet_add(struct fib_feed *f, struct vrf_id vrf, const struct prefix *p,
-	enum path_list_kind kind, uint16_t port)
-{
-	struct path_list_id list;
-	int err = path_list_get(f->path_lists, kind, port, NULL, 0, &list);
-
-	if (err != 0)
-		return err;
-	err = local_add(f, vrf, p, kind, port, list);
-	if (err != 0)
-		path_list_unref(f->path_lists, list);
-	return err;
-}
-
-/* Without a data plane the kernel's interfaces are all one. */
-static bool
-leads_to_port(const struct fib_feed *f, uint16_t port)
-{
-	return f->config.fib == NULL || port != PORT_NONE;
-}
-
-static int
-RUNS_ON(role_fib) tracked(struct fib_feed *f, struct vrf_id vrf, const struct prefix *subnet,
-	const struct ip_addr *local, uint16_t port, bool up)
-{
-	struct nexthop_table *t = f->config.nexthops;
-	int err, first;
-
-	/* Our own address first and last, so that as a next hop it is not reachable for a moment. */
-	if (!up) {
-		if (addr_is_link_local(local))
-			nexthop_zone(t, local->zone, port, false);
-		else if (leads_to_port(f, port))
-			nexthop_connected_remove(t, vrf, subnet, port);
-		nexthop_local(t, vrf, local, false);
-		return 0;
-	}
-	first = nexthop_local(t, vrf, local, true);
-	if (addr_is_link_local(local))
-		nexthop_zone(t, local->zone, port, true);
-	if (addr_is_link_local(local) || !leads_to_port(f, port))
-		return first;
-	err = nexthop_connected_add(t, vrf, subnet, port);
-	return err == 0 || err == -EEXIST ? first : err;
-}
-
-void
-fib_feed_zone(struct fib_feed *f, uint16_t zone, uint16_t port)
-{
-	nexthop_zone(f->config.nexthops, zone, port, true);
-	if (f->config.fib != NULL)
-		rewalk_all(f);
-}
-
-int
-fib_feed_connected(struct fib_feed *f, struct vrf_id vrf, const struct prefix *subnet,
-	const struct ip_addr *local, uint16_t port, bool up)
-{
-	struct prefix host = prefix_from_addr(local, (uint8_t)prefix_max_len(local->afi));
-	bool glean = port != PORT_NONE && !addr_is_link_local(local);
-	int err = tracked(f, vrf, subnet, local, port, up), more;
-
-	if (f->config.fib == NULL)
-		return err;
-	if (up) {
-		more = glean ? subnet_add(f, vrf, subnet, PATH_LIST_GLEAN, port) : 0;
-		err = err != 0 ? err : more;
-		more = subnet_add(f, vrf, &host, PATH_LIST_PUNT, PORT_NONE);
-		err = err != 0 ? err : more;
-	} else {
-		local_remove(f, vrf, &host, PATH_LIST_PUNT, PORT_NONE);
-		if (glean)
-			local_remove(f, vrf, subnet, PATH_LIST_GLEAN, port);
-	}
-	rewalk_all(f);
-	return err;
-}
-
-/* Does a route lead by this hop, beside the neighbour's own, and is it still where the route would look for it? */
-static bool
-RUNS_ON(role_fib)
-	hop_in_use(const struct fib_feed *f, const struct hop *h, const struct prefix *host)
-{
-	struct path_list_id list;
-	unsigned own = 1;
-	uint16_t port;
-
-	if (h->resolved)
-		own += 1 +
-		       (fib_shadow_get(f->config.fib, h->vrf, host, &list) && list.v == h->list.v);
-	return h->wanted && path_list_refs(f->path_lists, h->list) > own &&
-	       nexthop_port(f->config.nexthops, h->vrf, &h->addr, &port) == 0 && port == h->port;
-}
-
-static int
-RUNS_ON(role_fib) hop_up(
-	struct fib_feed *f, struct hop *h, const struct prefix *host, const struct adjacency *adj)
-{
-	int err = next_hop_up(f->path_lists, h->next_hop, adj);
-
-	if (err != 0 || h->resolved)
-		return err;
-	if (!addr_is_link_local(&h->addr)) {
-		err = local_add(f, h->vrf, host, PATH_LIST_FORWARD, h->port, h->list);
-		if (err != 0)
-			return err;
-	}
-	path_list_ref(f->path_lists, h->list); /* the route's; hop_in_use() counts on it */
-	h->resolved = true;
-	return 0;
-}
-
-int
-fib_feed_neighbor(struct fib_feed *f, struct vrf_id vrf, const struct ip_addr *addr, uint16_t port,
-	const struct adjacency *adj)
-{
-	struct prefix host = prefix_from_addr(addr, (uint8_t)prefix_max_len(addr->afi));
-	struct hop *h;
-	bool in_use;
-	int err;
-
-	if (f->config.fib == NULL)
-		return 0;
-	h = adj != NULL ? hop_get(f, vrf, addr, port) : hop_find(f, vrf, addr, port);
-	if (h == NULL)
-		return adj != NULL ? -ENOMEM : 0;
-	if (adj != NULL) {
-		err = hop_up(f, h, &host, adj);
-		if (err != 0 && !h->wanted && !h->resolved)
-			hop_drop(f, h);
-		return err;
-	}
-	next_hop_down(f->path_lists, h->next_hop, NEXT_HOP_UNRESOLVED);
-	in_use = hop_in_use(f, h, &host);
-	if (h->resolved) {
-		h->resolved = false;
-		if (addr_is_link_local(addr))
-			path_list_unref(f->path_lists, h->list);
-		else
-			local_remove(f, vrf, &host, PATH_LIST_FORWARD, port);
-	}
-	if (in_use)
-		f->config.resolve(f->config.resolve_ctx, port, addr, true);
-	else
-		hop_drop(f, h);
-	return 0;
-}
-
-void
-fib_feed_port_down(struct fib_feed *f, uint16_t port, uint64_t event_ns)
-{
-	(void)event_ns;
-	if (f->config.fib == NULL)
-		return;
-	for (unsigned i = 0; i < HOP_BUCKETS; i++) {
-		for (struct hop *h = f->hops[i]; h != NULL; h = h->next) {
-			if (h->port == port)
-				next_hop_down(f->path_lists, h->next_hop, NEXT_HOP_DOWN);
-		}
-	}
-}
-
 int
 fib_feed_watch(struct fib_feed *f, const struct nexthop_message *m)
 {
-	return nexthop_watch(f->config.nexthops, m->vrf, &m->addr);
+	if (!m->unwatch)
+		return nexthop_watch(f->config.nexthops, m->vrf, &m->addr);
+	nexthop_unwatch(f->config.nexthops, m->vrf, &m->addr);
+	return 0;
+}
+
+void
+fib_feed_resolve_via_default(struct fib_feed *f, bool yes)
+{
+	nexthop_via_default(f->config.nexthops, yes);
 }
 
 /* ---- journal ---- */
@@ -716,36 +588,39 @@ RUNS_ON(role_fib) commit(struct fib_feed *f, uint64_t now_ns, bool more)
 	return more;
 }
 
-/* What found no id or no memory is tried once more, with the ids of next hops that nothing uses any more. */
+/* What found no id or no memory is tried once more. */
 static void
 RUNS_ON(role_fib) retry(struct fib_feed *f)
 {
 	f->retry_due_ns = 0;
-	for (unsigned i = 0; i < HOP_BUCKETS; i++) {
-		for (struct hop *h = f->hops[i], *next; h != NULL; h = next) {
-			next = h->next;
-			if (!h->resolved && path_list_refs(f->path_lists, h->list) == 1)
-				hop_drop(f, h);
-		}
+	f->scarce = path_lists_in_use(f->path_lists) > BACKUPS_UP_TO;
+	f->sweep_hops = true;
+	fib_own_rewalk(f, true);
+	fib_feed_rewalk(f);
+}
+
+static bool
+rewalking(const struct fib_feed *f)
+{
+	for (unsigned i = 0; i < f->config.shard_count; i++) {
+		if (f->sources[i].all)
+			return true;
 	}
-	for (unsigned i = 0; i < LOCAL_BUCKETS; i++) {
-		for (const struct local_route *l = f->locals[i]; l != NULL; l = l->next)
-			set(f, l->vrf, &l->prefix,
-				fib_feed_local_find(f, l->vrf, &l->prefix)->list);
-	}
-	rewalk_all(f);
+	return false;
 }
 
 bool
 fib_feed_work(struct fib_feed *f, uint64_t now_ns, uint64_t deadline_ns)
 {
-	bool more = false;
+	bool more;
 
-	if (f->config.fib == NULL)
-		return false;
 	f->work_ns = now_ns;
 	if (f->retry_due_ns != 0 && now_ns >= f->retry_due_ns)
 		retry(f);
+	more = nexthop_work(f->config.nexthops, deadline_ns);
+	more |= fib_own_work(f, deadline_ns);
+	if (f->config.fib == NULL)
+		return more || !nexthop_settled(f->config.nexthops);
 	for (unsigned i = 0; i < f->config.shard_count; i++) {
 		struct feed_source *s = &f->sources[i];
 
@@ -760,7 +635,15 @@ fib_feed_work(struct fib_feed *f, uint64_t now_ns, uint64_t deadline_ns)
 			more = true;
 		}
 	}
+	if (f->sweep_due && !rewalking(f)) {
+		f->sweep_due = false;
+		untracked_sweep(f);
+		if (f->sweep_hops)
+			fib_hops_sweep(f);
+		f->sweep_hops = false;
+	}
 	leave(f);
+	more |= !nexthop_settled(f->config.nexthops) || f->own_next < OWN_BUCKETS;
 	more = commit(f, now_ns, more);
 	if (f->audit.running)
 		more |= fib_audit_work(f, deadline_ns);
@@ -795,7 +678,8 @@ fib_feed_drained(const struct fib_feed *f)
 			journal_passed(s->cursor) != journal_head(shard_journal(s->shard)))
 			return false;
 	}
-	return f->leaving_count == 0 && fib_batch_count(f->config.fib) == 0;
+	return f->leaving_count == 0 && fib_batch_count(f->config.fib) == 0 &&
+	       f->own_next == OWN_BUCKETS && nexthop_settled(f->config.nexthops);
 }
 
 const struct hist *
@@ -813,12 +697,24 @@ fib_feed_failed(const struct fib_feed *f)
 int
 fib_feed_create(const struct fib_feed_config *config, struct fib_feed **out)
 {
+	static const uint8_t preference[SOURCE_COUNT] = {
+		[SOURCE_CONNECTED] = 0,
+		[SOURCE_STATIC] = 1,
+		[SOURCE_EXTERNAL] = 20,
+		[SOURCE_KERNEL] = 110,
+		[SOURCE_INTERNAL] = 200,
+	};
 	struct fib_feed *f = arena_calloc(config->arena, sizeof(*f));
+	struct nexthop_feed feed = {
+		.route = fib_route_longest, .changed = fib_next_hop_changed, .ctx = f};
 	int err = -ENOMEM;
 
 	if (f == NULL)
 		return -ENOMEM;
 	f->config = *config;
+	f->own_next = OWN_BUCKETS;
+	f->untracked_max = UNTRACKED_MIN;
+	memcpy(f->preference, preference, sizeof(preference));
 	if (config->fib != NULL) {
 		f->path_lists = fib_path_lists(config->fib);
 		f->sources = arena_calloc(config->arena, config->shard_count * sizeof(*f->sources));
@@ -830,11 +726,13 @@ fib_feed_create(const struct fib_feed_config *config, struct fib_feed **out)
 				shard_journal(config->shards[i]), &f->sources[i].cursor);
 			if (err != 0)
 				goto fail;
+			journal_set_patience(f->sources[i].cursor, JOURNAL_WAIT);
 			f->sources[i].applied = f->sources[i].visible =
 				journal_passed(f->sources[i].cursor);
 		}
-		rewalk_all(f); /* what the RIB has already */
+		fib_feed_rewalk(f); /* what the RIB has already */
 	}
+	nexthop_bind(config->nexthops, &feed);
 	*out = f;
 	return 0;
 
@@ -852,19 +750,9 @@ fib_feed_destroy(struct fib_feed *f)
 			journal_unsubscribe(
 				shard_journal(f->sources[i].shard), f->sources[i].cursor);
 	}
-	for (unsigned i = 0; i < LOCAL_BUCKETS; i++) {
-		while (f->locals[i] != NULL) {
-			struct local_route *l = f->locals[i];
-
-			f->locals[i] = l->next;
-			path_list_unref(f->path_lists, l->list);
-			arena_free(f->config.arena, l);
-		}
-	}
-	for (unsigned i = 0; i < HOP_BUCKETS; i++) {
-		while (f->hops[i] != NULL)
-			hop_drop(f, f->hops[i]);
-	}
+	fib_own_fini(f);
+	nexthop_unbind(f->config.nexthops);
+	fib_hops_fini(f);
 	arena_free(f->config.arena, f->leaving);
 	arena_free(f->config.arena, f->sources);
 	arena_free(f->config.arena, f);

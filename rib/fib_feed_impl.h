@@ -1,33 +1,46 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Shared by fib_feed.c and fib_audit.c: what the fib thread knows beside the RIB. Writer: the fib thread.
+ * Shared by fib_feed*.c and fib_audit.c: what the fib thread knows beside the RIB. Writer: the fib thread.
+ *
+ * fib_feed.c: journal -> fib, commit. fib_hops.c: what is directly reachable, ports. fib_own.c: routes of the host, and which source of a
+ * prefix is preferred.
  */
 #pragma once
 
 #include "rib/fib_feed.h"
+#include "rib/nexthop_impl.h"
 #include "rib/walk.h"
 
 #include <stdatomic.h>
 
-#define HOP_BUCKETS 1024
-#define LOCAL_BUCKETS 256
+#define HOP_BUCKETS 4096
+#define PORT_BUCKETS 64
+#define OWN_BUCKETS 1024
 
-/* A directly reachable address: BGP's next hop, a neighbour of the kernel's, or both. */
+/* A directly reachable address: where routes lead, a neighbour of the kernel's, or both. */
 struct hop {
-	struct hop *next;
+	struct hop *next; /* in its bucket */
+	struct hop *port_next; /* of the ports' bucket: a lost link is told to these */
 	struct vrf_id vrf;
 	uint16_t port;
 	struct ip_addr addr;
 	struct next_hop_id next_hop; /* a reference */
-	struct path_list_id list; /* it alone; a reference */
-	bool resolved; /* the kernel knows its MAC: a host route stands for it */
-	bool wanted; /* BGP asked for it */
+	unsigned users; /* next hops and routes that need it: the kernel is to keep it resolved */
+	bool resolved; /* the kernel knows its MAC; not link-local: a host route stands for it */
+	uint8_t ether_len;
+	uint8_t ether[14]; /* for when the link comes back */
+	uint16_t mtu;
+};
+
+/* A use of each of a next hop's `direct`. */
+struct hold {
+	unsigned count;
+	struct hop *hop[];
 };
 
 /*
  * Why the host has a route: a subnet on a port, an address of ours, a resolved neighbour. Several may claim one prefix (a subnet
- * on two ports, a host that moved, somebody who answers for our address); fib_feed_local_find() says which counts. Preferred to whatever the RIB has
- * (preference 0).
+ * on two ports, a host that moved, somebody who answers for our address); local_find() says which counts.
  */
 struct local_route {
 	struct local_route *next;
@@ -39,17 +52,48 @@ struct local_route {
 	unsigned users; /* several addresses in one subnet */
 };
 
-/* What the fib is to have for a destination. */
+/* A static route, or one of the kernel's. */
+struct host_route {
+	struct host_route *next;
+	struct vrf_id vrf;
+	struct prefix prefix;
+	enum route_source source;
+	uint32_t metric;
+	bool active; /* it leads somewhere, or nowhere on purpose */
+	struct path_list_id list; /* a reference; PATH_LIST_NONE: not active, or no fib */
+	unsigned count; /* 0: a blackhole */
+	struct host_hop {
+		struct fib_feed_hop key;
+		struct nexthop *by; /* a reference; to be resolved */
+		struct hop *hop; /* a use; directly reachable */
+	} hop[];
+};
+
+/* What of the host's own counts for a prefix. */
+struct own_answer {
+	int preference; /* lower wins; -1: an address of ours, before all */
+	enum route_source source;
+	struct path_list_id list;
+};
+
+/* What the RIB wants for a destination. */
 enum feed_want {
 	WANT_NOTHING, /* no eligible path, ours, or no way there that anybody will tell of */
 	WANT_LIST,
-	/* The best path's next hop is gone and the shard will hear of it: until it has decided, the list of the next best, or (PATH_LIST_NONE) what is there. */
+	/* The best path's next hop is gone and the shard will hear of it: until it has decided, the next best, or (count 0) what is there. */
 	WANT_LATER,
+};
+
+struct feed_answer {
+	struct path path[PATHS_MAX]; /* as in a path list: equal ones, then backups */
+	unsigned count, backups; /* count: of both */
+	uint16_t port[PATHS_MAX]; /* of each */
+	struct peer_id peer; /* whose path is first */
 };
 
 /*
  * After an overrun: SET everything present, read the journal on until no withdrawal would have to wait (SETTLE), then withdraw the
- * EMPTIES (journal.h, "A lapped cursor"). When only ports changed: SET, and the rest when something stands in the fib that should not.
+ * EMPTIES (journal.h, "A lapped cursor"). When only next hops moved: SET, and the rest when something stands in the fib that should not.
  */
 enum rewalk { REWALK_NONE, REWALK_SET, REWALK_SETTLE, REWALK_EMPTIES };
 
@@ -61,7 +105,7 @@ struct feed_source {
 	uint64_t visible; /* ... that the workers see */
 	enum rewalk rewalk;
 	bool lapped;
-	bool all; /* the first walk leaves nothing out: ports changed */
+	bool all; /* the first walk leaves nothing out: next hops moved */
 	bool stranded; /* the fib has what no journal entry will withdraw: the second walk does */
 	uint64_t
 		reach_back; /* sequence from which on the first walk looks, up to which the second one withdraws */
@@ -69,7 +113,7 @@ struct feed_source {
 	struct walk walk;
 };
 
-/* A prefix whose local route is gone and for which the RIB has nothing. */
+/* A prefix whose own route is gone and for which the RIB has nothing. */
 struct leaving {
 	struct vrf_id vrf;
 	struct prefix prefix;
@@ -87,24 +131,36 @@ struct audit_suspect {
 struct fib_feed {
 	struct fib_feed_config config;
 	struct path_lists *path_lists;
-	struct hop *hops[HOP_BUCKETS];
-	struct local_route *locals[LOCAL_BUCKETS];
-	uint16_t local_lens[129]; /* how many local routes of each length: which to probe */
+	struct hop *hops[HOP_BUCKETS], *port_hops[PORT_BUCKETS];
+	struct local_route *locals[OWN_BUCKETS];
+	struct host_route *routes[OWN_BUCKETS];
+	unsigned own_lens[2][129],
+		route_lens[2][129]; /* how many of each family and length: which to probe */
+	uint8_t preference[SOURCE_COUNT];
+	unsigned own_next; /* bucket of the walk over all of these; OWN_BUCKETS: none */
+	bool own_again, own_locals, own_locals_again;
 	struct leaving *leaving; /* still in the fib */
 	unsigned leaving_count, leaving_size;
 	struct feed_source *sources;
+	struct nexthop
+		*untracked; /* next hops that no shard asked for (next_hop_tracking: false) */
+	unsigned untracked_count, untracked_max;
+	uint8_t mark;
+	bool sweep_due; /* when everything present was put in again, these not in use go */
+	bool sweep_hops; /* and what next hops hold that nothing leads by: ids are out */
+	bool scarce; /* path lists run out: no backups any more */
 	uint64_t work_ns; /* when the present turn began */
 	uint64_t commit_due_ns; /* not before; 0: nothing waits */
 	bool wait_readers; /* the last commit met readers of the old copy */
 	uint64_t retry_due_ns; /* something could not be set: all is tried again then; 0: nothing */
 	_Atomic uint64_t failed;
-	struct hist update_hist;
+	struct hist update_hist, link_hist;
 	/* audit */
 	struct fib_audit audit;
-	enum audit_stage { AUDIT_RIB, AUDIT_LOCALS, AUDIT_FIB, AUDIT_SUSPECTS } audit_stage;
+	enum audit_stage { AUDIT_RIB, AUDIT_OWN, AUDIT_FIB, AUDIT_SUSPECTS } audit_stage;
 	struct walk audit_walk;
 	unsigned audit_source, audit_table;
-	unsigned audit_bucket, audit_at; /* of the local routes */
+	unsigned audit_bucket, audit_at; /* of the host's routes */
 	struct vrf_id audit_vrf; /* of the fib's prefixes, and the one seen last */
 	struct prefix audit_prefix;
 	struct audit_suspect suspects[AUDIT_SUSPECTS_MAX];
@@ -123,16 +179,62 @@ fib_feed_forwards(enum family family)
 	return family == FAMILY_IPV4_UNICAST || family == FAMILY_IPV6_UNICAST;
 }
 
-/* `out` is PATH_LIST_NONE unless there is a list. */
+/* ---- fib_feed.c ---- */
+
+/* Something was left out for want of ids or memory: all is tried again in a second. */
+void fib_feed_fail(struct fib_feed *f);
+void fib_feed_set(struct fib_feed *f, struct vrf_id vrf, const struct prefix *p,
+	struct path_list_id list) RUNS_ON(role_fib);
+/* Next hops moved: everything present is put in again. */
+void fib_feed_rewalk(struct fib_feed *f);
+/* What is to stand for `p` by now: its own route's, the RIB's, or nothing. */
+void fib_feed_refresh(struct fib_feed *f, struct vrf_id vrf, const struct prefix *p)
+	RUNS_ON(role_fib);
 enum feed_want fib_feed_want(struct fib_feed *f, const struct feed_source *s, struct vrf_id vrf,
-	const struct dest_view *view, struct path_list_id *out) RUNS_ON(role_fib);
-/*
- * The exact local route that counts, NULL when none: an address of ours before a neighbour before a subnet; of neighbours the newest (it
- * moved), of subnets the oldest (as nexthop_port() and the kernel do).
- */
-struct local_route *fib_feed_local_find(
-	const struct fib_feed *f, struct vrf_id vrf, const struct prefix *p);
-/* One slice; true while there is more to do now. */
-bool fib_audit_work(struct fib_feed *f, uint64_t deadline_ns) RUNS_ON(role_fib);
+	const struct dest_view *view, struct feed_answer *out) RUNS_ON(role_fib);
+/* Is the RIB's answer preferred to the host's own? */
+bool fib_feed_rib_wins(const struct fib_feed *f, const struct feed_source *s, struct peer_id peer,
+	const struct own_answer *own);
 /* Everything that the journals hold now is visible to workers. */
 bool fib_feed_drained(const struct fib_feed *f);
+
+/* ---- fib_hops.c ---- */
+
+/* Find or create, and use it. NULL: out of memory or of ids. */
+struct hop *fib_hop_use(struct fib_feed *f, struct vrf_id vrf, const struct ip_addr *addr,
+	uint16_t port) RUNS_ON(role_fib);
+void fib_hop_release(struct fib_feed *f, struct hop *h) RUNS_ON(role_fib);
+/* Fills n->hold, unless it is there. False: out of memory or of ids. */
+bool fib_hold(struct fib_feed *f, struct nexthop *n) RUNS_ON(role_fib);
+/* Next hops that nothing led by since the last fib_feed_rewalk() let go of what they hold. */
+void fib_hops_sweep(struct fib_feed *f) RUNS_ON(role_fib);
+/* `ctx` is the feed: see struct nexthop_feed. */
+void fib_next_hop_changed(void *ctx, struct nexthop *n) RUNS_ON(role_fib);
+void fib_hops_fini(struct fib_feed *f) RUNS_ON(role_fib);
+
+/* ---- fib_own.c ---- */
+
+/* The host's own route of exactly `p` that counts. */
+bool fib_own_find(const struct fib_feed *f, struct vrf_id vrf, const struct prefix *p,
+	struct own_answer *out);
+/* Of the longest of these that cover `addr`. */
+bool fib_own_longest(const struct fib_feed *f, struct vrf_id vrf, const struct ip_addr *addr,
+	struct prefix *p, struct own_answer *out);
+/* `list` is taken over, but for an error. 0, -ENOMEM. */
+int fib_local_add(struct fib_feed *f, struct vrf_id vrf, const struct prefix *p,
+	enum path_list_kind kind, uint16_t port, struct path_list_id list) RUNS_ON(role_fib);
+void fib_local_remove(struct fib_feed *f, struct vrf_id vrf, const struct prefix *p,
+	enum path_list_kind kind, uint16_t port) RUNS_ON(role_fib);
+/* All of the host's routes are to be looked at again; those of ports, too? */
+void fib_own_rewalk(struct fib_feed *f, bool locals);
+/* One slice; true while there is more. */
+bool fib_own_work(struct fib_feed *f, uint64_t deadline_ns) RUNS_ON(role_fib);
+/* `ctx` is the feed: see struct nexthop_feed. */
+bool fib_route_longest(void *ctx, struct vrf_id vrf, const struct ip_addr *addr, unsigned max_len,
+	bool bgp, struct nexthop_route *out);
+void fib_own_fini(struct fib_feed *f) RUNS_ON(role_fib);
+
+/* ---- fib_audit.c ---- */
+
+/* One slice; true while there is more to do now. */
+bool fib_audit_work(struct fib_feed *f, uint64_t deadline_ns) RUNS_ON(role_fib);

@@ -2,18 +2,23 @@
 #include "rib/nexthop.h"
 
 #include "lpm/arena.h"
+#include "lpm/fib.h"
+#include "lpm/shadow.h"
+#include "rib/nexthop_impl.h"
+#include "rib/walk.h"
 
 #include <errno.h>
 #include <string.h>
 
-/*
- * Subnets and addresses are arrays: a router has tens of them. What is watched is peers' choice, so it has an index: a peer that names
- * another next hop in each message must not make every question a search through all of them.
- */
-struct watch_entry {
-	struct nexthop_message last; /* what the shards were told */
-};
+#define BUCKETS_MIN 64
+#define CHANGES_MAX 256 /* that wait; with more all next hops are looked at */
+#define ORDERS (2 * FIB_VRF_MAX)
+#define VISITED_MAX 64 /* next hops on the way of one; more is no way */
 
+/*
+ * Subnets and addresses are arrays: a router has tens of them. What is watched is peers' choice, so it has an index, and an order by address:
+ * a peer that names another next hop in each message must not make every question or change a search through all of them.
+ */
 struct connected {
 	struct vrf_id vrf;
 	uint16_t port;
@@ -32,17 +37,46 @@ struct zone {
 	uint16_t users;
 };
 
+struct change {
+	struct vrf_id vrf;
+	struct prefix prefix;
+};
+
+/* How far a walk along `order` is. */
+struct place {
+	bool begun; /* `at` was looked at */
+	struct prefix at;
+};
+
 struct nexthop_table {
 	struct arena *arena;
 	void (*tell)(void *ctx, const struct nexthop_message *m);
 	void *ctx;
-	struct watch_entry *watches;
-	uint32_t *
-		index; /* open addressing, twice as many as watch_size; place in watches + 1, 0: free */
+	struct nexthop_feed feed;
+	struct nexthop **bucket;
+	unsigned bucket_count, count;
 	struct connected *connected;
 	struct local_addr *locals;
-	unsigned watch_count, watch_size, connected_count, connected_size, local_count, local_size;
+	unsigned connected_count, connected_size, local_count, local_size;
+	struct shadow *order
+		[ORDERS]; /* the watched addresses (zones left out) of a VRF and family, as an ordered set */
+	uint64_t port_down[UINT16_MAX / 64 + 1];
 	struct zone zone[ZONE_MAX + 1];
+	bool via_default;
+	struct change changes[CHANGES_MAX]; /* a ring; the first is being looked at */
+	unsigned change_head, change_tail;
+	struct place change_at, all_at;
+	unsigned all_next; /* of `order`: all of these, when no change waits; ORDERS: none */
+	bool all_again; /* and once more from the first */
+};
+
+/* What resolve() finds. */
+struct resolution {
+	bool up, connected;
+	unsigned depth, direct_count, on_count;
+	uint32_t metric;
+	struct nexthop_direct direct[PATHS_MAX];
+	struct nexthop *on[PATHS_MAX];
 };
 
 /* Room for one more in an array of the arena's. */
@@ -73,74 +107,164 @@ nexthop_table_create(struct arena *a, void (*tell)(void *ctx, const struct nexth
 	t->arena = a;
 	t->tell = tell;
 	t->ctx = ctx;
+	t->all_next = ORDERS;
+	t->bucket_count = BUCKETS_MIN;
+	t->bucket = arena_calloc(a, BUCKETS_MIN * sizeof(struct nexthop *));
+	if (t->bucket == NULL) {
+		arena_free(a, t);
+		return -ENOMEM;
+	}
 	*out = t;
 	return 0;
+}
+
+static void
+entry_free(struct nexthop_table *t, struct nexthop *n)
+{
+	if (n->direct != &n->one)
+		arena_free(t->arena, n->direct);
+	arena_free(t->arena, n->on);
+	arena_free(t->arena, n);
 }
 
 void
 nexthop_table_destroy(struct nexthop_table *t)
 {
-	arena_free(t->arena, t->watches);
-	arena_free(t->arena, t->index);
+	for (unsigned i = 0; i < t->bucket_count; i++) {
+		while (t->bucket[i] != NULL) {
+			struct nexthop *n = t->bucket[i];
+
+			t->bucket[i] = n->next;
+			entry_free(t, n);
+		}
+	}
+	for (unsigned i = 0; i < ORDERS; i++) {
+		if (t->order[i] != NULL)
+			shadow_destroy(t->order[i]);
+	}
+	arena_free(t->arena, t->bucket);
 	arena_free(t->arena, t->connected);
 	arena_free(t->arena, t->locals);
 	arena_free(t->arena, t);
 }
 
-static uint32_t *
-index_slot(const struct nexthop_table *t, struct vrf_id vrf, const struct ip_addr *addr)
+void
+nexthop_bind(struct nexthop_table *t, const struct nexthop_feed *feed)
 {
-	struct prefix p = prefix_from_addr(addr, (uint8_t)prefix_max_len(addr->afi));
-	uint32_t mask = 2 * t->watch_size - 1,
-		 at = (uint32_t)hash_mix(prefix_hash(&p) + vrf.v) & mask;
-
-	for (; t->index[at] != 0; at = (at + 1) & mask) {
-		const struct nexthop_message *m = &t->watches[t->index[at] - 1].last;
-
-		if (m->vrf.v == vrf.v && addr_equal(&m->addr, addr))
-			break;
-	}
-	return &t->index[at];
+	t->feed = *feed;
 }
 
-static struct watch_entry *
-watch_find(const struct nexthop_table *t, struct vrf_id vrf, const struct ip_addr *addr)
+void
+nexthop_each(struct nexthop_table *t, void (*visit)(void *ctx, struct nexthop *n), void *ctx)
 {
-	uint32_t place = t->watch_count > 0 ? *index_slot(t, vrf, addr) : 0;
-
-	return place != 0 ? &t->watches[place - 1] : NULL;
+	for (unsigned i = 0; i < t->bucket_count; i++) {
+		for (struct nexthop *n = t->bucket[i], *next; n != NULL; n = next) {
+			next = n->next;
+			visit(ctx, n);
+		}
+	}
 }
 
-/* Room for one more watched next hop, and its place in the index. */
-static int
-watch_grow(struct nexthop_table *t)
+void
+nexthop_unbind(struct nexthop_table *t)
 {
-	unsigned size = t->watch_size;
-	uint32_t *index;
-
-	if (t->watch_count < size)
-		return 0;
-	size = size ? 2 * size : 16;
-	index = arena_calloc(t->arena, 2 * (size_t)size * sizeof(*index));
-	if (index == NULL)
-		return -ENOMEM;
-	if (grow(t->arena, (void **)&t->watches, sizeof(*t->watches), t->watch_count,
-		    &t->watch_size) != 0) {
-		arena_free(t->arena, index);
-		return -ENOMEM;
+	for (unsigned i = 0; i < t->bucket_count && t->feed.changed != NULL; i++) {
+		for (struct nexthop *n = t->bucket[i]; n != NULL; n = n->next) {
+			n->up = false;
+			t->feed.changed(t->feed.ctx, n);
+		}
 	}
-	arena_free(t->arena, t->index);
-	t->index = index;
-	for (unsigned i = 0; i < t->watch_count; i++)
-		*index_slot(t, t->watches[i].last.vrf, &t->watches[i].last.addr) = i + 1;
-	return 0;
+	t->feed = (struct nexthop_feed){0};
+}
+
+/* ---- the index ---- */
+
+static struct prefix
+host_prefix(const struct ip_addr *addr)
+{
+	return prefix_from_addr(addr, (uint8_t)prefix_max_len(addr->afi));
+}
+
+/* Without the zone: addresses that differ in it alone are neighbours in their bucket. */
+static struct nexthop **
+bucket_of(const struct nexthop_table *t, struct vrf_id vrf, const struct prefix *host)
+{
+	return &t->bucket[(uint32_t)hash_mix(prefix_hash(host) + vrf.v) & (t->bucket_count - 1)];
+}
+
+struct nexthop *
+nexthop_find(const struct nexthop_table *t, struct vrf_id vrf, const struct ip_addr *addr)
+{
+	struct prefix host = host_prefix(addr);
+	struct nexthop *n = *bucket_of(t, vrf, &host);
+
+	while (n != NULL && (n->last.vrf.v != vrf.v || !addr_equal(&n->last.addr, addr)))
+		n = n->next;
+	return n;
 }
 
 bool
 nexthop_watched(const struct nexthop_table *t, struct vrf_id vrf, const struct ip_addr *addr)
 {
-	return watch_find(t, vrf, addr) != NULL;
+	const struct nexthop *n = nexthop_find(t, vrf, addr);
+
+	return n != NULL && n->watchers > 0;
 }
+
+/* Without memory the chains get longer. */
+static void
+buckets_grow(struct nexthop_table *t)
+{
+	unsigned old = t->bucket_count;
+	struct nexthop **from = t->bucket, **to;
+
+	if (t->count < old)
+		return;
+	to = arena_calloc(t->arena, 2 * (size_t)old * sizeof(struct nexthop *));
+	if (to == NULL)
+		return;
+	t->bucket = to;
+	t->bucket_count = 2 * old;
+	for (unsigned i = 0; i < old; i++) {
+		while (from[i] != NULL) {
+			struct nexthop *n = from[i];
+			struct prefix host = host_prefix(&n->last.addr);
+			struct nexthop **at = bucket_of(t, n->last.vrf, &host);
+
+			from[i] = n->next;
+			n->next = *at;
+			*at = n;
+		}
+	}
+	arena_free(t->arena, from);
+}
+
+/* NULL: there is none (for want of memory, or as no next hop of that family was asked for). */
+static struct shadow **
+order_of(struct nexthop_table *t, struct vrf_id vrf, uint8_t afi)
+{
+	if (vrf.v >= FIB_VRF_MAX || (afi != AFI_IPV4 && afi != AFI_IPV6))
+		return NULL;
+	return &t->order[2 * vrf.v + (afi == AFI_IPV6)];
+}
+
+static int
+order_add(struct nexthop_table *t, struct vrf_id vrf, const struct prefix *host)
+{
+	struct shadow **order = order_of(t, vrf, host->afi);
+	int err;
+
+	if (order == NULL)
+		return -EINVAL;
+	if (*order == NULL) {
+		err = shadow_create(t->arena, (enum afi)host->afi, order);
+		if (err != 0)
+			return err;
+	}
+	return shadow_set(*order, host, (struct path_list_id){1}, false);
+}
+
+/* ---- what is directly reachable ---- */
 
 static bool
 is_local(const struct nexthop_table *t, struct vrf_id vrf, const struct ip_addr *addr)
@@ -152,72 +276,554 @@ is_local(const struct nexthop_table *t, struct vrf_id vrf, const struct ip_addr 
 	return false;
 }
 
-int
-nexthop_port(const struct nexthop_table *t, struct vrf_id vrf, const struct ip_addr *addr,
-	uint16_t *port)
+bool
+nexthop_port_up(const struct nexthop_table *t, uint16_t port)
+{
+	return (t->port_down[port / 64] >> port % 64 & 1) == 0;
+}
+
+static const struct connected *
+connected_longest(const struct nexthop_table *t, struct vrf_id vrf, const struct ip_addr *addr)
 {
 	const struct connected *best = NULL;
 
-	if (addr_is_link_local(addr)) {
-		if (addr->zone > ZONE_MAX || t->zone[addr->zone].users == 0 ||
-			is_local(t, vrf, addr))
-			return -ENOENT;
-		*port = t->zone[addr->zone].port;
-		return 0;
-	}
 	for (unsigned i = 0; i < t->connected_count; i++) {
 		const struct connected *c = &t->connected[i];
 
 		if (c->vrf.v == vrf.v && prefix_contains(&c->subnet, addr) &&
+			nexthop_port_up(t, c->port) &&
 			(best == NULL || c->subnet.len > best->subnet.len))
 			best = c;
 	}
-	if (best == NULL || is_local(t, vrf, addr))
+	return best;
+}
+
+static bool
+zone_port(const struct nexthop_table *t, const struct ip_addr *addr, uint16_t *port)
+{
+	if (addr->zone > ZONE_MAX || t->zone[addr->zone].users == 0)
+		return false;
+	*port = t->zone[addr->zone].port;
+	return nexthop_port_up(t, *port);
+}
+
+int
+nexthop_port(const struct nexthop_table *t, struct vrf_id vrf, const struct ip_addr *addr,
+	uint16_t *port)
+{
+	const struct connected *c;
+
+	if (is_local(t, vrf, addr))
 		return -ENOENT;
-	*port = best->port;
+	if (addr_is_link_local(addr))
+		return zone_port(t, addr, port) ? 0 : -ENOENT;
+	c = connected_longest(t, vrf, addr);
+	if (c == NULL)
+		return -ENOENT;
+	*port = c->port;
+	return 0;
+}
+
+/* ---- resolution ---- */
+
+static void
+direct_add(struct resolution *r, const struct ip_addr *addr, uint16_t port)
+{
+	for (unsigned i = 0; i < r->direct_count; i++) {
+		if (r->direct[i].port == port && addr_equal(&r->direct[i].addr, addr))
+			return;
+	}
+	if (r->direct_count == PATHS_MAX)
+		return;
+	r->direct[r->direct_count++] = (struct nexthop_direct){*addr, port};
+}
+
+/* Is `self` among what `n` rests on, near or far? Too many to tell is yes. */
+static bool
+rests_on(struct nexthop *n, const struct nexthop *self)
+{
+	struct nexthop *seen[VISITED_MAX];
+	unsigned count = 1;
+
+	seen[0] = n;
+	for (unsigned i = 0; i < count; i++) {
+		if (seen[i] == self)
+			return true;
+		for (unsigned j = 0; j < seen[i]->on_count; j++) {
+			unsigned k = 0;
+
+			while (k < count && seen[k] != seen[i]->on[j])
+				k++;
+			if (k < count)
+				continue;
+			if (count == VISITED_MAX)
+				return true;
+			seen[count++] = seen[i]->on[j];
+		}
+	}
+	return false;
+}
+
+/* By a next hop of the route that is itself to be resolved. */
+static void
+RUNS_ON(role_fib) follow(const struct nexthop_table *t, struct vrf_id vrf, const struct nexthop_route *route,
+	const struct ip_addr *addr, const struct nexthop *self, struct resolution *r)
+{
+	struct nexthop *n = nexthop_find(t, vrf, addr);
+	uint16_t port;
+
+	if (n == NULL) { /* nobody asked for it */
+		if (nexthop_port(t, vrf, addr, &port) == 0)
+			direct_add(r, addr, port);
+		return;
+	}
+	if (!n->up || n->depth >= NEXTHOP_DEPTH_MAX || rests_on(n, self))
+		return;
+	if (route->bgp && (r->on_count == 0 || n->metric < r->metric))
+		r->metric = n->metric;
+	if (n->depth >= r->depth)
+		r->depth = n->depth + 1u;
+	r->on[r->on_count++] = n;
+	for (unsigned i = 0; i < n->direct_count; i++)
+		direct_add(r, &n->direct[i].addr, n->direct[i].port);
+}
+
+/* False: it leads nowhere, or back. */
+static bool
+RUNS_ON(role_fib) flatten(const struct nexthop_table *t, struct vrf_id vrf, const struct ip_addr *addr,
+	const struct nexthop_route *route, const struct nexthop *self, struct resolution *r)
+{
+	r->metric = route->metric;
+	r->depth = 1;
+	r->direct_count = r->on_count = 0;
+	for (unsigned i = 0; i < route->count; i++) {
+		const struct ip_addr *via = &route->via[i].addr;
+		uint16_t port = route->via[i].port;
+
+		if (via->afi != AFI_NONE && port == PORT_NONE)
+			follow(t, vrf, route, via, self, r);
+		else if (nexthop_port_up(t, port))
+			direct_add(r, via->afi != AFI_NONE ? via : addr, port);
+	}
+	return r->direct_count > 0;
+}
+
+static void
+RUNS_ON(role_fib) resolve(const struct nexthop_table *t, struct vrf_id vrf, const struct ip_addr *addr,
+	const struct nexthop *self, struct resolution *r)
+{
+	const struct connected *c = NULL;
+	struct nexthop_route route;
+	unsigned max = prefix_max_len(addr->afi);
+	uint16_t port;
+
+	*r = (struct resolution){0};
+	if (is_local(t, vrf, addr))
+		return;
+	if (addr_is_link_local(addr)) {
+		r->up = r->connected = zone_port(t, addr, &port);
+		if (r->up)
+			direct_add(r, addr, port);
+		return;
+	}
+	c = connected_longest(t, vrf, addr);
+	r->connected = c != NULL;
+	while (t->feed.route != NULL &&
+		t->feed.route(t->feed.ctx, vrf, addr, max, c == NULL, &route)) {
+		if (c != NULL && route.prefix.len <= c->subnet.len)
+			break;
+		if (route.dead || (route.prefix.len == 0 && !t->via_default))
+			return;
+		r->up = flatten(t, vrf, addr, &route, self, r);
+		if (r->up || route.prefix.len == 0)
+			return;
+		max = route.prefix.len - 1u;
+	}
+	if (c == NULL)
+		return;
+	*r = (struct resolution){.up = true, .connected = true};
+	direct_add(r, addr, c->port);
+}
+
+static bool
+directs_equal(const struct nexthop *n, const struct resolution *r)
+{
+	return n->direct_count == r->direct_count &&
+	       (r->direct_count == 0 ||
+		       memcmp(n->direct, r->direct, r->direct_count * sizeof(r->direct[0])) == 0);
+}
+
+static bool
+ons_equal(const struct nexthop *n, const struct resolution *r)
+{
+	return n->on_count == r->on_count &&
+	       (r->on_count == 0 ||
+		       memcmp(n->on, r->on, r->on_count * sizeof(struct nexthop *)) == 0);
+}
+
+static uint64_t
+digest(const struct nexthop *n)
+{
+	uint64_t h = n->direct_count;
+
+	for (unsigned i = 0; i < n->direct_count; i++) {
+		struct prefix host = host_prefix(&n->direct[i].addr);
+
+		h = hash_mix(h ^ (prefix_hash(&host) + ((uint64_t)n->direct[i].addr.zone << 16 |
+							       n->direct[i].port)));
+	}
+	return h | 1;
+}
+
+static int
+directs_store(struct nexthop_table *t, struct nexthop *n, const struct resolution *r)
+{
+	struct nexthop_direct *d = &n->one;
+
+	if (r->direct_count > 1) {
+		d = arena_alloc(t->arena, r->direct_count * sizeof(*d));
+		if (d == NULL)
+			return -ENOMEM;
+	}
+	memcpy(d, r->direct, r->direct_count * sizeof(*d));
+	if (n->direct != &n->one)
+		arena_free(t->arena, n->direct);
+	n->direct = d;
+	n->direct_count = (uint8_t)r->direct_count;
+	n->digest = digest(n);
+	return 0;
+}
+
+static int
+ons_store(struct nexthop_table *t, struct nexthop *n, const struct resolution *r) RUNS_ON(role_fib)
+{
+	struct nexthop **old = n->on, **on = NULL;
+	unsigned old_count = n->on_count;
+
+	if (r->on_count > 0) {
+		on = arena_alloc(t->arena, r->on_count * sizeof(struct nexthop *));
+		if (on == NULL)
+			return -ENOMEM;
+		memcpy(on, r->on, r->on_count * sizeof(struct nexthop *));
+	}
+	for (unsigned i = 0; i < r->on_count; i++)
+		on[i]->refs++;
+	n->on = on;
+	n->on_count = (uint8_t)r->on_count;
+	for (unsigned i = 0; i < old_count; i++)
+		nexthop_unref(t, old[i]);
+	arena_free(t->arena, old);
 	return 0;
 }
 
 static void
-RUNS_ON(role_fib) answer(struct nexthop_table *t, struct watch_entry *w, bool always)
+RUNS_ON(role_fib) tell(struct nexthop_table *t, struct nexthop *n, bool always)
 {
-	uint16_t port;
-	bool up = nexthop_port(t, w->last.vrf, &w->last.addr, &port) == 0;
+	uint32_t metric = n->up ? n->metric : 0;
+	bool connected = n->up && n->connected;
 
-	if (!always && up == w->last.up)
+	if (!always && n->last.up == n->up && n->last.connected == connected &&
+		n->last.metric == metric)
 		return;
-	w->last.up = up;
-	w->last.connected = up; /* nothing but connected routes resolves here */
-	w->last.metric = 0;
-	t->tell(t->ctx, &w->last);
+	n->last.up = n->up;
+	n->last.connected = connected;
+	n->last.metric = metric;
+	if (n->watchers > 0)
+		t->tell(t->ctx, &n->last);
 }
 
 static void
-RUNS_ON(role_fib) answer_all(struct nexthop_table *t)
+look_at_all(struct nexthop_table *t)
 {
-	for (unsigned i = 0; i < t->watch_count; i++)
-		answer(t, &t->watches[i], false);
+	if (t->all_next == ORDERS)
+		t->all_next = 0;
+	else
+		t->all_again = true;
+}
+
+/* Resolves it anew. Those that rest on it are looked at later. */
+static void
+RUNS_ON(role_fib) update(struct nexthop_table *t, struct nexthop *n)
+{
+	struct resolution r;
+	bool same, far_same;
+
+	resolve(t, n->last.vrf, &n->last.addr, n, &r);
+	same = n->up == r.up && directs_equal(n, &r);
+	far_same = same && n->depth == r.depth && n->metric == r.metric;
+	if ((!ons_equal(n, &r) && ons_store(t, n, &r) != 0) ||
+		(!same && directs_store(t, n, &r) != 0)) {
+		/* as if there were no way; the next change tries again */
+		r = (struct resolution){0};
+		(void)ons_store(t, n, &r);
+		(void)directs_store(t, n, &r);
+		same = far_same = false;
+	}
+	n->up = r.up;
+	n->connected = r.connected;
+	n->depth = (uint8_t)r.depth;
+	n->metric = r.metric;
+	if (!far_same && n->refs > n->watchers + n->untracked)
+		look_at_all(t);
+	if (!same && t->feed.changed != NULL)
+		t->feed.changed(t->feed.ctx, n);
+	tell(t, n, false);
+}
+
+/* ---- life of a next hop ---- */
+
+struct nexthop *
+nexthop_ref(struct nexthop_table *t, struct vrf_id vrf, const struct ip_addr *addr)
+{
+	struct nexthop *n = nexthop_find(t, vrf, addr), **at;
+	struct prefix host = host_prefix(addr);
+
+	if (n != NULL) {
+		n->refs++;
+		return n;
+	}
+	n = arena_calloc(t->arena, sizeof(*n));
+	if (n == NULL)
+		return NULL;
+	if (order_add(t, vrf, &host) != 0) {
+		arena_free(t->arena, n);
+		return NULL;
+	}
+	buckets_grow(t);
+	n->last = (struct nexthop_message){.vrf = vrf, .addr = *addr};
+	n->direct = &n->one;
+	at = bucket_of(t, vrf, &host);
+	n->next = *at;
+	*at = n;
+	t->count++;
+	update(t, n); /* without a reference: nobody rests on it yet */
+	n->refs = 1;
+	return n;
+}
+
+/* Its address leaves the order with the last of its zones. */
+static void
+forget(struct nexthop_table *t, struct nexthop *n)
+{
+	struct prefix host = host_prefix(&n->last.addr);
+	struct nexthop **at = bucket_of(t, n->last.vrf, &host);
+	const struct nexthop *other = *at;
+
+	while (*at != n)
+		at = &(*at)->next;
+	*at = n->next;
+	t->count--;
+	for (other = *bucket_of(t, n->last.vrf, &host); other != NULL; other = other->next) {
+		if (other->last.vrf.v == n->last.vrf.v &&
+			memcmp(other->last.addr.b, n->last.addr.b, sizeof(n->last.addr.b)) == 0 &&
+			other->last.addr.afi == n->last.addr.afi)
+			break;
+	}
+	if (other == NULL)
+		(void)shadow_remove(*order_of(t, n->last.vrf, host.afi), &host);
+	entry_free(t, n);
+}
+
+void
+nexthop_unref(struct nexthop_table *t, struct nexthop *n)
+{
+	struct resolution none = {0};
+
+	if (--n->refs > 0)
+		return;
+	n->up = false;
+	(void)directs_store(t, n, &none); /* less: that cannot fail */
+	if (t->feed.changed != NULL)
+		t->feed.changed(t->feed.ctx, n);
+	(void)ons_store(t, n, &none);
+	forget(t, n);
 }
 
 int
 nexthop_watch(struct nexthop_table *t, struct vrf_id vrf, const struct ip_addr *addr)
 {
 	struct nexthop_message m = {.vrf = vrf, .addr = *addr};
-	struct watch_entry *w = watch_find(t, vrf, addr);
+	struct nexthop *n = nexthop_ref(t, vrf, addr);
 
-	if (w != NULL) {
-		answer(t, w, true);
-		return 0;
-	}
-	if (watch_grow(t) != 0) {
+	if (n == NULL) {
 		t->tell(t->ctx, &m);
 		return -ENOMEM;
 	}
-	*index_slot(t, vrf, addr) = t->watch_count + 1;
-	w = &t->watches[t->watch_count++];
-	*w = (struct watch_entry){.last = m};
-	answer(t, w, true);
+	n->watchers++;
+	tell(t, n, true);
 	return 0;
+}
+
+void
+nexthop_unwatch(struct nexthop_table *t, struct vrf_id vrf, const struct ip_addr *addr)
+{
+	struct nexthop *n = nexthop_find(t, vrf, addr);
+
+	if (n == NULL || n->watchers == 0)
+		return;
+	n->watchers--;
+	nexthop_unref(t, n);
+}
+
+/* ---- changes ---- */
+
+void
+nexthop_changed(struct nexthop_table *t, struct vrf_id vrf, const struct prefix *p)
+{
+	struct shadow **order = order_of(t, vrf, p->afi);
+	struct shadow_cursor c;
+	struct shadow_entry e;
+	struct change *last;
+
+	if (order == NULL || *order == NULL || shadow_count(*order) == 0)
+		return;
+	shadow_seek(*order, p, &c);
+	if (!shadow_next(&c, &e) || !prefix_covers(p, &e.prefix))
+		return;
+	last = &t->changes[(t->change_tail - 1) % CHANGES_MAX];
+	if (t->change_tail - t->change_head > 1 && last->vrf.v == vrf.v &&
+		prefix_equal(&last->prefix, p))
+		return; /* it waits already, and nobody has begun */
+	if (t->change_tail - t->change_head == CHANGES_MAX) {
+		t->change_head = t->change_tail;
+		t->change_at.begun = false;
+		look_at_all(t);
+		return;
+	}
+	t->changes[t->change_tail++ % CHANGES_MAX] = (struct change){vrf, *p};
+}
+
+/* The first address at or behind where we are that lies under `p`. */
+static bool
+next_address(struct place *at, const struct shadow *order, const struct prefix *p)
+{
+	struct shadow_cursor c;
+	struct shadow_entry e;
+
+	shadow_seek(order, at->begun ? &at->at : p, &c);
+	if (!shadow_next(&c, &e) ||
+		(at->begun && prefix_equal(&e.prefix, &at->at) && !shadow_next(&c, &e)) ||
+		!prefix_covers(p, &e.prefix))
+		return false;
+	*at = (struct place){true, e.prefix};
+	return true;
+}
+
+/* In all its zones. */
+static void
+RUNS_ON(role_fib) look_at(struct nexthop_table *t, struct vrf_id vrf, const struct prefix *host)
+{
+	for (struct nexthop *n = *bucket_of(t, vrf, host), *next; n != NULL; n = next) {
+		next = n->next;
+		if (n->last.vrf.v == vrf.v && n->last.addr.afi == host->afi &&
+			memcmp(n->last.addr.b, host->b, sizeof(host->b)) == 0) {
+			update(t, n);
+			next = n->next; /* what it rested on may be gone */
+		}
+	}
+}
+
+/* The present piece of work: under which prefix. False: there is none. */
+static bool
+present(const struct nexthop_table *t, struct vrf_id *vrf, struct prefix *p)
+{
+	if (t->change_head != t->change_tail) {
+		const struct change *c = &t->changes[t->change_head % CHANGES_MAX];
+
+		*vrf = c->vrf;
+		*p = c->prefix;
+		return true;
+	}
+	*vrf = (struct vrf_id){(uint16_t)(t->all_next / 2)};
+	*p = (struct prefix){.afi = t->all_next % 2 ? AFI_IPV6 : AFI_IPV4};
+	return t->all_next < ORDERS;
+}
+
+/* Its end was reached. */
+static void
+piece_done(struct nexthop_table *t)
+{
+	if (t->change_head != t->change_tail) {
+		t->change_at.begun = false;
+		t->change_head++;
+		return;
+	}
+	t->all_at.begun = false;
+	if (++t->all_next == ORDERS && t->all_again) {
+		t->all_again = false;
+		t->all_next = 0;
+	}
+}
+
+bool
+nexthop_work(struct nexthop_table *t, uint64_t deadline_ns)
+{
+	struct vrf_id vrf;
+	struct prefix p;
+
+	for (unsigned n = 1; present(t, &vrf, &p); n++) {
+		struct shadow *order = *order_of(t, vrf, p.afi);
+		struct place *at = t->change_head != t->change_tail ? &t->change_at : &t->all_at;
+
+		if (deadline_ns != 0 && n % 16 == 0 && walk_clock() >= deadline_ns)
+			return true;
+		if (order == NULL || !next_address(at, order, &p))
+			piece_done(t);
+		else
+			look_at(t, vrf, &at->at);
+	}
+	return false;
+}
+
+bool
+nexthop_settled(const struct nexthop_table *t)
+{
+	return t->change_head == t->change_tail && t->all_next == ORDERS;
+}
+
+/* Link-local addresses of all VRFs. */
+static void
+RUNS_ON(role_fib) zones_changed(struct nexthop_table *t)
+{
+	struct prefix link_local = {.b = {0xfe, 0x80}, .afi = AFI_IPV6, .len = 10};
+
+	for (uint16_t v = 0; v < FIB_VRF_MAX; v++)
+		nexthop_changed(t, (struct vrf_id){v}, &link_local);
+}
+
+void
+nexthop_zone(struct nexthop_table *t, uint16_t zone, uint16_t port, bool present)
+{
+	struct zone *z = &t->zone[zone <= ZONE_MAX ? zone : 0];
+
+	if (zone == 0 || zone > ZONE_MAX || (!present && z->users == 0))
+		return;
+	z->port = present ? port : z->port;
+	z->users = (uint16_t)(present ? z->users + 1 : z->users - 1);
+	zones_changed(t);
+}
+
+void
+nexthop_link(struct nexthop_table *t, uint16_t port, bool up)
+{
+	uint64_t bit = 1ull << port % 64;
+
+	if (nexthop_port_up(t, port) == up)
+		return;
+	t->port_down[port / 64] ^= bit;
+	for (unsigned i = 0; i < t->connected_count; i++) {
+		if (t->connected[i].port == port)
+			nexthop_changed(t, t->connected[i].vrf, &t->connected[i].subnet);
+	}
+	zones_changed(t);
+}
+
+void
+nexthop_via_default(struct nexthop_table *t, bool yes)
+{
+	if (t->via_default != yes)
+		look_at_all(t);
+	t->via_default = yes;
 }
 
 static struct connected *
@@ -247,7 +853,7 @@ nexthop_connected_add(
 		    &t->connected_size) != 0)
 		return -ENOMEM;
 	t->connected[t->connected_count++] = (struct connected){vrf, port, *subnet, 1};
-	answer_all(t);
+	nexthop_changed(t, vrf, subnet);
 	return 0;
 }
 
@@ -264,13 +870,15 @@ nexthop_connected_remove(
 	/* The order stays: of two ports with one subnet the older is used, as in the kernel, whatever else comes and goes. */
 	memmove(c, c + 1, (size_t)(&t->connected[t->connected_count] - (c + 1)) * sizeof(*c));
 	t->connected_count--;
-	answer_all(t);
+	nexthop_changed(t, vrf, subnet);
 	return 0;
 }
 
 int
 nexthop_local(struct nexthop_table *t, struct vrf_id vrf, const struct ip_addr *addr, bool present)
 {
+	struct prefix host = host_prefix(addr);
+
 	for (unsigned i = 0; i < t->local_count; i++) {
 		struct local_addr *l = &t->locals[i];
 
@@ -280,7 +888,7 @@ nexthop_local(struct nexthop_table *t, struct vrf_id vrf, const struct ip_addr *
 			l->users++;
 		else if (--l->users == 0)
 			*l = t->locals[--t->local_count];
-		answer_all(t);
+		nexthop_changed(t, vrf, &host);
 		return 0;
 	}
 	if (!present)
@@ -289,24 +897,12 @@ nexthop_local(struct nexthop_table *t, struct vrf_id vrf, const struct ip_addr *
 		    &t->local_size) != 0)
 		return -ENOMEM;
 	t->locals[t->local_count++] = (struct local_addr){vrf, *addr, 1};
-	answer_all(t);
+	nexthop_changed(t, vrf, &host);
 	return 0;
-}
-
-void
-nexthop_zone(struct nexthop_table *t, uint16_t zone, uint16_t port, bool present)
-{
-	struct zone *z = &t->zone[zone <= ZONE_MAX ? zone : 0];
-
-	if (zone == 0 || zone > ZONE_MAX || (!present && z->users == 0))
-		return;
-	z->port = present ? port : z->port;
-	z->users = present ? z->users + 1 : z->users - 1;
-	answer_all(t);
 }
 
 unsigned
 nexthop_count(const struct nexthop_table *t)
 {
-	return t->watch_count;
+	return t->count;
 }

@@ -37,7 +37,7 @@ struct feed_rig {
 	unsigned reader, worker;
 	uint64_t now_ns;
 	struct message_queue asks, tells;
-	unsigned resolves; /* calls since the last look */
+	unsigned resolves, releases; /* calls since the last look */
 	struct ip_addr resolved_addr;
 	uint16_t resolved_port;
 	uint64_t max_turns;
@@ -65,9 +65,12 @@ feed_rig_told(void *ctx, const struct nexthop_message *m)
 static inline void
 feed_rig_resolve(void *ctx, uint16_t port, const struct ip_addr *addr, bool wanted)
 {
-	(void)wanted;
 	struct feed_rig *r = ctx;
 
+	if (!wanted) {
+		r->releases++;
+		return;
+	}
 	r->resolves++;
 	r->resolved_addr = *addr;
 	r->resolved_port = port;
@@ -195,7 +198,7 @@ feed_rig_settle(struct feed_rig *r)
 		more = feed_rig_pump_ask(r);
 		more |= feed_rig_pump_tell(r);
 		feed_rig_drain(r);
-	} while (more);
+	} while (more || r->asks.head != r->asks.tail || r->tells.head != r->tells.tail);
 }
 
 static inline uint64_t
@@ -225,6 +228,8 @@ struct answer {
 	struct ip_addr next_hop;
 	enum next_hop_state state;
 	uint8_t mac; /* the last byte of the destination */
+	unsigned backups; /* at most one */
+	struct ip_addr backup;
 };
 
 static inline struct answer
@@ -252,6 +257,11 @@ feed_rig_lookup_addr(const struct feed_rig *r, const struct ip_addr *a)
 		out.state = v.state;
 		if (v.state == NEXT_HOP_UP)
 			out.mac = v.adjacency.ether[5];
+		out.backups = l->backup_count;
+		if (l->backup_count > 0) {
+			assert_true(next_hop_peek(lists, l->path[1].next_hop, &v));
+			out.backup = v.addr;
+		}
 	}
 	return out;
 }
@@ -302,13 +312,20 @@ feed_rig_connected_text(struct feed_rig *r, const char *local, uint8_t len, uint
 
 /* `mac` 0: lost. */
 static inline int
-feed_rig_neighbor_text(struct feed_rig *r, const char *addr, uint16_t port, uint8_t mac)
+feed_rig_neighbor_addr(struct feed_rig *r, const struct ip_addr *addr, uint16_t port, uint8_t mac)
 {
 	struct adjacency adj = {
 		.ether = {2, 0, 0, 0, 0, mac}, .ether_len = 14, .port = port, .mtu = 1500};
+
+	return fib_feed_neighbor(r->feed, VRF_DEFAULT, addr, port, mac != 0 ? &adj : NULL);
+}
+
+static inline int
+feed_rig_neighbor_text(struct feed_rig *r, const char *addr, uint16_t port, uint8_t mac)
+{
 	struct ip_addr a = text_addr(addr);
 
-	return fib_feed_neighbor(r->feed, VRF_DEFAULT, &a, port, mac != 0 ? &adj : NULL);
+	return feed_rig_neighbor_addr(r, &a, port, mac);
 }
 
 /* The next hop of any family; a link-local one goes where RFC 2545 3 puts it. */
@@ -356,6 +373,23 @@ feed_rig_withdraw_text(struct feed_rig *r, uint16_t peer, const char *prefix)
 	struct prefix p = text_prefix(prefix);
 
 	feed_rig_withdraw_prefix(r, peer, &p);
+}
+
+/* As the shard would, of its own accord. */
+static inline void
+feed_rig_watch(struct feed_rig *r, const char *addr)
+{
+	struct nexthop_message m = {.vrf = VRF_DEFAULT, .addr = text_addr(addr)};
+
+	assert_int_equal(fib_feed_watch(r->feed, &m), 0);
+}
+
+static inline void
+feed_rig_unwatch(struct feed_rig *r, const char *addr)
+{
+	struct nexthop_message m = {.vrf = VRF_DEFAULT, .addr = text_addr(addr), .unwatch = true};
+
+	assert_int_equal(fib_feed_watch(r->feed, &m), 0);
 }
 
 static inline int
@@ -408,18 +442,26 @@ feed_rig_withdraw(struct feed_rig *r, uint16_t peer, uint32_t addr, uint8_t len)
 
 /* Our own; `pref` 0 withdraws. */
 static inline void
-feed_rig_originate(struct feed_rig *r, uint32_t addr, uint8_t len, uint32_t pref)
+feed_rig_originate_prefix(struct feed_rig *r, const struct prefix *p, uint32_t pref)
 {
-	struct prefix p = prefix_from_v4(addr, len);
 	union rig_attrs a;
 
 	rig_attrs_make(&a, NULL, 0, 0);
 	a.a.next_hop = (struct ip_addr){0};
 	a.a.has |= ATTR_HAS_LOCAL_PREF;
 	a.a.local_pref = pref;
-	assert_int_equal(shard_originate(r->rig.shard, VRF_DEFAULT, FAMILY_IPV4_UNICAST, &p,
+	assert_int_equal(shard_originate(r->rig.shard, VRF_DEFAULT,
+				 p->afi == AFI_IPV6 ? FAMILY_IPV6_UNICAST : FAMILY_IPV4_UNICAST, p,
 				 pref != 0 ? &a.a : NULL),
 		0);
+}
+
+static inline void
+feed_rig_originate(struct feed_rig *r, uint32_t addr, uint8_t len, uint32_t pref)
+{
+	struct prefix p = prefix_from_v4(addr, len);
+
+	feed_rig_originate_prefix(r, &p, pref);
 }
 
 /* Runs one from the beginning to the end; how many mismatches. */

@@ -168,12 +168,15 @@ test_unused_next_hop_is_not_resolved_again(void **state)
 	feed_rig_settle(&r);
 	before = path_lists_in_use(fib_path_lists(r.fib));
 	assert_int_equal(r.resolves, 1);
+	feed_rig_unwatch(&r, "192.0.2.1");
+	assert_int_equal(r.releases, 1);
 	feed_rig_neighbor(&r, HOP, 0, 0);
 	feed_rig_settle(&r);
 	assert_int_equal(r.resolves, 1);
 	path_lists_reclaim(fib_path_lists(r.fib));
 	assert_int_equal(path_lists_in_use(fib_path_lists(r.fib)), before - 1);
 	/* and from the start when a route wants it */
+	feed_rig_watch(&r, "192.0.2.1");
 	feed_rig_announce(&r, 1, ROUTE, 16, HOP, 100);
 	feed_rig_settle(&r);
 	assert_int_equal(r.resolves, 2);
@@ -199,6 +202,14 @@ test_next_hop_loss_is_one_store(void **state)
 	assert_int_equal(feed_rig_lookup(&r, FAR).state, NEXT_HOP_UP);
 	fib_feed_port_down(r.feed, 0, 0);
 	assert_int_equal(feed_rig_lookup(&r, FAR).state, NEXT_HOP_DOWN);
+	assert_int_equal(fib_batch_count(r.fib), 0);
+	/* what a neighbour has to say counts when the link is back */
+	assert_int_equal(feed_rig_neighbor(&r, HOP, 0, 6), 0);
+	assert_int_equal(feed_rig_lookup(&r, FAR).state, NEXT_HOP_DOWN);
+	fib_feed_port_up(r.feed, 0);
+	fib_feed_port_up(r.feed, 1);
+	assert_int_equal(feed_rig_lookup(&r, FAR).state, NEXT_HOP_UP);
+	assert_int_equal(feed_rig_lookup(&r, FAR).mac, 6);
 	assert_int_equal(fib_batch_count(r.fib), 0);
 	/* another MAC, at once */
 	assert_int_equal(feed_rig_neighbor(&r, HOP, 0, 8), 0);
@@ -639,6 +650,7 @@ test_without_data_plane(void **state)
 	assert_int_equal(fib_feed_watch(r.feed, &ask), 0);
 	assert_false(r.tells.m[0].up);
 	assert_int_equal(feed_rig_connected(&r, OURS, 24, PORT_NONE, true), 0);
+	assert_false(feed_rig_turn(&r, UINT64_MAX));
 	assert_int_equal(r.tells.tail, 2);
 	assert_true(r.tells.m[1].up);
 	assert_int_equal(feed_rig_neighbor(&r, HOP, 0, 5), 0);
@@ -808,6 +820,7 @@ test_audit_names_what_is_wrong(void **state)
 	feed_rig_settle(&r);
 	assert_int_equal(feed_rig_audit(&r), 0);
 	assert_true(fib_shadow_get(r.fib, VRF_DEFAULT, &route, &right));
+	path_list_ref(fib_path_lists(r.fib), right);
 	assert_int_equal(path_list_get(fib_path_lists(r.fib), PATH_LIST_BLACKHOLE, PORT_NONE, NULL,
 				 0, &other),
 		0);
@@ -845,6 +858,7 @@ test_audit_names_what_is_wrong(void **state)
 	assert_true(prefix_equal(&m->expected, &ours));
 	assert_int_equal(m->found.len, 24);
 	path_list_unref(fib_path_lists(r.fib), other);
+	path_list_unref(fib_path_lists(r.fib), right);
 }
 
 /* More than an answer holds, and more than are asked again at one time. */

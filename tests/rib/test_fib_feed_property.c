@@ -11,27 +11,35 @@
 #ifdef KEEL_SANITIZED
 #define STREAMS 12
 #else
-#define STREAMS 50
+#define STREAMS 30
 #endif
 #define STEPS 2500
 
 #define V4(a, b, c, d)                                                                             \
 	((uint32_t)(a) << 24 | (uint32_t)(b) << 16 | (uint32_t)(c) << 8 | (uint32_t)(d))
 #define PEERS 4 /* 1..4 */
-#define HOPS 6
-#define SUBNETS 7
-#define NEIGHBORS 10
-#define PREFIXES_MAX 64
+#define HOPS 6 /* of each family */
+#define SUBNETS 10
+#define NEIGHBORS 12
+#define PORTS 5
+#define PREFIXES_MAX 128
+#define ROUTES 24
 
-/* Those below them, and their edges, are where the routes are. */
+/*
+ * All there is in IPv4 there is in IPv6: the four bytes are the address's first ones, and a host's length is 128. Below these addresses, and at
+ * their edges, are the routes.
+ */
 static const uint32_t watched[] = {V4(10, 1, 2, 5), V4(10, 1, 200, 7), V4(192, 0, 2, 9),
 	V4(192, 0, 2, 130), V4(198, 51, 100, 1)};
 #define WATCHED (sizeof(watched) / sizeof(watched[0]))
 static const uint8_t lens[] = {0, 7, 8, 12, 16, 20, 22, 24, 25, 28, 30, 32};
 
-/* The last one is never reachable, the one before nearly always. */
-static const uint32_t hop_addr[HOPS] = {V4(192, 0, 2, 1), V4(192, 0, 2, 129), V4(198, 51, 100, 1),
-	V4(198, 51, 100, 2), V4(203, 0, 113, 1), V4(100, 64, 0, 1)};
+/*
+ * The last one is never reachable, the one before nearly always. No prefix but the default route covers them, so connected subnets alone
+ * decide (recursion has its own tests).
+ */
+static const uint32_t hop_addr[HOPS] = {V4(100, 64, 2, 1), V4(100, 64, 2, 129), V4(100, 65, 100, 1),
+	V4(100, 65, 100, 2), V4(203, 0, 113, 1), V4(100, 66, 0, 1)};
 
 static const struct {
 	uint32_t local;
@@ -39,33 +47,44 @@ static const struct {
 	uint16_t port;
 } subnet[SUBNETS] = {
 	{V4(203, 0, 113, 254), 24, 2}, /* the first one is left alone more often */
-	{V4(192, 0, 2, 254), 24, 0}, {V4(192, 0, 2, 253), 24, 0}, /* a second address */
-	{V4(192, 0, 2, 252), 24, 4}, /* the same subnet on another port */
-	{V4(192, 0, 2, 200), 25, 3}, /* a longer one */
-	{V4(198, 51, 100, 254), 24, 1},
-	{V4(198, 51, 100, 1), 32, 1}, /* one of the next hops becomes ours */
+	{V4(100, 64, 2, 254), 24, 0}, {V4(100, 64, 2, 253), 24, 0}, /* a second address */
+	{V4(100, 64, 2, 252), 24, 4}, /* the same subnet on another port */
+	{V4(100, 64, 2, 200), 25, 3}, /* a longer one */
+	{V4(100, 65, 100, 254), 24, 1},
+	{V4(100, 65, 100, 1), 32, 1}, /* one of the next hops becomes ours */
+	{V4(192, 0, 2, 254), 24, 0}, {V4(192, 0, 2, 250), 24, 3},
+	{V4(198, 51, 100, 1), 24, 1}, /* among the routes */
 };
 
 static const struct {
 	uint32_t addr;
 	uint16_t port;
 } neighbor[NEIGHBORS] = {
-	{V4(192, 0, 2, 1), 0},
-	{V4(192, 0, 2, 1), 4},
-	{V4(192, 0, 2, 129), 0},
-	{V4(192, 0, 2, 129), 3},
-	{V4(198, 51, 100, 1), 1},
-	{V4(198, 51, 100, 2), 1},
+	{V4(100, 64, 2, 1), 0},
+	{V4(100, 64, 2, 1), 4},
+	{V4(100, 64, 2, 129), 0},
+	{V4(100, 64, 2, 129), 3},
+	{V4(100, 65, 100, 1), 1},
+	{V4(100, 65, 100, 2), 1},
 	{V4(203, 0, 113, 1), 2},
 	{V4(192, 0, 2, 9), 0}, /* no next hop */
-	{V4(192, 0, 2, 254), 1}, /* answers for our address */
+	{V4(192, 0, 2, 9), 3},
+	{V4(198, 51, 100, 1), 0}, /* answers for our address */
+	{V4(192, 0, 2, 254), 1},
 	{V4(10, 1, 2, 5), 2},
 };
 
 struct model_path {
 	bool there;
-	unsigned hop;
+	unsigned hop; /* of both families */
 	uint32_t pref;
+};
+
+/* A static route or one of the kernel's, of any of the prefixes. */
+struct model_route {
+	bool there, blackhole;
+	unsigned prefix, hop, port; /* port PORT_NONE: to be resolved */
+	enum route_source source;
 };
 
 struct model {
@@ -75,10 +94,12 @@ struct model {
 	bool up[PEERS + 1];
 	struct model_path path[PEERS + 1][PREFIXES_MAX];
 	bool ours[PREFIXES_MAX];
-	unsigned subnet_since[SUBNETS]; /* 0: down; else when it came */
-	unsigned neighbor_since[NEIGHBORS];
-	uint8_t neighbor_mac[NEIGHBORS]; /* 0: not up */
-	bool known[HOPS]; /* the shard has decided with what it was told of it last */
+	struct model_route route[ROUTES];
+	unsigned subnet_since[2][SUBNETS]; /* of each family; 0: down; else when it came */
+	unsigned neighbor_since[2][NEIGHBORS];
+	uint8_t neighbor_mac[2][NEIGHBORS]; /* 0: not there */
+	bool port_down[PORTS];
+	bool known[2 * HOPS]; /* the shard has decided with what it was told of it last */
 	unsigned clock;
 	uint64_t generation;
 	/* Half of the streams keep to the edge: few prefixes, and covers are withdrawn as soon as they may be. */
@@ -102,64 +123,113 @@ below(unsigned n)
 
 /* ---- the model ---- */
 
-static struct prefix
-subnet_prefix(unsigned i)
+static struct ip_addr
+of_family(uint32_t addr, unsigned v6)
 {
-	struct ip_addr a = addr_from_v4(subnet[i].local);
+	struct ip_addr a = addr_from_v4(addr);
 
-	return prefix_from_addr(&a, subnet[i].len);
+	if (v6)
+		a.afi = AFI_IPV6;
+	return a;
+}
+
+static struct ip_addr
+hop_at(unsigned hop)
+{
+	return of_family(hop_addr[hop % HOPS], hop >= HOPS);
+}
+
+static struct prefix
+prefix_of(uint32_t addr, unsigned v6, uint8_t len)
+{
+	struct ip_addr a = of_family(addr, v6);
+
+	return prefix_from_addr(&a, v6 && len == 32 ? 128 : len);
+}
+
+static struct prefix
+subnet_prefix(unsigned v6, unsigned i)
+{
+	return prefix_of(subnet[i].local, v6, subnet[i].len);
 }
 
 /* -1: not reachable. RFC 4271 5.1.3 */
 static int
-model_port(uint32_t addr)
+model_port(unsigned hop)
 {
-	struct ip_addr a = addr_from_v4(addr);
+	struct ip_addr a = hop_at(hop);
+	unsigned v6 = hop >= HOPS;
 	int best = -1;
 
 	for (unsigned i = 0; i < SUBNETS; i++) {
-		struct prefix p = subnet_prefix(i);
+		struct prefix p = subnet_prefix(v6, i);
 
-		if (m.subnet_since[i] == 0)
+		if (m.subnet_since[v6][i] == 0)
 			continue;
-		if (subnet[i].local == addr)
+		if (subnet[i].local == hop_addr[hop % HOPS])
 			return -1;
-		if (!prefix_contains(&p, &a))
+		if (!prefix_contains(&p, &a) || m.port_down[subnet[i].port])
 			continue;
 		if (best < 0 || subnet[i].len > subnet[best].len ||
 			(subnet[i].len == subnet[best].len &&
-				m.subnet_since[i] < m.subnet_since[best]))
+				m.subnet_since[v6][i] < m.subnet_since[v6][best]))
 			best = (int)i;
 	}
 	return best < 0 ? -1 : subnet[best].port;
 }
 
 static const struct model_path *
-model_best(unsigned prefix)
+model_next(unsigned prefix, uint32_t pref)
 {
 	const struct model_path *best = NULL;
 
 	for (unsigned p = 1; p <= PEERS && !m.ours[prefix]; p++) {
 		const struct model_path *x = &m.path[p][prefix];
 
-		if (m.up[p] && x->there && model_port(hop_addr[x->hop]) >= 0 &&
+		if (m.up[p] && x->there && model_port(x->hop) >= 0 && x->pref < pref &&
 			(best == NULL || x->pref > best->pref))
 			best = x;
 	}
 	return best;
 }
 
-/* The host's own route of exactly this prefix. */
+/* The best path, and behind it the first with another next hop, or better the first on another port. */
+static bool
+model_rib(unsigned prefix, struct answer *out)
+{
+	const struct model_path *best = model_next(prefix, UINT32_MAX);
+
+	if (best == NULL)
+		return false;
+	*out = (struct answer){.hit = true,
+		.prefix = m.prefix[prefix],
+		.kind = PATH_LIST_FORWARD,
+		.port = (uint16_t)model_port(best->hop),
+		.next_hop = hop_at(best->hop)};
+	for (const struct model_path *x = model_next(prefix, best->pref); x != NULL;
+		x = model_next(prefix, x->pref)) {
+		bool elsewhere = model_port(x->hop) != out->port;
+
+		if (x->hop == best->hop || (out->backups > 0 && !elsewhere))
+			continue;
+		out->backups = 1;
+		out->backup = hop_at(x->hop);
+		if (elsewhere)
+			break;
+	}
+	return true;
+}
+
+/* What is connected, exactly this prefix. */
 static bool
 model_local(const struct prefix *p, struct answer *out)
 {
-	unsigned rank = 0, since = 0;
+	unsigned rank = 0, since = 0, v6 = p->afi == AFI_IPV6;
 
 	for (unsigned i = 0; i < SUBNETS; i++) {
-		struct ip_addr a = addr_from_v4(subnet[i].local);
-		struct prefix sub = subnet_prefix(i), host = prefix_from_addr(&a, 32);
+		struct prefix sub = subnet_prefix(v6, i), host = prefix_of(subnet[i].local, v6, 32);
 
-		if (m.subnet_since[i] == 0)
+		if (m.subnet_since[v6][i] == 0)
 			continue;
 		if (prefix_equal(p, &host)) {
 			*out = (struct answer){.hit = true,
@@ -168,54 +238,81 @@ model_local(const struct prefix *p, struct answer *out)
 				.port = PORT_NONE};
 			return true;
 		}
-		if (prefix_equal(p, &sub) && rank < 2 && (rank == 0 || m.subnet_since[i] < since)) {
+		if (prefix_equal(p, &sub) && !m.port_down[subnet[i].port] && rank < 2 &&
+			(rank == 0 || m.subnet_since[v6][i] < since)) {
 			*out = (struct answer){.hit = true,
 				.prefix = *p,
 				.kind = PATH_LIST_GLEAN,
 				.port = subnet[i].port};
 			rank = 1;
-			since = m.subnet_since[i];
+			since = m.subnet_since[v6][i];
 		}
 	}
 	for (unsigned i = 0; i < NEIGHBORS; i++) {
-		struct ip_addr a = addr_from_v4(neighbor[i].addr);
-		struct prefix host = prefix_from_addr(&a, 32);
+		struct prefix host = prefix_of(neighbor[i].addr, v6, 32);
 
-		if (m.neighbor_since[i] == 0 || !prefix_equal(p, &host) ||
-			(rank == 2 && m.neighbor_since[i] < since))
+		if (m.neighbor_since[v6][i] == 0 || !prefix_equal(p, &host) ||
+			m.port_down[neighbor[i].port] ||
+			(rank == 2 && m.neighbor_since[v6][i] < since))
 			continue;
 		*out = (struct answer){.hit = true,
 			.prefix = *p,
 			.kind = PATH_LIST_FORWARD,
 			.port = neighbor[i].port,
-			.next_hop = a};
+			.next_hop = of_family(neighbor[i].addr, v6)};
 		rank = 2;
-		since = m.neighbor_since[i];
+		since = m.neighbor_since[v6][i];
 	}
 	return rank > 0;
 }
 
-static struct answer
-model_answer(uint32_t addr)
+/* A static route before one of the kernel's. */
+static bool
+model_route(const struct prefix *p, struct answer *out)
 {
-	struct ip_addr a = addr_from_v4(addr);
+	bool found = false;
+
+	for (unsigned i = 0; i < ROUTES; i++) {
+		const struct model_route *x = &m.route[i];
+		int port;
+
+		if (!x->there || !prefix_equal(&m.prefix[x->prefix], p) ||
+			(found && x->source == SOURCE_KERNEL))
+			continue;
+		port = x->port != PORT_NONE ? m.port_down[x->port] ? -1 : (int)x->port
+					    : model_port(x->hop);
+		if (x->blackhole)
+			*out = (struct answer){.hit = true,
+				.prefix = *p,
+				.kind = PATH_LIST_BLACKHOLE,
+				.port = PORT_NONE};
+		else if (port >= 0)
+			*out = (struct answer){.hit = true,
+				.prefix = *p,
+				.kind = PATH_LIST_FORWARD,
+				.port = (uint16_t)port,
+				.next_hop = hop_at(x->hop)};
+		else
+			continue;
+		found = true;
+	}
+	return found;
+}
+
+/* Connected 0, static 1, kernel 110, internal 200. */
+static struct answer
+model_answer(const struct ip_addr *a)
+{
 	struct answer out = {0};
 
-	for (int len = 32; len >= 0; len--) {
-		struct prefix p = prefix_from_addr(&a, (uint8_t)len);
+	for (int len = (int)prefix_max_len(a->afi); len >= 0; len--) {
+		struct prefix p = prefix_from_addr(a, (uint8_t)len);
 
-		if (model_local(&p, &out))
+		if (model_local(&p, &out) || model_route(&p, &out))
 			return out;
 		for (unsigned i = 0; i < m.prefixes; i++) {
-			const struct model_path *best;
-
-			if (!prefix_equal(&m.prefix[i], &p) || (best = model_best(i)) == NULL)
-				continue;
-			return (struct answer){.hit = true,
-				.prefix = p,
-				.kind = PATH_LIST_FORWARD,
-				.port = (uint16_t)model_port(hop_addr[best->hop]),
-				.next_hop = addr_from_v4(hop_addr[best->hop])};
+			if (prefix_equal(&m.prefix[i], &p) && model_rib(i, &out))
+				return out;
 		}
 	}
 	return out;
@@ -228,8 +325,8 @@ model_answer(uint32_t addr)
 static bool
 model_covered(void)
 {
-	for (unsigned w = 0; w < m.watch_count; w++) {
-		struct ip_addr a = addr_from_v4(watched[w]);
+	for (unsigned w = 0; w < 2 * m.watch_count; w++) {
+		struct ip_addr a = of_family(watched[w / 2], w % 2);
 		bool covered = false;
 
 		for (unsigned i = 0; i < m.prefixes && !covered; i++) {
@@ -239,7 +336,7 @@ model_covered(void)
 				const struct model_path *x = &m.path[p][i];
 
 				covered |= m.up[p] && x->there && m.known[x->hop] &&
-					   model_port(hop_addr[x->hop]) >= 0;
+					   model_port(x->hop) >= 0;
 			}
 		}
 		if (!covered)
@@ -255,14 +352,14 @@ announce(unsigned peer, unsigned prefix, unsigned hop)
 {
 	struct model_path was = m.path[peer][prefix],
 			  now = {true, hop, below(1u << 20) << 4 | peer};
+	struct ip_addr next_hop = hop_at(hop);
 
 	m.path[peer][prefix] = now;
 	if (!model_covered()) {
 		m.path[peer][prefix] = was;
 		return;
 	}
-	feed_rig_announce(&m.r, (uint16_t)peer, prefix_v4(&m.prefix[prefix]), m.prefix[prefix].len,
-		hop_addr[hop], now.pref);
+	feed_rig_announce_to(&m.r, (uint16_t)peer, &m.prefix[prefix], &next_hop, now.pref);
 }
 
 static void
@@ -272,8 +369,7 @@ withdraw(unsigned peer, unsigned prefix)
 		return;
 	m.path[peer][prefix].there = false;
 	if (model_covered())
-		feed_rig_withdraw(
-			&m.r, (uint16_t)peer, prefix_v4(&m.prefix[prefix]), m.prefix[prefix].len);
+		feed_rig_withdraw_prefix(&m.r, (uint16_t)peer, &m.prefix[prefix]);
 	else
 		m.path[peer][prefix].there = true;
 }
@@ -306,63 +402,114 @@ originate(unsigned prefix)
 		m.ours[prefix] = false;
 		return;
 	}
-	feed_rig_originate(
-		&m.r, prefix_v4(&m.prefix[prefix]), m.prefix[prefix].len, m.ours[prefix] ? 100 : 0);
+	feed_rig_originate_prefix(&m.r, &m.prefix[prefix], m.ours[prefix] ? 100 : 0);
 }
 
 static void
-subnet_toggle(unsigned i)
+reachability(bool *reachable)
 {
-	unsigned was = m.subnet_since[i];
-	bool reachable[HOPS];
+	for (unsigned h = 0; h < 2 * HOPS; h++)
+		reachable[h] = model_port(h) >= 0;
+}
 
-	for (unsigned h = 0; h < HOPS; h++)
-		reachable[h] = model_port(hop_addr[h]) >= 0;
-	m.subnet_since[i] = was != 0 ? 0 : ++m.clock;
-	/* one subnet, one port: its age is that of the first address */
-	for (unsigned j = 0; was == 0 && j < SUBNETS; j++) {
-		struct prefix a = subnet_prefix(i), b = subnet_prefix(j);
-
-		if (j != i && m.subnet_since[j] != 0 && subnet[j].port == subnet[i].port &&
-			prefix_equal(&a, &b))
-			m.subnet_since[i] = m.subnet_since[j];
-	}
-	if (!model_covered()) {
-		m.subnet_since[i] = was;
-		return;
-	}
-	for (unsigned h = 0; h < HOPS; h++) {
-		if (reachable[h] != (model_port(hop_addr[h]) >= 0))
+/* Those that have changed the shard does not know yet. */
+static void
+unknown_since(const bool *reachable)
+{
+	for (unsigned h = 0; h < 2 * HOPS; h++) {
+		if (reachable[h] != (model_port(h) >= 0))
 			m.known[h] = false;
 	}
+}
+
+static void
+subnet_toggle(unsigned v6, unsigned i)
+{
+	unsigned was = m.subnet_since[v6][i];
+	struct ip_addr local = of_family(subnet[i].local, v6);
+	struct prefix p = subnet_prefix(v6, i);
+	bool reachable[2 * HOPS];
+
+	reachability(reachable);
+	m.subnet_since[v6][i] = was != 0 ? 0 : ++m.clock;
+	/* one subnet, one port: its age is that of the first address */
+	for (unsigned j = 0; was == 0 && j < SUBNETS; j++) {
+		struct prefix b = subnet_prefix(v6, j);
+
+		if (j != i && m.subnet_since[v6][j] != 0 && subnet[j].port == subnet[i].port &&
+			prefix_equal(&p, &b))
+			m.subnet_since[v6][i] = m.subnet_since[v6][j];
+	}
+	if (!model_covered()) {
+		m.subnet_since[v6][i] = was;
+		return;
+	}
+	unknown_since(reachable);
 	rig_drain(&m.r.rig);
 	assert_int_equal(
-		feed_rig_connected(&m.r, subnet[i].local, subnet[i].len, subnet[i].port, was == 0),
-		0);
+		fib_feed_connected(m.r.feed, VRF_DEFAULT, &p, &local, subnet[i].port, was == 0), 0);
 }
 
 static void
-neighbor_event(unsigned i)
+neighbor_event(unsigned v6, unsigned i)
 {
+	struct ip_addr a = of_family(neighbor[i].addr, v6);
 	bool lost = below(2);
 
-	m.neighbor_mac[i] = lost ? 0 : (uint8_t)(1 + below(255));
+	m.neighbor_mac[v6][i] = lost ? 0 : (uint8_t)(1 + below(255));
 	if (lost)
-		m.neighbor_since[i] = 0;
-	else if (m.neighbor_since[i] == 0)
-		m.neighbor_since[i] = ++m.clock;
+		m.neighbor_since[v6][i] = 0;
+	else if (m.neighbor_since[v6][i] == 0)
+		m.neighbor_since[v6][i] = ++m.clock;
 	assert_int_equal(
-		feed_rig_neighbor(&m.r, neighbor[i].addr, neighbor[i].port, m.neighbor_mac[i]), 0);
+		feed_rig_neighbor_addr(&m.r, &a, neighbor[i].port, m.neighbor_mac[v6][i]), 0);
 }
 
 static void
-port_down(uint16_t port)
+link_event(unsigned port)
 {
-	fib_feed_port_down(m.r.feed, port, 0);
-	for (unsigned i = 0; i < NEIGHBORS; i++) {
-		if (neighbor[i].port == port)
-			m.neighbor_mac[i] = 0;
+	bool reachable[2 * HOPS];
+
+	reachability(reachable);
+	m.port_down[port] = !m.port_down[port];
+	if (!model_covered()) {
+		m.port_down[port] = !m.port_down[port];
+		return;
 	}
+	unknown_since(reachable);
+	rig_drain(&m.r.rig);
+	if (m.port_down[port])
+		fib_feed_port_down(m.r.feed, (uint16_t)port, m.r.now_ns);
+	else
+		fib_feed_port_up(m.r.feed, (uint16_t)port);
+}
+
+/* Comes, changes or goes. */
+static void
+route_event(unsigned i, unsigned prefix)
+{
+	struct model_route *x = &m.route[i];
+	struct model_route now = {.there = below(3) != 0,
+		.blackhole = below(6) == 0,
+		.prefix = x->there ? x->prefix : prefix,
+		.hop = below(HOPS) +
+		       (m.prefix[x->there ? x->prefix : prefix].afi == AFI_IPV6 || below(3) == 0
+				       ? HOPS
+				       : 0),
+		.port = below(2) ? PORT_NONE : below(PORTS),
+		.source = i % 2 ? SOURCE_STATIC : SOURCE_KERNEL};
+	struct fib_feed_hop hop = {hop_at(now.hop), (uint16_t)now.port};
+
+	for (unsigned j = i % 2; j < ROUTES; j += 2) {
+		if (j != i && m.route[j].there && m.route[j].prefix == now.prefix)
+			return;
+	}
+	if (!now.there && !x->there)
+		return;
+	assert_int_equal(fib_feed_route(m.r.feed, VRF_DEFAULT, &m.prefix[now.prefix], now.source,
+				 &hop, !now.blackhole, 10, now.there),
+		0);
+	*x = now;
 }
 
 /* ---- what must hold ---- */
@@ -375,38 +522,68 @@ check_covered(void)
 	if (generation == m.generation)
 		return;
 	m.generation = generation;
-	for (unsigned w = 0; w < m.watch_count; w++) {
-		if (!feed_rig_lookup(&m.r, watched[w]).hit)
-			fail_msg("seed %llu step %u: generation %llu has no way to %08x",
+	for (unsigned w = 0; w < 2 * m.watch_count; w++) {
+		struct ip_addr a = of_family(watched[w / 2], w % 2);
+
+		if (!feed_rig_lookup_addr(&m.r, &a).hit)
+			fail_msg("seed %llu step %u: generation %llu has no way to %08x of family "
+				 "%u",
 				(unsigned long long)seed, step, (unsigned long long)generation,
-				watched[w]);
+				watched[w / 2], w % 2);
 	}
 }
 
-static void
-check_answer(uint32_t addr)
+static bool
+answers_equal(const struct answer *a, const struct answer *b)
 {
-	struct answer want = model_answer(addr), got = feed_rig_lookup(&m.r, addr);
+	if (a->hit != b->hit || !a->hit)
+		return a->hit == b->hit;
+	if (!prefix_equal(&a->prefix, &b->prefix) || a->kind != b->kind || a->port != b->port)
+		return false;
+	return a->kind != PATH_LIST_FORWARD ||
+	       (addr_equal(&a->next_hop, &b->next_hop) && a->backups == b->backups &&
+		       (a->backups == 0 || addr_equal(&a->backup, &b->backup)));
+}
 
-	if (want.hit != got.hit ||
-		(want.hit && (!prefix_equal(&want.prefix, &got.prefix) || want.kind != got.kind ||
-				     want.port != got.port ||
-				     (want.kind == PATH_LIST_FORWARD &&
-					     !addr_equal(&want.next_hop, &got.next_hop)))))
-		fail_msg("seed %llu step %u: %08x: want %d len %u kind %d port %d hop %08x, got %d "
-			 "len %u kind %d port %d hop %08x",
-			(unsigned long long)seed, step, addr, want.hit, want.prefix.len, want.kind,
-			want.port, addr_v4(&want.next_hop), got.hit, got.prefix.len, got.kind,
-			got.port, addr_v4(&got.next_hop));
+static const char *
+answer_text(const struct answer *a, char *text, size_t size)
+{
+	char p[PREFIX_TEXT_MAX], n[ADDR_TEXT_MAX] = "-", b[ADDR_TEXT_MAX] = "-";
+
+	if (!a->hit)
+		return "nothing";
+	if (a->kind == PATH_LIST_FORWARD)
+		addr_format(&a->next_hop, n);
+	if (a->backups > 0)
+		addr_format(&a->backup, b);
+	snprintf(text, size, "%s kind %d port %u hop %s backup %s", prefix_format(&a->prefix, p),
+		a->kind, a->port, n, b);
+	return text;
+}
+
+static void
+check_answer(const struct ip_addr *addr)
+{
+	struct answer want = model_answer(addr), got = feed_rig_lookup_addr(&m.r, addr);
+	char a[ADDR_TEXT_MAX], w[256], g[256];
+
+	if (!answers_equal(&want, &got))
+		fail_msg("seed %llu step %u: %s: want %s, got %s", (unsigned long long)seed, step,
+			addr_format(addr, a), answer_text(&want, w, sizeof(w)),
+			answer_text(&got, g, sizeof(g)));
 	if (got.kind != PATH_LIST_FORWARD || !got.hit)
 		return;
-	/* and whether the next hop can be used is what its neighbour says */
-	for (unsigned i = 0; i < NEIGHBORS; i++) {
-		if (neighbor[i].addr == addr_v4(&got.next_hop) && neighbor[i].port == got.port &&
-			((got.state == NEXT_HOP_UP) != (m.neighbor_mac[i] != 0) ||
-				(got.state == NEXT_HOP_UP && got.mac != m.neighbor_mac[i])))
-			fail_msg("seed %llu step %u: next hop %08x state %d mac %u",
-				(unsigned long long)seed, step, neighbor[i].addr, got.state,
+	/* and whether the next hop can be used is what its neighbour and its link say */
+	for (unsigned n = 0; n < 2 * NEIGHBORS; n++) {
+		unsigned i = n / 2, v6 = n % 2;
+		struct ip_addr x = of_family(neighbor[i].addr, v6);
+		bool up = m.neighbor_mac[v6][i] != 0 && !m.port_down[neighbor[i].port];
+
+		if (addr_equal(&x, &got.next_hop) && neighbor[i].port == got.port &&
+			((got.state == NEXT_HOP_UP) != up ||
+				(up && got.mac != m.neighbor_mac[v6][i])))
+			fail_msg("seed %llu step %u: next hop %s state %d mac %u",
+				(unsigned long long)seed, step, addr_format(&x, a), got.state,
 				got.mac);
 	}
 }
@@ -444,8 +621,8 @@ settle(void)
 				break;
 			assert_true(i < 100000);
 		}
-	} while (more);
-	for (unsigned h = 0; h < HOPS; h++)
+	} while (more || m.r.asks.head != m.r.asks.tail || m.r.tells.head != m.r.tells.tail);
+	for (unsigned h = 0; h < 2 * HOPS; h++)
 		m.known[h] = true;
 }
 
@@ -454,36 +631,53 @@ static void
 shard_settle(void)
 {
 	do {
+		(void)nexthop_work(m.r.hops, 0);
 		rig_settle(&m.r.rig);
 		while (feed_rig_pump_ask(&m.r))
 			;
 	} while (feed_rig_pump_tell(&m.r));
-	for (unsigned h = 0; h < HOPS; h++)
+	for (unsigned h = 0; h < 2 * HOPS; h++)
 		m.known[h] = true;
+}
+
+/* The first address and the last, and their neighbours. */
+static void
+check_edges(const struct prefix *p)
+{
+	unsigned max = prefix_max_len(p->afi);
+
+	for (unsigned edge = 0; edge < 2; edge++) {
+		struct ip_addr a = {.afi = p->afi};
+
+		memcpy(a.b, p->b, sizeof(a.b));
+		for (unsigned bit = p->len; edge == 1 && bit < max; bit++)
+			a.b[bit / 8] |= (uint8_t)(0x80u >> bit % 8);
+		check_answer(&a);
+		for (unsigned i = max / 8; i-- > 0;) {
+			a.b[i] = (uint8_t)(a.b[i] + (edge ? 1 : 0xff));
+			if (a.b[i] != (edge ? 0 : 0xff))
+				break;
+		}
+		check_answer(&a);
+	}
 }
 
 static void
 check_all(void)
 {
 	settle();
-	for (unsigned i = 0; i < m.prefixes; i++) {
-		uint32_t first = prefix_v4(&m.prefix[i]);
-		uint32_t last =
-			first | (m.prefix[i].len == 0		? UINT32_MAX
-					: m.prefix[i].len == 32 ? 0
-								: UINT32_MAX >> m.prefix[i].len);
+	for (unsigned i = 0; i < m.prefixes; i++)
+		check_edges(&m.prefix[i]);
+	for (unsigned i = 0; i < 2 * SUBNETS; i++) {
+		struct prefix p = prefix_of(subnet[i / 2].local, i % 2, 32);
 
-		check_answer(first);
-		check_answer(last);
-		check_answer(first - 1);
-		check_answer(last + 1);
+		check_edges(&p);
 	}
-	for (unsigned i = 0; i < SUBNETS; i++) {
-		check_answer(subnet[i].local);
-		check_answer(subnet[i].local + 1);
+	for (unsigned i = 0; i < 2 * NEIGHBORS; i++) {
+		struct ip_addr a = of_family(neighbor[i / 2].addr, i % 2);
+
+		check_answer(&a);
 	}
-	for (unsigned i = 0; i < NEIGHBORS; i++)
-		check_answer(neighbor[i].addr);
 	/* one that began in the middle of it all has ended now, and has seen nothing that was only on its way */
 	for (unsigned i = 0; fib_feed_audit(m.r.feed)->running && i < 1000; i++)
 		settle();
@@ -502,18 +696,22 @@ check_all(void)
 static unsigned
 any_prefix(void)
 {
-	return below(m.tight ? 16 : m.prefixes);
+	return below(m.tight ? 24 : m.prefixes);
 }
 
 static void
 step_once(void)
 {
-	switch (below(24)) {
+	switch (below(25)) {
 	case 0 ... 6: {
 		unsigned peer = 1 + below(PEERS);
 
+		unsigned prefix = any_prefix(), hop = below(8) ? below(HOPS - 1) : HOPS - 1;
+
+		if (m.prefix[prefix].afi == AFI_IPV6 || below(4) == 0) /* RFC 8950 */
+			hop += HOPS;
 		if (m.up[peer])
-			announce(peer, any_prefix(), below(8) ? below(HOPS - 1) : HOPS - 1);
+			announce(peer, prefix, hop);
 		break;
 	}
 	case 7 ... 11:
@@ -530,13 +728,13 @@ step_once(void)
 		break;
 	case 14:
 		if (below(m.tight ? 2 : 4) == 0)
-			subnet_toggle(below(8) ? 1 + below(SUBNETS - 1) : 0);
+			subnet_toggle(below(2), below(8) ? 1 + below(SUBNETS - 1) : 0);
 		break;
 	case 15:
 		if (below(8))
-			neighbor_event(below(m.tight ? NEIGHBORS - 1 : NEIGHBORS));
+			neighbor_event(below(2), below(m.tight ? NEIGHBORS - 1 : NEIGHBORS));
 		else
-			port_down((uint16_t)below(5));
+			link_event(below(PORTS));
 		break;
 	case 16 ... 17:
 		rig_put(&m.r.rig);
@@ -560,11 +758,26 @@ step_once(void)
 		if (below(3) == 0)
 			shard_settle();
 		break;
+	case 22:
+		if (below(3) == 0)
+			route_event(below(ROUTES), any_prefix());
+		break;
 	default:
 		for (unsigned n = below(6); n > 0; n--)
 			turn(below(2) ? 1 : UINT64_MAX);
 		break;
 	}
+}
+
+static void
+subnet_up(unsigned v6, unsigned i)
+{
+	struct ip_addr local = of_family(subnet[i].local, v6);
+	struct prefix p = subnet_prefix(v6, i);
+
+	m.subnet_since[v6][i] = ++m.clock;
+	assert_int_equal(
+		fib_feed_connected(m.r.feed, VRF_DEFAULT, &p, &local, subnet[i].port, true), 0);
 }
 
 static void
@@ -575,16 +788,15 @@ model_begin(void)
 	m.watch_count = m.tight ? 2 : WATCHED;
 	feed_rig_init(&m.r, true, 16u << below(6), 1 + below(m.tight ? 3 : 64));
 	for (unsigned w = 0; w < WATCHED; w++) {
-		for (unsigned i = 0; i < sizeof(lens); i++) {
-			struct ip_addr a = addr_from_v4(watched[w]);
-			struct prefix p = prefix_from_addr(&a, lens[i]);
+		for (unsigned i = 0; i < 2 * sizeof(lens); i++) {
+			struct prefix p = prefix_of(watched[w], i % 2, lens[i / 2]);
 			unsigned j = 0;
 
 			while (j < m.prefixes && !prefix_equal(&m.prefix[j], &p))
 				j++;
 			if (j == m.prefixes)
 				m.prefix[m.prefixes++] = p;
-			assert_true(m.prefixes <= PREFIXES_MAX);
+			assert_true(m.prefixes < PREFIXES_MAX);
 		}
 	}
 	for (uint16_t p = 1; p <= PEERS; p++) {
@@ -592,19 +804,17 @@ model_begin(void)
 		rig_up(&m.r.rig, p, RIG_OWN_ASN, p, false);
 		m.up[p] = true;
 	}
-	for (unsigned i = 0; i < 2; i++) {
-		m.subnet_since[i] = ++m.clock;
-		assert_int_equal(feed_rig_connected(&m.r, subnet[i].local, subnet[i].len,
-					 subnet[i].port, true),
-			0);
-	}
-	/* A default route that covers all, and every next hop in use once, so that the shard has asked for it. */
-	for (unsigned h = 0; h < HOPS; h++) {
-		m.path[4][h] = (struct model_path){true, HOPS - 1 - h, 100};
-		if (h == 0)
-			m.path[4][h].hop = 4;
-		feed_rig_announce(&m.r, 4, prefix_v4(&m.prefix[h]), m.prefix[h].len,
-			hop_addr[m.path[4][h].hop], 100);
+	for (unsigned i = 0; i < 4; i++)
+		subnet_up(i % 2, i / 2);
+	/* Default routes that cover all, and every next hop in use once, so that the shard has asked for it. */
+	for (unsigned n = 0; n < 2 * HOPS; n++) {
+		unsigned h = n < 2 ? 4 : HOPS - 1 - n / 2;
+		struct ip_addr a;
+
+		h += n % 2 ? HOPS : 0;
+		a = hop_at(h);
+		m.path[4][n] = (struct model_path){true, h, 100};
+		feed_rig_announce_to(&m.r, 4, &m.prefix[n], &a, 100);
 	}
 	m.generation = feed_rig_generation(&m.r);
 	feed_rig_settle(&m.r);

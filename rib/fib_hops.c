@@ -1,0 +1,309 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What is directly reachable: a next hop of the tables for each, whose state is one word, whatever the number of prefixes behind it. Routes'
+ * next hops hold those they lead by; the kernel keeps these resolved.
+ */
+#include "lpm/arena.h"
+#include "rib/fib_feed_impl.h"
+
+#include <errno.h>
+#include <string.h>
+
+static struct prefix
+host_of(const struct ip_addr *addr)
+{
+	return prefix_from_addr(addr, (uint8_t)prefix_max_len(addr->afi));
+}
+
+static struct hop **
+hop_bucket(struct fib_feed *f, const struct ip_addr *addr, uint16_t port)
+{
+	struct prefix p = host_of(addr);
+
+	return &f->hops[(prefix_hash(&p) + port) % HOP_BUCKETS];
+}
+
+static struct hop *
+hop_find(struct fib_feed *f, struct vrf_id vrf, const struct ip_addr *addr, uint16_t port)
+{
+	struct hop *h = *hop_bucket(f, addr, port);
+
+	while (h != NULL && (h->vrf.v != vrf.v || h->port != port || !addr_equal(&h->addr, addr)))
+		h = h->next;
+	return h;
+}
+
+/* Find or create. NULL: out of memory or of ids. */
+static struct hop *
+RUNS_ON(role_fib)
+	hop_get(struct fib_feed *f, struct vrf_id vrf, const struct ip_addr *addr, uint16_t port)
+{
+	struct hop *h = hop_find(f, vrf, addr, port), **bucket;
+
+	if (h != NULL)
+		return h;
+	h = arena_calloc(f->config.arena, sizeof(*h));
+	if (h == NULL)
+		return NULL;
+	if (next_hop_get(f->path_lists, vrf, addr, port, &h->next_hop) != 0) {
+		arena_free(f->config.arena, h);
+		return NULL;
+	}
+	h->vrf = vrf;
+	h->port = port;
+	h->addr = *addr;
+	bucket = hop_bucket(f, addr, port);
+	h->next = *bucket;
+	*bucket = h;
+	bucket = &f->port_hops[port % PORT_BUCKETS];
+	h->port_next = *bucket;
+	*bucket = h;
+	return h;
+}
+
+/* Nobody needs it and no neighbour stands behind it. Lists that are still in tables keep its next hop. */
+static void
+RUNS_ON(role_fib) hop_drop_unused(struct fib_feed *f, struct hop *h)
+{
+	struct hop **at = hop_bucket(f, &h->addr, h->port);
+
+	if (h->users > 0 || h->resolved)
+		return;
+	while (*at != h)
+		at = &(*at)->next;
+	*at = h->next;
+	at = &f->port_hops[h->port % PORT_BUCKETS];
+	while (*at != h)
+		at = &(*at)->port_next;
+	*at = h->port_next;
+	next_hop_unref(f->path_lists, h->next_hop);
+	arena_free(f->config.arena, h);
+}
+
+struct hop *
+fib_hop_use(struct fib_feed *f, struct vrf_id vrf, const struct ip_addr *addr, uint16_t port)
+{
+	struct hop *h = hop_get(f, vrf, addr, port);
+
+	if (h != NULL && h->users++ == 0)
+		f->config.resolve(f->config.resolve_ctx, port, addr, true);
+	return h;
+}
+
+void
+fib_hop_release(struct fib_feed *f, struct hop *h)
+{
+	if (--h->users > 0)
+		return;
+	f->config.resolve(f->config.resolve_ctx, h->port, &h->addr, false);
+	hop_drop_unused(f, h);
+}
+
+static void
+RUNS_ON(role_fib) hold_release(struct fib_feed *f, struct hold *hold)
+{
+	for (unsigned i = 0; hold != NULL && i < hold->count; i++)
+		fib_hop_release(f, hold->hop[i]);
+	arena_free(f->config.arena, hold);
+}
+
+bool
+fib_hold(struct fib_feed *f, struct nexthop *n)
+{
+	struct hold *hold;
+
+	if (n->hold != NULL)
+		return true;
+	hold = arena_alloc(f->config.arena, sizeof(*hold) + n->direct_count * sizeof(hold->hop[0]));
+	if (hold == NULL)
+		return false;
+	for (hold->count = 0; hold->count < n->direct_count; hold->count++) {
+		const struct nexthop_direct *d = &n->direct[hold->count];
+		struct hop *h = fib_hop_use(f, n->last.vrf, &d->addr, d->port);
+
+		if (h == NULL) {
+			hold_release(f, hold);
+			return false;
+		}
+		hold->hop[hold->count] = h;
+	}
+	n->hold = hold;
+	return true;
+}
+
+static void
+RUNS_ON(role_fib) sweep(void *ctx, struct nexthop *n)
+{
+	struct fib_feed *f = ctx;
+
+	if (n->mark == f->mark || n->refs > n->watchers + n->untracked)
+		return;
+	hold_release(f, n->hold);
+	n->hold = NULL;
+	n->given = 0;
+}
+
+void
+fib_hops_sweep(struct fib_feed *f)
+{
+	nexthop_each(f->config.nexthops, sweep, f);
+}
+
+/*
+ * The new ones are held before the old ones are let go, so that what stays is not asked for again. What stands in tables by the old ones
+ * is put in anew, all of it: nobody knows which prefixes lead by one next hop.
+ */
+void
+fib_next_hop_changed(void *ctx, struct nexthop *n)
+{
+	struct fib_feed *f = ctx;
+	struct hold *old = n->hold;
+
+	if (n->refs > n->watchers + n->untracked)
+		fib_own_rewalk(f, false);
+	if (f->config.fib == NULL)
+		return;
+	n->hold = NULL;
+	if (n->up && (old != NULL || n->given != 0) && !fib_hold(f, n))
+		fib_feed_fail(f);
+	hold_release(f, old);
+	if (n->given != 0 && (n->untracked || (n->up && n->given != n->digest)))
+		fib_feed_rewalk(f);
+}
+
+/* ---- from the host ---- */
+
+static int
+RUNS_ON(role_fib) hop_store(struct fib_feed *f, const struct hop *h)
+{
+	struct adjacency adj = {.ether_len = h->ether_len, .port = h->port, .mtu = h->mtu};
+
+	memcpy(adj.ether, h->ether, sizeof(h->ether));
+	return next_hop_up(f->path_lists, h->next_hop, &adj);
+}
+
+static int
+RUNS_ON(role_fib) host_route_add(struct fib_feed *f, const struct hop *h)
+{
+	struct prefix host = host_of(&h->addr);
+	struct path path = {.next_hop = h->next_hop, .label = LABEL_NONE};
+	struct path_list_id list;
+	int err;
+
+	if (addr_is_link_local(&h->addr))
+		return 0; /* RFC 4291 2.5.6 */
+	err = path_list_get(f->path_lists, PATH_LIST_FORWARD, PORT_NONE, &path, 1, &list);
+	if (err != 0)
+		return err;
+	err = fib_local_add(f, h->vrf, &host, PATH_LIST_FORWARD, h->port, list);
+	if (err != 0)
+		path_list_unref(f->path_lists, list);
+	return err;
+}
+
+static int
+RUNS_ON(role_fib) neighbor_up(struct fib_feed *f, struct hop *h, const struct adjacency *adj)
+{
+	int err = 0;
+
+	memcpy(h->ether, adj->ether, sizeof(h->ether));
+	h->ether_len = adj->ether_len;
+	h->mtu = adj->mtu;
+	if (nexthop_port_up(f->config.nexthops, h->port)) /* else when it comes up */
+		err = hop_store(f, h);
+	if (err != 0 || h->resolved)
+		return err;
+	err = host_route_add(f, h);
+	if (err == 0)
+		h->resolved = true;
+	return err;
+}
+
+static void
+RUNS_ON(role_fib) neighbor_lost(struct fib_feed *f, struct hop *h)
+{
+	struct prefix host = host_of(&h->addr);
+
+	next_hop_down(f->path_lists, h->next_hop, NEXT_HOP_UNRESOLVED);
+	if (h->resolved && !addr_is_link_local(&h->addr))
+		fib_local_remove(f, h->vrf, &host, PATH_LIST_FORWARD, h->port);
+	h->resolved = false;
+	if (h->users > 0)
+		f->config.resolve(f->config.resolve_ctx, h->port, &h->addr, true);
+	hop_drop_unused(f, h);
+}
+
+int
+fib_feed_neighbor(struct fib_feed *f, struct vrf_id vrf, const struct ip_addr *addr, uint16_t port,
+	const struct adjacency *adj)
+{
+	struct hop *h;
+	int err;
+
+	if (f->config.fib == NULL)
+		return 0;
+	h = adj != NULL ? hop_get(f, vrf, addr, port) : hop_find(f, vrf, addr, port);
+	if (h == NULL)
+		return adj != NULL ? -ENOMEM : 0;
+	if (adj == NULL) {
+		neighbor_lost(f, h);
+		return 0;
+	}
+	err = neighbor_up(f, h, adj);
+	hop_drop_unused(f, h);
+	return err;
+}
+
+/* First the stores, which move the packets; then who is to know. */
+void
+fib_feed_port_down(struct fib_feed *f, uint16_t port, uint64_t event_ns)
+{
+	if (f->config.fib != NULL) {
+		for (struct hop *h = f->port_hops[port % PORT_BUCKETS]; h != NULL;
+			h = h->port_next) {
+			if (h->port == port)
+				next_hop_down(f->path_lists, h->next_hop, NEXT_HOP_DOWN);
+		}
+		if (event_ns != 0)
+			hist_add(&f->link_hist, walk_clock() - event_ns);
+	}
+	nexthop_link(f->config.nexthops, port, false);
+	fib_own_rewalk(f, true);
+}
+
+/* What the kernel has forgotten meanwhile it has told, or is telling. */
+void
+fib_feed_port_up(struct fib_feed *f, uint16_t port)
+{
+	nexthop_link(f->config.nexthops, port, true);
+	fib_own_rewalk(f, true);
+	if (f->config.fib == NULL)
+		return;
+	for (struct hop *h = f->port_hops[port % PORT_BUCKETS]; h != NULL; h = h->port_next) {
+		if (h->port != port)
+			continue;
+		if (h->resolved && hop_store(f, h) != 0)
+			fib_feed_fail(f);
+		if (h->users > 0)
+			f->config.resolve(f->config.resolve_ctx, port, &h->addr, true);
+	}
+}
+
+const struct hist *
+fib_feed_link_hist(const struct fib_feed *f)
+{
+	return &f->link_hist;
+}
+
+/* The feed goes: what next hops hold is let go of with them. */
+void
+fib_hops_fini(struct fib_feed *f)
+{
+	for (unsigned i = 0; i < HOP_BUCKETS; i++) {
+		while (f->hops[i] != NULL) {
+			f->hops[i]->users = 0;
+			f->hops[i]->resolved = false;
+			hop_drop_unused(f, f->hops[i]);
+		}
+	}
+}

@@ -1,0 +1,638 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Routes of the host: connected subnets, our addresses, resolved neighbours; static routes and the kernel's. For each prefix one counts, by
+ * preference; against the RIB's best it is weighed again in fib_feed.c.
+ */
+#include "lpm/arena.h"
+#include "rib/fib_feed_impl.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define OWN_SLICE 4 /* buckets between two looks at the clock */
+
+static unsigned
+own_bucket(const struct prefix *p)
+{
+	return (unsigned)(prefix_hash(p) % OWN_BUCKETS);
+}
+
+static unsigned
+family_index(uint8_t afi)
+{
+	return afi == AFI_IPV6;
+}
+
+/* ---- what is connected ---- */
+
+static unsigned
+local_rank(const struct local_route *l)
+{
+	return l->kind == PATH_LIST_PUNT ? 2 : l->kind == PATH_LIST_FORWARD ? 1 : 0;
+}
+
+/* An address is ours whatever its link does (RFC 1122 3.3.4.2, the weak model, as the kernel's); behind a lost link nothing is reachable. */
+static bool
+local_active(const struct fib_feed *f, const struct local_route *l)
+{
+	return l->kind == PATH_LIST_PUNT || nexthop_port_up(f->config.nexthops, l->port);
+}
+
+/*
+ * The one that counts, NULL when none: an address of ours before a neighbour before a subnet; of neighbours the newest (it moved), of
+ * subnets the oldest (as nexthop_port() and the kernel do).
+ */
+static const struct local_route *
+local_find(const struct fib_feed *f, struct vrf_id vrf, const struct prefix *p)
+{
+	const struct local_route *best = NULL;
+
+	/* newest first */
+	for (const struct local_route *l = f->locals[own_bucket(p)]; l != NULL; l = l->next) {
+		if (l->vrf.v != vrf.v || !prefix_equal(&l->prefix, p) || !local_active(f, l))
+			continue;
+		if (best == NULL || local_rank(l) > local_rank(best) ||
+			(l->kind == PATH_LIST_GLEAN && best->kind == PATH_LIST_GLEAN))
+			best = l;
+	}
+	return best;
+}
+
+static struct local_route **
+local_claim(struct fib_feed *f, struct vrf_id vrf, const struct prefix *p, enum path_list_kind kind,
+	uint16_t port)
+{
+	struct local_route **at = &f->locals[own_bucket(p)];
+
+	while (*at != NULL && ((*at)->vrf.v != vrf.v || (*at)->kind != kind ||
+				      (*at)->port != port || !prefix_equal(&(*at)->prefix, p)))
+		at = &(*at)->next;
+	return at;
+}
+
+int
+fib_local_add(struct fib_feed *f, struct vrf_id vrf, const struct prefix *p,
+	enum path_list_kind kind, uint16_t port, struct path_list_id list)
+{
+	struct local_route *l = *local_claim(f, vrf, p, kind, port);
+	struct local_route **bucket = &f->locals[own_bucket(p)];
+
+	if (l != NULL) {
+		l->users++;
+		path_list_unref(f->path_lists, list); /* the same */
+		return 0;
+	}
+	l = arena_alloc(f->config.arena, sizeof(*l));
+	if (l == NULL)
+		return -ENOMEM;
+	*l = (struct local_route){*bucket, vrf, *p, kind, port, list, 1};
+	*bucket = l;
+	f->own_lens[family_index(p->afi)][p->len]++;
+	fib_feed_refresh(f, vrf, p);
+	return 0;
+}
+
+void
+fib_local_remove(struct fib_feed *f, struct vrf_id vrf, const struct prefix *p,
+	enum path_list_kind kind, uint16_t port)
+{
+	struct local_route **at = local_claim(f, vrf, p, kind, port), *l = *at;
+
+	if (l == NULL || --l->users > 0)
+		return;
+	*at = l->next;
+	f->own_lens[family_index(p->afi)][p->len]--;
+	path_list_unref(f->path_lists, l->list);
+	arena_free(f->config.arena, l);
+	fib_feed_refresh(f, vrf, p);
+}
+
+/* Without a data plane the kernel's interfaces are all one. */
+static bool
+leads_to_port(const struct fib_feed *f, uint16_t port)
+{
+	return f->config.fib == NULL || port != PORT_NONE;
+}
+
+static int
+RUNS_ON(role_fib) tracked(struct fib_feed *f, struct vrf_id vrf, const struct prefix *subnet,
+	const struct ip_addr *local, uint16_t port, bool up)
+{
+	struct nexthop_table *t = f->config.nexthops;
+	bool link_local = addr_is_link_local(local);
+	int err, first;
+
+	if (link_local)
+		nexthop_zone(t, local->zone, port, up);
+	first = nexthop_local(t, vrf, local, up);
+	if (link_local || !leads_to_port(f, port))
+		return up ? first : 0;
+	err = up ? nexthop_connected_add(t, vrf, subnet, port)
+		 : nexthop_connected_remove(t, vrf, subnet, port);
+	return !up || err == -EEXIST ? first * up : err != 0 ? err : first;
+}
+
+static int
+RUNS_ON(role_fib) subnet_add(struct fib_feed *f, struct vrf_id vrf, const struct prefix *p,
+	enum path_list_kind kind, uint16_t port)
+{
+	struct path_list_id list;
+	int err = path_list_get(f->path_lists, kind, port, NULL, 0, &list);
+
+	if (err != 0)
+		return err;
+	err = fib_local_add(f, vrf, p, kind, port, list);
+	if (err != 0)
+		path_list_unref(f->path_lists, list);
+	return err;
+}
+
+int
+fib_feed_connected(struct fib_feed *f, struct vrf_id vrf, const struct prefix *subnet,
+	const struct ip_addr *local, uint16_t port, bool up)
+{
+	struct prefix host = prefix_from_addr(local, (uint8_t)prefix_max_len(local->afi));
+	bool glean = port != PORT_NONE && !addr_is_link_local(local);
+	int err = tracked(f, vrf, subnet, local, port, up), more;
+
+	if (f->config.fib == NULL)
+		return err;
+	if (up) {
+		more = glean ? subnet_add(f, vrf, subnet, PATH_LIST_GLEAN, port) : 0;
+		err = err != 0 ? err : more;
+		more = subnet_add(f, vrf, &host, PATH_LIST_PUNT, PORT_NONE);
+		err = err != 0 ? err : more;
+	} else {
+		fib_local_remove(f, vrf, &host, PATH_LIST_PUNT, PORT_NONE);
+		if (glean)
+			fib_local_remove(f, vrf, subnet, PATH_LIST_GLEAN, port);
+	}
+	return err;
+}
+
+void
+fib_feed_zone(struct fib_feed *f, uint16_t zone, uint16_t port)
+{
+	nexthop_zone(f->config.nexthops, zone, port, true);
+}
+
+/* ---- static and kernel routes ---- */
+
+static struct host_route **
+route_place(struct fib_feed *f, struct vrf_id vrf, const struct prefix *p, enum route_source source)
+{
+	struct host_route **at = &f->routes[own_bucket(p)];
+
+	while (*at != NULL && ((*at)->vrf.v != vrf.v || (*at)->source != source ||
+				      !prefix_equal(&(*at)->prefix, p)))
+		at = &(*at)->next;
+	return at;
+}
+
+static const struct host_route *
+route_find(const struct fib_feed *f, struct vrf_id vrf, const struct prefix *p)
+{
+	const struct host_route *best = NULL;
+
+	for (const struct host_route *r = f->routes[own_bucket(p)]; r != NULL; r = r->next) {
+		if (r->vrf.v != vrf.v || !r->active || !prefix_equal(&r->prefix, p))
+			continue;
+		if (best == NULL || f->preference[r->source] < f->preference[best->source] ||
+			(f->preference[r->source] == f->preference[best->source] &&
+				r->source < best->source))
+			best = r;
+	}
+	return best;
+}
+
+bool
+fib_own_find(
+	const struct fib_feed *f, struct vrf_id vrf, const struct prefix *p, struct own_answer *out)
+{
+	const struct local_route *l;
+	const struct host_route *r;
+
+	if (f->own_lens[family_index(p->afi)][p->len] == 0)
+		return false;
+	l = local_find(f, vrf, p);
+	if (l != NULL) {
+		*out = (struct own_answer){
+			f->preference[SOURCE_CONNECTED], SOURCE_CONNECTED, l->list};
+		if (l->kind == PATH_LIST_PUNT) {
+			out->preference = -1;
+			return true;
+		}
+	}
+	r = route_find(f, vrf, p);
+	if (r != NULL && (l == NULL || f->preference[r->source] < out->preference))
+		*out = (struct own_answer){f->preference[r->source], r->source, r->list};
+	return l != NULL || r != NULL;
+}
+
+bool
+fib_own_longest(const struct fib_feed *f, struct vrf_id vrf, const struct ip_addr *addr,
+	struct prefix *p, struct own_answer *out)
+{
+	for (int len = (int)prefix_max_len(addr->afi); len >= 0; len--) {
+		if (f->own_lens[family_index(addr->afi)][len] == 0)
+			continue;
+		*p = prefix_from_addr(addr, (uint8_t)len);
+		if (fib_own_find(f, vrf, p, out))
+			return true;
+	}
+	return false;
+}
+
+static void
+answer_add(struct path *path, unsigned *count, struct next_hop_id next_hop)
+{
+	for (unsigned i = 0; i < *count; i++) {
+		if (path[i].next_hop.v == next_hop.v)
+			return;
+	}
+	if (*count < PATHS_MAX)
+		path[(*count)++] = (struct path){.next_hop = next_hop, .label = LABEL_NONE};
+}
+
+/* What a hop of a route leads by now, into `path`. False: out of memory or of ids. */
+static bool
+RUNS_ON(role_fib) host_hop_paths(struct fib_feed *f, const struct host_route *r, struct host_hop *h,
+	struct path *path, unsigned *count)
+{
+	if (h->by != NULL) {
+		if (!h->by->up)
+			return true;
+		if (!fib_hold(f, h->by))
+			return false;
+		for (unsigned i = 0; i < h->by->hold->count; i++)
+			answer_add(path, count, h->by->hold->hop[i]->next_hop);
+		return true;
+	}
+	if (h->hop == NULL)
+		h->hop = fib_hop_use(f, r->vrf, &h->key.addr, h->key.port);
+	if (h->hop == NULL)
+		return false;
+	if (nexthop_port_up(f->config.nexthops, h->key.port))
+		answer_add(path, count, h->hop->next_hop);
+	return true;
+}
+
+/* One that is directly on a port, all destinations with it: alone, as a subnet is. */
+static bool
+on_link(const struct host_hop *h)
+{
+	return h->key.addr.afi == AFI_NONE;
+}
+
+static bool
+leads_somewhere(const struct fib_feed *f, const struct host_route *r)
+{
+	for (unsigned i = 0; i < r->count; i++) {
+		const struct host_hop *h = &r->hop[i];
+
+		if (h->by != NULL ? h->by->up : nexthop_port_up(f->config.nexthops, h->key.port))
+			return true;
+	}
+	return r->count == 0;
+}
+
+/* The list for what the route leads by now; PATH_LIST_NONE: nothing. 0, -ENOMEM, -ENOSPC. */
+static int
+RUNS_ON(role_fib) route_list(struct fib_feed *f, struct host_route *r, struct path_list_id *out)
+{
+	struct path path[PATHS_MAX];
+	unsigned count = 0;
+
+	out->v = PATH_LIST_NONE;
+	if (r->count == 0)
+		return path_list_get(f->path_lists, PATH_LIST_BLACKHOLE, PORT_NONE, NULL, 0, out);
+	for (unsigned i = 0; i < r->count; i++) {
+		if (!on_link(&r->hop[i]) && !host_hop_paths(f, r, &r->hop[i], path, &count))
+			return -ENOSPC;
+	}
+	if (count > 0)
+		return path_list_get(f->path_lists, PATH_LIST_FORWARD, PORT_NONE, path, count, out);
+	for (unsigned i = 0; i < r->count; i++) {
+		if (on_link(&r->hop[i]) && r->hop[i].key.port != PORT_NONE &&
+			nexthop_port_up(f->config.nexthops, r->hop[i].key.port))
+			return path_list_get(
+				f->path_lists, PATH_LIST_GLEAN, r->hop[i].key.port, NULL, 0, out);
+	}
+	return 0;
+}
+
+/* Does it lead elsewhere than before? Then its prefix is weighed anew. */
+static void
+RUNS_ON(role_fib) route_update(struct fib_feed *f, struct host_route *r)
+{
+	struct path_list_id list = {PATH_LIST_NONE};
+	bool active = leads_somewhere(f, r);
+
+	if (f->config.fib != NULL) {
+		if (route_list(f, r, &list) != 0) {
+			fib_feed_fail(f);
+			list.v = PATH_LIST_NONE;
+		}
+		active = list.v != PATH_LIST_NONE;
+	}
+	if (active != r->active || list.v != r->list.v)
+		nexthop_changed(f->config.nexthops, r->vrf, &r->prefix);
+	if (list.v == r->list.v) {
+		r->active = active;
+		if (list.v != PATH_LIST_NONE)
+			path_list_unref(f->path_lists, list);
+		return;
+	}
+	path_list_unref(f->path_lists, r->list);
+	r->list = list;
+	r->active = active;
+	fib_feed_refresh(f, r->vrf, &r->prefix);
+}
+
+static void
+RUNS_ON(role_fib) route_free(struct fib_feed *f, struct host_route *r)
+{
+	for (unsigned i = 0; i < r->count; i++) {
+		if (r->hop[i].by != NULL)
+			nexthop_unref(f->config.nexthops, r->hop[i].by);
+		if (r->hop[i].hop != NULL)
+			fib_hop_release(f, r->hop[i].hop);
+	}
+	if (f->path_lists != NULL)
+		path_list_unref(f->path_lists, r->list);
+	arena_free(f->config.arena, r);
+}
+
+/* NULL: out of memory. */
+static struct host_route *
+RUNS_ON(role_fib) route_make(struct fib_feed *f, struct vrf_id vrf, const struct prefix *p,
+	enum route_source source, const struct fib_feed_hop *hops, unsigned count, uint32_t metric)
+{
+	struct host_route *r =
+		arena_calloc(f->config.arena, sizeof(*r) + count * sizeof(r->hop[0]));
+
+	if (r == NULL)
+		return NULL;
+	r->vrf = vrf;
+	r->prefix = *p;
+	r->source = source;
+	r->metric = source == SOURCE_KERNEL ? metric : 0;
+	for (r->count = 0; r->count < count; r->count++) {
+		struct host_hop *h = &r->hop[r->count];
+
+		h->key = hops[r->count];
+		if (h->key.addr.afi == AFI_NONE || h->key.port != PORT_NONE)
+			continue;
+		h->by = nexthop_ref(f->config.nexthops, vrf, &h->key.addr);
+		if (h->by == NULL) {
+			route_free(f, r);
+			return NULL;
+		}
+	}
+	return r;
+}
+
+static void
+RUNS_ON(role_fib) route_unlink(struct fib_feed *f, struct host_route **at)
+{
+	struct host_route *r = *at;
+
+	*at = r->next;
+	f->own_lens[family_index(r->prefix.afi)][r->prefix.len]--;
+	f->route_lens[family_index(r->prefix.afi)][r->prefix.len]--;
+}
+
+static void
+route_link(struct fib_feed *f, struct host_route *r)
+{
+	struct host_route **bucket = &f->routes[own_bucket(&r->prefix)];
+
+	r->next = *bucket;
+	*bucket = r;
+	f->own_lens[family_index(r->prefix.afi)][r->prefix.len]++;
+	f->route_lens[family_index(r->prefix.afi)][r->prefix.len]++;
+}
+
+int
+fib_feed_route(struct fib_feed *f, struct vrf_id vrf, const struct prefix *p,
+	enum route_source source, const struct fib_feed_hop *hops, unsigned count, uint32_t metric,
+	bool present)
+{
+	struct host_route **at = route_place(f, vrf, p, source), *old = *at, *r = NULL;
+
+	if (count > PATHS_MAX || (source != SOURCE_STATIC && source != SOURCE_KERNEL))
+		return -EINVAL;
+	if (!present && old == NULL)
+		return -ENOENT;
+	if (present) {
+		r = route_make(f, vrf, p, source, hops, count, metric);
+		if (r == NULL)
+			return -ENOMEM;
+	}
+	if (old != NULL)
+		route_unlink(f, at);
+	if (r != NULL) {
+		route_link(f, r);
+		if (old != NULL &&
+			old->active) { /* what it was until it is known what it is: nothing goes meanwhile */
+			r->active = true;
+			r->list = old->list;
+			path_list_ref(f->path_lists, r->list);
+		}
+		route_update(f, r);
+	}
+	nexthop_changed(f->config.nexthops, vrf, p);
+	if (old != NULL) {
+		if (r == NULL)
+			fib_feed_refresh(f, vrf, p);
+		route_free(f, old);
+	}
+	return 0;
+}
+
+/* ---- walks over all of these ---- */
+
+void
+fib_own_rewalk(struct fib_feed *f, bool locals)
+{
+	if (f->own_next == OWN_BUCKETS) {
+		f->own_next = 0;
+		f->own_locals = locals;
+		return;
+	}
+	f->own_again = true;
+	f->own_locals_again |= locals;
+}
+
+static void
+RUNS_ON(role_fib) own_bucket_update(struct fib_feed *f, unsigned bucket)
+{
+	for (struct host_route *r = f->routes[bucket]; r != NULL; r = r->next)
+		route_update(f, r);
+	for (const struct local_route *l = f->locals[bucket]; f->own_locals && l != NULL;
+		l = l->next)
+		fib_feed_refresh(f, l->vrf, &l->prefix);
+	for (const struct host_route *r = f->routes[bucket]; f->own_locals && r != NULL;
+		r = r->next)
+		fib_feed_refresh(f, r->vrf, &r->prefix);
+}
+
+bool
+fib_own_work(struct fib_feed *f, uint64_t deadline_ns)
+{
+	for (unsigned n = 1; f->own_next < OWN_BUCKETS; n++) {
+		own_bucket_update(f, f->own_next++);
+		if (f->own_next == OWN_BUCKETS && f->own_again) {
+			f->own_next = 0;
+			f->own_again = false;
+			f->own_locals = f->own_locals_again;
+			f->own_locals_again = false;
+		}
+		if (n % OWN_SLICE == 0 && walk_clock() >= deadline_ns)
+			return f->own_next < OWN_BUCKETS;
+	}
+	return false;
+}
+
+void
+fib_feed_preference(struct fib_feed *f, const uint8_t preference[SOURCE_COUNT])
+{
+	if (memcmp(f->preference, preference, sizeof(f->preference)) == 0)
+		return;
+	memcpy(f->preference, preference, sizeof(f->preference));
+	fib_own_rewalk(f, true);
+	fib_feed_rewalk(f);
+	for (uint16_t v = 0; v < FIB_VRF_MAX; v++) {
+		nexthop_changed(
+			f->config.nexthops, (struct vrf_id){v}, &(struct prefix){.afi = AFI_IPV4});
+		nexthop_changed(
+			f->config.nexthops, (struct vrf_id){v}, &(struct prefix){.afi = AFI_IPV6});
+	}
+}
+
+/* ---- for next-hop tracking ---- */
+
+/* What the RIB has of that length; false where it has nothing that leads somewhere. */
+static bool
+rib_route_at(const struct fib_feed *f, const struct feed_source *s, struct vrf_id vrf,
+	const struct prefix *p, struct nexthop_route *out)
+{
+	struct own_answer own;
+	struct dest_view view;
+	struct table_id table;
+	struct dest_id id;
+
+	if (shard_table_find(s->shard, vrf, fib_feed_family(p->afi), &table) != 0)
+		return false;
+	id = dest_find(shard_table(s->shard, table), p);
+	if (id.v == DEST_NONE || !dest_peek(shard_table(s->shard, table), id, &view) ||
+		view.paths == NULL || view.paths->eligible == 0 ||
+		view.paths->path[0].peer.v == PEER_SELF.v)
+		return false;
+	if (fib_own_find(f, vrf, p, &own) &&
+		!fib_feed_rib_wins(f, s, view.paths->path[0].peer, &own))
+		return false;
+	*out = (struct nexthop_route){.prefix = *p, .bgp = true};
+	for (unsigned i = 0; i < view.paths->eligible && out->count < PATHS_MAX; i++) {
+		const struct attr_set *attrs =
+			attr_get(shard_attrs(s->shard), view.paths->path[i].accepted);
+
+		if (i > 0 && i >= view.paths->multipath)
+			break;
+		if (attrs == NULL)
+			continue;
+		out->via[out->count].addr = *attr_next_hop(attrs);
+		out->via[out->count++].port = PORT_NONE;
+	}
+	return out->count > 0;
+}
+
+static bool
+rib_route(const struct fib_feed *f, struct vrf_id vrf, const struct ip_addr *addr, unsigned max_len,
+	struct nexthop_route *out)
+{
+	bool found = false;
+
+	for (unsigned i = 0; i < f->config.shard_count; i++) {
+		const struct feed_source *s = &f->sources[i];
+		struct dest_view view;
+		struct table_id table;
+		unsigned from;
+
+		if (shard_table_find(s->shard, vrf, fib_feed_family(addr->afi), &table) != 0 ||
+			dest_longest(shard_table(s->shard, table), addr, &view).v == DEST_NONE)
+			continue;
+		from = view.prefix.len < max_len ? view.prefix.len : max_len;
+		for (int len = (int)from; len >= 0 && (!found || len > out->prefix.len); len--) {
+			struct prefix p = prefix_from_addr(addr, (uint8_t)len);
+
+			if (rib_route_at(f, s, vrf, &p, out)) {
+				found = true;
+				break;
+			}
+		}
+	}
+	return found;
+}
+
+static bool
+host_route(const struct fib_feed *f, struct vrf_id vrf, const struct ip_addr *addr,
+	unsigned max_len, struct nexthop_route *out)
+{
+	for (int len = (int)max_len; len >= 0; len--) {
+		const struct host_route *r;
+		struct prefix p;
+
+		if (f->route_lens[family_index(addr->afi)][len] == 0)
+			continue;
+		p = prefix_from_addr(addr, (uint8_t)len);
+		r = route_find(f, vrf, &p);
+		if (r == NULL)
+			continue;
+		*out = (struct nexthop_route){
+			.prefix = p, .metric = r->metric, .dead = r->count == 0, .count = r->count};
+		for (unsigned i = 0; i < r->count; i++) {
+			out->via[i].addr = r->hop[i].key.addr;
+			out->via[i].port = r->hop[i].key.port;
+		}
+		return true;
+	}
+	return false;
+}
+
+bool
+fib_route_longest(void *ctx, struct vrf_id vrf, const struct ip_addr *addr, unsigned max_len,
+	bool bgp, struct nexthop_route *out)
+{
+	const struct fib_feed *f = ctx;
+	struct nexthop_route learned;
+	bool host = host_route(f, vrf, addr, max_len, out);
+
+	/* of one length, rib_route() has weighed it against the host's own */
+	if (bgp && f->sources != NULL && rib_route(f, vrf, addr, max_len, &learned) &&
+		(!host || learned.prefix.len >= out->prefix.len)) {
+		*out = learned;
+		return true;
+	}
+	return host;
+}
+
+void
+fib_own_fini(struct fib_feed *f)
+{
+	for (unsigned i = 0; i < OWN_BUCKETS; i++) {
+		while (f->locals[i] != NULL) {
+			struct local_route *l = f->locals[i];
+
+			f->locals[i] = l->next;
+			path_list_unref(f->path_lists, l->list);
+			arena_free(f->config.arena, l);
+		}
+		while (f->routes[i] != NULL) {
+			struct host_route *r = f->routes[i];
+
+			f->routes[i] = r->next;
+			route_free(f, r);
+		}
+	}
+}
