@@ -44,6 +44,11 @@ opens(void)
 	o.extended_message = o.restart_notification = true;
 	keep("open", "all", -1, buf, bgp_open_encode(&o, buf, sizeof(buf)));
 	keep("header", "open", -1, buf, bgp_open_encode(&o, buf, sizeof(buf)));
+	o.extended_next_hop = o.restart_families = 0x0f;
+	o.forwarding_families = 0x05;
+	o.restart_time_s = 120;
+	o.restart_state = true;
+	keep("open", "restarting", -1, buf, bgp_open_encode(&o, buf, sizeof(buf)));
 }
 
 static void
@@ -56,6 +61,9 @@ small_messages(void)
 		bgp_notification_encode(ERR_HOLD_TIMER, 0, NULL, 0, buf, sizeof(buf)));
 	keep("notification", "administrative-reset", -1, buf,
 		bgp_cease_encode(CEASE_ADMIN_RESET, "maintenance", buf, sizeof(buf)));
+	keep("notification", "hard-reset", -1, buf,
+		bgp_notification_encode(ERR_CEASE, CEASE_HARD_RESET,
+			(const uint8_t *)"\x06\x04\x03tea", 6, buf, sizeof(buf)));
 	keep("refresh", "request", -1, buf,
 		bgp_refresh_encode(FAMILY_IPV4_UNICAST, REFRESH_REQUEST, buf, sizeof(buf)));
 	keep("refresh", "begin", -1, buf,
@@ -116,6 +124,36 @@ pack(enum family f, const struct attr_set *a, const struct bgp_encode_options *o
 	return update_packer_finish(&u);
 }
 
+/* RFC 8950, RFC 2545 3: IPv4 by way of IPv6, and next hops that are link-local alone. Option bit 16 negotiates it (harness.h). */
+static void
+next_hops(void)
+{
+	static const struct {
+		const char *name, *next_hop, *link_local;
+		enum family f;
+	} all[] = {
+		{"ipv4-by-ipv6", "2001:db8::9", NULL, FAMILY_IPV4_UNICAST},
+		{"ipv4-by-both", "2001:db8::9", "fe80::9", FAMILY_IPV4_UNICAST},
+		{"ipv4-by-link-local", "::", "fe80::9", FAMILY_IPV4_UNICAST},
+		{"ipv6-by-link-local", "::", "fe80::9", FAMILY_IPV6_UNICAST},
+		{"ipv6-by-link-local-twice", "fe80::9", "fe80::9", FAMILY_IPV6_UNICAST},
+		{"ipv6-by-link-local-alone", "fe80::9", NULL, FAMILY_IPV6_UNICAST},
+	};
+	struct bgp_encode_options o = {
+		.as4 = true, .send_communities = true, .extended_next_hop = true};
+	struct attr_set *a = (struct attr_set *)harness_room(0);
+	uint8_t buf[BGP_MSG_MAX];
+
+	for (unsigned i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+		fill(a, all[i].f);
+		memset(&a->next_hop_link_local, 0, sizeof(a->next_hop_link_local));
+		HARNESS_CHECK(addr_parse(all[i].next_hop, &a->next_hop) == 0);
+		if (all[i].link_local != NULL)
+			HARNESS_CHECK(addr_parse(all[i].link_local, &a->next_hop_link_local) == 0);
+		keep("update", all[i].name, 16, buf, pack(all[i].f, a, &o, buf, sizeof(buf)));
+	}
+}
+
 static void
 updates(void)
 {
@@ -142,6 +180,7 @@ updates(void)
 		keep("update", f == FAMILY_IPV4_UNICAST ? "end-of-rib-ipv4" : "end-of-rib-ipv6", 0,
 			buf, bgp_end_of_rib_encode(f, buf, sizeof(buf)));
 	}
+	next_hops();
 }
 
 static void
