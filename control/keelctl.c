@@ -19,19 +19,22 @@ static const char usage[] =
 	"usage: keelctl [--socket PATH] [--json] COMMAND...\n"
 	"  show bgp summary                              sessions, one line a peer and family\n"
 	"  show bgp peer ADDRESS                         one session in full\n"
-	"  show route [PREFIX [longer]] [peer ADDRESS] [advertised]\n"
+	"  show route [ipv6] [PREFIX [longer]] [peer ADDRESS] [advertised]\n"
 	"                                                routes: best and others; of a peer; sent "
 	"to a peer\n"
 	"  show route ADDRESS                            the longest match\n"
 	"  show rib                                      size of the tables\n"
 	"  show fib [stats]                              the forwarding tables\n"
 	"  show fib ADDRESS                              where the workers send a packet\n"
-	"  show dataplane                                ports and workers\n"
+	"  show dataplane [neighbors]                    ports and workers; who is on the links\n"
 	"  show jobs                                     what runs and what ran\n"
 	"  show configuration [running | candidate | startup]\n"
 	"  show version                                  the daemon and its alarms\n"
 	"  display ...                                   the same as show\n"
-	"  refresh bgp {all | ADDRESS | external | internal | group NAME} {import | export}\n"
+	"  refresh bgp [ipv6] {all | ADDRESS | external | internal | group NAME} {import | "
+	"export}\n"
+	"  reset bgp [ipv6] {all | AS-NUMBER | ADDRESS | external | internal | group NAME}\n"
+	"  reset bgp {ipv4 | ipv6} [ADDRESS] slow-peer   sessions end, with all their families\n"
 	"  rpc METHOD [JSON]                             any method; JSON \"-\" is read from "
 	"standard input\n"
 	"Keywords may be abbreviated while unique.\n"
@@ -247,6 +250,72 @@ refresh_command(struct ctl *ctl, const struct command *c)
 	json_decref(result);
 }
 
+/* ---- reset: at once, for nobody is asked here ---- */
+
+static bool
+nobody_was_reset(const json_t *peers)
+{
+	const json_t *peer;
+	size_t i;
+
+	json_array_foreach(peers, i, peer)
+	{
+		if (strcmp(text_of(peer, "action"), "reset") == 0)
+			return false;
+	}
+	return true;
+}
+
+static void
+reset_print(struct ctl *ctl, const json_t *peers)
+{
+	static const struct column columns[] = {
+		{"Peer", false}, {"VRF", false}, {"Action", false}, {"Families dropped", false}};
+	struct table t = table_begin(columns, 4);
+	const json_t *peer, *family;
+	size_t i, n;
+
+	json_array_foreach(peers, i, peer)
+	{
+		const char *action = text_of(peer, "action");
+		char families[128] = "";
+
+		json_array_foreach(json_object_get(peer, "families_dropped"), n, family)
+		{
+			size_t at = strlen(families);
+
+			snprintf(families + at, sizeof(families) - at, "%s%s", n > 0 ? " " : "",
+				json_is_string(family) ? json_string_value(family) : "?");
+		}
+		table_cell(&t, PLAIN, "%s", text_of(peer, "address"));
+		table_cell(&t, PLAIN, "%s", text_of(peer, "vrf"));
+		table_cell(&t, strcmp(action, "reset") == 0 ? GREEN : YELLOW, "%s", action);
+		table_cell(&t, PLAIN, "%s", *families != '\0' ? text_safe(families) : "-");
+	}
+	table_end(&t, ctl, 0);
+}
+
+static void
+reset_command(struct ctl *ctl, const struct command *c)
+{
+	json_t *params = json_pack("{s:s, s:s, s:s*, s:s*, s:s*, s:b}", "family", c->family,
+		"scope", c->scope, "vrf", c->vrf, "peer", c->peer, "group", c->group, "force", 1);
+	json_t *result;
+
+	if (c->asn != 0)
+		json_object_set_new(params, "asn", json_integer(c->asn));
+	result = ctl_call(ctl, "bgp.reset", params);
+	if (result == NULL)
+		return;
+	if (ctl->json)
+		ctl_print_json(result, false);
+	else
+		reset_print(ctl, json_object_get(result, "peers"));
+	if (nobody_was_reset(json_object_get(result, "peers")))
+		ctl->status = EXIT_REFUSED;
+	json_decref(result);
+}
+
 /* ---- start ---- */
 
 /* Who reads us has gone (| head): that is no fault of ours, and there is nothing more to do. */
@@ -266,6 +335,8 @@ run(struct ctl *ctl, const struct command *c)
 		rpc_command(ctl, c);
 	else if (c->kind == COMMAND_REFRESH)
 		refresh_command(ctl, c);
+	else if (c->kind == COMMAND_RESET)
+		reset_command(ctl, c);
 	else if (c->kind == COMMAND_SHOW_ROUTE)
 		show_route(ctl, c);
 	else

@@ -23,12 +23,14 @@
 enum command_kind {
 	COMMAND_RPC,
 	COMMAND_REFRESH,
+	COMMAND_RESET,
 	COMMAND_SHOW_BGP_SUMMARY,
 	COMMAND_SHOW_BGP_PEER,
 	COMMAND_SHOW_ROUTE,
 	COMMAND_SHOW_FIB_LOOKUP,
 	COMMAND_SHOW_FIB_STATS,
 	COMMAND_SHOW_DATAPLANE,
+	COMMAND_SHOW_NEIGHBORS,
 	COMMAND_SHOW_VERSION,
 	COMMAND_SHOW_JOBS,
 	COMMAND_SHOW_RIB,
@@ -40,10 +42,11 @@ struct command {
 	enum command_kind kind;
 	const char *later; /* what of it this version does not do */
 	const char *method, *params; /* rpc */
-	const char *family, *vrf; /* of a refresh, of a route */
-	const char *scope, *group; /* refresh: words of bgp.refresh */
+	const char *family, *vrf; /* of a refresh, a reset, a route */
+	const char *scope, *group; /* refresh, reset: words of bgp.refresh and bgp.reset */
+	unsigned asn; /* reset */
 	const char *direction;
-	const char *peer; /* refresh, show bgp peer, show route */
+	const char *peer; /* refresh, reset, show bgp peer, show route */
 	const char *prefix, *address; /* show route: one of them or none; show fib: address */
 	bool longer, advertised;
 	const char *source; /* show configuration */

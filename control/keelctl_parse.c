@@ -58,6 +58,35 @@ text_same_address(const char *a, const char *b)
 	       memcmp(left, right, sizeof(left)) == 0 && strcmp(left_zone, right_zone) == 0;
 }
 
+/* Digits only, at most `max`. Where they end, or NULL. */
+static const char *
+number_read(const char *text, unsigned long long max, unsigned long long *out)
+{
+	size_t digits = strspn(text, "0123456789");
+
+	if (digits == 0 || digits > 10)
+		return NULL;
+	*out = strtoull(text, NULL, 10);
+	return *out <= max ? text + digits : NULL;
+}
+
+/* RFC 5396: plain or dotted. */
+static bool
+text_is_asn(const char *text, unsigned *asn)
+{
+	unsigned long long high = 0, low;
+	const char *end = number_read(text, 4294967295u, &low);
+
+	if (end != NULL && *end == '.') {
+		high = low;
+		end = high <= 65535 ? number_read(end + 1, 65535, &low) : NULL;
+	}
+	if (end == NULL || *end != '\0' || (high << 16 | low) == 0)
+		return false;
+	*asn = (unsigned)(high << 16 | low);
+	return true;
+}
+
 /* ADDRESS/LENGTH. */
 static bool
 is_prefix(const char *text)
@@ -252,7 +281,6 @@ refresh_scope(struct parse *p, const char *const *choices)
 		return value(p, "NAME", is_name, &c->group);
 	case 4:
 		c->family = "ipv6-unicast";
-		c->later = "refresh bgp ipv6";
 		break;
 	case 5:
 		k = refresh_instance(p);
@@ -296,6 +324,103 @@ refresh(struct parse *p)
 	return 0;
 }
 
+/* ---- reset ---- */
+
+/*
+ * {all | AS-NUMBER | ADDRESS | …}, then with `slow` (behind a family) also [ADDRESS] slow-peer. `choices` begins as scope_words does.
+ */
+static int
+reset_scope(struct parse *p, const char *const *choices, bool slow)
+{
+	struct command *c = p->out;
+	int k;
+
+	if (text_is_address(peek(p))) {
+		c->peer = p->word[p->at++];
+		c->scope = "peer";
+		if (slow && p->at < p->count) {
+			static const char *const rest[] = {"slow-peer", NULL};
+
+			k = keyword(p, NULL, rest);
+			c->scope = rest[0];
+			return k < 0 ? k : 0;
+		}
+		return 0;
+	}
+	if (text_is_asn(peek(p), &c->asn)) {
+		p->at++;
+		c->scope = "asn";
+		return 0;
+	}
+	k = keyword(p, "ADDRESS, AS-NUMBER", choices);
+	if (k == 3) {
+		c->scope = "group";
+		return value(p, "NAME", is_name, &c->group);
+	}
+	if (k >= 0)
+		c->scope = choices[k];
+	return k;
+}
+
+/* ipv4 [ADDRESS] slow-peer: all that stands behind `ipv4`. */
+static int
+reset_slow_ipv4(struct parse *p)
+{
+	static const char *const words[] = {"slow-peer", NULL};
+	int k;
+
+	if (text_is_address(peek(p)))
+		p->out->peer = p->word[p->at++];
+	k = keyword(p, p->out->peer == NULL ? "ADDRESS" : NULL, words);
+	p->out->scope = words[0];
+	return k < 0 ? k : 0;
+}
+
+static int
+reset_bgp(struct parse *p)
+{
+	static const char *const words[] = {"all", "external", "internal", "group", "ipv6",
+		"vpn-instance", "vpnv4", "vpnv6", "ipv4", NULL};
+	static const char *const family_words[] = {
+		"all", "external", "internal", "group", "slow-peer", NULL};
+	struct command *c = p->out;
+	int k;
+
+	if ((k = reset_scope(p, words, false)) < 4)
+		return k;
+	c->scope = NULL;
+	switch (k) {
+	case 4:
+		c->family = "ipv6-unicast";
+		break;
+	case 5:
+		k = refresh_instance(p);
+		c->later = "reset bgp vpn-instance";
+		return k < 0 ? k : reset_scope(p, scope_words, false);
+	case 6:
+	case 7:
+		c->family = k == 6 ? "vpnv4-unicast" : "vpnv6-unicast";
+		c->later = k == 6 ? "reset bgp vpnv4" : "reset bgp vpnv6";
+		break;
+	default:
+		return reset_slow_ipv4(p);
+	}
+	return reset_scope(p, family_words, true);
+}
+
+static int
+reset(struct parse *p)
+{
+	static const char *const what[] = {"bgp", NULL};
+	int k = keyword(p, NULL, what);
+
+	p->out->kind = COMMAND_RESET;
+	p->out->family = "ipv4-unicast";
+	if (k >= 0)
+		k = reset_bgp(p);
+	return k < 0 ? k : 0;
+}
+
 /* ---- show ---- */
 
 static int
@@ -328,36 +453,65 @@ route_word(struct parse *p, int k, unsigned *seen)
 	return 0;
 }
 
+static const char *
+family_of(const char *text)
+{
+	return strchr(text, ':') != NULL ? "ipv6-unicast" : "ipv4-unicast";
+}
+
+/* [ipv4 | ipv6] [PREFIX | ADDRESS]: what is given says the family, too. */
+static int
+route_subject(struct parse *p)
+{
+	static const char *const words[] = {"ipv4", "ipv6", NULL};
+	struct command *c = p->out;
+	const char *family = NULL, *text = peek(p);
+
+	if (strncmp(text, "ip", 2) == 0) { /* nothing else begins so */
+		int k = keyword(p, NULL, words);
+
+		if (k < 0)
+			return k;
+		family = k == 0 ? "ipv4-unicast" : "ipv6-unicast";
+	}
+	if (is_prefix(peek(p)))
+		text = c->prefix = p->word[p->at++];
+	else if (text_is_address(peek(p)) && strchr(peek(p), '%') == NULL)
+		text = c->address = p->word[p->at++];
+	else
+		text = NULL;
+	c->family = text != NULL ? family_of(text) : family != NULL ? family : "ipv4-unicast";
+	if (family != NULL && strcmp(family, c->family) != 0)
+		return fault(p, "word %u \"%.64s\" is not of %s", p->at, text, family);
+	return 0;
+}
+
 static int
 show_route_words(struct parse *p)
 {
 	static const char *const words[] = {"longer", "peer", "advertised", NULL};
 	static const char *const no_prefix[] = {"peer", "advertised", NULL};
+	static const char *const first_words[] = {"ipv4", "ipv6", "peer", "advertised", NULL};
 	struct command *c = p->out;
 	unsigned seen = 0;
+	int k = route_subject(p);
 
 	c->kind = COMMAND_SHOW_ROUTE;
-	if (is_prefix(peek(p)))
-		c->prefix = p->word[p->at++];
-	else if (text_is_address(peek(p)) && strchr(peek(p), '%') == NULL)
-		c->address = p->word[p->at++];
-	c->family = strchr(c->prefix != NULL	 ? c->prefix
-			    : c->address != NULL ? c->address
-						 : "",
-			    ':') != NULL
-			    ? "ipv6-unicast"
-			    : "ipv4-unicast";
-	while (p->at < p->count) {
-		bool first = p->at == 2;
-		int k = c->prefix != NULL ? keyword(p, NULL, words)
-					  : keyword(p, first ? "PREFIX" : NULL, no_prefix);
-
-		if (k < 0 || (k = route_word(p, c->prefix != NULL ? k : k + 1, &seen)) < 0)
-			return k;
+	while (k >= 0 && p->at < p->count) {
+		if (c->prefix != NULL)
+			k = keyword(p, NULL, words);
+		else if (p->at == 2 && (k = keyword(p, "PREFIX", first_words)) >= 0)
+			k--; /* neither ipv4 nor ipv6: these were looked for before */
+		else if (p->at > 2 && (k = keyword(p, NULL, no_prefix)) >= 0)
+			k++;
+		if (k >= 0)
+			k = route_word(p, k, &seen);
 	}
+	if (k < 0)
+		return k;
 	if (c->address != NULL && seen != 0)
 		return fault(p,
-			"word 3 \"%.64s\": beside other words a prefix with its length is expected",
+			"\"%.64s\": beside other words a prefix with its length is expected",
 			c->address);
 	if (c->advertised && c->peer == NULL)
 		return fault(p, "\"advertised\" goes with \"peer ADDRESS\"");
@@ -383,6 +537,15 @@ show_fib(struct parse *p)
 }
 
 static int
+show_dataplane(struct parse *p)
+{
+	static const char *const words[] = {"neighbors", NULL};
+
+	p->out->kind = p->at < p->count ? COMMAND_SHOW_NEIGHBORS : COMMAND_SHOW_DATAPLANE;
+	return p->at < p->count ? keyword(p, NULL, words) : 0;
+}
+
+static int
 show_configuration(struct parse *p)
 {
 	static const char *const sources[] = {"running", "candidate", "startup", NULL};
@@ -403,16 +566,14 @@ show(struct parse *p)
 	static const char *const words[] = {"bgp", "route", "fib", "configuration", "dataplane",
 		"version", "jobs", "rib", NULL};
 	static int (*const rest[])(struct parse *) = {
-		show_bgp, show_route_words, show_fib, show_configuration};
-	static const enum command_kind kinds[] = {[4] = COMMAND_SHOW_DATAPLANE,
-		COMMAND_SHOW_VERSION,
-		COMMAND_SHOW_JOBS,
-		COMMAND_SHOW_RIB};
+		show_bgp, show_route_words, show_fib, show_configuration, show_dataplane};
+	static const enum command_kind kinds[] = {
+		[5] = COMMAND_SHOW_VERSION, COMMAND_SHOW_JOBS, COMMAND_SHOW_RIB};
 	int k = keyword(p, NULL, words);
 
 	if (k < 0)
 		return k;
-	if (k < 4)
+	if (k < 5)
 		return rest[k](p);
 	p->out->kind = kinds[k];
 	return 0;
@@ -467,6 +628,8 @@ command_parse(char *const *words, unsigned count, struct command *out, char *err
 		k = refresh(&p);
 		break;
 	case 4:
+		k = reset(&p);
+		break;
 	case 5:
 		k = later(&p, commands[k]);
 		break;

@@ -9,15 +9,22 @@
 
 /* ---- one line a path ---- */
 
-/* Columns of a line: as wide as IPv4 needs; longer text shifts what follows. */
+/* Columns of a line: as wide as IPv4, or most of IPv6, needs; longer text shifts what follows. */
+static bool
+is_v6(const char *prefix)
+{
+	return strchr(prefix, ':') != NULL;
+}
+
 static void
-list_header(const struct ctl *ctl)
+list_header(const struct ctl *ctl, bool v6)
 {
 	char line[128];
 
 	print_colour(ctl, BOLD, "*> best, * valid, S stale\n");
-	snprintf(line, sizeof(line), "%-3s%-18s %-15s %-15s %6s %6s  %s\n", "", "Prefix",
-		"Next hop", "Peer", "LocPrf", "MED", "AS path");
+	snprintf(line, sizeof(line),
+		v6 ? "%-3s%-22s %-20s %-20s %6s %6s  %s\n" : "%-3s%-18s %-15s %-15s %6s %6s  %s\n",
+		"", "Prefix", "Next hop", "Peer", "LocPrf", "MED", "AS path");
 	print_colour(ctl, BOLD, line);
 }
 
@@ -45,6 +52,13 @@ print_as_path(const json_t *route)
 		printf("%s ", path);
 }
 
+/* The forwarding table could not take it; what it took has no such key. */
+static bool
+not_installed(const json_t *route)
+{
+	return json_is_false(json_object_get(route, "installed"));
+}
+
 static void
 list_line(const struct ctl *ctl, const json_t *route)
 {
@@ -58,13 +72,20 @@ list_line(const struct ctl *ctl, const json_t *route)
 					: " ",
 		best ? ">" : " ");
 	print_colour(ctl, best ? GREEN : PLAIN, mark);
-	printf("%-18s %-15s %-15s %6s %6s  ", text_of(route, "prefix"), text_of(route, "next_hop"),
-		peer_of(route), text_of(route, "local_pref"), text_of(route, "med"));
+	printf(is_v6(text_of(route, "prefix")) ? "%-22s %-20s %-20s %6s %6s  "
+					       : "%-18s %-15s %-15s %6s %6s  ",
+		text_of(route, "prefix"), text_of(route, "next_hop"), peer_of(route),
+		text_of(route, "local_pref"), text_of(route, "med"));
 	print_as_path(route);
 	fputs(origin_letter(route), stdout);
 	if (reason != NULL) {
 		printf("  (");
 		print_colour(ctl, valid ? PLAIN : YELLOW, text_of(route, "reason"));
+		putchar(')');
+	}
+	if (not_installed(route)) {
+		printf("  (");
+		print_colour(ctl, RED, "not installed");
 		putchar(')');
 	}
 	putchar('\n');
@@ -103,10 +124,12 @@ detail(const struct ctl *ctl, const json_t *route, bool sent)
 			best	? "*>"
 			: valid ? "* "
 				: "  ");
-		printf(" from %s, for %s%s%s%s\n", peer_of(route),
+		printf(" from %s, for %s%s%s%s%s%s\n", peer_of(route),
 			duration_text(real_of(route, "age_s"), age),
 			true_of(route, "stale") ? ", stale" : "",
-			best ? ", best" : ", not best: ", best ? "" : text_of(route, "reason"));
+			true_of(route, "multipath") ? ", multipath" : "",
+			best ? ", best" : ", not best: ", best ? "" : text_of(route, "reason"),
+			not_installed(route) ? ", not installed" : "");
 	}
 	printf("     %-21s%s", "next hop", text_of(route, "next_hop"));
 	if (json_object_get(route, "next_hop_link_local") != NULL)
@@ -115,6 +138,9 @@ detail(const struct ctl *ctl, const json_t *route, bool sent)
 	print_as_path(route);
 	printf("%s\n     %-21s%s, local-pref %s, MED %s\n", origin_letter(route), "origin",
 		text_of(route, "origin"), text_of(route, "local_pref"), text_of(route, "med"));
+	if (json_is_string(json_object_get(route, "originator_id")))
+		printf("     %-21s%s\n", "originator", text_of(route, "originator_id"));
+	print_words(route, "cluster_list", "cluster list");
 	print_words(route, "communities", "communities");
 	print_words(route, "large_communities", "large communities");
 	print_words(route, "ext_communities", "extended communities");
@@ -172,7 +198,7 @@ print_page(struct ctl *ctl, const json_t *result, unsigned long long *printed)
 	size_t i;
 
 	if (!ctl->json && *printed == 0 && json_array_size(routes) > 0)
-		list_header(ctl);
+		list_header(ctl, is_v6(text_of(json_array_get(routes, 0), "prefix")));
 	json_array_foreach(routes, i, route)
 	{
 		if (ctl->json) {

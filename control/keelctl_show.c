@@ -122,7 +122,8 @@ print_capabilities(const struct ctl *ctl, const json_t *peer)
 static void
 print_family(const struct ctl *ctl, const char *name, const json_t *f)
 {
-	const json_t *r = json_object_get(f, "refresh");
+	const json_t *r = json_object_get(f, "refresh"),
+		     *limit = json_object_get(f, "max_prefixes");
 
 	fputs("  ", stdout);
 	print_colour(ctl, BOLD, text_safe(name));
@@ -135,6 +136,12 @@ print_family(const struct ctl *ctl, const char *name, const json_t *f)
 	printf("    End-of-RIB     received %s, sent %s\n", yes_no(f, "end_of_rib_received"),
 		yes_no(f, "end_of_rib_sent"));
 	printf("    Keep all       %s\n", yes_no(f, "keep_all_routes"));
+	if (json_is_object(limit))
+		printf("    Limit          %s routes, then %s%s\n", text_of(limit, "limit"),
+			text_of(limit, "action"), true_of(limit, "exceeded") ? "; exceeded" : "");
+	if (true_of(f, "retained"))
+		printf("    Retained       routes of an earlier session, until its End-of-RIB or a "
+		       "timer\n");
 	printf("    Refresh in     %s requested; BoRR %s, EoRR %s received; %s stale swept\n",
 		text_of(r, "requests_sent"), text_of(r, "borr_received"),
 		text_of(r, "eorr_received"), text_of(r, "stale_swept"));
@@ -164,6 +171,8 @@ show_peer(struct ctl *ctl, const json_t *peer)
 		printf(" for %s", duration_text(real_of(peer, "uptime_s"), up));
 	printf("; %s time%s since the start\n", text_of(peer, "established_count"),
 		number_of(peer, "established_count") == 1 ? "" : "s");
+	if (true_of(peer, "held"))
+		printf("  Held             it passed max_prefixes; `reset bgp` starts it again\n");
 	if (*text_of(peer, "last_error") != '\0')
 		printf("  Last error       %s\n", text_of(peer, "last_error"));
 	printf("  Local address    %s\n  Hold time        %s s\n", text_of(peer, "local_address"),
@@ -233,7 +242,8 @@ show_fib_lookup(struct ctl *ctl, const json_t *result)
 		table_cell(&t, PLAIN, "%s", text_of(p, "next_hop"));
 		table_cell(&t, PLAIN, "%s", text_of(p, "port"));
 		table_cell(&t, PLAIN, "%s", text_of(p, "mac"));
-		table_cell(&t, strcmp(state, "up") == 0 ? GREEN : YELLOW, "%s", state);
+		table_cell(&t, strcmp(state, "up") == 0 ? GREEN : YELLOW, "%s%s", state,
+			true_of(p, "backup") ? ", backup" : "");
 	}
 	table_end(&t, ctl, 2);
 }
@@ -282,6 +292,8 @@ show_fib_stats(struct ctl *ctl, const json_t *result)
 	histogram_row(&t, "commit", json_object_get(result, "commit_ns"));
 	histogram_row(&t, "grace period", json_object_get(result, "grace_ns"));
 	histogram_row(&t, "update to fib", json_object_get(result, "update_to_fib_ns"));
+	if (json_object_get(result, "link_ns") != NULL)
+		histogram_row(&t, "link loss", json_object_get(result, "link_ns"));
 	table_end(&t, ctl, 0);
 }
 
@@ -385,6 +397,28 @@ show_dataplane(struct ctl *ctl, const json_t *result)
 	}
 }
 
+static void
+show_neighbors(struct ctl *ctl, const json_t *result)
+{
+	static const struct column columns[] = {
+		{"Address", false}, {"Port", false}, {"MAC", false}, {"State", false}};
+	static const char *const keys[] = {"address", "port", "mac", "state"};
+	struct table t = table_begin(columns, COUNT(columns));
+	const json_t *n;
+	size_t i;
+
+	if (json_array_size(result) == 0) {
+		printf("no neighbors\n");
+		return;
+	}
+	json_array_foreach(result, i, n)
+	{
+		for (unsigned k = 0; k < COUNT(keys); k++)
+			table_cell(&t, PLAIN, "%s", text_of(n, keys[k]));
+	}
+	table_end(&t, ctl, 0);
+}
+
 /* ---- the rest ---- */
 
 static const char *
@@ -479,6 +513,7 @@ show_command(struct ctl *ctl, const struct command *c)
 		[COMMAND_SHOW_FIB_LOOKUP] = {"fib.lookup", show_fib_lookup},
 		[COMMAND_SHOW_FIB_STATS] = {"fib.stats", show_fib_stats},
 		[COMMAND_SHOW_DATAPLANE] = {"dataplane.stats", show_dataplane},
+		[COMMAND_SHOW_NEIGHBORS] = {"dataplane.neighbors", show_neighbors},
 		[COMMAND_SHOW_VERSION] = {"system.info", show_version},
 		[COMMAND_SHOW_JOBS] = {"jobs.list", show_jobs},
 		[COMMAND_SHOW_RIB] = {"rib.summary", show_rib},

@@ -19,6 +19,7 @@ import unittest
 KEELCTL, KEELD = sys.argv[1], sys.argv[2]
 PAUSE = threading.Event()  # never set
 NETWORKS = 2500  # more than two pages of `show route`
+NETWORKS_V6 = ["2001:db8:%x::/48" % i for i in range(1, 4)]
 
 
 def keelctl(*words, sock="/nonexistent/keel.sock", env=None, stdin=None):
@@ -75,8 +76,8 @@ class Usage(unittest.TestCase):
         self.fails(2, "line 1, column", "rpc", "jobs.get", "-", stdin="{\"id\":")
 
     def test_parsed_but_of_a_later_version(self):
-        for line in ("refresh bgp ipv6 all import", "refresh bgp vpn-instance red ipv4-family external import",
-                     "refresh bgp vpnv4 all export", "reset bgp all", "system-view"):
+        for line in ("refresh bgp vpn-instance red ipv4-family external import", "refresh bgp vpnv4 all export",
+                     "reset bgp vpnv6 all", "reset bgp vpn-instance red ipv4-family 64513", "system-view"):
             self.fails(1, "not supported in this version", *line.split())
 
     def test_no_daemon(self):
@@ -103,7 +104,8 @@ def document(me, peer, asn, peer_asn, networks):
         "router": {"asn": asn, "router_id": me},
         "bgp": {"networks": [{"prefix": n} for n in networks],
                 "peers": [{"address": peer, "asn": peer_asn, "description": "b\u00fcro",
-                           "families": {"ipv4-unicast": {"import_policy": "accept-all", "export_policy": "accept-all"}}},
+                           "families": {f: {"import_policy": "accept-all", "export_policy": "accept-all"}
+                                        for f in ("ipv4-unicast", "ipv6-unicast")}},
                           {"address": "192.0.2.99", "asn": 64999, "passive": True}]},
     }
 
@@ -125,10 +127,11 @@ class Daemons(unittest.TestCase):
             subprocess.run(["ip", "netns", "add", n], check=True)
         subprocess.run(["ip", "link", "add", "kc", "netns", cls.names[0], "type", "veth", "peer", "name", "kc", "netns",
                         cls.names[1]], check=True)
-        networks = [network(i) for i in range(NETWORKS)]
+        networks = [network(i) for i in range(NETWORKS)] + NETWORKS_V6
         addresses = ("192.0.2.1", "192.0.2.2")
         for i, n in enumerate(cls.names):
-            for words in ("addr add %s/24 dev kc" % addresses[i], "link set kc up", "link set lo up"):
+            for words in ("addr add %s/24 dev kc" % addresses[i], "addr add 2001:db8::%d/64 dev kc nodad" % (i + 1),
+                          "link set kc up", "link set lo up"):
                 subprocess.run(["ip", "-n", n] + words.split(), check=True)
             path = os.path.join(cls.dir, "ab"[i] + ".json")
             with open(path, "w") as f:
@@ -138,7 +141,7 @@ class Daemons(unittest.TestCase):
                 ["ip", "netns", "exec", n, KEELD, "-c", path, "--no-dataplane", "--socket", cls.sockets[i],
                  "--state-dir", os.path.join(cls.dir, "state-" + "ab"[i])], stdout=log, stderr=subprocess.STDOUT))
             log.close()
-        cls.wait("the routes of the other side", lambda: cls.received() == NETWORKS)
+        cls.wait("the routes of the other side", cls.complete)
 
     @classmethod
     def tear_down(cls):
@@ -168,9 +171,13 @@ class Daemons(unittest.TestCase):
         return keelctl(*(line.split() if isinstance(line, str) else line), sock=cls.sockets[side], **options)
 
     @classmethod
-    def received(cls):
+    def received(cls, family="ipv4-unicast"):
         status, out, _ = cls.ctl("--json show bgp summary")
-        return status == 0 and json.loads(out)["peers"][0]["families"]["ipv4-unicast"]["received"]
+        return status == 0 and json.loads(out)["peers"][0]["families"][family]["received"]
+
+    @classmethod
+    def complete(cls):
+        return cls.received() == NETWORKS and cls.received("ipv6-unicast") == len(NETWORKS_V6)
 
     def good(self, line, side=0):
         status, out, err = self.ctl(line, side)
@@ -248,6 +255,50 @@ class Daemons(unittest.TestCase):
         self.assertRegex(self.good("show jobs"), r"(?m)^ *\d+ +refresh-import +done")
         self.assertEqual(self.received(), NETWORKS)
 
+    def test_refresh_ipv6(self):
+        result = json.loads(self.good("--json refresh bgp ipv6 all import"))
+        self.assertEqual([(p["address"], p["action"]) for p in result["peers"]], [("192.0.2.2", "route-refresh-sent")])
+        self.wait("end of the job", lambda: json.loads(self.good(
+            ["rpc", "jobs.get", json.dumps({"id": result["job"]})]))["state"] == "done")
+        self.assertRegex(self.good("refresh bgp ipv6 192.0.2.2 export"), r"(?m)^192\.0\.2\.2 +default +readvertised")
+        status, _, err = self.ctl("refresh bgp ipv6 192.0.2.99 import")
+        self.assertEqual(status, 1)
+        self.assertIn("no peer with ipv6-unicast matches", err)
+
+    def test_routes_ipv6(self):
+        routes = json.loads(self.good("--json show route ipv6"))["routes"]
+        self.assertEqual(sorted(r["prefix"] for r in routes), NETWORKS_V6)
+        self.assertEqual({(r["next_hop"], r["peer"]) for r in routes}, {("2001:db8::2", "192.0.2.2")})
+        out = self.narrow(self.good("show route ipv6"))
+        self.assertRegex(out, r"(?m)^\*> 2001:db8:1::/48 +2001:db8::2 +192\.0\.2\.2 ")
+        for words in ("2001:db8:1::/48", "2001:db8:1::9", "ipv6 2001:db8:1::/48 peer 192.0.2.2"):
+            self.assertIn("2001:db8:1::/48, 1 path\n", self.narrow(self.good("show route " + words)))
+        self.assertEqual(self.good("show route 2001:db8:4::/48"), "no route\n")
+        sent = json.loads(self.good("--json show route ipv6 peer 192.0.2.1 advertised", side=1))["routes"]
+        self.assertEqual(sorted(r["prefix"] for r in sent), NETWORKS_V6)
+        own = json.loads(self.good("--json show route ipv6", side=1))["routes"]
+        self.assertEqual({(r["peer"], r["source"]) for r in own}, {(None, "network")})
+
+    def test_reset(self):
+        self.addCleanup(self.wait, "the routes after the reset", self.complete)
+        before = json.loads(self.good("--json show bgp peer 192.0.2.2"))["peers"][0]["established_count"]
+        asked = json.loads(self.good(["rpc", "bgp.reset", '{"family": "ipv6-unicast", "scope": "external"}']))
+        self.assertEqual([(p["address"], p["action"], p["families_dropped"]) for p in asked["peers"]],
+                         [("192.0.2.2", "would-reset", ["ipv4-unicast", "ipv6-unicast"])])
+        out = self.narrow(self.good("reset bgp ipv6 64513"))
+        self.assertRegex(out, r"(?m)^192\.0\.2\.2 +default +reset +ipv4-unicast ipv6-unicast$")
+        self.wait("a new session", lambda: json.loads(
+            self.good("--json show bgp peer 192.0.2.2"))["peers"][0]["established_count"] == before + 1)
+        status, out, _ = self.ctl("--json reset bgp 192.0.2.99")
+        self.assertEqual((status, [p["action"] for p in json.loads(out)["peers"]]), (1, ["not-established"]))
+        for line in ("reset bgp 7", "reset bgp internal", "reset bgp ipv6 slow-peer", "reset bgp ipv4 192.0.2.2 slow-peer",
+                     "reset bgp fe80::1%nowhere"):
+            status, out, err = self.ctl(line)
+            self.assertEqual((status, out), (1, ""), line)
+            self.assertIn("-32004", err)
+        status, _, err = self.ctl(["rpc", "bgp.reset", json.dumps({"family": "ipv4-unicast", "scope": "asn"})])
+        self.assertIn("/asn: is missing", err)
+
     def test_refresh_refused(self):
         status, out, err = self.ctl("refresh bgp 192.0.2.99 import")
         self.assertEqual((status, err), (1, ""))
@@ -295,10 +346,11 @@ class Daemons(unittest.TestCase):
     def test_other_shows(self):
         self.assertRegex(self.narrow(self.good("show version")), r"keeld \S+, pid \d+, up [^\n]+\nno data plane\n")
         self.assertRegex(self.narrow(self.good("show rib")), r"(?m)^default +ipv4-unicast +2500 +2500 ")
+        self.assertRegex(self.good("show rib"), r"(?m)^default +ipv6-unicast +3 +3 ")
         running = json.loads(self.good("show configuration"))
         self.assertEqual(running["router"], {"asn": 64512, "router_id": "192.0.2.1"})
         self.assertEqual(json.loads(self.good("--json show conf start"))["document"], running)
-        for line in ("show fib", "show fib 192.0.2.1", "show dataplane"):
+        for line in ("show fib", "show fib 192.0.2.1", "show fib 2001:db8::1", "show dataplane", "show dataplane neighbors"):
             status, out, err = self.ctl(line)
             self.assertEqual((status, out), (1, ""))
             self.assertIn("no-dataplane (-32012)", err)

@@ -50,8 +50,12 @@ static const struct refresh_case {
 	{"refresh bgp group transit import", "ipv4-unicast", NULL, "group", NULL, "transit",
 		"import", false},
 	{"refresh bgp ipv6 2001:db8::2 import", "ipv6-unicast", NULL, "peer", "2001:db8::2", NULL,
-		"import", true},
-	{"refresh bgp ipv6 all export", "ipv6-unicast", NULL, "all", NULL, NULL, "export", true},
+		"import", false},
+	{"refresh bgp ipv6 fe80::2%east export", "ipv6-unicast", NULL, "peer", "fe80::2%east", NULL,
+		"export", false},
+	{"refresh bgp ipv6 group transit import", "ipv6-unicast", NULL, "group", NULL, "transit",
+		"import", false},
+	{"refresh bgp ipv6 all export", "ipv6-unicast", NULL, "all", NULL, NULL, "export", false},
 	{"refresh bgp vpn-instance red ipv4-family external import", "ipv4-unicast", "red",
 		"external", NULL, NULL, "import", true},
 	{"refresh bgp vpn-instance red ipv6-family group g export", "ipv6-unicast", "red", "group",
@@ -83,6 +87,60 @@ test_refresh(void **state)
 		same(r->line, "peer", c.peer, r->peer);
 		same(r->line, "group", c.group, r->group);
 		same(r->line, "direction", c.direction, r->direction);
+		assert_int_equal(c.later != NULL, r->later);
+	}
+}
+
+static const struct reset_case {
+	const char *line, *family, *vrf, *scope, *peer, *group;
+	unsigned asn;
+	bool later;
+} resets[] = {
+	{"reset bgp all", "ipv4-unicast", NULL, "all", NULL, NULL, 0, false},
+	{"reset bgp 64513", "ipv4-unicast", NULL, "asn", NULL, NULL, 64513, false},
+	{"reset bgp 4294967295", "ipv4-unicast", NULL, "asn", NULL, NULL, 4294967295u, false},
+	{"reset bgp ipv6 1.10", "ipv6-unicast", NULL, "asn", NULL, NULL, 65546, false},
+	{"reset bgp 192.0.2.2", "ipv4-unicast", NULL, "peer", "192.0.2.2", NULL, 0, false},
+	{"reset bgp group transit", "ipv4-unicast", NULL, "group", NULL, "transit", 0, false},
+	{"reset bgp ipv6 group transit", "ipv6-unicast", NULL, "group", NULL, "transit", 0, false},
+	{"reset bgp ipv6 external", "ipv6-unicast", NULL, "external", NULL, NULL, 0, false},
+	{"reset bgp ipv6 internal", "ipv6-unicast", NULL, "internal", NULL, NULL, 0, false},
+	{"reset bgp ipv6 fe80::2%east", "ipv6-unicast", NULL, "peer", "fe80::2%east", NULL, 0,
+		false},
+	{"reset bgp ipv6 slow-peer", "ipv6-unicast", NULL, "slow-peer", NULL, NULL, 0, false},
+	{"reset bgp ipv6 2001:db8::2 slow-peer", "ipv6-unicast", NULL, "slow-peer", "2001:db8::2",
+		NULL, 0, false},
+	{"reset bgp ipv4 slow-peer", "ipv4-unicast", NULL, "slow-peer", NULL, NULL, 0, false},
+	{"reset bgp ipv4 192.0.2.2 slow-peer", "ipv4-unicast", NULL, "slow-peer", "192.0.2.2", NULL,
+		0, false},
+	{"reset bgp vpnv4 all", "vpnv4-unicast", NULL, "all", NULL, NULL, 0, true},
+	{"reset bgp vpnv6 192.0.2.2 slow-peer", "vpnv6-unicast", NULL, "slow-peer", "192.0.2.2",
+		NULL, 0, true},
+	{"reset bgp vpn-instance red ipv6-family 7", "ipv6-unicast", "red", "asn", NULL, NULL, 7,
+		true},
+	{"res b a", "ipv4-unicast", NULL, "all", NULL, NULL, 0, false},
+	{"res b ipv6 s", "ipv6-unicast", NULL, "slow-peer", NULL, NULL, 0, false},
+};
+
+static void
+test_reset(void **state)
+{
+	char error[640];
+	struct command c;
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof(resets) / sizeof(resets[0]); i++) {
+		const struct reset_case *r = &resets[i];
+
+		if (parse(r->line, &c, error) != 0)
+			fail_msg("%s: %s", r->line, error);
+		assert_int_equal(c.kind, COMMAND_RESET);
+		same(r->line, "family", c.family, r->family);
+		same(r->line, "vrf", c.vrf, r->vrf);
+		same(r->line, "scope", c.scope, r->scope);
+		same(r->line, "peer", c.peer, r->peer);
+		same(r->line, "group", c.group, r->group);
+		assert_int_equal(c.asn, r->asn);
 		assert_int_equal(c.later != NULL, r->later);
 	}
 }
@@ -124,6 +182,25 @@ static const struct show_case {
 		.family = "ipv4-unicast",
 		.peer = "192.0.2.2",
 		.advertised = true},
+	{.line = "show route ipv6", .kind = COMMAND_SHOW_ROUTE, .family = "ipv6-unicast"},
+	{.line = "show route ipv4", .kind = COMMAND_SHOW_ROUTE, .family = "ipv4-unicast"},
+	{.line = "show route ipv6 peer fe80::2%east advertised",
+		.kind = COMMAND_SHOW_ROUTE,
+		.family = "ipv6-unicast",
+		.peer = "fe80::2%east",
+		.advertised = true},
+	{.line = "show route ipv6 2001:db8::/32 longer",
+		.kind = COMMAND_SHOW_ROUTE,
+		.family = "ipv6-unicast",
+		.prefix = "2001:db8::/32",
+		.longer = true},
+	{.line = "show route 2001:db8::7",
+		.kind = COMMAND_SHOW_ROUTE,
+		.family = "ipv6-unicast",
+		.address = "2001:db8::7"},
+	{.line = "show fib 2001:db8::7", .kind = COMMAND_SHOW_FIB_LOOKUP, .address = "2001:db8::7"},
+	{.line = "show dataplane neighbors", .kind = COMMAND_SHOW_NEIGHBORS},
+	{.line = "sh da n", .kind = COMMAND_SHOW_NEIGHBORS},
 	{.line = "show route 192.0.2.7",
 		.kind = COMMAND_SHOW_ROUTE,
 		.family = "ipv4-unicast",
@@ -214,14 +291,35 @@ static const struct {
 	{"show bgp peer", "expected ADDRESS after \"show bgp peer\""},
 	{"show bgp peer x", "word 4 \"x\": expected ADDRESS"},
 	{"show bgp summary x", "word 4 \"x\": nothing was expected here"},
-	{"show route 10.0.0.0/33", "word 3 \"10.0.0.0/33\": expected PREFIX, peer or advertised"},
+	{"show route 10.0.0.0/33",
+		"word 3 \"10.0.0.0/33\": expected PREFIX, ipv4, ipv6, peer or advertised"},
 	{"show route 2001:db8::/129",
-		"word 3 \"2001:db8::/129\": expected PREFIX, peer or advertised"},
-	{"show route longer", "word 3 \"longer\": expected PREFIX, peer or advertised"},
+		"word 3 \"2001:db8::/129\": expected PREFIX, ipv4, ipv6, peer or advertised"},
+	{"show route longer", "word 3 \"longer\": expected PREFIX, ipv4, ipv6, peer or advertised"},
+	{"show route ip", "word 3 \"ip\" is ambiguous: ipv4 or ipv6"},
+	{"show route ipv6 10.0.0.0/8", "word 4 \"10.0.0.0/8\" is not of ipv6-unicast"},
+	{"show route ipv6 longer", "word 4 \"longer\": expected peer or advertised"},
+	{"show dataplane x", "word 3 \"x\": expected neighbors"},
+	{"reset", "expected bgp after \"reset\""},
+	{"reset bgp", "expected ADDRESS, AS-NUMBER, all, external, internal, group, ipv6, "
+		      "vpn-instance, vpnv4, vpnv6 or ipv4 after \"reset bgp\""},
+	{"reset bgp 0",
+		"word 3 \"0\": expected ADDRESS, AS-NUMBER, all, external, internal, group, "
+		"ipv6, vpn-instance, vpnv4, vpnv6 or ipv4"},
+	{"reset bgp ipv6 4294967296", "word 4 \"4294967296\": expected ADDRESS, AS-NUMBER, all, "
+				      "external, internal, group or slow-peer"},
+	{"reset bgp ipv6 65536.1",
+		"word 4 \"65536.1\": expected ADDRESS, AS-NUMBER, all, external, "
+		"internal, group or slow-peer"},
+	{"reset bgp all slow-peer", "word 4 \"slow-peer\": nothing was expected here"},
+	{"reset bgp 192.0.2.2 slow-peer", "word 4 \"slow-peer\": nothing was expected here"},
+	{"reset bgp ipv4 all", "word 4 \"all\": expected ADDRESS or slow-peer"},
+	{"reset bgp ipv4 192.0.2.2", "expected slow-peer after \"reset bgp ipv4 192.0.2.2\""},
+	{"reset bgp ipv6 192.0.2.2 all", "word 5 \"all\": expected slow-peer"},
 	{"show route 10.0.0.0/8 longer longer", "word 5 \"longer\" stands there twice"},
 	{"show route advertised", "\"advertised\" goes with \"peer ADDRESS\""},
 	{"show route 10.0.0.1 peer 192.0.2.2",
-		"word 3 \"10.0.0.1\": beside other words a prefix with its length is expected"},
+		"\"10.0.0.1\": beside other words a prefix with its length is expected"},
 	{"show route peer", "expected ADDRESS after \"show route peer\""},
 	{"show fib x", "word 3 \"x\": expected ADDRESS or stats"},
 	{"show configuration x", "word 3 \"x\": expected running, candidate or startup"},
@@ -290,6 +388,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_refresh),
+		cmocka_unit_test(test_reset),
 		cmocka_unit_test(test_show),
 		cmocka_unit_test(test_rpc),
 		cmocka_unit_test(test_wrong),
