@@ -459,6 +459,99 @@ flush_fire(struct timer *t)
 	(void)flush();
 }
 
+/* ---- static routes and preferences: the fib thread ---- */
+
+static bool
+static_same(const struct config_static *a, const struct config_static *b)
+{
+	return a->vrf.v == b->vrf.v && prefix_equal(&a->prefix, &b->prefix);
+}
+
+struct fib_order {
+	struct keeld *k;
+	const struct config *old, *next;
+	int result;
+};
+
+/* The first of the configuration's static routes to this prefix? The others' next hops go with it. */
+static bool
+static_first(const struct config *c, unsigned i)
+{
+	for (unsigned n = 0; n < i; n++)
+		if (static_same(&c->statics[n], &c->statics[i]))
+			return false;
+	return true;
+}
+
+static unsigned
+static_hops(const struct config *c, const struct config_static *s, struct fib_feed_hop out[PATHS_MAX])
+{
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < c->static_count && count < PATHS_MAX; i++)
+		if (static_same(&c->statics[i], s) && c->statics[i].next_hop.afi != AFI_NONE)
+			out[count++] = (struct fib_feed_hop){c->statics[i].next_hop, PORT_NONE};
+	return count;
+}
+
+static bool
+static_in(const struct config *c, const struct config_static *s)
+{
+	for (unsigned i = 0; c != NULL && i < c->static_count; i++)
+		if (static_same(&c->statics[i], s))
+			return true;
+	return false;
+}
+
+static bool
+static_unchanged(const struct config *old, const struct config *next, const struct config_static *s)
+{
+	struct fib_feed_hop a[PATHS_MAX], b[PATHS_MAX];
+	unsigned n;
+
+	if (old == NULL || !static_in(old, s))
+		return false;
+	n = static_hops(old, s, a);
+	if (static_hops(next, s, b) != n)
+		return false;
+	for (unsigned i = 0; i < n; i++)
+		if (!addr_equal(&a[i].addr, &b[i].addr))
+			return false;
+	return true;
+}
+
+static void RUNS_ON(role_fib)
+static_set(struct fib_order *o, const struct config_static *s, bool present)
+{
+	struct fib_feed_hop hops[PATHS_MAX];
+	unsigned count = present ? static_hops(o->next, s, hops) : 0;
+	char text[PREFIX_TEXT_MAX];
+	int rc = fib_feed_route(o->k->feed, s->vrf, &s->prefix, SOURCE_STATIC, hops, count, 0, present);
+
+	if (rc == 0 || rc == -ENOENT)
+		return;
+	log_event(LOG_ERROR, "static-route-not-installed prefix=%s error=\"%s\"", prefix_format(&s->prefix, text),
+		strerror(-rc));
+	o->result = rc;
+}
+
+/* New ones before old ones go: what an aggregate gave up, its specifics may have. */
+static void
+fib_statics(void *arg)
+{
+	struct fib_order *o = arg;
+
+	role_enter_fib();
+	fib_feed_preference(o->k->feed, o->next->preference);
+	fib_feed_resolve_via_default(o->k->feed, o->next->resolve_via_default);
+	for (unsigned i = 0; i < o->next->static_count; i++)
+		if (static_first(o->next, i) && !static_unchanged(o->old, o->next, &o->next->statics[i]))
+			static_set(o, &o->next->statics[i], true);
+	for (unsigned i = 0; o->old != NULL && i < o->old->static_count; i++)
+		if (static_first(o->old, i) && !static_in(o->next, &o->old->statics[i]))
+			static_set(o, &o->old->statics[i], false);
+}
+
 /* ---- loopback addresses: keel0 ---- */
 
 static bool
@@ -505,18 +598,21 @@ mark_statics(const struct config *c)
 int
 keeld_host_routes_apply(struct keeld *k, const struct config *old, const struct config *next)
 {
+	struct fib_order o = {.k = k, .old = old, .next = next};
 	int rc;
 
 	state.k = k;
 	if (state.eval == NULL && (rc = policy_eval_create(k->arena_control, &state.eval)) != 0)
 		return rc;
 	loopbacks_apply(k, old, next);
+	thread_call(k->fib_thread, fib_statics, &o);
 	state.config = next;
 	/* Policies, networks, everything may have changed: what stays as it was costs a look. */
 	mark_all();
 	mark_statics(next);
 	mark_networks(next);
-	return flush();
+	rc = flush();
+	return rc != 0 ? rc : o.result;
 }
 
 void

@@ -339,7 +339,8 @@ link_changed(struct netlink *n, struct link *l, const struct nlattr *const t[ATT
 	for (unsigned i = 0; i < NEIGHBOR_BUCKETS; i++)
 		for (struct neighbor *e = n->neighbors[i]; e != NULL; e = e->next)
 			if (e->ifindex == l->ifindex && e->told)
-				n->config.neighbor(n->config.ctx, l->vrf, l->port, &e->addr, e->told_mac);
+				n->config.neighbor(
+					n->config.ctx, l->vrf, l->port, &e->addr, e->told_mac);
 }
 
 static void
@@ -841,8 +842,8 @@ netlink_create(const struct netlink_config *c, struct netlink **out)
 	if (rc == 0 && c->route != NULL)
 		rc = route_mirror_create(n, &n->routes);
 	if (rc == 0)
-		rc = port_guard_create(
-			c->arena, n->main_requests, c->ports, c->port_count, &n->guard);
+		rc = port_guard_create(c->arena, n->main_requests, c->ports, c->port_count,
+			c->state_dir, &n->guard);
 	n->config.ports = NULL; /* the caller's; copied into links and guard */
 	if (rc != 0) {
 		netlink_destroy(n);

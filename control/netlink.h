@@ -32,6 +32,8 @@ struct netlink_config {
 	struct arena *arena;
 	const struct netlink_port *ports; /* copied; empty without a data plane: then every interface counts, with port = PORT_NONE */
 	unsigned port_count;
+	/* Where the sysctls' values are noted that were there before, for the next start should this one be killed; may be NULL. */
+	const char *state_dir;
 	/* On the host thread. `mac` NULL: the neighbour is lost (FAILED, deleted, its subnet left the interface). Local: an address of ours and its subnet. */
 	void (*address)(void *ctx, struct vrf_id vrf, uint16_t port, const struct prefix *subnet, const struct ip_addr *local, bool present);
 	void (*neighbor)(void *ctx, struct vrf_id vrf, uint16_t port, const struct ip_addr *addr, const uint8_t mac[6]);

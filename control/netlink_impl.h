@@ -144,10 +144,11 @@ void route_mirror_sweep(struct netlink *n);
 
 /*
  * Main. Per port: the rule `iif PORT blackhole` behind the local table, for both families, and the port's sysctls. What fails is a
- * fault to tell, not an error. `s` must outlive it. 0, -ENOMEM.
+ * fault to tell, not an error. `s` must outlive it. What a killed process changed in this namespace is put back to what was before that
+ * one (its file in `state_dir`, which may be NULL). 0, -ENOMEM.
  */
 int port_guard_create(struct arena *a, struct mnl_socket *s, const struct netlink_port *ports,
-	unsigned count, struct port_guard **out);
+	unsigned count, const char *state_dir, struct port_guard **out);
 /* The TUN: its sysctls (which go with it) and its rules. */
 void port_guard_tun(struct port_guard *g, const char *iface);
 /* Puts everything back. */

@@ -10,12 +10,14 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define RULE_PRIORITY                                                                              \
 	100 /* behind the local table (0), before main (32766) and what routing daemons add */
 #define VALUE_MAX 32
 #define FAULTS_MAX 64
+#define BOOT_ID_MAX 40
 
 struct setting {
 	const char *path, *value;
@@ -67,7 +69,10 @@ struct port_guard {
 	struct mnl_socket *socket;
 	bool ipv6; /* the kernel has it */
 	struct saved *saved;
+	struct saved *left; /* what a killed process had to put back */
 	struct rule *rules;
+	char state[160]; /* the note's path; empty: none */
+	bool state_told; /* that it could not be written */
 	struct netlink_fault fault[FAULTS_MAX];
 	unsigned fault_count;
 };
@@ -80,7 +85,7 @@ fault(struct port_guard *g, const char *what, int error)
 	if (g->fault_count == FAULTS_MAX)
 		return;
 	f = &g->fault[g->fault_count++];
-	(void)snprintf(f->what, sizeof(f->what), "%s", what);
+	(void)snprintf(f->what, sizeof(f->what), "%.95s", what);
 	f->error = error;
 }
 
@@ -119,26 +124,133 @@ write_value(const char *path, const char *value)
 }
 
 static int
-set_value(struct port_guard *g, const char *path, const char *value)
+save(struct port_guard *g, struct saved **list, const char *path, const char *value)
 {
 	struct saved *s = arena_calloc(g->arena, sizeof(*s));
-	int rc;
 
 	if (s == NULL)
 		return -ENOMEM;
-	(void)snprintf(s->path, sizeof(s->path), "%s", path);
-	rc = read_value(path, s->value);
-	if (rc == 0 && strcmp(s->value, value) != 0)
-		rc = write_value(path, value);
-	else if (rc == 0)
-		rc = 1; /* nothing to put back */
-	if (rc != 0) {
-		arena_free(g->arena, s);
-		return rc == 1 ? 0 : rc;
-	}
-	s->next = g->saved;
-	g->saved = s;
+	(void)snprintf(s->path, sizeof(s->path), "%.95s", path);
+	(void)snprintf(s->value, sizeof(s->value), "%.31s", value);
+	s->next = *list;
+	*list = s;
 	return 0;
+}
+
+static void
+saved_pop(struct port_guard *g, struct saved **list)
+{
+	struct saved *s = *list;
+
+	*list = s->next;
+	arena_free(g->arena, s);
+}
+
+/* ---- the note for whoever comes after a kill ---- */
+
+static bool
+boot_id(char out[BOOT_ID_MAX])
+{
+	FILE *f = fopen("/proc/sys/kernel/random/boot_id", "re");
+	bool good = f != NULL && fgets(out, BOOT_ID_MAX, f) != NULL;
+
+	if (f != NULL)
+		(void)fclose(f);
+	return good;
+}
+
+/* Of this namespace alone: another keeld may have the same folder. */
+static void
+note_name(struct port_guard *g, const char *state_dir)
+{
+	struct stat st;
+
+	if (state_dir == NULL || stat("/proc/self/ns/net", &st) != 0)
+		return;
+	if (snprintf(g->state, sizeof(g->state), "%s/host-%lu", state_dir,
+		    (unsigned long)st.st_ino) >= (int)sizeof(g->state))
+		g->state[0] = '\0';
+}
+
+static void
+note_write(struct port_guard *g)
+{
+	char boot[BOOT_ID_MAX];
+	FILE *f;
+
+	if (g->state[0] == '\0' || !boot_id(boot))
+		return;
+	f = fopen(g->state, "we");
+	if (f == NULL) {
+		if (!g->state_told)
+			fault(g, g->state, -errno);
+		g->state_told = true;
+		return;
+	}
+	(void)fputs(boot, f);
+	for (const struct saved *s = g->saved; s != NULL; s = s->next)
+		(void)fprintf(f, "%s %s\n", s->path, s->value);
+	(void)fclose(f);
+}
+
+/* A note from before the last boot says nothing. */
+static void
+note_read(struct port_guard *g)
+{
+	FILE *f = g->state[0] != '\0' ? fopen(g->state, "re") : NULL;
+	char line[sizeof(((struct saved *)NULL)->path) + VALUE_MAX + 2], boot[BOOT_ID_MAX];
+	bool ours = f != NULL && boot_id(boot) && fgets(line, sizeof(line), f) != NULL &&
+		    strcmp(line, boot) == 0;
+
+	while (ours && fgets(line, sizeof(line), f) != NULL) {
+		char *value = strchr(line, ' ');
+
+		if (value == NULL || line[strcspn(line, "\n")] == '\0')
+			continue;
+		*value++ = '\0';
+		value[strcspn(value, "\n")] = '\0';
+		if (save(g, &g->left, line, value) != 0)
+			break;
+	}
+	if (f != NULL)
+		(void)fclose(f);
+}
+
+/* ---- one sysctl ---- */
+
+/*
+ * The value that is to be put back: what is there, unless that is ours and a killed process has left a note of what was there before
+ * it.
+ */
+static const char *
+before(const struct saved *left, const char *path, const char *there, const char *ours)
+{
+	for (; left != NULL && strcmp(there, ours) == 0; left = left->next)
+		if (strcmp(left->path, path) == 0)
+			return left->value;
+	return there;
+}
+
+static int
+set_value(struct port_guard *g, const char *path, const char *value)
+{
+	char there[VALUE_MAX];
+	const char *old;
+	int rc = read_value(path, there);
+
+	if (rc != 0)
+		return rc;
+	old = before(g->left, path, there, value);
+	if (strcmp(old, value) == 0)
+		return 0; /* nothing to put back */
+	rc = save(g, &g->saved, path, old);
+	if (rc != 0 || strcmp(there, value) == 0)
+		return rc;
+	note_write(g); /* before the change: whoever is killed between them has changed nothing */
+	rc = write_value(path, value);
+	if (rc != 0)
+		saved_pop(g, &g->saved);
+	return rc;
 }
 
 static void
@@ -227,7 +339,7 @@ port_guard_tun(struct port_guard *g, const char *iface)
 
 int
 port_guard_create(struct arena *a, struct mnl_socket *s, const struct netlink_port *ports,
-	unsigned count, struct port_guard **out)
+	unsigned count, const char *state_dir, struct port_guard **out)
 {
 	struct port_guard *g = arena_calloc(a, sizeof(*g));
 	int rc;
@@ -237,6 +349,8 @@ port_guard_create(struct arena *a, struct mnl_socket *s, const struct netlink_po
 	g->arena = a;
 	g->socket = s;
 	g->ipv6 = access("/proc/sys/net/ipv6", F_OK) == 0;
+	note_name(g, count > 0 ? state_dir : NULL);
+	note_read(g);
 	for (unsigned i = 0; i < count; i++) {
 		/* The port's own name may differ from its interface's (net_af_xdp's iface). */
 		char iface[IF_NAMESIZE];
@@ -260,15 +374,17 @@ port_guard_create(struct arena *a, struct mnl_socket *s, const struct netlink_po
 void
 port_guard_destroy(struct port_guard *g)
 {
-	struct saved *s;
 	struct rule *r;
 
 	/* An interface that is gone took its values along. */
-	while ((s = g->saved) != NULL) {
-		(void)write_value(s->path, s->value);
-		g->saved = s->next;
-		arena_free(g->arena, s);
+	while (g->saved != NULL) {
+		(void)write_value(g->saved->path, g->saved->value);
+		saved_pop(g, &g->saved);
 	}
+	while (g->left != NULL)
+		saved_pop(g, &g->left);
+	if (g->state[0] != '\0')
+		(void)unlink(g->state);
 	while ((r = g->rules) != NULL) {
 		(void)rule_request(g, RTM_DELRULE, r->family, r->iface);
 		g->rules = r->next;

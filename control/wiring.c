@@ -56,8 +56,14 @@ message_run(void *arg)
 void
 wiring_send(struct thread *t, void (*fn)(void *arg), const struct message *m)
 {
-	struct message *copy = malloc(sizeof(*copy));
+	struct message *copy;
 
+	/* Its thread is ending or gone: layers that are taken down still speak to each other. */
+	if (atomic_load_explicit(&stopping, memory_order_relaxed)) {
+		free(m->hops);
+		return;
+	}
+	copy = malloc(sizeof(*copy));
 	if (copy != NULL) {
 		*copy = *m;
 		copy->fn = fn;

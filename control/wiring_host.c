@@ -64,7 +64,9 @@ wiring_links_apply(struct keeld *k)
 		if (word == links.applied[port])
 			continue;
 		links.applied[port] = word;
-		if (!link_word_up(word))
+		if (link_word_up(word))
+			fib_feed_port_up(k->feed, port);
+		else
 			fib_feed_port_down(k->feed, port, word);
 	}
 }
@@ -178,6 +180,54 @@ host_address(void *ctx, struct vrf_id vrf, uint16_t port, const struct prefix *s
 	/* RFC 4291 2.5.6: a link's own prefix is nobody else's business. */
 	if (!addr_is_link_local(local))
 		wiring_send(k->main_thread, on_main_address, &m);
+}
+
+/* ---- routes of the kernel ---- */
+
+static void
+on_fib_route(void *arg)
+{
+	struct message *m = arg;
+	char text[PREFIX_TEXT_MAX];
+	int err;
+
+	role_enter_fib();
+	wiring_links_apply(m->k);
+	err = fib_feed_route(m->k->feed, m->vrf, &m->subnet, SOURCE_KERNEL, m->hops, m->hop_count, m->metric, m->present);
+	if (err != 0 && err != -ENOENT)
+		log_event(LOG_ERROR, "kernel-route-not-installed prefix=%s error=\"%s\"", prefix_format(&m->subnet, text),
+			strerror(-err));
+	message_free(m);
+}
+
+static void
+on_main_route(void *arg)
+{
+	struct message *m = arg;
+
+	keeld_host_kernel_route(m->k, m->vrf, &m->subnet, m->present);
+	message_free(m);
+}
+
+static void
+host_route(void *ctx, struct vrf_id vrf, const struct prefix *p, const struct netlink_hop *hops, unsigned count,
+	uint32_t metric, bool present)
+{
+	struct keeld *k = ctx;
+	struct message m = {.k = k, .vrf = vrf, .subnet = *p, .metric = metric, .present = present};
+
+	wiring_send(k->main_thread, on_main_route, &m);
+	if (count > 0) {
+		m.hops = calloc(count, sizeof(*m.hops));
+		if (m.hops == NULL) {
+			log_event(LOG_ERROR, "message-lost reason=out-of-memory");
+			return;
+		}
+	}
+	for (unsigned i = 0; i < count; i++)
+		m.hops[i] = (struct fib_feed_hop){hops[i].addr, hops[i].port};
+	m.hop_count = count;
+	wiring_send(k->fib_thread, on_fib_route, &m);
 }
 
 /* ---- neighbours ---- */
@@ -303,9 +353,11 @@ wiring_create_netlink(struct keeld *k)
 {
 	struct netlink_config c = {
 		.arena = k->arena_control,
+		.state_dir = k->state_dir,
 		.address = host_address,
 		.neighbor = host_neighbor,
 		.link = host_link,
+		.route = host_route,
 		.ctx = k,
 	};
 #ifdef KEEL_DATAPLANE

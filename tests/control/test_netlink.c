@@ -28,6 +28,7 @@
 
 static struct arena *arena;
 static struct netlink *mirror;
+static const char *state_dir;
 static struct thread *host;
 
 /* What the callbacks said last. */
@@ -227,6 +228,7 @@ create(void)
 	struct netlink_config c = {.arena = arena,
 		.ports = &port,
 		.port_count = 1,
+		.state_dir = state_dir,
 		.address = on_address,
 		.neighbor = on_neighbor,
 		.link = on_link,
@@ -340,6 +342,44 @@ test_guard_is_set_and_put_back(void **state)
 	expect_setting("/proc/sys/net/ipv4/conf/all/accept_redirects", "1");
 	assert_int_equal(count_rules("-4"), 0);
 	assert_int_equal(count_rules("-6"), 0);
+}
+
+/* The next start, after a kill, knows what the operator had; a value that somebody has changed since then is his. */
+static void
+test_killed_one_leaves_a_note(void **state)
+{
+	struct arena *tested = arena;
+
+	(void)state;
+	/* Killed ones never come to free anything, or to put anything back. */
+	assert_int_equal(arena_create("killed", &arena), 0);
+	run("mkdir -p /tmp/keel-test-netlink.state; echo 2 > " CONF4 "rp_filter; echo 2 > " CONF6
+	    "accept_ra");
+	state_dir = "/tmp/keel-test-netlink.state";
+	assert_int_equal(create(), 0);
+	expect_guarded();
+	run("echo 3 > " CONF4 "arp_ignore");
+	assert_int_equal(create(), 0);
+	expect_guarded();
+	netlink_destroy(mirror);
+	expect_setting(CONF4 "rp_filter", "2");
+	expect_setting(CONF6 "accept_ra", "2");
+	expect_setting(CONF6 "autoconf", "1");
+	expect_setting(CONF4 "arp_ignore", "3");
+	assert_int_equal(count_lines("ls -A /tmp/keel-test-netlink.state"), 0);
+	/* A note from before the last boot says nothing. */
+	assert_int_equal(create(), 0);
+	run("sed -i 's/^........-/00000000-/' /tmp/keel-test-netlink.state/host-*");
+	assert_int_equal(create(), 0);
+	netlink_destroy(mirror);
+	expect_setting(CONF4 "rp_filter", "0");
+	state_dir = NULL;
+	run("rmdir /tmp/keel-test-netlink.state; echo 0 > " CONF4 "arp_ignore; echo 1 > " CONF6
+	    "accept_ra; echo 1 > " CONF6 "autoconf; echo 1 > " CONF4
+	    "accept_redirects; echo 1 > " CONF6 "accept_redirects; echo 0 > " CONF6
+	    "keep_addr_on_down; echo 1 > /proc/sys/net/ipv4/conf/all/accept_redirects; echo 1 "
+	    "> " CONF4 "send_redirects");
+	arena = tested;
 }
 
 static void
@@ -980,6 +1020,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_guard_is_set_and_put_back),
+		cmocka_unit_test(test_killed_one_leaves_a_note),
 		cmocka_unit_test(test_crash_leftover_is_adopted),
 		cmocka_unit_test(test_kernel_does_not_forward),
 		cmocka_unit_test(test_read_only_proc_is_told),

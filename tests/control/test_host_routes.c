@@ -1,0 +1,421 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What of our own goes into BGP, against a real shard and next-hop feed on their threads: documents as an operator writes them, events as the
+ * host thread sends them; then the shard's table is asked.
+ */
+#include "control/host_routes.h"
+
+#include "control/config.h"
+#include "control/keeld.h"
+#include "control/threads.h"
+#include "lpm/arena.h"
+#include "lpm/qsbr.h"
+#include "rib/fib_feed.h"
+#include "rib/shard.h"
+#include "tests/control/config_test.h"
+
+#include <time.h>
+
+static struct keeld k;
+static struct config *now_config;
+
+/* ---- a keeld of four threads, without sessions and without a data plane ---- */
+
+static bool
+rib_work(void *ctx, uint64_t now, uint64_t deadline)
+{
+	(void)ctx;
+	role_enter_rib();
+	return shard_work(k.shard, now, deadline);
+}
+
+static bool
+fib_work(void *ctx, uint64_t now, uint64_t deadline)
+{
+	(void)ctx;
+	role_enter_fib();
+	return fib_feed_work(k.feed, now, deadline);
+}
+
+static void
+nothing_wakes(void *ctx)
+{
+	(void)ctx;
+}
+
+static void
+nothing_asks(void *ctx, const struct nexthop_message *m)
+{
+	(void)ctx;
+	(void)m;
+}
+
+static void
+nothing_resolves(void *ctx, uint16_t port, const struct ip_addr *addr, bool wanted)
+{
+	(void)ctx;
+	(void)port;
+	(void)addr;
+	(void)wanted;
+}
+
+static int
+setup(void **state)
+{
+	struct shard_config shard = {
+		.own_asn = 64512,
+		.router_id = 1,
+		.wake_consumers = nothing_wakes,
+		.ask_next_hop = nothing_asks,
+	};
+	struct fib_feed_config feed = {
+		.shards = &k.shard,
+		.shard_count = 1,
+		.batch_max = 64,
+		.commit_interval_ns = 1000000,
+		.resolve = nothing_resolves,
+	};
+	struct thread_config rib = {.name = "rib", .work = rib_work}, fib = {.name = "fib", .work = fib_work},
+			     main_thread = {.name = "main"};
+	struct table_id table;
+
+	(void)state;
+	memset(&k, 0, sizeof(k));
+	if (arena_create("test", &k.arena_control) != 0 || qsbr_create(k.arena_control, 4, &k.readers) != 0)
+		return -1;
+	shard.arena = feed.arena = k.arena_control;
+	shard.readers = k.readers;
+	if (shard_create(&shard, 1, &k.shard) != 0 ||
+		shard_table_add(k.shard, VRF_DEFAULT, FAMILY_IPV4_UNICAST, &table) != 0 ||
+		shard_table_add(k.shard, VRF_DEFAULT, FAMILY_IPV6_UNICAST, &table) != 0 ||
+		nexthop_table_create(k.arena_control, nothing_asks, NULL, &k.nexthops) != 0)
+		return -1;
+	feed.nexthops = k.nexthops;
+	if (fib_feed_create(&feed, &k.feed) != 0)
+		return -1;
+	return thread_create(&rib, &k.rib_thread) != 0 || thread_create(&fib, &k.fib_thread) != 0 ||
+	       thread_create(&main_thread, &k.main_thread) != 0;
+}
+
+static int
+teardown(void **state)
+{
+	struct thread *threads[] = {k.main_thread, k.rib_thread, k.fib_thread};
+
+	(void)state;
+	for (unsigned i = 0; i < 3; i++)
+		thread_end(threads[i]);
+	for (unsigned i = 0; i < 3; i++)
+		thread_free(threads[i]);
+	keeld_host_routes_fini(&k);
+	fib_feed_destroy(k.feed);
+	nexthop_table_destroy(k.nexthops);
+	shard_destroy(k.shard);
+	qsbr_destroy(k.readers);
+	config_free(now_config);
+	now_config = NULL;
+	if (arena_bytes(k.arena_control) != 0)
+		return -1;
+	arena_destroy(k.arena_control);
+	return 0;
+}
+
+/* ---- what main does ---- */
+
+static void
+main_apply(void *arg)
+{
+	struct config *next = arg;
+
+	role_enter_main();
+	assert_int_equal(keeld_host_routes_apply(&k, now_config, next), 0);
+}
+
+#define DOCUMENT                                                                                                       \
+	"{'router': {'asn': 64512, 'router_id': '192.0.2.1'},"                                                         \
+	" 'prefix_lists': [{'name': 'some', 'entries': [{'action': 'permit', 'prefix': '10.0.0.0/8', 'le': 32},"       \
+	"   {'action': 'permit', 'prefix': '2001:db8::/32', 'le': 128}]}],"                                            \
+	" 'route_policies': [{'name': 'marked', 'nodes': [{'seq': 10, 'action': 'permit', 'match': {'prefix_list': 'some'},"  \
+	"   'set': {'med': 77}}]}, {'name': 'tagged', 'nodes': [{'seq': 10, 'action': 'permit', 'match': {'tag': 5}}]}],"
+
+static void
+commit(const char *rest)
+{
+	struct faults f = {0};
+	char text[4096];
+	json_t *document;
+	struct config *next;
+
+	snprintf(text, sizeof(text), "%s%s}", DOCUMENT, rest);
+	document = document_of(text);
+	next = config_parse(document, &f);
+	print_faults(&f);
+	assert_non_null(next);
+	faults_fini(&f);
+	json_decref(document);
+	thread_call(k.main_thread, main_apply, next);
+	config_free(now_config);
+	now_config = next;
+}
+
+struct event {
+	enum { CONNECTED, LINK, KERNEL } kind;
+	struct prefix prefix;
+	uint16_t port;
+	bool present;
+};
+
+static void
+main_event(void *arg)
+{
+	const struct event *e = arg;
+
+	role_enter_main();
+	if (e->kind == CONNECTED)
+		keeld_host_connected(&k, VRF_DEFAULT, &e->prefix, e->port, e->present);
+	else if (e->kind == LINK)
+		keeld_host_link(&k, e->port, e->present);
+	else
+		keeld_host_kernel_route(&k, VRF_DEFAULT, &e->prefix, e->present);
+}
+
+static struct prefix
+pfx(const char *text)
+{
+	struct prefix p;
+
+	assert_int_equal(prefix_parse(text, &p), 0);
+	return p;
+}
+
+static void
+connected(const char *prefix, uint16_t port, bool present)
+{
+	struct event e = {CONNECTED, pfx(prefix), port, present};
+
+	thread_call(k.main_thread, main_event, &e);
+}
+
+static void
+link_state(uint16_t port, bool up)
+{
+	struct event e = {.kind = LINK, .port = port, .present = up};
+
+	thread_call(k.main_thread, main_event, &e);
+}
+
+static void
+kernel(const char *prefix, bool present)
+{
+	struct event e = {.kind = KERNEL, .prefix = pfx(prefix), .present = present};
+
+	thread_call(k.main_thread, main_event, &e);
+}
+
+/* ---- what the shard has ---- */
+
+struct question {
+	struct prefix prefix;
+	char answer[64];
+};
+
+static void
+rib_question(void *arg)
+{
+	struct question *q = arg;
+	struct table_id table;
+	struct dest_view view;
+	struct dest_id id;
+	const struct attr_set *a;
+	static const char *const sources[] = {
+		[SOURCE_CONNECTED] = "connected", [SOURCE_STATIC] = "static", [SOURCE_KERNEL] = "kernel", [SOURCE_NETWORK] = "network"};
+
+	role_enter_rib();
+	snprintf(q->answer, sizeof(q->answer), "none");
+	assert_int_equal(shard_table_find(k.shard, VRF_DEFAULT,
+				 q->prefix.afi == AFI_IPV4 ? FAMILY_IPV4_UNICAST : FAMILY_IPV6_UNICAST, &table),
+		0);
+	id = dest_find(shard_table(k.shard, table), &q->prefix);
+	if (id.v == DEST_NONE || !dest_peek(shard_table(k.shard, table), id, &view) || view.paths == NULL)
+		return;
+	a = attr_get(shard_attrs(k.shard), view.paths->path[0].accepted);
+	snprintf(q->answer, sizeof(q->answer), "%s %s %u", sources[rib_path_source(&view.paths->path[0])],
+		a->origin == ORIGIN_IGP ? "igp" : "incomplete", a->has & ATTR_HAS_MED ? a->med : 0);
+}
+
+/* Events are gathered, so it may take a moment; fails after 5 s. */
+static void
+expect(const char *prefix, const char *want)
+{
+	struct question q = {.prefix = pfx(prefix)};
+
+	for (unsigned i = 0; i < 2500; i++) {
+		thread_call(k.rib_thread, rib_question, &q);
+		if (strcmp(q.answer, want) == 0)
+			return;
+		clock_nanosleep(CLOCK_MONOTONIC, 0, &(struct timespec){.tv_nsec = 2000000}, NULL);
+	}
+	fail_msg("%s: %s instead of %s", prefix, q.answer, want);
+}
+
+/* That it stays so: what could change it has been judged by then. */
+static void
+expect_still(const char *prefix, const char *want)
+{
+	clock_nanosleep(CLOCK_MONOTONIC, 0, &(struct timespec){.tv_nsec = 60000000}, NULL);
+	expect(prefix, want);
+}
+
+/* ---- tests ---- */
+
+static void
+test_networks(void **state)
+{
+	(void)state;
+	commit("'bgp': {'networks': [{'prefix': '198.51.100.0/24'}, {'prefix': '2001:db8:1::/48'}]}");
+	expect("198.51.100.0/24", "network igp 0");
+	expect("2001:db8:1::/48", "network igp 0");
+	commit("'bgp': {'networks': [{'prefix': '198.51.100.0/24'}, {'prefix': '203.0.113.0/24'}]}");
+	expect("203.0.113.0/24", "network igp 0");
+	expect("2001:db8:1::/48", "none");
+	expect("198.51.100.0/24", "network igp 0");
+	commit("'bgp': {}");
+	expect("198.51.100.0/24", "none");
+}
+
+static void
+test_connected(void **state)
+{
+	(void)state;
+	connected("10.1.0.0/24", 0, true); /* before the configuration is there */
+	commit("'bgp': {'redistribute': [{'source': 'connected', 'policy': 'marked'}]}");
+	expect("10.1.0.0/24", "connected incomplete 77");
+	connected("2001:db8:2::/64", 1, true);
+	connected("192.0.2.0/24", 1, true); /* the policy says no */
+	connected("10.255.0.1/32", PORT_NONE, true); /* a loopback */
+	expect("2001:db8:2::/64", "connected incomplete 77");
+	expect("10.255.0.1/32", "connected incomplete 77");
+	expect_still("192.0.2.0/24", "none");
+	/* Two addresses in a subnet, and a subnet on two ports. */
+	connected("10.1.0.0/24", 0, true);
+	connected("10.1.0.0/24", 0, false);
+	expect_still("10.1.0.0/24", "connected incomplete 77");
+	connected("10.1.0.0/24", 1, true);
+	link_state(0, false);
+	expect_still("10.1.0.0/24", "connected incomplete 77");
+	link_state(1, false);
+	expect("10.1.0.0/24", "none");
+	expect("2001:db8:2::/64", "none");
+	expect("10.255.0.1/32", "connected incomplete 77");
+	link_state(0, true);
+	expect("10.1.0.0/24", "connected incomplete 77");
+	connected("10.1.0.0/24", 0, false);
+	connected("10.1.0.0/24", 1, false);
+	expect("10.1.0.0/24", "none");
+	/* Another policy judges what is there already. */
+	commit("'bgp': {'redistribute': [{'source': 'connected'}]}");
+	expect("10.255.0.1/32", "connected incomplete 0");
+	expect("192.0.2.0/24", "none"); /* its port is down */
+	link_state(1, true);
+	expect("192.0.2.0/24", "connected incomplete 0");
+}
+
+static void
+test_static(void **state)
+{
+	(void)state;
+	commit("'static_routes': [{'prefix': '203.0.113.0/24', 'next_hop': '10.1.0.9'},"
+	       " {'prefix': '198.51.100.0/24', 'next_hop': '203.0.113.1', 'tag': 5}, {'prefix': '10.66.0.0/16', 'blackhole': true},"
+	       " {'prefix': '10.67.0.0/16', 'next_hop': '10.66.0.1'}, {'prefix': '10.68.0.0/16', 'next_hop': '10.68.0.1'}],"
+	       " 'bgp': {'redistribute': [{'source': 'static'}]}");
+	expect("10.66.0.0/16", "static incomplete 0");
+	expect("203.0.113.0/24", "none"); /* nobody knows the way */
+	connected("10.1.0.0/24", 0, true);
+	expect("203.0.113.0/24", "static incomplete 0");
+	expect("198.51.100.0/24", "static incomplete 0"); /* by the other one */
+	expect_still("10.67.0.0/16", "none"); /* into the blackhole */
+	expect("10.68.0.0/16", "none"); /* through itself */
+	expect("10.1.0.0/24", "none"); /* not redistributed */
+	link_state(0, false);
+	expect("203.0.113.0/24", "none");
+	expect("198.51.100.0/24", "none");
+	kernel("10.1.0.0/16", true);
+	expect("203.0.113.0/24", "static incomplete 0");
+	kernel("10.1.0.0/16", false);
+	expect("203.0.113.0/24", "none");
+	/* A default route resolves when told so. */
+	kernel("0.0.0.0/0", true);
+	expect_still("203.0.113.0/24", "none");
+	commit("'static_routes': [{'prefix': '203.0.113.0/24', 'next_hop': '10.1.0.9', 'tag': 5},"
+	       " {'prefix': '10.66.0.0/16', 'blackhole': true}],"
+	       " 'bgp': {'resolve_via_default': true, 'redistribute': [{'source': 'static', 'policy': 'tagged'}]}");
+	expect("203.0.113.0/24", "static incomplete 0");
+	expect("10.66.0.0/16", "none"); /* without the tag */
+	expect("198.51.100.0/24", "none");
+}
+
+/* One attribute set a prefix: the network's, then the preferred source's. */
+static void
+test_who_wins(void **state)
+{
+	(void)state;
+	connected("10.1.0.0/24", 0, true);
+	kernel("10.1.0.0/24", true);
+	kernel("2001:db8:9::/48", true);
+	commit("'bgp': {'redistribute': [{'source': 'kernel', 'policy': 'marked'}, {'source': 'connected'}, {'source': 'static'}]}");
+	expect("10.1.0.0/24", "connected incomplete 0");
+	expect("2001:db8:9::/48", "kernel incomplete 77");
+	link_state(0, false);
+	expect("10.1.0.0/24", "kernel incomplete 77");
+	commit("'static_routes': [{'prefix': '10.1.0.0/24', 'blackhole': true}],"
+	       " 'bgp': {'redistribute': [{'source': 'kernel', 'policy': 'marked'}, {'source': 'connected'}, {'source': 'static'}]}");
+	expect("10.1.0.0/24", "static incomplete 0");
+	commit("'static_routes': [{'prefix': '10.1.0.0/24', 'blackhole': true}], 'bgp': {'networks': [{'prefix': '10.1.0.0/24'}],"
+	       " 'redistribute': [{'source': 'kernel', 'policy': 'marked'}, {'source': 'static'}]}");
+	expect("10.1.0.0/24", "network igp 0");
+	kernel("10.1.0.0/24", false);
+	link_state(0, true);
+	expect_still("10.1.0.0/24", "network igp 0");
+	commit("'bgp': {'preference': {'kernel': 0, 'connected': 5}, 'redistribute': [{'source': 'kernel', 'policy': 'marked'},"
+	       " {'source': 'connected'}]}");
+	expect("10.1.0.0/24", "connected incomplete 0");
+	kernel("10.1.0.0/24", true);
+	expect("10.1.0.0/24", "kernel incomplete 77");
+}
+
+/* Many at once, in and out, and no entry is kept of what is gone. */
+static void
+test_many(void **state)
+{
+	char prefix[32];
+
+	(void)state;
+	commit("'bgp': {'redistribute': [{'source': 'kernel'}]}");
+	for (unsigned i = 0; i < 5000; i++) {
+		snprintf(prefix, sizeof(prefix), "10.%u.%u.0/24", i >> 8, i & 255);
+		kernel(prefix, true);
+	}
+	expect("10.19.135.0/24", "kernel incomplete 0");
+	expect("10.0.0.0/24", "kernel incomplete 0");
+	for (unsigned i = 0; i < 5000; i++) {
+		snprintf(prefix, sizeof(prefix), "10.%u.%u.0/24", i >> 8, i & 255);
+		kernel(prefix, false);
+	}
+	expect("10.19.135.0/24", "none");
+	expect("10.0.0.0/24", "none");
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_networks, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_connected, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_static, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_who_wins, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_many, setup, teardown),
+	};
+
+	role_enter_main();
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
