@@ -167,7 +167,7 @@ fib_next_hop_changed(void *ctx, struct nexthop *n)
 	if (n->up && (old != NULL || n->given != 0) && !fib_hold(f, n))
 		fib_feed_fail(f);
 	hold_release(f, old);
-	if (n->given != 0 && (n->untracked || (n->up && n->given != n->digest)))
+	if (n->untracked || (n->given != 0 && n->up && n->given != n->digest))
 		fib_feed_rewalk(f);
 }
 

@@ -1,0 +1,666 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Several paths for one destination, next hops far away, routes of the host's own. */
+#include "rib/fib_feed.h"
+
+#include "tests/rib/feed_rig.h"
+
+#include "rib/policy.h"
+#include "rib/walk.h"
+
+#define FAR_OFF "10.5.0.1" /* under 10.5.0.0/16 */
+
+static struct feed_rig r;
+
+static int
+begin(void **state)
+{
+	(void)state;
+	feed_rig_init(&r, true, 0, FEED_BATCH);
+	for (uint16_t p = 1; p <= 4; p++) {
+		feed_rig_peer(&r, p);
+		rig_up(&r.rig, p, RIG_OWN_ASN, p, false);
+	}
+	/* 192.0.2.0/24 on port 0, 198.51.100.0/24 on port 1, 203.0.113.0/24 on port 2; three neighbours */
+	assert_int_equal(feed_rig_connected_text(&r, "192.0.2.254", 24, 0, true), 0);
+	assert_int_equal(feed_rig_connected_text(&r, "198.51.100.254", 24, 1, true), 0);
+	assert_int_equal(feed_rig_connected_text(&r, "203.0.113.254", 24, 2, true), 0);
+	feed_rig_neighbor_text(&r, "192.0.2.1", 0, 1);
+	feed_rig_neighbor_text(&r, "198.51.100.1", 1, 2);
+	feed_rig_neighbor_text(&r, "203.0.113.1", 2, 3);
+	feed_rig_settle(&r);
+	return 0;
+}
+
+static int
+end(void **state)
+{
+	(void)state;
+	feed_rig_fini(&r);
+	return 0;
+}
+
+static const struct path_list *
+list_of(const char *addr)
+{
+	struct ip_addr a = text_addr(addr);
+	struct fib_result found;
+
+	assert_int_equal(fib_lookup(r.fib, VRF_DEFAULT, &a, &found), 0);
+	return found.hit ? &path_lists_array(fib_path_lists(r.fib))[found.path_list.v] : NULL;
+}
+
+/* As fib_read_adjacency() goes, for one flow: MAC of the next hop, 0: dropped. */
+static unsigned
+sent_to(const char *addr)
+{
+	const struct path_list *l = list_of(addr);
+	struct next_hop_view v;
+
+	for (unsigned i = 0; l != NULL && i < l->path_count + (unsigned)l->backup_count; i++) {
+		assert_true(next_hop_peek(fib_path_lists(r.fib), l->path[i].next_hop, &v));
+		if (v.state == NEXT_HOP_UP)
+			return v.adjacency.ether[5];
+	}
+	return 0;
+}
+
+static void
+assert_paths(const char *addr, unsigned paths, unsigned backups)
+{
+	const struct path_list *l = list_of(addr);
+
+	assert_non_null(l);
+	assert_int_equal(l->kind, PATH_LIST_FORWARD);
+	assert_int_equal(l->path_count, paths);
+	assert_int_equal(l->backup_count, backups);
+}
+
+static void
+route(enum route_source source, const char *prefix, const char *via, uint16_t port, uint32_t metric,
+	bool present)
+{
+	struct prefix p = text_prefix(prefix);
+	struct fib_feed_hop hop = {.port = port};
+
+	if (via != NULL)
+		hop.addr = text_addr(via);
+	assert_int_equal(
+		fib_feed_route(r.feed, VRF_DEFAULT, &p, source, &hop, 1, metric, present), 0);
+	feed_rig_settle(&r);
+}
+
+/* The last word that the shard was given. */
+static struct nexthop_message
+told(const char *addr)
+{
+	struct ip_addr a = text_addr(addr);
+	unsigned at = r.tells.tail;
+
+	while (at-- > 0) {
+		if (addr_equal(&r.tells.m[at % QUEUE_MAX].addr, &a))
+			return r.tells.m[at % QUEUE_MAX];
+	}
+	fail_msg("never told");
+	return (struct nexthop_message){0};
+}
+
+/* One store a next hop and no generation moves the packets; then the RIB decides, and the link comes back. */
+static void
+test_lost_link(void **state)
+{
+	const struct hist *h = fib_feed_link_hist(r.feed);
+	struct hist_summary sum;
+	uint64_t generation;
+
+	(void)state;
+	feed_rig_announce_text(&r, 1, "10.5.0.0/16", "192.0.2.1", 200);
+	feed_rig_announce_text(
+		&r, 2, "10.5.0.0/16", "192.0.2.9", 150); /* on the same link: no help */
+	feed_rig_announce_text(&r, 3, "10.5.0.0/16", "198.51.100.1", 100);
+	feed_rig_settle(&r);
+	assert_paths(FAR_OFF, 1, 1);
+	assert_int_equal(sent_to(FAR_OFF), 1);
+	generation = feed_rig_generation(&r);
+	fib_feed_port_down(r.feed, 0, walk_clock());
+	assert_int_equal(sent_to(FAR_OFF), 2);
+	assert_int_equal(feed_rig_generation(&r), generation);
+	hist_summarize(&h, 1, &sum);
+	assert_int_equal(sum.count, 1);
+	feed_rig_settle(&r);
+	assert_false(told("192.0.2.1").up);
+	assert_paths(FAR_OFF, 1, 0);
+	assert_int_equal(sent_to(FAR_OFF), 2);
+	/* its subnet and its neighbours are gone, our address is not */
+	assert_null(list_of("192.0.2.9"));
+	assert_null(list_of("192.0.2.1"));
+	assert_int_equal(list_of("192.0.2.254")->kind, PATH_LIST_PUNT);
+	assert_int_equal(feed_rig_audit(&r), 0);
+	fib_feed_port_up(r.feed, 0);
+	feed_rig_settle(&r);
+	assert_true(told("192.0.2.1").up);
+	assert_paths(FAR_OFF, 1, 1);
+	assert_int_equal(sent_to(FAR_OFF), 1);
+	assert_int_equal(list_of("192.0.2.9")->kind, PATH_LIST_GLEAN);
+	assert_int_equal(sent_to("192.0.2.1"), 1);
+	assert_int_equal(feed_rig_audit(&r), 0);
+}
+
+/* A flap too short for the shard to notice changes nothing for it; what leads there must be as before. */
+static void
+test_short_flap(void **state)
+{
+	unsigned releases;
+
+	(void)state;
+	feed_rig_announce_text(&r, 1, "10.5.0.0/16", "192.0.2.1", 200);
+	feed_rig_settle(&r);
+	releases = r.releases;
+	fib_feed_port_down(r.feed, 0, 0);
+	feed_rig_drain(&r);
+	fib_feed_port_up(r.feed, 0);
+	feed_rig_drain(&r);
+	feed_rig_settle(&r);
+	assert_int_equal(sent_to(FAR_OFF), 1);
+	/* the kernel keeps it resolved */
+	assert_int_equal(r.releases, releases + 1);
+	assert_int_equal(addr_v4(&r.resolved_addr), 0xc0000201u);
+	assert_int_equal(feed_rig_neighbor_text(&r, "192.0.2.1", 0, 0), 0);
+	assert_int_equal(feed_rig_neighbor_text(&r, "192.0.2.1", 0, 9), 0);
+	assert_int_equal(sent_to(FAR_OFF), 9);
+	assert_int_equal(feed_rig_audit(&r), 0);
+}
+
+static void
+test_ecmp(void **state)
+{
+	(void)state;
+	shard_settings(r.rig.shard, &(struct shard_settings){.max_paths = 2});
+	feed_rig_announce_text(&r, 1, "10.5.0.0/16", "198.51.100.1", 100);
+	feed_rig_announce_text(&r, 2, "10.5.0.0/16", "192.0.2.1", 100);
+	feed_rig_announce_text(&r, 3, "10.5.0.0/16", "203.0.113.1", 50);
+	/* the other way round: one list for both */
+	feed_rig_announce_text(&r, 1, "10.6.0.0/16", "192.0.2.1", 100);
+	feed_rig_announce_text(&r, 2, "10.6.0.0/16", "198.51.100.1", 100);
+	feed_rig_announce_text(&r, 3, "10.6.0.0/16", "203.0.113.1", 50);
+	feed_rig_settle(&r);
+	assert_paths(FAR_OFF, 2, 1);
+	assert_ptr_equal(list_of(FAR_OFF), list_of("10.6.0.1"));
+	assert_int_equal(feed_rig_audit(&r), 0);
+	fib_feed_port_down(r.feed, 0, 0);
+	assert_int_equal(sent_to(FAR_OFF), 2);
+	fib_feed_port_down(r.feed, 1, 0);
+	assert_int_equal(sent_to(FAR_OFF), 3);
+	feed_rig_settle(&r);
+	assert_paths(FAR_OFF, 1, 0);
+	assert_int_equal(feed_rig_audit(&r), 0);
+	fib_feed_port_up(r.feed, 0);
+	fib_feed_port_up(r.feed, 1);
+	feed_rig_settle(&r);
+	assert_paths(FAR_OFF, 2, 1);
+	assert_int_equal(feed_rig_audit(&r), 0);
+}
+
+/* An IGP beside us: its metric is the shard's, its next hops are ours, and moves need no word from the shard. */
+static void
+test_by_kernel_routes(void **state)
+{
+	struct prefix loopbacks = text_prefix("10.255.0.0/24");
+	struct fib_feed_hop both[2] = {{text_addr("192.0.2.1"), 0}, {text_addr("198.51.100.1"), 1}};
+	unsigned tells;
+
+	(void)state;
+	feed_rig_announce_text(&r, 1, "10.5.0.0/16", "10.255.0.1", 100);
+	feed_rig_settle(&r);
+	assert_false(told("10.255.0.1").up);
+	assert_null(list_of(FAR_OFF));
+	route(SOURCE_KERNEL, "10.255.0.0/24", "192.0.2.1", 0, 7, true);
+	assert_true(told("10.255.0.1").up);
+	assert_false(told("10.255.0.1").connected);
+	assert_int_equal(told("10.255.0.1").metric, 7);
+	assert_paths(FAR_OFF, 1, 0);
+	assert_int_equal(sent_to(FAR_OFF), 1);
+	assert_int_equal(sent_to("10.255.0.9"), 1);
+	tells = r.tells.tail;
+	route(SOURCE_KERNEL, "10.255.0.0/24", "198.51.100.1", 1, 7, true);
+	assert_int_equal(sent_to(FAR_OFF), 2);
+	assert_int_equal(r.tells.tail, tells);
+	/* a longer one */
+	route(SOURCE_KERNEL, "10.255.0.1/32", "203.0.113.1", 2, 9, true);
+	assert_int_equal(sent_to(FAR_OFF), 3);
+	assert_int_equal(told("10.255.0.1").metric, 9);
+	route(SOURCE_KERNEL, "10.255.0.1/32", NULL, 0, 0, false);
+	assert_int_equal(sent_to(FAR_OFF), 2);
+	assert_int_equal(
+		fib_feed_route(r.feed, VRF_DEFAULT, &loopbacks, SOURCE_KERNEL, both, 2, 7, true),
+		0);
+	feed_rig_settle(&r);
+	assert_paths(FAR_OFF, 2, 0);
+	fib_feed_port_down(r.feed, 0, 0);
+	assert_int_equal(sent_to(FAR_OFF), 2);
+	feed_rig_settle(&r);
+	assert_paths(FAR_OFF, 1, 0);
+	assert_int_equal(feed_rig_audit(&r), 0);
+	/* a blackhole resolves nothing, nor does what is shorter behind it */
+	route(SOURCE_KERNEL, "10.0.0.0/8", "198.51.100.1", 1, 7, true);
+	assert_int_equal(
+		fib_feed_route(r.feed, VRF_DEFAULT, &loopbacks, SOURCE_KERNEL, NULL, 0, 7, true),
+		0);
+	feed_rig_settle(&r);
+	assert_false(told("10.255.0.1").up);
+	assert_int_equal(list_of("10.255.0.9")->kind, PATH_LIST_BLACKHOLE);
+	route(SOURCE_KERNEL, "10.255.0.0/24", NULL, 0, 0, false);
+	assert_true(told("10.255.0.1").up);
+	assert_int_equal(feed_rig_audit(&r), 0);
+}
+
+static void
+test_by_bgp_routes(void **state)
+{
+	char prefix[32], hop[32];
+
+	(void)state;
+	feed_rig_announce_text(&r, 1, "10.5.0.0/16", "10.20.1.1", 100);
+	/* 10.20.N.0/24 by 10.20.N+1.1, eight of them; the last is connected */
+	for (unsigned i = 1; i <= 8; i++) {
+		snprintf(prefix, sizeof(prefix), "10.20.%u.0/24", i);
+		snprintf(hop, sizeof(hop), "10.20.%u.1", i + 1);
+		feed_rig_announce_text(&r, 2, prefix, i < 8 ? hop : "192.0.2.1", 100);
+	}
+	feed_rig_settle(&r);
+	assert_int_equal(sent_to(FAR_OFF), 1);
+	assert_int_equal(feed_rig_audit(&r), 0);
+	/* one more is too far; and back */
+	feed_rig_announce_text(&r, 2, "10.20.8.0/24", "10.20.9.1", 100);
+	feed_rig_announce_text(&r, 2, "10.20.9.0/24", "192.0.2.1", 100);
+	feed_rig_settle(&r);
+	assert_null(list_of(FAR_OFF));
+	assert_int_equal(sent_to("10.20.1.1"), 1);
+	assert_int_equal(feed_rig_audit(&r), 0);
+	feed_rig_announce_text(&r, 2, "10.20.4.0/24", "198.51.100.1", 100);
+	feed_rig_settle(&r);
+	assert_int_equal(sent_to(FAR_OFF), 2);
+	feed_rig_withdraw_text(&r, 2, "10.20.2.0/24");
+	feed_rig_settle(&r);
+	assert_null(list_of(FAR_OFF));
+	assert_int_equal(feed_rig_audit(&r), 0);
+}
+
+/* A route by a next hop that it covers itself is no way to it; a shorter one is, and all comes to rest. */
+static void
+test_through_itself(void **state)
+{
+	(void)state;
+	feed_rig_announce_text(&r, 1, "10.255.0.0/24", "10.255.0.1", 100);
+	feed_rig_announce_text(&r, 1, "10.254.0.0/24", "10.253.0.1", 100);
+	feed_rig_announce_text(&r, 1, "10.253.0.0/24", "10.254.0.1", 100);
+	feed_rig_settle(&r);
+	assert_null(list_of("10.255.0.9"));
+	assert_null(list_of("10.254.0.9"));
+	feed_rig_announce_text(&r, 2, "10.0.0.0/8", "192.0.2.1", 100);
+	feed_rig_settle(&r);
+	assert_int_equal(sent_to("10.255.0.9"), 1);
+	assert_int_equal(list_of("10.255.0.9"), list_of("10.9.0.9"));
+	assert_int_equal(sent_to("10.254.0.9"), 1);
+	assert_int_equal(sent_to("10.253.0.9"), 1);
+	assert_int_equal(feed_rig_audit(&r), 0);
+	feed_rig_announce_text(&r, 2, "10.0.0.0/8", "198.51.100.1", 100);
+	feed_rig_settle(&r);
+	assert_int_equal(sent_to("10.255.0.9"), 2);
+	assert_int_equal(sent_to("10.254.0.9"), 2);
+	assert_int_equal(sent_to("10.253.0.9"), 2);
+	feed_rig_withdraw_text(&r, 2, "10.0.0.0/8");
+	feed_rig_settle(&r);
+	assert_null(list_of("10.255.0.9"));
+	assert_null(list_of("10.254.0.9"));
+	assert_null(list_of("10.253.0.9"));
+	assert_int_equal(feed_rig_audit(&r), 0);
+}
+
+static void
+test_by_default_routes(void **state)
+{
+	(void)state;
+	feed_rig_announce_text(&r, 1, "10.5.0.0/16", "10.255.0.1", 100);
+	feed_rig_announce_text(&r, 1, "0.0.0.0/0", "192.0.2.1", 100);
+	feed_rig_settle(&r);
+	assert_false(told("10.255.0.1").up);
+	assert_true(list_of(FAR_OFF) == list_of("9.9.9.9"));
+	fib_feed_resolve_via_default(r.feed, true);
+	feed_rig_settle(&r);
+	assert_true(told("10.255.0.1").up);
+	assert_int_equal(feed_rig_lookup_text(&r, FAR_OFF).prefix.len, 16);
+	fib_feed_resolve_via_default(r.feed, false);
+	feed_rig_settle(&r);
+	assert_false(told("10.255.0.1").up);
+	assert_int_equal(feed_rig_lookup_text(&r, FAR_OFF).prefix.len, 0);
+	assert_int_equal(feed_rig_audit(&r), 0);
+}
+
+/* Nobody who announces a /32 gets what goes to our neighbours; the operator may. */
+static void
+test_longer_than_a_subnet(void **state)
+{
+	(void)state;
+	feed_rig_announce_text(&r, 1, "10.5.0.0/16", "192.0.2.7", 100);
+	feed_rig_announce_text(&r, 1, "192.0.2.7/32", "198.51.100.1", 100);
+	feed_rig_neighbor_text(&r, "192.0.2.7", 0, 7);
+	feed_rig_settle(&r);
+	assert_int_equal(sent_to(FAR_OFF), 7);
+	route(SOURCE_STATIC, "192.0.2.7/32", "203.0.113.1", 2, 0, true);
+	assert_int_equal(sent_to(FAR_OFF), 3);
+	assert_true(told("192.0.2.7").connected);
+	route(SOURCE_STATIC, "192.0.2.7/32", NULL, 0, 0, false);
+	assert_int_equal(sent_to(FAR_OFF), 7);
+	assert_int_equal(feed_rig_audit(&r), 0);
+}
+
+/* Connected 0, static 1, external 20, kernel 110, internal 200; until somebody says otherwise. */
+static void
+test_preference(void **state)
+{
+	uint8_t preference[SOURCE_COUNT] = {[SOURCE_STATIC] = 250,
+		[SOURCE_KERNEL] = 110,
+		[SOURCE_EXTERNAL] = 20,
+		[SOURCE_INTERNAL] = 30};
+	struct ip_addr hop = text_addr("192.0.2.1");
+	struct rib_nlri n = {.prefix = text_prefix("10.5.0.0/16"), .label = 0xfffff};
+	union rig_attrs a;
+	uint32_t as = 64513;
+
+	(void)state;
+	rig_peer(&r.rig, 7, 64513, true, false);
+	shard_peer_import(
+		r.rig.shard, (struct peer_id){7}, FAMILY_IPV4_UNICAST, policy_accept_all());
+	rig_up(&r.rig, 7, 64513, 7, true);
+	feed_rig_announce_text(&r, 1, "10.5.0.0/16", "203.0.113.1", 50);
+	feed_rig_settle(&r);
+	assert_int_equal(sent_to(FAR_OFF), 3);
+	route(SOURCE_KERNEL, "10.5.0.0/16", "198.51.100.1", 1, 20, true);
+	assert_int_equal(sent_to(FAR_OFF), 2); /* before internal */
+	rig_attrs_make(&a, &as, 1, 0);
+	a.a.next_hop = hop;
+	a.a.has |= ATTR_HAS_LOCAL_PREF;
+	a.a.local_pref = 200;
+	rig_update_in(&r.rig, FAMILY_IPV4_UNICAST, 7, &a.a, &n, 1, r.rig.now_ns);
+	feed_rig_settle(&r);
+	assert_int_equal(sent_to(FAR_OFF), 1); /* external before both */
+	assert_int_equal(feed_rig_audit(&r), 0);
+	route(SOURCE_STATIC, "10.5.0.0/16", "203.0.113.1", PORT_NONE, 0, true);
+	assert_int_equal(sent_to(FAR_OFF), 3);
+	/* without its next hop a static route is none */
+	fib_feed_port_down(r.feed, 2, 0);
+	feed_rig_settle(&r);
+	assert_int_equal(sent_to(FAR_OFF), 1);
+	fib_feed_port_up(r.feed, 2);
+	feed_rig_settle(&r);
+	assert_int_equal(sent_to(FAR_OFF), 3);
+	assert_int_equal(feed_rig_audit(&r), 0);
+	fib_feed_preference(r.feed, preference);
+	feed_rig_settle(&r);
+	assert_int_equal(sent_to(FAR_OFF), 1);
+	rig_event(&r.rig, RIB_SESSION_DOWN, 7);
+	feed_rig_settle(&r);
+	assert_int_equal(sent_to(FAR_OFF), 3); /* internal now, at 30 */
+	assert_paths(FAR_OFF, 1, 0);
+	feed_rig_withdraw_text(&r, 1, "10.5.0.0/16");
+	feed_rig_settle(&r);
+	assert_int_equal(sent_to(FAR_OFF), 2);
+	route(SOURCE_KERNEL, "10.5.0.0/16", NULL, 0, 0, false);
+	assert_int_equal(sent_to(FAR_OFF), 3);
+	route(SOURCE_STATIC, "10.5.0.0/16", NULL, 0, 0, false);
+	assert_null(list_of(FAR_OFF));
+	assert_int_equal(feed_rig_audit(&r), 0);
+}
+
+/* Static routes by static routes by ..., in any order of coming; in a circle they lead nowhere. */
+static void
+test_static_by_static(void **state)
+{
+	struct prefix p = text_prefix("10.7.0.0/16");
+
+	(void)state;
+	route(SOURCE_STATIC, "10.5.0.0/16", "10.6.0.1", PORT_NONE, 0, true);
+	assert_null(list_of(FAR_OFF));
+	route(SOURCE_STATIC, "10.6.0.0/16", "10.7.0.1", PORT_NONE, 0, true);
+	route(SOURCE_STATIC, "10.7.0.0/16", "192.0.2.1", PORT_NONE, 0, true);
+	assert_int_equal(sent_to(FAR_OFF), 1);
+	assert_int_equal(feed_rig_audit(&r), 0);
+	route(SOURCE_STATIC, "10.7.0.0/16", "10.5.0.1", PORT_NONE, 0, true);
+	assert_null(list_of(FAR_OFF));
+	assert_null(list_of("10.6.0.1"));
+	assert_null(list_of("10.7.0.1"));
+	assert_int_equal(
+		fib_feed_route(r.feed, VRF_DEFAULT, &p, SOURCE_STATIC, NULL, 0, 0, true), 0);
+	feed_rig_settle(&r);
+	assert_int_equal(list_of("10.7.0.1")->kind, PATH_LIST_BLACKHOLE);
+	assert_null(list_of(FAR_OFF));
+	/* directly on a link, as `ip route add 10.7.0.0/16 dev east` has it */
+	route(SOURCE_KERNEL, "10.8.0.0/16", NULL, 1, 0, true);
+	assert_int_equal(list_of("10.8.0.1")->kind, PATH_LIST_GLEAN);
+	assert_int_equal(feed_rig_audit(&r), 0);
+	assert_int_equal(
+		fib_feed_route(r.feed, VRF_DEFAULT, &p, SOURCE_KERNEL, NULL, 0, 0, false), -ENOENT);
+}
+
+/* What nobody uses is let go of, and asked for again. */
+static void
+test_unwatch(void **state)
+{
+	unsigned hops, releases;
+
+	(void)state;
+	feed_rig_announce_text(&r, 1, "10.5.0.0/16", "192.0.2.5", 100);
+	feed_rig_announce_text(&r, 1, "10.6.0.0/16", "10.5.0.7", 100);
+	feed_rig_settle(&r);
+	hops = nexthop_count(r.hops);
+	releases = r.releases;
+	/* the shard has lost interest in the near one, and the far one rests on it */
+	feed_rig_unwatch(&r, "192.0.2.5");
+	feed_rig_drain(&r);
+	assert_int_equal(nexthop_count(r.hops), hops);
+	assert_int_equal(r.releases, releases);
+	feed_rig_unwatch(&r, "10.5.0.7");
+	feed_rig_drain(&r);
+	assert_int_equal(nexthop_count(r.hops), hops - 2);
+	assert_int_equal(r.releases, releases + 1);
+	feed_rig_unwatch(&r, "10.5.0.7"); /* not asked for: nothing */
+	feed_rig_watch(&r, "192.0.2.5");
+	feed_rig_watch(&r, "10.5.0.7");
+	feed_rig_settle(&r);
+	assert_int_equal(nexthop_count(r.hops), hops);
+	assert_int_equal(feed_rig_audit(&r), 0);
+}
+
+/* Next hops that no shard asks for are resolved all the same, and forgotten when nothing leads by them. */
+static void
+test_untracked(void **state)
+{
+	(void)state;
+	feed_rig_fini(&r);
+	feed_rig_init(&r, false, 0, FEED_BATCH);
+	feed_rig_peer(&r, 1);
+	rig_up(&r.rig, 1, RIG_OWN_ASN, 1, false);
+	assert_int_equal(feed_rig_connected_text(&r, "192.0.2.254", 16, 0, true), 0);
+	feed_rig_neighbor_text(&r, "192.0.2.1", 0, 1);
+	feed_rig_announce_text(&r, 1, "10.5.0.0/16", "10.255.0.1", 100);
+	feed_rig_settle(&r);
+	assert_null(list_of(FAR_OFF));
+	route(SOURCE_KERNEL, "10.255.0.0/24", "192.0.2.1", 0, 7, true);
+	assert_int_equal(sent_to(FAR_OFF), 1);
+	for (unsigned i = 0; i < 5000; i++) {
+		feed_rig_announce(&r, 1, 0x0a060000u, 16, 0xc0000000u + i, 100);
+		rig_settle(&r.rig);
+		feed_rig_drain(&r);
+	}
+	assert_true(nexthop_count(r.hops) < 2500);
+	assert_int_equal(sent_to(FAR_OFF), 1);
+	assert_int_equal(r.tells.tail, 0);
+	assert_int_equal(feed_rig_audit(&r), 0);
+}
+
+/* ---- random recursion against a model that searches everything anew for each question ---- */
+
+#define LEVELS 14
+#define LOWEST 3 /* these are on connected subnets */
+#define OFFERS 3 /* lengths: 16, 24, 32 */
+
+static struct {
+	bool there[LEVELS][OFFERS];
+	unsigned by[LEVELS][OFFERS]; /* a lower one: so there are no circles */
+	bool kernel[LEVELS][OFFERS];
+	bool down[LOWEST];
+} m;
+
+static uint64_t seed, rng;
+
+static unsigned
+below(unsigned n)
+{
+	uint64_t z = (rng += 0x9e3779b97f4a7c15u);
+
+	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+	z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+	return (unsigned)((z ^ (z >> 31)) % n);
+}
+
+static struct ip_addr
+level_addr(unsigned i)
+{
+	static const uint32_t low[LOWEST] = {0xc0000201u, 0xc6336401u, 0xcb007101u};
+
+	return addr_from_v4(i < LOWEST ? low[i] : 0x0a000001u + (i << 16));
+}
+
+static struct prefix
+level_prefix(unsigned i, unsigned offer)
+{
+	struct ip_addr a = level_addr(i);
+
+	return prefix_from_addr(&a, (uint8_t)(16 + 8 * offer));
+}
+
+/* -1: not reachable; else which of the lowest, and over how many routes. */
+static int
+model_level(unsigned i, unsigned *depth)
+{
+	*depth = 0;
+	if (i < LOWEST)
+		return m.down[i] ? -1 : (int)i;
+	for (int offer = OFFERS - 1; offer >= 0; offer--) {
+		unsigned far;
+		int found;
+
+		if (!m.there[i][offer])
+			continue;
+		found = model_level(m.by[i][offer], &far);
+		if (found < 0 || far >= NEXTHOP_DEPTH_MAX)
+			continue;
+		*depth = far + 1;
+		return found;
+	}
+	return -1;
+}
+
+static void
+random_step(void)
+{
+	unsigned i = LOWEST + below(LEVELS - LOWEST), offer = below(OFFERS), port = below(LOWEST);
+	struct prefix p = level_prefix(i, offer);
+	struct fib_feed_hop hop = {.port = PORT_NONE};
+	bool there = below(3) != 0;
+	struct ip_addr a;
+
+	if (below(8) == 0) {
+		m.down[port] = !m.down[port];
+		if (m.down[port])
+			fib_feed_port_down(r.feed, (uint16_t)port, 0);
+		else
+			fib_feed_port_up(r.feed, (uint16_t)port);
+		return;
+	}
+	if (!there && !m.there[i][offer])
+		return;
+	/* far more often the next lower one: long chains */
+	if (there)
+		m.by[i][offer] = below(3) ? i - 1 : below(i);
+	if (!m.there[i][offer])
+		m.kernel[i][offer] = below(3) == 0;
+	m.there[i][offer] = there;
+	a = hop.addr = level_addr(m.by[i][offer]);
+	if (m.kernel[i][offer])
+		assert_int_equal(
+			fib_feed_route(r.feed, VRF_DEFAULT, &p, SOURCE_KERNEL, &hop, 1, 5, there),
+			0);
+	else if (there)
+		feed_rig_announce_to(&r, 1, &p, &a, 100);
+	else
+		feed_rig_withdraw_prefix(&r, 1, &p);
+}
+
+/* Each address leads where the longest route that leads anywhere says. */
+static void
+check_levels(void)
+{
+	for (unsigned i = LOWEST; i < LEVELS; i++) {
+		struct ip_addr a = level_addr(i);
+		char text[ADDR_TEXT_MAX];
+		unsigned depth, got;
+		int want = -1;
+
+		/* a route is there when its next hop is: one route further than a next hop may be away */
+		for (int offer = OFFERS - 1; offer >= 0 && want < 0; offer--) {
+			if (m.there[i][offer])
+				want = model_level(m.by[i][offer], &depth);
+		}
+		got = sent_to(addr_format(&a, text));
+		if (got != (unsigned)(want + 1))
+			fail_msg("seed %llu: %s goes to %u, not %d", (unsigned long long)seed, text,
+				got, want + 1);
+	}
+}
+
+static void
+test_random_recursion(void **state)
+{
+	(void)state;
+	for (seed = 1; seed <= 40; seed++) {
+		rng = seed * 0x2545f4914f6cdd1du;
+		memset(&m, 0, sizeof(m));
+		begin(NULL);
+		for (unsigned step = 0; step < 150; step++) {
+			random_step();
+			if (below(2)) {
+				rig_settle(&r.rig);
+				feed_rig_drain(&r);
+			}
+			if (below(5) != 0)
+				continue;
+			feed_rig_settle(&r);
+			check_levels();
+			assert_int_equal(feed_rig_audit(&r), 0);
+		}
+		end(NULL);
+	}
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_lost_link, begin, end),
+		cmocka_unit_test_setup_teardown(test_short_flap, begin, end),
+		cmocka_unit_test_setup_teardown(test_ecmp, begin, end),
+		cmocka_unit_test_setup_teardown(test_by_kernel_routes, begin, end),
+		cmocka_unit_test_setup_teardown(test_by_bgp_routes, begin, end),
+		cmocka_unit_test_setup_teardown(test_through_itself, begin, end),
+		cmocka_unit_test_setup_teardown(test_by_default_routes, begin, end),
+		cmocka_unit_test_setup_teardown(test_longer_than_a_subnet, begin, end),
+		cmocka_unit_test_setup_teardown(test_preference, begin, end),
+		cmocka_unit_test_setup_teardown(test_static_by_static, begin, end),
+		cmocka_unit_test_setup_teardown(test_unwatch, begin, end),
+		cmocka_unit_test_setup_teardown(test_untracked, begin, end),
+		cmocka_unit_test(test_random_recursion),
+	};
+
+	return cmocka_run_group_tests_name("fib_feed_paths", tests, NULL, NULL);
+}
