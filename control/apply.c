@@ -5,6 +5,7 @@
 #include "control/log.h"
 #include "control/policy_compile.h"
 #include "control/threads.h"
+#include "rib/fib_feed.h"
 #include "rib/policy.h"
 
 #include <errno.h>
@@ -25,6 +26,7 @@ struct order {
 	enum family family;
 	uint32_t job;
 	struct shard_settings settings;
+	bool via_default;
 	struct session_view view;
 	int result;
 	const char *reason;
@@ -212,6 +214,15 @@ session_order_peek(void *arg)
 	role_enter_session();
 	if (!session_peek(o->k->speaker, o->id, &o->view))
 		o->view.state = FSM_IDLE;
+}
+
+static void
+fib_via_default(void *arg)
+{
+	struct order *o = arg;
+
+	role_enter_fib();
+	fib_feed_resolve_via_default(o->k->feed, o->via_default);
 }
 
 /* Policies first: those that the session runs until here may end with the old configuration. */
@@ -928,6 +939,9 @@ apply_settings(struct keeld *k, const struct config *old, const struct config *n
 	if (old == NULL || old->cluster_id != next->cluster_id || old->max_paths != next->max_paths ||
 		old->tombstones_max != next->tombstones_max)
 		thread_call(k->rib_thread, rib_settings, &o);
+	o.via_default = next->resolve_via_default;
+	if (old == NULL || old->resolve_via_default != next->resolve_via_default)
+		thread_call(k->fib_thread, fib_via_default, &o);
 }
 
 int
