@@ -234,10 +234,11 @@ items_collect(struct update_member *m, bool gone)
 
 	while (n < BEHIND_ITEMS && bits_next(b, at, &id)) {
 		struct attr_id set = member_view(m, adj_rib_out_get(g->out, id));
+		struct dest_id other;
 		struct prefix p;
 
 		if ((set.v == 0) != gone || !prefix_of(g, id, &p) ||
-			(gone && default_shadowed(g, id, &p))) {
+			(gone && default_shadowed(g, id, &p, &other))) {
 			bits_clear(b, id); /* there is nothing to say */
 			continue;
 		}

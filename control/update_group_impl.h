@@ -17,7 +17,7 @@
 #include "rib/walk.h"
 
 #define BATCH_CHANGES 1024u
-#define BATCH_ENTRIES (3 * BATCH_CHANGES)
+#define BATCH_ENTRIES (3 * (BATCH_CHANGES + 1))
 #define BATCH_HASH (4 * BATCH_CHANGES)
 /* A batch is packed without a look at the clock: this many octets of attributes, or so many changes, are well below 1 ms. */
 #define BATCH_OCTETS (256u << 10)
@@ -174,9 +174,9 @@ struct change {
 	struct prefix prefix;
 	bool walk; /* to all whom the walk is for, also if it is as it was */
 	bool may_withdraw; /* its new source may be told that what others told is gone */
+	bool again; /* to all, also if it is as it was */
 	struct dest_id dest;
 	struct adj_pair_id old; /* before the batch; with a reference */
-	uint32_t unused;
 };
 static_assert(sizeof(struct change) == 32, "two a cache line");
 
@@ -216,7 +216,7 @@ struct update_groups {
 	unsigned change_count, entry_count, bucket_count;
 	uint32_t batch_octets;
 	struct attr_id batch_last; /* of the octets */
-	struct change change[BATCH_CHANGES];
+	struct change change[BATCH_CHANGES + 1]; /* one more for a default route that is told again */
 	struct entry entry[BATCH_ENTRIES];
 	struct bucket bucket[BATCH_ENTRIES];
 	uint16_t change_hash[BATCH_HASH], bucket_hash[BATCH_HASH];
@@ -286,7 +286,7 @@ void stream_check(struct update_group *g);
 bool walk_blocked(const struct update_group *g);
 void batch_reset(struct update_groups *s);
 /* Another destination of the same prefix 0/0 is told: a withdrawal would take that away. */
-bool default_shadowed(const struct update_group *g, struct dest_id id, const struct prefix *p);
+bool default_shadowed(const struct update_group *g, struct dest_id id, const struct prefix *p, struct dest_id *other);
 bool prefix_of(const struct update_group *g, struct dest_id id, struct prefix *out);
 void policy_walk_owe(struct update_group *g);
 

@@ -543,7 +543,7 @@ change_announce(struct update_group *g, uint32_t i, struct adj_route old, struct
 	struct update_groups *s = g->set;
 	struct change *c = &s->change[i];
 
-	if (old.set.v != new.set.v) {
+	if (old.set.v != new.set.v || c->again) {
 		entry_add(s, MESSAGE_ALL_BUT, new.source, new.set, i);
 	} else {
 		if (old.source.v != new.source.v && streaming(g, old.source) != NULL)
@@ -556,14 +556,39 @@ change_announce(struct update_group *g, uint32_t i, struct adj_route old, struct
 	source_withdraw(g, i, old, new);
 }
 
+/* Tells what was compared already once more. */
+static void
+default_again(struct update_group *g, uint32_t i)
+{
+	struct dest_id id = g->set->change[i].dest;
+	struct adj_route r = adj_rib_out_get(g->out, id);
+
+	entry_add(g->set, MESSAGE_ALL_BUT, r.source, r.set, i);
+	for (struct update_member *m = g->members; m != NULL; m = m->next) {
+		if (m->state == MEMBER_BEHIND && member_view(m, r).v != 0)
+			behind_mark(m, id, true);
+	}
+}
+
 static void
 change_withdraw(struct update_group *g, uint32_t i, struct adj_route old)
 {
 	struct change *c = &g->set->change[i];
 	struct peer_id but = old.source;
+	struct dest_id other;
+	unsigned h;
 
-	if (old.set.v == 0 || default_shadowed(g, c->dest, &c->prefix))
+	if (old.set.v == 0)
 		return;
+	if (default_shadowed(g, c->dest, &c->prefix, &other)) {
+		batch_touch(g, other, &c->prefix, adj_rib_out_hold(g->out, other), false, true);
+		c = batch_find(g->set, other, &h);
+		if (c > &g->set->change[i])
+			c->again = true; /* its turn comes */
+		else
+			default_again(g, (uint32_t)(c - g->set->change));
+		return;
+	}
 	if (g->deferred > 0 && deferred_clear(g, streaming(g, old.source), c->dest))
 		but = PEER_SELF;
 	entry_add(g->set, MESSAGE_ALL_BUT, but, (struct attr_id){0}, i);
@@ -581,7 +606,7 @@ change_remember(
 			continue;
 		had = member_view(m, old);
 		has = member_view(m, new);
-		if (had.v != has.v ||
+		if (had.v != has.v || (c->again && has.v != 0) ||
 			(c->walk && has.v != 0 && g->kind == WALK_SEND && m->walk == g->serial))
 			behind_mark(m, c->dest, has.v != 0);
 	}
@@ -853,6 +878,14 @@ progress(const struct update_group *g)
 	       ((uint64_t)g->catch_up << 62) + ((uint64_t)g->default_due << 61);
 }
 
+/* While somebody has not passed all of the stream, its ids stay what they are. None to be had: who falls behind then has to go. */
+static void
+tail_need(struct update_group *g)
+{
+	if (g->first != g->last && g->tail == NULL)
+		(void)journal_hold(g->set->journal, g->cursor, &g->tail);
+}
+
 bool
 stream_produce(struct update_group *g, uint64_t deadline_ns)
 {
@@ -862,6 +895,7 @@ stream_produce(struct update_group *g, uint64_t deadline_ns)
 	stream_check(g);
 	if (g->error != 0)
 		return false;
+	tail_need(g); /* marks that were put in since */
 	if (split_run(g))
 		return true;
 	if (g->frozen)
@@ -879,8 +913,7 @@ stream_produce(struct update_group *g, uint64_t deadline_ns)
 		batch_finish(g, passed);
 		g->version++;
 	}
-	if (g->first != g->last && g->tail == NULL)
-		(void)journal_hold(g->set->journal, g->cursor, &g->tail);
+	tail_need(g);
 	if (g->catch_up == CATCH_UP_NONE)
 		journal_unpin(g->cursor);
 	return done;
@@ -902,16 +935,16 @@ prefix_of(const struct update_group *g, struct dest_id id, struct prefix *out)
 }
 
 bool
-default_shadowed(const struct update_group *g, struct dest_id id, const struct prefix *p)
+default_shadowed(const struct update_group *g, struct dest_id id, const struct prefix *p,
+	struct dest_id *other)
 {
-	struct dest_id other = DEST_DEFAULT;
-
 	if (p->len != 0)
 		return false;
+	*other = DEST_DEFAULT;
 	if (id.v == DEST_DEFAULT.v) {
-		other = dest_find(g->table, p);
-		if (other.v == DEST_NONE)
+		*other = dest_find(g->table, p);
+		if (other->v == DEST_NONE)
 			return false;
 	}
-	return adj_rib_out_get(g->out, other).set.v != 0;
+	return adj_rib_out_get(g->out, *other).set.v != 0;
 }
