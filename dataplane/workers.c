@@ -23,9 +23,24 @@
 static struct {
 	struct arena *arena;
 	struct worker *worker[RTE_MAX_LCORE];
-	unsigned count;
+	_Atomic unsigned
+		count; /* of those that are there in full: the host thread may ask before main has started them */
 	unsigned next_glean; /* host: which worker's ring comes first, so that none starves */
 } workers;
+
+/* acquire: pairs with the store in count_set */
+static unsigned
+count_get(void)
+{
+	return atomic_load_explicit(&workers.count, memory_order_acquire);
+}
+
+static void
+count_set(unsigned count)
+{
+	/* release: pairs with the load in count_get */
+	atomic_store_explicit(&workers.count, count, memory_order_release);
+}
 
 static int
 worker_main(void *arg)
@@ -62,12 +77,12 @@ static int
 share_out_ports(struct dataplane_error *err)
 {
 	for (uint16_t port = 0; port < port_count(); port++) {
-		if (port_tx_queues(port) < workers.count)
+		if (port_tx_queues(port) < count_get())
 			return dataplane_fail(err, -ENOTSUP,
 				"port %s has %u transmit queues for %u workers: each needs its own",
-				port_name(port), port_tx_queues(port), workers.count);
+				port_name(port), port_tx_queues(port), count_get());
 		for (unsigned queue = 0; queue < port_rx_queues(port); queue++) {
-			struct worker *w = workers.worker[(port + queue) % workers.count];
+			struct worker *w = workers.worker[(port + queue) % count_get()];
 
 			if (w->source_count == SOURCES_MAX)
 				return dataplane_fail(err, -ENOSPC,
@@ -158,9 +173,9 @@ create(const struct workers_config *c, unsigned index, struct worker **out)
 static void
 destroy_all(void)
 {
-	unsigned n = workers.count;
+	unsigned n = count_get();
 
-	workers.count = 0;
+	count_set(0);
 	for (unsigned i = 0; i < n; i++) {
 		destroy(workers.worker[i]);
 		workers.worker[i] = NULL;
@@ -170,7 +185,7 @@ destroy_all(void)
 static int
 launch(struct dataplane_error *err)
 {
-	for (unsigned i = 0; i < workers.count; i++) {
+	for (unsigned i = 0; i < count_get(); i++) {
 		int rc = rte_eal_remote_launch(
 			worker_main, workers.worker[i], workers.worker[i]->lcore);
 
@@ -186,7 +201,7 @@ workers_start(const struct workers_config *c, struct dataplane_error *err)
 {
 	int rc = 0;
 
-	if (workers.count > 0)
+	if (count_get() > 0)
 		return dataplane_fail(err, -EALREADY, "workers run already");
 	if (c->count == 0 || c->count > dataplane_worker_count())
 		return dataplane_fail(err, -EINVAL, "%u workers asked for, the data plane has %u",
@@ -201,7 +216,7 @@ workers_start(const struct workers_config *c, struct dataplane_error *err)
 			dataplane_fail(err, rc, "worker %u: %s", i, strerror(-rc));
 			goto fail;
 		}
-		workers.count++;
+		count_set(i + 1);
 	}
 	rc = share_out_ports(err);
 	if (rc == 0)
@@ -225,9 +240,9 @@ wait_for(struct worker *w)
 void
 workers_stop(void)
 {
-	for (unsigned i = 0; i < workers.count; i++)
+	for (unsigned i = 0; i < count_get(); i++)
 		atomic_store_explicit(&workers.worker[i]->stop, true, memory_order_relaxed);
-	for (unsigned i = 0; i < workers.count; i++)
+	for (unsigned i = 0; i < count_get(); i++)
 		wait_for(workers.worker[i]);
 	destroy_all();
 }
@@ -235,19 +250,19 @@ workers_stop(void)
 unsigned
 workers_count(void)
 {
-	return workers.count;
+	return count_get();
 }
 
 const struct worker_stats *
 worker_stats(unsigned worker)
 {
-	return worker < workers.count ? &workers.worker[worker]->stats : NULL;
+	return worker < count_get() ? &workers.worker[worker]->stats : NULL;
 }
 
 unsigned
 worker_cpu(unsigned worker)
 {
-	return worker < workers.count ? workers.worker[worker]->cpu : UINT32_MAX;
+	return worker < count_get() ? workers.worker[worker]->cpu : UINT32_MAX;
 }
 
 uint64_t
@@ -255,7 +270,7 @@ workers_tx_dropped(uint16_t port)
 {
 	uint64_t sum = 0;
 
-	for (unsigned i = 0; port < PORTS_MAX && i < workers.count; i++)
+	for (unsigned i = 0; port < PORTS_MAX && i < count_get(); i++)
 		sum += atomic_load_explicit(
 			&workers.worker[i]->tx_dropped[port], memory_order_relaxed);
 	return sum;
@@ -289,7 +304,7 @@ own_packet(struct vrf_id vrf, const void *packet, unsigned len)
 int
 worker_inject(struct vrf_id vrf, const void *packet, unsigned len)
 {
-	struct worker *w = workers.count > 0 ? workers.worker[0] : NULL;
+	struct worker *w = count_get() > 0 ? workers.worker[0] : NULL;
 	struct rte_mbuf *m;
 
 	if (!is_ip(packet, len) || len > WORKER_INJECT_MAX || vrf.v >= FIB_VRF_MAX)
@@ -311,8 +326,8 @@ worker_gleans(struct glean *out, unsigned max)
 {
 	unsigned n = 0;
 
-	for (unsigned i = 0; i < workers.count; i++) {
-		struct worker *w = workers.worker[(workers.next_glean + i) % workers.count];
+	for (unsigned i = 0; i < count_get(); i++) {
+		struct worker *w = workers.worker[(workers.next_glean + i) % count_get()];
 		const struct glean *place;
 
 		while (n < max && (place = ring_pop(w->gleans)) != NULL)
