@@ -132,12 +132,14 @@ port_free(void)
 	return ntohs(a.sin_port);
 }
 
+/* tombstones_max 0: the shard's own idea. */
 static inline void
-node_begin(struct node *n, uint32_t asn, uint32_t id)
+node_begin_with(struct node *n, uint32_t asn, uint32_t id, uint32_t tombstones_max)
 {
 	struct shard_config s = {.own_asn = asn,
 		.router_id = id,
 		.journal_capacity = 4096,
+		.tombstones_max = tombstones_max,
 		.wake_consumers = node_wake_session,
 		.wake_ctx = n,
 		.ask_next_hop = node_ask,
@@ -179,6 +181,12 @@ node_begin(struct node *n, uint32_t asn, uint32_t id)
 	assert_int_equal(thread_create(&session, &n->session), 0);
 	thread_call(n->session, call_listen, &call);
 	assert_int_equal(call.result, 0);
+}
+
+static inline void
+node_begin(struct node *n, uint32_t asn, uint32_t id)
+{
+	node_begin_with(n, asn, id, 0);
 }
 
 static inline void

@@ -57,7 +57,7 @@ originate(unsigned count)
 
 struct member {
 	struct script s;
-	uint64_t heard_ns, keepalive_ns, silence_ns, keepalive_gap_ns;
+	uint64_t heard_ns, keepalive_ns, silence_ns, keepalive_gap_ns, spoken_ns;
 	unsigned refreshes; /* EoRR seen */
 };
 
@@ -122,6 +122,17 @@ crowd_read(struct member *m, unsigned count)
 		if (p[i].revents != 0)
 			member_read(&m[i]);
 	}
+}
+
+/* One alone, for a turn of a loop: it reads, and stays alive. */
+static void
+member_tend(struct member *m)
+{
+	crowd_read(m, 1);
+	if (now_ns() - m->spoken_ns < 500000000u)
+		return;
+	script_send_keepalive(&m->s);
+	m->spoken_ns = now_ns();
 }
 
 static void
@@ -236,9 +247,7 @@ test_stuck(void **state)
 	member_greet(&m, 1);
 	while (node_view(&n, 1).state == FSM_ESTABLISHED) {
 		assert_true(now_ns() - begin < WAIT_MS * 1000000ull);
-		crowd_read(&m, 1);
-		if (now_ns() - m.heard_ns > 500000000u)
-			script_send_keepalive(&m.s);
+		member_tend(&m);
 	}
 	assert_true(now_ns() - begin >= 1900000000u);
 	assert_string_equal(node_view(&n, 1).last_error, "sent send-hold-timer-expired");
@@ -246,10 +255,76 @@ test_stuck(void **state)
 	script_expect_notification(&stuck, ERR_SEND_HOLD_TIMER, 0);
 	script_close(&stuck);
 	while (!node_view(&n, 2).families[V4].end_of_rib_sent)
-		crowd_read(&m, 1);
+		member_tend(&m);
 	assert_int_equal(node_view(&n, 2).families[V4].advertised, MANY);
 	assert_int_equal(node_view(&n, 2).established_count, 1);
-	assert_true(m.silence_ns < 2000000000u);
+	assert_true(m.silence_ns < 3000000000u);
+	script_close(&m.s);
+	node_end(&n);
+}
+
+struct flap {
+	uint32_t first;
+};
+
+/* Prefixes that nobody has seen before and nobody will again. */
+static void
+call_flap(void *arg)
+{
+	struct flap *f = arg;
+	struct attr_set own;
+
+	role_enter_rib();
+	memset(&own, 0, sizeof(own));
+	own.next_hop = addr_from_v4(NEXT_HOP);
+	for (unsigned i = 0; i < 500; i++) {
+		struct prefix p = prefix_from_v4(f->first++, 32);
+
+		assert_int_equal(shard_originate(n.shard, VRF_DEFAULT, V4, &p, &own), 0);
+		assert_int_equal(shard_originate(n.shard, VRF_DEFAULT, V4, &p, NULL), 0);
+	}
+}
+
+/* What it holds back is bounded: Cease / Out of Resources, long before the send hold timer. */
+static void
+test_stuck_evicted(void **state)
+{
+	static struct script stuck;
+	static struct member m;
+	struct config_peer c = peer_config(PEER_AS, OWN_AS, 2),
+			   d = peer_config(PEER_AS + 1, OWN_AS, 3);
+	struct bgp_open_options o = script_open(PEER_AS, PEER_ID);
+	struct flap flap = {.first = 0xc0000000};
+	unsigned rounds = 0;
+
+	memset(&m, 0, sizeof(m));
+	node_begin_with(&n, OWN_AS, OWN_ID, 20000);
+	originate(MANY);
+	node_peer(&n, 1, &c, policy_accept_all());
+	node_peer(&n, 2, &d, policy_accept_all());
+	script_connect(&stuck, &n, 2, 4096);
+	assert_non_null(script_read(&stuck, WAIT_MS));
+	script_send_open(&stuck, &o);
+	assert_non_null(script_read(&stuck, WAIT_MS));
+	script_send_keepalive(&stuck);
+	wait_for(node_view(&n, 1).state == FSM_ESTABLISHED);
+	member_greet(&m, 1);
+	while (!node_view(&n, 2).families[V4].end_of_rib_sent)
+		member_tend(&m);
+	while (node_view(&n, 1).state == FSM_ESTABLISHED) {
+		assert_true(rounds++ < 1000);
+		thread_call(n.rib, call_flap, &flap);
+		thread_wake(n.rib);
+		member_tend(&m);
+	}
+	assert_true(rounds > 20); /* 20,000 of them, and what the group has read meanwhile */
+	assert_string_equal(node_view(&n, 1).last_error, "sent cease/out-of-resources");
+	script_expect_notification(&stuck, ERR_CEASE, CEASE_OUT_OF_RESOURCES);
+	script_close(&stuck);
+	while (node_view(&n, 2).families[V4].advertised != MANY)
+		member_tend(&m);
+	assert_int_equal(node_view(&n, 2).established_count, 1);
+	assert_int_equal(node_view(&n, 2).state, FSM_ESTABLISHED);
 	script_close(&m.s);
 	node_end(&n);
 }
@@ -288,6 +363,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_crowd),
 		cmocka_unit_test(test_stuck),
+		cmocka_unit_test(test_stuck_evicted),
 		cmocka_unit_test(test_stuck_without_hold_time),
 	};
 
