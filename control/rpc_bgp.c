@@ -248,17 +248,28 @@ reset_session(void *arg)
 	r->done = session_reset(r->k->speaker, r->id, r->text);
 }
 
-/* A session carries all its families: each that it has now goes with it. */
+/* A session carries all its families: each that it has now, or whose routes wait for its return, goes with it. */
 static json_t *
 families_dropped(const struct session_view *v)
 {
 	json_t *families = json_array();
 
 	for (unsigned f = 0; f < FAMILY_COUNT; f++) {
-		if (v->state == FSM_ESTABLISHED && v->families[f].negotiated)
+		if (v->families[f].retained || (v->state == FSM_ESTABLISHED && v->families[f].negotiated))
 			json_array_append_new(families, json_string(family_text((enum family)f)));
 	}
 	return families;
+}
+
+/* Nothing is up, but session_reset() has something to end. */
+static bool
+waits(const struct session_view *v)
+{
+	bool any = v->held;
+
+	for (unsigned f = 0; f < FAMILY_COUNT; f++)
+		any |= v->families[f].retained;
+	return any;
 }
 
 static json_t *
@@ -270,7 +281,7 @@ reset_one(struct keeld *k, struct peer_id id, bool force, const char *text)
 	bool can;
 
 	thread_call(k->session_thread, peek_session, &peek);
-	can = peek.found && (peek.view.state == FSM_ESTABLISHED || peek.view.held);
+	can = peek.found && (peek.view.state == FSM_ESTABLISHED || waits(&peek.view));
 	if (can && force)
 		thread_call(k->session_thread, reset_session, &r);
 	return json_pack("{s:s, s:s, s:s, s:o}", "address", p->addr_text, "vrf", p->vrf_name, "action",
