@@ -12,6 +12,7 @@
 
 #define KEPT_MAX (1u << 20)
 #define PATIENCE_NS 1000000000u
+#define SETTLE_NS 250000000u
 
 /* ---- the groups of a thread ---- */
 
@@ -30,6 +31,8 @@ update_groups_create(const struct update_groups_config *c, struct update_groups 
 		s->c.kept_max = s->c.kept_max == 0 ? KEPT_MAX : 2;
 	if (s->c.patience_ns == 0)
 		s->c.patience_ns = PATIENCE_NS;
+	if (s->c.settle_ns == 0)
+		s->c.settle_ns = SETTLE_NS;
 	s->accepted = shard_attrs(c->shard);
 	s->journal = shard_journal(c->shard);
 	s->scratch_size = 2048;

@@ -31,6 +31,7 @@ struct update_groups_config {
 	unsigned batch;       /* changes gathered at once; 1,024 */
 	uint32_t kept_max;    /* octets of the stream that are kept for slower members; 1 MiB */
 	uint64_t patience_ns; /* how long, beside half its time, a walk waits for its slowest; 1 s */
+	uint64_t settle_ns;   /* how long a group with different rules waits for all its members to have them; 250 ms */
 };
 int update_groups_create(const struct update_groups_config *c, struct update_groups **out);
 /* All members have left, and what they left is dismantled. */

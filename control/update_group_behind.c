@@ -237,9 +237,14 @@ items_collect(struct update_member *m, bool gone)
 		struct dest_id other;
 		struct prefix p;
 
-		if ((set.v == 0) != gone || !prefix_of(g, id, &p) ||
-			(gone && default_shadowed(g, id, &p, &other))) {
+		if (!prefix_of(g, id, &p) ||
+			(set.v == 0 && default_shadowed(g, id, &p, &other) &&
+				member_view(m, adj_rib_out_get(g->out, other)).v != 0)) {
 			bits_clear(b, id); /* there is nothing to say */
+			continue;
+		}
+		if ((set.v == 0) != gone) { /* what it missed at first is not what became of it */
+			behind_mark(m, id, gone);
 			continue;
 		}
 		s->item[n++] = (struct behind_item){set.v, id.v};

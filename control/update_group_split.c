@@ -13,8 +13,6 @@
 #include <errno.h>
 #include <string.h>
 
-#define SETTLE_NS 250000000u
-
 static bool
 member_agrees(const struct update_member *m, const struct update_rules *r)
 {
@@ -55,7 +53,7 @@ split_settle(struct update_group *g)
 	}
 	if (agreeing(g, &g->rules) > 0) {
 		if (g->rules_due_ns == 0)
-			g->rules_due_ns = now_ns() + SETTLE_NS;
+			g->rules_due_ns = now_ns() + g->set->c.settle_ns;
 		return;
 	}
 	/* Nobody has the old rules any more: from here on they are not looked at. */

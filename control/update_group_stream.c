@@ -396,7 +396,9 @@ walk_may_run(struct update_group *g)
 		uint64_t now = now_ns();
 
 		if (walk_patience(g, now)) {
-			g->retry_ns = now + RETRY_NS;
+			g->retry_ns =
+				now + (g->set->c.patience_ns < RETRY_NS ? g->set->c.patience_ns
+									: RETRY_NS);
 			return false;
 		}
 		slowest_fall_behind(g);
@@ -556,37 +558,41 @@ change_announce(struct update_group *g, uint32_t i, struct adj_route old, struct
 	source_withdraw(g, i, old, new);
 }
 
-/* Tells what was compared already once more. */
+/* The other destination of 0/0 is what holds now: told again, in its turn or, where that is over, here. */
 static void
-default_again(struct update_group *g, uint32_t i)
+default_tell(struct update_group *g, uint32_t i, struct dest_id other)
 {
-	struct dest_id id = g->set->change[i].dest;
-	struct adj_route r = adj_rib_out_get(g->out, id);
+	struct update_groups *s = g->set;
+	struct adj_route r = adj_rib_out_get(g->out, other);
+	struct change *c;
+	unsigned h;
 
-	entry_add(g->set, MESSAGE_ALL_BUT, r.source, r.set, i);
+	if (streaming(g, r.source) != NULL)
+		entry_add(s, MESSAGE_ONLY, r.source, (struct attr_id){0}, i);
+	batch_touch(g, other, &s->change[i].prefix, adj_rib_out_hold(g->out, other), false, true);
+	c = batch_find(s, other, &h);
+	if (c > &s->change[i]) {
+		c->again = true;
+		return;
+	}
+	entry_add(s, MESSAGE_ALL_BUT, r.source, r.set, (uint32_t)(c - s->change));
 	for (struct update_member *m = g->members; m != NULL; m = m->next) {
 		if (m->state == MEMBER_BEHIND && member_view(m, r).v != 0)
-			behind_mark(m, id, true);
+			behind_mark(m, other, true);
 	}
 }
 
 static void
 change_withdraw(struct update_group *g, uint32_t i, struct adj_route old)
 {
-	struct change *c = &g->set->change[i];
+	const struct change *c = &g->set->change[i];
 	struct peer_id but = old.source;
 	struct dest_id other;
-	unsigned h;
 
 	if (old.set.v == 0)
 		return;
 	if (default_shadowed(g, c->dest, &c->prefix, &other)) {
-		batch_touch(g, other, &c->prefix, adj_rib_out_hold(g->out, other), false, true);
-		c = batch_find(g->set, other, &h);
-		if (c > &g->set->change[i])
-			c->again = true; /* its turn comes */
-		else
-			default_again(g, (uint32_t)(c - g->set->change));
+		default_tell(g, i, other);
 		return;
 	}
 	if (g->deferred > 0 && deferred_clear(g, streaming(g, old.source), c->dest))
