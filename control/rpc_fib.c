@@ -222,8 +222,11 @@ worker_json(unsigned w)
 	for (unsigned r = 0; r < DROP_COUNT; r++)
 		json_object_set_new(drops, drop_reason_text((enum drop_reason)r), json_integer((json_int_t)counter(&s->drops[r])));
 	stats_loop_gap(w, &gap);
-	return json_pack("{s:i, s:I, s:o, s:I, s:o, s:f}", "cpu", (int)worker_cpu(w), "forwarded", (json_int_t)counter(&s->forwarded),
-		"drops", drops, "punted", (json_int_t)counter(&s->punted), "loop_gap_ns", rpc_hist(&gap), "cycles_per_packet",
+	return json_pack("{s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:o, s:f}", "cpu", (int)worker_cpu(w), "received_ipv4",
+		(json_int_t)counter(&s->received_v4), "received_ipv6", (json_int_t)counter(&s->received_v6), "forwarded",
+		(json_int_t)counter(&s->forwarded), "originated", (json_int_t)counter(&s->originated), "injected",
+		(json_int_t)counter(&s->injected), "icmp_errors", (json_int_t)counter(&s->icmp_errors), "drops", drops, "punted",
+		(json_int_t)counter(&s->punted), "loop_gap_ns", rpc_hist(&gap), "cycles_per_packet",
 		packets > 0 ? (double)counter(&s->busy_cycles) / (double)packets : 0.0);
 }
 
