@@ -182,8 +182,9 @@ class Keel:
 
     def stop(self):
         self.process.terminate()
-        self.process.wait(20)
+        status = self.process.wait(20)
         self.log.close()
+        assert status == 0, self.logged()
 
     def answer(self, method, params=None):
         with socket.socket(socket.AF_UNIX) as s:
