@@ -486,7 +486,7 @@ index_shrink(struct attr_table *t)
 
 	if (t->next == NULL && size > INDEX_MIN && count < size / 8)
 		(void)next_begin(t, size / 4 > INDEX_MIN ? size / 4 : INDEX_MIN);
-	for (unsigned i = 0; i < 16 && t->next != NULL; i++)
+	for (unsigned i = 0; i < 4 && t->next != NULL; i++)
 		next_step(t);
 }
 
@@ -596,11 +596,26 @@ attr_unref(struct attr_table *t, struct attr_id id)
 	limbo_push(&t->limbo, (void *)(uintptr_t)id.v);
 }
 
+bool
+attr_table_reclaim_some(struct attr_table *t)
+{
+	bool more = limbo_reclaim(&t->limbo, 1);
+
+	index_shrink(t);
+	return more || t->next != NULL;
+}
+
+bool
+attr_table_behind(const struct attr_table *t)
+{
+	return limbo_behind(&t->limbo);
+}
+
 void
 attr_table_reclaim(struct attr_table *t)
 {
-	limbo_reclaim(&t->limbo, 4);
-	index_shrink(t);
+	for (unsigned i = 0; i < 4 && attr_table_reclaim_some(t); i++)
+		;
 }
 
 uint32_t

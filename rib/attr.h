@@ -145,6 +145,10 @@ void attr_ref(struct attr_table *t, struct attr_id id, uint32_t refs);
 void attr_unref(struct attr_table *t, struct attr_id id);
 /* Frees what is past its grace period; once a loop. */
 void attr_table_reclaim(struct attr_table *t);
+/* A piece of that, 0.1 ms; true: there may be more. */
+bool attr_table_reclaim_some(struct attr_table *t);
+/* So much waits that attr_unref() will soon have to free it, all at once. */
+bool attr_table_behind(const struct attr_table *t);
 uint32_t attr_table_count(const struct attr_table *t); /* any thread */
 size_t attr_table_bytes(const struct attr_table *t);   /* any thread */
 

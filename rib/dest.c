@@ -621,15 +621,16 @@ tombstone_passed(const struct dest_table *t, uint32_t id, uint64_t safe_sequence
 	return d->fresh || (int32_t)((uint32_t)safe_sequence - sequence) > 0;
 }
 
-/* A call stays under a millisecond: two cache misses a tombstone, and freeing 16 chunks of sets. */
-#define RECLAIM_TOMBSTONES 1024
-#define RECLAIM_CHUNKS 16
+/* A call takes some 0.1 ms: two cache misses a tombstone, and freeing two chunks of sets. */
+#define RECLAIM_TOMBSTONES 512
+#define RECLAIM_CHUNKS 2
 
 bool
 dest_reclaim(struct dest_table *t, uint64_t safe_sequence)
 {
-	limbo_reclaim(&t->sets, RECLAIM_CHUNKS);
-	limbo_reclaim(&t->ids, RECLAIM_CHUNKS);
+	bool more = limbo_reclaim(&t->sets, RECLAIM_CHUNKS);
+
+	more |= limbo_reclaim(&t->ids, RECLAIM_CHUNKS);
 	retire_reclaim(t->retired, 8);
 	for (unsigned n = 0; t->oldest != ID_NIL && tombstone_passed(t, t->oldest, safe_sequence);
 		n++) {
@@ -637,7 +638,13 @@ dest_reclaim(struct dest_table *t, uint64_t safe_sequence)
 			return true;
 		tombstone_drop(t, t->oldest);
 	}
-	return false;
+	return more;
+}
+
+bool
+dest_behind(const struct dest_table *t)
+{
+	return limbo_behind(&t->sets) || limbo_behind(&t->ids);
 }
 
 /* ---- readers ---- */

@@ -94,6 +94,8 @@ void path_set_free(struct dest_table *t, struct path_set *s) RUNS_ON(role_rib);
  * A bounded piece of work; true: there is more of it. What waits for readers comes with a later call, so call it now and then when idle, too.
  */
 bool dest_reclaim(struct dest_table *t, uint64_t safe_sequence) RUNS_ON(role_rib);
+/* Owner: so much waits to be freed that dest_publish() will soon have to do it, all at once. */
+bool dest_behind(const struct dest_table *t) RUNS_ON(role_rib);
 
 /* Readers and the owner. Ids are 0 .. dest_limit()-1; those in between may be free. */
 uint32_t dest_limit(const struct dest_table *t);

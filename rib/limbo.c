@@ -72,13 +72,21 @@ limbo_push(struct limbo *l, void *p)
 		chunk_close(l);
 }
 
-void
+bool
 limbo_reclaim(struct limbo *l, unsigned chunks)
 {
-	retire_reclaim(l->retire, chunks);
+	unsigned freed = retire_reclaim(l->retire, chunks);
+
 	/* one part-filled chunk under way at a time: loops faster than the readers don't fill the list */
 	if (l->open != NULL && l->open->count > 0 && retire_pending(l->retire) == 0)
 		chunk_close(l);
+	return freed == chunks;
+}
+
+bool
+limbo_behind(const struct limbo *l)
+{
+	return retire_pending(l->retire) > CHUNKS_MAX / 2;
 }
 
 void

@@ -25,9 +25,11 @@ struct limbo {
 
 /* `fn` runs for each object in limbo_reclaim(), limbo_fini(), or limbo_push() when memory is short. 0, -ENOMEM. */
 int limbo_init(struct limbo *l, struct arena *a, struct qsbr *readers, retire_fn *fn, void *ctx);
+/* Half of the room is taken: give back more than is pushed. */
+bool limbo_behind(const struct limbo *l);
 /* Waits for all. */
 void limbo_fini(struct limbo *l);
 /* Never fails: without memory for a chunk it waits out a grace period. The object is out of readers' reach already. */
 void limbo_push(struct limbo *l, void *p);
-/* Closes the open chunk when no grace period is under way, and frees at most `chunks` that are past theirs. */
-void limbo_reclaim(struct limbo *l, unsigned chunks);
+/* Closes the open chunk when no grace period is under way, and frees at most `chunks` that are past theirs. True: it was that many. */
+bool limbo_reclaim(struct limbo *l, unsigned chunks);

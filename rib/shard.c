@@ -445,19 +445,36 @@ live_deadline(const struct shard *s, uint64_t now_ns, uint64_t deadline_ns)
 	return deadline_ns - (deadline_ns - now_ns) / 4;
 }
 
-/* True: there is more that is past its grace period. */
+/* What is past its grace period, until the deadline, at least a piece. True: there is more. */
 static bool
-reclaim(struct shard *s) RUNS_ON(role_rib)
+reclaim(struct shard *s, uint64_t deadline_ns) RUNS_ON(role_rib)
 {
 	uint64_t safe = journal_safe_sequence(s->journal);
 	unsigned n = shard_table_count(s);
-	bool more = false;
+	bool more;
+
+	do {
+		more = false;
+		for (unsigned i = 0; i < n; i++)
+			more |= dest_reclaim(s->table[i].dests, safe);
+		more |= attr_table_reclaim_some(s->attrs);
+		(void)retire_reclaim(s->retired, RETIRED_MAX);
+	} while (more && walk_clock() < deadline_ns);
+	return more;
+}
+
+/* A quarter of the turn, if there is so much of it; all of it, when giving back does not keep pace with taking in. */
+static uint64_t
+reclaim_deadline(const struct shard *s, uint64_t now_ns, uint64_t deadline_ns) RUNS_ON(role_rib)
+{
+	unsigned n = shard_table_count(s);
+	bool behind = attr_table_behind(s->attrs);
 
 	for (unsigned i = 0; i < n; i++)
-		more |= dest_reclaim(s->table[i].dests, safe);
-	attr_table_reclaim(s->attrs);
-	(void)retire_reclaim(s->retired, RETIRED_MAX);
-	return more;
+		behind |= dest_behind(s->table[i].dests);
+	if (behind)
+		return deadline_ns;
+	return deadline_ns > now_ns ? now_ns + (deadline_ns - now_ns) / 4 : deadline_ns;
 }
 
 bool
@@ -467,6 +484,7 @@ shard_work(struct shard *s, uint64_t now_ns, uint64_t deadline_ns)
 	uint64_t head;
 
 	s->now_ns = now_ns;
+	garbage = reclaim(s, reclaim_deadline(s, now_ns, deadline_ns));
 	hold = tombstones_hold(s, deadline_ns);
 	more = hold || import_run(s, live_deadline(s, now_ns, deadline_ns));
 	more |= walks_run(s, deadline_ns, hold);
@@ -477,9 +495,8 @@ shard_work(struct shard *s, uint64_t now_ns, uint64_t deadline_ns)
 			s->config.wake_consumers(s->config.wake_ctx);
 	}
 	next_hops_tidy(s);
-	do
-		garbage = reclaim(s);
-	while (garbage && walk_clock() < deadline_ns);
+	if (walk_clock() < deadline_ns)
+		garbage = reclaim(s, deadline_ns);
 	return more || garbage;
 }
 

@@ -176,6 +176,7 @@ struct shard {
 	struct decision_input *in;
 	unsigned *order;
 	unsigned multipath; /* of `order` */
+	uint32_t effort; /* paths ranked since somebody last looked at the clock */
 
 	struct shard_next_hops next_hops;
 	struct shard_late late;

@@ -9,7 +9,9 @@
 #include <errno.h>
 
 #define PREFETCH_AHEAD 8u
-#define CLOCK_EVERY 32u /* prefixes between two looks at the clock: some 10 us */
+#define CLOCK_EVERY 32u /* records or prefixes between two looks at the clock: some 10 us */
+#define EFFORT_MAX                                                                                 \
+	64u /* the same in paths that are looked at: one, and one or many of a destination */
 
 enum judgement {
 	REFUSE_ALL,
@@ -206,7 +208,8 @@ nlri_run(struct import *m, uint64_t deadline_ns) RUNS_ON(role_rib)
 
 	for (unsigned i = c->nlri; i < c->nlri + PREFETCH_AHEAD && i < count; i++)
 		dest_prefetch(m->table->dests, &m->nlri[i].prefix);
-	for (unsigned done = 1; c->nlri < count; done++) {
+	m->s->effort = 0;
+	while (c->nlri < count) {
 		const struct rib_nlri *n = &m->nlri[c->nlri];
 
 		if (c->nlri + PREFETCH_AHEAD < count)
@@ -214,7 +217,10 @@ nlri_run(struct import *m, uint64_t deadline_ns) RUNS_ON(role_rib)
 		if (!nlri_valid(m, n) || nlri_apply(m, n) != 0)
 			shard_count(&m->s->failures, 1);
 		c->nlri++;
-		if (done % CLOCK_EVERY == 0 && walk_clock() >= deadline_ns)
+		if (++m->s->effort < EFFORT_MAX)
+			continue;
+		m->s->effort = 0;
+		if (walk_clock() >= deadline_ns)
 			break;
 	}
 	return c->nlri == count;

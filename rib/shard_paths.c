@@ -230,6 +230,7 @@ rebuild(struct shard *s, struct shard_table *t, struct dest_id id, const struct 
 	struct path_set *set = NULL;
 	int err = scratch_reserve(s, old_count + 1);
 
+	s->effort += old_count;
 	if (err != 0)
 		return err;
 	/* doomed ones first in `drop`, the edited one at its end */

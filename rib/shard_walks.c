@@ -14,6 +14,7 @@
 #include <errno.h>
 
 #define SLICE_IDS 1024u
+#define SLICE_PATHS 1024u /* ranked, of destinations that have many */
 
 static struct shard_position
 position(const struct shard_table *t)
@@ -126,7 +127,7 @@ visit_dest(void *ctx, struct dest_id id, const struct dest_view *view)
 	if (view->paths != NULL && concerned(v->s, v->t, view->paths) &&
 		dest_redecide(v->s, v->t, id, view->paths) != 0)
 		v->failed = true;
-	return true;
+	return v->s->effort < SLICE_PATHS;
 }
 
 /* What could not be done for want of memory is met again a lap later. */
@@ -178,6 +179,7 @@ table_slice(struct shard *s, struct shard_table *t, uint64_t deadline_ns) RUNS_O
 {
 	struct visit v = {.s = s, .t = t};
 
+	s->effort = 0;
 	if (!walk_slice(&t->walk, SLICE_IDS, deadline_ns, walk_clock, visit_dest, &v)) {
 		t->lap++;
 		walk_begin(&t->walk, t->dests);

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What a shard takes in: routes a second and bytes a route, for a full table of two peers. Only the
+ * What a shard takes in: routes a second and bytes a route, for a full table of two peers (or more), and how long a turn
+ * of 1 ms really is. Only the
  * processor time within shard_work() counts; a consumer follows the journal, and one reader is
  * quiescent between turns.
  *
- *   bench_shard [PREFIXES [PREFIXES_A_SET]]
+ *   bench_shard [PREFIXES [PREFIXES_A_SET [PEERS [4|6]]]]
  */
 #include "rib/policy_build.h"
 #include "tests/rib/shard_rig.h"
@@ -17,7 +18,7 @@ struct bench {
 	struct rig rig;
 	struct journal_cursor *cursor;
 	unsigned reader;
-	unsigned prefixes, set_size;
+	unsigned prefixes, set_size, peers;
 	uint64_t busy_ns, longest_ns, turns;
 };
 
@@ -120,8 +121,8 @@ announce_all(struct bench *b, unsigned peer)
 			while (!rig_drained(&b->rig))
 				(void)turn(b);
 		}
-		rig_update_in(&b->rig, FAMILY_IPV4_UNICAST, (uint16_t)peer, &a.a, n, b->set_size,
-			rig_clock());
+		rig_update_in(
+			&b->rig, rig_family(), (uint16_t)peer, &a.a, n, b->set_size, rig_clock());
 	}
 	settle(b);
 }
@@ -185,13 +186,13 @@ run(struct bench *b, const struct policy *policy, const char *name)
 		qsbr_register(b->rig.readers, &b->reader) != 0)
 		abort();
 	qsbr_online(b->rig.readers, b->reader);
-	for (uint16_t p = 1; p <= 2; p++) {
+	for (uint16_t p = 1; p <= b->peers; p++) {
 		rig_peer(&b->rig, p, 65000u + p, true, false);
-		shard_peer_import(b->rig.shard, (struct peer_id){p}, FAMILY_IPV4_UNICAST, policy);
+		shard_peer_import(b->rig.shard, (struct peer_id){p}, rig_family(), policy);
 		rig_up(&b->rig, p, 65000u + p, p, true);
 	}
 	settle(b);
-	for (unsigned p = 1; p <= 2; p++) {
+	for (unsigned p = 1; p <= b->peers; p++) {
 		begin(b);
 		announce_all(b, p);
 		(void)snprintf(what, sizeof(what), "%s: peer %u announces", name, p);
@@ -215,9 +216,10 @@ run(struct bench *b, const struct policy *policy, const char *name)
 	(void)snprintf(what, sizeof(what), "%s: peer 1 is flushed", name);
 	report(b, what);
 	begin(b);
-	rig_event(&b->rig, RIB_SESSION_DOWN, 2);
+	for (uint16_t p = 2; p <= b->peers; p++)
+		rig_event(&b->rig, RIB_SESSION_DOWN, p);
 	settle(b);
-	(void)snprintf(what, sizeof(what), "%s: peer 2 is flushed", name);
+	(void)snprintf(what, sizeof(what), "%s: peers 2 to %u are flushed", name, b->peers);
 	report(b, what);
 	qsbr_offline(b->rig.readers, b->reader);
 	qsbr_unregister(b->rig.readers, b->reader);
@@ -233,8 +235,12 @@ main(int argc, char **argv)
 
 	b.prefixes = argc > 1 ? (unsigned)strtoul(argv[1], NULL, 10) : 1000000;
 	b.set_size = argc > 2 ? (unsigned)strtoul(argv[2], NULL, 10) : 6;
-	if (b.prefixes == 0 || b.set_size == 0 || b.set_size > 64) {
-		fprintf(stderr, "usage: bench_shard [PREFIXES [PREFIXES_A_SET, at most 64]]\n");
+	b.peers = argc > 3 ? (unsigned)strtoul(argv[3], NULL, 10) : 2;
+	rig_mode = argc > 4 && strcmp(argv[4], "6") == 0 ? RIG_V6 : RIG_V4;
+	if (b.prefixes == 0 || b.set_size == 0 || b.set_size > 64 || b.peers < 2 ||
+		b.peers > 1000) {
+		fprintf(stderr, "usage: bench_shard [PREFIXES [PREFIXES_A_SET, at most 64 [PEERS "
+				"[4|6]]]]\n");
 		return 2;
 	}
 	role_enter_rib();
