@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "control/host_socket.h"
 
+#include "control/netlink.h"
+
 #include <errno.h>
 #include <ifaddrs.h>
 #include <net/if.h>
@@ -29,7 +31,7 @@ sockaddr_from(const struct ip_addr *a, enum afi afi, uint16_t port, struct socka
 		if (a->afi == AFI_IPV6)
 			memcpy(&v6->sin6_addr, a->b, 16);
 		if (a->afi == AFI_IPV6 && a->zone != 0) {
-			v6->sin6_scope_id = if_nametoindex(zone_name(a->zone));
+			v6->sin6_scope_id = netlink_zone_ifindex(a->zone);
 			if (v6->sin6_scope_id == 0)
 				return -ENODEV;
 		}
@@ -46,9 +48,7 @@ sockaddr_from(const struct ip_addr *a, enum afi afi, uint16_t port, struct socka
 static uint16_t
 zone_of_index(uint32_t index)
 {
-	char name[IF_NAMESIZE];
-
-	return index != 0 && if_indextoname(index, name) != NULL ? zone_find(name) : 0;
+	return index != 0 ? netlink_ifindex_zone(index) : 0;
 }
 
 static void
@@ -231,7 +231,7 @@ local_interface(
 		if (a.afi == AFI_NONE || !addr_equal(&a, &out->addr))
 			continue;
 		if (on_link(i, &a, peer))
-			out->zone = zone_find(i->ifa_name);
+			out->zone = zone_of_index(if_nametoindex(i->ifa_name));
 		return i->ifa_name;
 	}
 	return NULL;

@@ -31,6 +31,9 @@ static const struct setting port_settings[] = {
 	{"ipv4/conf/%s/rp_filter", "0"},
 	{"ipv4/conf/%s/arp_ignore", "1"},
 	{"ipv4/conf/%s/accept_redirects", "0"},
+	/* RFC 4861 7.2.6: neighbours learn another MAC address at once, not when they find that the old one does not answer. */
+	{"ipv4/conf/%s/arp_notify", "1"},
+	{"ipv6/conf/%s/ndisc_notify", "1"},
 	{"ipv4/conf/%s/send_redirects", "0"},
 	{"ipv6/conf/%s/accept_ra", "0"},
 	{"ipv6/conf/%s/autoconf", "0"},

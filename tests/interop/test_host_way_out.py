@@ -1,14 +1,15 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
 """The host's own way out: keeld between two BIRDs. Pings to its loopback and port addresses from hosts that are hops away, a BGP session with a peer
-beyond a routed hop between loopback addresses, both families, and nothing left behind.
+beyond a routed hop between loopback addresses, static and kernel routes, both families; a keeld that is killed, two on one host, and nothing left
+behind.
 
     f --- a (BIRD, 64601) --- rt (keeld, 64512) --- b (BIRD, 64602) --- g (BIRD, 64603)
 """
 import re
 
 import interop
-from interop import KEELD, Lab, need, out_folder, wait_established
+from interop import KEELD, Lab, commit, need, out_folder, wait_established
 from lab import cpus_of_lab
 
 NAME = "host_way_out"
@@ -18,7 +19,7 @@ LO4, LO6 = "10.255.0.1", "2001:db8:ff::1"
 COMMON = """
 router id %s;
 protocol device { scan time 1; }
-protocol direct { ipv4; ipv6; }
+protocol direct { ipv4; ipv6; interface "-lo", "*"; }
 protocol kernel { ipv4 { export all; }; }
 protocol kernel { ipv6 { export all; }; }
 """
@@ -51,10 +52,12 @@ def keel(worker, others):
         "router": {"asn": 64512, "router_id": LO4},
         "dataplane": {"worker_cpus": [worker], "control_cpus": others, "memory_mb": 512},
         "loopback_addresses": [LO4 + "/32", LO6 + "/128"],
+        "static_routes": [{"prefix": "198.18.50.0/24", "next_hop": "10.2.0.2"}, {"prefix": "2001:db8:50::/48", "next_hop": "fe80::b%pb"},
+                          {"prefix": "198.18.51.0/24", "blackhole": True}, {"prefix": "198.18.52.0/24", "next_hop": "203.0.113.1"}],
         "ports": [{"name": n, "device": "net_af_xdp_%s,iface=%s" % (n, n), "addresses": ["10.%d.0.1/24" % i, "2001:db8:%d::1/64" % i]}
                   for n, i in (("pa", 1), ("pb", 2))],
         "bgp": {
-            "redistribute": [{"source": "connected"}],
+            "redistribute": [{"source": "connected"}, {"source": "static"}, {"source": "kernel"}],
             "peers": [session("10.1.0.2", 64601, V4), session("2001:db8:1::2", 64601, V6), session("10.2.0.2", 64602, V4),
                       session("2001:db8:2::2", 64602, V6), session("10.255.0.7", 64603, V4, multihop=5, source=LO4),
                       session("2001:db8:ff::7", 64603, V6, multihop=5, source=LO6)]}}
@@ -72,6 +75,9 @@ def topology(lab):
     for h, dev, address in (("f", "up", "2001:db8:a::2"), ("a", "far", "2001:db8:a::1"), ("a", "keel", "2001:db8:1::2"), ("b", "keel", "2001:db8:2::2"),
                             ("g", "up", "2001:db8:b::2"), ("b", "far", "2001:db8:b::1")):
         lab.sh(h, "ip address add %s/64 dev %s" % (address, dev))
+    for n in "56":
+        lab.sh("b", "ip address add 198.18.%s0.1/32 dev lo; ip address add 2001:db8:%s0::1/128 dev lo" % (n, n))
+    lab.sh("b", "ip address add fe80::b/64 dev keel")
     lab.sh("f", "ip route add default via 10.10.1.1; ip -6 route add default via 2001:db8:a::1")
     lab.sh("g", "ip address add 10.255.0.7/32 dev lo; ip address add 2001:db8:ff::7/128 dev lo; ip address add 198.51.100.1/32 dev lo; "
                 "ip address add 2001:db8:700::1/128 dev lo; ip route add default via 10.20.1.1; ip -6 route add default via 2001:db8:b::1")
@@ -112,6 +118,88 @@ def reaches(c, lab):
     c.true("long packets, too", " 0% packet loss" in out, out)
 
 
+def has_route(lab, host, prefix):
+    return prefix in lab.sh(host, "ip route; ip -6 route")
+
+
+def own_routes(c, lab, rpc):
+    """Static routes and what the kernel's table has: forwarded, and told to peers, as long as they are there."""
+    pings(c, lab, "by a static route", "f", "198.18.50.1")
+    pings(c, lab, "by a static route with a link-local next hop", "f", "2001:db8:50::1")
+    c.comes_to("static routes are announced", lambda: [has_route(lab, "a", p) for p in ("198.18.50.0/24", "2001:db8:50::/48", "198.18.51.0/24")],
+               [True] * 3)
+    c.equal("but not one whose next hop is nowhere", has_route(lab, "a", "198.18.52.0/24"), False)
+    out = lab.sh("f", "ping -n -c 1 -W 1 198.18.51.1", check=False)
+    c.true("a blackhole swallows", "100% packet loss" in out, out)
+    lab.sh("rt", "ip route add 198.18.60.0/24 via 10.2.0.2; ip -6 route add 2001:db8:60::/48 via fe80::b dev pb; ip route add blackhole 198.18.61.0/24")
+    pings(c, lab, "by a route of the kernel's", "f", "198.18.60.1")
+    pings(c, lab, "by a route of the kernel's", "f", "2001:db8:60::1")
+    c.comes_to("kernel routes are announced", lambda: [has_route(lab, "a", p) for p in ("198.18.60.0/24", "2001:db8:60::/48")], [True] * 2)
+    lab.sh("rt", "ip route del 198.18.60.0/24; ip -6 route del 2001:db8:60::/48; ip route del 198.18.61.0/24")
+    commit(rpc, [{"op": "remove", "path": "/static_routes"}, {"op": "replace", "path": "/loopback_addresses", "value": [LO4 + "/32", LO6 + "/128", "10.255.0.9/32"]}])
+    c.comes_to("what is gone is withdrawn", lambda: [has_route(lab, "a", p) for p in
+                                                      ("198.18.60.0/24", "2001:db8:60::/48", "198.18.50.0/24", "2001:db8:50::/48", "198.18.51.0/24")],
+               [False] * 5)
+    for address in ("198.18.50.1", "198.18.60.1", "2001:db8:50::1"):
+        c.equal("and from the tables: %s" % address, rpc.call("fib.lookup", address=address)["prefix"], None)
+    pings(c, lab, "a loopback address of a commit", "f", "10.255.0.9")
+
+
+def port_changes(c, lab, rpc):
+    """The port's MAC address and MTU, and its link, while traffic should pass."""
+    lab.sh("rt", "ip link set pb address 02:00:00:00:99:01")
+    pings(c, lab, "after the port got another MAC address", "f", "10.20.1.2")
+    pings(c, lab, "after the port got another MAC address", "f", "2001:db8:b::2")
+    pings(c, lab, "after the port got another MAC address", "g", LO6)
+    lab.sh("b", "ip link set keel down")
+    c.comes_to("the port's link is down", lambda: rpc.call("fib.lookup", address="10.20.1.2")["prefix"] is None or
+               all(p["state"] != "up" for p in rpc.call("fib.lookup", address="10.20.1.2")["paths"]), True)
+    lab.sh("b", "ip link set keel up; ip address replace 2001:db8:2::2/64 dev keel; ip address replace fe80::b/64 dev keel")
+    pings(c, lab, "after the link came back", "g", LO4, 30)
+    pings(c, lab, "after the link came back", "g", LO6, 30)
+
+
+def two_on_one_host(c, lab, worker, others):
+    """Another keeld in another namespace has its own keel0; each goes with its own."""
+    lab.host("other")
+    lab.host("c")
+    for h in ("other", "c"):
+        lab.sh(h, "sysctl -qw net.ipv6.conf.all.disable_ipv6=0 net.ipv6.conf.default.disable_ipv6=0 net.ipv6.conf.default.accept_dad=0")
+    lab.link("other", "px", None, "c", "up", None)
+    lab.sh("other", "ip address add fe80::1/64 dev px")
+    lab.sh("c", "ip address add fe80::2/64 dev up; ip address add 2001:db8:c::2/64 dev up")
+    second, rpc = lab.keeld("other", {
+        "router": {"asn": 64999, "router_id": "10.9.9.9"}, "dataplane": {"worker_cpus": [worker], "control_cpus": others, "memory_mb": 512},
+        "loopback_addresses": ["10.255.0.1/32"], "ports": [{"name": "east", "device": "net_af_xdp_px,iface=px", "addresses": ["10.9.0.1/24", "2001:db8:c::1/64"]}],
+        "bgp": {"peers": [{"address": "fe80::2%east", "asn": 64604, "families": {V6: BOTH[V6]}}]}}, KEELD, name="second")
+    c.equal("a second keeld on the host has its own way out", "10.255.0.1/32" in lab.sh("other", "ip address show dev keel0"), True)
+    lab.bird("c", """
+router id 10.255.0.8;
+protocol device { }
+protocol static s6 { ipv6; route 2001:db8:800::/48 blackhole; }
+protocol bgp keel { local fe80::2 as 64604; neighbor fe80::1%up as 64999; connect retry time 1; connect delay time 1; error wait time 1, 2;
+  ipv6 { import all; export all; }; }
+""")
+    wait_established(rpc, "fe80::2%east")
+    c.true("a link-local session on a port that is named otherwise than its interface", True)
+    c.comes_to("its routes lead there", lambda: [(p["port"], p["state"]) for p in rpc.call("fib.lookup", address="2001:db8:800::1")["paths"]],
+               [("east", "up")])
+    c.equal("it ends in order", second.stop(), 0)
+    c.equal("and takes it along", "keel0" in lab.sh("other", "ip link; ip rule; ip -6 rule"), False)
+    pings(c, lab, "the first one goes on", "f", LO4)
+
+
+def killed(c, lab, config):
+    """kill -9, start, stop: what the operator had is back."""
+    keeld, _ = lab.keeld("rt", config, KEELD, name="killed")
+    keeld.popen.kill()
+    keeld.popen.wait()
+    c.equal("the way out of a killed one is gone", "keel0" in lab.sh("rt", "ip link; ip route; ip -6 route"), False)
+    keeld, _ = lab.keeld("rt", config, KEELD, name="killed")
+    pings(c, lab, "the next one", "a", LO4)
+    c.equal("the next one ends in order", keeld.stop(), 0)
+
+
 def test(checks):
     worker, others = cpus_of_lab()
     with Lab(out_folder(NAME)) as lab:
@@ -131,8 +219,15 @@ protocol static far6 { ipv6; route 2001:db8:ff::7/128 via 2001:db8:b::2; }
         # What that peer announces is behind its loopback address, which BGP itself knows.
         pings(checks, lab, "behind the multihop peer", "f", "198.51.100.1")
         pings(checks, lab, "behind the multihop peer", "f", "2001:db8:700::1")
+        own_routes(checks, lab, rpc)
+        two_on_one_host(checks, lab, worker, others)
         checks.equal("keeld ends in order", keeld.stop(), 0)
         checks.equal("the host is as before", host_state(lab), before)
+        killed(checks, lab, keel(worker, others))
+        checks.equal("the host is as before, also after a kill", host_state(lab), before)
+        keeld, rpc = lab.keeld("rt", keel(worker, others), KEELD)
+        wait_established(rpc, "10.1.0.2", "10.2.0.2", "2001:db8:1::2", "2001:db8:2::2")
+        port_changes(checks, lab, rpc)
 
 
 if __name__ == "__main__":
