@@ -121,8 +121,9 @@ class Speaker:
         except OSError:
             self.messages.append((time.monotonic(), NOTIFICATION, b"closed"))
 
-    def announce(self, *networks):
-        path = bytes([0x40, 1, 1, 0, 0x40, 2, 6, 2, 1]) + struct.pack(">I", 64513) + b"\x40\x03\x04" + socket.inet_aton(THEM)
+    def announce(self, *networks, asns=(64513,)):
+        path = bytes([0x40, 1, 1, 0, 0x40, 2, 2 + 4 * len(asns), 2, len(asns)]) + struct.pack(">%dI" % len(asns), *asns) + \
+            b"\x40\x03\x04" + socket.inet_aton(THEM)
         nlri = b"".join(bytes([24]) + socket.inet_aton(p)[:3] for p in networks)
         self.send(UPDATE, struct.pack(">HH", 0, len(path)) + path + nlri)
 
@@ -383,6 +384,36 @@ class Commit(unittest.TestCase):
         self.keel.commit({"prefix_lists": lists(3)})
         self.keel.commit({"bgp": {"policy_change_delay_s": 0}, "prefix_lists": lists(4)})
         self.wait("the new routes", lambda: self.speaker.table() == set(pair(4)))
+
+    def families(self, **keys):
+        """A merge for the peer, all of whose families get these keys."""
+        peer = json.loads(json.dumps(document()["bgp"]["peers"][0]))
+        for f in peer["families"].values():
+            f.update(keys)
+        return {"bgp": {"peers": [peer]}}
+
+    def test_allow_as_in_asks_again(self):
+        self.begin()
+        self.speaker.announce("20.0.0.0", asns=(64513, 64512, 7))
+        self.speaker.announce("20.0.1.0")
+        self.wait("the good route", lambda: self.keel.peer()["families"][V4]["accepted"] == 1)
+        since = time.monotonic()
+        effects = self.keel.commit(self.families(allow_as_in=1))
+        self.assertEqual(self.effects(effects), [(f, "import", "route-refresh-sent") for f in self.both()])
+        self.wait("request", lambda: self.speaker.requests(since, V4))
+        self.speaker.announce("20.0.0.0", asns=(64513, 64512, 7))
+        self.wait("the looped route", lambda: [r["prefix"] for r in self.keel.call(
+            "rib.routes", {"family": V4, "view": "loc", "prefix": "20.0.0.0/24"})["routes"]] == ["20.0.0.0/24"])
+
+    def test_export_rules_leave_the_session_up(self):
+        self.begin()
+        for keys in ({"next_hop_self": True}, {"next_hop_self": True, "remove_private_as": True}, {"default_originate": True}, {}):
+            effects = self.keel.commit(self.families(**keys))
+            self.assertEqual(self.effects(effects), [(f, "export", "readvertised") for f in self.both()], keys)
+            if "default_originate" in keys:
+                self.wait("default routes", lambda: self.speaker.table() == set(pair(0) + ["0.0.0.0/0", "::/0"]))
+        self.assertEqual(self.keel.commit(self.families(max_prefixes={"limit": 1000})), [])
+        self.wait("no default route", lambda: self.speaker.table() == set(pair(0)))
 
     def test_what_did_not_change_says_nothing(self):
         self.begin()
