@@ -274,6 +274,18 @@ set_values(struct port_guard *g, const struct setting *settings, unsigned count,
 	}
 }
 
+/* The greater of all's and the port's counts, and all's is the operator's. */
+static void
+check_rp_filter(struct port_guard *g)
+{
+	char value[VALUE_MAX];
+
+	if (read_value("/proc/sys/net/ipv4/conf/all/rp_filter", value) == 0 &&
+		strcmp(value, "1") == 0)
+		fault(g, "net.ipv4.conf.all.rp_filter 1 drops what comes to us from afar (0 or 2)",
+			-EINVAL);
+}
+
 /* ---- the rule ---- */
 
 static int
@@ -369,6 +381,7 @@ port_guard_create(struct arena *a, struct mnl_socket *s, const struct netlink_po
 		rc = set_value(g, "/proc/sys/net/ipv4/conf/all/accept_redirects", "0");
 		if (rc != 0)
 			fault(g, "/proc/sys/net/ipv4/conf/all/accept_redirects", rc);
+		check_rp_filter(g);
 	}
 	*out = g;
 	return 0;

@@ -355,6 +355,21 @@ test_guard_is_set_and_put_back(void **state)
 	assert_int_equal(count_rules("-6"), 0);
 }
 
+/* Ours to tell, not to change. */
+static void
+test_strict_reverse_path_is_told(void **state)
+{
+	struct netlink_fault faults[4];
+
+	(void)state;
+	run("echo 1 > /proc/sys/net/ipv4/conf/all/rp_filter");
+	assert_int_equal(create(), 0);
+	run("echo 0 > /proc/sys/net/ipv4/conf/all/rp_filter");
+	assert_int_equal(netlink_faults(mirror, faults, 4), 1);
+	assert_non_null(strstr(faults[0].what, "rp_filter"));
+	netlink_destroy(mirror);
+}
+
 /* The next start, after a kill, knows what the operator had; a value that somebody has changed since then is his. */
 static void
 test_killed_one_leaves_a_note(void **state)
@@ -1033,6 +1048,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_guard_is_set_and_put_back),
+		cmocka_unit_test(test_strict_reverse_path_is_told),
 		cmocka_unit_test(test_killed_one_leaves_a_note),
 		cmocka_unit_test(test_crash_leftover_is_adopted),
 		cmocka_unit_test(test_kernel_does_not_forward),

@@ -151,6 +151,11 @@ def port_changes(c, lab, rpc):
     pings(c, lab, "after the port got another MAC address", "f", "10.20.1.2")
     pings(c, lab, "after the port got another MAC address", "f", "2001:db8:b::2")
     pings(c, lab, "after the port got another MAC address", "g", LO6)
+    lab.sh("rt", "ip link set pb mtu 1400")
+    c.comes_to("a port's smaller MTU counts", lambda: "Frag needed" in lab.sh("f", "ping -n -c 1 -W 1 -M do -s 1400 10.20.1.2", check=False), True)
+    lab.sh("rt", "ip link set pb mtu 1500")
+    c.comes_to("and its larger one again", lambda: " 0% packet loss" in lab.sh(
+        "f", "ip route flush cache; ping -n -c 1 -W 1 -M do -s 1400 10.20.1.2", check=False), True)
     lab.sh("b", "ip link set keel down")
     c.comes_to("the port's link is down", lambda: rpc.call("fib.lookup", address="10.20.1.2")["prefix"] is None or
                all(p["state"] != "up" for p in rpc.call("fib.lookup", address="10.20.1.2")["paths"]), True)
@@ -189,6 +194,41 @@ protocol bgp keel { local fe80::2 as 64604; neighbor fe80::1%up as 64999; connec
     pings(c, lab, "the first one goes on", "f", LO4)
 
 
+def speaker_only(c, lab):
+    """Without a data plane the kernel's table resolves the next hops of an internal peer."""
+    for h in ("nd", "i"):
+        lab.host(h)
+        lab.sh(h, "sysctl -qw net.ipv6.conf.all.disable_ipv6=0 net.ipv6.conf.default.disable_ipv6=0 net.ipv6.conf.default.accept_dad=0")
+    lab.link("nd", "up", "10.7.0.1/24", "i", "up", "10.7.0.2/24")
+    lab.sh("nd", "ip address add 2001:db8:7::1/64 dev up")
+    lab.sh("i", "ip address add 2001:db8:7::2/64 dev up")
+    peer = {"asn": 64512, "timers": {"connect_retry_s": 1}}
+    keeld, rpc = lab.keeld("nd", {"router": {"asn": 64512, "router_id": "10.7.0.1"}, "bgp": {"peers": [
+        dict(peer, address="10.7.0.2", families={V4: {}}), dict(peer, address="2001:db8:7::2", families={V6: {}})]}}, KEELD, name="speaker",
+        args=["--no-dataplane"])
+    lab.bird("i", """
+router id 10.7.0.2;
+protocol device { }
+protocol static s4 { ipv4; route 198.19.0.0/24 blackhole; }
+protocol static s6 { ipv6; route 2001:db8:900::/48 blackhole; }
+protocol bgp keel4 { local 10.7.0.2 as 64512; neighbor 10.7.0.1 as 64512; connect retry time 1; connect delay time 1; error wait time 1, 2;
+  ipv4 { import all; export filter { bgp_next_hop = 10.77.0.1; accept; }; }; }
+protocol bgp keel6 { local 2001:db8:7::2 as 64512; neighbor 2001:db8:7::1 as 64512; connect retry time 1; connect delay time 1; error wait time 1, 2;
+  ipv6 { import all; export filter { bgp_next_hop = 2001:db8:77::1; accept; }; }; }
+""")
+    wait_established(rpc, "10.7.0.2", "2001:db8:7::2")
+
+    def valid():
+        return [r["valid"] for f in (V4, V6) for r in rpc.call("rib.routes", family=f, view="loc")["routes"]]
+
+    c.comes_to("no data plane: nobody knows the next hops", valid, [False, False])
+    lab.sh("nd", "ip route add 10.77.0.0/24 via 10.7.0.2; ip -6 route add 2001:db8:77::/64 via 2001:db8:7::2")
+    c.comes_to("no data plane: the kernel's routes resolve them", valid, [True, True])
+    lab.sh("nd", "ip route del 10.77.0.0/24; ip -6 route del 2001:db8:77::/64")
+    c.comes_to("no data plane: and do not any more", valid, [False, False])
+    c.equal("the speaker ends in order", keeld.stop(), 0)
+
+
 def killed(c, lab, config):
     """kill -9, start, stop: what the operator had is back."""
     keeld, _ = lab.keeld("rt", config, KEELD, name="killed")
@@ -221,6 +261,7 @@ protocol static far6 { ipv6; route 2001:db8:ff::7/128 via 2001:db8:b::2; }
         pings(checks, lab, "behind the multihop peer", "f", "2001:db8:700::1")
         own_routes(checks, lab, rpc)
         two_on_one_host(checks, lab, worker, others)
+        speaker_only(checks, lab)
         checks.equal("keeld ends in order", keeld.stop(), 0)
         checks.equal("the host is as before", host_state(lab), before)
         killed(checks, lab, keel(worker, others))
