@@ -408,7 +408,7 @@ update_group_encode(struct update_member *m, uint8_t *buf, size_t size, uint64_t
 	struct update_group *g = m->group;
 	struct output o = {
 		.p = buf, .room = size, .deadline_ns = deadline_ns, .mark = mark, .ctx = ctx};
-	uint64_t version = g->version;
+	uint64_t version = g->version, position = journal_position(g->cursor);
 	bool blocked = walk_blocked(g);
 
 	/* The shard's sets were lent until the last quiescent report. */
@@ -417,7 +417,10 @@ update_group_encode(struct update_member *m, uint8_t *buf, size_t size, uint64_t
 	while (update_group_error(m) == 0 && member_step(m, &o))
 		g = m->group; /* a split may move it */
 	*more = update_group_pending(m);
-	*others = g->member_count > 1 && (g->version != version || (blocked && !walk_blocked(g)));
+	/* Who is behind may wait for a place in the journal. */
+	*others = g->member_count > 1 &&
+		  (g->version != version || (blocked && !walk_blocked(g)) ||
+			  (g->behind_count > 0 && journal_position(g->cursor) != position));
 	return size - o.room;
 }
 
