@@ -38,6 +38,8 @@
 #define GROUPS_DEFAULT_MAX 65536u
 #define GROUPS_V6_DEFAULT_MAX 131072u /* the real table of 280,000 prefixes needs 58,305 */
 #define GROUP_BYTES 1024u
+#define GROUPS_KEPT 16 /* one in so many */
+#define COST_V6 8 /* 0.9 us a prefix (fib_v6.c), against 0.1 */
 #define NOTHING ((struct path_list_id){PATH_LIST_NONE})
 
 struct fib {
@@ -212,7 +214,8 @@ table_create(
 
 	if (t == NULL)
 		return -ENOMEM;
-	*t = (struct fib_table){.vrf = vrf, .afi = afi, .groups_max = groups};
+	*t = (struct fib_table){
+		.vrf = vrf, .afi = afi, .groups_max = groups, .groups_kept = groups / GROUPS_KEPT};
 	t->retry_from_v6.afi = AFI_IPV6;
 	t->mapped_bytes = 2 * copy_bytes(afi, groups);
 	if (shadow_create(f->arena, afi, &t->routes) != 0 ||
@@ -288,12 +291,19 @@ fib_batch_add(struct fib_table *t, const struct prefix *p, struct path_list_id b
 	return *added ? shadow_set(t->open, p, before, false) : 0;
 }
 
+/* How many may be taken by routes that are not the host's own. */
+static uint32_t
+groups_usual(const struct fib_table *t)
+{
+	return t->groups_max - t->groups_kept;
+}
+
 /*
  * Does this new prefix get a group? With its /24's other longer prefixes if there are any, else if
  * one is left and no other /24 waits for it; and if not, its /24 waits. 0, -ENOMEM.
  */
 static int
-group_claim(struct fib_table *t, const struct prefix *p, bool *waiting)
+group_claim(struct fib_table *t, const struct prefix *p, bool own, bool *waiting)
 {
 	struct prefix slot = slot_prefix(p);
 	struct shadow_entry other;
@@ -303,7 +313,8 @@ group_claim(struct fib_table *t, const struct prefix *p, bool *waiting)
 		return 0;
 	if (slot_first(t, &slot, &other)) {
 		*waiting = other.waiting;
-	} else if (t->groups_wanted < t->groups_max && shadow_count(t->waiting) == 0) {
+	} else if (own ? t->groups_wanted < t->groups_max
+		       : t->groups_wanted < groups_usual(t) && shadow_count(t->waiting) == 0) {
 		t->groups_wanted++;
 	} else {
 		*waiting = true;
@@ -344,14 +355,14 @@ route_get(const struct fib_table *t, const struct prefix *p, struct shadow_entry
 
 /* Puts a prefix that has none yet into the shadow. */
 static int
-route_insert(struct fib_table *t, const struct prefix *p, struct path_list_id list)
+route_insert(struct fib_table *t, const struct prefix *p, struct path_list_id list, bool own)
 {
 	bool waiting;
 	int err;
 
 	if (t->afi == AFI_IPV6)
-		return fib_v6_insert(t, p, list);
-	err = group_claim(t, p, &waiting);
+		return fib_v6_insert(t, p, list, own);
+	err = group_claim(t, p, own, &waiting);
 	if (err != 0)
 		return err;
 	err = shadow_set(t->routes, p, list, waiting);
@@ -381,8 +392,9 @@ route_remove(struct fib_table *t, const struct prefix *p, bool waiting)
 	group_disclaim(t, p, waiting);
 }
 
-int
-fib_set(struct fib *f, struct vrf_id vrf, const struct prefix *p, struct path_list_id list)
+static int
+RUNS_ON(role_fib) set(struct fib *f, struct vrf_id vrf, const struct prefix *p,
+	struct path_list_id list, bool own)
 {
 	struct fib_table *t = table_get(f, vrf, p->afi);
 	struct shadow_entry old = {0};
@@ -401,7 +413,7 @@ fib_set(struct fib *f, struct vrf_id vrf, const struct prefix *p, struct path_li
 	if (present)
 		route_replace(t, p, list, old.waiting);
 	else
-		err = route_insert(t, p, list);
+		err = route_insert(t, p, list, own);
 	if (err != 0) {
 		if (added)
 			(void)shadow_remove(t->open, p);
@@ -412,6 +424,12 @@ fib_set(struct fib *f, struct vrf_id vrf, const struct prefix *p, struct path_li
 	if (present && !added)
 		path_list_unref(f->path_lists, old.list);
 	return 0;
+}
+
+int
+fib_set(struct fib *f, struct vrf_id vrf, const struct prefix *p, struct path_list_id list)
+{
+	return set(f, vrf, p, list, false);
 }
 
 int
@@ -443,6 +461,18 @@ fib_batch_count(const struct fib *f)
 	return (unsigned)count;
 }
 
+unsigned
+fib_batch_cost(const struct fib *f)
+{
+	struct fib_table *t;
+	unsigned at = 0;
+	uint64_t cost = 0;
+
+	while ((t = table_next(f, &at)) != NULL)
+		cost += shadow_count(t->open) * (t->afi == AFI_IPV6 ? COST_V6 : 1);
+	return (unsigned)cost;
+}
+
 /* Marks a /24's longer prefixes as having a group. Replacements only: nothing can fail. */
 static void
 slot_install(struct fib_table *t, const struct prefix *slot)
@@ -459,6 +489,46 @@ slot_install(struct fib_table *t, const struct prefix *slot)
 	}
 }
 
+/* 0, -ENOMEM. */
+static int
+slot_grant(struct fib_table *t, const struct prefix *slot)
+{
+	bool added;
+
+	/* no list before: there is no reference to give up for a mere repainting */
+	if (fib_batch_add(t, slot, NOTHING, &added) != 0)
+		return -ENOMEM;
+	slot_install(t, slot);
+	(void)shadow_remove(t->waiting, slot);
+	t->groups_wanted++;
+	return 0;
+}
+
+/* A prefix that waits gets its groups, those kept back if need be. */
+static int
+install(struct fib_table *t, const struct prefix *p)
+{
+	struct prefix slot;
+
+	if (t->afi == AFI_IPV6)
+		return fib_v6_install(t, p);
+	slot = slot_prefix(p);
+	return t->groups_wanted < t->groups_max ? slot_grant(t, &slot) : -ENOSPC;
+}
+
+int
+fib_set_own(struct fib *f, struct vrf_id vrf, const struct prefix *p, struct path_list_id list)
+{
+	int err = set(f, vrf, p, list, true);
+	struct fib_table *t = table_get(f, vrf, p->afi);
+	struct shadow_entry e;
+
+	/* It, or its /24, waited before: without memory for that it waits on, and the next retry or this call again serves it. */
+	if (err == 0 && t->waiting_routes > 0 && route_get(t, p, &e) && e.waiting)
+		(void)install(t, p);
+	return err;
+}
+
 /*
  * Groups came free: to those that wait, in turn. Each /24 joins the batch, so that both copies
  * paint it.
@@ -466,23 +536,18 @@ slot_install(struct fib_table *t, const struct prefix *slot)
 static void
 groups_grant(struct fib_table *t)
 {
-	while (t->groups_wanted < t->groups_max && shadow_count(t->waiting) > 0) {
+	while (t->groups_wanted < groups_usual(t) && shadow_count(t->waiting) > 0) {
 		struct prefix from = prefix_from_v4(t->retry_from, 24);
 		struct shadow_entry slot;
 		struct shadow_cursor c;
-		bool added;
 
 		shadow_seek(t->waiting, &from, &c);
 		if (!shadow_next(&c, &slot)) {
 			shadow_seek(t->waiting, NULL, &c);
 			(void)shadow_next(&c, &slot);
 		}
-		/* no list before: there is no reference to give up for a mere repainting */
-		if (fib_batch_add(t, &slot.prefix, NOTHING, &added) != 0)
+		if (slot_grant(t, &slot.prefix) != 0)
 			return;
-		slot_install(t, &slot.prefix);
-		(void)shadow_remove(t->waiting, &slot.prefix);
-		t->groups_wanted++;
 		t->retry_from = prefix_v4(&slot.prefix) + 256;
 	}
 }
@@ -645,7 +710,7 @@ grant_pays(const struct fib_table *t)
 {
 	if (t->afi == AFI_IPV6)
 		return fib_v6_grant_pays(t);
-	return shadow_count(t->waiting) > 0 && t->groups_wanted < t->groups_max;
+	return shadow_count(t->waiting) > 0 && t->groups_wanted < groups_usual(t);
 }
 
 static bool

@@ -65,10 +65,18 @@ struct path_lists *fib_path_lists(struct fib *f);
  */
 int fib_set(struct fib *f, struct vrf_id vrf, const struct prefix *p, struct path_list_id list)
 	RUNS_ON(role_fib);
+/*
+ * The same for a route of the host's own (a connected host, an address of ours): it may take from a sixteenth of the groups that fib_set() leaves
+ * alone, so that nobody's flood of long prefixes keeps it out. It is not left waiting as long as there is any group.
+ */
+int fib_set_own(struct fib *f, struct vrf_id vrf, const struct prefix *p, struct path_list_id list)
+	RUNS_ON(role_fib);
 /* 0, -ENOENT when it was not set; -ENOMEM: nothing was changed. */
 int fib_withdraw(struct fib *f, struct vrf_id vrf, const struct prefix *p) RUNS_ON(role_fib);
 /* Prefixes in the open batch (not yet visible to workers). */
 unsigned fib_batch_count(const struct fib *f);
+/* What painting them costs, an IPv4 prefix being 1; an IPv6 one has more levels to paint. */
+unsigned fib_batch_cost(const struct fib *f);
 
 /*
  * Makes the open batch visible. 0; -EAGAIN: readers still use the copy that would be painted, nothing was done, call

@@ -29,6 +29,7 @@ struct fib_table {
 		struct table_v6 *copy_v6[2];
 	};
 	uint32_t groups_max;
+	uint32_t groups_kept; /* of these, for the host's own routes alone */
 	uint32_t groups_wanted; /* those that the prefixes that do not wait need */
 	uint64_t waiting_routes;
 	uint32_t retry_from; /* the retries go round */
@@ -49,7 +50,9 @@ bool fib_v6_cover(const struct fib_table *t, const struct ip_addr *addr, struct 
 bool fib_v6_next(const struct fib_table *t, const struct prefix *from, struct shadow_entry *out);
 
 /* A new prefix: with the groups it needs, or among those that wait. 0; -ENOMEM: nothing was changed. */
-int fib_v6_insert(struct fib_table *t, const struct prefix *p, struct path_list_id list);
+int fib_v6_insert(struct fib_table *t, const struct prefix *p, struct path_list_id list, bool own);
+/* One that waits gets its groups, those kept back if need be. 0; -ENOSPC, -ENOMEM: it goes on waiting. */
+int fib_v6_install(struct fib_table *t, const struct prefix *p);
 /* One that is there gets another list. */
 void fib_v6_replace(
 	struct fib_table *t, const struct prefix *p, struct path_list_id list, bool waiting);

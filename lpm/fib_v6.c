@@ -9,6 +9,8 @@
 #include "lpm/shadow.h"
 #include "lpm/table_v6.h"
 
+#include <errno.h>
+
 /*
  * Painting one changed prefix of the real table costs about 0.9 us, painting all 0.19 us a group
  * (58,305 groups: 11 ms), so above this the idle copy is painted whole.
@@ -59,11 +61,12 @@ fib_v6_next(const struct fib_table *t, const struct prefix *from, struct shadow_
 }
 
 int
-fib_v6_insert(struct fib_table *t, const struct prefix *p, struct path_list_id list)
+fib_v6_insert(struct fib_table *t, const struct prefix *p, struct path_list_id list, bool own)
 {
 	unsigned need = table_v6_need(t->routes, p);
+	uint32_t max = own ? t->groups_max : t->groups_max - t->groups_kept;
 	bool waits = need > 0 &&
-		     (shadow_count(t->waiting) > 0 || t->groups_wanted + need > t->groups_max);
+		     ((!own && shadow_count(t->waiting) > 0) || t->groups_wanted + need > max);
 	int err = shadow_set(waits ? t->waiting : t->routes, p, list, waits);
 
 	if (err != 0)
@@ -111,26 +114,46 @@ waiting_next(const struct fib_table *t, struct shadow_entry *out)
 	return shadow_next(&c, out);
 }
 
+/* One that waits, with the `need` groups that it needs. */
+static int
+grant_one(struct fib_table *t, const struct shadow_entry *e, unsigned need)
+{
+	bool added;
+
+	/* no list before: there is no reference to give up for a mere repainting */
+	if (fib_batch_add(t, &e->prefix, (struct path_list_id){PATH_LIST_NONE}, &added) != 0 ||
+		shadow_set(t->routes, &e->prefix, e->list, false) != 0)
+		return -ENOMEM;
+	(void)shadow_remove(t->waiting, &e->prefix);
+	t->waiting_routes--;
+	t->groups_wanted += need;
+	return 0;
+}
+
+int
+fib_v6_install(struct fib_table *t, const struct prefix *p)
+{
+	unsigned need = table_v6_need(t->routes, p);
+	struct shadow_entry e;
+
+	if (!shadow_get(t->waiting, p, &e) || t->groups_wanted + need > t->groups_max)
+		return -ENOSPC;
+	return grant_one(t, &e, need);
+}
+
 void
 fib_v6_grant(struct fib_table *t)
 {
 	struct shadow_entry e;
-	bool added;
 
 	while (fib_v6_grant_pays(t) && waiting_next(t, &e)) {
 		unsigned need = table_v6_need(t->routes, &e.prefix);
 
 		t->retry_from_v6 = e.prefix;
-		if (t->groups_wanted + need > t->groups_max)
+		if (t->groups_wanted + need > t->groups_max - t->groups_kept)
 			break;
-		/* no list before: there is no reference to give up for a mere repainting */
-		if (fib_batch_add(t, &e.prefix, (struct path_list_id){PATH_LIST_NONE}, &added) != 0)
+		if (grant_one(t, &e, need) != 0)
 			return;
-		if (shadow_set(t->routes, &e.prefix, e.list, false) != 0)
-			return;
-		(void)shadow_remove(t->waiting, &e.prefix);
-		t->waiting_routes--;
-		t->groups_wanted += need;
 	}
 	t->grant_wanted = false;
 }

@@ -92,7 +92,7 @@ leads_there(const struct fib_feed *f, struct path_list_id id, const struct feed_
 	       memcmp(l->path, want->path, want->count * sizeof(l->path[0])) == 0;
 }
 
-enum verdict { SAME, DIFFERENT, UNSETTLED };
+enum verdict { SAME, NOT_INSTALLED, DIFFERENT, UNSETTLED };
 
 static enum verdict
 RUNS_ON(role_fib) compare(
@@ -125,6 +125,8 @@ RUNS_ON(role_fib) compare(
 			     : leads_there(f, found.path_list, &want.paths));
 	if (same)
 		return SAME;
+	if (want.found && !want.later && fib_waits(f->config.fib, vrf, &want.prefix))
+		return NOT_INSTALLED;
 	*out = (struct fib_mismatch){.vrf = vrf, .addr = *addr};
 	if (want.found)
 		out->expected = want.prefix;
@@ -155,7 +157,8 @@ RUNS_ON(role_fib) suspects_recheck(struct fib_feed *f)
 		struct fib_mismatch m;
 		enum verdict v = compare(f, s->vrf, &s->addr, &m);
 
-		if (v == SAME)
+		f->audit.not_installed += v == NOT_INSTALLED;
+		if (v == SAME || v == NOT_INSTALLED)
 			continue;
 		if ((v == DIFFERENT && fib_feed_drained(f)) || ++s->tries > SUSPECT_TRIES)
 			report(f, &m);

@@ -24,14 +24,20 @@ fib_feed_fail(struct fib_feed *f)
 		f->retry_due_ns = f->work_ns + FAILED_RETRY_NS;
 }
 
-void
-fib_feed_set(
-	struct fib_feed *f, struct vrf_id vrf, const struct prefix *p, struct path_list_id list)
+static void
+RUNS_ON(role_fib) set_check(struct fib_feed *f, int err)
 {
-	int err = fib_set(f->config.fib, vrf, p, list);
-
 	if (err != 0 && err != -ENOENT) /* a family that is not forwarded in this VRF */
 		fib_feed_fail(f);
+}
+
+/* What is connected comes into the tables before all else. */
+static void
+RUNS_ON(role_fib) set_own(
+	struct fib_feed *f, struct vrf_id vrf, const struct prefix *p, const struct own_answer *own)
+{
+	set_check(f, own->source == SOURCE_CONNECTED ? fib_set_own(f->config.fib, vrf, p, own->list)
+						     : fib_set(f->config.fib, vrf, p, own->list));
 }
 
 static void
@@ -248,7 +254,7 @@ RUNS_ON(role_fib) apply(
 	if (!has_own || !before_all(f, &own))
 		want = fib_feed_want(f, s, vrf, view, &answer);
 	if (has_own && (answer.count == 0 || !fib_feed_rib_wins(f, s, answer.peer, &own))) {
-		fib_feed_set(f, vrf, &view->prefix, own.list);
+		set_own(f, vrf, &view->prefix, &own);
 		return WANT_LIST;
 	}
 	if (answer.count > 0) {
@@ -256,7 +262,7 @@ RUNS_ON(role_fib) apply(
 			fib_feed_fail(f);
 			return WANT_LATER;
 		}
-		fib_feed_set(f, vrf, &view->prefix, list);
+		set_check(f, fib_set(f->config.fib, vrf, &view->prefix, list));
 		path_list_unref(f->path_lists, list);
 	} else if (want == WANT_LATER) {
 		/*
@@ -363,7 +369,7 @@ fib_feed_refresh(struct fib_feed *f, struct vrf_id vrf, const struct prefix *p)
 	if (rib_find(f, vrf, p, &s, &view) && apply(f, s, vrf, &view) != WANT_NOTHING)
 		return;
 	if (fib_own_find(f, vrf, p, &own)) {
-		fib_feed_set(f, vrf, p, own.list);
+		set_own(f, vrf, p, &own);
 		return;
 	}
 	if (!fib_shadow_get(f->config.fib, vrf, p, &there))
@@ -429,7 +435,7 @@ lapped(struct feed_source *s)
 static unsigned
 batch_room(const struct fib_feed *f)
 {
-	unsigned count = fib_batch_count(f->config.fib);
+	unsigned count = fib_batch_cost(f->config.fib);
 
 	return count < f->config.batch_max ? f->config.batch_max - count : 0;
 }
@@ -444,7 +450,9 @@ RUNS_ON(role_fib) journal_drain(struct fib_feed *f, struct feed_source *s, uint6
 	int n;
 
 	while ((room = batch_room(f)) > 0) {
-		n = journal_read(j, s->cursor, entries, room < READ_MAX ? room : READ_MAX);
+		/* one may cost more than 1 */
+		n = journal_read(
+			j, s->cursor, entries, room / 8 < READ_MAX ? room / 8 + 1 : READ_MAX);
 		if (n == -EOVERFLOW) {
 			lapped(s);
 			return true;
@@ -566,7 +574,7 @@ RUNS_ON(role_fib) became_visible(struct fib_feed *f)
 static bool
 RUNS_ON(role_fib) commit(struct fib_feed *f, uint64_t now_ns, bool more)
 {
-	unsigned waiting = fib_batch_count(f->config.fib);
+	unsigned waiting = fib_batch_cost(f->config.fib);
 	int err;
 
 	f->wait_readers = false;

@@ -22,7 +22,8 @@ struct fib_feed_config {
 	struct nexthop_table *nexthops;
 	struct shard *const *shards;
 	unsigned shard_count;
-	uint32_t batch_max; /* prefixes a commit; 4,096 */
+	uint32_t
+		batch_max; /* IPv4 prefixes a commit, or an eighth of it of IPv6 (fib_batch_cost()): 1 ms; 4,096 */
 	uint64_t commit_interval_ns; /* 2 ms */
 	/* A next hop (on `port`) is (no longer) to be kept resolved by the kernel: control passes it to the host thread. */
 	void (*resolve)(void *ctx, uint16_t port, const struct ip_addr *addr, bool wanted);
@@ -96,6 +97,8 @@ struct fib_mismatch {
 struct fib_audit {
 	bool running;
 	uint64_t checked, mismatch_count;
+	uint64_t
+		not_installed; /* of those checked: the fib could not take the prefix, for want of groups (fib_waits()) */
 	struct fib_mismatch mismatch[FIB_AUDIT_MISMATCHES_MAX];
 };
 /* 0; -EBUSY: one is running; -ENODEV: there is no fib. */

@@ -183,8 +183,6 @@ fib_feed_forwards(enum family family)
 
 /* Something was left out for want of ids or memory: all is tried again in a second. */
 void fib_feed_fail(struct fib_feed *f);
-void fib_feed_set(struct fib_feed *f, struct vrf_id vrf, const struct prefix *p,
-	struct path_list_id list) RUNS_ON(role_fib);
 /* Next hops moved: everything present is put in again. */
 void fib_feed_rewalk(struct fib_feed *f);
 /* What is to stand for `p` by now: its own route's, the RIB's, or nothing. */

@@ -409,7 +409,7 @@ test_waiting_first(void **state)
 static void
 test_exhaustion(void **state)
 {
-	enum { GROUPS = 40, SLOTS_24 = 100, EACH = 3 };
+	enum { GROUPS = 40, USUAL = 38, SLOTS_24 = 100, EACH = 3 };
 	static bool present[SLOTS_24][EACH];
 	uint64_t seed = 11;
 
@@ -465,13 +465,72 @@ test_exhaustion(void **state)
 			waiting += here - found;
 		}
 		qsbr_offline(workers, me);
-		assert_int_equal(installed, wanted < GROUPS ? wanted : GROUPS);
+		assert_int_equal(installed, wanted < USUAL ? wanted : USUAL);
 		assert_int_equal(err, waiting > 0 ? -ENOSPC : 0);
 		assert_int_equal(stats().not_installed, waiting);
 		assert_int_equal(stats().groups_used, installed);
 	}
 	settle();
 	lists_drop(8);
+	fib_unmake();
+}
+
+static void
+set_own(const char *text, struct path_list_id id)
+{
+	struct prefix p;
+
+	assert_int_equal(prefix_parse(text, &p), 0);
+	assert_int_equal(fib_set_own(fib, VRF_DEFAULT, &p, id), 0);
+}
+
+/* A flood of long prefixes leaves a sixteenth of the groups to the host's own routes. */
+static void
+test_groups_kept_back(void **state)
+{
+	(void)state;
+	fib_make(32);
+	lists_make(4);
+	for (unsigned i = 0; i < 50; i++) {
+		struct prefix p = prefix_from_v4(0x0a000000 + i * 256, 25);
+
+		assert_int_equal(fib_set(fib, VRF_DEFAULT, &p, list[0]), 0);
+	}
+	assert_int_equal(commit(), -ENOSPC);
+	assert_int_equal(stats().groups_used, 30);
+	assert_int_equal(stats().not_installed, 20);
+	set_own("192.0.2.1/32", list[1]);
+	assert_int_equal(commit(), -ENOSPC);
+	check("192.0.2.1", "192.0.2.1/32", list[1]);
+	assert_int_equal(stats().not_installed, 20);
+	/* one that waits, and with it all of its /24 */
+	check("10.0.49.200", NULL, list[0]);
+	set("10.0.49.128/25", list[2]);
+	set_own("10.0.49.0/25", list[1]);
+	assert_int_equal(commit(), -ENOSPC);
+	check("10.0.49.1", "10.0.49.0/25", list[1]);
+	check("10.0.49.200", "10.0.49.128/25", list[2]);
+	assert_int_equal(stats().groups_used, 32);
+	assert_int_equal(stats().not_installed, 19);
+	/* more there are not */
+	set_own("192.0.3.1/32", list[3]);
+	assert_int_equal(commit(), -ENOSPC);
+	check("192.0.3.1", NULL, list[0]);
+	/* the same again, when there is one, without any change of the route */
+	withdraw("192.0.2.1/32");
+	set_own("192.0.3.1/32", list[3]);
+	assert_int_equal(commit(), -ENOSPC);
+	check("192.0.3.1", "192.0.3.1/32", list[3]);
+	/* what comes free beyond those kept goes to who waits */
+	for (unsigned i = 0; i < 30; i++) {
+		struct prefix p = prefix_from_v4(0x0a000000 + i * 256, 25);
+
+		assert_int_equal(fib_withdraw(fib, VRF_DEFAULT, &p), 0);
+	}
+	assert_int_equal(commit(), 0);
+	assert_int_equal(stats().not_installed, 0);
+	settle();
+	lists_drop(4);
 	fib_unmake();
 }
 
@@ -893,6 +952,7 @@ main(void)
 		cmocka_unit_test(test_memory),
 		cmocka_unit_test(test_waiting_first),
 		cmocka_unit_test(test_exhaustion),
+		cmocka_unit_test(test_groups_kept_back),
 		cmocka_unit_test(test_full_table),
 		cmocka_unit_test(test_beside_readers),
 	};

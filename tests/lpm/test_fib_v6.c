@@ -230,6 +230,45 @@ test_basics(void **state)
 	fib_unmake();
 }
 
+/* As for IPv4: a sixteenth is the host's own. */
+static void
+test_groups_kept_back(void **state)
+{
+	struct prefix own, waits;
+
+	(void)state;
+	fib_make(16 * 26);
+	lists_make(3);
+	for (unsigned i = 0; i < 100; i++) {
+		struct ip_addr a = {.afi = AFI_IPV6, .b = {0x20, 0x01, 0x0d, (uint8_t)i, 1}};
+		struct prefix p = prefix_from_addr(&a, 128);
+
+		assert_int_equal(fib_set(fib, VRF_DEFAULT, &p, list[0]), 0);
+		waits = p;
+	}
+	assert_int_equal(commit(), -ENOSPC);
+	assert_true(stats().groups_used <= 15 * 26);
+	assert_true(stats().not_installed > 0);
+	assert_true(fib_waits(fib, VRF_DEFAULT, &waits));
+	assert_int_equal(prefix_parse("2001:db8:ffff::1/128", &own), 0);
+	assert_int_equal(fib_set_own(fib, VRF_DEFAULT, &own, list[1]), 0);
+	assert_int_equal(commit(), -ENOSPC);
+	check("2001:db8:ffff::1", "2001:db8:ffff::1/128", list[1]);
+	assert_int_equal(fib_set_own(fib, VRF_DEFAULT, &waits, list[2]), 0);
+	assert_int_equal(commit(), -ENOSPC);
+	assert_false(fib_waits(fib, VRF_DEFAULT, &waits));
+	for (unsigned i = 0; i < 60; i++) {
+		struct ip_addr a = {.afi = AFI_IPV6, .b = {0x20, 0x01, 0x0d, (uint8_t)i, 1}};
+		struct prefix p = prefix_from_addr(&a, 128);
+
+		assert_int_equal(fib_withdraw(fib, VRF_DEFAULT, &p), 0);
+		(void)commit();
+	}
+	settle();
+	lists_drop(3);
+	fib_unmake();
+}
+
 /* Who waits for groups comes before who asks later; who needs none does not wait. */
 static void
 test_waiting(void **state)
@@ -563,6 +602,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_basics),
 		cmocka_unit_test(test_waiting),
+		cmocka_unit_test(test_groups_kept_back),
 		cmocka_unit_test(test_exhaustion),
 		cmocka_unit_test(test_beside_readers),
 		cmocka_unit_test(test_full_table),

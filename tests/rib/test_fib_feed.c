@@ -879,6 +879,30 @@ test_audit_counts_many(void **state)
 	assert_int_equal(feed_rig_audit(&r), 6000);
 }
 
+/* A flood of /25s: what got no group is told apart, and a neighbour that comes then has its route all the same. */
+static void
+test_no_groups_left(void **state)
+{
+	enum { FLOOD = 1200 }; /* of 1,024 groups 64 are kept back */
+
+	(void)state;
+	one_route();
+	for (uint32_t i = 0; i < FLOOD; i++)
+		feed_rig_announce(&r, 1, V4(20, 0, 0, 0) + (i << 8), 25, HOP, 100);
+	feed_rig_settle(&r);
+	assert_int_equal(feed_rig_audit(&r), 0);
+	assert_true(fib_feed_audit(r.feed)->not_installed > FLOOD - 1024);
+	feed_rig_neighbor(&r, V4(198, 51, 100, 7), 1, 7);
+	feed_rig_settle(&r);
+	assert_forwards(V4(198, 51, 100, 7), 32, V4(198, 51, 100, 7), 1);
+	assert_int_equal(feed_rig_audit(&r), 0);
+	for (uint32_t i = 0; i < FLOOD; i++)
+		feed_rig_withdraw(&r, 1, V4(20, 0, 0, 0) + (i << 8), 25);
+	feed_rig_settle(&r);
+	assert_int_equal(feed_rig_audit(&r), 0);
+	assert_int_equal(fib_feed_audit(r.feed)->not_installed, 0);
+}
+
 static void
 assert_leads(const char *addr, uint8_t len, const char *hop, uint16_t port, uint8_t mac)
 {
@@ -1015,6 +1039,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_host_route_leaves_in_turn, begin, end),
 		cmocka_unit_test_setup_teardown(test_audit_names_what_is_wrong, begin, end),
 		cmocka_unit_test_setup_teardown(test_audit_counts_many, begin, end),
+		cmocka_unit_test_setup_teardown(test_no_groups_left, begin, end),
 		cmocka_unit_test_setup_teardown(test_ipv6, begin, end),
 		cmocka_unit_test_setup_teardown(test_ipv4_by_ipv6_next_hops, begin, end),
 	};
