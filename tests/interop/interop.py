@@ -17,12 +17,13 @@ import traceback
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(ROOT, "tests", "lab"))
 from lab import Lab, Rpc, run, wait_for  # noqa: E402,F401
+from wire import (KEEPALIVE, NOTIFICATION, OPEN, ROUTE_REFRESH, UPDATE, V4, V6, AFI, as_path, attribute, decode, next_hop, nlri, origin,  # noqa: E402,F401
+                  update)
 
 BUILD = os.path.abspath(os.environ.get("KEEL_BUILD", os.path.join(ROOT, "build")))
 KEELD, KEELCTL = (os.path.join(BUILD, "control", n) for n in ("keeld", "keelctl"))
 FEED = os.path.join(BUILD, "tests", "bench", "feed")
 SHARED = os.environ.get("KEEL_SHARED", os.path.join(os.path.dirname(ROOT), "shared"))
-V4 = "ipv4-unicast"
 
 
 def out_folder(name):
@@ -166,6 +167,11 @@ class Capture:
                 f.write(struct.pack("<IIII", int(t), int(t % 1 * 1e6), len(frame), len(frame)) + frame)
         return self
 
+    def connections(self, source):
+        """SYNs without ACK from an IPv6 address."""
+        address = socket.inet_pton(socket.AF_INET6, source)
+        return sum(1 for _, f in self.frames if f[12:14] == b"\x86\xdd" and f[20] == 6 and f[22:38] == address and f[67] & 0x12 == 2)
+
     def messages(self):
         """[(source address, type, ROUTE-REFRESH subtype or None, [prefixes], [withdrawn])], by tshark, in order."""
         p = subprocess.run(["tshark", "-r", self.path, "-d", "tcp.port==179,bgp", "-Y", "bgp", "-T", "json", "--no-duplicate-keys"],
@@ -180,8 +186,9 @@ class Capture:
                 kind = int(m["bgp.type"])
                 text = json.dumps(m)
                 subtype = re.search(r'"bgp\.route_refresh\.subtype": "(\d+)"', text)
-                out.append((layers["ip"]["ip.src"], kind, int(subtype.group(1)) if subtype else None, prefixes_of(m, "bgp.update.nlri"),
-                            prefixes_of(m, "bgp.update.withdrawn_routes")))
+                source = layers["ip"]["ip.src"] if "ip" in layers else layers["ipv6"]["ipv6.src"]
+                out.append((source, kind, int(subtype.group(1)) if subtype else None, prefixes_of(m, "bgp.update.nlri") + mp_prefixes_of(m, "reach"),
+                            prefixes_of(m, "bgp.update.withdrawn_routes") + mp_prefixes_of(m, "unreach")))
         return out
 
     def count(self, source, kind, subtype=None):
@@ -205,55 +212,39 @@ def prefixes_of(message, key):
     return found
 
 
-OPEN, UPDATE, NOTIFICATION, KEEPALIVE, ROUTE_REFRESH = 1, 2, 3, 4, 5
+def mp_prefixes_of(message, kind):
+    """Those of MP_REACH_NLRI or MP_UNREACH_NLRI."""
+    found = []
+
+    def walk(v):
+        if isinstance(v, dict):
+            for k, x in v.items():
+                if re.fullmatch(r"[0-9a-f:.]+/\d+", k) and isinstance(x, dict) and any(y.startswith("bgp.mp_%s_nlri_ip" % kind) for y in x):
+                    found.append(k)
+                walk(x)
+        elif isinstance(v, list):
+            for x in v:
+                walk(x)
+
+    walk(message.get("bgp.update.path_attributes"))
+    return found
 
 
 # ---- a speaker ----
 
-def nlri(prefix):
-    address, length = prefix.split("/")
-    return bytes([int(length)]) + socket.inet_aton(address)[:(int(length) + 7) // 8]
-
-
-def attribute(flags, kind, value):
-    if len(value) > 255:
-        return struct.pack(">BBH", flags | 0x10, kind, len(value)) + value
-    return bytes([flags, kind, len(value)]) + value
-
-
-def as_path(*segments):
-    """Lists are sequences, sets (or tuples) AS_SETs; four octets each."""
-    out = b""
-    for s in segments:
-        out += bytes([2 if isinstance(s, list) else 1, len(s)]) + b"".join(struct.pack(">I", a) for a in s)
-    return attribute(0x40, 2, out)
-
-
-def origin(value=0):
-    return attribute(0x40, 1, bytes([value]))
-
-
-def next_hop(address):
-    return attribute(0x40, 3, socket.inet_aton(address))
-
-
-def update(attributes=b"", announced=(), withdrawn=()):
-    w, n = b"".join(map(nlri, withdrawn)), b"".join(map(nlri, announced))
-    return struct.pack(">H", len(w)) + w + struct.pack(">H", len(attributes)) + attributes + n
-
-
 class Speaker:
     """A BGP speaker that says what it is told: 4-octet AS, route refresh, enhanced route refresh. Answers keepalives unless `silent`.
-    on_refresh(speaker) runs for each ROUTE-REFRESH request."""
+    on_refresh(speaker) runs for each ROUTE-REFRESH request. `rib` is what it was told: {prefix: attributes}."""
 
-    def __init__(self, netns, source, to, asn, hold=90, capabilities=(2, 70), on_refresh=None):
-        self.netns, self.source, self.to, self.asn, self.hold = netns, source, to, asn, hold
+    def __init__(self, netns, source, to, asn, hold=90, capabilities=(2, 70), on_refresh=None, families=(V4,), identifier=None):
+        self.netns, self.source, self.to, self.asn, self.hold, self.families = netns, source, to, asn, hold, families
         self.capabilities, self.on_refresh, self.silent = capabilities, on_refresh, False
+        self.identifier = identifier or source
         self.lock = threading.Lock()
 
     def connect(self):
         """A connection that got our OPEN; the other side may refuse it (idle hold): None."""
-        s = socket.socket()
+        s = socket.socket(socket.AF_INET6 if ":" in self.source else socket.AF_INET)
         try:
             s.bind((self.source, 0))
             s.connect((self.to, 179))
@@ -261,10 +252,12 @@ class Speaker:
             s.close()
             return None
         self.sock, self.received, self.closed, self.established = s, [], False, threading.Event()
-        caps = bytes([1, 4, 0, 1, 0, 1, 65, 4]) + struct.pack(">I", self.asn) + b"".join(bytes([c, 0]) for c in self.capabilities)
+        self.rib, self.ended, self.withdrawn = {}, set(), []
+        caps = b"".join(struct.pack(">BBHBB", 1, 4, AFI[f], 0, 1) for f in self.families) + bytes([65, 4]) + struct.pack(">I", self.asn)
+        caps += b"".join(bytes([c, 0]) for c in self.capabilities)
         try:
             self.send(OPEN, struct.pack(">BHH4sBBB", 4, min(self.asn, 23456) if self.asn > 65535 else self.asn, self.hold,
-                                        socket.inet_aton(self.source), len(caps) + 2, 2, len(caps)) + caps)
+                                        socket.inet_aton(self.identifier), len(caps) + 2, 2, len(caps)) + caps)
         except OSError:
             s.close()
             return None
@@ -314,6 +307,15 @@ class Speaker:
             self.established.set()
         if kind == ROUTE_REFRESH and body[2] == 0 and self.on_refresh:
             self.on_refresh(self)
+        if kind == UPDATE:
+            come, gone, route, end = decode(body)
+            for p in gone:
+                self.rib.pop(p, None)
+                self.withdrawn.append(p)
+            for p in come:
+                self.rib[p] = route
+            if end:
+                self.ended.add(end)
 
     def updates(self):
         """Those received that say something: End-of-RIB is empty."""

@@ -1,0 +1,22 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""ExaBGP's helper: what it prints to us goes to a Unix socket, what comes from there goes to it as commands."""
+import os
+import socket
+import sys
+import threading
+
+connection = socket.socket(socket.AF_UNIX)
+connection.connect(sys.argv[1])
+
+
+def commands():
+    for line in connection.makefile("r"):
+        sys.stdout.write(line)
+        sys.stdout.flush()
+    os._exit(0)
+
+
+threading.Thread(target=commands, daemon=True).start()
+for event in sys.stdin:
+    connection.sendall(event.encode())
