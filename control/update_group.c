@@ -71,7 +71,7 @@ stream_begin(struct arena *a)
 
 static int
 group_create(struct update_groups *s, const struct update_rules *rules, uint8_t next_hop_len,
-	struct update_group **out)
+	struct update_group **out) RUNS_ON(role_session)
 {
 	struct update_group *g = arena_calloc(s->c.arena, sizeof(*g));
 	int err;

@@ -171,7 +171,7 @@ copy_fail(struct update_group *g, int err)
 }
 
 static bool
-copy_run(struct update_group *g)
+copy_run(struct update_group *g) RUNS_ON(role_session)
 {
 	int more;
 

@@ -1,0 +1,527 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Many members: packed once, one walk for all who ask, each with its own next hop; and the rules by which attributes leave. */
+#include "control/update_group.h"
+
+#include "control/bgp_msg.h"
+#include "control/threads.h"
+#include "tests/rib/shard_rig.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+/* clang-format off */
+#include <setjmp.h>
+#include <cmocka.h>
+/* clang-format on */
+
+#define MEMBERS 20u
+#define SOURCE 100u /* external; 101 is internal, 102 our client */
+
+struct told {
+	struct update_member *m;
+	unsigned marks[MARK_POLICY_DONE + 1];
+	uint64_t updates, announced, octets;
+	bool present;
+	union rig_attrs attrs; /* of the newest announcement */
+	uint8_t next_hop[32];
+	size_t next_hop_len;
+};
+
+struct rigged {
+	struct rig rig;
+	enum family family;
+	unsigned reader;
+	struct attr_table *exported;
+	struct update_groups *groups;
+	struct told told[MEMBERS + 1];
+};
+
+static void
+rigged_begin(struct rigged *r, enum family family)
+{
+	struct update_groups_config c;
+
+	memset(r, 0, sizeof(*r));
+	rig_init(&r->rig, false);
+	r->family = family;
+	if (family != FAMILY_IPV4_UNICAST)
+		assert_int_equal(
+			shard_table_add(r->rig.shard, VRF_DEFAULT, family, &r->rig.table), 0);
+	assert_int_equal(qsbr_register(r->rig.readers, &r->reader), 0);
+	assert_int_equal(attr_table_create(r->rig.arena, r->rig.readers, &r->exported), 0);
+	c = (struct update_groups_config){
+		.arena = r->rig.arena, .shard = r->rig.shard, .exported = r->exported};
+	assert_int_equal(update_groups_create(&c, &r->groups), 0);
+	for (uint16_t p = SOURCE; p < SOURCE + 3; p++) {
+		struct shard_peer k = {.id = {p},
+			.addr = addr_from_v4(0xc6336400u + p),
+			.external = p == SOURCE,
+			.multihop = true,
+			.rr_client = p == SOURCE + 2,
+			.asn = p == SOURCE ? 65100 : RIG_OWN_ASN};
+
+		assert_int_equal(shard_peer_add(r->rig.shard, &k), 0);
+		shard_peer_import(r->rig.shard, k.id, family, policy_accept_all());
+		rig_up(&r->rig, p, k.asn, 0x0a000000u + p, k.external);
+	}
+}
+
+static struct update_member_config
+member_config(const struct rigged *r, unsigned i)
+{
+	return (struct update_member_config){
+		.id = {(uint16_t)(1 + i)},
+		.rules = {.table = r->rig.table,
+			.family = r->family,
+			.kind = UPDATE_EXTERNAL,
+			.own_as = RIG_OWN_ASN,
+			.local_as = RIG_OWN_ASN,
+			.peer_as = 65001 + i,
+			.cluster_id = 0x01020304,
+			.encode = {.as4 = true, .send_communities = true},
+			.policy = policy_accept_all(),
+			.peer = addr_from_v4(0xc6336401u + i)},
+		.next_hop = addr_from_v4(0xc0000201u + i),
+	};
+}
+
+static void
+join(struct rigged *r, unsigned i, const struct update_member_config *c)
+{
+	qsbr_online(r->rig.readers, r->reader);
+	assert_int_equal(update_group_join(r->groups, c, &r->told[i].m), 0);
+	qsbr_offline(r->rig.readers, r->reader);
+}
+
+static void
+rigged_end(struct rigged *r)
+{
+	for (unsigned i = 0; i <= MEMBERS; i++) {
+		struct update_group *g =
+			r->told[i].m != NULL ? update_group_leave(r->told[i].m) : NULL;
+
+		if (g != NULL)
+			assert_false(update_group_dismantle(g, UINT64_MAX));
+	}
+	update_groups_destroy(r->groups);
+	attr_table_destroy(r->exported);
+	qsbr_unregister(r->rig.readers, r->reader);
+	rig_fini(&r->rig);
+}
+
+static void
+on_mark(void *ctx, enum update_group_mark m)
+{
+	((struct told *)ctx)->marks[m]++;
+}
+
+static void
+read_update(struct rigged *r, struct told *t, const uint8_t *msg, size_t len)
+{
+	static union {
+		struct attr_set a;
+		uint8_t room[ATTR_SET_MAX];
+	} attrs;
+	const struct update_rules *rules = update_group_rules_of(t->m);
+	struct bgp_update_options o = {.as4 = rules->encode.as4,
+		.external = rules->kind == UPDATE_EXTERNAL,
+		.zone = 1,
+		.extended_next_hop = rules->encode.extended_next_hop ? 0xf : 0,
+		.families = (uint8_t)(1u << r->family)};
+	struct bgp_update u;
+	struct nlri n;
+
+	bgp_update_decode(msg, len, &o, &attrs.a, &u);
+	assert_int_equal(u.error.severity, BGP_OK);
+	t->updates++;
+	for (unsigned i = 0; i < u.withdrawn_count; i++) {
+		while (nlri_read(&u.withdrawn[i].nlri, r->family, false, &n))
+			t->present = false;
+	}
+	for (unsigned i = 0; i < u.announced_count; i++) {
+		while (nlri_read(&u.announced[i].nlri, r->family, false, &n)) {
+			t->announced++;
+			t->present = true;
+		}
+		memset(&t->attrs, 0, sizeof(t->attrs));
+		memcpy(&t->attrs, &attrs.a, attr_set_size(&attrs.a));
+		if (u.announced[i].mp) {
+			t->attrs.a.next_hop = u.mp_next_hop;
+			t->attrs.a.next_hop_link_local = u.mp_next_hop_link_local;
+		}
+	}
+}
+
+/* Reads what is told, when `look` into each UPDATE. */
+static bool
+encode(struct rigged *r, unsigned i, bool look)
+{
+	static uint8_t buf[256u << 10];
+	struct told *t = &r->told[i];
+	bool more, others;
+	size_t len;
+
+	qsbr_online(r->rig.readers, r->reader);
+	len = update_group_encode(
+		t->m, buf, sizeof(buf), now_ns() + 1000000, &more, &others, on_mark, t);
+	attr_table_reclaim(r->exported);
+	qsbr_offline(r->rig.readers, r->reader);
+	assert_int_equal(update_group_error(t->m), 0);
+	t->octets += len;
+	for (const uint8_t *p = buf; look && p < buf + len;) {
+		size_t n = (size_t)p[16] << 8 | p[17];
+
+		if (p[18] == BGP_UPDATE)
+			read_update(r, t, p, n);
+		p += n;
+	}
+	return more || others;
+}
+
+static void
+drain(struct rigged *r, bool look)
+{
+	bool more = true;
+
+	rig_settle(&r->rig);
+	while (more) {
+		more = false;
+		for (unsigned i = 0; i <= MEMBERS; i++) {
+			if (r->told[i].m != NULL)
+				more |= encode(r, i, look) || update_group_pending(r->told[i].m);
+		}
+	}
+}
+
+static void
+load(struct rigged *r, unsigned count, unsigned shared)
+{
+	for (unsigned i = 0; i < count; i++) {
+		uint32_t path[3] = {65100, 1000 + i / shared, 70000};
+		struct rib_nlri n = {
+			.prefix = prefix_from_v4(0x0a000000u + i * 256, 24), .label = 0xfffff};
+		union rig_attrs a;
+
+		rig_attrs_make(&a, path, 3, 0x0a0a0a0a);
+		rig_update(&r->rig, SOURCE, &a.a, &n, 1);
+		if (i % 1000 == 0)
+			rig_settle(&r->rig);
+	}
+	rig_settle(&r->rig);
+}
+
+/* ---- packed once ---- */
+
+static double
+cpu_s(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+#define ROUTES 200000u
+
+/* CPU seconds of the first dump and of a refresh for so many members. */
+static void
+measure(unsigned members, double *dump, double *again)
+{
+	static struct rigged r;
+	struct update_group_stats s;
+	uint64_t messages;
+
+	rigged_begin(&r, FAMILY_IPV4_UNICAST);
+	load(&r, ROUTES, 6);
+	for (unsigned i = 0; i < members; i++) {
+		struct update_member_config c = member_config(&r, i);
+
+		join(&r, i, &c);
+	}
+	*dump = cpu_s();
+	drain(&r, false);
+	*dump = cpu_s() - *dump;
+	update_group_stats(r.told[0].m, &s);
+	assert_int_equal(s.members, members);
+	assert_int_equal(s.walks, 1);
+	messages = s.messages;
+	for (unsigned i = 0; i < members; i++)
+		update_group_refresh(r.told[i].m, true);
+	*again = cpu_s();
+	drain(&r, false);
+	*again = cpu_s() - *again;
+	update_group_stats(r.told[0].m, &s);
+	assert_int_equal(s.walks, 2); /* one for all */
+	assert_int_equal(s.own_messages, 0);
+	assert_in_range(s.messages, 2 * messages - messages / 50, 2 * messages + messages / 50);
+	for (unsigned i = 0; i < members; i++) {
+		assert_int_equal(r.told[i].marks[MARK_END_OF_RIB], 1);
+		assert_int_equal(r.told[i].marks[MARK_BORR], 1);
+		assert_int_equal(r.told[i].marks[MARK_EORR], 1);
+		assert_int_equal(r.told[i].octets, r.told[0].octets);
+		assert_int_equal(update_group_advertised(r.told[i].m), ROUTES);
+	}
+	printf("%u members: dump %.3f s, refresh %.3f s of CPU, %.1f MB each\n", members, *dump,
+		*again, (double)r.told[0].octets / 1e6);
+	rigged_end(&r);
+}
+
+static void
+test_packed_once(void **state)
+{
+	double dump[2], again[2];
+
+	measure(1, &dump[0], &again[0]);
+	measure(MEMBERS, &dump[1], &again[1]);
+	printf("%u members cost %.2f times one for a dump, %.2f for a refresh\n", MEMBERS,
+		dump[1] / dump[0], again[1] / again[0]);
+	/* Copying is far from packing; generous, for machines with other things to do. */
+	assert_true(dump[1] < 8 * dump[0] && again[1] < 8 * again[0]);
+}
+
+/* ---- requests ---- */
+
+/* Requests of all the time: one walk under way, and each request is answered by a walk that began after it. */
+static void
+test_requests(void **state)
+{
+	static struct rigged r;
+	struct update_group_stats s;
+	unsigned asked = 0, rounds = 0;
+	uint64_t rng = 5;
+
+	rigged_begin(&r, FAMILY_IPV4_UNICAST);
+	load(&r, 20000, 4);
+	for (unsigned i = 0; i < MEMBERS; i++) {
+		struct update_member_config c = member_config(&r, i);
+
+		join(&r, i, &c);
+	}
+	drain(&r, false);
+	while (asked < 2000) {
+		unsigned i = (unsigned)(hash_mix(rng++) % MEMBERS);
+		unsigned borr = r.told[i].marks[MARK_BORR];
+
+		update_group_refresh(r.told[i].m, true);
+		asked++;
+		for (unsigned k = 0; k < MEMBERS; k++)
+			encode(&r, k, false);
+		assert_in_range(r.told[i].marks[MARK_BORR], borr, borr + 1);
+		rounds++;
+	}
+	for (unsigned i = 0; i < MEMBERS; i++) { /* the last request of each is answered whole */
+		unsigned eorr = r.told[i].marks[MARK_EORR];
+
+		update_group_refresh(r.told[i].m, true);
+		drain(&r, false);
+		assert_true(r.told[i].marks[MARK_EORR] > eorr);
+		assert_int_equal(r.told[i].marks[MARK_EORR], r.told[i].marks[MARK_BORR]);
+		assert_int_equal(r.told[i].marks[MARK_EORR], r.told[i].marks[MARK_WALK_DONE]);
+	}
+	update_group_stats(r.told[0].m, &s);
+	printf("%u requests, %llu walks\n", asked, (unsigned long long)s.walks);
+	assert_true(s.walks < asked);
+	rigged_end(&r);
+}
+
+/* ---- next hops ---- */
+
+static void
+announce(struct rigged *r, uint16_t peer, const char *prefix, const union rig_attrs *a)
+{
+	struct rib_nlri n = {.label = 0xfffff};
+
+	assert_int_equal(prefix_parse(prefix, &n.prefix), 0);
+	rig_update_in(&r->rig, r->family, peer, &a->a, &n, 1, r->rig.now_ns);
+}
+
+static void
+test_own_next_hop(void **state)
+{
+	uint32_t path[1] = {65100};
+	static struct rigged r;
+	union rig_attrs a;
+
+	rigged_begin(&r, FAMILY_IPV4_UNICAST);
+	rig_attrs_make(&a, path, 1, 0x0a0a0a0a);
+	for (unsigned i = 0; i < 3; i++) {
+		struct update_member_config c = member_config(&r, i);
+
+		join(&r, i, &c);
+	}
+	announce(&r, SOURCE, "10.0.0.0/8", &a);
+	drain(&r, true);
+	for (unsigned i = 0; i < 3; i++) {
+		struct ip_addr own = addr_from_v4(0xc0000201u + i);
+
+		assert_true(r.told[i].present);
+		assert_true(addr_equal(&r.told[i].attrs.a.next_hop, &own));
+	}
+	rigged_end(&r);
+}
+
+static struct ip_addr
+address(const char *text)
+{
+	struct ip_addr a;
+
+	assert_int_equal(addr_parse(text, &a), 0);
+	return a;
+}
+
+/* RFC 2545 3: global alone, with a link-local one, and that alone; RFC 8950: IPv4 by way of an IPv6 next hop. */
+static void
+test_ipv6_next_hops(void **state)
+{
+	uint32_t path[1] = {65100};
+	static struct rigged r;
+	struct update_member_config c;
+	struct update_group_stats s;
+	union rig_attrs a;
+
+	assert_int_not_equal(zone_intern("east"), 0);
+	rigged_begin(&r, FAMILY_IPV6_UNICAST);
+	rig_attrs_make(&a, path, 1, 0);
+	a.a.next_hop = address("2001:db8::9");
+	for (unsigned i = 0; i < 4; i++) {
+		c = member_config(&r, i);
+		c.next_hop = address("2001:db8::1");
+		c.next_hop.b[15] = (uint8_t)(i + 1);
+		if (i >= 2)
+			c.next_hop_link_local = address("fe80::7%east");
+		if (i == 3)
+			memset(&c.next_hop, 0, sizeof(c.next_hop));
+		join(&r, i, &c);
+	}
+	c = member_config(&r, 4); /* none of ours: nothing can be told */
+	join(&r, 4, &c);
+	announce(&r, SOURCE, "2001:db8:1::/48", &a);
+	drain(&r, true);
+	update_group_stats(r.told[0].m, &s);
+	assert_int_equal(s.members, 2); /* 16 octets, 32 octets: not one rule */
+	for (unsigned i = 0; i < 4; i++) {
+		assert_true(r.told[i].present);
+		assert_int_equal(r.told[i].attrs.a.next_hop.b[15], i == 3 ? 0 : i + 1);
+		assert_int_equal(
+			r.told[i].attrs.a.next_hop_link_local.afi, i >= 2 ? AFI_IPV6 : AFI_NONE);
+	}
+	assert_int_equal(r.told[2].attrs.a.next_hop_link_local.b[15], 7);
+	assert_false(r.told[4].present);
+	rigged_end(&r);
+
+	rigged_begin(&r, FAMILY_IPV4_UNICAST);
+	rig_attrs_make(&a, path, 1, 0x0a0a0a0a);
+	c = member_config(&r, 0);
+	c.next_hop = address("2001:db8::1");
+	c.rules.encode.extended_next_hop = true;
+	join(&r, 0, &c);
+	c = member_config(&r, 1);
+	c.next_hop = address("2001:db8::1"); /* RFC 8950 not negotiated */
+	join(&r, 1, &c);
+	announce(&r, SOURCE, "10.0.0.0/8", &a);
+	drain(&r, true);
+	assert_true(r.told[0].present);
+	assert_int_equal(r.told[0].attrs.a.next_hop.afi, AFI_IPV6);
+	assert_false(r.told[1].present);
+	rigged_end(&r);
+}
+
+/* ---- rules ---- */
+
+static void
+expect_path(const struct told *t, const char *want)
+{
+	char text[200];
+
+	assert_true(t->present);
+	attr_as_path_format(&t->attrs.a, text, sizeof(text));
+	assert_string_equal(text, want);
+}
+
+static void
+test_as_path_rules(void **state)
+{
+	uint32_t path[5] = {65100, 64600, 3, 65003, 4200000001u};
+	static struct rigged r;
+	union rig_attrs a;
+
+	rigged_begin(&r, FAMILY_IPV4_UNICAST);
+	rig_attrs_make(&a, path, 5, 0x0a0a0a0a);
+	a.a.has |= ATTR_HAS_MED | ATTR_HAS_LOCAL_PREF;
+	a.a.med = 9;
+	a.a.local_pref = 200;
+	for (unsigned i = 0; i < 5; i++) {
+		struct update_member_config c = member_config(&r, i);
+
+		if (i == 1)
+			c.rules.remove_private_as = true;
+		if (i == 2) /* the peer is AS 65003 */
+			c.rules.as_override = true;
+		if (i == 3)
+			c.rules.local_as = 64999;
+		if (i == 4)
+			c.rules.default_originate = true;
+		join(&r, i, &c);
+	}
+	announce(&r, SOURCE, "10.0.0.0/8", &a);
+	drain(&r, true);
+	expect_path(&r.told[0], "64512 65100 64600 3 65003 4200000001");
+	expect_path(&r.told[1], "64512 3");
+	expect_path(&r.told[2], "64512 65100 64600 3 64512 4200000001");
+	expect_path(&r.told[3], "64999 64512 65100 64600 3 65003 4200000001");
+	assert_int_equal(r.told[4].announced, 2);
+	assert_false(r.told[0].attrs.a.has & (ATTR_HAS_MED | ATTR_HAS_LOCAL_PREF));
+	rigged_end(&r);
+}
+
+/* RFC 4456: a non-client's route to clients, a client's to all; ORIGINATOR_ID and CLUSTER_LIST. */
+static void
+test_reflection(void **state)
+{
+	static struct rigged r;
+	union rig_attrs a;
+
+	rigged_begin(&r, FAMILY_IPV4_UNICAST);
+	rig_attrs_make(&a, NULL, 0, 0x0a0a0a0a);
+	for (unsigned i = 0; i < 3; i++) {
+		struct update_member_config c = member_config(&r, i);
+
+		c.rules.kind = i == 0 ? UPDATE_INTERNAL : i == 1 ? UPDATE_CLIENT : UPDATE_EXTERNAL;
+		c.rules.peer_as = i == 2 ? 65003 : RIG_OWN_ASN;
+		c.rules.next_hop_self = true; /* RFC 4456 10: not for what is reflected */
+		join(&r, i, &c);
+	}
+	announce(&r, SOURCE + 1, "10.0.0.0/8", &a);
+	drain(&r, true);
+	assert_false(r.told[0].present);
+	assert_true(r.told[1].present);
+	assert_int_equal(r.told[1].attrs.a.originator_id, 0x0a000000u + SOURCE + 1);
+	assert_int_equal(r.told[1].attrs.a.cluster_count, 1);
+	assert_memory_equal(attr_cluster_list(&r.told[1].attrs.a), "\x01\x02\x03\x04", 4);
+	assert_int_equal(addr_v4(&r.told[1].attrs.a.next_hop), 0x0a0a0a0a);
+	assert_int_equal(r.told[1].attrs.a.local_pref, 100);
+	expect_path(&r.told[2], "64512");
+	assert_int_equal(r.told[2].attrs.a.cluster_count, 0);
+	announce(&r, SOURCE + 2, "10.1.0.0/16", &a);
+	drain(&r, true);
+	assert_true(r.told[0].present);
+	assert_int_equal(r.told[0].attrs.a.originator_id, 0x0a000000u + SOURCE + 2);
+	rigged_end(&r);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_own_next_hop),
+		cmocka_unit_test(test_ipv6_next_hops),
+		cmocka_unit_test(test_as_path_rules),
+		cmocka_unit_test(test_reflection),
+		cmocka_unit_test(test_requests),
+		cmocka_unit_test(test_packed_once),
+	};
+
+	role_enter_rib();
+	role_enter_session();
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
