@@ -136,10 +136,10 @@ fib_stats_method(struct keeld *k, json_t *params, struct rpc_call *call)
 	tables = json_array();
 	table_add(k, tables, FAMILY_IPV4_UNICAST);
 	table_add(k, tables, FAMILY_IPV6_UNICAST);
-	return json_pack("{s:I, s:o, s:I, s:I, s:o, s:o, s:o, s:o}", "generation", (json_int_t)all.generation, "tables", tables, "commits",
+	return json_pack("{s:I, s:o, s:I, s:I, s:o, s:o, s:o, s:o, s:I}", "generation", (json_int_t)all.generation, "tables", tables, "commits",
 		(json_int_t)all.commits, "rebuilds", (json_int_t)all.rebuilds, "commit_ns", hist_json(fib_commit_hist(k->fib)), "grace_ns",
 		hist_json(fib_grace_hist(k->fib)), "update_to_fib_ns", hist_json(fib_feed_update_hist(k->feed)), "link_ns",
-		hist_json(fib_feed_link_hist(k->feed)));
+		hist_json(fib_feed_link_hist(k->feed)), "link_last_ns", (json_int_t)fib_feed_link_last_ns(k->feed));
 }
 
 /* ---- fib.audit: answered when the walk has ended ---- */

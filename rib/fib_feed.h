@@ -68,6 +68,8 @@ void fib_feed_resolve_via_default(struct fib_feed *f, bool yes) RUNS_ON(role_fib
 void fib_feed_port_up(struct fib_feed *f, uint16_t port) RUNS_ON(role_fib);
 /* Netlink event read -> next hops of that port stored as down, ns: one entry a link loss. */
 const struct hist *fib_feed_link_hist(const struct fib_feed *f);
+/* The newest entry of it as it was measured; 0: none. Any thread. */
+uint64_t fib_feed_link_last_ns(const struct fib_feed *f);
 /* The link of a port went down: all its next hops are down now. */
 void fib_feed_port_down(struct fib_feed *f, uint16_t port, uint64_t event_ns) RUNS_ON(role_fib);
 

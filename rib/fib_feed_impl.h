@@ -155,6 +155,7 @@ struct fib_feed {
 	uint64_t retry_due_ns; /* something could not be set: all is tried again then; 0: nothing */
 	_Atomic uint64_t failed;
 	struct hist update_hist, link_hist;
+	_Atomic uint64_t link_last_ns;
 	/* audit */
 	struct fib_audit audit;
 	enum audit_stage { AUDIT_RIB, AUDIT_OWN, AUDIT_FIB, AUDIT_SUSPECTS } audit_stage;

@@ -264,8 +264,12 @@ fib_feed_port_down(struct fib_feed *f, uint16_t port, uint64_t event_ns)
 			if (h->port == port)
 				next_hop_down(f->path_lists, h->next_hop, NEXT_HOP_DOWN);
 		}
-		if (event_ns != 0)
-			hist_add(&f->link_hist, walk_clock() - event_ns);
+		if (event_ns != 0) {
+			uint64_t took = walk_clock() - event_ns;
+
+			atomic_store_explicit(&f->link_last_ns, took, memory_order_relaxed);
+			hist_add(&f->link_hist, took);
+		}
 	}
 	nexthop_link(f->config.nexthops, port, false);
 	fib_own_rewalk(f, true);
@@ -293,6 +297,12 @@ const struct hist *
 fib_feed_link_hist(const struct fib_feed *f)
 {
 	return &f->link_hist;
+}
+
+uint64_t
+fib_feed_link_last_ns(const struct fib_feed *f)
+{
+	return atomic_load_explicit(&f->link_last_ns, memory_order_relaxed);
 }
 
 /* The feed goes: what next hops hold is let go of with them. */
