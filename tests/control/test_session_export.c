@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Export of several sessions that share a group: requests at once, counters, min_advertisement_s, a commit of another policy. */
+#include "control/session.h"
+
+#include "tests/control/session_rig.h"
+
+#define OWN_AS 64512u
+#define OWN_ID 0xc0000201u
+#define NEXT_HOP 0xc0000263u
+#define PEERS 6u
+#define ROUTES 2000u
+#define V4 FAMILY_IPV4_UNICAST
+
+static struct node n;
+static struct script script[PEERS];
+
+static struct attr_set
+own_attrs(uint32_t med)
+{
+	struct attr_set a;
+
+	memset(&a, 0, sizeof(a));
+	a.next_hop = addr_from_v4(NEXT_HOP);
+	a.has = ATTR_HAS_MED;
+	a.med = med;
+	return a;
+}
+
+static void
+begin(unsigned peers, uint32_t min_advertisement_s)
+{
+	node_begin(&n, OWN_AS, OWN_ID);
+	for (unsigned i = 0; i < peers; i++) {
+		struct config_peer c = peer_config(65001 + i, OWN_AS, 2 + i);
+
+		c.timers.min_advertisement_s = min_advertisement_s;
+		node_peer(&n, 1 + i, &c, policy_accept_all());
+	}
+}
+
+/* Reads to the End-of-RIB (-1) or a ROUTE-REFRESH of `subtype`; counts prefixes announced on the way. */
+static unsigned
+read_routes(struct script *s, int subtype, uint32_t *med)
+{
+	static union {
+		struct attr_set a;
+		uint8_t room[ATTR_SET_MAX];
+	} attrs;
+	struct bgp_update_options o = {.as4 = true, .families = 1, .external = true};
+	unsigned count = 0;
+	const uint8_t *p;
+
+	while ((p = script_next(s)) != NULL) {
+		struct bgp_update u;
+		struct bgp_refresh r;
+		struct nlri nlri;
+
+		if (s->type == BGP_ROUTE_REFRESH) {
+			assert_int_equal(bgp_refresh_decode(p, s->len, true, &r).severity, BGP_OK);
+			assert_int_equal(r.subtype, subtype);
+			return count;
+		}
+		assert_int_equal(s->type, BGP_UPDATE);
+		bgp_update_decode(p, s->len, &o, &attrs.a, &u);
+		assert_int_equal(u.error.severity, BGP_OK);
+		if (u.end_of_rib) {
+			assert_int_equal(subtype, -1);
+			return count;
+		}
+		for (unsigned i = 0; i < u.announced_count; i++) {
+			while (nlri_read(&u.announced[i].nlri, V4, false, &nlri))
+				count++;
+		}
+		if (med != NULL && u.announced_count > 0) {
+			*med = attrs.a.med;
+			return count;
+		}
+	}
+	fail_msg("the connection ended");
+	return 0;
+}
+
+static void
+establish(unsigned peers)
+{
+	for (unsigned i = 0; i < peers; i++) {
+		struct bgp_open_options o = script_open(65001 + i, 0xc0000302u + i);
+
+		script_establish(&script[i], &n, 2 + i, &o);
+	}
+	for (unsigned i = 0; i < peers; i++)
+		(void)read_routes(&script[i], -1, NULL);
+}
+
+static void
+end(unsigned peers)
+{
+	for (unsigned i = 0; i < peers; i++)
+		script_close(&script[i]);
+	node_end(&n);
+}
+
+/* Several ask, each three times in one go: whole answers for all, and nothing lost. */
+static void
+test_requests_at_once(void **state)
+{
+	begin(PEERS, 0);
+	for (unsigned i = 0; i < ROUTES; i++) {
+		struct attr_set a = own_attrs(i / 8);
+
+		node_originate(&n, 0x0a000000 + i * 256, 24, &a);
+	}
+	establish(PEERS);
+	for (unsigned i = 0; i < PEERS; i++) {
+		for (unsigned k = 0; k < 3; k++)
+			script_send_refresh(&script[i], REFRESH_REQUEST);
+	}
+	for (unsigned i = 0; i < PEERS; i++) {
+		struct session_view v;
+		unsigned walks = 0;
+
+		wait_for(node_view(&n, 1 + i).families[V4].requests_received == 3);
+		do {
+			assert_int_equal(read_routes(&script[i], REFRESH_BEGIN, NULL), 0);
+			assert_int_equal(read_routes(&script[i], REFRESH_END, NULL), ROUTES);
+			walks++;
+			v = node_view(&n, 1 + i);
+		} while (walks < v.families[V4].served);
+		wait_for(node_view(&n, 1 + i).families[V4].eorr_sent == walks);
+		v = node_view(&n, 1 + i);
+		assert_int_equal(v.families[V4].served, walks);
+		assert_int_equal(v.families[V4].served + v.families[V4].coalesced, 3);
+		assert_int_equal(v.families[V4].borr_sent, walks);
+		assert_int_equal(v.families[V4].advertised, ROUTES);
+	}
+	end(PEERS);
+}
+
+/* RFC 4271 9.2.1.1: changes within the interval are told together, at its end; one who has none waits for nobody. */
+static void
+test_min_advertisement(void **state)
+{
+	struct attr_set a = own_attrs(1);
+	uint64_t first;
+	uint32_t med = 0;
+
+	begin(1, 1);
+	node_originate(&n, 0x0a000000, 24, &a);
+	establish(1);
+	wait_for(node_view(&n, 1).families[V4].end_of_rib_sent);
+	breathe();
+	a = own_attrs(2);
+	node_originate(&n, 0x0a000000, 24, &a);
+	read_routes(&script[0], -1, &med);
+	first = now_ns();
+	assert_int_equal(med, 2);
+	for (uint32_t i = 3; i < 20; i++) {
+		a = own_attrs(i);
+		node_originate(&n, 0x0a000000, 24, &a);
+	}
+	read_routes(&script[0], -1, &med);
+	assert_int_equal(med, 19); /* the newest, and no other */
+	assert_true(now_ns() - first > 800000000u);
+	end(1);
+}
+
+struct policies_call {
+	struct session_policies p;
+	unsigned peer;
+};
+
+static void
+call_policies(void *arg)
+{
+	struct policies_call *c = arg;
+
+	role_enter_session();
+	session_export_policies(n.speaker, (struct peer_id){(uint16_t)c->peer}, &c->p);
+}
+
+/* A commit tells them one after the other; two of six get another one than the rest. All have what theirs says, and stay up. */
+static void
+test_policies_apart(void **state)
+{
+	struct attr_set a = own_attrs(1);
+
+	begin(PEERS, 0);
+	node_originate(&n, 0x0a000000, 24, &a);
+	establish(PEERS);
+	for (unsigned i = 0; i < 2; i++) {
+		struct policies_call c = {
+			.p = {.export_policy[V4] = policy_deny_all()}, .peer = 1 + i};
+
+		thread_call(n.session, call_policies, &c);
+	}
+	for (unsigned i = 0; i < 2; i++) {
+		const uint8_t *p = script_next(&script[i]);
+
+		assert_non_null(p);
+		assert_int_equal(script[i].type, BGP_UPDATE);
+		wait_for(node_view(&n, 1 + i).families[V4].advertised == 0);
+	}
+	a = own_attrs(2);
+	node_originate(&n, 0x0a000000, 24, &a);
+	for (unsigned i = 2; i < PEERS; i++) {
+		uint32_t med = 0;
+
+		read_routes(&script[i], -1, &med);
+		assert_int_equal(med, 2); /* nothing between: only differences are sent */
+		assert_int_equal(node_view(&n, 1 + i).families[V4].advertised, 1);
+	}
+	for (unsigned i = 0; i < PEERS; i++) {
+		assert_int_equal(node_view(&n, 1 + i).state, FSM_ESTABLISHED);
+		assert_int_equal(node_view(&n, 1 + i).established_count, 1);
+	}
+	end(PEERS);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_requests_at_once),
+		cmocka_unit_test(test_min_advertisement),
+		cmocka_unit_test(test_policies_apart),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
