@@ -64,12 +64,55 @@ test_epochs_stay_near(void **state)
 	assert_int_equal(epoch_of(&a), ADJ_RIB_IN_EPOCHS + 1);
 }
 
+/* RFC 4724 4.2, RFC 7313 4 */
+static void
+test_restart(void **state)
+{
+	struct adj_rib_in a;
+	struct adj_rib_in_counts c;
+	uint16_t below;
+
+	(void)state;
+	adj_rib_in_init(&a);
+	adj_rib_in_up(&a, true);
+	adj_rib_in_begin_refresh(&a); /* before End-of-RIB */
+	assert_false(adj_rib_in_end_refresh(&a));
+	assert_false(adj_rib_in_end_of_rib(&a)); /* nothing was retained */
+	adj_rib_in_begin_refresh(&a);
+	assert_false(adj_rib_in_retain(&a, &below));
+	assert_int_equal(below, 2);
+	assert_int_equal(a.epoch, 3);
+	assert_false(adj_rib_in_end_refresh(&a)); /* that refresh is gone with its session */
+	adj_rib_in_up(&a, false);
+	adj_rib_in_begin_refresh(&a); /* whatever it said: what is retained goes with End-of-RIB */
+	assert_true(adj_rib_in_retain(&a, &below)); /* the second in a row */
+	assert_int_equal(below, 4);
+	adj_rib_in_up(&a, false);
+	assert_true(adj_rib_in_end_of_rib(&a));
+	assert_false(adj_rib_in_end_of_rib(&a));
+	adj_rib_in_begin_refresh(&a);
+	assert_true(adj_rib_in_timeout(&a));
+	assert_false(adj_rib_in_timeout(&a));
+	assert_false(adj_rib_in_retain(&a, &below));
+	assert_true(adj_rib_in_timeout(&a)); /* the session did not come back */
+	assert_false(adj_rib_in_timeout(&a));
+	assert_false(adj_rib_in_retain(&a, &below));
+	below = adj_rib_in_lost(&a);
+	assert_int_equal(below, a.epoch);
+	assert_false(adj_rib_in_timeout(&a));
+	adj_rib_in_counts_get(&a, &c);
+	assert_int_equal(c.borr_ignored, 2);
+	assert_int_equal(c.borr_received, 2);
+	assert_int_equal(c.eorr_ignored, 2);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_epochs),
 		cmocka_unit_test(test_refresh),
+		cmocka_unit_test(test_restart),
 		cmocka_unit_test(test_epochs_stay_near),
 	};
 

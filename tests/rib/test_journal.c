@@ -379,6 +379,93 @@ test_eviction(void **state)
 	fixture_end(&f);
 }
 
+/* ---- consumers that come, stand still and go beside the writer ---- */
+
+#define EVICT_LAG 1000u
+
+struct crowd {
+	struct journal *journal;
+	_Atomic bool stop;
+	_Atomic uint64_t stale, wrong;
+};
+
+/* One life of a consumer: keeps up for a while, then stands still until it is evicted, or leaves. */
+static void
+consumer_life(struct crowd *c, uint64_t *random)
+{
+	unsigned reads = random_below(random, 50);
+	bool stays = random_below(random, 2) == 0;
+	struct journal_cursor *cursor;
+	struct journal_entry e[16];
+
+	if (journal_subscribe(c->journal, &cursor) != 0)
+		return;
+	journal_set_patience(cursor, JOURNAL_EVICT);
+	for (unsigned i = 0; i < reads || stays; i++) {
+		int n = journal_read(c->journal, cursor, e, 16);
+
+		if (n == -ESTALE) {
+			/* only who was late enough, and no one in whose place it came */
+			if (journal_head(c->journal) - journal_passed(cursor) < EVICT_LAG)
+				atomic_fetch_add(&c->wrong, 1);
+			atomic_fetch_add(&c->stale, 1);
+			break;
+		}
+		if (atomic_load(&c->stop))
+			break;
+		if (n > 0 && i < reads)
+			journal_advance(c->journal, cursor, e[n - 1].sequence);
+		if (n <= 0 || i >= reads)
+			sched_yield();
+	}
+	journal_unsubscribe(c->journal, cursor);
+}
+
+static void *
+consumer_main(void *arg)
+{
+	struct crowd *c = arg;
+	uint64_t random = (uint64_t)(uintptr_t)&random;
+
+	while (!atomic_load(&c->stop))
+		consumer_life(c, &random);
+	return NULL;
+}
+
+static void
+test_eviction_beside_consumers(void **state)
+{
+	struct crowd c = {0};
+	pthread_t thread[4];
+	uint64_t evicted = 0;
+	struct fixture f;
+
+	fixture_begin(&f, 1u << 14);
+	journal_unsubscribe(f.journal, f.c);
+	c.journal = f.journal;
+	for (unsigned i = 0; i < 4; i++)
+		assert_int_equal(pthread_create(&thread[i], NULL, consumer_main, &c), 0);
+	for (unsigned n = 0; evicted < 300 && n < 5000000; n++) {
+		struct journal_holder h;
+
+		append(f.journal, 1);
+		if (n % 64 == 0)
+			sched_yield();
+		if (!journal_holder(f.journal, &h) ||
+			journal_head(f.journal) - h.passed < EVICT_LAG)
+			continue;
+		evicted += journal_evict(f.journal, &h);
+	}
+	atomic_store(&c.stop, true);
+	for (unsigned i = 0; i < 4; i++)
+		pthread_join(thread[i], NULL);
+	assert_true(evicted > 0);
+	assert_int_equal(c.wrong, 0);
+	assert_true(c.stale > 0 && c.stale <= evicted);
+	assert_int_equal(journal_safe_sequence(f.journal), journal_head(f.journal) + 1);
+	fixture_end(&f);
+}
+
 int
 main(void)
 {
@@ -390,6 +477,7 @@ main(void)
 		cmocka_unit_test(what_is_judged_and_not_done_comes_again),
 		cmocka_unit_test(walks_make_withdrawals_wait),
 		cmocka_unit_test(test_eviction),
+		cmocka_unit_test(test_eviction_beside_consumers),
 		cmocka_unit_test(threads_read_whole_entries_or_none),
 	};
 
