@@ -218,11 +218,9 @@ ext_communities_strip(struct attr_set *s)
 
 /* RFC 4271 5.1.4, 5.1.5; RFC 4456 8: what does not leave the AS. */
 static void
-internal_attrs_strip(struct attr_set *s, const struct attr_set *before, enum route_source kind)
+internal_attrs_strip(struct attr_set *s, unsigned policy_sets, enum route_source kind)
 {
 	size_t cluster_len = 4u * s->cluster_count;
-	bool med_by_policy =
-		(s->has & ATTR_HAS_MED) && (!(before->has & ATTR_HAS_MED) || before->med != s->med);
 	uint8_t *cluster;
 
 	ext_communities_strip(s);
@@ -234,7 +232,8 @@ internal_attrs_strip(struct attr_set *s, const struct attr_set *before, enum rou
 	s->has &= ~(uint32_t)(ATTR_HAS_LOCAL_PREF | ATTR_HAS_ORIGINATOR_ID);
 	s->local_pref = 0;
 	s->originator_id = 0;
-	if (!med_by_policy && (kind == SOURCE_EXTERNAL || kind == SOURCE_INTERNAL)) {
+	if (!(policy_sets & POLICY_SETS_MED) &&
+		(kind == SOURCE_EXTERNAL || kind == SOURCE_INTERNAL)) {
 		s->has &= ~(uint32_t)ATTR_HAS_MED;
 		s->med = 0;
 	}
@@ -284,10 +283,10 @@ next_hop_own(const struct update_group *g, struct attr_set *s)
 
 /* False: there is none that this session can be told. */
 static bool
-next_hop_choose(const struct update_group *g, const struct attr_set *before, struct attr_set *s,
+next_hop_choose(const struct update_group *g, unsigned policy_sets, struct attr_set *s,
 	enum route_source kind)
 {
-	bool by_policy = !addr_equal(&before->next_hop, &s->next_hop);
+	bool by_policy = policy_sets & POLICY_SETS_NEXT_HOP;
 	bool self;
 
 	if (g->rules.kind == UPDATE_EXTERNAL)
@@ -318,9 +317,9 @@ scratch_reserve(struct update_groups *s, size_t size)
 	return 0;
 }
 
-/* What policy and we made of `before` is in *s, a scratch. 0; -E2BIG: that can't be told. */
+/* What policy made is in *s, a scratch. 0; -E2BIG: that can't be told. */
 static int
-exported_edit(struct update_group *g, const struct attr_set *before, struct attr_set **s,
+exported_edit(struct update_group *g, unsigned policy_sets, struct attr_set **s,
 	enum route_source kind, const struct shard_peer *source)
 {
 	int err = 0;
@@ -329,7 +328,7 @@ exported_edit(struct update_group *g, const struct attr_set *before, struct attr
 		as_path_edit(&g->rules, *s);
 		err = as_path_prepend(g, s);
 		if (err == 0)
-			internal_attrs_strip(*s, before, kind);
+			internal_attrs_strip(*s, policy_sets, kind);
 	} else {
 		if (kind == SOURCE_INTERNAL)
 			err = reflect(g, *s, source);
@@ -338,14 +337,14 @@ exported_edit(struct update_group *g, const struct attr_set *before, struct attr
 			(*s)->local_pref = LOCAL_PREF_DEFAULT;
 		}
 	}
-	if (err < 0 || !next_hop_choose(g, before, *s, kind))
+	if (err < 0 || !next_hop_choose(g, policy_sets, *s, kind))
 		return -E2BIG;
 	return 0;
 }
 
-/* `after`: what policy made of `before`. *out gets a reference, or is 0. 0, -ENOMEM. */
+/* `after`: what policy made, and which attributes it set. *out gets a reference, or is 0. 0, -ENOMEM. */
 static int
-exported_make(struct update_group *g, const struct attr_set *before, const struct attr_set *after,
+exported_make(struct update_group *g, unsigned policy_sets, const struct attr_set *after,
 	enum route_source kind, const struct shard_peer *source, struct attr_id *out)
 {
 	struct update_groups *set = g->set;
@@ -357,7 +356,7 @@ exported_make(struct update_group *g, const struct attr_set *before, const struc
 		return err;
 	s = set->scratch[0];
 	memcpy(s, after, attr_set_size(after));
-	if (exported_edit(g, before, &s, kind, source) < 0)
+	if (exported_edit(g, policy_sets, &s, kind, source) < 0)
 		return 0;
 	return attr_intern(set->c.exported, s, 1, out);
 }
@@ -433,6 +432,12 @@ policy_run(struct update_group *g, const struct rib_path *best, const struct att
 	return err < 0 ? err : policy_eval_prefix(s->eval, prefix, v);
 }
 
+static unsigned
+sets_of(const struct update_group *g, const struct policy_verdict *v)
+{
+	return v->outcome != 0 ? policy_outcome_sets(g->rules.policy, v->outcome) : 0;
+}
+
 /* A best path that may be told, as far as its source and its attributes say. NULL: it may not. */
 static const struct attr_set *
 tellable(const struct update_group *g, const struct rib_path *best, enum route_source *kind,
@@ -486,7 +491,7 @@ rules_evaluate(struct update_group *g, struct dest_id id, const struct dest_view
 	if (kind == SOURCE_INTERNAL && g->rules.kind != UPDATE_EXTERNAL)
 		key.source = best->peer; /* whose router id it gets */
 	if (!cache_find(g, &key, &slot, &r->set)) {
-		err = exported_make(g, attrs, v.attrs, kind, source, &r->set);
+		err = exported_make(g, sets_of(g, &v), v.attrs, kind, source, &r->set);
 		if (err == 0)
 			cache_store(g, slot, &key, r->set);
 	}
@@ -505,5 +510,5 @@ rules_default(struct update_group *g, struct adj_route *r)
 		return 0;
 	memset(&none, 0, sizeof(none));
 	none.origin = ORIGIN_IGP;
-	return exported_make(g, &none, &none, SOURCE_NETWORK, NULL, &r->set);
+	return exported_make(g, 0, &none, SOURCE_NETWORK, NULL, &r->set);
 }

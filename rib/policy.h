@@ -49,6 +49,9 @@ void policy_destroy(struct policy *p);
 const char *policy_name(const struct policy *p);
 /* Does a node match on the peer, so that two peers may get different verdicts for the same route? Any thread. */
 bool policy_uses_peer(const struct policy *p);
+/* Which of these were set on the way to policy_verdict.outcome, be it to what was there before. Any thread. */
+enum policy_set_attr { POLICY_SETS_MED = 1, POLICY_SETS_NEXT_HOP = 2 };
+unsigned policy_outcome_sets(const struct policy *p, unsigned outcome);
 
 /* A scratch object for one thread, used again and again. 0, -ENOMEM. */
 int policy_eval_create(struct arena *a, struct policy_eval **out);

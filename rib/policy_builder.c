@@ -49,6 +49,21 @@ policy_uses_peer(const struct policy *p)
 	return false;
 }
 
+unsigned
+policy_outcome_sets(const struct policy *p, unsigned outcome)
+{
+	unsigned sets = 0;
+
+	while (outcome != 0 && outcome < p->step_count) {
+		unsigned what = p->sets[p->steps[outcome].set].what;
+
+		sets |= (what & SET_MED ? POLICY_SETS_MED : 0) |
+			(what & SET_NEXT_HOP ? POLICY_SETS_NEXT_HOP : 0);
+		outcome = p->steps[outcome].before;
+	}
+	return sets;
+}
+
 static void
 set_fini(struct set *s)
 {

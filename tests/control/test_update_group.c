@@ -471,7 +471,7 @@ model(const struct world *w, unsigned i, union rig_attrs *out)
 	else
 		memcpy(out, a, attr_set_size(a));
 	if (w->policy == POLICY_MED) {
-		med = !(a->has & ATTR_HAS_MED) || a->med != 77;
+		med = true; /* also where it was 77 */
 		out->a.has |= ATTR_HAS_MED;
 		out->a.med = 77;
 	}
