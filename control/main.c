@@ -7,6 +7,7 @@
 #include "control/rpc.h"
 #include "control/threads.h"
 #include "control/wiring.h"
+#include "lpm/arena.h"
 #include "lpm/fib.h"
 #ifdef KEEL_DATAPLANE
 #include "dataplane/port.h"
@@ -265,6 +266,20 @@ start_workers(void)
 }
 #endif
 
+/* ---- memory ---- */
+
+/* A quiet arena gives freed pages back only when somebody asks: after a lost full table that is a hundred megabytes. */
+#define DECAY_NS 1000000000u
+
+static struct timer decay_timer;
+
+static void
+decay(struct timer *t)
+{
+	arena_decay();
+	timer_arm(keeld.main_thread, t, DECAY_NS);
+}
+
 /* ---- signals ---- */
 
 static struct watch signal_watch;
@@ -343,6 +358,9 @@ start(void)
 			return e;
 	}
 #endif
+	decay_timer.fire = decay;
+	if ((e = timer_arm(keeld.main_thread, &decay_timer, DECAY_NS)) != 0)
+		return e;
 	if ((e = keeld_apply_first(&keeld)) != 0 || (e = watch_set(keeld.main_thread, &signal_watch, EPOLLIN)) != 0)
 		return e;
 	return rpc_start(keeld.rpc, keeld.main_thread);
