@@ -26,7 +26,7 @@ struct shard_next_hop {
 	struct ip_addr addr; /* immutable, as vrf */
 	struct vrf_id vrf;
 	bool up, connected; /* false until answered */
-	bool dirty; /* a running re-decision looks for its paths */
+	uint32_t dirty; /* == next_hops.dirty: a running re-decision looks for its paths */
 	bool watched; /* the fib thread was asked, and tells changes */
 	bool idle; /* nobody used it when next_hops_tidy() last came by */
 	uint32_t users; /* paths, and the record in work */
@@ -48,6 +48,7 @@ struct shard_next_hops {
 	struct shard_next_hop **entry; /* by slot; 0 stays empty */
 	uint32_t entry_size, entry_free; /* entry_free: where to look for an empty one */
 	uint32_t count;
+	uint32_t dirty; /* counts times when no re-decision ran any more; from 1 */
 	uint32_t tidy_at; /* slot to look at next */
 	uint64_t tidy_ns; /* when this lap began */
 	uint32_t *of_attr; /* attribute set id -> slot, for VRF_DEFAULT only: spares a walk two

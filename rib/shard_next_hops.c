@@ -69,6 +69,7 @@ next_hops_init(struct shard *s)
 	atomic_init(&h->index, x);
 	h->entry_size = INDEX_SIZE_MIN;
 	h->entry_free = 1;
+	h->dirty = 1;
 	h->entry = arena_calloc(s->arena, h->entry_size * sizeof(*h->entry));
 	h->of_attr_size = OF_ATTR_MIN;
 	h->of_attr = arena_calloc(s->arena, h->of_attr_size * sizeof(*h->of_attr));
@@ -336,9 +337,7 @@ next_hop_eligible(const struct shard *s, const struct shard_peer_slot *slot, str
 void
 next_hops_clean(struct shard *s)
 {
-	for (uint32_t i = 1; i < s->next_hops.entry_size; i++)
-		if (s->next_hops.entry[i] != NULL)
-			s->next_hops.entry[i]->dirty = false;
+	s->next_hops.dirty++;
 }
 
 void
@@ -358,6 +357,6 @@ shard_next_hop(struct shard *s, const struct nexthop_message *m)
 	atomic_store_explicit(&n->metric, metric, memory_order_relaxed);
 	if (n->users == 0)
 		return;
-	n->dirty = true;
+	n->dirty = s->next_hops.dirty;
 	redecide_start(s, m->vrf);
 }

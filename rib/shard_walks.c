@@ -112,7 +112,7 @@ concerned(const struct shard *s, const struct shard_table *t, const struct path_
 		if (!t->redecide)
 			continue;
 		n = next_hop_of(s, t->vrf, p);
-		if (n != NULL && n->dirty)
+		if (n != NULL && n->dirty == s->next_hops.dirty)
 			return true;
 	}
 	return false;
