@@ -43,6 +43,20 @@ static struct host_context {
 	struct watch tun;
 } host_context;
 
+/* For the log: its name, or "-" where it is no port of ours. */
+static const char *
+port_text(const struct keeld *k, uint16_t port)
+{
+#ifdef KEEL_DATAPLANE
+	if (k->fib != NULL && port != PORT_NONE)
+		return port_name(port);
+#else
+	(void)k;
+	(void)port;
+#endif
+	return "-";
+}
+
 /* ---- links ---- */
 
 static bool
@@ -91,7 +105,7 @@ host_link(void *ctx, uint16_t port, bool up, uint64_t event_ns)
 		atomic_store_explicit(&links.changed, true, memory_order_release);
 		thread_wake(k->fib_thread);
 	}
-	log_event(LOG_INFO, "link port=%u state=%s", port, up ? "up" : "down");
+	log_event(LOG_INFO, "link port=%s state=%s", port_text(k, port), up ? "up" : "down");
 	wiring_send(k->main_thread, on_main_link, &(struct message){.k = k, .port = port, .present = up});
 }
 
@@ -170,8 +184,8 @@ host_address(void *ctx, struct vrf_id vrf, uint16_t port, const struct prefix *s
 	char text[ADDR_TEXT_MAX];
 
 	role_enter_host();
-	log_event(LOG_INFO, "address %s=%s/%u port=%u", present ? "added" : "removed", addr_format(local, text),
-		subnet->len, port);
+	log_event(LOG_INFO, "address %s=%s/%u port=%s", present ? "added" : "removed", addr_format(local, text),
+		subnet->len, port_text(k, port));
 #ifdef KEEL_DATAPLANE
 	if (k->fib != NULL)
 		local_address(k, vrf, port, local);
