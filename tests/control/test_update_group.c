@@ -102,6 +102,7 @@ struct route {
 struct world {
 	struct rig rig;
 	unsigned reader;
+	struct qsbr *nobody; /* exported sets have no readers but us */
 	struct attr_table *exported;
 	struct policy_set *policies;
 	struct update_groups *groups;
@@ -215,7 +216,8 @@ world_begin(struct world *w, bool external, uint32_t journal_capacity)
 	memset(w, 0, sizeof(*w));
 	rig_begin(&w->rig, journal_capacity);
 	assert_int_equal(qsbr_register(w->rig.readers, &w->reader), 0);
-	assert_int_equal(attr_table_create(w->rig.arena, w->rig.readers, &w->exported), 0);
+	assert_int_equal(qsbr_create(w->rig.arena, 1, &w->nobody), 0);
+	assert_int_equal(attr_table_create(w->rig.arena, w->nobody, &w->exported), 0);
 	world_prefixes(w);
 	w->policies = policies_compile(w->prefix);
 	memset(w->announced, 0xff, sizeof(w->announced));
@@ -281,6 +283,7 @@ world_end(struct world *w)
 	update_groups_destroy(w->groups);
 	assert_int_equal(attr_table_count(w->exported), 0);
 	attr_table_destroy(w->exported);
+	qsbr_destroy(w->nobody);
 	policy_set_free(w->policies);
 	qsbr_unregister(w->rig.readers, w->reader);
 	rig_fini(&w->rig);
