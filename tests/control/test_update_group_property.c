@@ -238,6 +238,10 @@ world_begin(struct world *w, uint32_t journal_capacity, uint32_t tombstones_max,
 		.patience_ns = below(2) ? 1 : 20000,
 		.settle_ns = below(2) ? 1 : 20000,
 	};
+	if (cover) { /* more of the order shows */
+		c.batch = 1 + below(4);
+		c.kept_max = 2 + below(150);
+	}
 	assert_int_equal(update_groups_create(&c, &w->groups), 0);
 	c.batch = c.kept_max = 0;
 	assert_int_equal(update_groups_create(&c, &w->lonely), 0);
