@@ -34,6 +34,43 @@ random_below(uint64_t *state, uint32_t n)
 	return (uint32_t)((random_next(state) >> 32) * n >> 32);
 }
 
+/* The same numbers as prefixes and addresses of either family: 10.0.0.0 is 2001:db8:a00::, a length of 24 is 56. */
+static enum afi test_afi = AFI_IPV4;
+
+static inline struct ip_addr
+test_addr(uint32_t number)
+{
+	struct ip_addr a = {.afi = AFI_IPV6, .b = {0x20, 0x01, 0x0d, 0xb8}};
+
+	if (test_afi == AFI_IPV4)
+		return addr_from_v4(number);
+	for (unsigned i = 0; i < 4; i++)
+		a.b[4 + i] = (uint8_t)(number >> (24 - 8 * i));
+	return a;
+}
+
+static inline uint8_t
+test_len(unsigned len)
+{
+	return (uint8_t)(test_afi == AFI_IPV4 ? len : len + 32);
+}
+
+static inline struct prefix
+test_prefix(uint32_t number, unsigned len)
+{
+	struct ip_addr a = test_addr(number);
+
+	return prefix_from_addr(&a, test_len(len));
+}
+
+static inline uint32_t
+test_number(const struct prefix *p)
+{
+	if (p->afi == AFI_IPV4)
+		return prefix_v4(p);
+	return (uint32_t)p->b[4] << 24 | (uint32_t)p->b[5] << 16 | (uint32_t)p->b[6] << 8 | p->b[7];
+}
+
 struct rib_test {
 	struct arena *arena;
 	struct qsbr *readers;

@@ -251,7 +251,7 @@ ipv6_agrees_with_a_sorted_array(void **state)
 static struct dest_id
 put(struct dest_table *t, uint32_t addr, uint8_t len, uint64_t sequence, uint32_t value)
 {
-	struct prefix p = prefix_from_v4(addr, len);
+	struct prefix p = test_prefix(addr, len);
 	struct path_set *s = path_set_alloc(t, 1);
 	struct dest_id id;
 
@@ -283,7 +283,7 @@ an_id_waits_for_cursors_and_readers(void **state)
 
 	rib_test_begin(&base);
 	assert_int_equal(qsbr_register(base.readers, &reader), 0);
-	assert_int_equal(dest_table_create(base.arena, base.readers, AFI_IPV4, &t), 0);
+	assert_int_equal(dest_table_create(base.arena, base.readers, test_afi, &t), 0);
 	a = put(t, 0x0a000000, 8, 1, 100);
 	qsbr_online(base.readers, reader);
 	assert_true(dest_peek(t, a, &v));
@@ -324,12 +324,12 @@ what_is_never_published_goes(void **state)
 {
 	struct rib_test base;
 	struct dest_table *t;
-	struct prefix p = prefix_from_v4(0x0a000000, 8), v6;
+	struct prefix p = test_prefix(0x0a000000, 8), other;
 	struct dest_id id;
 	struct dest_view v;
 
 	rib_test_begin(&base);
-	assert_int_equal(dest_table_create(base.arena, base.readers, AFI_IPV4, &t), 0);
+	assert_int_equal(dest_table_create(base.arena, base.readers, test_afi, &t), 0);
 	assert_int_equal(dest_get(t, &p, &id), 0);
 	assert_true(dest_peek(t, id, &v));
 	assert_null(v.paths);
@@ -337,9 +337,10 @@ what_is_never_published_goes(void **state)
 	dest_reclaim(t, 1);
 	assert_false(dest_peek(t, id, &v));
 	assert_int_equal(dest_find(t, &p).v, DEST_NONE);
-	assert_int_equal(prefix_parse("2001:db8::/32", &v6), 0);
-	assert_int_equal(dest_get(t, &v6, &id), -EINVAL);
-	assert_int_equal(dest_find(t, &v6).v, DEST_NONE);
+	assert_int_equal(
+		prefix_parse(test_afi == AFI_IPV4 ? "2001:db8::/32" : "192.0.2.0/24", &other), 0);
+	assert_int_equal(dest_get(t, &other, &id), -EINVAL);
+	assert_int_equal(dest_find(t, &other).v, DEST_NONE);
 	dest_table_destroy(t);
 	rib_test_end(&base);
 }
@@ -355,7 +356,7 @@ tombstones_pass_across_the_wrap(void **state)
 	struct dest_view v;
 
 	rib_test_begin(&base);
-	assert_int_equal(dest_table_create(base.arena, base.readers, AFI_IPV4, &t), 0);
+	assert_int_equal(dest_table_create(base.arena, base.readers, test_afi, &t), 0);
 	for (uint32_t i = 0; i < 16; i++)
 		id[i] = put(t, i << 8, 24, 1 + i, i);
 	for (uint32_t i = 0; i < 16; i++)
@@ -404,7 +405,7 @@ look_is_good(struct reader *r, const struct prefix *p, bool stable)
 			return false;
 		if (v.paths == NULL && stable)
 			return false;
-		if (v.paths != NULL && v.paths->path[0].time_s != STAMP(prefix_v4(p)))
+		if (v.paths != NULL && v.paths->path[0].time_s != STAMP(test_number(p)))
 			return false;
 	}
 	r->found += !stable;
@@ -414,11 +415,11 @@ look_is_good(struct reader *r, const struct prefix *p, bool stable)
 static bool
 longest_is_good(struct reader *r, uint32_t addr)
 {
-	struct ip_addr a = addr_from_v4(addr | 77);
+	struct ip_addr a = test_addr(addr | 77);
 	struct dest_view v;
 	struct dest_id id = dest_longest(r->shared->table, &a, &v);
 
-	return id.v != DEST_NONE && v.prefix.len == 24 && prefix_contains(&v.prefix, &a);
+	return id.v != DEST_NONE && v.prefix.len == test_len(24) && prefix_contains(&v.prefix, &a);
 }
 
 static bool
@@ -431,9 +432,9 @@ scan_is_good(struct reader *r)
 	for (uint32_t id = 0; id < limit; id++) {
 		if (!dest_peek(t, (struct dest_id){id}, &v))
 			continue;
-		if (v.paths != NULL && v.paths->path[0].time_s != STAMP(prefix_v4(&v.prefix)))
+		if (v.paths != NULL && v.paths->path[0].time_s != STAMP(test_number(&v.prefix)))
 			return false;
-		stable += v.paths != NULL && v.prefix.len == 24;
+		stable += v.paths != NULL && v.prefix.len == test_len(24);
 	}
 	return stable == STABLE;
 }
@@ -449,8 +450,8 @@ read_table(void *arg)
 	qsbr_online(q, id);
 	do {
 		uint32_t stable = 0x0a000000 | random_below(&r->random, STABLE) << 8;
-		struct prefix p = prefix_from_v4(stable, 24);
-		struct prefix c = prefix_from_v4(0x0b000000 | random_below(&r->random, CHURN), 32);
+		struct prefix p = test_prefix(stable, 24);
+		struct prefix c = test_prefix(0x0b000000 | random_below(&r->random, CHURN), 32);
 
 		r->bad += !look_is_good(r, &p, true);
 		r->bad += !look_is_good(r, &c, false);
@@ -473,7 +474,7 @@ readers_beside_the_owner(void **state)
 	uint64_t random = 5, sequence = 0;
 
 	rib_test_begin(&s.base);
-	assert_int_equal(dest_table_create(s.base.arena, s.base.readers, AFI_IPV4, &s.table), 0);
+	assert_int_equal(dest_table_create(s.base.arena, s.base.readers, test_afi, &s.table), 0);
 	for (uint32_t i = 0; i < STABLE; i++)
 		put(s.table, 0x0a000000 | i << 8, 24, ++sequence, STAMP(0x0a000000 | i << 8));
 	for (unsigned i = 0; i < 2; i++) {
@@ -484,7 +485,7 @@ readers_beside_the_owner(void **state)
 		/* waves: mostly growing, then mostly shrinking */
 		uint32_t addr = 0x0b000000 | random_below(&random, CHURN);
 		bool shrink = n / 50000 % 2 == 1;
-		struct prefix p = prefix_from_v4(addr, 32);
+		struct prefix p = test_prefix(addr, 32);
 		struct dest_id id = dest_find(s.table, &p);
 
 		if (random_below(&random, 8) == 0)
@@ -515,11 +516,18 @@ main(void)
 		cmocka_unit_test(an_id_waits_for_cursors_and_readers),
 		cmocka_unit_test(what_is_never_published_goes),
 		cmocka_unit_test(tombstones_pass_across_the_wrap),
-		cmocka_unit_test(ipv4_agrees_with_a_sorted_array),
-		cmocka_unit_test(ipv6_agrees_with_a_sorted_array),
 		cmocka_unit_test(readers_beside_the_owner),
 	};
 
+	const struct CMUnitTest both[] = {
+		cmocka_unit_test(ipv4_agrees_with_a_sorted_array),
+		cmocka_unit_test(ipv6_agrees_with_a_sorted_array),
+	};
+	int failed;
+
 	role_enter_rib();
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	failed = cmocka_run_group_tests_name("both", both, NULL, NULL);
+	failed += cmocka_run_group_tests_name("IPv4", tests, NULL, NULL);
+	test_afi = AFI_IPV6;
+	return failed + cmocka_run_group_tests_name("IPv6", tests, NULL, NULL);
 }

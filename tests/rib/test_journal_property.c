@@ -37,15 +37,15 @@ prefix_at(unsigned index)
 	unsigned len = 31 - (unsigned)__builtin_clz(index + 1);
 	unsigned first = (index + 1 - (1u << len)) * (ADDRESSES >> len);
 
-	return prefix_from_v4(0x0a000000u | first, (uint8_t)(32 - DEPTH + len));
+	return test_prefix(0x0a000000u | first, 32 - DEPTH + len);
 }
 
 static unsigned
 prefix_index(const struct prefix *p)
 {
-	unsigned len = p->len - (32 - DEPTH);
+	unsigned len = p->len - test_len(32 - DEPTH);
 
-	return (1u << len) - 1 + (prefix_v4(p) & (ADDRESSES - 1)) / (ADDRESSES >> len);
+	return (1u << len) - 1 + (test_number(p) & (ADDRESSES - 1)) / (ADDRESSES >> len);
 }
 
 /* One bit a prefix. */
@@ -128,7 +128,7 @@ static void
 stream_begin(struct stream *s, uint64_t seed, uint32_t capacity)
 {
 	*s = (struct stream){.random = seed, .pending = -1, .base = s->base};
-	assert_int_equal(dest_table_create(s->base.arena, s->base.readers, AFI_IPV4, &s->table), 0);
+	assert_int_equal(dest_table_create(s->base.arena, s->base.readers, test_afi, &s->table), 0);
 	assert_int_equal(journal_create(s->base.arena, capacity, &s->journal), 0);
 	s->always = random_next(&s->random) & ((1ull << ADDRESSES) - 1);
 	if (random_below(&s->random, 2) == 0)
@@ -532,6 +532,10 @@ main(void)
 		cmocka_unit_test(threads_see_no_hole_either),
 	};
 
+	int failed;
+
 	role_enter_rib();
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	failed = cmocka_run_group_tests_name("IPv4", tests, NULL, NULL);
+	test_afi = AFI_IPV6;
+	return failed + cmocka_run_group_tests_name("IPv6", tests, NULL, NULL);
 }

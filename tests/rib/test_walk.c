@@ -14,7 +14,7 @@ struct fixture {
 static void
 publish(struct fixture *f, uint32_t i, bool present, uint64_t sequence)
 {
-	struct prefix p = prefix_from_v4(i << 8, 24);
+	struct prefix p = test_prefix(i << 8, 24);
 	struct path_set *s = NULL;
 	struct dest_id id;
 
@@ -34,7 +34,7 @@ fixture_begin(struct fixture *f)
 	memset(f, 0, sizeof(*f));
 	f->stop_at = UINT32_MAX;
 	rib_test_begin(&f->base);
-	assert_int_equal(dest_table_create(f->base.arena, f->base.readers, AFI_IPV4, &f->table), 0);
+	assert_int_equal(dest_table_create(f->base.arena, f->base.readers, test_afi, &f->table), 0);
 	for (uint32_t i = 0; i < DESTINATIONS; i++)
 		publish(f, i, true, 1 + i);
 	for (uint32_t i = 0; i < DESTINATIONS; i++)
@@ -59,7 +59,7 @@ visit(void *ctx, struct dest_id id, const struct dest_view *view)
 {
 	struct fixture *f = ctx;
 
-	assert_int_equal(prefix_v4(&view->prefix), id.v << 8);
+	assert_int_equal(test_number(&view->prefix), id.v << 8);
 	f->visits[id.v]++;
 	f->empty += view->paths == NULL;
 	return ++f->seen != f->stop_at;
@@ -149,6 +149,10 @@ main(void)
 		cmocka_unit_test(the_deadline_ends_the_slice),
 	};
 
+	int failed;
+
 	role_enter_rib();
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	failed = cmocka_run_group_tests_name("IPv4", tests, NULL, NULL);
+	test_afi = AFI_IPV6;
+	return failed + cmocka_run_group_tests_name("IPv6", tests, NULL, NULL);
 }
