@@ -481,6 +481,9 @@ peer_stop(struct peer *p, const struct note *note)
 	input_settle(p->speaker);
 }
 
+/* So long after coming up, another connection is what is left of a collision (RFC 4271 6.8), and the peer will close it itself. */
+#define BACK_NS NS_PER_S
+
 /*
  * RFC 4724 5: a restarting peer comes back before we have noticed that it went. Not while octets of the old connection wait: a
  * NOTIFICATION may be among them.
@@ -488,7 +491,8 @@ peer_stop(struct peer *p, const struct note *note)
 static bool
 peer_is_back(struct peer *p) RUNS_ON(role_session)
 {
-	if (restart_families(p->up) == 0 || !connection_silent(p->up))
+	if (restart_families(p->up) == 0 || !connection_silent(p->up) ||
+		now_ns() - p->established_ns < BACK_NS)
 		return false;
 	peer_error(p, "the peer connected again");
 	connection_event(p->up, EV_TCP_FAIL, NULL);
