@@ -94,6 +94,10 @@ class Daemon:
     def after(self):
         pass
 
+    def requests_counted(self, session):
+        """What it says of the ROUTE-REFRESH requests that it got, for a note."""
+        return "counts no requests"
+
     def wake(self):
         """Ends what it waits for before it takes or makes a connection again."""
 
@@ -512,6 +516,10 @@ class OpenBgpd(Daemon):
     def bgpctl(self, *words):
         """In its namespace: link-local addresses are named by its links."""
         return run("ip", "netns", "exec", self.lab.netns(self.host), "bgpctl", "-s", self.socket, *words)
+
+    def requests_counted(self, session):
+        o = json.loads(self.bgpctl("-j", "show", "neighbor", self.name_of(session)))["neighbors"][0]["stats"]["route-refresh"]["received"]["request"]
+        return "counts our request" if o else "counts no request of ours"
 
     def wake(self):
         """Its idle hold time begins with 30 s and doubles."""

@@ -3,8 +3,8 @@
 from bench import (BEHIND, BEHIND_ID, D, D_DOWN, IT, IT_ID, LOCAL_D, LOCAL_RT, NETWORK, NETWORK_MED, OWN, ROUTER_ID, RT, RT_UP, S_DOWN, S_UP, SPARE, UP,
                    UP_ID, US, No, cases, comparable, table)
 from daemons import Session, Setup
-from wire import announce, withdraw
 from interop import ROUTE_REFRESH, UPDATE, V4, V6, commit, peer, wait_for
+from wire import announce, withdraw
 
 FEATURES = [
     ("session", "Session; capabilities that both sides have"),
@@ -15,6 +15,7 @@ FEATURES = [
     ("withdraw", "Withdraw, both ways"),
     ("refresh asked by us", "Refresh asked by us, answered by it (RFC 2918)"),
     ("enhanced refresh asked by us", "... between its BoRR and EoRR (RFC 7313)"),
+    ("refresh without graceful restart", "... with `graceful_restart` off on our side (no capability 64)"),
     ("refresh asked by it", "Refresh asked by it, answered by us (RFC 2918)"),
     ("enhanced refresh asked by it", "... between our BoRR and EoRR (RFC 7313)"),
     ("it stops", "It stops in order and starts again"),
@@ -149,6 +150,17 @@ def on_the_wire(messages, source):
     return tuple(sum(1 for s, k, t, _, _ in messages if s == source and k == ROUTE_REFRESH and t == subtype) for subtype in (0, 1, 2))
 
 
+def framed(messages, source):
+    """The prefixes that it announced between BoRR and EoRR."""
+    out, inside = set(), False
+    for s, kind, subtype, announced_now, _ in messages:
+        if s == source and kind == ROUTE_REFRESH and subtype:
+            inside = subtype == 1
+        if s == source and kind == UPDATE and inside:
+            out.update(announced_now)
+    return out
+
+
 def changes(before, after):
     return {k: v - before[k] for k, v in after.items() if v != before[k]}
 
@@ -183,6 +195,8 @@ def ask_it(b, t, f, name):
     again = {p for s, k, _, a, _ in messages if s == D[f] and k == UPDATE for p in a} - {SPARE[f]}
     if stayed and again:
         t.true("every route came again", again >= set(had), sorted(set(had) - again))  # FRR says ours back to us
+        if borr:
+            t.true("... between BoRR and EoRR", framed(messages, D[f]) >= set(had), sorted(set(had) - framed(messages, D[f])))
         after = b.view("adj-in", D[f], f)
         t.true("the table is as before", table(after) == table(had), sorted(set(had) ^ set(after)))
         t.true("none is stale", not [p for p, r in after.items() if r["stale"]], after)
@@ -199,11 +213,11 @@ def fence(b, f):
     wait_for("the fence's end", lambda: SPARE[f] not in b.view("adj-in", D[f], f), 10)
 
 
-def set_enhanced(b, f, on):
-    """Both sides' capability: the session comes up anew, and speakers and daemon with all their routes."""
+def set_capabilities(b, f, **ours):
+    """What we announce: the session comes up anew, and the daemon with all its routes."""
     had, count = len(b.view("adj-in", D[f], f)), peer(b.rpc, D[f])["established_count"]
     index = next(i for i, p in enumerate(b.rpc.call("config.get", source="running")["document"]["bgp"]["peers"]) if p["address"] == D[f])
-    commit(b.rpc, [{"op": "add", "path": "/bgp/peers/%d/capabilities" % index, "value": {"enhanced_route_refresh": on}}])
+    commit(b.rpc, [{"op": "add", "path": "/bgp/peers/%d/capabilities" % index, "value": ours}])
     b.daemon.wake()
     wait_for("the session anew", lambda: peer(b.rpc, D[f])["established_count"] > count and peer(b.rpc, D[f])["state"] == "established", 60)
     wait_for("its routes", lambda: len(b.view("adj-in", D[f], f)) >= had, 20)
@@ -228,15 +242,26 @@ def refresh_by_us(b, f):
     with b.feature("refresh asked by us", f) as t:
         _, _, again, stayed = result["first"]
         if not (stayed and again) and negotiated["enhanced_route_refresh"]["negotiated"]:
-            set_enhanced(b, f, False)
+            set_capabilities(b, f, enhanced_route_refresh=False)
             _, _, again, stayed = ask_it(b, t, f, "plain-refresh-by-us-" + f)
             if stayed and again:
                 t.note("only while we do not announce capability 70")
-            set_enhanced(b, f, True)
+            set_capabilities(b, f)
         if not stayed:
             raise No("it closes the session when we ask")
         if not again:
-            raise No("it announces capability 2, and no UPDATE came, with and without capability 70")
+            raise No("it announces capability 2, %s, and no UPDATE came, with and without capability 70" % b.daemon.requests_counted("keel" + f[3]))
+    with b.feature("refresh without graceful restart", f) as t:
+        _, _, again, stayed = result["first"]
+        if not (stayed and again):
+            raise No("as with capability 64")
+        set_capabilities(b, f, graceful_restart=False)
+        borr, eorr, again, stayed = ask_it(b, t, f, "refresh-without-64-by-us-" + f)
+        set_capabilities(b, f)
+        if stayed and not again:
+            t.equal("neither BoRR nor EoRR", (borr, eorr), (0, 0))
+            raise No("it answers nothing to who has capability 70 and not 64")
+        t.true("the session stayed", stayed)
 
 
 def refresh_by_it(b, f):
@@ -295,6 +320,7 @@ def withdrawals(b, t, f):
 def tables_equal(b, t, f, timeout=30):
     t.same("afterwards: its routes at keeld", lambda: from_it(b, f), expected_from_it(b, f), timeout)
     t.same("... and ours at it", lambda: at_it(b, f), expected_at_it(f), timeout)
+    t.comes_to("... and the speaker behind us has its routes", lambda: at_speaker(b, f) == set(expected_from_it(b, f)), True)
 
 
 def restarts(b):
@@ -314,7 +340,7 @@ def restarts(b):
         end()
         lost = {f: wait_lost(b, f) for f in fs}
         d.start(d.setup)
-        back(key, lambda t, f: (t.true("keeld dropped its routes", lost[f], "some stayed"),
+        back(key, lambda t, f: (t.true("keeld dropped its routes and withdrew them", lost[f], "some stayed"),
                                 t.true("a new session", peer(b.rpc, D[f])["established_count"] > counts[f], counts)))
     for key, end in (("we stop", lambda: b.checks.equal("%s: SIGTERM: exit status" % d.name, b.keeld.stop(), 0)), ("we die", b.kill_keeld)):
         end()
@@ -328,9 +354,14 @@ def say_behind_again(b, key):
         say_behind(b)
 
 
+def at_speaker(b, f):
+    """The daemon's routes that the speaker behind us has."""
+    return set(b.speakers["up" + f][0].rib) & set(expected_from_it(b, f))
+
+
 def wait_lost(b, f):
     try:
-        return bool(wait_for("flush", lambda: not b.view("adj-in", D[f], f), 10))
+        return bool(wait_for("flush", lambda: not b.view("adj-in", D[f], f) and not at_speaker(b, f), 10))
     except TimeoutError:
         return False
 
