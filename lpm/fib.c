@@ -56,6 +56,7 @@ struct fib {
 	 * table_get
 	 */
 	_Atomic(struct fib_table *) table[FIB_VRF_MAX][2];
+	_Atomic unsigned vrf_end; /* from here on there are none */
 	unsigned idle; /* the copy that no new reader gets */
 	bool grace_open; /* readers may still be in the idle copy */
 	bool flip_wanted; /* a table was added */
@@ -99,7 +100,8 @@ table_get(const struct fib *f, struct vrf_id vrf, unsigned afi)
 static struct fib_table *
 table_next(const struct fib *f, unsigned *at)
 {
-	while (*at < 2 * FIB_VRF_MAX) {
+	/* relaxed: who misses one that is just being added has missed it */
+	while (*at < 2 * atomic_load_explicit(&f->vrf_end, memory_order_relaxed)) {
 		struct fib_table *t =
 			table_get(f, (struct vrf_id){(uint16_t)(*at / 2)}, AFI_IPV4 + *at % 2);
 
@@ -250,6 +252,8 @@ fib_vrf_add(struct fib *f, struct vrf_id vrf, enum afi afi)
 	if (err != 0)
 		return err;
 	f->memory_left -= t->mapped_bytes;
+	if (vrf.v >= atomic_load_explicit(&f->vrf_end, memory_order_relaxed))
+		atomic_store_explicit(&f->vrf_end, vrf.v + 1u, memory_order_relaxed);
 	/* release: pairs with the acquire in table_get */
 	atomic_store_explicit(&f->table[vrf.v][afi - AFI_IPV4], t, memory_order_release);
 	f->flip_wanted = true;

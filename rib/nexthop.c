@@ -13,6 +13,7 @@
 #define BUCKETS_MIN 64
 #define CHANGES_MAX 256 /* that wait; with more all next hops are looked at */
 #define ORDERS (2 * FIB_VRF_MAX)
+#define FILTER_BITS 65536u
 #define VISITED_MAX 64 /* next hops on the way of one; more is no way */
 
 /*
@@ -58,8 +59,10 @@ struct nexthop_table {
 	struct connected *connected;
 	struct local_addr *locals;
 	unsigned connected_count, connected_size, local_count, local_size;
-	struct shadow *order
-		[ORDERS]; /* the watched addresses (zones left out) of a VRF and family, as an ordered set */
+	/* the watched addresses (zones left out) of a VRF and family, as an ordered set */
+	struct shadow *order[ORDERS];
+	/* where in `order` there may be any: a full table of prefixes under which there are none costs a load each */
+	uint64_t *filter[ORDERS];
 	uint64_t port_down[UINT16_MAX / 64 + 1];
 	struct zone zone[ZONE_MAX + 1];
 	bool via_default;
@@ -141,6 +144,7 @@ nexthop_table_destroy(struct nexthop_table *t)
 	for (unsigned i = 0; i < ORDERS; i++) {
 		if (t->order[i] != NULL)
 			shadow_destroy(t->order[i]);
+		arena_free(t->arena, t->filter[i]);
 	}
 	arena_free(t->arena, t->bucket);
 	arena_free(t->arena, t->connected);
@@ -248,19 +252,48 @@ order_of(struct nexthop_table *t, struct vrf_id vrf, uint8_t afi)
 	return &t->order[2 * vrf.v + (afi == AFI_IPV6)];
 }
 
+/* By the first 16 bits of an IPv4 address, the first 32 of an IPv6 one. */
+static unsigned
+filter_bit(const struct prefix *p)
+{
+	uint32_t front = (uint32_t)p->b[0] << 24 | (uint32_t)p->b[1] << 16 |
+			 (uint32_t)p->b[2] << 8 | p->b[3];
+
+	return p->afi == AFI_IPV4 ? front >> 16 : front * 0x9e3779b1u >> 16;
+}
+
+/* False: no address under `p` was ever added. */
+static bool
+filter_passes(const uint64_t *filter, const struct prefix *p)
+{
+	unsigned bit = filter_bit(p);
+
+	return p->len < (p->afi == AFI_IPV4 ? 16 : 32) || (filter[bit / 64] >> bit % 64 & 1) != 0;
+}
+
+static int
+order_make(struct nexthop_table *t, unsigned i, enum afi afi)
+{
+	if (t->filter[i] == NULL)
+		t->filter[i] = arena_calloc(t->arena, FILTER_BITS / 8);
+	if (t->filter[i] == NULL)
+		return -ENOMEM;
+	return t->order[i] != NULL ? 0 : shadow_create(t->arena, afi, &t->order[i]);
+}
+
 static int
 order_add(struct nexthop_table *t, struct vrf_id vrf, const struct prefix *host)
 {
 	struct shadow **order = order_of(t, vrf, host->afi);
+	unsigned bit = filter_bit(host);
 	int err;
 
 	if (order == NULL)
 		return -EINVAL;
-	if (*order == NULL) {
-		err = shadow_create(t->arena, (enum afi)host->afi, order);
-		if (err != 0)
-			return err;
-	}
+	err = order_make(t, (unsigned)(order - t->order), (enum afi)host->afi);
+	if (err != 0)
+		return err;
+	t->filter[order - t->order][bit / 64] |= 1ull << bit % 64;
 	return shadow_set(*order, host, (struct path_list_id){1}, false);
 }
 
@@ -366,8 +399,9 @@ rests_on(struct nexthop *n, const struct nexthop *self)
 
 /* By a next hop of the route that is itself to be resolved. */
 static void
-RUNS_ON(role_fib) follow(const struct nexthop_table *t, struct vrf_id vrf, const struct nexthop_route *route,
-	const struct ip_addr *addr, const struct nexthop *self, struct resolution *r)
+RUNS_ON(role_fib)
+	follow(const struct nexthop_table *t, struct vrf_id vrf, const struct nexthop_route *route,
+		const struct ip_addr *addr, const struct nexthop *self, struct resolution *r)
 {
 	struct nexthop *n = nexthop_find(t, vrf, addr);
 	uint16_t port;
@@ -390,8 +424,9 @@ RUNS_ON(role_fib) follow(const struct nexthop_table *t, struct vrf_id vrf, const
 
 /* False: it leads nowhere, or back. */
 static bool
-RUNS_ON(role_fib) flatten(const struct nexthop_table *t, struct vrf_id vrf, const struct ip_addr *addr,
-	const struct nexthop_route *route, const struct nexthop *self, struct resolution *r)
+RUNS_ON(role_fib)
+	flatten(const struct nexthop_table *t, struct vrf_id vrf, const struct ip_addr *addr,
+		const struct nexthop_route *route, const struct nexthop *self, struct resolution *r)
 {
 	r->metric = route->metric;
 	r->depth = 1;
@@ -409,8 +444,8 @@ RUNS_ON(role_fib) flatten(const struct nexthop_table *t, struct vrf_id vrf, cons
 }
 
 static void
-RUNS_ON(role_fib) resolve(const struct nexthop_table *t, struct vrf_id vrf, const struct ip_addr *addr,
-	const struct nexthop *self, struct resolution *r)
+RUNS_ON(role_fib) resolve(const struct nexthop_table *t, struct vrf_id vrf,
+	const struct ip_addr *addr, const struct nexthop *self, struct resolution *r)
 {
 	const struct connected *c = NULL;
 	struct nexthop_route route;
@@ -675,7 +710,8 @@ nexthop_changed(struct nexthop_table *t, struct vrf_id vrf, const struct prefix 
 	struct shadow_entry e;
 	struct change *last;
 
-	if (order == NULL || *order == NULL || shadow_count(*order) == 0)
+	if (order == NULL || *order == NULL || !filter_passes(t->filter[order - t->order], p) ||
+		shadow_count(*order) == 0)
 		return;
 	shadow_seek(*order, p, &c);
 	if (!shadow_next(&c, &e) || !prefix_covers(p, &e.prefix))
