@@ -394,3 +394,12 @@ def bird_routes(birdc, *words):
         if m and at is not None:
             at[m.group(1)] = m.group(2).strip()
     return out
+
+
+def bird_state(birdc, protocol):
+    """(state, since, information) of a protocol."""
+    for line in birdc("show", "protocols", protocol).splitlines():
+        words = line.split(None, 5)
+        if words and words[0] == protocol:
+            return words[3], words[4], (words[5] if len(words) > 5 else "")
+    return None
