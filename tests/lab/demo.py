@@ -1,10 +1,12 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
 """The main job, end to end: two BIRD upstreams with a full table each, keeld between them and a sending host, policy changes for a
-third of the table while numbered packets flow. Called by scripts/demo; writes build/demo/report.json and report.html.
+third of the tables of both families, withdrawals, refreshes both ways and a failing link, while numbered packets flow; two customers are asked
+what they were told. Called by scripts/demo; writes build/demo/report.json and report.html.
 
-    src ---- rt (keeld) ---- ua (BIRD, AS 64601) ---- ra (receives; feed speaks to ua from here)
-                     \\------ ub (BIRD, AS 64602) ---- rb
+    src ------ rt (keeld) ---- ua (BIRD, AS 64601) ---- ra (receives; feeds speak to ua from here)
+    fr (FRR) --/   |   \\------ ub (BIRD, AS 64602) ---- rb
+                gb (GoBGP)
 """
 import argparse
 import json
@@ -12,19 +14,22 @@ import os
 import random
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 
-sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path[:0] = [os.path.join(ROOT, "tests", d) for d in ("lab", "interop")]
+from daemons import Frr, GoBgp, Session, Setup  # noqa: E402
 from lab import Hugepages, Lab, Rpc, cpus_of_lab, run, wait_for  # noqa: E402
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 # Origin ASes whose last two digits are 00 to 32: a third of them.
 THIRD = "([0-2][0-9]|3[0-2])$"
 A, B = 1, 2  # bits of the probe's ports
 REST_S = 5
+BURST = 10  # requests of each upstream and family
 
 
 class Progress:
@@ -47,70 +52,96 @@ class Progress:
             sys.stderr.write("\n")
 
 
-def bird_config(router_id, asn, feed_local, feed_remote, local, remote):
-    return """
-log stderr { info, warning, error, fatal };
-router id %s;
-protocol device { }
-protocol bgp feed { local %s as %d; neighbor %s as %d; direct; passive; hold time 90;
-  ipv4 { import all; export none; gateway direct; }; }
-protocol bgp keel { local %s as %d; neighbor %s as 64512; hold time 90; connect retry time 1; connect delay time 1; error wait time 1, 2;
-  ipv4 { import none; export where proto = "feed"; next hop self; }; }
-""" % (router_id, feed_local, asn, feed_remote, asn, local, asn, remote)
+def bird_config(router_id, asn, feed_net, link_net):
+    """A router of an upstream: it has a table from `feed` in each family, and tells keel all of it. The sessions are multihop ones, so that they
+    outlive a link that fails for a moment."""
+    def channels(family, host, feed_keel, link):
+        return """
+protocol bgp feed%s { local %s as %d; neighbor %s as %d; direct; passive; hold time 90;
+  %s { import all; export none; gateway direct; }; }
+protocol bgp keel%s { local %s as %d; neighbor %s as 64512; multihop 2; hold time 90; connect retry time 1; connect delay time 1;
+  error wait time 1, 2; %s { import none; export where proto = "feed%s"; next hop self; }; }
+""" % (family[-1], feed_keel + host[0], asn, feed_keel + host[1], asn, family, family[-1], link + host[1], asn, link + host[0], family, family[-1])
+    return ("log stderr { info, warning, error, fatal };\nrouter id %s;\nprotocol device { }\n" % router_id
+            + channels("ipv4", "12", "198.18.%d." % feed_net, "198.18.%d." % link_net)
+            + channels("ipv6", "12", "2001:db8:%d::" % feed_net, "2001:db8:%d::" % link_net))
+
+
+# (name of the port, net): keel is .1 and ::1 in each.
+PORTS = (("east", 0), ("upa", 1), ("upb", 2), ("frr", 3), ("gobgp", 4))
+UPSTREAMS = (("a", 64601, 1), ("b", 64602, 2))
+CUSTOMERS = (("frr", 64701, 3), ("gobgp", 64702, 4))
+FAMILIES = ("ipv4-unicast", "ipv6-unicast")
+
+
+def address(family, net, host):
+    return ("198.18.%d.%d" if family == "ipv4-unicast" else "2001:db8:%d::%d") % (net, host)
 
 
 def keel_config(worker, control, memory_mb):
-    def port(name, address):
-        return {"name": name, "device": "net_af_xdp_%s,iface=%s" % (name, name), "addresses": [address]}
+    def peer(asn, family, net, host, policy):
+        return {"address": address(family, net, host), "asn": asn, "families": {family: policy}}
 
+    peers = []
+    for family in FAMILIES:
+        for name, asn, net in UPSTREAMS:
+            peers.append(peer(asn, family, net, 2, {"import_policy": "from-" + name, "export_policy": "to-upstream"}))
+        for _, asn, net in CUSTOMERS:
+            peers.append(peer(asn, family, net, 2, {"import_policy": "deny-all", "export_policy": "to-customer"}))
     return {
         "router": {"asn": 64512, "router_id": "198.18.0.1"},
         "dataplane": {"worker_cpus": [worker], "control_cpus": control, "memory_mb": memory_mb},
-        "ports": [port("east", "198.18.0.1/24"), port("upa", "198.18.1.1/24"), port("upb", "198.18.2.1/24")],
+        "ports": [{"name": name, "device": "net_af_xdp_%s,iface=%s" % (name, name),
+                   "addresses": ["198.18.%d.1/24" % net, "2001:db8:%d::1/64" % net]} for name, net in PORTS],
         "as_path_lists": [{"name": "third", "entries": [{"action": "permit", "regex": THIRD}]}],
         "route_policies": [
             {"name": "from-a", "nodes": [{"seq": 20, "action": "permit", "match": {}, "set": {"local_pref": 100}}]},
-            {"name": "from-b", "nodes": [{"seq": 20, "action": "permit", "match": {}, "set": {"local_pref": 90}}]}],
-        "bgp": {"peers": [
-            {"address": "198.18.1.2", "asn": 64601, "families": {"ipv4-unicast": {"import_policy": "from-a", "export_policy": "deny-all"}}},
-            {"address": "198.18.2.2", "asn": 64602, "families": {"ipv4-unicast": {"import_policy": "from-b", "export_policy": "deny-all"}}}]},
+            {"name": "from-b", "nodes": [{"seq": 20, "action": "permit", "match": {}, "set": {"local_pref": 90}}]},
+            # what the upstreams hear of each other: the third
+            {"name": "to-upstream", "nodes": [{"seq": 10, "action": "permit", "match": {"as_path_list": "third"}}]},
+            {"name": "to-customer", "nodes": [{"seq": 20, "action": "permit", "match": {}}]}],
+        "bgp": {"peers": peers},
     }
 
 
-# The change: a third of the table is preferred through B.
+# A third of the table is preferred through B.
 MOVE = [{"op": "add", "path": "/route_policies/1/nodes/0",
          "value": {"seq": 10, "action": "permit", "match": {"as_path_list": "third"}, "set": {"local_pref": 200}}}]
 MOVE_BACK = [{"op": "remove", "path": "/route_policies/1/nodes/0"}]
+# The customers are told no third.
+HIDE = [{"op": "add", "path": "/route_policies/3/nodes/0", "value": {"seq": 10, "action": "deny", "match": {"as_path_list": "third"}}}]
+SHOW = [{"op": "remove", "path": "/route_policies/3/nodes/0"}]
 
 
-def read_table(path):
-    """[(first address, length, origin)] in the feed's order."""
-    table = []
-    with open(path) as f:
-        for line in f:
-            prefix, origin = line.split()
-            addr, length = prefix.split("/")
-            a, b, c, d = addr.split(".")
-            table.append((int(a) << 24 | int(b) << 16 | int(c) << 8 | int(d), int(length), origin))
-    return table
+class Table:
+    """What a feed announces: (address, length, origin) in its order, and how many prefixes fall into which part."""
 
+    def __init__(self, path, afi):
+        self.afi, self.bits = afi, 32 if afi == socket.AF_INET else 128
+        self.entries = []
+        with open(path) as f:
+            for line in f:
+                prefix, origin = line.split()
+                addr, length = prefix.split("/")
+                self.entries.append((int.from_bytes(socket.inet_pton(afi, addr), "big"), int(length), origin))
+        third = re.compile(THIRD)
+        self.prefixes = {(a, n): i for i, (a, n, _) in enumerate(self.entries)}
+        self.size = len(self.prefixes)
+        self.third = sum(1 for i in self.prefixes.values() if third.search(self.entries[i][2]))
+        self.tenth = len({(a, n) for i, (a, n, _) in enumerate(self.entries) if i % 10 == 3})
 
-def draw_destinations(table, count, seed, path):
-    """Addresses drawn over the whole table, each with the class of the prefix that is its longest match: bit 0, it belongs to the moved
-    third; bit 1, its prefix is in the tenth that A withdraws. Returns prefixes in the third."""
-    rng = random.Random(seed)
-    by_prefix = {(a, n): i for i, (a, n, _) in enumerate(table)}
-    lengths = sorted({n for _, n, _ in table}, reverse=True)
-    third = re.compile(THIRD)
-    moved = sum(1 for _, _, origin in table if third.search(origin))
-    with open(path, "w") as f:
+    def draw(self, count, rng):
+        """Lines `ADDRESS CLASS`, drawn over the whole table, each with the class of the prefix that is its longest match: bit 0, it belongs to
+        the third; bit 1, its prefix is in the tenth that A withdraws."""
+        lengths = sorted({n for _, n, _ in self.entries}, reverse=True)
+        third = re.compile(THIRD)
         for _ in range(count):
-            a, n, _ = table[rng.randrange(len(table))]
-            addr = a + (rng.randrange(1 << (32 - n)) if n < 32 else 0)
-            index = next(by_prefix[key] for key in ((addr >> (32 - m) << (32 - m), m) for m in lengths) if key in by_prefix)
-            cls = bool(third.search(table[index][2])) | (index % 10 == 3) << 1
-            f.write("%d.%d.%d.%d %d\n" % (addr >> 24, addr >> 16 & 255, addr >> 8 & 255, addr & 255, cls))
-    return moved
+            a, n, _ = self.entries[rng.randrange(len(self.entries))]
+            addr = a + (rng.randrange(1 << (self.bits - n)) if n < self.bits else 0)
+            keys = ((addr >> (self.bits - m) << (self.bits - m), m) for m in lengths)
+            index = next(self.prefixes[key] for key in keys if key in self.prefixes)
+            cls = bool(third.search(self.entries[index][2])) | (index % 10 == 3) << 1
+            yield "%s %d\n" % (socket.inet_ntop(self.afi, addr.to_bytes(self.bits // 8, "big")), cls)
 
 
 def masks(moved, withdrawn):
@@ -134,46 +165,56 @@ class Sampler(threading.Thread):
 
 
 class Demo:
-    def __init__(self, args, lab, say, binaries, out):
+    def __init__(self, args, lab, say, binaries, out, worker, others):
         self.args, self.lab, self.say, self.bin, self.out = args, lab, say, binaries, out
-        self.worker, self.others = cpus_of_lab()
-        self.moved_prefixes = self.table_size = 0
-        self.mismatches = self.audits = self.refreshes = 0
-        self.durations = {}
+        self.worker, self.others = worker, others
+        self.mismatches = self.audits = self.refreshes_in = self.refreshes_out = 0
+        self.tables, self.feeds, self.birdc, self.durations = {}, {}, {}, {}
 
     # ---- lab ----
 
     def build_lab(self):
         lab = self.lab
-        for h, forward in (("src", False), ("rt", False), ("ua", True), ("ub", True), ("ra", False), ("rb", False)):
-            lab.host(h, forward)
-        lab.link("src", "eth0", "198.18.0.2/24", "rt", "east", None)
-        lab.link("ua", "up", "198.18.1.2/24", "rt", "upa", None)
-        lab.link("ub", "up", "198.18.2.2/24", "rt", "upb", None)
-        lab.link("ra", "eth0", "198.18.11.2/24", "ua", "down", "198.18.11.1/24")
-        lab.link("rb", "eth0", "198.18.12.2/24", "ub", "down", "198.18.12.1/24")
-        lab.sh("src", "ip route add default via 198.18.0.1")
-        lab.sh("ua", "ip route add default via 198.18.11.2")
-        lab.sh("ub", "ip route add default via 198.18.12.2")
-        _, self.birdc_a = lab.bird("ua", bird_config("198.18.1.2", 64601, "198.18.11.1", "198.18.11.2", "198.18.1.2", "198.18.1.1"),
-                                   cpus=self.others)
-        _, self.birdc_b = lab.bird("ub", bird_config("198.18.2.2", 64602, "198.18.12.1", "198.18.12.2", "198.18.2.2", "198.18.2.1"),
-                                   cpus=self.others)
+        for h, forward in (("src", False), ("rt", False), ("ua", True), ("ub", True), ("ra", False), ("rb", False), ("fr", False), ("gb", False)):
+            lab.host(h, forward, ipv6=True)
+        for (port, net), (host, dev) in zip(PORTS, (("src", "eth0"), ("ua", "up"), ("ub", "up"), ("fr", "eth0"), ("gb", "eth0"))):
+            lab.link(host, dev, self.both(net, 2), "rt", port, None)
+        for host, upstream, net in (("ra", "ua", 11), ("rb", "ub", 12)):
+            lab.link(host, "eth0", self.both(net, 2), upstream, "down", self.both(net, 1))
+            lab.sh(upstream, "ip route add default via 198.18.%d.2; ip -6 route add default via 2001:db8:%d::2" % (net, net))
+        lab.sh("src", "ip route add default via 198.18.0.1; ip -6 route add default via 2001:db8:0::1")
+        for host, dev in (("ua", "up"), ("ub", "up")):
+            lab.sh(host, "sysctl -qw net.ipv6.conf.%s.keep_addr_on_down=1" % dev)
+        for name, asn, net in UPSTREAMS:
+            _, self.birdc[name] = lab.bird("u" + name, bird_config("198.18.%d.2" % net, asn, 10 + net, net))
+
+    @staticmethod
+    def both(net, host):
+        return ["198.18.%d.%d/24" % (net, host), "2001:db8:%d::%d/64" % (net, host)]
+
+    def table_arguments(self, family):
+        flag = ["--ipv6"] if family == "ipv6-unicast" else []
+        if self.args.mrt:
+            return flag + ["--mrt", self.args.mrt]
+        return flag + ["--count", str(self.args.prefixes // 5 if flag else self.args.prefixes)]
 
     def start_feeds(self):
-        table = ["--mrt", self.args.mrt] if self.args.mrt else ["--count", str(self.args.prefixes)]
-        listing = os.path.join(self.lab.dir, "table.txt")
-        run(self.bin["feed"], *table, "--list", listing)
-        self.feed_a = self.lab.spawn("feed-a", "ra", [self.bin["feed"], *table, "--connect", "198.18.11.1", "--source", "198.18.11.2",
-                                                      "--asn", "64601", "--peer-asn", "64601"], cpus=self.others, lines=True)
-        self.feed_b = self.lab.spawn("feed-b", "rb", [self.bin["feed"], *table, "--connect", "198.18.12.1", "--source", "198.18.12.2",
-                                                      "--asn", "64602", "--peer-asn", "64602"], cpus=self.others, lines=True)
-        self.table = read_table(listing)
-        self.table_size = len({(a, n) for a, n, _ in self.table})
-        self.destinations = os.path.join(self.lab.dir, "destinations.txt")
-        self.moved_prefixes = draw_destinations(self.table, 20000, 7, self.destinations)
-        self.feed_done(self.feed_a, "table")
-        self.feed_done(self.feed_b, "table")
+        rng = random.Random(7)
+        lines = []
+        for family, afi in zip(FAMILIES, (socket.AF_INET, socket.AF_INET6)):
+            listing = os.path.join(self.lab.dir, family + ".txt")
+            run(self.bin["feed"], *self.table_arguments(family), "--list", listing)
+            for name, asn, net in UPSTREAMS:
+                self.feeds[name, family] = self.lab.spawn(
+                    "feed-%s-%s" % (name, family[:4]), "r" + name,
+                    [self.bin["feed"], *self.table_arguments(family), "--connect", address(family, 10 + net, 1),
+                     "--source", address(family, 10 + net, 2), "--asn", str(asn), "--peer-asn", str(asn)], lines=True)
+            self.tables[family] = Table(listing, afi)
+            lines += self.tables[family].draw(20000 if afi == socket.AF_INET else 10000, rng)
+        rng.shuffle(lines)
+        self.destinations = self.lab.write("destinations.txt", "".join(lines))
+        for feed in self.feeds.values():
+            self.feed_done(feed, "table")
 
     def feed_done(self, feed, command):
         while True:
@@ -186,24 +227,51 @@ class Demo:
             if e["event"] == "done" and e.get("command") == command:
                 return
 
+    def start_customers(self):
+        self.customers = {}
+        for (name, asn, net), kind, host in zip(CUSTOMERS, (Frr, GoBgp), ("fr", "gb")):
+            sessions = [Session(f, address(f, net, 2), address(f, net, 1), 64512, (f,)) for f in FAMILIES]
+            self.customers[name] = kind(self.lab, host).start(Setup(asn, "198.18.%d.2" % net, sessions))
+
+    def told(self, name, family):
+        """How many routes the customer itself says it was told."""
+        daemon, remote = self.customers[name], address(family, dict((n, net) for n, _, net in CUSTOMERS)[name], 1)
+        if name == "frr":
+            summary = json.loads(daemon.vty("show bgp %s unicast summary json" % family[:4]))
+            return summary.get("peers", {}).get(remote, {}).get("pfxRcd", 0)
+        state = json.loads(daemon.gobgp("-j", "neighbor", remote))
+        return sum(a.get("state", {}).get("received", 0) for a in state.get("afi_safis", []))
+
     # ---- keeld ----
 
     def peers(self):
         return {p["address"]: p for p in self.rpc.call("bgp.peers")["peers"]}
 
-    def accepted(self):
-        p = self.peers()
-        return [p[a]["families"]["ipv4-unicast"]["accepted"] for a in ("198.18.1.2", "198.18.2.2")]
+    def wait_accepted(self, what, less=None, timeout=600):
+        """Until both upstreams' tables are there; of A's without `less` prefixes of each family."""
+        less = less or dict.fromkeys(FAMILIES, 0)
+        want = {address(f, net, 2): self.tables[f].size - (less[f] if name == "a" else 0) for f in FAMILIES for name, _, net in UPSTREAMS}
 
-    def wait_accepted(self, what, a, b, timeout=300):
         def there():
-            now = self.accepted()
-            self.say("%s: %d and %d routes accepted" % (what, now[0], now[1]))
-            return now == [a, b]
-        wait_for("%d and %d accepted routes" % (a, b), there, timeout, poll=0.1)
+            peers = self.peers()
+            now = {a: sum(f["accepted"] for f in peers[a]["families"].values()) for a in want}
+            self.say("%s: %d of %d routes accepted" % (what, sum(now.values()), sum(want.values())))
+            return now == want
+        wait_for("%s accepted routes" % want, there, timeout, poll=0.1)
+
+    def wait_customers(self, what, hidden, timeout=600):
+        """Until each customer, asked itself, has been told what it is to be told."""
+        for family in FAMILIES:
+            want = self.tables[family].size - (self.tables[family].third if hidden else 0)
+            for name in self.customers:
+                def there():
+                    now = self.told(name, family)
+                    self.say("%s: %s has %d of %d %s routes" % (what, name, now, want, family))
+                    return now == want
+                wait_for("%d %s routes at %s" % (want, family, name), there, timeout, poll=0.2)
 
     def audit(self, what):
-        self.say(what + ": auditing the workers' table against the RIB")
+        self.say(what + ": auditing the workers' tables against the RIB")
         r = self.rpc.call("fib.audit", limit=20)
         self.mismatches += r["mismatch_count"]
         self.audits += 1
@@ -220,9 +288,8 @@ class Demo:
             raise RuntimeError("%s: job failed: %s" % (what, json.dumps(j)))
 
     def start_keeld(self):
-        memory = 512
-        config = keel_config(self.worker, self.others, memory)
-        self.daemon, self.rpc = self.lab.keeld("rt", config, self.bin["keeld"], cpus=None)
+        config = keel_config(self.worker, self.others, 1024)
+        self.daemon, self.rpc = self.lab.keeld("rt", config, self.bin["keeld"], cpus=self.others + [self.worker])
         self.sock = os.path.join(self.lab.dir, "keeld.sock")
 
     # ---- probe ----
@@ -236,18 +303,18 @@ class Demo:
     def start_probe(self):
         self.probe = self.lab.spawn("probe", None, [self.bin["probe"], "--from", self.lab.netns("src"), "--to", self.lab.netns("ra") + ":eth0",
                                                     "--to", self.lab.netns("rb") + ":eth0", "--destinations", self.destinations,
-                                                    "--pps", str(self.args.pps), "--out", self.out], cpus=self.others, lines=True)
+                                                    "--pps", str(self.args.pps), "--out", self.out], lines=True)
 
     def set_masks(self, ports):
         for c, mask in enumerate(ports):
             self.probe_say("mask %d %d" % (c, mask))
 
-    def change(self, name, after, action):
+    def change(self, name, after, action, phase="storm"):
         """Runs a change: while it is under way both the old and the new port of a class are right, before and after only one."""
         self.say(name)
         both = [x | y for x, y in zip(self.now, after)]
         self.set_masks(both)
-        self.probe_say("phase storm")
+        self.probe_say("phase " + phase)
         self.probe_say("mark " + name)
         begin = time.monotonic()
         action()
@@ -266,61 +333,127 @@ class Demo:
                 raise RuntimeError("keeld ended: see %s" % self.daemon.log)
             threading.Event().wait(1)
 
-    def commit(self, patch):
+    # ---- the changes ----
+
+    def commit(self, patch, effect):
         self.rpc.call("config.edit", patch=patch)
         r = self.rpc.call("config.commit", comment="demo")
-        for e in r["effects"]:
-            if e["effect"] != "route-refresh-sent":
-                raise RuntimeError("unexpected effect: %s" % json.dumps(e))
-            self.wait_job("policy", e["job"])
-        self.refreshes += len(r["effects"])
         if not r["effects"]:
             raise RuntimeError("the commit had no effect")
+        for e in r["effects"]:
+            if e["effect"] != effect:
+                raise RuntimeError("unexpected effect: %s" % json.dumps(e))
+            if e.get("job"):
+                self.wait_job("policy", e["job"])
+        return len(r["effects"])
+
+    def move(self, patch):
+        self.refreshes_in += self.commit(patch, "route-refresh-sent")
+
+    def export_change(self, patch, hidden):
+        self.refreshes_out += self.commit(patch, "readvertised")
+        self.wait_customers("export policy", hidden)
 
     def manual_refresh(self):
-        out = json.loads(run(self.bin["keelctl"], "--socket", self.sock, "--json", "refresh", "bgp", "all", "import"))
-        self.wait_job("refresh", out["job"])
-        self.refreshes += len(out["peers"])
+        for words in ([], ["ipv6"]):
+            out = json.loads(run(self.bin["keelctl"], "--socket", self.sock, "--json", "refresh", "bgp", *words, "external", "import"))
+            self.wait_job("refresh", out["job"])
+            self.refreshes_in += len(out["peers"])
+
+    def feeds_say(self, command, every, offset):
+        for family in FAMILIES:
+            self.feeds["a", family].say("%s %d %d" % (command, every, offset))
+        for family in FAMILIES:
+            self.feed_done(self.feeds["a", family], command)
+
+    def withdraw(self):
+        self.feeds_say("withdraw", 10, 3)
+        self.wait_accepted("withdraw", {f: self.tables[f].tenth for f in FAMILIES})
+
+    def announce(self):
+        self.feeds_say("announce", 10, 3)
+        self.wait_accepted("announce")
+
+    def refresh_counts(self):
+        """(requests received, answered) of the upstreams."""
+        peers, received, answered = self.peers(), 0, 0
+        for family in FAMILIES:
+            for _, _, net in UPSTREAMS:
+                r = peers[address(family, net, 2)]["families"][family]["refresh"]
+                received += r["requests_received"]
+                answered += r["served"] + r["coalesced"]
+        return received, answered
+
+    def burst(self):
+        """Both upstreams ask for everything again, many times without waiting. Each request is answered by a walk that begins after it."""
+        before, _ = self.refresh_counts()
+        asked = 0
+        for _ in range(BURST):
+            for name, _, _ in UPSTREAMS:
+                for protocol in ("keel4", "keel6"):
+                    self.birdc[name]("reload", "in", protocol)
+                    asked += 1
+
+        def served():
+            received, answered = self.refresh_counts()
+            self.say("ROUTE-REFRESH from both upstreams: %d of %d asked, %d answered" % (received - before, asked, answered - before))
+            # BIRD itself joins requests while it waits for the answer of one
+            return received - before >= 4 and answered == received
+        wait_for("answers to the upstreams' refreshes", served, 300, poll=0.2)
+        self.refreshes_out += self.refresh_counts()[0] - before
+
+    def forwards_by(self, net):
+        """Whether the first prefix of each table is forwarded to that upstream."""
+        for table in self.tables.values():
+            a, n, _ = table.entries[0]
+            text = socket.inet_ntop(table.afi, (a | (1 if n < table.bits else 0)).to_bytes(table.bits // 8, "big"))
+            paths = self.rpc.call("fib.lookup", address=text)["paths"]
+            if not paths or paths[0]["port"] != dict((n, p) for p, n in PORTS)[net] or paths[0]["state"] != "up":
+                return False
+        return True
+
+    def link_down(self):
+        self.lab.sh("ua", "ip link set dev up down")
+        wait_for("the RIB to leave A", lambda: self.forwards_by(2), 120)
+
+    def link_up(self):
+        self.lab.sh("ua", "ip link set dev up up")
+        wait_for("the RIB to come back to A", lambda: self.forwards_by(1), 120)
 
     # ---- the run ----
 
     def drive(self):
-        n = self.table_size
-        tenth = len({(a, m) for i, (a, m, _) in enumerate(self.table) if i % 10 == 3})
         self.now = masks(False, False)
         self.start_probe()
         self.set_masks(self.now)
         self.probe_say("mark start")
         self.rest("start")
-        self.change("move a third to B", masks(True, False), lambda: self.commit(MOVE))
-        self.change("move it back", masks(False, False), lambda: self.commit(MOVE_BACK))
-
-        def withdraw():
-            self.feed_a.say("withdraw 10 3")
-            self.feed_done(self.feed_a, "withdraw")
-            self.wait_accepted("withdraw", n - tenth, n)
-
-        def announce():
-            self.feed_a.say("announce 10 3")
-            self.feed_done(self.feed_a, "announce")
-            self.wait_accepted("announce", n, n)
-
-        self.change("A withdraws a tenth", masks(False, True), withdraw)
-        self.change("A announces it again", masks(False, False), announce)
-        self.change("refresh all import", masks(False, False), self.manual_refresh)
+        same = masks(False, False)
+        self.change("move a third to B", masks(True, False), lambda: self.move(MOVE))
+        self.change("move it back", same, lambda: self.move(MOVE_BACK))
+        self.change("A withdraws a tenth", masks(False, True), self.withdraw)
+        self.change("A announces it again", same, self.announce)
+        self.change("refresh all import", same, self.manual_refresh)
+        self.change("export: hide a third from the customers", same, lambda: self.export_change(HIDE, True))
+        self.change("export: show it again", same, lambda: self.export_change(SHOW, False))
+        self.change("ROUTE-REFRESH from both upstreams", same, self.burst)
+        self.change("the link to A fails", [B] * 4, self.link_down, phase="link")
+        self.change("the link to A is back", same, self.link_up)
 
     def main(self):
-        say, n = self.say, self.args.prefixes
+        say = self.say
         begin = time.monotonic()
         say("building the lab")
         self.build_lab()
         say("feeding two upstreams")
         self.start_feeds()
-        n = self.table_size
         say("starting keeld")
         self.start_keeld()
-        self.wait_accepted("loading", n, n)
+        self.start_customers()
+        self.wait_accepted("loading")
         self.durations["load"] = round(time.monotonic() - begin, 3)
+        self.wait_customers("loading", False)
+        self.durations["load with customers"] = round(time.monotonic() - begin, 3)
         self.audit("load")
         before = self.peers()
         sampler = Sampler(self.sock)
@@ -345,8 +478,8 @@ class Demo:
             for key in ("rx_missed", "tx_dropped", "xdp_rx_dropped", "xdp_rx_ring_full"):
                 if p[key]:
                     where["router port %s: %s" % (p["name"], key)] = p[key]
-        for host, dev in (("src", "eth0"), ("ua", "up"), ("ua", "down"), ("ub", "up"), ("ub", "down"), ("ra", "eth0"), ("rb", "eth0"),
-                          ("rt", "east"), ("rt", "upa"), ("rt", "upb")):
+        for host, dev in [("src", "eth0"), ("ua", "up"), ("ua", "down"), ("ub", "up"), ("ub", "down"), ("ra", "eth0"), ("rb", "eth0"),
+                          *(("rt", name) for name, _ in PORTS)]:
             link = json.loads(self.lab.sh(host, "ip -json -s link show dev " + dev))[0]["stats64"]
             for way in ("rx", "tx"):
                 if link[way]["dropped"]:
@@ -360,17 +493,19 @@ class Demo:
         with open(os.path.join(self.out, "probe.json")) as f:
             probe = json.load(f)
         r = {
-            "prefixes": {"ipv4": self.table_size, "ipv6": 0},
-            "refreshes": {"in": self.refreshes, "out": 0},
+            "prefixes": {"ipv4": self.tables["ipv4-unicast"].size, "ipv6": self.tables["ipv6-unicast"].size},
+            "refreshes": {"in": self.refreshes_in, "out": self.refreshes_out},
             "sessions_dropped": dropped,
             "packets": {k: probe[k] for k in ("sent", "received", "lost", "misdirected", "reordered")},
             "longest_gap_us": probe["longest_gap_us"],
             "latency_us": probe["latency_us"],
             "audit_mismatches": self.mismatches,
             "fib_generations": self.fib["generation"],
-            "policy_moved_prefixes": self.moved_prefixes,
+            "policy_moved_prefixes": sum(t.third for t in self.tables.values()),
             "wall_s": round(wall, 1),
             "lost_where": self.losses(probe) if probe["lost"] else {},
+            "link_failure": probe["link_failure"],
+            "packets_sent_ipv6": probe["sent_ipv6"],
             "audits": self.audits,
             "durations_s": self.durations,
             "pps": self.args.pps,
@@ -378,8 +513,8 @@ class Demo:
             "loop_gap_ns": self.stats["workers"][0]["loop_gap_ns"],
             "update_to_fib_ns": self.fib["update_to_fib_ns"],
             "commit_ns": self.fib["commit_ns"], "grace_ns": self.fib["grace_ns"],
-            "attribute_sets": self.summary["tables"][0]["attribute_sets"],
-            "rib_memory_bytes": self.summary["tables"][0]["memory_bytes"],
+            "link_ns": self.fib.get("link_ns"),
+            "tables": self.summary["tables"],
             "resident_bytes": self.resident(),
             "longest_gap_at_s": probe["longest_gap_at_s"],
         }
@@ -429,13 +564,14 @@ def write_html(out, r, marks):
 def table_text(r, say):
     p, lat = r["packets"], r["latency_us"]
     rows = [
-        ("prefixes, from each of two upstreams", "%d" % r["prefixes"]["ipv4"]),
+        ("prefixes IPv4 + IPv6, from each of two upstreams", "%d + %d" % (r["prefixes"]["ipv4"], r["prefixes"]["ipv6"])),
         ("prefixes that the policy moved", "%d" % r["policy_moved_prefixes"]),
-        ("refreshes in", "%d" % r["refreshes"]["in"]),
+        ("refreshes in / out", "%d / %d" % (r["refreshes"]["in"], r["refreshes"]["out"])),
         ("sessions dropped", "%d" % r["sessions_dropped"]),
-        ("packets sent / received", "%d / %d" % (p["sent"], p["received"])),
+        ("packets sent / received / of them IPv6 sent", "%d / %d / %d" % (p["sent"], p["received"], r["packets_sent_ipv6"])),
         ("packets lost", "%d" % p["lost"] + "".join("; %s %d" % kv for kv in r["lost_where"].items())),
         ("packets misdirected / reordered", "%d / %d" % (p["misdirected"], p["reordered"])),
+        ("lost by the link failure itself, over", "%d, %.1f ms" % (r["link_failure"]["lost"], r["link_failure"]["duration_us"] / 1000)),
         ("longest gap between arrivals", "%.0f us" % r["longest_gap_us"]),
         ("latency at rest p50 / p99 / p99.9 / max", " / ".join("%.0f" % lat["rest"][k] for k in ("p50", "p99", "p999", "max")) + " us"),
         ("latency during changes", " / ".join("%.0f" % lat["storm"][k] for k in ("p50", "p99", "p999", "max")) + " us"),
@@ -443,16 +579,16 @@ def table_text(r, say):
         ("hugepages", "yes" if r["hugepages"] else "no"),
         ("wall", "%.0f s" % r["wall_s"]),
     ]
-    return "\n".join("  %-42s %s" % row for row in rows)
+    return "\n".join("  %-52s %s" % row for row in rows)
 
 
 def main():
     ap = argparse.ArgumentParser(prog="scripts/demo")
-    ap.add_argument("--quick", action="store_true", help="50,000 prefixes")
+    ap.add_argument("--quick", action="store_true", help="50,000 IPv4 and 10,000 IPv6 prefixes")
     ap.add_argument("--mrt", metavar="FILE", help="the table of a TABLE_DUMP_V2 dump")
     ap.add_argument("--keep", action="store_true", help="leave the lab running until Ctrl-C")
     ap.add_argument("--no-huge", action="store_true", help="without hugepages")
-    ap.add_argument("--prefixes", type=int, default=0, help="another number of prefixes")
+    ap.add_argument("--prefixes", type=int, default=0, help="another number of IPv4 prefixes; of IPv6 a fifth")
     ap.add_argument("--pps", type=int, default=10000)
     ap.add_argument("--rest-s", type=int, default=REST_S, help="seconds at rest between changes")
     ap.add_argument("--build", default=os.path.join(ROOT, "build"))
@@ -465,13 +601,15 @@ def main():
     binaries = {n: os.path.join(args.build, d, n) for n, d in (("keeld", "control"), ("keelctl", "control"), ("feed", "tests/bench"),
                                                               ("probe", "tests/bench"))}
     say = Progress()
+    worker, others = cpus_of_lab()
+    os.sched_setaffinity(0, others)  # and of all that we start, but for keeld, whose worker has the last CPU
     with Hugepages(0 if args.no_huge else 512) as pages, Lab(os.path.join(out, "logs")) as lab:
         args.huge = not args.no_huge and pages >= 512
-        demo = Demo(args, lab, say, binaries, out)
+        demo = Demo(args, lab, say, binaries, out, worker, others)
         r = demo.main()
         say.end()
         print(table_text(r, say))
-        print("  %-42s %s" % ("report", os.path.join(out, "report.html")))
+        print("  %-52s %s" % ("report", os.path.join(out, "report.html")))
         if args.keep:
             print("\nThe lab runs until Ctrl-C:\n  %s --socket %s show bgp summary\n  ip netns exec %s ping 198.18.0.1"
                   % (binaries["keelctl"], demo.sock, lab.netns("src")))
