@@ -49,11 +49,22 @@ capabilities_json(const struct session_view *v)
 static json_t *
 refresh_json(const struct session_view *v, enum family f, const struct adj_rib_in_counts *in)
 {
-	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "requests_sent", (json_int_t)v->families[f].requests_sent,
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "requests_sent", (json_int_t)v->families[f].requests_sent,
 		"requests_received", (json_int_t)v->families[f].requests_received, "served", (json_int_t)v->families[f].served, "coalesced",
 		(json_int_t)v->families[f].coalesced, "borr_sent", (json_int_t)v->families[f].borr_sent, "eorr_sent",
 		(json_int_t)v->families[f].eorr_sent, "borr_received", (json_int_t)v->families[f].borr_received, "eorr_received",
-		(json_int_t)v->families[f].eorr_received, "stale_swept", (json_int_t)in->stale_swept);
+		(json_int_t)v->families[f].eorr_received, "stale_swept", (json_int_t)in->stale_swept, "borr_ignored",
+		(json_int_t)in->borr_ignored);
+}
+
+/* Whom this peer shares its updates with, and what was made for all of them. */
+static json_t *
+update_group_json(const struct update_group_stats *g)
+{
+	return json_pack("{s:I, s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "id", (json_int_t)g->id, "members", (int)g->members, "behind",
+		(int)g->behind, "walks", (json_int_t)g->walks, "policy_walks", (json_int_t)g->policy_walks, "messages", (json_int_t)g->messages,
+		"octets", (json_int_t)g->octets, "own_messages", (json_int_t)g->own_messages, "fell_behind", (json_int_t)g->fell_behind, "evicted",
+		(json_int_t)g->evicted, "splits", (json_int_t)g->splits);
 }
 
 /* RFC 8212: the directions in which nothing passes for want of a policy. */
@@ -83,6 +94,8 @@ family_json(const struct keeld *k, const struct config_peer *p, struct peer_id i
 		p->families[f].keep_all_routes, "slow", 0, "graceful_restart", v->families[f].graceful_restart, "forwarding_kept",
 		v->families[f].forwarding_kept, "retained", v->families[f].retained, "extended_next_hop", v->families[f].extended_next_hop,
 		"no_policy", no_policy_json(v, f), "refresh", refresh_json(v, f, &in));
+	if (v->families[f].group.id != 0)
+		json_object_set_new(o, "update_group", update_group_json(&v->families[f].group));
 	if (v->families[f].max_prefixes != 0)
 		json_object_set_new(o, "max_prefixes", json_pack("{s:I, s:s, s:b}", "limit", (json_int_t)v->families[f].max_prefixes, "action",
 			v->families[f].max_prefixes_shutdown ? "shutdown" : "warning", "exceeded", v->families[f].max_prefixes_exceeded));

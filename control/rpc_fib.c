@@ -167,8 +167,8 @@ audit_done(void *ctx, const struct fib_audit *a)
 		json_array_append_new(mismatches, json_pack("{s:s, s:o, s:o, s:o}", "vrf", rpc_vrf_name(m->vrf), "address",
 			rpc_addr(&m->addr), "expected", prefix_or_null(&m->expected), "found", prefix_or_null(&m->found)));
 	}
-	rpc_reply(r->call, json_pack("{s:I, s:I, s:o}", "checked", (json_int_t)a->checked, "mismatch_count",
-		(json_int_t)a->mismatch_count, "mismatches", mismatches));
+	rpc_reply(r->call, json_pack("{s:I, s:I, s:I, s:o}", "checked", (json_int_t)a->checked, "mismatch_count",
+		(json_int_t)a->mismatch_count, "not_installed", (json_int_t)a->not_installed, "mismatches", mismatches));
 	free(r);
 }
 

@@ -554,6 +554,8 @@ view_family(
 	out->families[id].no_import_policy = external && !p->policies.has_import[id];
 	out->families[id].no_export_policy = external && p->policies.export_policy[id] == NULL;
 	out->families[id].advertised = f->group != NULL ? update_group_advertised(f->group) : 0;
+	if (f->group != NULL)
+		update_group_stats(f->group, &out->families[id].group);
 	out->families[id].requests_sent = f->requests_sent;
 	out->families[id].requests_received = f->serve.requests_received;
 	out->families[id].served = f->serve.served;

@@ -10,6 +10,7 @@
 
 #include "control/config.h"
 #include "control/fsm.h"
+#include "control/update_group.h"
 #include "lpm/base.h"
 #include "lpm/hist.h"
 #include "rib/policy.h"
@@ -119,6 +120,7 @@ struct session_view {
 		bool configured, negotiated;
 		bool no_import_policy, no_export_policy; /* external: RFC 8212 says nothing passes */
 		uint64_t advertised;
+		struct update_group_stats group; /* .id 0: in none, not up */
 		uint64_t requests_sent, requests_received, served, coalesced, borr_sent, eorr_sent, borr_received, eorr_received;
 		bool end_of_rib_received, end_of_rib_sent;
 		bool graceful_restart, forwarding_kept; /* the peer's capability 64 has the family, with the F bit */

@@ -79,6 +79,7 @@ group_create(struct update_groups *s, const struct update_rules *rules, uint8_t 
 	if (g == NULL)
 		return -ENOMEM;
 	g->set = s;
+	g->id = ++s->last_id;
 	g->rules = *rules;
 	g->next_hop_len = next_hop_len;
 	g->table = shard_table(s->c.shard, rules->table);
@@ -498,6 +499,7 @@ void
 update_group_stats(const struct update_member *m, struct update_group_stats *out)
 {
 	*out = m->group->stats;
+	out->id = m->group->id;
 	out->members = m->group->member_count;
 	out->behind = m->group->behind_count;
 }

@@ -106,6 +106,7 @@ uint64_t update_group_advertised(const struct update_member *m);
 const struct attr_set *update_group_exported(const struct update_member *m, struct dest_id dest);
 
 struct update_group_stats {
+	uint32_t id;              /* of the group, never used again; a split makes another one */
 	unsigned members, behind; /* behind: those that remember by themselves */
 	uint64_t walks;           /* dumps and refreshes begun */
 	uint64_t policy_walks;

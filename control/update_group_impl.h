@@ -126,6 +126,7 @@ struct outcome {
 struct update_group {
 	struct update_groups *set;
 	struct update_group *next;
+	uint32_t id;
 	struct update_rules rules; /* peer_as, peer: only where they matter */
 	uint8_t next_hop_len; /* of "self": 4, 16, 32; 0: the members have none of the family */
 	struct dest_table *table;
@@ -199,6 +200,7 @@ struct behind_item {
 struct update_groups {
 	struct update_groups_config c;
 	struct update_group *groups;
+	uint32_t last_id;
 	struct update_member *by_id[FAMILY_COUNT][PEER_MAX];
 	struct attr_table *accepted;
 	struct journal *journal;

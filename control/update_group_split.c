@@ -79,6 +79,7 @@ copy_begin(struct update_group *g, const struct update_member *m)
 	n->rules = rules_normal(&m->rules);
 	memset(n->cache, 0, sizeof(n->cache));
 	n->stats = (struct update_group_stats){0};
+	n->id = ++g->set->last_id;
 	n->members = NULL;
 	n->member_count = n->stream_count = n->behind_count = n->waiting = 0;
 	n->deferred = n->kept = 0;

@@ -16,12 +16,18 @@ PROBES, PROBE_MS = 400, 20
 
 
 def totals(b, crowd):
-    """Of all asking peers: requests received, those answered, walks begun and ended on the wire."""
-    t = {"requests_received": 0, "served": 0, "coalesced": 0, "borr_sent": 0, "eorr_sent": 0}
+    """Of all asking peers: requests received, those answered, walks begun and ended on the wire; of their update groups: walks over the table,
+    messages packed once for all and for one that was behind."""
+    t = {"walks": 0, "messages": 0, "own_messages": 0, "requests_received": 0, "served": 0, "coalesced": 0, "borr_sent": 0, "eorr_sent": 0}
     peers = b.peers()
     for a in crowd:
-        for k in t:
-            t[k] += peers[a]["families"]["ipv4-unicast"]["refresh"][k]
+        for k, v in peers[a]["families"]["ipv4-unicast"]["refresh"].items():
+            if k in t:
+                t[k] += v
+    # all are members of one group, which counts for all of them
+    groups = {g["id"]: g for g in (peers[a]["families"]["ipv4-unicast"]["update_group"] for a in crowd)}
+    for k in ("walks", "messages", "own_messages"):
+        t[k] = sum(g[k] for g in groups.values())
     return t
 
 
@@ -52,6 +58,9 @@ def measure(b, crowd, asking, prober, run, name, command, probes):
     if seen["lost"] or seen["established"] != PEERS:
         raise RuntimeError("sessions were lost: %s" % seen)
     sample(name + "_walks_a_peer", "walks", run, d["served"] / PEERS)
+    sample(name + "_group_walks", "walks", run, d["walks"])
+    sample(name + "_messages_packed", "messages", run, d["messages"])
+    sample(name + "_messages_packed_for_one", "messages", run, d["own_messages"])
     sample(name + "_requests", "requests", run, requests)
     sample(name + "_coalesced", "requests", run, d["coalesced"])
     sample(name + "_wall", "s", run, wall)

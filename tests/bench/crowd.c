@@ -9,7 +9,8 @@
  *   refresh              each peer asks for a refresh of ipv4-unicast, at once
  *   refresh RATE SECONDS peers ask in turn, so many requests a second in all
  *   stall I              peer I reads nothing from now on; `resume I`
- *   flap I COUNT         peer I announces and withdraws COUNT /32s, each another one (from 100.64.0.0 on)
+ *   flap I COUNT         peer I announces COUNT /32s, each another one (from 100.64.0.0 on), and withdraws each when FLAP_OPEN later ones were
+ *                        announced: withdrawn at once, none of them would be seen by anybody
  *   probe I J COUNT MS   peer I announces a route, then changes it COUNT times, one each MS milliseconds; peer J stamps what it hears
  *   report               counters since the last report
  *   quit
@@ -37,7 +38,8 @@
 #define RX_SIZE (256u << 10)
 #define TURN_BYTES (1u << 20) /* of one peer, then the next has its turn */
 #define FLAP_TX_LOW (1u << 20) /* more is made when less than this waits */
-#define FLAP_RUN 1000 /* announced, then withdrawn, before the next run */
+#define FLAP_RUN 1000
+#define FLAP_OPEN 100000u
 #define FLAP_FIRST 0x64400000u
 #define PROBE_ADDR 0xc6336401u /* 198.51.100.1/32 */
 #define PROBES_MAX 65536u
@@ -62,7 +64,7 @@ struct speaker {
 	size_t rx_len;
 	uint8_t *tx;
 	size_t tx_len, tx_sent, tx_size;
-	uint32_t flaps_left, flap_next;
+	uint32_t flaps, flap_announced, flap_withdrawn; /* of `flaps` in all */
 	/* since the last report */
 	uint64_t updates, octets, borr, eorr, requests, lost;
 	uint64_t heard_ns, longest_silence_ns;
@@ -199,17 +201,20 @@ flap_more(struct speaker *p)
 {
 	char detail[64];
 
-	if (p->flaps_left == 0 || !p->established)
+	if (p->flaps == 0 || !p->established)
 		return;
-	while (p->flaps_left > 0 && p->tx_len - p->tx_sent < FLAP_TX_LOW) {
-		unsigned n = p->flaps_left < FLAP_RUN ? p->flaps_left : FLAP_RUN;
+	while (p->flap_withdrawn < p->flaps && p->tx_len - p->tx_sent < FLAP_TX_LOW) {
+		uint32_t open = p->flap_announced - p->flap_withdrawn,
+			 left = p->flaps - p->flap_announced;
+		bool withdraw = left == 0 || open >= FLAP_OPEN;
+		uint32_t most = withdraw ? open : left, n = most < FLAP_RUN ? most : FLAP_RUN;
+		uint32_t *at = withdraw ? &p->flap_withdrawn : &p->flap_announced;
 
-		put_run(p, FLAP_FIRST + p->flap_next, n, false, 0);
-		put_run(p, FLAP_FIRST + p->flap_next, n, true, 0);
-		p->flap_next += n;
-		p->flaps_left -= n;
+		put_run(p, FLAP_FIRST + *at, n, withdraw, 0);
+		*at += n;
 	}
-	if (p->flaps_left == 0) {
+	if (p->flap_withdrawn == p->flaps) {
+		p->flaps = 0;
 		snprintf(detail, sizeof(detail), "\"command\": \"flap\", \"peer\": %u", p->index);
 		event("done", detail);
 	}
@@ -502,6 +507,7 @@ report(void)
 static void
 stall(unsigned i, bool stalled)
 {
+	int size = 4096;
 	char detail[160];
 
 	if (i >= opt.peers) {
@@ -509,6 +515,9 @@ stall(unsigned i, bool stalled)
 		return;
 	}
 	peer[i].stalled = stalled;
+	/* or the kernel would take some megabytes in its place */
+	if (stalled && peer[i].fd >= 0)
+		setsockopt(peer[i].fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
 	watch(&peer[i]);
 	snprintf(detail, sizeof(detail), "\"peer\": %u, \"last\": \"%s\"", i, peer[i].last);
 	event(stalled ? "stalled" : "resumed", detail);
@@ -540,8 +549,8 @@ command(char *line)
 	} else if (strcmp(word, "stall") == 0 || strcmp(word, "resume") == 0) {
 		stall((unsigned)v[0], *word == 's');
 	} else if (strcmp(word, "flap") == 0 && v[0] < opt.peers && v[1] > 0) {
-		peer[v[0]].flaps_left = (uint32_t)v[1];
-		peer[v[0]].flap_next = 0;
+		peer[v[0]].flaps = (uint32_t)v[1];
+		peer[v[0]].flap_announced = peer[v[0]].flap_withdrawn = 0;
 	} else if (strcmp(word, "probe") == 0) {
 		probe_start((unsigned)v[0], (unsigned)v[1], (uint32_t)v[2], (uint32_t)v[3]);
 	} else if (strcmp(word, "report") == 0) {
