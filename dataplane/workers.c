@@ -26,6 +26,7 @@ static struct {
 	_Atomic unsigned
 		count; /* of those that are there in full: the host thread may ask before main has started them */
 	unsigned next_glean; /* host: which worker's ring comes first, so that none starves */
+	int autogroup_before; /* main */
 } workers;
 
 /* acquire: pairs with the store in count_set */
@@ -58,6 +59,32 @@ worker_main(void *arg)
 	(void)setpriority(PRIO_PROCESS, (id_t)gettid(), -20);
 	worker_loop(w);
 	return 0;
+}
+
+#define AUTOGROUP "/proc/self/autogroup"
+
+/*
+ * Where the kernel groups tasks by session (sched_autogroup), a group has one weight and shares it out to its CPUs by the load there. A worker
+ * of nice -20 draws all but a ninetieth of it to its own CPU, and our control threads would starve beside anybody else's on theirs. With -20
+ * for the group they count there as tasks of nice 0 do. Returns what it was, to be put back; 0 where there are no such groups.
+ */
+static int
+autogroup_nice(int nice)
+{
+	FILE *f = fopen(AUTOGROUP, "r");
+	int before = 0;
+
+	if (f == NULL)
+		return 0;
+	if (fscanf(f, "%*s nice %d", &before) != 1)
+		before = 0;
+	fclose(f);
+	f = fopen(AUTOGROUP, "w");
+	if (f != NULL) {
+		(void)fprintf(f, "%d", nice);
+		(void)fclose(f); /* without the right to it: as it was */
+	}
+	return before;
 }
 
 static void
@@ -210,6 +237,7 @@ workers_start(const struct workers_config *c, struct dataplane_error *err)
 		return dataplane_fail(err, -ENOMEM, "no memory for packets of our own");
 	workers.arena = c->arena;
 	stats_forget_mark();
+	workers.autogroup_before = autogroup_nice(-20);
 	for (unsigned i = 0; i < c->count; i++) {
 		rc = create(c, i, &workers.worker[i]);
 		if (rc != 0) {
@@ -244,6 +272,8 @@ workers_stop(void)
 		atomic_store_explicit(&workers.worker[i]->stop, true, memory_order_relaxed);
 	for (unsigned i = 0; i < count_get(); i++)
 		wait_for(workers.worker[i]);
+	if (count_get() > 0)
+		(void)autogroup_nice(workers.autogroup_before);
 	destroy_all();
 }
 
