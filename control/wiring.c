@@ -422,6 +422,18 @@ tbl8_groups(size_t memory)
 	return groups == 0 ? 1 : groups < TBL8_GROUPS_USEFUL ? (uint32_t)groups : TBL8_GROUPS_USEFUL;
 }
 
+/* Of `memory_mb`, what EAL leaves. */
+static size_t
+table_memory(const struct keeld *k)
+{
+	size_t mb = k->running->dataplane.memory_mb, eal = 0;
+
+#ifdef KEEL_DATAPLANE
+	eal = dataplane_eal_mb((unsigned)mb);
+#endif
+	return mb > eal ? (mb - eal) << 20 : 0;
+}
+
 static int RUNS_ON(role_fib)
 create_tables(struct keeld *k)
 {
@@ -430,8 +442,8 @@ create_tables(struct keeld *k)
 	if (err == 0)
 		err = fib_vrf_add(k->fib, VRF_DEFAULT, AFI_IPV6);
 	if (err == -ENOSPC)
-		log_event(LOG_ERROR, "tables-do-not-fit text=\"/dataplane/memory_mb: %u is less than the two copies of an IPv4 and an IPv6 table take, %zu and some for longer prefixes\"",
-			k->running->dataplane.memory_mb, (2 * (table_v4_bytes(0) + table_v6_bytes(0))) >> 20);
+		log_event(LOG_ERROR, "tables-do-not-fit text=\"/dataplane/memory_mb: of %u the forwarding tables have %zu, and the two copies of an IPv4 and an IPv6 table take %zu and some for longer prefixes\"",
+			k->running->dataplane.memory_mb, table_memory(k) >> 20, (2 * (table_v4_bytes(0) + table_v6_bytes(0))) >> 20);
 	return err;
 }
 
@@ -441,8 +453,8 @@ create_fib(struct keeld *k)
 	struct fib_config c = {
 		.arena = k->arena_fib,
 		.workers = k->workers,
-		.memory_bytes = (size_t)k->running->dataplane.memory_mb << 20,
-		.tbl8_groups = tbl8_groups((size_t)k->running->dataplane.memory_mb << 20),
+		.memory_bytes = table_memory(k),
+		.tbl8_groups = tbl8_groups(table_memory(k)),
 		.huge = k->huge,
 	};
 	struct fib_feed_config feed = {

@@ -196,10 +196,10 @@ build_eal_args(const struct dataplane_config *c, bool huge)
 		eal_arg("%s", c->eal_args[i]);
 }
 
-static unsigned
-eal_memory(unsigned memory_mb)
+unsigned
+dataplane_eal_mb(unsigned memory_mb)
 {
-	unsigned mb = memory_mb / 4; /* the tables take the rest */
+	unsigned mb = memory_mb / 4;
 
 	return mb < EAL_MB_MIN ? EAL_MB_MIN : mb > EAL_MB_MAX ? EAL_MB_MAX : mb;
 }
@@ -246,7 +246,7 @@ dataplane_init(const struct dataplane_config *c, bool *huge, struct dataplane_er
 
 	if (rc != 0)
 		return rc;
-	dp.eal_mb = eal_memory(c->memory_mb);
+	dp.eal_mb = dataplane_eal_mb(c->memory_mb);
 	*huge = free_huge_mb() >= dp.eal_mb;
 	build_eal_args(c, *huge);
 	if (eal.overflow)

@@ -39,6 +39,8 @@ struct dataplane_error {
 
 /* rte_eal_init. *huge tells what came of it. 0, -errno with `err`. */
 int dataplane_init(const struct dataplane_config *c, bool *huge, struct dataplane_error *err);
+/* What EAL takes of that bound, for packet buffers most of all; the rest is the forwarding tables'. */
+unsigned dataplane_eal_mb(unsigned memory_mb);
 /* Stops and closes every port, detaches XDP, and cleans up EAL. */
 void dataplane_fini(void);
 const char *dataplane_dpdk_version(void);
