@@ -53,7 +53,7 @@ struct netlink_config {
 int netlink_create(const struct netlink_config *c, struct netlink **out);
 /* Puts rule and sysctls back. */
 void netlink_destroy(struct netlink *n);
-/* On the host thread: watches the sockets and asks for the first dump (links, addresses, neighbours in this order). */
+/* On the host thread: watches the sockets and asks for the first dump (links, addresses, neighbours, routes in this order). */
 int netlink_start(struct netlink *n, struct thread *self) RUNS_ON(role_host);
 /* Main, before the ports forward: sets an address on a port's interface if it is not there. 0, -errno. */
 int netlink_address_add(struct netlink *n, unsigned ifindex, const struct ip_addr *addr, uint8_t len);

@@ -2,7 +2,7 @@
 /*
  * The only pthread_create: named, pinned threads, each with an epoll loop, timers, a mailbox and a work function.
  *
- * A thread's loop: mailbox, timers, file descriptors, then work(); it sleeps in epoll only when work() had nothing left.
+ * A thread's loop: mailbox, timers, work(), then file descriptors; it sleeps in epoll only when work() had nothing left.
  * The thread that owns a socket runs its timers, between slices of at most 1 ms.
  */
 #pragma once

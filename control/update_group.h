@@ -5,7 +5,7 @@
  *
  * First dump, live changes, refresh with BoRR and EoRR, End-of-RIB are all of the stream, so nothing overtakes anything. A member that
  * falls behind what is kept of the stream remembers by two bits a destination what it was not told, and tells present state.
- * Nobody's slowness holds back another: live changes wait for no one, a walk waits for its slowest for at most half its time.
+ * Nobody's slowness holds back another: live changes wait for no one, a walk waits for its slowest for at most a second and half its time.
  *
  * Writer: the session thread, which is a RIB reader, for all of this. Policies and rules: update_group_rules.c; RFC 4271 5 and 9.2, 4456,
  * 2545, 8950, 8212, 1997. Frames: RFC 4724 2, 7313 4.

@@ -372,7 +372,7 @@ create_memory(struct keeld *k)
 	return qsbr_register(k->workers, &k->main_fib_reader);
 }
 
-/* Its owner meets -ESTALE when it reads on; the fib thread never falls behind so far. */
+/* Its owner meets -ESTALE when it reads on; the fib thread is waited for instead. */
 static void
 on_evicted(void *ctx, struct journal_cursor *c)
 {

@@ -4,8 +4,8 @@
  *
  * Writer: the fib thread. Readers: workers by fib_read.h; main (fib.lookup, fib.stats) by fib_lookup() and fib_stats_get().
  * Left-right: fib_commit() paints the idle copy from what changed, publishes it with one release store, and
- * the next commit waits until no reader can be in the old copy, replays the same changes there, and goes on. Reserve,
- * then paint: a prefix that gets no tbl8 group is left out (not-installed, retried at every commit), the batch goes on.
+ * the next commit waits until no reader can be in the old copy, paints there what these changed, and goes on. Reserve,
+ * then paint: a prefix that gets no tbl8 group is left out (not-installed, retried when groups come free), the batch goes on.
  * A large batch is a rebuild from the shadow. 0/0 is the table's miss entry. No DPDK type in this header.
  */
 #pragma once

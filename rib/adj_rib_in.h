@@ -4,7 +4,7 @@
  * paths in the destinations (rib/dest.h).
  *
  * Stale is a 16-bit stamp on a path that is not the (peer, family)'s present epoch: nothing is copied for an unchanged
- * route. BoRR and a new session open an epoch; EoRR, End-of-RIB of a new session or the stale timer sweep what still has an
+ * route. BoRR and a new session open an epoch; EoRR, End-of-RIB of a session whose routes were retained, or the stale timer sweep what still has an
  * older one. BoRR during BoRR: the newest counts, one EoRR closes all. EoRR without BoRR, and BoRR before the End-of-RIB of a peer that
  * sends one, are ignored and counted (RFC 7313 4).
  *

@@ -4,7 +4,7 @@
  * never moves, and for each destination one published immutable set of paths.
  *
  * Writer: the shard's thread. Readers: fib, session and main threads, online in the RIB readers' QSBR.
- * Budget (asserted in dest.c): index 8 bytes, destination 32, set 8 + 24 a path.
+ * Budget : destination 32 bytes and set 8 + 24 a path (asserted in dest.c); index 4 bytes a slot, 3/8 to 3/4 full.
  * A destination without paths is a tombstone: id and prefix stay until every journal cursor has passed its last
  * change and a grace period went by; then the id is used again.
  *

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Journal -> shadow -> fib transaction, in journal order; an unchanged path list writes nothing.
- * Merges the RIB's best paths with routes of the host (connected subnets, our addresses, resolved neighbours), which are preferred.
+ * Merges the RIB's best paths with routes of the host (connected subnets, our addresses, resolved neighbours, static and kernel routes) by preference.
  *
  * Writer: the fib thread. It is a RIB reader (the caller is online in the readers' QSBR during each call).
  */

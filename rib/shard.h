@@ -212,8 +212,8 @@ bool shard_path_stale(const struct shard *s, enum family family, const struct ri
 void shard_decision_input(const struct shard *s, const struct rib_path *p, struct decision_input *out);
 /* Monotonic ns when the oldest message behind journal entries up to `sequence` was read; 0: unknown. For update_to_fib_ns. */
 uint64_t shard_received_ns(const struct shard *s, uint64_t sequence);
-/* Any thread: changes lost for want of memory, and records that named no peer, session or table of ours. 0 in good health. */
 uint32_t shard_cluster_id(const struct shard *s); /* RFC 4456 7; any thread */
+/* Any thread: changes lost for want of memory, and records that named no peer, session or table of ours. 0 in good health. */
 uint64_t shard_failures(const struct shard *s);
 /* Any thread: consumers evicted because of `tombstones_max`. */
 uint64_t shard_evictions(const struct shard *s);
