@@ -50,6 +50,10 @@
 #define RECEIVE_BUFFER (64 << 20)
 #define BURST_MAX                                                                                  \
 	16 /* after an interruption the pace is made up in small steps: a veth ring holds 256 */
+#define SEND_STEP_NS                                                                               \
+	200000u /* packets of so much time leave together: a wake-up a packet costs more than the packet */
+#define RECEIVE_STEP_NS                                                                            \
+	1000000u /* arrivals carry the kernel's stamp, so reading them later changes nothing */
 #define BIN_NS 100000000u
 #define DRAIN_NS 1000000000u
 #define SOURCE_PORT 7776
@@ -185,7 +189,7 @@ send_loop(void *arg)
 
 	while (atomic_load_explicit(&sending, memory_order_acquire) && seq < PACKETS_MAX) {
 		struct timespec ts;
-		uint64_t now = wall_ns();
+		uint64_t now = wall_ns(), wake;
 		unsigned burst = 0;
 
 		for (; due <= now && burst < BURST_MAX && seq < PACKETS_MAX; burst++, due += step)
@@ -200,7 +204,8 @@ send_loop(void *arg)
 			clock_nanosleep(CLOCK_MONOTONIC, 0, &rest, NULL);
 			continue;
 		}
-		ts = (struct timespec){(time_t)(due / 1000000000u), (long)(due % 1000000000u)};
+		wake = due > now + SEND_STEP_NS ? due : now + SEND_STEP_NS;
+		ts = (struct timespec){(time_t)(wake / 1000000000u), (long)(wake % 1000000000u)};
 		clock_nanosleep(CLOCK_REALTIME, TIMER_ABSTIME, &ts, NULL);
 	}
 	return NULL;
@@ -690,8 +695,12 @@ main(int argc, char **argv)
 	first_ns = wall_ns();
 	if (pthread_create(&sender, NULL, send_loop, fds) != 0)
 		die("sender", errno);
-	while (go_on)
+	while (go_on) {
+		struct timespec rest = {0, RECEIVE_STEP_NS};
+
 		receive_for(100, &go_on);
+		clock_nanosleep(CLOCK_MONOTONIC, 0, &rest, NULL);
+	}
 	atomic_store_explicit(&sending, false, memory_order_release);
 	pthread_join(sender, NULL);
 	end = wall_ns() + DRAIN_NS;
