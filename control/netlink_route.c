@@ -42,6 +42,7 @@ struct route_mirror {
 struct parsed {
 	struct prefix prefix;
 	uint32_t metric;
+	bool followed; /* else it is none that we follow, but stands where one may have been */
 	bool blackhole;
 	unsigned hop_count;
 	struct kernel_hop hop[PATHS_MAX];
@@ -252,6 +253,25 @@ route_new(struct netlink *n, const struct parsed *p, bool replace)
 	prefix_tell(n, k);
 }
 
+/* One that we do not follow has come: with NLM_F_REPLACE in the place of the first of its metric. */
+static void
+route_replaced(struct netlink *n, const struct parsed *p)
+{
+	struct kernel_prefix **slot = prefix_slot(n->routes, &p->prefix), *k = *slot;
+	struct kernel_route **at;
+
+	if (k == NULL)
+		return;
+	for (at = &k->routes; *at != NULL && (*at)->metric != p->metric;)
+		at = &(*at)->next;
+	if (*at == NULL)
+		return;
+	route_remove(n, k, at);
+	prefix_tell(n, k);
+	if (k->routes == NULL)
+		prefix_free(n, slot);
+}
+
 /* IPv6: single hops of a route come and go. True: some are left. */
 static bool
 hops_remove(struct kernel_prefix *k, struct kernel_route *r, const struct parsed *p)
@@ -390,20 +410,24 @@ u32_or(const struct nlattr *a, uint32_t otherwise)
 								    : otherwise;
 }
 
+/* The header alone: a route of the main table, by the destination only. */
+static bool
+in_main(const struct rtmsg *m, const struct nlattr *const t[ATTRIBUTES_MAX])
+{
+	return (m->rtm_family == AF_INET || m->rtm_family == AF_INET6) && m->rtm_tos == 0 &&
+	       m->rtm_src_len == 0 && !(m->rtm_flags & RTM_F_CLONED) &&
+	       u32_or(t[RTA_TABLE], m->rtm_table) == RT_TABLE_MAIN;
+}
+
 /* The header alone: a route that may concern us. */
 static bool
-relevant(const struct rtmsg *m, const struct nlattr *const t[ATTRIBUTES_MAX])
+relevant(const struct rtmsg *m)
 {
-	if ((m->rtm_family != AF_INET && m->rtm_family != AF_INET6) || m->rtm_tos != 0 ||
-		m->rtm_src_len != 0 || (m->rtm_flags & RTM_F_CLONED))
-		return false;
 	/* Connected subnets come as addresses. */
 	if (m->rtm_protocol == RTPROT_KERNEL || m->rtm_protocol == RTPROT_REDIRECT)
 		return false;
-	if (m->rtm_type != RTN_UNICAST && m->rtm_type != RTN_BLACKHOLE &&
-		m->rtm_type != RTN_UNREACHABLE && m->rtm_type != RTN_PROHIBIT)
-		return false;
-	return u32_or(t[RTA_TABLE], m->rtm_table) == RT_TABLE_MAIN;
+	return m->rtm_type == RTN_UNICAST || m->rtm_type == RTN_BLACKHOLE ||
+	       m->rtm_type == RTN_UNREACHABLE || m->rtm_type == RTN_PROHIBIT;
 }
 
 /* The TUN's default route is ours. */
@@ -427,12 +451,15 @@ parse(const struct netlink *n, const struct nlmsghdr *h, struct parsed *out)
 	struct ip_addr dst = {.afi = m->rtm_family == AF_INET ? AFI_IPV4 : AFI_IPV6};
 
 	netlink_attributes(h, sizeof(*m), t);
-	if (!relevant(m, t) ||
+	if (!in_main(m, t) ||
 		(t[RTA_DST] != NULL && !netlink_attr_addr(t[RTA_DST], m->rtm_family, &dst)))
 		return false;
 	memset(out, 0, sizeof(*out));
 	out->prefix = prefix_from_addr(&dst, m->rtm_dst_len);
 	out->metric = u32_or(t[RTA_PRIORITY], 0);
+	if (!relevant(m))
+		return true;
+	out->followed = true;
 	out->blackhole = m->rtm_type != RTN_UNICAST;
 	if (out->blackhole)
 		return true;
@@ -440,7 +467,8 @@ parse(const struct netlink *n, const struct nlmsghdr *h, struct parsed *out)
 		parse_multipath(n, m->rtm_family, t[RTA_MULTIPATH], out);
 	else if (parse_hop(n, m->rtm_family, u32_or(t[RTA_OIF], 0), m->rtm_flags, t, &out->hop[0]))
 		out->hop_count = 1;
-	return !ours(n, out);
+	out->followed = !ours(n, out);
+	return true;
 }
 
 void
@@ -450,10 +478,12 @@ route_mirror_message(struct netlink *n, const struct nlmsghdr *h)
 
 	if (n->routes == NULL || !parse(n, h, &p))
 		return;
-	if (h->nlmsg_type == RTM_NEWROUTE)
+	if (h->nlmsg_type == RTM_NEWROUTE && p.followed)
 		route_new(n, &p, h->nlmsg_flags & NLM_F_REPLACE);
-	else
+	else if (p.followed)
 		route_del(n, &p);
+	else if (h->nlmsg_type == RTM_NEWROUTE && (h->nlmsg_flags & NLM_F_REPLACE))
+		route_replaced(n, &p);
 }
 
 /* ---- life ---- */

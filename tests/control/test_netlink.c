@@ -871,6 +871,15 @@ test_routes(void **state)
 	assert_int_equal(route_calls(), calls + 1);
 	run("ip route del 10.4.0.0/16 metric 7; ip route del 10.3.0.0/16 metric 5");
 	AWAIT(heard.route_count == 3);
+	/* What we do not follow takes the place of what we did. */
+	run("ip route replace throw 203.0.113.0/24 metric 20");
+	AWAIT(heard.route_count == 2);
+	run("ip route replace 203.0.113.0/24 via 192.0.2.4 metric 20");
+	AWAIT(has_hop("203.0.113.0/24", "192.0.2.4"));
+	run("ip route replace 203.0.113.0/24 dev lo metric 20");
+	AWAIT(heard.route_count == 2);
+	run("ip route replace 203.0.113.0/24 via 192.0.2.4 metric 20");
+	AWAIT(heard.route_count == 3);
 	/* The kernel drops IPv4 routes without a word when the link is set down, or a next hop object goes. */
 	run("ip nexthop add id 7 via 192.0.2.9 dev p1 && ip route add 10.7.0.0/16 nhid 7");
 	AWAIT(has_hop("10.7.0.0/16", "192.0.2.9"));
