@@ -804,6 +804,13 @@ peer_shard_change(struct keeld *k, const struct change *c)
 			strerror(-o.result));
 }
 
+/* RFC 4456 8: it stands in front of what is reflected, and is what a loop is known by. */
+static bool
+cluster_same(const struct change *c)
+{
+	return c->is->external || c->old->cluster_id == c->next->cluster_id;
+}
+
 static void
 effects_of(struct keeld *k, const struct change *c, bool reset, json_t *effects)
 {
@@ -819,9 +826,10 @@ effects_of(struct keeld *k, const struct change *c, bool reset, json_t *effects)
 			effect_add(effects, c->is, f, "import", "session-reset", "configuration-change", 0);
 			continue;
 		}
-		if (!policy_same(c->old, c->next, a->import_policy, b->import_policy) || a->allow_as_in != b->allow_as_in)
+		if (!policy_same(c->old, c->next, a->import_policy, b->import_policy) || a->allow_as_in != b->allow_as_in ||
+			!cluster_same(c))
 			effect_import(k, c->is, f, c->id, &c->view, effects);
-		if (export_policy_same(c, i) && export_rules_same(c->was, c->is, i))
+		if (export_policy_same(c, i) && export_rules_same(c->was, c->is, i) && cluster_same(c))
 			continue;
 		effect_add(effects, c->is, f, "export", idle != NULL ? "none" : "readvertised", idle, waits->waits ? waits->job : 0);
 	}

@@ -47,9 +47,9 @@ struct update_rules {
 	uint32_t own_as;     /* router.asn */
 	uint32_t local_as;   /* as whom we speak: in front of own_as where it is another */
 	uint32_t peer_as;
-	uint32_t cluster_id; /* RFC 4456 7 */
 	struct bgp_encode_options encode; /* extended_next_hop with it */
 	/* ---- */
+	uint32_t cluster_id;         /* RFC 4456 7 */
 	const struct policy *policy; /* NULL: none (external: nothing is sent, RFC 8212) */
 	struct ip_addr peer;         /* what a policy may look at */
 	bool next_hop_self, next_hop_unchanged, remove_private_as, as_override, default_originate;

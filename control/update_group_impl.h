@@ -117,9 +117,9 @@ struct outcome {
 	struct attr_id accepted;
 	uint32_t serial;
 	uint16_t slot; /* policy_verdict.outcome */
-	struct peer_id source; /* where it matters: of what is reflected */
 	uint8_t kind; /* enum route_source */
 	bool used;
+	uint32_t originator; /* of what is reflected; a peer may come back as another */
 	struct attr_id exported;
 };
 

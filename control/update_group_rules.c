@@ -25,10 +25,12 @@ rules_normal(const struct update_rules *r)
 	struct update_rules n = *r;
 	bool external = r->kind == UPDATE_EXTERNAL;
 
-	if (!external)
-		n.remove_private_as = n.as_override = n.next_hop_unchanged = false;
-	else
+	if (external) {
 		n.next_hop_self = false;
+		n.cluster_id = 0;
+	} else {
+		n.remove_private_as = n.as_override = n.next_hop_unchanged = false;
+	}
 	if (!n.remove_private_as && !n.as_override)
 		n.peer_as = 0;
 	if (r->policy == NULL || !policy_uses_peer(r->policy))
@@ -367,13 +369,14 @@ static bool
 cache_find(struct update_group *g, const struct outcome *key, struct outcome **slot,
 	struct attr_id *set)
 {
-	uint64_t h = hash_mix((uint64_t)key->accepted.v << 32 | (uint64_t)key->source.v << 16 |
-			      (uint64_t)key->slot << 8 | key->kind);
+	uint64_t h =
+		hash_mix((uint64_t)key->accepted.v << 32 | (uint64_t)key->slot << 8 | key->kind) ^
+		key->originator;
 	struct outcome *o = &g->cache[h % OUTCOME_CACHE];
 
 	*slot = o;
 	if (!o->used || o->accepted.v != key->accepted.v || o->serial != key->serial ||
-		o->slot != key->slot || o->kind != key->kind || o->source.v != key->source.v)
+		o->slot != key->slot || o->kind != key->kind || o->originator != key->originator)
 		return false;
 	*set = o->exported;
 	if (set->v != 0)
@@ -489,7 +492,7 @@ rules_evaluate(struct update_group *g, struct dest_id id, const struct dest_view
 		.slot = (uint16_t)v.outcome,
 		.kind = (uint8_t)kind};
 	if (kind == SOURCE_INTERNAL && g->rules.kind != UPDATE_EXTERNAL)
-		key.source = best->peer; /* whose router id it gets */
+		key.originator = source != NULL ? source->router_id : 0;
 	if (!cache_find(g, &key, &slot, &r->set)) {
 		err = exported_make(g, sets_of(g, &v), v.attrs, kind, source, &r->set);
 		if (err == 0)

@@ -226,6 +226,7 @@ split_run(struct update_group *g)
 void
 update_group_rules(struct update_member *m, const struct update_rules *r)
 {
+	m->rules.cluster_id = r->cluster_id;
 	m->rules.policy = r->policy;
 	m->rules.peer = r->peer;
 	m->rules.next_hop_self = r->next_hop_self;

@@ -513,6 +513,53 @@ test_reflection(void **state)
 	drain(&r, true);
 	assert_true(r.told[0].present);
 	assert_int_equal(r.told[0].attrs.a.originator_id, 0x0a000000u + SOURCE + 2);
+	/* It comes back under another identifier, while a route of its own set is still known. */
+	announce(&r, SOURCE + 1, "10.2.0.0/16", &a);
+	drain(&r, true);
+	rig_event(&r.rig, RIB_SESSION_DOWN, SOURCE + 2);
+	rig_put(&r.rig);
+	drain(&r, true);
+	assert_false(r.told[0].present);
+	rig_up(&r.rig, SOURCE + 2, RIG_OWN_ASN, 0x0b000001u, false);
+	announce(&r, SOURCE + 2, "10.1.0.0/16", &a);
+	drain(&r, true);
+	assert_true(r.told[0].present);
+	assert_int_equal(r.told[0].attrs.a.originator_id, 0x0b000001u);
+	rigged_end(&r);
+}
+
+/* A committed cluster id is told on sessions that stay; to external peers it says nothing. */
+static void
+test_cluster_id_changes(void **state)
+{
+	static struct rigged r;
+	union rig_attrs a;
+
+	rigged_begin(&r, FAMILY_IPV4_UNICAST);
+	rig_attrs_make(&a, NULL, 0, 0x0a0a0a0a);
+	for (unsigned i = 0; i < 3; i++) {
+		struct update_member_config c = member_config(&r, i);
+
+		c.rules.kind = i < 2 ? UPDATE_CLIENT : UPDATE_EXTERNAL;
+		c.rules.peer_as = i < 2 ? RIG_OWN_ASN : 65003;
+		join(&r, i, &c);
+	}
+	announce(&r, SOURCE + 1, "10.0.0.0/8", &a);
+	drain(&r, true);
+	for (unsigned i = 0; i < 3; i++) {
+		struct update_rules rules = *update_group_rules_of(r.told[i].m);
+
+		assert_int_equal(r.told[i].announced, 1);
+		rules.cluster_id = 0x05060708;
+		update_group_rules(r.told[i].m, &rules);
+	}
+	drain(&r, true);
+	for (unsigned i = 0; i < 2; i++) {
+		assert_int_equal(r.told[i].announced, 2);
+		assert_int_equal(r.told[i].attrs.a.cluster_count, 1);
+		assert_memory_equal(attr_cluster_list(&r.told[i].attrs.a), "\x05\x06\x07\x08", 4);
+	}
+	assert_int_equal(r.told[2].announced, 1);
 	rigged_end(&r);
 }
 
@@ -524,6 +571,7 @@ main(void)
 		cmocka_unit_test(test_ipv6_next_hops),
 		cmocka_unit_test(test_as_path_rules),
 		cmocka_unit_test(test_reflection),
+		cmocka_unit_test(test_cluster_id_changes),
 		cmocka_unit_test(test_requests),
 		cmocka_unit_test(test_packed_once),
 	};
