@@ -194,6 +194,16 @@ host_match(struct vrf_id vrf, const struct ip_addr *addr)
 	return best;
 }
 
+/* The zone is a port's, which has its place in the document; without a data plane no link is known to be down. */
+static bool
+zone_up(const struct config *c, uint16_t zone)
+{
+	for (unsigned i = 0; i < c->port_count; i++)
+		if (zone_find(c->ports[i].name) == zone)
+			return !state.port_down[i];
+	return true;
+}
+
 /* A static route is there as long as its next hop resolves by what the host has: routes of BGP may depend on it in turn. */
 static bool
 static_up(const struct config *c, const struct config_static *s, unsigned depth)
@@ -204,7 +214,7 @@ static_up(const struct config *c, const struct config_static *s, unsigned depth)
 	if (s->next_hop.afi == AFI_NONE)
 		return true;
 	if (addr_is_link_local(&s->next_hop))
-		return true; /* its zone is a port of ours: checked with the document */
+		return zone_up(c, s->next_hop.zone);
 	host = host_match(s->vrf, &s->next_hop);
 	for (unsigned i = 0; i < c->static_count; i++) {
 		const struct config_static *other = &c->statics[i];
@@ -609,6 +619,8 @@ keeld_host_routes_apply(struct keeld *k, const struct config *old, const struct 
 	state.config = next;
 	/* Policies, networks, everything may have changed: what stays as it was costs a look. */
 	mark_all();
+	for (const struct subnet *subnet = state.subnets; subnet != NULL; subnet = subnet->next)
+		mark_prefix(subnet->vrf, &subnet->prefix);
 	mark_statics(next);
 	mark_networks(next);
 	rc = flush();

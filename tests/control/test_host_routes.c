@@ -318,6 +318,11 @@ test_connected(void **state)
 	expect("192.0.2.0/24", "none"); /* its port is down */
 	link_state(1, true);
 	expect("192.0.2.0/24", "connected incomplete 0");
+	/* What nobody wanted for a while is still there when somebody does. */
+	commit("'bgp': {}");
+	expect("192.0.2.0/24", "none");
+	commit("'bgp': {'redistribute': [{'source': 'connected'}]}");
+	expect("192.0.2.0/24", "connected incomplete 0");
 }
 
 static void
@@ -352,6 +357,22 @@ test_static(void **state)
 	expect("203.0.113.0/24", "static incomplete 0");
 	expect("10.66.0.0/16", "none"); /* without the tag */
 	expect("198.51.100.0/24", "none");
+}
+
+/* By a link-local next hop: as long as the port that it is on. */
+static void
+test_static_link_local(void **state)
+{
+	(void)state;
+	commit("'ports': [{'name': 'pa', 'device': 'net_null0'}, {'name': 'pb', 'device': 'net_null1'}],"
+	       " 'static_routes': [{'prefix': '2001:db8:5::/48', 'next_hop': 'fe80::9%pb'}], 'bgp': {'redistribute': [{'source': 'static'}]}");
+	expect("2001:db8:5::/48", "static incomplete 0");
+	link_state(0, false);
+	expect_still("2001:db8:5::/48", "static incomplete 0");
+	link_state(1, false);
+	expect("2001:db8:5::/48", "none");
+	link_state(1, true);
+	expect("2001:db8:5::/48", "static incomplete 0");
 }
 
 /* One attribute set a prefix: the network's, then the preferred source's. */
@@ -412,6 +433,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_networks, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_connected, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_static, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_static_link_local, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_who_wins, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_many, setup, teardown),
 	};
