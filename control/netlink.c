@@ -490,6 +490,13 @@ neighbor_mac(const struct nlattr *a, uint8_t mac[6])
 	return !(mac[0] & 1) && memcmp(mac, zero, 6) != 0;
 }
 
+static bool
+managed(const struct nlattr *flags_ext)
+{
+	return flags_ext != NULL && mnl_attr_validate(flags_ext, MNL_TYPE_U32) == 0 &&
+	       (mnl_attr_get_u32(flags_ext) & NTF_EXT_MANAGED);
+}
+
 static void
 on_neighbor(struct netlink *n, const struct nlmsghdr *h)
 {
@@ -523,6 +530,8 @@ on_neighbor(struct netlink *n, const struct nlmsghdr *h)
 	/* FAILED and INCOMPLETE are not usable; STALE is: the kernel does not see what we forward. */
 	e->usable = neighbor_mac(t[NDA_LLADDR], e->mac) && (m->ndm_state & NUD_USABLE);
 	neighbor_tell(n, l, e);
+	if (n->adopt && e->asked == ASKED_NOT && managed(t[NDA_FLAGS_EXT]))
+		e->asked = ASKED_FOLLOW;
 	netlink_neighbor_follow(n, e);
 }
 
@@ -584,6 +593,7 @@ dump_next(struct netlink *n)
 		break;
 	case DUMP_NEIGHBORS:
 		neighbors_sweep(n, 0);
+		n->adopt = false;
 		n->dump = DUMP_NONE;
 		if (n->routes != NULL)
 			rc = dump_request(n, DUMP_ROUTES);
@@ -845,6 +855,7 @@ netlink_create(const struct netlink_config *c, struct netlink **out)
 		rc = port_guard_create(c->arena, n->main_requests, c->ports, c->port_count,
 			c->state_dir, &n->guard);
 	n->config.ports = NULL; /* the caller's; copied into links and guard */
+	n->adopt = n->guard != NULL && port_guard_killed(n->guard);
 	if (rc != 0) {
 		netlink_destroy(n);
 		return rc;

@@ -94,6 +94,7 @@ struct netlink {
 	uint32_t seq, dump_seq;
 	enum dump dump;
 	bool dump_again; /* something was lost since it began */
+	bool adopt; /* until the first dump ends: managed neighbours are a killed one's of us, and go as ours do */
 	bool routes_again; /* the kernel dropped some without a word */
 	uint32_t epoch;
 	struct link *links;
@@ -153,4 +154,6 @@ int port_guard_create(struct arena *a, struct mnl_socket *s, const struct netlin
 void port_guard_tun(struct port_guard *g, const char *iface);
 /* Puts everything back. */
 void port_guard_destroy(struct port_guard *g);
+/* A rule was there already: its maker was killed, and what it asked of the kernel stands, too. */
+bool port_guard_killed(const struct port_guard *g);
 unsigned port_guard_faults(const struct port_guard *g, struct netlink_fault *out, unsigned max);

@@ -76,6 +76,7 @@ struct port_guard {
 	struct rule *rules;
 	char state[160]; /* the note's path; empty: none */
 	bool state_told; /* that it could not be written */
+	bool killed;     /* somebody before us could put nothing back */
 	struct netlink_fault fault[FAULTS_MAX];
 	unsigned fault_count;
 };
@@ -315,6 +316,7 @@ add_rule(struct port_guard *g, uint8_t family, const char *iface)
 		return -ENOMEM;
 	rc = rule_request(g, RTM_NEWRULE, family, iface);
 	/* -EEXIST: a crash left it. It is ours, and goes with us. */
+	g->killed |= rc == -EEXIST;
 	if (rc != 0 && rc != -EEXIST) {
 		arena_free(g->arena, r);
 		return rc;
@@ -407,6 +409,12 @@ port_guard_destroy(struct port_guard *g)
 		arena_free(g->arena, r);
 	}
 	arena_free(g->arena, g);
+}
+
+bool
+port_guard_killed(const struct port_guard *g)
+{
+	return g->killed;
 }
 
 unsigned

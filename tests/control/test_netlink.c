@@ -643,6 +643,36 @@ test_glean(void **state)
 	run("ip neigh flush all dev p1 nud all; ip address flush dev p1");
 }
 
+/* With time enough to see the one neighbour there is. */
+static void
+start_and_stop(void)
+{
+	unsigned n = 0;
+
+	start();
+	for (unsigned i = 0; i < 10000 && n == 0; i++) {
+		assert_int_equal(thread_call(host, count_near, &n), 0);
+		clock_nanosleep(CLOCK_MONOTONIC, 0, &(struct timespec){.tv_nsec = 1000000}, NULL);
+	}
+	stop();
+	assert_true(n >= 1);
+}
+
+/* A killed process could let go of nobody: what it had the kernel keep resolved is let go of by the next one. */
+static void
+test_neighbors_of_a_killed_one(void **state)
+{
+	(void)state;
+	run("ip address add 192.0.2.1/24 dev p1; ip neigh add 192.0.2.78 dev p1 managed");
+	start_and_stop();
+	assert_int_equal(
+		count_lines("ip neigh show 192.0.2.78 dev p1 | grep -i managed"), 1); /* not ours */
+	run("ip rule add pref 100 iif p1 blackhole"); /* as a killed one leaves it */
+	start_and_stop();
+	assert_int_equal(count_lines("ip neigh show dev p1 | grep -i managed"), 0);
+	run("ip neigh flush all dev p1 nud all; ip address flush dev p1");
+}
+
 /* The kernel keeps what it knows of a subnet that has left the interface; packets must not go there. */
 static void
 test_neighbor_goes_with_its_subnet(void **state)
@@ -1066,6 +1096,7 @@ main(void)
 		cmocka_unit_test(test_port_changes),
 		cmocka_unit_test(test_resolve),
 		cmocka_unit_test(test_glean),
+		cmocka_unit_test(test_neighbors_of_a_killed_one),
 		cmocka_unit_test(test_neighbor_goes_with_its_subnet),
 		cmocka_unit_test(test_address_with_two_lengths),
 		cmocka_unit_test(test_mirror_ipv6),
