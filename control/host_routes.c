@@ -27,6 +27,7 @@ struct own {
 	struct vrf_id vrf;
 	struct prefix prefix;
 	bool dirty, network, kernel;
+	uint64_t kernel_ports; /* keeld_host_kernel_route() */
 	enum route_source source; /* of what is in BGP */
 	struct attr_set *originated; /* NULL: nothing */
 };
@@ -171,6 +172,16 @@ is_connected(struct vrf_id vrf, const struct prefix *p)
 	return false;
 }
 
+/* The kernel keeps a route whose link has lost its carrier; it leads nowhere. */
+static bool
+kernel_up(const struct own *o)
+{
+	for (unsigned port = 0; port < 64; port++)
+		if ((o->kernel_ports >> port & 1) != 0 && !state.port_down[port])
+			return o->kernel;
+	return o->kernel && o->kernel_ports == 0;
+}
+
 /* Length of the longest connected subnet or kernel route that leads to `addr`; -1: none. */
 static int
 host_match(struct vrf_id vrf, const struct ip_addr *addr)
@@ -188,7 +199,7 @@ host_match(struct vrf_id vrf, const struct ip_addr *addr)
 			continue;
 		p = prefix_from_addr(addr, (uint8_t)len);
 		o = own_find(vrf, &p);
-		if (o != NULL && o->kernel)
+		if (o != NULL && kernel_up(o))
 			return len;
 	}
 	return best;
@@ -251,7 +262,7 @@ source_has(const struct config *c, enum route_source source, const struct own *o
 	case SOURCE_CONNECTED:
 		return is_connected(o->vrf, &o->prefix);
 	case SOURCE_KERNEL:
-		return o->kernel;
+		return kernel_up(o);
 	case SOURCE_STATIC:
 		s = static_of(c, o->vrf, &o->prefix);
 		*tag = s != NULL ? s->tag : 0;
@@ -694,18 +705,24 @@ keeld_host_link(struct keeld *k, uint16_t port, bool up)
 	for (const struct subnet *s = state.subnets; s != NULL; s = s->next)
 		if (s->port == port)
 			mark_prefix(s->vrf, &s->prefix);
+	for (unsigned i = 0; port < 64 && i < state.bucket_count; i++)
+		for (struct own *o = state.buckets[i]; o != NULL; o = o->next)
+			if ((o->kernel_ports >> port & 1) != 0)
+				mark(o);
 	host_changed(k);
 }
 
 void
-keeld_host_kernel_route(struct keeld *k, struct vrf_id vrf, const struct prefix *p, bool present)
+keeld_host_kernel_route(struct keeld *k, struct vrf_id vrf, const struct prefix *p, uint64_t ports, bool present)
 {
-	struct own *o = own_get(vrf, p);
+	struct own *o = present ? own_get(vrf, p) : own_find(vrf, p);
 
-	if (o == NULL || o->kernel == present)
+	if (o == NULL || (o->kernel == present && o->kernel_ports == ports))
 		return;
+	if (o->kernel != present)
+		state.kernel_lens[p->afi - AFI_IPV4][p->len] += present ? 1 : -1u;
 	o->kernel = present;
-	state.kernel_lens[p->afi - AFI_IPV4][p->len] += present ? 1 : -1u;
+	o->kernel_ports = present ? ports : 0;
 	mark(o);
 	host_changed(k);
 }

@@ -219,8 +219,22 @@ on_main_route(void *arg)
 {
 	struct message *m = arg;
 
-	keeld_host_kernel_route(m->k, m->vrf, &m->subnet, m->present);
+	keeld_host_kernel_route(m->k, m->vrf, &m->subnet, m->ports, m->present);
 	message_free(m);
+}
+
+/* A bit each; 0 where one of them is no port of ours, whose link we do not know. */
+static uint64_t
+ports_of(const struct netlink_hop *hops, unsigned count)
+{
+	uint64_t ports = 0;
+
+	for (unsigned i = 0; i < count; i++) {
+		if (hops[i].port >= LINKS_MAX)
+			return 0;
+		ports |= UINT64_C(1) << hops[i].port;
+	}
+	return ports;
 }
 
 static void
@@ -230,6 +244,7 @@ host_route(void *ctx, struct vrf_id vrf, const struct prefix *p, const struct ne
 	struct keeld *k = ctx;
 	struct message m = {.k = k, .vrf = vrf, .subnet = *p, .metric = metric, .present = present};
 
+	m.ports = ports_of(hops, count);
 	wiring_send(k->main_thread, on_main_route, &m);
 	if (count > 0) {
 		m.hops = calloc(count, sizeof(*m.hops));

@@ -25,6 +25,7 @@ struct message {
 	struct fib_feed_hop *hops;
 	unsigned hop_count;
 	uint32_t metric;
+	uint64_t ports; /* of a kernel route */
 };
 
 /* Runs fn(copy of m) on `t`; fn frees it. After wiring_stop() has begun nothing runs. `m->hops` are taken over. */

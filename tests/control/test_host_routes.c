@@ -163,6 +163,7 @@ struct event {
 	struct prefix prefix;
 	uint16_t port;
 	bool present;
+	uint64_t ports; /* of a kernel route */
 };
 
 static void
@@ -176,7 +177,7 @@ main_event(void *arg)
 	else if (e->kind == LINK)
 		keeld_host_link(&k, e->port, e->present);
 	else
-		keeld_host_kernel_route(&k, VRF_DEFAULT, &e->prefix, e->present);
+		keeld_host_kernel_route(&k, VRF_DEFAULT, &e->prefix, e->ports, e->present);
 }
 
 static struct prefix
@@ -208,6 +209,14 @@ static void
 kernel(const char *prefix, bool present)
 {
 	struct event e = {.kind = KERNEL, .prefix = pfx(prefix), .present = present};
+
+	thread_call(k.main_thread, main_event, &e);
+}
+
+static void
+kernel_by(const char *prefix, uint64_t ports)
+{
+	struct event e = {.kind = KERNEL, .prefix = pfx(prefix), .present = true, .ports = ports};
 
 	thread_call(k.main_thread, main_event, &e);
 }
@@ -375,6 +384,33 @@ test_static_link_local(void **state)
 	expect("2001:db8:5::/48", "static incomplete 0");
 }
 
+/* The kernel keeps its routes when a link loses its carrier. */
+static void
+test_kernel_link(void **state)
+{
+	(void)state;
+	commit("'static_routes': [{'prefix': '203.0.113.0/24', 'next_hop': '10.9.0.9'}],"
+	       " 'bgp': {'redistribute': [{'source': 'kernel'}, {'source': 'static'}]}");
+	kernel_by("10.9.0.0/16", 1);
+	kernel_by("10.8.0.0/16", 3);
+	kernel("10.7.0.0/16", true);
+	expect("10.9.0.0/16", "kernel incomplete 0");
+	expect("203.0.113.0/24", "static incomplete 0");
+	link_state(0, false);
+	expect("10.9.0.0/16", "none");
+	expect("203.0.113.0/24", "none");
+	expect_still("10.8.0.0/16", "kernel incomplete 0"); /* by the other port */
+	link_state(1, false);
+	expect("10.8.0.0/16", "none");
+	expect_still("10.7.0.0/16", "kernel incomplete 0"); /* a blackhole */
+	kernel_by("10.9.0.0/16", 4); /* replaced by one out of another port */
+	expect("10.9.0.0/16", "kernel incomplete 0");
+	link_state(0, true);
+	expect("10.8.0.0/16", "kernel incomplete 0");
+	kernel("10.8.0.0/16", false);
+	expect("10.8.0.0/16", "none");
+}
+
 /* One attribute set a prefix: the network's, then the preferred source's. */
 static void
 test_who_wins(void **state)
@@ -434,6 +470,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_connected, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_static, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_static_link_local, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_kernel_link, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_who_wins, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_many, setup, teardown),
 	};
