@@ -286,7 +286,9 @@ fib_feed_port_up(struct fib_feed *f, uint16_t port)
 	for (struct hop *h = f->port_hops[port % PORT_BUCKETS]; h != NULL; h = h->port_next) {
 		if (h->port != port)
 			continue;
-		if (h->resolved && hop_store(f, h) != 0)
+		if (!h->resolved)
+			next_hop_down(f->path_lists, h->next_hop, NEXT_HOP_UNRESOLVED);
+		else if (hop_store(f, h) != 0)
 			fib_feed_fail(f);
 		if (h->users > 0)
 			f->config.resolve(f->config.resolve_ctx, port, &h->addr, true);

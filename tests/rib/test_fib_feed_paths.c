@@ -170,6 +170,26 @@ test_short_flap(void **state)
 	assert_int_equal(feed_rig_audit(&r), 0);
 }
 
+/* A link that is back is not what keeps packets from a neighbour that does not answer. */
+static void
+test_link_back_without_neighbor(void **state)
+{
+	struct next_hop_view v;
+
+	(void)state;
+	feed_rig_announce_text(&r, 1, "10.5.0.0/16", "192.0.2.77", 200);
+	feed_rig_settle(&r);
+	assert_true(next_hop_peek(fib_path_lists(r.fib), list_of(FAR_OFF)->path[0].next_hop, &v));
+	assert_int_equal(v.state, NEXT_HOP_UNRESOLVED);
+	fib_feed_port_down(r.feed, 0, 0);
+	assert_true(next_hop_peek(fib_path_lists(r.fib), list_of(FAR_OFF)->path[0].next_hop, &v));
+	assert_int_equal(v.state, NEXT_HOP_DOWN);
+	fib_feed_port_up(r.feed, 0);
+	feed_rig_settle(&r);
+	assert_true(next_hop_peek(fib_path_lists(r.fib), list_of(FAR_OFF)->path[0].next_hop, &v));
+	assert_int_equal(v.state, NEXT_HOP_UNRESOLVED);
+}
+
 static void
 test_ecmp(void **state)
 {
@@ -649,6 +669,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_lost_link, begin, end),
 		cmocka_unit_test_setup_teardown(test_short_flap, begin, end),
+		cmocka_unit_test_setup_teardown(test_link_back_without_neighbor, begin, end),
 		cmocka_unit_test_setup_teardown(test_ecmp, begin, end),
 		cmocka_unit_test_setup_teardown(test_by_kernel_routes, begin, end),
 		cmocka_unit_test_setup_teardown(test_by_bgp_routes, begin, end),
