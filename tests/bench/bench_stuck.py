@@ -56,11 +56,17 @@ def main():
             crowd.ask("stall 0", "stalled")
             begin = time.monotonic()
             crowd.say("flap 1 %d" % flaps)
-            peak = loaded
+            peak, rib = loaded, b.rpc.call("rib.summary")["tables"][0]["memory_bytes"]
+            rib_peak = rib
+
+            def look():
+                nonlocal peak, rib_peak
+                table = b.rpc.call("rib.summary")["tables"][0]
+                peak, rib_peak = max(peak, resident_bytes(b.keeld)), max(rib_peak, table["memory_bytes"])
+                return table
 
             def dropped():
-                nonlocal peak
-                peak = max(peak, resident_bytes(b.keeld))
+                look()
                 return b.peers()[stuck]["state"] != "established"
             wait_for("the stuck peer's end", dropped, 600, poll=0.05)
             sample("stuck_dropped_after", "s", run, time.monotonic() - begin)
@@ -68,14 +74,10 @@ def main():
             say("dropped: " + why)
             crowd.wait("done", "flap")
 
-            def settled():
-                nonlocal peak
-                peak = max(peak, resident_bytes(b.keeld))
-                r = b.rpc.call("rib.summary")["tables"][0]
-                return r["prefixes"] == args.routes
-            wait_for("the end of the flaps", settled, 600, poll=0.05)
+            wait_for("the end of the flaps", lambda: look()["prefixes"] == args.routes, 600, poll=0.05)
             sample("loaded_resident", "MB", run, loaded / 1e6)
             sample("peak_above_loaded", "MB", run, (peak - loaded) / 1e6)
+            sample("peak_rib_memory_above_loaded", "MB", run, (rib_peak - rib) / 1e6)
             sample("allowed_above_loaded", "MB", run, ALLOWED / 1e6)
             others = {a: p for a, p in b.peers().items() if a != stuck}
             lost = sum(p["state"] != "established" or p["established_count"] != 1 for p in others.values())
