@@ -46,7 +46,9 @@ def main():
             sample("sessions_lost", "sessions", run, lost)
             sample("commits", "commits", run, commits)
             sample("refreshes_asked", "requests", run, refreshes)
+            # what the far end saw between two messages (a keepalive is due each second, less jitter), and how late one left by keeld's own clock
             sample("longest_silence", "ms", run, seen["longest_silence_ms"])
+            sample("latest_keepalive", "ms", run, max(p["keepalive_late_ns"] for p in b.peers().values()) / 1e6)
             sample("octets_sent", "MB", run, seen["octets"] / 1e6)
             sample("cpu", "s", run, cpu_seconds(b.keeld) - cpu)
             if lost or seen["lost"]:
