@@ -490,6 +490,8 @@ session_update(struct speaker *s, struct peer_id id, const struct config_peer *c
 			if (p->held)
 				peer_start(p);
 		}
+		if (old.passive != c->passive)
+			peer_passive_changed(p);
 		if (!export_rules_change(p, &old))
 			return false;
 	}

@@ -221,6 +221,7 @@ void peer_init(struct peer *p);
 void peer_start(struct peer *p) RUNS_ON(role_session);
 /* Ends both connections. `note` NULL: silently. */
 void peer_stop(struct peer *p, const struct note *note) RUNS_ON(role_session);
+void peer_passive_changed(struct peer *p) RUNS_ON(role_session);
 void peer_accept(struct peer *p, int fd) RUNS_ON(role_session);
 void peer_error(struct peer *p, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void peer_connect_error(struct peer *p, int error);

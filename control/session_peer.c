@@ -481,6 +481,21 @@ peer_stop(struct peer *p, const struct note *note)
 	input_settle(p->speaker);
 }
 
+/* One that is up, talks or is in idle hold comes to it by itself. */
+void
+peer_passive_changed(struct peer *p)
+{
+	struct connection *out = &p->conn[CONN_OUT];
+
+	if (!p->running || p->up != NULL || (out->state != FSM_CONNECT && out->state != FSM_ACTIVE))
+		return;
+	p->running = false; /* no idle hold: nothing was wrong */
+	timer_cancel(p->speaker->thread, &p->connect_retry);
+	connection_event(out, EV_STOP, NULL);
+	p->running = true;
+	peer_begin(p);
+}
+
 /* So long after coming up, another connection is what is left of a collision (RFC 4271 6.8), and the peer will close it itself. */
 #define BACK_NS NS_PER_S
 

@@ -673,6 +673,44 @@ call_update(void *arg)
 	c->result = session_update(c->n->speaker, c->id, c->config, c->policies);
 }
 
+/* Who waits for the peer when `passive` is taken away connects; given back, it waits again. */
+static void
+test_passive_changes(void **state)
+{
+	struct config_peer c = peer_config(PEER_AS, OWN_AS, 2);
+	struct session_policies policies = {
+		.export_policy[0] = policy_accept_all(), .has_import[0] = true};
+	struct node_call call = {.id = {1}, .config = &c, .policies = &policies};
+	static struct script s;
+	static struct node n;
+	struct pollfd asked = {.events = POLLIN};
+	int listener = script_listen(&c.tcp_port);
+
+	c.source = loopback(1);
+	c.timers.connect_retry_s = 2;
+	node_with_peer(&n, &c);
+	call.n = &n;
+	asked.fd = listener;
+	assert_int_equal(poll(&asked, 1, 100), 0);
+	c.passive = false;
+	thread_call(n.session, call_update, &call);
+	assert_int_equal(poll(&asked, 1, WAIT_MS), 1);
+	memset(&s, 0, sizeof(s));
+	s.fd = accept(listener, NULL, NULL);
+	assert_true(s.fd >= 0);
+	assert_non_null(script_read(&s, WAIT_MS));
+	assert_int_equal(s.type, BGP_OPEN);
+	script_close(&s);
+	wait_for(node_view(&n, 1).state == FSM_ACTIVE);
+	c.passive = true;
+	thread_call(n.session, call_update, &call);
+	assert_false(call.result);
+	assert_int_equal(node_view(&n, 1).state, FSM_ACTIVE);
+	assert_int_equal(poll(&asked, 1, 3000), 0);
+	close(listener);
+	node_end(&n);
+}
+
 static void
 test_operator(void **state)
 {
@@ -803,6 +841,7 @@ main(void)
 		cmocka_unit_test(test_refresh_import),
 		cmocka_unit_test(test_refresh_stale),
 		cmocka_unit_test(test_refresh_export),
+		cmocka_unit_test(test_passive_changes),
 		cmocka_unit_test(test_operator),
 		cmocka_unit_test(test_blocked_peer),
 	};
