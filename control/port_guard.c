@@ -76,7 +76,7 @@ struct port_guard {
 	struct rule *rules;
 	char state[160]; /* the note's path; empty: none */
 	bool state_told; /* that it could not be written */
-	bool killed;     /* somebody before us could put nothing back */
+	bool killed; /* somebody before us could put nothing back */
 	struct netlink_fault fault[FAULTS_MAX];
 	unsigned fault_count;
 };
