@@ -290,7 +290,7 @@ session_down(struct shard *s, struct shard_peer_slot *slot, struct vrf_id vrf, u
 	slot->up = false;
 }
 
-/* With another identity, an equal path is ranked again. */
+/* With another identity, an equal path is ranked again, and told again: it may be reflected (RFC 4456 8). */
 static void
 family_up(struct shard *s, struct shard_peer_slot *slot, struct shard_table *t,
 	const struct rib_session_up *up, bool same) RUNS_ON(role_rib)
@@ -307,7 +307,7 @@ family_up(struct shard *s, struct shard_peer_slot *slot, struct shard_table *t,
 	atomic_store_explicit(&r->counts.rejected_total, 0, memory_order_relaxed);
 	if (same)
 		return;
-	if (r->sweeping)
+	if (r->sweeping || r->counts.retained)
 		r->rerank = true;
 	if (r->counts.retained)
 		rejudge_start(s, t->vrf);

@@ -143,7 +143,7 @@ static void
 sweep_end(struct shard_rib_in *r)
 {
 	r->sweeping = false;
-	r->rerank = false;
+	r->rerank = r->rerank && r->counts.retained;
 	r->flush_below = r->sweep_below; /* keeps it near the epoch, as serial numbers need */
 	adj_rib_in_swept(&r->counts, r->sweep_below);
 }

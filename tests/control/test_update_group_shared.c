@@ -525,6 +525,15 @@ test_reflection(void **state)
 	drain(&r, true);
 	assert_true(r.told[0].present);
 	assert_int_equal(r.told[0].attrs.a.originator_id, 0x0b000001u);
+	/* And once more, its routes kept meanwhile (RFC 4724). */
+	rig_down_retained(&r.rig, SOURCE + 2);
+	rig_put(&r.rig);
+	drain(&r, true);
+	assert_true(r.told[0].present);
+	rig_up(&r.rig, SOURCE + 2, RIG_OWN_ASN, 0x0b000002u, false);
+	announce(&r, SOURCE + 2, "10.1.0.0/16", &a);
+	drain(&r, true);
+	assert_int_equal(r.told[0].attrs.a.originator_id, 0x0b000002u);
 	rigged_end(&r);
 }
 
