@@ -22,10 +22,16 @@ struct told {
 	unsigned marks[MARK_POLICY_DONE + 1];
 	uint64_t updates, announced, octets;
 	bool present;
-	union rig_attrs attrs; /* of the newest announcement */
+	alignas(struct attr_set) uint8_t attrs[sizeof(union rig_attrs)]; /* of the newest announcement */
 	uint8_t next_hop[32];
 	size_t next_hop_len;
 };
+
+static struct attr_set *
+attrs_of(const struct told *t)
+{
+	return (struct attr_set *)(uintptr_t)t->attrs;
+}
 
 struct rigged {
 	struct rig rig;
@@ -144,11 +150,11 @@ read_update(struct rigged *r, struct told *t, const uint8_t *msg, size_t len)
 			t->announced++;
 			t->present = true;
 		}
-		memset(&t->attrs, 0, sizeof(t->attrs));
-		memcpy(&t->attrs, &attrs.a, attr_set_size(&attrs.a));
+		memset(t->attrs, 0, sizeof(t->attrs));
+		memcpy(t->attrs, &attrs.a, attr_set_size(&attrs.a));
 		if (u.announced[i].mp) {
-			t->attrs.a.next_hop = u.mp_next_hop;
-			t->attrs.a.next_hop_link_local = u.mp_next_hop_link_local;
+			attrs_of(t)->next_hop = u.mp_next_hop;
+			attrs_of(t)->next_hop_link_local = u.mp_next_hop_link_local;
 		}
 	}
 }
@@ -362,7 +368,7 @@ test_own_next_hop(void **state)
 		struct ip_addr own = addr_from_v4(0xc0000201u + i);
 
 		assert_true(r.told[i].present);
-		assert_true(addr_equal(&r.told[i].attrs.a.next_hop, &own));
+		assert_true(addr_equal(&attrs_of(&r.told[i])->next_hop, &own));
 	}
 	rigged_end(&r);
 }
@@ -408,11 +414,11 @@ test_ipv6_next_hops(void **state)
 	assert_int_equal(s.members, 2); /* 16 octets, 32 octets: not one rule */
 	for (unsigned i = 0; i < 4; i++) {
 		assert_true(r.told[i].present);
-		assert_int_equal(r.told[i].attrs.a.next_hop.b[15], i == 3 ? 0 : i + 1);
+		assert_int_equal(attrs_of(&r.told[i])->next_hop.b[15], i == 3 ? 0 : i + 1);
 		assert_int_equal(
-			r.told[i].attrs.a.next_hop_link_local.afi, i >= 2 ? AFI_IPV6 : AFI_NONE);
+			attrs_of(&r.told[i])->next_hop_link_local.afi, i >= 2 ? AFI_IPV6 : AFI_NONE);
 	}
-	assert_int_equal(r.told[2].attrs.a.next_hop_link_local.b[15], 7);
+	assert_int_equal(attrs_of(&r.told[2])->next_hop_link_local.b[15], 7);
 	assert_false(r.told[4].present);
 	rigged_end(&r);
 
@@ -428,7 +434,7 @@ test_ipv6_next_hops(void **state)
 	announce(&r, SOURCE, "10.0.0.0/8", &a);
 	drain(&r, true);
 	assert_true(r.told[0].present);
-	assert_int_equal(r.told[0].attrs.a.next_hop.afi, AFI_IPV6);
+	assert_int_equal(attrs_of(&r.told[0])->next_hop.afi, AFI_IPV6);
 	assert_false(r.told[1].present);
 	rigged_end(&r);
 }
@@ -441,7 +447,7 @@ expect_path(const struct told *t, const char *want)
 	char text[200];
 
 	assert_true(t->present);
-	attr_as_path_format(&t->attrs.a, text, sizeof(text));
+	attr_as_path_format(attrs_of(t), text, sizeof(text));
 	assert_string_equal(text, want);
 }
 
@@ -477,7 +483,7 @@ test_as_path_rules(void **state)
 	expect_path(&r.told[2], "64512 65100 64600 3 64512 4200000001");
 	expect_path(&r.told[3], "64999 64512 65100 64600 3 65003 4200000001");
 	assert_int_equal(r.told[4].announced, 2);
-	assert_false(r.told[0].attrs.a.has & (ATTR_HAS_MED | ATTR_HAS_LOCAL_PREF));
+	assert_false(attrs_of(&r.told[0])->has & (ATTR_HAS_MED | ATTR_HAS_LOCAL_PREF));
 	rigged_end(&r);
 }
 
@@ -502,17 +508,17 @@ test_reflection(void **state)
 	drain(&r, true);
 	assert_false(r.told[0].present);
 	assert_true(r.told[1].present);
-	assert_int_equal(r.told[1].attrs.a.originator_id, 0x0a000000u + SOURCE + 1);
-	assert_int_equal(r.told[1].attrs.a.cluster_count, 1);
-	assert_memory_equal(attr_cluster_list(&r.told[1].attrs.a), "\x01\x02\x03\x04", 4);
-	assert_int_equal(addr_v4(&r.told[1].attrs.a.next_hop), 0x0a0a0a0a);
-	assert_int_equal(r.told[1].attrs.a.local_pref, 100);
+	assert_int_equal(attrs_of(&r.told[1])->originator_id, 0x0a000000u + SOURCE + 1);
+	assert_int_equal(attrs_of(&r.told[1])->cluster_count, 1);
+	assert_memory_equal(attr_cluster_list(attrs_of(&r.told[1])), "\x01\x02\x03\x04", 4);
+	assert_int_equal(addr_v4(&attrs_of(&r.told[1])->next_hop), 0x0a0a0a0a);
+	assert_int_equal(attrs_of(&r.told[1])->local_pref, 100);
 	expect_path(&r.told[2], "64512");
-	assert_int_equal(r.told[2].attrs.a.cluster_count, 0);
+	assert_int_equal(attrs_of(&r.told[2])->cluster_count, 0);
 	announce(&r, SOURCE + 2, "10.1.0.0/16", &a);
 	drain(&r, true);
 	assert_true(r.told[0].present);
-	assert_int_equal(r.told[0].attrs.a.originator_id, 0x0a000000u + SOURCE + 2);
+	assert_int_equal(attrs_of(&r.told[0])->originator_id, 0x0a000000u + SOURCE + 2);
 	/* It comes back under another identifier, while a route of its own set is still known. */
 	announce(&r, SOURCE + 1, "10.2.0.0/16", &a);
 	drain(&r, true);
@@ -524,7 +530,7 @@ test_reflection(void **state)
 	announce(&r, SOURCE + 2, "10.1.0.0/16", &a);
 	drain(&r, true);
 	assert_true(r.told[0].present);
-	assert_int_equal(r.told[0].attrs.a.originator_id, 0x0b000001u);
+	assert_int_equal(attrs_of(&r.told[0])->originator_id, 0x0b000001u);
 	/* And once more, its routes kept meanwhile (RFC 4724). */
 	rig_down_retained(&r.rig, SOURCE + 2);
 	rig_put(&r.rig);
@@ -533,7 +539,7 @@ test_reflection(void **state)
 	rig_up(&r.rig, SOURCE + 2, RIG_OWN_ASN, 0x0b000002u, false);
 	announce(&r, SOURCE + 2, "10.1.0.0/16", &a);
 	drain(&r, true);
-	assert_int_equal(r.told[0].attrs.a.originator_id, 0x0b000002u);
+	assert_int_equal(attrs_of(&r.told[0])->originator_id, 0x0b000002u);
 	rigged_end(&r);
 }
 
@@ -565,8 +571,8 @@ test_cluster_id_changes(void **state)
 	drain(&r, true);
 	for (unsigned i = 0; i < 2; i++) {
 		assert_int_equal(r.told[i].announced, 2);
-		assert_int_equal(r.told[i].attrs.a.cluster_count, 1);
-		assert_memory_equal(attr_cluster_list(&r.told[i].attrs.a), "\x05\x06\x07\x08", 4);
+		assert_int_equal(attrs_of(&r.told[i])->cluster_count, 1);
+		assert_memory_equal(attr_cluster_list(attrs_of(&r.told[i])), "\x05\x06\x07\x08", 4);
 	}
 	assert_int_equal(r.told[2].announced, 1);
 	rigged_end(&r);
