@@ -58,6 +58,7 @@ update_groups_destroy(struct update_groups *s)
 		policy_eval_destroy(s->eval);
 	arena_free(s->c.arena, s->scratch[0]);
 	arena_free(s->c.arena, s->scratch[1]);
+	arena_free(s->c.arena, s->edited);
 	arena_free(s->c.arena, s);
 }
 

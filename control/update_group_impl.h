@@ -226,6 +226,8 @@ struct update_groups {
 
 	struct attr_set *scratch[2];
 	size_t scratch_size;
+	struct attr_set *edited; /* what policy is given where rules edit the AS path first */
+	size_t edited_size;
 	uint32_t message_id[BGP_EXTENDED_MSG_MAX];
 	uint8_t message[BGP_EXTENDED_MSG_MAX + 1];
 };

@@ -144,7 +144,14 @@ as_removed(const struct update_rules *r, uint32_t asn)
 	return r->remove_private_as && as_is_private(asn) && asn != r->peer_as;
 }
 
-/* remove_private_as and as_override, in place. */
+/* A policy that is run; accept-all changes nothing. */
+static bool
+policy_runs(const struct update_rules *r)
+{
+	return r->policy != NULL && r->policy != policy_accept_all();
+}
+
+/* remove_private_as and as_override, in place. Before policy, so that what policy prepends stays. */
 static void
 as_path_edit(const struct update_rules *r, struct attr_set *s)
 {
@@ -327,7 +334,8 @@ exported_edit(struct update_group *g, unsigned policy_sets, struct attr_set **s,
 	int err = 0;
 
 	if (g->rules.kind == UPDATE_EXTERNAL) {
-		as_path_edit(&g->rules, *s);
+		if (!policy_runs(&g->rules))
+			as_path_edit(&g->rules, *s);
 		err = as_path_prepend(g, s);
 		if (err == 0)
 			internal_attrs_strip(*s, policy_sets, kind);
@@ -410,6 +418,28 @@ rules_forget(struct update_group *g)
 
 /* ---- evaluation ---- */
 
+/* What policy is given: `attrs`, or a copy by rules that edit the AS path. NULL: no memory. */
+static const struct attr_set *
+policy_input(struct update_group *g, const struct attr_set *attrs)
+{
+	struct update_groups *s = g->set;
+	size_t size = attr_set_size(attrs);
+
+	if (!g->rules.remove_private_as && !g->rules.as_override)
+		return attrs;
+	if (size > s->edited_size) {
+		struct attr_set *p = arena_realloc(s->c.arena, s->edited, size);
+
+		if (p == NULL)
+			return NULL;
+		s->edited = p;
+		s->edited_size = size;
+	}
+	memcpy(s->edited, attrs, size);
+	as_path_edit(&g->rules, s->edited);
+	return s->edited;
+}
+
 /* Policy's verdict. All that hangs on the attributes is done once for a run of the same set. 0, -ENOMEM. */
 static int
 policy_run(struct update_group *g, const struct rib_path *best, const struct attr_set *attrs,
@@ -419,14 +449,16 @@ policy_run(struct update_group *g, const struct rib_path *best, const struct att
 	int err = 0;
 
 	*v = (struct policy_verdict){.permit = true, .attrs = attrs};
-	if (g->rules.policy == NULL || g->rules.policy == policy_accept_all())
+	if (!policy_runs(&g->rules))
 		return 0;
 	if (!s->run_valid || s->run_group != g || s->run_set.v != best->accepted.v ||
 		s->run_kind != kind) {
 		struct policy_context context = {
 			.peer = g->rules.peer, .family = g->rules.family, .source = kind};
 
-		err = policy_eval_begin(s->eval, g->rules.policy, attrs, &context);
+		s->run_valid = false;
+		attrs = policy_input(g, attrs);
+		err = attrs != NULL ? policy_eval_begin(s->eval, g->rules.policy, attrs, &context) : -ENOMEM;
 		s->run_group = g;
 		s->run_set = best->accepted;
 		s->run_kind = kind;

@@ -4,6 +4,7 @@
 
 #include "control/bgp_msg.h"
 #include "control/threads.h"
+#include "rib/policy_build.h"
 #include "tests/rib/shard_rig.h"
 
 #include <stdarg.h>
@@ -455,19 +456,27 @@ static void
 test_as_path_rules(void **state)
 {
 	uint32_t path[5] = {65100, 64600, 3, 65003, 4200000001u};
+	struct policy_builder *b;
+	struct policy *prepends;
 	static struct rigged r;
 	union rig_attrs a;
 
+	assert_int_equal(policy_builder_create("prepends", &b), 0);
+	assert_int_equal(policy_builder_node(b, 10, true), 0);
+	policy_builder_set_prepend(b, 64777, 2);
+	assert_int_equal(policy_builder_finish(b, &prepends), 0);
 	rigged_begin(&r, FAMILY_IPV4_UNICAST);
 	rig_attrs_make(&a, path, 5, 0x0a0a0a0a);
 	a.a.has |= ATTR_HAS_MED | ATTR_HAS_LOCAL_PREF;
 	a.a.med = 9;
 	a.a.local_pref = 200;
-	for (unsigned i = 0; i < 5; i++) {
+	for (unsigned i = 0; i < 6; i++) {
 		struct update_member_config c = member_config(&r, i);
 
-		if (i == 1)
+		if (i == 1 || i == 5)
 			c.rules.remove_private_as = true;
+		if (i == 5)
+			c.rules.policy = prepends;
 		if (i == 2) /* the peer is AS 65003 */
 			c.rules.as_override = true;
 		if (i == 3)
@@ -483,8 +492,11 @@ test_as_path_rules(void **state)
 	expect_path(&r.told[2], "64512 65100 64600 3 64512 4200000001");
 	expect_path(&r.told[3], "64999 64512 65100 64600 3 65003 4200000001");
 	assert_int_equal(r.told[4].announced, 2);
+	/* what the policy prepends is not removed */
+	expect_path(&r.told[5], "64512 64777 64777 3");
 	assert_false(attrs_of(&r.told[0])->has & (ATTR_HAS_MED | ATTR_HAS_LOCAL_PREF));
 	rigged_end(&r);
+	policy_destroy(prepends);
 }
 
 /* RFC 4456: a non-client's route to clients, a client's to all; ORIGINATOR_ID and CLUSTER_LIST. */
