@@ -866,7 +866,13 @@ streams(void)
 {
 	const char *text = getenv("KEEL_TEST_STREAMS");
 
-	return text != NULL ? (unsigned)strtoul(text, NULL, 0) : 2000;
+#ifdef __SANITIZE_ADDRESS__
+	const unsigned usual = 500;
+#else
+	const unsigned usual = 2000;
+#endif
+
+	return text != NULL ? (unsigned)strtoul(text, NULL, 0) : usual;
 }
 
 static void

@@ -32,6 +32,11 @@ below(unsigned n)
 	return (unsigned)(rng() % n);
 }
 
+#ifdef __SANITIZE_THREAD__ /* ten times as slow */
+#define SEEDS 20
+#else
+#define SEEDS 100
+#endif
 #define PEERS 6 /* 1..6 */
 #define PREFIXES 512 /* some slices of a walk, so that things happen within one */
 #define HOT 16 /* of them meet each other most of the time */
@@ -562,7 +567,7 @@ test_property(void **state)
 	unsigned unwatched = 0;
 	unsigned seeds = getenv("KEEL_SEEDS") != NULL
 				 ? (unsigned)strtoul(getenv("KEEL_SEEDS"), NULL, 10)
-				 : 100;
+				 : SEEDS;
 
 	for (property_seed = 1; property_seed <= seeds; property_seed++) {
 		rng_state = property_seed;
