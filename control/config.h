@@ -63,7 +63,8 @@ struct config_peer {
 	uint32_t asn, local_as;
 	bool external; /* asn != router.asn */
 	const char *group, *description;
-	bool passive, shutdown;
+	bool passive, shutdown, gtsm /* RFC 5082 */, dynamic /* made of a listen range, when somebody came */;
+	const char *password; /* TCP-MD5, RFC 2385: 1 to 80 octets; NULL: none */
 	struct ip_addr source; /* AFI_NONE: the kernel chooses */
 	uint8_t multihop;      /* TTL; 0: single hop */
 	struct {
@@ -90,6 +91,15 @@ struct config_redistribute {
 	const char *policy; /* NULL: all */
 };
 
+/* Who may come unasked: a passive session for each address of `prefix`, with all that its group says. */
+struct config_range {
+	struct prefix prefix;
+	struct vrf_id vrf;
+	const char *group;
+	uint32_t asn;            /* 0: whatever the peer's OPEN says */
+	struct config_peer peer; /* what each of them is made of; address, addr_text and zone are to be filled in */
+};
+
 struct config_network {
 	struct prefix prefix;
 	struct vrf_id vrf;
@@ -110,6 +120,8 @@ struct config {
 	unsigned port_count;
 	struct config_peer *peers; /* after inheritance */
 	unsigned peer_count;
+	struct config_range *ranges; /* `listen_ranges`; the longest prefix decides */
+	unsigned range_count;
 	struct config_network *networks;
 	unsigned network_count;
 	bool next_hop_tracking, resolve_via_default;
@@ -140,6 +152,10 @@ void config_without_dataplane(void);
  */
 struct config *config_parse(json_t *document, struct faults *f);
 void config_free(struct config *c);
+/* The range an address may come by, the longest one; NULL: none. */
+const struct config_range *config_range_find(const struct config *c, struct vrf_id vrf, const struct ip_addr *addr);
+/* A peer of that range; its strings are `c`'s, so it lives as long. */
+void config_range_peer(const struct config_range *r, const struct ip_addr *addr, struct config_peer *out);
 const struct config_peer *config_peer_find(const struct config *c, struct vrf_id vrf, const struct ip_addr *addr);
 
 /*

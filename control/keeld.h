@@ -25,6 +25,7 @@ struct tun;
 /* A configured peer and the ids under which the other threads know it. */
 struct keeld_peer {
 	struct peer_id id;
+	const struct config_peer *config; /* of the running configuration, or of a dynamic peer; NULL unless `used` */
 	bool used;      /* configured now */
 	bool removing;  /* gone from the configuration; the shard still flushes its routes */
 };
@@ -68,12 +69,18 @@ struct keeld {
 /* The id of a configured peer; .v == 0: none. */
 struct peer_id keeld_peer_id(const struct keeld *k, const struct config_peer *c);
 const struct config_peer *keeld_peer_config(const struct keeld *k, struct peer_id id);
+/* All peers, configured ones in the document's order, then dynamic ones: begin with .v == 0; .v == 0 when there is none after it. */
+struct peer_id keeld_peer_next(const struct keeld *k, struct peer_id after);
 
 /*
  * Replaces the running configuration by `document` (a reference is taken): all or nothing. On success 0 and *effects
  * (an array for the answer, contract section 3). -EINVAL with faults: nothing was changed.
  */
 int keeld_commit(struct keeld *k, json_t *document, const char *comment, json_t **effects, bool *persisted, struct faults *f);
+/* What a commit of `document` would do, as keeld_commit()'s effects but without jobs; nothing is changed. NULL with faults. */
+json_t *keeld_effects(struct keeld *k, json_t *document, struct faults *f);
+/* The import and export policy that a peer would run under `next` (a parsed document): what a preview compares with. NULL: none. */
+const struct policy *keeld_policy_of(const struct config *next, const struct config_peer *p, enum family f, bool import);
 
 /* contract: bgp.refresh. Answers `peers` and the job (0: nothing runs). */
 enum keeld_scope { SCOPE_ALL, SCOPE_PEER, SCOPE_GROUP, SCOPE_INTERNAL, SCOPE_EXTERNAL, SCOPE_ASN };

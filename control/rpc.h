@@ -31,5 +31,10 @@ enum rpc_code {
 /* Listens on `socket` (mode 0660; a stale one of a dead daemon is replaced, a live one is -EADDRINUSE). 0, -errno. */
 int rpc_create(struct keeld *k, const char *socket, struct rpc **out);
 int rpc_start(struct rpc *r, struct thread *main_thread);
+/*
+ * A notification `event` {topic, time, ...members} to whoever subscribed to `topic`: commit session refresh slow-peer fib alarm. `members` is
+ * taken over (NULL: none). A subscriber that does not read loses events, never the daemon time or memory: bounded queue, `lost` says how many.
+ */
+void rpc_event(struct rpc *r, const char *topic, json_t *members);
 /* Closes and removes the socket. */
 void rpc_destroy(struct rpc *r);

@@ -28,6 +28,8 @@ enum session_event_kind {
 	SESSION_REFRESH_DONE,   /* the peer's EoRR came and was handed to the shard; or the peer sends none: see `framed` */
 	SESSION_REFRESH_FAILED, /* the session ended, or the stale timer ran, before EoRR */
 	SESSION_EXPORT_DONE,    /* a walk of `family` to this peer ended */
+	SESSION_DYNAMIC,        /* `addr` connected by one of speaker_ranges(); its connection is held for some seconds for a session_add() */
+	SESSION_DYNAMIC_GONE,   /* a session whose configuration is `dynamic` is down: to be removed */
 };
 
 struct session_event {
@@ -36,6 +38,8 @@ struct session_event {
 	enum family family;
 	bool framed; /* enhanced refresh: BoRR and EoRR show the end */
 	uint32_t job; /* the one given with session_refresh(), else 0 */
+	struct vrf_id vrf;   /* SESSION_DYNAMIC */
+	struct ip_addr addr; /* SESSION_DYNAMIC */
 };
 
 struct speaker_config {
@@ -63,6 +67,14 @@ void speaker_busy(void *ctx);
 /* Listens in that VRF (both address families). 0, -errno. */
 int speaker_listen(struct speaker *s, struct vrf_id vrf) RUNS_ON(role_session);
 
+/* Who may come unasked (`listen_ranges`), instead of those before; copied. At most `max` held connections wait. 0, -ENOMEM. */
+struct speaker_range {
+	struct vrf_id vrf;
+	struct prefix prefix;
+	const char *password; /* TCP-MD5 for the whole prefix; NULL: none. Copied */
+};
+int speaker_ranges(struct speaker *s, const struct speaker_range *ranges, unsigned count) RUNS_ON(role_session);
+
 /* Policies of one family's two directions; NULL: none (RFC 8212). Lent until changed or the session is removed. */
 struct session_policies {
 	const struct policy *export_policy[FAMILY_COUNT];
@@ -84,10 +96,15 @@ void session_export_policies(struct speaker *s, struct peer_id id, const struct 
 
 enum refresh_action { REFRESH_SENT, REFRESH_REPLAYED, REFRESH_READVERTISED, REFRESH_NO_OP, REFRESH_UNSUPPORTED, REFRESH_NOT_ESTABLISHED };
 /*
- * Import: ROUTE-REFRESH when both sides have it. *reason: a word for `unsupported` and `no-op` ("no-route-refresh", "not-negotiated"),
+ * Import (contract section 5, 1 to 4): without keep_all_routes a ROUTE-REFRESH when both sides have it. With it REFRESH_REPLAYED when the
+ * peer has no route refresh: nothing was done here, the caller lets the shard replay (shard_peer_replay()); REFRESH_NO_OP with reason
+ * "keep-all-routes" when it has. *reason: a word for `unsupported` and `no-op` ("no-route-refresh", "not-negotiated", "keep-all-routes"),
  * else NULL. `job` comes back in events.
  */
 enum refresh_action session_refresh_import(struct speaker *s, struct peer_id id, enum family f, uint32_t job, const char **reason)
+	RUNS_ON(role_session);
+/* ROUTE-REFRESH although routes are kept: fills what keep_all_routes keeps when it is turned on (contract section 5.5). */
+enum refresh_action session_refresh_fill(struct speaker *s, struct peer_id id, enum family f, uint32_t job, const char **reason)
 	RUNS_ON(role_session);
 /* Export: the whole Adj-RIB-Out again, between BoRR and EoRR where both sides have them. */
 enum refresh_action session_refresh_export(struct speaker *s, struct peer_id id, enum family f, uint32_t job, const char **reason)

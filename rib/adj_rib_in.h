@@ -28,6 +28,8 @@ struct adj_rib_in_counts {
 	uint64_t stale_swept;
 	uint64_t borr_received, eorr_received, eorr_ignored;
 	uint64_t borr_ignored;
+	uint64_t kept;         /* stored with what was received, be it accepted or rejected: all, once a keep_all_routes is filled */
+	uint64_t replays_done; /* shard_peer_replay() numbers up to this one are done */
 };
 
 #define ADJ_RIB_IN_EPOCHS 16384u

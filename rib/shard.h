@@ -190,6 +190,17 @@ bool shard_peer_idle(const struct shard *s, struct peer_id id) RUNS_ON(role_rib)
  */
 void shard_peer_import(struct shard *s, struct peer_id id, enum family family, const struct policy *policy) RUNS_ON(role_rib);
 /*
+ * keep_all_routes. On: from here on a route is stored as it came beside what policy made of it (struct rib_path), and one that import policy
+ * refuses is kept with PATH_REJECTED; what is there already is kept when it comes again. Off: a sliced walk lets go of what was kept.
+ */
+void shard_peer_keep(struct shard *s, struct peer_id id, enum family family, bool keep) RUNS_ON(role_rib);
+/*
+ * Judges all kept routes of this peer and family anew by its import policy of now, in slices; only what comes out differently is published.
+ * Asked for again, or with another policy meanwhile, it goes round to where it was then: at most one more lap. Its number: it is done when
+ * adj_rib_in_counts.replays_done has reached it.
+ */
+uint64_t shard_peer_replay(struct shard *s, struct peer_id id, enum family family) RUNS_ON(role_rib);
+/*
  * Our own announcement (`networks`, redistribution), one for each prefix; a NULL `attrs` withdraws. Each prefix with attributes of its
  * own, equal ones are shared. `source` goes with the path: rib_path_source().
  */
