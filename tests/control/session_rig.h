@@ -564,6 +564,51 @@ script_next(struct script *s)
 	return p;
 }
 
+/*
+ * Reads to the End-of-RIB (-1) or a ROUTE-REFRESH of `subtype`; counts prefixes announced on the way.
+ * `med` not NULL: ends at the first UPDATE that announces, whose MED it takes.
+ */
+static inline unsigned
+script_read_routes(struct script *s, int subtype, uint32_t *med)
+{
+	static union {
+		struct attr_set a;
+		uint8_t room[ATTR_SET_MAX];
+	} attrs;
+	struct bgp_update_options o = {.as4 = true, .families = 1, .external = true};
+	unsigned count = 0;
+	const uint8_t *p;
+
+	while ((p = script_next(s)) != NULL) {
+		struct bgp_update u;
+		struct bgp_refresh r;
+		struct nlri nlri;
+
+		if (s->type == BGP_ROUTE_REFRESH) {
+			assert_int_equal(bgp_refresh_decode(p, s->len, true, &r).severity, BGP_OK);
+			assert_int_equal(r.subtype, subtype);
+			return count;
+		}
+		assert_int_equal(s->type, BGP_UPDATE);
+		bgp_update_decode(p, s->len, &o, &attrs.a, &u);
+		assert_int_equal(u.error.severity, BGP_OK);
+		if (u.end_of_rib) {
+			assert_int_equal(subtype, -1);
+			return count;
+		}
+		for (unsigned i = 0; i < u.announced_count; i++) {
+			while (nlri_read(&u.announced[i].nlri, FAMILY_IPV4_UNICAST, false, &nlri))
+				count++;
+		}
+		if (med != NULL && u.announced_count > 0) {
+			*med = attrs.a.med;
+			return count;
+		}
+	}
+	fail_msg("the connection ended");
+	return 0;
+}
+
 static inline void
 script_expect_notification(struct script *s, uint8_t code, uint8_t subcode)
 {

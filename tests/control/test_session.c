@@ -439,44 +439,6 @@ test_no_policy(void **state)
 
 #define ROUTES 3000u
 
-/* Reads to the End-of-RIB or a ROUTE-REFRESH of `subtype`; counts prefixes announced on the way. */
-static unsigned
-read_routes(struct script *s, int subtype)
-{
-	static union {
-		struct attr_set a;
-		uint8_t room[ATTR_SET_MAX];
-	} attrs;
-	struct bgp_update_options o = {.as4 = true, .families = 1, .external = true};
-	unsigned count = 0;
-	const uint8_t *p;
-
-	while ((p = script_next(s)) != NULL) {
-		struct bgp_update u;
-		struct bgp_refresh r;
-		struct nlri n;
-
-		if (s->type == BGP_ROUTE_REFRESH) {
-			assert_int_equal(bgp_refresh_decode(p, s->len, true, &r).severity, BGP_OK);
-			assert_int_equal(r.subtype, subtype);
-			return count;
-		}
-		assert_int_equal(s->type, BGP_UPDATE);
-		bgp_update_decode(p, s->len, &o, &attrs.a, &u);
-		assert_int_equal(u.error.severity, BGP_OK);
-		if (u.end_of_rib) {
-			assert_int_equal(subtype, -1);
-			return count;
-		}
-		for (unsigned i = 0; i < u.announced_count; i++) {
-			while (nlri_read(&u.announced[i].nlri, FAMILY_IPV4_UNICAST, false, &n))
-				count++;
-		}
-	}
-	fail_msg("the connection ended");
-	return 0;
-}
-
 /* A request as early as can be: End-of-RIB, then BoRR, all routes, EoRR. */
 static void
 test_refresh_served(void **state)
@@ -497,9 +459,9 @@ test_refresh_served(void **state)
 	assert_non_null(script_read(&s, WAIT_MS));
 	script_send_keepalive(&s);
 	script_send_refresh(&s, REFRESH_REQUEST);
-	assert_int_equal(read_routes(&s, -1), ROUTES);
-	assert_int_equal(read_routes(&s, REFRESH_BEGIN), 0);
-	assert_int_equal(read_routes(&s, REFRESH_END), ROUTES);
+	assert_int_equal(script_read_routes(&s, -1, NULL), ROUTES);
+	assert_int_equal(script_read_routes(&s, REFRESH_BEGIN, NULL), 0);
+	assert_int_equal(script_read_routes(&s, REFRESH_END, NULL), ROUTES);
 	wait_for(node_view(&n, 1).families[FAMILY_IPV4_UNICAST].eorr_sent == 1);
 	v = node_view(&n, 1);
 	assert_int_equal(v.families[FAMILY_IPV4_UNICAST].requests_received, 1);
@@ -553,10 +515,10 @@ test_refresh_import(void **state)
 		"\x00\x00\x00",
 		23);
 	wait_for(node_paths(&n, 0x0a000100, 24) == 1);
-	assert_int_equal(read_routes(&s, -1), 0);
+	assert_int_equal(script_read_routes(&s, -1, NULL), 0);
 	thread_call(n.session, call_refresh_import, &call);
 	assert_int_equal(call.result, REFRESH_SENT);
-	assert_int_equal(read_routes(&s, REFRESH_REQUEST), 0);
+	assert_int_equal(script_read_routes(&s, REFRESH_REQUEST, NULL), 0);
 	script_send_refresh(&s, REFRESH_BEGIN);
 	script_send_update(&s, &a.a, 0x0a000100, 1);
 	wait_for(node_view(&n, 1).families[FAMILY_IPV4_UNICAST].borr_received == 1);
@@ -621,11 +583,11 @@ test_refresh_export(void **state)
 	call.n = &n;
 	node_originate(&n, 0x0a000000, 24, &own);
 	script_establish(&s, &n, 2, &o);
-	assert_int_equal(read_routes(&s, -1), 1);
+	assert_int_equal(script_read_routes(&s, -1, NULL), 1);
 	thread_call(n.session, call_refresh_export, &call);
 	assert_int_equal(call.result, REFRESH_READVERTISED);
-	assert_int_equal(read_routes(&s, REFRESH_BEGIN), 0);
-	assert_int_equal(read_routes(&s, REFRESH_END), 1);
+	assert_int_equal(script_read_routes(&s, REFRESH_BEGIN, NULL), 0);
+	assert_int_equal(script_read_routes(&s, REFRESH_END, NULL), 1);
 	wait_for(node_events(&n, SESSION_EXPORT_DONE, 5) == 1);
 	assert_int_equal(node_view(&n, 1).families[FAMILY_IPV4_UNICAST].requests_received, 0);
 	assert_int_equal(node_view(&n, 1).families[FAMILY_IPV4_UNICAST].served, 0);
@@ -635,7 +597,7 @@ test_refresh_export(void **state)
 	o.enhanced_route_refresh = false;
 	call.job = 6;
 	script_establish(&s, &n, 2, &o);
-	assert_int_equal(read_routes(&s, -1), 1);
+	assert_int_equal(script_read_routes(&s, -1, NULL), 1);
 	thread_call(n.session, call_refresh_export, &call);
 	wait_for(node_events(&n, SESSION_EXPORT_DONE, 6) == 1);
 	assert_non_null(script_next(&s));
@@ -811,15 +773,15 @@ test_blocked_peer(void **state)
 	script_send_keepalive(&slow);
 	wait_for(node_view(&n, 1).state == FSM_ESTABLISHED);
 	script_establish(&fast, &n, 3, &od);
-	assert_int_equal(read_routes(&fast, -1), MANY);
+	assert_int_equal(script_read_routes(&fast, -1, NULL), MANY);
 	assert_false(node_view(&n, 1).families[FAMILY_IPV4_UNICAST].end_of_rib_sent);
-	assert_int_equal(read_routes(&slow, -1), MANY);
+	assert_int_equal(script_read_routes(&slow, -1, NULL), MANY);
 	script_close(&slow);
 	script_close(&fast);
 	wait_for(node_view(&n, 1).state != FSM_ESTABLISHED &&
 		 node_view(&n, 2).state != FSM_ESTABLISHED);
 	script_establish(&fast, &n, 3, &od); /* while what is left is taken down */
-	assert_int_equal(read_routes(&fast, -1), MANY);
+	assert_int_equal(script_read_routes(&fast, -1, NULL), MANY);
 	script_close(&fast);
 	node_end(&n);
 }

@@ -38,48 +38,6 @@ begin(unsigned peers, uint32_t min_advertisement_s)
 	}
 }
 
-/* Reads to the End-of-RIB (-1) or a ROUTE-REFRESH of `subtype`; counts prefixes announced on the way. */
-static unsigned
-read_routes(struct script *s, int subtype, uint32_t *med)
-{
-	static union {
-		struct attr_set a;
-		uint8_t room[ATTR_SET_MAX];
-	} attrs;
-	struct bgp_update_options o = {.as4 = true, .families = 1, .external = true};
-	unsigned count = 0;
-	const uint8_t *p;
-
-	while ((p = script_next(s)) != NULL) {
-		struct bgp_update u;
-		struct bgp_refresh r;
-		struct nlri nlri;
-
-		if (s->type == BGP_ROUTE_REFRESH) {
-			assert_int_equal(bgp_refresh_decode(p, s->len, true, &r).severity, BGP_OK);
-			assert_int_equal(r.subtype, subtype);
-			return count;
-		}
-		assert_int_equal(s->type, BGP_UPDATE);
-		bgp_update_decode(p, s->len, &o, &attrs.a, &u);
-		assert_int_equal(u.error.severity, BGP_OK);
-		if (u.end_of_rib) {
-			assert_int_equal(subtype, -1);
-			return count;
-		}
-		for (unsigned i = 0; i < u.announced_count; i++) {
-			while (nlri_read(&u.announced[i].nlri, V4, false, &nlri))
-				count++;
-		}
-		if (med != NULL && u.announced_count > 0) {
-			*med = attrs.a.med;
-			return count;
-		}
-	}
-	fail_msg("the connection ended");
-	return 0;
-}
-
 static void
 establish(unsigned peers)
 {
@@ -89,7 +47,7 @@ establish(unsigned peers)
 		script_establish(&script[i], &n, 2 + i, &o);
 	}
 	for (unsigned i = 0; i < peers; i++)
-		(void)read_routes(&script[i], -1, NULL);
+		(void)script_read_routes(&script[i], -1, NULL);
 }
 
 static void
@@ -121,8 +79,8 @@ test_requests_at_once(void **state)
 
 		wait_for(node_view(&n, 1 + i).families[V4].requests_received == 3);
 		do {
-			assert_int_equal(read_routes(&script[i], REFRESH_BEGIN, NULL), 0);
-			assert_int_equal(read_routes(&script[i], REFRESH_END, NULL), ROUTES);
+			assert_int_equal(script_read_routes(&script[i], REFRESH_BEGIN, NULL), 0);
+			assert_int_equal(script_read_routes(&script[i], REFRESH_END, NULL), ROUTES);
 			walks++;
 			v = node_view(&n, 1 + i);
 		} while (walks < v.families[V4].served);
@@ -151,14 +109,14 @@ test_min_advertisement(void **state)
 	breathe();
 	a = own_attrs(2);
 	node_originate(&n, 0x0a000000, 24, &a);
-	read_routes(&script[0], -1, &med);
+	script_read_routes(&script[0], -1, &med);
 	first = now_ns();
 	assert_int_equal(med, 2);
 	for (uint32_t i = 3; i < 20; i++) {
 		a = own_attrs(i);
 		node_originate(&n, 0x0a000000, 24, &a);
 	}
-	read_routes(&script[0], -1, &med);
+	script_read_routes(&script[0], -1, &med);
 	assert_int_equal(med, 19); /* the newest, and no other */
 	assert_true(now_ns() - first > 800000000u);
 	end(1);
@@ -205,7 +163,7 @@ test_policies_apart(void **state)
 	for (unsigned i = 2; i < PEERS; i++) {
 		uint32_t med = 0;
 
-		read_routes(&script[i], -1, &med);
+		script_read_routes(&script[i], -1, &med);
 		assert_int_equal(med, 2); /* nothing between: only differences are sent */
 		assert_int_equal(node_view(&n, 1 + i).families[V4].advertised, 1);
 	}

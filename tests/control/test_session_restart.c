@@ -90,6 +90,23 @@ end(struct rig *r)
 	node_end(&r->n);
 }
 
+/* Up, then cut, and kept. */
+static void
+lost(struct rig *r)
+{
+	begin(r, 60, false);
+	script_close(&r->s);
+	expect_retained(r);
+}
+
+/* And up again, with nothing told as yet. */
+static void
+back(struct rig *r)
+{
+	lost(r);
+	established(r);
+}
+
 static struct rig rig;
 
 /* The connection is cut; the peer is back, tells one of two routes again, and says End-of-RIB. */
@@ -148,10 +165,7 @@ test_no_end_of_rib(void **state)
 {
 	struct rig *r = &rig;
 
-	begin(r, 60, false);
-	script_close(&r->s);
-	expect_retained(r);
-	established(r);
+	back(r);
 	announce(r, ONE);
 	assert_int_equal(node_paths(&r->n, TWO, 24), 1);
 	wait_for(node_paths(&r->n, TWO, 24) == 0);
@@ -167,9 +181,7 @@ test_not_kept(void **state)
 	struct rig *r = &rig;
 
 	for (unsigned i = 0; i < 3; i++) {
-		begin(r, 60, false);
-		script_close(&r->s);
-		expect_retained(r);
+		lost(r);
 		r->o.forwarding_families = 0;
 		if (i > 0)
 			r->o.restart_families = 0;
@@ -187,10 +199,7 @@ test_twice(void **state)
 {
 	struct rig *r = &rig;
 
-	begin(r, 60, false);
-	script_close(&r->s);
-	expect_retained(r);
-	established(r);
+	back(r);
 	announce(r, ONE);
 	wait_for(node_view(&r->n, 1).updates_received == 4);
 	script_close(&r->s);
