@@ -942,11 +942,31 @@ test_tombstones_evict(void **state)
 	rig_fini(&r);
 }
 
+/* A follower that does not read yet; `count` prefixes have come and gone, and are to be put. */
+static struct journal_cursor *
+come_and_go(struct rig *r, union rig_attrs *a, uint32_t max, enum journal_patience patience,
+	unsigned count)
+{
+	struct shard_settings limit = {.tombstones_max = max};
+	struct journal_cursor *c;
+
+	simple_rig(r, policy_accept_all());
+	shard_settings(r->shard, &limit);
+	c = subscribe(r, patience);
+	rig_attrs_make(a, path_65001, 2, 0x0a000001);
+	for (unsigned i = 0; i < count; i++) {
+		struct rib_nlri n = rig_nlri(0x01000000 + i, 32);
+
+		rig_update(r, 1, &a->a, &n, 1);
+		rig_update(r, 1, NULL, &n, 1);
+	}
+	return c;
+}
+
 /* Who must not go is waited for, and nothing is lost meanwhile. */
 static void
 test_tombstones_wait(void **state)
 {
-	struct shard_settings limit = {.tombstones_max = TOMBSTONES};
 	struct rib_nlri last = rig_nlri(0x02000000, 32);
 	struct dest_table *t;
 	struct journal_cursor *kept;
@@ -954,17 +974,8 @@ test_tombstones_wait(void **state)
 	struct dest_view v;
 	struct rig r;
 
-	simple_rig(&r, policy_accept_all());
-	shard_settings(r.shard, &limit);
+	kept = come_and_go(&r, &a, TOMBSTONES, JOURNAL_WAIT, 2 * TOMBSTONES);
 	t = shard_table(r.shard, r.table);
-	kept = subscribe(&r, JOURNAL_WAIT);
-	rig_attrs_make(&a, path_65001, 2, 0x0a000001);
-	for (unsigned i = 0; i < 2 * TOMBSTONES; i++) {
-		struct rib_nlri n = rig_nlri(0x01000000 + i, 32);
-
-		rig_update(&r, 1, &a.a, &n, 1);
-		rig_update(&r, 1, NULL, &n, 1);
-	}
 	rig_update(&r, 1, &a.a, &last, 1);
 	rig_put(&r);
 	for (unsigned i = 0; i < 10000; i++)
@@ -1002,24 +1013,14 @@ test_tombstones_wait(void **state)
 static void
 test_tombstones_patience(void **state)
 {
-	struct shard_settings limit = {.tombstones_max = 8 * TOMBSTONES};
 	struct journal_cursor *slow;
 	struct dest_table *t;
 	union rig_attrs a;
 	uint64_t begun;
 	struct rig r;
 
-	simple_rig(&r, policy_accept_all());
-	shard_settings(r.shard, &limit);
+	slow = come_and_go(&r, &a, 8 * TOMBSTONES, JOURNAL_EVICT, 12 * TOMBSTONES);
 	t = shard_table(r.shard, r.table);
-	slow = subscribe(&r, JOURNAL_EVICT);
-	rig_attrs_make(&a, path_65001, 2, 0x0a000001);
-	for (unsigned i = 0; i < 12 * TOMBSTONES; i++) {
-		struct rib_nlri n = rig_nlri(0x01000000 + i, 32);
-
-		rig_update(&r, 1, &a.a, &n, 1);
-		rig_update(&r, 1, NULL, &n, 1);
-	}
 	rig_put(&r);
 	while (dest_tombstones(t) <= 4 * TOMBSTONES)
 		(void)rig_turn(&r);
