@@ -81,15 +81,53 @@ static struct {
 struct peer_id
 keeld_peer_id(const struct keeld *k, const struct config_peer *c)
 {
-	return k->peer_of_config[c - k->running->peers];
+	if (c >= k->running->peers && c < k->running->peers + k->running->peer_count)
+		return k->peer_of_config[c - k->running->peers];
+	for (uint16_t i = 1; i < PEER_MAX; i++) {
+		if (k->peers[i].config == c)
+			return k->peers[i].id;
+	}
+	return (struct peer_id){0};
 }
 
 const struct config_peer *
 keeld_peer_config(const struct keeld *k, struct peer_id id)
 {
-	for (unsigned i = 0; i < k->running->peer_count; i++) {
-		if (k->peer_of_config[i].v == id.v)
-			return &k->running->peers[i];
+	return id.v < PEER_MAX ? k->peers[id.v].config : NULL;
+}
+
+/* The first dynamic peer with a higher id. */
+static struct peer_id
+dynamic_next(const struct keeld *k, uint16_t after)
+{
+	for (unsigned i = after + 1u; i < PEER_MAX; i++) {
+		if (k->peers[i].config != NULL && k->peers[i].config->dynamic)
+			return k->peers[i].id;
+	}
+	return (struct peer_id){0};
+}
+
+struct peer_id
+keeld_peer_next(const struct keeld *k, struct peer_id after)
+{
+	const struct config_peer *c = keeld_peer_config(k, after);
+	unsigned next = 0;
+
+	if (c != NULL && c->dynamic)
+		return dynamic_next(k, after.v);
+	if (c != NULL)
+		next = (unsigned)(c - k->running->peers) + 1;
+	return next < k->running->peer_count ? k->peer_of_config[next] : dynamic_next(k, 0);
+}
+
+const struct config_peer *
+keeld_peer_find(const struct keeld *k, struct vrf_id vrf, const struct ip_addr *addr)
+{
+	for (struct peer_id id = {0}; (id = keeld_peer_next(k, id)).v != 0;) {
+		const struct config_peer *c = keeld_peer_config(k, id);
+
+		if (c->vrf.v == vrf.v && addr_equal(&c->addr, addr))
+			return c;
 	}
 	return NULL;
 }
@@ -384,6 +422,7 @@ peer_stop(struct keeld *k, struct peer_id id)
 	thread_call(k->session_thread, session_order_remove, &o);
 	end_imports(k, id);
 	k->peers[id.v].used = false;
+	k->peers[id.v].config = NULL;
 	k->peers[id.v].removing = true;
 	timer_arm(k->main_thread, &apply.flush_timer, 0);
 }
@@ -971,6 +1010,8 @@ keeld_commit(struct keeld *k, json_t *document, const char *comment, json_t **ef
 	*effects = json_array();
 	k->running = next;
 	k->peer_of_config = ids;
+	for (unsigned i = 0; i < next->peer_count; i++)
+		k->peers[ids[i].v].config = &next->peers[i];
 	k->revision++;
 	policy_set_keep(next->policies, old->policies);
 	apply_settings(k, old, next);
@@ -1014,6 +1055,7 @@ keeld_apply_first(struct keeld *k)
 		int err;
 
 		k->peer_of_config[i] = peer_id_new(k);
+		k->peers[k->peer_of_config[i].v].config = &k->running->peers[i];
 		err = k->peer_of_config[i].v != 0 ? peer_start(k, k->running, &k->running->peers[i], k->peer_of_config[i]) : -ENOSPC;
 		if (err != 0)
 			return err;

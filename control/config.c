@@ -48,10 +48,49 @@ take_router(CONFIG_TAKE_ARGS)
 /* Room for the read-only socket's `.ro`. */
 #define SOCKET_PATH_MAX ((uint32_t)sizeof(((struct sockaddr_un *)0)->sun_path) - 4)
 
+/* "127.0.0.1:9179", "[::1]:9179". False: neither. */
+static bool
+endpoint_parse(const char *text, struct ip_addr *addr, uint16_t *port)
+{
+	const char *colon = strrchr(text, ':');
+	bool bracketed = text[0] == '[' && colon && colon > text + 1 && colon[-1] == ']';
+	char host[ADDR_TEXT_MAX], *end;
+
+	if (!colon || colon[1] < '0' || colon[1] > '9' || (size_t)(colon - text) >= sizeof(host))
+		return false;
+	snprintf(host, sizeof(host), "%.*s", (int)(colon - text) - 2 * bracketed, text + bracketed);
+	unsigned long n = strtoul(colon + 1, &end, 10);
+	if (*end || n == 0 || n > 65535 || addr_parse(host, addr))
+		return false;
+	*port = (uint16_t)n;
+	return bracketed == (addr->afi == AFI_IPV6);
+}
+
+static void
+take_http(CONFIG_TAKE_ARGS)
+{
+	struct config *config = out;
+	char buf[CONFIG_QUOTE_MAX];
+	struct ip_addr addr;
+	uint16_t port;
+
+	(void)key;
+	if (!json_is_string(value)) {
+		config_fault_type(c, at, value, "a string");
+	} else if (!endpoint_parse(json_string_value(value), &addr, &port)) {
+		config_fault(c, at,
+			"%s is not an address with a port, as 127.0.0.1:9179 or [::1]:9179",
+			config_quote(value, buf));
+	} else {
+		config->http_addr = addr;
+		config->http_port = port;
+	}
+}
+
 static const struct config_key management_keys[] = {
 	{"socket", config_take_text, offsetof(struct config, socket), 1, SOCKET_PATH_MAX},
-	{"http", config_take_unsupported},
-	{"http_token_file", config_take_unsupported},
+	{"http", take_http},
+	{"http_token_file", config_take_text, offsetof(struct config, http_token_file), 1, 4095},
 };
 
 static void
@@ -599,6 +638,7 @@ config_defaults(struct config *config)
 	config->next_hop_tracking = true;
 	config->policy_change_max_delay_s = 30;
 	config->max_paths = 1;
+	config->listen_limit = 100;
 	config->preference[SOURCE_CONNECTED] = 0;
 	config->preference[SOURCE_STATIC] = 1;
 	config->preference[SOURCE_EXTERNAL] = 20;
@@ -645,6 +685,7 @@ config_free(struct config *c)
 		free(c->ports[i].addresses);
 	free(c->ports);
 	free(c->peers);
+	free(c->ranges);
 	free(c->networks);
 	free(c->statics);
 	free(c->redistribute);
@@ -665,4 +706,26 @@ config_peer_find(const struct config *c, struct vrf_id vrf, const struct ip_addr
 		if (c->peers[i].vrf.v == vrf.v && addr_equal(&c->peers[i].addr, addr))
 			return &c->peers[i];
 	return NULL;
+}
+
+const struct config_range *
+config_range_find(const struct config *c, struct vrf_id vrf, const struct ip_addr *addr)
+{
+	const struct config_range *best = NULL;
+
+	for (unsigned i = 0; i < c->range_count; i++) {
+		const struct config_range *r = &c->ranges[i];
+		if (r->vrf.v == vrf.v && prefix_contains(&r->prefix, addr) &&
+			(!best || r->prefix.len > best->prefix.len))
+			best = r;
+	}
+	return best;
+}
+
+void
+config_range_peer(const struct config_range *r, const struct ip_addr *addr, struct config_peer *out)
+{
+	*out = r->peer;
+	out->addr = *addr;
+	addr_format(addr, out->addr_text);
 }

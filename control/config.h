@@ -63,7 +63,8 @@ struct config_peer {
 	uint32_t asn, local_as;
 	bool external; /* asn != router.asn */
 	const char *group, *description;
-	bool passive, shutdown, gtsm /* RFC 5082 */, dynamic /* made of a listen range, when somebody came */;
+	bool passive, shutdown, dynamic /* made of a listen range, when somebody came */;
+	bool gtsm; /* RFC 5082: sends with TTL 255 and takes no less than 255; with `multihop` N no less than 256 - N */
 	const char *password; /* TCP-MD5, RFC 2385: 1 to 80 octets; NULL: none */
 	struct ip_addr source; /* AFI_NONE: the kernel chooses */
 	uint8_t multihop;      /* TTL; 0: single hop */
@@ -96,7 +97,7 @@ struct config_range {
 	struct prefix prefix;
 	struct vrf_id vrf;
 	const char *group;
-	uint32_t asn;            /* 0: whatever the peer's OPEN says */
+	uint32_t asn;            /* its own; 0: the group's */
 	struct config_peer peer; /* what each of them is made of; address, addr_text and zone are to be filled in */
 };
 
@@ -116,12 +117,16 @@ struct config {
 		bool present; /* the document has the section: a data plane is wanted */
 	} dataplane;
 	const char *socket; /* NULL: the command line's */
+	struct ip_addr http_addr; /* AFI_NONE: no HTTP */
+	uint16_t http_port;
+	const char *http_token_file; /* NULL: none */
 	struct config_port *ports;
 	unsigned port_count;
 	struct config_peer *peers; /* after inheritance */
 	unsigned peer_count;
 	struct config_range *ranges; /* `listen_ranges`; the longest prefix decides */
 	unsigned range_count;
+	uint32_t listen_limit; /* dynamic peers at most */
 	struct config_network *networks;
 	unsigned network_count;
 	bool next_hop_tracking, resolve_via_default;
@@ -171,5 +176,13 @@ json_t *config_pointer_get(json_t *document, const char *pointer);
 /* New documents; NULL with one fault when an operation fails. RFC 6902 (all six operations) and RFC 7396. */
 json_t *config_patch(const json_t *document, const json_t *operations, struct faults *f);
 json_t *config_merge(const json_t *document, const json_t *merge);
+/*
+ * Passwords leave as CONFIG_SECRET_HIDDEN. Given back, that means unchanged: in `document` it is replaced by what the peer (by address and vrf) or
+ * group (by name) of the same key has in `known`. One that stays is a fault of config_parse().
+ */
+#define CONFIG_SECRET_HIDDEN "***"
+void config_secrets_hide(json_t *document);
+void config_secrets_hide_diff(json_t *operations); /* of config_diff() */
+void config_secrets_keep(json_t *document, const json_t *known);
 /* RFC 6902 operations that make `to` of `from`. */
 json_t *config_diff(const json_t *from, const json_t *to);

@@ -111,7 +111,7 @@ static const struct config_key family_keys[] = {
 	{"next_hop_unchanged", config_take_bool,
 		offsetof(struct config_family, next_hop_unchanged)},
 	{"send_communities", config_take_bool, offsetof(struct config_family, send_communities)},
-	{"keep_all_routes", config_take_unsupported},
+	{"keep_all_routes", config_take_bool, offsetof(struct config_family, keep_all_routes)},
 	{"max_prefixes", take_max_prefixes},
 	{"remove_private_as", config_take_bool, offsetof(struct config_family, remove_private_as)},
 	{"allow_as_in", config_take_u8, offsetof(struct config_family, allow_as_in), 0, 255},
@@ -194,6 +194,27 @@ take_source(CONFIG_TAKE_ARGS)
 		*(struct ip_addr *)out = addr;
 }
 
+#define PASSWORD_MAX 80 /* TCP_MD5SIG_MAXKEYLEN */
+
+/* RFC 2385 2: ASCII octets. No reason says what it is, or how long it nearly was. */
+static void
+take_password(CONFIG_TAKE_ARGS)
+{
+	(void)key;
+	if (json_is_null(value))
+		config_fault_type(c, at, value, "");
+	else if (!json_is_string(value))
+		config_fault(c, at, "is not a string");
+	else if (!strcmp(json_string_value(value), CONFIG_SECRET_HIDDEN))
+		config_fault(c, at,
+			"\"" CONFIG_SECRET_HIDDEN
+			"\" stands for a password that is known already, and there is none");
+	else if (json_string_length(value) == 0 || json_string_length(value) > PASSWORD_MAX)
+		config_fault(c, at, "has not from 1 to %u octets", PASSWORD_MAX);
+	else
+		*(const char **)out = json_string_value(value);
+}
+
 static const json_t *
 find_group(const json_t *document, const char *name)
 {
@@ -234,8 +255,8 @@ take_group_name(CONFIG_TAKE_ARGS)
 		{"source", take_source, PEER(source)},                                             \
 		{"multihop", config_take_u8, PEER(multihop), 1, 255},                              \
 		{"capabilities", take_capabilities}, {"timers", take_timers, PEER(timers)},        \
-		{"families", take_families}, {"gtsm", config_take_unsupported},                    \
-		{"password", config_take_unsupported},                                             \
+		{"families", take_families}, {"gtsm", config_take_bool, PEER(gtsm)},               \
+		{"password", take_password, PEER(password)},                                       \
 		{"local_as", config_take_asn, PEER(local_as)},                                     \
 		{"route_reflector_client", config_take_bool, PEER(route_reflector_client)},        \
 	{                                                                                          \
@@ -394,6 +415,15 @@ default_family(struct config_peer *p, const json_t *merged)
 			.enabled = true;
 }
 
+/* What follows from the whole router. */
+static void
+finish_peer(const struct config *config, struct config_peer *p)
+{
+	if (p->local_as == 0)
+		p->local_as = config->asn;
+	p->external = p->asn != config->asn;
+}
+
 static void
 check_same_peer(struct check *c, const struct at *at, const struct config *config,
 	const struct config_peer *p)
@@ -435,9 +465,7 @@ take_peer(struct check *c, const struct at *at, const json_t *value, void *out)
 	c->muted = false;
 	default_family(peer, merged);
 	config->peer_count++;
-	if (peer->local_as == 0)
-		peer->local_as = config->asn;
-	peer->external = peer->asn != config->asn;
+	finish_peer(config, peer);
 	if (c->f->count == faults)
 		check_merged_peer(c, at, peer, merged);
 	check_same_peer(c, at, config, peer);
@@ -465,6 +493,72 @@ take_prefix(CONFIG_TAKE_ARGS)
 	(void)key;
 	if (config_value_prefix(c, at, value, &p))
 		*(struct prefix *)out = p;
+}
+
+/* ---- listen_ranges ---- */
+
+static const struct config_key range_keys[] = {
+	{"prefix", take_prefix, offsetof(struct config_range, prefix), 0, 0, true},
+	{"group", take_group_name, offsetof(struct config_range, group), 0, 0, true},
+	{"asn", config_take_asn, offsetof(struct config_range, asn)},
+	{"vrf", config_take_vrf, offsetof(struct config_range, vrf)},
+};
+
+/* All that the group says, as if a peer stood in the document with no key of its own but `asn`. Strings are the document's. */
+static void
+range_template(struct check *c, const struct at *at, const json_t *value, struct config_range *r)
+{
+	json_t *own = json_object(), *merged;
+	unsigned faults = c->f->count;
+	struct config_peer *p = &r->peer;
+
+	if (r->asn)
+		json_object_set(own, "asn", json_object_get(value, "asn"));
+	merged = inherit(find_group(c->document, r->group), own);
+	json_object_del(merged, "name");
+	*p = peer_defaults();
+	c->muted = true;
+	CONFIG_TAKE(c, at, merged, peer_keys, p);
+	c->muted = false;
+	p->group = r->group;
+	p->vrf = r->vrf;
+	p->passive = p->dynamic = true;
+	memcpy(p->addr.b, r->prefix.b, sizeof(p->addr.b));
+	p->addr.afi = r->prefix.afi;
+	default_family(p, merged);
+	finish_peer(c->config, p);
+	if (c->f->count == faults)
+		check_merged_peer(c, at, p, merged);
+	json_decref(merged);
+	json_decref(own);
+}
+
+static void
+take_range(struct check *c, const struct at *at, const json_t *value, void *out)
+{
+	struct config *config = out;
+	struct config_range *r = &config->ranges[config->range_count];
+	unsigned faults = c->f->count;
+
+	r->vrf = VRF_DEFAULT;
+	if (!CONFIG_TAKE(c, at, value, range_keys, r) || c->f->count != faults)
+		return;
+	range_template(c, at, value, r);
+	config->range_count++;
+}
+
+static void
+take_ranges(CONFIG_TAKE_ARGS)
+{
+	struct config *config = out;
+
+	(void)key;
+	config->ranges = calloc(json_array_size(value) + 1, sizeof(*config->ranges));
+	if (!config->ranges)
+		config_fault(c, at, "out of memory");
+	/* There is one VRF, so the prefix is the key. */
+	else if (config_take_each(c, at, value, take_range, config))
+		config_check_unique_prefixes(c, at, value);
 }
 
 static const struct config_key network_keys[] = {
@@ -573,7 +667,8 @@ static const struct config_key bgp_keys[] = {
 	{"cluster_id", take_cluster_id, offsetof(struct config, cluster_id)},
 	{"redistribute", take_redistribute},
 	{"preference", config_take_preference},
-	{"listen_ranges", config_take_unsupported},
+	{"listen_ranges", take_ranges},
+	{"listen_limit", config_take_u32, offsetof(struct config, listen_limit), 1, 65535},
 	{"aggregates", config_take_unsupported},
 	{"suppress_fib_pending", config_take_unsupported},
 };

@@ -71,6 +71,8 @@ struct peer_id keeld_peer_id(const struct keeld *k, const struct config_peer *c)
 const struct config_peer *keeld_peer_config(const struct keeld *k, struct peer_id id);
 /* All peers, configured ones in the document's order, then dynamic ones: begin with .v == 0; .v == 0 when there is none after it. */
 struct peer_id keeld_peer_next(const struct keeld *k, struct peer_id after);
+/* A configured or a dynamic one; NULL: none. */
+const struct config_peer *keeld_peer_find(const struct keeld *k, struct vrf_id vrf, const struct ip_addr *addr);
 
 /*
  * Replaces the running configuration by `document` (a reference is taken): all or nothing. On success 0 and *effects

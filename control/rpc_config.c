@@ -57,27 +57,6 @@ system_info(struct keeld *k, json_t *params, struct rpc_call *call)
 		"generation", (json_int_t)s.generation, "revision", (int)k->revision, "policy_limit_hits", (json_int_t)policy_limit_hits(), "alarms", alarms);
 }
 
-/* Secrets do not leave: the key `password` reads "***" (contract section 2). */
-static void
-hide_secrets(json_t *v)
-{
-	const char *key;
-	json_t *item;
-	size_t i;
-
-	if (json_is_array(v)) {
-		json_array_foreach(v, i, item)
-			hide_secrets(item);
-		return;
-	}
-	json_object_foreach(v, key, item) {
-		if (strcmp(key, "password") == 0 && json_is_string(item))
-			json_string_set(item, "***");
-		else
-			hide_secrets(item);
-	}
-}
-
 static json_t *
 read_startup(struct keeld *k, struct rpc_call *call)
 {
@@ -99,7 +78,7 @@ config_get(struct keeld *k, json_t *params, struct rpc_call *call)
 {
 	const char *source = "running", *path = "";
 	uint32_t revision = k->revision;
-	json_t *document, *part;
+	json_t *document, *shown, *part;
 
 	if (!rpc_string(params, "source", &source, call) || !rpc_string(params, "path", &path, call))
 		return NULL;
@@ -115,11 +94,13 @@ config_get(struct keeld *k, json_t *params, struct rpc_call *call)
 	} else {
 		return rpc_fail(call, RPC_INVALID_PARAMS, "/source", "\"%.64s\" is not one of running, candidate, startup", source);
 	}
-	part = json_deep_copy(config_pointer_get(document, path));
+	shown = json_deep_copy(document); /* before `path` is looked up: it may be a password's own */
 	json_decref(document);
+	config_secrets_hide(shown);
+	part = json_incref(config_pointer_get(shown, path));
+	json_decref(shown);
 	if (part == NULL)
 		return rpc_fail(call, RPC_NOT_FOUND, "/path", "there is nothing at \"%.128s\"", path);
-	hide_secrets(part);
 	return json_pack("{s:o, s:i}", "document", part, "revision", (int)revision);
 }
 
@@ -168,6 +149,8 @@ config_edit(struct keeld *k, json_t *params, struct rpc_call *call)
 		json_decref(next);
 		return rpc_fail(call, RPC_INVALID_PARAMS, "/patch", "the document would not be an object any more");
 	}
+	config_secrets_keep(next, k->candidate); /* what was shown as "***" and is given back stays as it is */
+	config_secrets_keep(next, k->running->document);
 	changed = !json_equal(next, k->candidate);
 	if (changed) {
 		json_decref(k->candidate);
@@ -200,15 +183,11 @@ config_validate(struct keeld *k, json_t *params, struct rpc_call *call)
 static json_t *
 config_diff_method(struct keeld *k, json_t *params, struct rpc_call *call)
 {
-	json_t *from = json_deep_copy(k->running->document), *to = json_deep_copy(k->candidate), *diff;
+	json_t *diff = config_diff(k->running->document, k->candidate);
 
 	(void)params;
 	(void)call;
-	hide_secrets(from);
-	hide_secrets(to);
-	diff = config_diff(from, to);
-	json_decref(from);
-	json_decref(to);
+	config_secrets_hide_diff(diff);
 	return json_pack("{s:o}", "diff", diff);
 }
 
