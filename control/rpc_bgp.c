@@ -314,6 +314,8 @@ bgp_reset(struct keeld *k, json_t *params, struct rpc_call *call)
 	json_t *peers;
 	unsigned n;
 
+	if (rpc_read_only(call) && json_is_true(json_object_get(params, "force")))
+		return rpc_fail_read_only(call);
 	if (!rpc_family(params, &s.family, call) || !rpc_vrf(k, params, &s.vrf, call) || !rpc_boolean(params, "force", &force, call) ||
 		!rpc_string(params, "text", &text, call) || !selector_scope(k, params, true, &s, &slow, call))
 		return NULL;
@@ -351,10 +353,16 @@ jobs_get_method(struct keeld *k, json_t *params, struct rpc_call *call)
 }
 
 const struct rpc_method rpc_bgp_methods[] = {
-	{"bgp.peers", bgp_peers, "vrf group"},
-	{"bgp.refresh", bgp_refresh, "family! vrf scope! peer group direction!"},
-	{"bgp.reset", bgp_reset, "family! vrf scope! peer group asn force text"},
-	{"jobs.list", jobs_list_method, ""},
-	{"jobs.get", jobs_get_method, "id!"},
-	{NULL, NULL, NULL},
+	{"bgp.peers", bgp_peers, "vrf:string group:string", "peers:array keepalive_late_ns:object turn_ns:object",
+		"Sessions: state, capabilities, counts of each family", true},
+	{"bgp.refresh", bgp_refresh, "family!:family vrf:string scope!:all|peer|group|internal|external peer:string group:string direction!:import|export",
+		"job:any peers:array", "Soft reset: asks for, replays or advertises routes again; no session is touched", false},
+	{"bgp.reset", bgp_reset,
+		"family!:family vrf:string scope!:all|peer|group|internal|external|asn|slow-peer peer:string group:string asn:integer "
+		"force:boolean text:string",
+		"peers:array", "Ends sessions by Cease; without `force` it says what it would do", true /* with `force`: its own look */},
+	{"jobs.list", jobs_list_method, "", "jobs:array", "What takes longer than an answer: running ones, and those that ended last", true},
+	{"jobs.get", jobs_get_method, "id!:integer", "id:integer kind:string state:running|done|failed done:integer total:integer started_s:number "
+		"finished_s:any result:any", "One job", true},
+	{0},
 };

@@ -15,46 +15,24 @@
 #include <string.h>
 #include <unistd.h>
 
-static void
-alarm_add(json_t *alarms, const char *kind, const char *fmt, unsigned long long n)
-{
-	char text[160];
-
-	snprintf(text, sizeof(text), fmt, n);
-	json_array_append_new(alarms, json_pack("{s:f, s:s, s:s}", "time", rpc_wall_s(), "kind", kind, "text", text));
-}
-
 static json_t *
 system_info(struct keeld *k, json_t *params, struct rpc_call *call)
 {
 	struct fib_stats s = {0};
-	json_t *alarms = json_array();
 	const char *dpdk = "";
 
 	(void)params;
 	(void)call;
-	if (shard_failures(k->shard) > 0)
-		alarm_add(alarms, "rib", "%llu changes were lost for want of memory or were malformed",
-			(unsigned long long)shard_failures(k->shard));
-	if (k->fib != NULL) {
+	if (k->fib != NULL)
 		fib_stats_get(k->fib, &s);
-		if (s.not_installed > 0)
-			alarm_add(alarms, "not-installed", "%llu prefixes did not fit the forwarding table",
-				(unsigned long long)s.not_installed);
-		if (fib_feed_failed(k->feed) > 0)
-			alarm_add(alarms, "fib-feed", "%llu routes could not be handed to the forwarding table",
-				(unsigned long long)fib_feed_failed(k->feed));
-	}
-	if (policy_limit_hits() > 0)
-		alarm_add(alarms, "policy", "%llu times a regular expression hit its match limit and counted as no match",
-			(unsigned long long)policy_limit_hits());
 #ifdef KEEL_DATAPLANE
 	if (k->fib != NULL)
 		dpdk = dataplane_dpdk_version();
 #endif
 	return json_pack("{s:s, s:f, s:s, s:i, s:b, s:I, s:i, s:I, s:o}", "version", KEEL_VERSION, "uptime_s",
 		(double)(now_ns() - k->started_ns) / 1e9, "dpdk_version", dpdk, "pid", (int)getpid(), "dataplane", k->fib != NULL,
-		"generation", (json_int_t)s.generation, "revision", (int)k->revision, "policy_limit_hits", (json_int_t)policy_limit_hits(), "alarms", alarms);
+		"generation", (json_int_t)s.generation, "revision", (int)k->revision, "policy_limit_hits", (json_int_t)policy_limit_hits(), "alarms",
+		rpc_alarms(k));
 }
 
 static json_t *
@@ -231,12 +209,19 @@ config_commit(struct keeld *k, json_t *params, struct rpc_call *call)
 }
 
 const struct rpc_method rpc_config_methods[] = {
-	{"system.info", system_info, ""},
-	{"config.get", config_get, "source path"},
-	{"config.edit", config_edit, "patch merge if_revision"},
-	{"config.validate", config_validate, ""},
-	{"config.diff", config_diff_method, ""},
-	{"config.discard", config_discard, ""},
-	{"config.commit", config_commit, "comment confirm_s"},
-	{NULL, NULL, NULL},
+	{"system.info", system_info, "",
+		"version:string uptime_s:number dpdk_version:string pid:integer dataplane:boolean generation:integer revision:integer "
+		"policy_limit_hits:integer alarms:array",
+		"The daemon: version, age, generation of the forwarding tables, revision of the configuration, alarms", true},
+	{"config.get", config_get, "source:running|candidate|startup path:string", "document:any revision:integer",
+		"A configuration document, or what is at a JSON Pointer in it; secrets read \"***\"", true},
+	{"config.edit", config_edit, "patch:array merge:object if_revision:integer", "changed:boolean revision:integer",
+		"Edits the candidate by RFC 6902 operations or an RFC 7396 merge", false},
+	{"config.validate", config_validate, "", "valid:boolean errors:array", "Would the candidate commit, and every fault in it", true},
+	{"config.diff", config_diff_method, "", "diff:array", "RFC 6902 operations that make the candidate of the running document", true},
+	{"config.discard", config_discard, "", "", "The candidate is the running document again", false},
+	{"config.commit", config_commit, "comment:string confirm_s:integer",
+		"commit:integer revision:integer effects:array persisted:boolean", "Makes the candidate the running configuration: all or nothing",
+		false},
+	{0},
 };

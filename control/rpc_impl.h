@@ -14,14 +14,22 @@ struct rpc_call;
 /* Returns the result, or NULL after rpc_fail(), or NULL after rpc_defer(): then rpc_reply() comes later. */
 typedef json_t *rpc_function(struct keeld *k, json_t *params, struct rpc_call *call);
 
+/*
+ * A method: what dispatches, and what `rpc.discover` says of it. Lists of words, blank-separated: NAME, a mark, and behind a colon the type:
+ * string integer number boolean object array any family, or the words that it may be (import|export).
+ */
 struct rpc_method {
 	const char *name;
 	rpc_function *fn;
-	/* Parameters known, blank-separated; "!" behind a name: it must be there. Others are -32602. */
-	const char *params;
+	const char *params;  /* "!": it must be there. Others than these are -32602 */
+	const char *result;  /* its keys; "?": not always there. "[]" in front: an array of objects with these */
+	const char *summary; /* one line */
+	bool reads;          /* and changes nothing: others are refused on the read-only socket (-32011) */
 };
 
-extern const struct rpc_method rpc_config_methods[], rpc_bgp_methods[], rpc_rib_methods[], rpc_fib_methods[]; /* end with .name NULL */
+/* End with .name NULL. */
+extern const struct rpc_method rpc_config_methods[], rpc_bgp_methods[], rpc_preview_methods[], rpc_rib_methods[], rpc_fib_methods[],
+	rpc_own_methods[];
 
 /* `path`: JSON Pointer into params. Always NULL, so that a method can return it. */
 json_t *rpc_fail(struct rpc_call *call, int code, const char *path, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
@@ -31,6 +39,10 @@ json_t *rpc_fail_faults(struct rpc_call *call, int code, const struct faults *f)
 /* The answer comes later, on this thread, exactly once: a result (taken over) or, with NULL, what rpc_fail() set. */
 json_t *rpc_defer(struct rpc_call *call);
 void rpc_reply(struct rpc_call *call, json_t *result);
+
+/* For a method that changes something only with some parameters: does this caller have to be refused? */
+bool rpc_read_only(const struct rpc_call *call);
+json_t *rpc_fail_read_only(struct rpc_call *call);
 
 /* Parameters. False after rpc_fail(). An absent one leaves *out as it is. */
 bool rpc_string(json_t *params, const char *name, const char **out, struct rpc_call *call);
@@ -44,6 +56,8 @@ bool rpc_peer(struct keeld *k, json_t *params, struct vrf_id vrf, const struct c
 /* `group`: the name of a configured group, -32004 otherwise. NULL when absent. */
 bool rpc_group(struct keeld *k, json_t *params, const char **out, struct rpc_call *call);
 
+/* Of now, as system.info has them: [{time, kind, text}], `time` when it was first seen. */
+json_t *rpc_alarms(struct keeld *k);
 json_t *rpc_addr(const struct ip_addr *a);
 json_t *rpc_prefix(const struct prefix *p);
 json_t *rpc_hist(const struct hist_summary *h);

@@ -540,8 +540,10 @@ rib_summary(struct keeld *k, json_t *params, struct rpc_call *call)
 }
 
 const struct rpc_method rpc_rib_methods[] = {
-	{"rib.routes", rib_routes, "family! vrf view! peer prefix longer limit cursor"},
-	{"rib.lookup", rib_lookup, "family! vrf address!"},
-	{"rib.summary", rib_summary, ""},
-	{NULL, NULL, NULL},
+	{"rib.routes", rib_routes,
+		"family!:family vrf:string view!:adj-in-pre|adj-in|loc|adj-out peer:string prefix:string longer:boolean limit:integer cursor:string",
+		"routes:array next?:string", "Routes of a view, by pages", true},
+	{"rib.lookup", rib_lookup, "family!:family vrf:string address!:string", "prefix:any routes:array", "The longest match of an address", true},
+	{"rib.summary", rib_summary, "", "tables:array", "How much is in the tables", true},
+	{0},
 };

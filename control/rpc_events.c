@@ -1,0 +1,345 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * events.subscribe: notifications `event`, a bounded queue for each subscriber. A queue is text that leaves when the client has read all that
+ * was written before; what does not fit is counted and told when it reads again.
+ */
+#include "control/rpc.h"
+#include "control/rpc_call.h"
+
+#include "lpm/fib.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define QUEUE_MAX (256u << 10) /* octets of one subscriber */
+#define WATCH_NS                                                                                   \
+	200000000u /* how often generation and alarms are looked at while somebody wants to know */
+
+static const char *const topics[] = {"commit", "session", "refresh", "slow-peer", "fib", "alarm"};
+enum { TOPIC_FIB = 4, TOPIC_ALARM = 5, TOPIC_COUNT = 6, TOPIC_ALL = (1 << TOPIC_COUNT) - 1 };
+static_assert(sizeof(topics) / sizeof(topics[0]) == TOPIC_COUNT, "");
+
+struct subscription {
+	unsigned topics; /* bits */
+	uint64_t lost; /* since it was last told */
+	size_t len, size;
+	char *text;
+};
+
+/* TOPIC_COUNT: none of ours. */
+static unsigned
+topic_find(const char *name)
+{
+	unsigned t = 0;
+
+	while (t < TOPIC_COUNT && strcmp(topics[t], name) != 0)
+		t++;
+	return t;
+}
+
+/* One line without its newline; NULL: no memory. */
+static char *
+event_text(const char *topic, json_t *members)
+{
+	json_t *params = json_pack("{s:s, s:f}", "topic", topic, "time", rpc_wall_s()), *event;
+	char *text;
+
+	if (members != NULL)
+		json_object_update(params, members);
+	event = json_pack("{s:s, s:s, s:o}", "jsonrpc", "2.0", "method", "event", "params", params);
+	text = event != NULL ? json_dumps(event, JSON_COMPACT) : NULL;
+	json_decref(event);
+	return text;
+}
+
+static bool
+queue_room(struct subscription *s, size_t len)
+{
+	size_t size = s->size * 2 > s->len + len ? s->size * 2 : s->len + len;
+	char *p;
+
+	if (s->len + len <= s->size)
+		return true;
+	if (s->len + len > QUEUE_MAX)
+		return false;
+	p = realloc(s->text, size < QUEUE_MAX ? size : QUEUE_MAX);
+	if (p == NULL)
+		return false;
+	s->text = p;
+	s->size = size < QUEUE_MAX ? size : QUEUE_MAX;
+	return true;
+}
+
+/* False: lost. What comes behind a loss waits for the client to hear of it: the order stays. */
+static bool
+queue_put(struct subscription *s, const char *text)
+{
+	size_t len = strlen(text);
+
+	if (s->lost > 0 || !queue_room(s, len + 1))
+		return false;
+	memcpy(s->text + s->len, text, len);
+	s->text[s->len + len] = '\n';
+	s->len += len + 1;
+	return true;
+}
+
+char *
+subscription_take(struct rpc_client *c, size_t *len)
+{
+	struct subscription *s = c->subscription;
+	char *text = s->text;
+
+	if (text != NULL) {
+		*len = s->len - 1;
+		s->text = NULL;
+		s->len = s->size = 0;
+	} else if (s->lost > 0 &&
+		   (text = event_text("lost", json_pack("{s:I}", "lost", (json_int_t)s->lost))) !=
+			   NULL) {
+		*len = strlen(text);
+		s->lost = 0;
+	}
+	return text;
+}
+
+/* ---- who wants to hear ---- */
+
+void
+subscription_end(struct rpc_client *c)
+{
+	struct rpc *r = c->rpc;
+
+	if (c->subscription == NULL)
+		return;
+	for (struct rpc_client **at = &r->subscribers; *at != NULL; at = &(*at)->next_subscriber) {
+		if (*at == c) {
+			*at = c->next_subscriber;
+			break;
+		}
+	}
+	free(c->subscription->text);
+	free(c->subscription);
+	c->subscription = NULL;
+}
+
+static unsigned
+topics_wanted(const struct rpc *r)
+{
+	unsigned bits = 0;
+
+	for (const struct rpc_client *c = r->subscribers; c != NULL; c = c->next_subscriber)
+		bits |= c->subscription->topics;
+	return bits;
+}
+
+void
+rpc_event(struct rpc *r, const char *topic, json_t *members)
+{
+	unsigned t = topic_find(topic);
+	struct rpc_client *next;
+	char *text = NULL;
+
+	if (r != NULL && t < TOPIC_COUNT && (topics_wanted(r) & 1u << t))
+		text = event_text(topic, members);
+	json_decref(members);
+	if (text == NULL)
+		return;
+	for (struct rpc_client *c = r->subscribers; c != NULL; c = next) {
+		next = c->next_subscriber;
+		if (!(c->subscription->topics & 1u << t))
+			continue;
+		if (!queue_put(c->subscription, text))
+			c->subscription->lost++;
+		c->ops->events(c);
+	}
+	free(text);
+}
+
+/* ---- what nobody posts: fib, alarm ---- */
+
+static void
+fib_look(struct rpc *r)
+{
+	struct fib_stats s;
+
+	if (r->k->fib == NULL)
+		return;
+	fib_stats_get(r->k->fib, &s);
+	if (s.generation == r->fib_generation)
+		return;
+	r->fib_generation = s.generation;
+	rpc_event(r, "fib",
+		json_pack("{s:I, s:I}", "generation", (json_int_t)s.generation, "commits",
+			(json_int_t)s.commits));
+}
+
+static void
+alarms_look(struct rpc *r)
+{
+	json_t *now = rpc_alarms(r->k), *alarm;
+	size_t i;
+
+	json_array_foreach(now, i, alarm)
+	{
+		const char *kind = json_string_value(json_object_get(alarm, "kind"));
+
+		if (json_object_get(r->alarms, kind) != NULL)
+			continue;
+		json_object_set_new(r->alarms, kind, json_true());
+		rpc_event(r, "alarm", json_incref(alarm));
+	}
+	json_decref(now);
+}
+
+static void
+watch_fire(struct timer *t)
+{
+	struct rpc *r = (struct rpc *)(void *)((char *)t - offsetof(struct rpc, watch));
+	unsigned wanted = topics_wanted(r);
+
+	if (wanted & 1u << TOPIC_FIB)
+		fib_look(r);
+	if (wanted & 1u << TOPIC_ALARM)
+		alarms_look(r);
+	if (topics_wanted(r) & (1u << TOPIC_FIB | 1u << TOPIC_ALARM))
+		timer_arm(r->thread, &r->watch, WATCH_NS);
+}
+
+/* From here on: what is so already is no event. */
+static void
+watch_begin(struct rpc *r)
+{
+	struct fib_stats s = {0};
+	json_t *now, *alarm;
+	size_t i;
+
+	if (r->watch.deadline_ns != 0)
+		return;
+	if (r->k->fib != NULL)
+		fib_stats_get(r->k->fib, &s);
+	r->fib_generation = s.generation;
+	now = rpc_alarms(r->k);
+	json_object_clear(r->alarms);
+	json_array_foreach(now, i, alarm) json_object_set_new(
+		r->alarms, json_string_value(json_object_get(alarm, "kind")), json_true());
+	json_decref(now);
+	timer_arm(r->thread, &r->watch, WATCH_NS);
+}
+
+int
+rpc_events_start(struct rpc *r)
+{
+	r->watch.fire = watch_fire;
+	r->alarms = json_object();
+	return r->alarms != NULL ? 0 : -ENOMEM;
+}
+
+void
+rpc_events_stop(struct rpc *r)
+{
+	if (r->thread != NULL)
+		timer_cancel(r->thread, &r->watch);
+	json_decref(r->alarms);
+}
+
+/* ---- methods ---- */
+
+static bool
+topics_read(json_t *params, unsigned *bits, struct rpc_call *call)
+{
+	json_t *list = json_object_get(params, "topics"), *topic;
+	char path[64];
+	unsigned t;
+	size_t i;
+
+	if (!json_is_array(list)) {
+		rpc_fail(call, RPC_INVALID_PARAMS, "/topics", "is not an array");
+		return false;
+	}
+	json_array_foreach(list, i, topic)
+	{
+		t = json_is_string(topic) ? topic_find(json_string_value(topic)) : TOPIC_COUNT;
+		if (t == TOPIC_COUNT) {
+			snprintf(path, sizeof(path), "/topics/%zu", i);
+			rpc_fail(call, RPC_INVALID_PARAMS, path,
+				"is not one of commit, session, refresh, slow-peer, fib, alarm");
+			return false;
+		}
+		*bits |= 1u << t;
+	}
+	return true;
+}
+
+static json_t *
+topics_json(unsigned bits)
+{
+	json_t *list = json_array();
+
+	for (unsigned t = 0; t < TOPIC_COUNT; t++) {
+		if (bits & 1u << t)
+			json_array_append_new(list, json_string(topics[t]));
+	}
+	return json_pack("{s:o}", "topics", list);
+}
+
+static json_t *
+events_subscribe(struct keeld *k, json_t *params, struct rpc_call *call)
+{
+	struct rpc_client *c = rpc_call_client(call);
+	unsigned bits = 0;
+
+	(void)k;
+	if (!topics_read(params, &bits, call))
+		return NULL;
+	if (c->ops->events == NULL)
+		return rpc_fail(
+			call, RPC_INVALID_REQUEST, "", "events come over the Unix socket only");
+	if (c->subscription == NULL && bits != 0) {
+		c->subscription = calloc(1, sizeof(*c->subscription));
+		if (c->subscription == NULL)
+			return NULL;
+		c->next_subscriber = c->rpc->subscribers;
+		c->rpc->subscribers = c;
+	}
+	if (bits & (1u << TOPIC_FIB | 1u << TOPIC_ALARM))
+		watch_begin(c->rpc);
+	if (c->subscription != NULL)
+		c->subscription->topics |= bits;
+	return topics_json(c->subscription != NULL ? c->subscription->topics : 0);
+}
+
+static json_t *
+events_unsubscribe(struct keeld *k, json_t *params, struct rpc_call *call)
+{
+	struct rpc_client *c = rpc_call_client(call);
+	unsigned bits = 0;
+
+	(void)k;
+	if (json_object_get(params, "topics") == NULL)
+		bits = TOPIC_ALL;
+	else if (!topics_read(params, &bits, call))
+		return NULL;
+	if (c->subscription == NULL)
+		return topics_json(0);
+	bits = c->subscription->topics &= ~bits;
+	if (bits == 0)
+		subscription_end(c);
+	return topics_json(bits);
+}
+
+/* rpc_discover.c */
+rpc_function rpc_discover;
+
+const struct rpc_method rpc_own_methods[] = {
+	{"events.subscribe", events_subscribe, "topics!:array", "topics:array",
+		"Notifications `event` {topic, time, ...} on this connection: commit session "
+		"refresh slow-peer fib alarm",
+		true},
+	{"events.unsubscribe", events_unsubscribe, "topics:array", "topics:array",
+		"No more of these topics; of none without `topics`", true},
+	{"rpc.discover", rpc_discover, "", "openrpc:string info:object methods:array",
+		"This document, from the table that dispatches", true},
+	{0},
+};
