@@ -3,12 +3,12 @@
 
 #include "lpm/arena.h"
 #include "lpm/shadow.h"
+#include "lpm/table_impl.h"
 
 #include <errno.h>
 #include <rte_lpm.h>
 #include <rte_version.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #if RTE_VERSION < RTE_VERSION_NUM(22, 11, 0, 0)
 #error "struct rte_lpm is shown to us since 22.11"
@@ -27,28 +27,20 @@ static_assert(RTE_LPM_VALID_EXT_ENTRY_BITMASK == 3u << 24, "bit 25 is `valid_gro
 static_assert(RTE_LPM_TBL8_GROUP_NUM_ENTRIES == 256, "a group is one /24");
 static_assert(PATH_LIST_MAX <= 1u << 24, "a path list id is the next hop");
 
-#define HUGE_PAGE ((size_t)2 << 20)
 #define SLOTS (1u << 24)
-#define GROUP_ENTRIES 256u
 #define VALID (1u << 24)
 #define VALID_GROUP (1u << 25)
 #define DEPTH_SHIFT 26
 #define VALUE_MASK ((1u << 24) - 1)
-#define NO_GROUP UINT32_MAX
 
 /* Writes go by words: one store an entry, as DPDK's inlines read them. */
 struct table_v4 {
 	struct arena *arena;
 	uint32_t *tbl24;
-	uint32_t *tbl8;
-	uint32_t groups;
-	uint32_t groups_used;
-	uint32_t fresh; /* groups from here on were not used since the last rebuild */
-	uint32_t free_head; /* given back; linked by their first word */
+	struct groups groups; /* base: tbl8 */
 	uint64_t shorts;
 	struct rte_lpm *lpm;
-	size_t mapped;
-	void *map;
+	struct table_map map;
 };
 
 /* The painter's state: entries come in order; what lies before `pos` is done. */
@@ -79,40 +71,7 @@ table_v4_bytes(uint32_t groups)
 {
 	size_t bytes = lpm_bytes() + (size_t)groups * GROUP_ENTRIES * sizeof(uint32_t);
 
-	return (bytes + HUGE_PAGE - 1) & ~(HUGE_PAGE - 1);
-}
-
-static int
-map_huge(struct table_v4 *t, size_t bytes)
-{
-	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-		MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
-
-	if (p == MAP_FAILED)
-		return -errno;
-	t->map = p;
-	t->mapped = bytes;
-	t->lpm = p;
-	return 0;
-}
-
-/* Aligned to a huge page, so that transparent ones can back it. */
-static int
-map_small(struct table_v4 *t, size_t bytes, bool huge)
-{
-	void *p = mmap(NULL, bytes + HUGE_PAGE, PROT_READ | PROT_WRITE,
-		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	size_t skip;
-
-	if (p == MAP_FAILED)
-		return -ENOMEM;
-	t->map = p;
-	t->mapped = bytes + HUGE_PAGE;
-	skip = -(uintptr_t)p & (HUGE_PAGE - 1);
-	t->lpm = (struct rte_lpm *)((char *)p + skip);
-	if (huge)
-		(void)madvise(t->lpm, bytes, MADV_HUGEPAGE);
-	return 0;
+	return table_map_bytes(bytes);
 }
 
 int
@@ -127,22 +86,16 @@ table_v4_create(struct arena *a, uint32_t groups, bool huge, struct table_v4 **o
 	if (t == NULL)
 		return -ENOMEM;
 	t->arena = a;
-	if ((!huge || map_huge(t, bytes) != 0) && map_small(t, bytes, huge) != 0) {
+	if (table_map_create(&t->map, bytes, lpm_bytes(), huge) != 0) {
 		arena_free(a, t);
 		return -ENOMEM;
 	}
-#ifdef MADV_POPULATE_WRITE
-	/*
-	 * page faults belong here, not into a worker's burst; without it (before Linux 5.14) the
-	 * first painting takes them
-	 */
-	(void)madvise(t->lpm, lpm_bytes(), MADV_POPULATE_WRITE);
-#endif
+	t->lpm = t->map.at;
 	t->tbl24 = (uint32_t *)(void *)t->lpm;
-	t->tbl8 = (uint32_t *)(void *)((char *)t->lpm + lpm_bytes());
-	t->lpm->tbl8 = (struct rte_lpm_tbl_entry *)(void *)t->tbl8;
-	t->groups = groups;
-	t->free_head = NO_GROUP;
+	t->groups.base = (uint32_t *)(void *)((char *)t->lpm + lpm_bytes());
+	t->lpm->tbl8 = (struct rte_lpm_tbl_entry *)(void *)t->groups.base;
+	t->groups.end = groups;
+	groups_reset(&t->groups, 0);
 	*out = t;
 	return 0;
 }
@@ -152,7 +105,7 @@ table_v4_destroy(struct table_v4 *t)
 {
 	if (t == NULL)
 		return;
-	(void)munmap(t->map, t->mapped);
+	table_map_destroy(&t->map);
 	arena_free(t->arena, t);
 }
 
@@ -165,7 +118,7 @@ table_v4_lpm(const struct table_v4 *t)
 uint32_t
 table_v4_groups_used(const struct table_v4 *t)
 {
-	return t->groups_used;
+	return t->groups.used;
 }
 
 uint64_t
@@ -178,35 +131,6 @@ static bool
 has_group(uint32_t word)
 {
 	return (word & RTE_LPM_VALID_EXT_ENTRY_BITMASK) == RTE_LPM_VALID_EXT_ENTRY_BITMASK;
-}
-
-static uint32_t *
-group_at(const struct table_v4 *t, uint32_t group)
-{
-	return &t->tbl8[(size_t)group * GROUP_ENTRIES];
-}
-
-static uint32_t
-group_get(struct table_v4 *t)
-{
-	uint32_t group = t->free_head;
-
-	if (group != NO_GROUP)
-		t->free_head = *group_at(t, group);
-	else if (t->fresh < t->groups)
-		group = t->fresh++;
-	else
-		return NO_GROUP;
-	t->groups_used++;
-	return group;
-}
-
-static void
-group_put(struct table_v4 *t, uint32_t group)
-{
-	*group_at(t, group) = t->free_head;
-	t->free_head = group;
-	t->groups_used--;
 }
 
 /* Nothing for 0/0: the generation's miss entry answers there. */
@@ -249,7 +173,7 @@ fill(struct table_v4 *t, uint32_t first, uint32_t count, uint32_t word)
 		*p = word;
 		writes++;
 		if (has_group(old))
-			group_put(t, old & VALUE_MASK);
+			group_put(&t->groups, old & VALUE_MASK);
 	}
 	return writes;
 }
@@ -288,12 +212,12 @@ group_store(struct sweep *s)
 	if (!s->clean && has_group(*slot))
 		group = *slot & VALUE_MASK;
 	else
-		group = group_get(s->t);
+		group = group_get(&s->t->groups);
 	if (group == NO_GROUP) {
 		s->t->shorts++;
 		return;
 	}
-	p = group_at(s->t, group);
+	p = group_at(&s->t->groups, group);
 	for (unsigned i = 0; i < GROUP_ENTRIES; i++) {
 		s->writes += p[i] != s->group[i];
 		p[i] = s->group[i];
@@ -412,7 +336,7 @@ table_v4_release(struct table_v4 *t, const struct shadow *s, uint32_t addr)
 		!(*entry & SHADOW_V4_WAITING))
 		return;
 	t->tbl24[slot] = 0;
-	group_put(t, old & VALUE_MASK);
+	group_put(&t->groups, old & VALUE_MASK);
 }
 
 uint64_t
@@ -447,9 +371,7 @@ table_v4_rebuild(struct table_v4 *t, const struct shadow *s)
 	struct shadow_cursor cursor;
 	struct sweep sweep;
 
-	t->groups_used = 0;
-	t->fresh = 0;
-	t->free_head = NO_GROUP;
+	groups_reset(&t->groups, 0);
 	sweep_init(&sweep, t, 0, SLOTS - 1);
 	sweep.clean = true;
 	shadow_v4_seek(s, 0, 1, &cursor);

@@ -3,33 +3,26 @@
 
 #include "lpm/arena.h"
 #include "lpm/shadow.h"
+#include "lpm/table_impl.h"
 
 #include <errno.h>
 #include <string.h>
-#include <sys/mman.h>
 
 static_assert(PATH_LIST_NONE == 0, "the word 0 is no answer");
 static_assert(PATH_LIST_MAX <= TABLE_V6_VALUE + 1, "a path list id is a word's value");
 
-#define HUGE_PAGE ((size_t)2 << 20)
 #define SLOTS (1u << 24)
-#define GROUP_ENTRIES 256u
 #define LENGTH_SHIFT 24
 #define LEVELS 14 /* 24 bits, then 13 times 8 */
-#define NO_GROUP UINT32_MAX
 
 struct table_v6 {
 	struct arena *arena;
 	uint32_t *words;
-	uint32_t groups_end; /* one past the last number */
-	uint32_t groups_used;
-	uint32_t fresh; /* groups from here on were not used since the last rebuild */
-	uint32_t free_head; /* given back; linked by their first word */
+	struct groups groups; /* base: words */
 	/* slots of the first level that may hold something, so that a rebuild leaves out the rest */
 	uint32_t low, high;
 	uint64_t shorts;
-	size_t mapped;
-	void *map;
+	struct table_map map;
 };
 
 struct v6 {
@@ -118,48 +111,7 @@ table_v6_bytes(uint32_t groups)
 {
 	size_t bytes = ((size_t)SLOTS + (size_t)groups * GROUP_ENTRIES) * sizeof(uint32_t);
 
-	return (bytes + HUGE_PAGE - 1) & ~(HUGE_PAGE - 1);
-}
-
-static int
-map_huge(struct table_v6 *t, size_t bytes)
-{
-	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-		MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
-
-	if (p == MAP_FAILED)
-		return -errno;
-	t->map = p;
-	t->mapped = bytes;
-	t->words = p;
-	return 0;
-}
-
-/* Aligned to a huge page, so that transparent ones can back it. */
-static int
-map_small(struct table_v6 *t, size_t bytes, bool huge)
-{
-	void *p = mmap(NULL, bytes + HUGE_PAGE, PROT_READ | PROT_WRITE,
-		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	size_t skip;
-
-	if (p == MAP_FAILED)
-		return -ENOMEM;
-	t->map = p;
-	t->mapped = bytes + HUGE_PAGE;
-	skip = -(uintptr_t)p & (HUGE_PAGE - 1);
-	t->words = (uint32_t *)(void *)((char *)p + skip);
-	if (huge)
-		(void)madvise(t->words, bytes, MADV_HUGEPAGE);
-	return 0;
-}
-
-static void
-groups_reset(struct table_v6 *t)
-{
-	t->groups_used = 0;
-	t->fresh = TABLE_V6_FIRST_GROUP;
-	t->free_head = NO_GROUP;
+	return table_map_bytes(bytes);
 }
 
 int
@@ -174,20 +126,14 @@ table_v6_create(struct arena *a, uint32_t groups, bool huge, struct table_v6 **o
 	if (t == NULL)
 		return -ENOMEM;
 	t->arena = a;
-	if ((!huge || map_huge(t, bytes) != 0) && map_small(t, bytes, huge) != 0) {
+	if (table_map_create(&t->map, bytes, (size_t)SLOTS * sizeof(uint32_t), huge) != 0) {
 		arena_free(a, t);
 		return -ENOMEM;
 	}
-#ifdef MADV_POPULATE_WRITE
-	/*
-	 * page faults belong here, not into a worker's burst; without it (before Linux 5.14) the
-	 * first painting takes them
-	 */
-	(void)madvise(t->words, (size_t)SLOTS * sizeof(uint32_t), MADV_POPULATE_WRITE);
-#endif
-	t->groups_end = TABLE_V6_FIRST_GROUP + groups;
+	t->words = t->groups.base = t->map.at;
+	t->groups.end = TABLE_V6_FIRST_GROUP + groups;
 	t->low = SLOTS;
-	groups_reset(t);
+	groups_reset(&t->groups, TABLE_V6_FIRST_GROUP);
 	*out = t;
 	return 0;
 }
@@ -197,7 +143,7 @@ table_v6_destroy(struct table_v6 *t)
 {
 	if (t == NULL)
 		return;
-	(void)munmap(t->map, t->mapped);
+	table_map_destroy(&t->map);
 	arena_free(t->arena, t);
 }
 
@@ -210,7 +156,7 @@ table_v6_words(const struct table_v6 *t)
 uint32_t
 table_v6_groups_used(const struct table_v6 *t)
 {
-	return t->groups_used;
+	return t->groups.used;
 }
 
 uint64_t
@@ -223,35 +169,6 @@ static bool
 has_group(uint32_t word)
 {
 	return (word & TABLE_V6_GROUP) != 0;
-}
-
-static uint32_t *
-group_at(const struct table_v6 *t, uint32_t group)
-{
-	return &t->words[(size_t)group * GROUP_ENTRIES];
-}
-
-static uint32_t
-group_get(struct table_v6 *t)
-{
-	uint32_t group = t->free_head;
-
-	if (group != NO_GROUP)
-		t->free_head = *group_at(t, group);
-	else if (t->fresh < t->groups_end)
-		group = t->fresh++;
-	else
-		return NO_GROUP;
-	t->groups_used++;
-	return group;
-}
-
-static void
-group_put(struct table_v6 *t, uint32_t group)
-{
-	*group_at(t, group) = t->free_head;
-	t->free_head = group;
-	t->groups_used--;
 }
 
 /* The group that `word` leads to, and all below it. */
@@ -267,12 +184,12 @@ groups_put(struct table_v6 *t, uint32_t word)
 		uint32_t at = next[depth]++;
 
 		if (at == GROUP_ENTRIES) {
-			group_put(t, group[depth]);
+			group_put(&t->groups, group[depth]);
 			if (depth-- == 0)
 				return;
 			continue;
 		}
-		word = group_at(t, group[depth])[at];
+		word = group_at(&t->groups, group[depth])[at];
 		if (has_group(word)) {
 			group[++depth] = word & TABLE_V6_VALUE;
 			next[depth] = 0;
@@ -366,10 +283,11 @@ sweep_open(struct sweep *s, uint32_t at)
 
 	frame_fill(s, f, at);
 	clean = f->clean || !has_group(f->slot[at]);
-	group = clean ? group_get(s->t) : f->slot[at] & TABLE_V6_VALUE;
+	group = clean ? group_get(&s->t->groups) : f->slot[at] & TABLE_V6_VALUE;
 	if (group == NO_GROUP)
 		return false;
-	frame_init(below, group_at(s->t, group), 0, GROUP_ENTRIES - 1, f->cover[f->top].word);
+	frame_init(
+		below, group_at(&s->t->groups, group), 0, GROUP_ENTRIES - 1, f->cover[f->top].word);
 	below->clean = clean;
 	below->group = group;
 	s->depth++;
@@ -523,7 +441,7 @@ way_down(const struct table_v6 *t, const struct prefix *p, uint32_t *table[LEVEL
 
 		if (!has_group(word))
 			break;
-		table[++level] = group_at(t, word & TABLE_V6_VALUE);
+		table[++level] = group_at(&t->groups, word & TABLE_V6_VALUE);
 	}
 	return level;
 }
@@ -647,7 +565,7 @@ table_v6_rebuild(struct table_v6 *t, const struct shadow *s)
 		high = t->high;
 	if (low > high)
 		return 0;
-	groups_reset(t);
+	groups_reset(&t->groups, TABLE_V6_FIRST_GROUP);
 	sweep_init(&sweep, t, 0, (struct v6){0, 0});
 	frame_init(&sweep.frame[0], t->words, low, high, 0);
 	sweep.frame[0].clean = true;

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What the tables of both families share: the mapping that a table lies in, and the list of its groups of 256 words. Only the fib
+ * thread calls these; inline, because a group is taken and given back within a paint.
+ */
+#pragma once
+
+#include <errno.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/mman.h>
+
+#define HUGE_PAGE ((size_t)2 << 20)
+#define GROUP_ENTRIES 256u
+#define NO_GROUP UINT32_MAX
+
+struct table_map {
+	void *at; /* aligned to a huge page */
+	void *map; /* what was mapped, with what the alignment took */
+	size_t mapped;
+};
+
+/* `base` is group 0's first word; numbers begin at what groups_reset was told. */
+struct groups {
+	uint32_t *base;
+	uint32_t end; /* one past the last number */
+	uint32_t used;
+	uint32_t fresh; /* groups from here on were not used since the last reset */
+	uint32_t free_head; /* given back; linked by their first word */
+};
+
+static inline size_t
+table_map_bytes(size_t bytes)
+{
+	return (bytes + HUGE_PAGE - 1) & ~(HUGE_PAGE - 1);
+}
+
+static inline int
+table_map_huge(struct table_map *m, size_t bytes)
+{
+	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+		MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
+
+	if (p == MAP_FAILED)
+		return -errno;
+	*m = (struct table_map){.at = p, .map = p, .mapped = bytes};
+	return 0;
+}
+
+/* Aligned to a huge page, so that transparent ones can back it. */
+static inline int
+table_map_small(struct table_map *m, size_t bytes, bool huge)
+{
+	void *p = mmap(NULL, bytes + HUGE_PAGE, PROT_READ | PROT_WRITE,
+		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	size_t skip;
+
+	if (p == MAP_FAILED)
+		return -ENOMEM;
+	skip = -(uintptr_t)p & (HUGE_PAGE - 1);
+	*m = (struct table_map){.at = (char *)p + skip, .map = p, .mapped = bytes + HUGE_PAGE};
+	if (huge)
+		(void)madvise(m->at, bytes, MADV_HUGEPAGE);
+	return 0;
+}
+
+/* Zeroed. `resident`: the first level, whose page faults belong here, not into a worker's burst. */
+static inline int
+table_map_create(struct table_map *m, size_t bytes, size_t resident, bool huge)
+{
+	if ((!huge || table_map_huge(m, bytes) != 0) && table_map_small(m, bytes, huge) != 0)
+		return -ENOMEM;
+#ifdef MADV_POPULATE_WRITE
+	/* without it (before Linux 5.14) the first painting takes them */
+	(void)madvise(m->at, resident, MADV_POPULATE_WRITE);
+#endif
+	return 0;
+}
+
+static inline void
+table_map_destroy(struct table_map *m)
+{
+	(void)munmap(m->map, m->mapped);
+}
+
+/* All are free; the first number is `first`. */
+static inline void
+groups_reset(struct groups *g, uint32_t first)
+{
+	g->used = 0;
+	g->fresh = first;
+	g->free_head = NO_GROUP;
+}
+
+static inline uint32_t *
+group_at(const struct groups *g, uint32_t group)
+{
+	return &g->base[(size_t)group * GROUP_ENTRIES];
+}
+
+/* NO_GROUP: all are taken. */
+static inline uint32_t
+group_get(struct groups *g)
+{
+	uint32_t group = g->free_head;
+
+	if (group != NO_GROUP)
+		g->free_head = *group_at(g, group);
+	else if (g->fresh < g->end)
+		group = g->fresh++;
+	else
+		return NO_GROUP;
+	g->used++;
+	return group;
+}
+
+static inline void
+group_put(struct groups *g, uint32_t group)
+{
+	*group_at(g, group) = g->free_head;
+	g->free_head = group;
+	g->used--;
+}
