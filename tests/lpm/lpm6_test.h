@@ -57,18 +57,11 @@ v6_order(const void *a, const void *b)
 	return prefix_compare(a, b);
 }
 
-/* Sorts, drops what is there twice, returns how many are left. */
+/* Sorted and without doubles: how many are left. */
 static inline size_t
 v6_unique(struct prefix *r, size_t count)
 {
-	size_t kept = 0;
-
-	qsort(r, count, sizeof(*r), v6_order);
-	for (size_t i = 0; i < count; i++) {
-		if (kept == 0 || prefix_compare(&r[kept - 1], &r[i]) != 0)
-			r[kept++] = r[i];
-	}
-	return kept;
+	return routes_unique(r, count, sizeof(*r), v6_order);
 }
 
 static inline void
@@ -115,48 +108,38 @@ v6_generated(uint64_t *state)
 	return prefix_from_addr(&a, part[i].len);
 }
 
-/* As v4_table: the real one where it is, else one of the same shape. The caller frees. */
+struct v6_routes {
+	struct prefix *route;
+	size_t count, room;
+};
+
+static inline bool
+v6_take(void *ctx, const struct prefix *p)
+{
+	struct v6_routes *r = ctx;
+
+	r->route[r->count++] = *p;
+	return r->count < r->room;
+}
+
+/* As v4_table. */
 static inline struct prefix *
 v6_table(size_t max, size_t *count)
 {
-	const char *shared = getenv("KEEL_SHARED");
-	size_t room = 400000, n = 0;
-	struct prefix *r = malloc(room * sizeof(*r));
-	char path[512], line[256];
+	struct v6_routes r = {.room = 400000};
 	uint64_t seed = 20260619;
-	FILE *in = NULL;
 
-	if (r == NULL)
+	r.route = malloc(r.room * sizeof(*r.route));
+	if (r.route == NULL)
 		abort();
-	snprintf(path, sizeof(path), "%s/data/table-v6.txt.gz",
-		shared != NULL ? shared : KEEL_SOURCE_ROOT "/../shared");
-	in = fopen(path, "r");
-	if (in != NULL) {
-		char unpack[600];
-
-		fclose(in);
-		snprintf(unpack, sizeof(unpack), "gzip -dc '%s'", path);
-		in = popen(unpack, "r");
-		while (in != NULL && n < room && fgets(line, sizeof(line), in) != NULL) {
-			line[strcspn(line, " \n")] = '\0';
-			if (line[0] != '#' && prefix_parse(line, &r[n]) == 0)
-				n++;
-		}
-		if (in != NULL)
-			pclose(in);
+	routes_read("table-v6.txt.gz", v6_take, &r);
+	if (r.count == 0) {
+		while (r.count < 290000)
+			r.route[r.count++] = v6_generated(&seed);
 	}
-	if (n == 0) {
-		while (n < 290000)
-			r[n++] = v6_generated(&seed);
-	}
-	n = v6_unique(r, n);
-	if (n > max) {
-		for (size_t i = 0; i < max; i++)
-			r[i] = r[i * n / max];
-		n = max;
-	}
-	*count = n;
-	return r;
+	r.count = v6_unique(r.route, r.count);
+	*count = routes_spread(r.route, r.count, sizeof(*r.route), max);
+	return r.route;
 }
 
 /* A random one of /49 to /128 within a random one of `r`. */

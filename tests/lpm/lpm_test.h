@@ -31,6 +31,64 @@ rnd_below(uint64_t *state, uint32_t n)
 	return (uint32_t)((rnd(state) >> 32) * n >> 32);
 }
 
+/* Sorts `count` of `size` bytes, drops what is there twice, returns how many are left. */
+static inline size_t
+routes_unique(void *routes, size_t count, size_t size, int (*order)(const void *, const void *))
+{
+	char *r = routes;
+	size_t kept = 0;
+
+	qsort(r, count, size, order);
+	for (size_t i = 0; i < count; i++) {
+		if (kept == 0 || order(r + (kept - 1) * size, r + i * size) != 0)
+			memmove(r + kept++ * size, r + i * size, size);
+	}
+	return kept;
+}
+
+/* At most `max` of them, spread over the whole; returns how many are left. */
+static inline size_t
+routes_spread(void *routes, size_t count, size_t size, size_t max)
+{
+	char *r = routes;
+
+	if (count <= max)
+		return count;
+	for (size_t i = 0; i < max; i++)
+		memmove(r + i * size, r + i * count / max * size, size);
+	return max;
+}
+
+/*
+ * The prefixes of a full table as it was seen, in shared/data (KEEL_SHARED, or ../shared of the repository): `take` has each, until it
+ * has enough. None without the file.
+ */
+static inline void
+routes_read(const char *name, bool (*take)(void *ctx, const struct prefix *p), void *ctx)
+{
+	const char *shared = getenv("KEEL_SHARED");
+	char path[512], unpack[600], line[256];
+	FILE *in;
+
+	snprintf(path, sizeof(path), "%s/data/%s",
+		shared != NULL ? shared : KEEL_SOURCE_ROOT "/../shared", name);
+	in = fopen(path, "r");
+	if (in == NULL)
+		return;
+	fclose(in);
+	snprintf(unpack, sizeof(unpack), "gzip -dc '%s'", path);
+	in = popen(unpack, "r");
+	while (in != NULL && fgets(line, sizeof(line), in) != NULL) {
+		struct prefix p;
+
+		line[strcspn(line, " \n")] = '\0';
+		if (line[0] != '#' && prefix_parse(line, &p) == 0 && !take(ctx, &p))
+			break;
+	}
+	if (in != NULL)
+		pclose(in);
+}
+
 static inline struct prefix
 v4_prefix(struct v4_route r)
 {
@@ -59,18 +117,11 @@ v4_order(const void *a, const void *b)
 	return (x->len > y->len) - (x->len < y->len);
 }
 
-/* Sorts, drops what is there twice, returns how many are left. */
+/* Sorted and without doubles: how many are left. */
 static inline size_t
 v4_unique(struct v4_route *r, size_t count)
 {
-	size_t kept = 0;
-
-	qsort(r, count, sizeof(*r), v4_order);
-	for (size_t i = 0; i < count; i++) {
-		if (kept == 0 || v4_order(&r[kept - 1], &r[i]) != 0)
-			r[kept++] = r[i];
-	}
-	return kept;
+	return routes_unique(r, count, sizeof(*r), v4_order);
 }
 
 /* Lengths as shared/data/README.md says today's Internet has them, per thousand; unicast space. */
@@ -94,51 +145,36 @@ v4_generated(uint64_t *state)
 	};
 }
 
-/*
- * A full table in address order: the real one if it is there (KEEL_SHARED, or ../shared of the
- * repository), else one of the same shape. At most `max`, spread over the whole. The caller frees.
- */
+struct v4_routes {
+	struct v4_route *route;
+	size_t count, room;
+};
+
+static inline bool
+v4_take(void *ctx, const struct prefix *p)
+{
+	struct v4_routes *r = ctx;
+
+	r->route[r->count++] = (struct v4_route){.addr = prefix_v4(p), .len = p->len};
+	return r->count < r->room;
+}
+
+/* A full table in address order: the real one if it is there, else one of the same shape. At most `max`. The caller frees. */
 static inline struct v4_route *
 v4_table(size_t max, size_t *count)
 {
-	const char *shared = getenv("KEEL_SHARED");
-	size_t room = 1200000, n = 0;
-	struct v4_route *r = malloc(room * sizeof(*r));
-	char path[512], line[256];
+	struct v4_routes r = {.room = 1200000};
 	uint64_t seed = 20260619;
-	FILE *in = NULL;
 
-	if (r == NULL)
+	r.route = malloc(r.room * sizeof(*r.route));
+	if (r.route == NULL)
 		abort();
-	snprintf(path, sizeof(path), "%s/data/table-v4.txt.gz",
-		shared != NULL ? shared : KEEL_SOURCE_ROOT "/../shared");
-	in = fopen(path, "r");
-	if (in != NULL) {
-		char unpack[600];
-
-		fclose(in);
-		snprintf(unpack, sizeof(unpack), "gzip -dc '%s'", path);
-		in = popen(unpack, "r");
-		while (in != NULL && n < room && fgets(line, sizeof(line), in) != NULL) {
-			struct prefix p;
-
-			line[strcspn(line, " \n")] = '\0';
-			if (line[0] != '#' && prefix_parse(line, &p) == 0)
-				r[n++] = (struct v4_route){.addr = prefix_v4(&p), .len = p.len};
-		}
-		if (in != NULL)
-			pclose(in);
+	routes_read("table-v4.txt.gz", v4_take, &r);
+	if (r.count == 0) {
+		while (r.count < 1100000)
+			r.route[r.count++] = v4_generated(&seed);
 	}
-	if (n == 0) {
-		while (n < 1100000)
-			r[n++] = v4_generated(&seed);
-	}
-	n = v4_unique(r, n);
-	if (n > max) {
-		for (size_t i = 0; i < max; i++)
-			r[i] = r[i * n / max];
-		n = max;
-	}
-	*count = n;
-	return r;
+	r.count = v4_unique(r.route, r.count);
+	*count = routes_spread(r.route, r.count, sizeof(*r.route), max);
+	return r.route;
 }

@@ -2,33 +2,13 @@
 #include "lpm/arena.h"
 
 #include "lpm/ring.h"
+#include "tests/lpm/arena_rig.h"
 #include "tests/lpm/rng.h"
 
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <string.h>
-#include <cmocka.h>
-
-static int
-setup(void **state)
-{
-	struct arena *a;
-
-	assert_int_equal(arena_create("test", &a), 0);
-	*state = a;
-	return 0;
-}
-
-static int
-teardown(void **state)
-{
-	assert_int_equal(arena_bytes(*state), 0);
-	arena_destroy(*state);
-	return 0;
-}
 
 static void
 counts_what_is_held(void **state)

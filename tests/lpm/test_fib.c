@@ -1,18 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "lpm/fib.h"
 
-#include "lpm/arena.h"
-#include "lpm/fib_read.h"
-#include "lpm/qsbr.h"
+#include "tests/lpm/fib_rig.h"
 #include "tests/lpm/lpm_test.h"
 #include "tests/oracle/lpm_oracle.h"
 
-#include <errno.h>
 #include <pthread.h>
-#include <sched.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <cmocka.h>
 
 #ifdef KEEL_SANITIZED
 #define TABLE_ROUTES 40000
@@ -24,123 +17,12 @@
 #define GENERATIONS 3000
 #endif
 
-#define LISTS 2000
-
-static struct arena *arena;
-static struct qsbr *workers;
-static struct fib *fib;
-static struct path_list_id list[LISTS];
-static unsigned me; /* this thread's handle, as a reader */
-
-static void
-lists_make(unsigned count)
-{
-	struct path_lists *p = fib_path_lists(fib);
-
-	for (unsigned i = 0; i < count; i++) {
-		struct ip_addr addr = addr_from_v4(0xc0000200 + i);
-		struct path path = {.label = LABEL_NONE};
-
-		assert_int_equal(next_hop_get(p, VRF_DEFAULT, &addr, 0, &path.next_hop), 0);
-		assert_int_equal(
-			path_list_get(p, PATH_LIST_FORWARD, PORT_NONE, &path, 1, &list[i]), 0);
-		next_hop_unref(p, path.next_hop);
-	}
-}
-
-static void
-lists_drop(unsigned count)
-{
-	for (unsigned i = 0; i < count; i++)
-		path_list_unref(fib_path_lists(fib), list[i]);
-}
-
 static void
 fib_make(uint32_t groups)
 {
-	struct fib_config config = {
-		.memory_bytes = (size_t)4 << 30, .huge = true, .tbl8_groups = groups};
-
-	role_enter_fib();
-	assert_int_equal(arena_create("test", &arena), 0);
-	assert_int_equal(qsbr_create(arena, 8, &workers), 0);
-	assert_int_equal(qsbr_register(workers, &me), 0);
-	config.arena = arena;
-	config.workers = workers;
-	assert_int_equal(fib_create(&config, &fib), 0);
+	fib_begin((struct fib_config){
+		.memory_bytes = (size_t)4 << 30, .huge = true, .tbl8_groups = groups});
 	assert_int_equal(fib_vrf_add(fib, VRF_DEFAULT, AFI_IPV4), 0);
-}
-
-static void
-fib_unmake(void)
-{
-	fib_destroy(fib);
-	qsbr_unregister(workers, me);
-	qsbr_destroy(workers);
-	assert_int_equal(arena_bytes(arena), 0);
-	arena_destroy(arena);
-}
-
-static int
-commit(void)
-{
-	int err;
-
-	while ((err = fib_commit(fib, 1000)) == -EAGAIN)
-		sched_yield();
-	return err;
-}
-
-static void
-settle(void)
-{
-	for (unsigned i = 0; i < 4 && !fib_settled(fib); i++)
-		(void)commit();
-	assert_true(fib_settled(fib));
-}
-
-static struct prefix
-pfx(const char *text)
-{
-	struct prefix p;
-
-	assert_int_equal(prefix_parse(text, &p), 0);
-	return p;
-}
-
-static void
-set(const char *text, struct path_list_id id)
-{
-	struct prefix p = pfx(text);
-
-	assert_int_equal(fib_set(fib, VRF_DEFAULT, &p, id), 0);
-}
-
-static void
-withdraw(const char *text)
-{
-	struct prefix p = pfx(text);
-
-	assert_int_equal(fib_withdraw(fib, VRF_DEFAULT, &p), 0);
-}
-
-/* By fib_lookup: "PREFIX" of the answer must be `expected`, NULL: a miss. */
-static void
-check(const char *addr, const char *expected, struct path_list_id id)
-{
-	struct fib_result result;
-	struct ip_addr a;
-	char text[PREFIX_TEXT_MAX];
-
-	assert_int_equal(addr_parse(addr, &a), 0);
-	qsbr_online(workers, me);
-	assert_int_equal(fib_lookup(fib, VRF_DEFAULT, &a, &result), 0);
-	qsbr_offline(workers, me);
-	assert_int_equal(result.hit, expected != NULL);
-	if (expected == NULL)
-		return;
-	assert_string_equal(prefix_format(&result.prefix, text), expected);
-	assert_int_equal(result.path_list.v, id.v);
 }
 
 static struct fib_stats
@@ -357,16 +239,8 @@ test_vrfs(void **state)
 static void
 test_memory(void **state)
 {
-	struct fib_config config = {.memory_bytes = (size_t)150 << 20};
-
 	(void)state;
-	role_enter_fib();
-	assert_int_equal(arena_create("test", &arena), 0);
-	assert_int_equal(qsbr_create(arena, 8, &workers), 0);
-	assert_int_equal(qsbr_register(workers, &me), 0);
-	config.arena = arena;
-	config.workers = workers;
-	assert_int_equal(fib_create(&config, &fib), 0);
+	fib_begin((struct fib_config){.memory_bytes = (size_t)150 << 20});
 	assert_int_equal(fib_vrf_add(fib, VRF_DEFAULT, AFI_IPV4), 0);
 	assert_in_range(stats().memory_bytes, (size_t)128 << 20, (size_t)150 << 20);
 	assert_int_equal(fib_vrf_add(fib, (struct vrf_id){1}, AFI_IPV4), -ENOSPC);
@@ -478,9 +352,8 @@ test_exhaustion(void **state)
 static void
 set_own(const char *text, struct path_list_id id)
 {
-	struct prefix p;
+	struct prefix p = pfx(text);
 
-	assert_int_equal(prefix_parse(text, &p), 0);
 	assert_int_equal(fib_set_own(fib, VRF_DEFAULT, &p, id), 0);
 }
 

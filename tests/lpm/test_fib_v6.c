@@ -1,18 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "lpm/fib.h"
 
-#include "lpm/arena.h"
-#include "lpm/fib_read.h"
-#include "lpm/qsbr.h"
-#include "tests/lpm/lpm6_test.h"
-#include "tests/oracle/lpm6_oracle.h"
+#include "tests/lpm/fib_rig.h"
+#include "tests/lpm/lpm6_check.h"
 
-#include <errno.h>
 #include <pthread.h>
-#include <sched.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <cmocka.h>
 
 #ifdef KEEL_SANITIZED
 #define SCALE 10
@@ -20,131 +12,15 @@
 #define SCALE 1
 #endif
 
-#define LISTS 2000
-
-static struct arena *arena;
-static struct qsbr *workers;
-static struct fib *fib;
-static struct path_list_id list[LISTS];
-static unsigned me; /* this thread's handle, as a reader */
-
-static void
-lists_make(unsigned count)
-{
-	struct path_lists *p = fib_path_lists(fib);
-
-	for (unsigned i = 0; i < count; i++) {
-		struct ip_addr addr = addr_from_v4(0xc0000200 + i);
-		struct path path = {.label = LABEL_NONE};
-
-		assert_int_equal(next_hop_get(p, VRF_DEFAULT, &addr, 0, &path.next_hop), 0);
-		assert_int_equal(
-			path_list_get(p, PATH_LIST_FORWARD, PORT_NONE, &path, 1, &list[i]), 0);
-		next_hop_unref(p, path.next_hop);
-	}
-}
-
-static void
-lists_drop(unsigned count)
-{
-	for (unsigned i = 0; i < count; i++)
-		path_list_unref(fib_path_lists(fib), list[i]);
-}
-
 static void
 fib_make(uint32_t groups)
 {
-	struct fib_config config = {.memory_bytes = (size_t)4 << 30,
+	fib_begin((struct fib_config){.memory_bytes = (size_t)4 << 30,
 		.huge = true,
 		.tbl8_groups = 512,
-		.groups_v6 = groups};
-
-	role_enter_fib();
-	assert_int_equal(arena_create("test", &arena), 0);
-	assert_int_equal(qsbr_create(arena, 8, &workers), 0);
-	assert_int_equal(qsbr_register(workers, &me), 0);
-	config.arena = arena;
-	config.workers = workers;
-	assert_int_equal(fib_create(&config, &fib), 0);
+		.groups_v6 = groups});
 	assert_int_equal(fib_vrf_add(fib, VRF_DEFAULT, AFI_IPV6), 0);
 	assert_int_equal(fib_vrf_add(fib, VRF_DEFAULT, AFI_IPV4), 0);
-}
-
-static void
-fib_unmake(void)
-{
-	fib_destroy(fib);
-	qsbr_unregister(workers, me);
-	qsbr_destroy(workers);
-	assert_int_equal(arena_bytes(arena), 0);
-	arena_destroy(arena);
-}
-
-static int
-commit(void)
-{
-	int err;
-
-	while ((err = fib_commit(fib, 1000)) == -EAGAIN)
-		sched_yield();
-	return err;
-}
-
-static void
-settle(void)
-{
-	for (unsigned i = 0; i < 4 && !fib_settled(fib); i++)
-		(void)commit();
-	assert_true(fib_settled(fib));
-}
-
-static struct prefix
-pfx(const char *text)
-{
-	struct prefix p;
-
-	assert_int_equal(prefix_parse(text, &p), 0);
-	return p;
-}
-
-static void
-set(const char *text, struct path_list_id id)
-{
-	struct prefix p = pfx(text);
-
-	assert_int_equal(fib_set(fib, VRF_DEFAULT, &p, id), 0);
-}
-
-static void
-withdraw(const char *text)
-{
-	struct prefix p = pfx(text);
-
-	assert_int_equal(fib_withdraw(fib, VRF_DEFAULT, &p), 0);
-}
-
-/* "PREFIX" of the answer must be `expected`, NULL: a miss. A worker's lookup agrees. */
-static void
-check(const char *addr, const char *expected, struct path_list_id id)
-{
-	struct fib_result result;
-	struct ip_addr a;
-	char text[PREFIX_TEXT_MAX];
-	uint32_t out;
-
-	assert_int_equal(addr_parse(addr, &a), 0);
-	qsbr_online(workers, me);
-	assert_int_equal(fib_lookup(fib, VRF_DEFAULT, &a, &result), 0);
-	if (a.afi == AFI_IPV6) {
-		fib_read_v6_bulk(fib_read_begin(fib_reader(fib)), VRF_DEFAULT, &a.b, &out, 1);
-		assert_int_equal(out, result.hit ? result.path_list.v : PATH_LIST_NONE);
-	}
-	qsbr_offline(workers, me);
-	assert_int_equal(result.hit, expected != NULL);
-	if (expected == NULL)
-		return;
-	assert_string_equal(prefix_format(&result.prefix, text), expected);
-	assert_int_equal(result.path_list.v, id.v);
 }
 
 static struct fib_stats
@@ -322,34 +198,14 @@ test_waiting(void **state)
 	fib_unmake();
 }
 
-static void
-check_addr(const struct lpm6_oracle *o, const uint8_t *b)
+static uint32_t
+fib_answer(const uint8_t *b)
 {
 	struct ip_addr a = v6_addr(b);
-	uint32_t expected = lpm6_oracle_lookup(o, b), found = 0;
 	struct fib_result result;
-	char text[ADDR_TEXT_MAX];
 
 	assert_int_equal(fib_lookup(fib, VRF_DEFAULT, &a, &result), 0);
-	if (result.hit)
-		found = result.path_list.v | (uint32_t)result.prefix.len << 24;
-	if (found != expected)
-		fail_msg("%s: list %u of /%u, expected %u of /%u", addr_format(&a, text),
-			found & 0xffffff, found >> 24, expected & 0xffffff, expected >> 24);
-}
-
-static void
-check_edges(const struct lpm6_oracle *o, const struct prefix *p)
-{
-	uint8_t first[16], last[16];
-
-	v6_first_last(p, first, last);
-	check_addr(o, first);
-	check_addr(o, last);
-	v6_step(first, -1);
-	check_addr(o, first);
-	v6_step(last, 1);
-	check_addr(o, last);
+	return result.hit ? result.path_list.v | (uint32_t)result.prefix.len << 24 : 0;
 }
 
 /*
@@ -409,7 +265,7 @@ test_exhaustion(void **state)
 			}
 		}
 		for (size_t i = 0; i < count; i++)
-			check_edges(&o, &p[i]);
+			check_edges(&o, &p[i], fib_answer);
 		qsbr_offline(workers, me);
 		lpm6_oracle_fini(&o);
 		/* all that should be, is (no two of them begin at the same address) */
@@ -476,7 +332,7 @@ test_full_table(void **state)
 		for (unsigned copy = 0; copy < 2; copy++) {
 			qsbr_online(workers, me);
 			for (size_t i = 0; i < count; i += copy + 1)
-				check_edges(&o, &sorted[i]);
+				check_edges(&o, &sorted[i], fib_answer);
 			qsbr_offline(workers, me);
 			settle();
 			/* the other copy, by a change elsewhere */

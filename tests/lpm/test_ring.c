@@ -1,32 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "lpm/ring.h"
 
-#include "lpm/arena.h"
+#include "tests/lpm/arena_rig.h"
 
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <cmocka.h>
-
-static int
-setup(void **state)
-{
-	struct arena *a;
-
-	assert_int_equal(arena_create("ring", &a), 0);
-	*state = a;
-	return 0;
-}
-
-static int
-teardown(void **state)
-{
-	assert_int_equal(arena_bytes(*state), 0);
-	arena_destroy(*state);
-	return 0;
-}
 
 static void
 rounds_up(void **state)

@@ -1,162 +1,28 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "lpm/shadow.h"
 
-#include "lpm/arena.h"
 #include "tests/lpm/lpm_test.h"
+#include "tests/lpm/shadow_model.h"
 
-#include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <cmocka.h>
-
-#ifdef KEEL_SANITIZED
-#define SCALE 8
-#else
-#define SCALE 1
-#endif
-
-static struct arena *arena;
-
-static int
-setup(void **state)
-{
-	(void)state;
-	return arena_create("test", &arena);
-}
-
-static int
-teardown(void **state)
-{
-	(void)state;
-	assert_int_equal(arena_bytes(arena), 0);
-	arena_destroy(arena);
-	return 0;
-}
-
-/*
- * The naive model: is it there, and which list; over a small universe so that prefixes nest and
- * repeat.
- */
-#define SLOTS 33
-#define ADDRS 64
-
-struct model {
-	uint16_t list[ADDRS][SLOTS]; /* by the 6 bits that vary, by length; 0: absent */
-};
-
-/* Six bits of the address vary, spread over all lengths: two at 8, two at 16, two at 30. */
-static uint32_t
+/* Two at 8, two at 16, two at 30. */
+static struct ip_addr
 universe(unsigned i)
 {
-	return 10u << 24 | (i >> 4 & 3) << 22 | (i >> 2 & 3) << 14 | (i & 3);
-}
-
-static struct v4_route
-universe_route(unsigned i, uint8_t len)
-{
-	return (struct v4_route){.addr = universe(i) & v4_mask(len), .len = len};
-}
-
-/* One cell for each prefix: the lowest i that gives it. */
-static unsigned
-canonical(unsigned i, uint8_t len)
-{
-	for (unsigned k = 0; k < i; k++) {
-		if ((universe(k) & v4_mask(len)) == (universe(i) & v4_mask(len)))
-			return k;
-	}
-	return i;
-}
-
-static void
-check_covers(const struct shadow *s, const struct model *m, unsigned i, uint8_t max_len)
-{
-	struct ip_addr addr = addr_from_v4(universe(i));
-	struct shadow_entry e;
-	int len = max_len;
-
-	while (len >= 0 && m->list[canonical(i, (uint8_t)len)][len] == 0)
-		len--;
-	assert_int_equal(shadow_cover(s, &addr, max_len, &e), len >= 0);
-	if (len < 0)
-		return;
-	assert_int_equal(e.prefix.len, len);
-	assert_int_equal(prefix_v4(&e.prefix), universe(i) & v4_mask((unsigned)len));
-	assert_int_equal(e.list.v, m->list[canonical(i, (uint8_t)len)][len]);
-}
-
-static void
-check_order(const struct shadow *s, const struct model *m)
-{
-	struct shadow_cursor c;
-	struct shadow_entry e, last = {0};
-	uint64_t count = 0, expected = 0;
-
-	for (unsigned i = 0; i < ADDRS; i++) {
-		for (unsigned len = 0; len < SLOTS; len++)
-			expected += m->list[i][len] != 0;
-	}
-	shadow_seek(s, NULL, &c);
-	while (shadow_next(&c, &e)) {
-		if (count++ > 0)
-			assert_true(prefix_compare(&last.prefix, &e.prefix) < 0);
-		last = e;
-	}
-	assert_int_equal(count, expected);
-	assert_int_equal(shadow_count(s), expected);
+	return addr_from_v4(10u << 24 | (i >> 4 & 3) << 22 | (i >> 2 & 3) << 14 | (i & 3));
 }
 
 static void
 test_against_model(void **state)
 {
-	static struct model m;
-	struct shadow *s;
-	uint64_t seed = 1;
+	static struct model m = {.afi = AFI_IPV4,
+		.lengths = 33,
+		.universe = universe,
+		.steps = 400000,
+		.growth = 12,
+		.shrinking = 4};
 
 	(void)state;
-	memset(&m, 0, sizeof(m));
-	assert_int_equal(shadow_create(arena, AFI_IPV4, &s), 0);
-	for (unsigned step = 0; step < 400000 / SCALE; step++) {
-		uint8_t len = (uint8_t)rnd_below(&seed, SLOTS);
-		unsigned i = canonical(rnd_below(&seed, ADDRS), len);
-		struct prefix p = v4_prefix(universe_route(i, len));
-		uint16_t list = (uint16_t)(1 + rnd_below(&seed, 65535));
-		bool waiting = list & 1;
-		struct shadow_entry e;
-
-		/* phases of growth and of shrinking */
-		if (rnd_below(&seed, 8) < (step / 5000 % 2 ? 2u : 6u)) {
-			assert_int_equal(
-				shadow_set(s, &p, (struct path_list_id){list}, waiting), 0);
-			m.list[i][len] = list;
-		} else {
-			assert_int_equal(shadow_remove(s, &p), m.list[i][len] ? 0 : -ENOENT);
-			m.list[i][len] = 0;
-		}
-		assert_int_equal(shadow_get(s, &p, &e), m.list[i][len] != 0);
-		if (m.list[i][len] != 0) {
-			assert_true(prefix_equal(&e.prefix, &p));
-			assert_int_equal(e.list.v, m.list[i][len]);
-			assert_int_equal(e.waiting, e.list.v & 1);
-		}
-		check_covers(s, &m, rnd_below(&seed, ADDRS), (uint8_t)rnd_below(&seed, SLOTS));
-		if (step % 1000 == 0)
-			check_order(s, &m);
-	}
-	shadow_clear(s);
-	memset(&m, 0, sizeof(m));
-	check_order(s, &m);
-	shadow_destroy(s);
-}
-
-static void
-check_bytes(const struct shadow *s, const char *what)
-{
-	double each = (double)shadow_bytes(s) / (double)shadow_count(s);
-
-	print_message(
-		"%s: %lu prefixes, %.1f bytes each\n", what, (unsigned long)shadow_count(s), each);
-	assert_true(each <= 24.0);
+	model_run(&m);
 }
 
 static void
@@ -191,7 +57,7 @@ test_bytes(void **state)
 	(void)state;
 	assert_int_equal(shadow_create(arena, AFI_IPV4, &s), 0);
 	insert_all(s, r, count);
-	check_bytes(s, "in order");
+	check_bytes(s, 24, "in order");
 	shadow_clear(s);
 	for (size_t i = 0; i < count / 2; i++) {
 		struct v4_route t = r[i];
@@ -200,11 +66,11 @@ test_bytes(void **state)
 		r[count - 1 - i] = t;
 	}
 	insert_all(s, r, count);
-	check_bytes(s, "in reverse order");
+	check_bytes(s, 24, "in reverse order");
 	shadow_clear(s);
 	v4_shuffle(r, count, &seed);
 	insert_all(s, r, count);
-	check_bytes(s, "at random");
+	check_bytes(s, 24, "at random");
 	for (size_t left = count; left > 1000; left = left * 9 / 10) {
 		size_t keep = left * 9 / 10;
 
@@ -213,7 +79,7 @@ test_bytes(void **state)
 		assert_true(shadow_bytes(s) <= 24 * keep + 8192);
 		count = keep;
 	}
-	check_bytes(s, "thinned at random");
+	check_bytes(s, 24, "thinned at random");
 	remove_all(s, r, count);
 	assert_int_equal(shadow_count(s), 0);
 	assert_true(shadow_bytes(s) < 8192);

@@ -1,47 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "lpm/shadow.h"
 
-#include "lpm/arena.h"
 #include "tests/lpm/lpm6_test.h"
+#include "tests/lpm/shadow_model.h"
 
-#include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <cmocka.h>
-
-#ifdef KEEL_SANITIZED
-#define SCALE 8
-#else
-#define SCALE 1
-#endif
-
-static struct arena *arena;
-
-static int
-setup(void **state)
-{
-	(void)state;
-	return arena_create("test", &arena);
-}
-
-static int
-teardown(void **state)
-{
-	(void)state;
-	assert_int_equal(arena_bytes(arena), 0);
-	arena_destroy(arena);
-	return 0;
-}
-
-/* The naive model: a prefix's list, 0 for none, over a small universe so that prefixes nest and repeat. */
-#define LENGTHS 129
-#define ADDRS 64
-
-struct model {
-	uint16_t list[ADDRS][LENGTHS];
-};
-
-/* Six bits of the address vary: at 7, 32, 48, at the seam of the two words, and at the end. */
+/* At 7, 32, 48, at the seam of the two words, and at the end. */
 static struct ip_addr
 universe(unsigned i)
 {
@@ -56,119 +19,19 @@ universe(unsigned i)
 	return a;
 }
 
-static struct prefix
-universe_prefix(unsigned i, unsigned len)
-{
-	struct ip_addr a = universe(i);
-
-	return prefix_from_addr(&a, (uint8_t)len);
-}
-
-/* One cell for each prefix: the lowest i that gives it. */
-static unsigned
-canonical(unsigned i, unsigned len)
-{
-	struct prefix p = universe_prefix(i, len);
-
-	for (unsigned k = 0; k < i; k++) {
-		struct prefix q = universe_prefix(k, len);
-
-		if (prefix_equal(&p, &q))
-			return k;
-	}
-	return i;
-}
-
-static void
-check_covers(const struct shadow *s, const struct model *m, unsigned i, unsigned max_len)
-{
-	struct ip_addr addr = universe(i);
-	struct shadow_entry e;
-	struct prefix expected;
-	int len = (int)max_len;
-
-	while (len >= 0 && m->list[canonical(i, (unsigned)len)][len] == 0)
-		len--;
-	assert_int_equal(shadow_cover(s, &addr, (uint8_t)max_len, &e), len >= 0);
-	if (len < 0)
-		return;
-	expected = universe_prefix(i, (unsigned)len);
-	assert_true(prefix_equal(&e.prefix, &expected));
-	assert_int_equal(e.list.v, m->list[canonical(i, (unsigned)len)][len]);
-}
-
-static void
-check_order(const struct shadow *s, const struct model *m)
-{
-	struct shadow_cursor c;
-	struct shadow_entry e, last = {0};
-	uint64_t count = 0, expected = 0;
-
-	for (unsigned i = 0; i < ADDRS; i++) {
-		for (unsigned len = 0; len < LENGTHS; len++)
-			expected += m->list[i][len] != 0;
-	}
-	shadow_seek(s, NULL, &c);
-	while (shadow_next(&c, &e)) {
-		if (count++ > 0)
-			assert_true(prefix_compare(&last.prefix, &e.prefix) < 0);
-		last = e;
-	}
-	assert_int_equal(count, expected);
-	assert_int_equal(shadow_count(s), expected);
-}
-
 static void
 test_against_model(void **state)
 {
-	static struct model m;
-	struct shadow *s;
-	uint64_t seed = 1;
+	/* shrinks down to almost nothing */
+	static struct model m = {.afi = AFI_IPV6,
+		.lengths = 129,
+		.universe = universe,
+		.steps = 200000,
+		.growth = 12,
+		.shrinking = 1};
 
 	(void)state;
-	memset(&m, 0, sizeof(m));
-	assert_int_equal(shadow_create(arena, AFI_IPV6, &s), 0);
-	for (unsigned step = 0; step < 200000 / SCALE; step++) {
-		unsigned len = rnd_below(&seed, LENGTHS);
-		unsigned i = canonical(rnd_below(&seed, ADDRS), len);
-		struct prefix p = universe_prefix(i, len);
-		uint16_t list = (uint16_t)(1 + rnd_below(&seed, 65535));
-		struct shadow_entry e;
-
-		/* phases of growth and of shrinking, down to almost nothing */
-		if (rnd_below(&seed, 16) < (step / 5000 % 2 ? 1u : 12u)) {
-			assert_int_equal(
-				shadow_set(s, &p, (struct path_list_id){list}, list & 1), 0);
-			m.list[i][len] = list;
-		} else {
-			assert_int_equal(shadow_remove(s, &p), m.list[i][len] ? 0 : -ENOENT);
-			m.list[i][len] = 0;
-		}
-		assert_int_equal(shadow_get(s, &p, &e), m.list[i][len] != 0);
-		if (m.list[i][len] != 0) {
-			assert_true(prefix_equal(&e.prefix, &p));
-			assert_int_equal(e.list.v, m.list[i][len]);
-			assert_int_equal(e.waiting, e.list.v & 1);
-		}
-		check_covers(s, &m, rnd_below(&seed, ADDRS), rnd_below(&seed, LENGTHS));
-		if (step % 1000 == 0)
-			check_order(s, &m);
-	}
-	shadow_clear(s);
-	memset(&m, 0, sizeof(m));
-	check_order(s, &m);
-	check_covers(s, &m, 0, 128);
-	shadow_destroy(s);
-}
-
-static void
-check_bytes(const struct shadow *s, double limit, const char *what)
-{
-	double each = (double)shadow_bytes(s) / (double)shadow_count(s);
-
-	print_message(
-		"%s: %lu prefixes, %.1f bytes each\n", what, (unsigned long)shadow_count(s), each);
-	assert_true(each <= limit);
+	model_run(&m);
 }
 
 static void

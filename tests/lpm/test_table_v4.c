@@ -1,32 +1,18 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "lpm/table_v4.h"
 
-#include "lpm/arena.h"
-#include "lpm/shadow.h"
 #include "tests/lpm/lpm_test.h"
+#include "tests/lpm/table_rig.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <cmocka.h>
 #include <rte_lpm.h>
 
-#ifdef KEEL_SANITIZED
-#define SCALE 10
-#else
-#define SCALE 1
-#endif
-
-static struct arena *arena;
 static struct table_v4 *table;
-static struct shadow *shadow;
 
 static int
 setup(void **state)
 {
 	(void)state;
-	if (arena_create("test", &arena) != 0)
-		return -1;
-	if (shadow_create(arena, AFI_IPV4, &shadow) != 0)
+	if (rig_begin(AFI_IPV4) != 0)
 		return -1;
 	return table_v4_create(arena, 512, true, &table);
 }
@@ -36,36 +22,15 @@ teardown(void **state)
 {
 	(void)state;
 	table_v4_destroy(table);
-	shadow_destroy(shadow);
-	assert_int_equal(arena_bytes(arena), 0);
-	arena_destroy(arena);
-	return 0;
+	return rig_end();
 }
 
 static uint32_t
 v4(const char *text)
 {
-	struct ip_addr a;
+	struct ip_addr a = addr(text);
 
-	assert_int_equal(addr_parse(text, &a), 0);
 	return addr_v4(&a);
-}
-
-static struct prefix
-pfx(const char *text)
-{
-	struct prefix p;
-
-	assert_int_equal(prefix_parse(text, &p), 0);
-	return p;
-}
-
-static void
-set(const char *text, uint32_t list, bool waiting)
-{
-	struct prefix p = pfx(text);
-
-	assert_int_equal(shadow_set(shadow, &p, (struct path_list_id){list}, waiting), 0);
 }
 
 static uint64_t
@@ -147,8 +112,6 @@ test_nested(void **state)
 static void
 test_groups(void **state)
 {
-	struct prefix p = pfx("10.1.1.5/32");
-
 	(void)state;
 	set("10.1.0.0/16", 2, false);
 	set("10.1.1.5/32", 5, false);
@@ -158,7 +121,7 @@ test_groups(void **state)
 	assert_int_equal(answer("10.1.2.5"), 2);
 	table_v4_release(table, shadow, v4("10.1.1.5"));
 	assert_int_equal(table_v4_groups_used(table), 1);
-	assert_int_equal(shadow_remove(shadow, &p), 0);
+	unset("10.1.1.5/32");
 	table_v4_release(table, shadow, v4("10.1.1.5"));
 	assert_int_equal(table_v4_groups_used(table), 0);
 	assert_int_equal(paint("10.1.1.5/32"), 1);
@@ -168,8 +131,7 @@ test_groups(void **state)
 	assert_int_equal(answer("10.1.2.5"), 6);
 	assert_int_equal(table_v4_groups_used(table), 1);
 	/* without release: the painter gives it back itself */
-	p = pfx("10.1.2.5/32");
-	assert_int_equal(shadow_remove(shadow, &p), 0);
+	unset("10.1.2.5/32");
 	assert_int_equal(paint("10.1.2.5/32"), 1);
 	assert_int_equal(table_v4_groups_used(table), 0);
 	assert_int_equal(table_v4_short(table), 0);

@@ -1,36 +1,21 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "lpm/table_v6.h"
 
-#include "lpm/arena.h"
 #include "lpm/qsbr.h"
-#include "lpm/shadow.h"
-#include "tests/lpm/lpm6_test.h"
-#include "tests/oracle/lpm6_oracle.h"
+#include "tests/lpm/lpm6_check.h"
+#include "tests/lpm/table_rig.h"
 
 #include <pthread.h>
 #include <sched.h>
-#include <setjmp.h>
-#include <stdarg.h>
 #include <stdatomic.h>
-#include <cmocka.h>
 
-#ifdef KEEL_SANITIZED
-#define SCALE 10
-#else
-#define SCALE 1
-#endif
-
-static struct arena *arena;
 static struct table_v6 *table;
-static struct shadow *shadow;
 
 static int
 setup(void **state)
 {
 	(void)state;
-	if (arena_create("test", &arena) != 0)
-		return -1;
-	if (shadow_create(arena, AFI_IPV6, &shadow) != 0)
+	if (rig_begin(AFI_IPV6) != 0)
 		return -1;
 	return table_v6_create(arena, 8192, true, &table);
 }
@@ -40,44 +25,7 @@ teardown(void **state)
 {
 	(void)state;
 	table_v6_destroy(table);
-	shadow_destroy(shadow);
-	assert_int_equal(arena_bytes(arena), 0);
-	arena_destroy(arena);
-	return 0;
-}
-
-static struct ip_addr
-addr(const char *text)
-{
-	struct ip_addr a;
-
-	assert_int_equal(addr_parse(text, &a), 0);
-	return a;
-}
-
-static struct prefix
-pfx(const char *text)
-{
-	struct prefix p;
-
-	assert_int_equal(prefix_parse(text, &p), 0);
-	return p;
-}
-
-static void
-set(const char *text, uint32_t list, bool waiting)
-{
-	struct prefix p = pfx(text);
-
-	assert_int_equal(shadow_set(shadow, &p, (struct path_list_id){list}, waiting), 0);
-}
-
-static void
-unset(const char *text)
-{
-	struct prefix p = pfx(text);
-
-	assert_int_equal(shadow_remove(shadow, &p), 0);
+	return rig_end();
 }
 
 static uint64_t
@@ -277,35 +225,15 @@ struct routes {
 	size_t count;
 };
 
-static void
-check_addr(const struct lpm6_oracle *o, const uint8_t *b)
+static uint32_t
+table_answer(const uint8_t *b)
 {
-	uint32_t expected = lpm6_oracle_lookup(o, b), found = 0;
-	struct ip_addr a = v6_addr(b);
-	char text[ADDR_TEXT_MAX];
 	struct path_list_id list;
 	uint8_t len;
 
-	if (table_v6_read(table_v6_words(table), b, &list, &len))
-		found = list.v | (uint32_t)len << 24;
-	if (found != expected)
-		fail_msg("%s: list %u of /%u, expected %u of /%u", addr_format(&a, text),
-			found & 0xffffff, found >> 24, expected & 0xffffff, expected >> 24);
-}
-
-/* First and last address of a prefix, and those beside it. */
-static void
-check_edges(const struct lpm6_oracle *o, const struct prefix *p)
-{
-	uint8_t first[16], last[16];
-
-	v6_first_last(p, first, last);
-	check_addr(o, first);
-	check_addr(o, last);
-	v6_step(first, -1);
-	check_addr(o, first);
-	v6_step(last, 1);
-	check_addr(o, last);
+	if (!table_v6_read(table_v6_words(table), b, &list, &len))
+		return 0;
+	return list.v | (uint32_t)len << 24;
 }
 
 static void
@@ -365,8 +293,8 @@ test_random(void **state)
 		else
 			table_v6_paint(table, shadow, &prefix[i]);
 		assert_int_equal(table_v6_groups_used(table), groups + change);
-		check_edges(&o, &prefix[i]);
-		check_edges(&o, &prefix[rnd_below(&seed, (uint32_t)r.count)]);
+		check_edges(&o, &prefix[i], table_answer);
+		check_edges(&o, &prefix[rnd_below(&seed, (uint32_t)r.count)], table_answer);
 	}
 	assert_int_equal(table_v6_short(table), 0);
 	/* what was painted piece by piece is what a rebuild makes, but for the numbers of groups */
@@ -389,7 +317,7 @@ check_all(const struct routes *r, const struct lpm6_oracle *o, uint64_t *seed)
 {
 	/* neighbours share cache lines: a third of the time */
 	for (size_t i = 0; i < r->count; i++)
-		check_edges(o, &r->sorted[i]);
+		check_edges(o, &r->sorted[i], table_answer);
 	for (size_t i = 0; i < r->count; i += 100) {
 		uint8_t ip[200][16];
 		uint32_t out[200];

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* For tests that need an arena each, and nothing else; `*state` is it. */
+#pragma once
+
+#include "lpm/arena.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <cmocka.h>
+
+static inline int
+setup(void **state)
+{
+	struct arena *a;
+
+	assert_int_equal(arena_create("test", &a), 0);
+	*state = a;
+	return 0;
+}
+
+static inline int
+teardown(void **state)
+{
+	assert_int_equal(arena_bytes(*state), 0);
+	arena_destroy(*state);
+	return 0;
+}

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* For tests of a table, either family: the shadow that it is painted from. */
+#pragma once
+
+#include "lpm/arena.h"
+#include "lpm/shadow.h"
+#include "tests/lpm/text.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <cmocka.h>
+
+#ifdef KEEL_SANITIZED
+#define SCALE 10
+#else
+#define SCALE 1
+#endif
+
+static struct arena *arena;
+static struct shadow *shadow;
+
+static inline int
+rig_begin(enum afi afi)
+{
+	if (arena_create("test", &arena) != 0)
+		return -1;
+	return shadow_create(arena, afi, &shadow);
+}
+
+/* The table is gone already. */
+static inline int
+rig_end(void)
+{
+	shadow_destroy(shadow);
+	assert_int_equal(arena_bytes(arena), 0);
+	arena_destroy(arena);
+	return 0;
+}
+
+static inline void
+set(const char *text, uint32_t list, bool waiting)
+{
+	struct prefix p = pfx(text);
+
+	assert_int_equal(shadow_set(shadow, &p, (struct path_list_id){list}, waiting), 0);
+}
+
+static inline void
+unset(const char *text)
+{
+	struct prefix p = pfx(text);
+
+	assert_int_equal(shadow_remove(shadow, &p), 0);
+}
