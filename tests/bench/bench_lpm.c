@@ -16,6 +16,7 @@
 #include "lpm/qsbr.h"
 #include "lpm/shadow.h"
 #include "lpm/table_v4.h"
+#include "tests/bench/bench.h"
 #include "tests/lpm/lpm_test.h"
 
 #include <errno.h>
@@ -58,38 +59,6 @@ static struct {
 } in_place;
 
 static struct fib *fib;
-
-static void __attribute__((format(printf, 1, 2), noreturn)) die(const char *format, ...)
-{
-	va_list args;
-
-	va_start(args, format);
-	fprintf(stderr, "bench_lpm: ");
-	vfprintf(stderr, format, args);
-	fprintf(stderr, "\n");
-	va_end(args);
-	exit(1);
-}
-
-static uint64_t
-clock_ns(clockid_t id)
-{
-	struct timespec ts;
-
-	(void)clock_gettime(id, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}
-
-static void
-pin(unsigned cpu)
-{
-	cpu_set_t set;
-
-	CPU_ZERO(&set);
-	CPU_SET(cpu, &set);
-	if (pthread_setaffinity_np(pthread_self(), sizeof(set), &set) != 0)
-		fprintf(stderr, "bench_lpm: cannot pin to CPU %u\n", cpu);
-}
 
 static void
 sample(const char *metric, const char *dut, const char *unit, unsigned run, double value)
@@ -453,12 +422,9 @@ static void
 options_read(int argc, char **argv)
 {
 	for (int i = 1; i < argc; i++) {
-		if (strcmp(argv[i], "--quick") == 0) {
-			options.runs = 3;
-			options.window_ns = 50000000;
-		} else if (strcmp(argv[i], "--runs") == 0 && i + 1 < argc) {
-			options.runs = (unsigned)strtoul(argv[++i], NULL, 10);
-		} else if (strcmp(argv[i], "--batch") == 0 && i + 1 < argc) {
+		if (bench_option(argc, argv, &i, &options.runs, &options.window_ns))
+			continue;
+		if (strcmp(argv[i], "--batch") == 0 && i + 1 < argc) {
 			options.batch = (unsigned)strtoul(argv[++i], NULL, 10);
 		} else {
 			fprintf(stderr,

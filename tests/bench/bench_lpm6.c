@@ -11,6 +11,7 @@
 #include "lpm/arena.h"
 #include "lpm/shadow.h"
 #include "lpm/table_v6.h"
+#include "tests/bench/bench.h"
 #include "tests/lpm/lpm6_test.h"
 
 #include <pthread.h>
@@ -62,38 +63,6 @@ struct dut {
 
 static struct dut dut[DUT_MAX];
 static unsigned dut_count;
-
-static void __attribute__((format(printf, 1, 2), noreturn)) die(const char *format, ...)
-{
-	va_list args;
-
-	va_start(args, format);
-	fprintf(stderr, "bench_lpm6: ");
-	vfprintf(stderr, format, args);
-	fprintf(stderr, "\n");
-	va_end(args);
-	exit(1);
-}
-
-static uint64_t
-clock_ns(clockid_t id)
-{
-	struct timespec ts;
-
-	(void)clock_gettime(id, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}
-
-static void
-pin(unsigned cpu)
-{
-	cpu_set_t set;
-
-	CPU_ZERO(&set);
-	CPU_SET(cpu, &set);
-	if (pthread_setaffinity_np(pthread_self(), sizeof(set), &set) != 0)
-		fprintf(stderr, "bench_lpm6: cannot pin to CPU %u\n", cpu);
-}
 
 /* Metrics of both kinds of pages stand side by side: METRIC_small, METRIC_huge. */
 static void
@@ -436,12 +405,9 @@ static void
 options_read(int argc, char **argv)
 {
 	for (int i = 1; i < argc; i++) {
-		if (strcmp(argv[i], "--quick") == 0) {
-			options.runs = 3;
-			options.window_ns = 50000000;
-		} else if (strcmp(argv[i], "--runs") == 0 && i + 1 < argc) {
-			options.runs = (unsigned)strtoul(argv[++i], NULL, 10);
-		} else {
+		if (bench_option(argc, argv, &i, &options.runs, &options.window_ns))
+			continue;
+		{
 			fprintf(stderr, "usage: bench_lpm6 [--quick] [--runs N]\n");
 			exit(2);
 		}

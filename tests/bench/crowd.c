@@ -19,6 +19,7 @@
 #include "control/bgp_attr.h"
 #include "control/bgp_msg.h"
 #include "control/threads.h"
+#include "tests/bench/stream.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -84,13 +85,6 @@ static struct {
 	uint64_t step_ns, due_ns;
 	uint64_t *sent_ns, *latency_ns;
 } probe;
-
-static void
-die(const char *what, int err)
-{
-	fprintf(stderr, "crowd: %s: %s\n", what, strerror(err < 0 ? -err : err));
-	exit(1);
-}
 
 static void
 event(const char *name, const char *detail)
@@ -311,35 +305,26 @@ message(struct speaker *p, uint8_t type, const uint8_t *msg, size_t len, uint64_
 	}
 }
 
-static void
-messages(struct speaker *p)
+struct heard {
+	struct speaker *p;
+	uint64_t now;
+};
+
+/* False: that was the last of this session. */
+static bool
+take(void *ctx, uint8_t type, const uint8_t *msg, size_t len)
 {
-	uint64_t now = now_ns();
-	size_t at = 0;
+	struct heard *h = ctx;
 
-	while (p->fd >= 0 && p->rx_len - at >= BGP_HEADER_LEN) {
-		uint8_t type;
-		uint16_t len;
-		struct bgp_error e =
-			bgp_header_decode(p->rx + at, BGP_EXTENDED_MSG_MAX, &type, &len);
-
-		if (e.severity == SESSION_RESET)
-			die("message header", EBADMSG);
-		if (p->rx_len - at < len)
-			break;
-		message(p, type, p->rx + at, len, now);
-		at += len;
-	}
-	if (p->fd < 0)
-		return;
-	memmove(p->rx, p->rx + at, p->rx_len - at);
-	p->rx_len -= at;
+	message(h->p, type, msg, len, h->now);
+	return h->p->fd >= 0;
 }
 
 static void
 receive(struct speaker *p)
 {
 	size_t turn = 0;
+	struct heard h = {.p = p};
 
 	while (p->fd >= 0 && turn < TURN_BYTES) {
 		ssize_t n = recv(p->fd, p->rx + p->rx_len, RX_SIZE - p->rx_len, 0);
@@ -353,7 +338,8 @@ receive(struct speaker *p)
 		p->rx_len += (size_t)n;
 		p->octets += (size_t)n;
 		turn += (size_t)n;
-		messages(p);
+		h.now = now_ns();
+		stream_messages(p->rx, &p->rx_len, BGP_EXTENDED_MSG_MAX, take, &h);
 	}
 }
 
@@ -523,7 +509,8 @@ stall(unsigned i, bool stalled)
 	event(stalled ? "stalled" : "resumed", detail);
 }
 
-static void
+/* False: no more. */
+static bool
 command(char *line)
 {
 	char *word = strtok(line, " \n"), *arg[4];
@@ -534,9 +521,9 @@ command(char *line)
 		v[i] = arg[i] != NULL ? strtoul(arg[i], NULL, 10) : 0;
 	}
 	if (word == NULL)
-		return;
+		return true;
 	if (strcmp(word, "quit") == 0) {
-		exit(0);
+		return false;
 	} else if (strcmp(word, "refresh") == 0 && arg[0] == NULL) {
 		for (unsigned i = 0; i < opt.peers; i++)
 			ask_refresh(&peer[i]);
@@ -558,28 +545,7 @@ command(char *line)
 	} else {
 		event("error", "\"reason\": \"command\"");
 	}
-}
-
-static void
-read_commands(void)
-{
-	static char buf[4096];
-	static size_t len;
-	ssize_t n = read(STDIN_FILENO, buf + len, sizeof(buf) - len - 1);
-	char *end;
-
-	if (n <= 0)
-		exit(0); /* whoever started us is gone */
-	len += (size_t)n;
-	buf[len] = '\0';
-	while ((end = strchr(buf, '\n')) != NULL) {
-		size_t used = (size_t)(end - buf) + 1;
-
-		*end = '\0';
-		command(buf);
-		memmove(buf, buf + used, len - used + 1);
-		len -= used;
-	}
+	return true;
 }
 
 /* ---- time ---- */
@@ -715,7 +681,8 @@ main(int argc, char **argv)
 			struct speaker *p = ready[i].data.ptr;
 
 			if (p == NULL) {
-				read_commands();
+				if (!commands_read(command))
+					exit(0);
 				continue;
 			}
 			if (p->fd >= 0 && (ready[i].events & EPOLLOUT))

@@ -17,6 +17,7 @@
 #include "control/bgp_attr.h"
 #include "control/bgp_msg.h"
 #include "control/threads.h"
+#include "tests/bench/stream.h"
 #include "tests/bench/table.h"
 
 #include <arpa/inet.h>
@@ -57,13 +58,6 @@ static struct {
 	bool refresh; /* asked for; those that come while octets wait are one */
 	uint64_t routes; /* received and dropped */
 } s = {.fd = -1};
-
-static void
-die(const char *what, int err)
-{
-	fprintf(stderr, "feed: %s: %s\n", what, strerror(err < 0 ? -err : err));
-	exit(1);
-}
 
 static void
 event(const char *name, const char *detail)
@@ -229,8 +223,8 @@ established(void)
 	s.running = "table";
 }
 
-static void
-message(uint8_t type, const uint8_t *msg, size_t len)
+static bool
+message(void *ctx, uint8_t type, const uint8_t *msg, size_t len)
 {
 	struct bgp_notification n;
 	char detail[96];
@@ -256,13 +250,13 @@ message(uint8_t type, const uint8_t *msg, size_t len)
 	default:
 		break; /* what it tells us does not matter here */
 	}
+	return true;
 }
 
 static void
 receive(void)
 {
 	ssize_t n = recv(s.fd, s.in + s.in_len, sizeof(s.in) - s.in_len, 0);
-	size_t at = 0;
 
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
@@ -271,25 +265,21 @@ receive(void)
 		exit(3);
 	}
 	s.in_len += (size_t)n;
-	while (s.in_len - at >= BGP_HEADER_LEN) {
-		uint8_t type;
-		uint16_t len;
-		struct bgp_error e = bgp_header_decode(s.in + at, BGP_MSG_MAX, &type, &len);
-
-		if (e.severity == SESSION_RESET)
-			die("message header", EBADMSG);
-		if (s.in_len - at < len)
-			break;
-		message(type, s.in + at, len);
-		at += len;
-	}
-	memmove(s.in, s.in + at, s.in_len - at);
-	s.in_len -= at;
+	stream_messages(s.in, &s.in_len, BGP_MSG_MAX, message, NULL);
 }
 
 /* ---- commands ---- */
 
 static void
+quit(void)
+{
+	s.out_len += bgp_cease_encode(CEASE_ADMIN_SHUTDOWN, NULL, out_room(256), 256);
+	flush();
+	exit(0);
+}
+
+/* False: no more. */
+static bool
 command(char *line)
 {
 	char *word = strtok(line, " \n"), *a = strtok(NULL, " \n"), *b = strtok(NULL, " \n");
@@ -297,11 +287,9 @@ command(char *line)
 		 y = b != NULL ? (uint32_t)strtoul(b, NULL, 10) : 0;
 
 	if (word == NULL)
-		return;
+		return true;
 	if (strcmp(word, "quit") == 0) {
-		s.out_len += bgp_cease_encode(CEASE_ADMIN_SHUTDOWN, NULL, out_room(256), 256);
-		flush();
-		exit(0);
+		return false;
 	} else if (strcmp(word, "withdraw") == 0 && x > 0 && y < x) {
 		table_send(x, y, true);
 		s.running = "withdraw";
@@ -314,29 +302,7 @@ command(char *line)
 	} else {
 		event("error", "\"reason\": \"command\"");
 	}
-}
-
-static void
-read_commands(void)
-{
-	static char buf[4096];
-	static size_t len;
-	ssize_t n = read(STDIN_FILENO, buf + len, sizeof(buf) - len - 1);
-	char *end;
-
-	if (n <= 0)
-		command((char[]){"quit"}); /* whoever started us is gone */
-	else
-		len += (size_t)n;
-	buf[len] = '\0';
-	while ((end = strchr(buf, '\n')) != NULL) {
-		size_t used = (size_t)(end - buf) + 1;
-
-		*end = '\0';
-		command(buf);
-		memmove(buf, buf + used, len - used + 1);
-		len -= used;
-	}
+	return true;
 }
 
 /* ---- connection ---- */
@@ -436,8 +402,8 @@ run_session(void)
 			die("poll", errno);
 		if (fds[0].revents & (POLLIN | POLLHUP | POLLERR))
 			receive();
-		if (fds[1].revents & (POLLIN | POLLHUP))
-			read_commands();
+		if (fds[1].revents & (POLLIN | POLLHUP) && !commands_read(command))
+			quit();
 		if (now_ns() >= s.keepalive_due_ns && s.established) {
 			s.out_len += bgp_keepalive_encode(out_room(BGP_HEADER_LEN), BGP_HEADER_LEN);
 			s.keepalive_due_ns = now_ns() + (uint64_t)HOLD_S / 3 * 1000000000u;

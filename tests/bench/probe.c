@@ -16,6 +16,8 @@
  *
  * One clock for all: CLOCK_REALTIME, in which the kernel stamps received packets; every namespace shares it.
  */
+#include "tests/bench/tool.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -52,6 +54,7 @@
 	16 /* after an interruption the pace is made up in small steps: a veth ring holds 256 */
 #define SEND_STEP_NS                                                                               \
 	200000u /* packets of so much time leave together: a wake-up a packet costs more than the packet */
+#define BURST_STEP_NS 200000 /* when behind: between full bursts, so that the ring drains */
 #define RECEIVE_STEP_NS                                                                            \
 	1000000u /* arrivals carry the kernel's stamp, so reading them later changes nothing */
 #define BIN_NS 100000000u
@@ -108,13 +111,6 @@ static unsigned mark_count;
 static int receiver[PORTS_MAX][2]; /* IPv4, IPv6 */
 static uint64_t first_ns, last_arrival_ns, longest_gap_ns, longest_gap_at_ns, arrivals, duplicates,
 	reordered, overflow[PORTS_MAX];
-
-static void
-die(const char *what, int err)
-{
-	fprintf(stderr, "probe: %s: %s\n", what, strerror(err));
-	exit(1);
-}
 
 static uint64_t
 wall_ns(void)
@@ -181,6 +177,18 @@ send_one(const int *fds, uint64_t seq)
 	}
 }
 
+/*
+ * The packet clock: the rate asked for is one of deadlines, and each comes from the clock that stamps the packets. Nothing is waited for
+ * here.
+ */
+static void
+pace(uint64_t due_ns)
+{
+	struct timespec ts = {(time_t)(due_ns / 1000000000u), (long)(due_ns % 1000000000u)};
+
+	clock_nanosleep(CLOCK_REALTIME, TIMER_ABSTIME, &ts, NULL);
+}
+
 static void *
 send_loop(void *arg)
 {
@@ -188,8 +196,7 @@ send_loop(void *arg)
 	uint64_t step = 1000000000u / opt.pps, due = wall_ns(), seq = 0;
 
 	while (atomic_load_explicit(&sending, memory_order_acquire) && seq < PACKETS_MAX) {
-		struct timespec ts;
-		uint64_t now = wall_ns(), wake;
+		uint64_t now = wall_ns();
 		unsigned burst = 0;
 
 		for (; due <= now && burst < BURST_MAX && seq < PACKETS_MAX; burst++, due += step)
@@ -197,16 +204,10 @@ send_loop(void *arg)
 		if (due + 1000000000u < now)
 			due = now; /* more than a second behind: what was missed is not made up */
 		now = wall_ns();
-		if (burst == BURST_MAX &&
-			due <= now) { /* let the ring drain: a burst each 200 us at most */
-			struct timespec rest = {0, 200000};
-
-			clock_nanosleep(CLOCK_MONOTONIC, 0, &rest, NULL);
-			continue;
-		}
-		wake = due > now + SEND_STEP_NS ? due : now + SEND_STEP_NS;
-		ts = (struct timespec){(time_t)(wake / 1000000000u), (long)(wake % 1000000000u)};
-		clock_nanosleep(CLOCK_REALTIME, TIMER_ABSTIME, &ts, NULL);
+		if (burst == BURST_MAX && due <= now)
+			pace(now + BURST_STEP_NS);
+		else
+			pace(due > now + SEND_STEP_NS ? due : now + SEND_STEP_NS);
 	}
 	return NULL;
 }
@@ -553,32 +554,6 @@ command(char *line)
 	return true;
 }
 
-static bool
-read_commands(void)
-{
-	static char buf[4096];
-	static size_t len;
-	ssize_t n = read(STDIN_FILENO, buf + len, sizeof(buf) - len - 1);
-	char *end;
-
-	if (n <= 0)
-		return false;
-	len += (size_t)n;
-	buf[len] = '\0';
-	while ((end = strchr(buf, '\n')) != NULL) {
-		size_t used = (size_t)(end - buf) + 1;
-		bool go_on;
-
-		*end = '\0';
-		go_on = command(buf);
-		memmove(buf, buf + used, len - used + 1);
-		len -= used;
-		if (!go_on)
-			return false;
-	}
-	return true;
-}
-
 static void
 receive_for(int timeout_ms, bool *go_on)
 {
@@ -595,7 +570,7 @@ receive_for(int timeout_ms, bool *go_on)
 			receive_socket(fds[i].fd, i / 2);
 	}
 	if (fds[n].revents != 0)
-		*go_on = read_commands();
+		*go_on = commands_read(command);
 }
 
 static bool
@@ -696,10 +671,8 @@ main(int argc, char **argv)
 	if (pthread_create(&sender, NULL, send_loop, fds) != 0)
 		die("sender", errno);
 	while (go_on) {
-		struct timespec rest = {0, RECEIVE_STEP_NS};
-
 		receive_for(100, &go_on);
-		clock_nanosleep(CLOCK_MONOTONIC, 0, &rest, NULL);
+		pace(wall_ns() + RECEIVE_STEP_NS); /* the sockets hold what comes meanwhile */
 	}
 	atomic_store_explicit(&sending, false, memory_order_release);
 	pthread_join(sender, NULL);
