@@ -34,3 +34,31 @@ forward_trim(struct rte_mbuf *m, unsigned ip_len)
 	if (m->nb_segs == 1)
 		m->pkt_len = m->data_len = (uint16_t)(ip_len + ETHER_LEN);
 }
+
+/*
+ * The last check of a lane whose adjacencies are known: what passes moves up, what does not is dropped with its reason. Inlined with its
+ * check, which is a constant where it is called: no packet costs a call.
+ */
+static __rte_always_inline void
+forward_keep(struct burst *b, enum afi afi,
+	enum drop_reason (*check)(struct rte_mbuf *m, const struct adjacency *a, bool own))
+{
+	struct lane *l = afi == AFI_IPV4 ? &b->v4 : &b->v6;
+	unsigned kept = 0;
+
+	for (unsigned i = 0; i < l->count; i++) {
+		enum drop_reason reason = check(l->pkt[i], l->adjacency[i], b->own);
+
+		if (reason == DROP_invariant) {
+			burst_drop(b, l->pkt[i], reason);
+			continue;
+		}
+		if (reason != DROP_NOT) {
+			burst_fault(b, l->pkt[i], afi, reason, l->adjacency[i]->mtu);
+			continue;
+		}
+		l->adjacency[kept] = l->adjacency[i];
+		l->pkt[kept++] = l->pkt[i];
+	}
+	l->count = kept;
+}

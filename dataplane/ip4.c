@@ -111,7 +111,7 @@ decrement_ttl(struct rte_ipv4_hdr *ip)
  * RFC 1812 5.3.1: TTL is looked at only when forwarding. RFC 1812 5.2.7.3, not done: fragmentation; what does not fit is
  * dropped with its reason.
  */
-static inline enum drop_reason
+static __rte_always_inline enum drop_reason
 check_forward(struct rte_mbuf *m, const struct adjacency *a, bool own)
 {
 	struct rte_ipv4_hdr *ip = rte_pktmbuf_mtod_offset(m, struct rte_ipv4_hdr *, ETHER_LEN);
@@ -127,33 +127,13 @@ check_forward(struct rte_mbuf *m, const struct adjacency *a, bool own)
 	return DROP_NOT;
 }
 
-static void
-drop(struct burst *b, unsigned i, enum drop_reason reason)
-{
-	if (reason == DROP_invariant)
-		burst_drop(b, b->v4.pkt[i], reason);
-	else
-		burst_fault(b, b->v4.pkt[i], AFI_IPV4, reason, b->v4.adjacency[i]->mtu);
-}
-
 void
 ip4_route(struct burst *b, const struct fib_reader *fib, const struct fib_generation *generation,
 	struct vrf_id vrf)
 {
 	struct lane *l = &b->v4;
-	unsigned kept = 0;
 
 	fib_read_v4_bulk(generation, vrf, l->destination.v4, l->list, l->count);
 	forward_resolve(b, AFI_IPV4, fib);
-	for (unsigned i = 0; i < l->count; i++) {
-		enum drop_reason reason = check_forward(l->pkt[i], l->adjacency[i], b->own);
-
-		if (reason != DROP_NOT) {
-			drop(b, i, reason);
-			continue;
-		}
-		l->adjacency[kept] = l->adjacency[i];
-		l->pkt[kept++] = l->pkt[i];
-	}
-	l->count = kept;
+	forward_keep(b, AFI_IPV4, check_forward);
 }

@@ -78,7 +78,7 @@ ip6_classify(struct burst *b)
 }
 
 /* RFC 8200 3: a hop limit that would become 0 ends here. RFC 8200 5: routers do not fragment. */
-static inline enum drop_reason
+static __rte_always_inline enum drop_reason
 check_forward(struct rte_mbuf *m, const struct adjacency *a, bool own)
 {
 	struct rte_ipv6_hdr *ip = rte_pktmbuf_mtod_offset(m, struct rte_ipv6_hdr *, ETHER_LEN);
@@ -94,34 +94,14 @@ check_forward(struct rte_mbuf *m, const struct adjacency *a, bool own)
 	return DROP_NOT;
 }
 
-static void
-drop(struct burst *b, unsigned i, enum drop_reason reason)
-{
-	if (reason == DROP_invariant)
-		burst_drop(b, b->v6.pkt[i], reason);
-	else
-		burst_fault(b, b->v6.pkt[i], AFI_IPV6, reason, b->v6.adjacency[i]->mtu);
-}
-
 void
 ip6_route(struct burst *b, const struct fib_reader *fib, const struct fib_generation *generation,
 	struct vrf_id vrf)
 {
 	struct lane *l = &b->v6;
-	unsigned kept = 0;
 
 	fib_read_v6_bulk(
 		generation, vrf, (const uint8_t(*)[16])l->destination.v6, l->list, l->count);
 	forward_resolve(b, AFI_IPV6, fib);
-	for (unsigned i = 0; i < l->count; i++) {
-		enum drop_reason reason = check_forward(l->pkt[i], l->adjacency[i], b->own);
-
-		if (reason != DROP_NOT) {
-			drop(b, i, reason);
-			continue;
-		}
-		l->adjacency[kept] = l->adjacency[i];
-		l->pkt[kept++] = l->pkt[i];
-	}
-	l->count = kept;
+	forward_keep(b, AFI_IPV6, check_forward);
 }
