@@ -271,17 +271,38 @@ decode_ipv6_ext_communities(struct decode *d, struct rd v)
 	return 0;
 }
 
-/* Families that nlri_read() reads and that were negotiated. */
-static bool
-family_in_use(const struct decode *d, enum family f)
+static struct bgp_nlri_field
+field_of(const struct decode *d, uint16_t afi, uint8_t safi, bool withdrawn, struct rd nlri)
 {
-	return (f == FAMILY_IPV4_UNICAST || f == FAMILY_IPV6_UNICAST) && (d->o->families & 1u << f);
+	uint8_t bit = nlri_bit(afi, safi);
+
+	return (struct bgp_nlri_field){
+		.family = family_from_afi_safi(afi, safi),
+		.form = {.afi = (uint8_t)afi,
+			.safi = safi,
+			.add_path = d->o->add_path & bit,
+			.multiple_labels = d->o->multiple_labels & bit,
+			.withdrawn = withdrawn},
+		.nlri = nlri,
+		.mp = true,
+	};
 }
 
-static bool
-adds_path(const struct decode *d, enum family f)
+/* RFC 4271 4.3: its own fields */
+static struct bgp_nlri_field
+plain_field_of(const struct decode *d, bool withdrawn, struct rd nlri)
 {
-	return d->o->add_path & 1u << f;
+	struct bgp_nlri_field f = field_of(d, AFI_IPV4, SAFI_UNICAST, withdrawn, nlri);
+
+	f.mp = false;
+	return f;
+}
+
+/* Negotiated, and read here. */
+static bool
+in_use(const struct decode *d, uint16_t afi, uint8_t safi)
+{
+	return d->o->families & nlri_bit(afi, safi);
 }
 
 static struct ip_addr
@@ -299,15 +320,16 @@ address_at(const uint8_t *p, enum afi afi)
  * anybody (FRR's and ExaBGP's own test messages have them).
  */
 static bool
-v6_next_hop(const struct bgp_update_options *o, const uint8_t *p, size_t len, struct bgp_update *u)
+v6_next_hop(const struct bgp_update_options *o, const uint8_t *first, const uint8_t *other,
+	struct bgp_update *u)
 {
 	struct ip_addr second = {0};
 
-	u->mp_next_hop = address_at(p, AFI_IPV6);
+	u->mp_next_hop = address_at(first, AFI_IPV6);
 	if (addr_is_link_local(&u->mp_next_hop))
 		u->mp_next_hop.zone = o->zone;
-	if (len == 32)
-		second = address_at(p + 16, AFI_IPV6);
+	if (other)
+		second = address_at(other, AFI_IPV6);
 	if (addr_is_link_local(&second)) {
 		u->mp_next_hop_link_local = second;
 		u->mp_next_hop_link_local.zone = o->zone;
@@ -317,22 +339,27 @@ v6_next_hop(const struct bgp_update_options *o, const uint8_t *p, size_t len, st
 	return o->local_v6.afi == AFI_NONE || !addr_equal(&u->mp_next_hop, &o->local_v6);
 }
 
-/* RFC 4760 3, RFC 2545 3, RFC 8950 3: one address, or a global and a link-local one. */
+/*
+ * RFC 4760 3, RFC 2545 3, RFC 8950 3: one address, or a global and a link-local one. Those of VPN families have a route
+ * distinguisher of zero before each (RFC 4364 4.3.2, RFC 4659 3.2.1), which says nothing.
+ */
 static bool
-decode_mp_next_hop(struct decode *d, enum family f, struct rd v)
+decode_mp_next_hop(struct decode *d, const struct nlri_form *form, struct rd v)
 {
 	const struct bgp_update_options *o = d->o;
-	size_t len = rd_left(&v);
+	size_t len = rd_left(&v), rd_len = form->safi == SAFI_VPN ? 8 : 0, v6_len = rd_len + 16;
 	bool valid;
 
-	if (f == FAMILY_IPV4_UNICAST && len == 4) {
-		d->u->mp_next_hop = address_at(v.p, AFI_IPV4);
+	if (form->afi == AFI_IPV4 && len == rd_len + 4) {
+		d->u->mp_next_hop = address_at(v.p + rd_len, AFI_IPV4);
 		valid = v4_next_hop_valid(o, addr_v4(&d->u->mp_next_hop));
-	} else if ((f == FAMILY_IPV4_UNICAST && !(o->extended_next_hop & 1u << f)) ||
-		   (len != 16 && len != 32)) {
+	} else if ((form->afi == AFI_IPV4 &&
+			   !(o->extended_next_hop & nlri_bit(form->afi, form->safi))) ||
+		   (len != v6_len && len != 2 * v6_len)) {
 		return false;
 	} else {
-		valid = v6_next_hop(o, v.p, len, d->u);
+		valid = v6_next_hop(
+			o, v.p + rd_len, len == 2 * v6_len ? v.p + v6_len + rd_len : NULL, d->u);
 	}
 	if (!valid)
 		fail(d, TREAT_AS_WITHDRAW, UPDATE_INVALID_NEXT_HOP, ATTR_MP_REACH, v.p, v.end);
@@ -344,21 +371,23 @@ static uint8_t
 decode_mp_reach(struct decode *d, struct rd v)
 {
 	uint16_t afi = rd_u16(&v);
-	enum family f = family_from_afi_safi(afi, rd_u8(&v));
+	uint8_t safi = rd_u8(&v);
 	struct rd next_hop = rd_sub(&v, rd_u8(&v));
+	struct bgp_nlri_field f;
 
 	rd_u8(&v); /* reserved */
 	if (v.bad)
 		return UPDATE_OPTIONAL_ATTRIBUTE;
 	d->has_mp_reach = true;
-	if (!family_in_use(d, f)) {
+	if (!in_use(d, afi, safi)) {
 		d->reachable = true;
 		return 0;
 	}
-	if (!decode_mp_next_hop(d, f, next_hop) || !nlri_check(v, f, adds_path(d, f)))
+	f = field_of(d, afi, safi, false, v);
+	if (!decode_mp_next_hop(d, &f.form, next_hop) || !nlri_check_form(v, f.form))
 		return UPDATE_OPTIONAL_ATTRIBUTE;
 	d->reachable |= rd_left(&v) > 0;
-	d->mp_reach = (struct bgp_nlri_field){f, v, true};
+	d->mp_reach = f;
 	return 0;
 }
 
@@ -367,19 +396,19 @@ static uint8_t
 decode_mp_unreach(struct decode *d, struct rd v)
 {
 	uint16_t afi = rd_u16(&v);
-	enum family f = family_from_afi_safi(afi, rd_u8(&v));
+	uint8_t safi = rd_u8(&v);
+	struct bgp_nlri_field f = field_of(d, afi, safi, true, v);
 
 	if (v.bad)
 		return UPDATE_OPTIONAL_ATTRIBUTE;
 	d->has_mp_unreach = true;
 	d->mp_unreach_empty = rd_left(&v) == 0;
-	d->mp_unreach.family = f;
-	if (!family_in_use(d, f))
+	d->mp_unreach = f;
+	if (!in_use(d, afi, safi)) {
+		d->mp_unreach.nlri = rd_init(v.end, 0);
 		return 0;
-	if (!nlri_check(v, f, adds_path(d, f)))
-		return UPDATE_OPTIONAL_ATTRIBUTE;
-	d->mp_unreach = (struct bgp_nlri_field){f, v, true};
-	return 0;
+	}
+	return nlri_check_form(v, f.form) ? 0 : UPDATE_OPTIONAL_ATTRIBUTE;
 }
 
 enum length_rule { ANY_LENGTH, EXACTLY, MULTIPLE_OF /* and not empty */ };
@@ -749,9 +778,8 @@ announce(struct decode *d, struct rd nlri)
 {
 	struct bgp_update *u = d->u;
 
-	if (rd_left(&nlri) > 0 && family_in_use(d, FAMILY_IPV4_UNICAST))
-		u->announced[u->announced_count++] =
-			(struct bgp_nlri_field){FAMILY_IPV4_UNICAST, nlri, false};
+	if (rd_left(&nlri) > 0 && in_use(d, AFI_IPV4, SAFI_UNICAST))
+		u->announced[u->announced_count++] = plain_field_of(d, false, nlri);
 	if (rd_left(&d->mp_reach.nlri) > 0)
 		u->announced[u->announced_count++] = d->mp_reach;
 }
@@ -761,9 +789,8 @@ withdraw(struct decode *d, struct rd withdrawn)
 {
 	struct bgp_update *u = d->u;
 
-	if (rd_left(&withdrawn) > 0 && family_in_use(d, FAMILY_IPV4_UNICAST))
-		u->withdrawn[u->withdrawn_count++] =
-			(struct bgp_nlri_field){FAMILY_IPV4_UNICAST, withdrawn, false};
+	if (rd_left(&withdrawn) > 0 && in_use(d, AFI_IPV4, SAFI_UNICAST))
+		u->withdrawn[u->withdrawn_count++] = plain_field_of(d, true, withdrawn);
 	if (rd_left(&d->mp_unreach.nlri) > 0)
 		u->withdrawn[u->withdrawn_count++] = d->mp_unreach;
 }
@@ -772,25 +799,29 @@ withdraw(struct decode *d, struct rd withdrawn)
 static void
 end_of_rib(struct decode *d, struct rd withdrawn, struct rd nlri)
 {
-	enum family f = d->has_mp_unreach ? d->mp_unreach.family : FAMILY_IPV4_UNICAST;
+	struct bgp_nlri_field f = d->has_mp_unreach ? d->mp_unreach : plain_field_of(d, true, nlri);
 
-	if (rd_left(&withdrawn) > 0 || rd_left(&nlri) > 0 || d->broken || f == FAMILY_COUNT)
+	if (rd_left(&withdrawn) > 0 || rd_left(&nlri) > 0 || d->broken ||
+		nlri_bit(f.form.afi, f.form.safi) == 0)
 		return;
 	if (d->attr_count > 0 && !(d->attr_count == 1 && d->has_mp_unreach && d->mp_unreach_empty))
 		return;
 	d->u->end_of_rib = true;
-	d->u->end_of_rib_family = f;
+	d->u->end_of_rib_family = f.family;
+	d->u->end_of_rib_afi = f.form.afi;
+	d->u->end_of_rib_safi = f.form.safi;
 }
 
 /* All attributes were read: what comes of them. */
 static void
 conclude(struct decode *d, struct rd withdrawn, struct rd nlri)
 {
+	bool add_path = d->o->add_path & 1u << FAMILY_IPV4_UNICAST;
 	struct bgp_update *u = d->u;
 
 	/* RFC 4271 6.3; RFC 7606 5.3 */
-	if (!nlri_check(withdrawn, FAMILY_IPV4_UNICAST, adds_path(d, FAMILY_IPV4_UNICAST)) ||
-		!nlri_check(nlri, FAMILY_IPV4_UNICAST, adds_path(d, FAMILY_IPV4_UNICAST))) {
+	if (!nlri_check(withdrawn, FAMILY_IPV4_UNICAST, add_path) ||
+		!nlri_check(nlri, FAMILY_IPV4_UNICAST, add_path)) {
 		fail_plain(d, SESSION_RESET, UPDATE_INVALID_NETWORK, 0);
 		return;
 	}

@@ -22,10 +22,11 @@ struct bgp_update_options {
 	bool enforce_first_as; /* eBGP: the leftmost AS must be the peer's (RFC 4271 6.3, optional there) */
 	uint32_t peer_as;   /* 0: any */
 	uint32_t local_id;  /* our BGP identifier and address, host order: a NEXT_HOP that is ours is wrong; 0: not checked */
-	uint8_t families;   /* bits by enum family, negotiated */
-	uint8_t add_path;   /* bits by enum family: we receive path identifiers */
+	uint8_t families;   /* bits by enum family, and NLRI_BIT_ of others: negotiated; so the sets below */
+	uint8_t add_path;   /* we receive path identifiers */
+	uint8_t multiple_labels; /* more than one label may stand before a prefix (RFC 8277 2.1) */
 	bool extended_message;
-	uint8_t extended_next_hop; /* bits by enum family: an IPv6 next hop is right there (RFC 8950), negotiated */
+	uint8_t extended_next_hop; /* an IPv6 next hop is right there (RFC 8950), negotiated */
 	uint16_t zone;      /* of link-local next hops: the link that we share with the peer (RFC 2545 3); 0: none */
 	struct ip_addr local_v6; /* ours: wrong as a next hop, as local_id is; AFI_NONE: not checked */
 };
@@ -35,10 +36,12 @@ struct bgp_update {
 	struct bgp_error error; /* the strongest met. TREAT_AS_WITHDRAW: everything in announced[] is to be withdrawn */
 	bool has_attrs;         /* `attrs` is filled: there is something announced */
 	bool end_of_rib;        /* RFC 4724 2 */
-	enum family end_of_rib_family;
+	enum family end_of_rib_family; /* FAMILY_COUNT: of one without a table, see end_of_rib_afi */
+	uint8_t end_of_rib_afi, end_of_rib_safi;
 	/* RFC 4271's own fields and MP_(UN)REACH_NLRI: at most two each. */
 	struct bgp_nlri_field {
-		enum family family;
+		enum family family; /* FAMILY_COUNT: one that has no table; `form` says it */
+		struct nlri_form form;
 		struct rd nlri;
 		bool mp; /* its next hop came in MP_REACH_NLRI */
 	} announced[2], withdrawn[2];

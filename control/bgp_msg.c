@@ -17,11 +17,14 @@ reset_with(uint8_t code, uint8_t subcode, const uint8_t *data, size_t len)
 	return e;
 }
 
-/* RFC 4271 6.1. ROUTE-REFRESH has 0 here: RFC 7313 5 gives its wrong length another code, see bgp_refresh_decode(). */
+/*
+ * RFC 4271 6.1. ROUTE-REFRESH has 0 here: RFC 7313 5 gives its wrong length another code, see bgp_refresh_decode(). So has
+ * NOTIFICATION: it is not answered with one (RFC 4271 6.4), which only who knows what it is can see to.
+ */
 static const uint8_t min_len[] = {
 	[BGP_OPEN] = 29,
 	[BGP_UPDATE] = 23,
-	[BGP_NOTIFICATION] = 21,
+	[BGP_NOTIFICATION] = 0,
 	[BGP_KEEPALIVE] = BGP_HEADER_LEN,
 	[BGP_ROUTE_REFRESH] = 0,
 };
@@ -431,7 +434,7 @@ struct bgp_error
 bgp_notification_decode(const uint8_t *msg, size_t len, struct bgp_notification *out)
 {
 	memset(out, 0, sizeof(*out));
-	if (len < min_len[BGP_NOTIFICATION])
+	if (len < BGP_HEADER_LEN + 2)
 		return reset(ERR_HEADER, HEADER_BAD_LENGTH);
 	out->code = msg[BGP_HEADER_LEN];
 	out->subcode = msg[BGP_HEADER_LEN + 1];

@@ -1,7 +1,19 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "control/bgp_nlri.h"
 
-/* Longest prefix of a family that is read here; 0: none is. */
+uint8_t
+nlri_bit(uint16_t afi, uint8_t safi)
+{
+	enum family f = family_from_afi_safi(afi, safi);
+
+	if (f != FAMILY_COUNT)
+		return (uint8_t)(1u << f);
+	if (safi != SAFI_LABELED_UNICAST || (afi != AFI_IPV4 && afi != AFI_IPV6))
+		return 0;
+	return afi == AFI_IPV4 ? NLRI_BIT_IPV4_LABELED : NLRI_BIT_IPV6_LABELED;
+}
+
+/* Longest prefix of a family that has nothing but prefixes; 0: for all others. */
 static unsigned
 max_len(enum family f)
 {
@@ -62,6 +74,87 @@ nlri_check(struct rd r, enum family f, bool add_path)
 	while (r.p != r.end)
 		step(&r, max, add_path, &path_id, &len);
 	return !r.bad;
+}
+
+/* RFC 8277 2.2 to 2.4: labels at the start of `v`, of which `*bits` are the prefix's length field. False: cut short. */
+static bool
+labels_read(struct rd *v, unsigned *bits, struct nlri_form form, struct nlri *out)
+{
+	const uint8_t *p;
+	unsigned count = 0;
+
+	out->labels = v->p;
+	do {
+		p = rd_bytes(v, 3);
+		if (!p || *bits < 24)
+			return false;
+		*bits -= 24;
+		count++;
+	} while (form.multiple_labels && !form.withdrawn && !(p[2] & 1));
+	if (form.withdrawn)
+		return true;
+	out->label_count = (uint8_t)count;
+	p = out->labels;
+	out->label = (uint32_t)p[0] << 12 | (uint32_t)p[1] << 4 | p[2] >> 4;
+	return true;
+}
+
+/* What a prefix's length field covers: labels, route distinguisher, address. */
+static bool
+labelled_read(struct rd *v, unsigned bits, struct nlri_form form, struct nlri *out)
+{
+	size_t octets;
+
+	if (!labels_read(v, &bits, form, out))
+		return false;
+	if (form.safi == SAFI_VPN) {
+		if (bits < 64)
+			return false;
+		out->rd = rd_u64(v);
+		bits -= 64;
+	}
+	if (bits > prefix_max_len((enum afi)form.afi))
+		return false;
+	out->prefix.afi = form.afi;
+	out->prefix.len = (uint8_t)bits;
+	octets = (bits + 7) / 8;
+	memcpy(out->prefix.b, v->p, octets);
+	/* RFC 4271 4.3: what is beyond the length is irrelevant. */
+	if (bits % 8)
+		out->prefix.b[octets - 1] &= (uint8_t)(0xff << (8 - bits % 8));
+	return true;
+}
+
+bool
+nlri_read_form(struct rd *r, struct nlri_form form, struct nlri *out)
+{
+	struct rd v;
+	unsigned bits;
+
+	if (form.safi == SAFI_UNICAST)
+		return nlri_read(r, family_from_afi_safi(form.afi, form.safi), form.add_path, out);
+	if (r->p == r->end)
+		return false;
+	memset(out, 0, sizeof(*out));
+	out->path_id = form.add_path ? rd_u32(r) : 0;
+	bits = rd_u8(r);
+	v = rd_sub(r, (bits + 7) / 8);
+	if (nlri_bit(form.afi, form.safi) != 0 && !r->bad && labelled_read(&v, bits, form, out))
+		return true;
+	*r = (struct rd){r->end, r->end, true};
+	return false;
+}
+
+bool
+nlri_check_form(struct rd r, struct nlri_form form)
+{
+	struct nlri n;
+
+	if (form.safi == SAFI_UNICAST)
+		return nlri_check(r, family_from_afi_safi(form.afi, form.safi), form.add_path);
+	while (nlri_read_form(&r, form, &n))
+		;
+	return !r.bad && nlri_bit(form.afi, form.safi) != 0;
 }
 
 size_t

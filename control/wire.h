@@ -63,6 +63,13 @@ rd_u32(struct rd *r)
 	return p ? (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3] : 0;
 }
 
+static inline uint64_t
+rd_u64(struct rd *r)
+{
+	uint64_t high = rd_u32(r);
+	return high << 32 | rd_u32(r);
+}
+
 /* A reader of the next `len` octets, which it consumes; empty and bad on overrun. */
 static inline struct rd
 rd_sub(struct rd *r, size_t len)

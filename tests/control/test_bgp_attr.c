@@ -4,6 +4,7 @@
  * vectors' part (test_vectors.c).
  */
 #include "tests/fuzz/harness.h"
+#include "tests/fuzz/mutate.h"
 
 #include <stdarg.h>
 #include <time.h>
@@ -12,16 +13,6 @@
 #include <setjmp.h>
 #include <cmocka.h>
 /* clang-format on */
-
-static uint64_t
-splitmix64(uint64_t *s)
-{
-	uint64_t z = (*s += UINT64_C(0x9e3779b97f4a7c15));
-
-	z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-	z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
-	return z ^ z >> 31;
-}
 
 static struct attr_set *
 room(unsigned which)

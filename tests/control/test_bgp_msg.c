@@ -47,7 +47,7 @@ check_header(uint16_t len, uint8_t type, size_t max, uint8_t subcode)
 static void
 test_header(void **state)
 {
-	static const uint16_t least[] = {0, 29, 23, 21, 19, 19};
+	static const uint16_t least[] = {0, 29, 23, 19, 19, 19};
 	uint8_t p[BGP_HEADER_LEN], type;
 	uint16_t len;
 
@@ -255,6 +255,10 @@ test_notification(void **state)
 	assert_int_equal(n.subcode, 9);
 	assert_int_equal(n.data_len, 3);
 	assert_memory_equal(n.data, "abc", 3);
+	/* RFC 4271 6.1, 6.4: too short is an error of its decoder's, as the session must not answer it */
+	assert_int_equal(bgp_notification_decode(buf, 20, &n).severity, SESSION_RESET);
+	assert_int_equal(bgp_notification_decode(buf, 19, &n).subcode, HEADER_BAD_LENGTH);
+	assert_int_equal(bgp_notification_decode(buf, 21, &n).severity, BGP_OK);
 	/* Data that does not fit is cut: the whole message as data (RFC 7313 5) may be longer than a NOTIFICATION. */
 	assert_int_equal(
 		bgp_notification_encode(7, 1, data, sizeof(data), buf, sizeof(buf)), BGP_MSG_MAX);

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * NLRI: round trip of every length of both families, with and without path identifiers, host bits, cuts and lengths too long.
+ * NLRI: round trip of every length of both families, with and without path identifiers, host bits, cuts and lengths too long; labels (RFC 8277)
+ * and route distinguishers (RFC 4364, 4659).
  */
 #include "tests/fuzz/harness.h"
+#include "tests/fuzz/mutate.h"
 
 #include <stdarg.h>
 
@@ -10,16 +12,6 @@
 #include <setjmp.h>
 #include <cmocka.h>
 /* clang-format on */
-
-static uint64_t
-splitmix64(uint64_t *s)
-{
-	uint64_t z = (*s += UINT64_C(0x9e3779b97f4a7c15));
-
-	z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-	z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
-	return z ^ z >> 31;
-}
 
 static struct prefix
 random_prefix(enum family f, unsigned len, uint64_t *s)
@@ -34,6 +26,9 @@ random_prefix(enum family f, unsigned len, uint64_t *s)
 static void
 round_trip(enum family f, bool add_path)
 {
+	struct nlri_form form = {.afi = (uint8_t)family_afi(f),
+		.safi = (uint8_t)family_safi(f),
+		.add_path = add_path};
 	unsigned max = prefix_max_len(family_afi(f));
 	struct prefix p[129];
 	uint32_t ids[129];
@@ -58,7 +53,7 @@ round_trip(enum family f, bool add_path)
 		assert_memory_equal(&n.prefix, &p[i], sizeof(p[i]));
 		assert_int_equal(n.path_id, add_path ? ids[i] : 0);
 		/* A cut inside the last one is an error, one behind it is not. */
-		harness_nlri(buf, (size_t)(r.p - buf), f, add_path);
+		harness_nlri(buf, (size_t)(r.p - buf), form);
 		assert_true(nlri_check(rd_init(buf, (size_t)(r.p - buf)), f, add_path));
 		if (nlri_wire_len(&p[i], add_path) > 1)
 			assert_false(
@@ -115,9 +110,144 @@ test_malformed(void **state)
 	assert_false(nlri_read(&r, FAMILY_IPV4_UNICAST, false, &n));
 	assert_true(r.bad);
 	assert_false(nlri_read(&r, FAMILY_IPV4_UNICAST, false, &n)); /* sticky */
-	/* Not read here: VPN prefixes have labels and a route distinguisher. */
+	/* nlri_read_form() reads those. */
 	assert_false(nlri_check(rd_init(cut, 0), FAMILY_VPNV4_UNICAST, false));
 	assert_true(nlri_check(rd_init(cut, 0), FAMILY_IPV4_UNICAST, false));
+}
+
+static const struct nlri_form vpn4 = {.afi = AFI_IPV4, .safi = SAFI_VPN},
+			      vpn6 = {.afi = AFI_IPV6, .safi = SAFI_VPN},
+			      labeled4 = {.afi = AFI_IPV4, .safi = SAFI_LABELED_UNICAST},
+			      labeled6 = {.afi = AFI_IPV6, .safi = SAFI_LABELED_UNICAST};
+
+/* One of each number of labels and each length that fit the octet; each cut of it is malformed, and so is a length one off. */
+static void
+labelled_round_trip(struct nlri_form form, uint64_t *s)
+{
+	unsigned fixed = form.safi == SAFI_VPN ? 64 : 0, max = prefix_max_len((enum afi)form.afi);
+	unsigned labels_max = form.multiple_labels && !form.withdrawn ? (255 - fixed) / 24 : 1;
+	uint8_t stack[3 * 10], buf[48];
+
+	for (unsigned labels = 1; labels <= labels_max; labels++) {
+		for (unsigned len = 0; len <= max && fixed + 24 * labels + len <= 255; len++) {
+			struct nlri n = {
+				.prefix = random_prefix(form.afi == AFI_IPV4 ? FAMILY_IPV4_UNICAST
+									     : FAMILY_IPV6_UNICAST,
+					len, s),
+				.label_count = (uint8_t)labels,
+				.labels = stack,
+				.path_id = form.add_path ? (uint32_t)splitmix64(s) : 0,
+				.rd = fixed ? splitmix64(s) : 0};
+			struct wr w = wr_init(buf, sizeof(buf));
+			struct nlri got;
+			struct rd r;
+
+			for (unsigned i = 0; i < 3 * labels; i++)
+				stack[i] = (uint8_t)splitmix64(s);
+			for (unsigned i = 0; i < labels; i++)
+				stack[3 * i + 2] =
+					(uint8_t)((stack[3 * i + 2] & 0xfe) | (i == labels - 1));
+			harness_nlri_write(&w, form, &n);
+			r = rd_init(buf, wr_len(&w));
+			assert_true(nlri_check_form(r, form));
+			assert_true(nlri_read_form(&r, form, &got));
+			assert_false(nlri_read_form(&r, form, &got) || r.bad);
+			r = rd_init(buf, wr_len(&w));
+			nlri_read_form(&r, form, &got);
+			assert_true(prefix_equal(&got.prefix, &n.prefix));
+			assert_true(got.path_id == n.path_id && got.rd == n.rd);
+			assert_int_equal(got.label_count, form.withdrawn ? 0 : labels);
+			if (!form.withdrawn) {
+				assert_memory_equal(got.labels, stack, 3 * labels);
+				assert_int_equal(
+					got.label, stack[0] << 12 | stack[1] << 4 | stack[2] >> 4);
+			}
+			for (size_t cut = 1; cut < wr_len(&w); cut++)
+				assert_false(nlri_check_form(rd_init(buf, cut), form));
+		}
+	}
+}
+
+static void
+test_labelled(void **state)
+{
+	const struct nlri_form *forms[] = {&vpn4, &vpn6, &labeled4, &labeled6};
+	uint64_t s = 7;
+
+	for (unsigned i = 0; i < 4 * 8; i++) {
+		struct nlri_form form = *forms[i % 4];
+
+		form.add_path = i / 4 & 1;
+		form.multiple_labels = i / 4 & 2;
+		form.withdrawn = i / 4 & 4;
+		labelled_round_trip(form, &s);
+	}
+}
+
+static bool
+reads_as(struct nlri_form form, const uint8_t *p, size_t len, const char *prefix, uint32_t label)
+{
+	struct rd r = rd_init(p, len);
+	char text[PREFIX_TEXT_MAX];
+	struct nlri n;
+
+	return nlri_read_form(&r, form, &n) && rd_left(&r) == 0 && n.label == label &&
+	       strcmp(prefix_format(&n.prefix, text), prefix) == 0;
+}
+
+/* RFC 8277 2.2 to 2.4 */
+static void
+test_labels(void **state)
+{
+	static const uint8_t clear[] = {40, 0, 0x3e, 0x80, 10, 1},
+			     withdrawn[] = {40, 0x80, 0, 0, 10, 1}, zero[] = {40, 0, 0, 0, 10, 1},
+			     any[] = {40, 0x12, 0x34, 0x51, 10, 1};
+	struct nlri_form form = labeled4;
+
+	/* one label: its S bit is ignored */
+	assert_true(reads_as(form, clear, sizeof(clear), "10.1.0.0/16", 1000));
+	assert_true(reads_as(form, any, sizeof(any), "10.1.0.0/16", 0x12345));
+	/* several: the next three octets are another label, and there are but two */
+	form.multiple_labels = true;
+	assert_false(nlri_check_form(rd_init(clear, sizeof(clear)), form));
+	assert_true(reads_as(form, any, sizeof(any), "10.1.0.0/16", 0x12345));
+	/* withdrawn: three octets, whatever they are */
+	form.withdrawn = true;
+	assert_true(reads_as(form, withdrawn, sizeof(withdrawn), "10.1.0.0/16", 0));
+	assert_true(reads_as(form, zero, sizeof(zero), "10.1.0.0/16", 0));
+	assert_true(reads_as(form, any, sizeof(any), "10.1.0.0/16", 0));
+}
+
+static void
+test_labelled_malformed(void **state)
+{
+	static const uint8_t no_label[] = {23, 0, 0, 1},
+			     no_rd[] = {87, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 2},
+			     too_long[] = {121, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 2, 1, 2, 3, 4, 5},
+			     default_route[] = {88, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 2};
+	struct nlri_form unknown = {.afi = AFI_IPV4, .safi = 2};
+
+	assert_false(nlri_check_form(rd_init(no_label, sizeof(no_label)), labeled4));
+	assert_false(nlri_check_form(rd_init(no_rd, sizeof(no_rd)), vpn4));
+	assert_false(nlri_check_form(rd_init(too_long, sizeof(too_long)), vpn4));
+	assert_true(nlri_check_form(rd_init(too_long, sizeof(too_long)), vpn6));
+	assert_true(nlri_check_form(rd_init(default_route, sizeof(default_route)), vpn4));
+	assert_true(nlri_check_form(rd_init(no_rd, 0), vpn4));
+	assert_false(nlri_check_form(rd_init(no_rd, 0), unknown));
+}
+
+static void
+test_bits(void **state)
+{
+	for (enum family f = 0; f < FAMILY_COUNT; f++)
+		assert_int_equal(nlri_bit(family_afi(f), (uint8_t)family_safi(f)), 1u << f);
+	assert_int_equal(nlri_bit(1, 4), NLRI_BIT_IPV4_LABELED);
+	assert_int_equal(nlri_bit(2, 4), NLRI_BIT_IPV6_LABELED);
+	assert_int_equal(nlri_bit(3, 4), 0);
+	assert_int_equal(nlri_bit(257, 4), 0);
+	assert_int_equal(nlri_bit(1, 2), 0);
+	assert_int_equal(nlri_bit(25, 65), 0);
+	assert_true(NLRI_BIT_IPV4_LABELED >= 1u << FAMILY_COUNT);
 }
 
 int
@@ -127,6 +257,10 @@ main(void)
 		cmocka_unit_test(test_round_trip),
 		cmocka_unit_test(test_host_bits),
 		cmocka_unit_test(test_malformed),
+		cmocka_unit_test(test_labelled),
+		cmocka_unit_test(test_labels),
+		cmocka_unit_test(test_labelled_malformed),
+		cmocka_unit_test(test_bits),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The decoders against the protocol vectors of ../shared/data/vectors (format: README.md there), every expectation: what
- * comes of a message, the NOTIFICATION, what is left to use. Those that are marked debatable are counted apart and decide nothing.
+ * comes of a message, the NOTIFICATION, what is left to use. What Keel does with one that is marked debatable stands in
+ * docs/decisions/0004-debatable-vectors.md, and is held against that.
  */
-#include "tests/fuzz/harness.h"
+#include "tests/control/vectors.h"
 
 #include <arpa/inet.h>
-#include <jansson.h>
 #include <stdarg.h>
 
 /* clang-format off */
@@ -15,18 +15,13 @@
 /* clang-format on */
 
 #define OWN_ASN 64512
-#define REASONS_MAX 16
 
 static struct tally {
-	unsigned total, run, met, debatable, debatable_met, left_out;
-	struct {
-		char text[64];
-		unsigned count;
-	} reasons[REASONS_MAX];
+	unsigned total, met, debatable, decided;
 } tally;
 
-/* The vector at hand, and what is wrong with it. */
-static char complaint[8192];
+/* The vector at hand: what came of it, and what is wrong with that. */
+static char outcome[32], complaint[8192];
 
 static bool
 complain(const char *format, ...)
@@ -37,35 +32,6 @@ complain(const char *format, ...)
 	vsnprintf(complaint, sizeof(complaint), format, ap);
 	va_end(ap);
 	return false;
-}
-
-static void
-leave_out(const char *reason)
-{
-	unsigned i = 0;
-
-	tally.left_out++;
-	while (tally.reasons[i].count > 0 && strcmp(tally.reasons[i].text, reason) != 0)
-		i++;
-	assert_in_range(i, 0, REASONS_MAX - 1);
-	snprintf(tally.reasons[i].text, sizeof(tally.reasons[i].text), "%s", reason);
-	tally.reasons[i].count++;
-}
-
-static const char *
-family_name(uint16_t afi, uint16_t safi)
-{
-	static char other[24];
-	enum family f = safi > UINT8_MAX ? FAMILY_COUNT : family_from_afi_safi(afi, (uint8_t)safi);
-
-	if (f != FAMILY_COUNT)
-		return family_text(f);
-	if (safi == 2 && (afi == 1 || afi == 2))
-		return afi == 1 ? "ipv4-multicast" : "ipv6-multicast";
-	if (safi == 4 && (afi == 1 || afi == 2))
-		return afi == 1 ? "ipv4-labeled-unicast" : "ipv6-labeled-unicast";
-	snprintf(other, sizeof(other), "%u/%u", afi, safi);
-	return other;
 }
 
 static const char *
@@ -101,36 +67,6 @@ hex_json(const uint8_t *p, size_t len)
 	return j;
 }
 
-static uint8_t *
-from_hex(const char *text, size_t *len)
-{
-	uint8_t *p;
-
-	*len = strlen(text) / 2;
-	p = malloc(*len ? *len : 1); /* its exact size: AddressSanitizer sees a read beyond it */
-	assert_non_null(p);
-	for (size_t i = 0; i < *len; i++) {
-		char octet[3] = {text[2 * i], text[2 * i + 1], 0};
-
-		p[i] = (uint8_t)strtoul(octet, NULL, 16);
-	}
-	return p;
-}
-
-static bool
-listed(const json_t *array, const char *text)
-{
-	size_t i;
-	json_t *v;
-
-	json_array_foreach(array, i, v)
-	{
-		if (strcmp(json_string_value(v), text) == 0)
-			return true;
-	}
-	return false;
-}
-
 static bool
 same(const char *what, json_t *got, json_t *expected)
 {
@@ -154,20 +90,21 @@ static bool
 as_expected(const json_t *vector, const struct bgp_error *e, bool ignored)
 {
 	const char *expect = json_string_value(json_object_get(vector, "expect"));
-	const char *got = ignored ? "ignore" : severity_text[e->severity];
-	char note[16];
+	const char *notification = json_string_value(json_object_get(vector, "notification"));
+	const char *got = ignored ? "ignore" : severity_text[e->severity], *note;
 
+	snprintf(outcome, sizeof(outcome), "%s", got);
+	if (e->severity == SESSION_RESET)
+		snprintf(outcome, sizeof(outcome), "%s %u/%u", got, e->code, e->subcode);
 	if (strcmp(expect, got) != 0)
-		return complain("%s (%u/%u about %s), expected %s", got, e->code, e->subcode,
-			bgp_attr_name(e->attribute), expect);
+		return complain(
+			"%s about %s, expected %s", outcome, bgp_attr_name(e->attribute), expect);
 	if (e->severity != SESSION_RESET)
 		return true;
-	snprintf(note, sizeof(note), "%u/%u", e->code, e->subcode);
-	if (strcmp(note, json_string_value(json_object_get(vector, "notification"))) != 0 &&
-		!listed(json_object_get(vector, "notification_also"), note))
-		return complain("notification %s, expected %s", note,
-			json_string_value(json_object_get(vector, "notification")));
-	return true;
+	note = outcome + strlen(got) + 1;
+	return strcmp(note, notification) == 0 ||
+	       listed(json_object_get(vector, "notification_also"), note) ||
+	       complain("notification %s, expected %s", note, notification);
 }
 
 /* ---- OPEN ---- */
@@ -518,21 +455,58 @@ expected_attributes(const json_t *decoded, bool with_next_hop)
 	return j;
 }
 
+/* RFC 4364 4.2 */
 static json_t *
-routes_json(struct rd nlri, enum family f, bool add_path)
+rd_json(uint64_t rd)
+{
+	uint32_t high = (uint32_t)(rd >> 16), low = (uint32_t)rd;
+
+	switch (rd >> 48) {
+	case 0:
+		return json_sprintf("%u:%u", (unsigned)(rd >> 32 & UINT16_MAX), low);
+	case 1:
+		return json_sprintf("%s:%u", v4_text(high), low & UINT16_MAX);
+	case 2:
+		return json_sprintf("%u:%u", high, low & UINT16_MAX);
+	default:
+		return json_sprintf("hex:%016llx", (unsigned long long)rd);
+	}
+}
+
+static json_t *
+labels_json(const struct nlri *n)
+{
+	struct rd v = rd_init(n->labels, 3u * n->label_count);
+	json_t *labels = json_array();
+
+	while (rd_left(&v) > 0) {
+		uint32_t high = rd_u16(&v);
+
+		json_array_append_new(labels, json_integer(high << 4 | rd_u8(&v) >> 4));
+	}
+	assert_int_equal(n->label, json_integer_value(json_array_get(labels, 0)));
+	return labels;
+}
+
+static json_t *
+routes_json(struct rd nlri, struct nlri_form form)
 {
 	json_t *routes = json_array();
 	struct nlri n;
 
-	while (nlri_read(&nlri, f, add_path, &n)) {
+	while (nlri_read_form(&nlri, form, &n)) {
 		struct ip_addr a = {.afi = n.prefix.afi};
 		json_t *j = json_object();
 
 		memcpy(a.b, n.prefix.b, 16);
 		json_object_set_new(
 			j, "prefix", json_sprintf("%s/%u", addr_text(&a), n.prefix.len));
-		if (add_path)
+		if (form.add_path)
 			json_object_set_new(j, "path_id", json_integer(n.path_id));
+		if (form.safi == SAFI_VPN)
+			json_object_set_new(j, "rd", rd_json(n.rd));
+		if (n.label_count > 0)
+			json_object_set_new(j, "labels", labels_json(&n));
 		json_array_append_new(routes, j);
 	}
 	assert_false(nlri.bad);
@@ -540,20 +514,20 @@ routes_json(struct rd nlri, enum family f, bool add_path)
 }
 
 static json_t *
-field_json(const struct bgp_nlri_field *f, const struct bgp_update_options *o)
+field_json(const struct bgp_nlri_field *f)
 {
-	return json_pack("{s:s, s:o}", "family", family_text(f->family), "routes",
-		routes_json(f->nlri, f->family, o->add_path & 1u << f->family));
+	assert_int_equal(f->family, family_from_afi_safi(f->form.afi, f->form.safi));
+	return json_pack("{s:s, s:o}", "family", family_name(f->form.afi, f->form.safi), "routes",
+		routes_json(f->nlri, f->form));
 }
 
 static json_t *
-announced_json(const struct bgp_update *u, unsigned i, const struct attr_set *a,
-	const struct bgp_update_options *o)
+announced_json(const struct bgp_update *u, unsigned i, const struct attr_set *a)
 {
 	const struct ip_addr *next_hop = i == 0 ? &a->next_hop : &u->mp_next_hop;
 	const struct ip_addr *link_local =
 		i == 0 ? &a->next_hop_link_local : &u->mp_next_hop_link_local;
-	json_t *j = field_json(&u->announced[i], o), *list = json_array();
+	json_t *j = field_json(&u->announced[i]), *list = json_array();
 
 	json_array_append_new(list, json_string(addr_text(next_hop)));
 	if (link_local->afi != AFI_NONE)
@@ -582,8 +556,7 @@ same_fields(const char *what, json_t *got, const json_t *expected)
 }
 
 static bool
-same_update(const json_t *decoded, const struct bgp_update *u, const struct attr_set *a,
-	const struct bgp_update_options *o)
+same_update(const json_t *decoded, const struct bgp_update *u, const struct attr_set *a)
 {
 	bool withdraw = u->error.severity == TREAT_AS_WITHDRAW;
 	json_t *announced = json_array(), *withdrawn = json_array(), *got, *want;
@@ -591,17 +564,18 @@ same_update(const json_t *decoded, const struct bgp_update *u, const struct attr
 	bool ok;
 
 	for (unsigned i = 0; i < u->withdrawn_count; i++)
-		json_array_append_new(withdrawn, field_json(&u->withdrawn[i], o));
+		json_array_append_new(withdrawn, field_json(&u->withdrawn[i]));
 	for (unsigned i = 0; i < u->announced_count; i++) {
 		if (withdraw)
-			json_array_append_new(withdrawn, field_json(&u->announced[i], o));
+			json_array_append_new(withdrawn, field_json(&u->announced[i]));
 		else
-			json_array_append_new(announced, announced_json(u, i, a, o));
+			json_array_append_new(announced, announced_json(u, i, a));
 	}
 	ok = same_fields("withdrawn", withdrawn, json_object_get(decoded, "withdrawn"));
 	ok = same_fields("announced", announced, json_object_get(decoded, "announced")) && ok;
 	if (ok && (u->end_of_rib != (eor != NULL) ||
-			  (eor && strcmp(eor, family_text(u->end_of_rib_family)) != 0)))
+			  (eor && strcmp(eor, family_name(u->end_of_rib_afi, u->end_of_rib_safi)) !=
+					  0)))
 		return complain("end of RIB %d, expected %s", u->end_of_rib, eor ? eor : "none");
 	if (!ok || !u->has_attrs)
 		return ok;
@@ -611,67 +585,6 @@ same_update(const json_t *decoded, const struct bgp_update *u, const struct attr
 	json_decref(got);
 	json_decref(want);
 	return ok;
-}
-
-static uint8_t
-family_bits(const json_t *names)
-{
-	uint8_t bits = 0;
-
-	for (enum family f = 0; f < FAMILY_COUNT; f++) {
-		if (listed(names, family_text(f)))
-			bits |= (uint8_t)(1u << f);
-	}
-	return bits;
-}
-
-static struct bgp_update_options
-update_options(const json_t *options)
-{
-	const char *session = json_string_value(json_object_get(options, "session"));
-	struct bgp_update_options o = {
-		.as4 = !json_is_false(json_object_get(options, "as4")),
-		.external = !session || strcmp(session, "ebgp") == 0,
-		.confederation = json_is_true(json_object_get(options, "confed")),
-		.enforce_first_as = json_is_true(json_object_get(options, "enforce_first_as")),
-		.peer_as = (uint32_t)json_integer_value(json_object_get(options, "peer_as")),
-		.families = family_bits(json_object_get(options, "families")),
-		.add_path = family_bits(json_object_get(options, "addpath")),
-		.extended_message = json_is_true(json_object_get(options, "extended_message")),
-		.extended_next_hop = family_bits(json_object_get(options, "extended_next_hop")),
-	};
-
-	return o;
-}
-
-/* Why a vector is not for this version: the families of its MP attributes that were negotiated and that we do not read. NULL: it is. */
-static const char *
-not_for_us(const json_t *options, const uint8_t *msg, size_t len)
-{
-	static char reason[64];
-	struct rd r, list;
-
-	if (len < 23)
-		return NULL;
-	r = rd_init(msg + BGP_HEADER_LEN, len - BGP_HEADER_LEN);
-	rd_sub(&r, rd_u16(&r));
-	list = rd_sub(&r, rd_u16(&r));
-	while (rd_left(&list) > 0) {
-		bool extended = rd_u8(&list) & 0x10;
-		uint8_t type = rd_u8(&list);
-		struct rd v = rd_sub(&list, extended ? rd_u16(&list) : rd_u8(&list));
-		uint16_t afi = rd_u16(&v);
-		const char *name = family_name(afi, rd_u8(&v));
-
-		if ((type != 14 && type != 15) || v.bad ||
-			!listed(json_object_get(options, "families"), name))
-			continue;
-		if (strcmp(name, "ipv4-unicast") != 0 && strcmp(name, "ipv6-unicast") != 0) {
-			snprintf(reason, sizeof(reason), "family %s", name);
-			return reason;
-		}
-	}
-	return NULL;
 }
 
 static bool
@@ -686,7 +599,7 @@ check_update(const json_t *vector, const json_t *options, const uint8_t *msg, si
 	bgp_update_decode(msg, len, &o, a, &u);
 	ok = as_expected(vector, &u.error, false);
 	if (ok && u.error.severity != SESSION_RESET)
-		ok = same_update(json_object_get(vector, "decoded"), &u, a, &o);
+		ok = same_update(json_object_get(vector, "decoded"), &u, a);
 	free(a);
 	return ok;
 }
@@ -724,84 +637,86 @@ check(const json_t *vector, const json_t *options, const uint8_t *msg, size_t le
 	}
 }
 
+/* The column `n` of a row of a table in Markdown, without blanks and back quotes; false: there is none. */
+static bool
+column(const char *row, unsigned n, char *out, size_t size)
+{
+	const char *end;
+
+	for (row++; n > 0; n--) {
+		row = strchr(row, '|');
+		if (!row)
+			return false;
+		row++;
+	}
+	end = strchr(row, '|');
+	if (!end)
+		return false;
+	row += strspn(row, " `");
+	while (end > row && strchr(" `", end[-1]))
+		end--;
+	snprintf(out, size, "%.*s", (int)(end - row), row);
+	return true;
+}
+
+/* What the table of decisions has in the column "Keel" for a vector. False: it has no such row. */
+static bool
+decision(const char *name, char *out, size_t size)
+{
+	FILE *f = fopen(KEEL_SOURCE_ROOT "/docs/decisions/0004-debatable-vectors.md", "r");
+	char row[1024], cell[128];
+	bool found = false;
+
+	assert_non_null(f);
+	while (!found && fgets(row, sizeof(row), f))
+		found = row[0] == '|' && column(row, 0, cell, sizeof(cell)) &&
+			strcmp(cell, name) == 0 && column(row, 2, out, size);
+	fclose(f);
+	return found;
+}
+
+static bool
+as_decided(const char *name)
+{
+	char decided[64];
+
+	tally.debatable++;
+	if (!decision(name, decided, sizeof(decided)))
+		return complain("%s, and nothing is decided", outcome);
+	if (strcmp(decided, outcome) != 0)
+		return complain("%s, decided %s", outcome, decided);
+	tally.decided++;
+	return true;
+}
+
 static void
 run_vector(const json_t *vector)
 {
 	const json_t *options = json_object_get(vector, "options");
 	const char *name = json_string_value(json_object_get(vector, "name"));
-	bool debatable = json_object_get(vector, "debatable") != NULL;
-	const char *reason = NULL;
+	bool met;
 	size_t len;
 	uint8_t *msg = from_hex(json_string_value(json_object_get(vector, "hex")), &len);
-	bool met;
 
 	tally.total++;
-	if (len >= BGP_HEADER_LEN && msg[18] == BGP_UPDATE)
-		reason = not_for_us(options, msg, len);
-	if (reason) {
-		leave_out(reason);
-	} else {
-		complaint[0] = '\0';
-		met = check(vector, options, msg, len);
-		tally.run++;
-		tally.met += met && !debatable;
-		tally.debatable += debatable;
-		tally.debatable_met += met && debatable;
-		if (!met)
-			print_message(
-				"%s%s: %s\n", debatable ? "(debatable) " : "", name, complaint);
-	}
+	complaint[0] = outcome[0] = '\0';
+	met = check(vector, options, msg, len);
+	tally.met += met;
+	if (!met || (json_object_get(vector, "debatable") && !as_decided(name)))
+		print_message("%s: %s\n", name, complaint);
 	free(msg);
-}
-
-static const char *
-vectors_path(const char *kind)
-{
-	static char path[4096];
-	const char *shared = getenv("KEEL_SHARED");
-
-	snprintf(path, sizeof(path), "%s/data/vectors/%s.jsonl",
-		shared ? shared : KEEL_SOURCE_ROOT "/../shared", kind);
-	return path;
-}
-
-static void
-each_vector(const char *kind, void (*use)(const json_t *vector))
-{
-	FILE *f = fopen(vectors_path(kind), "r");
-	size_t size = 0;
-	char *line = NULL;
-
-	assert_non_null(f);
-	while (getline(&line, &size, f) > 0) {
-		json_error_t error;
-		json_t *vector = json_loads(line, 0, &error);
-
-		assert_non_null(vector);
-		use(vector);
-		json_decref(vector);
-	}
-	free(line);
-	fclose(f);
 }
 
 static void
 run_kind(const char *kind)
 {
-	unsigned plain;
-
 	memset(&tally, 0, sizeof(tally));
 	each_vector(kind, run_vector);
-	plain = tally.run - tally.debatable;
-	print_message("%s: %u vectors, %u run: %u of %u met, and of those debatable %u of %u; %u "
-		      "left out\n",
-		kind, tally.total, tally.run, tally.met, plain, tally.debatable_met,
-		tally.debatable, tally.left_out);
-	for (unsigned i = 0; i < REASONS_MAX && tally.reasons[i].count > 0; i++)
-		print_message(
-			"  left out: %u, %s\n", tally.reasons[i].count, tally.reasons[i].text);
-	assert_int_equal(tally.met, plain);
-	assert_true(plain > 0);
+	print_message("%s: %u of %u met, %u debatable of which %u as decided\n", kind, tally.met,
+		tally.total, tally.debatable, tally.decided);
+	assert_true(tally.total > 0);
+	assert_int_equal(tally.met, tally.total);
+	assert_int_equal(tally.decided, tally.debatable);
 }
 
 static void

@@ -113,24 +113,57 @@ harness_refresh(const uint8_t *msg, size_t len)
 	}
 }
 
-/* The field reads as nlri_check() said, and writing what was read gives a field that reads the same. */
+/* As a sender writes it: labels as they were read, the last one with the S bit where there may be several. */
 static inline void
-harness_nlri(const uint8_t *p, size_t len, enum family f, bool add_path)
+harness_nlri_write(struct wr *w, struct nlri_form form, const struct nlri *n)
 {
-	bool good = nlri_check(rd_init(p, len), f, add_path);
+	unsigned labels = form.safi == SAFI_UNICAST ? 0 : form.withdrawn ? 1 : n->label_count;
+	unsigned bits = n->prefix.len + 24 * labels + (form.safi == SAFI_VPN ? 64 : 0);
+
+	if (form.add_path)
+		wr_u32(w, n->path_id);
+	wr_u8(w, (uint8_t)bits);
+	wr_bytes(w, n->labels, 3u * labels);
+	if (form.safi == SAFI_VPN) {
+		wr_u32(w, (uint32_t)(n->rd >> 32));
+		wr_u32(w, (uint32_t)n->rd);
+	}
+	wr_bytes(w, n->prefix.b, (n->prefix.len + 7u) / 8);
+}
+
+static inline bool
+harness_same_nlri(const struct nlri *a, const struct nlri *b)
+{
+	return prefix_equal(&a->prefix, &b->prefix) && a->path_id == b->path_id && a->rd == b->rd &&
+	       a->label == b->label && a->label_count == b->label_count;
+}
+
+/* The field reads as nlri_check_form() said, and writing what was read gives a field that reads the same. */
+static inline void
+harness_nlri(const uint8_t *p, size_t len, struct nlri_form form)
+{
+	bool good = nlri_check_form(rd_init(p, len), form);
 	struct rd r = rd_init(p, len);
 	struct nlri n, again;
 
-	while (nlri_read(&r, f, add_path, &n)) {
-		uint8_t buf[24];
+	while (nlri_read_form(&r, form, &n)) {
+		uint8_t buf[48];
 		struct wr w = wr_init(buf, sizeof(buf));
 		struct rd back;
 
-		nlri_write(&w, &n.prefix, add_path, n.path_id);
-		HARNESS_CHECK(!w.bad && wr_len(&w) == nlri_wire_len(&n.prefix, add_path));
+		HARNESS_CHECK(n.prefix.len <= prefix_max_len((enum afi)form.afi));
+		harness_touch(n.labels, 3u * n.label_count);
+		harness_nlri_write(&w, form, &n);
+		HARNESS_CHECK(!w.bad);
 		back = rd_init(buf, wr_len(&w));
-		HARNESS_CHECK(nlri_read(&back, f, add_path, &again) && rd_left(&back) == 0);
-		HARNESS_CHECK(prefix_equal(&n.prefix, &again.prefix) && n.path_id == again.path_id);
+		HARNESS_CHECK(nlri_read_form(&back, form, &again) && rd_left(&back) == 0);
+		HARNESS_CHECK(harness_same_nlri(&n, &again));
+		if (form.safi != SAFI_UNICAST)
+			continue;
+		w = wr_init(buf, sizeof(buf));
+		nlri_write(&w, &n.prefix, form.add_path, n.path_id);
+		HARNESS_CHECK(wr_len(&w) == nlri_wire_len(&n.prefix, form.add_path) &&
+			      wr_len(&w) == (size_t)(back.end - buf));
 	}
 	HARNESS_CHECK(good == !r.bad);
 }
@@ -207,23 +240,24 @@ harness_update_options(uint8_t bits)
 		.enforce_first_as = bits & 8,
 		.peer_as = 65001,
 		.local_id = bits & 16 ? 0xc0000201 : 0,
-		.families = bits & 32 ? 1u << FAMILY_IPV4_UNICAST : 0x0f,
-		.add_path = bits & 64 ? 0x0f : 0,
+		.families = bits & 32 ? 1u << FAMILY_IPV4_UNICAST : 0xcf,
+		.add_path = bits & 64 ? 0xcf : 0,
 		.extended_message = bits & 128,
 		/* Not by a bit of its own: the corpus keeps its meaning. */
-		.extended_next_hop = bits & 16 ? 0x0f : 0,
+		.extended_next_hop = bits & 16 ? 0xcf : 0,
+		.multiple_labels = bits & 4 ? 0xcf : 0,
 		.zone = HARNESS_ZONE,
 	};
 }
 
-static inline void
-harness_update(const uint8_t *msg, size_t len, uint8_t option_bits)
+/* The error that came of it. */
+static inline struct bgp_error
+harness_update_with(const uint8_t *msg, size_t len, const struct bgp_update_options *o)
 {
 	struct attr_set *a = (struct attr_set *)harness_room(0);
-	struct bgp_update_options o = harness_update_options(option_bits);
 	struct bgp_update u;
 
-	bgp_update_decode(msg, len, &o, a, &u);
+	bgp_update_decode(msg, len, o, a, &u);
 	harness_error(&u.error);
 	HARNESS_CHECK(u.announced_count <= 2 && u.withdrawn_count <= 2);
 	HARNESS_CHECK(
@@ -235,14 +269,25 @@ harness_update(const uint8_t *msg, size_t len, uint8_t option_bits)
 
 		if (i % 2 >= (i < 2 ? u.announced_count : u.withdrawn_count))
 			continue;
-		HARNESS_CHECK(rd_left(&f->nlri) > 0 && o.families & 1u << f->family);
-		HARNESS_CHECK(nlri_check(f->nlri, f->family, o.add_path & 1u << f->family));
-		harness_nlri(f->nlri.p, rd_left(&f->nlri), f->family, o.add_path & 1u << f->family);
+		HARNESS_CHECK(rd_left(&f->nlri) > 0);
+		HARNESS_CHECK(o->families & nlri_bit(f->form.afi, f->form.safi));
+		HARNESS_CHECK(f->form.withdrawn == (i >= 2));
+		HARNESS_CHECK(nlri_check_form(f->nlri, f->form));
+		harness_nlri(f->nlri.p, rd_left(&f->nlri), f->form);
 	}
 	if (u.has_attrs) {
 		harness_touch((const uint8_t *)a, attr_set_size(a));
 		harness_round_trip(a);
 	}
+	return u.error;
+}
+
+static inline void
+harness_update(const uint8_t *msg, size_t len, uint8_t option_bits)
+{
+	struct bgp_update_options o = harness_update_options(option_bits);
+
+	harness_update_with(msg, len, &o);
 }
 
 /* One message of any type, as a session would treat it. */

@@ -3,6 +3,7 @@
  * The kept corpus in every build: each file as it is, every truncation, and a fixed number of mutations by a seeded generator.
  * What libFuzzer found once goes into the corpus and stays found. Only a sanitizer or a check of harness.h can fail it.
  */
+#include "tests/fuzz/mutate.h"
 #include "tests/fuzz/targets.h"
 
 #include <dirent.h>
@@ -16,16 +17,6 @@
 #define MUTATIONS 20000 /* of each file: about a second in a sanitizer build */
 #define INPUT_MAX 8192
 
-static uint64_t
-splitmix64(uint64_t *s)
-{
-	uint64_t z = (*s += UINT64_C(0x9e3779b97f4a7c15));
-
-	z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-	z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
-	return z ^ z >> 31;
-}
-
 /* On a heap block of exactly this size. */
 static void
 run(const struct target *t, const uint8_t *data, size_t len)
@@ -34,44 +25,6 @@ run(const struct target *t, const uint8_t *data, size_t len)
 
 	t->run(p, len);
 	free(p);
-}
-
-/* One change in place: a bit, an octet, an octet that is often a border, a span removed, doubled, or moved. The new length. */
-static size_t
-mutate(uint8_t *p, size_t len, uint64_t *s)
-{
-	static const uint8_t borders[] = {
-		0, 1, 2, 4, 7, 14, 15, 23, 32, 33, 64, 127, 128, 129, 254, 255};
-	size_t at, n;
-
-	if (len == 0)
-		return 0;
-	at = splitmix64(s) % len;
-	n = 1 + splitmix64(s) % 16;
-	if (n > len - at)
-		n = len - at;
-	switch (splitmix64(s) % 6) {
-	case 0:
-		p[at] ^= (uint8_t)(1u << splitmix64(s) % 8);
-		return len;
-	case 1:
-		p[at] = (uint8_t)splitmix64(s);
-		return len;
-	case 2:
-		p[at] = borders[splitmix64(s) % sizeof(borders)];
-		return len;
-	case 3:
-		memmove(p + at, p + at + n, len - at - n);
-		return len - n;
-	case 4:
-		if (len + n > INPUT_MAX)
-			return len;
-		memmove(p + at + n, p + at, len - at);
-		return len + n;
-	default:
-		memmove(p + splitmix64(s) % (len - n + 1), p + at, n);
-		return len;
-	}
 }
 
 static void
@@ -87,7 +40,7 @@ replay(const struct target *t, const uint8_t *data, size_t len, uint64_t seed)
 
 		memcpy(buf, data, len);
 		for (unsigned changes = 1 + (unsigned)(splitmix64(&s) % 4); changes > 0; changes--)
-			n = mutate(buf, n, &s);
+			n = mutate(buf, n, sizeof(buf), &s);
 		run(t, buf, n);
 	}
 }
