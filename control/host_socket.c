@@ -78,19 +78,104 @@ set_int(int fd, int level, int name, int value)
 	return setsockopt(fd, level, name, &value, sizeof(value)) < 0 ? -errno : 0;
 }
 
-int
-host_socket_apply(int fd, const struct host_socket_options *o, enum afi afi)
+/* `ttl` of the options: 0 is the kernel's own, also where a listener left another one. */
+static int
+set_ttl(int fd, enum afi afi, uint8_t ttl)
 {
 	bool v6 = afi == AFI_IPV6;
-	int level = v6 ? IPPROTO_IPV6 : IPPROTO_IP;
+
+	return set_int(fd, v6 ? IPPROTO_IPV6 : IPPROTO_IP, v6 ? IPV6_UNICAST_HOPS : IP_TTL,
+		ttl != 0 ? ttl : -1);
+}
+
+/* RFC 5082 3. The kernel checks it for each segment of a connection. */
+static int
+set_min_ttl(int fd, enum afi afi, uint8_t min_ttl)
+{
+	bool v6 = afi == AFI_IPV6;
+
+	return set_int(
+		fd, v6 ? IPPROTO_IPV6 : IPPROTO_IP, v6 ? IPV6_MINHOPCOUNT : IP_MINTTL, min_ttl);
+}
+
+/* RFC 2385. `len` below the address's own: for all of the prefix. A key of no octets is none. */
+static int
+set_md5(int fd, const struct ip_addr *a, unsigned len, const char *password)
+{
+	bool whole = len == prefix_max_len(a->afi);
+	struct tcp_md5sig md5 = {
+		.tcpm_flags = whole ? 0 : TCP_MD5SIG_FLAG_PREFIX, .tcpm_prefixlen = (uint8_t)len};
+	struct sockaddr_storage ss;
+	struct ip_addr plain = *a;
+	size_t key_len = password != NULL ? strlen(password) : 0;
 	int rc;
 
-	rc = set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
-	if (rc == 0)
-		rc = set_int(fd, level, v6 ? IPV6_TCLASS : IP_TOS, TOS_CS6);
-	if (rc == 0 && o->ttl != 0)
-		rc = set_int(fd, level, v6 ? IPV6_UNICAST_HOPS : IP_TTL, o->ttl);
+	if (key_len > sizeof(md5.tcpm_key))
+		return -EINVAL;
+	plain.zone = 0; /* the kernel looks at the address alone */
+	rc = sockaddr_from(&plain, a->afi, 0, &ss);
+	if (rc < 0)
+		return rc;
+	memcpy(&md5.tcpm_addr, &ss, sizeof(md5.tcpm_addr));
+	md5.tcpm_keylen = (uint16_t)key_len;
+	if (key_len > 0)
+		memcpy(md5.tcpm_key, password, key_len);
+	rc = setsockopt(fd, IPPROTO_TCP, whole ? TCP_MD5SIG : TCP_MD5SIG_EXT, &md5, sizeof(md5)) < 0
+		     ? -errno
+		     : 0;
+	explicit_bzero(&md5, sizeof(md5));
 	return rc;
+}
+
+static int
+set_common(int fd, enum afi afi)
+{
+	bool v6 = afi == AFI_IPV6;
+	int rc = set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+
+	if (rc == 0)
+		rc = set_int(
+			fd, v6 ? IPPROTO_IPV6 : IPPROTO_IP, v6 ? IPV6_TCLASS : IP_TOS, TOS_CS6);
+	return rc;
+}
+
+/* TTL of the SYN by which this connection came; 255 when it can't be told (it is ours). */
+static uint8_t
+syn_ttl(int fd)
+{
+	uint8_t header[512];
+	socklen_t len = sizeof(header);
+
+	if (getsockopt(fd, IPPROTO_TCP, TCP_SAVED_SYN, header, &len) < 0 || len < 20)
+		return 255;
+	return header[0] >> 4 == 6 ? header[7] : header[8];
+}
+
+int
+host_socket_apply(int fd, const struct host_socket_options *o, const struct ip_addr *peer)
+{
+	int rc = set_common(fd, peer->afi);
+
+	if (rc == 0)
+		rc = set_ttl(fd, peer->afi, o->ttl);
+	if (rc == 0 && o->min_ttl != 0)
+		rc = set_min_ttl(fd, peer->afi, o->min_ttl);
+	if (rc == 0 && o->password != NULL)
+		rc = set_md5(fd, peer, prefix_max_len(peer->afi), o->password);
+	if (rc == 0 && o->min_ttl != 0 && syn_ttl(fd) < o->min_ttl)
+		rc = -EPROTO;
+	return rc;
+}
+
+int
+host_socket_password(int listener, const struct prefix *from, const char *password)
+{
+	struct ip_addr a = {.afi = from->afi};
+	int rc;
+
+	memcpy(a.b, from->b, sizeof(a.b));
+	rc = set_md5(listener, &a, from->len, password);
+	return rc == -ENOENT && password == NULL ? 0 : rc;
 }
 
 /* A descriptor, or -errno. */
@@ -108,7 +193,7 @@ open_socket(const struct host_socket_options *o, enum afi afi)
 		SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
 	if (fd < 0)
 		return -errno;
-	rc = host_socket_apply(fd, o, afi);
+	rc = set_common(fd, afi);
 	/* Both families are listened on, each by its own socket. */
 	if (rc == 0 && afi == AFI_IPV6)
 		rc = set_int(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
@@ -128,7 +213,8 @@ host_socket_connect(const struct host_socket_options *o, const struct ip_addr *p
 	fd = open_socket(o, peer->afi);
 	if (fd < 0)
 		return fd;
-	if (o->source.afi != AFI_NONE) {
+	rc = host_socket_apply(fd, o, peer);
+	if (rc == 0 && o->source.afi != AFI_NONE) {
 		/* Otherwise bind() takes a port for itself that other peers of this source could share. */
 		set_int(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1);
 		len = sockaddr_from(&o->source, peer->afi, 0, &ss);
@@ -159,6 +245,11 @@ host_socket_listen(const struct host_socket_options *o, enum afi afi, uint16_t p
 		return fd;
 	/* A restart must not wait for the old connections' TIME_WAIT. */
 	rc = set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+	if (rc == 0)
+		rc = set_ttl(fd, afi, 255);
+	/* For syn_ttl(). */
+	if (rc == 0)
+		rc = set_int(fd, IPPROTO_TCP, TCP_SAVE_SYN, 1);
 	if (rc == 0) {
 		len = sockaddr_from(&o->source, afi, port, &ss);
 		if (len < 0)

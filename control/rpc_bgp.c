@@ -278,7 +278,7 @@ families_dropped(const struct session_view *v)
 static bool
 waits(const struct session_view *v)
 {
-	bool any = v->held;
+	bool any = v->held || v->idle_hold;
 
 	for (unsigned f = 0; f < FAMILY_COUNT; f++)
 		any |= v->families[f].retained;

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "control/session.h"
 
-#include "control/host_socket.h"
 #include "control/log.h"
 #include "control/session_impl.h"
 #include "lpm/qsbr.h"
@@ -9,10 +8,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/epoll.h>
-#include <unistd.h>
-
-#define BACKLOG 128
 
 uint32_t
 speaker_random(struct speaker *s)
@@ -108,19 +103,9 @@ peer_free(struct speaker *s, struct peer *p)
 	for (unsigned f = 0; f < FAMILY_COUNT; f++) {
 		arena_free(s->config.arena, p->family[f].import_jobs.job);
 		arena_free(s->config.arena, p->family[f].export_jobs.job);
+		arena_free(s->config.arena, p->family[f].policy_jobs.job);
 	}
 	arena_free(s->config.arena, p);
-}
-
-static void
-listeners_close(struct speaker *s)
-{
-	for (unsigned i = 0; i < s->listener_count; i++) {
-		timer_cancel(s->thread, &s->listener[i].again);
-		watch_set(s->thread, &s->listener[i].watch, 0);
-		close(s->listener[i].watch.fd);
-	}
-	s->listener_count = 0;
 }
 
 static void
@@ -140,6 +125,7 @@ speaker_stop(void *ctx)
 	role_enter_session();
 	qsbr_online(s->config.readers, s->reader);
 	listeners_close(s);
+	held_close(s);
 	peers_stop(s);
 	lingerers_close(s);
 	leftovers_run(s, UINT64_MAX);
@@ -169,6 +155,7 @@ speaker_destroy(struct speaker *s)
 	update_groups_destroy(s->groups);
 	attr_table_destroy(s->exported);
 	qsbr_destroy(s->nobody);
+	arena_free(s->config.arena, s->ranges);
 	arena_free(s->config.arena, s->attrs);
 	arena_free(s->config.arena, s);
 }
@@ -293,81 +280,6 @@ speaker_work(void *ctx, uint64_t now, uint64_t deadline_ns)
 	return more;
 }
 
-/* ---- listening ---- */
-
-static void
-listener_again(struct timer *t)
-{
-	struct listener *l = container_of(t, struct listener, again);
-
-	watch_set(l->speaker->thread, &l->watch, EPOLLIN);
-}
-
-static void
-listener_ready(struct watch *w, uint32_t events)
-{
-	struct listener *l = container_of(w, struct listener, watch);
-	struct ip_addr addr;
-	uint16_t port;
-	struct peer *p;
-	int fd;
-
-	role_enter_session();
-	(void)events;
-	while ((fd = host_socket_accept(w->fd, &addr, &port)) >= 0) {
-		for (p = l->speaker->peers; p != NULL; p = p->next) {
-			if (!p->removed && p->config.vrf.v == l->vrf.v &&
-				addr_equal(&p->config.addr, &addr))
-				break;
-		}
-		if (p != NULL)
-			peer_accept(p, fd);
-		else
-			close(fd); /* nobody that we know of */
-	}
-	if (fd == -EAGAIN)
-		return;
-	/* The connection stays in the kernel's queue and the listener ready: without descriptors we would spin. */
-	log_event(LOG_ERROR, "accept-failed error=\"%s\"", strerrordesc_np(-fd));
-	if (timer_arm(l->speaker->thread, &l->again, ACCEPT_RETRY_NS) == 0)
-		watch_set(l->speaker->thread, w, 0);
-}
-
-static int
-listen_one(struct speaker *s, struct vrf_id vrf, enum afi afi) RUNS_ON(role_session)
-{
-	struct host_socket_options o = {.vrf = vrf};
-	struct listener *l = &s->listener[s->listener_count];
-	int fd, err;
-
-	if (s->listener_count == LISTENERS_MAX)
-		return -ENOSPC;
-	fd = host_socket_listen(&o, afi, s->config.tcp_port, BACKLOG);
-	if (fd < 0)
-		return fd;
-	*l = (struct listener){.speaker = s,
-		.vrf = vrf,
-		.watch = {.fd = fd, .ready = listener_ready},
-		.again = {.fire = listener_again}};
-	err = watch_set(s->thread, &l->watch, EPOLLIN);
-	if (err < 0) {
-		close(fd);
-		return err;
-	}
-	s->listener_count++;
-	return 0;
-}
-
-int
-speaker_listen(struct speaker *s, struct vrf_id vrf)
-{
-	int err = listen_one(s, vrf, AFI_IPV4);
-	int err6 = err == 0 ? listen_one(s, vrf, AFI_IPV6) : 0;
-
-	/* A host without IPv6 is no fault. */
-	return err6 == -EAFNOSUPPORT ? 0 : err < 0 ? err : err6;
-}
-
 /* ---- configuration ---- */
 
 static void
@@ -375,10 +287,15 @@ config_copy(struct peer *p, const struct config_peer *c, const struct session_po
 	RUNS_ON(role_session)
 {
 	p->config = *c;
+	p->config.passive |= c->dynamic;
 	snprintf(p->vrf_name, sizeof(p->vrf_name), "%s",
 		c->vrf_name != NULL ? c->vrf_name : "default");
 	p->config.vrf_name = p->vrf_name;
-	p->config.group = p->config.description = NULL;
+	p->config.group = p->config.description = p->config.password = NULL;
+	if (c->password != NULL) {
+		snprintf(p->password, sizeof(p->password), "%s", c->password);
+		p->config.password = p->password;
+	}
 	for (unsigned f = 0; f < FAMILY_COUNT; f++)
 		p->config.families[f].import_policy = p->config.families[f].export_policy = NULL;
 	p->policies = *policies;
@@ -401,12 +318,16 @@ session_add(struct speaker *s, struct peer_id id, const struct config_peer *c,
 	p->speaker = s;
 	p->id = id;
 	config_copy(p, c, policies);
+	p->any_as = c->asn == 0;
 	peer_init(p);
 	p->next = s->peers;
 	s->peers = p;
 	s->by_id[id.v] = p;
+	if (c->password != NULL)
+		listen_password(s, c->vrf, &c->addr);
 	if (!c->shutdown)
 		peer_start(p);
+	held_take(p);
 	return 0;
 }
 
@@ -420,6 +341,8 @@ session_remove(struct speaker *s, struct peer_id id)
 		return;
 	peer_stop(p, &note);
 	p->removed = true;
+	if (p->config.password != NULL)
+		listen_password(s, p->config.vrf, &p->config.addr);
 	input_push(s);
 	removed_free(s);
 }
@@ -436,13 +359,20 @@ timers_reset(const struct config_timers *a, const struct config_timers *b)
 	return a->hold_s != b->hold_s; /* it is said in OPEN */
 }
 
+static bool
+passwords_equal(const char *a, const char *b)
+{
+	return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
+}
+
 bool
 session_update_resets(const struct config_peer *a, const struct config_peer *b)
 {
 	return !addr_equal(&a->addr, &b->addr) || a->tcp_port != b->tcp_port || a->asn != b->asn ||
 	       a->local_as != b->local_as || a->external != b->external ||
 	       a->shutdown != b->shutdown || !addr_equal(&a->source, &b->source) ||
-	       a->multihop != b->multihop ||
+	       a->multihop != b->multihop || a->gtsm != b->gtsm ||
+	       !passwords_equal(a->password, b->password) ||
 	       a->route_reflector_client != b->route_reflector_client ||
 	       peer_families(a) != peer_families(b) || timers_reset(&a->timers, &b->timers) ||
 	       a->capabilities.route_refresh != b->capabilities.route_refresh ||
@@ -469,36 +399,51 @@ export_rules_change(struct peer *p, const struct config_peer *old) RUNS_ON(role_
 	return false;
 }
 
+/* The same session goes on by what `c` says. False: it can't. */
+static bool
+update_stays(struct peer *p, const struct config_peer *c, const struct session_policies *policies)
+	RUNS_ON(role_session)
+{
+	struct config_peer old = p->config;
+
+	if (session_update_resets(&old, c))
+		return false;
+	session_export_policies(p->speaker, p->id, policies);
+	config_copy(p, c, policies);
+	if (limit_changed(&old, c)) {
+		limit_up(p);
+		if (p->held)
+			peer_start(p);
+	}
+	if (old.passive != c->passive)
+		peer_passive_changed(p);
+	return !export_rules_change(p, &old);
+}
+
 bool
 session_update(struct speaker *s, struct peer_id id, const struct config_peer *c,
 	const struct session_policies *policies)
 {
 	struct note note = {.code = ERR_CEASE, .subcode = CEASE_CONFIG_CHANGE};
 	struct peer *p = peer_find(s, id);
-	struct config_peer old;
+	struct config_peer next = *c;
 	bool was_up;
 
 	if (p == NULL || p->removed)
 		return false;
-	old = p->config;
-	was_up = p->up != NULL;
-	if (!session_update_resets(&old, c)) {
-		session_export_policies(s, id, policies);
-		config_copy(p, c, policies);
-		if (limit_changed(&old, c)) {
-			limit_up(p);
-			if (p->held)
-				peer_start(p);
-		}
-		if (old.passive != c->passive)
-			peer_passive_changed(p);
-		if (!export_rules_change(p, &old))
-			return false;
+	p->any_as = c->asn == 0;
+	if (p->any_as) { /* what the OPEN of this session said */
+		next.asn = p->config.asn;
+		next.external = p->config.external;
 	}
+	was_up = p->up != NULL;
+	if (update_stays(p, &next, policies))
+		return false;
 	if (c->shutdown)
 		note.subcode = CEASE_ADMIN_SHUTDOWN;
 	peer_stop(p, &note);
 	config_copy(p, c, policies);
+	listen_password(s, c->vrf, &c->addr);
 	if (!c->shutdown)
 		peer_start(p);
 	return was_up;
@@ -521,18 +466,32 @@ session_export_policies(
 	p->policies = *policies;
 }
 
+/* Of one that is held or in idle hold, or whose routes wait for its return, there is something to end, too. */
+static bool
+reset_with(struct peer *p, const struct note *note) RUNS_ON(role_session)
+{
+	if (p == NULL || (p->up == NULL && !p->held && !peer_in_idle_hold(p) && !restart_waits(p)))
+		return false;
+	peer_stop(p, note);
+	peer_start(p); /* without idle hold: nothing was wrong */
+	return true;
+}
+
 bool
 session_reset(struct speaker *s, struct peer_id id, const char *text)
 {
 	struct note note = {.code = ERR_CEASE, .subcode = CEASE_ADMIN_RESET, .text = text};
+
+	return reset_with(peer_find(s, id), &note);
+}
+
+bool
+session_reset_config(struct speaker *s, struct peer_id id)
+{
+	struct note note = {.code = ERR_CEASE, .subcode = CEASE_CONFIG_CHANGE};
 	struct peer *p = peer_find(s, id);
 
-	/* Of one that is held, or whose routes wait for its return, there is something to reset, too. */
-	if (p == NULL || (p->up == NULL && !p->held && !restart_waits(p)))
-		return false;
-	peer_stop(p, &note);
-	peer_start(p); /* without idle hold: nothing was wrong */
-	return true;
+	return p != NULL && p->up != NULL && reset_with(p, &note);
 }
 
 /* ---- what main sees ---- */
@@ -608,6 +567,8 @@ session_peek(struct speaker *s, struct peer_id id, struct session_view *out)
 			p->config.capabilities.graceful_restart, c->open.restart_notification),
 		.restart_time_s = c->open.restart_time_s,
 		.held = p->held,
+		.idle_hold = peer_in_idle_hold(p),
+		.external = p->config.external,
 		.keepalive_late_ns = p->keepalive_late_ns,
 		.remote_asn = c->open.asn,
 		.remote_identifier = c->open.identifier,

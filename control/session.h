@@ -67,7 +67,17 @@ void speaker_busy(void *ctx);
 /* Listens in that VRF (both address families). 0, -errno. */
 int speaker_listen(struct speaker *s, struct vrf_id vrf) RUNS_ON(role_session);
 
-/* Who may come unasked (`listen_ranges`), instead of those before; copied. At most `max` held connections wait. 0, -ENOMEM. */
+/*
+ * Who may come unasked (`listen_ranges`), instead of those before; copied. The connection of one who comes by them is held for 5 s (of
+ * 64 at once at most; once for an address), and SESSION_DYNAMIC is told once for it; a session_add() of that address takes it. One
+ * without `dynamic` in its configuration does so, too. An address for which there is a session, up or not, never causes the event.
+ * A dynamic session that has no connection (any more) tells SESSION_DYNAMIC_GONE, once: when session_add() found none held, when the
+ * session or its attempt ended, when session_reset() or session_update() ended it; not while its routes wait for its return
+ * (RFC 4724), nor while max_prefixes holds it. It then waits for session_remove(), and refuses nobody: who comes from its address
+ * meanwhile is held, and its SESSION_DYNAMIC comes after the _GONE. Of one whose `asn` is 0 the OPEN says the AS number and whether it
+ * is external: session_view.remote_asn, .external. The kernel knows no exception to a range's password: a peer of its own within the
+ * range has a password, too, or is never heard. 0, -ENOMEM.
+ */
 struct speaker_range {
 	struct vrf_id vrf;
 	struct prefix prefix;
@@ -93,6 +103,13 @@ bool session_update(struct speaker *s, struct peer_id id, const struct config_pe
 bool session_update_resets(const struct config_peer *old, const struct config_peer *new_config);
 /* Takes the new export policies; differences are sent. After return the old ones are not used any more. */
 void session_export_policies(struct speaker *s, struct peer_id id, const struct session_policies *p) RUNS_ON(role_session);
+/*
+ * The end of such a change: SESSION_EXPORT_DONE with `job` (not 0) when this peer has been sent all differences that the policies and
+ * rules make which it has now, those of session_update() included (they are in its output buffer; at once where there are none);
+ * SESSION_REFRESH_FAILED when its session ends before. One of the two comes when true was returned. False: not established, or
+ * not in that family, or no memory. To be called after session_export_policies() or session_update(), in the same thread_call() or later.
+ */
+bool session_export_job(struct speaker *s, struct peer_id id, enum family f, uint32_t job) RUNS_ON(role_session);
 
 enum refresh_action { REFRESH_SENT, REFRESH_REPLAYED, REFRESH_READVERTISED, REFRESH_NO_OP, REFRESH_UNSUPPORTED, REFRESH_NOT_ESTABLISHED };
 /*
@@ -111,22 +128,29 @@ enum refresh_action session_refresh_export(struct speaker *s, struct peer_id id,
 	RUNS_ON(role_session);
 const char *refresh_action_text(enum refresh_action a); /* contract section 3: "route-refresh-sent" ... */
 /*
- * Cease / Administrative Reset; nothing is retained, and one that max_prefixes holds starts again. False: there was nothing to
- * reset.
+ * Cease / Administrative Reset; nothing is retained, and one that max_prefixes holds, or that is in idle hold, starts again at once.
+ * `text` (RFC 9003) may be NULL. False: there was nothing to reset.
  */
 bool session_reset(struct speaker *s, struct peer_id id, const char *text) RUNS_ON(role_session);
+/*
+ * Cease / Other Configuration Change, for what session_update() does not reset by itself: keep_all_routes turned on for a peer without
+ * route refresh, of which nothing is kept (contract section 5.5). False: it was not established.
+ */
+bool session_reset_config(struct speaker *s, struct peer_id id) RUNS_ON(role_session);
 
 struct session_view {
 	enum fsm_state state;
 	uint64_t established_ns;      /* when; 0: never, or not now */
 	uint32_t established_count;
-	char last_error[160];         /* "" : none */
+	char last_error[400];         /* "" : none. With what the peer's operator had to say (RFC 9003), escaped */
 	struct session_capability {
 		bool local, remote, negotiated;
 	} route_refresh, enhanced_route_refresh, four_octet_as, extended_message, graceful_restart, extended_next_hop,
 		restart_notification; /* RFC 8538 N bit */
 	uint16_t restart_time_s; /* of the peer: how long its routes are kept when it is gone */
 	bool held; /* idle since max_prefixes was passed; session_reset() or another limit starts it again */
+	bool idle_hold; /* waits before it tries again; session_reset() ends that */
+	bool external;
 	uint32_t remote_asn, remote_identifier;
 	uint16_t hold_time_s;
 	struct ip_addr local_addr;

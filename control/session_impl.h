@@ -6,6 +6,7 @@
  * until 6.8 leaves one of them; timers of the peer (connect retry, idle hold) belong to both.
  *
  *	session.c       speaker, configuration, what main asks
+ *	session_listen.c  listeners, their passwords, who comes by a range
  *	session_peer.c  events and actions of the machine, OPEN, collision, up and down
  *	session_io.c    sockets, buffers, timers of a connection
  *	session_in.c    messages received -> the shard's batches
@@ -39,6 +40,9 @@ static_assert(TX_EXPORT_ROOM > BGP_EXTENDED_MSG_MAX + TX_RESERVE, "the largest m
 #define LINGERERS_MAX 64
 #define LINGER_NS (2 * NS_PER_S)
 #define IDLE_HOLD_MAX_S 60u
+/* Connections by a range that wait for a session_add(). */
+#define HELD_MAX 64
+#define HELD_NS (5 * NS_PER_S)
 #define IDLE_HOLD_FORGIVEN_S 60u /* a session that was up so long starts the back-off anew */
 #define BATCH_RETRY_NS 1000000u
 #define ACCEPT_RETRY_NS 100000000u
@@ -92,7 +96,7 @@ enum { CONN_OUT, CONN_IN, CONN_COUNT };
 
 struct refresh_job {
 	uint32_t id;
-	uint32_t walk; /* export: the walk that answers it */
+	uint32_t walk; /* export: the walk that answers it; a policy's: update_group_settle() */
 	bool begun; /* import: BoRR came after it */
 };
 struct refresh_jobs {
@@ -107,6 +111,7 @@ struct peer_family {
 	struct refresh_serve serve;
 	uint32_t walks; /* refresh walks begun */
 	struct refresh_jobs import_jobs, export_jobs;
+	struct refresh_jobs policy_jobs; /* `walk`: what update_group_settle() gave */
 	struct timer stale; /* from the oldest open BoRR, or our oldest request without one */
 	bool refreshing; /* between BoRR and EoRR */
 	bool owed_stale;
@@ -127,8 +132,13 @@ struct peer {
 	bool running, removed;
 	bool held; /* stopped by max_prefixes until an operator resets it */
 	bool limited; /* some family has max_prefixes */
+	bool any_as; /* config.asn and .external are what the last OPEN said */
+	bool came; /* dynamic: a connection of it was taken */
+	bool gone; /* dynamic: SESSION_DYNAMIC_GONE was told */
+	bool again_at_once; /* the peer's operator reset it: no idle hold */
 	struct config_peer config; /* its strings are ours or NULL */
 	char vrf_name[64];
+	char password[HOST_SOCKET_PASSWORD_MAX + 1];
 	struct session_policies policies;
 	struct connection conn[CONN_COUNT];
 	struct connection *up; /* the established one */
@@ -143,9 +153,24 @@ struct peer {
 
 	uint64_t established_ns;
 	uint32_t established_count;
-	char last_error[160];
+	char last_error[400];
 	uint64_t messages_received, messages_sent, updates_received, updates_sent, hold_rearmed;
 	uint64_t keepalive_late_ns; /* the latest */
+};
+
+struct range {
+	struct speaker_range r; /* .password: NULL, or the one below */
+	char password[HOST_SOCKET_PASSWORD_MAX + 1];
+};
+
+/* A connection by a range: nothing is read of it before main has made a session for it. */
+struct held {
+	struct speaker *speaker;
+	struct held *next;
+	struct timer timer;
+	struct vrf_id vrf;
+	struct ip_addr addr;
+	int fd;
 };
 
 struct listener {
@@ -153,6 +178,7 @@ struct listener {
 	struct watch watch;
 	struct timer again; /* accepts once more when there may be descriptors */
 	struct vrf_id vrf;
+	enum afi afi;
 };
 
 /* The group of the last session that ended, until it is dismantled. */
@@ -187,6 +213,10 @@ struct speaker {
 	struct peer *by_id[PEER_MAX];
 	struct listener listener[LISTENERS_MAX];
 	unsigned listener_count;
+	struct range *ranges;
+	unsigned range_count;
+	struct held *held;
+	unsigned held_count;
 	struct lingerer *lingerers;
 	unsigned lingerer_count;
 
@@ -216,11 +246,25 @@ uint32_t speaker_random(struct speaker *s) RUNS_ON(role_session);
 uint64_t speaker_jitter(struct speaker *s, uint64_t ns, unsigned less_percent,
 	unsigned more_percent) RUNS_ON(role_session);
 
+/* session_listen.c */
+void listeners_close(struct speaker *s) RUNS_ON(role_session);
+/* After a peer of that address came, went or got another password: what the listeners have to know. */
+void listen_password(struct speaker *s, struct vrf_id vrf, const struct ip_addr *addr)
+	RUNS_ON(role_session);
+/* Its connection, if it is held. */
+void held_take(struct peer *p) RUNS_ON(role_session);
+void held_close(struct speaker *s) RUNS_ON(role_session);
+
 /* session_peer.c */
 void peer_init(struct peer *p);
 void peer_start(struct peer *p) RUNS_ON(role_session);
 /* Ends both connections. `note` NULL: silently. */
 void peer_stop(struct peer *p, const struct note *note) RUNS_ON(role_session);
+/* Neither connection lives: what comes of it. */
+void peer_restart(struct peer *p) RUNS_ON(role_session);
+bool peer_in_idle_hold(const struct peer *p);
+/* Dynamic: main is told to remove it. */
+void peer_gone(struct peer *p) RUNS_ON(role_session);
 void peer_passive_changed(struct peer *p) RUNS_ON(role_session);
 void peer_accept(struct peer *p, int fd) RUNS_ON(role_session);
 void peer_error(struct peer *p, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
@@ -234,6 +278,7 @@ void connection_open_received(struct connection *c, const uint8_t *msg, size_t l
 	RUNS_ON(role_session);
 
 /* session_io.c */
+struct host_socket_options peer_socket(const struct peer *p);
 int connection_connect(struct connection *c) RUNS_ON(role_session);
 /* Buffers, watch and local address of a connected socket. 0, -errno (closed). */
 int connection_adopt(struct connection *c, int fd) RUNS_ON(role_session);

@@ -423,7 +423,7 @@ notification_received(struct connection *c, const uint8_t *msg, size_t len) RUNS
 	struct peer *p = c->peer;
 	struct bgp_notification n;
 	struct bgp_error e = bgp_notification_decode(msg, len, &n);
-	char text[300] = "";
+	char text[340] = ""; /* RFC 9003 2: up to 255 octets; the rest of last_error is ours */
 	bool hard;
 
 	if (e.severity != BGP_OK) { /* RFC 4271 6.4: there is no answer to a wrong one */
@@ -442,7 +442,11 @@ notification_received(struct connection *c, const uint8_t *msg, size_t len) RUNS
 		peer_error(p, "received %s%s%s%s", hard ? "hard reset, " : "",
 			bgp_notification_text(n.code, n.subcode), text[0] != '\0' ? ": " : "",
 			text);
+	/* Nothing is wrong over there, and it wants us back. Over and over again is another matter. */
+	c->peer->again_at_once = n.code == ERR_CEASE && n.subcode == CEASE_ADMIN_RESET &&
+				 p->up == c && now_ns() - p->established_ns >= NS_PER_S;
 	connection_event(c, EV_NOTIFICATION, NULL);
+	c->peer->again_at_once = false;
 }
 
 /* RFC 7313 4: ignored before the End-of-RIB of a peer that sends one; the shard does so too. */
@@ -570,7 +574,7 @@ connection_input(struct connection *c, uint64_t now, uint64_t deadline_ns)
 			break;
 		}
 		c->peer->messages_received++;
-		if (c->watch.fd < 0)
+		if (c->watch.fd < 0 || c->connecting) /* gone, or begun anew */
 			return false;
 		c->rx_head += len;
 		if (now_ns() >= deadline_ns)

@@ -378,17 +378,32 @@ connection_ready(struct watch *w, uint32_t events)
 	}
 }
 
+/* Of both connections of a peer. */
+struct host_socket_options
+peer_socket(const struct peer *p)
+{
+	const struct config_peer *k = &p->config;
+	struct host_socket_options o = {
+		.vrf = k->vrf, .source = k->source, .password = k->password};
+
+	o.ttl = k->multihop != 0 ? k->multihop : k->external ? 1 : 0;
+	if (k->gtsm) { /* RFC 5082 3: `multihop` is how many hops it may be away */
+		o.ttl = 255;
+		o.min_ttl = (uint8_t)(k->multihop != 0 ? 256 - k->multihop : 255);
+	}
+	/* Of a link-local source only one zone makes sense. */
+	if (addr_is_link_local(&o.source) && o.source.zone == 0)
+		o.source.zone = k->addr.zone;
+	return o;
+}
+
 int
 connection_connect(struct connection *c)
 {
 	const struct config_peer *k = &c->peer->config;
-	struct host_socket_options o = {.vrf = k->vrf, .source = k->source};
+	struct host_socket_options o = peer_socket(c->peer);
 	int fd;
 
-	o.ttl = k->multihop != 0 ? k->multihop : k->external ? 1 : 0;
-	/* Of a link-local source only one zone makes sense. */
-	if (addr_is_link_local(&o.source) && o.source.zone == 0)
-		o.source.zone = k->addr.zone;
 	fd = host_socket_connect(&o, &k->addr, k->tcp_port);
 	if (fd < 0)
 		return fd;

@@ -81,6 +81,24 @@ export_jobs_end(struct peer_family *f)
 		tell(f, SESSION_EXPORT_DONE, 0, f->peer->up->n.enhanced_route_refresh);
 }
 
+/* RFC 7313 has no part in it: differences are not framed. */
+static void
+policy_jobs_end(struct peer_family *f)
+{
+	uint32_t settled = update_group_settled(f->group);
+	unsigned kept = 0;
+
+	for (unsigned i = 0; i < f->policy_jobs.count; i++) {
+		struct refresh_job job = f->policy_jobs.job[i];
+
+		if ((int32_t)(job.walk - settled) > 0)
+			f->policy_jobs.job[kept++] = job;
+		else
+			tell(f, SESSION_EXPORT_DONE, job.id, false);
+	}
+	f->policy_jobs.count = kept;
+}
+
 static void
 on_mark(void *ctx, enum update_group_mark m)
 {
@@ -112,6 +130,9 @@ on_mark(void *ctx, enum update_group_mark m)
 		break;
 	case MARK_POLICY_DONE:
 		tell(f, SESSION_EXPORT_DONE, 0, false);
+		break;
+	case MARK_SETTLED:
+		policy_jobs_end(f);
 		break;
 	}
 }
@@ -273,6 +294,7 @@ export_down(struct peer *p)
 		f->refreshing = false;
 		jobs_fail(f, &f->import_jobs);
 		jobs_fail(f, &f->export_jobs);
+		jobs_fail(f, &f->policy_jobs);
 	}
 }
 
@@ -492,26 +514,13 @@ request_send(struct peer_family *f) RUNS_ON(role_session)
 	return true;
 }
 
-enum refresh_action
-session_refresh_import(
-	struct speaker *s, struct peer_id id, enum family family, uint32_t job, const char **reason)
+/* A ROUTE-REFRESH, and who waits for what comes of it. */
+static enum refresh_action
+refresh_ask(struct peer_family *f, uint32_t job, const char **reason) RUNS_ON(role_session)
 {
-	enum refresh_action action;
-	struct peer_family *f = family_of(s, id, family, reason, &action);
 	struct refresh_job j = {.id = job};
-	bool framed;
+	bool framed = f->peer->up->n.enhanced_route_refresh;
 
-	if (f == NULL)
-		return action;
-	if (!f->peer->up->n.route_refresh) {
-		*reason = "no-route-refresh";
-		return REFRESH_UNSUPPORTED;
-	}
-	if (f->peer->config.families[family].keep_all_routes) {
-		*reason = "keep-all-routes";
-		return REFRESH_NO_OP;
-	}
-	framed = f->peer->up->n.enhanced_route_refresh;
 	if (framed && !jobs_add(f, &f->import_jobs, &j)) {
 		*reason = "out-of-memory";
 		return REFRESH_UNSUPPORTED;
@@ -525,8 +534,61 @@ session_refresh_import(
 	if (!framed)
 		tell(f, SESSION_REFRESH_DONE, job, false);
 	else if (f->stale.deadline_ns == 0)
-		timer_arm(s->thread, &f->stale, f->peer->config.timers.stale_refresh_s * NS_PER_S);
+		timer_arm(f->peer->speaker->thread, &f->stale,
+			f->peer->config.timers.stale_refresh_s * NS_PER_S);
 	return REFRESH_SENT;
+}
+
+enum refresh_action
+session_refresh_import(
+	struct speaker *s, struct peer_id id, enum family family, uint32_t job, const char **reason)
+{
+	enum refresh_action action;
+	struct peer_family *f = family_of(s, id, family, reason, &action);
+	bool keeps;
+
+	if (f == NULL)
+		return action;
+	keeps = f->peer->config.families[family].keep_all_routes;
+	if (!f->peer->up->n.route_refresh) {
+		*reason = keeps ? NULL : "no-route-refresh";
+		return keeps ? REFRESH_REPLAYED : REFRESH_UNSUPPORTED;
+	}
+	if (keeps) {
+		*reason = "keep-all-routes";
+		return REFRESH_NO_OP;
+	}
+	return refresh_ask(f, job, reason);
+}
+
+enum refresh_action
+session_refresh_fill(
+	struct speaker *s, struct peer_id id, enum family family, uint32_t job, const char **reason)
+{
+	enum refresh_action action;
+	struct peer_family *f = family_of(s, id, family, reason, &action);
+
+	if (f == NULL)
+		return action;
+	if (!f->peer->up->n.route_refresh) {
+		*reason = "no-route-refresh";
+		return REFRESH_UNSUPPORTED;
+	}
+	return refresh_ask(f, job, reason);
+}
+
+bool
+session_export_job(struct speaker *s, struct peer_id id, enum family family, uint32_t job)
+{
+	enum refresh_action action;
+	const char *reason;
+	struct peer_family *f = family_of(s, id, family, &reason, &action);
+	struct refresh_job j = {.id = job};
+
+	if (f == NULL)
+		return false;
+	j.walk = update_group_settle(f->group);
+	return jobs_add(f, &f->policy_jobs, &j);
 }
 
 enum refresh_action

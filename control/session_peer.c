@@ -146,8 +146,10 @@ peer_down(struct peer *p, uint8_t retain) RUNS_ON(role_session)
 static void
 idle_hold_grow(struct peer *p)
 {
-	p->idle_hold_s =
-		p->idle_hold_s * 2 < IDLE_HOLD_MAX_S ? p->idle_hold_s * 2 : IDLE_HOLD_MAX_S;
+	uint32_t least = p->config.timers.idle_hold_s,
+		 max = least > IDLE_HOLD_MAX_S ? least : IDLE_HOLD_MAX_S;
+
+	p->idle_hold_s = p->idle_hold_s * 2 < max ? p->idle_hold_s * 2 : max;
 }
 
 static void
@@ -178,25 +180,53 @@ peer_await(struct peer *p) RUNS_ON(role_session)
 	idle_hold_grow(p);
 }
 
-/* Neither connection lives and nothing is armed: idle hold, then once more. */
-static void
-peer_restart(struct peer *p) RUNS_ON(role_session)
-{
-	struct connection *out = &p->conn[CONN_OUT];
-
-	if (!p->running || p->up != NULL || p->conn[CONN_IN].state != FSM_IDLE ||
-		out->state != FSM_IDLE)
-		return;
-	if (restart_waits(p))
-		peer_await(p);
-	else if (p->idle_hold.deadline_ns == 0)
-		idle_hold_start(p);
-}
-
 static void
 peer_begin(struct peer *p) RUNS_ON(role_session)
 {
 	connection_event(&p->conn[CONN_OUT], p->config.passive ? EV_START_PASSIVE : EV_START, NULL);
+}
+
+bool
+peer_in_idle_hold(const struct peer *p)
+{
+	return p->idle_hold.deadline_ns != 0;
+}
+
+void
+peer_gone(struct peer *p)
+{
+	p->running = false;
+	p->gone = true;
+	timer_cancel(p->speaker->thread, &p->connect_retry);
+	timer_cancel(p->speaker->thread, &p->idle_hold);
+	connection_event(&p->conn[CONN_OUT], EV_STOP, NULL);
+	tell(p, SESSION_DYNAMIC_GONE);
+}
+
+/* Nothing is armed: idle hold, then once more. A dynamic one comes again as a new one. */
+void
+peer_restart(struct peer *p)
+{
+	struct connection *out = &p->conn[CONN_OUT];
+	bool at_once = p->again_at_once;
+
+	if (!p->running || p->up != NULL || p->conn[CONN_IN].state != FSM_IDLE)
+		return;
+	if (p->config.dynamic && p->came && !restart_waits(p)) {
+		peer_gone(p);
+		return;
+	}
+	if (out->state != FSM_IDLE)
+		return;
+	p->again_at_once = false;
+	if (restart_waits(p)) {
+		peer_await(p);
+	} else if (at_once) {
+		p->idle_hold_s = p->config.timers.idle_hold_s;
+		peer_begin(p);
+	} else if (!peer_in_idle_hold(p)) {
+		idle_hold_start(p);
+	}
 }
 
 static void
@@ -383,6 +413,19 @@ negotiate(struct connection *c, const struct bgp_open *o)
 	return c->n.families != 0;
 }
 
+/* Of a peer by a range that names no AS: the OPEN says who it is. */
+static void
+as_learn(struct connection *c, uint32_t asn) RUNS_ON(role_session)
+{
+	struct peer *p = c->peer;
+	struct host_socket_options o;
+
+	p->config.asn = asn;
+	p->config.external = asn != p->speaker->config.asn;
+	o = peer_socket(p); /* an internal one may be some hops away */
+	host_socket_apply(c->watch.fd, &o, &p->config.addr);
+}
+
 /* RFC 4271 6.8. False: this connection is closed. */
 static bool
 collision_survived(struct connection *c) RUNS_ON(role_session)
@@ -420,12 +463,14 @@ connection_open_received(struct connection *c, const uint8_t *msg, size_t len)
 	}
 	e = bgp_open_decode(msg, len, &o);
 	if (e.severity == BGP_OK)
-		e = bgp_open_check(
-			&o, p->config.asn, peer_local_as(p), p->speaker->config.router_id);
+		e = bgp_open_check(&o, p->any_as ? 0 : p->config.asn, peer_local_as(p),
+			p->speaker->config.router_id);
 	if (e.severity != BGP_OK) {
 		open_refuse(c, &e);
 		return;
 	}
+	if (p->any_as)
+		as_learn(c, o.asn);
 	if (!negotiate(c, &o)) { /* RFC 5492 3 */
 		e = (struct bgp_error){.severity = SESSION_RESET,
 			.code = ERR_OPEN,
@@ -461,10 +506,16 @@ peer_init(struct peer *p)
 void
 peer_start(struct peer *p)
 {
-	if (p->running)
+	if (p->running || p->gone)
 		return;
-	p->running = true;
 	p->held = false;
+	/* There is nobody to connect to, and nothing to wait for. */
+	if (p->config.dynamic && p->came) {
+		peer_gone(p);
+		return;
+	}
+	p->running = true;
+	p->again_at_once = false;
 	p->idle_hold_s = p->config.timers.idle_hold_s;
 	peer_begin(p);
 }
@@ -519,8 +570,8 @@ void
 peer_accept(struct peer *p, int fd)
 {
 	struct connection *in = &p->conn[CONN_IN];
-	const struct config_peer *k = &p->config;
-	struct host_socket_options o = {.vrf = k->vrf, .source = k->source};
+	struct host_socket_options o = peer_socket(p);
+	int err;
 
 	if (p->up != NULL && !peer_is_back(p)) {
 		refuse(fd, ERR_CEASE, CEASE_COLLISION);
@@ -530,16 +581,23 @@ peer_accept(struct peer *p, int fd)
 		close(fd);
 		return;
 	}
-	/* A peer that connects again has forgotten the first one. */
-	if (in->state == FSM_OPEN_SENT)
-		connection_event(in, EV_TCP_FAIL, NULL);
-	o.ttl = k->multihop != 0 ? k->multihop : k->external ? 1 : 0;
-	if (host_socket_apply(fd, &o, k->addr.afi) < 0) {
+	err = host_socket_apply(fd, &o, &p->config.addr);
+	if (err < 0) {
+		log_event(LOG_WARNING, "connection-refused peer=%s vrf=%s error=\"%s\"",
+			p->config.addr_text, p->vrf_name,
+			err == -EPROTO ? "from too far away" : strerrordesc_np(-err));
 		close(fd);
 		return;
 	}
-	if (connection_adopt(in, fd) < 0)
+	/* A peer that connects again has forgotten the first one. */
+	p->came = false;
+	if (in->state == FSM_OPEN_SENT)
+		connection_event(in, EV_TCP_FAIL, NULL);
+	p->came = true;
+	if (connection_adopt(in, fd) < 0) {
+		peer_restart(p);
 		return;
+	}
 	in->state = FSM_ACTIVE;
 	connection_event(in, EV_TCP_OPEN, NULL);
 }

@@ -154,6 +154,7 @@ restart_fire(struct timer *t)
 		return;
 	retained_flush(f, f->peer->up != NULL ? "no-end-of-rib" : "restart-time");
 	input_settle(f->peer->speaker);
+	peer_restart(f->peer);
 }
 
 void

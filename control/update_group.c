@@ -237,6 +237,7 @@ update_group_leave(struct update_member *m)
 	g->member_count--;
 	s->by_id[g->rules.family][m->id.v] = NULL;
 	g->waiting -= m->walk == g->serial + 1;
+	g->settling -= member_settling(m);
 	member_stand(m, NULL);
 	if (m->state == MEMBER_STREAM) {
 		g->stream_count--;
@@ -364,6 +365,10 @@ member_copy(struct update_member *m, struct output *o) RUNS_ON(role_session)
 			break;
 		case MESSAGE_POLICY_END:
 			o->mark(o->ctx, MARK_POLICY_DONE);
+			break;
+		case MESSAGE_SETTLED:
+			m->settled = msg->walk;
+			o->mark(o->ctx, MARK_SETTLED);
 			break;
 		case MESSAGE_ALL_BUT:
 		case MESSAGE_ONLY:

@@ -75,6 +75,12 @@ bool update_group_dismantle(struct update_group *g, uint64_t deadline_ns) RUNS_O
  */
 void update_group_policy(struct update_member *m, const struct policy *p) RUNS_ON(role_session);
 void update_group_rules(struct update_member *m, const struct update_rules *r) RUNS_ON(role_session);
+/*
+ * Asks for MARK_SETTLED behind the last of the differences that the policy and rules make which this member has now; with nothing to be
+ * told, it comes at once. A serial number: when update_group_settled() has reached it, it was so.
+ */
+uint32_t update_group_settle(struct update_member *m) RUNS_ON(role_session);
+uint32_t update_group_settled(const struct update_member *m);
 const struct update_rules *update_group_rules_of(const struct update_member *m);
 /*
  * Everything again; framed: BoRR before and EoRR behind it (RFC 7313 4). Those who ask before a walk's first entry share it; who asks
@@ -83,7 +89,7 @@ const struct update_rules *update_group_rules_of(const struct update_member *m);
 void update_group_refresh(struct update_member *m, bool framed) RUNS_ON(role_session);
 
 enum update_group_mark { MARK_NONE, MARK_END_OF_RIB, MARK_BORR, MARK_FIRST_ENTRY, MARK_EORR, MARK_WALK_DONE /* of a refresh, framed or not */,
-	MARK_POLICY_DONE };
+	MARK_POLICY_DONE, MARK_SETTLED /* update_group_settled() has grown */ };
 /*
  * Puts up to `size` octets of whole messages for this member into `buf` (at least one message's room), until the deadline. Returns the
  * octets. *more: call again when there is room; *others: other members have something to do now. `mark` is told on this thread in

@@ -115,6 +115,8 @@ message_is_for(const struct update_member *m, const struct message *msg)
 		return msg->walk == m->walk;
 	case MESSAGE_POLICY_END:
 		return true;
+	case MESSAGE_SETTLED:
+		return msg->who.v == m->id.v;
 	}
 	return false;
 }
@@ -137,6 +139,9 @@ message_miss(struct update_member *m, const struct message *msg)
 		return;
 	case MESSAGE_POLICY_END:
 		m->owed_policy = true;
+		return;
+	case MESSAGE_SETTLED:
+		m->owed_settled = msg->walk;
 		return;
 	default:
 		break;
@@ -334,6 +339,15 @@ end_due(const struct update_member *m)
 	       (m->tell.count == 0 || (int32_t)(m->laps - m->end_lap) >= 0);
 }
 
+static void
+settled_tell(struct update_member *m, struct output *o)
+{
+	if ((int32_t)(m->owed_settled - m->settled) <= 0)
+		return;
+	m->settled = m->owed_settled;
+	o->mark(o->ctx, MARK_SETTLED);
+}
+
 void
 behind_run(struct update_member *m, struct output *o)
 {
@@ -356,6 +370,7 @@ behind_run(struct update_member *m, struct output *o)
 			if (m->owed_policy)
 				o->mark(o->ctx, MARK_POLICY_DONE);
 			m->owed_policy = false;
+			settled_tell(m, o);
 			behind_end(m);
 		}
 	}

@@ -37,6 +37,7 @@ enum message_kind {
 	MESSAGE_WALK_BEGIN, /* `who` alone, or all of the walk */
 	MESSAGE_WALK_END,
 	MESSAGE_POLICY_END,
+	MESSAGE_SETTLED, /* `who` has what it asked for, up to `walk` */
 };
 
 /* One UPDATE, or a mark. A list; a member stands on the last one that it passed. */
@@ -95,6 +96,9 @@ struct update_member {
 	bool begun, first_told, dumping, framed;
 	bool again, again_framed; /* asked for another one meanwhile */
 
+	/* update_group_settle(): asked for, put into the stream, and come to the end of it. Serial numbers. */
+	uint32_t settle_asked, settle_put, settled;
+
 	/*
 	 * What it was not told. Of a member in the stream only `gone`: routes that became its own while the order of the journal did not
 	 * allow to take back what it was told before; the journal comes back to these.
@@ -104,6 +108,7 @@ struct update_member {
 	struct journal_cursor *cursor; /* holds what `gone` names */
 	uint64_t lap_passed; /* of the journal when `gone` was begun from the start */
 	bool owed_begin, owed_end, owed_policy;
+	uint32_t owed_settled; /* what `settled` is to become */
 	uint32_t laps, end_lap; /* the walk's end goes out when all that it told was */
 };
 
@@ -153,6 +158,7 @@ struct update_group {
 	struct walk walk;
 	uint32_t serial; /* of the newest WALK_SEND */
 	unsigned waiting; /* members that are to take the next one */
+	unsigned settling; /* members that asked, and were not answered yet */
 	uint64_t version; /* of what the members can see */
 	bool first_entry, default_due;
 	bool walk_turn; /* the next batch is the walk's, so that neither starves */
@@ -284,6 +290,8 @@ bool stream_pending(const struct update_group *g);
 int stream_append(struct update_group *g, const struct message *head, const uint32_t *ids, const uint8_t *octets);
 /* A mark in the stream, for those behind, too. `who` as with MESSAGE_WALK_BEGIN. */
 void stream_mark(struct update_group *g, enum message_kind kind, struct peer_id who);
+/* MESSAGE_SETTLED for this member. */
+void stream_settled(struct update_group *g, const struct update_member *m);
 /* What the shard took from us: ids of what is kept may mean other destinations now. */
 void stream_check(struct update_group *g);
 /* A walk waits for its slowest member. */
@@ -311,6 +319,10 @@ bool bits_clear(struct bits *b, struct dest_id id);
 void bits_fini(struct arena *a, struct bits *b);
 
 /* update_group_split.c */
+bool member_settling(const struct update_member *m);
+/* Answers those who can be. True: somebody was. */
+bool settle_step(struct update_group *g) RUNS_ON(role_session);
+bool settle_pending(const struct update_group *g);
 /* After some member's rules changed, or one left. */
 void split_settle(struct update_group *g) RUNS_ON(role_session);
 /* True: something was done. */

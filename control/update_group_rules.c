@@ -458,7 +458,8 @@ policy_run(struct update_group *g, const struct rib_path *best, const struct att
 
 		s->run_valid = false;
 		attrs = policy_input(g, attrs);
-		err = attrs != NULL ? policy_eval_begin(s->eval, g->rules.policy, attrs, &context) : -ENOMEM;
+		err = attrs != NULL ? policy_eval_begin(s->eval, g->rules.policy, attrs, &context)
+				    : -ENOMEM;
 		s->run_group = g;
 		s->run_set = best->accepted;
 		s->run_kind = kind;

@@ -81,7 +81,7 @@ copy_begin(struct update_group *g, const struct update_member *m)
 	n->stats = (struct update_group_stats){0};
 	n->id = ++g->set->last_id;
 	n->members = NULL;
-	n->member_count = n->stream_count = n->behind_count = n->waiting = 0;
+	n->member_count = n->stream_count = n->behind_count = n->waiting = n->settling = 0;
 	n->deferred = n->kept = 0;
 	n->rules_due_ns = 0;
 	n->tail = n->cursor = NULL;
@@ -111,6 +111,7 @@ member_unlink(struct update_member *m)
 	*at = m->next;
 	g->member_count--;
 	g->waiting -= m->walk == g->serial + 1;
+	g->settling -= member_settling(m);
 	g->behind_count -= m->state == MEMBER_BEHIND;
 	if (m->state == MEMBER_STREAM) {
 		g->stream_count--;
@@ -131,6 +132,7 @@ member_move(struct update_member *m, struct update_group *n)
 	n->members = m;
 	n->member_count++;
 	n->waiting += m->walk == n->serial + 1;
+	n->settling += member_settling(m);
 	n->behind_count += m->state == MEMBER_BEHIND;
 	if (m->state == MEMBER_STREAM) {
 		n->stream_count++;
@@ -221,6 +223,53 @@ split_run(struct update_group *g)
 	return true;
 }
 
+/* ---- when all of it was told ---- */
+
+bool
+member_settling(const struct update_member *m)
+{
+	return m->settle_asked != m->settle_put;
+}
+
+/* The group goes by the rules of this member, and no walk of theirs is owed or runs. */
+static bool
+member_settles(const struct update_group *g, const struct update_member *m)
+{
+	return member_settling(m) && m->error == 0 && !m->dumping && m->state != MEMBER_JOINING &&
+	       g->policy_end == 0 && g->kind != WALK_POLICY && !g->policy_within &&
+	       member_agrees(m, &g->rules);
+}
+
+bool
+settle_pending(const struct update_group *g)
+{
+	if (g->settling == 0 || g->frozen)
+		return false;
+	for (const struct update_member *m = g->members; m != NULL; m = m->next) {
+		if (member_settles(g, m))
+			return true;
+	}
+	return false;
+}
+
+bool
+settle_step(struct update_group *g)
+{
+	bool any = false;
+
+	if (!settle_pending(g))
+		return false;
+	for (struct update_member *m = g->members; m != NULL; m = m->next) {
+		if (!member_settles(g, m))
+			continue;
+		g->settling--;
+		m->settle_put = m->settle_asked;
+		stream_settled(g, m);
+		any = true;
+	}
+	return any;
+}
+
 /* ---- what the session asks ---- */
 
 void
@@ -244,4 +293,17 @@ update_group_policy(struct update_member *m, const struct policy *p)
 
 	r.policy = p;
 	update_group_rules(m, &r);
+}
+
+uint32_t
+update_group_settle(struct update_member *m)
+{
+	m->group->settling += !member_settling(m);
+	return ++m->settle_asked;
+}
+
+uint32_t
+update_group_settled(const struct update_member *m)
+{
+	return m->settled;
 }

@@ -75,13 +75,12 @@ stream_trim(struct update_group *g)
 	}
 }
 
-/* A mark in the stream, for those behind, too. */
-void
-stream_mark(struct update_group *g, enum message_kind kind, struct peer_id who)
+static void
+mark_put(struct update_group *g, enum message_kind kind, struct peer_id who, uint32_t walk)
 {
 	struct message head = {.kind = (uint8_t)kind,
 		.who = who,
-		.walk = g->serial,
+		.walk = walk,
 		.passed = journal_passed(g->cursor)};
 	int err = stream_append(g, &head, NULL, NULL);
 
@@ -91,6 +90,19 @@ stream_mark(struct update_group *g, enum message_kind kind, struct peer_id who)
 		if (m->state == MEMBER_BEHIND)
 			message_miss(m, &head);
 	}
+}
+
+/* A mark in the stream, for those behind, too. */
+void
+stream_mark(struct update_group *g, enum message_kind kind, struct peer_id who)
+{
+	mark_put(g, kind, who, g->serial);
+}
+
+void
+stream_settled(struct update_group *g, const struct update_member *m)
+{
+	mark_put(g, MESSAGE_SETTLED, m->id, m->settle_asked);
 }
 
 /* ---- gathering ---- */
@@ -868,7 +880,7 @@ stream_pending(const struct update_group *g)
 		return false;
 	if (g->frozen)
 		return true;
-	if (g->catch_up != CATCH_UP_NONE || split_pending(g) ||
+	if (g->catch_up != CATCH_UP_NONE || split_pending(g) || settle_pending(g) ||
 		journal_head(g->set->journal) != journal_position(g->cursor))
 		return true;
 	if (g->kind == WALK_NONE)
@@ -906,7 +918,7 @@ stream_produce(struct update_group *g, uint64_t deadline_ns)
 		return true;
 	if (g->frozen)
 		return false;
-	if (walk_step(g)) {
+	if (walk_step(g) || settle_step(g)) {
 		g->version++;
 		return true;
 	}

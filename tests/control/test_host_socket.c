@@ -102,7 +102,7 @@ talk(const char *listen_at, const char *source)
 	assert_true(server >= 0);
 	assert_true(addr_equal(&from, &want));
 	assert_int_equal(peer_port, port_of(client));
-	assert_int_equal(host_socket_apply(server, &co, at.afi), 0);
+	assert_int_equal(host_socket_apply(server, &co, &from), 0);
 	check_options(server, at.afi, 1);
 
 	assert_int_equal(write(client, "k", 1), 1);
