@@ -4,6 +4,7 @@
 #include "control/bgp_attr.h"
 #include "control/bgp_msg.h"
 #include "control/wire.h"
+#include "tests/lpm/rng.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -12,20 +13,10 @@
 
 /* ---- random numbers: splitmix64, so that every machine makes the same table ---- */
 
-static uint64_t
-next_random(uint64_t *state)
-{
-	uint64_t z = (*state += 0x9e3779b97f4a7c15u);
-
-	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-	z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-	return z ^ (z >> 31);
-}
-
 static uint32_t
 below(uint64_t *state, uint32_t n)
 {
-	return (uint32_t)(((next_random(state) >> 32) * n) >> 32);
+	return (uint32_t)(((splitmix64(state) >> 32) * n) >> 32);
 }
 
 /* Weights in a thousandth; returns the index. */
@@ -235,7 +226,7 @@ generate_unit(struct table *t, uint32_t count, uint64_t *state, struct seen *see
 	/* longer runs for longer prefixes: the mean comes to about six an attribute set */
 	unsigned run =
 		1 + choose(state, sizes, sizeof(sizes) / sizeof(sizes[0])) * (len >= 22 ? 2 : 1);
-	uint32_t addr = (uint32_t)(next_random(state) >> 32) & (UINT32_MAX << (32 - len));
+	uint32_t addr = (uint32_t)(splitmix64(state) >> 32) & (UINT32_MAX << (32 - len));
 	uint32_t set = t->set_count;
 	int err = 0;
 
@@ -278,7 +269,7 @@ generate_unit_v6(struct table *t, uint32_t count, uint64_t *state, struct seen *
 	unsigned run =
 		1 + choose(state, sizes, sizeof(sizes) / sizeof(sizes[0])) * (len >= 40 ? 2 : 1);
 	/* the first 48 bits, in 2000::/3 but 2001::/16 and 2002::/16, where documentation, Teredo and 6to4 live */
-	uint64_t bits = (0x2400ull + below(state, 0x600)) << 32 | (next_random(state) >> 32);
+	uint64_t bits = (0x2400ull + below(state, 0x600)) << 32 | (splitmix64(state) >> 32);
 	uint32_t set = t->set_count;
 	int err = 0;
 

@@ -13,8 +13,10 @@
 #include "rib/fib_feed.h"
 #include "rib/shard.h"
 #include "tests/control/config_test.h"
+#include "tests/lpm/text.h"
+#include "tests/lpm/tick.h"
 
-#include <time.h>
+#include <pthread.h>
 
 static struct keeld k;
 static struct config *now_config;
@@ -180,15 +182,6 @@ main_event(void *arg)
 		keeld_host_kernel_route(&k, VRF_DEFAULT, &e->prefix, e->ports, e->present);
 }
 
-static struct prefix
-pfx(const char *text)
-{
-	struct prefix p;
-
-	assert_int_equal(prefix_parse(text, &p), 0);
-	return p;
-}
-
 static void
 connected(const char *prefix, uint16_t port, bool present)
 {
@@ -257,21 +250,56 @@ static void
 expect(const char *prefix, const char *want)
 {
 	struct question q = {.prefix = pfx(prefix)};
+	uint64_t deadline = tick_deadline(5);
 
-	for (unsigned i = 0; i < 2500; i++) {
+	do {
 		thread_call(k.rib_thread, rib_question, &q);
 		if (strcmp(q.answer, want) == 0)
 			return;
-		clock_nanosleep(CLOCK_MONOTONIC, 0, &(struct timespec){.tv_nsec = 2000000}, NULL);
-	}
+	} while (tick(deadline));
 	fail_msg("%s: %s instead of %s", prefix, q.answer, want);
+}
+
+/* A timer of the main thread, armed behind those that gather events: when it fires, these have fired. */
+static struct {
+	struct timer timer;
+	pthread_mutex_t lock;
+	pthread_cond_t fired;
+	bool over;
+} gathered = {.lock = PTHREAD_MUTEX_INITIALIZER, .fired = PTHREAD_COND_INITIALIZER};
+
+static void
+gathered_fire(struct timer *t)
+{
+	(void)t;
+	pthread_mutex_lock(&gathered.lock);
+	gathered.over = true;
+	pthread_cond_signal(&gathered.fired);
+	pthread_mutex_unlock(&gathered.lock);
+}
+
+static void
+gathered_arm(void *arg)
+{
+	(void)arg;
+	gathered.timer.fire = gathered_fire;
+	assert_int_equal(timer_arm(k.main_thread, &gathered.timer, 60000000), 0);
 }
 
 /* That it stays so: what could change it has been judged by then. */
 static void
 expect_still(const char *prefix, const char *want)
 {
-	clock_nanosleep(CLOCK_MONOTONIC, 0, &(struct timespec){.tv_nsec = 60000000}, NULL);
+	struct timespec deadline;
+
+	clock_gettime(CLOCK_REALTIME, &deadline);
+	deadline.tv_sec += 10;
+	gathered.over = false;
+	thread_call(k.main_thread, gathered_arm, NULL);
+	pthread_mutex_lock(&gathered.lock);
+	while (!gathered.over)
+		assert_int_equal(pthread_cond_timedwait(&gathered.fired, &gathered.lock, &deadline), 0);
+	pthread_mutex_unlock(&gathered.lock);
 	expect(prefix, want);
 }
 

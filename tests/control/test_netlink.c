@@ -7,6 +7,8 @@
 #include "control/threads.h"
 #include "lpm/arena.h"
 #include "lpm/prefix.h"
+#include "tests/lpm/text.h"
+#include "tests/lpm/tick.h"
 
 #include <stdarg.h>
 #include <setjmp.h>
@@ -34,6 +36,7 @@ static struct thread *host;
 /* What the callbacks said last. */
 static struct {
 	pthread_mutex_t lock;
+	pthread_cond_t more;
 	bool link_up;
 	unsigned link_calls, address_calls, neighbor_calls;
 	struct prefix subnet;
@@ -58,7 +61,14 @@ static struct {
 		uint32_t metric;
 	} route[64];
 	unsigned route_count, route_calls;
-} heard = {.lock = PTHREAD_MUTEX_INITIALIZER};
+} heard = {.lock = PTHREAD_MUTEX_INITIALIZER, .more = PTHREAD_COND_INITIALIZER};
+
+static void
+heard_unlock(void)
+{
+	pthread_cond_signal(&heard.more);
+	pthread_mutex_unlock(&heard.lock);
+}
 
 static void
 on_address(void *ctx, struct vrf_id vrf, uint16_t port, const struct prefix *subnet,
@@ -78,14 +88,14 @@ on_address(void *ctx, struct vrf_id vrf, uint16_t port, const struct prefix *sub
 		heard.address6_present = present;
 	}
 	if (port != PORT || local->afi != AFI_IPV4) {
-		pthread_mutex_unlock(&heard.lock);
+		heard_unlock();
 		return;
 	}
 	heard.address_calls++;
 	heard.subnet = *subnet;
 	heard.local = *local;
 	heard.address_present = present;
-	pthread_mutex_unlock(&heard.lock);
+	heard_unlock();
 }
 
 static void
@@ -99,7 +109,7 @@ on_neighbor(void *ctx, struct vrf_id vrf, uint16_t port, const struct ip_addr *a
 	if (addr->afi == AFI_IPV6) {
 		heard.neighbor6 = *addr;
 		heard.neighbor6_up = mac != NULL;
-		pthread_mutex_unlock(&heard.lock);
+		heard_unlock();
 		return;
 	}
 	heard.neighbor_calls++;
@@ -107,7 +117,7 @@ on_neighbor(void *ctx, struct vrf_id vrf, uint16_t port, const struct ip_addr *a
 	heard.neighbor_up = mac != NULL;
 	if (mac != NULL)
 		memcpy(heard.mac, mac, 6);
-	pthread_mutex_unlock(&heard.lock);
+	heard_unlock();
 }
 
 static void
@@ -120,7 +130,7 @@ on_link(void *ctx, uint16_t port, bool up, uint64_t event_ns)
 	pthread_mutex_lock(&heard.lock);
 	heard.link_calls++;
 	heard.link_up = up;
-	pthread_mutex_unlock(&heard.lock);
+	heard_unlock();
 }
 
 static _Atomic unsigned changed_calls;
@@ -130,7 +140,9 @@ static bool
 on_changed(void *ctx, uint16_t port)
 {
 	(void)ctx;
+	pthread_mutex_lock(&heard.lock);
 	changed_calls += port == PORT;
+	heard_unlock();
 	return changed_answer;
 }
 
@@ -163,7 +175,7 @@ on_route(void *ctx, struct vrf_id vrf, const struct prefix *p, const struct netl
 		*r = (struct heard_route){.prefix = *p, .count = count, .metric = metric};
 		memcpy(r->hop, hops, count * sizeof(hops[0]));
 	}
-	pthread_mutex_unlock(&heard.lock);
+	heard_unlock();
 }
 
 static void
@@ -200,27 +212,19 @@ neighbor_calls(void)
 /* Until `condition` holds under the lock; fails after 10 s. */
 #define AWAIT(condition)                                                                           \
 	do {                                                                                       \
-		bool holds = false;                                                                \
-		for (unsigned i = 0; i < 10000 && !holds; i++) {                                   \
-			pthread_mutex_lock(&heard.lock);                                           \
-			holds = (condition);                                                       \
-			pthread_mutex_unlock(&heard.lock);                                         \
-			if (!holds)                                                                \
-				clock_nanosleep(CLOCK_MONOTONIC, 0,                                \
-					&(struct timespec){.tv_nsec = 1000000}, NULL);             \
-		}                                                                                  \
-		if (!holds)                                                                        \
+		bool in_time = true;                                                               \
+		struct timespec deadline;                                                          \
+		clock_gettime(CLOCK_REALTIME, &deadline);                                          \
+		deadline.tv_sec += 10;                                                             \
+		pthread_mutex_lock(&heard.lock);                                                   \
+		while (!(condition) && in_time)                                                    \
+			in_time =                                                                  \
+				pthread_cond_timedwait(&heard.more, &heard.lock, &deadline) == 0;  \
+		in_time = (condition);                                                             \
+		pthread_mutex_unlock(&heard.lock);                                                 \
+		if (!in_time)                                                                      \
 			fail_msg("%s did not come true", #condition);                              \
 	} while (0)
-
-static struct ip_addr
-ip(const char *text)
-{
-	struct ip_addr a;
-
-	assert_int_equal(addr_parse(text, &a), 0);
-	return a;
-}
 
 /* ---- life: as main and the host thread do it ---- */
 
@@ -463,7 +467,7 @@ test_read_only_proc_is_told(void **state)
 static void
 test_mirror(void **state)
 {
-	struct ip_addr v4 = ip("192.0.2.1"), near = ip("192.0.2.7");
+	struct ip_addr v4 = addr("192.0.2.1"), near = addr("192.0.2.7");
 	unsigned calls;
 
 	(void)state;
@@ -541,7 +545,7 @@ test_port_changes(void **state)
 static void
 resolve_near(void *arg)
 {
-	struct ip_addr near = ip("192.0.2.77");
+	struct ip_addr near = addr("192.0.2.77");
 
 	role_enter_host();
 	*(int *)arg = netlink_resolve(mirror, PORT, &near);
@@ -558,11 +562,23 @@ count_near(void *arg)
 		assert_int_equal(n[i].port, PORT);
 }
 
+/* Not under the lock, which the host thread may be waiting for. */
+static void
+await_near(void)
+{
+	uint64_t deadline = tick_deadline(10);
+	unsigned n = 0;
+
+	do
+		assert_int_equal(thread_call(host, count_near, &n), 0);
+	while (n == 0 && tick(deadline));
+	assert_true(n >= 1);
+}
+
 static void
 test_resolve(void **state)
 {
-	struct ip_addr v4 = ip("192.0.2.1");
-	unsigned n = 0;
+	struct ip_addr v4 = addr("192.0.2.1");
 	int rc = 1;
 
 	(void)state;
@@ -573,12 +589,7 @@ test_resolve(void **state)
 	assert_int_equal(rc, 0);
 	/* The kernel asks for it, and keeps asking. */
 	assert_int_equal(count_lines("ip neigh show 192.0.2.77 dev p1 | grep -i managed"), 1);
-	/* Not under the lock, which the host thread may be waiting for. */
-	for (unsigned i = 0; i < 10000 && n == 0; i++) {
-		assert_int_equal(thread_call(host, count_near, &n), 0);
-		clock_nanosleep(CLOCK_MONOTONIC, 0, &(struct timespec){.tv_nsec = 1000000}, NULL);
-	}
-	assert_true(n >= 1);
+	await_near();
 	stop();
 	run("ip neigh flush all dev p1 nud all; ip address flush dev p1");
 }
@@ -587,21 +598,21 @@ test_resolve(void **state)
 static void
 await_lines(const char *command, unsigned want)
 {
-	unsigned n = 0;
+	uint64_t deadline = tick_deadline(10);
+	unsigned n;
 
-	for (unsigned i = 0; i < 500; i++) {
+	do {
 		n = count_lines(command);
 		if (n == want)
 			return;
-		clock_nanosleep(CLOCK_MONOTONIC, 0, &(struct timespec){.tv_nsec = 20000000}, NULL);
-	}
+	} while (tick(deadline));
 	fail_msg("%s: %u lines, not %u", command, n, want);
 }
 
 static void
 glean_near(void *arg)
 {
-	struct ip_addr near = ip("192.0.2.77");
+	struct ip_addr near = addr("192.0.2.77");
 
 	role_enter_host();
 	*(int *)arg = netlink_glean(mirror, PORT, &near);
@@ -611,7 +622,7 @@ glean_near(void *arg)
 static void
 test_glean(void **state)
 {
-	struct ip_addr v4 = ip("192.0.2.1");
+	struct ip_addr v4 = addr("192.0.2.1");
 	int rc = 1;
 
 	(void)state;
@@ -647,15 +658,9 @@ test_glean(void **state)
 static void
 start_and_stop(void)
 {
-	unsigned n = 0;
-
 	start();
-	for (unsigned i = 0; i < 10000 && n == 0; i++) {
-		assert_int_equal(thread_call(host, count_near, &n), 0);
-		clock_nanosleep(CLOCK_MONOTONIC, 0, &(struct timespec){.tv_nsec = 1000000}, NULL);
-	}
+	await_near();
 	stop();
-	assert_true(n >= 1);
 }
 
 /* A killed process could let go of nobody: what it had the kernel keep resolved is let go of by the next one. */
@@ -701,7 +706,7 @@ test_neighbor_goes_with_its_subnet(void **state)
 static void
 is_local(void *arg)
 {
-	struct ip_addr v4 = ip("192.0.2.1");
+	struct ip_addr v4 = addr("192.0.2.1");
 
 	role_enter_host();
 	*(bool *)arg = netlink_is_local(mirror, VRF_DEFAULT, &v4);
@@ -732,7 +737,7 @@ test_address_with_two_lengths(void **state)
 static void
 resolve_link_local(void *arg)
 {
-	struct ip_addr near = ip("fe80::9");
+	struct ip_addr near = addr("fe80::9");
 
 	role_enter_host();
 	*(int *)arg = netlink_resolve(mirror, PORT, &near); /* the port says which link */
@@ -741,7 +746,7 @@ resolve_link_local(void *arg)
 static void
 test_mirror_ipv6(void **state)
 {
-	struct ip_addr v6 = ip("2001:db8::1");
+	struct ip_addr v6 = addr("2001:db8::1");
 	int rc = 1;
 
 	(void)state;
@@ -779,7 +784,7 @@ test_mirror_ipv6(void **state)
 static void
 release_near(void *arg)
 {
-	struct ip_addr near = ip("192.0.2.77");
+	struct ip_addr near = addr("192.0.2.77");
 
 	(void)arg;
 	role_enter_host();
@@ -789,7 +794,7 @@ release_near(void *arg)
 static void
 test_next_hop_is_asked_again(void **state)
 {
-	struct ip_addr v4 = ip("192.0.2.1");
+	struct ip_addr v4 = addr("192.0.2.1");
 	unsigned n = 1;
 	int rc = 1;
 
@@ -826,15 +831,6 @@ test_next_hop_is_asked_again(void **state)
 
 /* ---- routes ---- */
 
-static struct prefix
-pfx(const char *text)
-{
-	struct prefix p;
-
-	assert_int_equal(prefix_parse(text, &p), 0);
-	return p;
-}
-
 /* Under the lock: that route, with so many hops and that metric. */
 static bool
 has_route(const char *prefix, unsigned count, uint32_t metric)
@@ -846,14 +842,14 @@ has_route(const char *prefix, unsigned count, uint32_t metric)
 }
 
 static bool
-has_hop(const char *prefix, const char *addr)
+has_hop(const char *prefix, const char *text)
 {
 	struct prefix p = pfx(prefix);
 	struct ip_addr a = {.afi = AFI_NONE};
 	const struct heard_route *r = heard_route(&p);
 
-	if (addr != NULL)
-		a = ip(addr);
+	if (text != NULL)
+		a = addr(text);
 	for (unsigned i = 0; r != NULL && i < r->count; i++)
 		if (addr_equal(&r->hop[i].addr, &a) && r->hop[i].port == PORT)
 			return true;
@@ -972,7 +968,7 @@ static void
 test_lo_and_tun(void **state)
 {
 	struct netlink_fault faults[4];
-	struct ip_addr source, loopback = ip("198.51.100.2"), v6 = ip("2001:db8:f::1");
+	struct ip_addr source, loopback = addr("198.51.100.2"), v6 = addr("2001:db8:f::1");
 	struct prefix want = pfx("198.51.100.1/32");
 	unsigned tun;
 
@@ -1032,7 +1028,7 @@ static void
 test_overrun(void **state)
 {
 	FILE *batch = fopen("/tmp/keel-test-netlink-batch", "w");
-	struct ip_addr v4 = ip("192.0.2.1"), gone = ip("192.0.2.2");
+	struct ip_addr v4 = addr("192.0.2.1"), gone = addr("192.0.2.2");
 
 	(void)state;
 	assert_non_null(batch);
@@ -1069,7 +1065,7 @@ test_overrun(void **state)
 static void
 test_interface_goes(void **state)
 {
-	struct ip_addr v4 = ip("192.0.2.1");
+	struct ip_addr v4 = addr("192.0.2.1");
 
 	(void)state;
 	start();

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "control/threads.h"
 
+#include "tests/lpm/rng.h"
+
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
@@ -26,11 +28,7 @@ static uint64_t rng_state = 0x7468726561647321u;
 static unsigned
 below(unsigned n)
 {
-	uint64_t z = (rng_state += 0x9e3779b97f4a7c15u);
-
-	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-	z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-	return (unsigned)((z ^ (z >> 31)) % n);
+	return (unsigned)(splitmix64(&rng_state) % n);
 }
 
 /* One thread under test: counts what its loop does, and sees that nothing runs while it is offline. */

@@ -9,6 +9,9 @@
 #include "lpm/fib.h"
 #include "lpm/path_list.h"
 #include "lpm/qsbr.h"
+#include "tests/lpm/rng.h"
+#include "tests/lpm/text.h"
+#include "tests/lpm/tick.h"
 
 #include <stdarg.h>
 #include <setjmp.h>
@@ -29,15 +32,10 @@
 #define IP(a, b, c, d)                                                                             \
 	((uint32_t)(a) << 24 | (uint32_t)(b) << 16 | (uint32_t)(c) << 8 | (uint32_t)(d))
 
-/* splitmix64 */
 static inline uint64_t
 lab_random(uint64_t *state)
 {
-	uint64_t z = (*state += UINT64_C(0x9e3779b97f4a7c15));
-
-	z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-	z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
-	return z ^ z >> 31;
+	return splitmix64(state);
 }
 
 static inline uint32_t
@@ -49,22 +47,18 @@ lab_below(uint64_t *state, uint32_t n)
 static inline uint64_t
 lab_now_ns(void)
 {
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+	return tick_now_ns();
 }
 
 /* Gives the CPU away until done(ctx), or false at the deadline. */
 static inline bool
 lab_wait(bool (*done)(void *ctx), void *ctx, unsigned seconds)
 {
-	uint64_t deadline = lab_now_ns() + seconds * UINT64_C(1000000000);
+	uint64_t deadline = tick_deadline(seconds);
 
 	while (!done(ctx)) {
-		if (lab_now_ns() > deadline)
+		if (!tick(deadline))
 			return false;
-		clock_nanosleep(CLOCK_MONOTONIC, 0, &(struct timespec){.tv_nsec = 1000000}, NULL);
 	}
 	return true;
 }
@@ -181,10 +175,7 @@ lab_route_text(struct lab_fib *l, const char *prefix, enum path_list_kind kind, 
 static inline struct ip_addr
 lab_addr(const char *text)
 {
-	struct ip_addr a;
-
-	assert_int_equal(addr_parse(text, &a), 0);
-	return a;
+	return addr(text);
 }
 
 static inline void

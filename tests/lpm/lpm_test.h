@@ -4,6 +4,7 @@
 
 #include "lpm/prefix.h"
 #include "lpm/shadow.h"
+#include "tests/lpm/rng.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,15 +15,10 @@ struct v4_route {
 	uint8_t len;
 };
 
-/* splitmix64 */
 static inline uint64_t
 rnd(uint64_t *state)
 {
-	uint64_t z = (*state += UINT64_C(0x9e3779b97f4a7c15));
-
-	z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-	z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
-	return z ^ z >> 31;
+	return splitmix64(state);
 }
 
 static inline uint32_t

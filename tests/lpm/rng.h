@@ -11,13 +11,19 @@ struct rng {
 };
 
 static inline uint64_t
-rng_next(struct rng *r)
+splitmix64(uint64_t *state)
 {
-	uint64_t z = r->state += 0x9e3779b97f4a7c15u;
+	uint64_t z = *state += 0x9e3779b97f4a7c15u;
 
 	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
 	z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
 	return z ^ (z >> 31);
+}
+
+static inline uint64_t
+rng_next(struct rng *r)
+{
+	return splitmix64(&r->state);
 }
 
 /* 0 to n - 1 */
