@@ -86,6 +86,7 @@ update_options(const json_t *options)
 		.extended_message = json_is_true(json_object_get(options, "extended_message")),
 		.multiple_labels =
 			json_is_true(json_object_get(options, "multiple_labels")) ? 0xff : 0,
+		.zone = HARNESS_ZONE,
 		.extended_next_hop = family_bits(json_object_get(options, "extended_next_hop")),
 	};
 
@@ -121,4 +122,17 @@ each_vector(const char *kind, void (*use)(const json_t *vector))
 	}
 	free(line);
 	fclose(f);
+}
+
+/* False, and why is said: ../shared is not there. */
+static inline bool
+vectors_found(void)
+{
+	FILE *f = fopen(vectors_path("update"), "r");
+
+	if (f)
+		fclose(f);
+	else
+		printf("skipped: no %s\n", vectors_path("update"));
+	return f != NULL;
 }

@@ -4,18 +4,10 @@
  */
 #pragma once
 
+#include "tests/lpm/rng.h"
+
 #include <stdint.h>
 #include <string.h>
-
-static inline uint64_t
-splitmix64(uint64_t *s)
-{
-	uint64_t z = (*s += UINT64_C(0x9e3779b97f4a7c15));
-
-	z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-	z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
-	return z ^ z >> 31;
-}
 
 /* One change in place: a bit, an octet, an octet that is often a border, a span removed, doubled, or moved. The
  * new length, at most `size`. */

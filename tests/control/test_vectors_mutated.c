@@ -1,0 +1,530 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * 1,000 mutations of each protocol vector: nothing crashes (a sanitizer's to say, and harness.h's), and a session is reset by
+ * those messages only by which it may or must be. That is asked of a rule of its own, which reads the octets once more and
+ * by no code of the decoders.
+ */
+#include "tests/control/vectors.h"
+#include "tests/fuzz/mutate.h"
+
+#include <stdarg.h>
+
+/* clang-format off */
+#include <setjmp.h>
+#include <cmocka.h>
+/* clang-format on */
+
+#define MUTATIONS 1000
+#define MUTATED_MAX 70000
+#define VECTORS_MAX 1000
+#define ATTRS_MAX 64
+
+static struct sample {
+	char name[96];
+	uint8_t *msg;
+	size_t len;
+	struct bgp_update_options options;
+} samples[VECTORS_MAX];
+static unsigned sample_count;
+
+/* ---- the rule ---- */
+
+struct verdict {
+	bool must, may; /* reset the session */
+};
+
+static unsigned
+u16(const uint8_t *p)
+{
+	return (unsigned)(p[0] << 8 | p[1]);
+}
+
+struct field {
+	unsigned afi, safi;
+	bool add_path, several, withdrawn;
+};
+
+/* RFC 4271 4.3, RFC 4760 5, RFC 7911 3, RFC 8277 2, RFC 4364 4.3.4 */
+static bool
+field_is_wrong(const uint8_t *p, size_t len, struct field f)
+{
+	for (size_t i = 0; i < len;) {
+		size_t at = i + (f.add_path ? 4 : 0);
+		int bits;
+
+		if (at >= len)
+			return true;
+		bits = p[at++];
+		i = at + (size_t)(bits + 7) / 8;
+		if (i > len)
+			return true;
+		if (f.safi != 1) {
+			bool last = false;
+
+			for (; !last; at += 3) {
+				bits -= 24;
+				if (bits < 0)
+					return true;
+				last = !f.several || f.withdrawn || p[at + 2] & 1;
+			}
+		}
+		if (f.safi == 128)
+			bits -= 64;
+		if (bits < 0 || bits > (f.afi == 1 ? 32 : 128))
+			return true;
+	}
+	return false;
+}
+
+static uint8_t
+bit_of(unsigned afi, unsigned safi)
+{
+	if (afi != 1 && afi != 2)
+		return 0;
+	return safi == 1     ? (uint8_t)(1u << FAMILY_IPV4_UNICAST << (afi - 1))
+	       : safi == 128 ? (uint8_t)(1u << FAMILY_VPNV4_UNICAST << (afi - 1))
+	       : safi == 4   ? (uint8_t)(NLRI_BIT_IPV4_LABELED << (afi - 1))
+			     : 0;
+}
+
+/* RFC 4760 3, RFC 2545 3, RFC 4364 4.3.2, RFC 4659 3.2.1, RFC 8950 3 */
+static bool
+next_hop_is_wrong(unsigned len, unsigned afi, unsigned safi, bool extended)
+{
+	unsigned rd = safi == 128 ? 8 : 0;
+
+	if (afi == 1 && len == rd + 4)
+		return false;
+	return (afi == 1 && !extended) || (len != rd + 16 && len != 2 * (rd + 16));
+}
+
+/* RFC 7606 5.3, 7.11, 7.12. `*reachable`: something is announced. */
+static bool
+mp_is_wrong(uint8_t flags, uint8_t type, const uint8_t *p, size_t len,
+	const struct bgp_update_options *o, bool *reachable)
+{
+	size_t head = type == 14 ? 5 : 3;
+	struct field f;
+	uint8_t bit;
+
+	if ((flags & 0xc0) != 0x80 || len < head)
+		return true;
+	if (type == 14)
+		head += p[3];
+	if (len < head)
+		return true;
+	bit = bit_of(u16(p), p[2]);
+	if (!(o->families & bit)) {
+		*reachable |= type == 14;
+		return false;
+	}
+	if (type == 14 && next_hop_is_wrong(p[3], u16(p), p[2], o->extended_next_hop & bit))
+		return true;
+	*reachable |= type == 14 && len > head;
+	f = (struct field){u16(p), p[2], o->add_path & bit, o->multiple_labels & bit, type == 15};
+	return field_is_wrong(p + head, len - head, f);
+}
+
+static bool
+is_known(uint8_t type)
+{
+	return (type >= 1 && type <= 10) || (type >= 14 && type <= 18) || type == 25 ||
+	       type == 32 || type == 35;
+}
+
+/* Path attributes. `*others`: there are some beside MP_UNREACH_NLRI, or octets that are none. */
+static bool
+attributes_must_reset(const uint8_t *p, size_t len, const struct bgp_update_options *o,
+	bool *reachable, bool *others)
+{
+	bool seen[256] = {false};
+
+	for (size_t i = 0; i < len;) {
+		size_t head = p[i] & 0x10 ? 4 : 3, n;
+		uint8_t type;
+
+		if (len - i < head) {
+			*others = true; /* RFC 7606 4: treat as withdraw */
+			return false;
+		}
+		type = p[i + 1];
+		n = head == 4 ? u16(p + i + 2) : p[i + 2];
+		*others |= type != 15;
+		if (n > len - i - head) {
+			*others = true;
+			return type == 14 || type == 15; /* RFC 7606 3.j */
+		}
+		if (seen[type]) {
+			if (type == 14 || type == 15) /* RFC 7606 3.g */
+				return true;
+		} else if (type == 14 || type == 15) {
+			if (mp_is_wrong(p[i], type, p + i + head, n, o, reachable))
+				return true;
+		} else if (!is_known(type) && !(p[i] & 0x80)) { /* RFC 4271 6.3 */
+			return true;
+		}
+		seen[type] = true;
+		i += head + n;
+	}
+	return false;
+}
+
+/* An UPDATE whose header is right. */
+static struct verdict
+update_rule(const uint8_t *msg, size_t len, const struct bgp_update_options *o)
+{
+	struct field v4 = {.afi = 1, .safi = 1, .add_path = o->add_path & 1};
+	size_t withdrawn = u16(msg + 19), attrs, nlri;
+	bool reachable, others = false;
+	struct verdict v = {false, false};
+
+	if (23 + withdrawn > len)
+		return (struct verdict){true, true};
+	attrs = u16(msg + 21 + withdrawn);
+	nlri = 23 + withdrawn + attrs;
+	if (nlri > len)
+		return (struct verdict){true, true};
+	reachable = nlri < len;
+	v.must = attributes_must_reset(msg + 23 + withdrawn, attrs, o, &reachable, &others) ||
+		 field_is_wrong(msg + 21, withdrawn, v4) ||
+		 field_is_wrong(msg + nlri, len - nlri, v4);
+	/* RFC 7606 5.2: where nothing is announced, each error but attribute discard. */
+	v.may = v.must || (!reachable && others);
+	return v;
+}
+
+/* RFC 4271 6.1, RFC 8654 4, RFC 7313 5; a NOTIFICATION's length is its decoder's (RFC 4271 6.4) */
+static bool
+header_is_wrong(const uint8_t *p, size_t max)
+{
+	static const unsigned least[] = {0, 29, 23, 19, 19, 19};
+	unsigned len = u16(p + 16), type = p[18];
+
+	for (unsigned i = 0; i < 16; i++) {
+		if (p[i] != 0xff)
+			return true;
+	}
+	if (type < 1 || type > 5 || len < least[type] || len > max)
+		return true;
+	return (type == 4 && len != 19) || (type == 1 && len > 4096);
+}
+
+/* ---- mutations ---- */
+
+struct draft {
+	uint8_t p[MUTATED_MAX];
+	size_t len;
+	/* of an UPDATE that can be read so far: where the attributes are, and where each begins; the last entry is their end */
+	size_t attrs_at, attr[ATTRS_MAX + 1];
+	unsigned attr_count;
+};
+
+static void
+draft_read(struct draft *d)
+{
+	size_t end, i;
+
+	d->attr_count = 0;
+	if (d->len < 23 || d->p[18] != BGP_UPDATE)
+		return;
+	d->attrs_at = 23 + u16(d->p + 19);
+	if (d->attrs_at > d->len)
+		return;
+	i = d->attrs_at;
+	end = i + u16(d->p + i - 2);
+	if (end > d->len)
+		end = d->len;
+	while (i + 4 <= end && d->attr_count < ATTRS_MAX) {
+		size_t n = d->p[i] & 0x10 ? 4 + u16(d->p + i + 2) : 3u + d->p[i + 2];
+
+		if (n > end - i)
+			break;
+		d->attr[d->attr_count++] = i;
+		i += n;
+	}
+	d->attr[d->attr_count] = i;
+}
+
+/* `cut` octets at `at` give way to `n` of `p`, and the attributes' length goes along. */
+static void
+replace(struct draft *d, size_t at, size_t cut, const uint8_t *p, size_t n)
+{
+	unsigned attrs = u16(d->p + d->attrs_at - 2);
+
+	if (d->len - cut + n > MUTATED_MAX || attrs + n - cut > UINT16_MAX)
+		return;
+	memmove(d->p + at + n, d->p + at + cut, d->len - at - cut);
+	if (n > 0)
+		memcpy(d->p + at, p, n);
+	d->len = d->len - cut + n;
+	attrs = (unsigned)(attrs + n - cut);
+	d->p[d->attrs_at - 2] = (uint8_t)(attrs >> 8);
+	d->p[d->attrs_at - 1] = (uint8_t)attrs;
+}
+
+static void
+put_length(uint8_t *p, size_t n)
+{
+	p[0] = (uint8_t)(n >> 8);
+	p[1] = (uint8_t)n;
+}
+
+/* A whole attribute, of this message or of another, to a place between two. */
+static void
+graft(struct draft *d, const struct draft *from, uint64_t *s)
+{
+	static uint8_t copy[MUTATED_MAX];
+	unsigned i = (unsigned)(splitmix64(s) % from->attr_count);
+	size_t n = from->attr[i + 1] - from->attr[i];
+
+	memcpy(copy, from->p + from->attr[i], n);
+	if (splitmix64(s) % 2)
+		mutate(copy, n, n, s);
+	replace(d, d->attr[splitmix64(s) % (d->attr_count + 1)], 0, copy, n);
+}
+
+/* One of the kinds that know where attributes begin. */
+static void
+mutate_attributes(struct draft *d, const struct draft *other, uint64_t *s)
+{
+	unsigned i = (unsigned)(splitmix64(s) % d->attr_count);
+	size_t at = d->attr[i], n = d->attr[i + 1] - at;
+
+	switch (splitmix64(s) % 8) {
+	case 0: /* its length, by a little */
+		d->p[at + (d->p[at] & 0x10 ? 3 : 2)] += (uint8_t)(splitmix64(s) % 9 - 4);
+		break;
+	case 1: /* its flags */
+		d->p[at] ^= (uint8_t)(0x10u << splitmix64(s) % 4);
+		break;
+	case 2: /* its type */
+		d->p[at + 1] = (uint8_t)(splitmix64(s) % 40);
+		break;
+	case 3: /* shorter or longer, with a length that says so */
+		if (d->p[at] & 0x10 || n < 4 || d->p[at + 2] == 255)
+			break;
+		if (splitmix64(s) % 2) {
+			d->p[at + 2]--;
+			replace(d, at + 3 + splitmix64(s) % (n - 3), 1, NULL, 0);
+		} else {
+			d->p[at + 2]++;
+			replace(d, at + 3 + splitmix64(s) % (n - 3), 0, d->p + at + 3, 1);
+		}
+		break;
+	case 4:
+		graft(d, d, s);
+		break;
+	case 5:
+		if (other->attr_count > 0)
+			graft(d, other, s);
+		break;
+	case 6:
+		replace(d, at, n, NULL, 0);
+		break;
+	default: /* what it says */
+		for (unsigned k = 0; k < 1 + n / 64 && n > 4; k++)
+			d->p[at + 3 + splitmix64(s) % (n - 3)] = (uint8_t)splitmix64(s);
+		break;
+	}
+}
+
+static void
+truncate_or_splice(struct draft *d, const struct draft *other, uint64_t *s)
+{
+	size_t cut = splitmix64(s) % (d->len + 1), from;
+
+	if (splitmix64(s) % 2) {
+		d->len = cut;
+	} else {
+		from = splitmix64(s) % (other->len + 1);
+		if (cut + other->len - from > MUTATED_MAX)
+			return;
+		memcpy(d->p + cut, other->p + from, other->len - from);
+		d->len = cut + other->len - from;
+	}
+	/* Half the time the attributes end where the message does. */
+	if (d->attr_count > 0 && d->len > d->attrs_at && d->len - d->attrs_at <= UINT16_MAX &&
+		splitmix64(s) % 2)
+		put_length(d->p + d->attrs_at - 2, d->len - d->attrs_at);
+}
+
+static void
+mutate_draft(struct draft *d, const struct draft *other, uint64_t *s)
+{
+	for (unsigned changes = 1 + (unsigned)(splitmix64(s) % 3); changes > 0; changes--) {
+		draft_read(d);
+		if (d->attr_count > 0 && splitmix64(s) % 3)
+			mutate_attributes(d, other, s);
+		else if (splitmix64(s) % 3 == 0)
+			truncate_or_splice(d, other, s);
+		else
+			d->len = mutate(d->p, d->len, MUTATED_MAX, s);
+	}
+	/* A wrong header hides all the rest, so most get one that is right. */
+	if (d->len >= BGP_HEADER_LEN && d->len <= UINT16_MAX && splitmix64(s) % 16) {
+		memset(d->p, 0xff, 16);
+		put_length(d->p + 16, d->len);
+	}
+}
+
+/* ---- what comes of them ---- */
+
+static struct tally {
+	unsigned header, waits, other, update[SESSION_RESET + 1];
+} tally;
+
+/* OPEN, NOTIFICATION and ROUTE-REFRESH: what may end a session by them. */
+static bool
+others_as_ruled(const uint8_t *msg, size_t len)
+{
+	struct bgp_notification n;
+	struct bgp_refresh r;
+	struct bgp_open o;
+	struct bgp_error e;
+
+	switch (msg[18]) {
+	case BGP_OPEN:
+		e = bgp_open_decode(msg, len, &o);
+		return e.severity == BGP_OK || (e.severity == SESSION_RESET && e.code == ERR_OPEN);
+	case BGP_NOTIFICATION:
+		e = bgp_notification_decode(msg, len, &n);
+		return (e.severity == SESSION_RESET) == (len < 21);
+	case BGP_ROUTE_REFRESH:
+		e = bgp_refresh_decode(msg, len, false, &r);
+		if ((e.severity == SESSION_RESET) != (len < 23))
+			return false;
+		e = bgp_refresh_decode(msg, len, true, &r);
+		return (e.severity == SESSION_RESET) ==
+		       (len < 23 || (len != 23 && (msg[21] == 1 || msg[21] == 2)));
+	default:
+		return true;
+	}
+}
+
+/* As a session does it: the header, then the octets that it says, on a block of exactly that size. */
+static bool
+as_ruled(const uint8_t *p, size_t len, const struct bgp_update_options *o)
+{
+	size_t max = o->extended_message ? BGP_EXTENDED_MSG_MAX : BGP_MSG_MAX;
+	struct verdict v = {false, false};
+	struct bgp_error e;
+	uint8_t type, *msg;
+	uint16_t n;
+	bool ok;
+
+	if (len < BGP_HEADER_LEN) {
+		tally.waits++;
+		return true;
+	}
+	e = bgp_header_decode(p, max, &type, &n);
+	if ((e.severity == SESSION_RESET) != header_is_wrong(p, max))
+		return false;
+	if (e.severity == SESSION_RESET || n > len) {
+		tally.header += e.severity == SESSION_RESET;
+		tally.waits += e.severity != SESSION_RESET;
+		return true;
+	}
+	msg = harness_copy(p, n);
+	harness_message(msg, n, 0);
+	if (type == BGP_UPDATE) {
+		v = update_rule(msg, n, o);
+		e = harness_update_with(msg, n, o);
+		tally.update[e.severity]++;
+		ok = e.severity == SESSION_RESET ? v.may && e.code == ERR_UPDATE : !v.must;
+		/* RFC 7606 5.2 has one code here */
+		ok = ok && (e.severity != SESSION_RESET || v.must || e.subcode == 1);
+	} else {
+		tally.other++;
+		ok = others_as_ruled(msg, n);
+	}
+	free(msg);
+	if (!ok)
+		print_message("%s (%u/%u about %s), must %d, may %d\n",
+			e.severity == SESSION_RESET ? "reset" : "no reset", e.code, e.subcode,
+			bgp_attr_name(e.attribute), v.must, v.may);
+	return ok;
+}
+
+static void
+take_sample(const json_t *vector)
+{
+	struct sample *x = &samples[sample_count++];
+
+	assert_true(sample_count <= VECTORS_MAX);
+	snprintf(
+		x->name, sizeof(x->name), "%s", json_string_value(json_object_get(vector, "name")));
+	x->msg = from_hex(json_string_value(json_object_get(vector, "hex")), &x->len);
+	x->options = update_options(json_object_get(vector, "options"));
+}
+
+static void
+draft_of(struct draft *d, const struct sample *x)
+{
+	memcpy(d->p, x->msg, x->len);
+	d->len = x->len;
+	draft_read(d);
+}
+
+static void
+mutate_sample(const struct sample *x, unsigned seed)
+{
+	static struct draft d, other;
+	uint64_t s = seed;
+
+	for (unsigned i = 0; i < MUTATIONS; i++) {
+		struct bgp_update_options o = x->options;
+
+		/* Now and then on a session with other options than the vector's. */
+		if (splitmix64(&s) % 4 == 0)
+			o = harness_update_options((uint8_t)splitmix64(&s));
+		if (i % 16 == 0)
+			draft_of(&other, &samples[splitmix64(&s) % sample_count]);
+		draft_of(&d, x);
+		mutate_draft(&d, &other, &s);
+		if (as_ruled(d.p, d.len, &o))
+			continue;
+		print_message("%s, seed %u, mutation %u: ", x->name, seed, i);
+		for (size_t n = 0; n < d.len && n < 600; n++)
+			print_message("%02x", d.p[n]);
+		print_message("\n");
+		fail();
+	}
+}
+
+static void
+test_mutated(void **state)
+{
+	static const char *const kinds[] = {"header", "open", "refresh", "notification", "update"};
+	unsigned updates = 0;
+
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+		each_vector(kinds[i], take_sample);
+	for (unsigned i = 0; i < sample_count; i++)
+		mutate_sample(&samples[i], i);
+	for (unsigned i = 0; i <= SESSION_RESET; i++)
+		updates += tally.update[i];
+	print_message(
+		"%u vectors, %u messages: %u wrong headers, %u unfinished, %u others, %u updates: "
+		"%u ok, %u attribute discard, %u treat as withdraw, %u session reset\n",
+		sample_count, sample_count * MUTATIONS, tally.header, tally.waits, tally.other,
+		updates, tally.update[BGP_OK], tally.update[ATTRIBUTE_DISCARD],
+		tally.update[TREAT_AS_WITHDRAW], tally.update[SESSION_RESET]);
+	/* Otherwise the mutations say little. */
+	assert_true(updates > sample_count * MUTATIONS / 2);
+	for (unsigned i = 0; i <= SESSION_RESET; i++)
+		assert_true(tally.update[i] > updates / 50);
+	for (unsigned i = 0; i < sample_count; i++)
+		free(samples[i].msg);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_mutated),
+	};
+
+	if (!vectors_found())
+		return 77;
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
