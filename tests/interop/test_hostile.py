@@ -8,6 +8,7 @@ Most telling with KEEL_BUILD at a build with ASan.
 import json
 import os
 import random
+import re
 import resource
 import socket
 import threading
@@ -15,6 +16,7 @@ import time
 
 import interop
 from interop import KEELD, UPDATE, V4, Lab, Rpc, Speaker, as_path, commit, need, next_hop, origin, out_folder, peer, wait_for
+from lab import clock
 
 NAME = "hostile"
 RT, P = "198.18.1.1", "198.18.1.2"
@@ -164,9 +166,11 @@ def no_descriptors(checks):
             return s
 
         clients += [interop.in_netns(t.lab.netns("p"), bgp) for _ in range(3)]
-        time.sleep(0.5)
+        for failed in (r"[^-]accept-failed", "rpc-accept-failed"):
+            wait_for(failed, lambda: re.search(failed, t.keeld.logged()), 10)
         before = cpu_s(t.keeld)
-        time.sleep(2)
+        for _ in clock(1, 2):  # what does not happen is watched for a while, there is nothing to wait for
+            pass
         used = cpu_s(t.keeld) - before
         checks.true("without descriptors it does not spin", used < 0.5, "%.2f of 2 s" % used)
         for c in clients:

@@ -120,6 +120,16 @@ def wait_for(what, condition, timeout, poll=0.05):
         time.sleep(poll)
 
 
+def clock(step_s, total_s):
+    """0, 1, 2, ...: one each `step_s` of a clock for `total_s`, the first at once. For what needs a pace or is measured for a while; a late
+    turn does not move those behind it. To wait for something there is wait_for."""
+    begin = time.monotonic()
+    for n in range(max(1, round(total_s / step_s))):
+        time.sleep(max(0, begin + n * step_s - time.monotonic()))
+        yield n
+    time.sleep(max(0, begin + total_s - time.monotonic()))
+
+
 class Rpc:
     """One JSON-RPC connection."""
 
@@ -168,8 +178,11 @@ class Process:
 
     def must_run(self):
         if not self.running():
-            with open(self.log, errors="replace") as f:
-                raise RuntimeError("%s ended with %d: %s" % (self.name, self.popen.returncode, f.read()[-2000:].strip()))
+            raise RuntimeError("%s ended with %d: %s" % (self.name, self.popen.returncode, self.logged()[-2000:].strip()))
+
+    def logged(self):
+        with open(self.log, errors="replace") as f:
+            return f.read()
 
     def stop(self, timeout=20, sig=signal.SIGTERM):
         """Ends it; returns its exit status. What does not end is killed."""
