@@ -21,6 +21,8 @@ adj_rib_in_init(struct adj_rib_in *a)
 	atomic_store_explicit(&a->eorr_received, 0, memory_order_relaxed);
 	atomic_store_explicit(&a->eorr_ignored, 0, memory_order_relaxed);
 	atomic_store_explicit(&a->borr_ignored, 0, memory_order_relaxed);
+	atomic_store_explicit(&a->kept, 0, memory_order_relaxed);
+	atomic_store_explicit(&a->replays_done, 0, memory_order_relaxed);
 	atomic_store_explicit(&a->epoch, 0, memory_order_relaxed);
 	a->oldest = 0;
 	a->refreshing = a->retained = a->awaiting = false;
@@ -118,6 +120,9 @@ adj_rib_in_end_refresh(struct adj_rib_in *a)
 void
 adj_rib_in_counts_get(const struct adj_rib_in *a, struct adj_rib_in_counts *out)
 {
+	/* acquire: pairs with the release in replays_end; first, so that the rest is not older */
+	out->replays_done = atomic_load_explicit(&a->replays_done, memory_order_acquire);
+	out->kept = atomic_load_explicit(&a->kept, memory_order_relaxed);
 	out->received = atomic_load_explicit(&a->received, memory_order_relaxed);
 	out->accepted = atomic_load_explicit(&a->accepted, memory_order_relaxed);
 	out->rejected_total = atomic_load_explicit(&a->rejected_total, memory_order_relaxed);

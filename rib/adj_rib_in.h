@@ -24,7 +24,11 @@
 struct adj_rib_in_counts {
 	uint64_t received;       /* stored: accepted, and with keep_all_routes kept rejected */
 	uint64_t accepted;
-	uint64_t rejected_total; /* prefixes refused since the session came up */
+	/*
+	 * Prefixes refused since the session came up: each announcement that was, and with keep_all_routes each route that was accepted until a
+	 * replay refused it.
+	 */
+	uint64_t rejected_total;
 	uint64_t stale_swept;
 	uint64_t borr_received, eorr_received, eorr_ignored;
 	uint64_t borr_ignored;
@@ -38,6 +42,7 @@ struct adj_rib_in_counts {
 struct adj_rib_in {
 	_Atomic uint64_t received, accepted, rejected_total, stale_swept;
 	_Atomic uint64_t borr_received, eorr_received, eorr_ignored, borr_ignored;
+	_Atomic uint64_t kept, replays_done;
 	_Atomic uint16_t epoch; /* stamp of what is fresh */
 	uint16_t oldest;        /* no path has an older stamp */
 	bool refreshing;        /* between BoRR and EoRR */

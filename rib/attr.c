@@ -658,3 +658,12 @@ attr_serial(const struct attr_table *t, struct attr_id id)
 		return 0;
 	return atomic_load_explicit(&s->serial, memory_order_relaxed);
 }
+
+void
+attr_prefetch(const struct attr_table *t, struct attr_id id)
+{
+	const struct attr_slot *s = slot_read(t, id);
+
+	if (s != NULL)
+		__builtin_prefetch(s);
+}

@@ -157,5 +157,7 @@ size_t attr_table_bytes(const struct attr_table *t);   /* any thread */
  * from before (a cache) is good for attr_serial() only.
  */
 const struct attr_set *attr_get(const struct attr_table *t, struct attr_id id);
+/* Prefetches what attr_serial() reads; any id. */
+void attr_prefetch(const struct attr_table *t, struct attr_id id);
 /* Changes each time the id is given out anew; 0 when not in use. */
 uint32_t attr_serial(const struct attr_table *t, struct attr_id id);

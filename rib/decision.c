@@ -92,6 +92,10 @@ compare_head(const struct decision_input *a, const struct decision_input *b,
 	*reason = DECISION_NEXT_HOP_UNREACHABLE; /* RFC 4271 9.1.2.1 */
 	if (a->eligible != b->eligible)
 		return a->eligible ? -1 : 1;
+	if ((a->refused != DECISION_EQUAL) != (b->refused != DECISION_EQUAL)) {
+		*reason = a->refused != DECISION_EQUAL ? a->refused : b->refused;
+		return a->refused != DECISION_EQUAL ? 1 : -1;
+	}
 	*reason = DECISION_PREFERENCE;
 	if (a->local != b->local)
 		return a->local ? -1 : 1;
@@ -309,6 +313,8 @@ why_not(const struct decision_input *best, const struct decision_input *in)
 {
 	enum decision_reason reason;
 
+	if (in->refused != DECISION_EQUAL)
+		return in->refused;
 	if (!in->eligible)
 		return DECISION_NEXT_HOP_UNREACHABLE;
 	if (decision_compare(best, in, &reason) > 0)

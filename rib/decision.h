@@ -35,6 +35,7 @@ enum decision_reason {
 struct decision_input {
 	const struct attr_set *attrs;
 	bool eligible;        /* next hop resolvable, not rejected */
+	enum decision_reason refused; /* why it was rejected, and ranks behind all others; DECISION_EQUAL: it was not */
 	bool external;        /* learned over eBGP */
 	bool local;           /* our own */
 	uint32_t igp_metric;  /* to the next hop */

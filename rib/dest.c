@@ -18,8 +18,11 @@ struct destination {
 	uint8_t len;
 	_Atomic uint8_t
 		used; /* a free id's prefix may be rewritten; an id gets free a grace period before that */
-	uint8_t fresh; /* owner: never published since dest_get() */
-	uint8_t unused;
+	/*
+	 * owner. fresh: the journal never told of it since dest_get(). The sequence goes on in 15 bits: what is published quietly keeps an old
+	 * one, and 2^31 changes may be a month.
+	 */
+	uint16_t fresh:1, sequence_high:15;
 	uint8_t b[16];
 };
 static_assert(
@@ -564,32 +567,60 @@ set_retire(struct dest_table *t, struct path_set *s)
 	limbo_push(&t->sets, s);
 }
 
-void
-dest_publish(struct dest_table *t, struct dest_id id, struct path_set *paths, uint64_t sequence)
+/* The set's place is taken by `paths`, which is not NULL, or by links. */
+static void
+replace(struct dest_table *t, uint32_t id, struct path_set *paths)
 {
-	struct destination *d = dest_at(t, id.v);
+	struct destination *d = dest_at(t, id);
 	uint64_t old = word_of(d);
 	bool had = (old & LINK) == 0;
 
-	if (!had) {
-		tombstone_unlink(t, id.v);
-		if (!d->fresh)
-			count_add(&t->tombstones, -1u);
-	}
-	d->fresh = 0;
-	/* before the word: who sees the new paths sees a sequence at least as new */
-	atomic_store_explicit(&d->sequence, (uint32_t)sequence, memory_order_relaxed);
 	if (paths != NULL) {
 		word_set(d, (uintptr_t)paths);
 		count_add(&t->path_count, paths->count);
 		bytes_add(t, set_size(paths->count));
+	} else if (d->fresh) {
+		tombstone_link(t, id, ID_NIL, t->oldest);
 	} else {
-		tombstone_link(t, id.v, t->newest, ID_NIL);
+		tombstone_link(t, id, t->newest, ID_NIL);
 		count_add(&t->tombstones, 1);
 	}
 	count_add(&t->count, (paths != NULL) - (uint32_t)had);
 	if (had)
 		set_retire(t, (struct path_set *)(uintptr_t)old);
+}
+
+/* Out of the list of tombstones, if it is one. */
+static void
+revive(struct dest_table *t, uint32_t id)
+{
+	struct destination *d = dest_at(t, id);
+
+	if ((word_of(d) & LINK) == 0)
+		return;
+	tombstone_unlink(t, id);
+	if (!d->fresh)
+		count_add(&t->tombstones, -1u);
+}
+
+void
+dest_publish(struct dest_table *t, struct dest_id id, struct path_set *paths, uint64_t sequence)
+{
+	struct destination *d = dest_at(t, id.v);
+
+	revive(t, id.v);
+	d->fresh = 0;
+	d->sequence_high = (uint16_t)(sequence >> 32 & 0x7fff);
+	/* before the word: who sees the new paths sees a sequence at least as new */
+	atomic_store_explicit(&d->sequence, (uint32_t)sequence, memory_order_relaxed);
+	replace(t, id.v, paths);
+}
+
+void
+dest_publish_quiet(struct dest_table *t, struct dest_id id, struct path_set *paths)
+{
+	revive(t, id.v);
+	replace(t, id.v, paths);
 }
 
 static void
@@ -615,10 +646,11 @@ static bool
 tombstone_passed(const struct dest_table *t, uint32_t id, uint64_t safe_sequence)
 {
 	const struct destination *d = dest_at(t, id);
-	uint32_t sequence = atomic_load_explicit(&d->sequence, memory_order_relaxed);
+	uint64_t sequence = (uint64_t)d->sequence_high << 32 |
+			    atomic_load_explicit(&d->sequence, memory_order_relaxed);
 
-	/* by the low halves: tombstones are bounded, so none is 2^31 changes old */
-	return d->fresh || (int32_t)((uint32_t)safe_sequence - sequence) > 0;
+	/* by the low 47 bits: a million changes a second take two years to make 2^46 */
+	return d->fresh || (int64_t)((safe_sequence - sequence) << 17) > 0;
 }
 
 /* A call takes some 0.1 ms: two cache misses a tombstone, and freeing two chunks of sets. */
@@ -728,6 +760,15 @@ dest_prefetch(const struct dest_table *t, const struct prefix *p)
 	uint32_t i = (uint32_t)prefix_hash(p) & x->mask;
 
 	__builtin_prefetch((const void *)((uintptr_t)x->slot + i * sizeof(*x->slot)));
+}
+
+void
+dest_prefetch_paths(const struct dest_table *t, struct dest_id id)
+{
+	/* relaxed: a hint, which nothing is read through */
+	if (id.v < dest_limit(t))
+		__builtin_prefetch((const void *)(uintptr_t)(atomic_load_explicit(
+			&dest_at(t, id.v)->word, memory_order_relaxed)));
 }
 
 uint32_t

@@ -35,16 +35,17 @@ enum path_flag {
 	PATH_REJECTED = 1u << 1,    /* kept by keep_all_routes, refused by import policy; never a candidate */
 	PATH_STALE = 1u << 2,       /* only in what rib.routes shows; derived from the epoch */
 };
-#define PATH_SOURCE_SHIFT 8 /* four bits above the flags: enum route_source of a path of our own */
+/* Four bits above the flags: of a path of our own its enum route_source, of a rejected one why (shard_path_refused()). */
+#define PATH_SOURCE_SHIFT 8
 
 /* One peer's offer. 24 bytes. */
 struct rib_path {
 	struct peer_id peer;
 	_Atomic uint16_t epoch;   /* the one field written in place (by the shard): stale stamp, see rib/adj_rib_in.h */
-	struct attr_id accepted;  /* after import policy */
+	struct attr_id accepted;  /* after import policy; .v == 0 with PATH_REJECTED */
 	struct attr_id received;  /* as received, with keep_all_routes; else .v == 0 */
 	uint32_t path_id;         /* RFC 7911 identifier as received; 0 without */
-	uint32_t label_flags;     /* label << 12 (0xfffff: none) | enum path_flag */
+	uint32_t label_flags;     /* label << 12 (0xfffff: none) | enum path_flag | what PATH_SOURCE_SHIFT says */
 	uint32_t time_s;          /* monotonic seconds when it last changed */
 };
 static_assert(sizeof(struct rib_path) == 24, "budget of docs/architecture.md");
@@ -56,7 +57,10 @@ rib_path_source(const struct rib_path *p)
 	return p->label_flags >> PATH_SOURCE_SHIFT & 0xfu;
 }
 
-/* Best first, then by falling preference; what is not eligible last. Immutable but for epochs. */
+/*
+ * Best first, then by falling preference; what is not eligible behind, rejected ones at the very end. Immutable but for epochs. A set may hold
+ * nothing but rejected paths: `eligible` says whether there is a route.
+ */
 struct path_set {
 	uint16_t count;
 	uint16_t eligible; /* the first so many are candidates */
@@ -87,6 +91,11 @@ int dest_get(struct dest_table *t, const struct prefix *p, struct dest_id *out) 
  * Takes over `paths`, which came from path_set_alloc().
  */
 void dest_publish(struct dest_table *t, struct dest_id id, struct path_set *paths, uint64_t sequence) RUNS_ON(role_rib);
+/*
+ * The same where nothing changes for those who follow the journal (rejected paths come and go): the sequence stays, so no entry is due. An
+ * id of which the journal never told needs to be passed by nobody when its last path goes.
+ */
+void dest_publish_quiet(struct dest_table *t, struct dest_id id, struct path_set *paths) RUNS_ON(role_rib);
 struct path_set *path_set_alloc(struct dest_table *t, unsigned count) RUNS_ON(role_rib);
 void path_set_free(struct dest_table *t, struct path_set *s) RUNS_ON(role_rib);
 /*
@@ -107,9 +116,11 @@ struct dest_id dest_find(const struct dest_table *t, const struct prefix *p);
 struct dest_id dest_longest(const struct dest_table *t, const struct ip_addr *a, struct dest_view *out);
 /* Prefetches the index line of a prefix, for batches. */
 void dest_prefetch(const struct dest_table *t, const struct prefix *p);
+/* Prefetches the path set of an id, which need not be one; for walks. */
+void dest_prefetch_paths(const struct dest_table *t, struct dest_id id);
 
 /* Any thread. */
-uint32_t dest_count(const struct dest_table *t);      /* with at least one path */
-uint32_t dest_path_count(const struct dest_table *t); /* paths in all */
+uint32_t dest_count(const struct dest_table *t);      /* with at least one path, be it a rejected one that is kept */
+uint32_t dest_path_count(const struct dest_table *t); /* paths in all, rejected ones that are kept among them */
 uint32_t dest_tombstones(const struct dest_table *t);
 size_t dest_table_bytes(const struct dest_table *t);

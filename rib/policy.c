@@ -777,28 +777,34 @@ set_apply(struct policy_eval *e, const struct set *s, const struct attr_set *in,
 	return attr_set_prepend(a, s->prepend_asn, s->prepend_count, longer, size) ? -E2BIG : 0;
 }
 
-/* Which slot has what `set` makes of outcome `before`; made when new. 0, -ENOMEM, -E2BIG. */
-static int
-outcome_step(struct policy_eval *e, unsigned before, unsigned set, unsigned *out)
+/* number_outcomes() has given a number to all that a walk can meet. */
+static unsigned
+step_find(const struct policy *p, unsigned before, unsigned set)
 {
-	const struct policy *p = e->policy;
-	struct outcome *o;
-	unsigned slot;
+	unsigned slot = p->has_goto ? 1 : set;
 
-	/* number_outcomes() has given a number to all that a walk can meet */
-	for (slot = p->has_goto ? 1 : set;
-		p->steps[slot].before != before || p->steps[slot].set != set; slot++)
-		;
-	o = &e->outcomes[slot];
-	*out = slot;
+	while (p->steps[slot].before != before || p->steps[slot].set != set)
+		slot++;
+	return slot;
+}
+
+/* The outcome of a step whose `before` is made. 0, -ENOMEM, -E2BIG. */
+static int
+outcome_make(struct policy_eval *e, unsigned slot)
+{
+	const struct policy_step *step = &e->policy->steps[slot];
+	const struct outcome *before = &e->outcomes[step->before];
+	const struct set *s = &e->policy->sets[step->set];
+	struct outcome *o = &e->outcomes[slot];
+	const struct attr_set *made;
+	int err;
+
 	if (o->attrs)
 		return 0;
-	const struct set *s = &p->sets[set];
-	const struct attr_set *made;
-	int err = set_apply(e, s, e->outcomes[before].attrs, &made);
+	err = set_apply(e, s, before->attrs, &made);
 	if (err)
 		return err;
-	o->tag = s->what & SET_TAG ? s->tag : e->outcomes[before].tag;
+	o->tag = s->what & SET_TAG ? s->tag : before->tag;
 	o->attrs = made;
 	return 0;
 }
@@ -826,8 +832,10 @@ policy_eval_prefix(struct policy_eval *e, const struct prefix *prefix, struct po
 			continue;
 		out->seq = n->seq;
 		out->permit = n->permit;
-		if (n->permit && n->set)
-			err = outcome_step(e, outcome, n->set, &outcome);
+		if (n->permit && n->set) {
+			outcome = step_find(p, outcome, n->set);
+			err = outcome_make(e, outcome);
+		}
 		begin = n->goto_index;
 		if (err || !begin)
 			break;
@@ -843,4 +851,71 @@ policy_eval_prefix(struct policy_eval *e, const struct prefix *prefix, struct po
 	out->attrs = e->outcomes[outcome].attrs;
 	out->tag = e->outcomes[outcome].tag;
 	return 0;
+}
+
+/* ---- digests ---- */
+
+#define DIGEST_NODES 64u
+
+bool
+policy_has_digest(const struct policy *p)
+{
+	return p->node_count <= DIGEST_NODES;
+}
+
+struct policy_digest
+policy_eval_digest(const struct policy_eval *e)
+{
+	struct policy_digest d = {0};
+
+	for (unsigned i = 0; i < e->could_count; i++)
+		d.could |= 1ull << e->could[i];
+	return d;
+}
+
+bool
+policy_digest_decide(const struct policy *p, struct policy_digest d, const struct prefix *prefix,
+	struct policy_decision *out)
+{
+	*out = (struct policy_decision){0};
+	for (uint64_t left = d.could; left != 0;) {
+		unsigned i = (unsigned)__builtin_ctzll(left);
+		const struct node *n = &p->nodes[i];
+
+		left &= left - 1;
+		if (prefix == NULL && n->prefix_lists > 0)
+			return false;
+		if (!prefix_lists_hold(p, n, prefix))
+			continue;
+		out->seq = n->seq;
+		out->permit = n->permit;
+		if (n->permit && n->set)
+			out->outcome = step_find(p, out->outcome, n->set);
+		if (!n->goto_index)
+			break;
+		left &= UINT64_MAX << n->goto_index;
+	}
+	if (!out->permit)
+		out->outcome = 0;
+	return true;
+}
+
+int
+policy_eval_outcome(struct policy_eval *e, const struct policy *p, const struct attr_set *attrs,
+	unsigned outcome, const struct attr_set **out)
+{
+	unsigned chain[POLICY_OUTCOMES_MAX], n = 0;
+	int err = 0;
+
+	e->policy = p;
+	e->attrs = attrs;
+	e->could_count = 0;
+	forget_results(e);
+	/* a step's `before` has a lower number than the step */
+	for (unsigned at = outcome; at != 0; at = p->steps[at].before)
+		chain[n++] = at;
+	while (n > 0 && !err)
+		err = outcome_make(e, chain[--n]);
+	*out = err ? NULL : e->outcomes[outcome].attrs;
+	return err;
 }

@@ -53,6 +53,26 @@ bool policy_uses_peer(const struct policy *p);
 enum policy_set_attr { POLICY_SETS_MED = 1, POLICY_SETS_NEXT_HOP = 2 };
 unsigned policy_outcome_sets(const struct policy *p, unsigned outcome);
 
+/*
+ * All that policy_eval_begin() finds out about a set (under one policy and context), small enough to be kept for each set: with it a prefix
+ * is decided without looking at the set again.
+ */
+struct policy_digest {
+	uint64_t could; /* bit by node: its other conditions hold */
+};
+struct policy_decision {
+	bool permit;
+	uint32_t seq;     /* as in struct policy_verdict */
+	unsigned outcome;
+};
+/* False: it has too many nodes. Any thread. */
+bool policy_has_digest(const struct policy *p);
+/*
+ * policy_eval_prefix() without its set. Any thread. What policy_eval_outcome() can't make (-E2BIG) is refused. `prefix` NULL: false when it
+ * hangs on the prefix.
+ */
+bool policy_digest_decide(const struct policy *p, struct policy_digest d, const struct prefix *prefix, struct policy_decision *out);
+
 /* A scratch object for one thread, used again and again. 0, -ENOMEM. */
 int policy_eval_create(struct arena *a, struct policy_eval **out);
 void policy_eval_destroy(struct policy_eval *e);
@@ -64,6 +84,14 @@ int policy_eval_begin(struct policy_eval *e, const struct policy *p, const struc
 	const struct policy_context *context);
 /* 0, -ENOMEM. True decision for one prefix. */
 int policy_eval_prefix(struct policy_eval *e, const struct prefix *prefix, struct policy_verdict *out);
+/* Of the last begin; policy_has_digest() must be true. */
+struct policy_digest policy_eval_digest(const struct policy_eval *e);
+/*
+ * What an outcome of `p` makes of `attrs`; no condition is looked at. Counts as a begin: *out lives until the next one. 0, -ENOMEM, -E2BIG
+ * (the result would be no legal set).
+ */
+int policy_eval_outcome(struct policy_eval *e, const struct policy *p, const struct attr_set *attrs, unsigned outcome,
+	const struct attr_set **out);
 uint64_t policy_eval_limit_hits(const struct policy_eval *e);
 /* Of all evals of the process, gone ones too. Any thread. */
 uint64_t policy_limit_hits(void);

@@ -136,7 +136,8 @@ peer_insert(struct shard *s, const struct shard_peer *p)
 		atomic_store_explicit(&slot->rib[f].counts.epoch, epoch, memory_order_relaxed);
 		adj_rib_in_swept(&slot->rib[f].counts, epoch);
 		slot->rib[f].flush_below = slot->rib[f].sweep_below = epoch;
-		slot->rib[f].rerank = false;
+		slot->rib[f].rerank = slot->rib[f].keep = false;
+		slot->rib[f].replays = 0;
 		slot->rib[f].import = NULL;
 	}
 	slot->up = false;
@@ -221,6 +222,7 @@ shard_destroy(struct shard *s)
 	if (s->retired != NULL)
 		retire_list_destroy(s->retired);
 	next_hops_fini(s);
+	replay_forget(s);
 	scratch_free(s);
 	if (s->eval != NULL)
 		policy_eval_destroy(s->eval);
@@ -348,7 +350,8 @@ shard_peer_idle(const struct shard *s, struct peer_id id)
 	if (slot->up)
 		return false;
 	for (unsigned f = 0; f < FAMILY_COUNT; f++)
-		if (slot->rib[f].sweeping || shard_load(&slot->rib[f].counts.received) > 0)
+		if (slot->rib[f].sweeping || slot->rib[f].keeps_listed ||
+			shard_load(&slot->rib[f].counts.received) > 0)
 			return false;
 	return true;
 }
@@ -389,8 +392,19 @@ shard_peer_change(struct shard *s, const struct shard_peer *p)
 	atomic_store_explicit(&slot->key, key, memory_order_release);
 	if (old->multihop != p->multihop)
 		rejudge_start(s, p->vrf);
+	for (unsigned f = 0; f < FAMILY_COUNT; f++)
+		if (old->allow_as_in[f] != p->allow_as_in[f])
+			replay_start(s, shard_table_of(s, p->vrf, (enum family)f), &slot->rib[f]);
 	retire_push(s->retired, peer_key_free, s, old);
 	return 0;
+}
+
+/* NULL: none of that family. */
+static struct shard_table *
+table_of_peer(struct shard *s, const struct shard_peer_slot *slot, enum family family)
+{
+	return shard_table_of(
+		s, atomic_load_explicit(&slot->key, memory_order_relaxed)->vrf, family);
 }
 
 void
@@ -399,8 +413,39 @@ shard_peer_import(
 {
 	struct shard_peer_slot *slot = shard_slot(s, id);
 
-	if (slot != NULL && family < FAMILY_COUNT)
-		slot->rib[family].import = policy;
+	if (slot == NULL || family >= FAMILY_COUNT)
+		return;
+	slot->rib[family].import = policy;
+	if (slot->rib[family].replaying)
+		replay_start(s, table_of_peer(s, slot, family), &slot->rib[family]);
+}
+
+void
+shard_peer_keep(struct shard *s, struct peer_id id, enum family family, bool keep)
+{
+	struct shard_peer_slot *slot = shard_slot(s, id);
+	struct shard_rib_in *r;
+
+	if (slot == NULL || family >= FAMILY_COUNT || slot->rib[family].keep == keep)
+		return;
+	r = &slot->rib[family];
+	r->keep = keep;
+	if (keep)
+		r->letting_go = false;
+	else
+		let_go_start(table_of_peer(s, slot, family), r);
+}
+
+uint64_t
+shard_peer_replay(struct shard *s, struct peer_id id, enum family family)
+{
+	struct shard_peer_slot *slot = shard_slot(s, id);
+
+	if (slot == NULL || family >= FAMILY_COUNT)
+		return 0;
+	slot->rib[family].replays++;
+	replay_start(s, table_of_peer(s, slot, family), &slot->rib[family]);
+	return slot->rib[family].replays;
 }
 
 int
@@ -542,11 +587,28 @@ shard_path_stale(const struct shard *s, enum family family, const struct rib_pat
 		       shard_epoch(&slot->rib[family]);
 }
 
+enum decision_reason
+shard_path_refused(const struct rib_path *p)
+{
+	if (!(p->label_flags & PATH_REJECTED))
+		return DECISION_EQUAL;
+	return (enum decision_reason)(
+		DECISION_AS_LOOP + (p->label_flags >> PATH_SOURCE_SHIFT & 0xf));
+}
+
+const struct attr_set *
+shard_path_received(const struct shard *s, const struct rib_path *p)
+{
+	return attr_get(s->attrs, p->received);
+}
+
 void
 shard_decision_input(const struct shard *s, const struct rib_path *p, struct decision_input *out)
 {
 	struct shard_peer peer = {0};
-	const struct attr_set *a = attr_get(s->attrs, p->accepted);
+	enum decision_reason refused = shard_path_refused(p);
+	const struct attr_set *a =
+		attr_get(s->attrs, refused != DECISION_EQUAL ? p->received : p->accepted);
 	const struct shard_next_hop *n = NULL;
 
 	(void)shard_peer_peek(s, p->peer, &peer);
@@ -556,6 +618,7 @@ shard_decision_input(const struct shard *s, const struct rib_path *p, struct dec
 		.attrs = a,
 		.eligible =
 			(p->label_flags & (PATH_NEXT_HOP_UP | PATH_REJECTED)) == PATH_NEXT_HOP_UP,
+		.refused = refused,
 		.external = peer.external,
 		.local = p->peer.v == PEER_SELF.v,
 		.igp_metric =

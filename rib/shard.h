@@ -178,7 +178,7 @@ void shard_settings(struct shard *s, const struct shard_settings *settings) RUNS
 int shard_peer_add(struct shard *s, const struct shard_peer *p) RUNS_ON(role_rib);
 /*
  * Other rr_client, multihop, allow_as_in, without touching its routes: multihop decides anew by a sliced walk, allow_as_in judges what comes
- * from here on. What a session finds out (asn, router_id, external) stays. 0, -ENOENT, -EINVAL (another address or VRF), -ENOMEM.
+ * from here on and, as a replay would, what is kept. What a session finds out (asn, router_id, external) stays. 0, -ENOENT, -EINVAL (another address or VRF), -ENOMEM.
  */
 int shard_peer_change(struct shard *s, const struct shard_peer *p) RUNS_ON(role_rib);
 /* Its routes must be gone (shard_peer_idle), else -EBUSY. */
@@ -186,18 +186,20 @@ int shard_peer_remove(struct shard *s, struct peer_id id) RUNS_ON(role_rib);
 bool shard_peer_idle(const struct shard *s, struct peer_id id) RUNS_ON(role_rib);
 /*
  * From here on every announcement of this peer and family is judged by `policy`. Routes accepted before stay as they are
- * until they come again (ROUTE-REFRESH). After return the old policy is not used any more.
+ * until they come again (ROUTE-REFRESH) or are replayed. After return the old policy is not used any more; a replay under way goes on
+ * with the new one.
  */
 void shard_peer_import(struct shard *s, struct peer_id id, enum family family, const struct policy *policy) RUNS_ON(role_rib);
 /*
  * keep_all_routes. On: from here on a route is stored as it came beside what policy made of it (struct rib_path), and one that import policy
- * refuses is kept with PATH_REJECTED; what is there already is kept when it comes again. Off: a sliced walk lets go of what was kept.
+ * or a loop refuses is kept with PATH_REJECTED; what is there already is kept when it comes again. Off: a sliced walk lets go of what was
+ * kept, and a replay under way is over.
  */
 void shard_peer_keep(struct shard *s, struct peer_id id, enum family family, bool keep) RUNS_ON(role_rib);
 /*
  * Judges all kept routes of this peer and family anew by its import policy of now, in slices; only what comes out differently is published.
  * Asked for again, or with another policy meanwhile, it goes round to where it was then: at most one more lap. Its number: it is done when
- * adj_rib_in_counts.replays_done has reached it.
+ * adj_rib_in_counts.replays_done has reached it. Whether the session is up does not matter: retained routes are replayed, too. 0: no such peer.
  */
 uint64_t shard_peer_replay(struct shard *s, struct peer_id id, enum family family) RUNS_ON(role_rib);
 /*
@@ -218,11 +220,20 @@ bool shard_work(struct shard *s, uint64_t now_ns, uint64_t deadline_ns) RUNS_ON(
 /* Any thread: counters of a peer's family, and the peer as the shard knows it (false: no such peer). */
 void shard_peer_counts(const struct shard *s, struct peer_id id, enum family family, struct adj_rib_in_counts *out);
 bool shard_peer_peek(const struct shard *s, struct peer_id id, struct shard_peer *out);
-/* Readers: is this path stale, and what decision_order() needs of it. */
+/* Readers: is this path stale, and what decision_order() needs of it (of a rejected one the attributes as received). */
 bool shard_path_stale(const struct shard *s, enum family family, const struct rib_path *p);
 void shard_decision_input(const struct shard *s, const struct rib_path *p, struct decision_input *out);
 /* Monotonic ns when the oldest message behind journal entries up to `sequence` was read; 0: unknown. For update_to_fib_ns. */
 uint64_t shard_received_ns(const struct shard *s, uint64_t sequence);
+/* Readers: why a kept path is rejected; DECISION_EQUAL: it is not. */
+enum decision_reason shard_path_refused(const struct rib_path *p);
+/* Readers: what the peer sent, kept by keep_all_routes; NULL: not kept. */
+const struct attr_set *shard_path_received(const struct shard *s, const struct rib_path *p);
+/*
+ * Readers: the loop for which these attributes of that peer are refused before policy is asked (as-loop, originator-loop, cluster-loop);
+ * DECISION_EQUAL: none.
+ */
+enum decision_reason shard_loops(const struct shard *s, struct peer_id id, enum family family, const struct attr_set *a);
 uint32_t shard_cluster_id(const struct shard *s); /* RFC 4456 7; any thread */
 /* Any thread: changes lost for want of memory, and records that named no peer, session or table of ours. 0 in good health. */
 uint64_t shard_failures(const struct shard *s);

@@ -8,7 +8,8 @@
  *   shard_paths.c      a destination's new path set: edit, decide, publish, journal
  *   shard_next_hops.c  (vrf, address) -> state
  *   shard_tombstones.c how many may wait for a late consumer
- *   shard_walks.c      one circulating scan a table for every flush, sweep and re-decision
+ *   shard_walks.c      one circulating scan a table for every flush, sweep, re-decision and replay
+ *   shard_replay.c     keep_all_routes: what a kept route is to be under the policy of now
  */
 #pragma once
 
@@ -80,6 +81,13 @@ struct shard_rib_in {
 	bool rerank;
 	struct shard_position from;
 	struct shard_rib_in *sweep_next; /* in shard_table.sweeps */
+	/* keep_all_routes. `keeps` is a list of those that replay or let go. */
+	bool keep, replaying, letting_go;
+	bool keeps_listed;
+	uint64_t replays; /* asked for */
+	uint32_t context; /* of verdicts: never the same for two replays or policies */
+	struct shard_position replay_from, let_go_from;
+	struct shard_rib_in *keeps_next; /* in shard_table.keeps */
 };
 
 struct shard_peer_slot {
@@ -106,14 +114,53 @@ struct shard_table {
 	bool rejudge; /* while redecide: each destination, not only those with a dirty next hop */
 	struct shard_position redecide_from;
 	struct shard_rib_in *sweeps;
+	struct shard_rib_in *keeps;
 };
 
 /* ---- the record in work ---- */
 
 struct shard_accepted {
-	struct attr_id id; /* one reference is held while the record is in work */
+	struct attr_id
+		id; /* one reference is held while the record is in work; .v == 0: rejected */
+	struct attr_id received; /* .v == 0: not kept; held by whoever has the record */
 	struct shard_next_hop *next_hop; /* NULL: none; else one user is held */
-	uint32_t flags; /* of its paths: PATH_NEXT_HOP_UP, and the source of our own */
+	uint32_t
+		flags; /* of its paths: PATH_NEXT_HOP_UP, the source of our own, PATH_REJECTED and why */
+};
+
+enum judgement {
+	REFUSE_ALL,
+	ACCEPT_ALL,
+	ASK_POLICY,
+};
+
+/* ---- replay ---- */
+
+/* What came of one received set in one context. 32 bytes, found by the set's id: as many as sets are judged. */
+struct shard_verdict {
+	uint64_t could; /* struct policy_digest */
+	uint32_t set, serial, context; /* whose it is; set 0: nobody's */
+	uint32_t accepted, accepted_serial; /* what `outcome` made of it; accepted 0: not known */
+	uint8_t kind; /* enum verdict_kind */
+	uint8_t reason;
+	uint8_t outcome;
+	uint8_t unused;
+};
+static_assert(
+	sizeof(struct shard_verdict) == 32, "6 MB for a full table's sets, while it is replayed");
+
+#define VERDICT_SEGMENT_BITS 12
+#define VERDICT_SEGMENTS 256u
+
+struct shard_replay {
+	/* the sets are judged once in one run of paths; between slices there is none */
+	const struct shard_rib_in *run_rib;
+	uint32_t run_set;
+	bool run_begun; /* s->eval is at it */
+	uint32_t contexts;
+	struct shard_verdict
+		*segment[VERDICT_SEGMENTS]; /* as they are needed, until no replay runs */
+	struct shard_verdict spare; /* for who got none */
 };
 
 struct shard_input {
@@ -169,11 +216,12 @@ struct shard {
 	/* the record's verdicts by policy outcome */
 	uint64_t accepted_filled;
 	struct shard_accepted accepted[POLICY_OUTCOMES_MAX];
+	struct shard_replay replay;
 	static_assert(POLICY_OUTCOMES_MAX <= 64, "one bit each in accepted_filled");
 
 	/* scratch of shard_paths.c: room for `scratch_size` paths */
 	uint32_t scratch_size;
-	struct rib_path *keep, *drop;
+	struct rib_path *keep, *refused, *take, *drop;
 	struct decision_input *in;
 	unsigned *order;
 	unsigned multipath; /* of `order` */
@@ -252,9 +300,9 @@ int path_announce(struct shard *s, struct shard_table *t, struct peer_id peer,
 int path_withdraw(struct shard *s, struct shard_table *t, struct peer_id peer,
 	const struct prefix *p, uint32_t path_id) RUNS_ON(role_rib);
 bool path_doomed(const struct shard *s, const struct shard_table *t, const struct rib_path *p);
-/* Drops doomed paths and ranks the rest again; publishes only what differs. 0, -ENOMEM. */
+/* Drops doomed paths, replays kept ones and ranks all again; publishes only what differs. 0, -ENOMEM. */
 int dest_redecide(struct shard *s, struct shard_table *t, struct dest_id id,
-	const struct path_set *old) RUNS_ON(role_rib);
+	const struct dest_view *view) RUNS_ON(role_rib);
 void scratch_free(struct shard *s);
 
 /* shard_import.c */
@@ -262,7 +310,19 @@ void scratch_free(struct shard *s);
 bool import_run(struct shard *s, uint64_t deadline_ns) RUNS_ON(role_rib);
 int accepted_get(struct shard *s, struct shard_table *t, struct peer_id peer,
 	const struct attr_set *attrs, struct shard_accepted *out) RUNS_ON(role_rib);
+/* The same of a set that is interned. */
+int accepted_hold(struct shard *s, struct shard_table *t, struct peer_id peer, struct attr_id id,
+	struct shard_accepted *out) RUNS_ON(role_rib);
 void accepted_put(struct shard *s, struct shard_accepted *acc) RUNS_ON(role_rib);
+/* Lets go of s->accepted. */
+void verdicts_end(struct shard *s) RUNS_ON(role_rib);
+/* What of a verdict hangs on no prefix, and needs no node of a policy. *reason: of REFUSE_ALL. */
+enum judgement import_judge(const struct shard *s, const struct shard_peer_slot *slot,
+	enum family family, const struct attr_set *attrs, enum decision_reason *reason);
+void import_context(
+	const struct shard_peer_slot *slot, enum family family, struct policy_context *out);
+/* Flags of a path that is rejected for `reason`. */
+uint32_t refused_flags(enum decision_reason reason);
 void shard_sample_add(struct shard *s, uint64_t received_ns) RUNS_ON(role_rib);
 
 /* shard_walks.c */
@@ -273,9 +333,28 @@ void sweep_start(struct shard *s, struct shard_table *t, struct shard_rib_in *r,
 void redecide_start(struct shard *s, struct vrf_id vrf) RUNS_ON(role_rib);
 /* All destinations of this vrf are to be ranked again. */
 void rejudge_start(struct shard *s, struct vrf_id vrf) RUNS_ON(role_rib);
+/* Kept routes of `r` are judged anew, or let go. */
+void replay_start(struct shard *s, struct shard_table *t, struct shard_rib_in *r) RUNS_ON(role_rib);
+void let_go_start(struct shard_table *t, struct shard_rib_in *r) RUNS_ON(role_rib);
 bool walks_pending(const struct shard *s);
 /* At least one slice, then until the deadline; none that sweeps while `hold`. True while there is more. */
 bool walks_run(struct shard *s, uint64_t deadline_ns, bool hold) RUNS_ON(role_rib);
+
+/* shard_replay.c */
+/* Some path of it is kept and not what it is to be. 1, 0, -ENOMEM. */
+int replay_concerns(struct shard *s, struct shard_table *t, const struct dest_view *view)
+	RUNS_ON(role_rib);
+/*
+ * `p`, a copy of a path of that prefix, as it is to be. False: it is to go. What it refers to is held until
+ * replay_slice_end(). 0, 1: it differs, -ENOMEM.
+ */
+int replay_path(struct shard *s, struct shard_table *t, const struct prefix *prefix,
+	struct rib_path *p, bool *gone) RUNS_ON(role_rib);
+void replay_prefetch(const struct shard *s, const struct shard_table *t, struct dest_id id)
+	RUNS_ON(role_rib);
+void replay_slice_end(struct shard *s) RUNS_ON(role_rib);
+/* No replay runs any more. */
+void replay_forget(struct shard *s);
 
 /* shard_tombstones.c */
 /* Once a turn: gives back, evicts. True: nothing that makes tombstones may be done now. */

@@ -13,12 +13,6 @@
 #define EFFORT_MAX                                                                                 \
 	64u /* the same in paths that are looked at: one, and one or many of a destination */
 
-enum judgement {
-	REFUSE_ALL,
-	ACCEPT_ALL,
-	ASK_POLICY,
-};
-
 /* The record in work. */
 struct import {
 	struct shard *s;
@@ -28,7 +22,30 @@ struct import {
 	struct shard_table *table;
 	struct shard_rib_in *rib;
 	enum judgement judgement;
+	enum decision_reason reason; /* of what is refused */
+	struct attr_id
+		received; /* with keep_all_routes: `attrs`, a reference is held; else .v == 0 */
 };
+
+/* out->id with one reference, which goes when this fails. */
+static int
+accepted_next_hop(struct shard *s, struct shard_table *t, struct peer_id peer,
+	const struct attr_set *attrs, struct shard_accepted *out) RUNS_ON(role_rib)
+{
+	int err;
+
+	out->next_hop = NULL;
+	out->received.v = 0;
+	out->flags = PATH_NEXT_HOP_UP;
+	if (peer.v == PEER_SELF.v)
+		return 0;
+	err = next_hop_hold(s, t->vrf, out->id, attr_next_hop(attrs), &out->next_hop);
+	if (err != 0)
+		attr_unref(s->attrs, out->id);
+	else if (!next_hop_eligible(s, shard_slot(s, peer), peer, out->next_hop))
+		out->flags = 0;
+	return err;
+}
 
 int
 accepted_get(struct shard *s, struct shard_table *t, struct peer_id peer,
@@ -36,16 +53,16 @@ accepted_get(struct shard *s, struct shard_table *t, struct peer_id peer,
 {
 	int err = attr_intern(s->attrs, attrs, 1, &out->id);
 
-	out->next_hop = NULL;
-	out->flags = PATH_NEXT_HOP_UP;
-	if (err != 0 || peer.v == PEER_SELF.v)
-		return err;
-	err = next_hop_hold(s, t->vrf, out->id, attr_next_hop(attrs), &out->next_hop);
-	if (err != 0)
-		attr_unref(s->attrs, out->id);
-	else if (!next_hop_eligible(s, shard_slot(s, peer), peer, out->next_hop))
-		out->flags = 0;
-	return err;
+	return err != 0 ? err : accepted_next_hop(s, t, peer, attrs, out);
+}
+
+int
+accepted_hold(struct shard *s, struct shard_table *t, struct peer_id peer, struct attr_id id,
+	struct shard_accepted *out)
+{
+	out->id = id;
+	attr_ref(s->attrs, id, 1);
+	return accepted_next_hop(s, t, peer, attr_get(s->attrs, id), out);
 }
 
 void
@@ -93,11 +110,9 @@ cluster_list_contains(const struct attr_set *a, uint32_t cluster)
  * internal peers only; from external ones they are dropped by the decoder (RFC 7606 7.9, 7.10).
  */
 static enum decision_reason
-loops(const struct shard *s, const struct shard_peer_slot *slot, enum family family,
-	const struct attr_set *a)
+loops(const struct shard *s, const struct shard_peer_slot *slot, const struct shard_peer *key,
+	enum family family, const struct attr_set *a)
 {
-	const struct shard_peer *key = atomic_load_explicit(&slot->key, memory_order_relaxed);
-
 	/* RFC 4271 9.1.2 */
 	if (attr_as_path_count(a, s->config.own_asn) > key->allow_as_in[family])
 		return DECISION_AS_LOOP;
@@ -106,36 +121,70 @@ loops(const struct shard *s, const struct shard_peer_slot *slot, enum family fam
 	/* RFC 4456 8 */
 	if ((a->has & ATTR_HAS_ORIGINATOR_ID) && a->originator_id == s->config.router_id)
 		return DECISION_ORIGINATOR_LOOP;
-	if (cluster_list_contains(a, s->config.cluster_id))
+	if (cluster_list_contains(a, shard_cluster_id(s)))
 		return DECISION_CLUSTER_LOOP;
 	return DECISION_EQUAL;
+}
+
+enum decision_reason
+shard_loops(const struct shard *s, struct peer_id id, enum family family, const struct attr_set *a)
+{
+	const struct shard_peer_slot *slot = shard_slot(s, id);
+	const struct shard_peer *key;
+
+	if (slot == NULL || family >= FAMILY_COUNT)
+		return DECISION_EQUAL;
+	/* acquire: pairs with the release in peer_insert */
+	key = atomic_load_explicit(&slot->key, memory_order_acquire);
+	return key != NULL ? loops(s, slot, key, family, a) : DECISION_EQUAL;
+}
+
+enum judgement
+import_judge(const struct shard *s, const struct shard_peer_slot *slot, enum family family,
+	const struct attr_set *attrs, enum decision_reason *reason)
+{
+	const struct shard_peer *key = atomic_load_explicit(&slot->key, memory_order_relaxed);
+	const struct policy *policy = slot->rib[family].import;
+
+	*reason = loops(s, slot, key, family, attrs);
+	if (*reason != DECISION_EQUAL)
+		return REFUSE_ALL;
+	*reason = DECISION_NO_POLICY;
+	if (policy == NULL && atomic_load_explicit(&slot->external, memory_order_relaxed))
+		return REFUSE_ALL; /* RFC 8212 */
+	*reason = DECISION_REJECTED_BY_POLICY;
+	if (policy == policy_deny_all())
+		return REFUSE_ALL;
+	return policy == NULL || policy == policy_accept_all() ? ACCEPT_ALL : ASK_POLICY;
+}
+
+void
+import_context(const struct shard_peer_slot *slot, enum family family, struct policy_context *out)
+{
+	bool external = atomic_load_explicit(&slot->external, memory_order_relaxed);
+
+	*out = (struct policy_context){
+		.peer = atomic_load_explicit(&slot->key, memory_order_relaxed)->addr,
+		.family = family,
+		.source = external ? SOURCE_EXTERNAL : SOURCE_INTERNAL,
+	};
 }
 
 static int
 judge(struct import *m, const struct shard_peer_slot *slot) RUNS_ON(role_rib)
 {
-	bool external = atomic_load_explicit(&slot->external, memory_order_relaxed);
-	struct policy_context context = {
-		.peer = atomic_load_explicit(&slot->key, memory_order_relaxed)->addr,
-		.family = m->table->family,
-		.source = external ? SOURCE_EXTERNAL : SOURCE_INTERNAL,
-	};
-	const struct policy *policy = m->rib->import;
-	int err;
+	struct policy_context context;
+	int err = 0;
 
-	m->judgement = REFUSE_ALL;
-	if (loops(m->s, slot, m->table->family, m->attrs) != DECISION_EQUAL ||
-		policy == policy_deny_all())
-		return 0;
-	if (policy == NULL && external)
-		return 0; /* RFC 8212 */
-	m->judgement = ACCEPT_ALL;
-	if (policy == NULL || policy == policy_accept_all())
-		return 0;
-	m->judgement = ASK_POLICY;
-	err = policy_eval_begin(m->s->eval, policy, m->attrs, &context);
-	return err == -E2BIG ? 0
-			     : err; /* a regular expression gave up: no match, and counted there */
+	m->received.v = 0;
+	m->judgement = import_judge(m->s, slot, m->table->family, m->attrs, &m->reason);
+	if (m->judgement == ASK_POLICY) {
+		import_context(slot, m->table->family, &context);
+		err = policy_eval_begin(m->s->eval, m->rib->import, m->attrs, &context);
+	}
+	if (err == 0 && m->rib->keep)
+		err = attr_intern(m->s->attrs, m->attrs, 1, &m->received);
+	return err;
 }
 
 /* *acc NULL: refused. */
@@ -156,27 +205,37 @@ verdict_of(struct import *m, const struct prefix *p, struct shard_accepted **acc
 		if (!v.permit)
 			return 0;
 	}
-	if (!(s->accepted_filled >> v.outcome & 1)) {
-		err = accepted_get(s, m->table, m->rec->peer, v.attrs, &s->accepted[v.outcome]);
-		if (err != 0)
-			return err;
-		s->accepted_filled |= 1ull << v.outcome;
-	}
 	*acc = &s->accepted[v.outcome];
+	if (s->accepted_filled >> v.outcome & 1)
+		return 0;
+	if (v.outcome == 0 && m->received.v != 0)
+		err = accepted_hold(s, m->table, m->rec->peer, m->received, *acc);
+	else
+		err = accepted_get(s, m->table, m->rec->peer, v.attrs, *acc);
+	if (err != 0)
+		return err;
+	(*acc)->received = m->received;
+	s->accepted_filled |= 1ull << v.outcome;
 	return 0;
 }
 
-static void
+void
 verdicts_end(struct shard *s) RUNS_ON(role_rib)
 {
 	for (; s->accepted_filled != 0; s->accepted_filled &= s->accepted_filled - 1)
 		accepted_put(s, &s->accepted[__builtin_ctzll(s->accepted_filled)]);
 }
 
+uint32_t
+refused_flags(enum decision_reason reason)
+{
+	return PATH_REJECTED | (uint32_t)(reason - DECISION_AS_LOOP) << PATH_SOURCE_SHIFT;
+}
+
 static int
 nlri_apply(struct import *m, const struct rib_nlri *n) RUNS_ON(role_rib)
 {
-	struct shard_accepted *acc;
+	struct shard_accepted *acc, refused;
 	int err;
 
 	if (m->attrs == NULL)
@@ -189,6 +248,11 @@ nlri_apply(struct import *m, const struct rib_nlri *n) RUNS_ON(role_rib)
 	/* refused: an announcement replaces what the peer said before, so that goes (RFC
 	 * 4271 9.1.4) */
 	shard_count(&m->rib->counts.rejected_total, 1);
+	if (m->received.v != 0) {
+		refused = (struct shard_accepted){
+			.received = m->received, .flags = refused_flags(m->reason)};
+		return path_announce(m->s, m->table, m->rec->peer, n, &refused);
+	}
 	return path_withdraw(m->s, m->table, m->rec->peer, &n->prefix, n->path_id);
 }
 
@@ -247,6 +311,8 @@ update_run(struct shard *s, const struct rib_record *rec, struct shard_peer_slot
 	}
 	done = nlri_run(&m, deadline_ns);
 	verdicts_end(s);
+	if (m.received.v != 0)
+		attr_unref(s->attrs, m.received);
 	return done;
 }
 
@@ -311,6 +377,7 @@ family_up(struct shard *s, struct shard_peer_slot *slot, struct shard_table *t,
 		r->rerank = true;
 	if (r->counts.retained)
 		rejudge_start(s, t->vrf);
+	replay_start(s, t, r); /* an internal peer's routes are judged in another way */
 }
 
 static void

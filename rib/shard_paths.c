@@ -2,7 +2,8 @@
 /*
  * One destination's next path set. Reserve, then apply: the new set is filled and ranked before
  * anything is written, so out of memory leaves the destination as it was. What nobody could notice
- * is not published.
+ * is not published, and what nobody who follows the journal could (rejected paths, what accepted ones
+ * were received as) not told there.
  *
  * Order within an apply: publish, journal, and only then let go of what the old set referred to; an
  * attribute set's grace period must not begin while a reader can still find its id.
@@ -45,8 +46,11 @@ stamp(const struct rib_path *p)
 bool
 path_doomed(const struct shard *s, const struct shard_table *t, const struct rib_path *p)
 {
-	const struct shard_rib_in *r = &shard_slot(s, p->peer)->rib[t->family];
+	const struct shard_rib_in *r;
 
+	if (t->sweeps == NULL)
+		return false;
+	r = &shard_slot(s, p->peer)->rib[t->family];
 	return r->sweeping && shard_epoch_before(stamp(p), r->sweep_below);
 }
 
@@ -54,10 +58,12 @@ void
 scratch_free(struct shard *s)
 {
 	arena_free(s->arena, s->keep);
+	arena_free(s->arena, s->refused);
+	arena_free(s->arena, s->take);
 	arena_free(s->arena, s->drop);
 	arena_free(s->arena, s->in);
 	arena_free(s->arena, s->order);
-	s->keep = s->drop = NULL;
+	s->keep = s->refused = s->take = s->drop = NULL;
 	s->in = NULL;
 	s->order = NULL;
 	s->scratch_size = 0;
@@ -74,10 +80,13 @@ scratch_reserve(struct shard *s, uint32_t n)
 		size *= 2;
 	scratch_free(s);
 	s->keep = arena_alloc(s->arena, size * sizeof(*s->keep));
+	s->refused = arena_alloc(s->arena, size * sizeof(*s->refused));
+	s->take = arena_alloc(s->arena, size * sizeof(*s->take));
 	s->drop = arena_alloc(s->arena, size * sizeof(*s->drop));
 	s->in = arena_alloc(s->arena, size * sizeof(*s->in));
 	s->order = arena_alloc(s->arena, size * sizeof(*s->order));
-	if (s->keep == NULL || s->drop == NULL || s->in == NULL || s->order == NULL) {
+	if (s->keep == NULL || s->refused == NULL || s->take == NULL || s->drop == NULL ||
+		s->in == NULL || s->order == NULL) {
 		scratch_free(s);
 		return -ENOMEM;
 	}
@@ -95,6 +104,7 @@ path_make(const struct shard *s, const struct shard_table *t, const struct edit 
 	*out = (struct rib_path){
 		.peer = e->peer,
 		.accepted = e->accepted->id,
+		.received = e->accepted->received,
 		.path_id = e->path_id,
 		.label_flags = e->label << 12 | e->accepted->flags,
 		.time_s = (uint32_t)(s->now_ns / 1000000000u),
@@ -108,7 +118,10 @@ count_path(struct shard *s, struct shard_table *t, const struct rib_path *p, int
 	struct shard_rib_in *r = &shard_slot(s, p->peer)->rib[t->family];
 
 	shard_count(&r->counts.received, by);
-	shard_count(&r->counts.accepted, by);
+	if (!(p->label_flags & PATH_REJECTED))
+		shard_count(&r->counts.accepted, by);
+	if (p->received.v != 0)
+		shard_count(&r->counts.kept, by);
 }
 
 static void
@@ -116,7 +129,10 @@ path_took(struct shard *s, struct shard_table *t, const struct rib_path *p) RUNS
 {
 	struct shard_next_hop *n = next_hop_of(s, t->vrf, p);
 
-	attr_ref(s->attrs, p->accepted, 1);
+	if (p->accepted.v != 0)
+		attr_ref(s->attrs, p->accepted, 1);
+	if (p->received.v != 0)
+		attr_ref(s->attrs, p->received, 1);
 	if (n != NULL)
 		n->users++;
 	count_path(s, t, p, 1);
@@ -130,7 +146,10 @@ path_dropped(struct shard *s, struct shard_table *t, const struct rib_path *p) R
 	if (n != NULL)
 		n->users--;
 	count_path(s, t, p, -1);
-	attr_unref(s->attrs, p->accepted);
+	if (p->accepted.v != 0)
+		attr_unref(s->attrs, p->accepted);
+	if (p->received.v != 0)
+		attr_unref(s->attrs, p->received);
 }
 
 static void
@@ -182,10 +201,11 @@ rank(struct shard *s, const struct shard_table *t, unsigned n) RUNS_ON(role_rib)
 	return moved;
 }
 
+/* keep[0 .. n-1] in their order, then refused[0 .. refused-1]. */
 static void
-set_fill(const struct shard *s, struct path_set *set, unsigned n)
+set_fill(const struct shard *s, struct path_set *set, unsigned n, unsigned refused)
 {
-	set->count = (uint16_t)n;
+	set->count = (uint16_t)(n + refused);
 	set->eligible = 0;
 	set->unused = 0;
 	for (unsigned i = 0; i < n; i++) {
@@ -193,7 +213,9 @@ set_fill(const struct shard *s, struct path_set *set, unsigned n)
 		if (set->path[i].label_flags & PATH_NEXT_HOP_UP)
 			set->eligible++;
 	}
-	set->multipath = (uint16_t)s->multipath;
+	for (unsigned i = 0; i < refused; i++)
+		set->path[n + i] = s->refused[i];
+	set->multipath = (uint16_t)(n > 0 ? s->multipath : 0);
 }
 
 /* With the next hop's present state; true when that changed. */
@@ -219,67 +241,164 @@ count_swept(struct shard *s, struct shard_table *t, const struct rib_path *p)
 		shard_count(&r->counts.stale_swept, 1);
 }
 
-/* `old` (may be NULL) without what is doomed, edited by `e` (may be NULL), in its new order. 0,
- * -ENOMEM. */
-static int
-rebuild(struct shard *s, struct shard_table *t, struct dest_id id, const struct path_set *old,
-	const struct edit *e) RUNS_ON(role_rib)
+static bool
+is_refused(const struct rib_path *p)
 {
-	unsigned old_count = old != NULL ? old->count : 0, keep = 0, drop = 0, doomed = 0;
-	bool add = e != NULL && e->accepted != NULL, differs = add;
-	struct path_set *set = NULL;
-	int err = scratch_reserve(s, old_count + 1);
+	return (p->label_flags & PATH_REJECTED) != 0;
+}
 
-	s->effort += old_count;
-	if (err != 0)
-		return err;
-	/* doomed ones first in `drop`, the edited one at its end */
-	for (unsigned i = 0; i < old_count; i++) {
+/* A set in the making: s->keep and s->refused are what it will hold, s->take and s->drop what comes and goes. */
+struct making {
+	unsigned keep, refused, take, drop;
+	unsigned doomed; /* the first of `drop` */
+	bool differs; /* to who follows the journal */
+};
+
+static void
+make_keep(struct shard *s, struct making *m, const struct rib_path *p)
+{
+	if (is_refused(p))
+		s->refused[m->refused++] = *p;
+	else
+		s->keep[m->keep++] = *p;
+}
+
+/* `now` instead of `old`, or (one is NULL) for the first or last time. */
+static void
+make_change(struct shard *s, struct shard_table *t, struct making *m, const struct rib_path *old,
+	const struct rib_path *now) RUNS_ON(role_rib)
+{
+	bool was = old != NULL && !is_refused(old), is = now != NULL && !is_refused(now);
+
+	if (was && is)
+		m->differs |= old->accepted.v != now->accepted.v ||
+			      old->label_flags != now->label_flags ||
+			      shard_slot(s, now->peer)->rib[t->family].rerank;
+	else
+		m->differs |= was || is;
+	if (old != NULL)
+		s->drop[m->drop++] = *old;
+	if (now != NULL) {
+		s->take[m->take++] = *now;
+		make_keep(s, m, now);
+	}
+}
+
+/* One that was there, as it is now: with the present state of its next hop; and what a replay makes of it. 0, -ENOMEM. */
+static int
+make_old(struct shard *s, struct shard_table *t, struct making *m, const struct prefix *replayed,
+	const struct rib_path *p) RUNS_ON(role_rib)
+{
+	struct rib_path now = *p;
+	bool gone = false;
+	int changed = 0;
+
+	if (replayed != NULL && p->received.v != 0)
+		changed = replay_path(s, t, replayed, &now, &gone);
+	if (changed < 0)
+		return changed;
+	if (!is_refused(&now) && refresh_flags(s, t, &now))
+		m->differs = true;
+	if (changed > 0)
+		make_change(s, t, m, p, gone ? NULL : &now);
+	else
+		make_keep(s, m, &now);
+	return 0;
+}
+
+/* 0, -ENOMEM. */
+static int
+make(struct shard *s, struct shard_table *t, struct making *m, const struct dest_view *view,
+	const struct edit *e, bool replay) RUNS_ON(role_rib)
+{
+	const struct path_set *old = view->paths;
+	const struct rib_path *edited = NULL;
+	struct rib_path now;
+	int err = 0;
+
+	/* doomed ones first in `drop`, what is edited stays at its place */
+	for (unsigned i = 0; i < old->count; i++)
+		if (path_doomed(s, t, &old->path[i]) &&
+			!(e != NULL && is_of(&old->path[i], e->peer, e->path_id)))
+			make_change(s, t, m, &old->path[i], NULL);
+	m->doomed = m->drop;
+	for (unsigned i = 0; err == 0 && i < old->count; i++) {
 		const struct rib_path *p = &old->path[i];
 
-		if (e != NULL && is_of(p, e->peer, e->path_id))
-			continue;
-		if (path_doomed(s, t, p)) {
-			s->drop[doomed++] = *p;
-			continue;
+		if (e != NULL && is_of(p, e->peer, e->path_id)) {
+			edited = p;
+			if (e->accepted != NULL)
+				path_make(s, t, e, &now);
+			make_change(s, t, m, p, e->accepted != NULL ? &now : NULL);
+		} else if (!path_doomed(s, t, p)) {
+			err = make_old(s, t, m, replay ? &view->prefix : NULL, p);
 		}
-		s->keep[keep] = *p;
-		differs |= refresh_flags(s, t, &s->keep[keep++]);
 	}
-	drop = doomed;
-	if (e != NULL) {
-		const struct rib_path *p = path_find(old, e->peer, e->path_id);
+	if (e != NULL && e->accepted != NULL && edited == NULL) {
+		path_make(s, t, e, &now);
+		make_change(s, t, m, NULL, &now);
+	}
+	return err;
+}
 
-		if (p != NULL)
-			s->drop[drop++] = *p;
-	}
-	if (add)
-		path_make(s, t, e, &s->keep[keep++]);
-	if (keep > UINT16_MAX)
+/* Of what a replay refused and was accepted before; it is in `drop`. */
+static void
+count_refused(
+	struct shard *s, struct shard_table *t, const struct making *m, const struct rib_path *now)
+{
+	for (unsigned i = m->doomed; is_refused(now) && i < m->drop; i++)
+		if (is_of(&s->drop[i], now->peer, now->path_id) && !is_refused(&s->drop[i]))
+			shard_count(
+				&shard_slot(s, now->peer)->rib[t->family].counts.rejected_total, 1);
+}
+
+/* The paths there are (some) without what is doomed, edited by `e` (may be NULL) or replayed, in their new order. 0, -ENOMEM. */
+static int
+rebuild(struct shard *s, struct shard_table *t, struct dest_id id, const struct dest_view *view,
+	const struct edit *e, bool replay) RUNS_ON(role_rib)
+{
+	const struct path_set *old = view->paths;
+	struct making m = {0};
+	struct path_set *set = NULL;
+	int err = scratch_reserve(s, old->count + 1u);
+
+	s->effort += old->count;
+	if (err == 0)
+		err = make(s, t, &m, view, e, replay);
+	if (err != 0)
+		return err;
+	if (m.keep + m.refused > UINT16_MAX)
 		return -ENOMEM;
-	if (keep > 0 && !rank(s, t, keep) && !differs && drop == 0 &&
-		s->multipath == old->multipath)
+	if (m.keep > 0)
+		m.differs |= rank(s, t, m.keep) || s->multipath != old->multipath;
+	if (!m.differs && m.take + m.drop == 0)
 		return 0;
-	if (keep > 0) {
-		set = path_set_alloc(t->dests, keep);
+	if (m.keep + m.refused > 0) {
+		set = path_set_alloc(t->dests, m.keep + m.refused);
 		if (set == NULL)
 			return -ENOMEM;
-		set_fill(s, set, keep);
+		set_fill(s, set, m.keep, m.refused);
 	}
-	if (add)
-		path_took(s, t, &s->keep[keep - 1]);
-	publish(s, t, id, set);
-	for (unsigned i = 0; i < doomed; i++)
+	for (unsigned i = 0; i < m.take; i++)
+		path_took(s, t, &s->take[i]);
+	if (m.differs)
+		publish(s, t, id, set);
+	else
+		dest_publish_quiet(t->dests, id, set);
+	for (unsigned i = 0; i < m.doomed; i++)
 		count_swept(s, t, &s->drop[i]);
-	for (unsigned i = 0; i < drop; i++)
+	for (unsigned i = 0; replay && i < m.take; i++)
+		count_refused(s, t, &m, &s->take[i]);
+	for (unsigned i = 0; i < m.drop; i++)
 		path_dropped(s, t, &s->drop[i]);
 	return 0;
 }
 
 int
-dest_redecide(struct shard *s, struct shard_table *t, struct dest_id id, const struct path_set *old)
+dest_redecide(
+	struct shard *s, struct shard_table *t, struct dest_id id, const struct dest_view *view)
 {
-	return rebuild(s, t, id, old, NULL);
+	return rebuild(s, t, id, view, NULL, t->keeps != NULL);
 }
 
 /* The first path of a destination: nothing to rank, nothing to let go. */
@@ -296,7 +415,10 @@ announce_first(struct shard *s, struct shard_table *t, struct dest_id id, const 
 	set->unused = 0;
 	path_make(s, t, e, &set->path[0]);
 	path_took(s, t, &set->path[0]);
-	publish(s, t, id, set);
+	if (is_refused(&set->path[0]))
+		dest_publish_quiet(t->dests, id, set);
+	else
+		publish(s, t, id, set);
 	return 0;
 }
 
@@ -310,7 +432,8 @@ announce_same(const struct rib_path *p, const struct edit *e, const struct shard
 	uint32_t flags = e->label << 12 | e->accepted->flags;
 	uint16_t epoch = shard_epoch(r);
 
-	if (r->rerank || p->accepted.v != e->accepted->id.v || p->label_flags != flags)
+	if (r->rerank || p->accepted.v != e->accepted->id.v ||
+		p->received.v != e->accepted->received.v || p->label_flags != flags)
 		return false;
 	if (stamp(p) != epoch)
 		atomic_store_explicit(
@@ -341,7 +464,7 @@ path_announce(struct shard *s, struct shard_table *t, struct peer_id peer, const
 	same = path_find(view.paths, peer, e.path_id);
 	if (same != NULL && announce_same(same, &e, &shard_slot(s, peer)->rib[t->family]))
 		return 0;
-	return rebuild(s, t, id, view.paths, &e);
+	return rebuild(s, t, id, &view, &e, false);
 }
 
 int
@@ -355,5 +478,5 @@ path_withdraw(struct shard *s, struct shard_table *t, struct peer_id peer, const
 	if (id.v == DEST_NONE || !dest_peek(t->dests, id, &view) ||
 		path_find(view.paths, peer, path_id) == NULL)
 		return 0;
-	return rebuild(s, t, id, view.paths, &e);
+	return rebuild(s, t, id, &view, &e, false);
 }

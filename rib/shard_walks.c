@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Each table has one scan that goes round its dense ids while anything is to be done there: flushes
- * of lost peers, sweeps of stale routes, re-decisions for changed next hops. A job that begins
+ * of lost peers, sweeps of stale routes, re-decisions for changed next hops, replays of kept routes. A job that begins
  * notes where the scan stands and is done when it comes by there again; so a hundred peers lost at
  * once, or a thousand answers about next hops in the middle of a load, cost one lap and a little,
  * and a job that is widened while it runs just goes round to where it was widened.
@@ -91,6 +91,48 @@ rejudge_start(struct shard *s, struct vrf_id vrf)
 	redecide(s, vrf, true);
 }
 
+static void
+keeps_list(struct shard_table *t, struct shard_rib_in *r)
+{
+	if (r->keeps_listed)
+		return;
+	r->keeps_listed = true;
+	r->keeps_next = t->keeps;
+	t->keeps = r;
+}
+
+static void
+replays_end(struct shard_rib_in *r)
+{
+	r->replaying = false;
+	/* release: pairs with the acquire in adj_rib_in_counts_get; what came of it is published */
+	atomic_store_explicit(&r->counts.replays_done, r->replays, memory_order_release);
+}
+
+void
+replay_start(struct shard *s, struct shard_table *t, struct shard_rib_in *r)
+{
+	if (t == NULL || !r->keep || shard_load(&r->counts.kept) == 0) {
+		replays_end(r);
+		return;
+	}
+	r->replaying = true;
+	r->context = ++s->replay.contexts;
+	keeps_list(t, r);
+	r->replay_from = job_begin(t);
+}
+
+void
+let_go_start(struct shard_table *t, struct shard_rib_in *r)
+{
+	replays_end(r);
+	if (t == NULL || shard_load(&r->counts.kept) == 0)
+		return;
+	r->letting_go = true;
+	keeps_list(t, r);
+	r->let_go_from = job_begin(t);
+}
+
 struct visit {
 	struct shard *s;
 	struct shard_table *t;
@@ -122,11 +164,19 @@ static bool
 visit_dest(void *ctx, struct dest_id id, const struct dest_view *view)
 {
 	struct visit *v = ctx;
+	int concerns;
 
 	role_enter_rib();
-	if (view->paths != NULL && concerned(v->s, v->t, view->paths) &&
-		dest_redecide(v->s, v->t, id, view->paths) != 0)
-		v->failed = true;
+	if (v->t->keeps != NULL)
+		replay_prefetch(v->s, v->t, id);
+	if (view->paths == NULL)
+		return true;
+	concerns = concerned(v->s, v->t, view->paths);
+	if (concerns == 0 && v->t->keeps != NULL)
+		concerns = replay_concerns(v->s, v->t, view);
+	if (concerns > 0)
+		concerns = dest_redecide(v->s, v->t, id, view);
+	v->failed |= concerns < 0;
 	return v->s->effort < SLICE_PATHS;
 }
 
@@ -136,6 +186,8 @@ jobs_restart(struct shard_table *t)
 {
 	for (struct shard_rib_in *r = t->sweeps; r != NULL; r = r->sweep_next)
 		r->from = position(t);
+	for (struct shard_rib_in *r = t->keeps; r != NULL; r = r->keeps_next)
+		r->replay_from = r->let_go_from = position(t);
 	t->redecide_from = position(t);
 }
 
@@ -146,6 +198,31 @@ sweep_end(struct shard_rib_in *r)
 	r->rerank = r->rerank && r->counts.retained;
 	r->flush_below = r->sweep_below; /* keeps it near the epoch, as serial numbers need */
 	adj_rib_in_swept(&r->counts, r->sweep_below);
+}
+
+static void
+keeps_finish(struct shard *s, struct shard_table *t)
+{
+	bool left = false;
+
+	for (struct shard_rib_in **at = &t->keeps; *at != NULL;) {
+		struct shard_rib_in *r = *at;
+
+		if (r->replaying && job_covered(t, r->replay_from))
+			replays_end(r);
+		if (r->letting_go && job_covered(t, r->let_go_from))
+			r->letting_go = false;
+		if (r->replaying || r->letting_go) {
+			at = &r->keeps_next;
+			continue;
+		}
+		*at = r->keeps_next;
+		r->keeps_listed = false;
+	}
+	for (unsigned i = 0; i < shard_table_count(s); i++)
+		left |= s->table[i].keeps != NULL;
+	if (!left)
+		replay_forget(s);
 }
 
 static void
@@ -170,7 +247,9 @@ jobs_finish(struct shard *s, struct shard_table *t)
 		if (!redecides)
 			next_hops_clean(s);
 	}
-	if (t->sweeps == NULL && !t->redecide)
+	if (t->keeps != NULL)
+		keeps_finish(s, t);
+	if (t->sweeps == NULL && !t->redecide && t->keeps == NULL)
 		t->walking = false;
 }
 
@@ -184,6 +263,7 @@ table_slice(struct shard *s, struct shard_table *t, uint64_t deadline_ns) RUNS_O
 		t->lap++;
 		walk_begin(&t->walk, t->dests);
 	}
+	replay_slice_end(s);
 	if (v.failed)
 		jobs_restart(t);
 	jobs_finish(s, t);
@@ -195,6 +275,10 @@ table_slice(struct shard *s, struct shard_table *t, uint64_t deadline_ns) RUNS_O
 static bool
 may_walk(const struct shard_table *t, bool hold)
 {
+	/* a replay makes no tombstones, to let go does */
+	for (const struct shard_rib_in *r = t->keeps; hold && r != NULL; r = r->keeps_next)
+		if (r->letting_go)
+			return false;
 	return t->walking && !(hold && t->sweeps != NULL);
 }
 

@@ -1,0 +1,375 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * keep_all_routes: what a kept route is to be under the policy of now. The circulating scan asks for each
+ * path it meets; most are what they are to be already, and that must be found out fast.
+ *
+ * What hangs on attributes alone is judged once for a set and kept in a verdict, which its id finds; no
+ * regular expression runs twice for a set under one policy. A verdict is good for one context (a replay of
+ * one peer's family under one policy) and one serial of its set. Paths that follow each other with one set
+ * (most do: ids rise as prefixes came in) share what the policy made of it.
+ */
+#include "rib/shard_impl.h"
+
+#include <errno.h>
+
+#define VERDICTS (VERDICT_SEGMENTS << VERDICT_SEGMENT_BITS)
+#define FILL_EFFORT 16u /* a set judged, in paths looked at: some microseconds */
+#define PREFETCH_PATHS 16u
+#define PREFETCH_VERDICTS 8u
+
+enum verdict_kind {
+	VERDICT_REFUSED,
+	VERDICT_OUTCOME, /* one for all prefixes */
+	VERDICT_BY_PREFIX, /* the digest decides */
+	VERDICT_BY_EVAL, /* the policy is too long for a digest */
+};
+
+/* What a path is to be. */
+struct wanted {
+	enum decision_reason refused; /* DECISION_EQUAL: accepted */
+	struct attr_id accepted;
+	unsigned outcome;
+};
+
+/* A path that is judged, and by whom. */
+struct judged {
+	struct shard *s;
+	struct shard_table *t;
+	const struct shard_peer_slot *slot;
+	const struct shard_rib_in *rib;
+	const struct rib_path *path;
+};
+
+/* ---- verdicts ---- */
+
+/* Two contexts' verdicts of one set don't meet. */
+static uint32_t
+verdict_index(const struct shard_rib_in *r, struct attr_id set)
+{
+	return (set.v ^ r->context * 0x9e3779b1u) % VERDICTS;
+}
+
+static struct shard_verdict *
+verdict_at(struct shard *s, const struct shard_rib_in *r, struct attr_id set)
+{
+	uint32_t i = verdict_index(r, set);
+	struct shard_verdict **segment = &s->replay.segment[i >> VERDICT_SEGMENT_BITS];
+
+	if (*segment == NULL)
+		*segment = arena_calloc(s->arena, sizeof(**segment) << VERDICT_SEGMENT_BITS);
+	if (*segment == NULL)
+		return &s->replay.spare;
+	return &(*segment)[i % (1u << VERDICT_SEGMENT_BITS)];
+}
+
+void
+replay_forget(struct shard *s)
+{
+	for (unsigned i = 0; i < VERDICT_SEGMENTS; i++) {
+		arena_free(s->arena, s->replay.segment[i]);
+		s->replay.segment[i] = NULL;
+	}
+}
+
+void
+replay_prefetch(const struct shard *s, const struct shard_table *t, struct dest_id id)
+{
+	struct dest_id ahead = {id.v + PREFETCH_VERDICTS};
+	const struct shard_verdict *segment;
+	const struct shard_peer_slot *slot;
+	const struct rib_path *p;
+	struct dest_view view;
+	uint32_t i;
+
+	dest_prefetch_paths(t->dests, (struct dest_id){id.v + PREFETCH_PATHS});
+	if (!dest_peek(t->dests, ahead, &view) || view.paths == NULL)
+		return;
+	p = &view.paths->path[0];
+	slot = shard_slot(s, p->peer);
+	i = verdict_index(&slot->rib[t->family], p->received);
+	segment = s->replay.segment[i >> VERDICT_SEGMENT_BITS];
+	if (segment != NULL)
+		__builtin_prefetch(&segment[i % (1u << VERDICT_SEGMENT_BITS)]);
+	attr_prefetch(s->attrs, p->received);
+}
+
+/* ---- runs ---- */
+
+void
+replay_slice_end(struct shard *s)
+{
+	verdicts_end(s);
+	s->replay.run_rib = NULL;
+	s->replay.run_begun = false;
+}
+
+static void
+run_enter(const struct judged *j) RUNS_ON(role_rib)
+{
+	struct shard_replay *y = &j->s->replay;
+
+	if (y->run_rib == j->rib && y->run_set == j->path->received.v)
+		return;
+	replay_slice_end(j->s);
+	y->run_rib = j->rib;
+	y->run_set = j->path->received.v;
+}
+
+/* s->eval at this set. 0, -ENOMEM. */
+static int
+run_begin(const struct judged *j, const struct attr_set *attrs) RUNS_ON(role_rib)
+{
+	struct policy_context context;
+	int err;
+
+	if (j->s->replay.run_begun)
+		return 0;
+	import_context(j->slot, j->t->family, &context);
+	err = policy_eval_begin(j->s->eval, j->rib->import, attrs, &context);
+	j->s->replay.run_begun = err == 0;
+	return err;
+}
+
+/* ---- judging ---- */
+
+/* 0, -ENOMEM. */
+static int
+verdict_fill(const struct judged *j, struct shard_verdict *v) RUNS_ON(role_rib)
+{
+	struct attr_id set = j->path->received;
+	const struct attr_set *attrs = attr_get(j->s->attrs, set);
+	struct policy_decision d;
+	enum decision_reason reason;
+	enum judgement judgement;
+	struct policy_digest digest;
+	int err;
+
+	j->s->effort += FILL_EFFORT;
+	v->set = 0;
+	judgement = import_judge(j->s, j->slot, j->t->family, attrs, &reason);
+	*v = (struct shard_verdict){
+		.serial = attr_serial(j->s->attrs, set),
+		.context = j->rib->context,
+		.kind = judgement == REFUSE_ALL ? VERDICT_REFUSED : VERDICT_OUTCOME,
+		.reason = (uint8_t)reason,
+	};
+	if (judgement == ASK_POLICY && !policy_has_digest(j->rib->import)) {
+		v->kind = VERDICT_BY_EVAL;
+	} else if (judgement == ASK_POLICY) {
+		err = run_begin(j, attrs);
+		if (err != 0)
+			return err;
+		digest = policy_eval_digest(j->s->eval);
+		v->could = digest.could;
+		v->kind = VERDICT_BY_PREFIX;
+	}
+	if (v->kind == VERDICT_BY_PREFIX &&
+		policy_digest_decide(j->rib->import, (struct policy_digest){v->could}, NULL, &d)) {
+		v->kind = d.permit ? VERDICT_OUTCOME : VERDICT_REFUSED;
+		v->outcome = (uint8_t)d.outcome;
+	}
+	v->set = set.v;
+	return 0;
+}
+
+static bool
+verdict_good(const struct judged *j, const struct shard_verdict *v)
+{
+	return v->set == j->path->received.v && v->context == j->rib->context &&
+	       v->serial == attr_serial(j->s->attrs, j->path->received);
+}
+
+/* `made` (NULL: to be made) is what outcome w->outcome makes of the set: its id. 0, -ENOMEM. */
+static int
+outcome_intern(const struct judged *j, struct shard_verdict *v, const struct attr_set *made,
+	struct wanted *w) RUNS_ON(role_rib)
+{
+	struct shard *s = j->s;
+	struct shard_accepted *acc = &s->accepted[w->outcome];
+	int err = 0;
+
+	if (made == NULL) {
+		s->replay.run_begun = false;
+		err = policy_eval_outcome(s->eval, j->rib->import,
+			attr_get(s->attrs, j->path->received), w->outcome, &made);
+	}
+	if (err == -E2BIG) {
+		w->refused = DECISION_REJECTED_BY_POLICY;
+		return 0;
+	}
+	if (err == 0)
+		err = accepted_get(s, j->t, j->path->peer, made, acc);
+	if (err != 0)
+		return err;
+	acc->received = j->path->received;
+	s->accepted_filled |= 1ull << w->outcome;
+	w->accepted = acc->id;
+	if (v->kind != VERDICT_OUTCOME || v->outcome == w->outcome) {
+		v->outcome = (uint8_t)w->outcome;
+		v->accepted = acc->id.v;
+		v->accepted_serial = attr_serial(s->attrs, acc->id);
+	}
+	return 0;
+}
+
+/* The id of what w->outcome makes of the set; it may be of one that nobody uses any more. 0, -ENOMEM. */
+static int
+outcome_id(const struct judged *j, struct shard_verdict *v, const struct attr_set *made,
+	struct wanted *w) RUNS_ON(role_rib)
+{
+	struct attr_id memo = {v->accepted};
+
+	if (w->outcome == 0)
+		w->accepted = j->path->received;
+	else if (j->s->accepted_filled >> w->outcome & 1)
+		w->accepted = j->s->accepted[w->outcome].id;
+	else if (memo.v != 0 && v->outcome == w->outcome &&
+		 attr_serial(j->s->attrs, memo) == v->accepted_serial)
+		w->accepted = memo;
+	else
+		return outcome_intern(j, v, made, w);
+	return 0;
+}
+
+/* 0, -ENOMEM. */
+static int
+judge_eval(const struct judged *j, const struct prefix *prefix, struct policy_verdict *out)
+	RUNS_ON(role_rib)
+{
+	int err = run_begin(j, attr_get(j->s->attrs, j->path->received));
+
+	return err != 0 ? err : policy_eval_prefix(j->s->eval, prefix, out);
+}
+
+/* 0, -ENOMEM. */
+static int
+judge(const struct judged *j, const struct prefix *prefix, struct wanted *w) RUNS_ON(role_rib)
+{
+	struct shard_verdict *v = verdict_at(j->s, j->rib, j->path->received);
+	struct policy_verdict eval = {.attrs = NULL};
+	struct policy_decision d;
+	bool permit = false;
+	int err = 0;
+
+	run_enter(j);
+	if (!verdict_good(j, v))
+		err = verdict_fill(j, v);
+	if (err != 0)
+		return err;
+	switch ((enum verdict_kind)v->kind) {
+	case VERDICT_REFUSED:
+		break;
+	case VERDICT_OUTCOME:
+		permit = true;
+		w->outcome = v->outcome;
+		break;
+	case VERDICT_BY_PREFIX:
+		(void)policy_digest_decide(
+			j->rib->import, (struct policy_digest){v->could}, prefix, &d);
+		permit = d.permit;
+		w->outcome = d.outcome;
+		break;
+	case VERDICT_BY_EVAL:
+		err = judge_eval(j, prefix, &eval);
+		if (err != 0)
+			return err;
+		permit = eval.permit;
+		w->outcome = eval.outcome;
+		break;
+	}
+	w->refused = permit ? DECISION_EQUAL : (enum decision_reason)v->reason;
+	return permit ? outcome_id(j, v, eval.attrs, w) : 0;
+}
+
+static bool
+as_wanted(const struct rib_path *p, const struct wanted *w)
+{
+	return shard_path_refused(p) == w->refused &&
+	       (w->refused != DECISION_EQUAL || p->accepted.v == w->accepted.v);
+}
+
+static struct judged
+judged_of(struct shard *s, struct shard_table *t, const struct rib_path *p)
+{
+	const struct shard_peer_slot *slot = shard_slot(s, p->peer);
+
+	return (struct judged){s, t, slot, &slot->rib[t->family], p};
+}
+
+int
+replay_concerns(struct shard *s, struct shard_table *t, const struct dest_view *view)
+{
+	for (unsigned i = 0; i < view->paths->count; i++) {
+		const struct rib_path *p = &view->paths->path[i];
+		struct judged j = judged_of(s, t, p);
+		struct wanted w;
+		int err;
+
+		if (p->received.v == 0)
+			continue;
+		if (j.rib->letting_go)
+			return 1;
+		if (!j.rib->replaying)
+			continue;
+		err = judge(&j, &view->prefix, &w);
+		if (err != 0)
+			return err;
+		if (!as_wanted(p, &w))
+			return 1;
+	}
+	return 0;
+}
+
+/* The run holds what a path is to refer to. 0, -ENOMEM. */
+static int
+wanted_hold(const struct judged *j, const struct wanted *w) RUNS_ON(role_rib)
+{
+	struct shard *s = j->s;
+	struct shard_accepted *acc = &s->accepted[w->outcome];
+	int err;
+
+	if (s->accepted_filled >> w->outcome & 1)
+		return 0;
+	if (w->outcome == 0)
+		err = accepted_hold(s, j->t, j->path->peer, w->accepted, acc);
+	else /* by its value: the id may be one whose last reference went */
+		err = accepted_get(s, j->t, j->path->peer, attr_get(s->attrs, w->accepted), acc);
+	if (err != 0)
+		return err;
+	acc->received = j->path->received;
+	s->accepted_filled |= 1ull << w->outcome;
+	return 0;
+}
+
+int
+replay_path(struct shard *s, struct shard_table *t, const struct prefix *prefix, struct rib_path *p,
+	bool *gone)
+{
+	struct judged j = judged_of(s, t, p);
+	const uint32_t label = p->label_flags & ~0xfffu;
+	struct wanted w;
+	int err;
+
+	*gone = j.rib->letting_go && (p->label_flags & PATH_REJECTED);
+	if (j.rib->letting_go) {
+		p->received.v = 0;
+		return 1;
+	}
+	if (!j.rib->replaying)
+		return 0;
+	err = judge(&j, prefix, &w);
+	if (err != 0 || as_wanted(p, &w))
+		return err;
+	p->time_s = (uint32_t)(s->now_ns / 1000000000u);
+	if (w.refused != DECISION_EQUAL) {
+		p->accepted.v = 0;
+		p->label_flags = label | refused_flags(w.refused);
+		return 1;
+	}
+	err = wanted_hold(&j, &w);
+	if (err != 0)
+		return err;
+	p->accepted = s->accepted[w.outcome].id;
+	p->label_flags = label | s->accepted[w.outcome].flags;
+	return 1;
+}
