@@ -5,20 +5,10 @@
  */
 #include "control/update_group.h"
 
-#include "control/bgp_msg.h"
-#include "control/policy_compile.h"
-#include "control/threads.h"
-#include "tests/rib/shard_rig.h"
+#include "tests/control/update_group_rig.h"
 
 #include <pthread.h>
-#include <stdarg.h>
 #include <stdatomic.h>
-#include <stdio.h>
-
-/* clang-format off */
-#include <setjmp.h>
-#include <cmocka.h>
-/* clang-format on */
 
 #define PREFIXES 90u
 #define PEERS 5u /* 1: the member, 2 and 3 external, 4 internal */
@@ -29,19 +19,6 @@
 #define NO_EXPORT 0xffffff01u
 #define NO_ADVERTISE 0xffffff02u
 #define MARKED 0xfc00000du /* 64512:13 */
-
-static uint64_t seed, rng;
-
-static uint32_t
-below(uint32_t n)
-{
-	uint64_t z = rng += 0x9e3779b97f4a7c15u;
-
-	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
-	z = (z ^ z >> 27) * 0x94d049bb133111ebu;
-	z ^= z >> 31;
-	return (uint32_t)((z >> 32) * n >> 32);
-}
 
 /* ---- what policies do, said twice: as configuration and as the model reads it ---- */
 
@@ -58,21 +35,13 @@ static const char *const policy_of[POLICY_COUNT] = {
 	NULL, "accept-all", "deny-all", "third", "med", "marked"};
 
 static struct policy_set *
-policies_compile(const struct prefix *prefix)
+policies_begin(const struct prefix *prefix)
 {
-	json_t *entries = json_array(), *doc;
-	struct faults faults = {0};
-	struct policy_set *set;
-	char text[PREFIX_TEXT_MAX];
-
-	for (unsigned i = 0; i < PREFIXES; i += 3)
-		json_array_append_new(entries, json_pack("{s:s, s:s}", "action", "permit", "prefix",
-						       prefix_format(&prefix[i], text)));
-	doc = json_pack("{s:[{s:s,s:o}], s:[{s:s,s:[{s:s,s:s}]}], s:["
-			"{s:s,s:[{s:i,s:s,s:{s:s}},{s:i,s:s,s:{}}]},"
-			"{s:s,s:[{s:i,s:s,s:{},s:{s:i}}]},"
-			"{s:s,s:[{s:i,s:s,s:{s:s}},{s:i,s:s,s:{},s:{s:i}}]}]}",
-		"prefix_lists", "name", "thirds", "entries", entries,
+	return policies_compile(json_pack("{s:[{s:s,s:o}], s:[{s:s,s:[{s:s,s:s}]}], s:["
+					  "{s:s,s:[{s:i,s:s,s:{s:s}},{s:i,s:s,s:{}}]},"
+					  "{s:s,s:[{s:i,s:s,s:{},s:{s:i}}]},"
+					  "{s:s,s:[{s:i,s:s,s:{s:s}},{s:i,s:s,s:{},s:{s:i}}]}]}",
+		"prefix_lists", "name", "thirds", "entries", thirds(prefix, PREFIXES),
 		/**/ "community_lists", "name", "marks", "entries", "action", "permit", "community",
 		"64512:13",
 		/**/ "route_policies", "name", "third", "nodes", "seq", 10, "action", "deny",
@@ -81,23 +50,10 @@ policies_compile(const struct prefix *prefix)
 		77,
 		/**/ "name", "marked", "nodes", "seq", 10, "action", "deny", "match",
 		"community_list", "marks", "seq", 20, "action", "permit", "match", "set",
-		"local_pref", 300);
-	assert_non_null(doc);
-	set = policy_set_compile(doc, &faults);
-	for (unsigned i = 0; i < faults.count; i++)
-		fprintf(stderr, "%s: %s\n", faults.fault[i].path, faults.fault[i].reason);
-	assert_non_null(set);
-	json_decref(doc);
-	faults_fini(&faults);
-	return set;
+		"local_pref", 300));
 }
 
 /* ---- the world ---- */
-
-struct route {
-	bool present, stale;
-	union rig_attrs attrs;
-};
 
 struct world {
 	struct rig rig;
@@ -121,29 +77,6 @@ struct world {
 	unsigned borr, eorr, marks[MARK_POLICY_DONE + 1], covered;
 	bool must_cover;
 };
-
-static void
-rig_begin(struct rig *r, uint32_t journal_capacity)
-{
-	struct shard_config c = {
-		.own_asn = RIG_OWN_ASN,
-		.router_id = RIG_ROUTER_ID,
-		.journal_capacity = journal_capacity,
-		.wake_consumers = rig_wake,
-		.wake_ctx = r,
-		.ask_next_hop = rig_ask,
-		.ask_ctx = r,
-	};
-
-	*r = (struct rig){.now_ns = 1000000000u};
-	assert_int_equal(arena_create("rig", &r->arena), 0);
-	assert_int_equal(qsbr_create(r->arena, 8, &r->readers), 0);
-	c.arena = r->arena;
-	c.readers = r->readers;
-	assert_int_equal(shard_create(&c, 1, &r->shard), 0);
-	assert_int_equal(shard_table_add(r->shard, VRF_DEFAULT, FAMILY_IPV4_UNICAST, &r->table), 0);
-	r->input = shard_input(r->shard, 0);
-}
 
 static void
 attrs_random(union rig_attrs *out, unsigned peer)
@@ -195,31 +128,15 @@ attrs_random(union rig_attrs *out, unsigned peer)
 }
 
 static void
-world_prefixes(struct world *w)
-{
-	for (unsigned i = 0; i < PREFIXES; i++) {
-		bool again = true;
-
-		while (again) {
-			w->prefix[i] = prefix_from_v4(
-				0x0a000000u + below(1u << 24), (uint8_t)(8 + below(25)));
-			again = false;
-			for (unsigned k = 0; k < i; k++)
-				again |= prefix_equal(&w->prefix[i], &w->prefix[k]);
-		}
-	}
-}
-
-static void
 world_begin(struct world *w, bool external, uint32_t journal_capacity)
 {
 	memset(w, 0, sizeof(*w));
-	rig_begin(&w->rig, journal_capacity);
+	group_rig_begin(&w->rig, journal_capacity, 0);
 	assert_int_equal(qsbr_register(w->rig.readers, &w->reader), 0);
 	assert_int_equal(qsbr_create(w->rig.arena, 1, &w->nobody), 0);
 	assert_int_equal(attr_table_create(w->rig.arena, w->nobody, &w->exported), 0);
-	world_prefixes(w);
-	w->policies = policies_compile(w->prefix);
+	prefixes_random(w->prefix, 0, PREFIXES);
+	w->policies = policies_begin(w->prefix);
 	memset(w->announced, 0xff, sizeof(w->announced));
 	for (unsigned p = 1; p < PEERS; p++) {
 		rig_peer(&w->rig, (uint16_t)p, PEER_AS(p), p != 4, true);
@@ -291,81 +208,50 @@ world_end(struct world *w)
 
 /* ---- the receiver ---- */
 
-static unsigned
-prefix_index(const struct world *w, const struct prefix *p)
+static struct route *
+route_of(struct world *w, const struct prefix *p)
 {
-	for (unsigned i = 0; i < PREFIXES; i++) {
-		if (prefix_equal(p, &w->prefix[i]))
-			return i;
-	}
-	fail_msg("a prefix that nobody announced");
-	return 0;
+	return &w->route[prefix_index(w->prefix, PREFIXES, p)];
 }
 
 static void
-receive_update(struct world *w, const uint8_t *msg, size_t len)
+on_announced(void *ctx, const struct prefix *p, const struct attr_set *a)
 {
-	static union {
-		struct attr_set a;
-		uint8_t room[ATTR_SET_MAX];
-	} attrs;
-	struct bgp_update_options o = {
-		.as4 = w->config.rules.encode.as4, .external = w->external, .families = 1};
-	struct bgp_update u;
-	struct nlri n;
-
-	bgp_update_decode(msg, len, &o, &attrs.a, &u);
-	assert_int_equal(u.error.severity, BGP_OK);
-	if (u.end_of_rib) {
-		assert_false(w->end_of_rib);
-		w->end_of_rib = true;
-	}
-	for (unsigned i = 0; i < u.withdrawn_count; i++) {
-		while (nlri_read(&u.withdrawn[i].nlri, FAMILY_IPV4_UNICAST, false, &n))
-			w->route[prefix_index(w, &n.prefix)].present = false;
-	}
-	for (unsigned i = 0; i < u.announced_count; i++) {
-		while (nlri_read(&u.announced[i].nlri, FAMILY_IPV4_UNICAST, false, &n)) {
-			struct route *r = &w->route[prefix_index(w, &n.prefix)];
-
-			r->present = true;
-			r->stale = false;
-			memset(&r->attrs, 0, sizeof(r->attrs));
-			assert_true(attr_set_size(&attrs.a) <= sizeof(r->attrs));
-			memcpy(&r->attrs, &attrs.a, attr_set_size(&attrs.a));
-		}
-	}
+	route_set(route_of(ctx, p), a);
 }
 
-/* RFC 7313 4: BoRR marks, EoRR sweeps. */
 static void
-receive_refresh(struct world *w, const uint8_t *msg, size_t len)
+on_withdrawn(void *ctx, const struct prefix *p)
 {
-	struct bgp_refresh r;
+	route_of(ctx, p)->present = false;
+}
 
-	assert_int_equal(bgp_refresh_decode(msg, len, true, &r).severity, BGP_OK);
+static void
+on_end_of_rib(void *ctx)
+{
+	struct world *w = ctx;
+
+	assert_false(w->end_of_rib);
+	w->end_of_rib = true;
+}
+
+static void
+on_refresh(void *ctx, uint8_t subtype)
+{
+	struct world *w = ctx;
+
 	assert_true(w->end_of_rib);
-	if (r.subtype == REFRESH_BEGIN) {
-		assert_false(w->refreshing);
-		w->refreshing = true;
+	routes_refresh(w->route, PREFIXES, &w->refreshing, subtype);
+	if (subtype == REFRESH_BEGIN)
 		w->borr++;
-		for (unsigned i = 0; i < PREFIXES; i++)
-			w->route[i].stale = true;
-		return;
-	}
-	assert_int_equal(r.subtype, REFRESH_END);
-	assert_true(w->refreshing);
-	w->refreshing = false;
-	w->eorr++;
-	for (unsigned i = 0; i < PREFIXES; i++) {
-		if (w->route[i].stale)
-			w->route[i].present = false;
-	}
+	else
+		w->eorr++;
 }
 
 static void
-check_cover(struct world *w)
+check_cover(void *ctx)
 {
+	struct world *w = ctx;
 	unsigned n = 0;
 
 	for (unsigned i = 0; i < PREFIXES; i++)
@@ -375,24 +261,16 @@ check_cover(struct world *w)
 	w->covered++;
 }
 
-static void
-receive(struct world *w, const uint8_t *p, size_t len)
+static struct receiver_ops
+receiver(const struct world *w)
 {
-	while (len > 0) {
-		uint8_t type;
-		uint16_t n;
-
-		assert_true(len >= BGP_HEADER_LEN);
-		assert_int_equal(bgp_header_decode(p, BGP_MSG_MAX, &type, &n).severity, BGP_OK);
-		assert_true(n <= len);
-		if (type == BGP_UPDATE)
-			receive_update(w, p, n);
-		else
-			receive_refresh(w, p, n);
-		check_cover(w);
-		p += n;
-		len -= n;
-	}
+	return (struct receiver_ops){.as4 = w->config.rules.encode.as4,
+		.external = w->external,
+		.announced = on_announced,
+		.withdrawn = on_withdrawn,
+		.end_of_rib = on_end_of_rib,
+		.refresh = on_refresh,
+		.after = check_cover};
 }
 
 static void
@@ -405,19 +283,11 @@ on_mark(void *ctx, enum update_group_mark m)
 static bool
 encode(struct world *w, size_t size)
 {
-	uint8_t *buf = malloc(size); /* of its exact size, for AddressSanitizer */
-	bool more, others;
-	size_t len;
+	struct group_reader g = {w->rig.readers, w->reader, w->exported};
+	struct receiver_ops ops = receiver(w);
+	bool others, more = encode_once(&g, w->group, size, on_mark, &ops, w, &others);
 
-	qsbr_online(w->rig.readers, w->reader);
-	len = update_group_encode(
-		w->group, buf, size, below(20) == 0 ? 1 : UINT64_MAX, &more, &others, on_mark, w);
-	attr_table_reclaim(w->exported);
-	qsbr_offline(w->rig.readers, w->reader);
 	assert_int_equal(update_group_error(w->group), 0);
-	assert_true(len <= size);
-	receive(w, buf, len);
-	free(buf);
 	return more;
 }
 
@@ -548,29 +418,17 @@ check(struct world *w)
 static void
 announce(struct world *w, unsigned peer, unsigned i, unsigned set)
 {
-	struct rib_nlri n = {.prefix = w->prefix[i], .label = 0xfffff};
-
 	w->announced[peer][i] = (int)set;
-	if (peer == 0)
-		assert_int_equal(shard_originate(w->rig.shard, VRF_DEFAULT, FAMILY_IPV4_UNICAST,
-					 &n.prefix, &w->pool[0][set].a),
-			0);
-	else
-		rig_update(&w->rig, (uint16_t)peer, &w->pool[peer][set].a, &n, 1);
+	group_rig_say(&w->rig, peer, &w->prefix[i], &w->pool[peer][set].a);
 }
 
 static void
 withdraw(struct world *w, unsigned peer, unsigned i)
 {
-	struct rib_nlri n = {.prefix = w->prefix[i], .label = 0xfffff};
-
 	if (w->announced[peer][i] < 0)
 		return;
 	w->announced[peer][i] = -1;
-	if (peer == 0)
-		shard_originate(w->rig.shard, VRF_DEFAULT, FAMILY_IPV4_UNICAST, &n.prefix, NULL);
-	else
-		rig_update(&w->rig, (uint16_t)peer, NULL, &n, 1);
+	group_rig_say(&w->rig, peer, &w->prefix[i], NULL);
 }
 
 static void
@@ -735,6 +593,7 @@ static void
 test_race(void **state)
 {
 	static struct race r;
+	struct receiver_ops ops;
 	uint8_t buf[3 * BGP_MSG_MAX];
 	pthread_t thread;
 	bool more, others;
@@ -746,6 +605,7 @@ test_race(void **state)
 	policy_set_to(&r.w, POLICY_ALL);
 	rig_settle(&r.w.rig);
 	group_begin(&r.w);
+	ops = receiver(&r.w);
 	atomic_store(&r.over, false);
 	assert_int_equal(pthread_create(&thread, NULL, race_shard, &r), 0);
 	while (!atomic_load(&r.over)) {
@@ -754,7 +614,7 @@ test_race(void **state)
 			r.w.group, buf, sizeof(buf), UINT64_MAX, &more, &others, on_mark, &r.w);
 		attr_table_reclaim(r.w.exported);
 		qsbr_offline(r.w.rig.readers, r.w.reader);
-		receive(&r.w, buf, len);
+		receive(&ops, &r.w, buf, len);
 		if (!more)
 			check_adj_out(&r.w);
 	}

@@ -9,46 +9,15 @@
  */
 #include "control/update_group.h"
 
-#include "control/bgp_msg.h"
-#include "control/policy_compile.h"
-#include "control/threads.h"
-#include "tests/rib/shard_rig.h"
-
-#include <errno.h>
-#include <stdarg.h>
-#include <stdio.h>
-
-/* clang-format off */
-#include <setjmp.h>
-#include <cmocka.h>
-/* clang-format on */
+#include "tests/control/update_group_rig.h"
 
 #define PREFIXES 40u
 #define PEERS 10u /* 1 to 5 external, 6 and 7 internal, 8 and 9 our clients; 0 ourselves */
 #define OWN_ADDR 0xc0000200u
 #define HISTORY 500u
 
-static uint64_t seed, rng;
-
-static uint32_t
-below(uint32_t n)
-{
-	uint64_t z = rng += 0x9e3779b97f4a7c15u;
-
-	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
-	z = (z ^ z >> 27) * 0x94d049bb133111ebu;
-	z ^= z >> 31;
-	return (uint32_t)((z >> 32) * n >> 32);
-}
-
 #define POLICIES 5u
 static const char *const policy_of[POLICIES] = {"accept-all", "deny-all", "third", "med", "peer"};
-
-struct route {
-	bool present, stale;
-	uint16_t source, serial;
-	union rig_attrs attrs;
-};
 
 struct listener {
 	struct world *w;
@@ -108,35 +77,19 @@ as_of(unsigned p)
 /* ---- set-up ---- */
 
 static struct policy_set *
-policies_compile(const struct prefix *prefix)
+policies_begin(const struct prefix *prefix)
 {
-	json_t *entries = json_array(), *doc;
-	struct faults faults = {0};
-	struct policy_set *set;
-	char text[PREFIX_TEXT_MAX];
-
-	for (unsigned i = 0; i < PREFIXES; i += 3)
-		json_array_append_new(entries, json_pack("{s:s, s:s}", "action", "permit", "prefix",
-						       prefix_format(&prefix[i], text)));
-	doc = json_pack("{s:[{s:s,s:o}], s:["
-			"{s:s,s:[{s:i,s:s,s:{s:s}},{s:i,s:s,s:{}}]},"
-			"{s:s,s:[{s:i,s:s,s:{},s:{s:i}}]},"
-			"{s:s,s:[{s:i,s:s,s:{s:s}},{s:i,s:s,s:{},s:{s:i}}]}]}",
-		"prefix_lists", "name", "thirds", "entries", entries,
+	return policies_compile(json_pack("{s:[{s:s,s:o}], s:["
+					  "{s:s,s:[{s:i,s:s,s:{s:s}},{s:i,s:s,s:{}}]},"
+					  "{s:s,s:[{s:i,s:s,s:{},s:{s:i}}]},"
+					  "{s:s,s:[{s:i,s:s,s:{s:s}},{s:i,s:s,s:{},s:{s:i}}]}]}",
+		"prefix_lists", "name", "thirds", "entries", thirds(prefix, PREFIXES),
 		/**/ "route_policies", "name", "third", "nodes", "seq", 10, "action", "deny",
 		"match", "prefix_list", "thirds", "seq", 20, "action", "permit", "match",
 		/**/ "name", "med", "nodes", "seq", 10, "action", "permit", "match", "set", "med",
 		77,
 		/**/ "name", "peer", "nodes", "seq", 10, "action", "deny", "match", "peer",
-		"198.51.100.2", "seq", 20, "action", "permit", "match", "set", "med", 5);
-	assert_non_null(doc);
-	set = policy_set_compile(doc, &faults);
-	for (unsigned i = 0; i < faults.count; i++)
-		fprintf(stderr, "%s: %s\n", faults.fault[i].path, faults.fault[i].reason);
-	assert_non_null(set);
-	json_decref(doc);
-	faults_fini(&faults);
-	return set;
+		"198.51.100.2", "seq", 20, "action", "permit", "match", "set", "med", 5));
 }
 
 static const struct policy *
@@ -146,31 +99,6 @@ policy_named(const struct world *w, unsigned i)
 
 	assert_non_null(p);
 	return p;
-}
-
-static void
-rig_begin(struct world *w, uint32_t journal_capacity, uint32_t tombstones_max)
-{
-	struct rig *r = &w->rig;
-	struct shard_config c = {
-		.own_asn = RIG_OWN_ASN,
-		.router_id = RIG_ROUTER_ID,
-		.journal_capacity = journal_capacity,
-		.tombstones_max = tombstones_max,
-		.wake_consumers = rig_wake,
-		.wake_ctx = r,
-		.ask_next_hop = rig_ask,
-		.ask_ctx = r,
-	};
-
-	*r = (struct rig){.now_ns = 1000000000u};
-	assert_int_equal(arena_create("rig", &r->arena), 0);
-	assert_int_equal(qsbr_create(r->arena, 8, &r->readers), 0);
-	c.arena = r->arena;
-	c.readers = r->readers;
-	assert_int_equal(shard_create(&c, 1, &r->shard), 0);
-	assert_int_equal(shard_table_add(r->shard, VRF_DEFAULT, FAMILY_IPV4_UNICAST, &r->table), 0);
-	r->input = shard_input(r->shard, 0);
 }
 
 static void
@@ -195,21 +123,12 @@ peers_begin(struct world *w)
 static void
 prefixes_begin(struct world *w)
 {
-	for (unsigned i = 0; i < PREFIXES; i++) {
-		bool again = true;
-
-		if (w->cover)
-			w->prefix[i] = prefix_from_v4(0x0a000000u, (uint8_t)(i % 33));
-		while (again && !w->cover) {
-			/* sometimes the default route */
-			w->prefix[i] = i == 0 ? prefix_from_v4(0, 0)
-					      : prefix_from_v4(0x0a000000u + below(1u << 24),
-							(uint8_t)(8 + below(25)));
-			again = false;
-			for (unsigned k = 0; k < i; k++)
-				again |= prefix_equal(&w->prefix[i], &w->prefix[k]);
-		}
-	}
+	for (unsigned i = 0; i < PREFIXES && w->cover; i++)
+		w->prefix[i] = prefix_from_v4(0x0a000000u, (uint8_t)(i % 33));
+	if (w->cover)
+		return;
+	w->prefix[0] = prefix_from_v4(0, 0);
+	prefixes_random(w->prefix, 1, PREFIXES);
 }
 
 static void
@@ -220,11 +139,11 @@ world_begin(struct world *w, uint32_t journal_capacity, uint32_t tombstones_max,
 	memset(w, 0, sizeof(*w));
 	w->cover = cover;
 	w->evicts = tombstones_max != 0;
-	rig_begin(w, journal_capacity, tombstones_max);
+	group_rig_begin(&w->rig, journal_capacity, tombstones_max);
 	assert_int_equal(qsbr_register(w->rig.readers, &w->reader), 0);
 	assert_int_equal(attr_table_create(w->rig.arena, w->rig.readers, &w->exported), 0);
 	prefixes_begin(w);
-	w->policies = policies_compile(w->prefix);
+	w->policies = policies_begin(w->prefix);
 	peers_begin(w);
 	w->serial = 1;
 	for (unsigned i = 0; i < PREFIXES; i++)
@@ -356,31 +275,20 @@ serial_attrs(union rig_attrs *out, unsigned p, uint16_t serial)
 static void
 announce(struct world *w, unsigned p, unsigned i)
 {
-	struct rib_nlri n = {.prefix = w->prefix[i], .label = 0xfffff};
 	union rig_attrs a;
 
 	w->announced[p][i] = twin(p) == 4 ? (uint16_t)(w->serial | 31) : w->serial;
 	serial_attrs(&a, p, w->announced[p][i]);
-	if (p == 0)
-		assert_int_equal(shard_originate(w->rig.shard, VRF_DEFAULT, FAMILY_IPV4_UNICAST,
-					 &n.prefix, &a.a),
-			0);
-	else
-		rig_update(&w->rig, (uint16_t)p, &a.a, &n, 1);
+	group_rig_say(&w->rig, p, &w->prefix[i], &a.a);
 }
 
 static void
 withdraw(struct world *w, unsigned p, unsigned i)
 {
-	struct rib_nlri n = {.prefix = w->prefix[i], .label = 0xfffff};
-
 	if (w->announced[p][i] == 0)
 		return;
 	w->announced[p][i] = 0;
-	if (p == 0)
-		shard_originate(w->rig.shard, VRF_DEFAULT, FAMILY_IPV4_UNICAST, &n.prefix, NULL);
-	else
-		rig_update(&w->rig, (uint16_t)p, NULL, &n, 1);
+	group_rig_say(&w->rig, p, &w->prefix[i], NULL);
 }
 
 /* As the shard does it when tombstones become too many, only sooner; then it gives back what was held. */
@@ -428,29 +336,17 @@ settle(struct world *w)
 
 /* ---- a receiver ---- */
 
-static unsigned
-prefix_index(const struct world *w, const struct prefix *p)
-{
-	for (unsigned i = 0; i < PREFIXES; i++) {
-		if (prefix_equal(p, &w->prefix[i]))
-			return i;
-	}
-	fail_msg("a prefix that nobody announced, seed %llu", (unsigned long long)seed);
-	return 0;
-}
-
 static void
-received(struct listener *l, unsigned i, const struct attr_set *a)
+received(void *ctx, const struct prefix *p, const struct attr_set *a)
 {
+	struct listener *l = ctx;
+	unsigned i = prefix_index(l->w->prefix, PREFIXES, p);
 	const uint8_t *c = attr_communities(a);
 	struct world *w = l->w;
 	struct route *r = &l->route[i];
 	unsigned at = l->seen[i];
 
-	r->present = true;
-	r->stale = false;
-	memset(&r->attrs, 0, sizeof(r->attrs));
-	memcpy(&r->attrs, a, attr_set_size(a));
+	route_set(r, a);
 	r->attrs.a.unused = 0;
 	if (a->community_count == 0) { /* the default route that is made up */
 		assert_int_equal(i, 0);
@@ -481,9 +377,11 @@ is_nothing(const struct listener *l, const struct moment *m)
 }
 
 static void
-gone(struct listener *l, unsigned i)
+gone(void *ctx, const struct prefix *p)
 {
+	struct listener *l = ctx;
 	struct world *w = l->w;
+	unsigned i = prefix_index(w->prefix, PREFIXES, p);
 	unsigned at = l->seen[i];
 	bool was = l->route[i].present;
 
@@ -501,65 +399,32 @@ gone(struct listener *l, unsigned i)
 static void check_member(struct world *w, unsigned p);
 
 static void
-receive_update(struct listener *l, const uint8_t *msg, size_t len)
+told_end_of_rib(void *ctx)
 {
-	static union {
-		struct attr_set a;
-		uint8_t room[ATTR_SET_MAX];
-	} attrs;
-	struct bgp_update_options o = {
-		.as4 = true, .external = l->config.rules.kind == UPDATE_EXTERNAL, .families = 1};
-	struct bgp_update u;
-	struct nlri n;
+	struct listener *l = ctx;
 
-	bgp_update_decode(msg, len, &o, &attrs.a, &u);
-	assert_int_equal(u.error.severity, BGP_OK);
-	if (u.end_of_rib) {
-		assert_false(l->end_of_rib);
-		l->end_of_rib = true;
-		if (l->asked_quiet && l->w->quiet)
-			check_member(l->w, l->config.id.v);
-	}
-	for (unsigned i = 0; i < u.withdrawn_count; i++) {
-		while (nlri_read(&u.withdrawn[i].nlri, FAMILY_IPV4_UNICAST, false, &n))
-			gone(l, prefix_index(l->w, &n.prefix));
-	}
-	for (unsigned i = 0; i < u.announced_count; i++) {
-		while (nlri_read(&u.announced[i].nlri, FAMILY_IPV4_UNICAST, false, &n))
-			received(l, prefix_index(l->w, &n.prefix), &attrs.a);
-	}
-}
-
-/* RFC 7313 4 */
-static void
-receive_refresh(struct listener *l, const uint8_t *msg, size_t len)
-{
-	struct bgp_refresh r;
-
-	assert_int_equal(bgp_refresh_decode(msg, len, true, &r).severity, BGP_OK);
-	assert_true(l->end_of_rib);
-	assert_true(l->framed);
-	if (r.subtype == REFRESH_BEGIN) {
-		assert_false(l->refreshing);
-		l->refreshing = true;
-		for (unsigned i = 0; i < PREFIXES; i++)
-			l->route[i].stale = true;
-		return;
-	}
-	assert_int_equal(r.subtype, REFRESH_END);
-	assert_true(l->refreshing);
-	l->refreshing = false;
-	for (unsigned i = 0; i < PREFIXES; i++) {
-		if (l->route[i].stale)
-			l->route[i].present = false;
-	}
+	assert_false(l->end_of_rib);
+	l->end_of_rib = true;
 	if (l->asked_quiet && l->w->quiet)
 		check_member(l->w, l->config.id.v);
 }
 
 static void
-check_cover(const struct listener *l)
+told_refresh(void *ctx, uint8_t subtype)
 {
+	struct listener *l = ctx;
+
+	assert_true(l->end_of_rib);
+	assert_true(l->framed);
+	routes_refresh(l->route, PREFIXES, &l->refreshing, subtype);
+	if (subtype == REFRESH_END && l->asked_quiet && l->w->quiet)
+		check_member(l->w, l->config.id.v);
+}
+
+static void
+check_cover(void *ctx)
+{
+	const struct listener *l = ctx;
 	unsigned n = 0;
 
 	if (!l->w->cover || !l->end_of_rib || l == &l->w->alone)
@@ -568,26 +433,6 @@ check_cover(const struct listener *l)
 		n += l->route[i].present;
 	if (n == 0)
 		fail_msg("peer %u: a hole, seed %llu", l->config.id.v, (unsigned long long)seed);
-}
-
-static void
-receive(struct listener *l, const uint8_t *p, size_t len)
-{
-	while (len > 0) {
-		uint8_t type;
-		uint16_t n;
-
-		assert_true(len >= BGP_HEADER_LEN);
-		assert_int_equal(bgp_header_decode(p, BGP_MSG_MAX, &type, &n).severity, BGP_OK);
-		assert_true(n <= len);
-		if (type == BGP_UPDATE)
-			receive_update(l, p, n);
-		else
-			receive_refresh(l, p, n);
-		check_cover(l);
-		p += n;
-		len -= n;
-	}
 }
 
 static void
@@ -610,19 +455,16 @@ on_mark(void *ctx, enum update_group_mark m)
 static bool
 encode(struct listener *l, size_t size)
 {
-	struct world *w = l->w;
-	uint8_t *buf = malloc(size); /* of its exact size, for AddressSanitizer */
-	bool more, others;
-	size_t len;
+	struct group_reader g = {l->w->rig.readers, l->w->reader, l->w->exported};
+	struct receiver_ops ops = {.as4 = true,
+		.external = l->config.rules.kind == UPDATE_EXTERNAL,
+		.announced = received,
+		.withdrawn = gone,
+		.end_of_rib = told_end_of_rib,
+		.refresh = told_refresh,
+		.after = check_cover};
+	bool others, more = encode_once(&g, l->m, size, on_mark, &ops, l, &others);
 
-	qsbr_online(w->rig.readers, w->reader);
-	len = update_group_encode(
-		l->m, buf, size, below(20) == 0 ? 1 : UINT64_MAX, &more, &others, on_mark, l);
-	attr_table_reclaim(w->exported);
-	qsbr_offline(w->rig.readers, w->reader);
-	assert_true(len <= size);
-	receive(l, buf, len);
-	free(buf);
 	return more || others;
 }
 
