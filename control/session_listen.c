@@ -179,8 +179,8 @@ stranger(struct listener *l, const struct ip_addr *addr, int fd)
 		s->config.event(s->config.ctx, &e);
 		return;
 	}
-	log_event(LOG_WARNING, "dynamic-refused peer=%s error=\"%s\"", addr_format(addr, text),
-		strerrordesc_np(-err));
+	log_event(LOG_WARNING, "dynamic-refused peer=%s reason=%s", addr_format(addr, text),
+		err == -ENOSPC ? "too-many-wait" : "out-of-memory");
 	refuse(fd, ERR_CEASE, CEASE_REJECTED); /* RFC 4486 4 */
 }
 

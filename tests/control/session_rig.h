@@ -14,8 +14,10 @@
 #include "rib/shard.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <net/if.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -104,6 +106,9 @@ struct node_call {
 	const char *text, *reason;
 	struct session_view *view;
 	uint32_t job;
+	enum family family;
+	const struct speaker_range *ranges;
+	unsigned range_count;
 	struct prefix prefix;
 	const struct attr_set *attrs;
 	int result;
@@ -398,6 +403,8 @@ node_events(struct node *n, enum session_event_kind kind, uint32_t job)
 struct script {
 	int fd;
 	const char *from, *to; /* addresses; NULL: 127.0.0.`last` to 127.0.0.1 */
+	const char *password; /* TCP-MD5; NULL: none */
+	int ttl, min_ttl /* IPv4 */, rcvbuf; /* 0: the default */
 	uint8_t buf[BGP_EXTENDED_MSG_MAX];
 	size_t have, taken;
 	uint8_t type;
@@ -417,38 +424,103 @@ sockaddr_of(const char *text, uint16_t port)
 	return s;
 }
 
-static inline void
-script_connect_at(struct script *s, const struct node *n)
+/* A socket of that family as the script wants it, bound. Non-blocking. */
+static inline int
+script_socket(const struct script *s, const struct sockaddr *from, const struct sockaddr *peer,
+	socklen_t len)
 {
-	struct sockaddr_in6 from = sockaddr_of(s->from, 0), to = sockaddr_of(s->to, n->port);
+	bool v6 = from->sa_family == AF_INET6;
+	int fd = socket(from->sa_family, SOCK_STREAM | SOCK_NONBLOCK, 0);
 
-	s->fd = socket(AF_INET6, SOCK_STREAM, 0);
-	assert_true(s->fd >= 0);
-	assert_int_equal(bind(s->fd, (struct sockaddr *)&from, sizeof(from)), 0);
-	assert_int_equal(connect(s->fd, (struct sockaddr *)&to, sizeof(to)), 0);
+	assert_true(fd >= 0);
+	if (s->rcvbuf > 0)
+		setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &s->rcvbuf, sizeof(s->rcvbuf));
+	if (s->min_ttl != 0)
+		assert_int_equal(
+			setsockopt(fd, IPPROTO_IP, IP_MINTTL, &s->min_ttl, sizeof(s->min_ttl)), 0);
+	if (s->ttl != 0)
+		assert_int_equal(setsockopt(fd, v6 ? IPPROTO_IPV6 : IPPROTO_IP,
+					 v6 ? IPV6_UNICAST_HOPS : IP_TTL, &s->ttl, sizeof(s->ttl)),
+			0);
+	if (s->password != NULL) {
+		struct tcp_md5sig md5 = {.tcpm_keylen = (uint16_t)strlen(s->password)};
+
+		memcpy(&md5.tcpm_addr, peer, len);
+		memcpy(md5.tcpm_key, s->password, md5.tcpm_keylen);
+		assert_int_equal(setsockopt(fd, IPPROTO_TCP, TCP_MD5SIG, &md5, sizeof(md5)), 0);
+	}
+	assert_int_equal(bind(fd, from, len), 0);
+	return fd;
 }
 
-/* From 127.0.0.`last` to the node. rcvbuf 0: the default. */
+/* The SYN leaves; whether anybody answers is not waited for. */
 static inline void
-script_connect(struct script *s, const struct node *n, unsigned last, int rcvbuf)
+script_knock(struct script *s, const struct node *n, unsigned last)
 {
 	struct sockaddr_in from = {
 		.sin_family = AF_INET, .sin_addr.s_addr = htonl(0x7f000000u + last)};
 	struct sockaddr_in to = {.sin_family = AF_INET,
 		.sin_addr.s_addr = htonl(0x7f000001u),
 		.sin_port = htons(n->port)};
+	struct sockaddr_in6 from6, to6;
+	struct sockaddr *f = (struct sockaddr *)&from, *t = (struct sockaddr *)&to;
+	socklen_t len = sizeof(from);
 
 	s->have = s->taken = 0;
 	if (s->from != NULL) {
-		script_connect_at(s, n);
-		return;
+		from6 = sockaddr_of(s->from, 0);
+		to6 = sockaddr_of(s->to, n->port);
+		f = (struct sockaddr *)&from6;
+		t = (struct sockaddr *)&to6;
+		len = sizeof(from6);
 	}
-	s->fd = socket(AF_INET, SOCK_STREAM, 0);
+	s->fd = script_socket(s, f, t, len);
+	assert_true(connect(s->fd, t, len) == 0 || errno == EINPROGRESS);
+}
+
+/* From 127.0.0.`last` to the node. rcvbuf 0: the default. */
+static inline void
+script_connect(struct script *s, const struct node *n, unsigned last, int rcvbuf)
+{
+	struct pollfd p = {.events = POLLOUT};
+	socklen_t len = sizeof(int);
+	int error = 0;
+
+	s->rcvbuf = rcvbuf;
+	script_knock(s, n, last);
+	p.fd = s->fd;
+	assert_int_equal(poll(&p, 1, WAIT_MS), 1);
+	assert_int_equal(getsockopt(s->fd, SOL_SOCKET, SO_ERROR, &error, &len), 0);
+	assert_int_equal(error, 0);
+	assert_int_equal(fcntl(s->fd, F_SETFL, 0), 0);
+}
+
+/* Where the node finds the script: 127.0.0.2. The SYNs of those who come are kept (TCP_SAVED_SYN). */
+static inline int
+script_listen(const struct script *s, uint16_t *port)
+{
+	struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(0x7f000002u)};
+	struct sockaddr_in node = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(0x7f000001u)};
+	socklen_t len = sizeof(a);
+	int fd = script_socket(s, (struct sockaddr *)&a, (struct sockaddr *)&node, len), one = 1;
+
+	assert_int_equal(setsockopt(fd, IPPROTO_TCP, TCP_SAVE_SYN, &one, sizeof(one)), 0);
+	assert_int_equal(listen(fd, 4), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&a, &len), 0);
+	*port = ntohs(a.sin_port);
+	return fd;
+}
+
+/* The node's connection. */
+static inline void
+script_accept(struct script *s, int listener)
+{
+	struct pollfd p = {.fd = listener, .events = POLLIN};
+
+	assert_int_equal(poll(&p, 1, WAIT_MS), 1);
+	s->have = s->taken = 0;
+	s->fd = accept(listener, NULL, NULL);
 	assert_true(s->fd >= 0);
-	if (rcvbuf > 0)
-		setsockopt(s->fd, SOL_SOCKET, SO_RCVBUF, &rcvbuf, sizeof(rcvbuf));
-	assert_int_equal(bind(s->fd, (struct sockaddr *)&from, sizeof(from)), 0);
-	assert_int_equal(connect(s->fd, (struct sockaddr *)&to, sizeof(to)), 0);
 }
 
 static inline void

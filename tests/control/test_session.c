@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "control/session.h"
 
-#include "tests/control/session_rig.h"
+#include "tests/control/session_calls.h"
 
 #define OWN_AS 64512u
 #define OWN_ID 0xc0000201u
@@ -211,49 +211,39 @@ test_stranger(void **state)
 
 /* ---- collision (RFC 4271 6.8) ---- */
 
-static int
-script_listen(uint16_t *port)
-{
-	struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(0x7f000002u)};
-	socklen_t len = sizeof(a);
-	int fd = socket(AF_INET, SOCK_STREAM, 0);
+struct collision {
+	uint32_t peer_asn, peer_id;
+	bool theirs_stays;
+};
 
-	assert_true(fd >= 0);
-	assert_int_equal(bind(fd, (struct sockaddr *)&a, sizeof(a)), 0);
-	assert_int_equal(listen(fd, 4), 0);
-	assert_int_equal(getsockname(fd, (struct sockaddr *)&a, &len), 0);
-	*port = ntohs(a.sin_port);
-	return fd;
-}
-
-/* Both connections reach OpenSent; the one that the side with the higher identifier opened stays. */
+/* Both connections reach OpenSent; the one that the side with the higher identifier opened stays, whichever OPEN comes first. */
 static void
-collide(uint32_t peer_id, bool theirs_stays)
+collide(const struct collision *k, bool ours_first)
 {
-	struct config_peer c = peer_config(PEER_AS, OWN_AS, 2);
-	struct bgp_open_options o = script_open(PEER_AS, peer_id);
+	struct config_peer c = peer_config(k->peer_asn, OWN_AS, 2);
+	struct bgp_open_options o = script_open(k->peer_asn, k->peer_id);
 	static struct script ours, theirs;
-	struct script *stays = theirs_stays ? &theirs : &ours,
-		      *goes = theirs_stays ? &ours : &theirs;
+	struct script *first = ours_first ? &ours : &theirs, *then = ours_first ? &theirs : &ours;
+	struct script *stays = k->theirs_stays ? &theirs : &ours,
+		      *goes = k->theirs_stays ? &ours : &theirs;
 	static struct node n;
 	int listener;
 
-	listener = script_listen(&c.tcp_port);
+	memset(&ours, 0, sizeof(ours));
+	listener = script_listen(&ours, &c.tcp_port);
 	c.passive = false;
 	c.source = loopback(1);
 	node_with_peer(&n, &c);
-	memset(&ours, 0, sizeof(ours));
-	ours.fd = accept(listener, NULL, NULL); /* the node's own */
-	assert_true(ours.fd >= 0);
+	script_accept(&ours, listener); /* the node's own */
 	assert_non_null(script_read(&ours, WAIT_MS));
 	assert_int_equal(ours.type, BGP_OPEN);
 	script_connect(&theirs, &n, 2, 0);
 	assert_non_null(script_read(&theirs, WAIT_MS));
 	assert_int_equal(theirs.type, BGP_OPEN);
-	script_send_open(&ours, &o);
-	assert_non_null(script_read(&ours, WAIT_MS));
-	assert_int_equal(ours.type, BGP_KEEPALIVE); /* OpenConfirm there */
-	script_send_open(&theirs, &o);
+	script_send_open(first, &o);
+	assert_non_null(script_read(first, WAIT_MS));
+	assert_int_equal(first->type, BGP_KEEPALIVE); /* OpenConfirm there */
+	script_send_open(then, &o);
 	script_expect_notification(goes, ERR_CEASE, CEASE_COLLISION);
 	script_send_keepalive(stays);
 	wait_for(node_view(&n, 1).state == FSM_ESTABLISHED);
@@ -264,11 +254,41 @@ collide(uint32_t peer_id, bool theirs_stays)
 	node_end(&n);
 }
 
+/* RFC 4271 6.8; the same identifier on both sides: the higher AS number's (RFC 6286 2.3). */
 static void
 test_collision(void **state)
 {
-	collide(OWN_ID + 1, true);
-	collide(OWN_ID - 1, false);
+	static const struct collision c[] = {
+		{PEER_AS, OWN_ID + 1, true},
+		{PEER_AS, OWN_ID - 1, false},
+		{OWN_AS + 1, OWN_ID, true},
+		{OWN_AS - 1, OWN_ID, false},
+	};
+
+	for (unsigned i = 0; i < sizeof(c) / sizeof(c[0]); i++) {
+		collide(&c[i], true);
+		collide(&c[i], false);
+	}
+}
+
+/* One that waits has no connection of its own to collide with: the second one of the peer's is the one it means. */
+static void
+test_collision_passive(void **state)
+{
+	struct config_peer c = peer_config(PEER_AS, OWN_AS, 2);
+	struct bgp_open_options o = script_open(PEER_AS, PEER_ID);
+	static struct script first, second;
+	static struct node n;
+
+	node_with_peer(&n, &c);
+	script_greet(&first, &n, 2);
+	script_establish(&second, &n, 2, &o);
+	assert_null(script_read(&first, WAIT_MS)); /* closed */
+	wait_for(node_view(&n, 1).state == FSM_ESTABLISHED);
+	assert_string_equal(node_view(&n, 1).last_error, "");
+	script_close(&first);
+	script_close(&second);
+	node_end(&n);
 }
 
 /* While one is established, a second one is turned away and the first does not notice. */
@@ -472,26 +492,6 @@ test_refresh_served(void **state)
 	node_end(&n);
 }
 
-static void
-call_refresh_import(void *arg)
-{
-	struct node_call *c = arg;
-
-	role_enter_session();
-	c->result = (int)session_refresh_import(
-		c->n->speaker, c->id, FAMILY_IPV4_UNICAST, c->job, &c->reason);
-}
-
-static void
-call_refresh_export(void *arg)
-{
-	struct node_call *c = arg;
-
-	role_enter_session();
-	c->result = (int)session_refresh_export(
-		c->n->speaker, c->id, FAMILY_IPV4_UNICAST, c->job, &c->reason);
-}
-
 /* Ours: the request leaves; between BoRR and EoRR one of two routes comes again, the other is swept; the job ends. */
 static void
 test_refresh_import(void **state)
@@ -608,33 +608,6 @@ test_refresh_export(void **state)
 
 /* ---- the operator ---- */
 
-static void
-call_reset(void *arg)
-{
-	struct node_call *c = arg;
-
-	role_enter_session();
-	c->result = session_reset(c->n->speaker, c->id, c->text);
-}
-
-static void
-call_remove(void *arg)
-{
-	struct node_call *c = arg;
-
-	role_enter_session();
-	session_remove(c->n->speaker, c->id);
-}
-
-static void
-call_update(void *arg)
-{
-	struct node_call *c = arg;
-
-	role_enter_session();
-	c->result = session_update(c->n->speaker, c->id, c->config, c->policies);
-}
-
 /* Who waits for the peer when `passive` is taken away connects; given back, it waits again. */
 static void
 test_passive_changes(void **state)
@@ -646,7 +619,7 @@ test_passive_changes(void **state)
 	static struct script s;
 	static struct node n;
 	struct pollfd asked = {.events = POLLIN};
-	int listener = script_listen(&c.tcp_port);
+	int listener = script_listen(&s, &c.tcp_port);
 
 	c.source = loopback(1);
 	c.timers.connect_retry_s = 2;
@@ -656,10 +629,7 @@ test_passive_changes(void **state)
 	assert_int_equal(poll(&asked, 1, 100), 0);
 	c.passive = false;
 	thread_call(n.session, call_update, &call);
-	assert_int_equal(poll(&asked, 1, WAIT_MS), 1);
-	memset(&s, 0, sizeof(s));
-	s.fd = accept(listener, NULL, NULL);
-	assert_true(s.fd >= 0);
+	script_accept(&s, listener);
 	assert_non_null(script_read(&s, WAIT_MS));
 	assert_int_equal(s.type, BGP_OPEN);
 	script_close(&s);
@@ -794,6 +764,7 @@ main(void)
 		cmocka_unit_test(test_bad_open),
 		cmocka_unit_test(test_stranger),
 		cmocka_unit_test(test_collision),
+		cmocka_unit_test(test_collision_passive),
 		cmocka_unit_test(test_second_connection),
 		cmocka_unit_test(test_hold_timer),
 		cmocka_unit_test(test_hold_while_reading_stops),

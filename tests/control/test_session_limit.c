@@ -2,7 +2,7 @@
 /* max_prefixes: shutdown and warning (RFC 4486 4), and who starts the session again. */
 #include "control/session.h"
 
-#include "tests/control/session_rig.h"
+#include "tests/control/session_calls.h"
 
 #define OWN_AS 64512u
 #define OWN_ID 0xc0000201u
@@ -13,24 +13,6 @@
 
 static struct node n;
 static struct script s;
-
-static void
-call_reset(void *arg)
-{
-	struct node_call *c = arg;
-
-	role_enter_session();
-	c->result = session_reset(c->n->speaker, c->id, NULL);
-}
-
-static void
-call_update(void *arg)
-{
-	struct node_call *c = arg;
-
-	role_enter_session();
-	c->result = session_update(c->n->speaker, c->id, c->config, c->policies);
-}
 
 static void
 greet_and_send(unsigned count)

@@ -4,7 +4,7 @@
  */
 #include "control/session.h"
 
-#include "tests/control/session_rig.h"
+#include "tests/control/session_calls.h"
 
 #define OWN_AS 64512u
 #define OWN_ID 0xc0000201u
@@ -282,24 +282,6 @@ test_notification_sent(void **state)
 	script_expect_notification(&r->s, ERR_HOLD_TIMER, 0);
 	expect_retained(r);
 	end(r);
-}
-
-static void
-call_reset(void *arg)
-{
-	struct node_call *c = arg;
-
-	role_enter_session();
-	c->result = session_reset(c->n->speaker, c->id, NULL);
-}
-
-static void
-call_remove(void *arg)
-{
-	struct node_call *c = arg;
-
-	role_enter_session();
-	session_remove(c->n->speaker, c->id);
 }
 
 static void

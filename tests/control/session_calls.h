@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What main asks of the session thread, for tests: each is for thread_call() with a struct node_call.
+ */
+#pragma once
+
+#include "tests/control/session_rig.h"
+
+static inline void
+call_reset(void *arg)
+{
+	struct node_call *c = arg;
+
+	role_enter_session();
+	c->result = session_reset(c->n->speaker, c->id, c->text);
+}
+
+static inline void
+call_reset_config(void *arg)
+{
+	struct node_call *c = arg;
+
+	role_enter_session();
+	c->result = session_reset_config(c->n->speaker, c->id);
+}
+
+static inline void
+call_remove(void *arg)
+{
+	struct node_call *c = arg;
+
+	role_enter_session();
+	session_remove(c->n->speaker, c->id);
+}
+
+static inline void
+call_update(void *arg)
+{
+	struct node_call *c = arg;
+
+	role_enter_session();
+	c->result = session_update(c->n->speaker, c->id, c->config, c->policies);
+}
+
+static inline void
+call_refresh_import(void *arg)
+{
+	struct node_call *c = arg;
+
+	role_enter_session();
+	c->result =
+		(int)session_refresh_import(c->n->speaker, c->id, c->family, c->job, &c->reason);
+}
+
+static inline void
+call_refresh_fill(void *arg)
+{
+	struct node_call *c = arg;
+
+	role_enter_session();
+	c->result = (int)session_refresh_fill(c->n->speaker, c->id, c->family, c->job, &c->reason);
+}
+
+static inline void
+call_refresh_export(void *arg)
+{
+	struct node_call *c = arg;
+
+	role_enter_session();
+	c->result =
+		(int)session_refresh_export(c->n->speaker, c->id, c->family, c->job, &c->reason);
+}
+
+/* As a commit does it: the policies, and who waits for what they change. */
+static inline void
+call_export_policies(void *arg)
+{
+	struct node_call *c = arg;
+
+	role_enter_session();
+	session_export_policies(c->n->speaker, c->id, c->policies);
+	c->result = c->job != 0 && session_export_job(c->n->speaker, c->id, c->family, c->job);
+}
+
+static inline void
+call_ranges(void *arg)
+{
+	struct node_call *c = arg;
+
+	role_enter_session();
+	c->result = speaker_ranges(c->n->speaker, c->ranges, c->range_count);
+}
+
+static inline void
+node_do(struct node *n, void (*what)(void *arg), struct node_call *c)
+{
+	c->n = n;
+	assert_int_equal(thread_call(n->session, what, c), 0);
+}
