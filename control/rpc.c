@@ -52,6 +52,8 @@ code_text(int code)
 		return "This socket is read-only";
 	case RPC_NO_DATAPLANE:
 		return "There is no data plane";
+	case RPC_TRY_AGAIN:
+		return "Try again";
 	}
 	return "Error";
 }

@@ -23,6 +23,7 @@ enum rpc_code {
 	RPC_NOT_KEPT = -32010,
 	RPC_READ_ONLY = -32011,
 	RPC_NO_DATAPLANE = -32012,
+	RPC_TRY_AGAIN = -32013, /* nothing is wrong with the request */
 };
 
 #define RPC_REQUEST_MAX (64u << 20)

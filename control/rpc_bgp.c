@@ -216,22 +216,35 @@ selector_scope(struct keeld *k, json_t *params, bool reset, struct keeld_selecto
 	return true;
 }
 
+bool
+rpc_refresh_selector(struct keeld *k, json_t *params, struct keeld_selector *s, bool *import, struct rpc_call *call)
+{
+	const char *direction = NULL;
+	bool slow;
+
+	*s = (struct keeld_selector){.vrf = VRF_DEFAULT};
+	if (!rpc_family(params, &s->family, call) || !rpc_vrf(k, params, &s->vrf, call) ||
+		!rpc_string(params, "direction", &direction, call) || !selector_scope(k, params, false, s, &slow, call))
+		return false;
+	*import = strcmp(direction, "import") == 0;
+	if (*import || strcmp(direction, "export") == 0)
+		return true;
+	rpc_fail(call, RPC_INVALID_PARAMS, "/direction", "\"%.64s\" is neither import nor export", direction);
+	return false;
+}
+
 static json_t *
 bgp_refresh(struct keeld *k, json_t *params, struct rpc_call *call)
 {
-	struct keeld_selector s = {.vrf = VRF_DEFAULT};
-	const char *direction = NULL;
+	struct keeld_selector s;
 	json_t *peers = NULL, *o;
 	uint32_t job = 0;
-	bool slow;
+	bool import;
 	int err;
 
-	if (!rpc_family(params, &s.family, call) || !rpc_vrf(k, params, &s.vrf, call) ||
-		!rpc_string(params, "direction", &direction, call) || !selector_scope(k, params, false, &s, &slow, call))
+	if (!rpc_refresh_selector(k, params, &s, &import, call))
 		return NULL;
-	if (strcmp(direction, "import") != 0 && strcmp(direction, "export") != 0)
-		return rpc_fail(call, RPC_INVALID_PARAMS, "/direction", "\"%.64s\" is neither import nor export", direction);
-	err = keeld_refresh(k, &s, strcmp(direction, "import") == 0, &peers, &job);
+	err = keeld_refresh(k, &s, import, &peers, &job);
 	if (err == -ENOENT)
 		return rpc_fail(call, RPC_NOT_FOUND, "/scope", "no peer with %s matches", family_text(s.family));
 	if (err != 0)

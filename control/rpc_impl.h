@@ -56,9 +56,17 @@ bool rpc_peer(struct keeld *k, json_t *params, struct vrf_id vrf, const struct c
 /* `group`: the name of a configured group, -32004 otherwise. NULL when absent. */
 bool rpc_group(struct keeld *k, json_t *params, const char **out, struct rpc_call *call);
 
+/* Whom bgp.refresh is for; rpc_bgp.c. */
+bool rpc_refresh_selector(struct keeld *k, json_t *params, struct keeld_selector *s, bool *import, struct rpc_call *call);
+/* What is deferred is answered by an error: the daemon stops. */
+void rpc_preview_end(void);
 /* Of now, as system.info has them: [{time, kind, text}], `time` when it was first seen. */
 json_t *rpc_alarms(struct keeld *k);
 json_t *rpc_addr(const struct ip_addr *a);
+/* Attributes into a route's object; what is absent has no key. And from one, `out` with room for ATTR_SET_MAX: false after rpc_fail(). */
+struct attr_set;
+void rpc_attrs(json_t *route, const struct attr_set *a);
+bool rpc_attrs_read(json_t *route, struct attr_set *out, struct rpc_call *call);
 json_t *rpc_prefix(const struct prefix *p);
 json_t *rpc_hist(const struct hist_summary *h);
 const char *rpc_vrf_name(struct vrf_id vrf);

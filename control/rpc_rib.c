@@ -23,10 +23,10 @@
 #define SCAN_MAX 262144    /* ids looked at for one page, some 2 ms: a page may be empty and have a `next` */
 #define LIMIT_DEFAULT 1000
 #define LIMIT_MAX 10000
-#define PATHS_SHOWN 64
+#define PATHS_USUAL 64
 #define PAGE_ATTRS_MAX (4u << 20) /* octets of attributes in a page: a peer may give each route 64 KiB of them, 25 times that as JSON */
 
-enum view { VIEW_ADJ_IN, VIEW_LOC, VIEW_ADJ_OUT };
+enum view { VIEW_ADJ_IN_PRE, VIEW_ADJ_IN, VIEW_LOC, VIEW_ADJ_OUT };
 
 #define INSTALLED_ASK 1024 /* in one go: well below 1 ms of the fib thread's time */
 
@@ -55,133 +55,6 @@ struct query {
 	size_t attrs_len; /* of the page so far */
 	struct installed installed;
 };
-
-/* ---- attributes as people write them: contract section 2 ---- */
-
-static uint32_t
-be32(const uint8_t *p)
-{
-	return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
-}
-
-static json_t *
-communities_json(const struct attr_set *a)
-{
-	json_t *array = json_array();
-	char text[POLICY_COMMUNITY_TEXT_MAX];
-
-	for (unsigned i = 0; i < a->community_count; i++)
-		json_array_append_new(array, json_string(policy_community_text(be32(attr_communities(a) + 4 * i), text)));
-	return array;
-}
-
-static json_t *
-large_communities_json(const struct attr_set *a)
-{
-	json_t *array = json_array();
-
-	for (unsigned i = 0; i < a->large_community_count; i++) {
-		const uint8_t *p = attr_large_communities(a) + 12 * i;
-		char text[40];
-
-		snprintf(text, sizeof(text), "%u:%u:%u", be32(p), be32(p + 4), be32(p + 8));
-		json_array_append_new(array, json_string(text));
-	}
-	return array;
-}
-
-/*
- * "rt:64512:1", "soo:…" for the transitive route target and origin types (RFC 4360, 5668); else 0x and 16 hex digits, and so is a four-octet
- * AS that would fit two: as text it would be the other type.
- */
-static void
-ext_community_text(const uint8_t *p, char *text, size_t size)
-{
-	const char *word = p[1] == 2 ? "rt" : p[1] == 3 ? "soo" : NULL;
-
-	if (word != NULL && p[0] == 0)
-		snprintf(text, size, "%s:%u:%u", word, p[2] << 8 | p[3], be32(p + 4));
-	else if (word != NULL && p[0] == 1)
-		snprintf(text, size, "%s:%u.%u.%u.%u:%u", word, p[2], p[3], p[4], p[5], p[6] << 8 | p[7]);
-	else if (word != NULL && p[0] == 2 && be32(p + 2) > UINT16_MAX)
-		snprintf(text, size, "%s:%u:%u", word, be32(p + 2), p[6] << 8 | p[7]);
-	else
-		snprintf(text, size, "0x%08x%08x", be32(p), be32(p + 4));
-}
-
-static json_t *
-ext_communities_json(const struct attr_set *a)
-{
-	json_t *array = json_array();
-	char text[48];
-
-	for (unsigned i = 0; i < a->ext_community_count; i++) {
-		ext_community_text(attr_ext_communities(a) + 8 * i, text, sizeof(text));
-		json_array_append_new(array, json_string(text));
-	}
-	return array;
-}
-
-static json_t *
-router_id_json(uint32_t id)
-{
-	char text[16];
-
-	snprintf(text, sizeof(text), "%u.%u.%u.%u", id >> 24, id >> 16 & 255, id >> 8 & 255, id & 255);
-	return json_string(text);
-}
-
-/* Who aggregated (RFC 4271 5.1.6, 5.1.7) and who reflected (RFC 4456 8). */
-static void
-origins_add(json_t *o, const struct attr_set *a)
-{
-	json_t *clusters;
-
-	if (a->has & ATTR_HAS_ATOMIC_AGGREGATE)
-		json_object_set_new(o, "atomic_aggregate", json_true());
-	if (a->has & ATTR_HAS_AGGREGATOR)
-		json_object_set_new(o, "aggregator", json_pack("{s:I, s:o}", "asn", (json_int_t)a->aggregator_asn, "address",
-			router_id_json(a->aggregator_addr)));
-	if (a->has & ATTR_HAS_ORIGINATOR_ID)
-		json_object_set_new(o, "originator_id", router_id_json(a->originator_id));
-	if (a->cluster_count == 0)
-		return;
-	clusters = json_array();
-	for (unsigned i = 0; i < a->cluster_count; i++)
-		json_array_append_new(clusters, router_id_json(be32(attr_cluster_list(a) + 4 * i)));
-	json_object_set_new(o, "cluster_list", clusters);
-}
-
-/* What is absent has no key. */
-static void
-attrs_add(json_t *o, const struct attr_set *a)
-{
-	static const char *const origins[] = {"igp", "egp", "incomplete"};
-	size_t len = attr_as_path_format(a, NULL, 0);
-	char *path = malloc(len + 1);
-
-	if (path != NULL) {
-		attr_as_path_format(a, path, len + 1);
-		json_object_set_new(o, "as_path", json_string(path));
-		free(path);
-	}
-	json_object_set_new(o, "origin", json_string(a->origin < 3 ? origins[a->origin] : "?"));
-	if (a->next_hop.afi != AFI_NONE)
-		json_object_set_new(o, "next_hop", rpc_addr(&a->next_hop));
-	if (a->next_hop_link_local.afi != AFI_NONE)
-		json_object_set_new(o, "next_hop_link_local", rpc_addr(&a->next_hop_link_local));
-	if (a->has & ATTR_HAS_LOCAL_PREF)
-		json_object_set_new(o, "local_pref", json_integer(a->local_pref));
-	if (a->has & ATTR_HAS_MED)
-		json_object_set_new(o, "med", json_integer(a->med));
-	if (a->community_count > 0)
-		json_object_set_new(o, "communities", communities_json(a));
-	if (a->large_community_count > 0)
-		json_object_set_new(o, "large_communities", large_communities_json(a));
-	if (a->ext_community_count > 0)
-		json_object_set_new(o, "ext_communities", ext_communities_json(a));
-	origins_add(o, a);
-}
 
 static json_t *
 peer_text(struct keeld *k, struct peer_id id)
@@ -258,47 +131,81 @@ source_text(const struct rib_path *p)
 	return rib_path_source(p) < SOURCE_COUNT ? text[rib_path_source(p)] : "?";
 }
 
+/* The attributes that the view has of it: as received, or as import policy left them. NULL: it is not in the view. */
+static const struct attr_set *
+path_attrs(const struct query *q, const struct rib_path *p)
+{
+	if (q->view == VIEW_ADJ_IN_PRE)
+		return shard_path_received(q->k->shard, p);
+	if (p->label_flags & PATH_REJECTED)
+		return NULL;
+	return attr_get(shard_attrs(q->k->shard), p->accepted);
+}
+
 static json_t *
-path_json(struct query *q, const struct dest_view *v, unsigned i, enum decision_reason reason)
+path_json(struct query *q, const struct dest_view *v, unsigned i, const struct attr_set *a, enum decision_reason reason)
 {
 	const struct rib_path *p = &v->paths->path[i];
-	const struct attr_set *a = attr_get(shard_attrs(q->k->shard), p->accepted);
+	bool best = i == 0 && v->paths->eligible > 0;
 	json_t *o = json_pack("{s:o, s:o, s:b, s:b, s:b, s:I}", "prefix", rpc_prefix(&v->prefix), "peer", peer_text(q->k, p->peer),
-		"best", i == 0 && v->paths->eligible > 0, "valid", i < v->paths->eligible, "stale",
-		shard_path_stale(q->k->shard, q->family, p), "age_s", (json_int_t)(now_ns() / 1000000000u - p->time_s));
+		"best", best, "valid", i < v->paths->eligible, "stale", shard_path_stale(q->k->shard, q->family, p), "age_s",
+		(json_int_t)(now_ns() / 1000000000u - p->time_s));
 
-	if (a != NULL) {
-		attrs_add(o, a);
-		q->attrs_len += attr_set_size(a);
-	}
+	rpc_attrs(o, a);
+	q->attrs_len += attr_set_size(a);
 	if (p->path_id != 0)
 		json_object_set_new(o, "path_id", json_integer(p->path_id));
 	if (p->peer.v == PEER_SELF.v)
 		json_object_set_new(o, "source", json_string(source_text(p)));
-	else if (i == 0 && v->paths->eligible > 0)
+	else if (best)
 		installed_ask(q, &v->prefix, o);
 	if (v->paths->multipath > 1 && i < v->paths->multipath)
 		json_object_set_new(o, "multipath", json_true());
-	if (i > 0 || v->paths->eligible == 0)
+	if (!best)
 		json_object_set_new(o, "reason", json_string(decision_reason_text(reason)));
 	return o;
 }
 
+struct ranking {
+	struct decision_input *in;
+	enum decision_reason *reason;
+	unsigned *order;
+};
+
 /* All paths of a destination, or those of one peer. */
+static void
+paths_add_ranked(struct query *q, const struct dest_view *v, const struct ranking *r, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		shard_decision_input(q->k->shard, &v->paths->path[i], &r->in[i]);
+	decision_order(r->in, n, r->order, r->reason);
+	for (unsigned i = 0; i < n; i++) {
+		const struct rib_path *p = &v->paths->path[i];
+		const struct attr_set *a = q->peer == NULL || p->peer.v == q->peer_id.v ? path_attrs(q, p) : NULL;
+
+		if (a != NULL)
+			json_array_append_new(q->routes, path_json(q, v, i, a, r->reason[i]));
+	}
+}
+
 static void
 paths_add(struct query *q, const struct dest_view *v)
 {
-	struct decision_input in[PATHS_SHOWN] = {0};
-	enum decision_reason reason[PATHS_SHOWN];
-	unsigned order[PATHS_SHOWN], n = v->paths->count < PATHS_SHOWN ? v->paths->count : PATHS_SHOWN;
+	struct decision_input in[PATHS_USUAL] = {0};
+	enum decision_reason reason[PATHS_USUAL];
+	unsigned order[PATHS_USUAL], n = v->paths->count;
+	struct ranking r = {in, reason, order};
 
-	for (unsigned i = 0; i < n; i++)
-		shard_decision_input(q->k->shard, &v->paths->path[i], &in[i]);
-	decision_order(in, n, order, reason);
-	for (unsigned i = 0; i < n; i++) {
-		if (q->peer == NULL || v->paths->path[i].peer.v == q->peer_id.v)
-			json_array_append_new(q->routes, path_json(q, v, i, reason[i]));
+	if (n <= PATHS_USUAL) {
+		paths_add_ranked(q, v, &r, n);
+		return;
 	}
+	r = (struct ranking){calloc(n, sizeof(*in)), calloc(n, sizeof(*reason)), calloc(n, sizeof(*order))};
+	if (r.in != NULL && r.reason != NULL && r.order != NULL)
+		paths_add_ranked(q, v, &r, n);
+	free(r.in);
+	free(r.reason);
+	free(r.order);
 }
 
 /* ---- adj-out: read on the session thread, a section at a time ---- */
@@ -338,7 +245,7 @@ adj_out_flush(struct adj_out_section *s)
 			continue;
 		o = json_pack("{s:o, s:s, s:b, s:b, s:b, s:i}", "prefix", rpc_prefix(&s->prefix[i]), "peer", s->q->peer->addr_text, "best",
 			1, "valid", 1, "stale", 0, "age_s", 0);
-		attrs_add(o, s->attrs[i]);
+		rpc_attrs(o, s->attrs[i]);
 		s->q->attrs_len += attr_set_size(s->attrs[i]);
 		json_array_append_new(s->q->routes, o);
 		free(s->attrs[i]);
@@ -419,8 +326,7 @@ query_view(struct query *q, const char *text, struct rpc_call *call)
 	} else if (strcmp(text, "adj-out") == 0) {
 		q->view = VIEW_ADJ_OUT;
 	} else if (strcmp(text, "adj-in-pre") == 0) {
-		rpc_fail(call, RPC_NOT_KEPT, "/view", "not-kept");
-		return false;
+		q->view = VIEW_ADJ_IN_PRE;
 	} else {
 		rpc_fail(call, RPC_INVALID_PARAMS, "/view", "\"%.64s\" is not one of adj-in-pre, adj-in, loc, adj-out", text);
 		return false;
@@ -443,6 +349,10 @@ query_read(struct query *q, json_t *params, json_int_t *cursor, struct rpc_call 
 		q->peer_id = keeld_peer_id(q->k, q->peer);
 	if (q->view != VIEW_LOC && q->peer == NULL) {
 		rpc_fail(call, RPC_INVALID_PARAMS, "/peer", "is missing: this view is one peer's");
+		return false;
+	}
+	if (q->view == VIEW_ADJ_IN_PRE && !q->peer->families[q->family].keep_all_routes) {
+		rpc_fail(call, RPC_NOT_KEPT, "/view", "not-kept");
 		return false;
 	}
 	if (prefix != NULL && (prefix_parse(prefix, &q->prefix) != 0 || q->prefix.afi != family_afi(q->family))) {

@@ -513,6 +513,7 @@ rpc_destroy(struct rpc *r)
 		}
 		connection_free_if_idle(c);
 	}
+	rpc_preview_end();
 	for (unsigned i = 0; i < RPC_LISTENERS; i++)
 		listener_close(&r->listener[i]);
 	rpc_events_stop(r);

@@ -1,0 +1,525 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "control/preview.h"
+
+#include "control/config.h"
+#include "control/policy_compile.h"
+#include "control/preview_export.h"
+#include "control/rpc_impl.h"
+#include "control/threads.h"
+#include "control/wiring.h"
+#include "rib/preview.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define WAITING_MAX 16
+#define SECTION 64 /* destinations in one reader's section */
+#define TURN_NS 3000000u /* of main's loop; then the other RPCs, timers and signals have theirs */
+#define SLICE_EXPORT_NS 500000u /* of the session thread */
+
+/* A line of the answer. */
+struct line {
+	struct peer_id peer;
+	enum family family;
+	bool import, exact;
+	struct preview_counts counts;
+};
+
+/* A table, in one direction. */
+struct part {
+	enum family family;
+	bool is_import;
+	struct table_id table;
+	struct preview *import;
+	struct export_preview *export;
+	uint32_t next, end;
+};
+
+struct job {
+	struct job *behind;
+	struct keeld *k;
+	struct rpc_call *call;
+	struct preview_request r;
+	uint32_t revision; /* of the running document */
+	struct part part[2 * FAMILY_COUNT];
+	unsigned part_count, at;
+	struct line *line;
+	unsigned line_count, line_size;
+	struct preview_counts fib;
+};
+
+static struct job *jobs; /* the first one runs */
+static struct timer again;
+
+/* ---- the session thread ---- */
+
+struct export_call {
+	struct job *job;
+	struct part *part;
+	struct peer_id peer;
+	const struct config_peer *next;
+	const struct policy *policy;
+	int err;
+};
+
+static void
+export_create_there(void *arg)
+{
+	struct export_call *c = arg;
+
+	role_enter_session();
+	c->err = export_preview_create(c->job->k->speaker, c->part->family, &c->part->export);
+}
+
+static void
+export_peer_there(void *arg)
+{
+	struct export_call *c = arg;
+
+	role_enter_session();
+	c->err = export_preview_peer(c->part->export, c->peer, c->next, c->policy);
+}
+
+static void
+export_run_there(void *arg)
+{
+	struct export_call *c = arg;
+
+	role_enter_session();
+	c->part->next = export_preview_run(
+		c->part->export, c->part->next, c->part->end, now_ns() + SLICE_EXPORT_NS, &c->err);
+	if (c->err == 0 && c->part->next >= c->part->end)
+		c->err = export_preview_default(c->part->export);
+}
+
+static void
+export_destroy_there(void *arg)
+{
+	role_enter_session();
+	export_preview_destroy(arg);
+}
+
+/* ---- life ---- */
+
+static void
+job_free(struct job *j)
+{
+	for (unsigned i = 0; i < j->part_count; i++) {
+		preview_destroy(j->part[i].import);
+		if (j->part[i].export != NULL)
+			thread_call(j->k->session_thread, export_destroy_there, j->part[i].export);
+	}
+	free(j->line);
+	free(j);
+}
+
+static void
+request_free(struct preview_request *r)
+{
+	config_free(r->then);
+	json_decref(r->effects);
+}
+
+/* The part of that table and direction; made when it is not there. NULL: out of memory, or a table that nobody has. */
+static struct part *
+part_get(struct job *j, enum family family, struct vrf_id vrf, bool import)
+{
+	struct preview_config c = {
+		.arena = j->k->arena_control,
+		.shard = j->k->shard,
+		.family = family,
+		.fib = j->k->fib != NULL,
+		.max_paths = j->r.then->max_paths,
+	};
+	struct export_call e = {.job = j};
+	struct part *p;
+
+	for (unsigned i = 0; i < j->part_count; i++) {
+		if (j->part[i].family == family && j->part[i].is_import == import)
+			return &j->part[i];
+	}
+	p = &j->part[j->part_count];
+	*p = (struct part){.family = family, .is_import = import};
+	if (shard_table_find(j->k->shard, vrf, family, &p->table) != 0)
+		return NULL;
+	c.table = p->table;
+	e.part = p;
+	if (import)
+		e.err = preview_create(&c, &p->import);
+	else
+		thread_call(j->k->session_thread, export_create_there, &e);
+	if (e.err != 0)
+		return NULL;
+	j->part_count++;
+	return p;
+}
+
+static int
+line_add(struct job *j, const struct line *l)
+{
+	if (j->line_count == j->line_size) {
+		unsigned size = j->line_size > 0 ? 2 * j->line_size : 16;
+		struct line *line = realloc(j->line, size * sizeof(*line));
+
+		if (line == NULL)
+			return -ENOMEM;
+		j->line = line;
+		j->line_size = size;
+	}
+	j->line[j->line_count++] = *l;
+	return 0;
+}
+
+/* ---- who is looked at ---- */
+
+static const struct policy *
+policy_then(const struct job *j, const struct config_peer *then, enum family f, bool import)
+{
+	const char *name =
+		import ? then->families[f].import_policy : then->families[f].export_policy;
+
+	return name != NULL ? policy_set_find(j->r.then->policies, name) : NULL;
+}
+
+/* All that is stored is stored as it came: what policy refused, too. */
+static bool
+kept_in_full(const struct job *j, const struct config_peer *now, struct peer_id id, enum family f)
+{
+	struct adj_rib_in_counts c;
+
+	if (!now->families[f].keep_all_routes)
+		return false;
+	shard_peer_counts(j->k->shard, id, f, &c);
+	return c.kept >= c.received;
+}
+
+/* `then` NULL: it goes, or loses the family. */
+static int
+peer_add(struct job *j, const struct config_peer *now, const struct config_peer *then,
+	enum family f, bool import)
+{
+	struct peer_id id = keeld_peer_id(j->k, now);
+	struct line line = {.peer = id,
+		.family = f,
+		.import = import,
+		.exact = !import || then == NULL || kept_in_full(j, now, id, f)};
+	const struct policy *policy =
+		then != NULL ? policy_then(j, then, f, import) : policy_deny_all();
+	struct config_peer gone;
+	struct export_call e = {.job = j, .peer = id, .next = then, .policy = policy};
+	struct part *part = part_get(j, f, now->vrf, import);
+
+	if (part == NULL)
+		return -ENOMEM;
+	if (then == NULL) {
+		gone = *now;
+		gone.families[f].default_originate = false;
+		e.next = &gone;
+	}
+	e.part = part;
+	if (import)
+		e.err = preview_peer(part->import, id, policy);
+	else
+		thread_call(j->k->session_thread, export_peer_there, &e);
+	return e.err == 0 || e.err == -ENOENT ? line_add(j, &line) : e.err;
+}
+
+static const struct config_peer *
+peer_then(const struct job *j, const struct config_peer *now)
+{
+	const struct config_peer *p = config_peer_find(j->r.then, now->vrf, &now->addr);
+	const struct config_range *range;
+
+	if (p != NULL || !now->dynamic)
+		return p;
+	range = config_range_find(j->r.then, now->vrf, &now->addr);
+	return range != NULL ? &range->peer : NULL;
+}
+
+static bool
+policy_same(const struct job *j, const char *now, const char *then)
+{
+	if (now == NULL || then == NULL)
+		return now == then;
+	return strcmp(now, then) == 0 &&
+	       policy_set_same(j->k->running->policies, j->r.then->policies, now);
+}
+
+static bool
+export_same(const struct job *j, const struct config_family *a, const struct config_family *b)
+{
+	return policy_same(j, a->export_policy, b->export_policy) &&
+	       a->next_hop_self == b->next_hop_self &&
+	       a->next_hop_unchanged == b->next_hop_unchanged &&
+	       a->remove_private_as == b->remove_private_as && a->as_override == b->as_override &&
+	       a->default_originate == b->default_originate;
+}
+
+/* What the candidate does to one peer's family. */
+static int
+family_compare(
+	struct job *j, const struct config_peer *now, const struct config_peer *then, enum family f)
+{
+	const struct config_family *a = &now->families[f], *b;
+	int err = 0;
+
+	if (!a->enabled)
+		return 0;
+	if (then == NULL || !then->families[f].enabled || (then->shutdown && !now->shutdown)) {
+		err = peer_add(j, now, NULL, f, true);
+		return err == 0 ? peer_add(j, now, NULL, f, false) : err;
+	}
+	b = &then->families[f];
+	if (!policy_same(j, a->import_policy, b->import_policy))
+		err = peer_add(j, now, then, f, true);
+	if (err == 0 && !export_same(j, a, b))
+		err = peer_add(j, now, then, f, false);
+	return err;
+}
+
+static int
+select_candidate(struct job *j)
+{
+	int err = 0;
+
+	for (struct peer_id id = {0}; err == 0 && (id = keeld_peer_next(j->k, id)).v != 0;) {
+		const struct config_peer *now = keeld_peer_config(j->k, id),
+					 *then = peer_then(j, now);
+
+		for (unsigned f = 0; f < FAMILY_COUNT && err == 0; f++)
+			err = family_compare(j, now, then, (enum family)f);
+	}
+	return err;
+}
+
+/* 0, -ENOMEM, -ENOENT. */
+static int
+select_scope(struct job *j)
+{
+	const struct keeld_selector *s = &j->r.selector;
+	struct peer_id ids[PEER_MAX];
+	unsigned n = keeld_select(j->k, s, ids, PEER_MAX);
+	int err = n > 0 ? 0 : -ENOENT;
+
+	for (unsigned i = 0; i < n && err == 0; i++) {
+		const struct config_peer *now = keeld_peer_config(j->k, ids[i]);
+
+		err = peer_add(j, now, now, s->family, j->r.import);
+	}
+	return err;
+}
+
+/* ---- the walk ---- */
+
+struct question {
+	const struct shard *shard;
+	const struct preview_question *q;
+	struct preview_answer a;
+};
+
+static void
+next_hop_there(void *arg)
+{
+	struct question *q = arg;
+
+	role_enter_rib();
+	q->a = preview_next_hop(q->shard, q->q);
+}
+
+/* A section. Never while online: the shard may be waiting for readers. */
+static int
+import_run(struct job *j, struct part *p)
+{
+	uint32_t end = p->end - p->next > SECTION ? p->next + SECTION : p->end;
+	struct question q = {.shard = j->k->shard};
+	int err = 0;
+
+	keeld_rib_read_begin(j->k);
+	for (; p->next < end; p->next++) {
+		err = preview_dest(p->import, (struct dest_id){p->next});
+		if (err != 0)
+			break;
+	}
+	keeld_rib_read_end(j->k);
+	if (err != -EAGAIN)
+		return err;
+	q.q = preview_question(p->import);
+	thread_call(j->k->rib_thread, next_hop_there, &q);
+	return preview_answer(p->import, &q.a);
+}
+
+static int
+part_run(struct job *j, struct part *p)
+{
+	struct export_call e = {.job = j, .part = p};
+
+	if (p->end == 0)
+		p->end = dest_limit(shard_table(j->k->shard, p->table));
+	if (p->is_import)
+		return import_run(j, p);
+	thread_call(j->k->session_thread, export_run_there, &e);
+	return e.err;
+}
+
+static void
+counts_add(struct preview_counts *to, const struct preview_counts *c)
+{
+	to->added += c->added;
+	to->removed += c->removed;
+	to->changed += c->changed;
+}
+
+static void
+part_end(struct job *j, struct part *p)
+{
+	for (unsigned i = 0; i < j->line_count; i++) {
+		struct line *l = &j->line[i];
+
+		if (l->family != p->family || l->import != p->is_import)
+			continue;
+		if (p->is_import)
+			preview_peer_counts(p->import, l->peer, &l->counts);
+		else
+			export_preview_counts(p->export, l->peer, &l->counts);
+	}
+	if (p->is_import) {
+		struct preview_counts fib;
+
+		preview_fib_counts(p->import, &fib);
+		counts_add(&j->fib, &fib);
+	}
+}
+
+/* ---- the answer ---- */
+
+static json_t *
+line_json(const struct job *j, const struct line *l)
+{
+	const struct config_peer *c = keeld_peer_config(j->k, l->peer);
+	json_t *o;
+
+	if (c == NULL)
+		return NULL; /* a dynamic one that left */
+	o = json_pack("{s:s, s:s, s:s, s:s, s:b, s:I, s:I}", "address", c->addr_text, "vrf",
+		c->vrf_name, "family", family_text(l->family), "direction",
+		l->import ? "import" : "export", "exact", l->exact, "removed",
+		(json_int_t)l->counts.removed, "changed", (json_int_t)l->counts.changed);
+	if (l->exact)
+		json_object_set_new(o, "added", json_integer((json_int_t)l->counts.added));
+	return o;
+}
+
+static json_t *
+answer_json(struct job *j)
+{
+	json_t *peers = json_array(), *o = json_pack("{s:o}", "peers", peers);
+
+	for (unsigned i = 0; i < j->line_count; i++) {
+		json_t *line = line_json(j, &j->line[i]);
+
+		if (line != NULL)
+			json_array_append_new(peers, line);
+	}
+	if (j->k->fib != NULL)
+		json_object_set_new(o, "fib",
+			json_pack("{s:I, s:I, s:I}", "added", (json_int_t)j->fib.added, "removed",
+				(json_int_t)j->fib.removed, "changed", (json_int_t)j->fib.changed));
+	if (j->r.effects != NULL)
+		json_object_set(o, "effects", j->r.effects);
+	return o;
+}
+
+static void
+job_end(struct job *j, json_t *result)
+{
+	struct rpc_call *call = j->call;
+	struct preview_request r = j->r;
+
+	jobs = j->behind;
+	job_free(j);
+	request_free(&r);
+	rpc_reply(call, result);
+}
+
+/* True: it has ended. */
+static bool
+job_run(struct job *j, uint64_t deadline_ns)
+{
+	if (j->k->revision != j->revision) {
+		rpc_fail(j->call, RPC_TRY_AGAIN, "", "a commit came between");
+		job_end(j, NULL);
+		return true;
+	}
+	for (; j->at < j->part_count; j->at++) {
+		struct part *p = &j->part[j->at];
+		int err = 0;
+
+		do {
+			if (p->next > 0 && now_ns() >= deadline_ns)
+				return false;
+			err = part_run(j, p);
+		} while (err == 0 && p->next < p->end);
+		if (err != 0) {
+			job_end(j, NULL);
+			return true;
+		}
+		part_end(j, p);
+	}
+	job_end(j, answer_json(j));
+	return true;
+}
+
+static void
+jobs_run(struct timer *t)
+{
+	struct thread *main_thread = jobs->k->main_thread;
+	uint64_t deadline_ns = now_ns() + TURN_NS;
+
+	while (jobs != NULL && job_run(jobs, deadline_ns) && now_ns() < deadline_ns)
+		;
+	if (jobs != NULL && timer_arm(main_thread, t, 0) != 0)
+		preview_end_all();
+}
+
+static unsigned
+waiting(void)
+{
+	unsigned n = 0;
+
+	for (const struct job *j = jobs; j != NULL; j = j->behind)
+		n++;
+	return n;
+}
+
+int
+preview_begin(struct keeld *k, const struct preview_request *r, struct rpc_call *call)
+{
+	struct job *j = waiting() < WAITING_MAX ? calloc(1, sizeof(*j)) : NULL, **at = &jobs;
+	int err;
+
+	if (j == NULL)
+		return waiting() < WAITING_MAX ? -ENOMEM : -EBUSY;
+	*j = (struct job){.k = k, .call = call, .r = *r, .revision = k->revision};
+	err = r->candidate ? select_candidate(j) : select_scope(j);
+	again.fire = jobs_run;
+	if (err == 0 && jobs == NULL)
+		err = timer_arm(k->main_thread, &again, 0);
+	if (err != 0) {
+		job_free(j);
+		return err;
+	}
+	while (*at != NULL)
+		at = &(*at)->behind;
+	*at = j;
+	return 0;
+}
+
+void
+preview_end_all(void)
+{
+	if (jobs != NULL)
+		timer_cancel(jobs->k->main_thread, &again);
+	while (jobs != NULL)
+		job_end(jobs, NULL);
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * bgp.refresh.preview: what a refresh, or a commit of the candidate, would change: routes by peer, family and direction, and the forwarding
+ * tables. Nothing is published and nothing sent.
+ *
+ * One at a time, in the order of asking; a turn is a few ms of main's loop, import in reader's sections of 64 destinations, export in slices
+ * of the session thread. It runs on a configuration of its own, so a commit does not pull policies away under it: it ends the preview.
+ * Writer: main.
+ */
+#pragma once
+
+#include "control/keeld.h"
+
+struct rpc_call;
+
+struct preview_request {
+	struct config *then; /* what policies are taken from; taken over */
+	bool candidate; /* all that `then` changes; else `selector` and `import` */
+	struct keeld_selector selector;
+	bool import;
+	json_t *effects; /* goes with the answer; taken over; may be NULL */
+};
+
+/* Answers `call` later by rpc_reply(). 0; -ENOMEM, -ENOENT (nobody matches), -EBUSY (too many wait): nothing was taken over. */
+int preview_begin(struct keeld *k, const struct preview_request *r, struct rpc_call *call);
+/* The daemon stops: those that wait are answered by an error. */
+void preview_end_all(void);

@@ -1,0 +1,508 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "rib/preview.h"
+#include "rib/shard_impl.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define ANSWERS_MIN 64u /* places; a power of two, at most half of them used */
+
+enum becomes { SAME, ADDED, REMOVED, CHANGED };
+
+/* A peer whose paths are judged. */
+struct item {
+	struct peer_id peer;
+	struct shard_peer known;
+	const struct policy *policy;
+	struct policy_eval *eval;
+	struct attr_id set; /* policy_eval_begin() was done for it */
+	uint32_t serial;
+	enum decision_reason loop; /* of that set */
+	struct preview_counts counts;
+};
+
+/* What becomes of a path. */
+struct outcome {
+	enum becomes becomes;
+	struct item *item;
+	size_t attrs; /* ADDED, CHANGED: where they are in p->copy */
+};
+
+struct answer {
+	bool used;
+	struct preview_question q;
+	struct preview_answer a;
+};
+
+struct preview {
+	struct preview_config c;
+	struct item **items;
+	unsigned item_count;
+	uint16_t of_peer[PEER_MAX]; /* index + 1 in items; 0: not judged */
+	struct preview_counts fib;
+
+	/* of one destination: room for `size` paths */
+	unsigned size;
+	struct outcome *outcome;
+	struct decision_input *in;
+	unsigned *order;
+	const struct ip_addr **now, **then; /* next hops */
+	uint8_t *copy;
+	size_t copy_len, copy_size;
+
+	struct preview_question question;
+	struct answer *answer;
+	uint32_t answer_size, answer_count;
+};
+
+/* ---- life ---- */
+
+int
+preview_create(const struct preview_config *c, struct preview **out)
+{
+	struct preview *p = arena_calloc(c->arena, sizeof(*p));
+
+	if (p == NULL)
+		return -ENOMEM;
+	p->c = *c;
+	*out = p;
+	return 0;
+}
+
+static void
+item_free(struct preview *p, struct item *i)
+{
+	if (i->eval != NULL)
+		policy_eval_destroy(i->eval);
+	arena_free(p->c.arena, i);
+}
+
+void
+preview_destroy(struct preview *p)
+{
+	struct arena *a;
+
+	if (p == NULL)
+		return;
+	a = p->c.arena;
+	for (unsigned i = 0; i < p->item_count; i++)
+		item_free(p, p->items[i]);
+	arena_free(a, p->items);
+	arena_free(a, p->outcome);
+	arena_free(a, p->in);
+	arena_free(a, p->order);
+	arena_free(a, p->now);
+	arena_free(a, p->then);
+	arena_free(a, p->copy);
+	arena_free(a, p->answer);
+	arena_free(a, p);
+}
+
+static bool
+asks_policy(const struct item *i)
+{
+	return i->policy != NULL && i->policy != policy_accept_all() &&
+	       i->policy != policy_deny_all();
+}
+
+int
+preview_peer(struct preview *p, struct peer_id peer, const struct policy *policy)
+{
+	struct item **items =
+		arena_realloc(p->c.arena, p->items, (p->item_count + 1) * sizeof(*items));
+	struct item *i;
+
+	if (items == NULL)
+		return -ENOMEM;
+	p->items = items;
+	i = arena_calloc(p->c.arena, sizeof(*i));
+	if (i == NULL)
+		return -ENOMEM;
+	i->peer = peer;
+	i->policy = policy;
+	if (!shard_peer_peek(p->c.shard, peer, &i->known)) {
+		item_free(p, i);
+		return -ENOENT;
+	}
+	if (asks_policy(i) && policy_eval_create(p->c.arena, &i->eval) != 0) {
+		item_free(p, i);
+		return -ENOMEM;
+	}
+	p->items[p->item_count++] = i;
+	p->of_peer[peer.v] = (uint16_t)p->item_count;
+	return 0;
+}
+
+static struct item *
+item_of(const struct preview *p, struct peer_id peer)
+{
+	return p->of_peer[peer.v] != 0 ? p->items[p->of_peer[peer.v] - 1] : NULL;
+}
+
+void
+preview_peer_counts(const struct preview *p, struct peer_id peer, struct preview_counts *out)
+{
+	const struct item *i = item_of(p, peer);
+
+	*out = i != NULL ? i->counts : (struct preview_counts){0};
+}
+
+void
+preview_fib_counts(const struct preview *p, struct preview_counts *out)
+{
+	*out = p->fib;
+}
+
+static int
+reserve(struct preview *p, unsigned n)
+{
+	struct arena *a = p->c.arena;
+	unsigned size = n < 16 ? 16 : 2 * n;
+
+	if (n <= p->size)
+		return 0;
+	arena_free(a, p->outcome);
+	arena_free(a, p->in);
+	arena_free(a, p->order);
+	arena_free(a, p->now);
+	arena_free(a, p->then);
+	p->outcome = arena_alloc(a, size * sizeof(*p->outcome));
+	p->in = arena_alloc(a, size * sizeof(*p->in));
+	p->order = arena_alloc(a, size * sizeof(*p->order));
+	p->now = arena_alloc(a, size * sizeof(*p->now));
+	p->then = arena_alloc(a, size * sizeof(*p->then));
+	p->size = size;
+	if (p->outcome != NULL && p->in != NULL && p->order != NULL && p->now != NULL &&
+		p->then != NULL)
+		return 0;
+	p->size = 0;
+	return -ENOMEM;
+}
+
+/* ---- policy ---- */
+
+/* The shard's order: loops, then RFC 8212, then policy (shard_import.c). *v: the verdict on `a`. 0, -ENOMEM. */
+static int
+judge(struct preview *p, struct item *i, struct attr_id id, const struct attr_set *a,
+	const struct prefix *prefix, struct policy_verdict *v)
+{
+	uint32_t serial = attr_serial(shard_attrs(p->c.shard), id);
+	struct policy_context context = {.peer = i->known.addr,
+		.family = p->c.family,
+		.source = i->known.external ? SOURCE_EXTERNAL : SOURCE_INTERNAL};
+	bool fresh = i->set.v != id.v || i->serial != serial;
+	int err;
+
+	*v = (struct policy_verdict){.permit = false, .attrs = a};
+	if (fresh) {
+		i->set.v = 0;
+		i->loop = shard_loops(p->c.shard, i->peer, p->c.family, a);
+		if (asks_policy(i)) {
+			err = policy_eval_begin(i->eval, i->policy, a, &context);
+			if (err != 0 && err != -E2BIG)
+				return err;
+		}
+		i->set = id;
+		i->serial = serial;
+	}
+	if (i->loop != DECISION_EQUAL || i->policy == policy_deny_all() ||
+		(i->policy == NULL && i->known.external))
+		return 0;
+	v->permit = true;
+	if (!asks_policy(i))
+		return 0;
+	err = policy_eval_prefix(i->eval, prefix, v);
+	if (err == -E2BIG)
+		v->permit = false;
+	return err == -E2BIG ? 0 : err;
+}
+
+static bool
+sets_equal(const struct attr_set *a, const struct attr_set *b)
+{
+	return a == b ||
+	       (attr_set_size(a) == attr_set_size(b) && memcmp(a, b, attr_set_size(a)) == 0);
+}
+
+/* For the decision, which is held when another path's verdict has taken the eval. */
+static int
+attrs_copy(struct preview *p, const struct attr_set *a, struct outcome *o)
+{
+	size_t len = (attr_set_size(a) + 15) / 16 * 16;
+
+	if (p->copy_len + len > p->copy_size) {
+		uint8_t *copy = arena_realloc(p->c.arena, p->copy, 2 * (p->copy_len + len));
+
+		if (copy == NULL)
+			return -ENOMEM;
+		p->copy = copy;
+		p->copy_size = 2 * (p->copy_len + len);
+	}
+	memcpy(p->copy + p->copy_len, a, attr_set_size(a));
+	o->attrs = p->copy_len;
+	p->copy_len += len;
+	return 0;
+}
+
+static const struct attr_set *
+attrs_copied(const struct preview *p, const struct outcome *o)
+{
+	return (const struct attr_set *)(const void *)(p->copy + o->attrs);
+}
+
+/* 0, -ENOMEM. */
+static int
+path_judge(struct preview *p, const struct rib_path *path, const struct prefix *prefix,
+	struct outcome *o)
+{
+	const struct attr_table *table = shard_attrs(p->c.shard);
+	const struct attr_set *kept, *accepted, *input;
+	bool rejected = path->label_flags & PATH_REJECTED;
+	struct policy_verdict v;
+	struct attr_id id;
+	int err;
+
+	*o = (struct outcome){.becomes = SAME, .item = item_of(p, path->peer)};
+	if (o->item == NULL)
+		return 0;
+	kept = shard_path_received(p->c.shard, path);
+	accepted = rejected ? NULL : attr_get(table, path->accepted);
+	id = path->received.v != 0 ? path->received : path->accepted;
+	input = kept != NULL ? kept : accepted;
+	if (input == NULL)
+		return 0;
+	err = judge(p, o->item, id, input, prefix, &v);
+	if (err != 0)
+		return err;
+	if (!v.permit) {
+		o->becomes = rejected ? SAME : REMOVED;
+		return 0;
+	}
+	if (accepted != NULL && sets_equal(v.attrs, accepted))
+		return 0;
+	o->becomes = rejected ? ADDED : CHANGED;
+	return p->c.fib ? attrs_copy(p, v.attrs, o) : 0;
+}
+
+/* ---- next hops ---- */
+
+/* Its own place, or the free one where it would go. */
+static struct answer *
+answer_place(const struct preview *p, const struct preview_question *q)
+{
+	struct prefix host =
+		prefix_from_addr(&q->next_hop, (uint8_t)prefix_max_len(q->next_hop.afi));
+	uint64_t h = prefix_hash(&host) + q->peer.v * 0x9e3779b97f4a7c15u;
+
+	for (h ^= h >> 32;; h++) {
+		struct answer *at = &p->answer[h & (p->answer_size - 1)];
+
+		if (!at->used ||
+			(at->q.peer.v == q->peer.v && addr_equal(&at->q.next_hop, &q->next_hop)))
+			return at;
+	}
+}
+
+/* False: it has to be asked for. */
+static bool
+answer_find(struct preview *p, struct peer_id peer, const struct ip_addr *next_hop,
+	struct preview_answer *a)
+{
+	struct preview_question q = {.peer = peer, .next_hop = *next_hop};
+	const struct answer *at = p->answer_size > 0 ? answer_place(p, &q) : NULL;
+
+	if (at != NULL && at->used) {
+		*a = at->a;
+		return true;
+	}
+	p->question = q;
+	return false;
+}
+
+const struct preview_question *
+preview_question(const struct preview *p)
+{
+	return &p->question;
+}
+
+static int
+answers_grow(struct preview *p)
+{
+	uint32_t old_size = p->answer_size, size = old_size > 0 ? 2 * old_size : ANSWERS_MIN;
+	struct answer *old = p->answer, *grown = arena_calloc(p->c.arena, size * sizeof(*grown));
+
+	if (grown == NULL)
+		return -ENOMEM;
+	p->answer = grown;
+	p->answer_size = size;
+	for (uint32_t i = 0; i < old_size; i++) {
+		if (old[i].used)
+			*answer_place(p, &old[i].q) = old[i];
+	}
+	arena_free(p->c.arena, old);
+	return 0;
+}
+
+int
+preview_answer(struct preview *p, const struct preview_answer *a)
+{
+	int err = p->answer_count >= p->answer_size / 2 ? answers_grow(p) : 0;
+
+	if (err != 0)
+		return err;
+	*answer_place(p, &p->question) = (struct answer){.used = true, .q = p->question, .a = *a};
+	p->answer_count++;
+	return 0;
+}
+
+struct preview_answer
+preview_next_hop(const struct shard *s, const struct preview_question *q)
+{
+	struct shard_peer peer;
+	const struct shard_next_hop *n;
+
+	if (!shard_peer_peek(s, q->peer, &peer))
+		return (struct preview_answer){0};
+	n = next_hop_find(s, peer.vrf, &q->next_hop);
+	if (n == NULL)
+		return (struct preview_answer){.eligible = true};
+	return (struct preview_answer){
+		.eligible = next_hop_eligible(s, shard_slot(s, q->peer), q->peer, n),
+		.metric = atomic_load_explicit(&n->metric, memory_order_relaxed)};
+}
+
+/* ---- routes ---- */
+
+static unsigned
+hops_now(struct preview *p, const struct path_set *s)
+{
+	unsigned n = 0;
+
+	if (s->eligible == 0 || s->path[0].peer.v == PEER_SELF.v)
+		return 0; /* what leads there is not BGP's */
+	for (unsigned i = 0; i < s->multipath && i < s->eligible; i++) {
+		const struct attr_set *a = attr_get(shard_attrs(p->c.shard), s->path[i].accepted);
+
+		if (a != NULL)
+			p->now[n++] = attr_next_hop(a);
+	}
+	return n;
+}
+
+/* 0, -EAGAIN. */
+static int
+input_of(struct preview *p, const struct rib_path *path, const struct outcome *o,
+	struct decision_input *in)
+{
+	const struct ip_addr *hop, *old;
+	struct preview_answer a;
+
+	shard_decision_input(p->c.shard, path, in);
+	if (o->becomes == SAME)
+		return 0;
+	old = in->attrs != NULL && o->becomes == CHANGED ? attr_next_hop(in->attrs) : NULL;
+	in->attrs = attrs_copied(p, o);
+	in->refused = DECISION_EQUAL;
+	hop = attr_next_hop(in->attrs);
+	if (old != NULL && addr_equal(old, hop))
+		return 0;
+	if (!answer_find(p, path->peer, hop, &a))
+		return -EAGAIN;
+	in->eligible = a.eligible;
+	in->igp_metric = a.metric;
+	return 0;
+}
+
+/* How many lead there then, in p->then; -EAGAIN. */
+static int
+hops_then(struct preview *p, const struct path_set *s)
+{
+	unsigned n = 0, count;
+
+	for (unsigned i = 0; i < s->count; i++) {
+		const struct outcome *o = &p->outcome[i];
+		int err;
+
+		if (o->becomes == REMOVED ||
+			(o->becomes == SAME && (s->path[i].label_flags & PATH_REJECTED)))
+			continue;
+		err = input_of(p, &s->path[i], o, &p->in[n]);
+		if (err != 0)
+			return err;
+		if (p->in[n].attrs != NULL)
+			n++;
+	}
+	decision_order(p->in, n, p->order, NULL);
+	count = decision_multipath(p->in, n, p->order, p->c.max_paths > 1 ? p->c.max_paths : 1);
+	if (count > 0 && p->in[p->order[0]].local)
+		return 0;
+	for (unsigned i = 0; i < count; i++)
+		p->then[i] = attr_next_hop(p->in[p->order[i]].attrs);
+	return (int)count;
+}
+
+static bool
+hops_equal(const struct preview *p, unsigned now, unsigned then)
+{
+	unsigned found = 0;
+
+	for (unsigned i = 0; i < now; i++) {
+		for (unsigned k = 0; k < then; k++) {
+			if (addr_equal(p->now[i], p->then[k])) {
+				found++;
+				break;
+			}
+		}
+	}
+	return now == then && found == now;
+}
+
+/* 0, -EAGAIN. */
+static int
+fib_count(struct preview *p, const struct path_set *s)
+{
+	unsigned now = hops_now(p, s);
+	int then = hops_then(p, s);
+
+	if (then < 0)
+		return then;
+	if (now == 0 && then > 0)
+		p->fib.added++;
+	else if (now > 0 && then == 0)
+		p->fib.removed++;
+	else if (!hops_equal(p, now, (unsigned)then))
+		p->fib.changed++;
+	return 0;
+}
+
+int
+preview_dest(struct preview *p, struct dest_id id)
+{
+	struct dest_view v;
+	bool any = false;
+	int err;
+
+	if (!dest_peek(shard_table(p->c.shard, p->c.table), id, &v) || v.paths == NULL)
+		return 0;
+	err = reserve(p, v.paths->count);
+	p->copy_len = 0;
+	for (unsigned i = 0; i < v.paths->count && err == 0; i++) {
+		err = path_judge(p, &v.paths->path[i], &v.prefix, &p->outcome[i]);
+		any |= p->outcome[i].becomes != SAME;
+	}
+	if (err == 0 && any && p->c.fib)
+		err = fib_count(p, v.paths);
+	if (err != 0 || !any)
+		return err;
+	for (unsigned i = 0; i < v.paths->count; i++) {
+		struct outcome *o = &p->outcome[i];
+
+		if (o->becomes == ADDED)
+			o->item->counts.added++;
+		else if (o->becomes == REMOVED)
+			o->item->counts.removed++;
+		else if (o->becomes == CHANGED)
+			o->item->counts.changed++;
+	}
+	return 0;
+}

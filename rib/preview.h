@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What other import policies would make of the paths that are there, and of the routes that lead by them; nothing is changed.
+ *
+ * Works on its own memory; the caller is a RIB reader, online for each preview_dest() and at most a few dozen of them. A route that is kept
+ * as received is judged as the shard would judge it; of others only what was accepted is known.
+ */
+#pragma once
+
+#include "lpm/base.h"
+#include "rib/policy.h"
+#include "rib/shard.h"
+
+struct arena;
+struct preview;
+
+struct preview_counts {
+	uint64_t added, removed, changed;
+};
+
+struct preview_config {
+	struct arena *arena;
+	const struct shard *shard;
+	struct table_id table;
+	enum family family;
+	bool fib; /* compare next hops of destinations, too */
+	unsigned max_paths; /* as in shard_config */
+};
+
+/* 0, -ENOMEM. */
+int preview_create(const struct preview_config *c, struct preview **out);
+void preview_destroy(struct preview *p);
+/* Its paths are judged by `policy` (lent as long as `p`; NULL: none, RFC 8212). 0, -ENOMEM, -ENOENT: the shard knows no such peer. */
+int preview_peer(struct preview *p, struct peer_id peer, const struct policy *policy);
+/*
+ * Counts one destination. 0; -ENOMEM; -EAGAIN: nothing was counted, preview_question() has to be answered and the destination asked for
+ * again.
+ */
+int preview_dest(struct preview *p, struct dest_id id);
+
+/* Is that next hop good for a path of that peer? Asked once each, with `fib` only. */
+struct preview_question {
+	struct peer_id peer;
+	struct ip_addr next_hop;
+};
+struct preview_answer {
+	bool eligible;
+	uint32_t metric;
+};
+const struct preview_question *preview_question(const struct preview *p);
+/* 0, -ENOMEM. */
+int preview_answer(struct preview *p, const struct preview_answer *a);
+/* What the shard knows; of one that nobody has used yet, that it is. Its own memory is not touched. */
+struct preview_answer preview_next_hop(const struct shard *s, const struct preview_question *q)
+	RUNS_ON(role_rib);
+
+void preview_peer_counts(const struct preview *p, struct peer_id peer, struct preview_counts *out);
+/* Destinations to which BGP's paths would lead (no more), or by other next hops. */
+void preview_fib_counts(const struct preview *p, struct preview_counts *out);
