@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* keelctl: options, exit status, rpc and refresh. */
+/* keelctl: options, exit status, calls, and what a terminal sees while they last. */
 #include "control/keelctl.h"
 
 #include <errno.h>
 #include <getopt.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -13,37 +12,50 @@
 #include <unistd.h>
 
 #define DEFAULT_SOCKET "/run/keel/keel.sock"
-#define JOB_POLL_MS 100
+#define PROGRESS_AFTER_S 1.0 /* an answer that takes longer gets a line */
 
 static const char usage[] =
-	"usage: keelctl [--socket PATH] [--json] COMMAND...\n"
+	"usage: keelctl [--socket PATH] [--json] [COMMAND...]\n"
+	"  without a command: the shell on a terminal, else commands from standard input, a line "
+	"each\n"
 	"  show bgp summary                              sessions, one line a peer and family\n"
 	"  show bgp peer ADDRESS                         one session in full\n"
-	"  show route [ipv6] [PREFIX [longer]] [peer ADDRESS] [advertised]\n"
-	"                                                routes: best and others; of a peer; sent "
-	"to a peer\n"
+	"  show route [ipv6] [PREFIX [longer]] [peer ADDRESS [advertised | received]]\n"
+	"                                                best and others; of a peer; sent to it; "
+	"received\n"
 	"  show route ADDRESS                            the longest match\n"
+	"  show policy [NAME]                            route policies, node by node\n"
+	"  show refresh                                  counters of refreshes, and their jobs\n"
 	"  show rib                                      size of the tables\n"
 	"  show fib [stats]                              the forwarding tables\n"
 	"  show fib ADDRESS                              where the workers send a packet\n"
 	"  show dataplane [neighbors]                    ports and workers; who is on the links\n"
 	"  show jobs                                     what runs and what ran\n"
-	"  show configuration [running | candidate | startup]\n"
+	"  show configuration [running | candidate | startup], show diff, show history\n"
 	"  show version                                  the daemon and its alarms\n"
 	"  display ...                                   the same as show\n"
-	"  refresh bgp [ipv6] {all | ADDRESS | external | internal | group NAME} {import | "
-	"export}\n"
-	"  reset bgp [ipv6] {all | AS-NUMBER | ADDRESS | external | internal | group NAME}\n"
-	"  reset bgp {ipv4 | ipv6} [ADDRESS] slow-peer   sessions end, with all their families\n"
-	"  rpc METHOD [JSON]                             any method; JSON \"-\" is read from "
-	"standard input\n"
-	"Keywords may be abbreviated while unique.\n"
+	"  refresh bgp [ipv6 | vpn-instance NAME {ipv4-family | ipv6-family} | vpnv4 | vpnv6]\n"
+	"              {all | ADDRESS | group NAME | external | internal} {import | export}\n"
+	"  reset bgp [ipv6 | vpn-instance NAME {ipv4-family | ipv6-family} | vpnv4 | vpnv6]\n"
+	"            {all | AS-NUMBER | ADDRESS | group NAME | external | internal}\n"
+	"  reset bgp {vpnv4 | vpnv6 | ipv4 | ipv6} [ADDRESS] slow-peer\n"
+	"                                                sessions end, with all their families\n"
+	"  preview [refresh bgp ...]                     what commit, or a refresh, would change\n"
+	"  commit [comment TEXT] [confirm SECONDS], confirm, rollback ID, discard\n"
+	"  rpc METHOD [JSON]                             any method; JSON \"-\": from standard "
+	"input\n"
+	"Commands joined by \";\" in one argument; views as in the shell:\n"
+	"  keelctl 'system-view; bgp 64512; peer 192.0.2.2 capability-advertise route-refresh; "
+	"commit'\n"
+	"Keywords may be abbreviated while unique; in the shell \"?\" tells what may follow.\n"
 	"  --socket PATH       default $KEEL_SOCKET, then " DEFAULT_SOCKET "\n"
 	"  --json              results as JSON, on one line\n"
 	"  --version, --help\n"
 	"Exit status: 0 done, 1 the daemon refused it, 2 bad usage, 3 no daemon reachable.\n";
 
-/* ---- calls ---- */
+static volatile sig_atomic_t interrupted;
+
+/* ---- what is said ---- */
 
 void
 ctl_fail(struct ctl *ctl, int status, const char *fmt, ...)
@@ -51,13 +63,57 @@ ctl_fail(struct ctl *ctl, int status, const char *fmt, ...)
 	va_list ap;
 
 	fflush(stdout); /* in order with what a terminal shows already */
-	fputs("keelctl: ", stderr);
+	fputs(ctl->where, stderr);
 	va_start(ap, fmt);
 	vfprintf(stderr, fmt, ap);
 	va_end(ap);
 	fputc('\n', stderr);
 	ctl->status = status;
 }
+
+void
+ctl_print_json(const json_t *value, bool indented)
+{
+	json_dumpf(value, stdout, JSON_ENCODE_ANY | (indented ? JSON_INDENT(2) : JSON_COMPACT));
+	putchar('\n');
+}
+
+void
+ctl_progress(struct ctl *ctl, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (!ctl->terminal)
+		return;
+	fputs("\r\033[K", stdout);
+	va_start(ap, fmt);
+	vprintf(fmt, ap);
+	va_end(ap);
+	fflush(stdout);
+	ctl->progress = true;
+}
+
+void
+ctl_progress_end(struct ctl *ctl)
+{
+	if (ctl->progress)
+		ctl_progress(ctl, "%s", "");
+	ctl->progress = false;
+}
+
+bool
+ctl_interrupted(void)
+{
+	return interrupted != 0;
+}
+
+void
+ctl_interrupt_clear(void)
+{
+	interrupted = 0;
+}
+
+/* ---- calls ---- */
 
 /* One line a fault; those that name no member only say why. */
 static void
@@ -81,27 +137,75 @@ refused(struct ctl *ctl, const char *method, const json_t *error)
 	}
 }
 
+/* The answer takes its time: on a terminal a line says so. */
+static bool
+waiting(void *arg, double seconds)
+{
+	struct ctl *ctl = arg;
+
+	if (seconds >= PROGRESS_AFTER_S && ctl->terminal && !ctl->json) {
+		ctl_progress(ctl, "waiting for the daemon, %.0f s", seconds);
+		ctl->waited = true;
+	}
+	return !interrupted;
+}
+
+/* 0, or -errno without a connection. One that the daemon closed in the meantime (it was restarted) is made anew. */
+static int
+connection(struct ctl *ctl)
+{
+	int err = 0;
+
+	if (ctl->client != NULL && client_gone(ctl->client)) {
+		client_close(ctl->client);
+		ctl->client = NULL;
+	}
+	if (ctl->client == NULL) {
+		err = client_open(ctl->socket, &ctl->client);
+		if (err == 0 && ctl->was_connected && ctl->view != 0)
+			fprintf(stderr, "connected to the daemon again\n");
+		ctl->was_connected |= err == 0;
+	}
+	return err;
+}
+
+/* The whole answer; NULL without one, *err says why. After that the connection is not used again: an answer may still come. */
+static json_t *
+ask(struct ctl *ctl, const char *method, json_t *params, int *err)
+{
+	json_t *answer = NULL;
+
+	*err = client_call(ctl->client, method, params, waiting, ctl, &answer);
+	if (ctl->waited)
+		ctl_progress_end(ctl);
+	ctl->waited = false;
+	if (*err != 0) {
+		client_close(ctl->client);
+		ctl->client = NULL;
+	}
+	return answer;
+}
+
 json_t *
 ctl_call(struct ctl *ctl, const char *method, json_t *params)
 {
+	int err = connection(ctl);
 	json_t *answer, *result;
-	int err;
 
-	if (ctl->client == NULL) {
-		err = client_open(ctl->socket, &ctl->client);
-		if (err != 0) {
-			json_decref(params);
-			ctl_fail(ctl, EXIT_NO_DAEMON, "no daemon at %s: %s", ctl->socket,
-				strerror(-err));
-			return NULL;
-		}
-	}
-	err = client_call(ctl->client, method, params, &answer);
 	if (err != 0) {
-		ctl_fail(ctl, EXIT_NO_DAEMON, "%s: no answer from the daemon at %s: %s", method,
-			ctl->socket,
-			err == -ECONNRESET || err == -EPIPE ? "it closed the connection"
-							    : strerror(-err));
+		json_decref(params);
+		ctl_fail(ctl, EXIT_NO_DAEMON, "no daemon at %s: %s", ctl->socket, strerror(-err));
+		return NULL;
+	}
+	answer = ask(ctl, method, params, &err);
+	if (err != 0) {
+		if (err == -EINTR)
+			ctl_fail(ctl, EXIT_REFUSED, "%s: interrupted; the daemon goes on", method);
+		else
+			ctl_fail(ctl, EXIT_NO_DAEMON, "%s: no answer from the daemon at %s: %s",
+				method, ctl->socket,
+				err == -ECONNRESET || err == -EPIPE ? "it closed the connection"
+								    : strerror(-err));
 		return NULL;
 	}
 	result = json_incref(json_object_get(answer, "result"));
@@ -111,209 +215,20 @@ ctl_call(struct ctl *ctl, const char *method, json_t *params)
 	return result;
 }
 
-void
-ctl_print_json(const json_t *value, bool indented)
+json_t *
+ctl_try(struct ctl *ctl, const char *method, json_t *params)
 {
-	json_dumpf(value, stdout, JSON_ENCODE_ANY | (indented ? JSON_INDENT(2) : JSON_COMPACT));
-	putchar('\n');
-}
+	json_t *answer, *result;
+	int err = connection(ctl);
 
-/* ---- rpc ---- */
-
-static json_t *
-read_params(struct ctl *ctl, const char *text)
-{
-	bool from_stdin = strcmp(text, "-") == 0;
-	json_error_t error;
-	json_t *params = from_stdin ? json_loadf(stdin, JSON_REJECT_DUPLICATES, &error)
-				    : json_loads(text, JSON_REJECT_DUPLICATES, &error);
-
-	if (params == NULL)
-		ctl_fail(ctl, EXIT_USAGE,
-			"the parameters are not a JSON object: line %d, column %d: %s", error.line,
-			error.column, text_safe(error.text));
-	return params;
-}
-
-static void
-rpc_command(struct ctl *ctl, const struct command *c)
-{
-	json_t *params = NULL, *result;
-
-	if (c->params != NULL) {
-		params = read_params(ctl, c->params);
-		if (params == NULL)
-			return;
+	if (err != 0) {
+		json_decref(params);
+		return NULL;
 	}
-	result = ctl_call(ctl, c->method, params);
-	if (result != NULL)
-		ctl_print_json(result, ctl->terminal && !ctl->json);
-	json_decref(result);
-}
-
-/* ---- refresh ---- */
-
-/* The daemon took it, but not one session can do it. */
-static bool
-nobody_did(const json_t *peers)
-{
-	const json_t *peer;
-	size_t i;
-
-	json_array_foreach(peers, i, peer)
-	{
-		const char *action = text_of(peer, "action");
-
-		if (strcmp(action, "unsupported") != 0 && strcmp(action, "not-established") != 0)
-			return false;
-	}
-	return true;
-}
-
-static void
-refresh_print(struct ctl *ctl, const json_t *peers)
-{
-	static const struct column columns[] = {
-		{"Peer", false}, {"VRF", false}, {"Action", false}, {"Reason", false}};
-	struct table t = table_begin(columns, 4);
-	const json_t *peer;
-	size_t i;
-
-	json_array_foreach(peers, i, peer)
-	{
-		const char *action = text_of(peer, "action");
-		bool failed = strcmp(action, "unsupported") == 0 ||
-			      strcmp(action, "not-established") == 0;
-
-		table_cell(&t, PLAIN, "%s", text_of(peer, "address"));
-		table_cell(&t, PLAIN, "%s", text_of(peer, "vrf"));
-		table_cell(&t, failed ? YELLOW : GREEN, "%s", action);
-		table_cell(&t, PLAIN, "%s", text_of(peer, "reason"));
-	}
-	table_end(&t, ctl, 0);
-}
-
-/* On a terminal: one line that follows the job until it has ended. Interrupted, the job goes on. */
-static void
-job_follow(struct ctl *ctl, long long id)
-{
-	char spent[SHORT_TEXT];
-	bool running = true;
-
-	while (running) {
-		json_t *job = ctl_call(ctl, "jobs.get", json_pack("{s:I}", "id", (json_int_t)id));
-
-		if (job == NULL)
-			return;
-		running = strcmp(text_of(job, "state"), "running") == 0;
-		if (!running)
-			ns_text((real_of(job, "finished_s") - real_of(job, "started_s")) * 1e9,
-				spent);
-		printf("\r\033[Kjob %lld: %lld of %lld sessions, %s%s%s", id,
-			number_of(job, "done"), number_of(job, "total"), text_of(job, "state"),
-			running ? "" : " after ", running ? "" : spent);
-		fflush(stdout);
-		if (strcmp(text_of(job, "state"), "failed") == 0) {
-			putchar('\n');
-			ctl_fail(ctl, EXIT_REFUSED, "job %lld failed: %s", id,
-				text_of(json_object_get(job, "result"), "reason"));
-		} else if (!running) {
-			putchar('\n');
-		}
-		json_decref(job);
-		if (running)
-			poll(NULL, 0, JOB_POLL_MS);
-	}
-}
-
-static void
-refresh_command(struct ctl *ctl, const struct command *c)
-{
-	json_t *result = ctl_call(ctl, "bgp.refresh",
-		json_pack("{s:s, s:s, s:s*, s:s*, s:s*, s:s}", "family", c->family, "scope",
-			c->scope, "vrf", c->vrf, "peer", c->peer, "group", c->group, "direction",
-			c->direction));
-	const json_t *job, *peers;
-
-	if (result == NULL)
-		return;
-	peers = json_object_get(result, "peers");
-	job = json_object_get(result, "job");
-	if (ctl->json)
-		ctl_print_json(result, false);
-	else
-		refresh_print(ctl, peers);
-	if (nobody_did(peers))
-		ctl->status = EXIT_REFUSED;
-	else if (!ctl->json && ctl->terminal && json_is_integer(job))
-		job_follow(ctl, (long long)json_integer_value(job));
-	json_decref(result);
-}
-
-/* ---- reset: at once, for nobody is asked here ---- */
-
-static bool
-nobody_was_reset(const json_t *peers)
-{
-	const json_t *peer;
-	size_t i;
-
-	json_array_foreach(peers, i, peer)
-	{
-		if (strcmp(text_of(peer, "action"), "reset") == 0)
-			return false;
-	}
-	return true;
-}
-
-static void
-reset_print(struct ctl *ctl, const json_t *peers)
-{
-	static const struct column columns[] = {
-		{"Peer", false}, {"VRF", false}, {"Action", false}, {"Families dropped", false}};
-	struct table t = table_begin(columns, 4);
-	const json_t *peer, *family;
-	size_t i, n;
-
-	json_array_foreach(peers, i, peer)
-	{
-		const char *action = text_of(peer, "action");
-		char families[128] = "";
-
-		json_array_foreach(json_object_get(peer, "families_dropped"), n, family)
-		{
-			size_t at = strlen(families);
-
-			snprintf(families + at, sizeof(families) - at, "%s%s", n > 0 ? " " : "",
-				json_is_string(family) ? json_string_value(family) : "?");
-		}
-		table_cell(&t, PLAIN, "%s", text_of(peer, "address"));
-		table_cell(&t, PLAIN, "%s", text_of(peer, "vrf"));
-		table_cell(&t, strcmp(action, "reset") == 0 ? GREEN : YELLOW, "%s", action);
-		table_cell(&t, PLAIN, "%s", *families != '\0' ? text_safe(families) : "-");
-	}
-	table_end(&t, ctl, 0);
-}
-
-static void
-reset_command(struct ctl *ctl, const struct command *c)
-{
-	json_t *params = json_pack("{s:s, s:s, s:s*, s:s*, s:s*, s:b}", "family", c->family,
-		"scope", c->scope, "vrf", c->vrf, "peer", c->peer, "group", c->group, "force", 1);
-	json_t *result;
-
-	if (c->asn != 0)
-		json_object_set_new(params, "asn", json_integer(c->asn));
-	result = ctl_call(ctl, "bgp.reset", params);
-	if (result == NULL)
-		return;
-	if (ctl->json)
-		ctl_print_json(result, false);
-	else
-		reset_print(ctl, json_object_get(result, "peers"));
-	if (nobody_was_reset(json_object_get(result, "peers")))
-		ctl->status = EXIT_REFUSED;
-	json_decref(result);
+	answer = ask(ctl, method, params, &err);
+	result = json_incref(json_object_get(answer, "result"));
+	json_decref(answer);
+	return result;
 }
 
 /* ---- start ---- */
@@ -327,20 +242,10 @@ reader_gone(int signal_number)
 }
 
 static void
-run(struct ctl *ctl, const struct command *c)
+interrupt(int signal_number)
 {
-	if (c->later != NULL)
-		ctl_fail(ctl, EXIT_REFUSED, "%s: " NOT_SUPPORTED, c->later);
-	else if (c->kind == COMMAND_RPC)
-		rpc_command(ctl, c);
-	else if (c->kind == COMMAND_REFRESH)
-		refresh_command(ctl, c);
-	else if (c->kind == COMMAND_RESET)
-		reset_command(ctl, c);
-	else if (c->kind == COMMAND_SHOW_ROUTE)
-		show_route(ctl, c);
-	else
-		show_command(ctl, c);
+	(void)signal_number;
+	interrupted = 1;
 }
 
 /* -1: go on; else the exit status. */
@@ -392,34 +297,36 @@ surroundings(struct ctl *ctl)
 		      (term == NULL || strcmp(term, "dumb") != 0);
 }
 
+/* No command: the shell where somebody types, else what standard input says. */
+static void
+no_words(struct ctl *ctl)
+{
+	const struct sigaction sa = {.sa_handler = interrupt};
+
+	if (!isatty(STDIN_FILENO)) {
+		run_stdin(ctl);
+		return;
+	}
+	sigaction(SIGINT, &sa, NULL);
+	shell_run(ctl);
+}
+
 int
 main(int argc, char **argv)
 {
-	struct ctl ctl = {.status = EXIT_DONE};
-	struct command command;
-	char error[640];
+	struct ctl ctl = {.status = EXIT_DONE, .view = VIEW_USER, .where = "keelctl: "};
 	int status;
 
 	surroundings(&ctl);
 	status = parse_options(argc, argv, &ctl);
 	if (status >= 0)
 		return status;
-	if (optind == argc) {
-		fputs("keelctl: a command is wanted: the interactive shell is " NOT_SUPPORTED
-		      "; keelctl --help tells more\n",
-			stderr);
-		return EXIT_USAGE;
-	}
-	if (argc - optind == 1 && strchr(argv[optind], ';') != NULL) {
-		fputs("keelctl: commands joined by \";\" are " NOT_SUPPORTED "\n", stderr);
-		return EXIT_USAGE;
-	}
-	if (command_parse(argv + optind, (unsigned)(argc - optind), &command, error,
-		    sizeof(error)) != 0) {
-		fprintf(stderr, "keelctl: %s\n", text_safe(error));
-		return EXIT_USAGE;
-	}
-	run(&ctl, &command);
+	if (optind == argc)
+		no_words(&ctl);
+	else if (argc - optind == 1 && strpbrk(argv[optind], "; \t\n") != NULL)
+		run_text(&ctl, argv[optind], "command");
+	else
+		run_words(&ctl, argv + optind, (unsigned)(argc - optind));
 	client_close(ctl.client);
 	if ((fflush(stdout) != 0 || ferror(stdout)) && ctl.status == EXIT_DONE)
 		ctl_fail(&ctl, EXIT_REFUSED, "standard output: %s", strerror(errno));

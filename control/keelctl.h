@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * keelctl, the second program: one command a call (contract section 4). Shared by keelctl*.c; links no layer, only libc
- * and jansson. One thread. What comes from the daemon may hold words of a peer (RFC 9003), so people see it through
+ * keelctl, the second program: a command a call, a script, or the shell (contract section 4). Shared by keelctl*.c; links no layer, only
+ * libc, jansson and libedit. One thread. What comes from the daemon may hold words of a peer (RFC 9003), so people see it through
  * text_safe() only.
  */
 #pragma once
+
+#include "control/keelctl_parse.h"
 
 #include <jansson.h>
 #include <stdbool.h>
@@ -16,56 +18,20 @@
 #define EXIT_USAGE 2
 #define EXIT_NO_DAEMON 3
 
-#define NOT_SUPPORTED "not supported in this version"
-
-/* ---- keelctl_parse.c: the operator grammar ---- */
-
-enum command_kind {
-	COMMAND_RPC,
-	COMMAND_REFRESH,
-	COMMAND_RESET,
-	COMMAND_SHOW_BGP_SUMMARY,
-	COMMAND_SHOW_BGP_PEER,
-	COMMAND_SHOW_ROUTE,
-	COMMAND_SHOW_FIB_LOOKUP,
-	COMMAND_SHOW_FIB_STATS,
-	COMMAND_SHOW_DATAPLANE,
-	COMMAND_SHOW_NEIGHBORS,
-	COMMAND_SHOW_VERSION,
-	COMMAND_SHOW_JOBS,
-	COMMAND_SHOW_RIB,
-	COMMAND_SHOW_CONFIGURATION,
-};
-
-/* Strings are the caller's words or constants; NULL where the command has none. */
-struct command {
-	enum command_kind kind;
-	const char *later; /* what of it this version does not do */
-	const char *method, *params; /* rpc */
-	const char *family, *vrf; /* of a refresh, a reset, a route */
-	const char *scope, *group; /* refresh, reset: words of bgp.refresh and bgp.reset */
-	unsigned asn; /* reset */
-	const char *direction;
-	const char *peer; /* refresh, reset, show bgp peer, show route */
-	const char *prefix, *address; /* show route: one of them or none; show fib: address */
-	bool longer, advertised;
-	const char *source; /* show configuration */
-};
-
-/* 0, or -EINVAL with one line of text in `error`: which word, and what was expected. */
-int command_parse(
-	char *const *words, unsigned count, struct command *out, char *error, size_t size);
-bool text_is_address(const char *text);
-bool text_same_address(const char *a, const char *b);
-
 /* ---- keelctl_client.c: JSON-RPC over the Unix socket, one value a line ---- */
 
 struct client;
 
+/* Called while an answer is waited for; false gives it up. */
+typedef bool client_waiting(void *arg, double seconds);
+
 int client_open(const char *path, struct client **out); /* 0, -errno */
 void client_close(struct client *c);
-/* Takes `params` (NULL: none). 0 with *answer the whole response, which has `result` or `error`; -errno, -EPROTO. */
-int client_call(struct client *c, const char *method, json_t *params, json_t **answer);
+/* The other end has closed it since the last call. */
+bool client_gone(const struct client *c);
+/* Takes `params` (NULL: none). 0 with *answer the whole response, which has `result` or `error`; -errno, -EPROTO; -EINTR: given up. */
+int client_call(struct client *c, const char *method, json_t *params, client_waiting *waiting,
+	void *arg, json_t **answer);
 
 /* ---- keelctl.c ---- */
 
@@ -75,19 +41,77 @@ struct ctl {
 	bool terminal; /* standard output is one */
 	bool colour;
 	struct client *client;
+	bool was_connected; /* to a daemon that has gone since */
 	int status; /* what the program will exit with */
+	bool progress, waited; /* a progress line stands there; it is the one about a slow answer */
+	char where[32]; /* begins messages: "keelctl: ", "line 3: " */
+
+	/* the view */
+	enum command_view view;
+	const char *family; /* of a family view */
+	char vrf[64]; /* of a VPN instance's */
+	bool leave; /* quit in the user view */
+	/* Asks before what ends sessions; NULL: act at once. */
+	bool (*ask)(struct ctl *ctl, const char *question);
 };
 
 /* The result, or NULL after the fault was said on stderr and ctl->status was set. Takes `params`. */
 json_t *ctl_call(struct ctl *ctl, const char *method, json_t *params);
+/* The same without a word and without a status. */
+json_t *ctl_try(struct ctl *ctl, const char *method, json_t *params);
 void ctl_fail(struct ctl *ctl, int status, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 void ctl_print_json(const json_t *value, bool indented);
+/* Ctrl-C ends the wait, not the shell: since the last ctl_interrupt_clear(). */
+bool ctl_interrupted(void);
+void ctl_interrupt_clear(void);
+/* A line that shows how far something is, overwritten by the next; NULL takes it away. Only where a terminal is. */
+void ctl_progress(struct ctl *ctl, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void ctl_progress_end(struct ctl *ctl);
+
+/* ---- keelctl_run.c: commands, alone and in scripts ---- */
+
+void command_run(struct ctl *ctl, const struct command *c);
+/* Words of one command in the view reached; the status is in ctl->status. */
+void run_words(struct ctl *ctl, char *const *words, unsigned count);
+/* Commands joined by `;` or newlines, up to the first error; `text` is changed. */
+void run_text(struct ctl *ctl, char *text, const char *where);
+void run_stdin(struct ctl *ctl);
+void prompt_text(struct ctl *ctl, char *buf, size_t size);
+
+/* ---- keelctl_shell.c ---- */
+
+void shell_run(struct ctl *ctl);
+
+/* ---- keelctl_refresh.c: refresh, reset, preview ---- */
+
+void refresh_command(struct ctl *ctl, const struct command *c);
+void reset_command(struct ctl *ctl, const struct command *c);
+void preview_command(struct ctl *ctl, const struct command *c);
+
+/* ---- keelctl_config.c: candidate and history ---- */
+
+void config_command(struct ctl *ctl, const struct command *c);
+void effects_print(struct ctl *ctl, const json_t *effects);
+void show_history(struct ctl *ctl, const json_t *result);
+void show_diff(struct ctl *ctl, const json_t *result);
+
+/* ---- keelctl_edit.c: lines of the BGP and family views become edits of the candidate ---- */
+
+void edit_command(struct ctl *ctl, const struct command *c);
+/* bgp N: false after a fault when router.asn is another. */
+bool edit_asn_agrees(struct ctl *ctl, unsigned asn);
 
 /* ---- keelctl_show.c, keelctl_route.c ---- */
 
 void show_command(struct ctl *ctl, const struct command *c);
 void show_route(struct ctl *ctl, const struct command *c);
+void show_jobs(struct ctl *ctl, const json_t *result);
+
+/* ---- keelctl_policy.c ---- */
+
+void show_policy(struct ctl *ctl, const struct command *c);
+void show_refresh(struct ctl *ctl);
 
 /* ---- keelctl_text.c: values and tables for people ---- */
 
@@ -125,3 +149,4 @@ const char *yes_no(const json_t *o, const char *key);
 const char *duration_text(double seconds, char buf[SHORT_TEXT]);
 const char *ns_text(double ns, char buf[SHORT_TEXT]);
 const char *bytes_text(double bytes, char buf[SHORT_TEXT]);
+const char *time_text(double seconds, const char *format, char buf[SHORT_TEXT]);

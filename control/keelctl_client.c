@@ -2,6 +2,7 @@
 #include "control/keelctl.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -9,9 +10,12 @@
 #include <unistd.h>
 
 #define READ_STEP (64u << 10)
+#define WAIT_MS 100 /* between looks at what the caller says */
 
 struct client {
 	int fd;
+	client_waiting *waiting;
+	void *arg;
 	json_int_t last_id;
 	char *in;
 	size_t in_len, in_size;
@@ -82,6 +86,34 @@ send_request(struct client *c, const char *method, json_t *params)
 	return err;
 }
 
+bool
+client_gone(const struct client *c)
+{
+	char byte;
+	ssize_t n = recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+
+	return n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR);
+}
+
+/* 0 when there is something to read. */
+static int
+wait_readable(struct client *c)
+{
+	struct pollfd p = {.fd = c->fd, .events = POLLIN};
+	double seconds = 0;
+
+	for (;; seconds += WAIT_MS / 1e3) {
+		int n = poll(&p, 1, WAIT_MS);
+
+		if (n > 0)
+			return 0;
+		if (n < 0 && errno != EINTR)
+			return -errno;
+		if (c->waiting != NULL && !c->waiting(c->arg, seconds))
+			return -EINTR;
+	}
+}
+
 /* Reads until the buffer holds a whole line; its length without the newline, or -errno. */
 static ssize_t
 read_line(struct client *c)
@@ -93,6 +125,7 @@ read_line(struct client *c)
 					? memchr(c->in + scanned, '\n', c->in_len - scanned)
 					: NULL;
 		ssize_t n;
+		int err;
 
 		if (newline != NULL)
 			return newline - c->in;
@@ -106,6 +139,9 @@ read_line(struct client *c)
 			c->in = in;
 			c->in_size = size;
 		}
+		err = wait_readable(c);
+		if (err != 0)
+			return err;
 		n = recv(c->fd, c->in + c->in_len, c->in_size - c->in_len, 0);
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -135,10 +171,13 @@ read_value(struct client *c, int *err)
 }
 
 int
-client_call(struct client *c, const char *method, json_t *params, json_t **answer)
+client_call(struct client *c, const char *method, json_t *params, client_waiting *waiting,
+	void *arg, json_t **answer)
 {
 	int err = send_request(c, method, params);
 
+	c->waiting = waiting;
+	c->arg = arg;
 	while (err == 0) {
 		json_t *value = read_value(c, &err), *id = json_object_get(value, "id");
 

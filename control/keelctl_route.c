@@ -183,7 +183,10 @@ lookup(struct ctl *ctl, const struct command *c)
 static json_t *
 page(struct ctl *ctl, const struct command *c, const char *cursor)
 {
-	const char *view = c->peer == NULL ? "loc" : c->advertised ? "adj-out" : "adj-in";
+	const char *view = c->peer == NULL ? "loc"
+			   : c->advertised ? "adj-out"
+			   : c->received   ? "adj-in-pre"
+					   : "adj-in";
 
 	return ctl_call(ctl, "rib.routes",
 		json_pack("{s:s, s:s, s:s*, s:s*, s:b, s:i, s:s*}", "family", c->family, "view",
@@ -197,6 +200,8 @@ print_page(struct ctl *ctl, const json_t *result, unsigned long long *printed)
 	const json_t *route, *routes = json_object_get(result, "routes");
 	size_t i;
 
+	if (!ctl->json && *printed > 0)
+		ctl_progress_end(ctl);
 	if (!ctl->json && *printed == 0 && json_array_size(routes) > 0)
 		list_header(ctl, is_v6(text_of(json_array_get(routes, 0), "prefix")));
 	json_array_foreach(routes, i, route)
@@ -233,7 +238,9 @@ list_all(struct ctl *ctl, const struct command *c)
 		json_decref(cursor);
 		cursor = json_incref(json_object_get(result, "next"));
 		json_decref(result);
-	} while (json_is_string(cursor));
+		if (json_is_string(cursor) && !ctl->json)
+			ctl_progress(ctl, "%llu paths, more follow", printed);
+	} while (json_is_string(cursor) && !ctl_interrupted());
 	json_decref(cursor);
 	if (ctl->json)
 		puts("]}");

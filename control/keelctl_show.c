@@ -4,7 +4,6 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #define COUNT(a) ((unsigned)(sizeof(a) / sizeof((a)[0])))
 
@@ -421,18 +420,6 @@ show_neighbors(struct ctl *ctl, const json_t *result)
 
 /* ---- the rest ---- */
 
-static const char *
-time_text(double seconds, const char *format, char buf[SHORT_TEXT])
-{
-	time_t when = (time_t)seconds;
-	struct tm tm;
-
-	if (seconds <= 0 || localtime_r(&when, &tm) == NULL ||
-		strftime(buf, SHORT_TEXT, format, &tm) == 0)
-		snprintf(buf, SHORT_TEXT, "-");
-	return buf;
-}
-
 static void
 show_version(struct ctl *ctl, const json_t *result)
 {
@@ -455,7 +442,7 @@ show_version(struct ctl *ctl, const json_t *result)
 	}
 }
 
-static void
+void
 show_jobs(struct ctl *ctl, const json_t *result)
 {
 	static const struct column columns[] = {{"Job", true}, {"Kind", false}, {"State", false},
@@ -518,11 +505,21 @@ show_command(struct ctl *ctl, const struct command *c)
 		[COMMAND_SHOW_JOBS] = {"jobs.list", show_jobs},
 		[COMMAND_SHOW_RIB] = {"rib.summary", show_rib},
 		[COMMAND_SHOW_CONFIGURATION] = {"config.get", show_configuration},
+		[COMMAND_SHOW_HISTORY] = {"config.history", show_history},
+		[COMMAND_SHOW_DIFF] = {"config.diff", show_diff},
 	};
 	json_t *result;
 
 	if (c->kind == COMMAND_SHOW_BGP_PEER) {
 		show_bgp_peer(ctl, c->peer);
+		return;
+	}
+	if (c->kind == COMMAND_SHOW_POLICY) {
+		show_policy(ctl, c);
+		return;
+	}
+	if (c->kind == COMMAND_SHOW_REFRESH) {
+		show_refresh(ctl);
 		return;
 	}
 	result = ctl_call(ctl, shows[c->kind].method,

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 struct cell {
 	enum colour colour;
@@ -109,6 +110,18 @@ bytes_text(double bytes, char buf[SHORT_TEXT])
 	for (; bytes >= 1024 && u < 4; u++)
 		bytes /= 1024;
 	snprintf(buf, SHORT_TEXT, u == 0 ? "%.0f %s" : "%.1f %s", bytes, units[u]);
+	return buf;
+}
+
+const char *
+time_text(double seconds, const char *format, char buf[SHORT_TEXT])
+{
+	time_t when = (time_t)seconds;
+	struct tm tm;
+
+	if (seconds <= 0 || localtime_r(&when, &tm) == NULL ||
+		strftime(buf, SHORT_TEXT, format, &tm) == 0)
+		snprintf(buf, SHORT_TEXT, "-");
 	return buf;
 }
 

@@ -67,18 +67,21 @@ class Usage(unittest.TestCase):
         self.assertRegex(out, r"^keelctl \d+\.\d+\.\d+\n$")
 
     def test_bad_usage(self):
-        self.fails(2, "interactive shell is not supported")
         self.fails(2, "keelctl --help", "--nonsense")
         self.fails(2, 'word 3 "extenal"', "refresh", "bgp", "extenal", "import")
-        self.fails(2, "ambiguous: route or rib", "show", "r")
-        self.fails(2, "not supported", "system-view; bgp 64512")
+        self.fails(2, "ambiguous: route, rib or refresh", "show", "r")
+        self.fails(2, 'command 2: word 1 "bpg"', "system-view; bpg 64512")
+        self.fails(2, 'command 1: word 1 "frob"', "frob;show rib")
+        self.fails(2, "command 1: word 3: a quote or a bracket is not closed", 'commit comment "x')
         self.fails(2, "line 1, column", "rpc", "jobs.get", "{nonsense")
         self.fails(2, "line 1, column", "rpc", "jobs.get", "-", stdin="{\"id\":")
 
-    def test_parsed_but_of_a_later_version(self):
-        for line in ("refresh bgp vpn-instance red ipv4-family external import", "refresh bgp vpnv4 all export",
-                     "reset bgp vpnv6 all", "reset bgp vpn-instance red ipv4-family 64513", "system-view"):
-            self.fails(1, "not supported in this version", *line.split())
+    def test_standard_input(self):
+        self.assertEqual(keelctl(stdin=""), (0, "", ""))
+        self.assertEqual(keelctl(stdin="# nothing\n\n  ; ;\nsystem-view; return; quit\nfrob\n"), (0, "", ""))
+        status, out, err = keelctl(stdin="# a\nsystem-view\n\nquit; frob\nshow rib\n")
+        self.assertEqual((status, out), (2, ""))
+        self.assertRegex(err, r'^line 4: word 1 "frob": expected rpc, [^\n]+\n$')
 
     def test_no_daemon(self):
         self.fails(3, "no daemon at /nonexistent/keel.sock", "show", "version")

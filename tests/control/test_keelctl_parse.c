@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The operator grammar: what each line means, and the message for each line that means nothing. */
-#include "control/keelctl.h"
+/* The operator grammar: what each line means, and the message for each line that means nothing; help; splitting. */
+#include "control/keelctl_parse.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -12,7 +12,7 @@
 
 /* Splits at blanks; the words live in a static buffer until the next call. */
 static int
-parse(const char *line, struct command *c, char error[640])
+parse_in(unsigned view, const char *line, struct command *c, char error[640])
 {
 	static char text[1024];
 	char *words[32], *save = NULL;
@@ -22,7 +22,13 @@ parse(const char *line, struct command *c, char error[640])
 	for (char *w = strtok_r(text, " ", &save); w != NULL; w = strtok_r(NULL, " ", &save))
 		words[n++] = w;
 	error[0] = '\0';
-	return command_parse(words, n, c, error, 640);
+	return command_parse(view, words, n, c, error, 640);
+}
+
+static int
+parse(const char *line, struct command *c, char error[640])
+{
+	return parse_in(VIEW_USER, line, c, error);
 }
 
 static void
@@ -35,37 +41,33 @@ same(const char *line, const char *what, const char *is, const char *wanted)
 
 static const struct refresh_case {
 	const char *line, *family, *vrf, *scope, *peer, *group, *direction;
-	bool later;
 } refreshes[] = {
-	{"refresh bgp all import", "ipv4-unicast", NULL, "all", NULL, NULL, "import", false},
-	{"refresh bgp all export", "ipv4-unicast", NULL, "all", NULL, NULL, "export", false},
-	{"refresh bgp external import", "ipv4-unicast", NULL, "external", NULL, NULL, "import",
-		false},
-	{"refresh bgp internal export", "ipv4-unicast", NULL, "internal", NULL, NULL, "export",
-		false},
-	{"refresh bgp 192.0.2.2 import", "ipv4-unicast", NULL, "peer", "192.0.2.2", NULL, "import",
-		false},
+	{"refresh bgp all import", "ipv4-unicast", NULL, "all", NULL, NULL, "import"},
+	{"refresh bgp all export", "ipv4-unicast", NULL, "all", NULL, NULL, "export"},
+	{"refresh bgp external import", "ipv4-unicast", NULL, "external", NULL, NULL, "import"},
+	{"refresh bgp internal export", "ipv4-unicast", NULL, "internal", NULL, NULL, "export"},
+	{"refresh bgp 192.0.2.2 import", "ipv4-unicast", NULL, "peer", "192.0.2.2", NULL, "import"},
 	{"refresh bgp fe80::2%east import", "ipv4-unicast", NULL, "peer", "fe80::2%east", NULL,
-		"import", false},
+		"import"},
 	{"refresh bgp group transit import", "ipv4-unicast", NULL, "group", NULL, "transit",
-		"import", false},
+		"import"},
 	{"refresh bgp ipv6 2001:db8::2 import", "ipv6-unicast", NULL, "peer", "2001:db8::2", NULL,
-		"import", false},
+		"import"},
 	{"refresh bgp ipv6 fe80::2%east export", "ipv6-unicast", NULL, "peer", "fe80::2%east", NULL,
-		"export", false},
+		"export"},
 	{"refresh bgp ipv6 group transit import", "ipv6-unicast", NULL, "group", NULL, "transit",
-		"import", false},
-	{"refresh bgp ipv6 all export", "ipv6-unicast", NULL, "all", NULL, NULL, "export", false},
+		"import"},
+	{"refresh bgp ipv6 all export", "ipv6-unicast", NULL, "all", NULL, NULL, "export"},
 	{"refresh bgp vpn-instance red ipv4-family external import", "ipv4-unicast", "red",
-		"external", NULL, NULL, "import", true},
+		"external", NULL, NULL, "import"},
 	{"refresh bgp vpn-instance red ipv6-family group g export", "ipv6-unicast", "red", "group",
-		NULL, "g", "export", true},
-	{"refresh bgp vpnv4 all import", "vpnv4-unicast", NULL, "all", NULL, NULL, "import", true},
+		NULL, "g", "export"},
+	{"refresh bgp vpnv4 all import", "vpnv4-unicast", NULL, "all", NULL, NULL, "import"},
 	{"refresh bgp vpnv6 internal import", "vpnv6-unicast", NULL, "internal", NULL, NULL,
-		"import", true},
-	{"ref b a i", "ipv4-unicast", NULL, "all", NULL, NULL, "import", false},
-	{"ref b g transit e", "ipv4-unicast", NULL, "group", NULL, "transit", "export", false},
-	{"ref b vpn- red ipv4 e i", "ipv4-unicast", "red", "external", NULL, NULL, "import", true},
+		"import"},
+	{"ref b a i", "ipv4-unicast", NULL, "all", NULL, NULL, "import"},
+	{"ref b g transit e", "ipv4-unicast", NULL, "group", NULL, "transit", "export"},
+	{"ref b vpn- red ipv4 e i", "ipv4-unicast", "red", "external", NULL, NULL, "import"},
 };
 
 static void
@@ -87,39 +89,35 @@ test_refresh(void **state)
 		same(r->line, "peer", c.peer, r->peer);
 		same(r->line, "group", c.group, r->group);
 		same(r->line, "direction", c.direction, r->direction);
-		assert_int_equal(c.later != NULL, r->later);
 	}
 }
 
 static const struct reset_case {
 	const char *line, *family, *vrf, *scope, *peer, *group;
 	unsigned asn;
-	bool later;
 } resets[] = {
-	{"reset bgp all", "ipv4-unicast", NULL, "all", NULL, NULL, 0, false},
-	{"reset bgp 64513", "ipv4-unicast", NULL, "asn", NULL, NULL, 64513, false},
-	{"reset bgp 4294967295", "ipv4-unicast", NULL, "asn", NULL, NULL, 4294967295u, false},
-	{"reset bgp ipv6 1.10", "ipv6-unicast", NULL, "asn", NULL, NULL, 65546, false},
-	{"reset bgp 192.0.2.2", "ipv4-unicast", NULL, "peer", "192.0.2.2", NULL, 0, false},
-	{"reset bgp group transit", "ipv4-unicast", NULL, "group", NULL, "transit", 0, false},
-	{"reset bgp ipv6 group transit", "ipv6-unicast", NULL, "group", NULL, "transit", 0, false},
-	{"reset bgp ipv6 external", "ipv6-unicast", NULL, "external", NULL, NULL, 0, false},
-	{"reset bgp ipv6 internal", "ipv6-unicast", NULL, "internal", NULL, NULL, 0, false},
-	{"reset bgp ipv6 fe80::2%east", "ipv6-unicast", NULL, "peer", "fe80::2%east", NULL, 0,
-		false},
-	{"reset bgp ipv6 slow-peer", "ipv6-unicast", NULL, "slow-peer", NULL, NULL, 0, false},
+	{"reset bgp all", "ipv4-unicast", NULL, "all", NULL, NULL, 0},
+	{"reset bgp 64513", "ipv4-unicast", NULL, "asn", NULL, NULL, 64513},
+	{"reset bgp 4294967295", "ipv4-unicast", NULL, "asn", NULL, NULL, 4294967295u},
+	{"reset bgp ipv6 1.10", "ipv6-unicast", NULL, "asn", NULL, NULL, 65546},
+	{"reset bgp 192.0.2.2", "ipv4-unicast", NULL, "peer", "192.0.2.2", NULL, 0},
+	{"reset bgp group transit", "ipv4-unicast", NULL, "group", NULL, "transit", 0},
+	{"reset bgp ipv6 group transit", "ipv6-unicast", NULL, "group", NULL, "transit", 0},
+	{"reset bgp ipv6 external", "ipv6-unicast", NULL, "external", NULL, NULL, 0},
+	{"reset bgp ipv6 internal", "ipv6-unicast", NULL, "internal", NULL, NULL, 0},
+	{"reset bgp ipv6 fe80::2%east", "ipv6-unicast", NULL, "peer", "fe80::2%east", NULL, 0},
+	{"reset bgp ipv6 slow-peer", "ipv6-unicast", NULL, "slow-peer", NULL, NULL, 0},
 	{"reset bgp ipv6 2001:db8::2 slow-peer", "ipv6-unicast", NULL, "slow-peer", "2001:db8::2",
-		NULL, 0, false},
-	{"reset bgp ipv4 slow-peer", "ipv4-unicast", NULL, "slow-peer", NULL, NULL, 0, false},
+		NULL, 0},
+	{"reset bgp ipv4 slow-peer", "ipv4-unicast", NULL, "slow-peer", NULL, NULL, 0},
 	{"reset bgp ipv4 192.0.2.2 slow-peer", "ipv4-unicast", NULL, "slow-peer", "192.0.2.2", NULL,
-		0, false},
-	{"reset bgp vpnv4 all", "vpnv4-unicast", NULL, "all", NULL, NULL, 0, true},
+		0},
+	{"reset bgp vpnv4 all", "vpnv4-unicast", NULL, "all", NULL, NULL, 0},
 	{"reset bgp vpnv6 192.0.2.2 slow-peer", "vpnv6-unicast", NULL, "slow-peer", "192.0.2.2",
-		NULL, 0, true},
-	{"reset bgp vpn-instance red ipv6-family 7", "ipv6-unicast", "red", "asn", NULL, NULL, 7,
-		true},
-	{"res b a", "ipv4-unicast", NULL, "all", NULL, NULL, 0, false},
-	{"res b ipv6 s", "ipv6-unicast", NULL, "slow-peer", NULL, NULL, 0, false},
+		NULL, 0},
+	{"reset bgp vpn-instance red ipv6-family 7", "ipv6-unicast", "red", "asn", NULL, NULL, 7},
+	{"res b a", "ipv4-unicast", NULL, "all", NULL, NULL, 0},
+	{"res b ipv6 s", "ipv6-unicast", NULL, "slow-peer", NULL, NULL, 0},
 };
 
 static void
@@ -141,7 +139,6 @@ test_reset(void **state)
 		same(r->line, "peer", c.peer, r->peer);
 		same(r->line, "group", c.group, r->group);
 		assert_int_equal(c.asn, r->asn);
-		assert_int_equal(c.later != NULL, r->later);
 	}
 }
 
@@ -260,7 +257,9 @@ test_rpc(void **state)
 static const struct {
 	const char *line, *error;
 } wrong[] = {
-	{"foo", "word 1 \"foo\": expected rpc, show, display, refresh, reset or system-view"},
+	{"foo", "word 1 \"foo\": expected rpc, show, display, refresh, reset, system-view, "
+		"preview, commit, confirm, rollback, "
+		"discard, quit or help"},
 	{"re bgp all import", "word 1 \"re\" is ambiguous: refresh or reset"},
 	{"s", "word 1 \"s\" is ambiguous: show or system-view"},
 	{"rpc", "expected METHOD after \"rpc\""},
@@ -284,21 +283,25 @@ static const struct {
 		"word 5 \"all\": expected ipv4-family or ipv6-family"},
 	{"refresh bgp ipv6 vpnv4 all import",
 		"word 4 \"vpnv4\": expected ADDRESS, all, external, internal or group"},
-	{"show", "expected bgp, route, fib, configuration, dataplane, version, jobs or rib after "
-		 "\"show\""},
-	{"show r", "word 2 \"r\" is ambiguous: route or rib"},
+	{"show", "expected bgp, route, fib, configuration, dataplane, version, jobs, rib, policy, "
+		 "refresh, history, diff or "
+		 "candidate after \"show\""},
+	{"show r", "word 2 \"r\" is ambiguous: route, rib or refresh"},
 	{"show bgp", "expected summary or peer after \"show bgp\""},
 	{"show bgp peer", "expected ADDRESS after \"show bgp peer\""},
 	{"show bgp peer x", "word 4 \"x\": expected ADDRESS"},
 	{"show bgp summary x", "word 4 \"x\": nothing was expected here"},
-	{"show route 10.0.0.0/33",
-		"word 3 \"10.0.0.0/33\": expected PREFIX, ipv4, ipv6, peer or advertised"},
+	{"show route 10.0.0.0/33", "word 3 \"10.0.0.0/33\": expected ADDRESS, PREFIX, ipv4, ipv6, "
+				   "peer, advertised or received"},
 	{"show route 2001:db8::/129",
-		"word 3 \"2001:db8::/129\": expected PREFIX, ipv4, ipv6, peer or advertised"},
-	{"show route longer", "word 3 \"longer\": expected PREFIX, ipv4, ipv6, peer or advertised"},
+		"word 3 \"2001:db8::/129\": expected ADDRESS, PREFIX, ipv4, ipv6, "
+		"peer, advertised or received"},
+	{"show route longer", "word 3 \"longer\": expected ADDRESS, PREFIX, ipv4, ipv6, "
+			      "peer, advertised or received"},
 	{"show route ip", "word 3 \"ip\" is ambiguous: ipv4 or ipv6"},
 	{"show route ipv6 10.0.0.0/8", "word 4 \"10.0.0.0/8\" is not of ipv6-unicast"},
-	{"show route ipv6 longer", "word 4 \"longer\": expected peer or advertised"},
+	{"show route ipv6 longer",
+		"word 4 \"longer\": expected ADDRESS, PREFIX, peer, advertised or received"},
 	{"show dataplane x", "word 3 \"x\": expected neighbors"},
 	{"reset", "expected bgp after \"reset\""},
 	{"reset bgp", "expected ADDRESS, AS-NUMBER, all, external, internal, group, ipv6, "
@@ -320,6 +323,19 @@ static const struct {
 	{"show route advertised", "\"advertised\" goes with \"peer ADDRESS\""},
 	{"show route 10.0.0.1 peer 192.0.2.2",
 		"\"10.0.0.1\": beside other words a prefix with its length is expected"},
+	{"show route 10.0.0.0/8 longer advertised x", "word 6 \"x\": expected peer or received"},
+	{"show route received", "\"received\" goes with \"peer ADDRESS\""},
+	{"show route peer 192.0.2.2 received advertised",
+		"\"advertised\" and \"received\" exclude each other"},
+	{"peer 192.0.2.2 enable", "word 1 \"peer\" is of the BGP view; here: expected rpc, show, "
+				  "display, refresh, reset, system-view, preview, commit, confirm, "
+				  "rollback, discard, quit or help"},
+	{"disc", "word 1 \"disc\": expected rpc, show, display, refresh, reset, system-view, "
+		 "preview, commit, confirm, rollback, "
+		 "discard, quit or help"},
+	{"rollback 0", "word 2 \"0\": expected ID"},
+	{"commit confirm 86401", "word 3 \"86401\": expected SECONDS"},
+	{"commit confirm 5 comment", "word 4 \"comment\": nothing was expected here"},
 	{"show route peer", "expected ADDRESS after \"show route peer\""},
 	{"show fib x", "word 3 \"x\": expected ADDRESS or stats"},
 	{"show configuration x", "word 3 \"x\": expected running, candidate or startup"},
@@ -340,6 +356,202 @@ test_wrong(void **state)
 	}
 }
 
+static const struct {
+	unsigned view;
+	const char *line;
+	enum command_kind kind;
+	bool undo;
+	const char *peer, *group, *name, *direction, *family, *vrf;
+	unsigned asn;
+} configurations[] = {
+	{.view = VIEW_USER, .line = "system-view", .kind = COMMAND_SYSTEM_VIEW},
+	{.view = VIEW_SYSTEM, .line = "bgp 1.10", .kind = COMMAND_BGP_VIEW, .asn = 65546},
+	{.view = VIEW_BGP,
+		.line = "peer 2001:db8::2 as-number 64513",
+		.kind = COMMAND_PEER_AS_NUMBER,
+		.peer = "2001:db8::2",
+		.asn = 64513},
+	{.view = VIEW_BGP,
+		.line = "peer transit as-number 7",
+		.kind = COMMAND_PEER_AS_NUMBER,
+		.group = "transit",
+		.asn = 7},
+	{.view = VIEW_BGP,
+		.line = "peer 192.0.2.2 group transit",
+		.kind = COMMAND_PEER_GROUP,
+		.peer = "192.0.2.2",
+		.name = "transit"},
+	{.view = VIEW_BGP,
+		.line = "peer transit cap r",
+		.kind = COMMAND_PEER_ROUTE_REFRESH,
+		.group = "transit"},
+	{.view = VIEW_BGP,
+		.line = "undo peer 192.0.2.2 capability-advertise route-refresh",
+		.kind = COMMAND_PEER_ROUTE_REFRESH,
+		.undo = true,
+		.peer = "192.0.2.2"},
+	{.view = VIEW_BGP,
+		.line = "ipv4-family unicast",
+		.kind = COMMAND_FAMILY_VIEW,
+		.family = "ipv4-unicast"},
+	{.view = VIEW_BGP,
+		.line = "ipv4-family vpnv4",
+		.kind = COMMAND_FAMILY_VIEW,
+		.family = "vpnv4-unicast"},
+	{.view = VIEW_FAMILY,
+		.line = "ipv6-f vpn-instance red",
+		.kind = COMMAND_FAMILY_VIEW,
+		.family = "ipv6-unicast",
+		.vrf = "red"},
+	{.view = VIEW_FAMILY,
+		.line = "peer 192.0.2.2 keep-all-routes",
+		.kind = COMMAND_PEER_KEEP_ALL_ROUTES,
+		.peer = "192.0.2.2"},
+	{.view = VIEW_VRF,
+		.line = "undo peer 192.0.2.2 route-policy in import",
+		.kind = COMMAND_PEER_ROUTE_POLICY,
+		.undo = true,
+		.peer = "192.0.2.2",
+		.name = "in",
+		.direction = "import"},
+	{.view = VIEW_BGP, .line = "group g", .kind = COMMAND_GROUP, .name = "g"},
+	{.view = VIEW_SYSTEM, .line = "ret", .kind = COMMAND_RETURN},
+	{.view = VIEW_USER,
+		.line = "preview refresh bgp ipv6 group g import",
+		.kind = COMMAND_PREVIEW_REFRESH,
+		.group = "g",
+		.direction = "import",
+		.family = "ipv6-unicast"},
+};
+
+static void
+test_views(void **state)
+{
+	char error[640];
+	struct command c;
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof(configurations) / sizeof(configurations[0]); i++) {
+		const char *line = configurations[i].line;
+
+		if (parse_in(configurations[i].view, line, &c, error) != 0)
+			fail_msg("%s: %s", line, error);
+		assert_int_equal(c.kind, configurations[i].kind);
+		assert_int_equal(c.undo, configurations[i].undo);
+		assert_int_equal(c.asn, configurations[i].asn);
+		same(line, "peer", c.peer, configurations[i].peer);
+		same(line, "group", c.group, configurations[i].group);
+		same(line, "name", c.name, configurations[i].name);
+		same(line, "direction", c.direction, configurations[i].direction);
+		same(line, "family", c.family, configurations[i].family);
+		same(line, "vrf", c.vrf, configurations[i].vrf);
+	}
+	assert_int_equal(parse_in(VIEW_BGP, "peer 192.0.2.2 keep-all-routes", &c, error), -EINVAL);
+	assert_int_equal(parse_in(VIEW_BGP, "refresh bgp all import", &c, error), -EINVAL);
+	assert_int_equal(parse_in(VIEW_USER, "return", &c, error), -EINVAL);
+	assert_int_equal(parse_in(VIEW_BGP, "undo peer 192.0.2.2 as-number", &c, error), -EINVAL);
+}
+
+/* Every word and value of every place has its line of help: nothing is left out of `?`. */
+static void
+help_below(unsigned view, char **words, unsigned count, unsigned *seen)
+{
+	static char *const samples[][2] = {{"ADDRESS", "192.0.2.2"}, {"AS-NUMBER", "64513"},
+		{"GROUP", "transit"}, {"ID", "1"}, {"JSON", "{}"}, {"METHOD", "jobs.list"},
+		{"NAME", "transit"}, {"PREFIX", "10.0.0.0/8"}, {"SECONDS", "60"}, {"TEXT", "why"}};
+	struct command_choice choice[COMMAND_CHOICES_MAX];
+	char error[640], said[640];
+	struct command c;
+	unsigned n = command_choices(view, words, count, choice, error, sizeof(error));
+	bool ends = false;
+
+	assert_true(n > 0);
+	for (unsigned i = 0; i < n; i++) {
+		if (choice[i].text == NULL) {
+			ends = true;
+			continue;
+		}
+		if (*command_help(choice[i].after, choice[i].text) == '\0')
+			fail_msg("no help for %s behind %s", choice[i].text,
+				choice[i].after ? choice[i].after : "nothing");
+		words[count] = (char *)(uintptr_t)choice[i].text;
+		for (unsigned v = 0; choice[i].value && v < sizeof(samples) / sizeof(samples[0]);
+			v++) {
+			if (strcmp(samples[v][0], choice[i].text) == 0)
+				words[count] = samples[v][1];
+		}
+		++*seen;
+		help_below(view, words, count + 1, seen);
+	}
+	if (count > 0 && command_parse(view, words, count, &c, said, sizeof(said)) != 0)
+		assert_true(!ends || strstr(said, "goes with") || strstr(said, "exclude") ||
+			    strstr(said, "is not of") || strstr(said, "beside other words"));
+	else if (count > 0)
+		assert_true(ends);
+}
+
+static void
+test_help(void **state)
+{
+	static const unsigned views[] = {VIEW_USER, VIEW_SYSTEM, VIEW_BGP, VIEW_FAMILY, VIEW_VRF};
+	char *words[COMMAND_WORDS_MAX + 1];
+	unsigned seen = 0;
+
+	(void)state;
+	for (unsigned v = 0; v < 5; v++)
+		help_below(views[v], words, 0, &seen);
+	assert_true(seen > 500);
+}
+
+static void
+test_split(void **state)
+{
+	char text[] = " show  bgp summary;commit comment \"a \\\"b\\\"; c\" confirm 5 # why\n\nrpc "
+		      "x {\"a\": [1, \"}; {\"]};rpc 'y z'",
+	     open[] = "commit comment \"x", json[] = "rpc x {\"a\":1", behind[] = "rpc x {}y",
+	     *line = text, *words[COMMAND_WORDS_MAX], error[200];
+	char many[3 * COMMAND_WORDS_MAX + 9];
+
+	(void)state;
+	assert_int_equal(command_split(&line, words, error, sizeof(error)), 3);
+	assert_string_equal(words[2], "summary");
+	assert_int_equal(command_split(&line, words, error, sizeof(error)), 5);
+	assert_string_equal(words[2], "a \"b\"; c");
+	assert_string_equal(words[4], "5");
+	assert_int_equal(command_split(&line, words, error, sizeof(error)), 0);
+	assert_int_equal(command_split(&line, words, error, sizeof(error)), 3);
+	assert_string_equal(words[2], "{\"a\": [1, \"}; {\"]}");
+	assert_int_equal(command_split(&line, words, error, sizeof(error)), 2);
+	assert_string_equal(words[1], "y z");
+	assert_null(line);
+	line = open;
+	assert_int_equal(command_split(&line, words, error, sizeof(error)), -EINVAL);
+	assert_string_equal(error, "word 3: a quote or a bracket is not closed");
+	line = json;
+	assert_int_equal(command_split(&line, words, error, sizeof(error)), -EINVAL);
+	line = behind;
+	assert_int_equal(command_split(&line, words, error, sizeof(error)), -EINVAL);
+	memset(many, 0, sizeof(many));
+	for (unsigned i = 0; i <= COMMAND_WORDS_MAX; i++)
+		memcpy(many + 2 * i, "x ", 2);
+	line = many;
+	assert_int_equal(command_split(&line, words, error, sizeof(error)), -E2BIG);
+}
+
+static void
+test_line(void **state)
+{
+	char good[] = "show rib; refresh bgp all import", empty[] = " # nothing",
+	     bad[] = "show rib; refresh bgp al", error[640];
+	struct command c;
+
+	(void)state;
+	assert_int_equal(command_parse_line(VIEW_USER, good, &c, error, sizeof(error)), 0);
+	assert_int_equal(c.kind, COMMAND_REFRESH);
+	assert_int_equal(command_parse_line(VIEW_USER, empty, &c, error, sizeof(error)), -ENODATA);
+	assert_int_equal(command_parse_line(VIEW_USER, bad, &c, error, sizeof(error)), -EINVAL);
+}
+
 /* An empty word is no abbreviation of everything; a word longer than any buffer is only cut in the message. */
 static void
 test_odd_words(void **state)
@@ -350,23 +562,23 @@ test_odd_words(void **state)
 
 	(void)state;
 	words[0] = (char[]){""};
-	assert_int_equal(command_parse(words, 1, &c, error, sizeof(error)), -EINVAL);
-	assert_int_equal(command_parse(words, 0, &c, error, sizeof(error)), -EINVAL);
+	assert_int_equal(command_parse(VIEW_USER, words, 1, &c, error, sizeof(error)), -EINVAL);
+	assert_int_equal(command_parse(VIEW_USER, words, 0, &c, error, sizeof(error)), -EINVAL);
 	memset(longest, 'x', sizeof(longest) - 1);
 	longest[sizeof(longest) - 1] = '\0';
 	words[0] = longest;
-	assert_int_equal(command_parse(words, 1, &c, error, sizeof(error)), -EINVAL);
+	assert_int_equal(command_parse(VIEW_USER, words, 1, &c, error, sizeof(error)), -EINVAL);
 	words[0] = (char[]){"refresh"};
 	words[1] = (char[]){"bgp"};
 	words[2] = (char[]){"group"};
 	words[3] = longest;
-	assert_int_equal(command_parse(words, 4, &c, error, sizeof(error)), -EINVAL);
+	assert_int_equal(command_parse(VIEW_USER, words, 4, &c, error, sizeof(error)), -EINVAL);
 	longest[63] = '\0'; /* the longest name */
-	assert_int_equal(command_parse(words, 4, &c, error, sizeof(error)), -EINVAL);
+	assert_int_equal(command_parse(VIEW_USER, words, 4, &c, error, sizeof(error)), -EINVAL);
 	assert_non_null(strstr(error, "expected import or export"));
 	for (unsigned i = 0; i < 40; i++)
 		words[i] = rpc;
-	assert_int_equal(command_parse(words, 40, &c, error, sizeof(error)), -EINVAL);
+	assert_int_equal(command_parse(VIEW_USER, words, 40, &c, error, sizeof(error)), -EINVAL);
 }
 
 static void
@@ -392,6 +604,10 @@ main(void)
 		cmocka_unit_test(test_show),
 		cmocka_unit_test(test_rpc),
 		cmocka_unit_test(test_wrong),
+		cmocka_unit_test(test_views),
+		cmocka_unit_test(test_help),
+		cmocka_unit_test(test_split),
+		cmocka_unit_test(test_line),
 		cmocka_unit_test(test_odd_words),
 		cmocka_unit_test(test_same_address),
 	};
