@@ -529,7 +529,7 @@ sync_folder(const char *file)
 static int
 replace_file(const char *target, const json_t *document)
 {
-	char *temporary = format("%s.XXXXXX", target);
+	char *temporary = format("%s.tmp-XXXXXX", target);
 	int err = 0;
 
 	if (!temporary)

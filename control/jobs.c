@@ -156,6 +156,14 @@ jobs_end(struct jobs *j, uint32_t id, bool failed, json_t *result)
 	forget_oldest(j);
 }
 
+const char *
+jobs_kind(const struct jobs *j, uint32_t id)
+{
+	const struct job *job = find(j, id);
+
+	return job != NULL ? job->kind : NULL;
+}
+
 static json_t *
 job_json(const struct job *job)
 {

@@ -22,6 +22,8 @@ void jobs_fail_part(struct jobs *j, uint32_t id, const char *reason);
 void jobs_forget(struct jobs *j, uint32_t id);
 /* Ends it. `result` is taken over (may be NULL). */
 void jobs_end(struct jobs *j, uint32_t id, bool failed, json_t *result);
+/* NULL: no such job. */
+const char *jobs_kind(const struct jobs *j, uint32_t id);
 /* {id, kind, state, done, total, started_s, finished_s, result}; NULL: no such job. A new reference. */
 json_t *jobs_get(const struct jobs *j, uint32_t id);
 json_t *jobs_list(const struct jobs *j);

@@ -18,6 +18,7 @@ struct netlink;
 struct nexthop_table;
 struct qsbr;
 struct rpc;
+struct session_view;
 struct speaker;
 struct thread;
 struct tun;
@@ -79,10 +80,25 @@ const struct config_peer *keeld_peer_find(const struct keeld *k, struct vrf_id v
  * (an array for the answer, contract section 3). -EINVAL with faults: nothing was changed.
  */
 int keeld_commit(struct keeld *k, json_t *document, const char *comment, json_t **effects, bool *persisted, struct faults *f);
+/* The same; without keeld_confirm() within confirm_s, or at a restart before it, what ran before comes back. -EIO: that can't be kept on disk. */
+int keeld_commit_to_confirm(struct keeld *k, json_t *document, const char *comment, uint32_t confirm_s, json_t **effects, bool *persisted,
+	struct faults *f);
+/* -ENOENT: no commit waits for it. A commit without confirm_s confirms, too (RFC 6241 8.4.1). */
+int keeld_confirm(struct keeld *k);
+/* Commits the document of that commit, at once; edits of the candidate stay edits. As keeld_commit(); -ENOENT: there is none. */
+int keeld_rollback(struct keeld *k, uint32_t to, json_t **effects, bool *persisted, struct faults *f);
+/* {commits: [{id, time, comment}], confirm: {commit, back_to, remaining_s}}, the oldest first; `confirm` while one waits. */
+json_t *keeld_history(const struct keeld *k);
 /* What a commit of `document` would do, as keeld_commit()'s effects but without jobs; nothing is changed. NULL with faults. */
 json_t *keeld_effects(struct keeld *k, json_t *document, struct faults *f);
 /* The import and export policy that a peer would run under `next` (a parsed document): what a preview compares with. NULL: none. */
 const struct policy *keeld_policy_of(const struct config *next, const struct config_peer *p, enum family f, bool import);
+
+/*
+ * Why a committed import policy has not reached the routes of a peer: no means but a reset; until its session is established anew. NULL: it has.
+ * `v`: the session now.
+ */
+const char *keeld_not_applied(const struct keeld *k, struct peer_id id, enum family f, const struct session_view *v);
 
 /* contract: bgp.refresh. Answers `peers` and the job (0: nothing runs). */
 enum keeld_scope { SCOPE_ALL, SCOPE_PEER, SCOPE_GROUP, SCOPE_INTERNAL, SCOPE_EXTERNAL, SCOPE_ASN };

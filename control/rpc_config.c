@@ -11,6 +11,7 @@
 #include "dataplane/port.h"
 #endif
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -181,31 +182,73 @@ config_discard(struct keeld *k, json_t *params, struct rpc_call *call)
 	return json_object();
 }
 
+#define CONFIRM_MAX_S 86400
+
+/* What commit and rollback answer, or why they are refused. */
+static json_t *
+commit_answer(struct keeld *k, int err, json_t *effects, bool persisted, struct faults *f, struct rpc_call *call)
+{
+	if (err == 0)
+		return json_pack("{s:I, s:I, s:o, s:b}", "commit", (json_int_t)k->next_commit_id, "revision", (json_int_t)k->revision, "effects",
+			effects, "persisted", persisted);
+	return f->count > 0 ? rpc_fail_faults(call, RPC_CONFIGURATION, f) : NULL;
+}
+
 static json_t *
 config_commit(struct keeld *k, json_t *params, struct rpc_call *call)
 {
 	const char *comment = NULL;
+	json_int_t confirm_s = 0;
 	struct faults f = {0};
-	json_t *effects = NULL, *document;
-	bool persisted;
+	json_t *effects = NULL, *document, *answer;
+	bool persisted = false;
 	int err;
 
-	if (!rpc_string(params, "comment", &comment, call))
+	if (!rpc_string(params, "comment", &comment, call) || !rpc_integer(params, "confirm_s", 1, CONFIRM_MAX_S, &confirm_s, call))
 		return NULL;
-	if (json_object_get(params, "confirm_s") != NULL)
-		return rpc_fail(call, RPC_INVALID_PARAMS, "/confirm_s", "not supported in this version");
 	document = json_deep_copy(k->candidate);
-	err = keeld_commit(k, document, comment, &effects, &persisted, &f);
+	err = keeld_commit_to_confirm(k, document, comment, (uint32_t)confirm_s, &effects, &persisted, &f);
 	json_decref(document);
-	if (err != 0)
-		rpc_fail_faults(call, RPC_CONFIGURATION, &f);
+	if (err == 0) {
+		k->candidate_edited = false;
+		k->candidate_revision++;
+	}
+	answer = commit_answer(k, err, effects, persisted, &f, call);
 	faults_fini(&f);
-	if (err != 0)
+	return answer;
+}
+
+static json_t *
+config_confirm(struct keeld *k, json_t *params, struct rpc_call *call)
+{
+	(void)params;
+	return keeld_confirm(k) == 0 ? json_object() : rpc_fail(call, RPC_NOT_FOUND, "", "no commit waits for a confirmation");
+}
+
+static json_t *
+config_rollback(struct keeld *k, json_t *params, struct rpc_call *call)
+{
+	json_int_t to = 0;
+	struct faults f = {0};
+	json_t *effects = NULL, *answer;
+	bool persisted = false;
+	int err;
+
+	if (!rpc_integer(params, "to", 0, UINT32_MAX, &to, call))
 		return NULL;
-	k->candidate_edited = false;
-	k->candidate_revision++;
-	return json_pack("{s:i, s:i, s:o, s:b}", "commit", (int)k->next_commit_id, "revision", (int)k->revision, "effects", effects,
-		"persisted", persisted);
+	err = keeld_rollback(k, (uint32_t)to, &effects, &persisted, &f);
+	answer = err == -ENOENT ? rpc_fail(call, RPC_NOT_FOUND, "/to", "commit %lld is not kept", (long long)to)
+				: commit_answer(k, err, effects, persisted, &f, call);
+	faults_fini(&f);
+	return answer;
+}
+
+static json_t *
+config_history(struct keeld *k, json_t *params, struct rpc_call *call)
+{
+	(void)params;
+	(void)call;
+	return keeld_history(k);
 }
 
 const struct rpc_method rpc_config_methods[] = {
@@ -223,5 +266,10 @@ const struct rpc_method rpc_config_methods[] = {
 	{"config.commit", config_commit, "comment:string confirm_s:integer",
 		"commit:integer revision:integer effects:array persisted:boolean", "Makes the candidate the running configuration: all or nothing",
 		false},
+	{"config.confirm", config_confirm, "", "", "Keeps a commit that was made with confirm_s", false},
+	{"config.rollback", config_rollback, "to!:integer", "commit:integer revision:integer effects:array persisted:boolean",
+		"Commits the document of an earlier commit at once", false},
+	{"config.history", config_history, "", "commits:array", "The commits that are kept, the oldest first, and which one waits for a confirmation",
+		true},
 	{0},
 };

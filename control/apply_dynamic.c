@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Dynamic peers: who comes by a listen range gets a peer id and a configuration made of its group, until it is down again. */
+#include "control/apply_impl.h"
+
+#include "control/log.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void
+session_order_ranges(void *arg)
+{
+	struct order *o = arg;
+
+	role_enter_session();
+	o->result = speaker_ranges(o->k->speaker, o->ranges, o->range_count);
+}
+
+void
+apply_ranges(struct keeld *k, const struct config *c)
+{
+	struct speaker_range *ranges = calloc(c->range_count + 1, sizeof(*ranges));
+	struct order o = {
+		.k = k, .ranges = ranges, .range_count = c->range_count, .result = -ENOMEM};
+
+	for (unsigned i = 0; ranges != NULL && i < c->range_count; i++)
+		ranges[i] = (struct speaker_range){
+			c->ranges[i].vrf, c->ranges[i].prefix, c->ranges[i].peer.password};
+	if (ranges != NULL)
+		thread_call(k->session_thread, session_order_ranges, &o);
+	if (o.result != 0)
+		log_event(LOG_ERROR, "listen-ranges-not-set error=\"%s\"", strerror(-o.result));
+	free(ranges);
+}
+
+static unsigned
+dynamic_count(const struct keeld *k)
+{
+	unsigned n = 0;
+
+	for (struct peer_id id = {0}; (id = keeld_peer_next(k, id)).v != 0;)
+		n += keeld_peer_config(k, id)->dynamic;
+	return n;
+}
+
+static struct config_peer *
+dynamic_config(const struct config_range *r, const struct ip_addr *addr)
+{
+	struct config_peer *p = malloc(sizeof(*p));
+
+	if (p != NULL)
+		config_range_peer(r, addr, p);
+	return p;
+}
+
+/* Ends the peer; its configuration, too. */
+static void
+dynamic_end(struct keeld *k, struct peer_id id)
+{
+	struct config_peer *p = (struct config_peer *)(uintptr_t)k->peers[id.v].config;
+
+	apply_peer_stop(k, id);
+	free(p);
+}
+
+static void
+dynamic_begin(struct keeld *k, const struct session_event *e)
+{
+	const struct config_range *r = config_range_find(k->running, e->vrf, &e->addr);
+	char addr[ADDR_TEXT_MAX];
+	struct config_peer *p;
+	struct peer_id id;
+
+	if (r == NULL || keeld_peer_find(k, e->vrf, &e->addr) != NULL)
+		return; /* the configuration changed since */
+	if (dynamic_count(k) >= k->running->listen_limit) {
+		log_event(LOG_WARNING, "dynamic-peer-refused peer=%s reason=listen-limit limit=%u",
+			addr_format(&e->addr, addr), k->running->listen_limit);
+		return;
+	}
+	p = dynamic_config(r, &e->addr);
+	id = p != NULL ? apply_peer_id_new(k) : (struct peer_id){0};
+	if (id.v == 0) {
+		log_event(LOG_ERROR, "dynamic-peer-refused peer=%s reason=%s",
+			addr_format(&e->addr, addr),
+			p != NULL ? "too-many-peers" : "out-of-memory");
+		free(p);
+		return;
+	}
+	k->peers[id.v].config = p;
+	if (apply_peer_start(k, k->running, p, id) != 0)
+		dynamic_end(k, id);
+}
+
+void
+apply_dynamic_event(struct keeld *k, const struct session_event *e)
+{
+	const struct config_peer *p;
+
+	if (e->kind == SESSION_DYNAMIC) {
+		dynamic_begin(k, e);
+		return;
+	}
+	p = keeld_peer_config(k, e->peer);
+	if (p != NULL && p->dynamic) /* else the document names it by now */
+		dynamic_end(k, e->peer);
+}
+
+const struct config_peer *
+apply_peer_of(const struct config *next, const struct config_peer *was, struct config_peer *dynamic)
+{
+	const struct config_peer *is = config_peer_find(next, was->vrf, &was->addr);
+	const struct config_range *r;
+
+	if (is != NULL || !was->dynamic)
+		return is;
+	r = config_range_find(next, was->vrf, &was->addr);
+	if (r == NULL)
+		return NULL;
+	config_range_peer(r, &was->addr, dynamic);
+	return dynamic;
+}
+
+static void
+dynamic_change(struct keeld *k, const struct config *old, struct peer_id id,
+	const struct config_range *r, json_t *effects)
+{
+	struct config_peer *was = (struct config_peer *)(uintptr_t)k->peers[id.v].config;
+	struct config_peer *is = r != NULL ? dynamic_config(r, &was->addr) : NULL;
+
+	if (is == NULL) {
+		apply_effect_removed(effects, was);
+		dynamic_end(k, id);
+		return;
+	}
+	k->peers[id.v].config = is;
+	apply_peer_change(k,
+		&(struct change){.old = old, .next = k->running, .was = was, .is = is, .id = id},
+		effects);
+	free(was);
+}
+
+void
+apply_dynamic_peers(struct keeld *k, const struct config *old, json_t *effects)
+{
+	for (unsigned i = 1; i < PEER_MAX; i++) {
+		const struct config_peer *p = k->peers[i].config;
+
+		if (p != NULL && p->dynamic)
+			dynamic_change(k, old, k->peers[i].id,
+				config_range_find(k->running, p->vrf, &p->addr), effects);
+	}
+}
+
+void
+apply_dynamic_fini(struct keeld *k)
+{
+	for (unsigned i = 1; i < PEER_MAX; i++) {
+		if (k->peers[i].config != NULL && k->peers[i].config->dynamic)
+			free((void *)(uintptr_t)k->peers[i].config);
+	}
+}

@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Shared by apply.c (peers, commit), apply_effects.c (what a commit does to a peer), apply_refresh.c (refreshes by command and by policy change),
+ * apply_dynamic.c (peers of listen ranges) and apply_history.c (confirm, rollback). Main only.
+ */
+#pragma once
+
+#include "control/apply.h"
+#include "control/threads.h"
+
+/* One thing to do on another thread, and its answer. Lives on main's stack during thread_call(). */
+struct order {
+	struct keeld *k;
+	struct peer_id id;
+	const struct config_peer *config;
+	struct session_policies policies;
+	const struct policy *import;
+	enum family family;
+	bool keep;
+	uint32_t job;
+	uint64_t number;
+	struct shard_settings settings;
+	bool via_default;
+	const struct speaker_range *ranges;
+	unsigned range_count;
+	struct session_view view;
+	int result;
+	const char *reason;
+};
+
+/* Which policies a peer's session and the shard run. */
+struct applied {
+	const struct policy *import[FAMILY_COUNT];
+	bool keep[FAMILY_COUNT];
+	struct session_policies session;
+};
+
+/* One peer in two configurations. */
+struct change {
+	const struct config *old, *next;
+	const struct config_peer *was, *is;
+	struct peer_id id;
+	struct session_view view; /* before the change */
+};
+
+struct apply {
+	struct keeld *k;
+	struct applied applied[PEER_MAX];
+	struct timer flush_timer;
+};
+extern struct apply apply;
+
+/* ---- apply.c ---- */
+
+/* A free id, or .v == 0. An id whose routes are still flushed is not free. */
+struct peer_id apply_peer_id_new(struct keeld *k);
+/* Shard and session get to know it. 0, -errno (logged). */
+int apply_peer_start(
+	struct keeld *k, const struct config *c, const struct config_peer *p, struct peer_id id);
+void apply_peer_stop(struct keeld *k, struct peer_id id);
+struct shard_peer apply_shard_peer(struct peer_id id, const struct config_peer *c);
+struct session_policies apply_policies_of(const struct config *c, const struct config_peer *p);
+/* What the shard runs already stays as it is. */
+void apply_imports(struct keeld *k, const struct config *c, const struct config_peer *p,
+	struct peer_id id, bool first);
+void apply_keeps(struct keeld *k, const struct config_peer *p, struct peer_id id);
+/* Policies that the session has from here on; `want` is copied. */
+void apply_export_policies(struct keeld *k, struct peer_id id, const struct session_policies *want);
+void apply_peek(struct keeld *k, struct peer_id id, struct session_view *out);
+/* What a commit would be refused for though the document is good: what is only read at start. */
+void apply_check_restart_keys(
+	const struct config *old, const struct config *next, struct faults *f);
+int apply_commit(struct keeld *k, json_t *document, const char *comment, uint32_t confirm_s,
+	json_t **effects, bool *persisted, struct faults *f);
+
+/* ---- apply_effects.c ---- */
+
+/* `effects` gets what the change does, and it is done. */
+void apply_peer_change(struct keeld *k, const struct change *given, json_t *effects);
+void apply_effect_removed(json_t *effects, const struct config_peer *p);
+
+/* ---- apply_refresh.c ---- */
+
+void apply_refresh_init(void);
+void apply_refresh_fini(void);
+/* Why a policy change has nothing to do for that family, or NULL. */
+const char *apply_not_in_use(const struct session_view *v, enum family f);
+/* The job of an import or export that waits for the delay from here on, or waits already. `v`: of the session now. */
+uint32_t apply_pending_import(
+	struct keeld *k, struct peer_id id, enum family f, const struct session_view *v);
+uint32_t apply_pending_export(struct keeld *k, struct peer_id id, enum family f);
+bool apply_export_waits(struct peer_id id, enum family f, uint32_t *job);
+/* Of a session that has `want` with the whole configuration, or that begins anew: what waits no more. */
+void apply_pending_done(
+	struct keeld *k, struct peer_id id, const struct session_policies *want, bool reset);
+/* Of a peer that goes. */
+void apply_pending_drop(struct keeld *k, struct peer_id id);
+/* After all peers of a commit: the delay begins, or all is done now. */
+void apply_pending_schedule(struct keeld *k);
+/* A job for differences that the session makes of what it was given last; 0: it has none to make. */
+uint32_t apply_export_job(struct keeld *k, struct peer_id id, enum family f, uint32_t job);
+/* ROUTE-REFRESH for what keep_all_routes is to keep; its job, 0 when it could not be asked for. */
+uint32_t apply_fill(struct keeld *k, struct peer_id id, enum family f);
+/* That a policy change reaches the peer's routes by no means but a reset; until the session is established anew. */
+void apply_note_not_applied(
+	struct peer_id id, enum family f, const char *reason, const struct session_view *v);
+/* Its policies may be run until the delay is over; taken over. */
+void apply_config_hold(struct config *old);
+
+/* ---- apply_dynamic.c ---- */
+
+/* Who may come, told to the session thread. */
+void apply_ranges(struct keeld *k, const struct config *c);
+void apply_dynamic_event(struct keeld *k, const struct session_event *e);
+/* Dynamic peers by the new configuration, which runs already. */
+void apply_dynamic_peers(struct keeld *k, const struct config *old, json_t *effects);
+void apply_dynamic_fini(struct keeld *k);
+/* What `next` says of a peer of now; of a dynamic one in `dynamic`. NULL: nothing. */
+const struct config_peer *apply_peer_of(
+	const struct config *next, const struct config_peer *was, struct config_peer *dynamic);
+
+/* ---- apply_history.c ---- */
+
+/* Before the first peer: may replace the running configuration, by what an unconfirmed commit goes back to. 0, -ENOMEM. */
+int apply_history_start(struct keeld *k);
+/* On disk before anything is changed: the document and, with `confirm_s`, that it has to be confirmed. 0; -errno with faults. */
+int apply_history_prepare(
+	struct keeld *k, const json_t *document, uint32_t confirm_s, struct faults *f);
+/* It is running and in FILE. */
+void apply_history_commit(struct keeld *k, const char *comment, uint32_t confirm_s);
+bool apply_confirm_waits(void);
+void apply_history_fini(void);
