@@ -24,7 +24,6 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -610,41 +609,13 @@ turn(uint64_t now)
 static void
 parse_options(int argc, char **argv)
 {
-	static const struct option options[] = {{"connect", required_argument, NULL, 'c'},
-		{"source", required_argument, NULL, 's'}, {"asn", required_argument, NULL, 'a'},
-		{"peers", required_argument, NULL, 'n'}, {"hold", required_argument, NULL, 'h'},
-		{"port", required_argument, NULL, 'P'}, {"same-asn", no_argument, NULL, 'S'},
-		{NULL, 0, NULL, 0}};
+	const struct tool_option options[] = {{"connect", OPTION_TEXT, &opt.connect},
+		{"source", OPTION_TEXT, &opt.source}, {"asn", OPTION_U32, &opt.asn},
+		{"peers", OPTION_U32, &opt.peers}, {"hold", OPTION_U32, &opt.hold_s},
+		{"port", OPTION_U16, &opt.port}, {"same-asn", OPTION_FLAG, &opt.same_asn}};
 	struct ip_addr source;
-	int c;
 
-	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
-		switch (c) {
-		case 'c':
-			opt.connect = optarg;
-			break;
-		case 's':
-			opt.source = optarg;
-			break;
-		case 'a':
-			opt.asn = (uint32_t)strtoul(optarg, NULL, 10);
-			break;
-		case 'n':
-			opt.peers = (uint32_t)strtoul(optarg, NULL, 10);
-			break;
-		case 'h':
-			opt.hold_s = (uint32_t)strtoul(optarg, NULL, 10);
-			break;
-		case 'P':
-			opt.port = (uint16_t)strtoul(optarg, NULL, 10);
-			break;
-		case 'S':
-			opt.same_asn = true;
-			break;
-		default:
-			exit(2);
-		}
-	}
+	options_read(argc, argv, options, sizeof(options) / sizeof(options[0]));
 	if (opt.connect == NULL || opt.source == NULL || addr_parse(opt.source, &source) != 0 ||
 		source.afi != AFI_IPV4 || opt.peers == 0 || opt.peers > PEERS_MAX ||
 		opt.hold_s < 3) {

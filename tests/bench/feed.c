@@ -23,7 +23,6 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -415,54 +414,17 @@ run_session(void)
 static void
 parse_options(int argc, char **argv)
 {
-	static const struct option options[] = {{"connect", required_argument, NULL, 'c'},
-		{"source", required_argument, NULL, 's'}, {"asn", required_argument, NULL, 'a'},
-		{"peer-asn", required_argument, NULL, 'p'}, {"count", required_argument, NULL, 'n'},
-		{"mrt", required_argument, NULL, 'm'}, {"seed", required_argument, NULL, 'S'},
-		{"list", required_argument, NULL, 'l'}, {"port", required_argument, NULL, 'P'},
-		{"ipv6", no_argument, NULL, '6'}, {"next-hop", required_argument, NULL, 'h'},
-		{NULL, 0, NULL, 0}};
-	int c;
+	bool ipv6 = false;
+	const struct tool_option options[] = {{"connect", OPTION_TEXT, &opt.connect},
+		{"source", OPTION_TEXT, &opt.source}, {"asn", OPTION_U32, &opt.asn},
+		{"peer-asn", OPTION_U32, &opt.peer_asn}, {"count", OPTION_U32, &opt.count},
+		{"mrt", OPTION_TEXT, &opt.mrt}, {"seed", OPTION_U64, &opt.seed},
+		{"list", OPTION_TEXT, &opt.list}, {"port", OPTION_U16, &opt.port},
+		{"ipv6", OPTION_FLAG, &ipv6}, {"next-hop", OPTION_TEXT, &opt.next_hop}};
 
-	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
-		switch (c) {
-		case 'c':
-			opt.connect = optarg;
-			break;
-		case 's':
-			opt.source = optarg;
-			break;
-		case 'a':
-			opt.asn = (uint32_t)strtoul(optarg, NULL, 10);
-			break;
-		case 'p':
-			opt.peer_asn = (uint32_t)strtoul(optarg, NULL, 10);
-			break;
-		case 'n':
-			opt.count = (uint32_t)strtoul(optarg, NULL, 10);
-			break;
-		case 'm':
-			opt.mrt = optarg;
-			break;
-		case 'S':
-			opt.seed = strtoull(optarg, NULL, 10);
-			break;
-		case 'l':
-			opt.list = optarg;
-			break;
-		case 'h':
-			opt.next_hop = optarg;
-			break;
-		case '6':
-			opt.family = FAMILY_IPV6_UNICAST;
-			break;
-		case 'P':
-			opt.port = (uint16_t)strtoul(optarg, NULL, 10);
-			break;
-		default:
-			exit(2);
-		}
-	}
+	options_read(argc, argv, options, sizeof(options) / sizeof(options[0]));
+	if (ipv6)
+		opt.family = FAMILY_IPV6_UNICAST;
 	if (opt.connect == NULL && opt.list == NULL) {
 		fprintf(stderr, "feed: --connect or --list is missing\n");
 		exit(2);
