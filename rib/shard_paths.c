@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * One destination's next path set. Reserve, then apply: the new set is filled and ranked before
- * anything is written, so out of memory leaves the destination as it was. What nobody could notice
+ * anything is published, so out of memory leaves the destination as it was. What nobody could notice
  * is not published, and what nobody who follows the journal could (rejected paths, what accepted ones
  * were received as) not told there.
  *
@@ -279,6 +279,8 @@ make_change(struct shard *s, struct shard_table *t, struct making *m, const stru
 	if (old != NULL)
 		s->drop[m->drop++] = *old;
 	if (now != NULL) {
+		/* at once: who judges the next path lets go of what this one was judged with */
+		path_took(s, t, now);
 		s->take[m->take++] = *now;
 		make_keep(s, m, now);
 	}
@@ -341,6 +343,14 @@ make(struct shard *s, struct shard_table *t, struct making *m, const struct dest
 	return err;
 }
 
+static int
+make_undo(struct shard *s, struct shard_table *t, const struct making *m) RUNS_ON(role_rib)
+{
+	for (unsigned i = 0; i < m->take; i++)
+		path_dropped(s, t, &s->take[i]);
+	return -ENOMEM;
+}
+
 /* Of what a replay refused and was accepted before; it is in `drop`. */
 static void
 count_refused(
@@ -363,12 +373,11 @@ rebuild(struct shard *s, struct shard_table *t, struct dest_id id, const struct 
 	int err = scratch_reserve(s, old->count + 1u);
 
 	s->effort += old->count;
-	if (err == 0)
-		err = make(s, t, &m, view, e, replay);
 	if (err != 0)
 		return err;
-	if (m.keep + m.refused > UINT16_MAX)
-		return -ENOMEM;
+	err = make(s, t, &m, view, e, replay);
+	if (err != 0 || m.keep + m.refused > UINT16_MAX)
+		return make_undo(s, t, &m);
 	if (m.keep > 0)
 		m.differs |= rank(s, t, m.keep) || s->multipath != old->multipath;
 	if (!m.differs && m.take + m.drop == 0)
@@ -376,11 +385,9 @@ rebuild(struct shard *s, struct shard_table *t, struct dest_id id, const struct 
 	if (m.keep + m.refused > 0) {
 		set = path_set_alloc(t->dests, m.keep + m.refused);
 		if (set == NULL)
-			return -ENOMEM;
+			return make_undo(s, t, &m);
 		set_fill(s, set, m.keep, m.refused);
 	}
-	for (unsigned i = 0; i < m.take; i++)
-		path_took(s, t, &s->take[i]);
 	if (m.differs)
 		publish(s, t, id, set);
 	else
