@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * libFuzzer's entry, built once for each row of targets.h with -DTARGET="NAME" (meson setup -Dfuzz=true, CC=clang):
- * build/tests/fuzz/fuzz_update -max_len=4097 NEW-CORPUS tests/fuzz/corpus/update
+ * libFuzzer's entry, built once for each row of targets.h with -DTARGET="NAME": scripts/fuzz builds and runs them.
  */
 #include "tests/fuzz/targets.h"
 

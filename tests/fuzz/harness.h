@@ -7,6 +7,7 @@
 
 #include "control/bgp_attr.h"
 #include "control/bgp_msg.h"
+#include "tests/fuzz/reset_rule.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -250,6 +251,25 @@ harness_update_options(uint8_t bits)
 	};
 }
 
+/* A session is reset where it must be, and nowhere but where it may be. */
+static inline void
+harness_reset(const uint8_t *msg, size_t len, const struct bgp_update_options *o,
+	const struct bgp_error *e)
+{
+	struct rule_verdict v;
+
+	if (len < BGP_HEADER_LEN + 4) {
+		HARNESS_CHECK(e->severity == SESSION_RESET && e->code == ERR_HEADER);
+		return;
+	}
+	v = rule_update(msg, len, o);
+	HARNESS_CHECK(e->severity == SESSION_RESET ? v.may : !v.must);
+	HARNESS_CHECK(e->severity != SESSION_RESET || e->code == ERR_UPDATE);
+	/* RFC 7606 5.2 */
+	HARNESS_CHECK(
+		e->severity != SESSION_RESET || v.must || e->subcode == UPDATE_MALFORMED_LIST);
+}
+
 /* The error that came of it. */
 static inline struct bgp_error
 harness_update_with(const uint8_t *msg, size_t len, const struct bgp_update_options *o)
@@ -259,6 +279,7 @@ harness_update_with(const uint8_t *msg, size_t len, const struct bgp_update_opti
 
 	bgp_update_decode(msg, len, o, a, &u);
 	harness_error(&u.error);
+	harness_reset(msg, len, o, &u.error);
 	HARNESS_CHECK(u.announced_count <= 2 && u.withdrawn_count <= 2);
 	HARNESS_CHECK(
 		u.has_attrs == (u.announced_count > 0 && u.error.severity < TREAT_AS_WITHDRAW));

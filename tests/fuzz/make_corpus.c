@@ -29,11 +29,26 @@ keep(const char *target, const char *name, int first, const uint8_t *msg, size_t
 	HARNESS_CHECK(fclose(f) == 0);
 }
 
+/* An UPDATE, also as a message and by its attributes alone. */
+static void
+keep_update(const char *name, int first, const uint8_t *msg, size_t len)
+{
+	size_t attrs = BGP_HEADER_LEN + 4;
+
+	HARNESS_CHECK(len >= attrs);
+	attrs += rule_u16(msg + BGP_HEADER_LEN);
+	keep("update", name, first, msg, len);
+	keep("message", name, first, msg, len);
+	if (rule_u16(msg + attrs - 2) > 0)
+		keep("attribute", name, first, msg + attrs, rule_u16(msg + attrs - 2));
+}
+
 static void
 opens(void)
 {
 	struct bgp_open_options o = {.asn = 65001, .identifier = 0x0a000001, .hold_time_s = 90};
 	uint8_t buf[BGP_MSG_MAX];
+	size_t len;
 
 	keep("open", "plain", -1, buf, bgp_open_encode(&o, buf, sizeof(buf)));
 	o.families = 1u << FAMILY_IPV4_UNICAST;
@@ -43,7 +58,9 @@ opens(void)
 	o.families = 0x0f;
 	o.extended_message = o.restart_notification = true;
 	keep("open", "all", -1, buf, bgp_open_encode(&o, buf, sizeof(buf)));
-	keep("header", "open", -1, buf, bgp_open_encode(&o, buf, sizeof(buf)));
+	len = bgp_open_encode(&o, buf, sizeof(buf));
+	keep("header", "open", -1, buf, len);
+	keep("message", "open", 0, buf, len);
 	o.extended_next_hop = o.restart_families = 0x0f;
 	o.forwarding_families = 0x05;
 	o.restart_time_s = 120;
@@ -66,6 +83,10 @@ small_messages(void)
 			(const uint8_t *)"\x06\x04\x03tea", 6, buf, sizeof(buf)));
 	keep("refresh", "request", -1, buf,
 		bgp_refresh_encode(FAMILY_IPV4_UNICAST, REFRESH_REQUEST, buf, sizeof(buf)));
+	keep("message", "refresh", 0, buf,
+		bgp_refresh_encode(FAMILY_IPV4_UNICAST, REFRESH_REQUEST, buf, sizeof(buf)));
+	keep("message", "notification", 0, buf,
+		bgp_cease_encode(CEASE_ADMIN_SHUTDOWN, "maintenance", buf, sizeof(buf)));
 	keep("refresh", "begin", -1, buf,
 		bgp_refresh_encode(FAMILY_IPV6_UNICAST, REFRESH_BEGIN, buf, sizeof(buf)));
 	keep("refresh", "end", -1, buf,
@@ -150,7 +171,7 @@ next_hops(void)
 		HARNESS_CHECK(addr_parse(all[i].next_hop, &a->next_hop) == 0);
 		if (all[i].link_local != NULL)
 			HARNESS_CHECK(addr_parse(all[i].link_local, &a->next_hop_link_local) == 0);
-		keep("update", all[i].name, 16, buf, pack(all[i].f, a, &o, buf, sizeof(buf)));
+		keep_update(all[i].name, 16, buf, pack(all[i].f, a, &o, buf, sizeof(buf)));
 	}
 }
 
@@ -171,37 +192,143 @@ updates(void)
 			snprintf(name, sizeof(name), "%s%s%s",
 				f == FAMILY_IPV4_UNICAST ? "ipv4" : "ipv6", o.as4 ? "" : "-as2",
 				o.add_path ? "-add-path" : "");
-			keep("update", name, first, buf, pack(f, a, &o, buf, sizeof(buf)));
+			keep_update(name, first, buf, pack(f, a, &o, buf, sizeof(buf)));
 			snprintf(name, sizeof(name), "withdraw-%s%s",
 				f == FAMILY_IPV4_UNICAST ? "ipv4" : "ipv6",
 				o.add_path ? "-add-path" : "");
-			keep("update", name, first, buf, pack(f, NULL, &o, buf, sizeof(buf)));
+			keep_update(name, first, buf, pack(f, NULL, &o, buf, sizeof(buf)));
 		}
-		keep("update", f == FAMILY_IPV4_UNICAST ? "end-of-rib-ipv4" : "end-of-rib-ipv6", 0,
+		keep_update(f == FAMILY_IPV4_UNICAST ? "end-of-rib-ipv4" : "end-of-rib-ipv6", 0,
 			buf, bgp_end_of_rib_encode(f, buf, sizeof(buf)));
 	}
 	next_hops();
 }
 
+/* Of the octet of options that `nlri` begins with. */
+static struct nlri_form
+form_of(int bits)
+{
+	return (struct nlri_form){
+		.afi = bits & 1 ? AFI_IPV6 : AFI_IPV4,
+		.safi = bits & 8   ? SAFI_VPN
+			: bits & 4 ? SAFI_LABELED_UNICAST
+				   : SAFI_UNICAST,
+		.add_path = bits & 2,
+		.multiple_labels = bits & 16,
+		.withdrawn = bits & 32,
+	};
+}
+
+static void
+write_field(struct wr *w, struct nlri_form form)
+{
+	static const uint8_t one[] = {0, 0x3e, 0x81}, two[] = {0, 0x3e, 0x80, 0, 0x7d, 0x01},
+			     none[] = {0x80, 0, 0};
+	bool several = form.multiple_labels && !form.withdrawn;
+
+	for (uint8_t len = 0; len <= prefix_max_len((enum afi)form.afi); len += 12) {
+		struct ip_addr addr = {.afi = form.afi, .b = {0x20, 1, 0x0d, 0xb8}};
+		struct nlri n = {.prefix = prefix_from_addr(&addr, len),
+			.path_id = len,
+			.rd = UINT64_C(0x0000fc0000000001),
+			.labels = form.withdrawn ? none
+				  : several	 ? two
+						 : one,
+			.label_count = several ? 2 : 1};
+
+		harness_nlri_write(w, form, &n);
+	}
+}
+
+static void
+form_name(char *name, size_t size, int bits)
+{
+	snprintf(name, size, "%s%s%s%s%s", bits & 1 ? "ipv6" : "ipv4",
+		bits & 8   ? "-vpn"
+		: bits & 4 ? "-labeled"
+			   : "",
+		bits & 16 ? "-labels" : "", bits & 2 ? "-add-path" : "",
+		bits & 32 ? "-withdrawn" : "");
+}
+
 static void
 fields(void)
 {
-	for (int bits = 0; bits < 4; bits++) {
-		enum family f = bits & 1 ? FAMILY_IPV6_UNICAST : FAMILY_IPV4_UNICAST;
-		uint8_t buf[512];
+	for (int bits = 0; bits < 64; bits++) {
+		uint8_t buf[1024];
 		struct wr w = wr_init(buf, sizeof(buf));
-		char name[32];
+		char name[64];
 
-		for (uint8_t len = 0; len <= prefix_max_len(family_afi(f)); len += 12) {
-			struct ip_addr addr = {
-				.afi = (uint8_t)family_afi(f), .b = {0x20, 1, 0x0d, 0xb8}};
-			struct prefix p = prefix_from_addr(&addr, len);
-
-			nlri_write(&w, &p, bits & 2, len);
-		}
-		snprintf(name, sizeof(name), "%s%s", bits & 1 ? "ipv6" : "ipv4",
-			bits & 2 ? "-add-path" : "");
+		/* Each kind of label once: the rest follows by mutation. */
+		if ((bits & 12) == 12 || ((bits & 12) == 0 && bits > 3))
+			continue;
+		write_field(&w, form_of(bits));
+		HARNESS_CHECK(!w.bad);
+		form_name(name, sizeof(name), bits);
 		keep("nlri", name, bits, buf, wr_len(&w));
+	}
+}
+
+static void
+begin_attribute(struct wr *w, struct nlri_form form)
+{
+	wr_u8(w, 0x90); /* optional, extended length */
+	wr_u8(w, form.withdrawn ? 15 : 14);
+	wr_u16(w, 0);
+	wr_u16(w, form.afi);
+	wr_u8(w, form.safi);
+}
+
+/* MP_REACH_NLRI or MP_UNREACH_NLRI of a family that our encoder does not write. */
+static void
+write_mp(struct wr *w, struct nlri_form form)
+{
+	static const uint8_t zero[8], next_hop[16] = {0x20, 1, 0x0d, 0xb8, [15] = 9};
+	size_t address = form.afi == AFI_IPV6 ? 16 : 4, rd_len = form.safi == SAFI_VPN ? 8 : 0;
+	uint8_t *start = w->p;
+	size_t len;
+
+	begin_attribute(w, form);
+	if (!form.withdrawn) {
+		wr_u8(w, (uint8_t)(rd_len + address));
+		wr_bytes(w, zero, rd_len);
+		wr_bytes(w, next_hop, address);
+		wr_u8(w, 0);
+	}
+	write_field(w, form);
+	HARNESS_CHECK(!w->bad);
+	len = (size_t)(w->p - start) - 4;
+	start[2] = (uint8_t)(len >> 8);
+	start[3] = (uint8_t)len;
+}
+
+/* VPN and labelled families (RFC 4364, 4659, 8277); the options of harness_update_options(). */
+static void
+labelled_updates(void)
+{
+	static const uint8_t rest[] = {0x40, 1, 1, 0, 0x40, 2, 6, 2, 1, 0, 0, 0xfd, 0xe9, 0x40, 5,
+		4, 0, 0, 0, 100, 0xc0, 16, 8, 0, 2, 0xfc, 0, 0, 0, 0, 1};
+
+	for (int bits = 4; bits < 64; bits++) {
+		uint8_t buf[BGP_MSG_MAX];
+		struct wr w = wr_init(buf, sizeof(buf));
+		size_t attrs = BGP_HEADER_LEN + 4;
+		char name[64];
+
+		if ((bits & 12) == 12 || (bits & 12) == 0)
+			continue;
+		memset(wr_reserve(&w, attrs), 0, attrs);
+		memset(buf, 0xff, 16);
+		buf[18] = BGP_UPDATE;
+		write_mp(&w, form_of(bits));
+		if (!(bits & 32))
+			wr_bytes(&w, rest, sizeof(rest));
+		buf[16] = (uint8_t)(wr_len(&w) >> 8);
+		buf[17] = (uint8_t)wr_len(&w);
+		buf[21] = (uint8_t)((wr_len(&w) - attrs) >> 8);
+		buf[22] = (uint8_t)(wr_len(&w) - attrs);
+		form_name(name, sizeof(name), bits);
+		keep_update(name, (bits & 2 ? 64 : 0) | (bits & 16 ? 4 : 0), buf, wr_len(&w));
 	}
 }
 
@@ -216,6 +343,7 @@ main(int argc, char **argv)
 	opens();
 	small_messages();
 	updates();
+	labelled_updates();
 	fields();
 	return 0;
 }

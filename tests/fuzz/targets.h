@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The decoders that are fuzzed, by name: fuzz.c runs one, test_replay.c all of them over the kept corpus. An input is a message with its
- * header; those of `update` and `nlri` begin with one octet of options.
+ * What is fuzzed, by name: fuzz.c runs one, test_replay.c all of them over the kept corpus. An input is a message with its header;
+ * those of `message`, `attribute`, `update` and `nlri` begin with one octet of options. The text of the others: target_NAME.c.
  */
 #pragma once
 
@@ -12,6 +12,47 @@ target_update(const uint8_t *data, size_t len)
 {
 	if (len > 0)
 		harness_update(data + 1, len - 1, data[0]);
+}
+
+/* A message of any type, with the length that its header says. */
+static inline void
+target_message(const uint8_t *data, size_t len)
+{
+	size_t n;
+
+	if (len < 1 + BGP_HEADER_LEN)
+		return;
+	n = rule_u16(data + 1 + 16);
+	harness_message(data + 1, n > BGP_HEADER_LEN && n < len ? n : len - 1, data[0]);
+}
+
+/* The path attributes of an UPDATE that announces 203.0.113.0/24; option 32 without that. */
+static inline void
+target_attribute(const uint8_t *data, size_t len)
+{
+	static const uint8_t nlri[] = {0, 0, 0, 1, 24, 203, 0, 113};
+	struct bgp_update_options o;
+	size_t nlri_len;
+	uint8_t *msg;
+	struct wr w;
+
+	if (len == 0 || len > BGP_MSG_MAX)
+		return;
+	o = harness_update_options(data[0] & 0xdf);
+	nlri_len = data[0] & 32 ? 0 : data[0] & 64 ? sizeof(nlri) : sizeof(nlri) - 4;
+	msg = malloc(BGP_HEADER_LEN + 4 + len + sizeof(nlri));
+	HARNESS_CHECK(msg);
+	w = wr_init(msg, BGP_HEADER_LEN + 4 + len - 1 + nlri_len);
+	memset(wr_reserve(&w, 16), 0xff, 16);
+	wr_u16(&w, (uint16_t)(w.end - msg));
+	wr_u8(&w, BGP_UPDATE);
+	wr_u16(&w, 0);
+	wr_u16(&w, (uint16_t)(len - 1));
+	wr_bytes(&w, data + 1, len - 1);
+	wr_bytes(&w, nlri + sizeof(nlri) - nlri_len, nlri_len);
+	HARNESS_CHECK(!w.bad && w.p == w.end);
+	harness_update_with(msg, wr_len(&w), &o);
+	free(msg);
 }
 
 /* The first octet: 1 IPv6, 2 path identifiers, 4 labels, 8 labels and route distinguishers, 16 several labels, 32 withdrawn. */
@@ -34,16 +75,24 @@ target_nlri(const uint8_t *data, size_t len)
 	harness_nlri(data + 1, len - 1, form);
 }
 
+void target_config(const uint8_t *data, size_t len);
+
 static const struct target {
 	const char *name;
 	void (*run)(const uint8_t *data, size_t len);
+	unsigned
+		mutations; /* of the whole corpus, in the replay: about a second in a sanitizer build */
+	bool text;
 } targets[] = {
-	{"header", harness_header},
-	{"open", harness_open},
-	{"notification", harness_notification},
-	{"refresh", harness_refresh},
-	{"update", target_update},
-	{"nlri", target_nlri},
+	{"header", harness_header, 100000, false},
+	{"open", harness_open, 200000, false},
+	{"notification", harness_notification, 100000, false},
+	{"refresh", harness_refresh, 100000, false},
+	{"update", target_update, 200000, false},
+	{"nlri", target_nlri, 200000, false},
+	{"message", target_message, 200000, false},
+	{"attribute", target_attribute, 200000, false},
+	{"config", target_config, 1000, true},
 };
 
 #define TARGET_COUNT (sizeof(targets) / sizeof(targets[0]))

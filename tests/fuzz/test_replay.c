@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The kept corpus in every build: each file as it is, every truncation, and a fixed number of mutations by a seeded generator.
+ * The kept corpus in every build: each file as it is, every truncation (every tenth of text), and a fixed number of mutations by a seeded generator.
  * What libFuzzer found once goes into the corpus and stays found. Only a sanitizer or a check of harness.h can fail it.
  */
 #include "tests/fuzz/mutate.h"
@@ -14,7 +14,6 @@
 #include <cmocka.h>
 /* clang-format on */
 
-#define MUTATIONS 20000 /* of each file: about a second in a sanitizer build */
 #define INPUT_MAX 8192
 
 /* On a heap block of exactly this size. */
@@ -28,14 +27,15 @@ run(const struct target *t, const uint8_t *data, size_t len)
 }
 
 static void
-replay(const struct target *t, const uint8_t *data, size_t len, uint64_t seed)
+replay(const struct target *t, const uint8_t *data, size_t len, uint64_t seed, unsigned mutations)
 {
 	uint8_t buf[INPUT_MAX];
 	uint64_t s = seed;
 
-	for (size_t n = 0; n <= len; n++)
+	for (size_t n = 0; n <= len; n += t->text ? 10 : 1)
 		run(t, data, n);
-	for (unsigned i = 0; i < MUTATIONS; i++) {
+	run(t, data, len);
+	for (unsigned i = 0; i < mutations; i++) {
 		size_t n = len;
 
 		memcpy(buf, data, len);
@@ -45,39 +45,48 @@ replay(const struct target *t, const uint8_t *data, size_t len, uint64_t seed)
 	}
 }
 
+static size_t
+read_file(const char *path, uint8_t *data, size_t size)
+{
+	FILE *f = fopen(path, "rb");
+	size_t len;
+
+	assert_non_null(f);
+	len = fread(data, 1, size, f);
+	fclose(f);
+	return len;
+}
+
+static int
+is_input(const struct dirent *e)
+{
+	return e->d_name[0] != '.';
+}
+
 static unsigned
 replay_target(const struct target *t)
 {
 	static uint8_t data[INPUT_MAX];
-	char path[4096];
-	struct dirent *e;
-	unsigned files = 0;
-	DIR *d;
+	char path[4096], file[sizeof(path) + 300];
+	struct dirent **e;
+	int files;
 
 	snprintf(path, sizeof(path), "%s/tests/fuzz/corpus/%s", KEEL_SOURCE_ROOT, t->name);
-	d = opendir(path);
-	assert_non_null(d);
-	while ((e = readdir(d)) != NULL) {
-		char file[sizeof(path) + 300];
+	files = scandir(path, &e, is_input, alphasort);
+	assert_true(files > 0);
+	for (int i = 0; i < files; i++) {
 		uint64_t seed = 0;
 		size_t len;
-		FILE *f;
 
-		if (e->d_name[0] == '.')
-			continue;
-		/* By its name: the order of a folder is the file system's. */
-		for (const char *c = e->d_name; *c; c++)
+		for (const char *c = e[i]->d_name; *c; c++)
 			seed = seed * 131 + (uint8_t)*c;
-		snprintf(file, sizeof(file), "%s/%s", path, e->d_name);
-		f = fopen(file, "rb");
-		assert_non_null(f);
-		len = fread(data, 1, sizeof(data), f);
-		fclose(f);
-		replay(t, data, len, seed);
-		files++;
+		snprintf(file, sizeof(file), "%s/%s", path, e[i]->d_name);
+		len = read_file(file, data, sizeof(data));
+		replay(t, data, len, seed, t->mutations / (unsigned)files + 1);
+		free(e[i]);
 	}
-	closedir(d);
-	return files;
+	free(e);
+	return (unsigned)files;
 }
 
 static void
