@@ -778,7 +778,7 @@ static inline void
 script_send_notification(
 	struct script *s, uint8_t code, uint8_t subcode, const char *data, size_t len)
 {
-	uint8_t msg[256];
+	uint8_t msg[512];
 
 	script_send(s, msg,
 		bgp_notification_encode(

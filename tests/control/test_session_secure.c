@@ -183,7 +183,9 @@ test_md5_changes(void **state)
 		wait_for(node_view(&n, 1).state == FSM_ESTABLISHED);
 	}
 	/* The same again is no change. */
+	c.password = password[3];
 	node_do(&n, call_update, &call);
+	assert_false(call.result);
 	assert_int_equal(node_view(&n, 1).established_count, 4);
 	script_close(&s);
 	/* Who is removed leaves no password behind. */

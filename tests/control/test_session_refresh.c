@@ -1,0 +1,396 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What a session does of a soft reset with kept routes (contract section 5, 1 to 5), when a change of export policy is over, resets with
+ * a text (RFC 9003), and OPENs with extended optional parameters (RFC 9072).
+ */
+#include "control/session.h"
+
+#include "tests/control/session_calls.h"
+
+#define OWN_AS 64512u
+#define OWN_ID 0xc0000201u
+#define PEER_AS 65001u
+#define PEER_ID 0xc0000302u
+#define NEXT_HOP 0xc0000263u
+#define V4 FAMILY_IPV4_UNICAST
+#define V6 FAMILY_IPV6_UNICAST
+#define ROUTES 3000u
+#define PEERS 4u
+
+static struct node n;
+static struct script s;
+
+static void
+originate(unsigned count, uint32_t med)
+{
+	struct attr_set own;
+
+	memset(&own, 0, sizeof(own));
+	own.next_hop = addr_from_v4(NEXT_HOP);
+	own.has = ATTR_HAS_MED;
+	for (unsigned i = 0; i < count; i++) {
+		own.med = med + i / 4;
+		node_originate(&n, 0x0a000000 + i * 256, 24, &own);
+	}
+}
+
+static void
+begin(const struct config_peer *c)
+{
+	memset(&s, 0, sizeof(s));
+	node_begin(&n, OWN_AS, OWN_ID);
+	node_peer(&n, 1, c, policy_accept_all());
+}
+
+static void
+establish(struct script *of, unsigned id, const struct bgp_open_options *o)
+{
+	script_establish(of, &n, 1 + id, o);
+	wait_for(node_view(&n, id).state == FSM_ESTABLISHED);
+}
+
+static enum refresh_action
+ask(void (*what)(void *arg), enum family f, const char **reason)
+{
+	struct node_call call = {.id = {1}, .family = f, .job = 42};
+
+	node_do(&n, what, &call);
+	*reason = call.reason != NULL ? call.reason : "";
+	return (enum refresh_action)call.result;
+}
+
+#define expect_action(what, family, action, why)                                                   \
+	do {                                                                                       \
+		const char *reason_;                                                               \
+		assert_int_equal(ask(what, family, &reason_), action);                             \
+		assert_string_equal(reason_, why);                                                 \
+	} while (0)
+
+/* Each of the four cases, and a family that is configured and not negotiated. */
+static void
+test_kept_routes(void **state)
+{
+	static const struct {
+		bool refresh, keep;
+		enum refresh_action action;
+		const char *reason;
+	} t[] = {
+		{true, false, REFRESH_SENT, ""},
+		{false, false, REFRESH_UNSUPPORTED, "no-route-refresh"},
+		{false, true, REFRESH_REPLAYED, ""},
+		{true, true, REFRESH_NO_OP, "keep-all-routes"},
+	};
+
+	for (unsigned i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
+		struct config_peer c = peer_config(PEER_AS, OWN_AS, 2);
+		struct bgp_open_options o = script_open(PEER_AS, PEER_ID);
+		unsigned sent = 0;
+
+		c.families[V4].keep_all_routes = t[i].keep;
+		c.families[V6].enabled = true;
+		o.route_refresh = o.enhanced_route_refresh = t[i].refresh;
+		begin(&c);
+		expect_action(call_refresh_import, V4, REFRESH_NOT_ESTABLISHED, "");
+		expect_action(call_refresh_fill, V4, REFRESH_NOT_ESTABLISHED, "");
+		establish(&s, 1, &o);
+		script_read_routes(&s, -1, NULL);
+		expect_action(call_refresh_import, V6, REFRESH_UNSUPPORTED, "not-negotiated");
+		expect_action(call_refresh_fill, V6, REFRESH_UNSUPPORTED, "not-negotiated");
+		expect_action(call_refresh_import, V4, t[i].action, t[i].reason);
+		sent += t[i].action == REFRESH_SENT;
+		assert_int_equal(node_view(&n, 1).families[V4].requests_sent, sent);
+		/* What fills is asked for all the same, where it can be. */
+		expect_action(call_refresh_fill, V4,
+			t[i].refresh ? REFRESH_SENT : REFRESH_UNSUPPORTED,
+			t[i].refresh ? "" : "no-route-refresh");
+		sent += t[i].refresh;
+		for (unsigned k = 0; k < sent; k++) {
+			assert_non_null(script_next(&s));
+			assert_int_equal(s.type, BGP_ROUTE_REFRESH);
+		}
+		assert_int_equal(node_events(&n, SESSION_REFRESH_SENT, 42), sent);
+		assert_int_equal(node_view(&n, 1).established_count, 1);
+		script_close(&s);
+		node_end(&n);
+	}
+}
+
+/* Turned on or off: the session stays. Whether it has to be reset is main's to know; then it is for the configuration's sake. */
+static void
+test_keep_turned_on(void **state)
+{
+	struct config_peer c = peer_config(PEER_AS, OWN_AS, 2);
+	struct bgp_open_options o = script_open(PEER_AS, PEER_ID);
+	struct session_policies policies = {
+		.export_policy[V4] = policy_accept_all(), .has_import[V4] = true};
+	struct node_call call = {.id = {1}, .config = &c, .policies = &policies};
+
+	o.route_refresh = o.enhanced_route_refresh = false;
+	begin(&c);
+	node_do(&n, call_reset_config, &call);
+	assert_false(call.result);
+	establish(&s, 1, &o);
+	c.families[V4].keep_all_routes = true;
+	node_do(&n, call_update, &call);
+	assert_false(call.result);
+	expect_action(call_refresh_import, V4, REFRESH_REPLAYED, "");
+	node_do(&n, call_reset_config, &call);
+	assert_true(call.result);
+	script_expect_notification(&s, ERR_CEASE, CEASE_CONFIG_CHANGE);
+	script_close(&s);
+	establish(&s, 1, &o);
+	assert_int_equal(node_view(&n, 1).established_count, 2);
+	script_close(&s);
+	node_end(&n);
+}
+
+/* ---- the end of a change of policy ---- */
+
+static bool
+change(unsigned id, const struct policy *p, uint32_t job)
+{
+	struct session_policies policies = {.export_policy[V4] = p, .has_import[V4] = true};
+	struct node_call call = {
+		.id = {(uint16_t)id}, .policies = &policies, .family = V4, .job = job};
+
+	node_do(&n, call_export_policies, &call);
+	return call.result;
+}
+
+static unsigned
+done(uint32_t job)
+{
+	return node_events(&n, SESSION_EXPORT_DONE, job);
+}
+
+/* Withdrawals that come next, up to so many. */
+static unsigned
+read_withdrawn(struct script *of, unsigned count)
+{
+	static union {
+		struct attr_set a;
+		uint8_t room[ATTR_SET_MAX];
+	} attrs;
+	struct bgp_update_options o = {.as4 = true, .families = 1, .external = true};
+	unsigned seen = 0;
+
+	while (seen < count) {
+		const uint8_t *p = script_next(of);
+		struct bgp_update u;
+		struct nlri nlri;
+
+		assert_non_null(p);
+		assert_int_equal(of->type, BGP_UPDATE);
+		bgp_update_decode(p, of->len, &o, &attrs.a, &u);
+		assert_int_equal(u.announced_count, 0);
+		for (unsigned i = 0; i < u.withdrawn_count; i++) {
+			while (nlri_read(&u.withdrawn[i].nlri, V4, false, &nlri))
+				seen++;
+		}
+	}
+	return seen;
+}
+
+/* Told when all of it is out, not before; again and again; with nothing to tell, at once; at the session's end, failed. */
+static void
+test_export_job(void **state)
+{
+	struct config_peer c = peer_config(PEER_AS, OWN_AS, 2);
+	struct bgp_open_options o = script_open(PEER_AS, PEER_ID);
+
+	begin(&c);
+	originate(ROUTES, 1);
+	assert_false(change(1, policy_accept_all(), 5)); /* not up */
+	establish(&s, 1, &o);
+	assert_int_equal(script_read_routes(&s, -1, NULL), ROUTES);
+	assert_true(change(1, policy_accept_all(), 6)); /* the same */
+	wait_for(done(6) == 1);
+	assert_true(change(1, policy_deny_all(), 7));
+	wait_for(done(7) == 1);
+	assert_int_equal(node_view(&n, 1).families[V4].advertised, 0);
+	assert_int_equal(read_withdrawn(&s, ROUTES), ROUTES);
+	/* There and back without a look between: nothing was told of the first one. */
+	assert_true(change(1, policy_accept_all(), 8));
+	assert_true(change(1, policy_deny_all(), 9));
+	wait_for(done(8) == 1 && done(9) == 1);
+	assert_int_equal(node_view(&n, 1).families[V4].advertised, 0);
+	assert_true(change(1, policy_accept_all(), 10));
+	wait_for(done(10) == 1);
+	assert_int_equal(node_view(&n, 1).families[V4].advertised, ROUTES);
+	for (uint32_t job = 5; job <= 10; job++)
+		assert_true(done(job) == (job > 5));
+	script_close(&s);
+	wait_for(node_view(&n, 1).state != FSM_ESTABLISHED);
+	for (uint32_t job = 5; job <= 10; job++)
+		assert_int_equal(node_events(&n, SESSION_REFRESH_FAILED, job), 0);
+	node_end(&n);
+}
+
+/* During the first dump it waits for the End-of-RIB; of who reads nothing it waits, and fails with the session. */
+static void
+test_export_job_slow(void **state)
+{
+	struct config_peer c = peer_config(PEER_AS, OWN_AS, 2);
+	struct bgp_open_options o = script_open(PEER_AS, PEER_ID);
+
+	begin(&c);
+	originate(20 * ROUTES, 1); /* more than the buffers take */
+	script_connect(&s, &n, 2, 4096);
+	assert_non_null(script_read(&s, WAIT_MS));
+	script_send_open(&s, &o);
+	script_send_keepalive(&s);
+	wait_for(node_view(&n, 1).updates_sent > 0);
+	assert_true(change(1, policy_accept_all(), 11));
+	assert_int_equal(done(11), 0);
+	assert_false(node_view(&n, 1).families[V4].end_of_rib_sent);
+	assert_int_equal(script_read_routes(&s, -1, NULL), 20 * ROUTES);
+	wait_for(done(11) == 1);
+	assert_true(change(1, policy_deny_all(), 12));
+	assert_int_equal(read_withdrawn(&s, 20 * ROUTES), 20 * ROUTES);
+	wait_for(done(12) == 1);
+	assert_true(change(1, policy_accept_all(), 13));
+	wait_for(node_view(&n, 1).families[V4].advertised > 0);
+	script_close(&s);
+	wait_for(node_events(&n, SESSION_REFRESH_FAILED, 13) == 1 || done(13) == 1);
+	assert_int_equal(node_events(&n, SESSION_REFRESH_FAILED, 13) + done(13), 1);
+	node_end(&n);
+}
+
+/* Of four that share a group two get another policy: each job ends when its own peer has what it is to have. */
+static void
+test_export_job_apart(void **state)
+{
+	static struct script all[PEERS];
+
+	node_begin(&n, OWN_AS, OWN_ID);
+	originate(ROUTES, 1);
+	for (unsigned i = 0; i < PEERS; i++) {
+		struct config_peer c = peer_config(PEER_AS + i, OWN_AS, 2 + i);
+
+		node_peer(&n, 1 + i, &c, policy_accept_all());
+	}
+	for (unsigned i = 0; i < PEERS; i++) {
+		struct bgp_open_options o = script_open(PEER_AS + i, PEER_ID + i);
+
+		establish(&all[i], 1 + i, &o);
+		assert_int_equal(script_read_routes(&all[i], -1, NULL), ROUTES);
+	}
+	for (unsigned i = 0; i < PEERS; i++)
+		assert_true(change(1 + i, i < 2 ? policy_deny_all() : policy_accept_all(), 20 + i));
+	for (unsigned i = 0; i < PEERS; i++) {
+		wait_for(done(20 + i) == 1);
+		assert_int_equal(node_view(&n, 1 + i).families[V4].advertised, i < 2 ? 0 : ROUTES);
+	}
+	assert_int_equal(read_withdrawn(&all[0], ROUTES), ROUTES);
+	assert_int_equal(read_withdrawn(&all[1], ROUTES), ROUTES);
+	assert_int_equal(node_view(&n, 1).families[V4].group.members, 2);
+	for (unsigned i = 0; i < PEERS; i++)
+		script_close(&all[i]);
+	node_end(&n);
+}
+
+/* ---- RFC 9003 ---- */
+
+/* 128 octets of whole characters leave; what comes may have 255, and is shown whole. */
+static void
+test_reset_text(void **state)
+{
+	struct config_peer c = peer_config(PEER_AS, OWN_AS, 2);
+	struct bgp_open_options o = script_open(PEER_AS, PEER_ID);
+	struct node_call call = {.id = {1}};
+	char text[200], data[256], expected[300];
+
+	memset(text, 'a', 127);
+	strcpy(text + 127, "\xc3\xa4"
+			   "bc");
+	c.timers.idle_hold_s = 1;
+	begin(&c);
+	establish(&s, 1, &o);
+	call.text = text;
+	node_do(&n, call_reset, &call);
+	script_expect_notification(&s, ERR_CEASE, CEASE_ADMIN_RESET);
+	assert_int_equal(s.buf[BGP_HEADER_LEN + 2], 127); /* the next character has two octets */
+	assert_int_equal(s.len, BGP_HEADER_LEN + 3 + 127);
+	script_close(&s);
+	establish(&s, 1, &o);
+	data[0] = (char)255;
+	memset(data + 1, 'b', 253);
+	memcpy(data + 254, "\xc3\xa4", 2);
+	script_send_notification(&s, ERR_CEASE, CEASE_ADMIN_SHUTDOWN, data, 256);
+	wait_for(node_view(&n, 1).state != FSM_ESTABLISHED);
+	snprintf(expected, sizeof(expected), "received cease/administrative-shutdown: \"%.255s\"",
+		data + 1);
+	assert_string_equal(node_view(&n, 1).last_error, expected);
+	script_close(&s);
+	node_end(&n);
+}
+
+/* ---- RFC 9072 ---- */
+
+/* The same OPEN with extended optional parameters, padded by unknown capabilities. */
+static size_t
+open_extended(uint8_t *msg, unsigned unknown)
+{
+	struct bgp_open_options o = script_open(PEER_AS, PEER_ID);
+	uint8_t plain[BGP_MSG_MAX], *at = msg + 29;
+	size_t caps, all;
+
+	bgp_open_encode(&o, plain, sizeof(plain));
+	caps = plain[30]; /* of the one parameter */
+	all = caps + 252u * unknown;
+	memcpy(msg, plain, 28);
+	msg[28] = 255;
+	*at++ = 255;
+	*at++ = (uint8_t)((all + 3) >> 8);
+	*at++ = (uint8_t)(all + 3);
+	*at++ = 2;
+	*at++ = (uint8_t)(all >> 8);
+	*at++ = (uint8_t)all;
+	memcpy(at, plain + 31, caps);
+	at += caps;
+	for (unsigned i = 0; i < unknown; i++) {
+		*at++ = 239; /* RFC 8810 3: for experiments */
+		*at++ = 250;
+		memset(at, 0, 250);
+		at += 250;
+	}
+	msg[16] = (uint8_t)((at - msg) >> 8);
+	msg[17] = (uint8_t)(at - msg);
+	return (size_t)(at - msg);
+}
+
+static void
+test_extended_parameters(void **state)
+{
+	struct config_peer c = peer_config(PEER_AS, OWN_AS, 2);
+	uint8_t msg[BGP_MSG_MAX];
+
+	c.timers.idle_hold_s = 1;
+	for (unsigned unknown = 0; unknown <= 15; unknown += 5) {
+		begin(&c);
+		script_greet(&s, &n, 2);
+		script_send(&s, msg, open_extended(msg, unknown));
+		script_send_keepalive(&s);
+		wait_for(node_view(&n, 1).state == FSM_ESTABLISHED);
+		assert_true(node_view(&n, 1).enhanced_route_refresh.negotiated);
+		script_close(&s);
+		node_end(&n);
+	}
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_kept_routes),
+		cmocka_unit_test(test_keep_turned_on),
+		cmocka_unit_test(test_export_job),
+		cmocka_unit_test(test_export_job_slow),
+		cmocka_unit_test(test_export_job_apart),
+		cmocka_unit_test(test_reset_text),
+		cmocka_unit_test(test_extended_parameters),
+	};
+
+	role_enter_main();
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
