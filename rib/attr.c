@@ -577,6 +577,17 @@ attr_ref(struct attr_table *t, struct attr_id id, uint32_t refs)
 	slot_of(t, id.v)->refs += refs;
 }
 
+bool
+attr_ref_again(struct attr_table *t, struct attr_id id, uint32_t refs)
+{
+	struct attr_slot *s = slot_of(t, id.v);
+
+	if (s->refs == 0)
+		return false;
+	s->refs += refs;
+	return true;
+}
+
 void
 attr_unref(struct attr_table *t, struct attr_id id)
 {

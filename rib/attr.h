@@ -142,6 +142,8 @@ void attr_table_destroy(struct attr_table *t);
 /* Finds or copies; takes `refs` references. 0, -ENOMEM (nothing changed). */
 int attr_intern(struct attr_table *t, const struct attr_set *a, uint32_t refs, struct attr_id *out);
 void attr_ref(struct attr_table *t, struct attr_id id, uint32_t refs);
+/* The same of an id kept from before whose serial is as it was; false: its last reference went meanwhile, nothing changed. */
+bool attr_ref_again(struct attr_table *t, struct attr_id id, uint32_t refs);
 void attr_unref(struct attr_table *t, struct attr_id id);
 /* Frees what is past its grace period; once a loop. */
 void attr_table_reclaim(struct attr_table *t);

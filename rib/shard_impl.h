@@ -310,7 +310,7 @@ void scratch_free(struct shard *s);
 bool import_run(struct shard *s, uint64_t deadline_ns) RUNS_ON(role_rib);
 int accepted_get(struct shard *s, struct shard_table *t, struct peer_id peer,
 	const struct attr_set *attrs, struct shard_accepted *out) RUNS_ON(role_rib);
-/* The same of a set that is interned. */
+/* The same of a set that is interned, and of one that may wait to be freed. */
 int accepted_hold(struct shard *s, struct shard_table *t, struct peer_id peer, struct attr_id id,
 	struct shard_accepted *out) RUNS_ON(role_rib);
 void accepted_put(struct shard *s, struct shard_accepted *acc) RUNS_ON(role_rib);

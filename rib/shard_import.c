@@ -60,9 +60,12 @@ int
 accepted_hold(struct shard *s, struct shard_table *t, struct peer_id peer, struct attr_id id,
 	struct shard_accepted *out)
 {
+	const struct attr_set *attrs = attr_get(s->attrs, id);
+
+	if (!attr_ref_again(s->attrs, id, 1))
+		return accepted_get(s, t, peer, attrs, out);
 	out->id = id;
-	attr_ref(s->attrs, id, 1);
-	return accepted_next_hop(s, t, peer, attr_get(s->attrs, id), out);
+	return accepted_next_hop(s, t, peer, attrs, out);
 }
 
 void

@@ -179,6 +179,15 @@ verdict_good(const struct judged *j, const struct shard_verdict *v)
 	       v->serial == attr_serial(j->s->attrs, j->path->received);
 }
 
+static bool
+is_set(const struct judged *j, struct attr_id id, const struct attr_set *a)
+{
+	const struct attr_set *b = attr_get(j->s->attrs, id);
+
+	return b != NULL && attr_set_size(a) == attr_set_size(b) &&
+	       __builtin_memcmp(a, b, attr_set_size(a)) == 0;
+}
+
 /* `made` (NULL: to be made) is what outcome w->outcome makes of the set: its id. 0, -ENOMEM. */
 static int
 outcome_intern(const struct judged *j, struct shard_verdict *v, const struct attr_set *made,
@@ -197,17 +206,22 @@ outcome_intern(const struct judged *j, struct shard_verdict *v, const struct att
 		w->refused = DECISION_REJECTED_BY_POLICY;
 		return 0;
 	}
-	if (err == 0)
-		err = accepted_get(s, j->t, j->path->peer, made, acc);
-	if (err != 0)
-		return err;
-	acc->received = j->path->received;
-	s->accepted_filled |= 1ull << w->outcome;
-	w->accepted = acc->id;
+	/* most come out as they did before: that is one comparison */
+	if (err == 0 && is_set(j, j->path->accepted, made)) {
+		w->accepted = j->path->accepted;
+	} else {
+		if (err == 0)
+			err = accepted_get(s, j->t, j->path->peer, made, acc);
+		if (err != 0)
+			return err;
+		acc->received = j->path->received;
+		s->accepted_filled |= 1ull << w->outcome;
+		w->accepted = acc->id;
+	}
 	if (v->kind != VERDICT_OUTCOME || v->outcome == w->outcome) {
 		v->outcome = (uint8_t)w->outcome;
-		v->accepted = acc->id.v;
-		v->accepted_serial = attr_serial(s->attrs, acc->id);
+		v->accepted = w->accepted.v;
+		v->accepted_serial = attr_serial(s->attrs, w->accepted);
 	}
 	return 0;
 }
@@ -330,10 +344,7 @@ wanted_hold(const struct judged *j, const struct wanted *w) RUNS_ON(role_rib)
 
 	if (s->accepted_filled >> w->outcome & 1)
 		return 0;
-	if (w->outcome == 0)
-		err = accepted_hold(s, j->t, j->path->peer, w->accepted, acc);
-	else /* by its value: the id may be one whose last reference went */
-		err = accepted_get(s, j->t, j->path->peer, attr_get(s->attrs, w->accepted), acc);
+	err = accepted_hold(s, j->t, j->path->peer, w->accepted, acc);
 	if (err != 0)
 		return err;
 	acc->received = j->path->received;
