@@ -373,6 +373,19 @@ rpc_call_client(const struct rpc_call *call)
 	return call->batch->c;
 }
 
+json_t *
+rpc_result(struct keeld *k, const char *method)
+{
+	const struct rpc_method *m = method_find(method);
+	json_t *none = json_object(), *result;
+	struct rpc_call call = {0};
+
+	result = m != NULL ? m->fn(k, none, &call) : NULL;
+	json_decref(call.error);
+	json_decref(none);
+	return result;
+}
+
 /* What makes a request one (JSON-RPC 2.0 section 4); NULL when it is. */
 static const char *
 request_fault(const json_t *r)

@@ -64,6 +64,8 @@ struct rpc {
 	struct timer watch; /* for the events that nobody posts: fib, alarm */
 	uint64_t fib_generation;
 	json_t *alarms; /* kinds that were told */
+	struct http *http;       /* NULL: off, or it can't listen yet */
+	struct timer http_timer; /* tries again */
 };
 
 /* rpc.c */
@@ -85,6 +87,10 @@ bool rpc_word_next(const char **list, struct rpc_word *w);
 struct rpc_client *rpc_call_client(const struct rpc_call *call);
 /* The next method of all tables, in their order: begin with NULL; NULL behind the last. */
 const struct rpc_method *rpc_method_next(const struct rpc_method *m);
+
+/* rpc_http.c */
+void rpc_http_start(struct rpc *r);
+void rpc_http_end(struct rpc *r);
 
 /* rpc_events.c */
 /* What waits for this subscriber: lines, without the last newline. It is forgotten here. NULL: nothing. To be freed. */

@@ -60,6 +60,8 @@ bool rpc_group(struct keeld *k, json_t *params, const char **out, struct rpc_cal
 bool rpc_refresh_selector(struct keeld *k, json_t *params, struct keeld_selector *s, bool *import, struct rpc_call *call);
 /* What is deferred is answered by an error: the daemon stops. */
 void rpc_preview_end(void);
+/* What a method answers that wants no parameters and defers nothing; NULL: an error. */
+json_t *rpc_result(struct keeld *k, const char *method);
 /* Of now, as system.info has them: [{time, kind, text}], `time` when it was first seen. */
 json_t *rpc_alarms(struct keeld *k);
 json_t *rpc_addr(const struct ip_addr *a);

@@ -85,6 +85,18 @@ refresh_preview(struct keeld *k, json_t *params, struct rpc_call *call)
 	r.then = config_of(r.candidate ? k->candidate : k->running->document, call);
 	if (r.then == NULL)
 		return NULL;
+	if (r.candidate) {
+		struct faults f = {0};
+
+		r.effects = keeld_effects(k, k->candidate, &f);
+		if (r.effects == NULL)
+			rpc_fail_faults(call, RPC_CONFIGURATION, &f);
+		faults_fini(&f);
+		if (r.effects == NULL) {
+			config_free(r.then);
+			return NULL;
+		}
+	}
 	return preview_start(k, &r, call);
 }
 

@@ -497,7 +497,11 @@ rpc_start(struct rpc *r, struct thread *main_thread)
 	r->thread = main_thread;
 	for (unsigned i = 0; i < RPC_LISTENERS && err == 0; i++)
 		err = watch_set(main_thread, &r->listener[i].watch, EPOLLIN);
-	return err == 0 ? rpc_events_start(r) : err;
+	if (err == 0)
+		err = rpc_events_start(r);
+	if (err == 0)
+		rpc_http_start(r);
+	return err;
 }
 
 void
@@ -514,6 +518,7 @@ rpc_destroy(struct rpc *r)
 		connection_free_if_idle(c);
 	}
 	rpc_preview_end();
+	rpc_http_end(r);
 	for (unsigned i = 0; i < RPC_LISTENERS; i++)
 		listener_close(&r->listener[i]);
 	rpc_events_stop(r);

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * `management.http`: POST /rpc, the methods of the socket, and GET /metrics, OpenMetrics. Without the bearer token of `http_token_file` only
+ * methods that change nothing. Requests with a foreign Origin are refused: a page in somebody's browser is not to ask us.
+ *
+ * libmicrohttpd inside main's loop, no thread of its own. Writer: main.
+ */
+#pragma once
+
+#include "lpm/prefix.h"
+
+struct http;
+struct rpc;
+
+struct http_config {
+	struct ip_addr addr;
+	uint16_t port;
+	const char *
+		token_file; /* NULL: none. Copied; the file is read with each request that has a token */
+};
+
+/* Listens. 0, -errno. */
+int http_create(struct rpc *r, const struct http_config *c, struct http **out);
+/* Ends all connections; requests whose answer is still to come are forgotten when it does. */
+void http_destroy(struct http *h);
+
+/* http_metrics.c: OpenMetrics text; NULL: out of memory. To be freed. */
+struct keeld;
+char *http_metrics(struct keeld *k, size_t *len);

@@ -1,0 +1,345 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* GET /metrics: OpenMetrics 1.0, made of what the RPC methods answer. */
+#include "control/http.h"
+
+#include "control/rpc_impl.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum kind { GAUGE, COUNTER };
+
+/* One metric: its samples stand together (OpenMetrics 1.0, "MetricFamily"). */
+static void
+head(FILE *f, const char *name, enum kind kind, const char *help)
+{
+	fprintf(f, "# TYPE %s %s\n# HELP %s %s\n", name, kind == COUNTER ? "counter" : "gauge",
+		name, help);
+}
+
+/* A label with its value escaped. */
+static void
+label(FILE *f, const char *separator, const char *key, const char *value)
+{
+	fprintf(f, "%s%s=\"", separator, key);
+	for (; *value != '\0'; value++) {
+		if (*value == '\n')
+			fputs("\\n", f);
+		else if (*value == '"' || *value == '\\')
+			fprintf(f, "\\%c", *value);
+		else
+			fputc(*value, f);
+	}
+	fputc('"', f);
+}
+
+static void
+number(FILE *f, const json_t *v)
+{
+	if (json_is_boolean(v))
+		fprintf(f, "} %d\n", json_is_true(v));
+	else if (json_is_real(v))
+		fprintf(f, "} %.6f\n", json_real_value(v));
+	else
+		fprintf(f, "} %lld\n", (long long)json_integer_value(v));
+}
+
+static const char *
+text_of(const json_t *o, const char *key)
+{
+	const char *text = json_string_value(json_object_get(o, key));
+
+	return text != NULL ? text : "";
+}
+
+/* ---- the daemon ---- */
+
+static void
+single(FILE *f, const char *name, enum kind kind, const char *help, const json_t *v)
+{
+	head(f, name, kind, help);
+	fprintf(f, "%s%s{", name, kind == COUNTER ? "_total" : "");
+	number(f, v);
+}
+
+static void
+system_metrics(FILE *f, const json_t *info)
+{
+	json_t *alarms = json_integer((json_int_t)json_array_size(json_object_get(info, "alarms")));
+
+	fprintf(f, "# TYPE keel_build info\n# HELP keel_build Version of the "
+		   "daemon.\nkeel_build_info{");
+	label(f, "", "version", text_of(info, "version"));
+	fputs("} 1\n", f);
+	single(f, "keel_uptime_seconds", GAUGE, "Age of the daemon.",
+		json_object_get(info, "uptime_s"));
+	single(f, "keel_configuration_revision", GAUGE, "Revision of the running configuration.",
+		json_object_get(info, "revision"));
+	single(f, "keel_alarms", GAUGE, "Alarms now.", alarms);
+	json_decref(alarms);
+}
+
+/* ---- peers ---- */
+
+static void
+peer_labels(FILE *f, const char *name, const json_t *peer)
+{
+	fprintf(f, "%s{", name);
+	label(f, "", "peer", text_of(peer, "address"));
+	label(f, ",", "vrf", text_of(peer, "vrf"));
+}
+
+static void
+peers_metric(FILE *f, const json_t *peers, const char *name, enum kind kind, const char *help,
+	const char *key)
+{
+	char sample[80];
+	json_t *peer;
+	size_t i;
+
+	head(f, name, kind, help);
+	snprintf(sample, sizeof(sample), "%s%s", name, kind == COUNTER ? "_total" : "");
+	json_array_foreach(peers, i, peer)
+	{
+		peer_labels(f, sample, peer);
+		number(f, json_object_get(peer, key));
+	}
+}
+
+static void
+peers_up(FILE *f, const json_t *peers)
+{
+	json_t *peer;
+	size_t i;
+
+	head(f, "keel_peer_established", GAUGE, "1 while the session is established.");
+	json_array_foreach(peers, i, peer)
+	{
+		peer_labels(f, "keel_peer_established", peer);
+		fprintf(f, "} %d\n", strcmp(text_of(peer, "state"), "established") == 0);
+	}
+}
+
+/* A number of each family; `key` may be of its `refresh`. */
+static void
+families_metric(FILE *f, const json_t *peers, const char *name, enum kind kind, const char *help,
+	const char *key)
+{
+	const char *family;
+	char sample[80];
+	json_t *peer, *v;
+	size_t i;
+
+	head(f, name, kind, help);
+	snprintf(sample, sizeof(sample), "%s%s", name, kind == COUNTER ? "_total" : "");
+	json_array_foreach(peers, i, peer)
+	{
+		json_object_foreach(json_object_get(peer, "families"), family, v)
+		{
+			const json_t *n = json_object_get(v, key);
+
+			if (n == NULL)
+				n = json_object_get(json_object_get(v, "refresh"), key);
+			if (n == NULL)
+				continue;
+			peer_labels(f, sample, peer);
+			label(f, ",", "family", family);
+			number(f, n);
+		}
+	}
+}
+
+static void
+peer_metrics(FILE *f, const json_t *answer)
+{
+	const json_t *peers = json_object_get(answer, "peers");
+
+	peers_up(f, peers);
+	peers_metric(
+		f, peers, "keel_peer_uptime_seconds", GAUGE, "Age of the session.", "uptime_s");
+	peers_metric(f, peers, "keel_peer_sessions", COUNTER, "Times the session came up.",
+		"established_count");
+	peers_metric(f, peers, "keel_peer_messages_received", COUNTER, "Messages of all kinds.",
+		"messages_received");
+	peers_metric(f, peers, "keel_peer_messages_sent", COUNTER, "Messages of all kinds.",
+		"messages_sent");
+	peers_metric(f, peers, "keel_peer_updates_received", COUNTER, "UPDATE messages.",
+		"updates_received");
+	peers_metric(
+		f, peers, "keel_peer_updates_sent", COUNTER, "UPDATE messages.", "updates_sent");
+	families_metric(f, peers, "keel_peer_routes_received", GAUGE, "Routes stored.", "received");
+	families_metric(f, peers, "keel_peer_routes_accepted", GAUGE,
+		"Routes that import policy lets in.", "accepted");
+	families_metric(f, peers, "keel_peer_routes_advertised", GAUGE, "Routes told to the peer.",
+		"advertised");
+	families_metric(f, peers, "keel_peer_routes_rejected", COUNTER,
+		"Prefixes refused since the session came up.", "rejected_total");
+	families_metric(f, peers, "keel_peer_refresh_requests_sent", COUNTER,
+		"Our ROUTE-REFRESH requests.", "requests_sent");
+	families_metric(f, peers, "keel_peer_refresh_requests_received", COUNTER, "The peer's.",
+		"requests_received");
+	families_metric(f, peers, "keel_peer_refresh_served", COUNTER,
+		"Walks sent to the peer for them.", "served");
+	families_metric(f, peers, "keel_peer_stale_swept", COUNTER,
+		"Routes that a refresh did not tell again.", "stale_swept");
+}
+
+/* ---- tables ---- */
+
+static void
+tables_metric(FILE *f, const json_t *tables, const char *name, enum kind kind, const char *help,
+	const char *key)
+{
+	json_t *table;
+	size_t i;
+
+	head(f, name, kind, help);
+	json_array_foreach(tables, i, table)
+	{
+		fprintf(f, "%s%s{", name, kind == COUNTER ? "_total" : "");
+		label(f, "", "vrf", text_of(table, "vrf"));
+		label(f, ",", "family", text_of(table, "family"));
+		number(f, json_object_get(table, key));
+	}
+}
+
+static void
+rib_metrics(FILE *f, const json_t *answer)
+{
+	const json_t *tables = json_object_get(answer, "tables");
+
+	tables_metric(f, tables, "keel_rib_prefixes", GAUGE, "Destinations.", "prefixes");
+	tables_metric(f, tables, "keel_rib_paths", GAUGE, "Paths to them.", "paths");
+	if (json_array_size(tables) > 0)
+		single(f, "keel_rib_memory_bytes", GAUGE, "All tables and attribute sets.",
+			json_object_get(json_array_get(tables, 0), "memory_bytes"));
+}
+
+static void
+fib_metrics(FILE *f, const json_t *answer)
+{
+	const json_t *tables = json_object_get(answer, "tables");
+
+	single(f, "keel_fib_generation", GAUGE, "Generation of the forwarding tables.",
+		json_object_get(answer, "generation"));
+	single(f, "keel_fib_commits", COUNTER, "Transactions.", json_object_get(answer, "commits"));
+	tables_metric(f, tables, "keel_fib_routes", GAUGE,
+		"Prefixes in the tables that workers read.", "routes");
+	tables_metric(f, tables, "keel_fib_not_installed", GAUGE, "Prefixes that did not fit.",
+		"not_installed");
+	tables_metric(f, tables, "keel_fib_memory_bytes", GAUGE, "Of the tables.", "memory_bytes");
+	tables_metric(f, tables, "keel_fib_writes", COUNTER, "Prefixes written.", "writes");
+}
+
+/* ---- the data plane ---- */
+
+static void
+ports_metric(FILE *f, const json_t *ports, const char *key)
+{
+	char name[80];
+	json_t *port;
+	size_t i;
+
+	snprintf(name, sizeof(name), "keel_port_%s", key);
+	head(f, name, COUNTER, "Of a port, all its queues.");
+	json_array_foreach(ports, i, port)
+	{
+		fprintf(f, "%s_total{", name);
+		label(f, "", "port", text_of(port, "name"));
+		number(f, json_object_get(port, key));
+	}
+}
+
+static void
+worker_label(FILE *f, const char *name, const json_t *worker)
+{
+	fprintf(f, "%s{cpu=\"%lld\"", name,
+		(long long)json_integer_value(json_object_get(worker, "cpu")));
+}
+
+static void
+workers_metric(FILE *f, const json_t *workers, const char *key)
+{
+	char name[80], sample[96];
+	json_t *worker;
+	size_t i;
+
+	snprintf(name, sizeof(name), "keel_worker_%s", key);
+	snprintf(sample, sizeof(sample), "%s_total", name);
+	head(f, name, COUNTER, "Packets of a worker.");
+	json_array_foreach(workers, i, worker)
+	{
+		worker_label(f, sample, worker);
+		number(f, json_object_get(worker, key));
+	}
+}
+
+static void
+drops_metric(FILE *f, const json_t *workers)
+{
+	const char *reason;
+	json_t *worker, *n;
+	size_t i;
+
+	head(f, "keel_worker_drops", COUNTER, "Packets that went nowhere, by reason.");
+	json_array_foreach(workers, i, worker)
+	{
+		json_object_foreach(json_object_get(worker, "drops"), reason, n)
+		{
+			worker_label(f, "keel_worker_drops_total", worker);
+			label(f, ",", "reason", reason);
+			number(f, n);
+		}
+	}
+}
+
+static void
+dataplane_metrics(FILE *f, const json_t *answer)
+{
+	static const char *const of_ports[] = {
+		"rx_packets", "tx_packets", "rx_bytes", "tx_bytes", "rx_missed", "tx_dropped"};
+	static const char *const of_workers[] = {
+		"received_ipv4", "received_ipv6", "forwarded", "punted", "icmp_errors"};
+	const json_t *ports = json_object_get(answer, "ports"),
+		     *workers = json_object_get(answer, "workers");
+
+	for (unsigned i = 0; i < sizeof(of_ports) / sizeof(of_ports[0]); i++)
+		ports_metric(f, ports, of_ports[i]);
+	for (unsigned i = 0; i < sizeof(of_workers) / sizeof(of_workers[0]); i++)
+		workers_metric(f, workers, of_workers[i]);
+	drops_metric(f, workers);
+}
+
+static void
+part(FILE *f, struct keeld *k, const char *method, void (*write)(FILE *f, const json_t *answer))
+{
+	json_t *answer = rpc_result(k, method);
+
+	if (answer != NULL)
+		write(f, answer);
+	json_decref(answer);
+}
+
+char *
+http_metrics(struct keeld *k, size_t *len)
+{
+	char *text = NULL;
+	FILE *f = open_memstream(&text, len);
+	bool bad;
+
+	if (f == NULL)
+		return NULL;
+	part(f, k, "system.info", system_metrics);
+	part(f, k, "bgp.peers", peer_metrics);
+	part(f, k, "rib.summary", rib_metrics);
+	part(f, k, "fib.stats", fib_metrics);
+	part(f, k, "dataplane.stats", dataplane_metrics);
+	fputs("# EOF\n", f);
+	bad = ferror(f) != 0;
+	bad |= fclose(f) != 0;
+	if (!bad)
+		return text;
+	free(text);
+	return NULL;
+}
