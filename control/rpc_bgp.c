@@ -83,6 +83,7 @@ no_policy_json(const struct session_view *v, enum family f)
 static json_t *
 family_json(const struct keeld *k, const struct config_peer *p, struct peer_id id, enum family f, const struct session_view *v)
 {
+	const char *not_applied = keeld_not_applied(k, id, f, v);
 	struct adj_rib_in_counts in = {0};
 	json_t *o;
 
@@ -94,6 +95,10 @@ family_json(const struct keeld *k, const struct config_peer *p, struct peer_id i
 		p->families[f].keep_all_routes, "slow", 0, "graceful_restart", v->families[f].graceful_restart, "forwarding_kept",
 		v->families[f].forwarding_kept, "retained", v->families[f].retained, "extended_next_hop", v->families[f].extended_next_hop,
 		"no_policy", no_policy_json(v, f), "refresh", refresh_json(v, f, &in));
+	if (p->families[f].keep_all_routes)
+		json_object_set_new(o, "kept", json_integer((json_int_t)in.kept));
+	if (not_applied != NULL)
+		json_object_set_new(o, "not_applied", json_string(not_applied));
 	if (v->families[f].group.id != 0)
 		json_object_set_new(o, "update_group", update_group_json(&v->families[f].group));
 	if (v->families[f].max_prefixes != 0)
@@ -103,39 +108,64 @@ family_json(const struct keeld *k, const struct config_peer *p, struct peer_id i
 }
 
 static json_t *
-peer_json(struct keeld *k, const struct config_peer *p)
+families_json(const struct keeld *k, const struct config_peer *p, struct peer_id id, const struct session_view *v)
 {
-	struct peek peek = {.k = k, .id = keeld_peer_id(k, p)};
-	const struct session_view *v = &peek.view;
-	json_t *families = json_object(), *o;
-	double uptime = 0;
+	json_t *families = json_object();
 
-	thread_call(k->session_thread, peek_session, &peek);
 	for (unsigned f = 0; f < FAMILY_COUNT; f++) {
 		if (p->families[f].enabled)
-			json_object_set_new(families, family_text((enum family)f), family_json(k, p, peek.id, (enum family)f, v));
+			json_object_set_new(families, family_text((enum family)f), family_json(k, p, id, (enum family)f, v));
 	}
-	if (v->state == FSM_ESTABLISHED && v->established_ns != 0)
-		uptime = (double)(now_ns() - v->established_ns) / 1e9;
-	o = json_pack("{s:s, s:s, s:I, s:s?, s:s, s:s, s:f, s:i, s:s, s:o, s:o, s:i, s:I, s:I, s:I, s:I, s:I}", "address", p->addr_text,
-		"vrf", p->vrf_name, "asn", (json_int_t)p->asn, "group", p->group, "type", p->external ? "external" : "internal", "state",
-		fsm_state_text(v->state), "uptime_s", uptime, "established_count", (int)v->established_count, "last_error", v->last_error,
-		"capabilities", capabilities_json(v), "families", families, "hold_time_s", (int)v->hold_time_s, "messages_received",
-		(json_int_t)v->messages_received, "messages_sent", (json_int_t)v->messages_sent, "updates_received",
-		(json_int_t)v->updates_received, "updates_sent", (json_int_t)v->updates_sent, "hold_rearmed", (json_int_t)v->hold_rearmed);
-	json_object_set_new(o, "keepalive_late_ns", json_integer((json_int_t)v->keepalive_late_ns));
+	return families;
+}
+
+/* What is so of some peers only has no key with the others. The password never leaves. */
+static void
+peculiarities_add(json_t *o, const struct keeld *k, const struct config_peer *p, const struct session_view *v)
+{
+	const struct {
+		const char *key;
+		bool is;
+	} words[] = {{"route_reflector_client", p->route_reflector_client}, {"held", v->held}, {"idle_hold", v->idle_hold},
+		{"dynamic", p->dynamic}, {"passive", p->passive}, {"shutdown", p->shutdown}, {"gtsm", p->gtsm}, {"md5", p->password != NULL}};
+
+	for (unsigned i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+		if (words[i].is)
+			json_object_set_new(o, words[i].key, json_true());
+	}
 	if (v->local_addr.afi != AFI_NONE)
 		json_object_set_new(o, "local_address", rpc_addr(&v->local_addr));
 	if (p->local_as != k->running->asn)
 		json_object_set_new(o, "local_as", json_integer(p->local_as));
-	if (p->route_reflector_client)
-		json_object_set_new(o, "route_reflector_client", json_true());
+	if (p->multihop != 0)
+		json_object_set_new(o, "multihop", json_integer(p->multihop));
 	if (v->graceful_restart.remote)
 		json_object_set_new(o, "restart_time_s", json_integer(v->restart_time_s));
-	if (v->held)
-		json_object_set_new(o, "held", json_true());
 	if (p->description != NULL)
 		json_object_set_new(o, "description", json_string(p->description));
+}
+
+static json_t *
+peer_json(struct keeld *k, struct peer_id id, const struct config_peer *p)
+{
+	struct peek peek = {.k = k, .id = id};
+	const struct session_view *v = &peek.view;
+	bool any_as = p->asn == 0; /* of a range: as its OPEN says */
+	double uptime = 0;
+	json_t *o;
+
+	thread_call(k->session_thread, peek_session, &peek);
+	if (v->state == FSM_ESTABLISHED && v->established_ns != 0)
+		uptime = (double)(now_ns() - v->established_ns) / 1e9;
+	o = json_pack("{s:s, s:s, s:I, s:s?, s:s, s:s, s:f, s:i, s:s, s:o, s:o, s:i, s:I, s:I, s:I, s:I, s:I, s:I}", "address", p->addr_text,
+		"vrf", p->vrf_name, "asn", (json_int_t)(any_as ? v->remote_asn : p->asn), "group", p->group, "type",
+		(any_as ? v->external : p->external) ? "external" : "internal", "state", fsm_state_text(v->state), "uptime_s", uptime,
+		"established_count", (int)v->established_count, "last_error", v->last_error, "capabilities", capabilities_json(v), "families",
+		families_json(k, p, id, v), "hold_time_s", (int)v->hold_time_s, "messages_received", (json_int_t)v->messages_received,
+		"messages_sent", (json_int_t)v->messages_sent, "updates_received", (json_int_t)v->updates_received, "updates_sent",
+		(json_int_t)v->updates_sent, "hold_rearmed", (json_int_t)v->hold_rearmed, "keepalive_late_ns",
+		(json_int_t)v->keepalive_late_ns);
+	peculiarities_add(o, k, p, v);
 	return o;
 }
 
@@ -150,11 +180,11 @@ bgp_peers(struct keeld *k, json_t *params, struct rpc_call *call)
 	if (!rpc_vrf(k, params, &vrf, call) || !rpc_group(k, params, &group, call))
 		return NULL;
 	peers = json_array();
-	for (unsigned i = 0; i < k->running->peer_count; i++) {
-		const struct config_peer *p = &k->running->peers[i];
+	for (struct peer_id id = {0}; (id = keeld_peer_next(k, id)).v != 0;) {
+		const struct config_peer *p = keeld_peer_config(k, id);
 
 		if (p->vrf.v == vrf.v && (group == NULL || (p->group != NULL && strcmp(p->group, group) == 0)))
-			json_array_append_new(peers, peer_json(k, p));
+			json_array_append_new(peers, peer_json(k, id, p));
 	}
 	speaker_keepalive_late(k->speaker, &late);
 	speaker_turns(k->speaker, &turns);
@@ -308,10 +338,11 @@ reset_one(struct keeld *k, struct peer_id id, bool force, const char *text)
 
 	thread_call(k->session_thread, peek_session, &peek);
 	can = peek.found && (peek.view.state == FSM_ESTABLISHED || waits(&peek.view));
-	if (can && force)
+	/* One that waits in idle hold tries again at once; that is no session that was reset. */
+	if ((can || peek.view.idle_hold) && force)
 		thread_call(k->session_thread, reset_session, &r);
 	return json_pack("{s:s, s:s, s:s, s:o}", "address", p->addr_text, "vrf", p->vrf_name, "action",
-		r.done	       ? "reset"
+		can && r.done  ? "reset"
 		: can && !force ? "would-reset"
 				: "not-established",
 		"families_dropped", families_dropped(&peek.view));

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define QUEUE_MAX (256u << 10) /* octets of one subscriber */
 #define WATCH_NS                                                                                   \
@@ -26,6 +27,15 @@ struct subscription {
 	size_t len, size;
 	char *text;
 };
+
+double
+rpc_wall_s(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
+}
 
 /* TOPIC_COUNT: none of ours. */
 static unsigned

@@ -6,7 +6,6 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 bool
 rpc_string(json_t *params, const char *name, const char **out, struct rpc_call *call)
@@ -121,7 +120,7 @@ rpc_peer(struct keeld *k, json_t *params, struct vrf_id vrf, const struct config
 	if (text == NULL)
 		return true;
 	if (addr_parse(text, &addr) == 0) {
-		*out = config_peer_find(k->running, vrf, &addr);
+		*out = keeld_peer_find(k, vrf, &addr);
 	} else if (!has_unknown_zone(text)) {
 		rpc_fail(call, RPC_INVALID_PARAMS, "/peer", "\"%.64s\" is not an IP address", text);
 		return false;
@@ -174,13 +173,4 @@ rpc_hist(const struct hist_summary *h)
 	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "count", (json_int_t)h->count, "min", (json_int_t)h->min, "p50",
 		(json_int_t)h->p50, "p90", (json_int_t)h->p90, "p99", (json_int_t)h->p99, "p999", (json_int_t)h->p999, "max",
 		(json_int_t)h->max);
-}
-
-double
-rpc_wall_s(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_REALTIME, &ts);
-	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
 }
