@@ -76,6 +76,8 @@ target_nlri(const uint8_t *data, size_t len)
 }
 
 void target_config(const uint8_t *data, size_t len);
+void target_rpc(const uint8_t *data, size_t len);
+void target_keelctl(const uint8_t *data, size_t len);
 
 static const struct target {
 	const char *name;
@@ -93,6 +95,8 @@ static const struct target {
 	{"message", target_message, 200000, false},
 	{"attribute", target_attribute, 200000, false},
 	{"config", target_config, 1000, true},
+	{"rpc", target_rpc, 5000, true},
+	{"keelctl", target_keelctl, 20000, true},
 };
 
 #define TARGET_COUNT (sizeof(targets) / sizeof(targets[0]))

@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Lines of JSON-RPC to the code that dispatches, with methods of this file and a client that keeps count; the first octet chooses the
+ * socket and where a batch is interrupted. What must hold: each request has one answer, each answer is one of JSON-RPC 2.0, and
+ * nothing is left over.
+ */
+#include "tests/fuzz/targets.h"
+
+#include "control/config.h"
+#include "control/rpc_call.h"
+
+#define DEFERRED_MAX 64
+
+static struct rpc_call *deferred[DEFERRED_MAX];
+static unsigned deferred_count;
+
+/* ---- methods: every kind of parameter that there is ---- */
+
+static json_t *
+fuzz_params(struct keeld *k, json_t *params, struct rpc_call *call)
+{
+	const char *group = NULL, *text = "";
+	const struct config_peer *peer = NULL;
+	json_int_t number = 5;
+	enum family family;
+	struct vrf_id vrf;
+	bool yes = false;
+
+	if (!rpc_family(params, &family, call) || !rpc_vrf(k, params, &vrf, call) ||
+		!rpc_peer(k, params, vrf, &peer, call) || !rpc_group(k, params, &group, call) ||
+		!rpc_string(params, "text", &text, call) ||
+		!rpc_integer(params, "number", 1, 10, &number, call) ||
+		!rpc_boolean(params, "yes", &yes, call))
+		return NULL;
+	HARNESS_CHECK(family < FAMILY_COUNT && number >= 1 && number <= 10);
+	return json_pack("{s:s, s:s, s:I, s:b}", "family", family_text(family), "text", text,
+		"number", number, "yes", yes);
+}
+
+static json_t *
+fuzz_echo(struct keeld *k, json_t *params, struct rpc_call *call)
+{
+	(void)k;
+	(void)call;
+	return json_deep_copy(params);
+}
+
+static json_t *
+fuzz_defer(struct keeld *k, json_t *params, struct rpc_call *call)
+{
+	(void)k;
+	(void)params;
+	if (deferred_count == DEFERRED_MAX)
+		return rpc_fail(call, RPC_TRY_AGAIN, "", "too many wait");
+	deferred[deferred_count++] = call;
+	return rpc_defer(call);
+}
+
+static json_t *
+fuzz_config(struct keeld *k, json_t *params, struct rpc_call *call)
+{
+	struct faults f = {0};
+	struct config *c = config_parse(json_object_get(params, "document"), &f);
+
+	(void)k;
+	if (!c)
+		rpc_fail_faults(call, RPC_CONFIGURATION, &f);
+	faults_fini(&f);
+	config_free(c);
+	return c ? json_object() : NULL;
+}
+
+static json_t *
+fuzz_maybe(struct keeld *k, json_t *params, struct rpc_call *call)
+{
+	(void)k;
+	(void)params;
+	return rpc_read_only(call) ? rpc_fail_read_only(call) : json_true();
+}
+
+rpc_function rpc_discover;
+
+const struct rpc_method rpc_config_methods[] = {
+	{"fuzz.params", fuzz_params,
+		"family!:family vrf:string peer:string group:string text:string number:integer "
+		"yes:boolean",
+		"family:family text:string number:integer yes:boolean", "all kinds", true},
+	{"fuzz.config", fuzz_config, "document!:object", "", "a document's faults", true},
+	{0},
+};
+const struct rpc_method rpc_bgp_methods[] = {
+	{"fuzz.echo", fuzz_echo, "a b:any c?:one|two", "a?", NULL, false},
+	{0},
+};
+const struct rpc_method rpc_preview_methods[] = {{0}};
+const struct rpc_method rpc_rib_methods[] = {
+	{"fuzz.defer", fuzz_defer, "", NULL, "later", true},
+	{0},
+};
+const struct rpc_method rpc_fib_methods[] = {{0}};
+const struct rpc_method rpc_own_methods[] = {
+	{"fuzz.maybe", fuzz_maybe, "", "[]a", "not of all clients", true},
+	{"rpc.discover", rpc_discover, "", "", "of these", true},
+	{0},
+};
+
+/* ---- the client ---- */
+
+static struct {
+	unsigned lines, cuts, turns;
+	uint8_t options;
+} seen;
+
+static void
+answer_is_right(const json_t *a)
+{
+	const json_t *error = json_object_get(a, "error"), *result = json_object_get(a, "result");
+	const char *version = json_string_value(json_object_get(a, "jsonrpc"));
+
+	HARNESS_CHECK(version && strcmp(version, "2.0") == 0);
+	HARNESS_CHECK((error != NULL) != (result != NULL));
+	HARNESS_CHECK(json_object_get(a, "id") && json_object_size(a) == 3);
+	if (!error)
+		return;
+	HARNESS_CHECK(json_is_integer(json_object_get(error, "code")));
+	HARNESS_CHECK(json_is_string(json_object_get(error, "message")));
+}
+
+static void
+client_send(struct rpc_client *c, const char *text, size_t len)
+{
+	json_error_t error;
+	json_t *answer = json_loadb(text, len, 0, &error), *a;
+	size_t i;
+
+	(void)c;
+	HARNESS_CHECK(answer && !memchr(text, '\n', len));
+	if (json_is_array(answer)) {
+		HARNESS_CHECK(json_array_size(answer) > 0);
+		json_array_foreach(answer, i, a) answer_is_right(a);
+	} else {
+		answer_is_right(answer);
+	}
+	json_decref(answer);
+	seen.lines++;
+}
+
+static void
+client_cut(struct rpc_client *c)
+{
+	c->closed = true;
+	seen.cuts++;
+}
+
+static bool
+client_turn_over(struct rpc_client *c)
+{
+	(void)c;
+	return seen.options >> (1 + seen.turns++ % 7) & 1;
+}
+
+static void
+client_settle(struct rpc_client *c)
+{
+	(void)c;
+}
+
+static const struct rpc_client_ops client_ops = {
+	client_send, client_cut, client_turn_over, client_settle, NULL};
+
+static struct config *
+running(void)
+{
+	static const char text[] =
+		"{\"router\": {\"asn\": 64512, \"router_id\": \"192.0.2.1\"}, \"bgp\": {"
+		"\"groups\": [{\"name\": \"transit\"}], \"peers\": ["
+		"{\"address\": \"192.0.2.2\", \"asn\": 64513, \"group\": \"transit\"}, "
+		"{\"address\": \"2001:db8::2\", \"asn\": 64514}]}}";
+	static struct config *config;
+	struct faults f = {0};
+	json_t *document;
+
+	if (config)
+		return config;
+	config_without_dataplane();
+	document = json_loads(text, 0, NULL);
+	config = config_parse(document, &f);
+	HARNESS_CHECK(config);
+	json_decref(document);
+	return config;
+}
+
+/* All that waits is answered, and batches go on, until nothing does. */
+static void
+settle(struct rpc_client *c)
+{
+	while (c->running || deferred_count > 0) {
+		if (c->running)
+			rpc_batch_run(c->running);
+		while (deferred_count > 0)
+			rpc_reply(deferred[--deferred_count],
+				seen.options & 0x80 ? NULL : json_true());
+	}
+	HARNESS_CHECK(c->pending == 0);
+}
+
+void
+target_rpc(const uint8_t *data, size_t len)
+{
+	struct keeld k = {.running = running()};
+	struct rpc r = {.k = &k};
+	struct rpc_client c = {.ops = &client_ops, .rpc = &r};
+	const uint8_t *p = data + 1, *end = data + len;
+	bool go_on = true;
+
+	if (len == 0)
+		return;
+	memset(&seen, 0, sizeof(seen));
+	seen.options = data[0];
+	c.read_only = data[0] & 1;
+	while (p < end && go_on) {
+		const uint8_t *newline = memchr(p, '\n', (size_t)(end - p));
+		size_t n = (size_t)((newline ? newline : end) - p);
+		unsigned lines = seen.lines;
+
+		go_on = rpc_line(&c, (const char *)p, n);
+		settle(&c);
+		/* One line of answers, or none to notifications. */
+		HARNESS_CHECK(seen.lines <= lines + 1 && (go_on || seen.lines == lines + 1));
+		HARNESS_CHECK(seen.cuts == 0);
+		p += n + 1;
+	}
+}
