@@ -78,6 +78,13 @@ fuzz_maybe(struct keeld *k, json_t *params, struct rpc_call *call)
 	return rpc_read_only(call) ? rpc_fail_read_only(call) : json_true();
 }
 
+/* apply.c has it with the peers that come and go; here are those of the configuration. */
+const struct config_peer *
+keeld_peer_find(const struct keeld *k, struct vrf_id vrf, const struct ip_addr *addr)
+{
+	return config_peer_find(k->running, vrf, addr);
+}
+
 rpc_function rpc_discover;
 
 const struct rpc_method rpc_config_methods[] = {
