@@ -248,19 +248,26 @@ ipv6_agrees_with_a_sorted_array(void **state)
 
 /* ---- ids ---- */
 
-static struct dest_id
-put(struct dest_table *t, uint32_t addr, uint8_t len, uint64_t sequence, uint32_t value)
+static struct path_set *
+one_path(struct dest_table *t, uint32_t value)
 {
-	struct prefix p = test_prefix(addr, len);
 	struct path_set *s = path_set_alloc(t, 1);
-	struct dest_id id;
 
-	assert_int_equal(dest_get(t, &p, &id), 0);
 	assert_non_null(s);
 	memset(s->path, 0, sizeof(s->path[0]));
 	s->eligible = 1;
 	s->path[0].time_s = value;
-	dest_publish(t, id, s, sequence);
+	return s;
+}
+
+static struct dest_id
+put(struct dest_table *t, uint32_t addr, uint8_t len, uint64_t sequence, uint32_t value)
+{
+	struct prefix p = test_prefix(addr, len);
+	struct dest_id id;
+
+	assert_int_equal(dest_get(t, &p, &id), 0);
+	dest_publish(t, id, one_path(t, value), sequence);
 	return id;
 }
 
@@ -367,6 +374,46 @@ tombstones_pass_across_the_wrap(void **state)
 		assert_true(dest_peek(t, id[i], &v));
 		assert_true(i == 0 || !dest_peek(t, id[i - 1], &v));
 	}
+	dest_table_destroy(t);
+	rib_test_end(&base);
+}
+
+/* What is published quietly keeps its sequence, however old; what the journal never told of waits for nobody. */
+static void
+what_is_quiet_has_no_sequence_of_its_own(void **state)
+{
+	struct prefix p = test_prefix(0x0b000000, 8);
+	struct rib_test base;
+	struct dest_table *t;
+	struct dest_id a, b;
+	struct dest_view v;
+
+	rib_test_begin(&base);
+	assert_int_equal(dest_table_create(base.arena, base.readers, test_afi, &t), 0);
+	assert_int_equal(dest_get(t, &p, &b), 0);
+	dest_publish_quiet(t, b, one_path(t, 1));
+	assert_int_equal(dest_count(t), 1);
+	reclaim_often(t, 1000);
+	assert_int_equal(dest_find(t, &p).v, b.v);
+	a = put(t, 0x0a000000, 8, 5, 100);
+	dest_publish(t, a, NULL, 6);
+	dest_publish_quiet(t, a, one_path(t, 101));
+	dest_publish_quiet(t, a, one_path(t, 102));
+	assert_int_equal(dest_tombstones(t), 0);
+	assert_int_equal(dest_path_count(t), 2);
+	dest_publish_quiet(t, a, NULL);
+	dest_publish_quiet(t, b, NULL);
+	assert_true(dest_peek(t, a, &v));
+	assert_null(v.paths);
+	assert_int_equal(v.sequence, 6);
+	assert_int_equal(dest_tombstones(t), 1);
+	assert_int_equal(dest_count(t) + dest_path_count(t), 0);
+	reclaim_often(t, 6);
+	assert_false(dest_peek(t, b, &v));
+	assert_true(dest_peek(t, a, &v));
+	reclaim_often(t, (1ull << 31) + 10);
+	assert_false(dest_peek(t, a, &v));
+	assert_int_equal(dest_tombstones(t), 0);
 	dest_table_destroy(t);
 	rib_test_end(&base);
 }
@@ -516,6 +563,7 @@ main(void)
 		cmocka_unit_test(an_id_waits_for_cursors_and_readers),
 		cmocka_unit_test(what_is_never_published_goes),
 		cmocka_unit_test(tombstones_pass_across_the_wrap),
+		cmocka_unit_test(what_is_quiet_has_no_sequence_of_its_own),
 		cmocka_unit_test(readers_beside_the_owner),
 	};
 

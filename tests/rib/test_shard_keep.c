@@ -330,6 +330,75 @@ test_requests_join(void **state)
 	policy_destroy(half);
 }
 
+/* Turns of a running replay until it has passed what is at the front of the table, and what nobody uses any more is freed. */
+static void
+pass_front(struct rig *r)
+{
+	for (unsigned i = 0; i < 8; i++)
+		(void)rig_turn(r);
+}
+
+/* Ids of sets are used again while a replay runs: what came of one is not taken for what comes of the next. */
+static void
+test_ids_used_again(void **state)
+{
+	struct policy *half = first_denied(0, 150);
+	struct rib_nlri front = nlri(0), back = nlri(MANY - 1);
+	union rig_attrs common, first, second;
+	const uint32_t loop[] = {65001, RIG_OWN_ASN};
+	struct attr_id id, result;
+	struct dest_view v;
+	struct rig r;
+
+	begin(&r, policy_accept_all());
+	rig_attrs_make(&common, path_65001, 2, 0x0a000001);
+	rig_attrs_make(&first, loop, 2, 0x0a000001);
+	rig_attrs_make(&second, path_65001, 1, 0x0a000001);
+	announce(&r, 1, &common.a, MANY);
+	rig_update(&r, 1, &first.a, &front, 1);
+	rig_settle(&r);
+	assert_true(rig_view(&r, &front.prefix, &v));
+	id = v.paths->path[0].received;
+	/* judged and refused, gone, and its id is that of one which is not to be */
+	(void)shard_peer_replay(r.shard, one, rig_family());
+	pass_front(&r);
+	rig_update(&r, 1, NULL, &front, 1);
+	rig_put(&r);
+	pass_front(&r);
+	rig_update(&r, 1, &second.a, &back, 1);
+	rig_put(&r);
+	(void)rig_turn(&r);
+	assert_int_equal(counts(&r, one).replays_done, 0);
+	assert_true(rig_view(&r, &back.prefix, &v));
+	assert_int_equal(v.paths->path[0].received.v, id.v);
+	rig_settle(&r);
+	check_counts(&r, one, MANY - 1, MANY - 1, MANY - 1);
+	/* the same of what policy made of a set that stays: `second` at the front and at the back */
+	rig_update(&r, 1, &second.a, &front, 1);
+	rig_settle(&r);
+	shard_peer_import(r.shard, one, rig_family(), half);
+	(void)shard_peer_replay(r.shard, one, rig_family());
+	pass_front(&r);
+	assert_true(rig_view(&r, &front.prefix, &v));
+	result = v.paths->path[0].accepted;
+	rig_update(&r, 1, NULL, &front, 1);
+	rig_put(&r);
+	pass_front(&r);
+	rig_attrs_make(&first, path_long, 3, 0x0a000002);
+	rig_update(&r, 2, &first.a, &front, 1);
+	rig_put(&r);
+	(void)rig_turn(&r);
+	assert_true(rig_view(&r, &front.prefix, &v));
+	assert_int_equal(v.paths->path[0].accepted.v, result.v);
+	assert_int_equal(counts(&r, one).replays_done, 1);
+	rig_settle(&r);
+	assert_true(rig_view(&r, &back.prefix, &v));
+	assert_int_equal(
+		attr_get(shard_attrs(r.shard), v.paths->path[0].accepted)->local_pref, 150);
+	rig_fini(&r);
+	policy_destroy(half);
+}
+
 /* Several commits within a running walk: the result of the last one alone, and live updates between. */
 static void
 test_last_policy_alone(void **state)
@@ -599,6 +668,7 @@ main(void)
 		cmocka_unit_test(test_never_a_candidate),
 		cmocka_unit_test(test_replay_is_the_policy_of_now),
 		cmocka_unit_test(test_requests_join),
+		cmocka_unit_test(test_ids_used_again),
 		cmocka_unit_test(test_last_policy_alone),
 		cmocka_unit_test(test_on_and_off),
 		cmocka_unit_test(test_retained),

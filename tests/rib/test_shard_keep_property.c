@@ -805,12 +805,87 @@ kept_routes_are_what_the_oracle_says_v6(void **state)
 	run_seeds(RIG_V6);
 }
 
+/* ---- readers beside the shard (for TSan) ---- */
+
+struct reader {
+	struct rig *rig;
+	_Atomic bool stop;
+	uint64_t looked, wrong;
+};
+
+static void
+look(struct reader *me, const struct rib_path *p)
+{
+	struct shard *s = me->rig->shard;
+	const struct attr_set *received = shard_path_received(s, p);
+	bool refused = shard_path_refused(p) != DECISION_EQUAL;
+	struct adj_rib_in_counts c;
+	struct decision_input in;
+
+	shard_decision_input(s, p, &in);
+	me->looked++;
+	me->wrong += in.attrs == NULL || in.refused != shard_path_refused(p);
+	me->wrong += refused != (p->accepted.v == 0) || (refused && received == NULL);
+	me->wrong += (received != NULL) != (p->received.v != 0);
+	if (received != NULL)
+		me->looked += shard_loops(s, p->peer, rig_family(), received) == DECISION_EQUAL;
+	shard_peer_counts(s, p->peer, rig_family(), &c);
+	me->wrong += c.replays_done > UINT32_MAX;
+}
+
+static void *
+reader_main(void *arg)
+{
+	struct reader *me = arg;
+	unsigned id;
+
+	assert(qsbr_register(me->rig->readers, &id) == 0);
+	while (!atomic_load(&me->stop)) {
+		struct dest_table *t = shard_table(me->rig->shard, me->rig->table);
+		struct dest_view v;
+
+		qsbr_online(me->rig->readers, id);
+		for (uint32_t i = 0; i < dest_limit(t); i++) {
+			if (!dest_peek(t, (struct dest_id){i}, &v) || v.paths == NULL)
+				continue;
+			for (unsigned k = 0; k < v.paths->count; k++)
+				look(me, &v.paths->path[k]);
+		}
+		qsbr_quiescent(me->rig->readers, id);
+		qsbr_offline(me->rig->readers, id);
+	}
+	qsbr_unregister(me->rig->readers, id);
+	return NULL;
+}
+
+static void
+readers_see_whole_paths(void **state)
+{
+	static struct model o;
+	struct reader reader = {.rig = &o.rig};
+	pthread_t thread;
+
+	(void)state;
+	rig_mode = RIG_V4;
+	model_init(&o, 4711);
+	assert_int_equal(pthread_create(&thread, NULL, reader_main, &reader), 0);
+	for (unsigned i = 0; i < 4000; i++)
+		step(&o);
+	check(&o);
+	atomic_store(&reader.stop, true);
+	pthread_join(thread, NULL);
+	assert_int_equal(reader.wrong, 0);
+	assert_true(reader.looked > 0);
+	model_fini(&o);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(kept_routes_are_what_the_oracle_says_v4),
 		cmocka_unit_test(kept_routes_are_what_the_oracle_says_v6),
+		cmocka_unit_test(readers_see_whole_paths),
 	};
 
 	role_enter_rib();
