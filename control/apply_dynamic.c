@@ -44,6 +44,17 @@ dynamic_count(const struct keeld *k)
 	return n;
 }
 
+/* What a range makes of a peer that is there. */
+static void
+range_peer(const struct config_range *r, const struct config_peer *was, struct config_peer *out)
+{
+	config_range_peer(r, &was->addr, out);
+	if (out->asn == 0) {
+		out->asn = was->asn;
+		out->external = was->external;
+	}
+}
+
 static struct config_peer *
 dynamic_config(const struct config_range *r, const struct ip_addr *addr)
 {
@@ -93,6 +104,20 @@ dynamic_begin(struct keeld *k, const struct session_event *e)
 		dynamic_end(k, id);
 }
 
+/* Of a range without an AS number its OPEN has told whose it is. */
+static void
+dynamic_up(struct keeld *k, struct peer_id id)
+{
+	struct config_peer *p = (struct config_peer *)(uintptr_t)k->peers[id.v].config;
+	struct session_view view;
+
+	apply_peek(k, id, &view);
+	if (view.state != FSM_ESTABLISHED)
+		return;
+	p->asn = view.remote_asn;
+	p->external = view.external;
+}
+
 void
 apply_dynamic_event(struct keeld *k, const struct session_event *e)
 {
@@ -103,8 +128,12 @@ apply_dynamic_event(struct keeld *k, const struct session_event *e)
 		return;
 	}
 	p = keeld_peer_config(k, e->peer);
-	if (p != NULL && p->dynamic) /* else the document names it by now */
+	if (p == NULL || !p->dynamic) /* gone, or the document names it by now */
+		return;
+	if (e->kind == SESSION_DYNAMIC_GONE)
 		dynamic_end(k, e->peer);
+	else if (p->asn == 0)
+		dynamic_up(k, e->peer);
 }
 
 const struct config_peer *
@@ -118,7 +147,7 @@ apply_peer_of(const struct config *next, const struct config_peer *was, struct c
 	r = config_range_find(next, was->vrf, &was->addr);
 	if (r == NULL)
 		return NULL;
-	config_range_peer(r, &was->addr, dynamic);
+	range_peer(r, was, dynamic);
 	return dynamic;
 }
 
@@ -127,13 +156,14 @@ dynamic_change(struct keeld *k, const struct config *old, struct peer_id id,
 	const struct config_range *r, json_t *effects)
 {
 	struct config_peer *was = (struct config_peer *)(uintptr_t)k->peers[id.v].config;
-	struct config_peer *is = r != NULL ? dynamic_config(r, &was->addr) : NULL;
+	struct config_peer *is = r != NULL ? malloc(sizeof(*is)) : NULL;
 
 	if (is == NULL) {
 		apply_effect_removed(effects, was);
 		dynamic_end(k, id);
 		return;
 	}
+	range_peer(r, was, is);
 	k->peers[id.v].config = is;
 	apply_peer_change(k,
 		&(struct change){.old = old, .next = k->running, .was = was, .is = is, .id = id},

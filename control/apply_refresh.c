@@ -247,6 +247,9 @@ keeld_session_event(struct keeld *k, const struct session_event *e)
 {
 	switch (e->kind) {
 	case SESSION_UP:
+		apply_dynamic_event(k, e);
+		event_session(k, e);
+		break;
 	case SESSION_DOWN:
 		event_session(k, e);
 		break;

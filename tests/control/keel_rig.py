@@ -1,0 +1,346 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What the tests of commits share: a keeld of their own in a network namespace, and a BGP speaker here that writes down what it is told and when."""
+import ipaddress
+import json
+import os
+import shutil
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import unittest
+
+KEELD = sys.argv[1]
+US, THEM = "192.0.2.1", "192.0.2.2"
+V4, V6 = "ipv4-unicast", "ipv6-unicast"
+AFI = {V4: 1, V6: 2}
+OPEN, UPDATE, NOTIFICATION, KEEPALIVE, REFRESH = 1, 2, 3, 4, 5
+WAIT_S = 10
+
+
+def in_namespace(name, work):
+    """work() on a thread of its own in namespace `name`: sockets made there stay there."""
+    result = []
+
+    def run():
+        with open("/run/netns/" + name) as ns:
+            if libc().setns(ns.fileno(), 0x40000000) != 0:
+                raise OSError("setns")
+        result.append(work())
+    t = threading.Thread(target=run)
+    t.start()
+    t.join()
+    return result[0]
+
+
+def libc():
+    import ctypes
+    return ctypes.CDLL(None, use_errno=True)
+
+
+def attributes(b):
+    while b:
+        flags, kind = b[0], b[1]
+        length, at = (struct.unpack(">H", b[2:4])[0], 4) if flags & 0x10 else (b[2], 3)
+        yield kind, b[at:at + length]
+        b = b[at + length:]
+
+
+def prefixes(b, version=4):
+    found = set()
+    while b:
+        n = (b[0] + 7) // 8
+        packed = b[1:1 + n].ljust(4 if version == 4 else 16, b"\0")
+        found.add("%s/%d" % (ipaddress.ip_address(packed), b[0]))
+        b = b[1 + n:]
+    return found
+
+
+class Speaker:
+    """A peer with both families that keeps what it is told. It answers a ROUTE-REFRESH with all that it announces, between BoRR and EoRR."""
+
+    def __init__(self, namespace, address=THEM, asn=64513, refresh=True):
+        self.address, self.asn = address, asn
+        self.messages = []  # (time, kind, body), without keepalives
+        self.announced = {}  # network -> AS numbers
+        self.lock = threading.Lock()
+        self.changed = threading.Condition()
+        self.up = False
+        self.sock = in_namespace(namespace, self.connect)
+        capabilities = b"".join(bytes([1, 4, 0, a, 0, 1]) for a in (1, 2)) + (bytes([2, 0, 70, 0]) if refresh else b"") + \
+            struct.pack(">BBI", 65, 4, asn)
+        body = struct.pack(">BHH4sBBBB", 4, asn, 90, socket.inet_aton(address), len(capabilities) + 2, 2, len(capabilities), 0)
+        self.send(OPEN, body[:-1] + capabilities)
+        self.thread = threading.Thread(target=self.read, daemon=True)
+        self.thread.start()
+
+    def established(self):
+        """False: refused, as one is before keeld knows its peers, or in its idle hold."""
+        with self.changed:
+            assert self.changed.wait_for(lambda: self.up or self.closed(), WAIT_S), "no session"
+        return self.up
+
+    def connect(self):
+        """Refused until keeld listens and is not in idle hold."""
+        end = time.monotonic() + WAIT_S
+        while True:
+            s = socket.socket()
+            s.bind((self.address, 0))
+            if s.connect_ex((US, 179)) == 0:
+                return s
+            s.close()
+            assert time.monotonic() < end, "nobody listens"
+            threading.Event().wait(0.02)
+
+    def close(self):
+        """The end of the connection, though another thread reads."""
+        try:
+            self.sock.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass  # it has ended already
+        self.thread.join()
+        self.sock.close()
+
+    def send(self, kind, body=b""):
+        with self.lock:
+            self.sock.sendall(b"\xff" * 16 + struct.pack(">HB", 19 + len(body), kind) + body)
+
+    def exactly(self, n):
+        data = b""
+        while len(data) < n:
+            part = self.sock.recv(n - len(data))
+            if not part:
+                raise ConnectionError
+            data += part
+        return data
+
+    def note(self, kind, body):
+        with self.changed:
+            self.messages.append((time.monotonic(), kind, body))
+            self.changed.notify_all()
+
+    def read(self):
+        try:
+            while True:
+                length, kind = struct.unpack(">HB", self.exactly(19)[16:])
+                body = self.exactly(length - 19)
+                if kind == KEEPALIVE:
+                    self.send(KEEPALIVE)
+                    with self.changed:
+                        self.up = True
+                        self.changed.notify_all()
+                    continue
+                self.note(kind, body)
+                if kind == REFRESH and body[2] == 0:
+                    self.again(body[:2], body[3:])
+        except OSError:
+            self.note(NOTIFICATION, b"closed")
+
+    def again(self, afi, safi):
+        self.send(REFRESH, afi + b"\1" + safi)
+        for network, asns in list(self.announced.items()) if afi == b"\0\1" else []:
+            self.say(network, asns)
+        self.send(REFRESH, afi + b"\2" + safi)
+
+    def say(self, network, asns):
+        path = bytes([0x40, 1, 1, 0, 0x40, 2, 2 + 4 * len(asns), 2, len(asns)]) + struct.pack(">%dI" % len(asns), *asns) + \
+            b"\x40\x03\x04" + socket.inet_aton(self.address)
+        self.send(UPDATE, struct.pack(">HH", 0, len(path)) + path + bytes([24]) + socket.inet_aton(network)[:3])
+
+    def announce(self, *networks, asns=None):
+        """Networks of /24, as 20.0.0.0."""
+        for n in networks:
+            self.announced[n] = asns or (self.asn,)
+            self.say(n, self.announced[n])
+
+    def closed(self):
+        return any(kind == NOTIFICATION for _, kind, _ in self.messages)
+
+    def requests(self, since, family=None):
+        """Times of the ROUTE-REFRESH messages."""
+        return [t for t, kind, b in self.messages if t >= since and kind == REFRESH and b[2] == 0 and
+                (family is None or b[1] == AFI[family])]
+
+    def updates(self, since):
+        """[(time, withdrawn, announced)], sets of prefixes; without End-of-RIB."""
+        found = []
+        for t, kind, b in self.messages:
+            if kind != UPDATE or t < since:
+                continue
+            n = struct.unpack(">H", b[:2])[0]
+            end = 4 + n + struct.unpack(">H", b[2 + n:4 + n])[0]
+            withdrawn, announced = prefixes(b[2:2 + n]), prefixes(b[end:])
+            for kind, value in attributes(b[4 + n:end]):
+                if kind == 14:
+                    announced |= prefixes(value[5 + value[3]:], 6)
+                elif kind == 15:
+                    withdrawn |= prefixes(value[3:], 6)
+            if withdrawn or announced:
+                found.append((t, withdrawn, announced))
+        return found
+
+    def table(self, since=0):
+        """What is left of the updates."""
+        routes = set()
+        for _, withdrawn, announced in self.updates(since):
+            routes = routes - withdrawn | announced
+        return routes
+
+    def told(self, since):
+        """All that was announced, and all that was withdrawn."""
+        updates = self.updates(since)
+        return set().union(*(u[2] for u in updates)), set().union(*(u[1] for u in updates))
+
+
+class Keel:
+    def __init__(self, namespace, folder, document=None):
+        """`document` None: the file is there."""
+        self.namespace = namespace
+        self.file, self.path, self.state = (os.path.join(folder, name) for name in ("keel.json", "keel.sock", "state"))
+        if document is not None:
+            with open(self.file, "w") as f:
+                json.dump(document, f)
+        self.log = open(os.path.join(folder, "log"), "a+")
+        self.start()
+
+    def start(self):
+        self.process = subprocess.Popen(
+            ["ip", "netns", "exec", self.namespace, KEELD, "-c", self.file, "--no-dataplane", "--socket", self.path, "--state-dir",
+             self.state], stdout=self.log, stderr=subprocess.STDOUT)
+        end = time.monotonic() + WAIT_S
+        while not self.answers():
+            assert time.monotonic() < end and self.process.poll() is None, self.logged()
+            threading.Event().wait(0.005)
+
+    def answers(self):
+        with socket.socket(socket.AF_UNIX) as s:
+            return s.connect_ex(self.path) == 0
+
+    def logged(self):
+        with open(self.log.name) as f:
+            return f.read()[-3000:]
+
+    def stop(self):
+        self.process.terminate()
+        status = self.process.wait(20)
+        assert status == 0, self.logged()
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait(20)
+
+    def on_disk(self):
+        with open(self.file) as f:
+            return json.load(f)
+
+    def answer(self, method, params=None):
+        with socket.socket(socket.AF_UNIX) as s:
+            s.settimeout(WAIT_S)
+            s.connect(self.path)
+            s.sendall(json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params or {}}).encode() + b"\n")
+            return json.loads(s.makefile().readline())
+
+    def call(self, method, params=None):
+        a = self.answer(method, params)
+        assert "result" in a, (method, params, a, self.logged())
+        return a["result"]
+
+    def commit(self, merge):
+        self.call("config.edit", {"merge": merge})
+        return self.call("config.commit")["effects"]
+
+    def job(self, number):
+        return self.call("jobs.get", {"id": number})["state"]
+
+    def peer(self):
+        return self.call("bgp.peers")["peers"][0]
+
+
+
+    def notifications(self, *topics):
+        """Reads events: a generator that ends with AssertionError when none comes for WAIT_S."""
+        s = socket.socket(socket.AF_UNIX)
+        s.settimeout(WAIT_S)
+        s.connect(self.path)
+        s.sendall(json.dumps({"jsonrpc": "2.0", "id": 1, "method": "events.subscribe", "params": {"topics": topics}}).encode() + b"\n")
+        lines = s.makefile()
+        assert "result" in json.loads(lines.readline())
+
+        def events():
+            with s:
+                for line in lines:
+                    yield json.loads(line)["params"]
+        return events()
+
+
+class KeelTest(unittest.TestCase):
+    """A namespace with our address and the peers', and a keeld in it."""
+
+    def setUp(self):
+        self.folder = tempfile.mkdtemp(prefix="keel-apply-")
+        self.addCleanup(shutil.rmtree, self.folder)
+        self.namespace = "commit-apply%d" % os.getpid()
+        subprocess.run(["ip", "netns", "add", self.namespace], check=True)
+        self.addCleanup(subprocess.run, ["ip", "netns", "del", self.namespace], check=True)
+        words = ["link set lo up", "addr add 2001:db8::1/64 dev lo"]
+        for line in words + ["addr add 192.0.2.%d/24 dev lo" % i for i in (1, 2, 3, 50, 51, 52)]:
+            subprocess.run(["ip", "-n", self.namespace] + line.split(), check=True)
+
+    def start(self, document):
+        self.keel = Keel(self.namespace, self.folder, document)
+        self.addCleanup(self.end)
+
+    def end(self):
+        self.keel.stop()
+        self.keel.log.close()
+
+    def speak(self, **how):
+        """A speaker that keeld talks with."""
+        end = time.monotonic() + WAIT_S
+        while True:
+            s = Speaker(self.namespace, **how)
+            self.addCleanup(s.close)
+            if s.established():
+                return s
+            self.assertLess(time.monotonic(), end, self.keel.logged())
+
+    def wait(self, what, good, changed=None):
+        """Until good(), which may ask keeld; a message to a speaker of this test hurries it."""
+        end = time.monotonic() + WAIT_S
+        changed = changed or threading.Condition()
+        while not good():
+            self.assertLess(time.monotonic(), end, "no %s\n%s" % (what, self.keel.logged()))
+            with changed:
+                changed.wait(0.02)
+
+    def silent_until(self, speaker, since, end):
+        """Nothing comes between two points in time."""
+        with speaker.changed:
+            speaker.changed.wait_for(lambda: any(m[0] >= since for m in speaker.messages), max(0, end - time.monotonic()))
+        self.assertEqual([m for m in speaker.messages if since <= m[0] < end], [])
+
+    def wait_jobs(self, effects):
+        for e in effects:
+            if "job" in e:
+                self.wait("end of job %d" % e["job"], lambda: self.keel.job(e["job"]) == "done")
+
+
+def possible():
+    if os.geteuid() != 0 or shutil.which("ip") is None:
+        return False
+    name = "commit-try%d" % os.getpid()
+    if subprocess.run(["ip", "netns", "add", name], capture_output=True).returncode != 0:
+        return False
+    subprocess.run(["ip", "netns", "del", name], check=True)
+    return True
+
+
+def main():
+    if not possible():
+        print("namespaces need root and iproute2")
+        sys.exit(77)
+    result = unittest.main(module="__main__", argv=sys.argv[:1] + sys.argv[2:], exit=False, verbosity=2).result
+    sys.exit(0 if result.wasSuccessful() else 1)

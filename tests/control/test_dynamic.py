@@ -1,0 +1,111 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""Peers of `listen_ranges` against a real keeld: they come, are refreshed and changed as configured ones are, and go. Needs root (a network
+namespace); else the exit status is 77.
+
+usage: test_dynamic.py KEELD
+"""
+import time
+
+import keel_rig
+from keel_rig import US, V4, KeelTest, Speaker
+
+FIRST, SECOND, THIRD = "192.0.2.50", "192.0.2.51", "192.0.2.52"
+
+
+def group(name="g", policy="in", **keys):
+    return dict({"name": name, "families": {V4: {"import_policy": policy, "export_policy": "accept-all"}}}, **keys)
+
+
+def document(*groups, local_pref=100, **bgp):
+    return {"router": {"asn": 64512, "router_id": US},
+            "route_policies": [{"name": "in", "nodes": [{"seq": 10, "action": "permit", "set": {"local_pref": local_pref}}]}],
+            "bgp": dict({"networks": [{"prefix": "10.0.0.0/24"}], "groups": groups or [group()],
+                         "listen_ranges": [{"prefix": "192.0.2.48/29", "group": "g", "asn": 64513}]}, **bgp)}
+
+
+class Dynamic(KeelTest):
+    def peers(self):
+        return {p["address"]: p for p in self.keel.call("bgp.peers")["peers"]}
+
+    def come(self, address, **how):
+        s = self.speak(address=address, **how)
+        self.wait("the session", lambda: self.peers().get(address, {}).get("state") == "established")
+        self.wait("the first table", lambda: s.table() == {"10.0.0.0/24"})
+        return s
+
+    def commit(self, document):
+        self.keel.call("config.edit", {"merge": document})
+        return self.keel.call("config.commit")["effects"]
+
+    def test_they_come_and_go(self):
+        self.start(document())
+        events = self.keel.notifications("session")
+        self.assertEqual(self.peers(), {})
+        first, second = self.come(FIRST), self.come(SECOND)
+        p = self.peers()[FIRST]
+        self.assertEqual((p["asn"], p["group"], p["type"]), (64513, "g", "external"))
+        self.assertEqual([(e["event"], e["address"]) for e in (next(events), next(events))], [("up", FIRST), ("up", SECOND)])
+        answer = self.keel.call("bgp.refresh", {"family": V4, "scope": "group", "group": "g", "direction": "export"})
+        self.assertEqual([(q["address"], q["action"]) for q in answer["peers"]], [(FIRST, "readvertised"), (SECOND, "readvertised")])
+        first.close()
+        self.wait("the end of one", lambda: list(self.peers()) == [SECOND])
+        self.assertEqual([(e["event"], e["address"]) for e in (next(events),)], [("down", FIRST)])
+        self.come(FIRST)
+        self.assertEqual(self.peers()[SECOND]["established_count"], 1)
+        self.assertFalse(second.closed())
+
+    def test_commits_reach_them(self):
+        self.start(document())
+        s = self.come(FIRST)
+        since = time.monotonic()
+        effects = self.commit(document(local_pref=120))
+        self.assertEqual([(e["address"], e["direction"], e["effect"]) for e in effects], [(FIRST, "import", "route-refresh-sent")])
+        self.wait_jobs(effects)
+        self.assertEqual(len(s.requests(since)), 1)
+        effects = self.commit(document(group(timers={"hold_s": 30})))  # said in OPEN
+        self.assertIn((FIRST, "session-reset", "configuration-change"), [(e["address"], e["effect"], e.get("reason")) for e in effects])
+        self.wait("the end of the session", s.closed)
+        s = self.come(FIRST)
+        self.assertEqual(self.commit({"bgp": {"listen_ranges": []}}),
+                         [{"address": FIRST, "vrf": "default", "family": V4, "direction": "import", "effect": "session-reset", "reason": "peer-removed"}])
+        self.wait("the end of the session", s.closed)
+        self.assertEqual(self.peers(), {})
+
+    def test_one_that_is_configured_stays_up(self):
+        self.start(document())
+        s = self.come(FIRST)
+        configured = [{"address": FIRST, "asn": 64513, "group": "g", "passive": True}]
+        self.assertEqual(self.commit(document(peers=configured)), [])
+        self.assertEqual(self.peers()[FIRST]["established_count"], 1)
+        self.assertFalse(s.closed())
+        s.close()
+        self.wait("its end", lambda: self.peers()[FIRST]["state"] != "established")
+        self.assertEqual(list(self.peers()), [FIRST])
+        effects = self.commit(document(peers=[]))
+        self.assertEqual([e["reason"] for e in effects], ["peer-removed"])
+        self.come(FIRST)
+
+    def test_listen_limit(self):
+        self.start(document(listen_limit=2))
+        self.come(FIRST)
+        self.come(SECOND)
+        refused = Speaker(self.namespace, address=THIRD)
+        self.addCleanup(refused.close)
+        self.wait("the refusal", lambda: "dynamic-peer-refused peer=%s reason=listen-limit limit=2" % THIRD in self.keel.logged())
+        self.assertEqual(sorted(self.peers()), [FIRST, SECOND])
+
+    def test_whoever_the_open_says(self):
+        self.start(document(listen_ranges=[{"prefix": "192.0.2.48/29", "group": "g"}]))
+        self.come(FIRST, asn=64999)
+        self.come(SECOND, asn=64512)
+        peers = self.peers()
+        self.assertEqual([(peers[a]["asn"], peers[a]["type"]) for a in (FIRST, SECOND)], [(64999, "external"), (64512, "internal")])
+        answer = self.keel.call("bgp.refresh", {"family": V4, "scope": "internal", "direction": "export"})
+        self.assertEqual([q["address"] for q in answer["peers"]], [SECOND])
+        self.assertEqual([e["effect"] for e in self.commit({"bgp": {"groups": [group(description="words")]}})], [])
+        self.assertEqual({a: p["established_count"] for a, p in self.peers().items()}, {FIRST: 1, SECOND: 1})
+
+
+if __name__ == "__main__":
+    keel_rig.main()

@@ -1,0 +1,248 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""Contract section 5, 1 to 5, 7 and 8, and acceptance 5 of commits: kept routes, replays, what a commit says that it does and what then
+comes over the wire, against a real keeld. Needs root (a network namespace); else the exit status is 77.
+
+usage: test_keep.py KEELD
+"""
+import json
+import time
+
+import keel_rig
+from keel_rig import THEM, US, V4, V6, KeelTest
+
+OTHER = "192.0.2.3"
+MARKER = "10.0.99.0/24"
+
+
+def policy(*rejected, local_pref=110, pad=()):
+    """The import policy; `pad`: entries of its list that no route meets."""
+    return {
+        "prefix_lists": [{"name": "bad", "entries": [{"action": "permit", "prefix": p} for p in rejected + pad] or
+                          [{"action": "permit", "prefix": "203.0.113.0/24"}]}],
+        "route_policies": [{"name": "in", "nodes": [
+            {"seq": 10, "action": "deny", "match": {"prefix_list": "bad"}},
+            {"seq": 20, "action": "permit", "set": {"local_pref": local_pref}}]}]}
+
+
+def peers(keep, **keys):
+    families = {f: {"import_policy": "in", "export_policy": "accept-all", "keep_all_routes": keep} for f in (V4, V6)}
+    return [dict({"address": THEM, "asn": 64513, "passive": True, "families": families}, **keys),
+            {"address": OTHER, "asn": 64514, "passive": True, "families": {V4: {"import_policy": "accept-all", "export_policy": "accept-all"}}}]
+
+
+class Keep(KeelTest):
+    def begin(self, refresh, keep, *rejected, **bgp):
+        self.rejected = rejected
+        self.start(dict({"router": {"asn": 64512, "router_id": US}, "bgp": dict({"next_hop_tracking": False, "peers": peers(keep)}, **bgp)}, **policy(*rejected)))
+        self.marked = False
+        self.them, self.other = self.speak(refresh=refresh), self.speak(address=OTHER, asn=64514)
+        self.them.announce("20.0.0.0", "20.0.1.0", "20.0.2.0")
+        self.wait("the first table", lambda: self.other.table() == {"20.0.%d.0/24" % i for i in range(3)} - set(rejected))
+        self.established = self.peer()["established_count"]
+
+    def peer(self, address=THEM):
+        return [p for p in self.keel.call("bgp.peers")["peers"] if p["address"] == address][0]
+
+    def seen(self):
+        return self.other.table() - {MARKER}
+
+    def wait(self, what, good):
+        super().wait(what, good, getattr(self, "other", None) and self.other.changed)
+
+    def caught_up(self):
+        """All that keeld has had to say until now has come to both: a network of its own is behind it."""
+        self.marked = not self.marked
+        since = time.monotonic()
+        self.keel.commit({"bgp": {"networks": [{"prefix": MARKER}] if self.marked else []}})
+        for s in (self.them, self.other):
+            self.wait("the marker", lambda: MARKER in s.told(since)[0 if self.marked else 1])
+
+    def told(self, speaker, since):
+        """UPDATEs but for the marker's."""
+        return [u for u in speaker.updates(since) if not u[1] | u[2] <= {MARKER}]
+
+    def imports(self, effects, address=THEM, family=V4):
+        return [(e["effect"], e.get("reason")) for e in effects
+                if (e["address"], e["family"], e["direction"]) == (address, family, "import")]
+
+    def refresh(self, **more):
+        return self.keel.call("bgp.refresh", dict({"family": V4, "scope": "peer", "peer": THEM, "direction": "import"}, **more))
+
+    def untouched(self, since):
+        """The session is the one it was, and the peer was asked nothing."""
+        self.caught_up()
+        self.assertEqual(self.them.requests(since), [])
+        self.assertEqual(self.peer()["established_count"], self.established)
+
+    def test_5_3_replays_without_route_refresh(self):
+        self.begin(False, True, "20.0.0.0/24")
+        since = time.monotonic()
+        effects = self.keel.commit(policy("20.0.1.0/24"))
+        self.assertEqual(self.imports(effects), [("replayed", None)])
+        self.assertEqual(self.imports(effects, OTHER), [])
+        self.wait_jobs(effects)
+        self.wait("what is let in now", lambda: self.seen() == {"20.0.0.0/24", "20.0.2.0/24"})
+        self.assertEqual(self.told(self.other, since), self.other.updates(since))
+        self.assertEqual(self.other.told(since), ({"20.0.0.0/24"}, {"20.0.1.0/24"}))
+        answer = self.refresh()
+        self.assertEqual([(p["action"], p.get("reason")) for p in answer["peers"]], [("replayed", None)])
+        self.wait("end of the job", lambda: self.keel.job(answer["job"]) == "done")
+        self.untouched(since)
+
+    def test_5_4_no_op_with_route_refresh(self):
+        self.begin(True, True, "20.0.0.0/24")
+        since = time.monotonic()
+        answer = self.refresh()
+        self.assertEqual((answer["job"], [(p["action"], p["reason"]) for p in answer["peers"]]), (None, [("no-op", "keep-all-routes")]))
+        effects = self.keel.commit(policy())
+        self.assertEqual(self.imports(effects), [("replayed", None)])
+        self.wait_jobs(effects)
+        self.wait("all routes", lambda: self.seen() == {"20.0.%d.0/24" % i for i in range(3)})
+        self.untouched(since)
+
+    def test_5_5_on_with_route_refresh_asks_once(self):
+        self.begin(True, False, "20.0.0.0/24")
+        since = time.monotonic()
+        effects = self.keel.commit({"bgp": {"peers": peers(True)}})
+        self.assertEqual([self.imports(effects, THEM, f) for f in (V4, V6)], [[("route-refresh-sent", None)]] * 2)
+        self.wait_jobs(effects)
+        self.caught_up()
+        self.assertEqual([len(self.them.requests(since, f)) for f in (V4, V6)], [1, 1])
+        self.assertEqual(self.peer()["established_count"], self.established)
+        self.assertEqual(self.peer()["families"][V4]["received"], 3)
+        since = time.monotonic()
+        effects = self.keel.commit(policy())  # the one that was rejected is kept by now
+        self.assertEqual(self.imports(effects), [("replayed", None)])
+        self.wait("all routes", lambda: self.seen() == {"20.0.%d.0/24" % i for i in range(3)})
+        self.untouched(since)
+
+    def test_5_5_on_without_route_refresh_re_establishes_once(self):
+        self.begin(False, False, "20.0.0.0/24")
+        effects = self.keel.commit({"bgp": {"peers": peers(True)}})
+        self.assertEqual(self.imports(effects), [("session-reset", "keep-all-routes")])
+        self.wait("the end of the session", self.them.closed)
+        self.them = self.speak(refresh=False)
+        self.them.announce("20.0.0.0", "20.0.1.0", "20.0.2.0")
+        self.wait("the table", lambda: self.peer()["families"][V4]["received"] == 3)
+        self.assertEqual(self.peer()["established_count"], self.established + 1)
+        self.established += 1
+        since = time.monotonic()
+        self.assertEqual(self.imports(self.keel.commit(policy())), [("replayed", None)])
+        self.wait("all routes", lambda: self.seen() == {"20.0.%d.0/24" % i for i in range(3)})
+        self.untouched(since)
+        self.assertEqual(self.keel.commit({"bgp": {"peers": peers(False)}}), [])  # off: nobody hears of it
+        self.untouched(since)
+        a = self.keel.answer("rib.routes", {"family": V4, "view": "adj-in-pre", "peer": THEM})
+        self.assertEqual(a["error"]["code"], -32010)
+
+    def test_5_5_a_group_each_by_its_own_case(self):
+        group = {"name": "g", "families": {V4: {"import_policy": "in", "export_policy": "accept-all"}}}
+        members = [{"address": a, "asn": n, "passive": True, "group": "g"} for a, n in ((THEM, 64513), (OTHER, 64514))]
+        self.start(dict({"router": {"asn": 64512, "router_id": US}, "bgp": {"groups": [group], "peers": members}}, **policy()))
+        with_it, without = self.speak(), self.speak(address=OTHER, asn=64514, refresh=False)
+        since = time.monotonic()
+        group["families"][V4]["keep_all_routes"] = True
+        effects = self.keel.commit({"bgp": {"groups": [group]}})
+        self.assertEqual(self.imports(effects), [("route-refresh-sent", None)])
+        self.assertEqual(self.imports(effects, OTHER), [("session-reset", "keep-all-routes")])
+        self.wait("the end of one session", without.closed)
+        self.assertEqual(len(with_it.requests(since)), 1)
+        self.assertFalse(with_it.closed())
+
+    def test_not_applied_is_shown_until_the_session_is_established_anew(self):
+        self.begin(False, False, "20.0.0.0/24")
+        since = time.monotonic()
+        effects = self.keel.commit(policy("20.0.1.0/24"))
+        self.assertEqual(self.imports(effects), [("not-applied", "no-route-refresh")])
+        self.untouched(since)
+        self.assertEqual(self.told(self.other, since), [])
+        self.assertEqual(self.peer()["families"][V4]["not_applied"], "no-route-refresh")
+        answer = self.refresh()
+        self.assertEqual([(p["action"], p["reason"]) for p in answer["peers"]], [("unsupported", "no-route-refresh")])
+        self.keel.call("bgp.reset", {"family": V4, "scope": "peer", "peer": THEM, "force": True})
+        self.wait("the end of the session", self.them.closed)
+        self.them = self.speak(refresh=False)
+        self.wait("the new session", lambda: self.peer()["state"] == "established")
+        self.assertNotIn("not_applied", self.peer()["families"][V4])
+
+    def test_5_7_a_list_refreshes_once_a_delay_restarts(self):
+        self.begin(False, True, policy_change_delay_s=2)
+        since = time.monotonic()
+        first = self.keel.commit({"prefix_lists": policy("20.0.0.0/24")["prefix_lists"]})
+        self.silent_until(self.other, since, since + 1)
+        again = time.monotonic()
+        second = self.keel.commit({"prefix_lists": policy("20.0.1.0/24")["prefix_lists"]})
+        self.assertEqual([e["job"] for e in first], [e["job"] for e in second])
+        self.assertEqual(self.imports(second), [("replayed", None)])
+        self.silent_until(self.other, again, again + 1.8)
+        self.wait_jobs(second)
+        self.wait("the withdrawal", lambda: self.seen() == {"20.0.0.0/24", "20.0.2.0/24"})
+        self.assertEqual(self.other.told(since), (set(), {"20.0.1.0/24"}))
+        # A command does not wait, be it a replay by itself or nothing.
+        third = self.keel.commit({"prefix_lists": policy()["prefix_lists"]})
+        self.refresh()
+        self.wait_jobs(e for e in third if e["family"] == V4)
+        self.untouched(since)
+        self.assertEqual(self.seen(), {"20.0.%d.0/24" % i for i in range(3)})
+
+    def test_5_4_a_command_applies_what_waits(self):
+        self.begin(True, True, policy_change_delay_s=60, policy_change_max_delay_s=60)
+        since = time.monotonic()
+        effects = self.keel.commit(policy("20.0.0.0/24"))
+        self.assertEqual([p["action"] for p in self.refresh()["peers"]], ["no-op"])
+        self.wait_jobs(e for e in effects if e["family"] == V4)
+        self.wait("the withdrawal", lambda: self.seen() == {"20.0.1.0/24", "20.0.2.0/24"})
+        self.untouched(since)
+
+    def test_5_8_route_refresh_changed_re_establishes(self):
+        self.begin(True, False)
+        effects = self.keel.commit({"bgp": {"peers": peers(False, capabilities={"route_refresh": False})}})
+        self.assertEqual(self.imports(effects), [("session-reset", "configuration-change")])
+        self.wait("the end of the session", self.them.closed)
+
+    def nothing_moves(self, keep, effect):
+        self.begin(True, keep, "20.0.0.0/24")
+        self.caught_up()
+        since = time.monotonic()
+        effects = self.keel.commit(policy("20.0.0.0/24", pad=("30.0.0.0/8",)))
+        self.assertEqual(self.imports(effects), [(effect, None)])
+        self.wait_jobs(effects)
+        self.caught_up()
+        self.assertEqual([self.told(s, since) for s in (self.them, self.other)], [[], []])
+        # The same text again: not even a question.
+        since = time.monotonic()
+        self.assertEqual(self.keel.commit(policy("20.0.0.0/24", pad=("30.0.0.0/8",))), [])
+        self.untouched(since)
+
+    def test_acceptance_5_no_updates_where_routes_are_kept(self):
+        self.nothing_moves(True, "replayed")
+
+    def test_acceptance_5_no_updates_where_routes_come_again(self):
+        self.nothing_moves(False, "route-refresh-sent")
+
+    def ahead(self, refresh, keep, keep_then):
+        """bgp.refresh.preview of the candidate says what the commit then does, and does nothing."""
+        self.begin(refresh, keep, "20.0.0.0/24")
+        since = time.monotonic()
+        self.keel.call("config.edit", {"merge": dict(policy("20.0.1.0/24"), bgp={"peers": peers(keep_then)})})
+        ahead = self.keel.call("bgp.refresh.preview", {"candidate": True})["effects"]
+        self.assertEqual([m for m in self.them.messages + self.other.messages if m[0] >= since], [])
+        done = self.keel.call("config.commit")["effects"]
+        self.assertEqual(ahead, [{k: v for k, v in e.items() if k != "job"} for e in done])
+
+    def test_effects_ahead_kept(self):
+        self.ahead(True, True, True)
+
+    def test_effects_ahead_by_request(self):
+        self.ahead(True, False, False)
+
+    def test_effects_ahead_keep_begins(self):
+        self.ahead(True, False, True)
+
+    def test_effects_ahead_reset(self):
+        self.ahead(False, False, True)
+
+
+if __name__ == "__main__":
+    keel_rig.main()
