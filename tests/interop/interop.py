@@ -132,13 +132,15 @@ def in_netns(name, function):
 # ---- captures ----
 
 class Capture:
-    """Frames of an interface. The kernel queues a frame here when it passes, so what was before stop() is in the file."""
+    """Frames of an interface (None: of all in the namespace). The kernel queues a frame here when it passes, so what was before stop() is in the file."""
 
     def __init__(self, netns, interface, path):
         def open_socket():
-            s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+            s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0 if interface else socket.htons(3))
             s.setsockopt(socket.SOL_SOCKET, 33, 64 << 20)  # SO_RCVBUFFORCE
-            s.bind((interface, 3))
+            self.prepare(s)
+            if interface:
+                s.bind((interface, 3))
             return s
 
         self.path, self.frames, self.over = path, [], False
@@ -146,6 +148,9 @@ class Capture:
         self.sock.settimeout(0.05)
         self.thread = threading.Thread(target=self.read, daemon=True)
         self.thread.start()
+
+    def prepare(self, sock):
+        """Before anything is captured."""
 
     def read(self):
         while True:
@@ -172,23 +177,25 @@ class Capture:
         address = socket.inet_pton(socket.AF_INET6, source)
         return sum(1 for _, f in self.frames if f[12:14] == b"\x86\xdd" and f[20] == 6 and f[22:38] == address and f[67] & 0x12 == 2)
 
-    def messages(self):
-        """[(source address, type, ROUTE-REFRESH subtype or None, [prefixes], [withdrawn])], by tshark, in order."""
+    def bgp(self):
+        """(source address, message as tshark shows it), in order."""
         p = subprocess.run(["tshark", "-r", self.path, "-d", "tcp.port==179,bgp", "-Y", "bgp", "-T", "json", "--no-duplicate-keys"],
                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         if p.returncode != 0:
             raise RuntimeError("tshark: " + p.stderr)
-        out = []
         for packet in json.loads(p.stdout):
             layers = packet["_source"]["layers"]
             bgp = layers["bgp"]
             for m in bgp if isinstance(bgp, list) else [bgp]:
-                kind = int(m["bgp.type"])
-                text = json.dumps(m)
-                subtype = re.search(r'"bgp\.route_refresh\.subtype": "(\d+)"', text)
-                source = layers["ip"]["ip.src"] if "ip" in layers else layers["ipv6"]["ipv6.src"]
-                out.append((source, kind, int(subtype.group(1)) if subtype else None, prefixes_of(m, "bgp.update.nlri") + mp_prefixes_of(m, "reach"),
-                            prefixes_of(m, "bgp.update.withdrawn_routes") + mp_prefixes_of(m, "unreach")))
+                yield layers["ip"]["ip.src"] if "ip" in layers else layers["ipv6"]["ipv6.src"], m
+
+    def messages(self):
+        """[(source address, type, ROUTE-REFRESH subtype or None, [prefixes], [withdrawn])], in order."""
+        out = []
+        for source, m in self.bgp():
+            subtype = re.search(r'"bgp\.route_refresh\.subtype": "(\d+)"', json.dumps(m))
+            out.append((source, int(m["bgp.type"]), int(subtype.group(1)) if subtype else None, prefixes_of(m, "bgp.update.nlri") + mp_prefixes_of(m, "reach"),
+                        prefixes_of(m, "bgp.update.withdrawn_routes") + mp_prefixes_of(m, "unreach")))
         return out
 
     def count(self, source, kind, subtype=None):
