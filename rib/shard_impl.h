@@ -149,6 +149,8 @@ struct shard_verdict {
 static_assert(
 	sizeof(struct shard_verdict) == 32, "6 MB for a full table's sets, while it is replayed");
 
+#define EFFORT_SPENT (UINT32_MAX / 2)
+
 #define VERDICT_SEGMENT_BITS 12
 #define VERDICT_SEGMENTS 256u
 
@@ -157,6 +159,7 @@ struct shard_replay {
 	const struct shard_rib_in *run_rib;
 	uint32_t run_set;
 	bool run_begun; /* s->eval is at it */
+	uint64_t deadline_ns; /* of the slice */
 	uint32_t contexts;
 	struct shard_verdict
 		*segment[VERDICT_SEGMENTS]; /* as they are needed, until no replay runs */
@@ -225,7 +228,7 @@ struct shard {
 	struct decision_input *in;
 	unsigned *order;
 	unsigned multipath; /* of `order` */
-	uint32_t effort; /* paths ranked since somebody last looked at the clock */
+	uint32_t effort; /* paths ranked since somebody last looked at the clock; EFFORT_SPENT: it is time */
 
 	struct shard_next_hops next_hops;
 	struct shard_late late;

@@ -259,6 +259,7 @@ table_slice(struct shard *s, struct shard_table *t, uint64_t deadline_ns) RUNS_O
 	struct visit v = {.s = s, .t = t};
 
 	s->effort = 0;
+	s->replay.deadline_ns = deadline_ns;
 	if (!walk_slice(&t->walk, SLICE_IDS, deadline_ns, walk_clock, visit_dest, &v)) {
 		t->lap++;
 		walk_begin(&t->walk, t->dests);
