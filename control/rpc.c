@@ -331,6 +331,12 @@ params_known(const struct rpc_method *m, json_t *params, struct rpc_call *call)
 	return true;
 }
 
+static bool
+changes(const struct rpc_method *m, const json_t *params)
+{
+	return m->reads == RPC_CHANGES || (m->reads == RPC_READS_UNLESS_FORCE && json_is_true(json_object_get(params, "force")));
+}
+
 static json_t *
 dispatch(struct keeld *k, json_t *request, struct rpc_call *call)
 {
@@ -343,8 +349,8 @@ dispatch(struct keeld *k, json_t *request, struct rpc_call *call)
 		call->error = error_json(RPC_METHOD_NOT_FOUND, NULL, 0);
 		return NULL;
 	}
-	if (call->batch->c->read_only && !m->reads)
-		return rpc_fail_read_only(call);
+	if (call->batch->c->read_only && changes(m, params))
+		return rpc_fail(call, RPC_READ_ONLY, "", "read-only");
 	if (params != NULL && !json_is_object(params))
 		return rpc_fail(call, RPC_INVALID_PARAMS, "", "parameters go by name: an object is wanted");
 	if (params == NULL)
@@ -353,18 +359,6 @@ dispatch(struct keeld *k, json_t *request, struct rpc_call *call)
 		result = m->fn(k, params, call);
 	json_decref(none);
 	return result;
-}
-
-json_t *
-rpc_fail_read_only(struct rpc_call *call)
-{
-	return rpc_fail(call, RPC_READ_ONLY, "", "read-only");
-}
-
-bool
-rpc_read_only(const struct rpc_call *call)
-{
-	return call->batch->c->read_only;
 }
 
 struct rpc_client *

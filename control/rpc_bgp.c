@@ -358,8 +358,6 @@ bgp_reset(struct keeld *k, json_t *params, struct rpc_call *call)
 	json_t *peers;
 	unsigned n;
 
-	if (rpc_read_only(call) && json_is_true(json_object_get(params, "force")))
-		return rpc_fail_read_only(call);
 	if (!rpc_family(params, &s.family, call) || !rpc_vrf(k, params, &s.vrf, call) || !rpc_boolean(params, "force", &force, call) ||
 		!rpc_string(params, "text", &text, call) || !selector_scope(k, params, true, &s, &slow, call))
 		return NULL;
@@ -398,15 +396,15 @@ jobs_get_method(struct keeld *k, json_t *params, struct rpc_call *call)
 
 const struct rpc_method rpc_bgp_methods[] = {
 	{"bgp.peers", bgp_peers, "vrf:string group:string", "peers:array keepalive_late_ns:object turn_ns:object",
-		"Sessions: state, capabilities, counts of each family", true},
+		"Sessions: state, capabilities, counts of each family", RPC_READS},
 	{"bgp.refresh", bgp_refresh, "family!:family vrf:string scope!:all|peer|group|internal|external peer:string group:string direction!:import|export",
-		"job:any peers:array", "Soft reset: asks for, replays or advertises routes again; no session is touched", false},
+		"job:any peers:array", "Soft reset: asks for, replays or advertises routes again; no session is touched", RPC_CHANGES},
 	{"bgp.reset", bgp_reset,
 		"family!:family vrf:string scope!:all|peer|group|internal|external|asn|slow-peer peer:string group:string asn:integer "
 		"force:boolean text:string",
-		"peers:array", "Ends sessions by Cease; without `force` it says what it would do", true /* with `force`: its own look */},
-	{"jobs.list", jobs_list_method, "", "jobs:array", "What takes longer than an answer: running ones, and those that ended last", true},
+		"peers:array", "Ends sessions by Cease; without `force` it says what it would do", RPC_READS_UNLESS_FORCE},
+	{"jobs.list", jobs_list_method, "", "jobs:array", "What takes longer than an answer: running ones, and those that ended last", RPC_READS},
 	{"jobs.get", jobs_get_method, "id!:integer", "id:integer kind:string state:running|done|failed done:integer total:integer started_s:number "
-		"finished_s:any result:any", "One job", true},
+		"finished_s:any result:any", "One job", RPC_READS},
 	{0},
 };

@@ -107,7 +107,7 @@ rpc_discover(struct keeld *k, json_t *params, struct rpc_call *call)
 			json_pack("{s:s, s:s, s:s, s:o, s:o, s:b}", "name", m->name, "summary",
 				m->summary != NULL ? m->summary : "", "paramStructure", "by-name",
 				"params", params_json(m->params), "result", result_json(m->result),
-				"x-reads-only", m->reads));
+				"x-reads-only", m->reads == RPC_READS));
 	return json_pack("{s:s, s:{s:s, s:s}, s:o}", "openrpc", "1.3.2", "info", "title", "keeld",
 		"version", KEEL_VERSION, "methods", methods);
 }

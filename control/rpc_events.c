@@ -346,10 +346,10 @@ const struct rpc_method rpc_own_methods[] = {
 	{"events.subscribe", events_subscribe, "topics!:array", "topics:array",
 		"Notifications `event` {topic, time, ...} on this connection: commit session "
 		"refresh slow-peer fib alarm",
-		true},
+		RPC_READS},
 	{"events.unsubscribe", events_unsubscribe, "topics:array", "topics:array",
-		"No more of these topics; of none without `topics`", true},
+		"No more of these topics; of none without `topics`", RPC_READS},
 	{"rpc.discover", rpc_discover, "", "openrpc:string info:object methods:array",
-		"This document, from the table that dispatches", true},
+		"This document, from the table that dispatches", RPC_READS},
 	{0},
 };

@@ -348,16 +348,16 @@ dataplane_neighbors(struct keeld *k, json_t *params, struct rpc_call *call)
 
 const struct rpc_method rpc_fib_methods[] = {
 	{"fib.lookup", fib_lookup_method, "vrf:string address!:string", "prefix:any generation:integer paths:array kind?:string",
-		"An address in the tables that the workers read", true},
+		"An address in the tables that the workers read", RPC_READS},
 	{"fib.stats", fib_stats_method, "",
 		"generation:integer tables:array commits:integer rebuilds:integer commit_ns:object grace_ns:object update_to_fib_ns:object "
 		"link_ns:object link_last_ns:integer",
-		"The forwarding tables: size, writes, how long changes took", true},
+		"The forwarding tables: size, writes, how long changes took", RPC_READS},
 	{"fib.audit", fib_audit_method, "limit:integer", "checked:integer mismatch_count:integer not_installed:integer mismatches:array",
-		"The RIB against what the workers' tables answer", true},
+		"The RIB against what the workers' tables answer", RPC_READS},
 	{"dataplane.neighbors", dataplane_neighbors, "", "[] vrf:string address:string mac:any state:string port?:string",
-		"The kernel's neighbours, as the workers use them", true},
-	{"dataplane.stats", dataplane_stats, "", "ports:array workers:array", "Packets of ports and workers, drops by their reason", true},
-	{"dataplane.stats.reset", dataplane_stats_reset, "", "", "Histograms start anew", false},
+		"The kernel's neighbours, as the workers use them", RPC_READS},
+	{"dataplane.stats", dataplane_stats, "", "ports:array workers:array", "Packets of ports and workers, drops by their reason", RPC_READS},
+	{"dataplane.stats.reset", dataplane_stats_reset, "", "", "Histograms start anew", RPC_CHANGES},
 	{0},
 };

@@ -14,6 +14,8 @@ struct rpc_call;
 /* Returns the result, or NULL after rpc_fail(), or NULL after rpc_defer(): then rpc_reply() comes later. */
 typedef json_t *rpc_function(struct keeld *k, json_t *params, struct rpc_call *call);
 
+enum rpc_reads { RPC_CHANGES, RPC_READS, RPC_READS_UNLESS_FORCE /* with the parameter `force` it changes something */ };
+
 /*
  * A method: what dispatches, and what `rpc.discover` says of it. Lists of words, blank-separated: NAME, a mark, and behind a colon the type:
  * string integer number boolean object array any family, or the words that it may be (import|export).
@@ -24,7 +26,7 @@ struct rpc_method {
 	const char *params;  /* "!": it must be there. Others than these are -32602 */
 	const char *result;  /* its keys; "?": not always there. "[]" in front: an array of objects with these */
 	const char *summary; /* one line */
-	bool reads;          /* and changes nothing: others are refused on the read-only socket (-32011) */
+	uint8_t reads;       /* enum rpc_reads; others are refused on the read-only socket (-32011) */
 };
 
 /* End with .name NULL. */
@@ -39,10 +41,6 @@ json_t *rpc_fail_faults(struct rpc_call *call, int code, const struct faults *f)
 /* The answer comes later, on this thread, exactly once: a result (taken over) or, with NULL, what rpc_fail() set. */
 json_t *rpc_defer(struct rpc_call *call);
 void rpc_reply(struct rpc_call *call, json_t *result);
-
-/* For a method that changes something only with some parameters: does this caller have to be refused? */
-bool rpc_read_only(const struct rpc_call *call);
-json_t *rpc_fail_read_only(struct rpc_call *call);
 
 /* Parameters. False after rpc_fail(). An absent one leaves *out as it is. */
 bool rpc_string(json_t *params, const char *name, const char **out, struct rpc_call *call);

@@ -452,8 +452,8 @@ rib_summary(struct keeld *k, json_t *params, struct rpc_call *call)
 const struct rpc_method rpc_rib_methods[] = {
 	{"rib.routes", rib_routes,
 		"family!:family vrf:string view!:adj-in-pre|adj-in|loc|adj-out peer:string prefix:string longer:boolean limit:integer cursor:string",
-		"routes:array next?:string", "Routes of a view, by pages", true},
-	{"rib.lookup", rib_lookup, "family!:family vrf:string address!:string", "prefix:any routes:array", "The longest match of an address", true},
-	{"rib.summary", rib_summary, "", "tables:array", "How much is in the tables", true},
+		"routes:array next?:string", "Routes of a view, by pages", RPC_READS},
+	{"rib.lookup", rib_lookup, "family!:family vrf:string address!:string", "prefix:any routes:array", "The longest match of an address", RPC_READS},
+	{"rib.summary", rib_summary, "", "tables:array", "How much is in the tables", RPC_READS},
 	{0},
 };

@@ -288,7 +288,6 @@ class Daemon:
         case("invalid request that has an id", b'{"jsonrpc": "1.0", "method": "system.info", "id": 9}', (9, INVALID, ""))
         case("unknown method", request("no.such"), (1, UNKNOWN))
         case("method with a long name", request("x" * 100000), (1, UNKNOWN))
-        case("a method of the contract that is not there yet", request("rpc.discover"), (1, UNKNOWN))
         case("parameters by position", b'{"jsonrpc": "2.0", "id": 1, "method": "system.info", "params": [1]}', (1, PARAMS, ""))
         case("empty parameters by name", b'{"jsonrpc": "2.0", "id": 1, "method": "system.info", "params": {}}', (1, "result"))
         case("notifications get no answer", b'{"jsonrpc": "2.0", "method": "system.info"}', "silence")

@@ -1,0 +1,495 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""What beside configuration and tables keeld offers to those who manage it: rpc.discover, the read-only socket, events, POST /rpc and
+GET /metrics, policy.test; and bgp.refresh.preview against what a commit then does, while the sessions go on.
+
+    rt (keeld, AS 64512) --- kept (feed, AS 64601, keep_all_routes), plain (feed, AS 64602), all (a speaker, AS 64603)
+"""
+import http.client
+import json
+import os
+import re
+import select
+import signal
+import socket
+import stat
+import struct
+import sys
+import time
+
+import interop
+from interop import FEED, KEELD, V4, Lab, Rpc, Speaker, commit, error_of, in_netns, need, out_folder, peer, routes, wait_established, wait_for, wait_job
+
+NAME = "management"
+KEPT, PLAIN, ALL = "198.18.1.2", "198.18.2.2", "198.18.3.2"
+PREFIXES = 4000
+HTTP = ("127.0.0.1", 9179)
+INVALID, PARAMS, NOT_FOUND, NOT_KEPT, READ_ONLY, NO_DATAPLANE = -32600, -32602, -32004, -32010, -32011, -32012
+CHANGING = {"config.edit", "config.discard", "config.commit", "config.confirm", "config.rollback", "bgp.refresh", "dataplane.stats.reset"}
+CONTRACT = """system.info config.get config.edit config.validate config.diff config.discard config.commit config.confirm config.rollback
+config.history bgp.peers bgp.refresh bgp.refresh.preview bgp.reset jobs.list jobs.get rib.routes rib.lookup rib.summary fib.lookup fib.stats
+fib.audit dataplane.stats dataplane.stats.reset dataplane.neighbors policy.test events.subscribe rpc.discover""".split()
+
+
+def policy(name, *nodes):
+    return {"name": name, "nodes": [dict(n, seq=10 * (i + 1)) for i, n in enumerate(nodes)]}
+
+
+def low(permit=True):
+    """The lower half of IPv4 or so."""
+    return {"action": "permit" if permit else "deny", "match": {"prefix_list": "low"}}
+
+
+def config(token):
+    def neighbour(address, asn, import_policy, export_policy, **family):
+        return {"address": address, "asn": asn, "families": {V4: dict(family, import_policy=import_policy, export_policy=export_policy)}}
+    return {
+        "router": {"asn": 64512, "router_id": "198.18.0.1"},
+        "management": {"http": "%s:%d" % HTTP, "http_token_file": token},
+        "prefix_lists": [{"name": "low", "entries": [{"action": "permit", "prefix": "0.0.0.0/1", "le": 32}]},
+                         {"name": "middle", "entries": [{"action": "permit", "prefix": "128.0.0.0/2", "le": 32}]}],
+        "route_policies": [policy("in-kept", low(False), {"action": "permit", "match": {}, "set": {"local_pref": 200}}),
+                           policy("in-plain", {"action": "permit", "match": {}}),
+                           policy("out", {"action": "permit", "match": {}})],
+        "bgp": {"peers": [neighbour(KEPT, 64601, "in-kept", "deny-all", keep_all_routes=True), neighbour(PLAIN, 64602, "in-plain", "deny-all"),
+                          neighbour(ALL, 64603, "deny-all", "out")]},
+    }
+
+
+def ask(request, token=None, origin=None, method="POST", path="/rpc", extra=()):
+    """(status, headers, body) of a request by HTTP in rt."""
+    c = http.client.HTTPConnection(*HTTP, timeout=20)
+    headers = dict(extra)
+    if token is not None:
+        headers["Authorization"] = "Bearer " + token
+    if origin is not None:
+        headers["Origin"] = origin
+    body = request if request is None or isinstance(request, (bytes, str)) else json.dumps(request)
+    c.request(method, path, body, headers)
+    r = c.getresponse()
+    data = r.read()
+    c.close()
+    return r.status, dict(r.getheaders()), data
+
+
+class Events:
+    """A subscriber."""
+
+    def __init__(self, path, *topics):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.connect(path)
+        self.data, self.seen = b"", []
+        self.call("events.subscribe", topics=list(topics))
+
+    def call(self, method, **params):
+        self.sock.sendall(json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode() + b"\n")
+        while True:
+            m = self.line(20)
+            if "id" in m:
+                return m
+            self.seen.append(m)
+
+    def line(self, timeout):
+        """The next line; None when none comes within that time."""
+        end = time.monotonic() + timeout
+        while b"\n" not in self.data:
+            if not select.select([self.sock], [], [], max(0, end - time.monotonic()))[0]:
+                return None
+            more = self.sock.recv(1 << 20)
+            if not more:
+                raise RuntimeError("the subscriber's connection ended")
+            self.data += more
+        line, self.data = self.data.split(b"\n", 1)
+        return json.loads(line)
+
+    def wait(self, topic, condition=lambda e: True, timeout=20):
+        """The first event that matters, of those not looked at yet; its params."""
+        end = time.monotonic() + timeout
+        while True:
+            m = self.seen.pop(0) if self.seen else self.line(max(0, end - time.monotonic()))
+            if m is None:
+                raise TimeoutError("no event %s" % topic)
+            assert m["jsonrpc"] == "2.0" and m["method"] == "event" and "id" not in m, m
+            if m["params"]["topic"] == topic and condition(m["params"]):
+                return m["params"]
+
+    def close(self):
+        self.sock.close()
+
+
+class Test:
+    def __init__(self, checks, lab):
+        self.c, self.lab = checks, lab
+        self.token = os.path.join(lab.dir, "token")
+        with open(self.token, "w") as f:
+            f.write("a secret of the lab\n")
+
+    def build(self):
+        lab = self.lab
+        for h in ("rt", "kept", "plain", "all"):
+            lab.host(h)
+        for i, h in enumerate(("kept", "plain", "all"), 1):
+            lab.link(h, "up", "198.18.%d.2/24" % i, "rt", "to-" + h, "198.18.%d.1/24" % i)
+        self.keeld, self.rpc = lab.keeld("rt", config(self.token), KEELD, args=["--no-dataplane"])
+        self.socket = os.path.join(lab.dir, "keeld.sock")
+        self.events = Events(self.socket, "session", "commit", "refresh")
+        for name, address, asn, seed in (("kept", KEPT, 64601, 1), ("plain", PLAIN, 64602, 2)):
+            lab.spawn("feed-" + name, name, [FEED, "--count", str(PREFIXES), "--seed", str(seed), "--connect", address[:-1] + "1", "--source", address,
+                                             "--asn", str(asn), "--peer-asn", "64512"], lines=True)
+        self.speaker = Speaker(lab.netns("all"), ALL, ALL[:-1] + "1", 64603).up()
+        wait_established(self.rpc, KEPT, PLAIN, ALL)
+        wait_for("the tables", lambda: all(self.family(a)["end_of_rib_received"] or self.family(a)["received"] >= PREFIXES for a in (KEPT, PLAIN)), 60)
+        wait_for("all of it", lambda: (self.family(KEPT)["received"], self.family(PLAIN)["received"]) == (PREFIXES, PREFIXES), 60)
+
+    def family(self, address):
+        return peer(self.rpc, address)["families"][V4]
+
+    def sessions(self):
+        return [(p["address"], p["state"], p["established_count"]) for p in self.rpc.call("bgp.peers")["peers"]]
+
+    # ---- discover ----
+
+    def discover(self):
+        c, rpc = self.c, self.rpc
+        document = rpc.call("rpc.discover")
+        methods = {m["name"]: m for m in document["methods"]}
+        c.true("rpc.discover: an OpenRPC document", document["openrpc"].startswith("1.") and document["info"]["version"], document["info"])
+        c.equal("... has all methods of the contract", sorted(set(CONTRACT) - set(methods)), [])
+        c.true("... each with a summary, parameters by name and a result", all(m["summary"] and m["paramStructure"] == "by-name" and
+               isinstance(m["params"], list) and m["result"]["schema"] for m in methods.values()), document)
+        wrong = []
+        for name, m in sorted(methods.items()):
+            if error_of(rpc, name, no_such_parameter=1)["code"] != PARAMS:
+                wrong.append((name, "an unknown parameter"))
+            needed = [p["name"] for p in m["params"] if p["required"]]
+            if needed and error_of(rpc, name)["data"]["path"] != "/" + needed[0]:
+                wrong.append((name, "the first parameter that it needs"))
+        c.equal("... it dispatches as it says: required parameters, and no other ones", wrong, [])
+        for name, params in (("system.info", {}), ("config.get", {}), ("config.validate", {}), ("config.diff", {}), ("config.history", {}), ("bgp.peers", {}),
+                             ("jobs.list", {}), ("rib.routes", {"family": V4, "view": "loc", "limit": 1}), ("rib.summary", {}),
+                             ("rib.lookup", {"family": V4, "address": "1.1.1.1"}), ("policy.test", {"policy": "out", "route": {"prefix": "10.0.0.0/8"}}),
+                             ("bgp.refresh.preview", {"family": V4, "scope": "all", "direction": "import"}), ("events.subscribe", {"topics": []})):
+            schema, result = methods[name]["result"]["schema"], rpc.call(name, **params)
+            c.true("... %s answers with the keys that it says" % name, set(schema.get("required", [])) <= set(result) <= set(schema["properties"]),
+                   (sorted(result), sorted(schema["properties"])))
+        return methods
+
+    # ---- the read-only socket ----
+
+    def read_only(self, methods):
+        c, path = self.c, self.socket + ".ro"
+        c.equal("the read-only socket has mode 0666", oct(stat.S_IMODE(os.stat(path).st_mode)), "0o666")
+        rpc, before = Rpc(path), self.rpc.call("config.get", source="candidate")
+        refused = {name for name in methods if (error_of(rpc, name, **({"force": True} if name == "bgp.reset" else {})) or {}).get("code") == READ_ONLY}
+        c.equal("it refuses what changes something, and nothing else", refused, CHANGING | {"bgp.reset"})
+        e = error_of(rpc, "config.commit")
+        c.equal("... by -32011 read-only", (e["code"], e["data"]["reason"]), (READ_ONLY, "read-only"))
+        r = rpc.call("bgp.reset", family=V4, scope="all")
+        c.equal("... bgp.reset without force tells what it would do", {p["action"] for p in r["peers"]}, {"would-reset"})
+        c.equal("... notifications are refused, too", self.notified(path), before)
+        c.equal("... tables are read", len(routes(rpc, view="loc")), len(routes(self.rpc, view="loc")))
+        c.true("... as nobody", in_netns(self.lab.netns("rt"), lambda: self.as_nobody(path)), "no answer")
+        rpc.close()
+
+    def notified(self, path):
+        s = socket.socket(socket.AF_UNIX)
+        s.connect(path)
+        s.sendall(b'{"jsonrpc": "2.0", "method": "config.edit", "params": {"merge": {"bgp": null}}}\n{"jsonrpc": "2.0", "id": 1, "method": "system.info"}\n')
+        s.makefile().readline()
+        s.close()
+        return self.rpc.call("config.get", source="candidate")
+
+    def as_nobody(self, path):
+        """Whether a process without rights gets an answer there, and none at the other one."""
+        read, write = os.pipe()
+        os.chmod(self.lab.dir, 0o755)
+        pid = os.fork()
+        if pid == 0:
+            status = 1
+            try:
+                os.setgroups([])
+                os.setgid(65534)
+                os.setuid(65534)
+                good = Rpc(path).call("system.info")["pid"] > 0
+                try:
+                    Rpc(self.socket)
+                except PermissionError:
+                    status = 0 if good else 1
+            finally:
+                os._exit(status)
+        os.close(read)
+        os.close(write)
+        return os.waitpid(pid, 0)[1] == 0
+
+    # ---- events ----
+
+    def event_topics(self):
+        c, rpc = self.c, self.rpc
+        e = self.events.call("events.subscribe", topics=["weather"])["error"]
+        c.equal("an unknown topic", (e["code"], e["data"]["path"]), (PARAMS, "/topics/0"))
+        up = {}
+        while set(up) != {KEPT, PLAIN, ALL}:
+            m = self.events.wait("session", lambda m: m.get("state") == "established" or m.get("event") == "up")
+            up[m["address"]] = m
+        c.true("session: each that came up, with its time", all(abs(m["time"] - time.time()) < 120 and m["vrf"] == "default" for m in up.values()), up)
+        r = commit(rpc, [{"op": "add", "path": "/bgp/networks", "value": [{"prefix": "203.0.113.0/24"}]}])
+        m = self.events.wait("commit")
+        c.equal("commit: with its id and revision", (m.get("commit", m.get("id")), m["revision"]), (r["commit"], r["revision"]))
+        other = Events(self.socket, "refresh")
+        job = rpc.call("bgp.refresh", family=V4, scope="peer", peer=PLAIN, direction="import")["job"]
+        wait_job(rpc, job)
+        begun = other.wait("refresh", lambda m: m.get("job") == job)
+        c.true("refresh: it begins", begun["address"] == PLAIN if "address" in begun else True, begun)
+        ended = other.wait("refresh", lambda m: m.get("job") == job and m != begun)
+        c.true("... and ends", ended != begun, ended)
+        c.true("... nothing of topics that it did not ask for", not any(m["params"]["topic"] != "refresh" for m in other.seen), other.seen)
+        other.call("events.unsubscribe")
+        wait_job(rpc, rpc.call("bgp.refresh", family=V4, scope="peer", peer=PLAIN, direction="import")["job"])
+        other.seen = []
+        other.call("system.info")
+        c.equal("... nothing after unsubscribing", other.seen, [])
+        other.close()
+
+    def lazy_subscriber(self):
+        """Reads nothing while thousands of commits are told: they are counted, and it hears how many it missed; others miss nothing."""
+        c, rpc = self.c, self.rpc
+        lazy, eager = Events(self.socket, "commit"), Events(self.socket, "commit")
+        lazy.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        before, comment = self.resident(), "x" * 4000
+        count, seen = 400, 0
+        for i in range(count):
+            rpc.call("config.commit", comment="%d %s" % (i, comment))
+            seen += eager.wait("commit")["topic"] == "commit"
+        c.equal("a subscriber that reads gets all %d events" % count, seen, count)
+        c.true("... one that does not costs no memory (1.6 MB were told, and are in the history)", self.resident() - before < 4, "%d MiB" % (self.resident() - before))
+        got, lost = 0, 0
+        while True:
+            m = lazy.seen.pop(0) if lazy.seen else lazy.line(1)
+            if m is None:
+                break
+            got += m["params"]["topic"] == "commit"
+            lost += m["params"].get("lost", 0)
+        c.equal("... and when it reads it is told how many were lost (%d)" % lost, got + lost, count)
+        c.true("... not all", 0 < lost < count, lost)
+        rpc.call("config.commit", comment="after")
+        c.true("... what comes then arrives", lazy.wait("commit"), "")
+        lazy.close()
+        eager.close()
+
+    def resident(self):
+        with open("/proc/%d/status" % self.keeld.popen.pid) as f:
+            return int(re.search(r"VmRSS:\s+(\d+)", f.read()).group(1)) >> 10
+
+    # ---- HTTP ----
+
+    def http(self):
+        c = self.c
+        info = {"jsonrpc": "2.0", "id": 1, "method": "system.info"}
+        discard = {"jsonrpc": "2.0", "id": 2, "method": "config.discard"}
+
+        def rpc(*args, **kw):
+            return in_netns(self.lab.netns("rt"), lambda: ask(*args, **kw))
+
+        def code(answer):
+            v = json.loads(answer[2])
+            return answer[0], v["error"]["code"] if "error" in v else "result"
+
+        status, headers, body = rpc(info)
+        c.equal("POST /rpc: an answer", (status, headers["Content-Type"], json.loads(body)["result"]["pid"]), (200, "application/json", self.keeld.popen.pid))
+        c.equal("... a notification has none", rpc({"jsonrpc": "2.0", "method": "system.info"})[::2], (204, b""))
+        c.equal("... a batch", [a["id"] for a in json.loads(rpc([info, dict(info, id="x"), {"jsonrpc": "2.0", "method": "system.info"}])[2])], [1, "x"])
+        c.equal("... a parse error", code(rpc("{")), (200, -32700))
+        c.equal("... an empty body", rpc("")[0], 400)
+        c.equal("... what changes something is refused without the token", code(rpc(discard)), (200, READ_ONLY))
+        c.equal("... and done with it", code(rpc(discard, token="a secret of the lab")), (200, "result"))
+        for wrong in ("a secret of the la", "a secret of the lab2", "", "x"):
+            c.equal("... a wrong token `%s`" % wrong, rpc(info, token=wrong)[0], 401)
+        for origin, status in (("http://127.0.0.1:9179", 200), ("http://localhost:9179", 200), ("http://evil.example", 403), ("null", 403),
+                               ("http://127.0.0.1:9180", 403), ("https://127.0.0.1:9179", 403)):
+            c.equal("... Origin %s" % origin, rpc(info, origin=origin)[0], status)
+        c.equal("... a foreign Origin gets no further with the token", rpc(discard, token="a secret of the lab", origin="http://evil.example")[0], 403)
+        c.equal("... GET", rpc(None, method="GET")[0], 405)
+        c.equal("... elsewhere", rpc(info, path="/other")[0], 404)
+        c.equal("... events need a connection that stays", code(rpc({"jsonrpc": "2.0", "id": 1, "method": "events.subscribe", "params": {"topics": []}})),
+                (200, INVALID))
+        c.equal("... an answer that comes later", code(rpc({"jsonrpc": "2.0", "id": 1, "method": "bgp.refresh.preview", "params": {"candidate": True}})),
+                (200, "result"))
+        c.equal("... more than 16 MiB", rpc(b" " * (17 << 20))[0], 413)
+        page = json.loads(rpc({"jsonrpc": "2.0", "id": 1, "method": "rib.routes", "params": {"family": V4, "view": "loc", "limit": 5000}})[2])["result"]
+        c.true("... a page of 5,000 routes", len(page["routes"]) == 5000, len(page["routes"]))
+        self.metrics(*rpc(None, method="GET", path="/metrics"))
+
+    def metrics(self, status, headers, body):
+        """Parsed as OpenMetrics 1.0 has it: families in one piece, types before samples, counters end in _total, # EOF at the end."""
+        c, values, families, at, text = self.c, {}, [], None, body.decode()
+        c.equal("GET /metrics: OpenMetrics", (status, headers["Content-Type"]), (200, "application/openmetrics-text; version=1.0.0; charset=utf-8"))
+        wrong = [] if text.endswith("\n# EOF\n") else ["the end"]
+        for line in text.splitlines()[:-1]:
+            words = re.fullmatch(r"# (TYPE|HELP) ([a-z_:0-9]+) (.+)", line)
+            if words:
+                if words.group(1) == "TYPE":
+                    if words.group(2) in families:
+                        wrong.append(line)
+                    at = (words.group(2), words.group(3))
+                    families.append(at[0])
+                continue
+            sample = re.fullmatch(r'([a-z_0-9]+)\{((?:[a-z_]+="(?:[^"\\]|\\.)*",?)*)\} (-?[0-9.]+)', line)
+            suffix = {"counter": "_total", "gauge": "", "info": "_info"}[at[1]] if at else None
+            if not sample or sample.group(1) != at[0] + suffix:
+                wrong.append(line)
+            else:
+                values[sample.group(1), sample.group(2)] = float(sample.group(3))
+        c.equal("... well formed", wrong, [])
+        labels = 'peer="%s",vrf="default"' % KEPT
+        c.equal("... the values of bgp.peers", [values.get(k) for k in (("keel_peer_established", labels), ("keel_peer_sessions_total", labels),
+                ("keel_peer_routes_received", labels + ',family="ipv4-unicast"'), ("keel_peer_routes_accepted", labels + ',family="ipv4-unicast"'))],
+                [1, 1, PREFIXES, self.family(KEPT)["accepted"]])
+
+    # ---- policies ----
+
+    def policy_test(self):
+        c, rpc = self.c, self.rpc
+        route = {"prefix": "200.0.0.0/8", "as_path": "64601 {7,8} 9", "origin": "egp", "next_hop": KEPT, "med": 5, "communities": ["64512:7", "no-export"],
+                 "large_communities": ["1:2:3"], "ext_communities": ["rt:64512:1"], "peer": KEPT}
+        r = rpc.call("policy.test", policy="in-kept", route=route)
+        c.equal("policy.test: the node that permits", (r["result"], r["node"]), ("permit", 20))
+        c.equal("... what became of the route", r["route"], dict(route, local_pref=200, source="external"))
+        r = rpc.call("policy.test", policy="in-kept", route=dict(route, prefix="10.0.0.0/8"))
+        c.equal("... the node that denies, the route as it was", (r["result"], r["node"], r["route"]),
+                ("deny", 10, dict(route, prefix="10.0.0.0/8", source="external")))
+        r = rpc.call("policy.test", policy="deny-all", route={"prefix": "2001:db8::/32"})
+        c.equal("... no node", (r["result"], r["node"]), ("deny", None))
+        for params, code, path in (({"policy": "nobody", "route": route}, NOT_FOUND, "/policy"), ({"policy": "out", "route": 1}, PARAMS, "/route"),
+                                   ({"policy": "out", "route": {}}, PARAMS, "/route/prefix"), ({"policy": "out", "route": {"prefix": "10.0.0.1/8"}}, PARAMS, "/route/prefix"),
+                                   ({"policy": "out", "route": dict(route, colour=1)}, PARAMS, "/route/colour"),
+                                   ({"policy": "out", "route": dict(route, as_path="1 x")}, PARAMS, "/route/as_path"),
+                                   ({"policy": "out", "route": dict(route, med=-1)}, PARAMS, "/route/med"),
+                                   ({"policy": "out", "route": dict(route, communities=["64512"])}, PARAMS, "/route/communities"),
+                                   ({"policy": "out", "route": dict(route, family="ipv6-unicast")}, PARAMS, "/route/prefix")):
+            e = error_of(rpc, "policy.test", **params)
+            c.equal("... %s of %s" % (path, json.dumps(params["route"])[:60]), (e["code"], e["data"]["path"]), (code, path))
+
+    # ---- previews ----
+
+    def table(self, view, address):
+        """{prefix: the attributes that policies touch}"""
+        return {r["prefix"]: (r["as_path"], r.get("local_pref"), r.get("med"), tuple(r.get("communities", ())))
+                for r in routes(self.rpc, view=view, peer=address, limit=10000)}
+
+    def quiet(self):
+        """What would move if something were published."""
+        p = {a: peer(self.rpc, a) for a in (KEPT, PLAIN, ALL)}
+        return [(v["updates_sent"], v["updates_received"], v["families"][V4]["refresh"]["requests_sent"], v["families"][V4]["accepted"]) for v in p.values()]
+
+    def preview(self, *patch):
+        """The candidate's preview after these edits."""
+        before = self.quiet()
+        self.rpc.call("config.edit", patch=list(patch))
+        r = self.rpc.call("bgp.refresh.preview", candidate=True)
+        self.c.equal("     nothing was sent, asked or published for it", self.quiet(), before)
+        return {(p["address"], p["direction"]): p for p in r["peers"]}, r
+
+    def settled(self, r):
+        for e in r["effects"]:
+            if e.get("job"):
+                wait_job(self.rpc, e["job"])
+
+    @staticmethod
+    def difference(was, now):
+        both = set(was) & set(now)
+        return {"added": len(set(now) - set(was)), "removed": len(set(was) - set(now)), "changed": sum(was[p] != now[p] for p in both)}
+
+    def previews(self):
+        c, rpc = self.c, self.rpc
+        all_of_kept = self.table("adj-in-pre", KEPT)
+        accepted = self.table("adj-in", KEPT)
+        c.equal("adj-in-pre of a peer whose routes are kept: all of them", len(all_of_kept), PREFIXES)
+        pre = routes(rpc, view="adj-in-pre", peer=KEPT, limit=10000)
+        refused = {r["prefix"] for r in pre if r.get("reason") == "rejected-by-policy"}
+        c.true("... those that policy refused say so, and are not in adj-in or loc", refused and refused == set(all_of_kept) - set(accepted) and
+               not refused & {r["prefix"] for r in routes(rpc, view="loc", limit=10000) if r["peer"] == KEPT}, len(refused))
+        c.true("... they are not valid, not best", not any(r["valid"] or r["best"] for r in pre if r["prefix"] in refused), "")
+        c.equal("bgp.peers: received, accepted and kept", [self.family(KEPT)[k] for k in ("received", "accepted", "kept")], [PREFIXES, len(accepted), PREFIXES])
+        e = error_of(rpc, "rib.routes", family=V4, view="adj-in-pre", peer=PLAIN)
+        c.equal("adj-in-pre of one that is not kept", (e["code"], e["data"]["reason"]), (NOT_KEPT, "not-kept"))
+
+        c.equal("a preview of an unchanged candidate", self.preview()[0], {})
+        # Import, kept: what was refused comes in, what was there goes or is changed.
+        lines, whole = self.preview({"op": "replace", "path": "/route_policies/0", "value": policy(
+            "in-kept", {"action": "permit", "match": {"prefix_list": "low"}, "set": {"local_pref": 90}}, {"action": "deny", "match": {"origin": "igp", "prefix_list": "middle"}},
+            {"action": "permit", "match": {"prefix_list": "middle"}, "set": {"local_pref": 200, "med": 3}},
+            {"action": "permit", "match": {}, "set": {"local_pref": 200}})})
+        line = lines[KEPT, "import"]
+        c.true("preview of another import policy, routes kept: exact", line["exact"] is True and set(lines) == {(KEPT, "import")}, whole)
+        c.true("... with the candidate's effects", [e["effect"] for e in whole["effects"]] == ["replayed"] or whole["effects"], whole["effects"])
+        c.true("... and no fib without a data plane", "fib" not in whole, whole)
+        was = self.table("adj-in", KEPT)
+        self.settled(rpc.call("config.commit"))
+        c.comes_to("... what then happens is what it said: %s" % json.dumps({k: line[k] for k in ("added", "removed", "changed")}),
+                   lambda: self.difference(was, self.table("adj-in", KEPT)), {k: line[k] for k in ("added", "removed", "changed")})
+        # Import, not kept.
+        lines, whole = self.preview({"op": "replace", "path": "/route_policies/1", "value": policy("in-plain", low(False), {"action": "permit", "match": {}, "set": {"med": 7}})})
+        line = lines[PLAIN, "import"]
+        c.true("preview without kept routes: not exact, and no word of what would be added", line["exact"] is False and "added" not in line, whole)
+        was = self.table("adj-in", PLAIN)
+        self.settled(rpc.call("config.commit"))
+        c.comes_to("... removed and changed are what happens", lambda: {k: v for k, v in self.difference(was, self.table("adj-in", PLAIN)).items() if k != "added"},
+                   {k: line[k] for k in ("removed", "changed")})
+        # Export.
+        wait_for("the receiver has it", lambda: len(self.speaker.rib) == self.family(ALL)["advertised"], 30)
+        lines, whole = self.preview({"op": "replace", "path": "/route_policies/2", "value": policy("out", low(False), {"action": "permit", "match": {},
+                                                                                                        "set": {"med": 11, "as_path_prepend": {"asn": 64512, "count": 1}}})})
+        line = lines[ALL, "export"]
+        was = dict(self.speaker.rib)
+        c.true("preview of another export policy: exact", line["exact"] is True and set(lines) == {(ALL, "export")}, whole)
+        self.settled(rpc.call("config.commit"))
+        c.comes_to("... what the receiver is told then: %s" % json.dumps({k: line[k] for k in ("added", "removed", "changed")}),
+                   lambda: self.difference(was, dict(self.speaker.rib)), {k: line[k] for k in ("added", "removed", "changed")}, 30)
+        self.scoped()
+
+    def scoped(self):
+        """Without the candidate: what a refresh would change now, which is nothing where nothing is pending."""
+        c, rpc = self.c, self.rpc
+        for direction in ("import", "export"):
+            r = rpc.call("bgp.refresh.preview", family=V4, scope="external", direction=direction)
+            c.equal("preview of a refresh %s: every peer of the scope" % direction, sorted(p["address"] for p in r["peers"]), [KEPT, PLAIN, ALL])
+            c.true("... nothing would change", all(p.get("added", 0) + p["removed"] + p["changed"] == 0 for p in r["peers"]), r)
+        for params, code, path in (({"scope": "internal"}, NOT_FOUND, "/scope"), ({"scope": "peer", "peer": "192.0.2.77"}, NOT_FOUND, "/peer"),
+                                   ({"candidate": True}, PARAMS, None), ({"direction": "up"}, PARAMS, "/direction")):
+            e = error_of(rpc, "bgp.refresh.preview", **dict({"family": V4, "scope": "all", "direction": "import"}, **params))
+            c.true("preview with %s" % json.dumps(params), e["code"] == code and path in (None, e["data"]["path"]), e)
+        e = error_of(rpc, "bgp.refresh.preview")
+        c.equal("preview of nothing", (e["code"], e["data"]["path"]), (PARAMS, "/family"))
+        rpc.call("config.edit", merge={"bgp": {"peers": 1}})
+        e = error_of(rpc, "bgp.refresh.preview", candidate=True)
+        c.true("preview of a faulty candidate: its faults", e and e["data"]["path"] == "/bgp/peers", e)
+        rpc.call("config.discard")
+        lines, whole = self.preview({"op": "remove", "path": "/bgp/peers/1"})
+        c.equal("preview of a peer that goes: all its routes", lines[PLAIN, "import"]["removed"], self.family(PLAIN)["accepted"])
+        rpc.call("config.discard")
+
+    def run(self):
+        methods = None
+        self.build()
+        before = self.sessions()
+        methods = self.discover()
+        self.read_only(methods)
+        self.event_topics()
+        self.lazy_subscriber()
+        self.http()
+        self.policy_test()
+        self.previews()
+        self.c.equal("no session went down for any of this", self.sessions(), before)
+        self.events.seen = []
+        self.c.equal("SIGTERM: exit status 0", self.keeld.stop(), 0)
+        self.c.true("both sockets are gone", not any(os.path.exists(self.socket + s) for s in ("", ".ro")), os.listdir(self.lab.dir))
+
+
+def test(checks):
+    with Lab(out_folder(NAME)) as lab:
+        Test(checks, lab).run()
+
+
+if __name__ == "__main__":
+    need("ip", files=(KEELD, FEED))
+    sys.exit(interop.main(test))
