@@ -70,14 +70,6 @@ fuzz_config(struct keeld *k, json_t *params, struct rpc_call *call)
 	return c ? json_object() : NULL;
 }
 
-static json_t *
-fuzz_maybe(struct keeld *k, json_t *params, struct rpc_call *call)
-{
-	(void)k;
-	(void)params;
-	return rpc_read_only(call) ? rpc_fail_read_only(call) : json_true();
-}
-
 /* apply.c has it with the peers that come and go; here are those of the configuration. */
 const struct config_peer *
 keeld_peer_find(const struct keeld *k, struct vrf_id vrf, const struct ip_addr *addr)
@@ -91,23 +83,24 @@ const struct rpc_method rpc_config_methods[] = {
 	{"fuzz.params", fuzz_params,
 		"family!:family vrf:string peer:string group:string text:string number:integer "
 		"yes:boolean",
-		"family:family text:string number:integer yes:boolean", "all kinds", true},
-	{"fuzz.config", fuzz_config, "document!:object", "", "a document's faults", true},
+		"family:family text:string number:integer yes:boolean", "all kinds", RPC_READS},
+	{"fuzz.config", fuzz_config, "document!:object", "", "a document's faults", RPC_READS},
 	{0},
 };
 const struct rpc_method rpc_bgp_methods[] = {
-	{"fuzz.echo", fuzz_echo, "a b:any c?:one|two", "a?", NULL, false},
+	{"fuzz.echo", fuzz_echo, "a b:any c?:one|two", "a?", NULL, RPC_CHANGES},
 	{0},
 };
 const struct rpc_method rpc_preview_methods[] = {{0}};
 const struct rpc_method rpc_rib_methods[] = {
-	{"fuzz.defer", fuzz_defer, "", NULL, "later", true},
+	{"fuzz.defer", fuzz_defer, "", NULL, "later", RPC_READS},
 	{0},
 };
 const struct rpc_method rpc_fib_methods[] = {{0}};
 const struct rpc_method rpc_own_methods[] = {
-	{"fuzz.maybe", fuzz_maybe, "", "[]a", "not of all clients", true},
-	{"rpc.discover", rpc_discover, "", "", "of these", true},
+	{"fuzz.maybe", fuzz_echo, "force:boolean", "[]a", "not of all clients",
+		RPC_READS_UNLESS_FORCE},
+	{"rpc.discover", rpc_discover, "", "", "of these", RPC_READS},
 	{0},
 };
 
