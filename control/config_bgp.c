@@ -391,7 +391,7 @@ check_merged_peer(
 		  timers_at = AT_KEY(at, "timers");
 	struct at keepalive_at = AT_KEY(&timers_at, "keepalive_s");
 
-	if (!json_object_get(merged, "asn"))
+	if (!json_object_get(merged, "asn") && !p->dynamic) /* of a range: whatever the OPEN says */
 		config_fault(c, &asn_at, "is missing here and in the group");
 	if (p->timers.hold_s && p->timers.keepalive_s >= p->timers.hold_s)
 		config_fault(c, &keepalive_at, "%u is not less than the hold time, %u",

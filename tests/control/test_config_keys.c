@@ -212,12 +212,13 @@ test_ranges(void **state)
 		"{'import_policy': 'accept-all'}}}, {'name': 'bare'}], 'listen_limit': 7, "
 		"'listen_ranges': [{'prefix': '10.0.0.0/8', 'group': 'g'}, {'prefix': "
 		"'10.1.0.0/16', 'group': 'bare', 'asn': 64512, 'vrf': 'default', 'description': "
-		"'inside'}, {'prefix': '2001:db8::/32', 'group': 'g', 'asn': 64514}]}}");
+		"'inside'}, {'prefix': '2001:db8::/32', 'group': 'g', 'asn': 64514}, {'prefix': "
+		"'192.0.2.0/24', 'group': 'bare'}]}}");
 	struct ip_addr addr;
 	struct config_peer p;
 
 	(void)state;
-	assert_int_equal(c->range_count, 3);
+	assert_int_equal(c->range_count, 4);
 	assert_int_equal(c->listen_limit, 7);
 	assert_ptr_equal(range_of(c, "10.9.0.1"), &c->ranges[0]);
 	assert_ptr_equal(range_of(c, "10.1.0.1"), &c->ranges[1]); /* the longest one */
@@ -245,11 +246,10 @@ test_ranges(void **state)
 	assert_false(p.external);
 	assert_true(p.families[FAMILY_IPV4_UNICAST].enabled);
 	assert_int_equal(c->ranges[2].peer.asn, 64514);
+	assert_int_equal(c->ranges[3].peer.asn, 0); /* whatever the OPEN says */
 	config_free(c);
 	assert_only_fault(RANGES("{'prefix': '10.0.0.0/8', 'group': 'h'}"),
 		"/bgp/listen_ranges/0/group", "there is no group \"h\"");
-	assert_only_fault(RANGES("{'prefix': '10.0.0.0/8', 'group': 'bare'}"),
-		"/bgp/listen_ranges/0/asn", "is missing here and in the group");
 	assert_only_fault(RANGES("{'group': 'g'}"), "/bgp/listen_ranges/0/prefix", "is missing");
 	assert_only_fault(RANGES("{'prefix': '10.0.0.1/8', 'group': 'g'}"),
 		"/bgp/listen_ranges/0/prefix", "has bits set beyond its length");
