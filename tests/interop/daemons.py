@@ -122,14 +122,17 @@ class Bird(Daemon):
         meds = "".join("  if net = %s then bgp_med = %d;\n" % (p, m) for p, m in s.own.items() if m is not None)
         out.append("filter announced {\n  if source = RTS_DEVICE then reject;\n  if source = RTS_STATIC then {\n%s  }\n  accept;\n}" % meds)
         for x in s.sessions:
-            channels = " ".join("%s { import all; export filter announced; %s };" % (
-                short(f), "extended next hop on;" if x.next_hop6 and f == V4 else "") for f in x.families)
+            channels = " ".join("%s { %s %s };" % (
+                short(f), self.channel(x), "extended next hop on;" if x.next_hop6 and f == V4 else "") for f in x.families)
             out.append("protocol bgp %s { local %s as %d; neighbor %s%s as %d; hold time 90; connect retry time 1; connect delay time 1; "
                        "error wait time 1, 2; %s %s %s %s }" % (
                            x.name, x.local, s.asn, x.remote, "%" + x.interface if x.interface else "", x.asn, "passive;" if x.passive else "",
                            "rr client;" if x.client else "",
                            "graceful restart on; graceful restart time %d;" % x.restart if x.restart else "graceful restart aware;", channels))
         return "\n".join(out) + "\n"
+
+    def channel(self, session):
+        return "import all; export filter announced;"
 
     def run(self, recover):
         path, self.control = self.file("bird.conf", self.config()), os.path.join(self.folder, "bird.ctl")

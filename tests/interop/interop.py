@@ -260,8 +260,7 @@ class Speaker:
             return None
         self.sock, self.received, self.closed, self.established = s, [], False, threading.Event()
         self.rib, self.ended, self.withdrawn = {}, set(), []
-        caps = b"".join(struct.pack(">BBHBB", 1, 4, AFI[f], 0, 1) for f in self.families) + bytes([65, 4]) + struct.pack(">I", self.asn)
-        caps += b"".join(bytes([c, 0]) for c in self.capabilities)
+        caps = self.open_capabilities()
         try:
             self.send(OPEN, struct.pack(">BHH4sBBB", 4, min(self.asn, 23456) if self.asn > 65535 else self.asn, self.hold,
                                         socket.inet_aton(self.identifier), len(caps) + 2, 2, len(caps)) + caps)
@@ -271,6 +270,10 @@ class Speaker:
         self.thread = threading.Thread(target=self.read, daemon=True)
         self.thread.start()
         return s
+
+    def open_capabilities(self):
+        caps = b"".join(struct.pack(">BBHBB", 1, 4, AFI[f], 0, 1) for f in self.families) + bytes([65, 4]) + struct.pack(">I", self.asn)
+        return caps + b"".join(bytes([c, 0]) for c in self.capabilities)
 
     def up(self, timeout=30):
         """Tries until the session is established."""
@@ -294,14 +297,17 @@ class Speaker:
         data = b""
         try:
             while True:
-                more = self.sock.recv(65536)
+                more = self.sock.recv(1 << 18)
                 if not more:
                     break
-                data += more
-                while len(data) >= 19 and len(data) >= struct.unpack(">H", data[16:18])[0]:
-                    length = struct.unpack(">H", data[16:18])[0]
-                    self.message(data[18], data[19:length])
-                    data = data[length:]
+                data, at = data + more, 0
+                while len(data) - at >= 19:
+                    end = at + int.from_bytes(data[at + 16:at + 18], "big")
+                    if len(data) < end:
+                        break
+                    self.message(data[at + 18], data[at + 19:end])
+                    at = end
+                data = data[at:]
         except OSError:
             pass
         self.closed = True
@@ -315,14 +321,16 @@ class Speaker:
         if kind == ROUTE_REFRESH and body[2] == 0 and self.on_refresh:
             self.on_refresh(self)
         if kind == UPDATE:
-            come, gone, route, end = decode(body)
-            for p in gone:
-                self.rib.pop(p, None)
-                self.withdrawn.append(p)
-            for p in come:
-                self.rib[p] = route
-            if end:
-                self.ended.add(end)
+            self.learn(*decode(body))
+
+    def learn(self, come, gone, route, end):
+        for p in gone:
+            self.rib.pop(p, None)
+            self.withdrawn.append(p)
+        for p in come:
+            self.rib[p] = route
+        if end:
+            self.ended.add(end)
 
     def updates(self):
         """Those received that say something: End-of-RIB is empty."""
