@@ -356,6 +356,40 @@ apply_peer_stop(struct keeld *k, struct peer_id id)
 
 /* ---- commit ---- */
 
+static bool same_but_words(const json_t *a, const json_t *b);
+
+/* All of `a` but words is in `b`, and the same. */
+static bool
+within(const json_t *a, const json_t *b)
+{
+	const char *key;
+	json_t *value;
+
+	json_object_foreach((json_t *)(uintptr_t)a, key, value)
+	{
+		if (strcmp(key, "description") != 0 &&
+			!same_but_words(value, json_object_get(b, key)))
+			return false;
+	}
+	return true;
+}
+
+/* As deep as the document, 64 levels. A `description` says nothing to keeld. */
+static bool
+same_but_words(const json_t *a, const json_t *b)
+{
+	bool same = a != NULL && b != NULL;
+
+	if (json_is_object(a) && json_is_object(b))
+		return within(a, b) && within(b, a);
+	if (!json_is_array(a) || !json_is_array(b))
+		return same && json_equal(a, b);
+	same = json_array_size(a) == json_array_size(b);
+	for (size_t i = 0; same && i < json_array_size(a); i++)
+		same = same_but_words(json_array_get(a, i), json_array_get(b, i));
+	return same;
+}
+
 /* What this version reads only at start. */
 void
 apply_check_restart_keys(const struct config *old, const struct config *next, struct faults *f)
@@ -369,7 +403,7 @@ apply_check_restart_keys(const struct config *old, const struct config *next, st
 		       *b = json_object_get(next->document, keys[i]);
 		char path[32];
 
-		if (a == b || (a != NULL && b != NULL && json_equal(a, b)))
+		if (a == b || same_but_words(a, b))
 			continue;
 		snprintf(path, sizeof(path), "/%s", keys[i]);
 		faults_add(f, path, why);

@@ -230,6 +230,7 @@ apply_history_start(struct keeld *k)
 	int err;
 
 	state.timer.fire = confirm_late;
+	config_save_tidy(k->config_file);
 	if (asprintf(&folder, "%s/%s", k->state_dir, FOLDER) < 0)
 		return -ENOMEM;
 	err = history_open(folder, &state.h);

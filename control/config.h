@@ -170,6 +170,8 @@ const struct config_peer *config_peer_find(const struct config *c, struct vrf_id
 json_t *config_load(const char *file, char **message, struct faults *f);
 /* Temporary file in the same folder, fsync, rename, fsync of the folder; mode 0600. 0, -errno. */
 int config_save(const char *file, const json_t *document);
+/* What an end in the midst of config_save() left beside FILE. */
+void config_save_tidy(const char *file);
 
 /* RFC 6901 lookup; NULL when there is nothing. Lent. */
 json_t *config_pointer_get(json_t *document, const char *pointer);

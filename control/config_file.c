@@ -7,6 +7,7 @@
 #include "control/config.h"
 #include "control/config_impl.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
@@ -471,6 +472,8 @@ config_load(const char *file, char **message, struct faults *f)
 
 /* ---- saving ---- */
 
+#define TEMPORARY ".tmp-" /* and six letters, by mkostemp() */
+
 static int
 write_all(int fd, const char *text, size_t len)
 {
@@ -529,7 +532,7 @@ sync_folder(const char *file)
 static int
 replace_file(const char *target, const json_t *document)
 {
-	char *temporary = format("%s.tmp-XXXXXX", target);
+	char *temporary = format("%s" TEMPORARY "XXXXXX", target);
 	int err = 0;
 
 	if (!temporary)
@@ -551,6 +554,30 @@ replace_file(const char *target, const json_t *document)
 		err = sync_folder(target);
 	free(temporary);
 	return err;
+}
+
+void
+config_save_tidy(const char *file)
+{
+	char *target = realpath(file, NULL);
+	char *name = target ? strrchr(target, '/') + 1 : NULL;
+	struct dirent *e;
+	DIR *d = NULL;
+
+	if (name) {
+		name[-1] = '\0';
+		d = opendir(*target ? target : "/");
+	}
+	while (d && (e = readdir(d))) {
+		size_t len = strlen(name);
+		if (!strncmp(e->d_name, name, len) &&
+			!strncmp(e->d_name + len, TEMPORARY, strlen(TEMPORARY)) &&
+			strlen(e->d_name + len) == strlen(TEMPORARY) + 6)
+			unlinkat(dirfd(d), e->d_name, 0);
+	}
+	if (d)
+		closedir(d);
+	free(target);
 }
 
 int

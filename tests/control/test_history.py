@@ -1,0 +1,260 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""Configuration history against a real keeld: confirm, rollback, restarts, secrets, and 200 ends by `kill -9` in the midst of commits. Needs root
+(a network namespace); else the exit status is 77.
+
+usage: test_history.py KEELD
+"""
+import json
+import os
+import random
+import signal
+import socket
+import threading
+import time
+
+import keel_rig
+from keel_rig import THEM, US, KeelTest
+
+SECRET = "kept to ourselves"
+MOMENTS = 200
+
+
+def document(words="first"):
+    return {"description": words, "router": {"asn": 64512, "router_id": US}}
+
+
+class History(KeelTest):
+    def begin(self, first=None):
+        self.start(first or document())
+
+    def edit(self, **merge):
+        return self.keel.call("config.edit", {"merge": merge})
+
+    def commit(self, words, **params):
+        self.edit(description=words)
+        return self.keel.call("config.commit", dict({"comment": words}, **params))["commit"]
+
+    def running(self, path=""):
+        return self.keel.call("config.get", {"source": "running", "path": path})["document"]
+
+    def words(self):
+        """What runs, and what FILE says."""
+        return self.running()["description"], self.keel.on_disk()["description"]
+
+    def history(self):
+        return [(c["id"], c["comment"]) for c in self.keel.call("config.history")["commits"]]
+
+    def again(self):
+        self.keel.stop()
+        self.keel.start()
+
+    def refused(self, code, method, **params):
+        a = self.keel.answer(method, params)
+        self.assertEqual(a.get("error", {}).get("code"), code, a)
+        return a["error"]
+
+    def test_history_and_rollback_over_restarts(self):
+        self.begin()
+        before = time.time()
+        second, third = self.commit("second"), self.commit("third")
+        commits = self.keel.call("config.history")["commits"]
+        self.assertEqual(self.history(), [(0, "start"), (second, "second"), (third, "third")])
+        self.assertTrue(all(before - 10 < c["time"] < time.time() + 1 for c in commits), commits)
+        self.again()
+        self.assertEqual(self.keel.call("config.history")["commits"], commits)
+        answer = self.keel.call("config.rollback", {"to": second})
+        self.assertGreater(answer["commit"], third)
+        self.assertEqual((answer["effects"], answer["persisted"]), ([], True))
+        self.assertEqual(self.words(), ("second", "second"))
+        self.assertEqual(self.history()[-1], (answer["commit"], "rollback to %d" % second))
+        self.assertGreater(self.commit("fourth"), answer["commit"])
+        self.assertEqual(self.refused(-32004, "config.rollback", to=999)["data"]["path"], "/to")
+        self.refused(-32602, "config.rollback")
+        # Another FILE is a commit of its own.
+        self.keel.stop()
+        with open(self.keel.file, "w") as f:
+            json.dump(document("by hand"), f)
+        self.keel.start()
+        self.assertEqual((self.history()[-1][1], self.words()), ("start", ("by hand", "by hand")))
+        self.keel.call("config.rollback", {"to": 0})
+        self.assertEqual(self.words(), ("first", "first"))
+
+    def test_it_is_bounded_and_private(self):
+        self.begin()
+        for i in range(105):
+            last = self.commit("words %d" % i)
+        ids = [i for i, _ in self.history()]
+        self.assertEqual(ids, list(range(last - 99, last + 1)))
+        folder = os.path.join(self.keel.state, "commits")
+        self.assertEqual(sorted(os.listdir(folder)), sorted(["index.json"] + ["commit-%d.json" % i for i in ids]))
+        self.assertEqual({os.stat(os.path.join(folder, n)).st_mode & 0o777 for n in os.listdir(folder)}, {0o600})
+        self.assertEqual(os.stat(folder).st_mode & 0o777, 0o700)
+        self.refused(-32004, "config.rollback", to=ids[0] - 1)
+
+    def test_a_lost_index_does_not_bring_ids_again(self):
+        self.begin()
+        last = self.commit("second")
+        self.keel.stop()
+        with open(os.path.join(self.keel.state, "commits", "index.json"), "w") as f:
+            f.write("{")
+        self.keel.start()
+        self.assertGreater(self.commit("third"), last)
+        self.assertEqual(self.words(), ("third", "third"))
+
+    def test_unwritable_folder(self):
+        self.begin()
+        self.keel.stop()
+        folder = os.path.join(self.keel.state, "commits")
+        os.rename(folder, folder + ".old")
+        with open(folder, "w"):
+            pass
+        self.keel.start()
+        self.commit("second")
+        self.assertEqual(self.words(), ("second", "second"))
+        self.assertIn("history-not-written", self.keel.logged())
+        self.edit(description="third")
+        a = self.keel.answer("config.commit", {"confirm_s": 60})
+        self.assertIn("confirmed", a["error"]["data"]["reason"])
+        self.assertEqual(self.words(), ("second", "second"))
+
+    def test_confirm_in_time(self):
+        self.begin()
+        self.commit("second", confirm_s=1)
+        self.assertEqual(self.words(), ("second", "second"))
+        self.assertLessEqual(self.keel.call("config.history")["confirm"]["remaining_s"], 1)
+        self.assertEqual(self.keel.call("config.confirm"), {})
+        self.refused(-32004, "config.confirm")
+        self.assertNotIn("confirm", self.keel.call("config.history"))
+        self.again()
+        self.assertEqual(self.words(), ("second", "second"))
+
+    def test_confirm_too_late(self):
+        self.begin()
+        events = self.keel.notifications("commit")
+        base = self.commit("second")
+        since = time.monotonic()
+        unconfirmed = self.commit("third", confirm_s=1)
+        self.edit(router={"description": "an edit of somebody"})
+        seen = [next(events) for _ in range(3)]
+        self.assertGreater(time.monotonic() - since, 0.95)
+        self.assertEqual([e["commit"] for e in seen[:2]], [base, unconfirmed])
+        self.assertEqual(seen[2]["comment"], "rollback to %d: %d was not confirmed" % (base, unconfirmed))
+        self.assertEqual(self.words(), ("second", "second"))
+        # The edit is still one, and of what runs now.
+        self.assertEqual(self.keel.call("config.diff")["diff"], [{"op": "add", "path": "/router/description", "value": "an edit of somebody"}])
+        self.refused(-32004, "config.confirm")
+
+    def test_a_restart_before_confirm(self):
+        for end in ("stop", "kill"):
+            with self.subTest(end):
+                if end == "stop":
+                    self.begin()
+                base = self.commit("base, " + end)
+                self.commit("second", confirm_s=60)
+                self.commit("third", confirm_s=60)
+                getattr(self.keel, end)()
+                self.assertEqual(self.keel.on_disk()["description"], "third")
+                self.keel.start()
+                self.assertEqual(self.words(), ("base, " + end, "base, " + end))
+                self.assertEqual(self.history()[-1][1], "rollback to %d: not confirmed before a restart" % base)
+                self.again()  # once only
+                self.assertEqual(self.words(), ("base, " + end, "base, " + end))
+                self.refused(-32004, "config.confirm")
+
+    def test_what_ends_the_wait(self):
+        self.begin()
+        self.commit("second", confirm_s=60)
+        os.kill(self.keel.process.pid, signal.SIGHUP)
+        self.wait("the refusal", lambda: "reload-refused reason=commit-awaits-confirmation" in self.keel.logged())
+        self.commit("third")  # confirms, RFC 6241 8.4.1
+        self.refused(-32004, "config.confirm")
+        self.commit("fourth", confirm_s=60)
+        self.keel.call("config.rollback", {"to": 0})
+        self.refused(-32004, "config.confirm")
+        self.keel.kill()
+        self.keel.start()
+        self.assertEqual(self.words(), ("first", "first"))
+        self.refused(-32602, "config.commit", confirm_s=0)
+        self.refused(-32602, "config.commit", confirm_s="1")
+
+    def test_passwords_stay_here(self):
+        peer = {"address": THEM, "asn": 64513, "password": SECRET, "shutdown": True}
+        self.begin(dict(document(), bgp={"peers": [peer]}))
+        shown = dict(peer, password="***")
+        self.assertEqual(self.running("/bgp/peers/0"), shown)
+        self.assertEqual(self.running("/bgp/peers/0/password"), "***")
+        # What was shown is given back: nothing changes.
+        self.assertFalse(self.edit(bgp={"peers": [shown]})["changed"])
+        self.edit(bgp={"peers": [dict(shown, description="words")]})
+        self.assertEqual([o["path"] for o in self.keel.call("config.diff")["diff"]], ["/bgp/peers/0/description"])
+        self.keel.call("config.commit")
+        self.assertEqual(self.keel.on_disk()["bgp"]["peers"][0]["password"], SECRET)
+        # A new one is told as a change, not as itself; *** of the candidate's own is the new one.
+        self.edit(bgp={"peers": [dict(peer, password="another " + SECRET)]})
+        diff = self.keel.call("config.diff")["diff"]
+        self.assertIn({"op": "replace", "path": "/bgp/peers/0/password", "value": "***"}, diff)
+        self.assertFalse(self.edit(bgp={"peers": [shown]})["changed"])
+        self.keel.call("config.commit", {"comment": "password"})
+        self.assertEqual(self.keel.on_disk()["bgp"]["peers"][0]["password"], "another " + SECRET)
+        self.keel.call("config.rollback", {"to": 0})
+        self.assertEqual(self.keel.on_disk()["bgp"]["peers"][0]["password"], SECRET)
+        # Where there is nothing to keep.
+        self.edit(bgp={"peers": [dict(shown, address="192.0.2.9")]})
+        self.assertEqual(self.refused(-32005, "config.commit")["data"]["path"], "/bgp/peers/0/password")
+        answers = [self.keel.answer("config.get", {"source": s}) for s in ("running", "candidate", "startup")]
+        answers += [self.keel.answer(m) for m in ("config.diff", "config.validate", "config.history", "bgp.peers")]
+        self.assertNotIn(SECRET, json.dumps(answers) + self.keel.logged())
+
+    def hurry(self, stop, sent, answered, start):
+        """Commits one after the other, without waiting between them, until keeld is gone."""
+        try:
+            with socket.socket(socket.AF_UNIX) as s:
+                s.connect(self.keel.path)
+                lines = s.makefile()
+                for n in range(start, start + 10000):
+                    for method, params in (("config.edit", {"merge": {"description": "commit %d" % n, "pad": None, "router": {"description": "x" * (n % 997)}}}),
+                                           ("config.commit", {"comment": str(n)})):
+                        if method == "config.commit":
+                            sent.append(n)
+                        s.sendall(json.dumps({"jsonrpc": "2.0", "id": n, "method": method, "params": params}).encode() + b"\n")
+                        answer = json.loads(lines.readline() or "null")
+                        if answer is None:
+                            return
+                        assert "result" in answer, answer
+                    answered.append((n, answer["result"]["commit"]))
+                    stop.set()
+        except OSError:
+            pass
+
+    def test_200_ends_in_the_midst_of_commits(self):
+        seed = int(os.environ.get("SEED", "20261120"))
+        rng = random.Random(seed)
+        self.begin(document("commit 0"))
+        last, last_id = 0, 0
+        for moment in range(MOMENTS):
+            sent, answered, begun = [], [], threading.Event()
+            t = threading.Thread(target=self.hurry, args=(begun, sent, answered, last + 1))
+            t.start()
+            self.assertTrue(begun.wait(keel_rig.WAIT_S), self.keel.logged())
+            threading.Event().wait(rng.random() * 0.012)  # the moment
+            self.keel.kill()
+            t.join()
+            where = "moment %d of seed %d" % (moment, seed)
+            now = self.keel.on_disk()
+            n = int(now["description"].split()[1])
+            self.assertIn(n, (answered[-1][0], sent[-1]), where)
+            self.assertEqual(now["router"]["description"], "x" * (n % 997), where)
+            self.keel.start()
+            self.assertEqual(self.running(), now, where)
+            ids = [i for i, _ in self.history()]
+            self.assertEqual(ids, sorted(set(ids)), where)
+            self.assertIn(answered[-1][1], ids, where)
+            self.assertGreater(answered[0][1], last_id, where)
+            last, last_id = n, ids[-1]
+        left = [n for n in os.listdir(self.folder) + os.listdir(os.path.join(self.keel.state, "commits")) if ".tmp-" in n]
+        self.assertEqual(left, [], "what a sudden end left half-written is tidied at the next start")
+
+
+if __name__ == "__main__":
+    keel_rig.main()
