@@ -18,7 +18,7 @@ NAME = "rib_pages"
 FEEDER, READER = "198.18.1.2", "198.18.2.2"
 COUNT = 1000000 if os.environ.get("KEEL_FULL") else 100000
 GROWTH_MIB = 16
-LATE_NS = 1000000000  # of a keepalive due each 30 s, of 90 s of hold time
+LATE_NS = 1000000000  # of a keepalive due each 2 s
 
 
 def policies(n):
@@ -36,8 +36,8 @@ CONFIG = {
     "prefix_lists": [{"name": "quarter-1", "entries": [{"action": "permit", "prefix": "0.0.0.0/2", "le": 32}]},
                      {"name": "quarter-2", "entries": [{"action": "permit", "prefix": "64.0.0.0/2", "le": 32}]}],
     "route_policies": policies(0),
-    "bgp": {"peers": [{"address": FEEDER, "asn": 64601, "families": {V4: {"import_policy": "in", "export_policy": "deny-all", "keep_all_routes": True}}},
-                      {"address": READER, "asn": 64602, "families": {V4: {"import_policy": "deny-all", "export_policy": "out"}}}]},
+    "bgp": {"peers": [{"address": FEEDER, "asn": 64601, "timers": {"keepalive_s": 2}, "families": {V4: {"import_policy": "in", "export_policy": "deny-all", "keep_all_routes": True}}},
+                      {"address": READER, "asn": 64602, "timers": {"keepalive_s": 2}, "families": {V4: {"import_policy": "deny-all", "export_policy": "out"}}}]},
 }
 
 
