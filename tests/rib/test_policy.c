@@ -997,6 +997,32 @@ same_changes(const struct plain_result *a, const struct plain_result *b)
 	       !memcmp(a->communities, b->communities, a->count * sizeof(a->communities[0]));
 }
 
+/* With no more than the digest the same is decided, and its outcome makes the same of the set. */
+static void
+check_digest(struct fixture *f, const struct prefix *p, const struct policy_verdict *v)
+{
+	static uint8_t expected[65536];
+	struct policy_digest digest = policy_eval_digest(f->e);
+	struct policy_decision d, all;
+	const struct attr_set *made;
+
+	assert_true(policy_has_digest(f->p));
+	assert_true(policy_digest_decide(f->p, digest, p, &d));
+	assert_int_equal(d.permit, v->permit);
+	assert_int_equal(d.seq, v->seq);
+	if (policy_digest_decide(f->p, digest, NULL, &all)) {
+		assert_int_equal(all.seq, v->seq);
+		assert_int_equal(all.outcome, d.outcome);
+	}
+	if (!v->permit)
+		return;
+	assert_int_equal(d.outcome, v->outcome);
+	memcpy(expected, v->attrs, attr_set_size(v->attrs));
+	assert_int_equal(policy_eval_outcome(f->e, f->p, &attrs.set, d.outcome, &made), 0);
+	assert_memory_equal(made, expected, attr_set_size(made));
+	assert_int_equal(policy_eval_begin(f->e, f->p, &attrs.set, &context), 0);
+}
+
 static void
 check_random_policy(struct fixture *f, uint64_t first, struct policy_prefix_list **lists)
 {
@@ -1030,6 +1056,7 @@ check_random_policy(struct fixture *f, uint64_t first, struct policy_prefix_list
 		struct plain_result r = plain_walk(nodes, count, lists, attrs.set.med, &p);
 		assert_int_equal(policy_eval_prefix(f->e, &p, &v), 0);
 		check_verdict(&v, &r, first);
+		check_digest(f, &p, &v);
 		if (!v.permit)
 			continue;
 		assert_true(v.outcome < POLICY_OUTCOMES_MAX);

@@ -570,6 +570,21 @@ test_removed_in_a_replay(void **state)
 	}
 	assert_int_equal(shard_peer_remove(r.shard, one), 0);
 	rig_settle(&r);
+	/* the same with no route left that a flush would have to find */
+	rig_peer(&r, 1, 65001, true, false);
+	rig_up(&r, 1, 65001, 1, true);
+	keep(&r, one, policy_accept_all());
+	announce(&r, 1, &a.a, MANY);
+	rig_settle(&r);
+	(void)shard_peer_replay(r.shard, one, rig_family());
+	announce(&r, 1, NULL, MANY);
+	rig_event(&r, RIB_SESSION_DOWN, 1);
+	rig_drain(&r);
+	check_counts(&r, one, 0, 0, 0);
+	assert_int_equal(counts(&r, one).replays_done, 0);
+	assert_int_equal(shard_peer_remove(r.shard, one), -EBUSY);
+	rig_settle(&r);
+	assert_int_equal(shard_peer_remove(r.shard, one), 0);
 	/* its place is used again, and knows nothing of it */
 	rig_peer(&r, 1, 65001, true, false);
 	check_counts(&r, one, 0, 0, 0);
