@@ -10,6 +10,9 @@
 #include <errno.h>
 #include <string.h>
 
+#define REQUEST_ANSWER_NS                                                                          \
+	(10 * NS_PER_S) /* BIRD 2 begins to answer a second request after three seconds */
+
 /* ---- jobs ---- */
 
 static bool
@@ -511,21 +514,40 @@ request_send(struct peer_family *f) RUNS_ON(role_session)
 	connection_wrote(c, bgp_refresh_encode(f->family, REFRESH_REQUEST, tail, room), 1);
 	connection_flush(c);
 	f->requests_sent++;
+	f->requested_ns = now_ns();
 	return true;
+}
+
+/*
+ * Contract section 5.11: a request that the peer has not begun to answer is one for us, too: all that it will say comes after this. For a
+ * while: one that it has forgotten (an answer without frame, RFC 7313 4, or none) must not be in the way of asking again.
+ */
+static bool
+request_under_way(const struct peer_family *f)
+{
+	if (f->requested_ns == 0 || now_ns() - f->requested_ns > REQUEST_ANSWER_NS)
+		return false;
+	for (unsigned i = 0; i < f->import_jobs.count; i++) {
+		if (!f->import_jobs.job[i].begun)
+			return true;
+	}
+	return false;
 }
 
 /* A ROUTE-REFRESH, and who waits for what comes of it. */
 static enum refresh_action
-refresh_ask(struct peer_family *f, uint32_t job, const char **reason) RUNS_ON(role_session)
+refresh_ask(struct peer_family *f, uint32_t job, bool may_join, const char **reason)
+	RUNS_ON(role_session)
 {
 	struct refresh_job j = {.id = job};
 	bool framed = f->peer->up->n.enhanced_route_refresh;
+	bool joins = framed && may_join && request_under_way(f);
 
 	if (framed && !jobs_add(f, &f->import_jobs, &j)) {
 		*reason = "out-of-memory";
 		return REFRESH_UNSUPPORTED;
 	}
-	if (!request_send(f)) {
+	if (!joins && !request_send(f)) {
 		f->import_jobs.count -= framed;
 		*reason = "output-blocked";
 		return REFRESH_UNSUPPORTED;
@@ -558,7 +580,7 @@ session_refresh_import(
 		*reason = "keep-all-routes";
 		return REFRESH_NO_OP;
 	}
-	return refresh_ask(f, job, reason);
+	return refresh_ask(f, job, true, reason);
 }
 
 enum refresh_action
@@ -574,7 +596,7 @@ session_refresh_fill(
 		*reason = "no-route-refresh";
 		return REFRESH_UNSUPPORTED;
 	}
-	return refresh_ask(f, job, reason);
+	return refresh_ask(f, job, false, reason);
 }
 
 bool
@@ -603,6 +625,9 @@ session_refresh_export(
 		return action;
 	if (refresh_serve_order(&f->serve, f->end_of_rib_sent))
 		walk_begin_refresh(f);
+	/* Contract section 5.6: it need not, and the result says whether it does. */
+	if (!f->peer->up->n.route_refresh)
+		*reason = "no-route-refresh";
 	j.walk = f->serve.pending ? f->walks + 1 : f->walks;
 	if (!jobs_add(f, &f->export_jobs, &j))
 		tell(f, SESSION_REFRESH_FAILED, job, false);

@@ -115,6 +115,38 @@ test_kept_routes(void **state)
 	}
 }
 
+/* Contract section 5.11: until the peer begins to answer, one message is enough; while it answers, one more is. */
+static void
+test_requests_join(void **state)
+{
+	struct config_peer c = peer_config(PEER_AS, OWN_AS, 2);
+	struct bgp_open_options o = script_open(PEER_AS, PEER_ID);
+
+	begin(&c);
+	establish(&s, 1, &o);
+	script_read_routes(&s, -1, NULL);
+	script_send_end_of_rib(&s, V4);
+	wait_for(node_view(&n, 1).families[V4].end_of_rib_received);
+	for (unsigned answers = 1; answers <= 2; answers++) {
+		for (unsigned i = 0; i < 5; i++)
+			expect_action(call_refresh_import, V4, REFRESH_SENT, "");
+		assert_int_equal(node_view(&n, 1).families[V4].requests_sent, answers);
+		assert_int_equal(node_events(&n, SESSION_REFRESH_SENT, 42), 5 * answers);
+		script_send_refresh(&s, REFRESH_BEGIN);
+		wait_for(node_view(&n, 1).families[V4].borr_received == answers);
+		assert_int_equal(node_events(&n, SESSION_REFRESH_DONE, 42), 0);
+	}
+	script_send_refresh(&s, REFRESH_END);
+	wait_for(node_events(&n, SESSION_REFRESH_DONE, 42) == 10);
+	expect_action(call_refresh_import, V4, REFRESH_SENT, "");
+	assert_int_equal(node_view(&n, 1).families[V4].requests_sent, 3);
+	/* What fills is never joined to one that may be older than what is to be kept. */
+	expect_action(call_refresh_fill, V4, REFRESH_SENT, "");
+	assert_int_equal(node_view(&n, 1).families[V4].requests_sent, 4);
+	script_close(&s);
+	node_end(&n);
+}
+
 /* Turned on or off: the session stays. Whether it has to be reset is main's to know; then it is for the configuration's sake. */
 static void
 test_keep_turned_on(void **state)
@@ -383,6 +415,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_kept_routes),
+		cmocka_unit_test(test_requests_join),
 		cmocka_unit_test(test_keep_turned_on),
 		cmocka_unit_test(test_export_job),
 		cmocka_unit_test(test_export_job_slow),
