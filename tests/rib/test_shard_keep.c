@@ -552,6 +552,7 @@ test_loops_are_judged_again(void **state)
 static void
 test_removed_in_a_replay(void **state)
 {
+	struct rib_nlri last = nlri(MANY - 1);
 	union rig_attrs a;
 	struct rig r;
 
@@ -576,8 +577,10 @@ test_removed_in_a_replay(void **state)
 	keep(&r, one, policy_accept_all());
 	announce(&r, 1, &a.a, MANY);
 	rig_settle(&r);
+	announce(&r, 1, NULL, MANY - 1);
+	rig_settle(&r);
 	(void)shard_peer_replay(r.shard, one, rig_family());
-	announce(&r, 1, NULL, MANY);
+	rig_update(&r, 1, NULL, &last, 1);
 	rig_event(&r, RIB_SESSION_DOWN, 1);
 	rig_drain(&r);
 	check_counts(&r, one, 0, 0, 0);
