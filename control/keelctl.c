@@ -162,7 +162,7 @@ connection(struct ctl *ctl)
 	}
 	if (ctl->client == NULL) {
 		err = client_open(ctl->socket, &ctl->client);
-		if (err == 0 && ctl->was_connected && ctl->view != 0)
+		if (err == 0 && ctl->was_connected && ctl->ask != NULL)
 			fprintf(stderr, "connected to the daemon again\n");
 		ctl->was_connected |= err == 0;
 	}
@@ -182,6 +182,7 @@ ask(struct ctl *ctl, const char *method, json_t *params, int *err)
 	if (*err != 0) {
 		client_close(ctl->client);
 		ctl->client = NULL;
+		ctl->was_connected &= *err != -EINTR;
 	}
 	return answer;
 }
@@ -308,6 +309,8 @@ no_words(struct ctl *ctl)
 		return;
 	}
 	sigaction(SIGINT, &sa, NULL);
+	signal(SIGHUP,
+		SIG_IGN); /* the end of the terminal is the end of its input: the history is kept */
 	shell_run(ctl);
 }
 

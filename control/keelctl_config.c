@@ -105,24 +105,27 @@ void
 show_history(struct ctl *ctl, const json_t *result)
 {
 	static const struct column columns[] = {
-		{"Commit", true}, {"Time", false}, {"State", false}, {"Comment", false}};
-	const json_t *commits = json_object_get(result, "commits"), *c;
-	struct table t = table_begin(columns, 4);
+		{"Commit", true}, {"Time", false}, {"Comment", false}};
+	const json_t *commits = json_object_get(result, "commits"), *c,
+		     *confirm = json_object_get(result, "confirm");
+	struct table t = table_begin(columns, 3);
 	char when[SHORT_TEXT];
 	size_t i;
 
-	if (json_array_size(commits) == 0) {
-		puts("no commits");
-		return;
-	}
 	json_array_foreach(commits, i, c)
 	{
 		table_cell(&t, PLAIN, "%s", text_of(c, "id"));
 		table_cell(&t, PLAIN, "%s", time_text(real_of(c, "time"), "%F %T", when));
-		table_cell(&t, PLAIN, "%s", text_of(c, "state"));
 		table_cell(&t, PLAIN, "%s", text_of(c, "comment"));
 	}
-	table_end(&t, ctl, 0);
+	if (t.cell_count > 0)
+		table_end(&t, ctl, 0);
+	else
+		puts("no commits");
+	if (json_is_object(confirm))
+		printf("commit %s goes back to %s in %.0f s unless `confirm` comes before\n",
+			text_of(confirm, "commit"), text_of(confirm, "back_to"),
+			real_of(confirm, "remaining_s"));
 }
 
 /* An RFC 6902 operation, one line each: + what comes, - what goes, ~ what has another value. */

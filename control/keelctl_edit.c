@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define TRIES 5 /* against somebody who edits at the same time */
+#define TRIES 64 /* against somebody who edits at the same time */
 
 /* One line at work. */
 struct edit {

@@ -131,30 +131,26 @@ is_asn(const char *text)
 }
 
 static bool
-is_number(const char *text)
+is_id(const char *text)
 {
 	unsigned long long n;
 	const char *end = number_read(text, 2147483647, &n);
 
-	return end != NULL && *end == '\0' && n > 0;
+	return end != NULL && *end == '\0';
 }
 
 static bool
 is_seconds(const char *text)
 {
-	return is_number(text) && strtoul(text, NULL, 10) <= 86400;
+	unsigned long seconds = is_id(text) ? strtoul(text, NULL, 10) : 0;
+
+	return seconds >= 1 && seconds <= 86400;
 }
 
 static bool
 is_word(const char *text)
 {
 	return *text != '\0';
-}
-
-static bool
-is_plain_address(const char *text)
-{
-	return text_is_address(text);
 }
 
 enum value_kind {
@@ -175,10 +171,10 @@ static const struct {
 	const char *name;
 	bool (*good)(const char *text);
 } values[V_COUNT] = {
-	[V_ADDRESS] = {"ADDRESS", is_plain_address},
+	[V_ADDRESS] = {"ADDRESS", text_is_address},
 	[V_AS_NUMBER] = {"AS-NUMBER", is_asn},
 	[V_GROUP] = {"GROUP", is_name},
-	[V_ID] = {"ID", is_number},
+	[V_ID] = {"ID", is_id},
 	[V_JSON] = {"JSON", is_word},
 	[V_METHOD] = {"METHOD", is_word},
 	[V_NAME] = {"NAME", is_name},

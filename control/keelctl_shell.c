@@ -395,6 +395,7 @@ read_line(const char *text, bool *end)
 	snprintf(shell.prompt, sizeof(shell.prompt), "%s%s", text,
 		text[strlen(text) - 1] == ' ' ? "" : " ");
 	ctl_interrupt_clear();
+	el_set(shell.el, EL_PREP_TERM, 1); /* before the prompt: what is typed right behind it is not echoed twice */
 	line = el_gets(shell.el, &n);
 	*end = false;
 	if (line != NULL && n > 0)

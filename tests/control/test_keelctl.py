@@ -7,48 +7,13 @@ usage: test_keelctl.py KEELCTL KEELD
 """
 import json
 import os
-import pty
-import shutil
 import subprocess
-import sys
-import tempfile
-import threading
-import time
 import unittest
 
-KEELCTL, KEELD = sys.argv[1], sys.argv[2]
-PAUSE = threading.Event()  # never set
+from keelctl_lab import KEELCTL, Pair, keelctl, on_terminal, run_tests
+
 NETWORKS = 2500  # more than two pages of `show route`
 NETWORKS_V6 = ["2001:db8:%x::/48" % i for i in range(1, 4)]
-
-
-def keelctl(*words, sock="/nonexistent/keel.sock", env=None, stdin=None):
-    """(exit status, stdout, stderr)"""
-    e = {k: v for k, v in os.environ.items() if k not in ("KEEL_SOCKET", "NO_COLOR")}
-    e.update({"TERM": "xterm"}, **(env or {}))
-    p = subprocess.run([KEELCTL] + (["--socket", sock] if sock else []) + list(words), capture_output=True, text=True,
-                       env=e, input=stdin, timeout=60)
-    return p.returncode, p.stdout, p.stderr
-
-
-def on_terminal(*words, sock, env=None):
-    """Exit status and what a terminal shows."""
-    e = {k: v for k, v in os.environ.items() if k != "NO_COLOR"}
-    e.update({"TERM": "xterm"}, **(env or {}))
-    ours, theirs = pty.openpty()
-    p = subprocess.Popen([KEELCTL, "--socket", sock] + list(words), stdout=theirs, stderr=theirs, env=e)
-    os.close(theirs)
-    shown = b""
-    while True:
-        try:
-            part = os.read(ours, 65536)
-        except OSError:  # EIO: the last writer has gone
-            break
-        if not part:
-            break
-        shown += part
-    os.close(ours)
-    return p.wait(60), shown.decode()
 
 
 class Usage(unittest.TestCase):
@@ -92,16 +57,6 @@ class Usage(unittest.TestCase):
         self.assertNotIn("\033", keelctl("\033[31mred")[2])
 
 
-def lab_possible():
-    if os.geteuid() != 0 or shutil.which("ip") is None:
-        return False
-    name = "keelctl-try%d" % os.getpid()
-    if subprocess.run(["ip", "netns", "add", name], capture_output=True).returncode != 0:
-        return False
-    subprocess.run(["ip", "netns", "del", name], check=True)
-    return True
-
-
 def document(me, peer, asn, peer_asn, networks):
     return {
         "router": {"asn": asn, "router_id": me},
@@ -117,61 +72,11 @@ def network(i):
     return "100.%d.%d.0/24" % (i // 256, i % 256)
 
 
-class Daemons(unittest.TestCase):
+class Daemons(Pair):
     @classmethod
-    def setUpClass(cls):
-        if not lab_possible():
-            raise unittest.SkipTest("namespaces need root and iproute2")
-        cls.dir = tempfile.mkdtemp(prefix="keelctl-")
-        cls.names = ["keelctl-%s%d" % (x, os.getpid()) for x in "ab"]
-        cls.daemons, cls.sockets = [], [os.path.join(cls.dir, x + ".sock") for x in "ab"]
-        cls.addClassCleanup(cls.tear_down)
-        for n in cls.names:
-            subprocess.run(["ip", "netns", "add", n], check=True)
-        subprocess.run(["ip", "link", "add", "kc", "netns", cls.names[0], "type", "veth", "peer", "name", "kc", "netns",
-                        cls.names[1]], check=True)
+    def documents(cls):
         networks = [network(i) for i in range(NETWORKS)] + NETWORKS_V6
-        addresses = ("192.0.2.1", "192.0.2.2")
-        for i, n in enumerate(cls.names):
-            for words in ("addr add %s/24 dev kc" % addresses[i], "addr add 2001:db8::%d/64 dev kc nodad" % (i + 1),
-                          "link set kc up", "link set lo up"):
-                subprocess.run(["ip", "-n", n] + words.split(), check=True)
-            path = os.path.join(cls.dir, "ab"[i] + ".json")
-            with open(path, "w") as f:
-                json.dump(document(addresses[i], addresses[1 - i], 64512 + i, 64513 - i, networks if i == 1 else []), f)
-            log = open(os.path.join(cls.dir, "ab"[i] + ".log"), "w")
-            cls.daemons.append(subprocess.Popen(
-                ["ip", "netns", "exec", n, KEELD, "-c", path, "--no-dataplane", "--socket", cls.sockets[i],
-                 "--state-dir", os.path.join(cls.dir, "state-" + "ab"[i])], stdout=log, stderr=subprocess.STDOUT))
-            log.close()
-        cls.wait("the routes of the other side", cls.complete)
-
-    @classmethod
-    def tear_down(cls):
-        for p in cls.daemons:
-            p.terminate()
-        for p in cls.daemons:
-            try:
-                p.wait(10)
-            except subprocess.TimeoutExpired:
-                p.kill()
-                p.wait()
-        for n in cls.names:
-            subprocess.run(["ip", "netns", "del", n], capture_output=True)
-        shutil.rmtree(cls.dir)
-
-    @classmethod
-    def wait(cls, what, good):
-        end = time.monotonic() + 40
-        while not good():
-            if time.monotonic() > end:
-                logs = [open(os.path.join(cls.dir, x + ".log")).read()[-3000:] for x in "ab"]
-                raise AssertionError("no %s within 40 s\n%s" % (what, "\n--\n".join(logs)))
-            PAUSE.wait(0.1)
-
-    @classmethod
-    def ctl(cls, line, side=0, **options):
-        return keelctl(*(line.split() if isinstance(line, str) else line), sock=cls.sockets[side], **options)
+        return [document(cls.ADDRESSES[i], cls.ADDRESSES[1 - i], 64512 + i, 64513 - i, networks if i == 1 else []) for i in range(2)]
 
     @classmethod
     def received(cls, family="ipv4-unicast"):
@@ -181,15 +86,6 @@ class Daemons(unittest.TestCase):
     @classmethod
     def complete(cls):
         return cls.received() == NETWORKS and cls.received("ipv6-unicast") == len(NETWORKS_V6)
-
-    def good(self, line, side=0):
-        status, out, err = self.ctl(line, side)
-        self.assertEqual((status, err), (0, ""), line)
-        return out
-
-    def narrow(self, out):
-        self.assertLessEqual(max(map(len, out.splitlines())), 100, out)
-        return out
 
     def test_summary(self):
         out = self.narrow(self.good("show bgp summary"))
@@ -360,5 +256,4 @@ class Daemons(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    result = unittest.main(argv=sys.argv[:1], exit=False, verbosity=2).result
-    sys.exit(1 if not result.wasSuccessful() else 77 if result.skipped else 0)
+    run_tests()

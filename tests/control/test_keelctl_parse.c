@@ -333,7 +333,7 @@ static const struct {
 	{"disc", "word 1 \"disc\": expected rpc, show, display, refresh, reset, system-view, "
 		 "preview, commit, confirm, rollback, "
 		 "discard, quit or help"},
-	{"rollback 0", "word 2 \"0\": expected ID"},
+	{"rollback -1", "word 2 \"-1\": expected ID"},
 	{"commit confirm 86401", "word 3 \"86401\": expected SECONDS"},
 	{"commit confirm 5 comment", "word 4 \"comment\": nothing was expected here"},
 	{"show route peer", "expected ADDRESS after \"show route peer\""},

@@ -1,0 +1,212 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""What the tests of keelctl share: running it, alone or on a terminal; the shell in a terminal of its own; two daemons that peer with each
+other, each in a network namespace.
+"""
+import fcntl
+import json
+import os
+import pty
+import re
+import select
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import termios
+import threading
+import time
+import unittest
+
+KEELCTL, KEELD = sys.argv[1], sys.argv[2]
+PAUSE = threading.Event()  # never set
+
+
+def keelctl(*words, sock="/nonexistent/keel.sock", env=None, stdin=None):
+    """(exit status, stdout, stderr)"""
+    e = {k: v for k, v in os.environ.items() if k not in ("KEEL_SOCKET", "NO_COLOR")}
+    e.update({"TERM": "xterm"}, **(env or {}))
+    p = subprocess.run([KEELCTL] + (["--socket", sock] if sock else []) + list(words), capture_output=True, text=True,
+                       env=e, input=stdin, timeout=60)
+    return p.returncode, p.stdout, p.stderr
+
+
+def on_terminal(*words, sock, env=None):
+    """Exit status and what a terminal shows."""
+    e = {k: v for k, v in os.environ.items() if k != "NO_COLOR"}
+    e.update({"TERM": "xterm"}, **(env or {}))
+    ours, theirs = pty.openpty()
+    p = subprocess.Popen([KEELCTL, "--socket", sock] + list(words), stdout=theirs, stderr=theirs, env=e)
+    os.close(theirs)
+    shown = b""
+    while True:
+        try:
+            part = os.read(ours, 65536)
+        except OSError:  # EIO: the last writer has gone
+            break
+        if not part:
+            break
+        shown += part
+    os.close(ours)
+    return p.wait(60), shown.decode()
+
+
+def lab_possible():
+    if os.geteuid() != 0 or shutil.which("ip") is None:
+        return False
+    name = "keelctl-try%d" % os.getpid()
+    if subprocess.run(["ip", "netns", "add", name], capture_output=True).returncode != 0:
+        return False
+    subprocess.run(["ip", "netns", "del", name], check=True)
+    return True
+
+
+class Shell:
+    """keelctl in a terminal of its own, wide enough that no line is broken. Nothing is typed before the prompt is there."""
+    PROMPT = r"(?:^|\n)(<keel>|\[[~*]keel[^\]\n]*\]) $"
+    ESCAPE = re.compile(r"\x1b\[[0-9;]*[A-Za-z]|\r")
+
+    def __init__(self, sock, home, columns=400):
+        self.pid, self.fd = pty.fork()
+        if self.pid == 0:
+            env = dict(os.environ, HOME=home, TERM="xterm")
+            env.pop("NO_COLOR", None)
+            fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
+            os.execve(KEELCTL, [KEELCTL, "--socket", sock], env)
+        self.raw, self.status = "", None
+        self.start = self.until(self.PROMPT)
+
+    def until(self, pattern, timeout=30):
+        """What is shown until it ends with `pattern`; escapes left out."""
+        end = time.monotonic() + timeout
+        shown = ""
+        while not re.search(pattern, shown):
+            if not select.select([self.fd], [], [], max(0, end - time.monotonic()))[0]:
+                raise AssertionError("no %s within %d s, but %r" % (pattern, timeout, shown))
+            try:
+                part = os.read(self.fd, 65536)
+            except OSError:
+                part = b""
+            if not part:
+                raise AssertionError("the shell has ended; it said %r" % shown)
+            self.raw += part.decode(errors="replace")
+            shown = self.ESCAPE.sub("", self.raw)
+        self.raw = ""
+        return shown
+
+    def type(self, keys):
+        os.write(self.fd, keys.encode())
+
+    def keys(self, keys, pattern):
+        self.type(keys)
+        return self.until(pattern)
+
+    def line(self, text, pattern=PROMPT):
+        """(what the command said, the prompt after it)"""
+        shown = self.keys(text + "\n", r"\n(?:[^\0]*\n)?" + pattern.replace(r"(?:^|\n)", "", 1))
+        said = shown.partition("\n")[2]
+        body, _, prompt = said.rpartition("\n")
+        return body, prompt.strip()
+
+    def end(self, keys="\x15\x04"):
+        """Its exit status; -9 when it did not end by what was typed."""
+        if self.status is None:
+            self.type(keys)
+            while select.select([self.fd], [], [], 20)[0]:
+                try:
+                    if not os.read(self.fd, 65536):
+                        break
+                except OSError:
+                    break
+            else:
+                os.kill(self.pid, signal.SIGKILL)
+            self.status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+            os.close(self.fd)
+        return self.status
+
+
+class Pair(unittest.TestCase):
+    """Two daemons, 64512 and 64513. documents() says what they are, complete() when they are ready."""
+    ADDRESSES = ("192.0.2.1", "192.0.2.2")
+
+    @classmethod
+    def setUpClass(cls):
+        if not lab_possible():
+            raise unittest.SkipTest("namespaces need root and iproute2")
+        cls.dir = tempfile.mkdtemp(prefix="keelctl-")
+        cls.names = ["keelctl-%s%d" % (x, os.getpid()) for x in "ab"]
+        cls.daemons, cls.sockets = [None, None], [os.path.join(cls.dir, x + ".sock") for x in "ab"]
+        cls.addClassCleanup(cls.tear_down)
+        for n in cls.names:
+            subprocess.run(["ip", "netns", "add", n], check=True)
+        subprocess.run(["ip", "link", "add", "kc", "netns", cls.names[0], "type", "veth", "peer", "name", "kc", "netns",
+                        cls.names[1]], check=True)
+        for i, n in enumerate(cls.names):
+            for words in ("addr add %s/24 dev kc" % cls.ADDRESSES[i], "addr add 2001:db8::%d/64 dev kc nodad" % (i + 1),
+                          "link set kc up", "link set lo up"):
+                subprocess.run(["ip", "-n", n] + words.split(), check=True)
+            with open(os.path.join(cls.dir, "ab"[i] + ".json"), "w") as f:
+                json.dump(cls.documents()[i], f)
+            cls.start(i)
+        cls.wait("the routes of the other side", cls.complete)
+
+    @classmethod
+    def start(cls, i):
+        with open(os.path.join(cls.dir, "ab"[i] + ".log"), "a") as log:
+            cls.daemons[i] = subprocess.Popen(
+                ["ip", "netns", "exec", cls.names[i], KEELD, "-c", os.path.join(cls.dir, "ab"[i] + ".json"), "--no-dataplane", "--socket",
+                 cls.sockets[i], "--state-dir", os.path.join(cls.dir, "state-" + "ab"[i])], stdout=log, stderr=subprocess.STDOUT)
+
+    @classmethod
+    def stop(cls, i):
+        p, cls.daemons[i] = cls.daemons[i], None
+        if p is None:
+            return
+        p.terminate()
+        try:
+            p.wait(10)
+        except subprocess.TimeoutExpired:
+            p.kill()
+            p.wait()
+
+    @classmethod
+    def tear_down(cls):
+        for i in range(2):
+            cls.stop(i)
+        for n in cls.names:
+            subprocess.run(["ip", "netns", "del", n], capture_output=True)
+        shutil.rmtree(cls.dir)
+
+    @classmethod
+    def wait(cls, what, good):
+        end = time.monotonic() + 40
+        while not good():
+            if time.monotonic() > end:
+                logs = [open(os.path.join(cls.dir, x + ".log")).read()[-3000:] for x in "ab"]
+                raise AssertionError("no %s within 40 s\n%s" % (what, "\n--\n".join(logs)))
+            PAUSE.wait(0.1)
+
+    @classmethod
+    def ctl(cls, line, side=0, **options):
+        return keelctl(*(line.split() if isinstance(line, str) else line), sock=cls.sockets[side], **options)
+
+    @classmethod
+    def peers(cls, side=0):
+        status, out, _ = cls.ctl("--json show bgp summary", side)
+        return {p["address"]: p for p in json.loads(out)["peers"]} if status == 0 else {}
+
+    def good(self, line, side=0):
+        status, out, err = self.ctl(line, side)
+        self.assertEqual((status, err), (0, ""), line)
+        return out
+
+    def narrow(self, out):
+        self.assertLessEqual(max(map(len, out.splitlines())), 100, out)
+        return out
+
+
+def run_tests():
+    result = unittest.main(module="__main__", argv=sys.argv[:1] + sys.argv[3:], exit=False, verbosity=2).result
+    sys.exit(1 if not result.wasSuccessful() else 77 if result.skipped else 0)

@@ -1,0 +1,509 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""Every command line of the operator's documents and of contract section 4, all alternatives of every brace and bracket expanded here, in the
+shell and in one-shot form against a real keeld; every line with a word too few, too many or wrong gets a message that points at the word; and
+the shell itself: prompts, `?`, completion, reset's question, history, a daemon that goes away (needs root: else the exit status is 77).
+
+usage: test_keelctl_grammar.py KEELCTL KEELD
+"""
+import glob
+import itertools
+import json
+import os
+import re
+import socket
+import stat
+import threading
+import unittest
+
+from keelctl_lab import Pair, Shell, keelctl, run_tests
+
+SEEDS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../../shared/seeds/*.txt")
+
+# The documents' lines, in their own words and order.
+DOCUMENTS = [
+    "system-view",
+    "bgp as-number",
+    "peer { ipv6-address | group-name } capability-advertise route-refresh",
+    "commit",
+    "refresh bgp ipv6 { all | ipv6-address | group group-name | external | internal } export",
+    "system-view",
+    "bgp as-number",
+    "peer { ipv4-address | group-name } capability-advertise route-refresh",
+    "commit",
+    "refresh bgp [ vpn-instance vpn-instance-name ipv4-family | vpnv4 ] { all | ipv4-address | group group-name | external | internal } import",
+    "system-view",
+    "bgp as-number",
+    "ipv4-family unicast",
+    "peer { ipv4-address | group-name } keep-all-routes",
+    "commit",
+    "refresh bgp vpn-instance vpn-instance-name ipv4-family { all | peer-address | group group-name | internal | external } { import | export }",
+    "refresh bgp vpnv4 { all | peer-address | group group-name | internal | external } { import | export }",
+    "reset bgp vpn-instance vpn-instance-name ipv4-family { as-number | peer-address | group group-name | all | internal | external }",
+    "reset bgp vpnv4 { as-number | peer-address | group group-name | all | internal | external }",
+    "reset bgp vpnv4 [ ipv4-address | ipv6-address ] slow-peer",
+]
+
+# Contract section 4; a keyword with "!" is none of the documents' values.
+FAMILY = "[ ipv6 | vpn-instance VRF { ipv4-family | ipv6-family } | vpnv4 | vpnv6 ]"
+PEER = "peer { ADDRESS | GROUP }"
+CONTRACT = {
+    "user": [
+        "refresh bgp " + FAMILY + " { all | ADDRESS | group GROUP | external | internal } { import | export }",
+        "reset bgp " + FAMILY + " { all | ASN | ADDRESS | group GROUP | external | internal }",
+        "reset bgp { vpnv4 | vpnv6 | ipv4 | ipv6 } [ ADDRESS ] slow-peer",
+        "system-view",
+    ],
+    "system": ["[ undo ] bgp as-number", "commit", "quit", "return"],
+    "bgp": [
+        "[ undo ] " + PEER + " as-number! ASN",
+        "[ undo ] " + PEER + " capability-advertise route-refresh",
+        "[ undo ] " + PEER + " group GROUP",
+        "[ undo ] " + PEER + " enable",
+        "ipv4-family { unicast | vpnv4 | vpn-instance VRF }",
+        "ipv6-family unicast",
+    ],
+    "family": [
+        "[ undo ] " + PEER + " keep-all-routes",
+        "[ undo ] " + PEER + " route-policy POLICY { import | export }",
+        "[ undo ] " + PEER + " enable",
+    ],
+}
+SAMPLES = {
+    "as-number": ["64512"], "ASN": ["64513", "0.64513"], "ipv4-address": ["192.0.2.2"], "ipv6-address": ["2001:db8::2"],
+    "peer-address": ["192.0.2.2"], "ADDRESS": ["192.0.2.2", "2001:db8::2"], "group-name": ["transit"], "GROUP": ["transit"],
+    "vpn-instance-name": ["red"], "VRF": ["red"], "POLICY": ["from-transit"],
+}
+NAMES = {"transit", "red", "from-transit"}
+RESERVED = {"all", "external", "internal", "group", "import", "export", "slow-peer"}
+ENTER = {"user": [], "system": ["system-view"], "bgp": ["system-view", "bgp 64512"],
+         "family": ["system-view", "bgp 64512", "ipv4-family unicast"]}
+FAULT = re.compile(r'(?:^|: )(word \d+|expected .* after )', re.M)
+
+
+def sequence(tokens):
+    """Every way to say a template up to a bar or a closing bracket, as lists of words."""
+    ways = [[]]
+    while tokens and tokens[0] not in ("|", "}", "]"):
+        t = tokens.pop(0)
+        if t in ("{", "["):
+            found = [[]] if t == "[" else []
+            while True:
+                found += sequence(tokens)
+                if tokens.pop(0) != "|":
+                    break
+        else:
+            found = [[s.rstrip("!")] for s in SAMPLES.get(t, [t])]
+        ways = [a + b for a, b in itertools.product(ways, found)]
+    return ways
+
+
+def expand(template):
+    return sequence(re.sub(r"([][{}|])", r" \1 ", template).split())
+
+
+def documents():
+    """The command lines of the documents' text, as DOCUMENTS has them."""
+    found = []
+    for path in sorted(glob.glob(SEEDS)):
+        with open(path) as f:
+            for line in f:
+                m = re.search(r"\bRun (?:the )?(\[\*\*.*?)(?: command in the .*)?$", line.strip())
+                text = m.group(1) if m else line.strip() if re.match(r"\s*\[[a-z -]+\]\(cmdqueryname=", line) else None
+                if text:
+                    text = re.sub(r"\[([^\[\]]*)\]\(cmdqueryname=[^)]*\)", r"\1", text)
+                    found.append(" ".join(text.replace("*", "").split()))
+    return found
+
+
+def view_of(line):
+    if line[0] in ("refresh", "reset", "system-view"):
+        return "user"
+    if line[0] in ("bgp", "commit"):
+        return "system"
+    return "family" if "keep-all-routes" in line else "bgp"
+
+
+def unknown_to_this_version(line):
+    return "vpn-instance" in line or "vpnv4" in line or "vpnv6" in line or "slow-peer" in line
+
+
+def lines_of(templates):
+    return [line for t in templates for line in expand(t)]
+
+
+def prefix_fits(line, words):
+    """Each of `words` may stand where `line` has its own: a name for a name."""
+    return len(words) <= len(line) and all(
+        a == b or (a in NAMES and re.fullmatch(r"[A-Za-z][\w.-]*", b) and b not in RESERVED) for a, b in zip(line, words))
+
+
+def first_fault(lines, words):
+    """None when it is one of the lines; else the place, from 1, of the first word that none of them has there: behind the last when all fit."""
+    for n in range(1, len(words) + 1):
+        if not any(prefix_fits(line, words[:n]) for line in lines):
+            return n
+    return None if any(len(line) == len(words) and prefix_fits(line, words) for line in lines) else len(words) + 1
+
+
+def mutations(line):
+    for i in range(len(line)):
+        yield line[:i] + line[i + 1:]
+        yield line[:i] + ["%x"] + line[i + 1:]
+        yield line[:i] + ["%x"] + line[i:]
+    yield line + ["%x"]
+
+
+def points_at(message, words, at):
+    if at > len(words):
+        return re.search(r'expected .+ after "%s"' % re.escape(" ".join(words)), message)
+    return re.search(r'word %d "%s"' % (at, re.escape(words[at - 1])), message)
+
+
+class Documents(unittest.TestCase):
+    def test_the_list_here_is_that_of_the_documents(self):
+        if not glob.glob(SEEDS):
+            self.skipTest("the documents are not there")
+        self.assertEqual(documents(), DOCUMENTS)
+
+    def test_expansion(self):
+        self.assertEqual([" ".join(w) for w in expand("a [ b | c { d | e } ] f")], ["a f", "a b f", "a c d f", "a c e f"])
+        self.assertEqual(len(lines_of(DOCUMENTS)), 71)
+
+
+class Lines(Pair):
+    """The lines against a daemon with a session for every scope."""
+
+    @classmethod
+    def documents(cls):
+        def side(i):
+            families = {f: {"import_policy": "from-transit", "export_policy": "accept-all"} for f in ("ipv4-unicast", "ipv6-unicast")}
+            peers = [{"address": cls.ADDRESSES[1 - i], "group": "transit"}, {"address": "2001:db8::%d" % (2 - i), "group": "transit"},
+                     {"address": "192.0.2.98", "asn": 64512 + i, "passive": True, "families": families}]
+            return {"router": {"asn": 64512 + i, "router_id": cls.ADDRESSES[i]},
+                    "route_policies": [{"name": "from-transit", "nodes": [{"seq": 10, "action": "permit", "match": {"med": 5}, "set": {"med": 6}},
+                                                                          {"seq": 20, "action": "permit", "match": {}}]}],
+                    "bgp": {"groups": [{"name": "transit", "asn": 64513 - i, "families": families}], "peers": peers,
+                            "networks": [{"prefix": "203.0.113.0/24"}]}}
+        return [side(0), side(1)]
+
+    @classmethod
+    def complete(cls):
+        peers = cls.peers()
+        return all(peers.get(a, {}).get("state") == "established" for a in ("192.0.2.2", "2001:db8::2"))
+
+    def shell(self):
+        s = Shell(self.sockets[0], self.dir)
+        self.addCleanup(s.end)
+        return s
+
+    def enter(self, shell, view):
+        shell.line("discard")
+        for line in (["return"] if shell.line("")[1] != "<keel>" else []) + ENTER[view]:
+            self.assertEqual(shell.line(line)[0], "", line)
+
+    def candidate(self):
+        return json.loads(self.good("--json show candidate"))["document"]["bgp"]
+
+    def test_documents_one_shot(self):
+        """Accepted as one command with its views; those for VPN instances, vpnv4 and slow-peer answer -32004."""
+        for line in lines_of(DOCUMENTS):
+            text = " ".join(line)
+            if view_of(line) == "user":
+                status, out, err = self.ctl(line)
+            else:
+                status, out, err = self.ctl(["; ".join(ENTER[view_of(line)] + [text])])
+                self.good("discard")
+            if unknown_to_this_version(line):
+                self.assertEqual((status, out), (1, ""), text)
+                self.assertIn("(-32004)", err, text)
+            else:
+                self.assertEqual(err, "", text)
+                self.assertIn(status, (0, 1), text)
+
+    def test_documents_on_standard_input(self):
+        """The two procedures of the documents, whole."""
+        text = "system-view\nbgp 64512\npeer 192.0.2.2 capability-advertise route-refresh\ncommit\nreturn\nrefresh bgp ipv6 all export\n"
+        status, out, err = keelctl(sock=self.sockets[0], stdin=text)
+        self.assertIn(status, (0, 1))
+        self.assertEqual(err, "")
+        self.assertRegex(out, r"(?m)^commit \d+, revision \d+$")
+
+    def test_contract_one_shot(self):
+        for view, templates in CONTRACT.items():
+            for line in lines_of(templates):
+                if line[:2] == ["reset", "bgp"] and not unknown_to_this_version(line):
+                    continue  # at once: in the shell, below, it asks
+                status, _, err = self.ctl(line) if view == "user" else self.ctl(["; ".join(ENTER[view] + [" ".join(line)])])
+                self.assertNotEqual(status, 2, (line, err))
+                self.assertNotRegex(err, FAULT, line)
+                if unknown_to_this_version(line) and line[-1] != "vpnv4":
+                    self.assertIn("(-32004)", err, line)
+                self.good("discard")
+
+    def test_all_lines_in_the_shell(self):
+        shell = self.shell()
+        for line in lines_of(DOCUMENTS) + [w for t in CONTRACT.values() for w in lines_of(t)]:
+            view = next((v for v, t in CONTRACT.items() if line in lines_of(t)), None) or view_of(line)
+            self.enter(shell, view)
+            said, prompt = shell.line(" ".join(line), r"(?:(?:^|\n)(?:<keel>|\[[~*]keel[^\]\n]*\])|[^\n]*\[y/n\]) $")
+            if prompt.endswith("[y/n]"):
+                said, prompt = shell.line("n")
+                self.assertIn("nothing was reset", said)
+            self.assertNotRegex(said, FAULT, line)
+            if unknown_to_this_version(line) and line != ["ipv4-family", "vpnv4"]:
+                self.assertIn("(-32004)", said, line)
+        shell.line("discard")
+
+    def test_wrong_lines(self):
+        """A word dropped, replaced, or put in: the message points at the first word that no line has there."""
+        shell, count = self.shell(), 0
+        for view, templates in CONTRACT.items():
+            lines = lines_of(templates)
+            known = lines + [["quit"], ["return"], ["commit"], ["system-view"]]
+            self.enter(shell, view)
+            for words in {tuple(m): m for line in lines for m in mutations(line)}.values():
+                at = first_fault(known, words) if words else None
+                if at is None or words[:1] == ["undo"] and len(words) == 1:
+                    continue  # a line all the same
+                said, _ = shell.line(" ".join(words))
+                self.assertTrue(points_at(said, words, at), (view, words, at, said))
+                count += 1
+            shell.line("discard")
+        self.assertGreater(count, 1500)
+
+    def test_wrong_lines_one_shot(self):
+        for words in ("refresh bgp extenal import", "reset bgp vpnv4 slow-pear", "refresh bgp vpn-instance red all import"):
+            words = words.split()
+            status, out, err = self.ctl(words)
+            self.assertEqual((status, out), (2, ""))
+            self.assertTrue(points_at(err, words, first_fault(lines_of(CONTRACT["user"]), words)), err)
+        status, _, err = keelctl(sock=self.sockets[0], stdin="show version\n\nsystem-view\nbgp 64512\npeer 192.0.2.2 keep-all-routes\ncommit\n")
+        self.assertEqual(status, 2)
+        self.assertRegex(err, r'^line 5: word 3 "keep-all-routes": expected as-number, group, capability-advertise or enable\n$')
+
+    def test_another_as(self):
+        status, out, err = self.ctl(["system-view; bgp 0.64513"])
+        self.assertEqual((status, out), (1, ""))
+        self.assertRegex(err, "64512.*64513")
+        self.assertEqual(self.ctl(["system-view; bgp 0.64512"])[0], 0)
+
+    def test_edits(self):
+        """What the lines make of the candidate, and that undo takes it back."""
+        before = self.candidate()
+        bgp, v4 = "system-view; bgp 64512; ", "system-view; bgp 64512; ipv4-family unicast; "
+        self.good([bgp + "peer 192.0.2.7 as-number 1.10; peer 192.0.2.7 group transit; peer transit capability-advertise route-refresh; group g"])
+        edited = self.candidate()
+        self.assertEqual(edited["peers"][3], {"address": "192.0.2.7", "asn": 65546, "group": "transit"})
+        self.assertEqual(edited["groups"][0]["capabilities"], {"route_refresh": True})
+        self.assertEqual(edited["groups"][1], {"name": "g"})
+        self.good([bgp + "undo peer transit capability-advertise route-refresh"])
+        self.assertEqual(self.candidate()["groups"][0]["capabilities"], {"route_refresh": False})
+        self.good([v4 + "peer 192.0.2.98 keep-all-routes; peer 192.0.2.98 route-policy accept-all import; peer transit keep-all-routes; "
+                        "undo peer 192.0.2.7 keep-all-routes; undo peer transit route-policy accept-all export; undo peer 192.0.2.98 enable"])
+        edited = self.candidate()
+        self.assertEqual(edited["peers"][2]["families"]["ipv4-unicast"], {"import_policy": "accept-all", "export_policy": "accept-all",
+                                                                         "keep_all_routes": True, "enabled": False})
+        self.assertEqual(edited["peers"][3]["families"], {"ipv4-unicast": {"keep_all_routes": False}})
+        self.assertEqual(edited["groups"][0]["families"]["ipv4-unicast"], {"import_policy": "from-transit", "keep_all_routes": True})
+        self.good([bgp + "undo peer 192.0.2.7 group transit; undo peer 192.0.2.7 as-number 65546; undo group g"])
+        self.assertEqual(len(self.candidate()["peers"]), 3)
+        self.good("discard")
+        self.assertEqual(self.candidate(), before)
+
+    def test_a_family_keeps_the_one_that_goes_without_saying(self):
+        """A peer without `families` has that of its address, also when another is spoken of."""
+        v6 = "system-view; bgp 64512; peer 192.0.2.7 as-number 7; ipv6-family unicast; peer 192.0.2.7 %s"
+        self.good([v6 % "enable"])
+        self.assertEqual(self.candidate()["peers"][3]["families"], {"ipv4-unicast": {}, "ipv6-unicast": {}})
+        self.good("discard")
+        status, _, err = self.ctl([v6 % "keep-all-routes"])
+        self.assertEqual((status, "ipv6-unicast is not enabled on 192.0.2.7" in err), (0, True))
+        self.assertEqual(self.candidate()["peers"][3]["families"],
+                         {"ipv4-unicast": {}, "ipv6-unicast": {"enabled": False, "keep_all_routes": True}})
+        self.good("discard")
+
+    def test_edits_refused(self):
+        v4 = "ipv4-family unicast; "
+        for line, text in (("peer 192.0.2.55 enable", "there is no peer 192.0.2.55"), ("peer nobody enable", 'there is no group "nobody"'),
+                           ("peer 192.0.2.2 group nobody", 'there is no group "nobody"'), ("undo peer 192.0.2.98 as-number 7", "64512, not 7"),
+                           ("undo peer 192.0.2.98 group transit", "is not in group"), ("peer transit group transit", "is a group"),
+                           (v4 + "undo peer 192.0.2.98 route-policy accept-all import", '"from-transit", not "accept-all"'),
+                           (v4 + "undo peer 192.0.2.2 route-policy from-transit import", 'from its group "transit"')):
+            status, _, err = self.ctl(["system-view; bgp 64512; " + line])
+            self.assertEqual(status, 1, line)
+            self.assertIn(text, err)
+        self.assertEqual(self.good("show diff"), "nothing is uncommitted\n")
+
+    def test_preview_and_commit(self):
+        self.wait("the sessions", self.complete)
+        self.good(["system-view; bgp 64512; ipv4-family unicast; peer 192.0.2.98 route-policy accept-all import"])
+        self.assertRegex(self.good("show diff"), r'(?m)^~ /bgp/peers/2/families/ipv4-unicast/import_policy "accept-all"$')
+        self.assertRegex(self.narrow(self.good("preview")), r"(?m)^192\.0\.2\.98 +default +ipv4-unicast +import ")
+        self.assertIn("peers", json.loads(self.good("--json preview")))
+        out = self.narrow(self.good(["commit comment \"a reason\" confirm 600"]))
+        self.assertRegex(out, r"(?m)^commit \d+, revision \d+\n")
+        self.assertIn("rolled back in 600 s", out)
+        self.good("confirm")
+        out = self.narrow(self.good("show history"))
+        self.assertRegex(out, r"(?m)^ +\d+ +\d{4}-\d\d-\d\d \d\d:\d\d:\d\d +a reason$")
+        back = json.loads(self.good("--json show history"))["commits"][-2]["id"]
+        self.assertRegex(self.good("rollback %d" % back), r"^commit \d+, ")
+        status, _, err = self.ctl("confirm")
+        self.assertEqual(status, 1, err)
+
+    def test_shows(self):
+        out = self.narrow(self.good("show policy"))
+        self.assertRegex(out, r"(?m)^from-transit\n +10  permit\n +if +med 5\n +set +med 6\n +20  permit  everything\n")
+        self.assertIn("used by group transit, ipv6-unicast import", out)
+        self.assertEqual(json.loads(self.good("--json show policy from-transit"))["document"]["name"], "from-transit")
+        status, _, err = self.ctl("show policy nobody")
+        self.assertEqual((status, "-32004" in err), (1, True))
+        self.assertRegex(self.narrow(self.good("show refresh")), r"(?m)^192\.0\.2\.2 +ipv4-unicast +no +\d+ ")
+        self.assertEqual(set(json.loads(self.good("--json show refresh"))), {"peers", "jobs"})
+        status, _, err = self.ctl("show route peer 192.0.2.2 received")
+        self.assertEqual((status, "-32010" in err), (1, True))
+        for line in ("show bgp summary", "show rib", "show jobs", "show diff", "show history", "show configuration", "show version",
+                     "show bgp peer 192.0.2.2", "preview refresh bgp all import"):
+            json.loads(self.good("--json " + line))
+
+    def test_prompts(self):
+        shell = self.shell()
+        for line, prompt in (("", "<keel>"), ("system-view", "[~keel]"), ("bgp 64512", "[~keel-bgp]"), ("ipv4-family unicast", "[~keel-bgp-af-ipv4]"),
+                             ("quit", "[~keel-bgp]"), ("ipv6-family unicast", "[~keel-bgp-af-ipv6]"), ("ipv4-family vpnv4", "[~keel-bgp-af-vpnv4]"),
+                             ("quit", "[~keel-bgp]"), ("peer 192.0.2.98 capability-advertise route-refresh", "[*keel-bgp]"), ("quit", "[*keel]"),
+                             ("discard", "[~keel]"), ("quit", "<keel>"), ("system-view", "[~keel]"), ("bgp 64512", "[~keel-bgp]"),
+                             ("return", "<keel>")):
+            self.assertEqual(shell.line(line)[1], prompt, line)
+        shell.type("quit\n")
+        self.assertEqual(shell.end(keys=""), 0)
+
+    def test_help(self):
+        shell = self.shell()
+        said = shell.keys("?", r"help +[^\n]+\n<keel> $")
+        for word in ("refresh", "reset", "show", "display", "system-view", "commit", "quit"):
+            self.assertRegex(said, r"(?m)^  %s +\S" % word)
+        said = shell.keys("refresh bgp ?", r"<keel> refresh bgp $")
+        for word in ("all", "external", "internal", "group", "ADDRESS", "ipv6", "vpn-instance", "vpnv4", "vpnv6"):
+            self.assertRegex(said, r"(?m)^  %s +\S" % word)
+        self.assertRegex(said, r"(?m)^ +192\.0\.2\.2 2001:db8::2 ")  # peers, from the configuration
+        said = shell.keys("e?", r"<keel> refresh bgp e$")  # in the middle of a word
+        self.assertEqual(re.findall(r"(?m)^  (\S+)", said), ["external", "ADDRESS"])
+        said = shell.keys("x i?", r"<keel> refresh bgp ex i$")
+        self.assertEqual(re.findall(r"(?m)^  (\S+)", said), ["import"])
+        said = shell.keys("m ?", r"<keel> refresh bgp ex im $")
+        self.assertEqual(re.findall(r"(?m)^  (\S+)", said), ["<cr>"])
+        said = shell.keys("\x15refresh foo ?", r"<keel> refresh foo $")
+        self.assertIn('word 2 "foo": expected bgp', said)
+        said = shell.keys("\x15show rib; reset bgp ipv4 ?", r"ipv4 $")  # the command under the cursor
+        self.assertEqual(re.findall(r"(?m)^  (\S+)", said)[:2], ["slow-peer", "ADDRESS"])
+        shell.line("\x15")
+        shell.line("system-view")
+        shell.line("bgp 64512")
+        said = shell.keys("undo peer transit ?", r"\] undo peer transit $")
+        self.assertEqual(re.findall(r"(?m)^  (\S+)", said), ["as-number", "group", "capability-advertise", "enable"])
+
+    def test_completion(self):
+        shell = self.shell()
+        self.assertTrue(shell.keys("ref\t", r"refresh $"))
+        shell.keys("b\tg\t", r"bgp group $")
+        shell.keys("\t", r"transit $")
+        shell.keys("i\t", r"import $")
+        self.assertIn("route-refresh-sent", shell.line("")[0])
+        said = shell.keys("show bgp peer \t\t", r"(?s)192\.0\.2\.2 .*2001:db8::2.*<keel> show bgp peer $")
+        self.assertIn("192.0.2.98", said)
+        shell.keys("\x15show policy \t", r"from-transit $")
+        shell.keys("\x15show r\t", r"(?s)route +rib +refresh.*<keel> show r$")
+        shell.keys("\x15rpc fib.l\t", r"fib\.lookup $")
+        shell.line("\x15")
+        shell.line("system-view")
+        shell.keys("b\t\t", r"bgp 64512 $")
+        self.assertEqual(shell.line("")[1], "[~keel-bgp]")
+
+    def test_reset_asks(self):
+        self.wait("the sessions", self.complete)
+        before = self.peers()["192.0.2.2"]["established_count"]
+        shell = self.shell()
+        for answers in (["n"], ["what", "no"]):
+            said = shell.keys("reset bgp 192.0.2.2\n", r"Reset 1 session\? \[y/n\] $")
+            self.assertRegex(said, r"192\.0\.2\.2 +default +would-reset +ipv4-unicast ipv6-unicast")
+            for a in answers[:-1]:
+                shell.keys(a + "\n", r"\[y/n\] $")
+            self.assertIn("nothing was reset", shell.line(answers[-1])[0])
+        shell.keys("reset bgp 192.0.2.2\n", r"\[y/n\] $")
+        self.assertIn("nothing was reset", shell.keys("\x03", Shell.PROMPT))  # Ctrl-C is no
+        self.assertEqual(self.peers()["192.0.2.2"]["established_count"], before)
+        shell.keys("reset bgp 192.0.2.2\n", r"\[y/n\] $")
+        self.assertRegex(shell.line("y")[0], r"192\.0\.2\.2 +default +reset +ipv4-unicast ipv6-unicast")
+        self.wait("a new session", lambda: self.peers()["192.0.2.2"]["established_count"] == before + 1)
+        self.wait("the sessions", self.complete)
+
+    def test_refresh_progress(self):
+        self.wait("the sessions", self.complete)
+        said, _ = self.shell().line("refresh bgp external import")
+        self.assertRegex(said, r"job \d+: \d of \d sessions, done after ")
+
+    def test_history(self):
+        path = os.path.join(self.dir, ".keel_history")
+        if os.path.exists(path):
+            os.unlink(path)
+        shell = self.shell()
+        shell.line("show rib")
+        shell.line("show jobs")
+        self.assertIn("ipv4-unicast", shell.line("\x1b[A\x1b[A")[0])  # the cursor key
+        self.assertEqual(shell.end(), 0)
+        self.assertEqual(stat.S_IMODE(os.stat(path).st_mode), 0o600)
+        os.chmod(path, 0o644)
+        shell = self.shell()
+        self.assertEqual(stat.S_IMODE(os.stat(path).st_mode), 0o600)
+        self.assertIn("ipv4-unicast", shell.line("\x10")[0])
+        self.assertIn("Job", shell.line("\x10\x10")[0])
+        for i in range(1100):  # bounded
+            shell.line("frob%d" % i)
+        shell.end()
+        with open(path) as f:
+            self.assertLessEqual(len(f.readlines()), 1001)
+
+    def test_interrupt(self):
+        """Ctrl-C takes back a line, and ends the wait for an answer that does not come; the shell goes on."""
+        path = os.path.join(self.dir, "silent.sock")
+        with socket.socket(socket.AF_UNIX) as silent:
+            silent.bind(path)
+            silent.listen(8)
+            shell = Shell(path, self.dir)
+            self.addCleanup(shell.end)
+            shell.type("show foo")
+            shell.until("show foo$")
+            self.assertEqual(shell.keys("\x03", Shell.PROMPT), "\n<keel> ")
+            shell.keys("show rib\n", r"waiting for the daemon, 1 s$")
+            self.assertIn("rib.summary: interrupted", shell.keys("\x03", Shell.PROMPT))
+            self.assertEqual(shell.line("help")[1], "<keel>")
+
+    def test_daemon_goes_away(self):
+        shell = self.shell()
+        shell.line("show rib")
+        self.stop(0)
+        try:
+            self.assertIn("no daemon at", shell.line("show rib")[0])
+            self.assertEqual(shell.line("system-view")[1], "[~keel]")
+        finally:
+            self.start(0)
+            self.wait("the sessions", self.complete)
+        said = shell.line("show rib")[0]
+        self.assertIn("connected to the daemon again", said + shell.start)
+        self.assertIn("ipv4-unicast", said)
+
+    def test_candidate_moves_between(self):
+        """Two who edit at the same time: no edit is lost."""
+        lines = ["system-view; bgp 64512; peer 192.0.2.%d as-number 7" % i for i in range(100, 116)]
+        threads = [threading.Thread(target=self.ctl, args=([line],)) for line in lines]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+        self.assertEqual(len(self.candidate()["peers"]), 3 + len(lines))
+        self.good("discard")
+
+
+if __name__ == "__main__":
+    run_tests()
