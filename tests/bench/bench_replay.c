@@ -366,12 +366,10 @@ memory(struct bench *b, bool keep, const struct policy *p)
 	size_t bytes;
 
 	shard_begin(b, keep, p);
+	report(b, keep ? "memory: keep on" : "memory: keep off");
 	bytes = dest_table_bytes(shard_table(b->rig.shard, b->rig.table)) +
 		attr_table_bytes(shard_attrs(b->rig.shard));
-	printf("memory: keep %-3s %8llu routes, %8llu accepted: %6.1f MB in tables, %6.1f MB "
-	       "allocated\n",
-		keep ? "on" : "off", (unsigned long long)counts(b).received,
-		(unsigned long long)counts(b).accepted, bytes / 1e6,
+	printf("  %6.1f MB in tables, %6.1f MB allocated\n", bytes / 1e6,
 		arena_bytes(b->rig.arena) / 1e6);
 	shard_end(b);
 	return bytes;
