@@ -412,12 +412,15 @@ shard_peer_import(
 	struct shard *s, struct peer_id id, enum family family, const struct policy *policy)
 {
 	struct shard_peer_slot *slot = shard_slot(s, id);
+	struct shard_rib_in *r;
 
 	if (slot == NULL || family >= FAMILY_COUNT)
 		return;
-	slot->rib[family].import = policy;
-	if (slot->rib[family].replaying)
-		replay_start(s, table_of_peer(s, slot, family), &slot->rib[family]);
+	r = &slot->rib[family];
+	r->import = policy;
+	/* nobody asks a peer that is away to tell its routes again */
+	if (r->replaying || (r->counts.retained && !slot->up))
+		replay_start(s, table_of_peer(s, slot, family), r);
 }
 
 void

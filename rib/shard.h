@@ -186,8 +186,8 @@ int shard_peer_remove(struct shard *s, struct peer_id id) RUNS_ON(role_rib);
 bool shard_peer_idle(const struct shard *s, struct peer_id id) RUNS_ON(role_rib);
 /*
  * From here on every announcement of this peer and family is judged by `policy`. Routes accepted before stay as they are
- * until they come again (ROUTE-REFRESH) or are replayed. After return the old policy is not used any more; a replay under way goes on
- * with the new one.
+ * until they come again (ROUTE-REFRESH) or are replayed; what is kept of a peer that is away (retained) is replayed at once. After return
+ * the old policy is not used any more; a replay under way goes on with the new one.
  */
 void shard_peer_import(struct shard *s, struct peer_id id, enum family family, const struct policy *policy) RUNS_ON(role_rib);
 /*

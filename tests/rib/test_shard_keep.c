@@ -506,6 +506,13 @@ test_retained(void **state)
 	rig_settle(&r);
 	replay(&r, half);
 	check_counts(&r, one, MANY, MANY / 2, MANY);
+	/* a policy that changes now takes effect now, unasked */
+	shard_peer_import(r.shard, one, rig_family(), policy_deny_all());
+	rig_settle(&r);
+	check_counts(&r, one, MANY, 0, MANY);
+	shard_peer_import(r.shard, one, rig_family(), half);
+	rig_settle(&r);
+	check_counts(&r, one, MANY, MANY / 2, MANY);
 	rig_up(&r, 1, 65001, 1, true);
 	announce(&r, 1, &a.a, MANY / 4); /* all of them rejected */
 	rig_event(&r, RIB_END_OF_RIB, 1);

@@ -350,15 +350,6 @@ withdraw(struct model *o, unsigned p)
 }
 
 static void
-set_policy(struct model *o, unsigned p)
-{
-	catch_up(o, p);
-	o->peer[p].policy = below(POLICIES);
-	shard_peer_import(o->rig.shard, (struct peer_id){(uint16_t)p}, rig_family(),
-		o->policy[o->peer[p].policy]);
-}
-
-static void
 replay(struct model *o, unsigned p)
 {
 	uint64_t number;
@@ -368,6 +359,17 @@ replay(struct model *o, unsigned p)
 	assert_int_equal(number, o->peer[p].asked + 1);
 	o->peer[p].asked = number;
 	o->peer[p].replaying = true;
+}
+
+static void
+set_policy(struct model *o, unsigned p)
+{
+	catch_up(o, p);
+	o->peer[p].policy = below(POLICIES);
+	shard_peer_import(o->rig.shard, (struct peer_id){(uint16_t)p}, rig_family(),
+		o->policy[o->peer[p].policy]);
+	if (o->peer[p].keep && o->peer[p].retained && !o->peer[p].up)
+		replay(o, p); /* it does by itself, but has no number then */
 }
 
 static void
