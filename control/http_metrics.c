@@ -150,39 +150,41 @@ families_metric(FILE *f, const json_t *peers, const char *name, enum kind kind, 
 	}
 }
 
+struct metric {
+	const char *name, *help, *key;
+	enum kind kind;
+};
+
+static const struct metric of_peers[] = {
+	{"keel_peer_uptime_seconds", "Age of the session.", "uptime_s", GAUGE},
+	{"keel_peer_sessions", "Times the session came up.", "established_count", COUNTER},
+	{"keel_peer_messages_received", "Messages of all kinds.", "messages_received", COUNTER},
+	{"keel_peer_messages_sent", "Messages of all kinds.", "messages_sent", COUNTER},
+	{"keel_peer_updates_received", "UPDATE messages.", "updates_received", COUNTER},
+	{"keel_peer_updates_sent", "UPDATE messages.", "updates_sent", COUNTER},
+};
+
+static const struct metric of_families[] = {
+	{"keel_peer_routes_received", "Routes stored.", "received", GAUGE},
+	{"keel_peer_routes_accepted", "Routes that import policy lets in.", "accepted", GAUGE},
+	{"keel_peer_routes_advertised", "Routes told to the peer.", "advertised", GAUGE},
+	{"keel_peer_routes_rejected", "Prefixes refused since the session came up.", "rejected_total", COUNTER},
+	{"keel_peer_refresh_requests_sent", "Our ROUTE-REFRESH requests.", "requests_sent", COUNTER},
+	{"keel_peer_refresh_requests_received", "The peer's.", "requests_received", COUNTER},
+	{"keel_peer_refresh_served", "Walks sent to the peer for them.", "served", COUNTER},
+	{"keel_peer_stale_swept", "Routes that a refresh did not tell again.", "stale_swept", COUNTER},
+};
+
 static void
 peer_metrics(FILE *f, const json_t *answer)
 {
 	const json_t *peers = json_object_get(answer, "peers");
 
 	peers_up(f, peers);
-	peers_metric(
-		f, peers, "keel_peer_uptime_seconds", GAUGE, "Age of the session.", "uptime_s");
-	peers_metric(f, peers, "keel_peer_sessions", COUNTER, "Times the session came up.",
-		"established_count");
-	peers_metric(f, peers, "keel_peer_messages_received", COUNTER, "Messages of all kinds.",
-		"messages_received");
-	peers_metric(f, peers, "keel_peer_messages_sent", COUNTER, "Messages of all kinds.",
-		"messages_sent");
-	peers_metric(f, peers, "keel_peer_updates_received", COUNTER, "UPDATE messages.",
-		"updates_received");
-	peers_metric(
-		f, peers, "keel_peer_updates_sent", COUNTER, "UPDATE messages.", "updates_sent");
-	families_metric(f, peers, "keel_peer_routes_received", GAUGE, "Routes stored.", "received");
-	families_metric(f, peers, "keel_peer_routes_accepted", GAUGE,
-		"Routes that import policy lets in.", "accepted");
-	families_metric(f, peers, "keel_peer_routes_advertised", GAUGE, "Routes told to the peer.",
-		"advertised");
-	families_metric(f, peers, "keel_peer_routes_rejected", COUNTER,
-		"Prefixes refused since the session came up.", "rejected_total");
-	families_metric(f, peers, "keel_peer_refresh_requests_sent", COUNTER,
-		"Our ROUTE-REFRESH requests.", "requests_sent");
-	families_metric(f, peers, "keel_peer_refresh_requests_received", COUNTER, "The peer's.",
-		"requests_received");
-	families_metric(f, peers, "keel_peer_refresh_served", COUNTER,
-		"Walks sent to the peer for them.", "served");
-	families_metric(f, peers, "keel_peer_stale_swept", COUNTER,
-		"Routes that a refresh did not tell again.", "stale_swept");
+	for (unsigned i = 0; i < sizeof(of_peers) / sizeof(of_peers[0]); i++)
+		peers_metric(f, peers, of_peers[i].name, of_peers[i].kind, of_peers[i].help, of_peers[i].key);
+	for (unsigned i = 0; i < sizeof(of_families) / sizeof(of_families[0]); i++)
+		families_metric(f, peers, of_families[i].name, of_families[i].kind, of_families[i].help, of_families[i].key);
 }
 
 /* ---- tables ---- */

@@ -95,6 +95,16 @@ queue_put(struct subscription *s, const char *text)
 	return true;
 }
 
+static char *
+lost_text(uint64_t lost)
+{
+	json_t *members = json_pack("{s:I}", "lost", (json_int_t)lost);
+	char *text = event_text("lost", members);
+
+	json_decref(members);
+	return text;
+}
+
 char *
 subscription_take(struct rpc_client *c, size_t *len)
 {
@@ -105,9 +115,7 @@ subscription_take(struct rpc_client *c, size_t *len)
 		*len = s->len - 1;
 		s->text = NULL;
 		s->len = s->size = 0;
-	} else if (s->lost > 0 &&
-		   (text = event_text("lost", json_pack("{s:I}", "lost", (json_int_t)s->lost))) !=
-			   NULL) {
+	} else if (s->lost > 0 && (text = lost_text(s->lost)) != NULL) {
 		*len = strlen(text);
 		s->lost = 0;
 	}
