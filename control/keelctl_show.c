@@ -60,6 +60,11 @@ peer_notes(const struct ctl *ctl, const json_t *peer)
 		printf("%s: last error: %s\n", text_of(peer, "address"), error);
 	json_object_foreach(families, name, f)
 	{
+		if (json_object_get(f, "not_applied") != NULL) {
+			printf("%s %s: ", text_of(peer, "address"), text_safe(name));
+			print_colour(ctl, RED, "a policy change is not applied");
+			printf(": %s; `reset bgp` applies it\n", text_of(f, "not_applied"));
+		}
 		json_array_foreach(json_object_get(f, "no_policy"), i, direction)
 		{
 			bool import = json_is_string(direction) &&
@@ -134,7 +139,10 @@ print_family(const struct ctl *ctl, const char *name, const json_t *f)
 		text_of(f, "advertised"));
 	printf("    End-of-RIB     received %s, sent %s\n", yes_no(f, "end_of_rib_received"),
 		yes_no(f, "end_of_rib_sent"));
-	printf("    Keep all       %s\n", yes_no(f, "keep_all_routes"));
+	printf("    Keep all       %s", yes_no(f, "keep_all_routes"));
+	if (json_object_get(f, "kept") != NULL)
+		printf(", %s rejected are kept", text_of(f, "kept"));
+	putchar('\n');
 	if (json_is_object(limit))
 		printf("    Limit          %s routes, then %s%s\n", text_of(limit, "limit"),
 			text_of(limit, "action"), true_of(limit, "exceeded") ? "; exceeded" : "");
@@ -148,6 +156,25 @@ print_family(const struct ctl *ctl, const char *name, const json_t *f)
 		text_of(r, "requests_received"), text_of(r, "served"), text_of(r, "coalesced"),
 		text_of(r, "borr_sent"));
 	printf(", EoRR %s sent\n", text_of(r, "eorr_sent"));
+}
+
+/* What only some peers are. */
+static void
+print_peculiarities(const json_t *peer)
+{
+	static const char *const words[][2] = {{"dynamic", "dynamic"}, {"passive", "passive"},
+		{"shutdown", "shut down"}, {"route_reflector_client", "route reflector client"},
+		{"md5", "TCP-MD5"}, {"gtsm", "GTSM"}, {"idle_hold", "waits after a failure"}};
+	bool any = false;
+
+	for (unsigned i = 0; i < COUNT(words); i++) {
+		if (!true_of(peer, words[i][0]))
+			continue;
+		printf("%s%s", any ? ", " : "  Kind             ", words[i][1]);
+		any = true;
+	}
+	if (any)
+		putchar('\n');
 }
 
 static void
@@ -174,6 +201,7 @@ show_peer(struct ctl *ctl, const json_t *peer)
 		printf("  Held             it passed max_prefixes; `reset bgp` starts it again\n");
 	if (*text_of(peer, "last_error") != '\0')
 		printf("  Last error       %s\n", text_of(peer, "last_error"));
+	print_peculiarities(peer);
 	printf("  Local address    %s\n  Hold time        %s s\n", text_of(peer, "local_address"),
 		text_of(peer, "hold_time_s"));
 	printf("  Messages         %s received (%s updates), %s sent (%s updates)\n",

@@ -7,6 +7,9 @@
 #include <string.h>
 #include <time.h>
 
+#define WIDTH_MAX 100 /* of a table */
+#define FIRST_LEAST 11 /* of its first column */
+
 struct cell {
 	enum colour colour;
 	char *text;
@@ -216,6 +219,39 @@ cell_print(const struct table *t, const struct ctl *ctl, unsigned column, enum c
 		putchar('\n');
 }
 
+/*
+ * A table that would be wider than people's terminals gives up blanks of its first column: what is longer there (an IPv6 address) stands on a
+ * line of its own. That is the width of the column then, else what it needs.
+ */
+static unsigned
+first_width(const struct table *t, const unsigned *width, unsigned indent)
+{
+	unsigned total = indent, least = text_width(t->column[0].title), over;
+
+	for (unsigned c = 0; c < t->column_count; c++)
+		total += width[c] + (c > 0 ? 2 : 0);
+	over = total > WIDTH_MAX && !t->column[0].right ? total - WIDTH_MAX : 0;
+	if (least < FIRST_LEAST)
+		least = FIRST_LEAST;
+	return over == 0 || width[0] <= least		    ? width[0]
+	       : width[0] - over > least && width[0] > over ? width[0] - over
+							    : least;
+}
+
+/* A first cell that does not fit is followed by a new line and its blanks. */
+static void
+first_print(const struct table *t, const struct ctl *ctl, const struct cell *cell, unsigned width,
+	unsigned indent)
+{
+	printf("%*s", (int)indent, "");
+	if (text_width(cell->text) <= width) {
+		cell_print(t, ctl, 0, cell->colour, cell->text, width);
+		return;
+	}
+	print_colour(ctl, cell->colour, cell->text);
+	printf("\n%*s", (int)(indent + width + 2), "");
+}
+
 void
 table_end(struct table *t, const struct ctl *ctl, unsigned indent)
 {
@@ -223,6 +259,7 @@ table_end(struct table *t, const struct ctl *ctl, unsigned indent)
 
 	for (unsigned c = 0; c < t->column_count; c++)
 		width[c] = column_width(t, c);
+	width[0] = first_width(t, width, indent);
 	printf("%*s", (int)indent, "");
 	for (unsigned c = 0; c < t->column_count; c++)
 		cell_print(t, ctl, c, BOLD, t->column[c].title, width[c]);
@@ -230,8 +267,9 @@ table_end(struct table *t, const struct ctl *ctl, unsigned indent)
 		unsigned c = i % t->column_count;
 
 		if (c == 0)
-			printf("%*s", (int)indent, "");
-		cell_print(t, ctl, c, t->cell[i].colour, t->cell[i].text, width[c]);
+			first_print(t, ctl, &t->cell[i], width[0], indent);
+		else
+			cell_print(t, ctl, c, t->cell[i].colour, t->cell[i].text, width[c]);
 		free(t->cell[i].text);
 	}
 	free(t->cell);
