@@ -20,7 +20,7 @@ import subprocess
 
 import interop
 from daemons import Bird, Frr, Session, Setup
-from interop import KEELCTL, KEELD, ROUTE_REFRESH, UPDATE, V4, V6, Capture, Lab, commit, error_of, need, out_folder, peer, wait_for, wait_job  # noqa: F401
+from interop import KEELCTL, KEELD, NOTIFICATION, ROUTE_REFRESH, UPDATE, V4, V6, Capture, Lab, commit, error_of, need, out_folder, peer, wait_for, wait_job  # noqa: F401
 from lab import cpus_of_lab
 
 PROBE, FEED = (os.path.join(interop.BUILD, "tests", "bench", n) for n in ("probe", "feed"))
@@ -91,13 +91,15 @@ PREFER_B = node("from-b", permit(5, HALF_OF, local_pref=200))  # half of the tra
 REFUSE_B = node("from-b", deny(5, HALF_OF))
 
 
-def config(worker, control):
+def config(worker, control, keep):
     def families(both, imports, exports, **keys):
         return {f: {"import_policy": imports, "export_policy": exports, **keys} for f in both}
 
     def one(host, family, both):
         return {"address": at(host, family), "asn": ASN[host], "families": families(both, "from-" + host, "to-" + host)}
 
+    # FRR 8.4 without capabilities wants an AGGREGATOR of 8 octets from whoever announces the capability that it did not
+    plain = dict(one("g", V4, (V4,)), capabilities={"four_octet_as": False})
     preference = {"from-a": 100, "from-b": 90}
     nodes = {p: [permit(10, local_pref=preference[p]) if p in preference else permit(10)] for p in POLICIES}
     nodes["to-transit"] = [permit(10, {"prefix_list": "others"})]
@@ -111,10 +113,10 @@ def config(worker, control):
         "route_policies": [{"name": p, "nodes": nodes[p]} for p in POLICIES],
         "bgp": {
             "networks": [],
-            "groups": [{"name": "transit", "families": families((V4, V6), "from-a", "to-transit")}],
+            "groups": [{"name": "transit", "families": families((V4, V6), "from-a", "to-transit", keep_all_routes=keep)}],
             "peers": [{"address": at("a"), "asn": ASN["a"], "group": "transit"},
                       {"address": at("b"), "asn": ASN["b"], "group": "transit", "families": {f: {"import_policy": "from-b"} for f in (V4, V6)}},
-                      one("f", V4, (V4, V6)), one("f", V6, (V6,)), one("g", V4, (V4,)), one("i", V4, (V4,)), one("i", V6, (V6,))]},
+                      one("f", V4, (V4, V6)), one("f", V6, (V6,)), plain, one("i", V4, (V4,)), one("i", V6, (V6,))]},
     }
 
 
@@ -127,22 +129,24 @@ class World:
 
     # ---- building ----
 
-    def build(self, traffic=True):
+    def build(self, keep):
         lab = self.lab
         worker, others = cpus_of_lab()
         for h in ("rt", *NET):
             lab.host(h, ipv6=True)
         for h in NET:
             lab.link(h, "e0", [at(h) + "/24", at(h, V6) + "/64"], "rt", "p" + h, None)
+        # little room between, so that a walk to somebody who reads nothing cannot end
+        lab.sh("rt", "sysctl -qw net.ipv4.tcp_wmem='4096 16384 32768'")
+        lab.sh("f", "sysctl -qw net.ipv4.tcp_rmem='4096 16384 32768'")
         lab.sh("src", "ip route add default via %s; ip -6 route add default via %s" % (ours("src"), ours("src", V6)))
         for h in ASN:
             self.start_daemon(h)
-        self.keeld, self.rpc = lab.keeld("rt", config(worker, others), KEELD, cpus=others + [worker])
+        self.keeld, self.rpc = lab.keeld("rt", config(worker, others, keep), KEELD, cpus=others + [worker])
         self.sock = os.path.join(lab.dir, "keeld.sock")
         self.wait_up()
         self.wait_whole()
-        if traffic:
-            self.start_traffic()
+        self.start_traffic()
         self.fib_fence()
 
     def setup_of(self, host):
@@ -180,9 +184,22 @@ class World:
                 if v["negotiated"]:
                     wait_for("%d %s routes of %s" % (want, f, name), lambda: self.peer(name)["families"][f]["accepted"] == want, 30)
         for f in SHARED:
-            self.moved_to("a", f)
+            self.moved_to("a", f, SHARED[f])
 
     # ---- keeld ----
+
+    @staticmethod
+    def session_of(host, family):
+        return host if host in "ab" or family == V4 else host + "6"
+
+    @staticmethod
+    def families(host):
+        return (V4, V6) if host in "ab" else tuple(OWN[host])
+
+    @staticmethod
+    def but(prefixes, *groups):
+        """Without fences."""
+        return [p for p in prefixes if not any(p in g.values() for g in groups)]
 
     def peer(self, name):
         return peer(self.rpc, SESSIONS[name])
@@ -257,8 +274,16 @@ class World:
 
     def told(self, host, family):
         """{prefix: attributes} that the daemon was told by us."""
-        name = next(s.name for s in self.setup_of(host).sessions if family in s.families)
+        name = next(s.name for s in self.daemons[host].setup.sessions if family in s.families)
         return self.daemons[host].routes(name, family)
+
+    def has(self, host, family, prefix):
+        """Whether it was told that prefix; quick, however many it has."""
+        d = self.daemons[host]
+        if isinstance(d, Frr):
+            return "paths" in json.loads(d.vty("show bgp %s unicast %s json" % (family[:4], prefix)) or "{}")
+        name = next(s.name for s in d.setup.sessions if family in s.families)
+        return prefix in d.birdc("show", "route", "table", "master" + family[3], "where", "net = %s" % prefix, "protocol", name)
 
     def fence(self, *hosts):
         """What keeld had to say before has been said: the journal is one order. A network of ours comes and goes."""
@@ -266,8 +291,8 @@ class World:
         for patch, there in ((add, True), ([{"op": "remove", "path": "/bgp/networks/0"}] * 2, False)):
             commit(self.rpc, patch)
             for h in hosts:
-                for f in self.setup_of(h).sessions[0].families if h in "ab" else OWN[h]:
-                    wait_for("fence at %s" % h, lambda: (FENCE[f] in self.told(h, f)) == there, 20)
+                for f in self.families(h):
+                    wait_for("fence at %s" % h, lambda: self.has(h, f, FENCE[f]) == there, 20)
 
     def fib_fence(self):
         """What was to be written to the FIB before has been: a route of f comes and goes. Returns the writes of that."""
@@ -358,6 +383,17 @@ class Wire(Capture):
         self.all = [(s, int(m["bgp.type"]), m) for s, m in self.bgp()]
         return self
 
+    def kinds(self, host):
+        """[(type, subtype of ROUTE-REFRESH)] of ours, without a look at what is in them: for many."""
+        super().stop()
+        p = subprocess.run(["tshark", "-r", self.path, "-d", "tcp.port==179,bgp", "-Y", "bgp and ip.src==" + ours(host), "-T", "fields", "-e", "bgp.type",
+                            "-e", "bgp.route_refresh.subtype", "-E", "aggregator=,"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=True)
+        out = []
+        for line in p.stdout.splitlines():
+            types, subtypes = (x.split(",") if x else [] for x in (line.split("\t") + [""])[:2])
+            out += [(int(t), int(subtypes.pop(0)) if int(t) == ROUTE_REFRESH else None) for t in types]
+        return out
+
     def of(self, host, kind):
         """Messages of ours to that host."""
         return [m for s, k, m in self.all if k == kind and s in (ours(host), ours(host, V6))]
@@ -388,17 +424,17 @@ class Wire(Capture):
         """Neither a request nor an UPDATE of ours but the fence's."""
         for h in hosts:
             come, gone = self.told(h)
-            seen = self.requests(h), [p for p in come + gone if p not in FENCE.values()]
+            seen = self.requests(h), self.w.but(come + gone, FENCE)
             self.w.c.equal("%s: nothing to %s" % (what, h), seen, ([], []))
 
 
-def main(name, numbers):
-    """Runs the tests in one world; each is called `number_N_...` and gets the world."""
+def main(name, numbers, keep=False):
+    """Runs the tests in one world; each is called `number_N_...` and gets the world. `keep`: all routes of a and b are kept from the start."""
     def test(checks):
         out = out_folder(name)
         with Lab(out) as lab:
             w = World(checks, lab, out)
-            w.build()
+            w.build(keep)
             for number in numbers:
                 print("---- %s: %s" % (number.__name__, (number.__doc__ or "").split("\n")[0]), flush=True)
                 number(w)
