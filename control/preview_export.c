@@ -210,8 +210,7 @@ export_preview_run(
 	if (e->classes == NULL)
 		return end;
 	t = shard_table(e->speaker->config.shard, e->table);
-	/* What was found out about peers and runs of sets is from an earlier turn. */
-	e->set->run_valid = e->set->source_valid = false;
+	rules_run_end(e->set);
 	for (; from < end && *err == 0; from++) {
 		struct dest_view v;
 

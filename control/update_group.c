@@ -418,9 +418,7 @@ update_group_encode(struct update_member *m, uint8_t *buf, size_t size, uint64_t
 	uint64_t version = g->version, position = journal_position(g->cursor);
 	bool blocked = walk_blocked(g);
 
-	/* The shard's sets were lent until the last quiescent report. */
-	g->set->run_valid = false;
-	g->set->source_valid = false;
+	rules_run_end(g->set);
 	while (update_group_error(m) == 0 && member_step(m, &o))
 		g = m->group; /* a split may move it */
 	*more = update_group_pending(m);

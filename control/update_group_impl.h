@@ -217,6 +217,15 @@ struct update_groups {
 	struct attr_id run_set;
 	enum route_source run_kind;
 	bool run_valid;
+	/* of one call: neighbours mostly share their set, so what was found out about the last one is not looked up again */
+	struct told_run {
+		const struct update_group *group; /* NULL: none */
+		struct attr_id accepted;
+		struct peer_id peer;
+		uint32_t serial;
+		enum route_source kind;
+		const struct attr_set *attrs; /* NULL: it may not be told */
+	} told;
 	struct peer_id source_peer;
 	struct shard_peer source;
 	bool source_valid, source_known;
@@ -278,6 +287,8 @@ void member_first_told(struct update_member *m, struct output *o) RUNS_ON(role_s
 int rules_evaluate(struct update_group *g, struct dest_id id, const struct dest_view *view, struct adj_route *r);
 int rules_default(struct update_group *g, struct adj_route *r);
 void rules_forget(struct update_group *g);
+/* What was found out about peers and runs of sets was lent until the last quiescent report. */
+void rules_run_end(struct update_groups *s);
 /* With what does not matter left out, so that equal ones compare equal. */
 struct update_rules rules_normal(const struct update_rules *r);
 bool rules_equal(const struct update_rules *a, const struct update_rules *b);

@@ -406,6 +406,13 @@ cache_store(
 }
 
 void
+rules_run_end(struct update_groups *s)
+{
+	s->run_valid = s->source_valid = false;
+	s->told.group = NULL;
+}
+
+void
 rules_forget(struct update_group *g)
 {
 	for (unsigned i = 0; i < OUTCOME_CACHE; i++) {
@@ -413,7 +420,7 @@ rules_forget(struct update_group *g)
 			attr_unref(g->set->c.exported, g->cache[i].exported);
 		g->cache[i].used = false;
 	}
-	g->set->run_valid = false;
+	rules_run_end(g->set);
 }
 
 /* ---- evaluation ---- */
@@ -494,16 +501,33 @@ tellable(const struct update_group *g, const struct rib_path *best, enum route_s
 	return attrs != NULL && !communities_forbid(g, attrs) ? attrs : NULL;
 }
 
+/* The same for a run of paths with one set of one peer. */
+static const struct told_run *
+told_run(struct update_group *g, const struct rib_path *best, const struct shard_peer **source)
+{
+	struct told_run *run = &g->set->told;
+
+	if (run->group == g && run->accepted.v == best->accepted.v && run->peer.v == best->peer.v &&
+		best->peer.v != PEER_SELF.v) {
+		*source = source_peer(g->set, best->peer);
+		return run;
+	}
+	*run = (struct told_run){.group = g, .accepted = best->accepted, .peer = best->peer};
+	run->attrs = tellable(g, best, &run->kind, source);
+	if (run->attrs != NULL)
+		run->serial = attr_serial(g->set->accepted, best->accepted);
+	return run;
+}
+
 int
 rules_evaluate(struct update_group *g, struct dest_id id, const struct dest_view *view,
 	struct adj_route *r)
 {
+	const struct told_run *run;
 	const struct rib_path *best;
 	const struct shard_peer *source;
-	const struct attr_set *attrs;
 	struct policy_verdict v;
 	struct outcome key, *slot;
-	enum route_source kind;
 	int err;
 
 	*r = (struct adj_route){0};
@@ -514,20 +538,20 @@ rules_evaluate(struct update_group *g, struct dest_id id, const struct dest_view
 	if (g->rules.default_originate && view->prefix.len == 0)
 		return 0; /* ours is told instead */
 	best = &view->paths->path[0];
-	attrs = tellable(g, best, &kind, &source);
-	if (attrs == NULL)
+	run = told_run(g, best, &source);
+	if (run->attrs == NULL)
 		return 0;
-	err = policy_run(g, best, attrs, kind, &view->prefix, &v);
+	err = policy_run(g, best, run->attrs, run->kind, &view->prefix, &v);
 	if (err < 0 || !v.permit)
 		return err;
 	key = (struct outcome){.accepted = best->accepted,
-		.serial = attr_serial(g->set->accepted, best->accepted),
+		.serial = run->serial,
 		.slot = (uint16_t)v.outcome,
-		.kind = (uint8_t)kind};
-	if (kind == SOURCE_INTERNAL && g->rules.kind != UPDATE_EXTERNAL)
+		.kind = (uint8_t)run->kind};
+	if (run->kind == SOURCE_INTERNAL && g->rules.kind != UPDATE_EXTERNAL)
 		key.originator = source != NULL ? source->router_id : 0;
 	if (!cache_find(g, &key, &slot, &r->set)) {
-		err = exported_make(g, sets_of(g, &v), v.attrs, kind, source, &r->set);
+		err = exported_make(g, sets_of(g, &v), v.attrs, run->kind, source, &r->set);
 		if (err == 0)
 			cache_store(g, slot, &key, r->set);
 	}

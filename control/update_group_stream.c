@@ -13,6 +13,7 @@
 #include <string.h>
 
 #define JOURNAL_READ 256u
+#define PREFETCH_AHEAD 6
 #define WALK_IDS 16384u /* of one slice: most of them change nothing in a policy walk */
 #define SLOT_NONE UINT16_MAX
 #define RETRY_NS 50000000u /* a walk that waits looks again */
@@ -338,6 +339,20 @@ journal_take(struct update_group *g, const struct journal_entry *e)
 		change_apply(g, e->dest, &view.prefix, r, false, may);
 }
 
+/* Paths of what comes soon, then the set of its best one: the shard's CPU has just written both. */
+static void
+journal_prefetch(const struct update_group *g, const struct journal_entry *e, int i, int n)
+{
+	struct dest_view view;
+
+	if (i + 2 * PREFETCH_AHEAD < n && e[i + 2 * PREFETCH_AHEAD].table.v == g->rules.table.v)
+		dest_prefetch_paths(g->table, e[i + 2 * PREFETCH_AHEAD].dest);
+	if (i + PREFETCH_AHEAD < n && e[i + PREFETCH_AHEAD].table.v == g->rules.table.v &&
+		dest_peek(g->table, e[i + PREFETCH_AHEAD].dest, &view) && view.paths != NULL &&
+		view.paths->eligible > 0)
+		__builtin_prefetch(attr_get(g->set->accepted, view.paths->path[0].accepted));
+}
+
 static void
 journal_gather(struct update_group *g, uint64_t deadline_ns)
 {
@@ -355,8 +370,10 @@ journal_gather(struct update_group *g, uint64_t deadline_ns)
 		if (n <= 0)
 			return;
 		i = 0;
-		while (i < n && g->error == 0 && !batch_full(g->set))
+		while (i < n && g->error == 0 && !batch_full(g->set)) {
+			journal_prefetch(g, e, i, n);
 			journal_take(g, &e[i++]);
+		}
 		if (g->error != 0)
 			return;
 		journal_advance(g->set->journal, g->cursor, e[i - 1].sequence);

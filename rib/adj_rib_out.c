@@ -99,7 +99,9 @@ bucket_at(const struct adj_rib_out *o, uint32_t b)
 static uint64_t
 route_hash(struct adj_route r)
 {
-	return hash_mix((uint64_t)r.set.v << 16 | r.source.v);
+	/* Ids of sets are dense and neighbours are made together, so a source's pairs spread evenly as they are, and neighbours stay
+	 * neighbours: no cache miss each. */
+	return r.set.v + ((uint64_t)r.source.v * 0x9e3779b1u);
 }
 
 static uint32_t *
