@@ -25,7 +25,8 @@ from daemons import Bird, Frr, GoBgp, OpenBgpd  # noqa: E402
 
 SINK = os.path.join(BUILD, "tests", "bench", "sink")
 SHARED = os.environ.get("KEEL_SHARED", os.path.join(os.path.dirname(ROOT), "shared"))
-US, RT, FEED_ADDR, SINK_ADDR = 64512, "198.18.0.1", "198.18.0.2", "198.18.0.3"
+# 64512 is the origin of two prefixes of the real table, which so would be AS loops
+US, RT, FEED_ADDR, SINK_ADDR = 64999, "198.18.0.1", "198.18.0.2", "198.18.0.3"
 QUIET_S, LIMIT_S = 3, 600
 KEEP_ALL = {"prefix_lists": [], "as_path_lists": [], "community_lists": [], "route_policies": [{"name": "everything", "nodes": [{"seq": 10, "action": "permit", "match": {}}]}]}
 # a tenth of all origins end so

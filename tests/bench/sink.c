@@ -80,22 +80,26 @@ slot_of(uint64_t key)
 	}
 }
 
-/* FNV-1a over words; never 0. */
+static uint64_t
+mixed(uint64_t h, uint64_t w)
+{
+	h = (h ^ w) * 0xff51afd7ed558ccdull;
+	return h ^ h >> 32;
+}
+
+/* Never 0. */
 static uint32_t
 attributes_hash(const uint8_t *p, size_t len)
 {
-	uint64_t h = 0xcbf29ce484222325ull;
+	uint64_t h = 0x9e3779b97f4a7c15ull ^ len, w;
 
 	for (; len >= 8; p += 8, len -= 8) {
-		uint64_t w;
-
 		memcpy(&w, p, 8);
-		h = (h ^ w) * 0x100000001b3ull;
-		h ^= h >> 29;
+		h = mixed(h, w);
 	}
-	for (; len > 0; p++, len--)
-		h = (h ^ *p) * 0x100000001b3ull;
-	h ^= h >> 32;
+	w = 0;
+	memcpy(&w, p, len);
+	h = mixed(mixed(h, w), 0);
 	return (uint32_t)h != 0 ? (uint32_t)h : 1;
 }
 
