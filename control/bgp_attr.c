@@ -4,6 +4,25 @@
 #include "control/bgp_attr_impl.h"
 #include "control/bgp_msg.h"
 
+struct decode;
+
+enum length_rule { ANY_LENGTH, EXACTLY, MULTIPLE_OF /* and not empty */ };
+enum who_may { ANYBODY, INTERNAL, INTERNAL_OR_CONFEDERATION, TWO_OCTET_AS };
+
+/*
+ * RFC 4271 5 and 6.3 with RFC 7606 7 in its columns. `flags_action` differs from `action` where RFC 7606 3.c (wrong flags:
+ * treat as withdraw) meets an attribute that is discarded for all else.
+ */
+struct attribute {
+	const char *name;
+	uint8_t flags;
+	uint8_t rule, octets; /* enum length_rule */
+	uint8_t from; /* enum who_may: from others it is discarded */
+	uint8_t action, flags_action; /* enum bgp_severity */
+	uint8_t (*decode)(struct decode *d, struct rd v);
+	uint16_t at, has; /* decode_number(): in struct attr_set; decode_list(): in struct decode */
+};
+
 /* One UPDATE on its way: views of the message until the whole of it is known to be good, then build(). */
 struct decode {
 	const struct bgp_update_options *o;
@@ -15,6 +34,7 @@ struct decode {
 	bool reachable; /* something is announced, be it of a family that we do not have */
 	bool broken; /* the list could not be read to its end */
 	uint8_t attr_count; /* 2: or more */
+	const struct attribute *row; /* of the attribute at hand */
 	struct rd as_path, as4_path;
 	struct rd communities, ext_communities, large_communities, cluster_list;
 	uint32_t as4_aggregator_asn, as4_aggregator_addr;
@@ -52,7 +72,7 @@ fail_plain(struct decode *d, enum bgp_severity severity, uint8_t subcode, uint8_
 	fail(d, severity, subcode, type, NULL, NULL);
 }
 
-/* Decoders give 0, or the subcode of RFC 4271 6.3; how bad that is stands in the table below. */
+/* Decoders give 0, or the subcode of RFC 4271 6.3; how bad that is stands in its row of the table. */
 
 /* RFC 7606 7.1 */
 static uint8_t
@@ -152,19 +172,22 @@ decode_next_hop(struct decode *d, struct rd v)
 	return 0;
 }
 
+/* Four octets that are kept as they are: the row says where. */
 static uint8_t
-decode_med(struct decode *d, struct rd v)
+decode_number(struct decode *d, struct rd v)
 {
-	d->a->med = rd_u32(&v);
-	d->a->has |= ATTR_HAS_MED;
+	uint32_t n = rd_u32(&v);
+
+	memcpy((uint8_t *)d->a + d->row->at, &n, sizeof(n));
+	d->a->has |= d->row->has;
 	return 0;
 }
 
+/* A list that build() copies. */
 static uint8_t
-decode_local_pref(struct decode *d, struct rd v)
+decode_list(struct decode *d, struct rd v)
 {
-	d->a->local_pref = rd_u32(&v);
-	d->a->has |= ATTR_HAS_LOCAL_PREF;
+	memcpy((uint8_t *)d + d->row->at, &v, sizeof(v));
 	return 0;
 }
 
@@ -202,51 +225,6 @@ decode_as4_aggregator(struct decode *d, struct rd v)
 	d->as4_aggregator_asn = asn;
 	d->as4_aggregator_addr = rd_u32(&v);
 	d->has_as4_aggregator = true;
-	return 0;
-}
-
-static uint8_t
-decode_communities(struct decode *d, struct rd v)
-{
-	d->communities = v;
-	return 0;
-}
-
-static uint8_t
-decode_originator_id(struct decode *d, struct rd v)
-{
-	d->a->originator_id = rd_u32(&v);
-	d->a->has |= ATTR_HAS_ORIGINATOR_ID;
-	return 0;
-}
-
-static uint8_t
-decode_cluster_list(struct decode *d, struct rd v)
-{
-	d->cluster_list = v;
-	return 0;
-}
-
-static uint8_t
-decode_ext_communities(struct decode *d, struct rd v)
-{
-	d->ext_communities = v;
-	return 0;
-}
-
-static uint8_t
-decode_large_communities(struct decode *d, struct rd v)
-{
-	d->large_communities = v;
-	return 0;
-}
-
-/* RFC 9234 5 */
-static uint8_t
-decode_otc(struct decode *d, struct rd v)
-{
-	d->a->otc = rd_u32(&v);
-	d->a->has |= ATTR_HAS_OTC;
 	return 0;
 }
 
@@ -411,21 +389,7 @@ decode_mp_unreach(struct decode *d, struct rd v)
 	return nlri_check_form(v, f.form) ? 0 : UPDATE_OPTIONAL_ATTRIBUTE;
 }
 
-enum length_rule { ANY_LENGTH, EXACTLY, MULTIPLE_OF /* and not empty */ };
-enum who_may { ANYBODY, INTERNAL, INTERNAL_OR_CONFEDERATION, TWO_OCTET_AS };
-
-/*
- * RFC 4271 5 and 6.3 with RFC 7606 7 in its columns. `flags_action` differs from `action` where RFC 7606 3.c (wrong flags:
- * treat as withdraw) meets an attribute that is discarded for all else.
- */
-static const struct attribute {
-	const char *name;
-	uint8_t flags;
-	uint8_t rule, octets; /* enum length_rule */
-	uint8_t from; /* enum who_may: from others it is discarded */
-	uint8_t action, flags_action; /* enum bgp_severity */
-	uint8_t (*decode)(struct decode *d, struct rd v);
-} attributes[ATTR_TYPE_COUNT] = {
+static const struct attribute attributes[ATTR_TYPE_COUNT] = {
 	[ATTR_ORIGIN] = {"origin", WELL_KNOWN, EXACTLY, 1, ANYBODY, TREAT_AS_WITHDRAW,
 		TREAT_AS_WITHDRAW, decode_origin},
 	[ATTR_AS_PATH] = {"as-path", WELL_KNOWN, ANY_LENGTH, 0, ANYBODY, TREAT_AS_WITHDRAW,
@@ -433,25 +397,30 @@ static const struct attribute {
 	[ATTR_NEXT_HOP] = {"next-hop", WELL_KNOWN, EXACTLY, 4, ANYBODY, TREAT_AS_WITHDRAW,
 		TREAT_AS_WITHDRAW, decode_next_hop},
 	[ATTR_MED] = {"med", OPTIONAL, EXACTLY, 4, ANYBODY, TREAT_AS_WITHDRAW, TREAT_AS_WITHDRAW,
-		decode_med},
+		decode_number, offsetof(struct attr_set, med), ATTR_HAS_MED},
 	[ATTR_LOCAL_PREF] = {"local-pref", WELL_KNOWN, EXACTLY, 4, INTERNAL_OR_CONFEDERATION,
-		TREAT_AS_WITHDRAW, TREAT_AS_WITHDRAW, decode_local_pref},
+		TREAT_AS_WITHDRAW, TREAT_AS_WITHDRAW, decode_number,
+		offsetof(struct attr_set, local_pref), ATTR_HAS_LOCAL_PREF},
 	[ATTR_ATOMIC_AGGREGATE] = {"atomic-aggregate", WELL_KNOWN, EXACTLY, 0, ANYBODY,
 		ATTRIBUTE_DISCARD, TREAT_AS_WITHDRAW, decode_atomic_aggregate},
 	[ATTR_AGGREGATOR] = {"aggregator", OPTIONAL_TRANSITIVE, ANY_LENGTH, 0, ANYBODY,
 		ATTRIBUTE_DISCARD, TREAT_AS_WITHDRAW, decode_aggregator},
 	[ATTR_COMMUNITIES] = {"communities", OPTIONAL_TRANSITIVE, MULTIPLE_OF, 4, ANYBODY,
-		TREAT_AS_WITHDRAW, TREAT_AS_WITHDRAW, decode_communities},
+		TREAT_AS_WITHDRAW, TREAT_AS_WITHDRAW, decode_list,
+		offsetof(struct decode, communities)},
 	[ATTR_ORIGINATOR_ID] = {"originator-id", OPTIONAL, EXACTLY, 4, INTERNAL, TREAT_AS_WITHDRAW,
-		TREAT_AS_WITHDRAW, decode_originator_id},
+		TREAT_AS_WITHDRAW, decode_number, offsetof(struct attr_set, originator_id),
+		ATTR_HAS_ORIGINATOR_ID},
 	[ATTR_CLUSTER_LIST] = {"cluster-list", OPTIONAL, MULTIPLE_OF, 4, INTERNAL,
-		TREAT_AS_WITHDRAW, TREAT_AS_WITHDRAW, decode_cluster_list},
+		TREAT_AS_WITHDRAW, TREAT_AS_WITHDRAW, decode_list,
+		offsetof(struct decode, cluster_list)},
 	[ATTR_MP_REACH] = {"mp-reach-nlri", OPTIONAL, ANY_LENGTH, 0, ANYBODY, SESSION_RESET,
 		SESSION_RESET, decode_mp_reach},
 	[ATTR_MP_UNREACH] = {"mp-unreach-nlri", OPTIONAL, ANY_LENGTH, 0, ANYBODY, SESSION_RESET,
 		SESSION_RESET, decode_mp_unreach},
 	[ATTR_EXT_COMMUNITIES] = {"ext-communities", OPTIONAL_TRANSITIVE, MULTIPLE_OF, 8, ANYBODY,
-		TREAT_AS_WITHDRAW, TREAT_AS_WITHDRAW, decode_ext_communities},
+		TREAT_AS_WITHDRAW, TREAT_AS_WITHDRAW, decode_list,
+		offsetof(struct decode, ext_communities)},
 	[ATTR_AS4_PATH] = {"as4-path", OPTIONAL_TRANSITIVE, ANY_LENGTH, 0, TWO_OCTET_AS,
 		ATTRIBUTE_DISCARD, ATTRIBUTE_DISCARD, decode_as4_path},
 	[ATTR_AS4_AGGREGATOR] = {"as4-aggregator", OPTIONAL_TRANSITIVE, EXACTLY, 8, TWO_OCTET_AS,
@@ -459,9 +428,12 @@ static const struct attribute {
 	[ATTR_IPV6_EXT_COMMUNITIES] = {"ipv6-ext-communities", OPTIONAL_TRANSITIVE, MULTIPLE_OF, 20,
 		ANYBODY, TREAT_AS_WITHDRAW, TREAT_AS_WITHDRAW, decode_ipv6_ext_communities},
 	[ATTR_LARGE_COMMUNITIES] = {"large-communities", OPTIONAL_TRANSITIVE, MULTIPLE_OF, 12,
-		ANYBODY, TREAT_AS_WITHDRAW, TREAT_AS_WITHDRAW, decode_large_communities},
+		ANYBODY, TREAT_AS_WITHDRAW, TREAT_AS_WITHDRAW, decode_list,
+		offsetof(struct decode, large_communities)},
+	/* RFC 9234 5 */
 	[ATTR_OTC] = {"only-to-customer", OPTIONAL_TRANSITIVE, EXACTLY, 4, ANYBODY,
-		TREAT_AS_WITHDRAW, TREAT_AS_WITHDRAW, decode_otc},
+		TREAT_AS_WITHDRAW, TREAT_AS_WITHDRAW, decode_number, offsetof(struct attr_set, otc),
+		ATTR_HAS_OTC},
 };
 
 static const struct attribute *
@@ -559,6 +531,7 @@ attribute(struct decode *d, const uint8_t *start, uint8_t flags, uint8_t type, s
 		fail(d, ATTRIBUTE_DISCARD, UPDATE_OPTIONAL_ATTRIBUTE, type, start, v.end);
 		return;
 	}
+	d->row = t;
 	subcode = length_fits(t, rd_left(&v)) ? t->decode(d, v) : UPDATE_ATTR_LENGTH;
 	if (subcode != 0)
 		fail(d, t->action, subcode, type, start, v.end);
