@@ -237,13 +237,30 @@ operation_replace(struct patch *p, const char *path, const json_t *value)
 	return put(p, "path", path, json_deep_copy(value));
 }
 
+static bool
+is_password(const char *pointer)
+{
+	const char *last = strrchr(pointer, '/');
+
+	return last && !strcmp(last, "/password");
+}
+
+/* Under another name it would be shown. */
+static int
+password_stays(struct patch *p, const char *path, const char *from)
+{
+	if (is_password(from) && !is_password(path))
+		return patch_fault(p, "path", path, "is no place for a password");
+	return 0;
+}
+
 static int
 operation_move(struct patch *p, const char *path, const char *from)
 {
 	size_t len = strlen(from);
 	json_t *value;
 
-	if (!value_at(p, "from", from))
+	if (!value_at(p, "from", from) || password_stays(p, path, from))
 		return -EINVAL;
 	if (!strcmp(from, path))
 		return 0;
@@ -260,7 +277,9 @@ operation_copy(struct patch *p, const char *path, const char *from)
 {
 	json_t *value = value_at(p, "from", from);
 
-	return value ? put(p, "path", path, json_deep_copy(value)) : -EINVAL;
+	if (!value || password_stays(p, path, from))
+		return -EINVAL;
+	return put(p, "path", path, json_deep_copy(value));
 }
 
 static int

@@ -197,9 +197,8 @@ static void
 test_damage(void **state)
 {
 	static const char *const indexes[] = {"", "[", "[]", "{}", "{\"commits\": 1, \"next\": -1}",
-		"{\"commits\": [1, {}, {\"id\": -1, \"time\": 1, \"comment\": \"\"}], \"next\": "
-		"\"x\"}",
-		"{\"confirm\": {\"commits\": [\"x\"], \"back_to\": []}}",
+		"{\"commits\": [1, {}, {\"id\": -1, \"time\": 1, \"comment\": \"\"}]}",
+		"{\"confirm\": {\"commits\": [\"x\"], \"back_to\": []}, \"next\": \"x\"}",
 		"{\"confirm\": {\"commits\": [7], \"back_to\": 3}}"};
 	struct history *h = opened();
 	uint32_t back_to;

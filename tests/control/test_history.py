@@ -17,7 +17,7 @@ import keel_rig
 from keel_rig import THEM, US, KeelTest
 
 SECRET = "kept to ourselves"
-MOMENTS = 200
+MOMENTS = int(os.environ.get("MOMENTS", "200"))
 
 
 def document(words="first"):
@@ -227,7 +227,7 @@ class History(KeelTest):
         except OSError:
             pass
 
-    def test_200_ends_in_the_midst_of_commits(self):
+    def test_ends_in_the_midst_of_commits(self):
         seed = int(os.environ.get("SEED", "20261120"))
         rng = random.Random(seed)
         self.begin(document("commit 0"))
