@@ -1,0 +1,589 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Dispatch, batches, both sockets and events, on a thread as main is one, with methods of this test in the tables: those that answer late, or
+ * too late, or never, and a discover document that must name them all. What the real methods do: tests/interop/test_rpc.py.
+ */
+#include "control/rpc.h"
+#include "control/rpc_call.h"
+
+#include <poll.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define PATIENCE_MS 20000
+
+/* ---- methods ---- */
+
+static struct rpc_call *deferred[64];
+static unsigned deferred_count;
+static _Atomic unsigned calls;
+static json_t *alarms; /* what rpc_alarms() says; the thread's */
+
+static json_t *
+echo(struct keeld *k, json_t *params, struct rpc_call *call)
+{
+	(void)k;
+	(void)call;
+	atomic_fetch_add(&calls, 1);
+	return json_deep_copy(params);
+}
+
+static json_t *
+late(struct keeld *k, json_t *params, struct rpc_call *call)
+{
+	(void)k;
+	(void)params;
+	deferred[deferred_count++] = call;
+	atomic_fetch_add(&calls, 1);
+	return rpc_defer(call);
+}
+
+static json_t *
+faulty(struct keeld *k, json_t *params, struct rpc_call *call)
+{
+	(void)k;
+	(void)params;
+	return rpc_fail(call, RPC_NOT_FOUND, "/a", "there is no %d", 7);
+}
+
+/* Without a word: out of memory. */
+static json_t *
+silent(struct keeld *k, json_t *params, struct rpc_call *call)
+{
+	(void)k;
+	(void)params;
+	(void)call;
+	return NULL;
+}
+
+const struct rpc_method rpc_config_methods[] = {
+	{"echo", echo, "a!:integer b:string c:import|export f:family", "a:integer b?:string",
+		"Says it back", RPC_READS},
+	{0}};
+const struct rpc_method rpc_bgp_methods[] = {{0}};
+const struct rpc_method rpc_preview_methods[] = {
+	{"late", late, "", "done:boolean", "Answers later", RPC_READS}, {0}};
+const struct rpc_method rpc_rib_methods[] = {
+	{"change", echo, "force:boolean", "", "Changes something", RPC_CHANGES},
+	{"force", echo, "force:boolean", "", "Changes something by force", RPC_READS_UNLESS_FORCE},
+	{0}};
+const struct rpc_method rpc_fib_methods[] = {{"faulty", faulty, "", "[] x:any", "Fails", RPC_READS},
+	{"silent", silent, "", "", "Fails without a word", RPC_READS}, {0}};
+
+void
+rpc_preview_end(void)
+{
+}
+
+void
+rpc_http_start(struct rpc *r)
+{
+	(void)r;
+}
+
+void
+rpc_http_end(struct rpc *r)
+{
+	(void)r;
+}
+
+json_t *
+rpc_alarms(struct keeld *k)
+{
+	(void)k;
+	return json_deep_copy(alarms);
+}
+
+/* ---- a daemon of one thread ---- */
+
+static struct {
+	struct thread *thread;
+	struct keeld *k;
+	char path[64], read_only[72];
+} d;
+
+static int
+start(void *ctx, struct thread *self)
+{
+	int err;
+
+	(void)ctx;
+	role_enter_main();
+	alarms = json_array();
+	err = rpc_create(d.k, d.path, &d.k->rpc);
+	return err == 0 ? rpc_start(d.k->rpc, self) : err;
+}
+
+static void
+stop(void *ctx)
+{
+	(void)ctx;
+	rpc_destroy(d.k->rpc);
+	json_decref(alarms);
+}
+
+static int
+set_up(void **state)
+{
+	struct thread_config c = {.name = "rpc", .start = start, .stop = stop};
+
+	(void)state;
+	snprintf(d.path, sizeof(d.path), "/tmp/keel-test-rpc-%d", (int)getpid());
+	snprintf(d.read_only, sizeof(d.read_only), "%s.ro", d.path);
+	d.k = calloc(1, sizeof(*d.k));
+	deferred_count = 0;
+	atomic_store(&calls, 0);
+	return d.k != NULL ? thread_create(&c, &d.thread) : -1;
+}
+
+static int
+tear_down(void **state)
+{
+	(void)state;
+	thread_end(d.thread);
+	thread_free(d.thread);
+	free(d.k);
+	assert_int_equal(access(d.path, F_OK), -1);
+	assert_int_equal(access(d.read_only, F_OK), -1);
+	return 0;
+}
+
+/* On the daemon's thread, and waits for it. */
+struct errand {
+	void (*fn)(void *arg);
+	void *arg;
+	_Atomic bool done;
+};
+
+static void
+errand_run(void *arg)
+{
+	struct errand *e = arg;
+
+	role_enter_main();
+	e->fn(e->arg);
+	atomic_store(&e->done, true);
+}
+
+static void
+there(void (*fn)(void *arg), void *arg)
+{
+	struct errand e = {.fn = fn, .arg = arg};
+
+	assert_int_equal(thread_post(d.thread, errand_run, &e), 0);
+	for (unsigned ms = 0; !atomic_load(&e.done); ms++) {
+		assert_true(ms < PATIENCE_MS);
+		poll(NULL, 0, 1);
+	}
+}
+
+/* ---- a client ---- */
+
+struct client {
+	int fd;
+	char *in;
+	size_t len, size;
+};
+
+static struct client
+client_open(const char *path)
+{
+	struct sockaddr_un sa = {.sun_family = AF_UNIX};
+	struct client c = {.fd = socket(AF_UNIX, SOCK_STREAM, 0)};
+
+	snprintf(sa.sun_path, sizeof(sa.sun_path), "%s", path);
+	assert_int_equal(connect(c.fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
+	return c;
+}
+
+static void
+client_close(struct client *c)
+{
+	close(c->fd);
+	free(c->in);
+	*c = (struct client){.fd = -1};
+}
+
+static void
+say(struct client *c, const char *text)
+{
+	assert_int_equal(send(c->fd, text, strlen(text), MSG_NOSIGNAL), (ssize_t)strlen(text));
+	assert_int_equal(send(c->fd, "\n", 1, MSG_NOSIGNAL), 1);
+}
+
+/* The next line; NULL: the connection ended. */
+static json_t *
+hear(struct client *c)
+{
+	struct pollfd p = {.fd = c->fd, .events = POLLIN};
+	char *end;
+	ssize_t n;
+	json_t *v;
+
+	while (c->len == 0 || (end = memchr(c->in, '\n', c->len)) == NULL) {
+		if (c->size - c->len < 4096)
+			c->in = realloc(c->in, c->size += 65536);
+		assert_int_equal(poll(&p, 1, PATIENCE_MS), 1);
+		n = recv(c->fd, c->in + c->len, c->size - c->len, 0);
+		if (n <= 0)
+			return NULL;
+		c->len += (size_t)n;
+	}
+	v = json_loadb(c->in, (size_t)(end - c->in), JSON_DECODE_ANY, NULL);
+	assert_non_null(v);
+	c->len -= (size_t)(end + 1 - c->in);
+	memmove(c->in, end + 1, c->len);
+	return v;
+}
+
+static void
+heard(struct client *c, const char *expected)
+{
+	json_t *v = hear(c), *e = json_loads(expected, JSON_DECODE_ANY, NULL);
+	char *text = json_dumps(v, JSON_COMPACT | JSON_ENCODE_ANY);
+
+	assert_non_null(e);
+	if (!json_equal(v, e))
+		fail_msg("heard %s instead of %s", text, expected);
+	free(text);
+	json_decref(v);
+	json_decref(e);
+}
+
+static int
+code_of(const json_t *answer)
+{
+	return (int)json_integer_value(json_object_get(json_object_get(answer, "error"), "code"));
+}
+
+static void
+heard_error(struct client *c, int code)
+{
+	json_t *v = hear(c);
+
+	assert_int_equal(code_of(v), code);
+	json_decref(v);
+}
+
+#define CALL(method, params)                                                                       \
+	"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"" method "\",\"params\":" params "}"
+
+/* ---- tests ---- */
+
+static void
+test_dispatch(void **state)
+{
+	struct client c = client_open(d.path);
+
+	(void)state;
+	say(&c, CALL("echo", "{\"a\":5}"));
+	heard(&c, "{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"a\":5}}");
+	say(&c, CALL("echo", "{}"));
+	heard_error(&c, RPC_INVALID_PARAMS);
+	say(&c, CALL("echo", "{\"a\":5,\"import|export\":1}"));
+	heard_error(&c, RPC_INVALID_PARAMS);
+	say(&c, CALL("faulty", "{}"));
+	heard(&c, "{\"jsonrpc\":\"2.0\",\"id\":1,\"error\":{\"code\":-32004,\"message\":\"Not "
+		  "found\",\"data\":{\"path\":\"/a\","
+		  "\"reason\":\"there is no 7\",\"errors\":[{\"path\":\"/a\",\"reason\":\"there is "
+		  "no 7\"}]}}}");
+	say(&c, CALL("silent", "{}"));
+	heard_error(&c, RPC_INTERNAL_ERROR);
+	say(&c, CALL("", "{}"));
+	heard_error(&c, RPC_METHOD_NOT_FOUND);
+	client_close(&c);
+}
+
+static void
+test_read_only(void **state)
+{
+	struct client c = client_open(d.read_only);
+
+	(void)state;
+	say(&c, CALL("echo", "{\"a\":1}"));
+	json_decref(hear(&c));
+	say(&c, CALL("change", "{}"));
+	heard_error(&c, RPC_READ_ONLY);
+	say(&c, CALL("change", "{\"x\":1}")); /* whatever else is wrong with it */
+	heard_error(&c, RPC_READ_ONLY);
+	say(&c, CALL("force", "{\"force\":true}"));
+	heard_error(&c, RPC_READ_ONLY);
+	say(&c, "[{\"jsonrpc\":\"2.0\",\"method\":\"change\"}," CALL("echo", "{\"a\":1}") "]");
+	json_decref(hear(&c));
+	assert_int_equal(atomic_load(&calls), 2);
+	say(&c, CALL("force", "{\"force\":false}"));
+	heard(&c, "{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"force\":false}}");
+	client_close(&c);
+}
+
+/* Every method of every table, an empty one between them; parameters and results as their words say. */
+static void
+test_discover(void **state)
+{
+	static const char *const names[] = {"echo", "late", "change", "force", "faulty", "silent",
+		"events.subscribe", "events.unsubscribe", "rpc.discover"};
+	struct client c = client_open(d.path);
+	json_t *answer, *methods, *expected;
+
+	(void)state;
+	say(&c, CALL("rpc.discover", "{}"));
+	answer = hear(&c);
+	methods = json_object_get(json_object_get(answer, "result"), "methods");
+	assert_int_equal(json_array_size(methods), sizeof(names) / sizeof(names[0]));
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		assert_string_equal(
+			json_string_value(json_object_get(json_array_get(methods, i), "name")),
+			names[i]);
+	expected =
+		json_loads("[{\"name\":\"a\",\"required\":true,\"schema\":{\"type\":\"integer\"}},"
+			   "{\"name\":\"b\",\"required\":false,\"schema\":{\"type\":\"string\"}},"
+			   "{\"name\":\"c\",\"required\":false,\"schema\":{\"type\":\"string\","
+			   "\"enum\":[\"import\",\"export\"]}},"
+			   "{\"name\":\"f\",\"required\":false,\"schema\":{\"type\":\"string\","
+			   "\"enum\":[\"ipv4-unicast\",\"ipv6-unicast\","
+			   "\"vpnv4-unicast\",\"vpnv6-unicast\"]}}]",
+			0, NULL);
+	assert_true(json_equal(json_object_get(json_array_get(methods, 0), "params"), expected));
+	json_decref(expected);
+	expected = json_loads("{\"name\":\"result\",\"schema\":{\"type\":\"object\",\"properties\":"
+			      "{\"a\":{\"type\":\"integer\"},"
+			      "\"b\":{\"type\":\"string\"}},\"required\":[\"a\"]}}",
+		0, NULL);
+	assert_true(json_equal(json_object_get(json_array_get(methods, 0), "result"), expected));
+	json_decref(expected);
+	assert_string_equal(
+		json_string_value(json_object_get(
+			json_object_get(
+				json_object_get(json_array_get(methods, 4), "result"), "schema"),
+			"type")),
+		"array");
+	json_decref(answer);
+	client_close(&c);
+}
+
+static void
+reply(void *arg)
+{
+	(void)arg;
+	for (unsigned i = 0; i < deferred_count; i++)
+		rpc_reply(deferred[i], json_pack("{s:b}", "done", 1));
+	deferred_count = 0;
+}
+
+static void
+wait_calls(unsigned n)
+{
+	for (unsigned ms = 0; atomic_load(&calls) < n; ms++) {
+		assert_true(ms < PATIENCE_MS);
+		poll(NULL, 0, 1);
+	}
+}
+
+/* Other requests of the connection pass one that is answered late; a batch waits for its own. */
+static void
+test_late(void **state)
+{
+	struct client c = client_open(d.path), gone = client_open(d.path);
+	json_t *answer;
+
+	(void)state;
+	say(&c, CALL("late", "{}"));
+	say(&c, "{\"jsonrpc\":\"2.0\",\"id\":2,\"method\":\"echo\",\"params\":{\"a\":2}}");
+	heard(&c, "{\"jsonrpc\":\"2.0\",\"id\":2,\"result\":{\"a\":2}}");
+	there(reply, NULL);
+	heard(&c, "{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"done\":true}}");
+	say(&c, "[" CALL("late", "{}") "," CALL("echo",
+			"{\"a\":3}") ",{\"jsonrpc\":\"2.0\",\"method\":\"late\"}," CALL("late",
+			"{}") "]");
+	say(&gone, CALL("late", "{}"));
+	wait_calls(7);
+	shutdown(gone.fd, SHUT_RDWR); /* who asked is not there when the answer comes */
+	client_close(&gone);
+	there(reply, NULL);
+	answer = hear(&c);
+	assert_int_equal(json_array_size(answer), 3);
+	json_decref(answer);
+	client_close(&c);
+}
+
+struct post {
+	const char *topic;
+	unsigned count;
+	size_t size;
+};
+
+static void
+post(void *arg)
+{
+	const struct post *p = arg;
+	char text[4096];
+
+	memset(text, 'x', sizeof(text));
+	for (unsigned i = 0; i < p->count; i++)
+		rpc_event(d.k->rpc, p->topic,
+			json_pack("{s:i, s:s#}", "n", (int)i, "text", text, (int)p->size));
+}
+
+static json_t *
+event(struct client *c, const char *topic)
+{
+	json_t *v = hear(c), *params;
+
+	assert_non_null(v);
+	assert_string_equal(json_string_value(json_object_get(v, "method")), "event");
+	assert_null(json_object_get(v, "id"));
+	params = json_incref(json_object_get(v, "params"));
+	assert_string_equal(json_string_value(json_object_get(params, "topic")), topic);
+	assert_true(json_real_value(json_object_get(params, "time")) > 1e9);
+	json_decref(v);
+	return params;
+}
+
+static void
+test_events(void **state)
+{
+	struct client a = client_open(d.path), b = client_open(d.read_only);
+	struct post p = {"commit", 1, 3}, other = {"session", 1, 3};
+
+	(void)state;
+	there(post, &p); /* nobody wants to know */
+	say(&a, CALL("events.subscribe", "{\"topics\":[\"commit\"]}"));
+	heard(&a, "{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"topics\":[\"commit\"]}}");
+	say(&b, CALL("events.subscribe", "{\"topics\":[\"session\",\"commit\"]}"));
+	heard(&b,
+		"{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"topics\":[\"commit\",\"session\"]}}");
+	say(&b, CALL("events.subscribe", "{\"topics\":[\"rain\"]}"));
+	heard_error(&b, RPC_INVALID_PARAMS);
+	say(&b, CALL("events.subscribe", "{\"topics\":\"commit\"}"));
+	heard_error(&b, RPC_INVALID_PARAMS);
+	there(post, &other);
+	there(post, &p);
+	json_decref(event(&a, "commit"));
+	json_decref(event(&b, "session"));
+	json_decref(event(&b, "commit"));
+	say(&b, CALL("events.unsubscribe", "{\"topics\":[\"commit\"]}"));
+	heard(&b, "{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"topics\":[\"session\"]}}");
+	there(post, &p);
+	there(post, &other);
+	json_decref(event(&b, "session"));
+	json_decref(event(&a, "commit"));
+	say(&b, CALL("events.unsubscribe", "{}"));
+	heard(&b, "{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"topics\":[]}}");
+	client_close(&a);
+	there(post, &p);
+	say(&b, CALL("echo", "{\"a\":1}"));
+	heard(&b, "{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"a\":1}}");
+	client_close(&b);
+}
+
+/* 16 MiB for one who does not read: he hears how many he missed, in the order of things, and then goes on. */
+static void
+test_lost(void **state)
+{
+	struct client c = client_open(d.path);
+	struct post p = {"refresh", 4096, 4096}, last = {"refresh", 1, 1};
+	json_int_t got = 0, lost = 0;
+	json_t *v;
+
+	(void)state;
+	say(&c, CALL("events.subscribe", "{\"topics\":[\"refresh\"]}"));
+	json_decref(hear(&c));
+	there(post, &p);
+	while (lost == 0) {
+		v = hear(&c);
+		lost = json_integer_value(json_object_get(json_object_get(v, "params"), "lost"));
+		if (lost == 0)
+			assert_int_equal(json_integer_value(json_object_get(
+						 json_object_get(v, "params"), "n")),
+				got++);
+		json_decref(v);
+	}
+	assert_int_equal(got + lost, p.count);
+	assert_true(got > 32 && got < 1024);
+	there(post, &last);
+	json_decref(event(&c, "refresh"));
+	client_close(&c);
+}
+
+static void
+raise_alarm(void *arg)
+{
+	json_array_append_new(alarms, json_pack("{s:f, s:s, s:s}", "time", 1.5e9, "kind",
+					      (const char *)arg, "text", "bad"));
+}
+
+static void
+clear_alarms(void *arg)
+{
+	(void)arg;
+	json_array_clear(alarms);
+}
+
+/* One that is there already is no event, and each comes once. */
+static void
+test_alarms(void **state)
+{
+	struct client c = client_open(d.path);
+	json_t *v;
+
+	(void)state;
+	there(raise_alarm, (void *)(uintptr_t) "old");
+	say(&c, CALL("events.subscribe", "{\"topics\":[\"alarm\",\"fib\"]}"));
+	json_decref(hear(&c));
+	there(raise_alarm, (void *)(uintptr_t) "new");
+	v = event(&c, "alarm");
+	assert_string_equal(json_string_value(json_object_get(v, "kind")), "new");
+	json_decref(v);
+	there(raise_alarm, (void *)(uintptr_t) "newer");
+	v = event(&c, "alarm");
+	assert_string_equal(json_string_value(json_object_get(v, "kind")), "newer");
+	json_decref(v);
+	there(clear_alarms, NULL);
+	client_close(&c);
+}
+
+/* A stop with requests under way, subscribers, and somebody in the middle of a line. */
+static void
+test_stop(void **state)
+{
+	struct client c[3];
+
+	for (unsigned i = 0; i < 3; i++) {
+		c[i] = client_open(i == 1 ? d.read_only : d.path);
+		say(&c[i], CALL("events.subscribe", "{\"topics\":[\"commit\",\"alarm\"]}"));
+		json_decref(hear(&c[i]));
+	}
+	assert_int_equal(send(c[2].fd, "{\"jsonrpc\"", 10, 0), 10);
+	tear_down(state);
+	for (unsigned i = 0; i < 3; i++) {
+		assert_null(hear(&c[i]));
+		client_close(&c[i]);
+	}
+	assert_int_equal(set_up(state), 0);
+}
+
+int
+main(void)
+{
+#define TEST(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
+	const struct CMUnitTest tests[] = {
+		TEST(test_dispatch),
+		TEST(test_read_only),
+		TEST(test_discover),
+		TEST(test_late),
+		TEST(test_events),
+		TEST(test_lost),
+		TEST(test_alarms),
+		TEST(test_stop),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
