@@ -241,6 +241,69 @@ test_open_check(void **state)
 	assert_int_equal(bgp_open_check(&o, 65001, 65001, 8).severity, BGP_OK);
 }
 
+/* An OPEN of AS 65001 whose parameters have the extended form; `said` is in the octet of RFC 4271's length. */
+static size_t
+extended_open(const uint8_t *parameters, size_t len, uint8_t said, size_t true_len, uint8_t *buf)
+{
+	static const uint8_t fixed[] = {4, 0xfd, 0xe9, 0, 90, 192, 0, 2, 2};
+	size_t whole = BGP_HEADER_LEN + sizeof(fixed) + 4 + len;
+
+	header(buf, (uint16_t)whole, BGP_OPEN);
+	memcpy(buf + BGP_HEADER_LEN, fixed, sizeof(fixed));
+	buf[28] = said;
+	buf[29] = 255;
+	buf[30] = (uint8_t)(true_len >> 8);
+	buf[31] = (uint8_t)true_len;
+	memcpy(buf + 32, parameters, len);
+	return whole;
+}
+
+/* RFC 9072 2 */
+static void
+test_extended_parameters(void **state)
+{
+	static const uint8_t two[] = {2, 0, 2, CAP_ROUTE_REFRESH, 0, 2, 0, 6, CAP_FOUR_OCTET_AS, 4,
+		0xfa, 0x56, 0xea, 1},
+			     other[] = {2, 0, 2, CAP_ROUTE_REFRESH, 0, 255, 0, 0};
+	uint8_t long_one[3 + 120 * 12 + 2], buf[BGP_MSG_MAX];
+	struct bgp_error e;
+	struct bgp_open o;
+
+	/* whatever the old length says, if not 0 */
+	for (unsigned said = 1; said < 256; said++) {
+		size_t len = extended_open(two, sizeof(two), (uint8_t)said, sizeof(two), buf);
+
+		assert_int_equal(bgp_open_decode(buf, len, &o).severity, BGP_OK);
+		assert_true(o.route_refresh && o.four_octet_as && o.raw_count == 2);
+		assert_int_equal(o.asn, 4200000001);
+	}
+	e = bgp_open_decode(buf, extended_open(two, sizeof(two), 0, sizeof(two), buf), &o);
+	assert_true(e.code == ERR_OPEN && e.subcode == 0);
+	for (int off = -1; off <= 1; off += 2) {
+		e = bgp_open_decode(buf,
+			extended_open(two, sizeof(two), 255, sizeof(two) + (size_t)off, buf), &o);
+		assert_true(e.severity == SESSION_RESET && e.code == ERR_OPEN && e.subcode == 0);
+	}
+	/* 255 is a length's mark in the first place only; then it is a parameter that nobody knows. */
+	e = bgp_open_decode(buf, extended_open(other, sizeof(other), 255, sizeof(other), buf), &o);
+	assert_true(e.code == ERR_OPEN && e.subcode == OPEN_UNSUPPORTED_PARAMETER);
+	/* One parameter of 1,442 octets: more capabilities than are shown, and the last is heeded as well. */
+	memset(long_one, 0, sizeof(long_one));
+	long_one[0] = 2;
+	long_one[1] = (sizeof(long_one) - 3) >> 8;
+	long_one[2] = (sizeof(long_one) - 3) & 0xff;
+	for (unsigned i = 0; i < 120; i++) {
+		long_one[3 + 12 * i] = 200;
+		long_one[3 + 12 * i + 1] = 10;
+	}
+	long_one[sizeof(long_one) - 2] = CAP_ENHANCED_ROUTE_REFRESH;
+	e = bgp_open_decode(
+		buf, extended_open(long_one, sizeof(long_one), 255, sizeof(long_one), buf), &o);
+	assert_int_equal(e.severity, BGP_OK);
+	assert_int_equal(o.raw_count, OPEN_RAW_CAPABILITIES_MAX);
+	assert_true(o.enhanced_route_refresh);
+}
+
 static void
 test_notification(void **state)
 {
@@ -357,6 +420,7 @@ main(void)
 		cmocka_unit_test(test_open_next_hops),
 		cmocka_unit_test(test_open_many),
 		cmocka_unit_test(test_open_check),
+		cmocka_unit_test(test_extended_parameters),
 		cmocka_unit_test(test_notification),
 		cmocka_unit_test(test_cease),
 		cmocka_unit_test(test_refresh_and_keepalive),
