@@ -74,7 +74,7 @@ struct world {
 	/* the receiver */
 	struct route route[PREFIXES];
 	bool end_of_rib, refreshing;
-	unsigned borr, eorr, marks[MARK_POLICY_DONE + 1], covered;
+	unsigned borr, eorr, marks[MARK_SETTLED + 1], covered;
 	bool must_cover;
 };
 

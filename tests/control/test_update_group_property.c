@@ -29,6 +29,8 @@ struct listener {
 	bool end_of_rib, refreshing, framed, walking, again, asked_quiet;
 	bool plain; /* accept-all from the start */
 	unsigned told;
+	uint32_t asked; /* update_group_settle() */
+	bool settles, settled; /* it is to have all that its rules make: asked for in quiet, and said to be so */
 };
 
 /* What the best path of a prefix was, one after the other. */
@@ -203,7 +205,8 @@ receiver_reset(struct listener *l)
 	memset(l->route, 0, sizeof(l->route));
 	memset(l->seen, 0, sizeof(l->seen));
 	l->end_of_rib = l->refreshing = l->walking = l->again = l->asked_quiet = false;
-	l->told = 0;
+	l->settles = l->settled = false;
+	l->told = l->asked = 0;
 }
 
 static void
@@ -441,6 +444,8 @@ on_mark(void *ctx, enum update_group_mark m)
 	struct listener *l = ctx;
 
 	role_enter_session();
+	if (m == MARK_SETTLED)
+		l->settled = l->settles && update_group_settled(l->m) == l->asked;
 	if (m != MARK_WALK_DONE)
 		return;
 	assert_true(l->walking);
@@ -465,6 +470,10 @@ encode(struct listener *l, size_t size)
 		.after = check_cover};
 	bool others, more = encode_once(&g, l->m, size, on_mark, &ops, l, &others);
 
+	if (l->settled) {
+		l->settles = l->settled = false;
+		check_member(l->w, l->config.id.v);
+	}
 	return more || others;
 }
 
@@ -567,10 +576,18 @@ check_all(struct world *w)
 		assert_true(w->peer[p].end_of_rib);
 		assert_false(w->peer[p].refreshing);
 		assert_false(w->peer[p].walking);
+		assert_int_equal(update_group_settled(w->peer[p].m), w->peer[p].asked);
 	}
 }
 
 /* ---- streams ---- */
+
+static void
+ask_settled(struct listener *l)
+{
+	if (l->m != NULL)
+		l->asked = update_group_settle(l->m);
+}
 
 static void
 refresh(struct listener *l)
@@ -646,6 +663,8 @@ step(struct world *w)
 		leave(w, p);
 	else if (what < 850)
 		settle(w);
+	else if (what < 860 && p > 0)
+		ask_settled(&w->peer[p]);
 	if (p == 0 && what < 720)
 		settle(w); /* that is at once, and must be history before anybody looks */
 }
@@ -676,6 +695,33 @@ quiet_refresh(struct world *w)
 	w->quiet = false;
 }
 
+/* Policies change and nothing else, from where all was told: each has what it would have alone when it is told that it has. */
+static void
+quiet_policy(struct world *w)
+{
+	for (unsigned n = below(4); n > 0; n--) {
+		refresh(&w->peer[1 + below(PEERS - 1)]);
+		members_turn(w);
+	}
+	for (unsigned n = 1 + below(3); n > 0; n--) {
+		if (below(3))
+			policy_change(w);
+		else
+			rules_change(w);
+		if (below(3) == 0)
+			members_turn(w);
+	}
+	for (unsigned p = 1; p < PEERS; p++) {
+		ask_settled(&w->peer[p]);
+		w->peer[p].settles = w->peer[p].m != NULL;
+		if (below(8) == 0)
+			members_turn(w);
+	}
+	drain(w);
+	for (unsigned p = 1; p < PEERS; p++)
+		assert_false(w->peer[p].settles && w->peer[p].m != NULL);
+}
+
 static void
 stream(struct world *w, unsigned steps, uint32_t tombstones_max)
 {
@@ -696,6 +742,8 @@ stream(struct world *w, unsigned steps, uint32_t tombstones_max)
 		if (below(250) == 0 || n == steps) {
 			drain(w);
 			check_all(w);
+			if (below(2))
+				quiet_policy(w);
 			if (below(2))
 				quiet_refresh(w);
 			check_all(w);

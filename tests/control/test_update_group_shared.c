@@ -20,7 +20,7 @@
 
 struct told {
 	struct update_member *m;
-	unsigned marks[MARK_POLICY_DONE + 1];
+	unsigned marks[MARK_SETTLED + 1];
 	uint64_t updates, announced, octets;
 	bool present;
 	alignas(struct attr_set) uint8_t attrs[sizeof(union rig_attrs)]; /* of the newest announcement */
