@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What a replay of kept routes costs the shard, and what keeping them costs in memory: one peer's full table of a dump, with the policies and
- * changes of ../shared/data/policies. Only the processor time within shard_work() counts; a consumer follows the journal, and one reader is
- * quiescent between turns. The counts of changes.json must come out on the table for which they were made.
+ * changes of ../shared/data/policies. The counts of changes.json must come out on the table for which they were made.
  *
  *   bench_replay DUMP.mrt POLICIES_DIR [ordered|shuffled [REPEAT]]
  *
@@ -12,25 +11,21 @@
 #include "control/config.h"
 #include "control/policy_compile.h"
 #include "rib/policy_build.h"
+#include "tests/bench/shard_bench.h"
 #include "tests/bench/table.h"
 #include "tests/lpm/rng.h"
-#include "tests/rib/shard_rig.h"
 
 #include <jansson.h>
 #include <stdio.h>
 
-#define SLICE_NS 1000000u
 #define NLRI_MAX 64u
 #define PEER 1
 
 struct bench {
-	struct rig rig;
-	struct journal_cursor *cursor;
-	unsigned reader;
+	struct shard_bench s;
 	struct table table;
 	const char *dir;
 	unsigned repeat;
-	uint64_t busy_ns, longest_ns, entries;
 };
 
 static void
@@ -42,58 +37,12 @@ must(bool ok, const char *what)
 	exit(1);
 }
 
-/* What the shard itself used: on a shared machine the wall clock tells of others. */
-static uint64_t
-cpu_clock(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
-static bool
-turn(struct bench *b)
-{
-	struct journal *j = shard_journal(b->rig.shard);
-	uint64_t now = rig_clock(), begun = cpu_clock(), took;
-	bool more = shard_work(b->rig.shard, now, now + SLICE_NS);
-	struct journal_entry e[256];
-	int n;
-
-	took = cpu_clock() - begun;
-	b->busy_ns += took;
-	if (took > b->longest_ns)
-		b->longest_ns = took;
-	while ((n = journal_read(j, b->cursor, e, 256)) > 0) {
-		b->entries += (unsigned)n;
-		journal_advance(j, b->cursor, e[n - 1].sequence);
-	}
-	must(n == 0, "following the journal");
-	qsbr_quiescent(b->rig.readers, b->reader);
-	return more;
-}
-
-static void
-settle(struct bench *b)
-{
-	rig_put(&b->rig);
-	while (turn(b))
-		;
-}
-
-static void
-begin(struct bench *b)
-{
-	b->busy_ns = b->longest_ns = b->entries = 0;
-}
-
 static struct adj_rib_in_counts
 counts(const struct bench *b)
 {
 	struct adj_rib_in_counts c;
 
-	shard_peer_counts(b->rig.shard, (struct peer_id){PEER}, rig_family(), &c);
+	shard_peer_counts(b->s.rig.shard, (struct peer_id){PEER}, rig_family(), &c);
 	return c;
 }
 
@@ -168,25 +117,17 @@ announce_all(struct bench *b)
 {
 	const struct table *t = &b->table;
 	struct rib_nlri n[NLRI_MAX];
-	unsigned count = 0, batches = 0;
+	unsigned count = 0;
 
 	for (uint32_t i = 0; i < t->entry_count; i++) {
-		uint32_t used = b->rig.batch != NULL ? b->rig.batch->used : 0;
-
 		n[count++] = (struct rib_nlri){.prefix = t->entry[i].prefix, .label = 0xfffff};
 		if (i + 1 < t->entry_count && t->entry[i + 1].set == t->entry[i].set &&
 			count < NLRI_MAX)
 			continue;
-		if (used + 8192 > RIB_BATCH_SIZE && ++batches % 8 == 0) {
-			rig_put(&b->rig);
-			while (!rig_drained(&b->rig))
-				(void)turn(b);
-		}
-		rig_update_in(&b->rig, rig_family(), PEER, t->sets[t->entry[i].set], n, count,
-			rig_clock());
+		shard_bench_update(&b->s, PEER, t->sets[t->entry[i].set], n, count);
 		count = 0;
 	}
-	settle(b);
+	shard_bench_settle(&b->s);
 }
 
 static void
@@ -194,31 +135,17 @@ shard_begin(struct bench *b, bool keep, const struct policy *policy)
 {
 	struct shard_peer key;
 
-	rig_init_journal(&b->rig, true, 1u << 22);
-	must(journal_subscribe(shard_journal(b->rig.shard), &b->cursor) == 0 &&
-			qsbr_register(b->rig.readers, &b->reader) == 0,
-		"registering");
-	qsbr_online(b->rig.readers, b->reader);
-	rig_peer(&b->rig, PEER, 3356, true, false);
-	must(shard_peer_peek(b->rig.shard, (struct peer_id){PEER}, &key), "a peer");
+	shard_bench_begin(&b->s, 1u << 22);
+	rig_peer(&b->s.rig, PEER, 3356, true, false);
+	must(shard_peer_peek(b->s.rig.shard, (struct peer_id){PEER}, &key), "a peer");
 	key.allow_as_in[rig_family()] = UINT8_MAX; /* the table has two of our own AS */
-	must(shard_peer_change(b->rig.shard, &key) == 0, "a peer");
-	shard_peer_keep(b->rig.shard, (struct peer_id){PEER}, rig_family(), keep);
-	shard_peer_import(b->rig.shard, (struct peer_id){PEER}, rig_family(), policy);
-	rig_up(&b->rig, PEER, 3356, 7, true);
-	begin(b);
+	must(shard_peer_change(b->s.rig.shard, &key) == 0, "a peer");
+	shard_peer_keep(b->s.rig.shard, (struct peer_id){PEER}, rig_family(), keep);
+	shard_peer_import(b->s.rig.shard, (struct peer_id){PEER}, rig_family(), policy);
+	rig_up(&b->s.rig, PEER, 3356, 7, true);
 	announce_all(b);
-	rig_tell(&b->rig, 0, 0x0a000001, true, true, 0);
-	settle(b);
-}
-
-static void
-shard_end(struct bench *b)
-{
-	qsbr_offline(b->rig.readers, b->reader);
-	qsbr_unregister(b->rig.readers, b->reader);
-	journal_unsubscribe(shard_journal(b->rig.shard), b->cursor);
-	rig_fini(&b->rig);
+	rig_tell(&b->s.rig, 0, 0x0a000001, true, true, 0);
+	shard_bench_settle(&b->s);
 }
 
 /* ---- policies ---- */
@@ -252,9 +179,10 @@ report(const struct bench *b, const char *what)
 
 	printf("%-46s %7.1f ms %6.3f us/route  longest turn %5.2f ms  told %7llu  accepted %7llu "
 	       "of %7llu  sets %6u\n",
-		what, b->busy_ns / 1e6, b->busy_ns / 1e3 / b->table.entry_count,
-		b->longest_ns / 1e6, (unsigned long long)b->entries, (unsigned long long)c.accepted,
-		(unsigned long long)c.received, attr_table_count(shard_attrs(b->rig.shard)));
+		what, b->s.busy_ns / 1e6, b->s.busy_ns / 1e3 / b->table.entry_count,
+		b->s.longest_ns / 1e6, (unsigned long long)b->s.entries,
+		(unsigned long long)c.accepted, (unsigned long long)c.received,
+		attr_table_count(shard_attrs(b->s.rig.shard)));
 	fflush(stdout);
 }
 
@@ -263,10 +191,10 @@ replay(struct bench *b, const struct policy *p, const char *what)
 {
 	uint64_t number;
 
-	begin(b);
-	shard_peer_import(b->rig.shard, (struct peer_id){PEER}, rig_family(), p);
-	number = shard_peer_replay(b->rig.shard, (struct peer_id){PEER}, rig_family());
-	settle(b);
+	shard_bench_reset(&b->s);
+	shard_peer_import(b->s.rig.shard, (struct peer_id){PEER}, rig_family(), p);
+	number = shard_peer_replay(b->s.rig.shard, (struct peer_id){PEER}, rig_family());
+	shard_bench_settle(&b->s);
 	must(counts(b).replays_done == number, "replaying");
 	report(b, what);
 }
@@ -288,7 +216,7 @@ check(const struct bench *b, const json_t *change, uint64_t before)
 
 	if (added + removed + changed + expected(change, "same") > b->table.entry_count)
 		return;
-	must(b->entries == added + removed + changed &&
+	must(b->s.entries == added + removed + changed &&
 			counts(b).accepted == before + added - removed,
 		"what changes.json expects");
 }
@@ -309,7 +237,7 @@ run_policy(struct bench *b, const char *file, const char *name, const json_t *ch
 	(void)snprintf(what, sizeof(what), "%s: replayed, nothing new", name);
 	for (unsigned n = 0; n < b->repeat; n++) {
 		replay(b, p, what);
-		must(b->entries == 0, "keeping quiet");
+		must(b->s.entries == 0, "keeping quiet");
 	}
 	json_array_foreach(changes, i, change)
 	{
@@ -329,7 +257,7 @@ run_policy(struct bench *b, const char *file, const char *name, const json_t *ch
 		policy_set_free(next);
 		json_decref(patched);
 	}
-	shard_end(b);
+	shard_bench_end(&b->s);
 	policy_set_free(old);
 	json_decref(document);
 }
@@ -367,11 +295,11 @@ memory(struct bench *b, bool keep, const struct policy *p)
 
 	shard_begin(b, keep, p);
 	report(b, keep ? "memory: keep on" : "memory: keep off");
-	bytes = dest_table_bytes(shard_table(b->rig.shard, b->rig.table)) +
-		attr_table_bytes(shard_attrs(b->rig.shard));
+	bytes = dest_table_bytes(shard_table(b->s.rig.shard, b->s.rig.table)) +
+		attr_table_bytes(shard_attrs(b->s.rig.shard));
 	printf("  %6.1f MB in tables, %6.1f MB allocated\n", bytes / 1e6,
-		arena_bytes(b->rig.arena) / 1e6);
-	shard_end(b);
+		arena_bytes(b->s.rig.arena) / 1e6);
+	shard_bench_end(&b->s);
 	return bytes;
 }
 

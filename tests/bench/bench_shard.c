@@ -8,18 +8,13 @@
  *   bench_shard [PREFIXES [PREFIXES_A_SET [PEERS [4|6]]]]
  */
 #include "rib/policy_build.h"
-#include "tests/rib/shard_rig.h"
+#include "tests/bench/shard_bench.h"
 
 #include <stdio.h>
 
-#define SLICE_NS 1000000u
-
 struct bench {
-	struct rig rig;
-	struct journal_cursor *cursor;
-	unsigned reader;
+	struct shard_bench s;
 	unsigned prefixes, set_size, peers;
-	uint64_t busy_ns, longest_ns, turns;
 };
 
 static uint64_t
@@ -57,94 +52,32 @@ attrs_at(uint64_t set, unsigned peer, union rig_attrs *a)
 }
 
 static void
-follow(struct bench *b)
-{
-	struct journal *j = shard_journal(b->rig.shard);
-	struct journal_entry e[256];
-	int n;
-
-	while ((n = journal_read(j, b->cursor, e, 256)) > 0)
-		journal_advance(j, b->cursor, e[n - 1].sequence);
-	if (n < 0)
-		(void)journal_resume(j, b->cursor);
-	qsbr_quiescent(b->rig.readers, b->reader);
-}
-
-/* What the shard itself used: on a shared machine the wall clock tells of others. */
-static uint64_t
-cpu_clock(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
-static bool
-turn(struct bench *b)
-{
-	uint64_t now = rig_clock(), begun = cpu_clock(), took;
-	bool more = shard_work(b->rig.shard, now, now + SLICE_NS);
-
-	took = cpu_clock() - begun;
-	b->busy_ns += took;
-	b->turns++;
-	if (took > b->longest_ns)
-		b->longest_ns = took;
-	follow(b);
-	return more;
-}
-
-static void
-settle(struct bench *b)
-{
-	rig_put(&b->rig);
-	while (turn(b))
-		;
-}
-
-static void
 announce_all(struct bench *b, unsigned peer)
 {
 	struct rib_nlri n[64];
 	union rig_attrs a;
-	unsigned batches = 0;
 
 	for (uint64_t i = 0, set = 0; i < b->prefixes; i += b->set_size, set++) {
-		uint32_t used = b->rig.batch != NULL ? b->rig.batch->used : 0;
-
 		for (unsigned k = 0; k < b->set_size; k++)
 			n[k] = nlri_at(i + k);
 		attrs_at(set, peer, &a);
-		if (used + 8192 > RIB_BATCH_SIZE && ++batches % 8 == 0) {
-			rig_put(&b->rig);
-			while (!rig_drained(&b->rig))
-				(void)turn(b);
-		}
-		rig_update_in(
-			&b->rig, rig_family(), (uint16_t)peer, &a.a, n, b->set_size, rig_clock());
+		shard_bench_update(&b->s, (uint16_t)peer, &a.a, n, b->set_size);
 	}
-	settle(b);
-}
-
-static void
-begin(struct bench *b)
-{
-	b->busy_ns = b->longest_ns = b->turns = 0;
+	shard_bench_settle(&b->s);
 }
 
 static void
 report(const struct bench *b, const char *what)
 {
-	const struct dest_table *t = shard_table(b->rig.shard, b->rig.table);
+	const struct dest_table *t = shard_table(b->s.rig.shard, b->s.rig.table);
 	uint64_t paths = dest_path_count(t);
-	size_t bytes = dest_table_bytes(t) + attr_table_bytes(shard_attrs(b->rig.shard));
+	size_t bytes = dest_table_bytes(t) + attr_table_bytes(shard_attrs(b->s.rig.shard));
 
 	printf("%-44s %8.0f routes/s  %7.1f ms  longest turn %6.2f ms  paths %8llu  sets %7u  "
 	       "%6.1f + %5.1f MB  %5.1f B/path\n",
-		what, b->prefixes / (b->busy_ns / 1e9), b->busy_ns / 1e6, b->longest_ns / 1e6,
-		(unsigned long long)paths, attr_table_count(shard_attrs(b->rig.shard)),
-		dest_table_bytes(t) / 1e6, attr_table_bytes(shard_attrs(b->rig.shard)) / 1e6,
+		what, b->prefixes / (b->s.busy_ns / 1e9), b->s.busy_ns / 1e6, b->s.longest_ns / 1e6,
+		(unsigned long long)paths, attr_table_count(shard_attrs(b->s.rig.shard)),
+		dest_table_bytes(t) / 1e6, attr_table_bytes(shard_attrs(b->s.rig.shard)) / 1e6,
 		paths > 0 ? (double)bytes / (double)paths : 0.0);
 	fflush(stdout);
 }
@@ -181,50 +114,43 @@ run(struct bench *b, const struct policy *policy, const char *name)
 {
 	char what[128];
 
-	rig_init(&b->rig, true);
-	if (journal_subscribe(shard_journal(b->rig.shard), &b->cursor) != 0 ||
-		qsbr_register(b->rig.readers, &b->reader) != 0)
-		abort();
-	qsbr_online(b->rig.readers, b->reader);
+	shard_bench_begin(&b->s, 0);
 	for (uint16_t p = 1; p <= b->peers; p++) {
-		rig_peer(&b->rig, p, 65000u + p, true, false);
-		shard_peer_import(b->rig.shard, (struct peer_id){p}, rig_family(), policy);
-		rig_up(&b->rig, p, 65000u + p, p, true);
+		rig_peer(&b->s.rig, p, 65000u + p, true, false);
+		shard_peer_import(b->s.rig.shard, (struct peer_id){p}, rig_family(), policy);
+		rig_up(&b->s.rig, p, 65000u + p, p, true);
 	}
-	settle(b);
+	shard_bench_settle(&b->s);
 	for (unsigned p = 1; p <= b->peers; p++) {
-		begin(b);
+		shard_bench_reset(&b->s);
 		announce_all(b, p);
 		(void)snprintf(what, sizeof(what), "%s: peer %u announces", name, p);
 		report(b, what);
-		begin(b);
-		rig_tell(&b->rig, 0, 0x0a000000 + p, true, true, 0);
-		settle(b);
+		shard_bench_reset(&b->s);
+		rig_tell(&b->s.rig, 0, 0x0a000000 + p, true, true, 0);
+		shard_bench_settle(&b->s);
 		(void)snprintf(what, sizeof(what), "%s: its next hop comes up", name);
 		report(b, what);
 	}
-	begin(b);
-	rig_event(&b->rig, RIB_BEGIN_REFRESH, 1);
+	shard_bench_reset(&b->s);
+	rig_event(&b->s.rig, RIB_BEGIN_REFRESH, 1);
 	announce_all(b, 1);
-	rig_event(&b->rig, RIB_END_REFRESH, 1);
-	settle(b);
+	rig_event(&b->s.rig, RIB_END_REFRESH, 1);
+	shard_bench_settle(&b->s);
 	(void)snprintf(what, sizeof(what), "%s: peer 1 refreshes, nothing new", name);
 	report(b, what);
-	begin(b);
-	rig_event(&b->rig, RIB_SESSION_DOWN, 1);
-	settle(b);
+	shard_bench_reset(&b->s);
+	rig_event(&b->s.rig, RIB_SESSION_DOWN, 1);
+	shard_bench_settle(&b->s);
 	(void)snprintf(what, sizeof(what), "%s: peer 1 is flushed", name);
 	report(b, what);
-	begin(b);
+	shard_bench_reset(&b->s);
 	for (uint16_t p = 2; p <= b->peers; p++)
-		rig_event(&b->rig, RIB_SESSION_DOWN, p);
-	settle(b);
+		rig_event(&b->s.rig, RIB_SESSION_DOWN, p);
+	shard_bench_settle(&b->s);
 	(void)snprintf(what, sizeof(what), "%s: peers 2 to %u are flushed", name, b->peers);
 	report(b, what);
-	qsbr_offline(b->rig.readers, b->reader);
-	qsbr_unregister(b->rig.readers, b->reader);
-	journal_unsubscribe(shard_journal(b->rig.shard), b->cursor);
-	rig_fini(&b->rig);
+	shard_bench_end(&b->s);
 }
 
 int
