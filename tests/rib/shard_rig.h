@@ -347,6 +347,18 @@ rig_peer(struct rig *r, uint16_t id, uint32_t asn, bool external, bool multihop)
 		abort();
 }
 
+static inline void
+rig_allow_as_in(struct rig *r, uint16_t id, uint8_t count)
+{
+	struct shard_peer p;
+
+	if (!shard_peer_peek(r->shard, (struct peer_id){id}, &p))
+		abort();
+	p.allow_as_in[rig_family()] = count;
+	if (shard_peer_change(r->shard, &p) != 0)
+		abort();
+}
+
 union rig_attrs {
 	struct attr_set a;
 	uint8_t room[512];

@@ -426,8 +426,7 @@ test_allow_as_in(void **state)
 	assert_true(shard_peer_peek(r.shard, (struct peer_id){1}, &p));
 	rig_attrs_make(&a, twice, 4, 0x0a000001);
 	for (uint8_t allowed = 0; allowed < 4; allowed++) {
-		p.allow_as_in[rig_family()] = allowed;
-		assert_int_equal(shard_peer_change(r.shard, &p), 0);
+		rig_allow_as_in(&r, 1, allowed);
 		rig_update(&r, 1, &a.a, &n, 1);
 		rig_settle(&r);
 		assert_int_equal(rig_received(&r, 1), allowed >= 2);

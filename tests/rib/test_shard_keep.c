@@ -85,6 +85,16 @@ announce(struct rig *r, uint16_t peer, const struct attr_set *a, unsigned count)
 	}
 }
 
+/* The same with MANY routes of peer 1. */
+static void
+begin_full(struct rig *r, const struct policy *p, union rig_attrs *a)
+{
+	begin(r, p);
+	rig_attrs_make(a, path_65001, 2, 0x0a000001);
+	announce(r, 1, &a->a, MANY);
+	rig_settle(r);
+}
+
 static void
 replay(struct rig *r, const struct policy *p)
 {
@@ -248,10 +258,7 @@ test_replay_is_the_policy_of_now(void **state)
 	struct dest_view v;
 	struct rig r;
 
-	begin(&r, policy_accept_all());
-	rig_attrs_make(&a, path_65001, 2, 0x0a000001);
-	announce(&r, 1, &a.a, MANY);
-	rig_settle(&r);
+	begin_full(&r, policy_accept_all(), &a);
 	assert_int_equal(head(&r), MANY);
 	check_counts(&r, one, MANY, MANY, MANY);
 	replay(&r, half);
@@ -304,10 +311,7 @@ test_requests_join(void **state)
 	union rig_attrs a;
 	struct rig r;
 
-	begin(&r, policy_accept_all());
-	rig_attrs_make(&a, path_65001, 2, 0x0a000001);
-	announce(&r, 1, &a.a, MANY);
-	rig_settle(&r);
+	begin_full(&r, policy_accept_all(), &a);
 	first = shard_peer_replay(r.shard, one, rig_family());
 	lap = turns_until(&r, first);
 	assert_in_range(lap, MANY / 64, MANY / 64 + 4); /* in slices, each a turn */
@@ -411,11 +415,8 @@ test_last_policy_alone(void **state)
 	uint64_t number = 0;
 	struct rig r;
 
-	begin(&r, policy_accept_all());
-	rig_attrs_make(&a, path_65001, 2, 0x0a000001);
+	begin_full(&r, policy_accept_all(), &a);
 	rig_attrs_make(&b, path_65001, 1, 0x0a000001);
-	announce(&r, 1, &a.a, MANY);
-	rig_settle(&r);
 	for (unsigned i = 0; i < 3; i++) {
 		shard_peer_import(r.shard, one, rig_family(), p[i]);
 		if (i !=
@@ -498,10 +499,7 @@ test_retained(void **state)
 	union rig_attrs a;
 	struct rig r;
 
-	begin(&r, policy_accept_all());
-	rig_attrs_make(&a, path_65001, 2, 0x0a000001);
-	announce(&r, 1, &a.a, MANY);
-	rig_settle(&r);
+	begin_full(&r, policy_accept_all(), &a);
 	rig_down_retained(&r, 1);
 	rig_settle(&r);
 	replay(&r, half);
@@ -534,7 +532,6 @@ test_loops_are_judged_again(void **state)
 {
 	const uint32_t loop[] = {65001, RIG_OWN_ASN};
 	struct rib_nlri n = nlri(0);
-	struct shard_peer key;
 	union rig_attrs a;
 	struct rig r;
 
@@ -543,14 +540,11 @@ test_loops_are_judged_again(void **state)
 	rig_update(&r, 1, &a.a, &n, 1);
 	rig_settle(&r);
 	check_counts(&r, one, 1, 0, 1);
-	assert_true(shard_peer_peek(r.shard, one, &key));
-	key.allow_as_in[rig_family()] = 1;
-	assert_int_equal(shard_peer_change(r.shard, &key), 0);
+	rig_allow_as_in(&r, 1, 1);
 	rig_settle(&r);
 	check_counts(&r, one, 1, 1, 1);
 	assert_int_equal(shard_loops(r.shard, one, rig_family(), &a.a), DECISION_EQUAL);
-	key.allow_as_in[rig_family()] = 0;
-	assert_int_equal(shard_peer_change(r.shard, &key), 0);
+	rig_allow_as_in(&r, 1, 0);
 	rig_settle(&r);
 	check_counts(&r, one, 1, 0, 1);
 	rig_fini(&r);
@@ -563,10 +557,7 @@ test_removed_in_a_replay(void **state)
 	union rig_attrs a;
 	struct rig r;
 
-	begin(&r, policy_accept_all());
-	rig_attrs_make(&a, path_65001, 2, 0x0a000001);
-	announce(&r, 1, &a.a, MANY);
-	rig_settle(&r);
+	begin_full(&r, policy_accept_all(), &a);
 	shard_peer_import(r.shard, one, rig_family(), policy_deny_all());
 	(void)shard_peer_replay(r.shard, one, rig_family());
 	(void)rig_turn(&r);
