@@ -1,0 +1,109 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""bgp.refresh.preview with a data plane: how many destinations would lead elsewhere, nowhere, or somewhere again, against what the tables
+then hold; the preview itself writes nothing and makes no generation.
+
+    rt (keeld, AS 64512; ports upa, upb) --- fa (feed, AS 64601, routes kept), fb (feed, AS 64602), both with one table
+"""
+import sys
+
+import interop
+from interop import FEED, KEELD, V4, Lab, need, out_folder, peer, routes, wait_established, wait_for, wait_job
+from lab import cpus_of_lab
+
+NAME = "preview_fib"
+A, B = "198.18.1.2", "198.18.2.2"
+COUNT = 5000
+
+
+def policy(name, low, middle, rest):
+    """Local preference by where a prefix lies; None: denied."""
+    nodes = []
+    for i, (where, preference) in enumerate((("low", low), ("middle", middle), (None, rest)), 1):
+        node = {"seq": 10 * i, "action": "deny" if preference is None else "permit", "match": {"prefix_list": where} if where else {}}
+        if preference is not None:
+            node["set"] = {"local_pref": preference}
+        nodes.append(node)
+    return {"name": name, "nodes": nodes}
+
+
+def config(worker, control):
+    def neighbour(address, asn, name, keep):
+        return {"address": address, "asn": asn, "passive": True,
+                "families": {V4: {"import_policy": name, "export_policy": "deny-all", "keep_all_routes": keep}}}
+
+    return {
+        "router": {"asn": 64512, "router_id": "198.18.0.1"},
+        "dataplane": {"worker_cpus": [worker], "control_cpus": control, "memory_mb": 512},
+        "ports": [{"name": n, "device": "net_af_xdp_%s,iface=%s" % (n, n), "addresses": [a]} for n, a in (("upa", "198.18.1.1/24"), ("upb", "198.18.2.1/24"))],
+        "prefix_lists": [{"name": "low", "entries": [{"action": "permit", "prefix": "0.0.0.0/2", "le": 32}]},
+                         {"name": "middle", "entries": [{"action": "permit", "prefix": "64.0.0.0/2", "le": 32}]}],
+        "route_policies": [policy("in-a", 200, None, 200), policy("in-b", 100, None, 100)],
+        "bgp": {"peers": [neighbour(A, 64601, "in-a", True), neighbour(B, 64602, "in-b", True)]},
+    }
+
+
+class Test:
+    def __init__(self, checks, lab):
+        self.c, self.lab = checks, lab
+
+    def build(self):
+        lab = self.lab
+        worker, control = cpus_of_lab()
+        for h in ("rt", "fa", "fb"):
+            lab.host(h)
+        lab.link("fa", "up", A + "/24", "rt", "upa", None)
+        lab.link("fb", "up", B + "/24", "rt", "upb", None)
+        _, self.rpc = lab.keeld("rt", config(worker, control), KEELD)
+        for name, address, asn in (("fa", A, 64601), ("fb", B, 64602)):
+            lab.spawn("feed-" + name, name, [FEED, "--count", str(COUNT), "--connect", address[:-1] + "1", "--source", address, "--asn", str(asn),
+                                             "--peer-asn", "64512"], lines=True)
+        wait_established(self.rpc, A, B)
+        wait_for("both tables", lambda: [peer(self.rpc, a)["families"][V4]["received"] for a in (A, B)] == [COUNT, COUNT], 60)
+        self.settled()
+
+    def settled(self):
+        """What the audit finds wrong; it waits for what is on its way into the tables."""
+        return self.rpc.call("fib.audit")["mismatch_count"]
+
+    def best(self):
+        return {r["prefix"]: r["next_hop"] for r in routes(self.rpc, view="loc", limit=10000) if r["best"]}
+
+    def tables(self):
+        s = self.rpc.call("fib.stats")
+        return s["tables"][0]["routes"], s["tables"][0]["writes"], s["generation"]
+
+    def change(self, what, *policies):
+        c, before, was = self.c, self.tables(), self.best()
+        self.rpc.call("config.edit", patch=[{"op": "replace", "path": "/route_policies", "value": list(policies)}])
+        r = self.rpc.call("bgp.refresh.preview", candidate=True)
+        c.equal("%s: the preview wrote nothing, no generation" % what, self.tables(), before)
+        for e in self.rpc.call("config.commit")["effects"]:
+            if e.get("job"):
+                wait_job(self.rpc, e["job"])
+        now = self.best()
+        c.equal("... fib is what then happens", r["fib"], {"added": len(set(now) - set(was)), "removed": len(set(was) - set(now)),
+                                                           "changed": sum(was[p] != now[p] for p in set(was) & set(now))})
+        c.equal("... and the tables agree with the RIB", self.settled(), 0)
+        return r["fib"]
+
+    def run(self):
+        c = self.c
+        self.build()
+        fib = self.change("a quarter moves to the other, another comes in", policy("in-a", 50, None, 200), policy("in-b", 100, 100, 100))
+        c.true("... some each", fib["changed"] > 100 and fib["added"] > 100 and fib["removed"] == 0, fib)
+        fib = self.change("what is worse everywhere", policy("in-a", 60, None, 200), policy("in-b", 100, 100, 100))
+        c.equal("... moves nothing", fib, {"added": 0, "removed": 0, "changed": 0})
+        fib = self.change("one gone, the other not alone for all of it", policy("in-a", None, None, 200), policy("in-b", None, 100, None))
+        c.true("... some are removed", fib["removed"] > 100 and fib["added"] == 0, fib)
+        c.equal("the sessions live on", [(p["state"], p["established_count"]) for p in self.rpc.call("bgp.peers")["peers"]], [("established", 1)] * 2)
+
+
+def test(checks):
+    with Lab(out_folder(NAME)) as lab:
+        Test(checks, lab).run()
+
+
+if __name__ == "__main__":
+    need("ip", files=(KEELD, FEED))
+    sys.exit(interop.main(test))
