@@ -312,6 +312,26 @@ effects_tell(
 	}
 }
 
+/* Its part of the document, and all policies that it runs. Of a thousand peers most are so in most commits: nobody is asked about them. */
+static bool
+untouched(const struct change *c, const struct session_policies *want)
+{
+	const struct applied *a = &apply.applied[c->id.v];
+
+	if (c->was->dynamic || c->is->dynamic || !cluster_same(c) ||
+		!json_equal(json_array_get(c->old->merged, (size_t)(c->was - c->old->peers)),
+			json_array_get(c->next->merged, (size_t)(c->is - c->next->peers))))
+		return false;
+	for (unsigned f = 0; f < FAMILY_COUNT; f++) {
+		if (c->is->families[f].enabled &&
+			(a->session.export_policy[f] != want->export_policy[f] ||
+				a->import[f] !=
+					keeld_policy_of(c->next, c->is, (enum family)f, true)))
+			return false;
+	}
+	return true;
+}
+
 void
 apply_peer_change(struct keeld *k, const struct change *given, json_t *effects)
 {
@@ -320,6 +340,8 @@ apply_peer_change(struct keeld *k, const struct change *given, json_t *effects)
 	struct change c = *given;
 	struct plan plan;
 
+	if (untouched(&c, &want))
+		return;
 	apply_peek(k, c.id, &c.view);
 	plan = plan_of(&c);
 	peer_shard_change(k, &c);
@@ -328,13 +350,13 @@ apply_peer_change(struct keeld *k, const struct change *given, json_t *effects)
 	if (!plan.update_resets && !session_update_resets(c.was, c.is))
 		exports_delay(k, &c, &o.policies);
 	thread_call(k->session_thread, session_order_update, &o);
+	apply.applied[c.id.v].session = o.policies;
 	if (o.result && !plan.update_resets) /* it has come up since */
 		plan_reset(&c, &plan, "configuration-change");
 	if (plan.keep_resets && !o.result)
 		thread_call(k->session_thread, session_order_reset_config, &o);
 	if (o.result)
-		o.policies = want;
-	apply_export_policies(k, c.id, &o.policies);
+		apply_export_policies(k, c.id, &want);
 	apply_pending_done(k, c.id, &want, o.result);
 	effects_tell(k, &c, &plan, true, effects);
 }

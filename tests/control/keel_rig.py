@@ -182,6 +182,10 @@ class Speaker:
                 found.append((t, withdrawn, announced))
         return found
 
+    def ends(self):
+        """How many End-of-RIB came."""
+        return sum(kind == UPDATE and (body == bytes(4) or body == b"\0\0\0\6\x80\x0f\3\0\2\1") for _, kind, body in self.messages)
+
     def table(self, since=0):
         """What is left of the updates."""
         routes = set()
@@ -304,8 +308,15 @@ class KeelTest(unittest.TestCase):
             s = Speaker(self.namespace, **how)
             self.addCleanup(s.close)
             if s.established():
-                return s
+                break
             self.assertLess(time.monotonic(), end, self.keel.logged())
+        self.wait("the end of what it begins with", lambda: self.begun(s), s.changed)
+        return s
+
+    def begun(self, speaker):
+        """End-of-RIB of each family has come."""
+        p = [p for p in self.keel.call("bgp.peers")["peers"] if p["address"] == speaker.address]
+        return p and p[0]["state"] == "established" and speaker.ends() == sum(f["negotiated"] for f in p[0]["families"].values())
 
     def wait(self, what, good, changed=None):
         """Until good(), which may ask keeld; a message to a speaker of this test hurries it."""

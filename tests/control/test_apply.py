@@ -67,8 +67,8 @@ class Commit(KeelTest):
         p = self.keel.peer()
         self.assertEqual((p["state"], p["established_count"]), ("established", self.established), self.keel.logged())
 
-    def wait(self, what, good):
-        super().wait(what, good, getattr(self, "speaker", None) and self.speaker.changed)
+    def wait(self, what, good, changed=None):
+        super().wait(what, good, changed or getattr(self, "speaker", None) and self.speaker.changed)
 
     def caught_up(self):
         """All that keeld has had to say until now has come: a network of its own is behind it."""
