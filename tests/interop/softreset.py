@@ -91,13 +91,14 @@ PREFER_B = node("from-b", permit(5, HALF_OF, local_pref=200))  # half of the tra
 REFUSE_B = node("from-b", deny(5, HALF_OF))
 
 
-def config(worker, control, keep):
+def config(worker, control, keep, hold_s):
     def families(both, imports, exports, **keys):
         return {f: {"import_policy": imports, "export_policy": exports, **keys} for f in both}
 
     def one(host, family, both):
         return {"address": at(host, family), "asn": ASN[host], "families": families(both, "from-" + host, "to-" + host)}
 
+    timers = {"hold_s": hold_s}
     # FRR 8.4 without capabilities wants an AGGREGATOR of 8 octets from whoever announces the capability that it did not
     plain = dict(one("g", V4, (V4,)), capabilities={"four_octet_as": False})
     preference = {"from-a": 100, "from-b": 90}
@@ -114,9 +115,10 @@ def config(worker, control, keep):
         "bgp": {
             "networks": [],
             "groups": [{"name": "transit", "families": families((V4, V6), "from-a", "to-transit", keep_all_routes=keep)}],
-            "peers": [{"address": at("a"), "asn": ASN["a"], "group": "transit"},
+            "peers": [dict(p, timers=timers) for p in (
+                      {"address": at("a"), "asn": ASN["a"], "group": "transit"},
                       {"address": at("b"), "asn": ASN["b"], "group": "transit", "families": {f: {"import_policy": "from-b"} for f in (V4, V6)}},
-                      one("f", V4, (V4, V6)), one("f", V6, (V6,)), plain, one("i", V4, (V4,)), one("i", V6, (V6,))]},
+                      one("f", V4, (V4, V6)), one("f", V6, (V6,)), plain, one("i", V4, (V4,)), one("i", V6, (V6,)))]},
     }
 
 
@@ -129,7 +131,7 @@ class World:
 
     # ---- building ----
 
-    def build(self, keep):
+    def build(self, keep, hold_s):
         lab = self.lab
         worker, others = cpus_of_lab()
         for h in ("rt", *NET):
@@ -142,7 +144,7 @@ class World:
         lab.sh("src", "ip route add default via %s; ip -6 route add default via %s" % (ours("src"), ours("src", V6)))
         for h in ASN:
             self.start_daemon(h)
-        self.keeld, self.rpc = lab.keeld("rt", config(worker, others, keep), KEELD, cpus=others + [worker])
+        self.keeld, self.rpc = lab.keeld("rt", config(worker, others, keep, hold_s), KEELD, cpus=others + [worker])
         self.sock = os.path.join(lab.dir, "keeld.sock")
         self.wait_up()
         self.wait_whole()
@@ -208,9 +210,13 @@ class World:
         return self.peer(name)["families"][family]
 
     def ctl(self, *words):
-        """(exit status, what keelctl prints as JSON, or what it says on stderr)."""
+        """(exit status, the last that keelctl prints as JSON, or what it says on stderr)."""
         p = subprocess.run([KEELCTL, "--socket", self.sock, "--json", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=60)
-        return p.returncode, json.loads(p.stdout) if p.stdout.strip() else p.stderr.strip()
+        values, text, reader = [], p.stdout.strip(), json.JSONDecoder()
+        while text:
+            value, end = reader.raw_decode(text)
+            values, text = values + [value], text[end:].lstrip()
+        return p.returncode, values[-1] if values else p.stderr.strip()
 
     def refresh(self, direction, scope, family=V4, by="rpc", **who):
         """{name of the session: (action, reason)} of a refresh by either way, and its job's end is waited for."""
@@ -226,7 +232,15 @@ class World:
 
     def commit(self, *patch, wait=True):
         """{(session, family, direction): (effect, reason)}; the jobs' ends are waited for."""
-        r = commit(self.rpc, list(patch))
+        return self.effects(commit(self.rpc, list(patch)), wait)
+
+    def edit(self, *lines):
+        """As commit(), by keelctl's views: lines as an operator types them, from the system view on."""
+        status, r = self.ctl("; ".join(("system-view", *lines, "commit")))
+        self.c.equal("keelctl '%s': exit status" % lines[-1], status, 0)
+        return self.effects(r, True)
+
+    def effects(self, r, wait):
         for e in r["effects"]:
             if wait and e.get("job"):
                 wait_job(self.rpc, e["job"])
@@ -428,13 +442,13 @@ class Wire(Capture):
             self.w.c.equal("%s: nothing to %s" % (what, h), seen, ([], []))
 
 
-def main(name, numbers, keep=False):
+def main(name, numbers, keep=False, hold_s=90):
     """Runs the tests in one world; each is called `number_N_...` and gets the world. `keep`: all routes of a and b are kept from the start."""
     def test(checks):
         out = out_folder(name)
         with Lab(out) as lab:
             w = World(checks, lab, out)
-            w.build(keep)
+            w.build(keep, hold_s)
             for number in numbers:
                 print("---- %s: %s" % (number.__name__, (number.__doc__ or "").split("\n")[0]), flush=True)
                 number(w)

@@ -11,8 +11,7 @@ def number_01_import_asks_a_peer_with_route_refresh(w):
     """ROUTE-REFRESH for exactly the families named, and only those negotiated."""
     c = w.c
     cases = (("peer", V4, "rpc", {"peer": at("a")}, {"a": SENT}, {"a": [(V4, 0)]}),
-             ("peer", V6, "keelctl", {"peer": at("a")}, {"a": SENT}, {"a": [(V6, 0)]}),
-             ("group", V6, "rpc", {"group": "transit"}, {"a": SENT, "b": UNSUPPORTED}, {"a": [(V6, 0)]}),
+             ("group", V6, "keelctl", {"group": "transit"}, {"a": SENT, "b": UNSUPPORTED}, {"a": [(V6, 0)]}),
              ("internal", V6, "keelctl", {}, {"i6": SENT}, {"i": [(V6, 0)]}),
              ("external", V4, "keelctl", {}, {"a": SENT, "b": UNSUPPORTED, "f": SENT, "g": UNSUPPORTED}, {"a": [(V4, 0)], "f": [(V4, 0)]}),
              ("all", V6, "rpc", {}, {"a": SENT, "b": UNSUPPORTED, "f": ("unsupported", "not-negotiated"), "f6": SENT, "i6": SENT},
@@ -45,10 +44,9 @@ def number_05_keep_all_routes_for_the_first_time(w):
     c = w.c
     before, others = {n: w.peer(n)["established_count"] for n in "ab"}, {n: w.peer(n)["established_count"] for n in ("f", "f6", "g", "i", "i6")}
     wire = w.capture()
-    group = [{"op": "add", "path": "/bgp/groups/0/families/%s/keep_all_routes" % f, "value": True} for f in (V4, V6)]
-    # b's session goes for a moment, and with it its half of the traffic, if it had any: everything is at a
-    effects = w.commit(*group)
-    c.equal("effects: a request a family to a, b's session is reset", effects,
+    # b's session goes for a moment, and no traffic with it: everything is at a
+    effects = w.edit("bgp 64512", *(line for f in ("ipv4-family", "ipv6-family") for line in (f + " unicast", "peer transit keep-all-routes", "quit")))
+    c.equal("by keelctl, as the documents have it; effects: a request a family to a, b's session is reset", effects,
             {("a", V4, "import"): SENT, ("a", V6, "import"): SENT,
              ("b", V4, "import"): ("session-reset", "keep-all-routes"), ("b", V6, "import"): ("session-reset", "keep-all-routes")})
     wait_for("b again", lambda: w.peer("b")["established_count"] == before["b"] + 1 and w.peer("b")["state"] == "established", 30)
@@ -61,7 +59,7 @@ def number_05_keep_all_routes_for_the_first_time(w):
     c.equal("a's session stands", w.peer("a")["established_count"], before["a"])
     c.equal("and so do the others", {n: w.peer(n)["established_count"] for n in others}, others)
     with w.quiet():
-        c.equal("said again, it is nothing", w.commit(*[dict(p, op="replace") for p in group]), {})
+        c.equal("said again, it is nothing", w.edit("bgp 64512", "ipv4-family unicast", "peer transit keep-all-routes", "return"), {})
         effects = w.commit(node("from-a", deny(1, {"prefix_list": "nothing"})), node("from-b", deny(1, {"prefix_list": "nothing"})))
         c.equal("a policy later: nobody is reset or asked", set(effects.values()), {("replayed", None)})
         w.commit(without_node("from-a"), without_node("from-b"))

@@ -14,11 +14,11 @@ NOT_FOUND = -32004
 def number_08_route_refresh_is_said_in_open(w):
     """Changing capabilities.route_refresh re-establishes the session, and nobody else's; without it, import is unsupported, and not asked for."""
     c = w.c
-    for name, peer, family in (("i", 5, V4), ("f6", 3, V6)):
-        path = "/bgp/peers/%d/capabilities" % peer
-        for on, patch in ((False, {"op": "add", "path": path, "value": {"route_refresh": False, "enhanced_route_refresh": False}}), (True, {"op": "remove", "path": path})):
+    for name, family in (("i", V4), ("f6", V6)):
+        line = "peer %s capability-advertise route-refresh" % SESSIONS[name]
+        for on in (False, True):
             before, others = w.peer(name)["established_count"], {n: v for n, v in w.sessions()[0].items() if n != name}
-            effects = w.commit(patch)
+            effects = w.edit("bgp 64512", line if on else "undo " + line)
             c.equal("%s: route refresh %s: the session is reset" % (name, on), {e for (n, _, _), e in effects.items() if n == name},
                     {("session-reset", "configuration-change")})
             c.comes_to("... once", lambda: (w.peer(name)["state"], w.peer(name)["established_count"]), ("established", before + 1), 30)
@@ -83,8 +83,9 @@ def number_09_reset(w):
 
 
 def number_10_no_soft_reset_drops_a_session(w):
-    """All of them, in both directions, over and over, while policies change: no session, and no uptime."""
+    """All of them, in both directions, over and over, while policies change: no session, no uptime; hold times are 9 s."""
     c = w.c
+    c.equal("the hold time", {w.peer(n)["hold_time_s"] for n in SESSIONS}, {9})
     with w.quiet():
         w.masks(A | B, A)
         for turn in range(3):
@@ -168,4 +169,4 @@ def number_12_another_vrf(w):
 
 if __name__ == "__main__":
     main("soft_reset_session", (number_12_another_vrf, number_10_no_soft_reset_drops_a_session, number_09_reset, number_08_route_refresh_is_said_in_open,
-                                number_11_repeated_requests_cost_one_more_walk), keep=True)
+                                number_11_repeated_requests_cost_one_more_walk), keep=True, hold_s=9)
