@@ -85,6 +85,14 @@ print_node(struct ctl *ctl, const json_t *node)
 	print_clauses("set", json_object_get(node, "set"), ", ");
 }
 
+static bool
+names(const json_t *o, const char *key, const char *name)
+{
+	const char *text = json_string_value(json_object_get(o, key));
+
+	return text != NULL && strcmp(text, name) == 0;
+}
+
 /* Peers and groups that name the policy. */
 static void
 print_users(const json_t *objects, const char *what, const char *name_key, const char *policy)
@@ -102,7 +110,7 @@ print_users(const json_t *objects, const char *what, const char *name_key, const
 		json_object_foreach(json_object_get(o, "families"), family, f)
 		{
 			for (unsigned k = 0; k < 2; k++) {
-				if (strcmp(text_of(f, keys[k][0]), policy) == 0)
+				if (names(f, keys[k][0], policy))
 					printf("  used by %s %s, %s %s\n", what,
 						text_of(o, name_key), text_safe(family),
 						keys[k][1]);
@@ -123,8 +131,8 @@ print_policy(struct ctl *ctl, const json_t *document, const json_t *policy)
 	if (json_object_get(policy, "description") != NULL)
 		printf("  %s\n", text_of(policy, "description"));
 	json_array_foreach(json_object_get(policy, "nodes"), i, node) print_node(ctl, node);
-	print_users(json_object_get(bgp, "groups"), "group", "name", text_safe(name));
-	print_users(json_object_get(bgp, "peers"), "peer", "address", text_safe(name));
+	print_users(json_object_get(bgp, "groups"), "group", "name", name);
+	print_users(json_object_get(bgp, "peers"), "peer", "address", name);
 }
 
 /* --json: what config.get answers for the part that is shown. */
@@ -154,7 +162,7 @@ show_policy(struct ctl *ctl, const struct command *c)
 	policies = json_object_get(document, "route_policies");
 	json_array_foreach(policies, i, policy)
 	{
-		if (c->name != NULL && strcmp(text_of(policy, "name"), c->name) == 0)
+		if (c->name != NULL && names(policy, "name", c->name))
 			one = policy;
 	}
 	if (c->name != NULL && one == NULL)

@@ -65,6 +65,7 @@ job_line(struct ctl *ctl, long long id, const json_t *job)
 	ctl_progress(ctl, "job %lld: %lld of %lld sessions, %s after %s\n", id,
 		number_of(job, "done"), number_of(job, "total"), state,
 		ns_text((real_of(job, "finished_s") - real_of(job, "started_s")) * 1e9, spent));
+	ctl->progress = false; /* it stays */
 	if (strcmp(state, "failed") == 0)
 		ctl_fail(ctl, EXIT_REFUSED, "job %lld failed: %s", id,
 			text_of(json_object_get(job, "result"), "reason"));

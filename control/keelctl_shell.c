@@ -5,6 +5,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <histedit.h>
+#include <locale.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +15,7 @@
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <wchar.h>
 
 #define HISTORY_LINES 1000
 #define NAMES_MAX 4096
@@ -84,33 +88,42 @@ method_names(struct texts *t, const char *begin)
 	json_decref(result);
 }
 
+/* Numbers of a key that objects share, each once. */
 static void
-asn_names(struct texts *t, const json_t *d, const char *begin)
+numbers_of(struct texts *t, const json_t *objects, const char *key, const char *begin)
 {
-	const json_t *peer;
-	char text[16];
+	const json_t *o;
+	char text[24];
 	size_t i;
 
-	json_array_foreach(json_object_get(json_object_get(d, "bgp"), "peers"), i, peer)
+	json_array_foreach(objects, i, o)
 	{
-		json_int_t asn = json_integer_value(json_object_get(peer, "asn"));
-
-		snprintf(text, sizeof(text), "%lld", (long long)asn);
-		if (asn != 0)
+		snprintf(text, sizeof(text), "%lld", number_of(o, key));
+		if (json_is_integer(json_object_get(o, key)))
 			texts_add(t, text, begin);
 	}
 }
 
-/* bgp N: there is one that fits. */
 static void
-own_asn(struct texts *t, const json_t *d, const char *begin)
+commit_names(struct texts *t, const char *begin)
 {
-	char text[16];
+	json_t *result = ctl_try(shell.ctl, "config.history", NULL);
 
-	snprintf(text, sizeof(text), "%lld",
-		(long long)json_integer_value(
-			json_object_get(json_object_get(d, "router"), "asn")));
-	texts_add(t, text, begin);
+	numbers_of(t, json_object_get(result, "commits"), "id", begin);
+	json_decref(result);
+}
+
+/* bgp N: there is one that fits. Else those of the peers. */
+static void
+asn_names(struct texts *t, const json_t *d, const char *begin)
+{
+	json_t *router = json_pack("[O*]", json_object_get(d, "router"));
+
+	if (shell.ctl->view == VIEW_SYSTEM)
+		numbers_of(t, router, "asn", begin);
+	else
+		numbers_of(t, json_object_get(json_object_get(d, "bgp"), "peers"), "asn", begin);
+	json_decref(router);
 }
 
 static void
@@ -121,6 +134,10 @@ value_names(struct texts *t, const struct command_choice *c, const char *begin)
 
 	if (strcmp(c->text, "METHOD") == 0) {
 		method_names(t, begin);
+		return;
+	}
+	if (strcmp(c->text, "ID") == 0) {
+		commit_names(t, begin);
 		return;
 	}
 	d = document();
@@ -134,8 +151,6 @@ value_names(struct texts *t, const struct command_choice *c, const char *begin)
 		texts_of(t, json_object_get(d, "vrfs"), "name", begin);
 	else if (strcmp(c->text, "NAME") == 0)
 		texts_of(t, json_object_get(d, "route_policies"), "name", begin);
-	else if (strcmp(c->text, "AS-NUMBER") == 0 && shell.ctl->view == VIEW_SYSTEM)
-		own_asn(t, d, begin);
 	else if (strcmp(c->text, "AS-NUMBER") == 0)
 		asn_names(t, d, begin);
 	if (strcmp(c->text, "NAME") == 0 && (strcmp(after, "route-policy") == 0)) {
@@ -385,6 +400,48 @@ prompt(EditLine *el)
 	return shell.prompt;
 }
 
+/* Ctrl-C is let in only while a key is waited for, so that it cannot fall between the look and the wait. */
+static sigset_t outside;
+
+/* One character, as libedit's own function reads it: 1, 0 at the end, -1. */
+static int
+read_key(EditLine *el, wchar_t *key)
+{
+	struct pollfd p = {.fd = STDIN_FILENO, .events = POLLIN};
+	mbstate_t state = {0};
+	size_t n;
+
+	(void)el;
+	do {
+		char byte;
+		ssize_t got;
+
+		if (ppoll(&p, 1, NULL, &outside) < 0)
+			return -1;
+		got = read(STDIN_FILENO, &byte, 1);
+		if (got <= 0)
+			return got < 0 ? -1 : 0;
+		n = mbrtowc(key, &byte, 1, &state);
+	} while (n == (size_t)-2);
+	if (n == (size_t)-1)
+		*key = L'?';
+	return 1;
+}
+
+static const char *
+edit_line(int *n)
+{
+	const char *line;
+	sigset_t interrupt;
+
+	sigemptyset(&interrupt);
+	sigaddset(&interrupt, SIGINT);
+	sigprocmask(SIG_BLOCK, &interrupt, &outside);
+	line = el_gets(shell.el, n);
+	sigprocmask(SIG_SETMASK, &outside, NULL);
+	return line;
+}
+
 /* A line, or NULL: *end says whether there will be no more, or somebody pressed Ctrl-C. */
 static const char *
 read_line(const char *text, bool *end)
@@ -395,8 +452,10 @@ read_line(const char *text, bool *end)
 	snprintf(shell.prompt, sizeof(shell.prompt), "%s%s", text,
 		text[strlen(text) - 1] == ' ' ? "" : " ");
 	ctl_interrupt_clear();
-	el_set(shell.el, EL_PREP_TERM, 1); /* before the prompt: what is typed right behind it is not echoed twice */
-	line = el_gets(shell.el, &n);
+	el_resize(shell.el); /* the window may have another size since */
+	el_set(shell.el, EL_PREP_TERM,
+		1); /* before the prompt: what is typed right behind it is not echoed twice */
+	line = edit_line(&n);
 	*end = false;
 	if (line != NULL && n > 0)
 		return line;
@@ -459,6 +518,7 @@ shell_run(struct ctl *ctl)
 	char text[128];
 	bool end = false;
 
+	setlocale(LC_CTYPE, ""); /* what is typed may be UTF-8 */
 	shell = (struct shell){.ctl = ctl, .el = el_init("keelctl", stdin, stdout, stderr)};
 	if (shell.el == NULL) {
 		ctl_fail(ctl, EXIT_REFUSED, "the line editor does not start: %s", strerror(errno));
@@ -469,6 +529,7 @@ shell_run(struct ctl *ctl)
 	history_open();
 	el_set(shell.el, EL_PROMPT, prompt);
 	el_set(shell.el, EL_EDITOR, "emacs");
+	el_set(shell.el, EL_GETCFN, read_key);
 	if (shell.history != NULL)
 		el_set(shell.el, EL_HIST, history, shell.history);
 	el_set(shell.el, EL_ADDFN, "keel-help", "what may stand here", help_key);

@@ -395,7 +395,7 @@ class Lines(Pair):
         self.assertEqual(re.findall(r"(?m)^  (\S+)", said), ["<cr>"])
         said = shell.keys("\x15refresh foo ?", r"<keel> refresh foo $")
         self.assertIn('word 2 "foo": expected bgp', said)
-        said = shell.keys("\x15show rib; reset bgp ipv4 ?", r"ipv4 $")  # the command under the cursor
+        said = shell.keys("\x15show rib; reset bgp ipv4 ?", r"<keel> show rib; reset bgp ipv4 $")  # the command under the cursor
         self.assertEqual(re.findall(r"(?m)^  (\S+)", said)[:2], ["slow-peer", "ADDRESS"])
         shell.line("\x15")
         shell.line("system-view")

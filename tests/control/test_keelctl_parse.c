@@ -452,6 +452,34 @@ test_views(void **state)
 	assert_int_equal(parse_in(VIEW_BGP, "undo peer 192.0.2.2 as-number", &c, error), -EINVAL);
 }
 
+/* A keyword's shortest beginning that no other has leads where the whole word leads. */
+static void
+abbreviation_is_the_word(unsigned view, char **words, unsigned count,
+	const struct command_choice *choice, unsigned n, unsigned which)
+{
+	struct command_choice whole[COMMAND_CHOICES_MAX], brief[COMMAND_CHOICES_MAX];
+	char text[64], error[640];
+	size_t len = 1;
+	unsigned a, b;
+
+	for (unsigned i = 0; i < n; i++) {
+		while (i != which && choice[i].text != NULL && !choice[i].value &&
+			len < strlen(choice[which].text) &&
+			strncmp(choice[i].text, choice[which].text, len) == 0)
+			len++;
+	}
+	if (strcmp(choice[which].text, "discard") == 0)
+		return; /* never abbreviated */
+	words[count] = (char *)(uintptr_t)choice[which].text;
+	a = command_choices(view, words, count + 1, whole, error, sizeof(error));
+	snprintf(text, sizeof(text), "%.*s", (int)len, choice[which].text);
+	words[count] = text;
+	b = command_choices(view, words, count + 1, brief, error, sizeof(error));
+	assert_int_equal(a, b);
+	for (unsigned i = 0; i < a; i++)
+		assert_ptr_equal(whole[i].text, brief[i].text);
+}
+
 /* Every word and value of every place has its line of help: nothing is left out of `?`. */
 static void
 help_below(unsigned view, char **words, unsigned count, unsigned *seen)
@@ -474,6 +502,8 @@ help_below(unsigned view, char **words, unsigned count, unsigned *seen)
 		if (*command_help(choice[i].after, choice[i].text) == '\0')
 			fail_msg("no help for %s behind %s", choice[i].text,
 				choice[i].after ? choice[i].after : "nothing");
+		if (!choice[i].value)
+			abbreviation_is_the_word(view, words, count, choice, n, i);
 		words[count] = (char *)(uintptr_t)choice[i].text;
 		for (unsigned v = 0; choice[i].value && v < sizeof(samples) / sizeof(samples[0]);
 			v++) {
