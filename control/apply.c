@@ -412,6 +412,12 @@ apply_check_restart_keys(const struct config *old, const struct config *next, st
 		faults_add(f, "/bgp/next_hop_tracking", why);
 }
 
+void
+keeld_check_restart_keys(const struct keeld *k, const struct config *next, struct faults *f)
+{
+	apply_check_restart_keys(k->running, next, f);
+}
+
 /* The next configuration's peers: who they are now (NULL: nobody), and their ids. */
 struct joined {
 	const struct config_peer **was;

@@ -122,6 +122,7 @@ void
 apply_dynamic_event(struct keeld *k, const struct session_event *e)
 {
 	const struct config_peer *p;
+	struct session_view view;
 
 	if (e->kind == SESSION_DYNAMIC) {
 		dynamic_begin(k, e);
@@ -130,10 +131,13 @@ apply_dynamic_event(struct keeld *k, const struct session_event *e)
 	p = keeld_peer_config(k, e->peer);
 	if (p == NULL || !p->dynamic) /* gone, or the document names it by now */
 		return;
-	if (e->kind == SESSION_DYNAMIC_GONE)
-		dynamic_end(k, e->peer);
-	else if (p->asn == 0)
+	if (e->kind == SESSION_UP && p->asn == 0)
 		dynamic_up(k, e->peer);
+	if (e->kind != SESSION_DYNAMIC_GONE)
+		return;
+	apply_peek(k, e->peer, &view);
+	if (view.state != FSM_ESTABLISHED) /* else it has the id of the one that is meant */
+		dynamic_end(k, e->peer);
 }
 
 const struct config_peer *

@@ -158,11 +158,26 @@ reached(const struct keeld *k, const struct reaching *r)
 {
 	struct adj_rib_in_counts counts = {0};
 
-	if (!k->peers[r->peer.v].used)
-		return true;
 	shard_peer_counts(k->shard, r->peer, r->family, &counts);
 	return counts.replays_done >= r->replays &&
 	       counts.eorr_received + counts.eorr_ignored >= r->eorrs;
+}
+
+/* Those that are reached, and those of `gone`, whose id may be another peer's soon. */
+static void
+reaching_end(struct keeld *k, struct peer_id gone)
+{
+	for (struct reaching **at = &refresh.reaching, *r; (r = *at) != NULL;) {
+		bool lost = r->peer.v == gone.v;
+
+		if (!lost && !reached(k, r)) {
+			at = &r->next;
+			continue;
+		}
+		*at = r->next;
+		refresh_ended(k, r->peer, r->family, r->job, lost ? "peer-removed" : NULL);
+		free(r);
+	}
 }
 
 static void
@@ -170,15 +185,7 @@ reaching_poll(struct timer *t)
 {
 	struct keeld *k = apply.k;
 
-	for (struct reaching **at = &refresh.reaching, *r; (r = *at) != NULL;) {
-		if (!reached(k, r)) {
-			at = &r->next;
-			continue;
-		}
-		*at = r->next;
-		refresh_ended(k, r->peer, r->family, r->job, NULL);
-		free(r);
-	}
+	reaching_end(k, (struct peer_id){0});
 	if (refresh.reaching != NULL)
 		timer_arm(k->main_thread, t, SHARD_POLL_NS);
 }
@@ -646,6 +653,7 @@ apply_pending_drop(struct keeld *k, struct peer_id id)
 		pending_drop_one(k, &refresh.export[id.v][f]);
 		refresh.not_applied[id.v][f] = (struct not_applied){0};
 	}
+	reaching_end(k, id);
 }
 
 /* ---- life ---- */

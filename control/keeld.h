@@ -83,6 +83,8 @@ int keeld_commit(struct keeld *k, json_t *document, const char *comment, json_t 
 /* The same; without keeld_confirm() within confirm_s, or at a restart before it, what ran before comes back. -EIO: that can't be kept on disk. */
 int keeld_commit_to_confirm(struct keeld *k, json_t *document, const char *comment, uint32_t confirm_s, json_t **effects, bool *persisted,
 	struct faults *f);
+/* What a commit of a document that is good in itself would be refused for: keys that are only read at start. */
+void keeld_check_restart_keys(const struct keeld *k, const struct config *next, struct faults *f);
 /* -ENOENT: no commit waits for it. A commit without confirm_s confirms, too (RFC 6241 8.4.1). */
 int keeld_confirm(struct keeld *k);
 /* Commits the document of that commit, at once; edits of the candidate stay edits. As keeld_commit(); -ENOENT: there is none. */

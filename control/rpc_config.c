@@ -148,15 +148,19 @@ config_validate(struct keeld *k, json_t *params, struct rpc_call *call)
 	struct faults f = {0};
 	struct config *c = config_parse(k->candidate, &f);
 	json_t *errors = json_array();
+	bool valid;
 
 	(void)params;
 	(void)call;
+	if (c != NULL)
+		keeld_check_restart_keys(k, c, &f);
+	valid = c != NULL && f.count == 0;
 	for (unsigned i = 0; i < f.count; i++)
 		json_array_append_new(errors, json_pack("{s:s, s:s}", "path", f.fault[i].path, "reason", f.fault[i].reason));
 	if (c != NULL)
 		config_free(c);
 	faults_fini(&f);
-	return json_pack("{s:b, s:o}", "valid", c != NULL, "errors", errors);
+	return json_pack("{s:b, s:o}", "valid", valid, "errors", errors);
 }
 
 static json_t *

@@ -240,6 +240,7 @@ class Commit(KeelTest):
         self.begin()
         self.keel.call("config.edit", {"merge": {"bgp": {"next_hop_tracking": False}, "router": {"asn": 5}}})
         a = self.keel.answer("config.commit")
+        self.assertEqual(self.keel.call("config.validate"), {"valid": False, "errors": a["error"]["data"]["errors"]})
         self.assertEqual(sorted(e["path"] for e in a["error"]["data"]["errors"]), ["/bgp/next_hop_tracking", "/router"])
         self.keel.call("config.discard")
 
