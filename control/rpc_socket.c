@@ -77,7 +77,7 @@ turn_over(struct connection *c)
 	return true;
 }
 
-/* What to wait for now; the end of a connection that has answered everything. Called last, when nobody works on `c`. */
+/* What to wait for next; the end of a connection that has answered everything. Called last, when nobody works on `c`. */
 static void
 connection_settle(struct connection *c)
 {

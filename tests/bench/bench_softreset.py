@@ -48,13 +48,13 @@ class Dut:
 
     def tree(self):
         """The pids of the daemon."""
-        out, todo = [], [self.process.popen.pid]
-        while todo:
-            pid = todo.pop()
+        out, left = [], [self.process.popen.pid]
+        while left:
+            pid = left.pop()
             out.append(pid)
             try:
                 with open("/proc/%d/task/%d/children" % (pid, pid)) as f:
-                    todo += [int(x) for x in f.read().split()]
+                    left += [int(x) for x in f.read().split()]
             except FileNotFoundError:
                 pass
         return out

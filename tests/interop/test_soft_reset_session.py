@@ -110,7 +110,7 @@ def number_11_repeated_requests_cost_one_more_walk(w):
         f, i = w.daemons["f"].process.popen.pid, w.daemons["i"].process.popen.pid
         before = w.family("i")["refresh"]
         wire = w.capture()
-        os.kill(i, signal.SIGSTOP)  # it answers nothing for now
+        os.kill(i, signal.SIGSTOP)  # it does not answer
         try:
             jobs = {w.rpc.call("bgp.refresh", family=V4, scope="internal", direction="import")["job"] for _ in range(asked)}
         finally:
