@@ -113,6 +113,7 @@ struct peer_family {
 	struct refresh_jobs import_jobs, export_jobs;
 	struct refresh_jobs policy_jobs; /* `walk`: what update_group_settle() gave */
 	uint64_t requested_ns; /* our last ROUTE-REFRESH; 0: none yet */
+	uint64_t requested_updates; /* how many UPDATEs had come then */
 	struct timer stale; /* from the oldest open BoRR, or our oldest request without one */
 	bool refreshing; /* between BoRR and EoRR */
 	bool owed_stale;

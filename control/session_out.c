@@ -515,17 +515,21 @@ request_send(struct peer_family *f) RUNS_ON(role_session)
 	connection_flush(c);
 	f->requests_sent++;
 	f->requested_ns = now_ns();
+	f->requested_updates = f->peer->updates_received;
 	return true;
 }
 
 /*
- * Contract section 5.11: a request that the peer has not begun to answer is one for us, too: all that it will say comes after this. For a
- * while: one that it has forgotten (an answer without frame, RFC 7313 4, or none) must not be in the way of asking again.
+ * Contract section 5.11: a request that the peer has not begun to answer is one for us, too: all that it will say comes after this. Not where
+ * that may be wrong: routes have come since from one that has never sent a BoRR, so they may be its answer (against RFC 7313 4); and not for
+ * ever, as it may have forgotten the request.
  */
 static bool
 request_under_way(const struct peer_family *f)
 {
 	if (f->requested_ns == 0 || now_ns() - f->requested_ns > REQUEST_ANSWER_NS)
+		return false;
+	if (f->borr_received == 0 && f->peer->updates_received != f->requested_updates)
 		return false;
 	for (unsigned i = 0; i < f->import_jobs.count; i++) {
 		if (!f->import_jobs.job[i].begun)

@@ -147,6 +147,31 @@ test_requests_join(void **state)
 	node_end(&n);
 }
 
+/* Against RFC 7313 4: it answers without BoRR. What was asked after that is not lost. */
+static void
+test_requests_unframed(void **state)
+{
+	struct config_peer c = peer_config(PEER_AS, OWN_AS, 2);
+	struct bgp_open_options o = script_open(PEER_AS, PEER_ID);
+	union script_attrs a;
+
+	begin(&c);
+	establish(&s, 1, &o);
+	script_read_routes(&s, -1, NULL);
+	script_send_end_of_rib(&s, V4);
+	wait_for(node_view(&n, 1).families[V4].end_of_rib_received);
+	script_attrs(&a, PEER_AS, NEXT_HOP);
+	for (unsigned i = 1; i <= 3; i++) {
+		expect_action(call_refresh_import, V4, REFRESH_SENT, "");
+		expect_action(call_refresh_import, V4, REFRESH_SENT, "");
+		assert_int_equal(node_view(&n, 1).families[V4].requests_sent, i);
+		script_send_update(&s, &a.a, 0x0b000000, 1);
+		wait_for(node_view(&n, 1).updates_received == i + 1); /* and the End-of-RIB */
+	}
+	script_close(&s);
+	node_end(&n);
+}
+
 /* Turned on or off: the session stays. Whether it has to be reset is main's to know; then it is for the configuration's sake. */
 static void
 test_keep_turned_on(void **state)
@@ -416,6 +441,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_kept_routes),
 		cmocka_unit_test(test_requests_join),
+		cmocka_unit_test(test_requests_unframed),
 		cmocka_unit_test(test_keep_turned_on),
 		cmocka_unit_test(test_export_job),
 		cmocka_unit_test(test_export_job_slow),
