@@ -106,7 +106,8 @@ request_settle(struct rpc_client *c)
 	} else if (r->suspended) {
 		r->suspended = false;
 		MHD_resume_connection(r->connection);
-		timer_arm(c->rpc->thread, &r->http->timer, 0); /* resuming takes effect in MHD_run() */
+		timer_arm(c->rpc->thread, &r->http->timer,
+			0); /* resuming takes effect in MHD_run() */
 	}
 }
 
@@ -123,6 +124,9 @@ request_again(struct timer *t)
 static const struct rpc_client_ops request_ops = {
 	request_send, request_cut, request_turn_over, request_settle, NULL};
 
+static const struct rpc_bounds bounds = {
+	.request = BODY_MAX, .answer = ANSWER_MAX, .connections = CONNECTIONS_MAX};
+
 static struct request *
 request_create(struct http *h, struct MHD_Connection *connection)
 {
@@ -130,7 +134,8 @@ request_create(struct http *h, struct MHD_Connection *connection)
 
 	if (r == NULL)
 		return NULL;
-	r->client = (struct rpc_client){.ops = &request_ops, .rpc = h->rpc, .read_only = true};
+	r->client = (struct rpc_client){
+		.ops = &request_ops, .rpc = h->rpc, .bounds = &bounds, .read_only = true};
 	r->http = h;
 	r->connection = connection;
 	r->again.fire = request_again;

@@ -168,11 +168,14 @@ static const struct metric of_families[] = {
 	{"keel_peer_routes_received", "Routes stored.", "received", GAUGE},
 	{"keel_peer_routes_accepted", "Routes that import policy lets in.", "accepted", GAUGE},
 	{"keel_peer_routes_advertised", "Routes told to the peer.", "advertised", GAUGE},
-	{"keel_peer_routes_rejected", "Prefixes refused since the session came up.", "rejected_total", COUNTER},
-	{"keel_peer_refresh_requests_sent", "Our ROUTE-REFRESH requests.", "requests_sent", COUNTER},
+	{"keel_peer_routes_rejected", "Prefixes refused since the session came up.",
+		"rejected_total", COUNTER},
+	{"keel_peer_refresh_requests_sent", "Our ROUTE-REFRESH requests.", "requests_sent",
+		COUNTER},
 	{"keel_peer_refresh_requests_received", "The peer's.", "requests_received", COUNTER},
 	{"keel_peer_refresh_served", "Walks sent to the peer for them.", "served", COUNTER},
-	{"keel_peer_stale_swept", "Routes that a refresh did not tell again.", "stale_swept", COUNTER},
+	{"keel_peer_stale_swept", "Routes that a refresh did not tell again.", "stale_swept",
+		COUNTER},
 };
 
 static void
@@ -182,9 +185,11 @@ peer_metrics(FILE *f, const json_t *answer)
 
 	peers_up(f, peers);
 	for (unsigned i = 0; i < sizeof(of_peers) / sizeof(of_peers[0]); i++)
-		peers_metric(f, peers, of_peers[i].name, of_peers[i].kind, of_peers[i].help, of_peers[i].key);
+		peers_metric(f, peers, of_peers[i].name, of_peers[i].kind, of_peers[i].help,
+			of_peers[i].key);
 	for (unsigned i = 0; i < sizeof(of_families) / sizeof(of_families[0]); i++)
-		families_metric(f, peers, of_families[i].name, of_families[i].kind, of_families[i].help, of_families[i].key);
+		families_metric(f, peers, of_families[i].name, of_families[i].kind,
+			of_families[i].help, of_families[i].key);
 }
 
 /* ---- tables ---- */

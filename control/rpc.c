@@ -135,7 +135,7 @@ text_append(struct batch *b, const char *text, size_t len)
 {
 	size_t need = b->len + len + 2;
 
-	if (need > RPC_OUTPUT_MAX)
+	if (need > b->c->bounds->answer)
 		return false;
 	if (need > b->size) {
 		size_t size = need < 2 * b->size ? 2 * b->size : need;

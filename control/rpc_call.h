@@ -15,7 +15,13 @@ struct batch;
 struct rpc_client;
 struct subscription;
 
-#define RPC_OUTPUT_MAX (256u << 20) /* one line's answers, beyond which the client is cut off */
+/* What a client may take of memory. Of the read-only socket anybody is one: together they must not take the daemon's. */
+struct rpc_bounds {
+	size_t request; /* a line */
+	size_t answer; /* to one line, beyond which the client is cut off */
+	unsigned connections;
+	const char *too_long;
+};
 
 struct rpc_client_ops {
 	/* One line's answer, without a newline. */
@@ -37,6 +43,7 @@ struct rpc_client {
 	struct subscription *subscription; /* NULL: none */
 	struct batch *running; /* not yet gone through to its end */
 	unsigned pending; /* lines that are not answered in full */
+	const struct rpc_bounds *bounds;
 	bool read_only;
 	bool closed; /* nobody reads answers any more; it stays until nothing is pending */
 };
@@ -49,6 +56,7 @@ struct rpc_listener {
 	struct timer again; /* accepts once more when there may be descriptors */
 	struct rpc *rpc;
 	bool read_only;
+	unsigned connection_count;
 	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
 };
 
@@ -59,12 +67,11 @@ struct rpc {
 	struct thread *thread;
 	struct rpc_listener listener[RPC_LISTENERS]; /* all, read-only */
 	struct connection *connections;
-	unsigned connection_count;
 	struct rpc_client *subscribers;
 	struct timer watch; /* for the events that nobody posts: fib, alarm */
 	uint64_t fib_generation;
 	json_t *alarms; /* kinds that were told */
-	struct http *http;       /* NULL: off, or it can't listen yet */
+	struct http *http; /* NULL: off, or it can't listen yet */
 	struct timer http_timer; /* tries again */
 };
 

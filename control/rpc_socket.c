@@ -15,7 +15,6 @@
 #include <unistd.h>
 
 #define READ_STEP (64u << 10)
-#define CONNECTIONS_MAX 256
 #define OUTPUT_HIGH (1u << 20) /* as long as so much waits to be read, no further request is taken up */
 #define BUFFER_KEPT (1u << 20) /* a larger buffer is given back when it is empty */
 #define ACCEPT_RETRY_NS 100000000u
@@ -24,6 +23,7 @@
 struct connection {
 	struct watch watch;
 	struct rpc_client client;
+	struct rpc_listener *listener;
 	struct connection *next;
 	char *in, *out;
 	size_t in_len, in_size, scanned, out_len, out_size, out_sent;
@@ -129,7 +129,7 @@ output_room(struct connection *c, size_t len)
 		c->out_sent = 0;
 	}
 	size = c->out_len + len;
-	if (size > RPC_OUTPUT_MAX)
+	if (size > c->client.bounds->answer)
 		return false;
 	if (size <= c->out_size)
 		return true;
@@ -216,7 +216,7 @@ connection_close(struct connection *c)
 	for (struct connection **at = &r->connections; *at != NULL; at = &(*at)->next) {
 		if (*at == c) {
 			*at = c->next;
-			r->connection_count--;
+			c->listener->connection_count--;
 			break;
 		}
 	}
@@ -233,7 +233,7 @@ static void
 line_too_long(struct connection *c)
 {
 	c->finish = true;
-	rpc_line_refused(&c->client, "longer than 64 MiB");
+	rpc_line_refused(&c->client, c->client.bounds->too_long);
 }
 
 /* Every whole line, as long as the client reads the answers; what is left moves to the front. */
@@ -247,7 +247,7 @@ connection_lines(struct connection *c)
 		(end = memchr(c->in + c->scanned, '\n', c->in_len - c->scanned)) != NULL) {
 		size_t at = (size_t)(end - c->in);
 
-		if (at - begin > RPC_REQUEST_MAX) {
+		if (at - begin > c->client.bounds->request) {
 			line_too_long(c);
 			return;
 		}
@@ -264,7 +264,7 @@ connection_lines(struct connection *c)
 	if (!connection_takes(c))
 		return;
 	c->scanned = c->in_len; /* no newline there */
-	if (c->in_len > RPC_REQUEST_MAX)
+	if (c->in_len > c->client.bounds->request)
 		line_too_long(c);
 	if (c->in_len == 0 && c->in_size > BUFFER_KEPT) {
 		free(c->in);
@@ -340,20 +340,25 @@ connection_again(struct timer *t)
 	connection_settle(c);
 }
 
+static const struct rpc_bounds bounds_all = {RPC_REQUEST_MAX, 256u << 20, 256, "longer than 64 MiB"};
+static const struct rpc_bounds bounds_read_only = {1u << 20, 32u << 20, 64, "longer than 1 MiB"};
+
 /* NULL: refused, and `fd` is closed. */
 static struct connection *
 connection_create(struct rpc_listener *l, int fd)
 {
+	const struct rpc_bounds *bounds = l->read_only ? &bounds_read_only : &bounds_all;
 	struct rpc *r = l->rpc;
-	struct connection *c = r->connection_count < CONNECTIONS_MAX ? calloc(1, sizeof(*c)) : NULL;
+	struct connection *c = l->connection_count < bounds->connections ? calloc(1, sizeof(*c)) : NULL;
 
 	if (c == NULL) {
-		log_event(LOG_WARNING, "rpc-connection-refused connections=%u", r->connection_count);
+		log_event(LOG_WARNING, "rpc-connection-refused read_only=%s connections=%u", l->read_only ? "yes" : "no", l->connection_count);
 		close(fd);
 		return NULL;
 	}
 	c->watch = (struct watch){fd, connection_ready};
-	c->client = (struct rpc_client){.ops = &connection_ops, .rpc = r, .read_only = l->read_only};
+	c->client = (struct rpc_client){.ops = &connection_ops, .rpc = r, .bounds = bounds, .read_only = l->read_only};
+	c->listener = l;
 	c->again.fire = connection_again;
 	if (watch_set(r->thread, &c->watch, EPOLLIN) == 0)
 		return c;
@@ -382,7 +387,7 @@ listener_ready(struct watch *w, uint32_t events)
 		return;
 	c->next = r->connections;
 	r->connections = c;
-	r->connection_count++;
+	l->connection_count++;
 }
 
 static void

@@ -190,6 +190,25 @@ class Test:
         c.equal("... tables are read", len(routes(rpc, view="loc")), len(routes(self.rpc, view="loc")))
         c.true("... as nobody", in_netns(self.lab.netns("rt"), lambda: self.as_nobody(path)), "no answer")
         rpc.close()
+        self.bounded(path)
+
+    def bounded(self, path):
+        """Anybody may come there: 64 of them, a line of 1 MiB, and whoever is allowed more still gets in."""
+        c, crowd = self.c, []
+        for _ in range(100):
+            s = socket.socket(socket.AF_UNIX)
+            s.connect(path)
+            crowd.append(s)
+        crowd[-1].settimeout(20)
+        c.equal("... a crowd of 100: the last one is closed", crowd[-1].recv(10), b"")
+        c.true("... the other socket serves", Rpc(self.socket).call("system.info")["pid"], "")
+        crowd[0].settimeout(20)
+        crowd[0].sendall(b"x" * (1 << 20) + b"\n")
+        c.equal("... a line of 1 MiB is read", json.loads(crowd[0].makefile().readline())["error"]["code"], -32700)
+        crowd[0].sendall(b"x" * ((1 << 20) + 1) + b"\n")
+        c.equal("... a longer one is not", json.loads(crowd[0].makefile().readline())["error"]["code"], INVALID)
+        for s in crowd:
+            s.close()
 
     def notified(self, path):
         s = socket.socket(socket.AF_UNIX)
