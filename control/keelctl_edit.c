@@ -544,18 +544,43 @@ patch_of(json_t *was, json_t *is)
 
 /* ---- the whole ---- */
 
-/* The candidate and its revision; NULL after a message. */
+/* A part of the candidate; NULL after a message. */
 static json_t *
-candidate(struct ctl *ctl, json_int_t *revision)
+part_of(struct ctl *ctl, const char *path, json_int_t *revision)
 {
-	json_t *result = ctl_call(ctl, "config.get", json_pack("{s:s}", "source", "candidate")),
-	       *document;
+	json_t *result = ctl_call(ctl, "config.get",
+		       json_pack("{s:s, s:s}", "source", "candidate", "path", path)),
+	       *part;
 
 	if (result == NULL)
 		return NULL;
 	*revision = json_integer_value(json_object_get(result, "revision"));
-	document = json_incref(json_object_get(result, "document"));
+	part = json_incref(json_object_get(result, "document"));
 	json_decref(result);
+	return part;
+}
+
+/*
+ * What lines touch of the candidate, and the revision of the part that was read first: policies and lists may be large. Only when there is no
+ * /bgp it is read whole; NULL after a message.
+ */
+static json_t *
+candidate(struct ctl *ctl, json_int_t *revision)
+{
+	json_t *router = part_of(ctl, "/router", revision), *bgp, *document;
+	json_int_t later;
+
+	if (router == NULL)
+		return NULL;
+	bgp = ctl_try(
+		ctl, "config.get", json_pack("{s:s, s:s}", "source", "candidate", "path", "/bgp"));
+	if (bgp != NULL)
+		document = json_pack(
+			"{s:O, s:O}", "router", router, "bgp", json_object_get(bgp, "document"));
+	else
+		document = part_of(ctl, "", &later);
+	json_decref(bgp);
+	json_decref(router);
 	return document;
 }
 
@@ -639,11 +664,12 @@ edit_asn_agrees(struct ctl *ctl, unsigned asn)
 {
 	struct edit e = {.ctl = ctl};
 	json_int_t revision;
+	json_t *router = part_of(ctl, "/router", &revision);
 	bool agrees;
 
-	e.document = candidate(ctl, &revision);
-	if (e.document == NULL)
+	if (router == NULL)
 		return false;
+	e.document = json_pack("{s:o}", "router", router);
 	agrees = asn_agrees(&e, asn);
 	json_decref(e.document);
 	return agrees;

@@ -427,6 +427,37 @@ stood_before(const struct walk *w, unsigned at, unsigned i)
 	return false;
 }
 
+/* Moves behind each place of the set that `takes` says. */
+static void
+walk_on(struct walk *w, const bool *takes)
+{
+	unsigned at = w->at++;
+
+	w->count[w->at] = 0;
+	memset(w->seen, 0, sizeof(w->seen));
+	for (unsigned i = 0; i < w->count[at]; i++) {
+		const struct place *p = place_at(w, at, i);
+
+		for (unsigned e = p->first; takes[i] && e != 0; e = graph.edge[e].next)
+			reach(w, graph.edge[e].to, i);
+	}
+}
+
+/* The places of the set that are this keyword, in full. */
+static unsigned
+keyword_takes(const struct walk *w, const char *word, bool *takes)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < w->count[w->at]; i++) {
+		const struct place *p = place_at(w, w->at, i);
+
+		takes[i] = p->kind == PLACE_WORD && strcmp(p->text, word) == 0;
+		n += takes[i];
+	}
+	return n;
+}
+
 /* ---- faults ---- */
 
 struct fault {
@@ -527,7 +558,7 @@ view_name(unsigned views)
 				     : "family views";
 }
 
-/* Where a first word, or the one behind `undo`, that has no place here belongs: the nearest view that has it. 0: nowhere. */
+/* Where a first word, or the one behind `undo`, that has no place here belongs: the first view that has it. 0: nowhere. */
 static unsigned
 view_of(char *const *words, unsigned at)
 {
@@ -536,15 +567,13 @@ view_of(char *const *words, unsigned at)
 	unsigned found = 0;
 
 	for (unsigned v = 0; w != NULL && v < COUNT(order) && found == 0; v++) {
-		struct command_choice choice[COMMAND_CHOICES_MAX];
-		char none[8];
-		unsigned n = command_choices(order[v], words, at, choice, none, sizeof(none));
+		bool takes[SET_MAX];
 
-		for (unsigned i = 0; i < n; i++) {
-			if (choice[i].text != NULL && !choice[i].value &&
-				strcmp(choice[i].text, words[at]) == 0)
-				found = order[v];
-		}
+		walk_begin(w, order[v]);
+		if (at == 1 && keyword_takes(w, words[0], takes) > 0)
+			walk_on(w, takes);
+		if (w->at == at && keyword_takes(w, words[at], takes) > 0)
+			found = order[v];
 	}
 	free(w);
 	return found;
@@ -575,22 +604,6 @@ place_takes(const struct place *p, const char *word)
 {
 	return p->kind == PLACE_WORD ? strcmp(p->text, word) == 0
 				     : p->kind == PLACE_VALUE && values[p->value].good(word);
-}
-
-/* Moves behind each place of the set that `takes` says. */
-static void
-walk_on(struct walk *w, const bool *takes)
-{
-	unsigned at = w->at++;
-
-	w->count[w->at] = 0;
-	memset(w->seen, 0, sizeof(w->seen));
-	for (unsigned i = 0; i < w->count[at]; i++) {
-		const struct place *p = place_at(w, at, i);
-
-		for (unsigned e = p->first; takes[i] && e != 0; e = graph.edge[e].next)
-			reach(w, graph.edge[e].to, i);
-	}
 }
 
 /* A keyword in full, else a value, else an abbreviation of one keyword alone. */
@@ -760,7 +773,7 @@ mean_value(struct command *c, enum value_kind kind, const char *after, const cha
 
 /* Contract section 2, "a family in a command": no word is ipv4-unicast; a prefix or an address says it, too. */
 static int
-mean_rest(struct command *c, char *const *words, const struct fault *f)
+mean_rest(struct command *c, const struct fault *f)
 {
 	const char *subject = c->prefix != NULL ? c->prefix : c->address, *family;
 
@@ -786,7 +799,6 @@ mean_rest(struct command *c, char *const *words, const struct fault *f)
 			c->advertised ? "advertised" : "received");
 	if (c->advertised && c->received)
 		return fault(f, "\"advertised\" and \"received\" exclude each other");
-	(void)words;
 	return 0;
 }
 
@@ -809,7 +821,7 @@ mean(const struct walk *w, unsigned end, char *const *words, unsigned count, str
 			mean_value(c, (enum value_kind)p->value, keyword_before(w, at, way[at]),
 				words[at]);
 	}
-	return mean_rest(c, words, f);
+	return mean_rest(c, f);
 }
 
 /* ---- the whole ---- */

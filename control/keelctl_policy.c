@@ -2,7 +2,6 @@
 /* show policy: nodes as people say them, and who uses them. show refresh: what soft resets did. */
 #include "control/keelctl.h"
 
-#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -20,7 +19,7 @@ print_scalar(const json_t *v)
 
 /* "a, b"; of an object "add a, b; remove c" */
 static void
-print_value(const json_t *v, const char *between)
+print_value(json_t *v, const char *between)
 {
 	const char *key;
 	json_t *item;
@@ -39,7 +38,7 @@ print_value(const json_t *v, const char *between)
 		print_scalar(v);
 		return;
 	}
-	json_object_foreach((json_t *)(uintptr_t)v, key, item)
+	json_object_foreach(v, key, item)
 	{
 		printf("%s%s ", first ? "" : "; ", text_safe(key));
 		if (json_is_array(item))
@@ -52,12 +51,12 @@ print_value(const json_t *v, const char *between)
 
 /* One line a key behind a title that stands once. */
 static void
-print_clauses(const char *title, const json_t *clauses, const char *between)
+print_clauses(const char *title, json_t *clauses, const char *between)
 {
 	const char *key;
 	json_t *v;
 
-	json_object_foreach((json_t *)(uintptr_t)clauses, key, v)
+	json_object_foreach(clauses, key, v)
 	{
 		printf("           %-5s %s ", title, text_safe(key));
 		print_value(v, between);
@@ -70,7 +69,7 @@ static void
 print_node(struct ctl *ctl, const json_t *node)
 {
 	const char *action = text_of(node, "action");
-	const json_t *match = json_object_get(node, "match");
+	json_t *match = json_object_get(node, "match");
 
 	printf("  %5s  ", text_of(node, "seq"));
 	print_colour(ctl, strcmp(action, "permit") == 0 ? GREEN : RED, action);
@@ -137,10 +136,10 @@ print_policy(struct ctl *ctl, const json_t *document, const json_t *policy)
 
 /* --json: what config.get answers for the part that is shown. */
 static void
-policies_json(const json_t *result, const json_t *policies, const json_t *one)
+policies_json(const json_t *result, json_t *policies, json_t *one)
 {
-	json_t *part = one != NULL	  ? json_incref((json_t *)(uintptr_t)one)
-		       : policies != NULL ? json_incref((json_t *)(uintptr_t)policies)
+	json_t *part = one != NULL	  ? json_incref(one)
+		       : policies != NULL ? json_incref(policies)
 					  : json_array();
 	json_t *out = json_pack(
 		"{s:o, s:O}", "document", part, "revision", json_object_get(result, "revision"));

@@ -114,6 +114,14 @@ class Daemons(Pair):
         self.assertRegex(lines[2], r"^\*> 100\.\S+ +192\.0\.2\.2 +192\.0\.2\.2 +- +\S+  64513 [ie?]$")
         self.assertEqual(len(json.loads(self.good("show route 100.1.0.0/16 longer --json"))["routes"]), 256)
 
+    def test_long_show_on_a_terminal(self):
+        """A line that says how far it is, taken away before the next page; nothing of it in a pipe."""
+        status, shown = on_terminal("show", "route", sock=self.sockets[0])
+        self.assertEqual(status, 0)
+        self.assertIn("\r\033[K1000 paths, more follow\r\033[K", shown)
+        self.assertTrue(shown.endswith("2500 paths\r\n"))
+        self.assertNotIn("follow", self.good("show route"))
+
     def test_one_route(self):
         for words in ("100.1.2.0/24", "100.1.2.3", "100.1.2.0/24 peer 192.0.2.2"):
             out = self.narrow(self.good("show route " + words))
