@@ -267,7 +267,7 @@ refuse_tenth(const struct table *t)
 {
 	struct policy_prefix_list *l;
 	struct policy_builder *b;
-	struct policy *p;
+	struct policy *p = NULL;
 
 	must(policy_prefix_list_create(&l) == 0, "a list");
 	for (uint32_t i = 0; i < t->entry_count; i++)
