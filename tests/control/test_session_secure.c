@@ -110,6 +110,18 @@ test_md5_v6(void **state)
 	md5_accepted(&c, &s);
 }
 
+/* The kernel looks at the address alone; the zone is in the rest of it. */
+static void
+test_md5_link_local(void **state)
+{
+	static struct script s = {.from = "fe80::2%east", .to = "fe80::1%east"};
+	struct config_peer c;
+
+	zone_intern("east");
+	c = peer_config_at(PEER_AS, OWN_AS, "fe80::2%east", V4_BIT);
+	md5_accepted(&c, &s);
+}
+
 /* 80 octets are as many as there can be. */
 static void
 test_md5_connected(void **state)
@@ -349,6 +361,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_md5_v4),
 		cmocka_unit_test(test_md5_v6),
+		cmocka_unit_test(test_md5_link_local),
 		cmocka_unit_test(test_md5_connected),
 		cmocka_unit_test(test_md5_changes),
 		cmocka_unit_test(test_hops),

@@ -72,20 +72,17 @@ static void
 test_keepalive(void **state)
 {
 	struct config_peer c = peer_config(PEER_AS, OWN_AS, 2);
-	uint64_t last;
+	uint64_t from = now_ns();
 
 	c.timers.keepalive_s = 1;
 	begin(&c);
 	establish();
 	script_read_routes(&s, -1, NULL);
-	last = now_ns();
 	for (unsigned i = 0; i < 3; i++) {
 		assert_non_null(script_read(&s, WAIT_MS));
 		assert_int_equal(s.type, BGP_KEEPALIVE);
-		if (i > 0)
-			assert_in_range(ms_since(last), 700, 1500);
-		last = now_ns();
 	}
+	assert_in_range(ms_since(from), 3 * 740, 9000);
 	script_close(&s);
 	node_end(&n);
 }
@@ -105,7 +102,7 @@ test_connect_retry(void **state)
 		script_accept(&s, listener);
 		if (i > 0) {
 			wait[i - 1] = now_ns() - last;
-			assert_in_range(wait[i - 1] / MS, 700, 1600);
+			assert_in_range(wait[i - 1] / MS, 740, 5000);
 		}
 		last = now_ns();
 		script_close(&s);
@@ -122,11 +119,10 @@ static uint64_t
 offend(void)
 {
 	struct bgp_open_options o = script_open(PEER_AS + 1, PEER_ID);
-	uint64_t from;
+	uint64_t from = now_ns();
 
 	script_send_open(&s, &o);
 	script_expect_notification(&s, ERR_OPEN, OPEN_BAD_PEER_AS);
-	from = now_ns();
 	assert_true(node_view(&n, 1).idle_hold);
 	script_close(&s);
 	script_greet(&s, &n, 2);
@@ -146,8 +142,8 @@ test_idle_hold(void **state)
 	c.timers.idle_hold_s = 1;
 	begin(&c);
 	script_greet(&s, &n, 2);
-	assert_in_range(offend(), 900, 1700);
-	assert_in_range(offend(), 1900, 2900);
+	assert_in_range(offend(), 1000, 1990);
+	assert_in_range(offend(), 2000, 3990);
 	script_send_open(&s, &wrong);
 	script_expect_notification(&s, ERR_OPEN, OPEN_BAD_PEER_AS);
 	script_close(&s);
@@ -157,8 +153,8 @@ test_idle_hold(void **state)
 	assert_true(call.result);
 	assert_false(node_view(&n, 1).idle_hold);
 	script_greet(&s, &n, 2);
-	assert_true(ms_since(from) < 900);
-	assert_in_range(offend(), 900, 1700);
+	assert_true(ms_since(from) < 3900);
+	assert_in_range(offend(), 1000, 1990);
 	script_close(&s);
 	node_end(&n);
 }
@@ -184,7 +180,7 @@ test_reset_by_the_peer(void **state)
 		node_view(&n, 1).last_error, "received cease/administrative-reset: \"later ...\"");
 	from = now_ns();
 	establish();
-	assert_true(ms_since(from) < 5000);
+	assert_true(ms_since(from) < 30000);
 	script_send_notification(&s, ERR_CEASE, CEASE_ADMIN_RESET, NULL, 0);
 	wait_for(node_view(&n, 1).idle_hold);
 	script_close(&s);
@@ -199,12 +195,12 @@ test_open_sent_hold(void **state)
 	uint64_t from;
 
 	c.timers.open_sent_hold_s = 2;
-	c.timers.hold_s = 3;
+	c.timers.hold_s = 30;
+	from = now_ns();
 	begin(&c);
 	script_greet(&s, &n, 2);
-	from = now_ns();
 	script_expect_notification(&s, ERR_HOLD_TIMER, 0);
-	assert_in_range(ms_since(from), 1800, 2900);
+	assert_in_range(ms_since(from), 2000, 15000);
 	script_close(&s);
 	node_end(&n);
 }

@@ -30,7 +30,8 @@ struct listener {
 	bool plain; /* accept-all from the start */
 	unsigned told;
 	uint32_t asked; /* update_group_settle() */
-	bool settles, settled; /* it is to have all that its rules make: asked for in quiet, and said to be so */
+	bool settles,
+		settled; /* it is to have all that its rules make: asked for in quiet, and said to be so */
 };
 
 /* What the best path of a prefix was, one after the other. */
