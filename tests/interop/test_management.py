@@ -24,7 +24,7 @@ NAME = "management"
 KEPT, PLAIN, ALL = "198.18.1.2", "198.18.2.2", "198.18.3.2"
 PREFIXES = 4000
 HTTP = ("127.0.0.1", 9179)
-INVALID, PARAMS, NOT_FOUND, NOT_KEPT, READ_ONLY, NO_DATAPLANE = -32600, -32602, -32004, -32010, -32011, -32012
+INVALID, PARAMS, NOT_FOUND, NOT_KEPT, READ_ONLY, TRY_AGAIN = -32600, -32602, -32004, -32010, -32011, -32013
 CHANGING = {"config.edit", "config.discard", "config.commit", "config.confirm", "config.rollback", "bgp.refresh", "dataplane.stats.reset"}
 CONTRACT = """system.info config.get config.edit config.validate config.diff config.discard config.commit config.confirm config.rollback
 config.history bgp.peers bgp.refresh bgp.refresh.preview bgp.reset jobs.list jobs.get rib.routes rib.lookup rib.summary fib.lookup fib.stats
@@ -487,8 +487,37 @@ class Test:
         c.equal("preview of a peer that goes: all its routes", lines[PLAIN, "import"]["removed"], self.family(PLAIN)["accepted"])
         rpc.call("config.discard")
 
+    def pending(self):
+        """A policy that is committed and waits: the preview of a refresh tells what it will do."""
+        c, rpc = self.c, self.rpc
+        commit(rpc, [{"op": "add", "path": "/bgp/policy_change_delay_s", "value": 3}])
+        was, told = self.table("adj-in", KEPT), dict(self.speaker.rib)
+        effects = commit(rpc, [{"op": "replace", "path": "/route_policies/0", "value": policy("in-kept", {"action": "permit", "match": {"prefix_list": "low"},
+                                                                                                        "set": {"med": 77}})},
+                               {"op": "replace", "path": "/route_policies/2", "value": policy("out", {"action": "permit", "match": {}, "set": {"med": 78}})}])
+        lines = {}
+        for direction, address in (("import", KEPT), ("export", ALL)):
+            r = rpc.call("bgp.refresh.preview", family=V4, scope="peer", peer=address, direction=direction)
+            lines[direction] = {k: r["peers"][0][k] for k in ("added", "removed", "changed")}
+        c.true("preview of a refresh while a committed policy waits: what it will do", lines["import"]["removed"] > 100 and lines["export"]["changed"] > 100, lines)
+        self.settled(effects)
+        c.comes_to("... and then does, import", lambda: self.difference(was, self.table("adj-in", KEPT)), lines["import"])
+        gone = len(set(told) - set(self.speaker.rib))
+        c.true("... export (the import took %d of it)" % gone, gone <= lines["import"]["removed"] and lines["export"]["removed"] == 0, lines)
+        commit(rpc, [{"op": "remove", "path": "/bgp/policy_change_delay_s"}])
+
+    def overtaken(self):
+        """A commit behind a preview on its way: an error, no wrong numbers. And one that never ends, for the stop."""
+        raw = Events(self.socket)
+        preview = {"jsonrpc": "2.0", "id": 1, "method": "bgp.refresh.preview", "params": {"family": V4, "scope": "all", "direction": "export"}}
+        raw.sock.sendall(json.dumps([preview, {"jsonrpc": "2.0", "id": 2, "method": "config.commit"}, dict(preview, id=3)]).encode() + b"\n")
+        answers = {a["id"]: a for a in raw.line(20)}
+        self.c.equal("a commit overtakes a preview", [answers[1].get("error", {}).get("code"), "result" in answers[2], "result" in answers[3]],
+                     [TRY_AGAIN, True, True])
+        raw.sock.sendall((json.dumps(preview) + "\n").encode() * 3 + json.dumps(preview).encode())
+        raw.close()
+
     def run(self):
-        methods = None
         self.build()
         before = self.sessions()
         methods = self.discover()
@@ -498,8 +527,9 @@ class Test:
         self.http()
         self.policy_test()
         self.previews()
+        self.pending()
         self.c.equal("no session went down for any of this", self.sessions(), before)
-        self.events.seen = []
+        self.overtaken()
         self.c.equal("SIGTERM: exit status 0", self.keeld.stop(), 0)
         self.c.true("both sockets are gone", not any(os.path.exists(self.socket + s) for s in ("", ".ro")), os.listdir(self.lab.dir))
 
