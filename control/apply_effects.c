@@ -142,6 +142,18 @@ plan_update_resets(const struct change *c)
 	return resets && c->view.state == FSM_ESTABLISHED;
 }
 
+/* All is kept that it takes; of a session that is gone, too (RFC 4724). Where a fill was not answered, asking again is better. */
+static bool
+replays(const struct change *c, unsigned f, const char *idle)
+{
+	if (!c->is->families[f].keep_all_routes || !c->was->families[f].keep_all_routes)
+		return false;
+	if (idle != NULL)
+		return c->view.families[f].retained;
+	return !c->view.route_refresh.negotiated ||
+	       apply_is_filled(c->id, (enum family)f, &c->view);
+}
+
 static struct part
 plan_import(const struct change *c, unsigned f)
 {
@@ -149,9 +161,7 @@ plan_import(const struct change *c, unsigned f)
 
 	if (import_rules_same(c, f) && !keep_begins(c, f))
 		return (struct part){0};
-	/* Routes of a session that is gone (RFC 4724) can be judged anew where they are kept. */
-	if (c->is->families[f].keep_all_routes && c->was->families[f].keep_all_routes &&
-		(idle == NULL || c->view.families[f].retained))
+	if (replays(c, f, idle))
 		return (struct part){EFFECT_REPLAY, NULL};
 	if (idle != NULL)
 		return (struct part){EFFECT_NONE, idle};
@@ -279,7 +289,7 @@ import_job(struct keeld *k, const struct change *c, enum family f, const struct 
 	case EFFECT_REPLAY:
 		return apply_pending_import(k, c->id, f, &c->view);
 	case EFFECT_FILL:
-		return apply_fill(k, c->id, f);
+		return apply_fill(k, c->id, f, &c->view);
 	case EFFECT_NOT_APPLIED:
 		apply_note_not_applied(c->id, f, part->reason, &c->view);
 		return 0;

@@ -100,7 +100,9 @@ void apply_pending_schedule(struct keeld *k);
 /* A job for differences that the session makes of what it was given last; 0: it has none to make. */
 uint32_t apply_export_job(struct keeld *k, struct peer_id id, enum family f, uint32_t job);
 /* ROUTE-REFRESH for what keep_all_routes is to keep; its job, 0 when it could not be asked for. */
-uint32_t apply_fill(struct keeld *k, struct peer_id id, enum family f);
+uint32_t apply_fill(struct keeld *k, struct peer_id id, enum family f, const struct session_view *v);
+/* Is all kept that the peer has announced? Not while a fill has not ended well, in the same session. */
+bool apply_is_filled(struct peer_id id, enum family f, const struct session_view *v);
 /* That a policy change reaches the peer's routes by no means but a reset; until the session is established anew. */
 void apply_note_not_applied(
 	struct peer_id id, enum family f, const char *reason, const struct session_view *v);

@@ -45,7 +45,14 @@ struct not_applied {
 	uint32_t established;
 };
 
+/* What keep_all_routes keeps is being asked for. */
+struct filling {
+	uint32_t job; /* 0: all is there */
+	uint32_t established;
+};
+
 static struct {
+	struct filling filling[PEER_MAX][FAMILY_COUNT];
 	struct pending_refresh import[PEER_MAX][FAMILY_COUNT], export[PEER_MAX][FAMILY_COUNT];
 	struct not_applied not_applied[PEER_MAX][FAMILY_COUNT];
 	bool changed; /* some of them began to wait in this commit */
@@ -148,6 +155,8 @@ refresh_ended(
 		part_ended(k, peer, family, w->job, failed);
 		free(w);
 	}
+	if (failed == NULL && refresh.filling[peer.v][family].job == job)
+		refresh.filling[peer.v][family].job = 0;
 	part_ended(k, peer, family, job, failed);
 }
 
@@ -448,19 +457,40 @@ keeld_refresh(
 	return 0;
 }
 
-uint32_t
-apply_fill(struct keeld *k, struct peer_id id, enum family f)
+bool
+apply_is_filled(struct peer_id id, enum family f, const struct session_view *v)
 {
-	struct order o = {
-		.k = k, .id = id, .family = f, .job = jobs_begin(k->jobs, "refresh-import", 1)};
+	const struct filling *w = &refresh.filling[id.v][f];
 
-	thread_call(k->session_thread, session_order_refresh_fill, &o);
-	if (!action_runs((enum refresh_action)o.result)) {
+	return w->job == 0 || w->established != v->established_count;
+}
+
+/* True: asked for, and `o->job` runs. */
+static bool
+fill(struct keeld *k, struct order *o)
+{
+	thread_call(k->session_thread, session_order_refresh_fill, o);
+	if (!action_runs((enum refresh_action)o->result))
+		return false;
+	refresh.filling[o->id.v][o->family] = (struct filling){o->job, o->view.established_count};
+	event_refresh(k, o->id, o->family, "begin", o->job, NULL);
+	return true;
+}
+
+uint32_t
+apply_fill(struct keeld *k, struct peer_id id, enum family f, const struct session_view *v)
+{
+	struct order o = {.k = k,
+		.id = id,
+		.family = f,
+		.view = *v,
+		.job = jobs_begin(k->jobs, "refresh-import", 1)};
+
+	if (!fill(k, &o)) {
 		jobs_forget(k->jobs, o.job);
 		return 0;
 	}
 	pending_taken(id, f, o.job);
-	event_refresh(k, id, f, "begin", o.job, NULL);
 	return o.job;
 }
 
@@ -539,6 +569,8 @@ import_ask(struct keeld *k, struct peer_id id, enum family f)
 		jobs_advance(k->jobs, p->job, 1);
 		return;
 	}
+	if (apply.applied[id.v].keep[f] && !apply_is_filled(id, f, &o.view) && fill(k, &o))
+		return;
 	if (apply.applied[id.v].keep[f]) {
 		replay(k, id, f, p->job);
 		return;
@@ -652,6 +684,7 @@ apply_pending_drop(struct keeld *k, struct peer_id id)
 		pending_drop_one(k, &refresh.import[id.v][f]);
 		pending_drop_one(k, &refresh.export[id.v][f]);
 		refresh.not_applied[id.v][f] = (struct not_applied){0};
+		refresh.filling[id.v][f] = (struct filling){0};
 	}
 	reaching_end(k, id);
 }

@@ -69,6 +69,7 @@ class Speaker:
         self.lock = threading.Lock()
         self.changed = threading.Condition()
         self.up = False
+        self.helpful = True  # answers a ROUTE-REFRESH
         self.sock = in_namespace(namespace, self.connect)
         capabilities = b"".join(bytes([1, 4, 0, a, 0, 1]) for a in (1, 2)) + (bytes([2, 0, 70, 0]) if refresh else b"") + \
             struct.pack(">BBI", 65, 4, asn)
@@ -134,7 +135,7 @@ class Speaker:
                         self.changed.notify_all()
                     continue
                 self.note(kind, body)
-                if kind == REFRESH and body[2] == 0:
+                if kind == REFRESH and body[2] == 0 and self.helpful:
                     self.again(body[:2], body[3:])
         except OSError:
             self.note(NOTIFICATION, b"closed")

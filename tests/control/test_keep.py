@@ -119,6 +119,27 @@ class Keep(KeelTest):
         self.wait("all routes", lambda: self.seen() == {"20.0.%d.0/24" % i for i in range(3)})
         self.untouched(since)
 
+    def test_5_5_asked_again_as_long_as_the_peer_does_not_answer(self):
+        self.begin(True, False, "20.0.0.0/24")
+        self.them.helpful = False
+        since = time.monotonic()
+        self.assertEqual(self.imports(self.keel.commit({"bgp": {"peers": peers(True)}})), [("route-refresh-sent", None)])
+        effects = self.keel.commit(policy("20.0.1.0/24"))  # what was rejected is not kept yet
+        self.assertEqual(self.imports(effects), [("route-refresh-sent", None)])
+        self.wait("requests", lambda: len(self.them.requests(since, V4)) > 0)
+        self.them.helpful = True
+        effects = self.keel.commit(policy("20.0.2.0/24"))
+        self.assertEqual(self.imports(effects), [("route-refresh-sent", None)])
+        for _ in range(2):  # the requests that were not answered, late
+            for afi in (1, 2):
+                self.them.again(bytes([0, afi]), b"\1")
+        self.wait_jobs(effects)
+        self.wait("the table", lambda: self.seen() == {"20.0.0.0/24", "20.0.1.0/24"})
+        since = time.monotonic()
+        self.assertEqual(self.imports(self.keel.commit(policy())), [("replayed", None)])
+        self.wait("all routes", lambda: self.seen() == {"20.0.%d.0/24" % i for i in range(3)})
+        self.untouched(since)
+
     def test_5_5_on_without_route_refresh_re_establishes_once(self):
         self.begin(False, False, "20.0.0.0/24")
         effects = self.keel.commit({"bgp": {"peers": peers(True)}})
