@@ -207,9 +207,11 @@ settle(struct rpc_client *c)
 void
 target_rpc(const uint8_t *data, size_t len)
 {
+	/* Now and then so small that a batch of answers cuts the client off. */
+	struct rpc_bounds bounds = {.request = 8192, .answer = 16u << 20, .connections = 1};
 	struct keeld k = {.running = running()};
 	struct rpc r = {.k = &k};
-	struct rpc_client c = {.ops = &client_ops, .rpc = &r};
+	struct rpc_client c = {.ops = &client_ops, .rpc = &r, .bounds = &bounds};
 	const uint8_t *p = data + 1, *end = data + len;
 	bool go_on = true;
 
@@ -218,6 +220,8 @@ target_rpc(const uint8_t *data, size_t len)
 	memset(&seen, 0, sizeof(seen));
 	seen.options = data[0];
 	c.read_only = data[0] & 1;
+	if ((data[0] & 6) == 6)
+		bounds.answer = 400;
 	while (p < end && go_on) {
 		const uint8_t *newline = memchr(p, '\n', (size_t)(end - p));
 		size_t n = (size_t)((newline ? newline : end) - p);
@@ -225,9 +229,11 @@ target_rpc(const uint8_t *data, size_t len)
 
 		go_on = rpc_line(&c, (const char *)p, n);
 		settle(&c);
+		HARNESS_CHECK(seen.cuts == 0 || bounds.answer == 400);
+		if (c.closed)
+			break;
 		/* One line of answers, or none to notifications. */
 		HARNESS_CHECK(seen.lines <= lines + 1 && (go_on || seen.lines == lines + 1));
-		HARNESS_CHECK(seen.cuts == 0);
 		p += n + 1;
 	}
 }
