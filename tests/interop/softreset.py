@@ -178,15 +178,15 @@ class World:
     def wait_up(self):
         interop.wait_established(self.rpc, *SESSIONS.values())
 
-    def wait_whole(self):
-        """Everybody's routes are there, and forwarded."""
+    def wait_whole(self, best="a"):
+        """Everybody's routes are there, and forwarded: by a or b."""
         for name, address in SESSIONS.items():
             for f, v in self.peer(name)["families"].items():
                 want = COUNT if name in "ab" else 4
                 if v["negotiated"]:
                     wait_for("%d %s routes of %s" % (want, f, name), lambda: self.peer(name)["families"][f]["accepted"] == want, 30)
         for f in SHARED:
-            self.moved_to("a", f, SHARED[f])
+            self.moved_to(best, f, SHARED[f])
 
     # ---- keeld ----
 
@@ -265,6 +265,11 @@ class World:
         """What no soft reset may change, as both ends have it."""
         here = {n: (p["state"], p["established_count"]) for n, p in ((n, self.peer(n)) for n in SESSIONS)}
         return here, {h: self.since(h) for h in self.daemons}
+
+    def established(self):
+        """{session: how often it came up}; None for one that is not up."""
+        now = {n: self.peer(n) for n in SESSIONS}
+        return {n: p["established_count"] if p["state"] == "established" else None for n, p in now.items()}
 
     def uptimes(self):
         return {n: self.peer(n)["uptime_s"] for n in SESSIONS}

@@ -75,8 +75,15 @@ def number_09_reset(w):
         if host != "g":
             c.true("... with its text", any(text in m for m in said), said)
         c.equal("nobody else's session changed", {n: v for n, v in w.sessions()[0].items() if n != host}, {n: v for n, v in before.items() if n != host})
-    w.wait_up()
     w.masks(A | B, A | B)
+    w.say("phase link")  # a and b go together: what is lost has no way
+    for words, hit in (("external", ("a", "b", "f", "g")), ("all", ("a", "b", "f", "g", "i")), ("group transit", ("a", "b"))):
+        before = w.sessions()[0]
+        status, r = w.ctl("reset", "bgp", *words.split())
+        c.equal("keelctl reset bgp " + words, (status, {names[p["address"]]: p["action"] for p in r["peers"]}), (0, dict.fromkeys(hit, "reset")))
+        c.comes_to("all are back, and nobody else went", w.established, {n: v + (n in hit) for n, (_, v) in before.items()}, 60)
+    w.wait_whole("b")
+    w.say("phase rest")
     w.commit(without_node("from-b"), without_node("from-b"))
     w.wait_whole()
     w.masks(A, A)
