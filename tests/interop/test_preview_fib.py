@@ -1,15 +1,18 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
 """bgp.refresh.preview with a data plane: how many destinations would lead elsewhere, nowhere, or somewhere again, against what the tables
-then hold; the preview itself writes nothing and makes no generation.
+then hold; the preview itself writes nothing and makes no generation. Event `fib`, and what GET /metrics has of the data plane.
 
     rt (keeld, AS 64512; ports upa, upb) --- fa (feed, AS 64601, routes kept), fb (feed, AS 64602), both with one table
 """
+import os
+import re
 import sys
 
 import interop
-from interop import FEED, KEELD, V4, Lab, need, out_folder, peer, routes, wait_established, wait_for, wait_job
+from interop import FEED, KEELD, V4, Lab, in_netns, need, out_folder, peer, routes, wait_established, wait_for, wait_job
 from lab import cpus_of_lab
+from test_management import HTTP, Events, ask
 
 NAME = "preview_fib"
 A, B = "198.18.1.2", "198.18.2.2"
@@ -34,6 +37,7 @@ def config(worker, control):
 
     return {
         "router": {"asn": 64512, "router_id": "198.18.0.1"},
+        "management": {"http": "%s:%d" % HTTP},
         "dataplane": {"worker_cpus": [worker], "control_cpus": control, "memory_mb": 512},
         "ports": [{"name": n, "device": "net_af_xdp_%s,iface=%s" % (n, n), "addresses": [a]} for n, a in (("upa", "198.18.1.1/24"), ("upb", "198.18.2.1/24"))],
         "prefix_lists": [{"name": "low", "entries": [{"action": "permit", "prefix": "0.0.0.0/2", "le": 32}]},
@@ -87,10 +91,27 @@ class Test:
         c.equal("... and the tables agree with the RIB", self.settled(), 0)
         return r["fib"]
 
+    def metrics(self):
+        """{sample with its labels: value} of GET /metrics."""
+        _, _, body = in_netns(self.lab.netns("rt"), lambda: ask(None, method="GET", path="/metrics"))
+        return {m.group(1): float(m.group(2)) for m in re.finditer(r"^([a-z_0-9]+\{.*\}) (\S+)$", body.decode(), re.M)}
+
+    def dataplane_metrics(self):
+        c, values, v4 = self.c, self.metrics(), '{vrf="default",family="ipv4-unicast"}'
+        routes_now, writes, generation = self.tables()
+        c.equal("GET /metrics: the forwarding tables", [values.get(k) for k in ("keel_fib_routes" + v4, "keel_fib_writes_total" + v4, "keel_fib_generation{}")],
+                [routes_now, writes, generation])
+        c.true("... ports, workers and reasons of drops", 'keel_port_rx_packets_total{port="upa"}' in values and
+               any(k.startswith("keel_worker_forwarded_total{") for k in values) and any(k.startswith("keel_worker_drops_total{") for k in values), sorted(values))
+
     def run(self):
         c = self.c
         self.build()
+        self.dataplane_metrics()
+        events = Events(os.path.join(self.lab.dir, "keeld.sock"), "fib")
         fib = self.change("a quarter moves to the other, another comes in", policy("in-a", 50, None, 200), policy("in-b", 100, 100, 100))
+        now = self.tables()[2]
+        c.equal("... event fib: the generation that came of it", events.wait("fib", lambda e: e["generation"] >= now)["generation"], now)
         c.true("... some each", fib["changed"] > 100 and fib["added"] > 100 and fib["removed"] == 0, fib)
         fib = self.change("what is worse everywhere", policy("in-a", 60, None, 200), policy("in-b", 100, 100, 100))
         c.equal("... moves nothing", fib, {"added": 0, "removed": 0, "changed": 0})
