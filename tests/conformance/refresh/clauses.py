@@ -6,7 +6,7 @@ import wire
 from interop import NOTIFICATION, ROUTE_REFRESH, UPDATE, V4, V6, wait_for
 from kit import MAY, MUST, SHOULD, TABLE, clause
 from adapters import REJECTED, STALE_S
-from tester import BORR, EORR, REQUEST, WAIT, Fail, listed
+from tester import BORR, EORR, REQUEST, Fail, listed
 
 LOWER, UPPER = ["10.200.%d.0/24" % i for i in range(5)], ["10.200.%d.0/24" % (128 + i) for i in range(5)]
 assert REJECTED == "10.200.128.0/17"
@@ -119,9 +119,9 @@ def malformed(kit, subtype, more):
     mark = t.mark()
     t.ask(subtype, more=more)
     try:
-        t.wait("NOTIFICATION", lambda: t.since(mark, NOTIFICATION), 5)
+        t.wait("NOTIFICATION", lambda: t.since(mark, NOTIFICATION))
     except Fail as e:
-        raise Fail("no NOTIFICATION within 5 s; %s" % ("the connection was closed" if t.closed else "the session stays up")) from e
+        raise Fail("no NOTIFICATION; %s" % ("the connection was closed" if t.closed else "the session stays up")) from e
     sent = t.since(mark, ROUTE_REFRESH, out=True)[-1].body
     return t.since(mark, NOTIFICATION)[0].body, b"\xff" * 16 + struct.pack(">HB", 19 + len(sent), ROUTE_REFRESH) + sent
 
@@ -199,8 +199,7 @@ def request_needs_capability(kit):
 def capability_change(kit):
     t = kit.listener()
     t.leave()
-    kit.dut.wake()
-    t.again((2,))
+    kit.back(t, (2,))
     t.wait_has("the table", TABLE)
     mark = t.mark()
     t.ask()
@@ -209,8 +208,7 @@ def capability_change(kit):
     if t.since(mark, ROUTE_REFRESH):
         raise Fail("without capability 70 it sends subtypes %s" % t.subtypes(mark))
     t.leave()
-    kit.dut.wake()
-    t.again(())
+    kit.back(t, ())
     t.wait_has("the table", TABLE)
     if "request_needs_capability" not in kit.dut.lacks:
         not_asked(kit, t)
@@ -328,8 +326,10 @@ def repeated_malformed(kit, attributes):
     a.ask(BORR)
     a.announce(block[:2])
     a.send(UPDATE, wire.update(attributes(a), [block[2]]))
-    kit.watch.wait_lacks("the withdrawal of the malformed route", [block[2]])
-    a.must_be_up("by a malformed attribute")
+    try:
+        kit.watch.wait_lacks("the withdrawal of the malformed route", [block[2]])
+    finally:
+        a.must_be_up("by a malformed attribute")
     a.announce(block[3:5])
     a.ask(EORR)
     gone_and_kept(kit, mark, [block[2], block[5]], block[:2] + block[3:5])
@@ -364,7 +364,7 @@ def stale_timer(kit):
 
 def down(kit, t):
     t.drop()
-    wait_for("its end of the session", lambda: kit.dut.state(t.peer.name) != "established", WAIT)
+    wait_for("its end of the session", lambda: kit.dut.state(t.peer.name) != "established", 10)
 
 
 @clause("RFC 4271 6.7", MUST, "A peer without graceful restart lost between BoRR and EoRR: all its routes go, repeated or stale; of the next session only its own stay")
@@ -378,8 +378,7 @@ def lost_in_refresh(kit):
     a.drop()
     kit.watch.wait_lacks("the withdrawal of what the lost peer had announced", block)
     mark = kit.watch.mark()
-    kit.dut.wake()
-    a.again()
+    kit.back(a)
     a.announce(block[2:4])
     a.end_of_rib()
     kit.watch.wait_has("its routes of the new session", block[2:4])
@@ -402,8 +401,7 @@ def lost_in_refresh_graceful(kit):
     down(kit, a)
     kit.fence(kit.source, kit.watch)
     gone_and_kept(kit, mark, [], block[:6])
-    kit.dut.wake()
-    a.again()
+    kit.back(a)
     a.announce(block[:4])
     kit.fence(a, kit.watch)
     gone_and_kept(kit, mark, [], block[:6])
@@ -414,11 +412,13 @@ def lost_in_refresh_graceful(kit):
 # ---- policies ----
 
 def served(t, prefixes):
-    """Answers each request with `prefixes`."""
+    """Answers each request with `prefixes`, framed if it has that."""
     def answer(_):
-        t.ask(BORR)
+        if 70 in t.capabilities:
+            t.ask(BORR)
         t.announce(prefixes)
-        t.ask(EORR)
+        if 70 in t.capabilities:
+            t.ask(EORR)
     t.on_refresh = answer
 
 
@@ -435,10 +435,9 @@ def policy_without_refresh(kit):
         raise Fail("routes that the policy accepts are gone: %s" % listed(p for p in LOWER if p not in kit.watch.rib))
 
 
-@clause("RFC 2918 1", MUST, "An import policy changed for a peer with route refresh: what it rejects goes, the rest is not withdrawn, the session stays")
-def policy_with_refresh(kit):
+def import_policy_refreshed(kit, capabilities):
     kit.watch.wait_lacks("the end of the last clause", LOWER + UPPER)
-    a = kit.speaker(LOWER + UPPER)
+    a = kit.speaker(LOWER + UPPER, capabilities=capabilities)
     mark = kit.watch.mark()
     served(a, LOWER + UPPER)
     kit.dut.policy(a.peer.name, "import", "half")
@@ -447,6 +446,16 @@ def policy_with_refresh(kit):
     kit.watch.wait_has("what the policy accepts again", UPPER)
     gone_and_kept(kit, mark, [], LOWER)
     a.must_be_up("by a changed policy")
+
+
+@clause("RFC 2918 1", MUST, "An import policy changed for a peer with route refresh: what it rejects goes, the rest is not withdrawn, the session stays")
+def policy_with_refresh(kit):
+    import_policy_refreshed(kit, (2, 70))
+
+
+@clause("RFC 2918 1", MUST, "The same for a peer without enhanced route refresh: it answers without BoRR and EoRR")
+def policy_with_plain_refresh(kit):
+    import_policy_refreshed(kit, (2,))
 
 
 @clause("RFC 2918 1", MAY, "An import policy changed for a peer without route refresh, whose routes are kept: it is applied to them, without a word to the peer")
@@ -511,6 +520,6 @@ def ipv6_sweep(kit):
     watch, kit.watch = kit.watch, kit.tester(pool="six")
     try:
         kit.needs(70)
-        sweep(kit, None, "six", kit.block6())
+        sweep(kit, 30, "six", kit.block6())
     finally:
         kit.watch = watch

@@ -4,13 +4,14 @@ import random
 import threading
 import time
 
+import tester
 import wire
 from interop import ROUTE_REFRESH, UPDATE, V4
 from kit import MUST, clause
 from tester import BORR, EORR, Fail, Ticks
 
 ASKED_EVERY = 0.004  # faster than any feed of the table
-STARVED_AFTER = 8
+STARVED_AFTER = 6
 CHURN_S, CHURN_ASKED_EVERY = 5, 0.05
 STORM_PEERS, STORM_RATE, STORM_HOLD = 20, 50, 9
 SEED = 20261120
@@ -32,12 +33,12 @@ def asked_at_once(kit):
     """One whose request follows its first KEEPALIVE, when all is quiet: (it, index of BoRR or None). Who has not begun to send the table may answer
     by that alone."""
     t = kit.tester(up=False, ask_at_once=True)
-    kit.come(t)
+    t.come()
     t.wait("the table", lambda: len(t.rib) >= len(kit.table()), 30)
     kit.fence(kit.source, t)
     begun = next((i for i, m in enumerate(t.log) if not m.out and m.kind == ROUTE_REFRESH and m.body[2] == BORR), None)
     if begun is not None:
-        t.wait("EoRR", lambda: EORR in t.subtypes(0), 15)
+        t.wait("EoRR", lambda: EORR in t.subtypes(0), 2 * tester.WAIT)
     return t, begun
 
 
@@ -66,15 +67,15 @@ def second_request(kit):
     t = kit.listener()
     mark = t.mark()
     t.ask()
-    t.wait("the beginning of the answer", lambda: t.since(mark, UPDATE), kit.patience(15))
+    t.wait("the beginning of the answer", lambda: t.since(mark, UPDATE), kit.patience(2 * tester.WAIT))
     first = set(t.since(mark, UPDATE)[0].come) & set(kit.table())
     second = t.mark()
     t.ask()
-    t.wait("the answer to the second request", lambda: first <= t.announced(second), 15)
+    t.wait("the answer to the second request", lambda: first <= t.announced(second), 2 * tester.WAIT)
     if t.subtypes(mark):
-        t.wait("the EoRR of the second answer", lambda: t.subtypes(second)[-1:] == [EORR] and BORR in t.subtypes(second), 15)
+        t.wait("the EoRR of the second answer", lambda: t.subtypes(second)[-1:] == [EORR] and BORR in t.subtypes(second), 2 * tester.WAIT)
     else:
-        t.wait("the rest of it", lambda: len(t.announced(second)) >= len(kit.table()), 15)
+        t.wait("the rest of it", lambda: len(t.announced(second)) >= len(kit.table()), 2 * tester.WAIT)
 
 
 @clause("RFC 7313 4", MUST, "Requests that come faster than the table can be sent do not starve it: a walk ends, while they still come", heavy=True)
@@ -152,19 +153,19 @@ def order(kit):
                 break
     finally:
         asking.stop()
-    kit.fence(a, kit.watch, timeout=40)
+    kit.fence(a, kit.watch, timeout=5 * tester.WAIT)
     t.must_be_up("by churn and requests")
 
     def told():
         return {p: int(t.rib[p]["communities"][0].split(":")[1]) for p in block if p in t.rib}
     try:
-        t.wait("the truth", lambda: told() == truth, 20)
+        t.wait("the truth", lambda: told() == truth, 3 * tester.WAIT)
     except Fail as e:
         seen = told()
         wrong = sorted(p for p in block if seen.get(p) != truth.get(p))
         raise Fail("%d of %d routes are wrong at the end, as %s: version %s instead of %s (seed %d)" % (
             len(wrong), len(block), wrong[0], seen.get(wrong[0]), truth.get(wrong[0]), SEED)) from e
-    kit.fence(kit.source, t, timeout=40)
+    kit.fence(kit.source, t, timeout=5 * tester.WAIT)
     if told() != truth:
         raise Fail("what was right at the end changed afterwards (seed %d)" % SEED)
     bad = stale_words(versions(t.since(mark, UPDATE), block)) + stale_words(versions(kit.watch.since(0, UPDATE), block))
@@ -176,7 +177,7 @@ def order(kit):
 @clause("RFC 4271 6.5", MUST, "A storm, 50 requests a second of each of 20 peers with a hold time of 9 s, costs no session and silences it towards none", heavy=True)
 def storm(kit):
     crowd = [kit.tester(up=False, hold=STORM_HOLD, counting=True) for _ in range(STORM_PEERS)]
-    comings = [threading.Thread(target=kit.come, args=(t,)) for t in crowd]
+    comings = [threading.Thread(target=t.come) for t in crowd]
     for c in comings:
         c.start()
     for c in comings:
@@ -206,7 +207,7 @@ def storm(kit):
     if lost or silent:
         raise Fail("of %d sessions %d were lost%s, %d more heard nothing for over %d s (%d requests a second of each)" % (
             STORM_PEERS, len(lost), " (%s)" % lost[0].why_lost() if lost else "", len(silent), STORM_HOLD, rate))
-    kit.fence(kit.source, kit.watch, timeout=40)
+    kit.fence(kit.source, kit.watch, timeout=5 * tester.WAIT)
     total = sum(t.counts["octets"] for t in crowd)
     return "%d requests a second of each for %d s, longest silence %.1f s, %d MB sent" % (
         rate, kit.storm, max(t.longest_gap for t in crowd), total / 1e6)
@@ -219,4 +220,3 @@ def uptime(kit):
             raise Fail("%s lost its session %d times" % (who, t.comings - 1))
         if kit.dut.state(t.peer.name) != "established":
             raise Fail("it calls the session of %s %s" % (who, kit.dut.state(t.peer.name)))
-    kit.fence(kit.source, kit.watch)

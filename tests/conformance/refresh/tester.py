@@ -28,6 +28,18 @@ def listed(prefixes, many=4):
     return " ".join(prefixes[:many]) + (" and %d more" % (len(prefixes) - many) if len(prefixes) > many else "")
 
 
+def capabilities_of(body):
+    """{code: [value]} of an OPEN."""
+    out, rest = {}, body[10:]
+    while rest:
+        kind, size = rest[:2]
+        value, rest = rest[2:2 + size], rest[2 + size:]
+        while kind == 2 and value:
+            out.setdefault(value[0], []).append(value[2:2 + value[1]])
+            value = value[2 + value[1]:]
+    return out
+
+
 def describe(message, zero):
     """A line of a capture."""
     text = NAMES.get(message.kind, "type %d" % message.kind)
@@ -219,16 +231,7 @@ class Tester(Speaker):
         return [subtype for at, afi, subtype in self.refreshes if at >= mark and afi == AFI[family]]
 
     def remote_capabilities(self):
-        """{code: [value]} of its OPEN."""
-        body = next(m.body for m in self.log if m.kind == OPEN and not m.out)
-        out, rest = {}, body[10:]
-        while rest:
-            kind, size = rest[:2]
-            value, rest = rest[2:2 + size], rest[2 + size:]
-            while kind == 2 and value:
-                out.setdefault(value[0], []).append(value[2:2 + value[1]])
-                value = value[2 + value[1]:]
-        return out
+        return capabilities_of(next(m.body for m in self.log if m.kind == OPEN and not m.out))
 
     def lost(self):
         """Closed, and not by us."""
@@ -245,7 +248,8 @@ class Tester(Speaker):
         if self.lost():
             raise Fail("the session was lost %s: %s" % (when, self.why_lost()))
 
-    def wait(self, what, condition, timeout=WAIT):
+    def wait(self, what, condition, timeout=None):
+        timeout = WAIT if timeout is None else timeout
         with self.news:
             self.news.wait_for(lambda: condition() or self.closed, timeout)
         if condition():
@@ -254,7 +258,7 @@ class Tester(Speaker):
             raise Fail("the session was lost, waiting for %s: %s" % (what, self.why_lost()))
         raise Fail("%s did not come within %d s" % (what, timeout))
 
-    def wait_has(self, what, prefixes, timeout=WAIT):
+    def wait_has(self, what, prefixes, timeout=None):
         left = list(prefixes)
 
         def here():
@@ -263,5 +267,5 @@ class Tester(Speaker):
             return not left and all(p in self.rib for p in prefixes)
         self.wait(what, here, timeout)
 
-    def wait_lacks(self, what, prefixes, timeout=WAIT):
+    def wait_lacks(self, what, prefixes, timeout=None):
         self.wait(what, lambda: not any(p in self.rib for p in prefixes), timeout)
