@@ -405,9 +405,28 @@ line_json(const struct job *j, const struct line *l)
 		c->vrf_name, "family", family_text(l->family), "direction",
 		l->import ? "import" : "export", "exact", l->exact, "removed",
 		(json_int_t)l->counts.removed, "changed", (json_int_t)l->counts.changed);
-	if (l->exact)
+	if (l->exact || !l->import)
 		json_object_set_new(o, "added", json_integer((json_int_t)l->counts.added));
 	return o;
+}
+
+/* Export was judged on the routes of now: it is not exact where import changes what they are. */
+static void
+exports_judge(struct job *j)
+{
+	bool moves[FAMILY_COUNT] = {false};
+
+	for (unsigned i = 0; i < j->line_count; i++) {
+		const struct line *l = &j->line[i];
+
+		if (l->import &&
+			(!l->exact || l->counts.added + l->counts.removed + l->counts.changed > 0))
+			moves[l->family] = true;
+	}
+	for (unsigned i = 0; i < j->line_count; i++) {
+		if (!j->line[i].import && moves[j->line[i].family])
+			j->line[i].exact = false;
+	}
 }
 
 static json_t *
@@ -415,6 +434,7 @@ answer_json(struct job *j)
 {
 	json_t *peers = json_array(), *o = json_pack("{s:o}", "peers", peers);
 
+	exports_judge(j);
 	for (unsigned i = 0; i < j->line_count; i++) {
 		json_t *line = line_json(j, &j->line[i]);
 

@@ -479,6 +479,11 @@ class Test:
             c.true("preview with %s" % json.dumps(params), e["code"] == code and path in (None, e["data"]["path"]), e)
         e = error_of(rpc, "bgp.refresh.preview")
         c.equal("preview of nothing", (e["code"], e["data"]["path"]), (PARAMS, "/family"))
+        lines, whole = self.preview({"op": "replace", "path": "/route_policies/0", "value": policy("in-kept", {"action": "deny", "match": {}})},
+                                    {"op": "replace", "path": "/route_policies/2", "value": policy("out", {"action": "permit", "match": {}, "set": {"med": 5}})})
+        c.equal("preview of both directions: export is judged on the routes of now, and says so", [lines[KEPT, "import"]["exact"], lines[ALL, "export"]["exact"]],
+                [True, False])
+        rpc.call("config.discard")
         rpc.call("config.edit", merge={"bgp": {"peers": 1}})
         e = error_of(rpc, "bgp.refresh.preview", candidate=True)
         c.true("preview of a faulty candidate: its faults", e and e["data"]["path"] == "/bgp/peers", e)
