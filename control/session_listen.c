@@ -42,10 +42,12 @@ listener_password(const struct listener *l, const struct prefix *from, const cha
 	char text[PREFIX_TEXT_MAX];
 	int err = host_socket_password(l->watch.fd, from, password);
 
-	/* It can't get in, then: what is accepted has the password, too. -ENOMEM: net.core.optmem_max */
+	/* It can't get in, then: what is accepted has the password, too. */
 	if (err < 0)
 		log_event(LOG_ERROR, "password-not-set from=%s error=\"%s\"",
-			prefix_format(from, text), strerrordesc_np(-err));
+			prefix_format(from, text),
+			err == -ENOMEM ? "net.core.optmem_max is too small"
+				       : strerrordesc_np(-err));
 }
 
 /* What all listeners of that VRF are to know of a prefix. */

@@ -247,11 +247,15 @@ connect_retry_fire(struct timer *t)
 
 	role_enter_session();
 	/* Theirs is on its way: a second one would only collide. */
-	if (p->conn[CONN_IN].state >= FSM_OPEN_SENT)
+	if (p->conn[CONN_IN].state >= FSM_OPEN_SENT) {
 		timer_arm(s->thread, t,
 			speaker_jitter(s, p->config.timers.connect_retry_s * NS_PER_S, 25, 25));
-	else
-		connection_event(&p->conn[CONN_OUT], EV_CONNECT_RETRY_TIMER, NULL);
+		return;
+	}
+	/* Nobody is there; or a password or GTSM is in the way, which nobody tells. */
+	if (p->conn[CONN_OUT].connecting)
+		peer_connect_error(p, ETIMEDOUT);
+	connection_event(&p->conn[CONN_OUT], EV_CONNECT_RETRY_TIMER, NULL);
 }
 
 /* ---- actions ---- */
@@ -586,6 +590,8 @@ peer_accept(struct peer *p, int fd)
 		log_event(LOG_WARNING, "connection-refused peer=%s vrf=%s error=\"%s\"",
 			p->config.addr_text, p->vrf_name,
 			err == -EPROTO ? "from too far away" : strerrordesc_np(-err));
+		if (err == -EPROTO && p->last_error[0] == '\0')
+			peer_error(p, "a connection came from too far away for GTSM");
 		close(fd);
 		return;
 	}

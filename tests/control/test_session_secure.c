@@ -145,6 +145,8 @@ test_md5_connected(void **state)
 	wait_for(kernel_counter("TCPMD5Failure") > before);
 	asked.fd = listener;
 	assert_int_equal(poll(&asked, 1, 0), 0);
+	/* The operator sees that nobody answers. */
+	wait_for(strcmp(node_view(&n, 1).last_error, "connect: Connection timed out") == 0);
 	close(listener);
 	node_end(&n);
 
@@ -317,6 +319,7 @@ gtsm(const char *from, const char *to, int level, int name)
 	script_connect(&s, &n, 2, 0);
 	assert_null(script_read(&s, WAIT_MS));
 	script_close(&s);
+	assert_non_null(strstr(node_view(&n, 1).last_error, "too far away"));
 	s.ttl = near;
 	script_establish(&s, &n, 2, &o);
 	wait_for(node_view(&n, 1).state == FSM_ESTABLISHED);
