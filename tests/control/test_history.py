@@ -206,26 +206,36 @@ class History(KeelTest):
         answers += [self.keel.answer(m) for m in ("config.diff", "config.validate", "config.history", "bgp.peers")]
         self.assertNotIn(SECRET, json.dumps(answers) + self.keel.logged())
 
-    def hurry(self, stop, sent, answered, start):
+    def hurry(self, begun, sent, answered, start, **params):
         """Commits one after the other, without waiting between them, until keeld is gone."""
         try:
             with socket.socket(socket.AF_UNIX) as s:
                 s.connect(self.keel.path)
                 lines = s.makefile()
                 for n in range(start, start + 10000):
-                    for method, params in (("config.edit", {"merge": {"description": "commit %d" % n, "pad": None, "router": {"description": "x" * (n % 997)}}}),
-                                           ("config.commit", {"comment": str(n)})):
+                    merge = {"description": "commit %d" % n, "router": {"description": "x" * (n % 997)}}
+                    for method, p in (("config.edit", {"merge": merge}), ("config.commit", dict(params, comment=str(n)))):
                         if method == "config.commit":
                             sent.append(n)
-                        s.sendall(json.dumps({"jsonrpc": "2.0", "id": n, "method": method, "params": params}).encode() + b"\n")
+                        s.sendall(json.dumps({"jsonrpc": "2.0", "id": n, "method": method, "params": p}).encode() + b"\n")
                         answer = json.loads(lines.readline() or "null")
                         if answer is None:
                             return
                         assert "result" in answer, answer
                     answered.append((n, answer["result"]["commit"]))
-                    stop.set()
+                    begun.set()
         except OSError:
             pass
+
+    def end_in_a_hurry(self, rng, start, **params):
+        sent, answered, begun = [], [], threading.Event()
+        t = threading.Thread(target=self.hurry, args=(begun, sent, answered, start), kwargs=params)
+        t.start()
+        self.assertTrue(begun.wait(keel_rig.WAIT_S), self.keel.logged())
+        threading.Event().wait(rng.random() * 0.012)  # the moment
+        self.keel.kill()
+        t.join()
+        return sent, answered
 
     def test_ends_in_the_midst_of_commits(self):
         seed = int(os.environ.get("SEED", "20261120"))
@@ -233,13 +243,7 @@ class History(KeelTest):
         self.begin(document("commit 0"))
         last, last_id = 0, 0
         for moment in range(MOMENTS):
-            sent, answered, begun = [], [], threading.Event()
-            t = threading.Thread(target=self.hurry, args=(begun, sent, answered, last + 1))
-            t.start()
-            self.assertTrue(begun.wait(keel_rig.WAIT_S), self.keel.logged())
-            threading.Event().wait(rng.random() * 0.012)  # the moment
-            self.keel.kill()
-            t.join()
+            sent, answered = self.end_in_a_hurry(rng, last + 1)
             where = "moment %d of seed %d" % (moment, seed)
             now = self.keel.on_disk()
             n = int(now["description"].split()[1])
@@ -254,6 +258,19 @@ class History(KeelTest):
             last, last_id = n, ids[-1]
         left = [n for n in os.listdir(self.folder) + os.listdir(os.path.join(self.keel.state, "commits")) if ".tmp-" in n]
         self.assertEqual(left, [], "what a sudden end left half-written is tidied at the next start")
+
+
+    def test_no_unconfirmed_commit_outlives_an_end(self):
+        seed = int(os.environ.get("SEED", "20261121"))
+        rng = random.Random(seed)
+        self.begin(document("commit 0"))
+        for moment in range(max(4, MOMENTS // 10)):
+            self.commit("base %d" % moment)
+            base = self.running()
+            self.end_in_a_hurry(rng, 1000 * moment, confirm_s=60)
+            self.keel.start()
+            where = "moment %d of seed %d" % (moment, seed)
+            self.assertEqual((self.running(), self.keel.on_disk()), (base, base), where)
 
 
 if __name__ == "__main__":
