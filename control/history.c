@@ -5,9 +5,11 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -18,6 +20,9 @@ struct history {
 	json_t *waiting; /* ids of commits that wait for one confirmation; empty: none */
 	uint32_t back_to;
 	uint32_t next;
+	int lock; /* the folder, open */
+	int err; /* the folder is of no use: */
+	json_t *memory; /* documents by id, instead of files */
 };
 
 static double
@@ -59,9 +64,12 @@ write_file(char *path, const json_t *document)
 static int
 write_index(const struct history *h)
 {
-	json_t *index = json_pack("{s:O, s:I}", "commits", h->commits, "next", (json_int_t)h->next);
+	json_t *index;
 	int err;
 
+	if (h->err != 0)
+		return h->err;
+	index = json_pack("{s:O, s:I}", "commits", h->commits, "next", (json_int_t)h->next);
 	if (index != NULL && json_array_size(h->waiting) > 0)
 		json_object_set_new(index, "confirm",
 			json_pack("{s:O, s:I}", "commits", h->waiting, "back_to",
@@ -69,6 +77,24 @@ write_index(const struct history *h)
 	err = index != NULL ? write_file(path_of(h, "index.json"), index) : -ENOMEM;
 	json_decref(index);
 	return err;
+}
+
+static const char *
+key_of(uint32_t id, char buf[static 16])
+{
+	snprintf(buf, 16, "%u", id);
+	return buf;
+}
+
+static int
+write_document(struct history *h, const json_t *document)
+{
+	char key[16];
+
+	if (h->err == 0)
+		return write_file(document_path(h, h->next), document);
+	json_object_set_new(h->memory, key_of(h->next, key), json_deep_copy(document));
+	return h->err;
 }
 
 /* ---- reading ---- */
@@ -182,32 +208,52 @@ tidy(struct history *h, bool indexed)
 	return 0;
 }
 
+/* Two keelds in one folder would give out the same ids; the lock goes with the process, however it ends. */
+static int
+take_folder(struct history *h)
+{
+	if (mkdir(h->folder, 0700) != 0 && errno != EEXIST)
+		return -errno;
+	h->lock = open(h->folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (h->lock < 0 || flock(h->lock, LOCK_EX | LOCK_NB) != 0)
+		return -errno;
+	return 0;
+}
+
+static int
+read_folder(struct history *h)
+{
+	json_t *index = load(path_of(h, "index.json"));
+	int err;
+
+	if (index != NULL)
+		read_index(h, index);
+	err = tidy(h, index != NULL);
+	json_decref(index);
+	return err;
+}
+
 int
 history_open(const char *folder, struct history **out)
 {
 	struct history *h = calloc(1, sizeof(*h));
-	json_t *index;
-	int err = 0;
 
 	if (h == NULL)
 		return -ENOMEM;
+	h->lock = -1;
 	h->folder = strdup(folder);
 	h->commits = json_array();
 	h->waiting = json_array();
-	if (h->folder == NULL || h->commits == NULL || h->waiting == NULL) {
+	h->memory = json_object();
+	if (h->folder == NULL || h->commits == NULL || h->waiting == NULL || h->memory == NULL) {
 		history_close(h);
 		return -ENOMEM;
 	}
-	if (mkdir(folder, 0700) != 0 && errno != EEXIST)
-		err = -errno;
-	index = load(path_of(h, "index.json"));
-	if (index != NULL)
-		read_index(h, index);
-	if (err == 0)
-		err = tidy(h, index != NULL);
-	json_decref(index);
+	h->err = take_folder(h);
+	if (h->err == 0)
+		h->err = read_folder(h);
 	*out = h;
-	return err;
+	return h->err;
 }
 
 void
@@ -215,8 +261,11 @@ history_close(struct history *h)
 {
 	if (h == NULL)
 		return;
+	if (h->lock >= 0)
+		close(h->lock);
 	json_decref(h->commits);
 	json_decref(h->waiting);
+	json_decref(h->memory);
 	free(h->folder);
 	free(h);
 }
@@ -232,7 +281,7 @@ history_next(const struct history *h)
 int
 history_prepare(struct history *h, const json_t *document, int64_t back_to)
 {
-	int err = write_file(document_path(h, h->next), document);
+	int err = write_document(h, document);
 
 	if (err != 0 || back_to < 0)
 		return err;
@@ -246,6 +295,17 @@ history_prepare(struct history *h, const json_t *document, int64_t back_to)
 	return err;
 }
 
+static void
+drop_document(struct history *h, uint32_t id)
+{
+	char key[16], *path = h->err == 0 ? document_path(h, id) : NULL;
+
+	if (path != NULL)
+		unlink(path);
+	free(path);
+	json_object_del(h->memory, key_of(id, key));
+}
+
 /* The oldest, but where to go back to. */
 static void
 drop_oldest(struct history *h)
@@ -254,11 +314,8 @@ drop_oldest(struct history *h)
 		      json_integer_value(json_object_get(json_array_get(h->commits, 0), "id")) ==
 			      h->back_to;
 	const json_t *e = json_array_get(h->commits, spared);
-	char *path = document_path(h, (uint32_t)json_integer_value(json_object_get(e, "id")));
 
-	if (path != NULL)
-		unlink(path);
-	free(path);
+	drop_document(h, (uint32_t)json_integer_value(json_object_get(e, "id")));
 	json_array_remove(h->commits, spared);
 }
 
@@ -306,6 +363,10 @@ history_waits(const struct history *h, const json_t *document, uint32_t *back_to
 json_t *
 history_document(const struct history *h, uint32_t id)
 {
+	char key[16];
+
+	if (h->err != 0)
+		return json_incref(json_object_get(h->memory, key_of(id, key)));
 	return is_listed(h, id) ? load(document_path(h, id)) : NULL;
 }
 

@@ -17,7 +17,8 @@
 struct history;
 
 /*
- * Creates the folder when it is missing. 0; -ENOMEM; another -errno when the folder is of no use: *out is there all the same, and only counts.
+ * Creates the folder when it is missing, and locks it. 0; -ENOMEM; another -errno when the folder is of no use (-EWOULDBLOCK: another keeld has
+ * it): *out is there all the same, in memory, and what should write returns that error.
  */
 int history_open(const char *folder, struct history **out);
 void history_close(struct history *h);

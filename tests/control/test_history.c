@@ -239,8 +239,35 @@ test_no_folder(void **state)
 	assert_int_not_equal(history_prepare(h, d, 0), 0);
 	assert_int_not_equal(history_add(h, "words", false), 0);
 	assert_int_equal(history_next(h), 1);
+	assert_int_equal(kept(h, 0), 1); /* in memory */
+	for (unsigned i = 0; i < HISTORY_MAX; i++)
+		history_prepare(h, d, -1), history_add(h, "words", false);
 	assert_int_equal(kept(h, 0), -1);
+	assert_int_equal(kept(h, HISTORY_MAX), 1);
 	json_decref(d);
+	history_close(h);
+}
+
+static void
+test_a_folder_has_one_keeld(void **state)
+{
+	struct history *h = opened(), *other = NULL;
+	char path[96];
+
+	(void)state;
+	commit(h, 1);
+	snprintf(path, sizeof(path), "%s/commits", folder);
+	assert_int_equal(history_open(path, &other), -EWOULDBLOCK);
+	json_t *d = document(2);
+	assert_int_equal(history_prepare(other, d, -1), -EWOULDBLOCK);
+	assert_int_equal(history_add(other, "words", false), -EWOULDBLOCK);
+	json_decref(d);
+	assert_int_equal(kept(other, 0), 2);
+	assert_int_equal(kept(h, 0), 1);
+	history_close(other);
+	history_close(h);
+	h = opened();
+	assert_int_equal(kept(h, 0), 1);
 	history_close(h);
 }
 
@@ -253,6 +280,8 @@ main(void)
 		cmocka_unit_test_setup_teardown(
 			test_where_to_go_back_is_kept, make_folder, remove_folder),
 		cmocka_unit_test_setup_teardown(test_damage, make_folder, remove_folder),
+		cmocka_unit_test_setup_teardown(
+			test_a_folder_has_one_keeld, make_folder, remove_folder),
 		cmocka_unit_test(test_no_folder),
 	};
 

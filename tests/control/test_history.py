@@ -117,6 +117,8 @@ class History(KeelTest):
         a = self.keel.answer("config.commit", {"confirm_s": 60})
         self.assertIn("confirmed", a["error"]["data"]["reason"])
         self.assertEqual(self.words(), ("second", "second"))
+        self.keel.call("config.rollback", {"to": 0})  # as long as it runs
+        self.assertEqual(self.words(), ("first", "first"))
 
     def test_confirm_in_time(self):
         self.begin()
