@@ -202,12 +202,11 @@ start_back(struct keeld *k, uint32_t to)
 static void
 note_start(struct keeld *k, const char *comment)
 {
-	int err = history_prepare(state.h, k->running->document, -1);
+	int err = history_prepare(state.h, k->running->document, -1), added;
 
 	state.current = history_next(state.h);
-	if (err == 0)
-		err = history_add(state.h, comment, false);
-	log_not_written(err);
+	added = history_add(state.h, comment, false);
+	log_not_written(err != 0 ? err : added);
 }
 
 static bool
