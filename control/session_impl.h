@@ -40,6 +40,8 @@ static_assert(TX_EXPORT_ROOM > BGP_EXTENDED_MSG_MAX + TX_RESERVE, "the largest m
 #define LINGERERS_MAX 64
 #define LINGER_NS (2 * NS_PER_S)
 #define IDLE_HOLD_MAX_S 60u
+/* The OPEN of a connection that is to lose a collision waits so long for that of the other one. */
+#define COLLISION_NS (2 * NS_PER_S)
 /* Connections by a range that wait for a session_add(). */
 #define HELD_MAX 64
 #define HELD_NS (5 * NS_PER_S)
@@ -74,9 +76,10 @@ struct connection {
 	bool connecting;
 	bool ended; /* end of file, or an error: TCP_FAIL when what was read is handled */
 	int error; /* errno of it; 0: end of file */
-	bool waiting; /* its next message waits for a batch */
+	bool waiting; /* its next message waits for a batch, or for the other connection */
 	bool noted; /* a NOTIFICATION was put out: closing lingers */
 	bool hard_reset; /* the peer said so (RFC 8538 3.1) */
+	uint64_t deferred_ns; /* since when its OPEN waits for the other connection's; 0: it does not */
 
 	struct timer hold, keepalive, send_hold;
 	uint64_t hold_ns, hold_armed_ns, last_message_ns;
@@ -145,6 +148,7 @@ struct peer {
 	struct connection conn[CONN_COUNT];
 	struct connection *up; /* the established one */
 	struct timer connect_retry, idle_hold;
+	struct timer collision; /* only wakes the loop */
 	uint32_t idle_hold_s; /* the next one */
 	struct peer_family family[FAMILY_COUNT];
 
@@ -276,7 +280,8 @@ uint32_t peer_local_as(const struct peer *p);
 uint8_t peer_families(const struct config_peer *c);
 void connection_event(struct connection *c, enum fsm_event event, const struct note *note)
 	RUNS_ON(role_session);
-void connection_open_received(struct connection *c, const uint8_t *msg, size_t len)
+/* False: it waits, and with it what follows. */
+bool connection_open_received(struct connection *c, const uint8_t *msg, size_t len)
 	RUNS_ON(role_session);
 
 /* session_io.c */

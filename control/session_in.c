@@ -502,15 +502,14 @@ refresh_message(struct connection *c, const uint8_t *msg, size_t len) RUNS_ON(ro
 	return true;
 }
 
-/* One message of which the header is right. False: no batch. */
+/* One message of which the header is right. False: it stays: no batch, or a collision. */
 static bool
 message_received(struct connection *c, uint8_t type, const uint8_t *msg, size_t len, uint64_t now)
 	RUNS_ON(role_session)
 {
 	switch (type) {
 	case BGP_OPEN:
-		connection_open_received(c, msg, len);
-		return true;
+		return connection_open_received(c, msg, len);
 	case BGP_NOTIFICATION:
 		notification_received(c, msg, len);
 		return true;

@@ -426,6 +426,7 @@ connection_adopt(struct connection *c, int fd)
 	c->watch = (struct watch){.fd = fd, .ready = connection_ready};
 	c->connecting = c->ended = c->waiting = c->noted = c->hard_reset = false;
 	c->error = 0;
+	c->deferred_ns = 0;
 	c->rx_head = c->rx_tail = c->tx_head = c->tx_tail = 0;
 	host_socket_local(fd, &c->peer->config.addr, &c->local);
 	c->local_addr = c->local.addr;

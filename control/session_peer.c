@@ -239,6 +239,13 @@ idle_hold_fire(struct timer *t)
 		peer_begin(p);
 }
 
+/* The loop looks at what waits. */
+static void
+collision_fire(struct timer *t)
+{
+	(void)t;
+}
+
 static void
 connect_retry_fire(struct timer *t)
 {
@@ -368,6 +375,8 @@ connection_event(struct connection *c, enum fsm_event event, const struct note *
 	/* Theirs does not wait and listen: it is there or it is not. */
 	if (!c->outgoing && r.state < FSM_OPEN_SENT)
 		r.state = FSM_IDLE;
+	if (r.state != c->state && other->deferred_ns != 0)
+		thread_wake(p->speaker->thread); /* what it waits for may be this */
 	c->state = r.state;
 	perform_end(c, &r, event, note);
 	if (perform_connect(c, &r) < 0) {
@@ -430,6 +439,34 @@ as_learn(struct connection *c, uint32_t asn) RUNS_ON(role_session)
 	host_socket_apply(c->watch.fd, &o, &p->config.addr);
 }
 
+static bool
+collision_keeps_ours(const struct peer *p, const struct bgp_open *o)
+{
+	return fsm_collision_keep_ours(
+		p->speaker->config.router_id, peer_local_as(p), o->identifier, o->asn);
+}
+
+/*
+ * RFC 4271 6.8: both connections are there, this one's OPEN says who the peer is, and by that it is the other one that stays as soon as
+ * its OPEN comes. A KEEPALIVE on this one before that would make it Established over there, and theirs would make it so here: each
+ * side could then end the connection that the other one keeps. (BIRD 2 and FRR 8.4 do: both connections were gone.)
+ */
+static bool
+collision_defers(struct connection *c, const struct bgp_open *o) RUNS_ON(role_session)
+{
+	struct peer *p = c->peer;
+	struct connection *other = connection_other(c);
+	uint64_t now = now_ns();
+
+	if (other->state != FSM_OPEN_SENT || collision_keeps_ours(p, o) != other->outgoing)
+		return false;
+	if (c->deferred_ns == 0) {
+		c->deferred_ns = now;
+		timer_arm(p->speaker->thread, &p->collision, COLLISION_NS);
+	}
+	return now - c->deferred_ns < COLLISION_NS;
+}
+
 /* RFC 4271 6.8. False: this connection is closed. */
 static bool
 collision_survived(struct connection *c) RUNS_ON(role_session)
@@ -444,8 +481,7 @@ collision_survived(struct connection *c) RUNS_ON(role_session)
 	}
 	if (other->state != FSM_OPEN_CONFIRM)
 		return true;
-	ours = fsm_collision_keep_ours(
-		p->speaker->config.router_id, peer_local_as(p), c->open.identifier, c->open.asn);
+	ours = collision_keeps_ours(p, &c->open);
 	if (ours == c->outgoing) {
 		connection_event(other, EV_OPEN_COLLISION, NULL);
 		return true;
@@ -454,7 +490,7 @@ collision_survived(struct connection *c) RUNS_ON(role_session)
 	return false;
 }
 
-void
+bool
 connection_open_received(struct connection *c, const uint8_t *msg, size_t len)
 {
 	struct peer *p = c->peer;
@@ -463,7 +499,7 @@ connection_open_received(struct connection *c, const uint8_t *msg, size_t len)
 
 	if (c->state != FSM_OPEN_SENT) {
 		connection_event(c, EV_OPEN, NULL); /* the machine knows the error */
-		return;
+		return true;
 	}
 	e = bgp_open_decode(msg, len, &o);
 	if (e.severity == BGP_OK)
@@ -471,8 +507,10 @@ connection_open_received(struct connection *c, const uint8_t *msg, size_t len)
 			p->speaker->config.router_id);
 	if (e.severity != BGP_OK) {
 		open_refuse(c, &e);
-		return;
+		return true;
 	}
+	if (collision_defers(c, &o))
+		return false;
 	if (p->any_as)
 		as_learn(c, o.asn);
 	if (!negotiate(c, &o)) { /* RFC 5492 3 */
@@ -480,10 +518,11 @@ connection_open_received(struct connection *c, const uint8_t *msg, size_t len)
 			.code = ERR_OPEN,
 			.subcode = OPEN_UNSUPPORTED_CAPABILITY};
 		open_refuse(c, &e);
-		return;
+		return true;
 	}
 	if (collision_survived(c))
 		connection_event(c, EV_OPEN, NULL);
+	return true;
 }
 
 /* ---- life ---- */
@@ -499,6 +538,7 @@ peer_init(struct peer *p)
 	}
 	p->connect_retry.fire = connect_retry_fire;
 	p->idle_hold.fire = idle_hold_fire;
+	p->collision.fire = collision_fire;
 	for (enum family f = 0; f < FAMILY_COUNT; f++) {
 		p->family[f].peer = p;
 		p->family[f].family = f;
@@ -530,6 +570,7 @@ peer_stop(struct peer *p, const struct note *note)
 	p->running = false;
 	timer_cancel(p->speaker->thread, &p->connect_retry);
 	timer_cancel(p->speaker->thread, &p->idle_hold);
+	timer_cancel(p->speaker->thread, &p->collision);
 	connection_event(&p->conn[CONN_IN], EV_STOP, note);
 	connection_event(&p->conn[CONN_OUT], EV_STOP, note);
 	restart_forget(p);

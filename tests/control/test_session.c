@@ -241,8 +241,10 @@ collide(const struct collision *k, bool ours_first)
 	assert_non_null(script_read(&theirs, WAIT_MS));
 	assert_int_equal(theirs.type, BGP_OPEN);
 	script_send_open(first, &o);
-	assert_non_null(script_read(first, WAIT_MS));
-	assert_int_equal(first->type, BGP_KEEPALIVE); /* OpenConfirm there */
+	if (first == stays) {
+		assert_non_null(script_read(first, WAIT_MS));
+		assert_int_equal(first->type, BGP_KEEPALIVE); /* OpenConfirm there */
+	}
 	script_send_open(then, &o);
 	script_expect_notification(goes, ERR_CEASE, CEASE_COLLISION);
 	script_send_keepalive(stays);
@@ -269,6 +271,53 @@ test_collision(void **state)
 		collide(&c[i], true);
 		collide(&c[i], false);
 	}
+}
+
+/*
+ * The peer has confirmed the connection that loses before it looked at the other one: it is not established, so that it neither comes nor
+ * goes, and nothing happens to the other one. When nobody speaks on that, the first is as good.
+ */
+static void
+collide_late(bool other_speaks)
+{
+	struct config_peer c = peer_config(PEER_AS, OWN_AS, 2);
+	struct bgp_open_options o = script_open(PEER_AS, OWN_ID + 1);
+	static struct script ours, theirs;
+	static struct node n;
+	int listener;
+
+	memset(&ours, 0, sizeof(ours));
+	listener = script_listen(&ours, &c.tcp_port);
+	c.passive = false;
+	c.source = loopback(1);
+	node_with_peer(&n, &c);
+	script_accept(&ours, listener);
+	script_connect(&theirs, &n, 2, 0);
+	assert_non_null(script_read(&ours, WAIT_MS));
+	assert_non_null(script_read(&theirs, WAIT_MS));
+	script_send_open(&ours, &o);
+	script_send_keepalive(&ours);
+	if (other_speaks) {
+		assert_null(script_read(&ours, 300)); /* no KEEPALIVE */
+		script_send_open(&theirs, &o);
+		script_send_notification(&ours, ERR_CEASE, CEASE_COLLISION, NULL, 0);
+		script_send_keepalive(&theirs);
+	}
+	wait_for(node_view(&n, 1).state == FSM_ESTABLISHED);
+	assert_int_equal(script_read_routes(other_speaks ? &theirs : &ours, -1, NULL), 0);
+	assert_int_equal(node_view(&n, 1).established_count, 1);
+	assert_string_equal(node_view(&n, 1).last_error, "");
+	script_close(&ours);
+	script_close(&theirs);
+	close(listener);
+	node_end(&n);
+}
+
+static void
+test_collision_late(void **state)
+{
+	collide_late(true);
+	collide_late(false);
 }
 
 /* One that waits has no connection of its own to collide with: the second one of the peer's is the one it means. */
@@ -764,6 +813,7 @@ main(void)
 		cmocka_unit_test(test_bad_open),
 		cmocka_unit_test(test_stranger),
 		cmocka_unit_test(test_collision),
+		cmocka_unit_test(test_collision_late),
 		cmocka_unit_test(test_collision_passive),
 		cmocka_unit_test(test_second_connection),
 		cmocka_unit_test(test_hold_timer),
