@@ -76,7 +76,8 @@ class Keel(daemons.Daemon):
 
 class Bird(daemons.Bird):
     lacks = {"stale_timer": NO_TIMER}
-    note = "`import table on` for the peers that keep routes; policies are changed by `configure`"
+    note = ("`import table on` for the peers that keep routes; policies are changed by `configure` (`configure soft` leaves the session of "
+            "`policy_without_refresh`, and the routes that the new policy rejects)")
 
     def start(self, setup, recover=False):
         self.chosen = {}

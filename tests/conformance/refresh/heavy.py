@@ -153,7 +153,7 @@ def order(kit):
                 break
     finally:
         asking.stop()
-    kit.fence(a, kit.watch, timeout=5 * tester.WAIT)
+    kit.fence(a, kit.watch, timeout=4 * tester.WAIT)
     t.must_be_up("by churn and requests")
 
     def told():
@@ -165,7 +165,7 @@ def order(kit):
         wrong = sorted(p for p in block if seen.get(p) != truth.get(p))
         raise Fail("%d of %d routes are wrong at the end, as %s: version %s instead of %s (seed %d)" % (
             len(wrong), len(block), wrong[0], seen.get(wrong[0]), truth.get(wrong[0]), SEED)) from e
-    kit.fence(kit.source, t, timeout=5 * tester.WAIT)
+    kit.fence(kit.source, t, timeout=4 * tester.WAIT)
     if told() != truth:
         raise Fail("what was right at the end changed afterwards (seed %d)" % SEED)
     bad = stale_words(versions(t.since(mark, UPDATE), block)) + stale_words(versions(kit.watch.since(0, UPDATE), block))
@@ -207,7 +207,7 @@ def storm(kit):
     if lost or silent:
         raise Fail("of %d sessions %d were lost%s, %d more heard nothing for over %d s (%d requests a second of each)" % (
             STORM_PEERS, len(lost), " (%s)" % lost[0].why_lost() if lost else "", len(silent), STORM_HOLD, rate))
-    kit.fence(kit.source, kit.watch, timeout=5 * tester.WAIT)
+    kit.fence(kit.source, kit.watch, timeout=4 * tester.WAIT)
     total = sum(t.counts["octets"] for t in crowd)
     return "%d requests a second of each for %d s, longest silence %.1f s, %d MB sent" % (
         rate, kit.storm, max(t.longest_gap for t in crowd), total / 1e6)

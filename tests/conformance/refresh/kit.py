@@ -71,7 +71,7 @@ class Kit:
         lab.link(self.dut_host, "east", [DUT[V4] + "/24", DUT[V6] + "/64"], self.test_host, "west", mine)
         self.dut = adapters.ALL[key](lab, self.dut_host)
         self.source = self.watch = self.loader = self.keepalives = None
-        self.many, self.mute = [], False
+        self.many, self.mute, self.unsettled = [], False, False
 
     def start(self):
         self.dut.start(self.setup)
@@ -192,6 +192,8 @@ class Kit:
         """A clause's Result; its peers leave."""
         if one.name in self.dut.lacks:
             return Result(None, self.dut.lacks[one.name], [])
+        if self.unsettled and one.name != "uptime":
+            self.settle()
         try:
             note = one.function(self)
             for t, who in self.lasting():
@@ -209,11 +211,10 @@ class Kit:
                 t.leave()
             self.testers = []
             self.revive()
-            if one.heavy:
-                self.settle()
+            self.unsettled = one.heavy
 
     def settle(self):
-        """What a heavy clause left for the daemon to do is not the next one's matter."""
+        """What the heavy clause before left for the daemon to do is not this one's matter."""
         try:
             self.fence(self.source, self.watch, timeout=8 * tester.WAIT)
         except Fail as e:
