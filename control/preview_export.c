@@ -11,13 +11,16 @@
 struct rules_class {
 	struct rules_class *next;
 	uint32_t group_id; /* of what they are told now */
+	const struct update_group *told; /* it, in this slice; NULL: it is gone */
 	struct update_group *g; /* of the new rules; nobody's */
+	struct preview_counts counts; /* of a member of whom no route comes */
 };
 
 struct told {
 	struct peer_id peer;
 	struct rules_class *class; /* NULL: it is told nothing */
-	struct preview_counts counts;
+	struct preview_counts
+		own; /* what is to be added to those of the class, modulo 2^64: its own routes are nothing to it */
 };
 
 struct export_preview {
@@ -28,6 +31,7 @@ struct export_preview {
 	struct rules_class *classes;
 	struct told *told;
 	unsigned told_count;
+	uint16_t of_peer[PEER_MAX]; /* index + 1 in told; 0: none */
 };
 
 int
@@ -145,42 +149,64 @@ export_preview_peer(struct export_preview *e, struct peer_id peer, const struct 
 			return -ENOMEM;
 		e->table = r.table;
 	}
-	e->told_count++;
+	e->of_peer[peer.v] = (uint16_t)++e->told_count;
 	return 0;
 }
 
 static void
-count(struct preview_counts *c, struct attr_id now, struct attr_id then)
+count(struct preview_counts *c, struct attr_id now, struct attr_id then, uint64_t by)
 {
 	if (now.v == then.v)
 		return;
 	if (now.v == 0)
-		c->added++;
+		c->added += by;
 	else if (then.v == 0)
-		c->removed++;
+		c->removed += by;
 	else
-		c->changed++;
+		c->changed += by;
 }
 
-/* `then`: of the class. Its peers may have left for another group meanwhile, or be down. */
+/* The one from whom the route comes is told nothing of it. */
 static void
-class_count(struct export_preview *e, const struct rules_class *c, struct dest_id id,
-	struct adj_route then)
+source_count(struct export_preview *e, const struct rules_class *c, struct peer_id source,
+	struct adj_route now, struct adj_route then)
 {
-	const struct update_group *group = NULL;
-	struct adj_route now = {0};
+	struct told *t = e->of_peer[source.v] != 0 ? &e->told[e->of_peer[source.v] - 1] : NULL;
+	const struct update_member *m = t != NULL && t->class == c ? member_of(e, source) : NULL;
 
+	if (m == NULL)
+		return;
+	count(&t->own, now.set, then.set, UINT64_MAX); /* one less */
+	count(&t->own, member_view(m, now), member_view(m, then), 1);
+}
+
+/* `then`: of the class. */
+static void
+class_count(
+	struct export_preview *e, struct rules_class *c, struct dest_id id, struct adj_route then)
+{
+	struct adj_route now = adj_rib_out_get(c->told->out, id);
+
+	count(&c->counts, now.set, then.set, 1);
+	if (now.source.v != PEER_SELF.v)
+		source_count(e, c, now.source, now, then);
+	if (then.source.v != PEER_SELF.v && then.source.v != now.source.v)
+		source_count(e, c, then.source, now, then);
+}
+
+/* Groups come and go between slices. */
+static void
+groups_find(struct export_preview *e)
+{
+	for (struct rules_class *c = e->classes; c != NULL; c = c->next)
+		c->told = NULL;
 	for (unsigned i = 0; i < e->told_count; i++) {
-		struct told *t = &e->told[i];
-		const struct update_member *m = t->class == c ? member_of(e, t->peer) : NULL;
+		struct rules_class *c = e->told[i].class;
+		const struct update_member *m =
+			c != NULL && c->told == NULL ? member_of(e, e->told[i].peer) : NULL;
 
-		if (m == NULL)
-			continue;
-		if (m->group != group) {
-			group = m->group;
-			now = adj_rib_out_get(group->out, id);
-		}
-		count(&t->counts, member_view(m, now), member_view(m, then));
+		if (m != NULL && m->group->id == c->group_id)
+			c->told = m->group;
 	}
 }
 
@@ -189,9 +215,9 @@ dest_count_for(struct export_preview *e, struct rules_class *c, struct dest_id i
 	const struct dest_view *v)
 {
 	struct adj_route then;
-	int err = rules_evaluate(c->g, id, v, &then);
+	int err = c->told != NULL ? rules_evaluate(c->g, id, v, &then) : 0;
 
-	if (err != 0)
+	if (err != 0 || c->told == NULL)
 		return err;
 	class_count(e, c, id, then);
 	if (then.set.v != 0)
@@ -211,6 +237,7 @@ export_preview_run(
 		return end;
 	t = shard_table(e->speaker->config.shard, e->table);
 	rules_run_end(e->set);
+	groups_find(e);
 	for (; from < end && *err == 0; from++) {
 		struct dest_view v;
 
@@ -230,10 +257,12 @@ export_preview_default(struct export_preview *e)
 {
 	for (struct rules_class *c = e->classes; c != NULL; c = c->next) {
 		struct adj_route then;
-		int err = rules_default(c->g, &then);
+		int err = c->told != NULL ? rules_default(c->g, &then) : 0;
 
 		if (err != 0)
 			return err;
+		if (c->told == NULL)
+			continue;
 		class_count(e, c, DEST_DEFAULT, then);
 		if (then.set.v != 0)
 			attr_unref(e->speaker->exported, then.set);
@@ -245,9 +274,12 @@ void
 export_preview_counts(
 	const struct export_preview *e, struct peer_id peer, struct preview_counts *out)
 {
+	const struct told *t = e->of_peer[peer.v] != 0 ? &e->told[e->of_peer[peer.v] - 1] : NULL;
+
 	*out = (struct preview_counts){0};
-	for (unsigned i = 0; i < e->told_count; i++) {
-		if (e->told[i].peer.v == peer.v)
-			*out = e->told[i].counts;
-	}
+	if (t == NULL || t->class == NULL)
+		return;
+	out->added = t->class->counts.added + t->own.added;
+	out->removed = t->class->counts.removed + t->own.removed;
+	out->changed = t->class->counts.changed + t->own.changed;
 }

@@ -464,7 +464,27 @@ class Test:
         self.settled(rpc.call("config.commit"))
         c.comes_to("... what the receiver is told then: %s" % json.dumps({k: line[k] for k in ("added", "removed", "changed")}),
                    lambda: self.difference(was, dict(self.speaker.rib)), {k: line[k] for k in ("added", "removed", "changed")}, 30)
+        self.export_to_all()
         self.scoped()
+
+    def export_to_all(self):
+        """Three peers of one update group, two of which are told all but their own."""
+        c, rpc = self.c, self.rpc
+        lines, whole = self.preview(*({"op": "replace", "path": "/bgp/peers/%d/families/ipv4-unicast/export_policy" % i, "value": "out"} for i in (0, 1)))
+        told = {a: lines[a, "export"] for a in (KEPT, PLAIN)}
+        c.equal("preview of two more peers that are told: these two", set(lines), {(KEPT, "export"), (PLAIN, "export")})
+        self.settled(rpc.call("config.commit"))
+        for a in (KEPT, PLAIN):
+            c.comes_to("... what %s is told then: %d routes" % (a, told[a]["added"]), lambda a=a: len(self.table("adj-out", a)), told[a]["added"])
+        lines, whole = self.preview({"op": "replace", "path": "/route_policies/2", "value": policy("out", {"action": "permit", "match": {"prefix_list": "middle"}},
+                                                                                                  {"action": "permit", "match": {"prefix_list": "low"}, "set": {"med": 3}})})
+        was = {a: self.table("adj-out", a) for a in (KEPT, PLAIN, ALL)}
+        c.equal("preview of a policy that all three have", set(lines), {(a, "export") for a in was})
+        self.settled(rpc.call("config.commit"))
+        for a in was:
+            expected = {k: lines[a, "export"][k] for k in ("added", "removed", "changed")}
+            c.comes_to("... what %s is told then: %s" % (a, json.dumps(expected)), lambda a=a: self.difference(was[a], self.table("adj-out", a)), expected)
+        commit(rpc, [{"op": "replace", "path": "/bgp/peers/%d/families/ipv4-unicast/export_policy" % i, "value": "deny-all"} for i in (0, 1)])
 
     def scoped(self):
         """Without the candidate: what a refresh would change now, which is nothing where nothing is pending."""
