@@ -29,12 +29,17 @@ enum rpc_code {
 #define RPC_REQUEST_MAX (64u << 20)
 #define RPC_DEPTH_MAX 64
 
-/* Listens on `socket` (mode 0660; a stale one of a dead daemon is replaced, a live one is -EADDRINUSE). 0, -errno. */
+/*
+ * Listens on `socket` (mode 0660; a stale one of a dead daemon is replaced, a live one is -EADDRINUSE), and on `socket`.ro (mode 0666), where
+ * what changes something is refused. 0, -errno.
+ */
 int rpc_create(struct keeld *k, const char *socket, struct rpc **out);
+/* Serves, and starts the HTTP server of the running configuration (control/http.h). 0, -errno. */
 int rpc_start(struct rpc *r, struct thread *main_thread);
 /*
  * A notification `event` {topic, time, ...members} to whoever subscribed to `topic`: commit session refresh slow-peer fib alarm. `members` is
- * taken over (NULL: none). A subscriber that does not read loses events, never the daemon time or memory: bounded queue, `lost` says how many.
+ * taken over (NULL: none). A subscriber that does not read loses events, never the daemon time or memory: bounded queue (256 KiB); when it
+ * has read that, an event of topic `lost` says how many (`lost`), and it goes on.
  */
 void rpc_event(struct rpc *r, const char *topic, json_t *members);
 /* Closes and removes the socket. */
