@@ -130,10 +130,10 @@ def main():
                 print("\n%s, %s (%s): %s\n%s" % (adapters.ALL[d].name, c.name, c.rfc, r.text, "\n".join("    " + line for line in r.capture)))
     if args.json:
         with open(args.json, "w") as f:
-            json.dump(page.document(args.dut, chosen, results, today), f, indent=1)
+            json.dump(page.document(args.dut, chosen, results, today, os.getloadavg()[1]), f, indent=1)
     if args.write:
         with open(os.path.join(ROOT, "docs", "refresh-conformance.md"), "w") as f:
-            f.write(page.markdown(args.dut, chosen, results, today))
+            f.write(page.markdown(args.dut, chosen, results, today, os.getloadavg()[1]))
     count = {g: sum(r.good is g for r in results.values()) for g in (True, False, None)}
     print("\n%d passed, %d failed, %d n/a, %.0f s; captures of failures in %s" % (count[True], count[False], count[None], time.monotonic() - begin,
                                                                           os.path.relpath(out, ROOT)))

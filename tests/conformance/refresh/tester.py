@@ -88,7 +88,7 @@ class Tester(Speaker):
     def __init__(self, netns, peer, identifier, capabilities=(2, 70), restart=30, hold=90, ask_at_once=False, counting=False):
         super().__init__(netns, peer.remote, peer.local, peer.asn, hold, capabilities, families=tuple(peer.families), identifier=identifier)
         self.peer, self.restart, self.ask_at_once, self.counting, self.restarted = peer, restart, ask_at_once, counting, False
-        self.news, self.log, self.leaving = threading.Condition(), [], False
+        self.news, self.log, self.leaving, self.closed, self.thread = threading.Condition(), [], False, True, None
         self.seen, self.refreshes, self.comings = {}, [], 0
         self.counts, self.last_word, self.longest_gap = collections.Counter(), 0, 0
 
@@ -145,6 +145,8 @@ class Tester(Speaker):
 
     def leave(self):
         """In order: nothing of ours is retained."""
+        if self.thread is None:  # never had a connection
+            return
         if not self.closed:
             try:
                 self.send(NOTIFICATION, b"\6\2")
