@@ -23,8 +23,8 @@ config_secrets_hide(json_t *document)
 	}
 	json_object_foreach(document, key, item)
 	{
-		if (!strcmp(key, "password") && json_is_string(item))
-			json_string_set(item, CONFIG_SECRET_HIDDEN);
+		if (!strcmp(key, "password"))
+			json_object_set_new(document, key, json_string(CONFIG_SECRET_HIDDEN));
 		else
 			config_secrets_hide(item);
 	}
@@ -41,8 +41,8 @@ config_secrets_hide_diff(json_t *operations)
 		const char *path = json_string_value(json_object_get(operation, "path"));
 		const char *last = path ? strrchr(path, '/') : NULL;
 		json_t *value = json_object_get(operation, "value");
-		if (last && !strcmp(last, "/password") && json_is_string(value))
-			json_string_set(value, CONFIG_SECRET_HIDDEN);
+		if (last && !strcmp(last, "/password") && value != NULL)
+			json_object_set_new(operation, "value", json_string(CONFIG_SECRET_HIDDEN));
 		else
 			config_secrets_hide(value);
 	}
