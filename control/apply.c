@@ -580,7 +580,7 @@ apply_commit(struct keeld *k, json_t *document, const char *comment, uint32_t co
 	k->revision++;
 	switch_over(k, old, old_ids, joined.was, *effects);
 	*persisted = save(k);
-	apply_history_commit(k, comment, confirm_s);
+	apply_history_commit(k, comment, confirm_s, *persisted);
 	tell_commit(k, comment, confirm_s, *effects);
 	apply_config_hold(old);
 	free(old_ids);

@@ -46,12 +46,13 @@ apply_history_prepare(struct keeld *k, const json_t *document, uint32_t confirm_
 }
 
 void
-apply_history_commit(struct keeld *k, const char *comment, uint32_t confirm_s)
+apply_history_commit(struct keeld *k, const char *comment, uint32_t confirm_s, bool persisted)
 {
 	if (confirm_s != 0 && !state.waits)
 		state.back_to = state.current;
 	state.current = k->next_commit_id = history_next(state.h);
-	log_not_written(history_add(state.h, comment, confirm_s != 0));
+	/* FILE may still say what nobody confirmed: then a restart has to go back, too. */
+	log_not_written(history_add(state.h, comment, confirm_s != 0 || !persisted));
 	state.waits = confirm_s != 0;
 	timer_cancel(k->main_thread, &state.timer);
 	if (state.waits)
@@ -168,7 +169,7 @@ keeld_history(const struct keeld *k)
 
 /* What was not confirmed before the restart is not what to start with. */
 static bool
-start_back(struct keeld *k, uint32_t to)
+start_back(struct keeld *k, uint32_t to, bool *persisted)
 {
 	json_t *document = history_document(state.h, to);
 	struct faults f = {0};
@@ -189,6 +190,7 @@ start_back(struct keeld *k, uint32_t to)
 		json_decref(k->candidate);
 		k->candidate = json_deep_copy(document);
 		err = config_save(k->config_file, document);
+		*persisted = err == 0;
 		if (err != 0)
 			log_event(LOG_ERROR, "commit-not-persisted file=%s error=\"%s\"",
 				k->config_file, strerror(-err));
@@ -200,12 +202,12 @@ start_back(struct keeld *k, uint32_t to)
 
 /* What runs, for those who want to go back to it later. */
 static void
-note_start(struct keeld *k, const char *comment)
+note_start(struct keeld *k, const char *comment, bool persisted)
 {
 	int err = history_prepare(state.h, k->running->document, -1), added;
 
 	state.current = history_next(state.h);
-	added = history_add(state.h, comment, false);
+	added = history_add(state.h, comment, !persisted);
 	log_not_written(err != 0 ? err : added);
 }
 
@@ -226,6 +228,7 @@ apply_history_start(struct keeld *k)
 {
 	char *folder = NULL, comment[80];
 	uint32_t back_to;
+	bool persisted = true;
 	int err;
 
 	state.timer.fire = confirm_late;
@@ -237,13 +240,14 @@ apply_history_start(struct keeld *k)
 	if (state.h == NULL)
 		return err;
 	log_not_written(err);
-	if (history_waits(state.h, k->running->document, &back_to) && start_back(k, back_to)) {
+	if (history_waits(state.h, k->running->document, &back_to) &&
+		start_back(k, back_to, &persisted)) {
 		log_event(LOG_WARNING, "commit-not-confirmed reason=restart back-to=%u", back_to);
 		snprintf(comment, sizeof(comment), "rollback to %u: not confirmed before a restart",
 			back_to);
-		note_start(k, comment);
+		note_start(k, comment, persisted);
 	} else if (!is_last(k->running->document)) {
-		note_start(k, "start");
+		note_start(k, "start", true);
 	} else {
 		log_not_written(history_confirmed(state.h));
 	}

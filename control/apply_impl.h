@@ -129,6 +129,7 @@ int apply_history_start(struct keeld *k);
 int apply_history_prepare(
 	struct keeld *k, const json_t *document, uint32_t confirm_s, struct faults *f);
 /* It is running and in FILE. */
-void apply_history_commit(struct keeld *k, const char *comment, uint32_t confirm_s);
+void apply_history_commit(
+	struct keeld *k, const char *comment, uint32_t confirm_s, bool persisted);
 bool apply_confirm_waits(void);
 void apply_history_fini(void);

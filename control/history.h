@@ -27,7 +27,7 @@ void history_close(struct history *h);
 uint32_t history_next(const struct history *h);
 /* Writes the document of the next one; with `back_to` not negative, also that it waits for a confirmation, else goes back there. 0, -errno. */
 int history_prepare(struct history *h, const json_t *document, int64_t back_to);
-/* The prepared one has happened; without `waits` nothing waits any more. 0, -errno; it has its id in any case. */
+/* The prepared one has happened; without `waits` nothing waits any more, with it what waited goes on. 0, -errno; it has its id in any case. */
 int history_add(struct history *h, const char *comment, bool waits);
 /* Nothing waits any more. 0, -errno. */
 int history_confirmed(struct history *h);

@@ -5,13 +5,17 @@
 
 usage: test_history.py KEELD
 """
+import contextlib
 import json
 import os
 import random
+import shutil
 import signal
 import socket
+import subprocess
 import threading
 import time
+import unittest
 
 import keel_rig
 from keel_rig import THEM, US, KeelTest
@@ -22,6 +26,17 @@ MOMENTS = int(os.environ.get("MOMENTS", "200"))
 
 def document(words="first"):
     return {"description": words, "router": {"asn": 64512, "router_id": US}}
+
+
+@contextlib.contextmanager
+def immutable(folder):
+    """Nothing comes, goes or is renamed there, root or not."""
+    if subprocess.run(["chattr", "+i", folder], stderr=subprocess.DEVNULL).returncode != 0:
+        raise unittest.SkipTest("no chattr +i on this file system")
+    try:
+        yield
+    finally:
+        subprocess.run(["chattr", "-i", folder], check=True)
 
 
 class History(KeelTest):
@@ -163,6 +178,31 @@ class History(KeelTest):
                 self.again()  # once only
                 self.assertEqual(self.words(), ("base, " + end, "base, " + end))
                 self.refused(-32004, "config.confirm")
+
+    def test_what_was_not_confirmed_stays_in_a_file_that_cannot_be_written(self):
+        """Going back could not be written, so FILE still has what nobody confirmed: no restart may run it."""
+        self.begin()
+        self.keel.stop()
+        folder = os.path.join(self.folder, "of the file")
+        os.mkdir(folder)
+        self.keel.file = shutil.move(self.keel.file, folder)
+        self.keel.start()
+        base = self.commit("base")
+        self.commit("second", confirm_s=1)
+        with immutable(folder):
+            self.wait("going back", lambda: self.running()["description"] == "base")
+            self.assertEqual(self.words(), ("base", "second"))
+            self.assertIn("commit-not-persisted", self.keel.logged())
+            for end in ("kill", "stop"):
+                getattr(self.keel, end)()
+                self.keel.start()
+                self.assertEqual(self.words(), ("base", "second"), end)
+                self.assertEqual(self.history()[-1][1], "rollback to %d: not confirmed before a restart" % base)
+        self.again()
+        self.assertEqual(self.words(), ("base", "base"))
+        self.commit("third")
+        self.again()
+        self.assertEqual(self.words(), ("third", "third"))
 
     def test_what_ends_the_wait(self):
         self.begin()
