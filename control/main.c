@@ -15,6 +15,7 @@
 #include "dataplane/xdp.h"
 #endif
 
+#include <ctype.h>
 #include <errno.h>
 #include <getopt.h>
 #include <sched.h>
@@ -113,6 +114,16 @@ parse_options(int argc, char **argv)
 	return -1;
 }
 
+/* One line, whatever a key of the document is made of. */
+static void
+print_fault(const struct fault *f)
+{
+	fprintf(stderr, "%s: ", keeld.config_file);
+	for (const char *p = f->path; *p != '\0'; p++)
+		fprintf(stderr, iscntrl((unsigned char)*p) ? "\\u%04X" : "%c", (unsigned char)*p);
+	fprintf(stderr, ": %s\n", f->reason);
+}
+
 static int
 load_config(void)
 {
@@ -125,7 +136,7 @@ load_config(void)
 	if (message != NULL)
 		fprintf(stderr, "%s\n", message);
 	for (unsigned i = 0; i < f.count; i++)
-		fprintf(stderr, "%s: %s: %s\n", keeld.config_file, f.fault[i].path, f.fault[i].reason);
+		print_fault(&f.fault[i]);
 	free(message);
 	faults_fini(&f);
 	if (keeld.running != NULL)
