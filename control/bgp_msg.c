@@ -332,15 +332,21 @@ encode_graceful_restart(const struct bgp_open_options *o, struct wr *w)
 }
 
 static void
-encode_capabilities(const struct bgp_open_options *o, struct wr *w)
+encode_families(uint8_t families, struct wr *w)
 {
 	for (enum family f = 0; f < FAMILY_COUNT; f++) {
-		if (!(o->families & 1u << f))
+		if (!(families & 1u << f))
 			continue;
 		wr_u16(w, CAP_MULTIPROTOCOL << 8 | 4);
 		wr_u16(w, family_afi(f));
 		wr_u16(w, family_safi(f));
 	}
+}
+
+static void
+encode_capabilities(const struct bgp_open_options *o, struct wr *w)
+{
+	encode_families(o->families, w);
 	if (o->route_refresh)
 		wr_u16(w, CAP_ROUTE_REFRESH << 8);
 	encode_extended_next_hop(o->extended_next_hop, w);
@@ -379,6 +385,15 @@ bgp_open_encode(const struct bgp_open_options *o, uint8_t *buf, size_t size)
 		wr_bytes(&w, caps, len);
 	}
 	return finish(&w);
+}
+
+size_t
+bgp_families_encode(uint8_t families, uint8_t *buf, size_t size)
+{
+	struct wr w = wr_init(buf, size);
+
+	encode_families(families, &w);
+	return w.bad ? 0 : wr_len(&w);
 }
 
 size_t

@@ -74,6 +74,8 @@ struct bgp_open_options {
 };
 /* Whole messages with header; return the length, 0 when `size` is too small. */
 size_t bgp_open_encode(const struct bgp_open_options *o, uint8_t *buf, size_t size);
+/* One Multiprotocol capability a family (RFC 4760 8), as an OPEN has them. */
+size_t bgp_families_encode(uint8_t families, uint8_t *buf, size_t size);
 size_t bgp_keepalive_encode(uint8_t *buf, size_t size);
 size_t bgp_notification_encode(uint8_t code, uint8_t subcode, const uint8_t *data, size_t data_len, uint8_t *buf, size_t size);
 /* Cease with a shutdown communication (RFC 9003): at most 128 octets of `text` are sent. */

@@ -426,6 +426,21 @@ negotiate(struct connection *c, const struct bgp_open *o)
 	return c->n.families != 0;
 }
 
+/* RFC 5492 3, 5: with the families that are missed. */
+static void
+families_refuse(struct connection *c) RUNS_ON(role_session)
+{
+	uint8_t missing[FAMILY_COUNT * 6];
+	struct bgp_error e = {.severity = SESSION_RESET,
+		.code = ERR_OPEN,
+		.subcode = OPEN_UNSUPPORTED_CAPABILITY,
+		.data = missing};
+
+	e.data_len = (uint16_t)bgp_families_encode(
+		peer_families(&c->peer->config), missing, sizeof(missing));
+	open_refuse(c, &e);
+}
+
 /* Of a peer by a range that names no AS: the OPEN says who it is. */
 static void
 as_learn(struct connection *c, uint32_t asn) RUNS_ON(role_session)
@@ -513,11 +528,8 @@ connection_open_received(struct connection *c, const uint8_t *msg, size_t len)
 		return false;
 	if (p->any_as)
 		as_learn(c, o.asn);
-	if (!negotiate(c, &o)) { /* RFC 5492 3 */
-		e = (struct bgp_error){.severity = SESSION_RESET,
-			.code = ERR_OPEN,
-			.subcode = OPEN_UNSUPPORTED_CAPABILITY};
-		open_refuse(c, &e);
+	if (!negotiate(c, &o)) {
+		families_refuse(c);
 		return true;
 	}
 	if (collision_survived(c))

@@ -194,6 +194,33 @@ test_bad_open(void **state)
 	node_end(&n);
 }
 
+/* RFC 5492 5: the families that it lacks, as an OPEN would say them. */
+static void
+test_no_common_family(void **state)
+{
+	static const uint8_t missing[] = {CAP_MULTIPROTOCOL, 4, 0, 1, 0, 1};
+	struct config_peer c = peer_config(PEER_AS, OWN_AS, 2);
+	struct bgp_open_options o = script_open(PEER_AS, PEER_ID);
+	struct bgp_notification told;
+	const uint8_t *p;
+	static struct script s;
+	static struct node n;
+
+	o.families = 1u << FAMILY_IPV6_UNICAST;
+	node_with_peer(&n, &c);
+	script_greet(&s, &n, 2);
+	script_send_open(&s, &o);
+	p = script_read(&s, WAIT_MS);
+	assert_non_null(p);
+	assert_int_equal(s.type, BGP_NOTIFICATION);
+	assert_int_equal(bgp_notification_decode(p, s.len, &told).severity, BGP_OK);
+	assert_int_equal(told.subcode, OPEN_UNSUPPORTED_CAPABILITY);
+	assert_int_equal(told.data_len, sizeof(missing));
+	assert_memory_equal(told.data, missing, sizeof(missing));
+	script_close(&s);
+	node_end(&n);
+}
+
 /* Nobody that is configured: closed without a word. */
 static void
 test_stranger(void **state)
@@ -811,6 +838,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_two_speakers),
 		cmocka_unit_test(test_bad_open),
+		cmocka_unit_test(test_no_common_family),
 		cmocka_unit_test(test_stranger),
 		cmocka_unit_test(test_collision),
 		cmocka_unit_test(test_collision_late),
