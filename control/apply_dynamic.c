@@ -76,6 +76,24 @@ dynamic_end(struct keeld *k, struct peer_id id)
 }
 
 static void
+session_order_refuse(void *arg)
+{
+	struct order *o = arg;
+
+	role_enter_session();
+	speaker_refuse(o->k->speaker, o->stranger->vrf, &o->stranger->addr);
+}
+
+/* Else its connection is held until it is too late for another one. */
+static void
+dynamic_refuse(struct keeld *k, const struct session_event *e)
+{
+	struct order o = {.k = k, .stranger = e};
+
+	thread_call(k->session_thread, session_order_refuse, &o);
+}
+
+static void
 dynamic_begin(struct keeld *k, const struct session_event *e)
 {
 	const struct config_range *r = config_range_find(k->running, e->vrf, &e->addr);
@@ -88,6 +106,7 @@ dynamic_begin(struct keeld *k, const struct session_event *e)
 	if (dynamic_count(k) >= k->running->listen_limit) {
 		log_event(LOG_WARNING, "dynamic-peer-refused peer=%s reason=listen-limit limit=%u",
 			addr_format(&e->addr, addr), k->running->listen_limit);
+		dynamic_refuse(k, e);
 		return;
 	}
 	p = dynamic_config(r, &e->addr);
@@ -96,12 +115,15 @@ dynamic_begin(struct keeld *k, const struct session_event *e)
 		log_event(LOG_ERROR, "dynamic-peer-refused peer=%s reason=%s",
 			addr_format(&e->addr, addr),
 			p != NULL ? "too-many-peers" : "out-of-memory");
+		dynamic_refuse(k, e);
 		free(p);
 		return;
 	}
 	k->peers[id.v].config = p;
-	if (apply_peer_start(k, k->running, p, id) != 0)
-		dynamic_end(k, id);
+	if (apply_peer_start(k, k->running, p, id) == 0)
+		return;
+	dynamic_refuse(k, e);
+	dynamic_end(k, id);
 }
 
 /* Of a range without an AS number its OPEN has told whose it is. */

@@ -23,6 +23,7 @@ struct order {
 	bool via_default;
 	const struct speaker_range *ranges;
 	unsigned range_count;
+	const struct session_event *stranger; /* SESSION_DYNAMIC */
 	struct session_view view;
 	int result;
 	const char *reason;

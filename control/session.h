@@ -85,6 +85,10 @@ struct speaker_range {
 };
 int speaker_ranges(struct speaker *s, const struct speaker_range *ranges, unsigned count) RUNS_ON(role_session);
 
+/* Whom SESSION_DYNAMIC told of is not to be: Cease / Connection Rejected at once (RFC 4486 4). Who comes again is told of again. */
+void speaker_refuse(struct speaker *s, struct vrf_id vrf, const struct ip_addr *addr)
+	RUNS_ON(role_session);
+
 /* Policies of one family's two directions; NULL: none (RFC 8212). Lent until changed or the session is removed. */
 struct session_policies {
 	const struct policy *export_policy[FAMILY_COUNT];

@@ -198,6 +198,15 @@ held_take(struct peer *p)
 }
 
 void
+speaker_refuse(struct speaker *s, struct vrf_id vrf, const struct ip_addr *addr)
+{
+	struct held *h = held_find(s, vrf, addr);
+
+	if (h != NULL)
+		refuse(held_free(h), ERR_CEASE, CEASE_REJECTED);
+}
+
+void
 held_close(struct speaker *s)
 {
 	while (s->held != NULL)

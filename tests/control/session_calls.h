@@ -34,6 +34,15 @@ call_remove(void *arg)
 }
 
 static inline void
+call_refuse(void *arg)
+{
+	struct node_call *c = arg;
+
+	role_enter_session();
+	speaker_refuse(c->n->speaker, VRF_DEFAULT, &c->addr);
+}
+
+static inline void
 call_update(void *arg)
 {
 	struct node_call *c = arg;

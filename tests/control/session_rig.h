@@ -110,6 +110,7 @@ struct node_call {
 	const struct speaker_range *ranges;
 	unsigned range_count;
 	struct prefix prefix;
+	struct ip_addr addr;
 	const struct attr_set *attrs;
 	int result;
 };

@@ -229,6 +229,24 @@ test_not_wanted(void **state)
 	node_end(&n);
 }
 
+/* Refused by main: at once, and who comes again is told of again. */
+static void
+test_refused(void **state)
+{
+	struct node_call c = {.addr = loopback(LAST)};
+
+	begin();
+	node_do(&n, call_refuse, &c); /* nobody: nothing */
+	for (unsigned i = 1; i <= 3; i++) {
+		script_connect(&s, &n, LAST, 0);
+		came(i);
+		node_do(&n, call_refuse, &c);
+		script_expect_notification(&s, ERR_CEASE, CEASE_REJECTED);
+		script_close(&s);
+	}
+	node_end(&n);
+}
+
 /* Not more than there is room for, and other ranges let them go. */
 static void
 test_many(void **state)
@@ -372,6 +390,7 @@ main(void)
 		cmocka_unit_test(test_comes_back),
 		cmocka_unit_test(test_knocks_twice),
 		cmocka_unit_test(test_not_wanted),
+		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_many),
 		cmocka_unit_test(test_operator),
 		cmocka_unit_test(test_graceful_restart),
