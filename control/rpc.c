@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define UNKNOWN_PARAMS_MAX 100 /* told: an answer must not outgrow a request of millions of them */
+
 /* One line's requests: a single one, or a batch whose answers leave together. */
 struct batch {
 	struct rpc_client *c;
@@ -306,29 +308,36 @@ pointer_of_key(const char *key, char *out, size_t size)
 	*out = '\0';
 }
 
+/* Those that are too many and those that are missing, all of them. */
 static bool
 params_known(const struct rpc_method *m, json_t *params, struct rpc_call *call)
 {
 	const char *key, *list = m->params;
+	struct faults f = {0};
 	struct rpc_word w;
 	json_t *value;
 	char path[128];
+	bool known;
 
 	json_object_foreach(params, key, value) {
-		if (!word_in(m->params, key)) {
-			pointer_of_key(key, path, sizeof(path));
-			rpc_fail(call, RPC_INVALID_PARAMS, path, "%s has no parameter \"%.64s\"", m->name, key);
-			return false;
-		}
+		if (word_in(m->params, key))
+			continue;
+		pointer_of_key(key, path, sizeof(path));
+		faults_add(&f, path, "%s has no parameter \"%.64s\"", m->name, key);
+		if (f.count == UNKNOWN_PARAMS_MAX)
+			break;
 	}
 	while (rpc_word_next(&list, &w)) {
-		if (w.mark == '!' && json_object_get(params, w.name) == NULL) {
-			snprintf(path, sizeof(path), "/%s", w.name);
-			rpc_fail(call, RPC_INVALID_PARAMS, path, "is missing");
-			return false;
-		}
+		if (w.mark != '!' || json_object_get(params, w.name) != NULL)
+			continue;
+		snprintf(path, sizeof(path), "/%s", w.name);
+		faults_add(&f, path, "is missing");
 	}
-	return true;
+	known = f.count == 0 && f.lost == 0;
+	if (!known)
+		rpc_fail_faults(call, RPC_INVALID_PARAMS, &f);
+	faults_fini(&f);
+	return known;
 }
 
 static bool

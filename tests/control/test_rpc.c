@@ -290,6 +290,12 @@ test_dispatch(void **state)
 	heard_error(&c, RPC_INVALID_PARAMS);
 	say(&c, CALL("echo", "{\"a\":5,\"import|export\":1}"));
 	heard_error(&c, RPC_INVALID_PARAMS);
+	say(&c, CALL("echo", "{\"x\":1,\"y/\":2,\"b\":\"\"}")); /* all faults, not only the first */
+	heard(&c, "{\"jsonrpc\":\"2.0\",\"id\":1,\"error\":{\"code\":-32602,\"message\":\"Invalid "
+		  "params\",\"data\":{\"path\":\"/x\",\"reason\":\"echo has no parameter \\\"x\\\"\","
+		  "\"errors\":[{\"path\":\"/x\",\"reason\":\"echo has no parameter \\\"x\\\"\"},"
+		  "{\"path\":\"/y~1\",\"reason\":\"echo has no parameter \\\"y/\\\"\"},"
+		  "{\"path\":\"/a\",\"reason\":\"is missing\"}]}}}");
 	say(&c, CALL("faulty", "{}"));
 	heard(&c, "{\"jsonrpc\":\"2.0\",\"id\":1,\"error\":{\"code\":-32004,\"message\":\"Not "
 		  "found\",\"data\":{\"path\":\"/a\","
