@@ -187,6 +187,7 @@ config_discard(struct keeld *k, json_t *params, struct rpc_call *call)
 }
 
 #define CONFIRM_MAX_S 86400
+#define COMMENT_MAX 4096 /* as a description: a hundred are kept, and written anew with each commit */
 
 /* What commit and rollback answer, or why they are refused. */
 static json_t *
@@ -210,6 +211,8 @@ config_commit(struct keeld *k, json_t *params, struct rpc_call *call)
 
 	if (!rpc_string(params, "comment", &comment, call) || !rpc_integer(params, "confirm_s", 1, CONFIRM_MAX_S, &confirm_s, call))
 		return NULL;
+	if (comment != NULL && strlen(comment) > COMMENT_MAX)
+		return rpc_fail(call, RPC_INVALID_PARAMS, "/comment", "has %zu octets, more than %d", strlen(comment), COMMENT_MAX);
 	document = json_deep_copy(k->candidate);
 	err = keeld_commit_to_confirm(k, document, comment, (uint32_t)confirm_s, &effects, &persisted, &f);
 	json_decref(document);

@@ -106,6 +106,9 @@ class History(KeelTest):
         self.assertEqual({os.stat(os.path.join(folder, n)).st_mode & 0o777 for n in os.listdir(folder)}, {0o600})
         self.assertEqual(os.stat(folder).st_mode & 0o777, 0o700)
         self.refused(-32004, "config.rollback", to=ids[0] - 1)
+        self.assertEqual(self.refused(-32602, "config.commit", comment="x" * 4097)["data"]["path"], "/comment")
+        self.assertEqual(self.history()[-1][0], last)
+        self.keel.call("config.commit", {"comment": "x" * 4096})
 
     def test_a_lost_index_does_not_bring_ids_again(self):
         self.begin()
