@@ -236,7 +236,7 @@ apply_imports(struct keeld *k, const struct config *c, const struct config_peer 
 }
 
 void
-apply_keeps(struct keeld *k, const struct config_peer *p, struct peer_id id)
+apply_keeps(struct keeld *k, const struct config_peer *p, struct peer_id id, unsigned later)
 {
 	for (unsigned f = 0; f < FAMILY_COUNT; f++) {
 		bool *keeps = &apply.applied[id.v].keep[f];
@@ -245,7 +245,7 @@ apply_keeps(struct keeld *k, const struct config_peer *p, struct peer_id id)
 			.family = (enum family)f,
 			.keep = p->families[f].enabled && p->families[f].keep_all_routes};
 
-		if (o.keep == *keeps)
+		if (o.keep == *keeps || later >> f & 1)
 			continue;
 		thread_call(k->rib_thread, rib_peer_keep, &o);
 		*keeps = o.keep;
@@ -304,7 +304,7 @@ apply_peer_start(
 	if (o.result == 0) {
 		apply.applied[id.v] = (struct applied){0};
 		apply_imports(k, c, p, id, true);
-		apply_keeps(k, p, id);
+		apply_keeps(k, p, id, 0);
 		apply.applied[id.v].session = o.policies;
 		thread_call(k->session_thread, session_order_add, &o);
 	}

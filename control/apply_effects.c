@@ -146,8 +146,10 @@ plan_update_resets(const struct change *c)
 static bool
 replays(const struct change *c, unsigned f, const char *idle)
 {
-	if (!c->is->families[f].keep_all_routes || !c->was->families[f].keep_all_routes)
+	if (!c->was->families[f].keep_all_routes)
 		return false;
+	if (!c->is->families[f].keep_all_routes) /* the last time, where the peer can't be asked */
+		return idle == NULL && !c->view.route_refresh.negotiated;
 	if (idle != NULL)
 		return c->view.families[f].retained;
 	return !c->view.route_refresh.negotiated ||
@@ -285,8 +287,11 @@ static uint32_t
 import_job(struct keeld *k, const struct change *c, enum family f, const struct part *part)
 {
 	switch (part->effect) {
-	case EFFECT_REFRESH:
 	case EFFECT_REPLAY:
+		if (!c->is->families[f].keep_all_routes)
+			return apply_replay(k, c->id, f);
+		return apply_pending_import(k, c->id, f, &c->view);
+	case EFFECT_REFRESH:
 		return apply_pending_import(k, c->id, f, &c->view);
 	case EFFECT_FILL:
 		return apply_fill(k, c->id, f, &c->view);
@@ -349,14 +354,20 @@ apply_peer_change(struct keeld *k, const struct change *given, json_t *effects)
 	struct order o = {.k = k, .id = given->id, .config = given->is, .policies = want};
 	struct change c = *given;
 	struct plan plan;
+	unsigned last =
+		0; /* families whose kept routes are judged once more before they are let go */
 
 	if (untouched(&c, &want))
 		return;
 	apply_peek(k, c.id, &c.view);
 	plan = plan_of(&c);
+	for (unsigned f = 0; f < FAMILY_COUNT; f++) {
+		if (plan.import[f].effect == EFFECT_REPLAY && !c.is->families[f].keep_all_routes)
+			last |= 1u << f;
+	}
 	peer_shard_change(k, &c);
 	apply_imports(k, c.next, c.is, c.id, false);
-	apply_keeps(k, c.is, c.id);
+	apply_keeps(k, c.is, c.id, last);
 	if (!plan.update_resets && !session_update_resets(c.was, c.is))
 		exports_delay(k, &c, &o.policies);
 	thread_call(k->session_thread, session_order_update, &o);
@@ -369,6 +380,7 @@ apply_peer_change(struct keeld *k, const struct change *given, json_t *effects)
 		apply_export_policies(k, c.id, &want);
 	apply_pending_done(k, c.id, &want, o.result);
 	effects_tell(k, &c, &plan, true, effects);
+	apply_keeps(k, c.is, c.id, 0);
 }
 
 /* ---- previews ---- */

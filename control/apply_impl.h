@@ -64,7 +64,8 @@ struct session_policies apply_policies_of(const struct config *c, const struct c
 /* What the shard runs already stays as it is. */
 void apply_imports(struct keeld *k, const struct config *c, const struct config_peer *p,
 	struct peer_id id, bool first);
-void apply_keeps(struct keeld *k, const struct config_peer *p, struct peer_id id);
+/* keep_all_routes as it is wanted, but for families in `later` (bits). */
+void apply_keeps(struct keeld *k, const struct config_peer *p, struct peer_id id, unsigned later);
 /* Policies that the session has from here on; `want` is copied. */
 void apply_export_policies(struct keeld *k, struct peer_id id, const struct session_policies *want);
 void apply_peek(struct keeld *k, struct peer_id id, struct session_view *out);
@@ -101,6 +102,8 @@ void apply_pending_schedule(struct keeld *k);
 /* A job for differences that the session makes of what it was given last; 0: it has none to make. */
 uint32_t apply_export_job(struct keeld *k, struct peer_id id, enum family f, uint32_t job);
 /* ROUTE-REFRESH for what keep_all_routes is to keep; its job, 0 when it could not be asked for. */
+/* What is kept is judged anew at once, without the delay: it is about to be let go. The job. */
+uint32_t apply_replay(struct keeld *k, struct peer_id id, enum family f);
 uint32_t apply_fill(struct keeld *k, struct peer_id id, enum family f, const struct session_view *v);
 /* Is all kept that the peer has announced? Not while a fill has not ended well, in the same session. */
 bool apply_is_filled(struct peer_id id, enum family f, const struct session_view *v);

@@ -494,6 +494,16 @@ apply_fill(struct keeld *k, struct peer_id id, enum family f, const struct sessi
 	return o.job;
 }
 
+uint32_t
+apply_replay(struct keeld *k, struct peer_id id, enum family f)
+{
+	uint32_t job = jobs_begin(k->jobs, "refresh-import", 1);
+
+	replay(k, id, f, job);
+	pending_taken(id, f, job);
+	return job;
+}
+
 /* ---- policy changes refresh by themselves ---- */
 
 const char *

@@ -434,7 +434,9 @@ shard_peer_keep(struct shard *s, struct peer_id id, enum family family, bool kee
 	r = &slot->rib[family];
 	r->keep = keep;
 	if (keep)
-		r->letting_go = false;
+		r->letting_go = r->lets_go_then = false;
+	else if (r->replaying)
+		r->lets_go_then = true;
 	else
 		let_go_start(table_of_peer(s, slot, family), r);
 }

@@ -83,6 +83,7 @@ struct shard_rib_in {
 	struct shard_rib_in *sweep_next; /* in shard_table.sweeps */
 	/* keep_all_routes. `keeps` is a list of those that replay or let go. */
 	bool keep, replaying, letting_go;
+	bool lets_go_then; /* keep was turned off during a replay, which is the last one: what is kept is judged, then let go */
 	bool keeps_listed;
 	uint64_t replays; /* asked for */
 	uint32_t context; /* of verdicts: never the same for two replays or policies */

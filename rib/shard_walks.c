@@ -112,8 +112,9 @@ replays_end(struct shard_rib_in *r)
 void
 replay_start(struct shard *s, struct shard_table *t, struct shard_rib_in *r)
 {
-	if (t == NULL || !r->keep || shard_load(&r->counts.kept) == 0) {
+	if (t == NULL || !(r->keep || r->lets_go_then) || shard_load(&r->counts.kept) == 0) {
 		replays_end(r);
+		r->lets_go_then = false;
 		return;
 	}
 	r->replaying = true;
@@ -126,6 +127,7 @@ void
 let_go_start(struct shard_table *t, struct shard_rib_in *r)
 {
 	replays_end(r);
+	r->lets_go_then = false;
 	if (t == NULL || shard_load(&r->counts.kept) == 0)
 		return;
 	r->letting_go = true;
@@ -208,8 +210,11 @@ keeps_finish(struct shard *s, struct shard_table *t)
 	for (struct shard_rib_in **at = &t->keeps; *at != NULL;) {
 		struct shard_rib_in *r = *at;
 
-		if (r->replaying && job_covered(t, r->replay_from))
+		if (r->replaying && job_covered(t, r->replay_from)) {
 			replays_end(r);
+			if (r->lets_go_then)
+				let_go_start(t, r);
+		}
 		if (r->letting_go && job_covered(t, r->let_go_from))
 			r->letting_go = false;
 		if (r->replaying || r->letting_go) {

@@ -173,6 +173,16 @@ class Keep(KeelTest):
         self.assertEqual(len(with_it.requests(since)), 1)
         self.assertFalse(with_it.closed())
 
+    def test_keep_ends_with_a_policy_change(self):
+        """What is kept serves once more, whatever the delay: the peer can't be asked."""
+        self.begin(False, True, "20.0.0.0/24", policy_change_delay_s=20, policy_change_max_delay_s=20)
+        since = time.monotonic()
+        effects = self.keel.commit(dict(policy("20.0.1.0/24"), bgp={"peers": peers(False)}))
+        self.assertEqual(self.imports(effects), [("replayed", None)])
+        self.wait("the new policy's routes", lambda: self.other.table() == {"20.0.0.0/24", "20.0.2.0/24"})
+        self.untouched(since)
+        self.assertEqual(self.refresh()["peers"][0]["action"], "unsupported")
+
     def test_not_applied_is_shown_until_the_session_is_established_anew(self):
         self.begin(False, False, "20.0.0.0/24")
         since = time.monotonic()

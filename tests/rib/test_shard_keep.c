@@ -491,6 +491,36 @@ test_on_and_off(void **state)
 	policy_destroy(half);
 }
 
+/* The policy changes and nothing is to be kept any more: what is there is judged once more before it is let go. */
+static void
+test_off_in_a_replay(void **state)
+{
+	struct policy *half = first_denied(MANY / 2, 150);
+	struct rib_nlri low = nlri(0), high = nlri(MANY - 1);
+	union rig_attrs a;
+	struct dest_view v;
+	uint64_t number;
+	struct rig r;
+
+	begin_full(&r, half, &a);
+	check_counts(&r, one, MANY, MANY / 2, MANY);
+	shard_peer_import(r.shard, one, rig_family(), policy_accept_all());
+	number = shard_peer_replay(r.shard, one, rig_family());
+	shard_peer_keep(r.shard, one, rig_family(), false);
+	rig_settle(&r);
+	assert_int_equal(counts(&r, one).replays_done, number);
+	check_counts(&r, one, MANY, MANY, 0);
+	assert_true(rig_view(&r, &low.prefix, &v));
+	assert_int_equal(v.paths->eligible, 1);
+	assert_true(rig_view(&r, &high.prefix, &v));
+	assert_null(shard_path_received(r.shard, &v.paths->path[0]));
+	assert_false(attr_get(shard_attrs(r.shard), v.paths->path[0].accepted)->has &
+		     ATTR_HAS_LOCAL_PREF);
+	assert_int_equal(attr_table_count(shard_attrs(r.shard)), 1);
+	rig_fini(&r);
+	policy_destroy(half);
+}
+
 /* RFC 4724 4.2: what is retained is kept, replayed while the session is away, and swept. */
 static void
 test_retained(void **state)
@@ -687,6 +717,7 @@ main(void)
 		cmocka_unit_test(test_ids_used_again),
 		cmocka_unit_test(test_last_policy_alone),
 		cmocka_unit_test(test_on_and_off),
+		cmocka_unit_test(test_off_in_a_replay),
 		cmocka_unit_test(test_retained),
 		cmocka_unit_test(test_loops_are_judged_again),
 		cmocka_unit_test(test_removed_in_a_replay),
