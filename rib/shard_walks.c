@@ -203,7 +203,7 @@ sweep_end(struct shard_rib_in *r)
 }
 
 static void
-keeps_finish(struct shard *s, struct shard_table *t)
+keeps_finish(struct shard *s, struct shard_table *t) RUNS_ON(role_rib)
 {
 	bool left = false;
 
@@ -231,7 +231,7 @@ keeps_finish(struct shard *s, struct shard_table *t)
 }
 
 static void
-jobs_finish(struct shard *s, struct shard_table *t)
+jobs_finish(struct shard *s, struct shard_table *t) RUNS_ON(role_rib)
 {
 	bool redecides = false;
 
