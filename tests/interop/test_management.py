@@ -274,8 +274,8 @@ class Test:
         c, rpc = self.c, self.rpc
         lazy, eager = Events(self.socket, "commit"), Events(self.socket, "commit")
         lazy.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        before, comment = self.resident(), "x" * 16000
-        count, seen = 100, 0
+        before, comment = self.resident(), "x" * 4000
+        count, seen = 400, 0
         for i in range(count):
             rpc.call("config.commit", comment="%d %s" % (i, comment))
             seen += eager.wait("commit")["topic"] == "commit"

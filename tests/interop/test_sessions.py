@@ -206,6 +206,9 @@ class Test:
         p = peer(self.rpc, address)
         return (p["state"], p["families"][family]["received"]) if p else ("none", 0)
 
+    def family(self, name):
+        return CASES[self.index(name)].family
+
     def index(self, name):
         return next(i for i, c in enumerate(CASES) if c.name == name)
 
@@ -237,9 +240,12 @@ class Test:
             self.c.eventually("segments were dropped: " + counter, lambda: (self.kernel(counter) > 0, self.kernel(counter)))
         for d in LINKS:
             self.c.eventually("%s dropped what came from too far" % d, lambda: (self.kernel("TCPMinTTLDrop", d) > 0, "nothing"))
-            self.c.equal("%s: not established: %s" % (d, ", ".join(NEVER)), {n: self.state(self.address(d, n)) == "established" for n in NEVER},
-                         {n: False for n in NEVER})
-            self.c.equal("%s: and never was" % d, [peer(self.rpc, self.address(d, n))["established_count"] for n in NEVER], [0] * len(NEVER))
+            self.c.equal("%s: says nothing: %s" % (d, ", ".join(NEVER)), {n: self.routes_in(self.address(d, n), self.family(n))[1] for n in NEVER},
+                         {n: 0 for n in NEVER})
+            # BIRD sets its least TTL behind connect(): our OPEN may be there before, and be answered. It never hears our KEEPALIVE.
+            signed = [n for n in NEVER if n != "gtsm-missing"]
+            self.c.equal("%s: never established: %s" % (d, ", ".join(signed)), [peer(self.rpc, self.address(d, n))["established_count"] for n in signed],
+                         [0] * len(signed))
         before = {p["address"]: p["established_count"] for p in self.rpc.call("bgp.peers")["peers"]}
         document = self.rpc.call("config.get", source="running")["document"]
         where = {p["address"]: k for k, p in enumerate(document["bgp"]["peers"])}
