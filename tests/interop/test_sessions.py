@@ -352,9 +352,9 @@ class Test:
         stays = self.lab.sh("rt", "ss -Htn state established dst '[%s]'" % address).split()[2].rsplit(":", 1)[1]
         c.true("%s: ... and one was closed with a NOTIFICATION" % daemon, ends, "none")
         times = peer(self.rpc, address)["established_count"] - count
-        if daemon == "frr" and times == 2:
+        if daemon == "frr" and times > 1:
             # "peer transfer", then BGP_Stop of the connection that lost hits the one that had won: its log of such a run.
-            print("note: FRR 8.4 closed both connections, and came again", flush=True)
+            print("note: FRR 8.4 closed both connections %d times, and came again" % (times - 1), flush=True)
             return
         # RFC 4271 6.8: that of the higher identifier: BIRD's own, not FRR's.
         c.equal("%s: ... that of the lower identifier" % daemon, stays == "179", daemon == "bird")
