@@ -358,8 +358,8 @@ test_reset_text(void **state)
 	char text[200], data[256], expected[300];
 
 	memset(text, 'a', 127);
-	strcpy(text + 127, "\xc3\xa4"
-			   "bc");
+	snprintf(text + 127, sizeof(text) - 127, "\xc3\xa4"
+						 "bc");
 	c.timers.idle_hold_s = 1;
 	begin(&c);
 	establish(&s, 1, &o);

@@ -182,8 +182,10 @@ test_md5_changes(void **state)
 		other.password = i > 0 ? password[i - 1] : "no";
 		if (i > 0) {
 			c.password = password[i];
-			if (c.password != NULL) /* copied, not kept */
-				c.password = strcpy(lent, c.password);
+			if (c.password != NULL) { /* copied, not kept */
+				snprintf(lent, sizeof(lent), "%s", c.password);
+				c.password = lent;
+			}
 			node_do(&n, call_update, &call);
 			assert_true(call.result);
 			memset(lent, 'x', sizeof(lent));
