@@ -154,25 +154,25 @@ def denies_first(entries):
     return sorted(entries, key=lambda e: e["action"] != "deny") if len(runs(entries)) > 8 else entries
 
 
-def bird_function(prefix, name, entries, condition):
+def bird_function(owner, prefix, name, entries, condition):
     body = "".join("  if %s then return %s;\n" % (condition(group), "true" if action == "permit" else "false") for action, group in runs(entries))
-    return "function %s_%s() {\n%s  return false;\n}\n" % (prefix, name.replace("-", "_"), body)
+    return "function %s_%s_%s() {\n%s  return false;\n}\n" % (owner, prefix, name.replace("-", "_"), body)
 
 
 def bird(name, document):
     lacks, out = set(), []
     for p in document["prefix_lists"]:
         if v4(p["entries"]):
-            out.append(bird_function("net", p["name"], denies_first(v4(p["entries"])), lambda g: "net ~ [%s]" % ", ".join(map(bird_net, g))))
+            out.append(bird_function(name, "net", p["name"], denies_first(v4(p["entries"])), lambda g: "net ~ [%s]" % ", ".join(map(bird_net, g))))
     for p in document["as_path_lists"]:
         known = [e for e in p["entries"] if e["regex"] in BIRD_PATHS]
         lacks |= {e["regex"] for e in p["entries"]} - {e["regex"] for e in known}
-        out.append(bird_function("path", p["name"], known, lambda g: " || ".join(BIRD_PATHS[e["regex"]] for e in g)))
+        out.append(bird_function(name, "path", p["name"], known, lambda g: " || ".join(BIRD_PATHS[e["regex"]] for e in g)))
     for p in document["community_lists"]:
-        out.append(bird_function("comm", p["name"], p["entries"], lambda g: "bgp_community ~ [%s]" % ", ".join(pair(e["community"]) for e in g)))
+        out.append(bird_function(name, "comm", p["name"], p["entries"], lambda g: "bgp_community ~ [%s]" % ", ".join(pair(e["community"]) for e in g)))
     out.append("filter %s {\n" % name)
     for n in v4_nodes(document):
-        conditions = ["(%s)" % " || ".join("%s_%s()" % (f, x.replace("-", "_")) for x in names(n["match"][k]))
+        conditions = ["(%s)" % " || ".join("%s_%s_%s()" % (name, f, x.replace("-", "_")) for x in names(n["match"][k]))
                       for k, f in (("prefix_list", "net"), ("as_path_list", "path"), ("community_list", "comm")) if k in n["match"]]
         s, actions = n.get("set", {}), []
         for key, theirs in (("local_pref", "bgp_local_pref"), ("med", "bgp_med")):
@@ -239,8 +239,8 @@ def quoted(values):
     return "[%s]" % ", ".join(json.dumps(v) for v in values)
 
 
-def gobgp(name, document):
-    """Its sets have no deny entries: these are left out."""
+def gobgp(name, document, neighbors=None):
+    """Its sets have no deny entries: these are left out. `neighbors`: a set of them that it is for."""
     out, lacks = [], set()
 
     def entries(p, kind):
@@ -259,6 +259,8 @@ def gobgp(name, document):
     out += ["[[policy-definitions]]", 'name = "%s"' % name]
     for n in v4_nodes(document):
         out += ["[[policy-definitions.statements]]", 'name = "%s-%d"' % (name, n["seq"])]
+        if neighbors:
+            out += ["[policy-definitions.statements.conditions.match-neighbor-set]", 'neighbor-set = "%s"' % neighbors]
         if "prefix_list" in n["match"]:
             out += ["[policy-definitions.statements.conditions.match-prefix-set]", 'prefix-set = "%s-%s"' % (name, names(n["match"]["prefix_list"])[0])]
         for k, section, key in (("as_path_list", "match-as-path-set", "as-path-set"), ("community_list", "match-community-set", "community-set")):
@@ -291,6 +293,7 @@ def openbgpd(direction, document):
     """Only policies that look at prefixes: it has no expressions over AS paths. A prefix-set has no deny entries; one entry is a rule of its own where the set can't say
     its lengths. None: not expressible. `direction`: "from" or "to", and whom."""
     lacks, out, sets = set(), [], {}
+    owner = direction.replace(" ", "-").replace('"', "")
     if document["as_path_lists"] or document["community_lists"]:
         return None
     for p in document["prefix_lists"]:
@@ -298,7 +301,7 @@ def openbgpd(direction, document):
         entries = [e for e in v4(p["entries"]) if e["action"] == "permit"]
         sets[p["name"]] = entries
         if len(entries) > 20:
-            out += ["prefix-set \"%s-%s\" {" % (direction.split()[0], p["name"])] + ["\t" + openbgpd_net(e) for e in entries] + ["}"]
+            out += ["prefix-set \"%s-%s\" {" % (owner, p["name"])] + ["\t" + openbgpd_net(e) for e in entries] + ["}"]
     for n in v4_nodes(document):
         s = n.get("set", {})
         actions = (["localpref %d" % s["local_pref"]] if "local_pref" in s else []) + ["community %s" % c for c in s.get("communities", {}).get("add", [])]
@@ -308,7 +311,7 @@ def openbgpd(direction, document):
         if name is None:
             out.append(rule + tail)
         elif len(sets[name]) > 20:
-            out.append("%s prefix-set \"%s-%s\"%s" % (rule, direction.split()[0], name, tail))
+            out.append("%s prefix-set \"%s-%s\"%s" % (rule, owner, name, tail))
         else:
             out += ["%s prefix %s%s" % (rule, openbgpd_net(e), tail) for e in sets[name]]
     return Translation("\n".join(out) + "\ndeny quick %s\n" % direction, lacks)

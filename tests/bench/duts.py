@@ -1,0 +1,370 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The devices under test of the benchmarks behind one face: Keel, and BIRD, FRR, GoBGP, OpenBGPD of tests/interop/daemons.py with configurations of our own.
+
+  dut = CLASS(lab, host)           in a namespace that is there already
+  dut.start(peers)                 waits until it runs
+  dut.prepare(peers), dut.apply()  the same peers with other policies: all that is not the change itself, and the change
+  dut.cpu_seconds(), dut.resident_bytes()   of all its processes
+  dut.stop()
+
+A peer's policies are documents as Keel takes them (softreset_policies.py translates them), None: nothing passes in this direction. What a daemon can't say raises
+Unable, or is left out and named in `dut.lacks`.
+"""
+import collections
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from bench_lab import KEELD, ROOT, TICKS, V4  # noqa: E402
+import softreset_policies as policies  # noqa: E402
+sys.path.insert(0, os.path.join(ROOT, "tests", "interop"))
+from daemons import Bird, Frr, GoBgp, OpenBgpd, short  # noqa: E402
+
+# 64512 is the origin of two prefixes of the real table, which so would be AS loops
+US, RT = 64999, "198.18.0.1"
+SECTIONS = ("prefix_lists", "as_path_lists", "community_lists", "route_policies")
+
+
+def policy(name, nodes, **lists):
+    return dict({k: lists.get(k, []) for k in SECTIONS}, route_policies=[{"name": name, "nodes": nodes}])
+
+
+EVERYTHING = policy("everything", [{"seq": 10, "action": "permit", "match": {}}])
+
+# They all connect to the daemon. `keep`: the daemon keeps what the peer says, so that a policy's change needs no refresh.
+Peer = collections.namedtuple("Peer", "address asn imports exports keep families", defaults=(None, None, False, (V4,)))
+
+
+class Unable(Exception):
+    """What a daemon has no words for, or no time."""
+
+
+def name_of(document):
+    return document["route_policies"][0]["name"]
+
+
+def documents(peers):
+    """What of policies the peers refer to, but for EVERYTHING: {name: document}."""
+    out = {}
+    for p in peers:
+        for d in (p.imports, p.exports):
+            if d is not None and d != EVERYTHING and out.setdefault(name_of(d), d) != d:
+                raise ValueError("two policies with the name " + name_of(d))
+    return out
+
+
+def tree(pid):
+    """It and its children."""
+    out, left = [], [pid]
+    while left:
+        pid = left.pop()
+        out.append(pid)
+        try:
+            with open("/proc/%d/task/%d/children" % (pid, pid)) as f:
+                left += [int(x) for x in f.read().split()]
+        except FileNotFoundError:
+            pass
+    return out
+
+
+def process_seconds(pid):
+    """Of all its threads, to the nanosecond where the kernel counts so."""
+    folder = "/proc/%d/task" % pid
+    try:
+        total = 0
+        for task in os.listdir(folder):
+            with open("%s/%s/schedstat" % (folder, task)) as f:
+                total += int(f.read().split()[0])
+        return total / 1e9
+    except (FileNotFoundError, ProcessLookupError):
+        with open("/proc/%d/stat" % pid) as f:
+            fields = f.read().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+class Dut:
+    lacks = frozenset()
+    keeps_always = False  # all that peers say, whether it is told to or not
+    asks_refresh = True  # when a policy changes and it keeps nothing
+
+    def __init__(self, lab, host="rt"):
+        self.lab, self.host, self.process = lab, host, None
+
+    def processes(self):
+        return [self.process]
+
+    def pids(self):
+        return [pid for p in self.processes() for pid in tree(p.popen.pid)]
+
+    def cpu_seconds(self):
+        return sum(map(process_seconds, self.pids()))
+
+    def resident_bytes(self):
+        total = 0
+        for pid in self.pids():
+            with open("/proc/%d/statm" % pid) as f:
+                total += int(f.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        return total
+
+    def must_run(self):
+        for p in self.processes():
+            p.must_run()
+
+    def stop(self):
+        self.process.stop(60)
+
+
+class Keel(Dut):
+    """`document`: more of the configuration than router, policies and peers."""
+    name = "keel"
+
+    def __init__(self, lab, host="rt", args=("--no-dataplane",), document=None, cpus=None):
+        super().__init__(lab, host)
+        self.args, self.document, self.cpus = args, document or {}, cpus
+
+    @classmethod
+    def version(cls):
+        return subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
+
+    @staticmethod
+    def word(document):
+        return "deny-all" if document is None else "accept-all" if document == EVERYTHING else name_of(document)
+
+    def sections(self, peers):
+        """As parts of the document."""
+        out = {k: [] for k in SECTIONS}
+        for d in documents(peers).values():
+            for k in SECTIONS:
+                out[k] += [x for x in d[k] if x not in out[k]]
+        out["bgp"] = dict(self.document.get("bgp", {}), peers=[{"address": p.address, "asn": p.asn, "passive": True, "families": {
+            f: {"import_policy": self.word(p.imports), "export_policy": self.word(p.exports), "keep_all_routes": p.keep} for f in p.families}} for p in peers])
+        return out
+
+    def start(self, peers):
+        config = dict({"router": {"asn": US, "router_id": RT}}, **self.document)
+        config.update(self.sections(peers))
+        self.process, self.rpc = self.lab.keeld(self.host, config, KEELD, args=self.args, cpus=self.cpus)
+
+    def prepare(self, peers):
+        self.rpc.call("config.edit", merge=self.sections(peers))
+
+    def apply(self):
+        self.effects = self.rpc.call("config.commit")["effects"]
+
+    def stop(self):
+        self.rpc.close()
+        super().stop()
+
+
+class Foreign(Dut):
+    """A daemon of tests/interop/daemons.py: its way of being started."""
+    daemon = file = None
+
+    @classmethod
+    def version(cls):
+        return cls.daemon.version()
+
+    def start(self, peers):
+        self.peers, self.lacks = list(peers), set()
+        outer = self
+
+        class Configured(self.daemon):
+            def config(self):
+                return outer.config()
+
+            def own_after_start(self):
+                pass
+        self.d = Configured(self.lab, self.host)
+        self.d.run(False)
+        self.process = self.d.process
+
+    def say(self, translation):
+        if translation is None:
+            raise Unable("this policy")
+        self.lacks |= translation.lacks
+        return translation.text
+
+    def prepare(self, peers):
+        self.peers = list(peers)
+        self.d.file(self.file, self.config())
+
+    def stop(self):
+        self.d.stop()
+
+
+class BirdDut(Foreign):
+    name, daemon, file = "bird", Bird, "bird.conf"
+
+    def config(self):
+        out = ["log stderr all;", "router id %s;" % RT, "protocol device { }"]
+        filters = {None: "none", "everything": "all"}
+        for name, document in documents(self.peers).items():
+            filters[name] = "filter f_" + name.replace("-", "_")
+            out.append(self.say(policies.bird("f_" + name.replace("-", "_"), document)))
+        for i, p in enumerate(self.peers):
+            channels = " ".join("%s { %s import %s; export %s; };" % (short(f), "import table on;" if p.keep else "", *(
+                filters[d and name_of(d)] for d in (p.imports, p.exports))) for f in p.families)
+            out.append("protocol bgp p%d { local %s as %d; neighbor %s as %d; passive; %s }" % (i, RT, US, p.address, p.asn, channels))
+        return "\n".join(out) + "\n"
+
+    def apply(self):
+        self.d.birdc("configure")
+
+
+class FrrDut(Foreign):
+    """A change of a policy is another name in the neighbour's line; what it names is there beforehand. FRR 8.4 takes time with the square of a prefix list: 5,000 lines 3
+    minutes of CPU in an empty bgpd, more than 8 in one with a full table. Its zebra is counted too: it has nothing to do, bgpd gives it no routes (-n)."""
+    LINES_MAX = 1000
+    name, daemon = "frr", Frr
+    said = None
+
+    def start(self, peers):
+        self.said, self.serial, self.maps, self.named, self.keeps = set(), 0, {}, {}, set()
+        super().start(peers)
+
+    def processes(self):
+        return [self.process, self.d.zebra]
+
+    def map_lines(self, peers):
+        """What is not said yet of lists and route-maps; afterwards `named` has the route-map of (address, direction)."""
+        lines, maps = [], {"everything": None, None: "nothing"}
+        for name, document in documents(peers).items():
+            lists = policies.frr_lists(document)
+            if max((len(said) for said in lists.values()), default=0) > self.LINES_MAX:
+                raise Unable("a prefix list of more than %d lines, within minutes" % self.LINES_MAX)
+            key = json.dumps(document)
+            for list_name, said in lists.items():
+                if list_name not in self.said:
+                    self.said.add(list_name)
+                    lines += said
+            if key not in self.maps:
+                self.serial += 1
+                self.maps[key] = "p%d" % self.serial
+                lines += policies.frr_route_map(self.maps[key], document)
+            maps[name] = self.maps[key]
+        self.wanted = {(p.address, way): maps[d and name_of(d)] for p in peers for way, d in (("in", p.imports), ("out", p.exports))}
+        return lines
+
+    def config(self):
+        out = ["log stdout", "bgp route-map delay-timer 0", "route-map nothing deny 10", "exit"] + self.map_lines(self.peers)
+        out += ["router bgp %d" % US, " bgp router-id %s" % RT, " no bgp ebgp-requires-policy", " no bgp default ipv4-unicast"]
+        for p in self.peers:
+            out += [" neighbor %s remote-as %d" % (p.address, p.asn), " neighbor %s passive" % p.address]
+        for f in sorted({f for p in self.peers for f in p.families}):
+            out.append(" address-family %s unicast" % short(f))
+            for p in (p for p in self.peers if f in p.families):
+                n = "  neighbor %s " % p.address
+                out += [n + "activate"] + ([n + "soft-reconfiguration inbound"] if p.keep else [])
+                out += [n + "route-map %s %s" % (self.wanted[p.address, way], way) for way in ("in", "out") if self.wanted[p.address, way]]
+            out.append(" exit-address-family")
+        self.named, self.keeps = dict(self.wanted), {p.address for p in self.peers if p.keep}
+        return "\n".join(out) + "\n"
+
+    def prepare(self, peers):
+        self.peers = list(peers)
+        lines = self.map_lines(peers)
+        if lines:
+            self.d.vty("configure terminal", *lines, "end")
+
+    def apply(self):
+        for p in self.peers:
+            lines = []
+            if p.keep != (p.address in self.keeps):
+                lines.append(("" if p.keep else "no ") + "neighbor %s soft-reconfiguration inbound" % p.address)
+            for way in ("in", "out"):
+                new, old = self.wanted[p.address, way], self.named.get((p.address, way))
+                if new != old:
+                    lines.append("neighbor %s route-map %s %s" % (p.address, new, way) if new else "no neighbor %s route-map %s %s" % (p.address, old, way))
+            for f in p.families if lines else ():
+                self.d.vty("configure terminal", "router bgp %d" % US, "address-family %s unicast" % short(f), *lines, "end")
+        self.named, self.keeps = dict(self.wanted), {p.address for p in self.peers if p.keep}
+
+    def stop(self):
+        self.d.stop()
+        self.d.zebra.stop()
+
+
+class GoBgpDut(Foreign):
+    name, daemon, file = "gobgp", GoBgp, "gobgp.toml"
+    keeps_always, asks_refresh = True, False
+
+    def direction(self, way):
+        """(names for the list of policies, their definitions): each policy with the neighbours that it is for; what none of them takes is rejected."""
+        names, out = [], []
+        given = [(p.address, getattr(p, way)) for p in self.peers]
+        for name, document in dict(documents(self.peers), everything=EVERYTHING).items():
+            mine = [a for a, d in given if d == document]
+            if not mine:
+                continue
+            names.append("%s-%s" % (way, name))
+            all_of_them = len(mine) == len(given)
+            if not all_of_them:
+                out += ["[[defined-sets.neighbor-sets]]", 'neighbor-set-name = "%s"' % names[-1], "neighbor-info-list = " + policies.quoted(mine)]
+            out.append(self.say(policies.gobgp(names[-1], document, None if all_of_them else names[-1])))
+        return names, out
+
+    def config(self):
+        (imports, defined), (exports, more) = self.direction("imports"), self.direction("exports")
+        out = ["[global.config]", "as = %d" % US, 'router-id = "%s"' % RT, "[global.apply-policy.config]", "import-policy-list = " + policies.quoted(imports),
+               "export-policy-list = " + policies.quoted(exports), 'default-import-policy = "reject-route"', 'default-export-policy = "reject-route"']
+        for p in self.peers:
+            out += ["[[neighbors]]", "[neighbors.config]", 'neighbor-address = "%s"' % p.address, "peer-as = %d" % p.asn, "[neighbors.transport.config]",
+                    "passive-mode = true"]
+            for f in p.families:
+                out += ["[[neighbors.afi-safis]]", "[neighbors.afi-safis.config]", 'afi-safi-name = "%s"' % f]
+        return "\n".join(out + defined + more) + "\n"
+
+    def apply(self):
+        os.kill(self.process.popen.pid, signal.SIGHUP)
+
+
+class OpenBgpdDut(Foreign):
+    name, daemon, file = "openbgpd", OpenBgpd, "bgpd.conf"
+    keeps_always, asks_refresh = True, False
+
+    def groups(self):
+        """Peers that have the same policies: {name: peers}."""
+        out = {}
+        for p in self.peers:
+            out.setdefault("-".join("nothing" if d is None else name_of(d) for d in (p.imports, p.exports)), []).append(p)
+        return out
+
+    def config(self):
+        out = ["AS %d" % US, "router-id %s" % RT, 'socket "%s"' % os.path.join(self.lab.dir, self.host, "bgpd.sock"), "fib-update no", "nexthop qualify via default",
+               "listen on %s" % RT]
+        for name, peers in self.groups().items():
+            out.append('group "%s" {' % name)
+            for p in peers:
+                out += ["neighbor %s {" % p.address, "\tremote-as %d" % p.asn, "\tpassive", "\tenforce neighbor-as no", "\treject as-set no",
+                        *("\tannounce %s unicast" % {"ipv4": "IPv4", "ipv6": "IPv6"}[short(f)] for f in p.families), *(["\texport none"] if p.exports is None else []), "}"]
+            out.append("}")
+        for name, peers in self.groups().items():
+            for way, document in (("from", peers[0].imports), ("to", peers[0].exports)):
+                if document is not None:
+                    out.append(self.say(policies.openbgpd('%s group "%s"' % (way, name), document)))
+        return "\n".join(out) + "\n"
+
+    def prepare(self, peers):
+        super().prepare(peers)
+        os.chmod(os.path.join(self.d.folder, self.file), 0o600)
+
+    def apply(self):
+        self.d.bgpctl("reload")
+
+
+ALL = [Keel, BirdDut, OpenBgpdDut, FrrDut, GoBgpDut]
+
+
+@contextlib.contextmanager
+def installed():
+    """For the time of a `with`: what the daemons' packages want on the host."""
+    undo = [d.daemon.before() for d in ALL if issubclass(d, Foreign)]
+    try:
+        yield
+    finally:
+        for u in undo:
+            u()
