@@ -12,6 +12,7 @@
  *   flap I COUNT         peer I announces COUNT /32s, each another one (from 100.64.0.0 on), and withdraws each when FLAP_OPEN later ones were
  *                        announced: withdrawn at once, none of them would be seen by anybody
  *   probe I J COUNT MS   peer I announces a route, then changes it COUNT times, one each MS milliseconds; peer J stamps what it hears
+ *   probe-stop FROM TO   that is enough of it: answered of the changes said between these two times (ns of CLOCK_MONOTONIC) when all are heard
  *   report               counters since the last report
  *   quit
  * A command that takes time is answered when it is done: {"event": "done", ...}; commands run side by side.
@@ -81,7 +82,7 @@ static struct {
 static struct {
 	unsigned from, to;
 	uint32_t count, sent, heard; /* sent and heard: how many */
-	uint64_t step_ns, due_ns;
+	uint64_t step_ns, due_ns, from_ns, to_ns; /* from and to: what is told of */
 	uint64_t *sent_ns, *latency_ns;
 } probe;
 
@@ -420,15 +421,22 @@ by_value(const void *a, const void *b)
 static void
 probe_report(void)
 {
+	uint64_t *ns = probe.latency_ns;
+	uint32_t n = 0;
 	char detail[256];
 
-	qsort(probe.latency_ns, probe.count, sizeof(*probe.latency_ns), by_value);
+	for (uint32_t i = 0; i < probe.count; i++) {
+		if (probe.sent_ns[i] >= probe.from_ns && probe.sent_ns[i] <= probe.to_ns)
+			ns[n++] = ns[i];
+	}
+	if (n == 0)
+		ns[n++] = 0;
+	qsort(ns, n, sizeof(*ns), by_value);
 	snprintf(detail, sizeof(detail),
 		"\"command\": \"probe\", \"count\": %u, \"p50_us\": %.1f, \"p99_us\": %.1f, "
 		"\"max_us\": %.1f",
-		probe.count, (double)probe.latency_ns[probe.count / 2] / 1e3,
-		(double)probe.latency_ns[(probe.count - 1) * 99ull / 100] / 1e3,
-		(double)probe.latency_ns[probe.count - 1] / 1e3);
+		n, (double)ns[n / 2] / 1e3, (double)ns[(n - 1) * 99ull / 100] / 1e3,
+		(double)ns[n - 1] / 1e3);
 	free(probe.sent_ns);
 	free(probe.latency_ns);
 	memset(&probe, 0, sizeof(probe));
@@ -448,6 +456,7 @@ probe_start(unsigned from, unsigned to, uint32_t count, uint32_t ms)
 	probe.count = count;
 	probe.step_ns = (uint64_t)ms * 1000000;
 	probe.due_ns = now_ns();
+	probe.to_ns = UINT64_MAX;
 	probe.sent_ns = calloc(count, sizeof(uint64_t));
 	probe.latency_ns = calloc(count, sizeof(uint64_t));
 	if (probe.sent_ns == NULL || probe.latency_ns == NULL)
@@ -539,6 +548,10 @@ command(char *line)
 		peer[v[0]].flap_announced = peer[v[0]].flap_withdrawn = 0;
 	} else if (strcmp(word, "probe") == 0) {
 		probe_start((unsigned)v[0], (unsigned)v[1], (uint32_t)v[2], (uint32_t)v[3]);
+	} else if (strcmp(word, "probe-stop") == 0 && probe.sent > 0) {
+		probe.count = probe.sent;
+		probe.from_ns = v[0];
+		probe.to_ns = v[1];
 	} else if (strcmp(word, "report") == 0) {
 		report();
 	} else {

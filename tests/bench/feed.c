@@ -4,10 +4,13 @@
  * standard output, one JSON object a line.
  *
  *   feed --connect ADDRESS [--port N] [--source ADDRESS] [--next-hop ADDRESS] --asn N --peer-asn N [--ipv6] [--count N | --mrt FILE]
- *        [--seed N]
+ *        [--seed N] [--per-set N [--attributes SEED]] [--wait]
  *   feed [--ipv6] --count N --list FILE        writes `PREFIX ORIGIN` lines and ends
  *
  * With --ipv6 the table is one of IPv6; the session is of the family of ADDRESS.
+ *
+ * --per-set: other attributes than the generator's, one set for so many neighbouring prefixes. --wait: {"event": "ready"} when the table is there as octets,
+ * and nothing of it leaves before the command `go`.
  *
  * Commands: `withdraw EVERY OFFSET` (each prefix whose index modulo EVERY is OFFSET), `announce EVERY OFFSET`,
  * `churn UPDATES SEED` (that many prefixes one by one: other attributes, withdrawn, announced again; ends with the full table),
@@ -38,10 +41,12 @@
 static struct {
 	const char *connect, *source, *next_hop, *mrt, *list;
 	enum family family;
-	uint32_t asn, peer_asn, count;
-	uint64_t seed;
+	uint32_t asn, peer_asn, count, per_set;
+	uint64_t seed, attributes;
 	uint16_t port;
-} opt = {.count = 1000000, .seed = 1, .port = 179, .asn = 64601, .peer_asn = 64601};
+	bool wait;
+} opt = {
+	.count = 1000000, .seed = 1, .attributes = 1, .port = 179, .asn = 64601, .peer_asn = 64601};
 
 static struct table table;
 static bool *withdrawn; /* by index */
@@ -52,6 +57,7 @@ static struct {
 	uint8_t in[2 * BGP_EXTENDED_MSG_MAX];
 	size_t in_len;
 	bool open_received, established;
+	bool held; /* what waits is not sent before `go` */
 	uint64_t keepalive_due_ns, heard_ns;
 	const char *running; /* the command whose octets wait; NULL: none */
 	bool refresh; /* asked for; those that come while octets wait are one */
@@ -182,6 +188,8 @@ churn(uint32_t updates, uint64_t seed)
 static void
 flush(void)
 {
+	if (s.held)
+		return;
 	while (s.out_sent < s.out_len) {
 		ssize_t n = send(s.fd, s.out + s.out_sent, s.out_len - s.out_sent, MSG_NOSIGNAL);
 
@@ -214,11 +222,13 @@ established(void)
 
 	s.established = true;
 	event("established", "");
+	flush(); /* our KEEPALIVE is not held */
 	table_send(1, 0, false);
 	s.out_len += bgp_end_of_rib_encode(opt.family, out_room(64), 64);
 	snprintf(detail, sizeof(detail), "\"prefixes\": %u, \"attribute_sets\": %u",
 		table.entry_count, table.set_count);
-	event("sending", detail);
+	s.held = opt.wait;
+	event(opt.wait ? "ready" : "sending", detail);
 	s.running = "table";
 }
 
@@ -289,6 +299,9 @@ command(char *line)
 		return true;
 	if (strcmp(word, "quit") == 0) {
 		return false;
+	} else if (strcmp(word, "go") == 0) {
+		s.held = false;
+		event("sending", "");
 	} else if (strcmp(word, "withdraw") == 0 && x > 0 && y < x) {
 		table_send(x, y, true);
 		s.running = "withdraw";
@@ -393,9 +406,12 @@ run_session(void)
 	for (;;) {
 		struct pollfd fds[2] = {
 			{.fd = s.fd,
-				.events = (short)(POLLIN | (s.out_len > s.out_sent ? POLLOUT : 0))},
+				.events =
+					(short)(POLLIN |
+						(s.out_len > s.out_sent && !s.held ? POLLOUT : 0))},
 			{.fd = STDIN_FILENO,
-				.events = s.established && s.running == NULL ? POLLIN : 0}};
+				.events = s.established && (s.running == NULL || s.held) ? POLLIN
+											 : 0}};
 
 		if (poll(fds, 2, 1000) < 0 && errno != EINTR)
 			die("poll", errno);
@@ -420,7 +436,9 @@ parse_options(int argc, char **argv)
 		{"peer-asn", OPTION_U32, &opt.peer_asn}, {"count", OPTION_U32, &opt.count},
 		{"mrt", OPTION_TEXT, &opt.mrt}, {"seed", OPTION_U64, &opt.seed},
 		{"list", OPTION_TEXT, &opt.list}, {"port", OPTION_U16, &opt.port},
-		{"ipv6", OPTION_FLAG, &ipv6}, {"next-hop", OPTION_TEXT, &opt.next_hop}};
+		{"ipv6", OPTION_FLAG, &ipv6}, {"next-hop", OPTION_TEXT, &opt.next_hop},
+		{"per-set", OPTION_U32, &opt.per_set}, {"wait", OPTION_FLAG, &opt.wait},
+		{"attributes", OPTION_U64, &opt.attributes}};
 
 	options_read(argc, argv, options, sizeof(options) / sizeof(options[0]));
 	if (ipv6)
@@ -444,6 +462,8 @@ main(int argc, char **argv)
 			      : table_generate(&table, afi, opt.count, opt.seed);
 	if (err != 0)
 		die(opt.mrt != NULL ? opt.mrt : "table", err);
+	if (opt.per_set > 0 && (err = table_attributes(&table, opt.per_set, opt.attributes)) != 0)
+		die("attributes", err);
 	withdrawn = calloc(table.entry_count + 1u, sizeof(*withdrawn));
 	if (withdrawn == NULL)
 		die("table", ENOMEM);

@@ -321,6 +321,26 @@ table_generate(struct table *t, enum afi afi, uint32_t count, uint64_t seed)
 	return err;
 }
 
+int
+table_attributes(struct table *t, uint32_t per_set, uint64_t seed)
+{
+	uint64_t state = seed;
+
+	for (uint32_t i = 0; i < t->set_count; i++)
+		free(t->sets[i]);
+	t->set_count = 0;
+	for (uint32_t i = 0; i < t->entry_count; i++) {
+		if (i % per_set == 0) {
+			int err = random_set(t, &state);
+
+			if (err != 0)
+				return err;
+		}
+		t->entry[i].set = t->set_count - 1;
+	}
+	return 0;
+}
+
 /* ---- MRT: RFC 6396 ---- */
 
 #define MRT_TABLE_DUMP_V2 13

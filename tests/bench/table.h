@@ -19,12 +19,15 @@ struct table_entry {
 struct table {
 	struct table_entry *entry;
 	uint32_t entry_count, entry_size;
-	struct attr_set **sets; /* as the feed's peer would receive them: next hop not set, no LOCAL_PREF */
+	struct attr_set *
+		*sets; /* as the feed's peer would receive them: next hop not set, no LOCAL_PREF */
 	uint32_t set_count, set_size;
 };
 
 /* `count` prefixes of one family. The same count and seed give the same table. 0, -ENOMEM. */
 int table_generate(struct table *t, enum afi afi, uint32_t count, uint64_t seed);
+/* Other attributes for the same prefixes: each `per_set` neighbours share a set, drawn by `seed`. 0, -ENOMEM. */
+int table_attributes(struct table *t, uint32_t per_set, uint64_t seed);
 /* Unicast entries of the first peer of a dump; `path` may end in .gz. `limit` 0: all. 0, -errno. */
 int table_read_mrt(struct table *t, enum afi afi, const char *path, uint32_t limit);
 void table_free(struct table *t);

@@ -1,0 +1,44 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""A full table from one peer, and the same prefixes with other attributes from four at once, until a receiving peer has the last route.
+
+  one, four              seconds from the first octet that a feed sends to the receiver's last UPDATE
+  one_cpu, four_cpu      CPU seconds of the daemon, all its processes (FRR: bgpd and zebra, which is given no routes)
+  one_memory, ..         resident, of all its processes, afterwards
+Without a data plane. All share the machine's processors with the feeds and the receiver."""
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from scenario import Plan, feeds, idle, receivers, sample, settled  # noqa: E402
+
+LIMIT_S = 150
+
+
+def main():
+    plan = Plan(__doc__, 5)
+    with plan.arena() as arena:
+        def load(name, number):
+            def one(cls, run):
+                with arena.dut(cls, feeds(number) + receivers(1)) as dut:
+                    fan = arena.fan(1)
+                    said = [arena.feed(i, plan.routes) for i in range(number)]
+                    fan.wait("established", timeout=60)
+                    for f in said:
+                        f.wait("ready")
+                    idle(dut)
+                    cpu = dut.cpu_seconds()
+                    for f in said:
+                        f.say("go")
+                    begin = min(f.wait("sending")["time_ns"] for f in said)
+                    stat = settled(dut, fan, plan.routes, limit=LIMIT_S)
+                    sample(name, "s", run, (stat["last_ns"] - begin) / 1e9, dut=cls.name)
+                    sample(name + "_cpu", "CPU-s", run, dut.cpu_seconds() - cpu, dut=cls.name)
+                    sample(name + "_memory", "MB", run, dut.resident_bytes() / 1e6, dut=cls.name)
+            return one
+        plan.alternate("one", plan.classes, load("one", 1))
+        plan.alternate("four", plan.classes, load("four", 4))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What the scenarios share that run side by side with other daemons: one namespace in which each daemon in turn is fed and heard by peers on addresses of their own (over
+the loopback: no link's cost is in the figures), waiting until it has nothing more to do, and the order of runs.
+
+Beside samples (bench_lab.sample) a scenario prints what scripts/bench keeps, so that it goes on where it was:
+  # done STEP DUT RUN          this run of this step is whole
+  # once STEP DUT WORDS        no more runs of it: one takes so long
+  # unable STEP DUT WORDS      no more runs of it: why
+What of these is there already stands in the file that KEEL_BENCH_DONE names.
+"""
+import argparse
+import contextlib
+import os
+import sys
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from bench_lab import BUILD, CROWD, FEED, ROOT, Events, Lab, addresses, sample, say, wait_for  # noqa: E402,F401
+import duts  # noqa: E402
+from duts import EVERYTHING, RT, US, Peer, Unable  # noqa: E402,F401
+
+FAN = os.path.join(BUILD, "tests", "bench", "fan")
+FEEDS, RECEIVERS, LATE, PROBES = "198.18.0.2", "198.18.1.1", "198.18.2.1", "198.18.3.1"
+PER_SET = 8  # prefixes an attribute set
+IDLE = 0.03  # of a processor: who uses less has nothing to do
+LIMIT_S, ONCE_S = 120, 60  # a step's bound; what takes longer is done once
+PROBE_MS = 5
+
+
+def count(n):
+    return "%dk" % (n // 1000) if n < 1000000 else "%dM" % (n // 1000000)
+
+
+class Arena:
+    """Namespace `rt`: the daemon has RT, on a link that it takes for its peers'; their addresses are the host's own."""
+
+    def __init__(self, lab, host="rt"):
+        self.lab, self.host, self.serial = lab, host, 0
+        lab.host(host)
+        lab.link(host, "east", [RT + "/16"], host, "west", None)
+        lab.sh(host, "ip route add local 198.18.0.0/16 dev lo table local")
+
+    @contextlib.contextmanager
+    def dut(self, cls, peers, **options):
+        """Runs with these peers; what was started meanwhile by feed, fan and crowd ends with it."""
+        self.mine = []
+        dut = cls(self.lab, self.host, **options)
+        try:
+            dut.start(peers)
+            yield dut
+        finally:
+            for p in reversed(self.mine):
+                p.stop()
+            if dut.process is not None:
+                dut.stop()
+            for p in self.mine:
+                self.lab.processes.remove(p)
+                p.popen.stdin.close()
+                p.popen.stdout.close()
+
+    def spawn(self, name, command):
+        self.serial += 1
+        p = self.lab.spawn("%s-%d" % (name, self.serial), self.host, list(map(str, command)), lines=True)
+        self.mine.append(p)
+        return Events(p)
+
+    def feed(self, i, routes, per_set=PER_SET):
+        """The same prefixes from all, attributes of its own; says nothing before `go`."""
+        a = addresses(FEEDS, i + 1)[i]
+        return self.spawn("feed", [FEED, "--connect", RT, "--source", a, "--next-hop", a, "--asn", 64601 + i, "--peer-asn", US, "--count", routes,
+                                   "--per-set", per_set, "--attributes", i + 1, "--wait"])
+
+    def fan(self, peers, first=RECEIVERS, asn=65001, *more):
+        return self.spawn("fan", [FAN, "--connect", RT, "--source", first, "--asn", asn, "--peers", peers, *more])
+
+    def crowd(self, peers, first, asn, hold=90):
+        return self.spawn("crowd", [CROWD, "--connect", RT, "--source", first, "--asn", asn, "--peers", peers, "--hold", hold])
+
+
+def feeds(n, **more):
+    return [Peer(a, 64601 + i, imports=more.get("imports", EVERYTHING), keep=more.get("keep", False)) for i, a in enumerate(addresses(FEEDS, n))]
+
+
+def receivers(n, first=RECEIVERS, asn=65001, exports=EVERYTHING):
+    return [Peer(a, asn + i, exports=exports) for i, a in enumerate(addresses(first, n))]
+
+
+def idle(dut, seconds=0.5, limit=LIMIT_S):
+    """Until the daemon has nothing to do."""
+    settled(dut, None, 0, seconds, limit)
+
+
+def settled(dut, fan, routes, quiet_s=1.0, limit=LIMIT_S):
+    """Until the fan has heard of so many routes, and for quiet_s neither heard more nor the daemon worked: the fan's last `stat`."""
+    seen, still, cpu, at, stat = None, time.monotonic(), dut.cpu_seconds(), time.monotonic(), None
+
+    def done():
+        nonlocal seen, still, cpu, at, stat
+        dut.must_run()
+        stat = fan.ask("stat", "stat") if fan else {"lost": 0, "routes": 0, "last_ns": 0}
+        if stat["lost"]:
+            raise Unable("it drops %d sessions" % stat["lost"])
+        now, used = time.monotonic(), dut.cpu_seconds()
+        if stat["last_ns"] != seen or used - cpu > IDLE * (now - at) or stat["routes"] < routes:
+            still = now
+        seen, cpu, at = stat["last_ns"], used, now
+        return now - still >= quiet_s
+    try:
+        wait_for("all", done, limit, poll=0.1)
+    except TimeoutError:
+        raise Unable("no end within %d s (%d of %d routes)" % (limit, stat["routes"], routes)) from None
+    return stat
+
+
+class Plan:
+    """Options of a scenario and what is there already."""
+
+    def __init__(self, description, runs, routes=1000000, quick_routes=20000):
+        ap = argparse.ArgumentParser(description=description.splitlines()[0])
+        ap.add_argument("--quick", action="store_true", help="%d routes, one run" % quick_routes)
+        ap.add_argument("--runs", type=int, help="default %d" % runs)
+        ap.add_argument("--routes", type=int, help="default %d" % routes)
+        ap.add_argument("--dut", default=",".join(d.name for d in duts.ALL))
+        ap.add_argument("--step", help="only steps that begin so")
+        self.args = ap.parse_args()
+        self.quick, self.runs = self.args.quick, self.args.runs or (1 if self.args.quick else runs)
+        self.routes = self.args.routes or (quick_routes if self.args.quick else routes)
+        self.classes = [d for d in duts.ALL if d.name in self.args.dut.split(",")]
+        self.have, self.over = set(), set()
+        path = os.environ.get("KEEL_BENCH_DONE")
+        for line in open(path) if path else ():
+            words = line.split()
+            if words[1] == "done":
+                self.have.add((words[2], words[3], int(words[4])))
+            else:
+                self.over.add((words[2], words[3]))
+
+    @contextlib.contextmanager
+    def arena(self):
+        with Lab(os.path.join(ROOT, "build", "bench", "logs")) as lab, duts.installed():
+            yield Arena(lab)
+
+    def end(self, word, step, dut, why):
+        self.over.add((step, dut))
+        print("# %s %s %s %s" % (word, step, dut, why), flush=True)
+        say("%s %s: %s %s" % (step, dut, word, why))
+
+    def alternate(self, step, classes, action, runs=None, once_s=ONCE_S):
+        """action(class, run), the daemons in turn."""
+        if self.args.step and not step.startswith(self.args.step):
+            return
+        for run in range(runs or self.runs):
+            for cls in (c for c in classes if (step, c.name) not in self.over and (step, c.name, run) not in self.have):
+                begin = time.monotonic()
+                try:
+                    action(cls, run)
+                except (Unable, RuntimeError, TimeoutError) as e:
+                    if cls is duts.Keel:
+                        raise
+                    self.end("unable", step, cls.name, str(e).splitlines()[0][:200])
+                    continue
+                took = time.monotonic() - begin
+                print("# done %s %s %d" % (step, cls.name, run), flush=True)
+                say("%s %s run %d: %.1f s in all" % (step, cls.name, run + 1, took))
+                if took > once_s and cls is not duts.Keel:
+                    self.end("once", step, cls.name, "one run only: it takes %.0f s" % took)
