@@ -8,14 +8,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum kind { GAUGE, COUNTER };
+enum kind { GAUGE, COUNTER, SUMMARY };
 
 /* One metric: its samples stand together (OpenMetrics 1.0, "MetricFamily"). */
 static void
 head(FILE *f, const char *name, enum kind kind, const char *help)
 {
-	fprintf(f, "# TYPE %s %s\n# HELP %s %s\n", name, kind == COUNTER ? "counter" : "gauge",
-		name, help);
+	static const char *const types[] = {
+		[GAUGE] = "gauge", [COUNTER] = "counter", [SUMMARY] = "summary"};
+
+	fprintf(f, "# TYPE %s %s\n# HELP %s %s\n", name, types[kind], name, help);
 }
 
 /* A label with its value escaped. */
@@ -51,6 +53,37 @@ text_of(const json_t *o, const char *key)
 	const char *text = json_string_value(json_object_get(o, key));
 
 	return text != NULL ? text : "";
+}
+
+/* ---- histograms: summaries in seconds, of `label` (or of all: NULL) ---- */
+
+static void
+summary(FILE *f, const char *name, const char *key, const char *value, const json_t *hist)
+{
+	static const struct {
+		const char *quantile, *key;
+	} points[] = {{"0", "min"}, {"0.5", "p50"}, {"0.9", "p90"}, {"0.99", "p99"},
+		{"0.999", "p999"}, {"1", "max"}};
+
+	for (unsigned i = 0; i < sizeof(points) / sizeof(points[0]); i++) {
+		fprintf(f, "%s{", name);
+		if (key != NULL)
+			label(f, "", key, value);
+		label(f, key != NULL ? "," : "", "quantile", points[i].quantile);
+		fprintf(f, "} %.9f\n",
+			(double)json_integer_value(json_object_get(hist, points[i].key)) / 1e9);
+	}
+	fprintf(f, "%s_count{", name);
+	if (key != NULL)
+		label(f, "", key, value);
+	number(f, json_object_get(hist, "count"));
+}
+
+static void
+single_summary(FILE *f, const char *name, const char *help, const json_t *answer, const char *key)
+{
+	head(f, name, SUMMARY, help);
+	summary(f, name, NULL, NULL, json_object_get(answer, key));
 }
 
 /* ---- the daemon ---- */
@@ -192,6 +225,41 @@ peer_metrics(FILE *f, const json_t *answer)
 			of_families[i].help, of_families[i].key);
 }
 
+/* ---- threads ---- */
+
+static void
+threads_summary(FILE *f, const json_t *threads, const char *name, const char *help, const char *key)
+{
+	json_t *t;
+	size_t i;
+
+	head(f, name, SUMMARY, help);
+	json_array_foreach(threads, i, t)
+		summary(f, name, "thread", text_of(t, "name"), json_object_get(t, key));
+}
+
+static void
+control_metrics(FILE *f, const json_t *answer)
+{
+	const json_t *threads = json_object_get(answer, "threads");
+	json_t *t;
+	size_t i;
+
+	head(f, "keel_thread_cpu_seconds", COUNTER, "Processor time of a control thread.");
+	json_array_foreach(threads, i, t)
+	{
+		fputs("keel_thread_cpu_seconds_total{", f);
+		label(f, "", "thread", text_of(t, "name"));
+		number(f, json_object_get(t, "cpu_s"));
+	}
+	threads_summary(f, threads, "keel_thread_slice_seconds",
+		"Slices of work that took 10 us and more; each has 1 ms.", "slice_ns");
+	threads_summary(f, threads, "keel_thread_turn_seconds",
+		"Turns of a thread's loop, without sleep, that took 10 us and more.", "turn_ns");
+	single_summary(f, "keel_keepalive_late_seconds", "How late keepalives left.", answer,
+		"keepalive_late_ns");
+}
+
 /* ---- tables ---- */
 
 static void
@@ -231,6 +299,21 @@ fib_metrics(FILE *f, const json_t *answer)
 	single(f, "keel_fib_generation", GAUGE, "Generation of the forwarding tables.",
 		json_object_get(answer, "generation"));
 	single(f, "keel_fib_commits", COUNTER, "Transactions.", json_object_get(answer, "commits"));
+	single(f, "keel_fib_commits_delayed", COUNTER,
+		"Of these, held up by a worker that did not run.",
+		json_object_get(answer, "commits_delayed"));
+	single(f, "keel_fib_grace_late", COUNTER, "Grace periods that were not over after 1 ms.",
+		json_object_get(answer, "grace_late"));
+	single_summary(
+		f, "keel_fib_commit_seconds", "Painting and showing a batch.", answer, "commit_ns");
+	single_summary(f, "keel_fib_grace_seconds", "Until no worker used what was before.", answer,
+		"grace_ns");
+	single_summary(f, "keel_update_to_fib_seconds", "UPDATE read to visible to workers.",
+		answer, "update_to_fib_ns");
+	single_summary(f, "keel_update_to_workers_seconds", "UPDATE read to used by all workers.",
+		answer, "update_to_workers_ns");
+	single_summary(f, "keel_link_loss_seconds", "Link loss read to the packets' other paths.",
+		answer, "link_ns");
 	tables_metric(f, tables, "keel_fib_routes", GAUGE,
 		"Prefixes in the tables that workers read.", "routes");
 	tables_metric(f, tables, "keel_fib_not_installed", GAUGE, "Prefixes that did not fit.",
@@ -302,6 +385,24 @@ drops_metric(FILE *f, const json_t *workers)
 }
 
 static void
+loop_gap_metric(FILE *f, const json_t *workers)
+{
+	static const char name[] = "keel_worker_loop_gap_seconds";
+	json_t *worker;
+	size_t i;
+
+	head(f, name, SUMMARY, "Time between two polls of a worker.");
+	json_array_foreach(workers, i, worker)
+	{
+		char cpu[24];
+
+		snprintf(cpu, sizeof(cpu), "%lld",
+			(long long)json_integer_value(json_object_get(worker, "cpu")));
+		summary(f, name, "cpu", cpu, json_object_get(worker, "loop_gap_ns"));
+	}
+}
+
+static void
 dataplane_metrics(FILE *f, const json_t *answer)
 {
 	static const char *const of_ports[] = {
@@ -316,6 +417,7 @@ dataplane_metrics(FILE *f, const json_t *answer)
 	for (unsigned i = 0; i < sizeof(of_workers) / sizeof(of_workers[0]); i++)
 		workers_metric(f, workers, of_workers[i]);
 	drops_metric(f, workers);
+	loop_gap_metric(f, workers);
 }
 
 static void
@@ -339,6 +441,7 @@ http_metrics(struct keeld *k, size_t *len)
 		return NULL;
 	part(f, k, "system.info", system_metrics);
 	part(f, k, "bgp.peers", peer_metrics);
+	part(f, k, "control.stats", control_metrics);
 	part(f, k, "rib.summary", rib_metrics);
 	part(f, k, "fib.stats", fib_metrics);
 	part(f, k, "dataplane.stats", dataplane_metrics);

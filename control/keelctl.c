@@ -30,6 +30,7 @@ static const char usage[] =
 	"  show fib [stats]                              the forwarding tables\n"
 	"  show fib ADDRESS                              where the workers send a packet\n"
 	"  show dataplane [neighbors]                    ports and workers; who is on the links\n"
+	"  show threads                                  control threads: CPU, slices, turns\n"
 	"  show jobs                                     what runs and what ran\n"
 	"  show configuration [running | candidate | startup], show diff, show history\n"
 	"  show version                                  the daemon and its alarms\n"

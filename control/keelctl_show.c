@@ -301,8 +301,9 @@ show_fib_stats(struct ctl *ctl, const json_t *result)
 	char memory[SHORT_TEXT];
 	size_t i;
 
-	printf("generation %s, %s commits\n", text_of(result, "generation"),
-		text_of(result, "commits"));
+	printf("generation %s, %s commits, %s held up by a worker that did not run\n",
+		text_of(result, "generation"), text_of(result, "commits"),
+		text_of(result, "commits_delayed"));
 	json_array_foreach(json_object_get(result, "tables"), i, table)
 	{
 		table_cell(&t, PLAIN, "%s", text_of(table, "vrf"));
@@ -319,6 +320,7 @@ show_fib_stats(struct ctl *ctl, const json_t *result)
 	histogram_row(&t, "commit", json_object_get(result, "commit_ns"));
 	histogram_row(&t, "grace period", json_object_get(result, "grace_ns"));
 	histogram_row(&t, "update to fib", json_object_get(result, "update_to_fib_ns"));
+	histogram_row(&t, "update to all workers", json_object_get(result, "update_to_workers_ns"));
 	if (json_object_get(result, "link_ns") != NULL)
 		histogram_row(&t, "link loss", json_object_get(result, "link_ns"));
 	table_end(&t, ctl, 0);
@@ -422,6 +424,45 @@ show_dataplane(struct ctl *ctl, const json_t *result)
 					(long long)json_integer_value(n), text_safe(reason));
 		}
 	}
+}
+
+/* ---- show threads ---- */
+
+static void
+show_threads(struct ctl *ctl, const json_t *result)
+{
+	static const struct column columns[] = {{"Thread", false}, {"CPU", true}, {"", false},
+		{"Count", true}, {"p50", true}, {"p99", true}, {"p99.9", true}, {"Max", true}};
+	static const char *const kinds[] = {"slice", "turn"}, *const keys[] = {
+								      "p50", "p99", "p999", "max"};
+	struct table t = table_begin(columns, COUNT(columns));
+	const json_t *thread;
+	char text[SHORT_TEXT], key[16];
+	size_t i;
+
+	json_array_foreach(json_object_get(result, "threads"), i, thread)
+	{
+		for (unsigned k = 0; k < COUNT(kinds); k++) {
+			const json_t *h;
+
+			snprintf(key, sizeof(key), "%s_ns", kinds[k]);
+			h = json_object_get(thread, key);
+			table_cell(&t, PLAIN, "%s", k == 0 ? text_of(thread, "name") : "");
+			table_cell(&t, PLAIN, "%s",
+				k == 0 ? ns_text(real_of(thread, "cpu_s") * 1e9, text) : "");
+			table_cell(&t, PLAIN, "%s", kinds[k]);
+			table_cell(&t, PLAIN, "%s", text_of(h, "count"));
+			for (unsigned n = 0; n < COUNT(keys); n++)
+				table_cell(&t, PLAIN, "%s",
+					number_of(h, "count") > 0
+						? ns_text(real_of(h, keys[n]), text)
+						: "-");
+		}
+	}
+	table_end(&t, ctl, 0);
+	t = table_begin(histogram_columns, COUNT(histogram_columns));
+	histogram_row(&t, "keepalive lateness", json_object_get(result, "keepalive_late_ns"));
+	table_end(&t, ctl, 0);
 }
 
 static void
@@ -529,6 +570,7 @@ show_command(struct ctl *ctl, const struct command *c)
 		[COMMAND_SHOW_FIB_STATS] = {"fib.stats", show_fib_stats},
 		[COMMAND_SHOW_DATAPLANE] = {"dataplane.stats", show_dataplane},
 		[COMMAND_SHOW_NEIGHBORS] = {"dataplane.neighbors", show_neighbors},
+		[COMMAND_SHOW_THREADS] = {"control.stats", show_threads},
 		[COMMAND_SHOW_VERSION] = {"system.info", show_version},
 		[COMMAND_SHOW_JOBS] = {"jobs.list", show_jobs},
 		[COMMAND_SHOW_RIB] = {"rib.summary", show_rib},

@@ -102,13 +102,36 @@ fib_lookup_method(struct keeld *k, json_t *params, struct rpc_call *call)
 	return o;
 }
 
-static json_t *
-hist_json(const struct hist *h)
-{
-	struct hist_summary s;
+/* ---- fib.stats ---- */
 
-	hist_summarize(&h, 1, &s);
-	return rpc_hist(&s);
+#define FIB_HISTS 5
+
+/* What they were when they were started anew. Main only. */
+static struct hist fib_mark[FIB_HISTS];
+
+static const struct fib_hist {
+	const char *key;
+	const struct hist *(*of_fib)(const struct fib *f);
+	const struct hist *(*of_feed)(const struct fib_feed *f);
+} fib_hists[FIB_HISTS] = {
+	{"commit_ns", fib_commit_hist, NULL},
+	{"grace_ns", fib_grace_hist, NULL},
+	{"update_to_fib_ns", NULL, fib_feed_update_hist},
+	{"update_to_workers_ns", NULL, fib_feed_use_hist},
+	{"link_ns", NULL, fib_feed_link_hist},
+};
+
+static const struct hist *
+fib_hist(const struct keeld *k, unsigned i)
+{
+	return fib_hists[i].of_fib != NULL ? fib_hists[i].of_fib(k->fib) : fib_hists[i].of_feed(k->feed);
+}
+
+void
+rpc_fib_mark(struct keeld *k)
+{
+	for (unsigned i = 0; k->fib != NULL && i < FIB_HISTS; i++)
+		hist_copy(&fib_mark[i], fib_hist(k, i));
 }
 
 static void
@@ -127,7 +150,7 @@ static json_t *
 fib_stats_method(struct keeld *k, json_t *params, struct rpc_call *call)
 {
 	struct fib_stats all;
-	json_t *tables;
+	json_t *tables, *o;
 
 	(void)params;
 	if (!need_dataplane(k, call))
@@ -136,10 +159,13 @@ fib_stats_method(struct keeld *k, json_t *params, struct rpc_call *call)
 	tables = json_array();
 	table_add(k, tables, FAMILY_IPV4_UNICAST);
 	table_add(k, tables, FAMILY_IPV6_UNICAST);
-	return json_pack("{s:I, s:o, s:I, s:I, s:o, s:o, s:o, s:o, s:I}", "generation", (json_int_t)all.generation, "tables", tables, "commits",
-		(json_int_t)all.commits, "rebuilds", (json_int_t)all.rebuilds, "commit_ns", hist_json(fib_commit_hist(k->fib)), "grace_ns",
-		hist_json(fib_grace_hist(k->fib)), "update_to_fib_ns", hist_json(fib_feed_update_hist(k->feed)), "link_ns",
-		hist_json(fib_feed_link_hist(k->feed)), "link_last_ns", (json_int_t)fib_feed_link_last_ns(k->feed));
+	o = json_pack("{s:I, s:o, s:I, s:I, s:I, s:i, s:I, s:I}", "generation", (json_int_t)all.generation, "tables", tables, "commits",
+		(json_int_t)all.commits, "commits_delayed", (json_int_t)all.commits_delayed, "grace_late", (json_int_t)all.grace_late,
+		"late_after_ns", (int)FIB_LATE_NS, "rebuilds", (json_int_t)all.rebuilds, "link_last_ns",
+		(json_int_t)fib_feed_link_last_ns(k->feed));
+	for (unsigned i = 0; i < FIB_HISTS; i++)
+		json_object_set_new(o, fib_hists[i].key, rpc_hist_since(fib_hist(k, i), &fib_mark[i]));
+	return o;
 }
 
 /* ---- fib.audit: answered when the walk has ended ---- */
@@ -254,6 +280,8 @@ dataplane_stats_reset(struct keeld *k, json_t *params, struct rpc_call *call)
 	if (!need_dataplane(k, call))
 		return NULL;
 	stats_reset_mark();
+	rpc_control_mark(k);
+	rpc_fib_mark(k);
 	return json_object();
 }
 #else
@@ -350,14 +378,14 @@ const struct rpc_method rpc_fib_methods[] = {
 	{"fib.lookup", fib_lookup_method, "vrf:string address!:string", "prefix:any generation:integer paths:array kind?:string",
 		"An address in the tables that the workers read", RPC_READS},
 	{"fib.stats", fib_stats_method, "",
-		"generation:integer tables:array commits:integer rebuilds:integer commit_ns:object grace_ns:object update_to_fib_ns:object "
-		"link_ns:object link_last_ns:integer",
-		"The forwarding tables: size, writes, how long changes took", RPC_READS},
+		"generation:integer tables:array commits:integer commits_delayed:integer grace_late:integer late_after_ns:integer rebuilds:integer "
+		"commit_ns:object grace_ns:object update_to_fib_ns:object update_to_workers_ns:object link_ns:object link_last_ns:integer",
+		"The forwarding tables: size, writes, how long changes took, and whether workers held them up", RPC_READS},
 	{"fib.audit", fib_audit_method, "limit:integer", "checked:integer mismatch_count:integer not_installed:integer mismatches:array",
 		"The RIB against what the workers' tables answer", RPC_READS},
 	{"dataplane.neighbors", dataplane_neighbors, "", "[] vrf:string address:string mac:any state:string port?:string",
 		"The kernel's neighbours, as the workers use them", RPC_READS},
 	{"dataplane.stats", dataplane_stats, "", "ports:array workers:array", "Packets of ports and workers, drops by their reason", RPC_READS},
-	{"dataplane.stats.reset", dataplane_stats_reset, "", "", "Histograms start anew", RPC_CHANGES},
+	{"dataplane.stats.reset", dataplane_stats_reset, "", "", "Histograms start anew, those of fib.stats and control.stats, too", RPC_CHANGES},
 	{0},
 };

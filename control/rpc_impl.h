@@ -31,7 +31,7 @@ struct rpc_method {
 
 /* End with .name NULL. */
 extern const struct rpc_method rpc_config_methods[], rpc_bgp_methods[], rpc_preview_methods[], rpc_rib_methods[], rpc_fib_methods[],
-	rpc_own_methods[];
+	rpc_control_methods[], rpc_own_methods[];
 
 /* `path`: JSON Pointer into params. Always NULL, so that a method can return it. */
 json_t *rpc_fail(struct rpc_call *call, int code, const char *path, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
@@ -69,5 +69,9 @@ void rpc_attrs(json_t *route, const struct attr_set *a);
 bool rpc_attrs_read(json_t *route, struct attr_set *out, struct rpc_call *call);
 json_t *rpc_prefix(const struct prefix *p);
 json_t *rpc_hist(const struct hist_summary *h);
+json_t *rpc_hist_since(const struct hist *h, const struct hist *mark);
+/* Their histograms start anew. */
+void rpc_control_mark(struct keeld *k);
+void rpc_fib_mark(struct keeld *k);
 const char *rpc_vrf_name(struct vrf_id vrf);
 double rpc_wall_s(void);

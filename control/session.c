@@ -612,6 +612,12 @@ speaker_keepalive_late(const struct speaker *s, struct hist_summary *out)
 	hist_summarize(&h, 1, out);
 }
 
+const struct hist *
+speaker_keepalive_hist(const struct speaker *s)
+{
+	return &s->keepalive_late;
+}
+
 void
 speaker_turns(const struct speaker *s, struct hist_summary *out)
 {

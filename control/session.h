@@ -180,6 +180,7 @@ bool session_peek(struct speaker *s, struct peer_id id, struct session_view *out
 
 /* Any thread: how late keepalives left, all peers, in ns. */
 void speaker_keepalive_late(const struct speaker *s, struct hist_summary *out);
+const struct hist *speaker_keepalive_hist(const struct speaker *s);
 /* Any thread: how long the turns of speaker_work() took that had something to do, in ns. */
 void speaker_turns(const struct speaker *s, struct hist_summary *out);
 

@@ -15,6 +15,8 @@
 #include <unistd.h>
 
 #define EVENTS_PER_TURN 64
+#define SLEEP_FOR_EVER UINT64_MAX
+#define THREADS_MAX 64
 
 struct mail {
 	struct mail *next;
@@ -33,7 +35,10 @@ struct thread {
 	unsigned heap_count, heap_size;
 	int start_result;
 	sem_t started;
-	alignas(CACHE_LINE) _Atomic(struct mail *) mailbox; /* newest first; the thread takes all and turns them round */
+	uint64_t slept_ns; /* of this turn */
+	struct hist slices, turns;
+	alignas(CACHE_LINE) _Atomic(struct mail *)
+		mailbox; /* newest first; the thread takes all and turns them round */
 	_Atomic bool sleeping, quit;
 };
 
@@ -77,7 +82,8 @@ heap_down(struct thread *t, unsigned i)
 
 		if (child >= t->heap_count)
 			break;
-		if (child + 1 < t->heap_count && t->heap[child + 1]->deadline_ns < t->heap[child]->deadline_ns)
+		if (child + 1 < t->heap_count &&
+			t->heap[child + 1]->deadline_ns < t->heap[child]->deadline_ns)
 			child++;
 		if (t->heap[child]->deadline_ns >= timer->deadline_ns)
 			break;
@@ -118,7 +124,9 @@ timer_arm(struct thread *t, struct timer *timer, uint64_t delay_ns)
 		t->heap_size = size;
 	}
 	timer->deadline_ns = now_ns();
-	timer->deadline_ns = delay_ns < UINT64_MAX - timer->deadline_ns ? timer->deadline_ns + delay_ns : UINT64_MAX;
+	timer->deadline_ns = delay_ns < UINT64_MAX - timer->deadline_ns
+				     ? timer->deadline_ns + delay_ns
+				     : UINT64_MAX;
 	heap_place(t, t->heap_count++, timer);
 	heap_up(t, t->heap_count - 1);
 	return 0;
@@ -148,7 +156,9 @@ watch_set(struct thread *t, struct watch *w, uint32_t epoll_events)
 	struct epoll_event ev = {.events = epoll_events, .data.ptr = w};
 
 	if (epoll_events == 0)
-		return epoll_ctl(t->epoll_fd, EPOLL_CTL_DEL, w->fd, NULL) == 0 || errno == ENOENT ? 0 : -errno;
+		return epoll_ctl(t->epoll_fd, EPOLL_CTL_DEL, w->fd, NULL) == 0 || errno == ENOENT
+			       ? 0
+			       : -errno;
 	if (epoll_ctl(t->epoll_fd, EPOLL_CTL_MOD, w->fd, &ev) == 0)
 		return 0;
 	if (errno != ENOENT)
@@ -158,16 +168,29 @@ watch_set(struct thread *t, struct watch *w, uint32_t epoll_events)
 
 /* The one place where a thread sleeps, offline meanwhile: callbacks read the RIB, so they run online again. */
 static int
-event_wait(struct thread *t, struct epoll_event *ev, int timeout_ms)
+event_sleep(struct thread *t, struct epoll_event *ev, uint64_t ns)
 {
+	struct timespec ts = {
+		.tv_sec = (time_t)(ns / 1000000000u), .tv_nsec = (long)(ns % 1000000000u)};
+	uint64_t began = now_ns();
 	int n;
 
-	if (timeout_ms != 0 && t->config.idle != NULL)
+	if (t->config.idle != NULL)
 		t->config.idle(t->config.ctx);
-	n = epoll_wait(t->epoll_fd, ev, 1, timeout_ms);
-	if (timeout_ms != 0 && t->config.busy != NULL)
+	n = epoll_pwait2(t->epoll_fd, ev, 1, ns != SLEEP_FOR_EVER ? &ts : NULL, NULL);
+	if (n < 0 && errno == ENOSYS) /* before Linux 5.11: by whole milliseconds */
+		n = epoll_wait(
+			t->epoll_fd, ev, 1, ns / 1000000 < INT_MAX ? (int)(ns / 1000000) + 1 : -1);
+	if (t->config.busy != NULL)
 		t->config.busy(t->config.ctx);
+	t->slept_ns += now_ns() - began;
 	return n;
+}
+
+static int
+event_next(struct thread *t, struct epoll_event *ev, uint64_t ns)
+{
+	return ns != 0 ? event_sleep(t, ev, ns) : epoll_wait(t->epoll_fd, ev, 1, 0);
 }
 
 /*
@@ -175,13 +198,13 @@ event_wait(struct thread *t, struct epoll_event *ev, int timeout_ms)
  * time; a level-triggered descriptor that is left comes again. The kernel hands ready descriptors out in turn.
  */
 static void
-descriptors_poll(struct thread *t, int timeout_ms)
+descriptors_poll(struct thread *t, uint64_t sleep_ns)
 {
 	struct epoll_event ev;
 	uint64_t until = 0;
 
 	for (unsigned i = 0; i < EVENTS_PER_TURN; i++) {
-		if (event_wait(t, &ev, i == 0 ? timeout_ms : 0) <= 0)
+		if (event_next(t, &ev, i == 0 ? sleep_ns : 0) <= 0)
 			return;
 		if (ev.data.ptr == t) {
 			uint64_t count;
@@ -224,7 +247,8 @@ mail_push(struct thread *t, struct mail *m)
 {
 	m->next = atomic_load_explicit(&t->mailbox, memory_order_relaxed);
 	/* release: pairs with the exchange in mailbox_run */
-	while (!atomic_compare_exchange_weak_explicit(&t->mailbox, &m->next, m, memory_order_release, memory_order_relaxed))
+	while (!atomic_compare_exchange_weak_explicit(
+		&t->mailbox, &m->next, m, memory_order_release, memory_order_relaxed))
 		;
 	thread_wake(t);
 }
@@ -260,7 +284,8 @@ static bool
 mailbox_run(struct thread *t)
 {
 	/* acquire: pairs with the release in mail_push */
-	struct mail *m = atomic_exchange_explicit(&t->mailbox, NULL, memory_order_acquire), *ordered = NULL, *next;
+	struct mail *m = atomic_exchange_explicit(&t->mailbox, NULL, memory_order_acquire),
+		    *ordered = NULL, *next;
 
 	for (; m != NULL; m = next) {
 		next = m->next;
@@ -282,48 +307,61 @@ mailbox_run(struct thread *t)
 
 /* ---- the loop ---- */
 
+static void
+figure_add(struct hist *h, uint64_t ns)
+{
+	if (ns >= FIGURES_FROM_NS)
+		hist_add(h, ns);
+}
+
 static bool
 thread_work(struct thread *t)
 {
-	uint64_t now = now_ns();
+	uint64_t now;
+	bool more;
 
-	return t->config.work != NULL && t->config.work(t->config.ctx, now, now + SLICE_NS);
+	if (t->config.work == NULL)
+		return false;
+	now = now_ns();
+	more = t->config.work(t->config.ctx, now, now + SLICE_NS);
+	figure_add(&t->slices, now_ns() - now);
+	return more;
 }
 
-static int
-sleep_ms(const struct thread *t)
+/* Until the next timer. */
+static uint64_t
+until_timer_ns(const struct thread *t)
 {
-	uint64_t now, ms;
+	uint64_t now = now_ns();
 
 	if (t->heap_count == 0)
-		return -1;
-	now = now_ns();
-	if (t->heap[0]->deadline_ns <= now)
-		return 0;
-	ms = (t->heap[0]->deadline_ns - now - 1) / 1000000 + 1;
-	return ms < INT_MAX ? (int)ms : INT_MAX;
+		return SLEEP_FOR_EVER;
+	return t->heap[0]->deadline_ns > now ? t->heap[0]->deadline_ns - now : 0;
 }
 
 static void
 thread_turn(struct thread *t)
 {
+	uint64_t began = now_ns();
 	bool more = mailbox_run(t);
-	int timeout;
 
+	t->slept_ns = 0;
 	timers_fire(t);
 	more |= thread_work(t);
 	if (!more) {
 		/* acq_rel: pairs with the exchange in thread_wake. What came before it, this second look finds. */
 		atomic_exchange_explicit(&t->sleeping, true, memory_order_acq_rel);
-		more = atomic_load_explicit(&t->mailbox, memory_order_relaxed) != NULL || thread_work(t);
+		more = atomic_load_explicit(&t->mailbox, memory_order_relaxed) != NULL ||
+		       thread_work(t);
 	}
-	timeout = more || atomic_load_explicit(&t->quit, memory_order_relaxed) ? 0 : sleep_ms(t);
-	descriptors_poll(t, timeout);
+	more |= atomic_load_explicit(&t->quit, memory_order_relaxed);
+	descriptors_poll(t, more ? 0 : until_timer_ns(t));
 	/*
 	 * acquire: pairs with the exchange in thread_wake: of several that woke us only the first rings, and what the others did before is
 	 * there for the next turn, too
 	 */
 	atomic_exchange_explicit(&t->sleeping, false, memory_order_acquire);
+	figure_add(&t->turns, now_ns() - began - t->slept_ns);
 }
 
 int
@@ -338,6 +376,53 @@ thread_run(struct thread *t)
 		t->config.idle(t->config.ctx);
 	return 0;
 }
+
+/* ---- figures ---- */
+
+/* Main's, which makes and ends them. */
+static struct thread *threads[THREADS_MAX];
+static unsigned thread_count;
+
+static void
+thread_enlist(struct thread *t)
+{
+	if (thread_count < THREADS_MAX)
+		threads[thread_count++] = t;
+}
+
+static void
+thread_delist(const struct thread *t)
+{
+	unsigned kept = 0;
+
+	for (unsigned i = 0; i < thread_count; i++) {
+		if (threads[i] != t)
+			threads[kept++] = threads[i];
+	}
+	thread_count = kept;
+}
+
+bool
+thread_figures_get(unsigned index, struct thread_figures *out)
+{
+	struct thread *t = index < thread_count ? threads[index] : NULL;
+	struct timespec ts = {0};
+	clockid_t clock;
+
+	if (t == NULL)
+		return false;
+	if (pthread_getcpuclockid(t->id, &clock) == 0)
+		(void)clock_gettime(clock, &ts);
+	*out = (struct thread_figures){
+		.name = t->config.name,
+		.cpu_ns = (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec,
+		.slices = &t->slices,
+		.turns = &t->turns,
+	};
+	return true;
+}
+
+/* ---- life ---- */
 
 static int
 pin(const struct thread_config *c)
@@ -381,6 +466,7 @@ thread_free(struct thread *t)
 {
 	struct mail *m = atomic_load_explicit(&t->mailbox, memory_order_acquire), *next;
 
+	thread_delist(t);
 	for (; m != NULL; m = next) {
 		next = m->next;
 		if (m->done == NULL)
@@ -409,7 +495,8 @@ thread_new(const struct thread_config *c, struct thread **out)
 	t->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	t->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	ev = (struct epoll_event){.events = EPOLLIN, .data.ptr = t};
-	if (t->epoll_fd < 0 || t->event_fd < 0 || epoll_ctl(t->epoll_fd, EPOLL_CTL_ADD, t->event_fd, &ev) != 0) {
+	if (t->epoll_fd < 0 || t->event_fd < 0 ||
+		epoll_ctl(t->epoll_fd, EPOLL_CTL_ADD, t->event_fd, &ev) != 0) {
 		int err = -errno;
 
 		thread_free(t);
@@ -440,6 +527,7 @@ thread_create(const struct thread_config *c, struct thread **out)
 		thread_free(t);
 		return err;
 	}
+	thread_enlist(t);
 	*out = t;
 	return 0;
 }
@@ -461,6 +549,7 @@ thread_adopt(const struct thread_config *c, struct thread **out)
 		thread_free(t);
 		return err;
 	}
+	thread_enlist(t);
 	*out = t;
 	return 0;
 }
@@ -477,6 +566,7 @@ thread_end(struct thread *t)
 {
 	if (t->adopted)
 		return;
+	thread_delist(t); /* whoever looks finds no thread that is gone */
 	thread_quit(t);
 	pthread_join(t->id, NULL);
 }

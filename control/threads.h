@@ -8,18 +8,21 @@
 #pragma once
 
 #include "lpm/base.h"
+#include "lpm/hist.h"
 
 struct thread;
 
 #define SLICE_NS 1000000u /* of work() between two looks at timers and sockets */
 
 struct thread_config {
-	const char *name;     /* at most 15 bytes */
+	const char *name; /* at most 15 bytes */
 	const unsigned *cpus; /* may be NULL: anywhere */
 	unsigned cpu_count;
 	void *ctx;
-	int (*start)(void *ctx, struct thread *self); /* first on the new thread; 0 or -errno, which thread_create returns */
-	void (*stop)(void *ctx);                      /* last on the thread */
+	int (*start)(void *ctx,
+		struct thread *
+			self); /* first on the new thread; 0 or -errno, which thread_create returns */
+	void (*stop)(void *ctx); /* last on the thread */
 	/* One slice; true while there is more. May be NULL. Monotonic ns. */
 	bool (*work)(void *ctx, uint64_t now_ns, uint64_t deadline_ns);
 	/* Around an epoll_wait that may sleep, and nothing else: go offline in, and online out of, QSBRs. May be NULL. */
@@ -66,3 +69,18 @@ struct watch {
 int watch_set(struct thread *t, struct watch *w, uint32_t epoll_events);
 
 uint64_t now_ns(void); /* CLOCK_MONOTONIC */
+
+/* ---- how the threads do, always counted; main only ---- */
+
+/* A shorter call or turn found nothing to do, or next to nothing: counted, these would be all that a percentile shows. */
+#define FIGURES_FROM_NS 10000u
+
+struct thread_figures {
+	const char *name;
+	uint64_t cpu_ns; /* processor time since its start */
+	const struct hist *slices; /* a call of work(), which has SLICE_NS */
+	const struct hist *
+		turns; /* all between two looks at its timers, but for sleep: mailbox, timers, work, descriptors */
+};
+/* The one of that index among the threads that there are; false: there are not so many. */
+bool thread_figures_get(unsigned index, struct thread_figures *out);

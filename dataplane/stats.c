@@ -84,19 +84,6 @@ port_counters_get(uint16_t port, struct port_counters *out)
 	return 0;
 }
 
-static void
-hist_copy(struct hist *to, const struct hist *from)
-{
-	for (unsigned i = 0; i < HIST_BUCKETS; i++)
-		atomic_store_explicit(&to->bucket[i],
-			atomic_load_explicit(&from->bucket[i], memory_order_relaxed),
-			memory_order_relaxed);
-	atomic_store_explicit(&to->min, atomic_load_explicit(&from->min, memory_order_relaxed),
-		memory_order_relaxed);
-	atomic_store_explicit(&to->max, atomic_load_explicit(&from->max, memory_order_relaxed),
-		memory_order_relaxed);
-}
-
 void
 stats_forget_mark(void)
 {
@@ -111,52 +98,10 @@ stats_reset_mark(void)
 		hist_copy(&loop_gap_mark[i], &worker_stats(i)->loop_gap);
 }
 
-/* The least value that hist_bucket_of maps to step `i`. */
-static uint64_t
-step_floor(unsigned i)
-{
-	unsigned power = i >> HIST_SUB_BITS;
-	uint64_t sub = i & ((1u << HIST_SUB_BITS) - 1);
-
-	return power == 0 ? sub : ((UINT64_C(1) << HIST_SUB_BITS) + sub) << (power - 1);
-}
-
-/* now - mark. Ends that are older than the mark are known to a step only. */
-static void
-hist_subtract(struct hist *now, const struct hist *mark)
-{
-	uint64_t newest_max = atomic_load_explicit(&now->max, memory_order_relaxed);
-	uint64_t min = 0, max = 0;
-
-	if (atomic_load_explicit(&mark->min, memory_order_relaxed) == 0)
-		return;
-	for (unsigned i = 0; i < HIST_BUCKETS; i++) {
-		uint64_t n = atomic_load_explicit(&now->bucket[i], memory_order_relaxed) -
-			     atomic_load_explicit(&mark->bucket[i], memory_order_relaxed);
-
-		atomic_store_explicit(&now->bucket[i], n, memory_order_relaxed);
-		if (n == 0)
-			continue;
-		if (min == 0)
-			min = step_floor(i) + 1;
-		max = i + 1 < HIST_BUCKETS ? step_floor(i + 1) - 1 : newest_max;
-	}
-	atomic_store_explicit(&now->min, min, memory_order_relaxed);
-	if (newest_max == atomic_load_explicit(&mark->max, memory_order_relaxed) &&
-		max < newest_max)
-		atomic_store_explicit(&now->max, max, memory_order_relaxed);
-}
-
 void
 stats_loop_gap(unsigned worker, struct hist_summary *out)
 {
-	static struct hist since; /* main only; too large for a stack that may be small */
-	const struct hist *h = &since;
-
 	memset(out, 0, sizeof(*out));
-	if (worker >= workers_count())
-		return;
-	hist_copy(&since, &worker_stats(worker)->loop_gap);
-	hist_subtract(&since, &loop_gap_mark[worker]);
-	hist_summarize(&h, 1, out);
+	if (worker < workers_count())
+		hist_summarize_since(&worker_stats(worker)->loop_gap, &loop_gap_mark[worker], out);
 }

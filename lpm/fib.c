@@ -61,8 +61,9 @@ struct fib {
 	bool grace_open; /* readers may still be in the idle copy */
 	bool flip_wanted; /* a table was added */
 	uint64_t grace_token;
+	bool late, delayed; /* the flip's readers are (FIB_LATE_NS); they held up a commit */
 	uint64_t published_ns;
-	_Atomic uint64_t commits;
+	_Atomic uint64_t commits, grace_late, commits_delayed;
 	_Atomic uint64_t number; /* of the current generation */
 	struct hist commit_hist, grace_hist;
 };
@@ -671,6 +672,7 @@ publish(struct fib *f)
 	atomic_store_explicit(&f->reader.current, g, memory_order_release);
 	f->grace_token = qsbr_start(f->workers);
 	f->grace_open = true;
+	f->late = f->delayed = false;
 	f->flip_wanted = false;
 	f->idle ^= 1;
 	counter_set(&f->number, g->number);
@@ -760,11 +762,33 @@ grace_over(struct fib *f, uint64_t now_ns)
 {
 	if (!f->grace_open)
 		return true;
-	if (!qsbr_done(f->workers, f->grace_token))
+	if (!qsbr_done(f->workers, f->grace_token)) {
+		if (!f->late && now_ns >= f->published_ns + FIB_LATE_NS) {
+			f->late = true;
+			counter_add(&f->grace_late, 1);
+		}
 		return false;
+	}
 	f->grace_open = false;
 	hist_add(&f->grace_hist, now_ns > f->published_ns ? now_ns - f->published_ns : 0);
 	return true;
+}
+
+bool
+fib_in_use(struct fib *f, uint64_t now_ns)
+{
+	return grace_over(f, now_ns);
+}
+
+/* A commit finds readers where it would paint. */
+static int
+held_up(struct fib *f)
+{
+	if (f->late && !f->delayed && (f->flip_wanted || fib_batch_count(f) > 0)) {
+		f->delayed = true;
+		counter_add(&f->commits_delayed, 1);
+	}
+	return -EAGAIN;
 }
 
 int
@@ -777,7 +801,7 @@ fib_commit(struct fib *f, uint64_t now_ns)
 	if (!has_work(f))
 		return commit_status(f);
 	if (!grace_over(f, now_ns))
-		return -EAGAIN;
+		return held_up(f);
 	begin_ns = clock_ns();
 	for (unsigned at = 0; (t = table_next(f, &at)) != NULL;) {
 		if (t->afi == AFI_IPV6)
@@ -921,6 +945,12 @@ counters_sum(const struct table_counters *n, struct fib_stats *out)
 	out->memory_bytes += counter_get(&n->memory_bytes);
 }
 
+uint64_t
+fib_generation(const struct fib *f)
+{
+	return counter_get(&f->number);
+}
+
 void
 fib_stats_get(const struct fib *f, struct fib_stats *out)
 {
@@ -930,6 +960,8 @@ fib_stats_get(const struct fib *f, struct fib_stats *out)
 	*out = (struct fib_stats){
 		.generation = counter_get(&f->number),
 		.commits = counter_get(&f->commits),
+		.grace_late = counter_get(&f->grace_late),
+		.commits_delayed = counter_get(&f->commits_delayed),
 	};
 	while ((t = table_next(f, &at)) != NULL)
 		counters_sum(&t->counters, out);

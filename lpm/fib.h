@@ -28,7 +28,8 @@ struct fib_config {
 	bool huge; /* try hugepages (MAP_HUGETLB, then THP), never fail for want of them */
 	uint32_t
 		tbl8_groups; /* of each IPv4 table copy; 0: as many as memory_bytes leaves, at most 65,536 */
-	uint32_t groups_v6; /* of each IPv6 table copy; 0: as many as memory_bytes leaves, at most 131,072 */
+	uint32_t
+		groups_v6; /* of each IPv6 table copy; 0: as many as memory_bytes leaves, at most 131,072 */
 };
 
 struct fib_stats {
@@ -39,7 +40,16 @@ struct fib_stats {
 	uint32_t groups_used;
 	uint64_t memory_bytes;
 	uint64_t rebuilds;
+	uint64_t grace_late; /* flips that some reader had not passed FIB_LATE_NS later */
+	uint64_t
+		commits_delayed; /* commits that such a reader held up, however often they were tried */
 };
+
+/*
+ * A worker reports after each burst, every few microseconds. One that has not so long after a flip
+ * does not run: somebody else has its CPU.
+ */
+#define FIB_LATE_NS 1000000u
 
 struct fib_result {
 	bool hit;
@@ -85,6 +95,11 @@ unsigned fib_batch_cost(const struct fib *f);
  * An empty batch flips nothing and still lets the other copy catch up.
  */
 int fib_commit(struct fib *f, uint64_t now_ns) RUNS_ON(role_fib);
+/*
+ * Has every reader passed the newest flip, so that all of them use it? Never waits; asked in time it
+ * makes the grace histogram exact.
+ */
+bool fib_in_use(struct fib *f, uint64_t now_ns) RUNS_ON(role_fib);
 /* True when nothing waits: batch empty and both copies equal. */
 bool fib_settled(const struct fib *f);
 
@@ -106,6 +121,7 @@ int fib_lookup(
 	const struct fib *f, struct vrf_id vrf, const struct ip_addr *addr, struct fib_result *out);
 
 /* Any thread: relaxed counters. */
+uint64_t fib_generation(const struct fib *f);
 void fib_stats_get(const struct fib *f, struct fib_stats *out);
 int fib_table_stats_get(
 	const struct fib *f, struct vrf_id vrf, enum afi afi, struct fib_stats *out);

@@ -72,3 +72,53 @@ hist_reset(struct hist *h)
 	atomic_store_explicit(&h->min, 0, memory_order_relaxed);
 	atomic_store_explicit(&h->max, 0, memory_order_relaxed);
 }
+
+void
+hist_copy(struct hist *to, const struct hist *from)
+{
+	for (unsigned i = 0; i < HIST_BUCKETS; i++)
+		atomic_store_explicit(&to->bucket[i],
+			atomic_load_explicit(&from->bucket[i], memory_order_relaxed),
+			memory_order_relaxed);
+	atomic_store_explicit(&to->min, atomic_load_explicit(&from->min, memory_order_relaxed),
+		memory_order_relaxed);
+	atomic_store_explicit(&to->max, atomic_load_explicit(&from->max, memory_order_relaxed),
+		memory_order_relaxed);
+}
+
+/* now - mark. Ends that are older than the mark are known to a step only. */
+static void
+hist_subtract(struct hist *now, const struct hist *mark)
+{
+	uint64_t newest_max = atomic_load_explicit(&now->max, memory_order_relaxed);
+	uint64_t min = 0, max = 0;
+
+	if (atomic_load_explicit(&mark->min, memory_order_relaxed) == 0)
+		return;
+	for (unsigned i = 0; i < HIST_BUCKETS; i++) {
+		uint64_t n = atomic_load_explicit(&now->bucket[i], memory_order_relaxed) -
+			     atomic_load_explicit(&mark->bucket[i], memory_order_relaxed);
+
+		atomic_store_explicit(&now->bucket[i], n, memory_order_relaxed);
+		if (n == 0)
+			continue;
+		if (min == 0)
+			min = (i > 0 ? bucket_edge(i - 1) + 1 : 0) + 1;
+		max = i + 1 < HIST_BUCKETS ? bucket_edge(i) : newest_max;
+	}
+	atomic_store_explicit(&now->min, min, memory_order_relaxed);
+	if (newest_max == atomic_load_explicit(&mark->max, memory_order_relaxed) &&
+		max < newest_max)
+		atomic_store_explicit(&now->max, max, memory_order_relaxed);
+}
+
+void
+hist_summarize_since(const struct hist *h, const struct hist *mark, struct hist_summary *out)
+{
+	struct hist since;
+	const struct hist *one = &since;
+
+	hist_copy(&since, h);
+	hist_subtract(&since, mark);
+	hist_summarize(&one, 1, out);
+}

@@ -30,7 +30,7 @@ hist_bucket_of(uint64_t ns)
 		return (unsigned)ns;
 	unsigned top = 63 - (unsigned)__builtin_clzll(ns);
 	unsigned i = ((top - HIST_SUB_BITS + 1) << HIST_SUB_BITS) +
-		(unsigned)((ns >> (top - HIST_SUB_BITS)) & ((1u << HIST_SUB_BITS) - 1));
+		     (unsigned)((ns >> (top - HIST_SUB_BITS)) & ((1u << HIST_SUB_BITS) - 1));
 	return i < HIST_BUCKETS ? i : HIST_BUCKETS - 1;
 }
 
@@ -41,7 +41,8 @@ hist_add(struct hist *h, uint64_t ns)
 	_Atomic uint64_t *b = &h->bucket[hist_bucket_of(ns)];
 	uint64_t min = atomic_load_explicit(&h->min, memory_order_relaxed);
 
-	atomic_store_explicit(b, atomic_load_explicit(b, memory_order_relaxed) + 1, memory_order_relaxed);
+	atomic_store_explicit(
+		b, atomic_load_explicit(b, memory_order_relaxed) + 1, memory_order_relaxed);
 	if (min == 0 || ns + 1 < min)
 		atomic_store_explicit(&h->min, ns + 1, memory_order_relaxed);
 	if (ns > atomic_load_explicit(&h->max, memory_order_relaxed))
@@ -52,3 +53,10 @@ hist_add(struct hist *h, uint64_t ns)
 void hist_summarize(const struct hist *const *h, unsigned n, struct hist_summary *out);
 /* The one writer, or while it rests. */
 void hist_reset(struct hist *h);
+
+/*
+ * A histogram starts anew for who looks at it, without its writer: a copy is the mark, and a summary
+ * is of what came since. Ends that are older than the mark are known to a step only.
+ */
+void hist_copy(struct hist *to, const struct hist *from);
+void hist_summarize_since(const struct hist *h, const struct hist *mark, struct hist_summary *out);

@@ -8,8 +8,10 @@
 #include <string.h>
 
 #define READ_MAX 256 /* journal entries between two looks at the clock */
+#define READERS_SPIN_NS 10000
 #define READERS_RETRY_NS                                                                           \
 	50000 /* a worker reports quiescent every few microseconds; a preempted one after some ms */
+#define READERS_RETRY_MAX_NS 1000000
 #define FAILED_RETRY_NS 1000000000u /* a walk over all: not often */
 #define BACKUP_SCAN 8 /* paths behind the ones that forward, in which a backup is looked for */
 #define BACKUPS_UP_TO                                                                              \
@@ -554,20 +556,73 @@ RUNS_ON(role_fib) rewalk_slice(struct fib_feed *f, struct feed_source *s, uint64
 
 /* ---- commit ---- */
 
+/* By the clock of fib_feed_work()'s argument. */
+static uint64_t
+present(const struct fib_feed *f)
+{
+	return f->work_ns + (walk_clock() - f->work_clock_ns);
+}
+
+/* How long messages behind these entries took until now. */
 static void
-RUNS_ON(role_fib) became_visible(struct fib_feed *f)
+arrived(struct hist *h, const struct feed_source *s, uint64_t after, uint64_t to)
+{
+	uint64_t at = 0, received, now = walk_clock();
+
+	while (shard_received_next(s->shard, after, to, &at, &received)) {
+		if (received != 0)
+			hist_add(h, now - received);
+	}
+}
+
+static void
+became_visible(struct fib_feed *f, bool flipped)
 {
 	for (unsigned i = 0; i < f->config.shard_count; i++) {
 		struct feed_source *s = &f->sources[i];
-		uint64_t received;
 
+		if (flipped) {
+			s->flip_after = s->visible;
+			s->flip_to = s->applied;
+		}
 		if (s->visible == s->applied)
 			continue;
-		received = shard_received_ns(s->shard, s->applied);
+		arrived(&f->update_hist, s, s->visible, s->applied);
 		s->visible = s->applied;
-		if (received != 0)
-			hist_add(&f->update_hist, walk_clock() - received);
 	}
+	f->flip_open |= flipped;
+}
+
+/* False: some worker may still be in the copy before. */
+static bool
+RUNS_ON(role_fib) in_use(struct fib_feed *f)
+{
+	if (!fib_in_use(f->config.fib, present(f)))
+		return false;
+	for (unsigned i = 0; f->flip_open && i < f->config.shard_count; i++) {
+		struct feed_source *s = &f->sources[i];
+
+		if (s->flip_after != s->flip_to)
+			arrived(&f->use_hist, s, s->flip_after, s->flip_to);
+	}
+	f->flip_open = false;
+	return true;
+}
+
+/*
+ * A worker that runs passes within microseconds: to see it at once is cheaper than to come back for it, and lets the other copy be painted
+ * now.
+ */
+static bool
+RUNS_ON(role_fib) in_use_soon(struct fib_feed *f)
+{
+	uint64_t until = walk_clock() + READERS_SPIN_NS;
+
+	do {
+		if (in_use(f))
+			return true;
+	} while (walk_clock() < until);
+	return false;
 }
 
 /* True: again at once. */
@@ -575,24 +630,30 @@ static bool
 RUNS_ON(role_fib) commit(struct fib_feed *f, uint64_t now_ns, bool more)
 {
 	unsigned waiting = fib_batch_cost(f->config.fib);
+	uint64_t generation;
+	bool flipped;
 	int err;
 
-	f->wait_readers = false;
+	f->wait_readers = !in_use(f);
 	if (waiting == 0 && fib_settled(f->config.fib)) {
-		became_visible(f);
+		became_visible(f, false);
 		return more;
 	}
 	/* A full batch goes at once; a smaller one waits for company until the interval since the last flip is over. */
 	if (waiting > 0 && waiting < f->config.batch_max && now_ns < f->commit_due_ns)
 		return more;
-	err = fib_commit(f->config.fib, now_ns);
-	if (err == -EAGAIN) {
-		f->wait_readers = true;
+	generation = fib_generation(f->config.fib);
+	err = fib_commit(f->config.fib, present(f));
+	if (err == -EAGAIN)
 		return more && waiting < f->config.batch_max;
-	}
 	if (waiting > 0)
 		f->commit_due_ns = now_ns + f->config.commit_interval_ns;
-	became_visible(f);
+	flipped = fib_generation(f->config.fib) != generation;
+	became_visible(f, flipped);
+	if (flipped) {
+		f->flip_clock_ns = walk_clock();
+		f->wait_readers = !in_use_soon(f);
+	}
 	return more;
 }
 
@@ -623,6 +684,7 @@ fib_feed_work(struct fib_feed *f, uint64_t now_ns, uint64_t deadline_ns)
 	bool more;
 
 	f->work_ns = now_ns;
+	f->work_clock_ns = walk_clock();
 	if (f->retry_due_ns != 0 && now_ns >= f->retry_due_ns)
 		retry(f);
 	more = nexthop_work(f->config.nexthops, deadline_ns);
@@ -659,17 +721,30 @@ fib_feed_work(struct fib_feed *f, uint64_t now_ns, uint64_t deadline_ns)
 	return more;
 }
 
+/* Until the workers are asked again: soon at first, then ever later, so that a grace period is known to a quarter of it. */
+static uint64_t
+readers_retry_ns(const struct fib_feed *f, uint64_t now)
+{
+	uint64_t ns = (now - f->flip_clock_ns) / 4;
+
+	return ns < READERS_RETRY_NS	   ? READERS_RETRY_NS
+	       : ns > READERS_RETRY_MAX_NS ? READERS_RETRY_MAX_NS
+					   : ns;
+}
+
 uint64_t
 fib_feed_wait_ns(const struct fib_feed *f)
 {
-	uint64_t now = walk_clock();
+	uint64_t now = walk_clock(), retry = READERS_RETRY_NS;
 
 	if (f->config.fib == NULL)
 		return 0;
-	if (f->wait_readers || !fib_settled(f->config.fib)) {
-		if (fib_batch_count(f->config.fib) > 0 && f->commit_due_ns > now + READERS_RETRY_NS)
+	if (f->wait_readers)
+		return readers_retry_ns(f, now);
+	if (!fib_settled(f->config.fib)) {
+		if (fib_batch_count(f->config.fib) > 0 && f->commit_due_ns > now + retry)
 			return f->commit_due_ns - now;
-		return READERS_RETRY_NS;
+		return retry;
 	}
 	if (f->audit.running)
 		return 1000000;
@@ -694,6 +769,12 @@ const struct hist *
 fib_feed_update_hist(const struct fib_feed *f)
 {
 	return &f->update_hist;
+}
+
+const struct hist *
+fib_feed_use_hist(const struct fib_feed *f)
+{
+	return &f->use_hist;
 }
 
 uint64_t

@@ -79,8 +79,12 @@ bool fib_feed_work(struct fib_feed *f, uint64_t now_ns, uint64_t deadline_ns) RU
 uint64_t fib_feed_wait_ns(const struct fib_feed *f) RUNS_ON(role_fib);
 /* A shard's question, see nexthop_watch(). */
 int fib_feed_watch(struct fib_feed *f, const struct nexthop_message *m) RUNS_ON(role_fib);
-/* Histogram of UPDATE read -> visible to workers. */
+/*
+ * UPDATE read -> visible to workers, and -> used by all of them: every worker has begun a burst since, so none forwards by what was before.
+ * A message that changes nothing in the tables is in the first alone. Messages read within 200 us count as one, the oldest.
+ */
 const struct hist *fib_feed_update_hist(const struct fib_feed *f);
+const struct hist *fib_feed_use_hist(const struct fib_feed *f);
 /* How often a destination got no path list (out of ids) or no memory; all are retried each second. Any thread. */
 uint64_t fib_feed_failed(const struct fib_feed *f);
 

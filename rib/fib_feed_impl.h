@@ -103,6 +103,7 @@ struct feed_source {
 	struct journal_cursor *cursor;
 	uint64_t applied; /* journal position that the open batch contains */
 	uint64_t visible; /* ... that the workers see */
+	uint64_t flip_after, flip_to; /* what the newest flip showed them */
 	enum rewalk rewalk;
 	bool lapped;
 	bool all; /* the first walk leaves nothing out: next hops moved */
@@ -150,11 +151,15 @@ struct fib_feed {
 	bool sweep_hops; /* and what next hops hold that nothing leads by: ids are out */
 	bool scarce; /* path lists run out: no backups any more */
 	uint64_t work_ns; /* when the present turn began */
+	uint64_t
+		work_clock_ns; /* the same by the clock: what passed since is real, also in tests */
+	bool flip_open; /* not all workers have passed it yet */
+	uint64_t flip_clock_ns; /* the newest, by the clock */
 	uint64_t commit_due_ns; /* not before; 0: nothing waits */
 	bool wait_readers; /* the last commit met readers of the old copy */
 	uint64_t retry_due_ns; /* something could not be set: all is tried again then; 0: nothing */
 	_Atomic uint64_t failed;
-	struct hist update_hist, link_hist;
+	struct hist update_hist, use_hist, link_hist;
 	_Atomic uint64_t link_last_ns;
 	/* audit */
 	struct fib_audit audit;

@@ -652,15 +652,14 @@ shard_evictions(const struct shard *s)
 	return shard_load(&s->evictions);
 }
 
-uint64_t
-shard_received_ns(const struct shard *s, uint64_t sequence)
+/* The number of the last sample that begins at or before `sequence`, of those in the newer half,
+ * which nobody overwrites meanwhile; from 1. 0: none. */
+static uint64_t
+sample_of(const struct shard *s, uint64_t count, uint64_t sequence)
 {
-	/* acquire: pairs with the release in shard_sample_add */
-	uint64_t count = atomic_load_explicit(&s->sample_count, memory_order_acquire);
-	uint64_t low = count > SHARD_SAMPLES / 2 ? count - SHARD_SAMPLES / 2 : 0, high = count, ns;
+	uint64_t oldest = count > SHARD_SAMPLES / 2 ? count - SHARD_SAMPLES / 2 : 0, low = oldest,
+		 high = count;
 
-	/* the last sample that begins at or before `sequence`; in the newer half, which nobody
-	 * overwrites meanwhile */
 	while (low < high) {
 		uint64_t mid = low + (high - low) / 2;
 
@@ -669,8 +668,33 @@ shard_received_ns(const struct shard *s, uint64_t sequence)
 		else
 			high = mid;
 	}
-	if (low == 0 || (count > SHARD_SAMPLES / 2 && low == count - SHARD_SAMPLES / 2))
-		return 0;
-	ns = shard_load(&s->sample[(low - 1) % SHARD_SAMPLES].received_ns);
-	return ns;
+	return low == oldest ? 0 : low;
+}
+
+uint64_t
+shard_received_ns(const struct shard *s, uint64_t sequence)
+{
+	/* acquire: pairs with the release in shard_sample_add */
+	uint64_t count = atomic_load_explicit(&s->sample_count, memory_order_acquire);
+	uint64_t n = sample_of(s, count, sequence);
+
+	return n > 0 ? shard_load(&s->sample[(n - 1) % SHARD_SAMPLES].received_ns) : 0;
+}
+
+bool
+shard_received_next(const struct shard *s, uint64_t after, uint64_t sequence, uint64_t *at,
+	uint64_t *received_ns)
+{
+	/* acquire: pairs with the release in shard_sample_add */
+	uint64_t count = atomic_load_explicit(&s->sample_count, memory_order_acquire);
+	uint64_t oldest = count > SHARD_SAMPLES / 2 ? count - SHARD_SAMPLES / 2 : 0;
+	uint64_t n = *at != 0 ? *at + 1 : sample_of(s, count, after + 1);
+
+	if (n <= oldest)
+		n = oldest + 1;
+	*at = n;
+	if (n > count || shard_load(&s->sample[(n - 1) % SHARD_SAMPLES].first) > sequence)
+		return false;
+	*received_ns = shard_load(&s->sample[(n - 1) % SHARD_SAMPLES].received_ns);
+	return true;
 }

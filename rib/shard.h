@@ -225,6 +225,12 @@ bool shard_path_stale(const struct shard *s, enum family family, const struct ri
 void shard_decision_input(const struct shard *s, const struct rib_path *p, struct decision_input *out);
 /* Monotonic ns when the oldest message behind journal entries up to `sequence` was read; 0: unknown. For update_to_fib_ns. */
 uint64_t shard_received_ns(const struct shard *s, uint64_t sequence);
+/*
+ * Any thread: the same for all messages behind the entries after `after` up to `sequence`, one time for those read within 200 us (the oldest
+ * one's). *at is 0 at first. False: no more.
+ */
+bool shard_received_next(
+	const struct shard *s, uint64_t after, uint64_t sequence, uint64_t *at, uint64_t *received_ns);
 /* Readers: why a kept path is rejected; DECISION_EQUAL: it is not. */
 enum decision_reason shard_path_refused(const struct rib_path *p);
 /* Readers: what the peer sent, kept by keep_all_routes; NULL: not kept. */

@@ -254,6 +254,7 @@ class Daemons(Pair):
         self.assertRegex(self.narrow(self.good("show version")), r"keeld \S+, pid \d+, up [^\n]+\nno data plane\n")
         self.assertRegex(self.narrow(self.good("show rib")), r"(?m)^default +ipv4-unicast +2500 +2500 ")
         self.assertRegex(self.good("show rib"), r"(?m)^default +ipv6-unicast +3 +3 ")
+        self.assertRegex(self.narrow(self.good("show threads")), r"(?m)^keel-session +[\d.]+ [mun]?s +slice +\d+ ")
         running = json.loads(self.good("show configuration"))
         self.assertEqual(running["router"], {"asn": 64512, "router_id": "192.0.2.1"})
         self.assertEqual(json.loads(self.good("--json show conf start"))["document"], running)

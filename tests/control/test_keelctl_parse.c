@@ -206,6 +206,7 @@ static const struct show_case {
 	{.line = "show fib stats", .kind = COMMAND_SHOW_FIB_STATS},
 	{.line = "show fib 192.0.2.7", .kind = COMMAND_SHOW_FIB_LOOKUP, .address = "192.0.2.7"},
 	{.line = "show dataplane", .kind = COMMAND_SHOW_DATAPLANE},
+	{.line = "show threads", .kind = COMMAND_SHOW_THREADS},
 	{.line = "show version", .kind = COMMAND_SHOW_VERSION},
 	{.line = "show jobs", .kind = COMMAND_SHOW_JOBS},
 	{.line = "show rib", .kind = COMMAND_SHOW_RIB},
@@ -283,7 +284,8 @@ static const struct {
 		"word 5 \"all\": expected ipv4-family or ipv6-family"},
 	{"refresh bgp ipv6 vpnv4 all import",
 		"word 4 \"vpnv4\": expected ADDRESS, all, external, internal or group"},
-	{"show", "expected bgp, route, fib, configuration, dataplane, version, jobs, rib, policy, "
+	{"show", "expected bgp, route, fib, configuration, dataplane, threads, version, jobs, rib, "
+		 "policy, "
 		 "refresh, history, diff or "
 		 "candidate after \"show\""},
 	{"show r", "word 2 \"r\" is ambiguous: route, rib or refresh"},

@@ -75,6 +75,7 @@ const struct rpc_method rpc_rib_methods[] = {
 	{"change", echo, "force:boolean", "", "Changes something", RPC_CHANGES},
 	{"force", echo, "force:boolean", "", "Changes something by force", RPC_READS_UNLESS_FORCE},
 	{0}};
+const struct rpc_method rpc_control_methods[] = {{0}};
 const struct rpc_method rpc_fib_methods[] = {{"faulty", faulty, "", "[] x:any", "Fails", RPC_READS},
 	{"silent", silent, "", "", "Fails without a word", RPC_READS}, {0}};
 

@@ -781,6 +781,75 @@ test_create(void **state)
 	subject_end(&s);
 }
 
+/* ---- figures ---- */
+
+#define LONG_NS 3000000u
+
+static bool
+long_work(void *ctx, uint64_t now, uint64_t deadline)
+{
+	(void)deadline;
+	if (atomic_fetch_add(&((struct subject *)ctx)->works, 1) < 5) {
+		while (now_ns() < now + LONG_NS)
+			sched_yield();
+		return true;
+	}
+	return false;
+}
+
+static void
+do_nothing(void *arg)
+{
+	(void)arg;
+}
+
+/* The figures of the thread of that name: how many of them. */
+static unsigned
+figures_of(const char *name, struct thread_figures *out)
+{
+	struct thread_figures f;
+	unsigned found = 0;
+
+	for (unsigned i = 0; thread_figures_get(i, &f); i++) {
+		if (strcmp(f.name, name) == 0) {
+			*out = f;
+			found++;
+		}
+	}
+	return found;
+}
+
+static void
+test_long_slices_are_counted(void **state)
+{
+	struct subject s = {0};
+	struct thread_config c = subject_config(&s);
+	struct hist_summary slices, turns;
+	struct thread_figures f;
+	const struct hist *h;
+
+	(void)state;
+	c.name = "figures";
+	c.work = long_work;
+	assert_int_equal(figures_of("figures", &f), 0);
+	assert_int_equal(thread_create(&c, &s.thread), 0);
+	AWAIT(atomic_load(&s.works) > 5);
+	thread_call(s.thread, do_nothing, NULL);
+	assert_int_equal(figures_of("figures", &f), 1);
+	hist_summarize((h = f.slices, &h), 1, &slices);
+	hist_summarize((h = f.turns, &h), 1, &turns);
+	/* the five, and what the scheduler made longer than it was */
+	assert_true(slices.count >= 5);
+	assert_true(slices.max >= LONG_NS);
+	assert_true(slices.min >= FIGURES_FROM_NS);
+	assert_true(turns.count >= 5);
+	assert_true(turns.max >= LONG_NS);
+	assert_true(f.cpu_ns > 0);
+	thread_end(s.thread);
+	assert_int_equal(figures_of("figures", &f), 0);
+	thread_free(s.thread);
+}
+
 int
 main(void)
 {
@@ -797,6 +866,7 @@ main(void)
 		cmocka_unit_test(test_quit_while_busy),
 		cmocka_unit_test(test_nothing_runs_after_stop),
 		cmocka_unit_test(test_create),
+		cmocka_unit_test(test_long_slices_are_counted),
 	};
 
 	return cmocka_run_group_tests_name("threads", tests, NULL, NULL);

@@ -96,6 +96,7 @@ const struct rpc_method rpc_rib_methods[] = {
 	{"fuzz.defer", fuzz_defer, "", NULL, "later", RPC_READS},
 	{0},
 };
+const struct rpc_method rpc_control_methods[] = {{0}};
 const struct rpc_method rpc_fib_methods[] = {{0}};
 const struct rpc_method rpc_own_methods[] = {
 	{"fuzz.maybe", fuzz_echo, "force:boolean", "[]a", "not of all clients",

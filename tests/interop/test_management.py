@@ -25,7 +25,7 @@ KEPT, PLAIN, ALL = "198.18.1.2", "198.18.2.2", "198.18.3.2"
 PREFIXES = 4000
 HTTP = ("127.0.0.1", 9179)
 INVALID, PARAMS, NOT_FOUND, NOT_KEPT, READ_ONLY, TRY_AGAIN = -32600, -32602, -32004, -32010, -32011, -32013
-CHANGING = {"config.edit", "config.discard", "config.commit", "config.confirm", "config.rollback", "bgp.refresh", "dataplane.stats.reset"}
+CHANGING = {"config.edit", "config.discard", "config.commit", "config.confirm", "config.rollback", "bgp.refresh", "dataplane.stats.reset", "control.stats.reset"}
 CONTRACT = """system.info config.get config.edit config.validate config.diff config.discard config.commit config.confirm config.rollback
 config.history bgp.peers bgp.refresh bgp.refresh.preview bgp.reset jobs.list jobs.get rib.routes rib.lookup rib.summary fib.lookup fib.stats
 fib.audit dataplane.stats dataplane.stats.reset dataplane.neighbors policy.test events.subscribe rpc.discover""".split()
@@ -165,7 +165,7 @@ class Test:
             if needed and error_of(rpc, name)["data"]["path"] != "/" + needed[0]:
                 wrong.append((name, "the first parameter that it needs"))
         c.equal("... it dispatches as it says: required parameters, and no other ones", wrong, [])
-        for name, params in (("system.info", {}), ("config.get", {}), ("config.validate", {}), ("config.diff", {}), ("config.history", {}), ("bgp.peers", {}),
+        for name, params in (("system.info", {}), ("config.get", {}), ("config.validate", {}), ("config.diff", {}), ("config.history", {}), ("bgp.peers", {}), ("control.stats", {}),
                              ("jobs.list", {}), ("rib.routes", {"family": V4, "view": "loc", "limit": 1}), ("rib.summary", {}),
                              ("rib.lookup", {"family": V4, "address": "1.1.1.1"}), ("policy.test", {"policy": "out", "route": {"prefix": "10.0.0.0/8"}}),
                              ("bgp.refresh.preview", {"family": V4, "scope": "all", "direction": "import"}), ("events.subscribe", {"topics": []})):
@@ -337,6 +337,7 @@ class Test:
         page = json.loads(rpc({"jsonrpc": "2.0", "id": 1, "method": "rib.routes", "params": {"family": V4, "view": "loc", "limit": 5000}})[2])["result"]
         c.true("... a page of 5,000 routes", len(page["routes"]) == 5000, len(page["routes"]))
         self.metrics(*rpc(None, method="GET", path="/metrics"))
+        self.control_stats()
 
     def metrics(self, status, headers, body):
         """Parsed as OpenMetrics 1.0 has it: families in one piece, types before samples, counters end in _total, # EOF at the end."""
@@ -353,16 +354,35 @@ class Test:
                     families.append(at[0])
                 continue
             sample = re.fullmatch(r'([a-z_0-9]+)\{((?:[a-z_]+="(?:[^"\\]|\\.)*",?)*)\} (-?[0-9.]+)', line)
-            suffix = {"counter": "_total", "gauge": "", "info": "_info"}[at[1]] if at else None
-            if not sample or sample.group(1) != at[0] + suffix:
+            suffixes = {"counter": ["_total"], "gauge": [""], "info": ["_info"], "summary": ["", "_count"]}[at[1]] if at else []
+            if not sample or sample.group(1) not in [at[0] + s for s in suffixes] or \
+                    (at[1] == "summary") != ("quantile=" in sample.group(2) or sample.group(1).endswith("_count")):
                 wrong.append(line)
             else:
                 values[sample.group(1), sample.group(2)] = float(sample.group(3))
         c.equal("... well formed", wrong, [])
+        threads = self.rpc.call("control.stats")["threads"]
+        c.equal("... a summary of each thread's slices", sorted(k[1] for k in values if k[0] == "keel_thread_slice_seconds_count"),
+                sorted('thread="%s"' % t["name"] for t in threads))
         labels = 'peer="%s",vrf="default"' % KEPT
         c.equal("... the values of bgp.peers", [values.get(k) for k in (("keel_peer_established", labels), ("keel_peer_sessions_total", labels),
                 ("keel_peer_routes_received", labels + ',family="ipv4-unicast"'), ("keel_peer_routes_accepted", labels + ',family="ipv4-unicast"'))],
                 [1, 1, PREFIXES, self.family(KEPT)["accepted"]])
+
+    def control_stats(self):
+        """What the threads did, and that it starts anew without them."""
+        c, rpc = self.c, self.rpc
+        before = {t["name"]: t for t in rpc.call("control.stats")["threads"]}
+        c.equal("control.stats: the threads of control", [n for n in ("keeld", "keel-session", "keel-rib", "keel-fib", "keel-host") if n not in before], [])
+        c.true("... whoever has slices has turns with them", all(t["turn_ns"]["max"] > 0 for t in before.values() if t["slice_ns"]["count"]), before)
+        c.true("... decoding and deciding took slices and processor time", all(before[n]["slice_ns"]["count"] > 0 and before[n]["cpu_s"] > 0
+               for n in ("keel-session", "keel-rib")), before)
+        keepalives = rpc.call("control.stats")["keepalive_late_ns"]["count"]
+        rpc.call("control.stats.reset")
+        after = rpc.call("control.stats")
+        c.true("control.stats.reset: histograms start anew, processor time does not", after["keepalive_late_ns"]["count"] <= keepalives and
+               all(t["slice_ns"]["count"] < before[t["name"]]["slice_ns"]["count"] and t["cpu_s"] >= before[t["name"]]["cpu_s"]
+                   for t in after["threads"] if t["name"] in ("keel-session", "keel-rib")), (before, after))
 
     # ---- policies ----
 

@@ -101,7 +101,16 @@ class Test:
         routes_now, writes, generation = self.tables()
         c.equal("GET /metrics: the forwarding tables", [values.get(k) for k in ("keel_fib_routes" + v4, "keel_fib_writes_total" + v4, "keel_fib_generation{}")],
                 [routes_now, writes, generation])
-        c.true("... ports, workers and reasons of drops", 'keel_port_rx_packets_total{port="upa"}' in values and
+        stats, workers = self.rpc.call("fib.stats"), self.rpc.call("dataplane.stats")["workers"]
+        c.true("... how long UPDATEs took until all workers use them", values.get("keel_update_to_workers_seconds_count{}", 0) > 0 and
+               stats["update_to_workers_ns"]["count"] > 0 and stats["update_to_workers_ns"]["max"] > 0, stats)
+        c.true("... commits held up are some of all", 0 <= stats["commits_delayed"] <= stats["grace_late"] <= stats["commits"], stats)
+        c.equal("... loop gaps", sorted(k for k in values if k.startswith("keel_worker_loop_gap_seconds_count")),
+                sorted('keel_worker_loop_gap_seconds_count{cpu="%d"}' % w["cpu"] for w in workers))
+        self.rpc.call("dataplane.stats.reset")
+        c.true("dataplane.stats.reset: those of the tables, too", self.rpc.call("fib.stats")["update_to_workers_ns"]["count"] <
+               stats["update_to_workers_ns"]["count"], stats)
+        c.true("GET /metrics: ports, workers and reasons of drops", 'keel_port_rx_packets_total{port="upa"}' in values and
                any(k.startswith("keel_worker_forwarded_total{") for k in values) and any(k.startswith("keel_worker_drops_total{") for k in values), sorted(values))
 
     def run(self):

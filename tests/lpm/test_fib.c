@@ -156,6 +156,61 @@ test_reader_holds(void **state)
 	fib_unmake();
 }
 
+static void
+assert_late(uint64_t grace, uint64_t commits)
+{
+	struct fib_stats s;
+
+	fib_stats_get(fib, &s);
+	assert_int_equal(s.grace_late, grace);
+	assert_int_equal(s.commits_delayed, commits);
+}
+
+/* A reader that does not run: counted once a flip, and only when a commit waited for it as one that it held up. */
+static void
+test_late_readers_are_counted(void **state)
+{
+	const struct hist *grace;
+	struct hist_summary before, after;
+	uint64_t now = 1000;
+
+	(void)state;
+	fib_make(16);
+	lists_make(3);
+	grace = fib_grace_hist(fib);
+	qsbr_online(workers, me);
+	set("10.0.0.0/8", list[0]);
+	assert_int_equal(fib_commit(fib, now), 0);
+	hist_summarize(&grace, 1, &before);
+	assert_false(fib_in_use(fib, now));
+	assert_late(0, 0);
+	/* the catching-up of the other copy is nobody's commit */
+	now += 100 * FIB_LATE_NS; /* far more than painting takes, however busy the machine */
+	assert_int_equal(fib_commit(fib, now), -EAGAIN);
+	assert_false(fib_in_use(fib, now));
+	assert_late(1, 0);
+	set("10.0.0.0/8", list[1]);
+	assert_int_equal(fib_commit(fib, now), -EAGAIN);
+	assert_int_equal(fib_commit(fib, now), -EAGAIN);
+	assert_late(1, 1);
+	qsbr_quiescent(workers, me);
+	assert_true(fib_in_use(fib, now));
+	hist_summarize(&grace, 1, &after);
+	assert_int_equal(after.count, before.count + 1);
+	assert_int_equal(fib_commit(fib, now), 0);
+	/* one that passes in time */
+	qsbr_quiescent(workers, me);
+	assert_true(fib_in_use(fib, now));
+	assert_true(fib_in_use(fib, now + 100 * FIB_LATE_NS));
+	hist_summarize(&grace, 1, &after);
+	assert_int_equal(after.count, before.count + 2);
+	assert_late(1, 1);
+	qsbr_offline(workers, me);
+	settle();
+	lists_drop(3);
+	fib_unmake();
+}
+
 /* A list is in use until neither the shadow nor a copy has it. */
 static void
 test_references(void **state)
@@ -820,6 +875,7 @@ main(void)
 		cmocka_unit_test(test_basics),
 		cmocka_unit_test(test_default_route),
 		cmocka_unit_test(test_reader_holds),
+		cmocka_unit_test(test_late_readers_are_counted),
 		cmocka_unit_test(test_references),
 		cmocka_unit_test(test_vrfs),
 		cmocka_unit_test(test_memory),

@@ -120,6 +120,38 @@ beyond_the_end_counts_by_max(void **state)
 	assert_int_equal(s.max, 1ull << 50);
 }
 
+static void
+since_a_mark_is_what_came_since(void **state)
+{
+	static struct hist h, mark;
+	struct hist_summary s;
+
+	hist_add(&h, 7);
+	hist_add(&h, 1000000);
+	hist_summarize_since(&h, &mark, &s); /* none yet: all */
+	assert_int_equal(s.count, 2);
+	assert_int_equal(s.min, 7);
+	assert_int_equal(s.max, 1000000);
+	hist_copy(&mark, &h);
+	hist_summarize_since(&h, &mark, &s);
+	assert_int_equal(s.count + s.min + s.p50 + s.p999 + s.max, 0);
+	for (unsigned i = 0; i < 100; i++)
+		hist_add(&h, 500);
+	hist_summarize_since(&h, &mark, &s);
+	assert_int_equal(s.count, 100);
+	assert_near(500, s.min);
+	assert_near(s.p50, 500);
+	assert_near(s.max, 500);
+	hist_add(&h, 3); /* a new end is exact */
+	hist_add(&h, 2000000);
+	hist_summarize_since(&h, &mark, &s);
+	assert_int_equal(s.count, 102);
+	assert_int_equal(s.min, 3);
+	assert_int_equal(s.max, 2000000);
+	hist_summarize_since(&h, &(struct hist){0}, &s);
+	assert_int_equal(s.count, 104);
+}
+
 int
 main(void)
 {
@@ -128,6 +160,7 @@ main(void)
 		cmocka_unit_test(nothing_is_zero),
 		cmocka_unit_test(percentiles_match_sorted_values),
 		cmocka_unit_test(beyond_the_end_counts_by_max),
+		cmocka_unit_test(since_a_mark_is_what_came_since),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

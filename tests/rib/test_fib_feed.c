@@ -101,6 +101,50 @@ test_route_comes_and_goes(void **state)
 	assert_int_equal(feed_rig_audit(&r), 0);
 }
 
+static uint64_t
+count_of(const struct hist *h)
+{
+	struct hist_summary s;
+
+	hist_summarize(&h, 1, &s);
+	return s.count;
+}
+
+/* Visible is not used: the worker has to pass. What changes nothing in the tables it never has to. */
+static void
+test_used_when_the_worker_has_passed(void **state)
+{
+	uint64_t visible, used;
+
+	(void)state;
+	one_route();
+	used = count_of(fib_feed_use_hist(r.feed));
+	visible = count_of(fib_feed_update_hist(r.feed));
+	assert_true(used > 0);
+	/* two messages, far apart, in one batch: each has its own time */
+	feed_rig_announce(&r, 1, V4(10, 2, 0, 0), 16, HOP, 100);
+	r.rig.now_ns += 10000000;
+	feed_rig_announce(&r, 1, V4(10, 3, 0, 0), 16, HOP, 100);
+	rig_settle(&r.rig);
+	r.now_ns += FEED_INTERVAL_NS;
+	feed_rig_turn(&r, UINT64_MAX);
+	assert_int_equal(count_of(fib_feed_update_hist(r.feed)), visible + 2);
+	for (unsigned i = 0; i < 10; i++) {
+		r.now_ns += FEED_INTERVAL_NS;
+		feed_rig_turn(&r, UINT64_MAX);
+		assert_int_equal(count_of(fib_feed_use_hist(r.feed)), used);
+		assert_true(fib_feed_wait_ns(r.feed) != 0); /* somebody will look again */
+	}
+	feed_rig_settle(&r);
+	assert_int_equal(count_of(fib_feed_update_hist(r.feed)), visible + 2);
+	assert_int_equal(count_of(fib_feed_use_hist(r.feed)), used + 2);
+	r.rig.now_ns += 10000000;
+	feed_rig_announce(&r, 1, V4(10, 3, 0, 0), 16, HOP, 200);
+	feed_rig_settle(&r);
+	assert_int_equal(count_of(fib_feed_update_hist(r.feed)), visible + 3);
+	assert_int_equal(count_of(fib_feed_use_hist(r.feed)), used + 2);
+}
+
 static void
 test_better_path_and_ours(void **state)
 {
@@ -1028,6 +1072,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_route_comes_and_goes, begin, end),
+		cmocka_unit_test_setup_teardown(test_used_when_the_worker_has_passed, begin, end),
 		cmocka_unit_test_setup_teardown(test_better_path_and_ours, begin, end),
 		cmocka_unit_test_setup_teardown(test_resolve_is_asked_once, begin, end),
 		cmocka_unit_test_setup_teardown(

@@ -1037,6 +1037,22 @@ test_tombstones_patience(void **state)
 	rig_fini(&r);
 }
 
+/* `count` samples, the first of the message behind that entry (0: of none). */
+static void
+assert_received(const struct rig *r, uint64_t after, uint64_t to, uint64_t first, unsigned count)
+{
+	uint64_t at = 0, received;
+	unsigned n = 0;
+
+	for (; shard_received_next(r->shard, after, to, &at, &received); n++) {
+		bool message = first != 0 && first + n <= 50000;
+
+		assert_int_equal(
+			received, message ? 1000000000u + (first + n - 1) * 1000000ull : 0);
+	}
+	assert_int_equal(n, count);
+}
+
 static void
 test_received_ns(void **state)
 {
@@ -1062,6 +1078,11 @@ test_received_ns(void **state)
 	rig_settle(&r);
 	assert_int_equal(journal_head(shard_journal(r.shard)), 100000);
 	assert_int_equal(shard_received_ns(r.shard, 100000), 0);
+	assert_received(&r, 49000, 49500, 49001, 500);
+	assert_received(&r, 49999, 50000, 50000, 1);
+	assert_received(&r, 50000, 50000, 0, 0);
+	assert_received(&r, 50000, 100000, 0, 1); /* none of a message */
+	assert_received(&r, 49998, 100000, 49999, 3);
 	assert_int_equal(shard_received_ns(r.shard, 50000), 1000000000u + 49999 * 1000000ull);
 	rig_fini(&r);
 }
