@@ -629,6 +629,48 @@ take_down(struct port *p)
 	p->xdp_socket = -1;
 }
 
+/* As the kernel has them. The interface may have another name by now. */
+static int
+kernel_link(unsigned ifindex, uint8_t mac[6], uint16_t *mtu)
+{
+	struct ifreq r = {.ifr_flags = 0};
+	int rc = 0, fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return -errno;
+	if (if_indextoname(ifindex, r.ifr_name) == NULL || ioctl(fd, SIOCGIFHWADDR, &r) != 0) {
+		rc = -errno;
+		goto out;
+	}
+	memcpy(mac, r.ifr_hwaddr.sa_data, 6);
+	if (ioctl(fd, SIOCGIFMTU, &r) != 0)
+		rc = -errno;
+	else
+		*mtu = (uint16_t)(r.ifr_mtu < UINT16_MAX ? r.ifr_mtu : UINT16_MAX);
+out:
+	close(fd);
+	return rc;
+}
+
+/*
+ * An interface of the kernel's that has the port's name stands for it: its addresses, neighbours and link are the port's, and what is
+ * addressed to us is the kernel's to receive there. So with NICs whose driver leaves the kernel its own (mlx5), and lab ports.
+ */
+static void
+beside_kernel(struct port *p)
+{
+	uint8_t mac[6];
+	uint16_t mtu;
+
+	p->ifindex = if_nametoindex(p->name);
+	if (p->ifindex == 0)
+		return;
+	if (kernel_link(p->ifindex, mac, &mtu) == 0)
+		mac_store(p, mac);
+	else
+		p->ifindex = 0;
+}
+
 int
 port_add(const struct port_config *c, unsigned rx_queues, uint16_t *port,
 	struct dataplane_error *err)
@@ -660,6 +702,8 @@ port_add(const struct port_config *c, unsigned rx_queues, uint16_t *port,
 		take_down(p);
 		goto fail;
 	}
+	if (p->ifindex == 0)
+		beside_kernel(p);
 	*port = (uint16_t)dp.port_count++;
 	return 0;
 fail:
@@ -730,29 +774,6 @@ const _Atomic uint64_t *
 port_mac_place(uint16_t port)
 {
 	return &dp.port[port].mac;
-}
-
-/* As the kernel has them. The interface may have another name by now. */
-static int
-kernel_link(unsigned ifindex, uint8_t mac[6], uint16_t *mtu)
-{
-	struct ifreq r = {.ifr_flags = 0};
-	int rc = 0, fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-
-	if (fd < 0)
-		return -errno;
-	if (if_indextoname(ifindex, r.ifr_name) == NULL || ioctl(fd, SIOCGIFHWADDR, &r) != 0) {
-		rc = -errno;
-		goto out;
-	}
-	memcpy(mac, r.ifr_hwaddr.sa_data, 6);
-	if (ioctl(fd, SIOCGIFMTU, &r) != 0)
-		rc = -errno;
-	else
-		*mtu = (uint16_t)(r.ifr_mtu < UINT16_MAX ? r.ifr_mtu : UINT16_MAX);
-out:
-	close(fd);
-	return rc;
 }
 
 static int

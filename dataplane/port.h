@@ -58,7 +58,7 @@ const char *port_name(uint16_t port);
 struct vrf_id port_vrf(uint16_t port);
 uint16_t port_mtu(uint16_t port);
 void port_mac(uint16_t port, uint8_t mac[6]);
-/* The kernel interface that stands for the port (AF_XDP: its iface), or 0 where there is none (net_pcap, net_null). */
+/* The kernel interface that stands for the port (AF_XDP: its iface; else that of the port's name), or 0 where there is none. */
 unsigned port_ifindex(uint16_t port);
 bool port_is_xdp(uint16_t port);
 /* ethdev's own port number, for workers. */

@@ -1,0 +1,434 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The data path of the lab port. It is measured alone (bench_forward, "io"), so that its cost can be taken off. */
+#include "tests/dataplane/lab_port.h"
+
+#include <errno.h>
+#include <rte_byteorder.h>
+#include <rte_ethdev.h>
+#include <rte_ip.h>
+#include <rte_mbuf.h>
+#include <rte_mempool.h>
+#include <stdio.h>
+#include <string.h>
+
+#define POOL "keel_soft" /* dataplane/port.c's, of devices that only software sees */
+#define MARK 0x4b4cu
+#define MARK_AT 54
+#define WORD_AT 56
+#define NUMBER_BITS 40
+#define NUMBER_MASK ((UINT64_C(1) << NUMBER_BITS) - 1)
+#define CLASS_SHIFT 40
+#define TAG_SHIFT 48
+#define FULL_EACH 64 /* frames looked at in full: one of so many */
+
+/* The number of a frame: its source in the upper bits, counted from 1 below. */
+#define SOURCE_SHIFT 36
+
+/* What a port keeps to itself. */
+struct end {
+	struct lab_side *side;
+	struct rte_mempool *pool;
+	uint64_t rearm; /* first word of a fresh buffer */
+	uint64_t number;
+	uint64_t next_v4, next_v6;
+	uint32_t sum; /* of the IPv4 header without destination */
+	uint16_t ethdev;
+	bool ready;
+	alignas(64) uint8_t v4[LAB_FRAME];
+	uint8_t v6[LAB_FRAME];
+	alignas(64) uint64_t last[2][1u << (NUMBER_BITS - SOURCE_SHIFT)]; /* by family and source */
+	uint8_t mac[6];
+};
+
+static struct lab_shared *shared;
+static struct end end[LAB_PORTS];
+
+static inline void
+add(_Atomic uint64_t *c, uint64_t n)
+{
+	atomic_store_explicit(
+		c, atomic_load_explicit(c, memory_order_relaxed) + n, memory_order_relaxed);
+}
+
+/* ---- frames ---- */
+
+static void
+make_templates(struct end *e, unsigned index)
+{
+	static const uint8_t from[6] = {0x02, 0, 0, 0, 0, 0x99};
+	struct rte_ipv4_hdr *ip4 = (struct rte_ipv4_hdr *)(e->v4 + 14);
+	struct rte_ipv6_hdr *ip6 = (struct rte_ipv6_hdr *)(e->v6 + 14);
+	uint16_t mark = MARK;
+
+	memset(e->v4, 0, LAB_FRAME);
+	memset(e->v6, 0, LAB_FRAME);
+	memcpy(e->v4, e->mac, 6);
+	memcpy(e->v4 + 6, from, 6);
+	memcpy(e->v6, e->v4, 12);
+	e->v4[12] = 0x08;
+	e->v6[12] = 0x86;
+	e->v6[13] = 0xdd;
+	ip4->version_ihl = 0x45;
+	ip4->total_length = rte_cpu_to_be_16(LAB_FRAME - 14);
+	ip4->time_to_live = LAB_TTL;
+	ip4->next_proto_id = 17;
+	ip4->src_addr = rte_cpu_to_be_32(0xc6336401 + index);
+	e->v4[35] = 9; /* ports: discard */
+	e->v4[37] = 9;
+	e->v4[39] = LAB_FRAME - 14 - 20;
+	ip6->payload_len = rte_cpu_to_be_16(LAB_FRAME - 14 - 40);
+	ip6->proto = 59; /* RFC 8200 4.7: nothing behind it that anybody is to read */
+	ip6->hop_limits = LAB_TTL;
+	memcpy(ip6->src_addr, "\x20\x01\x0d\xb8\x00\x09", 6);
+	ip6->src_addr[15] = (uint8_t)(1 + index);
+	memcpy(e->v4 + MARK_AT, &mark, sizeof(mark));
+	memcpy(e->v6 + MARK_AT, &mark, sizeof(mark));
+	e->sum = rte_raw_cksum(ip4, sizeof(*ip4));
+}
+
+/* What a frame carries beside its number: all that is known of it at its source, so that a changed destination is seen. */
+static inline uint64_t
+tag(uint64_t number, uint64_t dst)
+{
+	return ((number * UINT64_C(0xd6e8feb86659fd93)) ^ dst) * UINT64_C(0x9e3779b97f4a7c15) >> 48;
+}
+
+static inline uint64_t
+fold_v6(const uint8_t *dst)
+{
+	uint64_t w[2];
+
+	memcpy(w, dst, sizeof(w));
+	return w[0] ^ w[1];
+}
+
+static inline void
+put_word(uint8_t *f, uint64_t number, uint8_t class, uint64_t dst)
+{
+	uint64_t word = number | (uint64_t) class << CLASS_SHIFT | tag(number, dst) << TAG_SHIFT;
+
+	memcpy(f + WORD_AT, &word, sizeof(word));
+}
+
+static inline void
+make_v4(const struct end *e, uint8_t *f, const struct lab_flow_v4 *flow, uint64_t number)
+{
+	uint32_t sum = e->sum + (flow->dst & 0xffff) + (flow->dst >> 16);
+	uint16_t check;
+
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	check = (uint16_t)~sum;
+	memcpy(f, e->v4, LAB_FRAME);
+	memcpy(f + 24, &check, sizeof(check));
+	memcpy(f + 30, &flow->dst, sizeof(flow->dst));
+	put_word(f, number, flow->class, flow->dst);
+}
+
+static inline void
+make_v6(const struct end *e, uint8_t *f, const struct lab_flow_v6 *flow, uint64_t number)
+{
+	memcpy(f, e->v6, LAB_FRAME);
+	memcpy(f + 14, &flow->label, sizeof(flow->label));
+	memcpy(f + 38, flow->dst, sizeof(flow->dst));
+	put_word(f, number, flow->class, fold_v6(flow->dst));
+}
+
+/* ---- source ---- */
+
+/* At the first frame, as only then the port has its address and its buffers. */
+static bool
+prepare(unsigned index)
+{
+	struct end *e = &end[index];
+	struct rte_mbuf fresh = {.data_off = RTE_PKTMBUF_HEADROOM, .nb_segs = 1, .port = e->ethdev};
+	uint64_t mac = atomic_load_explicit(&e->side->mac, memory_order_relaxed);
+	struct rte_ether_addr own;
+
+	e->pool = rte_mempool_lookup(POOL);
+	if (e->pool == NULL || (mac == 0 && rte_eth_macaddr_get(e->ethdev, &own) != 0))
+		return false;
+	memcpy(e->mac, mac != 0 ? (const uint8_t *)&mac : own.addr_bytes, 6);
+	make_templates(e, index);
+	rte_mbuf_refcnt_set(&fresh, 1);
+	e->rearm = *(const uint64_t *)(uintptr_t)&fresh.rearm_data;
+	e->number = (uint64_t)index << SOURCE_SHIFT;
+	e->ready = true;
+	return true;
+}
+
+static inline uint8_t *
+fresh_frame(const struct end *e, struct rte_mbuf *m)
+{
+	uint64_t *rearm = (uint64_t *)(uintptr_t)&m->rearm_data;
+
+	*rearm = e->rearm;
+	m->ol_flags = 0;
+	m->packet_type = 0;
+	m->pkt_len = LAB_FRAME;
+	m->data_len = LAB_FRAME;
+	return rte_pktmbuf_mtod(m, uint8_t *);
+}
+
+static inline uint64_t
+after(uint64_t at, uint64_t count)
+{
+	return at + 1 == count ? 0 : at + 1;
+}
+
+/* Positions are kept aside while frames are written, which might be anything for all the compiler knows. */
+static inline void
+fill_v4(struct end *e, const struct lab_shared *s, struct rte_mbuf **pkt, unsigned n)
+{
+	const struct lab_flow_v4 *flow = lab_flows_v4(s);
+	uint64_t at = e->next_v4, count = s->v4_count, number = e->number;
+
+	for (unsigned i = 0; i < n; i++) {
+		make_v4(e, fresh_frame(e, pkt[i]), &flow[at], ++number);
+		at = after(at, count);
+	}
+	e->next_v4 = at;
+	e->number = number;
+}
+
+static inline void
+fill_v6(struct end *e, const struct lab_shared *s, struct rte_mbuf **pkt, unsigned n)
+{
+	const struct lab_flow_v6 *flow = lab_flows_v6(s);
+	uint64_t at = e->next_v6, count = s->v6_count, number = e->number;
+
+	for (unsigned i = 0; i < n; i++) {
+		make_v6(e, fresh_frame(e, pkt[i]), &flow[at], ++number);
+		at = after(at, count);
+	}
+	e->next_v6 = at;
+	e->number = number;
+}
+
+static void
+fill(struct end *e, const struct lab_shared *s, struct rte_mbuf **pkt, unsigned n)
+{
+	uint64_t pattern = s->v6_pattern;
+
+	if (pattern == 0)
+		fill_v4(e, s, pkt, n);
+	else if (pattern == UINT64_MAX)
+		fill_v6(e, s, pkt, n);
+	else
+		for (unsigned i = 0; i < n; i++)
+			if (pattern >> ((e->number + 1) & 63) & 1)
+				fill_v6(e, s, &pkt[i], 1);
+			else
+				fill_v4(e, s, &pkt[i], 1);
+}
+
+static inline uint16_t
+receive(unsigned index, struct rte_mbuf **pkt, uint16_t n)
+{
+	struct end *e = &end[index];
+	uint64_t sent = lab_count(&e->side->sent), limit = lab_count(&e->side->limit);
+
+	/* acquire: pairs with the store of who says so, after all else */
+	if (!atomic_load_explicit(&shared->run, memory_order_acquire) || sent >= limit)
+		return 0;
+	if (!e->ready && !prepare(index))
+		return 0;
+	if (n > limit - sent)
+		n = (uint16_t)(limit - sent);
+	if (rte_mempool_get_bulk(e->pool, (void **)pkt, n) != 0) {
+		add(&e->side->starved, 1);
+		return 0;
+	}
+	fill(e, shared, pkt, n);
+	add(&e->side->sent, n);
+	return n;
+}
+
+/* ---- sink ---- */
+
+static bool
+whole(const uint8_t *f, uint64_t word, bool v6)
+{
+	unsigned ttl = LAB_TTL - shared->ttl_taken;
+	uint64_t dst = 0;
+
+	if (v6) {
+		dst = fold_v6(f + 38);
+		if (f[21] != ttl || f[18] != 0 || f[19] != LAB_FRAME - 14 - 40 || f[20] != 59)
+			return false;
+	} else {
+		memcpy(&dst, f + 30, 4);
+		if (f[22] != ttl || f[16] != 0 || f[17] != LAB_FRAME - 14 || f[23] != 17 ||
+			rte_raw_cksum(f + 14, 20) != 0xffff)
+			return false;
+	}
+	return tag(word & NUMBER_MASK, dst) == word >> TAG_SHIFT;
+}
+
+static inline bool
+ours(const struct rte_mbuf *m)
+{
+	uint16_t mark;
+
+	if (m->data_len != LAB_FRAME)
+		return false;
+	memcpy(&mark, rte_pktmbuf_mtod_offset(m, const uint8_t *, MARK_AT), sizeof(mark));
+	return mark == MARK;
+}
+
+static void
+misdirected(struct end *e, uint64_t word)
+{
+	add(&e->side->misdirected, 1);
+	atomic_store_explicit(&e->side->bad_number, word & NUMBER_MASK, memory_order_relaxed);
+	atomic_store_explicit(
+		&e->side->bad_class, (uint8_t)(word >> CLASS_SHIFT), memory_order_relaxed);
+}
+
+/* A frame that leaves. False: not of ours. */
+static inline bool
+look_at(unsigned index, struct end *e, const struct rte_mbuf *m, uint64_t *reordered)
+{
+	const uint8_t *f = rte_pktmbuf_mtod(m, const uint8_t *);
+	uint64_t word, number, *last;
+	bool v6;
+
+	if (!ours(m))
+		return false;
+	memcpy(&word, f + WORD_AT, sizeof(word));
+	number = word & NUMBER_MASK;
+	v6 = f[12] == 0x86;
+	last = &e->last[v6][number >> SOURCE_SHIFT];
+	*reordered += number <= *last;
+	*last = number;
+	/* relaxed: a value by itself; who changes it gives both generations' ports while both may be in use */
+	if (!(atomic_load_explicit(
+		      &shared->allowed[(uint8_t)(word >> CLASS_SHIFT)], memory_order_relaxed) >>
+			    index &
+		    1))
+		misdirected(e, word);
+	if (number % FULL_EACH == 0) {
+		add(&e->side->checked, 1);
+		if (!whole(f, word, v6))
+			add(&e->side->damaged, 1);
+	}
+	return true;
+}
+
+/* Back to their pool at once, if they all are as the source made them. */
+static inline void
+give_back(struct end *e, struct rte_mbuf **pkt, unsigned n)
+{
+	struct rte_mempool *pool = pkt[0]->pool;
+	bool plain = true;
+
+	for (unsigned i = 0; i < n; i++)
+		plain &= pkt[i]->pool == pool && pkt[i]->nb_segs == 1 &&
+			 rte_mbuf_refcnt_read(pkt[i]) == 1 && RTE_MBUF_DIRECT(pkt[i]);
+	if (plain)
+		rte_mempool_put_bulk(pool, (void **)pkt, n);
+	else
+		rte_pktmbuf_free_bulk(pkt, n);
+}
+
+static inline uint16_t
+transmit(unsigned index, struct rte_mbuf **pkt, uint16_t n)
+{
+	struct end *e = &end[index];
+	uint64_t seen = 0, reordered = 0;
+
+	if (n == 0)
+		return 0;
+	for (unsigned i = 0; i < n; i++)
+		seen += look_at(index, e, pkt[i], &reordered);
+	add(&e->side->seen, seen);
+	if (seen < n)
+		add(&e->side->foreign, n - seen);
+	if (reordered > 0)
+		add(&e->side->reordered, reordered);
+	give_back(e, pkt, n);
+	return n;
+}
+
+/* ---- taking ports over ---- */
+
+/* ethdev hands a queue's private data to these, which here is net_null's: so a pair for each port. */
+#define PAIR(i)                                                                                    \
+	static uint16_t receive_##i(void *queue, struct rte_mbuf **pkt, uint16_t n)                \
+	{                                                                                          \
+		return receive(i, pkt, n);                                                         \
+	}                                                                                          \
+	static uint16_t transmit_##i(void *queue, struct rte_mbuf **pkt, uint16_t n)               \
+	{                                                                                          \
+		return transmit(i, pkt, n);                                                        \
+	}
+PAIR(0)
+PAIR(1)
+PAIR(2)
+PAIR(3)
+PAIR(4)
+PAIR(5)
+PAIR(6)
+PAIR(7)
+#undef PAIR
+
+/* How ethdev's own struct begins, of which rte_eth_dev_start copies these two to where workers read them. */
+struct eth_dev_head {
+	eth_rx_burst_t receive;
+	eth_tx_burst_t transmit;
+};
+
+struct eth_dev_head *rte_eth_dev_allocated(const char *name); /* for drivers: of librte_ethdev */
+
+static bool named[LAB_PORTS]; /* net_null_labN has been taken over */
+
+/* The one that is new. Nobody but ethdev knows its name yet: by its number it is not found before the event is over. */
+static struct eth_dev_head *
+appeared(void)
+{
+	for (unsigned i = 0; i < LAB_PORTS; i++) {
+		char name[RTE_ETH_NAME_MAX_LEN];
+		struct eth_dev_head *head;
+
+		(void)snprintf(name, sizeof(name), "net_null_lab%u", i);
+		head = named[i] ? NULL : rte_eth_dev_allocated(name);
+		if (head != NULL) {
+			named[i] = true;
+			return head;
+		}
+	}
+	return NULL;
+}
+
+static int
+port_appeared(uint16_t ethdev, enum rte_eth_event_type event, void *arg, void *result)
+{
+	static const struct eth_dev_head pair[LAB_PORTS] = {
+		{receive_0, transmit_0},
+		{receive_1, transmit_1},
+		{receive_2, transmit_2},
+		{receive_3, transmit_3},
+		{receive_4, transmit_4},
+		{receive_5, transmit_5},
+		{receive_6, transmit_6},
+		{receive_7, transmit_7},
+	};
+	unsigned index = atomic_load_explicit(&shared->taken, memory_order_relaxed);
+	struct eth_dev_head *head = index < LAB_PORTS ? appeared() : NULL;
+
+	if (head == NULL)
+		return 0;
+	end[index] = (struct end){.side = &shared->side[index], .ethdev = ethdev};
+	*head = pair[index];
+	atomic_store_explicit(&shared->taken, index + 1, memory_order_relaxed);
+	return 0;
+}
+
+int
+lab_port_enable(struct lab_shared *s)
+{
+	shared = s;
+	memset(named, 0, sizeof(named));
+	atomic_store_explicit(&s->taken, 0, memory_order_relaxed);
+	return rte_eth_dev_callback_register(RTE_ETH_ALL, RTE_ETH_EVENT_NEW, port_appeared, NULL);
+}
