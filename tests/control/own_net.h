@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * For tests that need addresses of their own: a network namespace with two interfaces that loop back, `east` and `west`. Threads and
- * sockets made afterwards are in it.
+ * For tests that need addresses of their own: a network namespace with two interfaces that loop back, `east` and `west`; or ports of their own,
+ * which nobody else takes: one with its loopback alone. Threads and sockets made afterwards are in it.
  */
 #pragma once
 
@@ -27,4 +27,11 @@ own_net_enter(void)
 		      "ip address add 2001:db8:1::1/64 dev east nodad; "
 		      "ip address add 2001:db8:1::2/64 dev east nodad; "
 		      "ip address add 2001:db8:9::9/128 dev lo nodad") == 0;
+}
+
+/* Where that is not allowed, ports are shared with the whole host. */
+static inline bool
+own_net_ports(void)
+{
+	return unshare(CLONE_NEWNET) != 0 || system("ip link set lo up") == 0;
 }

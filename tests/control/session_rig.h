@@ -33,7 +33,7 @@
 
 #define EVENTS_MAX 256
 #define WAIT_MS                                                                                    \
-	20000 /* of a machine under sanitizers and load; nothing waits so long when all is well */
+	60000 /* of a machine under sanitizers and load; nothing waits so long when all is well */
 
 struct node {
 	struct arena *arena;

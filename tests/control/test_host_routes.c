@@ -245,12 +245,12 @@ rib_question(void *arg)
 		a->origin == ORIGIN_IGP ? "igp" : "incomplete", a->has & ATTR_HAS_MED ? a->med : 0);
 }
 
-/* Events are gathered, so it may take a moment; fails after 5 s. */
+/* Events are gathered, so it may take a moment; fails after a minute. */
 static void
 expect(const char *prefix, const char *want)
 {
 	struct question q = {.prefix = pfx(prefix)};
-	uint64_t deadline = tick_deadline(5);
+	uint64_t deadline = tick_deadline(60);
 
 	do {
 		thread_call(k.rib_thread, rib_question, &q);
@@ -293,7 +293,7 @@ expect_still(const char *prefix, const char *want)
 	struct timespec deadline;
 
 	clock_gettime(CLOCK_REALTIME, &deadline);
-	deadline.tv_sec += 10;
+	deadline.tv_sec += 60;
 	gathered.over = false;
 	thread_call(k.main_thread, gathered_arm, NULL);
 	pthread_mutex_lock(&gathered.lock);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "control/session.h"
 
+#include "tests/control/own_net.h"
 #include "tests/control/session_calls.h"
 
 #define OWN_AS 64512u
@@ -398,20 +399,23 @@ test_hold_timer(void **state)
 	struct bgp_open_options o = script_open(PEER_AS, PEER_ID);
 	static struct script s;
 	static struct node n;
+	struct hist_summary late;
 	unsigned keepalives = 0;
-	uint64_t begin;
+	uint64_t begin, took;
 
 	o.hold_time_s = 3;
 	node_with_peer(&n, &c);
-	script_establish(&s, &n, 2, &o);
 	begin = now_ns();
+	script_establish(&s, &n, 2, &o);
 	while (script_read(&s, WAIT_MS) != NULL && s.type != BGP_NOTIFICATION)
 		keepalives += s.type == BGP_KEEPALIVE;
+	took = now_ns() - begin;
 	assert_int_equal(s.type, BGP_NOTIFICATION);
 	assert_int_equal(s.buf[BGP_HEADER_LEN], ERR_HOLD_TIMER);
-	assert_true(now_ns() - begin > 2900000000u);
-	/* every 0.75 to 1 s */
-	assert_in_range(keepalives, 2, 4);
+	assert_true(took > 2900000000u);
+	/* every 0.75 to 1 s, and fewer where the machine kept it away */
+	speaker_keepalive_late(n.speaker, &late);
+	assert_in_range(keepalives, late.max < 200000000u ? 2 : 0, 1 + took / 740000000u);
 	assert_int_equal(node_view(&n, 1).hold_time_s, 0); /* not up any more */
 	assert_string_equal(node_view(&n, 1).last_error, "sent hold-timer-expired");
 	script_close(&s);
@@ -429,7 +433,7 @@ test_hold_while_reading_stops(void **state)
 	uint8_t msg[BGP_MSG_MAX];
 	union script_attrs a;
 	uint64_t begin, silent;
-	unsigned sent = 0;
+	unsigned sent = 0, rearmed;
 
 	o.hold_time_s = 3;
 	node_with_peer(&n, &c);
@@ -448,8 +452,10 @@ test_hold_while_reading_stops(void **state)
 			silent = now_ns();
 		}
 	}
-	begin = now_ns(); /* nothing is taken any more */
-	wait_for(node_view(&n, 1).hold_rearmed >= 2);
+	/* Nothing is taken any more. Between the two lies a third of the hold time. */
+	begin = now_ns();
+	rearmed = node_view(&n, 1).hold_rearmed;
+	wait_for(node_view(&n, 1).hold_rearmed >= rearmed + 2);
 	assert_true(now_ns() - begin > 1000000000u);
 	assert_int_equal(node_view(&n, 1).state, FSM_ESTABLISHED);
 	assert_true(node_view(&n, 1).updates_received < sent);
@@ -858,5 +864,7 @@ main(void)
 	};
 
 	role_enter_main();
+	if (!own_net_ports())
+		return 1;
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,6 +4,7 @@
  */
 #include "control/session.h"
 
+#include "tests/control/own_net.h"
 #include "tests/control/session_calls.h"
 
 #define OWN_AS 64512u
@@ -398,5 +399,7 @@ main(void)
 	};
 
 	role_enter_main();
+	if (!own_net_ports())
+		return 1;
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,6 +2,7 @@
 /* Export of several sessions that share a group: requests at once, counters, min_advertisement_s, a commit of another policy. */
 #include "control/session.h"
 
+#include "tests/control/own_net.h"
 #include "tests/control/session_rig.h"
 
 #define OWN_AS 64512u
@@ -83,7 +84,9 @@ test_requests_at_once(void **state)
 			assert_int_equal(script_read_routes(&script[i], REFRESH_END, NULL), ROUTES);
 			walks++;
 			v = node_view(&n, 1 + i);
-		} while (walks < v.families[V4].served);
+			/* those that are neither yet are owed one more walk */
+		} while (walks < v.families[V4].served ||
+			 v.families[V4].served + v.families[V4].coalesced < 3);
 		wait_for(node_view(&n, 1 + i).families[V4].eorr_sent == walks);
 		v = node_view(&n, 1 + i);
 		assert_int_equal(v.families[V4].served, walks);
@@ -92,6 +95,21 @@ test_requests_at_once(void **state)
 		assert_int_equal(v.families[V4].advertised, ROUTES);
 	}
 	end(PEERS);
+}
+
+/* One after the other, and no other thread between. */
+static void
+call_changes(void *arg)
+{
+	struct node_call c = {.n = arg, .prefix = prefix_from_v4(0x0a000000, 24)};
+
+	for (uint32_t i = 3; i < 20; i++) {
+		struct attr_set a = own_attrs(i);
+
+		c.attrs = &a;
+		call_originate(&c);
+		assert_int_equal(c.result, 0);
+	}
 }
 
 /* RFC 4271 9.2.1.1: changes within the interval are told together, at its end; one who has none waits for nobody. */
@@ -108,14 +126,12 @@ test_min_advertisement(void **state)
 	wait_for(node_view(&n, 1).families[V4].end_of_rib_sent);
 	breathe();
 	a = own_attrs(2);
+	first = now_ns();
 	node_originate(&n, 0x0a000000, 24, &a);
 	script_read_routes(&script[0], -1, &med);
-	first = now_ns();
 	assert_int_equal(med, 2);
-	for (uint32_t i = 3; i < 20; i++) {
-		a = own_attrs(i);
-		node_originate(&n, 0x0a000000, 24, &a);
-	}
+	thread_call(n.rib, call_changes, &n);
+	thread_wake(n.rib);
 	script_read_routes(&script[0], -1, &med);
 	assert_int_equal(med, 19); /* the newest, and no other */
 	assert_true(now_ns() - first > 800000000u);
@@ -183,5 +199,7 @@ main(void)
 		cmocka_unit_test(test_policies_apart),
 	};
 
+	if (!own_net_ports())
+		return 1;
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,6 +2,7 @@
 /* max_prefixes: shutdown and warning (RFC 4486 4), and who starts the session again. */
 #include "control/session.h"
 
+#include "tests/control/own_net.h"
 #include "tests/control/session_calls.h"
 
 #define OWN_AS 64512u
@@ -136,5 +137,7 @@ main(void)
 	};
 
 	role_enter_main();
+	if (!own_net_ports())
+		return 1;
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,6 +5,7 @@
  */
 #include "control/session.h"
 
+#include "tests/control/own_net.h"
 #include "tests/control/session_calls.h"
 
 #define OWN_AS 64512u
@@ -358,8 +359,9 @@ test_reset_text(void **state)
 	char text[200], data[256], expected[300];
 
 	memset(text, 'a', 127);
-	snprintf(text + 127, sizeof(text) - 127, "\xc3\xa4"
-						 "bc");
+	snprintf(text + 127, sizeof(text) - 127,
+		"\xc3\xa4"
+		"bc");
 	c.timers.idle_hold_s = 1;
 	begin(&c);
 	establish(&s, 1, &o);
@@ -451,5 +453,7 @@ main(void)
 	};
 
 	role_enter_main();
+	if (!own_net_ports())
+		return 1;
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -6,6 +6,7 @@
 #include "control/update_group.h"
 
 #include "tests/control/update_group_rig.h"
+#include "tests/lpm/one_thread.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -720,12 +721,12 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_unchanged_sends_nothing),
-		cmocka_unit_test(test_refresh_is_whole),
-		cmocka_unit_test(test_too_large),
+		one_thread_test(test_unchanged_sends_nothing),
+		one_thread_test(test_refresh_is_whole),
+		one_thread_test(test_too_large),
 		cmocka_unit_test(test_race),
-		cmocka_unit_test(test_streams),
-		cmocka_unit_test(test_cover),
+		one_thread_test(test_streams),
+		one_thread_test(test_cover),
 	};
 
 	role_enter_rib();

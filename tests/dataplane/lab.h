@@ -191,18 +191,22 @@ lab_commit(struct lab_fib *l)
 
 /* ---- EAL ---- */
 
-/* Worker on the last CPU, the rest on CPU 0. */
+/* Worker on the last CPU that we may use, the rest on the first. */
 static inline void
 lab_eal_up(const char *run_dir, unsigned memory_mb)
 {
-	static const unsigned control[] = {0};
-	static unsigned worker[1];
+	static unsigned control[1], worker[1];
+	cpu_set_t cpus;
 	struct dataplane_error err = {""};
 	char name[32];
 	bool huge;
 	int rc;
 
-	worker[0] = (unsigned)sysconf(_SC_NPROCESSORS_ONLN) - 1;
+	assert_int_equal(sched_getaffinity(0, sizeof(cpus), &cpus), 0);
+	for (unsigned cpu = CPU_SETSIZE; cpu-- > 0;)
+		control[0] = CPU_ISSET(cpu, &cpus) ? cpu : control[0];
+	for (unsigned cpu = 0; cpu < CPU_SETSIZE; cpu++)
+		worker[0] = CPU_ISSET(cpu, &cpus) ? cpu : worker[0];
 	snprintf(name, sizeof(name), "keel-test-%d", (int)getpid());
 	rc = dataplane_init(&(struct dataplane_config){.worker_cpus = worker,
 				    .worker_count = 1,

@@ -7,13 +7,18 @@
 #include "lab.h"
 #include "pcap.h"
 
+#include <sys/wait.h>
+
 #define PACKETS 300000
 #define COMMITS 6000
+#define FEW 2 /* exit status */
+#define TRIES 10
 
 static char directory[] = "/tmp/keel-test-generations-XXXXXX";
 static const uint8_t in_mac[6] = {0x02, 'p', 'c', 'a', 'p', 1};
 static struct lab_fib lab;
 static struct next_hop_id hop[COMMITS];
+static bool few; /* commits were seen: the machine had kept us away, and nothing was tried */
 
 static void
 write_input(const char *path)
@@ -114,22 +119,39 @@ test_no_burst_mixes(void **state)
 		seen += number[i] != number[i - 1];
 	}
 	print_message("%u commits, packets went by %u of them\n", commits, seen);
-	assert_true(seen > 10);
 	unlink(in);
 	unlink(out);
 	free(number);
+	few = seen <= 10;
 }
 
+static int
+run(void)
+{
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_no_burst_mixes)};
+	int failed = mkdtemp(directory) == NULL || cmocka_run_group_tests(tests, NULL, NULL) != 0;
+
+	rmdir(directory);
+	return failed ? 1 : few ? FEW : 0;
+}
+
+/* Each try in a process of its own: EAL starts once in each. */
 int
 main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_no_burst_mixes)};
-	int failed;
+	for (unsigned n = 0; n < TRIES; n++) {
+		pid_t child = fork();
+		int status;
 
-	role_enter_main();
-	if (mkdtemp(directory) == NULL)
-		return 1;
-	failed = cmocka_run_group_tests(tests, NULL, NULL);
-	rmdir(directory);
-	return failed;
+		if (child == 0) {
+			role_enter_main();
+			exit(run());
+		}
+		if (child < 0 || waitpid(child, &status, 0) != child || !WIFEXITED(status))
+			return 1;
+		if (WEXITSTATUS(status) != FEW)
+			return WEXITSTATUS(status);
+	}
+	fprintf(stderr, "in none of %u tries packets went by more than a few commits\n", TRIES);
+	return 1;
 }

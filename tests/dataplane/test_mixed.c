@@ -883,12 +883,12 @@ test_mix(void **state)
 	lab_fib_up(&lab);
 	set_routes();
 	lab_workers_up(&lab);
-	if (!lab_wait(all_seen, NULL, 20)) {
+	if (!lab_wait(all_seen, NULL, 60)) {
 		compare_drops();
 		fail_msg("not all were seen");
 	}
 	/* Errors about the last burst leave behind it; check_stats says what is missing. */
-	(void)lab_wait(all_told, NULL, 5);
+	(void)lab_wait(all_told, NULL, 60);
 	compare_drops();
 	check_gleans();
 	check_stats();

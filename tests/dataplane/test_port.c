@@ -3,7 +3,8 @@
  * AF_XDP ports on veth in a network namespace of this process alone (gone with it, however it ends): bring-up and what it refuses, the
  * worker between two of them, what reaches the kernel. Needs root.
  *
- * KEEL_VETH_SECONDS (1) and KEEL_VETH_PPS (10000): how long and how fast the paced run is.
+ * KEEL_VETH_SECONDS (1) and KEEL_VETH_PPS (10000): how long and how fast the paced run is. KEEL_VETH_WINDOW (100): so many packets are on
+ * their way at most, fewer than the smallest ring between holds: whoever the machine keeps away loses none.
  */
 #include "dataplane/xdp.h"
 #include "lab.h"
@@ -359,6 +360,8 @@ static void
 paced_traffic_arrives(const char *to)
 {
 	unsigned seconds = setting("KEEL_VETH_SECONDS", 1), pps = setting("KEEL_VETH_PPS", 10000);
+	unsigned window = setting("KEEL_VETH_WINDOW", 100);
+	uint64_t deadline = tick_deadline(seconds + 60);
 	struct flow f = {.in = packet_socket("a0"), .out = packet_socket("b0")};
 	uint64_t due, step = UINT64_C(1000000000) / pps;
 	struct next_hop_id hop;
@@ -376,6 +379,11 @@ paced_traffic_arrives(const char *to)
 			tick_until(due + 8 * step);
 			continue;
 		}
+		if (f.sent - f.received >= window) {
+			if (!tick(deadline))
+				break; /* it is lost */
+			continue;
+		}
 		/* A veth ring holds 256 packets: what a busy machine kept us from sending is not sent at once. */
 		if (now - due > 32 * step)
 			due = now - 32 * step;
@@ -387,7 +395,7 @@ paced_traffic_arrives(const char *to)
 			fib_commit(lab.fib, lab_now_ns());
 		}
 	}
-	lab_wait(flow_whole, &f, 2);
+	lab_wait(flow_whole, &f, 10);
 	print_where(&f);
 	assert_int_equal(f.wrong, 0);
 	assert_int_equal(f.reordered, 0);
@@ -457,15 +465,15 @@ ours_reaches_the_kernel(const char *text)
 
 	/* Not ours: forwarded, and the kernel sees none of it. */
 	flow_send(&f);
-	assert_true(lab_wait(flow_whole, &f, 5));
+	assert_true(lab_wait(flow_whole, &f, 60));
 	assert_int_equal(send(f.in, arp.b, arp.len, 0), arp.len);
-	assert_true(lab_wait(tap_has_arp, &t, 5));
+	assert_true(lab_wait(tap_has_arp, &t, 60));
 	assert_int_equal(t.seen, 0);
 
 	/* Ours, set by way of the other port: an address of any port is ours on every port. */
 	assert_int_equal(xdp_local_set(port_b, &address, true), 0);
 	flow_send(&f);
-	assert_true(lab_wait(tap_has_seen, &t, 5));
+	assert_true(lab_wait(tap_has_seen, &t, 60));
 	flow_receive(&f);
 	assert_int_equal(f.received, 1);
 
@@ -473,7 +481,7 @@ ours_reaches_the_kernel(const char *text)
 	assert_int_equal(xdp_local_set(port_b, &address, false), 0); /* again: no error */
 	f.sent = 1;
 	flow_send(&f);
-	assert_true(lab_wait(flow_whole, &f, 5));
+	assert_true(lab_wait(flow_whole, &f, 60));
 	assert_int_equal(f.wrong, 0);
 	close(t.fd);
 	close(f.in);
@@ -536,7 +544,7 @@ error_comes(const char *to, uint8_t ttl, const char *from, uint8_t type, uint8_t
 
 	make_frame(&f, to, ttl);
 	assert_int_equal(send(b.fd, f.b, f.len, 0), f.len);
-	if (!lab_wait(back_right, &b, 5))
+	if (!lab_wait(back_right, &b, 60))
 		fail_msg("no error %u/%u about a packet to %s", type, code, to);
 	assert_int_equal(b.wrong, 0);
 	close(b.fd);
@@ -584,7 +592,9 @@ test_unreachable_after_asking(void **state)
 	role_enter_host();
 	make_frame(&f4, "172.16.0.5", 64); /* on the port's own subnet */
 	make_frame(&f6, "2001:db8:3::5", 64); /* behind a next hop that does not answer */
-	while (lab_now_ns() - start < UINT64_C(3600000000)) {
+	while (lab_now_ns() - start < UINT64_C(3600000000) || first4 == 0 || first6 == 0 ||
+		asked < 20) {
+		assert_true(lab_now_ns() - start < UINT64_C(60000000000));
 		assert_int_equal(send(b4.fd, f4.b, f4.len, 0), f4.len);
 		assert_int_equal(send(b6.fd, f6.b, f6.len, 0), f6.len);
 		due += 50000000; /* the pace: twenty of each a second */
@@ -599,7 +609,8 @@ test_unreachable_after_asking(void **state)
 	}
 	assert_true(first4 > UINT64_C(2900000000) && first6 > UINT64_C(2900000000));
 	assert_true(b4.wrong == 0 && b6.wrong == 0);
-	assert_true(asked >= 20 && asked <= 80); /* both, ten times a second at most */
+	/* both, ten times a second at most */
+	assert_true(asked <= 4 + (lab_now_ns() - start) / 50000000);
 	close(b4.fd);
 	close(b6.fd);
 }
@@ -633,7 +644,7 @@ test_link_changes(void **state)
 	make_frame(&f.frame, "2001:db8:10::3", 64);
 	f.sent = 0;
 	flow_send(&f);
-	assert_true(lab_wait(flow_whole, &f, 5));
+	assert_true(lab_wait(flow_whole, &f, 60));
 	assert_int_equal(f.wrong, 0);
 	assert_int_equal(lab_drops(DROP_other_host), other + 1);
 	run("ip link set b1 mtu 1500");

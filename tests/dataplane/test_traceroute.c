@@ -135,7 +135,7 @@ read_error(int fd, struct sock_extended_err *error, char *offender, size_t size)
 		.msg_control = control,
 		.msg_controllen = sizeof(control)};
 
-	if (poll(&wait, 1, 5000) != 1 || recvmsg(fd, &m, MSG_ERRQUEUE) < 0)
+	if (poll(&wait, 1, 60000) != 1 || recvmsg(fd, &m, MSG_ERRQUEUE) < 0)
 		return false;
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(&m); c != NULL; c = CMSG_NXTHDR(&m, c)) {
 		union {

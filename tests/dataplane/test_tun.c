@@ -233,7 +233,7 @@ flood(uint64_t before)
 		full += rc != 0;
 	}
 	want = before + ok;
-	assert_true(lab_wait(sent, &want, 10));
+	assert_true(lab_wait(sent, &want, 60));
 	assert_int_equal(counter(&s->originated), want);
 	assert_int_equal(lab_drops(DROP_inject_full) - drops, full);
 	assert_true(ok > 0);
@@ -261,7 +261,7 @@ test_way_out(void **state)
 		assert_int_equal(send(v4, &i, sizeof(i), 0), sizeof(i));
 		assert_int_equal(send(v6, &i, sizeof(i), 0), sizeof(i));
 	}
-	assert_true(lab_wait(sent, &want, 10));
+	assert_true(lab_wait(sent, &want, 60));
 	assert_int_equal(counter(&worker_stats(0)->forwarded), 0);
 	atomic_store(&host_stop, true);
 	pthread_join(host, NULL);

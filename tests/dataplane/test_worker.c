@@ -315,12 +315,16 @@ check_gleans(unsigned elapsed_ms)
 static void
 check_histogram(void)
 {
+	uint64_t deadline = tick_deadline(60);
 	struct hist_summary before, after;
 
-	stats_loop_gap(0, &before);
-	assert_true(before.count > 0 && before.max >= before.p50);
-	stats_reset_mark();
-	stats_loop_gap(0, &after);
+	/* The worker's loop goes on: where the mark and the look behind it are far apart, it is done once more, after a longer time. */
+	do {
+		stats_loop_gap(0, &before);
+		assert_true(before.count > 0 && before.max >= before.p50);
+		stats_reset_mark();
+		stats_loop_gap(0, &after);
+	} while (after.count >= before.count && tick(deadline));
 	assert_true(after.count < before.count);
 }
 
@@ -352,7 +356,7 @@ test_mix(void **state)
 	set_routes();
 	started = lab_now_ns();
 	lab_workers_up(&lab);
-	if (!lab_wait(all_seen, NULL, 20)) {
+	if (!lab_wait(all_seen, NULL, 60)) {
 		assert_int_equal(port_counters_get(2, &c), 0);
 		print_message("seen %lu of %u, received %lu\n", (unsigned long)lab_seen(), PACKETS,
 			(unsigned long)c.rx_packets);

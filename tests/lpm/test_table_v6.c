@@ -3,6 +3,7 @@
 
 #include "lpm/qsbr.h"
 #include "tests/lpm/lpm6_check.h"
+#include "tests/lpm/one_thread.h"
 #include "tests/lpm/table_rig.h"
 
 #include <pthread.h>
@@ -451,6 +452,7 @@ static struct {
 	struct qsbr *workers;
 	_Atomic(const struct copy *) current;
 	_Atomic bool stop;
+	_Atomic unsigned looking; /* readers that have looked at all */
 	struct prefix spot[SPOTS];
 } race;
 
@@ -487,7 +489,8 @@ reader_main(void *arg)
 				return NULL;
 			}
 		}
-		bursts++;
+		if (bursts++ == 0)
+			atomic_fetch_add(&race.looking, 1);
 		qsbr_quiescent(race.workers, id);
 	}
 	qsbr_offline(race.workers, id);
@@ -535,12 +538,14 @@ test_readers(void **state)
 	copy[0].number = 1;
 	table_v6_rebuild(copy[0].table, shadow);
 	atomic_store(&race.stop, false);
+	atomic_store(&race.looking, 0);
 	atomic_store(&race.current, &copy[0]);
 	for (unsigned i = 0; i < 2; i++)
 		assert_int_equal(
 			pthread_create(&reader[i], NULL, reader_main, (void *)(uintptr_t)(i + 1)),
 			0);
-	for (uint32_t number = 2; number < 2 + FLIPS; number++) {
+	/* on a busy machine the readers come late */
+	for (uint32_t number = 2; number < 2 + FLIPS || atomic_load(&race.looking) < 2; number++) {
 		struct copy *idle = &copy[number % 2 == 0];
 		uint64_t token;
 
@@ -572,13 +577,13 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(test_nested, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_lengths, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_groups, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_short, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_random, setup, teardown),
+		one_thread_test_in(test_nested, setup, teardown),
+		one_thread_test_in(test_lengths, setup, teardown),
+		one_thread_test_in(test_groups, setup, teardown),
+		one_thread_test_in(test_short, setup, teardown),
+		one_thread_test_in(test_random, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_readers, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_full_table, setup, teardown),
+		one_thread_test_in(test_full_table, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

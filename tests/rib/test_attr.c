@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "rib/attr.h"
+#include "tests/lpm/one_thread.h"
 #include "tests/rib/rib_test.h"
 
 #include <errno.h>
@@ -475,13 +476,13 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(paths_are_counted_and_written),
-		cmocka_unit_test(a_short_buffer_is_cut),
-		cmocka_unit_test(prepending_splits_at_255),
-		cmocka_unit_test(prepending_leaves_sets_alone),
-		cmocka_unit_test(interning_agrees_with_a_list),
-		cmocka_unit_test(a_reader_keeps_what_it_saw),
-		cmocka_unit_test(the_index_follows),
+		one_thread_test(paths_are_counted_and_written),
+		one_thread_test(a_short_buffer_is_cut),
+		one_thread_test(prepending_splits_at_255),
+		one_thread_test(prepending_leaves_sets_alone),
+		one_thread_test(interning_agrees_with_a_list),
+		one_thread_test(a_reader_keeps_what_it_saw),
+		one_thread_test(the_index_follows),
 		cmocka_unit_test(a_reader_beside_the_owner),
 	};
 

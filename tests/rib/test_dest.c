@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "rib/dest.h"
+#include "tests/lpm/one_thread.h"
 #include "tests/rib/rib_test.h"
 
 #include <errno.h>
@@ -560,16 +561,16 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(an_id_waits_for_cursors_and_readers),
-		cmocka_unit_test(what_is_never_published_goes),
-		cmocka_unit_test(tombstones_pass_across_the_wrap),
-		cmocka_unit_test(what_is_quiet_has_no_sequence_of_its_own),
+		one_thread_test(an_id_waits_for_cursors_and_readers),
+		one_thread_test(what_is_never_published_goes),
+		one_thread_test(tombstones_pass_across_the_wrap),
+		one_thread_test(what_is_quiet_has_no_sequence_of_its_own),
 		cmocka_unit_test(readers_beside_the_owner),
 	};
 
 	const struct CMUnitTest both[] = {
-		cmocka_unit_test(ipv4_agrees_with_a_sorted_array),
-		cmocka_unit_test(ipv6_agrees_with_a_sorted_array),
+		one_thread_test(ipv4_agrees_with_a_sorted_array),
+		one_thread_test(ipv6_agrees_with_a_sorted_array),
 	};
 	int failed;
 

@@ -9,6 +9,7 @@
  */
 #include "rib/journal.h"
 #include "rib/walk.h"
+#include "tests/lpm/one_thread.h"
 #include "tests/rib/rib_test.h"
 
 #include <errno.h>
@@ -531,8 +532,8 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(the_last_entry_alone_leaves_a_hole),
-		cmocka_unit_test(no_address_is_ever_uncovered),
+		one_thread_test(the_last_entry_alone_leaves_a_hole),
+		one_thread_test(no_address_is_ever_uncovered),
 		cmocka_unit_test(threads_see_no_hole_either),
 	};
 

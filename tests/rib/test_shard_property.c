@@ -3,6 +3,7 @@
 #include "rib/shard.h"
 
 #include "rib/policy_build.h"
+#include "tests/lpm/one_thread.h"
 #include "tests/rib/decision_reference.h"
 #include "tests/rib/shard_rig.h"
 
@@ -661,7 +662,7 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_teardown(test_property, print_seed),
+		one_thread_test_in(test_property, NULL, print_seed),
 		cmocka_unit_test(test_readers),
 	};
 
