@@ -29,7 +29,7 @@ def keelctl(*words, sock="/nonexistent/keel.sock", env=None, stdin=None):
     e = {k: v for k, v in os.environ.items() if k not in ("KEEL_SOCKET", "NO_COLOR")}
     e.update({"TERM": "xterm"}, **(env or {}))
     p = subprocess.run([KEELCTL] + (["--socket", sock] if sock else []) + list(words), capture_output=True, text=True,
-                       env=e, input=stdin, timeout=60)
+                       env=e, input=stdin, timeout=120)
     return p.returncode, p.stdout, p.stderr
 
 
@@ -81,7 +81,7 @@ class Shell:
         self.raw, self.status = "", None
         self.start = self.until(self.PROMPT)
 
-    def until(self, pattern, timeout=30):
+    def until(self, pattern, timeout=60):
         """What is shown until it ends with `pattern`; escapes left out."""
         end = time.monotonic() + timeout
         shown = ""
@@ -117,7 +117,7 @@ class Shell:
         """Its exit status; -9 when it did not end by what was typed."""
         if self.status is None:
             self.type(keys)
-            while select.select([self.fd], [], [], 20)[0]:
+            while select.select([self.fd], [], [], 60)[0]:
                 try:
                     if not os.read(self.fd, 65536):
                         break
@@ -169,7 +169,7 @@ class Pair(unittest.TestCase):
             return
         p.terminate()
         try:
-            p.wait(10)
+            p.wait(60)
         except subprocess.TimeoutExpired:
             p.kill()
             p.wait()
@@ -184,11 +184,11 @@ class Pair(unittest.TestCase):
 
     @classmethod
     def wait(cls, what, good):
-        end = time.monotonic() + 40
+        end = time.monotonic() + 60
         while not good():
             if time.monotonic() > end:
                 logs = [open(os.path.join(cls.dir, x + ".log")).read()[-3000:] for x in "ab"]
-                raise AssertionError("no %s within 40 s\n%s" % (what, "\n--\n".join(logs)))
+                raise AssertionError("no %s within 60 s\n%s" % (what, "\n--\n".join(logs)))
             PAUSE.wait(0.1)
 
     @classmethod

@@ -10,7 +10,7 @@ import json
 import time
 
 import keel_rig
-from keel_rig import THEM, US, V4, V6, KeelTest
+from keel_rig import THEM, US, V4, V6, KeelTest, unhurried
 
 
 MARKER = 99  # a pair that is announced and withdrawn to show that all before it has come
@@ -103,6 +103,7 @@ class Commit(KeelTest):
             self.assertEqual(len(self.speaker.requests(since, f)), 1, f)
         self.assertEqual((updates, self.told(since)), ([], (set(), set())))
 
+    @unhurried
     def test_delay_restarts_up_to_its_maximum(self):
         self.begin(policy_change_delay_s=2, policy_change_max_delay_s=3)
         since = time.monotonic()
@@ -110,15 +111,20 @@ class Commit(KeelTest):
         for i in range(3):  # at 0, 1.2 and 2.4 s: due at 4.4, but at most at 3
             self.silent_until(self.speaker, since, since + 1.2 * i)
             jobs |= {e["job"] for e in self.keel.commit({"route_policies": policies(120 + i)})}
+            self.in_time(since + (0.7, 1.9, 2.8)[i])
         self.assertEqual(len(jobs), 2)
-        self.assertEqual(self.speaker.requests(since), [])
+        early = self.speaker.requests(since)
+        self.in_time(since + 2.9)
+        self.assertEqual(early, [])
         for f in (V4, V6):
             self.wait("request", lambda: self.speaker.requests(since, f))
-            self.assertAlmostEqual(self.speaker.requests(since, f)[0] - since, 3, delta=0.4)
+            self.in_time(since + 4.2)
+            self.assertGreater(self.speaker.requests(since, f)[0] - since, 2.9)
         self.silent_until(self.speaker, time.monotonic(), since + 4.5)
         self.assertEqual(len(self.speaker.requests(since)), 2)
         self.assertEqual({self.keel.job(j) for j in jobs}, {"done"})
 
+    @unhurried
     def test_a_later_change_restarts_the_delay(self):
         self.begin(policy_change_delay_s=2)
         since = time.monotonic()
@@ -126,11 +132,12 @@ class Commit(KeelTest):
         self.silent_until(self.speaker, since, since + 1.2)
         again = time.monotonic()
         self.keel.commit({"route_policies": policies(121)})
+        self.in_time(since + 1.9)
         self.wait("request", lambda: len(self.speaker.requests(since)) == 2)
         self.assertGreater(min(self.speaker.requests(since)), again + 1.9)
 
     def test_import_command_applies_what_waits(self):
-        self.begin(policy_change_delay_s=60, policy_change_max_delay_s=60)
+        self.begin(policy_change_delay_s=600, policy_change_max_delay_s=600)
         since = time.monotonic()
         effects = self.keel.commit({"route_policies": policies(120)})
         self.keel.call("bgp.refresh", {"family": V4, "scope": "all", "direction": "import"})
@@ -150,6 +157,7 @@ class Commit(KeelTest):
         self.assertEqual(self.told(since), (set(pair(2)), set()))
         self.assertEqual(self.speaker.requests(since), [])
 
+    @unhurried
     def test_export_change_waits(self):
         self.begin(policy_change_delay_s=2)
         since = time.monotonic()
@@ -158,26 +166,31 @@ class Commit(KeelTest):
         self.silent_until(self.speaker, since, since + 1)
         again = time.monotonic()
         second = self.keel.commit({"prefix_lists": lists(3)})
+        self.in_time(since + 1.9)
         self.assertEqual([e["job"] for e in first], [e["job"] for e in second])
         self.keel.commit({"bgp": {"max_paths": 2}})  # does not hurry it, and keeps what is still run
-        self.assertEqual(self.keel.job(first[0]["job"]), "running")
+        state = self.keel.job(first[0]["job"])
+        self.in_time(again + 1.9)
+        self.assertEqual(state, "running")
         self.wait("the new routes", lambda: self.speaker.table() == set(pair(3)))
         self.assertGreater(self.speaker.updates(since)[0][0], again + 1.9)
         self.wait_jobs(first)
         self.caught_up()
         self.assertEqual(self.told(since), (set(pair(3)), set(pair(0))))
 
+    @unhurried
     def test_change_and_back_within_the_delay(self):
         self.begin(policy_change_delay_s=1)
         since = time.monotonic()
         self.keel.commit({"prefix_lists": lists(1, 2)})
         last = self.keel.commit({"prefix_lists": lists(0)})
+        self.in_time(since + 0.9)
         self.wait("end of the job", lambda: {self.keel.job(e["job"]) for e in last} == {"done"})
         self.caught_up()
         self.assertEqual(self.told(since), (set(), set()))
 
     def test_export_command_applies_what_waits(self):
-        self.begin(policy_change_delay_s=60, policy_change_max_delay_s=60)
+        self.begin(policy_change_delay_s=600, policy_change_max_delay_s=600)
         effects = self.keel.commit({"prefix_lists": lists(3)})
         self.keel.call("bgp.refresh", {"family": V4, "scope": "all", "direction": "export"})
         self.wait("the new route", lambda: self.speaker.table() == {pair(3)[0], pair(0)[1]})
@@ -186,7 +199,7 @@ class Commit(KeelTest):
         self.assertEqual(states, {V4: "done", V6: "running"})
 
     def test_delay_taken_away(self):
-        self.begin(policy_change_delay_s=60, policy_change_max_delay_s=60)
+        self.begin(policy_change_delay_s=600, policy_change_max_delay_s=600)
         self.keel.commit({"prefix_lists": lists(3)})
         self.keel.commit({"bgp": {"policy_change_delay_s": 0}, "prefix_lists": lists(4)})
         self.wait("the new routes", lambda: self.speaker.table() == set(pair(4)))

@@ -140,9 +140,9 @@ class History(KeelTest):
 
     def test_confirm_in_time(self):
         self.begin()
-        self.commit("second", confirm_s=1)
+        self.commit("second", confirm_s=60)
         self.assertEqual(self.words(), ("second", "second"))
-        self.assertLessEqual(self.keel.call("config.history")["confirm"]["remaining_s"], 1)
+        self.assertLessEqual(self.keel.call("config.history")["confirm"]["remaining_s"], 60)
         self.assertEqual(self.keel.call("config.confirm"), {})
         self.refused(-32004, "config.confirm")
         self.assertNotIn("confirm", self.keel.call("config.history"))
@@ -191,7 +191,7 @@ class History(KeelTest):
         self.keel.file = shutil.move(self.keel.file, folder)
         self.keel.start()
         base = self.commit("base")
-        self.commit("second", confirm_s=1)
+        self.commit("second", confirm_s=3)
         with immutable(folder):
             self.wait("going back", lambda: self.running()["description"] == "base")
             self.assertEqual(self.words(), ("base", "second"))

@@ -475,7 +475,7 @@ class Lines(Pair):
             shell.type("show foo")
             shell.until("show foo$")
             self.assertEqual(shell.keys("\x03", Shell.PROMPT), "\n<keel> ")
-            shell.keys("show rib\n", r"waiting for the daemon, 1 s$")
+            shell.keys("show rib\n", r"waiting for the daemon, \d+ s$")
             self.assertIn("rib.summary: interrupted", shell.keys("\x03", Shell.PROMPT))
             self.assertEqual(shell.line("help")[1], "<keel>")
 

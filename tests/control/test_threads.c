@@ -825,7 +825,7 @@ test_long_slices_are_counted(void **state)
 	struct subject s = {0};
 	struct thread_config c = subject_config(&s);
 	struct hist_summary slices, turns;
-	struct thread_figures f;
+	struct thread_figures f = {0};
 	const struct hist *h;
 
 	(void)state;

@@ -160,7 +160,7 @@ class Bench:
     def name(self):
         return "keeld-%s-%d" % (self.tag, self.runs)
 
-    def arrange(self, setup, peers, speakers, wait=60, **bgp):
+    def arrange(self, setup, peers, speakers, wait=60, patience=interop.PATIENCE_S, **bgp):
         """Everything anew."""
         self.tear_down()
         self.daemon.start(setup)
@@ -172,7 +172,7 @@ class Bench:
             "bgp": dict({"networks": [{"prefix": NETWORK[f]} for f in self.families], "peers": peers}, **bgp)})
         self.speakers = speakers
         self.speakers_up()
-        self.wait_up(wait)
+        self.wait_up(wait, patience)
 
     def tear_down(self):
         for speaker, _ in self.speakers.values():
@@ -185,10 +185,10 @@ class Bench:
         if self.daemon.process and self.daemon.process.running():
             self.daemon.stop()
 
-    def wait_up(self, wait=60):
+    def wait_up(self, wait=60, patience=interop.PATIENCE_S):
         peers = [p["address"] for p in self.config["bgp"]["peers"]]
         self.daemon.wake()
-        interop.wait_established(self.rpc, *peers, timeout=wait)
+        interop.wait_established(self.rpc, *peers, timeout=wait, patience=patience)
 
     def speaker(self, which, family, asn, **keys):
         """`up` speaks to keeld, `behind` to the daemon."""

@@ -278,7 +278,7 @@ class Frr(Daemon):
     def vty(self, *commands, ok=True):
         """FRR's own protocol of vtysh: a command and a NUL; the answer, three NULs and a status."""
         s = socket.socket(socket.AF_UNIX)
-        s.settimeout(20)
+        s.settimeout(60)
         try:
             s.connect(os.path.join(self.folder, "bgpd.vty"))
             out = ""
@@ -608,7 +608,7 @@ class ExaBgp(Daemon):
             os.unlink(self.pipe)
         self.listener.bind(self.pipe)
         self.listener.listen(1)
-        self.listener.settimeout(30)
+        self.listener.settimeout(60)
         self.lock, self.ribs, self.states = threading.Lock(), {}, {}
         settings = {"daemon.user": "root", "daemon.drop": "false", "log.destination": "stdout", "api.cli": "false", "api.ack": "false", "tcp.bind": "",
                     "tcp.attempts": "0"}
@@ -621,7 +621,7 @@ class ExaBgp(Daemon):
 
     def after(self):
         """The other end went with exabgp."""
-        self.reader.join(10)
+        self.reader.join(60)
         self.connection.close()
 
     def read(self):

@@ -16,7 +16,7 @@ import traceback
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(ROOT, "tests", "lab"))
-from lab import Lab, Rpc, run, wait_for  # noqa: E402,F401
+from lab import PATIENCE_S, Lab, Rpc, run, wait_for  # noqa: E402,F401
 from wire import (KEEPALIVE, NOTIFICATION, OPEN, ROUTE_REFRESH, UPDATE, V4, V6, AFI, as_path, attribute, decode, next_hop, nlri, origin,  # noqa: E402,F401
                   update)
 
@@ -81,7 +81,7 @@ class Checks:
         try:
             wait_for(what, good, timeout)
         except TimeoutError:
-            return self.true(what, False, "after %d s: %r" % (timeout, last[0]))
+            return self.true(what, False, "after %d s: %r" % (max(timeout, PATIENCE_S), last[0]))
         return self.true(what, True)
 
     def comes_to(self, what, read, expected, timeout=20):
@@ -275,7 +275,7 @@ class Speaker:
         caps = b"".join(struct.pack(">BBHBB", 1, 4, AFI[f], 0, 1) for f in self.families) + bytes([65, 4]) + struct.pack(">I", self.asn)
         return caps + b"".join(bytes([c, 0]) for c in self.capabilities)
 
-    def up(self, timeout=30):
+    def up(self, timeout=60):
         """Tries until the session is established."""
         end = time.monotonic() + timeout
         while time.monotonic() < end:
@@ -367,11 +367,11 @@ def routes(rpc, **params):
         page = {"cursor": r["next"]}
 
 
-def wait_established(rpc, *addresses, timeout=60):
+def wait_established(rpc, *addresses, timeout=60, patience=PATIENCE_S):
     def up():
         now = {p["address"]: p["state"] for p in rpc.call("bgp.peers")["peers"]}
         return all(now.get(a) == "established" for a in addresses)
-    wait_for("sessions with " + ", ".join(addresses), up, timeout)
+    wait_for("sessions with " + ", ".join(addresses), up, timeout, patience=patience)
 
 
 def wait_job(rpc, job, timeout=60):

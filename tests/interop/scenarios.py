@@ -180,7 +180,7 @@ def ask_it(b, t, f, name):
             return p["established_count"] != count or p["state"] != "established" or c["eorr_received"] > before["eorr_received"] or (
                 not p["capabilities"]["enhanced_route_refresh"]["negotiated"] and p["updates_received"] > updates)
         try:
-            wait_for("an answer", answered, WAIT_NO)
+            wait_for("an answer", answered, WAIT_NO, patience=0)
         except TimeoutError:
             pass
         p = peer(b.rpc, D[f])
@@ -273,7 +273,7 @@ def refresh_by_it(b, f):
         try:
             b.daemon.ask_refresh(session, f)
             try:
-                wait_for("its request", lambda: b.counters(D[f], f)["served"] > before["served"], WAIT_NO)
+                wait_for("its request", lambda: b.counters(D[f], f)["served"] > before["served"], WAIT_NO, patience=0)
             except TimeoutError:
                 fence(b, f)
             t.same("it has all routes", lambda: at_it(b, f), had)
@@ -468,7 +468,7 @@ def link_local(b):
     with b.feature("link-local", V6) as t:
         cap = b.capture("link-local")
         try:
-            b.arrange(setup, [peer_of(address, IT, [V6])], {}, wait=15)
+            b.arrange(setup, [peer_of(address, IT, [V6])], {}, wait=15, patience=0)
         except TimeoutError:
             cap.stop()
             t.true("ours refused by it", "refused" in peer(b.rpc, address)["last_error"], peer(b.rpc, address))
@@ -581,7 +581,7 @@ def stays_stale(b, f, expected):
         last[0] = {p: r.get("stale") for p, r in routes.items()}
         return b.state(D[f]) != "established" and set(routes) == set(expected) and all(last[0].values())
     try:
-        wait_for("stale routes", good, 5)
+        wait_for("stale routes", good, 5, patience=0)
     except TimeoutError:
         return last[0] or {"all": "gone"}
     return {}

@@ -312,7 +312,7 @@ class Test:
 
     def stop_while_auditing(self):
         """SIGTERM with audits under way."""
-        quiet = interop.Rpc(os.path.join(self.lab.dir, "keeld.sock"), timeout=30)
+        quiet = interop.Rpc(os.path.join(self.lab.dir, "keeld.sock"), timeout=120)
         quiet.file.write(b'{"jsonrpc": "2.0", "method": "fib.audit"}\n')
         quiet.file.flush()
         quiet.sock.shutdown(socket.SHUT_WR)

@@ -78,7 +78,7 @@ def world():
         "namespaces": {n for n in lines("ip", "netns", "list") if not foreign(n)},
         "mounts": {m.split()[1] for m in read("/proc/self/mounts").splitlines() if not foreign(m)},
         "policy rules": lines("ip", "rule") | lines("ip", "-6", "rule"),
-        "routes": lines("ip", "route", "show", "table", "all"),
+        "routes": {re.sub(r"expires \d+sec", "", line) for line in lines("ip", "route", "show", "table", "all")},
         "links": {n for n in os.listdir("/sys/class/net") if not re.fullmatch(r"kl(\d+)[ab]", n) or not alive(int(n[2:-1]))},
         "XDP on the host": {line for line in lines("ip", "-details", "link") if "xdp" in line},
         "files in /run": {n for n in os.listdir("/run") if not foreign(n)} | eal_folders(),
@@ -134,7 +134,7 @@ class Child:
     def end(self, sig=None):
         if sig:
             os.kill(self.popen.pid, sig)
-        status = self.popen.wait(60)
+        status = self.popen.wait(120)
         self.popen.stdout.close()
         return status
 

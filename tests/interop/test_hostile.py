@@ -124,7 +124,7 @@ def large_batch(checks):
         other.close()
         greedy.close()
         checks.true("a batch of gigabytes is cut off", ended.is_set())
-        checks.true("others are served meanwhile", longest < 2, "%.1f s" % longest)
+        checks.true("others are served meanwhile", longest < 10, "%.1f s" % longest)
         checks.true("memory is bounded", most < 1500, "%d MiB" % most)
         s.close()
 

@@ -58,7 +58,7 @@ def config(token):
 
 def ask(request, token=None, origin=None, method="POST", path="/rpc", extra=()):
     """(status, headers, body) of a request by HTTP in rt."""
-    c = http.client.HTTPConnection(*HTTP, timeout=20)
+    c = http.client.HTTPConnection(*HTTP, timeout=60)
     headers = dict(extra)
     if token is not None:
         headers["Authorization"] = "Bearer " + token
@@ -84,7 +84,7 @@ class Events:
     def call(self, method, **params):
         self.sock.sendall(json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode() + b"\n")
         while True:
-            m = self.line(20)
+            m = self.line(60)
             if "id" in m:
                 return m
             self.seen.append(m)
@@ -102,7 +102,7 @@ class Events:
         line, self.data = self.data.split(b"\n", 1)
         return json.loads(line)
 
-    def wait(self, topic, condition=lambda e: True, timeout=20):
+    def wait(self, topic, condition=lambda e: True, timeout=60):
         """The first event that matters, of those not looked at yet; its params."""
         end = time.monotonic() + timeout
         while True:
@@ -199,10 +199,10 @@ class Test:
             s = socket.socket(socket.AF_UNIX)
             s.connect(path)
             crowd.append(s)
-        crowd[-1].settimeout(20)
+        crowd[-1].settimeout(60)
         c.equal("... a crowd of 100: the last one is closed", crowd[-1].recv(10), b"")
         c.true("... the other socket serves", Rpc(self.socket).call("system.info")["pid"], "")
-        crowd[0].settimeout(20)
+        crowd[0].settimeout(60)
         crowd[0].sendall(b"x" * (1 << 20) + b"\n")
         c.equal("... a line of 1 MiB is read", json.loads(crowd[0].makefile().readline())["error"]["code"], -32700)
         crowd[0].sendall(b"x" * ((1 << 20) + 1) + b"\n")
@@ -556,7 +556,7 @@ class Test:
         raw = Events(self.socket)
         preview = {"jsonrpc": "2.0", "id": 1, "method": "bgp.refresh.preview", "params": {"family": V4, "scope": "all", "direction": "export"}}
         raw.sock.sendall(json.dumps([preview, {"jsonrpc": "2.0", "id": 2, "method": "config.commit"}, dict(preview, id=3)]).encode() + b"\n")
-        answers = {a["id"]: a for a in raw.line(20)}
+        answers = {a["id"]: a for a in raw.line(60)}
         self.c.equal("a commit overtakes a preview", [answers[1].get("error", {}).get("code"), "result" in answers[2], "result" in answers[3]],
                      [TRY_AGAIN, True, True])
         raw.sock.sendall((json.dumps(preview) + "\n").encode() * 3 + json.dumps(preview).encode())

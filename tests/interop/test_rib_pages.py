@@ -18,7 +18,7 @@ NAME = "rib_pages"
 FEEDER, READER = "198.18.1.2", "198.18.2.2"
 COUNT = 1000000 if os.environ.get("KEEL_FULL") else 100000
 GROWTH_MIB = 16
-LATE_NS = 1000000000  # of a keepalive due each 2 s
+LATE_NS = 3000000000  # of a keepalive due each 2 s; a peer bears 90
 
 
 def policies(n):
@@ -152,10 +152,10 @@ class Test:
                 seen, pages, slowest = self.read(rpc, **view)
             c.equal("%s, %d pages while policies change: what is there throughout comes" % (name, pages), len(whole - set(seen)), 0)
             c.equal("... nothing comes twice", [p for p, n in seen.items() if n > 1][:3], [])
-            c.true("... the slowest page came in time (%.2f s)" % slowest, slowest < 5, slowest)
+            c.true("... the slowest page came in time (%.2f s)" % slowest, slowest < 10, slowest)
         changer.stop()
         c.true("policies changed meanwhile (%d times)" % (changer.changes - self.changes), changer.changes - self.changes >= 2 and not changer.error, changer.error)
-        c.true("a commit was answered in time (%.2f s)" % changer.slowest, changer.slowest < 5, changer.slowest)
+        c.true("a commit was answered in time (%.2f s)" % changer.slowest, changer.slowest < 10, changer.slowest)
         peak = self.peak()
         print("     resident: %.0f MiB before, at most %.0f MiB by changes alone, at most %.0f MiB by changes and pages" % (before, alone, peak))
         c.true("the daemon grew by at most %d MiB" % GROWTH_MIB, peak - max(alone, before) <= GROWTH_MIB, "%.1f MiB" % (peak - max(alone, before)))

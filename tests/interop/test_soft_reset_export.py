@@ -99,30 +99,36 @@ def number_07_committed_policies_refresh_by_themselves(w):
 
     delays(w, 2, 3, "add")
     with w.quiet():
-        wire, begin, jobs = w.capture(), time.monotonic(), set()
-        for n in range(3):  # at 0, 1.2 and 2.4 s: due at 4.4, but at most at 3
-            wait_for("its time", lambda: time.monotonic() >= begin + 1.2 * n, 3, poll=0.01)
-            w.commit(node("to-i", permit(n + 1, {"prefix_list": "nothing"}, med=n)), node("to-f", permit(5 - n, HALF_OF, med=n)),
-                     node("from-f", permit(5 - n, {"prefix_list": "nothing"})), wait=False)
-            jobs |= set(w.jobs)
+        for times in range(5):
+            wire, begin, jobs = w.capture(), time.monotonic(), set()
+            for n in range(3):  # at 0, 1.2 and 2.4 s: due at 4.4, but at most at 3
+                wait_for("its time", lambda: time.monotonic() >= begin + 1.2 * n, 3, poll=0.01)
+                w.commit(node("to-i", permit(n + 1, {"prefix_list": "nothing"}, med=n)), node("to-f", permit(5 - n, HALF_OF, med=n)),
+                         node("from-f", permit(5 - n, {"prefix_list": "nothing"})), wait=False)
+                jobs |= set(w.jobs)
+            states = {w.rpc.call("jobs.get", id=j)["state"] for j in jobs}
+            asked = time.monotonic() - begin
+            for j in jobs:
+                wait_job(w.rpc, j)
+            took = time.monotonic() - begin
+            wire.stop()
+            if (asked < 2.9 and took < 4.2) or times == 4:
+                break
+            print("note: the machine was late (asked after %.2f s, done after %.2f s): once more" % (asked, took), flush=True)
+            w.commit(*[without_node(p) for p in ("to-i", "to-f", "from-f") for _ in range(3)])
         c.equal("a change restarts the delay: a job a session, family and direction", len(jobs), 6)
-        c.equal("... which waits", {w.rpc.call("jobs.get", id=j)["state"] for j in jobs}, {"running"})
-        for j in jobs:
-            wait_job(w.rpc, j)
-        took = time.monotonic() - begin
+        c.equal("... which waits", states, {"running"})
         c.true("... but not longer than the longest", 2.9 < took < 4.2, "%.2f s" % took)
-        wire.stop()
         c.equal("one request a session and family for all three", sorted(r for r in wire.requests("f") if r[1] == 0), [(V4, 0), (V6, 0)])
         c.equal("... and to nobody else", [r for h in "abgi" for r in wire.requests(h) if r[1] == 0], [])
-        w.commit(*[without_node(p) for p in ("to-i", "to-f", "from-f") for _ in range(3)], wait=False)
+        w.commit(*[without_node(p) for p in ("to-i", "to-f", "from-f") for _ in range(3)])
+        delays(w, 300, 300)
         w.commit(node("to-f", deny(1, {"prefix_list": "marked4"})), {"op": "add", "path": "/prefix_lists/-", "value": {
             "name": "marked4", "entries": [{"action": "permit", "prefix": "10.5.2.0/24"}]}}, wait=False)
         c.equal("a command", w.refresh("export", "peer", V4, peer=at("f")), {"f": ADVERTISED})
-        c.comes_to("... does not wait", lambda: "10.5.2.0/24" in w.told("f", V4), False, 1.5)
-        w.commit(without_node("to-f"), {"op": "remove", "path": "/prefix_lists/3"}, wait=False)
-        for j in w.jobs:
-            wait_job(w.rpc, j)
-    delays(w, 0, 30)
+        c.comes_to("... does not wait", lambda: "10.5.2.0/24" in w.told("f", V4), False)
+        delays(w, 0, 30)
+        w.commit(without_node("to-f"), {"op": "remove", "path": "/prefix_lists/3"})
     c.comes_to("all as before", lambda: "10.5.2.0/24" in w.told("f", V4), True)
 
 

@@ -20,11 +20,11 @@ def config(**dataplane):
 
 
 def attempt(lab, name, document):
-    """(exit status, what it printed) of a keeld that ends by itself; None when it ran for 20 s."""
+    """(exit status, what it printed) of a keeld that ends by itself; None when it ran for a minute."""
     path = lab.write(name + ".json", json.dumps(document))
     command = ["ip", "netns", "exec", lab.netns("rt"), KEELD, "-c", path, "--socket", path + ".sock", "--state-dir", path + ".state"]
     try:
-        p = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=20)
+        p = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60)
     except subprocess.TimeoutExpired:
         return None, ""
     return p.returncode, p.stdout

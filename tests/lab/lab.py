@@ -108,8 +108,13 @@ def remove_leftovers():
     remove_host_leftovers()
 
 
-def wait_for(what, condition, timeout, poll=0.05):
-    """Waits until condition() is true and returns its value; an error names what did not come."""
+PATIENCE_S = 60  # a machine may be slow: a bound that only ends what hangs is no shorter
+
+
+def wait_for(what, condition, timeout, poll=0.05, patience=PATIENCE_S):
+    """Waits until condition() is true and returns its value; an error names what did not come. `patience=0`: not coming within `timeout` is an
+    answer, too."""
+    timeout = max(timeout, patience)
     end = time.monotonic() + timeout
     while True:
         value = condition()
@@ -184,7 +189,7 @@ class Process:
         with open(self.log, errors="replace") as f:
             return f.read()
 
-    def stop(self, timeout=20, sig=signal.SIGTERM):
+    def stop(self, timeout=PATIENCE_S, sig=signal.SIGTERM):
         """Ends it; returns its exit status. What does not end is killed."""
         if self.running():
             self.popen.send_signal(sig)

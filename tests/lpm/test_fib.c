@@ -167,6 +167,9 @@ assert_late(uint64_t grace, uint64_t commits)
 	assert_int_equal(s.commits_delayed, commits);
 }
 
+#define AGES_NS                                                                                    \
+	(100000 * (uint64_t)FIB_LATE_NS) /* more than painting takes, however busy the machine */
+
 /* A reader that does not run: counted once a flip, and only when a commit waited for it as one that it held up. */
 static void
 test_late_readers_are_counted(void **state)
@@ -186,7 +189,7 @@ test_late_readers_are_counted(void **state)
 	assert_false(fib_in_use(fib, now));
 	assert_late(0, 0);
 	/* the catching-up of the other copy is nobody's commit */
-	now += 100 * FIB_LATE_NS; /* far more than painting takes, however busy the machine */
+	now += AGES_NS;
 	assert_int_equal(fib_commit(fib, now), -EAGAIN);
 	assert_false(fib_in_use(fib, now));
 	assert_late(1, 0);
@@ -202,7 +205,7 @@ test_late_readers_are_counted(void **state)
 	/* one that passes in time */
 	qsbr_quiescent(workers, me);
 	assert_true(fib_in_use(fib, now));
-	assert_true(fib_in_use(fib, now + 100 * FIB_LATE_NS));
+	assert_true(fib_in_use(fib, now + AGES_NS));
 	hist_summarize(&grace, 1, &after);
 	assert_int_equal(after.count, before.count + 2);
 	assert_late(1, 1);
