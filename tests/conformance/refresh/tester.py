@@ -13,7 +13,7 @@ from interop import AFI, KEEPALIVE, NOTIFICATION, OPEN, ROUTE_REFRESH, UPDATE, V
 
 REQUEST, BORR, EORR = 0, 1, 2
 NAMES = {OPEN: "OPEN", UPDATE: "UPDATE", NOTIFICATION: "NOTIFICATION", KEEPALIVE: "KEEPALIVE", ROUTE_REFRESH: "ROUTE-REFRESH"}
-WAIT = 8
+WAIT = int(os.environ.get("KEEL_PATIENCE_S", "8"))  # for what a daemon must do; one that does not costs it
 
 # `come`, `gone`: prefixes of an UPDATE; `end`: the family of an End-of-RIB.
 Message = collections.namedtuple("Message", "time out kind body come gone route end")
