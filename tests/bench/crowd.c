@@ -3,7 +3,7 @@
  * crowd: many BGP peers in one process, for storms: they take whatever they are told, ask for refreshes, stop reading, flap. Commands on
  * standard input, one a line; answers on standard output, one JSON object a line.
  *
- *   crowd --connect ADDRESS [--port N] --source FIRST-IPV4-ADDRESS --peers N --asn N [--same-asn] --hold SECONDS
+ *   crowd --connect ADDRESS [--port N] --source FIRST-IPV4-ADDRESS --peers N --asn N [--same-asn] --hold SECONDS [--next-hop ADDRESS]
  *
  * Peer i (from 0) speaks from address FIRST + i as AS N + i (with --same-asn all as N). Commands:
  *   refresh              each peer asks for a refresh of ipv4-unicast, at once
@@ -47,14 +47,16 @@
 #define PROBE_COMMUNITY 0xfde80000u /* 65000:N */
 #define CONNECT_RETRY_NS 100000000u
 #define NS_PER_S 1000000000ull
-#define NEXT_HOP "192.0.2.1" /* 127/8, where the peers are, is no next hop */
-
 static struct {
-	const char *connect, *source;
+	const char *connect, *source, *next_hop;
 	uint32_t asn, peers, hold_s;
 	uint16_t port;
 	bool same_asn;
-} opt = {.asn = 65001, .peers = 1, .hold_s = 90, .port = 179};
+} opt = {.next_hop = "192.0.2.1", /* 127/8, where peers may be, is no next hop */
+	.asn = 65001,
+	.peers = 1,
+	.hold_s = 90,
+	.port = 179};
 
 struct speaker {
 	int fd;
@@ -164,7 +166,7 @@ put_run(struct speaker *p, uint32_t first, unsigned count, bool withdraw, uint16
 	struct update_packer packer;
 	bool open = false;
 
-	addr_parse(NEXT_HOP, &a->next_hop);
+	addr_parse(opt.next_hop, &a->next_hop);
 	a->var[0] = 2; /* AS_SEQUENCE */
 	a->var[1] = 1;
 	memcpy(a->var + 2, &asn, sizeof(asn));
@@ -435,7 +437,7 @@ probe_report(void)
 	snprintf(detail, sizeof(detail),
 		"\"command\": \"probe\", \"count\": %u, \"p50_us\": %.1f, \"p99_us\": %.1f, "
 		"\"max_us\": %.1f",
-		n, (double)ns[n / 2] / 1e3, (double)ns[(n - 1) * 99ull / 100] / 1e3,
+		n, (double)ns[n / 2] / 1e3, (double)ns[(n * 99ull + 99) / 100 - 1] / 1e3,
 		(double)ns[n - 1] / 1e3);
 	free(probe.sent_ns);
 	free(probe.latency_ns);
@@ -625,13 +627,14 @@ parse_options(int argc, char **argv)
 	const struct tool_option options[] = {{"connect", OPTION_TEXT, &opt.connect},
 		{"source", OPTION_TEXT, &opt.source}, {"asn", OPTION_U32, &opt.asn},
 		{"peers", OPTION_U32, &opt.peers}, {"hold", OPTION_U32, &opt.hold_s},
-		{"port", OPTION_U16, &opt.port}, {"same-asn", OPTION_FLAG, &opt.same_asn}};
-	struct ip_addr source;
+		{"port", OPTION_U16, &opt.port}, {"same-asn", OPTION_FLAG, &opt.same_asn},
+		{"next-hop", OPTION_TEXT, &opt.next_hop}};
+	struct ip_addr source, next_hop;
 
 	options_read(argc, argv, options, sizeof(options) / sizeof(options[0]));
 	if (opt.connect == NULL || opt.source == NULL || addr_parse(opt.source, &source) != 0 ||
-		source.afi != AFI_IPV4 || opt.peers == 0 || opt.peers > PEERS_MAX ||
-		opt.hold_s < 3) {
+		source.afi != AFI_IPV4 || addr_parse(opt.next_hop, &next_hop) != 0 ||
+		opt.peers == 0 || opt.peers > PEERS_MAX || opt.hold_s < 3) {
 		fprintf(stderr,
 			"crowd: --connect, --source and --peers (1 to %u) are needed, --hold is at "
 			"least 3\n",

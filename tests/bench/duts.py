@@ -251,7 +251,8 @@ class FrrDut(Foreign):
 
     def config(self):
         out = ["log stdout", "bgp route-map delay-timer 0", "route-map nothing deny 10", "exit"] + self.map_lines(self.peers)
-        out += ["router bgp %d" % US, " bgp router-id %s" % RT, " no bgp ebgp-requires-policy", " no bgp default ipv4-unicast"]
+        # else updates to new sessions wait 50 ms for each configured peer, up to 10 s
+        out += ["router bgp %d" % US, " bgp router-id %s" % RT, " coalesce-time 1000", " no bgp ebgp-requires-policy", " no bgp default ipv4-unicast"]
         for p in self.peers:
             out += [" neighbor %s remote-as %d" % (p.address, p.asn), " neighbor %s passive" % p.address]
         for f in sorted({f for p in self.peers for f in p.families}):

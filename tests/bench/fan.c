@@ -3,11 +3,12 @@
  * fan: many BGP peers that take whatever they are told at the least cost there is, and say when the last of it came; and the floor that a speaker's
  * fan-out is held against. Commands on standard input, one a line; answers on standard output, one JSON object a line.
  *
- *   fan --connect ADDRESS [--port N] --source FIRST-IPV4-ADDRESS --peers N --asn N [--hold SECONDS] [--count K] [--save FILE] [--late] [--raw]
+ *   fan --connect ADDRESS [--port N] --source FIRST-IPV4-ADDRESS --peers N --asn N [--hold SECONDS] [--count K] [--save FILE] [--late] [--raw] [--no-hosts]
  *   fan --serve FILE --connect ADDRESS --port N --peers N
  *
  * Peer i (from 0) speaks from address FIRST + i as AS N + i. The first K (1) read their UPDATEs and count routes, the others let the kernel throw
  * away what came. --save: all UPDATEs of peer 0, as they came. --late: connects when told to. --raw: no BGP, each connection is up at once.
+ * --no-hosts: an UPDATE of one /32 is a probe's, and does not count.
  *   up       connects all; {"event": "established"} when they are
  *   down     closes all
  *   mark     counters begin anew
@@ -49,7 +50,7 @@ static struct {
 	const char *connect, *source, *save, *serve;
 	uint32_t asn, peers, hold_s, count;
 	uint16_t port;
-	bool late, raw;
+	bool late, raw, no_hosts;
 } opt = {.asn = 65001, .peers = 1, .hold_s = 90, .count = 1, .port = 179};
 
 struct receiver {
@@ -221,7 +222,10 @@ update(struct receiver *p, const uint8_t *msg, size_t len, uint64_t now)
 	attributes = (size_t)at[0] << 8 | at[1];
 	if (attributes + 2 > (size_t)(end - at))
 		die("UPDATE", EPROTO);
-	p->routes += prefixes(at + 2 + attributes, end);
+	at += 2 + attributes;
+	if (opt.no_hosts && withdrawn == 0 && end - at == 5 && *at == 32)
+		return;
+	p->routes += prefixes(at, end);
 	p->updates++;
 	came(now);
 	if (p->index == 0 && save_fd >= 0 && write(save_fd, msg, len) != (ssize_t)len)
@@ -536,7 +540,8 @@ parse_options(int argc, char **argv)
 		{"peers", OPTION_U32, &opt.peers}, {"hold", OPTION_U32, &opt.hold_s},
 		{"port", OPTION_U16, &opt.port}, {"count", OPTION_U32, &opt.count},
 		{"save", OPTION_TEXT, &opt.save}, {"serve", OPTION_TEXT, &opt.serve},
-		{"late", OPTION_FLAG, &opt.late}, {"raw", OPTION_FLAG, &opt.raw}};
+		{"late", OPTION_FLAG, &opt.late}, {"raw", OPTION_FLAG, &opt.raw},
+		{"no-hosts", OPTION_FLAG, &opt.no_hosts}};
 	struct ip_addr source;
 
 	options_read(argc, argv, options, sizeof(options) / sizeof(options[0]));

@@ -6,16 +6,19 @@ Beside samples (bench_lab.sample) a scenario prints what scripts/bench keeps, so
   # done STEP DUT RUN          this run of this step is whole
   # once STEP DUT WORDS        no more runs of it: one takes so long
   # unable STEP DUT WORDS      no more runs of it: why
-What of these is there already stands in the file that KEEL_BENCH_DONE names.
+What is there already, samples and these, stands in the file that KEEL_BENCH_DONE names.
 """
 import argparse
+import collections
 import contextlib
 import os
+import statistics
 import sys
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from bench_lab import BUILD, CROWD, FEED, ROOT, Events, Lab, addresses, sample, say, wait_for  # noqa: E402,F401
+import bench_lab  # noqa: E402
+from bench_lab import BUILD, CROWD, FEED, ROOT, Events, Lab, addresses, say, wait_for  # noqa: E402,F401
 import duts  # noqa: E402
 from duts import EVERYTHING, RT, US, Peer, Unable  # noqa: E402,F401
 
@@ -24,6 +27,7 @@ FEEDS, RECEIVERS, LATE, PROBES = "198.18.0.2", "198.18.1.1", "198.18.2.1", "198.
 PER_SET = 8  # prefixes an attribute set
 IDLE = 0.03  # of a processor: who uses less has nothing to do
 LIMIT_S, ONCE_S = 120, 60  # a step's bound; what takes longer is done once
+QUICK_LIMIT_S = 20
 PROBE_MS = 5
 
 
@@ -31,14 +35,26 @@ def count(n):
     return "%dk" % (n // 1000) if n < 1000000 else "%dM" % (n // 1000000)
 
 
-class Arena:
-    """Namespace `rt`: the daemon has RT, on a link that it takes for its peers'; their addresses are the host's own."""
+values = collections.defaultdict(list)  # (metric, dut): what was measured, here and before
 
-    def __init__(self, lab, host="rt"):
-        self.lab, self.host, self.serial = lab, host, 0
+
+def sample(metric, unit, run, value, dut):
+    values[metric, dut].append(value)
+    bench_lab.sample(metric, unit, run, value, dut=dut)
+
+
+class Arena:
+    """Namespace `rt`: the daemon has RT, on a link that it takes for its peers'; their addresses are the host's own. With `far` the peers are behind the link, and the
+    address on this end is left to the daemon."""
+
+    def __init__(self, lab, host="rt", far=None):
+        self.lab, self.host, self.far, self.serial = lab, host, far or host, 0
         lab.host(host)
-        lab.link(host, "east", [RT + "/16"], host, "west", None)
-        lab.sh(host, "ip route add local 198.18.0.0/16 dev lo table local")
+        if far:
+            lab.host(far)
+        lab.link(host, "east", None if far else [RT + "/16"], self.far, "west", ["198.18.255.254/16"] if far else None)
+        for net in ("198.18.0.2/31", "198.18.0.4/31", "198.18.1.0/24", "198.18.2.0/24", "198.18.3.0/24"):
+            lab.sh(self.far, "ip route add local %s dev lo table local" % net)
 
     @contextlib.contextmanager
     def dut(self, cls, peers, **options):
@@ -60,7 +76,7 @@ class Arena:
 
     def spawn(self, name, command):
         self.serial += 1
-        p = self.lab.spawn("%s-%d" % (name, self.serial), self.host, list(map(str, command)), lines=True)
+        p = self.lab.spawn("%s-%d" % (name, self.serial), self.far, list(map(str, command)), lines=True)
         self.mine.append(p)
         return Events(p)
 
@@ -74,7 +90,7 @@ class Arena:
         return self.spawn("fan", [FAN, "--connect", RT, "--source", first, "--asn", asn, "--peers", peers, *more])
 
     def crowd(self, peers, first, asn, hold=90):
-        return self.spawn("crowd", [CROWD, "--connect", RT, "--source", first, "--asn", asn, "--peers", peers, "--hold", hold])
+        return self.spawn("crowd", [CROWD, "--connect", RT, "--source", first, "--asn", asn, "--peers", peers, "--hold", hold, "--next-hop", first])
 
 
 def feeds(n, **more):
@@ -90,21 +106,24 @@ def idle(dut, seconds=0.5, limit=LIMIT_S):
     settled(dut, None, 0, seconds, limit)
 
 
-def settled(dut, fan, routes, quiet_s=1.0, limit=LIMIT_S):
-    """Until the fan has heard of so many routes, and for quiet_s neither heard more nor the daemon worked: the fan's last `stat`."""
+def settled(dut, fan, routes, quiet_s=1.0, limit=LIMIT_S, probing=False):
+    """Until the fan has heard of so many routes, and for quiet_s neither heard more nor the daemon worked (which it does while it is probed): the fan's last `stat`, with
+    the daemon's `cpu` when it had heard the last."""
     seen, still, cpu, at, stat = None, time.monotonic(), dut.cpu_seconds(), time.monotonic(), None
 
     def done():
         nonlocal seen, still, cpu, at, stat
         dut.must_run()
-        stat = fan.ask("stat", "stat") if fan else {"lost": 0, "routes": 0, "last_ns": 0}
+        before, stat = stat, fan.ask("stat", "stat") if fan else {"lost": 0, "routes": 0, "last_ns": 0}
         if stat["lost"]:
             raise Unable("it drops %d sessions" % stat["lost"])
         now, used = time.monotonic(), dut.cpu_seconds()
-        if stat["last_ns"] != seen or used - cpu > IDLE * (now - at) or stat["routes"] < routes:
+        stat["cpu"] = used if stat["last_ns"] != seen or not probing else before["cpu"]
+        if stat["last_ns"] != seen or (used - cpu > IDLE * (now - at) and not probing) or stat["routes"] < routes:
             still = now
         seen, cpu, at = stat["last_ns"], used, now
         return now - still >= quiet_s
+    limit = min(limit, QUICK_LIMIT_S) if "--quick" in sys.argv else limit
     try:
         wait_for("all", done, limit, poll=0.1)
     except TimeoutError:
@@ -130,7 +149,9 @@ class Plan:
         path = os.environ.get("KEEL_BENCH_DONE")
         for line in open(path) if path else ():
             words = line.split()
-            if words[1] == "done":
+            if words[0] != "#":
+                values[words[0], words[1]].append(float(words[4]))
+            elif words[1] == "done":
                 self.have.add((words[2], words[3], int(words[4])))
             else:
                 self.over.add((words[2], words[3]))
@@ -139,6 +160,11 @@ class Plan:
     def arena(self):
         with Lab(os.path.join(ROOT, "build", "bench", "logs")) as lab, duts.installed():
             yield Arena(lab)
+
+    def best_other(self, metric):
+        """The name of who is least in it, but Keel."""
+        medians = {d: statistics.median(v) for (m, d), v in values.items() if m == metric and d in {c.name for c in duts.ALL} - {"keel"}}
+        return min(medians, key=medians.get, default=None)
 
     def end(self, word, step, dut, why):
         self.over.add((step, dut))

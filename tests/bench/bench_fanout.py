@@ -1,0 +1,99 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""Fan-out of a full table from one peer to 20 receivers (all daemons) and to 100 (Keel, and who is best with 20).
+
+  live_N, live_N_cpu     they are there before the table is: from the feed's first octet until the last receiver has the last UPDATE
+  late_N, late_N_cpu     as many others, which were never there before, connect when all is at rest
+  floor                  the bytes that Keel sends to one receiver, written by a loop of writev into the same sinks: what the kernel takes of it
+
+One of the receivers reads and counts what it gets, the others leave throwing it away to the kernel."""
+import os
+import sys
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from bench_lab import Events  # noqa: E402
+from scenario import FAN, LATE, RECEIVERS, RT, Plan, Unable, feeds, idle, receivers, sample, say, settled  # noqa: E402
+import duts  # noqa: E402
+
+FEW, MANY = 20, 100
+LIMIT_S, ONCE_S = 150, 30
+FLOOR_PORT = 1790
+
+
+class Floor:
+    """The name under which the loop's figures stand."""
+    name = "floor"
+
+
+def whole(stat, n, dut):
+    """All receivers have as much as the one that counts: attributes and packing may differ a little."""
+    if stat["octets_min"] < 0.9 * stat["octets_max"]:
+        raise Unable("%s: one of %d receivers has %d octets, another %d" % (dut.name, n, stat["octets_min"], stat["octets_max"]))
+
+
+def main():
+    plan = Plan(__doc__, 5)
+    with plan.arena() as arena:
+        saved = os.path.join(arena.lab.dir, "sent-to-one")
+
+        def fanned(n):
+            def one(cls, run):
+                with arena.dut(cls, feeds(1) + receivers(n) + receivers(n, LATE, 65201)) as dut:
+                    fan, feed = arena.fan(n), arena.feed(0, plan.routes)
+                    fan.wait("established", timeout=60)
+                    feed.wait("ready")
+                    idle(dut)
+                    cpu = dut.cpu_seconds()
+                    feed.say("go")
+                    begin = feed.wait("sending")["time_ns"]
+                    stat = settled(dut, fan, plan.routes, limit=LIMIT_S)
+                    whole(stat, n, dut)
+                    sample("live_%d" % n, "s", run, (stat["last_ns"] - begin) / 1e9, dut=cls.name)
+                    sample("live_%d_cpu" % n, "CPU-s", run, dut.cpu_seconds() - cpu, dut=cls.name)
+                    sample("live_%d_octets" % n, "MB", run, stat["octets"] / 1e6, dut=cls.name)
+                    late = arena.fan(n, LATE, 65201, "--late")
+                    cpu = dut.cpu_seconds()
+                    begin = time.monotonic()
+                    late.say("up")
+                    stat = settled(dut, late, plan.routes, limit=LIMIT_S)
+                    whole(stat, n, dut)
+                    sample("late_%d" % n, "s", run, stat["last_ns"] / 1e9 - begin, dut=cls.name)
+                    sample("late_%d_cpu" % n, "CPU-s", run, dut.cpu_seconds() - cpu, dut=cls.name)
+            return one
+
+        def save():
+            with arena.dut(duts.Keel, feeds(1) + receivers(1)) as dut:
+                fan, feed = arena.fan(1, RECEIVERS, 65001, "--save", saved), arena.feed(0, plan.routes)
+                fan.wait("established", timeout=60)
+                feed.wait("ready")
+                feed.say("go")
+                settled(dut, fan, plan.routes)
+
+        def floor(n):
+            def one(cls, run):
+                if not os.path.exists(saved):
+                    save()
+                writer = Events(arena.lab.spawn("floor", arena.host, [FAN, "--serve", saved, "--connect", RT, "--port", str(FLOOR_PORT), "--peers", str(n)], lines=True))
+                sinks = Events(arena.lab.spawn("floor-sinks", arena.host, [FAN, "--connect", RT, "--port", str(FLOOR_PORT), "--source", RECEIVERS, "--peers", str(n), "--raw"],
+                                               lines=True))
+                sinks.wait("established", timeout=60)
+                writer.wait("ready")
+                seen = writer.ask("go", "done")
+                for way in ("live", "late"):
+                    sample("%s_%d" % (way, n), "s", run, seen["wall_s"], dut=cls.name)
+                    sample("%s_%d_cpu" % (way, n), "CPU-s", run, seen["cpu_s"], dut=cls.name)
+                for p in (sinks, writer):
+                    p.process.stop()
+            return one
+
+        plan.alternate(str(FEW), plan.classes, fanned(FEW), once_s=ONCE_S)
+        plan.alternate("floor%d" % FEW, [Floor], floor(FEW))
+        best = plan.best_other("live_%d_cpu" % FEW)
+        say("with %d receivers the best of the others is %s" % (FEW, best))
+        plan.alternate(str(MANY), [c for c in plan.classes if c.name in ("keel", best)], fanned(MANY), once_s=ONCE_S)
+        plan.alternate("floor%d" % MANY, [Floor], floor(MANY))
+
+
+if __name__ == "__main__":
+    main()
