@@ -252,6 +252,7 @@ struct output {
 	uint8_t *p;
 	size_t room;
 	uint64_t deadline_ns;
+	unsigned until_clock; /* messages to copy before it is looked at again */
 	void (*mark)(void *ctx, enum update_group_mark m);
 	void *ctx;
 };

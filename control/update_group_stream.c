@@ -14,6 +14,7 @@
 
 #define JOURNAL_READ 256u
 #define PREFETCH_AHEAD 6
+#define PUT_AHEAD 8
 #define WALK_IDS 16384u /* of one slice: most of them change nothing in a policy walk */
 #define SLOT_NONE UINT16_MAX
 #define RETRY_NS 50000000u /* a walk that waits looks again */
@@ -347,10 +348,16 @@ journal_prefetch(const struct update_group *g, const struct journal_entry *e, in
 
 	if (i + 2 * PREFETCH_AHEAD < n && e[i + 2 * PREFETCH_AHEAD].table.v == g->rules.table.v)
 		dest_prefetch_paths(g->table, e[i + 2 * PREFETCH_AHEAD].dest);
-	if (i + PREFETCH_AHEAD < n && e[i + PREFETCH_AHEAD].table.v == g->rules.table.v &&
-		dest_peek(g->table, e[i + PREFETCH_AHEAD].dest, &view) && view.paths != NULL &&
+	if (i + PREFETCH_AHEAD < n && e[i + PREFETCH_AHEAD].table.v == g->rules.table.v) {
+		adj_rib_out_prefetch(g->out, e[i + PREFETCH_AHEAD].dest);
+		if (dest_peek(g->table, e[i + PREFETCH_AHEAD].dest, &view) && view.paths != NULL &&
+			view.paths->eligible > 0)
+			attr_prefetch(g->set->accepted, view.paths->path[0].accepted);
+	}
+	if (i + PREFETCH_AHEAD / 2 < n && e[i + PREFETCH_AHEAD / 2].table.v == g->rules.table.v &&
+		dest_peek(g->table, e[i + PREFETCH_AHEAD / 2].dest, &view) && view.paths != NULL &&
 		view.paths->eligible > 0)
-		__builtin_prefetch(attr_get(g->set->accepted, view.paths->path[0].accepted));
+		attr_set_prefetch(attr_get(g->set->accepted, view.paths->path[0].accepted));
 }
 
 static void
@@ -779,8 +786,11 @@ batch_finish(struct update_group *g, uint64_t passed)
 		batch_compare(g);
 		batch_pack(g, passed);
 	}
-	for (unsigned i = 0; i < s->change_count; i++)
+	for (unsigned i = 0; i < s->change_count; i++) {
+		if (i + PUT_AHEAD < s->change_count)
+			adj_pair_prefetch(g->out, s->change[i + PUT_AHEAD].old);
 		adj_pair_put(g->out, s->change[i].old);
+	}
 	batch_reset(s);
 }
 

@@ -13,17 +13,21 @@
 #define SEGMENT_BITS 12
 #define SEGMENT_ENTRIES (1u << SEGMENT_BITS)
 #define SEGMENT_MASK (SEGMENT_ENTRIES - 1)
-/* Pairs and their buckets; a full table has as many pairs as exported sets, 190,000. */
+/* A full table has as many pairs as exported sets, 190,000. */
 #define PAIR_BITS 10
 #define PAIR_ENTRIES (1u << PAIR_BITS)
 #define PAIR_MASK (PAIR_ENTRIES - 1)
+/* The pairs of a set by its id, most often one: ids are dense. 1 KB, as those of a small group are spread among all. */
+#define SET_BITS 8
+#define SET_ENTRIES (1u << SET_BITS)
+#define SET_MASK (SET_ENTRIES - 1)
 
 struct pair {
 	struct attr_id set;
 	struct peer_id source;
 	uint16_t unused;
 	uint32_t refs; /* 0: free */
-	uint32_t next; /* of the bucket, or the next free one */
+	uint32_t next; /* of the same set, or the next free one */
 };
 static_assert(sizeof(struct pair) == 16, "four a cache line");
 
@@ -39,11 +43,9 @@ struct adj_rib_out {
 	struct attr_table *exported;
 	struct arena *arena;
 
-	/* Linear hashing: a bucket is split with each new pair, so growing has no pause. */
-	struct directory pairs, buckets;
+	struct directory pairs;
+	struct directory sets; /* uint32_t by set: its first pair */
 	uint32_t pair_end, pair_free, pair_count;
-	uint32_t bucket_count; /* low + split, 2^bits <= bucket_count < 2^(bits + 1) */
-	unsigned bits;
 
 	uint32_t from_size;
 	uint32_t *from; /* entries by source */
@@ -88,57 +90,14 @@ pair_at(const struct adj_rib_out *o, uint32_t id)
 	return &((struct pair *)o->pairs.segment[id >> PAIR_BITS])[id & PAIR_MASK];
 }
 
+/* Of a set whose segment is there. */
 static uint32_t *
-bucket_at(const struct adj_rib_out *o, uint32_t b)
+first_of(const struct adj_rib_out *o, struct attr_id set)
 {
-	return &((uint32_t *)o->buckets.segment[b >> PAIR_BITS])[b & PAIR_MASK];
+	return &((uint32_t *)o->sets.segment[set.v >> SET_BITS])[set.v & SET_MASK];
 }
 
 /* ---- pairs ---- */
-
-static uint64_t
-route_hash(struct adj_route r)
-{
-	/* Ids of sets are dense and neighbours are made together, so a source's pairs spread evenly as they are, and neighbours stay
-	 * neighbours: no cache miss each. */
-	return r.set.v + ((uint64_t)r.source.v * 0x9e3779b1u);
-}
-
-static uint32_t *
-bucket_of(const struct adj_rib_out *o, struct adj_route r)
-{
-	uint64_t h = route_hash(r);
-	uint32_t b = (uint32_t)h & ((2u << o->bits) - 1);
-
-	return bucket_at(o, b < o->bucket_count ? b : (uint32_t)h & ((1u << o->bits) - 1));
-}
-
-/* One more bucket takes its share of the one that it is split from. Without memory the chains grow longer. */
-static void
-bucket_split(struct adj_rib_out *o)
-{
-	uint32_t b = o->bucket_count, *old, *place;
-	uint32_t next;
-
-	if (directory_reserve(
-		    o->arena, &o->buckets, b >> PAIR_BITS, PAIR_ENTRIES * sizeof(uint32_t)) < 0)
-		return;
-	old = bucket_at(o, b - (1u << o->bits));
-	place = bucket_at(o, b);
-	next = *old;
-	*old = *place = 0;
-	while (next != 0) {
-		struct pair *p = pair_at(o, next);
-		uint64_t h = route_hash((struct adj_route){p->set, p->source});
-		uint32_t *to = h >> o->bits & 1 ? place : old, id = next;
-
-		next = p->next;
-		p->next = *to;
-		*to = id;
-	}
-	if (++o->bucket_count == 2u << o->bits)
-		o->bits++;
-}
 
 static uint32_t
 pair_alloc(struct adj_rib_out *o)
@@ -159,12 +118,18 @@ pair_alloc(struct adj_rib_out *o)
 static int
 pair_intern(struct adj_rib_out *o, struct adj_route r, uint32_t *out)
 {
-	uint32_t *bucket = bucket_of(o, r), id;
+	uint32_t *first, id = 0;
 	struct pair *p;
 
-	for (id = *bucket; id != 0; id = p->next) {
+	if (directory_reserve(
+		    o->arena, &o->sets, r.set.v >> SET_BITS, SET_ENTRIES * sizeof(uint32_t)) < 0) {
+		attr_unref(o->exported, r.set);
+		return -ENOMEM;
+	}
+	first = first_of(o, r.set);
+	for (id = *first; id != 0; id = p->next) {
 		p = pair_at(o, id);
-		if (p->set.v == r.set.v && p->source.v == r.source.v) {
+		if (p->source.v == r.source.v) {
 			p->refs++;
 			attr_unref(o->exported, r.set); /* the pair has one */
 			*out = id;
@@ -177,10 +142,9 @@ pair_intern(struct adj_rib_out *o, struct adj_route r, uint32_t *out)
 		return -ENOMEM;
 	}
 	*pair_at(o, id) =
-		(struct pair){.set = r.set, .source = r.source, .refs = 1, .next = *bucket};
-	*bucket = *out = id;
-	if (++o->pair_count > o->bucket_count)
-		bucket_split(o);
+		(struct pair){.set = r.set, .source = r.source, .refs = 1, .next = *first};
+	*first = *out = id;
+	o->pair_count++;
 	return 0;
 }
 
@@ -188,7 +152,7 @@ static void
 pair_free(struct adj_rib_out *o, uint32_t id)
 {
 	struct pair *p = pair_at(o, id);
-	uint32_t *at = bucket_of(o, (struct adj_route){p->set, p->source});
+	uint32_t *at = first_of(o, p->set);
 
 	while (*at != id)
 		at = &pair_at(o, *at)->next;
@@ -228,12 +192,7 @@ adj_rib_out_create(struct arena *a, struct attr_table *exported, struct adj_rib_
 		return -ENOMEM;
 	o->arena = a;
 	o->exported = exported;
-	o->bucket_count = 1;
 	o->pair_end = 1;
-	if (directory_reserve(a, &o->buckets, 0, PAIR_ENTRIES * sizeof(uint32_t)) < 0) {
-		adj_rib_out_destroy(o);
-		return -ENOMEM;
-	}
 	*out = o;
 	return 0;
 }
@@ -261,7 +220,7 @@ adj_rib_out_destroy(struct adj_rib_out *o)
 		;
 	directory_fini(o->arena, &o->entries);
 	directory_fini(o->arena, &o->pairs);
-	directory_fini(o->arena, &o->buckets);
+	directory_fini(o->arena, &o->sets);
 	arena_free(o->arena, o->from);
 	arena_free(o->arena, o);
 }
@@ -362,6 +321,22 @@ adj_rib_out_hold(struct adj_rib_out *o, struct dest_id dest)
 		return (struct adj_pair_id){0};
 	pair_at(o, entry->v)->refs++;
 	return *entry;
+}
+
+void
+adj_rib_out_prefetch(const struct adj_rib_out *o, struct dest_id dest)
+{
+	const struct adj_pair_id *entry = entry_find(o, dest);
+
+	if (entry != NULL && entry->v != 0)
+		__builtin_prefetch(pair_at(o, entry->v), 1);
+}
+
+void
+adj_pair_prefetch(const struct adj_rib_out *o, struct adj_pair_id id)
+{
+	if (id.v != 0)
+		attr_prefetch(o->exported, pair_at(o, id.v)->set);
 }
 
 uint64_t

@@ -37,6 +37,9 @@ struct adj_route adj_rib_out_get(const struct adj_rib_out *o, struct dest_id des
 struct adj_pair_id adj_rib_out_hold(struct adj_rib_out *o, struct dest_id dest);
 struct adj_route adj_pair_get(const struct adj_rib_out *o, struct adj_pair_id id);
 void adj_pair_put(struct adj_rib_out *o, struct adj_pair_id id);
+/* What adj_rib_out_set(), and what adj_pair_put() of a pair just looked at, will wait for. */
+void adj_rib_out_prefetch(const struct adj_rib_out *o, struct dest_id dest);
+void adj_pair_prefetch(const struct adj_rib_out *o, struct adj_pair_id id);
 
 uint64_t adj_rib_out_count(const struct adj_rib_out *o);
 /* Of these, from `source`. */

@@ -221,8 +221,9 @@ attr_as_path_format(const struct attr_set *a, char *buf, size_t size)
 struct attr_slot {
 	_Atomic(struct attr_set *) set; /* NULL: free */
 	_Atomic uint32_t serial; /* counts how often the id was given out; survives freeing */
-	uint32_t refs; /* owner; of a free slot: the next free id */
+	uint32_t refs; /* owner, with DYING; of a free slot: the next free id */
 };
+#define DYING (1u << 31) /* it is in attr_table.dying */
 static_assert(sizeof(struct attr_slot) == 16, "16 bytes a set beside the set itself");
 
 #define SEGMENT_BITS 12
@@ -246,6 +247,12 @@ struct attr_index {
 #define AT_ONCE_MAX 16384u
 #define INDEX_MIN 1024u
 
+/*
+ * Sets that lost their last reference stay in the index until so many are together: each would be three cache misses, one behind the other;
+ * gathered, they are waited for at once. Who interns such a set meanwhile finds it.
+ */
+#define DYING_MAX 64
+
 struct attr_table {
 	struct arena *arena;
 	struct attr_index *index;
@@ -253,6 +260,7 @@ struct attr_table {
 	struct attr_index *next; /* NULL: none */
 	uint32_t next_mask, next_cleared, next_at; /* slots cleared; ids below are in it */
 	uint32_t free_id; /* list through refs; 0: empty */
+	uint32_t dying_count, dying[DYING_MAX]; /* ids */
 	struct limbo limbo;
 	alignas(CACHE_LINE) _Atomic uint32_t limit; /* ids below were given out once */
 	_Atomic uint32_t count; /* with references */
@@ -282,21 +290,31 @@ count_add(struct attr_table *t, uint32_t n)
 	atomic_store_explicit(&t->count, old + n, memory_order_relaxed);
 }
 
-/* Eight bytes a step; a set is 100 to 200 bytes. */
+#define HASH_LANES 4
+
+/* Eight bytes a step, in lanes that don't wait for each other; a set is 100 to 200 bytes. */
 static uint32_t
 set_hash(const struct attr_set *a, size_t size)
 {
 	const uint8_t *p = (const uint8_t *)a;
-	uint64_t h = size, w;
+	uint64_t h[HASH_LANES] = {size, 1, 2, 3}, w;
 
+	for (; size >= 8 * HASH_LANES; size -= 8 * HASH_LANES) {
+		for (unsigned i = 0; i < HASH_LANES; i++, p += 8) {
+			memcpy(&w, p, 8);
+			h[i] = (h[i] ^ w) * 0x9e3779b97f4a7c15u;
+			h[i] ^= h[i] >> 29;
+		}
+	}
 	for (; size >= 8; p += 8, size -= 8) {
 		memcpy(&w, p, 8);
-		h = (h ^ w) * 0x9e3779b97f4a7c15u;
-		h ^= h >> 29;
+		h[0] = (h[0] ^ w) * 0x9e3779b97f4a7c15u;
+		h[0] ^= h[0] >> 29;
 	}
 	w = 0;
 	memcpy(&w, p, size);
-	return (uint32_t)hash_mix(h ^ w);
+	h[0] = (h[0] ^ w) * 0x9e3779b97f4a7c15u ^ hash_mix(h[1]);
+	return (uint32_t)hash_mix(h[0] ^ hash_mix(h[2]) << 1 ^ hash_mix(h[3]) << 2);
 }
 
 static void
@@ -315,6 +333,15 @@ slot_free(void *ctx, void *p)
 	t->free_id = id;
 }
 
+/* The head of the set, where its size is. */
+static void
+slot_free_prefetch(void *ctx, void *p)
+{
+	const struct attr_slot *s = slot_of(ctx, (uint32_t)(uintptr_t)p);
+
+	__builtin_prefetch(atomic_load_explicit(&s->set, memory_order_relaxed));
+}
+
 int
 attr_table_create(struct arena *a, struct qsbr *readers, struct attr_table **out)
 {
@@ -331,6 +358,7 @@ attr_table_create(struct arena *a, struct qsbr *readers, struct attr_table **out
 		arena_free(a, t);
 		return -ENOMEM;
 	}
+	t->limbo.prefetch = slot_free_prefetch;
 	atomic_init(&t->limit, 1);
 	bytes_add(t, sizeof(*t) + (t->index_mask + 1) * sizeof(*t->index));
 	*out = t;
@@ -541,6 +569,15 @@ index_find(const struct attr_table *t, const struct attr_set *a, size_t size, ui
 	return 0;
 }
 
+/* Of one that is in the index. */
+static void
+slot_ref(struct attr_table *t, struct attr_slot *s, uint32_t refs)
+{
+	if (s->refs == DYING)
+		count_add(t, 1);
+	s->refs += refs;
+}
+
 int
 attr_intern(struct attr_table *t, const struct attr_set *a, uint32_t refs, struct attr_id *out)
 {
@@ -550,7 +587,7 @@ attr_intern(struct attr_table *t, const struct attr_set *a, uint32_t refs, struc
 	struct attr_set *copy;
 
 	if (id != 0) {
-		slot_of(t, id)->refs += refs;
+		slot_ref(t, slot_of(t, id), refs);
 		out->v = id;
 		return 0;
 	}
@@ -574,7 +611,7 @@ attr_intern(struct attr_table *t, const struct attr_set *a, uint32_t refs, struc
 void
 attr_ref(struct attr_table *t, struct attr_id id, uint32_t refs)
 {
-	slot_of(t, id.v)->refs += refs;
+	slot_ref(t, slot_of(t, id.v), refs);
 }
 
 bool
@@ -584,34 +621,65 @@ attr_ref_again(struct attr_table *t, struct attr_id id, uint32_t refs)
 
 	if (s->refs == 0)
 		return false;
-	s->refs += refs;
+	slot_ref(t, s, refs);
 	return true;
+}
+
+/* Out of the index with those that nobody has interned again. */
+static void
+dying_bury(struct attr_table *t)
+{
+	uint32_t hash[DYING_MAX], n = 0;
+
+	for (uint32_t i = 0; i < t->dying_count; i++) {
+		struct attr_slot *s = slot_of(t, t->dying[i]);
+
+		s->refs &= ~DYING;
+		if (s->refs > 0)
+			continue;
+		t->dying[n++] = t->dying[i];
+		attr_set_prefetch(atomic_load_explicit(&s->set, memory_order_relaxed));
+	}
+	t->dying_count = 0;
+	for (uint32_t i = 0; i < n; i++) {
+		const struct attr_set *set =
+			atomic_load_explicit(&slot_of(t, t->dying[i])->set, memory_order_relaxed);
+
+		hash[i] = set_hash(set, attr_set_size(set));
+		__builtin_prefetch(&t->index[hash[i] & t->index_mask], 1);
+	}
+	for (uint32_t i = 0; i < n; i++) {
+		index_remove(t->index, t->index_mask, t->dying[i], hash[i]);
+		if (t->next != NULL && t->dying[i] < t->next_at)
+			index_remove(t->next, t->next_mask, t->dying[i], hash[i]);
+		limbo_push(&t->limbo, (void *)(uintptr_t)t->dying[i]);
+	}
 }
 
 void
 attr_unref(struct attr_table *t, struct attr_id id)
 {
 	struct attr_slot *s = slot_of(t, id.v);
-	const struct attr_set *set;
-	uint32_t hash;
 
-	assert(s->refs > 0);
-	if (--s->refs > 0)
+	assert((s->refs & ~DYING) > 0);
+	if ((--s->refs & ~DYING) > 0)
 		return;
-	set = atomic_load_explicit(&s->set, memory_order_relaxed);
-	hash = set_hash(set, attr_set_size(set));
-	index_remove(t->index, t->index_mask, id.v, hash);
-	if (t->next != NULL && id.v < t->next_at)
-		index_remove(t->next, t->next_mask, id.v, hash);
 	count_add(t, -1u);
-	limbo_push(&t->limbo, (void *)(uintptr_t)id.v);
+	if (s->refs & DYING)
+		return;
+	s->refs = DYING;
+	t->dying[t->dying_count++] = id.v;
+	if (t->dying_count == DYING_MAX)
+		dying_bury(t);
 }
 
 bool
 attr_table_reclaim_some(struct attr_table *t)
 {
-	bool more = limbo_reclaim(&t->limbo, 1);
+	bool more;
 
+	dying_bury(t);
+	more = limbo_reclaim(&t->limbo, 1);
 	index_shrink(t);
 	return more || t->next != NULL;
 }
@@ -677,4 +745,12 @@ attr_prefetch(const struct attr_table *t, struct attr_id id)
 
 	if (s != NULL)
 		__builtin_prefetch(s);
+}
+
+void
+attr_set_prefetch(const struct attr_set *a)
+{
+	/* most end within these */
+	for (unsigned at = 0; at < 3 * CACHE_LINE; at += CACHE_LINE)
+		__builtin_prefetch((const uint8_t *)a + at);
 }

@@ -161,5 +161,7 @@ size_t attr_table_bytes(const struct attr_table *t);   /* any thread */
 const struct attr_set *attr_get(const struct attr_table *t, struct attr_id id);
 /* Prefetches what attr_serial() reads; any id. */
 void attr_prefetch(const struct attr_table *t, struct attr_id id);
-/* Changes each time the id is given out anew; 0 when not in use. */
+/* A set's own lines; NULL is harmless. */
+void attr_set_prefetch(const struct attr_set *a);
+/* Changes each time the id is given to another set; 0 when not in use. */
 uint32_t attr_serial(const struct attr_table *t, struct attr_id id);

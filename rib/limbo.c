@@ -7,6 +7,7 @@
 
 /* 130,000 objects under way: more than a shard publishes in the tens of ms that the slowest reader takes. */
 #define CHUNKS_MAX 256
+#define PREFETCH_AHEAD 8
 
 struct limbo_chunk {
 	size_t count;
@@ -26,8 +27,11 @@ chunk_free(void *ctx, void *p)
 	struct limbo *l = ctx;
 	struct limbo_chunk *c = p;
 
-	for (size_t i = 0; i < c->count; i++)
+	for (size_t i = 0; i < c->count; i++) {
+		if (l->prefetch != NULL && i + PREFETCH_AHEAD < c->count)
+			l->prefetch(l->ctx, c->object[i + PREFETCH_AHEAD]);
 		l->fn(l->ctx, c->object[i]);
+	}
 	if (l->spare == NULL)
 		l->spare = c;
 	else

@@ -18,6 +18,7 @@ struct limbo {
 	struct qsbr *readers;
 	struct retire_list *retire;
 	retire_fn *fn;
+	void (*prefetch)(void *ctx, void *p); /* of one that fn will be given soon; NULL: none */
 	void *ctx;
 	struct limbo_chunk *open; /* not yet in the list */
 	struct limbo_chunk *spare; /* one kept, as a quiet table opens and closes one a loop */

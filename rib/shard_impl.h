@@ -289,6 +289,13 @@ int next_hop_hold(struct shard *s, struct vrf_id vrf, struct attr_id attr,
 /* The one of a path that is in a table of `vrf`. */
 struct shard_next_hop *next_hop_of(
 	const struct shard *s, struct vrf_id vrf, const struct rib_path *p) RUNS_ON(role_rib);
+/* What next_hop_of() will read of a path with this set. */
+static inline void
+next_hop_prefetch(const struct shard *s, struct attr_id set)
+{
+	if (set.v < s->next_hops.of_attr_size)
+		__builtin_prefetch(&s->next_hops.of_attr[set.v]);
+}
 bool next_hop_eligible(const struct shard *s, const struct shard_peer_slot *slot,
 	struct peer_id peer, const struct shard_next_hop *n);
 /* Tells the fib thread what nobody has used for some seconds; a few at a time. */
@@ -306,6 +313,9 @@ int path_withdraw(struct shard *s, struct shard_table *t, struct peer_id peer,
 bool path_doomed(const struct shard *s, const struct shard_table *t, const struct rib_path *p);
 /* Drops doomed paths, replays kept ones and ranks all again; publishes only what differs. 0, -ENOMEM. */
 int dest_redecide(struct shard *s, struct shard_table *t, struct dest_id id,
+	const struct dest_view *view) RUNS_ON(role_rib);
+/* The same of one with one path, where replays are all that is to be done: most destinations of most networks. */
+int dest_replay_only(struct shard *s, struct shard_table *t, struct dest_id id,
 	const struct dest_view *view) RUNS_ON(role_rib);
 void scratch_free(struct shard *s);
 

@@ -408,6 +408,56 @@ dest_redecide(
 	return rebuild(s, t, id, view, NULL, t->keeps != NULL);
 }
 
+/* `now` instead of `old`, or (NULL) nothing: rebuild() of a destination with one path. 0, -ENOMEM. */
+static int
+replace_only(struct shard *s, struct shard_table *t, struct dest_id id, const struct rib_path *old,
+	const struct rib_path *now) RUNS_ON(role_rib)
+{
+	struct making m = {0};
+	struct path_set *set = NULL;
+	int err = scratch_reserve(s, 1);
+
+	if (err == 0 && now != NULL) {
+		set = path_set_alloc(t->dests, 1);
+		err = set != NULL ? 0 : -ENOMEM;
+	}
+	if (err != 0)
+		return err;
+	make_change(s, t, &m, old, now);
+	if (m.keep > 0)
+		(void)rank(s, t, m.keep);
+	if (set != NULL)
+		set_fill(s, set, m.keep, m.refused);
+	if (m.differs)
+		publish(s, t, id, set);
+	else
+		dest_publish_quiet(t->dests, id, set);
+	if (now != NULL)
+		count_refused(s, t, &m, now);
+	path_dropped(s, t, old);
+	return 0;
+}
+
+int
+dest_replay_only(
+	struct shard *s, struct shard_table *t, struct dest_id id, const struct dest_view *view)
+{
+	const struct rib_path *old = &view->paths->path[0];
+	struct rib_path now = *old;
+	bool gone = false;
+	int changed;
+
+	if (old->received.v == 0)
+		return 0;
+	changed = replay_path(s, t, &view->prefix, &now, &gone);
+	if (changed <= 0)
+		return changed;
+	s->effort++;
+	if (!is_refused(&now))
+		(void)refresh_flags(s, t, &now);
+	return replace_only(s, t, id, old, gone ? NULL : &now);
+}
+
 /* The first path of a destination: nothing to rank, nothing to let go. */
 static int
 announce_first(struct shard *s, struct shard_table *t, struct dest_id id, const struct edit *e)

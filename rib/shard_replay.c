@@ -14,7 +14,8 @@
 
 #define VERDICTS (VERDICT_SEGMENTS << VERDICT_SEGMENT_BITS)
 #define PREFETCH_PATHS 16u
-#define PREFETCH_VERDICTS 8u
+#define PREFETCH_VERDICTS 10u
+#define PREFETCH_SETS 5u
 
 enum verdict_kind {
 	VERDICT_REFUSED,
@@ -70,6 +71,29 @@ replay_forget(struct shard *s)
 	}
 }
 
+/* Of a set that has no verdict yet, all is read; and what it became before. */
+static void
+sets_prefetch(const struct shard *s, const struct shard_table *t, struct dest_id id)
+{
+	const struct shard_verdict *segment;
+	const struct rib_path *p;
+	const struct shard_rib_in *r;
+	struct dest_view view;
+	uint32_t i;
+
+	if (!dest_peek(t->dests, id, &view) || view.paths == NULL)
+		return;
+	p = &view.paths->path[0];
+	r = &shard_slot(s, p->peer)->rib[t->family];
+	i = verdict_index(r, p->received);
+	segment = s->replay.segment[i >> VERDICT_SEGMENT_BITS];
+	if (segment != NULL && segment[i % (1u << VERDICT_SEGMENT_BITS)].set == p->received.v &&
+		segment[i % (1u << VERDICT_SEGMENT_BITS)].context == r->context)
+		return;
+	attr_set_prefetch(attr_get(s->attrs, p->received));
+	attr_set_prefetch(attr_get(s->attrs, p->accepted));
+}
+
 void
 replay_prefetch(const struct shard *s, const struct shard_table *t, struct dest_id id)
 {
@@ -90,6 +114,9 @@ replay_prefetch(const struct shard *s, const struct shard_table *t, struct dest_
 	if (segment != NULL)
 		__builtin_prefetch(&segment[i % (1u << VERDICT_SEGMENT_BITS)]);
 	attr_prefetch(s->attrs, p->received);
+	attr_prefetch(s->attrs, p->accepted);
+	next_hop_prefetch(s, p->accepted);
+	sets_prefetch(s, t, (struct dest_id){id.v + PREFETCH_SETS});
 }
 
 /* ---- runs ---- */

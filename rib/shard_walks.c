@@ -173,6 +173,11 @@ visit_dest(void *ctx, struct dest_id id, const struct dest_view *view)
 		replay_prefetch(v->s, v->t, id);
 	if (view->paths == NULL)
 		return true;
+	if (v->t->keeps != NULL && v->t->sweeps == NULL && !v->t->redecide &&
+		view->paths->count == 1) {
+		v->failed |= dest_replay_only(v->s, v->t, id, view) < 0;
+		return v->s->effort < SLICE_PATHS;
+	}
 	concerns = concerned(v->s, v->t, view->paths);
 	if (concerns == 0 && v->t->keeps != NULL)
 		concerns = replay_concerns(v->s, v->t, view);
