@@ -51,6 +51,7 @@ speaker_create(const struct speaker_config *c, struct speaker **out)
 	s->config = *c;
 	s->retry.fire = retry_fire;
 	limits_init(s);
+	pace_init(s);
 	s->random = now_ns() ^ (uint64_t)c->router_id << 32;
 	s->attrs = arena_alloc(c->arena, 2 * (ATTR_SET_MAX + 8));
 	if (s->attrs == NULL)
@@ -132,6 +133,7 @@ speaker_stop(void *ctx)
 	input_push(s);
 	timer_cancel(s->thread, &s->retry);
 	timer_cancel(s->thread, &s->limits);
+	timer_cancel(s->thread, &s->pace_timer);
 	if (s->batch != NULL)
 		shard_input_return(s->config.input, s->batch);
 	s->batch = NULL;

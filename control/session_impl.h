@@ -112,6 +112,7 @@ struct peer_family {
 	enum family family;
 	struct update_member *group; /* its place in one; NULL: not negotiated, or not up */
 	struct refresh_serve serve;
+	bool serving; /* counted in speaker.serving */
 	uint32_t walks; /* refresh walks begun */
 	struct refresh_jobs import_jobs, export_jobs;
 	struct refresh_jobs policy_jobs; /* `walk`: what update_group_settle() gave */
@@ -235,6 +236,9 @@ struct speaker {
 	struct attr_set *attrs; /* ATTR_SET_MAX */
 	uint64_t random;
 	unsigned turn; /* which peer is first */
+	struct refresh_pace pace;
+	struct timer pace_timer; /* the end of its rest, when somebody waits for it */
+	unsigned serving; /* families that are answered now */
 	struct timer limits;
 	unsigned limit_looks; /* left */
 	struct hist keepalive_late, turns;
@@ -334,6 +338,7 @@ void export_rules(struct peer *p) RUNS_ON(role_session);
 /* A slice for one peer. True while there is more that its socket takes. */
 bool export_run(struct peer *p, uint64_t deadline_ns) RUNS_ON(role_session);
 void export_timers_init(struct peer_family *f);
+void pace_init(struct speaker *s);
 void refresh_received(struct peer_family *f) RUNS_ON(role_session);
 void refresh_begun(struct peer_family *f) RUNS_ON(role_session);
 void refresh_ended(struct peer_family *f) RUNS_ON(role_session);

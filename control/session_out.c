@@ -55,12 +55,69 @@ jobs_fail(struct peer_family *f, struct refresh_jobs *j)
 
 /* ---- export ---- */
 
-/* A refresh walk of the group; whom it answers is refresh.h's business. */
+/* After each change of f->serve: how many answers the thread is about. */
 static void
-walk_begin_refresh(struct peer_family *f) RUNS_ON(role_session)
+serve_changed(struct peer_family *f)
+{
+	struct speaker *s = f->peer->speaker;
+
+	if (f->serve.walking != f->serving)
+		s->serving += f->serve.walking ? 1 : -1;
+	f->serving = f->serve.walking;
+	if (f->serve.resting && s->pace_timer.deadline_ns == 0) {
+		uint64_t now = now_ns();
+
+		timer_arm(s->thread, &s->pace_timer,
+			s->pace.free_ns > now ? s->pace.free_ns - now : 0);
+	}
+}
+
+static void
+walk_begin_one(struct peer_family *f) RUNS_ON(role_session)
 {
 	f->walks++;
 	update_group_refresh(f->group, f->peer->up->n.enhanced_route_refresh);
+	serve_changed(f);
+}
+
+/* A refresh walk of the group; whom it answers is refresh.h's business. Those of the group that rest may as well have it. */
+static void
+walk_begin_refresh(struct peer_family *f) RUNS_ON(role_session)
+{
+	walk_begin_one(f);
+	for (struct peer *p = f->peer->speaker->peers; p != NULL; p = p->next) {
+		struct peer_family *other = &p->family[f->family];
+
+		if (other->serve.resting && update_group_shared(f->group, other->group) &&
+			refresh_serve_resume(&other->serve, now_ns()))
+			walk_begin_one(other);
+	}
+}
+
+/* The rest behind walks is over; or not yet, if more were begun meanwhile. */
+static void
+pace_fire(struct timer *t)
+{
+	struct speaker *s = container_of(t, struct speaker, pace_timer);
+	uint64_t now = now_ns();
+
+	role_enter_session();
+	for (struct peer *p = s->peers; p != NULL; p = p->next) {
+		for (unsigned i = 0; i < FAMILY_COUNT; i++) {
+			struct peer_family *f = &p->family[i];
+
+			if (now < s->pace.free_ns)
+				serve_changed(f);
+			else if (refresh_serve_resume(&f->serve, now))
+				walk_begin_one(f);
+		}
+	}
+}
+
+void
+pace_init(struct speaker *s)
+{
+	s->pace_timer.fire = pace_fire;
 }
 
 static void
@@ -114,8 +171,9 @@ on_mark(void *ctx, enum update_group_mark m)
 	case MARK_END_OF_RIB:
 		f->end_of_rib_sent = true;
 		tell(f, SESSION_EXPORT_DONE, 0, false);
-		if (refresh_serve_end_of_rib(&f->serve))
+		if (refresh_serve_end_of_rib(&f->serve, &f->peer->speaker->pace, now_ns()))
 			walk_begin_refresh(f);
+		serve_changed(f);
 		break;
 	case MARK_BORR:
 		f->borr_sent++;
@@ -128,8 +186,9 @@ on_mark(void *ctx, enum update_group_mark m)
 		break;
 	case MARK_WALK_DONE:
 		export_jobs_end(f);
-		if (refresh_serve_walk_done(&f->serve))
+		if (refresh_serve_walk_done(&f->serve, &f->peer->speaker->pace, now_ns()))
 			walk_begin_refresh(f);
+		serve_changed(f);
 		break;
 	case MARK_POLICY_DONE:
 		tell(f, SESSION_EXPORT_DONE, 0, false);
@@ -292,6 +351,7 @@ export_down(struct peer *p)
 			group_leave(p->speaker, f->group);
 		f->group = NULL;
 		refresh_serve_reset(&f->serve);
+		serve_changed(f);
 		timer_cancel(p->speaker->thread, &f->stale);
 		timer_cancel(p->speaker->thread, &f->spread);
 		f->refreshing = false;
@@ -349,12 +409,20 @@ family_spread(struct peer_family *f)
 	timer_arm(f->peer->speaker->thread, &f->spread, ns);
 }
 
+/* Its own answer, or the packing of somebody's. (A first dump at the same time counts with it.) */
+static bool
+walks_for_refresh(const struct peer_family *f)
+{
+	return f->serve.walking || (f->peer->speaker->serving > 0 && update_group_walks(f->group));
+}
+
 /* True while there is more that the socket takes, or others of its group have something to do. */
 static bool
 family_run(struct peer_family *f, uint64_t deadline_ns) RUNS_ON(role_session)
 {
 	struct peer *p = f->peer;
 	struct connection *c = p->up;
+	uint64_t began;
 	uint8_t *tail;
 	size_t room, len;
 	bool more, others;
@@ -372,11 +440,17 @@ family_run(struct peer_family *f, uint64_t deadline_ns) RUNS_ON(role_session)
 	tail = connection_tail(c, TX_EXPORT_ROOM, &room);
 	if (tail == NULL || c->ended)
 		return false; /* EPOLLOUT calls again */
+	began = walks_for_refresh(f) ? now_ns() : 0;
 	len = update_group_encode(
 		f->group, tail, room - TX_RESERVE, deadline_ns, &more, &others, on_mark, f);
 	connection_wrote(c, len, messages_count(tail, len, &p->updates_sent));
 	if (len > 0)
 		connection_flush(c);
+	if (began != 0) {
+		uint64_t now = now_ns();
+
+		refresh_pace_spent(&p->speaker->pace, now, now - began);
+	}
 	if (update_group_error(f->group) != 0) {
 		export_failed(f);
 		return true;
@@ -405,8 +479,9 @@ export_run(struct peer *p, uint64_t deadline_ns)
 void
 refresh_received(struct peer_family *f)
 {
-	if (refresh_serve_request(&f->serve, f->end_of_rib_sent))
+	if (refresh_serve_request(&f->serve, &f->peer->speaker->pace, f->end_of_rib_sent, now_ns()))
 		walk_begin_refresh(f);
+	serve_changed(f);
 }
 
 void
@@ -627,7 +702,7 @@ session_refresh_export(
 
 	if (f == NULL)
 		return action;
-	if (refresh_serve_order(&f->serve, f->end_of_rib_sent))
+	if (refresh_serve_order(&f->serve, f->end_of_rib_sent, now_ns()))
 		walk_begin_refresh(f);
 	/* Contract section 5.6: it need not, and the result says whether it does. */
 	if (!f->peer->up->n.route_refresh)

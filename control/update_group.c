@@ -292,6 +292,18 @@ update_group_refresh(struct update_member *m, bool framed)
 	walk_request(m, framed);
 }
 
+bool
+update_group_walks(const struct update_member *m)
+{
+	return m->group->kind == WALK_SEND;
+}
+
+bool
+update_group_shared(const struct update_member *a, const struct update_member *b)
+{
+	return a != NULL && b != NULL && a->group == b->group;
+}
+
 static size_t
 frame_octets(const struct update_member *m, bool begin, struct output *o)
 {

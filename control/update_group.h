@@ -107,6 +107,11 @@ uint64_t update_group_wait_ns(const struct update_member *m);
  */
 int update_group_error(struct update_member *m) RUNS_ON(role_session);
 
+/* Does its group go over the whole table for some of its members now? */
+bool update_group_walks(const struct update_member *m);
+/* Are both members of one group? NULL is in none. */
+bool update_group_shared(const struct update_member *a, const struct update_member *b);
+
 uint64_t update_group_advertised(const struct update_member *m);
 /* What this member is told of a destination, its next hop in; NULL: nothing. Good until the next call. */
 const struct attr_set *update_group_exported(const struct update_member *m, struct dest_id dest);

@@ -24,15 +24,17 @@ splitmix64(uint64_t *s)
 	return z ^ z >> 31;
 }
 
+static const struct refresh_pace rested;
+
 static void
 test_plain(void **state)
 {
 	struct refresh_serve r = {0};
 
-	assert_true(refresh_serve_request(&r, true));
+	assert_true(refresh_serve_request(&r, &rested, true, 1));
 	assert_true(r.walking);
 	refresh_serve_first_entry(&r);
-	assert_false(refresh_serve_walk_done(&r));
+	assert_false(refresh_serve_walk_done(&r, &rested, 1));
 	assert_false(r.walking);
 	assert_int_equal(r.requests_received, 1);
 	assert_int_equal(r.served, 1);
@@ -45,11 +47,11 @@ test_before_end_of_rib(void **state)
 {
 	struct refresh_serve r = {0};
 
-	assert_false(refresh_serve_end_of_rib(&r)); /* nobody asked */
-	assert_false(refresh_serve_request(&r, false));
-	assert_false(refresh_serve_request(&r, false));
-	assert_true(refresh_serve_end_of_rib(&r));
-	assert_false(refresh_serve_walk_done(&r));
+	assert_false(refresh_serve_end_of_rib(&r, &rested, 1)); /* nobody asked */
+	assert_false(refresh_serve_request(&r, &rested, false, 1));
+	assert_false(refresh_serve_request(&r, &rested, false, 1));
+	assert_true(refresh_serve_end_of_rib(&r, &rested, 1));
+	assert_false(refresh_serve_walk_done(&r, &rested, 1));
 	assert_int_equal(r.served, 1);
 	assert_int_equal(r.coalesced, 1);
 }
@@ -59,10 +61,10 @@ test_joins_before_first_entry(void **state)
 {
 	struct refresh_serve r = {0};
 
-	assert_true(refresh_serve_request(&r, true));
-	assert_false(refresh_serve_request(&r, true));
+	assert_true(refresh_serve_request(&r, &rested, true, 1));
+	assert_false(refresh_serve_request(&r, &rested, true, 1));
 	refresh_serve_first_entry(&r);
-	assert_false(refresh_serve_walk_done(&r));
+	assert_false(refresh_serve_walk_done(&r, &rested, 1));
 	assert_int_equal(r.served, 1);
 	assert_int_equal(r.coalesced, 1);
 }
@@ -72,13 +74,13 @@ test_storm_during_a_walk(void **state)
 {
 	struct refresh_serve r = {0};
 
-	assert_true(refresh_serve_request(&r, true));
+	assert_true(refresh_serve_request(&r, &rested, true, 1));
 	refresh_serve_first_entry(&r);
 	for (int i = 0; i < 1000; i++)
-		assert_false(refresh_serve_request(&r, true));
-	assert_true(refresh_serve_walk_done(&r)); /* one more for them all */
+		assert_false(refresh_serve_request(&r, &rested, true, 1));
+	assert_true(refresh_serve_walk_done(&r, &rested, 1)); /* one more for them all */
 	refresh_serve_first_entry(&r);
-	assert_false(refresh_serve_walk_done(&r));
+	assert_false(refresh_serve_walk_done(&r, &rested, 1));
 	assert_int_equal(r.requests_received, 1001);
 	assert_int_equal(r.served, 2);
 	assert_int_equal(r.coalesced, 999);
@@ -90,23 +92,23 @@ test_orders_are_not_counted(void **state)
 {
 	struct refresh_serve r = {0};
 
-	assert_true(refresh_serve_order(&r, true));
+	assert_true(refresh_serve_order(&r, true, 1));
 	assert_int_equal(r.served, 0);
-	assert_false(refresh_serve_request(&r, true)); /* joins ours */
-	assert_false(refresh_serve_request(&r, true));
+	assert_false(refresh_serve_request(&r, &rested, true, 1)); /* joins ours */
+	assert_false(refresh_serve_request(&r, &rested, true, 1));
 	assert_int_equal(r.served, 1);
 	assert_int_equal(r.coalesced, 1);
 	refresh_serve_first_entry(&r);
-	assert_false(refresh_serve_order(&r, true));
-	assert_false(refresh_serve_request(&r, true)); /* behind our own */
-	assert_false(refresh_serve_order(&r, true));
-	assert_true(refresh_serve_walk_done(&r));
+	assert_false(refresh_serve_order(&r, true, 1));
+	assert_false(refresh_serve_request(&r, &rested, true, 1)); /* behind our own */
+	assert_false(refresh_serve_order(&r, true, 1));
+	assert_true(refresh_serve_walk_done(&r, &rested, 1));
 	assert_int_equal(r.served, 2);
 	assert_int_equal(r.coalesced, 1);
 	refresh_serve_first_entry(&r);
-	assert_false(refresh_serve_order(&r, true));
-	assert_true(refresh_serve_walk_done(&r));
-	assert_false(refresh_serve_walk_done(&r));
+	assert_false(refresh_serve_order(&r, true, 1));
+	assert_true(refresh_serve_walk_done(&r, &rested, 1));
+	assert_false(refresh_serve_walk_done(&r, &rested, 1));
 	assert_int_equal(r.requests_received, 3);
 	assert_int_equal(r.served, 2);
 	assert_int_equal(r.coalesced, 1);
@@ -117,14 +119,14 @@ test_reset_keeps_counters(void **state)
 {
 	struct refresh_serve r = {0};
 
-	assert_true(refresh_serve_request(&r, true));
+	assert_true(refresh_serve_request(&r, &rested, true, 1));
 	refresh_serve_first_entry(&r);
-	assert_false(refresh_serve_request(&r, true));
+	assert_false(refresh_serve_request(&r, &rested, true, 1));
 	refresh_serve_reset(&r);
 	assert_false(r.walking || r.first_sent || r.pending);
 	assert_int_equal(r.requests_received, 2);
 	assert_int_equal(r.served, 1);
-	assert_false(refresh_serve_end_of_rib(&r)); /* the new session owes nothing */
+	assert_false(refresh_serve_end_of_rib(&r, &rested, 1)); /* the new session owes nothing */
 }
 
 /* The other side, seen from outside: when requests came and when walks began. */
@@ -134,7 +136,9 @@ struct history {
 	bool walking, first_sent; /* what we did, not what the room says */
 	unsigned unanswered; /* requests that no walk has begun for, or could still take in */
 	unsigned walks, walks_owed_at_most;
-	bool with_orders;
+	bool with_orders, with_rests;
+	struct refresh_pace pace;
+	uint64_t now_ns;
 };
 
 static void
@@ -163,22 +167,23 @@ request(struct history *h, bool ours)
 		if (h->walks_owed_at_most == 0)
 			h->walks_owed_at_most = 1;
 	}
-	if (ours ? refresh_serve_order(&h->r, h->end_of_rib)
-		 : refresh_serve_request(&h->r, h->end_of_rib))
+	if (ours ? refresh_serve_order(&h->r, h->end_of_rib, h->now_ns)
+		 : refresh_serve_request(&h->r, &h->pace, h->end_of_rib, h->now_ns))
 		walk_begins(h);
-	/* Free to walk: nothing to wait for. */
-	if (h->end_of_rib)
+	/* Free to walk: nothing to wait for. Our own never rest. */
+	if (h->end_of_rib && (ours || h->now_ns >= h->pace.free_ns))
 		assert_true(h->walking);
 }
 
 static void
 one_step(struct history *h, uint64_t x)
 {
+	h->now_ns += x >> 32 & 0xff;
 	switch (x % 8) {
 	case 0:
 		if (!h->end_of_rib) {
 			h->end_of_rib = true;
-			if (refresh_serve_end_of_rib(&h->r))
+			if (refresh_serve_end_of_rib(&h->r, &h->pace, h->now_ns))
 				walk_begins(h);
 		}
 		break;
@@ -194,7 +199,9 @@ one_step(struct history *h, uint64_t x)
 		/* An empty table's walk ends without an entry. */
 		if (h->walking) {
 			h->walking = false;
-			if (refresh_serve_walk_done(&h->r))
+			if (h->with_rests)
+				refresh_pace_spent(&h->pace, h->now_ns, x >> 40 & 0x3f);
+			if (refresh_serve_walk_done(&h->r, &h->pace, h->now_ns))
 				walk_begins(h);
 		}
 		break;
@@ -202,30 +209,152 @@ one_step(struct history *h, uint64_t x)
 		request(h, h->with_orders && (x >> 8 & 1));
 		break;
 	}
+	/* the timer */
+	if (h->now_ns >= h->pace.free_ns && refresh_serve_resume(&h->r, h->now_ns))
+		walk_begins(h);
 	assert_int_equal(h->r.walking, h->walking);
+	/* none is lost */
 	if (h->end_of_rib && !h->walking)
-		assert_int_equal(h->unanswered, 0); /* none is lost */
+		assert_int_equal(h->unanswered > 0, h->r.resting);
+	assert_true(!h->r.resting || h->now_ns < h->pace.free_ns);
 }
 
 static void
 test_histories(void **state)
 {
 	for (uint64_t seed = 1; seed <= 20000; seed++) {
-		struct history h = {.with_orders = seed % 2};
+		struct history h = {
+			.with_orders = seed % 2, .with_rests = seed / 2 % 2, .now_ns = 1000};
 		uint64_t s = seed;
 
 		for (unsigned n = (unsigned)(splitmix64(&s) % 60); n > 0; n--)
 			one_step(&h, splitmix64(&s));
 		/* Let everything end: then every request was served by a walk or counted with one. */
 		one_step(&h, 0);
-		for (int i = 0; i < 3; i++)
+		for (int i = 0; i < 3; i++) {
+			h.now_ns += 10000;
 			one_step(&h, 3);
+		}
 		if (h.walking || h.unanswered || h.r.pending || h.walks < h.r.served ||
 			(!h.with_orders && h.walks != h.r.served) ||
 			h.r.requests_received != h.r.served + h.r.coalesced)
 			fail_msg("seed %llu: requests %llu, served %llu, coalesced %llu",
 				(unsigned long long)seed, (unsigned long long)h.r.requests_received,
 				(unsigned long long)h.r.served, (unsigned long long)h.r.coalesced);
+	}
+}
+
+/* ---- what the walks may take ---- */
+
+#define MS 1000000ull
+
+/* One alone never waits, nor one after long. Behind a walk a rest in proportion, and then one walk for all that came. */
+static void
+test_a_rest_behind_a_walk(void **state)
+{
+	struct refresh_serve r = {0}, other = {0};
+	struct refresh_pace p = {0};
+	uint64_t now = 1000 * MS, begun = now;
+
+	assert_true(refresh_serve_request(&r, &p, true, now));
+	refresh_serve_first_entry(&r);
+	for (int slice = 0; slice < 100; slice++) {
+		now += MS;
+		refresh_pace_spent(&p, now, MS);
+	}
+	assert_int_equal(p.free_ns, begun + REFRESH_SHARE * 100 * MS);
+	assert_false(refresh_serve_request(&r, &p, true, now));
+	assert_false(refresh_serve_walk_done(&r, &p, now));
+	assert_true(r.resting && r.pending && !r.walking);
+	for (int i = 0; i < 1000; i++)
+		assert_false(refresh_serve_request(&r, &p, true, now));
+	/* somebody else does not wait for that */
+	assert_true(refresh_serve_request(&other, &p, true, now));
+	assert_false(refresh_serve_walk_done(&other, &p, now));
+	now = p.free_ns;
+	assert_true(refresh_serve_resume(&r, now));
+	assert_false(refresh_serve_resume(&r, now));
+	refresh_serve_first_entry(&r);
+	assert_false(refresh_serve_walk_done(&r, &p, now + 100 * MS));
+	assert_int_equal(r.requests_received, 1002);
+	assert_int_equal(r.served, 2);
+	assert_int_equal(r.coalesced, 1000);
+	/* it asked too lately, until it did not for long */
+	p.free_ns = now + REFRESH_SELDOM_NS + 1000 * MS;
+	assert_false(refresh_serve_request(&r, &p, true, now + REFRESH_SELDOM_NS - 1));
+	refresh_serve_reset(&r);
+	assert_true(refresh_serve_request(&r, &p, true, now + REFRESH_SELDOM_NS));
+}
+
+static void
+test_our_orders_never_rest(void **state)
+{
+	struct refresh_serve r = {0};
+	struct refresh_pace p = {.free_ns = 1000 * MS};
+
+	assert_true(refresh_serve_request(&r, &p, true, 1));
+	refresh_serve_first_entry(&r);
+	assert_false(refresh_serve_order(&r, true, 2));
+	assert_true(refresh_serve_walk_done(&r, &p, 3)); /* owed to us, too */
+	refresh_serve_first_entry(&r);
+	assert_false(refresh_serve_request(&r, &p, true, 4));
+	assert_false(refresh_serve_walk_done(&r, &p, 5));
+	assert_true(r.resting);
+	assert_true(refresh_serve_order(&r, true, 6)); /* and answers the peer with it */
+	assert_int_equal(r.served, 2);
+	assert_false(r.resting || r.pending);
+	assert_false(refresh_serve_resume(&r, 7));
+}
+
+static void
+test_a_rest_has_an_end(void **state)
+{
+	struct refresh_pace p = {0};
+	uint64_t now = 1;
+
+	for (int i = 0; i < 100; i++) {
+		now += 1000 * MS;
+		refresh_pace_spent(&p, now, 1000 * MS);
+		assert_true(p.free_ns <= now + REFRESH_REST_MAX_NS);
+	}
+}
+
+/* Peers that ask all the time, one after the other and at once: walks have their share of the time and no more, and each is answered. */
+static void
+test_floods_have_their_share(void **state)
+{
+	for (uint64_t seed = 1; seed <= 200; seed++) {
+		struct refresh_serve r[5] = {0};
+		struct refresh_pace p = {0};
+		uint64_t s = seed, now = 1000 * MS, busy = 0,
+			 cost = (1 + splitmix64(&s) % 200) * MS;
+		unsigned peers = 1 + (unsigned)(splitmix64(&s) % 5);
+
+		/* a thread of one peer at a time: 60 s */
+		for (unsigned turn = 0; now < 61000 * MS; turn++) {
+			struct refresh_serve *at = &r[turn % peers];
+
+			if (refresh_serve_request(at, &p, true, now) ||
+				(now >= p.free_ns && refresh_serve_resume(at, now))) {
+				refresh_serve_first_entry(at);
+				now += cost;
+				busy += cost;
+				refresh_pace_spent(&p, now, cost);
+				/* a request came meanwhile */
+				(void)refresh_serve_request(at, &p, true, now);
+				if (refresh_serve_walk_done(at, &p, now))
+					refresh_serve_reset(at);
+			}
+			now += MS;
+		}
+		for (unsigned i = 0; i < peers; i++)
+			assert_true(r[i].served > 1);
+		/* and what those had who had waited for REFRESH_SELDOM_NS */
+		if (busy > 60000 * MS / REFRESH_SHARE +
+				   cost * peers * (1 + 60000 * MS / REFRESH_SELDOM_NS))
+			fail_msg("seed %llu: busy %llu ms", (unsigned long long)seed,
+				(unsigned long long)(busy / MS));
+		assert_true(busy >= 60000 * MS / REFRESH_SHARE / 2 || cost < 10 * MS);
 	}
 }
 
@@ -240,6 +369,10 @@ main(void)
 		cmocka_unit_test(test_orders_are_not_counted),
 		cmocka_unit_test(test_reset_keeps_counters),
 		cmocka_unit_test(test_histories),
+		cmocka_unit_test(test_a_rest_behind_a_walk),
+		cmocka_unit_test(test_our_orders_never_rest),
+		cmocka_unit_test(test_a_rest_has_an_end),
+		cmocka_unit_test(test_floods_have_their_share),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -574,6 +574,46 @@ test_refresh_served(void **state)
 	node_end(&n);
 }
 
+#define FLOOD 500u
+
+/* Requests without end: a few walks with rests between them answer them all, each whole, the last one behind the last request. */
+static void
+test_refresh_flood(void **state)
+{
+	struct config_peer c = peer_config(PEER_AS, OWN_AS, 2);
+	struct bgp_open_options o = script_open(PEER_AS, PEER_ID);
+	struct attr_set own = own_attrs();
+	const enum family f = FAMILY_IPV4_UNICAST;
+	static struct script s;
+	static struct node n;
+	struct session_view v;
+	unsigned walks = 0;
+
+	node_begin(&n, OWN_AS, OWN_ID);
+	for (unsigned i = 0; i < ROUTES; i++)
+		node_originate(&n, 0x0a000000 + i * 256, 24, &own);
+	node_peer(&n, 1, &c, policy_accept_all());
+	script_establish(&s, &n, 2, &o);
+	assert_int_equal(script_read_routes(&s, -1, NULL), ROUTES);
+	for (unsigned i = 0; i < FLOOD; i++)
+		script_send_refresh(&s, REFRESH_REQUEST);
+	do {
+		assert_int_equal(script_read_routes(&s, REFRESH_BEGIN, NULL), 0);
+		assert_int_equal(script_read_routes(&s, REFRESH_END, NULL), ROUTES);
+		walks++;
+		v = node_view(&n, 1);
+	} while (v.families[f].requests_received < FLOOD ||
+		 v.families[f].served + v.families[f].coalesced < FLOOD ||
+		 v.families[f].served > walks);
+	assert_int_equal(v.families[f].requests_received, FLOOD);
+	assert_int_equal(v.families[f].served, walks);
+	assert_int_equal(v.families[f].coalesced, FLOOD - walks);
+	assert_int_equal(v.families[f].borr_sent, walks);
+	assert_int_equal(v.established_count, 1);
+	script_close(&s);
+	node_end(&n);
+}
+
 /* Ours: the request leaves; between BoRR and EoRR one of two routes comes again, the other is swept; the job ends. */
 static void
 test_refresh_import(void **state)
@@ -855,6 +895,7 @@ main(void)
 		cmocka_unit_test(test_treat_as_withdraw),
 		cmocka_unit_test(test_no_policy),
 		cmocka_unit_test(test_refresh_served),
+		cmocka_unit_test(test_refresh_flood),
 		cmocka_unit_test(test_refresh_import),
 		cmocka_unit_test(test_refresh_stale),
 		cmocka_unit_test(test_refresh_export),
