@@ -12,7 +12,7 @@ import sys
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from scenario import Plan, feeds, idle, receivers, sample, settled  # noqa: E402
 
-LIMIT_S = 150
+LIMIT_S = 120
 
 
 def main():

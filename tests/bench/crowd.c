@@ -356,7 +356,9 @@ open_message(struct speaker *p)
 		.route_refresh = true,
 		.enhanced_route_refresh = true,
 		.extended_message = true,
-		.four_octet_as = true};
+		.four_octet_as = true,
+		/* FRR 8.4 answers no request of a peer that has RFC 7313 and lacks this */
+		.graceful_restart = true};
 	struct ip_addr source;
 
 	addr_parse(opt.source, &source);

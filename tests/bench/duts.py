@@ -72,13 +72,14 @@ def tree(pid):
 
 
 def process_seconds(pid):
-    """Of all its threads, to the nanosecond where the kernel counts so."""
+    """Of all its threads but Keel's workers, which poll, to the nanosecond where the kernel counts so."""
     folder = "/proc/%d/task" % pid
     try:
         total = 0
         for task in os.listdir(folder):
-            with open("%s/%s/schedstat" % (folder, task)) as f:
-                total += int(f.read().split()[0])
+            with open("%s/%s/comm" % (folder, task)) as name, open("%s/%s/schedstat" % (folder, task)) as f:
+                if "worker" not in name.read():
+                    total += int(f.read().split()[0])
         return total / 1e9
     except (FileNotFoundError, ProcessLookupError):
         with open("/proc/%d/stat" % pid) as f:

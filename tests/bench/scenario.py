@@ -3,7 +3,7 @@
 the loopback: no link's cost is in the figures), waiting until it has nothing more to do, and the order of runs.
 
 Beside samples (bench_lab.sample) a scenario prints what scripts/bench keeps, so that it goes on where it was:
-  # done STEP DUT RUN          this run of this step is whole
+  # done STEP DUT RUN SECONDS  this run of this step is whole
   # once STEP DUT WORDS        no more runs of it: one takes so long
   # unable STEP DUT WORDS      no more runs of it: why
 What is there already, samples and these, stands in the file that KEEL_BENCH_DONE names.
@@ -20,6 +20,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import bench_lab  # noqa: E402
 from bench_lab import BUILD, CROWD, FEED, ROOT, Events, Lab, addresses, say, wait_for  # noqa: E402,F401
 import duts  # noqa: E402
+from report import LESS_IS_BETTER  # noqa: E402
 from duts import EVERYTHING, RT, US, Peer, Unable  # noqa: E402,F401
 
 FAN = os.path.join(BUILD, "tests", "bench", "fan")
@@ -27,6 +28,7 @@ FEEDS, RECEIVERS, LATE, PROBES = "198.18.0.2", "198.18.1.1", "198.18.2.1", "198.
 PER_SET = 8  # prefixes an attribute set
 IDLE = 0.03  # of a processor: who uses less has nothing to do
 LIMIT_S, ONCE_S = 120, 60  # a step's bound; what takes longer is done once
+AGAIN_S = 20  # and what takes longer than this, of a daemon that is the best of the others in nothing
 QUICK_LIMIT_S = 20
 PROBE_MS = 5
 
@@ -36,10 +38,12 @@ def count(n):
 
 
 values = collections.defaultdict(list)  # (metric, dut): what was measured, here and before
+units = {}
 
 
 def sample(metric, unit, run, value, dut):
     values[metric, dut].append(value)
+    units[metric] = unit
     bench_lab.sample(metric, unit, run, value, dut=dut)
 
 
@@ -145,14 +149,16 @@ class Plan:
         self.quick, self.runs = self.args.quick, self.args.runs or (1 if self.args.quick else runs)
         self.routes = self.args.routes or (quick_routes if self.args.quick else routes)
         self.classes = [d for d in duts.ALL if d.name in self.args.dut.split(",")]
-        self.have, self.over = set(), set()
+        self.have, self.over, self.took = set(), set(), {}
         path = os.environ.get("KEEL_BENCH_DONE")
         for line in open(path) if path else ():
             words = line.split()
             if words[0] != "#":
                 values[words[0], words[1]].append(float(words[4]))
+                units[words[0]] = words[2]
             elif words[1] == "done":
                 self.have.add((words[2], words[3], int(words[4])))
+                self.took[words[2], words[3]] = float(words[5])
             else:
                 self.over.add((words[2], words[3]))
 
@@ -166,6 +172,9 @@ class Plan:
         medians = {d: statistics.median(v) for (m, d), v in values.items() if m == metric and d in {c.name for c in duts.ALL} - {"keel"}}
         return min(medians, key=medians.get, default=None)
 
+    def best_in_nothing(self, name):
+        return not any(d == name and units[m] in LESS_IS_BETTER and self.best_other(m) == name for m, d in values)
+
     def end(self, word, step, dut, why):
         self.over.add((step, dut))
         print("# %s %s %s %s" % (word, step, dut, why), flush=True)
@@ -176,6 +185,9 @@ class Plan:
         if self.args.step and not step.startswith(self.args.step):
             return
         for run in range(runs or self.runs):
+            for cls in (c for c in classes if run and c is not duts.Keel and (step, c.name) not in self.over and self.took.get((step, c.name), 0) > AGAIN_S):
+                if self.best_in_nothing(cls.name):
+                    self.end("once", step, cls.name, "one run only: it takes %.0f s, and is the best of the others in nothing" % self.took[step, cls.name])
             for cls in (c for c in classes if (step, c.name) not in self.over and (step, c.name, run) not in self.have):
                 begin = time.monotonic()
                 try:
@@ -185,8 +197,8 @@ class Plan:
                         raise
                     self.end("unable", step, cls.name, str(e).splitlines()[0][:200])
                     continue
-                took = time.monotonic() - begin
-                print("# done %s %s %d" % (step, cls.name, run), flush=True)
+                took = self.took[step, cls.name] = time.monotonic() - begin
+                print("# done %s %s %d %.1f" % (step, cls.name, run, took), flush=True)
                 say("%s %s run %d: %.1f s in all" % (step, cls.name, run + 1, took))
                 if took > once_s and cls is not duts.Keel:
                     self.end("once", step, cls.name, "one run only: it takes %.0f s" % took)

@@ -1,0 +1,88 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""A storm of ROUTE-REFRESH: 100,000 routes, 20 peers that ask 50 times a second each, with a hold time of 9 s, for 20 s.
+
+  lost                            sessions that ended, of the 20
+  probe_p50, probe_p99, probe_max a route that one more peer changes each 20 ms, at another that is told of this one only, from the storm's beginning to its end
+  rest_p99                        the same before the storm
+  cpu                             CPU seconds of the daemon, from the first request until it has nothing to do
+  tables                          full tables that a peer got, by octets: how many walks there were for its 1,000 requests
+  after                           seconds from the last request until the daemon has nothing to do"""
+import os
+import sys
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from bench_policy import PROBE_ASN, PROBE_ONLY  # noqa: E402
+from scenario import EVERYTHING, PROBES, RECEIVERS, Peer, Plan, Unable, addresses, feeds, idle, receivers, sample, wait_for  # noqa: E402
+
+PEERS, EACH, HOLD_S, PROBE_MS = 20, 50, 9, 20
+LIMIT_S = 120
+
+
+def peers():
+    announcer, listener = addresses(PROBES, 2)
+    return feeds(1) + receivers(PEERS) + [Peer(announcer, PROBE_ASN, imports=EVERYTHING), Peer(listener, PROBE_ASN + 1, exports=PROBE_ONLY)]
+
+
+def loaded(arena, plan, dut):
+    """The asking peers, the prober, and the octets that a table takes."""
+    crowd, prober, feed = arena.crowd(PEERS, RECEIVERS, 65001, hold=HOLD_S), arena.crowd(2, PROBES, PROBE_ASN), arena.feed(0, plan.routes)
+    wait_for("sessions of all", lambda: crowd.ask("report", "report")["established"] == PEERS and prober.ask("report", "report")["established"] == 2, 60)
+    feed.wait("ready")
+    feed.say("go")
+    feed.wait("done", "table")
+    octets, still = 0, 0
+
+    def told():
+        nonlocal octets, still
+        more = crowd.ask("report", "report")["octets"]
+        octets, still = octets + more, still + 1 if octets > plan.routes and more < 50 * PEERS else 0
+        return still >= 10
+    wait_for("the table at all peers", told, LIMIT_S, poll=0.1)
+    idle(dut)
+    return crowd, prober, octets / PEERS
+
+
+def main():
+    plan = Plan(__doc__, 3, routes=100000, quick_routes=5000)
+    seconds = 3 if plan.quick else 20
+    with plan.arena() as arena:
+        def one(cls, run):
+            with arena.dut(cls, peers()) as dut:
+                crowd, prober, table = loaded(arena, plan, dut)
+                prober.say("probe 0 1 100 %d" % PROBE_MS)
+                rest = prober.wait("done", "probe", timeout=60)
+                crowd.ask("report", "report")
+                cpu, begin = dut.cpu_seconds(), time.monotonic()
+                prober.say("probe 0 1 65535 %d" % PROBE_MS)
+                crowd.say("refresh %d %d" % (PEERS * EACH, seconds))
+                requests = crowd.wait("done", "refresh", timeout=seconds + 60)["requests"]
+                end = time.monotonic()
+                prober.say("probe-stop %d %d" % (begin * 1e9, end * 1e9))
+                probe = None
+                try:
+                    probe = prober.wait("done", "probe", timeout=LIMIT_S)
+                except TimeoutError:
+                    pass
+                try:
+                    idle(dut, 1, LIMIT_S)
+                except Unable:
+                    pass
+                after = time.monotonic() - end
+                seen = crowd.ask("report", "report")
+                sample("lost", "sessions", run, PEERS - seen["established"], dut=cls.name)
+                sample("rest_p99", "ms", run, rest["p99_us"] / 1000, dut=cls.name)
+                for k in ("p50", "p99", "max") if probe else ():
+                    sample("probe_" + k, "ms", run, probe[k + "_us"] / 1000, dut=cls.name)
+                sample("cpu", "CPU-s", run, dut.cpu_seconds() - cpu, dut=cls.name)
+                sample("requests", "requests", run, requests, dut=cls.name)
+                sample("tables", "walks", run, seen["octets"] / PEERS / table, dut=cls.name)
+                sample("after", "s", run, after, dut=cls.name)
+                if not probe:
+                    raise Unable("a probe route's change did not come through within %d s of the storm's end" % LIMIT_S)
+        plan.alternate("storm", plan.classes, one, once_s=75)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,250 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""What scripts/bench writes of samples: build/bench/NAME.json, one report.html over all that is there, and the tables of docs/benchmarks.md."""
+import html
+import json
+import os
+import statistics
+import subprocess
+
+PACKAGES = {"bird": "bird2", "frr": "frr", "gobgp": "gobgpd", "openbgpd": "openbgpd"}
+NAMES = {"keel": "Keel", "bird": "BIRD", "frr": "FRR", "gobgp": "GoBGP", "openbgpd": "OpenBGPD"}
+BEST = "the best other"
+LESS_IS_BETTER = ("s", "CPU-s", "ms", "us", "ns", "MB", "sessions", "CPU-us/path")
+MORE_IS_BETTER = ("M/s", "Mpps", "routes/s")
+
+
+# ---- figures ----
+
+def spread(values):
+    return {"min": min(values), "median": statistics.median(values), "max": max(values)}
+
+
+def pairs(mine, others):
+    """Run by run, because neighbours in time saw the same noise; what the other did once counts for each."""
+    once = next(iter(others.values())) if len(others) == 1 else None
+    out = []
+    for i, value in mine.items():
+        other = others.get(i, once)
+        if other:
+            out.append(value / other)
+    return out
+
+
+def ratio(mine, others, against):
+    quotients = pairs(mine, others)
+    return quotients and {"against": against, "ratio": statistics.median(quotients), "min": min(quotients), "max": max(quotients)}
+
+
+def best_other(samples, units, metric, dut):
+    """Of the daemons but `dut` the one with the best median, or None."""
+    sign = 1 if units[metric] in LESS_IS_BETTER else -1 if units[metric] in MORE_IS_BETTER else 0
+    medians = {d: sign * statistics.median(v.values()) for (m, d), v in samples.items() if m == metric and d != dut and d in PACKAGES}
+    return min(medians, key=medians.get) if sign and medians else None
+
+
+def ratios(samples, units, best, compare):
+    """{metric: ratio of `best` to the best of the other daemons}, and those of `compare` (a second one of a metric goes by METRIC:AGAINST)."""
+    out = {}
+    for metric, who in list(samples):
+        other = best_other(samples, units, metric, best) if who == best else None
+        r = other and ratio(samples[metric, who], samples[metric, other], BEST)
+        if r:
+            out[metric] = dict(r, of=who, who=other)
+    for who, against in compare:
+        for metric, dut in list(samples):
+            r = dut == who and (metric, against) in samples and ratio(samples[metric, who], samples[metric, against], against)
+            if r:
+                out[metric if metric not in out else "%s:%s" % (metric, against)] = dict(r, of=who, who=against)
+    return out
+
+
+def version_of(dut, commit):
+    if dut not in PACKAGES:
+        return commit
+    r = subprocess.run(["dpkg-query", "-W", "-f", "${Version}", PACKAGES[dut]], capture_output=True, text=True)
+    return r.stdout.strip() or "unknown"
+
+
+def document(name, entry, kept, command, date):
+    samples, units = kept.collect()
+    duts = sorted({dut for _, dut in samples}, key=lambda d: (d != "keel", d))
+    return {
+        "scenario": name, "title": entry.title, "machine": kept.heads[0]["host"], "version": kept.head["commit"], "command": command, "date": date,
+        "runs": max((len(v) for v in samples.values()), default=0), "quick": kept.head["quick"], "wall_s": kept.wall_s(), "notes": kept.notes(),
+        "results": [{"dut": dut, "version": version_of(dut, kept.head["commit"]), "metrics": {
+            metric: {"unit": units[metric], "runs": len(values), **spread(list(values.values()))}
+            for (metric, who), values in samples.items() if who == dut}} for dut in duts],
+        "ratios": ratios(samples, units, entry.best, entry.compare),
+    }
+
+
+def read(folder, name):
+    """A report, also one that keelbench wrote."""
+    try:
+        with open(os.path.join(folder, "%s.json" % name), encoding="utf-8") as f:
+            doc = json.load(f)
+        notes = doc.get("notes", [])
+        doc["notes"] = [n if isinstance(n, dict) and "step" in n else {"dut": "keel", "step": name, "text": str(n)} for n in (notes if isinstance(notes, list) else [notes])]
+        return doc
+    except FileNotFoundError:
+        return None
+
+
+def show(doc):
+    for result in doc["results"]:
+        for metric, m in result["metrics"].items():
+            print(f"  {metric:24} {result['dut']:12} {m['median']:12.2f} {m['unit']:12} ({m['min']:.2f} to {m['max']:.2f})")
+    for metric, r in doc["ratios"].items():
+        who = "" if r.get("who") in (None, r["against"]) else " " + r["who"]
+        print(f"  {metric:24} against {r['against'] + who:20} {r['ratio']:.3f} ({r['min']:.3f} to {r['max']:.3f})")
+    for n in doc.get("notes", []):
+        print(f"  {n['dut']}, {n['step']}: {n['text']}")
+
+
+def metrics_of(doc, dut):
+    return next((r["metrics"] for r in doc["results"] if r["dut"] == dut), {})
+
+
+# ---- report.html ----
+
+def svg(doc, plot):
+    """Bars of medians with their spread; None when nothing of it was measured or gnuplot is missing."""
+    data, columns = [], 0
+    for category in plot.categories:
+        row = [f'"{category}"']
+        for dut in plot.duts:
+            m = metrics_of(doc, dut).get(plot.metric(category))
+            row += [str(m[k]) for k in ("median", "min", "max")] if m else ["0", "0", "0"]
+            columns += m is not None
+        data.append(" ".join(row))
+    if columns == 0:
+        return None
+    draws = ", ".join(f"$data using {2 + 3 * i}:{3 + 3 * i}:{4 + 3 * i}:xtic(1) title '{dut}'" for i, dut in enumerate(plot.duts))
+    script = "\n".join([
+        "set terminal svg size 640,320 font 'sans,12'", f"set title '{plot.title}' noenhanced", f"set ylabel '{plot.unit}'", "set yrange [0:*]",
+        "set style data histogram", "set style histogram errorbars gap 1 lw 1", "set style fill solid 0.6", "set key top right outside", "set grid ytics",
+        "$data << END", *data, "END", f"plot {draws}", ""])
+    try:
+        return subprocess.run(["gnuplot"], input=script, capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def tables(doc):
+    rows = [f"<tr><td>{html.escape(metric)}<td>{html.escape(result['dut'])}<td>{m['median']:.2f}<td>{m['min']:.2f}<td>{m['max']:.2f}<td>{html.escape(m['unit'])}"
+            f"<td>{m.get('runs', doc['runs'])}" for result in doc["results"] for metric, m in result["metrics"].items()]
+    compared = [f"<tr><td>{html.escape(metric)}<td>{html.escape(r['against'])}<td>{html.escape(r.get('who') or '')}<td>{r['ratio']:.3f}<td>{r['min']:.3f}<td>{r['max']:.3f}"
+                for metric, r in doc["ratios"].items()]
+    notes = ["<li>%s, %s: %s" % (html.escape(n["dut"]), html.escape(n["step"]), html.escape(n["text"])) for n in doc.get("notes", [])]
+    return ("<table><tr><th>metric<th>of<th>median<th>min<th>max<th>unit<th>runs" + "".join(rows) + "</table>"
+            "<table><tr><th>ratio of metric<th>against<th>that is<th>median<th>min<th>max" + "".join(compared) + "</table>"
+            + ("<ul>" + "".join(notes) + "</ul>" if notes else ""))
+
+
+def versions(doc):
+    return ", ".join("%s %s" % (NAMES.get(r["dut"], r["dut"]), r["version"]) for r in doc["results"] if r["dut"] in PACKAGES)
+
+
+def write_html(folder, benches):
+    parts = []
+    for name, entry in benches.items():
+        doc = read(folder, name)
+        if doc is None:
+            continue
+        quick = " <b>--quick: these figures say nothing</b>;" if doc.get("quick") else ""
+        parts.append(f"<h2>{html.escape(name)}</h2><p>{html.escape(entry.title)}</p><p>{quick} {html.escape(doc['machine'])}; {doc['runs']} runs; {doc['date']}; "
+                     f"{html.escape(str(doc.get('version', '')))}; {html.escape(versions(doc))}; <code>{html.escape(doc.get('command', ''))}</code></p>")
+        for plot in entry.plots:
+            image = svg(doc, plot)
+            if image:
+                parts.append(image[image.index("<svg"):])
+        parts.append(tables(doc))
+    path = os.path.join(folder, "report.html")
+    with open(path, "w", encoding="utf-8") as f:
+        f.write("<!doctype html><meta charset=utf-8><title>Keel benchmarks</title><style>body{font-family:sans-serif}"
+                "td,th{padding:.1em .6em;text-align:left}table{margin:1em 0}</style><h1>Keel benchmarks</h1>" + "\n".join(parts) + "\n")
+    return path
+
+
+# ---- docs/benchmarks.md: what stands between `<!-- bench NAME -->` and `<!-- end -->` ----
+
+def figure(value):
+    return "%.0f" % value if abs(value) >= 100 else "%.1f" % value if abs(value) >= 10 else "%.2f" % value if abs(value) >= 0.1 or value == 0 else "%.2g" % value
+
+
+def cell(m):
+    if m is None:
+        return ""
+    if m.get("runs", 2) == 1 or m["min"] == m["max"]:
+        return figure(m["median"])
+    return "%s (%s–%s)" % (figure(m["median"]), figure(m["min"]), figure(m["max"]))
+
+
+def ratio_cell(r):
+    """What Keel needs, as a part of what the best other needs."""
+    return "%s (%s–%s) of %s" % (figure(r["ratio"]), figure(r["min"]), figure(r["max"]), NAMES.get(r["who"], r["who"])) if r and r.get("who") else ""
+
+
+def unit_words(unit):
+    return unit.replace("CPU-s", "CPU s").replace("-", " ")
+
+
+def page_table(doc):
+    duts = [r["dut"] for r in doc["results"]]
+    metrics = list(dict.fromkeys(m for r in doc["results"] for m in r["metrics"]))
+    lines = ["| | unit | %s | ratio |" % " | ".join(NAMES.get(d, d) for d in duts), "|---|---|%s---|" % ("---|" * len(duts))]
+    for metric in metrics:
+        unit = next(r["metrics"][metric]["unit"] for r in doc["results"] if metric in r["metrics"])
+        all_ratios = [r for m, r in doc["ratios"].items() if m.split(":")[0] == metric]
+        lines.append("| `%s` | %s | %s | %s |" % (metric, unit_words(unit), " | ".join(cell(metrics_of(doc, d).get(metric)) for d in duts), "; ".join(
+            filter(None, map(ratio_cell, all_ratios)))))
+    return lines
+
+
+def page_section(doc):
+    machine = doc["machine"]
+    lines = ["%s, %s, commit %s%s; medians (min–max) of %d runs; %.0f s in all: `%s`." % (
+        doc["date"][:16].replace("T", " "), machine, doc.get("version", "?"), "; " + versions(doc) if versions(doc) else "", doc["runs"], doc.get("wall_s", 0), doc.get("command", "")), ""]
+    lines += page_table(doc)
+    notes = ["- %s, `%s`: %s" % (NAMES.get(n["dut"], n["dut"]), n["step"], n["text"]) for n in doc.get("notes", [])]
+    return lines + ([""] + notes if notes else [])
+
+
+def page_worse(docs):
+    """Where somebody else is better: the ratio's median says so."""
+    lines = []
+    for name, doc in docs.items():
+        for metric, r in doc["ratios"].items():
+            who, of = r.get("who"), r.get("of", "keel")
+            unit = next((x["metrics"][metric.split(":")[0]]["unit"] for x in doc["results"] if metric.split(":")[0] in x["metrics"]), "")
+            sign = 1 if unit in LESS_IS_BETTER else -1 if unit in MORE_IS_BETTER else 0
+            if of != "keel" or who not in PACKAGES or not sign or sign * (r["ratio"] - 1) <= 0:
+                continue
+            a, b = metrics_of(doc, "keel")[metric.split(":")[0]], metrics_of(doc, who)[metric.split(":")[0]]
+            lines.append("| `%s` `%s` | %s %s | Keel %s | %s %s | %s |" % (
+                name, metric, figure(r["ratio"]), "(%s–%s)" % (figure(r["min"]), figure(r["max"])), cell(a), NAMES[who], cell(b), unit_words(unit)))
+    if not lines:
+        return ["In none of what was measured."]
+    return ["| scenario and metric | ratio | | | unit |", "|---|---|---|---|---|"] + lines
+
+
+def write_page(folder, benches, path):
+    """Fills the page's marked places of which there is a whole measurement (none of --quick); the others stay as they are."""
+    docs = {n: d for n, d in ((n, read(folder, n)) for n in benches) if d and not d.get("quick")}
+    made = {name: page_section(doc) for name, doc in docs.items()}
+    if docs:
+        made["worse"] = page_worse(docs)
+    out, skipping = [], False
+    with open(path, encoding="utf-8") as f:
+        for line in f.read().splitlines():
+            if line == "<!-- end -->":
+                skipping = False
+            if not skipping:
+                out.append(line)
+            name = line[len("<!-- bench "):-len(" -->")] if line.startswith("<!-- bench ") else None
+            if name in made:
+                out += ["", *made[name], ""]
+                skipping = True
+    with open(path, "w", encoding="utf-8") as f:
+        f.write("\n".join(out) + "\n")
+    return sorted(made)
