@@ -14,7 +14,7 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from bench_policy import PROBE_ASN, PROBE_ONLY  # noqa: E402
-from scenario import EVERYTHING, PROBES, RECEIVERS, Peer, Plan, Unable, addresses, feeds, idle, receivers, sample, wait_for  # noqa: E402
+from scenario import EVERYTHING, PROBES, RECEIVERS, Peer, Plan, Unable, addresses, bound, feeds, idle, receivers, sample, wait_for  # noqa: E402
 
 PEERS, EACH, HOLD_S, PROBE_MS = 20, 50, 9, 20
 LIMIT_S = 120
@@ -39,7 +39,7 @@ def loaded(arena, plan, dut):
         more = crowd.ask("report", "report")["octets"]
         octets, still = octets + more, still + 1 if octets > plan.routes and more < 50 * PEERS else 0
         return still >= 10
-    wait_for("the table at all peers", told, LIMIT_S, poll=0.1)
+    wait_for("the table at all peers", told, bound(LIMIT_S), poll=0.1)
     idle(dut)
     return crowd, prober, octets / PEERS
 
@@ -62,7 +62,7 @@ def main():
                 prober.say("probe-stop %d %d" % (begin * 1e9, end * 1e9))
                 probe = None
                 try:
-                    probe = prober.wait("done", "probe", timeout=LIMIT_S)
+                    probe = prober.wait("done", "probe", timeout=bound(LIMIT_S))
                 except TimeoutError:
                     pass
                 try:

@@ -33,8 +33,8 @@ QUICK_LIMIT_S = 20
 PROBE_MS = 5
 
 
-def count(n):
-    return "%dk" % (n // 1000) if n < 1000000 else "%dM" % (n // 1000000)
+def bound(seconds):
+    return min(seconds, QUICK_LIMIT_S) if "--quick" in sys.argv else seconds
 
 
 values = collections.defaultdict(list)  # (metric, dut): what was measured, here and before
@@ -127,7 +127,7 @@ def settled(dut, fan, routes, quiet_s=1.0, limit=LIMIT_S, probing=False):
             still = now
         seen, cpu, at = stat["last_ns"], used, now
         return now - still >= quiet_s
-    limit = min(limit, QUICK_LIMIT_S) if "--quick" in sys.argv else limit
+    limit = bound(limit)
     try:
         wait_for("all", done, limit, poll=0.1)
     except TimeoutError:
