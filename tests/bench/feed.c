@@ -14,7 +14,8 @@
  *
  * Commands: `withdraw EVERY OFFSET` (each prefix whose index modulo EVERY is OFFSET), `announce EVERY OFFSET`,
  * `churn UPDATES SEED` (that many prefixes one by one: other attributes, withdrawn, announced again; ends with the full table),
- * `quit`. Each is answered by {"event": "done", ...} when its last octet was taken by the kernel. A ROUTE-REFRESH is answered with what is
+ * `pace UPDATES RATE SEED` (so many a second, each a message of its own and another prefix: withdrawn, and announced again 10,000 updates
+ * later; ends with the full table), `quit`. Each is answered by {"event": "done", ...} when its last octet was taken by the kernel. A ROUTE-REFRESH is answered with what is
  * announced now.
  */
 #include "control/bgp_attr.h"
@@ -185,6 +186,70 @@ churn(uint32_t updates, uint64_t seed)
 	}
 }
 
+/* ---- pace ---- */
+
+#define PACE_GONE 10000u /* prefixes that are withdrawn at a time */
+#define PACE_BACKLOG                                                                               \
+	(4u << 20) /* beyond that the other side does not keep pace: nothing is added */
+
+static struct {
+	uint32_t left, rate;
+	uint64_t state, began_ns, sent;
+	uint32_t gone[PACE_GONE]; /* by `sent`, the oldest at `at` */
+	unsigned at, count;
+} pace;
+
+static void
+pace_begin(uint32_t updates, uint32_t rate, uint64_t seed)
+{
+	pace.left = updates;
+	pace.rate = rate;
+	pace.state = seed;
+	pace.began_ns = now_ns();
+	pace.sent = 0;
+	pace.at = pace.count = 0;
+}
+
+static uint32_t
+pace_choose(void)
+{
+	uint32_t index;
+
+	do {
+		pace.state = hash_mix(pace.state + 0x9e3779b97f4a7c15u);
+		index = (uint32_t)(pace.state % table.entry_count);
+	} while (withdrawn[index]);
+	return index;
+}
+
+static void
+pace_one(void)
+{
+	bool back = pace.left <= pace.count || pace.count == PACE_GONE;
+	struct run r = {.open = false};
+	uint32_t index = back ? pace.gone[pace.at] : pace_choose();
+
+	run_add(&r, index, !back);
+	run_end(&r);
+	if (back) {
+		pace.at = (pace.at + 1) % PACE_GONE;
+		pace.count--;
+	} else {
+		pace.gone[(pace.at + pace.count++) % PACE_GONE] = index;
+	}
+	pace.left--;
+	pace.sent++;
+}
+
+static void
+pace_run(void)
+{
+	uint64_t due = (now_ns() - pace.began_ns) * pace.rate / 1000000000u;
+
+	while (pace.left > 0 && pace.sent < due && s.out_len - s.out_sent < PACE_BACKLOG)
+		pace_one();
+}
+
 static void
 flush(void)
 {
@@ -202,7 +267,7 @@ flush(void)
 		s.out_sent += (size_t)n;
 	}
 	s.out_len = s.out_sent = 0;
-	if (s.running != NULL) {
+	if (s.running != NULL && pace.left == 0) {
 		char detail[64];
 
 		snprintf(detail, sizeof(detail), "\"command\": \"%s\"", s.running);
@@ -291,7 +356,8 @@ quit(void)
 static bool
 command(char *line)
 {
-	char *word = strtok(line, " \n"), *a = strtok(NULL, " \n"), *b = strtok(NULL, " \n");
+	char *word = strtok(line, " \n"), *a = strtok(NULL, " \n"), *b = strtok(NULL, " \n"),
+	     *c = strtok(NULL, " \n");
 	uint32_t x = a != NULL ? (uint32_t)strtoul(a, NULL, 10) : 0,
 		 y = b != NULL ? (uint32_t)strtoul(b, NULL, 10) : 0;
 
@@ -311,6 +377,9 @@ command(char *line)
 	} else if (strcmp(word, "churn") == 0 && x > 0) {
 		churn(x, y);
 		s.running = "churn";
+	} else if (strcmp(word, "pace") == 0 && x > 0 && y > 0 && table.entry_count > PACE_GONE) {
+		pace_begin(x, y, c != NULL ? strtoull(c, NULL, 10) : 1);
+		s.running = "pace";
 	} else {
 		event("error", "\"reason\": \"command\"");
 	}
@@ -413,7 +482,7 @@ run_session(void)
 				.events = s.established && (s.running == NULL || s.held) ? POLLIN
 											 : 0}};
 
-		if (poll(fds, 2, 1000) < 0 && errno != EINTR)
+		if (poll(fds, 2, pace.left > 0 ? 1 : 1000) < 0 && errno != EINTR)
 			die("poll", errno);
 		if (fds[0].revents & (POLLIN | POLLHUP | POLLERR))
 			receive();
@@ -423,6 +492,8 @@ run_session(void)
 			s.out_len += bgp_keepalive_encode(out_room(BGP_HEADER_LEN), BGP_HEADER_LEN);
 			s.keepalive_due_ns = now_ns() + (uint64_t)HOLD_S / 3 * 1000000000u;
 		}
+		if (pace.left > 0)
+			pace_run();
 		flush();
 	}
 }
