@@ -4,7 +4,7 @@
  * standard output, one JSON object a line.
  *
  *   feed --connect ADDRESS [--port N] [--source ADDRESS] [--next-hop ADDRESS] --asn N --peer-asn N [--ipv6] [--count N | --mrt FILE]
- *        [--seed N] [--per-set N [--attributes SEED]] [--wait]
+ *        [--seed N] [--per-set N [--attributes SEED]] [--wait] [--mrt-updates FILE]
  *   feed [--ipv6] --count N --list FILE        writes `PREFIX ORIGIN` lines and ends
  *
  * With --ipv6 the table is one of IPv6; the session is of the family of ADDRESS.
@@ -15,7 +15,11 @@
  * Commands: `withdraw EVERY OFFSET` (each prefix whose index modulo EVERY is OFFSET), `announce EVERY OFFSET`,
  * `churn UPDATES SEED` (that many prefixes one by one: other attributes, withdrawn, announced again; ends with the full table),
  * `pace UPDATES RATE SEED` (so many a second, each a message of its own and another prefix: withdrawn, and announced again 10,000 updates
- * later; ends with the full table), `quit`. Each is answered by {"event": "done", ...} when its last octet was taken by the kernel. A ROUTE-REFRESH is answered with what is
+ * later; ends with the full table),
+ * `rate N EVERY OFFSET` (from now on N updates a second about prefixes whose index modulo EVERY is OFFSET: withdrawn or with other attributes,
+ * and as before some thousand updates later; with N 0 no more: all is as before, and {"event": "paced"} says what was made), `play PERCENT` (the
+ * updates of --mrt-updates, at that percentage of the speed at which they were recorded, with our next hop; {"event": "played"}), `quit`. The
+ * others are answered by {"event": "done", ...} when their last octet was taken by the kernel. A ROUTE-REFRESH is answered with what is
  * announced now.
  */
 #include "control/bgp_attr.h"
@@ -23,6 +27,7 @@
 #include "control/threads.h"
 #include "tests/bench/stream.h"
 #include "tests/bench/table.h"
+#include "tests/bench/updates.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -40,7 +45,7 @@
 #define HOLD_S 90
 
 static struct {
-	const char *connect, *source, *next_hop, *mrt, *list;
+	const char *connect, *source, *next_hop, *mrt, *list, *mrt_updates;
 	enum family family;
 	uint32_t asn, peer_asn, count, per_set;
 	uint64_t seed, attributes;
@@ -64,6 +69,24 @@ static struct {
 	bool refresh; /* asked for; those that come while octets wait are one */
 	uint64_t routes; /* received and dropped */
 } s = {.fd = -1};
+
+#define RATE_OPEN 4096u /* prefixes that are not as in the table at a time */
+#define BEHIND_BYTES                                                                               \
+	(4u << 20) /* more than that waits: the far end does not take it, so no more is made */
+
+/* Updates one by one at a pace. */
+static struct {
+	uint32_t rate, every, offset;
+	uint64_t begin_ns, made, skipped, state;
+	uint32_t open[RATE_OPEN]; /* a ring of indices */
+	uint32_t first, count;
+} steady;
+
+static struct {
+	struct updates *file;
+	struct recorded next;
+	uint64_t begin_ns, percent, messages, prefixes, unreadable, late_ns;
+} play;
 
 static void
 event(const char *name, const char *detail)
@@ -250,6 +273,195 @@ pace_run(void)
 		pace_one();
 }
 
+/* ---- updates at a steady rate ---- */
+
+/* One prefix, in a message of its own. `set`: other attributes for this time. */
+static void
+say_one(uint32_t index, bool withdraw, uint32_t set)
+{
+	uint32_t own = table.entry[index].set;
+	struct run r = {.open = false};
+
+	table.entry[index].set = set;
+	run_add(&r, index, withdraw);
+	table.entry[index].set = own;
+	run_end(&r);
+}
+
+static void
+steady_restore(void)
+{
+	uint32_t index = steady.open[steady.first];
+
+	steady.first = (steady.first + 1) % RATE_OPEN;
+	steady.count--;
+	say_one(index, false, table.entry[index].set);
+	steady.made++;
+}
+
+static void
+steady_touch(void)
+{
+	uint32_t most = (table.entry_count - steady.offset + steady.every - 1) / steady.every,
+		 index;
+
+	steady.state = hash_mix(steady.state + 0x9e3779b97f4a7c15u);
+	index = (uint32_t)(steady.state % most) * steady.every + steady.offset;
+	say_one(index, steady.state >> 63, (uint32_t)((steady.state >> 20) % table.set_count));
+	steady.open[(steady.first + steady.count++) % RATE_OPEN] = index;
+	steady.made++;
+}
+
+static void
+steady_run(uint64_t now)
+{
+	uint64_t due;
+
+	if (steady.rate == 0)
+		return;
+	due = (now - steady.begin_ns) / 1000 * steady.rate / 1000000;
+	while (steady.made + steady.skipped < due) {
+		if (s.out_len - s.out_sent > BEHIND_BYTES) {
+			steady.skipped = due - steady.made;
+			return;
+		}
+		if (steady.count == RATE_OPEN || (steady.count > RATE_OPEN / 2 && steady.made % 2))
+			steady_restore();
+		else
+			steady_touch();
+	}
+}
+
+static void
+steady_set(uint32_t rate, uint32_t every, uint32_t offset)
+{
+	char detail[96];
+
+	while (rate == 0 && steady.count > 0)
+		steady_restore();
+	if (rate == 0) {
+		snprintf(detail, sizeof(detail), "\"updates\": %llu, \"skipped\": %llu",
+			(unsigned long long)steady.made, (unsigned long long)steady.skipped);
+		event("paced", detail);
+	}
+	steady.rate = rate;
+	steady.every = every;
+	steady.offset = offset;
+	steady.begin_ns = now_ns();
+	steady.made = steady.skipped = 0;
+}
+
+/* ---- recorded updates ---- */
+
+static void
+play_prefixes(struct bgp_nlri_field *field, const struct attr_set *attrs)
+{
+	struct update_packer packer;
+	struct nlri n;
+	bool open = false,
+	     more = field->family == opt.family && nlri_read(&field->nlri, opt.family, false, &n);
+
+	while (more) {
+		if (!open && !update_packer_begin(&packer, opt.family, attrs, &encode,
+				     out_room(BGP_MSG_MAX), BGP_MSG_MAX))
+			return;
+		open = true;
+		if (update_packer_add(&packer, &n.prefix, 0)) {
+			play.prefixes++;
+			more = nlri_read(&field->nlri, opt.family, false, &n);
+			continue;
+		}
+		s.out_len += update_packer_finish(&packer);
+		open = false;
+	}
+	if (open)
+		s.out_len += update_packer_finish(&packer);
+}
+
+static void
+play_message(const struct recorded *m)
+{
+	static uint8_t room[ATTR_SET_MAX] __attribute__((aligned(8)));
+	struct attr_set *attrs = (struct attr_set *)(void *)room;
+	struct bgp_update_options o = {.as4 = m->as4,
+		.external = true,
+		.families = 1u << FAMILY_IPV4_UNICAST | 1u << FAMILY_IPV6_UNICAST,
+		.extended_message = true};
+	struct bgp_update u;
+
+	play.messages++;
+	bgp_update_decode(m->msg, m->len, &o, attrs, &u);
+	if (u.error.severity >= TREAT_AS_WITHDRAW) {
+		play.unreadable++;
+		return;
+	}
+	for (unsigned i = 0; i < u.withdrawn_count; i++)
+		play_prefixes(&u.withdrawn[i], NULL);
+	if (!u.has_attrs)
+		return;
+	attrs->next_hop = table.sets[0]->next_hop;
+	memset(&attrs->next_hop_link_local, 0, sizeof(attrs->next_hop_link_local));
+	for (unsigned i = 0; i < u.announced_count; i++)
+		play_prefixes(&u.announced[i], attrs);
+}
+
+static void
+play_end(void)
+{
+	char detail[200];
+
+	updates_close(play.file);
+	play.file = NULL;
+	snprintf(detail, sizeof(detail),
+		"\"messages\": %llu, \"prefixes\": %llu, \"unreadable\": %llu, \"late_ms\": %.1f",
+		(unsigned long long)play.messages, (unsigned long long)play.prefixes,
+		(unsigned long long)play.unreadable, (double)play.late_ns / 1e6);
+	event("played", detail);
+}
+
+static void
+play_step(void)
+{
+	int err = updates_next(play.file, &play.next);
+
+	if (err < 0)
+		die(opt.mrt_updates, err);
+	if (err == 0)
+		play_end();
+}
+
+static void
+play_run(uint64_t now)
+{
+	while (play.file != NULL && s.out_len - s.out_sent < BEHIND_BYTES) {
+		uint64_t due = play.begin_ns + play.next.at_ns / play.percent * 100;
+
+		if (due > now)
+			return;
+		if (now - due > play.late_ns)
+			play.late_ns = now - due;
+		play_message(&play.next);
+		play_step();
+	}
+}
+
+static bool
+play_start(uint32_t percent)
+{
+	int err;
+
+	if (opt.mrt_updates == NULL || percent == 0 || play.file != NULL)
+		return false;
+	memset(&play, 0, sizeof(play));
+	err = updates_open(&play.file, opt.mrt_updates);
+	if (err != 0)
+		die(opt.mrt_updates, err);
+	play.percent = percent;
+	play.begin_ns = now_ns();
+	play_step();
+	return true;
+}
+
 static void
 flush(void)
 {
@@ -356,10 +568,16 @@ quit(void)
 static bool
 command(char *line)
 {
-	char *word = strtok(line, " \n"), *a = strtok(NULL, " \n"), *b = strtok(NULL, " \n"),
-	     *c = strtok(NULL, " \n");
-	uint32_t x = a != NULL ? (uint32_t)strtoul(a, NULL, 10) : 0,
-		 y = b != NULL ? (uint32_t)strtoul(b, NULL, 10) : 0;
+	char *word = strtok(line, " \n");
+	uint32_t v[3] = {0}, x, y;
+
+	for (unsigned i = 0; i < 3; i++) {
+		char *arg = strtok(NULL, " \n");
+
+		v[i] = arg != NULL ? (uint32_t)strtoul(arg, NULL, 10) : 0;
+	}
+	x = v[0];
+	y = v[1];
 
 	if (word == NULL)
 		return true;
@@ -378,8 +596,13 @@ command(char *line)
 		churn(x, y);
 		s.running = "churn";
 	} else if (strcmp(word, "pace") == 0 && x > 0 && y > 0 && table.entry_count > PACE_GONE) {
-		pace_begin(x, y, c != NULL ? strtoull(c, NULL, 10) : 1);
+		pace_begin(x, y, v[2] > 0 ? v[2] : 1);
 		s.running = "pace";
+	} else if (strcmp(word, "rate") == 0 &&
+		   (x == 0 || (y > 0 && v[2] < y && y < table.entry_count))) {
+		steady_set(x, y, v[2]);
+	} else if (strcmp(word, "play") == 0 && play_start(x)) {
+		event("playing", "");
 	} else {
 		event("error", "\"reason\": \"command\"");
 	}
@@ -482,7 +705,10 @@ run_session(void)
 				.events = s.established && (s.running == NULL || s.held) ? POLLIN
 											 : 0}};
 
-		if (poll(fds, 2, pace.left > 0 ? 1 : 1000) < 0 && errno != EINTR)
+		if (poll(fds, 2,
+			    pace.left > 0 || steady.rate != 0 || play.file != NULL ? 1 : 1000) <
+				0 &&
+			errno != EINTR)
 			die("poll", errno);
 		if (fds[0].revents & (POLLIN | POLLHUP | POLLERR))
 			receive();
@@ -494,6 +720,8 @@ run_session(void)
 		}
 		if (pace.left > 0)
 			pace_run();
+		steady_run(now_ns());
+		play_run(now_ns());
 		flush();
 	}
 }
@@ -509,7 +737,8 @@ parse_options(int argc, char **argv)
 		{"list", OPTION_TEXT, &opt.list}, {"port", OPTION_U16, &opt.port},
 		{"ipv6", OPTION_FLAG, &ipv6}, {"next-hop", OPTION_TEXT, &opt.next_hop},
 		{"per-set", OPTION_U32, &opt.per_set}, {"wait", OPTION_FLAG, &opt.wait},
-		{"attributes", OPTION_U64, &opt.attributes}};
+		{"attributes", OPTION_U64, &opt.attributes},
+		{"mrt-updates", OPTION_TEXT, &opt.mrt_updates}};
 
 	options_read(argc, argv, options, sizeof(options) / sizeof(options[0]));
 	if (ipv6)

@@ -7,6 +7,8 @@
  * The destinations file has lines `ADDRESS CLASS`, IPv4 and IPv6; a class is a small number. The n-th --to is port n (bit n of masks). Commands on
  * standard input, one a line:
  *   mask CLASS MASK   from now on packets of that class may arrive at these ports
+ *   turn CLASS MASK   from now on packets of that class shall come to arrive at these ports only: the report says when the first one did, and when
+ *                     the last one did not (until the next `turn` of that class)
  *   phase NAME        `rest`, `storm` or `link`: which figures the packets sent from now on count for. What is lost in phase `link` (a link
  *                     fails) is not in `lost` but told apart, with the time between the first and the last packet lost
  *   mark TEXT         a line in the plots
@@ -16,6 +18,7 @@
  *
  * One clock for all: CLOCK_REALTIME, in which the kernel stamps received packets; every namespace shares it.
  */
+#include "tests/bench/netns.h"
 #include "tests/bench/tool.h"
 
 #include <arpa/inet.h>
@@ -102,6 +105,12 @@ static struct {
 	uint8_t class, mask;
 } change[CHANGES_MAX];
 static unsigned change_count;
+static struct turn {
+	uint64_t time_ns, first_ns, last_wrong_ns; /* of arrivals; 0: none */
+	uint64_t right, wrong;
+	uint8_t class, mask;
+} turn[CHANGES_MAX];
+static unsigned turn_count;
 static struct {
 	uint64_t time_ns;
 	char text[64];
@@ -119,19 +128,6 @@ wall_ns(void)
 
 	clock_gettime(CLOCK_REALTIME, &ts);
 	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}
-
-static void
-enter_netns(const char *name)
-{
-	char path[256];
-	int fd;
-
-	snprintf(path, sizeof(path), "/var/run/netns/%s", name);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0 || setns(fd, CLONE_NEWNET) != 0)
-		die(path, errno);
-	close(fd);
 }
 
 /* ---- sending ---- */
@@ -218,16 +214,11 @@ static int
 open_receiver(const char *spec, uint16_t protocol)
 {
 	struct sockaddr_ll sa = {.sll_family = AF_PACKET, .sll_protocol = htons(protocol)};
-	char netns[128];
-	const char *iface = strchr(spec, ':');
+	const char *iface = enter_netns_of(spec);
 	int fd, size = RECEIVE_BUFFER, one = 1;
 
-	if (iface == NULL)
-		die(spec, EINVAL);
-	snprintf(netns, sizeof(netns), "%.*s", (int)(iface - spec), spec);
-	enter_netns(netns);
 	fd = socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	sa.sll_ifindex = (int)if_nametoindex(iface + 1);
+	sa.sll_ifindex = (int)if_nametoindex(iface);
 	if (fd < 0 || sa.sll_ifindex == 0)
 		die(spec, errno);
 	setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size));
@@ -348,16 +339,82 @@ misdirected(const struct packet *pk, uint64_t sent_ns)
 	uint8_t class = destination[pk->destination].class, mask = 0;
 	bool begun = false;
 
-	/* The mask in force at sending, and each one set before arrival. */
-	for (unsigned i = 0; i < change_count && change[i].time_ns <= pk->arrived_ns; i++) {
-		if (change[i].class != class)
+	unsigned low = 0, high = change_count;
+
+	while (low < high) {
+		unsigned middle = (low + high) / 2;
+
+		if (change[middle].time_ns <= pk->arrived_ns)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	/* Each one set before arrival, back to the one in force at sending. */
+	while (low-- > 0) {
+		if (change[low].class != class)
 			continue;
-		if (change[i].time_ns <= sent_ns)
-			mask = 0;
-		mask |= change[i].mask;
+		mask |= change[low].mask;
 		begun = true;
+		if (change[low].time_ns <= sent_ns)
+			break;
 	}
 	return begun && (mask & (1u << pk->port)) == 0;
+}
+
+/* The turn that a packet of the class belongs to: the last one before it was sent. */
+static struct turn *
+turn_of(uint8_t class, uint64_t sent_ns)
+{
+	unsigned low = 0, high = turn_count;
+
+	while (low < high) {
+		unsigned middle = (low + high) / 2;
+
+		if (turn[middle].time_ns <= sent_ns)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	while (low > 0 && turn[low - 1].class != class)
+		low--;
+	return low > 0 ? &turn[low - 1] : NULL;
+}
+
+static void
+count_turn(const struct packet *pk, uint64_t sent_ns)
+{
+	struct turn *t = turn_of(destination[pk->destination].class, sent_ns);
+
+	if (t == NULL)
+		return;
+	if ((t->mask & 1u << pk->port) == 0) {
+		t->wrong++;
+		if (pk->arrived_ns > t->last_wrong_ns)
+			t->last_wrong_ns = pk->arrived_ns;
+	} else {
+		t->right++;
+		if (t->first_ns == 0)
+			t->first_ns = pk->arrived_ns;
+	}
+}
+
+static void
+write_turns(FILE *f)
+{
+	fprintf(f, ", \"turns\": [");
+	for (unsigned i = 0; i < turn_count; i++) {
+		const struct turn *t = &turn[i];
+
+		fprintf(f,
+			"%s{\"t\": %.6f, \"class\": %u, \"mask\": %u, \"right\": %llu, \"wrong\": "
+			"%llu, "
+			"\"first_s\": %.6f, \"last_wrong_s\": %.6f}",
+			i ? ", " : "", (double)(t->time_ns - first_ns) / 1e9, t->class, t->mask,
+			(unsigned long long)t->right, (unsigned long long)t->wrong,
+			t->first_ns ? (double)(t->first_ns - t->time_ns) / 1e9 : -1.0,
+			t->last_wrong_ns ? (double)(t->last_wrong_ns - t->time_ns) / 1e9 : 0.0);
+	}
+	fprintf(f, "]");
 }
 
 static int
@@ -422,6 +479,8 @@ write_report(void)
 	if (scratch == NULL)
 		die("report", ENOMEM);
 	count_overflow();
+	for (unsigned i = 0; i < turn_count; i++)
+		turn[i].first_ns = turn[i].last_wrong_ns = turn[i].right = turn[i].wrong = 0;
 	for (uint64_t i = 0; i < total; i++) {
 		uint64_t sent_ns = atomic_load_explicit(&packets[i].sent_ns, memory_order_acquire);
 
@@ -442,6 +501,7 @@ write_report(void)
 		}
 		per_port[packets[i].port]++;
 		wrong += misdirected(&packets[i], sent_ns);
+		count_turn(&packets[i], sent_ns);
 	}
 	fprintf(f,
 		"{\"sent\": %llu, \"received\": %llu, \"lost\": %llu, \"misdirected\": %llu, "
@@ -469,7 +529,9 @@ write_report(void)
 	for (unsigned i = 0; i < mark_count; i++)
 		fprintf(f, "%s{\"t\": %.3f, \"text\": \"%s\"}", i ? ", " : "",
 			(double)(mark[i].time_ns - first_ns) / 1e9, mark[i].text);
-	fprintf(f, "]}\n");
+	fprintf(f, "]");
+	write_turns(f);
+	fprintf(f, "}\n");
 	fclose(f);
 	free(scratch);
 }
@@ -531,6 +593,11 @@ command(char *line)
 		change[change_count].class = (uint8_t)strtoul(a, NULL, 10);
 		change[change_count].mask = (uint8_t)strtoul(b, NULL, 10);
 		change[change_count++].time_ns = wall_ns();
+	} else if (strcmp(word, "turn") == 0 && a != NULL && b != NULL &&
+		   turn_count < CHANGES_MAX) {
+		turn[turn_count].class = (uint8_t)strtoul(a, NULL, 10);
+		turn[turn_count].mask = (uint8_t)strtoul(b, NULL, 10);
+		turn[turn_count++].time_ns = wall_ns();
 	} else if (strcmp(word, "phase") == 0 && a != NULL) {
 		atomic_store(&phase, strcmp(a, "storm") == 0  ? STORM
 				     : strcmp(a, "link") == 0 ? LINK

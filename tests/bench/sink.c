@@ -4,6 +4,7 @@
  * output, one JSON object a line.
  *
  *   sink --connect ADDRESS [--port N] [--source ADDRESS] --asn N [--hold SECONDS]
+ *   sink --listen ADDRESS [--port N] --asn N [--hold SECONDS]      waits for the connection
  *
  * Commands:
  *   mark     what is there now is what `report` compares with
@@ -35,6 +36,7 @@
 
 static struct {
 	const char *connect, *source;
+	bool listen;
 	uint32_t asn, hold_s;
 	uint16_t port;
 } opt = {.asn = 65001, .hold_s = 90, .port = 179};
@@ -203,7 +205,55 @@ say_keepalive(uint64_t now)
 	s.keepalive_due_ns = now + (uint64_t)opt.hold_s * 1000000000u / 3;
 }
 
-static bool
+static int
+address(const char *text, struct sockaddr_in *out)
+{
+	*out = (struct sockaddr_in){.sin_family = AF_INET};
+	return text == NULL || inet_pton(AF_INET, text, &out->sin_addr) == 1 ? 0 : -EINVAL;
+}
+
+static void
+session_connect(void)
+{
+	struct sockaddr_in to, from;
+
+	s.fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (s.fd < 0)
+		die("socket", errno);
+	if (address(opt.connect, &to) != 0 || address(opt.source, &from) != 0)
+		die("address", EINVAL);
+	to.sin_port = htons(opt.port);
+	if (opt.source != NULL && bind(s.fd, (struct sockaddr *)&from, sizeof(from)) != 0)
+		die("bind", errno);
+	if (connect(s.fd, (struct sockaddr *)&to, sizeof(to)) != 0) {
+		close(s.fd);
+		s.fd = -1;
+	}
+}
+
+static void
+session_accept(void)
+{
+	static int listener = -1;
+	struct sockaddr_in at;
+	int one = 1;
+
+	if (listener < 0) {
+		listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		if (address(opt.source, &at) != 0)
+			die("--listen", EINVAL);
+		at.sin_port = htons(opt.port);
+		setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+		if (listener < 0 || bind(listener, (struct sockaddr *)&at, sizeof(at)) != 0 ||
+			listen(listener, 1) != 0)
+			die("--listen", errno);
+	}
+	s.fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+	if (s.fd < 0)
+		die("accept", errno);
+}
+
+static void
 session_begin(void)
 {
 	struct bgp_open_options o = {.asn = opt.asn,
@@ -213,30 +263,22 @@ session_begin(void)
 		.enhanced_route_refresh = true,
 		.four_octet_as = true,
 		.graceful_restart = true};
-	struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(opt.port)},
-			   from = {.sin_family = AF_INET};
+	struct sockaddr_in from;
 	uint8_t msg[512];
 	int one = 1;
 
-	s.fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (opt.listen)
+		session_accept();
+	else
+		session_connect();
 	if (s.fd < 0)
-		die("socket", errno);
-	if (inet_pton(AF_INET, opt.connect, &to.sin_addr) != 1 ||
-		(opt.source != NULL && inet_pton(AF_INET, opt.source, &from.sin_addr) != 1))
-		die("address", EINVAL);
-	if (opt.source != NULL && bind(s.fd, (struct sockaddr *)&from, sizeof(from)) != 0)
-		die("bind", errno);
-	if (connect(s.fd, (struct sockaddr *)&to, sizeof(to)) != 0) {
-		close(s.fd);
-		s.fd = -1;
-		return false;
-	}
+		return;
+	address(opt.source, &from);
 	setsockopt(s.fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	o.identifier = ntohl(from.sin_addr.s_addr);
 	s.rx_len = 0;
 	s.open_received = false;
 	say(msg, bgp_open_encode(&o, msg, sizeof(msg)));
-	return true;
 }
 
 static void
@@ -372,8 +414,8 @@ loop(void)
 static void
 usage(void)
 {
-	fprintf(stderr, "usage: sink --connect ADDRESS [--port N] [--source ADDRESS] --asn N "
-			"[--hold SECONDS]\n");
+	fprintf(stderr, "usage: sink {--connect ADDRESS [--source ADDRESS] | --listen ADDRESS} "
+			"[--port N] --asn N [--hold SECONDS]\n");
 	exit(2);
 }
 
@@ -393,15 +435,16 @@ main(int argc, char **argv)
 {
 	static const struct option options[] = {{"connect", 1, NULL, 'c'}, {"port", 1, NULL, 'p'},
 		{"source", 1, NULL, 's'}, {"asn", 1, NULL, 'a'}, {"hold", 1, NULL, 'h'},
-		{NULL, 0, NULL, 0}};
+		{"listen", 1, NULL, 'l'}, {NULL, 0, NULL, 0}};
 	int o;
 
 	while ((o = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		if (o == 'c')
 			opt.connect = optarg;
-		else if (o == 's')
+		else if (o == 's' || o == 'l') {
 			opt.source = optarg;
-		else if (o == 'p')
+			opt.listen |= o == 'l';
+		} else if (o == 'p')
 			opt.port = (uint16_t)number(optarg, UINT16_MAX);
 		else if (o == 'a')
 			opt.asn = number(optarg, UINT32_MAX);
@@ -410,7 +453,7 @@ main(int argc, char **argv)
 		else
 			usage();
 	}
-	if (opt.connect == NULL || optind != argc || opt.hold_s < 3)
+	if ((opt.connect == NULL) == !opt.listen || optind != argc || opt.hold_s < 3)
 		usage();
 	slot = calloc(SLOTS, sizeof(*slot));
 	if (slot == NULL)

@@ -467,8 +467,8 @@ mrt_records(struct table *t, FILE *f, uint32_t limit, struct mrt_reader *m)
 	return err;
 }
 
-static FILE *
-open_maybe_gz(const char *path, bool *piped)
+FILE *
+table_open(const char *path, bool *piped)
 {
 	size_t len = strlen(path);
 	char command[4200];
@@ -493,7 +493,7 @@ table_read_mrt(struct table *t, enum afi afi, const char *path, uint32_t limit)
 	int err;
 
 	memset(t, 0, sizeof(*t));
-	f = open_maybe_gz(path, &piped);
+	f = table_open(path, &piped);
 	if (f == NULL || m == NULL) {
 		err = f == NULL ? -errno : -ENOMEM;
 		free(m);

@@ -11,6 +11,8 @@
 #include "lpm/prefix.h"
 #include "rib/attr.h"
 
+#include <stdio.h>
+
 struct table_entry {
 	struct prefix prefix;
 	uint32_t set; /* index into sets */
@@ -33,3 +35,5 @@ int table_read_mrt(struct table *t, enum afi afi, const char *path, uint32_t lim
 void table_free(struct table *t);
 /* Lines `PREFIX ORIGIN_ASN`, in table order. 0, -errno. */
 int table_list(const struct table *t, const char *path);
+/* An MRT file, unpacked by gzip where its name ends in .gz (`piped`: it goes with pclose). NULL: errno. */
+FILE *table_open(const char *path, bool *piped);

@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * bare: loops that do next to nothing, to hold a router's worker against: what remains is the machine's own doing.
+ *
+ *   bare gaps --cpu N                             polls the clock, and nothing else
+ *   bare relay --cpu N --from NETNS:IFACE --to NETNS:IFACE    takes frames here and gives them out there, unchanged but for their addresses
+ *   bare memory --cpu N [--mb N]                  reads and writes at random places of so much memory
+ *
+ * Each is alone on its CPU as far as it can be: pinned there, nice -20 (memory: as it was started). Commands on standard input, one a line:
+ *   report   {"event": "report", "seconds", "turns", "gap_ns": {count, p50, p99, p999, max}: between two looks at the clock, of `gaps` and
+ *            `relay`; "frames": of `relay`, "refused": those that the far interface did not take} since the last one
+ *   stop, go (does nothing meanwhile and leaves the CPU)
+ *   quit
+ */
+#include "lpm/hist.h"
+#include "lpm/prefix.h"
+#include "tests/bench/netns.h"
+#include "tests/bench/tool.h"
+
+#include <arpa/inet.h>
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
+#include <net/if.h>
+#include <poll.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <time.h>
+
+#define LOOK_NS 20000000u /* at standard input */
+#define STEPS 4096u /* accesses to memory between two looks at the clock */
+#define FRAME_MAX 2048
+
+static struct {
+	const char *from, *to;
+	uint32_t cpu, mb;
+} opt = {.cpu = UINT32_MAX, .mb = 512};
+
+static struct hist gaps;
+static uint64_t begin_ns, turns, frames, refused;
+static bool stopped;
+
+static uint64_t
+clock_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+/* ---- commands ---- */
+
+static void
+report(void)
+{
+	const struct hist *all[1] = {&gaps};
+	struct hist_summary g;
+	uint64_t now = clock_ns();
+
+	hist_summarize(all, 1, &g);
+	printf("{\"event\": \"report\", \"seconds\": %.6f, \"turns\": %llu, \"frames\": %llu, "
+	       "\"refused\": %llu, \"gap_ns\": {\"count\": %llu, \"p50\": %llu, \"p99\": %llu, "
+	       "\"p999\": %llu, \"max\": %llu}}\n",
+		(double)(now - begin_ns) / 1e9, (unsigned long long)turns,
+		(unsigned long long)frames, (unsigned long long)refused,
+		(unsigned long long)g.count, (unsigned long long)g.p50, (unsigned long long)g.p99,
+		(unsigned long long)g.p999, (unsigned long long)g.max);
+	hist_reset(&gaps);
+	turns = frames = refused = 0;
+	begin_ns = now;
+}
+
+static bool
+command(char *line)
+{
+	if (strcmp(line, "quit") == 0)
+		return false;
+	if (strcmp(line, "report") == 0)
+		report();
+	else if (strcmp(line, "stop") == 0 || strcmp(line, "go") == 0)
+		printf("{\"event\": \"done\", \"command\": \"%s\"}\n", line);
+	else
+		printf("{\"event\": \"error\", \"reason\": \"command\"}\n");
+	if (strcmp(line, "stop") == 0)
+		stopped = true;
+	if (strcmp(line, "go") == 0) {
+		stopped = false;
+		hist_reset(&gaps);
+		turns = frames = refused = 0;
+		begin_ns = clock_ns();
+	}
+	fflush(stdout);
+	return true;
+}
+
+/* False: the last command was read. While stopped it waits here. */
+static bool
+look(void)
+{
+	struct pollfd in = {.fd = STDIN_FILENO, .events = POLLIN};
+
+	do {
+		if (poll(&in, 1, stopped ? -1 : 0) > 0 && !commands_read(command))
+			return false;
+	} while (stopped);
+	return true;
+}
+
+/* ---- loops ---- */
+
+/* Runs turn(ctx) and records the time from one to the next, but for the looks at standard input. */
+static void
+loop(void (*turn)(void *ctx), void *ctx)
+{
+	uint64_t last = clock_ns(), look_ns = last;
+
+	begin_ns = last;
+	for (;;) {
+		uint64_t now = clock_ns();
+
+		hist_add(&gaps, now - last);
+		last = now;
+		turns++;
+		turn(ctx);
+		if (now < look_ns)
+			continue;
+		if (!look())
+			return;
+		last = clock_ns();
+		look_ns = last + LOOK_NS;
+	}
+}
+
+static void
+turn_nothing(void *ctx)
+{
+	(void)ctx;
+}
+
+struct relay {
+	int from, to;
+	struct sockaddr_ll out;
+};
+
+static int
+open_packet(const char *spec, int *index)
+{
+	const char *iface = enter_netns_of(spec);
+	struct sockaddr_ll sa = {.sll_family = AF_PACKET};
+	int fd = socket(AF_PACKET, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), size = 8 << 20;
+
+	*index = (int)if_nametoindex(iface);
+	sa.sll_ifindex = *index;
+	sa.sll_protocol = htons(ETH_P_IP);
+	if (fd < 0 || *index == 0 || bind(fd, (struct sockaddr *)&sa, sizeof(sa)) != 0)
+		die(spec, errno);
+	setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size));
+	return fd;
+}
+
+static void
+turn_relay(void *ctx)
+{
+	struct relay *r = ctx;
+	uint8_t frame[FRAME_MAX];
+	ssize_t n = recv(r->from, frame, sizeof(frame), 0);
+
+	if (n < ETH_HLEN)
+		return;
+	frame[0] = 2; /* of nobody: the far end's own stack leaves it alone */
+	frames++;
+	refused +=
+		sendto(r->to, frame, (size_t)n, 0, (struct sockaddr *)&r->out, sizeof(r->out)) != n;
+}
+
+struct memory {
+	uint64_t *word, mask, state;
+};
+
+static void
+turn_memory(void *ctx)
+{
+	struct memory *m = ctx;
+
+	for (unsigned i = 0; i < STEPS; i++) {
+		m->state = hash_mix(m->state + m->word[m->state & m->mask]);
+		m->word[m->state >> 20 & m->mask] ^= m->state;
+	}
+}
+
+/* ---- start ---- */
+
+static void
+pin(bool first)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(opt.cpu, &set);
+	if (sched_setaffinity(0, sizeof(set), &set) != 0)
+		die("--cpu", errno);
+	if (first && setpriority(PRIO_PROCESS, 0, -20) != 0)
+		die("nice", errno);
+}
+
+static void
+run_relay(void)
+{
+	struct relay r = {.out = {.sll_family = AF_PACKET, .sll_halen = ETH_ALEN}};
+	int index;
+
+	r.from = open_packet(opt.from, &index);
+	r.to = open_packet(opt.to, &r.out.sll_ifindex);
+	loop(turn_relay, &r);
+}
+
+static void
+run_memory(void)
+{
+	size_t size = 1u << 20;
+	struct memory m = {.state = 1};
+
+	while (size < (size_t)opt.mb << 20)
+		size <<= 1;
+	m.word = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (m.word == MAP_FAILED)
+		die("--mb", errno);
+	memset(m.word, 1,
+		size); /* small pages: huge ones may wait for work on a CPU that a worker has for itself */
+	m.mask = size / sizeof(*m.word) - 1;
+	loop(turn_memory, &m);
+}
+
+int
+main(int argc, char **argv)
+{
+	const struct tool_option options[] = {{"cpu", OPTION_U32, &opt.cpu},
+		{"mb", OPTION_U32, &opt.mb}, {"from", OPTION_TEXT, &opt.from},
+		{"to", OPTION_TEXT, &opt.to}};
+	const char *what = argc > 1 ? argv[1] : "";
+	bool relay = strcmp(what, "relay") == 0, memory = strcmp(what, "memory") == 0;
+
+	if (argc > 1)
+		options_read(argc - 1, argv + 1, options, sizeof(options) / sizeof(options[0]));
+	if ((!relay && !memory && strcmp(what, "gaps") != 0) || opt.cpu >= CPU_SETSIZE ||
+		opt.mb == 0 || opt.mb > 65536 || (relay && (opt.from == NULL || opt.to == NULL))) {
+		fprintf(stderr,
+			"bare: gaps, relay or memory, --cpu, and for relay --from and --to\n");
+		return 2;
+	}
+	pin(!memory);
+	if (relay)
+		run_relay();
+	else if (memory)
+		run_memory();
+	else
+		loop(turn_nothing, NULL);
+	return 0;
+}

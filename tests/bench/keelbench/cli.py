@@ -1,0 +1,382 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The command line of keelbench: what is asked for, checked before anything is started."""
+import argparse
+import contextlib
+import ipaddress
+import os
+import sys
+import time
+
+from bench_lab import BUILD
+import duts
+from . import control, limits, report
+from .adapters import ADAPTERS, Unable, Wire
+from .control import ground, make_dut, make_plan
+from .plan import ASN
+from .storm import Storm
+from lab import Hugepages, Lab, cpus_of_lab
+from lab_ports import LabPorts
+
+DESCRIPTION = """Load and storms for a router that speaks BGP: emulates its peers with full tables, sends numbered packets through it, and says what was lost (and
+where), reordered, misdirected, how late, and how long the router needed. Writes JSON and HTML with plots.
+
+  keelbench storm      the headline: full table, flipping import policy, refreshes, churn, under numbered traffic
+  keelbench load       a table from one or more peers until a receiver has the last route
+  keelbench refresh    peers that ask for refreshes all the time: sessions lost, and a probe route's way meanwhile
+  keelbench churn      updates at a rate, or recorded ones (MRT) with their timing: a probe route's way meanwhile
+  keelbench limits     what keelbench itself can send and receive on this machine
+  keelbench plan       prints how a router on a wire is to be configured for the same options"""
+EPILOG = """The router under test: --dut keel|bird|frr|gobgp|openbgpd starts it in a network namespace of this machine; --dut ADDRESS is a router on a wire, with
+--interface (one of this machine's for each link; given back at the end) and --asn. `keelbench plan` with the same options prints what it is to be.
+
+Exit status: 0 nothing was lost or misdirected, no session went down, no audit mismatch; 1 something was; 2 bad usage; 3 it could not be measured, with the
+reason. Needs root. docs/keelbench.md is the manual."""
+
+
+def positive(text):
+    n = float(text)
+    if n <= 0:
+        raise argparse.ArgumentTypeError("%s is not above 0" % text)
+    return n
+
+
+def parser():
+    top = argparse.ArgumentParser(prog="keelbench", description=DESCRIPTION, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter)
+    sub = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    common = argparse.ArgumentParser(add_help=False)
+    g = common.add_argument_group("the router under test")
+    g.add_argument("--dut", default="keel", metavar="NAME|ADDRESS[,ADDRESS,ADDRESS]", help="keel (default), bird, frr, gobgp, openbgpd; or the addresses of a router on a "
+                   "wire, one a link: where traffic comes in, to A, to B; one alone: no traffic")
+    g.add_argument("--interface", default="", metavar="IF[,IF,IF]", help="with an address: this machine's interfaces to these links; each goes into a namespace for the time")
+    g.add_argument("--source", default="", metavar="ADDRESS[,...]", help="our address on each link (default: the router's plus 1; /24); the peers have those behind it")
+    g.add_argument("--dut6", default="", metavar="ADDRESS[,...]", help="the router's IPv6 addresses (/64); without them a router on a wire gets IPv4 alone")
+    g.add_argument("--source6", default="", metavar="ADDRESS[,...]", help="ours (default: the router's plus 1)")
+    g.add_argument("--asn", type=int, default=ASN, help="the router's AS (default %(default)s)")
+    g.add_argument("--flip", metavar="COMMAND", help="run with 1 and 0 in turn: changes the import policy of a router on a wire (see `keelbench plan`)")
+    g.add_argument("--label", help="its name in the report")
+    g.add_argument("--no-keep", action="store_true", help="the router keeps no rejected routes: a policy change makes it ask its peers for all again")
+    g = common.add_argument_group("the table")
+    g.add_argument("--routes", type=int, help="generated IPv4 routes (default 1,000,000)")
+    g.add_argument("--routes6", type=int, help="IPv6 routes (default: a fifth of those of IPv4)")
+    g.add_argument("--mrt", metavar="FILE", help="the table of a TABLE_DUMP_V2 dump (may end in .gz) in place of generated ones")
+    g.add_argument("--updates", dest="updates_file", metavar="FILE", help="recorded churn: an MRT updates file (BGP4MP); its first peer is played by A")
+    g.add_argument("--speed", type=positive, default=1, help="of recorded churn: times as fast (default 1)")
+    g = common.add_argument_group("the run")
+    g.add_argument("--quick", action="store_true", help="20,000 + 4,000 routes, one short run: does everything once")
+    g.add_argument("--runs", type=int, help="alternations (default 5)")
+    g.add_argument("--timeout", type=int, default=900, help="seconds after which what is waited for has failed (default %(default)s)")
+    g.add_argument("--out", default=os.path.join(BUILD, "keelbench"), help="folder of the report (default %(default)s)")
+    g.add_argument("--json", metavar="FILE", help="the report's JSON goes there too")
+    g.add_argument("--no-limits", action="store_true", help="don't measure keelbench's own limits first")
+    g.add_argument("--no-huge", action="store_true", help="Keel without hugepages")
+
+    p = sub.add_parser("storm", parents=[common], help="full table, flips, refreshes, churn, traffic")
+    plan = sub.add_parser("plan", parents=[common], help="how a router on a wire is to be configured")
+    for x in (p, plan):
+        x.add_argument("--peers", type=int, default=20, help="that ask for refreshes (default %(default)s)")
+        x.add_argument("--hold", type=int, default=90, help="their hold time (default %(default)s)")
+    p.add_argument("--seconds", type=positive, help="of one storm (default 20)")
+    p.add_argument("--minutes", type=positive, help="soak: one storm of so many minutes, its memory in thirds")
+    p.add_argument("--rate", type=positive, default=1, help="of everything: flips, refreshes, churn, packets (0.5: half of all)")
+    p.add_argument("--flip-s", type=float, default=5, help="seconds from one policy change to the next (default 5; 0: none)")
+    p.add_argument("--refresh-rate", type=float, default=50, help="requests a second in all (default 50)")
+    p.add_argument("--churn", type=float, default=10000, help="updates a second in all (default 10,000)")
+    p.add_argument("--pps", type=int, default=20000, help="packets a second (default 20,000)")
+    p.add_argument("--destinations", type=int, default=5000, help="IPv4 addresses that traffic goes to; of IPv6 half of that")
+    p.add_argument("--slow", type=int, default=0, help="so many of the asking peers read nothing in a storm")
+    p.add_argument("--lab-ports", action="store_true", help="Keel only: the worker's rate in packets a second (traffic from and to memory, in the worker's own "
+                   "loop) in the storm, as a ratio to its rate beside an unrelated loop in memory; default 15 alternations")
+    p.add_argument("--no-bare", action="store_true", help="without the bare loop beside it")
+
+    for name, default in (("load", 1000000), ("refresh", 100000), ("churn", 100000)):
+        x = sub.add_parser(name, parents=[common], help="see docs/keelbench.md; default %d routes" % default)
+        x.set_defaults(default_routes=default)
+        if name == "load":
+            x.add_argument("--from", dest="from_peers", type=int, default=1, choices=(1, 2), help="peers that announce the table (default 1)")
+        if name == "refresh":
+            x.add_argument("--peers", type=int, default=20, help="that ask (default %(default)s)")
+            x.add_argument("--each", type=int, default=50, help="requests a second of each (default %(default)s)")
+            x.add_argument("--hold", type=int, default=9, help="hold time in seconds (default %(default)s)")
+            x.add_argument("--seconds", type=positive, default=30, help="(default %(default)s)")
+            x.add_argument("--slow", type=int, default=0, help="so many of them stop reading half-way")
+        if name == "churn":
+            x.add_argument("--updates-per-s", type=int, default=10000, help="(default 10,000)")
+            x.add_argument("--flaps", type=int, default=0, help="so many /32s flapped by a peer of its own meanwhile")
+            x.add_argument("--seconds", type=positive, default=30, help="(default %(default)s)")
+    sub.add_parser("limits", parents=[common], help="keelbench's own")
+    return top
+
+
+class Usage(Exception):
+    pass
+
+
+def listed(text, what, version, count=None):
+    out = [w for w in text.split(",") if w]
+    for w in out:
+        try:
+            if ipaddress.ip_address(w).version != version:
+                raise ValueError
+        except ValueError:
+            raise Usage("%s: \"%s\" is not an IPv%d address" % (what, w, version)) from None
+    if out and count and len(out) != count:
+        raise Usage("%s: %d addresses where there are %d links" % (what, len(out), count))
+    return out
+
+
+def settle(args):
+    """Defaults that depend on one another; what can't be is said before anything starts."""
+    quick = args.quick
+    args.routes = args.routes or (20000 if quick else getattr(args, "default_routes", 1000000))
+    args.routes6 = args.routes // 5 if args.routes6 is None else args.routes6
+    lab_ports = getattr(args, "lab_ports", False)
+    args.runs = args.runs or (1 if quick or getattr(args, "minutes", None) else 15 if lab_ports else 5)
+    if lab_ports and args.dut != "keel":
+        raise Usage("--lab-ports: they are Keel's own, not of --dut %s" % args.dut)
+    if args.command == "storm":
+        args.seconds = args.minutes * 60 if args.minutes else args.seconds or (6 if quick else 10 if lab_ports else 20)
+        args.pps = max(1, round((min(args.pps, 5000) if quick else args.pps) * args.rate))
+        args.churn = min(args.churn, 1000) if quick else args.churn
+        args.destinations = min(args.destinations, 2000) if quick else args.destinations
+        args.bare = not args.no_bare and not args.minutes and not args.lab_ports and args.dut == "keel"
+        if args.bare and args.hold and args.hold < 2 * args.seconds:
+            raise Usage("--hold %d: the router stands still for %g s beside the bare loop, so hold at least twice that (or --no-bare)" % (args.hold, args.seconds))
+        if args.slow > args.peers:
+            raise Usage("--slow %d: there are %d asking peers (--peers)" % (args.slow, args.peers))
+    for name in ("mrt", "updates_file"):
+        if getattr(args, name) and not os.path.isfile(getattr(args, name)):
+            raise Usage("--%s: %s is not there" % (name.split("_")[0], getattr(args, name)))
+    args.wire = args.dut not in ADAPTERS
+    if args.wire:
+        args.routers = listed(args.dut, "--dut", 4)
+        if len(args.routers) not in (1, 3):
+            raise Usage("--dut: %s is neither one of %s nor one or three addresses" % (args.dut, ", ".join(ADAPTERS)))
+        n = len(args.routers)
+        args.ours = listed(args.source, "--source", 4, n) or [str(ipaddress.ip_address(a) + 1) for a in args.routers]
+        args.routers6 = listed(args.dut6, "--dut6", 6, n)
+        args.ours6 = listed(args.source6, "--source6", 6, n) or [str(ipaddress.ip_address(a) + 1) for a in args.routers6]
+        args.interfaces = [w for w in args.interface.split(",") if w]
+        if args.command != "plan" and len(args.interfaces) != n:
+            raise Usage("--interface: %d given, --dut names %d links" % (len(args.interfaces), n))
+        if args.command == "storm" and n == 1:
+            raise Usage("--dut: a storm has traffic, so it needs three addresses: where packets come in, to A, to B")
+        if args.command == "storm" and args.flip_s and not args.flip:
+            raise Usage("--flip: a command that changes the router's policy is missing (or --flip-s 0: without flips)")
+    elif args.interface or args.source or args.dut6 or args.source6 or args.flip:
+        raise Usage("--interface, --source, --dut6, --source6 and --flip are of a router on a wire: --dut %s is started here" % args.dut)
+
+
+class Progress:
+    def __init__(self):
+        self.start = time.monotonic()
+
+    def __call__(self, line):
+        sys.stderr.write("%6.1f s  %s\n" % (time.monotonic() - self.start, line))
+        sys.stderr.flush()
+
+
+def storm(args, lab, say, rep):
+    worker, others = args.worker, args.others
+    kind = Wire if args.wire else ADAPTERS[args.dut]
+    if not kind.forwards:
+        raise Unable("%s forwards no packets on this system: `keelbench refresh`, `load` and `churn` are for it" % args.dut)
+    plan = make_plan(args, asking=args.peers, hold=args.hold)
+    field = ground(args, lab, plan, say, forward=kind.kernel_forwards)
+    try:
+        field.read_tables()
+        ports = LabPorts(BUILD, lab.dir, field.classed(), v6=1 << 18) if args.lab_ports else None
+        dut = make_dut(args, lab, plan, worker=worker, control=others, lab_ports=ports)
+        rep.versions[dut.name] = dut.version()
+        s = Storm(args, field, dut, rep.out, say)
+        if not ports:
+            field.drawn = field.destinations(args.destinations)
+            dut.watched = field.watched()
+        if args.bare:
+            s.build_bare(worker)
+        if args.bare or ports:
+            s.build_memory(others[0])
+        dut.begin()
+        try:
+            (rated if ports else forwarded)(args, s, rep)
+            s.audit()
+            return s.failures()
+        finally:
+            dut.stop()
+            if ports:
+                ports.close()
+    finally:
+        field.close()
+
+
+def load_storm(s, rep):
+    loaded = s.load()
+    s.say("loaded in %.1f s" % loaded)
+    rep.add(s.dut.name, "load", "s", loaded)
+    s.sessions()
+    s.lost_sessions = 0
+
+
+def forwarded(args, s, rep):
+    """Numbered packets over links."""
+    load_storm(s, rep)
+    for i in range(args.runs):
+        s.segment("rest-%d" % i, "rest", min(args.seconds, 5), s.rest)
+        if args.bare:
+            s.bare_segment("bare-%d" % i, args.seconds)
+        s.segment("storm-%d" % i, "storm", args.seconds, s.storm)
+    tell(rep, s)
+
+
+def rated(args, s, rep):
+    """Frames from memory, as many as the worker takes."""
+    load_storm(s, rep)
+    ports = s.dut.lab_ports
+    s.open_lab(ports)
+    ports.run(True)
+    for i in range(args.runs):
+        s.memory_segment(i, args.seconds)
+        s.storm_rated(i, args.seconds)
+    ports.run(False)
+    name = s.dut.name
+    for g in s.segments:
+        dut = name if g["kind"] == "storm" else "beside-memory"
+        rep.add(dut, "worker_rate", "Mpps", g["mpps"])
+        for k in ("misdirected", "reordered", "damaged"):
+            rep.add(dut, k, "packets", g[k])
+        for k, (unit, value) in g["figures"].items():
+            rep.add(dut, k, unit, value)
+        if g["kind"] == "storm":
+            beside(rep, name, g)
+        else:
+            rep.add(dut, "memory_accesses", "/s", g["accesses_per_s"])
+    rep.ratio("worker_rate", name, "beside-memory")
+    whole(rep, s)
+
+
+def tell(rep, s):
+    """The figures of a storm with traffic over links."""
+    name = s.dut.name
+    for g in s.segments:
+        dut = "bare" if g["kind"] == "bare" else name
+        at = "rest" if g["kind"] == "rest" else "storm"
+        for k in ("sent", "lost", "misdirected", "reordered", "duplicates"):
+            rep.add(dut, "%s_%s" % (at, k), "packets", g[k])
+        for k in ("p50", "p99", "p999", "max"):
+            rep.add(dut, "%s_latency_%s" % (at, k), "us", g["latency_us"][at][k])
+        rep.add(dut, at + "_longest_gap", "us", g["longest_gap_us"])
+        for k, (unit, value) in g["figures"].items():
+            rep.add(dut, "%s_%s" % (at, k), unit, value)
+        for t in g.get("turns", []) if g["kind"] == "storm" else []:
+            if t["right"]:
+                rep.add(dut, "flip_until_last_packet", "s", t["last_wrong_s"])
+        if g["kind"] == "storm":
+            beside(rep, name, g)
+    for k in ("storm_latency_p999", "storm_longest_gap", "storm_loop_gap_p999", "storm_loop_gap_max"):
+        rep.ratio(k, name, "bare")
+    whole(rep, s)
+    plots(rep, s)
+
+
+def beside(rep, name, g):
+    """What went on beside the traffic of a storm."""
+    rep.add(name, "storm_router_cpu", "CPU-s", g.get("router_cpu_s"))
+    for k in ("p50", "p99", "max"):
+        rep.add(name, "storm_probe_route_" + k, "ms", g["prober"]["%s_us" % k] / 1e3)
+    rep.add(name, "storm_churn", "updates/s", g["churn_per_s"])
+    rep.add(name, "storm_churn_skipped", "updates", g["churn_skipped"])
+    rep.add(name, "storm_longest_silence", "ms", g["silence_ms"])
+    rep.add(name, "storm_receiver_behind", "s", g["receiver_behind_s"])
+
+
+def whole(rep, s):
+    """Of all storms together."""
+    name = s.dut.name
+    for c in s.convergence:
+        rep.add(name, "flip_until_tables_lead_there", "s", c)
+    rep.add(name, "flips", "flips", s.flips)
+    rep.add(name, "sessions_lost", "sessions", s.lost_sessions)
+    if s.audits:
+        rep.add(name, "audits", "audits", s.audits)
+        rep.add(name, "audit_mismatches", "destinations", s.mismatches)
+    third = len(s.samples) // 3
+    if third and "resident_mb" in s.samples[0]:
+        for i, word in enumerate(("first", "second", "last")):
+            part = s.samples[i * third:(i + 1) * third]
+            rep.add(name, "resident_%s_third" % word, "MB", sum(x["resident_mb"] for x in part) / len(part))
+    rep.more["segments"] = s.segments
+    rep.more["samples"] = s.samples
+
+
+def plots(rep, s):
+    for kind, title in (("rest", "at rest"), ("storm", "in the storm"), ("bare", "through a bare loop")):
+        g = next((g for g in s.segments if g["kind"] == kind), None)
+        if not g:
+            continue
+        folder = os.path.join(rep.out, g["name"])
+        rep.plot(folder, "Packets %s" % title, "a tenth of a second", ["'probe.csv' using 1:2 with lines title 'sent'", "'' using 1:3 with impulses lw 2 title 'lost'",
+                 "'' using 1:4 with impulses lw 2 title 'misdirected'"], g["marks"])
+        rep.plot(folder, "Latency %s" % title, "us", ["'probe.csv' using 1:7 with lines title 'max'", "'' using 1:6 with lines title 'p99'",
+                                                      "'' using 1:5 with lines title 'p50'"], g["marks"], log=True)
+    if s.samples and "resident_mb" in s.samples[0]:
+        with open(os.path.join(rep.out, "samples.csv"), "w") as f:
+            f.writelines("%.1f %.1f\n" % (i, x["resident_mb"]) for i, x in enumerate(s.samples))
+        rep.plot(rep.out, "Memory of the router in storms", "MB", ["'samples.csv' using 1:2 with lines title 'resident'"])
+
+
+COMMANDS = {"storm": storm, "load": control.load, "refresh": control.refresh, "churn": control.churn}
+
+
+def main(argv=None):
+    args = parser().parse_args(argv)
+    try:
+        settle(args)
+        if args.command == "plan":
+            print(make_plan(args, asking=args.peers, hold=args.hold).describe())
+            return 0
+        if os.geteuid() != 0:
+            raise Usage("network namespaces need root")
+        for name in ("control/keeld", "tests/bench/feed", "tests/bench/bare"):
+            if not os.path.exists(os.path.join(BUILD, name)):
+                raise Usage("%s is not there: scripts/build makes it (or set KEEL_BUILD)" % os.path.join(BUILD, name))
+    except Usage as e:
+        sys.stderr.write("keelbench: %s\n" % e)
+        return 2
+    say = Progress()
+    try:
+        return run(args, say)
+    except KeyboardInterrupt:
+        return 130
+    except Unable as e:
+        sys.stderr.write("keelbench: %s: %s\n" % (args.command, e))
+        return 3
+    except (RuntimeError, TimeoutError, OSError) as e:
+        sys.stderr.write("keelbench: %s: %s (logs: %s)\n" % (args.command, e, os.path.join(args.out, "logs")))
+        return 3
+
+
+def run(args, say):
+    args.out = os.path.abspath(args.out)
+    rep = report.Report(args.command, args.out)
+    args.worker, args.others = cpus_of_lab()
+    os.sched_setaffinity(0, args.others)  # and of all that we start, but for Keel, whose worker has the last CPU
+    keel = args.dut == "keel" and args.command == "storm"
+    with contextlib.ExitStack() as stack:
+        if not args.wire and args.dut != "keel":
+            stack.enter_context(duts.installed())
+        with Hugepages(512 if keel and not args.no_huge else 0) as pages, Lab(os.path.join(args.out, "logs")) as lab:
+            if keel:
+                say("hugepages: %d" % pages)
+            if not args.no_limits or args.command == "limits":
+                say("measuring what this machine and keelbench can do themselves")
+                rep.more["limits"] = limits.measure(lab, args.out)
+            bad = COMMANDS[args.command](args, lab, say, rep) if args.command != "limits" else []
+    rep.more["settings"] = {k: v for k, v in vars(args).items() if not k.startswith("default_")}
+    rep.more["failures"] = bad
+    path, page = rep.write()
+    if args.json:
+        rep.write(args.json)
+    print(report.text(rep.document()))
+    print("report: %s %s" % (path, page))
+    print("FAILED: " + ", ".join(bad) if bad else "nothing lost, nothing misdirected, no session down" if args.command == "storm" else "done")
+    return 1 if bad else 0

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The report of a run: JSON in the form of all of the repository's benchmarks (scenario, machine, date, runs, results, ratios), and the same as HTML with plots."""
+import datetime
+import html
+import json
+import os
+import statistics
+import subprocess
+import sys
+
+
+def machine():
+    model = "unknown CPU"
+    with open("/proc/cpuinfo", encoding="ascii", errors="replace") as f:
+        for line in f:
+            if line.startswith("model name"):
+                model = line.split(":", 1)[1].strip()
+                break
+    return "%s, %d CPUs, Linux %s, load average before %s" % (model, os.cpu_count(), os.uname().release, "/".join("%.1f" % x for x in os.getloadavg()))
+
+
+class Report:
+    def __init__(self, scenario, out):
+        self.scenario, self.out, self.machine = scenario, out, machine()
+        self.command = "keelbench " + " ".join(sys.argv[1:])
+        self.samples, self.units, self.versions, self.ratios, self.plots, self.more = {}, {}, {}, {}, [], {}
+        os.makedirs(out, exist_ok=True)
+
+    def add(self, dut, metric, unit, value):
+        if value is not None:
+            self.samples.setdefault((dut, metric), []).append(value)
+            self.units[metric] = unit
+
+    def ratio(self, metric, dut, against):
+        """Run by run, because neighbours in time saw the same noise."""
+        pairs = [x / y for x, y in zip(self.samples.get((dut, metric), []), self.samples.get((against, metric), [])) if y]
+        if pairs:
+            self.ratios[metric] = {"against": against, "ratio": statistics.median(pairs), "min": min(pairs), "max": max(pairs)}
+
+    def document(self):
+        results = {}
+        for (dut, metric), values in self.samples.items():
+            results.setdefault(dut, {})[metric] = {"unit": self.units[metric], "min": min(values), "median": statistics.median(values), "max": max(values)}
+        return {"scenario": self.scenario, "title": "keelbench " + self.scenario, "machine": self.machine,
+                "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"), "command": self.command,
+                "version": next(iter(self.versions.values()), ""), "runs": max(map(len, self.samples.values()), default=0),
+                "results": [{"dut": d, "version": self.versions.get(d, ""), "metrics": m} for d, m in results.items()], "ratios": self.ratios, **self.more}
+
+    def write(self, path=None):
+        """(JSON, HTML): where they are."""
+        path = path or os.path.join(self.out, self.scenario + ".json")
+        document = self.document()
+        with open(path, "w", encoding="utf-8") as f:
+            json.dump(document, f, indent=1)
+            f.write("\n")
+        page = os.path.join(self.out, self.scenario + ".html")
+        with open(page, "w", encoding="utf-8") as f:
+            f.write(self.page(document))
+        return path, page
+
+    def page(self, d):
+        parts = ["<!doctype html><meta charset=utf-8><title>keelbench %s</title><style>body{font:15px sans-serif;max-width:1040px;margin:2em auto}"
+                 "td,th{padding:.1em .6em;text-align:left;border-bottom:1px solid #ddd;vertical-align:top}</style>" % d["scenario"],
+                 "<h1>keelbench %s</h1><p>%s; %s</p><p><code>%s</code></p>" % tuple(html.escape(x) for x in (d["scenario"], d["machine"], d["date"], d["command"]))]
+        parts += [svg for svg in self.plots if svg]
+        parts.append("<h2>Figures</h2>" + rows(["router", "metric", "median", "min", "max", "unit"], [
+            [r["dut"], k, "%.6g" % m["median"], "%.6g" % m["min"], "%.6g" % m["max"], m["unit"]] for r in d["results"] for k, m in r["metrics"].items()]))
+        if d["ratios"]:
+            parts.append("<h2>Ratios, run by run</h2>" + rows(["metric", "against", "median", "min", "max"], [
+                [k, r["against"], "%.3f" % r["ratio"], "%.3f" % r["min"], "%.3f" % r["max"]] for k, r in d["ratios"].items()]))
+        if "limits" in d:
+            parts.append("<h2>What this machine and keelbench can do themselves</h2>" + rows(["what", "figure"], [[k, str(v)] for k, v in d["limits"].items()]))
+        if d.get("segments") and "latency_us" in d["segments"][0]:
+            parts.append("<h2>Runs</h2>" + rows(["run", "sent", "lost", "misdirected", "reordered", "duplicates", "p50 / p99 / p99.9 / max us", "longest gap us", "lost where"], [
+                [s["name"], s["sent"], s["lost"], s["misdirected"], s["reordered"], s["duplicates"],
+                 "; ".join(" / ".join("%.0f" % v[q] for q in ("p50", "p99", "p999", "max")) for v in s["latency_us"].values() if v["count"]),
+                 "%.0f" % s["longest_gap_us"], json.dumps(s["lost_where"])] for s in d["segments"]]))
+        for k in ("settings", "notes"):
+            if d.get(k):
+                parts.append("<h2>%s</h2><pre>%s</pre>" % (k.capitalize(), html.escape(json.dumps(d[k], indent=1))))
+        return "\n".join(parts) + "\n"
+
+    def plot(self, folder, title, ylabel, lines, marks=(), log=False):
+        """Lines of gnuplot over files in a folder; nothing without gnuplot."""
+        script = ["set terminal svg size 1000,280 background '#ffffff'", "set title '%s' noenhanced" % title.replace("'", ""), "set xlabel 'seconds'",
+                  "set ylabel '%s'" % ylabel, "set key left top", "set grid"] + (["set logscale y"] if log else [])
+        for m in marks:
+            script.append("set arrow from %f, graph 0 to %f, graph 1 nohead lc rgb '#999999' dt 2" % (m["t"], m["t"]))
+        try:
+            svg = subprocess.run(["gnuplot"], input="\n".join(script + ["plot " + ", ".join(lines), ""]), text=True, cwd=folder, check=True,
+                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE).stdout
+        except (OSError, subprocess.CalledProcessError):
+            return
+        self.plots.append(svg[svg.index("<svg"):])
+
+
+def rows(head, body):
+    return "<table><tr>" + "".join("<th>%s" % html.escape(h) for h in head) + "".join(
+        "<tr>" + "".join("<td>%s" % html.escape(str(c)) for c in row) for row in body) + "</table>"
+
+
+def text(d):
+    """For the terminal."""
+    out = []
+    for r in d["results"]:
+        for k, m in r["metrics"].items():
+            spread = "" if m["min"] == m["max"] else "  (%.6g to %.6g)" % (m["min"], m["max"])
+            out.append("  %-9s %-30s %12.6g %s%s" % (r["dut"], k, m["median"], m["unit"], spread))
+    for k, r in d["ratios"].items():
+        out.append("  %-40s %12.3f of %s  (%.3f to %.3f)" % (k, r["ratio"], r["against"], r["min"], r["max"]))
+    if "limits" in d:
+        out.append("  own limits: " + "; ".join("%s %s" % kv for kv in d["limits"].items()))
+    return "\n".join(out)
