@@ -98,7 +98,8 @@ rib_peer_add(void *arg)
 	struct shard_peer p = apply_shard_peer(o->id, o->config);
 
 	role_enter_rib();
-	o->result = shard_peer_add(o->k->shard, &p);
+	if (o->result == 0)
+		o->result = shard_peer_add(o->shard, &p);
 }
 
 static void
@@ -107,7 +108,7 @@ rib_settings(void *arg)
 	struct order *o = arg;
 
 	role_enter_rib();
-	shard_settings(o->k->shard, &o->settings);
+	shard_settings(o->shard, &o->settings);
 }
 
 static void
@@ -116,8 +117,10 @@ rib_peer_remove(void *arg)
 	struct order *o = arg;
 
 	role_enter_rib();
-	o->result = shard_peer_idle(o->k->shard, o->id) ? shard_peer_remove(o->k->shard, o->id)
-							: -EBUSY;
+	if (!shard_peer_idle(o->shard, o->id))
+		o->result = -EBUSY;
+	else
+		(void)shard_peer_remove(o->shard, o->id); /* -ENOENT: it went before */
 }
 
 static void
@@ -126,7 +129,7 @@ rib_peer_import(void *arg)
 	struct order *o = arg;
 
 	role_enter_rib();
-	shard_peer_import(o->k->shard, o->id, o->family, o->import);
+	shard_peer_import(o->shard, o->id, o->family, o->import);
 }
 
 static void
@@ -135,7 +138,7 @@ rib_peer_keep(void *arg)
 	struct order *o = arg;
 
 	role_enter_rib();
-	shard_peer_keep(o->k->shard, o->id, o->family, o->keep);
+	shard_peer_keep(o->shard, o->id, o->family, o->keep);
 }
 
 static void
@@ -230,7 +233,7 @@ apply_imports(struct keeld *k, const struct config *c, const struct config_peer 
 			o.import = keeld_policy_of(c, p, (enum family)f, true);
 		if (!first && o.import == apply.applied[id.v].import[f])
 			continue;
-		thread_call(k->rib_thread, rib_peer_import, &o);
+		keeld_on_shards(k, rib_peer_import, &o, &o.shard);
 		apply.applied[id.v].import[f] = o.import;
 	}
 }
@@ -247,7 +250,7 @@ apply_keeps(struct keeld *k, const struct config_peer *p, struct peer_id id, uns
 
 		if (o.keep == *keeps || later >> f & 1)
 			continue;
-		thread_call(k->rib_thread, rib_peer_keep, &o);
+		keeld_on_shards(k, rib_peer_keep, &o, &o.shard);
 		*keeps = o.keep;
 	}
 }
@@ -278,7 +281,7 @@ end_imports(struct keeld *k, struct peer_id id)
 		struct order o = {
 			.k = k, .id = id, .family = (enum family)f, .import = policy_deny_all()};
 
-		thread_call(k->rib_thread, rib_peer_import, &o);
+		keeld_on_shards(k, rib_peer_import, &o, &o.shard);
 	}
 }
 
@@ -300,7 +303,7 @@ apply_peer_start(
 {
 	struct order o = {.k = k, .id = id, .config = p, .policies = apply_policies_of(c, p)};
 
-	thread_call(k->rib_thread, rib_peer_add, &o);
+	keeld_on_shards(k, rib_peer_add, &o, &o.shard);
 	if (o.result == 0) {
 		apply.applied[id.v] = (struct applied){0};
 		apply_imports(k, c, p, id, true);
@@ -327,10 +330,12 @@ flush_poll(struct timer *t)
 			continue;
 		/* The session first: it may still owe the shard the end of this peer. */
 		thread_call(k->session_thread, session_order_gone, &o);
-		if (o.result)
-			thread_call(k->rib_thread, rib_peer_remove, &o);
-		else
+		if (o.result) {
+			o.result = 0;
+			keeld_on_shards(k, rib_peer_remove, &o, &o.shard);
+		} else {
 			o.result = -EBUSY;
+		}
 		if (o.result == -EBUSY)
 			more = true;
 		else
@@ -501,7 +506,7 @@ apply_settings(struct keeld *k, const struct config *old, const struct config *n
 
 	if (old == NULL || old->cluster_id != next->cluster_id ||
 		old->max_paths != next->max_paths || old->tombstones_max != next->tombstones_max)
-		thread_call(k->rib_thread, rib_settings, &o);
+		keeld_on_shards(k, rib_settings, &o, &o.shard);
 	o.via_default = next->resolve_via_default;
 	if (old == NULL || old->resolve_via_default != next->resolve_via_default)
 		thread_call(k->fib_thread, fib_via_default, &o);

@@ -223,7 +223,8 @@ rib_peer_change(void *arg)
 	struct shard_peer p = apply_shard_peer(o->id, o->config);
 
 	role_enter_rib();
-	o->result = shard_peer_change(o->k->shard, &p);
+	if (o->result == 0)
+		o->result = shard_peer_change(o->shard, &p);
 }
 
 /* Policies first: those that the session runs until here may end with the old configuration. */
@@ -258,7 +259,7 @@ peer_shard_change(struct keeld *k, const struct change *c)
 		same = same && c->was->families[f].allow_as_in == c->is->families[f].allow_as_in;
 	if (same)
 		return;
-	thread_call(k->rib_thread, rib_peer_change, &o);
+	keeld_on_shards(k, rib_peer_change, &o, &o.shard);
 	if (o.result != 0)
 		log_event(LOG_ERROR, "peer-not-changed peer=%s vrf=%s error=\"%s\"",
 			c->is->addr_text, c->is->vrf_name, strerror(-o.result));

@@ -11,6 +11,7 @@
 /* One thing to do on another thread, and its answer. Lives on main's stack during thread_call(). */
 struct order {
 	struct keeld *k;
+	struct shard *shard; /* of the thread: keeld_on_shards() */
 	struct peer_id id;
 	const struct config_peer *config;
 	struct session_policies policies;

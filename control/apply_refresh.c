@@ -74,7 +74,7 @@ rib_peer_replay(void *arg)
 	struct order *o = arg;
 
 	role_enter_rib();
-	o->number = shard_peer_replay(o->k->shard, o->id, o->family);
+	o->number = shard_peer_replay(o->shard, o->id, o->family);
 }
 
 static void
@@ -167,7 +167,7 @@ reached(const struct keeld *k, const struct reaching *r)
 {
 	struct adj_rib_in_counts counts = {0};
 
-	shard_peer_counts(k->shard, r->peer, r->family, &counts);
+	shards_peer_counts(&k->shards, r->peer, r->family, &counts);
 	return counts.replays_done >= r->replays &&
 	       counts.eorr_received + counts.eorr_ignored >= r->eorrs;
 }
@@ -222,7 +222,7 @@ replay(struct keeld *k, struct peer_id id, enum family f, uint32_t job)
 	struct order o = {.k = k, .id = id, .family = f};
 
 	event_refresh(k, id, f, "begin", job, NULL);
-	thread_call(k->rib_thread, rib_peer_replay, &o);
+	keeld_on_shards(k, rib_peer_replay, &o, &o.shard);
 	reach(k, &(struct reaching){.peer = id, .family = f, .job = job, .replays = o.number});
 }
 

@@ -159,19 +159,6 @@ take_control_cpus(CONFIG_TAKE_ARGS)
 }
 
 static void
-take_rib_threads(CONFIG_TAKE_ARGS)
-{
-	uint32_t n;
-
-	(void)key;
-	if (!config_value_u32(c, at, value, 1, 64, &n))
-		return;
-	if (n != 1)
-		config_fault(c, at, "%u: more than one is not supported in this version", n);
-	*(unsigned *)out = n;
-}
-
-static void
 take_eal_arg(struct check *c, const struct at *at, const json_t *value, void *out)
 {
 	static const struct config_key text = {"", NULL, 0, 1, 4096, false};
@@ -199,7 +186,7 @@ take_eal_args(CONFIG_TAKE_ARGS)
 static const struct config_key dataplane_keys[] = {
 	{"worker_cpus", take_worker_cpus},
 	{"control_cpus", take_control_cpus},
-	{"rib_threads", take_rib_threads, offsetof(struct config, dataplane.rib_threads)},
+	{"rib_threads", config_take_u32, offsetof(struct config, dataplane.rib_threads), 1, 16},
 	{"memory_mb", config_take_u32, offsetof(struct config, dataplane.memory_mb), 64, 1048576},
 	{"eal_args", take_eal_args},
 };

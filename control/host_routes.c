@@ -337,6 +337,8 @@ struct origination {
 };
 struct originate_order {
 	struct keeld *k;
+	struct shard *shard; /* of the thread */
+	bool withdraw, announce; /* what is done now */
 	unsigned count;
 	struct origination one[ORDER_MAX];
 };
@@ -351,7 +353,8 @@ rib_originate(void *arg)
 		struct origination *o = &b->one[i];
 		enum family family = o->own->prefix.afi == AFI_IPV4 ? FAMILY_IPV4_UNICAST : FAMILY_IPV6_UNICAST;
 
-		o->result = shard_originate_from(b->k->shard, o->own->vrf, family, &o->own->prefix, o->source, o->attrs);
+		if (shards_for(&b->k->shards, &o->own->prefix) == b->shard && (o->attrs != NULL ? b->announce : b->withdraw))
+			o->result = shard_originate_from(b->shard, o->own->vrf, family, &o->own->prefix, o->source, o->attrs);
 	}
 }
 
@@ -383,8 +386,15 @@ batch_run(struct originate_order *b)
 	char text[PREFIX_TEXT_MAX];
 	int rc = 0;
 
+	/* What covers, or is covered, in another shard: it is there before this one goes (docs/decisions/0006). */
+	b->announce = true;
+	b->withdraw = b->k->shards.count == 1;
 	if (b->count > 0)
-		thread_call(b->k->rib_thread, rib_originate, b);
+		keeld_on_shards(b->k, rib_originate, b, &b->shard);
+	b->announce = false;
+	b->withdraw = true;
+	if (b->count > 0 && b->k->shards.count > 1)
+		keeld_on_shards(b->k, rib_originate, b, &b->shard);
 	for (unsigned i = 0; i < b->count; i++) {
 		struct origination *o = &b->one[i];
 

@@ -7,9 +7,10 @@
 
 #include "control/config.h"
 #include "control/jobs.h"
+#include "control/threads.h"
 #include "lpm/base.h"
 #include "rib/dest.h"
-#include "rib/shard.h"
+#include "rib/shards.h"
 
 struct arena;
 struct fib;
@@ -46,10 +47,12 @@ struct keeld {
 	uint32_t next_commit_id;
 
 	/* layers */
+	struct arena *arena_shard[SHARDS_MAX]; /* each one's own: they share no lock */
 	struct arena *arena_rib, *arena_fib, *arena_session, *arena_control;
 	struct qsbr *readers, *workers; /* RIB readers; workers and fib.lookup */
 	unsigned main_reader, main_fib_reader; /* main's registrations, offline but during a call */
-	struct shard *shard;
+	struct shards shards; /* .count 0: none yet */
+	struct journal *journal; /* theirs */
 	struct nexthop_table *nexthops;
 	struct fib *fib; /* NULL without a data plane */
 	struct fib_feed *feed;
@@ -59,13 +62,23 @@ struct keeld {
 	unsigned tun_ifindex; /* 0: none */
 	struct jobs *jobs;
 	struct rpc *rpc;
-	struct thread *main_thread, *host_thread, *session_thread, *rib_thread, *fib_thread;
+	struct thread *main_thread, *host_thread, *session_thread, *rib_thread[SHARDS_MAX], *fib_thread;
 	uint64_t started_ns;
 
 	/* peers: index is peer id; running->peers[i] has id peer_of_config[i] */
 	struct keeld_peer peers[PEER_MAX];
 	struct peer_id *peer_of_config;
 };
+
+/* Runs fn(arg) on each shard's thread in turn, with *shard the one whose thread it is. */
+static inline void
+keeld_on_shards(struct keeld *k, void (*fn)(void *arg), void *arg, struct shard **shard)
+{
+	for (unsigned i = 0; i < k->shards.count; i++) {
+		*shard = k->shards.at[i];
+		thread_call(k->rib_thread[i], fn, arg);
+	}
+}
 
 /* The id of a configured peer; .v == 0: none. */
 struct peer_id keeld_peer_id(const struct keeld *k, const struct config_peer *c);

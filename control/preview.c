@@ -127,7 +127,7 @@ part_get(struct job *j, enum family family, struct vrf_id vrf, bool import)
 {
 	struct preview_config c = {
 		.arena = j->k->arena_control,
-		.shard = j->k->shard,
+		.shards = &j->k->shards,
 		.family = family,
 		.fib = j->k->fib != NULL,
 		.max_paths = j->r.then->max_paths,
@@ -141,7 +141,7 @@ part_get(struct job *j, enum family family, struct vrf_id vrf, bool import)
 	}
 	p = &j->part[j->part_count];
 	*p = (struct part){.family = family, .is_import = import};
-	if (shard_table_find(j->k->shard, vrf, family, &p->table) != 0)
+	if (shard_table_find(j->k->shards.at[0], vrf, family, &p->table) != 0)
 		return NULL;
 	c.table = p->table;
 	e.part = p;
@@ -190,7 +190,7 @@ kept_in_full(const struct job *j, const struct config_peer *now, struct peer_id 
 
 	if (!now->families[f].keep_all_routes)
 		return false;
-	shard_peer_counts(j->k->shard, id, f, &c);
+	shards_peer_counts(&j->k->shards, id, f, &c);
 	return c.kept >= c.received;
 }
 
@@ -313,7 +313,7 @@ select_scope(struct job *j)
 /* ---- the walk ---- */
 
 struct question {
-	const struct shard *shard;
+	struct shard *shard;
 	const struct preview_question *q;
 	struct preview_answer a;
 };
@@ -324,7 +324,8 @@ next_hop_there(void *arg)
 	struct question *q = arg;
 
 	role_enter_rib();
-	q->a = preview_next_hop(q->shard, q->q);
+	if (!q->a.known)
+		q->a = preview_next_hop(q->shard, q->q);
 }
 
 /* A section. Never while online: the shard may be waiting for readers. */
@@ -332,7 +333,7 @@ static int
 import_run(struct job *j, struct part *p)
 {
 	uint32_t end = p->end - p->next > SECTION ? p->next + SECTION : p->end;
-	struct question q = {.shard = j->k->shard};
+	struct question q = {0};
 	int err = 0;
 
 	keeld_rib_read_begin(j->k);
@@ -345,7 +346,7 @@ import_run(struct job *j, struct part *p)
 	if (err != -EAGAIN)
 		return err;
 	q.q = preview_question(p->import);
-	thread_call(j->k->rib_thread, next_hop_there, &q);
+	keeld_on_shards(j->k, next_hop_there, &q, &q.shard);
 	return preview_answer(p->import, &q.a);
 }
 
@@ -354,8 +355,12 @@ part_run(struct job *j, struct part *p)
 {
 	struct export_call e = {.job = j, .part = p};
 
-	if (p->end == 0)
-		p->end = dest_limit(shard_table(j->k->shard, p->table));
+	if (p->end == 0) {
+		struct shards_table t;
+
+		shards_table(&j->k->shards, p->table, &t);
+		p->end = shards_limit(&t);
+	}
 	if (p->is_import)
 		return import_run(j, p);
 	thread_call(j->k->session_thread, export_run_there, &e);

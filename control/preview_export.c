@@ -38,7 +38,7 @@ int
 export_preview_create(struct speaker *s, enum family family, struct export_preview **out)
 {
 	struct update_groups_config c = {
-		.arena = s->config.arena, .shard = s->config.shard, .exported = s->exported};
+		.arena = s->config.arena, .shards = &s->shards, .exported = s->exported};
 	struct export_preview *e = arena_calloc(s->config.arena, sizeof(*e));
 	int err;
 
@@ -229,19 +229,19 @@ uint32_t
 export_preview_run(
 	struct export_preview *e, uint32_t from, uint32_t end, uint64_t deadline_ns, int *err)
 {
-	const struct dest_table *t;
+	struct shards_table t;
 	unsigned looks = 0;
 
 	*err = 0;
 	if (e->classes == NULL)
 		return end;
-	t = shard_table(e->speaker->config.shard, e->table);
+	shards_table(&e->speaker->shards, e->table, &t);
 	rules_run_end(e->set);
 	groups_find(e);
 	for (; from < end && *err == 0; from++) {
 		struct dest_view v;
 
-		if (dest_peek(t, (struct dest_id){from}, &v)) {
+		if (shards_peek(&t, (struct dest_id){from}, &v)) {
 			for (struct rules_class *c = e->classes; c != NULL && *err == 0;
 				c = c->next)
 				*err = dest_count_for(e, c, (struct dest_id){from}, &v);

@@ -48,10 +48,13 @@ rpc_alarms(struct keeld *k)
 {
 	json_t *list = json_array();
 	struct fib_stats s = {0};
+	uint64_t failures = 0;
 
+	for (unsigned i = 0; i < k->shards.count; i++)
+		failures += shard_failures(k->shards.at[i]);
 	if (k->fib != NULL)
 		fib_stats_get(k->fib, &s);
-	alarm_look(list, ALARM_RIB, shard_failures(k->shard));
+	alarm_look(list, ALARM_RIB, failures);
 	alarm_look(list, ALARM_NOT_INSTALLED, s.not_installed);
 	alarm_look(list, ALARM_FIB_FEED, k->fib != NULL ? fib_feed_failed(k->feed) : 0);
 	alarm_look(list, ALARM_POLICY, policy_limit_hits());

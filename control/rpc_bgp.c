@@ -87,7 +87,7 @@ family_json(const struct keeld *k, const struct config_peer *p, struct peer_id i
 	struct adj_rib_in_counts in = {0};
 	json_t *o;
 
-	shard_peer_counts(k->shard, id, f, &in);
+	shards_peer_counts(&k->shards, id, f, &in);
 	o = json_pack("{s:I, s:I, s:I, s:I, s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:o, s:o}", "received", (json_int_t)in.received,
 		"accepted", (json_int_t)in.accepted, "rejected_total", (json_int_t)in.rejected_total, "advertised",
 		(json_int_t)v->families[f].advertised, "negotiated", v->families[f].negotiated, "end_of_rib_received",

@@ -45,7 +45,8 @@ struct query {
 	enum view view;
 	enum family family;
 	struct vrf_id vrf;
-	struct table_id table;
+	struct shards_table table;
+	const struct shard *shard; /* of the destination at hand */
 	const struct config_peer *peer;
 	struct peer_id peer_id;
 	bool has_prefix, longer;
@@ -61,7 +62,7 @@ peer_text(struct keeld *k, struct peer_id id)
 {
 	struct shard_peer p;
 
-	if (id.v == PEER_SELF.v || !shard_peer_peek(k->shard, id, &p))
+	if (id.v == PEER_SELF.v || !shard_peer_peek(k->shards.at[0], id, &p))
 		return json_null();
 	return rpc_addr(&p.addr);
 }
@@ -136,10 +137,10 @@ static const struct attr_set *
 path_attrs(const struct query *q, const struct rib_path *p)
 {
 	if (q->view == VIEW_ADJ_IN_PRE)
-		return shard_path_received(q->k->shard, p);
+		return shard_path_received(q->shard, p);
 	if (p->label_flags & PATH_REJECTED)
 		return NULL;
-	return attr_get(shard_attrs(q->k->shard), p->accepted);
+	return attr_get(shard_attrs(q->shard), p->accepted);
 }
 
 static json_t *
@@ -148,7 +149,7 @@ path_json(struct query *q, const struct dest_view *v, unsigned i, const struct a
 	const struct rib_path *p = &v->paths->path[i];
 	bool best = i == 0 && v->paths->eligible > 0;
 	json_t *o = json_pack("{s:o, s:o, s:b, s:b, s:b, s:I}", "prefix", rpc_prefix(&v->prefix), "peer", peer_text(q->k, p->peer),
-		"best", best, "valid", i < v->paths->eligible, "stale", shard_path_stale(q->k->shard, q->family, p), "age_s",
+		"best", best, "valid", i < v->paths->eligible, "stale", shard_path_stale(q->shard, q->family, p), "age_s",
 		(json_int_t)(now_ns() / 1000000000u - p->time_s));
 
 	rpc_attrs(o, a);
@@ -177,7 +178,7 @@ static void
 paths_add_ranked(struct query *q, const struct dest_view *v, const struct ranking *r, unsigned n)
 {
 	for (unsigned i = 0; i < n; i++)
-		shard_decision_input(q->k->shard, &v->paths->path[i], &r->in[i]);
+		shard_decision_input(q->shard, &v->paths->path[i], &r->in[i]);
 	decision_order(r->in, n, r->order, r->reason);
 	for (unsigned i = 0; i < n; i++) {
 		const struct rib_path *p = &v->paths->path[i];
@@ -275,7 +276,6 @@ page_full(const struct query *q, unsigned more)
 static uint32_t
 scan_section(struct query *q, uint32_t next, uint32_t end, struct adj_out_section *out)
 {
-	const struct dest_table *t = shard_table(q->k->shard, q->table);
 	unsigned taken = 0, looked = 0;
 
 	keeld_rib_read_begin(q->k);
@@ -284,13 +284,14 @@ scan_section(struct query *q, uint32_t next, uint32_t end, struct adj_out_sectio
 
 		if (page_full(q, out->count))
 			break;
-		if (!dest_peek(t, (struct dest_id){next}, &v) || !wanted(q, &v))
+		if (!shards_peek(&q->table, (struct dest_id){next}, &v) || !wanted(q, &v))
 			continue;
 		taken++;
 		if (q->view == VIEW_ADJ_OUT) {
 			out->id[out->count] = (struct dest_id){next};
 			out->prefix[out->count++] = v.prefix;
 		} else {
+			q->shard = shards_for(&q->k->shards, &v.prefix);
 			paths_add(q, &v);
 		}
 	}
@@ -306,11 +307,10 @@ scan_section(struct query *q, uint32_t next, uint32_t end, struct adj_out_sectio
 static void
 one_prefix(struct query *q, struct adj_out_section *out)
 {
-	const struct dest_table *t = shard_table(q->k->shard, q->table);
 	struct dest_id id;
 
 	keeld_rib_read_begin(q->k);
-	id = dest_find(t, &q->prefix);
+	id = shards_find(&q->table, &q->prefix);
 	keeld_rib_read_end(q->k);
 	if (id.v != DEST_NONE)
 		scan_section(q, id.v, id.v + 1, out);
@@ -368,6 +368,18 @@ query_read(struct query *q, json_t *params, json_int_t *cursor, struct rpc_call 
 	return true;
 }
 
+/* False: nobody has such a table. */
+static bool
+query_table(struct query *q)
+{
+	struct table_id id;
+
+	if (shard_table_find(q->k->shards.at[0], q->vrf, q->family, &id) != 0)
+		return false;
+	shards_table(&q->k->shards, id, &q->table);
+	return true;
+}
+
 static json_t *
 rib_routes(struct keeld *k, json_t *params, struct rpc_call *call)
 {
@@ -381,14 +393,14 @@ rib_routes(struct keeld *k, json_t *params, struct rpc_call *call)
 		return NULL;
 	q.routes = json_array();
 	o = json_pack("{s:o}", "routes", q.routes);
-	if (shard_table_find(k->shard, q.vrf, q.family, &q.table) != 0)
+	if (!query_table(&q))
 		return o; /* a family that nobody uses has no routes */
 	if (q.has_prefix && !q.longer) {
 		one_prefix(&q, &out);
 		installed_flush(&q.installed);
 		return o;
 	}
-	end = dest_limit(shard_table(k->shard, q.table));
+	end = shards_limit(&q.table);
 	for (next = (uint32_t)cursor; next < end && next - (uint32_t)cursor < SCAN_MAX && !page_full(&q, 0);)
 		next = scan_section(&q, next, end, &out);
 	installed_flush(&q.installed);
@@ -416,10 +428,11 @@ rib_lookup(struct keeld *k, json_t *params, struct rpc_call *call)
 		return rpc_fail(call, RPC_INVALID_PARAMS, "/address", "\"%.64s\" is not an address of this family", text);
 	q.routes = json_array();
 	o = json_pack("{s:n, s:o}", "prefix", "routes", q.routes);
-	if (shard_table_find(k->shard, q.vrf, q.family, &q.table) != 0)
+	if (!query_table(&q))
 		return o;
 	keeld_rib_read_begin(k);
-	if (dest_longest(shard_table(k->shard, q.table), &addr, &v).v != DEST_NONE && v.paths != NULL) {
+	if (shards_longest(&q.table, &addr, &v).v != DEST_NONE && v.paths != NULL) {
+		q.shard = shards_for(&k->shards, &v.prefix);
 		json_object_set_new(o, "prefix", rpc_prefix(&v.prefix));
 		paths_add(&q, &v);
 	}
@@ -428,25 +441,46 @@ rib_lookup(struct keeld *k, json_t *params, struct rpc_call *call)
 	return o;
 }
 
+/* Sums over the shards, whose attribute sets serve all their tables. */
+static json_t *
+table_json(const struct keeld *k, struct table_id id, json_int_t sets)
+{
+	json_int_t prefixes = 0, paths = 0, tombstones = 0;
+	enum family family;
+	struct vrf_id vrf;
+
+	for (unsigned i = 0; i < k->shards.count; i++) {
+		const struct dest_table *t = shard_table(k->shards.at[i], id);
+
+		prefixes += dest_count(t);
+		paths += dest_path_count(t);
+		tombstones += dest_tombstones(t);
+	}
+	shard_table_key(k->shards.at[0], id, &vrf, &family);
+	return json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I}", "vrf", rpc_vrf_name(vrf), "family", family_text(family), "prefixes", prefixes,
+		"paths", paths, "attribute_sets", sets, "memory_bytes", (json_int_t)keeld_rib_bytes(k), "tombstones", tombstones);
+}
+
 static json_t *
 rib_summary(struct keeld *k, json_t *params, struct rpc_call *call)
 {
-	json_t *tables = json_array();
+	json_t *tables = json_array(), *shards = json_array();
+	json_int_t sets = 0;
 
 	(void)params;
 	(void)call;
-	for (uint16_t i = 0; i < shard_table_count(k->shard); i++) {
-		const struct dest_table *t = shard_table(k->shard, (struct table_id){i});
-		struct vrf_id vrf;
-		enum family family;
+	for (unsigned i = 0; i < k->shards.count; i++) {
+		const struct shard *s = k->shards.at[i];
+		json_int_t own = attr_table_count(shard_attrs(s)), prefixes = 0;
 
-		shard_table_key(k->shard, (struct table_id){i}, &vrf, &family);
-		json_array_append_new(tables, json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I}", "vrf", rpc_vrf_name(vrf), "family",
-			family_text(family), "prefixes", (json_int_t)dest_count(t), "paths", (json_int_t)dest_path_count(t), "attribute_sets",
-			(json_int_t)attr_table_count(shard_attrs(k->shard)), "memory_bytes", (json_int_t)arena_bytes(k->arena_rib),
-			"tombstones", (json_int_t)dest_tombstones(t)));
+		for (uint16_t t = 0; t < shard_table_count(s); t++)
+			prefixes += dest_count(shard_table(s, (struct table_id){t}));
+		sets += own;
+		json_array_append_new(shards, json_pack("{s:I, s:I}", "prefixes", prefixes, "attribute_sets", own));
 	}
-	return json_pack("{s:o}", "tables", tables);
+	for (uint16_t i = 0; i < shard_table_count(k->shards.at[0]); i++)
+		json_array_append_new(tables, table_json(k, (struct table_id){i}, sets));
+	return json_pack("{s:o, s:o}", "tables", tables, "shards", shards);
 }
 
 const struct rpc_method rpc_rib_methods[] = {
@@ -454,6 +488,6 @@ const struct rpc_method rpc_rib_methods[] = {
 		"family!:family vrf:string view!:adj-in-pre|adj-in|loc|adj-out peer:string prefix:string longer:boolean limit:integer cursor:string",
 		"routes:array next?:string", "Routes of a view, by pages", RPC_READS},
 	{"rib.lookup", rib_lookup, "family!:family vrf:string address!:string", "prefix:any routes:array", "The longest match of an address", RPC_READS},
-	{"rib.summary", rib_summary, "", "tables:array", "How much is in the tables", RPC_READS},
+	{"rib.summary", rib_summary, "", "tables:array shards:array", "How much is in the tables", RPC_READS},
 	{0},
 };

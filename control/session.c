@@ -49,6 +49,7 @@ speaker_create(const struct speaker_config *c, struct speaker **out)
 	if (s == NULL)
 		return -ENOMEM;
 	s->config = *c;
+	input_init(s);
 	s->retry.fire = retry_fire;
 	limits_init(s);
 	pace_init(s);
@@ -134,11 +135,7 @@ speaker_stop(void *ctx)
 	timer_cancel(s->thread, &s->retry);
 	timer_cancel(s->thread, &s->limits);
 	timer_cancel(s->thread, &s->pace_timer);
-	if (s->batch != NULL)
-		shard_input_return(s->config.input, s->batch);
-	s->batch = NULL;
-	while (s->spare_count > 0)
-		shard_input_return(s->config.input, s->spare[--s->spare_count]);
+	input_end(s);
 	qsbr_offline(s->config.readers, s->reader);
 }
 

@@ -45,9 +45,8 @@ struct session_event {
 struct speaker_config {
 	struct arena *arena;
 	struct qsbr *readers;      /* RIB readers; the thread's idle/busy call speaker_idle/_busy */
-	struct shard *shard;
-	struct shard_input *input;
-	void (*wake_shard)(void *ctx);
+	const struct shards *shards; /* each with its first input; several know each other as siblings */
+	void (*wake_shard)(void *ctx, unsigned shard);
 	void (*event)(void *ctx, const struct session_event *e); /* on the session thread */
 	void *ctx;
 	uint32_t asn, router_id;

@@ -35,7 +35,7 @@
 /* Export goes on when the largest message has room, and the peer has taken a good part of what there was. */
 #define TX_EXPORT_ROOM (TX_SIZE / 4)
 static_assert(TX_EXPORT_ROOM > BGP_EXTENDED_MSG_MAX + TX_RESERVE, "the largest message fits");
-#define BATCH_SPARES_MAX 16
+#define BATCH_SPARES_MAX 24
 #define LISTENERS_MAX 128
 #define LINGERERS_MAX 64
 #define LINGER_NS (2 * NS_PER_S)
@@ -227,9 +227,15 @@ struct speaker {
 	struct lingerer *lingerers;
 	unsigned lingerer_count;
 
-	struct rib_batch *batch; /* being filled */
-	struct rib_batch *spare[BATCH_SPARES_MAX];
-	unsigned spare_count;
+	struct shards shards;
+	struct speaker_input {
+		struct shard_input *to;
+		struct rib_batch *batch; /* being filled */
+		struct rib_batch *spare[BATCH_SPARES_MAX];
+		unsigned spare_count;
+	} input[SHARDS_MAX];
+	bool widening; /* what the first shard gets has such ones: */
+	uint64_t wide; /* the first shard's batches up to here have prefixes that cover what is in others */
 	bool owed; /* some peer has records owed */
 	bool starved; /* no batch was free */
 	struct timer retry;
@@ -325,7 +331,10 @@ void input_owe_stale(struct peer_family *f) RUNS_ON(role_session);
 /* Hands over what is owed. False: no batch was free. */
 bool input_settle(struct speaker *s) RUNS_ON(role_session);
 bool peer_owes(const struct peer *p);
-/* The open batch goes to the shard. */
+void input_init(struct speaker *s);
+/* What was not handed over goes back. */
+void input_end(struct speaker *s) RUNS_ON(role_session);
+/* The open batches go to their shards. */
 void input_push(struct speaker *s) RUNS_ON(role_session);
 
 /* session_out.c */

@@ -19,55 +19,131 @@ static_assert(sizeof(struct rib_record) % 8 == 0, "what follows a record's heade
 /* ---- batches ---- */
 
 void
+input_init(struct speaker *s)
+{
+	s->shards = *s->config.shards;
+	for (unsigned i = 0; i < s->shards.count; i++)
+		s->input[i].to = shard_input(s->shards.at[i], 0);
+}
+
+void
+input_end(struct speaker *s)
+{
+	for (unsigned i = 0; i < s->shards.count; i++) {
+		struct speaker_input *in = &s->input[i];
+
+		if (in->batch != NULL)
+			shard_input_return(in->to, in->batch);
+		in->batch = NULL;
+		while (in->spare_count > 0)
+			shard_input_return(in->to, in->spare[--in->spare_count]);
+	}
+}
+
+/*
+ * The order between shards, docs/decisions/0006: what may take away a prefix comes after all that was told before of prefixes that cover it, or
+ * that it covers. Of a pair in two shards one is wide, and in the first.
+ */
+static void
+batch_order(struct speaker *s, unsigned shard) RUNS_ON(role_session)
+{
+	struct rib_batch *b = s->input[shard].batch;
+
+	if (shard > 0 && s->wide > 0) {
+		b->after[0] = s->wide;
+		b->waits = true;
+	}
+	if (shard > 0 || !s->widening)
+		return;
+	for (unsigned i = 1; i < s->shards.count; i++)
+		b->after[i] = shard_input_count(s->input[i].to);
+	b->waits = true;
+}
+
+static void
+batch_push(struct speaker *s, unsigned shard) RUNS_ON(role_session)
+{
+	struct speaker_input *in = &s->input[shard];
+
+	if (in->batch == NULL || in->batch->used == 0)
+		return;
+	batch_order(s, shard);
+	shard_input_put(in->to, in->batch);
+	in->batch = NULL;
+	s->config.wake_shard(s->config.ctx, shard);
+}
+
+void
 input_push(struct speaker *s)
 {
-	if (s->batch == NULL || s->batch->used == 0)
-		return;
-	shard_input_put(s->config.input, s->batch);
-	s->batch = NULL;
-	s->config.wake_shard(s->config.ctx);
+	for (unsigned i = 0; i < s->shards.count; i++)
+		batch_push(s, i);
 }
 
 static size_t
-batch_room(const struct speaker *s)
+batch_room(const struct speaker_input *in)
 {
-	return s->batch != NULL ? s->batch->size - s->batch->used : 0;
+	return in->batch != NULL ? in->batch->size - in->batch->used : 0;
 }
 
 /* The next empty one becomes the open one. */
 static bool
-batch_next(struct speaker *s) RUNS_ON(role_session)
+batch_next(struct speaker *s, unsigned shard) RUNS_ON(role_session)
 {
-	input_push(s);
-	if (s->batch == NULL)
-		s->batch = s->spare_count > 0 ? s->spare[--s->spare_count]
-					      : shard_input_get(s->config.input);
-	s->starved |= s->batch == NULL;
-	return s->batch != NULL;
+	struct speaker_input *in = &s->input[shard];
+
+	batch_push(s, shard);
+	if (in->batch == NULL)
+		in->batch = in->spare_count > 0 ? in->spare[--in->spare_count]
+						: shard_input_get(in->to);
+	s->starved |= in->batch == NULL;
+	return in->batch != NULL;
 }
 
 /* One record of `len` octets will fit the open batch. */
 static bool
-batch_reserve(struct speaker *s, size_t len) RUNS_ON(role_session)
+batch_reserve(struct speaker *s, unsigned shard, size_t len) RUNS_ON(role_session)
 {
-	return batch_room(s) >= len || batch_next(s);
+	return batch_room(&s->input[shard]) >= len || batch_next(s, shard);
 }
 
 /* So many empty ones are at hand. */
 static bool
-spares_reserve(struct speaker *s, unsigned count) RUNS_ON(role_session)
+spares_reserve(struct speaker *s, unsigned shard, unsigned count) RUNS_ON(role_session)
 {
-	while (s->spare_count < count) {
+	struct speaker_input *in = &s->input[shard];
+
+	while (in->spare_count < count) {
 		struct rib_batch *b =
-			s->spare_count < BATCH_SPARES_MAX ? shard_input_get(s->config.input) : NULL;
+			in->spare_count < BATCH_SPARES_MAX ? shard_input_get(in->to) : NULL;
 
 		if (b == NULL) {
 			s->starved = true;
 			return false;
 		}
-		s->spare[s->spare_count++] = b;
+		in->spare[in->spare_count++] = b;
 	}
 	return true;
+}
+
+/* What comes next has prefixes that cover what others have: it comes after all that they were told. */
+static void
+wide_begin(struct speaker *s) RUNS_ON(role_session)
+{
+	for (unsigned i = 1; i < s->shards.count; i++)
+		batch_push(s, i);
+	s->widening = s->shards.count > 1;
+}
+
+/* And all that the others are told from here on comes after it. */
+static void
+wide_end(struct speaker *s) RUNS_ON(role_session)
+{
+	if (!s->widening)
+		return;
+	batch_push(s, 0);
+	s->widening = false;
+	s->wide = shard_input_count(s->input[0].to);
 }
 
 static size_t
@@ -85,10 +161,10 @@ record_len(size_t payload_len, size_t nlri_count)
 
 /* Room was reserved. `payload` (may be NULL) is copied and padded. */
 static struct rib_record *
-record_begin(struct speaker *s, const struct peer *p, enum rib_record_kind kind, enum family f,
+record_begin(struct rib_batch *b, const struct peer *p, enum rib_record_kind kind, enum family f,
 	const void *payload, size_t payload_len, uint64_t now)
 {
-	struct rib_record *r = (struct rib_record *)(void *)(s->batch->data + s->batch->used);
+	struct rib_record *r = (struct rib_record *)(void *)(b->data + b->used);
 
 	memset(r, 0, sizeof(*r));
 	r->kind = (uint8_t)kind;
@@ -107,21 +183,32 @@ record_begin(struct speaker *s, const struct peer *p, enum rib_record_kind kind,
 }
 
 static void
-record_end(struct speaker *s, struct rib_record *r, unsigned nlri_count)
+record_end(struct rib_batch *b, struct rib_record *r, unsigned nlri_count)
 {
 	r->nlri_count = (uint16_t)nlri_count;
 	r->record_len = (uint32_t)record_len(r->attrs_len, nlri_count);
-	s->batch->used += r->record_len;
+	b->used += r->record_len;
 }
 
-/* A record that is only its header and a payload. False: no batch. */
+/* A record that is only its header and a payload, for all shards. False: no batch. */
 static bool
 record_put(struct speaker *s, const struct peer *p, enum rib_record_kind kind, enum family f,
 	const void *payload, size_t payload_len) RUNS_ON(role_session)
 {
-	if (!batch_reserve(s, record_len(payload_len, 0)))
-		return false;
-	record_end(s, record_begin(s, p, kind, f, payload, payload_len, now_ns()), 0);
+	uint64_t now = now_ns();
+
+	for (unsigned i = 0; i < s->shards.count; i++) {
+		if (!batch_reserve(s, i, record_len(payload_len, 0)))
+			return false;
+	}
+	for (unsigned i = s->shards.count; i-- > 0;) {
+		struct rib_batch *b = s->input[i].batch;
+
+		if (i == 0)
+			wide_begin(s);
+		record_end(b, record_begin(b, p, kind, f, payload, payload_len, now), 0);
+	}
+	wide_end(s);
 	return true;
 }
 
@@ -264,17 +351,127 @@ field_put(struct speaker *s, const struct peer *p, struct input_field *f, uint64
 		struct nlri nlri;
 
 		/* spares_reserve() saw to it that this succeeds. */
-		if (!batch_reserve(s, record_len(f->attrs_len, n)))
+		if (!batch_reserve(s, 0, record_len(f->attrs_len, n)))
 			return;
-		r = record_begin(s, p, RIB_UPDATE, f->family, f->attrs, f->attrs_len, now);
+		r = record_begin(
+			s->input[0].batch, p, RIB_UPDATE, f->family, f->attrs, f->attrs_len, now);
 		to = (struct rib_nlri *)(void *)((uint8_t *)(r + 1) + pad8(f->attrs_len));
 		for (i = 0; i < n && nlri_read(&f->nlri, f->family, false, &nlri); i++)
 			to[i] = (struct rib_nlri){.prefix = nlri.prefix,
 				.path_id = nlri.path_id,
 				.label = LABEL_NONE_WIRE};
-		record_end(s, r, i);
+		record_end(s->input[0].batch, r, i);
 		f->count -= n;
 	}
+}
+
+/* ---- UPDATE, for several shards ---- */
+
+/* Of a field, what one shard gets. */
+struct input_part {
+	unsigned count; /* to come */
+	unsigned filled, room; /* of the record */
+	struct rib_record *record; /* NULL: none is open */
+	struct rib_nlri *to;
+};
+
+/* Which shard gets how much. True: prefixes that cover what other shards have are among it. */
+static bool
+field_split(const struct speaker *s, const struct input_field *f, struct input_part *part)
+{
+	struct rd r = f->nlri;
+	bool wide = false;
+	struct nlri n;
+
+	for (unsigned i = 0; i < s->shards.count; i++)
+		part[i] = (struct input_part){0};
+	while (nlri_read(&r, f->family, false, &n)) {
+		wide |= shards_wide(&n.prefix);
+		part[shards_of(&s->shards, &n.prefix)].count++;
+	}
+	return wide;
+}
+
+/* False: no batch; update_put_split() saw to it that there is one. */
+static bool
+part_open(struct speaker *s, const struct peer *p, const struct input_field *f, unsigned shard,
+	struct input_part *part, uint64_t now) RUNS_ON(role_session)
+{
+	unsigned per = (unsigned)nlri_per_batch(f->attrs_len);
+
+	part->room = part->count < per ? part->count : per;
+	part->filled = 0;
+	if (!batch_reserve(s, shard, record_len(f->attrs_len, part->room)))
+		return false;
+	part->record = record_begin(
+		s->input[shard].batch, p, RIB_UPDATE, f->family, f->attrs, f->attrs_len, now);
+	part->to = (struct rib_nlri *)(void *)((uint8_t *)(part->record + 1) + pad8(f->attrs_len));
+	return true;
+}
+
+static void
+part_add(struct speaker *s, unsigned shard, struct input_part *part, const struct nlri *n)
+{
+	part->to[part->filled++] = (struct rib_nlri){
+		.prefix = n->prefix, .path_id = n->path_id, .label = LABEL_NONE_WIRE};
+	part->count--;
+	if (part->filled < part->room)
+		return;
+	record_end(s->input[shard].batch, part->record, part->filled);
+	part->record = NULL;
+}
+
+static void
+field_put_split(struct speaker *s, const struct peer *p, struct input_field *f, uint64_t now)
+	RUNS_ON(role_session)
+{
+	struct input_part part[SHARDS_MAX];
+	bool wide = field_split(s, f, part);
+	struct nlri n;
+
+	if (wide)
+		wide_begin(s);
+	while (nlri_read(&f->nlri, f->family, false, &n)) {
+		unsigned i = shards_of(&s->shards, &n.prefix);
+
+		if (part[i].record == NULL && !part_open(s, p, f, i, &part[i], now))
+			return;
+		part_add(s, i, &part[i], &n);
+	}
+	if (wide)
+		wide_end(s);
+}
+
+/* All of it or nothing. False: no batch. */
+static bool
+update_put_split(struct speaker *s, const struct peer *p, struct input_update *in, uint64_t now)
+	RUNS_ON(role_session)
+{
+	struct input_part part[4][SHARDS_MAX];
+	bool wide = false;
+
+	for (unsigned i = 0; i < in->count; i++)
+		wide |= field_split(s, &in->field[i], part[i]);
+	for (unsigned shard = 0; shard < s->shards.count; shard++) {
+		unsigned batches = wide ? in->count : 0;
+		size_t all = 0;
+
+		for (unsigned i = 0; i < in->count; i++) {
+			size_t attrs_len = in->field[i].attrs_len, per = nlri_per_batch(attrs_len);
+			unsigned count = part[i][shard].count;
+
+			if (count == 0)
+				continue;
+			all += record_len(attrs_len, count);
+			batches += (unsigned)((count + per - 1) / per);
+		}
+		if ((wide || batch_room(&s->input[shard]) < all) &&
+			!spares_reserve(s, shard, batches))
+			return false;
+	}
+	for (unsigned i = 0; i < in->count; i++)
+		field_put_split(s, p, &in->field[i], now);
+	return true;
 }
 
 /* All of it or nothing. False: no batch. */
@@ -285,13 +482,15 @@ update_put(struct speaker *s, const struct peer *p, struct input_update *in, uin
 	size_t all = 0;
 	unsigned batches = 0;
 
+	if (s->shards.count > 1)
+		return update_put_split(s, p, in, now);
 	for (unsigned i = 0; i < in->count; i++) {
 		size_t per = nlri_per_batch(in->field[i].attrs_len);
 
 		all += record_len(in->field[i].attrs_len, in->field[i].count);
 		batches += (unsigned)((in->field[i].count + per - 1) / per);
 	}
-	if (batch_room(s) < all && !spares_reserve(s, batches))
+	if (batch_room(&s->input[0]) < all && !spares_reserve(s, 0, batches))
 		return false;
 	for (unsigned i = 0; i < in->count; i++)
 		field_put(s, p, &in->field[i], now);

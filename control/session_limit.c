@@ -52,7 +52,7 @@ limit_check(struct peer *p) RUNS_ON(role_session)
 
 		if (k->max_prefixes == 0 || f->over_limit || !(p->up->n.families & 1u << id))
 			continue;
-		shard_peer_counts(p->speaker->config.shard, p->id, id, &counts);
+		shards_peer_counts(&p->speaker->shards, p->id, id, &counts);
 		if (counts.received != f->received_seen)
 			p->speaker->limit_looks = LIMIT_LOOKS; /* the shard is at it */
 		f->received_seen = counts.received;

@@ -214,7 +214,7 @@ rules_of(const struct peer_family *f)
 		.own_as = p->speaker->config.asn,
 		.local_as = peer_local_as(p),
 		.peer_as = c->open.asn,
-		.cluster_id = shard_cluster_id(p->speaker->config.shard),
+		.cluster_id = shard_cluster_id(p->speaker->shards.at[0]),
 		.encode = {.as4 = c->n.as4,
 			.extended_message = c->n.extended_message,
 			.extended_next_hop = c->n.extended_next_hop & 1u << f->family,
@@ -249,7 +249,9 @@ static int
 groups_need(struct speaker *s)
 {
 	struct update_groups_config c = {
-		.arena = s->config.arena, .shard = s->config.shard, .exported = s->exported};
+		.arena = s->config.arena,
+		.shards = &s->shards,
+		.exported = s->exported};
 
 	return s->groups != NULL ? 0 : update_groups_create(&c, &s->groups);
 }
@@ -260,7 +262,7 @@ family_up(struct peer_family *f) RUNS_ON(role_session)
 	struct peer *p = f->peer;
 	struct speaker *s = p->speaker;
 	struct update_member_config m = {.id = p->id, .rules = rules_of(f)};
-	int err = shard_table_find(s->config.shard, p->config.vrf, f->family, &m.rules.table);
+	int err = shard_table_find(s->shards.at[0], p->config.vrf, f->family, &m.rules.table);
 
 	next_hop_of(f, &m);
 	if (err == 0)

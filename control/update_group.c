@@ -34,8 +34,11 @@ update_groups_create(const struct update_groups_config *c, struct update_groups 
 		s->c.patience_ns = PATIENCE_NS;
 	if (s->c.settle_ns == 0)
 		s->c.settle_ns = SETTLE_NS;
-	s->accepted = shard_attrs(c->shard);
-	s->journal = shard_journal(c->shard);
+	if (c->shards != NULL)
+		s->shards = *c->shards;
+	else
+		shards_init(&s->shards, &c->shard, 1);
+	s->journal = shard_journal(s->shards.at[0]);
 	s->scratch_size = 2048;
 	s->scratch[0] = arena_alloc(c->arena, s->scratch_size);
 	s->scratch[1] = arena_alloc(c->arena, s->scratch_size);
@@ -84,7 +87,7 @@ group_create(struct update_groups *s, const struct update_rules *rules, uint8_t 
 	g->id = ++s->last_id;
 	g->rules = *rules;
 	g->next_hop_len = next_hop_len;
-	g->table = shard_table(s->c.shard, rules->table);
+	shards_table(&s->shards, rules->table, &g->table);
 	g->first = g->last = stream_begin(s->c.arena);
 	err = g->last != NULL ? adj_rib_out_create(s->c.arena, s->c.exported, &g->out) : -ENOMEM;
 	if (err == 0)

@@ -15,7 +15,7 @@
 #include "control/bgp_attr.h"
 #include "lpm/base.h"
 #include "rib/policy.h"
-#include "rib/shard.h"
+#include "rib/shards.h"
 
 struct arena;
 struct attr_table;
@@ -26,7 +26,8 @@ struct update_member;
 /* The groups of one session thread. The sizes: 0 is the usual, small ones are for tests: more of the order shows. */
 struct update_groups_config {
 	struct arena *arena;
-	struct shard *shard;
+	struct shard *shard; /* the only one, or */
+	const struct shards *shards; /* all of them, that share a journal */
 	struct attr_table *exported; /* of the session thread, which alone reads it */
 	unsigned batch;       /* changes gathered at once; 1,024 */
 	uint32_t kept_max;    /* octets of the stream that are kept for slower members; 1 MiB */
@@ -113,7 +114,7 @@ bool update_group_walks(const struct update_member *m);
 bool update_group_shared(const struct update_member *a, const struct update_member *b);
 
 uint64_t update_group_advertised(const struct update_member *m);
-/* What this member is told of a destination, its next hop in; NULL: nothing. Good until the next call. */
+/* What this member is told of a destination (an id of all shards), its next hop in; NULL: nothing. Good until the next call. */
 const struct attr_set *update_group_exported(const struct update_member *m, struct dest_id dest);
 
 struct update_group_stats {

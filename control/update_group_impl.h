@@ -134,7 +134,7 @@ struct update_group {
 	uint32_t id;
 	struct update_rules rules; /* peer_as, peer: only where they matter */
 	uint8_t next_hop_len; /* of "self": 4, 16, 32; 0: the members have none of the family */
-	struct dest_table *table;
+	struct shards_table table; /* ids of destinations are those of all shards */
 	struct adj_rib_out *out;
 	struct journal_cursor *cursor;
 	int error;
@@ -208,7 +208,7 @@ struct update_groups {
 	struct update_group *groups;
 	uint32_t last_id;
 	struct update_member *by_id[FAMILY_COUNT][PEER_MAX];
-	struct attr_table *accepted;
+	struct shards shards;
 	struct journal *journal;
 	struct policy_eval *eval;
 

@@ -78,7 +78,7 @@ static const struct shard_peer *
 source_peer(struct update_groups *s, struct peer_id peer)
 {
 	if (!s->source_valid || s->source_peer.v != peer.v) {
-		s->source_known = shard_peer_peek(s->c.shard, peer, &s->source);
+		s->source_known = shard_peer_peek(s->shards.at[0], peer, &s->source);
 		s->source_peer = peer;
 		s->source_valid = true;
 	}
@@ -449,7 +449,7 @@ policy_input(struct update_group *g, const struct attr_set *attrs)
 
 /* Policy's verdict. All that hangs on the attributes is done once for a run of the same set. 0, -ENOMEM. */
 static int
-policy_run(struct update_group *g, const struct rib_path *best, const struct attr_set *attrs,
+policy_run(struct update_group *g, struct attr_id accepted, const struct attr_set *attrs,
 	enum route_source kind, const struct prefix *prefix, struct policy_verdict *v)
 {
 	struct update_groups *s = g->set;
@@ -458,7 +458,7 @@ policy_run(struct update_group *g, const struct rib_path *best, const struct att
 	*v = (struct policy_verdict){.permit = true, .attrs = attrs};
 	if (!policy_runs(&g->rules))
 		return 0;
-	if (!s->run_valid || s->run_group != g || s->run_set.v != best->accepted.v ||
+	if (!s->run_valid || s->run_group != g || s->run_set.v != accepted.v ||
 		s->run_kind != kind) {
 		struct policy_context context = {
 			.peer = g->rules.peer, .family = g->rules.family, .source = kind};
@@ -468,7 +468,7 @@ policy_run(struct update_group *g, const struct rib_path *best, const struct att
 		err = attrs != NULL ? policy_eval_begin(s->eval, g->rules.policy, attrs, &context)
 				    : -ENOMEM;
 		s->run_group = g;
-		s->run_set = best->accepted;
+		s->run_set = accepted;
 		s->run_kind = kind;
 		s->run_valid = err == 0;
 	}
@@ -483,8 +483,8 @@ sets_of(const struct update_group *g, const struct policy_verdict *v)
 
 /* A best path that may be told, as far as its source and its attributes say. NULL: it may not. */
 static const struct attr_set *
-tellable(const struct update_group *g, const struct rib_path *best, enum route_source *kind,
-	const struct shard_peer **source)
+tellable(const struct update_group *g, const struct attr_table *table, const struct rib_path *best,
+	enum route_source *kind, const struct shard_peer **source)
 {
 	const struct attr_set *attrs;
 
@@ -497,25 +497,28 @@ tellable(const struct update_group *g, const struct rib_path *best, enum route_s
 	}
 	if (source_forbids(g, *kind, *source))
 		return NULL;
-	attrs = attr_get(g->set->accepted, best->accepted);
+	attrs = attr_get(table, best->accepted);
 	return attrs != NULL && !communities_forbid(g, attrs) ? attrs : NULL;
 }
 
-/* The same for a run of paths with one set of one peer. */
+/* The same for a run of paths with one set of one peer. Ids of accepted sets are those of all shards from here on. */
 static const struct told_run *
-told_run(struct update_group *g, const struct rib_path *best, const struct shard_peer **source)
+told_run(struct update_group *g, unsigned shard, const struct rib_path *best,
+	const struct shard_peer **source)
 {
+	const struct shards *shards = &g->set->shards;
+	struct attr_id accepted = {shards_id(shards, shard, best->accepted.v)};
 	struct told_run *run = &g->set->told;
 
-	if (run->group == g && run->accepted.v == best->accepted.v && run->peer.v == best->peer.v &&
+	if (run->group == g && run->accepted.v == accepted.v && run->peer.v == best->peer.v &&
 		best->peer.v != PEER_SELF.v) {
 		*source = source_peer(g->set, best->peer);
 		return run;
 	}
-	*run = (struct told_run){.group = g, .accepted = best->accepted, .peer = best->peer};
-	run->attrs = tellable(g, best, &run->kind, source);
+	*run = (struct told_run){.group = g, .accepted = accepted, .peer = best->peer};
+	run->attrs = tellable(g, shard_attrs(shards->at[shard]), best, &run->kind, source);
 	if (run->attrs != NULL)
-		run->serial = attr_serial(g->set->accepted, best->accepted);
+		run->serial = attr_serial(shard_attrs(shards->at[shard]), best->accepted);
 	return run;
 }
 
@@ -531,20 +534,19 @@ rules_evaluate(struct update_group *g, struct dest_id id, const struct dest_view
 	int err;
 
 	*r = (struct adj_route){0};
-	(void)id;
 	if (view->paths == NULL || view->paths->eligible == 0 ||
 		(g->rules.kind == UPDATE_EXTERNAL && g->rules.policy == NULL)) /* RFC 8212 */
 		return 0;
 	if (g->rules.default_originate && view->prefix.len == 0)
 		return 0; /* ours is told instead */
 	best = &view->paths->path[0];
-	run = told_run(g, best, &source);
+	run = told_run(g, shards_index(&g->set->shards, id), best, &source);
 	if (run->attrs == NULL)
 		return 0;
-	err = policy_run(g, best, run->attrs, run->kind, &view->prefix, &v);
+	err = policy_run(g, run->accepted, run->attrs, run->kind, &view->prefix, &v);
 	if (err < 0 || !v.permit)
 		return err;
-	key = (struct outcome){.accepted = best->accepted,
+	key = (struct outcome){.accepted = run->accepted,
 		.serial = run->serial,
 		.slot = (uint16_t)v.outcome,
 		.kind = (uint8_t)run->kind};

@@ -76,6 +76,10 @@ copy_begin(struct update_group *g, const struct update_member *m)
 	if (n == NULL)
 		return -ENOMEM;
 	*n = *g;
+	if (n->walk.over != NULL)
+		n->walk.over = &n->table;
+	if (n->catch_up_walk.over != NULL)
+		n->catch_up_walk.over = &n->table;
 	n->rules = rules_normal(&m->rules);
 	memset(n->cache, 0, sizeof(n->cache));
 	n->stats = (struct update_group_stats){0};

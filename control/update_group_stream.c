@@ -217,7 +217,7 @@ journal_ahead(const struct update_group *g, const struct dest_view *view)
 	uint32_t ahead = view->sequence - (uint32_t)passed;
 
 	/* One that is published may not be appended yet. Further beyond the head: an old one, by wrapping. */
-	return ahead != 0 && ahead <= (uint32_t)(journal_head(j) + 1 - passed);
+	return ahead != 0 && ahead <= (uint32_t)(journal_newest(j) - passed);
 }
 
 static bool
@@ -289,7 +289,7 @@ catch_up_begin(struct update_group *g)
 	/* Pinned until it is over, the tombstones stay: an id that we still advertise must not become another prefix. */
 	g->reach_back = (uint32_t)journal_resume(g->set->journal, g->cursor);
 	g->catch_up = CATCH_UP_ANNOUNCE;
-	walk_begin(&g->catch_up_walk, g->table);
+	walk_begin_all(&g->catch_up_walk, &g->table);
 }
 
 /* After each batch of the journal on the way: has every withdrawal come that one waits for? */
@@ -300,7 +300,7 @@ catch_up_settle(struct update_group *g)
 		return;
 	g->upto = (uint32_t)journal_position(g->cursor);
 	g->catch_up = CATCH_UP_WITHDRAW;
-	walk_begin(&g->catch_up_walk, g->table);
+	walk_begin_all(&g->catch_up_walk, &g->table);
 }
 
 static void
@@ -318,18 +318,26 @@ catch_up_slice(struct update_group *g, uint64_t deadline_ns)
 	}
 }
 
+/* The id of all shards. */
+static struct dest_id
+entry_id(const struct update_group *g, const struct journal_entry *e)
+{
+	return (struct dest_id){shards_id(&g->set->shards, e->shard, e->dest.v)};
+}
+
 /* One entry. A change may be taken early, a withdrawal only where the journal allows it; to the new source it is one. */
 static void
 journal_take(struct update_group *g, const struct journal_entry *e)
 {
+	struct dest_id id = entry_id(g, e);
 	struct dest_view view;
 	struct adj_route r;
 	bool may = true;
 	int err;
 
-	if (e->table.v != g->rules.table.v || !dest_peek(g->table, e->dest, &view))
+	if (e->table.v != g->rules.table.v || !dest_peek(g->table.at[e->shard], e->dest, &view))
 		return;
-	err = rules_evaluate(g, e->dest, &view, &r);
+	err = rules_evaluate(g, id, &view, &r);
 	if (err < 0) {
 		g->error = err;
 		return;
@@ -337,27 +345,42 @@ journal_take(struct update_group *g, const struct journal_entry *e)
 	if (r.set.v == 0 || member_find(g, r.source) != NULL)
 		may = journal_may_withdraw(g->cursor, e, &view);
 	if (r.set.v != 0 || may)
-		change_apply(g, e->dest, &view.prefix, r, false, may);
+		change_apply(g, id, &view.prefix, r, false, may);
+}
+
+/* The accepted set of its best path. False: there is none. */
+static bool
+entry_best(const struct update_group *g, const struct journal_entry *e,
+	const struct attr_table **sets, struct attr_id *out)
+{
+	struct dest_view view;
+
+	if (!dest_peek(g->table.at[e->shard], e->dest, &view) || view.paths == NULL ||
+		view.paths->eligible == 0)
+		return false;
+	*sets = shard_attrs(g->set->shards.at[e->shard]);
+	*out = view.paths->path[0].accepted;
+	return true;
 }
 
 /* Paths of what comes soon, then the set of its best one: the shard's CPU has just written both. */
 static void
 journal_prefetch(const struct update_group *g, const struct journal_entry *e, int i, int n)
 {
-	struct dest_view view;
+	const struct attr_table *sets;
+	struct attr_id best;
 
 	if (i + 2 * PREFETCH_AHEAD < n && e[i + 2 * PREFETCH_AHEAD].table.v == g->rules.table.v)
-		dest_prefetch_paths(g->table, e[i + 2 * PREFETCH_AHEAD].dest);
+		dest_prefetch_paths(g->table.at[e[i + 2 * PREFETCH_AHEAD].shard],
+			e[i + 2 * PREFETCH_AHEAD].dest);
 	if (i + PREFETCH_AHEAD < n && e[i + PREFETCH_AHEAD].table.v == g->rules.table.v) {
-		adj_rib_out_prefetch(g->out, e[i + PREFETCH_AHEAD].dest);
-		if (dest_peek(g->table, e[i + PREFETCH_AHEAD].dest, &view) && view.paths != NULL &&
-			view.paths->eligible > 0)
-			attr_prefetch(g->set->accepted, view.paths->path[0].accepted);
+		adj_rib_out_prefetch(g->out, entry_id(g, &e[i + PREFETCH_AHEAD]));
+		if (entry_best(g, &e[i + PREFETCH_AHEAD], &sets, &best))
+			attr_prefetch(sets, best);
 	}
 	if (i + PREFETCH_AHEAD / 2 < n && e[i + PREFETCH_AHEAD / 2].table.v == g->rules.table.v &&
-		dest_peek(g->table, e[i + PREFETCH_AHEAD / 2].dest, &view) && view.paths != NULL &&
-		view.paths->eligible > 0)
-		attr_set_prefetch(attr_get(g->set->accepted, view.paths->path[0].accepted));
+		entry_best(g, &e[i + PREFETCH_AHEAD / 2], &sets, &best))
+		attr_set_prefetch(attr_get(sets, best));
 }
 
 static void
@@ -800,7 +823,7 @@ batch_finish(struct update_group *g, uint64_t passed)
 void
 policy_walk_owe(struct update_group *g)
 {
-	uint32_t end = dest_limit(g->table);
+	uint32_t end = shards_limit(&g->table);
 
 	rules_forget(g);
 	if (g->kind != WALK_NONE) {
@@ -827,7 +850,7 @@ walk_start(struct update_group *g)
 	g->walk_began_ns = now_ns();
 	g->blocked_ns = g->waited_ns = 0;
 	g->stats.walks++;
-	walk_begin(&g->walk, g->table);
+	walk_begin_all(&g->walk, &g->table);
 	for (struct update_member *m = g->members; m != NULL; m = m->next) {
 		if (m->walk == g->serial && m->state == MEMBER_JOINING)
 			member_enter(m);
@@ -843,7 +866,7 @@ policy_walk_start(struct update_group *g)
 	g->walk_began_ns = now_ns();
 	g->blocked_ns = g->waited_ns = 0;
 	g->stats.policy_walks++;
-	walk_begin(&g->walk, g->table);
+	walk_begin_all(&g->walk, &g->table);
 	if (g->walk.end > g->policy_end)
 		g->walk.end = g->policy_end;
 	g->policy_end = 0;
@@ -973,7 +996,7 @@ prefix_of(const struct update_group *g, struct dest_id id, struct prefix *out)
 		*out = (struct prefix){.afi = (uint8_t)family_afi(g->rules.family)};
 		return true;
 	}
-	if (!dest_peek(g->table, id, &v))
+	if (!shards_peek(&g->table, id, &v))
 		return false;
 	*out = v.prefix;
 	return true;
@@ -987,7 +1010,7 @@ default_shadowed(const struct update_group *g, struct dest_id id, const struct p
 		return false;
 	*other = DEST_DEFAULT;
 	if (id.v == DEST_DEFAULT.v) {
-		*other = dest_find(g->table, p);
+		*other = shards_find(&g->table, p);
 		if (other->v == DEST_NONE)
 			return false;
 	}

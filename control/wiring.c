@@ -22,11 +22,14 @@
 
 #include <errno.h>
 #include <stdatomic.h>
+#include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define RIB_READERS_MAX 16
 #define WORKER_READERS_MAX 80
+#define JOURNAL_CAPACITY (1u << 20)
 #define FIB_BATCH_MAX 4096         /* prefixes a commit */
 #define FIB_COMMIT_INTERVAL_NS 2000000
 #define TABLE_GROUP_BYTES 1024
@@ -102,7 +105,7 @@ on_rib_next_hop(void *arg)
 	struct message *m = arg;
 
 	role_enter_rib();
-	shard_next_hop(m->k->shard, &m->next_hop);
+	shard_next_hop(m->k->shards.at[m->shard], &m->next_hop);
 	free(m);
 }
 
@@ -111,7 +114,9 @@ tell_next_hop(void *ctx, const struct nexthop_message *nh)
 {
 	struct keeld *k = ctx;
 
-	wiring_send(k->rib_thread, on_rib_next_hop, &(struct message){.k = k, .next_hop = *nh});
+	/* Who did not ask does not listen. */
+	for (unsigned i = 0; i < k->shards.count; i++)
+		wiring_send(k->rib_thread[i], on_rib_next_hop, &(struct message){.k = k, .shard = i, .next_hop = *nh});
 }
 
 /* ---- threads ---- */
@@ -184,14 +189,18 @@ fib_busy(void *ctx)
 
 static struct rib_context {
 	struct keeld *k;
+	unsigned shard;
 	struct thread *self;
 	struct timer tidy;
-} rib_context;
+	char name[16];
+} rib_context[SHARDS_MAX];
 
 static void
 rib_tidy(struct timer *t)
 {
-	timer_arm(rib_context.self, t, RIB_TIDY_NS);
+	struct rib_context *c = (struct rib_context *)(void *)((char *)t - offsetof(struct rib_context, tidy));
+
+	timer_arm(c->self, t, RIB_TIDY_NS);
 }
 
 static int
@@ -207,10 +216,10 @@ rib_start(void *ctx, struct thread *self)
 static bool
 rib_work(void *ctx, uint64_t now, uint64_t deadline)
 {
-	struct keeld *k = ((struct rib_context *)ctx)->k;
+	struct rib_context *c = ctx;
 
 	role_enter_rib();
-	return shard_work(k->shard, now, deadline);
+	return shard_work(c->k->shards.at[c->shard], now, deadline);
 }
 
 static void
@@ -223,11 +232,20 @@ wake_consumers(void *ctx)
 }
 
 static void
-wake_shard(void *ctx)
+wake_shard(void *ctx, unsigned shard)
 {
 	struct keeld *k = ctx;
 
-	thread_wake(k->rib_thread);
+	thread_wake(k->rib_thread[shard]);
+}
+
+static void
+wake_shards(void *ctx)
+{
+	struct keeld *k = ctx;
+
+	for (unsigned i = 0; i < k->shards.count; i++)
+		thread_wake(k->rib_thread[i]);
 }
 
 /* ---- session -> main ---- */
@@ -386,7 +404,6 @@ static int
 create_rib(struct keeld *k)
 {
 	struct shard_config c = {
-		.arena = k->arena_rib,
 		.readers = k->readers,
 		.own_asn = k->running->asn,
 		.router_id = k->running->router_id,
@@ -400,13 +417,42 @@ create_rib(struct keeld *k)
 		.wake_ctx = k,
 		.ask_next_hop = ask_next_hop,
 		.ask_ctx = k,
+		.wake_siblings = wake_shards,
 	};
-	struct table_id table;
-	int err = shard_create(&c, 1, &k->shard);
+	unsigned count = k->running->dataplane.rib_threads;
+	int err;
 
-	if (err == 0)
-		err = shard_table_add(k->shard, VRF_DEFAULT, FAMILY_IPV4_UNICAST, &table);
-	return err != 0 ? err : shard_table_add(k->shard, VRF_DEFAULT, FAMILY_IPV6_UNICAST, &table);
+	if ((err = journal_create_shared(k->arena_rib, JOURNAL_CAPACITY, count, &k->journal)) != 0)
+		return err;
+	c.journal = k->journal;
+	c.siblings = count > 1 ? k->shards.at : NULL;
+	for (unsigned i = 0; i < count; i++) {
+		struct shard *at[SHARDS_MAX];
+		struct table_id table;
+
+		if ((err = arena_create("rib-shard", &k->arena_shard[i])) != 0)
+			return err;
+		c.arena = k->arena_shard[i];
+		c.index = i;
+		memcpy(at, k->shards.at, sizeof(at));
+		if ((err = shard_create(&c, 1, &at[i])) != 0)
+			return err;
+		shards_init(&k->shards, at, i + 1);
+		if ((err = shard_table_add(at[i], VRF_DEFAULT, FAMILY_IPV4_UNICAST, &table)) != 0 ||
+			(err = shard_table_add(at[i], VRF_DEFAULT, FAMILY_IPV6_UNICAST, &table)) != 0)
+			return err;
+	}
+	return 0;
+}
+
+size_t
+keeld_rib_bytes(const struct keeld *k)
+{
+	size_t bytes = arena_bytes(k->arena_rib);
+
+	for (unsigned i = 0; i < k->shards.count; i++)
+		bytes += arena_bytes(k->arena_shard[i]);
+	return bytes;
 }
 
 /*
@@ -459,8 +505,8 @@ create_fib(struct keeld *k)
 	};
 	struct fib_feed_config feed = {
 		.arena = k->arena_fib,
-		.shards = &k->shard,
-		.shard_count = 1,
+		.shards = k->shards.at,
+		.shard_count = k->shards.count,
 		.batch_max = FIB_BATCH_MAX,
 		.commit_interval_ns = FIB_COMMIT_INTERVAL_NS,
 		.resolve = wiring_resolve,
@@ -488,8 +534,7 @@ create_speaker(struct keeld *k)
 	struct speaker_config c = {
 		.arena = k->arena_session,
 		.readers = k->readers,
-		.shard = k->shard,
-		.input = shard_input(k->shard, 0),
+		.shards = &k->shards,
 		.wake_shard = wake_shard,
 		.event = session_event,
 		.ctx = k,
@@ -539,18 +584,34 @@ wiring_start(struct keeld *k)
 	unsigned cpu_count = k->running->dataplane.control_count;
 	struct thread_config fib = {.name = "keel-fib", .ctx = &fib_context, .start = fib_start, .work = fib_work,
 		.idle = fib_idle, .busy = fib_busy};
-	struct thread_config rib = {.name = "keel-rib", .ctx = &rib_context, .start = rib_start, .work = rib_work};
 	struct thread_config host = {.name = "keel-host", .ctx = k, .start = wiring_host_start};
 	struct thread_config session = {.name = "keel-session", .ctx = k->speaker, .start = speaker_start, .stop = speaker_stop,
 		.work = speaker_work, .idle = speaker_idle, .busy = speaker_busy};
+	struct thread_config rib[SHARDS_MAX];
 	struct {
 		struct thread_config *config;
 		struct thread **out;
-	} threads[] = {{&fib, &k->fib_thread}, {&session, &k->session_thread}, {&rib, &k->rib_thread}, {&host, &k->host_thread}};
+	} threads[3 + SHARDS_MAX] = {{&fib, &k->fib_thread}, {&session, &k->session_thread}};
+	unsigned count = 2;
 
+	fib_context.k = k;
+	/* Shards wake each other, but only for what the session gave them, and it gets its peers last. */
+	for (unsigned i = 0; i < k->shards.count; i++) {
+		struct rib_context *c = &rib_context[i];
 
-	fib_context.k = rib_context.k = k;
-	for (unsigned i = 0; i < sizeof(threads) / sizeof(threads[0]); i++) {
+		c->k = k;
+		c->shard = i;
+		if (k->shards.count == 1)
+			snprintf(c->name, sizeof(c->name), "keel-rib");
+		else
+			snprintf(c->name, sizeof(c->name), "keel-rib-%u", i);
+		rib[i] = (struct thread_config){.name = c->name, .ctx = c, .start = rib_start, .work = rib_work};
+		threads[count].config = &rib[i];
+		threads[count++].out = &k->rib_thread[i];
+	}
+	threads[count].config = &host;
+	threads[count++].out = &k->host_thread;
+	for (unsigned i = 0; i < count; i++) {
 		int err;
 
 		threads[i].config->cpus = cpus;
@@ -567,26 +628,32 @@ wiring_start(struct keeld *k)
 void
 wiring_stop(struct keeld *k)
 {
-	struct thread *threads[] = {k->session_thread, k->rib_thread, k->host_thread, k->fib_thread};
+	struct thread *threads[3 + SHARDS_MAX] = {k->session_thread};
+	unsigned count = 1;
 
+	for (unsigned i = 0; i < k->shards.count; i++)
+		threads[count++] = k->rib_thread[i];
+	threads[count++] = k->host_thread;
+	threads[count++] = k->fib_thread;
 	atomic_store_explicit(&stopping, true, memory_order_relaxed);
 	/* Quitting first, freeing last: a thread may still be woken by one that has not ended yet. */
-	for (unsigned i = 0; i < sizeof(threads) / sizeof(threads[0]); i++) {
+	for (unsigned i = 0; i < count; i++) {
 		if (threads[i] != NULL)
 			thread_end(threads[i]);
 	}
-	for (unsigned i = 0; i < sizeof(threads) / sizeof(threads[0]); i++) {
+	for (unsigned i = 0; i < count; i++) {
 		if (threads[i] != NULL)
 			thread_drain(threads[i]);
 	}
 	if (k->main_thread != NULL)
 		thread_drain(k->main_thread);
 	audits_end(k);
-	for (unsigned i = 0; i < sizeof(threads) / sizeof(threads[0]); i++) {
+	for (unsigned i = 0; i < count; i++) {
 		if (threads[i] != NULL)
 			thread_free(threads[i]);
 	}
-	k->session_thread = k->rib_thread = k->host_thread = k->fib_thread = NULL;
+	k->session_thread = k->host_thread = k->fib_thread = NULL;
+	memset(k->rib_thread, 0, sizeof(k->rib_thread));
 }
 
 void
@@ -604,8 +671,9 @@ wiring_destroy(struct keeld *k)
 		fib_destroy(k->fib);
 	if (k->nexthops != NULL)
 		nexthop_table_destroy(k->nexthops);
-	if (k->shard != NULL)
-		shard_destroy(k->shard);
+	for (unsigned i = 0; i < k->shards.count; i++)
+		shard_destroy(k->shards.at[i]);
+	journal_destroy(k->journal);
 	if (k->readers != NULL)
 		qsbr_destroy(k->readers);
 	if (k->workers != NULL)
@@ -614,6 +682,8 @@ wiring_destroy(struct keeld *k)
 		arena_destroy(k->arena_session);
 	if (k->arena_fib != NULL)
 		arena_destroy(k->arena_fib);
+	for (unsigned i = 0; i < SHARDS_MAX && k->arena_shard[i] != NULL; i++)
+		arena_destroy(k->arena_shard[i]);
 	if (k->arena_rib != NULL)
 		arena_destroy(k->arena_rib);
 	if (k->arena_control != NULL)

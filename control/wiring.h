@@ -22,6 +22,8 @@ void wiring_stop(struct keeld *k);
  * 0; -ENODEV without a data plane; -ENOMEM.
  */
 int keeld_audit(struct keeld *k, void (*done)(void *ctx, const struct fib_audit *a), void *ctx);
+/* Bytes of memory that the RIB takes. */
+size_t keeld_rib_bytes(const struct keeld *k);
 /* For readers' sections of main: RIB (rib/dest.h) and forwarding tables (fib_lookup). At most 1 ms between begin and end. */
 void keeld_rib_read_begin(struct keeld *k);
 void keeld_rib_read_end(struct keeld *k);

@@ -19,6 +19,7 @@ struct message {
 	struct prefix subnet;
 	struct ip_addr addr;
 	uint8_t mac[6];
+	unsigned shard; /* whom the next hop is for */
 	struct nexthop_message next_hop;
 	struct session_event event;
 	/* of a route; freed with the message */

@@ -21,26 +21,19 @@ young(const struct feed_source *s, const struct dest_view *view)
 static bool
 prefix_young(const struct fib_feed *f, struct vrf_id vrf, const struct prefix *p)
 {
-	for (unsigned i = 0; i < f->config.shard_count; i++) {
-		const struct feed_source *s = &f->sources[i];
-		struct dest_view view;
-		struct table_id table;
-		struct dest_id id;
+	const struct dest_table *t;
+	struct dest_view view;
+	struct dest_id id;
 
-		if (shard_table_find(s->shard, vrf, fib_feed_family(p->afi), &table) != 0)
-			continue;
-		id = dest_find(shard_table(s->shard, table), p);
-		if (id.v != DEST_NONE && dest_peek(shard_table(s->shard, table), id, &view) &&
-			young(s, &view))
-			return true;
-	}
-	return false;
+	if (!fib_feed_table(&f->source, vrf, p, &t))
+		return false;
+	id = dest_find(t, p);
+	return id.v != DEST_NONE && dest_peek(t, id, &view) && young(&f->source, &view);
 }
 
 struct rib_answer {
 	bool found;
 	bool later; /* the shard has not decided yet what it was told of a next hop */
-	const struct feed_source *source;
 	struct prefix prefix;
 	struct feed_answer paths;
 };
@@ -50,7 +43,7 @@ struct rib_answer {
  * what covers it decides.
  */
 static void
-RUNS_ON(role_fib) source_longest(struct fib_feed *f, const struct feed_source *s, struct vrf_id vrf,
+RUNS_ON(role_fib) shard_longest(struct fib_feed *f, const struct shard *s, struct vrf_id vrf,
 	const struct ip_addr *addr, struct rib_answer *out)
 {
 	struct feed_answer paths;
@@ -58,22 +51,22 @@ RUNS_ON(role_fib) source_longest(struct fib_feed *f, const struct feed_source *s
 	struct table_id table;
 	bool later = false;
 
-	if (shard_table_find(s->shard, vrf, fib_feed_family(addr->afi), &table) != 0 ||
-		dest_longest(shard_table(s->shard, table), addr, &view).v == DEST_NONE)
+	if (shard_table_find(s, vrf, fib_feed_family(addr->afi), &table) != 0 ||
+		dest_longest(shard_table(s, table), addr, &view).v == DEST_NONE)
 		return;
 	for (int len = view.prefix.len; len >= 0; len--) {
 		struct prefix p = prefix_from_addr(addr, (uint8_t)len);
-		struct dest_id id = dest_find(shard_table(s->shard, table), &p);
+		struct dest_id id = dest_find(shard_table(s, table), &p);
 		enum feed_want want;
 
-		if (id.v == DEST_NONE || !dest_peek(shard_table(s->shard, table), id, &view))
+		if (id.v == DEST_NONE || !dest_peek(shard_table(s, table), id, &view))
 			continue;
-		want = fib_feed_want(f, s, vrf, &view, &paths);
+		want = fib_feed_want(f, &f->source, vrf, &view, &paths);
 		if (want == WANT_NOTHING)
 			continue;
 		later |= want == WANT_LATER;
 		if (!out->found || view.prefix.len > out->prefix.len)
-			*out = (struct rib_answer){true, later, s, view.prefix, paths};
+			*out = (struct rib_answer){true, later, view.prefix, paths};
 		return;
 	}
 }
@@ -102,17 +95,19 @@ RUNS_ON(role_fib) compare(
 	struct fib_result found;
 	struct own_answer own;
 	struct prefix prefix;
+	struct shard *shards[2];
+	unsigned count = shards_covering(&f->source.shards, addr, shards);
 	bool ours, same;
 
 	if (fib_lookup(f->config.fib, vrf, addr, &found) != 0)
 		return SAME; /* a family that is not forwarded in this VRF */
-	for (unsigned i = 0; i < f->config.shard_count; i++)
-		source_longest(f, &f->sources[i], vrf, addr, &want);
+	for (unsigned i = 0; i < count; i++)
+		shard_longest(f, shards[i], vrf, addr, &want);
 	ours = fib_own_longest(f, vrf, addr, &prefix, &own) &&
 	       (!want.found || prefix.len > want.prefix.len ||
 		       (prefix.len == want.prefix.len &&
 			       (want.paths.count == 0 ||
-				       !fib_feed_rib_wins(f, want.source, want.paths.peer, &own))));
+				       !fib_feed_rib_wins(f, &f->source, want.paths.peer, &own))));
 	if (ours) {
 		want.found = true;
 		want.later = false;
@@ -242,26 +237,24 @@ RUNS_ON(role_fib) audit_visit(void *ctx, struct dest_id id, const struct dest_vi
 	return !suspects_full(c->f);
 }
 
-/* The next table that forwards of the next shard; false at the end. */
+/* The next table that forwards; false at the end. */
 static bool
 audit_table(struct fib_feed *f, struct audit_context *c)
 {
-	while (f->audit_source < f->config.shard_count) {
-		struct shard *s = f->sources[f->audit_source].shard;
+	const struct shards *s = &f->source.shards;
 
-		for (; f->audit_table < shard_table_count(s); f->audit_table++) {
-			struct table_id table = {(uint16_t)f->audit_table};
-			enum family family;
+	for (; f->audit_table < shard_table_count(s->at[0]); f->audit_table++) {
+		struct table_id table = {(uint16_t)f->audit_table};
+		enum family family;
 
-			shard_table_key(s, table, &c->vrf, &family);
-			if (!fib_feed_forwards(family))
-				continue;
-			if (f->audit_walk.table == NULL)
-				walk_begin(&f->audit_walk, shard_table(s, table));
-			return true;
+		shard_table_key(s->at[0], table, &c->vrf, &family);
+		if (!fib_feed_forwards(family))
+			continue;
+		if (f->audit_walk.table == NULL) {
+			shards_table(s, table, &f->audited);
+			walk_begin_all(&f->audit_walk, &f->audited);
 		}
-		f->audit_source++;
-		f->audit_table = 0;
+		return true;
 	}
 	return false;
 }
@@ -372,7 +365,7 @@ fib_feed_audit_begin(struct fib_feed *f)
 	f->audit = (struct fib_audit){.running = true};
 	f->audit_stage = AUDIT_RIB;
 	f->audit_walk = (struct walk){0};
-	f->audit_source = f->audit_table = 0;
+	f->audit_table = 0;
 	f->audit_bucket = f->audit_at = 0;
 	f->audit_vrf = (struct vrf_id){0};
 	f->audit_prefix = (struct prefix){0};

@@ -141,10 +141,10 @@ enum usable { USABLE, USABLE_LATER, USABLE_NEVER };
 
 /* The next hop of a path, with what it leads by. */
 static enum usable
-RUNS_ON(role_fib) path_hops(struct fib_feed *f, const struct feed_source *s, struct vrf_id vrf,
+RUNS_ON(role_fib) path_hops(struct fib_feed *f, const struct shard *shard, struct vrf_id vrf,
 	const struct rib_path *path, const struct hold **out)
 {
-	const struct attr_set *attrs = attr_get(shard_attrs(s->shard), path->accepted);
+	const struct attr_set *attrs = attr_get(shard_attrs(shard), path->accepted);
 	struct nexthop *n;
 
 	if (path->peer.v == PEER_SELF.v || attrs == NULL)
@@ -170,6 +170,7 @@ fib_feed_want(struct fib_feed *f, const struct feed_source *s, struct vrf_id vrf
 	const struct dest_view *view, struct feed_answer *out)
 {
 	unsigned eligible = view->paths != NULL ? view->paths->eligible : 0, scanned = 0;
+	const struct shard *shard = shards_for(&s->shards, &view->prefix);
 	bool later = false;
 
 	out->count = out->backups = 0;
@@ -181,7 +182,7 @@ fib_feed_want(struct fib_feed *f, const struct feed_source *s, struct vrf_id vrf
 		if (i >= view->paths->multipath && out->count > 0 &&
 			(f->scarce || scanned++ == BACKUP_SCAN))
 			break;
-		usable = path_hops(f, s, vrf, path, &hold);
+		usable = path_hops(f, shard, vrf, path, &hold);
 		later |= usable == USABLE_LATER;
 		if (usable == USABLE_NEVER)
 			break;
@@ -208,7 +209,7 @@ fib_feed_rib_wins(const struct fib_feed *f, const struct feed_source *s, struct 
 
 	if (own->preference < 0)
 		return false;
-	if (shard_peer_peek(s->shard, id, &peer) && peer.external)
+	if (shard_peer_peek(s->shards.at[0], id, &peer) && peer.external)
 		source = SOURCE_EXTERNAL;
 	return f->preference[source] < own->preference ||
 	       (f->preference[source] == own->preference && source < own->source);
@@ -271,10 +272,9 @@ RUNS_ON(role_fib) apply(
 		 * The RIB has more than we can have: whatever stands in for this route is in the journal by now, and no withdrawal may
 		 * come before it.
 		 */
-		struct dest_view newest = {
-			.sequence = (uint32_t)journal_head(shard_journal(s->shard))};
+		struct dest_view newest = {.sequence = (uint32_t)journal_head(s->journal)};
 
-		journal_passed_over(shard_journal(s->shard), s->cursor, &newest);
+		journal_passed_over(s->journal, s->cursor, &newest);
 	}
 	return want;
 }
@@ -292,41 +292,41 @@ fib_feed_rewalk(struct fib_feed *f)
 {
 	f->mark++;
 	f->sweep_due = true;
-	for (unsigned i = 0; f->sources != NULL && i < f->config.shard_count; i++) {
-		f->sources[i].all = true;
-		walk_restart(&f->sources[i], REWALK_SET);
-	}
+	f->source.all = true;
+	walk_restart(&f->source, REWALK_SET);
+}
+
+bool
+fib_feed_table(const struct feed_source *s, struct vrf_id vrf, const struct prefix *p,
+	const struct dest_table **out)
+{
+	const struct shard *shard = shards_for(&s->shards, p);
+	struct table_id table;
+
+	if (shard_table_find(shard, vrf, fib_feed_family(p->afi), &table) != 0)
+		return false;
+	*out = shard_table(shard, table);
+	return true;
 }
 
 /* What the RIB has of a prefix; false when it has no such destination. */
 static bool
-RUNS_ON(role_fib) rib_find(const struct fib_feed *f, struct vrf_id vrf, const struct prefix *p,
-	struct feed_source **source, struct dest_view *view)
+RUNS_ON(role_fib) rib_find(
+	const struct fib_feed *f, struct vrf_id vrf, const struct prefix *p, struct dest_view *view)
 {
-	for (unsigned i = 0; i < f->config.shard_count; i++) {
-		struct feed_source *s = &f->sources[i];
-		struct table_id table;
-		struct dest_id id;
+	const struct dest_table *t;
+	struct dest_id id;
 
-		if (shard_table_find(s->shard, vrf, fib_feed_family(p->afi), &table) != 0)
-			continue;
-		id = dest_find(shard_table(s->shard, table), p);
-		if (id.v == DEST_NONE || !dest_peek(shard_table(s->shard, table), id, view))
-			continue;
-		*source = s;
-		return true;
-	}
-	return false;
+	if (!fib_feed_table(&f->source, vrf, p, &t))
+		return false;
+	id = dest_find(t, p);
+	return id.v != DEST_NONE && dest_peek(t, id, view);
 }
 
 static bool
 settled(const struct fib_feed *f)
 {
-	for (unsigned i = 0; i < f->config.shard_count; i++) {
-		if (f->sources[i].lapped || !journal_settled(f->sources[i].cursor))
-			return false;
-	}
-	return true;
+	return !f->source.lapped && journal_settled(f->source.cursor);
 }
 
 /* The prefixes that the host's routes let go of, when the time has come. */
@@ -337,13 +337,13 @@ RUNS_ON(role_fib) leave(struct fib_feed *f)
 		return;
 	for (unsigned i = 0; i < f->leaving_count; i++) {
 		const struct leaving *l = &f->leaving[i];
-		struct feed_source *s;
+		struct feed_source *s = &f->source;
 		struct own_answer own;
 		struct dest_view view;
 
 		if (fib_own_find(f, l->vrf, &l->prefix, &own))
 			continue;
-		if (rib_find(f, l->vrf, &l->prefix, &s, &view) &&
+		if (rib_find(f, l->vrf, &l->prefix, &view) &&
 			(apply(f, s, l->vrf, &view) != WANT_NOTHING ||
 				(int32_t)(view.sequence - (uint32_t)journal_position(s->cursor)) >
 					0))
@@ -362,13 +362,12 @@ void
 fib_feed_refresh(struct fib_feed *f, struct vrf_id vrf, const struct prefix *p)
 {
 	struct path_list_id there;
-	struct feed_source *s;
 	struct own_answer own;
 	struct dest_view view;
 
 	if (f->config.fib == NULL)
 		return;
-	if (rib_find(f, vrf, p, &s, &view) && apply(f, s, vrf, &view) != WANT_NOTHING)
+	if (rib_find(f, vrf, p, &view) && apply(f, &f->source, vrf, &view) != WANT_NOTHING)
 		return;
 	if (fib_own_find(f, vrf, p, &own)) {
 		set_own(f, vrf, p, &own);
@@ -413,13 +412,13 @@ static void
 RUNS_ON(role_fib)
 	apply_entry(struct fib_feed *f, struct feed_source *s, const struct journal_entry *e)
 {
+	const struct shard *shard = s->shards.at[e->shard];
 	struct dest_view view;
 	struct vrf_id vrf;
 	enum family family;
 
-	shard_table_key(s->shard, e->table, &vrf, &family);
-	if (!fib_feed_forwards(family) ||
-		!dest_peek(shard_table(s->shard, e->table), e->dest, &view))
+	shard_table_key(shard, e->table, &vrf, &family);
+	if (!fib_feed_forwards(family) || !dest_peek(shard_table(shard, e->table), e->dest, &view))
 		return;
 	if (apply(f, s, vrf, &view) == WANT_NOTHING && journal_may_withdraw(s->cursor, e, &view))
 		withdraw(f, vrf, &view.prefix);
@@ -429,7 +428,7 @@ static void
 lapped(struct feed_source *s)
 {
 	journal_pin(s->cursor);
-	s->reach_back = journal_resume(shard_journal(s->shard), s->cursor);
+	s->reach_back = journal_resume(s->journal, s->cursor);
 	s->lapped = true;
 	walk_restart(s, REWALK_SET);
 }
@@ -446,7 +445,7 @@ batch_room(const struct fib_feed *f)
 static bool
 RUNS_ON(role_fib) journal_drain(struct fib_feed *f, struct feed_source *s, uint64_t deadline_ns)
 {
-	struct journal *j = shard_journal(s->shard);
+	struct journal *j = s->journal;
 	struct journal_entry entries[READ_MAX];
 	unsigned room;
 	int n;
@@ -461,8 +460,11 @@ RUNS_ON(role_fib) journal_drain(struct fib_feed *f, struct feed_source *s, uint6
 		}
 		if (n <= 0)
 			return false;
-		for (int i = 0; i < n; i++)
+		for (int i = 0; i < n; i++) {
+			if (s->first[entries[i].shard] == 0)
+				s->first[entries[i].shard] = entries[i].sequence;
 			apply_entry(f, s, &entries[i]);
+		}
 		journal_advance(j, s->cursor, entries[n - 1].sequence);
 		s->applied = journal_position(s->cursor);
 		if (walk_clock() >= deadline_ns)
@@ -489,7 +491,7 @@ RUNS_ON(role_fib) rewalk_empty(struct rewalk_context *c, const struct dest_view 
 			withdraw(c->f, c->vrf, &view->prefix);
 		return;
 	}
-	journal_passed_over(shard_journal(s->shard), s->cursor, view);
+	journal_passed_over(s->journal, s->cursor, view);
 	if (!s->stranded)
 		s->stranded = fib_shadow_get(c->f->config.fib, c->vrf, &view->prefix, &there);
 }
@@ -513,7 +515,7 @@ static void
 rewalk_next(struct feed_source *s)
 {
 	s->walk = (struct walk){0};
-	if (++s->rewalk_table < shard_table_count(s->shard))
+	if (++s->rewalk_table < shard_table_count(s->shards.at[0]))
 		return;
 	s->rewalk_table = 0;
 	s->all = false;
@@ -538,17 +540,19 @@ RUNS_ON(role_fib) rewalk_slice(struct fib_feed *f, struct feed_source *s, uint64
 
 	if (batch_room(f) == 0)
 		return true;
-	if (shard_table_count(s->shard) == 0) {
+	if (shard_table_count(s->shards.at[0]) == 0) {
 		s->rewalk = REWALK_NONE;
 		return false;
 	}
-	shard_table_key(s->shard, table, &c.vrf, &family);
+	shard_table_key(s->shards.at[0], table, &c.vrf, &family);
 	if (!fib_feed_forwards(family)) {
 		rewalk_next(s);
 		return true;
 	}
-	if (s->walk.table == NULL)
-		walk_begin(&s->walk, shard_table(s->shard, table));
+	if (s->walk.table == NULL) {
+		shards_table(&s->shards, table, &s->walked);
+		walk_begin_all(&s->walk, &s->walked);
+	}
 	if (!walk_slice(&s->walk, UINT32_MAX, deadline_ns, walk_clock, rewalk_visit, &c))
 		rewalk_next(s);
 	return true;
@@ -563,33 +567,40 @@ present(const struct fib_feed *f)
 	return f->work_ns + (walk_clock() - f->work_clock_ns);
 }
 
-/* How long messages behind these entries took until now. */
+/* How long messages behind these entries took until now. `first`: of each shard among them, where there are several. */
 static void
-arrived(struct hist *h, const struct feed_source *s, uint64_t after, uint64_t to)
+arrived(struct hist *h, const struct feed_source *s, const uint64_t first[SHARDS_MAX],
+	uint64_t after, uint64_t to)
 {
-	uint64_t at = 0, received, now = walk_clock();
+	for (unsigned i = 0; i < s->shards.count; i++) {
+		uint64_t at = 0, received, now = walk_clock();
 
-	while (shard_received_next(s->shard, after, to, &at, &received)) {
-		if (received != 0)
-			hist_add(h, now - received);
+		if (s->shards.count > 1 && first[i] == 0)
+			continue;
+		if (s->shards.count > 1)
+			after = first[i] - 1;
+		while (shard_received_next(s->shards.at[i], after, to, &at, &received)) {
+			if (received != 0)
+				hist_add(h, now - received);
+		}
 	}
 }
 
 static void
 became_visible(struct fib_feed *f, bool flipped)
 {
-	for (unsigned i = 0; i < f->config.shard_count; i++) {
-		struct feed_source *s = &f->sources[i];
+	struct feed_source *s = &f->source;
 
-		if (flipped) {
-			s->flip_after = s->visible;
-			s->flip_to = s->applied;
-		}
-		if (s->visible == s->applied)
-			continue;
-		arrived(&f->update_hist, s, s->visible, s->applied);
+	if (flipped) {
+		s->flip_after = s->visible;
+		s->flip_to = s->applied;
+		memcpy(s->flip_first, s->first, sizeof(s->first));
+	}
+	if (s->visible != s->applied) {
+		arrived(&f->update_hist, s, s->first, s->visible, s->applied);
 		s->visible = s->applied;
 	}
+	memset(s->first, 0, sizeof(s->first));
 	f->flip_open |= flipped;
 }
 
@@ -597,14 +608,12 @@ became_visible(struct fib_feed *f, bool flipped)
 static bool
 RUNS_ON(role_fib) in_use(struct fib_feed *f)
 {
+	const struct feed_source *s = &f->source;
+
 	if (!fib_in_use(f->config.fib, present(f)))
 		return false;
-	for (unsigned i = 0; f->flip_open && i < f->config.shard_count; i++) {
-		struct feed_source *s = &f->sources[i];
-
-		if (s->flip_after != s->flip_to)
-			arrived(&f->use_hist, s, s->flip_after, s->flip_to);
-	}
+	if (f->flip_open && s->flip_after != s->flip_to)
+		arrived(&f->use_hist, s, s->flip_first, s->flip_after, s->flip_to);
 	f->flip_open = false;
 	return true;
 }
@@ -668,19 +677,10 @@ RUNS_ON(role_fib) retry(struct fib_feed *f)
 	fib_feed_rewalk(f);
 }
 
-static bool
-rewalking(const struct fib_feed *f)
-{
-	for (unsigned i = 0; i < f->config.shard_count; i++) {
-		if (f->sources[i].all)
-			return true;
-	}
-	return false;
-}
-
 bool
 fib_feed_work(struct fib_feed *f, uint64_t now_ns, uint64_t deadline_ns)
 {
+	struct feed_source *s = &f->source;
 	bool more;
 
 	f->work_ns = now_ns;
@@ -691,21 +691,17 @@ fib_feed_work(struct fib_feed *f, uint64_t now_ns, uint64_t deadline_ns)
 	more |= fib_own_work(f, deadline_ns);
 	if (f->config.fib == NULL)
 		return more || !nexthop_settled(f->config.nexthops);
-	for (unsigned i = 0; i < f->config.shard_count; i++) {
-		struct feed_source *s = &f->sources[i];
-
-		if (s->rewalk == REWALK_SET || s->rewalk == REWALK_EMPTIES)
-			more |= rewalk_slice(f, s, deadline_ns);
-		/* After an overrun the walks are alone: between them the journal is read until nothing waits. */
-		if (!s->lapped || s->rewalk == REWALK_SETTLE)
-			more |= journal_drain(f, s, deadline_ns);
-		if (s->rewalk == REWALK_SETTLE && journal_settled(s->cursor)) {
-			s->reach_back = journal_position(s->cursor);
-			s->rewalk = REWALK_EMPTIES;
-			more = true;
-		}
+	if (s->rewalk == REWALK_SET || s->rewalk == REWALK_EMPTIES)
+		more |= rewalk_slice(f, s, deadline_ns);
+	/* After an overrun the walks are alone: between them the journal is read until nothing waits. */
+	if (!s->lapped || s->rewalk == REWALK_SETTLE)
+		more |= journal_drain(f, s, deadline_ns);
+	if (s->rewalk == REWALK_SETTLE && journal_settled(s->cursor)) {
+		s->reach_back = journal_position(s->cursor);
+		s->rewalk = REWALK_EMPTIES;
+		more = true;
 	}
-	if (f->sweep_due && !rewalking(f)) {
+	if (f->sweep_due && !s->all) {
 		f->sweep_due = false;
 		untracked_sweep(f);
 		if (f->sweep_hops)
@@ -754,13 +750,11 @@ fib_feed_wait_ns(const struct fib_feed *f)
 bool
 fib_feed_drained(const struct fib_feed *f)
 {
-	for (unsigned i = 0; i < f->config.shard_count; i++) {
-		const struct feed_source *s = &f->sources[i];
+	const struct feed_source *s = &f->source;
 
-		if (s->rewalk != REWALK_NONE || s->visible != s->applied ||
-			journal_passed(s->cursor) != journal_head(shard_journal(s->shard)))
-			return false;
-	}
+	if (s->rewalk != REWALK_NONE || s->visible != s->applied ||
+		journal_passed(s->cursor) != journal_head(s->journal))
+		return false;
 	return f->leaving_count == 0 && fib_batch_count(f->config.fib) == 0 &&
 	       f->own_next == OWN_BUCKETS && nexthop_settled(f->config.nexthops);
 }
@@ -796,7 +790,7 @@ fib_feed_create(const struct fib_feed_config *config, struct fib_feed **out)
 	struct fib_feed *f = arena_calloc(config->arena, sizeof(*f));
 	struct nexthop_feed feed = {
 		.route = fib_route_longest, .changed = fib_next_hop_changed, .ctx = f};
-	int err = -ENOMEM;
+	int err;
 
 	if (f == NULL)
 		return -ENOMEM;
@@ -806,19 +800,13 @@ fib_feed_create(const struct fib_feed_config *config, struct fib_feed **out)
 	memcpy(f->preference, preference, sizeof(preference));
 	if (config->fib != NULL) {
 		f->path_lists = fib_path_lists(config->fib);
-		f->sources = arena_calloc(config->arena, config->shard_count * sizeof(*f->sources));
-		if (f->sources == NULL)
+		shards_init(&f->source.shards, config->shards, config->shard_count);
+		f->source.journal = shard_journal(config->shards[0]);
+		err = journal_subscribe(f->source.journal, &f->source.cursor);
+		if (err != 0)
 			goto fail;
-		for (unsigned i = 0; i < config->shard_count; i++) {
-			f->sources[i].shard = config->shards[i];
-			err = journal_subscribe(
-				shard_journal(config->shards[i]), &f->sources[i].cursor);
-			if (err != 0)
-				goto fail;
-			journal_set_patience(f->sources[i].cursor, JOURNAL_WAIT);
-			f->sources[i].applied = f->sources[i].visible =
-				journal_passed(f->sources[i].cursor);
-		}
+		journal_set_patience(f->source.cursor, JOURNAL_WAIT);
+		f->source.applied = f->source.visible = journal_passed(f->source.cursor);
 		fib_feed_rewalk(f); /* what the RIB has already */
 	}
 	nexthop_bind(config->nexthops, &feed);
@@ -834,15 +822,11 @@ void
 fib_feed_destroy(struct fib_feed *f)
 {
 	role_enter_fib(); /* the thread has ended: whoever calls this is the last */
-	for (unsigned i = 0; f->sources != NULL && i < f->config.shard_count; i++) {
-		if (f->sources[i].cursor != NULL)
-			journal_unsubscribe(
-				shard_journal(f->sources[i].shard), f->sources[i].cursor);
-	}
+	if (f->source.cursor != NULL)
+		journal_unsubscribe(f->source.journal, f->source.cursor);
 	fib_own_fini(f);
 	nexthop_unbind(f->config.nexthops);
 	fib_hops_fini(f);
 	arena_free(f->config.arena, f->leaving);
-	arena_free(f->config.arena, f->sources);
 	arena_free(f->config.arena, f);
 }

@@ -9,6 +9,7 @@
 
 #include "rib/fib_feed.h"
 #include "rib/nexthop_impl.h"
+#include "rib/shards.h"
 #include "rib/walk.h"
 
 #include <stdatomic.h>
@@ -97,10 +98,12 @@ struct feed_answer {
  */
 enum rewalk { REWALK_NONE, REWALK_SET, REWALK_SETTLE, REWALK_EMPTIES };
 
-/* One shard's side of the feed. */
+/* The RIB's side of the feed: shards that share a journal. */
 struct feed_source {
-	struct shard *shard;
+	struct shards shards;
+	struct journal *journal;
 	struct journal_cursor *cursor;
+	uint64_t first[SHARDS_MAX], flip_first[SHARDS_MAX]; /* of each one's entries behind `visible`, `flip_after`; 0: none */
 	uint64_t applied; /* journal position that the open batch contains */
 	uint64_t visible; /* ... that the workers see */
 	uint64_t flip_after, flip_to; /* what the newest flip showed them */
@@ -112,6 +115,7 @@ struct feed_source {
 		reach_back; /* sequence from which on the first walk looks, up to which the second one withdraws */
 	unsigned rewalk_table;
 	struct walk walk;
+	struct shards_table walked; /* by `walk` */
 };
 
 /* A prefix whose own route is gone and for which the RIB has nothing. */
@@ -142,7 +146,7 @@ struct fib_feed {
 	bool own_again, own_locals, own_locals_again;
 	struct leaving *leaving; /* still in the fib */
 	unsigned leaving_count, leaving_size;
-	struct feed_source *sources;
+	struct feed_source source;
 	struct nexthop
 		*untracked; /* next hops that no shard asked for (next_hop_tracking: false) */
 	unsigned untracked_count, untracked_max;
@@ -165,7 +169,8 @@ struct fib_feed {
 	struct fib_audit audit;
 	enum audit_stage { AUDIT_RIB, AUDIT_OWN, AUDIT_FIB, AUDIT_SUSPECTS } audit_stage;
 	struct walk audit_walk;
-	unsigned audit_source, audit_table;
+	unsigned audit_table;
+	struct shards_table audited; /* by audit_walk */
 	unsigned audit_bucket, audit_at; /* of the host's routes */
 	struct vrf_id audit_vrf; /* of the fib's prefixes, and the one seen last */
 	struct prefix audit_prefix;
@@ -199,6 +204,9 @@ enum feed_want fib_feed_want(struct fib_feed *f, const struct feed_source *s, st
 /* Is the RIB's answer preferred to the host's own? */
 bool fib_feed_rib_wins(const struct fib_feed *f, const struct feed_source *s, struct peer_id peer,
 	const struct own_answer *own);
+/* The shard's table that has, or would have, the prefix; false when there is none. */
+bool fib_feed_table(const struct feed_source *s, struct vrf_id vrf, const struct prefix *p,
+	const struct dest_table **out);
 /* Everything that the journals hold now is visible to workers. */
 bool fib_feed_drained(const struct fib_feed *f);
 

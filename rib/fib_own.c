@@ -517,25 +517,24 @@ static bool
 rib_route_at(const struct fib_feed *f, const struct feed_source *s, struct vrf_id vrf,
 	const struct prefix *p, struct nexthop_route *out)
 {
+	const struct dest_table *t;
 	struct own_answer own;
 	struct dest_view view;
-	struct table_id table;
 	struct dest_id id;
 
-	if (shard_table_find(s->shard, vrf, fib_feed_family(p->afi), &table) != 0)
+	if (!fib_feed_table(s, vrf, p, &t))
 		return false;
-	id = dest_find(shard_table(s->shard, table), p);
-	if (id.v == DEST_NONE || !dest_peek(shard_table(s->shard, table), id, &view) ||
-		view.paths == NULL || view.paths->eligible == 0 ||
-		view.paths->path[0].peer.v == PEER_SELF.v)
+	id = dest_find(t, p);
+	if (id.v == DEST_NONE || !dest_peek(t, id, &view) || view.paths == NULL ||
+		view.paths->eligible == 0 || view.paths->path[0].peer.v == PEER_SELF.v)
 		return false;
 	if (fib_own_find(f, vrf, p, &own) &&
 		!fib_feed_rib_wins(f, s, view.paths->path[0].peer, &own))
 		return false;
 	*out = (struct nexthop_route){.prefix = *p, .bgp = true};
 	for (unsigned i = 0; i < view.paths->eligible && out->count < PATHS_MAX; i++) {
-		const struct attr_set *attrs =
-			attr_get(shard_attrs(s->shard), view.paths->path[i].accepted);
+		const struct attr_set *attrs = attr_get(
+			shard_attrs(shards_for(&s->shards, p)), view.paths->path[i].accepted);
 
 		if (i > 0 && i >= view.paths->multipath)
 			break;
@@ -551,22 +550,23 @@ static bool
 rib_route(const struct fib_feed *f, struct vrf_id vrf, const struct ip_addr *addr, unsigned max_len,
 	struct nexthop_route *out)
 {
+	struct shard *shards[2];
+	unsigned count = shards_covering(&f->source.shards, addr, shards);
 	bool found = false;
 
-	for (unsigned i = 0; i < f->config.shard_count; i++) {
-		const struct feed_source *s = &f->sources[i];
+	for (unsigned i = 0; i < count; i++) {
 		struct dest_view view;
 		struct table_id table;
 		unsigned from;
 
-		if (shard_table_find(s->shard, vrf, fib_feed_family(addr->afi), &table) != 0 ||
-			dest_longest(shard_table(s->shard, table), addr, &view).v == DEST_NONE)
+		if (shard_table_find(shards[i], vrf, fib_feed_family(addr->afi), &table) != 0 ||
+			dest_longest(shard_table(shards[i], table), addr, &view).v == DEST_NONE)
 			continue;
 		from = view.prefix.len < max_len ? view.prefix.len : max_len;
 		for (int len = (int)from; len >= 0 && (!found || len > out->prefix.len); len--) {
 			struct prefix p = prefix_from_addr(addr, (uint8_t)len);
 
-			if (rib_route_at(f, s, vrf, &p, out)) {
+			if (rib_route_at(f, &f->source, vrf, &p, out)) {
 				found = true;
 				break;
 			}
@@ -609,7 +609,7 @@ fib_route_longest(void *ctx, struct vrf_id vrf, const struct ip_addr *addr, unsi
 	bool host = host_route(f, vrf, addr, max_len, out);
 
 	/* of one length, rib_route() has weighed it against the host's own */
-	if (bgp && f->sources != NULL && rib_route(f, vrf, addr, max_len, &learned) &&
+	if (bgp && f->source.cursor != NULL && rib_route(f, vrf, addr, max_len, &learned) &&
 		(!host || learned.prefix.len >= out->prefix.len)) {
 		*out = learned;
 		return true;

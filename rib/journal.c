@@ -4,6 +4,7 @@
 #include "lpm/arena.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <string.h>
 
@@ -26,12 +27,21 @@ struct journal_cursor {
 };
 static_assert(sizeof(struct journal_cursor) == CACHE_LINE, "a consumer's own line");
 
-/* Of an entry's 8 bytes: destination in the low half, then the table. The sequence is the place in the ring. */
+/* One of several writers: nothing of its from here on is an entry yet; 0: nothing is under way. */
+struct journal_writer {
+	alignas(CACHE_LINE) _Atomic uint64_t from;
+	uint64_t seen; /* the writer's: a head that it has seen */
+};
+
+/* Of an entry's 8 bytes: destination in the low half, then the table, then the writer. The sequence is the place in the ring. */
 struct journal {
 	struct arena *arena;
 	_Atomic uint64_t *ring;
 	uint64_t mask;
-	alignas(CACHE_LINE) _Atomic uint64_t head; /* the newest sequence; 0: none yet */
+	unsigned writer_count;
+	struct journal_writer writer[JOURNAL_WRITERS_MAX]; /* of more than one */
+	/* the newest sequence; 0: none yet. Of several writers the newest that one of them has, be it written or not */
+	alignas(CACHE_LINE) _Atomic uint64_t head;
 	alignas(CACHE_LINE) _Atomic uint32_t cursor_end; /* slots at and above were never used */
 	struct journal_cursor cursor[JOURNAL_CURSORS_MAX];
 };
@@ -39,9 +49,18 @@ struct journal {
 int
 journal_create(struct arena *a, uint32_t capacity, struct journal **out)
 {
-	struct journal *j = arena_alloc_aligned(a, CACHE_LINE, sizeof(*j));
+	return journal_create_shared(a, capacity, 1, out);
+}
+
+int
+journal_create_shared(struct arena *a, uint32_t capacity, unsigned writers, struct journal **out)
+{
+	struct journal *j;
 	uint64_t size = 2;
 
+	if (writers == 0 || writers > JOURNAL_WRITERS_MAX)
+		return -EINVAL;
+	j = arena_alloc_aligned(a, CACHE_LINE, sizeof(*j));
 	if (j == NULL)
 		return -ENOMEM;
 	memset(j, 0, sizeof(*j));
@@ -49,6 +68,7 @@ journal_create(struct arena *a, uint32_t capacity, struct journal **out)
 		size *= 2;
 	j->arena = a;
 	j->mask = size - 1;
+	j->writer_count = writers;
 	j->ring = arena_calloc(a, size * sizeof(*j->ring));
 	if (j->ring == NULL) {
 		arena_free(a, j);
@@ -84,6 +104,76 @@ journal_append(struct journal *j, struct table_id table, struct dest_id dest)
 	/* release: pairs with the load in journal_head; the destination was published before */
 	atomic_store_explicit(&j->head, sequence, memory_order_release);
 }
+
+/* ---- several writers ---- */
+
+/*
+ * `from` is set before the sequence is taken, to one that is no newer: who sees the sequence taken sees `from`, too, and no head that is
+ * beyond it.
+ */
+static uint64_t
+shared_reserve(struct journal *j, struct journal_writer *w)
+{
+	uint64_t from = atomic_load_explicit(&j->head, memory_order_relaxed) + 1, sequence;
+
+	/* release: pairs with the load in shared_head; what it wrote before is an entry */
+	atomic_store_explicit(&w->from, from, memory_order_release);
+	/* release: pairs with the load in shared_head; acquire: the entries that it has seen come before */
+	sequence = atomic_fetch_add_explicit(&j->head, 1, memory_order_acq_rel) + 1;
+	atomic_store_explicit(&w->from, sequence, memory_order_release);
+	return sequence;
+}
+
+static uint64_t
+shared_head(const struct journal *j)
+{
+	/* acquire: pairs with the release in shared_reserve: whoever has a sequence up to here has said so */
+	uint64_t head = atomic_load_explicit(&j->head, memory_order_acquire);
+
+	for (unsigned i = 0; i < j->writer_count; i++) {
+		/* acquire: pairs with the releases in shared_reserve and shared_commit */
+		uint64_t from = atomic_load_explicit(&j->writer[i].from, memory_order_acquire);
+
+		if (from != 0 && from <= head)
+			head = from - 1;
+	}
+	return head;
+}
+
+static void
+shared_commit(struct journal *j, struct journal_writer *w, uint64_t sequence, uint64_t entry)
+{
+	/* One that stopped between the two must not write its entry over ours a lap later: it comes first. */
+	while (sequence > w->seen + j->mask) {
+		w->seen = shared_head(j);
+		if (sequence > w->seen + j->mask)
+			sched_yield();
+	}
+	/* release: pairs with the load in journal_read: who reads this entry also sees a head of at least sequence */
+	atomic_store_explicit(&j->ring[sequence & j->mask], entry, memory_order_release);
+	/* release: pairs with the load in shared_head; the destination was published before */
+	atomic_store_explicit(&w->from, 0, memory_order_release);
+}
+
+uint64_t
+journal_reserve(struct journal *j, unsigned writer)
+{
+	return j->writer_count == 1 ? journal_next_sequence(j)
+				    : shared_reserve(j, &j->writer[writer]);
+}
+
+void
+journal_commit(struct journal *j, unsigned writer, uint64_t sequence, struct table_id table,
+	struct dest_id dest)
+{
+	if (j->writer_count == 1)
+		journal_append(j, table, dest);
+	else
+		shared_commit(j, &j->writer[writer], sequence,
+			(uint64_t)writer << 48 | (uint64_t)table.v << 32 | dest.v);
+}
+
+/* ---- cursors ---- */
 
 static uint32_t
 cursor_state(const struct journal_cursor *c)
@@ -264,7 +354,15 @@ journal_set_patience(struct journal_cursor *c, enum journal_patience patience)
 	atomic_store_explicit(&c->patience, (uint8_t)patience, memory_order_relaxed);
 }
 
-/* Is `sequence` still whole in the ring, beside a writer that has `head` behind it and may be writing the next? */
+/* Places up to this one were given to writers. */
+static uint64_t
+taken(const struct journal *j)
+{
+	/* acquire: pairs with the release in journal_append and shared_reserve */
+	return atomic_load_explicit(&j->head, memory_order_acquire);
+}
+
+/* Is `sequence` still whole in the ring, beside writers that have places up to `head`, and one that may be writing the next? */
 static bool
 in_ring(const struct journal *j, uint64_t sequence, uint64_t head)
 {
@@ -275,22 +373,28 @@ int
 journal_read(struct journal *j, struct journal_cursor *c, struct journal_entry *out, unsigned max)
 {
 	uint64_t head = journal_head(j), first = c->position + 1;
-	unsigned n = head - c->position < max ? (unsigned)(head - c->position) : max;
+	unsigned n = max;
+
+	if (head < first)
+		n = 0; /* one that is under way took the place from which it seemed to go on */
+	else if (head - c->position < max)
+		n = (unsigned)(head - c->position);
 
 	/* acquire: pairs with journal_evict */
 	if ((cursor_state(c) & STATE_MASK) == CURSOR_EVICTED)
 		return -ESTALE;
 	if (n == 0)
 		return 0;
-	if (!in_ring(j, first, head))
+	if (!in_ring(j, first, taken(j)))
 		return -EOVERFLOW;
 	for (unsigned i = 0; i < n; i++) {
 		/* acquire: pairs with the release store in journal_append, so that the head below is no older than this entry */
 		uint64_t e =
 			atomic_load_explicit(&j->ring[(first + i) & j->mask], memory_order_acquire);
-		out[i] = (struct journal_entry){first + i, {(uint16_t)(e >> 32)}, {(uint32_t)e}};
+		out[i] = (struct journal_entry){
+			first + i, {(uint16_t)(e >> 32)}, (uint8_t)(e >> 48), {(uint32_t)e}};
 	}
-	return in_ring(j, first, journal_head(j)) ? (int)n : -EOVERFLOW;
+	return in_ring(j, first, taken(j)) ? (int)n : -EOVERFLOW;
 }
 
 static void
@@ -364,8 +468,8 @@ journal_passed_over(const struct journal *j, struct journal_cursor *c, const str
 {
 	uint32_t newer = v->sequence - (uint32_t)c->position;
 
-	/* beyond the head but for one published and not yet appended: an old one, by wrapping */
-	if (newer > journal_head(j) + 1 - c->position)
+	/* beyond all that can be published: an old one, by wrapping */
+	if (newer > journal_newest(j) - c->position)
 		return;
 	if (c->horizon < c->position + newer)
 		c->horizon = c->position + newer;
@@ -386,8 +490,14 @@ journal_position(const struct journal_cursor *c)
 uint64_t
 journal_head(const struct journal *j)
 {
-	/* acquire: pairs with the release store in journal_append */
-	return atomic_load_explicit(&j->head, memory_order_acquire);
+	return j->writer_count == 1 ? taken(j) : shared_head(j);
+}
+
+uint64_t
+journal_newest(const struct journal *j)
+{
+	/* of several, what one has seen published may be newer than the head that it sees: each may have one under way */
+	return taken(j) + j->writer_count;
 }
 
 uint64_t

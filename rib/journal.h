@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The shard's ring of changed destinations; every consumer has a cursor of its own and reads the
+ * The ring of changed destinations; every consumer has a cursor of its own and reads the
  * destination's present state, so ten changes seen late cost one.
  *
- * Writer: the shard. Consumers: fib thread, update groups, event subscribers.
+ * Writers: the shards, each with a number of its own, without a lock between them (docs/decisions/0006); one alone writes with
+ * plain stores. Consumers: fib thread, update groups, event subscribers.
  * Order is sacred: a consumer may take a change early, a withdrawal only at the entry of the destination's last
  * sequence (journal_entry_is_last), else a coalesced aggregate goes before the specifics that replace it: a hole.
  *
@@ -27,18 +28,29 @@ DEFINE_ID(table_id, uint16_t); /* a shard's tables: see rib/shard.h */
 struct journal_entry {
 	uint64_t sequence; /* from 1 */
 	struct table_id table;
+	uint8_t shard; /* the writer */
 	struct dest_id dest;
 };
 
 #define JOURNAL_CURSORS_MAX 1024
+#define JOURNAL_WRITERS_MAX 16
 
 /* `capacity` entries (rounded up to a power of two), 8 bytes each. 0, -ENOMEM. */
 int journal_create(struct arena *a, uint32_t capacity, struct journal **out);
+/* The same for several writers, 0 .. `writers` - 1. */
+int journal_create_shared(struct arena *a, uint32_t capacity, unsigned writers, struct journal **out);
 void journal_destroy(struct journal *j);
 
-/* Writer. The sequence that the next append will get: dest_publish() needs it first. */
+/* Writer, of a journal that has one. The sequence that the next append will get: dest_publish() needs it first. */
 uint64_t journal_next_sequence(const struct journal *j) RUNS_ON(role_rib);
 void journal_append(struct journal *j, struct table_id table, struct dest_id dest) RUNS_ON(role_rib);
+/*
+ * Writer, of one of any number. Reserves a sequence for dest_publish(), and then makes it an entry; one at a time. In between no consumer
+ * reads on behind it, so nothing is seen out of order.
+ */
+uint64_t journal_reserve(struct journal *j, unsigned writer) RUNS_ON(role_rib);
+void journal_commit(struct journal *j, unsigned writer, uint64_t sequence, struct table_id table, struct dest_id dest)
+	RUNS_ON(role_rib);
 /* The lowest sequence that some cursor has not passed (head + 1 without cursors): what is older, nobody will ask for. */
 uint64_t journal_safe_sequence(const struct journal *j);
 
@@ -124,8 +136,10 @@ bool journal_settled(const struct journal_cursor *c);
 /* What journal_read() goes on behind. */
 uint64_t journal_position(const struct journal_cursor *c);
 
-/* The highest sequence written; any thread. */
+/* All entries up to this sequence are written; any thread. With several writers it may seem to go back a little. */
 uint64_t journal_head(const struct journal *j);
+/* No destination has been published with a higher sequence; any thread. */
+uint64_t journal_newest(const struct journal *j);
 /* The highest sequence this cursor passed; any thread. */
 uint64_t journal_passed(const struct journal_cursor *c);
 

@@ -36,6 +36,9 @@ struct answer {
 
 struct preview {
 	struct preview_config c;
+	struct shards shards;
+	struct shards_table table;
+	const struct shard *shard; /* of the destination */
 	struct item **items;
 	unsigned item_count;
 	uint16_t of_peer[PEER_MAX]; /* index + 1 in items; 0: not judged */
@@ -65,6 +68,13 @@ preview_create(const struct preview_config *c, struct preview **out)
 	if (p == NULL)
 		return -ENOMEM;
 	p->c = *c;
+	if (c->shards != NULL)
+		p->shards = *c->shards;
+	else
+		shards_init(&p->shards,
+			(struct shard *const[]){(struct shard *)(uintptr_t)c->shard}, 1);
+	shards_table(&p->shards, c->table, &p->table);
+	p->shard = p->shards.at[0];
 	*out = p;
 	return 0;
 }
@@ -120,7 +130,7 @@ preview_peer(struct preview *p, struct peer_id peer, const struct policy *policy
 		return -ENOMEM;
 	i->peer = peer;
 	i->policy = policy;
-	if (!shard_peer_peek(p->c.shard, peer, &i->known)) {
+	if (!shard_peer_peek(p->shard, peer, &i->known)) {
 		item_free(p, i);
 		return -ENOENT;
 	}
@@ -186,7 +196,7 @@ static int
 judge(struct preview *p, struct item *i, struct attr_id id, const struct attr_set *a,
 	const struct prefix *prefix, struct policy_verdict *v)
 {
-	uint32_t serial = attr_serial(shard_attrs(p->c.shard), id);
+	uint32_t serial = attr_serial(shard_attrs(p->shard), id);
 	struct policy_context context = {.peer = i->known.addr,
 		.family = p->c.family,
 		.source = i->known.external ? SOURCE_EXTERNAL : SOURCE_INTERNAL};
@@ -196,7 +206,7 @@ judge(struct preview *p, struct item *i, struct attr_id id, const struct attr_se
 	*v = (struct policy_verdict){.permit = false, .attrs = a};
 	if (fresh) {
 		i->set.v = 0;
-		i->loop = shard_loops(p->c.shard, i->peer, p->c.family, a);
+		i->loop = shard_loops(p->shard, i->peer, p->c.family, a);
 		if (asks_policy(i)) {
 			err = policy_eval_begin(i->eval, i->policy, a, &context);
 			if (err != 0 && err != -E2BIG)
@@ -255,7 +265,7 @@ static int
 path_judge(struct preview *p, const struct rib_path *path, const struct prefix *prefix,
 	struct outcome *o)
 {
-	const struct attr_table *table = shard_attrs(p->c.shard);
+	const struct attr_table *table = shard_attrs(p->shard);
 	const struct attr_set *kept, *accepted, *input;
 	bool rejected = path->label_flags & PATH_REJECTED;
 	struct policy_verdict v;
@@ -265,7 +275,7 @@ path_judge(struct preview *p, const struct rib_path *path, const struct prefix *
 	*o = (struct outcome){.becomes = SAME, .item = item_of(p, path->peer)};
 	if (o->item == NULL)
 		return 0;
-	kept = shard_path_received(p->c.shard, path);
+	kept = shard_path_received(p->shard, path);
 	accepted = rejected ? NULL : attr_get(table, path->accepted);
 	id = path->received.v != 0 ? path->received : path->accepted;
 	input = kept != NULL ? kept : accepted;
@@ -366,7 +376,7 @@ preview_next_hop(const struct shard *s, const struct preview_question *q)
 	n = next_hop_find(s, peer.vrf, &q->next_hop);
 	if (n == NULL)
 		return (struct preview_answer){.eligible = true};
-	return (struct preview_answer){
+	return (struct preview_answer){.known = true,
 		.eligible = next_hop_eligible(s, shard_slot(s, q->peer), q->peer, n),
 		.metric = atomic_load_explicit(&n->metric, memory_order_relaxed)};
 }
@@ -381,7 +391,7 @@ hops_now(struct preview *p, const struct path_set *s)
 	if (s->eligible == 0 || s->path[0].peer.v == PEER_SELF.v)
 		return 0; /* what leads there is not BGP's */
 	for (unsigned i = 0; i < s->multipath && i < s->eligible; i++) {
-		const struct attr_set *a = attr_get(shard_attrs(p->c.shard), s->path[i].accepted);
+		const struct attr_set *a = attr_get(shard_attrs(p->shard), s->path[i].accepted);
 
 		if (a != NULL)
 			p->now[n++] = attr_next_hop(a);
@@ -397,7 +407,7 @@ input_of(struct preview *p, const struct rib_path *path, const struct outcome *o
 	const struct ip_addr *hop, *old;
 	struct preview_answer a;
 
-	shard_decision_input(p->c.shard, path, in);
+	shard_decision_input(p->shard, path, in);
 	if (o->becomes == SAME)
 		return 0;
 	old = in->attrs != NULL && o->becomes == CHANGED ? attr_next_hop(in->attrs) : NULL;
@@ -482,7 +492,8 @@ preview_dest(struct preview *p, struct dest_id id)
 	bool any = false;
 	int err;
 
-	if (!dest_peek(shard_table(p->c.shard, p->c.table), id, &v) || v.paths == NULL)
+	p->shard = p->shards.at[shards_index(&p->shards, id) % p->shards.count];
+	if (!shards_peek(&p->table, id, &v) || v.paths == NULL)
 		return 0;
 	err = reserve(p, v.paths->count);
 	p->copy_len = 0;

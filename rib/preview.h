@@ -9,7 +9,7 @@
 
 #include "lpm/base.h"
 #include "rib/policy.h"
-#include "rib/shard.h"
+#include "rib/shards.h"
 
 struct arena;
 struct preview;
@@ -20,7 +20,8 @@ struct preview_counts {
 
 struct preview_config {
 	struct arena *arena;
-	const struct shard *shard;
+	const struct shard *shard; /* the only one, or */
+	const struct shards *shards; /* all of them: ids are theirs */
 	struct table_id table;
 	enum family family;
 	bool fib; /* compare next hops of destinations, too */
@@ -44,7 +45,7 @@ struct preview_question {
 	struct ip_addr next_hop;
 };
 struct preview_answer {
-	bool eligible;
+	bool eligible, known; /* known: to that shard */
 	uint32_t metric;
 };
 const struct preview_question *preview_question(const struct preview *p);

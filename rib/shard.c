@@ -7,6 +7,7 @@
 #include "rib/shard_impl.h"
 
 #include <errno.h>
+#include <string.h>
 
 #define JOURNAL_CAPACITY (1u << 20)
 #define RETIRED_MAX                                                                                \
@@ -43,16 +44,27 @@ shard_input_get(struct shard_input *in)
 		b = in->spare[--in->spare_count];
 	else
 		b = ring_pop(in->empty);
-	if (b != NULL)
+	if (b != NULL) {
 		b->used = 0;
+		if (b->waits)
+			memset(b->after, 0, sizeof(b->after));
+		b->waits = false;
+	}
 	return b;
 }
 
 void
 shard_input_put(struct shard_input *in, struct rib_batch *b)
 {
+	in->put_count++;
 	/* never full: there are as many places as batches */
 	(void)ring_push(in->full, b);
+}
+
+uint64_t
+shard_input_count(const struct shard_input *in)
+{
+	return in->put_count;
 }
 
 void
@@ -94,8 +106,7 @@ input_create(struct arena *a, struct shard_input **out)
 		if (b == NULL)
 			return -ENOMEM;
 		in->all[i] = b;
-		b->used = 0;
-		b->size = RIB_BATCH_SIZE;
+		*b = (struct rib_batch){.size = RIB_BATCH_SIZE};
 		if (!ring_push(in->empty, b))
 			err = -EINVAL;
 	}
@@ -160,7 +171,8 @@ parts_create(struct shard *s, unsigned inputs)
 		s->config.journal_capacity != 0 ? s->config.journal_capacity : JOURNAL_CAPACITY;
 	int err = attr_table_create(s->arena, s->config.readers, &s->attrs);
 
-	if (err == 0)
+	s->journal = s->config.journal;
+	if (err == 0 && s->journal == NULL)
 		err = journal_create(s->arena, capacity, &s->journal);
 	if (err == 0)
 		err = policy_eval_create(s->arena, &s->eval);
@@ -226,7 +238,7 @@ shard_destroy(struct shard *s)
 	scratch_free(s);
 	if (s->eval != NULL)
 		policy_eval_destroy(s->eval);
-	if (s->journal != NULL)
+	if (s->journal != NULL && s->config.journal == NULL)
 		journal_destroy(s->journal);
 	if (s->attrs != NULL)
 		attr_table_destroy(s->attrs);

@@ -27,6 +27,7 @@ struct shard;
 
 #define SHARD_TABLES_MAX 64
 #define SHARD_INPUTS_MAX 8
+#define SHARDS_MAX JOURNAL_WRITERS_MAX
 
 /* ---- batches: session thread -> shard ---- */
 
@@ -72,6 +73,12 @@ struct rib_session_up {
 struct rib_batch {
 	uint32_t used; /* bytes of records */
 	uint32_t size;
+	/*
+	 * Not before so many batches of the same session thread are done by the other shards (by index); 0: all the same. What is waited for was
+	 * put before, so nobody waits for himself. docs/decisions/0006
+	 */
+	uint64_t after[SHARDS_MAX];
+	bool waits; /* some of these is not 0 */
 	alignas(8) uint8_t data[];
 };
 /*
@@ -91,6 +98,8 @@ struct shard_input;
 /* An empty batch, or NULL: the shard has them all; stop reading that socket. */
 struct rib_batch *shard_input_get(struct shard_input *in) RUNS_ON(role_session);
 void shard_input_put(struct shard_input *in, struct rib_batch *b) RUNS_ON(role_session);
+/* How many were put so far. */
+uint64_t shard_input_count(const struct shard_input *in) RUNS_ON(role_session);
 /* Gives an unused one back. */
 void shard_input_return(struct shard_input *in, struct rib_batch *b) RUNS_ON(role_session);
 
@@ -117,6 +126,11 @@ struct shard_config {
 	uint32_t own_asn;
 	uint32_t router_id;
 	uint32_t journal_capacity; /* entries; 0: 1 << 20 */
+	/* One of several: the journal that they share (it is lent, and outlives them), which of them, and all of them when they run. */
+	struct journal *journal;
+	unsigned index;
+	struct shard *const *siblings;
+	void (*wake_siblings)(void *ctx); /* one of them may wait for what was done here */
 	uint32_t cluster_id; /* RFC 4456 7; 0: the router id */
 	unsigned max_paths; /* equal paths that forward together; 0 and 1: the best alone */
 	uint32_t tombstones_max; /* of one table; 0: an eighth of its destinations, at least 65,536 */

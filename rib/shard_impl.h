@@ -170,9 +170,12 @@ struct shard_replay {
 struct shard_input {
 	struct ring *full; /* session -> shard */
 	struct ring *empty; /* shard -> session */
+	alignas(CACHE_LINE) _Atomic uint64_t done; /* batches, by the shard; readers: its siblings */
+	_Atomic bool awaited; /* a sibling waits for the next one; either sets it */
 	/* the session thread's: batches it took and did not need */
 	alignas(CACHE_LINE) struct rib_batch *spare[RIB_BATCHES_PER_INPUT];
 	unsigned spare_count;
+	uint64_t put_count;
 	struct rib_batch *all[RIB_BATCHES_PER_INPUT];
 };
 
@@ -180,6 +183,7 @@ struct shard_input {
 struct shard_cursor {
 	struct shard_input *input;
 	struct rib_batch *batch; /* NULL: between batches */
+	unsigned input_index;
 	uint32_t offset; /* of the record */
 	uint32_t nlri; /* done of it */
 	unsigned turn; /* input to ask next */

@@ -501,17 +501,47 @@ record_run(struct shard *s, const struct rib_record *rec, uint64_t deadline_ns) 
 
 /* ---- batches ---- */
 
+/* Has that sibling done so many batches of the same input? Else it tells us when it has done another one. */
+static bool
+sibling_did(struct shard *s, unsigned sibling, uint64_t count)
+{
+	struct shard_input *in = s->config.siblings[sibling]->input[s->cursor.input_index];
+
+	/* acquire: pairs with the store in batch_end: what those batches changed is in the journal before what this one does */
+	if (atomic_load_explicit(&in->done, memory_order_acquire) >= count)
+		return true;
+	/* seq_cst, both: pairs with batch_end; either we see `done`, or it sees `awaited` */
+	atomic_store_explicit(&in->awaited, true, memory_order_seq_cst);
+	return atomic_load_explicit(&in->done, memory_order_seq_cst) >= count;
+}
+
+/* Is it the turn of the batch that we have? */
+static bool
+batch_due(struct shard *s)
+{
+	struct rib_batch *b = s->cursor.batch;
+
+	for (unsigned i = 0; b->waits && i < SHARDS_MAX; i++) {
+		if (b->after[i] != 0 && !sibling_did(s, i, b->after[i]))
+			return false;
+		b->after[i] = 0;
+	}
+	b->waits = false;
+	return true;
+}
+
 static bool
 batch_next(struct shard *s)
 {
 	struct shard_cursor *c = &s->cursor;
 
 	for (unsigned i = 0; c->batch == NULL && i < s->input_count; i++) {
-		c->input = s->input[c->turn++ % s->input_count];
+		c->input_index = c->turn++ % s->input_count;
+		c->input = s->input[c->input_index];
 		c->batch = ring_pop(c->input->full);
 		c->offset = c->nlri = 0;
 	}
-	return c->batch != NULL;
+	return c->batch != NULL && batch_due(s);
 }
 
 static void
@@ -522,6 +552,16 @@ batch_end(struct shard *s)
 	/* never full: there are as many places as batches */
 	(void)ring_push(c->input->empty, c->batch);
 	c->batch = NULL;
+	if (s->config.siblings == NULL)
+		return;
+	/* seq_cst, both: pairs with sibling_did */
+	atomic_store_explicit(&c->input->done,
+		atomic_load_explicit(&c->input->done, memory_order_relaxed) + 1,
+		memory_order_seq_cst);
+	if (atomic_load_explicit(&c->input->awaited, memory_order_seq_cst)) {
+		atomic_store_explicit(&c->input->awaited, false, memory_order_seq_cst);
+		s->config.wake_siblings(s->config.wake_ctx);
+	}
 }
 
 bool

@@ -156,8 +156,10 @@ static void
 publish(struct shard *s, struct shard_table *t, struct dest_id id, struct path_set *set)
 	RUNS_ON(role_rib)
 {
-	dest_publish(t->dests, id, set, journal_next_sequence(s->journal));
-	journal_append(s->journal, t->id, id);
+	uint64_t sequence = journal_reserve(s->journal, s->config.index);
+
+	dest_publish(t->dests, id, set, sequence);
+	journal_commit(s->journal, s->config.index, sequence, t->id, id);
 }
 
 static void

@@ -8,8 +8,11 @@
 #include "lpm/base.h"
 #include "rib/dest.h"
 
+struct shards_table;
+
 struct walk {
 	const struct dest_table *table;
+	const struct shards_table *over; /* or this, with ids of all shards (rib/shards.h) */
 	uint32_t next; /* id to visit next */
 	uint32_t end;  /* dest_limit() when it began: younger destinations are in the journal */
 };
@@ -18,6 +21,8 @@ struct walk {
 typedef bool walk_visit(void *ctx, struct dest_id id, const struct dest_view *view);
 
 void walk_begin(struct walk *w, const struct dest_table *t);
+/* `t` is lent for the walk. */
+void walk_begin_all(struct walk *w, const struct shards_table *t);
 /*
  * Visits up to `max` ids. `now` is asked every 64 visits, and the slice ends when it passes `deadline_ns` (0: no deadline).
  * Free ids are skipped; tombstones are visited with view->paths NULL. True while there is more.

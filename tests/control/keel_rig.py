@@ -315,6 +315,8 @@ class KeelTest(unittest.TestCase):
             subprocess.run(["ip", "-n", self.namespace] + line.split(), check=True)
 
     def start(self, document):
+        if "RIB_THREADS" in os.environ:
+            document = dict(document, dataplane={"rib_threads": int(os.environ["RIB_THREADS"])})
         self.keel = Keel(self.namespace, self.folder, document)
         self.addCleanup(self.end)
 

@@ -35,17 +35,27 @@
 #define WAIT_MS                                                                                    \
 	60000 /* of a machine under sanitizers and load; nothing waits so long when all is well */
 
+/* How many shards a node has from here on. */
+static unsigned node_shards = 1;
+
 struct node {
 	struct arena *arena;
 	struct qsbr *readers;
 	unsigned reader; /* of the test's own thread */
-	struct shard *shard;
+	struct journal *journal;
+	struct shards shards;
+	struct shard *shard; /* the first */
 	struct table_id table, table6;
 	struct speaker *speaker;
-	struct thread *session, *rib;
+	struct thread *session, *rib[SHARDS_MAX];
+	struct node_rib {
+		struct node *n;
+		unsigned shard;
+	} of_rib[SHARDS_MAX];
 	uint32_t asn, id;
 	uint16_t port;
-	_Atomic bool paused; /* the shard takes nothing */
+	_Atomic bool paused; /* the shards take nothing */
+	_Atomic uint32_t paused_shards; /* bits: these take nothing */
 
 	pthread_mutex_t lock;
 	struct session_event event[EVENTS_MAX];
@@ -66,12 +76,21 @@ node_event(void *ctx, const struct session_event *e)
 }
 
 static inline void
-node_wake_shard(void *ctx)
+node_wake_one(void *ctx, unsigned shard)
 {
 	struct node *n = ctx;
 
-	if (n->rib != NULL)
-		thread_wake(n->rib);
+	if (n->rib[shard] != NULL)
+		thread_wake(n->rib[shard]);
+}
+
+static inline void
+node_wake_shards(void *ctx)
+{
+	struct node *n = ctx;
+
+	for (unsigned i = 0; i < n->shards.count; i++)
+		node_wake_one(n, i);
 }
 
 static inline void
@@ -86,10 +105,12 @@ node_wake_session(void *ctx)
 static inline bool
 node_shard_work(void *ctx, uint64_t now, uint64_t deadline)
 {
-	struct node *n = ctx;
+	struct node_rib *r = ctx;
 
 	role_enter_rib();
-	return !atomic_load(&n->paused) && shard_work(n->shard, now, deadline);
+	if (atomic_load(&r->n->paused) || atomic_load(&r->n->paused_shards) >> r->shard & 1)
+		return false;
+	return shard_work(r->n->shards.at[r->shard], now, deadline);
 }
 
 static inline void
@@ -99,6 +120,7 @@ node_ask(void *ctx, const struct nexthop_message *m)
 
 struct node_call {
 	struct node *n;
+	struct shard *shard;
 	struct peer_id id;
 	const struct config_peer *config;
 	const struct session_policies *policies;
@@ -147,15 +169,16 @@ node_begin_with(struct node *n, uint32_t asn, uint32_t id, uint32_t tombstones_m
 		.journal_capacity = 4096,
 		.tombstones_max = tombstones_max,
 		.wake_consumers = node_wake_session,
+		.wake_siblings = node_wake_shards,
 		.wake_ctx = n,
 		.ask_next_hop = node_ask,
 		.ask_ctx = n};
-	struct speaker_config c = {.wake_shard = node_wake_shard,
+	struct speaker_config c = {.wake_shard = node_wake_one,
 		.event = node_event,
 		.ctx = n,
 		.asn = asn,
 		.router_id = id};
-	struct thread_config rib = {.name = "rib", .ctx = n, .work = node_shard_work};
+	struct thread_config rib = {.name = "rib", .work = node_shard_work};
 	struct thread_config session = {.name = "session",
 		.start = speaker_start,
 		.stop = speaker_stop,
@@ -163,6 +186,7 @@ node_begin_with(struct node *n, uint32_t asn, uint32_t id, uint32_t tombstones_m
 		.idle = speaker_idle,
 		.busy = speaker_busy};
 	struct node_call call = {.n = n};
+	struct shard *at[SHARDS_MAX];
 
 	memset(n, 0, sizeof(*n));
 	pthread_mutex_init(&n->lock, NULL);
@@ -174,16 +198,30 @@ node_begin_with(struct node *n, uint32_t asn, uint32_t id, uint32_t tombstones_m
 	assert_int_equal(qsbr_register(n->readers, &n->reader), 0);
 	s.arena = c.arena = n->arena;
 	s.readers = c.readers = n->readers;
-	assert_int_equal(shard_create(&s, 1, &n->shard), 0);
-	assert_int_equal(shard_table_add(n->shard, VRF_DEFAULT, FAMILY_IPV4_UNICAST, &n->table), 0);
 	assert_int_equal(
-		shard_table_add(n->shard, VRF_DEFAULT, FAMILY_IPV6_UNICAST, &n->table6), 0);
-	c.shard = n->shard;
-	c.input = shard_input(n->shard, 0);
+		journal_create_shared(n->arena, s.journal_capacity, node_shards, &n->journal), 0);
+	s.journal = n->journal;
+	s.siblings = node_shards > 1 ? n->shards.at : NULL;
+	for (s.index = 0; s.index < node_shards; s.index++) {
+		struct shard **one = &at[s.index];
+
+		assert_int_equal(shard_create(&s, 1, one), 0);
+		assert_int_equal(
+			shard_table_add(*one, VRF_DEFAULT, FAMILY_IPV4_UNICAST, &n->table), 0);
+		assert_int_equal(
+			shard_table_add(*one, VRF_DEFAULT, FAMILY_IPV6_UNICAST, &n->table6), 0);
+	}
+	shards_init(&n->shards, at, node_shards);
+	n->shard = at[0];
+	c.shards = &n->shards;
 	c.tcp_port = n->port;
 	assert_int_equal(speaker_create(&c, &n->speaker), 0);
 	session.ctx = n->speaker;
-	assert_int_equal(thread_create(&rib, &n->rib), 0);
+	for (unsigned i = 0; i < node_shards; i++) {
+		n->of_rib[i] = (struct node_rib){n, i};
+		rib.ctx = &n->of_rib[i];
+		assert_int_equal(thread_create(&rib, &n->rib[i]), 0);
+	}
 	assert_int_equal(thread_create(&session, &n->session), 0);
 	thread_call(n->session, call_listen, &call);
 	assert_int_equal(call.result, 0);
@@ -199,11 +237,15 @@ static inline void
 node_end(struct node *n)
 {
 	thread_end(n->session);
-	thread_end(n->rib);
+	for (unsigned i = 0; i < n->shards.count; i++)
+		thread_end(n->rib[i]);
 	thread_free(n->session);
-	thread_free(n->rib);
+	for (unsigned i = 0; i < n->shards.count; i++)
+		thread_free(n->rib[i]);
 	speaker_destroy(n->speaker);
-	shard_destroy(n->shard);
+	for (unsigned i = 0; i < n->shards.count; i++)
+		shard_destroy(n->shards.at[i]);
+	journal_destroy(n->journal);
 	qsbr_unregister(n->readers, n->reader);
 	qsbr_destroy(n->readers);
 	arena_destroy(n->arena); /* asserts that nothing is left */
@@ -273,9 +315,9 @@ call_peer_shard(void *arg)
 		.asn = c->config->asn};
 
 	role_enter_rib();
-	c->result = shard_peer_add(c->n->shard, &p);
-	shard_peer_import(c->n->shard, c->id, FAMILY_IPV4_UNICAST, c->import);
-	shard_peer_import(c->n->shard, c->id, FAMILY_IPV6_UNICAST, c->import);
+	c->result = shard_peer_add(c->shard, &p);
+	shard_peer_import(c->shard, c->id, FAMILY_IPV4_UNICAST, c->import);
+	shard_peer_import(c->shard, c->id, FAMILY_IPV6_UNICAST, c->import);
 }
 
 static inline void
@@ -298,8 +340,11 @@ node_peer(struct node *n, unsigned id, const struct config_peer *config, const s
 		.policies = &policies,
 		.import = both};
 
-	thread_call(n->rib, call_peer_shard, &c);
-	assert_int_equal(c.result, 0);
+	for (unsigned i = 0; i < n->shards.count; i++) {
+		c.shard = n->shards.at[i];
+		thread_call(n->rib[i], call_peer_shard, &c);
+		assert_int_equal(c.result, 0);
+	}
 	thread_call(n->session, call_peer_session, &c);
 	assert_int_equal(c.result, 0);
 }
@@ -331,24 +376,27 @@ call_originate(void *arg)
 
 	role_enter_rib();
 	c->result = shard_originate(
-		c->n->shard, VRF_DEFAULT, FAMILY_IPV4_UNICAST, &c->prefix, c->attrs);
+		c->shard, VRF_DEFAULT, FAMILY_IPV4_UNICAST, &c->prefix, c->attrs);
 }
 
 static inline void
 node_originate(struct node *n, uint32_t addr, uint8_t len, const struct attr_set *attrs)
 {
 	struct node_call c = {.n = n, .prefix = prefix_from_v4(addr, len), .attrs = attrs};
+	unsigned i = shards_of(&n->shards, &c.prefix);
 
-	thread_call(n->rib, call_originate, &c);
+	c.shard = n->shards.at[i];
+	thread_call(n->rib[i], call_originate, &c);
 	assert_int_equal(c.result, 0);
-	thread_wake(n->rib);
+	thread_wake(n->rib[i]);
 }
 
 /* Paths of a prefix now; the first one's next hop, unless that is NULL. */
 static inline unsigned
 node_paths_of(struct node *n, const struct prefix *p, struct ip_addr *next_hop)
 {
-	struct dest_table *t = shard_table(n->shard, p->afi == AFI_IPV4 ? n->table : n->table6);
+	struct shard *s = shards_for(&n->shards, p);
+	struct dest_table *t = shard_table(s, p->afi == AFI_IPV4 ? n->table : n->table6);
 	struct dest_view v;
 	struct dest_id id;
 	unsigned count;
@@ -358,7 +406,7 @@ node_paths_of(struct node *n, const struct prefix *p, struct ip_addr *next_hop)
 	count = id.v != DEST_NONE && dest_peek(t, id, &v) && v.paths != NULL ? v.paths->count : 0;
 	if (count > 0 && next_hop != NULL)
 		*next_hop =
-			*attr_next_hop(attr_get(shard_attrs(n->shard), v.paths->path[0].accepted));
+			*attr_next_hop(attr_get(shard_attrs(s), v.paths->path[0].accepted));
 	qsbr_offline(n->readers, n->reader);
 	return count;
 }

@@ -19,6 +19,7 @@
 #include <pthread.h>
 
 static struct keeld k;
+static struct shard *the_shard;
 static struct config *now_config;
 
 /* ---- a keeld of four threads, without sessions and without a data plane ---- */
@@ -28,7 +29,7 @@ rib_work(void *ctx, uint64_t now, uint64_t deadline)
 {
 	(void)ctx;
 	role_enter_rib();
-	return shard_work(k.shard, now, deadline);
+	return shard_work(the_shard, now, deadline);
 }
 
 static bool
@@ -71,7 +72,7 @@ setup(void **state)
 		.ask_next_hop = nothing_asks,
 	};
 	struct fib_feed_config feed = {
-		.shards = &k.shard,
+		.shards = &the_shard,
 		.shard_count = 1,
 		.batch_max = 64,
 		.commit_interval_ns = 1000000,
@@ -87,22 +88,23 @@ setup(void **state)
 		return -1;
 	shard.arena = feed.arena = k.arena_control;
 	shard.readers = k.readers;
-	if (shard_create(&shard, 1, &k.shard) != 0 ||
-		shard_table_add(k.shard, VRF_DEFAULT, FAMILY_IPV4_UNICAST, &table) != 0 ||
-		shard_table_add(k.shard, VRF_DEFAULT, FAMILY_IPV6_UNICAST, &table) != 0 ||
+	if (shard_create(&shard, 1, &the_shard) != 0 ||
+		shard_table_add(the_shard, VRF_DEFAULT, FAMILY_IPV4_UNICAST, &table) != 0 ||
+		shard_table_add(the_shard, VRF_DEFAULT, FAMILY_IPV6_UNICAST, &table) != 0 ||
 		nexthop_table_create(k.arena_control, nothing_asks, NULL, &k.nexthops) != 0)
 		return -1;
+	shards_init(&k.shards, &the_shard, 1);
 	feed.nexthops = k.nexthops;
 	if (fib_feed_create(&feed, &k.feed) != 0)
 		return -1;
-	return thread_create(&rib, &k.rib_thread) != 0 || thread_create(&fib, &k.fib_thread) != 0 ||
+	return thread_create(&rib, &k.rib_thread[0]) != 0 || thread_create(&fib, &k.fib_thread) != 0 ||
 	       thread_create(&main_thread, &k.main_thread) != 0;
 }
 
 static int
 teardown(void **state)
 {
-	struct thread *threads[] = {k.main_thread, k.rib_thread, k.fib_thread};
+	struct thread *threads[] = {k.main_thread, k.rib_thread[0], k.fib_thread};
 
 	(void)state;
 	for (unsigned i = 0; i < 3; i++)
@@ -112,7 +114,7 @@ teardown(void **state)
 	keeld_host_routes_fini(&k);
 	fib_feed_destroy(k.feed);
 	nexthop_table_destroy(k.nexthops);
-	shard_destroy(k.shard);
+	shard_destroy(the_shard);
 	qsbr_destroy(k.readers);
 	config_free(now_config);
 	now_config = NULL;
@@ -234,13 +236,13 @@ rib_question(void *arg)
 
 	role_enter_rib();
 	snprintf(q->answer, sizeof(q->answer), "none");
-	assert_int_equal(shard_table_find(k.shard, VRF_DEFAULT,
+	assert_int_equal(shard_table_find(the_shard, VRF_DEFAULT,
 				 q->prefix.afi == AFI_IPV4 ? FAMILY_IPV4_UNICAST : FAMILY_IPV6_UNICAST, &table),
 		0);
-	id = dest_find(shard_table(k.shard, table), &q->prefix);
-	if (id.v == DEST_NONE || !dest_peek(shard_table(k.shard, table), id, &view) || view.paths == NULL)
+	id = dest_find(shard_table(the_shard, table), &q->prefix);
+	if (id.v == DEST_NONE || !dest_peek(shard_table(the_shard, table), id, &view) || view.paths == NULL)
 		return;
-	a = attr_get(shard_attrs(k.shard), view.paths->path[0].accepted);
+	a = attr_get(shard_attrs(the_shard), view.paths->path[0].accepted);
 	snprintf(q->answer, sizeof(q->answer), "%s %s %u", sources[rib_path_source(&view.paths->path[0])],
 		a->origin == ORIGIN_IGP ? "igp" : "incomplete", a->has & ATTR_HAS_MED ? a->med : 0);
 }
@@ -253,7 +255,7 @@ expect(const char *prefix, const char *want)
 	uint64_t deadline = tick_deadline(60);
 
 	do {
-		thread_call(k.rib_thread, rib_question, &q);
+		thread_call(k.rib_thread[0], rib_question, &q);
 		if (strcmp(q.answer, want) == 0)
 			return;
 	} while (tick(deadline));

@@ -460,7 +460,7 @@ test_hold_while_reading_stops(void **state)
 	assert_int_equal(node_view(&n, 1).state, FSM_ESTABLISHED);
 	assert_true(node_view(&n, 1).updates_received < sent);
 	atomic_store(&n.paused, false);
-	thread_wake(n.rib);
+	thread_wake(n.rib[0]);
 	wait_for(node_view(&n, 1).updates_received == sent);
 	wait_for(node_paths(&n, 0x0a000000 + ((sent - 1) % 256) * 65536, 24) == 1);
 	assert_int_equal(node_view(&n, 1).established_count, 1);
@@ -855,7 +855,7 @@ test_blocked_peer(void **state)
 	struct node_call call = {.n = &n};
 
 	node_begin(&n, OWN_AS, OWN_ID);
-	thread_call(n.rib, call_originate_many, &call);
+	thread_call(n.rib[0], call_originate_many, &call);
 	node_peer(&n, 1, &c, policy_accept_all());
 	node_peer(&n, 2, &d, policy_accept_all());
 	script_connect(&slow, &n, 2, 4096);

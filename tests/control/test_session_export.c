@@ -101,7 +101,9 @@ test_requests_at_once(void **state)
 static void
 call_changes(void *arg)
 {
-	struct node_call c = {.n = arg, .prefix = prefix_from_v4(0x0a000000, 24)};
+	struct node *node = arg;
+	struct node_call c = {
+		.n = node, .shard = node->shard, .prefix = prefix_from_v4(0x0a000000, 24)};
 
 	for (uint32_t i = 3; i < 20; i++) {
 		struct attr_set a = own_attrs(i);
@@ -130,8 +132,8 @@ test_min_advertisement(void **state)
 	node_originate(&n, 0x0a000000, 24, &a);
 	script_read_routes(&script[0], -1, &med);
 	assert_int_equal(med, 2);
-	thread_call(n.rib, call_changes, &n);
-	thread_wake(n.rib);
+	thread_call(n.rib[0], call_changes, &n);
+	thread_wake(n.rib[0]);
 	script_read_routes(&script[0], -1, &med);
 	assert_int_equal(med, 19); /* the newest, and no other */
 	assert_true(now_ns() - first > 800000000u);

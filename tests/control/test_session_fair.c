@@ -51,8 +51,8 @@ originate(unsigned count)
 {
 	struct originate o = {.n = &n, .count = count};
 
-	thread_call(n.rib, call_originate_many, &o);
-	thread_wake(n.rib);
+	thread_call(n.rib[0], call_originate_many, &o);
+	thread_wake(n.rib[0]);
 }
 
 /* ---- a crowd ---- */
@@ -332,8 +332,8 @@ test_stuck_evicted(void **state)
 		assert_true(now_ns() - begin < 2 * WAIT_MS * 1000000ull);
 		/* of so many there is room for a twentieth: after that only the session's thread is waited for */
 		if (rounds++ < 1000) {
-			thread_call(n.rib, call_flap, &flap);
-			thread_wake(n.rib);
+			thread_call(n.rib[0], call_flap, &flap);
+			thread_wake(n.rib[0]);
 		}
 		member_tend(&m);
 	}

@@ -398,7 +398,7 @@ test_shard_behind(void **state)
 	}
 	assert_true(node_view(&r->n, 1).families[V4].retained);
 	atomic_store(&r->n.paused, false);
-	thread_wake(r->n.rib);
+	thread_wake(r->n.rib[0]);
 	announce(r, ONE);
 	script_send_end_of_rib(&r->s, V4);
 	wait_for(node_paths(&r->n, TWO, 24) == 0);

@@ -12,6 +12,7 @@
 #include "tests/control/update_group_rig.h"
 
 #define PREFIXES 40u
+#define SHARDS 3u /* or one */
 #define PEERS 10u /* 1 to 5 external, 6 and 7 internal, 8 and 9 our clients; 0 ourselves */
 #define OWN_ADDR 0xc0000200u
 #define HISTORY 500u
@@ -41,7 +42,9 @@ struct moment {
 };
 
 struct world {
-	struct rig rig;
+	struct rig rigs[SHARDS], rig; /* of each shard; the first, of what all share */
+	struct journal *journal;
+	struct shards shards;
 	unsigned reader;
 	struct attr_table *exported;
 	struct policy_set *policies;
@@ -117,9 +120,14 @@ peers_begin(struct world *w)
 			.asn = as_of(p),
 		};
 
-		assert_int_equal(shard_peer_add(w->rig.shard, &k), 0);
-		shard_peer_import(w->rig.shard, k.id, FAMILY_IPV4_UNICAST, policy_accept_all());
-		rig_up(&w->rig, p, k.asn, p, k.external);
+		for (unsigned i = 0; i < w->shards.count; i++) {
+			struct rig *r = &w->rigs[i];
+
+			assert_int_equal(shard_peer_add(r->shard, &k), 0);
+			shard_peer_import(
+				r->shard, k.id, FAMILY_IPV4_UNICAST, policy_accept_all());
+			rig_up(r, p, k.asn, p, k.external);
+		}
 	}
 }
 
@@ -127,7 +135,7 @@ static void
 prefixes_begin(struct world *w)
 {
 	for (unsigned i = 0; i < PREFIXES && w->cover; i++)
-		w->prefix[i] = prefix_from_v4(0x0a000000u, (uint8_t)(i % 33));
+		w->prefix[i] = prefix_from_v4(0x0a100000u, (uint8_t)(i % 33));
 	if (w->cover)
 		return;
 	w->prefix[0] = prefix_from_v4(0, 0);
@@ -142,7 +150,9 @@ world_begin(struct world *w, uint32_t journal_capacity, uint32_t tombstones_max,
 	memset(w, 0, sizeof(*w));
 	w->cover = cover;
 	w->evicts = tombstones_max != 0;
-	group_rig_begin(&w->rig, journal_capacity, tombstones_max);
+	group_rigs_begin(w->rigs, seed % 4 == 3 ? SHARDS : 1, journal_capacity, tombstones_max,
+		&w->journal, &w->shards);
+	w->rig = w->rigs[0];
 	assert_int_equal(qsbr_register(w->rig.readers, &w->reader), 0);
 	assert_int_equal(attr_table_create(w->rig.arena, w->rig.readers, &w->exported), 0);
 	prefixes_begin(w);
@@ -153,7 +163,7 @@ world_begin(struct world *w, uint32_t journal_capacity, uint32_t tombstones_max,
 		w->history_count[i] = 1; /* nothing */
 	c = (struct update_groups_config){
 		.arena = w->rig.arena,
-		.shard = w->rig.shard,
+		.shards = &w->shards,
 		.exported = w->exported,
 		.batch = below(2) ? 0 : 1 + below(12),
 		.kept_max = below(2) ? 0 : 2 + below(below(2) ? 200 : 6000),
@@ -255,10 +265,21 @@ world_end(struct world *w)
 	attr_table_destroy(w->exported);
 	policy_set_free(w->policies);
 	qsbr_unregister(w->rig.readers, w->reader);
-	rig_fini(&w->rig);
+	group_rigs_fini(w->rigs, w->shards.count, w->journal);
 }
 
 /* ---- changes ---- */
+
+static void settle(struct world *w);
+
+/* Several shards work one after the other, in the order in which it is said. */
+static void
+say(struct world *w, unsigned p, const struct prefix *prefix, const struct attr_set *attrs)
+{
+	group_rig_say(&w->rigs[shards_of(&w->shards, prefix)], p, prefix, attrs);
+	if (w->shards.count > 1)
+		settle(w);
+}
 
 static void
 serial_attrs(union rig_attrs *out, unsigned p, uint16_t serial)
@@ -283,7 +304,7 @@ announce(struct world *w, unsigned p, unsigned i)
 
 	w->announced[p][i] = twin(p) == 4 ? (uint16_t)(w->serial | 31) : w->serial;
 	serial_attrs(&a, p, w->announced[p][i]);
-	group_rig_say(&w->rig, p, &w->prefix[i], &a.a);
+	say(w, p, &w->prefix[i], &a.a);
 }
 
 static void
@@ -292,38 +313,40 @@ withdraw(struct world *w, unsigned p, unsigned i)
 	if (w->announced[p][i] == 0)
 		return;
 	w->announced[p][i] = 0;
-	group_rig_say(&w->rig, p, &w->prefix[i], NULL);
+	say(w, p, &w->prefix[i], NULL);
 }
 
 /* As the shard does it when tombstones become too many, only sooner; then it gives back what was held. */
 static void
 evict(struct world *w)
 {
-	struct journal *j = shard_journal(w->rig.shard);
+	struct journal *j = w->journal;
 	struct journal_holder h;
 
 	while (journal_holder(j, &h) && journal_head(j) - h.passed > 60 && journal_evict(j, &h))
 		;
-	for (unsigned n = 0; n < 4; n++)
-		(void)dest_reclaim(
-			shard_table(w->rig.shard, w->rig.table), journal_safe_sequence(j));
+	for (unsigned n = 0; n < 4 * w->shards.count; n++)
+		(void)dest_reclaim(shard_table(w->rigs[n / 4].shard, w->rig.table),
+			journal_safe_sequence(j));
 }
 
 /* The shard works, and what is best now becomes history: members can't have seen anything between. */
 static void
 settle(struct world *w)
 {
-	struct dest_table *t = shard_table(w->rig.shard, w->rig.table);
+	struct shards_table t;
 
-	rig_settle(&w->rig);
+	shards_table(&w->shards, w->rig.table, &t);
+	for (unsigned i = 0; i < w->shards.count; i++)
+		rig_settle(&w->rigs[i]);
 	if (w->evicts)
 		evict(w);
 	for (unsigned i = 0; i < PREFIXES; i++) {
 		struct moment now = {0}, *last;
-		struct dest_id id = dest_find(t, &w->prefix[i]);
+		struct dest_id id = shards_find(&t, &w->prefix[i]);
 		struct dest_view v;
 
-		if (id.v != DEST_NONE && dest_peek(t, id, &v) && v.paths != NULL &&
+		if (id.v != DEST_NONE && shards_peek(&t, id, &v) && v.paths != NULL &&
 			v.paths->eligible > 0) {
 			now.present = true;
 			now.source = v.paths->path[0].peer.v;

@@ -58,9 +58,8 @@ policies_compile(json_t *doc)
 	return set;
 }
 
-/* tombstones_max 0: the shard's own idea. */
-static inline void
-group_rig_begin(struct rig *r, uint32_t journal_capacity, uint32_t tombstones_max)
+static inline struct shard_config
+group_rig_config(struct rig *r, uint32_t journal_capacity, uint32_t tombstones_max)
 {
 	struct shard_config c = {
 		.own_asn = RIG_OWN_ASN,
@@ -78,9 +77,57 @@ group_rig_begin(struct rig *r, uint32_t journal_capacity, uint32_t tombstones_ma
 	assert_int_equal(qsbr_create(r->arena, 8, &r->readers), 0);
 	c.arena = r->arena;
 	c.readers = r->readers;
+	return c;
+}
+
+/* tombstones_max 0: the shard's own idea. */
+static inline void
+group_rig_begin(struct rig *r, uint32_t journal_capacity, uint32_t tombstones_max)
+{
+	struct shard_config c = group_rig_config(r, journal_capacity, tombstones_max);
+
 	assert_int_equal(shard_create(&c, 1, &r->shard), 0);
 	assert_int_equal(shard_table_add(r->shard, VRF_DEFAULT, FAMILY_IPV4_UNICAST, &r->table), 0);
 	r->input = shard_input(r->shard, 0);
+}
+
+/* Some more shards beside a first one that is not there yet; they share its arena, readers and journal. */
+static inline void
+group_rigs_begin(struct rig *r, unsigned count, uint32_t journal_capacity, uint32_t tombstones_max,
+	struct journal **journal, struct shards *out)
+{
+	struct shard_config c = group_rig_config(r, 0, tombstones_max);
+	struct shard *at[SHARDS_MAX];
+
+	assert_int_equal(journal_create_shared(r->arena, journal_capacity, count, journal), 0);
+	c.journal = *journal;
+	for (c.index = 0; c.index < count; c.index++) {
+		struct rig *one = &r[c.index];
+
+		*one = *r;
+		one->shard = NULL;
+		assert_int_equal(shard_create(&c, 1, &one->shard), 0);
+		assert_int_equal(shard_table_add(one->shard, VRF_DEFAULT, FAMILY_IPV4_UNICAST,
+					 &one->table),
+			0);
+		one->input = shard_input(one->shard, 0);
+		one->batch = NULL;
+		at[c.index] = one->shard;
+	}
+	shards_init(out, at, count);
+}
+
+static inline void
+group_rigs_fini(struct rig *r, unsigned count, struct journal *journal)
+{
+	for (unsigned i = 0; i < count; i++) {
+		if (r[i].batch != NULL)
+			shard_input_return(r[i].input, r[i].batch);
+		shard_destroy(r[i].shard);
+	}
+	journal_destroy(journal);
+	qsbr_destroy(r->readers);
+	arena_destroy(r->arena);
 }
 
 /* /8 to /32 within 10.0.0.0/8, none twice, behind the `first` that are there already. */

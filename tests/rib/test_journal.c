@@ -465,10 +465,137 @@ test_eviction_beside_consumers(void **state)
 	fixture_end(&f);
 }
 
+/* ---- several writers on threads of their own ---- */
+
+#define WRITERS 3u
+#define WRITES 100000u
+
+static struct shared {
+	struct journal *journal;
+	_Atomic uint32_t published[WRITERS]; /* by each: before its entry */
+	_Atomic unsigned done;
+} shared;
+
+static void *
+write_shared(void *arg)
+{
+	unsigned writer = (unsigned)(uintptr_t)arg;
+
+	role_enter_rib();
+	for (uint32_t i = 1; i <= WRITES; i++) {
+		uint64_t sequence = journal_reserve(shared.journal, writer);
+
+		atomic_store_explicit(&shared.published[writer], i, memory_order_relaxed);
+		journal_commit(shared.journal, writer, sequence,
+			(struct table_id){(uint16_t)writer}, (struct dest_id){i});
+	}
+	atomic_fetch_add_explicit(&shared.done, 1, memory_order_release);
+	return NULL;
+}
+
+/* Every entry once, each writer's in its order, and none before what it tells of. One that is lapped goes on behind the head. */
+static void
+several_write_to(uint32_t capacity)
+{
+	struct rib_test base;
+	struct journal_cursor *c;
+	struct journal_entry e[64];
+	pthread_t thread[WRITERS];
+	uint32_t last[WRITERS] = {0};
+	uint64_t read = 0, lost = 0;
+	bool done;
+
+	rib_test_begin(&base);
+	memset(&shared, 0, sizeof(shared));
+	assert_int_equal(journal_create_shared(base.arena, capacity, WRITERS, &shared.journal), 0);
+	assert_int_equal(journal_subscribe(shared.journal, &c), 0);
+	for (uintptr_t i = 0; i < WRITERS; i++)
+		assert_int_equal(pthread_create(&thread[i], NULL, write_shared, (void *)i), 0);
+	do {
+		int n;
+
+		done = atomic_load_explicit(&shared.done, memory_order_acquire) == WRITERS;
+		while ((n = journal_read(shared.journal, c, e, 64)) != 0) {
+			if (n == -EOVERFLOW) {
+				uint64_t before = journal_position(c);
+
+				journal_resume(shared.journal, c);
+				lost += journal_position(c) - before;
+				continue;
+			}
+			for (int i = 0; i < n; i++) {
+				assert_int_equal(e[i].table.v, e[i].shard);
+				assert_true(e[i].dest.v > last[e[i].shard]);
+				assert_true(e[i].dest.v <=
+					    atomic_load_explicit(&shared.published[e[i].shard],
+						    memory_order_relaxed));
+				last[e[i].shard] = e[i].dest.v;
+			}
+			read += (uint64_t)n;
+			journal_advance(shared.journal, c, e[n - 1].sequence);
+		}
+		sched_yield();
+	} while (!done);
+	for (unsigned i = 0; i < WRITERS; i++)
+		assert_int_equal(pthread_join(thread[i], NULL), 0);
+	print_message("%llu read, %llu lost to laps\n", (unsigned long long)read,
+		(unsigned long long)lost);
+	assert_int_equal(read + lost, WRITERS * WRITES);
+	assert_true(lost == 0 || capacity < WRITERS * WRITES);
+	assert_int_equal(journal_head(shared.journal), WRITERS * WRITES);
+	journal_unsubscribe(shared.journal, c);
+	journal_destroy(shared.journal);
+	rib_test_end(&base);
+}
+
+static void
+several_write(void **state)
+{
+	several_write_to(1u << 19);
+	several_write_to(256); /* they wait for one another */
+}
+
+/* Who has a place and no entry yet holds back the head, also for those who have entries behind it; a new cursor misses none of it. */
+static void
+one_is_slow(void **state)
+{
+	struct rib_test base;
+	struct journal *j;
+	struct journal_cursor *c;
+	struct journal_entry e[8];
+	uint64_t slow, fast;
+
+	rib_test_begin(&base);
+	assert_int_equal(journal_create_shared(base.arena, 64, 2, &j), 0);
+	slow = journal_reserve(j, 0);
+	fast = journal_reserve(j, 1);
+	assert_int_equal(fast, slow + 1);
+	assert_true(journal_newest(j) >= fast);
+	journal_commit(j, 1, fast, (struct table_id){5}, (struct dest_id){7});
+	assert_int_equal(journal_head(j), slow - 1);
+	assert_int_equal(journal_subscribe(j, &c), 0);
+	assert_int_equal(journal_read(j, c, e, 8), 0);
+	assert_int_equal(journal_safe_sequence(j), slow);
+	journal_commit(j, 0, slow, (struct table_id){4}, (struct dest_id){6});
+	assert_int_equal(journal_read(j, c, e, 8), 2);
+	assert_true(
+		e[0].sequence == slow && e[0].shard == 0 && e[0].table.v == 4 && e[0].dest.v == 6);
+	assert_true(
+		e[1].sequence == fast && e[1].shard == 1 && e[1].table.v == 5 && e[1].dest.v == 7);
+	assert_int_equal(journal_head(j), fast);
+	journal_destroy(j);
+	assert_int_equal(journal_create_shared(base.arena, 64, 0, &j), -EINVAL);
+	assert_int_equal(
+		journal_create_shared(base.arena, 64, JOURNAL_WRITERS_MAX + 1, &j), -EINVAL);
+	rib_test_end(&base);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(several_write),
+		cmocka_unit_test(one_is_slow),
 		cmocka_unit_test(entries_come_in_order),
 		cmocka_unit_test(safe_is_the_slowest),
 		cmocka_unit_test(a_lapped_cursor_keeps_its_tombstones),

@@ -66,6 +66,8 @@ cover_of(uint64_t have)
 
 /* ---- the stream ---- */
 
+#define WRITERS_MAX 3
+
 struct stream {
 	struct rib_test base;
 	struct dest_table *table;
@@ -73,16 +75,55 @@ struct stream {
 	uint64_t random;
 	uint64_t have; /* present prefixes */
 	uint64_t always; /* addresses that have cover all the time */
-	int64_t pending; /* published and not yet appended; -1: none */
+	unsigned writers; /* each has its prefixes */
+	struct pending {
+		int64_t dest; /* published, and no entry yet; -1: none */
+		uint64_t sequence;
+	} pending[WRITERS_MAX];
 };
+
+static void
+stream_commit(struct stream *s, unsigned writer)
+{
+	struct pending *p = &s->pending[writer];
+
+	if (p->dest >= 0)
+		journal_commit(s->journal, writer, p->sequence, (struct table_id){0},
+			(struct dest_id){(uint32_t)p->dest});
+	p->dest = -1;
+}
+
+static void
+stream_append(struct stream *s)
+{
+	for (unsigned i = 0; i < s->writers; i++)
+		stream_commit(s, i);
+}
+
+/* Of several writers some are slow, but none so slow that the others would wait for it. */
+static void
+stream_append_some(struct stream *s)
+{
+	uint64_t newest = 0;
+
+	for (unsigned i = 0; i < s->writers; i++)
+		if (s->pending[i].dest >= 0 && s->pending[i].sequence > newest)
+			newest = s->pending[i].sequence;
+	for (unsigned i = 0; i < s->writers; i++)
+		if (s->writers == 1 || newest - s->pending[i].sequence > 3 ||
+			random_below(&s->random, 3) == 0)
+			stream_commit(s, i);
+}
 
 static void
 stream_publish(struct stream *s, unsigned index, bool present)
 {
+	unsigned writer = index % s->writers;
 	struct prefix p = prefix_at(index);
 	struct path_set *set = NULL;
 	struct dest_id id;
 
+	stream_commit(s, writer);
 	assert_int_equal(dest_get(s->table, &p, &id), 0);
 	if (present) {
 		set = path_set_alloc(s->table, 1);
@@ -93,17 +134,8 @@ stream_publish(struct stream *s, unsigned index, bool present)
 	} else {
 		s->have &= ~(1ull << index);
 	}
-	dest_publish(s->table, id, set, journal_next_sequence(s->journal));
-	s->pending = id.v;
-}
-
-static void
-stream_append(struct stream *s)
-{
-	if (s->pending >= 0)
-		journal_append(
-			s->journal, (struct table_id){0}, (struct dest_id){(uint32_t)s->pending});
-	s->pending = -1;
+	s->pending[writer] = (struct pending){id.v, journal_reserve(s->journal, writer)};
+	dest_publish(s->table, id, set, s->pending[writer].sequence);
 }
 
 /* One change, published; the caller appends it, at once or later. */
@@ -112,7 +144,7 @@ stream_change(struct stream *s)
 {
 	unsigned index = random_below(&s->random, PREFIXES);
 
-	stream_append(s);
+	stream_append_some(s);
 	if (random_below(&s->random, 8) == 0)
 		while (dest_reclaim(s->table, journal_safe_sequence(s->journal)))
 			;
@@ -130,11 +162,13 @@ stream_change(struct stream *s)
 }
 
 static void
-stream_begin(struct stream *s, uint64_t seed, uint32_t capacity)
+stream_begin(struct stream *s, uint64_t seed, uint32_t capacity, unsigned writers)
 {
-	*s = (struct stream){.random = seed, .pending = -1, .base = s->base};
+	*s = (struct stream){.random = seed, .writers = writers, .base = s->base};
+	for (unsigned i = 0; i < WRITERS_MAX; i++)
+		s->pending[i].dest = -1;
 	assert_int_equal(dest_table_create(s->base.arena, s->base.readers, test_afi, &s->table), 0);
-	assert_int_equal(journal_create(s->base.arena, capacity, &s->journal), 0);
+	assert_int_equal(journal_create_shared(s->base.arena, capacity, writers, &s->journal), 0);
 	s->always = random_next(&s->random) & ((1ull << ADDRESSES) - 1);
 	if (random_below(&s->random, 2) == 0)
 		s->always = (1ull << ADDRESSES) - 1;
@@ -347,12 +381,12 @@ struct totals {
 };
 
 static void
-run_stream(struct stream *s, uint64_t seed, struct totals *total)
+run_stream(struct stream *s, uint64_t seed, unsigned writers, struct totals *total)
 {
 	struct consumer c[CONSUMERS];
 	unsigned pause[CONSUMERS] = {0};
 
-	stream_begin(s, seed, 8u << random_below(&seed, 4));
+	stream_begin(s, seed, 8u << random_below(&seed, 4), writers);
 	for (unsigned i = 0; i < CONSUMERS; i++)
 		consumer_begin(&c[i], s, rules[i], seed + i);
 	stream_cover(s);
@@ -363,7 +397,7 @@ run_stream(struct stream *s, uint64_t seed, struct totals *total)
 	for (unsigned n = 0; n < 300; n++) {
 		stream_change(s);
 		if (random_below(&s->random, 4) != 0)
-			stream_append(s);
+			stream_append_some(s);
 		total->changes++;
 		for (unsigned i = 0; i < CONSUMERS; i++) {
 			if (pause[i] > 0 && pause[i]-- > 0)
@@ -396,19 +430,20 @@ run_stream(struct stream *s, uint64_t seed, struct totals *total)
 }
 
 static void
-no_address_is_ever_uncovered(void **state)
+streams_run(unsigned streams, unsigned writers)
 {
 	struct stream s;
 	struct totals total = {0};
 
 	rib_test_begin(&s.base);
-	for (uint64_t n = 0; n < STREAMS; n++)
-		run_stream(&s, 1000 + n * 16, &total);
-	print_message("%u streams, %llu changes, lapped %llu times, %llu withdrawals held; "
+	for (uint64_t n = 0; n < streams; n++)
+		run_stream(&s, 1000 + n * 16, writers, &total);
+	print_message("%u streams of %u, %llu changes, lapped %llu times, %llu withdrawals held; "
 		      "uncovered: %llu by the rule, "
 		      "%llu by the last entry alone, %llu without a rule\n",
-		STREAMS, (unsigned long long)total.changes, (unsigned long long)total.lapped,
-		(unsigned long long)total.held, (unsigned long long)total.violations[RULE_WHOLE],
+		streams, writers, (unsigned long long)total.changes,
+		(unsigned long long)total.lapped, (unsigned long long)total.held,
+		(unsigned long long)total.violations[RULE_WHOLE],
 		(unsigned long long)total.violations[RULE_LAST],
 		(unsigned long long)total.violations[RULE_PRESENT]);
 	assert_int_equal(total.violations[RULE_WHOLE], 0);
@@ -417,6 +452,19 @@ no_address_is_ever_uncovered(void **state)
 	assert_true(total.violations[RULE_LAST] > 0);
 	assert_true(total.lapped > 0 && total.held > 0);
 	rib_test_end(&s.base);
+}
+
+static void
+no_address_is_ever_uncovered(void **state)
+{
+	streams_run(STREAMS, 1);
+}
+
+/* Several shards' changes, some of which are seen before they are entries. */
+static void
+nor_with_several_writers(void **state)
+{
+	streams_run(STREAMS / 4, WRITERS_MAX);
 }
 
 /* ---- the example in rib/journal.h ---- */
@@ -434,7 +482,7 @@ example_run(enum rule rule)
 	} change[] = {{0, true}, {1, true}, {0, false}, {3, true}, {1, false}};
 
 	rib_test_begin(&s.base);
-	stream_begin(&s, 1, 64);
+	stream_begin(&s, 1, 64, 1);
 	s.always = 1;
 	consumer_begin(&c, &s, rule, 1);
 	for (unsigned i = 0; i < 5; i++) {
@@ -498,7 +546,7 @@ threads_see_no_hole_either(void **state)
 	_Atomic bool stop = false;
 
 	rib_test_begin(&s.base);
-	stream_begin(&s, 7, 256);
+	stream_begin(&s, 7, 256, 1);
 	for (unsigned i = 0; i < 2; i++) {
 		f[i].stop = &stop;
 		consumer_begin(&f[i].consumer, &s, RULE_WHOLE, i);
@@ -534,6 +582,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		one_thread_test(the_last_entry_alone_leaves_a_hole),
 		one_thread_test(no_address_is_ever_uncovered),
+		one_thread_test(nor_with_several_writers),
 		cmocka_unit_test(threads_see_no_hole_either),
 	};
 

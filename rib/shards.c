@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "rib/shards.h"
+
+#include <string.h>
+
+/* Ranges that fall to one shard together. */
+#define RANGE_BITS_IPV4 12u
+#define RANGE_BITS_IPV6 24u
+
+void
+shards_init(struct shards *s, struct shard *const *at, unsigned count)
+{
+	*s = (struct shards){.count = count};
+	for (unsigned i = 0; i < count; i++)
+		s->at[i] = at[i];
+	while (1u << s->bits < count)
+		s->bits++;
+}
+
+/* Of an address's first bits. */
+static unsigned
+range_shard(const struct shards *s, uint8_t afi, const uint8_t *b)
+{
+	uint32_t range = afi == AFI_IPV4 ? (uint32_t)b[0] << 4 | b[1] >> 4
+					 : (uint32_t)b[0] << 16 | (uint32_t)b[1] << 8 | b[2];
+
+	return (unsigned)((hash_mix((uint64_t)afi << 32 | range) >> 32) * s->count >> 32);
+}
+
+bool
+shards_wide(const struct prefix *p)
+{
+	return p->len < (p->afi == AFI_IPV4 ? RANGE_BITS_IPV4 : RANGE_BITS_IPV6);
+}
+
+unsigned
+shards_of(const struct shards *s, const struct prefix *p)
+{
+	if (s->count == 1 || shards_wide(p))
+		return 0;
+	return range_shard(s, p->afi, p->b);
+}
+
+unsigned
+shards_covering(const struct shards *s, const struct ip_addr *a, struct shard *out[2])
+{
+	unsigned i = s->count > 1 ? range_shard(s, a->afi, a->b) : 0;
+
+	out[0] = s->at[i];
+	out[1] = s->at[0];
+	return i != 0 ? 2 : 1;
+}
+
+void
+shards_table(const struct shards *s, struct table_id id, struct shards_table *out)
+{
+	*out = (struct shards_table){.shards = s};
+	for (unsigned i = 0; i < s->count; i++)
+		out->at[i] = shard_table(s->at[i], id);
+}
+
+uint32_t
+shards_limit(const struct shards_table *t)
+{
+	uint32_t limit = 0;
+
+	for (unsigned i = 0; i < t->shards->count; i++) {
+		uint32_t n = dest_limit(t->at[i]);
+
+		if (n > limit)
+			limit = n;
+	}
+	return limit << t->shards->bits;
+}
+
+struct dest_id
+shards_find(const struct shards_table *t, const struct prefix *p)
+{
+	unsigned i = shards_of(t->shards, p);
+	struct dest_id id = dest_find(t->at[i], p);
+
+	if (id.v != DEST_NONE)
+		id.v = shards_id(t->shards, i, id.v);
+	return id;
+}
+
+struct dest_id
+shards_longest(const struct shards_table *t, const struct ip_addr *a, struct dest_view *out)
+{
+	unsigned i = t->shards->count > 1 ? range_shard(t->shards, a->afi, a->b) : 0;
+	struct dest_id id = dest_longest(t->at[i], a, out);
+
+	if (id.v == DEST_NONE && i != 0) {
+		i = 0; /* what is shorter than a range */
+		id = dest_longest(t->at[i], a, out);
+	}
+	if (id.v != DEST_NONE)
+		id.v = shards_id(t->shards, i, id.v);
+	return id;
+}
+
+static uint64_t
+least(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+void
+shards_peer_counts(const struct shards *s, struct peer_id id, enum family family,
+	struct adj_rib_in_counts *out)
+{
+	shard_peer_counts(s->at[0], id, family, out);
+	for (unsigned i = 1; i < s->count; i++) {
+		struct adj_rib_in_counts c;
+
+		shard_peer_counts(s->at[i], id, family, &c);
+		out->received += c.received;
+		out->accepted += c.accepted;
+		out->rejected_total += c.rejected_total;
+		out->stale_swept += c.stale_swept;
+		out->kept += c.kept;
+		out->borr_received = least(out->borr_received, c.borr_received);
+		out->eorr_received = least(out->eorr_received, c.eorr_received);
+		out->eorr_ignored = least(out->eorr_ignored, c.eorr_ignored);
+		out->borr_ignored = least(out->borr_ignored, c.borr_ignored);
+		out->replays_done = least(out->replays_done, c.replays_done);
+	}
+}

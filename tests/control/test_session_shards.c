@@ -1,0 +1,378 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Several shards behind one session thread, each on a thread of its own: what one peer says in an order of its choice reaches another one in
+ * an order that never leaves an address without a route which it had all the time, though the prefixes that cover it are of several
+ * shards (docs/decisions/0006).
+ */
+#include "control/session.h"
+
+#include "tests/control/session_rig.h"
+#include "tests/lpm/rng.h"
+
+#define OWN_AS 64512u
+#define OWN_ID 0xc0000201u
+#define SAYS 65001u
+#define HEARS 65002u
+#define SHARDS 4u
+#define LENS 25u /* 0 to 24 bits of each address */
+#define ADDRESSES 3u
+#define CHANGES 12000u
+#define V4 FAMILY_IPV4_UNICAST
+
+static struct node n;
+static struct script says, hears;
+
+/* In different ranges of 12 bits, with what is shorter in common as far as may be. */
+static const uint32_t address[ADDRESSES] = {0x0a000000u, 0x0a100000u, 0x0a800000u};
+
+static struct prefix
+prefix_at(unsigned i)
+{
+	struct ip_addr a = addr_from_v4(address[i / LENS]);
+
+	return prefix_from_addr(&a, (uint8_t)(i % LENS));
+}
+
+/* Of so many prefixes, which: one bit for each; two that are the same are one. */
+struct table {
+	bool have[LENS * ADDRESSES];
+};
+
+static void
+table_put(struct table *t, const struct prefix *p, bool present)
+{
+	for (unsigned i = 0; i < LENS * ADDRESSES; i++) {
+		struct prefix q = prefix_at(i);
+
+		if (prefix_equal(&q, p))
+			t->have[i] = present;
+	}
+}
+
+static bool
+table_covers(const struct table *t)
+{
+	for (unsigned a = 0; a < ADDRESSES; a++) {
+		bool covered = false;
+
+		for (unsigned len = 0; len < LENS; len++)
+			covered |= t->have[a * LENS + len];
+		if (!covered)
+			return false;
+	}
+	return true;
+}
+
+/* ---- who hears ---- */
+
+static struct heard {
+	struct table table;
+	bool complete, ended; /* complete: had its first cover */
+	unsigned holes, updates;
+} heard;
+
+static void
+hear_field(const struct bgp_nlri_field *f, bool present)
+{
+	struct rd r = f->nlri;
+	struct nlri nlri;
+
+	while (nlri_read(&r, V4, false, &nlri)) {
+		heard.ended |= nlri.prefix.len == 32;
+		table_put(&heard.table, &nlri.prefix, present);
+	}
+}
+
+/* To the /32 that is said last. */
+static void *
+hear(void *arg)
+{
+	static union {
+		struct attr_set a;
+		uint8_t room[ATTR_SET_MAX];
+	} attrs;
+	struct bgp_update_options o = {.as4 = true, .families = 1, .external = true};
+	const uint8_t *p;
+
+	(void)arg;
+	while (!heard.ended && (p = script_next(&hears)) != NULL) {
+		struct bgp_update u;
+
+		if (hears.type != BGP_UPDATE)
+			break;
+		bgp_update_decode(p, hears.len, &o, &attrs.a, &u);
+		for (unsigned i = 0; i < u.withdrawn_count; i++)
+			hear_field(&u.withdrawn[i], false);
+		for (unsigned i = 0; i < u.announced_count; i++)
+			hear_field(&u.announced[i], true);
+		heard.updates++;
+		heard.complete |= table_covers(&heard.table);
+		heard.holes += heard.complete && !table_covers(&heard.table);
+	}
+	return NULL;
+}
+
+/* ---- who says ---- */
+
+static size_t
+say(uint8_t *msg, const struct attr_set *attrs, const struct prefix *p)
+{
+	struct bgp_encode_options o = {.as4 = true, .send_communities = true};
+	struct update_packer u;
+
+	assert_true(update_packer_begin(&u, V4, attrs, &o, msg, BGP_MSG_MAX));
+	assert_true(update_packer_add(&u, p, 0));
+	return update_packer_finish(&u);
+}
+
+/* One change that leaves all addresses covered, into `msg`. */
+static size_t
+change(struct table *t, uint64_t *rng, const struct attr_set *attrs, uint8_t *msg)
+{
+	unsigned i = (unsigned)(splitmix64(rng) >> 32) % (LENS * ADDRESSES);
+	struct prefix p = prefix_at(i);
+	bool present = !t->have[i];
+
+	table_put(t, &p, present);
+	if (!present && !table_covers(t)) {
+		table_put(t, &p, true);
+		present = true; /* the same again */
+	}
+	return say(msg, present ? attrs : NULL, &p);
+}
+
+static void
+say_all(struct table *t)
+{
+	static uint8_t room[65536];
+	struct prefix last = prefix_from_v4(0xc0000200u, 32), all = prefix_from_v4(0, 0);
+	union script_attrs attrs;
+	uint64_t rng = 41;
+	size_t len;
+
+	script_attrs(&attrs, SAYS, 0xc0000263u);
+	table_put(t, &all, true);
+	len = say(room, &attrs.a, &all);
+	for (unsigned i = 0; i < CHANGES; i++) {
+		if (len + BGP_MSG_MAX > sizeof(room) || splitmix64(&rng) >> 56 == 0) {
+			script_send(&says, room, len);
+			len = 0;
+		}
+		len += change(t, &rng, &attrs.a, room + len);
+	}
+	script_send(&says, room, len);
+	/* What is last in the stream need not be last in the other shards. */
+	wait_for(node_view(&n, 1).updates_received == CHANGES + 1);
+	len = say(room, &attrs.a, &last);
+	script_send(&says, room, len);
+}
+
+static unsigned
+table_count(const struct table *t)
+{
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < LENS * ADDRESSES; i++) {
+		struct prefix p = prefix_at(i);
+		bool first = true;
+
+		for (unsigned k = 0; k < i && first; k++) {
+			struct prefix q = prefix_at(k);
+
+			first = !prefix_equal(&p, &q);
+		}
+		count += first && t->have[i];
+	}
+	return count;
+}
+
+static uint64_t
+stored(void)
+{
+	struct adj_rib_in_counts c;
+
+	shards_peer_counts(&n.shards, (struct peer_id){1}, V4, &c);
+	return c.received;
+}
+
+static void
+begin(void)
+{
+	struct config_peer a = peer_config(SAYS, OWN_AS, 2), b = peer_config(HEARS, OWN_AS, 3);
+	struct bgp_open_options oa = script_open(SAYS, 0xc0000302u),
+				ob = script_open(HEARS, 0xc0000303u);
+
+	memset(&heard, 0, sizeof(heard));
+	node_shards = SHARDS;
+	node_begin(&n, OWN_AS, OWN_ID);
+	node_peer(&n, 1, &a, policy_accept_all());
+	node_peer(&n, 2, &b, policy_accept_all());
+	script_establish(&says, &n, 2, &oa);
+	script_establish(&hears, &n, 3, &ob);
+	(void)script_read_routes(&hears, -1, NULL);
+}
+
+static void
+end(void)
+{
+	script_close(&says);
+	script_close(&hears);
+	node_end(&n);
+	node_shards = 1;
+}
+
+/* Prefixes of all shards are among these, and those that cover the others' are not. */
+static void
+test_ranges(void **state)
+{
+	bool used[SHARDS] = {false};
+	struct shards s = {.count = SHARDS};
+
+	for (unsigned i = 0; i < LENS * ADDRESSES; i++) {
+		struct prefix p = prefix_at(i);
+
+		used[shards_of(&s, &p)] = true;
+		assert_true(!shards_wide(&p) || shards_of(&s, &p) == 0);
+	}
+	assert_true(used[0] && used[1] + used[2] + used[3] >= 2);
+}
+
+static void
+nothing(void *arg)
+{
+	(void)arg;
+}
+
+/* These stand still; the other one has had its turns. */
+static void
+pause_shards(uint32_t bits)
+{
+	atomic_store(&n.paused_shards, bits);
+	for (unsigned i = 0; i < 3 * SHARDS; i++)
+		thread_call(n.rib[i % SHARDS], nothing, NULL);
+	node_wake_shards(&n);
+}
+
+/* Says it and is heard; then all shards have had some turns. */
+static void
+say_one(const struct attr_set *attrs, const char *prefix)
+{
+	uint64_t before = node_view(&n, 1).updates_received;
+
+	script_send_prefix(&says, V4, attrs, prefix);
+	wait_for(node_view(&n, 1).updates_received == before + 1);
+	for (unsigned i = 0; i < 5 * SHARDS; i++) {
+		node_wake_one(&n, i % SHARDS);
+		thread_call(n.rib[i % SHARDS], nothing, NULL);
+		breathe();
+	}
+}
+
+/* What is gone in one shard waits for what came before it in another: a wide one for the others, and they for it. */
+static void
+test_waits(void **state)
+{
+	const char *narrow = "10.16.0.0/16", *wide = "10.0.0.0/8";
+	union script_attrs attrs;
+	struct prefix p;
+	uint32_t others;
+
+	begin();
+	script_attrs(&attrs, SAYS, 0xc0000263u);
+	assert_int_equal(prefix_parse(narrow, &p), 0);
+	others = 1u << shards_of(&n.shards, &p);
+	assert_int_not_equal(others, 1);
+	say_one(&attrs.a, narrow);
+	wait_for(node_paths(&n, 0x0a100000u, 16) == 1);
+
+	pause_shards(1);
+	say_one(&attrs.a, wide);
+	say_one(NULL, narrow);
+	assert_int_equal(node_paths(&n, 0x0a100000u, 16), 1);
+	pause_shards(0);
+	wait_for(node_paths(&n, 0x0a100000u, 16) == 0);
+	assert_int_equal(node_paths(&n, 0x0a000000u, 8), 1);
+
+	pause_shards(others);
+	say_one(&attrs.a, narrow);
+	say_one(NULL, wide);
+	assert_int_equal(node_paths(&n, 0x0a000000u, 8), 1);
+	pause_shards(0);
+	wait_for(node_paths(&n, 0x0a000000u, 8) == 0);
+	assert_int_equal(node_paths(&n, 0x0a100000u, 16), 1);
+	end();
+}
+
+static void
+test_no_hole(void **state)
+{
+	struct table t = {0};
+	pthread_t thread;
+
+	begin();
+	assert_int_equal(pthread_create(&thread, NULL, hear, NULL), 0);
+	say_all(&t);
+	wait_for(stored() == table_count(&t) + 1);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	assert_true(heard.ended);
+	print_message("%u changes, %u messages heard\n", CHANGES, heard.updates);
+	assert_int_equal(heard.holes, 0);
+	wait_for(node_view(&n, 2).families[V4].advertised == table_count(&t) + 1);
+	end();
+}
+
+static void
+say_every(struct table *t, unsigned step)
+{
+	uint8_t msg[BGP_MSG_MAX];
+	union script_attrs attrs;
+
+	script_attrs(&attrs, SAYS, 0xc0000263u);
+	for (unsigned i = 0; i < LENS * ADDRESSES; i += step) {
+		struct prefix p = prefix_at(i);
+
+		table_put(t, &p, true);
+		script_send(&says, msg, say(msg, &attrs.a, &p));
+	}
+}
+
+/* BoRR and EoRR go to all shards, and what was not told again goes in all; so does all when the session ends. */
+static void
+test_refresh(void **state)
+{
+	struct table t = {0};
+
+	begin();
+	script_send_end_of_rib(&says, V4);
+	say_every(&t, 1);
+	wait_for(stored() == table_count(&t));
+	script_send_refresh(&says, REFRESH_BEGIN);
+	memset(&t, 0, sizeof(t));
+	say_every(&t, 2);
+	script_send_refresh(&says, REFRESH_END);
+	wait_for(stored() == table_count(&t));
+	wait_for(node_view(&n, 2).families[V4].advertised == table_count(&t));
+	for (unsigned i = 0; i < SHARDS; i++) {
+		struct adj_rib_in_counts c;
+
+		shard_peer_counts(n.shards.at[i], (struct peer_id){1}, V4, &c);
+		assert_int_equal(c.eorr_received, 1);
+	}
+	script_send_notification(&says, 6, 4, NULL, 0); /* Cease: nothing is retained */
+	wait_for(stored() == 0);
+	wait_for(node_view(&n, 2).families[V4].advertised == 0);
+	end();
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_ranges),
+		cmocka_unit_test(test_waits),
+		cmocka_unit_test(test_no_hole),
+		cmocka_unit_test(test_refresh),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
