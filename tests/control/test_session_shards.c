@@ -16,7 +16,7 @@
 #define SHARDS 4u
 #define LENS 25u /* 0 to 24 bits of each address */
 #define ADDRESSES 3u
-#define CHANGES 12000u
+#define CHANGES 3000u
 #define V4 FAMILY_IPV4_UNICAST
 
 static struct node n;
