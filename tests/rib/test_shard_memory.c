@@ -12,6 +12,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -254,6 +255,8 @@ main(void)
 	};
 	int failed;
 
+	/* Resident memory is not to depend on how the machine rounds it up. */
+	(void)prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
 	role_enter_rib();
 	role_enter_session();
 	rig_mode = RIG_V4;
