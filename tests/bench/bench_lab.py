@@ -32,6 +32,17 @@ def sample(metric, unit, run, value, dut="keel"):
     print("%s %s %s %d %.6g" % (metric, dut, unit, run, value), flush=True)
 
 
+def kept():
+    """The words of each line that scripts/bench kept of this scenario, samples and marks."""
+    path = os.environ.get("KEEL_BENCH_DONE")
+    return [line.split() for line in open(path)] if path else []
+
+
+def mark(word, step, dut, text):
+    """For scripts/bench to keep (tests/bench/samples.py)."""
+    print("# %s %s %s %s" % (word, step, dut, text), flush=True)
+
+
 def say(text):
     sys.stderr.write(text + "\n")
 

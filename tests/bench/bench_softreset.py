@@ -17,7 +17,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from bench_lab import BUILD, FEED, ROOT, Events, Lab, sample, say, wait_for  # noqa: E402
+from bench_lab import BUILD, FEED, ROOT, Events, Lab, kept, mark, sample, say, wait_for  # noqa: E402
 import duts  # noqa: E402
 from duts import EVERYTHING, RT, US, FrrDut, Keel, Peer, Unable  # noqa: E402
 import softreset_policies as policies  # noqa: E402
@@ -158,19 +158,19 @@ def measured(run, cls, kind, change, i):
 def compared(lab, cls, table, kind, runs, too_slow):
     """The changes that all are asked for, each from before to after."""
     if cls in too_slow:
-        say("%s %s: left out, it took %.0f s for one change" % (cls.name, kind, too_slow[cls]))
+        mark("unable", kind, cls.name, "left out, it took %.0f s for one change" % too_slow[cls])
         return
     dut = cls(lab, hosts(cls)[0])
     try:
         run = Run(lab, dut, table, kind, EVERYTHING)
     except Unable as e:
-        say("%s %s: can't: %s" % (cls.name, kind, e))
+        mark("unable", kind, cls.name, "can't: %s" % e)
         return
     try:
         sample("%s_memory" % kind, "MB", 0, dut.resident_bytes() / 1e6, dut=cls.name)
         for c in (c for c in table.changes if c.key):
             if cls in too_slow:
-                say("%s %s %s: left out as well" % (cls.name, kind, c.key))
+                mark("unable", "%s_%s" % (kind, c.key), cls.name, "left out as well")
                 continue
             try:
                 for i in range(runs):
@@ -180,7 +180,7 @@ def compared(lab, cls, table, kind, runs, too_slow):
                     if seconds > SLOW_S:
                         break
             except Unable as e:
-                say("%s %s %s: can't: %s" % (cls.name, kind, c.key, e))
+                mark("unable", "%s_%s" % (kind, c.key), cls.name, "can't: %s" % e)
     finally:
         run.close()
 
@@ -224,11 +224,12 @@ def main():
             lab.link(host, "east", [RT + "/24"], far, "east", [FEED_ADDR + "/24", SINK_ADDR + "/24"])
         table = Table(args, lab.dir)
         say("%s; %s" % (table.what, ", ".join("%s %s" % (d.name, d.version()) for d in DUTS)))
-        too_slow = {}
+        too_slow, done = {}, {tuple(w[2:5]) for w in kept() if w[:2] == ["#", "done"]}
         with duts.installed(), contextlib.closing(KeptFrr):
             for kind in (k for k in ("replay", "refresh", "export") if k in kinds):
-                for cls in (d for d in DUTS if d.name in args.dut.split(",")):
+                for cls in (d for d in DUTS if d.name in args.dut.split(",") and (kind, d.name, str(runs)) not in done):
                     compared(lab, cls, table, kind, runs, too_slow)
+                    mark("done", kind, cls.name, "%d 0" % runs)
             if "counts" in kinds and "keel" in args.dut:
                 counted(lab, table)
             if "memory" in kinds and "keel" in args.dut:

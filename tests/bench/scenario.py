@@ -18,7 +18,7 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import bench_lab  # noqa: E402
-from bench_lab import BUILD, CROWD, FEED, ROOT, Events, Lab, addresses, say, wait_for  # noqa: E402,F401
+from bench_lab import BUILD, CROWD, FEED, ROOT, Events, Lab, addresses, kept, mark, say, wait_for  # noqa: E402,F401
 import duts  # noqa: E402
 from report import LESS_IS_BETTER  # noqa: E402
 from duts import EVERYTHING, RT, US, Peer, Unable  # noqa: E402,F401
@@ -150,9 +150,7 @@ class Plan:
         self.routes = self.args.routes or (quick_routes if self.args.quick else routes)
         self.classes = [d for d in duts.ALL if d.name in self.args.dut.split(",")]
         self.have, self.over, self.took = set(), set(), {}
-        path = os.environ.get("KEEL_BENCH_DONE")
-        for line in open(path) if path else ():
-            words = line.split()
+        for words in kept():
             if words[0] != "#":
                 values[words[0], words[1]].append(float(words[4]))
                 units[words[0]] = words[2]
@@ -177,7 +175,7 @@ class Plan:
 
     def end(self, word, step, dut, why):
         self.over.add((step, dut))
-        print("# %s %s %s %s" % (word, step, dut, why), flush=True)
+        mark(word, step, dut, why)
         say("%s %s: %s %s" % (step, dut, word, why))
 
     def alternate(self, step, classes, action, runs=None, once_s=ONCE_S):
@@ -198,7 +196,7 @@ class Plan:
                     self.end("unable", step, cls.name, str(e).splitlines()[0][:200])
                     continue
                 took = self.took[step, cls.name] = time.monotonic() - begin
-                print("# done %s %s %d %.1f" % (step, cls.name, run, took), flush=True)
+                mark("done", step, cls.name, "%d %.1f" % (run, took))
                 say("%s %s run %d: %.1f s in all" % (step, cls.name, run + 1, took))
                 if took > once_s and cls is not duts.Keel:
                     self.end("once", step, cls.name, "one run only: it takes %.0f s" % took)
