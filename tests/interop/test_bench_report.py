@@ -1,0 +1,91 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""What scripts/bench keeps of a run that was stopped, who is the best other one, and what of it stands in docs/benchmarks.md. No daemons."""
+import collections
+import json
+import os
+import sys
+import tempfile
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.join(ROOT, "tests", "bench"))
+import report  # noqa: E402
+from samples import Samples  # noqa: E402
+
+HEAD = {"commit": "c1", "machine": "m", "quick": False, "host": "m, idle"}
+Entry = collections.namedtuple("Entry", "title best compare plots", defaults=("t", "keel", [("keel", "floor")], []))
+PAGE = """# page
+<!-- bench worse -->
+not measured yet
+<!-- end -->
+<!-- bench x -->
+not measured yet
+<!-- end -->
+<!-- bench y -->
+not measured yet
+<!-- end -->
+"""
+
+
+def check(what, seen, expected):
+    if seen != expected:
+        sys.exit("%s: %r, expected %r" % (what, seen, expected))
+
+
+def resumed(path):
+    first = Samples(path, HEAD)
+    for line in ("load keel s 0 2", "# done one keel 0 3.5", "load bird s 0 9", "# wall 4.0"):
+        check("kept", first.append(line), True)
+    check("a word beside", first.append("FEED came up"), False)
+    check("not whole", first.whole(None), False)
+    other = Samples(path, dict(HEAD, commit="c2"))
+    check("another commit's", other.lines, [])
+    other.append("load keel s 0 77")
+    again = Samples(path, HEAD)
+    check("what was done", again.marks("done"), [["done", "one", "keel", "0", "3.5"]])
+    for line in ("load bird s 0 4", "load keel s 1 3", "load bird s 1 4", "load frr s 0 1e2", "load floor s 0 1", "load floor s 1 1", "memory keel MB 0 3", "memory bird MB 0 2",
+                 "# once one frr one run only: it takes 100 s", "# unable one gobgp no end within 120 s", "# wall 6.0", "# end 2"):
+        again.append(line)
+    kept = Samples(path, HEAD)
+    check("whole for two", (kept.whole(2), kept.whole(None), kept.whole(3)), (True, True, False))
+    check("wall", kept.wall_s(), 10.0)
+    samples, units = kept.collect()
+    check("the later one counts", samples["load", "bird"], {0: 4.0, 1: 4.0})
+    check("anew", Samples(path, HEAD, fresh=True).lines, [])
+    return kept
+
+
+def compared(kept):
+    doc = report.document("x", Entry(), kept, "scripts/bench x", "2026-01-01T00:00:00+00:00")
+    r = doc["ratios"]["load"]
+    check("against the best other", (r["against"], r["who"], r["min"], r["ratio"], r["max"]), ("the best other", "bird", 0.5, 0.625, 0.75))
+    check("against the floor", doc["ratios"]["load:floor"]["ratio"], 2.5)
+    check("where another is better", doc["ratios"]["memory"]["ratio"], 1.5)
+    check("who lacks what", [(n["dut"], n["kind"]) for n in doc["notes"]], [("frr", "once"), ("gobgp", "unable")])
+    return doc
+
+
+def paged(doc, folder):
+    with open(os.path.join(folder, "x.json"), "w") as f:
+        json.dump(doc, f)
+    with open(os.path.join(folder, "y.json"), "w") as f:
+        json.dump(dict(doc, quick=True), f)
+    page = os.path.join(folder, "page.md")
+    with open(page, "w") as f:
+        f.write(PAGE)
+    for _ in range(2):
+        check("written", report.write_page(folder, {"x": Entry(), "y": Entry()}, page), ["worse", "x"])
+    text = open(page).read()
+    worse, x, y = text.split("<!-- end -->")[:3]
+    check("worse", ("`memory`" in worse, "`load`" in worse), (True, False))
+    check("section", ("| 2.50 (2.00–3.00) |" in x, x.count("not measured yet"), x.count("no end within 120 s")), (True, 0, 1))
+    check("quick runs stay out", "not measured yet" in y, True)
+
+
+def main():
+    with tempfile.TemporaryDirectory() as folder:
+        paged(compared(resumed(os.path.join(folder, "x.samples"))), folder)
+
+
+if __name__ == "__main__":
+    main()
