@@ -6,6 +6,7 @@
  */
 #include "control/session.h"
 
+#include "tests/control/own_net.h"
 #include "tests/control/session_rig.h"
 #include "tests/lpm/rng.h"
 
@@ -374,5 +375,7 @@ main(void)
 		cmocka_unit_test(test_refresh),
 	};
 
+	if (!own_net_ports())
+		return 1;
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
