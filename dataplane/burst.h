@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Up to 64 packets, handed from stage to stage: receive, forward_split (one lane a family), ip4_/ip6_classify, ip4_/ip6_route,
- * rewrite_lane, transmit. A lane is a struct of arrays; each stage leaves the survivors dense and in order in pkt[0..count), so a flow,
- * which is of one family, keeps its order. What a stage drops is in dropped[], what waits for a neighbour in waiting[], what its sender is
+ * Up to 64 packets, handed from stage to stage: receive, forward_split (one lane a family), ip4_/ip6_classify, ip4_/ip6_finish,
+ * transmit. A lane is a struct of arrays; the first stages leave the survivors dense and in order in pkt[0..count), the last takes them in
+ * that order, so a flow, which is of one family, keeps its own. What a stage drops is in dropped[], what waits for a neighbour in waiting[], what its sender is
  * perhaps to be told of in fault[].
  *
  * Writer: the worker that received it; on its stack, gone after the burst. Shown because the stages index it inline.
@@ -19,16 +19,37 @@
 #define ETHER_LEN 14
 #define NEXT_HOP_NONE UINT32_MAX
 
-/* The packets of one family. */
+#define LANE_PAD 3 /* classification takes four packets at a time */
+
+/* The packets of one family. ip[], len[] and ttl_word[] are of received packets alone (burst.own is false). */
 struct lane {
-	struct rte_mbuf *pkt[BURST_MAX];
+	struct rte_mbuf *pkt[BURST_MAX + LANE_PAD];
+	uint8_t *ip[BURST_MAX + LANE_PAD]; /* the header */
+	uint32_t len[BURST_MAX + LANE_PAD]; /* of the IP packet */
+	uint32_t ttl_word[BURST_MAX +
+			  LANE_PAD]; /* of IPv4: the header's third word as it is to leave */
 	union {
-		uint32_t v4[BURST_MAX]; /* host order */
+		uint32_t v4[BURST_MAX + LANE_PAD]; /* host order */
 		uint8_t v6[BURST_MAX][16];
 	} destination;
-	uint32_t list[BURST_MAX];
-	const struct adjacency *adjacency[BURST_MAX];
+	uint32_t list[BURST_MAX]; /* of IPv6; an IPv4 packet is looked up where it is finished */
 	unsigned count;
+	/* of IPv4, what spares looking at each packet */
+	bool any_expired; /* there may be a TTL at its end */
+	uint32_t len_bound; /* none is longer */
+};
+
+/* Packets that leave by one port: up to a whole burst, and empty before it. */
+struct tx_buffer {
+	struct rte_mbuf *pkt[BURST_MAX];
+	unsigned count;
+	uint16_t ethdev;
+};
+
+struct outbox {
+	struct tx_buffer *tx; /* by port */
+	unsigned ports;
+	uint64_t pending; /* bit per port whose buffer has packets */
 };
 
 /* A packet whose neighbour is not resolved: a next hop, or (NEXT_HOP_NONE) the destination itself, which is on `port`'s subnet. */
@@ -51,6 +72,7 @@ struct fault {
 struct burst {
 	struct lane v4, v6;
 	struct worker_stats *stats;
+	bool group; /* some were received as link-layer broadcast or multicast */
 	bool own; /* made by us or by our kernel: TTL and hop limit stay as they are */
 	unsigned dropped_count;
 	unsigned waiting_count;
@@ -66,6 +88,7 @@ burst_init(struct burst *b, struct worker_stats *stats, bool own)
 	b->v4.count = b->v6.count = 0;
 	b->dropped_count = b->waiting_count = b->fault_count = 0;
 	b->stats = stats;
+	b->group = false;
 	b->own = own;
 }
 

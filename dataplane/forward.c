@@ -8,41 +8,88 @@
 
 #define PREFETCH_AHEAD 4
 
-/* The packet's lane, or NULL with the reason. */
-static inline struct lane *
-lane_of(struct burst *b, const struct rte_mbuf *m, const uint8_t mac[6], enum drop_reason *reason)
+/* Why a packet that is not of either family, or of another host, goes. */
+static enum drop_reason
+refusal(const struct rte_mbuf *m, const uint8_t *frame, const uint8_t mac[6])
 {
-	const struct rte_ether_hdr *eth = rte_pktmbuf_mtod(m, const struct rte_ether_hdr *);
-
-	*reason = DROP_too_short;
 	if (rte_pktmbuf_data_len(m) < ETHER_LEN)
-		return NULL;
-	*reason = DROP_other_host;
-	if (!(eth->dst_addr.addr_bytes[0] & 1) && memcmp(eth->dst_addr.addr_bytes, mac, 6) != 0)
-		return NULL;
-	*reason = DROP_not_ipv4;
-	if (eth->ether_type == RTE_BE16(RTE_ETHER_TYPE_IPV4))
-		return &b->v4;
-	return eth->ether_type == RTE_BE16(RTE_ETHER_TYPE_IPV6) ? &b->v6 : NULL;
+		return DROP_too_short;
+	return !(frame[0] & 1) && memcmp(frame, mac, 6) != 0 ? DROP_other_host : DROP_not_ipv4;
 }
 
+/* The first sixteen bytes of frames, and how they are to be. */
+typedef uint64_t front __attribute__((vector_size(16)));
+
+static inline front
+front_of(const uint8_t *frame)
+{
+	front f;
+
+	memcpy(&f, frame, sizeof(f));
+	return f;
+}
+
+/* Families may come in any order, and other things among them: each packet by itself. */
+static __attribute__((noinline)) void
+split_mixed(struct burst *b, struct rte_mbuf *const *rx, unsigned n, const uint8_t mac[6])
+	RUNS_ON(role_worker)
+{
+	unsigned v4 = 0, v6 = 0;
+	uint64_t group = 0, to = 0;
+
+	memcpy(&to, mac, 6);
+	for (unsigned i = 0; i < n; i++) {
+		const uint8_t *frame = rte_pktmbuf_mtod(rx[i], const uint8_t *);
+		bool is_v4, is_v6, mine;
+		uint64_t first;
+		uint16_t type;
+
+		memcpy(&first, frame, sizeof(first));
+		memcpy(&type, frame + 12, sizeof(type));
+		is_v4 = type == RTE_BE16(RTE_ETHER_TYPE_IPV4);
+		is_v6 = type == RTE_BE16(RTE_ETHER_TYPE_IPV6);
+		mine = ((first ^ to) << 16 == 0) | (first & 1);
+		if (__builtin_expect(
+			    !mine | !(is_v4 | is_v6) | (rte_pktmbuf_data_len(rx[i]) < ETHER_LEN),
+			    0)) {
+			burst_drop(b, rx[i], refusal(rx[i], frame, mac));
+			continue;
+		}
+		group |= first & 1;
+		/* to both lanes, of which one goes on: no branch foresees the family */
+		b->v4.pkt[v4] = b->v6.pkt[v6] = rx[i];
+		v4 += is_v4;
+		v6 += is_v6;
+	}
+	b->v4.count = v4;
+	b->v6.count = v6;
+	b->group = group != 0;
+}
+
+/* A burst to us of IPv4 alone, which most are, is found out by the way; length is looked at where it is classified. */
 void
 forward_split(struct burst *b, struct rte_mbuf *const *rx, unsigned n, const uint8_t mac[6])
 {
+	uint64_t to = 0;
+	front wanted, other = {0};
+
+	memcpy(&to, mac, 6);
+	wanted = (front){to, (uint64_t)RTE_BE16(RTE_ETHER_TYPE_IPV4) << 32};
 	for (unsigned i = 0; i < n && i < PREFETCH_AHEAD; i++)
 		rte_prefetch0(rte_pktmbuf_mtod(rx[i], void *));
 	for (unsigned i = 0; i < n; i++) {
-		enum drop_reason reason;
-		struct lane *l;
+		const uint8_t *frame = rte_pktmbuf_mtod(rx[i], const uint8_t *);
 
 		if (i + PREFETCH_AHEAD < n)
 			rte_prefetch0(rte_pktmbuf_mtod(rx[i + PREFETCH_AHEAD], void *));
-		l = lane_of(b, rx[i], mac, &reason);
-		if (l == NULL)
-			burst_drop(b, rx[i], reason);
-		else
-			l->pkt[l->count++] = rx[i];
+		b->v4.pkt[i] = rx[i];
+		other |= front_of(frame) ^ wanted;
 	}
+	other &= (front){UINT64_C(0xffffffffffff), UINT64_C(0xffff) << 32};
+	if ((other[0] | other[1]) == 0)
+		b->v4.count = n;
+	else
+		split_mixed(b, rx, n, mac);
 }
 
 static inline uint32_t
@@ -74,17 +121,16 @@ wait_for(struct burst *b, const struct lane *l, unsigned i, enum afi afi, uint16
 	}
 }
 
-/* The path list's answer for pkt[i]; NULL: the packet has gone to dropped[] or waiting[]. */
-static inline const struct adjacency *
-choose_adjacency(struct burst *b, const struct lane *l, unsigned i, enum afi afi,
-	const struct fib_reader *fib) RUNS_ON(role_worker)
+const struct adjacency *
+forward_choose(struct burst *b, const struct lane *l, unsigned i, enum afi afi, uint32_t id,
+	const struct fib_reader *fib)
 {
-	const struct path_list *list = &fib->path_lists[l->list[i]];
+	const struct path_list *list = &fib->path_lists[id];
 	const struct adjacency *a;
 	enum drop_reason reason = DROP_invariant;
 	uint32_t hash = 0;
 
-	if (l->list[i] == PATH_LIST_NONE) {
+	if (id == PATH_LIST_NONE) {
 		burst_fault(b, l->pkt[i], afi, DROP_no_route, 0);
 		return NULL;
 	}
@@ -109,34 +155,4 @@ choose_adjacency(struct burst *b, const struct lane *l, unsigned i, enum afi afi
 	}
 	burst_drop(b, l->pkt[i], reason);
 	return NULL;
-}
-
-/* Finds each packet's adjacency, so that the loop behind it waits for none of them. */
-static inline __attribute__((always_inline)) void
-resolve(struct burst *b, struct lane *l, enum afi afi, const struct fib_reader *fib)
-	RUNS_ON(role_worker)
-{
-	unsigned kept = 0;
-
-	for (unsigned i = 0; i < l->count; i++)
-		rte_prefetch0(&fib->path_lists[l->list[i]]);
-	for (unsigned i = 0; i < l->count; i++) {
-		const struct adjacency *a = choose_adjacency(b, l, i, afi, fib);
-
-		if (a == NULL)
-			continue;
-		rte_prefetch0(a);
-		l->adjacency[kept] = a;
-		l->pkt[kept++] = l->pkt[i];
-	}
-	l->count = kept;
-}
-
-void
-forward_resolve(struct burst *b, enum afi afi, const struct fib_reader *fib)
-{
-	if (afi == AFI_IPV4)
-		resolve(b, &b->v4, AFI_IPV4, fib);
-	else
-		resolve(b, &b->v6, AFI_IPV6, fib);
 }

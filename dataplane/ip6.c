@@ -3,6 +3,7 @@
 #include "dataplane/forward.h"
 
 #include <rte_ip.h>
+#include <rte_prefetch.h>
 #include <string.h>
 
 /*
@@ -54,54 +55,60 @@ check_header(const struct rte_mbuf *m, const struct rte_ipv6_hdr *ip)
 	return forward_is_group(m) ? DROP_link_broadcast : DROP_NOT;
 }
 
-void
-ip6_classify(struct burst *b)
+/*
+ * What most packets are: 2000::/3 at both ends (so no martian, and of no link's scope), all of it there. True: check_header() has nothing
+ * to say.
+ */
+static inline bool
+plain(const struct rte_mbuf *m, const struct rte_ipv6_hdr *ip, unsigned len)
 {
+	return ((unsigned)(ip->src_addr[0] ^ 0x20) | (unsigned)(ip->dst_addr[0] ^ 0x20)) < 0x20 &&
+	       (ip->vtc_flow & RTE_BE32(0xf0000000)) == RTE_BE32(0x60000000) &&
+	       len + ETHER_LEN <= rte_pktmbuf_pkt_len(m) &&
+	       rte_pktmbuf_data_len(m) >= ETHER_LEN + sizeof(*ip);
+}
+
+void
+ip6_classify(struct burst *b, const struct fib_generation *generation, struct vrf_id vrf)
+{
+	const uint32_t *words = generation->v6[vrf.v].words;
 	struct lane *l = &b->v6;
 	unsigned kept = 0;
 
 	for (unsigned i = 0; i < l->count; i++) {
 		struct rte_mbuf *m = l->pkt[i];
-		const struct rte_ipv6_hdr *ip =
-			rte_pktmbuf_mtod_offset(m, const struct rte_ipv6_hdr *, ETHER_LEN);
-		enum drop_reason reason = check_header(m, ip);
+		struct rte_ipv6_hdr *ip =
+			rte_pktmbuf_mtod_offset(m, struct rte_ipv6_hdr *, ETHER_LEN);
+		unsigned len = rte_be_to_cpu_16(ip->payload_len) + (unsigned)sizeof(*ip);
 
-		if (reason != DROP_NOT) {
-			burst_drop(b, m, reason);
-			continue;
+		rte_prefetch0(&words[table_v6_index(ip->dst_addr)]);
+		if (__builtin_expect(!plain(m, ip, len) || b->group, 0)) {
+			enum drop_reason reason = check_header(m, ip);
+
+			if (reason != DROP_NOT) {
+				burst_drop(b, m, reason);
+				continue;
+			}
 		}
 		memcpy(l->destination.v6[kept], ip->dst_addr, sizeof(ip->dst_addr));
-		forward_trim(m, rte_be_to_cpu_16(ip->payload_len) + (unsigned)sizeof(*ip));
+		forward_trim(m, len);
+		l->len[kept] = len;
+		l->ip[kept] = (uint8_t *)ip;
 		l->pkt[kept++] = m;
 	}
 	l->count = kept;
 }
 
-/* RFC 8200 3: a hop limit that would become 0 ends here. RFC 8200 5: routers do not fragment. */
-static __rte_always_inline enum drop_reason
-check_forward(struct rte_mbuf *m, const struct adjacency *a, bool own)
-{
-	struct rte_ipv6_hdr *ip = rte_pktmbuf_mtod_offset(m, struct rte_ipv6_hdr *, ETHER_LEN);
-
-	if (!own && ip->hop_limits <= 1)
-		return DROP_ttl_expired;
-	if (rte_be_to_cpu_16(ip->payload_len) + sizeof(*ip) > a->mtu)
-		return DROP_too_big;
-	if (a->ether_len != ETHER_LEN || a->port >= PORTS_MAX)
-		return DROP_invariant;
-	if (!own)
-		ip->hop_limits--;
-	return DROP_NOT;
-}
-
 void
-ip6_route(struct burst *b, const struct fib_reader *fib, const struct fib_generation *generation,
-	struct vrf_id vrf)
+ip6_finish(struct burst *b, const struct fib_reader *fib, const struct fib_generation *generation,
+	struct vrf_id vrf, struct outbox *out)
 {
 	struct lane *l = &b->v6;
 
 	fib_read_v6_bulk(
 		generation, vrf, (const uint8_t(*)[16])l->destination.v6, l->list, l->count);
-	forward_resolve(b, AFI_IPV6, fib);
-	forward_keep(b, AFI_IPV6, check_forward);
+	if (b->own)
+		forward_finish(b, AFI_IPV6, fib, generation, vrf, true, out);
+	else
+		forward_finish(b, AFI_IPV6, fib, generation, vrf, false, out);
 }

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "dataplane/rewrite.h"
 
-#include <rte_ether.h>
 #include <rte_ip.h>
 #include <string.h>
 
@@ -51,18 +50,4 @@ rewrite_flow_hash_v6(const uint8_t *ip, unsigned len)
 		return mix(addresses, h->proto, ports);
 	}
 	return mix(addresses, 0, h->vtc_flow & RTE_BE32(RTE_IPV6_HDR_FL_MASK));
-}
-
-void
-rewrite_lane(struct lane *l, enum afi afi)
-{
-	uint16_t type =
-		afi == AFI_IPV4 ? RTE_BE16(RTE_ETHER_TYPE_IPV4) : RTE_BE16(RTE_ETHER_TYPE_IPV6);
-
-	for (unsigned i = 0; i < l->count; i++) {
-		uint8_t *ether = rte_pktmbuf_mtod(l->pkt[i], uint8_t *);
-
-		memcpy(ether, l->adjacency[i]->ether, 2 * RTE_ETHER_ADDR_LEN);
-		memcpy(ether + 2 * RTE_ETHER_ADDR_LEN, &type, sizeof(type));
-	}
 }

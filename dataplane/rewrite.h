@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Path choice by flow hash, and the Ethernet rewrite. Data-path safe.
+ * The hash by which a flow chooses its path. Data-path safe.
  */
 #pragma once
 
@@ -14,8 +14,3 @@
 uint32_t rewrite_flow_hash_v4(const uint8_t *ip, unsigned len) RUNS_ON(role_worker);
 /* Where the transport header is not right behind (a fragment, too): addresses and flow label, RFC 6437 3. */
 uint32_t rewrite_flow_hash_v6(const uint8_t *ip, unsigned len) RUNS_ON(role_worker);
-/*
- * Writes adjacency[i]'s Ethernet header over pkt[i]'s. The EtherType is the packet's own: an IPv4 packet may leave to an IPv6
- * neighbour, RFC 8950 4.
- */
-void rewrite_lane(struct lane *l, enum afi afi) RUNS_ON(role_worker);

@@ -5,7 +5,6 @@
 #include "dataplane/icmp.h"
 #include "dataplane/ip4.h"
 #include "dataplane/ip6.h"
-#include "dataplane/rewrite.h"
 #include "dataplane/worker_impl.h"
 #include "lpm/fib_read.h"
 #include "lpm/path_list.h"
@@ -16,22 +15,6 @@
 #include <rte_ethdev.h>
 #include <rte_mbuf.h>
 #include <string.h>
-
-/* Puts a lane's packets into their ports' buffers. A buffer holds a whole burst and is empty before it. */
-static void
-enqueue(struct worker *w, struct burst *b, const struct lane *l) RUNS_ON(role_worker)
-{
-	for (unsigned i = 0; i < l->count; i++) {
-		uint16_t port = l->adjacency[i]->port;
-
-		if (port >= w->port_count) {
-			burst_drop(b, l->pkt[i], DROP_invariant);
-			continue;
-		}
-		w->tx[port].pkt[w->tx[port].count++] = l->pkt[i];
-		w->tx_pending |= UINT64_C(1) << port;
-	}
-}
 
 static void
 flush_port(struct worker *w, unsigned port, _Atomic uint64_t *sent_counter) RUNS_ON(role_worker)
@@ -50,12 +33,12 @@ flush_port(struct worker *w, unsigned port, _Atomic uint64_t *sent_counter) RUNS
 }
 
 static void
-flush(struct worker *w, _Atomic uint64_t *sent_counter) RUNS_ON(role_worker)
+flush(struct worker *w, uint64_t pending, _Atomic uint64_t *sent_counter) RUNS_ON(role_worker)
 {
-	while (w->tx_pending != 0) {
-		unsigned port = (unsigned)__builtin_ctzll(w->tx_pending);
+	while (pending != 0) {
+		unsigned port = (unsigned)__builtin_ctzll(pending);
 
-		w->tx_pending &= w->tx_pending - 1;
+		pending &= pending - 1;
 		flush_port(w, port, sent_counter);
 	}
 }
@@ -165,26 +148,38 @@ report_waiting(struct worker *w, struct burst *b, uint64_t now) RUNS_ON(role_wor
 	}
 }
 
-/* A burst that is classified, into the transmit buffers: one generation for both families. Leaves fault[]. */
-static void
-route(struct worker *w, struct burst *b, struct vrf_id vrf, uint64_t now) RUNS_ON(role_worker)
+/* A burst that is classified, into the transmit buffers: those that have packets now. Leaves fault[]. */
+static inline uint64_t
+route(struct worker *w, struct burst *b, const struct fib_generation *generation, struct vrf_id vrf,
+	uint64_t now) RUNS_ON(role_worker)
 {
-	const struct fib_generation *generation = fib_read_begin(w->fib);
+	struct outbox out = {.tx = w->tx, .ports = w->port_count};
 
-	if (b->v4.count > 0) {
-		ip4_route(b, w->fib, generation, vrf);
-		rewrite_lane(&b->v4, AFI_IPV4);
-		enqueue(w, b, &b->v4);
-	}
-	if (b->v6.count > 0) {
-		ip6_route(b, w->fib, generation, vrf);
-		rewrite_lane(&b->v6, AFI_IPV6);
-		enqueue(w, b, &b->v6);
-	}
+	if (b->v4.count > 0)
+		ip4_finish(b, w->fib, generation, vrf, &out);
+	if (b->v6.count > 0)
+		ip6_finish(b, w->fib, generation, vrf, &out);
+	stage_end(STAGE_FINISH);
 	if (b->waiting_count > 0)
 		report_waiting(w, b, now);
 	if (b->dropped_count > 0)
 		rte_pktmbuf_free_bulk(b->dropped, b->dropped_count);
+	return out.pending;
+}
+
+/* One generation for both families. */
+static inline uint64_t
+classify_and_route(struct worker *w, struct burst *b, struct vrf_id vrf, uint64_t now)
+	RUNS_ON(role_worker)
+{
+	const struct fib_generation *generation = fib_read_begin(w->fib);
+
+	if (b->v4.count > 0)
+		ip4_classify(b, generation, vrf);
+	if (b->v6.count > 0)
+		ip6_classify(b, generation, vrf);
+	stage_end(STAGE_CLASSIFY);
+	return route(w, b, generation, vrf, now);
 }
 
 /* Where the driver may sleep, the worker is a reader only in between. */
@@ -207,6 +202,7 @@ static __attribute__((noinline)) void
 answer_faults(struct worker *w, const struct burst *about, const struct source *s, uint64_t now)
 	RUNS_ON(role_worker)
 {
+	uint64_t pending;
 	struct burst b;
 
 	burst_init(&b, &w->stats, true);
@@ -223,9 +219,9 @@ answer_faults(struct worker *w, const struct burst *about, const struct source *
 	}
 	count_add(&w->stats.icmp_errors, b.v4.count + b.v6.count);
 	read_begin(w);
-	route(w, &b, s->vrf, now);
+	pending = route(w, &b, fib_read_begin(w->fib), s->vrf, now);
 	read_end(w);
-	flush(w, &w->stats.originated);
+	flush(w, pending, &w->stats.originated);
 }
 
 /* One receive queue: how many packets it had. */
@@ -234,12 +230,13 @@ poll_source(struct worker *w, const struct source *s, uint64_t now) RUNS_ON(role
 {
 	struct rte_mbuf *rx[BURST_MAX];
 	unsigned n = rte_eth_rx_burst(s->ethdev, s->queue, rx, BURST_MAX);
-	uint64_t mac_word;
+	uint64_t mac_word, pending;
 	uint8_t mac[6];
 	struct burst b;
 
 	if (n == 0)
 		return 0;
+	stage_end(STAGE_RECEIVE);
 	burst_init(&b, &w->stats, false);
 	/* relaxed: a value by itself */
 	mac_word = atomic_load_explicit(s->mac, memory_order_relaxed);
@@ -247,12 +244,12 @@ poll_source(struct worker *w, const struct source *s, uint64_t now) RUNS_ON(role
 	forward_split(&b, rx, n, mac);
 	count_add(&w->stats.received_v4, b.v4.count);
 	count_add(&w->stats.received_v6, b.v6.count);
-	ip4_classify(&b);
-	ip6_classify(&b);
+	stage_end(STAGE_SPLIT);
 	read_begin(w);
-	route(w, &b, s->vrf, now);
+	pending = classify_and_route(w, &b, s->vrf, now);
 	read_end(w);
-	flush(w, &w->stats.forwarded);
+	flush(w, pending, &w->stats.forwarded);
+	stage_end(STAGE_TRANSMIT);
 	if (b.fault_count > 0)
 		answer_faults(w, &b, s, now);
 	return n;
@@ -265,6 +262,7 @@ poll_inject(struct worker *w, uint64_t now) RUNS_ON(role_worker)
 	struct rte_mbuf *m = w->inject_next != NULL ? w->inject_next : ring_pop(w->inject);
 	unsigned n = 0;
 	struct vrf_id vrf;
+	uint64_t pending;
 	struct burst b;
 
 	if (m == NULL)
@@ -279,12 +277,10 @@ poll_inject(struct worker *w, uint64_t now) RUNS_ON(role_worker)
 		m = ring_pop(w->inject);
 	}
 	w->inject_next = m;
-	ip4_classify(&b);
-	ip6_classify(&b);
 	read_begin(w);
-	route(w, &b, vrf, now);
+	pending = classify_and_route(w, &b, vrf, now);
 	read_end(w);
-	flush(w, &w->stats.originated);
+	flush(w, pending, &w->stats.originated);
 	return n;
 }
 
@@ -300,6 +296,7 @@ worker_loop(struct worker *w)
 	while (!atomic_load_explicit(&w->stop, memory_order_relaxed)) {
 		uint64_t now = rte_rdtsc();
 
+		stage_end(STAGE_REST);
 		/* now may be below last when the kernel moved us between unsynchronized TSCs: not a gap */
 		uint64_t gap = now > last ? now - last : 0;
 		hist_add(&w->stats.loop_gap,

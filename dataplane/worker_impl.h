@@ -38,12 +38,6 @@ struct source {
 	const _Atomic uint64_t *mac; /* port_mac_place() */
 };
 
-struct tx_buffer {
-	struct rte_mbuf *pkt[BURST_MAX];
-	unsigned count;
-	uint16_t ethdev;
-};
-
 struct glean_slot {
 	struct waiting of;
 	uint64_t tsc; /* last asked; 0: never used */
@@ -66,7 +60,6 @@ struct worker {
 	 */
 	bool driver_may_sleep;
 	uint64_t tsc_to_ns; /* ns = tsc * this >> 32: no division */
-	uint64_t tx_pending; /* bit per port whose buffer has packets */
 	_Atomic bool stop, ended;
 	struct source source[SOURCES_MAX];
 	struct tx_buffer tx[PORTS_MAX];
@@ -87,6 +80,27 @@ struct worker {
 	alignas(CACHE_LINE) unsigned lcore;
 	unsigned cpu;
 };
+
+/* Where a loop's time goes, for bench_forward_stages alone: a clock between stages costs as much as some of them. */
+enum worker_stage {
+	STAGE_RECEIVE,
+	STAGE_SPLIT,
+	STAGE_CLASSIFY,
+	STAGE_FINISH,
+	STAGE_TRANSMIT,
+	STAGE_REST,
+	STAGES,
+};
+
+#ifdef KEEL_STAGES
+void stage_end(enum worker_stage s);
+#else
+static inline void
+stage_end(enum worker_stage s)
+{
+	(void)s;
+}
+#endif
 
 /* Runs until `stop`. */
 void worker_loop(struct worker *w) RUNS_ON(role_worker);

@@ -44,9 +44,25 @@ fib_read_begin(const struct fib_reader *r)
 }
 
 /*
- * `ip`: `n` IPv4 addresses in host order. `out`: path list ids, PATH_LIST_NONE without a route.
- * rte_lpm_lookup_bulk's own loop; tbl24 of all is prefetched first, because a full table does not fit a cache: 5.3
- * instead of 6.2 ns a lookup for random destinations of a full table, 1.0 instead of 0.8 for 4,096 hot ones.
+ * The path list of one IPv4 address in host order, whose tbl24 entry the caller has prefetched (a full table does not fit a cache). NULL: no
+ * table. As rte_lpm_lookup, with the miss entry.
+ */
+static inline uint32_t
+fib_read_v4_one(const struct rte_lpm *lpm, uint32_t ip, uint32_t miss)
+{
+	uint32_t entry;
+
+	if (__builtin_expect(lpm == NULL, 0))
+		return PATH_LIST_NONE;
+	__builtin_memcpy(&entry, &lpm->tbl24[ip >> 8], sizeof(entry));
+	if (__builtin_expect((entry & RTE_LPM_VALID_EXT_ENTRY_BITMASK) == RTE_LPM_VALID_EXT_ENTRY_BITMASK, 0))
+		__builtin_memcpy(&entry, &lpm->tbl8[(uint8_t)ip + (size_t)(entry & 0x00ffffff) * RTE_LPM_TBL8_GROUP_NUM_ENTRIES], sizeof(entry));
+	return (entry & RTE_LPM_LOOKUP_SUCCESS) ? (entry & 0x00ffffff) : miss;
+}
+
+/*
+ * `ip`: `n` IPv4 addresses in host order. `out`: path list ids, PATH_LIST_NONE without a route. rte_lpm_lookup_bulk's own loop; tbl24 of all is
+ * prefetched first: 5.3 instead of 6.2 ns a lookup for random destinations of a full table, 1.0 instead of 0.8 for 4,096 hot ones.
  */
 static inline void
 fib_read_v4_bulk(const struct fib_generation *g, struct vrf_id vrf, const uint32_t *ip, uint32_t *out, unsigned n)

@@ -1,206 +1,526 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What one worker forwards: net_pcap with infinite_rx (its own cost: a buffer and a copy a packet) to net_null. First one route and a few
- * flows; with PREFIXES, that many of a full table and destinations drawn from all of it. FAMILIES: 4, 6, or 46 (packets by turns).
+ * One worker against a loop that does what l3fwd does, on the same lab ports (tests/dataplane/lab_port.h): 1,048,576 destinations within a
+ * full table, each frame written by the source and looked at by the sink. In turn, in one run:
  *
- * bench_forward [SECONDS [PREFIXES [FAMILIES]]]
+ *   io        receive and transmit alone: what the lab port costs
+ *   keel      dataplane/worker.c with all its checks
+ *   lpm       receive, rte_lpm_lookup_bulk on keel's own rte_lpm (rte_lpm6_lookup_bulk_func on a table of the same routes), l3fwd's checks
+ *             and rewrite, transmit
+ *   fib       the same with rte_fib_lookup_bulk (rte_fib6_lookup_bulk), scalar
+ *   fib_avx512   where the CPU has it
+ *   best_other   the best of these in that run
+ *   quiet, changing    keel again, without and with 100,000 changes of the tables a second by another thread
+ *
+ * Then, in a pass of its own, the worker's stages in TSC cycles a packet (bench_forward_stages: the same program, dataplane/worker.c
+ * compiled with its stages' clock). Rates are by the worker's CPU time. Prints METRIC DUT UNIT RUN VALUE, for scripts/bench.
+ *
+ * bench_forward [--quick] [--runs N] [--family 4|6] [--only DUT] [--seconds N]
  */
-#define LAB_GROUPS_V6 131072
-#include "tests/dataplane/lab.h"
-#include "tests/dataplane/pcap.h"
+#include "tests/bench/bench_forward.h"
+#include "dataplane/port.h"
+#include "dataplane/stats.h"
+#include "dataplane/worker.h"
+#ifdef KEEL_STAGES
+#include "dataplane/worker_impl.h"
+
+#include <rte_cycles.h>
+#endif
+#include "lpm/arena.h"
+#include "lpm/fib.h"
+#include "lpm/fib_read.h"
+#include "lpm/path_list.h"
+#include "lpm/qsbr.h"
+#include "tests/bench/bench.h"
+#include "tests/dataplane/lab_flows.h"
 #include "tests/lpm/lpm6_test.h"
+#include "tests/lpm/tick.h"
 
-#include <dirent.h>
-#include <inttypes.h>
+#include <rte_launch.h>
+#include <rte_lcore.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
-#define PACKETS 16384
+#define FLOWS (1u << 20)
+#define HOPS 4
+#define OUTPUTS 2
+#define HUGEPAGES 1400 /* of 2 MiB: buffers 354 MB, our tables 400, theirs up to 1 GB */
+#define CHANGES_PER_S 100000
+#define CHANGE_EACH_NS 2000000u
 
-static char directory[] = "/tmp/keel-bench-forward-XXXXXX";
-static const uint8_t far[6] = {0x02, 0, 0, 0, 0, 0xbb};
+static struct {
+	unsigned runs;
+	uint64_t window_ns;
+	unsigned family; /* 0: both */
+	const char *only;
+} options = {.runs = 15, .window_ns = 400000000};
 
-static uint64_t
-counter(const _Atomic uint64_t *c)
-{
-	return atomic_load_explicit(c, memory_order_relaxed);
-}
-
-struct tables {
-	bool v4, v6;
-	struct v4_route *route4;
-	struct prefix *route6;
-	size_t count4, count6;
-};
-
-/* Frames of 64 bytes. */
-static void
-make_v4(struct lab_frame *frame, const struct tables *t, uint64_t *seed)
-{
-	struct v4_route r = {IP(10, 0, 0, 0), 24};
-
-	if (t->count4 > 0)
-		r = t->route4[lab_below(seed, (uint32_t)t->count4)];
-	lab_udp(frame, (const uint8_t *)"\x02pcap", IP(198, 51, 100, 1) + lab_below(seed, 256),
-		r.addr | (uint32_t)(lab_random(seed) & (r.len == 0 ? UINT32_MAX : ~v4_mask(r.len))),
-		64, 0, 18, seed);
-}
-
-/* The shortest with UDP: 66 bytes. */
-static void
-make_v6(struct lab_frame *frame, const struct tables *t, uint64_t *seed)
-{
-	struct ip_addr src = lab_addr("2001:db8:9::1"), dst;
-	struct prefix p = {.b = {0x20, 0x01}, .afi = AFI_IPV6, .len = 120};
-
-	if (t->count6 > 0)
-		p = t->route6[lab_below(seed, (uint32_t)t->count6)];
-	dst = v6_within(&p, seed);
-	src.b[15] = (uint8_t)lab_random(seed);
-	lab_udp6(frame, (const uint8_t *)"\x02pcap", src.b, dst.b, 64, 0, seed);
-}
+static struct {
+	struct arena *arena;
+	struct qsbr *qsbr;
+	struct fib *fib;
+	struct path_lists *lists;
+	struct path_list_id
+		list[HOPS]; /* route i goes to hop i % HOPS, which is on port hop % OUTPUTS */
+	struct prefix *route;
+	uint8_t *hop; /* of route i, now */
+	size_t count;
+	struct lab_shared *ports;
+	clockid_t worker_clock;
+	bool v6;
+} b;
 
 static void
-write_packets(const char *path, const struct tables *t)
+sample(const char *metric, const char *who, const char *unit, unsigned run, double value)
 {
-	FILE *f = pcap_create(path);
-	uint64_t seed = 42;
+	printf("%s_v%c %s %s %u %.4f\n", metric, b.v6 ? '6' : '4', who, unit, run, value);
+	fflush(stdout);
+}
+
+/* ---- hugepages, for all tables and buffers alike ---- */
+
+static long
+nr_hugepages(long set)
+{
+	FILE *f = fopen("/proc/sys/vm/nr_hugepages", set < 0 ? "re" : "we");
+	long n = -1;
 
 	if (f == NULL)
-		exit(1);
-	for (unsigned i = 0; i < PACKETS; i++) {
-		struct lab_frame frame;
+		return -1;
+	if (set >= 0)
+		(void)fprintf(f, "%ld", set);
+	else if (fscanf(f, "%ld", &n) != 1)
+		n = -1;
+	(void)fclose(f);
+	return n;
+}
 
-		if (t->v6 && (!t->v4 || (i & 1)))
-			make_v6(&frame, t, &seed);
-		else
-			make_v4(&frame, t, &seed);
-		pcap_put(f, frame.b, frame.len);
+/* ---- tables ---- */
+
+static void
+read_table(void)
+{
+	size_t count;
+
+	if (b.v6) {
+		b.route = v6_table(400000, &b.count);
+	} else {
+		struct v4_route *r = v4_table(1200000, &count);
+
+		b.route = malloc(count * sizeof(*b.route));
+		for (size_t i = 0; i < count && b.route != NULL; i++)
+			b.route[i] = prefix_from_v4(r[i].addr, r[i].len);
+		b.count = count;
+		free(r);
 	}
-	fclose(f);
+	b.hop = malloc(b.count);
+	if (b.route == NULL || b.hop == NULL)
+		die("out of memory");
+	for (size_t i = 0; i < b.count; i++)
+		b.hop[i] = (uint8_t)(hash_mix(i) % HOPS);
 }
 
 static void
-add_routes(struct lab_fib *l, const struct tables *t)
+commit(void)
 {
-	struct next_hop_id hop[4];
+	int rc;
 
-	for (unsigned i = 0; i < 4; i++)
-		hop[i] = lab_next_hop(l, IP(192, 0, 2, i + 1), 0, far, 1500);
-	if (t->count4 == 0)
-		lab_route(l, IP(10, 0, 0, 0), 8, PATH_LIST_FORWARD, PORT_NONE, hop, 1);
-	if (t->count6 == 0)
-		lab_route_text(l, "2000::/3", PATH_LIST_FORWARD, PORT_NONE, hop, 1);
-	for (size_t i = 0; i < t->count4; i++)
-		lab_route(l, t->route4[i].addr, t->route4[i].len, PATH_LIST_FORWARD, PORT_NONE,
-			&hop[i & 3], 1);
-	for (size_t i = 0; i < t->count6; i++)
-		lab_route_to(l, &t->route6[i], PATH_LIST_FORWARD, PORT_NONE, &hop[i & 3], 1);
-	lab_commit(l);
-}
-
-/* What the worker has run, which a busy machine does not change as it does the time. */
-static uint64_t
-worker_cpu_ns(void)
-{
-	struct dirent *e;
-	uint64_t ns = 0;
-	DIR *d = opendir("/proc/self/task");
-
-	while (d != NULL && (e = readdir(d)) != NULL) {
-		char path[320], name[32] = "";
-		FILE *f;
-
-		snprintf(path, sizeof(path), "/proc/self/task/%s/comm", e->d_name);
-		f = fopen(path, "r");
-		if (f == NULL)
-			continue;
-		if (fscanf(f, "%31s", name) != 1)
-			name[0] = '\0';
-		fclose(f);
-		snprintf(path, sizeof(path), "/proc/self/task/%s/schedstat", e->d_name);
-		f = strncmp(name, "keel-worker", 11) == 0 ? fopen(path, "r") : NULL;
-		if (f == NULL)
-			continue;
-		if (fscanf(f, "%" SCNu64, &ns) != 1)
-			ns = 0;
-		fclose(f);
-	}
-	if (d != NULL)
-		closedir(d);
-	return ns;
-}
-
-static void
-measure(const char *name, struct lab_fib *l, unsigned seconds)
-{
-	const struct worker_stats *s;
-	struct hist_summary gap;
-	uint64_t forwarded, cycles, packets, start, cpu;
-	double elapsed;
-
-	lab_workers_up(l);
-	s = worker_stats(0);
-	while (counter(&s->forwarded) == 0)
+	while ((rc = fib_commit(b.fib, clock_ns(CLOCK_MONOTONIC))) == -EAGAIN)
 		sched_yield();
-	stats_reset_mark();
-	forwarded = counter(&s->forwarded);
-	cycles = counter(&s->busy_cycles);
-	packets = counter(&s->busy_packets);
-	start = lab_now_ns();
-	cpu = worker_cpu_ns();
-	tick_until(start + seconds * UINT64_C(1000000000)); /* what is measured takes so long */
-	elapsed = (double)(lab_now_ns() - start) / 1e9;
-	cpu = worker_cpu_ns() - cpu;
-	forwarded = counter(&s->forwarded) - forwarded;
-	cycles = counter(&s->busy_cycles) - cycles;
-	packets = counter(&s->busy_packets) - packets;
-	stats_loop_gap(0, &gap);
-	printf("%s: %.2f Mpps, %.2f by the worker's CPU time, %.1f cycles a packet, loop gap us "
-	       "p50 %.1f p999 %.1f max %.1f, not "
-	       "forwarded %lu\n",
-		name, (double)forwarded / elapsed / 1e6,
-		cpu > 0 ? (double)forwarded * 1e3 / (double)cpu : 0,
-		packets > 0 ? (double)cycles / (double)packets : 0, (double)gap.p50 / 1e3,
-		(double)gap.p999 / 1e3, (double)gap.max / 1e3,
-		(unsigned long)(lab_seen() - counter(&s->forwarded)));
-	fflush(stdout);
-	workers_stop();
+	if (rc != 0)
+		die("fib_commit: %d", rc);
+}
+
+/* Changes nothing that the sink would mind: the other hop of the same port. */
+static void
+change(size_t i)
+{
+	b.hop[i] = (uint8_t)((b.hop[i] + OUTPUTS) % HOPS);
+	if (fib_set(b.fib, VRF_DEFAULT, &b.route[i], b.list[b.hop[i]]) != 0)
+		die("fib_set");
+}
+
+static void
+make_hop(unsigned i)
+{
+	struct adjacency adj = {.ether = {0x02, 0, 0, 0, 0, 0xbb},
+		.ether_len = 14,
+		.port = (uint16_t)(i % OUTPUTS),
+		.mtu = 1500};
+	struct ip_addr a = addr_from_v4(0xc0000201 + i);
+	struct next_hop_id id;
+	struct path path;
+
+	port_mac(adj.port, adj.ether + 6);
+	if (next_hop_get(b.lists, VRF_DEFAULT, &a, adj.port, &id) != 0 ||
+		next_hop_up(b.lists, id, &adj) != 0)
+		die("next hop");
+	path = (struct path){.next_hop = id, .label = LABEL_NONE};
+	if (path_list_get(b.lists, PATH_LIST_FORWARD, PORT_NONE, &path, 1, &b.list[i]) != 0)
+		die("path list");
+	forward_hop_set(b.list[i].v, adj.port, adj.ether);
+}
+
+static void
+make_tables(void)
+{
+	if (qsbr_create(b.arena, 8, &b.qsbr) != 0 ||
+		fib_create(&(struct fib_config){.arena = b.arena,
+				   .workers = b.qsbr,
+				   .memory_bytes = (size_t)1 << 30,
+				   .huge = true,
+				   .tbl8_groups = 4096,
+				   .groups_v6 = 131072},
+			&b.fib) != 0 ||
+		fib_vrf_add(b.fib, VRF_DEFAULT, b.v6 ? AFI_IPV6 : AFI_IPV4) != 0)
+		die("no memory for the tables");
+	b.lists = fib_path_lists(b.fib);
+	for (unsigned i = 0; i < HOPS; i++)
+		make_hop(i);
+	for (size_t i = 0; i < b.count; i++)
+		if (fib_set(b.fib, VRF_DEFAULT, &b.route[i], b.list[b.hop[i]]) != 0)
+			die("fib_set");
+	commit();
+	while (!fib_settled(b.fib))
+		commit();
+}
+
+/* A destination's class is the port that it must leave by. */
+static void
+make_flows(void)
+{
+	enum afi afi = b.v6 ? AFI_IPV6 : AFI_IPV4;
+	struct shadow *s;
+
+	if (shadow_create(b.arena, afi, &s) != 0)
+		die("out of memory");
+	for (size_t i = 0; i < b.count; i++)
+		if (shadow_set(s, &b.route[i], LAB_LIST(b.hop[i] % OUTPUTS), false) != 0)
+			die("out of memory");
+	b.ports = lab_shared_create(NULL, b.v6 ? 0 : FLOWS, b.v6 ? FLOWS : 0);
+	if (b.ports == NULL)
+		die("out of memory");
+	lab_flows_draw(b.ports, afi, s, b.route, b.count, 42);
+	shadow_destroy(s);
+	for (unsigned i = 0; i < OUTPUTS; i++)
+		atomic_store_explicit(&b.ports->allowed[i], 1u << i, memory_order_relaxed);
+	atomic_store_explicit(&b.ports->side[1].limit, 0, memory_order_relaxed);
+	atomic_store_explicit(&b.ports->run, 1, memory_order_release);
+}
+
+static int
+worker_clock(void *unused)
+{
+	return pthread_getcpuclockid(pthread_self(), &b.worker_clock);
+}
+
+static void
+make_ports(void)
+{
+	/* with hugepages EAL takes more as it needs it */
+	static const char *const args[] = {"--force-max-simd-bitwidth=512", "-m", "3072"};
+	bool plenty = nr_hugepages(-1) >= HUGEPAGES;
+	static const unsigned control[] = {0};
+	static unsigned worker[1];
+	struct dataplane_error err = {""};
+	char name[32];
+	bool huge;
+
+	worker[0] = (unsigned)sysconf(_SC_NPROCESSORS_ONLN) - 1;
+	(void)snprintf(name, sizeof(name), "keel-bench-%d", (int)getpid());
+	if (dataplane_init(&(struct dataplane_config){.worker_cpus = worker,
+				   .worker_count = 1,
+				   .control_cpus = control,
+				   .control_count = 1,
+				   .memory_mb = 2048,
+				   .eal_args = args,
+				   .eal_arg_count = plenty ? 1 : 3,
+				   .run_dir = "/tmp",
+				   .name = name},
+		    &huge, &err) != 0)
+		die("%s", err.text);
+	fprintf(stderr, "bench_forward: hugepages: %s\n", huge ? "yes" : "no");
+	if (lab_port_enable(b.ports) != 0)
+		die("lab_port_enable");
+	for (unsigned i = 0; i < OUTPUTS; i++) {
+		char device[48];
+		uint16_t port;
+
+		(void)snprintf(device, sizeof(device), "net_null_lab%u,no-rx=1", i);
+		(void)snprintf(name, sizeof(name), "lab%u", i);
+		if (port_add(&(struct port_config){.name = name, .device = device, .mtu = 1500}, 1,
+			    &port, &err) != 0)
+			die("%s", err.text);
+		forward_port_set(port, port_ethdev(port));
+	}
+	if (rte_eal_remote_launch(worker_clock, NULL, 1) != 0 || rte_eal_wait_lcore(1) != 0)
+		die("no worker's clock");
+}
+
+/* ---- one measurement ---- */
+
+static void
+keel_start(void)
+{
+	struct dataplane_error err = {""};
+
+	if (workers_start(&(struct workers_config){.arena = b.arena,
+				  .fib = fib_reader(b.fib),
+				  .qsbr = b.qsbr,
+				  .count = 1,
+				  .path_lists = b.lists},
+		    &err) != 0)
+		die("%s", err.text);
+}
+
+struct counts {
+	uint64_t seen, sent, wrong;
+};
+
+static struct counts
+counts(void)
+{
+	struct counts c = {0};
+
+	for (unsigned i = 0; i < OUTPUTS; i++) {
+		const struct lab_side *s = &b.ports->side[i];
+
+		c.seen += lab_count(&s->seen);
+		c.sent += lab_count(&s->sent);
+		c.wrong += lab_count(&s->misdirected) + lab_count(&s->reordered) +
+			   lab_count(&s->damaged) + lab_count(&s->foreign);
+	}
+	return c;
+}
+
+static void
+apply_changes(uint64_t until)
+{
+	static uint64_t seed = 7;
+	static uint64_t due;
+	uint64_t now = clock_ns(CLOCK_MONOTONIC);
+
+	for (due = now; now < until; now = clock_ns(CLOCK_MONOTONIC)) {
+		if (now < due) {
+			sched_yield();
+			continue;
+		}
+		for (unsigned i = 0; i < CHANGES_PER_S / (1000000000u / CHANGE_EACH_NS); i++)
+			change(rnd_below(&seed, (uint32_t)b.count));
+		(void)fib_commit(b.fib, now); /* -EAGAIN: with the next ones */
+		due += CHANGE_EACH_NS;
+	}
+}
+
+static void
+pass_time(uint64_t ns, bool changing)
+{
+	uint64_t until = clock_ns(CLOCK_MONOTONIC) + ns;
+
+	if (changing)
+		apply_changes(until);
+	else
+		tick_until(until);
+}
+
+/* ---- all ---- */
+
+#ifdef KEEL_STAGES
+/* One worker, one writer; a window's ends are some bursts off, of a million. */
+static _Atomic uint64_t stage_cycles[STAGES];
+static uint64_t stage_began;
+
+void
+stage_end(enum worker_stage s)
+{
+	uint64_t now = rte_rdtsc();
+
+	atomic_store_explicit(&stage_cycles[s],
+		atomic_load_explicit(&stage_cycles[s], memory_order_relaxed) + now - stage_began,
+		memory_order_relaxed);
+	stage_began = now;
+}
+
+static void
+stages(void)
+{
+	static const char *const name[STAGES] = {
+		"receive", "split", "classify", "finish", "transmit", "rest"};
+
+	b.ports->ttl_taken = 1;
+	for (unsigned run = 0; run < options.runs; run++) {
+		uint64_t before[STAGES], packets;
+
+		keel_start();
+		pass_time(options.window_ns / 5, false);
+		for (unsigned i = 0; i < STAGES; i++)
+			before[i] = lab_count(&stage_cycles[i]);
+		packets = counts().seen;
+		pass_time(options.window_ns, false);
+		packets = counts().seen - packets;
+		for (unsigned i = 0; i < STAGES; i++) {
+			char metric[32];
+
+			(void)snprintf(metric, sizeof(metric), "cycles_%s", name[i]);
+			sample(metric, "keel", "cycles/packet", run,
+				(double)(lab_count(&stage_cycles[i]) - before[i]) /
+					(double)packets);
+		}
+		workers_stop();
+	}
+}
+#else
+static void
+other_start(enum forward_kind kind)
+{
+	if (kind == FORWARD_LPM && !b.v6)
+		forward_lpm_set(fib_read_begin(fib_reader(b.fib))->v4[0].lpm);
+	forward_start(kind, b.v6);
+}
+
+static double
+mpps(enum forward_kind kind, bool changing)
+{
+	struct counts before, after;
+	uint64_t cpu;
+
+	b.ports->ttl_taken = kind != FORWARD_IO;
+	if (kind == FORWARD_KEEL)
+		keel_start();
+	else
+		other_start(kind);
+	pass_time(options.window_ns / 5, changing);
+	before = counts();
+	cpu = clock_ns(b.worker_clock);
+	pass_time(options.window_ns, changing);
+	after = counts();
+	cpu = clock_ns(b.worker_clock) - cpu;
+	if (kind == FORWARD_KEEL)
+		workers_stop();
+	else
+		forward_stop();
+	if (counts().seen != counts().sent)
+		die("%lu frames lost", (unsigned long)(counts().sent - counts().seen));
+	if (kind != FORWARD_IO && after.wrong != before.wrong)
+		die("%lu frames misdirected, reordered or damaged",
+			(unsigned long)(after.wrong - before.wrong));
+	return (double)(after.seen - before.seen) * 1e3 / (double)cpu;
+}
+
+static const struct dut {
+	const char *name;
+	enum forward_kind kind;
+	bool changing;
+} dut[] = {
+	{"io", FORWARD_IO, false},
+	{"keel", FORWARD_KEEL, false},
+	{"lpm", FORWARD_LPM, false},
+	{"fib", FORWARD_FIB, false},
+	{"fib_avx512", FORWARD_FIB_AVX512, false},
+	{"quiet", FORWARD_KEEL, false},
+	{"changing", FORWARD_KEEL, true},
+};
+#define DUTS (sizeof(dut) / sizeof(dut[0]))
+
+static void
+measure_all(unsigned run)
+{
+	double best = 0;
+
+	for (unsigned turn = 0; turn < DUTS; turn++) {
+		/* the pair at the end stays together, in turning order */
+		const struct dut *d = &dut[turn < 5 ? (run + turn) % 5 : 5 + (run + turn) % 2];
+		double rate;
+
+		if (!forward_has(d->kind) ||
+			(options.only != NULL && strcmp(options.only, d->name) != 0))
+			continue;
+		rate = mpps(d->kind, d->changing);
+		if (d->kind >= FORWARD_LPM && rate > best)
+			best = rate;
+		sample(turn < 5 ? "rate" : "rate_beside_changes", d->name, "Mpps", run, rate);
+	}
+	if (best > 0)
+		sample("rate", "best_other", "Mpps", run, best);
+}
+
+static void
+settle(void)
+{
+	commit();
+	while (!fib_settled(b.fib))
+		commit();
+}
+#endif
+
+static int
+run_family(bool v6)
+{
+	b.v6 = v6;
+	role_enter_main();
+	role_enter_fib();
+	role_enter_host();
+	read_table();
+	if (arena_create("bench", &b.arena) != 0)
+		die("out of memory");
+	make_flows();
+	make_ports();
+	make_tables();
+	sample("routes", "keel", "count", 0, (double)b.count);
+	pin(0);
+#ifdef KEEL_STAGES
+	stages();
+#else
+	forward_tables_make(b.route, b.hop, b.list, b.count, v6);
+	for (unsigned run = 0; run < options.runs; run++) {
+		measure_all(run);
+		settle();
+	}
+#endif
+	dataplane_fini();
+	return 0;
+}
+
+/* A process for each family, as EAL starts once. */
+static int
+run_apart(bool v6)
+{
+	int status = 1;
+	pid_t child = fork();
+
+	if (child == 0)
+		exit(run_family(v6));
+	if (child < 0 || waitpid(child, &status, 0) != child)
+		return 1;
+	return status;
 }
 
 int
 main(int argc, char **argv)
 {
-	unsigned seconds = argc > 1 ? (unsigned)strtoul(argv[1], NULL, 10) : 5;
-	size_t count = argc > 2 ? strtoul(argv[2], NULL, 10) : 0;
-	const char *families = argc > 3 ? argv[3] : "4";
-	struct tables t = {
-		.v4 = strchr(families, '4') != NULL, .v6 = strchr(families, '6') != NULL};
-	struct lab_fib lab;
-	char path[64], device[128], name[64];
+	long before = nr_hugepages(-1);
+	int status = 0;
 
-	role_enter_main();
-	if (mkdtemp(directory) == NULL)
-		return 1;
-	snprintf(path, sizeof(path), "%s/in.pcap", directory);
-	if (count > 0) {
-		if (t.v4)
-			t.route4 = v4_table(count, &t.count4);
-		if (t.v6)
-			t.route6 = v6_table(count, &t.count6);
+	for (int i = 1; i < argc; i++) {
+		if (bench_option(argc, argv, &i, &options.runs, &options.window_ns))
+			continue;
+		if (strcmp(argv[i], "--family") == 0 && i + 1 < argc)
+			options.family = (unsigned)strtoul(argv[++i], NULL, 10);
+		else if (strcmp(argv[i], "--only") == 0 && i + 1 < argc)
+			options.only = argv[++i];
+		else if (strcmp(argv[i], "--seconds") == 0 && i + 1 < argc)
+			options.window_ns = strtoull(argv[++i], NULL, 10) * 1000000000u;
+		else
+			die("usage: bench_forward [--quick] [--runs N] [--family 4|6] [--only DUT] "
+			    "[--seconds N]");
 	}
-	snprintf(name, sizeof(name), "families %s, %zu + %zu routes", families, t.count4, t.count6);
-	write_packets(path, &t);
-	lab_eal_up(directory, 1024);
-	lab_port("out", "net_null0,no-rx=1");
-	snprintf(device, sizeof(device), "net_pcap0,rx_pcap=%s,infinite_rx=1", path);
-	lab_port("in", device);
-	lab_fib_up(&lab);
-	add_routes(&lab, &t);
-	measure(name, &lab, seconds);
-	dataplane_fini();
-	lab_fib_down(&lab);
-	free(t.route4);
-	free(t.route6);
-	unlink(path);
-	rmdir(directory);
-	return 0;
+	if (before >= 0 && before < HUGEPAGES)
+		(void)nr_hugepages(HUGEPAGES);
+	if (options.family != 6)
+		status |= run_apart(false);
+	if (options.family != 4)
+		status |= run_apart(true);
+	if (before >= 0 && before < HUGEPAGES)
+		(void)nr_hugepages(before);
+	return status != 0;
 }
