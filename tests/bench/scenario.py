@@ -135,6 +135,10 @@ def settled(dut, fan, routes, quiet_s=1.0, limit=LIMIT_S, probing=False):
     return stat
 
 
+def ours(cls):
+    return issubclass(cls, duts.Keel)
+
+
 class Plan:
     """Options of a scenario and what is there already."""
 
@@ -183,7 +187,7 @@ class Plan:
         if self.args.step and not step.startswith(self.args.step):
             return
         for run in range(runs or self.runs):
-            for cls in (c for c in classes if run and c is not duts.Keel and (step, c.name) not in self.over and self.took.get((step, c.name), 0) > AGAIN_S):
+            for cls in (c for c in classes if run and not ours(c) and (step, c.name) not in self.over and self.took.get((step, c.name), 0) > AGAIN_S):
                 if self.best_in_nothing(cls.name):
                     self.end("once", step, cls.name, "one run only: it takes %.0f s, and is the best of the others in nothing" % self.took[step, cls.name])
             for cls in (c for c in classes if (step, c.name) not in self.over and (step, c.name, run) not in self.have):
@@ -191,12 +195,12 @@ class Plan:
                 try:
                     action(cls, run)
                 except (Unable, RuntimeError, TimeoutError) as e:
-                    if cls is duts.Keel:
+                    if ours(cls):
                         raise
                     self.end("unable", step, cls.name, str(e).splitlines()[0][:200])
                     continue
                 took = self.took[step, cls.name] = time.monotonic() - begin
                 mark("done", step, cls.name, "%d %.1f" % (run, took))
                 say("%s %s run %d: %.1f s in all" % (step, cls.name, run + 1, took))
-                if took > once_s and cls is not duts.Keel:
+                if took > once_s and not ours(cls):
                     self.end("once", step, cls.name, "one run only: it takes %.0f s" % took)
