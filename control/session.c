@@ -219,6 +219,15 @@ work_input(struct speaker *s, struct peer *first, uint64_t now, uint64_t deadlin
 	return more;
 }
 
+static uint64_t
+export_deadline(uint64_t deadline_ns)
+{
+	uint64_t now = now_ns(), share = deadline_ns > now ? (deadline_ns - now) / 2 : 0;
+
+	return now + (share > EXPORT_SHARE_NS ? share : EXPORT_SHARE_NS);
+}
+
+/* Each has half of what is left, but so much at least: one that has much to tell does not keep another's few words waiting. */
 static bool
 work_export(struct speaker *s, struct peer *first, uint64_t deadline_ns) RUNS_ON(role_session)
 {
@@ -227,7 +236,7 @@ work_export(struct speaker *s, struct peer *first, uint64_t deadline_ns) RUNS_ON
 
 	do {
 		if (p->up != NULL)
-			more |= export_run(p, deadline_ns);
+			more |= export_run(p, export_deadline(deadline_ns));
 		p = next_of_turn(s, p);
 		if (now_ns() >= deadline_ns)
 			return more || p != first;

@@ -46,6 +46,7 @@ static_assert(TX_EXPORT_ROOM > BGP_EXTENDED_MSG_MAX + TX_RESERVE, "the largest m
 #define HELD_MAX 64
 #define HELD_NS (5 * NS_PER_S)
 #define IDLE_HOLD_FORGIVEN_S 60u /* a session that was up so long starts the back-off anew */
+#define EXPORT_SHARE_NS 200000u /* of a slice: what one peer has at least */
 #define BATCH_RETRY_NS 1000000u
 #define ACCEPT_RETRY_NS 100000000u
 

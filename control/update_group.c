@@ -99,6 +99,7 @@ group_create(struct update_groups *s, const struct update_rules *rules, uint8_t 
 		return err;
 	}
 	journal_set_patience(g->cursor, JOURNAL_EVICT);
+	journal_set_paced(g->cursor);
 	*out = g;
 	return 0;
 }

@@ -186,12 +186,14 @@ fib_busy(void *ctx)
 
 /* What was replaced is freed after a grace period: somebody has to look again when no input comes any more. */
 #define RIB_TIDY_NS 100000000
+/* Consumers read some hundred entries of the journal meanwhile. */
+#define RIB_PACED_NS 100000
 
 static struct rib_context {
 	struct keeld *k;
 	unsigned shard;
 	struct thread *self;
-	struct timer tidy;
+	struct timer tidy, paced;
 	char name[16];
 } rib_context[SHARDS_MAX];
 
@@ -203,6 +205,12 @@ rib_tidy(struct timer *t)
 	timer_arm(c->self, t, RIB_TIDY_NS);
 }
 
+static void
+rib_paced(struct timer *t)
+{
+	(void)t; /* the wake-up is all: the loop calls work() after timers */
+}
+
 static int
 rib_start(void *ctx, struct thread *self)
 {
@@ -210,6 +218,7 @@ rib_start(void *ctx, struct thread *self)
 
 	c->self = self;
 	c->tidy.fire = rib_tidy;
+	c->paced.fire = rib_paced;
 	return timer_arm(self, &c->tidy, RIB_TIDY_NS);
 }
 
@@ -217,9 +226,12 @@ static bool
 rib_work(void *ctx, uint64_t now, uint64_t deadline)
 {
 	struct rib_context *c = ctx;
+	struct shard *s = c->k->shards.at[c->shard];
 
 	role_enter_rib();
-	return shard_work(c->k->shards.at[c->shard], now, deadline);
+	if (!shard_work(s, now, deadline))
+		return false;
+	return !shard_waits(s) || timer_arm(c->self, &c->paced, RIB_PACED_NS) < 0;
 }
 
 static void

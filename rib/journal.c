@@ -13,12 +13,14 @@ enum cursor_state { CURSOR_FREE, CURSOR_JOINING, CURSOR_USED, CURSOR_EVICTED };
 #define STATE_GENERATION                                                                           \
 	4u /* above the state: counts subscribers, so that nobody is evicted in another's place */
 
-/* One line a consumer; only `passed`, `state` and `patience` are read by others. */
+/* One line a consumer; only `passed`, `state`, `patience`, `paced` and `read` are read by others. */
 struct journal_cursor {
 	alignas(CACHE_LINE) _Atomic uint64_t passed;
 	_Atomic uint32_t state;
 	_Atomic uint8_t patience; /* enum journal_patience */
+	_Atomic bool paced;
 	bool pinned;
+	_Atomic uint64_t read; /* `position`, for the writer */
 	uint64_t position; /* what journal_read goes on from */
 	uint64_t horizon; /* withdrawals wait until the position is here */
 	uint64_t held; /* the first entry whose withdrawal waits; 0: none */
@@ -292,6 +294,7 @@ journal_subscribe(struct journal *j, struct journal_cursor **out)
 		c->horizon = c->held = c->replay = 0;
 		c->pinned = false;
 		atomic_store_explicit(&c->patience, JOURNAL_BEAR, memory_order_relaxed);
+		atomic_store_explicit(&c->paced, false, memory_order_relaxed);
 		atomic_store_explicit(&c->passed, head, memory_order_release);
 		cursor_state_set(c, CURSOR_USED);
 		*out = c;
@@ -348,6 +351,36 @@ journal_fork(struct journal *j, const struct journal_cursor *from, struct journa
 	return 0;
 }
 
+/* relaxed, as `read`: nothing is read through it, the writer but waits a little longer or not */
+void
+journal_set_paced(struct journal_cursor *c)
+{
+	atomic_store_explicit(&c->read, c->position, memory_order_relaxed);
+	atomic_store_explicit(&c->paced, true, memory_order_relaxed);
+}
+
+uint64_t
+journal_lag(const struct journal *j, uint64_t *position)
+{
+	/* acquire: pairs with the release in cursor_end_raise */
+	uint32_t end = atomic_load_explicit(&j->cursor_end, memory_order_acquire);
+	uint64_t head = journal_head(j);
+
+	*position = head;
+	for (uint32_t i = 0; i < end; i++) {
+		const struct journal_cursor *c = &j->cursor[i];
+		uint64_t at;
+
+		if (!atomic_load_explicit(&c->paced, memory_order_relaxed) ||
+			(cursor_state(c) & STATE_MASK) != CURSOR_USED)
+			continue;
+		at = atomic_load_explicit(&c->read, memory_order_relaxed);
+		if (at < *position)
+			*position = at;
+	}
+	return head - *position;
+}
+
 void
 journal_set_patience(struct journal_cursor *c, enum journal_patience patience)
 {
@@ -398,6 +431,12 @@ journal_read(struct journal *j, struct journal_cursor *c, struct journal_entry *
 }
 
 static void
+read_publish(struct journal_cursor *c)
+{
+	atomic_store_explicit(&c->read, c->position, memory_order_relaxed);
+}
+
+static void
 passed_publish(struct journal_cursor *c)
 {
 	uint64_t passed = c->held != 0 ? c->held - 1 : c->position;
@@ -421,6 +460,7 @@ journal_advance(struct journal *j, struct journal_cursor *c, uint64_t passed_seq
 		c->position = c->held - 1;
 		c->held = 0;
 	}
+	read_publish(c);
 }
 
 uint64_t
@@ -429,6 +469,7 @@ journal_resume(struct journal *j, struct journal_cursor *c)
 	c->position = journal_head(j);
 	c->held = 0; /* the walk finds them */
 	c->replay = 0;
+	read_publish(c);
 	return journal_passed(c);
 }
 

@@ -72,6 +72,11 @@ int journal_hold(struct journal *j, const struct journal_cursor *from, struct jo
 enum journal_patience { JOURNAL_BEAR, JOURNAL_EVICT, JOURNAL_WAIT };
 void journal_set_patience(struct journal_cursor *c, enum journal_patience patience);
 
+/* The consumer's thread, after subscribing: long walks of the writer don't run far ahead of this one (shard_walks.c). */
+void journal_set_paced(struct journal_cursor *c);
+/* Writer. How many entries the slowest of these has not read, and which was its last; 0 without any. */
+uint64_t journal_lag(const struct journal *j, uint64_t *position) RUNS_ON(role_rib);
+
 /*
  * Writer. Who holds back most: what is newer than `passed` can't be given back because of it. False: nobody holds anything. The cursor may
  * be gone or another's by the time it is used: only journal_evict() looks at it.

@@ -542,14 +542,15 @@ reclaim_deadline(const struct shard *s, uint64_t now_ns, uint64_t deadline_ns) R
 bool
 shard_work(struct shard *s, uint64_t now_ns, uint64_t deadline_ns)
 {
-	bool more, garbage, hold;
+	bool more, walks, garbage, hold;
 	uint64_t head;
 
 	s->now_ns = now_ns;
+	s->pace.waits = false;
 	garbage = reclaim(s, reclaim_deadline(s, now_ns, deadline_ns));
 	hold = tombstones_hold(s, deadline_ns);
 	more = hold || import_run(s, live_deadline(s, now_ns, deadline_ns));
-	more |= walks_run(s, deadline_ns, hold);
+	walks = walks_run(s, deadline_ns, hold);
 	head = journal_head(s->journal);
 	if (head != s->woken) {
 		s->woken = head;
@@ -559,7 +560,14 @@ shard_work(struct shard *s, uint64_t now_ns, uint64_t deadline_ns)
 	next_hops_tidy(s);
 	if (walk_clock() < deadline_ns)
 		garbage = reclaim(s, deadline_ns);
-	return more || garbage;
+	s->pace.waits &= !more && !garbage;
+	return more || walks || garbage;
+}
+
+bool
+shard_waits(const struct shard *s)
+{
+	return s->pace.waits;
 }
 
 /* ---- readers ---- */

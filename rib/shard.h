@@ -230,6 +230,8 @@ void shard_next_hop(struct shard *s, const struct nexthop_message *m) RUNS_ON(ro
 
 /* One turn of the loop: batches, slices of walks, reclaim. Returns true while there is more to do. Monotonic ns. */
 bool shard_work(struct shard *s, uint64_t now_ns, uint64_t deadline_ns) RUNS_ON(role_rib);
+/* After it said that there is more: but not before consumers have read some of what was done. To look again in 0.1 ms is soon enough. */
+bool shard_waits(const struct shard *s) RUNS_ON(role_rib);
 
 /* Any thread: counters of a peer's family, and the peer as the shard knows it (false: no such peer). */
 void shard_peer_counts(const struct shard *s, struct peer_id id, enum family family, struct adj_rib_in_counts *out);

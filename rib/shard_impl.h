@@ -201,6 +201,12 @@ struct shard_sample {
  */
 #define SHARD_SAMPLE_NS 200000u
 
+/* Where the slowest paced consumer stands, and since when. */
+struct shard_pace {
+	uint64_t position, since_ns;
+	bool waits; /* all there is to do waits for it */
+};
+
 /* Who holds tombstones back, and since when at this place. */
 struct shard_late {
 	struct journal_holder holder;
@@ -237,6 +243,7 @@ struct shard {
 
 	struct shard_next_hops next_hops;
 	struct shard_late late;
+	struct shard_pace pace;
 	_Atomic uint64_t evictions;
 	unsigned walk_turn;
 	_Atomic uint32_t cluster_id; /* of the config, for any thread */
@@ -355,7 +362,7 @@ void rejudge_start(struct shard *s, struct vrf_id vrf) RUNS_ON(role_rib);
 void replay_start(struct shard *s, struct shard_table *t, struct shard_rib_in *r) RUNS_ON(role_rib);
 void let_go_start(struct shard_table *t, struct shard_rib_in *r) RUNS_ON(role_rib);
 bool walks_pending(const struct shard *s);
-/* At least one slice, then until the deadline; none that sweeps while `hold`. True while there is more. */
+/* At least one slice, then until the deadline; none that sweeps while `hold`, none while consumers have much to read. True while there is more. */
 bool walks_run(struct shard *s, uint64_t deadline_ns, bool hold) RUNS_ON(role_rib);
 
 /* shard_replay.c */

@@ -283,6 +283,28 @@ table_slice(struct shard *s, struct shard_table *t, uint64_t deadline_ns) RUNS_O
 	(void)dest_reclaim(t->dests, journal_safe_sequence(s->journal));
 }
 
+/*
+ * What is live takes its place in the journal behind all that walks have changed: so they go no further ahead of consumers than these read in
+ * a millisecond or two. One that does not come on is not waited for.
+ */
+#define PACE_ENTRIES 2048u
+#define PACE_PATIENCE_NS 20000000u
+
+static bool
+walks_ahead(struct shard *s) RUNS_ON(role_rib)
+{
+	uint64_t position, now;
+
+	if (journal_lag(s->journal, &position) < PACE_ENTRIES)
+		return false;
+	now = walk_clock();
+	if (position != s->pace.position) {
+		s->pace.position = position;
+		s->pace.since_ns = now;
+	}
+	return now - s->pace.since_ns < PACE_PATIENCE_NS;
+}
+
 static bool
 may_walk(const struct shard_table *t, bool hold)
 {
@@ -317,6 +339,10 @@ walks_run(struct shard *s, uint64_t deadline_ns, bool hold)
 
 	if (!walks_possible(s, hold))
 		return walks_pending(s);
+	if (walks_ahead(s)) {
+		s->pace.waits = true;
+		return true;
+	}
 	shard_sample_add(s, 0);
 	do {
 		struct shard_table *t;
@@ -327,6 +353,7 @@ walks_run(struct shard *s, uint64_t deadline_ns, bool hold)
 		table_slice(s, t, deadline_ns);
 		if (!walks_possible(s, hold))
 			return walks_pending(s);
-	} while (walk_clock() < deadline_ns);
+		s->pace.waits = walks_ahead(s);
+	} while (!s->pace.waits && walk_clock() < deadline_ns);
 	return true;
 }

@@ -114,6 +114,41 @@ safe_is_the_slowest(void **state)
 }
 
 static void
+only_paced_ones_are_waited_for(void **state)
+{
+	struct journal_cursor *slow, *paced;
+	struct fixture f;
+	uint64_t at;
+
+	fixture_begin(&f, 16);
+	append(f.journal, 3);
+	assert_int_equal(journal_lag(f.journal, &at), 0);
+	assert_int_equal(at, 3);
+	assert_int_equal(journal_subscribe(f.journal, &slow), 0);
+	assert_int_equal(journal_subscribe(f.journal, &paced), 0);
+	journal_set_paced(f.c);
+	journal_set_paced(paced);
+	append(f.journal, 5);
+	assert_int_equal(journal_lag(f.journal, &at), 8);
+	assert_int_equal(at, 0);
+	journal_advance(f.journal, f.c, 7);
+	assert_int_equal(journal_lag(f.journal, &at), 5);
+	assert_int_equal(at, 3);
+	journal_pin(paced); /* what it holds back is another matter */
+	journal_advance(f.journal, paced, 8);
+	assert_int_equal(journal_passed(paced), 3);
+	assert_int_equal(journal_lag(f.journal, &at), 1);
+	journal_unsubscribe(f.journal, f.c);
+	assert_int_equal(journal_lag(f.journal, &at), 0);
+	journal_unsubscribe(f.journal, paced);
+	/* its place is another's now, who is not paced */
+	assert_int_equal(journal_subscribe(f.journal, &paced), 0);
+	append(f.journal, 1);
+	assert_int_equal(journal_lag(f.journal, &at), 0);
+	fixture_end(&f);
+}
+
+static void
 a_lapped_cursor_keeps_its_tombstones(void **state)
 {
 	struct fixture f;
@@ -598,6 +633,7 @@ main(void)
 		cmocka_unit_test(one_is_slow),
 		cmocka_unit_test(entries_come_in_order),
 		cmocka_unit_test(safe_is_the_slowest),
+		cmocka_unit_test(only_paced_ones_are_waited_for),
 		cmocka_unit_test(a_lapped_cursor_keeps_its_tombstones),
 		cmocka_unit_test(withdrawals_wait_for_what_was_passed_over),
 		cmocka_unit_test(what_is_judged_and_not_done_comes_again),
