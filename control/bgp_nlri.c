@@ -76,6 +76,16 @@ nlri_check(struct rd r, enum family f, bool add_path)
 	return !r.bad;
 }
 
+unsigned
+nlri_count(struct rd r)
+{
+	unsigned count = 0;
+
+	for (; r.p < r.end; count++)
+		r.p += 1 + (*r.p + 7u) / 8;
+	return count;
+}
+
 /* RFC 8277 2.2 to 2.4: labels at the start of `v`, of which `*bits` are the prefix's length field. False: cut short. */
 static bool
 labels_read(struct rd *v, unsigned *bits, struct nlri_form form, struct nlri *out)

@@ -52,3 +52,19 @@ bool nlri_check(struct rd r, enum family f, bool add_path);
 /* Octets that it takes on the wire. */
 size_t nlri_wire_len(const struct prefix *p, bool add_path);
 void nlri_write(struct wr *w, const struct prefix *p, bool add_path, uint32_t path_id);
+
+/* How many prefixes there are in a field that nlri_check() passed, of a family that has nothing but prefixes; without path ids. */
+unsigned nlri_count(struct rd r);
+/* Takes the next one of such a field of IPv4 unicast into `out`. There is one. */
+static inline void
+nlri_take_v4(struct rd *r, struct prefix *out)
+{
+	unsigned len = *r->p++, octets = (len + 7) / 8;
+	uint32_t v = 0;
+
+	for (unsigned i = 0; i < octets; i++)
+		v |= (uint32_t)*r->p++ << (24 - 8 * i);
+	/* RFC 4271 4.3: what is beyond the length is irrelevant. */
+	v &= len == 0 ? 0 : UINT32_MAX << (32 - len);
+	prefix_put_octets_v4(out, __builtin_bswap32(v), (uint8_t)len);
+}

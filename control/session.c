@@ -135,6 +135,7 @@ speaker_stop(void *ctx)
 	timer_cancel(s->thread, &s->retry);
 	timer_cancel(s->thread, &s->limits);
 	timer_cancel(s->thread, &s->pace_timer);
+	timer_cancel(s->thread, &s->tidy);
 	input_end(s);
 	qsbr_offline(s->config.readers, s->reader);
 }

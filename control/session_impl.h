@@ -48,6 +48,7 @@ static_assert(TX_EXPORT_ROOM > BGP_EXTENDED_MSG_MAX + TX_RESERVE, "the largest m
 #define IDLE_HOLD_FORGIVEN_S 60u /* a session that was up so long starts the back-off anew */
 #define EXPORT_SHARE_NS 200000u /* of a slice: what one peer has at least */
 #define BATCH_RETRY_NS 1000000u
+#define BATCH_TIDY_NS (NS_PER_S / 4)
 #define ACCEPT_RETRY_NS 100000000u
 
 #define container_of(p, type, member) ((type *)(void *)((char *)(p)-offsetof(type, member)))
@@ -240,6 +241,7 @@ struct speaker {
 	bool owed; /* some peer has records owed */
 	bool starved; /* no batch was free */
 	struct timer retry;
+	struct timer tidy; /* of batches; while there are some */
 	struct attr_set *attrs; /* ATTR_SET_MAX */
 	uint64_t random;
 	unsigned turn; /* which peer is first */
@@ -310,6 +312,8 @@ void connection_flush(struct connection *c) RUNS_ON(role_session);
 void connection_keepalive(struct connection *c) RUNS_ON(role_session);
 void connection_notify(struct connection *c, const struct note *note) RUNS_ON(role_session);
 void connection_hold(struct connection *c, uint64_t hold_ns) RUNS_ON(role_session);
+/* An UPDATE that was taken: EV_UPDATE, of which in Established only the hold timer hears. */
+void connection_heard(struct connection *c, uint64_t now_ns) RUNS_ON(role_session);
 void connection_keepalive_start(struct connection *c) RUNS_ON(role_session);
 void connection_stop_timers(struct connection *c) RUNS_ON(role_session);
 /* A whole message is in the receive buffer (or a header that is wrong). */

@@ -13,14 +13,37 @@
 
 static_assert(sizeof(struct rib_record) % 8 == 0, "what follows a record's header is aligned");
 
+#define CLOCK_OCTETS 2048u /* handled between two looks at the clock: some 10 us */
+
 /* Unicast has no label; 0 would be one (rib/dest.h). */
 #define LABEL_NONE_WIRE 0xfffffu
 
 /* ---- batches ---- */
 
+static void
+tidy_fire(struct timer *t)
+{
+	struct speaker *s = container_of(t, struct speaker, tidy);
+	bool left = false;
+
+	role_enter_session();
+	for (unsigned i = 0; i < s->shards.count; i++) {
+		struct speaker_input *in = &s->input[i];
+
+		if (in->batch != NULL && in->batch->used == 0) {
+			shard_input_return(in->to, in->batch);
+			in->batch = NULL;
+		}
+		left |= shard_input_tidy(in->to);
+	}
+	if (left)
+		timer_arm(s->thread, t, BATCH_TIDY_NS);
+}
+
 void
 input_init(struct speaker *s)
 {
+	s->tidy.fire = tidy_fire;
 	s->shards = *s->config.shards;
 	for (unsigned i = 0; i < s->shards.count; i++)
 		s->input[i].to = shard_input(s->shards.at[i], 0);
@@ -86,6 +109,15 @@ batch_room(const struct speaker_input *in)
 	return in->batch != NULL ? in->batch->size - in->batch->used : 0;
 }
 
+/* NULL: none is free. */
+static struct rib_batch *
+batch_get(struct speaker *s, unsigned shard) RUNS_ON(role_session)
+{
+	if (s->tidy.deadline_ns == 0)
+		timer_arm(s->thread, &s->tidy, BATCH_TIDY_NS);
+	return shard_input_get(s->input[shard].to);
+}
+
 /* The next empty one becomes the open one. */
 static bool
 batch_next(struct speaker *s, unsigned shard) RUNS_ON(role_session)
@@ -94,8 +126,8 @@ batch_next(struct speaker *s, unsigned shard) RUNS_ON(role_session)
 
 	batch_push(s, shard);
 	if (in->batch == NULL)
-		in->batch = in->spare_count > 0 ? in->spare[--in->spare_count]
-						: shard_input_get(in->to);
+		in->batch =
+			in->spare_count > 0 ? in->spare[--in->spare_count] : batch_get(s, shard);
 	s->starved |= in->batch == NULL;
 	return in->batch != NULL;
 }
@@ -115,7 +147,7 @@ spares_reserve(struct speaker *s, unsigned shard, unsigned count) RUNS_ON(role_s
 
 	while (in->spare_count < count) {
 		struct rib_batch *b =
-			in->spare_count < BATCH_SPARES_MAX ? shard_input_get(in->to) : NULL;
+			in->spare_count < BATCH_SPARES_MAX ? batch_get(s, shard) : NULL;
 
 		if (b == NULL) {
 			s->starved = true;
@@ -299,17 +331,6 @@ nlri_per_batch(size_t attrs_len)
 	return (RIB_BATCH_SIZE - BATCH_OVERHEAD - pad8(attrs_len)) / sizeof(struct rib_nlri);
 }
 
-static unsigned
-field_count(struct rd r, enum family f)
-{
-	struct nlri n;
-	unsigned count = 0;
-
-	while (nlri_read(&r, f, false, &n))
-		count++;
-	return count;
-}
-
 /* One field of an UPDATE, as it goes into batches. */
 struct input_field {
 	const struct attr_set *attrs; /* NULL: withdraw */
@@ -330,13 +351,33 @@ input_add(struct input_update *in, const struct connection *c, const struct bgp_
 {
 	struct input_field *to = &in->field[in->count];
 
-	if (!(c->n.families & 1u << f->family))
+	if (!(c->n.families & 1u << f->family) ||
+		(f->family != FAMILY_IPV4_UNICAST && f->family != FAMILY_IPV6_UNICAST))
 		return; /* RFC 4760 7 allows to ignore it */
 	*to = (struct input_field){.attrs = attrs, .family = f->family, .nlri = f->nlri};
 	to->attrs_len = attrs != NULL ? attr_set_size(attrs) : 0;
-	to->count = field_count(f->nlri, f->family);
+	to->count = nlri_count(f->nlri);
 	if (to->count > 0)
 		in->count++;
+}
+
+/* The next `n`, which are there: the decoder looked. */
+static void
+nlri_put(struct input_field *f, unsigned n, struct rib_nlri *to)
+{
+	struct nlri nlri;
+
+	for (unsigned i = 0; i < n; i++) {
+		if (f->family == FAMILY_IPV4_UNICAST) {
+			nlri_take_v4(&f->nlri, &to[i].prefix);
+		} else {
+			nlri_read(&f->nlri, f->family, false, &nlri);
+			to[i].prefix = nlri.prefix;
+		}
+		memset(to[i].pad, 0, sizeof(to[i].pad));
+		to[i].path_id = 0;
+		to[i].label = LABEL_NONE_WIRE;
+	}
 }
 
 static void
@@ -345,22 +386,19 @@ field_put(struct speaker *s, const struct peer *p, struct input_field *f, uint64
 {
 	while (f->count > 0) {
 		unsigned per = (unsigned)nlri_per_batch(f->attrs_len),
-			 n = f->count < per ? f->count : per, i;
+			 n = f->count < per ? f->count : per;
 		struct rib_record *r;
-		struct rib_nlri *to;
-		struct nlri nlri;
 
 		/* spares_reserve() saw to it that this succeeds. */
 		if (!batch_reserve(s, 0, record_len(f->attrs_len, n)))
 			return;
 		r = record_begin(
 			s->input[0].batch, p, RIB_UPDATE, f->family, f->attrs, f->attrs_len, now);
-		to = (struct rib_nlri *)(void *)((uint8_t *)(r + 1) + pad8(f->attrs_len));
-		for (i = 0; i < n && nlri_read(&f->nlri, f->family, false, &nlri); i++)
-			to[i] = (struct rib_nlri){.prefix = nlri.prefix,
-				.path_id = nlri.path_id,
-				.label = LABEL_NONE_WIRE};
-		record_end(s->input[0].batch, r, i);
+		if (f->attrs != NULL)
+			r->attrs_hash = attr_set_hash(f->attrs);
+		nlri_put(
+			f, n, (struct rib_nlri *)(void *)((uint8_t *)(r + 1) + pad8(f->attrs_len)));
+		record_end(s->input[0].batch, r, n);
 		f->count -= n;
 	}
 }
@@ -587,7 +625,7 @@ update_received(struct connection *c, const uint8_t *msg, size_t len, uint64_t n
 	limit_received(p);
 	if (u.error.severity != BGP_OK)
 		update_log(p, &u.error);
-	connection_event(c, EV_UPDATE, NULL);
+	connection_heard(c, now);
 	return true;
 }
 
@@ -744,6 +782,7 @@ bool
 connection_input(struct connection *c, uint64_t now, uint64_t deadline_ns)
 {
 	bool more = true;
+	size_t octets = 0;
 
 	while (c->watch.fd >= 0 && !c->connecting) {
 		const uint8_t *msg = c->rx + c->rx_head;
@@ -775,6 +814,10 @@ connection_input(struct connection *c, uint64_t now, uint64_t deadline_ns)
 		if (c->watch.fd < 0 || c->connecting) /* gone, or begun anew */
 			return false;
 		c->rx_head += len;
+		octets += len;
+		if (octets < CLOCK_OCTETS)
+			continue;
+		octets = 0;
 		if (now_ns() >= deadline_ns)
 			break;
 	}

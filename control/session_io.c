@@ -480,6 +480,14 @@ connection_hold(struct connection *c, uint64_t hold_ns)
 }
 
 void
+connection_heard(struct connection *c, uint64_t now)
+{
+	/* the machine is asked once a turn, not for each of the hundreds of messages that were read together */
+	if (c->state != FSM_ESTABLISHED || c->last_message_ns < now)
+		connection_event(c, EV_UPDATE, NULL);
+}
+
+void
 connection_keepalive_start(struct connection *c)
 {
 	const struct config_timers *t = &c->peer->config.timers;

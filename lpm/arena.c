@@ -13,6 +13,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #ifdef KEEL_JEMALLOC
 #include <jemalloc/jemalloc.h>
 #else
@@ -448,6 +449,27 @@ arena_free(struct arena *a, void *p)
 	usable = backend_usable(p);
 	backend_free(c, p, usable);
 	cache_count(a, c, -(int64_t)usable);
+}
+
+#define PAGE_BYTES 4096u
+
+void
+arena_forget(void *p, size_t size)
+{
+	uintptr_t from = ((uintptr_t)p + PAGE_BYTES - 1) & ~(uintptr_t)(PAGE_BYTES - 1);
+	uintptr_t end = ((uintptr_t)p + size) & ~(uintptr_t)(PAGE_BYTES - 1);
+
+	/* no harm where it fails: they stay resident */
+	if (from < end)
+		(void)madvise((void *)from, end - from, MADV_DONTNEED);
+}
+
+void
+arena_release(struct arena *a, void *p)
+{
+	if (p != NULL)
+		arena_forget(p, backend_usable(p));
+	arena_free(a, p);
 }
 
 void

@@ -25,6 +25,10 @@ void *arena_alloc_aligned(struct arena *a, size_t align, size_t size) __attribut
 /* As realloc(3); on NULL the old block stays. */
 void *arena_realloc(struct arena *a, void *p, size_t size);
 void arena_free(struct arena *a, void *p);
+/* As arena_free(), of something large of which there will be none again soon: its pages go back to the system at once. */
+void arena_release(struct arena *a, void *p);
+/* Whole pages of a block that will be written before they are read again go back to the system; the block stays. */
+void arena_forget(void *p, size_t size);
 
 /*
  * Pages freed some ten seconds ago go back to the system. Busy arenas do it by themselves, in passing; quiet ones need somebody who calls

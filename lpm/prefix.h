@@ -99,3 +99,27 @@ prefix_hash(const struct prefix *p)
 	__builtin_memcpy(w, p->b, sizeof(w));
 	return hash_mix(w[0] ^ hash_mix(w[1] + p->len));
 }
+
+/*
+ * An IPv4 prefix of its octets as they lie in memory. Written whole: who reads 8 or 16 bytes of it next would wait for a write of 4 to reach the
+ * cache, behind all writes before it.
+ */
+static inline void
+prefix_put_octets_v4(struct prefix *out, uint32_t octets, uint8_t len)
+{
+	uint32_t w __attribute__((vector_size(16))) = {octets};
+
+	__builtin_memcpy(out->b, &w, sizeof(out->b));
+	out->afi = AFI_IPV4;
+	out->len = len;
+}
+
+/* prefix_hash() of it. */
+static inline uint64_t
+prefix_hash_octets_v4(uint32_t octets, uint8_t len)
+{
+	uint64_t w = 0;
+
+	__builtin_memcpy(&w, &octets, sizeof(octets));
+	return hash_mix(w ^ hash_mix(len));
+}

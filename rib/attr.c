@@ -237,13 +237,13 @@ struct attr_index {
 };
 
 /*
- * Another size: the next index is cleared, then filled by rising id, beside the one in use: a piece with each new set and each turn.
- * A piece is some microseconds, where all at once would stop a full table's 190,000 sets for several milliseconds. A small index (100 us)
- * is copied at once: what it has room for may not be enough steps for all ids of a table that was larger once.
+ * Another size: the next index is cleared, then filled beside the one in use, a piece with each new set and each turn. A piece is some
+ * microseconds, where all at once would stop a full table's 190,000 sets for several milliseconds. Entries are copied, place by place: no set is
+ * looked at. What is new goes into both; what a removal moves over the place reached is copied then, or met again, and is not put in twice. A small
+ * index (100 us) is copied at once: what it has room for may not be enough steps for all places of one that was larger.
  */
 #define CLEAR_STEP 4096
-#define FILL_STEP 64 /* sets */
-#define SCAN_STEP 4096 /* ids, most of them free */
+#define COPY_STEP 256 /* places */
 #define AT_ONCE_MAX 16384u
 #define INDEX_MIN 1024u
 
@@ -258,7 +258,8 @@ struct attr_table {
 	struct attr_index *index;
 	uint32_t index_mask;
 	struct attr_index *next; /* NULL: none */
-	uint32_t next_mask, next_cleared, next_at; /* slots cleared; ids below are in it */
+	uint32_t next_mask, next_cleared,
+		next_at; /* places cleared; those of `index` below are in it */
 	uint32_t free_id; /* list through refs; 0: empty */
 	uint32_t dying_count, dying[DYING_MAX]; /* ids */
 	struct limbo limbo;
@@ -314,7 +315,14 @@ set_hash(const struct attr_set *a, size_t size)
 	w = 0;
 	memcpy(&w, p, size);
 	h[0] = (h[0] ^ w) * 0x9e3779b97f4a7c15u ^ hash_mix(h[1]);
-	return (uint32_t)hash_mix(h[0] ^ hash_mix(h[2]) << 1 ^ hash_mix(h[3]) << 2);
+	h[0] = hash_mix(h[0] ^ hash_mix(h[2]) << 1 ^ hash_mix(h[3]) << 2);
+	return (uint32_t)h[0] != 0 ? (uint32_t)h[0] : 1;
+}
+
+uint32_t
+attr_set_hash(const struct attr_set *a)
+{
+	return set_hash(a, attr_set_size(a));
 }
 
 static void
@@ -391,18 +399,42 @@ index_insert(struct attr_index *index, uint32_t mask, struct attr_index e)
 	index[i] = e;
 }
 
-/* Takes an entry out and moves up what was pushed behind it. */
+/* As index_insert(), unless it is there. */
 static void
-index_remove(struct attr_index *index, uint32_t mask, uint32_t id, uint32_t hash)
+index_insert_once(struct attr_index *index, uint32_t mask, struct attr_index e)
+{
+	uint32_t i = e.hash & mask;
+
+	for (; index[i].id != 0; i = (i + 1) & mask)
+		if (index[i].id == e.id)
+			return;
+	index[i] = e;
+}
+
+/* The next index is cleared, so entries go into it. */
+static bool
+next_filling(const struct attr_table *t)
+{
+	return t->next != NULL && t->next_cleared > t->next_mask;
+}
+
+/* Takes an entry out of `index` (it may not be there) and moves up what was pushed behind it. */
+static void
+index_remove(
+	struct attr_table *t, struct attr_index *index, uint32_t mask, uint32_t id, uint32_t hash)
 {
 	uint32_t hole = hash & mask;
+	bool copies = index == t->index && next_filling(t);
 
-	while (index[hole].id != id)
-		hole = (hole + 1) & mask;
+	for (; index[hole].id != id; hole = (hole + 1) & mask)
+		if (index[hole].id == 0)
+			return;
 	for (uint32_t i = (hole + 1) & mask; index[i].id != 0; i = (i + 1) & mask) {
 		if (((i - index[i].hash) & mask) < ((i - hole) & mask))
 			continue; /* its own place lies behind the hole */
 		index[hole] = index[i];
+		if (copies && hole < t->next_at)
+			index_insert_once(t->next, t->next_mask, index[hole]);
 		hole = i;
 	}
 	index[hole] = (struct attr_index){0};
@@ -417,7 +449,7 @@ next_begin(struct attr_table *t, uint32_t size)
 	bytes_add(t, size * sizeof(*t->next));
 	t->next_mask = size - 1;
 	t->next_cleared = 0;
-	t->next_at = 1;
+	t->next_at = 0;
 	return 0;
 }
 
@@ -437,7 +469,7 @@ static void
 next_use(struct attr_table *t)
 {
 	bytes_add(t, -((size_t)t->index_mask + 1) * sizeof(*t->index));
-	arena_free(t->arena, t->index);
+	arena_release(t->arena, t->index);
 	t->index = t->next;
 	t->index_mask = t->next_mask;
 	t->next = NULL;
@@ -457,26 +489,21 @@ next_copy(struct attr_table *t)
 static void
 next_step(struct attr_table *t)
 {
-	uint32_t limit = atomic_load_explicit(&t->limit, memory_order_relaxed);
-	uint32_t end = limit - t->next_at > SCAN_STEP ? t->next_at + SCAN_STEP : limit;
+	uint32_t end;
 
 	if (t->index_mask < AT_ONCE_MAX) {
 		next_copy(t);
 		return;
 	}
-	if (!next_clear(t))
+	if (!next_filling(t)) {
+		(void)next_clear(t);
 		return;
-	for (unsigned filled = 0; t->next_at < end && filled < FILL_STEP; t->next_at++) {
-		const struct attr_slot *s = slot_of(t, t->next_at);
-		const struct attr_set *set = atomic_load_explicit(&s->set, memory_order_relaxed);
-		/* free, or waiting for readers: out of the index already */
-		if (set == NULL || s->refs == 0)
-			continue;
-		index_insert(t->next, t->next_mask,
-			(struct attr_index){t->next_at, set_hash(set, attr_set_size(set))});
-		filled++;
 	}
-	if (t->next_at == limit)
+	end = t->index_mask - t->next_at >= COPY_STEP ? t->next_at + COPY_STEP : t->index_mask + 1;
+	for (; t->next_at < end; t->next_at++)
+		if (t->index[t->next_at].id != 0)
+			index_insert_once(t->next, t->next_mask, t->index[t->next_at]);
+	if (t->next_at > t->index_mask)
 		next_use(t);
 }
 
@@ -578,11 +605,23 @@ slot_ref(struct attr_table *t, struct attr_slot *s, uint32_t refs)
 	s->refs += refs;
 }
 
+void
+attr_prefetch_hash(const struct attr_table *t, uint32_t hash)
+{
+	__builtin_prefetch(&t->index[hash & t->index_mask]);
+}
+
 int
 attr_intern(struct attr_table *t, const struct attr_set *a, uint32_t refs, struct attr_id *out)
 {
+	return attr_intern_hashed(t, a, attr_set_hash(a), refs, out);
+}
+
+int
+attr_intern_hashed(struct attr_table *t, const struct attr_set *a, uint32_t hash, uint32_t refs,
+	struct attr_id *out)
+{
 	size_t size = attr_set_size(a);
-	uint32_t hash = set_hash(a, size);
 	uint32_t id = index_find(t, a, size, hash);
 	struct attr_set *copy;
 
@@ -601,7 +640,7 @@ attr_intern(struct attr_table *t, const struct attr_set *a, uint32_t refs, struc
 	bytes_add(t, size);
 	count_add(t, 1);
 	index_insert(t->index, t->index_mask, (struct attr_index){id, hash});
-	if (t->next != NULL && id < t->next_at)
+	if (next_filling(t))
 		index_insert(t->next, t->next_mask, (struct attr_index){id, hash});
 	slot_publish(t, id, copy, refs);
 	out->v = id;
@@ -649,9 +688,9 @@ dying_bury(struct attr_table *t)
 		__builtin_prefetch(&t->index[hash[i] & t->index_mask], 1);
 	}
 	for (uint32_t i = 0; i < n; i++) {
-		index_remove(t->index, t->index_mask, t->dying[i], hash[i]);
-		if (t->next != NULL && t->dying[i] < t->next_at)
-			index_remove(t->next, t->next_mask, t->dying[i], hash[i]);
+		index_remove(t, t->index, t->index_mask, t->dying[i], hash[i]);
+		if (next_filling(t))
+			index_remove(t, t->next, t->next_mask, t->dying[i], hash[i]);
 		limbo_push(&t->limbo, (void *)(uintptr_t)t->dying[i]);
 	}
 }

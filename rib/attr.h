@@ -141,6 +141,10 @@ int attr_table_create(struct arena *a, struct qsbr *readers, struct attr_table *
 void attr_table_destroy(struct attr_table *t);
 /* Finds or copies; takes `refs` references. 0, -ENOMEM (nothing changed). */
 int attr_intern(struct attr_table *t, const struct attr_set *a, uint32_t refs, struct attr_id *out);
+/* The same with its hash made before, be it by another thread: while that was under way, the place in the index could be prefetched. */
+uint32_t attr_set_hash(const struct attr_set *a); /* never 0 */
+void attr_prefetch_hash(const struct attr_table *t, uint32_t hash);
+int attr_intern_hashed(struct attr_table *t, const struct attr_set *a, uint32_t hash, uint32_t refs, struct attr_id *out);
 void attr_ref(struct attr_table *t, struct attr_id id, uint32_t refs);
 /* The same of an id kept from before whose serial is as it was; false: its last reference went meanwhile, nothing changed. */
 bool attr_ref_again(struct attr_table *t, struct attr_id id, uint32_t refs);

@@ -3,18 +3,17 @@
 
 #include "lpm/arena.h"
 #include "lpm/qsbr.h"
+#include "rib/dest_word_impl.h"
 #include "rib/limbo_impl.h"
 
 #include <errno.h>
 #include <string.h>
 
-/*
- * `word` is the published path set, or, with LINK set, there are none and it holds the owner's links: of a tombstone in
- * the list by age, of a free id in the list of free ones. Readers only look at LINK.
- */
+/* `word` says what is published, or holds the owner's links: dest_word_impl.h. */
 struct destination {
 	_Atomic uint64_t word;
 	_Atomic uint32_t sequence;
+	_Atomic uint32_t time_s; /* of the path that is INLINE */
 	uint8_t len;
 	_Atomic uint8_t
 		used; /* a free id's prefix may be rewritten; an id gets free a grace period before that */
@@ -23,12 +22,12 @@ struct destination {
 	 * one, and 2^31 changes may be a month.
 	 */
 	uint16_t fresh:1, sequence_high:15;
-	uint8_t b[16];
+	uint8_t b[]; /* 4 or 16 */
 };
-static_assert(
-	sizeof(struct destination) == 32, "budget of docs/architecture.md: x 1.2 million = 38 MB");
+static_assert(offsetof(struct destination, b) + 4 == DEST_BYTES_IPV4,
+	"budget of docs/architecture.md: x 1.2 million = 29 MB");
+static_assert(offsetof(struct destination, b) + 16 <= DEST_BYTES_IPV6, "a multiple of the word");
 
-#define LINK 1u
 #define ID_NIL 0x7fffffffu /* also the bound of ids: two of them and LINK fit a word */
 
 #define SEGMENT_BITS 10
@@ -72,6 +71,11 @@ struct dest_table {
 	struct limbo sets, ids;
 	struct retire_list *retired; /* old indexes and segment lists */
 	uint32_t in_length[129]; /* owner: destinations by prefix length */
+	size_t dest_size;
+	unsigned addr_len;
+	/* owner: room for the next set of so many paths, as path_set_alloc() gives it and as it is published */
+	struct path_set *draft[PATHS_PACKED_MAX + 1];
+	struct packed_set *packed[PATHS_PACKED_MAX + 1];
 
 	/* what readers read */
 	alignas(CACHE_LINE) _Atomic(struct index *) index;
@@ -107,23 +111,39 @@ dest_at(const struct dest_table *t, uint32_t id)
 	/* acquire: pairs with the release store in segments_grow */
 	struct destination **segments = atomic_load_explicit(&t->segments, memory_order_acquire);
 
-	return &segments[id >> SEGMENT_BITS][id & (SEGMENT_DESTS - 1)];
+	return (struct destination *)(void *)((uint8_t *)segments[id >> SEGMENT_BITS] +
+					      (id & (SEGMENT_DESTS - 1)) * t->dest_size);
 }
 
-static struct prefix
-dest_prefix(const struct dest_table *t, const struct destination *d)
+static uint32_t
+dest_octets_v4(const struct destination *d)
 {
-	struct prefix p = {.afi = (uint8_t)t->afi, .len = d->len};
+	uint32_t octets;
 
-	memcpy(p.b, d->b, sizeof(p.b));
-	return p;
+	memcpy(&octets, d->b, sizeof(octets));
+	return octets;
+}
+
+static void
+dest_prefix(const struct dest_table *t, const struct destination *d, struct prefix *out)
+{
+	if (t->addr_len == 4) {
+		prefix_put_octets_v4(out, dest_octets_v4(d), d->len);
+		return;
+	}
+	memcpy(out->b, d->b, sizeof(out->b));
+	out->afi = (uint8_t)t->afi;
+	out->len = d->len;
 }
 
 static uint64_t
 dest_hash(const struct dest_table *t, const struct destination *d)
 {
-	struct prefix p = dest_prefix(t, d);
+	struct prefix p;
 
+	if (t->addr_len == 4)
+		return prefix_hash_octets_v4(dest_octets_v4(d), d->len);
+	dest_prefix(t, d, &p);
 	return prefix_hash(&p);
 }
 
@@ -161,9 +181,18 @@ word_set(struct destination *d, uint64_t word)
 }
 
 static const struct path_set *
-word_paths(uint64_t word)
+word_paths(const struct destination *d, uint64_t word, union dest_paths *room)
 {
-	return (word & LINK) != 0 ? NULL : (const struct path_set *)(uintptr_t)word;
+	if (word & LINK)
+		return NULL;
+	if (word & INLINE)
+		/* relaxed: it may be newer than the word; an age, which nothing is decided by */
+		view_inline(word, atomic_load_explicit(&d->time_s, memory_order_relaxed), room);
+	else if (word & PACKED)
+		view_packed(word, room);
+	else
+		return word_block(word);
+	return &room->set;
 }
 
 static void
@@ -233,7 +262,7 @@ index_free(void *ctx, void *p)
 	struct index *x = p;
 
 	bytes_add(t, -(sizeof(*x->slot) << x->bits));
-	arena_free(t->arena, x->slot);
+	arena_release(t->arena, x->slot);
 	arena_free(t->arena, x);
 }
 
@@ -270,7 +299,8 @@ index_find(const struct dest_table *t, const struct index *x, const struct prefi
 		if ((v & ~x->mask) != tag || v == GONE)
 			continue;
 		const struct destination *d = dest_at(t, (v & x->mask) - 1);
-		if (d->len == p->len && memcmp(d->b, p->b, sizeof(d->b)) == 0)
+		if (d->len == p->len && (t->addr_len == 4 ? memcmp(d->b, p->b, 4) == 0
+							  : memcmp(d->b, p->b, 16) == 0))
 			return (v & x->mask) - 1;
 	}
 }
@@ -405,12 +435,12 @@ id_reserve(struct dest_table *t)
 		return DEST_NONE;
 	if (t->segment_count == t->segments_size && segments_grow(t) < 0)
 		return DEST_NONE;
-	segment = arena_calloc(t->arena, SEGMENT_DESTS * sizeof(*segment));
+	segment = arena_calloc(t->arena, SEGMENT_DESTS * t->dest_size);
 	if (segment == NULL)
 		return DEST_NONE;
 	/* readers come here only after the limit's release store */
 	atomic_load_explicit(&t->segments, memory_order_relaxed)[t->segment_count++] = segment;
-	bytes_add(t, SEGMENT_DESTS * sizeof(*segment));
+	bytes_add(t, SEGMENT_DESTS * t->dest_size);
 	return id;
 }
 
@@ -459,8 +489,13 @@ dest_table_destroy(struct dest_table *t)
 	limit = atomic_load_explicit(&t->limit, memory_order_relaxed);
 	for (uint32_t id = 0; id < limit; id++) {
 		uint64_t word = word_of(dest_at(t, id));
-		if ((word & LINK) == 0)
-			block_free(t, (void *)(uintptr_t)word);
+		if ((word & (LINK | INLINE)) == 0 &&
+			(!(word & PACKED) || --((struct packed_set *)word_block(word))->refs == 0))
+			block_free(t, word_block(word));
+	}
+	for (unsigned i = 0; i <= PATHS_PACKED_MAX; i++) {
+		arena_free(t->arena, t->draft[i]);
+		arena_free(t->arena, t->packed[i]);
 	}
 	segments = atomic_load_explicit(&t->segments, memory_order_relaxed);
 	for (uint32_t i = 0; i < t->segment_count; i++)
@@ -485,6 +520,8 @@ dest_table_create(struct arena *a, struct qsbr *readers, enum afi afi, struct de
 	t->arena = a;
 	t->afi = afi;
 	t->max_len = prefix_max_len(afi);
+	t->addr_len = t->max_len / 8;
+	t->dest_size = afi == AFI_IPV4 ? DEST_BYTES_IPV4 : DEST_BYTES_IPV6;
 	t->free_id = t->oldest = t->newest = ID_NIL;
 	atomic_init(&t->bytes, sizeof(*t));
 	if (limbo_init(&t->sets, a, readers, block_free, t) < 0 ||
@@ -518,7 +555,7 @@ dest_get(struct dest_table *t, const struct prefix *p, struct dest_id *out)
 	d = dest_at(t, id);
 	if (id == t->free_id)
 		t->free_id = link_after(word_of(d));
-	memcpy(d->b, p->b, sizeof(d->b));
+	memcpy(d->b, p->b, t->addr_len);
 	d->len = p->len;
 	d->fresh = 1;
 	atomic_store_explicit(&d->sequence, 0, memory_order_relaxed);
@@ -537,57 +574,146 @@ dest_get(struct dest_table *t, const struct prefix *p, struct dest_id *out)
 	return 0;
 }
 
-static size_t
-set_size(unsigned count)
-{
-	return sizeof(struct path_set) + count * sizeof(struct rib_path);
-}
-
 struct path_set *
 path_set_alloc(struct dest_table *t, unsigned count)
 {
-	struct path_set *s = arena_alloc(t->arena, set_size(count));
+	struct path_set *s = NULL;
 
+	if (count <= PATHS_PACKED_MAX) {
+		s = t->draft[count];
+		t->draft[count] = NULL;
+		/* without memory for it the set is published as it is */
+		if (count > 1 && t->packed[count] == NULL)
+			t->packed[count] = arena_alloc(t->arena, packed_size(count));
+	}
+	if (s == NULL)
+		s = arena_alloc(t->arena, set_size(count));
 	if (s != NULL)
 		*s = (struct path_set){.count = (uint16_t)count};
 	return s;
 }
 
+static void
+draft_put(struct dest_table *t, struct path_set *s)
+{
+	if (s->count <= PATHS_PACKED_MAX && t->draft[s->count] == NULL)
+		t->draft[s->count] = s;
+	else
+		arena_free(t->arena, s);
+}
+
 void
 path_set_free(struct dest_table *t, struct path_set *s)
 {
-	arena_free(t->arena, s);
+	if (s != NULL)
+		draft_put(t, s);
 }
 
-static void
-set_retire(struct dest_table *t, struct path_set *s)
+/* 0: it is to stay as it is. */
+static uint64_t
+set_pack(struct dest_table *t, const struct path_set *s)
 {
-	count_add(&t->path_count, -(uint32_t)s->count);
-	bytes_add(t, -set_size(s->count));
-	limbo_push(&t->sets, s);
+	struct packed_set *to = s->count <= PATHS_PACKED_MAX ? t->packed[s->count] : NULL;
+
+	if (to == NULL || ((uintptr_t)to & ~BLOCK_MASK) != 0)
+		return 0;
+	for (unsigned i = 0; i < s->count; i++) {
+		uint32_t set_flags = path_pack(&s->path[i]);
+
+		if (set_flags == 0)
+			return 0;
+		to->path[i].peer = s->path[i].peer.v;
+		atomic_init(&to->path[i].epoch,
+			atomic_load_explicit(&s->path[i].epoch, memory_order_relaxed));
+		to->path[i].set_flags = set_flags;
+		to->path[i].time_s = s->path[i].time_s;
+	}
+	to->refs = 0;
+	t->packed[s->count] = NULL;
+	return (uintptr_t)to | PACKED | (uint64_t)s->count << COUNT_AT |
+	       (uint64_t)s->eligible << ELIGIBLE_AT | (uint64_t)s->multipath << MULTIPATH_AT;
 }
 
-/* The set's place is taken by `paths`, which is not NULL, or by links. */
+/* The word that says so. The set itself is ours again, or what is published. */
+static uint64_t
+set_keep(struct dest_table *t, struct path_set *s)
+{
+	uint64_t word = s->count == 1 ? set_inline(s) : set_pack(t, s);
+
+	if (word != 0)
+		draft_put(t, s);
+	else
+		word = (uintptr_t)s;
+	bytes_add(t, word_size(word));
+	return word;
+}
+
 static void
-replace(struct dest_table *t, uint32_t id, struct path_set *paths)
+word_hold(uint64_t word)
+{
+	if ((word & (LINK | PACKED)) == PACKED)
+		((struct packed_set *)word_block(word))->refs++;
+}
+
+/* One reference less. What nobody has any more is freed when the readers are through. */
+static void
+word_drop(struct dest_table *t, uint64_t word)
+{
+	if (word & (LINK | INLINE))
+		return;
+	if ((word & PACKED) && --((struct packed_set *)word_block(word))->refs > 0)
+		return;
+	bytes_add(t, -word_size(word));
+	limbo_push(&t->sets, word_block(word));
+}
+
+/* What is published is `word`, or (0) links. */
+static void
+replace(struct dest_table *t, uint32_t id, uint64_t word, uint32_t time_s)
 {
 	struct destination *d = dest_at(t, id);
 	uint64_t old = word_of(d);
 	bool had = (old & LINK) == 0;
 
-	if (paths != NULL) {
-		word_set(d, (uintptr_t)paths);
-		count_add(&t->path_count, paths->count);
-		bytes_add(t, set_size(paths->count));
+	if (word != 0) {
+		word_hold(word);
+		count_add(&t->path_count, word_count(word));
+		atomic_store_explicit(&d->time_s, time_s, memory_order_relaxed);
+		word_set(d, word);
 	} else if (d->fresh) {
 		tombstone_link(t, id, ID_NIL, t->oldest);
 	} else {
 		tombstone_link(t, id, t->newest, ID_NIL);
 		count_add(&t->tombstones, 1);
 	}
-	count_add(&t->count, (paths != NULL) - (uint32_t)had);
-	if (had)
-		set_retire(t, (struct path_set *)(uintptr_t)old);
+	count_add(&t->count, (word != 0) - (uint32_t)had);
+	if (had) {
+		count_add(&t->path_count, -(uint32_t)word_count(old));
+		word_drop(t, old);
+	}
+}
+
+bool
+dest_stamp(struct dest_table *t, struct dest_id id, unsigned index, uint16_t epoch)
+{
+	struct destination *d = dest_at(t, id.v);
+	uint64_t word = word_of(d);
+	struct rib_path *p;
+
+	/* relaxed: a stamp orders nothing */
+	if (word & INLINE) {
+		word_set(d, (word & ~INLINE_EPOCH_MASK) | (uint64_t)epoch << INLINE_EPOCH_AT);
+	} else if (word & PACKED) {
+		struct packed_set *s = word_block(word);
+
+		if (s->refs > 1)
+			return false;
+		atomic_store_explicit(&s->path[index].epoch, epoch, memory_order_relaxed);
+	} else {
+		p = &((struct path_set *)word_block(word))->path[index];
+		atomic_store_explicit(&p->epoch, epoch, memory_order_relaxed);
+	}
+	return true;
 }
 
 /* Out of the list of tombstones, if it is one. */
@@ -603,24 +729,80 @@ revive(struct dest_table *t, uint32_t id)
 		count_add(&t->tombstones, -1u);
 }
 
-void
-dest_publish(struct dest_table *t, struct dest_id id, struct path_set *paths, uint64_t sequence)
+static void
+sequence_set(struct destination *d, uint64_t sequence)
 {
-	struct destination *d = dest_at(t, id.v);
-
-	revive(t, id.v);
 	d->fresh = 0;
 	d->sequence_high = (uint16_t)(sequence >> 32 & 0x7fff);
 	/* before the word: who sees the new paths sees a sequence at least as new */
 	atomic_store_explicit(&d->sequence, (uint32_t)sequence, memory_order_relaxed);
-	replace(t, id.v, paths);
+}
+
+static void
+publish(struct dest_table *t, uint32_t id, struct path_set *paths)
+{
+	uint32_t time_s = paths != NULL ? paths->path[0].time_s : 0;
+
+	replace(t, id, paths != NULL ? set_keep(t, paths) : 0, time_s);
+}
+
+void
+dest_publish(struct dest_table *t, struct dest_id id, struct path_set *paths, uint64_t sequence)
+{
+	revive(t, id.v);
+	sequence_set(dest_at(t, id.v), sequence);
+	publish(t, id.v, paths);
 }
 
 void
 dest_publish_quiet(struct dest_table *t, struct dest_id id, struct path_set *paths)
 {
 	revive(t, id.v);
-	replace(t, id.v, paths);
+	publish(t, id.v, paths);
+}
+
+struct dest_ref
+dest_ref_take(struct dest_table *t, struct dest_id id)
+{
+	const struct destination *d = dest_at(t, id.v);
+	uint64_t word = word_of(d);
+	uint32_t time_s = 0;
+
+	/* one that nobody counts, and what has no paths, is its destination's own */
+	if ((word & LINK) || !(word & (INLINE | PACKED)))
+		return (struct dest_ref){0};
+	if (word & INLINE)
+		time_s = atomic_load_explicit(&d->time_s, memory_order_relaxed);
+	word_hold(word);
+	return (struct dest_ref){word, time_s};
+}
+
+void
+dest_ref_drop(struct dest_table *t, struct dest_ref *r)
+{
+	if (r->word != 0)
+		word_drop(t, r->word);
+	*r = (struct dest_ref){0};
+}
+
+bool
+dest_ref_is(const struct dest_table *t, struct dest_id id, const struct dest_ref *r)
+{
+	const struct destination *d = dest_at(t, id.v);
+
+	return r->word != 0 && word_of(d) == r->word &&
+	       (!(r->word & INLINE) ||
+		       atomic_load_explicit(&d->time_s, memory_order_relaxed) == r->time_s);
+}
+
+void
+dest_publish_ref(
+	struct dest_table *t, struct dest_id id, const struct dest_ref *r, uint64_t sequence)
+{
+	revive(t, id.v);
+	if (sequence != 0)
+		sequence_set(dest_at(t, id.v), sequence);
+	replace(t, id.v, r->word, r->time_s);
 }
 
 static void
@@ -692,6 +874,7 @@ bool
 dest_peek(const struct dest_table *t, struct dest_id id, struct dest_view *out)
 {
 	const struct destination *d;
+	uint64_t word;
 
 	if (id.v >= dest_limit(t))
 		return false;
@@ -699,12 +882,14 @@ dest_peek(const struct dest_table *t, struct dest_id id, struct dest_view *out)
 	/* acquire: pairs with the release store in dest_get */
 	if (!atomic_load_explicit(&d->used, memory_order_acquire))
 		return false;
-	out->prefix = dest_prefix(t, d);
+	dest_prefix(t, d, &out->prefix);
 	/*
 	 * acquire: pairs with the release store in word_set. The sequence is read after it: it may be newer than the paths (then
 	 * this is not the last entry, and the change comes again), never older.
 	 */
-	out->paths = word_paths(atomic_load_explicit(&d->word, memory_order_acquire));
+	word = atomic_load_explicit(&d->word, memory_order_acquire);
+	out->paths = word_paths(d, word, &out->room);
+	out->identity = word & LINK ? 0 : word & INLINE ? word & ~INLINE_EPOCH_MASK : word;
 	out->sequence = atomic_load_explicit(&d->sequence, memory_order_relaxed);
 	return true;
 }
@@ -762,13 +947,37 @@ dest_prefetch(const struct dest_table *t, const struct prefix *p)
 	__builtin_prefetch((const void *)((uintptr_t)x->slot + i * sizeof(*x->slot)));
 }
 
+struct dest_id
+dest_hint(const struct dest_table *t, const struct prefix *p)
+{
+	/* acquire: pairs with the release store in grow_step */
+	const struct index *x = atomic_load_explicit(&t->index, memory_order_acquire);
+	uint64_t hash = prefix_hash(p);
+	uint32_t tag = index_tag(x, hash), v;
+
+	for (uint32_t i = (uint32_t)hash & x->mask;; i = (i + 1) & x->mask) {
+		/* acquire: pairs with the release store in index_insert */
+		v = atomic_load_explicit(&x->slot[i], memory_order_acquire);
+		if (v == EMPTY)
+			return (struct dest_id){DEST_NONE};
+		if ((v & ~x->mask) == tag && v != GONE)
+			break;
+	}
+	__builtin_prefetch(dest_at(t, (v & x->mask) - 1));
+	return (struct dest_id){(v & x->mask) - 1};
+}
+
 void
 dest_prefetch_paths(const struct dest_table *t, struct dest_id id)
 {
+	uint64_t word;
+
+	if (id.v >= dest_limit(t))
+		return;
 	/* relaxed: a hint, which nothing is read through */
-	if (id.v < dest_limit(t))
-		__builtin_prefetch((const void *)(uintptr_t)(atomic_load_explicit(
-			&dest_at(t, id.v)->word, memory_order_relaxed)));
+	word = atomic_load_explicit(&dest_at(t, id.v)->word, memory_order_relaxed);
+	if ((word & (LINK | INLINE)) == 0)
+		__builtin_prefetch(word_block(word));
 }
 
 uint32_t

@@ -4,7 +4,8 @@
  * never moves, and for each destination one published immutable set of paths.
  *
  * Writer: the shard's thread. Readers: fib, session and main threads, online in the RIB readers' QSBR.
- * Budget : destination 32 bytes and set 8 + 24 a path (asserted in dest.c); index 4 bytes a slot, 3/8 to 3/4 full.
+ * Budget : destination 24 bytes (IPv6: 40), which one usual path is part of; several 4 + 12 a path, shared by equal ones; unusual ones 8 + 24 (dest.c says which);
+ * index 4 bytes a slot, 3/8 to 3/4 full.
  * A destination without paths is a tombstone: id and prefix stay until every journal cursor has passed its last
  * change and a grace period went by; then the id is used again.
  *
@@ -38,7 +39,7 @@ enum path_flag {
 /* Four bits above the flags: of a path of our own its enum route_source, of a rejected one why (shard_path_refused()). */
 #define PATH_SOURCE_SHIFT 8
 
-/* One peer's offer. 24 bytes. */
+/* One peer's offer. 24 bytes; most are kept in 12 or 8 (dest.c). */
 struct rib_path {
 	struct peer_id peer;
 	_Atomic uint16_t epoch;   /* the one field written in place (by the shard): stale stamp, see rib/adj_rib_in.h */
@@ -70,11 +71,26 @@ struct path_set {
 };
 static_assert(sizeof(struct path_set) == 8, "budget of docs/architecture.md");
 
-/* What a reader sees of a destination at one moment. */
+#define DEST_BYTES_IPV4 24u
+#define DEST_BYTES_IPV6 40u
+#define PATHS_PACKED_MAX 8u /* kept packed, as long as they are usual ones */
+
+/*
+ * What a reader sees of a destination at one moment. `paths` may point into the view: it is good as long as that, which is not copied, and
+ * (as the sets that it names) no longer than until the reader's next quiescent report.
+ */
 struct dest_view {
 	struct prefix prefix;
 	const struct path_set *paths; /* NULL: none (tombstone) */
 	uint32_t sequence;            /* low 32 bits of its last change's journal sequence */
+	uint64_t identity;            /* of the paths, but for epochs: while it is the same, so are they */
+	union dest_paths {
+		struct path_set set;
+		struct {
+			uint16_t head[4];
+			struct rib_path path[PATHS_PACKED_MAX];
+		} room;
+	} room;
 };
 
 /* `afi` tells the prefixes' size. 0, -ENOMEM. */
@@ -96,6 +112,25 @@ void dest_publish(struct dest_table *t, struct dest_id id, struct path_set *path
  * id of which the journal never told needs to be passed by nobody when its last path goes.
  */
 void dest_publish_quiet(struct dest_table *t, struct dest_id id, struct path_set *paths) RUNS_ON(role_rib);
+/*
+ * The owner's stamp on path `index` of those that dest_peek() shows: nobody else notices. False: it shares them, nothing changed; a set with
+ * the new stamp is to be published.
+ */
+bool dest_stamp(struct dest_table *t, struct dest_id id, unsigned index, uint16_t epoch) RUNS_ON(role_rib);
+/*
+ * Owner. The paths of `id` as they are, to be given to other destinations, too: what came of one prefix of an UPDATE comes of the others that
+ * were as it was. .word 0: there are none, or they can't be shared. Until dest_ref_drop() they stay what they are.
+ */
+struct dest_ref {
+	uint64_t word;
+	uint32_t time_s;
+};
+struct dest_ref dest_ref_take(struct dest_table *t, struct dest_id id) RUNS_ON(role_rib);
+void dest_ref_drop(struct dest_table *t, struct dest_ref *r) RUNS_ON(role_rib);
+/* `id` has exactly these, stamps included. */
+bool dest_ref_is(const struct dest_table *t, struct dest_id id, const struct dest_ref *r) RUNS_ON(role_rib);
+/* As dest_publish(), or (`sequence` 0) dest_publish_quiet(), of paths that are not none. Never short of memory. */
+void dest_publish_ref(struct dest_table *t, struct dest_id id, const struct dest_ref *r, uint64_t sequence) RUNS_ON(role_rib);
 struct path_set *path_set_alloc(struct dest_table *t, unsigned count) RUNS_ON(role_rib);
 void path_set_free(struct dest_table *t, struct path_set *s) RUNS_ON(role_rib);
 /*
@@ -116,6 +151,8 @@ struct dest_id dest_find(const struct dest_table *t, const struct prefix *p);
 struct dest_id dest_longest(const struct dest_table *t, const struct ip_addr *a, struct dest_view *out);
 /* Prefetches the index line of a prefix, for batches. */
 void dest_prefetch(const struct dest_table *t, const struct prefix *p);
+/* What dest_find() probably says; prefetches the destination and looks at none. For batches, behind dest_prefetch(). */
+struct dest_id dest_hint(const struct dest_table *t, const struct prefix *p);
 /* Prefetches the path set of an id, which need not be one; for walks. */
 void dest_prefetch_paths(const struct dest_table *t, struct dest_id id);
 

@@ -29,6 +29,9 @@ struct journal_cursor {
 };
 static_assert(sizeof(struct journal_cursor) == CACHE_LINE, "a consumer's own line");
 
+#define PAGE_BYTES 4096u
+#define PAGE_ENTRIES (PAGE_BYTES / sizeof(uint64_t))
+
 /* One of several writers: nothing of its from here on is an entry yet; 0: nothing is under way. */
 struct journal_writer {
 	alignas(CACHE_LINE) _Atomic uint64_t from;
@@ -40,6 +43,7 @@ struct journal {
 	struct arena *arena;
 	_Atomic uint64_t *ring;
 	uint64_t mask;
+	uint64_t given_back; /* the writer's: up to here */
 	unsigned writer_count;
 	struct journal_writer writer[JOURNAL_WRITERS_MAX]; /* of more than one */
 	/* the newest sequence; 0: none yet. Of several writers the newest that one of them has, be it written or not */
@@ -71,7 +75,8 @@ journal_create_shared(struct arena *a, uint32_t capacity, unsigned writers, stru
 	j->arena = a;
 	j->mask = size - 1;
 	j->writer_count = writers;
-	j->ring = arena_calloc(a, size * sizeof(*j->ring));
+	/* not cleared: nobody reads what was not appended, and pages that are not needed are never touched */
+	j->ring = arena_alloc_aligned(a, PAGE_BYTES, size * sizeof(*j->ring));
 	if (j->ring == NULL) {
 		arena_free(a, j);
 		return -ENOMEM;
@@ -231,6 +236,28 @@ journal_safe_sequence(const struct journal *j)
 			safe = next;
 	}
 	return safe;
+}
+
+void
+journal_tidy(struct journal *j)
+{
+	uint64_t pages = (j->mask + 1) / PAGE_ENTRIES, head = journal_head(j) / PAGE_ENTRIES;
+	uint64_t safe = journal_safe_sequence(j), from = j->given_back / PAGE_ENTRIES;
+	uint64_t end = safe / PAGE_ENTRIES;
+
+	/* with several, one could be writing where there were older ones a moment ago */
+	if (pages == 0 || j->writer_count > 1)
+		return;
+	/* what is older has newer entries in its place */
+	if (head + 1 > pages && from < head + 1 - pages)
+		from = head + 1 - pages;
+	while (from < end) {
+		uint64_t at = from % pages, n = end - from < pages - at ? end - from : pages - at;
+
+		arena_forget((void *)(uintptr_t)(j->ring + at * PAGE_ENTRIES), n * PAGE_BYTES);
+		from += n;
+	}
+	j->given_back = safe;
 }
 
 bool

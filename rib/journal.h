@@ -54,6 +54,9 @@ void journal_commit(struct journal *j, unsigned writer, uint64_t sequence, struc
 /* The lowest sequence that some cursor has not passed (head + 1 without cursors): what is older, nobody will ask for. */
 uint64_t journal_safe_sequence(const struct journal *j);
 
+/* Writer, now and then: memory of entries that nobody will ask for goes back to the system. */
+void journal_tidy(struct journal *j) RUNS_ON(role_rib);
+
 /* Any thread, once for each consumer. The cursor starts behind the newest entry. 0, -ENOSPC. */
 int journal_subscribe(struct journal *j, struct journal_cursor **out);
 void journal_unsubscribe(struct journal *j, struct journal_cursor *c);

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #define JOURNAL_CAPACITY (1u << 20)
+#define JOURNAL_TIDY_NS 250000000u
 #define RETIRED_MAX                                                                                \
 	4096u /* records of removed peers and replaced next-hop indexes; both are rare */
 
@@ -35,15 +36,50 @@ shard_input(struct shard *s, unsigned index)
 	return index < s->input_count ? s->input[index] : NULL;
 }
 
+/* NULL: all there may be are made, or no memory. */
+static struct rib_batch *
+batch_make(struct shard_input *in)
+{
+	struct rib_batch *b;
+	unsigned i = 0;
+
+	while (i < RIB_BATCHES_PER_INPUT && in->all[i] != NULL)
+		i++;
+	if (i == RIB_BATCHES_PER_INPUT)
+		return NULL;
+	b = arena_alloc(in->arena, sizeof(*b) + RIB_BATCH_SIZE);
+	if (b == NULL)
+		return NULL;
+	*b = (struct rib_batch){.size = RIB_BATCH_SIZE};
+	in->all[i] = b;
+	return b;
+}
+
+static void
+batch_free(struct shard_input *in, struct rib_batch *b)
+{
+	unsigned i = 0;
+
+	while (in->all[i] != b)
+		i++;
+	in->all[i] = NULL;
+	arena_release(in->arena, b);
+}
+
+/* What came back last is in the caches, and the others are never touched. */
 struct rib_batch *
 shard_input_get(struct shard_input *in)
 {
 	struct rib_batch *b;
 
+	while ((b = ring_pop(in->empty)) != NULL)
+		in->spare[in->spare_count++] = b;
 	if (in->spare_count > 0)
 		b = in->spare[--in->spare_count];
 	else
-		b = ring_pop(in->empty);
+		b = batch_make(in);
+	if (in->spare_count < in->spare_low)
+		in->spare_low = in->spare_count;
 	if (b != NULL) {
 		b->used = 0;
 		if (b->waits)
@@ -73,6 +109,25 @@ shard_input_return(struct shard_input *in, struct rib_batch *b)
 	in->spare[in->spare_count++] = b;
 }
 
+bool
+shard_input_tidy(struct shard_input *in)
+{
+	unsigned n = in->spare_low;
+	struct rib_batch *b;
+	bool left = false;
+
+	for (unsigned i = 0; i < n; i++)
+		batch_free(in, in->spare[i]);
+	in->spare_count -= n;
+	memmove(in->spare, in->spare + n, in->spare_count * sizeof(in->spare[0]));
+	while ((b = ring_pop(in->empty)) != NULL)
+		in->spare[in->spare_count++] = b;
+	in->spare_low = in->spare_count;
+	for (unsigned i = 0; i < RIB_BATCHES_PER_INPUT; i++)
+		left |= in->all[i] != NULL;
+	return left;
+}
+
 static void
 input_destroy(struct arena *a, struct shard_input *in)
 {
@@ -96,21 +151,9 @@ input_create(struct arena *a, struct shard_input **out)
 	*out = in;
 	if (in == NULL)
 		return -ENOMEM;
-	*in = (struct shard_input){0};
+	*in = (struct shard_input){.arena = a};
 	err = ring_create(a, "shard-full", RIB_BATCHES_PER_INPUT, &in->full);
-	if (err == 0)
-		err = ring_create(a, "shard-empty", RIB_BATCHES_PER_INPUT, &in->empty);
-	for (unsigned i = 0; err == 0 && i < RIB_BATCHES_PER_INPUT; i++) {
-		struct rib_batch *b = arena_alloc(a, sizeof(*b) + RIB_BATCH_SIZE);
-
-		if (b == NULL)
-			return -ENOMEM;
-		in->all[i] = b;
-		*b = (struct rib_batch){.size = RIB_BATCH_SIZE};
-		if (!ring_push(in->empty, b))
-			err = -EINVAL;
-	}
-	return err;
+	return err != 0 ? err : ring_create(a, "shard-empty", RIB_BATCHES_PER_INPUT, &in->empty);
 }
 
 /* ---- life ---- */
@@ -484,13 +527,17 @@ shard_originate_from(struct shard *s, struct vrf_id vrf, enum family family, con
 	if (t == NULL)
 		return -ENOENT;
 	shard_sample_add(s, 0);
-	if (attrs == NULL)
-		return path_withdraw(s, t, PEER_SELF, p, 0);
+	if (attrs == NULL) {
+		err = path_withdraw(s, t, PEER_SELF, p, 0);
+		again_end(s);
+		return err;
+	}
 	err = accepted_get(s, t, PEER_SELF, attrs, &acc);
 	if (err != 0)
 		return err;
 	acc.flags |= (uint32_t)source << PATH_SOURCE_SHIFT;
 	err = path_announce(s, t, PEER_SELF, &n, &acc);
+	again_end(s);
 	accepted_put(s, &acc);
 	return err;
 }
@@ -558,6 +605,10 @@ shard_work(struct shard *s, uint64_t now_ns, uint64_t deadline_ns)
 			s->config.wake_consumers(s->config.wake_ctx);
 	}
 	next_hops_tidy(s);
+	if (now_ns - s->journal_tidied_ns >= JOURNAL_TIDY_NS) {
+		s->journal_tidied_ns = now_ns;
+		journal_tidy(s->journal);
+	}
 	if (walk_clock() < deadline_ns)
 		garbage = reclaim(s, deadline_ns);
 	s->pace.waits &= !more && !garbage;

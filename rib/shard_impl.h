@@ -167,20 +167,43 @@ struct shard_replay {
 	struct shard_verdict spare; /* for who got none */
 };
 
+/*
+ * What came of the last destination, within a record or a slice of the scan: the next one had the same paths, nearly always, as the prefixes of
+ * an UPDATE have. Then nothing is ranked, and both share what is published. Its paths are in `take` and `drop`.
+ */
+struct shard_again {
+	const struct shard_table *table; /* NULL: nothing is known */
+	struct dest_ref before, after;
+	struct peer_id peer; /* of the edit */
+	uint32_t path_id, label, flags;
+	struct attr_id accepted, received;
+	bool edit, announce; /* false: the scan's, a withdrawal */
+	bool empty, differs;
+	unsigned take, doomed, drop;
+};
+
 struct shard_input {
 	struct ring *full; /* session -> shard */
 	struct ring *empty; /* shard -> session */
 	alignas(CACHE_LINE) _Atomic uint64_t done; /* batches, by the shard; readers: its siblings */
 	_Atomic bool awaited; /* a sibling waits for the next one; either sets it */
-	/* the session thread's: batches it took and did not need */
+	/* the session thread's: batches at hand, the one used last on top; NULL in `all`: not made, or given back */
 	alignas(CACHE_LINE) struct rib_batch *spare[RIB_BATCHES_PER_INPUT];
 	unsigned spare_count;
+	unsigned spare_low; /* the fewest since shard_input_tidy() */
 	uint64_t put_count;
+	struct arena *arena;
 	struct rib_batch *all[RIB_BATCHES_PER_INPUT];
 };
 
+#define AHEAD_MAX 32u
+
 /* Where the shard stands in its input: a slice may end within a record. */
 struct shard_cursor {
+	/* of the record that comes next: where its prefixes probably are */
+	struct dest_id ahead[AHEAD_MAX];
+	uint32_t ahead_offset; /* whose they are; UINT32_MAX: nobody's */
+	unsigned ahead_count;
 	struct shard_input *input;
 	struct rib_batch *batch; /* NULL: between batches */
 	unsigned input_index;
@@ -223,6 +246,7 @@ struct shard {
 	struct retire_list *retired;
 	uint64_t now_ns; /* of the turn */
 	uint64_t woken; /* journal head when consumers were last woken */
+	uint64_t journal_tidied_ns;
 	struct shard_cursor cursor;
 	unsigned input_count;
 	struct shard_input *input[SHARD_INPUTS_MAX];
@@ -239,7 +263,9 @@ struct shard {
 	struct decision_input *in;
 	unsigned *order;
 	unsigned multipath; /* of `order` */
-	uint32_t effort; /* paths ranked since somebody last looked at the clock; EFFORT_SPENT: it is time */
+	struct shard_again again;
+	uint32_t
+		effort; /* paths ranked since somebody last looked at the clock; EFFORT_SPENT: it is time */
 
 	struct shard_next_hops next_hops;
 	struct shard_late late;
@@ -328,6 +354,8 @@ int dest_redecide(struct shard *s, struct shard_table *t, struct dest_id id,
 /* The same of one with one path, where replays are all that is to be done: most destinations of most networks. */
 int dest_replay_only(struct shard *s, struct shard_table *t, struct dest_id id,
 	const struct dest_view *view) RUNS_ON(role_rib);
+/* Policies, peers, next hops or the time may be others now. */
+void again_end(struct shard *s) RUNS_ON(role_rib);
 void scratch_free(struct shard *s);
 
 /* shard_import.c */

@@ -174,6 +174,15 @@ import_context(const struct shard_peer_slot *slot, enum family family, struct po
 }
 
 static int
+intern_received(struct import *m, struct attr_id *out) RUNS_ON(role_rib)
+{
+	uint32_t hash = m->rec->attrs_hash;
+
+	return attr_intern_hashed(
+		m->s->attrs, m->attrs, hash != 0 ? hash : attr_set_hash(m->attrs), 1, out);
+}
+
+static int
 judge(struct import *m, const struct shard_peer_slot *slot) RUNS_ON(role_rib)
 {
 	struct policy_context context;
@@ -186,7 +195,7 @@ judge(struct import *m, const struct shard_peer_slot *slot) RUNS_ON(role_rib)
 		err = policy_eval_begin(m->s->eval, m->rib->import, m->attrs, &context);
 	}
 	if (err == 0 && m->rib->keep)
-		err = attr_intern(m->s->attrs, m->attrs, 1, &m->received);
+		err = intern_received(m, &m->received);
 	return err;
 }
 
@@ -211,10 +220,15 @@ verdict_of(struct import *m, const struct prefix *p, struct shard_accepted **acc
 	*acc = &s->accepted[v.outcome];
 	if (s->accepted_filled >> v.outcome & 1)
 		return 0;
-	if (v.outcome == 0 && m->received.v != 0)
+	if (v.outcome == 0 && m->received.v != 0) {
 		err = accepted_hold(s, m->table, m->rec->peer, m->received, *acc);
-	else
+	} else if (v.attrs == m->attrs) {
+		err = intern_received(m, &(*acc)->id);
+		if (err == 0)
+			err = accepted_next_hop(s, m->table, m->rec->peer, v.attrs, *acc);
+	} else {
 		err = accepted_get(s, m->table, m->rec->peer, v.attrs, *acc);
+	}
 	if (err != 0)
 		return err;
 	(*acc)->received = m->received;
@@ -266,15 +280,101 @@ nlri_valid(const struct import *m, const struct rib_nlri *n)
 	       n->prefix.len <= prefix_max_len(n->prefix.afi);
 }
 
+/* ---- records as they come ---- */
+
+static size_t
+payload_len(const struct rib_record *rec)
+{
+	if (rec->kind == RIB_UPDATE)
+		return (rec->attrs_len + 7ull) / 8 * 8 +
+		       (size_t)rec->nlri_count * sizeof(struct rib_nlri);
+	return rec->kind == RIB_SESSION_UP ? sizeof(struct rib_session_up) : 0;
+}
+
+static bool
+attrs_valid(const struct rib_record *rec)
+{
+	const struct attr_set *a = (const struct attr_set *)(rec + 1);
+
+	if (rec->kind != RIB_UPDATE || rec->attrs_len == 0)
+		return true;
+	/* attrs_len may count the padding or not */
+	return rec->attrs_len >= sizeof(*a) && attr_set_size(a) <= rec->attrs_len &&
+	       rec->attrs_len - attr_set_size(a) < 8;
+}
+
+/* Our own session threads write these; a check is cheap and keeps a fault there out of here. */
+static bool
+record_valid(const struct rib_record *rec, size_t left)
+{
+	return left >= sizeof(*rec) && rec->record_len % 8 == 0 && rec->record_len <= left &&
+	       rec->record_len >= sizeof(*rec) &&
+	       rec->record_len - sizeof(*rec) >= payload_len(rec) && rec->family < FAMILY_COUNT &&
+	       rec->peer.v < PEER_MAX && attrs_valid(rec);
+}
+
+/* ---- ahead of the work: a destination and its paths are some cache misses, one behind the other ---- */
+
+static const struct rib_nlri *
+record_nlri(const struct rib_record *rec)
+{
+	return (const struct rib_nlri *)((const uint8_t *)(rec + 1) +
+					 (rec->attrs_len + 7ull) / 8 * 8);
+}
+
+/* The one behind it in the batch, if it is an UPDATE. */
+static const struct rib_record *
+record_next(const struct rib_batch *b, const struct rib_record *rec)
+{
+	size_t at = (size_t)((const uint8_t *)rec - b->data) + rec->record_len;
+
+	rec = (const struct rib_record *)&b->data[at < b->used ? at : 0];
+	if (at >= b->used || !record_valid(rec, b->used - at) || rec->kind != RIB_UPDATE)
+		return NULL;
+	return rec;
+}
+
+/* Index lines of the record after the next one, and places of the next one's prefixes. */
+static void
+ahead(struct shard *s, const struct shard_table *t, const struct rib_record *rec)
+{
+	struct shard_cursor *c = &s->cursor;
+	const struct rib_record *next = record_next(c->batch, rec), *then;
+	unsigned n;
+
+	c->ahead_count = 0;
+	if (next == NULL || next->family != t->family)
+		return;
+	n = next->nlri_count < AHEAD_MAX ? next->nlri_count : AHEAD_MAX;
+	for (unsigned i = 0; i < n; i++)
+		c->ahead[i] = dest_hint(t->dests, &record_nlri(next)[i].prefix);
+	if (next->attrs_hash != 0)
+		attr_prefetch_hash(s->attrs, next->attrs_hash);
+	c->ahead_count = n;
+	c->ahead_offset = (uint32_t)((const uint8_t *)next - c->batch->data);
+	then = record_next(c->batch, next);
+	if (then == NULL || then->family != t->family)
+		return;
+	n = then->nlri_count < AHEAD_MAX ? then->nlri_count : AHEAD_MAX;
+	for (unsigned i = 0; i < n; i++)
+		dest_prefetch(t->dests, &record_nlri(then)[i].prefix);
+}
+
 /* From s->cursor.nlri on. True when the record is done. */
 static bool
 nlri_run(struct import *m, uint64_t deadline_ns) RUNS_ON(role_rib)
 {
 	struct shard_cursor *c = &m->s->cursor;
-	unsigned count = m->rec->nlri_count;
+	unsigned count = m->rec->nlri_count, from = c->nlri;
 
-	for (unsigned i = c->nlri; i < c->nlri + PREFETCH_AHEAD && i < count; i++)
+	if (from == 0 && c->ahead_count > 0 && c->ahead_offset == c->offset) {
+		for (unsigned i = 0; i < c->ahead_count; i++)
+			dest_prefetch_paths(m->table->dests, c->ahead[i]);
+		from = c->ahead_count;
+	}
+	for (unsigned i = from; i < c->nlri + PREFETCH_AHEAD && i < count; i++)
 		dest_prefetch(m->table->dests, &m->nlri[i].prefix);
+	ahead(m->s, m->table, m->rec);
 	m->s->effort = 0;
 	while (c->nlri < count) {
 		const struct rib_nlri *n = &m->nlri[c->nlri];
@@ -302,7 +402,7 @@ update_run(struct shard *s, const struct rib_record *rec, struct shard_peer_slot
 		.s = s,
 		.rec = rec,
 		.attrs = rec->attrs_len > 0 ? (const struct attr_set *)body : NULL,
-		.nlri = (const struct rib_nlri *)(body + (rec->attrs_len + 7) / 8 * 8),
+		.nlri = record_nlri(rec),
 		.table = t,
 		.rib = &slot->rib[t->family],
 	};
@@ -313,6 +413,7 @@ update_run(struct shard *s, const struct rib_record *rec, struct shard_peer_slot
 		return true;
 	}
 	done = nlri_run(&m, deadline_ns);
+	again_end(s);
 	verdicts_end(s);
 	if (m.received.v != 0)
 		attr_unref(s->attrs, m.received);
@@ -426,37 +527,6 @@ refresh_record(struct shard *s, const struct rib_record *rec, struct shard_rib_i
 
 /* ---- records ---- */
 
-static size_t
-payload_len(const struct rib_record *rec)
-{
-	if (rec->kind == RIB_UPDATE)
-		return (rec->attrs_len + 7ull) / 8 * 8 +
-		       (size_t)rec->nlri_count * sizeof(struct rib_nlri);
-	return rec->kind == RIB_SESSION_UP ? sizeof(struct rib_session_up) : 0;
-}
-
-static bool
-attrs_valid(const struct rib_record *rec)
-{
-	const struct attr_set *a = (const struct attr_set *)(rec + 1);
-
-	if (rec->kind != RIB_UPDATE || rec->attrs_len == 0)
-		return true;
-	/* attrs_len may count the padding or not */
-	return rec->attrs_len >= sizeof(*a) && attr_set_size(a) <= rec->attrs_len &&
-	       rec->attrs_len - attr_set_size(a) < 8;
-}
-
-/* Our own session threads write these; a check is cheap and keeps a fault there out of here. */
-static bool
-record_valid(const struct rib_record *rec, size_t left)
-{
-	return left >= sizeof(*rec) && rec->record_len % 8 == 0 && rec->record_len <= left &&
-	       rec->record_len >= sizeof(*rec) &&
-	       rec->record_len - sizeof(*rec) >= payload_len(rec) && rec->family < FAMILY_COUNT &&
-	       rec->peer.v < PEER_MAX && attrs_valid(rec);
-}
-
 /* Without a payload: nothing. */
 static unsigned
 retain_of(const struct rib_record *rec)
@@ -539,7 +609,7 @@ batch_next(struct shard *s)
 		c->input_index = c->turn++ % s->input_count;
 		c->input = s->input[c->input_index];
 		c->batch = ring_pop(c->input->full);
-		c->offset = c->nlri = 0;
+		c->offset = c->nlri = c->ahead_count = 0;
 	}
 	return c->batch != NULL && batch_due(s);
 }

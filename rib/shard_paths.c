@@ -364,6 +364,94 @@ count_refused(
 				&shard_slot(s, now->peer)->rib[t->family].counts.rejected_total, 1);
 }
 
+/* ---- the same again ---- */
+
+void
+again_end(struct shard *s)
+{
+	struct shard_again *a = &s->again;
+
+	if (a->table == NULL)
+		return;
+	dest_ref_drop(a->table->dests, &a->before);
+	dest_ref_drop(a->table->dests, &a->after);
+	a->table = NULL;
+}
+
+static bool
+again_same_edit(const struct shard_again *a, const struct edit *e)
+{
+	if (e == NULL || !a->edit)
+		return e == NULL && !a->edit;
+	if (a->peer.v != e->peer.v || a->path_id != e->path_id ||
+		a->announce != (e->accepted != NULL))
+		return false;
+	return !a->announce || (a->label == e->label && a->flags == e->accepted->flags &&
+				       a->accepted.v == e->accepted->id.v &&
+				       a->received.v == e->accepted->received.v);
+}
+
+/* `before` is taken over. What was published of `id` is what will be of all that had the same. */
+static void
+again_begin(struct shard *s, struct shard_table *t, struct dest_id id, struct dest_ref before,
+	const struct edit *e, const struct making *m) RUNS_ON(role_rib)
+{
+	struct shard_again *a = &s->again;
+
+	again_end(s);
+	*a = (struct shard_again){.table = t,
+		.before = before,
+		.after = dest_ref_take(t->dests, id),
+		.edit = e != NULL,
+		.empty = m->keep + m->refused == 0,
+		.differs = m->differs,
+		.take = m->take,
+		.doomed = m->doomed,
+		.drop = m->drop};
+	if (e != NULL) {
+		a->peer = e->peer;
+		a->path_id = e->path_id;
+	}
+	if (e != NULL && e->accepted != NULL) {
+		a->announce = true;
+		a->label = e->label;
+		a->flags = e->accepted->flags;
+		a->accepted = e->accepted->id;
+		a->received = e->accepted->received;
+	}
+	if (a->before.word == 0 || (a->after.word == 0 && !a->empty))
+		again_end(s);
+}
+
+/* True: it had what the last one had, and has what that has. */
+static bool
+again_run(struct shard *s, struct shard_table *t, struct dest_id id, const struct edit *e)
+	RUNS_ON(role_rib)
+{
+	const struct shard_again *a = &s->again;
+	uint64_t sequence = 0;
+
+	if (a->table != t || !dest_ref_is(t->dests, id, &a->before) || !again_same_edit(a, e))
+		return false;
+	for (unsigned i = 0; i < a->take; i++)
+		path_took(s, t, &s->take[i]);
+	if (a->differs)
+		sequence = journal_reserve(s->journal, s->config.index);
+	if (!a->empty)
+		dest_publish_ref(t->dests, id, &a->after, sequence);
+	else if (a->differs)
+		dest_publish(t->dests, id, NULL, sequence);
+	else
+		dest_publish_quiet(t->dests, id, NULL);
+	if (a->differs)
+		journal_commit(s->journal, s->config.index, sequence, t->id, id);
+	for (unsigned i = 0; i < a->doomed; i++)
+		count_swept(s, t, &s->drop[i]);
+	for (unsigned i = 0; i < a->drop; i++)
+		path_dropped(s, t, &s->drop[i]);
+	return true;
+}
+
 /* The paths there are (some) without what is doomed, edited by `e` (may be NULL) or replayed, in their new order. 0, -ENOMEM. */
 static int
 rebuild(struct shard *s, struct shard_table *t, struct dest_id id, const struct dest_view *view,
@@ -372,8 +460,11 @@ rebuild(struct shard *s, struct shard_table *t, struct dest_id id, const struct 
 	const struct path_set *old = view->paths;
 	struct making m = {0};
 	struct path_set *set = NULL;
-	int err = scratch_reserve(s, old->count + 1u);
+	struct dest_ref before;
+	int err;
 
+	again_end(s); /* its paths are in the scratch */
+	err = scratch_reserve(s, old->count + 1u);
 	s->effort += old->count;
 	if (err != 0)
 		return err;
@@ -390,10 +481,15 @@ rebuild(struct shard *s, struct shard_table *t, struct dest_id id, const struct 
 			return make_undo(s, t, &m);
 		set_fill(s, set, m.keep, m.refused);
 	}
+	before = dest_ref_take(t->dests, id);
 	if (m.differs)
 		publish(s, t, id, set);
 	else
 		dest_publish_quiet(t->dests, id, set);
+	if (replay)
+		dest_ref_drop(t->dests, &before);
+	else
+		again_begin(s, t, id, before, e, &m);
 	for (unsigned i = 0; i < m.doomed; i++)
 		count_swept(s, t, &s->drop[i]);
 	for (unsigned i = 0; replay && i < m.take; i++)
@@ -407,7 +503,9 @@ int
 dest_redecide(
 	struct shard *s, struct shard_table *t, struct dest_id id, const struct dest_view *view)
 {
-	return rebuild(s, t, id, view, NULL, t->keeps != NULL);
+	bool replay = t->keeps != NULL; /* by policies that ask for the prefix */
+
+	return !replay && again_run(s, t, id, NULL) ? 0 : rebuild(s, t, id, view, NULL, replay);
 }
 
 /* `now` instead of `old`, or (NULL) nothing: rebuild() of a destination with one path. 0, -ENOMEM. */
@@ -417,8 +515,10 @@ replace_only(struct shard *s, struct shard_table *t, struct dest_id id, const st
 {
 	struct making m = {0};
 	struct path_set *set = NULL;
-	int err = scratch_reserve(s, 1);
+	int err;
 
+	again_end(s); /* its paths are in the scratch */
+	err = scratch_reserve(s, 1);
 	if (err == 0 && now != NULL) {
 		set = path_set_alloc(t->dests, 1);
 		err = set != NULL ? 0 : -ENOMEM;
@@ -481,23 +581,40 @@ announce_first(struct shard *s, struct shard_table *t, struct dest_id id, const 
 	return 0;
 }
 
-/*
- * The same again: only the stamp is written, in place. (By the one who owns it: to readers the set
- * is const, and the stamp atomic.)
- */
+/* The same again: only the stamp is written, in place. */
 static bool
 announce_same(const struct rib_path *p, const struct edit *e, const struct shard_rib_in *r)
 {
 	uint32_t flags = e->label << 12 | e->accepted->flags;
-	uint16_t epoch = shard_epoch(r);
 
-	if (r->rerank || p->accepted.v != e->accepted->id.v ||
-		p->received.v != e->accepted->received.v || p->label_flags != flags)
-		return false;
-	if (stamp(p) != epoch)
-		atomic_store_explicit(
-			(_Atomic uint16_t *)(uintptr_t)&p->epoch, epoch, memory_order_relaxed);
-	return true;
+	return !r->rerank && p->accepted.v == e->accepted->id.v &&
+	       p->received.v == e->accepted->received.v && p->label_flags == flags;
+}
+
+/* Only the stamp of path `index`; in place where nobody shares it. 0, -ENOMEM. */
+static int
+restamp(struct shard *s, struct shard_table *t, struct dest_id id, const struct dest_view *view,
+	unsigned index, const struct edit *e) RUNS_ON(role_rib)
+{
+	uint16_t epoch = shard_epoch(&shard_slot(s, e->peer)->rib[t->family]);
+	struct making m = {.keep = view->paths->count};
+	struct path_set *set;
+	struct dest_ref before;
+
+	if (dest_stamp(t->dests, id, index, epoch))
+		return 0;
+	set = path_set_alloc(t->dests, view->paths->count);
+	if (set == NULL)
+		return -ENOMEM;
+	set->eligible = view->paths->eligible;
+	set->multipath = view->paths->multipath;
+	for (unsigned i = 0; i < set->count; i++)
+		set->path[i] = view->paths->path[i];
+	atomic_store_explicit(&set->path[index].epoch, epoch, memory_order_relaxed);
+	before = dest_ref_take(t->dests, id);
+	dest_publish_quiet(t->dests, id, set);
+	again_begin(s, t, id, before, e, &m);
+	return 0;
 }
 
 int
@@ -511,6 +628,7 @@ path_announce(struct shard *s, struct shard_table *t, struct peer_id peer, const
 		.label = labelled ? n->label & SHARD_LABEL_NONE : SHARD_LABEL_NONE,
 		.accepted = acc,
 	};
+	const struct shard_rib_in *r = &shard_slot(s, peer)->rib[t->family];
 	const struct rib_path *same;
 	struct dest_view view;
 	struct dest_id id;
@@ -518,11 +636,15 @@ path_announce(struct shard *s, struct shard_table *t, struct peer_id peer, const
 
 	if (err != 0)
 		return err;
+	if (again_run(s, t, id, &e))
+		return 0;
 	if (!dest_peek(t->dests, id, &view) || view.paths == NULL)
 		return announce_first(s, t, id, &e);
 	same = path_find(view.paths, peer, e.path_id);
-	if (same != NULL && announce_same(same, &e, &shard_slot(s, peer)->rib[t->family]))
-		return 0;
+	if (same != NULL && announce_same(same, &e, r))
+		return stamp(same) == shard_epoch(r)
+			       ? 0
+			       : restamp(s, t, id, &view, (unsigned)(same - view.paths->path), &e);
 	return rebuild(s, t, id, &view, &e, false);
 }
 
@@ -534,7 +656,7 @@ path_withdraw(struct shard *s, struct shard_table *t, struct peer_id peer, const
 	struct dest_view view;
 	struct dest_id id = dest_find(t->dests, p);
 
-	if (id.v == DEST_NONE || !dest_peek(t->dests, id, &view) ||
+	if (id.v == DEST_NONE || again_run(s, t, id, &e) || !dest_peek(t->dests, id, &view) ||
 		path_find(view.paths, peer, path_id) == NULL)
 		return 0;
 	return rebuild(s, t, id, &view, &e, false);

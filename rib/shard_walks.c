@@ -274,6 +274,7 @@ table_slice(struct shard *s, struct shard_table *t, uint64_t deadline_ns) RUNS_O
 		t->lap++;
 		walk_begin(&t->walk, t->dests);
 	}
+	again_end(s);
 	replay_slice_end(s);
 	if (v.failed)
 		jobs_restart(t);

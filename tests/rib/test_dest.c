@@ -24,6 +24,7 @@ struct entry {
 	uint32_t id;
 	uint32_t value; /* of its first path */
 	uint16_t count, eligible;
+	uint16_t epoch; /* of its last path */
 	uint64_t sequence;
 };
 
@@ -92,6 +93,62 @@ model_find(struct model *m, const struct prefix *p)
 	return bsearch(&key, m->entry, m->entries, sizeof(key), entry_compare);
 }
 
+/* Of every shape that a path may have: those that can be packed more often, and some at the edges of what can. */
+static struct rib_path
+path_of(const struct entry *e, unsigned i)
+{
+	uint64_t r = hash_mix(e->value * 8ull + i);
+	uint32_t set = (r & 7) == 0 ? 0xffffff : (uint32_t)(r >> 8 & 0xfffff) + 1;
+	uint32_t flags = (uint32_t)(r >> 28 & 0xf) << PATH_SOURCE_SHIFT;
+	struct rib_path p = {.peer = {(uint16_t)(r >> 32 & (PEER_MAX - 1))},
+		.accepted = {set},
+		.label_flags = 0xfffffu << 12 | flags,
+		.time_s = i == 0 ? e->value : (uint32_t)r};
+
+	atomic_init(&p.epoch, i + 1 == e->count ? e->epoch : (uint16_t)(r >> 44));
+	if (r >> 60 & 1)
+		p.received = p.accepted;
+	if (r >> 61 & 1)
+		p.label_flags |= PATH_NEXT_HOP_UP;
+	if ((r >> 50 & 7) == 0) {
+		p.received.v = set;
+		p.accepted.v = 0;
+		p.label_flags |= PATH_REJECTED;
+	}
+	switch (r >> 53 & 31) {
+	case 0:
+		p.path_id = 1;
+		break;
+	case 1:
+		p.label_flags ^= 1u << 31;
+		break;
+	case 2:
+		p.accepted.v = 1u << 24;
+		break;
+	case 3:
+		p.received.v = set - 1;
+		break;
+	case 4:
+		p.accepted.v = 0;
+		break;
+	default:
+		break;
+	}
+	return p;
+}
+
+static void
+check_path(const struct rib_path *p, const struct rib_path *want)
+{
+	assert_int_equal(p->peer.v, want->peer.v);
+	assert_int_equal(atomic_load(&p->epoch), atomic_load(&want->epoch));
+	assert_int_equal(p->accepted.v, want->accepted.v);
+	assert_int_equal(p->received.v, want->received.v);
+	assert_int_equal(p->path_id, want->path_id);
+	assert_int_equal(p->label_flags, want->label_flags);
+	assert_int_equal(p->time_s, want->time_s);
+}
+
 static void
 check_entry(struct model *m, const struct entry *e)
 {
@@ -112,7 +169,29 @@ check_entry(struct model *m, const struct entry *e)
 	}
 	assert_non_null(v.paths);
 	assert_int_equal(v.paths->count, e->count);
-	assert_int_equal(v.paths->path[0].time_s, e->value);
+	assert_int_equal(v.paths->eligible, e->eligible);
+	assert_int_equal(v.paths->multipath, e->eligible);
+	for (unsigned i = 0; i < e->count; i++) {
+		struct rib_path want = path_of(e, i);
+
+		check_path(&v.paths->path[i], &want);
+	}
+}
+
+/* A new stamp on the last path changes that, and is no other set. */
+static void
+restamp(struct model *m, struct entry *e)
+{
+	struct dest_view before, after;
+
+	if (e->state != LIVE)
+		return;
+	assert_true(dest_peek(m->table, (struct dest_id){e->id}, &before));
+	e->epoch = (uint16_t)random_next(&m->random);
+	dest_stamp(m->table, (struct dest_id){e->id}, e->count - 1u, e->epoch);
+	assert_true(dest_peek(m->table, (struct dest_id){e->id}, &after));
+	assert_int_equal(before.identity, after.identity);
+	check_entry(m, e);
 }
 
 static void
@@ -134,14 +213,18 @@ change(struct model *m, struct entry *e)
 	m->tombstones -= e->state == TOMBSTONE;
 	e->sequence = ++m->sequence;
 	if (random_below(&m->random, 2) == 0) {
-		e->count = (uint16_t)(1 + random_below(&m->random, 4));
-		e->eligible = (uint16_t)random_below(&m->random, e->count + 1u);
+		e->count = (uint16_t)(1 + random_below(&m->random,
+						  random_below(&m->random, 8) ? 4 : 12));
 		e->value = (uint32_t)m->sequence;
+		e->epoch = (uint16_t)random_next(&m->random);
+		e->eligible = (uint16_t)random_below(&m->random, e->count + 1u);
+		if (e->count == 1 && random_below(&m->random, 8) > 0)
+			e->eligible = path_of(e, 0).label_flags & PATH_NEXT_HOP_UP;
 		set = path_set_alloc(m->table, e->count);
 		assert_non_null(set);
-		memset(set->path, 0, e->count * sizeof(set->path[0]));
-		set->eligible = e->eligible;
-		set->path[0].time_s = e->value;
+		set->eligible = set->multipath = e->eligible;
+		for (unsigned i = 0; i < e->count; i++)
+			set->path[i] = path_of(e, i);
 		m->paths += e->count;
 		m->live++;
 	} else {
@@ -222,6 +305,7 @@ agrees_with_a_sorted_array(enum afi afi, unsigned operations, uint64_t seed)
 			check_longest(&m);
 		change(&m, e);
 		check_entry(&m, e);
+		restamp(&m, &m.entry[random_below(&m.random, m.entries)]);
 		check_entry(&m, &m.entry[random_below(&m.random, m.entries)]);
 		if (n % (operations / 64) == 0) {
 			reclaim(&m);

@@ -625,12 +625,49 @@ one_is_slow(void **state)
 	rib_test_end(&base);
 }
 
+/* Whatever is given back, and when: everybody reads what was appended, or is told that it is gone. */
+static void
+what_is_given_back_nobody_asks_for(void **state)
+{
+	struct journal_cursor *slow;
+	struct journal_entry e[300];
+	uint64_t random = 9, overflows = 0;
+	struct fixture f;
+
+	fixture_begin(&f, 8192);
+	assert_int_equal(journal_subscribe(f.journal, &slow), 0);
+	for (unsigned i = 0; i < 20000; i++) {
+		struct journal_cursor *c = random_below(&random, 16) == 0 ? slow : f.c;
+		int n;
+
+		append(f.journal, random_below(&random, 200));
+		if (random_below(&random, 4) == 0)
+			journal_tidy(f.journal);
+		while ((n = journal_read(f.journal, c, e, 1 + random_below(&random, 300))) > 0) {
+			for (int k = 0; k < n; k++)
+				assert_true(entry_is(&e[k], e[0].sequence + (unsigned)k));
+			journal_advance(f.journal, c, e[n - 1].sequence);
+			if (random_below(&random, 8) == 0)
+				break;
+		}
+		if (n == -EOVERFLOW) {
+			overflows++;
+			journal_resume(f.journal, c);
+			journal_advance(f.journal, c, journal_head(f.journal));
+		}
+	}
+	assert_true(overflows > 0);
+	journal_unsubscribe(f.journal, slow);
+	fixture_end(&f);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(several_write),
 		cmocka_unit_test(one_is_slow),
+		cmocka_unit_test(what_is_given_back_nobody_asks_for),
 		cmocka_unit_test(entries_come_in_order),
 		cmocka_unit_test(safe_is_the_slowest),
 		cmocka_unit_test(only_paced_ones_are_waited_for),

@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The word of a destination: what is published of its paths. For dest.c alone, which says who writes and who reads it.
+ *
+ * By its low bits, INLINE: it is the one path itself, with its time beside it; PACKED: the address of a struct packed_set, and how many paths
+ * that has; neither: the address of a struct path_set. With LINK there are no paths and it holds the owner's links: of a tombstone in the list
+ * by age, of a free id in the list of free ones. Readers only look at LINK.
+ */
+#pragma once
+
+#include "rib/dest.h"
+
+#define LINK 1u
+#define INLINE 2u
+#define PACKED 4u
+/* Blocks are aligned to 16, and above the address of a PACKED one stand how many paths there are, are eligible and forward together. */
+#define BLOCK_MASK 0x0000fffffffffff0ull
+#define COUNT_AT 48u
+#define ELIGIBLE_AT 52u
+#define MULTIPATH_AT 56u
+static_assert(PATHS_PACKED_MAX < 16, "four bits each");
+
+/*
+ * A path without path id and label, of which what was received is the accepted set or (refused) the only one: all but kept routes that a policy
+ * changed, and VPN. A set of up to PATHS_PACKED_MAX such ones is kept so, 12 bytes each, in memory; dest_peek() makes struct rib_path of them.
+ */
+struct packed_path {
+	uint16_t peer;
+	_Atomic uint16_t epoch;
+	uint32_t set_flags; /* set << 8 | enum packed_flag */
+	uint32_t time_s;
+};
+static_assert(sizeof(struct packed_path) == 12, "budget of docs/architecture.md");
+
+/*
+ * Destinations with equal paths share one: the prefixes of an UPDATE are replaced together, by dest_publish_ref(). Counted by the owner.
+ */
+struct packed_set {
+	uint32_t refs;
+	struct packed_path path[];
+};
+
+enum packed_flag {
+	PACKED_UP = 1u << 0,
+	PACKED_REJECTED = 1u << 1, /* the set is `received` */
+	PACKED_KEPT = 1u << 2, /* the set is both */
+	PACKED_SOURCE_SHIFT = 3, /* four bits */
+};
+#define PACKED_FLAG_BITS 7u
+
+/* The word of one that is INLINE: flags, peer, set, epoch. */
+#define INLINE_FLAGS_AT 3u
+#define INLINE_PEER_AT (INLINE_FLAGS_AT + PACKED_FLAG_BITS)
+#define INLINE_PEER_BITS 12u
+#define INLINE_SET_AT (INLINE_PEER_AT + INLINE_PEER_BITS)
+#define SET_BITS 24u
+#define INLINE_EPOCH_AT (INLINE_SET_AT + SET_BITS)
+#define INLINE_EPOCH_MASK (0xffffull << INLINE_EPOCH_AT)
+static_assert(PEER_MAX <= 1u << INLINE_PEER_BITS && INLINE_EPOCH_AT + 16 <= 64, "a path in a word");
+
+static inline void *
+word_block(uint64_t word)
+{
+	return (void *)(uintptr_t)(word & BLOCK_MASK);
+}
+
+/* Set and flags of a path that can be packed, as struct packed_path has them; 0: it can't. */
+static inline uint32_t
+path_pack(const struct rib_path *p)
+{
+	const uint32_t all = PATH_NEXT_HOP_UP | PATH_REJECTED | 0xfu << PATH_SOURCE_SHIFT;
+	bool rejected = p->label_flags & PATH_REJECTED;
+	uint32_t set = rejected ? p->received.v : p->accepted.v;
+	uint32_t flags = (p->label_flags >> PATH_SOURCE_SHIFT & 0xfu) << PACKED_SOURCE_SHIFT;
+
+	if (p->path_id != 0 || p->label_flags >> 12 != 0xfffffu ||
+		(p->label_flags & 0xfffu & ~all) != 0 || set == 0 || set >> SET_BITS != 0)
+		return 0;
+	if (rejected ? p->accepted.v != 0 : p->received.v != 0 && p->received.v != set)
+		return 0;
+	if (rejected)
+		flags |= PACKED_REJECTED;
+	else if (p->received.v != 0)
+		flags |= PACKED_KEPT;
+	if (p->label_flags & PATH_NEXT_HOP_UP)
+		flags |= PACKED_UP;
+	return set << 8 | flags;
+}
+
+static inline void
+path_unpack(struct rib_path *p, uint16_t peer, uint16_t epoch, uint32_t set_flags, uint32_t time_s)
+{
+	uint32_t set = set_flags >> 8;
+	bool rejected = set_flags & PACKED_REJECTED;
+
+	p->peer.v = peer;
+	atomic_init(&p->epoch, epoch);
+	p->accepted.v = rejected ? 0 : set;
+	p->received.v = set_flags & (PACKED_REJECTED | PACKED_KEPT) ? set : 0;
+	p->path_id = 0;
+	p->label_flags =
+		0xfffffu << 12 | (set_flags >> PACKED_SOURCE_SHIFT & 0xfu) << PATH_SOURCE_SHIFT |
+		(rejected ? PATH_REJECTED : 0u) | (set_flags & PACKED_UP ? PATH_NEXT_HOP_UP : 0u);
+	p->time_s = time_s;
+}
+
+static inline void
+view_inline(uint64_t word, uint32_t time_s, union dest_paths *out)
+{
+	uint32_t set = (uint32_t)(word >> INLINE_SET_AT) & ((1u << SET_BITS) - 1);
+	uint32_t flags = (uint32_t)(word >> INLINE_FLAGS_AT) & ((1u << PACKED_FLAG_BITS) - 1);
+	uint16_t up = (flags & PACKED_UP) != 0;
+
+	out->set = (struct path_set){.count = 1, .eligible = up, .multipath = up};
+	path_unpack(&out->room.path[0],
+		(uint16_t)(word >> INLINE_PEER_AT & ((1u << INLINE_PEER_BITS) - 1)),
+		(uint16_t)(word >> INLINE_EPOCH_AT), set << 8 | flags, time_s);
+}
+
+static inline unsigned
+packed_count(uint64_t word)
+{
+	return word >> COUNT_AT & 0xf;
+}
+
+static inline void
+view_packed(uint64_t word, union dest_paths *out)
+{
+	const struct packed_path *p = ((const struct packed_set *)word_block(word))->path;
+	unsigned count = packed_count(word);
+
+	out->set = (struct path_set){.count = (uint16_t)count,
+		.eligible = word >> ELIGIBLE_AT & 0xf,
+		.multipath = word >> MULTIPATH_AT & 0xf};
+	for (unsigned i = 0; i < count; i++)
+		path_unpack(&out->room.path[i], p[i].peer,
+			atomic_load_explicit(&p[i].epoch, memory_order_relaxed), p[i].set_flags,
+			p[i].time_s);
+}
+
+static inline size_t
+set_size(unsigned count)
+{
+	return sizeof(struct path_set) + count * sizeof(struct rib_path);
+}
+
+static inline size_t
+packed_size(unsigned count)
+{
+	return sizeof(struct packed_set) + count * sizeof(struct packed_path);
+}
+
+static inline unsigned
+word_count(uint64_t word)
+{
+	if (word & INLINE)
+		return 1;
+	if (word & PACKED)
+		return packed_count(word);
+	return ((const struct path_set *)word_block(word))->count;
+}
+
+/* Beside the destination. */
+static inline size_t
+word_size(uint64_t word)
+{
+	if (word & INLINE)
+		return 0;
+	return word & PACKED ? packed_size(packed_count(word)) : set_size(word_count(word));
+}
+
+/* 0: it takes more than a word. */
+static inline uint64_t
+set_inline(const struct path_set *s)
+{
+	const struct rib_path *p = &s->path[0];
+	uint32_t set_flags = path_pack(p);
+	unsigned up = set_flags & PACKED_UP;
+
+	if (set_flags == 0 || s->eligible != up || s->multipath != up)
+		return 0;
+	return INLINE | (uint64_t)(set_flags & 0xffu) << INLINE_FLAGS_AT |
+	       (uint64_t)p->peer.v << INLINE_PEER_AT | (uint64_t)(set_flags >> 8) << INLINE_SET_AT |
+	       (uint64_t)atomic_load_explicit(&p->epoch, memory_order_relaxed) << INLINE_EPOCH_AT;
+}
