@@ -86,8 +86,8 @@ handle_take(struct qsbr *q, unsigned id)
 {
 	uint64_t bit = 1ull << (id % 64);
 
-	/* acquire: pairs with the release in handle_release */
-	return (atomic_fetch_or_explicit(&q->used[id / 64], bit, memory_order_acquire) & bit) == 0;
+	/* acquire: pairs with the release in handle_release; release: with the load in qsbr_done */
+	return (atomic_fetch_or_explicit(&q->used[id / 64], bit, memory_order_acq_rel) & bit) == 0;
 }
 
 int
@@ -141,11 +141,26 @@ qsbr_start(struct qsbr *q)
 	return rte_rcu_qsbr_start(&q->v);
 }
 
+/*
+ * What rte_rcu_qsbr_check() does but for its short cut, the oldest token that some check found acknowledged: with several writers that word is
+ * read while another one writes it, and who believes it has not seen the readers' counters.
+ */
 bool
 qsbr_done(struct qsbr *q, uint64_t token)
 {
-	if (rte_rcu_qsbr_check(&q->v, token, false) != 1)
-		return false;
+	for (unsigned w = 0; w < READERS_MAX / 64; w++) {
+		/* acquire: pairs with handle_take; who registers after this begins with what is published now */
+		uint64_t used = atomic_load_explicit(&q->used[w], memory_order_acquire);
+
+		for (; used != 0; used &= used - 1) {
+			unsigned i = w * 64 + (unsigned)__builtin_ctzll(used);
+			/* acquire: pairs with the release in rte_rcu_qsbr_quiescent and _thread_offline */
+			uint64_t c = __atomic_load_n(&q->v.qsbr_cnt[i].cnt, __ATOMIC_ACQUIRE);
+
+			if (c != 0 && c < token) /* 0: offline */
+				return false;
+		}
+	}
 	/* acquire: pairs with the release in qsbr_unregister */
 	(void)atomic_load_explicit(&q->gone, memory_order_acquire);
 	return true;
