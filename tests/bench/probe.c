@@ -48,7 +48,7 @@
 #define PORTS_MAX 8
 #define CLASSES_MAX 16
 #define PACKETS_MAX (1u << 25)
-#define CHANGES_MAX 4096
+#define CHANGES_MAX 65536
 #define MAGIC 0x4b45454c70726f62u /* "KEELprob" */
 #define UDP_PORT 7777
 #define RECEIVE_BATCH 64

@@ -33,6 +33,9 @@ Exit status: 0 nothing was lost or misdirected, no session went down, no audit m
 reason. Needs root. docs/keelbench.md is the manual."""
 
 
+PACKETS_MAX = 30000000  # of one run of the probe (tests/bench/probe.c), with some to spare
+
+
 def positive(text):
     n = float(text)
     if n <= 0:
@@ -137,6 +140,9 @@ def settle(args):
     if args.command == "storm":
         args.seconds = args.minutes * 60 if args.minutes else args.seconds or (6 if quick else 10 if lab_ports else 20)
         args.pps = max(1, round((min(args.pps, 5000) if quick else args.pps) * args.rate))
+        if args.seconds * args.pps > PACKETS_MAX and not lab_ports:
+            raise Usage("--pps %d for %g s: the probe knows each packet by itself, %d at most (--rate or --pps below that)" % (
+                args.pps, args.seconds, PACKETS_MAX))
         args.churn = min(args.churn, 1000) if quick else args.churn
         args.destinations = min(args.destinations, 2000) if quick else args.destinations
         args.bare = not args.no_bare and not args.minutes and not args.lab_ports and args.dut == "keel"

@@ -30,7 +30,7 @@ class LabTraffic:
 class Storm:
     def __init__(self, args, field, dut, out, say):
         self.args, self.field, self.dut, self.out, self.say = args, field, dut, out, say
-        self.flips = self.audits = self.mismatches = 0
+        self.flips = self.audits = self.mismatches = self.undone = 0
         self.lost_sessions, self.samples, self.segments, self.convergence = 0, [], [], []
         self.state, self.narrow = 0, True
         self.asking = len(field.plan.asking)
@@ -182,7 +182,10 @@ class Storm:
         if self.asking and self.args.refresh_rate:
             self.field.crowds["asking"].wait("done", "refresh", self.args.timeout)
         if not self.narrow and self.dut.settled() is not None:
-            wait_for("the last flip", lambda: self.narrow_masks(t) or self.narrow, self.args.timeout, poll=0.1)
+            try:
+                wait_for("the last flip", lambda: self.narrow_masks(t) or self.narrow, self.args.timeout, poll=0.1)
+            except TimeoutError:
+                self.undone += 1
         self.audit()
         self.narrow = True
         t.say("phase rest")
@@ -301,5 +304,5 @@ class Storm:
     def failures(self):
         mine = [g for g in self.segments if g["kind"] != "bare"]
         found = (("packets lost", sum(g.get("lost", 0) for g in mine)), ("packets damaged", sum(g.get("damaged", 0) for g in mine)), ("packets misdirected", sum(g["misdirected"] for g in mine)),
-                 ("sessions lost", self.lost_sessions), ("audit mismatches", self.mismatches))
+                 ("flips not done within %d s" % self.args.timeout, self.undone), ("sessions lost", self.lost_sessions), ("audit mismatches", self.mismatches))
         return ["%d %s" % (n, what) for what, n in found if n]
