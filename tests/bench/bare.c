@@ -184,8 +184,8 @@ turn_memory(void *ctx)
 	struct memory *m = ctx;
 
 	for (unsigned i = 0; i < STEPS; i++) {
-		m->state = hash_mix(m->state + m->word[m->state & m->mask]);
-		m->word[m->state >> 20 & m->mask] ^= m->state;
+		m->state = hash_mix(m->state + 0x9e3779b97f4a7c15u);
+		m->word[m->state & m->mask] ^= m->state;
 	}
 }
 
@@ -226,8 +226,8 @@ run_memory(void)
 	m.word = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (m.word == MAP_FAILED)
 		die("--mb", errno);
-	memset(m.word, 1,
-		size); /* small pages: huge ones may wait for work on a CPU that a worker has for itself */
+	madvise(m.word, size, MADV_HUGEPAGE);
+	memset(m.word, 1, size);
 	m.mask = size / sizeof(*m.word) - 1;
 	loop(turn_memory, &m);
 }

@@ -337,13 +337,13 @@ steady_set(uint32_t rate, uint32_t every, uint32_t offset)
 {
 	char detail[96];
 
-	while (rate == 0 && steady.count > 0)
-		steady_restore();
 	if (rate == 0) {
 		snprintf(detail, sizeof(detail), "\"updates\": %llu, \"skipped\": %llu",
 			(unsigned long long)steady.made, (unsigned long long)steady.skipped);
 		event("paced", detail);
 	}
+	while (rate == 0 && steady.count > 0)
+		steady_restore();
 	steady.rate = rate;
 	steady.every = every;
 	steady.offset = offset;

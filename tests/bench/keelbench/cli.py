@@ -298,7 +298,7 @@ def beside(rep, name, g):
 def whole(rep, s):
     """Of all storms together."""
     name = s.dut.name
-    for c in s.convergence:
+    for c in s.convergence if s.dut.watched else ():
         rep.add(name, "flip_until_tables_lead_there", "s", c)
     rep.add(name, "flips", "flips", s.flips)
     rep.add(name, "sessions_lost", "sessions", s.lost_sessions)

@@ -303,6 +303,6 @@ class Storm:
 
     def failures(self):
         mine = [g for g in self.segments if g["kind"] != "bare"]
-        found = (("packets lost", sum(g.get("lost", 0) for g in mine)), ("packets damaged", sum(g.get("damaged", 0) for g in mine)), ("packets misdirected", sum(g["misdirected"] for g in mine)),
+        found = (*(("packets " + k, sum(g.get(k, 0) for g in mine)) for k in ("lost", "damaged", "misdirected")),
                  ("flips not done within %d s" % self.args.timeout, self.undone), ("sessions lost", self.lost_sessions), ("audit mismatches", self.mismatches))
         return ["%d %s" % (n, what) for what, n in found if n]
