@@ -1,0 +1,96 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""keelbench from its command line to its report: a small storm against Keel, in which nothing is lost; a policy that moves more than it should, which is seen as
+misdirected packets; one that refuses some, which is seen as loss, and where; what it says to those who ask for what can't be.
+
+    src (probe, asking peers, receiver) --- rt (keeld) --- pa (feed A), pb (feed B)
+"""
+import json
+import os
+import subprocess
+import sys
+
+import interop
+from interop import BUILD, KEELD, ROOT, need, out_folder
+
+NAME = "keelbench"
+SMALL = ["--routes", "5000", "--routes6", "1000", "--peers", "3", "--seconds", "3", "--pps", "1000", "--churn", "500", "--flip-s", "1.5", "--runs", "1",
+         "--destinations", "1000", "--no-bare", "--no-limits"]
+PROGRAM = os.path.join(ROOT, "scripts", "keelbench")
+
+
+def keelbench(*words):
+    """(exit status, what it printed)"""
+    p = subprocess.run([PROGRAM, *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=240)
+    return p.returncode, p.stdout
+
+
+def metrics(path):
+    with open(path) as f:
+        document = json.load(f)
+    return document, {r["dut"]: {k: m["median"] for k, m in r["metrics"].items()} for r in document["results"]}
+
+
+def storm(c, out):
+    status, said = keelbench("storm", *SMALL, "--out", out)
+    c.true("a small storm: exit 0", status == 0, said[-3000:])
+    document, m = metrics(os.path.join(out, "storm.json"))
+    m = m["keel"]
+    c.true("... packets flowed, at rest and in the storm", m["rest_sent"] > 1000 and m["storm_sent"] > 1500, m)
+    c.equal("... lost, misdirected, sessions, audit", [m[k] for k in ("rest_lost", "storm_lost", "storm_misdirected", "sessions_lost", "audit_mismatches")], [0] * 5)
+    flips = [t for g in document["segments"] for t in g["turns"]]
+    c.true("... the policy flipped, and packets went over to the other port", flips and any(t["right"] for t in flips), flips)
+    c.true("... churn and a probe route beside it", m["storm_churn"] > 0 and m["storm_probe_route_p99"] > 0, m)
+    page = open(os.path.join(out, "storm.html")).read()
+    c.true("... HTML with plots", page.count("<svg") >= 4, page[:300])
+
+
+def faults(c, out):
+    """In this process, with a router that is told something else than keelbench believes."""
+    sys.path.insert(0, os.path.join(ROOT, "tests", "bench"))
+    import duts
+    from keelbench import adapters, cli
+    from keelbench.plan import THIRD
+    from softreset_policies import node
+
+    class Faulty(adapters.Keel):
+        @staticmethod
+        def policy(name, state):
+            """The third is refused from both, and of B's routes all others are preferred."""
+            nodes = [node(10, "deny", {"as_path_list": "third"})] * state + [node(20, "permit", local_pref=200 if name == "b" and state else 100)]
+            return duts.policy("from-" + name, nodes, as_path_lists=[{"name": "third", "entries": [{"action": "permit", "regex": THIRD}]}])
+
+        def settled(self):
+            """It believes that it is done: none of these addresses will ever lead to B."""
+            self.left = []
+            return super().settled()
+
+    adapters.ADAPTERS["keel"] = Faulty
+    cpus = os.sched_getaffinity(0)
+    c.equal("a router that misdirects some and has no way for others: exit 1", cli.main(["storm", *SMALL, "--flip-s", "10", "--out", out]), 1)
+    os.sched_setaffinity(0, cpus)
+    document, m = metrics(os.path.join(out, "storm.json"))
+    c.true("... the report counts them", m["keel"]["storm_misdirected"] > 0 and m["keel"]["storm_lost"] > 0, m)
+    where = document["segments"][-1]["lost_where"]
+    c.true("... and names where they were lost", any(k.startswith("router drops: ") for k in where), where)
+
+
+def usage(c):
+    for words, expected in ((["storm", "--dut", "198.18.0.300"], "is not an IPv4 address"), (["storm", "--dut", "198.18.0.1"], "--interface"),
+                            (["storm", "--mrt", "/nowhere"], "/nowhere is not there"), (["storm", "--flip", "x"], "are of a router on a wire")):
+        status, said = keelbench(*words)
+        c.true("%s: exit 2 and why" % " ".join(words), status == 2 and expected in said, (status, said))
+    status, said = keelbench("plan")
+    c.true("plan: what a router on a wire is to be", status == 0 and "AS 64601" in said and "from-b" in said, (status, said))
+
+
+def test(checks):
+    out = out_folder(NAME)
+    usage(checks)
+    storm(checks, out)
+    faults(checks, os.path.join(out, "faulty"))
+
+
+if __name__ == "__main__":
+    need("ip", "gnuplot", files=(KEELD, os.path.join(BUILD, "tests", "bench", "bare")))
+    sys.exit(interop.main(test))
