@@ -85,6 +85,7 @@ def read(folder, name):
     try:
         with open(os.path.join(folder, "%s.json" % name), encoding="utf-8") as f:
             doc = json.load(f)
+        doc.setdefault("quick", "--quick" in doc.get("command", ""))
         notes = doc.get("notes", [])
         doc["notes"] = [n if isinstance(n, dict) and "step" in n else {"dut": "keel", "step": name, "text": str(n)} for n in (notes if isinstance(notes, list) else [notes])]
         return doc
@@ -171,7 +172,7 @@ def write_html(folder, benches):
 # ---- docs/benchmarks.md: what stands between `<!-- bench NAME -->` and `<!-- end -->` ----
 
 def figure(value):
-    return "%.0f" % value if abs(value) >= 100 else "%.1f" % value if abs(value) >= 10 else "%.2f" % value if abs(value) >= 0.1 or value == 0 else "%.2g" % value
+    return "%.0f" % value if abs(value) >= 100 or value == int(value) else "%.1f" % value if abs(value) >= 10 else "%.2f" % value if abs(value) >= 0.1 else "%.2g" % value
 
 
 def cell(m):
@@ -205,8 +206,9 @@ def page_table(doc):
 
 def page_section(doc):
     machine = doc["machine"]
-    lines = ["%s, %s, commit %s%s; medians (min–max) of %d runs; %.0f s in all: `%s`." % (
-        doc["date"][:16].replace("T", " "), machine, doc.get("version", "?"), "; " + versions(doc) if versions(doc) else "", doc["runs"], doc.get("wall_s", 0), doc.get("command", "")), ""]
+    lines = ["%s, %s, commit %s%s; medians (min–max) of up to %d runs%s: `%s`." % (
+        doc["date"][:16].replace("T", " "), machine, doc.get("version", "?"), "; " + versions(doc) if versions(doc) else "", doc["runs"],
+        "; %.0f s in all" % doc["wall_s"] if doc.get("wall_s") else "", doc.get("command", "")), ""]
     lines += page_table(doc)
     notes = ["- %s, `%s`: %s" % (NAMES.get(n["dut"], n["dut"]), n["step"], n["text"]) for n in doc.get("notes", [])]
     return lines + ([""] + notes if notes else [])
