@@ -58,8 +58,8 @@ class Samples:
         return [line.split()[1:] for line in self.lines if line.startswith("# ") and line.split()[1] in words]
 
     def whole(self, runs):
-        """Whether there is nothing left to measure."""
-        return any(int(w[1]) >= (runs or 0) for w in self.marks("end"))
+        """Whether there is nothing left to measure: of so many runs, or (None) of the program's own number."""
+        return any(int(w[1]) >= runs if runs else int(w[1]) == 0 for w in self.marks("end"))
 
     def wall_s(self):
         return sum(float(w[1]) for w in self.marks("wall"))

@@ -47,7 +47,7 @@ def resumed(path):
                  "# once one frr one run only: it takes 100 s", "# unable one gobgp no end within 120 s", "# wall 6.0", "# end 2"):
         again.append(line)
     kept = Samples(path, HEAD)
-    check("whole for two", (kept.whole(2), kept.whole(None), kept.whole(3)), (True, True, False))
+    check("whole for two", (kept.whole(1), kept.whole(2), kept.whole(3), kept.whole(None)), (True, True, False, False))
     check("wall", kept.wall_s(), 10.0)
     samples, units = kept.collect()
     check("the later one counts", samples["load", "bird"], {0: 4.0, 1: 4.0})
