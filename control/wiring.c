@@ -616,7 +616,7 @@ wiring_start(struct keeld *k)
 		if (k->shards.count == 1)
 			snprintf(c->name, sizeof(c->name), "keel-rib");
 		else
-			snprintf(c->name, sizeof(c->name), "keel-rib-%u", i);
+			snprintf(c->name, sizeof(c->name), "keel-rib-%u", i % 1000);
 		rib[i] = (struct thread_config){.name = c->name, .ctx = c, .start = rib_start, .work = rib_work};
 		threads[count].config = &rib[i];
 		threads[count++].out = &k->rib_thread[i];
