@@ -71,13 +71,16 @@ def main():
                     pass
                 after = time.monotonic() - end
                 seen = crowd.ask("report", "report")
+                tables = seen["octets"] / PEERS / table
                 sample("lost", "sessions", run, PEERS - seen["established"], dut=cls.name)
+                sample("tables", "walks", run, tables, dut=cls.name)
+                if tables < 0.5 and not PEERS - seen["established"]:
+                    raise Unable("answers no request; without that work a probe's p99 was %.1f ms" % (probe["p99_us"] / 1000 if probe else float("inf")))
                 sample("rest_p99", "ms", run, rest["p99_us"] / 1000, dut=cls.name)
                 for k in ("p50", "p99", "max") if probe else ():
                     sample("probe_" + k, "ms", run, probe[k + "_us"] / 1000, dut=cls.name)
                 sample("cpu", "CPU-s", run, dut.cpu_seconds() - cpu, dut=cls.name)
                 sample("requests", "requests", run, requests, dut=cls.name)
-                sample("tables", "walks", run, seen["octets"] / PEERS / table, dut=cls.name)
                 sample("after", "s", run, after, dut=cls.name)
                 if not probe:
                     raise Unable("a probe route's change did not come through within %d s of the storm's end" % LIMIT_S)
