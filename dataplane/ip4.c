@@ -186,7 +186,7 @@ classify4(struct lane *l, unsigned i, const struct rte_lpm *lpm, struct verdicts
 		load_destination(l->ip[i + 2]), load_destination(l->ip[i + 3])};
 	sum = halves(first) + halves(second) + halves(third) + halves(source) + halves(destination);
 	destination = swapped(destination);
-	for (unsigned k = 0; k < 4; k++)
+	for (unsigned k = 0; lpm != NULL && k < 4; k++)
 		rte_prefetch0(&lpm->tbl24[destination[k] >> 8]);
 	lengths[0] = (longs2){load_lengths(l->pkt[i]), load_lengths(l->pkt[i + 1])};
 	lengths[1] = (longs2){load_lengths(l->pkt[i + 2]), load_lengths(l->pkt[i + 3])};

@@ -81,7 +81,8 @@ ip6_classify(struct burst *b, const struct fib_generation *generation, struct vr
 			rte_pktmbuf_mtod_offset(m, struct rte_ipv6_hdr *, ETHER_LEN);
 		unsigned len = rte_be_to_cpu_16(ip->payload_len) + (unsigned)sizeof(*ip);
 
-		rte_prefetch0(&words[table_v6_index(ip->dst_addr)]);
+		if (words != NULL)
+			rte_prefetch0(&words[table_v6_index(ip->dst_addr)]);
 		if (__builtin_expect(!plain(m, ip, len) || b->group, 0)) {
 			enum drop_reason reason = check_header(m, ip);
 
