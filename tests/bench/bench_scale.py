@@ -1,0 +1,124 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""docs/scaling.md's model: fitted at 1,000,000 routes, held against the real code at 10,000,000 routes, 16 shards, 16 workers and 1,000 members,
+which run one after the other on one core (bench_scale, bench_export). Processor time, not the wall clock's; what the model says beside what was
+measured, and the error. At last what it says of a whole router of that size.
+
+    bench_scale.py [--quick]      a tenth of it all"""
+import math
+import os
+import re
+import subprocess
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from bench_lab import BUILD, ROOT, Bench, Lab, addresses, arguments, peer, sample, say, wait_for  # noqa: E402
+
+SCALE, EXPORT = (os.path.join(BUILD, "tests", "bench", n) for n in ("bench_scale", "bench_export"))
+SHARDS, READERS, MEMBERS, GROUPS = 16, 16, 1000, 10
+RECEIVERS = 20
+
+
+def run(*command):
+    say(" ".join(os.path.basename(w) for w in command))
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def fields(line):
+    words = line.split()
+    return {k: int(v) for k, v in zip(words, words[1:]) if v.isdigit() and not k.isdigit()}
+
+
+def shards(routes, count):
+    lines = [fields(x) for x in run(SCALE, "shards", str(routes), str(count)).splitlines()]
+    return {"routes": sum(x["routes"] for x in lines), "sets": sum(x["sets"] for x in lines), "sum_s": sum(x["cpu_ns"] for x in lines) / 1e9,
+            "slowest_s": max(x["cpu_ns"] for x in lines) / 1e9, "fullest": max(x["routes"] for x in lines) * count / routes,
+            "dest_bytes": sum(x["dest_bytes"] for x in lines), "attr_bytes": sum(x["attr_bytes"] for x in lines)}
+
+
+def fib(routes, readers):
+    load, change = (fields(x) for x in run(SCALE, "fib", str(routes), str(readers)).splitlines())
+    return {"load_s": (load["set_ns"] + load["commit_ns"]) / 1e9, "change_s": (change["set_ns"] + change["commit_ns"]) / 1e9, "bytes": load["bytes"]}
+
+
+def export(routes, members):
+    """Seconds of the session thread for a dump to all but one of `members` in one group, and their octets."""
+    m = re.search(r"join late +shard +[\d.]+ ms +session +([\d.]+) ms +([\d.]+) MB", run(EXPORT, "--routes", str(routes), "--members", str(members), "--repeat", "0"))
+    return float(m.group(1)) / 1e3, float(m.group(2))
+
+
+def daemon(lab, routes):
+    """Seconds of keeld's threads for a full table from one peer, and for telling it to RECEIVERS: with sockets and the kernel's part."""
+    crowd = addresses("127.1.0.1", RECEIVERS)
+    b = Bench(lab, [peer("127.0.0.2", 64601)] + [peer(a, 65001 + i) for i, a in enumerate(crowd)])
+
+    def cpu():
+        return {t["name"]: t["cpu_s"] for t in b.rpc.call("control.stats")["threads"]}
+    before = cpu()
+    b.feed("127.0.0.2", 64601, routes)
+    wait_for("the table", lambda: b.peers()["127.0.0.2"]["families"]["ipv4-unicast"]["accepted"] == routes, 300)
+    loaded = cpu()
+    b.crowd("127.1.0.1", 65001, RECEIVERS)
+    b.wait_established(crowd)
+    b.wait_advertised(crowd, routes)
+    told = cpu()
+    return loaded["keel-session"] - before["keel-session"], loaded["keel-rib"] - before["keel-rib"], told["keel-session"] - loaded["keel-session"]
+
+
+def compare(name, unit, model, measured):
+    sample(name + "_measured", unit, 0, measured)
+    sample(name + "_model", unit, 0, model)
+    sample(name + "_error", "%", 0, 100 * (model / measured - 1))
+
+
+def main():
+    args = arguments(__doc__, 1)
+    fit, full = args.routes, 10 * args.routes
+    one, split = shards(fit, 1), shards(fit, SHARDS)
+    small, ten, twenty = fib(fit, 1), export(fit, 11), export(fit, 21)
+    with Lab(os.path.join(ROOT, "build", "bench", "logs")) as lab:
+        decode, rib, tell = daemon(lab, fit)
+
+    # fitted: seconds and octets a route
+    copy = (twenty[0] - ten[0]) / 10 / fit
+    pack = ten[0] / fit - 10 * copy
+    c = {"decode": decode / fit, "shard": one["sum_s"] / fit, "shard_small": split["sum_s"] / fit, "pack": pack, "copy": copy,
+         "write": max(0.0, (tell / fit - pack) / RECEIVERS - copy), "fib_load": small["load_s"] / fit, "fib_change": small["change_s"] / fit}
+    for k, v in c.items():
+        sample("fit_" + k, "ns/route", 0, v * 1e9)
+    sample("fit_rib_thread_of_keeld", "ns/route", 0, rib / fit * 1e9)
+    sample("fit_prefix", "B", 0, one["dest_bytes"] / fit)
+    sample("fit_set", "B", 0, one["attr_bytes"] / one["sets"])
+    sample("fit_sets_of_16_shards", "times", 0, split["sets"] / one["sets"])
+
+    def shard_cost(routes):
+        """A shard's seconds a route by its size: what is touched at random falls out of one cache after the other, so it grows with the logarithm."""
+        return c["shard"] + (c["shard"] - c["shard_small"]) * math.log2(routes / fit) / math.log2(SHARDS)
+
+    each = full / SHARDS
+    big = shards(full, SHARDS)
+    sample("fullest_shard", "of the mean", 0, big["fullest"])
+    compare("shards_slowest", "s", shard_cost(each) * each * split["fullest"], big["slowest_s"])
+    compare("shards_sum", "s", shard_cost(each) * full, big["sum_s"])
+    compare("shards_sets", "sets", split["sets"] * full / fit, big["sets"])
+    compare("shards_memory", "MB", (split["dest_bytes"] + split["attr_bytes"]) * full / fit / 1e6, (big["dest_bytes"] + big["attr_bytes"]) / 1e6)
+    tables = fib(full, READERS)
+    compare("fib_load", "s", c["fib_load"] * full, tables["load_s"])
+    compare("fib_change", "s", c["fib_change"] * full, tables["change_s"])
+    # fewer routes: bench_export gives its members no turns, so that in a walk of over a second the last of so many fall behind
+    told = export(fit // 20, MEMBERS)
+    compare("export_1000_members", "s", (c["pack"] + c["copy"] * (MEMBERS - 1)) * fit / 20, told[0])
+
+    # a whole router
+    sample("router_decode", "s", 0, c["decode"] * full)
+    sample("router_shards", "s", 0, shard_cost(each) * each * split["fullest"])
+    sample("router_fib", "s", 0, c["fib_load"] * full)
+    sample("router_pack", "s", 0, c["pack"] * full * GROUPS)
+    sample("router_copy_and_write", "s", 0, (c["copy"] + c["write"]) * full * MEMBERS)
+    sample("router_rib_memory", "MB", 0, (split["dest_bytes"] + split["attr_bytes"]) * full / fit / 1e6)
+    sample("router_fib_memory", "MB", 0, tables["bytes"] / 1e6)
+    sample("router_adj_out_memory", "MB", 0, 4 * full * GROUPS / 1e6)
+
+
+if __name__ == "__main__":
+    main()
