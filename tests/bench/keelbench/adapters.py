@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 
-from bench_lab import TICKS
 import duts
 from duts import Unable  # noqa: F401
 from softreset_policies import BIRD_PATHS, node
@@ -122,11 +121,9 @@ class Keel(Router, duts.Keel):
         """Without the workers, which spin."""
         total, folder = 0, "/proc/%d/task" % self.process.popen.pid
         for task in os.listdir(folder):
-            with open("%s/%s/stat" % (folder, task)) as f:
-                head, fields = f.read().rsplit(")", 1)
-            if "worker" not in head:
-                total += sum(map(int, fields.split()[11:13]))
-        return total / TICKS
+            with open("%s/%s/comm" % (folder, task)) as name, open("%s/%s/schedstat" % (folder, task)) as used:
+                total += 0 if "worker" in name.read() else int(used.read().split()[0])
+        return total / 1e9
 
     def neighbours(self):
         return {p["address"]: p for p in self.rpc.call("bgp.peers")["peers"]}
