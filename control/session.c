@@ -275,8 +275,12 @@ speaker_work(void *ctx, uint64_t now, uint64_t deadline_ns)
 	more = leftovers_run(s, now + (deadline_ns - now) / 4);
 	first = first_of_turn(s);
 	if (first != NULL) {
-		more |= work_input(s, first, now, now + (deadline_ns - now) * 5 / 8);
-		input_push(s);
+		if (work_input(s, first, now, now + (deadline_ns - now) * 5 / 8)) {
+			more = true;
+			input_push_some(s);
+		} else {
+			input_push(s);
+		}
 		more |= work_export(s, first, deadline_ns);
 	}
 	removed_free(s);

@@ -341,6 +341,8 @@ void input_init(struct speaker *s);
 void input_end(struct speaker *s) RUNS_ON(role_session);
 /* The open batches go to their shards. */
 void input_push(struct speaker *s) RUNS_ON(role_session);
+/* The same while there is more to come at once: of several, a shard is not woken for little. */
+void input_push_some(struct speaker *s) RUNS_ON(role_session);
 
 /* session_out.c */
 int export_up(struct peer *p) RUNS_ON(role_session);

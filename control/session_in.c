@@ -18,6 +18,9 @@ static_assert(sizeof(struct rib_record) % 8 == 0, "what follows a record's heade
 /* Unicast has no label; 0 would be one (rib/dest.h). */
 #define LABEL_NONE_WIRE 0xfffffu
 
+/* A batch that is nearly empty waits for so many turns of 1 ms at most, while more comes. */
+#define PUSH_TURNS 4u
+
 /* ---- batches ---- */
 
 static void
@@ -101,6 +104,18 @@ input_push(struct speaker *s)
 {
 	for (unsigned i = 0; i < s->shards.count; i++)
 		batch_push(s, i);
+}
+
+void
+input_push_some(struct speaker *s)
+{
+	for (unsigned i = 0; i < s->shards.count; i++) {
+		const struct rib_batch *b = s->input[i].batch;
+
+		if (s->shards.count == 1 || s->turn % PUSH_TURNS == i % PUSH_TURNS ||
+			(b != NULL && b->used >= RIB_BATCH_SIZE / 4))
+			batch_push(s, i);
+	}
 }
 
 static size_t

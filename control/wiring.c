@@ -231,7 +231,8 @@ rib_work(void *ctx, uint64_t now, uint64_t deadline)
 	role_enter_rib();
 	if (!shard_work(s, now, deadline))
 		return false;
-	return !shard_waits(s) || timer_arm(c->self, &c->paced, RIB_PACED_NS) < 0;
+	/* in turn: what one of them may add is what all together may */
+	return !shard_waits(s) || timer_arm(c->self, &c->paced, RIB_PACED_NS * c->k->shards.count) < 0;
 }
 
 static void
