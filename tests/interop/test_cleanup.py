@@ -203,6 +203,7 @@ def test(checks):
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--lab"]:
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it, and so would what it starts
         try:
             sys.exit(lab(sys.argv[2], sys.argv[3]))
         except KeyboardInterrupt:
