@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A rib shard: batches of decoded UPDATEs in, decided destinations and a journal out; share-nothing.
+ * A rib shard: batches of decoded UPDATEs in, decided destinations and entries of a journal out. Several share that journal, and
+ * nothing else (docs/decisions/0006).
  *
- * Writer: the shard's own thread (role_rib). What others see: its tables, attribute sets and journal, online in the RIB
+ * Writer: the shard's own thread (role_rib). What others see: its tables, attribute sets and the journal, online in the RIB
  * readers' QSBR. Input comes over one pair of rings for each session thread, and one pair to the fib thread for next hops.
  * Commands (peers, policies) are functions that control posts onto the shard's thread.
  *

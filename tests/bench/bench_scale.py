@@ -1,8 +1,9 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""docs/scaling.md's model: fitted at 1,000,000 routes, held against the real code at 10,000,000 routes, 16 shards, 16 workers and 1,000 members,
-which run one after the other on one core (bench_scale, bench_export). Processor time, not the wall clock's; what the model says beside what was
-measured, and the error. At last what it says of a whole router of that size.
+"""docs/scaling.md's model: fitted at 1,000,000 routes, held against the real code at 10,000,000 routes, 16 shards and 16 workers, and at 50,000 routes
+with 1,000 members, which run one after the other on one core (bench_scale, bench_export). Processor time, not the wall clock's; what the model says
+beside what was measured, and the error. At last what it says of a whole router of that size. What shards cost one another is in none of it:
+bench_shards.py has that.
 
     bench_scale.py [--quick]      a tenth of it all"""
 import math
