@@ -94,6 +94,12 @@ journal_destroy(struct journal *j)
 	arena_free(j->arena, j);
 }
 
+unsigned
+journal_writers(const struct journal *j)
+{
+	return j->writer_count;
+}
+
 uint64_t
 journal_next_sequence(const struct journal *j)
 {

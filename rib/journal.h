@@ -40,6 +40,7 @@ int journal_create(struct arena *a, uint32_t capacity, struct journal **out);
 /* The same for several writers, 0 .. `writers` - 1. */
 int journal_create_shared(struct arena *a, uint32_t capacity, unsigned writers, struct journal **out);
 void journal_destroy(struct journal *j);
+unsigned journal_writers(const struct journal *j);
 
 /* Writer, of a journal that has one. The sequence that the next append will get: dest_publish() needs it first. */
 uint64_t journal_next_sequence(const struct journal *j) RUNS_ON(role_rib);

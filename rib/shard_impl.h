@@ -227,6 +227,7 @@ struct shard_sample {
 /* Where the slowest paced consumer stands, and since when. */
 struct shard_pace {
 	uint64_t position, since_ns;
+	uint64_t walked_ns; /* the last slice of a walk */
 	bool waits; /* all there is to do waits for it */
 };
 

@@ -286,7 +286,8 @@ table_slice(struct shard *s, struct shard_table *t, uint64_t deadline_ns) RUNS_O
 
 /*
  * What is live takes its place in the journal behind all that walks have changed: so they go no further ahead of consumers than these read in
- * a millisecond or two. One that does not come on is not waited for.
+ * a millisecond or two. One that does not come on is not waited for. One that does, and whom live input alone keeps so far behind, leaves
+ * walks a slice in the same time, be it one shard's or several shards': else they would never end.
  */
 #define PACE_ENTRIES 2048u
 #define PACE_PATIENCE_NS 20000000u
@@ -303,7 +304,8 @@ walks_ahead(struct shard *s) RUNS_ON(role_rib)
 		s->pace.position = position;
 		s->pace.since_ns = now;
 	}
-	return now - s->pace.since_ns < PACE_PATIENCE_NS;
+	return now - s->pace.since_ns < PACE_PATIENCE_NS &&
+	       now - s->pace.walked_ns < PACE_PATIENCE_NS * journal_writers(s->journal);
 }
 
 static bool
@@ -352,6 +354,7 @@ walks_run(struct shard *s, uint64_t deadline_ns, bool hold)
 			t = &s->table[s->walk_turn++ % n];
 		while (!may_walk(t, hold));
 		table_slice(s, t, deadline_ns);
+		s->pace.walked_ns = walk_clock();
 		if (!walks_possible(s, hold))
 			return walks_pending(s);
 		s->pace.waits = walks_ahead(s);

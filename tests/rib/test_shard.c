@@ -861,7 +861,7 @@ test_answers_during_load(void **state)
 	rig_fini(&r);
 }
 
-/* ---- tombstones ---- */
+/* ---- consumers ---- */
 
 static struct journal_cursor *
 subscribe(struct rig *r, enum journal_patience patience)
@@ -872,6 +872,62 @@ subscribe(struct rig *r, enum journal_patience patience)
 	journal_set_patience(c, patience);
 	return c;
 }
+
+/* A route of peer 2 that is another one each time. */
+static void
+flutter(struct rig *r, unsigned i)
+{
+	struct rib_nlri n = rig_nlri(0x02000000, 24);
+	union rig_attrs a;
+
+	rig_attrs_make(&a, path_65001, 1 + i % 2, 0x0a000001);
+	rig_update(r, 2, &a.a, &n, 1);
+}
+
+/* Live input is as fast as a consumer that comes on, and that is far behind: the walk goes slowly, and it ends. */
+static void
+test_walk_beside_live_input(void **state)
+{
+	enum { N = 3000, BEHIND = 4096 };
+	struct journal_cursor *c;
+	uint64_t begun;
+	union rig_attrs a;
+	struct rig r;
+	unsigned i;
+
+	simple_rig(&r, policy_accept_all());
+	rig_peer(&r, 2, 65001, true, true);
+	rig_up(&r, 2, 65001, 2, true);
+	shard_peer_import(r.shard, (struct peer_id){2}, rig_family(), policy_accept_all());
+	rig_attrs_make(&a, path_65001, 2, 0x0a000001);
+	for (i = 0; i < N; i++) {
+		struct rib_nlri n = rig_nlri(0x01000000 + (i << 8), 24);
+
+		rig_update(&r, 1, &a.a, &n, 1);
+	}
+	rig_settle(&r);
+	c = subscribe(&r, JOURNAL_BEAR);
+	journal_set_paced(c);
+	for (i = 0; i < BEHIND; i++)
+		flutter(&r, i);
+	rig_settle(&r);
+	assert_int_equal(journal_head(shard_journal(r.shard)), journal_position(c) + BEHIND);
+	rig_event(&r, RIB_SESSION_DOWN, 1);
+	begun = rig_clock();
+	for (; rig_received(&r, 1) > 0 || i < BEHIND + 2; i++) {
+		flutter(&r, i);
+		rig_put(&r);
+		(void)rig_turn(&r);
+		journal_advance(shard_journal(r.shard), c, journal_position(c) + 1);
+		assert_true(rig_clock() - begun < 10000000000u);
+	}
+	/* three slices, and the time between them */
+	assert_true(rig_clock() - begun >= 40000000u);
+	journal_unsubscribe(shard_journal(r.shard), c);
+	rig_fini(&r);
+}
+
+/* ---- tombstones ---- */
 
 /* All of it; false: evicted. */
 static bool
@@ -1143,6 +1199,7 @@ main(void)
 		cmocka_unit_test(test_next_hop_unwatched),
 		cmocka_unit_test(test_many_next_hops),
 		cmocka_unit_test(test_answers_during_load),
+		cmocka_unit_test(test_walk_beside_live_input),
 		cmocka_unit_test(test_tombstones_evict),
 		cmocka_unit_test(test_tombstones_wait),
 		cmocka_unit_test(test_tombstones_patience),
