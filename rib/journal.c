@@ -525,6 +525,9 @@ journal_may_withdraw(
 {
 	uint32_t newer = v->sequence - (uint32_t)e->sequence;
 
+	/* older: another's id by now, to whom it was given before this cursor held it (an old head of several writers) */
+	if (newer > INT32_MAX)
+		return false;
 	if (newer != 0) {
 		if (c->horizon < e->sequence + newer)
 			c->horizon = e->sequence + newer;

@@ -227,6 +227,28 @@ withdrawals_wait_for_what_was_passed_over(void **state)
 	fixture_end(&f);
 }
 
+/*
+ * A head of several writers may seem to be older than it is, so a new cursor may stand before entries of destinations that were given back
+ * since: what their ids stand for now may be older than the entry. There is nothing of these to take back, nor to wait for.
+ */
+static void
+older_than_the_entry_is_no_horizon(void **state)
+{
+	struct fixture f;
+	struct journal_entry e[8];
+	struct dest_view v;
+
+	fixture_begin(&f, 16);
+	append(f.journal, 4);
+	assert_int_equal(journal_read(f.journal, f.c, e, 8), 4);
+	v = empty_since(2);
+	assert_false(journal_may_withdraw(f.c, &e[2], &v));
+	assert_true(journal_settled(f.c));
+	v = empty_since(4);
+	assert_true(journal_may_withdraw(f.c, &e[3], &v));
+	fixture_end(&f);
+}
+
 /* Judged, and then the consumer's batch was full: the entry is as if it had not been read. */
 static void
 what_is_judged_and_not_done_comes_again(void **state)
@@ -674,6 +696,7 @@ main(void)
 		cmocka_unit_test(a_lapped_cursor_keeps_its_tombstones),
 		cmocka_unit_test(withdrawals_wait_for_what_was_passed_over),
 		cmocka_unit_test(what_is_judged_and_not_done_comes_again),
+		cmocka_unit_test(older_than_the_entry_is_no_horizon),
 		cmocka_unit_test(walks_make_withdrawals_wait),
 		cmocka_unit_test(test_eviction),
 		cmocka_unit_test(test_eviction_beside_consumers),
