@@ -66,28 +66,42 @@ split_mixed(struct burst *b, struct rte_mbuf *const *rx, unsigned n, const uint8
 	b->group = group != 0;
 }
 
-/* A burst to us of IPv4 alone, which most are, is found out by the way; length is looked at where it is classified. */
+/* The first frame's EtherType, when it is one of a family. */
+static inline uint16_t
+family_type(const uint8_t *frame)
+{
+	uint16_t type;
+
+	memcpy(&type, frame + 12, sizeof(type));
+	return type == RTE_BE16(RTE_ETHER_TYPE_IPV6) ? type : RTE_BE16(RTE_ETHER_TYPE_IPV4);
+}
+
+/* A burst to us of one family alone, which most are, is found out by the way; length is looked at where it is classified. */
 void
 forward_split(struct burst *b, struct rte_mbuf *const *rx, unsigned n, const uint8_t mac[6])
 {
 	uint64_t to = 0;
 	front wanted, other = {0};
+	struct lane *l;
+	uint16_t type;
 
-	memcpy(&to, mac, 6);
-	wanted = (front){to, (uint64_t)RTE_BE16(RTE_ETHER_TYPE_IPV4) << 32};
 	for (unsigned i = 0; i < n && i < PREFETCH_AHEAD; i++)
 		rte_prefetch0(rte_pktmbuf_mtod(rx[i], void *));
+	memcpy(&to, mac, 6);
+	type = n > 0 ? family_type(rte_pktmbuf_mtod(rx[0], const uint8_t *)) : 0;
+	l = type == RTE_BE16(RTE_ETHER_TYPE_IPV6) ? &b->v6 : &b->v4;
+	wanted = (front){to, (uint64_t)type << 32};
 	for (unsigned i = 0; i < n; i++) {
 		const uint8_t *frame = rte_pktmbuf_mtod(rx[i], const uint8_t *);
 
 		if (i + PREFETCH_AHEAD < n)
 			rte_prefetch0(rte_pktmbuf_mtod(rx[i + PREFETCH_AHEAD], void *));
-		b->v4.pkt[i] = rx[i];
+		l->pkt[i] = rx[i];
 		other |= front_of(frame) ^ wanted;
 	}
 	other &= (front){UINT64_C(0xffffffffffff), UINT64_C(0xffff) << 32};
 	if ((other[0] | other[1]) == 0)
-		b->v4.count = n;
+		l->count = n;
 	else
 		split_mixed(b, rx, n, mac);
 }
