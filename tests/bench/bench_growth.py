@@ -10,7 +10,7 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from bench_policy import changing  # noqa: E402
-from scenario import Plan, feeds, idle, receivers, sample, settled  # noqa: E402
+from scenario import Plan, change, feeds, load, receivers, sample  # noqa: E402
 import duts  # noqa: E402
 
 SIZES = [("100k", 1, 100000), ("10k", 1, 10000), ("1M", 1, 1000000), ("4M", 4, 1000000)]
@@ -22,25 +22,12 @@ def main():
     with plan.arena() as arena:
         def measured(number, routes):
             """CPU seconds of a load and of a policy change."""
-            with arena.dut(duts.Keel, feeds(number, imports=changing(1), keep=True) + receivers(1)) as dut:
+            def peers(n):
+                return feeds(number, imports=changing(n), keep=True) + receivers(1)
+            with arena.dut(duts.Keel, peers(1)) as dut:
                 fan = arena.fan(1)
-                said = [arena.feed(i, routes) for i in range(number)]
-                fan.wait("established", timeout=60)
-                for f in said:
-                    f.wait("ready")
-                idle(dut)
-                cpu = dut.cpu_seconds()
-                for f in said:
-                    f.say("go")
-                settled(dut, fan, routes)
-                load = dut.cpu_seconds() - cpu
-                fan.ask("mark", "done")
-                dut.prepare(feeds(number, imports=changing(2), keep=True) + receivers(1))
-                idle(dut)
-                cpu = dut.cpu_seconds()
-                dut.apply()
-                settled(dut, fan, routes)
-                return load, dut.cpu_seconds() - cpu
+                loaded = load(dut, fan, [arena.feed(i, routes) for i in range(number)], routes)
+                return [cpu for _, _, cpu in (loaded, change(dut, fan, peers(2), routes))]
 
         def one(cls, run):
             base = None

@@ -78,16 +78,24 @@ class Events:
     def say(self, text):
         self.process.say(text)
 
+    def next(self, timeout):
+        line = self.process.line(timeout)
+        if line is None:
+            self.process.popen.wait()
+            self.process.must_run()
+        e = json.loads(line)
+        if e["event"] in ("down", "error"):
+            raise RuntimeError("%s: %s" % (self.process.name, line.strip()))
+        return e
+
+    @staticmethod
+    def answers(e, event, command):
+        return e["event"] == event and (command is None or e.get("command") == command)
+
     def wait(self, event, command=None, timeout=600):
         while True:
-            line = self.process.line(timeout)
-            if line is None:
-                self.process.popen.wait()
-                self.process.must_run()
-            e = json.loads(line)
-            if e["event"] in ("down", "error"):
-                raise RuntimeError("%s: %s" % (self.process.name, line.strip()))
-            if e["event"] == event and (command is None or e.get("command") == command):
+            e = self.next(timeout)
+            if self.answers(e, event, command):
                 return e
 
     def ask(self, text, event):

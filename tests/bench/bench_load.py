@@ -10,34 +10,22 @@ import os
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from scenario import Plan, feeds, idle, receivers, sample, settled  # noqa: E402
-
-LIMIT_S = 120
+from scenario import Plan, feeds, load, receivers, sample  # noqa: E402
 
 
 def main():
     plan = Plan(__doc__, 5)
     with plan.arena() as arena:
-        def load(name, number):
+        def loading(name, number):
             def one(cls, run):
                 with arena.dut(cls, feeds(number) + receivers(1)) as dut:
-                    fan = arena.fan(1)
-                    said = [arena.feed(i, plan.routes) for i in range(number)]
-                    fan.wait("established", timeout=60)
-                    for f in said:
-                        f.wait("ready")
-                    idle(dut)
-                    cpu = dut.cpu_seconds()
-                    for f in said:
-                        f.say("go")
-                    begin = min(f.wait("sending")["time_ns"] for f in said)
-                    stat = settled(dut, fan, plan.routes, limit=LIMIT_S)
-                    sample(name, "s", run, (stat["last_ns"] - begin) / 1e9, dut=cls.name)
-                    sample(name + "_cpu", "CPU-s", run, dut.cpu_seconds() - cpu, dut=cls.name)
+                    _, seconds, cpu = load(dut, arena.fan(1), [arena.feed(i, plan.routes) for i in range(number)], plan.routes)
+                    sample(name, "s", run, seconds, dut=cls.name)
+                    sample(name + "_cpu", "CPU-s", run, cpu, dut=cls.name)
                     sample(name + "_memory", "MB", run, dut.resident_bytes() / 1e6, dut=cls.name)
             return one
-        plan.alternate("one", plan.classes, load("one", 1))
-        plan.alternate("four", plan.classes, load("four", 4))
+        plan.alternate("one", plan.classes, loading("one", 1))
+        plan.alternate("four", plan.classes, loading("four", 4))
 
 
 if __name__ == "__main__":

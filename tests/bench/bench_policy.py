@@ -12,11 +12,10 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from duts import US, policy  # noqa: E402
-from scenario import PROBE_MS, PROBES, RECEIVERS, RT, Arena, Peer, Plan, addresses, feeds, idle, receivers, sample, settled, wait_for  # noqa: E402
-from scenario import EVERYTHING  # noqa: E402
+from scenario import EVERYTHING, PROBE_MS, PROBES, RECEIVERS, RT, Arena, Peer, Plan  # noqa: E402
+from scenario import addresses, change, feeds, idle, load, receivers, sample, settled, wait_for  # noqa: E402
 import duts  # noqa: E402
 
-LIMIT_S, ONCE_S = 120, 60
 LATE_START_S = 4  # BIRD 2 begins some 3 s after it has read its configuration
 PROBE_ASN = 65301
 PROBE_ONLY = policy("probe-only", [{"seq": 10, "action": "permit", "match": {"prefix_list": "probe"}}],
@@ -37,25 +36,15 @@ def peers(document):
 
 def loaded(arena, plan, dut):
     """Its receivers and its prober, when all is at rest."""
-    fan, feed = arena.fan(2, RECEIVERS, 65001, "--count", 2, "--no-hosts"), arena.feed(0, plan.routes)
-    prober = arena.crowd(2, PROBES, PROBE_ASN)
-    fan.wait("established", timeout=60)
-    feed.wait("ready")
-    feed.say("go")
-    settled(dut, fan, plan.routes, limit=LIMIT_S)
-    fan.ask("mark", "done")
+    fan, prober = arena.fan(2, RECEIVERS, 65001, "--count", 2, "--no-hosts"), arena.crowd(2, PROBES, PROBE_ASN)
+    load(dut, fan, [arena.feed(0, plan.routes)], plan.routes)
     return fan, prober
 
 
 def nothing(dut, fan, document, seconds):
     """(CPU seconds, UPDATEs) of a change to `document` that no route notices."""
-    fan.ask("mark", "done")
-    dut.prepare(peers(document))
-    idle(dut)
-    cpu = dut.cpu_seconds()
-    dut.apply()
-    stat = settled(dut, fan, 0, quiet_s=seconds, limit=LIMIT_S)
-    return dut.cpu_seconds() - cpu, stat["updates"]
+    stat, _, cpu = change(dut, fan, peers(document), 0, quiet_s=seconds)
+    return cpu, stat["updates"]
 
 
 def main():
@@ -71,7 +60,7 @@ def main():
                 fan.ask("mark", "done")
                 cpu, begin = dut.cpu_seconds(), time.monotonic()
                 dut.apply()
-                stat = settled(dut, fan, plan.routes, limit=LIMIT_S, probing=True)
+                stat = settled(dut, fan, plan.routes, probing=True)
                 end = max(stat["last_ns"] / 1e9, begin)
                 cpu = stat["cpu"] - cpu
                 prober.say("probe-stop %d %d" % (begin * 1e9, end * 1e9))
@@ -100,7 +89,7 @@ def main():
                 sample("none_dataplane_updates", "messages", run, updates, dut=cls.name)
                 sample("none_fib_writes", "writes", run, writes() - before, dut=cls.name)
 
-        plan.alternate("change", plan.classes, one, once_s=ONCE_S)
+        plan.alternate("change", plan.classes, one)
         keel = [c for c in plan.classes if c is duts.Keel]
         wire = Arena(arena.lab, "rt-wire", far="far") if keel else None
         plan.alternate("dataplane", keel, with_dataplane, runs=min(plan.runs, 3))

@@ -14,10 +14,9 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from bench_policy import PROBE_ASN, PROBE_ONLY  # noqa: E402
-from scenario import EVERYTHING, PROBES, RECEIVERS, Peer, Plan, Unable, addresses, bound, feeds, idle, receivers, sample, wait_for  # noqa: E402
+from scenario import EVERYTHING, LIMIT_S, PROBES, RECEIVERS, Peer, Plan, Unable, addresses, bound, feeds, idle, receivers, sample, wait_for  # noqa: E402
 
 PEERS, EACH, HOLD_S, PROBE_MS = 20, 50, 9, 20
-LIMIT_S = 120
 
 
 def peers():

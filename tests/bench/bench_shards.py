@@ -10,13 +10,11 @@ then an import policy changes for the routes, which are kept; until a receiver h
 Without a data plane. The feed and the receiver have the other processors."""
 import os
 import sys
-import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from duts import US, Keel, policy  # noqa: E402
-from scenario import Plan, feeds, idle, receivers, sample, settled  # noqa: E402
-
-LIMIT_S = 120
+from bench_policy import changing  # noqa: E402
+from duts import Keel  # noqa: E402
+from scenario import Plan, change, feeds, load, receivers, sample  # noqa: E402
 
 
 def shards(n):
@@ -24,10 +22,6 @@ def shards(n):
         name = "%d-shards" % n if n > 1 else "1-shard"
         count = n
     return Shards
-
-
-def changing(n):
-    return policy("changing", [{"seq": 10, "action": "permit", "match": {}, "set": {"communities": {"add": ["%d:%d" % (US, n)]}}}])
 
 
 def peers(n):
@@ -41,27 +35,17 @@ def main():
             def put(metric, unit, value):
                 sample(metric, unit, run, value, dut=cls.name)
             with arena.dut(cls, peers(1), document={"dataplane": {"rib_threads": cls.count}}, cpus=[0]) as dut:
-                fan, feed = arena.fan(1), arena.feed(0, plan.routes, per_set=0)
-                fan.wait("established", timeout=60)
-                feed.wait("ready")
-                idle(dut)
-                cpu = dut.cpu_seconds()
-                feed.say("go")
-                begin = feed.wait("sending")["time_ns"]
-                stat = settled(dut, fan, plan.routes, limit=LIMIT_S)
-                put("load_cpu", "us", (dut.cpu_seconds() - cpu) / plan.routes * 1e6)
-                put("load", "s", (stat["last_ns"] - begin) / 1e9)
+                fan = arena.fan(1)
+                _, seconds, cpu = load(dut, fan, [arena.feed(0, plan.routes, per_set=0)], plan.routes)
+                put("load_cpu", "us", cpu / plan.routes * 1e6)
+                put("load", "s", seconds)
                 each = dut.rpc.call("rib.summary")["shards"]
                 put("sets", "sets", sum(s["attribute_sets"] for s in each))
                 put("sets_fullest", "sets", max(s["attribute_sets"] for s in each))
                 put("prefixes_fullest", "ratio", max(s["prefixes"] for s in each) * len(each) / plan.routes)
-                dut.prepare(peers(2))
-                idle(dut)
-                cpu, begin = dut.cpu_seconds(), time.monotonic()
-                dut.apply()
-                stat = settled(dut, fan, plan.routes, limit=LIMIT_S)
-                put("change_cpu", "us", (dut.cpu_seconds() - cpu) / plan.routes * 1e6)
-                put("change", "s", stat["last_ns"] / 1e9 - begin)
+                _, seconds, cpu = change(dut, fan, peers(2), plan.routes)
+                put("change_cpu", "us", cpu / plan.routes * 1e6)
+                put("change", "s", seconds)
         plan.alternate("shards", [shards(n) for n in (1, 2, 4, 16)], one)
 
 

@@ -135,6 +135,31 @@ def settled(dut, fan, routes, quiet_s=1.0, limit=LIMIT_S, probing=False):
     return stat
 
 
+def load(dut, fan, said, routes):
+    """The feeds say their tables: (the fan's stat, seconds from the first octet to the fan's last UPDATE, CPU seconds of the daemon)."""
+    fan.wait("established", timeout=60)
+    for f in said:
+        f.wait("ready")
+    idle(dut)
+    cpu = dut.cpu_seconds()
+    for f in said:
+        f.say("go")
+    begin = min(f.wait("sending")["time_ns"] for f in said)
+    stat = settled(dut, fan, routes)
+    return stat, (stat["last_ns"] - begin) / 1e9, dut.cpu_seconds() - cpu
+
+
+def change(dut, fan, peers, routes, quiet_s=1.0):
+    """The peers' policies change, which the fan hears of so many routes: (its stat, seconds from the commit to its last UPDATE, CPU seconds)."""
+    fan.ask("mark", "done")
+    dut.prepare(peers)
+    idle(dut)
+    cpu, begin = dut.cpu_seconds(), time.monotonic()
+    dut.apply()
+    stat = settled(dut, fan, routes, quiet_s)
+    return stat, stat["last_ns"] / 1e9 - begin, dut.cpu_seconds() - cpu
+
+
 def ours(cls):
     return issubclass(cls, duts.Keel)
 

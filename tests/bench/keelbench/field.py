@@ -40,21 +40,13 @@ class Talker(Events):
         self.kept = collections.deque(maxlen=1000)
 
     def wait(self, event, command=None, timeout=600):
-        def wanted(e):
-            return e["event"] == event and (command is None or e.get("command") == command)
         for e in self.kept:
-            if wanted(e):
+            if self.answers(e, event, command):
                 self.kept.remove(e)
                 return e
         while True:
-            line = self.process.line(timeout)
-            if line is None:
-                self.process.popen.wait()
-                self.process.must_run()
-            e = json.loads(line)
-            if e["event"] in ("down", "error"):
-                raise RuntimeError("%s: %s" % (self.process.name, line.strip()))
-            if wanted(e):
+            e = self.next(timeout)
+            if self.answers(e, event, command):
                 return e
             self.kept.append(e)
 
