@@ -16,6 +16,10 @@
  *   stop              sends no more, waits until all arrived or 1 s, writes DIR/probe.json and DIR/probe.csv, ends
  * A packet is misdirected when it arrives at a port that no mask between its sending and its arrival had.
  *
+ * Gaps: longest_gap_us is between two arrivals, whatever the reason; longest_gap_beyond_sender_us is without what the sender itself (which may not
+ * have been on a CPU) paused between the two, and so what the router did; longest_send_gap_us is the sender's own longest pause, and longest_send_call_us
+ * its longest system call (in which a kernel that forwards may do all of the router's work: nothing is subtracted for it).
+ *
  * One clock for all: CLOCK_REALTIME, in which the kernel stamps received packets; every namespace shares it.
  */
 #include "tests/bench/netns.h"
@@ -118,8 +122,8 @@ static struct {
 static unsigned mark_count;
 
 static int receiver[PORTS_MAX][2]; /* IPv4, IPv6 */
-static uint64_t first_ns, last_arrival_ns, longest_gap_ns, longest_gap_at_ns, arrivals, duplicates,
-	reordered, overflow[PORTS_MAX];
+static uint64_t first_ns, arrivals, duplicates, reordered, overflow[PORTS_MAX];
+static _Atomic uint64_t longest_call_ns; /* of sendto */
 
 static uint64_t
 wall_ns(void)
@@ -158,6 +162,7 @@ send_one(const int *fds, uint64_t seq)
 	socklen_t len = v6 ? sizeof(destination[d].addr.v6) : sizeof(destination[d].addr.v4);
 	struct payload p = {.magic = MAGIC, .seq = seq, .destination = d};
 	struct packet *pk = &packets[seq];
+	uint64_t took;
 
 	pk->destination = d;
 	pk->phase = atomic_load_explicit(&phase, memory_order_relaxed);
@@ -171,6 +176,9 @@ send_one(const int *fds, uint64_t seq)
 			memory_order_release); /* it never left: no packet of the router's */
 		atomic_fetch_add_explicit(&send_errors, 1, memory_order_relaxed);
 	}
+	took = wall_ns() - p.sent_ns;
+	if (took > atomic_load_explicit(&longest_call_ns, memory_order_relaxed))
+		atomic_store_explicit(&longest_call_ns, took, memory_order_relaxed);
 }
 
 /*
@@ -267,13 +275,6 @@ arrived(const struct payload *p, unsigned port, uint64_t at_ns)
 	} else {
 		destination[p->destination].highest = p->seq + 1;
 	}
-	if (last_arrival_ns != 0 && at_ns > last_arrival_ns &&
-		at_ns - last_arrival_ns > longest_gap_ns) {
-		longest_gap_ns = at_ns - last_arrival_ns;
-		longest_gap_at_ns = last_arrival_ns;
-	}
-	if (at_ns > last_arrival_ns)
-		last_arrival_ns = at_ns;
 }
 
 /* Where the UDP payload begins; 0: no UDP. */
@@ -453,6 +454,78 @@ write_latency(FILE *f, const char *name, uint8_t of_phase, uint64_t total, uint3
 		percentile_us(scratch, n, 0.999), percentile_us(scratch, n, 1.0));
 }
 
+struct gaps {
+	uint64_t arrival_ns, at_ns; /* between two arrivals one after the other, of all ports; when it began */
+	uint64_t beyond_ns; /* that and what the sender itself paused between the two */
+	uint64_t send_ns; /* between two packets that left one after the other */
+};
+
+/* By arrival. They are in order but for neighbours: other sockets, ports, families. */
+static void
+sort_arrivals(uint32_t *seq, size_t n)
+{
+	for (size_t i = 1; i < n; i++) {
+		uint32_t moved = seq[i];
+		size_t at = i;
+
+		for (; at > 0 && packets[seq[at - 1]].arrived_ns > packets[moved].arrived_ns; at--)
+			seq[at] = seq[at - 1];
+		seq[at] = moved;
+	}
+}
+
+/*
+ * The longest time that the sender left between two packets one after the other, of those from `from` to `to`. Also of the lost ones among them:
+ * a router that drops for a while makes a gap in which the sender did not pause.
+ */
+static uint64_t
+sender_paused(uint32_t from, uint32_t to)
+{
+	uint64_t before = atomic_load_explicit(&packets[from].sent_ns, memory_order_acquire),
+		 longest = 0;
+
+	for (uint32_t i = from; i++ < to;) {
+		uint64_t sent = atomic_load_explicit(&packets[i].sent_ns, memory_order_acquire);
+
+		if (sent == 0)
+			continue;
+		if (sent > before && sent - before > longest)
+			longest = sent - before;
+		before = sent;
+	}
+	return longest;
+}
+
+static struct gaps
+find_gaps(uint64_t total, uint32_t *seq)
+{
+	struct gaps g = {0};
+	size_t n = 0;
+
+	if (total > 0)
+		g.send_ns = sender_paused(0, (uint32_t)(total - 1));
+	for (uint32_t i = 0; i < total; i++) {
+		if (packets[i].arrived_ns != 0)
+			seq[n++] = i;
+	}
+	sort_arrivals(seq, n);
+	for (size_t i = 1; i < n; i++) {
+		uint64_t begin = packets[seq[i - 1]].arrived_ns,
+			 gap = packets[seq[i]].arrived_ns - begin, own;
+
+		if (gap > g.arrival_ns) {
+			g.arrival_ns = gap;
+			g.at_ns = begin;
+		}
+		if (gap <= g.beyond_ns)
+			continue; /* not longer than what is known, whatever the sender did */
+		own = sender_paused(seq[i - 1], seq[i]);
+		if (gap > own && gap - own > g.beyond_ns)
+			g.beyond_ns = gap - own;
+	}
+	return g;
+}
+
 static FILE *
 open_out(const char *name)
 {
@@ -475,6 +548,7 @@ write_report(void)
 	uint64_t link_lost = 0, link_first_ns = 0, link_last_ns = 0;
 	uint32_t *scratch = malloc((total + 1) * sizeof(*scratch));
 	FILE *f = open_out("probe.json");
+	struct gaps gaps;
 
 	if (scratch == NULL)
 		die("report", ENOMEM);
@@ -509,9 +583,15 @@ write_report(void)
 		(unsigned long long)sent, (unsigned long long)arrivals, (unsigned long long)lost,
 		(unsigned long long)wrong, (unsigned long long)reordered,
 		(unsigned long long)duplicates);
+	gaps = find_gaps(total, scratch);
 	fprintf(f, "\"send_errors\": %llu, \"longest_gap_us\": %.1f, \"longest_gap_at_s\": %.3f, ",
-		(unsigned long long)atomic_load(&send_errors), (double)longest_gap_ns / 1000.0,
-		longest_gap_at_ns > first_ns ? (double)(longest_gap_at_ns - first_ns) / 1e9 : 0.0);
+		(unsigned long long)atomic_load(&send_errors), (double)gaps.arrival_ns / 1000.0,
+		gaps.at_ns > first_ns ? (double)(gaps.at_ns - first_ns) / 1e9 : 0.0);
+	fprintf(f,
+		"\"longest_gap_beyond_sender_us\": %.1f, \"longest_send_gap_us\": %.1f, "
+		"\"longest_send_call_us\": %.1f, ",
+		(double)gaps.beyond_ns / 1000.0, (double)gaps.send_ns / 1000.0,
+		(double)atomic_load(&longest_call_ns) / 1000.0);
 	fprintf(f,
 		"\"sent_ipv6\": %llu, \"link_failure\": {\"lost\": %llu, \"duration_us\": %.1f}, "
 		"\"ports\": [",

@@ -82,9 +82,33 @@ def paged(doc, folder):
     check("quick runs stay out", "not measured yet" in y, True)
 
 
+def keelbenched(doc, folder):
+    """keelbench writes its documents itself, and its ratios (to a loop of ours) stand in the page too, but are nobody's who is better. What there is no document of says so."""
+    from keelbench.report import Report
+    r = Report("y", folder)
+    for gap, bare in ((3, 2), (4, 2), (5, 2)):
+        r.add("keel", "gap", "us", gap)
+        r.add("bare", "gap", "us", bare)
+    r.ratio("gap", "keel", "bare")
+    r.more["runs"] = 3
+    r.write()
+    with open(os.path.join(folder, "x.json"), "w") as f:
+        json.dump(doc, f)
+    page = os.path.join(folder, "page.md")
+    with open(page, "w") as f:
+        f.write(PAGE + "<!-- bench z -->\nnot measured yet\n<!-- end -->\n")
+    check("of keelbench, too", report.write_page(folder, {n: Entry() for n in "xyz"}, page), ["worse", "x", "y"])
+    worse, _, y, z = open(page).read().split("<!-- end -->")[:4]
+    check("its ratio", ("| 2 (1.50–2.50) of bare |" in y, "of up to 3 runs" in y), (True, True))
+    check("a loop of ours is no other", ("`gap`" in worse, "`memory`" in worse), (False, True))
+    check("what is not measured", "not measured yet" in z, True)
+
+
 def main():
     with tempfile.TemporaryDirectory() as folder:
-        paged(compared(resumed(os.path.join(folder, "x.samples"))), folder)
+        doc = compared(resumed(os.path.join(folder, "x.samples")))
+        paged(doc, folder)
+        keelbenched(doc, folder)
 
 
 if __name__ == "__main__":

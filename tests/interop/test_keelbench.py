@@ -75,6 +75,37 @@ def faults(c, out):
     c.true("... and names where they were lost", any(k.startswith("router drops: ") for k in where), where)
 
 
+def gaps(c, out):
+    """Whose a gap between arrivals is: a sender that does not run for 0.3 s makes one, and so does a link that drops all for 0.3 s; only this one is the router's."""
+    import signal
+    from lab import Lab, clock
+
+    def probed(lab, name, disturb):
+        folder = os.path.join(out, name)
+        os.makedirs(folder, exist_ok=True)
+        p = lab.spawn(name, None, [os.path.join(BUILD, "tests", "bench", "probe"), "--from", lab.netns("src"), "--to", lab.netns("dst") + ":eth0", "--destinations",
+                                   lab.write("to.txt", "198.18.0.2 0\n"), "--pps", "5000", "--out", folder], lines=True)
+        p.say("mark begin")
+        p.line(30)
+        for n in clock(0.3, 0.9):
+            if n in (1, 2):
+                disturb(p, n == 1)
+        p.say("stop")
+        p.popen.wait(60)
+        with open(os.path.join(folder, "probe.json")) as f:
+            return {k: v / 1e3 for k, v in json.load(f).items() if k.startswith("longest_") and k.endswith("_us")}
+    with Lab(os.path.join(out, "logs")) as lab:
+        for h in ("src", "dst"):
+            lab.host(h)
+        lab.link("src", "eth0", ["198.18.0.1/24"], "dst", "eth0", ["198.18.0.2/24"])
+        lab.sh("src", "ip neigh add 198.18.0.2 lladdr $(ip netns exec %s cat /sys/class/net/eth0/address) dev eth0" % lab.netns("dst"))
+        ms = probed(lab, "sender", lambda p, begin: os.kill(p.popen.pid, signal.SIGSTOP if begin else signal.SIGCONT))
+        c.true("a sender that pauses makes a gap, and it is its own", ms["longest_gap_us"] > 250 and ms["longest_send_gap_us"] > 250, ms)
+        c.true("... which is not the router's", ms["longest_gap_beyond_sender_us"] < 100, ms)
+        ms = probed(lab, "way", lambda p, begin: lab.sh("src", "tc qdisc replace dev eth0 root pfifo limit %d" % (0 if begin else 1000)))
+        c.true("a way that drops for as long makes one, and it is the router's", ms["longest_gap_us"] > 250 and ms["longest_gap_beyond_sender_us"] > 100, ms)
+
+
 def usage(c):
     for words, expected in ((["storm", "--dut", "198.18.0.300"], "is not an IPv4 address"), (["storm", "--dut", "198.18.0.1"], "--interface"),
                             (["storm", "--mrt", "/nowhere"], "/nowhere is not there"), (["storm", "--flip", "x"], "are of a router on a wire")):
@@ -87,6 +118,7 @@ def usage(c):
 def test(checks):
     out = out_folder(NAME)
     usage(checks)
+    gaps(checks, os.path.join(out, "gaps"))
     storm(checks, out)
     faults(checks, os.path.join(out, "faulty"))
 

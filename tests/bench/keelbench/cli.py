@@ -270,7 +270,9 @@ def tell(rep, s):
             rep.add(dut, "%s_%s" % (at, k), "packets", g[k])
         for k in ("p50", "p99", "p999", "max"):
             rep.add(dut, "%s_latency_%s" % (at, k), "us", g["latency_us"][at][k])
-        rep.add(dut, at + "_longest_gap", "us", g["longest_gap_us"])
+        for k, of in (("longest_gap", "longest_gap_beyond_sender"), ("longest_arrival_gap", "longest_gap"), ("sender_longest_gap", "longest_send_gap"),
+                      ("sender_longest_call", "longest_send_call")):
+            rep.add(dut, "%s_%s" % (at, k), "us", g[of + "_us"])
         for k, (unit, value) in g["figures"].items():
             rep.add(dut, "%s_%s" % (at, k), unit, value)
         for t in g.get("turns", []) if g["kind"] == "storm" else []:
@@ -310,7 +312,10 @@ def whole(rep, s):
         for i, word in enumerate(("first", "second", "last")):
             part = s.samples[i * third:(i + 1) * third]
             rep.add(name, "resident_%s_third" % word, "MB", sum(x["resident_mb"] for x in part) / len(part))
+        second, last = (rep.samples[name, "resident_%s_third" % word][0] for word in ("second", "last"))
+        rep.add(name, "resident_last_to_second", "times", last / second)
     rep.more["segments"] = s.segments
+    rep.more["runs"] = s.args.runs
     rep.more["samples"] = s.samples
 
 

@@ -35,7 +35,7 @@ class Report:
         """Run by run, because neighbours in time saw the same noise."""
         pairs = [x / y for x, y in zip(self.samples.get((dut, metric), []), self.samples.get((against, metric), [])) if y]
         if pairs:
-            self.ratios[metric] = {"against": against, "ratio": statistics.median(pairs), "min": min(pairs), "max": max(pairs)}
+            self.ratios[metric] = {"of": dut, "who": against, "against": against, "ratio": statistics.median(pairs), "min": min(pairs), "max": max(pairs)}
 
     def document(self):
         results = {}
@@ -71,10 +71,10 @@ class Report:
         if "limits" in d:
             parts.append("<h2>What this machine and keelbench can do themselves</h2>" + rows(["what", "figure"], [[k, str(v)] for k, v in d["limits"].items()]))
         if d.get("segments") and "latency_us" in d["segments"][0]:
-            parts.append("<h2>Runs</h2>" + rows(["run", "sent", "lost", "misdirected", "reordered", "duplicates", "p50 / p99 / p99.9 / max us", "longest gap us", "lost where"], [
+            parts.append("<h2>Runs</h2>" + rows(["run", "sent", "lost", "misdirected", "reordered", "duplicates", "p50 / p99 / p99.9 / max us", "longest gap (between arrivals, between packets sent) us", "lost where"], [
                 [s["name"], s["sent"], s["lost"], s["misdirected"], s["reordered"], s["duplicates"],
                  "; ".join(" / ".join("%.0f" % v[q] for q in ("p50", "p99", "p999", "max")) for v in s["latency_us"].values() if v["count"]),
-                 "%.0f" % s["longest_gap_us"], json.dumps(s["lost_where"])] for s in d["segments"]]))
+                 "%.0f (%.0f, %.0f)" % tuple(s[k + "_us"] for k in ("longest_gap_beyond_sender", "longest_gap", "longest_send_gap")), json.dumps(s["lost_where"])] for s in d["segments"]]))
         for k in ("settings", "notes"):
             if d.get(k):
                 parts.append("<h2>%s</h2><pre>%s</pre>" % (k.capitalize(), html.escape(json.dumps(d[k], indent=1))))

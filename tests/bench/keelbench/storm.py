@@ -100,8 +100,9 @@ class Storm:
         if kind == "storm":
             r.update(self.beside)
         self.segments.append(r)
-        self.say("%s: %d sent, %d lost, %d misdirected, p99.9 %.0f us, longest gap %.0f us" % (
-            name, r["sent"], r["lost"], r["misdirected"], max(r["latency_us"][k]["p999"] for k in r["latency_us"]), r["longest_gap_us"]))
+        self.say("%s: %d sent, %d lost, %d misdirected, p99.9 %.0f us, longest gap %.0f us (the sender's own %.0f us)" % (
+            name, r["sent"], r["lost"], r["misdirected"], max(r["latency_us"][k]["p999"] for k in r["latency_us"]),
+            r["longest_gap_beyond_sender_us"], r["longest_send_gap_us"]))
         return r
 
     def port(self):
@@ -137,7 +138,9 @@ class Storm:
 
     def stop_storm(self, t, begin):
         made = skipped = 0
-        if self.args.churn and not self.args.updates_file:
+        if self.args.updates_file:
+            made = self.field.feeds["a", self.field.plan.families[0]].wait("played", timeout=self.args.timeout)["messages"]
+        elif self.args.churn:
             made, skipped = self.field.churn(0)
         took = time.monotonic() - begin
         self.end_storm(t)
