@@ -293,6 +293,8 @@ void rules_run_end(struct update_groups *s);
 /* With what does not matter left out, so that equal ones compare equal. */
 struct update_rules rules_normal(const struct update_rules *r);
 bool rules_equal(const struct update_rules *a, const struct update_rules *b);
+/* By them nothing is told, whatever there is. */
+bool rules_silent(const struct update_rules *r);
 uint8_t rules_next_hop_len(const struct update_rules *r, const struct ip_addr *next_hop, const struct ip_addr *link_local);
 
 /* update_group_stream.c */

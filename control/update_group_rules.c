@@ -57,6 +57,14 @@ rules_equal(const struct update_rules *a, const struct update_rules *b)
 	       a->default_originate == b->default_originate;
 }
 
+bool
+rules_silent(const struct update_rules *r)
+{
+	if (r->policy == NULL)
+		return r->kind == UPDATE_EXTERNAL; /* RFC 8212 */
+	return r->policy == policy_deny_all() && !r->default_originate;
+}
+
 /* RFC 2545 3, RFC 8950 3: an IPv6 next hop is 16 octets, or 32 with our link-local address for a peer on the same link. */
 uint8_t
 rules_next_hop_len(const struct update_rules *r, const struct ip_addr *next_hop,

@@ -383,12 +383,27 @@ journal_prefetch(const struct update_group *g, const struct journal_entry *e, in
 		attr_set_prefetch(attr_get(sets, best));
 }
 
+/*
+ * Nothing is told and nothing was, as to those that one only learns from: what changes is nothing to it, and no destination is looked at. Where
+ * it is told something by other rules later, a walk over all tells it.
+ */
+static bool
+is_silent(const struct update_group *g)
+{
+	return rules_silent(&g->rules) && g->catch_up == CATCH_UP_NONE && g->deferred == 0 &&
+	       adj_rib_out_count(g->out) == 0;
+}
+
 static void
 journal_gather(struct update_group *g, uint64_t deadline_ns)
 {
 	struct journal_entry e[JOURNAL_READ];
 	int n, i;
 
+	if (is_silent(g)) {
+		journal_advance(g->set->journal, g->cursor, journal_head(g->set->journal));
+		return;
+	}
 	while (!batch_full(g->set)) {
 		n = journal_read(g->set->journal, g->cursor, e, JOURNAL_READ);
 		if (n == -EOVERFLOW) {
@@ -486,6 +501,8 @@ walk_gather(struct update_group *g, uint64_t deadline_ns)
 		else
 			change_apply(g, DEST_DEFAULT, &p, r, g->kind == WALK_SEND, true);
 	}
+	if (is_silent(g))
+		g->walk.next = g->walk.end;
 	if (!batch_full(g->set) && g->error == 0)
 		walk_slice(&g->walk, WALK_IDS, deadline_ns, now_ns, visit_walk, g);
 	if (g->kind == WALK_SEND && g->set->change_count > 0)
