@@ -206,8 +206,9 @@ def page_table(doc):
 
 def page_section(doc):
     machine = doc["machine"]
-    lines = ["%s, %s, commit %s%s; medians (min–max) of up to %d runs%s: `%s`." % (
-        doc["date"][:16].replace("T", " "), machine, doc.get("version", "?"), "; " + versions(doc) if versions(doc) else "", doc["runs"],
+    runs = "one run" if doc["runs"] == 1 else "medians (min–max) of up to %d runs" % doc["runs"]
+    lines = ["%s, %s, commit %s%s; %s%s: `%s`." % (
+        doc["date"][:16].replace("T", " "), machine, doc.get("version", "?"), "; " + versions(doc) if versions(doc) else "", runs,
         "; %.0f s in all" % doc["wall_s"] if doc.get("wall_s") else "", doc.get("command", "")), ""]
     lines += page_table(doc)
     notes = ["- %s, `%s`: %s" % (NAMES.get(n["dut"], n["dut"]), n["step"], n["text"]) for n in doc.get("notes", [])]

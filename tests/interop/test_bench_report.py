@@ -6,6 +6,7 @@ import json
 import os
 import sys
 import tempfile
+import types
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 sys.path.insert(0, os.path.join(ROOT, "tests", "bench"))
@@ -104,11 +105,31 @@ def keelbenched(doc, folder):
     check("what is not measured", "not measured yet" in z, True)
 
 
+def thirds(folder):
+    """A soak's memory, CPU, losses and latency, third by third."""
+    from keelbench import cli
+    from keelbench.report import Report
+    samples = [{"wall": 10 + i, "resident_mb": 100 + 10 * (i // 3), "cpu_s": i * (i // 3)} for i in range(10)]
+    s = types.SimpleNamespace(dut=types.SimpleNamespace(name="keel"), samples=samples, args=types.SimpleNamespace(minutes=1, lab_ports=False),
+                              segments=[{"kind": k, "name": k + "-0"} for k in ("rest", "storm")])
+    os.makedirs(os.path.join(folder, "storm-0"))
+    with open(os.path.join(folder, "storm-0", "probe.csv"), "w") as f:
+        f.write("# seconds sent lost misdirected p50_us p99_us max_us\n")
+        f.writelines("%.1f 100 %d 0 10 %d %d\n" % (i / 10, i // 2, 20 + i // 2, 100 + i) for i in range(6))
+    r = Report("soak", folder)
+    cli.thirds(r, s)
+    for what, expected in (("resident_%s_third", [100, 110, 120]), ("router_cpu_%s_third", [0, 1, 2]), ("storm_lost_%s_third", [0, 2, 4]),
+                           ("storm_bins_p99_%s_third", [20, 21, 22]), ("storm_latency_max_%s_third", [101, 103, 105])):
+        check(what, [r.samples["keel", what % third] for third in ("first", "second", "last")], [[x] for x in expected])
+    check("the last by the second", r.samples["keel", "resident_last_to_second"], [120 / 110])
+
+
 def main():
     with tempfile.TemporaryDirectory() as folder:
         doc = compared(resumed(os.path.join(folder, "x.samples")))
         paged(doc, folder)
         keelbenched(doc, folder)
+        thirds(folder)
 
 
 if __name__ == "__main__":

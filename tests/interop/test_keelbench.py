@@ -106,6 +106,40 @@ def gaps(c, out):
         c.true("a way that drops for as long makes one, and it is the router's", ms["longest_gap_us"] > 250 and ms["longest_gap_beyond_sender_us"] > 100, ms)
 
 
+def wire(c, out):
+    """--dut ADDRESS,ADDRESS,ADDRESS: a BIRD as `keelbench plan` says it, that keelbench did not start, behind interfaces that it is given and gives back."""
+    sys.path.insert(0, os.path.join(ROOT, "tests", "bench"))
+    import duts
+    from keelbench.adapters import Bird
+    from keelbench.plan import Plan
+    from lab import Lab, run
+    nets, ends = ["198.18.%d" % n for n in (50, 51, 52)], ["kw%d-%d" % (os.getpid(), i) for i in range(3)]
+    with duts.installed(), Lab(os.path.join(out, "logs")) as lab:
+        plan = Plan(router=[n + ".1" for n in nets], ours=[n + ".2" for n in nets], ipv6=False, asking=3)
+        lab.host("rt", forward=True)
+        box = Bird(lab, plan)
+        try:
+            for dev, link in zip(ends, plan.links):
+                run("ip", "link", "add", dev, "type", "veth", "peer", "name", link.name, "netns", lab.netns("rt"))
+                lab.sh("rt", "ip link set %s up; ethtool -K %s tx off gso off tso off" % (link.name, link.name))
+            box.begin()
+            for state in (0, 1):
+                box.state, box.peers = state, box.peers_now()
+                lab.write("bird%d.conf" % state, box.config())
+            flip = lab.write("flip.sh", "birdc -s %s configure '\"%s/bird'$1'.conf\"'\n" % (box.d.control, lab.dir))
+            dut = ["--dut", ",".join(n + ".1" for n in nets), "--interface", ",".join(ends)]
+            status, said = keelbench("storm", *SMALL, *dut, "--flip", "sh " + flip, "--out", out)
+            c.true("a router on a wire: exit 0", status == 0, said[-3000:])
+            m = metrics(os.path.join(out, "storm.json"))[1]["wire"]
+            c.true("... packets flowed, and went over with its flips", m["storm_sent"] > 1500 and m["flips"] >= 2 and "flip_until_last_packet" in m, m)
+            c.equal("... what nobody can know is not there", [k for k in m if k.startswith(("audit", "resident", "storm_router_cpu"))], [])
+            c.true("... its interfaces are back", all(os.path.exists("/sys/class/net/" + dev) for dev in ends), ends)
+        finally:
+            box.stop()
+            for dev in ends:
+                run("ip", "link", "delete", dev, check=False)
+
+
 def usage(c):
     for words, expected in ((["storm", "--dut", "198.18.0.300"], "is not an IPv4 address"), (["storm", "--dut", "198.18.0.1"], "--interface"),
                             (["storm", "--mrt", "/nowhere"], "/nowhere is not there"), (["storm", "--flip", "x"], "are of a router on a wire")):
@@ -119,10 +153,11 @@ def test(checks):
     out = out_folder(NAME)
     usage(checks)
     gaps(checks, os.path.join(out, "gaps"))
+    wire(checks, os.path.join(out, "wire"))
     storm(checks, out)
     faults(checks, os.path.join(out, "faulty"))
 
 
 if __name__ == "__main__":
-    need("ip", "gnuplot", files=(KEELD, os.path.join(BUILD, "tests", "bench", "bare")))
+    need("ip", "gnuplot", "bird", files=(KEELD, os.path.join(BUILD, "tests", "bench", "bare")))
     sys.exit(interop.main(test))

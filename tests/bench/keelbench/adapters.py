@@ -182,7 +182,8 @@ class Keel(Router, duts.Keel):
         gap, stats = self.rpc.call("dataplane.stats")["workers"][0]["loop_gap_ns"], self.rpc.call("fib.stats")
         out = {"loop_gap_" + k: ("us", gap[k] / 1e3) for k in ("p99", "p999", "max")}
         for key in ("update_to_fib_ns", "commit_ns", "grace_ns"):
-            out.update({"%s_%s" % (key[:-3], k): ("ms", stats[key][k] / 1e6) for k in ("p50", "p99", "max")})
+            if stats[key]["count"]:
+                out.update({"%s_%s" % (key[:-3], k): ("ms", stats[key][k] / 1e6) for k in ("p50", "p99", "max")})
         return out
 
     def reset(self):

@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import ipaddress
 import os
+import statistics
 import sys
 import time
 
@@ -307,16 +308,37 @@ def whole(rep, s):
     if s.audits:
         rep.add(name, "audits", "audits", s.audits)
         rep.add(name, "audit_mismatches", "destinations", s.mismatches)
-    third = len(s.samples) // 3
-    if third and "resident_mb" in s.samples[0]:
-        for i, word in enumerate(("first", "second", "last")):
-            part = s.samples[i * third:(i + 1) * third]
-            rep.add(name, "resident_%s_third" % word, "MB", sum(x["resident_mb"] for x in part) / len(part))
-        second, last = (rep.samples[name, "resident_%s_third" % word][0] for word in ("second", "last"))
-        rep.add(name, "resident_last_to_second", "times", last / second)
+    thirds(rep, s)
     rep.more["segments"] = s.segments
     rep.more["runs"] = s.args.runs
     rep.more["samples"] = s.samples
+
+
+def in_thirds(rows):
+    """[(word, rows)], none of too few."""
+    n = len(rows) // 3
+    return [(word, rows[i * n:(i + 1) * n]) for i, word in enumerate(("first", "second", "last"))] if n > 1 else []
+
+
+def thirds(rep, s):
+    """What a run of minutes would hide in one figure: memory, and of a soak the router's CPU and its packets."""
+    name = s.dut.name
+    parts = in_thirds(s.samples) if s.samples and "resident_mb" in s.samples[0] else []
+    for word, part in parts:
+        rep.add(name, "resident_%s_third" % word, "MB", statistics.mean(x["resident_mb"] for x in part))
+        if s.args.minutes:
+            rep.add(name, "router_cpu_%s_third" % word, "CPU-s/s", (part[-1]["cpu_s"] - part[0]["cpu_s"]) / (part[-1]["wall"] - part[0]["wall"]))
+    if parts:
+        second, last = (rep.samples[name, "resident_%s_third" % word][0] for word in ("second", "last"))
+        rep.add(name, "resident_last_to_second", "times", last / second)
+    for g in (g for g in s.segments if s.args.minutes and not s.args.lab_ports and g["kind"] == "storm"):
+        with open(os.path.join(rep.out, g["name"], "probe.csv"), encoding="ascii") as f:  # each tenth of a second: tests/bench/probe.c
+            bins = [list(map(float, line.split())) for line in f if not line.startswith("#")]
+        for word, part in in_thirds(bins):
+            rep.add(name, "storm_lost_%s_third" % word, "packets", sum(b[2] for b in part))
+            rep.add(name, "storm_misdirected_%s_third" % word, "packets", sum(b[3] for b in part))
+            rep.add(name, "storm_bins_p99_%s_third" % word, "us", statistics.median(b[5] for b in part))
+            rep.add(name, "storm_latency_max_%s_third" % word, "us", max(b[6] for b in part))
 
 
 def plots(rep, s):

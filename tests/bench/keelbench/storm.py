@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """keelbench storm: a full table from two peers, an import policy that flips, peers that ask for refreshes, churn; numbered packets meanwhile. Each storm stands beside
 the same traffic at rest and beside a bare loop on the worker's CPU (where the router is ours to stop)."""
+import math
 import signal
 import time
 
@@ -10,6 +11,7 @@ from bench_lab import Events
 from lab import clock, wait_for
 
 TICK_S = 0.1
+PROBES_MAX = 65536  # of one call (tests/bench/crowd.c)
 
 
 class LabTraffic:
@@ -133,7 +135,8 @@ class Storm:
             f.feeds["a", f.plan.families[0]].say("play %d" % round(100 * a.speed))
         elif a.churn:
             f.churn(round(a.churn * a.rate))
-        f.crowds["prober"].say("probe 0 1 %d 50" % max(1, round(seconds * 20)))
+        step_ms = max(50, math.ceil(seconds * 1000 / PROBES_MAX))
+        f.crowds["prober"].say("probe 0 1 %d %d" % (max(1, round(seconds * 1000 / step_ms)), step_ms))
         return a.flip_s / a.rate if a.flip_s and self.dut.flips else None
 
     def stop_storm(self, t, begin):
@@ -201,6 +204,7 @@ class Storm:
         rss = self.dut.resident_bytes()
         if rss is not None:
             s["resident_mb"] = round(rss / 1e6, 1)
+            s["cpu_s"] = round(self.dut.cpu_seconds(), 2)
         self.samples.append(s)
         self.dut.must_run()
 
