@@ -7,7 +7,7 @@
 
 #include "control/log.h"
 
-/* A full input of the shard is worked off within this time, many times over. */
+/* What is not with the shards yet gets there within this time, many times over. */
 #define LIMIT_LOOK_NS 20000000u
 #define LIMIT_LOOKS 100u
 
@@ -65,18 +65,30 @@ limit_check(struct peer *p) RUNS_ON(role_session)
 	}
 }
 
+/* Nothing is on its way in a shard's input, where it may be for long: while tombstones wait for the fib thread, say. */
+static bool
+inputs_idle(const struct speaker *s) RUNS_ON(role_session)
+{
+	for (unsigned i = 0; i < s->shards.count; i++)
+		if (!shard_input_idle(s->input[i].to))
+			return false;
+	return true;
+}
+
 static void
 limits_fire(struct timer *t)
 {
 	struct speaker *s = container_of(t, struct speaker, limits);
+	bool idle;
 
 	role_enter_session();
+	idle = inputs_idle(s); /* before the counts are read */
 	for (struct peer *p = s->peers; p != NULL; p = p->next) {
 		if (p->up != NULL && p->limited)
 			limit_check(p);
 	}
-	if (s->limit_looks > 0) {
-		s->limit_looks--;
+	if (s->limit_looks > 0 || !idle) {
+		s->limit_looks -= s->limit_looks > 0;
 		timer_arm(s->thread, t, LIMIT_LOOK_NS);
 	}
 }

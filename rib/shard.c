@@ -103,6 +103,13 @@ shard_input_count(const struct shard_input *in)
 	return in->put_count;
 }
 
+bool
+shard_input_idle(const struct shard_input *in)
+{
+	/* acquire: pairs with the stores in batch_end */
+	return atomic_load_explicit(&in->done, memory_order_acquire) == in->put_count;
+}
+
 void
 shard_input_return(struct shard_input *in, struct rib_batch *b)
 {

@@ -185,7 +185,7 @@ struct shard_again {
 struct shard_input {
 	struct ring *full; /* session -> shard */
 	struct ring *empty; /* shard -> session */
-	alignas(CACHE_LINE) _Atomic uint64_t done; /* batches, by the shard; readers: its siblings */
+	alignas(CACHE_LINE) _Atomic uint64_t done; /* batches, by the shard; readers: its siblings, the session thread */
 	_Atomic bool awaited; /* a sibling waits for the next one; either sets it */
 	/* the session thread's: batches at hand, the one used last on top; NULL in `all`: not made, or given back */
 	alignas(CACHE_LINE) struct rib_batch *spare[RIB_BATCHES_PER_INPUT];

@@ -618,16 +618,18 @@ static void
 batch_end(struct shard *s)
 {
 	struct shard_cursor *c = &s->cursor;
+	uint64_t done = atomic_load_explicit(&c->input->done, memory_order_relaxed) + 1;
 
 	/* never full: there are as many places as batches */
 	(void)ring_push(c->input->empty, c->batch);
 	c->batch = NULL;
-	if (s->config.siblings == NULL)
+	if (s->config.siblings == NULL) {
+		/* release: pairs with the load in shard_input_idle */
+		atomic_store_explicit(&c->input->done, done, memory_order_release);
 		return;
+	}
 	/* seq_cst, both: pairs with sibling_did */
-	atomic_store_explicit(&c->input->done,
-		atomic_load_explicit(&c->input->done, memory_order_relaxed) + 1,
-		memory_order_seq_cst);
+	atomic_store_explicit(&c->input->done, done, memory_order_seq_cst);
 	if (atomic_load_explicit(&c->input->awaited, memory_order_seq_cst)) {
 		atomic_store_explicit(&c->input->awaited, false, memory_order_seq_cst);
 		s->config.wake_siblings(s->config.wake_ctx);

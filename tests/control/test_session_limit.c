@@ -16,15 +16,28 @@ static struct node n;
 static struct script s;
 
 static void
-greet_and_send(unsigned count)
+greet(void)
 {
 	struct bgp_open_options o = script_open(PEER_AS, PEER_ID);
-	union script_attrs a;
 
 	script_establish(&s, &n, 2, &o);
 	wait_for(node_view(&n, 1).state == FSM_ESTABLISHED);
+}
+
+static void
+send_routes(unsigned count)
+{
+	union script_attrs a;
+
 	script_attrs(&a, PEER_AS, NEXT_HOP);
 	script_send_update(&s, &a.a, 0x0a000000, count);
+}
+
+static void
+greet_and_send(unsigned count)
+{
+	greet();
+	send_routes(count);
 }
 
 static void
@@ -108,6 +121,31 @@ test_warning(void **state)
 	node_end(&n);
 }
 
+/* The shard may leave a batch for longer than anybody looks for nothing: while it waits for the fib thread, say. */
+static void
+test_late_shard(void **state)
+{
+	struct config_peer c = peer_config(PEER_AS, OWN_AS, 2);
+	uint64_t until;
+
+	c.families[V4].max_prefixes = 20;
+	c.families[V4].max_prefixes_shutdown = true;
+	node_begin(&n, OWN_AS, OWN_ID);
+	node_peer(&n, 1, &c, policy_accept_all());
+	greet();
+	atomic_store(&n.paused, true);
+	send_routes(21);
+	wait_for(node_view(&n, 1).updates_received == 1);
+	until = now_ns() + 2500000000u;
+	while (now_ns() < until)
+		breathe();
+	assert_int_equal(node_view(&n, 1).state, FSM_ESTABLISHED);
+	atomic_store(&n.paused, false);
+	node_wake_shards(&n);
+	expect_shut(20);
+	node_end(&n);
+}
+
 /* What is refused is not stored, and not counted (the contract's `received`). */
 static void
 test_refused_not_counted(void **state)
@@ -133,6 +171,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_shutdown),
 		cmocka_unit_test(test_warning),
+		cmocka_unit_test(test_late_shard),
 		cmocka_unit_test(test_refused_not_counted),
 	};
 
