@@ -182,8 +182,9 @@ copy_run(struct update_group *g) RUNS_ON(role_session)
 {
 	int more;
 
-	if (g->copy->out == NULL || agreeing(g, &g->copy->rules) == 0) {
-		/* Nobody wants it any more. */
+	if (g->copy->out == NULL || agreeing(g, &g->copy->rules) == 0 ||
+		rules_equal(&g->rules, &g->copy->rules)) {
+		/* Nobody wants it any more; or all do by now, and this group has taken the rules: it would be left without members. */
 		if (!update_group_dismantle(g->copy, 0))
 			g->copy = NULL;
 		return true;

@@ -172,7 +172,7 @@ cpu_s(void)
 
 /* Reads what is told, when `look` into each UPDATE. */
 static bool
-encode(struct rigged *r, unsigned i, bool look)
+encode_for(struct rigged *r, unsigned i, bool look, uint64_t ns)
 {
 	static uint8_t buf[256u << 10];
 	struct told *t = &r->told[i];
@@ -183,7 +183,7 @@ encode(struct rigged *r, unsigned i, bool look)
 	qsbr_online(r->rig.readers, r->reader);
 	begun = cpu_s();
 	len = update_group_encode(
-		t->m, buf, sizeof(buf), now_ns() + 1000000, &more, &others, on_mark, t);
+		t->m, buf, sizeof(buf), now_ns() + ns, &more, &others, on_mark, t);
 	begun = cpu_s() - begun;
 	if (begun > r->longest_s)
 		r->longest_s = begun;
@@ -199,6 +199,12 @@ encode(struct rigged *r, unsigned i, bool look)
 		p += n;
 	}
 	return more || others;
+}
+
+static bool
+encode(struct rigged *r, unsigned i, bool look)
+{
+	return encode_for(r, i, look, 1000000);
 }
 
 static void
@@ -305,6 +311,44 @@ test_packed_once(void **state)
 
 	while (!packed_once())
 		assert_true(++times <= 3);
+}
+
+/* ---- split for nothing ---- */
+
+/* A commit that takes longer than a group waits: the rest gets the same rules while those told first are being given a group of their own. */
+static void
+test_rest_follows_during_split(void **state)
+{
+	static struct rigged r;
+	struct update_group_stats s;
+	struct journal *j;
+
+	rigged_begin(&r, FAMILY_IPV4_UNICAST);
+	load(&r, 20000, 4);
+	for (unsigned i = 0; i < 2; i++) {
+		struct update_member_config c = member_config(&r, i);
+
+		join(&r, i, &c);
+	}
+	drain(&r, false);
+	for (unsigned i = 0; i < 2; i++) {
+		struct update_rules rules = *update_group_rules_of(r.told[i].m);
+
+		rules.next_hop_unchanged = true;
+		update_group_rules(r.told[i].m, &rules);
+		for (s.splits = 0; i == 0 && s.splits == 0; update_group_stats(r.told[0].m, &s))
+			encode_for(&r, 0, false, 1000);
+	}
+	assert_int_equal(s.members, 2); /* and it is not over */
+	drain(&r, false);
+	update_group_stats(r.told[0].m, &s);
+	assert_int_equal(s.members, 2);
+	/* there is no other one that nobody is in, and that would hold the journal for good */
+	load(&r, 100, 1);
+	drain(&r, false);
+	j = shard_journal(r.rig.shard);
+	assert_int_equal(journal_safe_sequence(j), journal_head(j) + 1);
+	rigged_end(&r);
 }
 
 /* ---- requests ---- */
@@ -613,6 +657,7 @@ main(void)
 		cmocka_unit_test(test_as_path_rules),
 		cmocka_unit_test(test_reflection),
 		cmocka_unit_test(test_cluster_id_changes),
+		cmocka_unit_test(test_rest_follows_during_split),
 		cmocka_unit_test(test_requests),
 		cmocka_unit_test(test_packed_once),
 	};
