@@ -178,18 +178,22 @@ speaker_busy(void *ctx)
 
 /* ---- the loop ---- */
 
-static struct peer *
-first_of_turn(struct speaker *s)
+static unsigned
+peers_count(const struct speaker *s)
 {
-	unsigned count = 0, skip;
-	struct peer *p;
+	unsigned count = 0;
 
-	for (p = s->peers; p != NULL; p = p->next)
+	for (const struct peer *p = s->peers; p != NULL; p = p->next)
 		count++;
-	if (count == 0)
-		return NULL;
-	skip = s->turn % count;
-	for (p = s->peers; skip > 0; skip--)
+	return count;
+}
+
+static struct peer *
+peer_at(struct speaker *s, unsigned i)
+{
+	struct peer *p = s->peers;
+
+	for (; i > 0; i--)
 		p = p->next;
 	return p;
 }
@@ -228,21 +232,25 @@ export_deadline(uint64_t deadline_ns)
 	return now + (share > EXPORT_SHARE_NS ? share : EXPORT_SHARE_NS);
 }
 
-/* Each has half of what is left, but so much at least: one that has much to tell does not keep another's few words waiting. */
-static bool
-work_export(struct speaker *s, struct peer *first, uint64_t deadline_ns) RUNS_ON(role_session)
+/*
+ * Each has half of what is left, but so much at least: one that has much to tell does not keep another's few words waiting. Returns how many had
+ * their part: the next turn goes on behind them, or with another first one when it were all.
+ */
+static unsigned
+work_export(struct speaker *s, struct peer *first, uint64_t deadline_ns, bool *more)
+	RUNS_ON(role_session)
 {
 	struct peer *p = first;
-	bool more = false;
+	unsigned served = 0;
 
 	do {
 		if (p->up != NULL)
-			more |= export_run(p, export_deadline(deadline_ns));
+			*more |= export_run(p, export_deadline(deadline_ns));
 		p = next_of_turn(s, p);
-		if (now_ns() >= deadline_ns)
-			return more || p != first;
-	} while (p != first);
-	return more;
+		served++;
+	} while (p != first && now_ns() < deadline_ns);
+	*more |= p != first;
+	return p != first ? served : 1;
 }
 
 /* Peers taken out of the configuration whose last records have reached the shard. */
@@ -264,7 +272,7 @@ bool
 speaker_work(void *ctx, uint64_t now, uint64_t deadline_ns)
 {
 	struct speaker *s = ctx;
-	struct peer *first;
+	unsigned count;
 	bool more;
 
 	role_enter_session();
@@ -273,15 +281,16 @@ speaker_work(void *ctx, uint64_t now, uint64_t deadline_ns)
 	s->starved = false;
 	s->turn++;
 	more = leftovers_run(s, now + (deadline_ns - now) / 4);
-	first = first_of_turn(s);
-	if (first != NULL) {
-		if (work_input(s, first, now, now + (deadline_ns - now) * 5 / 8)) {
+	count = peers_count(s);
+	if (count > 0) {
+		if (work_input(s, peer_at(s, s->turn % count), now, now + (deadline_ns - now) * 5 / 8)) {
 			more = true;
 			input_push_some(s);
 		} else {
 			input_push(s);
 		}
-		more |= work_export(s, first, deadline_ns);
+		s->export_turn +=
+			work_export(s, peer_at(s, s->export_turn % count), deadline_ns, &more);
 	}
 	removed_free(s);
 	attr_table_reclaim(s->exported);

@@ -244,7 +244,7 @@ struct speaker {
 	struct timer tidy; /* of batches; while there are some */
 	struct attr_set *attrs; /* ATTR_SET_MAX */
 	uint64_t random;
-	unsigned turn; /* which peer is first */
+	unsigned turn, export_turn; /* which peer is first: in reading, in telling */
 	struct refresh_pace pace;
 	struct timer pace_timer; /* the end of its rest, when somebody waits for it */
 	unsigned serving; /* families that are answered now */

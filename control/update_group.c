@@ -442,17 +442,26 @@ update_group_encode(struct update_member *m, uint8_t *buf, size_t size, uint64_t
 	struct output o = {
 		.p = buf, .room = size, .deadline_ns = deadline_ns, .mark = mark, .ctx = ctx};
 	uint64_t version = g->version, position = journal_position(g->cursor);
-	bool blocked = walk_blocked(g);
+	bool blocked = walk_blocked(g), catching_up = g->catch_up != CATCH_UP_NONE;
 
+	m->full = false;
 	rules_run_end(g->set);
 	while (update_group_error(m) == 0 && member_step(m, &o))
 		g = m->group; /* a split may move it */
 	*more = update_group_pending(m);
-	/* Who is behind may wait for a place in the journal. */
+	/* Who is behind may wait for a place in the journal, and for the end of a catching up. */
 	*others = g->member_count > 1 &&
 		  (g->version != version || (blocked && !walk_blocked(g)) ||
-			  (g->behind_count > 0 && journal_position(g->cursor) != position));
+			  (g->behind_count > 0 &&
+				  (journal_position(g->cursor) != position ||
+					  (catching_up && g->catch_up == CATCH_UP_NONE))));
 	return size - o.room;
+}
+
+void
+update_group_full(struct update_member *m)
+{
+	m->full = true;
 }
 
 bool

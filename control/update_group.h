@@ -5,7 +5,7 @@
  *
  * First dump, live changes, refresh with BoRR and EoRR, End-of-RIB are all of the stream, so nothing overtakes anything. A member that
  * falls behind what is kept of the stream remembers by two bits a destination what it was not told, and tells present state.
- * Nobody's slowness holds back another: live changes wait for no one, a walk waits for its slowest for at most a second and half its time.
+ * Nobody's slowness holds back another: live changes wait for no one whose connection is full, a walk for at most a second and half its time.
  *
  * Writer: the session thread, which is a RIB reader, for all of this. Policies and rules: update_group_rules.c; RFC 4271 5 and 9.2, 4456,
  * 2545, 8950, 8212, 1997. Frames: RFC 4724 2, 7313 4.
@@ -98,6 +98,11 @@ enum update_group_mark { MARK_NONE, MARK_END_OF_RIB, MARK_BORR, MARK_FIRST_ENTRY
  */
 size_t update_group_encode(struct update_member *m, uint8_t *buf, size_t size, uint64_t deadline_ns, bool *more, bool *others,
 	void (*mark)(void *ctx, enum update_group_mark m), void *ctx) RUNS_ON(role_session);
+/*
+ * Until the next call of encode its connection takes no more (or it is not to have more now). Only who is like this and stands on the oldest message
+ * falls behind; others just have not had their turn yet, and are waited for.
+ */
+void update_group_full(struct update_member *m) RUNS_ON(role_session);
 /* Is there anything to do for this member? Cheap: for each turn of the loop. */
 bool update_group_pending(const struct update_member *m) RUNS_ON(role_session);
 /* Monotonic ns when to call again though nothing is pending; 0: not. */

@@ -332,10 +332,13 @@ tell_some(struct update_member *m, bool gone, struct output *o) RUNS_ON(role_ses
 	return true;
 }
 
+/* EoRR takes away what was not told since BoRR: as little as a withdrawal may it do that before its time. */
 static bool
 end_due(const struct update_member *m)
 {
-	return m->owed_end && !m->owed_begin &&
+	bool takes_away = m->framed && !m->dumping && m->gone.count > 0;
+
+	return m->owed_end && !m->owed_begin && (!takes_away || may_let_go(m)) &&
 	       (m->tell.count == 0 || (int32_t)(m->laps - m->end_lap) >= 0);
 }
 

@@ -91,6 +91,7 @@ struct update_member {
 	uint8_t next_hop_octets[32];
 
 	struct message *at; /* MEMBER_STREAM */
+	bool full; /* update_group_full() */
 	/* The walk that it is to take, or takes; 0: none. */
 	uint32_t walk;
 	bool begun, first_told, dumping, framed;

@@ -430,17 +430,37 @@ journal_gather(struct update_group *g, uint64_t deadline_ns)
 
 /* ---- room for more ---- */
 
-/* They take no more part in the stream, but remember what they miss of it. */
-static void
+static bool
+is_slowest(const struct update_group *g, const struct update_member *m)
+{
+	return m->state == MEMBER_STREAM && m->at == g->first && m->full;
+}
+
+static bool
+slowest_is_full(const struct update_group *g)
+{
+	for (const struct update_member *m = g->members; m != NULL; m = m->next)
+		if (is_slowest(g, m))
+			return true;
+	return false;
+}
+
+/*
+ * They take no more part in the stream, but remember what they miss of it. False: there is none, those on the oldest message will have their turn.
+ */
+static bool
 slowest_fall_behind(struct update_group *g)
 {
-	struct message *first = g->first;
+	bool any = false;
 
 	for (struct update_member *m = g->members; m != NULL; m = m->next) {
-		if (m->state == MEMBER_STREAM && m->at == first)
+		if (is_slowest(g, m)) {
 			behind_begin(m);
+			any = true;
+		}
 	}
 	stream_trim(g);
+	return any;
 }
 
 /* A walk may wait for its slowest, as long as all together lose no more than half its time by that. */
@@ -469,13 +489,17 @@ walk_may_run(struct update_group *g)
 	while (g->kept >= g->set->c.kept_max / 2) {
 		uint64_t now = now_ns();
 
+		if (!slowest_is_full(g)) {
+			walk_unblock(g);
+			return false;
+		}
 		if (walk_patience(g, now)) {
 			g->retry_ns =
 				now + (g->set->c.patience_ns < RETRY_NS ? g->set->c.patience_ns
 									: RETRY_NS);
 			return false;
 		}
-		slowest_fall_behind(g);
+		(void)slowest_fall_behind(g);
 	}
 	walk_unblock(g);
 	return true;
@@ -520,7 +544,8 @@ static void
 gather(struct update_group *g, uint64_t deadline_ns)
 {
 	while (g->kept >= g->set->c.kept_max)
-		slowest_fall_behind(g);
+		if (!slowest_fall_behind(g))
+			return;
 	if (g->catch_up == CATCH_UP_ANNOUNCE || g->catch_up == CATCH_UP_WITHDRAW) {
 		catch_up_slice(g, deadline_ns);
 		return;

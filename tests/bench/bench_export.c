@@ -17,6 +17,7 @@
 #define MEMBERS_MAX 1000u
 #define BUFFER (512u << 10)
 #define SLICE_NS 1000000u
+#define SHARE_NS 50000u
 
 static struct {
 	uint32_t routes, per_set, members, repeat;
@@ -31,7 +32,7 @@ static struct {
 	struct attr_table *exported;
 	struct update_groups *groups;
 	struct update_member *member[MEMBERS_MAX];
-	unsigned members;
+	unsigned members, turn;
 	uint8_t *buffer;
 	uint64_t export_ns, octets, marks;
 } b;
@@ -87,34 +88,40 @@ on_mark(void *ctx, enum update_group_mark m)
 }
 
 static bool
-export_turn(void)
-{
-	uint64_t begun = shard_bench_cpu(), deadline = rig_clock() + SLICE_NS;
-	bool more = false;
-
-	for (unsigned i = 0; i < b.members; i++) {
-		bool again, others;
-
-		if (!update_group_pending(b.member[i]))
-			continue;
-		b.octets += update_group_encode(
-			b.member[i], b.buffer, BUFFER, deadline, &again, &others, on_mark, NULL);
-		must(update_group_error(b.member[i]) == 0, "exporting");
-		more |= again || others;
-	}
-	attr_table_reclaim(b.exported);
-	b.export_ns += shard_bench_cpu() - begun;
-	qsbr_quiescent(b.s.rig.readers, b.s.reader);
-	return more;
-}
-
-static bool
 pending(void)
 {
 	for (unsigned i = 0; i < b.members; i++)
 		if (update_group_pending(b.member[i]))
 			return true;
 	return false;
+}
+
+/* As work_export() in control/session.c. */
+static bool
+export_turn(void)
+{
+	uint64_t begun = shard_bench_cpu(), end = rig_clock() + SLICE_NS, now;
+	unsigned k = 0;
+	bool more = false;
+
+	for (; k < b.members && (now = rig_clock()) < end; k++) {
+		struct update_member *m = b.member[(b.turn + k) % b.members];
+		uint64_t share = (end - now) / 2;
+		bool again, others;
+
+		if (!update_group_pending(m))
+			continue;
+		b.octets += update_group_encode(m, b.buffer, BUFFER,
+			now + (share > SHARE_NS ? share : SHARE_NS), &again, &others, on_mark,
+			NULL);
+		must(update_group_error(m) == 0, "exporting");
+		more |= again || others;
+	}
+	b.turn += k < b.members ? k : 1;
+	attr_table_reclaim(b.exported);
+	b.export_ns += shard_bench_cpu() - begun;
+	qsbr_quiescent(b.s.rig.readers, b.s.reader);
+	return more || pending();
 }
 
 static void

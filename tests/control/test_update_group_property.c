@@ -697,7 +697,11 @@ static void
 members_turn(struct world *w)
 {
 	for (unsigned p = 1; p < PEERS; p++) {
-		if (!fallen(w, p) && below(w->peer[p].lazy) == 0)
+		if (fallen(w, p))
+			continue;
+		if (below(w->peer[p].lazy) > 0)
+			update_group_full(w->peer[p].m);
+		else
 			encode(&w->peer[p], BGP_MSG_MAX + below(below(2) ? 40 : 6000));
 	}
 }

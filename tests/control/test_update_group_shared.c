@@ -351,6 +351,47 @@ test_rest_follows_during_split(void **state)
 	rigged_end(&r);
 }
 
+/* ---- who falls behind ---- */
+
+static unsigned
+behind_of(const struct rigged *r)
+{
+	struct update_group_stats s;
+
+	update_group_stats(r->told[0].m, &s);
+	return s.behind;
+}
+
+/* Live changes wait for a member that just has not had its turn, not for one whose connection is full. */
+static void
+test_only_full_ones_fall_behind(void **state)
+{
+	static struct rigged r;
+
+	rigged_begin(&r, FAMILY_IPV4_UNICAST);
+	for (unsigned i = 0; i < 2; i++) {
+		struct update_member_config c = member_config(&r, i);
+
+		join(&r, i, &c);
+	}
+	drain(&r, false);
+	load(&r, 50000, 1);
+	for (unsigned n = 0; n < 1000; n++)
+		(void)encode(&r, 0, true);
+	assert_in_range(r.told[0].announced, 1, 49999);
+	assert_true(update_group_pending(r.told[1].m));
+	assert_int_equal(behind_of(&r), 0);
+	update_group_full(r.told[1].m);
+	while (encode(&r, 0, true))
+		;
+	assert_int_equal(r.told[0].announced, 50000);
+	assert_int_equal(behind_of(&r), 1);
+	drain(&r, true);
+	assert_int_equal(r.told[1].announced, 50000);
+	assert_int_equal(behind_of(&r), 0);
+	rigged_end(&r);
+}
+
 /* ---- requests ---- */
 
 /* Requests of all the time: one walk under way, and each request is answered by a walk that began after it. */
@@ -660,6 +701,7 @@ main(void)
 		cmocka_unit_test(test_rest_follows_during_split),
 		cmocka_unit_test(test_requests),
 		cmocka_unit_test(test_packed_once),
+		cmocka_unit_test(test_only_full_ones_fall_behind),
 	};
 
 	role_enter_rib();
