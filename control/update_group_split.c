@@ -182,7 +182,8 @@ copy_run(struct update_group *g) RUNS_ON(role_session)
 {
 	int more;
 
-	if (g->copy->out == NULL || agreeing(g, &g->copy->rules) == 0 ||
+	/* One that has begun to go, in slices, takes nobody any more. */
+	if (g->copy->left || g->copy->out == NULL || agreeing(g, &g->copy->rules) == 0 ||
 		rules_equal(&g->rules, &g->copy->rules)) {
 		/* Nobody wants it any more; or all do by now, and this group has taken the rules: it would be left without members. */
 		if (!update_group_dismantle(g->copy, 0))

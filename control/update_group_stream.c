@@ -446,18 +446,21 @@ slowest_is_full(const struct update_group *g)
 }
 
 /*
- * They take no more part in the stream, but remember what they miss of it. False: there is none, those on the oldest message will have their turn.
+ * They take no more part in the stream, but remember what they miss of it; one at least, however late it is. False: there is none, those on the
+ * oldest message will have their turn.
  */
 static bool
-slowest_fall_behind(struct update_group *g)
+slowest_fall_behind(struct update_group *g, uint64_t deadline_ns)
 {
 	bool any = false;
 
 	for (struct update_member *m = g->members; m != NULL; m = m->next) {
-		if (is_slowest(g, m)) {
-			behind_begin(m);
-			any = true;
-		}
+		if (!is_slowest(g, m))
+			continue;
+		if (any && now_ns() >= deadline_ns)
+			break;
+		behind_begin(m);
+		any = true;
 	}
 	stream_trim(g);
 	return any;
@@ -484,7 +487,7 @@ walk_unblock(struct update_group *g)
 }
 
 static bool
-walk_may_run(struct update_group *g)
+walk_may_run(struct update_group *g, uint64_t deadline_ns)
 {
 	while (g->kept >= g->set->c.kept_max / 2) {
 		uint64_t now = now_ns();
@@ -499,7 +502,9 @@ walk_may_run(struct update_group *g)
 									: RETRY_NS);
 			return false;
 		}
-		(void)slowest_fall_behind(g);
+		(void)slowest_fall_behind(g, deadline_ns);
+		if (now_ns() >= deadline_ns)
+			return false;
 	}
 	walk_unblock(g);
 	return true;
@@ -544,7 +549,7 @@ static void
 gather(struct update_group *g, uint64_t deadline_ns)
 {
 	while (g->kept >= g->set->c.kept_max)
-		if (!slowest_fall_behind(g))
+		if (!slowest_fall_behind(g, deadline_ns) || now_ns() >= deadline_ns)
 			return;
 	if (g->catch_up == CATCH_UP_ANNOUNCE || g->catch_up == CATCH_UP_WITHDRAW) {
 		catch_up_slice(g, deadline_ns);
@@ -555,7 +560,7 @@ gather(struct update_group *g, uint64_t deadline_ns)
 		return;
 	}
 	g->walk_turn = !g->walk_turn;
-	if (g->walk_turn && walk_runs(g) && walk_may_run(g))
+	if (g->walk_turn && walk_runs(g) && walk_may_run(g, deadline_ns))
 		walk_gather(g, deadline_ns);
 	else
 		journal_gather(g, deadline_ns);

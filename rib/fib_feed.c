@@ -269,10 +269,10 @@ RUNS_ON(role_fib) apply(
 		path_list_unref(f->path_lists, list);
 	} else if (want == WANT_LATER) {
 		/*
-		 * The RIB has more than we can have: whatever stands in for this route is in the journal by now, and no withdrawal may
-		 * come before it.
+		 * The RIB has more than we can have: whatever stands in for this route has its place in the journal by now, behind one of
+		 * another shard that is not written yet perhaps, and no withdrawal may come before it.
 		 */
-		struct dest_view newest = {.sequence = (uint32_t)journal_head(s->journal)};
+		struct dest_view newest = {.sequence = (uint32_t)journal_reserved(s->journal)};
 
 		journal_passed_over(s->journal, s->cursor, &newest);
 	}

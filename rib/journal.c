@@ -571,6 +571,12 @@ journal_head(const struct journal *j)
 }
 
 uint64_t
+journal_reserved(const struct journal *j)
+{
+	return taken(j);
+}
+
+uint64_t
 journal_newest(const struct journal *j)
 {
 	/* of several, what one has seen published may be newer than the head that it sees: each may have one under way */

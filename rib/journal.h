@@ -147,6 +147,8 @@ uint64_t journal_position(const struct journal_cursor *c);
 
 /* All entries up to this sequence are written; any thread. With several writers it may seem to go back a little. */
 uint64_t journal_head(const struct journal *j);
+/* What is published by now is an entry up to this sequence, or becomes one without further ado; any thread. */
+uint64_t journal_reserved(const struct journal *j);
 /* No destination has been published with a higher sequence; any thread. */
 uint64_t journal_newest(const struct journal *j);
 /* The highest sequence this cursor passed; any thread. */
