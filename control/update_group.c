@@ -278,13 +278,14 @@ walk_request(struct update_member *m, bool framed)
 		return;
 	}
 	m->framed = framed;
-	if (g->kind != WALK_SEND || g->first_entry) {
+	if (g->kind != WALK_SEND || !g->default_due) {
 		m->walk = g->serial + 1;
 		g->waiting++;
 		return;
 	}
-	/* Nothing was told yet: all of it is for this one, too. */
+	/* It has looked at nothing yet: all of it is for this one, too, with what the journal brought meanwhile to those in the stream. */
 	m->walk = g->serial;
+	g->walk.end = shards_limit(&g->table);
 	if (m->state == MEMBER_JOINING)
 		member_enter(m);
 	stream_mark(g, MESSAGE_WALK_BEGIN, m->id);
@@ -438,20 +439,21 @@ size_t
 update_group_encode(struct update_member *m, uint8_t *buf, size_t size, uint64_t deadline_ns,
 	bool *more, bool *others, void (*mark)(void *ctx, enum update_group_mark m), void *ctx)
 {
-	struct update_group *g = m->group;
+	struct update_group *g = m->group, *const began = g;
 	struct output o = {
 		.p = buf, .room = size, .deadline_ns = deadline_ns, .mark = mark, .ctx = ctx};
 	uint64_t version = g->version, position = journal_position(g->cursor);
-	bool blocked = walk_blocked(g), catching_up = g->catch_up != CATCH_UP_NONE;
+	bool shared = g->member_count > 1, blocked = walk_blocked(g);
+	bool catching_up = g->catch_up != CATCH_UP_NONE;
 
 	m->full = false;
 	rules_run_end(g->set);
 	while (update_group_error(m) == 0 && member_step(m, &o))
 		g = m->group; /* a split may move it */
 	*more = update_group_pending(m);
-	/* Who is behind may wait for a place in the journal, and for the end of a catching up. */
-	*others = g->member_count > 1 &&
-		  (g->version != version || (blocked && !walk_blocked(g)) ||
+	/* Who is behind may wait for a place in the journal, for the end of a catching up, and for a group that somebody drives. */
+	*others = shared &&
+		  (g != began || g->version != version || (blocked && !walk_blocked(g)) ||
 			  (g->behind_count > 0 &&
 				  (journal_position(g->cursor) != position ||
 					  (catching_up && g->catch_up == CATCH_UP_NONE))));

@@ -84,8 +84,8 @@ uint32_t update_group_settle(struct update_member *m) RUNS_ON(role_session);
 uint32_t update_group_settled(const struct update_member *m);
 const struct update_rules *update_group_rules_of(const struct update_member *m);
 /*
- * Everything again; framed: BoRR before and EoRR behind it (RFC 7313 4). Those who ask before a walk's first entry share it; who asks
- * during a walk gets the next one, which is one for all of them.
+ * Everything again; framed: BoRR before and EoRR behind it (RFC 7313 4). Those who ask before a walk has looked at anything share it;
+ * who asks during a walk gets the next one, which is one for all of them.
  */
 void update_group_refresh(struct update_member *m, bool framed) RUNS_ON(role_session);
 

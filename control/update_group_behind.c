@@ -173,6 +173,7 @@ behind_begin(struct update_member *m)
 	m->tell_at = m->gone_at = 0;
 	g->stream_count--;
 	g->behind_count++;
+	g->version += g->stream_count == 0; /* those behind drive the stream now */
 	g->stats.fell_behind++;
 	m->lap_passed = m->cursor != NULL ? journal_passed(m->cursor) : 0;
 }

@@ -161,7 +161,7 @@ struct update_group {
 	unsigned waiting; /* members that are to take the next one */
 	unsigned settling; /* members that asked, and were not answered yet */
 	uint64_t version; /* of what the members can see */
-	bool first_entry, default_due;
+	bool default_due; /* the first that a walk looks at; until then others may join it */
 	bool walk_turn; /* the next batch is the walk's, so that neither starves */
 	bool policy_within; /* a WALK_SEND does what a policy walk was owed for */
 	uint32_t policy_end; /* a walk that sends differences is owed over ids below this */

@@ -534,8 +534,6 @@ walk_gather(struct update_group *g, uint64_t deadline_ns)
 		g->walk.next = g->walk.end;
 	if (!batch_full(g->set) && g->error == 0)
 		walk_slice(&g->walk, WALK_IDS, deadline_ns, now_ns, visit_walk, g);
-	if (g->kind == WALK_SEND && g->set->change_count > 0)
-		g->first_entry = true;
 }
 
 static bool
@@ -889,7 +887,6 @@ walk_start(struct update_group *g)
 	g->serial++;
 	g->waiting = 0;
 	g->kind = WALK_SEND;
-	g->first_entry = false;
 	g->default_due = true;
 	/* It sends all there is by the present policy: nothing is left for a walk of differences. */
 	g->policy_within = g->policy_end > 0;

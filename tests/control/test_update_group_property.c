@@ -793,6 +793,15 @@ streams(void)
 	return text != NULL ? (unsigned)strtoul(text, NULL, 0) : usual;
 }
 
+/* Other streams than the usual ones. */
+static uint64_t
+first_seed(uint64_t usual)
+{
+	const char *text = getenv("KEEL_TEST_FIRST");
+
+	return usual + (text != NULL ? strtoull(text, NULL, 0) : 0);
+}
+
 static void
 run_streams(uint64_t first, unsigned count, uint32_t tombstones_max)
 {
@@ -813,23 +822,38 @@ run_streams(uint64_t first, unsigned count, uint32_t tombstones_max)
 	}
 	printf("%u tables compared, %u times behind, %u splits, %u evicted\n", checked, behind,
 		split, evicted);
-	if (text == NULL && tombstones_max == 0)
+	if (count > 1 && text == NULL && tombstones_max == 0)
 		assert_true(behind > count / 4 && split > 0 && evicted == 0);
-	if (text == NULL && tombstones_max != 0)
+	if (count > 1 && text == NULL && tombstones_max != 0)
 		assert_true(behind > count / 4 && evicted > count / 4);
+}
+
+/* These failed once. (A change of what is asked of `rng` makes other streams of them.) */
+static void
+test_streams_again(void **state)
+{
+	static const uint64_t seeds[] = {
+		104597, /* joined a walk that had not told anything, behind what the journal told */
+		208641, /* a split left members behind that nobody called */
+	};
+
+	for (unsigned i = 0; i < sizeof(seeds) / sizeof(seeds[0]); i++) {
+		run_streams(seeds[i], 1, 0);
+		run_streams(seeds[i], 1, 4);
+	}
 }
 
 static void
 test_streams(void **state)
 {
-	run_streams(100000, streams(), 0);
+	run_streams(first_seed(100000), streams(), 0);
 }
 
 /* Few tombstones are borne: who holds too many goes, and nobody else notices. */
 static void
 test_evictions(void **state)
 {
-	run_streams(200000, streams() / 2, 4);
+	run_streams(first_seed(200000), streams() / 2, 4);
 }
 
 /* ---- covers ---- */
@@ -894,7 +918,7 @@ test_covers(void **state)
 	static struct world w;
 
 	for (unsigned n = 0; n < streams(); n++) {
-		seed = rng = text != NULL ? strtoull(text, NULL, 0) : 300000 + n;
+		seed = rng = text != NULL ? strtoull(text, NULL, 0) : first_seed(300000) + n;
 		cover_stream(&w);
 		world_end(&w);
 		if (text != NULL)
@@ -906,6 +930,7 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_streams_again),
 		cmocka_unit_test(test_streams),
 		cmocka_unit_test(test_covers),
 		cmocka_unit_test(test_evictions),
