@@ -3,6 +3,7 @@
 import html
 import json
 import os
+import shutil
 import statistics
 import subprocess
 
@@ -234,8 +235,15 @@ def page_worse(docs):
 
 
 def write_page(folder, benches, path):
-    """Fills the page's marked places of which there is a whole measurement (none of --quick); the others stay as they are."""
-    docs = {n: d for n, d in ((n, read(folder, n)) for n in benches) if d and not d.get("quick")}
+    """Fills the page's marked places of which there is a whole measurement (none of --quick); the others stay as they are. The measurements stay beside the page,
+    in a folder of its name: those of several days and machines make one page."""
+    beside, _ = os.path.splitext(path)
+    os.makedirs(beside, exist_ok=True)
+    for name in benches:
+        doc = read(folder, name)
+        if doc and not doc["quick"]:
+            shutil.copyfile(os.path.join(folder, name + ".json"), os.path.join(beside, name + ".json"))
+    docs = {n: d for n, d in ((n, read(beside, n)) for n in benches) if d}
     made = {name: page_section(doc) for name, doc in docs.items()}
     if docs:
         made["worse"] = page_worse(docs)

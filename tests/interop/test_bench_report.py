@@ -81,6 +81,9 @@ def paged(doc, folder):
     check("worse", ("`memory`" in worse, "`load`" in worse), (True, False))
     check("section", ("| 2.50 (2–3) |" in x, x.count("not measured yet"), x.count("no end within 120 s")), (True, 0, 1))
     check("quick runs stay out", "not measured yet" in y, True)
+    os.remove(os.path.join(folder, "x.json"))
+    check("measured another day", report.write_page(folder, {"x": Entry(), "y": Entry()}, page), ["worse", "x"])
+    check("the same page", open(page).read(), text)
 
 
 def keelbenched(doc, folder):
