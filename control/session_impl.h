@@ -235,9 +235,9 @@ struct speaker {
 		struct rib_batch *batch; /* being filled */
 		struct rib_batch *spare[BATCH_SPARES_MAX];
 		unsigned spare_count;
+		uint64_t records; /* that it was given, those in `batch` too */
+		uint64_t after; /* of the first one's, up to the last that covers what this one has */
 	} input[SHARDS_MAX];
-	bool widening; /* what the first shard gets has such ones: */
-	uint64_t wide; /* the first shard's batches up to here have prefixes that cover what is in others */
 	bool owed; /* some peer has records owed */
 	bool starved; /* no batch was free */
 	struct timer retry;

@@ -66,26 +66,6 @@ input_end(struct speaker *s)
 	}
 }
 
-/*
- * The order between shards, docs/decisions/0006: what may take away a prefix comes after all that was told before of prefixes that cover it, or
- * that it covers. Of a pair in two shards one is wide, and in the first.
- */
-static void
-batch_order(struct speaker *s, unsigned shard) RUNS_ON(role_session)
-{
-	struct rib_batch *b = s->input[shard].batch;
-
-	if (shard > 0 && s->wide > 0) {
-		b->after[0] = s->wide;
-		b->waits = true;
-	}
-	if (shard > 0 || !s->widening)
-		return;
-	for (unsigned i = 1; i < s->shards.count; i++)
-		b->after[i] = shard_input_count(s->input[i].to);
-	b->waits = true;
-}
-
 static void
 batch_push(struct speaker *s, unsigned shard) RUNS_ON(role_session)
 {
@@ -93,7 +73,6 @@ batch_push(struct speaker *s, unsigned shard) RUNS_ON(role_session)
 
 	if (in->batch == NULL || in->batch->used == 0)
 		return;
-	batch_order(s, shard);
 	shard_input_put(in->to, in->batch);
 	in->batch = NULL;
 	s->config.wake_shard(s->config.ctx, shard);
@@ -143,6 +122,8 @@ batch_next(struct speaker *s, unsigned shard) RUNS_ON(role_session)
 	if (in->batch == NULL)
 		in->batch =
 			in->spare_count > 0 ? in->spare[--in->spare_count] : batch_get(s, shard);
+	if (in->batch != NULL)
+		in->batch->before = in->records;
 	s->starved |= in->batch == NULL;
 	return in->batch != NULL;
 }
@@ -173,24 +154,27 @@ spares_reserve(struct speaker *s, unsigned shard, unsigned count) RUNS_ON(role_s
 	return true;
 }
 
-/* What comes next has prefixes that cover what others have: it comes after all that they were told. */
+/*
+ * The order between shards, docs/decisions/0006: what may take away a prefix comes after all that was told before of prefixes that cover it, or
+ * that it covers. Of a pair in two shards one is wide, and in the first. `under`: bits of the shards that have what these cover.
+ */
 static void
-wide_begin(struct speaker *s) RUNS_ON(role_session)
+order_begin(const struct speaker *s, uint32_t under, struct rib_order *out) RUNS_ON(role_session)
 {
-	for (unsigned i = 1; i < s->shards.count; i++)
-		batch_push(s, i);
-	s->widening = s->shards.count > 1;
+	*out = (struct rib_order){0};
+	for (; under != 0; under &= under - 1) {
+		unsigned i = (unsigned)__builtin_ctz(under);
+
+		out->after[i] = s->input[i].records;
+	}
 }
 
-/* And all that the others are told from here on comes after it. */
+/* The first one has them; what the others are told from here on comes after it. */
 static void
-wide_end(struct speaker *s) RUNS_ON(role_session)
+order_end(struct speaker *s, uint32_t under) RUNS_ON(role_session)
 {
-	if (!s->widening)
-		return;
-	batch_push(s, 0);
-	s->widening = false;
-	s->wide = shard_input_count(s->input[0].to);
+	for (; under != 0; under &= under - 1)
+		s->input[__builtin_ctz(under)].after = s->input[0].records;
 }
 
 static size_t
@@ -208,10 +192,10 @@ record_len(size_t payload_len, size_t nlri_count)
 
 /* Room was reserved. `payload` (may be NULL) is copied and padded. */
 static struct rib_record *
-record_begin(struct rib_batch *b, const struct peer *p, enum rib_record_kind kind, enum family f,
-	const void *payload, size_t payload_len, uint64_t now)
+record_begin(const struct speaker_input *in, const struct peer *p, enum rib_record_kind kind,
+	enum family f, const void *payload, size_t payload_len, uint64_t now)
 {
-	struct rib_record *r = (struct rib_record *)(void *)(b->data + b->used);
+	struct rib_record *r = (struct rib_record *)(void *)(in->batch->data + in->batch->used);
 
 	memset(r, 0, sizeof(*r));
 	r->kind = (uint8_t)kind;
@@ -220,6 +204,7 @@ record_begin(struct rib_batch *b, const struct peer *p, enum rib_record_kind kin
 	r->vrf = p->config.vrf;
 	r->attrs_len = (uint32_t)payload_len;
 	r->received_ns = now;
+	r->after = in->after;
 	if (payload_len > 0) {
 		uint8_t *to = (uint8_t *)(r + 1);
 
@@ -229,12 +214,21 @@ record_begin(struct rib_batch *b, const struct peer *p, enum rib_record_kind kin
 	return r;
 }
 
+/* `order` (may be NULL): of the first shard's that are wide. */
 static void
-record_end(struct rib_batch *b, struct rib_record *r, unsigned nlri_count)
+record_end(struct speaker_input *in, struct rib_record *r, unsigned nlri_count,
+	const struct rib_order *order)
 {
 	r->nlri_count = (uint16_t)nlri_count;
 	r->record_len = (uint32_t)record_len(r->attrs_len, nlri_count);
-	b->used += r->record_len;
+	if (order != NULL) {
+		memcpy((uint8_t *)r + r->record_len, order, sizeof(*order));
+		r->record_len += sizeof(*order);
+		r->wide = true;
+	}
+	in->batch->used += r->record_len;
+	in->batch->records++;
+	in->records++;
 }
 
 /* A record that is only its header and a payload, for all shards. False: no batch. */
@@ -242,20 +236,23 @@ static bool
 record_put(struct speaker *s, const struct peer *p, enum rib_record_kind kind, enum family f,
 	const void *payload, size_t payload_len) RUNS_ON(role_session)
 {
+	uint32_t others = (1u << s->shards.count) - 2;
 	uint64_t now = now_ns();
+	struct rib_order order;
 
 	for (unsigned i = 0; i < s->shards.count; i++) {
-		if (!batch_reserve(s, i, record_len(payload_len, 0)))
+		if (!batch_reserve(s, i, record_len(payload_len, 0) + sizeof(order)))
 			return false;
 	}
 	for (unsigned i = s->shards.count; i-- > 0;) {
-		struct rib_batch *b = s->input[i].batch;
+		struct speaker_input *in = &s->input[i];
 
 		if (i == 0)
-			wide_begin(s);
-		record_end(b, record_begin(b, p, kind, f, payload, payload_len, now), 0);
+			order_begin(s, others, &order);
+		record_end(in, record_begin(in, p, kind, f, payload, payload_len, now), 0,
+			i == 0 && others != 0 ? &order : NULL);
 	}
-	wide_end(s);
+	order_end(s, others);
 	return true;
 }
 
@@ -336,7 +333,7 @@ input_settle(struct speaker *s)
 
 /* ---- UPDATE ---- */
 
-#define BATCH_OVERHEAD (sizeof(struct rib_batch) + sizeof(struct rib_record) + 16)
+#define BATCH_OVERHEAD (sizeof(struct rib_batch) + sizeof(struct rib_record) + sizeof(struct rib_order) + 16)
 static_assert(RIB_BATCH_SIZE - BATCH_OVERHEAD > ATTR_SET_MAX + 1024,
 	"the largest set leaves room in a batch");
 
@@ -395,30 +392,58 @@ nlri_put(struct input_field *f, unsigned n, struct rib_nlri *to)
 	}
 }
 
+/* `order` (may be NULL): of the first shard's that are wide. */
 static void
-field_put(struct speaker *s, const struct peer *p, struct input_field *f, uint64_t now)
-	RUNS_ON(role_session)
+field_put(struct speaker *s, const struct peer *p, struct input_field *f, unsigned shard,
+	const struct rib_order *order, uint64_t now) RUNS_ON(role_session)
 {
+	struct speaker_input *in = &s->input[shard];
+
 	while (f->count > 0) {
 		unsigned per = (unsigned)nlri_per_batch(f->attrs_len),
 			 n = f->count < per ? f->count : per;
 		struct rib_record *r;
 
 		/* spares_reserve() saw to it that this succeeds. */
-		if (!batch_reserve(s, 0, record_len(f->attrs_len, n)))
+		if (!batch_reserve(s, shard, record_len(f->attrs_len, n) + sizeof(*order)))
 			return;
-		r = record_begin(
-			s->input[0].batch, p, RIB_UPDATE, f->family, f->attrs, f->attrs_len, now);
+		r = record_begin(in, p, RIB_UPDATE, f->family, f->attrs, f->attrs_len, now);
 		if (f->attrs != NULL)
 			r->attrs_hash = attr_set_hash(f->attrs);
 		nlri_put(
 			f, n, (struct rib_nlri *)(void *)((uint8_t *)(r + 1) + pad8(f->attrs_len)));
-		record_end(s->input[0].batch, r, n);
+		record_end(in, r, n, order);
 		f->count -= n;
 	}
 }
 
 /* ---- UPDATE, for several shards ---- */
+
+/* Of a field, which shards get how much. */
+struct input_split {
+	uint32_t shards; /* bits: these; nothing is said of the others below */
+	uint32_t under; /* those that have what its wide prefixes cover */
+	unsigned count[SHARDS_MAX];
+};
+
+static void
+field_split(const struct speaker *s, const struct input_field *f, struct input_split *out)
+{
+	struct rd r = f->nlri;
+	struct nlri n;
+
+	out->shards = out->under = 0;
+	while (nlri_read(&r, f->family, false, &n)) {
+		unsigned i = shards_of(&s->shards, &n.prefix);
+
+		if (!(out->shards >> i & 1))
+			out->count[i] = 0;
+		out->shards |= 1u << i;
+		out->count[i]++;
+		if (i == 0 && shards_wide(&n.prefix))
+			out->under |= shards_under(&s->shards, &n.prefix);
+	}
+}
 
 /* Of a field, what one shard gets. */
 struct input_part {
@@ -427,23 +452,6 @@ struct input_part {
 	struct rib_record *record; /* NULL: none is open */
 	struct rib_nlri *to;
 };
-
-/* Which shard gets how much. True: prefixes that cover what other shards have are among it. */
-static bool
-field_split(const struct speaker *s, const struct input_field *f, struct input_part *part)
-{
-	struct rd r = f->nlri;
-	bool wide = false;
-	struct nlri n;
-
-	for (unsigned i = 0; i < s->shards.count; i++)
-		part[i] = (struct input_part){0};
-	while (nlri_read(&r, f->family, false, &n)) {
-		wide |= shards_wide(&n.prefix);
-		part[shards_of(&s->shards, &n.prefix)].count++;
-	}
-	return wide;
-}
 
 /* False: no batch; update_put_split() saw to it that there is one. */
 static bool
@@ -454,45 +462,69 @@ part_open(struct speaker *s, const struct peer *p, const struct input_field *f, 
 
 	part->room = part->count < per ? part->count : per;
 	part->filled = 0;
-	if (!batch_reserve(s, shard, record_len(f->attrs_len, part->room)))
+	if (!batch_reserve(
+		    s, shard, record_len(f->attrs_len, part->room) + sizeof(struct rib_order)))
 		return false;
 	part->record = record_begin(
-		s->input[shard].batch, p, RIB_UPDATE, f->family, f->attrs, f->attrs_len, now);
+		&s->input[shard], p, RIB_UPDATE, f->family, f->attrs, f->attrs_len, now);
+	if (f->attrs != NULL)
+		part->record->attrs_hash = attr_set_hash(f->attrs);
 	part->to = (struct rib_nlri *)(void *)((uint8_t *)(part->record + 1) + pad8(f->attrs_len));
 	return true;
 }
 
 static void
-part_add(struct speaker *s, unsigned shard, struct input_part *part, const struct nlri *n)
+part_add(struct speaker *s, unsigned shard, struct input_part *part, const struct nlri *n,
+	const struct rib_order *order)
 {
 	part->to[part->filled++] = (struct rib_nlri){
 		.prefix = n->prefix, .path_id = n->path_id, .label = LABEL_NONE_WIRE};
 	part->count--;
 	if (part->filled < part->room)
 		return;
-	record_end(s->input[shard].batch, part->record, part->filled);
+	record_end(&s->input[shard], part->record, part->filled, shard == 0 ? order : NULL);
 	part->record = NULL;
 }
 
 static void
-field_put_split(struct speaker *s, const struct peer *p, struct input_field *f, uint64_t now)
+parts_put(struct speaker *s, const struct peer *p, const struct input_field *f,
+	const struct input_split *split, const struct rib_order *order, uint64_t now)
 	RUNS_ON(role_session)
 {
 	struct input_part part[SHARDS_MAX];
-	bool wide = field_split(s, f, part);
+	struct rd r = f->nlri;
 	struct nlri n;
 
-	if (wide)
-		wide_begin(s);
-	while (nlri_read(&f->nlri, f->family, false, &n)) {
+	for (uint32_t left = split->shards; left != 0; left &= left - 1) {
+		unsigned i = (unsigned)__builtin_ctz(left);
+
+		part[i] = (struct input_part){.count = split->count[i]};
+	}
+	while (nlri_read(&r, f->family, false, &n)) {
 		unsigned i = shards_of(&s->shards, &n.prefix);
 
 		if (part[i].record == NULL && !part_open(s, p, f, i, &part[i], now))
 			return;
-		part_add(s, i, &part[i], &n);
+		part_add(s, i, &part[i], &n, order);
 	}
-	if (wide)
-		wide_end(s);
+}
+
+static void
+field_put_split(struct speaker *s, const struct peer *p, struct input_field *f,
+	const struct input_split *split, uint64_t now) RUNS_ON(role_session)
+{
+	struct rib_order order, *wide = split->under != 0 ? &order : NULL;
+
+	if (split->shards == 0)
+		return;
+	if (wide != NULL)
+		order_begin(s, split->under, wide);
+	/* nearly every UPDATE of prefixes that belong together */
+	if ((split->shards & (split->shards - 1)) == 0)
+		field_put(s, p, f, (unsigned)__builtin_ctz(split->shards), wide, now);
+	else
+		parts_put(s, p, f, split, wide, now);
+	order_end(s, split->under);
 }
 
 /* All of it or nothing. False: no batch. */
@@ -500,30 +532,31 @@ static bool
 update_put_split(struct speaker *s, const struct peer *p, struct input_update *in, uint64_t now)
 	RUNS_ON(role_session)
 {
-	struct input_part part[4][SHARDS_MAX];
-	bool wide = false;
+	struct input_split split[4];
+	uint32_t shards = 0;
 
-	for (unsigned i = 0; i < in->count; i++)
-		wide |= field_split(s, &in->field[i], part[i]);
-	for (unsigned shard = 0; shard < s->shards.count; shard++) {
-		unsigned batches = wide ? in->count : 0;
+	for (unsigned i = 0; i < in->count; i++) {
+		field_split(s, &in->field[i], &split[i]);
+		shards |= split[i].shards;
+	}
+	for (; shards != 0; shards &= shards - 1) {
+		unsigned shard = (unsigned)__builtin_ctz(shards), batches = 0;
 		size_t all = 0;
 
 		for (unsigned i = 0; i < in->count; i++) {
 			size_t attrs_len = in->field[i].attrs_len, per = nlri_per_batch(attrs_len);
-			unsigned count = part[i][shard].count;
+			unsigned count = split[i].shards >> shard & 1 ? split[i].count[shard] : 0;
 
 			if (count == 0)
 				continue;
-			all += record_len(attrs_len, count);
+			all += record_len(attrs_len, count) + sizeof(struct rib_order);
 			batches += (unsigned)((count + per - 1) / per);
 		}
-		if ((wide || batch_room(&s->input[shard]) < all) &&
-			!spares_reserve(s, shard, batches))
+		if (batch_room(&s->input[shard]) < all && !spares_reserve(s, shard, batches))
 			return false;
 	}
 	for (unsigned i = 0; i < in->count; i++)
-		field_put_split(s, p, &in->field[i], now);
+		field_put_split(s, p, &in->field[i], &split[i], now);
 	return true;
 }
 
@@ -540,13 +573,14 @@ update_put(struct speaker *s, const struct peer *p, struct input_update *in, uin
 	for (unsigned i = 0; i < in->count; i++) {
 		size_t per = nlri_per_batch(in->field[i].attrs_len);
 
-		all += record_len(in->field[i].attrs_len, in->field[i].count);
+		all += record_len(in->field[i].attrs_len, in->field[i].count) +
+		       sizeof(struct rib_order);
 		batches += (unsigned)((in->field[i].count + per - 1) / per);
 	}
 	if (batch_room(&s->input[0]) < all && !spares_reserve(s, 0, batches))
 		return false;
 	for (unsigned i = 0; i < in->count; i++)
-		field_put(s, p, &in->field[i], now);
+		field_put(s, p, &in->field[i], 0, NULL, now);
 	return true;
 }
 

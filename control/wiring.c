@@ -252,15 +252,6 @@ wake_shard(void *ctx, unsigned shard)
 	thread_wake(k->rib_thread[shard]);
 }
 
-static void
-wake_shards(void *ctx)
-{
-	struct keeld *k = ctx;
-
-	for (unsigned i = 0; i < k->shards.count; i++)
-		thread_wake(k->rib_thread[i]);
-}
-
 /* ---- session -> main ---- */
 
 static void
@@ -430,7 +421,7 @@ create_rib(struct keeld *k)
 		.wake_ctx = k,
 		.ask_next_hop = ask_next_hop,
 		.ask_ctx = k,
-		.wake_siblings = wake_shards,
+		.wake_sibling = wake_shard,
 	};
 	unsigned count = k->running->dataplane.rib_threads;
 	int err;

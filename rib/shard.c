@@ -82,9 +82,7 @@ shard_input_get(struct shard_input *in)
 		in->spare_low = in->spare_count;
 	if (b != NULL) {
 		b->used = 0;
-		if (b->waits)
-			memset(b->after, 0, sizeof(b->after));
-		b->waits = false;
+		b->before = b->records = 0;
 	}
 	return b;
 }
@@ -97,16 +95,10 @@ shard_input_put(struct shard_input *in, struct rib_batch *b)
 	(void)ring_push(in->full, b);
 }
 
-uint64_t
-shard_input_count(const struct shard_input *in)
-{
-	return in->put_count;
-}
-
 bool
 shard_input_idle(const struct shard_input *in)
 {
-	/* acquire: pairs with the stores in batch_end */
+	/* acquire: pairs with the store in batch_end */
 	return atomic_load_explicit(&in->done, memory_order_acquire) == in->put_count;
 }
 

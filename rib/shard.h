@@ -42,7 +42,13 @@ enum rib_record_kind {
 	RIB_STALE_TIMEOUT, /* the session's stale timer: sweeps as EoRR would have done */
 };
 
-/* A record is this header, `attrs_len` bytes of struct attr_set (padded to 8), then `nlri_count` of struct rib_nlri. */
+/*
+ * A record is this header, `attrs_len` bytes of struct attr_set (padded to 8), then `nlri_count` of struct rib_nlri.
+ *
+ * Of several shards' input each counts its records. What takes a route away, and all that is no UPDATE, is done when the first shard has done
+ * `after` records of the same session thread; with `wide` when each of the others has done as many as it has in the struct rib_order at the
+ * record's end. What is waited for was put before, so nobody waits for himself. docs/decisions/0006
+ */
 struct rib_record {
 	uint8_t kind;
 	uint8_t family; /* enum family */
@@ -53,7 +59,12 @@ struct rib_record {
 	uint32_t record_len; /* of all, multiple of 8: where the next one begins */
 	uint64_t received_ns; /* monotonic: when the message was read; feeds update_to_fib_ns */
 	uint32_t attrs_hash; /* attr_set_hash(); 0: not made */
-	uint32_t unused;
+	bool wide; /* prefixes that cover what other shards have, or all of a peer */
+	uint64_t after;
+};
+
+struct rib_order {
+	uint64_t after[SHARDS_MAX];
 };
 
 struct rib_nlri {
@@ -76,12 +87,8 @@ struct rib_session_up {
 struct rib_batch {
 	uint32_t used; /* bytes of records */
 	uint32_t size;
-	/*
-	 * Not before so many batches of the same session thread are done by the other shards (by index); 0: all the same. What is waited for was
-	 * put before, so nobody waits for himself. docs/decisions/0006
-	 */
-	uint64_t after[SHARDS_MAX];
-	bool waits; /* some of these is not 0 */
+	uint64_t before; /* records of this input before it */
+	uint64_t records; /* of it; 0 where nobody waits for any */
 	alignas(8) uint8_t data[];
 };
 /*
@@ -101,8 +108,6 @@ struct shard_input;
 /* An empty batch, or NULL: the shard has them all; stop reading that socket. */
 struct rib_batch *shard_input_get(struct shard_input *in) RUNS_ON(role_session);
 void shard_input_put(struct shard_input *in, struct rib_batch *b) RUNS_ON(role_session);
-/* How many were put so far. */
-uint64_t shard_input_count(const struct shard_input *in) RUNS_ON(role_session);
 /* The shard has done all that were put: what counts show then has all of them. */
 bool shard_input_idle(const struct shard_input *in) RUNS_ON(role_session);
 /* Gives an unused one back. */
@@ -137,7 +142,7 @@ struct shard_config {
 	struct journal *journal;
 	unsigned index;
 	struct shard *const *siblings;
-	void (*wake_siblings)(void *ctx); /* one of them may wait for what was done here */
+	void (*wake_sibling)(void *ctx, unsigned index); /* it waits for what was done here */
 	uint32_t cluster_id; /* RFC 4456 7; 0: the router id */
 	unsigned max_paths; /* equal paths that forward together; 0 and 1: the best alone */
 	uint32_t tombstones_max; /* of one table; 0: an eighth of its destinations, at least 65,536 */

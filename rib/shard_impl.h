@@ -185,8 +185,11 @@ struct shard_again {
 struct shard_input {
 	struct ring *full; /* session -> shard */
 	struct ring *empty; /* shard -> session */
-	alignas(CACHE_LINE) _Atomic uint64_t done; /* batches, by the shard; readers: its siblings, the session thread */
-	_Atomic bool awaited; /* a sibling waits for the next one; either sets it */
+	/* by the shard; readers: the session thread `done`, its siblings `records` */
+	alignas(CACHE_LINE) _Atomic uint64_t done; /* batches */
+	_Atomic uint64_t records;
+	_Atomic uint32_t awaited; /* bits: these siblings wait for more; they set theirs, the shard clears all */
+	alignas(CACHE_LINE) uint64_t seen[SHARDS_MAX]; /* the shard's: so many records at least the siblings have done */
 	/* the session thread's: batches at hand, the one used last on top; NULL in `all`: not made, or given back */
 	alignas(CACHE_LINE) struct rib_batch *spare[RIB_BATCHES_PER_INPUT];
 	unsigned spare_count;
@@ -209,6 +212,10 @@ struct shard_cursor {
 	unsigned input_index;
 	uint32_t offset; /* of the record */
 	uint32_t nlri; /* done of it */
+	uint64_t record; /* the number of the one in work */
+	bool told; /* whoever waits knows what was done */
+	bool behind; /* siblings have not done what the record in work comes after, as far as we know */
+	bool blocked; /* and it waits for them */
 	unsigned turn; /* input to ask next */
 };
 
@@ -343,7 +350,7 @@ void next_hops_clean(struct shard *s); /* no re-decision runs any more */
 struct shard_next_hop *next_hop_find(
 	const struct shard *s, struct vrf_id vrf, const struct ip_addr *addr);
 
-/* shard_paths.c */
+/* shard_paths.c: 0, -ENOMEM; -EAGAIN: it would take a route away, and import_may_take() says no */
 int path_announce(struct shard *s, struct shard_table *t, struct peer_id peer,
 	const struct rib_nlri *n, const struct shard_accepted *acc) RUNS_ON(role_rib);
 int path_withdraw(struct shard *s, struct shard_table *t, struct peer_id peer,
@@ -378,6 +385,8 @@ void import_context(
 /* Flags of a path that is rejected for `reason`. */
 uint32_t refused_flags(enum decision_reason reason);
 void shard_sample_add(struct shard *s, uint64_t received_ns) RUNS_ON(role_rib);
+/* May the record in work take a route away? False: not before siblings have come further, who wake us then. */
+bool import_may_take(struct shard *s) RUNS_ON(role_rib);
 
 /* shard_walks.c */
 /* Dooms what has a stamp before `below`; `lost`: of a lost session. */

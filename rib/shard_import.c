@@ -264,13 +264,16 @@ nlri_apply(struct import *m, const struct rib_nlri *n) RUNS_ON(role_rib)
 		return path_announce(m->s, m->table, m->rec->peer, n, acc);
 	/* refused: an announcement replaces what the peer said before, so that goes (RFC
 	 * 4271 9.1.4) */
-	shard_count(&m->rib->counts.rejected_total, 1);
 	if (m->received.v != 0) {
 		refused = (struct shard_accepted){
 			.received = m->received, .flags = refused_flags(m->reason)};
-		return path_announce(m->s, m->table, m->rec->peer, n, &refused);
+		err = path_announce(m->s, m->table, m->rec->peer, n, &refused);
+	} else {
+		err = path_withdraw(m->s, m->table, m->rec->peer, &n->prefix, n->path_id);
 	}
-	return path_withdraw(m->s, m->table, m->rec->peer, &n->prefix, n->path_id);
+	if (err != -EAGAIN)
+		shard_count(&m->rib->counts.rejected_total, 1);
+	return err;
 }
 
 static bool
@@ -283,12 +286,18 @@ nlri_valid(const struct import *m, const struct rib_nlri *n)
 /* ---- records as they come ---- */
 
 static size_t
+order_len(const struct rib_record *rec)
+{
+	return rec->wide ? sizeof(struct rib_order) : 0;
+}
+
+static size_t
 payload_len(const struct rib_record *rec)
 {
 	if (rec->kind == RIB_UPDATE)
 		return (rec->attrs_len + 7ull) / 8 * 8 +
-		       (size_t)rec->nlri_count * sizeof(struct rib_nlri);
-	return rec->kind == RIB_SESSION_UP ? sizeof(struct rib_session_up) : 0;
+		       (size_t)rec->nlri_count * sizeof(struct rib_nlri) + order_len(rec);
+	return (rec->kind == RIB_SESSION_UP ? sizeof(struct rib_session_up) : 0) + order_len(rec);
 }
 
 static bool
@@ -378,10 +387,14 @@ nlri_run(struct import *m, uint64_t deadline_ns) RUNS_ON(role_rib)
 	m->s->effort = 0;
 	while (c->nlri < count) {
 		const struct rib_nlri *n = &m->nlri[c->nlri];
+		int err;
 
 		if (c->nlri + PREFETCH_AHEAD < count)
 			dest_prefetch(m->table->dests, &n[PREFETCH_AHEAD].prefix);
-		if (!nlri_valid(m, n) || nlri_apply(m, n) != 0)
+		err = nlri_valid(m, n) ? nlri_apply(m, n) : -EINVAL;
+		if (err == -EAGAIN)
+			break;
+		if (err != 0)
 			shard_count(&m->s->failures, 1);
 		c->nlri++;
 		if (++m->s->effort < EFFORT_MAX)
@@ -391,6 +404,62 @@ nlri_run(struct import *m, uint64_t deadline_ns) RUNS_ON(role_rib)
 			break;
 	}
 	return c->nlri == count;
+}
+
+/* ---- the order between shards: docs/decisions/0006 ---- */
+
+/* Has that sibling done so many records of the same input? With `await` it wakes us else, when it has done more. */
+static bool
+sibling_did(struct shard *s, unsigned sibling, uint64_t count, bool await)
+{
+	unsigned input = s->cursor.input_index;
+	struct shard_input *in = s->config.siblings[sibling]->input[input];
+	uint64_t *seen = &s->input[input]->seen[sibling];
+
+	if (*seen >= count)
+		return true;
+	/* acquire: pairs with the stores in record_end and done_tell: what those records changed is in the journal before what this one does */
+	*seen = atomic_load_explicit(&in->records, memory_order_acquire);
+	if (*seen >= count || !await)
+		return *seen >= count;
+	/* seq_cst, both: pairs with done_tell; either we see `records`, or it sees `awaited` */
+	atomic_fetch_or_explicit(&in->awaited, 1u << s->config.index, memory_order_seq_cst);
+	*seen = atomic_load_explicit(&in->records, memory_order_seq_cst);
+	return *seen >= count;
+}
+
+static bool
+record_due(struct shard *s, const struct rib_record *rec, bool await)
+{
+	const struct rib_order *o = (const struct rib_order *)(const void *)((const uint8_t *)rec +
+									     rec->record_len - order_len(rec));
+
+	if (s->config.siblings == NULL)
+		return true;
+	if (rec->after != 0 && !sibling_did(s, 0, rec->after, await))
+		return false;
+	for (unsigned i = 0; rec->wide && i < SHARDS_MAX; i++)
+		if (o->after[i] != 0 && !sibling_did(s, i, o->after[i], await))
+			return false;
+	return true;
+}
+
+/* Of the record in work. */
+static bool
+import_due(struct shard *s)
+{
+	struct shard_cursor *c = &s->cursor;
+
+	c->behind = !record_due(
+		s, (const struct rib_record *)(const void *)&c->batch->data[c->offset], true);
+	c->blocked |= c->behind;
+	return !c->behind;
+}
+
+bool
+import_may_take(struct shard *s)
+{
+	return !s->cursor.behind || import_due(s);
 }
 
 static bool
@@ -412,7 +481,9 @@ update_run(struct shard *s, const struct rib_record *rec, struct shard_peer_slot
 		shard_count(&s->failures, rec->nlri_count - s->cursor.nlri);
 		return true;
 	}
+	s->cursor.behind = !record_due(s, rec, false);
 	done = nlri_run(&m, deadline_ns);
+	s->cursor.behind = false;
 	again_end(s);
 	verdicts_end(s);
 	if (m.received.v != 0)
@@ -533,7 +604,7 @@ retain_of(const struct rib_record *rec)
 {
 	const struct rib_session_down *down = (const struct rib_session_down *)(rec + 1);
 
-	return rec->record_len >= sizeof(*rec) + sizeof(*down) ? down->retain : 0;
+	return rec->record_len >= sizeof(*rec) + sizeof(*down) + order_len(rec) ? down->retain : 0;
 }
 
 /* True when it is done. */
@@ -548,6 +619,8 @@ record_run(struct shard *s, const struct rib_record *rec, uint64_t deadline_ns) 
 		shard_count(&s->failures, 1);
 		return true;
 	}
+	if (rec->kind != RIB_UPDATE && !import_due(s))
+		return false;
 	vrf = atomic_load_explicit(&slot->key, memory_order_relaxed)->vrf;
 	shard_sample_add(s, rec->received_ns);
 	if (rec->kind == RIB_SESSION_UP) {
@@ -571,35 +644,6 @@ record_run(struct shard *s, const struct rib_record *rec, uint64_t deadline_ns) 
 
 /* ---- batches ---- */
 
-/* Has that sibling done so many batches of the same input? Else it tells us when it has done another one. */
-static bool
-sibling_did(struct shard *s, unsigned sibling, uint64_t count)
-{
-	struct shard_input *in = s->config.siblings[sibling]->input[s->cursor.input_index];
-
-	/* acquire: pairs with the store in batch_end: what those batches changed is in the journal before what this one does */
-	if (atomic_load_explicit(&in->done, memory_order_acquire) >= count)
-		return true;
-	/* seq_cst, both: pairs with batch_end; either we see `done`, or it sees `awaited` */
-	atomic_store_explicit(&in->awaited, true, memory_order_seq_cst);
-	return atomic_load_explicit(&in->done, memory_order_seq_cst) >= count;
-}
-
-/* Is it the turn of the batch that we have? */
-static bool
-batch_due(struct shard *s)
-{
-	struct rib_batch *b = s->cursor.batch;
-
-	for (unsigned i = 0; b->waits && i < SHARDS_MAX; i++) {
-		if (b->after[i] != 0 && !sibling_did(s, i, b->after[i]))
-			return false;
-		b->after[i] = 0;
-	}
-	b->waits = false;
-	return true;
-}
-
 static bool
 batch_next(struct shard *s)
 {
@@ -610,38 +654,73 @@ batch_next(struct shard *s)
 		c->input = s->input[c->input_index];
 		c->batch = ring_pop(c->input->full);
 		c->offset = c->nlri = c->ahead_count = 0;
+		if (c->batch != NULL)
+			c->record = c->batch->before;
 	}
-	return c->batch != NULL && batch_due(s);
+	return c->batch != NULL;
 }
 
 static void
-batch_end(struct shard *s)
+record_end(struct shard *s, const struct rib_record *rec)
 {
 	struct shard_cursor *c = &s->cursor;
+
+	c->offset += rec->record_len;
+	c->nlri = 0;
+	c->record++;
+	if (s->config.siblings == NULL)
+		return;
+	c->told = false;
+	/* release: pairs with the acquire in sibling_did: what the record changed is in the journal */
+	atomic_store_explicit(&c->input->records, c->record, memory_order_release);
+}
+
+/* At the end of a batch and of a slice: that is soon enough for who waits. */
+static void
+done_tell(struct shard *s) RUNS_ON(role_rib)
+{
+	struct shard_cursor *c = &s->cursor;
+	uint32_t awaited;
+
+	if (c->told || s->config.siblings == NULL)
+		return;
+	c->told = true;
+	/* seq_cst, both: pairs with sibling_did */
+	atomic_store_explicit(&c->input->records, c->record, memory_order_seq_cst);
+	if (atomic_load_explicit(&c->input->awaited, memory_order_seq_cst) == 0)
+		return;
+	awaited = atomic_exchange_explicit(&c->input->awaited, 0, memory_order_seq_cst);
+	for (; awaited != 0; awaited &= awaited - 1)
+		s->config.wake_sibling(s->config.wake_ctx, (unsigned)__builtin_ctz(awaited));
+}
+
+static void
+batch_end(struct shard *s) RUNS_ON(role_rib)
+{
+	struct shard_cursor *c = &s->cursor;
+	uint64_t end = c->batch->before + c->batch->records;
 	uint64_t done = atomic_load_explicit(&c->input->done, memory_order_relaxed) + 1;
 
+	/* one that made no sense is done, too */
+	if (c->record < end) {
+		c->record = end;
+		c->told = false;
+	}
+	done_tell(s);
 	/* never full: there are as many places as batches */
 	(void)ring_push(c->input->empty, c->batch);
 	c->batch = NULL;
-	if (s->config.siblings == NULL) {
-		/* release: pairs with the load in shard_input_idle */
-		atomic_store_explicit(&c->input->done, done, memory_order_release);
-		return;
-	}
-	/* seq_cst, both: pairs with sibling_did */
-	atomic_store_explicit(&c->input->done, done, memory_order_seq_cst);
-	if (atomic_load_explicit(&c->input->awaited, memory_order_seq_cst)) {
-		atomic_store_explicit(&c->input->awaited, false, memory_order_seq_cst);
-		s->config.wake_siblings(s->config.wake_ctx);
-	}
+	/* release: pairs with the load in shard_input_idle */
+	atomic_store_explicit(&c->input->done, done, memory_order_release);
 }
 
-bool
-import_run(struct shard *s, uint64_t deadline_ns)
+static bool
+import_some(struct shard *s, uint64_t deadline_ns) RUNS_ON(role_rib)
 {
 	struct shard_cursor *c = &s->cursor;
 	unsigned since_clock = 0;
 
+	c->blocked = false;
 	while (batch_next(s)) {
 		const struct rib_record *rec =
 			(const struct rib_record *)&c->batch->data[c->offset];
@@ -656,10 +735,9 @@ import_run(struct shard *s, uint64_t deadline_ns)
 			continue;
 		}
 		if (!record_run(s, rec, deadline_ns))
-			return true;
+			return !c->blocked;
 		since_clock += 1 + rec->nlri_count;
-		c->offset += rec->record_len;
-		c->nlri = 0;
+		record_end(s, rec);
 		if (since_clock >= CLOCK_EVERY) {
 			since_clock = 0;
 			if (walk_clock() >= deadline_ns)
@@ -667,4 +745,13 @@ import_run(struct shard *s, uint64_t deadline_ns)
 		}
 	}
 	return false;
+}
+
+bool
+import_run(struct shard *s, uint64_t deadline_ns)
+{
+	bool more = import_some(s, deadline_ns);
+
+	done_tell(s);
+	return more;
 }

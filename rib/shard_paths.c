@@ -645,6 +645,9 @@ path_announce(struct shard *s, struct shard_table *t, struct peer_id peer, const
 		return stamp(same) == shard_epoch(r)
 			       ? 0
 			       : restamp(s, t, id, &view, (unsigned)(same - view.paths->path), &e);
+	/* another best path may not go to somebody who had the old one */
+	if (!import_may_take(s))
+		return -EAGAIN;
 	return rebuild(s, t, id, &view, &e, false);
 }
 
@@ -659,5 +662,7 @@ path_withdraw(struct shard *s, struct shard_table *t, struct peer_id peer, const
 	if (id.v == DEST_NONE || again_run(s, t, id, &e) || !dest_peek(t->dests, id, &view) ||
 		path_find(view.paths, peer, path_id) == NULL)
 		return 0;
+	if (!import_may_take(s))
+		return -EAGAIN;
 	return rebuild(s, t, id, &view, &e, false);
 }

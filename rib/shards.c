@@ -41,6 +41,26 @@ shards_of(const struct shards *s, const struct prefix *p)
 	return range_shard(s, p->afi, p->b);
 }
 
+#define RANGES_MAX 256u /* looked at one by one */
+
+uint32_t
+shards_under(const struct shards *s, const struct prefix *p)
+{
+	unsigned bits = p->afi == AFI_IPV4 ? RANGE_BITS_IPV4 : RANGE_BITS_IPV6;
+	uint32_t all = (1u << s->count) - 2, under = 0;
+	uint32_t first = (uint32_t)p->b[0] << 16 | (uint32_t)p->b[1] << 8 | p->b[2];
+	uint32_t ranges = 1u << (bits - p->len), step = 1u << (24 - bits);
+
+	if (ranges > RANGES_MAX)
+		return all;
+	for (uint32_t i = 0; i < ranges && under != all; i++, first += step) {
+		uint8_t b[3] = {(uint8_t)(first >> 16), (uint8_t)(first >> 8), (uint8_t)first};
+
+		under |= 1u << range_shard(s, p->afi, b) & all;
+	}
+	return under;
+}
+
 unsigned
 shards_covering(const struct shards *s, const struct ip_addr *a, struct shard *out[2])
 {

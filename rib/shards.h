@@ -24,6 +24,8 @@ struct shards {
 void shards_init(struct shards *s, struct shard *const *at, unsigned count);
 /* Is it shorter than a range, so that it may cover what other shards have? */
 bool shards_wide(const struct prefix *p);
+/* Bits: those that may have what such a one covers, but for the first. */
+uint32_t shards_under(const struct shards *s, const struct prefix *p);
 /* The one that has it. */
 unsigned shards_of(const struct shards *s, const struct prefix *p);
 static inline struct shard *

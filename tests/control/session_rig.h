@@ -169,7 +169,7 @@ node_begin_with(struct node *n, uint32_t asn, uint32_t id, uint32_t tombstones_m
 		.journal_capacity = 4096,
 		.tombstones_max = tombstones_max,
 		.wake_consumers = node_wake_session,
-		.wake_siblings = node_wake_shards,
+		.wake_sibling = node_wake_one,
 		.wake_ctx = n,
 		.ask_next_hop = node_ask,
 		.ask_ctx = n};

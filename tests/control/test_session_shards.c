@@ -274,6 +274,7 @@ static void
 test_waits(void **state)
 {
 	const char *narrow = "10.16.0.0/16", *wide = "10.0.0.0/8";
+	const char *wider = "10.0.0.0/9", *below = "10.16.1.0/24", *last = "10.16.2.0/24";
 	union script_attrs attrs;
 	struct prefix p;
 	uint32_t others;
@@ -301,7 +302,56 @@ test_waits(void **state)
 	pause_shards(0);
 	wait_for(node_paths(&n, 0x0a000000u, 8) == 0);
 	assert_int_equal(node_paths(&n, 0x0a100000u, 16), 1);
+
+	/* what takes nothing away waits for nobody: neither for a wide one before it, nor that for what it covers */
+	pause_shards(1);
+	say_one(&attrs.a, wide);
+	say_one(&attrs.a, below);
+	wait_for(node_paths(&n, 0x0a100100u, 24) == 1);
+	assert_int_equal(node_paths(&n, 0x0a000000u, 8), 0);
+	pause_shards(others);
+	wait_for(node_paths(&n, 0x0a000000u, 8) == 1);
+	say_one(&attrs.a, last);
+	say_one(&attrs.a, wider);
+	wait_for(node_paths(&n, 0x0a000000u, 9) == 1);
+	assert_int_equal(node_paths(&n, 0x0a100200u, 24), 0);
+	pause_shards(0);
+	wait_for(node_paths(&n, 0x0a100200u, 24) == 1);
 	end();
+}
+
+/* Whose ranges a wide prefix covers, each asked by itself. */
+static void
+test_under(void **state)
+{
+	static const char *wide[] = {"10.0.0.0/11", "10.0.0.0/8", "0.0.0.0/3", "::/0", "2001:800::/21", "2001::/16"};
+	uint64_t rng = 7;
+
+	for (unsigned count = 2; count <= SHARDS_MAX; count++) {
+		struct shards s = {.count = count};
+
+		for (unsigned i = 0; i < sizeof(wide) / sizeof(wide[0]); i++) {
+			uint32_t under, seen = 0;
+			struct prefix p;
+
+			assert_int_equal(prefix_parse(wide[i], &p), 0);
+			assert_true(shards_wide(&p));
+			under = shards_under(&s, &p);
+			assert_int_equal(under >> count, 0);
+			assert_int_equal(under & 1, 0);
+			for (unsigned k = 0; k < 2000; k++) {
+				struct prefix q = p;
+				unsigned bits = p.afi == AFI_IPV4 ? 12 : 24;
+
+				q.len = (uint8_t)bits;
+				for (unsigned b = p.len; b < bits; b++)
+					if (splitmix64(&rng) >> 63)
+						q.b[b / 8] |= (uint8_t)(0x80 >> b % 8);
+				seen |= 1u << shards_of(&s, &q);
+			}
+			assert_int_equal(seen & ~1u, under);
+		}
+	}
 }
 
 static void
@@ -370,6 +420,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_ranges),
+		cmocka_unit_test(test_under),
 		cmocka_unit_test(test_waits),
 		cmocka_unit_test(test_no_hole),
 		cmocka_unit_test(test_refresh),
