@@ -18,7 +18,7 @@ static_assert(sizeof(struct rib_record) % 8 == 0, "what follows a record's heade
 /* Unicast has no label; 0 would be one (rib/dest.h). */
 #define LABEL_NONE_WIRE 0xfffffu
 
-/* A batch that is nearly empty waits for so many turns of 1 ms at most, while more comes. */
+/* A batch that is nearly empty waits for so many turns of 1 ms at most, while more comes and no other shard waits for what is in it. */
 #define PUSH_TURNS 4u
 
 /* ---- batches ---- */
@@ -92,7 +92,7 @@ input_push_some(struct speaker *s)
 		const struct rib_batch *b = s->input[i].batch;
 
 		if (s->shards.count == 1 || s->turn % PUSH_TURNS == i % PUSH_TURNS ||
-			(b != NULL && b->used >= RIB_BATCH_SIZE / 4))
+			(b != NULL && (b->used >= RIB_BATCH_SIZE / 4 || shard_input_awaited(s->input[i].to))))
 			batch_push(s, i);
 	}
 }

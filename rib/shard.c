@@ -102,6 +102,13 @@ shard_input_idle(const struct shard_input *in)
 	return atomic_load_explicit(&in->done, memory_order_acquire) == in->put_count;
 }
 
+bool
+shard_input_awaited(const struct shard_input *in)
+{
+	/* relaxed: the next turn sees it */
+	return atomic_load_explicit(&in->awaited, memory_order_relaxed) != 0;
+}
+
 void
 shard_input_return(struct shard_input *in, struct rib_batch *b)
 {

@@ -188,7 +188,7 @@ struct shard_input {
 	/* by the shard; readers: the session thread `done`, its siblings `records` */
 	alignas(CACHE_LINE) _Atomic uint64_t done; /* batches */
 	_Atomic uint64_t records;
-	_Atomic uint32_t awaited; /* bits: these siblings wait for more; they set theirs, the shard clears all */
+	_Atomic uint32_t awaited; /* bits: these siblings wait for more; they set theirs, the shard clears all; the session thread reads */
 	alignas(CACHE_LINE) uint64_t seen[SHARDS_MAX]; /* the shard's: so many records at least the siblings have done */
 	/* the session thread's: batches at hand, the one used last on top; NULL in `all`: not made, or given back */
 	alignas(CACHE_LINE) struct rib_batch *spare[RIB_BATCHES_PER_INPUT];

@@ -126,11 +126,23 @@ say(uint8_t *msg, const struct attr_set *attrs, const struct prefix *p)
 	return update_packer_finish(&u);
 }
 
+/* Rather one that is there: so most addresses are covered by one prefix or two, and nothing hides a hole. */
+static unsigned
+pick(const struct table *t, uint64_t *rng)
+{
+	unsigned i;
+
+	do
+		i = (unsigned)(splitmix64(rng) >> 32) % (LENS * ADDRESSES);
+	while (!t->have[i] && splitmix64(rng) >> 60 != 0);
+	return i;
+}
+
 /* One change that leaves all addresses covered, into `msg`. */
 static size_t
 change(struct table *t, uint64_t *rng, const struct attr_set *attrs, uint8_t *msg)
 {
-	unsigned i = (unsigned)(splitmix64(rng) >> 32) % (LENS * ADDRESSES);
+	unsigned i = pick(t, rng);
 	struct prefix p = prefix_at(i);
 	bool present = !t->have[i];
 
@@ -143,11 +155,42 @@ change(struct table *t, uint64_t *rng, const struct attr_set *attrs, uint8_t *ms
 }
 
 static void
-say_all(struct table *t)
+nothing(void *arg)
+{
+	(void)arg;
+}
+
+/* These stand still; the other one has had its turns. */
+static void
+pause_shards(uint32_t bits)
+{
+	atomic_store(&n.paused_shards, bits);
+	for (unsigned i = 0; i < 3 * SHARDS; i++)
+		thread_call(n.rib[i % SHARDS], nothing, NULL);
+	node_wake_shards(&n);
+}
+
+/* All that was said was read; shards that stand still have not begun with it, what the others made of it is told. Others stand still next. */
+static void
+stand_still(uint64_t updates, unsigned round, uint64_t *rng)
+{
+	wait_for(node_view(&n, 1).updates_received == updates);
+	for (unsigned i = 0; i < 3 * SHARDS; i++)
+		thread_call(n.rib[i % SHARDS], nothing, NULL);
+	for (unsigned i = 0; i < 3; i++)
+		thread_call(n.session, nothing, NULL);
+	/* now and then none, or one of them has all batches there are */
+	pause_shards(round % 8 == 0 ? 0 : (uint32_t)(splitmix64(rng) >> 32) % (1u << SHARDS));
+}
+
+/* `uneven`: shards take turns in standing still. */
+static void
+say_all(struct table *t, bool uneven)
 {
 	static uint8_t room[65536];
 	struct prefix last = prefix_from_v4(0xc0000200u, 32), all = prefix_from_v4(0, 0);
 	union script_attrs attrs;
+	unsigned rounds = 0;
 	uint64_t rng = 41;
 	size_t len;
 
@@ -155,13 +198,16 @@ say_all(struct table *t)
 	table_put(t, &all, true);
 	len = say(room, &attrs.a, &all);
 	for (unsigned i = 0; i < CHANGES; i++) {
-		if (len + BGP_MSG_MAX > sizeof(room) || splitmix64(&rng) >> 56 == 0) {
+		if (len + BGP_MSG_MAX > sizeof(room) || splitmix64(&rng) >> (uneven ? 60 : 56) == 0) {
 			script_send(&says, room, len);
 			len = 0;
+			if (uneven)
+				stand_still(i + 1, rounds++, &rng);
 		}
 		len += change(t, &rng, &attrs.a, room + len);
 	}
 	script_send(&says, room, len);
+	pause_shards(0);
 	/* What is last in the stream need not be last in the other shards. */
 	wait_for(node_view(&n, 1).updates_received == CHANGES + 1);
 	len = say(room, &attrs.a, &last);
@@ -236,22 +282,6 @@ test_ranges(void **state)
 		assert_true(!shards_wide(&p) || shards_of(&s, &p) == 0);
 	}
 	assert_true(used[0] && used[1] + used[2] + used[3] >= 2);
-}
-
-static void
-nothing(void *arg)
-{
-	(void)arg;
-}
-
-/* These stand still; the other one has had its turns. */
-static void
-pause_shards(uint32_t bits)
-{
-	atomic_store(&n.paused_shards, bits);
-	for (unsigned i = 0; i < 3 * SHARDS; i++)
-		thread_call(n.rib[i % SHARDS], nothing, NULL);
-	node_wake_shards(&n);
 }
 
 /* Says it and is heard; then all shards have had some turns. */
@@ -355,14 +385,14 @@ test_under(void **state)
 }
 
 static void
-test_no_hole(void **state)
+no_hole(bool uneven)
 {
 	struct table t = {0};
 	pthread_t thread;
 
 	begin();
 	assert_int_equal(pthread_create(&thread, NULL, hear, NULL), 0);
-	say_all(&t);
+	say_all(&t, uneven);
 	wait_for(stored() == table_count(&t) + 1);
 	assert_int_equal(pthread_join(thread, NULL), 0);
 	assert_true(heard.ended);
@@ -370,6 +400,18 @@ test_no_hole(void **state)
 	assert_int_equal(heard.holes, 0);
 	wait_for(node_view(&n, 2).families[V4].advertised == table_count(&t) + 1);
 	end();
+}
+
+static void
+test_no_hole(void **state)
+{
+	no_hole(false);
+}
+
+static void
+test_no_hole_uneven(void **state)
+{
+	no_hole(true);
 }
 
 static void
@@ -423,6 +465,7 @@ main(void)
 		cmocka_unit_test(test_under),
 		cmocka_unit_test(test_waits),
 		cmocka_unit_test(test_no_hole),
+		cmocka_unit_test(test_no_hole_uneven),
 		cmocka_unit_test(test_refresh),
 	};
 
