@@ -10,6 +10,10 @@
  *   fib       the same with rte_fib_lookup_bulk (rte_fib6_lookup_bulk), scalar
  *   fib_avx512   where the CPU has it
  *   best_other   the best of these in that run
+ *
+ * Each of the others in bursts of 32, 64 or 128, whichever it goes best with (alternating windows before all: rate_burst_N), the worker in
+ * its own.
+ *
  *   quiet, changing    keel again, without and with 100,000 changes of the tables a second by another thread
  *
  * Then, in a pass of its own, the worker's stages in TSC cycles a packet (bench_forward_stages: the same program, dataplane/worker.c
@@ -18,6 +22,7 @@
  * bench_forward [--quick] [--runs N] [--family 4|6] [--only DUT] [--seconds N]
  */
 #include "tests/bench/bench_forward.h"
+#include "dataplane/burst.h"
 #include "dataplane/port.h"
 #include "dataplane/stats.h"
 #include "dataplane/worker.h"
@@ -47,6 +52,8 @@
 #define HUGEPAGES 1400 /* of 2 MiB: buffers 354 MB, our tables 400, theirs up to 1 GB */
 #define CHANGES_PER_S 100000
 #define CHANGE_EACH_NS 2000000u
+#define BURST_RUNS 5
+#define BURST_WINDOW_NS 40000000u
 
 static struct {
 	unsigned runs;
@@ -370,16 +377,18 @@ stages(void)
 	}
 }
 #else
+static unsigned burst_of[] = {[FORWARD_IO] = BURST_MAX, [FORWARD_FIB_AVX512] = 0}; /* by kind */
+
 static void
 other_start(enum forward_kind kind)
 {
 	if (kind == FORWARD_LPM && !b.v6)
 		forward_lpm_set(fib_read_begin(fib_reader(b.fib))->v4[0].lpm);
-	forward_start(kind, b.v6);
+	forward_start(kind, b.v6, burst_of[kind]);
 }
 
 static double
-mpps(enum forward_kind kind, bool changing)
+mpps(enum forward_kind kind, bool changing, uint64_t window_ns)
 {
 	struct counts before, after;
 	uint64_t cpu;
@@ -389,10 +398,10 @@ mpps(enum forward_kind kind, bool changing)
 		keel_start();
 	else
 		other_start(kind);
-	pass_time(options.window_ns / 5, changing);
+	pass_time(window_ns / 5, changing);
 	before = counts();
 	cpu = clock_ns(b.worker_clock);
-	pass_time(options.window_ns, changing);
+	pass_time(window_ns, changing);
 	after = counts();
 	cpu = clock_ns(b.worker_clock) - cpu;
 	if (kind == FORWARD_KEEL)
@@ -422,6 +431,45 @@ static const struct dut {
 };
 #define DUTS (sizeof(dut) / sizeof(dut[0]))
 
+static int
+by_rate(const void *one, const void *other)
+{
+	double x = *(const double *)one, y = *(const double *)other;
+
+	return (x > y) - (x < y);
+}
+
+/* Of the loops that look up, each by its median. */
+static void
+bursts_find(void)
+{
+	static const unsigned size[] = {32, 64, 128};
+	double rate[FORWARD_FIB_AVX512 + 1][3][BURST_RUNS], best[FORWARD_FIB_AVX512 + 1] = {0};
+	char metric[32];
+
+	for (unsigned i = 0; i < BURST_RUNS * 3; i++) {
+		for (enum forward_kind k = FORWARD_LPM; k <= FORWARD_FIB_AVX512; k++) {
+			if (!forward_has(k))
+				continue;
+			burst_of[k] = size[i % 3];
+			rate[k][i % 3][i / 3] = mpps(k, false, BURST_WINDOW_NS);
+		}
+	}
+	for (const struct dut *d = dut; d < dut + 5; d++) {
+		if (d->kind < FORWARD_LPM || !forward_has(d->kind))
+			continue;
+		for (unsigned i = 0; i < 3; i++) {
+			qsort(rate[d->kind][i], BURST_RUNS, sizeof(double), by_rate);
+			(void)snprintf(metric, sizeof(metric), "rate_burst_%u", size[i]);
+			sample(metric, d->name, "Mpps", 0, rate[d->kind][i][BURST_RUNS / 2]);
+			if (rate[d->kind][i][BURST_RUNS / 2] > best[d->kind]) {
+				best[d->kind] = rate[d->kind][i][BURST_RUNS / 2];
+				burst_of[d->kind] = size[i];
+			}
+		}
+	}
+}
+
 static void
 measure_all(unsigned run)
 {
@@ -435,7 +483,7 @@ measure_all(unsigned run)
 		if (!forward_has(d->kind) ||
 			(options.only != NULL && strcmp(options.only, d->name) != 0))
 			continue;
-		rate = mpps(d->kind, d->changing);
+		rate = mpps(d->kind, d->changing, options.window_ns);
 		if (d->kind >= FORWARD_LPM && rate > best)
 			best = rate;
 		sample(turn < 5 ? "rate" : "rate_beside_changes", d->name, "Mpps", run, rate);
@@ -472,6 +520,8 @@ run_family(bool v6)
 	stages();
 #else
 	forward_tables_make(b.route, b.hop, b.list, b.count, v6);
+	if (options.only == NULL || strcmp(options.only, "keel") != 0)
+		bursts_find();
 	for (unsigned run = 0; run < options.runs; run++) {
 		measure_all(run);
 		settle();

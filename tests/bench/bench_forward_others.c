@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Loops that do what l3fwd does, with its checks (of the header's length and version) and its rewrite (sixteen bytes of Ethernet header
- * blended, TTL and checksum stepped), for each way to look up.
+ * blended, TTL and checksum stepped), for each way to look up, in bursts of any size up to BURST.
  */
 #include "tests/bench/bench_forward.h"
 #include "tests/bench/bench.h"
@@ -18,7 +18,7 @@
 #include <rte_prefetch.h>
 #include <stdatomic.h>
 
-#define BURST 64
+#define BURST 128
 #define HOPS_MAX 16
 #define PORTS 2
 #define ETHER 14
@@ -42,6 +42,7 @@ static struct {
 	bool avx512;
 	struct hop hop[HOPS_MAX]; /* by path list; 0: no route */
 	uint16_t ethdev[PORTS];
+	uint16_t burst; /* of the loop to be started */
 	_Atomic bool stop;
 } o;
 
@@ -242,10 +243,11 @@ loop(enum forward_kind kind, bool v6)
 {
 	struct rte_mbuf *pkt[BURST];
 	struct buffer to[PORTS] = {{.count = 0}};
+	uint16_t burst = o.burst;
 
 	while (!atomic_load_explicit(&o.stop, memory_order_relaxed)) {
 		for (unsigned port = 0; port < PORTS; port++) {
-			unsigned n = rte_eth_rx_burst(o.ethdev[port], 0, pkt, BURST);
+			unsigned n = rte_eth_rx_burst(o.ethdev[port], 0, pkt, burst);
 
 			if (n == 0)
 				continue;
@@ -285,13 +287,14 @@ select_lookup(enum forward_kind kind, bool v6)
 }
 
 void
-forward_start(enum forward_kind kind, bool v6)
+forward_start(enum forward_kind kind, bool v6, unsigned burst)
 {
 	lcore_function_t *f = kind == FORWARD_IO    ? loop_io
 			      : kind == FORWARD_LPM ? (v6 ? loop_lpm6 : loop_lpm)
 						    : (v6 ? loop_fib6 : loop_fib);
 
 	select_lookup(kind, v6);
+	o.burst = (uint16_t)(burst < BURST ? burst : BURST);
 	atomic_store_explicit(&o.stop, false, memory_order_relaxed);
 	if (rte_eal_remote_launch(f, NULL, 1) != 0)
 		die("rte_eal_remote_launch");
