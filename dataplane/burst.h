@@ -35,8 +35,8 @@ struct lane {
 	} destination;
 	uint32_t list[BURST_MAX]; /* of IPv6; an IPv4 packet is looked up where it is finished */
 	unsigned count;
-	/* of IPv4, what spares looking at each packet */
-	bool any_expired; /* there may be a TTL at its end */
+	/* what spares looking at each packet */
+	bool any_expired; /* there may be a TTL or hop limit at its end */
 	uint32_t len_bound; /* none is longer */
 };
 

@@ -60,15 +60,14 @@ static __rte_always_inline enum drop_reason
 forward_check(const struct lane *l, unsigned i, const uint8_t *ip, const struct adjacency *a,
 	enum afi afi, bool own)
 {
-	if (afi == AFI_IPV4 && !own) { /* ttl_word is less by one already */
-		if (l->any_expired && (uint8_t)(l->ttl_word[i] + 1) <= 1)
-			return DROP_ttl_expired;
-		if (l->len_bound > a->mtu && l->len[i] > a->mtu)
+	if (own) {
+		if (forward_len(ip, afi) > a->mtu)
 			return DROP_too_big;
 	} else {
-		if (!own && ip[7] <= 1)
+		/* ttl_word is less by one already */
+		if (l->any_expired && (afi == AFI_IPV4 ? (uint8_t)(l->ttl_word[i] + 1) : ip[7]) <= 1)
 			return DROP_ttl_expired;
-		if ((own ? forward_len(ip, afi) : l->len[i]) > a->mtu)
+		if (l->len_bound > a->mtu && l->len[i] > a->mtu)
 			return DROP_too_big;
 	}
 	return a->ether_len == ETHER_LEN ? DROP_NOT : DROP_invariant;
