@@ -33,7 +33,7 @@ struct lane {
 		uint32_t v4[BURST_MAX + LANE_PAD]; /* host order */
 		uint8_t v6[BURST_MAX][16];
 	} destination;
-	uint32_t list[BURST_MAX]; /* of IPv6; an IPv4 packet is looked up where it is finished */
+	uint32_t slot[BURST_MAX]; /* of IPv6: where the lookup goes on when the packet is finished */
 	unsigned count;
 	/* what spares looking at each packet */
 	bool any_expired; /* there may be a TTL or hop limit at its end */

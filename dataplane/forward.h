@@ -104,31 +104,35 @@ forward_refuse(
 }
 
 /*
- * From destinations (IPv4) or lists (IPv6) to packets in their ports' buffers. One loop, so that the loads of many packets' paths overlap.
- * `afi` and `own` are constants where it is called.
+ * From destinations (IPv4) or the last level's slots (IPv6) to packets in their ports' buffers. One loop, so that the loads of many packets' paths overlap.
+ * `afi` and `own` are constants where it is called. From packet `i` on; returns how far it came: IPv6 stops where the table goes on below.
  */
-static __rte_always_inline void
+static __rte_always_inline unsigned
 forward_finish(struct burst *b, enum afi afi, const struct fib_reader *fib,
-	const struct fib_generation *generation, struct vrf_id vrf, bool own, struct outbox *out)
+	const struct fib_generation *generation, struct vrf_id vrf, bool own, struct outbox *out, unsigned i)
 	RUNS_ON(role_worker)
 {
 	struct lane *l = afi == AFI_IPV4 ? &b->v4 : &b->v6;
 	const struct rte_lpm *lpm = generation->v4[vrf.v].lpm;
 	const struct path_list *lists = fib->path_lists;
-	uint32_t miss = generation->v4[vrf.v].miss;
+	const uint32_t *words = generation->v6[vrf.v].words;
+	uint32_t miss = afi == AFI_IPV4 ? generation->v4[vrf.v].miss : generation->v6[vrf.v].miss;
 	struct tx_buffer *tx = out->tx;
 	unsigned ports = out->ports, count = l->count;
 	uint64_t pending = out->pending;
 
-	for (unsigned i = 0; i < count; i++) {
+	for (; i < count; i++) {
 		struct rte_mbuf *m = l->pkt[i];
 		uint8_t *ip = own ? rte_pktmbuf_mtod_offset(m, uint8_t *, ETHER_LEN) : l->ip[i];
 		uint32_t id = afi == AFI_IPV4 ? fib_read_v4_one(lpm, l->destination.v4[i], miss)
-					      : l->list[i];
-		const struct adjacency *a = forward_choose_plain(&lists[id], fib);
+					      : fib_read_v6_one(words, l->slot[i], miss);
+		const struct adjacency *a;
 		enum drop_reason reason;
 		struct tx_buffer *t;
 
+		if (afi == AFI_IPV6 && __builtin_expect(id == FIB_READ_DEEPER, 0))
+			break;
+		a = forward_choose_plain(&lists[id], fib);
 		if (__builtin_expect(a == NULL, 0)) {
 			a = forward_choose(b, l, i, afi, id, fib);
 			if (a == NULL)
@@ -146,4 +150,5 @@ forward_finish(struct burst *b, enum afi afi, const struct fib_reader *fib,
 		pending |= UINT64_C(1) << a->port;
 	}
 	out->pending = pending;
+	return i;
 }

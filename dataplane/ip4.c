@@ -269,7 +269,7 @@ ip4_finish(struct burst *b, const struct fib_reader *fib, const struct fib_gener
 	struct vrf_id vrf, struct outbox *out)
 {
 	if (b->own)
-		forward_finish(b, AFI_IPV4, fib, generation, vrf, true, out);
+		(void)forward_finish(b, AFI_IPV4, fib, generation, vrf, true, out, 0);
 	else
-		forward_finish(b, AFI_IPV4, fib, generation, vrf, false, out);
+		(void)forward_finish(b, AFI_IPV4, fib, generation, vrf, false, out, 0);
 }

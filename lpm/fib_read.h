@@ -82,7 +82,9 @@ fib_read_v4_bulk(const struct fib_generation *g, struct vrf_id vrf, const uint32
 		out[i] = (out[i] & RTE_LPM_LOOKUP_SUCCESS) ? (out[i] & 0x00ffffff) : miss;
 }
 
-/* As above; `ip`: addresses as on the wire. */
+#define FIB_READ_DEEPER UINT32_MAX /* the table goes on below: table_v6_lookup_deep() first */
+
+/* As fib_read_v4_bulk; `ip`: addresses as on the wire. */
 static inline void
 fib_read_v6_bulk(const struct fib_generation *g, struct vrf_id vrf, const uint8_t (*ip)[16], uint32_t *out, unsigned n)
 {
@@ -94,6 +96,28 @@ fib_read_v6_bulk(const struct fib_generation *g, struct vrf_id vrf, const uint8_
 		return;
 	}
 	table_v6_lookup_bulk(words, ip, out, n, g->v6[vrf.v].miss);
+}
+
+/* The first step of the same, for who takes the second one by one. `ip`: at most TABLE_V6_BURST. `slot`: for fib_read_v6_one(). */
+static inline void
+fib_read_v6_front(const struct fib_generation *g, struct vrf_id vrf, const uint8_t (*ip)[16], uint32_t *slot, unsigned n)
+{
+	if (g->v6[vrf.v].words != NULL)
+		table_v6_lookup_front(g->v6[vrf.v].words, ip, slot, n);
+}
+
+/* The path list of one of them, or FIB_READ_DEEPER. `words` NULL: no table. */
+static inline uint32_t
+fib_read_v6_one(const uint32_t *words, uint32_t slot, uint32_t miss)
+{
+	uint32_t word;
+
+	if (__builtin_expect(words == NULL, 0))
+		return PATH_LIST_NONE;
+	word = words[slot];
+	if (__builtin_expect(table_v6_goes_on(word), 0))
+		return FIB_READ_DEEPER;
+	return table_v6_answer(word, miss);
 }
 
 static inline const struct adjacency *
