@@ -596,7 +596,6 @@ bool
 shard_work(struct shard *s, uint64_t now_ns, uint64_t deadline_ns)
 {
 	bool more, walks, garbage, hold;
-	uint64_t head;
 
 	s->now_ns = now_ns;
 	s->pace.waits = false;
@@ -604,9 +603,8 @@ shard_work(struct shard *s, uint64_t now_ns, uint64_t deadline_ns)
 	hold = tombstones_hold(s, deadline_ns);
 	more = hold || import_run(s, live_deadline(s, now_ns, deadline_ns));
 	walks = walks_run(s, deadline_ns, hold);
-	head = journal_head(s->journal);
-	if (head != s->woken) {
-		s->woken = head;
+	if (s->entries != s->woken) {
+		s->woken = s->entries;
 		if (s->config.wake_consumers != NULL)
 			s->config.wake_consumers(s->config.wake_ctx);
 	}

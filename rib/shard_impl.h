@@ -253,7 +253,8 @@ struct shard {
 	struct policy_eval *eval;
 	struct retire_list *retired;
 	uint64_t now_ns; /* of the turn */
-	uint64_t woken; /* journal head when consumers were last woken */
+	uint64_t entries; /* of the journal, that it wrote */
+	uint64_t woken; /* the same when it last woke consumers: each shard wakes them for its own */
 	uint64_t journal_tidied_ns;
 	struct shard_cursor cursor;
 	unsigned input_count;

@@ -153,13 +153,21 @@ path_dropped(struct shard *s, struct shard_table *t, const struct rib_path *p) R
 }
 
 static void
+entry_commit(struct shard *s, const struct shard_table *t, struct dest_id id, uint64_t sequence)
+	RUNS_ON(role_rib)
+{
+	journal_commit(s->journal, s->config.index, sequence, t->id, id);
+	s->entries++;
+}
+
+static void
 publish(struct shard *s, struct shard_table *t, struct dest_id id, struct path_set *set)
 	RUNS_ON(role_rib)
 {
 	uint64_t sequence = journal_reserve(s->journal, s->config.index);
 
 	dest_publish(t->dests, id, set, sequence);
-	journal_commit(s->journal, s->config.index, sequence, t->id, id);
+	entry_commit(s, t, id, sequence);
 }
 
 static void
@@ -444,7 +452,7 @@ again_run(struct shard *s, struct shard_table *t, struct dest_id id, const struc
 	else
 		dest_publish_quiet(t->dests, id, NULL);
 	if (a->differs)
-		journal_commit(s->journal, s->config.index, sequence, t->id, id);
+		entry_commit(s, t, id, sequence);
 	for (unsigned i = 0; i < a->doomed; i++)
 		count_swept(s, t, &s->drop[i]);
 	for (unsigned i = 0; i < a->drop; i++)
