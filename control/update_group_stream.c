@@ -12,8 +12,12 @@
 #include <errno.h>
 #include <string.h>
 
-#define JOURNAL_READ 256u
-#define PREFETCH_AHEAD 6
+#define JOURNAL_READ 512u
+/* Entries ahead. */
+#define AHEAD_DESTS 24u
+#define AHEAD_PATHS 16u
+#define AHEAD_SLOTS 10u
+#define AHEAD_SETS 5u
 #define PUT_AHEAD 8
 #define WALK_IDS 16384u /* of one slice: most of them change nothing in a policy walk */
 #define SLOT_NONE UINT16_MAX
@@ -265,7 +269,7 @@ visit_announce(void *ctx, struct dest_id id, const struct dest_view *view)
 	return g->error == 0 && !batch_full(g->set);
 }
 
-/* Second walk: what is gone. Later withdrawals come by the journal. */
+/* Second walk: what is gone. Of what changed later, the last entry comes by the journal. */
 static bool
 visit_withdraw(void *ctx, struct dest_id id, const struct dest_view *view)
 {
@@ -273,13 +277,20 @@ visit_withdraw(void *ctx, struct dest_id id, const struct dest_view *view)
 	struct adj_route r;
 	int err;
 
-	if (adj_rib_out_get(g->out, id).set.v == 0 || (int32_t)(view->sequence - g->upto) > 0)
+	if (adj_rib_out_get(g->out, id).set.v == 0)
 		return true;
 	err = rules_evaluate(g, id, view, &r);
-	if (err < 0)
+	if (err < 0) {
 		g->error = err;
-	else
+	} else if ((int32_t)(view->sequence - g->upto) <= 0) {
 		change_apply(g, id, &view->prefix, r, false, true);
+	} else {
+		/* it may be an `aside` one, and what took the route away lie behind us */
+		if (r.set.v == 0 || member_find(g, r.source) != NULL)
+			journal_passed_over(g->set->journal, g->cursor, view);
+		if (r.set.v != 0)
+			attr_unref(g->set->c.exported, r.set);
+	}
 	return g->error == 0 && !batch_full(g->set);
 }
 
@@ -335,7 +346,7 @@ journal_take(struct update_group *g, const struct journal_entry *e)
 	bool may = true;
 	int err;
 
-	if (e->table.v != g->rules.table.v || !dest_peek(g->table.at[e->shard], e->dest, &view))
+	if (e->table.v != g->rules.table.v || !dest_peek_best(g->table.at[e->shard], e->dest, &view))
 		return;
 	err = rules_evaluate(g, id, &view, &r);
 	if (err < 0) {
@@ -348,39 +359,63 @@ journal_take(struct update_group *g, const struct journal_entry *e)
 		change_apply(g, id, &view.prefix, r, false, may);
 }
 
-/* The accepted set of its best path. False: there is none. */
-static bool
-entry_best(const struct update_group *g, const struct journal_entry *e,
-	const struct attr_table **sets, struct attr_id *out)
-{
-	struct dest_view view;
+/* Of what was read, the entries that will be looked at, and how far the ways to them are prefetched: one cache miss behind the other. */
+struct ahead {
+	unsigned look[JOURNAL_READ];
+	struct attr_id best[JOURNAL_READ];
+	unsigned count, at; /* of `look`; the one that comes next */
+	unsigned dests, paths, slots, sets; /* done of it */
+};
 
-	if (!dest_peek(g->table.at[e->shard], e->dest, &view) || view.paths == NULL ||
-		view.paths->eligible == 0)
-		return false;
-	*sets = shard_attrs(g->set->shards.at[e->shard]);
-	*out = view.paths->path[0].accepted;
-	return true;
+static void
+ahead_begin(
+	struct ahead *a, const struct update_group *g, const struct journal_entry *e, unsigned n)
+{
+	a->count = a->at = a->dests = a->paths = a->slots = a->sets = 0;
+	for (unsigned i = 0; i < n; i++) {
+		if (e[i].table.v == g->rules.table.v && !e[i].aside)
+			a->look[a->count++] = i;
+	}
 }
 
-/* Paths of what comes soon, then the set of its best one: the shard's CPU has just written both. */
-static void
-journal_prefetch(const struct update_group *g, const struct journal_entry *e, int i, int n)
+static inline unsigned
+ahead_end(const struct ahead *a, unsigned distance)
 {
-	const struct attr_table *sets;
-	struct attr_id best;
+	return a->at + distance < a->count ? a->at + distance : a->count;
+}
 
-	if (i + 2 * PREFETCH_AHEAD < n && e[i + 2 * PREFETCH_AHEAD].table.v == g->rules.table.v)
-		dest_prefetch_paths(g->table.at[e[i + 2 * PREFETCH_AHEAD].shard],
-			e[i + 2 * PREFETCH_AHEAD].dest);
-	if (i + PREFETCH_AHEAD < n && e[i + PREFETCH_AHEAD].table.v == g->rules.table.v) {
-		adj_rib_out_prefetch(g->out, entry_id(g, &e[i + PREFETCH_AHEAD]));
-		if (entry_best(g, &e[i + PREFETCH_AHEAD], &sets, &best))
-			attr_prefetch(sets, best);
+/* Destinations, paths, and then the set of the best one: the shard's CPU has just written all of them. */
+static void
+ahead_step(struct ahead *a, const struct update_group *g, const struct journal_entry *e)
+{
+	for (unsigned end = ahead_end(a, AHEAD_DESTS); a->dests < end; a->dests++) {
+		const struct journal_entry *to = &e[a->look[a->dests]];
+
+		dest_prefetch_id(g->table.at[to->shard], to->dest);
+		adj_rib_out_prefetch(g->out, entry_id(g, to));
 	}
-	if (i + PREFETCH_AHEAD / 2 < n && e[i + PREFETCH_AHEAD / 2].table.v == g->rules.table.v &&
-		entry_best(g, &e[i + PREFETCH_AHEAD / 2], &sets, &best))
-		attr_set_prefetch(attr_get(sets, best));
+	for (unsigned end = ahead_end(a, AHEAD_PATHS); a->paths < end; a->paths++) {
+		const struct journal_entry *to = &e[a->look[a->paths]];
+
+		dest_prefetch_paths(g->table.at[to->shard], to->dest);
+	}
+	for (unsigned end = ahead_end(a, AHEAD_SLOTS); a->slots < end; a->slots++) {
+		const struct journal_entry *to = &e[a->look[a->slots]];
+
+		a->best[a->slots] = dest_hint_best(g->table.at[to->shard], to->dest);
+		attr_prefetch(shard_attrs(g->set->shards.at[to->shard]), a->best[a->slots]);
+	}
+	for (unsigned end = ahead_end(a, AHEAD_SETS); a->sets < end; a->sets++) {
+		const struct journal_entry *to = &e[a->look[a->sets]];
+		const struct attr_set *set;
+
+		if (a->sets > 0 && a->best[a->sets].v == a->best[a->sets - 1].v)
+			continue; /* of one UPDATE */
+		set = attr_get(shard_attrs(g->set->shards.at[to->shard]), a->best[a->sets]);
+		if (set != NULL)
+			attr_set_prefetch(set);
+	}
+	a->at++;
 }
 
 /*
@@ -398,6 +433,7 @@ static void
 journal_gather(struct update_group *g, uint64_t deadline_ns)
 {
 	struct journal_entry e[JOURNAL_READ];
+	struct ahead ahead;
 	int n, i;
 
 	if (is_silent(g)) {
@@ -414,10 +450,13 @@ journal_gather(struct update_group *g, uint64_t deadline_ns)
 			g->error = n;
 		if (n <= 0)
 			return;
-		i = 0;
-		while (i < n && g->error == 0 && !batch_full(g->set)) {
-			journal_prefetch(g, e, i, n);
-			journal_take(g, &e[i++]);
+		ahead_begin(&ahead, g, e, (unsigned)n);
+		for (i = 0; i < n && g->error == 0 && !batch_full(g->set); i++) {
+			if (!e[i].aside || journal_awaits(g->cursor, &e[i])) {
+				if (!e[i].aside && e[i].table.v == g->rules.table.v)
+					ahead_step(&ahead, g, e);
+				journal_take(g, &e[i]);
+			}
 		}
 		if (g->error != 0)
 			return;

@@ -180,8 +180,9 @@ word_set(struct destination *d, uint64_t word)
 	atomic_store_explicit(&d->word, word, memory_order_release);
 }
 
-static const struct path_set *
-word_paths(const struct destination *d, uint64_t word, union dest_paths *room)
+/* `most`: of those that are packed. */
+static inline const struct path_set *
+word_paths(const struct destination *d, uint64_t word, unsigned most, union dest_paths *room)
 {
 	if (word & LINK)
 		return NULL;
@@ -189,7 +190,7 @@ word_paths(const struct destination *d, uint64_t word, union dest_paths *room)
 		/* relaxed: it may be newer than the word; an age, which nothing is decided by */
 		view_inline(word, atomic_load_explicit(&d->time_s, memory_order_relaxed), room);
 	else if (word & PACKED)
-		view_packed(word, room);
+		view_packed(word, most, room);
 	else
 		return word_block(word);
 	return &room->set;
@@ -870,8 +871,8 @@ dest_limit(const struct dest_table *t)
 	return atomic_load_explicit(&t->limit, memory_order_acquire);
 }
 
-bool
-dest_peek(const struct dest_table *t, struct dest_id id, struct dest_view *out)
+static inline bool
+peek(const struct dest_table *t, struct dest_id id, unsigned most, struct dest_view *out)
 {
 	const struct destination *d;
 	uint64_t word;
@@ -888,10 +889,22 @@ dest_peek(const struct dest_table *t, struct dest_id id, struct dest_view *out)
 	 * this is not the last entry, and the change comes again), never older.
 	 */
 	word = atomic_load_explicit(&d->word, memory_order_acquire);
-	out->paths = word_paths(d, word, &out->room);
+	out->paths = word_paths(d, word, most, &out->room);
 	out->identity = word & LINK ? 0 : word & INLINE ? word & ~INLINE_EPOCH_MASK : word;
 	out->sequence = atomic_load_explicit(&d->sequence, memory_order_relaxed);
 	return true;
+}
+
+bool
+dest_peek(const struct dest_table *t, struct dest_id id, struct dest_view *out)
+{
+	return peek(t, id, PATHS_PACKED_MAX, out);
+}
+
+bool
+dest_peek_best(const struct dest_table *t, struct dest_id id, struct dest_view *out)
+{
+	return peek(t, id, 1, out);
 }
 
 struct dest_id
@@ -968,6 +981,13 @@ dest_hint(const struct dest_table *t, const struct prefix *p)
 }
 
 void
+dest_prefetch_id(const struct dest_table *t, struct dest_id id)
+{
+	if (id.v < dest_limit(t))
+		__builtin_prefetch(dest_at(t, id.v));
+}
+
+void
 dest_prefetch_paths(const struct dest_table *t, struct dest_id id)
 {
 	uint64_t word;
@@ -978,6 +998,18 @@ dest_prefetch_paths(const struct dest_table *t, struct dest_id id)
 	word = atomic_load_explicit(&dest_at(t, id.v)->word, memory_order_relaxed);
 	if ((word & (LINK | INLINE)) == 0)
 		__builtin_prefetch(word_block(word));
+}
+
+struct attr_id
+dest_hint_best(const struct dest_table *t, struct dest_id id)
+{
+	uint64_t word;
+
+	if (id.v >= dest_limit(t))
+		return (struct attr_id){0};
+	/* acquire: pairs with the release store in word_set */
+	word = atomic_load_explicit(&dest_at(t, id.v)->word, memory_order_acquire);
+	return word_first_set(word);
 }
 
 uint32_t

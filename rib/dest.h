@@ -145,6 +145,8 @@ bool dest_behind(const struct dest_table *t) RUNS_ON(role_rib);
 uint32_t dest_limit(const struct dest_table *t);
 /* False: the id is free. */
 bool dest_peek(const struct dest_table *t, struct dest_id id, struct dest_view *out);
+/* As dest_peek(), but shows the best path only, or the first one that is no candidate. */
+bool dest_peek_best(const struct dest_table *t, struct dest_id id, struct dest_view *out);
 /* Exact; .v == DEST_NONE when there is none. */
 struct dest_id dest_find(const struct dest_table *t, const struct prefix *p);
 /* The longest destination with eligible paths that covers `a`, one probe per length in use; DEST_NONE. */
@@ -153,8 +155,12 @@ struct dest_id dest_longest(const struct dest_table *t, const struct ip_addr *a,
 void dest_prefetch(const struct dest_table *t, const struct prefix *p);
 /* What dest_find() probably says; prefetches the destination and looks at none. For batches, behind dest_prefetch(). */
 struct dest_id dest_hint(const struct dest_table *t, const struct prefix *p);
-/* Prefetches the path set of an id, which need not be one; for walks. */
+/* Prefetches the destination of an id, which need not be one. */
+void dest_prefetch_id(const struct dest_table *t, struct dest_id id);
+/* Its path set; for walks, and behind that. */
 void dest_prefetch_paths(const struct dest_table *t, struct dest_id id);
+/* The set of its first path (of a rejected one maybe what was received), for prefetching; 0: none. Behind dest_prefetch_paths(). */
+struct attr_id dest_hint_best(const struct dest_table *t, struct dest_id id);
 
 /* Any thread. */
 uint32_t dest_count(const struct dest_table *t);      /* with at least one path, be it a rejected one that is kept */

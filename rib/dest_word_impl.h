@@ -123,15 +123,22 @@ packed_count(uint64_t word)
 	return word >> COUNT_AT & 0xf;
 }
 
+static inline unsigned
+at_most(unsigned n, unsigned most)
+{
+	return n < most ? n : most;
+}
+
+/* The first `most` paths. */
 static inline void
-view_packed(uint64_t word, union dest_paths *out)
+view_packed(uint64_t word, unsigned most, union dest_paths *out)
 {
 	const struct packed_path *p = ((const struct packed_set *)word_block(word))->path;
-	unsigned count = packed_count(word);
+	unsigned count = at_most(packed_count(word), most);
 
 	out->set = (struct path_set){.count = (uint16_t)count,
-		.eligible = word >> ELIGIBLE_AT & 0xf,
-		.multipath = word >> MULTIPATH_AT & 0xf};
+		.eligible = (uint16_t)at_most(word >> ELIGIBLE_AT & 0xf, most),
+		.multipath = (uint16_t)at_most(word >> MULTIPATH_AT & 0xf, most)};
 	for (unsigned i = 0; i < count; i++)
 		path_unpack(&out->room.path[i], p[i].peer,
 			atomic_load_explicit(&p[i].epoch, memory_order_relaxed), p[i].set_flags,
@@ -182,4 +189,21 @@ set_inline(const struct path_set *s)
 	return INLINE | (uint64_t)(set_flags & 0xffu) << INLINE_FLAGS_AT |
 	       (uint64_t)p->peer.v << INLINE_PEER_AT | (uint64_t)(set_flags >> 8) << INLINE_SET_AT |
 	       (uint64_t)atomic_load_explicit(&p->epoch, memory_order_relaxed) << INLINE_EPOCH_AT;
+}
+
+/* The set of the first path, for prefetching: the accepted one, or of a rejected path what was received. 0: there is none. */
+static inline struct attr_id
+word_first_set(uint64_t word)
+{
+	uint32_t set = 0;
+
+	if (word & LINK)
+		set = 0;
+	else if (word & INLINE)
+		set = (uint32_t)(word >> INLINE_SET_AT) & ((1u << SET_BITS) - 1);
+	else if (word & PACKED)
+		set = ((const struct packed_set *)word_block(word))->path[0].set_flags >> 8;
+	else
+		set = ((const struct path_set *)word_block(word))->path[0].accepted.v;
+	return (struct attr_id){set};
 }

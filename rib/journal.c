@@ -38,7 +38,8 @@ struct journal_writer {
 	uint64_t seen; /* the writer's: a head that it has seen */
 };
 
-/* Of an entry's 8 bytes: destination in the low half, then the table, then the writer. The sequence is the place in the ring. */
+/* Of an entry's 8 bytes: destination in the low half, then the table, then the writer, ASIDE at the top. The sequence is the place in the ring. */
+#define ASIDE (1ull << 63)
 struct journal {
 	struct arena *arena;
 	_Atomic uint64_t *ring;
@@ -106,16 +107,21 @@ journal_next_sequence(const struct journal *j)
 	return atomic_load_explicit(&j->head, memory_order_relaxed) + 1;
 }
 
-void
-journal_append(struct journal *j, struct table_id table, struct dest_id dest)
+static void
+append(struct journal *j, uint64_t entry) RUNS_ON(role_rib)
 {
 	uint64_t sequence = journal_next_sequence(j);
-	uint64_t entry = (uint64_t)table.v << 32 | dest.v;
 
 	/* release: pairs with the load in journal_read: who reads this entry also sees a head of at least sequence - 1 */
 	atomic_store_explicit(&j->ring[sequence & j->mask], entry, memory_order_release);
 	/* release: pairs with the load in journal_head; the destination was published before */
 	atomic_store_explicit(&j->head, sequence, memory_order_release);
+}
+
+void
+journal_append(struct journal *j, struct table_id table, struct dest_id dest)
+{
+	append(j, (uint64_t)table.v << 32 | dest.v);
 }
 
 /* ---- several writers ---- */
@@ -177,13 +183,15 @@ journal_reserve(struct journal *j, unsigned writer)
 
 void
 journal_commit(struct journal *j, unsigned writer, uint64_t sequence, struct table_id table,
-	struct dest_id dest)
+	struct dest_id dest, bool aside)
 {
+	uint64_t entry = (aside ? ASIDE : 0) | (uint64_t)writer << 48 | (uint64_t)table.v << 32 |
+			 dest.v;
+
 	if (j->writer_count == 1)
-		journal_append(j, table, dest);
+		append(j, entry);
 	else
-		shared_commit(j, &j->writer[writer], sequence,
-			(uint64_t)writer << 48 | (uint64_t)table.v << 32 | dest.v);
+		shared_commit(j, &j->writer[writer], sequence, entry);
 }
 
 /* ---- cursors ---- */
@@ -457,8 +465,11 @@ journal_read(struct journal *j, struct journal_cursor *c, struct journal_entry *
 		/* acquire: pairs with the release store in journal_append, so that the head below is no older than this entry */
 		uint64_t e =
 			atomic_load_explicit(&j->ring[(first + i) & j->mask], memory_order_acquire);
-		out[i] = (struct journal_entry){
-			first + i, {(uint16_t)(e >> 32)}, (uint8_t)(e >> 48), {(uint32_t)e}};
+		out[i] = (struct journal_entry){.sequence = first + i,
+			.table = {(uint16_t)(e >> 32)},
+			.shard = (uint8_t)(e >> 48),
+			.aside = (e & ASIDE) != 0,
+			.dest = {(uint32_t)e}};
 	}
 	return in_ring(j, first, taken(j)) ? (int)n : -EOVERFLOW;
 }
@@ -538,6 +549,13 @@ journal_may_withdraw(
 	if (c->held == 0)
 		c->held = e->sequence;
 	return false;
+}
+
+bool
+journal_awaits(const struct journal_cursor *c, const struct journal_entry *e)
+{
+	/* who put a withdrawal off until the entry raised the horizon to it; who held it back there waits for a higher one */
+	return e->sequence <= c->horizon;
 }
 
 void

@@ -29,6 +29,7 @@ struct journal_entry {
 	uint64_t sequence; /* from 1 */
 	struct table_id table;
 	uint8_t shard; /* the writer */
+	bool aside; /* there was a route before, and its best path stayed what it is: see journal_awaits() */
 	struct dest_id dest;
 };
 
@@ -50,7 +51,7 @@ void journal_append(struct journal *j, struct table_id table, struct dest_id des
  * reads on behind it, so nothing is seen out of order.
  */
 uint64_t journal_reserve(struct journal *j, unsigned writer) RUNS_ON(role_rib);
-void journal_commit(struct journal *j, unsigned writer, uint64_t sequence, struct table_id table, struct dest_id dest)
+void journal_commit(struct journal *j, unsigned writer, uint64_t sequence, struct table_id table, struct dest_id dest, bool aside)
 	RUNS_ON(role_rib);
 /* The lowest sequence that some cursor has not passed (head + 1 without cursors): what is older, nobody will ask for. */
 uint64_t journal_safe_sequence(const struct journal *j);
@@ -120,8 +121,13 @@ void journal_advance(struct journal *j, struct journal_cursor *c, uint64_t passe
  */
 bool journal_may_withdraw(struct journal_cursor *c, const struct journal_entry *e, const struct dest_view *v);
 /*
- * In a walk, for each destination found empty in that sense: withdrawals at later entries then wait for it. A walk withdraws nothing
- * by itself whose sequence is beyond journal_passed().
+ * May this entry be one that a withdrawal waits for: put off until it, or to be judged at it again? Who looks at nothing but best paths may
+ * pass over an entry that is `aside` and is not awaited (docs/decisions/0002).
+ */
+bool journal_awaits(const struct journal_cursor *c, const struct journal_entry *e);
+/*
+ * In a walk, for each destination found empty in that sense: withdrawals at later entries then wait for it, and its last entry is awaited. A walk
+ * withdraws nothing by itself whose sequence is beyond journal_passed().
  */
 void journal_passed_over(const struct journal *j, struct journal_cursor *c, const struct dest_view *v);
 
@@ -131,7 +137,8 @@ void journal_passed_over(const struct journal *j, struct journal_cursor *c, cons
  *   first walk, over all destinations with (int32_t)(view.sequence - reach_back) > 0: the others are applied, for
  *      empty ones journal_passed_over(); no journal_read() meanwhile
  *   journal_read() and journal_advance() as usual until journal_settled(); upto = journal_position(c)
- *   second walk: withdraw what is empty with (int32_t)(view.sequence - upto) <= 0
+ *   second walk: withdraw what is empty with (int32_t)(view.sequence - upto) <= 0; who passes `aside` entries over says
+ *      journal_passed_over() for the other empty ones: what emptied them may lie before `upto`, and the entry that comes be an `aside` one
  *   journal_unpin(c)
  * Lapped again on the way: from the top. Tombstones stay from the old place on until journal_unpin().
  */

@@ -178,7 +178,7 @@ struct shard_again {
 	uint32_t path_id, label, flags;
 	struct attr_id accepted, received;
 	bool edit, announce; /* false: the scan's, a withdrawal */
-	bool empty, differs;
+	bool empty, differs, aside;
 	unsigned take, doomed, drop;
 };
 

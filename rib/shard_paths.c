@@ -152,22 +152,35 @@ path_dropped(struct shard *s, struct shard_table *t, const struct rib_path *p) R
 		attr_unref(s->attrs, p->received);
 }
 
+/* `aside`: as in struct journal_entry. */
 static void
-entry_commit(struct shard *s, const struct shard_table *t, struct dest_id id, uint64_t sequence)
-	RUNS_ON(role_rib)
+entry_commit(struct shard *s, const struct shard_table *t, struct dest_id id, uint64_t sequence,
+	bool aside) RUNS_ON(role_rib)
 {
-	journal_commit(s->journal, s->config.index, sequence, t->id, id);
+	journal_commit(s->journal, s->config.index, sequence, t->id, id, aside);
 	s->entries++;
 }
 
 static void
-publish(struct shard *s, struct shard_table *t, struct dest_id id, struct path_set *set)
+publish(struct shard *s, struct shard_table *t, struct dest_id id, struct path_set *set, bool aside)
 	RUNS_ON(role_rib)
 {
 	uint64_t sequence = journal_reserve(s->journal, s->config.index);
 
 	dest_publish(t->dests, id, set, sequence);
-	entry_commit(s, t, id, sequence);
+	entry_commit(s, t, id, sequence, aside);
+}
+
+/* The best path stays what it is, and is not one that is told again for what its peer is now. */
+static bool
+same_best(const struct shard *s, const struct shard_table *t, const struct path_set *old,
+	const struct path_set *now)
+{
+	const struct rib_path *a = &old->path[0], *b = &now->path[0];
+
+	return old->eligible > 0 && now->eligible > 0 && is_of(a, b->peer, b->path_id) &&
+	       a->accepted.v == b->accepted.v && a->label_flags == b->label_flags &&
+	       !shard_slot(s, b->peer)->rib[t->family].rerank;
 }
 
 static void
@@ -262,6 +275,7 @@ struct making {
 	unsigned keep, refused, take, drop;
 	unsigned doomed; /* the first of `drop` */
 	bool differs; /* to who follows the journal */
+	bool aside; /* but not to who looks at the best path only */
 };
 
 static void
@@ -413,6 +427,7 @@ again_begin(struct shard *s, struct shard_table *t, struct dest_id id, struct de
 		.edit = e != NULL,
 		.empty = m->keep + m->refused == 0,
 		.differs = m->differs,
+		.aside = m->aside,
 		.take = m->take,
 		.doomed = m->doomed,
 		.drop = m->drop};
@@ -452,7 +467,7 @@ again_run(struct shard *s, struct shard_table *t, struct dest_id id, const struc
 	else
 		dest_publish_quiet(t->dests, id, NULL);
 	if (a->differs)
-		entry_commit(s, t, id, sequence);
+		entry_commit(s, t, id, sequence, a->aside);
 	for (unsigned i = 0; i < a->doomed; i++)
 		count_swept(s, t, &s->drop[i]);
 	for (unsigned i = 0; i < a->drop; i++)
@@ -488,10 +503,11 @@ rebuild(struct shard *s, struct shard_table *t, struct dest_id id, const struct 
 		if (set == NULL)
 			return make_undo(s, t, &m);
 		set_fill(s, set, m.keep, m.refused);
+		m.aside = same_best(s, t, old, set);
 	}
 	before = dest_ref_take(t->dests, id);
 	if (m.differs)
-		publish(s, t, id, set);
+		publish(s, t, id, set, m.aside);
 	else
 		dest_publish_quiet(t->dests, id, set);
 	if (replay)
@@ -539,7 +555,7 @@ replace_only(struct shard *s, struct shard_table *t, struct dest_id id, const st
 	if (set != NULL)
 		set_fill(s, set, m.keep, m.refused);
 	if (m.differs)
-		publish(s, t, id, set);
+		publish(s, t, id, set, false);
 	else
 		dest_publish_quiet(t->dests, id, set);
 	if (now != NULL)
@@ -585,7 +601,7 @@ announce_first(struct shard *s, struct shard_table *t, struct dest_id id, const 
 	if (is_refused(&set->path[0]))
 		dest_publish_quiet(t->dests, id, set);
 	else
-		publish(s, t, id, set);
+		publish(s, t, id, set, false);
 	return 0;
 }
 

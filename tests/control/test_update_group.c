@@ -625,6 +625,77 @@ test_race(void **state)
 	world_end(&r.w);
 }
 
+/* ---- entries that leave the best path what it is ---- */
+
+/* A set by which paths of `peer` are the better the fewer hops they have. */
+static void
+set_of_hops(struct world *w, unsigned peer, unsigned set, unsigned hops, bool no_export)
+{
+	const uint32_t path[4] = {PEER_AS(peer), 100, 101, 102};
+	union rig_attrs *a = &w->pool[peer][set];
+	uint8_t *c;
+
+	rig_attrs_make(a, path, hops, 0x0a0a0000u + peer);
+	if (!no_export)
+		return;
+	c = a->a.var + a->a.as_path_len;
+	c[0] = c[1] = c[2] = 0xff, c[3] = 0x01;
+	a->a.community_count = 1;
+}
+
+/*
+ * Routes that are told; then the best path of one of them becomes one that is not (by its communities, or because it is the member's own),
+ * and `turns` batches later a path behind that changes. Whatever was done by then of the withdrawal, it is done in the end.
+ */
+static void
+aside_case(unsigned taker, uint32_t journal_capacity, unsigned turns)
+{
+	enum { ROUTES = 8 };
+	static struct world w;
+
+	seed = turns;
+	rng = 21;
+	world_begin(&w, true, journal_capacity);
+	w.groups_config.batch = 1;
+	policy_set_to(&w, POLICY_ALL);
+	for (unsigned set = 0; set < 3; set++)
+		set_of_hops(&w, 2, set, 2 + set, false);
+	set_of_hops(&w, taker, 0, 1, taker != MEMBER);
+	for (unsigned i = 0; i < ROUTES; i++)
+		announce(&w, 2, i, 0);
+	rig_settle(&w.rig);
+	group_begin(&w);
+	drain(&w);
+	check(&w);
+	for (unsigned i = 0; i < ROUTES; i++)
+		assert_true(w.route[i].present);
+	withdraw(&w, 2, 0); /* around it what takes a batch of its own, too */
+	announce(&w, taker, 1, 0);
+	withdraw(&w, 2, 2);
+	for (unsigned n = 0; n < 20; n++)
+		announce(&w, 2, 3 + n % 5, n % 2);
+	rig_settle(&w.rig);
+	while (turns-- > 0)
+		encode(&w, BGP_MSG_MAX);
+	announce(&w, 2, 1, 2);
+	drain(&w);
+	check(&w);
+	assert_false(w.route[1].present);
+	world_end(&w);
+}
+
+static void
+test_aside(void **state)
+{
+	for (unsigned turns = 0; turns < 40; turns++) {
+		aside_case(3, 1024, turns);
+		aside_case(MEMBER, 1024, turns);
+		/* lapped: by two walks */
+		aside_case(3, 16, turns);
+		aside_case(MEMBER, 16, turns);
+	}
+}
+
 /* ---- cases ---- */
 
 static void
@@ -724,6 +795,7 @@ main(void)
 		one_thread_test(test_unchanged_sends_nothing),
 		one_thread_test(test_refresh_is_whole),
 		one_thread_test(test_too_large),
+		one_thread_test(test_aside),
 		cmocka_unit_test(test_race),
 		one_thread_test(test_streams),
 		one_thread_test(test_cover),

@@ -149,6 +149,24 @@ check_path(const struct rib_path *p, const struct rib_path *want)
 	assert_int_equal(p->time_s, want->time_s);
 }
 
+/* Of what dest_peek() showed, the first one. */
+static void
+check_best(const struct dest_table *t, struct dest_id id, const struct dest_view *all)
+{
+	const struct rib_path *first = &all->paths->path[0];
+	struct dest_view v;
+
+	assert_true(dest_peek_best(t, id, &v));
+	assert_true(prefix_equal(&v.prefix, &all->prefix));
+	assert_true(v.sequence == all->sequence && v.identity == all->identity);
+	assert_non_null(v.paths);
+	assert_true(v.paths->count >= 1 && v.paths->count <= all->paths->count);
+	assert_int_equal(v.paths->eligible > 0, all->paths->eligible > 0);
+	check_path(&v.paths->path[0], first);
+	if (first->accepted.v != 0)
+		assert_int_equal(dest_hint_best(t, id).v, first->accepted.v);
+}
+
 static void
 check_entry(struct model *m, const struct entry *e)
 {
@@ -165,6 +183,8 @@ check_entry(struct model *m, const struct entry *e)
 	assert_int_equal(v.sequence, (uint32_t)e->sequence);
 	if (e->state == TOMBSTONE) {
 		assert_null(v.paths);
+		assert_true(dest_peek_best(m->table, id, &v) && v.paths == NULL);
+		assert_int_equal(dest_hint_best(m->table, id).v, 0);
 		return;
 	}
 	assert_non_null(v.paths);
@@ -176,6 +196,7 @@ check_entry(struct model *m, const struct entry *e)
 
 		check_path(&v.paths->path[i], &want);
 	}
+	check_best(m->table, id, &v);
 }
 
 /* A new stamp on the last path changes that, and is no other set. */

@@ -544,7 +544,7 @@ write_shared(void *arg)
 
 		atomic_store_explicit(&shared.published[writer], i, memory_order_relaxed);
 		journal_commit(shared.journal, writer, sequence,
-			(struct table_id){(uint16_t)writer}, (struct dest_id){i});
+			(struct table_id){(uint16_t)writer}, (struct dest_id){i}, i % 3 == 0);
 	}
 	atomic_fetch_add_explicit(&shared.done, 1, memory_order_release);
 	return NULL;
@@ -582,6 +582,7 @@ several_write_to(uint32_t capacity)
 			}
 			for (int i = 0; i < n; i++) {
 				assert_int_equal(e[i].table.v, e[i].shard);
+				assert_int_equal(e[i].aside, e[i].dest.v % 3 == 0);
 				assert_true(e[i].dest.v > last[e[i].shard]);
 				assert_true(e[i].dest.v <=
 					    atomic_load_explicit(&shared.published[e[i].shard],
@@ -628,15 +629,16 @@ one_is_slow(void **state)
 	fast = journal_reserve(j, 1);
 	assert_int_equal(fast, slow + 1);
 	assert_true(journal_newest(j) >= fast);
-	journal_commit(j, 1, fast, (struct table_id){5}, (struct dest_id){7});
+	journal_commit(j, 1, fast, (struct table_id){5}, (struct dest_id){7}, true);
 	assert_int_equal(journal_head(j), slow - 1);
 	assert_int_equal(journal_subscribe(j, &c), 0);
 	assert_int_equal(journal_read(j, c, e, 8), 0);
 	assert_int_equal(journal_safe_sequence(j), slow);
-	journal_commit(j, 0, slow, (struct table_id){4}, (struct dest_id){6});
+	journal_commit(j, 0, slow, (struct table_id){4}, (struct dest_id){6}, false);
 	assert_int_equal(journal_read(j, c, e, 8), 2);
 	assert_true(
 		e[0].sequence == slow && e[0].shard == 0 && e[0].table.v == 4 && e[0].dest.v == 6);
+	assert_true(!e[0].aside && e[1].aside);
 	assert_true(
 		e[1].sequence == fast && e[1].shard == 1 && e[1].table.v == 5 && e[1].dest.v == 7);
 	assert_int_equal(journal_head(j), fast);

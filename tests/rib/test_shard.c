@@ -549,6 +549,78 @@ test_router_id_changes(void **state)
 	rig_fini(&r);
 }
 
+/* Of `count` prefixes, each with an entry: were these `aside`? */
+static void
+expect_entries(struct rig *r, struct journal_cursor *c, int count, bool aside)
+{
+	struct journal_entry e[16];
+	int n;
+
+	rig_settle(r);
+	n = journal_read(shard_journal(r->shard), c, e, 16);
+	assert_int_equal(n, count);
+	for (int i = 0; i < n; i++)
+		assert_int_equal(e[i].aside, aside);
+	journal_advance(shard_journal(r->shard), c, e[n - 1].sequence);
+}
+
+/* Whom only best paths concern passes `aside` entries over: where the best path is another, or is to be told again, it must not be one. */
+static void
+test_aside(void **state)
+{
+	static const uint32_t path[] = {65001, 3356, 1299, 174};
+	struct rib_nlri n[] = {rig_nlri(0x01010100, 24), rig_nlri(0x01010200, 24)};
+	struct journal_cursor *c;
+	union rig_attrs a[5]; /* by hops */
+	struct rig r;
+
+	rig_init(&r, false);
+	assert_int_equal(journal_subscribe(shard_journal(r.shard), &c), 0);
+	for (uint16_t p = 1; p <= 3; p++) {
+		rig_peer(&r, p, RIG_OWN_ASN, false, false);
+		rig_up(&r, p, RIG_OWN_ASN, 10u + p, false);
+	}
+	for (unsigned hops = 1; hops <= 4; hops++)
+		rig_attrs_make(&a[hops], path, hops, 0x0a000001);
+	rig_update(&r, 1, &a[2].a, n, 2); /* the first */
+	expect_entries(&r, c, 2, false);
+	rig_update(&r, 2, &a[3].a, n, 2);
+	expect_entries(&r, c, 2, true);
+	rig_update(&r, 2, &a[4].a, n, 2);
+	expect_entries(&r, c, 2, true);
+	rig_update(&r, 3, &a[4].a, n, 2);
+	expect_entries(&r, c, 2, true);
+	rig_update(&r, 3, NULL, n, 2);
+	expect_entries(&r, c, 2, true);
+	rig_update(&r, 1, &a[3].a, n, 2); /* another set of the best */
+	expect_entries(&r, c, 2, false);
+	rig_update(&r, 3, &a[1].a, n, 2); /* a better one */
+	expect_entries(&r, c, 2, false);
+	rig_update(&r, 1, &a[2].a, n, 2);
+	expect_entries(&r, c, 2, true);
+	rig_update(&r, 3, NULL, n, 2); /* the best goes */
+	expect_entries(&r, c, 2, false);
+	rig_update(&r, 1, NULL, n, 2);
+	expect_entries(&r, c, 2, false);
+	rig_update(&r, 1, &a[4].a, n, 2); /* the same set, of another peer: by router id */
+	expect_entries(&r, c, 2, false);
+	rig_update(&r, 2, NULL, n, 2);
+	expect_entries(&r, c, 2, true);
+	rig_update(&r, 2, &a[4].a, n, 2);
+	expect_entries(&r, c, 2, true);
+	/* the same set of the same peer, which is another router now */
+	rig_event(&r, RIB_SESSION_DOWN, 1);
+	rig_up(&r, 1, RIG_OWN_ASN, 5, false);
+	rig_update(&r, 1, &a[4].a, n, 2);
+	expect_entries(&r, c, 2, false);
+	rig_update(&r, 2, NULL, n, 2);
+	expect_entries(&r, c, 2, true);
+	rig_update(&r, 1, NULL, n, 2); /* the last */
+	expect_entries(&r, c, 2, false);
+	journal_unsubscribe(shard_journal(r.shard), c);
+	rig_fini(&r);
+}
+
 static void
 test_originate(void **state)
 {
@@ -1193,6 +1265,7 @@ main(void)
 		cmocka_unit_test(test_multihop_changes),
 		cmocka_unit_test(test_flush_and_new_session),
 		cmocka_unit_test(test_router_id_changes),
+		cmocka_unit_test(test_aside),
 		cmocka_unit_test(test_originate),
 		cmocka_unit_test(test_originate_many),
 		cmocka_unit_test(test_vrfs),
