@@ -17,18 +17,6 @@ refusal(const struct rte_mbuf *m, const uint8_t *frame, const uint8_t mac[6])
 	return !(frame[0] & 1) && memcmp(frame, mac, 6) != 0 ? DROP_other_host : DROP_not_ipv4;
 }
 
-/* The first sixteen bytes of frames, and how they are to be. */
-typedef uint64_t front __attribute__((vector_size(16)));
-
-static inline front
-front_of(const uint8_t *frame)
-{
-	front f;
-
-	memcpy(&f, frame, sizeof(f));
-	return f;
-}
-
 /* Families may come in any order, and other things among them: each packet by itself. */
 static __attribute__((noinline)) void
 split_mixed(struct burst *b, struct rte_mbuf *const *rx, unsigned n, const uint8_t mac[6])
@@ -81,7 +69,7 @@ void
 forward_split(struct burst *b, struct rte_mbuf *const *rx, unsigned n, const uint8_t mac[6])
 {
 	uint64_t to = 0;
-	front wanted, other = {0};
+	longs2 wanted, other = {0};
 	struct lane *l;
 	uint16_t type;
 
@@ -90,16 +78,16 @@ forward_split(struct burst *b, struct rte_mbuf *const *rx, unsigned n, const uin
 	memcpy(&to, mac, 6);
 	type = n > 0 ? family_type(rte_pktmbuf_mtod(rx[0], const uint8_t *)) : 0;
 	l = type == RTE_BE16(RTE_ETHER_TYPE_IPV6) ? &b->v6 : &b->v4;
-	wanted = (front){to, (uint64_t)type << 32};
+	wanted = (longs2){to, (uint64_t)type << 32};
 	for (unsigned i = 0; i < n; i++) {
 		const uint8_t *frame = rte_pktmbuf_mtod(rx[i], const uint8_t *);
 
 		if (i + PREFETCH_AHEAD < n)
 			rte_prefetch0(rte_pktmbuf_mtod(rx[i + PREFETCH_AHEAD], void *));
 		l->pkt[i] = rx[i];
-		other |= front_of(frame) ^ wanted;
+		other |= load16(frame) ^ wanted;
 	}
-	other &= (front){UINT64_C(0xffffffffffff), UINT64_C(0xffff) << 32};
+	other &= (longs2){UINT64_C(0xffffffffffff), UINT64_C(0xffff) << 32};
 	if ((other[0] | other[1]) == 0)
 		l->count = n;
 	else

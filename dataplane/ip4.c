@@ -73,7 +73,6 @@ check_header(const struct rte_mbuf *m, const struct rte_ipv4_hdr *ip, uint32_t *
 /* As four packets at a time are looked at. */
 typedef uint32_t words4 __attribute__((vector_size(16)));
 typedef int32_t signed4 __attribute__((vector_size(16)));
-typedef uint64_t longs2 __attribute__((vector_size(16)));
 typedef uint8_t bytes16 __attribute__((vector_size(16)));
 
 /* What classification found of a burst's packets: all ones where a packet is not as most are. */
@@ -132,15 +131,6 @@ ttl_stepped(words4 third)
 	return ((third - 1) & 0xffff) | sum << 16;
 }
 
-static inline words4
-load4(const void *p)
-{
-	words4 v;
-
-	memcpy(&v, p, sizeof(v));
-	return v;
-}
-
 static inline uint64_t
 load_lengths(const struct rte_mbuf *m)
 {
@@ -172,7 +162,7 @@ classify4(struct lane *l, unsigned i, const struct rte_lpm *lpm, struct verdicts
 
 	for (unsigned k = 0; k < 4; k++) {
 		l->ip[i + k] = rte_pktmbuf_mtod_offset(l->pkt[i + k], uint8_t *, ETHER_LEN);
-		r[k] = load4(l->ip[i + k]);
+		r[k] = (words4)load16(l->ip[i + k]);
 	}
 	low[0] = __builtin_shufflevector(r[0], r[1], 0, 4, 1, 5);
 	low[1] = __builtin_shufflevector(r[2], r[3], 0, 4, 1, 5);

@@ -55,18 +55,6 @@ check_header(const struct rte_mbuf *m, const struct rte_ipv6_hdr *ip)
 	return forward_is_group(m) ? DROP_link_broadcast : DROP_NOT;
 }
 
-/* Sixteen bytes of packets. */
-typedef uint64_t bytes16 __attribute__((vector_size(16)));
-
-static inline bytes16
-load16(const uint8_t *p)
-{
-	bytes16 v;
-
-	memcpy(&v, p, sizeof(v));
-	return v;
-}
-
 /*
  * Destinations, lengths and headers' places of all, while the table's entries for them are being fetched. True: all are what most packets
  * are, 2000::/3 at both ends (so no martian, and of no link's scope), all of it there and nothing behind it, which is found out for the
@@ -75,14 +63,14 @@ load16(const uint8_t *p)
 static inline bool
 classify_plain(struct lane *l, const uint32_t *words)
 {
-	const bytes16 front_is = {0x60, 0x20}, to_is = {0x20}; /* version and source; destination: the bytes that lie first */
-	bytes16 front = {0}, to = {0};
+	const longs2 front_is = {0x60, 0x20}, to_is = {0x20}; /* version and source; destination: the bytes that lie first */
+	longs2 front = {0}, to = {0};
 	uint32_t behind = 0, len_bits = 0, lacking = 0, hops = UINT8_MAX;
 
 	for (unsigned i = 0; i < l->count; i++) {
 		const struct rte_mbuf *m = l->pkt[i];
 		uint8_t *ip = rte_pktmbuf_mtod_offset(m, uint8_t *, ETHER_LEN);
-		bytes16 destination = load16(ip + offsetof(struct rte_ipv6_hdr, dst_addr));
+		longs2 destination = load16(ip + offsetof(struct rte_ipv6_hdr, dst_addr));
 		uint32_t len = forward_len(ip, AFI_IPV6);
 
 		if (words != NULL)
