@@ -452,11 +452,12 @@ journal_gather(struct update_group *g, uint64_t deadline_ns)
 			return;
 		ahead_begin(&ahead, g, e, (unsigned)n);
 		for (i = 0; i < n && g->error == 0 && !batch_full(g->set); i++) {
-			if (!e[i].aside || journal_awaits(g->cursor, &e[i])) {
-				if (!e[i].aside && e[i].table.v == g->rules.table.v)
-					ahead_step(&ahead, g, e);
+			bool looks = ahead.at < ahead.count && ahead.look[ahead.at] == (unsigned)i;
+
+			if (looks)
+				ahead_step(&ahead, g, e);
+			if (looks || journal_awaits(g->cursor, &e[i]))
 				journal_take(g, &e[i]);
-			}
 		}
 		if (g->error != 0)
 			return;
