@@ -90,7 +90,7 @@ shard_input_get(struct shard_input *in)
 void
 shard_input_put(struct shard_input *in, struct rib_batch *b)
 {
-	in->put_count++;
+	in->put_records = b->before + b->records;
 	/* never full: there are as many places as batches */
 	(void)ring_push(in->full, b);
 }
@@ -98,8 +98,8 @@ shard_input_put(struct shard_input *in, struct rib_batch *b)
 bool
 shard_input_idle(const struct shard_input *in)
 {
-	/* acquire: pairs with the store in batch_end */
-	return atomic_load_explicit(&in->done, memory_order_acquire) == in->put_count;
+	/* acquire: pairs with the stores in record_end and done_tell */
+	return atomic_load_explicit(&in->records, memory_order_acquire) == in->put_records;
 }
 
 bool

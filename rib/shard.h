@@ -45,7 +45,7 @@ enum rib_record_kind {
 /*
  * A record is this header, `attrs_len` bytes of struct attr_set (padded to 8), then `nlri_count` of struct rib_nlri.
  *
- * Of several shards' input each counts its records. What takes a route away, and all that is no UPDATE, is done when the first shard has done
+ * Each input counts its records. Of several shards, what takes a route away, and all that is no UPDATE, is done when the first shard has done
  * `after` records of the same session thread; with `wide` when each of the others has done as many as it has in the struct rib_order at the
  * record's end. What is waited for was put before, so nobody waits for himself. docs/decisions/0006
  */
@@ -88,7 +88,7 @@ struct rib_batch {
 	uint32_t used; /* bytes of records */
 	uint32_t size;
 	uint64_t before; /* records of this input before it */
-	uint64_t records; /* of it; 0 where nobody waits for any */
+	uint64_t records; /* of it; 0 where nobody asks what is done */
 	alignas(8) uint8_t data[];
 };
 /*

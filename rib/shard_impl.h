@@ -185,16 +185,15 @@ struct shard_again {
 struct shard_input {
 	struct ring *full; /* session -> shard */
 	struct ring *empty; /* shard -> session */
-	/* by the shard; readers: the session thread `done`, its siblings `records` */
-	alignas(CACHE_LINE) _Atomic uint64_t done; /* batches */
-	_Atomic uint64_t records;
+	alignas(CACHE_LINE) _Atomic uint64_t
+		records; /* done, by the shard; readers: the session thread, its siblings */
 	_Atomic uint32_t awaited; /* bits: these siblings wait for more; they set theirs, the shard clears all; the session thread reads */
 	alignas(CACHE_LINE) uint64_t seen[SHARDS_MAX]; /* the shard's: so many records at least the siblings have done */
 	/* the session thread's: batches at hand, the one used last on top; NULL in `all`: not made, or given back */
 	alignas(CACHE_LINE) struct rib_batch *spare[RIB_BATCHES_PER_INPUT];
 	unsigned spare_count;
 	unsigned spare_low; /* the fewest since shard_input_tidy() */
-	uint64_t put_count;
+	uint64_t put_records; /* up to the end of the last batch */
 	struct arena *arena;
 	struct rib_batch *all[RIB_BATCHES_PER_INPUT];
 };

@@ -668,10 +668,8 @@ record_end(struct shard *s, const struct rib_record *rec)
 	c->offset += rec->record_len;
 	c->nlri = 0;
 	c->record++;
-	if (s->config.siblings == NULL)
-		return;
 	c->told = false;
-	/* release: pairs with the acquire in sibling_did: what the record changed is in the journal */
+	/* release: pairs with the acquires in sibling_did and shard_input_idle: what the record changed is in the journal, and counted */
 	atomic_store_explicit(&c->input->records, c->record, memory_order_release);
 }
 
@@ -682,7 +680,7 @@ done_tell(struct shard *s) RUNS_ON(role_rib)
 	struct shard_cursor *c = &s->cursor;
 	uint32_t awaited;
 
-	if (c->told || s->config.siblings == NULL)
+	if (c->told)
 		return;
 	c->told = true;
 	/* seq_cst, both: pairs with sibling_did */
@@ -699,7 +697,6 @@ batch_end(struct shard *s) RUNS_ON(role_rib)
 {
 	struct shard_cursor *c = &s->cursor;
 	uint64_t end = c->batch->before + c->batch->records;
-	uint64_t done = atomic_load_explicit(&c->input->done, memory_order_relaxed) + 1;
 
 	/* one that made no sense is done, too */
 	if (c->record < end) {
@@ -710,8 +707,6 @@ batch_end(struct shard *s) RUNS_ON(role_rib)
 	/* never full: there are as many places as batches */
 	(void)ring_push(c->input->empty, c->batch);
 	c->batch = NULL;
-	/* release: pairs with the load in shard_input_idle */
-	atomic_store_explicit(&c->input->done, done, memory_order_release);
 }
 
 static bool
