@@ -46,7 +46,6 @@ static_assert(TX_EXPORT_ROOM > BGP_EXTENDED_MSG_MAX + TX_RESERVE, "the largest m
 #define HELD_MAX 64
 #define HELD_NS (5 * NS_PER_S)
 #define IDLE_HOLD_FORGIVEN_S 60u /* a session that was up so long starts the back-off anew */
-#define EXPORT_SHARE_NS 200000u /* of a slice: what one peer has at least */
 #define BATCH_RETRY_NS 1000000u
 #define BATCH_TIDY_NS (NS_PER_S / 4)
 #define ACCEPT_RETRY_NS 100000000u

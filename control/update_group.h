@@ -91,6 +91,7 @@ void update_group_refresh(struct update_member *m, bool framed) RUNS_ON(role_ses
 
 enum update_group_mark { MARK_NONE, MARK_END_OF_RIB, MARK_BORR, MARK_FIRST_ENTRY, MARK_EORR, MARK_WALK_DONE /* of a refresh, framed or not */,
 	MARK_POLICY_DONE, MARK_SETTLED /* update_group_settled() has grown */ };
+#define EXPORT_SHARE_NS 200000u /* of a slice: what one member has at least; by the deadlines that it is given */
 /*
  * Puts up to `size` octets of whole messages for this member into `buf` (at least one message's room), until the deadline. Returns the
  * octets. *more: call again when there is room; *others: other members have something to do now. `mark` is told on this thread in

@@ -5,6 +5,7 @@
  *
  *   bench_export [--routes N] [--per-set N] [--members N] [--repeat N] [--external] [--mrt DUMP]
  */
+#include "control/threads.h"
 #include "control/update_group.h"
 #include "rib/policy_build.h"
 #include "tests/bench/shard_bench.h"
@@ -16,8 +17,6 @@
 #define SOURCE 100u
 #define MEMBERS_MAX 1000u
 #define BUFFER (512u << 10)
-#define SLICE_NS 1000000u
-#define SHARE_NS 50000u
 
 static struct {
 	uint32_t routes, per_set, members, repeat;
@@ -112,8 +111,8 @@ export_turn(void)
 		if (!update_group_pending(m))
 			continue;
 		b.octets += update_group_encode(m, b.buffer, BUFFER,
-			now + (share > SHARE_NS ? share : SHARE_NS), &again, &others, on_mark,
-			NULL);
+			now + (share > EXPORT_SHARE_NS ? share : EXPORT_SHARE_NS), &again, &others,
+			on_mark, NULL);
 		must(update_group_error(m) == 0, "exporting");
 		more |= again || others;
 	}
