@@ -347,6 +347,16 @@ rig_peer(struct rig *r, uint16_t id, uint32_t asn, bool external, bool multihop)
 		abort();
 }
 
+/* With an external peer whose next hops are tracked. */
+static inline void
+rig_simple(struct rig *r, const struct policy *import)
+{
+	rig_init(r, true);
+	rig_peer(r, 1, 65001, true, false);
+	shard_peer_import(r->shard, (struct peer_id){1}, rig_family(), import);
+	rig_up(r, 1, 65001, 7, true);
+}
+
 static inline void
 rig_allow_as_in(struct rig *r, uint16_t id, uint8_t count)
 {
@@ -358,6 +368,8 @@ rig_allow_as_in(struct rig *r, uint16_t id, uint8_t count)
 	if (shard_peer_change(r->shard, &p) != 0)
 		abort();
 }
+
+static const uint32_t path_65001[] = {65001, 3356};
 
 union rig_attrs {
 	struct attr_set a;

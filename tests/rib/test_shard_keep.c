@@ -16,7 +16,6 @@
 #define MANY 4096u /* some slices of a walk */
 
 static const struct peer_id one = {1}, two = {2};
-static const uint32_t path_65001[] = {65001, 3356};
 static const uint32_t path_long[] = {65002, 1, 2, 3, 3356};
 
 static void

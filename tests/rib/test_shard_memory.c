@@ -36,8 +36,6 @@ struct scene {
 	uint32_t most; /* tombstones */
 };
 
-static const uint32_t path_65001[] = {65001, 3356};
-
 static size_t
 resident(void)
 {

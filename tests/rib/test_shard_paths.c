@@ -9,8 +9,6 @@
 #include <stddef.h>
 #include <cmocka.h>
 
-static const uint32_t path_65001[] = {65001, 3356};
-
 /* How many different sets of paths 16 prefixes have, and how many of peer 2's paths are stale. */
 static unsigned
 sets_of(const struct rig *r, const struct rib_nlri *n, unsigned paths, unsigned *stale)
