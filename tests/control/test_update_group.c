@@ -132,7 +132,7 @@ static void
 world_begin(struct world *w, bool external, uint32_t journal_capacity)
 {
 	memset(w, 0, sizeof(*w));
-	group_rig_begin(&w->rig, journal_capacity, 0);
+	rig_init_journal(&w->rig, false, journal_capacity);
 	assert_int_equal(qsbr_register(w->rig.readers, &w->reader), 0);
 	assert_int_equal(qsbr_create(w->rig.arena, 1, &w->nobody), 0);
 	assert_int_equal(attr_table_create(w->rig.arena, w->nobody, &w->exported), 0);

@@ -145,14 +145,17 @@ prefixes_begin(struct world *w)
 static void
 world_begin(struct world *w, uint32_t journal_capacity, uint32_t tombstones_max, bool cover)
 {
+	const struct shard_settings settings = {.tombstones_max = tombstones_max};
 	struct update_groups_config c;
 
 	memset(w, 0, sizeof(*w));
 	w->cover = cover;
 	w->evicts = tombstones_max != 0;
-	group_rigs_begin(w->rigs, seed % 4 == 3 ? SHARDS : 1, journal_capacity, tombstones_max,
-		&w->journal, &w->shards);
+	rigs_init(w->rigs, seed % 4 == 3 ? SHARDS : 1, false, journal_capacity, &w->shards);
+	for (unsigned i = 0; i < w->shards.count; i++)
+		shard_settings(w->rigs[i].shard, &settings);
 	w->rig = w->rigs[0];
+	w->journal = shard_journal(w->rig.shard);
 	assert_int_equal(qsbr_register(w->rig.readers, &w->reader), 0);
 	assert_int_equal(attr_table_create(w->rig.arena, w->rig.readers, &w->exported), 0);
 	prefixes_begin(w);
@@ -265,7 +268,7 @@ world_end(struct world *w)
 	attr_table_destroy(w->exported);
 	policy_set_free(w->policies);
 	qsbr_unregister(w->rig.readers, w->reader);
-	group_rigs_fini(w->rigs, w->shards.count, w->journal);
+	rigs_fini(w->rigs, w->shards.count);
 }
 
 /* ---- changes ---- */

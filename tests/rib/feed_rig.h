@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A shard, next-hop tracking, the feed and a real fib, all driven by hand on one thread. What goes between the shard and the fib thread waits in
+ * A shard or several, next-hop tracking, the feed and a real fib, all driven by hand on one thread. What goes between a shard and the fib thread waits in
  * queues until it is pumped; the clock of commits is ours. One reader of the fib stands for a worker.
  */
 #pragma once
@@ -19,6 +19,8 @@
 
 #define FEED_BATCH 4096u
 #define FEED_INTERVAL_NS 2000000u
+#define FEED_JOURNAL (1u << 20)
+#define FEED_SHARDS 3
 #define QUEUE_MAX (1u << 17)
 
 struct message_queue {
@@ -27,7 +29,11 @@ struct message_queue {
 };
 
 struct feed_rig {
-	struct rig rig;
+	union {
+		struct rig rig; /* the first, with what all share */
+		struct rig rigs[FEED_SHARDS];
+	};
+	struct shards shards;
 	struct table_id table_v6;
 	struct arena *arena; /* of the fib thread */
 	struct qsbr *workers;
@@ -83,8 +89,8 @@ feed_rig_feed(struct feed_rig *r, uint32_t batch_max)
 		.arena = r->arena,
 		.fib = r->fib,
 		.nexthops = r->hops,
-		.shards = &r->rig.shard,
-		.shard_count = 1,
+		.shards = r->shards.at,
+		.shard_count = r->shards.count,
 		.batch_max = batch_max,
 		.commit_interval_ns = FEED_INTERVAL_NS,
 		.resolve = feed_rig_resolve,
@@ -95,16 +101,22 @@ feed_rig_feed(struct feed_rig *r, uint32_t batch_max)
 }
 
 static inline void
-feed_rig_init(struct feed_rig *r, bool tracking, uint32_t journal, uint32_t batch_max)
+feed_rig_init_shards(
+	struct feed_rig *r, unsigned shards, bool tracking, uint32_t journal, uint32_t batch_max)
 {
 	struct fib_config f = {
 		.memory_bytes = (size_t)512 << 20, .tbl8_groups = 1024, .groups_v6 = 1024};
 
 	role_enter_fib();
 	memset(r, 0, sizeof(*r));
-	rig_init_journal(&r->rig, tracking, journal);
-	r->rig.asked = feed_rig_asked;
-	r->rig.ctx = r;
+	rigs_init(r->rigs, shards, tracking, journal, &r->shards);
+	for (unsigned i = 0; i < shards; i++) {
+		r->rigs[i].asked = feed_rig_asked;
+		r->rigs[i].ctx = r;
+		assert_int_equal(shard_table_add(r->rigs[i].shard, VRF_DEFAULT, FAMILY_IPV6_UNICAST,
+					 &r->table_v6),
+			0);
+	}
 	r->now_ns = 1000000000u;
 	assert_int_equal(arena_create("fib", &r->arena), 0);
 	assert_int_equal(qsbr_create(r->arena, 4, &r->workers), 0);
@@ -113,14 +125,19 @@ feed_rig_init(struct feed_rig *r, bool tracking, uint32_t journal, uint32_t batc
 	assert_int_equal(fib_create(&f, &r->fib), 0);
 	assert_int_equal(fib_vrf_add(r->fib, VRF_DEFAULT, AFI_IPV4), 0);
 	assert_int_equal(fib_vrf_add(r->fib, VRF_DEFAULT, AFI_IPV6), 0);
-	assert_int_equal(
-		shard_table_add(r->rig.shard, VRF_DEFAULT, FAMILY_IPV6_UNICAST, &r->table_v6), 0);
 	assert_int_equal(nexthop_table_create(r->arena, feed_rig_told, r, &r->hops), 0);
 	assert_int_equal(qsbr_register(r->rig.readers, &r->reader), 0);
 	assert_int_equal(qsbr_register(r->workers, &r->worker), 0);
 	qsbr_online(r->workers, r->worker);
 	if (batch_max != 0)
 		feed_rig_feed(r, batch_max);
+}
+
+/* `journal` 0: the usual size. */
+static inline void
+feed_rig_init(struct feed_rig *r, bool tracking, uint32_t journal, uint32_t batch_max)
+{
+	feed_rig_init_shards(r, 1, tracking, journal != 0 ? journal : FEED_JOURNAL, batch_max);
 }
 
 /* Everything of the fib thread's is given back. */
@@ -137,7 +154,7 @@ feed_rig_fini(struct feed_rig *r)
 	qsbr_destroy(r->workers);
 	assert_int_equal(arena_bytes(r->arena), 0);
 	arena_destroy(r->arena);
-	rig_fini(&r->rig);
+	rigs_fini(r->rigs, r->shards.count);
 }
 
 /* One turn of the fib thread. `deadline_ns` 1: the least that it does at once. */
@@ -166,8 +183,34 @@ feed_rig_pump_tell(struct feed_rig *r)
 {
 	struct message_queue *q = &r->tells;
 
-	return q->head != q->tail &&
-	       (shard_next_hop(r->rig.shard, &q->m[q->head++ % QUEUE_MAX]), true);
+	if (q->head == q->tail)
+		return false;
+	for (unsigned i = 0; i < r->shards.count; i++)
+		shard_next_hop(r->shards.at[i], &q->m[q->head % QUEUE_MAX]);
+	q->head++;
+	return true;
+}
+
+/* The shard that has it. */
+static inline struct rig *
+feed_rig_of(struct feed_rig *r, const struct prefix *p)
+{
+	return &r->rigs[shards_of(&r->shards, p)];
+}
+
+/* All that was said so far is done; walks may go on. */
+static inline void
+feed_rig_shards_drain(struct feed_rig *r)
+{
+	for (unsigned i = 0; i < r->shards.count; i++)
+		rig_drain(&r->rigs[i]);
+}
+
+static inline void
+feed_rig_shards_settle(struct feed_rig *r)
+{
+	for (unsigned i = 0; i < r->shards.count; i++)
+		rig_settle(&r->rigs[i]);
 }
 
 /* The fib thread alone, until nothing waits; what it tells the shard stays in the queue. */
@@ -194,7 +237,7 @@ feed_rig_settle(struct feed_rig *r)
 	bool more;
 
 	do {
-		rig_settle(&r->rig);
+		feed_rig_shards_settle(r);
 		more = feed_rig_pump_ask(r);
 		more |= feed_rig_pump_tell(r);
 		feed_rig_drain(r);
@@ -344,8 +387,9 @@ feed_rig_announce_to(struct feed_rig *r, uint16_t peer, const struct prefix *p,
 	}
 	a.a.has |= ATTR_HAS_LOCAL_PREF;
 	a.a.local_pref = pref;
-	rig_update_in(&r->rig, p->afi == AFI_IPV6 ? FAMILY_IPV6_UNICAST : FAMILY_IPV4_UNICAST, peer,
-		&a.a, &n, 1, r->rig.now_ns);
+	rig_update_in(feed_rig_of(r, p),
+		p->afi == AFI_IPV6 ? FAMILY_IPV6_UNICAST : FAMILY_IPV4_UNICAST, peer, &a.a, &n, 1,
+		r->rig.now_ns);
 }
 
 static inline void
@@ -363,8 +407,9 @@ feed_rig_withdraw_prefix(struct feed_rig *r, uint16_t peer, const struct prefix 
 {
 	struct rib_nlri n = {.prefix = *p, .label = 0xfffff};
 
-	rig_update_in(&r->rig, p->afi == AFI_IPV6 ? FAMILY_IPV6_UNICAST : FAMILY_IPV4_UNICAST, peer,
-		NULL, &n, 1, r->rig.now_ns);
+	rig_update_in(feed_rig_of(r, p),
+		p->afi == AFI_IPV6 ? FAMILY_IPV6_UNICAST : FAMILY_IPV4_UNICAST, peer, NULL, &n, 1,
+		r->rig.now_ns);
 }
 
 static inline void
@@ -416,7 +461,8 @@ feed_rig_neighbor(struct feed_rig *r, uint32_t addr, uint16_t port, uint8_t mac)
 static inline void
 feed_rig_peer(struct feed_rig *r, uint16_t id)
 {
-	rig_peer(&r->rig, id, RIG_OWN_ASN, false, false);
+	for (unsigned i = 0; i < r->shards.count; i++)
+		rig_peer(&r->rigs[i], id, RIG_OWN_ASN, false, false);
 }
 
 static inline void
@@ -450,7 +496,7 @@ feed_rig_originate_prefix(struct feed_rig *r, const struct prefix *p, uint32_t p
 	a.a.next_hop = (struct ip_addr){0};
 	a.a.has |= ATTR_HAS_LOCAL_PREF;
 	a.a.local_pref = pref;
-	assert_int_equal(shard_originate(r->rig.shard, VRF_DEFAULT,
+	assert_int_equal(shard_originate(feed_rig_of(r, p)->shard, VRF_DEFAULT,
 				 p->afi == AFI_IPV6 ? FAMILY_IPV6_UNICAST : FAMILY_IPV4_UNICAST, p,
 				 pref != 0 ? &a.a : NULL),
 		0);

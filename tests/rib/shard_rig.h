@@ -5,7 +5,7 @@
 
 #include "lpm/arena.h"
 #include "lpm/qsbr.h"
-#include "rib/shard.h"
+#include "rib/shards.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -145,21 +145,17 @@ rig_ask(void *ctx, const struct nexthop_message *m)
 		r->asked(r, m);
 }
 
-/* `journal` 0: the usual size. */
-static inline void
-rig_init_journal(struct rig *r, bool tracking, uint32_t journal)
+/* All but the shard. */
+static inline struct shard_config
+rig_begin(struct rig *r, bool tracking)
 {
 	struct shard_config c = {
-		.journal_capacity = journal,
 		.own_asn = RIG_OWN_ASN,
 		.router_id = RIG_ROUTER_ID,
 		.next_hop_tracking = tracking,
 		.wake_consumers = rig_wake,
-		.wake_ctx = r,
 		.ask_next_hop = rig_ask,
-		.ask_ctx = r,
 		.evicted = rig_evicted,
-		.evicted_ctx = r,
 	};
 
 	role_enter_rib();
@@ -169,10 +165,27 @@ rig_init_journal(struct rig *r, bool tracking, uint32_t journal)
 		abort();
 	c.arena = r->arena;
 	c.readers = r->readers;
+	return c;
+}
+
+static inline void
+rig_shard(struct rig *r, struct shard_config c)
+{
+	c.wake_ctx = c.ask_ctx = c.evicted_ctx = r;
 	if (shard_create(&c, 1, &r->shard) != 0 ||
 		shard_table_add(r->shard, VRF_DEFAULT, rig_family(), &r->table) != 0)
 		abort();
 	r->input = shard_input(r->shard, 0);
+}
+
+/* `journal` 0: the usual size. */
+static inline void
+rig_init_journal(struct rig *r, bool tracking, uint32_t journal)
+{
+	struct shard_config c = rig_begin(r, tracking);
+
+	c.journal_capacity = journal;
+	rig_shard(r, c);
 }
 
 static inline void
@@ -182,11 +195,47 @@ rig_init(struct rig *r, bool tracking)
 }
 
 static inline void
-rig_fini(struct rig *r)
+rig_end(struct rig *r)
 {
 	if (r->batch != NULL)
 		shard_input_return(r->input, r->batch);
 	shard_destroy(r->shard);
+}
+
+static inline void
+rig_fini(struct rig *r)
+{
+	rig_end(r);
+	qsbr_destroy(r->readers);
+	arena_destroy(r->arena);
+}
+
+/* Several that share a journal, and the first one's arena and readers. */
+static inline void
+rigs_init(struct rig *r, unsigned count, bool tracking, uint32_t journal, struct shards *out)
+{
+	struct shard_config c = rig_begin(r, tracking);
+	const struct rig empty = *r;
+	struct shard *at[SHARDS_MAX];
+
+	if (journal_create_shared(r->arena, journal, count, &c.journal) != 0)
+		abort();
+	for (c.index = 0; c.index < count; c.index++) {
+		r[c.index] = empty;
+		rig_shard(&r[c.index], c);
+		at[c.index] = r[c.index].shard;
+	}
+	shards_init(out, at, count);
+}
+
+static inline void
+rigs_fini(struct rig *r, unsigned count)
+{
+	struct journal *journal = shard_journal(r->shard);
+
+	for (unsigned i = 0; i < count; i++)
+		rig_end(&r[i]);
+	journal_destroy(journal);
 	qsbr_destroy(r->readers);
 	arena_destroy(r->arena);
 }

@@ -347,6 +347,21 @@ model_covered(void)
 
 /* ---- what happens ---- */
 
+/* Several shards work in the order in which it is said, but for their walks. */
+static void
+said(void)
+{
+	if (m.r.shards.count > 1)
+		feed_rig_shards_drain(&m.r);
+}
+
+static void
+session_up(unsigned peer)
+{
+	for (unsigned i = 0; i < m.r.shards.count; i++)
+		rig_up(&m.r.rigs[i], (uint16_t)peer, RIG_OWN_ASN, peer, false);
+}
+
 static void
 announce(unsigned peer, unsigned prefix, unsigned hop)
 {
@@ -360,6 +375,7 @@ announce(unsigned peer, unsigned prefix, unsigned hop)
 		return;
 	}
 	feed_rig_announce_to(&m.r, (uint16_t)peer, &m.prefix[prefix], &next_hop, now.pref);
+	said();
 }
 
 static void
@@ -368,10 +384,12 @@ withdraw(unsigned peer, unsigned prefix)
 	if (!m.path[peer][prefix].there)
 		return;
 	m.path[peer][prefix].there = false;
-	if (model_covered())
+	if (model_covered()) {
 		feed_rig_withdraw_prefix(&m.r, (uint16_t)peer, &m.prefix[prefix]);
-	else
+		said();
+	} else {
 		m.path[peer][prefix].there = true;
+	}
 }
 
 static void
@@ -383,20 +401,22 @@ session_flap(unsigned peer)
 			m.up[peer] = true;
 			return;
 		}
-		rig_event(&m.r.rig, RIB_SESSION_DOWN, (uint16_t)peer);
+		for (unsigned i = 0; i < m.r.shards.count; i++)
+			rig_event(&m.r.rigs[i], RIB_SESSION_DOWN, (uint16_t)peer);
 		for (unsigned i = 0; i < m.prefixes; i++)
 			m.path[peer][i].there = false;
 	} else {
 		m.up[peer] = true;
-		rig_up(&m.r.rig, (uint16_t)peer, RIG_OWN_ASN, peer, false);
+		session_up(peer);
 	}
+	said();
 }
 
 /* What does not come by the stream of records finds it applied: else what replaces a route would be behind its loss. */
 static void
 originate(unsigned prefix)
 {
-	rig_drain(&m.r.rig);
+	feed_rig_shards_drain(&m.r);
 	m.ours[prefix] = !m.ours[prefix];
 	if (m.ours[prefix] && !model_covered()) {
 		m.ours[prefix] = false;
@@ -445,7 +465,7 @@ subnet_toggle(unsigned v6, unsigned i)
 		return;
 	}
 	unknown_since(reachable);
-	rig_drain(&m.r.rig);
+	feed_rig_shards_drain(&m.r);
 	assert_int_equal(
 		fib_feed_connected(m.r.feed, VRF_DEFAULT, &p, &local, subnet[i].port, was == 0), 0);
 }
@@ -477,7 +497,7 @@ link_event(unsigned port)
 		return;
 	}
 	unknown_since(reachable);
-	rig_drain(&m.r.rig);
+	feed_rig_shards_drain(&m.r);
 	if (m.port_down[port])
 		fib_feed_port_down(m.r.feed, (uint16_t)port, m.r.now_ns);
 	else
@@ -605,7 +625,7 @@ settle(void)
 	bool more;
 
 	do {
-		rig_settle(&m.r.rig);
+		feed_rig_shards_settle(&m.r);
 		more = feed_rig_pump_ask(&m.r);
 		more |= feed_rig_pump_tell(&m.r);
 		for (unsigned i = 0;; i++) {
@@ -632,7 +652,7 @@ shard_settle(void)
 {
 	do {
 		(void)nexthop_work(m.r.hops, 0);
-		rig_settle(&m.r.rig);
+		feed_rig_shards_settle(&m.r);
 		while (feed_rig_pump_ask(&m.r))
 			;
 	} while (feed_rig_pump_tell(&m.r));
@@ -690,7 +710,8 @@ check_all(void)
 	assert_int_equal(journal_safe_sequence(shard_journal(m.r.rig.shard)),
 		journal_head(shard_journal(m.r.rig.shard)) + 1);
 	assert_int_equal(fib_feed_failed(m.r.feed), 0);
-	assert_int_equal(shard_failures(m.r.rig.shard), 0);
+	for (unsigned i = 0; i < m.r.shards.count; i++)
+		assert_int_equal(shard_failures(m.r.shards.at[i]), 0);
 }
 
 static unsigned
@@ -736,11 +757,14 @@ step_once(void)
 		else
 			link_event(below(PORTS));
 		break;
-	case 16 ... 17:
-		rig_put(&m.r.rig);
+	case 16 ... 17: {
+		struct rig *r = &m.r.rigs[below(m.r.shards.count)];
+
+		rig_put(r);
 		for (unsigned n = below(8); n > 0; n--)
-			rig_turn(&m.r.rig);
+			rig_turn(r);
 		break;
+	}
 	case 18:
 		for (unsigned n = below(4); n > 0; n--)
 			feed_rig_pump_ask(&m.r);
@@ -786,7 +810,8 @@ model_begin(void)
 	memset(&m, 0, sizeof(m));
 	m.tight = below(2);
 	m.watch_count = m.tight ? 2 : WATCHED;
-	feed_rig_init(&m.r, true, 16u << below(6), 1 + below(m.tight ? 3 : 64));
+	feed_rig_init_shards(&m.r, seed % 3 == 0 ? FEED_SHARDS : 1, true, 16u << below(6),
+		1 + below(m.tight ? 3 : 64));
 	for (unsigned w = 0; w < WATCHED; w++) {
 		for (unsigned i = 0; i < 2 * sizeof(lens); i++) {
 			struct prefix p = prefix_of(watched[w], i % 2, lens[i / 2]);
@@ -801,7 +826,7 @@ model_begin(void)
 	}
 	for (uint16_t p = 1; p <= PEERS; p++) {
 		feed_rig_peer(&m.r, p);
-		rig_up(&m.r.rig, p, RIG_OWN_ASN, p, false);
+		session_up(p);
 		m.up[p] = true;
 	}
 	for (unsigned i = 0; i < 4; i++)
