@@ -45,8 +45,13 @@ def best_other(samples, units, metric, dut):
     return min(medians, key=medians.get) if sign and medians else None
 
 
+def free_name(taken, metric, who, against):
+    return next(n for n in (metric, "%s:%s" % (metric, against), "%s:%s:%s" % (metric, against, who)) if n not in taken)
+
+
 def ratios(samples, units, best, compare):
-    """{metric: ratio of `best` to the best of the other daemons}, and those of `compare` (a second one of a metric goes by METRIC:AGAINST)."""
+    """{metric: ratio of `best` to the best of the other daemons}, and those of `compare` (a second one of a metric goes by METRIC:AGAINST, further ones by
+    METRIC:AGAINST:OF)."""
     out = {}
     for metric, who in list(samples):
         other = best_other(samples, units, metric, best) if who == best else None
@@ -57,7 +62,7 @@ def ratios(samples, units, best, compare):
         for metric, dut in list(samples):
             r = dut == who and (metric, against) in samples and ratio(samples[metric, who], samples[metric, against], against)
             if r:
-                out[metric if metric not in out else "%s:%s" % (metric, against)] = dict(r, of=who, who=against)
+                out[free_name(out, metric, who, against)] = dict(r, of=who, who=against)
     return out
 
 
@@ -77,7 +82,7 @@ def document(name, entry, kept, command, date):
         "results": [{"dut": dut, "version": version_of(dut, kept.head["commit"]), "metrics": {
             metric: {"unit": units[metric], "runs": len(values), **spread(list(values.values()))}
             for (metric, who), values in samples.items() if who == dut}} for dut in duts],
-        "ratios": ratios(samples, units, entry.best, entry.compare),
+        "ratios": ratios(samples, units, entry.best, entry.compare), "whole": bool(kept.marks("end")),
     }
 
 
@@ -87,6 +92,7 @@ def read(folder, name):
         with open(os.path.join(folder, "%s.json" % name), encoding="utf-8") as f:
             doc = json.load(f)
         doc.setdefault("quick", "--quick" in doc.get("command", ""))
+        doc.setdefault("whole", True)
         notes = doc.get("notes", [])
         doc["notes"] = [n if isinstance(n, dict) and "step" in n else {"dut": "keel", "step": name, "text": str(n)} for n in (notes if isinstance(notes, list) else [notes])]
         return doc
@@ -94,13 +100,24 @@ def read(folder, name):
         return None
 
 
+def write(folder, name, doc):
+    """All of it or nothing: what is cut off in the middle can't be read by who comes next."""
+    path = os.path.join(folder, "%s.json" % name)
+    with open(path + ".new", "w", encoding="utf-8") as f:
+        json.dump(doc, f, indent=1)
+        f.write("\n")
+    os.replace(path + ".new", path)
+
+
 def show(doc):
+    if not doc["whole"]:
+        print("  stopped before its end: not all of it was measured")
     for result in doc["results"]:
         for metric, m in result["metrics"].items():
             print(f"  {metric:24} {result['dut']:12} {m['median']:12.2f} {m['unit']:12} ({m['min']:.2f} to {m['max']:.2f})")
     for metric, r in doc["ratios"].items():
         who = "" if r.get("who") in (None, r["against"]) else " " + r["who"]
-        print(f"  {metric:24} against {r['against'] + who:20} {r['ratio']:.3f} ({r['min']:.3f} to {r['max']:.3f})")
+        print(f"  {metric.split(':')[0]:24} {r.get('of', ''):12} against {r['against'] + who:20} {r['ratio']:.3f} ({r['min']:.3f} to {r['max']:.3f})")
     for n in doc.get("notes", []):
         print(f"  {n['dut']}, {n['step']}: {n['text']}")
 
@@ -137,11 +154,11 @@ def svg(doc, plot):
 def tables(doc):
     rows = [f"<tr><td>{html.escape(metric)}<td>{html.escape(result['dut'])}<td>{m['median']:.2f}<td>{m['min']:.2f}<td>{m['max']:.2f}<td>{html.escape(m['unit'])}"
             f"<td>{m.get('runs', doc['runs'])}" for result in doc["results"] for metric, m in result["metrics"].items()]
-    compared = [f"<tr><td>{html.escape(metric)}<td>{html.escape(r['against'])}<td>{html.escape(r.get('who') or '')}<td>{r['ratio']:.3f}<td>{r['min']:.3f}<td>{r['max']:.3f}"
+    compared = [f"<tr><td>{html.escape(metric.split(':')[0])}<td>{html.escape(r.get('of') or '')}<td>{html.escape(r['against'])}<td>{html.escape(r.get('who') or '')}<td>{r['ratio']:.3f}<td>{r['min']:.3f}<td>{r['max']:.3f}"
                 for metric, r in doc["ratios"].items()]
     notes = ["<li>%s, %s: %s" % (html.escape(n["dut"]), html.escape(n["step"]), html.escape(n["text"])) for n in doc.get("notes", [])]
     return ("<table><tr><th>metric<th>of<th>median<th>min<th>max<th>unit<th>runs" + "".join(rows) + "</table>"
-            "<table><tr><th>ratio of metric<th>against<th>that is<th>median<th>min<th>max" + "".join(compared) + "</table>"
+            "<table><tr><th>ratio of metric<th>of<th>against<th>that is<th>median<th>min<th>max" + "".join(compared) + "</table>"
             + ("<ul>" + "".join(notes) + "</ul>" if notes else ""))
 
 
@@ -156,6 +173,7 @@ def write_html(folder, benches):
         if doc is None:
             continue
         quick = " <b>--quick: these figures say nothing</b>;" if doc.get("quick") else ""
+        quick += "" if doc["whole"] else " <b>stopped before its end</b>;"
         parts.append(f"<h2>{html.escape(name)}</h2><p>{html.escape(entry.title)}</p><p>{quick} {html.escape(doc['machine'])}; {doc['runs']} runs; {doc['date']}; "
                      f"{html.escape(str(doc.get('version', '')))}; {html.escape(versions(doc))}; <code>{html.escape(doc.get('command', ''))}</code></p>")
         for plot in entry.plots:
@@ -184,9 +202,10 @@ def cell(m):
     return "%s (%s–%s)" % (figure(m["median"]), figure(m["min"]), figure(m["max"]))
 
 
-def ratio_cell(r):
-    """What Keel needs, as a part of what the best other needs."""
-    return "%s (%s–%s) of %s" % (figure(r["ratio"]), figure(r["min"]), figure(r["max"]), NAMES.get(r["who"], r["who"])) if r and r.get("who") else ""
+def ratio_cell(r, several):
+    """What Keel needs, as a part of what the best other needs. `several`: of more than one device."""
+    of = NAMES.get(r["of"], r["of"]) + " " if several else ""
+    return "%s%s (%s–%s) of %s" % (of, figure(r["ratio"]), figure(r["min"]), figure(r["max"]), NAMES.get(r["who"], r["who"])) if r.get("who") else ""
 
 
 def unit_words(unit):
@@ -200,8 +219,9 @@ def page_table(doc):
     for metric in metrics:
         unit = next(r["metrics"][metric]["unit"] for r in doc["results"] if metric in r["metrics"])
         all_ratios = [r for m, r in doc["ratios"].items() if m.split(":")[0] == metric]
+        several = len({r.get("of") for r in all_ratios}) > 1
         lines.append("| `%s` | %s | %s | %s |" % (metric, unit_words(unit), " | ".join(cell(metrics_of(doc, d).get(metric)) for d in duts), "; ".join(
-            filter(None, map(ratio_cell, all_ratios)))))
+            filter(None, (ratio_cell(r, several) for r in all_ratios)))))
     return lines
 
 
@@ -235,13 +255,13 @@ def page_worse(docs):
 
 
 def write_page(folder, benches, path):
-    """Fills the page's marked places of which there is a whole measurement (none of --quick); the others stay as they are. The measurements stay beside the page,
+    """Fills the page's marked places of which there is a whole measurement (none of --quick, none that was stopped); the others stay as they are. The measurements stay beside the page,
     in a folder of its name: those of several days and machines make one page."""
     beside, _ = os.path.splitext(path)
     os.makedirs(beside, exist_ok=True)
     for name in benches:
         doc = read(folder, name)
-        if doc and not doc["quick"]:
+        if doc and doc["whole"] and not doc["quick"]:
             shutil.copyfile(os.path.join(folder, name + ".json"), os.path.join(beside, name + ".json"))
     docs = {n: d for n, d in ((n, read(beside, n)) for n in benches) if d}
     made = {name: page_section(doc) for name, doc in docs.items()}

@@ -62,8 +62,39 @@ def compared(kept):
     check("against the best other", (r["against"], r["who"], r["min"], r["ratio"], r["max"]), ("the best other", "bird", 0.5, 0.625, 0.75))
     check("against the floor", doc["ratios"]["load:floor"]["ratio"], 2.5)
     check("where another is better", doc["ratios"]["memory"]["ratio"], 1.5)
+    check("whole", doc["whole"], True)
     check("who lacks what", [(n["dut"], n["kind"]) for n in doc["notes"]], [("frr", "once"), ("gobgp", "unable")])
     return doc
+
+
+def three_against_one(folder):
+    """Each has a ratio of its own, and the page says whose it is."""
+    kept = Samples(os.path.join(folder, "shards.samples"), HEAD)
+    for i, dut in enumerate(("one", "two", "four", "sixteen")):
+        kept.append("load %s us 0 %d" % (dut, i + 1))
+    entry = Entry(best=None, compare=[("two", "one"), ("four", "one"), ("sixteen", "one")])
+    doc = report.document("shards", entry, kept, "scripts/bench shards", "2026-01-01T00:00:00+00:00")
+    check("a ratio each", {k: r["ratio"] for k, r in doc["ratios"].items()}, {"load": 2.0, "load:one": 3.0, "load:one:sixteen": 4.0})
+    check("told", "; ".join("%s %d (%d–%d) of one" % (d, n, n, n) for d, n in (("two", 2), ("four", 3), ("sixteen", 4))) in report.page_table(doc)[-1], True)
+
+
+def stopped(folder):
+    """What has no end yet is kept and shown, but is no measurement for the page; what can't be written leaves what was there."""
+    kept = Samples(os.path.join(folder, "stopped.samples"), HEAD)
+    kept.append("load keel s 0 2")
+    doc = report.document("stopped", Entry(), kept, "scripts/bench stopped", "2026-01-01T00:00:00+00:00")
+    check("stopped", doc["whole"], False)
+    report.write(folder, "stopped", doc)
+    page = os.path.join(folder, "stopped.md")
+    with open(page, "w") as f:
+        f.write("<!-- bench stopped -->\nnot measured yet\n<!-- end -->\n")
+    check("not for the page", report.write_page(folder, {"stopped": Entry()}, page), [])
+    check("the report says so", "stopped before its end" in open(report.write_html(folder, {"stopped": Entry()})).read(), True)
+    try:
+        report.write(folder, "stopped", {"machine": object()})
+    except TypeError:
+        pass
+    check("what was there", report.read(folder, "stopped")["ratios"], {})
 
 
 def paged(doc, folder):
@@ -129,6 +160,8 @@ def thirds(folder):
 
 def main():
     with tempfile.TemporaryDirectory() as folder:
+        three_against_one(folder)
+        stopped(folder)
         doc = compared(resumed(os.path.join(folder, "x.samples")))
         paged(doc, folder)
         keelbenched(doc, folder)
