@@ -494,14 +494,18 @@ slot_install(struct fib_table *t, const struct prefix *slot)
 	}
 }
 
-/* 0, -ENOMEM. */
+/*
+ * What joins the batch for the /24 to be painted is one that waited: no copy shows it, so it has no list before. The /24 itself may be a route that
+ * the copies show, whose reference a later change in this batch passes on. 0, -ENOMEM.
+ */
 static int
 slot_grant(struct fib_table *t, const struct prefix *slot)
 {
+	struct shadow_entry first;
 	bool added;
 
-	/* no list before: there is no reference to give up for a mere repainting */
-	if (fib_batch_add(t, slot, NOTHING, &added) != 0)
+	if (!slot_first(t, slot, &first) ||
+		fib_batch_add(t, &first.prefix, NOTHING, &added) != 0)
 		return -ENOMEM;
 	slot_install(t, slot);
 	(void)shadow_remove(t->waiting, slot);

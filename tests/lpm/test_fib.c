@@ -466,6 +466,42 @@ test_groups_kept_back(void **state)
 	fib_unmake();
 }
 
+/* A group that comes free for a /24's longer prefixes leaves the list of the /24 itself to the copies that still show it. */
+static void
+test_group_for_a_slot(void **state)
+{
+	struct path_lists *p;
+
+	(void)state;
+	fib_make(16);
+	p = fib_path_lists(fib);
+	lists_make(4);
+	for (unsigned i = 0; i < 15; i++) {
+		struct prefix slot = prefix_from_v4(0x0a000000 + i * 256, 25);
+
+		assert_int_equal(fib_set(fib, VRF_DEFAULT, &slot, list[0]), 0);
+	}
+	set("10.9.0.0/24", list[1]);
+	set("10.9.0.128/25", list[0]);
+	assert_int_equal(commit(), -ENOSPC);
+	settle();
+	set_own("10.9.0.1/32", list[3]);
+	set("10.9.0.0/24", list[2]);
+	path_list_unref(p, list[1]); /* ours */
+	check("10.9.0.2", "10.9.0.0/24", list[1]);
+	assert_int_equal(path_list_refs(p, list[1]), 1);
+	assert_int_equal(commit(), 0);
+	check("10.9.0.1", "10.9.0.1/32", list[3]);
+	check("10.9.0.2", "10.9.0.0/24", list[2]);
+	check("10.9.0.200", "10.9.0.128/25", list[0]);
+	settle();
+	assert_int_equal(path_list_refs(p, list[1]), 0);
+	path_list_unref(p, list[0]);
+	path_list_unref(p, list[2]);
+	path_list_unref(p, list[3]);
+	fib_unmake();
+}
+
 /* The acceptance test's world: what is in the table now stands first in `route`. */
 struct world {
 	struct lpm_oracle oracle;
@@ -891,6 +927,7 @@ main(void)
 		one_thread_test(test_waiting_first),
 		one_thread_test(test_exhaustion),
 		one_thread_test(test_groups_kept_back),
+		one_thread_test(test_group_for_a_slot),
 		one_thread_test(test_full_table),
 		cmocka_unit_test(test_beside_readers),
 	};
