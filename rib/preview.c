@@ -15,7 +15,8 @@ struct item {
 	struct shard_peer known;
 	const struct policy *policy;
 	struct policy_eval *eval;
-	struct attr_id set; /* policy_eval_begin() was done for it */
+	const struct shard *shard; /* policy_eval_begin() was done for its `set`: ids and serials are a shard's own */
+	struct attr_id set;
 	uint32_t serial;
 	enum decision_reason loop; /* of that set */
 	struct preview_counts counts;
@@ -200,7 +201,7 @@ judge(struct preview *p, struct item *i, struct attr_id id, const struct attr_se
 	struct policy_context context = {.peer = i->known.addr,
 		.family = p->c.family,
 		.source = i->known.external ? SOURCE_EXTERNAL : SOURCE_INTERNAL};
-	bool fresh = i->set.v != id.v || i->serial != serial;
+	bool fresh = i->shard != p->shard || i->set.v != id.v || i->serial != serial;
 	int err;
 
 	*v = (struct policy_verdict){.permit = false, .attrs = a};
@@ -212,6 +213,7 @@ judge(struct preview *p, struct item *i, struct attr_id id, const struct attr_se
 			if (err != 0 && err != -E2BIG)
 				return err;
 		}
+		i->shard = p->shard;
 		i->set = id;
 		i->serial = serial;
 	}

@@ -454,11 +454,68 @@ test_nobody(void **state)
 	world_end(&w);
 }
 
+/* Ids of sets are a shard's own: the same id and serial are another set in the next one. */
+static void
+test_shards(void **state)
+{
+	struct preview_config c = {0};
+	struct preview_counts counts;
+	const struct policy *only;
+	struct policy_builder *b;
+	struct shard *at[2];
+	struct shards shards;
+	struct rig rig[2];
+	struct preview *p;
+	struct policy *made;
+
+	(void)state;
+	rig_mode = RIG_V4;
+	assert_int_equal(policy_builder_create("med-1", &b), 0);
+	assert_int_equal(policy_builder_node(b, 10, true), 0);
+	assert_int_equal(policy_builder_match_number(b, NUMBER_MED, 1, 1), 0);
+	assert_int_equal(policy_builder_finish(b, &made), 0);
+	only = made;
+	for (unsigned i = 0; i < 2; i++) {
+		struct rib_nlri n = rig_nlri(0x01000000 + (i << 24), 24);
+		uint32_t path = 65001;
+		union rig_attrs a;
+
+		rig_init(&rig[i], false);
+		rig_peer(&rig[i], 1, path, true, true);
+		rig_up(&rig[i], 1, path, 0x01010101, true);
+		shard_peer_import(
+			rig[i].shard, (struct peer_id){1}, rig_family(), policy_accept_all());
+		rig_attrs_make(&a, &path, 1, hop(0));
+		a.a.med = 1 + i;
+		a.a.has |= ATTR_HAS_MED;
+		rig_update(&rig[i], 1, &a.a, &n, 1);
+		rig_settle(&rig[i]);
+		at[i] = rig[i].shard;
+	}
+	shards_init(&shards, at, 2);
+	c.arena = rig[0].arena;
+	c.shards = &shards;
+	c.table = rig[0].table;
+	c.family = rig_family();
+	assert_int_equal(preview_create(&c, &p), 0);
+	assert_int_equal(preview_peer(p, (struct peer_id){1}, only), 0);
+	for (uint32_t id = 0; id < 2 * dest_limit(shard_table(at[0], c.table)); id++)
+		assert_int_equal(preview_dest(p, (struct dest_id){id}), 0);
+	preview_peer_counts(p, (struct peer_id){1}, &counts);
+	assert_int_equal(counts.removed, 1);
+	assert_int_equal(counts.changed, 0);
+	preview_destroy(p);
+	for (unsigned i = 0; i < 2; i++)
+		rig_fini(&rig[i]);
+	policy_drop(only);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_nobody),
+		cmocka_unit_test(test_shards),
 		cmocka_unit_test_teardown(test_preview_is_what_happens, tell_seed),
 	};
 
