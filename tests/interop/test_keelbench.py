@@ -140,8 +140,27 @@ def wire(c, out):
                 run("ip", "link", "delete", dev, check=False)
 
 
+def given_back(c, out):
+    """Interfaces of a machine that is a namespace itself: whatever keelbench ends with, they are there again, and in no other."""
+    from lab import Lab
+    program = "KEEL_BUILD=%s %s load --dut 198.18.50.1 --interface kw0 --routes 10 --timeout 1 --no-limits --out %s" % (BUILD, PROGRAM, os.path.join(out, "given"))
+    with Lab(os.path.join(out, "logs")) as lab:
+        lab.host("machine")
+        lab.sh("machine", "ip link add kw0 type veth peer name kw1")
+        for what, command, expected in (
+                ("a router that is not there", program, "3"),
+                ("an interface that is not there", program.replace("load", "storm --flip true").replace("50.1", "50.1,198.18.51.1,198.18.52.1").replace(
+                    "kw0", "kw0,kw1,nowhere"), "2")):
+            c.equal(what, lab.sh("machine", command + " >/dev/null 2>&1; echo $?").strip(), expected)
+            c.equal("... the interfaces are where they were", sorted(lab.sh("machine", "ls /sys/class/net").split()), ["kw0", "kw1", "lo"])
+
+
 def usage(c):
     for words, expected in ((["storm", "--dut", "198.18.0.300"], "is not an IPv4 address"), (["storm", "--dut", "198.18.0.1"], "--interface"),
+                            (["plan", "--dut", "255.255.255.255"], "no address behind"), (["plan", "--dut", "192.0.2.1,192.0.2.9,198.18.0.1"], "in one /24"),
+                            (["plan", "--peers", "200"], "is not in 198.18.0.0/24"), (["storm", "--peers", "-1"], "0 or more"), (["storm", "--hold", "2"], "3 to 65535"),
+                            (["refresh", "--peers", "0"], "1 or more"), (["refresh", "--slow", "30"], "there are 20 asking peers"), (["storm", "--seconds", "nan"], "not above 0"),
+                            (["load", "--routes", "-5"], "-5 is not 1 to"), (["load", "--json", "/nowhere/x.json"], "/nowhere/x.json"),
                             (["storm", "--mrt", "/nowhere"], "/nowhere is not there"), (["storm", "--flip", "x"], "are of a router on a wire")):
         status, said = keelbench(*words)
         c.true("%s: exit 2 and why" % " ".join(words), status == 2 and expected in said, (status, said))
@@ -152,6 +171,7 @@ def usage(c):
 def test(checks):
     out = out_folder(NAME)
     usage(checks)
+    given_back(checks, out)
     gaps(checks, os.path.join(out, "gaps"))
     wire(checks, os.path.join(out, "wire"))
     storm(checks, out)

@@ -3,17 +3,19 @@
 import argparse
 import contextlib
 import ipaddress
+import math
 import os
 import statistics
 import sys
 import time
+import traceback
 
 from bench_lab import BUILD
 import duts
 from . import control, limits, report
 from .adapters import ADAPTERS, Unable, Wire
 from .control import ground, make_dut, make_plan
-from .plan import ASN
+from .plan import ASN, V4
 from .storm import Storm
 from lab import Hugepages, Lab, cpus_of_lab
 from lab_ports import LabPorts
@@ -35,13 +37,31 @@ reason. Needs root. docs/keelbench.md is the manual."""
 
 
 PACKETS_MAX = 30000000  # of one run of the probe (tests/bench/probe.c), with some to spare
+ROUTES_MAX = 20000000  # the feed has them all in memory, some 100 octets each
 
 
 def positive(text):
     n = float(text)
-    if n <= 0:
+    if not 0 < n < math.inf:
         raise argparse.ArgumentTypeError("%s is not above 0" % text)
     return n
+
+
+def not_negative(text):
+    return 0.0 if float(text) == 0 else positive(text)
+
+
+def integer(least, most=math.inf):
+    def read(text):
+        n = int(text)
+        if not least <= n <= most:
+            raise argparse.ArgumentTypeError("%d is not %d%s" % (n, least, " or more" if most == math.inf else " to %d" % most))
+        return n
+    read.__name__ = "int"  # argparse says it of what is none
+    return read
+
+
+HOLD = integer(3, 65535)  # RFC 4271 4.2; 0, without keepalives, is not what crowd speaks
 
 
 def parser():
@@ -56,20 +76,20 @@ def parser():
     g.add_argument("--source", default="", metavar="ADDRESS[,...]", help="our address on each link (default: the router's plus 1; /24); the peers have those behind it")
     g.add_argument("--dut6", default="", metavar="ADDRESS[,...]", help="the router's IPv6 addresses (/64); without them a router on a wire gets IPv4 alone")
     g.add_argument("--source6", default="", metavar="ADDRESS[,...]", help="ours (default: the router's plus 1)")
-    g.add_argument("--asn", type=int, default=ASN, help="the router's AS (default %(default)s)")
+    g.add_argument("--asn", type=integer(1, 2 ** 32 - 1), default=ASN, help="the router's AS (default %(default)s)")
     g.add_argument("--flip", metavar="COMMAND", help="run with 1 and 0 in turn: changes the import policy of a router on a wire (see `keelbench plan`)")
     g.add_argument("--label", help="its name in the report")
     g.add_argument("--no-keep", action="store_true", help="the router keeps no rejected routes: a policy change makes it ask its peers for all again")
     g = common.add_argument_group("the table")
-    g.add_argument("--routes", type=int, help="generated IPv4 routes (default 1,000,000)")
-    g.add_argument("--routes6", type=int, help="IPv6 routes (default: a fifth of those of IPv4)")
+    g.add_argument("--routes", type=integer(1, ROUTES_MAX), help="generated IPv4 routes (default 1,000,000)")
+    g.add_argument("--routes6", type=integer(0, ROUTES_MAX), help="IPv6 routes (default: a fifth of those of IPv4)")
     g.add_argument("--mrt", metavar="FILE", help="the table of a TABLE_DUMP_V2 dump (may end in .gz) in place of generated ones")
     g.add_argument("--updates", dest="updates_file", metavar="FILE", help="recorded churn: an MRT updates file (BGP4MP); its first peer is played by A")
     g.add_argument("--speed", type=positive, default=1, help="of recorded churn: times as fast (default 1)")
     g = common.add_argument_group("the run")
     g.add_argument("--quick", action="store_true", help="20,000 + 4,000 routes, one short run: does everything once")
-    g.add_argument("--runs", type=int, help="alternations (default 5)")
-    g.add_argument("--timeout", type=int, default=900, help="seconds after which what is waited for has failed (default %(default)s)")
+    g.add_argument("--runs", type=integer(1), help="alternations (default 5)")
+    g.add_argument("--timeout", type=integer(1), default=900, help="seconds after which what is waited for has failed (default %(default)s)")
     g.add_argument("--out", default=os.path.join(BUILD, "keelbench"), help="folder of the report (default %(default)s)")
     g.add_argument("--json", metavar="FILE", help="the report's JSON goes there too")
     g.add_argument("--no-limits", action="store_true", help="don't measure keelbench's own limits first")
@@ -78,17 +98,17 @@ def parser():
     p = sub.add_parser("storm", parents=[common], help="full table, flips, refreshes, churn, traffic")
     plan = sub.add_parser("plan", parents=[common], help="how a router on a wire is to be configured")
     for x in (p, plan):
-        x.add_argument("--peers", type=int, default=20, help="that ask for refreshes (default %(default)s)")
-        x.add_argument("--hold", type=int, default=90, help="their hold time (default %(default)s)")
+        x.add_argument("--peers", type=integer(0), default=20, help="that ask for refreshes (default %(default)s)")
+        x.add_argument("--hold", type=HOLD, default=90, help="their hold time (default %(default)s)")
     p.add_argument("--seconds", type=positive, help="of one storm (default 20)")
     p.add_argument("--minutes", type=positive, help="soak: one storm of so many minutes, its memory in thirds")
     p.add_argument("--rate", type=positive, default=1, help="of everything: flips, refreshes, churn, packets (0.5: half of all)")
-    p.add_argument("--flip-s", type=float, default=5, help="seconds from one policy change to the next (default 5; 0: none)")
-    p.add_argument("--refresh-rate", type=float, default=50, help="requests a second in all (default 50)")
-    p.add_argument("--churn", type=float, default=10000, help="updates a second in all (default 10,000)")
-    p.add_argument("--pps", type=int, default=20000, help="packets a second (default 20,000)")
-    p.add_argument("--destinations", type=int, default=5000, help="IPv4 addresses that traffic goes to; of IPv6 half of that")
-    p.add_argument("--slow", type=int, default=0, help="so many of the asking peers read nothing in a storm")
+    p.add_argument("--flip-s", type=not_negative, default=5, help="seconds from one policy change to the next (default 5; 0: none)")
+    p.add_argument("--refresh-rate", type=not_negative, default=50, help="requests a second in all (default 50)")
+    p.add_argument("--churn", type=not_negative, default=10000, help="updates a second in all (default 10,000)")
+    p.add_argument("--pps", type=integer(1), default=20000, help="packets a second (default 20,000)")
+    p.add_argument("--destinations", type=integer(2), default=5000, help="IPv4 addresses that traffic goes to; of IPv6 half of that")
+    p.add_argument("--slow", type=integer(0), default=0, help="so many of the asking peers read nothing in a storm")
     p.add_argument("--lab-ports", action="store_true", help="Keel only: the worker's rate in packets a second (traffic from and to memory, in the worker's own "
                    "loop) in the storm, as a ratio to its rate beside an unrelated loop in memory; default 15 alternations")
     p.add_argument("--no-bare", action="store_true", help="without the bare loop beside it")
@@ -99,14 +119,14 @@ def parser():
         if name == "load":
             x.add_argument("--from", dest="from_peers", type=int, default=1, choices=(1, 2), help="peers that announce the table (default 1)")
         if name == "refresh":
-            x.add_argument("--peers", type=int, default=20, help="that ask (default %(default)s)")
-            x.add_argument("--each", type=int, default=50, help="requests a second of each (default %(default)s)")
-            x.add_argument("--hold", type=int, default=9, help="hold time in seconds (default %(default)s)")
+            x.add_argument("--peers", type=integer(1), default=20, help="that ask (default %(default)s)")
+            x.add_argument("--each", type=integer(1), default=50, help="requests a second of each (default %(default)s)")
+            x.add_argument("--hold", type=HOLD, default=9, help="hold time in seconds (default %(default)s)")
             x.add_argument("--seconds", type=positive, default=30, help="(default %(default)s)")
-            x.add_argument("--slow", type=int, default=0, help="so many of them stop reading half-way")
+            x.add_argument("--slow", type=integer(0), default=0, help="so many of them stop reading half-way")
         if name == "churn":
-            x.add_argument("--updates-per-s", type=int, default=10000, help="(default 10,000)")
-            x.add_argument("--flaps", type=int, default=0, help="so many /32s flapped by a peer of its own meanwhile")
+            x.add_argument("--updates-per-s", type=integer(1), default=10000, help="(default 10,000)")
+            x.add_argument("--flaps", type=integer(0), default=0, help="so many /32s flapped by a peer of its own meanwhile")
             x.add_argument("--seconds", type=positive, default=30, help="(default %(default)s)")
     sub.add_parser("limits", parents=[common], help="keelbench's own")
     return top
@@ -129,6 +149,37 @@ def listed(text, what, version, count=None):
     return out
 
 
+def behind(address):
+    try:
+        return str(ipaddress.ip_address(address) + 1)
+    except ValueError:
+        raise Usage("--source: there is no address behind %s, so ours has to be named" % address) from None
+
+
+def check_links(args):
+    """The emulated peers' addresses are counted from ours: all of them have to be on their link, and on no other."""
+    one = {} if args.command in ("storm", "plan") else {"ipv6": False, "one_link": True}
+    plan = make_plan(args, asking=getattr(args, "peers", 0), **one)
+    nets = [ipaddress.ip_interface(link.router[V4] + "/24").network for link in plan.links]
+    if len(set(nets)) < len(nets):
+        raise Usage("--dut: two of its links are in one /24")
+    for link, net in zip(plan.links, nets):
+        mine = [link.router[V4], *dict.fromkeys([link.ours[V4], *(p.address for p in plan.peers() if p.link == link.name and p.family == V4)])]
+        for a in mine:
+            if ipaddress.ip_address(a) not in net or a == str(net.broadcast_address):
+                raise Usage("%s, of one of our peers, is not in %s (--peers, --source)" % (a, net))
+        if len(set(mine)) < len(mine):
+            raise Usage("--source: %s is the router's address, and one of our peers'" % link.router[V4])
+
+
+def check_interfaces(names):
+    for name in names:
+        if not os.path.exists("/sys/class/net/" + name):
+            raise Usage("--interface: this machine has no %s" % name)
+    if len(set(names)) < len(names):
+        raise Usage("--interface: one of them is named twice")
+
+
 def settle(args):
     """Defaults that depend on one another; what can't be is said before anything starts."""
     quick = args.quick
@@ -149,8 +200,10 @@ def settle(args):
         args.bare = not args.no_bare and not args.minutes and not args.lab_ports and args.dut == "keel"
         if args.bare and args.hold and args.hold < 2 * args.seconds:
             raise Usage("--hold %d: the router stands still for %g s beside the bare loop, so hold at least twice that (or --no-bare)" % (args.hold, args.seconds))
-        if args.slow > args.peers:
-            raise Usage("--slow %d: there are %d asking peers (--peers)" % (args.slow, args.peers))
+    if getattr(args, "slow", 0) > getattr(args, "peers", 0):
+        raise Usage("--slow %d: there are %d asking peers (--peers)" % (args.slow, args.peers))
+    if args.json and not os.access(os.path.dirname(os.path.abspath(args.json)), os.W_OK):
+        raise Usage("--json: no file can be written at %s" % args.json)
     for name in ("mrt", "updates_file"):
         if getattr(args, name) and not os.path.isfile(getattr(args, name)):
             raise Usage("--%s: %s is not there" % (name.split("_")[0], getattr(args, name)))
@@ -160,18 +213,21 @@ def settle(args):
         if len(args.routers) not in (1, 3):
             raise Usage("--dut: %s is neither one of %s nor one or three addresses" % (args.dut, ", ".join(ADAPTERS)))
         n = len(args.routers)
-        args.ours = listed(args.source, "--source", 4, n) or [str(ipaddress.ip_address(a) + 1) for a in args.routers]
+        args.ours = listed(args.source, "--source", 4, n) or [behind(a) for a in args.routers]
         args.routers6 = listed(args.dut6, "--dut6", 6, n)
-        args.ours6 = listed(args.source6, "--source6", 6, n) or [str(ipaddress.ip_address(a) + 1) for a in args.routers6]
+        args.ours6 = listed(args.source6, "--source6", 6, n) or [behind(a) for a in args.routers6]
         args.interfaces = [w for w in args.interface.split(",") if w]
         if args.command != "plan" and len(args.interfaces) != n:
             raise Usage("--interface: %d given, --dut names %d links" % (len(args.interfaces), n))
+        check_interfaces(args.interfaces)
         if args.command == "storm" and n == 1:
             raise Usage("--dut: a storm has traffic, so it needs three addresses: where packets come in, to A, to B")
         if args.command == "storm" and args.flip_s and not args.flip:
             raise Usage("--flip: a command that changes the router's policy is missing (or --flip-s 0: without flips)")
     elif args.interface or args.source or args.dut6 or args.source6 or args.flip:
         raise Usage("--interface, --source, --dut6, --source6 and --flip are of a router on a wire: --dut %s is started here" % args.dut)
+    if args.command != "limits":
+        check_links(args)
 
 
 class Progress:
@@ -385,6 +441,10 @@ def main(argv=None):
         return 3
     except (RuntimeError, TimeoutError, OSError) as e:
         sys.stderr.write("keelbench: %s: %s (logs: %s)\n" % (args.command, e, os.path.join(args.out, "logs")))
+        return 3
+    except Exception as e:  # 1 would say that it was measured, and something was lost
+        traceback.print_exc()
+        sys.stderr.write("keelbench: %s: %s: %s (logs: %s)\n" % (args.command, type(e).__name__, e, os.path.join(args.out, "logs")))
         return 3
 
 

@@ -57,6 +57,15 @@ class Field:
     def __init__(self, lab, plan, say, counts, mrt=None, updates=None, interfaces=None, forward=False, seed=1):
         self.lab, self.plan, self.say, self.counts, self.mrt, self.updates, self.seed = lab, plan, say, counts, mrt, updates, seed
         self.feeds, self.crowds, self.taken, self.tables, self.ended = {}, {}, [], {}, set()
+        try:
+            self.lay(interfaces, forward)
+        except BaseException:
+            self.close()  # a namespace that goes takes with it what is no hardware
+            raise
+
+    def lay(self, interfaces, forward):
+        """The namespaces and links."""
+        lab, plan = self.lab, self.plan
         if interfaces is None:
             lab.host("rt", forward, ipv6=plan.ipv6)
             if forward:
@@ -88,7 +97,8 @@ class Field:
 
     def close(self):
         for host, dev in self.taken:
-            self.lab.sh(host, "ip address flush dev %s; ip link set dev %s netns 1" % (dev, dev), check=False)
+            self.lab.sh(host, "ip address flush dev %s; ip link set dev %s netns %d" % (dev, dev, os.getpid()), check=False)
+        self.taken = []
 
     # ---- the table ----
 

@@ -50,9 +50,10 @@ class Report:
         """(JSON, HTML): where they are."""
         path = path or os.path.join(self.out, self.scenario + ".json")
         document = self.document()
-        with open(path, "w", encoding="utf-8") as f:
+        with open(path + ".new", "w", encoding="utf-8") as f:  # whole, or what was there before
             json.dump(document, f, indent=1)
             f.write("\n")
+        os.replace(path + ".new", path)
         page = os.path.join(self.out, self.scenario + ".html")
         with open(page, "w", encoding="utf-8") as f:
             f.write(self.page(document))
