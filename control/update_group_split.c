@@ -177,15 +177,31 @@ copy_fail(struct update_group *g, int err)
 	g->rules_due_ns = 0;
 }
 
+/*
+ * Those it was begun for may have others by now, or this group has taken their rules: what is copied is good for any. Else commits that come faster
+ * than it is copied would begin it anew each time, and the group, which gathers nothing meanwhile, would hold the journal until it is evicted.
+ * False: all have the group's rules.
+ */
+static bool
+copy_aim(struct update_group *g)
+{
+	const struct update_member *m;
+
+	if (agreeing(g, &g->copy->rules) > 0 && !rules_equal(&g->rules, &g->copy->rules))
+		return true;
+	m = member_other(g);
+	if (m != NULL)
+		g->copy->rules = rules_normal(&m->rules);
+	return m != NULL;
+}
+
 static bool
 copy_run(struct update_group *g) RUNS_ON(role_session)
 {
 	int more;
 
 	/* One that has begun to go, in slices, takes nobody any more. */
-	if (g->copy->left || g->copy->out == NULL || agreeing(g, &g->copy->rules) == 0 ||
-		rules_equal(&g->rules, &g->copy->rules)) {
-		/* Nobody wants it any more; or all do by now, and this group has taken the rules: it would be left without members. */
+	if (g->copy->left || g->copy->out == NULL || !copy_aim(g)) {
 		if (!update_group_dismantle(g->copy, 0))
 			g->copy = NULL;
 		return true;

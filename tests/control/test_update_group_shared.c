@@ -351,6 +351,46 @@ test_rest_follows_during_split(void **state)
 	rigged_end(&r);
 }
 
+/* Commits faster than a group is copied: it is copied all the same, and does not hold the journal as long as they come. */
+static void
+test_commits_faster_than_a_split(void **state)
+{
+	static struct rigged r;
+	struct update_group_stats s;
+	struct journal *j;
+
+	(void)state;
+	rigged_begin(&r, FAMILY_IPV4_UNICAST);
+	load(&r, 20000, 4);
+	for (unsigned i = 0; i < 2; i++) {
+		struct update_member_config c = member_config(&r, i);
+
+		join(&r, i, &c);
+	}
+	drain(&r, false);
+	for (unsigned round = 1; round <= 40; round++) {
+		for (unsigned i = 0; i < 2; i++) {
+			struct update_rules rules = *update_group_rules_of(r.told[i].m);
+			unsigned number = 2 * round + i; /* nobody has the same as one had a round before */
+
+			rules.next_hop_unchanged = number & 1;
+			rules.remove_private_as = number >> 1 & 1;
+			rules.as_override = number >> 2 & 1;
+			update_group_rules(r.told[i].m, &rules);
+		}
+		encode_for(&r, 0, false, 1000);
+	}
+	for (unsigned i = 0; i < 2; i++) {
+		update_group_stats(r.told[i].m, &s);
+		assert_int_equal(s.members, 1);
+	}
+	load(&r, 100, 1);
+	drain(&r, false);
+	j = shard_journal(r.rig.shard);
+	assert_int_equal(journal_safe_sequence(j), journal_head(j) + 1);
+	rigged_end(&r);
+}
+
 /* ---- who falls behind ---- */
 
 static unsigned
@@ -699,6 +739,7 @@ main(void)
 		cmocka_unit_test(test_reflection),
 		cmocka_unit_test(test_cluster_id_changes),
 		cmocka_unit_test(test_rest_follows_during_split),
+		cmocka_unit_test(test_commits_faster_than_a_split),
 		cmocka_unit_test(test_requests),
 		cmocka_unit_test(test_packed_once),
 		cmocka_unit_test(test_only_full_ones_fall_behind),
