@@ -240,7 +240,8 @@ wake_consumers(void *ctx)
 {
 	struct keeld *k = ctx;
 
-	thread_wake(k->fib_thread);
+	if (k->fib != NULL) /* else it reads no journal */
+		thread_wake(k->fib_thread);
 	thread_wake(k->session_thread);
 }
 
