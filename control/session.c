@@ -268,6 +268,16 @@ removed_free(struct speaker *s)
 	}
 }
 
+/* Half of what a walk may be ahead is read: the next one writes while the rest is. */
+static void
+walks_resume(struct speaker *s) RUNS_ON(role_session)
+{
+	int shard = journal_waiter(shard_journal(s->shards.at[0]), SHARD_PACE_ENTRIES / 2);
+
+	if (shard >= 0)
+		s->config.wake_shard(s->config.ctx, (unsigned)shard);
+}
+
 bool
 speaker_work(void *ctx, uint64_t now, uint64_t deadline_ns)
 {
@@ -294,6 +304,7 @@ speaker_work(void *ctx, uint64_t now, uint64_t deadline_ns)
 	}
 	removed_free(s);
 	attr_table_reclaim(s->exported);
+	walks_resume(s);
 	/* No batch was free: the shard gives one back soon. To look again at once would be to spin. */
 	if (s->starved && s->retry.deadline_ns == 0)
 		timer_arm(s->thread, &s->retry, BATCH_RETRY_NS);

@@ -186,8 +186,8 @@ fib_busy(void *ctx)
 
 /* What was replaced is freed after a grace period: somebody has to look again when no input comes any more. */
 #define RIB_TIDY_NS 100000000
-/* Consumers read some hundred entries of the journal meanwhile. */
-#define RIB_PACED_NS 100000
+/* Who waits for consumers is woken by the session thread when it has read; this is for when it does not, or just had. */
+#define RIB_PACED_NS 1000000
 
 static struct rib_context {
 	struct keeld *k;

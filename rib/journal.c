@@ -50,6 +50,8 @@ struct journal {
 	/* the newest sequence; 0: none yet. Of several writers the newest that one of them has, be it written or not */
 	alignas(CACHE_LINE) _Atomic uint64_t head;
 	alignas(CACHE_LINE) _Atomic uint32_t cursor_end; /* slots at and above were never used */
+	_Atomic uint32_t waiting; /* bits: these writers wait for paced consumers */
+	unsigned waiter; /* the consumers' thread's: whom it asked to wake last */
 	struct journal_cursor cursor[JOURNAL_CURSORS_MAX];
 };
 
@@ -420,6 +422,29 @@ journal_lag(const struct journal *j, uint64_t *position)
 			*position = at;
 	}
 	return head - *position;
+}
+
+void
+journal_wait(struct journal *j, unsigned writer, bool waits)
+{
+	if (waits)
+		atomic_fetch_or_explicit(&j->waiting, 1u << writer, memory_order_relaxed);
+	else
+		atomic_fetch_and_explicit(&j->waiting, ~(1u << writer), memory_order_relaxed);
+}
+
+int
+journal_waiter(struct journal *j, uint64_t lag)
+{
+	uint32_t waiting = atomic_load_explicit(&j->waiting, memory_order_relaxed), later;
+	uint64_t position;
+
+	if (waiting == 0 || journal_lag(j, &position) >= lag)
+		return -1;
+	later = waiting & ~((2u << j->waiter) - 1);
+	j->waiter = (unsigned)__builtin_ctz(later != 0 ? later : waiting);
+	atomic_fetch_and_explicit(&j->waiting, ~(1u << j->waiter), memory_order_relaxed);
+	return (int)j->waiter;
 }
 
 void

@@ -79,8 +79,14 @@ void journal_set_patience(struct journal_cursor *c, enum journal_patience patien
 
 /* The consumer's thread, after subscribing: long walks of the writer don't run far ahead of this one (shard_walks.c). */
 void journal_set_paced(struct journal_cursor *c);
-/* Writer. How many entries the slowest of these has not read, and which was its last; 0 without any. */
-uint64_t journal_lag(const struct journal *j, uint64_t *position) RUNS_ON(role_rib);
+/* Any thread. How many entries the slowest of these has not read, and which was its last; 0 without any. */
+uint64_t journal_lag(const struct journal *j, uint64_t *position);
+/*
+ * That writer's long walks wait for these, or do no longer; the consumers' thread, when it has read, asks for one to be woken (-1: none), in turn,
+ * and only where less than `lag` entries are not read. A hint, which may be missed: who waits looks again by itself before long.
+ */
+void journal_wait(struct journal *j, unsigned writer, bool waits) RUNS_ON(role_rib);
+int journal_waiter(struct journal *j, uint64_t lag) RUNS_ON(role_session);
 
 /*
  * Writer. Who holds back most: what is newer than `passed` can't be given back because of it. False: nobody holds anything. The cursor may

@@ -598,6 +598,8 @@ shard_work(struct shard *s, uint64_t now_ns, uint64_t deadline_ns)
 	bool more, walks, garbage, hold;
 
 	s->now_ns = now_ns;
+	if (s->pace.waits)
+		journal_wait(s->journal, s->config.index, false);
 	s->pace.waits = false;
 	garbage = reclaim(s, reclaim_deadline(s, now_ns, deadline_ns));
 	hold = tombstones_hold(s, deadline_ns);
@@ -616,6 +618,8 @@ shard_work(struct shard *s, uint64_t now_ns, uint64_t deadline_ns)
 	if (walk_clock() < deadline_ns)
 		garbage = reclaim(s, deadline_ns);
 	s->pace.waits &= !more && !garbage;
+	if (s->pace.waits)
+		journal_wait(s->journal, s->config.index, true);
 	return more || walks || garbage;
 }
 

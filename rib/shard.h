@@ -29,6 +29,7 @@ struct shard;
 #define SHARD_TABLES_MAX 64
 #define SHARD_INPUTS_MAX 8
 #define SHARDS_MAX JOURNAL_WRITERS_MAX
+#define SHARD_PACE_ENTRIES 2048u /* so far ahead of the paced consumers walks wait */
 
 /* ---- batches: session thread -> shard ---- */
 
@@ -244,7 +245,7 @@ void shard_next_hop(struct shard *s, const struct nexthop_message *m) RUNS_ON(ro
 
 /* One turn of the loop: batches, slices of walks, reclaim. Returns true while there is more to do. Monotonic ns. */
 bool shard_work(struct shard *s, uint64_t now_ns, uint64_t deadline_ns) RUNS_ON(role_rib);
-/* After it said that there is more: but not before consumers have read some of what was done. To look again in 0.1 ms is soon enough. */
+/* After it said that there is more: but not before consumers have read some of what was done. journal_waiter() says when; else to look again in 1 ms is soon enough. */
 bool shard_waits(const struct shard *s) RUNS_ON(role_rib);
 
 /* Any thread: counters of a peer's family, and the peer as the shard knows it (false: no such peer). */

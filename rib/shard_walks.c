@@ -289,7 +289,6 @@ table_slice(struct shard *s, struct shard_table *t, uint64_t deadline_ns) RUNS_O
  * a millisecond or two. One that does not come on is not waited for. One that does, and whom live input alone keeps so far behind, leaves
  * walks a slice in the same time, be it one shard's or several shards': else they would never end.
  */
-#define PACE_ENTRIES 2048u
 #define PACE_PATIENCE_NS 20000000u
 
 static bool
@@ -297,7 +296,7 @@ walks_ahead(struct shard *s) RUNS_ON(role_rib)
 {
 	uint64_t position, now;
 
-	if (journal_lag(s->journal, &position) < PACE_ENTRIES)
+	if (journal_lag(s->journal, &position) < SHARD_PACE_ENTRIES)
 		return false;
 	now = walk_clock();
 	if (position != s->pace.position) {

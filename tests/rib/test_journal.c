@@ -149,6 +149,29 @@ only_paced_ones_are_waited_for(void **state)
 }
 
 static void
+who_waits_for_paced_ones_is_woken_in_turn(void **state)
+{
+	struct fixture f;
+
+	fixture_begin(&f, 16);
+	journal_set_paced(f.c);
+	append(f.journal, 4);
+	assert_int_equal(journal_waiter(f.journal, 5), -1); /* nobody waits */
+	for (unsigned w = 1; w <= 3; w++)
+		journal_wait(f.journal, w, true);
+	assert_int_equal(journal_waiter(f.journal, 4), -1); /* so many are not read */
+	assert_int_equal(journal_waiter(f.journal, 5), 1);
+	journal_wait(f.journal, 1, true);
+	assert_int_equal(journal_waiter(f.journal, 5), 2);
+	assert_int_equal(journal_waiter(f.journal, 5), 3);
+	journal_wait(f.journal, 0, true);
+	assert_int_equal(journal_waiter(f.journal, 5), 0);
+	journal_wait(f.journal, 1, false);
+	assert_int_equal(journal_waiter(f.journal, 5), -1);
+	fixture_end(&f);
+}
+
+static void
 a_lapped_cursor_keeps_its_tombstones(void **state)
 {
 	struct fixture f;
@@ -695,6 +718,7 @@ main(void)
 		cmocka_unit_test(entries_come_in_order),
 		cmocka_unit_test(safe_is_the_slowest),
 		cmocka_unit_test(only_paced_ones_are_waited_for),
+		cmocka_unit_test(who_waits_for_paced_ones_is_woken_in_turn),
 		cmocka_unit_test(a_lapped_cursor_keeps_its_tombstones),
 		cmocka_unit_test(withdrawals_wait_for_what_was_passed_over),
 		cmocka_unit_test(what_is_judged_and_not_done_comes_again),

@@ -252,8 +252,6 @@ test_walk_beside_live_input(void **state)
 	rig_fini(&r);
 }
 
-/* ---- tombstones ---- */
-
 /* All of it; false: evicted. */
 static bool
 follow(struct rig *r, struct journal_cursor *c)
@@ -266,6 +264,51 @@ follow(struct rig *r, struct journal_cursor *c)
 	assert_true(n == 0 || n == -ESTALE);
 	return n == 0;
 }
+
+/* It waits, and whoever has read is told whom to wake, once; when it has ended, nobody is. */
+static void
+test_walk_waits_to_be_woken(void **state)
+{
+	enum { N = 20000 };
+	struct journal_cursor *c;
+	struct journal *j;
+	union rig_attrs a;
+	struct rig r;
+	unsigned waits = 0;
+
+	rig_simple(&r, policy_accept_all());
+	j = shard_journal(r.shard);
+	rig_attrs_make(&a, path_65001, 2, 0x0a000001);
+	for (unsigned i = 0; i < N; i++) {
+		struct rib_nlri n = rig_nlri(0x01000000 + (i << 8), 24);
+
+		rig_update(&r, 1, &a.a, &n, 1);
+	}
+	rig_settle(&r);
+	c = subscribe(&r, JOURNAL_BEAR);
+	journal_set_paced(c);
+	rig_event(&r, RIB_SESSION_DOWN, 1);
+	rig_put(&r);
+	while (rig_received(&r, 1) > 0) {
+		(void)rig_turn(&r);
+		if (!shard_waits(r.shard))
+			continue;
+		waits++;
+		assert_true(journal_head(j) - journal_position(c) >= SHARD_PACE_ENTRIES);
+		assert_int_equal(journal_waiter(j, SHARD_PACE_ENTRIES / 2), -1);
+		assert_true(follow(&r, c));
+		assert_int_equal(journal_waiter(j, SHARD_PACE_ENTRIES / 2), 0);
+		assert_int_equal(journal_waiter(j, SHARD_PACE_ENTRIES / 2), -1);
+	}
+	assert_true(waits > 0);
+	assert_true(follow(&r, c));
+	rig_settle(&r);
+	assert_int_equal(journal_waiter(j, SHARD_PACE_ENTRIES / 2), -1);
+	journal_unsubscribe(j, c);
+	rig_fini(&r);
+}
+
+/* ---- tombstones ---- */
 
 enum { FLAPS = 20000, TOMBSTONES = 1000 };
 
@@ -427,6 +470,7 @@ main(void)
 		cmocka_unit_test(test_router_id_changes),
 		cmocka_unit_test(test_answers_during_load),
 		cmocka_unit_test(test_walk_beside_live_input),
+		cmocka_unit_test(test_walk_waits_to_be_woken),
 		cmocka_unit_test(test_tombstones_evict),
 		cmocka_unit_test(test_tombstones_wait),
 		cmocka_unit_test(test_tombstones_patience),
