@@ -373,19 +373,28 @@ input_add(struct input_update *in, const struct connection *c, const struct bgp_
 		in->count++;
 }
 
-/* The next `n`, which are there: the decoder looked. */
+/* The next prefix of a field, in which the decoder has looked. False: there are no more. */
+static inline bool
+field_next(const struct input_field *f, struct rd *r, struct prefix *out)
+{
+	struct nlri n;
+
+	if (f->family == FAMILY_IPV4_UNICAST && r->p != r->end) {
+		nlri_take_v4(r, out);
+		return true;
+	}
+	if (!nlri_read(r, f->family, false, &n))
+		return false;
+	*out = n.prefix;
+	return true;
+}
+
+/* The next `n`, which are there. */
 static void
 nlri_put(struct input_field *f, unsigned n, struct rib_nlri *to)
 {
-	struct nlri nlri;
-
 	for (unsigned i = 0; i < n; i++) {
-		if (f->family == FAMILY_IPV4_UNICAST) {
-			nlri_take_v4(&f->nlri, &to[i].prefix);
-		} else {
-			nlri_read(&f->nlri, f->family, false, &nlri);
-			to[i].prefix = nlri.prefix;
-		}
+		(void)field_next(f, &f->nlri, &to[i].prefix);
 		memset(to[i].pad, 0, sizeof(to[i].pad));
 		to[i].path_id = 0;
 		to[i].label = LABEL_NONE_WIRE;
@@ -430,18 +439,18 @@ static void
 field_split(const struct speaker *s, const struct input_field *f, struct input_split *out)
 {
 	struct rd r = f->nlri;
-	struct nlri n;
+	struct prefix p;
 
 	out->shards = out->under = 0;
-	while (nlri_read(&r, f->family, false, &n)) {
-		unsigned i = shards_of(&s->shards, &n.prefix);
+	while (field_next(f, &r, &p)) {
+		unsigned i = shards_of(&s->shards, &p);
 
 		if (!(out->shards >> i & 1))
 			out->count[i] = 0;
 		out->shards |= 1u << i;
 		out->count[i]++;
-		if (i == 0 && shards_wide(&n.prefix))
-			out->under |= shards_under(&s->shards, &n.prefix);
+		if (i == 0 && shards_wide(&p))
+			out->under |= shards_under(&s->shards, &p);
 	}
 }
 
@@ -474,11 +483,10 @@ part_open(struct speaker *s, const struct peer *p, const struct input_field *f, 
 }
 
 static void
-part_add(struct speaker *s, unsigned shard, struct input_part *part, const struct nlri *n,
+part_add(struct speaker *s, unsigned shard, struct input_part *part, const struct prefix *prefix,
 	const struct rib_order *order)
 {
-	part->to[part->filled++] = (struct rib_nlri){
-		.prefix = n->prefix, .path_id = n->path_id, .label = LABEL_NONE_WIRE};
+	part->to[part->filled++] = (struct rib_nlri){.prefix = *prefix, .label = LABEL_NONE_WIRE};
 	part->count--;
 	if (part->filled < part->room)
 		return;
@@ -493,19 +501,19 @@ parts_put(struct speaker *s, const struct peer *p, const struct input_field *f,
 {
 	struct input_part part[SHARDS_MAX];
 	struct rd r = f->nlri;
-	struct nlri n;
+	struct prefix prefix;
 
 	for (uint32_t left = split->shards; left != 0; left &= left - 1) {
 		unsigned i = (unsigned)__builtin_ctz(left);
 
 		part[i] = (struct input_part){.count = split->count[i]};
 	}
-	while (nlri_read(&r, f->family, false, &n)) {
-		unsigned i = shards_of(&s->shards, &n.prefix);
+	while (field_next(f, &r, &prefix)) {
+		unsigned i = shards_of(&s->shards, &prefix);
 
 		if (part[i].record == NULL && !part_open(s, p, f, i, &part[i], now))
 			return;
-		part_add(s, i, &part[i], &n, order);
+		part_add(s, i, &part[i], &prefix, order);
 	}
 }
 
