@@ -491,11 +491,9 @@ int
 update_group_error(struct update_member *m)
 {
 	struct update_group *g = m->group;
-	struct journal_entry e;
 
 	stream_check(g);
-	if (m->error == 0 && m->cursor != NULL &&
-		journal_read(g->set->journal, m->cursor, &e, 1) == -ESTALE) {
+	if (m->error == 0 && m->cursor != NULL && journal_evicted(m->cursor)) {
 		m->error = -ESTALE;
 		g->stats.evicted++;
 	}

@@ -990,11 +990,9 @@ walk_step(struct update_group *g)
 void
 stream_check(struct update_group *g)
 {
-	struct journal_entry e;
-
-	if (journal_read(g->set->journal, g->cursor, &e, 1) == -ESTALE)
+	if (journal_evicted(g->cursor))
 		g->error = -ESTALE;
-	if (g->tail == NULL || journal_read(g->set->journal, g->tail, &e, 1) != -ESTALE)
+	if (g->tail == NULL || !journal_evicted(g->tail))
 		return;
 	journal_unsubscribe(g->set->journal, g->tail);
 	g->tail = NULL;

@@ -406,6 +406,16 @@ arena_calloc(struct arena *a, size_t size)
 }
 
 void *
+arena_calloc_touched(struct arena *a, size_t size)
+{
+	void *p = arena_alloc(a, size);
+
+	if (p != NULL)
+		memset(p, 0, size);
+	return p;
+}
+
+void *
 arena_alloc_aligned(struct arena *a, size_t align, size_t size)
 {
 	struct cache *c = cache_of(a);

@@ -20,6 +20,11 @@ void arena_destroy(struct arena *a);
 /* `size` in bytes, at least 16-byte aligned. NULL when out of memory. */
 void *arena_alloc(struct arena *a, size_t size) __attribute__((malloc));
 void *arena_calloc(struct arena *a, size_t size) __attribute__((malloc));
+/*
+ * The same, each page written: for what may be read before it is. A page that is read first is mapped a second time when it is written, and every CPU
+ * that runs the process is interrupted for that.
+ */
+void *arena_calloc_touched(struct arena *a, size_t size) __attribute__((malloc));
 /* `align` is a power of two; `size` is rounded up to it. */
 void *arena_alloc_aligned(struct arena *a, size_t align, size_t size) __attribute__((malloc));
 /* As realloc(3); on NULL the old block stays. */

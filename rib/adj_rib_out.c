@@ -71,7 +71,7 @@ directory_reserve(struct arena *a, struct directory *d, uint32_t s, size_t segme
 		d->count = count;
 	}
 	if (d->segment[s] == NULL)
-		d->segment[s] = arena_calloc(a, segment_size);
+		d->segment[s] = arena_calloc_touched(a, segment_size);
 	return d->segment[s] != NULL ? 0 : -ENOMEM;
 }
 

@@ -263,10 +263,12 @@ struct attr_table {
 	uint32_t free_id; /* list through refs; 0: empty */
 	uint32_t dying_count, dying[DYING_MAX]; /* ids */
 	struct limbo limbo;
-	alignas(CACHE_LINE) _Atomic uint32_t limit; /* ids below were given out once */
+	uint32_t limit; /* owner: ids below were given out once */
 	_Atomic uint32_t count; /* with references */
 	_Atomic size_t bytes;
-	struct attr_slot *segment[SEGMENTS_MAX]; /* written before `limit` passes them */
+	/* only a new segment changes these, which readers need for each set */
+	alignas(CACHE_LINE) _Atomic uint32_t reach; /* ids below have their slot */
+	struct attr_slot *segment[SEGMENTS_MAX]; /* written before `reach` passes them */
 };
 
 static struct attr_slot *
@@ -367,7 +369,7 @@ attr_table_create(struct arena *a, struct qsbr *readers, struct attr_table **out
 		return -ENOMEM;
 	}
 	t->limbo.prefetch = slot_free_prefetch;
-	atomic_init(&t->limit, 1);
+	t->limit = 1;
 	bytes_add(t, sizeof(*t) + (t->index_mask + 1) * sizeof(*t->index));
 	*out = t;
 	return 0;
@@ -549,7 +551,7 @@ index_shrink(struct attr_table *t)
 static uint32_t
 id_reserve(struct attr_table *t)
 {
-	uint32_t id = atomic_load_explicit(&t->limit, memory_order_relaxed);
+	uint32_t id = t->limit;
 	uint32_t n = id >> SEGMENT_BITS;
 
 	if (t->free_id != 0)
@@ -557,9 +559,12 @@ id_reserve(struct attr_table *t)
 	if (n >= SEGMENTS_MAX)
 		return 0;
 	if (t->segment[n] == NULL) {
-		t->segment[n] = arena_calloc(t->arena, SEGMENT_SLOTS * sizeof(struct attr_slot));
+		t->segment[n] = arena_calloc_touched(
+			t->arena, SEGMENT_SLOTS * sizeof(struct attr_slot));
 		if (t->segment[n] == NULL)
 			return 0;
+		/* release: pairs with the load in slot_read; slots that were not given out have no set */
+		atomic_store_explicit(&t->reach, (n + 1) << SEGMENT_BITS, memory_order_release);
 		bytes_add(t, SEGMENT_SLOTS * sizeof(struct attr_slot));
 	}
 	return id;
@@ -577,9 +582,8 @@ slot_publish(struct attr_table *t, uint32_t id, struct attr_set *copy, uint32_t 
 	atomic_store_explicit(&s->serial, serial != 0 ? serial : 1, memory_order_relaxed);
 	/* release: pairs with the loads in attr_get and attr_serial */
 	atomic_store_explicit(&s->set, copy, memory_order_release);
-	if (id == atomic_load_explicit(&t->limit, memory_order_relaxed))
-		/* release: pairs with the load in slot_read; the segment's address comes first */
-		atomic_store_explicit(&t->limit, id + 1, memory_order_release);
+	if (id == t->limit)
+		t->limit++;
 }
 
 static uint32_t
@@ -751,8 +755,8 @@ attr_table_bytes(const struct attr_table *t)
 static const struct attr_slot *
 slot_read(const struct attr_table *t, struct attr_id id)
 {
-	/* acquire: pairs with the release store in slot_publish */
-	if (id.v == 0 || id.v >= atomic_load_explicit(&t->limit, memory_order_acquire))
+	/* acquire: pairs with the release store in id_reserve */
+	if (id.v == 0 || id.v >= atomic_load_explicit(&t->reach, memory_order_acquire))
 		return NULL;
 	return slot_of(t, id.v);
 }

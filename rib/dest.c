@@ -80,10 +80,11 @@ struct dest_table {
 	/* what readers read */
 	alignas(CACHE_LINE) _Atomic(struct index *) index;
 	_Atomic(struct destination **) segments;
-	_Atomic uint32_t limit;
+	_Atomic uint32_t reach; /* ids below have their segment; only a new one changes this line, which readers need for each destination */
 	_Atomic uint64_t lengths[3]; /* bit by prefix length: some destination has it */
 
-	alignas(CACHE_LINE) _Atomic uint32_t count;
+	alignas(CACHE_LINE) _Atomic uint32_t limit; /* ids below were given out once */
+	_Atomic uint32_t count;
 	_Atomic uint32_t path_count, tombstones;
 	_Atomic size_t bytes;
 };
@@ -104,7 +105,7 @@ bytes_add(struct dest_table *t, size_t n)
 	atomic_store_explicit(&t->bytes, old + n, memory_order_relaxed);
 }
 
-/* `id` is below a limit that the caller read, or came out of the index: its segment is there. */
+/* `id` is below a reach or limit that the caller read, or came out of the index: its segment is there. */
 static struct destination *
 dest_at(const struct dest_table *t, uint32_t id)
 {
@@ -287,6 +288,13 @@ index_insert(struct index *x, uint64_t hash, uint32_t id)
 	atomic_store_explicit(&x->slot[i], index_tag(x, hash) | (id + 1), memory_order_release);
 }
 
+static inline bool
+dest_has(const struct dest_table *t, const struct destination *d, const struct prefix *p)
+{
+	return d->len == p->len && (t->addr_len == 4 ? memcmp(d->b, p->b, 4) == 0
+						     : memcmp(d->b, p->b, 16) == 0);
+}
+
 static uint32_t
 index_find(const struct dest_table *t, const struct index *x, const struct prefix *p, uint64_t hash)
 {
@@ -299,9 +307,7 @@ index_find(const struct dest_table *t, const struct index *x, const struct prefi
 			return DEST_NONE;
 		if ((v & ~x->mask) != tag || v == GONE)
 			continue;
-		const struct destination *d = dest_at(t, (v & x->mask) - 1);
-		if (d->len == p->len && (t->addr_len == 4 ? memcmp(d->b, p->b, 4) == 0
-							  : memcmp(d->b, p->b, 16) == 0))
+		if (dest_has(t, dest_at(t, (v & x->mask) - 1), p))
 			return (v & x->mask) - 1;
 	}
 }
@@ -436,11 +442,12 @@ id_reserve(struct dest_table *t)
 		return DEST_NONE;
 	if (t->segment_count == t->segments_size && segments_grow(t) < 0)
 		return DEST_NONE;
-	segment = arena_calloc(t->arena, SEGMENT_DESTS * t->dest_size);
+	segment = arena_calloc_touched(t->arena, SEGMENT_DESTS * t->dest_size);
 	if (segment == NULL)
 		return DEST_NONE;
-	/* readers come here only after the limit's release store */
 	atomic_load_explicit(&t->segments, memory_order_relaxed)[t->segment_count++] = segment;
+	/* release: pairs with the load in is_there; what was not given out is 0 in there: unused, and without paths */
+	atomic_store_explicit(&t->reach, t->segment_count << SEGMENT_BITS, memory_order_release);
 	bytes_add(t, SEGMENT_DESTS * t->dest_size);
 	return id;
 }
@@ -871,13 +878,21 @@ dest_limit(const struct dest_table *t)
 	return atomic_load_explicit(&t->limit, memory_order_acquire);
 }
 
+/* Its place; it need not be in use, and may never have been. */
+static bool
+is_there(const struct dest_table *t, struct dest_id id)
+{
+	/* acquire: pairs with the release store in id_reserve */
+	return id.v < atomic_load_explicit(&t->reach, memory_order_acquire);
+}
+
 static inline bool
 peek(const struct dest_table *t, struct dest_id id, unsigned most, struct dest_view *out)
 {
 	const struct destination *d;
 	uint64_t word;
 
-	if (id.v >= dest_limit(t))
+	if (!is_there(t, id))
 		return false;
 	d = dest_at(t, id.v);
 	/* acquire: pairs with the release store in dest_get */
@@ -949,6 +964,17 @@ dest_longest(const struct dest_table *t, const struct ip_addr *a, struct dest_vi
 	return (struct dest_id){DEST_NONE};
 }
 
+bool
+dest_is(const struct dest_table *t, struct dest_id id, const struct prefix *p)
+{
+	const struct destination *d;
+
+	if (!is_there(t, id) || p->afi != t->afi)
+		return false;
+	d = dest_at(t, id.v);
+	return dest_has(t, d, p) && atomic_load_explicit(&d->used, memory_order_relaxed);
+}
+
 void
 dest_prefetch(const struct dest_table *t, const struct prefix *p)
 {
@@ -983,7 +1009,7 @@ dest_hint(const struct dest_table *t, const struct prefix *p)
 void
 dest_prefetch_id(const struct dest_table *t, struct dest_id id)
 {
-	if (id.v < dest_limit(t))
+	if (is_there(t, id))
 		__builtin_prefetch(dest_at(t, id.v));
 }
 
@@ -992,7 +1018,7 @@ dest_prefetch_paths(const struct dest_table *t, struct dest_id id)
 {
 	uint64_t word;
 
-	if (id.v >= dest_limit(t))
+	if (!is_there(t, id))
 		return;
 	/* relaxed: a hint, which nothing is read through */
 	word = atomic_load_explicit(&dest_at(t, id.v)->word, memory_order_relaxed);
@@ -1005,7 +1031,7 @@ dest_hint_best(const struct dest_table *t, struct dest_id id)
 {
 	uint64_t word;
 
-	if (id.v >= dest_limit(t))
+	if (!is_there(t, id))
 		return (struct attr_id){0};
 	/* acquire: pairs with the release store in word_set */
 	word = atomic_load_explicit(&dest_at(t, id.v)->word, memory_order_acquire);

@@ -151,6 +151,8 @@ bool dest_peek_best(const struct dest_table *t, struct dest_id id, struct dest_v
 struct dest_id dest_find(const struct dest_table *t, const struct prefix *p);
 /* The longest destination with eligible paths that covers `a`, one probe per length in use; DEST_NONE. */
 struct dest_id dest_longest(const struct dest_table *t, const struct ip_addr *a, struct dest_view *out);
+/* Owner. Is this the destination of that prefix? For who has a guess: `id` may be any. */
+bool dest_is(const struct dest_table *t, struct dest_id id, const struct prefix *p);
 /* Prefetches the index line of a prefix, for batches. */
 void dest_prefetch(const struct dest_table *t, const struct prefix *p);
 /* What dest_find() probably says; prefetches the destination and looks at none. For batches, behind dest_prefetch(). */

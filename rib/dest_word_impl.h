@@ -197,7 +197,7 @@ word_first_set(uint64_t word)
 {
 	uint32_t set = 0;
 
-	if (word & LINK)
+	if ((word & LINK) || word == 0) /* 0: its id was never given out */
 		set = 0;
 	else if (word & INLINE)
 		set = (uint32_t)(word >> INLINE_SET_AT) & ((1u << SET_BITS) - 1);

@@ -353,9 +353,10 @@ journal_unsubscribe(struct journal *j, struct journal_cursor *c)
 	cursor_state_set(c, CURSOR_FREE);
 }
 
-static bool
-cursor_evicted(const struct journal_cursor *c)
+bool
+journal_evicted(const struct journal_cursor *c)
 {
+	/* acquire, in cursor_state: pairs with journal_evict */
 	return (cursor_state(c) & STATE_MASK) == CURSOR_EVICTED;
 }
 
@@ -371,7 +372,7 @@ journal_hold(struct journal *j, const struct journal_cursor *from, struct journa
 	journal_set_patience(c, atomic_load_explicit(&from->patience, memory_order_relaxed));
 	/* `from` holds all that is behind this until now: nothing was given back of it */
 	atomic_store_explicit(&c->passed, c->position, memory_order_release);
-	if (cursor_evicted(from)) {
+	if (journal_evicted(from)) {
 		journal_unsubscribe(j, c);
 		return -ESTALE;
 	}
@@ -479,8 +480,7 @@ journal_read(struct journal *j, struct journal_cursor *c, struct journal_entry *
 	else if (head - c->position < max)
 		n = (unsigned)(head - c->position);
 
-	/* acquire: pairs with journal_evict */
-	if ((cursor_state(c) & STATE_MASK) == CURSOR_EVICTED)
+	if (journal_evicted(c))
 		return -ESTALE;
 	if (n == 0)
 		return 0;

@@ -114,6 +114,8 @@ bool journal_evict(struct journal *j, const struct journal_holder *h) RUNS_ON(ro
  * all that is left is journal_unsubscribe().
  */
 int journal_read(struct journal *j, struct journal_cursor *c, struct journal_entry *out, unsigned max);
+/* What journal_read() would say by -ESTALE; of the writer's lines it looks at none. */
+bool journal_evicted(const struct journal_cursor *c);
 /*
  * The entries up to `passed_sequence` are done: the position moves there, and tombstones up to there may be given back, except
  * those whose withdrawal still waits. When the wait is over the position moves back to the first of these, and journal_read() gives the

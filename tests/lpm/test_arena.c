@@ -43,7 +43,8 @@ calloc_clears_used_memory(void **state)
 	struct arena *a = *state;
 
 	for (unsigned i = 0; i < 100; i++) {
-		uint8_t *p = arena_calloc(a, sizeof(zero));
+		uint8_t *p = i % 2 == 0 ? arena_calloc(a, sizeof(zero))
+					: arena_calloc_touched(a, sizeof(zero));
 
 		assert_memory_equal(p, zero, sizeof(zero));
 		memset(p, 0xff, sizeof(zero));

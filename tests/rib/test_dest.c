@@ -180,6 +180,8 @@ check_entry(struct model *m, const struct entry *e)
 	assert_int_equal(id.v, e->id);
 	assert_true(dest_peek(m->table, id, &v));
 	assert_true(prefix_equal(&v.prefix, &e->prefix));
+	assert_true(dest_is(m->table, id, &e->prefix));
+	assert_false(dest_is(m->table, (struct dest_id){id.v + 1}, &e->prefix));
 	assert_int_equal(v.sequence, (uint32_t)e->sequence);
 	if (e->state == TOMBSTONE) {
 		assert_null(v.paths);
@@ -307,7 +309,14 @@ check_all(struct model *m)
 	for (uint32_t id = 0; id < dest_limit(m->table); id++)
 		used += dest_peek(m->table, (struct dest_id){id}, &v);
 	assert_int_equal(used, m->live + m->tombstones);
-	assert_false(dest_peek(m->table, (struct dest_id){dest_limit(m->table)}, &v));
+	for (uint32_t beyond = 0; beyond < 3; beyond++) {
+		struct dest_id never = {dest_limit(m->table) + 600 * beyond};
+
+		assert_false(dest_peek(m->table, never, &v));
+		assert_false(dest_is(m->table, never, &m->entry[0].prefix));
+		assert_int_equal(dest_hint_best(m->table, never).v, 0);
+		dest_prefetch_paths(m->table, never);
+	}
 	assert_int_equal(dest_count(m->table), m->live);
 	assert_int_equal(dest_tombstones(m->table), m->tombstones);
 	assert_int_equal(dest_path_count(m->table), m->paths);

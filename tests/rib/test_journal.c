@@ -427,8 +427,10 @@ test_eviction(void **state)
 	journal_set_patience(late, JOURNAL_EVICT);
 	journal_set_patience(kept, JOURNAL_WAIT);
 	assert_true(journal_holder(f.journal, &h));
+	assert_false(journal_evicted(late));
 	assert_true(journal_evict(f.journal, &h));
 	assert_false(journal_evict(f.journal, &h)); /* once */
+	assert_true(journal_evicted(late));
 	assert_int_equal(journal_read(f.journal, late, e, 8), -ESTALE);
 	assert_int_equal(journal_safe_sequence(f.journal), 3);
 	assert_true(journal_holder(f.journal, &h));
