@@ -211,6 +211,16 @@ sort(const struct decision_input *in, unsigned *order, unsigned n, before_fn *be
 	}
 }
 
+/* False: MED decides nowhere, be they grouped as they may. */
+static bool
+meds_differ(const struct decision_input *in, unsigned n)
+{
+	for (unsigned i = 1; i < n; i++)
+		if (med(in[i].attrs) != med(in[0].attrs))
+			return true;
+	return false;
+}
+
 /* `order` is grouped. False: MED decides nowhere, so comparing all pairs without it is the same
  * total order. */
 static bool
@@ -344,8 +354,11 @@ decision_order(
 			order[1] = 0;
 		}
 	} else if (n > 2) {
-		sort(in, order, n, before_grouped);
-		if (med_matters(in, order, n))
+		bool with_med = meds_differ(in, n);
+
+		if (with_med)
+			sort(in, order, n, before_grouped);
+		if (with_med && med_matters(in, order, n))
 			merge_groups(in, order, n);
 		else
 			sort(in, order, n, before_across);
