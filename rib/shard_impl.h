@@ -76,6 +76,11 @@ struct shard_rib_in {
 	 */
 	uint16_t sweep_below, flush_below;
 	bool sweeping;
+	/*
+	 * The id behind that of its last announcement. Ids are given in the order in which prefixes come first, and who tells them again, or tells
+	 * the same table as another peer, mostly has them in that order: then no index is looked at.
+	 */
+	struct dest_id next;
 	/* The peer's router id or kind changed while paths of the old session were there: an equal
 	 * path is ranked again. */
 	bool rerank;

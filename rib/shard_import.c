@@ -343,20 +343,40 @@ record_next(const struct rib_batch *b, const struct rib_record *rec)
 	return rec;
 }
 
-/* Index lines of the record after the next one, and places of the next one's prefixes. */
+/* The id that the first of `rec` has, if its peer goes on as it did: `before` are in front of it. */
+static struct dest_id
+record_guess(const struct shard *s, const struct rib_record *rec, unsigned before)
+{
+	const struct shard_peer_slot *slot = shard_slot(s, rec->peer);
+
+	return (struct dest_id){slot != NULL ? slot->rib[rec->family].next.v + before : DEST_NONE};
+}
+
+static bool
+guess_holds(const struct shard_table *t, const struct rib_record *rec, struct dest_id guess)
+{
+	return rec->nlri_count > 0 && dest_is(t->dests, guess, &record_nlri(rec)->prefix);
+}
+
+/* Index lines of the record after the next one, and places of the next one's prefixes; of what is guessed its places alone. */
 static void
 ahead(struct shard *s, const struct shard_table *t, const struct rib_record *rec)
 {
 	struct shard_cursor *c = &s->cursor;
 	const struct rib_record *next = record_next(c->batch, rec), *then;
-	unsigned n;
+	unsigned n, before = rec->nlri_count - c->nlri;
+	struct dest_id guess;
+	bool holds;
 
 	c->ahead_count = 0;
 	if (next == NULL || next->family != t->family)
 		return;
 	n = next->nlri_count < AHEAD_MAX ? next->nlri_count : AHEAD_MAX;
+	guess = record_guess(s, next, next->peer.v == rec->peer.v ? before : 0);
+	holds = guess_holds(t, next, guess);
 	for (unsigned i = 0; i < n; i++)
-		c->ahead[i] = dest_hint(t->dests, &record_nlri(next)[i].prefix);
+		c->ahead[i] = holds ? (struct dest_id){guess.v + i}
+				    : dest_hint(t->dests, &record_nlri(next)[i].prefix);
 	if (next->attrs_hash != 0)
 		attr_prefetch_hash(s->attrs, next->attrs_hash);
 	c->ahead_count = n;
@@ -364,6 +384,12 @@ ahead(struct shard *s, const struct shard_table *t, const struct rib_record *rec
 	then = record_next(c->batch, next);
 	if (then == NULL || then->family != t->family)
 		return;
+	if (holds && then->peer.v == next->peer.v) {
+		/* where it does not go on like this, dest_hint() waits */
+		for (unsigned i = 0; i < then->nlri_count && i < AHEAD_MAX; i += 2)
+			dest_prefetch_id(t->dests, (struct dest_id){guess.v + n + i});
+		return;
+	}
 	n = then->nlri_count < AHEAD_MAX ? then->nlri_count : AHEAD_MAX;
 	for (unsigned i = 0; i < n; i++)
 		dest_prefetch(t->dests, &record_nlri(then)[i].prefix);

@@ -652,14 +652,15 @@ path_announce(struct shard *s, struct shard_table *t, struct peer_id peer, const
 		.label = labelled ? n->label & SHARD_LABEL_NONE : SHARD_LABEL_NONE,
 		.accepted = acc,
 	};
-	const struct shard_rib_in *r = &shard_slot(s, peer)->rib[t->family];
+	struct shard_rib_in *r = &shard_slot(s, peer)->rib[t->family];
 	const struct rib_path *same;
 	struct dest_view view;
-	struct dest_id id;
-	int err = dest_get(t->dests, &n->prefix, &id);
+	struct dest_id id = r->next;
+	int err = dest_is(t->dests, id, &n->prefix) ? 0 : dest_get(t->dests, &n->prefix, &id);
 
 	if (err != 0)
 		return err;
+	r->next.v = id.v + 1;
 	if (again_run(s, t, id, &e))
 		return 0;
 	if (!dest_peek(t->dests, id, &view) || view.paths == NULL)
