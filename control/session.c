@@ -204,24 +204,34 @@ next_of_turn(struct speaker *s, struct peer *p)
 	return p->next != NULL ? p->next : s->peers;
 }
 
-/* A part of the slice for each peer that has something, so that a flood of one does not silence the others. */
+/*
+ * Some of what was read of each peer, round and round while there is time. The next turn goes on where this one had none left, or no batch: each has as
+ * much as the others, and a flood of one does not silence them. What several say of one destination is little apart then.
+ */
 static bool
-work_input(struct speaker *s, struct peer *first, uint64_t now, uint64_t deadline_ns)
+work_input(struct speaker *s, unsigned count, uint64_t now, uint64_t deadline_ns)
 	RUNS_ON(role_session)
 {
-	struct peer *p = first;
-	bool more = false;
+	struct peer *p = peer_at(s, s->input_turn % count);
+	unsigned idle = 0;
+	bool refused = false;
 
 	if (!input_settle(s))
 		return false;
-	do {
+	while (idle < count) {
+		uint64_t before = p->messages_received;
+		bool more = false;
+
 		for (unsigned i = 0; i < CONN_COUNT; i++)
 			more |= connection_input(&p->conn[i], now, deadline_ns);
+		idle = more ? 0 : idle + 1;
+		refused |= s->starved && p->messages_received == before;
+		s->input_turn += !refused;
 		p = next_of_turn(s, p);
 		if (now_ns() >= deadline_ns)
-			return more || p != first;
-	} while (p != first);
-	return more;
+			break;
+	}
+	return idle < count;
 }
 
 static uint64_t
@@ -293,12 +303,14 @@ speaker_work(void *ctx, uint64_t now, uint64_t deadline_ns)
 	more = leftovers_run(s, now + (deadline_ns - now) / 4);
 	count = peers_count(s);
 	if (count > 0) {
-		if (work_input(s, peer_at(s, s->turn % count), now, now + (deadline_ns - now) * 5 / 8)) {
+		if (work_input(s, count, now, now + (deadline_ns - now) * 5 / 8)) {
 			more = true;
 			input_push_some(s);
 		} else {
 			input_push(s);
 		}
+		if (s->groups != NULL)
+			update_groups_gather(s->groups, now, now - s->loading_ns < LOADING_NS);
 		s->export_turn +=
 			work_export(s, peer_at(s, s->export_turn % count), deadline_ns, &more);
 	}

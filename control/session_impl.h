@@ -108,6 +108,9 @@ struct refresh_jobs {
 	unsigned count, size;
 };
 
+/* Tables of two peers came within so much: they are told at once. */
+#define LOADING_NS (NS_PER_S / 50)
+
 struct peer_family {
 	struct peer *peer;
 	enum family family;
@@ -152,6 +155,8 @@ struct peer {
 	struct timer connect_retry, idle_hold;
 	struct timer collision; /* only wakes the loop */
 	uint32_t idle_hold_s; /* the next one */
+	bool tells_table; /* from the beginning on, without a pause, and no End-of-RIB yet */
+	uint64_t told_ns; /* when it last did; 0: not yet */
 	struct peer_family family[FAMILY_COUNT];
 
 	/* Records that found no batch. DOWN goes before UP; a pair UP, DOWN is nothing. */
@@ -243,10 +248,14 @@ struct speaker {
 	struct timer tidy; /* of batches; while there are some */
 	struct attr_set *attrs; /* ATTR_SET_MAX */
 	uint64_t random;
-	unsigned turn, export_turn; /* which peer is first: in reading, in telling */
+	unsigned turn;
+	unsigned input_turn, export_turn; /* which peer is first: in reading, in telling */
 	struct refresh_pace pace;
 	struct timer pace_timer; /* the end of its rest, when somebody waits for it */
 	unsigned serving; /* families that are answered now */
+	struct peer_id teller; /* of whose table something came last */
+	uint64_t told_ns; /* when */
+	uint64_t loading_ns; /* when it were those of two at once */
 	struct timer limits;
 	unsigned limit_looks; /* left */
 	struct hist keepalive_late, turns;

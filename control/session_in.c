@@ -14,6 +14,7 @@
 static_assert(sizeof(struct rib_record) % 8 == 0, "what follows a record's header is aligned");
 
 #define CLOCK_OCTETS 2048u /* handled between two looks at the clock: some 10 us */
+#define INPUT_OCTETS (16u << 10) /* handled of one peer before the next one's: some 0.1 ms */
 
 /* Unicast has no label; 0 would be one (rib/dest.h). */
 #define LABEL_NONE_WIRE 0xfffffu
@@ -643,6 +644,31 @@ update_fields(struct connection *c, const struct bgp_update *u, struct attr_set 
 	}
 }
 
+/* A pause of so much is the end of a table, where none is said. */
+#define TABLE_PAUSE_NS NS_PER_S
+
+static void
+table_told(struct peer *p, uint64_t now)
+{
+	struct speaker *s = p->speaker;
+
+	if (!p->tells_table)
+		return;
+	p->tells_table = p->told_ns == 0 || now - p->told_ns < TABLE_PAUSE_NS;
+	p->told_ns = now;
+	if (s->teller.v != p->id.v && now - s->told_ns < LOADING_NS)
+		s->loading_ns = now;
+	s->teller = p->id;
+	s->told_ns = now;
+}
+
+static void
+table_ended(struct peer *p)
+{
+	p->tells_table = false;
+	p->speaker->loading_ns = 0; /* others will say so again */
+}
+
 /* False: no batch; the message stays. */
 static bool
 update_received(struct connection *c, const uint8_t *msg, size_t len, uint64_t now)
@@ -673,12 +699,14 @@ update_received(struct connection *c, const uint8_t *msg, size_t len, uint64_t n
 		if (!record_put(s, p, RIB_END_OF_RIB, u.end_of_rib_family, NULL, 0))
 			return false;
 		p->family[u.end_of_rib_family].end_of_rib_received = true;
+		table_ended(p);
 		restart_end_of_rib(&p->family[u.end_of_rib_family]);
 	}
 	update_fields(c, &u, s->attrs, second, &in);
 	if (!update_put(s, p, &in, now))
 		return false;
 	p->updates_received++;
+	table_told(p, now);
 	limit_received(p);
 	if (u.error.severity != BGP_OK)
 		update_log(p, &u.error);
@@ -839,7 +867,7 @@ bool
 connection_input(struct connection *c, uint64_t now, uint64_t deadline_ns)
 {
 	bool more = true;
-	size_t octets = 0;
+	size_t octets = 0, all = 0;
 
 	while (c->watch.fd >= 0 && !c->connecting) {
 		const uint8_t *msg = c->rx + c->rx_head;
@@ -874,8 +902,9 @@ connection_input(struct connection *c, uint64_t now, uint64_t deadline_ns)
 		octets += len;
 		if (octets < CLOCK_OCTETS)
 			continue;
+		all += octets;
 		octets = 0;
-		if (now_ns() >= deadline_ns)
+		if (all >= INPUT_OCTETS || now_ns() >= deadline_ns)
 			break;
 	}
 	if (c->watch.fd < 0 || c->connecting)

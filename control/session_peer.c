@@ -108,6 +108,8 @@ peer_established(struct peer *p, struct connection *c) RUNS_ON(role_session)
 		.families = c->n.families,
 		/* RFC 4724 4: who has the capability sends it, with families or without. */
 		.end_of_rib = c->open.graceful_restart ? c->n.families : 0};
+	p->tells_table = true;
+	p->told_ns = 0;
 	limit_up(p);
 	input_owe_up(p);
 	restart_up(c);

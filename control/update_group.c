@@ -482,8 +482,10 @@ uint64_t
 update_group_wait_ns(const struct update_member *m)
 {
 	const struct update_group *g = m->group;
-	uint64_t at = walk_blocked(g) ? g->retry_ns : 0;
+	uint64_t at = walk_blocked(g) ? g->retry_ns : 0, rest = stream_rest_ns(g);
 
+	if (rest != 0 && (at == 0 || rest < at))
+		at = rest;
 	return g->rules_due_ns != 0 && (at == 0 || g->rules_due_ns < at) ? g->rules_due_ns : at;
 }
 

@@ -104,6 +104,11 @@ size_t update_group_encode(struct update_member *m, uint8_t *buf, size_t size, u
  * falls behind; others just have not had their turn yet, and are waited for.
  */
 void update_group_full(struct update_member *m) RUNS_ON(role_session);
+/*
+ * For this turn: several peers tell their tables. What they say of one destination comes one after the other, so the journal is read with a pause
+ * between, and what was replaced meanwhile is told to nobody. The order of what is told, and its end, are the same.
+ */
+void update_groups_gather(struct update_groups *s, uint64_t now_ns, bool loading) RUNS_ON(role_session);
 /* Is there anything to do for this member? Cheap: for each turn of the loop. */
 bool update_group_pending(const struct update_member *m) RUNS_ON(role_session);
 /* Monotonic ns when to call again though nothing is pending; 0: not. */

@@ -172,6 +172,9 @@ struct update_group {
 	struct walk catch_up_walk;
 	uint32_t reach_back, upto;
 
+	/* While tables are told: the journal is read up to `due`, and next after `rest_ns`. */
+	uint64_t due, rest_ns;
+
 	struct update_group_stats stats;
 	struct outcome cache[OUTCOME_CACHE];
 };
@@ -212,6 +215,8 @@ struct update_groups {
 	struct shards shards;
 	struct journal *journal;
 	struct policy_eval *eval;
+	bool loading; /* update_groups_gather() */
+	uint64_t now_ns; /* with it */
 
 	/* of one call: eval_begin() was done for this */
 	const struct update_group *run_group;
@@ -302,6 +307,8 @@ uint8_t rules_next_hop_len(const struct update_rules *r, const struct ip_addr *n
 /* One batch, or a mark. False: there is nothing to be done now. */
 bool stream_produce(struct update_group *g, uint64_t deadline_ns) RUNS_ON(role_session);
 bool stream_pending(const struct update_group *g);
+/* When the journal is read again, of one that rests; else 0. */
+uint64_t stream_rest_ns(const struct update_group *g);
 int stream_append(struct update_group *g, const struct message *head, const uint32_t *ids, const uint8_t *octets);
 /* A mark in the stream, for those behind, too. `who` as with MESSAGE_WALK_BEGIN. */
 void stream_mark(struct update_group *g, enum message_kind kind, struct peer_id who);

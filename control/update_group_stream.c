@@ -22,6 +22,12 @@
 #define WALK_IDS 16384u /* of one slice: most of them change nothing in a policy walk */
 #define SLOT_NONE UINT16_MAX
 #define RETRY_NS 50000000u /* a walk that waits looks again */
+/*
+ * While tables are told: the pause between two looks at the journal, and how much of its 2^20 entries may gather. 1,000,000 routes of four peers: 1.06
+ * million are told with 20 ms (5 ms: 1.25, 0: 1.64), 1.00 are the least there are.
+ */
+#define REST_NS 20000000u
+#define REST_ENTRIES (1u << 18)
 static_assert(BATCH_ENTRIES < SLOT_NONE, "indexes fit the hash");
 
 /* ---- the stream as a list ---- */
@@ -429,6 +435,47 @@ is_silent(const struct update_group *g)
 	       adj_rib_out_count(g->out) == 0;
 }
 
+/* ---- while tables are told ---- */
+
+void
+update_groups_gather(struct update_groups *s, uint64_t now_ns, bool loading)
+{
+	s->now_ns = now_ns;
+	s->loading = loading;
+}
+
+/* It lets entries gather; not what else it has to do with them. */
+static bool
+journal_rests(const struct update_group *g)
+{
+	uint64_t position = journal_position(g->cursor);
+
+	if (!g->set->loading || g->kind != WALK_NONE || g->catch_up != CATCH_UP_NONE)
+		return false;
+	return position >= g->due && g->set->now_ns < g->rest_ns &&
+	       journal_head(g->set->journal) - position < REST_ENTRIES;
+}
+
+uint64_t
+stream_rest_ns(const struct update_group *g)
+{
+	return journal_rests(g) && journal_head(g->set->journal) != journal_position(g->cursor)
+		       ? g->rest_ns
+		       : 0;
+}
+
+/* What there is by now is due; then there is a rest. */
+static void
+journal_begin(struct update_group *g)
+{
+	uint64_t position = journal_position(g->cursor), head = journal_head(g->set->journal);
+
+	if (position < g->due || position == head)
+		return;
+	g->due = head;
+	g->rest_ns = g->set->now_ns + REST_NS;
+}
+
 static void
 journal_gather(struct update_group *g, uint64_t deadline_ns)
 {
@@ -440,7 +487,10 @@ journal_gather(struct update_group *g, uint64_t deadline_ns)
 		journal_advance(g->set->journal, g->cursor, journal_head(g->set->journal));
 		return;
 	}
-	while (!batch_full(g->set)) {
+	if (journal_rests(g))
+		return;
+	journal_begin(g);
+	while (!batch_full(g->set) && !journal_rests(g)) {
 		n = journal_read(g->set->journal, g->cursor, e, JOURNAL_READ);
 		if (n == -EOVERFLOW) {
 			catch_up_begin(g);
@@ -1013,7 +1063,8 @@ stream_pending(const struct update_group *g)
 	if (g->frozen)
 		return true;
 	if (g->catch_up != CATCH_UP_NONE || split_pending(g) || settle_pending(g) ||
-		journal_head(g->set->journal) != journal_position(g->cursor))
+		(journal_head(g->set->journal) != journal_position(g->cursor) &&
+			!journal_rests(g)))
 		return true;
 	if (g->kind == WALK_NONE)
 		return g->waiting > 0 || g->policy_end > 0;

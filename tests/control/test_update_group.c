@@ -296,6 +296,7 @@ static void
 drain(struct world *w)
 {
 	rig_settle(&w->rig);
+	update_groups_gather(w->groups, 0, false);
 	while (encode(w, BGP_MSG_MAX + below(6000)))
 		;
 }
@@ -445,8 +446,10 @@ step(struct world *w)
 		policy_set_to(w, (enum export_policy)below(POLICY_COUNT));
 	else if (what < 91 && w->end_of_rib)
 		update_group_refresh(w->group, true);
-	else if (what < 96)
+	else if (what < 94)
 		rig_settle(&w->rig);
+	else if (what < 96)
+		update_groups_gather(w->groups, below(100) * 1000000ull, below(2));
 	else
 		encode(w, BGP_MSG_MAX + below(6000));
 }
@@ -727,6 +730,53 @@ test_unchanged_sends_nothing(void **state)
 	world_end(&w);
 }
 
+static uint64_t
+messages_told(const struct world *w)
+{
+	struct update_group_stats stats;
+
+	update_group_stats(w->group, &stats);
+	return stats.messages;
+}
+
+/* What is told of one prefix at `now_ns` while peers tell their tables: messages. */
+static uint64_t
+told_while_loading(struct world *w, uint64_t now_ns)
+{
+	uint64_t before = messages_told(w);
+
+	announce(w, 2, 0, (unsigned)(now_ns / 1000) % POOL);
+	rig_settle(&w->rig);
+	update_groups_gather(w->groups, now_ns, true);
+	while (update_group_pending(w->group))
+		encode(w, 2 * BGP_MSG_MAX);
+	return messages_told(w) - before;
+}
+
+/* The first change at once, those of the next 20 ms as one behind them, and none later than the end of the loading. */
+static void
+test_gathers(void **state)
+{
+	static struct world w;
+
+	seed = rng = 11;
+	world_begin(&w, false, 1024);
+	policy_set_to(&w, POLICY_ALL);
+	group_begin(&w);
+	drain(&w);
+	assert_int_equal(told_while_loading(&w, 100000000), 1);
+	assert_int_equal(told_while_loading(&w, 100001000), 0);
+	assert_int_equal(told_while_loading(&w, 119999000), 0);
+	assert_int_equal(update_group_wait_ns(w.group), 120000000);
+	assert_int_equal(told_while_loading(&w, 120000000), 1);
+	check(&w);
+	assert_int_equal(told_while_loading(&w, 120001000), 0);
+	drain(&w);
+	check(&w);
+	assert_int_equal(update_group_wait_ns(w.group), 0);
+	world_end(&w);
+}
+
 /* Refreshed: BoRR, everything, EoRR, and MARK_FIRST_ENTRY between. */
 static void
 test_refresh_is_whole(void **state)
@@ -793,6 +843,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		one_thread_test(test_unchanged_sends_nothing),
+		one_thread_test(test_gathers),
 		one_thread_test(test_refresh_is_whole),
 		one_thread_test(test_too_large),
 		one_thread_test(test_aside),
