@@ -19,15 +19,16 @@ refusal(const struct rte_mbuf *m, const uint8_t *frame, const uint8_t mac[6])
 
 /* Families may come in any order, and other things among them: each packet by itself. */
 static __attribute__((noinline)) void
-split_mixed(struct burst *b, struct rte_mbuf *const *rx, unsigned n, const uint8_t mac[6])
-	RUNS_ON(role_worker)
+split_mixed(struct burst *b, unsigned n, const uint8_t mac[6]) RUNS_ON(role_worker)
 {
 	unsigned v4 = 0, v6 = 0;
 	uint64_t group = 0, to = 0;
 
 	memcpy(&to, mac, 6);
 	for (unsigned i = 0; i < n; i++) {
-		const uint8_t *frame = rte_pktmbuf_mtod(rx[i], const uint8_t *);
+		struct rte_mbuf *m = b->v4.pkt[i];
+		uint8_t *ip = b->v4.ip[i];
+		const uint8_t *frame = ip - ETHER_LEN;
 		bool is_v4, is_v6, mine;
 		uint64_t first;
 		uint16_t type;
@@ -38,14 +39,14 @@ split_mixed(struct burst *b, struct rte_mbuf *const *rx, unsigned n, const uint8
 		is_v6 = type == RTE_BE16(RTE_ETHER_TYPE_IPV6);
 		mine = ((first ^ to) << 16 == 0) | (first & 1);
 		if (__builtin_expect(
-			    !mine | !(is_v4 | is_v6) | (rte_pktmbuf_data_len(rx[i]) < ETHER_LEN),
-			    0)) {
-			burst_drop(b, rx[i], refusal(rx[i], frame, mac));
+			    !mine | !(is_v4 | is_v6) | (rte_pktmbuf_data_len(m) < ETHER_LEN), 0)) {
+			burst_drop(b, m, refusal(m, frame, mac));
 			continue;
 		}
 		group |= first & 1;
 		/* to both lanes, of which one goes on: no branch foresees the family */
-		b->v4.pkt[v4] = b->v6.pkt[v6] = rx[i];
+		b->v4.pkt[v4] = b->v6.pkt[v6] = m;
+		b->v4.ip[v4] = b->v6.ip[v6] = ip;
 		v4 += is_v4;
 		v6 += is_v6;
 	}
@@ -54,44 +55,59 @@ split_mixed(struct burst *b, struct rte_mbuf *const *rx, unsigned n, const uint8
 	b->group = group != 0;
 }
 
-/* The first frame's EtherType, when it is one of a family. */
 static inline uint16_t
-family_type(const uint8_t *frame)
+ether_type(const uint8_t *ip)
 {
 	uint16_t type;
 
-	memcpy(&type, frame + 12, sizeof(type));
-	return type == RTE_BE16(RTE_ETHER_TYPE_IPV6) ? type : RTE_BE16(RTE_ETHER_TYPE_IPV4);
+	memcpy(&type, ip - 2, sizeof(type));
+	return type;
+}
+
+/* Its header will be looked at soon. */
+static inline void
+meet(struct lane *l, unsigned i)
+{
+	l->ip[i] = rte_pktmbuf_mtod_offset(l->pkt[i], uint8_t *, ETHER_LEN);
+	rte_prefetch0(l->ip[i] - ETHER_LEN);
+}
+
+static inline void
+all_v6(struct burst *b, unsigned n)
+{
+	memcpy(b->v6.pkt, b->v4.pkt, n * sizeof(b->v6.pkt[0]));
+	memcpy(b->v6.ip, b->v4.ip, n * sizeof(b->v6.ip[0]));
+	b->v6.count = n;
 }
 
 /* A burst to us of one family alone, which most are, is found out by the way; length is looked at where it is classified. */
-void
-forward_split(struct burst *b, struct rte_mbuf *const *rx, unsigned n, const uint8_t mac[6])
+HOT void
+forward_split(struct burst *b, unsigned n, const uint8_t mac[6])
 {
-	uint64_t to = 0;
+	struct lane *l = &b->v4;
 	longs2 wanted, other = {0};
-	struct lane *l;
+	uint64_t to = 0;
 	uint16_t type;
 
 	for (unsigned i = 0; i < n && i < PREFETCH_AHEAD; i++)
-		rte_prefetch0(rte_pktmbuf_mtod(rx[i], void *));
+		meet(l, i);
 	memcpy(&to, mac, 6);
-	type = n > 0 ? family_type(rte_pktmbuf_mtod(rx[0], const uint8_t *)) : 0;
-	l = type == RTE_BE16(RTE_ETHER_TYPE_IPV6) ? &b->v6 : &b->v4;
+	type = ether_type(l->ip[0]);
+	if (type != RTE_BE16(RTE_ETHER_TYPE_IPV6))
+		type = RTE_BE16(RTE_ETHER_TYPE_IPV4);
 	wanted = (longs2){to, (uint64_t)type << 32};
 	for (unsigned i = 0; i < n; i++) {
-		const uint8_t *frame = rte_pktmbuf_mtod(rx[i], const uint8_t *);
-
 		if (i + PREFETCH_AHEAD < n)
-			rte_prefetch0(rte_pktmbuf_mtod(rx[i + PREFETCH_AHEAD], void *));
-		l->pkt[i] = rx[i];
-		other |= load16(frame) ^ wanted;
+			meet(l, i + PREFETCH_AHEAD);
+		other |= load16(l->ip[i] - ETHER_LEN) ^ wanted;
 	}
 	other &= (longs2){UINT64_C(0xffffffffffff), UINT64_C(0xffff) << 32};
-	if ((other[0] | other[1]) == 0)
-		l->count = n;
+	if ((other[0] | other[1]) != 0)
+		split_mixed(b, n, mac);
+	else if (type == RTE_BE16(RTE_ETHER_TYPE_IPV6))
+		all_v6(b, n);
 	else
-		split_mixed(b, rx, n, mac);
+		l->count = n;
 }
 
 static inline uint32_t

@@ -8,6 +8,7 @@
 #pragma once
 
 #include "dataplane/burst.h"
+#include "dataplane/eight.h"
 #include "lpm/base.h"
 #include "lpm/fib_read.h"
 
@@ -15,9 +16,8 @@
 
 #define DROP_NOT DROP_COUNT /* what a check says of a packet that goes on */
 
-/* Fills the lanes' pkt[] from rx[0..n), by EtherType. `mac` is the receiving port's. */
-void forward_split(struct burst *b, struct rte_mbuf *const *rx, unsigned n, const uint8_t mac[6])
-	RUNS_ON(role_worker);
+/* Fills the lanes' pkt[] and ip[] from v4.pkt[0..n), as received, by EtherType. `mac` is the receiving port's. */
+void forward_split(struct burst *b, unsigned n, const uint8_t mac[6]) RUNS_ON(role_worker);
 /* Path list `id`'s answer for pkt[i]; NULL: the packet has gone to dropped[], fault[] or waiting[]. */
 const struct adjacency *forward_choose(struct burst *b, const struct lane *l, unsigned i,
 	enum afi afi, uint32_t id, const struct fib_reader *fib) RUNS_ON(role_worker);
@@ -104,19 +104,15 @@ forward_refuse(
 }
 
 /*
- * From destinations (IPv4) or the last level's slots (IPv6) to packets in their ports' buffers. One loop, so that the loads of many packets' paths overlap.
- * `afi` and `own` are constants where it is called. From packet `i` on; returns how far it came: IPv6 stops where the table goes on below.
+ * From the tables' words to packets in their ports' buffers. `afi` and `own` are constants where it is called. From packet `i` on; returns how far it
+ * came: IPv6 stops where the table goes on below.
  */
 static __rte_always_inline unsigned
-forward_finish(struct burst *b, enum afi afi, const struct fib_reader *fib,
-	const struct fib_generation *generation, struct vrf_id vrf, bool own, struct outbox *out, unsigned i)
-	RUNS_ON(role_worker)
+forward_finish(struct burst *b, enum afi afi, const struct fib_reader *fib, uint32_t miss, bool own,
+	struct outbox *out, unsigned i) RUNS_ON(role_worker)
 {
 	struct lane *l = afi == AFI_IPV4 ? &b->v4 : &b->v6;
-	const struct rte_lpm *lpm = generation->v4[vrf.v].lpm;
 	const struct path_list *lists = fib->path_lists;
-	const uint32_t *words = generation->v6[vrf.v].words;
-	uint32_t miss = afi == AFI_IPV4 ? generation->v4[vrf.v].miss : generation->v6[vrf.v].miss;
 	struct tx_buffer *tx = out->tx;
 	unsigned ports = out->ports, count = l->count;
 	uint64_t pending = out->pending;
@@ -124,13 +120,13 @@ forward_finish(struct burst *b, enum afi afi, const struct fib_reader *fib,
 	for (; i < count; i++) {
 		struct rte_mbuf *m = l->pkt[i];
 		uint8_t *ip = own ? rte_pktmbuf_mtod_offset(m, uint8_t *, ETHER_LEN) : l->ip[i];
-		uint32_t id = afi == AFI_IPV4 ? fib_read_v4_one(lpm, l->destination.v4[i], miss)
-					      : fib_read_v6_one(words, l->slot[i], miss);
+		uint32_t word = l->word[i];
+		uint32_t id = afi == AFI_IPV4 ? fib_read_v4_answer(word, miss) : table_v6_answer(word, miss);
 		const struct adjacency *a;
 		enum drop_reason reason;
 		struct tx_buffer *t;
 
-		if (afi == AFI_IPV6 && __builtin_expect(id == FIB_READ_DEEPER, 0))
+		if (afi == AFI_IPV6 && __builtin_expect(table_v6_goes_on(word), 0))
 			break;
 		a = forward_choose_plain(&lists[id], fib);
 		if (__builtin_expect(a == NULL, 0)) {

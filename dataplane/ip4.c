@@ -70,140 +70,96 @@ check_header(const struct rte_mbuf *m, const struct rte_ipv4_hdr *ip, uint32_t *
 	return forward_is_group(m) ? DROP_link_broadcast : DROP_NOT;
 }
 
-/* As four packets at a time are looked at. */
-typedef uint32_t words4 __attribute__((vector_size(16)));
-typedef int32_t signed4 __attribute__((vector_size(16)));
-typedef uint8_t bytes16 __attribute__((vector_size(16)));
-
-/* What classification found of a burst's packets: all ones where a packet is not as most are. */
+/* What classification found of all packets. */
 struct verdicts {
-	words4 odd[(BURST_MAX + LANE_PAD) / 4]; /* to be looked at one by one */
-	words4 any_odd;
-	words4 any_trim; /* the link added something behind it */
-	words4 any_expired; /* TTL 0 or 1 */
-	words4 len_bits; /* of all lengths */
+	words8 odd; /* not 0: one is to be looked at by itself */
+	words8 trim; /* not 0: the link added something behind one */
+	words8 expired; /* below 0: a TTL of 0 or 1 */
+	words8 len_bits; /* of all lengths */
 };
 
-static inline bool
-any(words4 mask)
-{
-	longs2 two = (longs2)mask;
-
-	return (two[0] | two[1]) != 0;
-}
-
-static inline uint32_t
-bits_of(words4 v)
-{
-	return v[0] | v[1] | v[2] | v[3];
-}
-
-static inline words4
-swapped(words4 v)
-{
-	return (words4)__builtin_shufflevector(
-		(bytes16)v, (bytes16)v, 3, 2, 1, 0, 7, 6, 5, 4, 11, 10, 9, 8, 15, 14, 13, 12);
-}
-
-static inline words4
-halves(words4 v)
+static __rte_always_inline words8
+halves(words8 v)
 {
 	return (v & 0xffff) + (v >> 16);
 }
 
-/* martian() of four. */
-static inline words4
-martian4(words4 a)
+/* martian() of eight, as they lie in memory: below 0. */
+static __rte_always_inline words8
+martian8(words8 a)
 {
-	signed4 net = (signed4)(a >> 24);
+	words8 net = a & 0xff;
 
-	return (words4)(net < 1) | (words4)(net > 223) | (words4)(net == 127) |
-	       (words4)(a >> 16 == 0xa9fe);
-}
-
-/* RFC 1624 for a TTL less by one: the checksum grows by 0x0100, which is 1 as it lies in memory, in one's complement; 0xffff becomes 0. */
-static inline words4
-ttl_stepped(words4 third)
-{
-	words4 sum = (third >> 16) + 1;
-
-	sum = sum + ((sum + 1) >> 16);
-	return ((third - 1) & 0xffff) | sum << 16;
-}
-
-static inline uint64_t
-load_lengths(const struct rte_mbuf *m)
-{
-	uint64_t v; /* pkt_len, data_len and what is behind it */
-
-	memcpy(&v, &m->pkt_len, sizeof(v));
-	return v;
-}
-
-static inline uint32_t
-load_destination(const uint8_t *ip)
-{
-	uint32_t v;
-
-	memcpy(&v, ip + 16, sizeof(v));
-	return v;
+	return (net - 1) | (223 - net) | (words8)(net == 127) | (words8)((a & 0xffff) == 0xfea9);
 }
 
 /*
- * RFC 1812 5.2.2 for pkt[i..i+4): a header of five words (their columns of the four packets are turned into rows), all that check_header()
- * looks at.
+ * RFC 1624 for a TTL less by one: the checksum grows by 0x0100, which is 1 as it lies in memory, in one's complement; 0xffff becomes 0. Of a
+ * TTL of 0, which does not leave, any.
  */
-static inline void
-classify4(struct lane *l, unsigned i, const struct rte_lpm *lpm, struct verdicts *v)
+static __rte_always_inline words8
+ttl_stepped(words8 third)
 {
-	words4 r[4], low[2], high[2], first, second, third, source, destination, total, present,
-		linear, sum, bad;
-	longs2 lengths[2];
+	words8 around = (words8)(third >> 17 == 0x7fff);
 
-	for (unsigned k = 0; k < 4; k++) {
-		l->ip[i + k] = rte_pktmbuf_mtod_offset(l->pkt[i + k], uint8_t *, ETHER_LEN);
-		r[k] = (words4)load16(l->ip[i + k]);
-	}
-	low[0] = __builtin_shufflevector(r[0], r[1], 0, 4, 1, 5);
-	low[1] = __builtin_shufflevector(r[2], r[3], 0, 4, 1, 5);
-	high[0] = __builtin_shufflevector(r[0], r[1], 2, 6, 3, 7);
-	high[1] = __builtin_shufflevector(r[2], r[3], 2, 6, 3, 7);
-	first = __builtin_shufflevector(low[0], low[1], 0, 1, 4, 5);
-	second = __builtin_shufflevector(low[0], low[1], 2, 3, 6, 7);
-	third = __builtin_shufflevector(high[0], high[1], 0, 1, 4, 5);
-	source = __builtin_shufflevector(high[0], high[1], 2, 3, 6, 7);
-	destination = (words4){load_destination(l->ip[i]), load_destination(l->ip[i + 1]),
-		load_destination(l->ip[i + 2]), load_destination(l->ip[i + 3])};
-	sum = halves(first) + halves(second) + halves(third) + halves(source) + halves(destination);
-	destination = swapped(destination);
-	for (unsigned k = 0; lpm != NULL && k < 4; k++)
-		rte_prefetch0(&lpm->tbl24[destination[k] >> 8]);
-	lengths[0] = (longs2){load_lengths(l->pkt[i]), load_lengths(l->pkt[i + 1])};
-	lengths[1] = (longs2){load_lengths(l->pkt[i + 2]), load_lengths(l->pkt[i + 3])};
-	present = __builtin_shufflevector((words4)lengths[0], (words4)lengths[1], 0, 2, 4, 6);
-	linear = __builtin_shufflevector((words4)lengths[0], (words4)lengths[1], 1, 3, 5, 7) &
-		 0xffff;
+	return third + 0xffff - (around << 16);
+}
+
+/*
+ * RFC 1812 5.2.2 for pkt[i..i+8): a header of five words (their columns of the eight packets are turned into rows), all that check_header()
+ * looks at. Returns which are odd: not 0. (Compared by differences, whose signs and bits are or'ed together.)
+ */
+static __rte_always_inline words8
+classify8(struct lane *l, unsigned i, struct verdicts *all)
+{
+	const uint8_t *const *ip = (const uint8_t *const *)&l->ip[i];
+	words8 r[4], low[2], high[2], first, second, third, source, destination, total, present,
+		linear, behind, sum, bad;
+
+	for (unsigned k = 0; k < 4; k++)
+		r[k] = load16_of(ip[k], ip[k + 4]);
+	low[0] = low_of(r[0], r[1]);
+	low[1] = low_of(r[2], r[3]);
+	high[0] = high_of(r[0], r[1]);
+	high[1] = high_of(r[2], r[3]);
+	first = low_pairs_of(low[0], low[1]);
+	second = high_pairs_of(low[0], low[1]);
+	third = low_pairs_of(high[0], high[1]);
+	source = high_pairs_of(high[0], high[1]);
+	destination = (words8){load4(ip[0] + 16), load4(ip[1] + 16), load4(ip[2] + 16),
+		load4(ip[3] + 16), load4(ip[4] + 16), load4(ip[5] + 16), load4(ip[6] + 16),
+		load4(ip[7] + 16)};
+	lengths_of(&l->pkt[i], &present, &linear);
 	total = (first >> 24) | (first >> 8 & 0xff00);
-	bad = (words4)((first & 0xff) != 0x45);
-	bad |= (words4)(halves(halves(sum)) != 0xffff);
-	bad |= (words4)((signed4)total < 20) |
-	       (words4)((signed4)(total + ETHER_LEN) > (signed4)present);
-	bad |= (words4)((signed4)linear < ETHER_LEN + 20);
-	bad |= martian4(swapped(source)) | martian4(destination);
-	v->odd[i / 4] = bad;
-	v->any_odd |= bad;
-	v->any_trim |= (words4)(total + ETHER_LEN != present);
+	behind = present - (total + ETHER_LEN);
+	/* ten halves: below 0xa0000, so its halves are 0xffff where it is a multiple of that, and never twice as much */
+	sum = halves(first) + halves(second) + halves(third) + halves(source) + halves(destination);
+	bad = (total - 20) | behind | (linear - (ETHER_LEN + 20)) | martian8(source) |
+	      martian8(destination);
+	bad = (bad & 0x80000000) | ((first & 0xff) ^ 0x45) | (halves(sum) ^ 0xffff);
+	all->odd |= bad;
+	all->trim |= behind;
+	all->expired |= (third & 0xff) - 2;
+	all->len_bits |= total;
+	destination = swapped(destination);
+	third = ttl_stepped(third);
 	memcpy(&l->destination.v4[i], &destination, sizeof(destination));
 	memcpy(&l->len[i], &total, sizeof(total));
-	v->any_expired |= (words4)((signed4)(third & 0xff) <= 1);
-	v->len_bits |= total;
-	third = ttl_stepped(third);
 	memcpy(&l->ttl_word[i], &third, sizeof(third));
+	return bad;
+}
+
+/* Eight entries that will be read when their packets are finished. */
+static __rte_always_inline void
+fetch8(const struct lane *l, unsigned i, const struct rte_lpm *lpm)
+{
+	for (unsigned k = 0; lpm != NULL && k < 8; k++)
+		rte_prefetch0(&lpm->tbl24[l->destination.v4[i + k] >> 8]);
 }
 
 /* Some are not as most are: each of these by itself; the others move up. */
 static __attribute__((noinline)) void
-classify_rest(struct burst *b, const struct verdicts *v) RUNS_ON(role_worker)
+classify_rest(struct burst *b, const words8 *odd) RUNS_ON(role_worker)
 {
 	struct lane *l = &b->v4;
 	unsigned kept = 0;
@@ -213,7 +169,7 @@ classify_rest(struct burst *b, const struct verdicts *v) RUNS_ON(role_worker)
 		const struct rte_ipv4_hdr *ip = (const struct rte_ipv4_hdr *)l->ip[i];
 		uint32_t destination = l->destination.v4[i];
 
-		if (b->group || v->odd[i / 4][i % 4] != 0) {
+		if (b->group || odd[i / 8][i % 8] != 0) {
 			enum drop_reason reason = check_header(m, ip, &destination);
 
 			if (reason != DROP_NOT) {
@@ -230,36 +186,44 @@ classify_rest(struct burst *b, const struct verdicts *v) RUNS_ON(role_worker)
 	l->count = kept;
 }
 
-void
+HOT void
 ip4_classify(struct burst *b, const struct fib_generation *generation, struct vrf_id vrf)
 {
 	const struct rte_lpm *lpm = generation->v4[vrf.v].lpm;
+	words8 odd[(BURST_MAX + LANE_PAD) / 8];
+	struct verdicts all = {.odd = {0}};
 	struct lane *l = &b->v4;
-	struct verdicts v;
+	unsigned i = 0;
 
-	v.any_odd = v.any_trim = v.any_expired = v.len_bits = (words4){0};
-
-	/* the last four in full */
-	for (unsigned i = l->count; i < l->count + LANE_PAD; i++)
-		l->pkt[i] = l->pkt[l->count - 1];
-	for (unsigned i = 0; i < l->count; i += 4)
-		classify4(l, i, lpm, &v);
-	l->any_expired = any(v.any_expired);
-	l->len_bound = bits_of(v.len_bits);
-	if (any(v.any_odd) || b->group)
-		classify_rest(b, &v);
-	if (!any(v.any_trim))
+	/* the last eight in full */
+	for (unsigned k = l->count; k < l->count + LANE_PAD; k++) {
+		l->pkt[k] = l->pkt[l->count - 1];
+		l->ip[k] = l->ip[l->count - 1];
+	}
+	do {
+		odd[i / 8] = classify8(l, i, &all);
+		fetch8(l, i, lpm);
+		i += 8;
+	} while (i < l->count);
+	l->any_expired = any_negative(all.expired);
+	l->len_bound = bits_of(all.len_bits);
+	if (bits_of(all.odd) != 0 || b->group)
+		classify_rest(b, odd);
+	if (bits_of(all.trim) == 0)
 		return;
-	for (unsigned i = 0; i < l->count; i++)
+	for (i = 0; i < l->count; i++)
 		forward_trim(l->pkt[i], l->len[i]);
 }
 
-void
+HOT void
 ip4_finish(struct burst *b, const struct fib_reader *fib, const struct fib_generation *generation,
 	struct vrf_id vrf, struct outbox *out)
 {
+	uint32_t miss = generation->v4[vrf.v].miss;
+
+	fib_read_v4_front(generation, vrf, b->v4.destination.v4, b->v4.word, b->v4.count);
 	if (b->own)
-		(void)forward_finish(b, AFI_IPV4, fib, generation, vrf, true, out, 0);
+		(void)forward_finish(b, AFI_IPV4, fib, miss, true, out, 0);
 	else
-		(void)forward_finish(b, AFI_IPV4, fib, generation, vrf, false, out, 0);
+		(void)forward_finish(b, AFI_IPV4, fib, miss, false, out, 0);
 }

@@ -6,6 +6,8 @@
 #include <rte_prefetch.h>
 #include <string.h>
 
+#define TO_AT offsetof(struct rte_ipv6_hdr, dst_addr)
+
 /*
  * RFC 4291 2.5.2, 2.5.3, 2.7 (a multicast destination: we forward none); IPv4-mapped ones stand for IPv4 inside a host and are not
  * forwardable, RFC 6890 2.2.3.
@@ -55,39 +57,67 @@ check_header(const struct rte_mbuf *m, const struct rte_ipv6_hdr *ip)
 	return forward_is_group(m) ? DROP_link_broadcast : DROP_NOT;
 }
 
+/* What classification found of the packets: bits of what is not as it mostly is. */
+struct verdicts {
+	words8 front, to; /* of version and source, of the destination, two packets side by side */
+	words8 behind; /* not 0: the link added something, or there is not all of it */
+	words8 lacking; /* below 0: no whole header lies in the first buffer */
+	words8 expired; /* below 0: a hop limit of 0 or 1 */
+	words8 len_bits; /* of all lengths */
+};
+
+/* pkt[i..i+8): their destinations and lengths, while the table's entries for them are being fetched. */
+static __rte_always_inline void
+classify8(struct lane *l, unsigned i, const uint32_t *words, struct verdicts *all)
+{
+	const words8 front_is = {0x60, 0, 0x20, 0, 0x60, 0, 0x20, 0}, to_is = {0x20, 0, 0, 0, 0x20};
+	const uint8_t *const *ip = (const uint8_t *const *)&l->ip[i];
+	words8 r[4], second, len, present, linear;
+
+	for (unsigned k = 0; words != NULL && k < 8; k++)
+		rte_prefetch0(&words[table_v6_index(ip[k] + TO_AT)]);
+	for (unsigned k = 0; k < 8; k += 2) {
+		words8 to = load16_of(ip[k] + TO_AT, ip[k + 1] + TO_AT);
+
+		memcpy(l->destination.v6[i + k], &to, sizeof(to));
+		all->to |= to ^ to_is;
+	}
+	for (unsigned k = 0; k < 4; k++) {
+		r[k] = load16_of(ip[k], ip[k + 4]);
+		all->front |= r[k] ^ front_is;
+	}
+	/* payload length, next header, hop limit */
+	second = high_pairs_of(low_of(r[0], r[1]), low_of(r[2], r[3]));
+	len = ((second >> 8 & 0xff) | (second << 8 & 0xff00)) + sizeof(struct rte_ipv6_hdr);
+	memcpy(&l->len[i], &len, sizeof(len));
+	lengths_of(&l->pkt[i], &present, &linear);
+	all->behind |= (len + ETHER_LEN) ^ present;
+	all->lacking |= linear - (uint32_t)(ETHER_LEN + sizeof(struct rte_ipv6_hdr));
+	all->expired |= (second >> 24) - 2;
+	all->len_bits |= len;
+}
+
 /*
- * Destinations, lengths and headers' places of all, while the table's entries for them are being fetched. True: all are what most packets
- * are, 2000::/3 at both ends (so no martian, and of no link's scope), all of it there and nothing behind it, which is found out for the
- * burst as a whole; check_header() has nothing to say, nor forward_trim() to do.
+ * True: all are what most packets are, 2000::/3 at both ends (so no martian, and of no link's scope), all of it there and nothing behind
+ * it, which is found out for the burst as a whole; check_header() has nothing to say, nor forward_trim() to do.
  */
-static inline bool
+static __rte_always_inline bool
 classify_plain(struct lane *l, const uint32_t *words)
 {
-	const longs2 front_is = {0x60, 0x20}, to_is = {0x20}; /* version and source; destination: the bytes that lie first */
-	longs2 front = {0}, to = {0};
-	uint32_t behind = 0, len_bits = 0, lacking = 0, hops = UINT8_MAX;
+	const words8 front_of = {0xf0, 0, 0xe0, 0, 0xf0, 0, 0xe0, 0}, to_of = {0xe0, 0, 0, 0, 0xe0};
+	struct verdicts all = {.front = {0}};
 
-	for (unsigned i = 0; i < l->count; i++) {
-		const struct rte_mbuf *m = l->pkt[i];
-		uint8_t *ip = rte_pktmbuf_mtod_offset(m, uint8_t *, ETHER_LEN);
-		longs2 destination = load16(ip + offsetof(struct rte_ipv6_hdr, dst_addr));
-		uint32_t len = forward_len(ip, AFI_IPV6);
-
-		if (words != NULL)
-			rte_prefetch0(&words[table_v6_index(ip + offsetof(struct rte_ipv6_hdr, dst_addr))]);
-		memcpy(l->destination.v6[i], &destination, sizeof(destination));
-		l->len[i] = len;
-		l->ip[i] = ip;
-		front |= load16(ip) ^ front_is;
-		to |= destination ^ to_is;
-		behind |= (len + ETHER_LEN) ^ rte_pktmbuf_pkt_len(m);
-		lacking |= rte_pktmbuf_data_len(m) - (uint32_t)(ETHER_LEN + sizeof(struct rte_ipv6_hdr));
-		len_bits |= len;
-		hops = ip[7] < hops ? ip[7] : hops;
+	/* the last eight in full */
+	for (unsigned i = l->count; i < l->count + LANE_PAD; i++) {
+		l->pkt[i] = l->pkt[l->count - 1];
+		l->ip[i] = l->ip[l->count - 1];
 	}
-	l->any_expired = hops <= 1;
-	l->len_bound = len_bits;
-	return ((front[0] & 0xf0) | (front[1] & 0xe0) | (to[0] & 0xe0) | behind | lacking >> 31) == 0;
+	for (unsigned i = 0; i < l->count; i += 8)
+		classify8(l, i, words, &all);
+	l->any_expired = any_negative(all.expired);
+	l->len_bound = bits_of(all.len_bits);
+	return bits_of((all.front & front_of) | (all.to & to_of) | all.behind |
+		       (all.lacking & 0x80000000)) == 0;
 }
 
 /* Some are not as most are: each by itself; those that stay move up. */
@@ -114,7 +144,7 @@ classify_rest(struct burst *b) RUNS_ON(role_worker)
 	l->count = kept;
 }
 
-void
+HOT void
 ip6_classify(struct burst *b, const struct fib_generation *generation, struct vrf_id vrf)
 {
 	if (!classify_plain(&b->v6, generation->v6[vrf.v].words) || b->group)
@@ -125,9 +155,13 @@ static inline unsigned
 finish(struct burst *b, const struct fib_reader *fib, const struct fib_generation *generation,
 	struct vrf_id vrf, struct outbox *out, unsigned from) RUNS_ON(role_worker)
 {
+	uint32_t miss = generation->v6[vrf.v].miss;
+	struct lane *l = &b->v6;
+
+	fib_read_v6_words(generation, vrf, l->slot + from, l->word + from, l->count - from);
 	if (b->own)
-		return forward_finish(b, AFI_IPV6, fib, generation, vrf, true, out, from);
-	return forward_finish(b, AFI_IPV6, fib, generation, vrf, false, out, from);
+		return forward_finish(b, AFI_IPV6, fib, miss, true, out, from);
+	return forward_finish(b, AFI_IPV6, fib, miss, false, out, from);
 }
 
 /* From the first packet whose answer lies below /48: all that is left, at once, as a walk for each by itself would wait at each level. */
@@ -138,7 +172,7 @@ look_deeper(struct lane *l, const uint32_t *words, unsigned from) RUNS_ON(role_w
 		l->count - from);
 }
 
-void
+HOT void
 ip6_finish(struct burst *b, const struct fib_reader *fib, const struct fib_generation *generation,
 	struct vrf_id vrf, struct outbox *out)
 {

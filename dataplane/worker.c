@@ -228,11 +228,10 @@ answer_faults(struct worker *w, const struct burst *about, const struct source *
 static unsigned
 poll_source(struct worker *w, const struct source *s, uint64_t now) RUNS_ON(role_worker)
 {
-	struct rte_mbuf *rx[BURST_MAX];
-	unsigned n = rte_eth_rx_burst(s->ethdev, s->queue, rx, BURST_MAX);
 	uint64_t mac_word, pending;
 	uint8_t mac[6];
 	struct burst b;
+	unsigned n = rte_eth_rx_burst(s->ethdev, s->queue, b.v4.pkt, BURST_MAX);
 
 	if (n == 0)
 		return 0;
@@ -241,7 +240,7 @@ poll_source(struct worker *w, const struct source *s, uint64_t now) RUNS_ON(role
 	/* relaxed: a value by itself */
 	mac_word = atomic_load_explicit(s->mac, memory_order_relaxed);
 	memcpy(mac, &mac_word, sizeof(mac));
-	forward_split(&b, rx, n, mac);
+	forward_split(&b, n, mac);
 	count_add(&w->stats.received_v4, b.v4.count);
 	count_add(&w->stats.received_v6, b.v6.count);
 	stage_end(STAGE_SPLIT);

@@ -44,20 +44,26 @@ fib_read_begin(const struct fib_reader *r)
 }
 
 /*
- * The path list of one IPv4 address in host order, whose tbl24 entry the caller has prefetched (a full table does not fit a cache). NULL: no
- * table. As rte_lpm_lookup, with the miss entry.
+ * The entries of `n` IPv4 addresses in host order, for fib_read_v4_answer(); the caller has prefetched tbl24's (a full table does not fit a
+ * cache). rte_lpm_lookup_bulk does nothing else between two loads, so that as many as the CPU can hold are under way: read one by one in the
+ * loop that finishes packets, they let 27 million a second through instead of 43 where memory is slow.
  */
-static inline uint32_t
-fib_read_v4_one(const struct rte_lpm *lpm, uint32_t ip, uint32_t miss)
+static inline void
+fib_read_v4_front(const struct fib_generation *g, struct vrf_id vrf, const uint32_t *ip, uint32_t *word, unsigned n)
 {
-	uint32_t entry;
+	const struct rte_lpm *lpm = g->v4[vrf.v].lpm;
 
 	if (__builtin_expect(lpm == NULL, 0))
-		return PATH_LIST_NONE;
-	__builtin_memcpy(&entry, &lpm->tbl24[ip >> 8], sizeof(entry));
-	if (__builtin_expect((entry & RTE_LPM_VALID_EXT_ENTRY_BITMASK) == RTE_LPM_VALID_EXT_ENTRY_BITMASK, 0))
-		__builtin_memcpy(&entry, &lpm->tbl8[(uint8_t)ip + (size_t)(entry & 0x00ffffff) * RTE_LPM_TBL8_GROUP_NUM_ENTRIES], sizeof(entry));
-	return (entry & RTE_LPM_LOOKUP_SUCCESS) ? (entry & 0x00ffffff) : miss;
+		__builtin_memset(word, 0, n * sizeof(*word));
+	else
+		rte_lpm_lookup_bulk(lpm, ip, word, n);
+}
+
+/* The path list, `miss` where nothing matches. */
+static inline uint32_t
+fib_read_v4_answer(uint32_t word, uint32_t miss)
+{
+	return (word & RTE_LPM_LOOKUP_SUCCESS) ? word & 0x00ffffff : miss;
 }
 
 /*
@@ -79,10 +85,8 @@ fib_read_v4_bulk(const struct fib_generation *g, struct vrf_id vrf, const uint32
 		__builtin_prefetch(&lpm->tbl24[ip[i] >> 8]);
 	rte_lpm_lookup_bulk(lpm, ip, out, n);
 	for (unsigned i = 0; i < n; i++)
-		out[i] = (out[i] & RTE_LPM_LOOKUP_SUCCESS) ? (out[i] & 0x00ffffff) : miss;
+		out[i] = fib_read_v4_answer(out[i], miss);
 }
-
-#define FIB_READ_DEEPER UINT32_MAX /* the table goes on below: table_v6_lookup_deep() first */
 
 /* As fib_read_v4_bulk; `ip`: addresses as on the wire. */
 static inline void
@@ -98,7 +102,10 @@ fib_read_v6_bulk(const struct fib_generation *g, struct vrf_id vrf, const uint8_
 	table_v6_lookup_bulk(words, ip, out, n, g->v6[vrf.v].miss);
 }
 
-/* The first step of the same, for who takes the second one by one. `ip`: at most TABLE_V6_BURST. `slot`: for fib_read_v6_one(). */
+/*
+ * The same in steps, for who finishes packets as the answers come. `ip`: at most TABLE_V6_BURST. `slot`: where each answer lies, or the table goes on
+ * (table_v6_goes_on() of its word): then table_v6_lookup_deep(), and words again.
+ */
 static inline void
 fib_read_v6_front(const struct fib_generation *g, struct vrf_id vrf, const uint8_t (*ip)[16], uint32_t *slot, unsigned n)
 {
@@ -106,21 +113,17 @@ fib_read_v6_front(const struct fib_generation *g, struct vrf_id vrf, const uint8
 		table_v6_lookup_front(g->v6[vrf.v].words, ip, slot, n);
 }
 
-/* The path list of one of them, or FIB_READ_DEEPER. `words` NULL: no table. */
-static inline uint32_t
-fib_read_v6_one(const uint32_t *words, uint32_t slot, uint32_t miss)
+/* In a loop of its own for the same reason as IPv4's: 33 instead of 28 million packets a second. For table_v6_answer(). */
+static inline void
+fib_read_v6_words(const struct fib_generation *g, struct vrf_id vrf, const uint32_t *slot, uint32_t *word, unsigned n)
 {
-	uint32_t word;
+	const uint32_t *words = g->v6[vrf.v].words;
 
-	if (__builtin_expect(words == NULL, 0))
-		return PATH_LIST_NONE;
-	word = words[slot];
-	if (__builtin_expect(table_v6_goes_on(word), 0))
-		return FIB_READ_DEEPER;
-	return table_v6_answer(word, miss);
+	for (unsigned i = 0; i < n; i++)
+		word[i] = words != NULL ? words[slot[i]] : 0;
 }
 
-static inline const struct adjacency *
+static inline __attribute__((always_inline)) const struct adjacency *
 fib_read_next_hop(const struct fib_reader *r, struct next_hop_id id)
 {
 	/* acquire: pairs with the release store in next_hop_up */

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Eight packets side by side: vectors of a word each, and how they are filled. What is 32 bytes wide is two registers where the CPU has SSE
+ * alone; HOT functions are compiled for what it has (the linker's ifunc chooses, by cpuid, when keeld starts).
+ */
+#pragma once
+
+#include <rte_mbuf.h>
+#include <stdint.h>
+#include <string.h>
+
+/* Not under a sanitizer, whose runtime is not up when ifuncs are resolved, nor by clang 14, which has no levels here. */
+#if defined(__x86_64__) && !defined(__clang__) && !defined(KEEL_SANITIZED)
+#define HOT __attribute__((target_clones("default", "arch=x86-64-v3", "arch=x86-64-v4")))
+#else
+#define HOT
+#endif
+
+#pragma GCC diagnostic ignored "-Wpsabi" /* these vectors are passed to what is inlined alone */
+
+typedef uint64_t longs2 __attribute__((vector_size(16)));
+typedef uint64_t longs4 __attribute__((vector_size(32)));
+typedef uint32_t words8 __attribute__((vector_size(32)));
+typedef uint8_t bytes32 __attribute__((vector_size(32)));
+
+/* Sixteen bytes of a packet. */
+static __rte_always_inline longs2
+load16(const uint8_t *p)
+{
+	longs2 v;
+
+	memcpy(&v, p, sizeof(v));
+	return v;
+}
+
+/* Of two. */
+static __rte_always_inline words8
+load16_of(const uint8_t *one, const uint8_t *other)
+{
+	return (words8)__builtin_shufflevector(load16(one), load16(other), 0, 1, 2, 3);
+}
+
+static __rte_always_inline uint32_t
+load4(const uint8_t *p)
+{
+	uint32_t v;
+
+	memcpy(&v, p, sizeof(v));
+	return v;
+}
+
+static __rte_always_inline uint32_t
+bits_of(words8 v)
+{
+	longs4 x = (longs4)v;
+	uint64_t all = (x[0] | x[1]) | (x[2] | x[3]);
+
+	return (uint32_t)(all | all >> 32);
+}
+
+/* Is any below zero? */
+static __rte_always_inline bool
+any_negative(words8 v)
+{
+	return bits_of(v) >> 31 != 0;
+}
+
+/* Each word's bytes the other way round. */
+static __rte_always_inline words8
+swapped(words8 v)
+{
+	return (words8)__builtin_shufflevector((bytes32)v, (bytes32)v, 3, 2, 1, 0, 7, 6, 5, 4, 11,
+		10, 9, 8, 15, 14, 13, 12, 19, 18, 17, 16, 23, 22, 21, 20, 27, 26, 25, 24, 31, 30,
+		29, 28);
+}
+
+/* The words that two vectors begin each half with, and those behind them, in turn: so rows of four words become columns. */
+static __rte_always_inline words8
+low_of(words8 a, words8 b)
+{
+	return __builtin_shufflevector(a, b, 0, 8, 1, 9, 4, 12, 5, 13);
+}
+
+static __rte_always_inline words8
+high_of(words8 a, words8 b)
+{
+	return __builtin_shufflevector(a, b, 2, 10, 3, 11, 6, 14, 7, 15);
+}
+
+static __rte_always_inline words8
+low_pairs_of(words8 a, words8 b)
+{
+	return (words8)__builtin_shufflevector((longs4)a, (longs4)b, 0, 4, 2, 6);
+}
+
+static __rte_always_inline words8
+high_pairs_of(words8 a, words8 b)
+{
+	return (words8)__builtin_shufflevector((longs4)a, (longs4)b, 1, 5, 3, 7);
+}
+
+static __rte_always_inline uint64_t
+load_lengths(const struct rte_mbuf *m)
+{
+	uint64_t v; /* pkt_len, data_len and what is behind it */
+
+	memcpy(&v, &m->pkt_len, sizeof(v));
+	return v;
+}
+
+/* What eight buffers hold: pkt_len, and data_len. */
+static __rte_always_inline void
+lengths_of(struct rte_mbuf *const *pkt, words8 *present, words8 *linear)
+{
+	longs4 front = {load_lengths(pkt[0]), load_lengths(pkt[1]), load_lengths(pkt[4]),
+		load_lengths(pkt[5])};
+	longs4 back = {load_lengths(pkt[2]), load_lengths(pkt[3]), load_lengths(pkt[6]),
+		load_lengths(pkt[7])};
+
+	*present = __builtin_shufflevector((words8)front, (words8)back, 0, 2, 8, 10, 4, 6, 12, 14);
+	*linear = __builtin_shufflevector((words8)front, (words8)back, 1, 3, 9, 11, 5, 7, 13, 15) &
+		  0xffff;
+}
