@@ -22,7 +22,7 @@
 
 #define LANE_PAD 7 /* classification takes eight packets at a time */
 
-/* The packets of one family. ip[], len[] and ttl_word[] are of received packets alone (burst.own is false). Receiving fills the IPv4 lane. */
+/* The packets of one family. ip[] is where classification and received packets (burst.own is false) look, not what icmp_make() adds; len[] and ttl_word[] are received packets'. Receiving fills the IPv4 lane. */
 struct lane {
 	struct rte_mbuf *pkt[BURST_MAX + LANE_PAD];
 	uint8_t *ip[BURST_MAX + LANE_PAD]; /* the header */

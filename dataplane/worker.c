@@ -269,9 +269,10 @@ poll_inject(struct worker *w, uint64_t now) RUNS_ON(role_worker)
 	burst_init(&b, &w->stats, true);
 	vrf.v = m->port;
 	for (; m != NULL && m->port == vrf.v && n < BURST_MAX; n++) {
-		struct lane *l =
-			rte_pktmbuf_mtod(m, const uint8_t *)[ETHER_LEN] >> 4 == 4 ? &b.v4 : &b.v6;
+		uint8_t *ip = rte_pktmbuf_mtod_offset(m, uint8_t *, ETHER_LEN);
+		struct lane *l = *ip >> 4 == 4 ? &b.v4 : &b.v6;
 
+		l->ip[l->count] = ip;
 		l->pkt[l->count++] = m;
 		m = ring_pop(w->inject);
 	}
