@@ -41,6 +41,16 @@ struct lane {
 	uint32_t len_bound; /* none is longer */
 };
 
+/* A lane that has packets, for who takes eight at a time: the last eight in full. */
+static inline void
+lane_pad(struct lane *l)
+{
+	for (unsigned i = l->count; i < l->count + LANE_PAD; i++) {
+		l->pkt[i] = l->pkt[l->count - 1];
+		l->ip[i] = l->ip[l->count - 1];
+	}
+}
+
 /* Packets that leave by one port: up to a whole burst, and empty before it. */
 struct tx_buffer {
 	struct rte_mbuf *pkt[BURST_MAX];

@@ -195,11 +195,7 @@ ip4_classify(struct burst *b, const struct fib_generation *generation, struct vr
 	struct lane *l = &b->v4;
 	unsigned i = 0;
 
-	/* the last eight in full */
-	for (unsigned k = l->count; k < l->count + LANE_PAD; k++) {
-		l->pkt[k] = l->pkt[l->count - 1];
-		l->ip[k] = l->ip[l->count - 1];
-	}
+	lane_pad(l);
 	do {
 		odd[i / 8] = classify8(l, i, &all);
 		fetch8(l, i, lpm);

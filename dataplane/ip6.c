@@ -107,11 +107,7 @@ classify_plain(struct lane *l, const uint32_t *words)
 	const words8 front_of = {0xf0, 0, 0xe0, 0, 0xf0, 0, 0xe0, 0}, to_of = {0xe0, 0, 0, 0, 0xe0};
 	struct verdicts all = {.front = {0}};
 
-	/* the last eight in full */
-	for (unsigned i = l->count; i < l->count + LANE_PAD; i++) {
-		l->pkt[i] = l->pkt[l->count - 1];
-		l->ip[i] = l->ip[l->count - 1];
-	}
+	lane_pad(l);
 	for (unsigned i = 0; i < l->count; i += 8)
 		classify8(l, i, words, &all);
 	l->any_expired = any_negative(all.expired);

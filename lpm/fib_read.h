@@ -76,14 +76,9 @@ fib_read_v4_bulk(const struct fib_generation *g, struct vrf_id vrf, const uint32
 	const struct rte_lpm *lpm = g->v4[vrf.v].lpm;
 	uint32_t miss = g->v4[vrf.v].miss;
 
-	if (lpm == NULL) {
-		for (unsigned i = 0; i < n; i++)
-			out[i] = PATH_LIST_NONE;
-		return;
-	}
-	for (unsigned i = 0; i < n; i++)
+	for (unsigned i = 0; lpm != NULL && i < n; i++)
 		__builtin_prefetch(&lpm->tbl24[ip[i] >> 8]);
-	rte_lpm_lookup_bulk(lpm, ip, out, n);
+	fib_read_v4_front(g, vrf, ip, out, n);
 	for (unsigned i = 0; i < n; i++)
 		out[i] = fib_read_v4_answer(out[i], miss);
 }
