@@ -315,6 +315,20 @@ test_packed_once(void **state)
 
 /* ---- split for nothing ---- */
 
+/* 20,000 routes, and two members that have them. */
+static void
+two_told(struct rigged *r)
+{
+	rigged_begin(r, FAMILY_IPV4_UNICAST);
+	load(r, 20000, 4);
+	for (unsigned i = 0; i < 2; i++) {
+		struct update_member_config c = member_config(r, i);
+
+		join(r, i, &c);
+	}
+	drain(r, false);
+}
+
 /* A commit that takes longer than a group waits: the rest gets the same rules while those told first are being given a group of their own. */
 static void
 test_rest_follows_during_split(void **state)
@@ -323,14 +337,7 @@ test_rest_follows_during_split(void **state)
 	struct update_group_stats s;
 	struct journal *j;
 
-	rigged_begin(&r, FAMILY_IPV4_UNICAST);
-	load(&r, 20000, 4);
-	for (unsigned i = 0; i < 2; i++) {
-		struct update_member_config c = member_config(&r, i);
-
-		join(&r, i, &c);
-	}
-	drain(&r, false);
+	two_told(&r);
 	for (unsigned i = 0; i < 2; i++) {
 		struct update_rules rules = *update_group_rules_of(r.told[i].m);
 
@@ -360,14 +367,7 @@ test_commits_faster_than_a_split(void **state)
 	struct journal *j;
 
 	(void)state;
-	rigged_begin(&r, FAMILY_IPV4_UNICAST);
-	load(&r, 20000, 4);
-	for (unsigned i = 0; i < 2; i++) {
-		struct update_member_config c = member_config(&r, i);
-
-		join(&r, i, &c);
-	}
-	drain(&r, false);
+	two_told(&r);
 	for (unsigned round = 1; round <= 40; round++) {
 		for (unsigned i = 0; i < 2; i++) {
 			struct update_rules rules = *update_group_rules_of(r.told[i].m);
