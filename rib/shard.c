@@ -595,7 +595,7 @@ reclaim_deadline(const struct shard *s, uint64_t now_ns, uint64_t deadline_ns) R
 bool
 shard_work(struct shard *s, uint64_t now_ns, uint64_t deadline_ns)
 {
-	bool more, walks, garbage, hold;
+	bool more, walks, garbage, hold, waits;
 
 	s->now_ns = now_ns;
 	if (s->pace.waits)
@@ -603,7 +603,7 @@ shard_work(struct shard *s, uint64_t now_ns, uint64_t deadline_ns)
 	s->pace.waits = false;
 	garbage = reclaim(s, reclaim_deadline(s, now_ns, deadline_ns));
 	hold = tombstones_hold(s, deadline_ns);
-	more = hold || import_run(s, live_deadline(s, now_ns, deadline_ns));
+	more = !hold && import_run(s, live_deadline(s, now_ns, deadline_ns));
 	walks = walks_run(s, deadline_ns, hold);
 	if (s->entries != s->woken) {
 		s->woken = s->entries;
@@ -617,10 +617,11 @@ shard_work(struct shard *s, uint64_t now_ns, uint64_t deadline_ns)
 	}
 	if (walk_clock() < deadline_ns)
 		garbage = reclaim(s, deadline_ns);
-	s->pace.waits &= !more && !garbage;
+	waits = s->pace.waits || (s->late.waits && !walks_possible(s, true));
+	s->pace.waits = waits && !more && !garbage && hold == s->late.waits;
 	if (s->pace.waits)
 		journal_wait(s->journal, s->config.index, true);
-	return more || walks || garbage;
+	return more || hold || walks || garbage;
 }
 
 bool

@@ -247,6 +247,7 @@ struct shard_late {
 	struct journal_holder holder;
 	uint64_t since_ns;
 	bool given_up;
+	bool waits; /* nothing is taken in until it has come on */
 };
 
 struct shard {
@@ -405,6 +406,8 @@ void rejudge_start(struct shard *s, struct vrf_id vrf) RUNS_ON(role_rib);
 void replay_start(struct shard *s, struct shard_table *t, struct shard_rib_in *r) RUNS_ON(role_rib);
 void let_go_start(struct shard_table *t, struct shard_rib_in *r) RUNS_ON(role_rib);
 bool walks_pending(const struct shard *s);
+/* Of these, one that may go on: while `hold`, none that makes tombstones. */
+bool walks_possible(const struct shard *s, bool hold);
 /* At least one slice, then until the deadline; none that sweeps while `hold`, none while consumers have much to read. True while there is more. */
 bool walks_run(struct shard *s, uint64_t deadline_ns, bool hold) RUNS_ON(role_rib);
 

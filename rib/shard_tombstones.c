@@ -59,7 +59,9 @@ static bool
 comes_on(struct shard_late *l, const struct journal_holder *h, uint64_t now_ns)
 {
 	if (l->holder.cursor != h->cursor || l->holder.state != h->state) {
-		*l = (struct shard_late){.holder = *h, .since_ns = now_ns};
+		l->holder = *h;
+		l->since_ns = now_ns;
+		l->given_up = false;
 		return true;
 	}
 	if (l->given_up || now_ns - l->since_ns < PATIENCE_NS)
@@ -75,6 +77,7 @@ tombstones_hold(struct shard *s, uint64_t deadline_ns)
 {
 	struct journal_holder h;
 
+	s->late.waits = false;
 	if (!above(s, 2)) {
 		s->late.holder.cursor = NULL;
 		return false;
@@ -83,12 +86,13 @@ tombstones_hold(struct shard *s, uint64_t deadline_ns)
 		return true;
 	if (!above(s, 2) || !journal_holder(s->journal, &h))
 		return false;
-	if (h.patience == JOURNAL_WAIT)
-		return true;
 	if (h.patience == JOURNAL_BEAR)
 		return false;
-	if (!above(s, 1))
-		return comes_on(&s->late, &h, s->now_ns);
+	if (h.patience == JOURNAL_WAIT || !above(s, 1)) {
+		s->late.waits =
+			h.patience == JOURNAL_WAIT || comes_on(&s->late, &h, s->now_ns);
+		return s->late.waits;
+	}
 	if (journal_evict(s->journal, &h)) {
 		shard_count(&s->evictions, 1);
 		if (s->config.evicted != NULL)

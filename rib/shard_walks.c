@@ -317,7 +317,7 @@ may_walk(const struct shard_table *t, bool hold)
 	return t->walking && !(hold && t->sweeps != NULL);
 }
 
-static bool
+bool
 walks_possible(const struct shard *s, bool hold)
 {
 	unsigned n = shard_table_count(s);
