@@ -437,15 +437,14 @@ family_run(struct peer_family *f, uint64_t deadline_ns) RUNS_ON(role_session)
 		family_wait(f);
 		return false;
 	}
-	if (f->not_before_ns != 0 && now_ns() < f->not_before_ns) {
+	if (f->not_before_ns != 0 && now_ns() < f->not_before_ns &&
+		!update_group_pressed(f->group)) {
 		update_group_full(f->group);
 		return false;
 	}
 	tail = connection_tail(c, TX_EXPORT_ROOM, &room);
-	if (tail == NULL || c->ended) {
-		update_group_full(f->group);
-		return false; /* EPOLLOUT calls again */
-	}
+	if (tail == NULL || c->ended)
+		return update_group_blocked(f->group, deadline_ns); /* EPOLLOUT calls again */
 	began = walks_for_refresh(f) ? now_ns() : 0;
 	len = update_group_encode(
 		f->group, tail, room - TX_RESERVE, deadline_ns, &more, &others, on_mark, f);

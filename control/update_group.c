@@ -13,6 +13,7 @@
 #define KEPT_MAX (1u << 20)
 #define PATIENCE_NS 1000000000u
 #define SETTLE_NS 250000000u
+#define STALL_NS 3000000000u
 #define CLOCK_EVERY 32u /* a copy takes about as long as a look at the clock */
 
 /* ---- the groups of a thread ---- */
@@ -34,6 +35,8 @@ update_groups_create(const struct update_groups_config *c, struct update_groups 
 		s->c.patience_ns = PATIENCE_NS;
 	if (s->c.settle_ns == 0)
 		s->c.settle_ns = SETTLE_NS;
+	if (s->c.stall_ns == 0)
+		s->c.stall_ns = STALL_NS;
 	if (c->shards != NULL)
 		s->shards = *c->shards;
 	else
@@ -98,7 +101,7 @@ group_create(struct update_groups *s, const struct update_rules *rules, uint8_t 
 		update_group_dismantle(g, UINT64_MAX);
 		return err;
 	}
-	journal_set_patience(g->cursor, JOURNAL_EVICT);
+	journal_set_patience(g->cursor, JOURNAL_WAIT);
 	journal_set_paced(g->cursor);
 	*out = g;
 	return 0;
@@ -447,9 +450,14 @@ update_group_encode(struct update_member *m, uint8_t *buf, size_t size, uint64_t
 	bool catching_up = g->catch_up != CATCH_UP_NONE;
 
 	m->full = false;
+	m->blocked_ns = 0;
+	if (!journal_pressed(g->set->journal))
+		stall_end(m);
 	rules_run_end(g->set);
 	while (update_group_error(m) == 0 && member_step(m, &o))
 		g = m->group; /* a split may move it */
+	if (m->state == MEMBER_STREAM && m->at->next == NULL)
+		stall_end(m);
 	*more = update_group_pending(m);
 	/* Who is behind may wait for a place in the journal, for the end of a catching up, and for a group that somebody drives. */
 	*others = shared &&
@@ -464,6 +472,7 @@ void
 update_group_full(struct update_member *m)
 {
 	m->full = true;
+	m->blocked_ns = 0;
 }
 
 bool
@@ -494,7 +503,6 @@ update_group_error(struct update_member *m)
 {
 	struct update_group *g = m->group;
 
-	stream_check(g);
 	if (m->error == 0 && m->cursor != NULL && journal_evicted(m->cursor)) {
 		m->error = -ESTALE;
 		g->stats.evicted++;

@@ -6,6 +6,7 @@
  * First dump, live changes, refresh with BoRR and EoRR, End-of-RIB are all of the stream, so nothing overtakes anything. A member that
  * falls behind what is kept of the stream remembers by two bits a destination what it was not told, and tells present state.
  * Nobody's slowness holds back another: live changes wait for no one whose connection is full, a walk for at most a second and half its time.
+ * Where tombstones pile up the shards wait for us; who may be evicted is said here, and it is nobody whose connection takes what it is given.
  *
  * Writer: the session thread, which is a RIB reader, for all of this. Policies and rules: update_group_rules.c; RFC 4271 5 and 9.2, 4456,
  * 2545, 8950, 8212, 1997. Frames: RFC 4724 2, 7313 4.
@@ -33,6 +34,7 @@ struct update_groups_config {
 	uint32_t kept_max;    /* octets of the stream that are kept for slower members; 1 MiB */
 	uint64_t patience_ns; /* how long, beside half its time, a walk waits for its slowest; 1 s */
 	uint64_t settle_ns;   /* how long a group with different rules waits for all its members to have them; 250 ms */
+	uint64_t stall_ns;    /* how long a connection must have taken nothing before its member may be evicted; 3 s */
 };
 int update_groups_create(const struct update_groups_config *c, struct update_groups **out);
 /* All members have left, and what they left is dismantled. */
@@ -105,6 +107,14 @@ size_t update_group_encode(struct update_member *m, uint8_t *buf, size_t size, u
  */
 void update_group_full(struct update_member *m) RUNS_ON(role_session);
 /*
+ * The same of one whose peer does not take what it was given. The time counts, by the looks at it: how late these come is no fault of its. While
+ * tombstones pile up (update_group_pressed(): look again then) one for whom it was too long may be evicted, and where nobody else of the group can go
+ * on, the group does so here. True: something was done, for others of its group too.
+ */
+bool update_group_blocked(struct update_member *m, uint64_t deadline_ns) RUNS_ON(role_session);
+/* Shards wait for somebody to take back what is gone: no time to let a member rest for other reasons. */
+bool update_group_pressed(const struct update_member *m);
+/*
  * For this turn: several peers tell their tables. What they say of one destination comes one after the other, so the journal is read with a pause
  * between, and what was replaced meanwhile is told to nobody. The order of what is told, and its end, are the same.
  */
@@ -114,7 +124,7 @@ bool update_group_pending(const struct update_member *m) RUNS_ON(role_session);
 /* Monotonic ns when to call again though nothing is pending; 0: not. */
 uint64_t update_group_wait_ns(const struct update_member *m);
 /*
- * 0, or why this member can't go on (-ENOMEM, -ENOSPC; -ESTALE: it held back more tombstones than the shard bears): its session must
+ * 0, or why this member can't go on (-ENOMEM, -ENOSPC; -ESTALE: it took nothing, and held back more tombstones than the shard bears): its session must
  * end. Cheap.
  */
 int update_group_error(struct update_member *m) RUNS_ON(role_session);

@@ -5,7 +5,8 @@
  *
  * Order: what it announces may be early. It lets go of nothing while there is something to tell (then it holds at least what the
  * group holds), and not while the group's own place in the journal is one where withdrawals would wait (rib/journal.h). A cursor of its
- * own holds the tombstones that `gone` names: the shard evicts it, and nobody else, when they become too many.
+ * own holds the tombstones that `gone` names. When they become too many the shard waits, unless its connection takes nothing (below): then it
+ * evicts that cursor, and nobody else's.
  */
 #include "control/update_group_impl.h"
 
@@ -146,8 +147,6 @@ message_miss(struct update_member *m, const struct message *msg)
 	default:
 		break;
 	}
-	if (msg->ids_lost)
-		m->error = -ESTALE;
 	for (uint32_t i = 0; i < msg->id_count && m->error == 0; i++)
 		behind_mark(m, (struct dest_id){id[i]}, !msg->withdraw);
 }
@@ -192,6 +191,82 @@ behind_end(struct update_member *m)
 	member_stand(m, g->last);
 	g->stream_count++;
 	g->behind_count--;
+}
+
+/* ---- whose connection takes nothing ---- */
+
+#define LOOK_NS 100000000u /* between two looks; what is more is our own lateness */
+
+/* Somebody will go on with the group when this thread comes to it. */
+static bool
+is_driven(const struct update_group *g)
+{
+	for (const struct update_member *m = g->members; m != NULL; m = m->next)
+		if (m->error == 0 && !m->full &&
+			(m->state != MEMBER_BEHIND || g->stream_count == 0))
+			return true;
+	return false;
+}
+
+/* The group's own place in the journal hangs on nobody's connection. */
+static bool
+group_drive(struct update_group *g, uint64_t deadline_ns) RUNS_ON(role_session)
+{
+	bool any = false;
+
+	if (is_driven(g))
+		return false;
+	rules_run_end(g->set);
+	while (stream_produce(g, deadline_ns)) {
+		any = true;
+		if (now_ns() >= deadline_ns)
+			break;
+	}
+	return any;
+}
+
+/* What is kept for the whole group is not held for it any longer: what it misses it holds itself, and is what may be taken from it. */
+static void
+stall(struct update_member *m)
+{
+	struct update_group *g = m->group;
+
+	if (m->state == MEMBER_STREAM && m->at == g->first && m->at->next != NULL &&
+		g->tail != NULL) {
+		behind_begin(m);
+		stream_trim(g);
+	}
+	if (m->cursor != NULL)
+		journal_set_patience(m->cursor, JOURNAL_EVICT);
+}
+
+void
+stall_end(struct update_member *m)
+{
+	if (m->spent_ns != 0 && m->cursor != NULL)
+		journal_set_patience(m->cursor, JOURNAL_WAIT);
+	m->spent_ns = 0;
+}
+
+bool
+update_group_pressed(const struct update_member *m)
+{
+	return journal_pressed(m->group->set->journal);
+}
+
+bool
+update_group_blocked(struct update_member *m, uint64_t deadline_ns)
+{
+	uint64_t now = now_ns(), step = m->blocked_ns != 0 ? now - m->blocked_ns : 0;
+
+	m->full = true;
+	m->blocked_ns = now;
+	m->spent_ns += step < LOOK_NS ? step : LOOK_NS;
+	if (update_group_error(m) != 0 || !update_group_pressed(m))
+		return false;
+	if (m->spent_ns >= m->group->set->c.stall_ns)
+		stall(m);
+	return group_drive(m->group, deadline_ns);
 }
 
 /* ---- telling ---- */

@@ -48,7 +48,7 @@ struct message {
 	uint32_t walk;
 	struct peer_id who;
 	uint8_t kind;
-	bool withdraw, ids_lost;
+	bool withdraw;
 	uint16_t next_hop_at; /* 0: nothing to put in */
 	uint16_t len;
 	uint32_t id_count;
@@ -92,6 +92,8 @@ struct update_member {
 
 	struct message *at; /* MEMBER_STREAM */
 	bool full; /* update_group_full() */
+	/* update_group_blocked(): when it was last found so, and how long in all since it last had room or had all there was. */
+	uint64_t blocked_ns, spent_ns;
 	/* The walk that it is to take, or takes; 0: none. */
 	uint32_t walk;
 	bool begun, first_told, dumping, framed;
@@ -314,8 +316,6 @@ int stream_append(struct update_group *g, const struct message *head, const uint
 void stream_mark(struct update_group *g, enum message_kind kind, struct peer_id who);
 /* MESSAGE_SETTLED for this member. */
 void stream_settled(struct update_group *g, const struct update_member *m);
-/* What the shard took from us: ids of what is kept may mean other destinations now. */
-void stream_check(struct update_group *g);
 /* A walk waits for its slowest member. */
 bool walk_blocked(const struct update_group *g);
 void batch_reset(struct update_groups *s);
@@ -334,6 +334,8 @@ void message_miss(struct update_member *m, const struct message *msg);
 void behind_mark(struct update_member *m, struct dest_id id, bool present);
 void behind_run(struct update_member *m, struct output *o) RUNS_ON(role_session);
 bool behind_pending(const struct update_member *m);
+/* It took what it was given. */
+void stall_end(struct update_member *m);
 bool bits_has(const struct bits *b, struct dest_id id);
 /* 0, -ENOMEM. */
 int bits_set(struct arena *a, struct bits *b, struct dest_id id);

@@ -179,7 +179,7 @@ copy_fail(struct update_group *g, int err)
 
 /*
  * Those it was begun for may have others by now, or this group has taken their rules: what is copied is good for any. Else commits that come faster
- * than it is copied would begin it anew each time, and the group, which gathers nothing meanwhile, would hold the journal until it is evicted.
+ * than it is copied would begin it anew each time, and the group, which gathers nothing meanwhile, would hold the journal, and what the shards take in with it.
  * False: all have the group's rules.
  */
 static bool

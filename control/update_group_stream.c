@@ -1036,25 +1036,6 @@ walk_step(struct update_group *g)
 
 /* ---- the face ---- */
 
-/* What the shard took from us: ids of what is kept may mean other destinations now. */
-void
-stream_check(struct update_group *g)
-{
-	if (journal_evicted(g->cursor))
-		g->error = -ESTALE;
-	if (g->tail == NULL || !journal_evicted(g->tail))
-		return;
-	journal_unsubscribe(g->set->journal, g->tail);
-	g->tail = NULL;
-	g->stats.evicted++;
-	for (struct message *m = g->first->next; m != NULL; m = m->next)
-		m->ids_lost = true;
-	for (struct update_member *m = g->members; m != NULL; m = m->next) {
-		if (m->state == MEMBER_STREAM && m->at == g->first)
-			m->error = -ESTALE;
-	}
-}
-
 bool
 stream_pending(const struct update_group *g)
 {
@@ -1093,7 +1074,6 @@ stream_produce(struct update_group *g, uint64_t deadline_ns)
 	uint64_t passed, before;
 	bool done;
 
-	stream_check(g);
 	if (g->error != 0)
 		return false;
 	tail_need(g); /* marks that were put in since */

@@ -51,6 +51,7 @@ struct journal {
 	alignas(CACHE_LINE) _Atomic uint64_t head;
 	alignas(CACHE_LINE) _Atomic uint32_t cursor_end; /* slots at and above were never used */
 	_Atomic uint32_t waiting; /* bits: these writers wait for paced consumers */
+	_Atomic uint32_t pressed; /* bits: behind these writers tombstones pile up */
 	unsigned waiter; /* the consumers' thread's: whom it asked to wake last */
 	struct journal_cursor cursor[JOURNAL_CURSORS_MAX];
 };
@@ -452,6 +453,21 @@ void
 journal_set_patience(struct journal_cursor *c, enum journal_patience patience)
 {
 	atomic_store_explicit(&c->patience, (uint8_t)patience, memory_order_relaxed);
+}
+
+void
+journal_press(struct journal *j, unsigned writer, bool pressed)
+{
+	if (pressed)
+		atomic_fetch_or_explicit(&j->pressed, 1u << writer, memory_order_relaxed);
+	else
+		atomic_fetch_and_explicit(&j->pressed, ~(1u << writer), memory_order_relaxed);
+}
+
+bool
+journal_pressed(const struct journal *j)
+{
+	return atomic_load_explicit(&j->pressed, memory_order_relaxed) != 0;
 }
 
 /* Places up to this one were given to writers. */

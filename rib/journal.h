@@ -70,12 +70,15 @@ int journal_fork(struct journal *j, const struct journal_cursor *from, struct jo
 /* As that, only to hold back: it reads nothing, and journal_advance() moves what it holds. */
 int journal_hold(struct journal *j, const struct journal_cursor *from, struct journal_cursor **out);
 /*
- * Right after subscribing: what is to be done when tombstones pile up behind this consumer. Without a word, nothing: they pile up.
- *   JOURNAL_EVICT  it is evicted, and knows what to do about -ESTALE (update groups, late members, subscribers)
- *   JOURNAL_WAIT   the shard takes nothing in until it has come on (the fib thread, which nothing works without)
+ * What is to be done when tombstones pile up behind this consumer. Without a word, nothing: they pile up.
+ *   JOURNAL_EVICT  it is evicted, and knows what to do about -ESTALE (a member whose connection takes nothing)
+ *   JOURNAL_WAIT   the shard takes nothing in until it has come on (the fib thread, update groups and all members that read)
  */
 enum journal_patience { JOURNAL_BEAR, JOURNAL_EVICT, JOURNAL_WAIT };
 void journal_set_patience(struct journal_cursor *c, enum journal_patience patience);
+/* Tombstones of that writer's pile up behind a consumer, or do no longer. Any thread sees whether some writer's do: a hint, as journal_wait(). */
+void journal_press(struct journal *j, unsigned writer, bool pressed) RUNS_ON(role_rib);
+bool journal_pressed(const struct journal *j);
 
 /* The consumer's thread, after subscribing: long walks of the writer don't run far ahead of this one (shard_walks.c). */
 void journal_set_paced(struct journal_cursor *c);

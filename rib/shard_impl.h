@@ -247,7 +247,9 @@ struct shard_late {
 	struct journal_holder holder;
 	uint64_t since_ns;
 	bool given_up;
+	bool pressed; /* journal_press() */
 	bool waits; /* nothing is taken in until it has come on */
+	uint64_t woken_ns; /* consumers, to look after it */
 };
 
 struct shard {

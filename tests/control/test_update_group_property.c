@@ -143,19 +143,17 @@ prefixes_begin(struct world *w)
 }
 
 static void
-world_begin(struct world *w, uint32_t journal_capacity, uint32_t tombstones_max, bool cover)
+world_begin(struct world *w, uint32_t journal_capacity, bool evicts, bool cover)
 {
-	const struct shard_settings settings = {.tombstones_max = tombstones_max};
 	struct update_groups_config c;
 
 	memset(w, 0, sizeof(*w));
 	w->cover = cover;
-	w->evicts = tombstones_max != 0;
+	w->evicts = evicts;
 	rigs_init(w->rigs, seed % 4 == 3 ? SHARDS : 1, false, journal_capacity, &w->shards);
-	for (unsigned i = 0; i < w->shards.count; i++)
-		shard_settings(w->rigs[i].shard, &settings);
 	w->rig = w->rigs[0];
 	w->journal = shard_journal(w->rig.shard);
+	journal_press(w->journal, 0, evicts || seed % 4 > 1);
 	assert_int_equal(qsbr_register(w->rig.readers, &w->reader), 0);
 	assert_int_equal(attr_table_create(w->rig.arena, w->rig.readers, &w->exported), 0);
 	prefixes_begin(w);
@@ -172,6 +170,7 @@ world_begin(struct world *w, uint32_t journal_capacity, uint32_t tombstones_max,
 		.kept_max = below(2) ? 0 : 2 + below(below(2) ? 200 : 6000),
 		.patience_ns = below(2) ? 1 : 20000,
 		.settle_ns = below(2) ? 1 : 20000,
+		.stall_ns = 1,
 	};
 	if (cover) { /* more of the order shows */
 		c.batch = 1 + below(4);
@@ -319,7 +318,7 @@ withdraw(struct world *w, unsigned p, unsigned i)
 	say(w, p, &w->prefix[i], NULL);
 }
 
-/* As the shard does it when tombstones become too many, only sooner; then it gives back what was held. */
+/* As the shard does it when tombstones are too many, which they seem to be all the time; then it gives back what was held. */
 static void
 evict(struct world *w)
 {
@@ -697,13 +696,22 @@ step(struct world *w)
 }
 
 static void
+blocked(struct world *w, unsigned p)
+{
+	qsbr_online(w->rig.readers, w->reader);
+	(void)update_group_blocked(w->peer[p].m, UINT64_MAX);
+	attr_table_reclaim(w->exported);
+	qsbr_offline(w->rig.readers, w->reader);
+}
+
+static void
 members_turn(struct world *w)
 {
 	for (unsigned p = 1; p < PEERS; p++) {
 		if (fallen(w, p))
 			continue;
 		if (below(w->peer[p].lazy) > 0)
-			update_group_full(w->peer[p].m);
+			blocked(w, p);
 		else
 			encode(&w->peer[p], BGP_MSG_MAX + below(below(2) ? 40 : 6000));
 	}
@@ -754,11 +762,11 @@ quiet_policy(struct world *w)
 }
 
 static void
-stream(struct world *w, unsigned steps, uint32_t tombstones_max)
+stream(struct world *w, unsigned steps, bool evicts)
 {
 	static const uint32_t journals[] = {16, 64, 1024, 4096};
 
-	world_begin(w, journals[below(4)], tombstones_max, false);
+	world_begin(w, journals[below(4)], evicts, false);
 	for (unsigned n = below(200); n > 0; n--)
 		announce(w, below(PEERS), below(PREFIXES));
 	settle(w);
@@ -806,7 +814,7 @@ first_seed(uint64_t usual)
 }
 
 static void
-run_streams(uint64_t first, unsigned count, uint32_t tombstones_max)
+run_streams(uint64_t first, unsigned count, bool evicts)
 {
 	const char *text = getenv("KEEL_TEST_SEED");
 	unsigned checked = 0, behind = 0, evicted = 0, split = 0;
@@ -814,7 +822,7 @@ run_streams(uint64_t first, unsigned count, uint32_t tombstones_max)
 
 	for (unsigned n = 0; n < count; n++) {
 		seed = rng = text != NULL ? strtoull(text, NULL, 0) : first + n;
-		stream(&w, 400, tombstones_max);
+		stream(&w, 400, evicts);
 		checked += w.checked;
 		behind += w.behind;
 		world_end(&w);
@@ -825,9 +833,9 @@ run_streams(uint64_t first, unsigned count, uint32_t tombstones_max)
 	}
 	printf("%u tables compared, %u times behind, %u splits, %u evicted\n", checked, behind,
 		split, evicted);
-	if (count > 1 && text == NULL && tombstones_max == 0)
+	if (count > 1 && text == NULL && !evicts)
 		assert_true(behind > count / 4 && split > 0 && evicted == 0);
-	if (count > 1 && text == NULL && tombstones_max != 0)
+	if (count > 1 && text == NULL && evicts)
 		assert_true(behind > count / 4 && evicted > count / 4);
 }
 
@@ -841,22 +849,22 @@ test_streams_again(void **state)
 	};
 
 	for (unsigned i = 0; i < sizeof(seeds) / sizeof(seeds[0]); i++) {
-		run_streams(seeds[i], 1, 0);
-		run_streams(seeds[i], 1, 4);
+		run_streams(seeds[i], 1, false);
+		run_streams(seeds[i], 1, true);
 	}
 }
 
 static void
 test_streams(void **state)
 {
-	run_streams(first_seed(100000), streams(), 0);
+	run_streams(first_seed(100000), streams(), false);
 }
 
-/* Few tombstones are borne: who holds too many goes, and nobody else notices. */
+/* Few tombstones are borne: who takes nothing and holds too many goes, and nobody else notices. */
 static void
 test_evictions(void **state)
 {
-	run_streams(first_seed(200000), streams() / 2, 4);
+	run_streams(first_seed(200000), streams() / 2, true);
 }
 
 /* ---- covers ---- */
@@ -894,7 +902,7 @@ cover_stream(struct world *w)
 	static const uint32_t journals[] = {16, 64, 1024};
 	unsigned owner[COVERS] = {2, 3};
 
-	world_begin(w, journals[below(3)], 0, true);
+	world_begin(w, journals[below(3)], false, true);
 	announce(w, 2, 0);
 	announce(w, 3, 1);
 	settle(w);

@@ -7,6 +7,7 @@
 #include "rib/policy_build.h"
 #include "tests/rib/shard_rig.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -58,8 +59,10 @@ rigged_begin(struct rigged *r, enum family family)
 			shard_table_add(r->rig.shard, VRF_DEFAULT, family, &r->rig.table), 0);
 	assert_int_equal(qsbr_register(r->rig.readers, &r->reader), 0);
 	assert_int_equal(attr_table_create(r->rig.arena, r->rig.readers, &r->exported), 0);
-	c = (struct update_groups_config){
-		.arena = r->rig.arena, .shard = r->rig.shard, .exported = r->exported};
+	c = (struct update_groups_config){.arena = r->rig.arena,
+		.shard = r->rig.shard,
+		.exported = r->exported,
+		.stall_ns = 1};
 	assert_int_equal(update_groups_create(&c, &r->groups), 0);
 	for (uint16_t p = SOURCE; p < SOURCE + 3; p++) {
 		struct shard_peer k = {.id = {p},
@@ -432,6 +435,245 @@ test_only_full_ones_fall_behind(void **state)
 	rigged_end(&r);
 }
 
+/* ---- who is dropped ---- */
+
+#define BORNE 2000u
+#define FLAPPED (4 * BORNE)
+#define LOADED 20000u
+
+/* Prefixes that nobody has seen before. */
+static void
+flap(struct rigged *r, unsigned first, unsigned count, bool announce)
+{
+	uint32_t path[1] = {65100};
+	union rig_attrs a;
+
+	rig_attrs_make(&a, path, 1, 0x0a0a0a0a);
+	for (unsigned i = 0; i < count; i += 50) {
+		struct rib_nlri n[50];
+
+		for (unsigned k = 0; k < 50; k++)
+			n[k] = (struct rib_nlri){.prefix = prefix_from_v4(0xc0000000u + first + i + k, 32),
+				.label = 0xfffff};
+		rig_update(&r->rig, SOURCE, announce ? &a.a : NULL, n, 50);
+	}
+}
+
+/* A turn of the shard, 10 ms after the one before. The table keeps to its bound. */
+static void
+shard_turn(struct rigged *r)
+{
+	rig_put(&r->rig);
+	r->rig.now_ns += 10000000;
+	(void)rig_turn(&r->rig);
+	assert_true(dest_tombstones(shard_table(r->rig.shard, r->rig.table)) < BORNE + 200);
+}
+
+/* Both have read all, and nobody holds anything. */
+static void
+all_is_told(struct rigged *r)
+{
+	struct journal *j = shard_journal(r->rig.shard);
+
+	for (bool more = true; more || !rig_drained(&r->rig);) {
+		shard_turn(r);
+		more = false;
+		for (unsigned i = 0; i < 2; i++)
+			more |= r->told[i].m != NULL &&
+				(encode(r, i, false) || update_group_pending(r->told[i].m));
+	}
+	drain(r, false);
+	for (unsigned i = 0; i < 2; i++) {
+		if (r->told[i].m == NULL)
+			continue;
+		assert_int_equal(update_group_error(r->told[i].m), 0);
+		assert_int_equal(update_group_advertised(r->told[i].m), LOADED);
+	}
+	assert_int_equal(journal_safe_sequence(j), journal_head(j) + 1);
+	assert_false(journal_pressed(j));
+}
+
+static void
+two_told_few_borne(struct rigged *r)
+{
+	struct shard_settings settings = {.tombstones_max = BORNE};
+
+	two_told(r);
+	shard_settings(r->rig.shard, &settings);
+}
+
+/* The thread of the groups has no turn for ten seconds: nobody's session is to blame for that. */
+static void
+test_late_thread_costs_no_session(void **state)
+{
+	static struct rigged r;
+
+	(void)state;
+	two_told_few_borne(&r);
+	for (unsigned i = 0; i < FLAPPED; i += 500) {
+		flap(&r, i, 500, true);
+		flap(&r, i, 500, false);
+	}
+	for (unsigned i = 0; i < 1000; i++)
+		shard_turn(&r);
+	for (unsigned i = 0; i < 2; i++)
+		assert_int_equal(update_group_error(r.told[i].m), 0);
+	all_is_told(&r);
+	assert_int_equal(shard_evictions(r.rig.shard), 0);
+	rigged_end(&r);
+}
+
+/* One member has its turns and another does not: it holds what is kept for it, and would have taken it. */
+static void
+test_late_turn_costs_no_session(void **state)
+{
+	static struct rigged r;
+
+	(void)state;
+	two_told_few_borne(&r);
+	flap(&r, 0, FLAPPED, true);
+	rig_settle(&r.rig);
+	for (unsigned i = 0; i < 200; i++)
+		(void)encode(&r, 0, false);
+	flap(&r, 0, FLAPPED, false);
+	for (unsigned i = 0; i < 1000; i++) {
+		shard_turn(&r);
+		(void)encode(&r, 0, false);
+		assert_int_equal(update_group_error(r.told[1].m), 0);
+	}
+	all_is_told(&r);
+	assert_int_equal(shard_evictions(r.rig.shard), 0);
+	rigged_end(&r);
+}
+
+static void
+blocked(struct rigged *r, unsigned i)
+{
+	qsbr_online(r->rig.readers, r->reader);
+	(void)update_group_blocked(r->told[i].m, now_ns() + 1000000);
+	attr_table_reclaim(r->exported);
+	qsbr_offline(r->rig.readers, r->reader);
+}
+
+static void
+dropped(struct rigged *r, unsigned i)
+{
+	struct update_group *g = update_group_leave(r->told[i].m);
+
+	r->told[i].m = NULL;
+	if (g != NULL)
+		assert_false(update_group_dismantle(g, UINT64_MAX));
+}
+
+/* One message. */
+static void
+encode_little(struct rigged *r, unsigned i)
+{
+	static uint8_t buf[BGP_MSG_MAX];
+	bool more, others;
+
+	qsbr_online(r->rig.readers, r->reader);
+	(void)update_group_encode(r->told[i].m, buf, sizeof(buf), now_ns() + 1000000, &more,
+		&others, on_mark, &r->told[i]);
+	attr_table_reclaim(r->exported);
+	qsbr_offline(r->rig.readers, r->reader);
+}
+
+/*
+ * What is kept for one whose connection takes nothing, or one message in `every` turns (0: none), is borne up to the bound; then it goes, and the other
+ * one does not notice.
+ */
+static void
+goes(unsigned every)
+{
+	static struct rigged r;
+	unsigned turns = 0;
+
+	two_told_few_borne(&r);
+	flap(&r, 0, FLAPPED, true);
+	rig_settle(&r.rig);
+	flap(&r, 0, FLAPPED, false);
+	while (update_group_error(r.told[1].m) == 0) {
+		assert_true(++turns < 1000);
+		shard_turn(&r);
+		(void)encode(&r, 0, false);
+		if (every != 0 && turns % every == 0)
+			encode_little(&r, 1);
+		else
+			blocked(&r, 1);
+	}
+	assert_int_equal(update_group_error(r.told[1].m), -ESTALE);
+	assert_int_equal(shard_evictions(r.rig.shard), 1);
+	dropped(&r, 1);
+	all_is_told(&r);
+	assert_int_equal(shard_evictions(r.rig.shard), 1);
+	rigged_end(&r);
+}
+
+static void
+test_who_takes_nothing_goes(void **state)
+{
+	(void)state;
+	goes(0);
+	goes(50);
+}
+
+/* Nobody of the group takes anything: it reads the journal all the same, and each holds what is its own. */
+static void
+test_nobody_takes_anything(void **state)
+{
+	static struct rigged r;
+	unsigned turns = 0;
+
+	(void)state;
+	two_told_few_borne(&r);
+	flap(&r, 0, FLAPPED, true);
+	rig_settle(&r.rig);
+	flap(&r, 0, FLAPPED, false);
+	while (r.told[0].m != NULL || r.told[1].m != NULL) {
+		assert_true(++turns < 1000);
+		shard_turn(&r);
+		for (unsigned i = 0; i < 2; i++) {
+			if (r.told[i].m == NULL)
+				continue;
+			blocked(&r, i);
+			if (update_group_error(r.told[i].m) == -ESTALE)
+				dropped(&r, i);
+		}
+	}
+	assert_int_equal(shard_evictions(r.rig.shard), 2);
+	all_is_told(&r);
+	rigged_end(&r);
+}
+
+/* It took nothing for long while nobody minded, and then it did: what comes later is not its fault. */
+static void
+test_who_takes_again_stays(void **state)
+{
+	static struct rigged r;
+
+	(void)state;
+	two_told_few_borne(&r);
+	flap(&r, 0, FLAPPED, true);
+	rig_settle(&r.rig);
+	for (unsigned i = 0; i < 100; i++) {
+		blocked(&r, 1);
+		(void)encode(&r, 0, false);
+	}
+	drain(&r, false);
+	flap(&r, 0, FLAPPED, false);
+	for (unsigned i = 0; i < 1000; i++) {
+		shard_turn(&r);
+		(void)encode(&r, 0, false);
+		if (i == 500)
+			blocked(&r, 1); /* a look at it, after five seconds without */
+		assert_int_equal(update_group_error(r.told[1].m), 0);
+	}
+	all_is_told(&r);
+	assert_int_equal(shard_evictions(r.rig.shard), 0);
+	rigged_end(&r);
+}
+
 /* ---- requests ---- */
 
 /* Requests of all the time: one walk under way, and each request is answered by a walk that began after it. */
@@ -743,6 +985,11 @@ main(void)
 		cmocka_unit_test(test_requests),
 		cmocka_unit_test(test_packed_once),
 		cmocka_unit_test(test_only_full_ones_fall_behind),
+		cmocka_unit_test(test_late_thread_costs_no_session),
+		cmocka_unit_test(test_late_turn_costs_no_session),
+		cmocka_unit_test(test_who_takes_nothing_goes),
+		cmocka_unit_test(test_nobody_takes_anything),
+		cmocka_unit_test(test_who_takes_again_stays),
 	};
 
 	role_enter_rib();

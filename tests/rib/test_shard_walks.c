@@ -406,12 +406,14 @@ test_tombstones_wait(void **state)
 	assert_true(dest_tombstones(t) > TOMBSTONES / 2);
 	assert_true(dest_tombstones(t) < TOMBSTONES / 2 + 200);
 	assert_true(shard_waits(r.shard)); /* its thread may sleep: the one who is late needs the processor */
+	assert_true(journal_pressed(shard_journal(r.shard)));
 	assert_false(rig_view(&r, &last.prefix, &v));
 	while (!rig_drained(&r)) {
 		assert_true(follow(&r, kept));
 		(void)rig_turn(&r);
 	}
 	assert_true(rig_view(&r, &last.prefix, &v));
+	assert_false(journal_pressed(shard_journal(r.shard)));
 	/* a flush waits, too, and live input for it */
 	for (unsigned i = 0; i < 2 * TOMBSTONES; i++) {
 		struct rib_nlri n = rig_nlri(0x03000000 + i, 32);
