@@ -20,21 +20,19 @@
 #define ETHER_LEN 14
 #define NEXT_HOP_NONE UINT32_MAX
 
-#define LANE_PAD 7 /* classification takes eight packets at a time */
+#define LANE_ROOM (BURST_MAX + 8) /* classification takes eight packets at a time, and pads the last */
 
-/* The packets of one family. ip[] is where classification and received packets (burst.own is false) look, not what icmp_make() adds; len[] and ttl_word[] are received packets'. Receiving fills the IPv4 lane. */
+/* The packets of one family. ip[] is where classification and received packets (burst.own is false) look, not what icmp_make() adds; ttl_word[] is received packets'. Receiving fills the IPv4 lane. */
 struct lane {
-	struct rte_mbuf *pkt[BURST_MAX + LANE_PAD];
-	uint8_t *ip[BURST_MAX + LANE_PAD]; /* the header */
-	uint32_t len[BURST_MAX + LANE_PAD]; /* of the IP packet */
-	uint32_t ttl_word[BURST_MAX +
-			  LANE_PAD]; /* of IPv4: the header's third word as it is to leave */
+	struct rte_mbuf *pkt[LANE_ROOM];
+	uint8_t *ip[LANE_ROOM]; /* the header */
+	alignas(32) uint32_t ttl_word[LANE_ROOM]; /* of IPv4: the header's third word as it is to leave */
 	union {
-		uint32_t v4[BURST_MAX + LANE_PAD]; /* host order */
-		uint8_t v6[BURST_MAX + LANE_PAD][16];
+		alignas(32) uint32_t v4[LANE_ROOM]; /* host order */
+		uint8_t v6[LANE_ROOM][16];
 	} destination;
 	uint32_t slot[BURST_MAX]; /* of IPv6: where the table's word lies */
-	uint32_t word[BURST_MAX]; /* the table's, as fib_read_v4_answer(), table_v6_answer() take it */
+	alignas(32) uint32_t list[BURST_MAX]; /* what the table answers: a path list's id */
 	unsigned count;
 	/* what spares looking at each packet */
 	bool any_expired; /* there may be a TTL or hop limit at its end */
@@ -45,7 +43,7 @@ struct lane {
 static inline void
 lane_pad(struct lane *l)
 {
-	for (unsigned i = l->count; i < l->count + LANE_PAD; i++) {
+	for (unsigned i = l->count; i % 8 != 0; i++) {
 		l->pkt[i] = l->pkt[l->count - 1];
 		l->ip[i] = l->ip[l->count - 1];
 	}
@@ -57,6 +55,12 @@ struct tx_buffer {
 	unsigned count;
 	uint16_t ethdev;
 };
+
+static inline void
+tx_add(struct tx_buffer *t, struct rte_mbuf *m)
+{
+	t->pkt[t->count++] = m;
+}
 
 struct outbox {
 	struct tx_buffer *tx; /* by port */

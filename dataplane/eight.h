@@ -18,6 +18,8 @@
 
 #pragma GCC diagnostic ignored "-Wpsabi" /* these vectors are passed to what is inlined alone */
 
+typedef uint16_t halves8 __attribute__((vector_size(16)));
+typedef uint16_t halves16 __attribute__((vector_size(32)));
 typedef uint64_t longs2 __attribute__((vector_size(16)));
 typedef uint64_t longs4 __attribute__((vector_size(32)));
 typedef uint32_t words8 __attribute__((vector_size(32)));
@@ -38,6 +40,12 @@ static __rte_always_inline words8
 load16_of(const uint8_t *one, const uint8_t *other)
 {
 	return (words8)__builtin_shufflevector(load16(one), load16(other), 0, 1, 2, 3);
+}
+
+static __rte_always_inline void
+store8(uint32_t *at, words8 v)
+{
+	memcpy(__builtin_assume_aligned(at, sizeof(v)), &v, sizeof(v));
 }
 
 static __rte_always_inline uint32_t

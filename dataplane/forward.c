@@ -6,8 +6,6 @@
 #include <rte_prefetch.h>
 #include <string.h>
 
-#define PREFETCH_AHEAD 4
-
 /* Why a packet that is not of either family, or of another host, goes. */
 static enum drop_reason
 refusal(const struct rte_mbuf *m, const uint8_t *frame, const uint8_t mac[6])
@@ -64,12 +62,15 @@ ether_type(const uint8_t *ip)
 	return type;
 }
 
-/* Its header will be looked at soon. */
-static inline void
-meet(struct lane *l, unsigned i)
+/* Eight whose headers will be looked at soon. */
+static __rte_always_inline void
+meet8(struct lane *l, unsigned i)
 {
-	l->ip[i] = rte_pktmbuf_mtod_offset(l->pkt[i], uint8_t *, ETHER_LEN);
-	rte_prefetch0(l->ip[i] - ETHER_LEN);
+#pragma GCC unroll 8
+	for (unsigned k = 0; k < 8; k++) {
+		l->ip[i + k] = rte_pktmbuf_mtod_offset(l->pkt[i + k], uint8_t *, ETHER_LEN);
+		__builtin_prefetch(l->ip[i + k] - ETHER_LEN);
+	}
 }
 
 static inline void
@@ -89,17 +90,20 @@ forward_split(struct burst *b, unsigned n, const uint8_t mac[6])
 	uint64_t to = 0;
 	uint16_t type;
 
-	for (unsigned i = 0; i < n && i < PREFETCH_AHEAD; i++)
-		meet(l, i);
+	for (unsigned i = n; i % 8 != 0; i++)
+		l->pkt[i] = l->pkt[n - 1];
+	meet8(l, 0);
 	memcpy(&to, mac, 6);
 	type = ether_type(l->ip[0]);
 	if (type != RTE_BE16(RTE_ETHER_TYPE_IPV6))
 		type = RTE_BE16(RTE_ETHER_TYPE_IPV4);
 	wanted = (longs2){to, (uint64_t)type << 32};
-	for (unsigned i = 0; i < n; i++) {
-		if (i + PREFETCH_AHEAD < n)
-			meet(l, i + PREFETCH_AHEAD);
-		other |= load16(l->ip[i] - ETHER_LEN) ^ wanted;
+	for (unsigned i = 0; i < n; i += 8) {
+		if (i + 8 < n)
+			meet8(l, i + 8);
+#pragma GCC unroll 8
+		for (unsigned k = 0; k < 8; k++)
+			other |= load16(l->ip[i + k] - ETHER_LEN) ^ wanted;
 	}
 	other &= (longs2){UINT64_C(0xffffffffffff), UINT64_C(0xffff) << 32};
 	if ((other[0] | other[1]) != 0)

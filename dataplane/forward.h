@@ -37,15 +37,6 @@ forward_trim(struct rte_mbuf *m, unsigned ip_len)
 		m->pkt_len = m->data_len = (uint16_t)(ip_len + ETHER_LEN);
 }
 
-/* A list of one path without backups, whose next hop is up, is what most packets have: no call, no hash. */
-static __rte_always_inline const struct adjacency *
-forward_choose_plain(const struct path_list *list, const struct fib_reader *fib)
-{
-	if (list->kind != PATH_LIST_FORWARD || list->path_count != 1)
-		return NULL;
-	return fib_read_next_hop(fib, list->path[0].next_hop);
-}
-
 static __rte_always_inline unsigned
 forward_len(const uint8_t *ip, enum afi afi)
 {
@@ -57,20 +48,11 @@ forward_len(const uint8_t *ip, enum afi afi)
  * fragmentation; what does not fit is dropped with its reason. RFC 8200 5: routers do not fragment.
  */
 static __rte_always_inline enum drop_reason
-forward_check(const struct lane *l, unsigned i, const uint8_t *ip, const struct adjacency *a,
-	enum afi afi, bool own)
+forward_check(const uint8_t *ip, const struct adjacency *a, enum afi afi, bool own)
 {
-	if (own) {
-		if (forward_len(ip, afi) > a->mtu)
-			return DROP_too_big;
-	} else {
-		/* ttl_word is less by one already */
-		if (l->any_expired && (afi == AFI_IPV4 ? (uint8_t)(l->ttl_word[i] + 1) : ip[7]) <= 1)
-			return DROP_ttl_expired;
-		if (l->len_bound > a->mtu && l->len[i] > a->mtu)
-			return DROP_too_big;
-	}
-	return a->ether_len == ETHER_LEN ? DROP_NOT : DROP_invariant;
+	if (!own && (afi == AFI_IPV4 ? ip[8] : ip[7]) <= 1)
+		return DROP_ttl_expired;
+	return forward_len(ip, afi) > a->mtu ? DROP_too_big : DROP_NOT;
 }
 
 /*
@@ -82,8 +64,11 @@ forward_rewrite(const struct lane *l, unsigned i, uint8_t *ip, const struct adja
 	enum afi afi, bool own)
 {
 	static const uint8_t type[2][2] = {{0x08, 0x00}, {0x86, 0xdd}};
+	/* in one store, with the EtherType and what stands behind it as they were */
+	halves8 frame = __builtin_shufflevector((halves8)load16(a->ether), (halves8)load16(ip - ETHER_LEN),
+		0, 1, 2, 3, 4, 5, 14, 15);
 
-	memcpy(ip - ETHER_LEN, a->ether, ETHER_LEN - 2);
+	memcpy(ip - ETHER_LEN, &frame, sizeof(frame));
 	if (own)
 		memcpy(ip - 2, type[afi == AFI_IPV6], 2);
 	else if (afi == AFI_IPV4)
@@ -92,58 +77,64 @@ forward_rewrite(const struct lane *l, unsigned i, uint8_t *ip, const struct adja
 		ip[7]--;
 }
 
-/* What does not leave. */
-static __attribute__((noinline, unused)) void
-forward_refuse(
-	struct burst *b, struct rte_mbuf *m, enum afi afi, enum drop_reason reason, uint16_t mtu)
+/* pkt[i], whose way is not the plain one or which may not fit it. */
+static __rte_always_inline void
+forward_other(struct burst *b, const struct lane *l, unsigned i, enum afi afi,
+	const struct fib_reader *fib, struct outbox *out) RUNS_ON(role_worker)
 {
-	if (reason == DROP_invariant)
-		burst_drop(b, m, reason);
-	else
-		burst_fault(b, m, afi, reason, mtu);
+	uint8_t *ip = rte_pktmbuf_mtod_offset(l->pkt[i], uint8_t *, ETHER_LEN);
+	const struct adjacency *a = forward_choose(b, l, i, afi, l->list[i], fib);
+	enum drop_reason reason;
+
+	if (a == NULL)
+		return;
+	reason = forward_check(ip, a, afi, b->own);
+	if (reason != DROP_NOT) {
+		burst_fault(b, l->pkt[i], afi, reason, a->mtu);
+	} else if (a->port >= out->ports) {
+		burst_drop(b, l->pkt[i], DROP_invariant);
+	} else {
+		forward_rewrite(l, i, ip, a, afi, b->own);
+		tx_add(&out->tx[a->port], l->pkt[i]);
+		out->pending |= UINT64_C(1) << a->port;
+	}
 }
 
 /*
- * From the tables' words to packets in their ports' buffers. `afi` and `own` are constants where it is called. From packet `i` on; returns how far it
- * came: IPv6 stops where the table goes on below.
+ * From pkt[i] on: those whose list has one path without backups, and a next hop that is up and takes packets of `longest` bytes, as most have.
+ * Returns how far it came. It calls nothing, so that what it needs stays in registers.
  */
 static __rte_always_inline unsigned
-forward_finish(struct burst *b, enum afi afi, const struct fib_reader *fib, uint32_t miss, bool own,
-	struct outbox *out, unsigned i) RUNS_ON(role_worker)
+forward_plain(const struct lane *l, unsigned i, enum afi afi, const struct fib_reader *fib,
+	uint32_t longest, struct outbox *out) RUNS_ON(role_worker)
 {
-	struct lane *l = afi == AFI_IPV4 ? &b->v4 : &b->v6;
 	const struct path_list *lists = fib->path_lists;
-	struct tx_buffer *tx = out->tx;
+	const _Atomic uint64_t *next_hops = fib->next_hops;
+	const struct adjacency *adjacencies = fib->adjacencies;
 	unsigned ports = out->ports, count = l->count;
+	struct tx_buffer *tx = out->tx;
 	uint64_t pending = out->pending;
 
 	for (; i < count; i++) {
-		struct rte_mbuf *m = l->pkt[i];
-		uint8_t *ip = own ? rte_pktmbuf_mtod_offset(m, uint8_t *, ETHER_LEN) : l->ip[i];
-		uint32_t word = l->word[i];
-		uint32_t id = afi == AFI_IPV4 ? fib_read_v4_answer(word, miss) : table_v6_answer(word, miss);
+		const struct path_list *list = &lists[l->list[i]];
 		const struct adjacency *a;
-		enum drop_reason reason;
-		struct tx_buffer *t;
+		uint32_t id;
+		struct {
+			uint16_t port, mtu;
+		} to;
 
-		if (afi == AFI_IPV6 && __builtin_expect(table_v6_goes_on(word), 0))
+		if (list->kind != PATH_LIST_FORWARD || list->path_count != 1)
 			break;
-		a = forward_choose_plain(&lists[id], fib);
-		if (__builtin_expect(a == NULL, 0)) {
-			a = forward_choose(b, l, i, afi, id, fib);
-			if (a == NULL)
-				continue;
-		}
-		reason = forward_check(l, i, ip, a, afi, own);
-		if (__builtin_expect(reason != DROP_NOT || a->port >= ports, 0)) {
-			forward_refuse(
-				b, m, afi, reason != DROP_NOT ? reason : DROP_invariant, a->mtu);
-			continue;
-		}
-		forward_rewrite(l, i, ip, a, afi, own);
-		t = &tx[a->port];
-		t->pkt[t->count++] = m;
-		pending |= UINT64_C(1) << a->port;
+		id = fib_read_up(next_hops, list->path[0].next_hop);
+		if (id == 0)
+			break;
+		a = &adjacencies[id];
+		memcpy(&to, &a->port, sizeof(to)); /* one load; stores do not make it again */
+		if (to.mtu < longest || to.port >= ports)
+			break;
+		forward_rewrite(l, i, l->ip[i], a, afi, false);
+		tx_add(&tx[to.port], l->pkt[i]);
+		pending |= UINT64_C(1) << to.port;
 	}
 	out->pending = pending;
 	return i;

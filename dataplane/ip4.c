@@ -84,13 +84,15 @@ halves(words8 v)
 	return (v & 0xffff) + (v >> 16);
 }
 
-/* martian() of eight, as they lie in memory: below 0. */
+/* martian() of eight pairs, by the first halves of their addresses as they lie in memory: not 0. */
 static __rte_always_inline words8
-martian8(words8 a)
+martian8(words8 one, words8 other)
 {
-	words8 net = a & 0xff;
+	halves16 both = (halves16)((one & 0xffff) | (other << 16)), net = both & 0xff;
 
-	return (net - 1) | (223 - net) | (words8)(net == 127) | (words8)((a & 0xffff) == 0xfea9);
+	return (words8)((net - 1) | (223 - net) | (halves16)(net == 127) |
+			(halves16)(both == 0xfea9)) &
+	       0x80008000;
 }
 
 /*
@@ -114,7 +116,7 @@ classify8(struct lane *l, unsigned i, struct verdicts *all)
 {
 	const uint8_t *const *ip = (const uint8_t *const *)&l->ip[i];
 	words8 r[4], low[2], high[2], first, second, third, source, destination, total, present,
-		linear, behind, sum, bad;
+		linear, behind, upper, sum, bad;
 
 	for (unsigned k = 0; k < 4; k++)
 		r[k] = load16_of(ip[k], ip[k + 4]);
@@ -133,19 +135,19 @@ classify8(struct lane *l, unsigned i, struct verdicts *all)
 	total = (first >> 24) | (first >> 8 & 0xff00);
 	behind = present - (total + ETHER_LEN);
 	/* ten halves: below 0xa0000, so its halves are 0xffff where it is a multiple of that, and never twice as much */
-	sum = halves(first) + halves(second) + halves(third) + halves(source) + halves(destination);
-	bad = (total - 20) | behind | (linear - (ETHER_LEN + 20)) | martian8(source) |
-	      martian8(destination);
-	bad = (bad & 0x80000000) | ((first & 0xff) ^ 0x45) | (halves(sum) ^ 0xffff);
+	upper = (first >> 16) + (second >> 16) + (third >> 16) + (source >> 16) + (destination >> 16);
+	sum = first + second + third + source + destination - (upper << 16) + upper;
+	bad = (total - 20) | behind | (linear - (ETHER_LEN + 20));
+	bad = (bad & 0x80000000) | martian8(source, destination) | ((first & 0xff) ^ 0x45) |
+	      (halves(sum) ^ 0xffff);
 	all->odd |= bad;
 	all->trim |= behind;
 	all->expired |= (third & 0xff) - 2;
 	all->len_bits |= total;
 	destination = swapped(destination);
 	third = ttl_stepped(third);
-	memcpy(&l->destination.v4[i], &destination, sizeof(destination));
-	memcpy(&l->len[i], &total, sizeof(total));
-	memcpy(&l->ttl_word[i], &third, sizeof(third));
+	store8(&l->destination.v4[i], destination);
+	store8(&l->ttl_word[i], third);
 	return bad;
 }
 
@@ -154,7 +156,7 @@ static __rte_always_inline void
 fetch8(const struct lane *l, unsigned i, const struct rte_lpm *lpm)
 {
 	for (unsigned k = 0; lpm != NULL && k < 8; k++)
-		rte_prefetch0(&lpm->tbl24[l->destination.v4[i + k] >> 8]);
+		__builtin_prefetch(&lpm->tbl24[l->destination.v4[i + k] >> 8], 0, 2);
 }
 
 /* Some are not as most are: each of these by itself; the others move up. */
@@ -179,7 +181,6 @@ classify_rest(struct burst *b, const words8 *odd) RUNS_ON(role_worker)
 		}
 		l->pkt[kept] = m;
 		l->ip[kept] = l->ip[i];
-		l->len[kept] = l->len[i];
 		l->ttl_word[kept] = l->ttl_word[i];
 		l->destination.v4[kept++] = destination;
 	}
@@ -190,7 +191,7 @@ HOT void
 ip4_classify(struct burst *b, const struct fib_generation *generation, struct vrf_id vrf)
 {
 	const struct rte_lpm *lpm = generation->v4[vrf.v].lpm;
-	words8 odd[(BURST_MAX + LANE_PAD) / 8];
+	words8 odd[LANE_ROOM / 8];
 	struct verdicts all = {.odd = {0}};
 	struct lane *l = &b->v4;
 	unsigned i = 0;
@@ -208,18 +209,31 @@ ip4_classify(struct burst *b, const struct fib_generation *generation, struct vr
 	if (bits_of(all.trim) == 0)
 		return;
 	for (i = 0; i < l->count; i++)
-		forward_trim(l->pkt[i], l->len[i]);
+		forward_trim(l->pkt[i], forward_len(l->ip[i], AFI_IPV4));
+}
+
+static __attribute__((noinline)) unsigned
+finish_plain(const struct lane *l, unsigned i, const struct fib_reader *fib, uint32_t longest,
+	struct outbox *out) RUNS_ON(role_worker)
+{
+	return forward_plain(l, i, AFI_IPV4, fib, longest, out);
+}
+
+static void
+finish(struct burst *b, const struct fib_reader *fib, struct outbox *out) RUNS_ON(role_worker)
+{
+	const struct lane *l = &b->v4;
+	/* none is plain where each has to be looked at */
+	uint32_t longest = b->own || l->any_expired ? UINT32_MAX : l->len_bound;
+
+	for (unsigned i = 0; (i = finish_plain(l, i, fib, longest, out)) < l->count; i++)
+		forward_other(b, l, i, AFI_IPV4, fib, out);
 }
 
 HOT void
 ip4_finish(struct burst *b, const struct fib_reader *fib, const struct fib_generation *generation,
 	struct vrf_id vrf, struct outbox *out)
 {
-	uint32_t miss = generation->v4[vrf.v].miss;
-
-	fib_read_v4_front(generation, vrf, b->v4.destination.v4, b->v4.word, b->v4.count);
-	if (b->own)
-		(void)forward_finish(b, AFI_IPV4, fib, miss, true, out, 0);
-	else
-		(void)forward_finish(b, AFI_IPV4, fib, miss, false, out, 0);
+	fib_read_v4_lists(generation, vrf, b->v4.destination.v4, b->v4.list, b->v4.count);
+	finish(b, fib, out);
 }

@@ -75,7 +75,7 @@ classify8(struct lane *l, unsigned i, const uint32_t *words, struct verdicts *al
 	words8 r[4], second, len, present, linear;
 
 	for (unsigned k = 0; words != NULL && k < 8; k++)
-		rte_prefetch0(&words[table_v6_index(ip[k] + TO_AT)]);
+		rte_prefetch1(&words[table_v6_index(ip[k] + TO_AT)]);
 	for (unsigned k = 0; k < 8; k += 2) {
 		words8 to = load16_of(ip[k] + TO_AT, ip[k + 1] + TO_AT);
 
@@ -89,7 +89,6 @@ classify8(struct lane *l, unsigned i, const uint32_t *words, struct verdicts *al
 	/* payload length, next header, hop limit */
 	second = high_pairs_of(low_of(r[0], r[1]), low_of(r[2], r[3]));
 	len = ((second >> 8 & 0xff) | (second << 8 & 0xff00)) + sizeof(struct rte_ipv6_hdr);
-	memcpy(&l->len[i], &len, sizeof(len));
 	lengths_of(&l->pkt[i], &present, &linear);
 	all->behind |= (len + ETHER_LEN) ^ present;
 	all->lacking |= linear - (uint32_t)(ETHER_LEN + sizeof(struct rte_ipv6_hdr));
@@ -131,9 +130,8 @@ classify_rest(struct burst *b) RUNS_ON(role_worker)
 			burst_drop(b, m, reason);
 			continue;
 		}
-		forward_trim(m, l->len[i]);
+		forward_trim(m, forward_len(l->ip[i], AFI_IPV6));
 		memmove(l->destination.v6[kept], l->destination.v6[i], sizeof(l->destination.v6[i]));
-		l->len[kept] = l->len[i];
 		l->ip[kept] = l->ip[i];
 		l->pkt[kept++] = m;
 	}
@@ -147,25 +145,32 @@ ip6_classify(struct burst *b, const struct fib_generation *generation, struct vr
 		classify_rest(b);
 }
 
-static inline unsigned
-finish(struct burst *b, const struct fib_reader *fib, const struct fib_generation *generation,
-	struct vrf_id vrf, struct outbox *out, unsigned from) RUNS_ON(role_worker)
+static __attribute__((noinline)) unsigned
+finish_plain(const struct lane *l, unsigned i, const struct fib_reader *fib, uint32_t longest,
+	struct outbox *out) RUNS_ON(role_worker)
 {
-	uint32_t miss = generation->v6[vrf.v].miss;
-	struct lane *l = &b->v6;
-
-	fib_read_v6_words(generation, vrf, l->slot + from, l->word + from, l->count - from);
-	if (b->own)
-		return forward_finish(b, AFI_IPV6, fib, miss, true, out, from);
-	return forward_finish(b, AFI_IPV6, fib, miss, false, out, from);
+	return forward_plain(l, i, AFI_IPV6, fib, longest, out);
 }
 
-/* From the first packet whose answer lies below /48: all that is left, at once, as a walk for each by itself would wait at each level. */
-static __attribute__((noinline)) void
-look_deeper(struct lane *l, const uint32_t *words, unsigned from) RUNS_ON(role_worker)
+static void
+finish(struct burst *b, const struct fib_reader *fib, struct outbox *out) RUNS_ON(role_worker)
 {
-	table_v6_lookup_deep(words, (const uint8_t(*)[16])l->destination.v6 + from, l->slot + from,
-		l->count - from);
+	const struct lane *l = &b->v6;
+	/* none is plain where each has to be looked at */
+	uint32_t longest = b->own || l->any_expired ? UINT32_MAX : l->len_bound;
+
+	for (unsigned i = 0; (i = finish_plain(l, i, fib, longest, out)) < l->count; i++)
+		forward_other(b, l, i, AFI_IPV6, fib, out);
+}
+
+/* The answers of some lie below /48: of all, at once, as a walk for each by itself would wait at each level. */
+static __attribute__((noinline)) void
+look_deeper(struct lane *l, const struct fib_generation *generation, struct vrf_id vrf)
+	RUNS_ON(role_worker)
+{
+	table_v6_lookup_deep(generation->v6[vrf.v].words,
+		(const uint8_t(*)[16])l->destination.v6, l->slot, l->count);
+	(void)fib_read_v6_lists(generation, vrf, l->slot, l->list, l->count);
 }
 
 HOT void
@@ -173,14 +178,11 @@ ip6_finish(struct burst *b, const struct fib_reader *fib, const struct fib_gener
 	struct vrf_id vrf, struct outbox *out)
 {
 	struct lane *l = &b->v6;
-	unsigned done;
 
 	static_assert(BURST_MAX <= TABLE_V6_BURST, "a burst is looked up at once");
 	fib_read_v6_front(
 		generation, vrf, (const uint8_t(*)[16])l->destination.v6, l->slot, l->count);
-	done = finish(b, fib, generation, vrf, out, 0);
-	if (__builtin_expect(done < l->count, 0)) {
-		look_deeper(l, generation->v6[vrf.v].words, done);
-		(void)finish(b, fib, generation, vrf, out, done);
-	}
+	if (__builtin_expect(fib_read_v6_lists(generation, vrf, l->slot, l->list, l->count), 0))
+		look_deeper(l, generation, vrf);
+	finish(b, fib, out);
 }

@@ -112,13 +112,13 @@ table_v6_lookup_front(
 		uint32_t first = table_v6_index(ip[i]);
 
 		slot[i] = table_v6_step(first, words[first], ip[i][3]);
-		__builtin_prefetch(&words[slot[i]]);
+		__builtin_prefetch(&words[slot[i]], 0, 2);
 	}
 	for (unsigned byte = 4; byte < 6; byte++) {
 #pragma GCC unroll 4
 		for (unsigned i = 0; i < n; i++) {
 			slot[i] = table_v6_step(slot[i], words[slot[i]], ip[i][byte]);
-			__builtin_prefetch(&words[slot[i]]);
+			__builtin_prefetch(&words[slot[i]], 0, 2);
 		}
 	}
 }
