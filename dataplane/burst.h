@@ -5,7 +5,8 @@
  * that order, so a flow, which is of one family, keeps its own. What a stage drops is in dropped[], what waits for a neighbour in waiting[], what its sender is
  * perhaps to be told of in fault[].
  *
- * Writer: the worker that received it; on its stack, gone after the burst. Shown because the stages index it inline.
+ * Writer: the worker that received it; its own (those of our making: on its stack). A full one is held until the next one is classified
+ * (worker.c). Shown because the stages index it inline.
  */
 #pragma once
 
@@ -27,6 +28,7 @@ struct lane {
 	struct rte_mbuf *pkt[LANE_ROOM];
 	uint8_t *ip[LANE_ROOM]; /* the header */
 	alignas(32) uint32_t ttl_word[LANE_ROOM]; /* of IPv4: the header's third word as it is to leave */
+	alignas(32) uint32_t first[LANE_ROOM]; /* the word of the table's first level that each will read */
 	union {
 		alignas(32) uint32_t v4[LANE_ROOM]; /* host order */
 		uint8_t v6[LANE_ROOM][16];
@@ -34,9 +36,11 @@ struct lane {
 	uint32_t slot[BURST_MAX]; /* of IPv6: where the table's word lies */
 	alignas(32) uint32_t list[BURST_MAX]; /* what the table answers: a path list's id */
 	unsigned count;
+	/* What the burst behind this one will read, asked for while this one is finished. */
+	const uint32_t *ahead_words, *ahead_first;
 	/* what spares looking at each packet */
 	bool any_expired; /* there may be a TTL or hop limit at its end */
-	uint32_t len_bound; /* none is longer */
+	uint32_t longest; /* no IP packet is longer */
 };
 
 /* A lane that has packets, for who takes eight at a time: the last eight in full. */
@@ -101,7 +105,10 @@ struct burst {
 static inline void
 burst_init(struct burst *b, struct worker_stats *stats, bool own)
 {
+	static const uint32_t nothing[LANE_ROOM];
+
 	b->v4.count = b->v6.count = 0;
+	b->v4.ahead_words = b->v4.ahead_first = b->v6.ahead_words = b->v6.ahead_first = nothing;
 	b->dropped_count = b->waiting_count = b->fault_count = 0;
 	b->stats = stats;
 	b->group = false;

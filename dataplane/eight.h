@@ -23,6 +23,7 @@ typedef uint16_t halves16 __attribute__((vector_size(32)));
 typedef uint64_t longs2 __attribute__((vector_size(16)));
 typedef uint64_t longs4 __attribute__((vector_size(32)));
 typedef uint32_t words8 __attribute__((vector_size(32)));
+typedef int32_t ints8 __attribute__((vector_size(32)));
 typedef uint8_t bytes32 __attribute__((vector_size(32)));
 
 /* Sixteen bytes of a packet. */
@@ -64,6 +65,25 @@ bits_of(words8 v)
 	uint64_t all = (x[0] | x[1]) | (x[2] | x[3]);
 
 	return (uint32_t)(all | all >> 32);
+}
+
+/* The larger of each; none has its first bit. */
+static __rte_always_inline words8
+larger(words8 a, words8 b)
+{
+	words8 which = (words8)((ints8)a > (ints8)b);
+
+	return (a & which) | (b & ~which);
+}
+
+static __rte_always_inline uint32_t
+largest(words8 v)
+{
+	uint32_t most = v[0];
+
+	for (unsigned i = 1; i < 8; i++)
+		most = v[i] > most ? v[i] : most;
+	return most;
 }
 
 /* Is any below zero? */

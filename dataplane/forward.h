@@ -43,6 +43,23 @@ forward_len(const uint8_t *ip, enum afi afi)
 	return afi == AFI_IPV4 ? ip[2] * 256u + ip[3] : ip[4] * 256u + ip[5] + 40;
 }
 
+static __rte_always_inline uint8_t
+forward_ttl(const uint8_t *ip, enum afi afi)
+{
+	return afi == AFI_IPV4 ? ip[8] : ip[7];
+}
+
+/* From pkt[i] on, the first whose TTL or hop limit ends here, or the lane's end. */
+static inline unsigned
+forward_end(const struct lane *l, unsigned i, enum afi afi)
+{
+	if (!l->any_expired)
+		return l->count;
+	while (i < l->count && forward_ttl(l->ip[i], afi) > 1)
+		i++;
+	return i;
+}
+
 /*
  * RFC 1812 5.3.1, RFC 8200 3: TTL is looked at only when forwarding; a hop limit that would become 0 ends here. RFC 1812 5.2.7.3, not done:
  * fragmentation; what does not fit is dropped with its reason. RFC 8200 5: routers do not fragment.
@@ -50,7 +67,7 @@ forward_len(const uint8_t *ip, enum afi afi)
 static __rte_always_inline enum drop_reason
 forward_check(const uint8_t *ip, const struct adjacency *a, enum afi afi, bool own)
 {
-	if (!own && (afi == AFI_IPV4 ? ip[8] : ip[7]) <= 1)
+	if (!own && forward_ttl(ip, afi) <= 1)
 		return DROP_ttl_expired;
 	return forward_len(ip, afi) > a->mtu ? DROP_too_big : DROP_NOT;
 }
@@ -101,28 +118,41 @@ forward_other(struct burst *b, const struct lane *l, unsigned i, enum afi afi,
 }
 
 /*
- * From pkt[i] on: those whose list has one path without backups, and a next hop that is up and takes packets of `longest` bytes, as most have.
- * Returns how far it came. It calls nothing, so that what it needs stays in registers.
+ * Into L2: of a full table's random destinations few are asked for twice, and L1 is full of packets (59 instead of 57 Mpps; beside 100,000
+ * changes a second 58 instead of 54).
+ */
+static __rte_always_inline void
+forward_fetch(const uint32_t *words, uint32_t at)
+{
+	__builtin_prefetch(&words[at], 0, 2);
+}
+
+/*
+ * pkt[i..end), of which no TTL ends: those whose list has one path without backups, and a next hop that is up and takes the longest packet of the
+ * lane, as most have. Returns how far it came. It calls nothing, so that what it needs stays in registers.
  */
 static __rte_always_inline unsigned
-forward_plain(const struct lane *l, unsigned i, enum afi afi, const struct fib_reader *fib,
-	uint32_t longest, struct outbox *out) RUNS_ON(role_worker)
+forward_plain(const struct lane *l, unsigned i, unsigned end, enum afi afi,
+	const struct fib_reader *fib, struct outbox *out) RUNS_ON(role_worker)
 {
 	const struct path_list *lists = fib->path_lists;
 	const _Atomic uint64_t *next_hops = fib->next_hops;
 	const struct adjacency *adjacencies = fib->adjacencies;
-	unsigned ports = out->ports, count = l->count;
+	const uint32_t *ahead_words = l->ahead_words, *ahead_first = l->ahead_first;
+	unsigned ports = out->ports;
+	uint32_t longest = l->longest;
 	struct tx_buffer *tx = out->tx;
 	uint64_t pending = out->pending;
 
-	for (; i < count; i++) {
+	for (; i < end; i++) {
 		const struct path_list *list = &lists[l->list[i]];
 		const struct adjacency *a;
-		uint32_t id;
 		struct {
 			uint16_t port, mtu;
 		} to;
+		uint32_t id;
 
+		forward_fetch(ahead_words, ahead_first[i]);
 		if (list->kind != PATH_LIST_FORWARD || list->path_count != 1)
 			break;
 		id = fib_read_up(next_hops, list->path[0].next_hop);

@@ -75,7 +75,7 @@ struct verdicts {
 	words8 odd; /* not 0: one is to be looked at by itself */
 	words8 trim; /* not 0: the link added something behind one */
 	words8 expired; /* below 0: a TTL of 0 or 1 */
-	words8 len_bits; /* of all lengths */
+	words8 longest;
 };
 
 static __rte_always_inline words8
@@ -143,20 +143,13 @@ classify8(struct lane *l, unsigned i, struct verdicts *all)
 	all->odd |= bad;
 	all->trim |= behind;
 	all->expired |= (third & 0xff) - 2;
-	all->len_bits |= total;
+	all->longest = larger(all->longest, total);
 	destination = swapped(destination);
 	third = ttl_stepped(third);
 	store8(&l->destination.v4[i], destination);
+	store8(&l->first[i], destination >> 8);
 	store8(&l->ttl_word[i], third);
 	return bad;
-}
-
-/* Eight entries that will be read when their packets are finished. */
-static __rte_always_inline void
-fetch8(const struct lane *l, unsigned i, const struct rte_lpm *lpm)
-{
-	for (unsigned k = 0; lpm != NULL && k < 8; k++)
-		__builtin_prefetch(&lpm->tbl24[l->destination.v4[i + k] >> 8], 0, 2);
 }
 
 /* Some are not as most are: each of these by itself; the others move up. */
@@ -182,15 +175,15 @@ classify_rest(struct burst *b, const words8 *odd) RUNS_ON(role_worker)
 		l->pkt[kept] = m;
 		l->ip[kept] = l->ip[i];
 		l->ttl_word[kept] = l->ttl_word[i];
+		l->first[kept] = destination >> 8;
 		l->destination.v4[kept++] = destination;
 	}
 	l->count = kept;
 }
 
 HOT void
-ip4_classify(struct burst *b, const struct fib_generation *generation, struct vrf_id vrf)
+ip4_classify(struct burst *b)
 {
-	const struct rte_lpm *lpm = generation->v4[vrf.v].lpm;
 	words8 odd[LANE_ROOM / 8];
 	struct verdicts all = {.odd = {0}};
 	struct lane *l = &b->v4;
@@ -199,11 +192,10 @@ ip4_classify(struct burst *b, const struct fib_generation *generation, struct vr
 	lane_pad(l);
 	do {
 		odd[i / 8] = classify8(l, i, &all);
-		fetch8(l, i, lpm);
 		i += 8;
 	} while (i < l->count);
 	l->any_expired = any_negative(all.expired);
-	l->len_bound = bits_of(all.len_bits);
+	l->longest = largest(all.longest);
 	if (bits_of(all.odd) != 0 || b->group)
 		classify_rest(b, odd);
 	if (bits_of(all.trim) == 0)
@@ -213,21 +205,25 @@ ip4_classify(struct burst *b, const struct fib_generation *generation, struct vr
 }
 
 static __attribute__((noinline)) unsigned
-finish_plain(const struct lane *l, unsigned i, const struct fib_reader *fib, uint32_t longest,
+finish_plain(const struct lane *l, unsigned i, unsigned end, const struct fib_reader *fib,
 	struct outbox *out) RUNS_ON(role_worker)
 {
-	return forward_plain(l, i, AFI_IPV4, fib, longest, out);
+	return forward_plain(l, i, end, AFI_IPV4, fib, out);
 }
 
 static void
 finish(struct burst *b, const struct fib_reader *fib, struct outbox *out) RUNS_ON(role_worker)
 {
 	const struct lane *l = &b->v4;
-	/* none is plain where each has to be looked at */
-	uint32_t longest = b->own || l->any_expired ? UINT32_MAX : l->len_bound;
+	unsigned end = 0;
 
-	for (unsigned i = 0; (i = finish_plain(l, i, fib, longest, out)) < l->count; i++)
-		forward_other(b, l, i, AFI_IPV4, fib, out);
+	for (unsigned i = 0; i < l->count; i++) {
+		if (i >= end)
+			end = b->own ? i : forward_end(l, i, AFI_IPV4);
+		i = finish_plain(l, i, end, fib, out);
+		if (i < l->count)
+			forward_other(b, l, i, AFI_IPV4, fib, out);
+	}
 }
 
 HOT void

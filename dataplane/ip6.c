@@ -63,19 +63,19 @@ struct verdicts {
 	words8 behind; /* not 0: the link added something, or there is not all of it */
 	words8 lacking; /* below 0: no whole header lies in the first buffer */
 	words8 expired; /* below 0: a hop limit of 0 or 1 */
-	words8 len_bits; /* of all lengths */
+	words8 longest;
 };
 
 /* pkt[i..i+8): their destinations and lengths, while the table's entries for them are being fetched. */
 static __rte_always_inline void
-classify8(struct lane *l, unsigned i, const uint32_t *words, struct verdicts *all)
+classify8(struct lane *l, unsigned i, struct verdicts *all)
 {
 	const words8 front_is = {0x60, 0, 0x20, 0, 0x60, 0, 0x20, 0}, to_is = {0x20, 0, 0, 0, 0x20};
 	const uint8_t *const *ip = (const uint8_t *const *)&l->ip[i];
 	words8 r[4], second, len, present, linear;
 
-	for (unsigned k = 0; words != NULL && k < 8; k++)
-		rte_prefetch1(&words[table_v6_index(ip[k] + TO_AT)]);
+	for (unsigned k = 0; k < 8; k++)
+		l->first[i + k] = table_v6_index(ip[k] + TO_AT);
 	for (unsigned k = 0; k < 8; k += 2) {
 		words8 to = load16_of(ip[k] + TO_AT, ip[k + 1] + TO_AT);
 
@@ -93,7 +93,7 @@ classify8(struct lane *l, unsigned i, const uint32_t *words, struct verdicts *al
 	all->behind |= (len + ETHER_LEN) ^ present;
 	all->lacking |= linear - (uint32_t)(ETHER_LEN + sizeof(struct rte_ipv6_hdr));
 	all->expired |= (second >> 24) - 2;
-	all->len_bits |= len;
+	all->longest = larger(all->longest, len);
 }
 
 /*
@@ -101,16 +101,16 @@ classify8(struct lane *l, unsigned i, const uint32_t *words, struct verdicts *al
  * it, which is found out for the burst as a whole; check_header() has nothing to say, nor forward_trim() to do.
  */
 static __rte_always_inline bool
-classify_plain(struct lane *l, const uint32_t *words)
+classify_plain(struct lane *l)
 {
 	const words8 front_of = {0xf0, 0, 0xe0, 0, 0xf0, 0, 0xe0, 0}, to_of = {0xe0, 0, 0, 0, 0xe0};
 	struct verdicts all = {.front = {0}};
 
 	lane_pad(l);
 	for (unsigned i = 0; i < l->count; i += 8)
-		classify8(l, i, words, &all);
+		classify8(l, i, &all);
 	l->any_expired = any_negative(all.expired);
-	l->len_bound = bits_of(all.len_bits);
+	l->longest = largest(all.longest);
 	return bits_of((all.front & front_of) | (all.to & to_of) | all.behind |
 		       (all.lacking & 0x80000000)) == 0;
 }
@@ -133,34 +133,39 @@ classify_rest(struct burst *b) RUNS_ON(role_worker)
 		forward_trim(m, forward_len(l->ip[i], AFI_IPV6));
 		memmove(l->destination.v6[kept], l->destination.v6[i], sizeof(l->destination.v6[i]));
 		l->ip[kept] = l->ip[i];
+		l->first[kept] = l->first[i];
 		l->pkt[kept++] = m;
 	}
 	l->count = kept;
 }
 
 HOT void
-ip6_classify(struct burst *b, const struct fib_generation *generation, struct vrf_id vrf)
+ip6_classify(struct burst *b)
 {
-	if (!classify_plain(&b->v6, generation->v6[vrf.v].words) || b->group)
+	if (!classify_plain(&b->v6) || b->group)
 		classify_rest(b);
 }
 
 static __attribute__((noinline)) unsigned
-finish_plain(const struct lane *l, unsigned i, const struct fib_reader *fib, uint32_t longest,
+finish_plain(const struct lane *l, unsigned i, unsigned end, const struct fib_reader *fib,
 	struct outbox *out) RUNS_ON(role_worker)
 {
-	return forward_plain(l, i, AFI_IPV6, fib, longest, out);
+	return forward_plain(l, i, end, AFI_IPV6, fib, out);
 }
 
 static void
 finish(struct burst *b, const struct fib_reader *fib, struct outbox *out) RUNS_ON(role_worker)
 {
 	const struct lane *l = &b->v6;
-	/* none is plain where each has to be looked at */
-	uint32_t longest = b->own || l->any_expired ? UINT32_MAX : l->len_bound;
+	unsigned end = 0;
 
-	for (unsigned i = 0; (i = finish_plain(l, i, fib, longest, out)) < l->count; i++)
-		forward_other(b, l, i, AFI_IPV6, fib, out);
+	for (unsigned i = 0; i < l->count; i++) {
+		if (i >= end)
+			end = b->own ? i : forward_end(l, i, AFI_IPV6);
+		i = finish_plain(l, i, end, fib, out);
+		if (i < l->count)
+			forward_other(b, l, i, AFI_IPV6, fib, out);
+	}
 }
 
 /* The answers of some lie below /48: of all, at once, as a walk for each by itself would wait at each level. */

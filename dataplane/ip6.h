@@ -11,8 +11,8 @@
 #include "lpm/base.h"
 #include "lpm/fib_read.h"
 
-/* Header checks. Fills ip[], destination[], which the table is asked to fetch; trims link padding. */
-void ip6_classify(struct burst *b, const struct fib_generation *generation, struct vrf_id vrf)
+/* Header checks. Fills first[] and destination[]; trims link padding. */
+void ip6_classify(struct burst *b)
 	RUNS_ON(role_worker);
 /* Looks up, chooses the path, checks hop limit and MTU, rewrites both headers, puts into `out`. Fills waiting[]. */
 void ip6_finish(struct burst *b, const struct fib_reader *fib,

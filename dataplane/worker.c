@@ -148,11 +148,11 @@ report_waiting(struct worker *w, struct burst *b, uint64_t now) RUNS_ON(role_wor
 	}
 }
 
-/* A burst that is classified, into the transmit buffers: those that have packets now. Leaves fault[]. */
+/* A burst that is classified, into the transmit buffers: those that have packets now. Leaves fault[]. One generation for both families. */
 static inline uint64_t
-route(struct worker *w, struct burst *b, const struct fib_generation *generation, struct vrf_id vrf,
-	uint64_t now) RUNS_ON(role_worker)
+route(struct worker *w, struct burst *b, struct vrf_id vrf, uint64_t now) RUNS_ON(role_worker)
 {
+	const struct fib_generation *generation = fib_read_begin(w->fib);
 	struct outbox out = {.tx = w->tx, .ports = w->port_count};
 
 	if (b->v4.count > 0)
@@ -167,19 +167,14 @@ route(struct worker *w, struct burst *b, const struct fib_generation *generation
 	return out.pending;
 }
 
-/* One generation for both families. */
-static inline uint64_t
-classify_and_route(struct worker *w, struct burst *b, struct vrf_id vrf, uint64_t now)
-	RUNS_ON(role_worker)
+static inline void
+classify(struct burst *b) RUNS_ON(role_worker)
 {
-	const struct fib_generation *generation = fib_read_begin(w->fib);
-
 	if (b->v4.count > 0)
-		ip4_classify(b, generation, vrf);
+		ip4_classify(b);
 	if (b->v6.count > 0)
-		ip6_classify(b, generation, vrf);
+		ip6_classify(b);
 	stage_end(STAGE_CLASSIFY);
-	return route(w, b, generation, vrf, now);
 }
 
 /* Where the driver may sleep, the worker is a reader only in between. */
@@ -219,38 +214,99 @@ answer_faults(struct worker *w, const struct burst *about, const struct source *
 	}
 	count_add(&w->stats.icmp_errors, b.v4.count + b.v6.count);
 	read_begin(w);
-	pending = route(w, &b, fib_read_begin(w->fib), s->vrf, now);
+	pending = route(w, &b, s->vrf, now);
 	read_end(w);
 	flush(w, pending, &w->stats.originated);
 }
 
-/* One receive queue: how many packets it had. */
+static void
+finish(struct worker *w, struct burst *b, const struct source *s, uint64_t now)
+	RUNS_ON(role_worker)
+{
+	uint64_t pending;
+
+	read_begin(w);
+	pending = route(w, b, s->vrf, now);
+	read_end(w);
+	flush(w, pending, &w->stats.forwarded);
+	stage_end(STAGE_TRANSMIT);
+	if (b->fault_count > 0)
+		answer_faults(w, b, s, now);
+}
+
+static void
+finish_held(struct worker *w, uint64_t now) RUNS_ON(role_worker)
+{
+	struct burst *b = w->held;
+
+	w->held = NULL;
+	finish(w, b, w->held_source, now);
+}
+
+/*
+ * What `next` will read first of a table is asked for while as many packets of `held` are finished, one at a time: a CPU that is asked for all
+ * at once waits, as it holds but some dozens. A hint: it does no harm that the table may be another one by then.
+ */
+static void
+fetch(struct lane *held, const struct lane *next, const uint32_t *words) RUNS_ON(role_worker)
+{
+	unsigned done = 0;
+
+	if (words == NULL)
+		return;
+	if (held != NULL && held->count <= next->count) {
+		held->ahead_words = words;
+		held->ahead_first = next->first;
+		done = held->count;
+	}
+	for (; done < next->count; done++)
+		forward_fetch(words, next->first[done]);
+}
+
+static void
+fetch_tables(struct worker *w, const struct burst *next, struct vrf_id vrf) RUNS_ON(role_worker)
+{
+	const struct fib_generation *g;
+	struct burst *held = w->held;
+
+	read_begin(w);
+	g = fib_read_begin(w->fib);
+	fetch(held != NULL ? &held->v4 : NULL, &next->v4,
+		(const uint32_t *)(const void *)g->v4[vrf.v].lpm);
+	fetch(held != NULL ? &held->v6 : NULL, &next->v6, g->v6[vrf.v].words);
+	read_end(w);
+}
+
+/* One receive queue: how many packets it had. A full burst, behind which there will be more, is held until those are classified. */
 static unsigned
 poll_source(struct worker *w, const struct source *s, uint64_t now) RUNS_ON(role_worker)
 {
-	uint64_t mac_word, pending;
+	struct burst *b = &w->burst[w->held == &w->burst[0]];
+	unsigned n = rte_eth_rx_burst(s->ethdev, s->queue, b->v4.pkt, BURST_MAX);
+	uint64_t mac_word;
 	uint8_t mac[6];
-	struct burst b;
-	unsigned n = rte_eth_rx_burst(s->ethdev, s->queue, b.v4.pkt, BURST_MAX);
 
 	if (n == 0)
 		return 0;
 	stage_end(STAGE_RECEIVE);
-	burst_init(&b, &w->stats, false);
+	burst_init(b, &w->stats, false);
 	/* relaxed: a value by itself */
 	mac_word = atomic_load_explicit(s->mac, memory_order_relaxed);
 	memcpy(mac, &mac_word, sizeof(mac));
-	forward_split(&b, n, mac);
-	count_add(&w->stats.received_v4, b.v4.count);
-	count_add(&w->stats.received_v6, b.v6.count);
+	forward_split(b, n, mac);
+	count_add(&w->stats.received_v4, b->v4.count);
+	count_add(&w->stats.received_v6, b->v6.count);
 	stage_end(STAGE_SPLIT);
-	read_begin(w);
-	pending = classify_and_route(w, &b, s->vrf, now);
-	read_end(w);
-	flush(w, pending, &w->stats.forwarded);
-	stage_end(STAGE_TRANSMIT);
-	if (b.fault_count > 0)
-		answer_faults(w, &b, s, now);
+	classify(b);
+	fetch_tables(w, b, s->vrf);
+	if (w->held != NULL)
+		finish_held(w, now);
+	if (n < BURST_MAX) {
+		finish(w, b, s, now);
+	} else {
+		w->held = b;
+		w->held_source = s;
+	}
 	return n;
 }
 
@@ -277,8 +333,9 @@ poll_inject(struct worker *w, uint64_t now) RUNS_ON(role_worker)
 		m = ring_pop(w->inject);
 	}
 	w->inject_next = m;
+	classify(&b);
 	read_begin(w);
-	pending = classify_and_route(w, &b, vrf, now);
+	pending = route(w, &b, vrf, now);
 	read_end(w);
 	flush(w, pending, &w->stats.originated);
 	return n;
@@ -310,11 +367,15 @@ worker_loop(struct worker *w)
 		had = 0;
 		for (unsigned i = 0; i < w->source_count; i++)
 			had += poll_source(w, &w->source[i], now);
+		if (had == 0 && w->held != NULL)
+			finish_held(w, now);
 		if (w->inject != NULL)
 			had += poll_inject(w, now);
 		if (!w->driver_may_sleep)
 			qsbr_quiescent(w->qsbr, w->reader);
 	}
+	if (w->held != NULL)
+		finish_held(w, last);
 	if (!w->driver_may_sleep)
 		qsbr_offline(w->qsbr, w->reader);
 	/* release: pairs with the load in workers_stop */

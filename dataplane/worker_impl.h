@@ -63,6 +63,9 @@ struct worker {
 	_Atomic bool stop, ended;
 	struct source source[SOURCES_MAX];
 	struct tx_buffer tx[PORTS_MAX];
+	struct burst burst[2];
+	struct burst *held; /* the one that is classified and not finished, or NULL */
+	const struct source *held_source;
 
 	struct ring *gleans; /* of pointers into glean[] */
 	unsigned glean_next;

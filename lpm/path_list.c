@@ -348,7 +348,7 @@ next_hop_up(struct path_lists *p, struct next_hop_id id, const struct adjacency 
 {
 	uint32_t old, new;
 
-	if (!hop_in_use(p, id) || adj->ether_len > sizeof(adj->ether))
+	if (!hop_in_use(p, id) || adj->ether_len != sizeof(adj->ether))
 		return -EINVAL;
 	old = word_adjacency(p, id.v);
 	new = adjacency_get(p, adj);

@@ -37,7 +37,7 @@ DEFINE_ID(adjacency_id, uint32_t);
  */
 struct adjacency {
 	alignas(CACHE_LINE) uint8_t ether[14]; /* destination, source, type as on the wire */
-	uint8_t ether_len;
+	uint8_t ether_len; /* of ether[]: next_hop_up() takes no other */
 	uint8_t unused;
 	uint16_t port; /* our port index */
 	uint16_t mtu;  /* of the L3 packet */
