@@ -16,8 +16,12 @@
 
 #include <rte_mbuf.h>
 
-/* Each level of a table's lookup waits for memory once a burst: a full table's random destinations go 16 % faster than by 64 (IPv4: 5 %). */
+/*
+ * Each of the levels of an IPv6 lookup waits for memory once a burst: a full table's random destinations go 20 % faster by 128 than by 64. IPv4
+ * has one, which is waited for elsewhere (worker.c), and a burst, the one before and what they read then lie in L1: 63 instead of 61 Mpps.
+ */
 #define BURST_MAX 128
+#define BURST_V4 64
 #define ETHER_LEN 14
 #define NEXT_HOP_NONE UINT32_MAX
 

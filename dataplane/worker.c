@@ -279,10 +279,10 @@ fetch_tables(struct worker *w, const struct burst *next, struct vrf_id vrf) RUNS
 
 /* One receive queue: how many packets it had. A full burst, behind which there will be more, is held until those are classified. */
 static unsigned
-poll_source(struct worker *w, const struct source *s, uint64_t now) RUNS_ON(role_worker)
+poll_source(struct worker *w, struct source *s, uint64_t now) RUNS_ON(role_worker)
 {
 	struct burst *b = &w->burst[w->held == &w->burst[0]];
-	unsigned n = rte_eth_rx_burst(s->ethdev, s->queue, b->v4.pkt, BURST_MAX);
+	unsigned most = s->most, n = rte_eth_rx_burst(s->ethdev, s->queue, b->v4.pkt, s->most);
 	uint64_t mac_word;
 	uint8_t mac[6];
 
@@ -301,7 +301,8 @@ poll_source(struct worker *w, const struct source *s, uint64_t now) RUNS_ON(role
 	fetch_tables(w, b, s->vrf);
 	if (w->held != NULL)
 		finish_held(w, now);
-	if (n < BURST_MAX) {
+	s->most = b->v6.count > n / 4 ? BURST_MAX : BURST_V4;
+	if (n < most) {
 		finish(w, b, s, now);
 	} else {
 		w->held = b;

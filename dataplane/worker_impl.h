@@ -36,6 +36,7 @@ struct source {
 	uint16_t port;
 	struct vrf_id vrf;
 	const _Atomic uint64_t *mac; /* port_mac_place() */
+	uint16_t most; /* packets of the next burst */
 };
 
 struct glean_slot {

@@ -97,6 +97,7 @@ add_source(struct worker *w, uint16_t port, unsigned queue)
 	s->queue = (uint16_t)queue;
 	s->vrf = port_vrf(port);
 	s->mac = port_mac_place(port);
+	s->most = BURST_V4;
 }
 
 /* Queue q of port p belongs to worker (p + q) mod count. */
