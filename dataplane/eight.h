@@ -5,6 +5,8 @@
  */
 #pragma once
 
+#include "lpm/base.h"
+
 #include <rte_mbuf.h>
 #include <stdint.h>
 #include <string.h>
@@ -21,9 +23,6 @@
 typedef uint16_t halves8 __attribute__((vector_size(16)));
 typedef uint16_t halves16 __attribute__((vector_size(32)));
 typedef uint64_t longs2 __attribute__((vector_size(16)));
-typedef uint64_t longs4 __attribute__((vector_size(32)));
-typedef uint32_t words8 __attribute__((vector_size(32)));
-typedef int32_t ints8 __attribute__((vector_size(32)));
 typedef uint8_t bytes32 __attribute__((vector_size(32)));
 
 /* Sixteen bytes of a packet. */

@@ -16,6 +16,11 @@
 
 #define CACHE_LINE 64
 
+/* Eight, or four, side by side: two registers where the CPU has SSE alone. */
+typedef uint32_t words8 __attribute__((vector_size(32)));
+typedef int32_t ints8 __attribute__((vector_size(32)));
+typedef uint64_t longs4 __attribute__((vector_size(32)));
+
 #if defined(__clang__)
 #define ROLE_TYPE __attribute__((capability("role")))
 #define RUNS_ON(role) __attribute__((requires_capability(role)))

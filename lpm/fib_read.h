@@ -43,11 +43,8 @@ fib_read_begin(const struct fib_reader *r)
 	return atomic_load_explicit(&r->current, memory_order_acquire);
 }
 
-typedef uint32_t fib_words8 __attribute__((vector_size(32)));
-typedef int32_t fib_ints8 __attribute__((vector_size(32)));
-
 static inline uint32_t
-fib_read_any(const fib_words8 *w)
+fib_read_any(const words8 *w)
 {
 	return ((*w)[0] | (*w)[1] | (*w)[2] | (*w)[3]) | ((*w)[4] | (*w)[5] | (*w)[6] | (*w)[7]);
 }
@@ -65,11 +62,11 @@ fib_read_v4_one(const struct rte_lpm *lpm, uint32_t ip, uint32_t miss)
 
 /* Of eight addresses; where a group has the answer, FIB_READ_V4_GROUP is among list[i]'s bits, and of `any`. */
 static inline __attribute__((always_inline)) void
-fib_read_v4_eight(const uint32_t *tbl24, const uint32_t *ip, uint32_t *list, uint32_t miss, fib_words8 *any)
+fib_read_v4_eight(const uint32_t *tbl24, const uint32_t *ip, uint32_t *list, uint32_t miss, words8 *any)
 {
-	fib_words8 w = {tbl24[ip[0] >> 8], tbl24[ip[1] >> 8], tbl24[ip[2] >> 8], tbl24[ip[3] >> 8],
+	words8 w = {tbl24[ip[0] >> 8], tbl24[ip[1] >> 8], tbl24[ip[2] >> 8], tbl24[ip[3] >> 8],
 		tbl24[ip[4] >> 8], tbl24[ip[5] >> 8], tbl24[ip[6] >> 8], tbl24[ip[7] >> 8]};
-	fib_words8 hit = (fib_words8)((fib_ints8)(w << 7) >> 31);
+	words8 hit = (words8)((ints8)(w << 7) >> 31);
 
 	static_assert((uint32_t)RTE_LPM_LOOKUP_SUCCESS << 7 == UINT32_C(1) << 31, "a hit's bit, where a sign is");
 	w = (w & hit & (0x00ffffff | FIB_READ_V4_GROUP)) | (miss & ~hit);
@@ -97,7 +94,7 @@ fib_read_v4_lists(const struct fib_generation *g, struct vrf_id vrf, const uint3
 {
 	const struct rte_lpm *lpm = g->v4[vrf.v].lpm;
 	uint32_t miss = g->v4[vrf.v].miss;
-	fib_words8 any = {0};
+	words8 any = {0};
 	unsigned i = 0;
 
 	if (__builtin_expect(lpm == NULL, 0)) {
@@ -144,7 +141,7 @@ fib_read_v6_bulk(const struct fib_generation *g, struct vrf_id vrf, const uint8_
  * The same in steps, for who finishes packets as the answers come. `ip`: at most TABLE_V6_BURST. `slot`: where each answer lies, or the table goes on
  * (table_v6_goes_on() of its word).
  */
-static inline void
+static inline __attribute__((always_inline)) void
 fib_read_v6_front(const struct fib_generation *g, struct vrf_id vrf, const uint8_t (*ip)[16], uint32_t *slot, unsigned n)
 {
 	if (g->v6[vrf.v].words != NULL)
@@ -160,7 +157,7 @@ fib_read_v6_lists(const struct fib_generation *g, struct vrf_id vrf, const uint3
 {
 	const uint32_t *words = g->v6[vrf.v].words;
 	uint32_t miss = g->v6[vrf.v].miss, more = 0;
-	fib_words8 any = {0};
+	words8 any = {0};
 	unsigned i = 0;
 
 	if (__builtin_expect(words == NULL, 0)) {
@@ -169,9 +166,9 @@ fib_read_v6_lists(const struct fib_generation *g, struct vrf_id vrf, const uint3
 	}
 	for (; i + 8 <= n; i += 8) {
 		const uint32_t *s = slot + i;
-		fib_words8 w = {words[s[0]], words[s[1]], words[s[2]], words[s[3]], words[s[4]],
+		words8 w = {words[s[0]], words[s[1]], words[s[2]], words[s[3]], words[s[4]],
 			words[s[5]], words[s[6]], words[s[7]]};
-		fib_words8 missed = (fib_words8)(w == 0), answer;
+		words8 missed = (words8)(w == 0), answer;
 
 		any |= w;
 		answer = (w & TABLE_V6_VALUE) | (miss & missed);

@@ -93,33 +93,74 @@ table_v6_step(uint32_t at, uint32_t word, uint8_t byte)
 	return at ^ ((at ^ below) & goes_on);
 }
 
+/* Where eight addresses look first, and their next four bytes, the first one lowest. */
+static inline __attribute__((always_inline)) void
+table_v6_keys8(const uint8_t (*ip)[16], words8 *first, words8 *rest)
+{
+	uint64_t a[8];
+
+	for (unsigned i = 0; i < 8; i++)
+		__builtin_memcpy(&a[i], ip[i], sizeof(a[i]));
+	words8 front = (words8)(longs4){a[0], a[1], a[4], a[5]};
+	words8 back = (words8)(longs4){a[2], a[3], a[6], a[7]};
+	words8 zero = __builtin_shufflevector(front, back, 0, 2, 8, 10, 4, 6, 12, 14);
+	words8 one = __builtin_shufflevector(front, back, 1, 3, 9, 11, 5, 7, 13, 15);
+
+	*first = (zero << 16 & 0xff0000) | (zero & 0xff00) | (zero >> 16 & 0xff);
+	*rest = zero >> 24 | one << 8;
+}
+
+/* table_v6_step() of slot[0..8), with what is fetched for the next one. */
+static inline __attribute__((always_inline)) void
+table_v6_step8(const uint32_t *words, uint32_t *slot, const words8 *byte)
+{
+	words8 w = {words[slot[0]], words[slot[1]], words[slot[2]], words[slot[3]], words[slot[4]],
+		words[slot[5]], words[slot[6]], words[slot[7]]};
+	words8 at, below = w << 8 | *byte, goes_on = (words8)((ints8)w >> 31);
+
+	__builtin_memcpy(&at, slot, sizeof(at));
+	at = (below & goes_on) | (at & ~goes_on);
+	__builtin_memcpy(slot, &at, sizeof(at));
+	for (unsigned i = 0; i < 8; i++)
+		__builtin_prefetch(&words[slot[i]], 0, 2);
+}
+
 /*
  * At most TABLE_V6_BURST addresses, as on the wire, down to where /48 ends, as most of the Internet
- * does; the word there is read by the caller, when its packet's turn comes. Level by level: the loads of
- * a level do not depend on each other, and what the next level will read is fetched as soon as it is
- * known, so that the cache misses of all overlap. All go along: who has the answer reads it again. In
- * bursts of 64, without the fetching ahead: 48 instead of 85 million lookups a second for random
- * addresses of the real table; with those packed that go on, at each level: 80, and 180 instead of 260
- * for 4,096 hot ones. (AVX-512 gathers: 105 and 440; seven times the code.) Unrolled, because gcc
- * leaves these loops as they are: a tenth, for hot ones.
+ * does; the word there is read by the caller. Level by level: the loads of a level do not depend on
+ * each other, and what the next level will read is fetched as soon as it is known, so that the cache
+ * misses of all overlap. All go along: who has the answer reads it again. In bursts of 64, without
+ * the fetching ahead: 48 instead of 85 million lookups a second for random addresses of the real
+ * table; with those packed that go on, at each level: 80, and 180 instead of 260 for 4,096 hot ones.
+ * Eight at a time: 3 % more packets a second than one by one; fetched into L2, which packets leave
+ * alone: 2 to 4 % more than into L1. (One line a group that has few runs would not do: half of all
+ * looks at a group are at one with more than 30.)
  */
-static inline void
+static inline __attribute__((always_inline)) void
 table_v6_lookup_front(
 	const uint32_t *words, const uint8_t (*ip)[16], uint32_t *slot, unsigned n)
 {
-#pragma GCC unroll 4
-	for (unsigned i = 0; i < n; i++) {
-		uint32_t first = table_v6_index(ip[i]);
+	words8 rest[TABLE_V6_BURST / 8];
+	unsigned eights = n / 8;
 
-		slot[i] = table_v6_step(first, words[first], ip[i][3]);
-		__builtin_prefetch(&words[slot[i]], 0, 2);
+	for (unsigned i = 0; i < eights; i++) {
+		words8 first, byte;
+
+		table_v6_keys8(ip + 8 * i, &first, &rest[i]);
+		__builtin_memcpy(slot + 8 * i, &first, sizeof(first));
+		byte = rest[i] & 0xff;
+		table_v6_step8(words, slot + 8 * i, &byte);
 	}
-	for (unsigned byte = 4; byte < 6; byte++) {
-#pragma GCC unroll 4
-		for (unsigned i = 0; i < n; i++) {
-			slot[i] = table_v6_step(slot[i], words[slot[i]], ip[i][byte]);
-			__builtin_prefetch(&words[slot[i]], 0, 2);
+	for (unsigned level = 1; level < 3; level++)
+		for (unsigned i = 0; i < eights; i++) {
+			words8 byte = rest[i] >> 8 * level & 0xff;
+
+			table_v6_step8(words, slot + 8 * i, &byte);
 		}
+	for (unsigned i = 8 * eights; i < n; i++) {
+		slot[i] = table_v6_index(ip[i]);
+		for (unsigned byte = 3; byte < 6; byte++)
+			slot[i] = table_v6_step(slot[i], words[slot[i]], ip[i][byte]);
 	}
 }
 
