@@ -3,7 +3,6 @@
 #include "dataplane/rewrite.h"
 
 #include <rte_ether.h>
-#include <rte_prefetch.h>
 #include <string.h>
 
 /* Why a packet that is not of either family, or of another host, goes. */

@@ -169,3 +169,21 @@ forward_plain(const struct lane *l, unsigned i, unsigned end, enum afi afi,
 	out->pending = pending;
 	return i;
 }
+
+/* A whole lane. `plain` is forward_plain() of this family in a function of its own, which keeps its registers. */
+static __rte_always_inline void
+forward_finish(struct burst *b, const struct lane *l, enum afi afi, const struct fib_reader *fib,
+	struct outbox *out,
+	unsigned (*plain)(const struct lane *l, unsigned i, unsigned end,
+		const struct fib_reader *fib, struct outbox *out)) RUNS_ON(role_worker)
+{
+	unsigned end = 0;
+
+	for (unsigned i = 0; i < l->count; i++) {
+		if (i >= end)
+			end = b->own ? i : forward_end(l, i, afi);
+		i = plain(l, i, end, fib, out);
+		if (i < l->count)
+			forward_other(b, l, i, afi, fib, out);
+	}
+}

@@ -3,7 +3,6 @@
 #include "dataplane/forward.h"
 
 #include <rte_ip.h>
-#include <rte_prefetch.h>
 #include <string.h>
 
 /* One's complement sum over the header; 0xffff when it is right. RFC 1071. */
@@ -211,25 +210,10 @@ finish_plain(const struct lane *l, unsigned i, unsigned end, const struct fib_re
 	return forward_plain(l, i, end, AFI_IPV4, fib, out);
 }
 
-static void
-finish(struct burst *b, const struct fib_reader *fib, struct outbox *out) RUNS_ON(role_worker)
-{
-	const struct lane *l = &b->v4;
-	unsigned end = 0;
-
-	for (unsigned i = 0; i < l->count; i++) {
-		if (i >= end)
-			end = b->own ? i : forward_end(l, i, AFI_IPV4);
-		i = finish_plain(l, i, end, fib, out);
-		if (i < l->count)
-			forward_other(b, l, i, AFI_IPV4, fib, out);
-	}
-}
-
 HOT void
 ip4_finish(struct burst *b, const struct fib_reader *fib, const struct fib_generation *generation,
 	struct vrf_id vrf, struct outbox *out)
 {
 	fib_read_v4_lists(generation, vrf, b->v4.destination.v4, b->v4.list, b->v4.count);
-	finish(b, fib, out);
+	forward_finish(b, &b->v4, AFI_IPV4, fib, out, finish_plain);
 }

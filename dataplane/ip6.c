@@ -3,7 +3,6 @@
 #include "dataplane/forward.h"
 
 #include <rte_ip.h>
-#include <rte_prefetch.h>
 #include <string.h>
 
 #define TO_AT offsetof(struct rte_ipv6_hdr, dst_addr)
@@ -153,21 +152,6 @@ finish_plain(const struct lane *l, unsigned i, unsigned end, const struct fib_re
 	return forward_plain(l, i, end, AFI_IPV6, fib, out);
 }
 
-static void
-finish(struct burst *b, const struct fib_reader *fib, struct outbox *out) RUNS_ON(role_worker)
-{
-	const struct lane *l = &b->v6;
-	unsigned end = 0;
-
-	for (unsigned i = 0; i < l->count; i++) {
-		if (i >= end)
-			end = b->own ? i : forward_end(l, i, AFI_IPV6);
-		i = finish_plain(l, i, end, fib, out);
-		if (i < l->count)
-			forward_other(b, l, i, AFI_IPV6, fib, out);
-	}
-}
-
 /* The answers of some lie below /48: of all, at once, as a walk for each by itself would wait at each level. */
 static __attribute__((noinline)) void
 look_deeper(struct lane *l, const struct fib_generation *generation, struct vrf_id vrf)
@@ -189,5 +173,5 @@ ip6_finish(struct burst *b, const struct fib_reader *fib, const struct fib_gener
 		generation, vrf, (const uint8_t(*)[16])l->destination.v6, l->slot, l->count);
 	if (__builtin_expect(fib_read_v6_lists(generation, vrf, l->slot, l->list, l->count), 0))
 		look_deeper(l, generation, vrf);
-	finish(b, fib, out);
+	forward_finish(b, &b->v6, AFI_IPV6, fib, out, finish_plain);
 }

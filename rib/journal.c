@@ -426,13 +426,19 @@ journal_lag(const struct journal *j, uint64_t *position)
 	return head - *position;
 }
 
+static void
+writer_mark(_Atomic uint32_t *writers, unsigned writer, bool marked)
+{
+	if (marked)
+		atomic_fetch_or_explicit(writers, 1u << writer, memory_order_relaxed);
+	else
+		atomic_fetch_and_explicit(writers, ~(1u << writer), memory_order_relaxed);
+}
+
 void
 journal_wait(struct journal *j, unsigned writer, bool waits)
 {
-	if (waits)
-		atomic_fetch_or_explicit(&j->waiting, 1u << writer, memory_order_relaxed);
-	else
-		atomic_fetch_and_explicit(&j->waiting, ~(1u << writer), memory_order_relaxed);
+	writer_mark(&j->waiting, writer, waits);
 }
 
 int
@@ -458,10 +464,7 @@ journal_set_patience(struct journal_cursor *c, enum journal_patience patience)
 void
 journal_press(struct journal *j, unsigned writer, bool pressed)
 {
-	if (pressed)
-		atomic_fetch_or_explicit(&j->pressed, 1u << writer, memory_order_relaxed);
-	else
-		atomic_fetch_and_explicit(&j->pressed, ~(1u << writer), memory_order_relaxed);
+	writer_mark(&j->pressed, writer, pressed);
 }
 
 bool
