@@ -458,6 +458,7 @@ update_group_encode(struct update_member *m, uint8_t *buf, size_t size, uint64_t
 		g = m->group; /* a split may move it */
 	if (m->state == MEMBER_STREAM && m->at->next == NULL)
 		stall_end(m);
+	behind_pass(m);
 	*more = update_group_pending(m);
 	/* Who is behind may wait for a place in the journal, for the end of a catching up, and for a group that somebody drives. */
 	*others = shared &&

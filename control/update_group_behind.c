@@ -193,6 +193,15 @@ behind_end(struct update_member *m)
 	g->behind_count--;
 }
 
+void
+behind_pass(struct update_member *m)
+{
+	struct update_group *g = m->group;
+
+	if (m->state == MEMBER_BEHIND && m->gone.count == 0 && m->cursor != NULL)
+		journal_advance(g->set->journal, m->cursor, journal_passed(g->cursor));
+}
+
 /* ---- whose connection takes nothing ---- */
 
 #define LOOK_NS 100000000u /* between two looks; what is more is our own lateness */
@@ -236,8 +245,8 @@ stall(struct update_member *m)
 		behind_begin(m);
 		stream_trim(g);
 	}
-	if (m->cursor != NULL)
-		journal_set_patience(m->cursor, JOURNAL_EVICT);
+	if (m->cursor != NULL) /* who has nothing to take back is late only as we are */
+		journal_set_patience(m->cursor, m->gone.count > 0 ? JOURNAL_EVICT : JOURNAL_WAIT);
 }
 
 void
@@ -266,6 +275,7 @@ update_group_blocked(struct update_member *m, uint64_t deadline_ns)
 		return false;
 	if (m->spent_ns >= m->group->set->c.stall_ns)
 		stall(m);
+	behind_pass(m); /* nothing of what its group has read since need have been for them */
 	return group_drive(m->group, deadline_ns);
 }
 

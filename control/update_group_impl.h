@@ -334,6 +334,8 @@ void message_miss(struct update_member *m, const struct message *msg);
 void behind_mark(struct update_member *m, struct dest_id id, bool present);
 void behind_run(struct update_member *m, struct output *o) RUNS_ON(role_session);
 bool behind_pending(const struct update_member *m);
+/* Who has nothing to take back holds nothing. */
+void behind_pass(struct update_member *m);
 /* It took what it was given. */
 void stall_end(struct update_member *m);
 bool bits_has(const struct bits *b, struct dest_id id);

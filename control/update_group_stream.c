@@ -812,16 +812,6 @@ change_remember(
 	}
 }
 
-/* Those behind who have nothing to take back hold nothing. */
-static void
-behind_advance(struct update_group *g, uint64_t passed)
-{
-	for (struct update_member *m = g->members; m != NULL; m = m->next) {
-		if (m->state == MEMBER_BEHIND && m->gone.count == 0 && m->cursor != NULL)
-			journal_advance(g->set->journal, m->cursor, passed);
-	}
-}
-
 static void
 batch_compare(struct update_group *g)
 {
@@ -940,7 +930,8 @@ batch_finish(struct update_group *g, uint64_t passed)
 	struct update_groups *s = g->set;
 
 	if (g->error == 0) {
-		behind_advance(g, passed);
+		for (struct update_member *m = g->members; m != NULL; m = m->next)
+			behind_pass(m);
 		batch_compare(g);
 		batch_pack(g, passed);
 	}

@@ -674,6 +674,58 @@ test_who_takes_again_stays(void **state)
 	rigged_end(&r);
 }
 
+/* What their policy lets through of the table's /24s, and of no /32. */
+static struct policy *
+only_table(void)
+{
+	const struct prefix all = prefix_from_v4(0x0a000000, 8);
+	struct policy_prefix_list *l;
+	struct policy_builder *b;
+	struct policy *p;
+
+	assert_int_equal(policy_prefix_list_create(&l), 0);
+	assert_int_equal(policy_prefix_list_add(l, true, &all, 8, 24), 0);
+	assert_int_equal(policy_prefix_list_seal(l), 0);
+	assert_int_equal(policy_builder_create("only-table", &b), 0);
+	assert_int_equal(policy_builder_node(b, 10, true), 0);
+	assert_int_equal(policy_builder_match_prefix_list(b, l), 0);
+	assert_int_equal(policy_builder_finish(b, &p), 0);
+	policy_prefix_list_unref(l);
+	return p;
+}
+
+/* Its connection takes nothing, but what is gone was never told to it: it holds nothing of that, so it neither goes nor is it waited for. */
+static void
+test_who_holds_nothing_stays(void **state)
+{
+	struct policy *policy = only_table();
+	static struct rigged r;
+	unsigned turns = 0;
+
+	(void)state;
+	two_told_few_borne(&r);
+	for (unsigned i = 0; i < 2; i++)
+		update_group_policy(r.told[i].m, policy);
+	drain(&r, false);
+	load(&r, 10, 3);
+	(void)encode(&r, 0, false);
+	assert_true(update_group_pending(r.told[1].m));
+	flap(&r, 0, FLAPPED, true);
+	flap(&r, 0, FLAPPED, false);
+	while (!rig_drained(&r.rig)) {
+		assert_true(++turns < 1000);
+		shard_turn(&r);
+		(void)encode(&r, 0, false);
+		blocked(&r, 1);
+		assert_int_equal(update_group_error(r.told[1].m), 0);
+	}
+	assert_int_equal(behind_of(&r), 1);
+	all_is_told(&r);
+	assert_int_equal(shard_evictions(r.rig.shard), 0);
+	rigged_end(&r);
+	policy_destroy(policy);
+}
+
 /* ---- requests ---- */
 
 /* Requests of all the time: one walk under way, and each request is answered by a walk that began after it. */
@@ -990,6 +1042,7 @@ main(void)
 		cmocka_unit_test(test_who_takes_nothing_goes),
 		cmocka_unit_test(test_nobody_takes_anything),
 		cmocka_unit_test(test_who_takes_again_stays),
+		cmocka_unit_test(test_who_holds_nothing_stays),
 	};
 
 	role_enter_rib();
