@@ -44,11 +44,11 @@ checksum_ok(const struct rte_mbuf *m, const uint8_t *header, unsigned words32)
 static inline enum drop_reason
 check_header(const struct rte_mbuf *m, const struct rte_ipv4_hdr *ip, uint32_t *dst)
 {
-	unsigned len = rte_pktmbuf_data_len(m) - ETHER_LEN;
-	unsigned header_len, total_len;
+	unsigned len = rte_pktmbuf_data_len(m), header_len, total_len;
 
-	if (len < sizeof(*ip))
+	if (len < ETHER_LEN + sizeof(*ip))
 		return DROP_too_short;
+	len -= ETHER_LEN;
 	header_len = (ip->version_ihl & RTE_IPV4_HDR_IHL_MASK) * 4u;
 	total_len = rte_be_to_cpu_16(ip->total_length);
 	if (ip->version_ihl >> 4 != 4)

@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The real worker between a source and a sink that are callbacks of two ports of net_null, so that a test says what each poll brings: bursts
+ * of every size, with and without a pause behind them, and buffers that no file can hold.
+ */
+#include "dataplane/burst.h"
+#include "dataplane/port_impl.h"
+#include "lab.h"
+
+#include <rte_ethdev.h>
+#include <rte_mempool.h>
+
+#define PASSES 20
+
+static const uint8_t neighbour[6] = {0x02, 0, 0, 0, 0, 0x0a};
+
+static char directory[] = "/tmp/keel-test-bursts-XXXXXX";
+static struct lab_fib lab;
+static uint8_t in_mac[6];
+static unsigned buffers;
+
+/* The worker's thread, between lab_workers_up() and workers_stop(). */
+typedef unsigned source_fn(struct rte_mbuf **pkt, unsigned most);
+static source_fn *source;
+static uint32_t sent[2], seen[2]; /* by family */
+static unsigned polls;
+static bool late, reordered;
+static _Atomic bool source_dry;
+
+/* As run() leaves them. */
+static uint64_t drops[DROP_COUNT];
+
+/* A frame with a number of its family's. */
+static struct rte_mbuf *
+numbered(bool v6)
+{
+	static const uint8_t from[16] = {0x20, 0x01, 0x0d, 0xb8, 1}, to[16] = {0x20, 0x01, 0x0d, 0xb8, 2};
+	struct rte_mbuf *m = rte_pktmbuf_alloc(port_own_pool());
+	static uint64_t seed = 1;
+	struct lab_frame f;
+
+	if (m == NULL)
+		abort();
+	if (v6)
+		lab_udp6(&f, in_mac, from, to, 64, 4, &seed);
+	else
+		lab_udp(&f, in_mac, IP(11, 0, 0, 1), IP(10, 1, 2, 3), 64, 0, 4, &seed);
+	lab_set32(f.b + f.len - 4, ++sent[v6]);
+	memcpy(rte_pktmbuf_append(m, (uint16_t)f.len), f.b, f.len);
+	return m;
+}
+
+static uint16_t
+receive(uint16_t ethdev, uint16_t queue, struct rte_mbuf **pkt, uint16_t n, uint16_t most, void *ctx)
+{
+	return (uint16_t)source(pkt, most);
+}
+
+static uint16_t
+transmit(uint16_t ethdev, uint16_t queue, struct rte_mbuf **pkt, uint16_t n, void *ctx)
+{
+	for (unsigned i = 0; i < n; i++) {
+		const uint8_t *f = rte_pktmbuf_mtod(pkt[i], const uint8_t *);
+		bool v6 = f[12] == 0x86;
+		const uint8_t *number = f + (v6 ? 62 : 42);
+
+		reordered |= ((uint32_t)number[0] << 24 | (uint32_t)number[1] << 16 | (uint32_t)number[2] << 8 | number[3]) != ++seen[v6];
+	}
+	return n;
+}
+
+static void
+run_dry(bool now)
+{
+	/* release: pairs with the load in dry() */
+	atomic_store_explicit(&source_dry, now, memory_order_release);
+}
+
+static bool
+dry(void *ctx)
+{
+	(void)ctx;
+	/* acquire: pairs with the store in run_dry() */
+	return atomic_load_explicit(&source_dry, memory_order_acquire);
+}
+
+/* Until the source has no more; then the worker is stopped. No buffer is missing. */
+static void
+run(source_fn *fn)
+{
+	source = fn;
+	memset(sent, 0, sizeof(sent));
+	memset(seen, 0, sizeof(seen));
+	polls = 0;
+	late = reordered = false;
+	run_dry(false);
+	lab_workers_up(&lab);
+	assert_true(lab_wait(dry, NULL, 60));
+	for (unsigned i = 0; i < DROP_COUNT; i++)
+		drops[i] = lab_drops((enum drop_reason)i);
+	workers_stop();
+	assert_false(late);
+	assert_int_equal(rte_mempool_avail_count(port_own_pool()), buffers);
+}
+
+/* Polls 0 to 127 bring 0 to 127 packets, poll 128 all that it may; then all of them once more. */
+static unsigned
+sizes(struct rte_mbuf **pkt, unsigned most)
+{
+	unsigned step = polls % (BURST_MAX + 1), pass = polls / (BURST_MAX + 1), n = step < most ? step : most;
+	static bool paused;
+
+	/* whoever was not full is gone, and who was after a poll that brought nothing */
+	late |= paused && (seen[0] != sent[0] || seen[1] != sent[1]);
+	late |= sent[0] - seen[0] + sent[1] - seen[1] > BURST_MAX;
+	if (pass == PASSES)
+		n = 0;
+	else
+		polls++;
+	run_dry(pass == PASSES && paused);
+	/* each pass pauses elsewhere, and has another mix */
+	if (pass < PASSES && !paused && n == most && polls % 3 == pass % 3) {
+		polls--;
+		n = 0;
+	}
+	paused = n == 0;
+	for (unsigned i = 0; i < n; i++)
+		pkt[i] = numbered(pass % 4 == 0 ? false : pass % 4 == 1 ? true : (i * 7 + step) % (pass + 1) < 2);
+	return n;
+}
+
+static void
+test_sizes(void **state)
+{
+	(void)state;
+	run(sizes);
+	assert_false(reordered);
+	assert_true(sent[0] > PASSES * BURST_MAX && sent[1] > PASSES * BURST_MAX);
+	assert_int_equal(seen[0], sent[0]);
+	assert_int_equal(seen[1], sent[1]);
+}
+
+/* A full burst of plain packets but for three; behind the end of each of these lies what the buffer held before. */
+static unsigned
+short_ones(struct rte_mbuf **pkt, unsigned most)
+{
+	struct rte_mbuf *second;
+
+	if (polls++ > 0) {
+		run_dry(polls > 2);
+		return 0;
+	}
+	for (unsigned i = 0; i < most; i++) {
+		pkt[i] = numbered(false);
+	}
+	pkt[3]->data_len = pkt[3]->pkt_len = 8;
+	pkt[5]->data_len = pkt[5]->pkt_len = 13;
+	rte_pktmbuf_mtod(pkt[5], uint8_t *)[24] ^= 1; /* of another checksum */
+	pkt[8]->data_len = 8;
+	second = rte_pktmbuf_alloc(port_own_pool());
+	if (second == NULL)
+		abort();
+	second->data_len = 38;
+	pkt[8]->next = second;
+	pkt[8]->nb_segs = 2;
+	return most;
+}
+
+/* No Ethernet header lies in the first buffer, which is what counts. */
+static void
+test_short(void **state)
+{
+	(void)state;
+	run(short_ones);
+	for (unsigned i = 0; i < DROP_COUNT; i++)
+		assert_int_equal(drops[i], i == DROP_too_short ? 3 : 0);
+	assert_int_equal(seen[0], BURST_V4 - 3);
+}
+
+static int
+setup(void **state)
+{
+	struct next_hop_id a;
+
+	(void)state;
+	lab_eal_up(directory, 64);
+	assert_int_equal(lab_port("in", "net_null0,no-rx=1"), 0);
+	assert_int_equal(lab_port("out", "net_null1,no-rx=1"), 1);
+	port_mac(0, in_mac);
+	lab_fib_up(&lab);
+	a = lab_next_hop(&lab, IP(192, 0, 2, 1), 1, neighbour, 1500);
+	lab_route(&lab, IP(10, 0, 0, 0), 8, PATH_LIST_FORWARD, PORT_NONE, &a, 1);
+	lab_route_text(&lab, "2001:db8::/32", PATH_LIST_FORWARD, PORT_NONE, &a, 1);
+	lab_commit(&lab);
+	buffers = rte_mempool_avail_count(port_own_pool());
+	assert_non_null(rte_eth_add_rx_callback(port_ethdev(0), 0, receive, NULL));
+	assert_non_null(rte_eth_add_tx_callback(port_ethdev(1), 0, transmit, NULL));
+	return 0;
+}
+
+static int
+teardown(void **state)
+{
+	(void)state;
+	dataplane_fini();
+	lab_fib_down(&lab);
+	return 0;
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_sizes), cmocka_unit_test(test_short)};
+	int failed;
+
+	role_enter_main();
+	if (mkdtemp(directory) == NULL)
+		return 1;
+	failed = cmocka_run_group_tests(tests, setup, teardown);
+	rmdir(directory);
+	return failed;
+}
