@@ -347,6 +347,7 @@ worker_loop(struct worker *w)
 {
 	uint64_t last = rte_rdtsc();
 	unsigned had = 0;
+	bool busy = false;
 
 	if (!w->driver_may_sleep)
 		qsbr_online(w->qsbr, w->reader);
@@ -359,19 +360,21 @@ worker_loop(struct worker *w)
 		uint64_t gap = now > last ? now - last : 0;
 		hist_add(&w->stats.loop_gap,
 			(uint64_t)(((unsigned __int128)gap * w->tsc_to_ns) >> 32));
-		if (had > 0) {
+		if (busy) {
 			count_add(&w->stats.busy_cycles, gap);
 			count_add(&w->stats.busy_packets, had);
 		}
 		count_add(&w->stats.polls, 1);
 		last = now;
 		had = 0;
+		busy = w->held != NULL; /* finished by this loop, whether anything is received or not */
 		for (unsigned i = 0; i < w->source_count; i++)
 			had += poll_source(w, &w->source[i], now);
 		if (had == 0 && w->held != NULL)
 			finish_held(w, now);
 		if (w->inject != NULL)
 			had += poll_inject(w, now);
+		busy |= had > 0;
 		if (!w->driver_may_sleep)
 			qsbr_quiescent(w->qsbr, w->reader);
 	}

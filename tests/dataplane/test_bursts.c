@@ -7,6 +7,7 @@
 #include "dataplane/port_impl.h"
 #include "lab.h"
 
+#include <rte_cycles.h>
 #include <rte_ethdev.h>
 #include <rte_mempool.h>
 
@@ -23,12 +24,13 @@ static unsigned buffers;
 typedef unsigned source_fn(struct rte_mbuf **pkt, unsigned most);
 static source_fn *source;
 static uint32_t sent[2], seen[2]; /* by family */
-static unsigned polls;
+static uint64_t spun; /* cycles that the sink took */
+static unsigned polls, pause_us;
 static bool late, reordered;
 static _Atomic bool source_dry;
 
 /* As run() leaves them. */
-static uint64_t drops[DROP_COUNT];
+static uint64_t drops[DROP_COUNT], busy_cycles, busy_packets;
 
 /* A frame with a number of its family's. */
 static struct rte_mbuf *
@@ -59,6 +61,8 @@ receive(uint16_t ethdev, uint16_t queue, struct rte_mbuf **pkt, uint16_t n, uint
 static uint16_t
 transmit(uint16_t ethdev, uint16_t queue, struct rte_mbuf **pkt, uint16_t n, void *ctx)
 {
+	uint64_t begin = rte_rdtsc();
+
 	for (unsigned i = 0; i < n; i++) {
 		const uint8_t *f = rte_pktmbuf_mtod(pkt[i], const uint8_t *);
 		bool v6 = f[12] == 0x86;
@@ -66,6 +70,8 @@ transmit(uint16_t ethdev, uint16_t queue, struct rte_mbuf **pkt, uint16_t n, voi
 
 		reordered |= ((uint32_t)number[0] << 24 | (uint32_t)number[1] << 16 | (uint32_t)number[2] << 8 | number[3]) != ++seen[v6];
 	}
+	rte_delay_us_block(pause_us);
+	spun += rte_rdtsc() - begin;
 	return n;
 }
 
@@ -88,16 +94,21 @@ dry(void *ctx)
 static void
 run(source_fn *fn)
 {
+	const struct worker_stats *s;
+
 	source = fn;
 	memset(sent, 0, sizeof(sent));
 	memset(seen, 0, sizeof(seen));
-	polls = 0;
+	spun = polls = 0;
 	late = reordered = false;
 	run_dry(false);
 	lab_workers_up(&lab);
 	assert_true(lab_wait(dry, NULL, 60));
+	s = worker_stats(0);
 	for (unsigned i = 0; i < DROP_COUNT; i++)
 		drops[i] = lab_drops((enum drop_reason)i);
+	busy_cycles = atomic_load_explicit(&s->busy_cycles, memory_order_relaxed);
+	busy_packets = atomic_load_explicit(&s->busy_packets, memory_order_relaxed);
 	workers_stop();
 	assert_false(late);
 	assert_int_equal(rte_mempool_avail_count(port_own_pool()), buffers);
@@ -177,6 +188,32 @@ test_short(void **state)
 	assert_int_equal(seen[0], BURST_V4 - 3);
 }
 
+/* Each burst is full, and has a pause behind it. */
+static unsigned
+trains(struct rte_mbuf **pkt, unsigned most)
+{
+	if (polls++ % 2 != 0 || polls > 200) {
+		run_dry(polls > 202);
+		return 0;
+	}
+	for (unsigned i = 0; i < most; i++)
+		pkt[i] = numbered(false);
+	return most;
+}
+
+/* What the finishing of a held burst takes counts, though nothing was received meanwhile. */
+static void
+test_busy_cycles(void **state)
+{
+	(void)state;
+	pause_us = 20;
+	run(trains);
+	pause_us = 0;
+	assert_int_equal(busy_packets, 100 * BURST_V4);
+	assert_int_equal(seen[0], busy_packets);
+	assert_true(busy_cycles >= spun);
+}
+
 static int
 setup(void **state)
 {
@@ -210,7 +247,8 @@ teardown(void **state)
 int
 main(void)
 {
-	const struct CMUnitTest tests[] = {cmocka_unit_test(test_sizes), cmocka_unit_test(test_short)};
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_sizes), cmocka_unit_test(test_short), cmocka_unit_test(test_busy_cycles)};
 	int failed;
 
 	role_enter_main();
