@@ -99,14 +99,14 @@ tombstones_hold(struct shard *s, uint64_t deadline_ns)
 	struct journal_holder h;
 
 	s->late.waits = false;
+	if (above(s, 2) && give_back(s, deadline_ns))
+		return true;
 	if (!above(s, 2)) {
 		press(s, false);
 		s->late.holder.cursor = NULL;
 		return false;
 	}
-	if (give_back(s, deadline_ns))
-		return true;
-	if (!above(s, 2) || !journal_holder(s->journal, &h) || h.patience == JOURNAL_BEAR)
+	if (!journal_holder(s->journal, &h) || h.patience == JOURNAL_BEAR)
 		return false;
 	press(s, true);
 	if (h.patience == JOURNAL_WAIT || !above(s, 1)) {

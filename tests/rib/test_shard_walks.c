@@ -435,6 +435,37 @@ test_tombstones_wait(void **state)
 	rig_fini(&r);
 }
 
+/* All was given back in one turn, and nothing comes after it: nobody is looked at any more. */
+static void
+test_tombstones_press_ends(void **state)
+{
+	static struct rib_nlri n[4000];
+	struct journal_cursor *kept;
+	struct journal *j;
+	union rig_attrs a;
+	struct rig r;
+
+	(void)state;
+	kept = come_and_go(&r, &a, 4000, JOURNAL_WAIT, 0);
+	j = shard_journal(r.shard);
+	for (unsigned i = 0; i < 4000; i++)
+		n[i] = rig_nlri(0x01000000 + i, 32);
+	for (unsigned i = 0; i < 4000; i += 1000)
+		rig_update(&r, 1, &a.a, n + i, 1000);
+	rig_settle(&r);
+	for (unsigned i = 0; i < 4000; i += 1000)
+		rig_update(&r, 1, NULL, n + i, 1000);
+	rig_put(&r);
+	(void)shard_work(r.shard, r.now_ns, rig_clock() + 1000000000u);
+	(void)rig_turn(&r);
+	assert_true(journal_pressed(j));
+	assert_true(follow(&r, kept));
+	(void)shard_work(r.shard, r.now_ns, rig_clock() + 1000000000u);
+	assert_int_equal(dest_tombstones(shard_table(r.shard, r.table)), 0);
+	assert_false(journal_pressed(j));
+	rig_fini(&r);
+}
+
 /* Slow, yet coming on: it is waited for; when it stops, it is not. */
 static void
 test_tombstones_patience(void **state)
@@ -476,6 +507,7 @@ main(void)
 		cmocka_unit_test(test_walk_waits_to_be_woken),
 		cmocka_unit_test(test_tombstones_evict),
 		cmocka_unit_test(test_tombstones_wait),
+		cmocka_unit_test(test_tombstones_press_ends),
 		cmocka_unit_test(test_tombstones_patience),
 	};
 
