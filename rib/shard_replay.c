@@ -56,7 +56,8 @@ verdict_at(struct shard *s, const struct shard_rib_in *r, struct attr_id set)
 	struct shard_verdict **segment = &s->replay.segment[i >> VERDICT_SEGMENT_BITS];
 
 	if (*segment == NULL)
-		*segment = arena_calloc(s->arena, sizeof(**segment) << VERDICT_SEGMENT_BITS);
+		*segment = arena_calloc_touched(
+			s->arena, sizeof(**segment) << VERDICT_SEGMENT_BITS);
 	if (*segment == NULL)
 		return &s->replay.spare;
 	return &(*segment)[i % (1u << VERDICT_SEGMENT_BITS)];
