@@ -4,6 +4,7 @@
 import collections
 import json
 import os
+import shutil
 import sys
 import tempfile
 import types
@@ -115,6 +116,14 @@ def paged(doc, folder):
     os.remove(os.path.join(folder, "x.json"))
     check("measured another day", report.write_page(folder, {"x": Entry(), "y": Entry()}, page), ["worse", "x"])
     check("the same page", open(page).read(), text)
+    with open(os.path.join(folder, "x.json"), "w") as f:
+        json.dump(dict(doc, machine="another one"), f)
+    with open(page, "a") as f:
+        f.write("<!-- bench x on other -->\nnot measured yet\n<!-- end -->\n")
+    check("another machine", report.write_page(folder, {"x": Entry(), "y": Entry()}, page, "other"), ["worse", "x", "x on other"])
+    worse, x, _, other = open(page).read().split("<!-- end -->")[:4]
+    check("both machines", ("another one" in x, "another one" in other, "`x on other` `memory`" in worse), (False, True, True))
+    shutil.rmtree(os.path.join(folder, "page", "other"))
 
 
 def keelbenched(doc, folder):

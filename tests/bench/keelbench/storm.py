@@ -277,13 +277,15 @@ class Storm:
             name, r["mpps"], r["misdirected"], r["damaged"], r["router_cpu_s"], r["seconds"]))
         return r
 
-    def memory_segment(self, i, seconds):
+    def memory_segment(self, name, seconds):
         def body(seconds):
             for _ in clock(1, seconds):
                 self.dut.must_run()
         self.memory.ask("go", "done")
-        self.rated("memory-%d" % i, "memory", body, seconds)["accesses_per_s"] = self.memory_rate()
+        r = self.rated("memory-" + name, "memory", body, seconds)
+        r["accesses_per_s"] = self.memory_rate()
         self.memory.ask("stop", "done")
+        return r
 
     def memory_rate(self):
         m = self.memory.ask("report", "report")
@@ -296,6 +298,7 @@ class Storm:
         self.stop_storm(t, begin)
         t.masks(self.port(), False)
         r.update(self.beside)
+        return r
 
     def sessions(self):
         """Counts those that were lost: of the asking peers and the prober by what they saw, of the feeds those that ended. The longest time that one heard
