@@ -18,7 +18,7 @@ SAMPLE = re.compile(r"\S+ \S+ \S+ \d+ [-+0-9.einfa]+$")
 
 
 class Samples:
-    KEY = ("commit", "machine", "quick")
+    KEY = ("commit", "machine", "quick", "dut")
 
     def __init__(self, path, head, fresh=False):
         """Those of `head` that are there, and room for more."""
@@ -28,7 +28,7 @@ class Samples:
             line = line.rstrip("\n")
             if line.startswith("@ "):
                 seen = json.loads(line[2:])
-                mine = all(seen.get(k) == head[k] for k in self.KEY)
+                mine = all(seen.get(k) == head.get(k) for k in self.KEY)
                 if mine and seen.get("fresh"):
                     self.lines, self.heads = [], []
                 if mine:
