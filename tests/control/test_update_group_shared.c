@@ -318,12 +318,9 @@ test_packed_once(void **state)
 
 /* ---- split for nothing ---- */
 
-/* 20,000 routes, and two members that have them. */
 static void
-two_told(struct rigged *r)
+two_join(struct rigged *r)
 {
-	rigged_begin(r, FAMILY_IPV4_UNICAST);
-	load(r, 20000, 4);
 	for (unsigned i = 0; i < 2; i++) {
 		struct update_member_config c = member_config(r, i);
 
@@ -332,13 +329,32 @@ two_told(struct rigged *r)
 	drain(r, false);
 }
 
+/* 20,000 routes, and two members that have them. */
+static void
+two_told(struct rigged *r)
+{
+	rigged_begin(r, FAMILY_IPV4_UNICAST);
+	load(r, 20000, 4);
+	two_join(r);
+}
+
+/* There is no group that nobody is in, and that would hold the journal for good. */
+static void
+nobody_holds(struct rigged *r)
+{
+	struct journal *j = shard_journal(r->rig.shard);
+
+	load(r, 100, 1);
+	drain(r, false);
+	assert_int_equal(journal_safe_sequence(j), journal_head(j) + 1);
+}
+
 /* A commit that takes longer than a group waits: the rest gets the same rules while those told first are being given a group of their own. */
 static void
 test_rest_follows_during_split(void **state)
 {
 	static struct rigged r;
 	struct update_group_stats s;
-	struct journal *j;
 
 	two_told(&r);
 	for (unsigned i = 0; i < 2; i++) {
@@ -353,11 +369,7 @@ test_rest_follows_during_split(void **state)
 	drain(&r, false);
 	update_group_stats(r.told[0].m, &s);
 	assert_int_equal(s.members, 2);
-	/* there is no other one that nobody is in, and that would hold the journal for good */
-	load(&r, 100, 1);
-	drain(&r, false);
-	j = shard_journal(r.rig.shard);
-	assert_int_equal(journal_safe_sequence(j), journal_head(j) + 1);
+	nobody_holds(&r);
 	rigged_end(&r);
 }
 
@@ -367,7 +379,6 @@ test_commits_faster_than_a_split(void **state)
 {
 	static struct rigged r;
 	struct update_group_stats s;
-	struct journal *j;
 
 	(void)state;
 	two_told(&r);
@@ -387,10 +398,7 @@ test_commits_faster_than_a_split(void **state)
 		update_group_stats(r.told[i].m, &s);
 		assert_int_equal(s.members, 1);
 	}
-	load(&r, 100, 1);
-	drain(&r, false);
-	j = shard_journal(r.rig.shard);
-	assert_int_equal(journal_safe_sequence(j), journal_head(j) + 1);
+	nobody_holds(&r);
 	rigged_end(&r);
 }
 
@@ -412,12 +420,7 @@ test_only_full_ones_fall_behind(void **state)
 	static struct rigged r;
 
 	rigged_begin(&r, FAMILY_IPV4_UNICAST);
-	for (unsigned i = 0; i < 2; i++) {
-		struct update_member_config c = member_config(&r, i);
-
-		join(&r, i, &c);
-	}
-	drain(&r, false);
+	two_join(&r);
 	load(&r, 50000, 1);
 	for (unsigned n = 0; n < 1000; n++)
 		(void)encode(&r, 0, true);
