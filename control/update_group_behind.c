@@ -312,18 +312,20 @@ item_compare(const void *a, const void *b)
 	return x->id < y->id ? -1 : x->id > y->id;
 }
 
-/* The next ones to tell, those of a set together. */
+/* The next ones to tell, those of a set together: as many as half of the time is enough for, the other half is for telling them. */
 static unsigned
-items_collect(struct update_member *m, bool gone)
+items_collect(struct update_member *m, bool gone, uint64_t deadline_ns)
 {
 	struct update_group *g = m->group;
 	struct update_groups *s = g->set;
 	struct bits *b = gone ? &m->gone : &m->tell;
 	uint32_t *at = gone ? &m->gone_at : &m->tell_at;
-	unsigned n = 0;
+	uint64_t now = now_ns(), half = now < deadline_ns ? now + (deadline_ns - now) / 2 : now;
+	unsigned n = 0, looked = 0;
 	struct dest_id id;
 
-	while (n < BEHIND_ITEMS && bits_next(b, at, &id)) {
+	while (n < BEHIND_ITEMS && (++looked % BEHIND_LOOKS != 0 || now_ns() < half) &&
+		bits_next(b, at, &id)) {
 		struct attr_id set = member_view(m, adj_rib_out_get(g->out, id));
 		struct dest_id other;
 		struct prefix p;
@@ -347,7 +349,7 @@ items_collect(struct update_member *m, bool gone)
 	return n;
 }
 
-/* One message of items from `first` on, which have one set. Their number; 0: no room or no time; then *at is where it goes on. */
+/* One message of items from `first` on, which have one set. Their number; 0: no room. */
 static unsigned
 items_message(struct update_member *m, unsigned first, unsigned n, bool gone, struct output *o)
 {
@@ -362,7 +364,7 @@ items_message(struct update_member *m, unsigned first, unsigned n, bool gone, st
 	for (;;) {
 		struct prefix p;
 
-		if (o->room < limit || now_ns() >= o->deadline_ns)
+		if (o->room < limit)
 			return 0;
 		if (update_packer_begin(
 			    &u, g->rules.family, attrs, &g->rules.encode, o->p, limit)) {
@@ -384,13 +386,13 @@ items_message(struct update_member *m, unsigned first, unsigned n, bool gone, st
 	return i;
 }
 
-/* False: no room or no time. */
+/* False: no room, or no more time. */
 static bool
 tell_some(struct update_member *m, bool gone, struct output *o) RUNS_ON(role_session)
 {
 	struct bits *b = gone ? &m->gone : &m->tell;
 	uint32_t from = gone ? m->gone_at : m->tell_at;
-	unsigned n = items_collect(m, gone), done = 0;
+	unsigned n = items_collect(m, gone, o->deadline_ns), done = 0;
 
 	while (done < n) {
 		unsigned k = items_message(m, done, n - done, gone, o);
@@ -415,7 +417,7 @@ tell_some(struct update_member *m, bool gone, struct output *o) RUNS_ON(role_ses
 		m->gone_at = 0;
 		lap_done(m);
 	}
-	return true;
+	return now_ns() < o->deadline_ns;
 }
 
 /* EoRR takes away what was not told since BoRR: as little as a withdrawal may it do that before its time. */

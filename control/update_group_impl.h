@@ -23,6 +23,7 @@
 #define BATCH_OCTETS (256u << 10)
 #define OUTCOME_CACHE 1024u
 #define BEHIND_ITEMS 512u
+#define BEHIND_LOOKS 32u /* destinations between two looks at the clock */
 /* attr_set.unused of an exported set: each member puts in its own next hop */
 #define OWN_NEXT_HOP 1u
 /* The id under which a default route is kept that we make up: no destination's. */

@@ -438,6 +438,29 @@ test_only_full_ones_fall_behind(void **state)
 	rigged_end(&r);
 }
 
+/* However little time a call has, who is behind is told something: collecting what to say does not take all of it, call after call. */
+static void
+test_behind_with_little_time(void **state)
+{
+	static struct rigged r;
+	unsigned calls = 0;
+
+	(void)state;
+	rigged_begin(&r, FAMILY_IPV4_UNICAST);
+	two_join(&r);
+	load(&r, 20000, 1);
+	while (behind_of(&r) == 0) {
+		update_group_full(r.told[1].m);
+		(void)encode(&r, 0, false);
+	}
+	while (r.told[1].announced < 20000) {
+		assert_true(++calls <= 20000);
+		(void)encode(&r, 0, false);
+		(void)encode_for(&r, 1, true, 0);
+	}
+	rigged_end(&r);
+}
+
 /* ---- who is dropped ---- */
 
 #define BORNE 2000u
@@ -1040,6 +1063,7 @@ main(void)
 		cmocka_unit_test(test_requests),
 		cmocka_unit_test(test_packed_once),
 		cmocka_unit_test(test_only_full_ones_fall_behind),
+		cmocka_unit_test(test_behind_with_little_time),
 		cmocka_unit_test(test_late_thread_costs_no_session),
 		cmocka_unit_test(test_late_turn_costs_no_session),
 		cmocka_unit_test(test_who_takes_nothing_goes),
