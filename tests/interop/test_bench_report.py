@@ -5,6 +5,7 @@ import collections
 import json
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 import types
@@ -126,6 +127,14 @@ def paged(doc, folder):
     shutil.rmtree(os.path.join(folder, "page", "other"))
 
 
+def listed():
+    """The program itself, its options' defaults judged like what is said."""
+    r = subprocess.run([os.path.join(ROOT, "scripts", "bench"), "--list"], capture_output=True, text=True)
+    check("listed", (r.returncode, r.stdout.startswith("load "), r.stderr), (0, True, ""))
+    r = subprocess.run([os.path.join(ROOT, "scripts", "bench"), "--page", "--machine", "a/b"], capture_output=True, text=True)
+    check("no folder's name", (r.returncode, "is not of letters and digits" in r.stderr), (2, True))
+
+
 def keelbenched(doc, folder):
     """keelbench writes its documents itself, and its ratios (to a loop of ours) stand in the page too, but are nobody's who is better. What there is no document of says so."""
     from keelbench.report import Report
@@ -175,6 +184,7 @@ def main():
         paged(doc, folder)
         keelbenched(doc, folder)
         thirds(folder)
+    listed()
 
 
 if __name__ == "__main__":
