@@ -254,19 +254,20 @@ def page_worse(docs):
     return ["| scenario and metric | ratio | | | unit |", "|---|---|---|---|---|"] + lines
 
 
-def write_page(folder, benches, path, machine=""):
+def write_page(folder, benches, path, machine=None):
     """Fills the page's marked places of which there is a whole measurement (none of --quick, none that was stopped); the others stay as they are. The measurements stay beside the page,
     in a folder of its name: those of several days make one page. Those of another `machine` stay in a folder there, and stand in places `NAME on MACHINE`."""
     beside, _ = os.path.splitext(path)
-    mine = os.path.join(beside, machine)
+    mine = os.path.join(beside, machine or "")
     os.makedirs(mine, exist_ok=True)
     for name in benches:
         doc = read(folder, name)
         if doc and doc["whole"] and not doc["quick"]:
             shutil.copyfile(os.path.join(folder, name + ".json"), os.path.join(mine, name + ".json"))
-    docs = {n: d for n, d in ((n, read(beside, n)) for n in benches) if d}
-    for other in sorted(e.name for e in os.scandir(beside) if e.is_dir()):
-        docs.update({"%s on %s" % (n, other): d for n, d in ((n, read(os.path.join(beside, other), n)) for n in benches) if d})
+    docs = {}
+    for other in ("", *sorted(e.name for e in os.scandir(beside) if e.is_dir())):
+        found = ((n, read(os.path.join(beside, other), n)) for n in benches)
+        docs.update({n + (" on " + other if other else ""): d for n, d in found if d})
     made = {name: page_section(doc) for name, doc in docs.items()}
     if docs:
         made["worse"] = page_worse(docs)

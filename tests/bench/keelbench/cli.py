@@ -300,11 +300,11 @@ def rated(args, s, rep):
     name = s.dut.name
     for i in range(args.runs):
         # one half before and one behind it: what else the machine does changes from one minute to the next
-        halves = [s.memory_segment("%d-before" % i, args.seconds / 2)]
+        before = s.memory_segment("%d-before" % i, args.seconds / 2)
         storm = s.storm_rated(i, args.seconds)
-        halves.append(s.memory_segment("%d-behind" % i, args.seconds / 2))
+        behind = s.memory_segment("%d-behind" % i, args.seconds / 2)
         rep.add(name, "worker_rate", "Mpps", storm["mpps"])
-        rep.add("beside-memory", "worker_rate", "Mpps", sum(h["mpps"] for h in halves) / 2)
+        rep.add("beside-memory", "worker_rate", "Mpps", (before["mpps"] + behind["mpps"]) / 2)
     ports.run(False)
     for g in s.segments:
         dut = name if g["kind"] == "storm" else "beside-memory"
