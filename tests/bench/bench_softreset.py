@@ -225,7 +225,7 @@ def main():
         table = Table(args, lab.dir)
         say("%s; %s" % (table.what, ", ".join("%s %s" % (d.name, d.version()) for d in DUTS)))
         too_slow, done = {}, {tuple(w[2:5]) for w in kept() if w[:2] == ["#", "done"]}
-        with duts.installed(), contextlib.closing(KeptFrr):
+        with contextlib.closing(KeptFrr):
             for kind in (k for k in ("replay", "refresh", "export") if k in kinds):
                 for cls in (d for d in DUTS if d.name in args.dut.split(",") and (kind, d.name, str(runs)) not in done):
                     compared(lab, cls, table, kind, runs, too_slow)

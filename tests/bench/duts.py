@@ -11,7 +11,6 @@ A peer's policies are documents as Keel takes them (softreset_policies.py transl
 Unable, or is left out and named in `dut.lacks`.
 """
 import collections
-import contextlib
 import json
 import os
 import signal
@@ -359,14 +358,3 @@ class OpenBgpdDut(Foreign):
 
 
 ALL = [Keel, BirdDut, OpenBgpdDut, FrrDut, GoBgpDut]
-
-
-@contextlib.contextmanager
-def installed():
-    """For the time of a `with`: what the daemons' packages want on the host."""
-    undo = [d.daemon.before() for d in ALL if issubclass(d, Foreign)]
-    try:
-        yield
-    finally:
-        for u in undo:
-            u()

@@ -191,7 +191,7 @@ class Plan:
 
     @contextlib.contextmanager
     def arena(self):
-        with Lab(os.path.join(ROOT, "build", "bench", "logs")) as lab, duts.installed():
+        with Lab(os.path.join(ROOT, "build", "bench", "logs")) as lab:
             yield Arena(lab)
 
     def best_other(self, metric):

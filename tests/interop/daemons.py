@@ -58,10 +58,6 @@ class Daemon:
         self.setup = None
 
     @classmethod
-    def before(cls):
-        return lambda: None
-
-    @classmethod
     def version(cls):
         return run("dpkg-query", "-W", "-f", "${Version}", cls.package).strip()
 
@@ -475,7 +471,6 @@ class GoBgp(Daemon):
 class OpenBgpd(Daemon):
     name, package = "OpenBGPD", "openbgpd"
     programs = ["/usr/sbin/bgpd", "/usr/sbin/bgpctl"]
-    HOME = "/run/openbgpd"  # of the user _openbgpd; its children live chrooted there, and the package leaves making it to systemd
 
     def config(self):
         s = self.setup
@@ -496,19 +491,21 @@ class OpenBgpd(Daemon):
             out.append("}")
         return "\n".join(out + ["allow from any", "allow to any"]) + "\n"
 
-    @classmethod
-    def before(cls):
-        """Makes what the package wants on the host; returns what takes it away again."""
-        if os.path.exists(cls.HOME):
-            return lambda: None
-        os.makedirs(cls.HOME)
-        return lambda: os.rmdir(cls.HOME)
+    def with_home(self, command):
+        """The command line that runs it with a home of its own: its children live chrooted in the home of the user _openbgpd, on the host a folder
+        that the package leaves to systemd, and that all daemons would share. `ip netns exec` has a mount namespace."""
+        home = os.path.join(self.folder, "home")
+        os.makedirs(home, exist_ok=True)
+        with open("/etc/passwd") as f:
+            users = [line.split(":") for line in f]
+        passwd = self.file("passwd", "".join(":".join(u[:5] + [home] + u[6:] if u[0] == "_openbgpd" else u) for u in users))
+        return ["sh", "-c", 'mount --bind "$0" /etc/passwd && exec "$@"', passwd, *command]
 
     def run(self, recover):
         self.socket = os.path.join(self.folder, "bgpd.sock")
         path = self.file("bgpd.conf", self.config())
         os.chmod(path, 0o600)
-        self.process = self.spawn(["/usr/sbin/bgpd", "-d", "-v", "-f", path])
+        self.process = self.spawn(self.with_home(["/usr/sbin/bgpd", "-d", "-v", "-f", path]))
 
         def up():
             self.process.must_run()

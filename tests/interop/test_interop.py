@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """keeld against BIRD 2, FRR, GoBGP, ExaBGP and OpenBGPD, both families: the scenarios of scenarios.py, all daemons at once. What came of it is
 compared with docs/interop.md; KEEL_WRITE_DOCS=1 writes that instead. Arguments choose daemons and scenarios by name; then nothing is compared."""
-import contextlib
 import difflib
 import os
 import sys
@@ -58,10 +57,7 @@ def test(checks):
     chosen = [d for d in ALL if d.name.lower() in sys.argv[1:]] or ALL
     wanted = [s for s in SCENARIOS if s in sys.argv[1:]] or SCENARIOS
     out = out_folder(NAME)
-    with contextlib.ExitStack() as stack:
-        for d in chosen:
-            stack.callback(d.before())
-        lab = stack.enter_context(Lab(out))
+    with Lab(out) as lab:
         benches = [Bench(checks, lab, d, out, [V4, V6]) for d in chosen]
         threads = [threading.Thread(target=one, args=(b, wanted), daemon=True) for b in benches]
         for t in threads:

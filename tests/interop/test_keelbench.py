@@ -109,12 +109,11 @@ def gaps(c, out):
 def wire(c, out):
     """--dut ADDRESS,ADDRESS,ADDRESS: a BIRD as `keelbench plan` says it, that keelbench did not start, behind interfaces that it is given and gives back."""
     sys.path.insert(0, os.path.join(ROOT, "tests", "bench"))
-    import duts
     from keelbench.adapters import Bird
     from keelbench.plan import Plan
     from lab import Lab, run
     nets, ends = ["198.18.%d" % n for n in (50, 51, 52)], ["kw%d-%d" % (os.getpid(), i) for i in range(3)]
-    with duts.installed(), Lab(os.path.join(out, "logs")) as lab:
+    with Lab(os.path.join(out, "logs")) as lab:
         plan = Plan(router=[n + ".1" for n in nets], ours=[n + ".2" for n in nets], ipv6=False, asking=3)
         lab.host("rt", forward=True)
         box = Bird(lab, plan)

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The command line of keelbench: what is asked for, checked before anything is started."""
 import argparse
-import contextlib
 import ipaddress
 import math
 import os
@@ -11,7 +10,6 @@ import time
 import traceback
 
 from bench_lab import BUILD
-import duts
 from . import control, limits, report
 from .adapters import ADAPTERS, Unable, Wire
 from .control import ground, make_dut, make_plan
@@ -457,16 +455,13 @@ def run(args, say):
     args.worker, args.others = cpus_of_lab()
     os.sched_setaffinity(0, args.others)  # and of all that we start, but for Keel, whose worker has the last CPU
     keel = args.dut == "keel" and args.command == "storm"
-    with contextlib.ExitStack() as stack:
-        if not args.wire and args.dut != "keel":
-            stack.enter_context(duts.installed())
-        with Hugepages(512 if keel and not args.no_huge else 0) as pages, Lab(os.path.join(args.out, "logs")) as lab:
-            if keel:
-                say("hugepages: %d" % pages)
-            if not args.no_limits or args.command == "limits":
-                say("measuring what this machine and keelbench can do themselves")
-                rep.more["limits"] = limits.measure(lab, args.out)
-            bad = COMMANDS[args.command](args, lab, say, rep) if args.command != "limits" else []
+    with Hugepages(512 if keel and not args.no_huge else 0) as pages, Lab(os.path.join(args.out, "logs")) as lab:
+        if keel:
+            say("hugepages: %d" % pages)
+        if not args.no_limits or args.command == "limits":
+            say("measuring what this machine and keelbench can do themselves")
+            rep.more["limits"] = limits.measure(lab, args.out)
+        bad = COMMANDS[args.command](args, lab, say, rep) if args.command != "limits" else []
     rep.more["settings"] = {k: v for k, v in vars(args).items() if not k.startswith("default_")}
     rep.more["failures"] = bad
     path, page = rep.write()

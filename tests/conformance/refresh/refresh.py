@@ -4,7 +4,6 @@
 peers of raw messages around it in network namespaces. Prints a table, and the captured messages of what failed. Exit status: 0 no clause failed,
 1 some did, 77 can't run here. A daemon of your own: write an adapter (adapters.py says what it needs)."""
 import argparse
-import contextlib
 import datetime
 import json
 import os
@@ -93,10 +92,7 @@ def loaded(kit, chosen, results, count):
 
 def all_of(args, chosen, out):
     results = {}
-    with contextlib.ExitStack() as stack:
-        for d in args.dut:
-            stack.callback(adapters.ALL[d].before())
-        lab = stack.enter_context(Lab(out))
+    with Lab(out) as lab:
         kits = [Kit(lab, d, STORM_SHORT_S if args.quick else STORM_S) for d in args.dut]
         threads = [threading.Thread(target=light, args=(k, chosen, results), daemon=True) for k in kits]
         for t in threads:
