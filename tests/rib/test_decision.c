@@ -125,7 +125,7 @@ static unsigned multipaths;
 static void
 property_round(unsigned n, unsigned spread)
 {
-	struct decision_input in[PATHS_MAX_TEST], mixed[PATHS_MAX_TEST];
+	struct decision_input in[PATHS_MAX_TEST] = {0}, mixed[PATHS_MAX_TEST];
 	unsigned order[PATHS_MAX_TEST], mixed_order[PATHS_MAX_TEST], expected[PATHS_MAX_TEST],
 		at[PATHS_MAX_TEST];
 	enum decision_reason reason[PATHS_MAX_TEST];
