@@ -3,6 +3,7 @@
 import html
 import json
 import os
+import re
 import shutil
 import statistics
 import subprocess
@@ -227,10 +228,11 @@ def page_table(doc):
 
 def page_section(doc):
     machine = doc["machine"]
+    command = re.sub(r" /\S*/(?=build/)", " ", doc.get("command", ""))  # typed in any clone
     runs = "one run" if doc["runs"] == 1 else "medians (min–max) of up to %d runs" % doc["runs"]
     lines = ["%s, %s, commit %s%s; %s%s: `%s`." % (
         doc["date"][:16].replace("T", " "), machine, doc.get("version", "?"), "; " + versions(doc) if versions(doc) else "", runs,
-        "; %.0f s in all" % doc["wall_s"] if doc.get("wall_s") else "", doc.get("command", "")), ""]
+        "; %.0f s in all" % doc["wall_s"] if doc.get("wall_s") else "", command), ""]
     lines += page_table(doc)
     notes = ["- %s, `%s`: %s" % (NAMES.get(n["dut"], n["dut"]), n["step"], n["text"]) for n in doc.get("notes", [])]
     return lines + ([""] + notes if notes else [])

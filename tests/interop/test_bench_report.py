@@ -144,6 +144,7 @@ def keelbenched(doc, folder):
         r.add("bare", "gap", "us", bare)
     r.ratio("gap", "keel", "bare")
     r.more["runs"] = 3
+    r.command = "keelbench storm --json /tmp/a-clone/build/bench/y.json"
     r.write()
     with open(os.path.join(folder, "x.json"), "w") as f:
         json.dump(doc, f)
@@ -153,6 +154,7 @@ def keelbenched(doc, folder):
     check("of keelbench, too", report.write_page(folder, {n: Entry() for n in "xyz"}, page), ["worse", "x", "y"])
     worse, _, y, z = open(page).read().split("<!-- end -->")[:4]
     check("its ratio", ("| 2 (1.50–2.50) of bare |" in y, "of up to 3 runs" in y), (True, True))
+    check("its command, typed in any clone", "`keelbench storm --json build/bench/y.json`" in y, True)
     check("a loop of ours is no other", ("`gap`" in worse, "`memory`" in worse), (False, True))
     check("what is not measured", "not measured yet" in z, True)
 
