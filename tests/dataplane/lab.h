@@ -32,6 +32,19 @@
 #define IP(a, b, c, d)                                                                             \
 	((uint32_t)(a) << 24 | (uint32_t)(b) << 16 | (uint32_t)(c) << 8 | (uint32_t)(d))
 
+/* Whether this CPU can run what the program was compiled for (KEEL_LEVEL: one of those that HOT chooses from). */
+static inline bool
+cpu_has_level(void)
+{
+#ifdef KEEL_LEVEL
+	if (!__builtin_cpu_supports(KEEL_LEVEL)) {
+		fprintf(stderr, "skipped: this CPU is no " KEEL_LEVEL "\n");
+		return false;
+	}
+#endif
+	return true;
+}
+
 static inline uint64_t
 lab_random(uint64_t *state)
 {

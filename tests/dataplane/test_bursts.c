@@ -251,6 +251,8 @@ main(void)
 		cmocka_unit_test(test_sizes), cmocka_unit_test(test_short), cmocka_unit_test(test_busy_cycles)};
 	int failed;
 
+	if (!cpu_has_level())
+		return 77;
 	role_enter_main();
 	if (mkdtemp(directory) == NULL)
 		return 1;

@@ -924,6 +924,8 @@ main(void)
 	const struct CMUnitTest tests[] = {cmocka_unit_test(test_mix)};
 	int failed;
 
+	if (!cpu_has_level())
+		return 77;
 	role_enter_main();
 	seed = setting("KEEL_SEED", 20261121);
 	packets = (unsigned)setting("KEEL_PACKETS", 20000);

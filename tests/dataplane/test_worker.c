@@ -395,6 +395,8 @@ main(void)
 		cmocka_unit_test(test_mix), cmocka_unit_test(test_reasons)};
 	int failed;
 
+	if (!cpu_has_level())
+		return 77;
 	role_enter_main();
 	if (mkdtemp(directory) == NULL)
 		return 1;
