@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Eight packets side by side: vectors of a word each, and how they are filled. What is 32 bytes wide is two registers where the CPU has SSE
- * alone; HOT functions are compiled for what it has (the linker's ifunc chooses, by cpuid, when keeld starts).
+ * Eight packets side by side: vectors of a word each, and how they are filled.
  */
 #pragma once
 
@@ -10,17 +9,6 @@
 #include <rte_mbuf.h>
 #include <stdint.h>
 #include <string.h>
-
-/*
- * Not under a sanitizer, whose runtime is not up when ifuncs are resolved, nor by clang 14, which has no levels here.
- * tests/dataplane chooses itself, so that each level runs on a CPU that would take the highest.
- */
-#if defined(HOT)
-#elif defined(__x86_64__) && !defined(__clang__) && !defined(KEEL_SANITIZED)
-#define HOT __attribute__((target_clones("default", "arch=x86-64-v3", "arch=x86-64-v4")))
-#else
-#define HOT
-#endif
 
 #pragma GCC diagnostic ignored "-Wpsabi" /* these vectors are passed to what is inlined alone */
 

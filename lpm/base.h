@@ -21,6 +21,18 @@ typedef uint32_t words8 __attribute__((vector_size(32)));
 typedef int32_t ints8 __attribute__((vector_size(32)));
 typedef uint64_t longs4 __attribute__((vector_size(32)));
 
+/*
+ * A function that uses them, compiled for what the CPU has: the linker's ifunc chooses, by cpuid, at start. Not under a sanitizer,
+ * whose runtime is not up then, nor by clang 14, which has no levels here. tests/dataplane chooses itself, so that each level runs on
+ * a CPU that would take the highest.
+ */
+#if defined(HOT)
+#elif defined(__x86_64__) && !defined(__clang__) && !defined(KEEL_SANITIZED)
+#define HOT __attribute__((target_clones("default", "arch=x86-64-v3", "arch=x86-64-v4")))
+#else
+#define HOT
+#endif
+
 #if defined(__clang__)
 #define ROLE_TYPE __attribute__((capability("role")))
 #define RUNS_ON(role) __attribute__((requires_capability(role)))

@@ -113,7 +113,7 @@ fib_read_v4_lists(const struct fib_generation *g, struct vrf_id vrf, const uint3
  * As fib_read_v4_lists, for who has prefetched nothing: 5.3 instead of 6.2 ns a lookup for random destinations of a full table, 1.0 instead of
  * 0.8 for 4,096 hot ones.
  */
-static inline void
+static inline __attribute__((always_inline)) void
 fib_read_v4_bulk(const struct fib_generation *g, struct vrf_id vrf, const uint32_t *ip, uint32_t *out, unsigned n)
 {
 	const struct rte_lpm *lpm = g->v4[vrf.v].lpm;
@@ -124,7 +124,7 @@ fib_read_v4_bulk(const struct fib_generation *g, struct vrf_id vrf, const uint32
 }
 
 /* As fib_read_v4_bulk; `ip`: addresses as on the wire. */
-static inline void
+static inline __attribute__((always_inline)) void
 fib_read_v6_bulk(const struct fib_generation *g, struct vrf_id vrf, const uint8_t (*ip)[16], uint32_t *out, unsigned n)
 {
 	const uint32_t *words = g->v6[vrf.v].words;

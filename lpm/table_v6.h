@@ -172,7 +172,7 @@ table_v6_goes_on(uint32_t word)
 }
 
 /* Below that, for those that go on: level by level, packed those that still do. Then the word at each slot is an answer. */
-static inline void
+static inline __attribute__((always_inline)) void
 table_v6_lookup_deep(const uint32_t *words, const uint8_t (*ip)[16], uint32_t *slot, unsigned n)
 {
 	uint8_t at[TABLE_V6_BURST];
@@ -205,8 +205,8 @@ table_v6_answer(uint32_t word, uint32_t miss)
 	return word != 0 ? word & TABLE_V6_VALUE : miss;
 }
 
-/* Any number. */
-static inline void
+/* Any number. Always inlined: into a HOT function, it is as that is compiled. */
+static inline __attribute__((always_inline)) void
 table_v6_lookup_bulk(
 	const uint32_t *words, const uint8_t (*ip)[16], uint32_t *out, unsigned n, uint32_t miss)
 {

@@ -86,7 +86,8 @@ list_of(size_t i)
 	return 1 + (uint32_t)(i % LISTS);
 }
 
-static void
+/* Compiled as the worker's lookups are. */
+static HOT void
 ours_lookup(void *table, uint8_t (*ip)[16], uint32_t *out)
 {
 	table_v6_lookup_bulk(table_v6_words(table), (const uint8_t(*)[16])ip, out, BURST, 0);
