@@ -40,7 +40,7 @@ below(unsigned n)
 #endif
 #define PEERS 6 /* 1..6 */
 #define PREFIXES 512 /* some slices of a walk, so that things happen within one */
-#define HOT 16 /* of them meet each other most of the time */
+#define HOT_COUNT 16 /* of them meet each other most of the time */
 #define PATH_IDS 2
 #define HOPS 5
 #define SETS 16
@@ -76,7 +76,7 @@ struct model {
 static unsigned
 any_prefix(void)
 {
-	return below(3) ? below(HOT) * (PREFIXES / HOT) + 5 : below(PREFIXES);
+	return below(3) ? below(HOT_COUNT) * (PREFIXES / HOT_COUNT) + 5 : below(PREFIXES);
 }
 
 static const uint32_t peer_asn[PEERS + 1] = {
