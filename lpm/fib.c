@@ -20,6 +20,7 @@
 #include "lpm/fib_read.h"
 #include "lpm/qsbr.h"
 #include "lpm/shadow.h"
+#include "lpm/table_impl.h"
 #include "lpm/table_v4.h"
 #include "lpm/table_v6.h"
 
@@ -188,7 +189,8 @@ copy_bytes(enum afi afi, uint32_t groups)
 static int
 groups_choose(const struct fib *f, enum afi afi, uint32_t *groups)
 {
-	size_t each = f->memory_left / 2, base = copy_bytes(afi, 0), room;
+	/* a copy is whole pages: what is over has no use */
+	size_t each = f->memory_left / 2 / HUGE_PAGE * HUGE_PAGE, base = copy_bytes(afi, 0), room;
 	uint32_t max = afi == AFI_IPV6 ? TABLE_V6_GROUPS_MAX : TABLE_V4_GROUPS_MAX;
 	uint32_t usual = afi == AFI_IPV6 ? GROUPS_V6_DEFAULT_MAX : GROUPS_DEFAULT_MAX;
 

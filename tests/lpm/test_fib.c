@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "lpm/fib.h"
 
+#include "lpm/table_v4.h"
 #include "tests/lpm/fib_rig.h"
 #include "tests/lpm/lpm_test.h"
 #include "tests/lpm/one_thread.h"
@@ -305,6 +306,25 @@ test_memory(void **state)
 	assert_int_equal(fib_vrf_add(fib, (struct vrf_id){1}, AFI_IPV4), -ENOSPC);
 	assert_int_equal(fib_vrf_add(fib, (struct vrf_id){1}, AFI_IPV6), -ENOSPC);
 	fib_unmake();
+}
+
+/* Any bound from the first levels on is good, though copies are whole huge pages: they have the groups that fit. */
+static void
+test_memory_is_not_whole_pages(void **state)
+{
+	static const size_t over[] = {0, 4096, 3 << 20, (4 << 20) - 4096, 9 << 20};
+	const size_t page = 2 << 20;
+
+	(void)state;
+	for (enum afi afi = AFI_IPV4; afi <= AFI_IPV6; afi++)
+		for (unsigned i = 0; i < sizeof(over) / sizeof(over[0]); i++) {
+			size_t bytes = 2 * (afi == AFI_IPV6 ? table_v6_bytes(0) : table_v4_bytes(0)) + over[i];
+
+			fib_begin((struct fib_config){.memory_bytes = bytes});
+			assert_int_equal(fib_vrf_add(fib, VRF_DEFAULT, afi), 0);
+			assert_in_range(stats().memory_bytes, bytes - 2 * page + 1, bytes);
+			fib_unmake();
+		}
 }
 
 /* Who waits for a group comes before who asks later. */
@@ -924,6 +944,7 @@ main(void)
 		one_thread_test(test_references),
 		one_thread_test(test_vrfs),
 		one_thread_test(test_memory),
+		one_thread_test(test_memory_is_not_whole_pages),
 		one_thread_test(test_waiting_first),
 		one_thread_test(test_exhaustion),
 		one_thread_test(test_groups_kept_back),
