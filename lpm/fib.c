@@ -162,6 +162,7 @@ table_destroy(struct fib *f, struct fib_table *t)
 	shadow_destroy(t->open);
 	shadow_destroy(t->behind);
 	shadow_destroy(t->waiting);
+	shadow_destroy(t->own_waiting);
 	arena_free(f->arena, t);
 }
 
@@ -226,7 +227,8 @@ table_create(
 	if (shadow_create(f->arena, afi, &t->routes) != 0 ||
 		shadow_create(f->arena, afi, &t->open) != 0 ||
 		shadow_create(f->arena, afi, &t->behind) != 0 ||
-		shadow_create(f->arena, afi, &t->waiting) != 0 || copy_create(f, t, 0) != 0 ||
+		shadow_create(f->arena, afi, &t->waiting) != 0 ||
+		shadow_create(f->arena, afi, &t->own_waiting) != 0 || copy_create(f, t, 0) != 0 ||
 		copy_create(f, t, 1) != 0) {
 		table_destroy(f, t);
 		return -ENOMEM;
@@ -433,10 +435,22 @@ RUNS_ON(role_fib) set(struct fib *f, struct vrf_id vrf, const struct prefix *p,
 	return 0;
 }
 
+/* It is the host's no more, or waits no more. */
+static void
+own_forget(struct fib_table *t, const struct prefix *p)
+{
+	if (shadow_count(t->own_waiting) > 0)
+		(void)shadow_remove(t->own_waiting, p);
+}
+
 int
 fib_set(struct fib *f, struct vrf_id vrf, const struct prefix *p, struct path_list_id list)
 {
-	return set(f, vrf, p, list, false);
+	int err = set(f, vrf, p, list, false);
+
+	if (err == 0)
+		own_forget(table_get(f, vrf, p->afi), p);
+	return err;
 }
 
 int
@@ -451,6 +465,7 @@ fib_withdraw(struct fib *f, struct vrf_id vrf, const struct prefix *p)
 	if (fib_batch_add(t, p, old.list, &added) != 0)
 		return -ENOMEM;
 	route_remove(t, p, old.waiting);
+	own_forget(t, p);
 	if (!added)
 		path_list_unref(f->path_lists, old.list);
 	return 0;
@@ -535,9 +550,25 @@ fib_set_own(struct fib *f, struct vrf_id vrf, const struct prefix *p, struct pat
 	struct shadow_entry e;
 
 	/* It, or its /24, waited before: without memory for that it waits on, and the next retry or this call again serves it. */
-	if (err == 0 && t->waiting_routes > 0 && route_get(t, p, &e) && e.waiting)
-		(void)install(t, p);
+	if (err == 0 && t->waiting_routes > 0 && route_get(t, p, &e) && e.waiting && install(t, p) != 0)
+		(void)shadow_set(t->own_waiting, p, NOTHING, false);
 	return err;
+}
+
+/* Groups came free: to the host's own first, those kept back too. */
+static void
+own_grant(struct fib_table *t)
+{
+	struct shadow_entry own, e;
+	struct shadow_cursor c;
+
+	shadow_seek(t->own_waiting, NULL, &c);
+	while (shadow_next(&c, &own)) {
+		if (route_get(t, &own.prefix, &e) && e.waiting && install(t, &own.prefix) != 0)
+			continue;
+		(void)shadow_remove(t->own_waiting, &own.prefix);
+		shadow_seek(t->own_waiting, &own.prefix, &c);
+	}
 }
 
 /*
@@ -714,7 +745,7 @@ table_count(struct fib_table *t)
 	counter_set(&n->groups_used, t->groups_wanted);
 	counter_set(&n->memory_bytes, t->mapped_bytes + shadow_bytes(t->routes) +
 					      shadow_bytes(t->open) + shadow_bytes(t->behind) +
-					      shadow_bytes(t->waiting));
+					      shadow_bytes(t->waiting) + shadow_bytes(t->own_waiting));
 }
 
 static bool
@@ -722,7 +753,8 @@ grant_pays(const struct fib_table *t)
 {
 	if (t->afi == AFI_IPV6)
 		return fib_v6_grant_pays(t);
-	return shadow_count(t->waiting) > 0 && t->groups_wanted < groups_usual(t);
+	return (shadow_count(t->waiting) > 0 && t->groups_wanted < groups_usual(t)) ||
+	       (shadow_count(t->own_waiting) > 0 && t->groups_wanted < t->groups_max);
 }
 
 static bool
@@ -810,6 +842,8 @@ fib_commit(struct fib *f, uint64_t now_ns)
 		return held_up(f);
 	begin_ns = clock_ns();
 	for (unsigned at = 0; (t = table_next(f, &at)) != NULL;) {
+		if (grant_pays(t))
+			own_grant(t);
 		if (t->afi == AFI_IPV6)
 			fib_v6_grant(t);
 		else

@@ -24,6 +24,7 @@ struct fib_table {
 	struct shadow *behind; /* published, but the idle copy lacks it */
 	/* IPv4: each /24 whose longer prefixes have no group. IPv6: the prefixes that have none */
 	struct shadow *waiting;
+	struct shadow *own_waiting; /* of the prefixes that wait, those of fib_set_own(); some may have been served since */
 	union {
 		struct table_v4 *copy[2];
 		struct table_v6 *copy_v6[2];

@@ -486,6 +486,52 @@ test_groups_kept_back(void **state)
 	fib_unmake();
 }
 
+/* The host's own that found no group gets the next that comes free, though it is of those kept back and nobody asks again. */
+static void
+test_own_waits(void **state)
+{
+	(void)state;
+	fib_make(32);
+	lists_make(4);
+	for (unsigned i = 0; i < 50; i++) {
+		struct prefix p = prefix_from_v4(0x0a000000 + i * 256, 25);
+
+		assert_int_equal(fib_set(fib, VRF_DEFAULT, &p, list[0]), 0);
+	}
+	set_own("192.0.2.1/32", list[1]);
+	set_own("192.0.3.1/32", list[1]);
+	set_own("192.0.4.1/32", list[2]);
+	set_own("192.0.5.1/32", list[2]);
+	assert_int_equal(commit(), -ENOSPC);
+	assert_int_equal(stats().groups_used, 32);
+	check("192.0.4.1", NULL, list[0]);
+	settle();
+	withdraw("192.0.2.1/32");
+	assert_int_equal(commit(), -ENOSPC);
+	check("192.0.4.1", "192.0.4.1/32", list[2]);
+	check("192.0.5.1", NULL, list[0]);
+	settle();
+	/* before the flood, too */
+	withdraw("10.0.0.0/25");
+	assert_int_equal(commit(), -ENOSPC);
+	check("192.0.5.1", "192.0.5.1/32", list[2]);
+	check("10.0.49.1", NULL, list[0]);
+	settle();
+	/* not when it is the host's no more, or gone */
+	set_own("192.0.6.1/32", list[1]);
+	set_own("192.0.7.1/32", list[1]);
+	set("192.0.6.1/32", list[3]);
+	withdraw("192.0.7.1/32");
+	withdraw("192.0.3.1/32");
+	assert_int_equal(commit(), -ENOSPC);
+	check("192.0.6.1", NULL, list[0]);
+	check("192.0.7.1", NULL, list[0]);
+	assert_int_equal(stats().groups_used, 31);
+	settle();
+	lists_drop(4);
+	fib_unmake();
+}
+
 /* A group that comes free for a /24's longer prefixes leaves the list of the /24 itself to the copies that still show it. */
 static void
 test_group_for_a_slot(void **state)
@@ -948,6 +994,7 @@ main(void)
 		one_thread_test(test_waiting_first),
 		one_thread_test(test_exhaustion),
 		one_thread_test(test_groups_kept_back),
+		one_thread_test(test_own_waits),
 		one_thread_test(test_group_for_a_slot),
 		one_thread_test(test_full_table),
 		cmocka_unit_test(test_beside_readers),

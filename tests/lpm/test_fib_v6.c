@@ -146,6 +146,40 @@ test_groups_kept_back(void **state)
 	fib_unmake();
 }
 
+/* As for IPv4. */
+static void
+test_own_waits(void **state)
+{
+	struct prefix own[3];
+
+	(void)state;
+	fib_make(16 * 26);
+	lists_make(3);
+	for (unsigned i = 0; i < 100; i++) {
+		struct ip_addr a = {.afi = AFI_IPV6, .b = {0x20, 0x01, 0x0d, (uint8_t)i, 1}};
+		struct prefix p = prefix_from_addr(&a, 128);
+
+		assert_int_equal(fib_set(fib, VRF_DEFAULT, &p, list[0]), 0);
+	}
+	for (unsigned i = 0; i < 3; i++) {
+		struct ip_addr a = {.afi = AFI_IPV6, .b = {0x20, 0x02, (uint8_t)i, 0, 1}};
+
+		own[i] = prefix_from_addr(&a, 128);
+		assert_int_equal(fib_set_own(fib, VRF_DEFAULT, &own[i], list[1]), 0);
+	}
+	assert_int_equal(commit(), -ENOSPC);
+	settle();
+	assert_false(fib_waits(fib, VRF_DEFAULT, &own[0]));
+	assert_true(fib_waits(fib, VRF_DEFAULT, &own[2]));
+	assert_int_equal(fib_withdraw(fib, VRF_DEFAULT, &own[0]), 0);
+	assert_int_equal(commit(), -ENOSPC);
+	assert_false(fib_waits(fib, VRF_DEFAULT, &own[2]));
+	check("2002:200:100::", "2002:200:100::/128", list[1]);
+	settle();
+	lists_drop(3);
+	fib_unmake();
+}
+
 /* Who waits for groups comes before who asks later; who needs none does not wait. */
 static void
 test_waiting(void **state)
@@ -464,6 +498,7 @@ main(void)
 		one_thread_test(test_basics),
 		one_thread_test(test_waiting),
 		one_thread_test(test_groups_kept_back),
+		one_thread_test(test_own_waits),
 		one_thread_test(test_exhaustion),
 		cmocka_unit_test(test_beside_readers),
 		one_thread_test(test_full_table),
