@@ -128,6 +128,12 @@ keep_begins(const struct change *c, unsigned f)
 	return c->is->families[f].keep_all_routes && !c->was->families[f].keep_all_routes;
 }
 
+static bool
+keep_ends(const struct change *c, unsigned f)
+{
+	return c->was->families[f].keep_all_routes && !c->is->families[f].keep_all_routes;
+}
+
 /* ---- the plan ---- */
 
 static bool
@@ -160,8 +166,11 @@ static struct part
 plan_import(const struct change *c, unsigned f)
 {
 	const char *idle = apply_not_in_use(&c->view, (enum family)f);
+	/* an earlier change's replay could not be had later */
+	bool last = keep_ends(c, f) && apply_import_waits(c->id, (enum family)f) &&
+		    replays(c, f, idle);
 
-	if (import_rules_same(c, f) && !keep_begins(c, f))
+	if (import_rules_same(c, f) && !keep_begins(c, f) && !last)
 		return (struct part){0};
 	if (replays(c, f, idle))
 		return (struct part){EFFECT_REPLAY, NULL};

@@ -93,6 +93,7 @@ uint32_t apply_pending_import(
 	struct keeld *k, struct peer_id id, enum family f, const struct session_view *v);
 uint32_t apply_pending_export(struct keeld *k, struct peer_id id, enum family f);
 bool apply_export_waits(struct peer_id id, enum family f, uint32_t *job);
+bool apply_import_waits(struct peer_id id, enum family f);
 /* Of a session that has `want` with the whole configuration, or that begins anew: what waits no more. */
 void apply_pending_done(
 	struct keeld *k, struct peer_id id, const struct session_policies *want, bool reset);

@@ -564,6 +564,12 @@ apply_export_waits(struct peer_id id, enum family f, uint32_t *job)
 	return refresh.export[id.v][f].waits;
 }
 
+bool
+apply_import_waits(struct peer_id id, enum family f)
+{
+	return refresh.import[id.v][f].waits;
+}
+
 /* The routes of a session that came up since then were judged by the new policy as they came. */
 static void
 import_ask(struct keeld *k, struct peer_id id, enum family f)

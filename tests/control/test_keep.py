@@ -183,6 +183,21 @@ class Keep(KeelTest):
         self.untouched(since)
         self.assertEqual(self.refresh()["peers"][0]["action"], "unsupported")
 
+    def test_keep_ends_while_a_policy_change_waits(self):
+        """The same where the policy was changed by an earlier commit: it was to be replayed, and can't be later."""
+        self.begin(False, True, "20.0.0.0/24", policy_change_delay_s=600, policy_change_max_delay_s=600)
+        since = time.monotonic()
+        first = self.keel.commit(policy("20.0.1.0/24"))
+        self.assertEqual(self.imports(first), [("replayed", None)])
+        self.keel.call("config.edit", {"merge": {"bgp": {"peers": peers(False)}}})
+        ahead = self.keel.call("bgp.refresh.preview", {"candidate": True})["effects"]
+        effects = self.keel.call("config.commit")["effects"]
+        self.assertEqual(ahead, [{k: v for k, v in e.items() if k != "job"} for e in effects])
+        self.assertEqual(self.imports(effects), [("replayed", None)])
+        self.wait_jobs(first + effects)
+        self.wait("the new policy's routes", lambda: self.other.table() == {"20.0.0.0/24", "20.0.2.0/24"})
+        self.untouched(since)
+
     def test_not_applied_is_shown_until_the_session_is_established_anew(self):
         self.begin(False, False, "20.0.0.0/24")
         since = time.monotonic()
