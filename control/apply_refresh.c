@@ -651,10 +651,10 @@ apply_pending_schedule(struct keeld *k)
 	uint64_t now = now_ns(), delay = (uint64_t)k->running->policy_change_delay_s * 1000000000u;
 	uint64_t max = (uint64_t)k->running->policy_change_max_delay_s * 1000000000u;
 
-	if (!refresh.changed)
+	if (!refresh.changed && (delay != 0 || refresh.first_ns == 0))
 		return;
 	refresh.changed = false;
-	if (delay == 0) {
+	if (delay == 0) { /* from now on: what waits is due, too */
 		pending_run(&refresh.timer);
 		return;
 	}

@@ -204,6 +204,16 @@ class Commit(KeelTest):
         self.keel.commit({"bgp": {"policy_change_delay_s": 0}, "prefix_lists": lists(4)})
         self.wait("the new routes", lambda: self.speaker.table() == set(pair(4)))
 
+    def test_delay_taken_away_alone(self):
+        """What waits, of either direction, waits no more."""
+        self.begin(policy_change_delay_s=600, policy_change_max_delay_s=600)
+        since = time.monotonic()
+        effects = self.keel.commit({"prefix_lists": lists(3), "route_policies": policies(120)})
+        self.keel.commit({"bgp": {"policy_change_delay_s": 0}})
+        self.wait("the new routes", lambda: self.speaker.table() == set(pair(3)))
+        self.wait_jobs(effects)
+        self.assertEqual([len(self.speaker.requests(since, f)) for f in (V4, V6)], [1, 1])
+
     def families(self, **keys):
         """A merge for the peer, all of whose families get these keys."""
         peer = json.loads(json.dumps(document()["bgp"]["peers"][0]))
