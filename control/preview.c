@@ -219,7 +219,8 @@ peer_add(struct job *j, const struct config_peer *now, const struct config_peer 
 	}
 	e.part = part;
 	if (import)
-		e.err = preview_peer(part->import, id, policy);
+		e.err = preview_peer(part->import, id, policy,
+			(then != NULL ? then : now)->families[f].allow_as_in);
 	else
 		thread_call(j->k->session_thread, export_peer_there, &e);
 	return e.err == 0 || e.err == -ENOENT ? line_add(j, &line) : e.err;
@@ -271,7 +272,7 @@ family_compare(
 		return err == 0 ? peer_add(j, now, NULL, f, false) : err;
 	}
 	b = &then->families[f];
-	if (!policy_same(j, a->import_policy, b->import_policy))
+	if (!policy_same(j, a->import_policy, b->import_policy) || a->allow_as_in != b->allow_as_in)
 		err = peer_add(j, now, then, f, true);
 	if (err == 0 && !export_same(j, a, b))
 		err = peer_add(j, now, then, f, false);

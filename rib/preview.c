@@ -14,10 +14,12 @@ struct item {
 	struct peer_id peer;
 	struct shard_peer known;
 	const struct policy *policy;
+	unsigned allow_as_in;
 	struct policy_eval *eval;
 	const struct shard *shard; /* policy_eval_begin() was done for its `set`: ids and serials are a shard's own */
 	struct attr_id set;
 	uint32_t serial;
+	bool kept; /* it is one as received */
 	enum decision_reason loop; /* of that set */
 	struct preview_counts counts;
 };
@@ -117,7 +119,8 @@ asks_policy(const struct item *i)
 }
 
 int
-preview_peer(struct preview *p, struct peer_id peer, const struct policy *policy)
+preview_peer(
+	struct preview *p, struct peer_id peer, const struct policy *policy, unsigned allow_as_in)
 {
 	struct item **items =
 		arena_realloc(p->c.arena, p->items, (p->item_count + 1) * sizeof(*items));
@@ -131,6 +134,7 @@ preview_peer(struct preview *p, struct peer_id peer, const struct policy *policy
 		return -ENOMEM;
 	i->peer = peer;
 	i->policy = policy;
+	i->allow_as_in = allow_as_in;
 	if (!shard_peer_peek(p->shard, peer, &i->known)) {
 		item_free(p, i);
 		return -ENOENT;
@@ -192,22 +196,32 @@ reserve(struct preview *p, unsigned n)
 
 /* ---- policy ---- */
 
+/* What was accepted had no loop when it came; what is one in it now may be what policy put in front. */
+static enum decision_reason
+loop_of(const struct preview *p, const struct item *i, bool kept, const struct attr_set *a)
+{
+	if (!kept && i->allow_as_in >= i->known.allow_as_in[p->c.family])
+		return DECISION_EQUAL;
+	return shard_loops_then(p->shard, i->peer, i->allow_as_in, a);
+}
+
 /* The shard's order: loops, then RFC 8212, then policy (shard_import.c). *v: the verdict on `a`. 0, -ENOMEM. */
 static int
-judge(struct preview *p, struct item *i, struct attr_id id, const struct attr_set *a,
+judge(struct preview *p, struct item *i, struct attr_id id, bool kept, const struct attr_set *a,
 	const struct prefix *prefix, struct policy_verdict *v)
 {
 	uint32_t serial = attr_serial(shard_attrs(p->shard), id);
 	struct policy_context context = {.peer = i->known.addr,
 		.family = p->c.family,
 		.source = i->known.external ? SOURCE_EXTERNAL : SOURCE_INTERNAL};
-	bool fresh = i->shard != p->shard || i->set.v != id.v || i->serial != serial;
+	bool fresh = i->shard != p->shard || i->set.v != id.v || i->serial != serial ||
+		     i->kept != kept;
 	int err;
 
 	*v = (struct policy_verdict){.permit = false, .attrs = a};
 	if (fresh) {
 		i->set.v = 0;
-		i->loop = shard_loops(p->shard, i->peer, p->c.family, a);
+		i->loop = loop_of(p, i, kept, a);
 		if (asks_policy(i)) {
 			err = policy_eval_begin(i->eval, i->policy, a, &context);
 			if (err != 0 && err != -E2BIG)
@@ -216,6 +230,7 @@ judge(struct preview *p, struct item *i, struct attr_id id, const struct attr_se
 		i->shard = p->shard;
 		i->set = id;
 		i->serial = serial;
+		i->kept = kept;
 	}
 	if (i->loop != DECISION_EQUAL || i->policy == policy_deny_all() ||
 		(i->policy == NULL && i->known.external))
@@ -283,7 +298,7 @@ path_judge(struct preview *p, const struct rib_path *path, const struct prefix *
 	input = kept != NULL ? kept : accepted;
 	if (input == NULL)
 		return 0;
-	err = judge(p, o->item, id, input, prefix, &v);
+	err = judge(p, o->item, id, kept != NULL, input, prefix, &v);
 	if (err != 0)
 		return err;
 	if (!v.permit) {

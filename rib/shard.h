@@ -271,6 +271,8 @@ const struct attr_set *shard_path_received(const struct shard *s, const struct r
  * DECISION_EQUAL: none.
  */
 enum decision_reason shard_loops(const struct shard *s, struct peer_id id, enum family family, const struct attr_set *a);
+/* The same with another allow_as_in. */
+enum decision_reason shard_loops_then(const struct shard *s, struct peer_id id, unsigned allow_as_in, const struct attr_set *a);
 uint32_t shard_cluster_id(const struct shard *s); /* RFC 4456 7; any thread */
 /* Any thread: changes lost for want of memory, and records that named no peer, session or table of ours. 0 in good health. */
 uint64_t shard_failures(const struct shard *s);

@@ -113,11 +113,11 @@ cluster_list_contains(const struct attr_set *a, uint32_t cluster)
  * internal peers only; from external ones they are dropped by the decoder (RFC 7606 7.9, 7.10).
  */
 static enum decision_reason
-loops(const struct shard *s, const struct shard_peer_slot *slot, const struct shard_peer *key,
-	enum family family, const struct attr_set *a)
+loops(const struct shard *s, const struct shard_peer_slot *slot, unsigned allow_as_in,
+	const struct attr_set *a)
 {
 	/* RFC 4271 9.1.2 */
-	if (attr_as_path_count(a, s->config.own_asn) > key->allow_as_in[family])
+	if (attr_as_path_count(a, s->config.own_asn) > allow_as_in)
 		return DECISION_AS_LOOP;
 	if (atomic_load_explicit(&slot->external, memory_order_relaxed))
 		return DECISION_EQUAL;
@@ -139,7 +139,16 @@ shard_loops(const struct shard *s, struct peer_id id, enum family family, const 
 		return DECISION_EQUAL;
 	/* acquire: pairs with the release in peer_insert */
 	key = atomic_load_explicit(&slot->key, memory_order_acquire);
-	return key != NULL ? loops(s, slot, key, family, a) : DECISION_EQUAL;
+	return key != NULL ? loops(s, slot, key->allow_as_in[family], a) : DECISION_EQUAL;
+}
+
+enum decision_reason
+shard_loops_then(
+	const struct shard *s, struct peer_id id, unsigned allow_as_in, const struct attr_set *a)
+{
+	const struct shard_peer_slot *slot = shard_slot(s, id);
+
+	return slot != NULL ? loops(s, slot, allow_as_in, a) : DECISION_EQUAL;
 }
 
 enum judgement
@@ -149,7 +158,7 @@ import_judge(const struct shard *s, const struct shard_peer_slot *slot, enum fam
 	const struct shard_peer *key = atomic_load_explicit(&slot->key, memory_order_relaxed);
 	const struct policy *policy = slot->rib[family].import;
 
-	*reason = loops(s, slot, key, family, attrs);
+	*reason = loops(s, slot, key->allow_as_in[family], attrs);
 	if (*reason != DECISION_EQUAL)
 		return REFUSE_ALL;
 	*reason = DECISION_NO_POLICY;

@@ -271,6 +271,23 @@ class Keep(KeelTest):
     def test_acceptance_5_no_updates_where_routes_come_again(self):
         self.nothing_moves(False, "route-refresh-sent")
 
+    def test_preview_of_allow_as_in(self):
+        """What is kept is judged by the candidate's: a loop more or less."""
+        self.begin(True, True, "20.0.0.0/24")
+        self.them.announce("20.0.3.0", asns=(64513, 64512, 7))
+        self.wait("the looped route", lambda: self.peer()["families"][V4]["received"] == 4)
+        for allowed, counts, accepted in ((1, (1, 0, 0), 3), (0, (0, 1, 0), 2)):
+            them, other = peers(True)
+            them["families"][V4]["allow_as_in"] = allowed
+            self.keel.call("config.edit", {"merge": {"bgp": {"peers": [them, other]}}})
+            lines = self.keel.call("bgp.refresh.preview", {"candidate": True})["peers"]
+            effects = self.keel.call("config.commit")["effects"]
+            self.wait_jobs(effects)
+            self.assertEqual(self.imports(effects), [("replayed", None)])
+            self.assertEqual(self.peer()["families"][V4]["accepted"], accepted)
+            self.assertEqual([(l["address"], l["family"], l["direction"], l["exact"], (l["added"], l["removed"], l["changed"])) for l in lines],
+                             [(THEM, V4, "import", True, counts)])
+
     def ahead(self, refresh, keep, keep_then):
         """bgp.refresh.preview of the candidate says what the commit then does, and does nothing."""
         self.begin(refresh, keep, "20.0.0.0/24")
