@@ -263,15 +263,28 @@ work_export(struct speaker *s, struct peer *first, uint64_t deadline_ns, bool *m
 	return p != first ? served : 1;
 }
 
-/* Peers taken out of the configuration whose last records have reached the shard. */
+/* Else a shard would take it for idle that has not heard of its last session yet. */
+static bool
+shards_did(struct speaker *s, struct peer *p) RUNS_ON(role_session)
+{
+	for (unsigned i = 0; !p->settled && i < s->shards.count; i++)
+		p->settled_at[i] = s->input[i].records;
+	p->settled = true;
+	for (unsigned i = 0; i < s->shards.count; i++)
+		if (!shard_input_did(s->input[i].to, p->settled_at[i]))
+			return false;
+	return true;
+}
+
+/* Peers taken out of the configuration whose last records the shards have done. */
 static void
-removed_free(struct speaker *s)
+removed_free(struct speaker *s) RUNS_ON(role_session)
 {
 	struct peer *p, *next;
 
 	for (p = s->peers; p != NULL; p = next) {
 		next = p->next;
-		if (p->removed && !peer_owes(p)) {
+		if (p->removed && !peer_owes(p) && shards_did(s, p)) {
 			peer_unlink(s, p);
 			peer_free(s, p);
 		}

@@ -98,7 +98,7 @@ struct session_policies {
 int session_add(struct speaker *s, struct peer_id id, const struct config_peer *c, const struct session_policies *p) RUNS_ON(role_session);
 /* Cease / Peer De-configured (RFC 4486) when established, and gone. */
 void session_remove(struct speaker *s, struct peer_id id) RUNS_ON(role_session);
-/* Of a removed one: all that the shard must hear of it is handed over, and the id is free. */
+/* Of a removed one: all that the shards must hear of it they have done, and the id is free. */
 bool session_gone(const struct speaker *s, struct peer_id id) RUNS_ON(role_session);
 /* A new configuration of the same peer. True: the session had to be reset for it (Cease / Other Configuration Change). */
 bool session_update(struct speaker *s, struct peer_id id, const struct config_peer *c, const struct session_policies *p) RUNS_ON(role_session);

@@ -140,6 +140,8 @@ struct peer {
 	struct peer *next;
 	struct peer_id id;
 	bool running, removed;
+	bool settled; /* removed, and owes nothing: gone when the shards have done so many records */
+	uint64_t settled_at[SHARDS_MAX];
 	bool held; /* stopped by max_prefixes until an operator resets it */
 	bool limited; /* some family has max_prefixes */
 	bool any_as; /* config.asn and .external are what the last OPEN said */

@@ -103,6 +103,13 @@ shard_input_idle(const struct shard_input *in)
 }
 
 bool
+shard_input_did(const struct shard_input *in, uint64_t records)
+{
+	/* acquire: as in shard_input_idle */
+	return atomic_load_explicit(&in->records, memory_order_acquire) >= records;
+}
+
+bool
 shard_input_awaited(const struct shard_input *in)
 {
 	/* relaxed: the next turn sees it */

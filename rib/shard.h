@@ -111,6 +111,8 @@ struct rib_batch *shard_input_get(struct shard_input *in) RUNS_ON(role_session);
 void shard_input_put(struct shard_input *in, struct rib_batch *b) RUNS_ON(role_session);
 /* The shard has done all that were put: what counts show then has all of them. */
 bool shard_input_idle(const struct shard_input *in) RUNS_ON(role_session);
+/* The shard has done the first so many. */
+bool shard_input_did(const struct shard_input *in, uint64_t records) RUNS_ON(role_session);
 /* Another shard waits for what this one gets or has got: a batch that is open should leave. A hint. */
 bool shard_input_awaited(const struct shard_input *in) RUNS_ON(role_session);
 /* Gives an unused one back. */

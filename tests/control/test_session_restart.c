@@ -407,6 +407,47 @@ test_shard_behind(void **state)
 	end(r);
 }
 
+static void
+call_shard_remove(void *arg)
+{
+	struct node_call *c = arg;
+
+	role_enter_rib();
+	c->result = shard_peer_remove(c->n->shard, c->id);
+}
+
+/* Taken out before the shard has heard that it came up: its id is not free until then. */
+static void
+test_removed_unheard(void **state)
+{
+	struct rig *r = &rig;
+	struct node_call call = {.n = &r->n, .id = {1}};
+
+	begin(r, 60, false);
+	thread_call(r->n.session, call_reset, &call);
+	script_expect_notification(&r->s, ERR_CEASE, CEASE_ADMIN_RESET);
+	expect_flushed(r);
+	script_close(&r->s);
+	atomic_store(&r->n.paused, true);
+	established(r);
+	thread_call(r->n.session, call_remove, &call);
+	for (unsigned i = 0; i < 10; i++) {
+		breathe();
+		thread_call(r->n.session, call_gone, &call);
+		assert_false(call.result);
+	}
+	atomic_store(&r->n.paused, false);
+	thread_wake(r->n.rib[0]);
+	do {
+		breathe();
+		thread_call(r->n.session, call_gone, &call);
+	} while (!call.result);
+	thread_call(r->n.rib[0], call_shard_remove, &call);
+	assert_int_equal(call.result, 0);
+	assert_int_equal(shard_failures(r->n.shard), 0);
+	end(r);
+}
+
 int
 main(void)
 {
@@ -422,6 +463,7 @@ main(void)
 		cmocka_unit_test(test_operator),
 		cmocka_unit_test(test_back_unnoticed),
 		cmocka_unit_test(test_shard_behind),
+		cmocka_unit_test(test_removed_unheard),
 	};
 
 	role_enter_main();
