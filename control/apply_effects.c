@@ -128,12 +128,6 @@ keep_begins(const struct change *c, unsigned f)
 	return c->is->families[f].keep_all_routes && !c->was->families[f].keep_all_routes;
 }
 
-static bool
-keep_ends(const struct change *c, unsigned f)
-{
-	return c->was->families[f].keep_all_routes && !c->is->families[f].keep_all_routes;
-}
-
 /* ---- the plan ---- */
 
 static bool
@@ -166,13 +160,14 @@ static struct part
 plan_import(const struct change *c, unsigned f)
 {
 	const char *idle = apply_not_in_use(&c->view, (enum family)f);
-	/* an earlier change's replay could not be had later */
-	bool last = keep_ends(c, f) && apply_import_waits(c->id, (enum family)f) &&
-		    replays(c, f, idle);
+	bool replay = replays(c, f, idle);
+	/* an earlier change's, which could not be had later */
+	bool last = replay && !c->is->families[f].keep_all_routes &&
+		    apply_import_waits(c->id, (enum family)f);
 
 	if (import_rules_same(c, f) && !keep_begins(c, f) && !last)
 		return (struct part){0};
-	if (replays(c, f, idle))
+	if (replay)
 		return (struct part){EFFECT_REPLAY, NULL};
 	if (idle != NULL)
 		return (struct part){EFFECT_NONE, idle};

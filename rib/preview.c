@@ -202,7 +202,7 @@ loop_of(const struct preview *p, const struct item *i, bool kept, const struct a
 {
 	if (!kept && i->allow_as_in >= i->known.allow_as_in[p->c.family])
 		return DECISION_EQUAL;
-	return shard_loops_then(p->shard, i->peer, i->allow_as_in, a);
+	return shard_loops(p->shard, i->peer, i->allow_as_in, a);
 }
 
 /* The shard's order: loops, then RFC 8212, then policy (shard_import.c). *v: the verdict on `a`. 0, -ENOMEM. */

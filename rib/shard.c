@@ -98,14 +98,13 @@ shard_input_put(struct shard_input *in, struct rib_batch *b)
 bool
 shard_input_idle(const struct shard_input *in)
 {
-	/* acquire: pairs with the stores in record_end and done_tell */
-	return atomic_load_explicit(&in->records, memory_order_acquire) == in->put_records;
+	return shard_input_did(in, in->put_records);
 }
 
 bool
 shard_input_did(const struct shard_input *in, uint64_t records)
 {
-	/* acquire: as in shard_input_idle */
+	/* acquire: pairs with the stores in record_end and done_tell */
 	return atomic_load_explicit(&in->records, memory_order_acquire) >= records;
 }
 

@@ -130,21 +130,7 @@ loops(const struct shard *s, const struct shard_peer_slot *slot, unsigned allow_
 }
 
 enum decision_reason
-shard_loops(const struct shard *s, struct peer_id id, enum family family, const struct attr_set *a)
-{
-	const struct shard_peer_slot *slot = shard_slot(s, id);
-	const struct shard_peer *key;
-
-	if (slot == NULL || family >= FAMILY_COUNT)
-		return DECISION_EQUAL;
-	/* acquire: pairs with the release in peer_insert */
-	key = atomic_load_explicit(&slot->key, memory_order_acquire);
-	return key != NULL ? loops(s, slot, key->allow_as_in[family], a) : DECISION_EQUAL;
-}
-
-enum decision_reason
-shard_loops_then(
-	const struct shard *s, struct peer_id id, unsigned allow_as_in, const struct attr_set *a)
+shard_loops(const struct shard *s, struct peer_id id, unsigned allow_as_in, const struct attr_set *a)
 {
 	const struct shard_peer_slot *slot = shard_slot(s, id);
 

@@ -436,6 +436,17 @@ set_own(const char *text, struct path_list_id id)
 	assert_int_equal(fib_set_own(fib, VRF_DEFAULT, &p, id), 0);
 }
 
+/* 10.0.0.0/25 to 10.0.49.0/25: each wants a group. */
+static void
+flood(void)
+{
+	for (unsigned i = 0; i < 50; i++) {
+		struct prefix p = prefix_from_v4(0x0a000000 + i * 256, 25);
+
+		assert_int_equal(fib_set(fib, VRF_DEFAULT, &p, list[0]), 0);
+	}
+}
+
 /* A flood of long prefixes leaves a sixteenth of the groups to the host's own routes. */
 static void
 test_groups_kept_back(void **state)
@@ -443,11 +454,7 @@ test_groups_kept_back(void **state)
 	(void)state;
 	fib_make(32);
 	lists_make(4);
-	for (unsigned i = 0; i < 50; i++) {
-		struct prefix p = prefix_from_v4(0x0a000000 + i * 256, 25);
-
-		assert_int_equal(fib_set(fib, VRF_DEFAULT, &p, list[0]), 0);
-	}
+	flood();
 	assert_int_equal(commit(), -ENOSPC);
 	assert_int_equal(stats().groups_used, 30);
 	assert_int_equal(stats().not_installed, 20);
@@ -493,11 +500,7 @@ test_own_waits(void **state)
 	(void)state;
 	fib_make(32);
 	lists_make(4);
-	for (unsigned i = 0; i < 50; i++) {
-		struct prefix p = prefix_from_v4(0x0a000000 + i * 256, 25);
-
-		assert_int_equal(fib_set(fib, VRF_DEFAULT, &p, list[0]), 0);
-	}
+	flood();
 	set_own("192.0.2.1/32", list[1]);
 	set_own("192.0.3.1/32", list[1]);
 	set_own("192.0.4.1/32", list[2]);

@@ -107,6 +107,25 @@ test_basics(void **state)
 	fib_unmake();
 }
 
+static struct prefix
+flooded(unsigned i)
+{
+	struct ip_addr a = {.afi = AFI_IPV6, .b = {0x20, 0x01, 0x0d, (uint8_t)i, 1}};
+
+	return prefix_from_addr(&a, 128);
+}
+
+/* A hundred of them: more than there are groups for. */
+static void
+flood(void)
+{
+	for (unsigned i = 0; i < 100; i++) {
+		struct prefix p = flooded(i);
+
+		assert_int_equal(fib_set(fib, VRF_DEFAULT, &p, list[0]), 0);
+	}
+}
+
 /* As for IPv4: a sixteenth is the host's own. */
 static void
 test_groups_kept_back(void **state)
@@ -116,13 +135,8 @@ test_groups_kept_back(void **state)
 	(void)state;
 	fib_make(16 * 26);
 	lists_make(3);
-	for (unsigned i = 0; i < 100; i++) {
-		struct ip_addr a = {.afi = AFI_IPV6, .b = {0x20, 0x01, 0x0d, (uint8_t)i, 1}};
-		struct prefix p = prefix_from_addr(&a, 128);
-
-		assert_int_equal(fib_set(fib, VRF_DEFAULT, &p, list[0]), 0);
-		waits = p;
-	}
+	flood();
+	waits = flooded(99);
 	assert_int_equal(commit(), -ENOSPC);
 	assert_true(stats().groups_used <= 15 * 26);
 	assert_true(stats().not_installed > 0);
@@ -135,8 +149,7 @@ test_groups_kept_back(void **state)
 	assert_int_equal(commit(), -ENOSPC);
 	assert_false(fib_waits(fib, VRF_DEFAULT, &waits));
 	for (unsigned i = 0; i < 60; i++) {
-		struct ip_addr a = {.afi = AFI_IPV6, .b = {0x20, 0x01, 0x0d, (uint8_t)i, 1}};
-		struct prefix p = prefix_from_addr(&a, 128);
+		struct prefix p = flooded(i);
 
 		assert_int_equal(fib_withdraw(fib, VRF_DEFAULT, &p), 0);
 		(void)commit();
@@ -155,12 +168,7 @@ test_own_waits(void **state)
 	(void)state;
 	fib_make(16 * 26);
 	lists_make(3);
-	for (unsigned i = 0; i < 100; i++) {
-		struct ip_addr a = {.afi = AFI_IPV6, .b = {0x20, 0x01, 0x0d, (uint8_t)i, 1}};
-		struct prefix p = prefix_from_addr(&a, 128);
-
-		assert_int_equal(fib_set(fib, VRF_DEFAULT, &p, list[0]), 0);
-	}
+	flood();
 	for (unsigned i = 0; i < 3; i++) {
 		struct ip_addr a = {.afi = AFI_IPV6, .b = {0x20, 0x02, (uint8_t)i, 0, 1}};
 

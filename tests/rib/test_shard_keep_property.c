@@ -822,14 +822,15 @@ look(struct reader *me, const struct rib_path *p)
 	bool refused = shard_path_refused(p) != DECISION_EQUAL;
 	struct adj_rib_in_counts c;
 	struct decision_input in;
+	struct shard_peer known;
 
 	shard_decision_input(s, p, &in);
 	me->looked++;
 	me->wrong += in.attrs == NULL || in.refused != shard_path_refused(p);
 	me->wrong += refused != (p->accepted.v == 0) || (refused && received == NULL);
 	me->wrong += (received != NULL) != (p->received.v != 0);
-	if (received != NULL)
-		me->looked += shard_loops(s, p->peer, rig_family(), received) == DECISION_EQUAL;
+	if (received != NULL && shard_peer_peek(s, p->peer, &known))
+		me->looked += shard_loops(s, p->peer, known.allow_as_in[rig_family()], received) == DECISION_EQUAL;
 	shard_peer_counts(s, p->peer, rig_family(), &c);
 	me->wrong += c.replays_done > UINT32_MAX;
 }
