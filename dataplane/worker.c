@@ -272,7 +272,7 @@ fetch_tables(struct worker *w, const struct burst *next, struct vrf_id vrf) RUNS
 	read_begin(w);
 	g = fib_read_begin(w->fib);
 	fetch(held != NULL ? &held->v4 : NULL, &next->v4,
-		(const uint32_t *)(const void *)g->v4[vrf.v].lpm);
+		(const uint32_t *)(const void *)g->v4[vrf.v].answers);
 	fetch(held != NULL ? &held->v6 : NULL, &next->v6, g->v6[vrf.v].words);
 	read_end(w);
 }

@@ -702,6 +702,7 @@ publish(struct fib *f)
 			g->v6[t->vrf.v].miss = miss_of(t);
 		} else {
 			g->v4[t->vrf.v].lpm = table_v4_lpm(t->copy[f->idle]);
+			g->v4[t->vrf.v].answers = table_v4_answers(t->copy[f->idle]);
 			g->v4[t->vrf.v].miss = miss_of(t);
 		}
 	}
@@ -942,12 +943,13 @@ static bool
 generation_read(const struct fib_generation *g, struct vrf_id vrf, const struct ip_addr *addr,
 	struct path_list_id *list, uint8_t *len)
 {
-	const struct rte_lpm *lpm = g->v4[vrf.v].lpm;
+	const uint16_t *answers = g->v4[vrf.v].answers;
 	const uint32_t *words = g->v6[vrf.v].words;
 
 	if (addr->afi == AFI_IPV6)
 		return words != NULL && table_v6_read(words, addr->b, list, len);
-	return lpm != NULL && table_v4_read(lpm, addr_v4(addr), list, len);
+	return answers != NULL &&
+	       table_v4_read(g->v4[vrf.v].lpm, answers, addr_v4(addr), list, len);
 }
 
 int

@@ -11,6 +11,7 @@
 #include "lpm/base.h"
 #include "lpm/fib.h"
 #include "lpm/path_list.h"
+#include "lpm/table_v4.h"
 #include "lpm/table_v6.h"
 
 #include <rte_lpm.h>
@@ -21,6 +22,7 @@ struct fib_generation {
 	uint64_t number;
 	struct {
 		struct rte_lpm *lpm;
+		const uint16_t *answers; /* table_v4_answers() */
 		uint32_t miss; /* path list of 0/0, or PATH_LIST_NONE */
 	} v4[FIB_VRF_MAX];
 	struct {
@@ -49,42 +51,55 @@ fib_read_any(const words8 *w)
 	return ((*w)[0] | (*w)[1] | (*w)[2] | (*w)[3]) | ((*w)[4] | (*w)[5] | (*w)[6] | (*w)[7]);
 }
 
+/* Of one address, where tbl24 has to be looked at. */
 static inline uint32_t
-fib_read_v4_one(const struct rte_lpm *lpm, uint32_t ip, uint32_t miss)
+fib_read_v4_lpm(const struct rte_lpm *lpm, uint32_t ip, uint32_t miss)
 {
 	uint32_t list;
 
 	return rte_lpm_lookup(lpm, ip, &list) == 0 ? list : miss;
 }
 
-/* A word of tbl24 that leads to a group. */
-#define FIB_READ_V4_GROUP (RTE_LPM_VALID_EXT_ENTRY_BITMASK & ~RTE_LPM_LOOKUP_SUCCESS)
-
-/* Of eight addresses; where a group has the answer, FIB_READ_V4_GROUP is among list[i]'s bits, and of `any`. */
-static inline __attribute__((always_inline)) void
-fib_read_v4_eight(const uint32_t *tbl24, const uint32_t *ip, uint32_t *list, uint32_t miss, words8 *any)
+static inline uint32_t
+fib_read_v4_one(const struct fib_generation *g, struct vrf_id vrf, uint32_t ip)
 {
-	words8 w = {tbl24[ip[0] >> 8], tbl24[ip[1] >> 8], tbl24[ip[2] >> 8], tbl24[ip[3] >> 8],
-		tbl24[ip[4] >> 8], tbl24[ip[5] >> 8], tbl24[ip[6] >> 8], tbl24[ip[7] >> 8]};
-	words8 hit = (words8)((ints8)(w << 7) >> 31);
+	uint32_t answer = g->v4[vrf.v].answers[ip >> 8], miss = g->v4[vrf.v].miss;
 
-	static_assert((uint32_t)RTE_LPM_LOOKUP_SUCCESS << 7 == UINT32_C(1) << 31, "a hit's bit, where a sign is");
-	w = (w & hit & (0x00ffffff | FIB_READ_V4_GROUP)) | (miss & ~hit);
-	*any |= w;
+	if (answer == TABLE_V4_LOOK)
+		return fib_read_v4_lpm(g->v4[vrf.v].lpm, ip, miss);
+	return answer != PATH_LIST_NONE ? answer : miss;
+}
+
+/* Of eight addresses; where tbl24 has to be looked at, list[i] is TABLE_V4_LOOK, and `look` is not 0. */
+static inline __attribute__((always_inline)) void
+fib_read_v4_eight(const uint16_t *answers, const uint32_t *ip, uint32_t *list, uint32_t miss, words8 *look)
+{
+	words8 w = {answers[ip[0] >> 8], answers[ip[1] >> 8], answers[ip[2] >> 8], answers[ip[3] >> 8],
+		answers[ip[4] >> 8], answers[ip[5] >> 8], answers[ip[6] >> 8], answers[ip[7] >> 8]};
+
+	*look |= (words8)(w == TABLE_V4_LOOK);
+	w |= miss & (words8)(w == PATH_LIST_NONE);
 	__builtin_memcpy(list, &w, sizeof(w));
 }
 
-/* Those that groups answer for. */
+/* Those. (A miss may be that number, too, and is found to be one again.) */
 static __attribute__((noinline, unused)) void
-fib_read_v4_groups(const struct rte_lpm *lpm, const uint32_t *ip, uint32_t *list, uint32_t miss, unsigned n)
+fib_read_v4_look(const struct rte_lpm *lpm, const uint32_t *ip, uint32_t *list, uint32_t miss, unsigned n)
 {
 	for (unsigned i = 0; i < n; i++)
-		if (list[i] & FIB_READ_V4_GROUP)
-			list[i] = fib_read_v4_one(lpm, ip[i], miss);
+		if (list[i] == TABLE_V4_LOOK)
+			list[i] = fib_read_v4_lpm(lpm, ip[i], miss);
+}
+
+/* The word, of 32 bits, of the first level that has the answer for `ip`: for who prefetches. */
+static inline __attribute__((always_inline)) uint32_t
+fib_read_v4_first(uint32_t ip)
+{
+	return ip >> 9;
 }
 
 /*
- * The path lists of `n` IPv4 addresses in host order, PATH_LIST_NONE without a route; the caller has prefetched tbl24's entries (a full table
+ * The path lists of `n` IPv4 addresses in host order, PATH_LIST_NONE without a route; the caller has prefetched the answers (a full table
  * does not fit a cache). What rte_lpm_lookup_bulk() answers, eight at a time. Nothing else lies between two loads, so that as many as the CPU
  * can hold are under way: read one by one in the loop that finishes packets, they let 27 million a second through instead of 43 where memory
  * is slow.
@@ -92,21 +107,21 @@ fib_read_v4_groups(const struct rte_lpm *lpm, const uint32_t *ip, uint32_t *list
 static inline __attribute__((always_inline)) void
 fib_read_v4_lists(const struct fib_generation *g, struct vrf_id vrf, const uint32_t *ip, uint32_t *list, unsigned n)
 {
-	const struct rte_lpm *lpm = g->v4[vrf.v].lpm;
+	const uint16_t *answers = g->v4[vrf.v].answers;
 	uint32_t miss = g->v4[vrf.v].miss;
-	words8 any = {0};
+	words8 look = {0};
 	unsigned i = 0;
 
-	if (__builtin_expect(lpm == NULL, 0)) {
+	if (__builtin_expect(answers == NULL, 0)) {
 		__builtin_memset(list, 0, n * sizeof(*list));
 		return;
 	}
 	for (; i + 8 <= n; i += 8)
-		fib_read_v4_eight((const uint32_t *)(const void *)lpm->tbl24, ip + i, list + i, miss, &any);
-	if (fib_read_any(&any) & FIB_READ_V4_GROUP)
-		fib_read_v4_groups(lpm, ip, list, miss, i);
+		fib_read_v4_eight(answers, ip + i, list + i, miss, &look);
+	if (fib_read_any(&look))
+		fib_read_v4_look(g->v4[vrf.v].lpm, ip, list, miss, i);
 	for (; i < n; i++)
-		list[i] = fib_read_v4_one(lpm, ip[i], miss);
+		list[i] = fib_read_v4_one(g, vrf, ip[i]);
 }
 
 /*
@@ -116,10 +131,10 @@ fib_read_v4_lists(const struct fib_generation *g, struct vrf_id vrf, const uint3
 static inline __attribute__((always_inline)) void
 fib_read_v4_bulk(const struct fib_generation *g, struct vrf_id vrf, const uint32_t *ip, uint32_t *out, unsigned n)
 {
-	const struct rte_lpm *lpm = g->v4[vrf.v].lpm;
+	const uint16_t *answers = g->v4[vrf.v].answers;
 
-	for (unsigned i = 0; lpm != NULL && i < n; i++)
-		__builtin_prefetch(&lpm->tbl24[ip[i] >> 8]);
+	for (unsigned i = 0; answers != NULL && i < n; i++)
+		__builtin_prefetch(&answers[ip[i] >> 8]);
 	fib_read_v4_lists(g, vrf, ip, out, n);
 }
 

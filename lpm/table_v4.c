@@ -26,6 +26,8 @@ static_assert(RTE_LPM_LOOKUP_SUCCESS == 1u << 24, "bits 0..23 are the next hop, 
 static_assert(RTE_LPM_VALID_EXT_ENTRY_BITMASK == 3u << 24, "bit 25 is `valid_group`");
 static_assert(RTE_LPM_TBL8_GROUP_NUM_ENTRIES == 256, "a group is one /24");
 static_assert(PATH_LIST_MAX <= 1u << 24, "a path list id is the next hop");
+static_assert(PATH_LIST_MAX - 1 <= TABLE_V4_LOOK, "all but the last one are answers of 16 bits");
+static_assert(PATH_LIST_NONE == 0, "an entry without an answer is 0, in both widths");
 
 #define SLOTS (1u << 24)
 #define VALID (1u << 24)
@@ -37,6 +39,7 @@ static_assert(PATH_LIST_MAX <= 1u << 24, "a path list id is the next hop");
 struct table_v4 {
 	struct arena *arena;
 	uint32_t *tbl24;
+	uint16_t *answers;
 	struct groups groups; /* base: tbl8 */
 	uint64_t shorts;
 	struct rte_lpm *lpm;
@@ -47,7 +50,7 @@ struct table_v4 {
 struct sweep {
 	struct table_v4 *t;
 	bool clean; /* no slot has a group: fill without looking */
-	uint32_t pos;
+	uint32_t first, pos;
 	unsigned top;
 	struct {
 		uint32_t last; /* slot */
@@ -66,10 +69,17 @@ lpm_bytes(void)
 	return (sizeof(struct rte_lpm) + 4095) & ~(size_t)4095;
 }
 
+/* tbl24 and its answers. */
+static size_t
+first_level_bytes(void)
+{
+	return lpm_bytes() + SLOTS * sizeof(uint16_t);
+}
+
 size_t
 table_v4_bytes(uint32_t groups)
 {
-	size_t bytes = lpm_bytes() + (size_t)groups * GROUP_ENTRIES * sizeof(uint32_t);
+	size_t bytes = first_level_bytes() + (size_t)groups * GROUP_ENTRIES * sizeof(uint32_t);
 
 	return table_map_bytes(bytes);
 }
@@ -86,13 +96,14 @@ table_v4_create(struct arena *a, uint32_t groups, bool huge, struct table_v4 **o
 	if (t == NULL)
 		return -ENOMEM;
 	t->arena = a;
-	if (table_map_create(&t->map, bytes, lpm_bytes(), huge) != 0) {
+	if (table_map_create(&t->map, bytes, first_level_bytes(), huge) != 0) {
 		arena_free(a, t);
 		return -ENOMEM;
 	}
 	t->lpm = t->map.at;
 	t->tbl24 = (uint32_t *)(void *)t->lpm;
-	t->groups.base = (uint32_t *)(void *)((char *)t->lpm + lpm_bytes());
+	t->answers = (uint16_t *)(void *)((char *)t->lpm + lpm_bytes());
+	t->groups.base = (uint32_t *)(void *)((char *)t->lpm + first_level_bytes());
 	t->lpm->tbl8 = (struct rte_lpm_tbl_entry *)(void *)t->groups.base;
 	t->groups.end = groups;
 	groups_reset(&t->groups, 0);
@@ -113,6 +124,12 @@ struct rte_lpm *
 table_v4_lpm(const struct table_v4 *t)
 {
 	return t->lpm;
+}
+
+const uint16_t *
+table_v4_answers(const struct table_v4 *t)
+{
+	return t->answers;
 }
 
 uint32_t
@@ -292,12 +309,24 @@ sweep_init(struct sweep *s, struct table_v4 *t, uint32_t first, uint32_t last)
 {
 	s->t = t;
 	s->clean = false;
-	s->pos = first;
+	s->first = s->pos = first;
 	s->top = 0;
 	s->level[0].last = last;
 	s->level[0].word = 0;
 	s->writes = 0;
 	s->group_open = false;
+}
+
+/* What is painted, in 16 bits. Branch-free, as fill_clean(). */
+static void
+answers_make(struct table_v4 *t, uint32_t first, uint32_t last)
+{
+	const uint32_t *restrict from = &t->tbl24[first];
+	uint16_t *restrict to = &t->answers[first];
+	uint32_t count = last - first + 1;
+
+	for (uint32_t i = 0; i < count; i++)
+		to[i] = (uint16_t)((from[i] & VALID_GROUP) != 0 ? TABLE_V4_LOOK : from[i]);
 }
 
 /* Paints the open level's slots from the shadow, `cursor` being behind all that covers them. */
@@ -318,6 +347,7 @@ sweep_run(struct sweep *s, struct shadow_cursor *cursor)
 done:
 	group_close(s);
 	sweep_fill(s, last + 1);
+	answers_make(s->t, s->first, last);
 	return s->writes;
 }
 
@@ -382,18 +412,25 @@ void
 table_v4_prefetch(const struct table_v4 *t, uint32_t addr)
 {
 	__builtin_prefetch(&t->tbl24[addr >> 8], 1);
+	__builtin_prefetch(&t->answers[addr >> 8], 1);
 }
 
 bool
-table_v4_read(const struct rte_lpm *lpm, uint32_t addr, struct path_list_id *list, uint8_t *len)
+table_v4_read(const struct rte_lpm *lpm, const uint16_t *answers, uint32_t addr,
+	struct path_list_id *list, uint8_t *len)
 {
 	const uint32_t *tbl24 = (const uint32_t *)(const void *)lpm->tbl24;
 	const uint32_t *tbl8 = (const uint32_t *)(const void *)lpm->tbl8;
 	uint32_t word = tbl24[addr >> 8];
+	uint16_t answer = answers[addr >> 8];
 
-	if (has_group(word))
+	if (answer == TABLE_V4_LOOK && has_group(word))
 		word = tbl8[(size_t)(word & VALUE_MASK) * GROUP_ENTRIES + (addr & 0xff)];
-	list->v = word & VALUE_MASK;
 	*len = (uint8_t)(word >> DEPTH_SHIFT);
+	if (answer != TABLE_V4_LOOK) {
+		list->v = answer;
+		return answer != PATH_LIST_NONE;
+	}
+	list->v = word & VALUE_MASK;
 	return (word & VALID) != 0;
 }

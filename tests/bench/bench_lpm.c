@@ -3,8 +3,8 @@
  * Benchmark of the IPv4 table. One reader on a CPU of its own looks up in bursts of 64, while the
  * writer on the other CPU changes a batch of prefixes so many times a second: with left-right
  * copies (fib.h) or painting the one table that the reader has (each slot one store of its final
- * answer). Then what a batch costs the writer by size, against painting all; and the same lookups
- * by rte_lpm's own table, made by rte_lpm_add.
+ * answer). Then what a batch costs the writer by size, against painting all; and the same routes
+ * in rte_lpm's own table, made by rte_lpm_add, looked up by rte_lpm_lookup_bulk.
  *
  * Prints one sample a line, `METRIC DUT UNIT RUN VALUE`; scripts/bench makes the report. Samples of
  * one run of the same metric are neighbours in time, and their order alternates. Rates are by the
@@ -69,6 +69,7 @@ sample(const char *metric, const char *dut, const char *unit, unsigned run, doub
 
 struct reading {
 	const struct fib_reader *reader;
+	const struct rte_lpm *theirs; /* instead of it */
 	const uint32_t *ip;
 	uint32_t ip_mask; /* count of addresses less one */
 	_Atomic bool done;
@@ -83,10 +84,12 @@ read_bursts(struct reading *r, unsigned id, uint32_t *at, unsigned bursts)
 	uint64_t sum = 0;
 
 	for (unsigned b = 0; b < bursts; b++) {
-		const struct fib_generation *g = fib_read_begin(r->reader);
 		uint32_t out[BURST];
 
-		fib_read_v4_bulk(g, VRF_DEFAULT, &r->ip[*at], out, BURST);
+		if (r->theirs != NULL)
+			rte_lpm_lookup_bulk(r->theirs, &r->ip[*at], out, BURST);
+		else
+			fib_read_v4_bulk(fib_read_begin(r->reader), VRF_DEFAULT, &r->ip[*at], out, BURST);
 		*at = (*at + BURST) & r->ip_mask;
 		for (unsigned i = 0; i < BURST; i++)
 			sum += out[i];
@@ -330,6 +333,7 @@ tables_make(void)
 	table_v4_rebuild(in_place.table, in_place.shadow);
 	in_place.generation = (struct fib_generation){.number = 1};
 	in_place.generation.v4[0].lpm = table_v4_lpm(in_place.table);
+	in_place.generation.v4[0].answers = table_v4_answers(in_place.table);
 	atomic_store(&in_place.reader.current, &in_place.generation);
 }
 
@@ -347,18 +351,15 @@ destinations_make(void)
 }
 
 #ifdef KEEL_BENCH_RTE_LPM
-/*
- * The same routes and lookups in a table made by rte_lpm_add, and in ours, both without hugepages
- * as EAL has none here.
- */
+/* The same routes in a table made by rte_lpm_add, and in ours, both without hugepages as EAL has none here. */
 static void
 bench_rte_lpm(void)
 {
 	char *argv[] = {"bench_lpm", "--no-huge", "--no-shconf", "--no-pci", "--no-telemetry", "-m",
 		"512", "-l", "0", "--log-level=3"};
 	struct rte_lpm_config config = {.max_rules = LPM_ROUTES + 1, .number_tbl8s = 256};
-	struct fib_generation generation[2] = {{.number = 1}, {.number = 1}};
-	struct fib_reader reader[2] = {{.path_lists = NULL}, {.path_lists = NULL}};
+	struct fib_generation generation = {.number = 1};
+	struct fib_reader reader = {.path_lists = NULL};
 	struct table_v4 *ours;
 	struct shadow *shadow;
 	struct rte_lpm *theirs;
@@ -393,14 +394,14 @@ bench_rte_lpm(void)
 	table_v4_rebuild(ours, shadow);
 	sample("add_50000", "left-right", "ms", 0,
 		(double)(clock_ns(CLOCK_THREAD_CPUTIME_ID) - cpu) / 1e6);
-	generation[0].v4[0].lpm = table_v4_lpm(ours);
-	generation[1].v4[0].lpm = theirs;
-	for (unsigned i = 0; i < 2; i++)
-		atomic_store(&reader[i].current, &generation[i]);
+	generation.v4[0].lpm = table_v4_lpm(ours);
+	generation.v4[0].answers = table_v4_answers(ours);
+	atomic_store(&reader.current, &generation);
 	for (unsigned run = 0; run < options.runs; run++) {
 		for (unsigned turn = 0; turn < 2; turn++) {
 			unsigned which = (run + turn) % 2;
-			struct reading r = {.reader = &reader[which],
+			struct reading r = {.reader = &reader,
+				.theirs = which == 0 ? NULL : theirs,
 				.ip = destination,
 				.ip_mask = RANDOM_COUNT - 1};
 			pthread_t thread;

@@ -300,9 +300,9 @@ static void
 test_memory(void **state)
 {
 	(void)state;
-	fib_begin((struct fib_config){.memory_bytes = (size_t)150 << 20});
+	fib_begin((struct fib_config){.memory_bytes = (size_t)210 << 20});
 	assert_int_equal(fib_vrf_add(fib, VRF_DEFAULT, AFI_IPV4), 0);
-	assert_in_range(stats().memory_bytes, (size_t)128 << 20, (size_t)150 << 20);
+	assert_in_range(stats().memory_bytes, (size_t)192 << 20, (size_t)210 << 20);
 	assert_int_equal(fib_vrf_add(fib, (struct vrf_id){1}, AFI_IPV4), -ENOSPC);
 	assert_int_equal(fib_vrf_add(fib, (struct vrf_id){1}, AFI_IPV6), -ENOSPC);
 	fib_unmake();

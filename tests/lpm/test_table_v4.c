@@ -166,19 +166,33 @@ naive(const uint32_t *list, const struct v4_route *r, unsigned count, uint32_t a
 	return best;
 }
 
+/* The answer of 16 bits is tbl24's. */
+static void
+check_answer(uint32_t slot)
+{
+	struct rte_lpm_tbl_entry e = table_v4_lpm(table)->tbl24[slot];
+	uint16_t answer = table_v4_answers(table)[slot];
+
+	if (e.valid_group || (e.valid && e.next_hop >= TABLE_V4_LOOK))
+		assert_int_equal(answer, TABLE_V4_LOOK);
+	else
+		assert_int_equal(answer, e.valid ? e.next_hop : 0);
+}
+
 static void
 check_addr(const uint32_t *list, const struct v4_route *r, unsigned count, uint32_t addr)
 {
 	uint8_t len, found_len;
 	uint32_t expected = naive(list, r, count, addr, &len), found;
 	struct path_list_id id;
-	bool hit = table_v4_read(table_v4_lpm(table), addr, &id, &found_len);
+	bool hit = table_v4_read(table_v4_lpm(table), table_v4_answers(table), addr, &id, &found_len);
 
 	if (hit != (expected != 0) || (hit && (id.v != expected || found_len != len)))
 		fail_msg("%08x: %u/%u, expected %u/%u", addr, id.v, found_len, expected, len);
 	assert_int_equal(rte_lpm_lookup(table_v4_lpm(table), addr, &found) == 0, hit);
 	if (hit)
 		assert_int_equal(found, expected);
+	check_answer(addr >> 8);
 }
 
 /* Random changes, each painted alone, against the definition of longest match. */
