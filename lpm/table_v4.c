@@ -50,7 +50,7 @@ struct table_v4 {
 struct sweep {
 	struct table_v4 *t;
 	bool clean; /* no slot has a group: fill without looking */
-	uint32_t first, pos;
+	uint32_t pos;
 	unsigned top;
 	struct {
 		uint32_t last; /* slot */
@@ -159,21 +159,39 @@ word_of(uint64_t entry)
 	return shadow_v4_list(entry) | VALID | (uint32_t)shadow_v4_len(entry) << DEPTH_SHIFT;
 }
 
+/* A word of tbl24 in 16 bits. */
+static uint16_t
+answer_of(uint32_t word)
+{
+	return (word & VALID_GROUP) != 0 ? TABLE_V4_LOOK : (uint16_t)word;
+}
+
+/* Each store to tbl24 goes with its answer's. */
+static void
+store(struct table_v4 *t, uint32_t slot, uint32_t word)
+{
+	t->tbl24[slot] = word;
+	t->answers[slot] = answer_of(word);
+}
+
 /* Branch-free, so that the compiler makes vectors of it. */
 static uint64_t
-fill_clean(uint32_t *restrict p, uint32_t count, uint32_t word)
+fill_clean(struct table_v4 *t, uint32_t first, uint32_t count, uint32_t word)
 {
-	uint32_t writes = 0;
+	uint32_t *restrict p = &t->tbl24[first], writes = 0;
+	uint16_t *restrict answer = &t->answers[first];
 
 	if (count == 1) {
 		writes = *p != word;
-		*p = word;
+		store(t, first, word);
 		return writes;
 	}
 	for (uint32_t i = 0; i < count; i++) {
 		writes += p[i] != word;
 		p[i] = word;
 	}
+	for (uint32_t i = 0; i < count; i++)
+		answer[i] = answer_of(word);
 	return writes;
 }
 
@@ -182,12 +200,12 @@ fill(struct table_v4 *t, uint32_t first, uint32_t count, uint32_t word)
 {
 	uint64_t writes = 0;
 
-	for (uint32_t *p = &t->tbl24[first], *end = p + count; p < end; p++) {
-		uint32_t old = *p;
+	for (uint32_t slot = first; slot < first + count; slot++) {
+		uint32_t old = t->tbl24[slot];
 
 		if (old == word)
 			continue;
-		*p = word;
+		store(t, slot, word);
 		writes++;
 		if (has_group(old))
 			group_put(&t->groups, old & VALUE_MASK);
@@ -211,7 +229,7 @@ sweep_fill(struct sweep *s, uint32_t to)
 		uint32_t count = (last < to ? last + 1 : to) - s->pos;
 
 		if (s->clean)
-			s->writes += fill_clean(&s->t->tbl24[s->pos], count, s->level[s->top].word);
+			s->writes += fill_clean(s->t, s->pos, count, s->level[s->top].word);
 		else
 			s->writes += fill(s->t, s->pos, count, s->level[s->top].word);
 		s->pos += count;
@@ -223,11 +241,10 @@ sweep_fill(struct sweep *s, uint32_t to)
 static void
 group_store(struct sweep *s)
 {
-	uint32_t *slot = &s->t->tbl24[s->group_slot];
-	uint32_t group, *p;
+	uint32_t old = s->t->tbl24[s->group_slot], group, *p;
 
-	if (!s->clean && has_group(*slot))
-		group = *slot & VALUE_MASK;
+	if (!s->clean && has_group(old))
+		group = old & VALUE_MASK;
 	else
 		group = group_get(&s->t->groups);
 	if (group == NO_GROUP) {
@@ -239,8 +256,8 @@ group_store(struct sweep *s)
 		s->writes += p[i] != s->group[i];
 		p[i] = s->group[i];
 	}
-	if (*slot != (group | VALID | VALID_GROUP)) {
-		*slot = group | VALID | VALID_GROUP;
+	if (old != (group | VALID | VALID_GROUP)) {
+		store(s->t, s->group_slot, group | VALID | VALID_GROUP);
 		s->writes++;
 	}
 	s->pos = s->group_slot + 1;
@@ -309,24 +326,12 @@ sweep_init(struct sweep *s, struct table_v4 *t, uint32_t first, uint32_t last)
 {
 	s->t = t;
 	s->clean = false;
-	s->first = s->pos = first;
+	s->pos = first;
 	s->top = 0;
 	s->level[0].last = last;
 	s->level[0].word = 0;
 	s->writes = 0;
 	s->group_open = false;
-}
-
-/* What is painted, in 16 bits. Branch-free, as fill_clean(). */
-static void
-answers_make(struct table_v4 *t, uint32_t first, uint32_t last)
-{
-	const uint32_t *restrict from = &t->tbl24[first];
-	uint16_t *restrict to = &t->answers[first];
-	uint32_t count = last - first + 1;
-
-	for (uint32_t i = 0; i < count; i++)
-		to[i] = (uint16_t)((from[i] & VALID_GROUP) != 0 ? TABLE_V4_LOOK : from[i]);
 }
 
 /* Paints the open level's slots from the shadow, `cursor` being behind all that covers them. */
@@ -347,7 +352,6 @@ sweep_run(struct sweep *s, struct shadow_cursor *cursor)
 done:
 	group_close(s);
 	sweep_fill(s, last + 1);
-	answers_make(s->t, s->first, last);
 	return s->writes;
 }
 
@@ -365,7 +369,7 @@ table_v4_release(struct table_v4 *t, const struct shadow *s, uint32_t addr)
 	if (shadow_v4_run(&cursor, &entry) > 0 && shadow_v4_addr(*entry) >> 8 == slot &&
 		!(*entry & SHADOW_V4_WAITING))
 		return;
-	t->tbl24[slot] = 0;
+	store(t, slot, 0);
 	group_put(&t->groups, old & VALUE_MASK);
 }
 
