@@ -163,6 +163,7 @@ table_destroy(struct fib *f, struct fib_table *t)
 	shadow_destroy(t->behind);
 	shadow_destroy(t->waiting);
 	shadow_destroy(t->own_waiting);
+	shadow_destroy(t->came);
 	arena_free(f->arena, t);
 }
 
@@ -222,13 +223,14 @@ table_create(
 		return -ENOMEM;
 	*t = (struct fib_table){
 		.vrf = vrf, .afi = afi, .groups_max = groups, .groups_kept = groups / GROUPS_KEPT};
-	t->retry_from_v6.afi = AFI_IPV6;
+	t->retry_from_v6.afi = t->came_from.afi = AFI_IPV6;
 	t->mapped_bytes = 2 * copy_bytes(afi, groups);
 	if (shadow_create(f->arena, afi, &t->routes) != 0 ||
 		shadow_create(f->arena, afi, &t->open) != 0 ||
 		shadow_create(f->arena, afi, &t->behind) != 0 ||
 		shadow_create(f->arena, afi, &t->waiting) != 0 ||
-		shadow_create(f->arena, afi, &t->own_waiting) != 0 || copy_create(f, t, 0) != 0 ||
+		shadow_create(f->arena, afi, &t->own_waiting) != 0 ||
+		shadow_create(f->arena, afi, &t->came) != 0 || copy_create(f, t, 0) != 0 ||
 		copy_create(f, t, 1) != 0) {
 		table_destroy(f, t);
 		return -ENOMEM;
@@ -746,7 +748,8 @@ table_count(struct fib_table *t)
 	counter_set(&n->groups_used, t->groups_wanted);
 	counter_set(&n->memory_bytes, t->mapped_bytes + shadow_bytes(t->routes) +
 					      shadow_bytes(t->open) + shadow_bytes(t->behind) +
-					      shadow_bytes(t->waiting) + shadow_bytes(t->own_waiting));
+					      shadow_bytes(t->waiting) +
+					      shadow_bytes(t->own_waiting) + shadow_bytes(t->came));
 }
 
 static bool

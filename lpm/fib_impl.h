@@ -25,6 +25,8 @@ struct fib_table {
 	/* IPv4: each /24 whose longer prefixes have no group. IPv6: the prefixes that have none */
 	struct shadow *waiting;
 	struct shadow *own_waiting; /* of the prefixes that wait, those of fib_set_own(); some may have been served since */
+	/* IPv6: of the groups that there are those that came while others waited below, who may need no more */
+	struct shadow *came;
 	union {
 		struct table_v4 *copy[2];
 		struct table_v6 *copy_v6[2];
@@ -34,8 +36,8 @@ struct fib_table {
 	uint32_t groups_wanted; /* those that the prefixes that do not wait need */
 	uint64_t waiting_routes;
 	uint32_t retry_from; /* the retries go round */
-	struct prefix retry_from_v6;
-	bool grant_wanted; /* IPv6: something went since the last retry */
+	struct prefix retry_from_v6, came_from;
+	bool grant_wanted; /* IPv6: since the last retry something went, or is in `came` */
 	size_t mapped_bytes;
 	alignas(CACHE_LINE) struct table_counters counters;
 };
@@ -60,7 +62,10 @@ void fib_v6_replace(
 void fib_v6_remove(struct fib_table *t, const struct prefix *p, bool waiting);
 
 bool fib_v6_grant_pays(const struct fib_table *t);
-/* Groups came free: to those that wait, in turn. They join the batch, so that both copies paint them. */
+/*
+ * Groups came free: to those that wait, in turn. Others brought groups: to those that need no more,
+ * so many a commit. They join the batch, so that both copies paint them.
+ */
 void fib_v6_grant(struct fib_table *t);
 
 bool fib_v6_rebuild_pays(const struct fib_table *t);

@@ -428,6 +428,12 @@ table_v6_need(const struct shadow *s, const struct prefix *p)
 	return count;
 }
 
+struct prefix
+table_v6_group(const struct prefix *p, unsigned out)
+{
+	return prefix_cut(p, level_start(level_of(p->len) + 1 - out));
+}
+
 /* The tables on the way to `p` down to the one whose slots it ends in, or the last there is. */
 static unsigned
 way_down(const struct table_v6 *t, const struct prefix *p, uint32_t *table[LEVELS])

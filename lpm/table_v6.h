@@ -53,6 +53,11 @@ uint32_t table_v6_groups_used(const struct table_v6 *t);
  * in the shadow itself does not matter. At most 13.
  */
 unsigned table_v6_need(const struct shadow *s, const struct prefix *p);
+/*
+ * Of the groups on the way to `p` the innermost (`out` 1), the one around it and so on, by the prefix
+ * that leads there: /24, /32 to /120.
+ */
+struct prefix table_v6_group(const struct prefix *p, unsigned out);
 
 /*
  * Gives back the groups on the way to `p` that the shadow has no use for (any more); paint `p`

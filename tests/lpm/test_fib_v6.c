@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "lpm/fib.h"
 
+#include "lpm/shadow.h"
+#include "lpm/table_v6.h"
 #include "tests/lpm/fib_rig.h"
 #include "tests/lpm/lpm6_check.h"
 #include "tests/lpm/one_thread.h"
@@ -188,6 +190,95 @@ test_own_waits(void **state)
 	fib_unmake();
 }
 
+/* All the groups that they need are there by now, each of some other prefix: they need not wait, whatever waits beside them. */
+static void
+test_groups_of_others(void **state)
+{
+	static const char *const own = "2001:eff::1/128";
+	static const char *const needs_none[] = {"2001:eff::2/128", "2001:eff::8/125",
+		"2001:eff::80/121", "2001:eff:0:ff00::/56", "2001:eff:100::/40",
+		"2001:eff:8000::/33", "2001:e80::/25", "2001:eee::/32"};
+	static const char *const needs_some[] = {"2001:eff:100::1/128", "2001:eff:0:ff00::/57",
+		"2001:eff::100/121", "2001:eff::1:0/113"};
+	struct prefix p = pfx(own);
+
+	(void)state;
+	fib_make(16 * 26);
+	lists_make(3);
+	flood();
+	for (unsigned i = 0; i < 8; i++)
+		set(needs_none[i], list[1]);
+	for (unsigned i = 0; i < 4; i++)
+		set(needs_some[i], list[1]);
+	assert_int_equal(commit(), -ENOSPC);
+	/* came and went */
+	assert_int_equal(fib_set_own(fib, VRF_DEFAULT, &p, list[2]), 0);
+	withdraw(own);
+	assert_int_equal(commit(), -ENOSPC);
+	settle();
+	for (unsigned i = 0; i < 8; i++) {
+		struct prefix q = pfx(needs_none[i]);
+
+		assert_true(fib_waits(fib, VRF_DEFAULT, &q));
+	}
+	assert_int_equal(fib_set_own(fib, VRF_DEFAULT, &p, list[2]), 0);
+	assert_int_equal(commit(), -ENOSPC);
+	settle();
+	for (unsigned i = 0; i < 8; i++) {
+		p = pfx(needs_none[i]);
+		assert_false(fib_waits(fib, VRF_DEFAULT, &p));
+	}
+	check("2001:eff::2", "2001:eff::2/128", list[1]);
+	check("2001:eff:1ff::2", "2001:eff:100::/40", list[1]);
+	for (unsigned i = 0; i < 4; i++) {
+		p = pfx(needs_some[i]);
+		assert_true(fib_waits(fib, VRF_DEFAULT, &p));
+	}
+	/* theirs now, too */
+	withdraw(own);
+	(void)commit();
+	check("2001:eff::2", "2001:eff::2/128", list[1]);
+	check("2001:eff::1", "2001:e80::/25", list[1]);
+	lists_drop(3);
+	fib_unmake();
+}
+
+/* However many these are, a commit serves so many and no more. */
+static void
+test_groups_of_others_bounded(void **state)
+{
+	struct prefix own = pfx("2001:eff::/128");
+	uint64_t waited, first;
+	unsigned commits = 1;
+
+	(void)state;
+	fib_make(16 * 26);
+	lists_make(3);
+	flood();
+	for (unsigned byte = 3; byte < 16; byte++) {
+		for (unsigned i = 1; i < 256; i++) {
+			struct ip_addr a = v6_addr(own.b);
+			struct prefix p;
+
+			a.b[byte] = (uint8_t)(a.b[byte] + i);
+			p = prefix_from_addr(&a, (uint8_t)(byte * 8 + 8));
+			assert_int_equal(fib_set(fib, VRF_DEFAULT, &p, list[1]), 0);
+		}
+	}
+	assert_int_equal(commit(), -ENOSPC);
+	waited = stats().not_installed;
+	assert_int_equal(fib_set_own(fib, VRF_DEFAULT, &own, list[2]), 0);
+	assert_int_equal(commit(), -ENOSPC);
+	first = waited - stats().not_installed;
+	assert_true(first > 0 && first <= 1024);
+	for (; !fib_settled(fib); commits++)
+		assert_int_equal(commit(), -ENOSPC);
+	assert_int_equal(waited - stats().not_installed, 13 * 255);
+	assert_true(commits <= 16);
+	lists_drop(3);
+	fib_unmake();
+}
+
 /* Who waits for groups comes before who asks later; who needs none does not wait. */
 static void
 test_waiting(void **state)
@@ -251,6 +342,26 @@ fib_answer(const uint8_t *b)
 	return result.hit ? result.path_list.v | (uint32_t)result.prefix.len << 24 : 0;
 }
 
+/* Nobody waits who needs no group; `fib` has no more than these. */
+static void
+check_waiting(const struct prefix *p, const uint32_t *value, size_t count)
+{
+	struct shadow *installed;
+
+	assert_int_equal(shadow_create(arena, AFI_IPV6, &installed), 0);
+	for (size_t i = 0; i < count; i++) {
+		if (value[i] != 0 && !fib_waits(fib, VRF_DEFAULT, &p[i]))
+			assert_int_equal(shadow_set(installed, &p[i],
+						 (struct path_list_id){value[i]}, false),
+				0);
+	}
+	for (size_t i = 0; i < count; i++) {
+		if (value[i] != 0 && fib_waits(fib, VRF_DEFAULT, &p[i]))
+			assert_true(table_v6_need(installed, &p[i]) > 0);
+	}
+	shadow_destroy(installed);
+}
+
 /*
  * Far more than there are groups for, coming and going. The oracle is told who is installed by
  * asking at each prefix's own addresses; then each that is must answer, and nothing else may.
@@ -283,10 +394,14 @@ test_exhaustion(void **state)
 			size_t i = rnd_below(&seed, (uint32_t)count);
 
 			if (rnd_below(&seed, 100) < keep) {
-				value[i] = list[rnd_below(&seed, 50)].v;
-				assert_int_equal(fib_set(fib, VRF_DEFAULT, &p[i],
-							 (struct path_list_id){value[i]}),
-					0);
+				struct path_list_id id = list[rnd_below(&seed, 50)];
+
+				value[i] = id.v;
+				if (i % 8 == 0)
+					assert_int_equal(
+						fib_set_own(fib, VRF_DEFAULT, &p[i], id), 0);
+				else
+					assert_int_equal(fib_set(fib, VRF_DEFAULT, &p[i], id), 0);
 			} else {
 				assert_int_equal(fib_withdraw(fib, VRF_DEFAULT, &p[i]),
 					value[i] != 0 ? 0 : -ENOENT);
@@ -315,6 +430,7 @@ test_exhaustion(void **state)
 		assert_int_equal(installed, stats().installed);
 		assert_int_equal(stats().installed + stats().not_installed, present);
 		assert_true(stats().groups_used <= GROUPS);
+		check_waiting(p, value, count);
 	}
 	for (size_t i = 0; i < count; i++)
 		(void)fib_withdraw(fib, VRF_DEFAULT, &p[i]);
@@ -507,6 +623,8 @@ main(void)
 		one_thread_test(test_waiting),
 		one_thread_test(test_groups_kept_back),
 		one_thread_test(test_own_waits),
+		one_thread_test(test_groups_of_others),
+		one_thread_test(test_groups_of_others_bounded),
 		one_thread_test(test_exhaustion),
 		cmocka_unit_test(test_beside_readers),
 		one_thread_test(test_full_table),
