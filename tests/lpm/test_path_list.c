@@ -301,6 +301,28 @@ full_pools_say_so(void **state)
 	qsbr_offline(f->qsbr, reader);
 }
 
+/* Many other ids may be before it in the order in which they come back. */
+static void
+a_list_behind_others_comes_back(void **state)
+{
+	struct path_lists *p = ((struct fixture *)*state)->p;
+	struct path path = {hop(p, 1, 0), LABEL_NONE};
+	struct path_list_id list, again;
+
+	for (path.label = 1; path.label < PATH_LIST_MAX; path.label++)
+		assert_int_equal(
+			path_list_get(p, PATH_LIST_FORWARD, PORT_NONE, &path, 1, &list), 0);
+	/* each takes the place of the one before, which goes */
+	for (unsigned i = 0; i < 60000; i++) {
+		struct adjacency adj = {.ether_len = 14, .port = (uint16_t)i, .mtu = 1500};
+
+		assert_int_equal(next_hop_up(p, path.next_hop, &adj), 0);
+	}
+	path_list_unref(p, list);
+	assert_int_equal(path_list_get(p, PATH_LIST_PUNT, PORT_NONE, NULL, 0, &again), 0);
+	assert_int_equal(again.v, list.v);
+}
+
 #define KEYS 200
 
 /* Random gets and unrefs against counts kept here; in the end everything returns. */
@@ -499,6 +521,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(senseless_lists_are_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(ids_wait_for_readers, setup, teardown),
 		cmocka_unit_test_setup_teardown(full_pools_say_so, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_list_behind_others_comes_back, setup, teardown),
 		cmocka_unit_test_setup_teardown(counts_against_a_model, setup, teardown),
 		cmocka_unit_test_setup_teardown(readers_see_whole_adjacencies, setup, teardown),
 	};
