@@ -72,7 +72,7 @@ adj_rib_in_timeout(struct adj_rib_in *a)
 {
 	if (!a->retained && !a->refreshing)
 		return false;
-	a->retained = a->awaiting = a->refreshing = false;
+	a->retained = a->refreshing = false; /* RFC 7313 4: End-of-RIB is still waited for */
 	return true;
 }
 
@@ -86,7 +86,7 @@ adj_rib_in_lost(struct adj_rib_in *a)
 void
 adj_rib_in_up(struct adj_rib_in *a, bool awaiting)
 {
-	a->awaiting = awaiting || a->retained;
+	a->awaiting = awaiting;
 	adj_rib_in_open_epoch(a);
 }
 
@@ -96,7 +96,7 @@ adj_rib_in_begin_refresh(struct adj_rib_in *a)
 	uint16_t epoch = atomic_load_explicit(&a->epoch, memory_order_relaxed);
 
 	/* RFC 7313 4 */
-	if (a->awaiting) {
+	if (a->awaiting || a->retained) {
 		count_one(&a->borr_ignored);
 		return;
 	}

@@ -46,8 +46,8 @@ struct adj_rib_in {
 	_Atomic uint16_t epoch; /* stamp of what is fresh */
 	uint16_t oldest;        /* no path has an older stamp */
 	bool refreshing;        /* between BoRR and EoRR */
-	bool retained;          /* paths of an earlier session are kept until End-of-RIB */
-	bool awaiting;          /* End-of-RIB of this session: no BoRR counts before it */
+	bool retained;          /* paths of an earlier session are kept until End-of-RIB; no BoRR counts */
+	bool awaiting;          /* End-of-RIB of this session, whatever is retained: no BoRR counts before it */
 };
 
 void adj_rib_in_init(struct adj_rib_in *a);

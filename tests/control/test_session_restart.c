@@ -203,6 +203,32 @@ test_not_kept(void **state)
 	}
 }
 
+/* RFC 7313 4: BoRR counts from the End-of-RIB on, also when nothing is retained any more. The shard does as the session does. */
+static void
+test_refresh_not_kept(void **state)
+{
+	struct rig *r = &rig;
+	struct adj_rib_in_counts c;
+
+	lost(r);
+	r->o.forwarding_families = 0;
+	established(r);
+	expect_flushed(r);
+	announce(r, ONE);
+	script_send_refresh(&r->s, REFRESH_BEGIN);
+	script_send_refresh(&r->s, REFRESH_END);
+	announce(r, TWO);
+	assert_int_equal(node_paths(&r->n, ONE, 24), 1);
+	shards_peer_counts(&r->n.shards, (struct peer_id){1}, V4, &c);
+	assert_int_equal(c.borr_ignored, 1);
+	assert_int_equal(c.eorr_ignored, 1);
+	script_send_end_of_rib(&r->s, V4);
+	script_send_refresh(&r->s, REFRESH_BEGIN);
+	script_send_refresh(&r->s, REFRESH_END);
+	expect_flushed(r);
+	end(r);
+}
+
 /* RFC 4724 4.2: what was stale once is not kept again. */
 static void
 test_twice(void **state)
@@ -456,6 +482,7 @@ main(void)
 		cmocka_unit_test(test_restart_time),
 		cmocka_unit_test(test_no_end_of_rib),
 		cmocka_unit_test(test_not_kept),
+		cmocka_unit_test(test_refresh_not_kept),
 		cmocka_unit_test(test_twice),
 		cmocka_unit_test(test_no_capability),
 		cmocka_unit_test(test_notification),

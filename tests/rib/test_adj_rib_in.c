@@ -100,8 +100,12 @@ test_restart(void **state)
 	below = adj_rib_in_lost(&a);
 	assert_int_equal(below, a.epoch);
 	assert_false(adj_rib_in_timeout(&a));
+	assert_false(adj_rib_in_retain(&a, &below));
+	adj_rib_in_up(&a, true);
+	assert_true(adj_rib_in_timeout(&a)); /* nothing is retained any more; End-of-RIB is still to come */
+	adj_rib_in_begin_refresh(&a);
 	adj_rib_in_counts_get(&a, &c);
-	assert_int_equal(c.borr_ignored, 2);
+	assert_int_equal(c.borr_ignored, 3);
 	assert_int_equal(c.borr_received, 2);
 	assert_int_equal(c.eorr_ignored, 2);
 }

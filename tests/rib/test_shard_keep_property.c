@@ -46,7 +46,7 @@ struct route {
 };
 
 struct model_peer {
-	bool up, keep, refreshing, retained, awaiting;
+	bool up, keep, refreshing, retained;
 	uint8_t allow_as_in;
 	unsigned policy;
 	uint64_t asked; /* number of the last replay */
@@ -406,13 +406,13 @@ session_lost(struct model *o, unsigned p)
 			each_route(o, p, forget_stale);
 		if (m->up) {
 			each_route(o, p, age);
-			m->refreshing = m->awaiting = false;
+			m->refreshing = false;
 			m->retained = true;
 		}
 	} else {
 		rig_event(&o->rig, RIB_SESSION_DOWN, (uint16_t)p);
 		each_route(o, p, forget);
-		m->refreshing = m->awaiting = m->retained = false;
+		m->refreshing = m->retained = false;
 	}
 	m->up = false;
 }
@@ -422,7 +422,6 @@ session_up(struct model *o, unsigned p)
 {
 	rig_up(&o->rig, (uint16_t)p, is_external(p) ? 65000 + p : RIG_OWN_ASN, p, is_external(p));
 	each_route(o, p, age);
-	o->peer[p].awaiting = o->peer[p].retained;
 	o->peer[p].refused = 0;
 	o->peer[p].up = true;
 }
@@ -441,14 +440,14 @@ sweep(struct model *o, unsigned p, enum rib_record_kind kind)
 	if (kind != RIB_END_OF_RIB)
 		m->refreshing = false;
 	if (kind != RIB_END_REFRESH)
-		m->retained = m->awaiting = false;
+		m->retained = false;
 }
 
 static void
 begin_refresh(struct model *o, unsigned p)
 {
 	rig_event(&o->rig, RIB_BEGIN_REFRESH, (uint16_t)p);
-	if (o->peer[p].awaiting)
+	if (o->peer[p].retained)
 		return;
 	o->peer[p].refreshing = true;
 	each_route(o, p, age);

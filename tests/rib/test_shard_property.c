@@ -256,7 +256,8 @@ model_drop(struct model *o, unsigned p, bool only_stale)
 		for (unsigned k = 0; k < PATH_IDS; k++)
 			if (!only_stale || o->peer[p].path[i][k].stale)
 				o->peer[p].path[i][k].there = false;
-	o->peer[p].refreshing = o->peer[p].retained = o->peer[p].awaiting = false;
+	o->peer[p].refreshing = o->peer[p].retained = false;
+	o->peer[p].awaiting &= only_stale; /* no sweep is End-of-RIB (RFC 7313 4) */
 }
 
 static void
@@ -289,7 +290,7 @@ model_up(struct model *o, unsigned p)
 	o->rig.without_family = below(8) == 0;
 	o->peer[p].negotiated = !o->rig.without_family;
 	if (o->peer[p].negotiated) {
-		o->peer[p].awaiting = o->rig.end_of_rib != 0 || o->peer[p].retained;
+		o->peer[p].awaiting = o->rig.end_of_rib != 0;
 		o->peer[p].rejected = 0;
 	} else if (o->peer[p].retained) {
 		model_drop(o, p, false);
@@ -332,7 +333,7 @@ model_refresh(struct model *o, unsigned p)
 
 	if (what == 0) {
 		rig_event(&o->rig, RIB_BEGIN_REFRESH, (uint16_t)p);
-		if (o->peer[p].awaiting)
+		if (o->peer[p].awaiting || o->peer[p].retained)
 			return;
 		o->peer[p].refreshing = true;
 		model_stale(o, p);
