@@ -119,7 +119,7 @@ enum refresh_action { REFRESH_SENT, REFRESH_REPLAYED, REFRESH_READVERTISED, REFR
  * Import (contract section 5, 1 to 4): without keep_all_routes a ROUTE-REFRESH when both sides have it. With it REFRESH_REPLAYED when the
  * peer has no route refresh: nothing was done here, the caller lets the shard replay (shard_peer_replay()); REFRESH_NO_OP with reason
  * "keep-all-routes" when it has. *reason: a word for `unsupported` and `no-op` ("no-route-refresh", "not-negotiated", "keep-all-routes"),
- * else NULL. `job` comes back in events.
+ * else NULL. `job` comes back in events. REFRESH_SENT: it has left, or is the next thing to do so when the peer takes what is before it.
  */
 enum refresh_action session_refresh_import(struct speaker *s, struct peer_id id, enum family f, uint32_t job, const char **reason)
 	RUNS_ON(role_session);

@@ -101,7 +101,7 @@ enum { CONN_OUT, CONN_IN, CONN_COUNT };
 struct refresh_job {
 	uint32_t id;
 	uint32_t walk; /* export: the walk that answers it; a policy's: update_group_settle() */
-	bool begun; /* import: BoRR came after it */
+	bool sent, begun; /* import: its request left; BoRR came after it */
 };
 struct refresh_jobs {
 	struct refresh_job *job;
@@ -120,6 +120,7 @@ struct peer_family {
 	uint32_t walks; /* refresh walks begun */
 	struct refresh_jobs import_jobs, export_jobs;
 	struct refresh_jobs policy_jobs; /* `walk`: what update_group_settle() gave */
+	bool request_owed; /* a ROUTE-REFRESH that waits for room in the output */
 	uint64_t requested_ns; /* our last ROUTE-REFRESH; 0: none yet */
 	uint64_t requested_updates; /* how many UPDATEs had come then */
 	struct timer stale; /* from the oldest open BoRR, or our oldest request without one */

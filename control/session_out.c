@@ -356,7 +356,7 @@ export_down(struct peer *p)
 		serve_changed(f);
 		timer_cancel(p->speaker->thread, &f->stale);
 		timer_cancel(p->speaker->thread, &f->spread);
-		f->refreshing = false;
+		f->refreshing = f->request_owed = false;
 		jobs_fail(f, &f->import_jobs);
 		jobs_fail(f, &f->export_jobs);
 		jobs_fail(f, &f->policy_jobs);
@@ -467,12 +467,57 @@ family_run(struct peer_family *f, uint64_t deadline_ns) RUNS_ON(role_session)
 	return others || (more && connection_room(c) >= TX_EXPORT_ROOM);
 }
 
+/* Of those that ask, the last ones; without EoRR there is nothing more to wait for. */
+static void
+request_sent(struct peer_family *f)
+{
+	bool framed = f->peer->up->n.enhanced_route_refresh;
+	unsigned first = f->import_jobs.count;
+
+	while (first > 0 && !f->import_jobs.job[first - 1].sent)
+		first--;
+	for (unsigned i = first; i < f->import_jobs.count; i++) {
+		struct refresh_job *j = &f->import_jobs.job[i];
+
+		j->sent = true;
+		tell(f, SESSION_REFRESH_SENT, j->id, framed);
+		if (!framed)
+			tell(f, SESSION_REFRESH_DONE, j->id, false);
+	}
+	if (!framed)
+		f->import_jobs.count = 0;
+	else if (f->stale.deadline_ns == 0)
+		timer_arm(f->peer->speaker->thread, &f->stale,
+			f->peer->config.timers.stale_refresh_s * NS_PER_S);
+}
+
+/* For all jobs that wait; or it is owed: the output is full. */
+static void
+request_send(struct peer_family *f) RUNS_ON(role_session)
+{
+	struct connection *c = f->peer->up;
+	size_t room;
+	uint8_t *tail = connection_tail(c, BGP_MSG_MAX, &room);
+
+	f->request_owed = tail == NULL;
+	if (tail == NULL)
+		return;
+	connection_wrote(c, bgp_refresh_encode(f->family, REFRESH_REQUEST, tail, room), 1);
+	connection_flush(c);
+	f->requests_sent++;
+	f->requested_ns = now_ns();
+	f->requested_updates = f->peer->updates_received;
+	request_sent(f);
+}
+
 bool
 export_run(struct peer *p, uint64_t deadline_ns)
 {
 	bool more = false;
 
 	for (unsigned i = 0; i < FAMILY_COUNT && p->up != NULL; i++) {
+		if (p->family[i].request_owed)
+			request_send(&p->family[i]);
 		if (p->family[i].group != NULL)
 			more |= family_run(&p->family[i], deadline_ns);
 	}
@@ -582,23 +627,6 @@ family_of(struct speaker *s, struct peer_id id, enum family f, const char **reas
 	return &p->family[f];
 }
 
-static bool
-request_send(struct peer_family *f) RUNS_ON(role_session)
-{
-	struct connection *c = f->peer->up;
-	size_t room;
-	uint8_t *tail = connection_tail(c, BGP_MSG_MAX, &room);
-
-	if (tail == NULL)
-		return false;
-	connection_wrote(c, bgp_refresh_encode(f->family, REFRESH_REQUEST, tail, room), 1);
-	connection_flush(c);
-	f->requests_sent++;
-	f->requested_ns = now_ns();
-	f->requested_updates = f->peer->updates_received;
-	return true;
-}
-
 /*
  * Contract section 5.11: a request that the peer has not begun to answer is one for us, too: all that it will say comes after this. Not where
  * that may be wrong: routes have come since from one that has never sent a BoRR, so they may be its answer (against RFC 7313 4); and not for
@@ -607,7 +635,8 @@ request_send(struct peer_family *f) RUNS_ON(role_session)
 static bool
 request_under_way(const struct peer_family *f)
 {
-	if (f->requested_ns == 0 || now_ns() - f->requested_ns > REQUEST_ANSWER_NS)
+	if (f->request_owed || f->requested_ns == 0 ||
+		now_ns() - f->requested_ns > REQUEST_ANSWER_NS)
 		return false;
 	if (f->borr_received == 0 && f->peer->updates_received != f->requested_updates)
 		return false;
@@ -624,24 +653,16 @@ refresh_ask(struct peer_family *f, uint32_t job, bool may_join, const char **rea
 	RUNS_ON(role_session)
 {
 	struct refresh_job j = {.id = job};
-	bool framed = f->peer->up->n.enhanced_route_refresh;
-	bool joins = framed && may_join && request_under_way(f);
+	bool joins = f->peer->up->n.enhanced_route_refresh && may_join && request_under_way(f);
 
-	if (framed && !jobs_add(f, &f->import_jobs, &j)) {
+	if (!jobs_add(f, &f->import_jobs, &j)) {
 		*reason = "out-of-memory";
 		return REFRESH_UNSUPPORTED;
 	}
-	if (!joins && !request_send(f)) {
-		f->import_jobs.count -= framed;
-		*reason = "output-blocked";
-		return REFRESH_UNSUPPORTED;
-	}
-	tell(f, SESSION_REFRESH_SENT, job, framed);
-	if (!framed)
-		tell(f, SESSION_REFRESH_DONE, job, false);
-	else if (f->stale.deadline_ns == 0)
-		timer_arm(f->peer->speaker->thread, &f->stale,
-			f->peer->config.timers.stale_refresh_s * NS_PER_S);
+	if (joins)
+		request_sent(f);
+	else if (!f->request_owed)
+		request_send(f);
 	return REFRESH_SENT;
 }
 

@@ -173,6 +173,102 @@ test_requests_unframed(void **state)
 	node_end(&n);
 }
 
+static void
+call_flood(void *arg)
+{
+	struct node_call *c = arg;
+	struct session_view v;
+	uint64_t before;
+
+	role_enter_session();
+	session_peek(c->n->speaker, c->id, &v);
+	c->result = 0;
+	do {
+		before = v.families[V4].requests_sent;
+		session_refresh_fill(c->n->speaker, c->id, V4, 1, &c->reason);
+		session_peek(c->n->speaker, c->id, &v);
+		c->result++;
+	} while (v.families[V4].requests_sent > before);
+}
+
+/* Until the connection of one that reads nothing takes no more. */
+static void
+flood(void)
+{
+	struct node_call call = {.id = {1}};
+
+	do {
+		node_do(&n, call_flood, &call);
+		for (unsigned i = 0; i < 20; i++)
+			breathe();
+	} while (call.result > 1);
+}
+
+/* The output is full: the request leaves when the peer reads, one for all that wait; then unframed jobs end. */
+static void
+test_request_waits_for_room(void **state)
+{
+	for (unsigned framed = 0; framed < 2; framed++) {
+		struct config_peer c = peer_config(PEER_AS, OWN_AS, 2);
+		struct bgp_open_options o = script_open(PEER_AS, PEER_ID);
+		uint64_t sent;
+
+		o.enhanced_route_refresh = framed;
+		begin(&c);
+		script_connect(&s, &n, 2, 4096);
+		assert_non_null(script_read(&s, WAIT_MS));
+		script_send_open(&s, &o);
+		assert_non_null(script_read(&s, WAIT_MS));
+		script_send_keepalive(&s);
+		wait_for(node_view(&n, 1).families[V4].end_of_rib_sent);
+		flood();
+		if (framed) { /* those jobs have ended */
+			script_send_end_of_rib(&s, V4);
+			script_send_refresh(&s, REFRESH_BEGIN);
+			script_send_refresh(&s, REFRESH_END);
+			wait_for(node_view(&n, 1).families[V4].eorr_received == 1);
+		}
+		pthread_mutex_lock(&n.lock);
+		n.event_count = 0;
+		pthread_mutex_unlock(&n.lock);
+		sent = node_view(&n, 1).families[V4].requests_sent;
+		expect_action(call_refresh_import, V4, REFRESH_SENT, "");
+		expect_action(call_refresh_fill, V4, REFRESH_SENT, "");
+		assert_int_equal(node_events(&n, SESSION_REFRESH_SENT, 42), 0);
+		assert_int_equal(node_events(&n, SESSION_REFRESH_DONE, 42), 0);
+		script_read_routes(&s, -1, NULL);
+		for (uint64_t i = 0; i <= sent; i++) {
+			assert_non_null(script_next(&s));
+			assert_int_equal(s.type, BGP_ROUTE_REFRESH);
+		}
+		assert_int_equal(node_view(&n, 1).families[V4].requests_sent, sent + 1);
+		assert_int_equal(node_events(&n, SESSION_REFRESH_SENT, 42), 2);
+		assert_int_equal(node_events(&n, SESSION_REFRESH_DONE, 42), framed ? 0 : 2);
+		if (framed) {
+			script_send_refresh(&s, REFRESH_BEGIN);
+			script_send_refresh(&s, REFRESH_END);
+			wait_for(node_events(&n, SESSION_REFRESH_DONE, 42) == 2);
+		}
+		flood();
+		expect_action(call_refresh_import, V4, REFRESH_SENT, "");
+		pthread_mutex_lock(&n.lock);
+		n.event_count = 0;
+		pthread_mutex_unlock(&n.lock);
+		script_close(&s);
+		wait_for(node_view(&n, 1).state != FSM_ESTABLISHED);
+		if (!framed)
+			assert_int_equal(node_events(&n, SESSION_REFRESH_FAILED, 42), 1);
+		sent = node_view(&n, 1).families[V4].requests_sent;
+		establish(&s, 1, &o);
+		script_read_routes(&s, -1, NULL);
+		expect_action(call_refresh_import, V4, REFRESH_SENT, "");
+		assert_int_equal(script_read_routes(&s, REFRESH_REQUEST, NULL), 0);
+		assert_int_equal(node_view(&n, 1).families[V4].requests_sent, sent + 1);
+		script_close(&s);
+		node_end(&n);
+	}
+}
+
 /* Turned on or off: the session stays. Whether it has to be reset is main's to know; then it is for the configuration's sake. */
 static void
 test_keep_turned_on(void **state)
@@ -444,6 +540,7 @@ main(void)
 		cmocka_unit_test(test_kept_routes),
 		cmocka_unit_test(test_requests_join),
 		cmocka_unit_test(test_requests_unframed),
+		cmocka_unit_test(test_request_waits_for_room),
 		cmocka_unit_test(test_keep_turned_on),
 		cmocka_unit_test(test_export_job),
 		cmocka_unit_test(test_export_job_slow),
