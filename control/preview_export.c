@@ -27,6 +27,7 @@ struct export_preview {
 	struct speaker *speaker;
 	enum family family;
 	struct table_id table;
+	struct dest_id zero; /* 0/0 or ::/0 of the table; DEST_DEFAULT: not seen */
 	struct update_groups *set; /* scratch of the rules; its groups are nobody's */
 	struct rules_class *classes;
 	struct told *told;
@@ -46,6 +47,7 @@ export_preview_create(struct speaker *s, enum family family, struct export_previ
 		return -ENOMEM;
 	e->speaker = s;
 	e->family = family;
+	e->zero = DEST_DEFAULT;
 	err = update_groups_create(&c, &e->set);
 	if (err != 0) {
 		arena_free(s->config.arena, e);
@@ -180,13 +182,11 @@ source_count(struct export_preview *e, const struct rules_class *c, struct peer_
 	count(&t->own, member_view(m, now), member_view(m, then), 1);
 }
 
-/* `then`: of the class. */
+/* Of one prefix, for all of the class. */
 static void
-class_count(
-	struct export_preview *e, struct rules_class *c, struct dest_id id, struct adj_route then)
+class_count(struct export_preview *e, struct rules_class *c, struct adj_route now,
+	struct adj_route then)
 {
-	struct adj_route now = adj_rib_out_get(c->told->out, id);
-
 	count(&c->counts, now.set, then.set, 1);
 	if (now.source.v != PEER_SELF.v)
 		source_count(e, c, now.source, now, then);
@@ -219,7 +219,7 @@ dest_count_for(struct export_preview *e, struct rules_class *c, struct dest_id i
 
 	if (err != 0 || c->told == NULL)
 		return err;
-	class_count(e, c, id, then);
+	class_count(e, c, adj_rib_out_get(c->told->out, id), then);
 	if (then.set.v != 0)
 		attr_unref(e->speaker->exported, then.set);
 	return 0;
@@ -242,6 +242,10 @@ export_preview_run(
 		struct dest_view v;
 
 		if (shards_peek(&t, (struct dest_id){from}, &v)) {
+			if (v.prefix.len == 0) {
+				e->zero.v = from;
+				continue;
+			}
 			for (struct rules_class *c = e->classes; c != NULL && *err == 0;
 				c = c->next)
 				*err = dest_count_for(e, c, (struct dest_id){from}, &v);
@@ -252,22 +256,40 @@ export_preview_run(
 	return from;
 }
 
+/* The one that we make up is told instead of the table's: to a peer both are one route. 0, -ENOMEM. */
+static int
+default_count_for(struct export_preview *e, struct rules_class *c, const struct dest_view *v)
+{
+	struct adj_route now = adj_rib_out_get(c->told->out, DEST_DEFAULT), then;
+	int err = rules_default(c->g, &then);
+
+	if (now.set.v == 0)
+		now = adj_rib_out_get(c->told->out, e->zero);
+	if (err == 0 && then.set.v == 0)
+		err = rules_evaluate(c->g, e->zero, v, &then);
+	if (err != 0)
+		return err;
+	class_count(e, c, now, then);
+	if (then.set.v != 0)
+		attr_unref(e->speaker->exported, then.set);
+	return 0;
+}
+
 int
 export_preview_default(struct export_preview *e)
 {
-	for (struct rules_class *c = e->classes; c != NULL; c = c->next) {
-		struct adj_route then;
-		int err = c->told != NULL ? rules_default(c->g, &then) : 0;
+	struct shards_table t;
+	struct dest_view v;
+	int err = 0;
 
-		if (err != 0)
-			return err;
-		if (c->told == NULL)
-			continue;
-		class_count(e, c, DEST_DEFAULT, then);
-		if (then.set.v != 0)
-			attr_unref(e->speaker->exported, then.set);
-	}
-	return 0;
+	if (e->classes == NULL)
+		return 0;
+	shards_table(&e->speaker->shards, e->table, &t);
+	if (e->zero.v == DEST_NONE || !shards_peek(&t, e->zero, &v))
+		v = (struct dest_view){0};
+	for (struct rules_class *c = e->classes; c != NULL && err == 0; c = c->next)
+		err = c->told != NULL ? default_count_for(e, c, &v) : 0;
+	return err;
 }
 
 void

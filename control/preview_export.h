@@ -25,7 +25,7 @@ int export_preview_peer(struct export_preview *e, struct peer_id peer,
 /* From `from` on, until the deadline: where to go on; `end` when it is done. *err: 0, -ENOMEM. */
 uint32_t export_preview_run(struct export_preview *e, uint32_t from, uint32_t end,
 	uint64_t deadline_ns, int *err) RUNS_ON(role_session);
-/* Behind the last slice, in the same turn: the default route that we make up. 0, -ENOMEM. */
+/* Behind the last slice, in the same turn: the default route, the table's or the one that we make up. 0, -ENOMEM. */
 int export_preview_default(struct export_preview *e) RUNS_ON(role_session);
 /* Any thread, while nothing runs. */
 void export_preview_counts(

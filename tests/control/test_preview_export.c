@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What a preview of other export rules counts, against what peers are told: the default route. */
+#include "control/preview_export.h"
+
+#include "tests/control/own_net.h"
+#include "tests/control/session_calls.h"
+
+#define OWN_AS 64512u
+#define OWN_ID 0xc0000201u
+#define PEER_AS 65001u
+#define PEER_ID 0xc0000302u
+#define NEXT_HOP 0xc0000263u
+#define V4 FAMILY_IPV4_UNICAST
+
+static struct node n;
+static struct script s[2];
+
+/* Ours and a loopback address is no next hop, so they say theirs unless `self`. */
+static struct config_peer
+peer_of(unsigned id, bool self, bool originate)
+{
+	struct config_peer c = peer_config(PEER_AS + id, OWN_AS, 1 + id);
+
+	c.families[V4].next_hop_unchanged = !self;
+	c.families[V4].default_originate = originate;
+	return c;
+}
+
+static void
+begin(unsigned peers, bool self, bool originate)
+{
+	node_begin(&n, OWN_AS, OWN_ID);
+	for (unsigned id = 1; id <= peers; id++) {
+		struct config_peer c = peer_of(id, self, originate);
+		struct bgp_open_options o = script_open(PEER_AS + id, PEER_ID + id);
+
+		node_peer(&n, id, &c, policy_accept_all());
+		script_establish(&s[id - 1], &n, 1 + id, &o);
+		wait_for(node_view(&n, id).families[V4].end_of_rib_sent);
+	}
+}
+
+static void
+end(unsigned peers)
+{
+	for (unsigned i = 0; i < peers; i++)
+		script_close(&s[i]);
+	node_end(&n);
+}
+
+static void
+originate(uint32_t addr, uint8_t len, uint32_t med)
+{
+	struct attr_set a;
+
+	memset(&a, 0, sizeof(a));
+	a.med = med;
+	a.has = med != 0 ? ATTR_HAS_MED : 0;
+	node_originate(&n, addr, len, &a);
+}
+
+static void
+told(unsigned id, uint64_t routes)
+{
+	wait_for(node_view(&n, id).families[V4].advertised == routes);
+}
+
+/* ---- previews ---- */
+
+struct previewed {
+	struct export_preview *e;
+	struct peer_id peer;
+	struct config_peer then;
+	const struct policy *policy;
+	uint32_t at, slices;
+	struct preview_counts counts;
+};
+
+static void
+call_preview_begin(void *arg)
+{
+	struct previewed *p = arg;
+
+	role_enter_session();
+	assert_int_equal(export_preview_create(n.speaker, V4, &p->e), 0);
+	assert_int_equal(export_preview_peer(p->e, p->peer, &p->then, p->policy), 0);
+}
+
+/* So many slices, each as short as can be. */
+static void
+call_preview_run(void *arg)
+{
+	struct previewed *p = arg;
+	struct shards_table t;
+	uint32_t last;
+	int err = 0;
+
+	role_enter_session();
+	shards_table(&n.shards, n.table, &t);
+	last = shards_limit(&t);
+	while (p->slices > 0 && p->at < last) {
+		p->at = export_preview_run(p->e, p->at, last, 0, &err);
+		assert_int_equal(err, 0);
+		p->slices--;
+	}
+	if (p->at >= last)
+		assert_int_equal(export_preview_default(p->e), 0);
+}
+
+static void
+call_preview_end(void *arg)
+{
+	struct previewed *p = arg;
+
+	role_enter_session();
+	export_preview_counts(p->e, p->peer, &p->counts);
+	export_preview_destroy(p->e);
+}
+
+static void
+preview_run(struct previewed *p, uint32_t slices)
+{
+	p->slices = slices;
+	thread_call(n.session, call_preview_run, p);
+}
+
+static struct preview_counts
+preview_end(struct previewed *p)
+{
+	preview_run(p, UINT32_MAX);
+	thread_call(n.session, call_preview_end, p);
+	return p->counts;
+}
+
+static struct preview_counts
+preview(bool self, bool originate)
+{
+	struct previewed p = {
+		.peer = {1}, .then = peer_of(1, self, originate), .policy = policy_accept_all()};
+
+	thread_call(n.session, call_preview_begin, &p);
+	return preview_end(&p);
+}
+
+#define expect_counts(got, add, remove, change)                                                    \
+	do {                                                                                       \
+		struct preview_counts c_ = got;                                                    \
+		assert_int_equal(c_.added, add);                                                   \
+		assert_int_equal(c_.removed, remove);                                              \
+		assert_int_equal(c_.changed, change);                                              \
+	} while (0)
+
+/* One route to the peer, whoever says it. */
+static void
+test_default(void **state)
+{
+	for (unsigned now = 0; now < 2; now++) {
+		begin(1, true, now);
+		originate(0x0a000000, 8, 0);
+		told(1, 1 + now);
+		/* none in the table */
+		expect_counts(preview(true, now), 0, 0, 0);
+		expect_counts(preview(true, !now), !now, now, 0);
+		/* one that is told as ours would be */
+		originate(0, 0, 0);
+		told(1, 2);
+		expect_counts(preview(true, now), 0, 0, 0);
+		expect_counts(preview(true, !now), 0, 0, 0);
+		/* another one */
+		originate(0x0a010000, 16, 0);
+		originate(0, 0, 7);
+		originate(0x0a020000, 16, 0);
+		told(1, 4);
+		expect_counts(preview(true, now), 0, 0, 0);
+		expect_counts(preview(true, !now), 0, 0, 1);
+		end(1);
+	}
+}
+
+/* Its own 0/0 is nothing to who tells it. */
+static void
+test_default_of_its_own(void **state)
+{
+	union script_attrs a;
+
+	begin(1, false, false);
+	script_attrs(&a, PEER_AS + 1, NEXT_HOP);
+	script_send_prefix(&s[0], V4, &a.a, "0.0.0.0/0");
+	wait_for(node_paths(&n, 0, 0) == 1);
+	originate(0x0a000000, 8, 0);
+	told(1, 1);
+	expect_counts(preview(false, false), 0, 0, 0);
+	expect_counts(preview(false, true), 1, 0, 0);
+	end(1);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_default),
+		cmocka_unit_test(test_default_of_its_own),
+	};
+
+	role_enter_main();
+	if (!own_net_ports())
+		return 1;
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
