@@ -10,6 +10,7 @@
 /* Peers of one group that would have the same rules: each destination is evaluated once for them. */
 struct rules_class {
 	struct rules_class *next;
+	const struct rules_class *from; /* whose members left its group; NULL: none */
 	uint32_t group_id; /* of what they are told now */
 	const struct update_group *told; /* it, in this slice; NULL: it is gone */
 	struct update_group *g; /* of the new rules; nobody's */
@@ -103,16 +104,11 @@ rules_then(
 }
 
 static struct rules_class *
-class_get(struct export_preview *e, const struct update_member *m, const struct update_rules *r)
+class_create(struct export_preview *e, const struct update_member *m, const struct update_rules *r)
 {
 	struct arena *a = e->speaker->config.arena;
-	struct rules_class *c = e->classes;
+	struct rules_class *c = arena_calloc(a, sizeof(*c));
 
-	while (c != NULL && (c->group_id != m->group->id || !rules_equal(&c->g->rules, r)))
-		c = c->next;
-	if (c != NULL)
-		return c;
-	c = arena_calloc(a, sizeof(*c));
 	if (c == NULL)
 		return NULL;
 	c->g = arena_calloc(a, sizeof(*c->g));
@@ -126,6 +122,35 @@ class_get(struct export_preview *e, const struct update_member *m, const struct 
 	c->group_id = m->group->id;
 	c->next = e->classes;
 	e->classes = c;
+	return c;
+}
+
+static struct rules_class *
+class_get(struct export_preview *e, const struct update_member *m, const struct update_rules *r)
+{
+	struct rules_class *c = e->classes;
+
+	while (c != NULL && (c->group_id != m->group->id || !rules_equal(&c->g->rules, r)))
+		c = c->next;
+	return c != NULL ? c : class_create(e, m, r);
+}
+
+/* For a member of `from` that has another group by now. Those before `made` are of this slice: what they begin with is what `from` has now. */
+static struct rules_class *
+class_split(struct export_preview *e, const struct rules_class *made,
+	const struct rules_class *from, const struct update_member *m)
+{
+	struct rules_class *c = e->classes;
+
+	while (c != made && (c->from != from || c->group_id != m->group->id))
+		c = c->next;
+	if (c != made)
+		return c;
+	c = class_create(e, m, &from->g->rules);
+	if (c == NULL)
+		return NULL;
+	c->from = from;
+	c->counts = from->counts;
 	return c;
 }
 
@@ -194,20 +219,27 @@ class_count(struct export_preview *e, struct rules_class *c, struct adj_route no
 		source_count(e, c, then.source, now, then);
 }
 
-/* Groups come and go between slices. */
-static void
+/* Groups come, go and are split between slices: who is in another one has it from here on. 0, -ENOMEM. */
+static int
 groups_find(struct export_preview *e)
 {
+	const struct rules_class *made = e->classes;
+
 	for (struct rules_class *c = e->classes; c != NULL; c = c->next)
 		c->told = NULL;
 	for (unsigned i = 0; i < e->told_count; i++) {
-		struct rules_class *c = e->told[i].class;
-		const struct update_member *m =
-			c != NULL && c->told == NULL ? member_of(e, e->told[i].peer) : NULL;
+		struct told *t = &e->told[i];
+		const struct update_member *m = t->class != NULL ? member_of(e, t->peer) : NULL;
 
-		if (m != NULL && m->group->id == c->group_id)
-			c->told = m->group;
+		if (m == NULL)
+			continue;
+		if (m->group->id != t->class->group_id)
+			t->class = class_split(e, made, t->class, m);
+		if (t->class == NULL)
+			return -ENOMEM;
+		t->class->told = m->group;
 	}
+	return 0;
 }
 
 static int
@@ -237,7 +269,7 @@ export_preview_run(
 		return end;
 	shards_table(&e->speaker->shards, e->table, &t);
 	rules_run_end(e->set);
-	groups_find(e);
+	*err = groups_find(e);
 	for (; from < end && *err == 0; from++) {
 		struct dest_view v;
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What a preview of other export rules counts, against what peers are told: the default route. */
+/* What a preview of other export rules counts, against what peers are told: the default route, and a group that is split meanwhile. */
 #include "control/preview_export.h"
 
 #include "tests/control/own_net.h"
@@ -11,6 +11,7 @@
 #define PEER_ID 0xc0000302u
 #define NEXT_HOP 0xc0000263u
 #define V4 FAMILY_IPV4_UNICAST
+#define ROUTES 1000u
 
 static struct node n;
 static struct script s[2];
@@ -194,12 +195,44 @@ test_default_of_its_own(void **state)
 	end(1);
 }
 
+/* The peer gets a group of its own in the middle: all routes are counted, once. */
+static void
+test_group_split(void **state)
+{
+	struct previewed p = {
+		.peer = {2}, .then = peer_of(2, true, false), .policy = policy_deny_all()};
+	struct session_policies policies = {
+		.export_policy[V4] = policy_accept_all(), .has_import[V4] = true};
+	struct config_peer other = peer_of(2, true, false);
+	struct node_call call = {.id = {2}, .config = &other, .policies = &policies};
+	uint32_t group;
+
+	begin(2, true, false);
+	for (unsigned i = 0; i < ROUTES; i++)
+		originate(0x0a000000 + i * 256, 24, 0);
+	told(1, ROUTES);
+	told(2, ROUTES);
+	group = node_view(&n, 2).families[V4].group.id;
+	assert_int_equal(node_view(&n, 1).families[V4].group.id, group);
+	thread_call(n.session, call_preview_begin, &p);
+	preview_run(&p, 3);
+	assert_in_range(p.at, 1, ROUTES - 1);
+	other.families[V4].remove_private_as = true;
+	node_do(&n, call_update, &call);
+	assert_false(call.result);
+	wait_for(node_view(&n, 2).families[V4].group.id != group);
+	preview_run(&p, 1);
+	expect_counts(preview_end(&p), 0, ROUTES, 0);
+	end(2);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_default),
 		cmocka_unit_test(test_default_of_its_own),
+		cmocka_unit_test(test_group_split),
 	};
 
 	role_enter_main();
