@@ -239,7 +239,7 @@ apply_imports(struct keeld *k, const struct config *c, const struct config_peer 
 }
 
 void
-apply_keeps(struct keeld *k, const struct config_peer *p, struct peer_id id, unsigned later)
+apply_keeps(struct keeld *k, const struct config_peer *p, struct peer_id id, bool ends)
 {
 	for (unsigned f = 0; f < FAMILY_COUNT; f++) {
 		bool *keeps = &apply.applied[id.v].keep[f];
@@ -248,7 +248,7 @@ apply_keeps(struct keeld *k, const struct config_peer *p, struct peer_id id, uns
 			.family = (enum family)f,
 			.keep = p->families[f].enabled && p->families[f].keep_all_routes};
 
-		if (o.keep == *keeps || later >> f & 1)
+		if (o.keep == *keeps || (*keeps && !ends))
 			continue;
 		keeld_on_shards(k, rib_peer_keep, &o, &o.shard);
 		*keeps = o.keep;
@@ -307,7 +307,7 @@ apply_peer_start(
 	if (o.result == 0) {
 		apply.applied[id.v] = (struct applied){0};
 		apply_imports(k, c, p, id, true);
-		apply_keeps(k, p, id, 0);
+		apply_keeps(k, p, id, true);
 		apply.applied[id.v].session = o.policies;
 		thread_call(k->session_thread, session_order_add, &o);
 	}

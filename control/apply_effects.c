@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What a commit does to each peer: thought out first, without touching anything (a preview ends there), then done. Contract section 3, `effects`, and
- * section 5, 5 to 8.
+ * What a commit does to each peer: thought out without touching anything (a preview ends there), then done. The shards have what routes are judged by
+ * before the session is looked at. Contract section 3, `effects`, and section 5, 5 to 8.
  */
 #include "control/apply_impl.h"
 
@@ -359,20 +359,15 @@ apply_peer_change(struct keeld *k, const struct change *given, json_t *effects)
 	struct order o = {.k = k, .id = given->id, .config = given->is, .policies = want};
 	struct change c = *given;
 	struct plan plan;
-	unsigned last =
-		0; /* families whose kept routes are judged once more before they are let go */
 
 	if (untouched(&c, &want))
 		return;
-	apply_peek(k, c.id, &c.view);
-	plan = plan_of(&c);
-	for (unsigned f = 0; f < FAMILY_COUNT; f++) {
-		if (plan.import[f].effect == EFFECT_REPLAY && !c.is->families[f].keep_all_routes)
-			last |= 1u << f;
-	}
 	peer_shard_change(k, &c);
 	apply_imports(k, c.next, c.is, c.id, false);
-	apply_keeps(k, c.is, c.id, last);
+	apply_keeps(k, c.is, c.id, false);
+	/* Not earlier: who comes up from here on tells its routes to the new policy; who has come up before is seen, and asked. */
+	apply_peek(k, c.id, &c.view);
+	plan = plan_of(&c);
 	if (!plan.update_resets && !session_update_resets(c.was, c.is))
 		exports_delay(k, &c, &o.policies);
 	thread_call(k->session_thread, session_order_update, &o);
@@ -385,7 +380,7 @@ apply_peer_change(struct keeld *k, const struct change *given, json_t *effects)
 		apply_export_policies(k, c.id, &want);
 	apply_pending_done(k, c.id, &want, o.result);
 	effects_tell(k, &c, &plan, true, effects);
-	apply_keeps(k, c.is, c.id, 0);
+	apply_keeps(k, c.is, c.id, true); /* what is kept was judged once more */
 }
 
 /* ---- previews ---- */

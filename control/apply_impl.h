@@ -65,8 +65,8 @@ struct session_policies apply_policies_of(const struct config *c, const struct c
 /* What the shard runs already stays as it is. */
 void apply_imports(struct keeld *k, const struct config *c, const struct config_peer *p,
 	struct peer_id id, bool first);
-/* keep_all_routes as it is wanted, but for families in `later` (bits). */
-void apply_keeps(struct keeld *k, const struct config_peer *p, struct peer_id id, unsigned later);
+/* keep_all_routes as it is wanted; without `ends` only where it begins. */
+void apply_keeps(struct keeld *k, const struct config_peer *p, struct peer_id id, bool ends);
 /* Policies that the session has from here on; `want` is copied. */
 void apply_export_policies(struct keeld *k, struct peer_id id, const struct session_policies *want);
 void apply_peek(struct keeld *k, struct peer_id id, struct session_view *out);
