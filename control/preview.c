@@ -131,6 +131,7 @@ part_get(struct job *j, enum family family, struct vrf_id vrf, bool import)
 		.family = family,
 		.fib = j->k->fib != NULL,
 		.max_paths = j->r.then->max_paths,
+		.all = j->r.then->max_paths != j->k->running->max_paths,
 	};
 	struct export_call e = {.job = j};
 	struct part *p;
@@ -279,10 +280,26 @@ family_compare(
 	return err;
 }
 
+/* Another max_paths: next hops of all destinations, whoever's paths they have. */
+static int
+tables_compare(struct job *j)
+{
+	if (j->k->fib == NULL || j->r.then->max_paths == j->k->running->max_paths)
+		return 0;
+	for (unsigned f = 0; f < FAMILY_COUNT; f++) {
+		struct table_id t;
+
+		if (shard_table_find(j->k->shards.at[0], VRF_DEFAULT, (enum family)f, &t) == 0 &&
+			part_get(j, (enum family)f, VRF_DEFAULT, true) == NULL)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
 static int
 select_candidate(struct job *j)
 {
-	int err = 0;
+	int err = tables_compare(j);
 
 	for (struct peer_id id = {0}; err == 0 && (id = keeld_peer_next(j->k, id)).v != 0;) {
 		const struct config_peer *now = keeld_peer_config(j->k, id),

@@ -518,7 +518,7 @@ preview_dest(struct preview *p, struct dest_id id)
 		err = path_judge(p, &v.paths->path[i], &v.prefix, &p->outcome[i]);
 		any |= p->outcome[i].becomes != SAME;
 	}
-	if (err == 0 && any && p->c.fib)
+	if (err == 0 && (any || p->c.all) && p->c.fib)
 		err = fib_count(p, v.paths);
 	if (err != 0 || !any)
 		return err;

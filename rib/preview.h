@@ -26,6 +26,7 @@ struct preview_config {
 	enum family family;
 	bool fib; /* compare next hops of destinations, too */
 	unsigned max_paths; /* as in shard_config */
+	bool all; /* with `fib`: max_paths is another one than now, so next hops change also where no path does */
 };
 
 /* 0, -ENOMEM. */

@@ -91,6 +91,23 @@ class Test:
         c.equal("... and the tables agree with the RIB", self.settled(), 0)
         return r["fib"]
 
+    def two_ways(self):
+        """Destinations to which both lead."""
+        paths = [self.rpc.call("fib.lookup", address=p.split("/")[0])["paths"] for p in self.best()]
+        return sum(sum(not w.get("backup") for w in ways) == 2 for ways in paths)
+
+    def max_paths(self):
+        """It alone: no path changes, and no peer has a line."""
+        c = self.c
+        self.change("both are as good", policy("in-a", 100, 100, 100), policy("in-b", 100, 100, 100))
+        for value, ways in ((2, lambda fib: fib["changed"]), (1, lambda fib: 0)):
+            self.rpc.call("config.edit", patch=[{"op": "add", "path": "/bgp/max_paths", "value": value}])
+            r = self.rpc.call("bgp.refresh.preview", candidate=True)
+            self.rpc.call("config.commit")
+            c.true("max_paths %d: the preview has many that change, of nobody's paths" % value,
+                   r["fib"]["changed"] > 100 and r["fib"]["added"] == r["fib"]["removed"] == 0 and r["peers"] == [], r)
+            c.comes_to("... and so it is", self.two_ways, ways(r["fib"]), 30)
+
     def metrics(self):
         """{sample with its labels: value} of GET /metrics."""
         _, _, body = in_netns(self.lab.netns("rt"), lambda: ask(None, method="GET", path="/metrics"))
@@ -126,6 +143,7 @@ class Test:
         c.equal("... moves nothing", fib, {"added": 0, "removed": 0, "changed": 0})
         fib = self.change("one gone, the other not alone for all of it", policy("in-a", None, None, 200), policy("in-b", None, 100, None))
         c.true("... some are removed", fib["removed"] > 100 and fib["added"] == 0, fib)
+        self.max_paths()
         c.equal("the sessions live on", [(p["state"], p["established_count"]) for p in self.rpc.call("bgp.peers")["peers"]], [("established", 1)] * 2)
 
 

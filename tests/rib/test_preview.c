@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What a preview says against what then happens: other policies are drawn, previewed, then installed and replayed; every path and the next
+ * What a preview says against what then happens: other policies and another max_paths are drawn, previewed, then installed and replayed; every path and the next
  * hops of every destination before and after are compared. And a preview leaves no trace.
  */
 #include "rib/preview.h"
@@ -38,7 +38,7 @@ struct world {
 	const struct policy *policy[2][PEERS + 1]; /* now, then */
 	uint8_t allow_as_in[2][PEERS + 1];
 	bool keep[PEERS + 1];
-	unsigned max_paths;
+	unsigned max_paths[2]; /* now, then */
 };
 
 static uint32_t
@@ -176,8 +176,9 @@ world_make(struct world *w)
 	memset(w, 0, sizeof(*w));
 	rig_mode = below(2) ? RIG_V4 : RIG_V6;
 	rig_init(&w->rig, true);
-	w->max_paths = below(2) ? 1 : 3;
-	settings.max_paths = w->max_paths;
+	for (unsigned t = 0; t < 2; t++)
+		w->max_paths[t] = 1 + below(3);
+	settings.max_paths = w->max_paths[0];
 	shard_settings(w->rig.shard, &settings);
 	sets_draw(w);
 	anchor_make(w);
@@ -294,7 +295,8 @@ preview_all(struct world *w, bool kept)
 		.table = w->rig.table,
 		.family = rig_family(),
 		.fib = kept,
-		.max_paths = w->max_paths};
+		.max_paths = w->max_paths[1],
+		.all = w->max_paths[0] != w->max_paths[1]};
 	struct preview *p;
 	int err;
 
@@ -363,9 +365,11 @@ static void
 check_kept(struct world *w, const struct seen was[PREFIXES])
 {
 	static struct seen is[PREFIXES];
+	struct shard_settings settings = {.max_paths = w->max_paths[1]};
 	struct preview *p = preview_all(w, true);
 	struct preview_counts told, happened = {0};
 
+	shard_settings(w->rig.shard, &settings);
 	for (uint16_t i = 1; i <= PEERS; i++) {
 		if (!w->keep[i])
 			continue;
