@@ -52,6 +52,13 @@ struct job {
 static struct job *jobs; /* the first one runs */
 static struct timer again;
 
+/* RFC 4456 7 */
+static uint32_t
+cluster_of(const struct config *c)
+{
+	return c->cluster_id != 0 ? c->cluster_id : c->router_id;
+}
+
 /* ---- the session thread ---- */
 
 struct export_call {
@@ -78,7 +85,8 @@ export_peer_there(void *arg)
 	struct export_call *c = arg;
 
 	role_enter_session();
-	c->err = export_preview_peer(c->part->export, c->peer, c->next, c->policy);
+	c->err = export_preview_peer(
+		c->part->export, c->peer, c->next, cluster_of(c->job->r.then), c->policy);
 }
 
 static void
@@ -131,6 +139,7 @@ part_get(struct job *j, enum family family, struct vrf_id vrf, bool import)
 		.family = family,
 		.fib = j->k->fib != NULL,
 		.max_paths = j->r.then->max_paths,
+		.cluster_id = cluster_of(j->r.then),
 		.all = j->r.then->max_paths != j->k->running->max_paths,
 	};
 	struct export_call e = {.job = j};
@@ -264,6 +273,7 @@ family_compare(
 	struct job *j, const struct config_peer *now, const struct config_peer *then, enum family f)
 {
 	const struct config_family *a = &now->families[f], *b;
+	bool cluster;
 	int err = 0;
 
 	if (!a->enabled)
@@ -273,9 +283,11 @@ family_compare(
 		return err == 0 ? peer_add(j, now, NULL, f, false) : err;
 	}
 	b = &then->families[f];
-	if (!policy_same(j, a->import_policy, b->import_policy) || a->allow_as_in != b->allow_as_in)
+	cluster = !then->external && cluster_of(j->r.then) != cluster_of(j->k->running);
+	if (!policy_same(j, a->import_policy, b->import_policy) ||
+		a->allow_as_in != b->allow_as_in || cluster)
 		err = peer_add(j, now, then, f, true);
-	if (err == 0 && !export_same(j, a, b))
+	if (err == 0 && (cluster || !export_same(j, a, b)))
 		err = peer_add(j, now, then, f, false);
 	return err;
 }

@@ -89,11 +89,12 @@ member_of(const struct export_preview *e, struct peer_id peer)
 
 /* What of a peer's configuration may change without a new session (session.c). */
 static struct update_rules
-rules_then(
-	const struct update_member *m, const struct config_family *f, const struct policy *policy)
+rules_then(const struct update_member *m, const struct config_family *f, uint32_t cluster_id,
+	const struct policy *policy)
 {
 	struct update_rules r = *update_group_rules_of(m);
 
+	r.cluster_id = cluster_id;
 	r.policy = policy;
 	r.next_hop_self = f->next_hop_self;
 	r.next_hop_unchanged = f->next_hop_unchanged;
@@ -156,7 +157,7 @@ class_split(struct export_preview *e, const struct rules_class *made,
 
 int
 export_preview_peer(struct export_preview *e, struct peer_id peer, const struct config_peer *next,
-	const struct policy *policy)
+	uint32_t cluster_id, const struct policy *policy)
 {
 	struct told *told = arena_realloc(
 		e->speaker->config.arena, e->told, (e->told_count + 1) * sizeof(*told));
@@ -170,7 +171,7 @@ export_preview_peer(struct export_preview *e, struct peer_id peer, const struct 
 	t = &told[e->told_count];
 	*t = (struct told){.peer = peer};
 	if (m != NULL) {
-		r = rules_then(m, &next->families[e->family], policy);
+		r = rules_then(m, &next->families[e->family], cluster_id, policy);
 		t->class = class_get(e, m, &r);
 		if (t->class == NULL)
 			return -ENOMEM;

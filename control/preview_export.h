@@ -17,11 +17,12 @@ int export_preview_create(struct speaker *s, enum family family, struct export_p
 	RUNS_ON(role_session);
 void export_preview_destroy(struct export_preview *e) RUNS_ON(role_session);
 /*
- * `next`: its configuration then (only for the call), `policy` (lent as long as `e`) with it. A peer that is told nothing now, not being up,
+ * `next`: its configuration then (only for the call), `cluster_id` (RFC 4456 7) and `policy` (lent as long as `e`) with it. A peer that is told nothing now, not being up,
  * counts nothing. 0, -ENOMEM.
  */
 int export_preview_peer(struct export_preview *e, struct peer_id peer,
-	const struct config_peer *next, const struct policy *policy) RUNS_ON(role_session);
+	const struct config_peer *next, uint32_t cluster_id, const struct policy *policy)
+	RUNS_ON(role_session);
 /* From `from` on, until the deadline: where to go on; `end` when it is done. *err: 0, -ENOMEM. */
 uint32_t export_preview_run(struct export_preview *e, uint32_t from, uint32_t end,
 	uint64_t deadline_ns, int *err) RUNS_ON(role_session);

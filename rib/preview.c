@@ -3,6 +3,7 @@
 #include "rib/shard_impl.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <string.h>
 
 #define ANSWERS_MIN 64u /* places; a power of two, at most half of them used */
@@ -196,13 +197,14 @@ reserve(struct preview *p, unsigned n)
 
 /* ---- policy ---- */
 
-/* What was accepted had no loop when it came; what is one in it now may be what policy put in front. */
+/* What was accepted had our AS no more often than allowed when it came; more of it now may be what policy put in front. */
 static enum decision_reason
 loop_of(const struct preview *p, const struct item *i, bool kept, const struct attr_set *a)
 {
-	if (!kept && i->allow_as_in >= i->known.allow_as_in[p->c.family])
-		return DECISION_EQUAL;
-	return shard_loops(p->shard, i->peer, i->allow_as_in, a);
+	bool came_so = !kept && i->allow_as_in >= i->known.allow_as_in[p->c.family];
+
+	return shard_loops(
+		p->shard, i->peer, came_so ? UINT_MAX : i->allow_as_in, p->c.cluster_id, a);
 }
 
 /* The shard's order: loops, then RFC 8212, then policy (shard_import.c). *v: the verdict on `a`. 0, -ENOMEM. */

@@ -26,6 +26,7 @@ struct preview_config {
 	enum family family;
 	bool fib; /* compare next hops of destinations, too */
 	unsigned max_paths; /* as in shard_config */
+	uint32_t cluster_id; /* RFC 4456 7, 8: by which internal peers' paths are judged */
 	bool all; /* with `fib`: max_paths is another one than now, so next hops change also where no path does */
 };
 

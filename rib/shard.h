@@ -270,9 +270,10 @@ enum decision_reason shard_path_refused(const struct rib_path *p);
 const struct attr_set *shard_path_received(const struct shard *s, const struct rib_path *p);
 /*
  * Readers: the loop for which these attributes of that peer would be refused before policy is asked (as-loop, originator-loop,
- * cluster-loop), where our own AS may be in the path so often; DECISION_EQUAL: none.
+ * cluster-loop), where our own AS may be in the path so often, and by that cluster id; DECISION_EQUAL: none.
  */
-enum decision_reason shard_loops(const struct shard *s, struct peer_id id, unsigned allow_as_in, const struct attr_set *a);
+enum decision_reason shard_loops(const struct shard *s, struct peer_id id, unsigned allow_as_in,
+	uint32_t cluster_id, const struct attr_set *a);
 uint32_t shard_cluster_id(const struct shard *s); /* RFC 4456 7; any thread */
 /* Any thread: changes lost for want of memory, and records that named no peer, session or table of ours. 0 in good health. */
 uint64_t shard_failures(const struct shard *s);

@@ -114,7 +114,7 @@ cluster_list_contains(const struct attr_set *a, uint32_t cluster)
  */
 static enum decision_reason
 loops(const struct shard *s, const struct shard_peer_slot *slot, unsigned allow_as_in,
-	const struct attr_set *a)
+	uint32_t cluster_id, const struct attr_set *a)
 {
 	/* RFC 4271 9.1.2 */
 	if (attr_as_path_count(a, s->config.own_asn) > allow_as_in)
@@ -124,17 +124,18 @@ loops(const struct shard *s, const struct shard_peer_slot *slot, unsigned allow_
 	/* RFC 4456 8 */
 	if ((a->has & ATTR_HAS_ORIGINATOR_ID) && a->originator_id == s->config.router_id)
 		return DECISION_ORIGINATOR_LOOP;
-	if (cluster_list_contains(a, shard_cluster_id(s)))
+	if (cluster_list_contains(a, cluster_id))
 		return DECISION_CLUSTER_LOOP;
 	return DECISION_EQUAL;
 }
 
 enum decision_reason
-shard_loops(const struct shard *s, struct peer_id id, unsigned allow_as_in, const struct attr_set *a)
+shard_loops(const struct shard *s, struct peer_id id, unsigned allow_as_in, uint32_t cluster_id,
+	const struct attr_set *a)
 {
 	const struct shard_peer_slot *slot = shard_slot(s, id);
 
-	return slot != NULL ? loops(s, slot, allow_as_in, a) : DECISION_EQUAL;
+	return slot != NULL ? loops(s, slot, allow_as_in, cluster_id, a) : DECISION_EQUAL;
 }
 
 enum judgement
@@ -144,7 +145,7 @@ import_judge(const struct shard *s, const struct shard_peer_slot *slot, enum fam
 	const struct shard_peer *key = atomic_load_explicit(&slot->key, memory_order_relaxed);
 	const struct policy *policy = slot->rib[family].import;
 
-	*reason = loops(s, slot, key->allow_as_in[family], attrs);
+	*reason = loops(s, slot, key->allow_as_in[family], shard_cluster_id(s), attrs);
 	if (*reason != DECISION_EQUAL)
 		return REFUSE_ALL;
 	*reason = DECISION_NO_POLICY;

@@ -288,6 +288,15 @@ class Keep(KeelTest):
             self.assertEqual([(l["address"], l["family"], l["direction"], l["exact"], (l["added"], l["removed"], l["changed"])) for l in lines],
                              [(THEM, V4, "import", True, counts)])
 
+    def test_preview_of_cluster_id(self):
+        """Internal peers are looked at, in both directions; an external one is not."""
+        internal = {"address": OTHER, "asn": 64512, "passive": True}
+        self.start({"router": {"asn": 64512, "router_id": US}, "bgp": {"peers": [{"address": THEM, "asn": 64513, "passive": True}, internal]}})
+        for cluster, lines in ((US, []), ("9.9.9.9", [(OTHER, V4, "import"), (OTHER, V4, "export")])):  # ours is the router id
+            self.keel.call("config.edit", {"merge": {"bgp": {"cluster_id": cluster}}})
+            seen = self.keel.call("bgp.refresh.preview", {"candidate": True})["peers"]
+            self.assertEqual([(l["address"], l["family"], l["direction"]) for l in seen], lines)
+
     def ahead(self, refresh, keep, keep_then):
         """bgp.refresh.preview of the candidate says what the commit then does, and does nothing."""
         self.begin(refresh, keep, "20.0.0.0/24")

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What a preview of other export rules counts, against what peers are told: the default route, and a group that is split meanwhile. */
+/* What a preview of other export rules counts, against what peers are told: the default route, another cluster id, and a group that is split meanwhile. */
 #include "control/preview_export.h"
 
 #include "tests/control/own_net.h"
@@ -73,6 +73,7 @@ struct previewed {
 	struct peer_id peer;
 	struct config_peer then;
 	const struct policy *policy;
+	uint32_t cluster_id;
 	uint32_t at, slices;
 	struct preview_counts counts;
 };
@@ -84,7 +85,7 @@ call_preview_begin(void *arg)
 
 	role_enter_session();
 	assert_int_equal(export_preview_create(n.speaker, V4, &p->e), 0);
-	assert_int_equal(export_preview_peer(p->e, p->peer, &p->then, p->policy), 0);
+	assert_int_equal(export_preview_peer(p->e, p->peer, &p->then, p->cluster_id, p->policy), 0);
 }
 
 /* So many slices, each as short as can be. */
@@ -134,13 +135,23 @@ preview_end(struct previewed *p)
 }
 
 static struct preview_counts
-preview(bool self, bool originate)
+preview_of(unsigned id, const struct config_peer *then, uint32_t cluster_id)
 {
-	struct previewed p = {
-		.peer = {1}, .then = peer_of(1, self, originate), .policy = policy_accept_all()};
+	struct previewed p = {.peer = {(uint16_t)id},
+		.then = *then,
+		.policy = policy_accept_all(),
+		.cluster_id = cluster_id};
 
 	thread_call(n.session, call_preview_begin, &p);
 	return preview_end(&p);
+}
+
+static struct preview_counts
+preview(bool self, bool originate)
+{
+	struct config_peer then = peer_of(1, self, originate);
+
+	return preview_of(1, &then, OWN_ID);
 }
 
 #define expect_counts(got, add, remove, change)                                                    \
@@ -195,6 +206,41 @@ test_default_of_its_own(void **state)
 	end(1);
 }
 
+/* RFC 4456 8: another cluster id is in what is reflected, and nowhere else. */
+static void
+test_cluster(void **state)
+{
+	static const struct {
+		bool client;
+		uint32_t cluster_id;
+		unsigned changed;
+	} t[] = {{true, OWN_ID, 0}, {true, 9, 1}, {false, 9, 0}};
+
+	for (unsigned i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
+		uint32_t asn[] = {OWN_AS, t[i].client ? OWN_AS : PEER_AS};
+		struct config_peer c[2];
+		union script_attrs a;
+
+		node_begin(&n, OWN_AS, OWN_ID);
+		for (unsigned k = 0; k < 2; k++) {
+			struct bgp_open_options o = script_open(asn[k], PEER_ID + k);
+
+			c[k] = peer_config(asn[k], OWN_AS, 2 + k);
+			c[k].route_reflector_client = asn[k] == OWN_AS;
+			node_peer(&n, 1 + k, &c[k], policy_accept_all());
+			script_establish(&s[k], &n, 2 + k, &o);
+			wait_for(node_view(&n, 1 + k).families[V4].end_of_rib_sent);
+		}
+		script_attrs(&a, 0, NEXT_HOP);
+		a.a.local_pref = 100;
+		a.a.has |= ATTR_HAS_LOCAL_PREF;
+		script_send_prefix(&s[0], V4, &a.a, "10.0.0.0/8");
+		told(2, 1);
+		expect_counts(preview_of(2, &c[1], t[i].cluster_id), 0, 0, t[i].changed);
+		end(2);
+	}
+}
+
 /* The peer gets a group of its own in the middle: all routes are counted, once. */
 static void
 test_group_split(void **state)
@@ -232,6 +278,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_default),
 		cmocka_unit_test(test_default_of_its_own),
+		cmocka_unit_test(test_cluster),
 		cmocka_unit_test(test_group_split),
 	};
 

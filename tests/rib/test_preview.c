@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What a preview says against what then happens: other policies and another max_paths are drawn, previewed, then installed and replayed; every path and the next
- * hops of every destination before and after are compared. And a preview leaves no trace.
+ * What a preview says against what then happens: other policies, another max_paths and cluster id are drawn, previewed, then installed and replayed; every path
+ * and the next hops of every destination before and after are compared. And a preview leaves no trace.
  */
 #include "rib/preview.h"
 
@@ -38,7 +38,7 @@ struct world {
 	const struct policy *policy[2][PEERS + 1]; /* now, then */
 	uint8_t allow_as_in[2][PEERS + 1];
 	bool keep[PEERS + 1];
-	unsigned max_paths[2]; /* now, then */
+	unsigned max_paths[2], cluster_id[2]; /* now, then */
 };
 
 static uint32_t
@@ -137,6 +137,17 @@ policy_drop(const struct policy *p)
 
 /* ---- a world ---- */
 
+/* By the reflector of that cluster. */
+static void
+reflected(struct attr_set *a, uint8_t cluster)
+{
+	uint8_t *to = a->var + (attr_cluster_list(a) - a->var);
+
+	assert_int_equal(a->unknown_len, 0);
+	memcpy(to, (uint8_t[]){0, 0, 0, cluster}, 4);
+	a->cluster_count = 1;
+}
+
 static void
 sets_draw(struct world *w)
 {
@@ -148,6 +159,8 @@ sets_draw(struct world *w)
 		rig_attrs_make(&w->set[i], path, 1 + below(3), hop(below(HOPS)));
 		w->set[i].a.med = below(3);
 		w->set[i].a.has |= ATTR_HAS_MED;
+		if (below(2))
+			reflected(&w->set[i].a, 1 + below(3));
 	}
 }
 
@@ -176,9 +189,12 @@ world_make(struct world *w)
 	memset(w, 0, sizeof(*w));
 	rig_mode = below(2) ? RIG_V4 : RIG_V6;
 	rig_init(&w->rig, true);
-	for (unsigned t = 0; t < 2; t++)
+	for (unsigned t = 0; t < 2; t++) {
 		w->max_paths[t] = 1 + below(3);
+		w->cluster_id[t] = 1 + below(4);
+	}
 	settings.max_paths = w->max_paths[0];
+	settings.cluster_id = w->cluster_id[0];
 	shard_settings(w->rig.shard, &settings);
 	sets_draw(w);
 	anchor_make(w);
@@ -296,6 +312,7 @@ preview_all(struct world *w, bool kept)
 		.family = rig_family(),
 		.fib = kept,
 		.max_paths = w->max_paths[1],
+		.cluster_id = w->cluster_id[1],
 		.all = w->max_paths[0] != w->max_paths[1]};
 	struct preview *p;
 	int err;
@@ -349,6 +366,9 @@ check_not_kept(struct world *w, const struct seen seen[PREFIXES])
 			if (w->allow_as_in[1][i] < w->allow_as_in[0][i] &&
 				attr_as_path_contains(a, RIG_OWN_ASN))
 				v.permit = false;
+			if (i >= 3 && a->cluster_count > 0 &&
+				attr_cluster_list(a)[3] == w->cluster_id[1])
+				v.permit = false;
 			count(&expected, true, v.permit,
 				v.permit && attr_set_size(a) == attr_set_size(v.attrs) &&
 					memcmp(a, v.attrs, attr_set_size(a)) == 0);
@@ -365,7 +385,8 @@ static void
 check_kept(struct world *w, const struct seen was[PREFIXES])
 {
 	static struct seen is[PREFIXES];
-	struct shard_settings settings = {.max_paths = w->max_paths[1]};
+	struct shard_settings settings = {
+		.max_paths = w->max_paths[1], .cluster_id = w->cluster_id[1]};
 	struct preview *p = preview_all(w, true);
 	struct preview_counts told, happened = {0};
 

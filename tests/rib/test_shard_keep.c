@@ -185,7 +185,7 @@ test_reasons(void **state)
 	check_refused(&r, 1, &a.a, DECISION_REJECTED_BY_POLICY);
 	rig_attrs_make(&a, loop, 2, 0x0a000001);
 	check_refused(&r, 1, &a.a, DECISION_AS_LOOP);
-	assert_int_equal(shard_loops(r.shard, one, 0, &a.a), DECISION_AS_LOOP);
+	assert_int_equal(shard_loops(r.shard, one, 0, 0, &a.a), DECISION_AS_LOOP);
 	assert_int_equal(counts(&r, one).rejected_total, 3);
 	/* RFC 4456 8 */
 	rig_peer(&r, 3, RIG_OWN_ASN, false, false);
@@ -572,7 +572,7 @@ test_loops_are_judged_again(void **state)
 	rig_allow_as_in(&r, 1, 1);
 	rig_settle(&r);
 	check_counts(&r, one, 1, 1, 1);
-	assert_int_equal(shard_loops(r.shard, one, 1, &a.a), DECISION_EQUAL);
+	assert_int_equal(shard_loops(r.shard, one, 1, 0, &a.a), DECISION_EQUAL);
 	rig_allow_as_in(&r, 1, 0);
 	rig_settle(&r);
 	check_counts(&r, one, 1, 0, 1);

@@ -829,7 +829,8 @@ look(struct reader *me, const struct rib_path *p)
 	me->wrong += refused != (p->accepted.v == 0) || (refused && received == NULL);
 	me->wrong += (received != NULL) != (p->received.v != 0);
 	if (received != NULL && shard_peer_peek(s, p->peer, &known))
-		me->looked += shard_loops(s, p->peer, known.allow_as_in[rig_family()], received) == DECISION_EQUAL;
+		me->looked += shard_loops(s, p->peer, known.allow_as_in[rig_family()],
+				      shard_cluster_id(s), received) == DECISION_EQUAL;
 	shard_peer_counts(s, p->peer, rig_family(), &c);
 	me->wrong += c.replays_done > UINT32_MAX;
 }
