@@ -768,7 +768,7 @@ test_full_table(void **state)
 	world_insert_all(&w);
 	assert_true(stats().rebuilds > 0 || w.count < 100000);
 	assert_true(w.count >= (size_t)(TABLE_ROUTES > 1000000 ? 1200000 : TABLE_ROUTES));
-	world_churn(&w, 4);
+	world_churn(&w, 2);
 	assert_int_equal(stats().not_installed, 0);
 	/* the same once more: nothing to do */
 	settle();

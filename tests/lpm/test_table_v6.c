@@ -382,7 +382,7 @@ static void
 test_full_table(void **state)
 {
 	static const unsigned keep[] = {100, 60, 90, 20, 0};
-	size_t real, more = 200000 / SCALE;
+	size_t real, more = 50000 / SCALE;
 	struct routes r = {.prefix = v6_table(400000 / SCALE, &real)};
 	uint64_t seed = 20261120;
 	struct lpm6_oracle o;
@@ -402,7 +402,7 @@ test_full_table(void **state)
 	memcpy(sorted, r.prefix, r.count * sizeof(*sorted));
 	r.sorted = sorted;
 	table_v6_destroy(table);
-	assert_int_equal(table_v6_create(arena, 2000000 / SCALE, true, &table), 0);
+	assert_int_equal(table_v6_create(arena, 800000 / SCALE, true, &table), 0);
 	for (unsigned phase = 0; phase < sizeof(keep) / sizeof(keep[0]); phase++) {
 		/* lists stay with their places: each phase begins with what the last one left */
 		size_t size = phase % 2 ? 997 : 4096;
