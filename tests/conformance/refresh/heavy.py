@@ -176,12 +176,16 @@ def order(kit):
 
 @clause("RFC 4271 6.5", MUST, "A storm, 50 requests a second of each of 20 peers with a hold time of 9 s, costs no session and silences it towards none", heavy=True)
 def storm(kit):
+    kit.fence(kit.source, kit.watch, timeout=4 * tester.WAIT)  # what is still to be said of changes would be taken for an answer
     crowd = [kit.tester(up=False, hold=STORM_HOLD, counting=True) for _ in range(STORM_PEERS)]
     comings = [threading.Thread(target=t.come) for t in crowd]
     for c in comings:
         c.start()
     for c in comings:
         c.join()
+    deadline = time.monotonic() + 4 * tester.WAIT
+    for t in crowd:  # nor the table
+        t.told.wait(max(0, deadline - time.monotonic()))
     turn = [0]
 
     def act():

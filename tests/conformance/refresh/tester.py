@@ -91,6 +91,7 @@ class Tester(Speaker):
         self.news, self.log, self.leaving, self.closed, self.thread = threading.Condition(), [], False, True, None
         self.seen, self.refreshes, self.comings = {}, [], 0
         self.counts, self.last_word, self.longest_gap = collections.Counter(), 0, 0
+        self.told = threading.Event()  # of one that counts: the End-of-RIB came
 
     def open_capabilities(self):
         caps = super().open_capabilities()
@@ -116,6 +117,7 @@ class Tester(Speaker):
     def connect(self):
         self.log, self.seen, self.refreshes, self.counts = [], {}, [], collections.Counter()
         self.last_word, self.longest_gap = time.monotonic(), 0
+        self.told.clear()
         return super().connect()
 
     # ---- what goes ----
@@ -202,6 +204,8 @@ class Tester(Speaker):
             self.counts["subtype", body[2]] += 1
         if kind == UPDATE:
             self.counts["octets"] += len(body)
+            if body == wire.end_of_rib(V4):
+                self.told.set()
         if kind == NOTIFICATION:
             self.counts["notification", body[0], body[1]] += 1
         if kind in (OPEN, KEEPALIVE):
