@@ -208,7 +208,7 @@ source_count(struct export_preview *e, const struct rules_class *c, struct peer_
 	count(&t->own, member_view(m, now), member_view(m, then), 1);
 }
 
-/* Of one prefix, for all of the class. */
+/* Of one prefix, for all of the class. Takes the reference that `then` holds. */
 static void
 class_count(struct export_preview *e, struct rules_class *c, struct adj_route now,
 	struct adj_route then)
@@ -218,6 +218,8 @@ class_count(struct export_preview *e, struct rules_class *c, struct adj_route no
 		source_count(e, c, now.source, now, then);
 	if (then.source.v != PEER_SELF.v && then.source.v != now.source.v)
 		source_count(e, c, then.source, now, then);
+	if (then.set.v != 0)
+		attr_unref(e->speaker->exported, then.set);
 }
 
 /* Groups come, go and are split between slices: who is in another one has it from here on. 0, -ENOMEM. */
@@ -253,8 +255,6 @@ dest_count_for(struct export_preview *e, struct rules_class *c, struct dest_id i
 	if (err != 0 || c->told == NULL)
 		return err;
 	class_count(e, c, adj_rib_out_get(c->told->out, id), then);
-	if (then.set.v != 0)
-		attr_unref(e->speaker->exported, then.set);
 	return 0;
 }
 
@@ -303,8 +303,6 @@ default_count_for(struct export_preview *e, struct rules_class *c, const struct 
 	if (err != 0)
 		return err;
 	class_count(e, c, now, then);
-	if (then.set.v != 0)
-		attr_unref(e->speaker->exported, then.set);
 	return 0;
 }
 

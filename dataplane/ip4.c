@@ -146,7 +146,7 @@ classify8(struct lane *l, unsigned i, struct verdicts *all)
 	destination = swapped(destination);
 	third = ttl_stepped(third);
 	store8(&l->destination.v4[i], destination);
-	store8(&l->first[i], destination >> 9); /* fib_read_v4_first() */
+	store8(&l->first[i], destination >> FIB_READ_V4_FIRST);
 	store8(&l->ttl_word[i], third);
 	return bad;
 }
@@ -174,7 +174,7 @@ classify_rest(struct burst *b, const words8 *odd) RUNS_ON(role_worker)
 		l->pkt[kept] = m;
 		l->ip[kept] = l->ip[i];
 		l->ttl_word[kept] = l->ttl_word[i];
-		l->first[kept] = fib_read_v4_first(destination);
+		l->first[kept] = destination >> FIB_READ_V4_FIRST;
 		l->destination.v4[kept++] = destination;
 	}
 	l->count = kept;
