@@ -547,6 +547,8 @@ rules_evaluate(struct update_group *g, struct dest_id id, const struct dest_view
 		return 0;
 	if (g->rules.default_originate && view->prefix.len == 0)
 		return 0; /* ours is told instead */
+	if (policy_runs(&g->rules) && !policy_may_permit(g->rules.policy, &view->prefix))
+		return 0;
 	best = &view->paths->path[0];
 	run = told_run(g, shards_index(&g->set->shards, id), best, &source);
 	if (run->attrs == NULL)

@@ -818,6 +818,15 @@ prefix_lists_hold(const struct policy *p, const struct node *n, const struct pre
 	return n->prefix_lists == 0;
 }
 
+bool
+policy_may_permit(const struct policy *p, const struct prefix *prefix)
+{
+	for (unsigned i = 0; p->few_prefixes && i < p->node_count; i++)
+		if (p->nodes[i].permit && prefix_lists_hold(p, &p->nodes[i], prefix))
+			return true;
+	return !p->few_prefixes;
+}
+
 int
 policy_eval_prefix(struct policy_eval *e, const struct prefix *prefix, struct policy_verdict *out)
 {
@@ -856,6 +865,12 @@ policy_eval_prefix(struct policy_eval *e, const struct prefix *prefix, struct po
 /* ---- digests ---- */
 
 #define DIGEST_NODES 64u
+
+bool
+policy_has_regex(const struct policy *p)
+{
+	return p->as_path_list_count > 0;
+}
 
 bool
 policy_has_digest(const struct policy *p)

@@ -49,6 +49,13 @@ void policy_destroy(struct policy *p);
 const char *policy_name(const struct policy *p);
 /* Does a node match on the peer, so that two peers may get different verdicts for the same route? Any thread. */
 bool policy_uses_peer(const struct policy *p);
+/* Does a node match on the AS path by a regular expression, which may take long? Any thread. */
+bool policy_has_regex(const struct policy *p);
+/*
+ * False: it denies `prefix` whatever the attributes are, as no node that permits has it in its prefix lists; where that is found out by looking
+ * at a few lists. Any thread.
+ */
+bool policy_may_permit(const struct policy *p, const struct prefix *prefix);
 /* Which of these were set on the way to policy_verdict.outcome, be it to what was there before. Any thread. */
 enum policy_set_attr { POLICY_SETS_MED = 1, POLICY_SETS_NEXT_HOP = 2 };
 unsigned policy_outcome_sets(const struct policy *p, unsigned outcome);

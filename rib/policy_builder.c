@@ -475,6 +475,22 @@ number_outcomes(struct policy *p)
 	return err;
 }
 
+/* More lists than that are looked at only for those whose attributes some node wants. */
+#define FEW_NODES 8
+
+static bool
+asks_few_prefixes(const struct policy *p)
+{
+	unsigned permits = 0;
+
+	for (unsigned i = 0; i < p->node_count; i++) {
+		permits += p->nodes[i].permit;
+		if (p->nodes[i].permit && p->nodes[i].prefix_lists == 0)
+			return false;
+	}
+	return permits <= FEW_NODES;
+}
+
 int
 policy_builder_finish(struct policy_builder *b, struct policy **out)
 {
@@ -486,6 +502,7 @@ policy_builder_finish(struct policy_builder *b, struct policy **out)
 	err = number_outcomes(&b->p);
 	if (err)
 		return err;
+	b->p.few_prefixes = asks_few_prefixes(&b->p);
 	static_assert(offsetof(struct policy_builder, p) == 0, "policy_destroy relies on it");
 	*out = &b->p;
 	return 0;

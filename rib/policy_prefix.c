@@ -33,6 +33,7 @@ struct axis {
 	uint64_t *permit; /* `words` for each interval: struct lengths without its unused part */
 	uint32_t count; /* intervals; 0: nothing matches */
 	unsigned words;
+	struct lengths any; /* permitted somewhere: for most lists that is a few lengths, and nothing is searched */
 };
 
 struct policy_prefix_list {
@@ -192,6 +193,8 @@ paint(struct axis *x, const struct entry *entries, uint32_t count, const struct 
 		if (x->count && !memcmp(here - x->words, &permit, x->words * sizeof(*here)))
 			continue;
 		memcpy(here, &permit, x->words * sizeof(*here));
+		for (unsigned w = 0; w < x->words; w++)
+			x->any.w[w] |= permit.w[w];
 		x->high[x->count] = edges[e].high;
 		x->low[x->count++] = edges[e].low;
 	}
@@ -295,7 +298,7 @@ policy_prefix_list_match(const struct policy_prefix_list *l, const struct prefix
 {
 	const struct axis *x = &l->axis[p->afi == AFI_IPV6];
 
-	if (x->count == 0)
+	if ((x->any.w[p->len / 64] >> (p->len % 64) & 1) == 0)
 		return false;
 	struct key k = key_load(p->b);
 	uint32_t first = x->bucket[k.high >> x->shift], last = x->bucket[(k.high >> x->shift) + 1];

@@ -975,6 +975,18 @@ plain_walk(const struct plain_node *nodes, unsigned count, struct policy_prefix_
 	return r;
 }
 
+/* Some node that permits has the prefix, be its other conditions what they may. */
+static bool
+plain_may(const struct plain_node *nodes, unsigned count, struct policy_prefix_list **lists,
+	const struct prefix *p)
+{
+	for (unsigned i = 0; i < count; i++)
+		if (nodes[i].permit &&
+			(!nodes[i].has_list || policy_prefix_list_match(lists[nodes[i].list], p)))
+			return true;
+	return false;
+}
+
 static void
 check_verdict(const struct policy_verdict *v, const struct plain_result *r, uint64_t seed)
 {
@@ -1057,6 +1069,8 @@ check_random_policy(struct fixture *f, uint64_t first, struct policy_prefix_list
 		assert_int_equal(policy_eval_prefix(f->e, &p, &v), 0);
 		check_verdict(&v, &r, first);
 		check_digest(f, &p, &v);
+		assert_int_equal(
+			policy_may_permit(f->p, &p), plain_may(nodes, count, lists, &p));
 		if (!v.permit)
 			continue;
 		assert_true(v.outcome < POLICY_OUTCOMES_MAX);
