@@ -73,9 +73,8 @@ struct dest_table {
 	uint32_t in_length[129]; /* owner: destinations by prefix length */
 	size_t dest_size;
 	unsigned addr_len;
-	/* owner: room for the next set of so many paths, as path_set_alloc() gives it and as it is published */
+	/* owner: room for the next set of so many paths, as path_set_alloc() gives it */
 	struct path_set *draft[PATHS_PACKED_MAX + 1];
-	struct packed_set *packed[PATHS_PACKED_MAX + 1];
 
 	/* what readers read */
 	alignas(CACHE_LINE) _Atomic(struct index *) index;
@@ -501,10 +500,8 @@ dest_table_destroy(struct dest_table *t)
 			(!(word & PACKED) || --((struct packed_set *)word_block(word))->refs == 0))
 			block_free(t, word_block(word));
 	}
-	for (unsigned i = 0; i <= PATHS_PACKED_MAX; i++) {
+	for (unsigned i = 0; i <= PATHS_PACKED_MAX; i++)
 		arena_free(t->arena, t->draft[i]);
-		arena_free(t->arena, t->packed[i]);
-	}
 	segments = atomic_load_explicit(&t->segments, memory_order_relaxed);
 	for (uint32_t i = 0; i < t->segment_count; i++)
 		arena_free(t->arena, segments[i]);
@@ -590,9 +587,6 @@ path_set_alloc(struct dest_table *t, unsigned count)
 	if (count <= PATHS_PACKED_MAX) {
 		s = t->draft[count];
 		t->draft[count] = NULL;
-		/* without memory for it the set is published as it is */
-		if (count > 1 && t->packed[count] == NULL)
-			t->packed[count] = arena_alloc(t->arena, packed_size(count));
 	}
 	if (s == NULL)
 		s = arena_alloc(t->arena, set_size(count));
@@ -617,37 +611,56 @@ path_set_free(struct dest_table *t, struct path_set *s)
 		draft_put(t, s);
 }
 
-/* 0: it is to stay as it is. */
+/* 0: it is to stay as it is; so it does without memory. */
 static uint64_t
 set_pack(struct dest_table *t, const struct path_set *s)
 {
-	struct packed_set *to = s->count <= PATHS_PACKED_MAX ? t->packed[s->count] : NULL;
+	uint32_t set_flags[PATHS_PACKED_MAX], *received;
+	struct packed_set *to;
+	uint64_t word = PACKED | (uint64_t)s->count << COUNT_AT |
+			(uint64_t)s->eligible << ELIGIBLE_AT |
+			(uint64_t)s->multipath << MULTIPATH_AT;
+	bool changed = false;
 
-	if (to == NULL || ((uintptr_t)to & ~BLOCK_MASK) != 0)
+	if (s->count > PATHS_PACKED_MAX)
 		return 0;
 	for (unsigned i = 0; i < s->count; i++) {
-		uint32_t set_flags = path_pack(&s->path[i]);
-
-		if (set_flags == 0)
+		set_flags[i] = path_pack(&s->path[i], &changed);
+		if (set_flags[i] == 0)
 			return 0;
-		to->path[i].peer = s->path[i].peer.v;
-		atomic_init(&to->path[i].epoch,
-			atomic_load_explicit(&s->path[i].epoch, memory_order_relaxed));
-		to->path[i].set_flags = set_flags;
-		to->path[i].time_s = s->path[i].time_s;
+	}
+	to = arena_alloc(t->arena, packed_size(s->count, changed));
+	if (to == NULL)
+		return 0;
+	if (((uintptr_t)to & ~BLOCK_MASK) != 0) {
+		arena_free(t->arena, to);
+		return 0;
 	}
 	to->refs = 0;
-	t->packed[s->count] = NULL;
-	return (uintptr_t)to | PACKED | (uint64_t)s->count << COUNT_AT |
-	       (uint64_t)s->eligible << ELIGIBLE_AT | (uint64_t)s->multipath << MULTIPATH_AT;
+	for (unsigned i = 0; i < s->count; i++) {
+		const struct rib_path *p = &s->path[i];
+
+		to->path[i].peer = p->peer.v;
+		atomic_init(&to->path[i].epoch,
+			atomic_load_explicit(&p->epoch, memory_order_relaxed));
+		to->path[i].set_flags = set_flags[i];
+		to->path[i].time_s = p->time_s;
+	}
+	word |= (uintptr_t)to | (changed ? CHANGED : 0);
+	received = packed_received(to, word);
+	for (unsigned i = 0; received != NULL && i < s->count; i++)
+		received[i] = s->path[i].received.v;
+	return word;
 }
 
 /* The word that says so. The set itself is ours again, or what is published. */
 static uint64_t
 set_keep(struct dest_table *t, struct path_set *s)
 {
-	uint64_t word = s->count == 1 ? set_inline(s) : set_pack(t, s);
+	uint64_t word = s->count == 1 ? set_inline(s) : 0;
 
+	if (word == 0)
+		word = set_pack(t, s);
 	if (word != 0)
 		draft_put(t, s);
 	else
@@ -776,8 +789,10 @@ dest_ref_take(struct dest_table *t, struct dest_id id)
 	uint64_t word = word_of(d);
 	uint32_t time_s = 0;
 
-	/* one that nobody counts, and what has no paths, is its destination's own */
-	if ((word & LINK) || !(word & (INLINE | PACKED)))
+	if (word & LINK)
+		return (struct dest_ref){.word = LINK};
+	/* one that nobody counts is its destination's own */
+	if (!(word & (INLINE | PACKED)))
 		return (struct dest_ref){0};
 	if (word & INLINE)
 		time_s = atomic_load_explicit(&d->time_s, memory_order_relaxed);
@@ -798,6 +813,8 @@ dest_ref_is(const struct dest_table *t, struct dest_id id, const struct dest_ref
 {
 	const struct destination *d = dest_at(t, id.v);
 
+	if (r->word == LINK)
+		return word_of(d) & LINK;
 	return r->word != 0 && word_of(d) == r->word &&
 	       (!(r->word & INLINE) ||
 		       atomic_load_explicit(&d->time_s, memory_order_relaxed) == r->time_s);
@@ -810,7 +827,7 @@ dest_publish_ref(
 	revive(t, id.v);
 	if (sequence != 0)
 		sequence_set(dest_at(t, id.v), sequence);
-	replace(t, id.v, r->word, r->time_s);
+	replace(t, id.v, r->word == LINK ? 0 : r->word, r->time_s);
 }
 
 static void
@@ -886,6 +903,14 @@ is_there(const struct dest_table *t, struct dest_id id)
 	return id.v < atomic_load_explicit(&t->reach, memory_order_acquire);
 }
 
+static inline uint64_t
+word_identity(uint64_t word)
+{
+	if (word & LINK)
+		return 0;
+	return word & INLINE ? word & ~INLINE_EPOCH_MASK : word;
+}
+
 static inline bool
 peek(const struct dest_table *t, struct dest_id id, unsigned most, struct dest_view *out)
 {
@@ -905,7 +930,7 @@ peek(const struct dest_table *t, struct dest_id id, unsigned most, struct dest_v
 	 */
 	word = atomic_load_explicit(&d->word, memory_order_acquire);
 	out->paths = word_paths(d, word, most, &out->room);
-	out->identity = word & LINK ? 0 : word & INLINE ? word & ~INLINE_EPOCH_MASK : word;
+	out->identity = word_identity(word);
 	out->sequence = atomic_load_explicit(&d->sequence, memory_order_relaxed);
 	return true;
 }
@@ -1024,6 +1049,35 @@ dest_prefetch_paths(const struct dest_table *t, struct dest_id id)
 	word = atomic_load_explicit(&dest_at(t, id.v)->word, memory_order_relaxed);
 	if ((word & (LINK | INLINE)) == 0)
 		__builtin_prefetch(word_block(word));
+}
+
+bool
+dest_identical(const struct dest_table *t, struct dest_id id, uint64_t identity,
+	struct prefix *prefix)
+{
+	const struct destination *d;
+
+	if (!is_there(t, id))
+		return false;
+	d = dest_at(t, id.v);
+	/* a free id's word is links */
+	if (word_identity(word_of(d)) != identity)
+		return false;
+	dest_prefix(t, d, prefix);
+	return true;
+}
+
+bool
+dest_like_last(const struct dest_table *t, struct dest_id id)
+{
+	uint64_t word, last;
+
+	if (id.v == 0 || !is_there(t, id))
+		return false;
+	/* relaxed: nothing is read through them */
+	word = atomic_load_explicit(&dest_at(t, id.v)->word, memory_order_relaxed);
+	last = atomic_load_explicit(&dest_at(t, id.v - 1)->word, memory_order_relaxed);
+	return word == last || (word & last & LINK) != 0;
 }
 
 struct attr_id

@@ -4,7 +4,8 @@
  * never moves, and for each destination one published immutable set of paths.
  *
  * Writer: the shard's thread. Readers: fib, session and main threads, online in the RIB readers' QSBR.
- * Budget : destination 24 bytes (IPv6: 40), which one usual path is part of; several 4 + 12 a path, shared by equal ones; unusual ones 8 + 24 (dest.c says which);
+ * Budget : destination 24 bytes (IPv6: 40), which one usual path is part of; several, and kept ones that policy changed, 4 + 12 or 16 a path, shared by
+ * equal ones; unusual ones 8 + 24 (dest_word_impl.h says which);
  * index 4 bytes a slot, 3/8 to 3/4 full.
  * A destination without paths is a tombstone: id and prefix stay until every journal cursor has passed its last
  * change and a grace period went by; then the id is used again.
@@ -39,7 +40,7 @@ enum path_flag {
 /* Four bits above the flags: of a path of our own its enum route_source, of a rejected one why (shard_path_refused()). */
 #define PATH_SOURCE_SHIFT 8
 
-/* One peer's offer. 24 bytes; most are kept in 12 or 8 (dest.c). */
+/* One peer's offer. 24 bytes; most are kept in 16, 12 or 8 (dest_word_impl.h). */
 struct rib_path {
 	struct peer_id peer;
 	_Atomic uint16_t epoch;   /* the one field written in place (by the shard): stale stamp, see rib/adj_rib_in.h */
@@ -118,8 +119,8 @@ void dest_publish_quiet(struct dest_table *t, struct dest_id id, struct path_set
  */
 bool dest_stamp(struct dest_table *t, struct dest_id id, unsigned index, uint16_t epoch) RUNS_ON(role_rib);
 /*
- * Owner. The paths of `id` as they are, to be given to other destinations, too: what came of one prefix of an UPDATE comes of the others that
- * were as it was. .word 0: there are none, or they can't be shared. Until dest_ref_drop() they stay what they are.
+ * Owner. The paths of `id` as they are, be it none, to be given to other destinations, too: what came of one prefix of an UPDATE comes of the
+ * others that were as it was. .word 0: they can't be shared. Until dest_ref_drop() they stay what they are.
  */
 struct dest_ref {
 	uint64_t word;
@@ -129,7 +130,7 @@ struct dest_ref dest_ref_take(struct dest_table *t, struct dest_id id) RUNS_ON(r
 void dest_ref_drop(struct dest_table *t, struct dest_ref *r) RUNS_ON(role_rib);
 /* `id` has exactly these, stamps included. */
 bool dest_ref_is(const struct dest_table *t, struct dest_id id, const struct dest_ref *r) RUNS_ON(role_rib);
-/* As dest_publish(), or (`sequence` 0) dest_publish_quiet(), of paths that are not none. Never short of memory. */
+/* As dest_publish(), or (`sequence` 0) dest_publish_quiet(). Never short of memory. */
 void dest_publish_ref(struct dest_table *t, struct dest_id id, const struct dest_ref *r, uint64_t sequence) RUNS_ON(role_rib);
 struct path_set *path_set_alloc(struct dest_table *t, unsigned count) RUNS_ON(role_rib);
 void path_set_free(struct dest_table *t, struct path_set *s) RUNS_ON(role_rib);
@@ -143,6 +144,10 @@ bool dest_behind(const struct dest_table *t) RUNS_ON(role_rib);
 
 /* Readers and the owner. Ids are 0 .. dest_limit()-1; those in between may be free. */
 uint32_t dest_limit(const struct dest_table *t);
+/* Owner. Of this identity (not 0) are the paths of `id`, and this is its prefix. False: it has others, none, or is free. */
+bool dest_identical(const struct dest_table *t, struct dest_id id, uint64_t identity, struct prefix *prefix);
+/* It shares its paths with the id before it, or both have none: what was fetched for that is there. A hint. */
+bool dest_like_last(const struct dest_table *t, struct dest_id id);
 /* False: the id is free. */
 bool dest_peek(const struct dest_table *t, struct dest_id id, struct dest_view *out);
 /* As dest_peek(), but shows the best path only, or the first one that is no candidate. */

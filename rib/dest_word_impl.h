@@ -3,8 +3,8 @@
  * The word of a destination: what is published of its paths. For dest.c alone, which says who writes and who reads it.
  *
  * By its low bits, INLINE: it is the one path itself, with its time beside it; PACKED: the address of a struct packed_set, and how many paths
- * that has; neither: the address of a struct path_set. With LINK there are no paths and it holds the owner's links: of a tombstone in the list
- * by age, of a free id in the list of free ones. Readers only look at LINK.
+ * that has, and with CHANGED what they were received as; neither: the address of a struct path_set. With LINK there are no paths and it holds
+ * the owner's links: of a tombstone in the list by age, of a free id in the list of free ones. Readers only look at LINK.
  */
 #pragma once
 
@@ -13,6 +13,7 @@
 #define LINK 1u
 #define INLINE 2u
 #define PACKED 4u
+#define CHANGED 8u /* beside PACKED */
 /* Blocks are aligned to 16, and above the address of a PACKED one stand how many paths there are, are eligible and forward together. */
 #define BLOCK_MASK 0x0000fffffffffff0ull
 #define COUNT_AT 48u
@@ -21,8 +22,9 @@
 static_assert(PATHS_PACKED_MAX < 16, "four bits each");
 
 /*
- * A path without path id and label, of which what was received is the accepted set or (refused) the only one: all but kept routes that a policy
- * changed, and VPN. A set of up to PATHS_PACKED_MAX such ones is kept so, 12 bytes each, in memory; dest_peek() makes struct rib_path of them.
+ * A path without path id and label: all but VPN and RFC 7911. A set of up to PATHS_PACKED_MAX such ones is kept so, 12 bytes each, in memory;
+ * dest_peek() makes struct rib_path of them. What was received is the accepted set or (refused) the only one; where policy changed a kept route,
+ * 4 bytes more for each path of the set say what they were received as.
  */
 struct packed_path {
 	uint16_t peer;
@@ -37,7 +39,7 @@ static_assert(sizeof(struct packed_path) == 12, "budget of docs/architecture.md"
  */
 struct packed_set {
 	uint32_t refs;
-	struct packed_path path[];
+	struct packed_path path[]; /* CHANGED: as many uint32_t, `received`, behind them */
 };
 
 enum packed_flag {
@@ -64,9 +66,9 @@ word_block(uint64_t word)
 	return (void *)(uintptr_t)(word & BLOCK_MASK);
 }
 
-/* Set and flags of a path that can be packed, as struct packed_path has them; 0: it can't. */
+/* Set and flags of a path that can be packed, as struct packed_path has them; 0: it can't. *changed becomes true where `received` is another. */
 static inline uint32_t
-path_pack(const struct rib_path *p)
+path_pack(const struct rib_path *p, bool *changed)
 {
 	const uint32_t all = PATH_NEXT_HOP_UP | PATH_REJECTED | 0xfu << PATH_SOURCE_SHIFT;
 	bool rejected = p->label_flags & PATH_REJECTED;
@@ -76,12 +78,14 @@ path_pack(const struct rib_path *p)
 	if (p->path_id != 0 || p->label_flags >> 12 != 0xfffffu ||
 		(p->label_flags & 0xfffu & ~all) != 0 || set == 0 || set >> SET_BITS != 0)
 		return 0;
-	if (rejected ? p->accepted.v != 0 : p->received.v != 0 && p->received.v != set)
+	if (rejected && p->accepted.v != 0)
 		return 0;
 	if (rejected)
 		flags |= PACKED_REJECTED;
-	else if (p->received.v != 0)
+	else if (p->received.v == set)
 		flags |= PACKED_KEPT;
+	else if (p->received.v != 0)
+		*changed = true;
 	if (p->label_flags & PATH_NEXT_HOP_UP)
 		flags |= PACKED_UP;
 	return set << 8 | flags;
@@ -129,11 +133,19 @@ at_most(unsigned n, unsigned most)
 	return n < most ? n : most;
 }
 
+/* What its paths were received as; NULL: the paths themselves say it. */
+static inline uint32_t *
+packed_received(struct packed_set *set, uint64_t word)
+{
+	return word & CHANGED ? (uint32_t *)(void *)&set->path[packed_count(word)] : NULL;
+}
+
 /* The first `most` paths. */
 static inline void
 view_packed(uint64_t word, unsigned most, union dest_paths *out)
 {
 	const struct packed_path *p = ((const struct packed_set *)word_block(word))->path;
+	const uint32_t *received = packed_received(word_block(word), word);
 	unsigned count = at_most(packed_count(word), most);
 
 	out->set = (struct path_set){.count = (uint16_t)count,
@@ -143,6 +155,8 @@ view_packed(uint64_t word, unsigned most, union dest_paths *out)
 		path_unpack(&out->room.path[i], p[i].peer,
 			atomic_load_explicit(&p[i].epoch, memory_order_relaxed), p[i].set_flags,
 			p[i].time_s);
+	for (unsigned i = 0; received != NULL && i < count; i++)
+		out->room.path[i].received.v = received[i];
 }
 
 static inline size_t
@@ -152,9 +166,10 @@ set_size(unsigned count)
 }
 
 static inline size_t
-packed_size(unsigned count)
+packed_size(unsigned count, bool changed)
 {
-	return sizeof(struct packed_set) + count * sizeof(struct packed_path);
+	return sizeof(struct packed_set) +
+	       count * (sizeof(struct packed_path) + (changed ? sizeof(uint32_t) : 0));
 }
 
 static inline unsigned
@@ -173,7 +188,8 @@ word_size(uint64_t word)
 {
 	if (word & INLINE)
 		return 0;
-	return word & PACKED ? packed_size(packed_count(word)) : set_size(word_count(word));
+	return word & PACKED ? packed_size(packed_count(word), word & CHANGED)
+			     : set_size(word_count(word));
 }
 
 /* 0: it takes more than a word. */
@@ -181,10 +197,11 @@ static inline uint64_t
 set_inline(const struct path_set *s)
 {
 	const struct rib_path *p = &s->path[0];
-	uint32_t set_flags = path_pack(p);
+	bool changed = false;
+	uint32_t set_flags = path_pack(p, &changed);
 	unsigned up = set_flags & PACKED_UP;
 
-	if (set_flags == 0 || s->eligible != up || s->multipath != up)
+	if (set_flags == 0 || changed || s->eligible != up || s->multipath != up)
 		return 0;
 	return INLINE | (uint64_t)(set_flags & 0xffu) << INLINE_FLAGS_AT |
 	       (uint64_t)p->peer.v << INLINE_PEER_AT | (uint64_t)(set_flags >> 8) << INLINE_SET_AT |

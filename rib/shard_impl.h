@@ -160,7 +160,21 @@ static_assert(
 #define VERDICT_SEGMENT_BITS 12
 #define VERDICT_SEGMENTS 256u
 
+/* A path of the last destination that was judged. */
+struct shard_judged {
+	struct attr_id wanted; /* .v == 0: it is to be refused, or that was not asked */
+	/* who asks for the prefix (NULL: nobody), and says this of it; could 0: by all of the policy */
+	const struct policy *policy;
+	uint64_t could; /* struct policy_digest */
+	struct policy_decision decision;
+};
+
 struct shard_replay {
+	/* the next one, if it has the same paths, comes out the same where policies say the same of its prefix */
+	uint64_t judged_identity; /* of struct dest_view; 0: judged[] is not all of it */
+	bool judged_concerns;
+	unsigned judged_count;
+	struct shard_judged judged[PATHS_PACKED_MAX];
 	/* the sets are judged once in one run of paths; between slices there is none */
 	const struct shard_rib_in *run_rib;
 	uint32_t run_set;
@@ -183,7 +197,9 @@ struct shard_again {
 	uint32_t path_id, label, flags;
 	struct attr_id accepted, received;
 	bool edit, announce; /* false: the scan's, a withdrawal */
-	bool empty, differs, aside;
+	bool differs, aside;
+	unsigned paths; /* before; the scan's replays wanted this of them */
+	struct attr_id wanted[PATHS_PACKED_MAX];
 	unsigned take, doomed, drop;
 };
 
@@ -364,11 +380,8 @@ int path_announce(struct shard *s, struct shard_table *t, struct peer_id peer,
 int path_withdraw(struct shard *s, struct shard_table *t, struct peer_id peer,
 	const struct prefix *p, uint32_t path_id) RUNS_ON(role_rib);
 bool path_doomed(const struct shard *s, const struct shard_table *t, const struct rib_path *p);
-/* Drops doomed paths, replays kept ones and ranks all again; publishes only what differs. 0, -ENOMEM. */
+/* Drops doomed paths, replays kept ones (behind replay_concerns()) and ranks all again; publishes only what differs. 0, -ENOMEM. */
 int dest_redecide(struct shard *s, struct shard_table *t, struct dest_id id,
-	const struct dest_view *view) RUNS_ON(role_rib);
-/* The same of one with one path, where replays are all that is to be done: most destinations of most networks. */
-int dest_replay_only(struct shard *s, struct shard_table *t, struct dest_id id,
 	const struct dest_view *view) RUNS_ON(role_rib);
 /* Policies, peers, next hops or the time may be others now. */
 void again_end(struct shard *s) RUNS_ON(role_rib);
@@ -414,7 +427,7 @@ bool walks_possible(const struct shard *s, bool hold);
 bool walks_run(struct shard *s, uint64_t deadline_ns, bool hold) RUNS_ON(role_rib);
 
 /* shard_replay.c */
-/* Some path of it is kept and not what it is to be. 1, 0, -ENOMEM. */
+/* Some path of it is kept and not what it is to be; what each is to be is noted. 1, 0, -ENOMEM. */
 int replay_concerns(struct shard *s, struct shard_table *t, const struct dest_view *view)
 	RUNS_ON(role_rib);
 /*
@@ -423,6 +436,9 @@ int replay_concerns(struct shard *s, struct shard_table *t, const struct dest_vi
  */
 int replay_path(struct shard *s, struct shard_table *t, const struct prefix *prefix,
 	struct rib_path *p, bool *gone) RUNS_ON(role_rib);
+/* The same as of the last destination: nothing. */
+bool replay_passes(const struct shard *s, const struct shard_table *t, struct dest_id id)
+	RUNS_ON(role_rib);
 void replay_prefetch(const struct shard *s, const struct shard_table *t, struct dest_id id)
 	RUNS_ON(role_rib);
 void replay_slice_end(struct shard *s) RUNS_ON(role_rib);

@@ -274,6 +274,7 @@ is_refused(const struct rib_path *p)
 struct making {
 	unsigned keep, refused, take, drop;
 	unsigned doomed; /* the first of `drop` */
+	unsigned old; /* paths before; of the scan */
 	bool differs; /* to who follows the journal */
 	bool aside; /* but not to who looks at the best path only */
 };
@@ -375,15 +376,28 @@ make_undo(struct shard *s, struct shard_table *t, const struct making *m) RUNS_O
 	return -ENOMEM;
 }
 
-/* Of what a replay refused and was accepted before; it is in `drop`. */
+/* `now` is refused by a replay, and was accepted before: one of old[0 .. n-1]. */
 static void
-count_refused(
-	struct shard *s, struct shard_table *t, const struct making *m, const struct rib_path *now)
+count_refused(const struct shard *s, const struct shard_table *t, const struct rib_path *old,
+	unsigned n, const struct rib_path *now)
 {
-	for (unsigned i = m->doomed; is_refused(now) && i < m->drop; i++)
-		if (is_of(&s->drop[i], now->peer, now->path_id) && !is_refused(&s->drop[i]))
+	for (unsigned i = 0; is_refused(now) && i < n; i++)
+		if (is_of(&old[i], now->peer, now->path_id) && !is_refused(&old[i]))
 			shard_count(
 				&shard_slot(s, now->peer)->rib[t->family].counts.rejected_total, 1);
+}
+
+/* What was is published no more; `e` as it was made by. */
+static void
+old_dropped(struct shard *s, struct shard_table *t, const struct edit *e, unsigned take,
+	unsigned doomed, unsigned drop) RUNS_ON(role_rib)
+{
+	for (unsigned i = 0; i < doomed; i++)
+		count_swept(s, t, &s->drop[i]);
+	for (unsigned i = 0; e == NULL && i < take; i++)
+		count_refused(s, t, &s->drop[doomed], drop - doomed, &s->take[i]);
+	for (unsigned i = 0; i < drop; i++)
+		path_dropped(s, t, &s->drop[i]);
 }
 
 /* ---- the same again ---- */
@@ -400,11 +414,19 @@ again_end(struct shard *s)
 	a->table = NULL;
 }
 
+/* All that the scan does hangs on what there is, but replays, whose policies may ask for the prefix. */
+static bool
+again_same_scan(const struct shard_again *a, const struct shard_replay *y)
+{
+	for (unsigned i = 0; a->table->keeps != NULL && i < a->paths; i++)
+		if (a->wanted[i].v != y->judged[i].wanted.v)
+			return false;
+	return true;
+}
+
 static bool
 again_same_edit(const struct shard_again *a, const struct edit *e)
 {
-	if (e == NULL || !a->edit)
-		return e == NULL && !a->edit;
 	if (a->peer.v != e->peer.v || a->path_id != e->path_id ||
 		a->announce != (e->accepted != NULL))
 		return false;
@@ -425,7 +447,7 @@ again_begin(struct shard *s, struct shard_table *t, struct dest_id id, struct de
 		.before = before,
 		.after = dest_ref_take(t->dests, id),
 		.edit = e != NULL,
-		.empty = m->keep + m->refused == 0,
+		.paths = m->old,
 		.differs = m->differs,
 		.aside = m->aside,
 		.take = m->take,
@@ -442,8 +464,10 @@ again_begin(struct shard *s, struct shard_table *t, struct dest_id id, struct de
 		a->accepted = e->accepted->id;
 		a->received = e->accepted->received;
 	}
-	if (a->before.word == 0 || (a->after.word == 0 && !a->empty))
+	if (a->before.word == 0 || a->after.word == 0)
 		again_end(s);
+	for (unsigned i = 0; a->table != NULL && e == NULL && i < a->paths; i++)
+		a->wanted[i] = s->replay.judged[i].wanted;
 }
 
 /* True: it had what the last one had, and has what that has. */
@@ -454,24 +478,18 @@ again_run(struct shard *s, struct shard_table *t, struct dest_id id, const struc
 	const struct shard_again *a = &s->again;
 	uint64_t sequence = 0;
 
-	if (a->table != t || !dest_ref_is(t->dests, id, &a->before) || !again_same_edit(a, e))
+	if (a->table != t || a->edit != (e != NULL) || !dest_ref_is(t->dests, id, &a->before))
+		return false;
+	if (!(e != NULL ? again_same_edit(a, e) : again_same_scan(a, &s->replay)))
 		return false;
 	for (unsigned i = 0; i < a->take; i++)
 		path_took(s, t, &s->take[i]);
 	if (a->differs)
 		sequence = journal_reserve(s->journal, s->config.index);
-	if (!a->empty)
-		dest_publish_ref(t->dests, id, &a->after, sequence);
-	else if (a->differs)
-		dest_publish(t->dests, id, NULL, sequence);
-	else
-		dest_publish_quiet(t->dests, id, NULL);
+	dest_publish_ref(t->dests, id, &a->after, sequence);
 	if (a->differs)
 		entry_commit(s, t, id, sequence, a->aside);
-	for (unsigned i = 0; i < a->doomed; i++)
-		count_swept(s, t, &s->drop[i]);
-	for (unsigned i = 0; i < a->drop; i++)
-		path_dropped(s, t, &s->drop[i]);
+	old_dropped(s, t, e, a->take, a->doomed, a->drop);
 	return true;
 }
 
@@ -481,7 +499,7 @@ rebuild(struct shard *s, struct shard_table *t, struct dest_id id, const struct 
 	const struct edit *e, bool replay) RUNS_ON(role_rib)
 {
 	const struct path_set *old = view->paths;
-	struct making m = {0};
+	struct making m = {.old = old->count};
 	struct path_set *set = NULL;
 	struct dest_ref before;
 	int err;
@@ -510,26 +528,9 @@ rebuild(struct shard *s, struct shard_table *t, struct dest_id id, const struct 
 		publish(s, t, id, set, m.aside);
 	else
 		dest_publish_quiet(t->dests, id, set);
-	if (replay)
-		dest_ref_drop(t->dests, &before);
-	else
-		again_begin(s, t, id, before, e, &m);
-	for (unsigned i = 0; i < m.doomed; i++)
-		count_swept(s, t, &s->drop[i]);
-	for (unsigned i = 0; replay && i < m.take; i++)
-		count_refused(s, t, &m, &s->take[i]);
-	for (unsigned i = 0; i < m.drop; i++)
-		path_dropped(s, t, &s->drop[i]);
+	again_begin(s, t, id, before, e, &m);
+	old_dropped(s, t, e, m.take, m.doomed, m.drop);
 	return 0;
-}
-
-int
-dest_redecide(
-	struct shard *s, struct shard_table *t, struct dest_id id, const struct dest_view *view)
-{
-	bool replay = t->keeps != NULL; /* by policies that ask for the prefix */
-
-	return !replay && again_run(s, t, id, NULL) ? 0 : rebuild(s, t, id, view, NULL, replay);
 }
 
 /* `now` instead of `old`, or (NULL) nothing: rebuild() of a destination with one path. 0, -ENOMEM. */
@@ -537,8 +538,9 @@ static int
 replace_only(struct shard *s, struct shard_table *t, struct dest_id id, const struct rib_path *old,
 	const struct rib_path *now) RUNS_ON(role_rib)
 {
-	struct making m = {0};
+	struct making m = {.old = 1};
 	struct path_set *set = NULL;
+	struct dest_ref before;
 	int err;
 
 	again_end(s); /* its paths are in the scratch */
@@ -554,28 +556,26 @@ replace_only(struct shard *s, struct shard_table *t, struct dest_id id, const st
 		(void)rank(s, t, m.keep);
 	if (set != NULL)
 		set_fill(s, set, m.keep, m.refused);
+	before = dest_ref_take(t->dests, id);
 	if (m.differs)
 		publish(s, t, id, set, false);
 	else
 		dest_publish_quiet(t->dests, id, set);
-	if (now != NULL)
-		count_refused(s, t, &m, now);
-	path_dropped(s, t, old);
+	again_begin(s, t, id, before, NULL, &m);
+	old_dropped(s, t, NULL, m.take, 0, m.drop);
 	return 0;
 }
 
-int
-dest_replay_only(
-	struct shard *s, struct shard_table *t, struct dest_id id, const struct dest_view *view)
+/* rebuild() of a destination with one path, where replays are all that is to be done: most destinations of most networks. 0, -ENOMEM. */
+static int
+replay_only(struct shard *s, struct shard_table *t, struct dest_id id, const struct dest_view *view)
+	RUNS_ON(role_rib)
 {
 	const struct rib_path *old = &view->paths->path[0];
 	struct rib_path now = *old;
 	bool gone = false;
-	int changed;
+	int changed = replay_path(s, t, &view->prefix, &now, &gone);
 
-	if (old->received.v == 0)
-		return 0;
-	changed = replay_path(s, t, &view->prefix, &now, &gone);
 	if (changed <= 0)
 		return changed;
 	s->effort++;
@@ -584,24 +584,43 @@ dest_replay_only(
 	return replace_only(s, t, id, old, gone ? NULL : &now);
 }
 
+int
+dest_redecide(
+	struct shard *s, struct shard_table *t, struct dest_id id, const struct dest_view *view)
+{
+	bool replay = t->keeps != NULL;
+
+	if (again_run(s, t, id, NULL))
+		return 0;
+	if (replay && t->sweeps == NULL && !t->redecide && view->paths->count == 1)
+		return replay_only(s, t, id, view);
+	return rebuild(s, t, id, view, NULL, replay);
+}
+
 /* The first path of a destination: nothing to rank, nothing to let go. */
 static int
 announce_first(struct shard *s, struct shard_table *t, struct dest_id id, const struct edit *e)
 	RUNS_ON(role_rib)
 {
-	struct path_set *set = path_set_alloc(t->dests, 1);
+	struct making m = {0};
+	struct path_set *set;
+	struct dest_ref before;
+	int err;
 
+	again_end(s); /* its paths are in the scratch */
+	err = scratch_reserve(s, 1);
+	set = err == 0 ? path_set_alloc(t->dests, 1) : NULL;
 	if (set == NULL)
 		return -ENOMEM;
-	set->count = 1;
 	set->eligible = set->multipath = (e->accepted->flags & PATH_NEXT_HOP_UP) != 0;
-	set->unused = 0;
 	path_make(s, t, e, &set->path[0]);
-	path_took(s, t, &set->path[0]);
-	if (is_refused(&set->path[0]))
-		dest_publish_quiet(t->dests, id, set);
-	else
+	make_change(s, t, &m, NULL, &set->path[0]);
+	before = dest_ref_take(t->dests, id);
+	if (m.differs)
 		publish(s, t, id, set, false);
+	else
+		dest_publish_quiet(t->dests, id, set);
+	again_begin(s, t, id, before, e, &m);
 	return 0;
 }
 

@@ -27,7 +27,7 @@ enum verdict_kind {
 /* What a path is to be. */
 struct wanted {
 	enum decision_reason refused; /* DECISION_EQUAL: accepted */
-	struct attr_id accepted;
+	struct attr_id accepted; /* .v == 0: refused */
 	unsigned outcome;
 };
 
@@ -82,7 +82,7 @@ sets_prefetch(const struct shard *s, const struct shard_table *t, struct dest_id
 	struct dest_view view;
 	uint32_t i;
 
-	if (!dest_peek(t->dests, id, &view) || view.paths == NULL)
+	if (dest_like_last(t->dests, id) || !dest_peek(t->dests, id, &view) || view.paths == NULL)
 		return;
 	p = &view.paths->path[0];
 	r = &shard_slot(s, p->peer)->rib[t->family];
@@ -95,18 +95,17 @@ sets_prefetch(const struct shard *s, const struct shard_table *t, struct dest_id
 	attr_set_prefetch(attr_get(s->attrs, p->accepted));
 }
 
-void
-replay_prefetch(const struct shard *s, const struct shard_table *t, struct dest_id id)
+static void
+verdict_prefetch(const struct shard *s, const struct shard_table *t, struct dest_id id)
+	RUNS_ON(role_rib)
 {
-	struct dest_id ahead = {id.v + PREFETCH_VERDICTS};
 	const struct shard_verdict *segment;
 	const struct shard_peer_slot *slot;
 	const struct rib_path *p;
 	struct dest_view view;
 	uint32_t i;
 
-	dest_prefetch_paths(t->dests, (struct dest_id){id.v + PREFETCH_PATHS});
-	if (!dest_peek(t->dests, ahead, &view) || view.paths == NULL)
+	if (dest_like_last(t->dests, id) || !dest_peek(t->dests, id, &view) || view.paths == NULL)
 		return;
 	p = &view.paths->path[0];
 	slot = shard_slot(s, p->peer);
@@ -117,17 +116,31 @@ replay_prefetch(const struct shard *s, const struct shard_table *t, struct dest_
 	attr_prefetch(s->attrs, p->received);
 	attr_prefetch(s->attrs, p->accepted);
 	next_hop_prefetch(s, p->accepted);
+}
+
+void
+replay_prefetch(const struct shard *s, const struct shard_table *t, struct dest_id id)
+{
+	dest_prefetch_paths(t->dests, (struct dest_id){id.v + PREFETCH_PATHS});
+	verdict_prefetch(s, t, (struct dest_id){id.v + PREFETCH_VERDICTS});
 	sets_prefetch(s, t, (struct dest_id){id.v + PREFETCH_SETS});
 }
 
 /* ---- runs ---- */
 
-void
-replay_slice_end(struct shard *s)
+static void
+run_end(struct shard *s) RUNS_ON(role_rib)
 {
 	verdicts_end(s);
 	s->replay.run_rib = NULL;
 	s->replay.run_begun = false;
+}
+
+void
+replay_slice_end(struct shard *s)
+{
+	run_end(s);
+	s->replay.judged_identity = 0;
 }
 
 static void
@@ -137,7 +150,7 @@ run_enter(const struct judged *j) RUNS_ON(role_rib)
 
 	if (y->run_rib == j->rib && y->run_set == j->path->received.v)
 		return;
-	replay_slice_end(j->s);
+	run_end(j->s);
 	y->run_rib = j->rib;
 	y->run_set = j->path->received.v;
 }
@@ -172,7 +185,8 @@ verdict_fill(const struct judged *j, struct shard_verdict *v) RUNS_ON(role_rib)
 	int err;
 
 	/* a regular expression may take two milliseconds */
-	if (walk_clock() >= j->s->replay.deadline_ns)
+	if (j->rib->import != NULL && policy_has_regex(j->rib->import) &&
+		walk_clock() >= j->s->replay.deadline_ns)
 		j->s->effort = EFFORT_SPENT;
 	v->set = 0;
 	judgement = import_judge(j->s, j->slot, j->t->family, attrs, &reason);
@@ -284,14 +298,14 @@ judge_eval(const struct judged *j, const struct prefix *prefix, struct policy_ve
 	return err != 0 ? err : policy_eval_prefix(j->s->eval, prefix, out);
 }
 
-/* 0, -ENOMEM. */
+/* `out`: what of it hangs on the prefix. 0, -ENOMEM. */
 static int
-judge(const struct judged *j, const struct prefix *prefix, struct wanted *w) RUNS_ON(role_rib)
+judge(const struct judged *j, const struct prefix *prefix, struct wanted *w,
+	struct shard_judged *out) RUNS_ON(role_rib)
 {
 	struct shard_verdict *v = verdict_at(j->s, j->rib, j->path->received);
 	struct policy_verdict eval = {.attrs = NULL};
-	struct policy_decision d;
-	bool permit = false;
+	struct policy_decision d = {.permit = false};
 	int err = 0;
 
 	run_enter(j);
@@ -303,25 +317,29 @@ judge(const struct judged *j, const struct prefix *prefix, struct wanted *w) RUN
 	case VERDICT_REFUSED:
 		break;
 	case VERDICT_OUTCOME:
-		permit = true;
-		w->outcome = v->outcome;
+		d = (struct policy_decision){.permit = true, .outcome = v->outcome};
 		break;
 	case VERDICT_BY_PREFIX:
 		(void)policy_digest_decide(
 			j->rib->import, (struct policy_digest){v->could}, prefix, &d);
-		permit = d.permit;
-		w->outcome = d.outcome;
 		break;
 	case VERDICT_BY_EVAL:
 		err = judge_eval(j, prefix, &eval);
 		if (err != 0)
 			return err;
-		permit = eval.permit;
-		w->outcome = eval.outcome;
+		d = (struct policy_decision){.permit = eval.permit, .outcome = eval.outcome};
 		break;
 	}
-	w->refused = permit ? DECISION_EQUAL : (enum decision_reason)v->reason;
-	return permit ? outcome_id(j, v, eval.attrs, w) : 0;
+	*out = (struct shard_judged){
+		.policy = v->kind >= VERDICT_BY_PREFIX ? j->rib->import : NULL,
+		.could = v->kind == VERDICT_BY_PREFIX ? v->could : 0,
+		.decision = d,
+	};
+	w->outcome = d.outcome;
+	w->refused = d.permit ? DECISION_EQUAL : (enum decision_reason)v->reason;
+	err = d.permit ? outcome_id(j, v, eval.attrs, w) : 0;
+	out->wanted = w->accepted;
+	return err;
 }
 
 static bool
@@ -339,28 +357,71 @@ judged_of(struct shard *s, struct shard_table *t, const struct rib_path *p)
 	return (struct judged){s, t, slot, &slot->rib[t->family], p};
 }
 
+/* It has the paths of the last one that was judged: do policies say of its prefix what they said of that? */
+static bool
+judged_alike(const struct shard_replay *y, const struct prefix *prefix)
+{
+	struct policy_decision d;
+
+	for (unsigned i = 0; i < y->judged_count; i++) {
+		const struct shard_judged *j = &y->judged[i];
+
+		if (j->policy == NULL)
+			continue;
+		(void)policy_digest_decide(
+			j->policy, (struct policy_digest){j->could}, prefix, &d);
+		if (d.permit != j->decision.permit || d.outcome != j->decision.outcome)
+			return false;
+	}
+	return true;
+}
+
 int
 replay_concerns(struct shard *s, struct shard_table *t, const struct dest_view *view)
 {
+	struct shard_replay *y = &s->replay;
+	bool all = view->paths->count <= PATHS_PACKED_MAX;
+
+	if (y->judged_identity != 0 && y->judged_identity == view->identity &&
+		judged_alike(y, &view->prefix))
+		return y->judged_concerns;
+	y->judged_identity = 0;
+	y->judged_concerns = false;
+	y->judged_count = view->paths->count;
 	for (unsigned i = 0; i < view->paths->count; i++) {
 		const struct rib_path *p = &view->paths->path[i];
 		struct judged j = judged_of(s, t, p);
-		struct wanted w;
+		struct shard_judged out = {.policy = NULL};
+		struct wanted w = {.accepted = {0}};
 		int err;
 
-		if (p->received.v == 0)
-			continue;
-		if (j.rib->letting_go)
-			return 1;
-		if (!j.rib->replaying)
-			continue;
-		err = judge(&j, &view->prefix, &w);
-		if (err != 0)
-			return err;
-		if (!as_wanted(p, &w))
-			return 1;
+		if (p->received.v != 0 && j.rib->letting_go) {
+			y->judged_concerns = true;
+		} else if (p->received.v != 0 && j.rib->replaying) {
+			err = judge(&j, &view->prefix, &w, &out);
+			if (err != 0)
+				return err;
+			y->judged_concerns |= !as_wanted(p, &w);
+			all &= out.policy == NULL || out.could != 0;
+		}
+		if (view->paths->count <= PATHS_PACKED_MAX)
+			y->judged[i] = out;
+		else if (y->judged_concerns)
+			break; /* nobody shares such a set and would want to know of all */
 	}
-	return 0;
+	y->judged_identity = all ? view->identity : 0;
+	return y->judged_concerns;
+}
+
+bool
+replay_passes(const struct shard *s, const struct shard_table *t, struct dest_id id)
+{
+	const struct shard_replay *y = &s->replay;
+	struct prefix prefix;
+
+	return y->judged_identity != 0 && !y->judged_concerns &&
+	       dest_identical(t->dests, id, y->judged_identity, &prefix) &&
+	       judged_alike(y, &prefix);
 }
 
 /* The run holds what a path is to refer to. 0, -ENOMEM. */
@@ -387,6 +448,7 @@ replay_path(struct shard *s, struct shard_table *t, const struct prefix *prefix,
 {
 	struct judged j = judged_of(s, t, p);
 	const uint32_t label = p->label_flags & ~0xfffu;
+	struct shard_judged out;
 	struct wanted w;
 	int err;
 
@@ -397,7 +459,7 @@ replay_path(struct shard *s, struct shard_table *t, const struct prefix *prefix,
 	}
 	if (!j.rib->replaying)
 		return 0;
-	err = judge(&j, prefix, &w);
+	err = judge(&j, prefix, &w, &out);
 	if (err != 0 || as_wanted(p, &w))
 		return err;
 	p->time_s = (uint32_t)(s->now_ns / 1000000000u);

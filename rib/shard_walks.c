@@ -22,12 +22,38 @@ position(const struct shard_table *t)
 	return (struct shard_position){t->lap, t->walk.next};
 }
 
+struct visit {
+	struct shard *s;
+	struct shard_table *t;
+	bool failed;
+};
+
+static bool
+skip_dest(void *ctx, struct dest_id id)
+{
+	const struct visit *v = ctx;
+
+	role_enter_rib();
+	if (v->t->keeps == NULL || v->t->sweeps != NULL || v->t->redecide ||
+		!replay_passes(v->s, v->t, id))
+		return false;
+	replay_prefetch(v->s, v->t, id);
+	return true;
+}
+
+static void
+scan_begin(struct shard_table *t)
+{
+	walk_begin(&t->walk, t->dests);
+	t->walk.skip = skip_dest;
+}
+
 /* Here it begins: the lap under way must reach all that exists now. */
 static struct shard_position
 job_begin(struct shard_table *t)
 {
 	if (!t->walking) {
-		walk_begin(&t->walk, t->dests);
+		scan_begin(t);
 		t->walking = true;
 	}
 	t->walk.end = dest_limit(t->dests);
@@ -135,12 +161,6 @@ let_go_start(struct shard_table *t, struct shard_rib_in *r)
 	r->let_go_from = job_begin(t);
 }
 
-struct visit {
-	struct shard *s;
-	struct shard_table *t;
-	bool failed;
-};
-
 static bool
 concerned(const struct shard *s, const struct shard_table *t, const struct path_set *set)
 	RUNS_ON(role_rib)
@@ -173,14 +193,9 @@ visit_dest(void *ctx, struct dest_id id, const struct dest_view *view)
 		replay_prefetch(v->s, v->t, id);
 	if (view->paths == NULL)
 		return true;
-	if (v->t->keeps != NULL && v->t->sweeps == NULL && !v->t->redecide &&
-		view->paths->count == 1) {
-		v->failed |= dest_replay_only(v->s, v->t, id, view) < 0;
-		return v->s->effort < SLICE_PATHS;
-	}
-	concerns = concerned(v->s, v->t, view->paths);
-	if (concerns == 0 && v->t->keeps != NULL)
-		concerns = replay_concerns(v->s, v->t, view);
+	concerns = v->t->keeps != NULL ? replay_concerns(v->s, v->t, view) : 0;
+	if (concerns == 0)
+		concerns = concerned(v->s, v->t, view->paths);
 	if (concerns > 0)
 		concerns = dest_redecide(v->s, v->t, id, view);
 	v->failed |= concerns < 0;
@@ -272,7 +287,7 @@ table_slice(struct shard *s, struct shard_table *t, uint64_t deadline_ns) RUNS_O
 	s->replay.deadline_ns = deadline_ns;
 	if (!walk_slice(&t->walk, SLICE_IDS, deadline_ns, walk_clock, visit_dest, &v)) {
 		t->lap++;
-		walk_begin(&t->walk, t->dests);
+		scan_begin(t);
 	}
 	again_end(s);
 	replay_slice_end(s);

@@ -45,6 +45,8 @@ walk_slice(struct walk *w, unsigned max, uint64_t deadline_ns, uint64_t (*now)(v
 		if (deadline_ns != 0 && n > 0 && n % CLOCK_EVERY == 0 && now() >= deadline_ns)
 			break;
 		w->next++;
+		if (w->skip != NULL && w->skip(ctx, id))
+			continue;
 		if (walk_peek(w, id, &view) && !visit(ctx, id, &view))
 			break;
 	}

@@ -15,6 +15,7 @@ struct walk {
 	const struct shards_table *over; /* or this, with ids of all shards (rib/shards.h) */
 	uint32_t next; /* id to visit next */
 	uint32_t end;  /* dest_limit() when it began: younger destinations are in the journal */
+	bool (*skip)(void *ctx, struct dest_id id); /* NULL, or asked first, and quicker than a visit: true: there is nothing to visit */
 };
 
 /* A visitor returns false to end the slice after this destination (it counts as visited). */

@@ -108,6 +108,8 @@ path_of(const struct entry *e, unsigned i)
 	atomic_init(&p.epoch, i + 1 == e->count ? e->epoch : (uint16_t)(r >> 44));
 	if (r >> 60 & 1)
 		p.received = p.accepted;
+	if ((r >> 58 & 3) == 0)
+		p.received.v = (uint32_t)(r >> 9) | 1;
 	if (r >> 61 & 1)
 		p.label_flags |= PATH_NEXT_HOP_UP;
 	if ((r >> 50 & 7) == 0) {

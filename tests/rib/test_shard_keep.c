@@ -655,13 +655,14 @@ test_flaps_make_no_tombstones(void **state)
 	rig_fini(&r);
 }
 
-/* What keeping costs: left alone at most 8 bytes, rejected 40 beside another path, 72 alone. */
+/* What keeping costs: left alone or changed at most 8 bytes, rejected 40 beside another path, 72 alone. */
 static void
 test_bytes(void **state)
 {
 	struct dest_table *t;
 	union rig_attrs a;
-	size_t plain, bare;
+	size_t plain, bare, changed;
+	struct policy *preferring;
 	struct rig r;
 
 	begin(&r, policy_accept_all());
@@ -680,6 +681,16 @@ test_bytes(void **state)
 	bare = dest_table_bytes(t) + attr_table_bytes(shard_attrs(r.shard));
 	print_message("kept as it came: %.1f B more\n", ((double)bare - (double)plain) / MANY);
 	assert_true(bare - plain <= 8 * MANY);
+	preferring = first_denied(0, 200);
+	replay(&r, preferring);
+	changed = dest_table_bytes(t) + attr_table_bytes(shard_attrs(r.shard));
+	print_message("changed by policy: %.1f B more\n", ((double)changed - (double)plain) / MANY);
+	assert_true(changed - plain <= 8 * MANY);
+	replay(&r, policy_accept_all());
+	for (unsigned i = 0; i < 100; i++)
+		(void)rig_turn(&r);
+	assert_true(dest_table_bytes(t) + attr_table_bytes(shard_attrs(r.shard)) <= bare);
+	policy_destroy(preferring);
 	/* beside another path */
 	keep(&r, two, policy_deny_all());
 	plain = bare;

@@ -2,6 +2,7 @@
 /* What destinations share. */
 #include "rib/shard.h"
 
+#include "rib/policy_build.h"
 #include "tests/rib/shard_rig.h"
 
 #include <setjmp.h>
@@ -94,11 +95,132 @@ test_prefixes_share_their_paths(void **state)
 	rig_fini(&r);
 }
 
+/* Preference `first` to the first so many prefixes of n[], `others` to the rest. */
+static struct policy *
+preferring(const struct rib_nlri *n, unsigned count, uint32_t first, uint32_t others)
+{
+	struct policy_prefix_list *l;
+	struct policy_builder *b;
+	struct policy *p;
+
+	assert_int_equal(policy_prefix_list_create(&l), 0);
+	for (unsigned i = 0; i < count; i++)
+		assert_int_equal(policy_prefix_list_add(
+					 l, true, &n[i].prefix, n[i].prefix.len, n[i].prefix.len),
+			0);
+	assert_int_equal(policy_prefix_list_seal(l), 0);
+	assert_int_equal(policy_builder_create("preferring", &b), 0);
+	policy_builder_node(b, 10, true);
+	assert_int_equal(policy_builder_match_prefix_list(b, l), 0);
+	policy_builder_set_number(b, NUMBER_LOCAL_PREF, first);
+	policy_builder_node(b, 20, true);
+	policy_builder_set_number(b, NUMBER_LOCAL_PREF, others);
+	assert_int_equal(policy_builder_finish(b, &p), 0);
+	policy_prefix_list_unref(l);
+	return p;
+}
+
+/* Peer 1's path of each: its preference, beside what was received. */
+static void
+check_preferences(const struct rig *r, const struct rib_nlri *n, unsigned count, uint32_t first,
+	uint32_t others)
+{
+	for (unsigned i = 0; i < 16; i++) {
+		const struct rib_path *p = NULL;
+		struct dest_view v;
+
+		assert_true(rig_view(r, &n[i].prefix, &v));
+		for (unsigned k = 0; k < v.paths->count; k++)
+			if (v.paths->path[k].peer.v == 1)
+				p = &v.paths->path[k];
+		assert_non_null(p);
+		assert_int_equal(attr_get(shard_attrs(r->shard), p->accepted)->local_pref,
+			i < count ? first : others);
+		assert_int_not_equal(p->received.v, 0);
+		assert_int_not_equal(p->received.v, p->accepted.v);
+		assert_int_equal(attr_get(shard_attrs(r->shard), p->received)->has &
+					 ATTR_HAS_LOCAL_PREF,
+			0);
+	}
+}
+
+static void
+replay(struct rig *r, const struct policy *p)
+{
+	const struct peer_id one = {1};
+
+	shard_peer_import(r->shard, one, rig_family(), p);
+	(void)shard_peer_replay(r->shard, one, rig_family());
+	rig_settle(r);
+}
+
+/* Each with its own preferences, until they share: where a slice of the scan ends, at the latest after its time, sharing ends. */
+static void
+replay_until(struct rig *r, struct policy **now, const struct rib_nlri *n, unsigned count,
+	unsigned paths, unsigned sets)
+{
+	unsigned stale, left = 20;
+
+	do {
+		struct policy *before = *now;
+
+		*now = preferring(n, count, 200 + left, 300 + left);
+		replay(r, *now);
+		policy_destroy(before);
+		check_preferences(r, n, count, 200 + left, 300 + left);
+	} while (sets_of(r, n, paths, &stale) != sets && --left > 0);
+	assert_true(left > 0);
+}
+
+/* So do kept routes that a policy changed: as they came in, and as a replay meets them, which asks for each prefix. */
+static void
+test_kept_ones_share_what_policy_made(void **state)
+{
+	struct rib_nlri n[16];
+	union rig_attrs a;
+	unsigned stale;
+	struct rig r;
+
+	for (uint16_t others = 0; others <= 2; others++) {
+		struct policy *now = preferring(n, 0, 0, 150);
+
+		rig_init(&r, false);
+		for (unsigned i = 0; i < 16; i++)
+			n[i] = rig_nlri(0x01000000 + (i << 8), 24);
+		for (uint16_t p = 1; p <= 1 + others; p++) {
+			rig_peer(&r, p, 65000u + p, true, false);
+			shard_peer_keep(r.shard, (struct peer_id){p}, rig_family(), p == 1);
+			shard_peer_import(r.shard, (struct peer_id){p}, rig_family(),
+				p == 1 ? now : policy_accept_all());
+			rig_up(&r, p, 65000u + p, p, true);
+			rig_attrs_make(&a, path_65001, 2, 0x0a000000u + p);
+			rig_update(&r, p, &a.a, n, 8);
+			rig_update(&r, p, &a.a, n + 8, 8);
+		}
+		rig_settle(&r);
+		check_preferences(&r, n, 0, 0, 150);
+		assert_int_equal(sets_of(&r, n, 1 + others, &stale), 2);
+		replay_until(&r, &now, n, 0, 1 + others, 2);
+		/* the first UPDATE's become two kinds; alike again, they are two sets still */
+		replay_until(&r, &now, n, 3, 1 + others, 3);
+		replay_until(&r, &now, n, 0, 1 + others, 3);
+		replay(&r, policy_deny_all());
+		for (uint16_t p = 1; p <= 1 + others; p++)
+			rig_update(&r, p, NULL, n, 16);
+		rig_settle(&r);
+		assert_int_equal(dest_count(shard_table(r.shard, r.table)), 0);
+		assert_int_equal(attr_table_count(shard_attrs(r.shard)), 0);
+		rig_fini(&r);
+		policy_destroy(now);
+	}
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_prefixes_share_their_paths),
+		cmocka_unit_test(test_kept_ones_share_what_policy_made),
 	};
 	int failed;
 
