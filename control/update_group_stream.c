@@ -18,6 +18,7 @@
 #define AHEAD_PATHS 16u
 #define AHEAD_SLOTS 10u
 #define AHEAD_SETS 5u
+#define SPARSE_ROUTES 4096u /* who was told fewer by a policy that asks for a few prefixes is told hardly any */
 #define PUT_AHEAD 8
 #define WALK_IDS 16384u /* of one slice: most of them change nothing in a policy walk */
 #define SLOT_NONE UINT16_MAX
@@ -371,6 +372,7 @@ struct ahead {
 	struct attr_id best[JOURNAL_READ];
 	unsigned count, at; /* of `look`; the one that comes next */
 	unsigned dests, paths, slots, sets; /* done of it */
+	bool sparse; /* most are denied by their prefix: no attributes are looked at */
 };
 
 static void
@@ -378,6 +380,8 @@ ahead_begin(
 	struct ahead *a, const struct update_group *g, const struct journal_entry *e, unsigned n)
 {
 	a->count = a->at = a->dests = a->paths = a->slots = a->sets = 0;
+	a->sparse = g->rules.policy != NULL && policy_asks_few(g->rules.policy) &&
+		    adj_rib_out_count(g->out) < SPARSE_ROUTES;
 	for (unsigned i = 0; i < n; i++) {
 		if (e[i].table.v == g->rules.table.v && !e[i].aside)
 			a->look[a->count++] = i;
@@ -405,13 +409,13 @@ ahead_step(struct ahead *a, const struct update_group *g, const struct journal_e
 
 		dest_prefetch_paths(g->table.at[to->shard], to->dest);
 	}
-	for (unsigned end = ahead_end(a, AHEAD_SLOTS); a->slots < end; a->slots++) {
+	for (unsigned end = a->sparse ? 0 : ahead_end(a, AHEAD_SLOTS); a->slots < end; a->slots++) {
 		const struct journal_entry *to = &e[a->look[a->slots]];
 
 		a->best[a->slots] = dest_hint_best(g->table.at[to->shard], to->dest);
 		attr_prefetch(shard_attrs(g->set->shards.at[to->shard]), a->best[a->slots]);
 	}
-	for (unsigned end = ahead_end(a, AHEAD_SETS); a->sets < end; a->sets++) {
+	for (unsigned end = a->sparse ? 0 : ahead_end(a, AHEAD_SETS); a->sets < end; a->sets++) {
 		const struct journal_entry *to = &e[a->look[a->sets]];
 		const struct attr_set *set;
 

@@ -819,6 +819,12 @@ prefix_lists_hold(const struct policy *p, const struct node *n, const struct pre
 }
 
 bool
+policy_asks_few(const struct policy *p)
+{
+	return p->few_prefixes;
+}
+
+bool
 policy_may_permit(const struct policy *p, const struct prefix *prefix)
 {
 	for (unsigned i = 0; p->few_prefixes && i < p->node_count; i++)

@@ -56,6 +56,8 @@ bool policy_has_regex(const struct policy *p);
  * at a few lists. Any thread.
  */
 bool policy_may_permit(const struct policy *p, const struct prefix *prefix);
+/* False: policy_may_permit() is true of all. Any thread. */
+bool policy_asks_few(const struct policy *p);
 /* Which of these were set on the way to policy_verdict.outcome, be it to what was there before. Any thread. */
 enum policy_set_attr { POLICY_SETS_MED = 1, POLICY_SETS_NEXT_HOP = 2 };
 unsigned policy_outcome_sets(const struct policy *p, unsigned outcome);
