@@ -873,9 +873,9 @@ policy_eval_prefix(struct policy_eval *e, const struct prefix *prefix, struct po
 #define DIGEST_NODES 64u
 
 bool
-policy_has_regex(const struct policy *p)
+policy_may_take_long(const struct policy *p)
 {
-	return p->as_path_list_count > 0;
+	return p->as_path_list_count + p->community_list_count > 0;
 }
 
 bool

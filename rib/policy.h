@@ -49,8 +49,8 @@ void policy_destroy(struct policy *p);
 const char *policy_name(const struct policy *p);
 /* Does a node match on the peer, so that two peers may get different verdicts for the same route? Any thread. */
 bool policy_uses_peer(const struct policy *p);
-/* Does a node match on the AS path by a regular expression, which may take long? Any thread. */
-bool policy_has_regex(const struct policy *p);
+/* Does a node match on the AS path by a regular expression, or on a list of communities, which may take milliseconds? Any thread. */
+bool policy_may_take_long(const struct policy *p);
 /*
  * False: it denies `prefix` whatever the attributes are, as no node that permits has it in its prefix lists; where that is found out by looking
  * at a few lists. Any thread.

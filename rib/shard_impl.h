@@ -179,6 +179,7 @@ struct shard_replay {
 	const struct shard_rib_in *run_rib;
 	uint32_t run_set;
 	bool run_begun; /* s->eval is at it */
+	unsigned fills; /* of verdicts */
 	uint64_t deadline_ns; /* of the slice */
 	uint32_t contexts;
 	struct shard_verdict

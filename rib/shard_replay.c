@@ -16,6 +16,7 @@
 #define PREFETCH_PATHS 16u
 #define PREFETCH_VERDICTS 10u
 #define PREFETCH_SETS 5u
+#define CLOCK_EVERY 16u /* verdicts, of some 0.5 us */
 
 enum verdict_kind {
 	VERDICT_REFUSED,
@@ -172,6 +173,19 @@ run_begin(const struct judged *j, const struct attr_set *attrs) RUNS_ON(role_rib
 
 /* ---- judging ---- */
 
+/* Each set that is judged takes time, and no destination need have changed by it. */
+static void
+deadline_check(const struct judged *j)
+{
+	struct shard_replay *y = &j->s->replay;
+	const struct policy *import = j->rib->import;
+
+	if (++y->fills % CLOCK_EVERY != 0 && (import == NULL || !policy_may_take_long(import)))
+		return;
+	if (walk_clock() >= y->deadline_ns)
+		j->s->effort = EFFORT_SPENT;
+}
+
 /* 0, -ENOMEM. */
 static int
 verdict_fill(const struct judged *j, struct shard_verdict *v) RUNS_ON(role_rib)
@@ -184,10 +198,7 @@ verdict_fill(const struct judged *j, struct shard_verdict *v) RUNS_ON(role_rib)
 	struct policy_digest digest;
 	int err;
 
-	/* a regular expression may take two milliseconds */
-	if (j->rib->import != NULL && policy_has_regex(j->rib->import) &&
-		walk_clock() >= j->s->replay.deadline_ns)
-		j->s->effort = EFFORT_SPENT;
+	deadline_check(j);
 	v->set = 0;
 	judgement = import_judge(j->s, j->slot, j->t->family, attrs, &reason);
 	*v = (struct shard_verdict){
@@ -308,6 +319,7 @@ judge(const struct judged *j, const struct prefix *prefix, struct wanted *w,
 	struct policy_decision d = {.permit = false};
 	int err = 0;
 
+	*w = (struct wanted){.accepted = {0}};
 	run_enter(j);
 	if (!verdict_good(j, v))
 		err = verdict_fill(j, v);
@@ -392,10 +404,12 @@ replay_concerns(struct shard *s, struct shard_table *t, const struct dest_view *
 		const struct rib_path *p = &view->paths->path[i];
 		struct judged j = judged_of(s, t, p);
 		struct shard_judged out = {.policy = NULL};
-		struct wanted w = {.accepted = {0}};
+		struct wanted w;
 		int err;
 
-		if (p->received.v != 0 && j.rib->letting_go) {
+		if (path_doomed(s, t, p)) {
+			all = false; /* by its stamp, of which identities say nothing */
+		} else if (p->received.v != 0 && j.rib->letting_go) {
 			y->judged_concerns = true;
 		} else if (p->received.v != 0 && j.rib->replaying) {
 			err = judge(&j, &view->prefix, &w, &out);

@@ -655,6 +655,79 @@ test_flaps_make_no_tombstones(void **state)
 	rig_fini(&r);
 }
 
+/* As first_denied(), with a list of communities, by which each set may take long. */
+static struct policy *
+with_list(uint32_t local_pref)
+{
+	struct policy_community_list *l;
+	struct policy_builder *b;
+	struct policy *p;
+
+	assert_int_equal(policy_community_list_create(&l), 0);
+	assert_int_equal(policy_community_list_add(l, true, 65001u << 16 | 1), 0);
+	assert_int_equal(policy_community_list_seal(l), 0);
+	assert_int_equal(policy_builder_create("with-list", &b), 0);
+	policy_builder_node(b, 10, false);
+	assert_int_equal(policy_builder_match_community_list(b, l), 0);
+	policy_builder_node(b, 20, true);
+	policy_builder_set_number(b, NUMBER_LOCAL_PREF, local_pref);
+	assert_int_equal(policy_builder_finish(b, &p), 0);
+	policy_community_list_unref(l);
+	return p;
+}
+
+#define OWN 64u
+
+/* Turns that have no time, in each of which something is done all the same. */
+static unsigned
+turns_of_replay(struct rig *r, const struct policy *p)
+{
+	unsigned turns = 0;
+	uint64_t number;
+
+	shard_peer_import(r->shard, one, rig_family(), p);
+	number = shard_peer_replay(r->shard, one, rig_family());
+	for (; counts(r, one).replays_done < number && turns < 1000; turns++)
+		(void)rig_turn(r);
+	return turns;
+}
+
+/* Where nothing of a route changes, to judge it takes time all the same; and what goes is not judged. */
+static void
+test_judging_ends_in_time(void **state)
+{
+	struct policy *listed = with_list(150), *listed_too = with_list(150),
+		      *other = with_list(160), *plain = first_denied(0, 150);
+	unsigned turns = 0;
+	union rig_attrs a;
+	struct rig r;
+
+	begin(&r, listed);
+	for (unsigned i = 0; i < OWN; i++) {
+		uint32_t path[] = {65001, 1000 + i};
+		struct rib_nlri n = nlri(i);
+
+		rig_attrs_make(&a, path, 2, 0x0a000001);
+		rig_update(&r, 1, &a.a, &n, 1);
+	}
+	rig_settle(&r);
+	assert_true(turns_of_replay(&r, listed_too) >= OWN);
+	assert_true(turns_of_replay(&r, plain) >= OWN / 16);
+	shard_peer_import(r.shard, one, rig_family(), other);
+	(void)shard_peer_replay(r.shard, one, rig_family());
+	rig_event(&r, RIB_SESSION_DOWN, 1);
+	rig_put(&r);
+	for (; counts(&r, one).received > 0 && turns < 1000; turns++)
+		(void)rig_turn(&r);
+	assert_true(turns < OWN / 4);
+	rig_settle(&r);
+	rig_fini(&r);
+	policy_destroy(listed);
+	policy_destroy(listed_too);
+	policy_destroy(other);
+	policy_destroy(plain);
+}
+
 /* What keeping costs: left alone or changed at most 8 bytes, rejected 40 beside another path, 72 alone. */
 static void
 test_bytes(void **state)
@@ -732,6 +805,7 @@ main(void)
 		cmocka_unit_test(test_loops_are_judged_again),
 		cmocka_unit_test(test_removed_in_a_replay),
 		cmocka_unit_test(test_flaps_make_no_tombstones),
+		cmocka_unit_test(test_judging_ends_in_time),
 		cmocka_unit_test(test_bytes),
 	};
 	int failed = 0;
