@@ -6,7 +6,8 @@
  * What hangs on attributes alone is judged once for a set and kept in a verdict, which its id finds; no
  * regular expression runs twice for a set under one policy. A verdict is good for one context (a replay of
  * one peer's family under one policy) and one serial of its set. Paths that follow each other with one set
- * (most do: ids rise as prefixes came in) share what the policy made of it.
+ * (most do: ids rise as prefixes came in) share what the policy made of it. Destinations that follow each other
+ * with one set of paths are judged once, where policies say the same of their prefixes.
  */
 #include "rib/shard_impl.h"
 
