@@ -123,6 +123,13 @@ struct shard_table {
 	struct shard_rib_in *keeps;
 };
 
+/* They are all that the scan has to do. */
+static inline bool
+replays_alone(const struct shard_table *t)
+{
+	return t->keeps != NULL && t->sweeps == NULL && !t->redecide;
+}
+
 /* ---- the record in work ---- */
 
 struct shard_accepted {

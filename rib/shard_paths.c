@@ -336,8 +336,9 @@ make_old(struct shard *s, struct shard_table *t, struct making *m, const struct 
 /* 0, -ENOMEM. */
 static int
 make(struct shard *s, struct shard_table *t, struct making *m, const struct dest_view *view,
-	const struct edit *e, bool replay) RUNS_ON(role_rib)
+	const struct edit *e) RUNS_ON(role_rib)
 {
+	const struct prefix *replayed = e == NULL && t->keeps != NULL ? &view->prefix : NULL;
 	const struct path_set *old = view->paths;
 	const struct rib_path *edited = NULL;
 	struct rib_path now;
@@ -358,7 +359,7 @@ make(struct shard *s, struct shard_table *t, struct making *m, const struct dest
 				path_make(s, t, e, &now);
 			make_change(s, t, m, p, e->accepted != NULL ? &now : NULL);
 		} else if (!path_doomed(s, t, p)) {
-			err = make_old(s, t, m, replay ? &view->prefix : NULL, p);
+			err = make_old(s, t, m, replayed, p);
 		}
 	}
 	if (e != NULL && e->accepted != NULL && edited == NULL) {
@@ -470,6 +471,20 @@ again_begin(struct shard *s, struct shard_table *t, struct dest_id id, struct de
 		a->wanted[i] = s->replay.judged[i].wanted;
 }
 
+/* `set` (NULL: none) is what was made of `id`; who had the same before may have it, too. */
+static void
+made_publish(struct shard *s, struct shard_table *t, struct dest_id id, struct path_set *set,
+	const struct edit *e, const struct making *m) RUNS_ON(role_rib)
+{
+	struct dest_ref before = dest_ref_take(t->dests, id);
+
+	if (m->differs)
+		publish(s, t, id, set, m->aside);
+	else
+		dest_publish_quiet(t->dests, id, set);
+	again_begin(s, t, id, before, e, m);
+}
+
 /* True: it had what the last one had, and has what that has. */
 static bool
 again_run(struct shard *s, struct shard_table *t, struct dest_id id, const struct edit *e)
@@ -496,12 +511,11 @@ again_run(struct shard *s, struct shard_table *t, struct dest_id id, const struc
 /* The paths there are (some) without what is doomed, edited by `e` (may be NULL) or replayed, in their new order. 0, -ENOMEM. */
 static int
 rebuild(struct shard *s, struct shard_table *t, struct dest_id id, const struct dest_view *view,
-	const struct edit *e, bool replay) RUNS_ON(role_rib)
+	const struct edit *e) RUNS_ON(role_rib)
 {
 	const struct path_set *old = view->paths;
 	struct making m = {.old = old->count};
 	struct path_set *set = NULL;
-	struct dest_ref before;
 	int err;
 
 	again_end(s); /* its paths are in the scratch */
@@ -509,7 +523,7 @@ rebuild(struct shard *s, struct shard_table *t, struct dest_id id, const struct 
 	s->effort += old->count;
 	if (err != 0)
 		return err;
-	err = make(s, t, &m, view, e, replay);
+	err = make(s, t, &m, view, e);
 	if (err != 0 || m.keep + m.refused > UINT16_MAX)
 		return make_undo(s, t, &m);
 	if (m.keep > 0)
@@ -523,12 +537,7 @@ rebuild(struct shard *s, struct shard_table *t, struct dest_id id, const struct 
 		set_fill(s, set, m.keep, m.refused);
 		m.aside = same_best(s, t, old, set);
 	}
-	before = dest_ref_take(t->dests, id);
-	if (m.differs)
-		publish(s, t, id, set, m.aside);
-	else
-		dest_publish_quiet(t->dests, id, set);
-	again_begin(s, t, id, before, e, &m);
+	made_publish(s, t, id, set, e, &m);
 	old_dropped(s, t, e, m.take, m.doomed, m.drop);
 	return 0;
 }
@@ -540,7 +549,6 @@ replace_only(struct shard *s, struct shard_table *t, struct dest_id id, const st
 {
 	struct making m = {.old = 1};
 	struct path_set *set = NULL;
-	struct dest_ref before;
 	int err;
 
 	again_end(s); /* its paths are in the scratch */
@@ -556,12 +564,7 @@ replace_only(struct shard *s, struct shard_table *t, struct dest_id id, const st
 		(void)rank(s, t, m.keep);
 	if (set != NULL)
 		set_fill(s, set, m.keep, m.refused);
-	before = dest_ref_take(t->dests, id);
-	if (m.differs)
-		publish(s, t, id, set, false);
-	else
-		dest_publish_quiet(t->dests, id, set);
-	again_begin(s, t, id, before, NULL, &m);
+	made_publish(s, t, id, set, NULL, &m);
 	old_dropped(s, t, NULL, m.take, 0, m.drop);
 	return 0;
 }
@@ -588,13 +591,10 @@ int
 dest_redecide(
 	struct shard *s, struct shard_table *t, struct dest_id id, const struct dest_view *view)
 {
-	bool replay = t->keeps != NULL;
-
 	if (again_run(s, t, id, NULL))
 		return 0;
-	if (replay && t->sweeps == NULL && !t->redecide && view->paths->count == 1)
-		return replay_only(s, t, id, view);
-	return rebuild(s, t, id, view, NULL, replay);
+	return view->paths->count == 1 && replays_alone(t) ? replay_only(s, t, id, view)
+							    : rebuild(s, t, id, view, NULL);
 }
 
 /* The first path of a destination: nothing to rank, nothing to let go. */
@@ -604,7 +604,6 @@ announce_first(struct shard *s, struct shard_table *t, struct dest_id id, const 
 {
 	struct making m = {0};
 	struct path_set *set;
-	struct dest_ref before;
 	int err;
 
 	again_end(s); /* its paths are in the scratch */
@@ -615,12 +614,7 @@ announce_first(struct shard *s, struct shard_table *t, struct dest_id id, const 
 	set->eligible = set->multipath = (e->accepted->flags & PATH_NEXT_HOP_UP) != 0;
 	path_make(s, t, e, &set->path[0]);
 	make_change(s, t, &m, NULL, &set->path[0]);
-	before = dest_ref_take(t->dests, id);
-	if (m.differs)
-		publish(s, t, id, set, false);
-	else
-		dest_publish_quiet(t->dests, id, set);
-	again_begin(s, t, id, before, e, &m);
+	made_publish(s, t, id, set, e, &m);
 	return 0;
 }
 
@@ -642,7 +636,6 @@ restamp(struct shard *s, struct shard_table *t, struct dest_id id, const struct 
 	uint16_t epoch = shard_epoch(&shard_slot(s, e->peer)->rib[t->family]);
 	struct making m = {.keep = view->paths->count};
 	struct path_set *set;
-	struct dest_ref before;
 
 	if (dest_stamp(t->dests, id, index, epoch))
 		return 0;
@@ -654,9 +647,7 @@ restamp(struct shard *s, struct shard_table *t, struct dest_id id, const struct 
 	for (unsigned i = 0; i < set->count; i++)
 		set->path[i] = view->paths->path[i];
 	atomic_store_explicit(&set->path[index].epoch, epoch, memory_order_relaxed);
-	before = dest_ref_take(t->dests, id);
-	dest_publish_quiet(t->dests, id, set);
-	again_begin(s, t, id, before, e, &m);
+	made_publish(s, t, id, set, e, &m);
 	return 0;
 }
 
@@ -692,7 +683,7 @@ path_announce(struct shard *s, struct shard_table *t, struct peer_id peer, const
 	/* another best path may not go to somebody who had the old one */
 	if (!import_may_take(s))
 		return -EAGAIN;
-	return rebuild(s, t, id, &view, &e, false);
+	return rebuild(s, t, id, &view, &e);
 }
 
 int
@@ -708,5 +699,5 @@ path_withdraw(struct shard *s, struct shard_table *t, struct peer_id peer, const
 		return 0;
 	if (!import_may_take(s))
 		return -EAGAIN;
-	return rebuild(s, t, id, &view, &e, false);
+	return rebuild(s, t, id, &view, &e);
 }

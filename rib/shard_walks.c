@@ -34,8 +34,7 @@ skip_dest(void *ctx, struct dest_id id)
 	const struct visit *v = ctx;
 
 	role_enter_rib();
-	if (v->t->keeps == NULL || v->t->sweeps != NULL || v->t->redecide ||
-		!replay_passes(v->s, v->t, id))
+	if (!replays_alone(v->t) || !replay_passes(v->s, v->t, id))
 		return false;
 	replay_prefetch(v->s, v->t, id);
 	return true;
