@@ -5,6 +5,7 @@
 
 #include "lpm/arena.h"
 #include "lpm/qsbr.h"
+#include "rib/policy_build.h"
 #include "rib/shards.h"
 
 #include <assert.h>
@@ -461,6 +462,30 @@ rig_nlri(uint32_t addr, uint8_t len)
 	rig_put_u32(a.b + 4, addr);
 	return (struct rib_nlri){
 		.prefix = prefix_from_addr(&a, (uint8_t)(32 + len)), .label = 0xfffff};
+}
+
+/* Number `i` of those that tests with many prefixes use. */
+static inline struct rib_nlri
+rig_nlri_numbered(unsigned i)
+{
+	return rig_nlri(0x01000000 + (i << 8), 24);
+}
+
+/* Permits those from `first`, each `step`, before `end`. NULL: no memory. */
+static inline struct policy_prefix_list *
+rig_prefix_list(unsigned first, unsigned step, unsigned end)
+{
+	struct policy_prefix_list *l = NULL;
+	int err = policy_prefix_list_create(&l);
+
+	for (unsigned i = first; err == 0 && i < end; i += step) {
+		struct prefix p = rig_nlri_numbered(i).prefix;
+
+		err = policy_prefix_list_add(l, true, &p, p.len, p.len);
+	}
+	if (err == 0)
+		err = policy_prefix_list_seal(l);
+	return err == 0 ? l : NULL;
 }
 
 /* False: no path. */

@@ -406,7 +406,7 @@ test_received_ns(void **state)
 	rig_attrs_make(&a, path_65001, 2, 0x0a000001);
 	assert_int_equal(shard_received_ns(r.shard, 1), 0);
 	for (unsigned i = 0; i < 50000; i++) {
-		n = rig_nlri(0x01000000 + (i << 8), 24);
+		n = rig_nlri_numbered(i);
 		rig_update_in(&r, rig_family(), 1, &a.a, &n, 1, 1000000000u + i * 1000000ull);
 	}
 	rig_settle(&r);

@@ -65,12 +65,6 @@ head(const struct rig *r)
 	return journal_head(shard_journal(r->shard));
 }
 
-static struct rib_nlri
-nlri(unsigned i)
-{
-	return rig_nlri(0x01000000 + (i << 8), 24);
-}
-
 /* Prefixes 0 .. count-1 of a peer. */
 static void
 announce(struct rig *r, uint16_t peer, const struct attr_set *a, unsigned count)
@@ -79,7 +73,7 @@ announce(struct rig *r, uint16_t peer, const struct attr_set *a, unsigned count)
 
 	for (unsigned i = 0; i < count; i += 64) {
 		for (unsigned k = 0; k < 64; k++)
-			n[k] = nlri(i + k);
+			n[k] = rig_nlri_numbered(i + k);
 		rig_update(r, peer, a, n, count - i < 64 ? count - i : 64);
 	}
 }
@@ -109,17 +103,11 @@ replay(struct rig *r, const struct policy *p)
 static struct policy *
 first_denied(unsigned n, uint32_t local_pref)
 {
-	struct policy_prefix_list *l;
+	struct policy_prefix_list *l = rig_prefix_list(0, 1, n);
 	struct policy_builder *b;
 	struct policy *p;
 
-	assert_int_equal(policy_prefix_list_create(&l), 0);
-	for (unsigned i = 0; i < n; i++) {
-		struct prefix x = nlri(i).prefix;
-
-		assert_int_equal(policy_prefix_list_add(l, true, &x, x.len, x.len), 0);
-	}
-	assert_int_equal(policy_prefix_list_seal(l), 0);
+	assert_non_null(l);
 	assert_int_equal(policy_builder_create("first-denied", &b), 0);
 	policy_builder_node(b, 10, false);
 	policy_builder_match_prefix_list(b, l);
@@ -135,7 +123,7 @@ first_denied(unsigned n, uint32_t local_pref)
 static void
 check_refused(struct rig *r, uint16_t peer, const struct attr_set *a, enum decision_reason why)
 {
-	struct rib_nlri n = nlri(peer);
+	struct rib_nlri n = rig_nlri_numbered(peer);
 	struct decision_input in;
 	enum decision_reason reason;
 	struct dest_view v;
@@ -206,7 +194,7 @@ test_reasons(void **state)
 static void
 test_never_a_candidate(void **state)
 {
-	struct rib_nlri n = nlri(0);
+	struct rib_nlri n = rig_nlri_numbered(0);
 	union rig_attrs good, poor;
 	struct dest_view v;
 	uint64_t told;
@@ -252,7 +240,7 @@ static void
 test_replay_is_the_policy_of_now(void **state)
 {
 	struct policy *half = first_denied(MANY / 2, 150), *other = first_denied(MANY / 2, 151);
-	struct rib_nlri low = nlri(0), high = nlri(MANY - 1);
+	struct rib_nlri low = rig_nlri_numbered(0), high = rig_nlri_numbered(MANY - 1);
 	union rig_attrs a;
 	struct dest_view v;
 	struct rig r;
@@ -346,7 +334,7 @@ static void
 test_ids_used_again(void **state)
 {
 	struct policy *half = first_denied(0, 150);
-	struct rib_nlri front = nlri(0), back = nlri(MANY - 1);
+	struct rib_nlri front = rig_nlri_numbered(0), back = rig_nlri_numbered(MANY - 1);
 	union rig_attrs common, first, second;
 	const uint32_t loop[] = {65001, RIG_OWN_ASN};
 	struct attr_id id, result;
@@ -408,7 +396,7 @@ test_last_policy_alone(void **state)
 {
 	struct policy *p[3] = {
 		first_denied(100, 150), first_denied(MANY, 1), first_denied(10, 160)};
-	struct rib_nlri fresh = nlri(MANY + 5);
+	struct rib_nlri fresh = rig_nlri_numbered(MANY + 5);
 	union rig_attrs a, b;
 	struct dest_view v;
 	uint64_t number = 0;
@@ -434,7 +422,7 @@ test_last_policy_alone(void **state)
 	assert_int_equal(counts(&r, one).replays_done, number);
 	check_counts(&r, one, MANY + 1, MANY - 9, MANY + 1);
 	for (unsigned i = 0; i < MANY; i++) {
-		struct rib_nlri n = nlri(i);
+		struct rib_nlri n = rig_nlri_numbered(i);
 
 		assert_true(rig_view(&r, &n.prefix, &v));
 		assert_int_equal(v.paths->eligible, i >= 10);
@@ -455,7 +443,7 @@ test_on_and_off(void **state)
 	struct policy *half = first_denied(MANY / 2, 150);
 	union rig_attrs a;
 	struct dest_view v;
-	struct rib_nlri low = nlri(0), high = nlri(MANY - 1);
+	struct rib_nlri low = rig_nlri_numbered(0), high = rig_nlri_numbered(MANY - 1);
 	uint64_t told;
 	struct rig r;
 
@@ -495,7 +483,7 @@ static void
 test_off_in_a_replay(void **state)
 {
 	struct policy *half = first_denied(MANY / 2, 150);
-	struct rib_nlri low = nlri(0), high = nlri(MANY - 1);
+	struct rib_nlri low = rig_nlri_numbered(0), high = rig_nlri_numbered(MANY - 1);
 	union rig_attrs a;
 	struct dest_view v;
 	uint64_t number;
@@ -560,7 +548,7 @@ static void
 test_loops_are_judged_again(void **state)
 {
 	const uint32_t loop[] = {65001, RIG_OWN_ASN};
-	struct rib_nlri n = nlri(0);
+	struct rib_nlri n = rig_nlri_numbered(0);
 	union rig_attrs a;
 	struct rig r;
 
@@ -582,7 +570,7 @@ test_loops_are_judged_again(void **state)
 static void
 test_removed_in_a_replay(void **state)
 {
-	struct rib_nlri last = nlri(MANY - 1);
+	struct rib_nlri last = rig_nlri_numbered(MANY - 1);
 	union rig_attrs a;
 	struct rig r;
 
@@ -627,7 +615,7 @@ static void
 test_flaps_make_no_tombstones(void **state)
 {
 	struct journal_cursor *stuck;
-	struct rib_nlri seen = nlri(0);
+	struct rib_nlri seen = rig_nlri_numbered(0);
 	union rig_attrs a;
 	struct rig r;
 
@@ -640,7 +628,7 @@ test_flaps_make_no_tombstones(void **state)
 		struct rib_nlri n[50];
 
 		for (unsigned k = 0; k < 50; k++)
-			n[k] = nlri(1 + (i + k) % 65000);
+			n[k] = rig_nlri_numbered(1 + (i + k) % 65000);
 		rig_update(&r, 1, &a.a, n, 50);
 		rig_update(&r, 1, NULL, n, 50);
 	}
@@ -705,7 +693,7 @@ test_judging_ends_in_time(void **state)
 	begin(&r, listed);
 	for (unsigned i = 0; i < OWN; i++) {
 		uint32_t path[] = {65001, 1000 + i};
-		struct rib_nlri n = nlri(i);
+		struct rib_nlri n = rig_nlri_numbered(i);
 
 		rig_attrs_make(&a, path, 2, 0x0a000001);
 		rig_update(&r, 1, &a.a, &n, 1);

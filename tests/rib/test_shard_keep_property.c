@@ -81,22 +81,6 @@ struct model {
 
 /* ---- policies ---- */
 
-static struct policy_prefix_list *
-every(unsigned step, unsigned first)
-{
-	struct policy_prefix_list *l;
-
-	assert_int_equal(policy_prefix_list_create(&l), 0);
-	for (unsigned i = first; i < PREFIXES; i += step) {
-		struct rib_nlri n = rig_nlri(0x01000000 + (i << 8), 24);
-
-		assert_int_equal(
-			policy_prefix_list_add(l, true, &n.prefix, n.prefix.len, n.prefix.len), 0);
-	}
-	assert_int_equal(policy_prefix_list_seal(l), 0);
-	return l;
-}
-
 static void
 match_path(struct policy_builder *b, const char *regex)
 {
@@ -112,8 +96,9 @@ match_path(struct policy_builder *b, const char *regex)
 static void
 match_prefixes(struct policy_builder *b, unsigned step, unsigned first)
 {
-	struct policy_prefix_list *l = every(step, first);
+	struct policy_prefix_list *l = rig_prefix_list(first, step, PREFIXES);
 
+	assert_non_null(l);
 	assert_int_equal(policy_builder_match_prefix_list(b, l), 0);
 	policy_prefix_list_unref(l);
 }
@@ -725,7 +710,7 @@ model_init(struct model *o, uint64_t seed)
 	o->policy[5] = policy_long();
 	o->policy[6] = policy_levels();
 	for (unsigned i = 0; i < PREFIXES; i++)
-		o->nlri[i] = rig_nlri(0x01000000 + (i << 8), 24);
+		o->nlri[i] = rig_nlri_numbered(i);
 	for (unsigned i = 0; i < SETS; i++) {
 		uint32_t path[5] = {
 			65001 + below(2), 65100 + below(2), 65200, RIG_OWN_ASN, RIG_OWN_ASN};

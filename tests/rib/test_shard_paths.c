@@ -47,7 +47,7 @@ test_prefixes_share_their_paths(void **state)
 
 	rig_init(&r, false);
 	for (unsigned i = 0; i < 16; i++)
-		n[i] = rig_nlri(0x01000000 + (i << 8), 24);
+		n[i] = rig_nlri_numbered(i);
 	for (uint16_t p = 1; p <= 4; p++) {
 		rig_peer(&r, p, 65000u + p, true, false);
 		shard_peer_import(r.shard, (struct peer_id){p}, rig_family(), policy_accept_all());
@@ -95,20 +95,15 @@ test_prefixes_share_their_paths(void **state)
 	rig_fini(&r);
 }
 
-/* Preference `first` to the first so many prefixes of n[], `others` to the rest. */
+/* Preference `first` to the first so many prefixes, `others` to the rest. */
 static struct policy *
-preferring(const struct rib_nlri *n, unsigned count, uint32_t first, uint32_t others)
+preferring(unsigned count, uint32_t first, uint32_t others)
 {
-	struct policy_prefix_list *l;
+	struct policy_prefix_list *l = rig_prefix_list(0, 1, count);
 	struct policy_builder *b;
 	struct policy *p;
 
-	assert_int_equal(policy_prefix_list_create(&l), 0);
-	for (unsigned i = 0; i < count; i++)
-		assert_int_equal(policy_prefix_list_add(
-					 l, true, &n[i].prefix, n[i].prefix.len, n[i].prefix.len),
-			0);
-	assert_int_equal(policy_prefix_list_seal(l), 0);
+	assert_non_null(l);
 	assert_int_equal(policy_builder_create("preferring", &b), 0);
 	policy_builder_node(b, 10, true);
 	assert_int_equal(policy_builder_match_prefix_list(b, l), 0);
@@ -144,6 +139,16 @@ check_preferences(const struct rig *r, const struct rib_nlri *n, unsigned count,
 	}
 }
 
+/* rig_settle() with time enough: a slice of the scan that ends by its time ends sharing there, for good. */
+static void
+settle_at_leisure(struct rig *r)
+{
+	rig_put(r);
+	do
+		r->now_ns += 1000;
+	while (shard_work(r->shard, r->now_ns, rig_clock() + 60000000000u));
+}
+
 static void
 replay(struct rig *r, const struct policy *p)
 {
@@ -151,25 +156,22 @@ replay(struct rig *r, const struct policy *p)
 
 	shard_peer_import(r->shard, one, rig_family(), p);
 	(void)shard_peer_replay(r->shard, one, rig_family());
-	rig_settle(r);
+	settle_at_leisure(r);
 }
 
-/* Each with its own preferences, until they share: where a slice of the scan ends, at the latest after its time, sharing ends. */
+/* With preferences `first` and `first` + 1, behind which there are so many sets. */
 static void
-replay_until(struct rig *r, struct policy **now, const struct rib_nlri *n, unsigned count,
-	unsigned paths, unsigned sets)
+replay_into(struct rig *r, struct policy **now, const struct rib_nlri *n, unsigned count,
+	uint32_t first, unsigned paths, unsigned sets)
 {
-	unsigned stale, left = 20;
+	struct policy *before = *now;
+	unsigned stale;
 
-	do {
-		struct policy *before = *now;
-
-		*now = preferring(n, count, 200 + left, 300 + left);
-		replay(r, *now);
-		policy_destroy(before);
-		check_preferences(r, n, count, 200 + left, 300 + left);
-	} while (sets_of(r, n, paths, &stale) != sets && --left > 0);
-	assert_true(left > 0);
+	*now = preferring(count, first, first + 1);
+	replay(r, *now);
+	policy_destroy(before);
+	check_preferences(r, n, count, first, first + 1);
+	assert_int_equal(sets_of(r, n, paths, &stale), sets);
 }
 
 /* So do kept routes that a policy changed: as they came in, and as a replay meets them, which asks for each prefix. */
@@ -182,11 +184,11 @@ test_kept_ones_share_what_policy_made(void **state)
 	struct rig r;
 
 	for (uint16_t others = 0; others <= 2; others++) {
-		struct policy *now = preferring(n, 0, 0, 150);
+		struct policy *now = preferring(0, 0, 150);
 
 		rig_init(&r, false);
 		for (unsigned i = 0; i < 16; i++)
-			n[i] = rig_nlri(0x01000000 + (i << 8), 24);
+			n[i] = rig_nlri_numbered(i);
 		for (uint16_t p = 1; p <= 1 + others; p++) {
 			rig_peer(&r, p, 65000u + p, true, false);
 			shard_peer_keep(r.shard, (struct peer_id){p}, rig_family(), p == 1);
@@ -197,13 +199,13 @@ test_kept_ones_share_what_policy_made(void **state)
 			rig_update(&r, p, &a.a, n, 8);
 			rig_update(&r, p, &a.a, n + 8, 8);
 		}
-		rig_settle(&r);
+		settle_at_leisure(&r);
 		check_preferences(&r, n, 0, 0, 150);
 		assert_int_equal(sets_of(&r, n, 1 + others, &stale), 2);
-		replay_until(&r, &now, n, 0, 1 + others, 2);
+		replay_into(&r, &now, n, 0, 200, 1 + others, 2);
 		/* the first UPDATE's become two kinds; alike again, they are two sets still */
-		replay_until(&r, &now, n, 3, 1 + others, 3);
-		replay_until(&r, &now, n, 0, 1 + others, 3);
+		replay_into(&r, &now, n, 3, 300, 1 + others, 3);
+		replay_into(&r, &now, n, 0, 400, 1 + others, 3);
 		replay(&r, policy_deny_all());
 		for (uint16_t p = 1; p <= 1 + others; p++)
 			rig_update(&r, p, NULL, n, 16);

@@ -52,7 +52,7 @@ test_flush_and_new_session(void **state)
 	rig_attrs_make(&a, path_65001, 2, 0x0a000001);
 	rig_attrs_make(&other, path_65001, 1, 0x0a000001);
 	for (unsigned i = 0; i < N; i++) {
-		n = rig_nlri(0x01000000 + (i << 8), 24);
+		n = rig_nlri_numbered(i);
 		rig_update(&r, 1, &a.a, &n, 1);
 	}
 	rig_settle(&r);
@@ -72,7 +72,7 @@ test_flush_and_new_session(void **state)
 	assert_false(shard_peer_idle(r.shard, (struct peer_id){1}));
 	rig_settle(&r);
 	for (unsigned i = 0; i < N; i++) {
-		n = rig_nlri(0x01000000 + (i << 8), 24);
+		n = rig_nlri_numbered(i);
 		left += rig_view(&r, &n.prefix, &v);
 	}
 	assert_int_equal(left, 2);
@@ -163,7 +163,7 @@ test_answers_during_load(void **state)
 	r.asked = note_ask;
 	r.ctx = &answers;
 	for (unsigned i = 0; i < N; i++) {
-		struct rib_nlri n = rig_nlri(0x01000000 + (i << 8), 24);
+		struct rib_nlri n = rig_nlri_numbered(i);
 
 		rig_attrs_make(&a, path_65001, 2, 0x0a000000 + i % LOAD_HOPS);
 		rig_update(&r, 1, &a.a, &n, 1);
@@ -178,7 +178,7 @@ test_answers_during_load(void **state)
 		told += answer_one(&r, &answers);
 	assert_true(early > LOAD_HOPS / 2);
 	for (unsigned i = 0; i < N; i++) {
-		struct rib_nlri n = rig_nlri(0x01000000 + (i << 8), 24);
+		struct rib_nlri n = rig_nlri_numbered(i);
 
 		assert_true(rig_view(&r, &n.prefix, &v));
 		assert_int_equal(v.paths->eligible, 1);
@@ -226,7 +226,7 @@ test_walk_beside_live_input(void **state)
 	shard_peer_import(r.shard, (struct peer_id){2}, rig_family(), policy_accept_all());
 	rig_attrs_make(&a, path_65001, 2, 0x0a000001);
 	for (i = 0; i < N; i++) {
-		struct rib_nlri n = rig_nlri(0x01000000 + (i << 8), 24);
+		struct rib_nlri n = rig_nlri_numbered(i);
 
 		rig_update(&r, 1, &a.a, &n, 1);
 	}
@@ -280,7 +280,7 @@ test_walk_waits_to_be_woken(void **state)
 	j = shard_journal(r.shard);
 	rig_attrs_make(&a, path_65001, 2, 0x0a000001);
 	for (unsigned i = 0; i < N; i++) {
-		struct rib_nlri n = rig_nlri(0x01000000 + (i << 8), 24);
+		struct rib_nlri n = rig_nlri_numbered(i);
 
 		rig_update(&r, 1, &a.a, &n, 1);
 	}
