@@ -63,7 +63,8 @@ def wrong(checks, kit, faults):
 
 def test(checks):
     heavy.STARVED_AFTER, heavy.CHURN_S, heavy.STORM_HOLD, adapters.STALE_S, clauses.STALE_S = 2, 2, 3, 1, 1
-    heavy.ASKED_EVERY, heavy.STORM_PEERS, heavy.STORM_RATE = 0.05, 3, 2
+    heavy.CHURN_BURST, heavy.CHURN_ASKED_EVERY = 2, 0.5
+    heavy.ASKED_EVERY, heavy.STORM_PEERS, heavy.STORM_RATE = 0.05, 3, 1
     checks.equal("every clause has a fault", sorted(scripted.FAULTS.values()), sorted(CLAUSES))
     light = [f for f, c in scripted.FAULTS.items() if not CLAUSES[c].heavy]
     groups = [light[:len(light) // 2], light[len(light) // 2:], [f for f in scripted.FAULTS if f not in light]]

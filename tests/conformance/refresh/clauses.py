@@ -216,9 +216,11 @@ def capability_change(kit):
 
 # ---- it is told: BoRR, routes, EoRR ----
 
-def gone_and_kept(kit, mark, gone, kept):
-    """At the third party; a route that stays is not even withdrawn for a moment."""
+def gone_and_kept(kit, mark, gone, kept, sender=None):
+    """At the third party; a route that stays is not even withdrawn for a moment. `sender`: who said so last; None where a fence of its own came first."""
     kit.watch.wait_lacks("the withdrawal of what was not repeated", gone)
+    if sender:  # what is withdrawn wrongly may come behind what goes rightly
+        kit.fence(sender, kit.watch)
     withdrawn = {p for m in kit.watch.since(mark, UPDATE) for p in m.gone} & set(kept)
     if withdrawn:
         raise Fail("what was repeated was withdrawn: %s" % listed(withdrawn))
@@ -240,7 +242,7 @@ def sweep(kit, restart, pool="plain", prefixes=None):
     if early:
         raise Fail("before EoRR: UPDATEs about %s" % listed(early))
     a.ask(EORR, family)
-    gone_and_kept(kit, mark, block[5:], block[:5])
+    gone_and_kept(kit, mark, block[5:], block[:5], a)
     a.must_be_up("by EoRR")
 
 
@@ -266,7 +268,7 @@ def live_in_refresh(kit):
     a.announce(block[8:])
     a.ask(EORR)
     kit.watch.wait_has("the new routes", block[8:])
-    gone_and_kept(kit, mark, [block[0], block[1], *block[5:8]], block[2:5] + block[8:])
+    gone_and_kept(kit, mark, [block[0], block[1], *block[5:8]], block[2:5] + block[8:], a)
     kit.watch.wait("the new attributes", lambda: all(kit.watch.rib.get(p, {}).get("communities") == ["64999:5"] for p in block[3:5]))
 
 
@@ -295,7 +297,7 @@ def borr_in_borr(kit):
     if kit.watch.said(mark) & set(block):
         raise Fail("before EoRR: UPDATEs about %s" % listed(kit.watch.said(mark) & set(block)))
     a.ask(EORR)
-    gone_and_kept(kit, mark, block[:3] + block[6:], block[3:6])
+    gone_and_kept(kit, mark, block[:3] + block[6:], block[3:6], a)
     a.must_be_up("by it")
 
 
@@ -332,7 +334,7 @@ def repeated_malformed(kit, attributes):
         a.must_be_up("by a malformed attribute")
     a.announce(block[3:5])
     a.ask(EORR)
-    gone_and_kept(kit, mark, [block[2], block[5]], block[:2] + block[3:5])
+    gone_and_kept(kit, mark, [block[2], block[5]], block[:2] + block[3:5], a)
     a.must_be_up("by a malformed attribute")
 
 
@@ -356,7 +358,7 @@ def stale_timer(kit):
     kit.fence(a, kit.watch)
     gone_and_kept(kit, mark, [], block)
     kit.watch.wait_lacks("their end by the timer (%d s)" % STALE_S, block[5:], 3 * STALE_S)
-    gone_and_kept(kit, mark, block[5:], block[:5])
+    gone_and_kept(kit, mark, block[5:], block[:5], a)
     a.must_be_up("by the timer")
 
 
@@ -406,7 +408,7 @@ def lost_in_refresh_graceful(kit):
     kit.fence(a, kit.watch)
     gone_and_kept(kit, mark, [], block[:6])
     a.end_of_rib()
-    gone_and_kept(kit, mark, block[4:], block[:4])
+    gone_and_kept(kit, mark, block[4:], block[:4], a)
 
 
 # ---- policies ----
@@ -441,10 +443,10 @@ def import_policy_refreshed(kit, capabilities):
     mark = kit.watch.mark()
     served(a, LOWER + UPPER)
     kit.dut.policy(a.peer.name, "import", "half")
-    gone_and_kept(kit, mark, UPPER, LOWER)
+    gone_and_kept(kit, mark, UPPER, LOWER, a)
     kit.dut.policy(a.peer.name, "import", "all")
     kit.watch.wait_has("what the policy accepts again", UPPER)
-    gone_and_kept(kit, mark, [], LOWER)
+    gone_and_kept(kit, mark, [], LOWER, a)
     a.must_be_up("by a changed policy")
 
 
@@ -464,11 +466,10 @@ def policy_with_kept_routes(kit):
     a = kit.speaker(LOWER + UPPER, pool="kept", capabilities=())
     mark, asked = kit.watch.mark(), a.mark()
     kit.dut.policy(a.peer.name, "import", "half")
-    gone_and_kept(kit, mark, UPPER, LOWER)
+    gone_and_kept(kit, mark, UPPER, LOWER, a)
     kit.dut.policy(a.peer.name, "import", "all")
     kit.watch.wait_has("what the policy accepts again", UPPER)
-    gone_and_kept(kit, mark, [], LOWER)
-    kit.fence(a, kit.watch)
+    gone_and_kept(kit, mark, [], LOWER, a)
     a.must_be_up("by a changed policy")
     if a.since(asked, ROUTE_REFRESH):
         raise Fail("it sent ROUTE-REFRESH to a peer without capability 2")

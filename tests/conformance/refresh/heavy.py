@@ -12,7 +12,8 @@ from tester import BORR, EORR, Fail, Ticks
 
 ASKED_EVERY = 0.004  # faster than any feed of the table
 STARVED_AFTER = 6
-CHURN_S, CHURN_ASKED_EVERY = 5, 0.05
+TABLE_S = 40  # for the initial table of all peers that wait for it
+CHURN_S, CHURN_BURST, CHURN_ASKED_EVERY = 5, 20, 0.05
 STORM_PEERS, STORM_RATE, STORM_HOLD = 20, 50, 9
 SEED = 20261120
 
@@ -35,6 +36,7 @@ def asked_at_once(kit):
     t = kit.tester(up=False, ask_at_once=True)
     t.come()
     t.wait("the table", lambda: len(t.rib) >= len(kit.table()), 30)
+    kit.fence(t, kit.watch)  # its request has been read
     kit.fence(kit.source, t)
     begun = next((i for i, m in enumerate(t.log) if not m.out and m.kind == ROUTE_REFRESH and m.body[2] == BORR), None)
     if begun is not None:
@@ -147,7 +149,7 @@ def order(kit):
             else:
                 truth[p] = version
                 a.announce([p], community="64999:%d" % version)
-            if version % 20 == 0:
+            if version % CHURN_BURST == 0:
                 asking.over.wait(0.01)  # some 2,000 changes a second
             if version == 65000:
                 break
@@ -183,7 +185,7 @@ def storm(kit):
         c.start()
     for c in comings:
         c.join()
-    deadline = time.monotonic() + 4 * tester.WAIT
+    deadline = time.monotonic() + TABLE_S
     for t in crowd:  # nor the table
         t.told.wait(max(0, deadline - time.monotonic()))
     turn = [0]

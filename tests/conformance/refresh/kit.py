@@ -71,7 +71,7 @@ class Kit:
         lab.link(self.dut_host, "east", [DUT[V4] + "/24", DUT[V6] + "/64"], self.test_host, "west", mine)
         self.dut = adapters.ALL[key](lab, self.dut_host)
         self.source = self.watch = self.loader = self.keepalives = None
-        self.many, self.mute, self.unsettled = [], False, False
+        self.many, self.mute, self.unsettled = [], False, None  # or the prefixes that a heavy clause's peers announced
 
     def start(self):
         self.dut.start(self.setup)
@@ -192,7 +192,7 @@ class Kit:
         """A clause's Result; its peers leave."""
         if one.name in self.dut.lacks:
             return Result(None, self.dut.lacks[one.name], [])
-        if self.unsettled and one.name != "uptime":
+        if self.unsettled is not None and one.name != "uptime":
             self.settle()
         try:
             note = one.function(self)
@@ -207,15 +207,16 @@ class Kit:
         except (RuntimeError, OSError, KeyError, ValueError, TimeoutError) as e:  # a command that it refuses, a socket that it closed
             return Result(False, "%s: %s" % (type(e).__name__, " ".join(str(e).split())[:300]), self.capture() + traceback.format_exc().splitlines())
         finally:
+            self.unsettled = {p for t in self.testers for m in t.log if m.out for p in m.come} if one.heavy else None
             for t in self.testers:
                 t.leave()
             self.testers = []
             self.revive()
-            self.unsettled = one.heavy
 
     def settle(self):
         """What the heavy clause before left for the daemon to do is not this one's matter."""
         try:
+            self.watch.wait_lacks("the withdrawal of what its peers had announced", self.unsettled, 8 * tester.WAIT)
             self.fence(self.source, self.watch, timeout=8 * tester.WAIT)
         except Fail as e:
             print("%s: %s, after a heavy clause" % (self.key, e), flush=True)

@@ -26,7 +26,7 @@ FAULTS = {
     "keeps the lost": "lost_in_refresh", "keeps nothing": "lost_in_refresh_graceful", "a policy resets": "policy_without_refresh",
     "a policy is for what comes": "policy_with_refresh", "only EoRR makes a policy hold": "policy_with_plain_refresh", "what is kept is not used": "policy_with_kept_routes",
     "what was sent stays": "policy_export", "IPv6 is not answered": "ipv6_answer", "IPv6 is not swept": "ipv6_sweep",
-    "BoRR before End-of-RIB": "no_borr_before_end_of_rib", "half a table": "request_before_end_of_rib", "one request a second": "second_request",
+    "BoRR before End-of-RIB": "no_borr_before_end_of_rib", "half a table": "request_before_end_of_rib", "one request a session": "second_request",
     "a walk begins again": "starvation", "an old route after its withdrawal": "order", "no word in a storm": "storm", "loses the others": "uptime"}
 
 
@@ -35,7 +35,7 @@ class Session(Speaker):
 
     def __init__(self, dut, peer, sock):
         super().__init__(None, peer.x.local, peer.x.remote, dut.setup.asn, families=tuple(peer.x.families), identifier=dut.setup.router_id)
-        self.dut, self.peer, self.sock, self.closed, self.told, self.caps, self.answered = dut, peer, sock, False, {}, {}, 0
+        self.dut, self.peer, self.sock, self.closed, self.told, self.caps, self.answered = dut, peer, sock, False, {}, {}, False
         self.established, self.polite = threading.Event(), False
         self.thread = threading.Thread(target=self.read, daemon=True)
 
@@ -192,6 +192,7 @@ class Scripted(daemons.Daemon):
                 if self.fault == "an old route after its withdrawal" and old and prefix not in q.session.told and (
                         q.x.families == [V4] and not prefix.startswith(kit.FENCES)):
                     self.say(q.session, wire.announce(self.exported(old), prefix, q.x.local))
+                    self.say(q.session, wire.withdraw(prefix))
 
     def drop(self, p, prefixes):
         for x in list(prefixes):
@@ -229,15 +230,14 @@ class Scripted(daemons.Daemon):
 
     def answer(self, s):
         fault, framed = self.fault, 70 in s.caps or self.fault == "frames for all"
-        now = time.monotonic()
-        if (fault == "answers only who has 70" and not framed) or (fault == "one request a second" and now < s.answered + 1) or (
+        if (fault == "answers only who has 70" and not framed) or (fault == "one request a session" and s.answered) or (
                 fault == "frames need capability 64" and not s.caps.get(64)) or (fault == "IPv6 is not answered" and s.families == (V6,)) or (
                 fault == "no word in a storm"):
             return
-        s.answered = now
         if framed:
             self.mark(s, BORR)
         self.walk(s, True)
+        s.answered = True
         if framed and fault not in ("no EoRR", "a walk begins again"):
             self.mark(s, EORR)
 
