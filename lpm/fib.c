@@ -33,8 +33,6 @@
  * there (docs/decisions/0001).
  */
 #define REBUILD_FROM 131072
-/* Table lines fetched ahead of the painter; leaves of the shadow come in order anyway. */
-#define PAINT_AHEAD 4
 
 #define GROUPS_DEFAULT_MAX 65536u
 #define GROUPS_V6_DEFAULT_MAX 131072u /* the real table of 280,000 prefixes needs 58,305 */
@@ -283,6 +281,17 @@ slot_prefix(const struct prefix *p)
 	return slot;
 }
 
+static_assert(FIB_PREFETCH == SHADOW_SEEKS, "");
+
+void
+fib_prefetch(const struct fib *f, struct vrf_id vrf, const struct prefix *p, unsigned n)
+{
+	const struct fib_table *t = table_get(f, vrf, p->afi);
+
+	if (t != NULL)
+		shadow_prefetch(t->routes, p, n);
+}
+
 /* The first prefix longer than /24 of this /24. */
 static bool
 slot_first(const struct fib_table *t, const struct prefix *slot, struct shadow_entry *out)
@@ -298,8 +307,7 @@ slot_first(const struct fib_table *t, const struct prefix *slot, struct shadow_e
 int
 fib_batch_add(struct fib_table *t, const struct prefix *p, struct path_list_id before, bool *added)
 {
-	*added = !shadow_get(t->open, p, NULL);
-	return *added ? shadow_set(t->open, p, before, false) : 0;
+	return shadow_add(t->open, p, before, added);
 }
 
 /* How many may be taken by routes that are not the host's own. */
@@ -610,34 +618,59 @@ batch_release(const struct fib_table *t, struct table_v4 *copy, const struct sha
 	}
 }
 
+/* Paints are begun while those before them are still to be ended: their memory is on its way then. */
+struct paints {
+	struct shadow_cursor cursor[SHADOW_SEEKS];
+	uint64_t key[SHADOW_SEEKS];
+	unsigned count;
+};
+
+static void
+paints_begin(struct paints *p, const struct fib_table *t, const struct table_v4 *copy,
+	const uint64_t *word, unsigned count)
+{
+	p->count = count < SHADOW_SEEKS ? count : SHADOW_SEEKS;
+	table_v4_paint_begin(copy, t->routes, p->count, word, p->key, p->cursor);
+}
+
 /* Prefixes come in order, so one that lies within the one painted before is passed over. */
+static uint64_t
+paints_end(struct paints *p, const struct fib_table *t, struct table_v4 *copy, uint64_t *done)
+{
+	uint64_t writes = 0;
+
+	for (unsigned i = 0; i < p->count; i++) {
+		uint32_t addr = shadow_v4_addr(p->key[i]);
+		uint8_t len = shadow_v4_len(p->key[i]);
+
+		/* 0/0 is the generation's miss entry */
+		if (len == 0 || addr < *done)
+			continue;
+		writes += table_v4_paint_end(copy, t->routes, p->key[i], &p->cursor[i]);
+		*done = addr + (1ull << (32 - len));
+	}
+	return writes;
+}
+
 static uint64_t
 batch_paint(const struct fib_table *t, struct table_v4 *copy, const struct shadow *batch)
 {
+	struct paints paints[2];
 	struct shadow_cursor c;
 	const uint64_t *word;
 	uint64_t writes = 0, done = 0; /* addresses below `done` are painted */
-	unsigned count;
+	unsigned count, turn = 0;
 
+	paints[turn].count = 0;
 	shadow_seek(batch, NULL, &c);
 	while ((count = shadow_v4_run(&c, &word)) > 0) {
-		for (unsigned i = 0; i < count; i++) {
-			uint32_t addr = shadow_v4_addr(word[i]);
-			uint8_t len = shadow_v4_len(word[i]);
-
-			if (i + PAINT_AHEAD < count)
-				table_v4_prefetch(copy, shadow_v4_addr(word[i + PAINT_AHEAD]));
-			/* 0/0 is the generation's miss entry */
-			if (len == 0 || addr < done)
-				continue;
-			if (len > 24)
-				len = 24;
-			addr &= v4_mask(len);
-			writes += table_v4_paint(copy, t->routes, addr, len);
-			done = addr + (1ull << (32 - len));
+		for (unsigned at = 0; at < count; at += SHADOW_SEEKS) {
+			paints_begin(&paints[turn ^ 1], t, copy, &word[at], count - at);
+			writes += paints_end(&paints[turn], t, copy, &done);
+			turn ^= 1;
 		}
 	}
-	return writes;
+	return writes + paints_end(&paints[turn], t, copy, &done);
 }
 
 static bool

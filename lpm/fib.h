@@ -83,6 +83,10 @@ int fib_set_own(struct fib *f, struct vrf_id vrf, const struct prefix *p, struct
 	RUNS_ON(role_fib);
 /* 0, -ENOENT when it was not set; -ENOMEM: nothing was changed. */
 int fib_withdraw(struct fib *f, struct vrf_id vrf, const struct prefix *p) RUNS_ON(role_fib);
+/* Up to FIB_PREFETCH prefixes of one family are set or withdrawn soon: for batches. */
+#define FIB_PREFETCH 8
+void fib_prefetch(const struct fib *f, struct vrf_id vrf, const struct prefix *p, unsigned n)
+	RUNS_ON(role_fib);
 /* Prefixes in the open batch (not yet visible to workers). */
 unsigned fib_batch_count(const struct fib *f);
 /* What painting them costs, an IPv4 prefix being 1; an IPv6 one has more levels to paint. */

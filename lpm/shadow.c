@@ -33,12 +33,6 @@ struct tree_entry {
 	uint64_t word;
 };
 
-static uint64_t
-key_of(uint32_t addr, unsigned len)
-{
-	return (uint64_t)addr << 32 | (uint64_t)len << 24;
-}
-
 static uint32_t
 addr_of(const uint8_t *b)
 {
@@ -66,40 +60,32 @@ entry_of(uint64_t word, struct shadow_entry *out)
 	};
 }
 
+/* How many of `n` ascending numbers are below `limit`. Without branches: none would be foreseen. */
+static unsigned
+count_below(const uint64_t *number, unsigned n, uint64_t limit)
+{
+	unsigned low = 0;
+
+	while (n > 0) {
+		unsigned half = (n + 1) / 2;
+
+		low += half & -(unsigned)(number[low + half - 1] < limit);
+		n -= half;
+	}
+	return low;
+}
+
 /* First position whose key is not below `key`. */
 static unsigned
 leaf_position(const struct leaf *l, uint64_t key)
 {
-	const uint64_t *base = l->word;
-	unsigned n = l->count;
-
-	while (n > 0) {
-		unsigned half = n / 2;
-
-		if (base[half] < key) {
-			base += half + 1;
-			n -= half + 1;
-		} else {
-			n = half;
-		}
-	}
-	return (unsigned)(base - l->word);
+	return count_below(l->word, l->count, key);
 }
 
 static unsigned
 inner_position(const struct inner *in, struct tree_key key)
 {
-	unsigned low = 1, high = in->count;
-
-	while (low < high) {
-		unsigned middle = (low + high) / 2;
-
-		if (in->key[middle] <= key.v)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low - 1;
+	return count_below(&in->key[1], in->count - 1, key.v + 1);
 }
 
 static void
@@ -187,10 +173,12 @@ shadow_destroy(struct shadow *s)
 	arena_free(s->arena, s);
 }
 
+/* `replace`: what is there already gets the new list. */
 static int
-shadow_v4_set(struct shadow *s, const struct prefix *p, struct path_list_id list, bool waiting)
+shadow_v4_put(struct shadow *s, const struct prefix *p, struct path_list_id list, bool waiting,
+	bool replace, bool *added)
 {
-	uint64_t key = key_of(addr_of(p->b), p->len);
+	uint64_t key = shadow_v4_key(addr_of(p->b), p->len);
 	uint64_t word = key | (waiting ? SHADOW_V4_WAITING : 0) | list.v;
 	struct way w;
 	unsigned at;
@@ -198,8 +186,10 @@ shadow_v4_set(struct shadow *s, const struct prefix *p, struct path_list_id list
 	assert(p->len <= 32 && list.v < PATH_LIST_MAX);
 	descend_way(s, (struct tree_key){key}, &w);
 	at = leaf_position(w.leaf, key);
-	if (at < w.leaf->count && same_key(w.leaf->word[at], key)) {
-		w.leaf->word[at] = word;
+	*added = at == w.leaf->count || !same_key(w.leaf->word[at], key);
+	if (!*added) {
+		if (replace)
+			w.leaf->word[at] = word;
 		return 0;
 	}
 	if (tree_insert(s, &w, at, (struct tree_entry){word}) != 0)
@@ -211,15 +201,27 @@ shadow_v4_set(struct shadow *s, const struct prefix *p, struct path_list_id list
 int
 shadow_set(struct shadow *s, const struct prefix *p, struct path_list_id list, bool waiting)
 {
+	bool added;
+
 	assert(p->afi == s->afi);
 	return s->afi == AFI_IPV6 ? shadow_v6_set(s, p, list, waiting)
-				  : shadow_v4_set(s, p, list, waiting);
+				  : shadow_v4_put(s, p, list, waiting, true, &added);
+}
+
+int
+shadow_add(struct shadow *s, const struct prefix *p, struct path_list_id list, bool *added)
+{
+	assert(p->afi == s->afi);
+	if (s->afi == AFI_IPV4)
+		return shadow_v4_put(s, p, list, false, false, added);
+	*added = !shadow_v6_get(s, p, NULL);
+	return *added ? shadow_v6_set(s, p, list, false) : 0;
 }
 
 static int
 shadow_v4_remove(struct shadow *s, const struct prefix *p)
 {
-	uint64_t key = key_of(addr_of(p->b), p->len);
+	uint64_t key = shadow_v4_key(addr_of(p->b), p->len);
 	struct way w;
 	unsigned at;
 
@@ -241,7 +243,7 @@ shadow_remove(struct shadow *s, const struct prefix *p)
 bool
 shadow_get(const struct shadow *s, const struct prefix *p, struct shadow_entry *out)
 {
-	uint64_t key = key_of(addr_of(p->b), p->len);
+	uint64_t key = shadow_v4_key(addr_of(p->b), p->len);
 	const struct leaf *l;
 	unsigned at;
 
@@ -286,7 +288,7 @@ shadow_v4_cover(const struct shadow *s, uint32_t addr, uint8_t max_len, bool *fo
 		if (lengths == 0)
 			return 0;
 		len = 63 - (unsigned)__builtin_clzll(lengths);
-		word = word_before(s, key_of(addr & v4_mask(len), len));
+		word = word_before(s, shadow_v4_key(addr & v4_mask(len), len));
 		if (word == NULL)
 			return 0;
 		uint32_t differ = shadow_v4_addr(*word) ^ addr;
@@ -319,12 +321,51 @@ shadow_cover(const struct shadow *s, const struct ip_addr *addr, uint8_t max_len
 }
 
 void
+shadow_v4_seek_begin(
+	const struct shadow *s, unsigned n, const uint64_t *key, struct shadow_cursor *c)
+{
+	for (unsigned i = 0; i < n; i++)
+		c[i] = (struct shadow_cursor){.leaf = s->root};
+	for (unsigned level = 0; level < s->height; level++) {
+		for (unsigned i = 0; i < n; i++) {
+			const struct inner *in = c[i].leaf;
+
+			c[i].leaf = in->child[inner_position(in, (struct tree_key){key[i]})];
+		}
+	}
+	for (unsigned i = 0; i < n; i++)
+		leaf_prefetch(c[i].leaf);
+}
+
+void
+shadow_v4_seek_end(uint64_t key, struct shadow_cursor *c)
+{
+	c->at = leaf_position(c->leaf, key);
+}
+
+void
 shadow_v4_seek(const struct shadow *s, uint32_t addr, uint8_t len, struct shadow_cursor *c)
 {
-	uint64_t key = key_of(addr, len);
+	uint64_t key = shadow_v4_key(addr, len);
 	const struct leaf *l = descend(s, (struct tree_key){key});
 
 	*c = (struct shadow_cursor){.leaf = l, .at = leaf_position(l, key)};
+}
+
+void
+shadow_prefetch(const struct shadow *s, const struct prefix *p, unsigned n)
+{
+	struct shadow_cursor c[SHADOW_SEEKS];
+	uint64_t key[SHADOW_SEEKS];
+
+	if (s->afi == AFI_IPV6) {
+		for (unsigned i = 0; i < n; i++)
+			shadow_v6_prefetch(s, &p[i]);
+		return;
+	}
+	for (unsigned i = 0; i < n; i++)
+		key[i] = shadow_v4_key(addr_of(p[i].b), p[i].len);
+	shadow_v4_seek_begin(s, n, key, c);
 }
 
 void

@@ -42,6 +42,8 @@ void shadow_destroy(struct shadow *s);
  * 65,536.
  */
 int shadow_set(struct shadow *s, const struct prefix *p, struct path_list_id list, bool waiting);
+/* Inserts what is not there, and leaves what is there alone; `added`: which of both. 0; -ENOMEM: nothing was changed. */
+int shadow_add(struct shadow *s, const struct prefix *p, struct path_list_id list, bool *added);
 /* 0, -ENOENT. Never fails for want of memory. */
 int shadow_remove(struct shadow *s, const struct prefix *p);
 void shadow_clear(struct shadow *s);
@@ -55,6 +57,10 @@ bool shadow_cover(const struct shadow *s, const struct ip_addr *addr, uint8_t ma
 void shadow_seek(const struct shadow *s, const struct prefix *p, struct shadow_cursor *c);
 /* The entry there, and on. False at the end. */
 bool shadow_next(struct shadow_cursor *c, struct shadow_entry *out);
+
+/* Up to SHADOW_SEEKS prefixes are looked for soon. */
+#define SHADOW_SEEKS 8
+void shadow_prefetch(const struct shadow *s, const struct prefix *p, unsigned n);
 
 uint64_t shadow_count(const struct shadow *s);
 size_t shadow_bytes(const struct shadow *s);
@@ -71,6 +77,13 @@ const uint64_t *shadow_v4_peek(struct shadow_cursor *c);
  * address). 0: none.
  */
 void shadow_v4_seek(const struct shadow *s, uint32_t addr, uint8_t len, struct shadow_cursor *c);
+/*
+ * That for up to SHADOW_SEEKS in two steps, so that their cache misses go beside each other: `key` is as packed, without flags
+ * and list. The shadow does not change from the one to the other.
+ */
+void shadow_v4_seek_begin(
+	const struct shadow *s, unsigned n, const uint64_t *key, struct shadow_cursor *c);
+void shadow_v4_seek_end(uint64_t key, struct shadow_cursor *c);
 uint64_t shadow_v4_cover(const struct shadow *s, uint32_t addr, uint8_t max_len, bool *found);
 
 /*
@@ -94,6 +107,13 @@ bool shadow_v6_cover(
 
 #define SHADOW_V6_WAITING (1u << 23)
 #define SHADOW_V4_WAITING (1ull << 23)
+
+/* A word without flags and list. */
+static inline uint64_t
+shadow_v4_key(uint32_t addr, unsigned len)
+{
+	return (uint64_t)addr << 32 | (uint64_t)len << 24;
+}
 
 static inline uint32_t
 shadow_v4_addr(uint64_t word)

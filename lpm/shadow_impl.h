@@ -46,4 +46,5 @@ void shadow_v6_fini(struct shadow *s);
 int shadow_v6_set(struct shadow *s, const struct prefix *p, struct path_list_id list, bool waiting);
 int shadow_v6_remove(struct shadow *s, const struct prefix *p);
 bool shadow_v6_get(const struct shadow *s, const struct prefix *p, struct shadow_entry *out);
+void shadow_v6_prefetch(const struct shadow *s, const struct prefix *p);
 void shadow_v6_first(const struct shadow *s, struct shadow_cursor *c);

@@ -336,6 +336,12 @@ shadow_v6_seek(const struct shadow *s, const uint8_t *addr, uint8_t len, struct 
 }
 
 void
+shadow_v6_prefetch(const struct shadow *s, const struct prefix *p)
+{
+	leaf_prefetch(descend(s, key_of(p->b, p->len)));
+}
+
+void
 shadow_v6_first(const struct shadow *s, struct shadow_cursor *c)
 {
 	*c = (struct shadow_cursor){.leaf = leaf_first(s), .at = 0, .wide = true};

@@ -373,30 +373,62 @@ table_v4_release(struct table_v4 *t, const struct shadow *s, uint32_t addr)
 	group_put(&t->groups, old & VALUE_MASK);
 }
 
-uint64_t
-table_v4_paint(struct table_v4 *t, const struct shadow *s, uint32_t addr, uint8_t len)
+/* What is painted for a prefix: no less than a /24. */
+static uint64_t
+painted_key(uint64_t word)
 {
-	uint8_t bits = len < 24 ? len : 24;
-	uint32_t first = addr & v4_mask(bits);
-	struct shadow_cursor cursor;
+	uint8_t len = shadow_v4_len(word);
+
+	return len > 24 ? shadow_v4_key(shadow_v4_addr(word) & v4_mask(24), 24)
+			: shadow_v4_key(shadow_v4_addr(word), len);
+}
+
+void
+table_v4_paint_begin(const struct table_v4 *t, const struct shadow *s, unsigned n,
+	const uint64_t *word, uint64_t *key, struct shadow_cursor *c)
+{
+	for (unsigned i = 0; i < n; i++) {
+		key[i] = painted_key(word[i]);
+		__builtin_prefetch(&t->tbl24[shadow_v4_addr(key[i]) >> 8], 1);
+		__builtin_prefetch(&t->answers[shadow_v4_addr(key[i]) >> 8], 1);
+	}
+	shadow_v4_seek_begin(s, n, key, c);
+}
+
+uint64_t
+table_v4_paint_end(
+	struct table_v4 *t, const struct shadow *s, uint64_t key, struct shadow_cursor *c)
+{
+	uint32_t first = shadow_v4_addr(key);
+	uint8_t bits = shadow_v4_len(key);
 	const uint64_t *entry;
 	struct sweep sweep;
 	uint64_t around;
 	bool found;
 
 	sweep_init(&sweep, t, first >> 8, (first | ~v4_mask(bits)) >> 8);
-	shadow_v4_seek(s, first, bits, &cursor);
-	entry = shadow_v4_peek(&cursor);
+	shadow_v4_seek_end(key, c);
+	entry = shadow_v4_peek(c);
 	if (entry != NULL && shadow_v4_addr(*entry) == first && shadow_v4_len(*entry) == bits) {
 		/* what was set covers itself */
 		around = *entry;
-		cursor.at++;
+		c->at++;
 		found = true;
 	} else {
 		around = shadow_v4_cover(s, first, bits, &found);
 	}
 	sweep.level[0].word = found ? word_of(around) : 0;
-	return sweep_run(&sweep, &cursor);
+	return sweep_run(&sweep, c);
+}
+
+uint64_t
+table_v4_paint(struct table_v4 *t, const struct shadow *s, uint32_t addr, uint8_t len)
+{
+	uint64_t word = shadow_v4_key(addr & v4_mask(len), len), key;
+	struct shadow_cursor c;
+
+	table_v4_paint_begin(t, s, 1, &word, &key, &c);
+	return table_v4_paint_end(t, s, key, &c);
 }
 
 uint64_t
@@ -410,13 +442,6 @@ table_v4_rebuild(struct table_v4 *t, const struct shadow *s)
 	sweep.clean = true;
 	shadow_v4_seek(s, 0, 1, &cursor);
 	return sweep_run(&sweep, &cursor);
-}
-
-void
-table_v4_prefetch(const struct table_v4 *t, uint32_t addr)
-{
-	__builtin_prefetch(&t->tbl24[addr >> 8], 1);
-	__builtin_prefetch(&t->answers[addr >> 8], 1);
 }
 
 bool

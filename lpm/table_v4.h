@@ -20,6 +20,7 @@
 struct arena;
 struct rte_lpm;
 struct shadow;
+struct shadow_cursor;
 struct table_v4;
 
 #define TABLE_V4_GROUPS_MAX (1u << 24) /* rte_lpm's next hop field holds a group's number */
@@ -47,8 +48,14 @@ void table_v4_release(struct table_v4 *t, const struct shadow *s, uint32_t addr)
 /* Paints addr/len (longer than /24: its whole /24). Returns how many entries changed. */
 uint64_t table_v4_paint(struct table_v4 *t, const struct shadow *s, uint32_t addr, uint8_t len);
 
-/* This prefix is painted soon. */
-void table_v4_prefetch(const struct table_v4 *t, uint32_t addr);
+/*
+ * That for up to SHADOW_SEEKS prefixes in two steps, so that their cache misses go beside each other: `word` is as the shadow packs
+ * it, `key` what the second step is given. The shadow does not change from the one to the other.
+ */
+void table_v4_paint_begin(const struct table_v4 *t, const struct shadow *s, unsigned n,
+	const uint64_t *word, uint64_t *key, struct shadow_cursor *c);
+uint64_t table_v4_paint_end(
+	struct table_v4 *t, const struct shadow *s, uint64_t key, struct shadow_cursor *c);
 
 /* Paints everything, in order, whatever was there. */
 uint64_t table_v4_rebuild(struct table_v4 *t, const struct shadow *s);

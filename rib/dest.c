@@ -1052,6 +1052,17 @@ dest_prefetch_paths(const struct dest_table *t, struct dest_id id)
 }
 
 bool
+dest_hint_prefix(const struct dest_table *t, struct dest_id id, struct prefix *out)
+{
+	/* acquire: pairs with the release store in dest_get */
+	if (!is_there(t, id) ||
+		!atomic_load_explicit(&dest_at(t, id.v)->used, memory_order_acquire))
+		return false;
+	dest_prefix(t, dest_at(t, id.v), out);
+	return true;
+}
+
+bool
 dest_identical(const struct dest_table *t, struct dest_id id, uint64_t identity,
 	struct prefix *prefix)
 {

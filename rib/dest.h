@@ -166,6 +166,8 @@ struct dest_id dest_hint(const struct dest_table *t, const struct prefix *p);
 void dest_prefetch_id(const struct dest_table *t, struct dest_id id);
 /* Its path set; for walks, and behind that. */
 void dest_prefetch_paths(const struct dest_table *t, struct dest_id id);
+/* The prefix of an id, for prefetching. False: the id is free. */
+bool dest_hint_prefix(const struct dest_table *t, struct dest_id id, struct prefix *out);
 /* The set of its first path (of a rejected one maybe what was received), for prefetching; 0: none. Behind dest_prefetch_paths(). */
 struct attr_id dest_hint_best(const struct dest_table *t, struct dest_id id);
 

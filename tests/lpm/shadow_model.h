@@ -117,8 +117,14 @@ model_step(struct shadow *s, struct model *m, unsigned step, uint64_t *seed)
 	struct prefix p = model_prefix(m, i, len);
 	uint16_t list = (uint16_t)(1 + rnd_below(seed, 65535));
 	struct shadow_entry e;
+	bool added;
 
-	if (rnd_below(seed, 16) < (step / 5000 % 2 ? m->shrinking : m->growth)) {
+	if (list % 32 == 0) { /* even, so it does not wait */
+		assert_int_equal(shadow_add(s, &p, (struct path_list_id){list}, &added), 0);
+		assert_int_equal(added, m->list[i][len] == 0);
+		if (added)
+			m->list[i][len] = list;
+	} else if (rnd_below(seed, 16) < (step / 5000 % 2 ? m->shrinking : m->growth)) {
 		assert_int_equal(shadow_set(s, &p, (struct path_list_id){list}, list & 1), 0);
 		m->list[i][len] = list;
 	} else {

@@ -138,6 +138,44 @@ test_seek(void **state)
 	free(r);
 }
 
+/* Seeks that are begun together end where each alone ends, from the empty shadow on. */
+static void
+test_seeks(void **state)
+{
+	struct shadow_cursor alone, c[SHADOW_SEEKS];
+	uint64_t seed = 4, key[SHADOW_SEEKS];
+	struct shadow *s;
+	size_t count;
+	struct v4_route *r = v4_table(100000 / SCALE, &count);
+
+	(void)state;
+	v4_shuffle(r, count, &seed);
+	assert_int_equal(shadow_create(arena, AFI_IPV4, &s), 0);
+	for (size_t filled = 0; filled < count; filled += filled + 7) {
+		for (unsigned round = 0; round < 1000; round++) {
+			unsigned n = 1 + rnd_below(&seed, SHADOW_SEEKS);
+
+			for (unsigned i = 0; i < n; i++) {
+				struct v4_route *to = &r[rnd_below(&seed, (uint32_t)count)];
+
+				key[i] = shadow_v4_key(to->addr, to->len + rnd_below(&seed, 2));
+			}
+			shadow_v4_seek_begin(s, n, key, c);
+			for (unsigned i = 0; i < n; i++) {
+				shadow_v4_seek_end(key[i], &c[i]);
+				shadow_v4_seek(
+					s, shadow_v4_addr(key[i]), shadow_v4_len(key[i]), &alone);
+				assert_ptr_equal(c[i].leaf, alone.leaf);
+				assert_int_equal(c[i].at, alone.at);
+				assert_int_equal(c[i].wide, alone.wide);
+			}
+		}
+		insert_all(s, r, 2 * filled + 7 < count ? 2 * filled + 7 : count);
+	}
+	shadow_destroy(s);
+	free(r);
+}
+
 int
 main(void)
 {
@@ -145,6 +183,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_against_model, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_bytes, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_seek, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_seeks, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -173,6 +173,7 @@ static void
 check_entry(struct model *m, const struct entry *e)
 {
 	struct dest_id id = dest_find(m->table, &e->prefix);
+	struct prefix prefix;
 	struct dest_view v;
 
 	if (e->state == NONE) {
@@ -180,6 +181,7 @@ check_entry(struct model *m, const struct entry *e)
 		return;
 	}
 	assert_int_equal(id.v, e->id);
+	assert_true(dest_hint_prefix(m->table, id, &prefix) && prefix_equal(&prefix, &e->prefix));
 	assert_true(dest_peek(m->table, id, &v));
 	assert_true(prefix_equal(&v.prefix, &e->prefix));
 	assert_true(dest_is(m->table, id, &e->prefix));
@@ -317,6 +319,7 @@ check_all(struct model *m)
 		assert_false(dest_peek(m->table, never, &v));
 		assert_false(dest_is(m->table, never, &m->entry[0].prefix));
 		assert_int_equal(dest_hint_best(m->table, never).v, 0);
+		assert_false(dest_hint_prefix(m->table, never, &v.prefix));
 		dest_prefetch_paths(m->table, never);
 	}
 	assert_int_equal(dest_count(m->table), m->live);
