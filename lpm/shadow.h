@@ -77,14 +77,14 @@ const uint64_t *shadow_v4_peek(struct shadow_cursor *c);
  * address). 0: none.
  */
 void shadow_v4_seek(const struct shadow *s, uint32_t addr, uint8_t len, struct shadow_cursor *c);
+uint64_t shadow_v4_cover(const struct shadow *s, uint32_t addr, uint8_t max_len, bool *found);
 /*
- * That for up to SHADOW_SEEKS in two steps, so that their cache misses go beside each other: `key` is as packed, without flags
+ * Up to SHADOW_SEEKS seeks in two steps, so that their cache misses go beside each other: `key` is as packed, without flags
  * and list. The shadow does not change from the one to the other.
  */
 void shadow_v4_seek_begin(
 	const struct shadow *s, unsigned n, const uint64_t *key, struct shadow_cursor *c);
 void shadow_v4_seek_end(uint64_t key, struct shadow_cursor *c);
-uint64_t shadow_v4_cover(const struct shadow *s, uint32_t addr, uint8_t max_len, bool *found);
 
 /*
  * IPv6 as it is packed: entry i of a run is address hi[i] (its first 64 bits as a number), lo[i],

@@ -45,11 +45,11 @@ uint32_t table_v4_groups_used(const struct table_v4 *t);
  */
 void table_v4_release(struct table_v4 *t, const struct shadow *s, uint32_t addr);
 
-/* Paints addr/len (longer than /24: its whole /24). Returns how many entries changed. */
+/* Paints addr/len (longer than /24: its whole /24), one alone. Returns how many entries changed. */
 uint64_t table_v4_paint(struct table_v4 *t, const struct shadow *s, uint32_t addr, uint8_t len);
 
 /*
- * That for up to SHADOW_SEEKS prefixes in two steps, so that their cache misses go beside each other: `word` is as the shadow packs
+ * That for up to SHADOW_SEEKS prefixes of a batch in two steps, so that their cache misses go beside each other: `word` is as the shadow packs
  * it, `key` what the second step is given. The shadow does not change from the one to the other.
  */
 void table_v4_paint_begin(const struct table_v4 *t, const struct shadow *s, unsigned n,

@@ -519,13 +519,13 @@ RUNS_ON(role_fib) ahead(const struct fib_feed *f, const struct feed_source *s,
 {
 	int first, count;
 
-	if ((count = ahead_of(at, 4, n, &first)) > 0)
+	if ((count = ahead_of(at, AHEAD_STEPS, n, &first)) > 0)
 		ahead_dests(s, &e[first], count);
-	if ((count = ahead_of(at, 3, n, &first)) > 0)
+	if ((count = ahead_of(at, AHEAD_STEPS - 1, n, &first)) > 0)
 		ahead_paths(f, s, &e[first], count);
-	if ((count = ahead_of(at, 2, n, &first)) > 0)
+	if ((count = ahead_of(at, AHEAD_STEPS - 2, n, &first)) > 0)
 		ahead_slots(s, &e[first], count);
-	if ((count = ahead_of(at, 1, n, &first)) > 0)
+	if ((count = ahead_of(at, AHEAD_STEPS - 3, n, &first)) > 0)
 		ahead_sets(s, &e[first], count);
 }
 

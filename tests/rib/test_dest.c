@@ -310,8 +310,13 @@ check_all(struct model *m)
 
 	for (uint32_t i = 0; i < m->entries; i++)
 		check_entry(m, &m->entry[i]);
-	for (uint32_t id = 0; id < dest_limit(m->table); id++)
-		used += dest_peek(m->table, (struct dest_id){id}, &v);
+	for (uint32_t id = 0; id < dest_limit(m->table); id++) {
+		bool there = dest_peek(m->table, (struct dest_id){id}, &v);
+
+		assert_int_equal(
+			dest_hint_prefix(m->table, (struct dest_id){id}, &v.prefix), there);
+		used += there;
+	}
 	assert_int_equal(used, m->live + m->tombstones);
 	for (uint32_t beyond = 0; beyond < 3; beyond++) {
 		struct dest_id never = {dest_limit(m->table) + 600 * beyond};
