@@ -565,7 +565,7 @@ dest_get(struct dest_table *t, const struct prefix *p, struct dest_id *out)
 	d->fresh = 1;
 	atomic_store_explicit(&d->sequence, 0, memory_order_relaxed);
 	tombstone_link(t, id, ID_NIL, t->oldest);
-	/* release: pairs with the load in prefix_peek */
+	/* release: pairs with the load in dest_used */
 	atomic_store_explicit(&d->used, 1, memory_order_release);
 	length_add(t, p->len);
 	t->held++;
@@ -844,7 +844,7 @@ tombstone_drop(struct dest_table *t, uint32_t id)
 		index_remove(t->next, hash, id);
 	length_remove(t, d->len);
 	t->held--;
-	/* release: pairs with the load in prefix_peek */
+	/* release: pairs with the load in dest_used */
 	atomic_store_explicit(&d->used, 0, memory_order_release);
 	limbo_push(&t->ids, (void *)(uintptr_t)id);
 }
@@ -911,33 +911,38 @@ word_identity(uint64_t word)
 	return word & INLINE ? word & ~INLINE_EPOCH_MASK : word;
 }
 
-/* False: the id is free. */
-static inline bool
-prefix_peek(const struct dest_table *t, struct dest_id id, struct prefix *out)
+/* NULL: the id is free. */
+static inline const struct destination *
+dest_used(const struct dest_table *t, struct dest_id id)
 {
+	const struct destination *d;
+
+	if (!is_there(t, id))
+		return NULL;
+	d = dest_at(t, id.v);
 	/* acquire: pairs with the release store in dest_get */
-	if (!is_there(t, id) ||
-		!atomic_load_explicit(&dest_at(t, id.v)->used, memory_order_acquire))
-		return false;
-	dest_prefix(t, dest_at(t, id.v), out);
-	return true;
+	return atomic_load_explicit(&d->used, memory_order_acquire) ? d : NULL;
 }
 
 bool
 dest_hint_prefix(const struct dest_table *t, struct dest_id id, struct prefix *out)
 {
-	return prefix_peek(t, id, out);
+	const struct destination *d = dest_used(t, id);
+
+	if (d != NULL)
+		dest_prefix(t, d, out);
+	return d != NULL;
 }
 
 static inline bool
 peek(const struct dest_table *t, struct dest_id id, unsigned most, struct dest_view *out)
 {
-	const struct destination *d;
+	const struct destination *d = dest_used(t, id);
 	uint64_t word;
 
-	if (!prefix_peek(t, id, &out->prefix))
+	if (d == NULL)
 		return false;
-	d = dest_at(t, id.v);
+	dest_prefix(t, d, &out->prefix);
 	/*
 	 * acquire: pairs with the release store in word_set. The sequence is read after it: it may be newer than the paths (then
 	 * this is not the last entry, and the change comes again), never older.
