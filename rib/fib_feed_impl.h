@@ -22,6 +22,7 @@
 struct hop {
 	struct hop *next; /* in its bucket */
 	struct hop *port_next; /* of the ports' bucket: a lost link is told to these */
+	struct hop **port_at; /* what leads to it there: a port may have as many as there are ids */
 	struct vrf_id vrf;
 	uint16_t port;
 	struct ip_addr addr;

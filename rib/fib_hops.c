@@ -33,6 +33,26 @@ hop_find(struct fib_feed *f, struct vrf_id vrf, const struct ip_addr *addr, uint
 	return h;
 }
 
+static void
+port_add(struct fib_feed *f, struct hop *h)
+{
+	struct hop **bucket = &f->port_hops[h->port % PORT_BUCKETS];
+
+	h->port_at = bucket;
+	h->port_next = *bucket;
+	if (h->port_next != NULL)
+		h->port_next->port_at = &h->port_next;
+	*bucket = h;
+}
+
+static void
+port_remove(struct hop *h)
+{
+	*h->port_at = h->port_next;
+	if (h->port_next != NULL)
+		h->port_next->port_at = h->port_at;
+}
+
 /* Find or create. NULL: out of memory or of ids. */
 static struct hop *
 RUNS_ON(role_fib)
@@ -55,9 +75,7 @@ RUNS_ON(role_fib)
 	bucket = hop_bucket(f, addr, port);
 	h->next = *bucket;
 	*bucket = h;
-	bucket = &f->port_hops[port % PORT_BUCKETS];
-	h->port_next = *bucket;
-	*bucket = h;
+	port_add(f, h);
 	return h;
 }
 
@@ -72,10 +90,7 @@ RUNS_ON(role_fib) hop_drop_unused(struct fib_feed *f, struct hop *h)
 	while (*at != h)
 		at = &(*at)->next;
 	*at = h->next;
-	at = &f->port_hops[h->port % PORT_BUCKETS];
-	while (*at != h)
-		at = &(*at)->port_next;
-	*at = h->port_next;
+	port_remove(h);
 	next_hop_unref(f->path_lists, h->next_hop);
 	arena_free(f->config.arena, h);
 }

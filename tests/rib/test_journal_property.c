@@ -21,6 +21,8 @@
 
 #ifdef __SANITIZE_THREAD__ /* ten times as slow */
 #define STREAMS 1000
+#elif defined(KEEL_SANITIZED)
+#define STREAMS 4000
 #else
 #define STREAMS 10000
 #endif
