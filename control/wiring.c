@@ -30,8 +30,7 @@
 #define RIB_READERS_MAX 16
 #define WORKER_READERS_MAX 80
 #define JOURNAL_CAPACITY (1u << 20)
-#define FIB_BATCH_MAX 4096         /* prefixes a commit */
-#define FIB_COMMIT_INTERVAL_NS 2000000
+#define FIB_BATCH_MAX 4096 /* prefixes a commit */
 #define TABLE_GROUP_BYTES 1024
 #define TBL8_GROUPS_USEFUL 65536 /* 24 bits of address could need more; the real table needs 2,000 */
 

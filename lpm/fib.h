@@ -93,6 +93,12 @@ unsigned fib_batch_count(const struct fib *f);
 unsigned fib_batch_cost(const struct fib *f);
 
 /*
+ * Whose changes go on and on commits no more often. Each flip leaves the workers with a copy that is cold in their caches: beside
+ * 100,000 changes a second a worker forwards 3 to 5 % more IPv6, and up to 3 % more IPv4, with 5 ms than with 2.
+ */
+#define FIB_COMMIT_INTERVAL_NS 5000000u
+
+/*
  * Makes the open batch visible. 0; -EAGAIN: readers still use the copy that would be painted, nothing was done, call
  * again soon; -ENOSPC: done, but some prefixes are not installed (as long as there are any). `now_ns` feeds the commit
  * and grace histograms.

@@ -24,7 +24,7 @@ struct fib_feed_config {
 	unsigned shard_count;
 	uint32_t
 		batch_max; /* IPv4 prefixes a commit, or an eighth of it of IPv6 (fib_batch_cost()): 1 ms; 4,096 */
-	uint64_t commit_interval_ns; /* 2 ms */
+	uint64_t commit_interval_ns; /* FIB_COMMIT_INTERVAL_NS */
 	/* A next hop (on `port`) is (no longer) to be kept resolved by the kernel: control passes it to the host thread. */
 	void (*resolve)(void *ctx, uint16_t port, const struct ip_addr *addr, bool wanted);
 	void *resolve_ctx;

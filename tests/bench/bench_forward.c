@@ -56,7 +56,7 @@
 #define OUTPUTS 2
 #define HUGEPAGES 1400 /* of 2 MiB: buffers 354 MB, our tables 400, theirs up to 1 GB */
 #define CHANGES_PER_S 100000
-#define CHANGE_EACH_NS 2000000u
+#define CHANGE_EACH_NS FIB_COMMIT_INTERVAL_NS /* as keeld does */
 #define BURST_RUNS 5
 #define BURST_WINDOW_NS 40000000u
 #define TURN_NS 50000000u
