@@ -377,12 +377,24 @@ keeld_fib_read_end(struct keeld *k)
 
 /* ---- start and stop ---- */
 
+/* Beside forwarding tables of hundreds of megabytes some dozen more do not count; a BGP speaker alone is to be small. */
+static int
+arena_create_large(struct keeld *k, const char *name, struct arena **out)
+{
+	int err = arena_create(name, out);
+
+	if (err == 0 && !k->no_dataplane)
+		arena_use_huge(*out);
+	return err;
+}
+
 static int
 create_memory(struct keeld *k)
 {
 	int err;
 
-	if ((err = arena_create("rib", &k->arena_rib)) != 0 || (err = arena_create("fib", &k->arena_fib)) != 0 ||
+	if ((err = arena_create_large(k, "rib", &k->arena_rib)) != 0 ||
+		(err = arena_create_large(k, "fib", &k->arena_fib)) != 0 ||
 		(err = arena_create("session", &k->arena_session)) != 0 ||
 		(err = arena_create("control", &k->arena_control)) != 0)
 		return err;
@@ -434,7 +446,7 @@ create_rib(struct keeld *k)
 		struct shard *at[SHARDS_MAX];
 		struct table_id table;
 
-		if ((err = arena_create("rib-shard", &k->arena_shard[i])) != 0)
+		if ((err = arena_create_large(k, "rib-shard", &k->arena_shard[i])) != 0)
 			return err;
 		c.arena = k->arena_shard[i];
 		c.index = i;

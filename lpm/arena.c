@@ -91,6 +91,40 @@ arena_decay(void)
 	(void)mallctlbymib(mib, len, NULL, NULL, NULL, 0);
 }
 
+static extent_hooks_t *plain; /* jemalloc's own, which are all arenas' */
+static extent_hooks_t huge;
+
+static void *
+huge_alloc(extent_hooks_t *hooks, void *at, size_t size, size_t align, bool *zero, bool *commit,
+	unsigned index)
+{
+	void *p = plain->alloc(plain, at, size, align, zero, commit, index);
+
+	if (p != NULL)
+		(void)madvise(p, size, MADV_HUGEPAGE); /* where there are none it stays as it is */
+	return p;
+}
+
+void
+arena_use_huge(struct arena *a)
+{
+	size_t mib[3], len = 3, size = sizeof(plain);
+	extent_hooks_t *hooks;
+
+	if (mallctlnametomib("arena.0.extent_hooks", mib, &len) != 0)
+		return;
+	mib[1] = a->index;
+	if (mallctlbymib(mib, len, &hooks, &size, NULL, 0) != 0 || hooks == &huge)
+		return;
+	if (plain == NULL) {
+		plain = hooks;
+		huge = *plain;
+		huge.alloc = huge_alloc;
+	}
+	hooks = &huge;
+	(void)mallctlbymib(mib, len, NULL, NULL, &hooks, sizeof(hooks));
+}
+
 static void
 backend_trim(struct arena *a, struct cache *c)
 {
@@ -164,6 +198,11 @@ backend_free(const struct cache *c, void *p, size_t usable)
 /* malloc's own ways are left to it. */
 void
 arena_decay(void)
+{
+}
+
+void
+arena_use_huge(struct arena *a)
 {
 }
 

@@ -16,6 +16,11 @@ struct arena;
 int arena_create(const char *name, struct arena **out);
 /* Frees the arena; what it still holds is a leak of the caller's and asserts in debug builds. */
 void arena_destroy(struct arena *a);
+/*
+ * What it will get from the system may come in transparent huge pages: less waiting for page tables where one looks here and there in
+ * much, and more memory, as it is taken by 2 MB. Before the first allocation; on the thread that makes the arenas.
+ */
+void arena_use_huge(struct arena *a);
 
 /* `size` in bytes, at least 16-byte aligned. NULL when out of memory. */
 void *arena_alloc(struct arena *a, size_t size) __attribute__((malloc));

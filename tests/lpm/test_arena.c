@@ -8,7 +8,9 @@
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 static void
 counts_what_is_held(void **state)
@@ -107,6 +109,59 @@ too_large_is_null(void **state)
 	assert_null(arena_realloc(a, p, SIZE_MAX / 4));
 	assert_true(arena_bytes(a) < 200);
 	arena_free(a, p);
+#endif
+}
+
+/* As the kernel shows them: the mapping that holds `p` has this flag. */
+static bool
+mapping_has(const void *p, const char *flag)
+{
+	FILE *f = fopen("/proc/self/smaps", "re");
+	unsigned long from, to;
+	bool in = false, has = false;
+	char line[512];
+
+	assert_non_null(f);
+	while (fgets(line, sizeof(line), f) != NULL) {
+		if (sscanf(line, "%lx-%lx ", &from, &to) == 2)
+			in = (uintptr_t)p >= from && (uintptr_t)p < to;
+		else if (in && strncmp(line, "VmFlags:", 8) == 0)
+			has = strstr(line, flag) != NULL;
+	}
+	fclose(f);
+	return has;
+}
+
+static void
+large_memory_may_be_huge_pages(void **state)
+{
+#ifndef KEEL_JEMALLOC
+	skip(); /* malloc's own ways are left to it */
+#else
+	struct arena *plain = *state, *large;
+	char *p, *q;
+
+	if (access("/sys/kernel/mm/transparent_hugepage/enabled", F_OK) != 0)
+		skip(); /* the kernel has none */
+	assert_int_equal(arena_create("large", &large), 0);
+	arena_use_huge(large);
+	arena_use_huge(large); /* once more changes nothing */
+	p = arena_alloc(large, 8 << 20);
+	q = arena_alloc(plain, 8 << 20);
+	assert_non_null(p);
+	assert_non_null(q);
+	memset(p, 1, 8 << 20);
+	assert_true(mapping_has(p, " hg"));
+	assert_false(mapping_has(q, " hg"));
+	arena_free(plain, q);
+	p = arena_realloc(large, p, 32 << 20);
+	assert_non_null(p);
+	assert_int_equal(p[(8 << 20) - 1], 1);
+	for (unsigned i = 0; i < 10000; i++)
+		arena_free(large, arena_alloc(large, 16 + i));
+	arena_free(large, p);
+	arena_trim(large);
+	arena_destroy(large);
 #endif
 }
 
@@ -224,6 +279,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(aligned_as_asked, setup, teardown),
 		cmocka_unit_test_setup_teardown(realloc_keeps_content_and_count, setup, teardown),
 		cmocka_unit_test_setup_teardown(too_large_is_null, setup, teardown),
+		cmocka_unit_test_setup_teardown(large_memory_may_be_huge_pages, setup, teardown),
 		cmocka_unit_test_setup_teardown(freed_by_other_threads, setup, teardown),
 		cmocka_unit_test_setup_teardown(count_outlives_its_thread, setup, teardown),
 		cmocka_unit_test(slots_are_reused),
