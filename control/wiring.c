@@ -377,7 +377,10 @@ keeld_fib_read_end(struct keeld *k)
 
 /* ---- start and stop ---- */
 
-/* Beside forwarding tables of hundreds of megabytes some dozen more do not count; a BGP speaker alone is to be small. */
+/*
+ * Beside forwarding tables of hundreds of megabytes 40 more do not count; a BGP speaker alone is to be small. Not for the journal, whose pages go
+ * back to the system as it is read: a huge one would be broken for that, each time.
+ */
 static int
 arena_create_large(struct keeld *k, const char *name, struct arena **out)
 {
@@ -393,8 +396,7 @@ create_memory(struct keeld *k)
 {
 	int err;
 
-	if ((err = arena_create_large(k, "rib", &k->arena_rib)) != 0 ||
-		(err = arena_create_large(k, "fib", &k->arena_fib)) != 0 ||
+	if ((err = arena_create("rib", &k->arena_rib)) != 0 || (err = arena_create_large(k, "fib", &k->arena_fib)) != 0 ||
 		(err = arena_create("session", &k->arena_session)) != 0 ||
 		(err = arena_create("control", &k->arena_control)) != 0)
 		return err;

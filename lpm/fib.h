@@ -93,7 +93,7 @@ unsigned fib_batch_count(const struct fib *f);
 unsigned fib_batch_cost(const struct fib *f);
 
 /*
- * Whose changes go on and on commits no more often. Each flip leaves the workers with a copy that is cold in their caches: beside
+ * Whose changes go on and on commits what is no full batch no more often. Each flip leaves the workers with a copy that is cold in their caches: beside
  * 100,000 changes a second a worker forwards 3 to 5 % more IPv6, and up to 3 % more IPv4, with 5 ms than with 2.
  */
 #define FIB_COMMIT_INTERVAL_NS 5000000u

@@ -112,6 +112,7 @@ too_large_is_null(void **state)
 #endif
 }
 
+#ifdef KEEL_JEMALLOC
 /* As the kernel shows them: the mapping that holds `p` has this flag. */
 static bool
 mapping_has(const void *p, const char *flag)
@@ -131,6 +132,7 @@ mapping_has(const void *p, const char *flag)
 	fclose(f);
 	return has;
 }
+#endif
 
 static void
 large_memory_may_be_huge_pages(void **state)
