@@ -478,8 +478,9 @@ def link_local(b):
         seen = {}
 
         def own_routes():
-            seen.update(b.view("adj-in", address, V6))
-            return without_origin({p: comparable(r, ("local_pref", "next_hop")) for p, r in b.view("adj-in", address, V6).items()})
+            view = b.view("adj-in", address, V6)  # one, so that what is seen below is what was compared
+            seen.update(view)
+            return without_origin({p: comparable(r, ("local_pref", "next_hop")) for p, r in view.items()})
         t.same("its routes", own_routes, without_origin(table(expected_own(b, V6, str(IT), None), ("next_hop",))))
         t.true("their next hops are usable: global and link-local, or one of them", all(r["valid"] for r in seen.values()), seen)
         t.note("its next hop " + " and ".join(sorted({"fe80::" if h.startswith("fe80:") else "::" if h == "::" else "global" for r in seen.values()
