@@ -378,7 +378,7 @@ keeld_fib_read_end(struct keeld *k)
 /* ---- start and stop ---- */
 
 /*
- * Beside forwarding tables of hundreds of megabytes 40 more do not count; a BGP speaker alone is to be small. Not for the journal, whose pages go
+ * Beside forwarding tables of hundreds of megabytes some dozen more do not count (docs/architecture.md, "Memory"); a BGP speaker alone is to be small. Not for the journal, whose pages go
  * back to the system as it is read: a huge one would be broken for that, each time.
  */
 static int

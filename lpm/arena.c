@@ -109,19 +109,17 @@ void
 arena_use_huge(struct arena *a)
 {
 	size_t mib[3], len = 3, size = sizeof(plain);
-	extent_hooks_t *hooks;
+	extent_hooks_t *hooks = &huge;
 
 	if (mallctlnametomib("arena.0.extent_hooks", mib, &len) != 0)
 		return;
 	mib[1] = a->index;
-	if (mallctlbymib(mib, len, &hooks, &size, NULL, 0) != 0 || hooks == &huge)
-		return;
 	if (plain == NULL) {
-		plain = hooks;
+		if (mallctlbymib(mib, len, &plain, &size, NULL, 0) != 0)
+			return;
 		huge = *plain;
 		huge.alloc = huge_alloc;
 	}
-	hooks = &huge;
 	(void)mallctlbymib(mib, len, NULL, NULL, &hooks, sizeof(hooks));
 }
 
