@@ -139,11 +139,14 @@ static _Atomic bool changed_answer;
 static bool
 on_changed(void *ctx, uint16_t port)
 {
+	bool answer;
+
 	(void)ctx;
 	pthread_mutex_lock(&heard.lock);
 	changed_calls += port == PORT;
+	answer = changed_answer; /* who waits for the call gives the next one's answer as soon as the lock is free */
 	heard_unlock();
-	return changed_answer;
+	return answer;
 }
 
 static struct heard_route *
@@ -674,14 +677,17 @@ static void
 test_neighbors_of_a_killed_one(void **state)
 {
 	(void)state;
-	run("ip address add 192.0.2.1/24 dev p1; ip neigh add 192.0.2.78 dev p1 managed");
+	/* Asked for a minute, so that it is there however late somebody looks: without an answer it would be deleted. */
+	run("echo 20000 > /proc/sys/net/ipv4/neigh/p1/retrans_time_ms; "
+	    "ip address add 192.0.2.1/24 dev p1; ip neigh add 192.0.2.78 dev p1 managed");
 	start_and_stop();
 	assert_int_equal(
 		count_lines("ip neigh show 192.0.2.78 dev p1 | grep -i managed"), 1); /* not ours */
 	run("ip rule add pref 100 iif p1 blackhole"); /* as a killed one leaves it */
 	start_and_stop();
 	assert_int_equal(count_lines("ip neigh show dev p1 | grep -i managed"), 0);
-	run("ip neigh flush all dev p1 nud all; ip address flush dev p1");
+	run("ip neigh flush all dev p1 nud all; ip address flush dev p1; echo 50 > "
+	    "/proc/sys/net/ipv4/neigh/p1/retrans_time_ms");
 }
 
 /* The kernel keeps what it knows of a subnet that has left the interface; packets must not go there. */
