@@ -144,7 +144,8 @@ on_changed(void *ctx, uint16_t port)
 	(void)ctx;
 	pthread_mutex_lock(&heard.lock);
 	changed_calls += port == PORT;
-	answer = changed_answer; /* who waits for the call gives the next one's answer as soon as the lock is free */
+	/* Under the lock: who waits for this call gives the next one's answer as soon as it is free. */
+	answer = changed_answer;
 	heard_unlock();
 	return answer;
 }
