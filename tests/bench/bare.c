@@ -5,10 +5,14 @@
  *   bare gaps --cpu N                             polls the clock, and nothing else
  *   bare relay --cpu N --from NETNS:IFACE --to NETNS:IFACE    takes frames here and gives them out there, unchanged but for their addresses
  *   bare memory --cpu N [--mb N]                  reads and writes at random places of so much memory
+ *   bare memory --cpu N [--mb N] --lab FILE [--run-ms N] [--rest-ms N]    does so for a while (50 ms), sleeps for a while (150 ms), and so on; whatever
+ *                                                 else is on its CPU stands still while it runs. Counts what left the lab ports of FILE (lab_ports.c) meanwhile
  *
- * Each is alone on its CPU as far as it can be: pinned there, nice -20 (memory: as it was started). Commands on standard input, one a line:
+ * Each is alone on its CPU as far as it can be: pinned there, nice -20 (memory: as it was started; with --lab: real-time priority). Commands on standard
+ * input, one a line:
  *   report   {"event": "report", "seconds", "turns", "gap_ns": {count, p50, p99, p999, max}: between two looks at the clock, of `gaps` and
- *            `relay`; "frames": of `relay`, "refused": those that the far interface did not take} since the last one
+ *            `relay`; "frames": of `relay`, "refused": those that the far interface did not take; "running", "resting": {"ns", "frames"}, of --lab,
+ *            whole ones} since the last one
  *   stop, go (does nothing meanwhile and leaves the CPU)
  *   quit
  */
@@ -16,6 +20,7 @@
 #include "lpm/prefix.h"
 #include "tests/bench/netns.h"
 #include "tests/bench/tool.h"
+#include "tests/dataplane/lab_port.h"
 
 #include <arpa/inet.h>
 #include <linux/if_ether.h>
@@ -30,15 +35,27 @@
 #define LOOK_NS 20000000u /* at standard input */
 #define STEPS 4096u /* accesses to memory between two looks at the clock */
 #define FRAME_MAX 2048
+/* The kernel takes some of each second back from real-time threads. */
+#define RUN_MS_MAX 500
 
 static struct {
-	const char *from, *to;
-	uint32_t cpu, mb;
-} opt = {.cpu = UINT32_MAX, .mb = 512};
+	const char *from, *to, *lab;
+	uint32_t cpu, mb, run_ms, rest_ms;
+} opt = {.cpu = UINT32_MAX, .mb = 512, .run_ms = 50, .rest_ms = 150};
 
 static struct hist gaps;
 static uint64_t begin_ns, turns, frames, refused;
 static bool stopped;
+
+/* Frames by the lab ports, while we run and while we rest. */
+static struct {
+	struct lab_shared *shared;
+	uint64_t at_ns, at_seen; /* when this run or rest began */
+	uint64_t end_ns; /* of this run; 0: there is none yet */
+	struct lab_part {
+		uint64_t ns, frames;
+	} running, resting;
+} lab;
 
 static uint64_t
 clock_ns(void)
@@ -47,6 +64,53 @@ clock_ns(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &ts);
 	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+/* ---- by turns ---- */
+
+/* What was since the last call goes to `part` (NULL: to nobody). */
+static void
+lab_account(struct lab_part *part)
+{
+	unsigned ports = atomic_load_explicit(&lab.shared->taken, memory_order_relaxed);
+	uint64_t seen = 0, now = clock_ns();
+
+	for (unsigned i = 0; i < ports; i++)
+		seen += lab_count(&lab.shared->side[i].seen);
+	if (part != NULL) {
+		part->ns += now - lab.at_ns;
+		part->frames += seen - lab.at_seen;
+	}
+	lab.at_ns = now;
+	lab.at_seen = seen;
+}
+
+/* Called all the time while it runs. */
+static void
+lab_turn(void)
+{
+	uint64_t wake_ns = lab.end_ns + opt.rest_ms * UINT64_C(1000000);
+	struct timespec wake = {(time_t)(wake_ns / 1000000000u), (long)(wake_ns % 1000000000u)};
+
+	if (lab.end_ns == 0) {
+		lab_account(NULL);
+	} else {
+		if (clock_ns() < lab.end_ns)
+			return;
+		lab_account(&lab.running);
+		while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &wake, NULL) == EINTR)
+			;
+		lab_account(&lab.resting);
+	}
+	lab.end_ns = lab.at_ns + opt.run_ms * UINT64_C(1000000);
+}
+
+static void
+counts_reset(void)
+{
+	hist_reset(&gaps);
+	turns = frames = refused = 0;
+	lab.running = lab.resting = (struct lab_part){0};
 }
 
 /* ---- commands ---- */
@@ -61,13 +125,15 @@ report(void)
 	hist_summarize(all, 1, &g);
 	printf("{\"event\": \"report\", \"seconds\": %.6f, \"turns\": %llu, \"frames\": %llu, "
 	       "\"refused\": %llu, \"gap_ns\": {\"count\": %llu, \"p50\": %llu, \"p99\": %llu, "
-	       "\"p999\": %llu, \"max\": %llu}}\n",
+	       "\"p999\": %llu, \"max\": %llu}, \"running\": {\"ns\": %llu, \"frames\": %llu}, "
+	       "\"resting\": {\"ns\": %llu, \"frames\": %llu}}\n",
 		(double)(now - begin_ns) / 1e9, (unsigned long long)turns,
 		(unsigned long long)frames, (unsigned long long)refused,
 		(unsigned long long)g.count, (unsigned long long)g.p50, (unsigned long long)g.p99,
-		(unsigned long long)g.p999, (unsigned long long)g.max);
-	hist_reset(&gaps);
-	turns = frames = refused = 0;
+		(unsigned long long)g.p999, (unsigned long long)g.max,
+		(unsigned long long)lab.running.ns, (unsigned long long)lab.running.frames,
+		(unsigned long long)lab.resting.ns, (unsigned long long)lab.resting.frames);
+	counts_reset();
 	begin_ns = now;
 }
 
@@ -86,8 +152,8 @@ command(char *line)
 		stopped = true;
 	if (strcmp(line, "go") == 0) {
 		stopped = false;
-		hist_reset(&gaps);
-		turns = frames = refused = 0;
+		counts_reset();
+		lab.end_ns = 0;
 		begin_ns = clock_ns();
 	}
 	fflush(stdout);
@@ -187,6 +253,8 @@ turn_memory(void *ctx)
 		m->state = hash_mix(m->state + 0x9e3779b97f4a7c15u);
 		m->word[m->state & m->mask] ^= m->state;
 	}
+	if (lab.shared != NULL)
+		lab_turn();
 }
 
 /* ---- start ---- */
@@ -229,6 +297,14 @@ run_memory(void)
 	madvise(m.word, size, MADV_HUGEPAGE);
 	memset(m.word, 1, size);
 	m.mask = size / sizeof(*m.word) - 1;
+	if (opt.lab != NULL) {
+		lab.shared = lab_shared_open(opt.lab);
+		if (lab.shared == NULL)
+			die(opt.lab, errno);
+		if (sched_setscheduler(0, SCHED_FIFO, &(struct sched_param){.sched_priority = 1}) !=
+			0)
+			die("real-time priority", errno);
+	}
 	loop(turn_memory, &m);
 }
 
@@ -237,16 +313,19 @@ main(int argc, char **argv)
 {
 	const struct tool_option options[] = {{"cpu", OPTION_U32, &opt.cpu},
 		{"mb", OPTION_U32, &opt.mb}, {"from", OPTION_TEXT, &opt.from},
-		{"to", OPTION_TEXT, &opt.to}};
+		{"to", OPTION_TEXT, &opt.to}, {"lab", OPTION_TEXT, &opt.lab},
+		{"run-ms", OPTION_U32, &opt.run_ms}, {"rest-ms", OPTION_U32, &opt.rest_ms}};
 	const char *what = argc > 1 ? argv[1] : "";
 	bool relay = strcmp(what, "relay") == 0, memory = strcmp(what, "memory") == 0;
 
 	if (argc > 1)
 		options_read(argc - 1, argv + 1, options, sizeof(options) / sizeof(options[0]));
 	if ((!relay && !memory && strcmp(what, "gaps") != 0) || opt.cpu >= CPU_SETSIZE ||
-		opt.mb == 0 || opt.mb > 65536 || (relay && (opt.from == NULL || opt.to == NULL))) {
-		fprintf(stderr,
-			"bare: gaps, relay or memory, --cpu, and for relay --from and --to\n");
+		opt.mb == 0 || opt.mb > 65536 || opt.run_ms == 0 || opt.rest_ms == 0 ||
+		opt.run_ms > RUN_MS_MAX || opt.rest_ms < opt.run_ms || opt.rest_ms > 60000 ||
+		(relay && (opt.from == NULL || opt.to == NULL))) {
+		fprintf(stderr, "bare: gaps, relay or memory, --cpu, for relay --from and --to; "
+				"--run-ms at most 500, --rest-ms not below it\n");
 		return 2;
 	}
 	pin(!memory);

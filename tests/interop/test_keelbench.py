@@ -154,6 +154,17 @@ def given_back(c, out):
             c.equal("... the interfaces are where they were", sorted(lab.sh("machine", "ls /sys/class/net").split()), ["kw0", "kw1", "lo"])
 
 
+def rated(c, out):
+    """The worker's rate in a storm and beside a loop, by turns."""
+    status, said = keelbench("storm", *SMALL, "--lab-ports", "--out", out)
+    c.true("a storm with lab ports: exit 0", status == 0, said[-3000:])
+    document, m = metrics(os.path.join(out, "storm.json"))
+    c.true("... both rates", m["keel"]["worker_rate"] > 0 and m["beside-memory"]["worker_rate"] > 0, m)
+    g = document["segments"][0]
+    c.true("... the loop had a quarter of the time, and ran", 0.6 < g["storm_s"] / g["seconds"] < 0.8 and g["accesses_per_s"] > 0, g)
+    c.true("... nothing went astray", g["seen"] > 0 and g["misdirected"] + g["damaged"] + g["foreign"] == 0, g)
+
+
 def usage(c):
     for words, expected in ((["storm", "--dut", "198.18.0.300"], "is not an IPv4 address"), (["storm", "--dut", "198.18.0.1"], "--interface"),
                             (["plan", "--dut", "255.255.255.255"], "no address behind"), (["plan", "--dut", "192.0.2.1,192.0.2.9,198.18.0.1"], "in one /24"),
@@ -174,6 +185,7 @@ def test(checks):
     gaps(checks, os.path.join(out, "gaps"))
     wire(checks, os.path.join(out, "wire"))
     storm(checks, out)
+    rated(checks, os.path.join(out, "rated"))
     faults(checks, os.path.join(out, "faulty"))
 
 

@@ -188,7 +188,7 @@ def settle(args):
     if lab_ports and args.dut != "keel":
         raise Usage("--lab-ports: they are Keel's own, not of --dut %s" % args.dut)
     if args.command == "storm":
-        args.seconds = args.minutes * 60 if args.minutes else args.seconds or (6 if quick else 10 if lab_ports else 20)
+        args.seconds = args.minutes * 60 if args.minutes else args.seconds or (6 if quick else 15 if lab_ports else 20)
         args.pps = max(1, round((min(args.pps, 5000) if quick else args.pps) * args.rate))
         if args.seconds * args.pps > PACKETS_MAX and not lab_ports:
             raise Usage("--pps %d for %g s: the probe knows each packet by itself, %d at most (--rate or --pps below that)" % (
@@ -256,7 +256,7 @@ def storm(args, lab, say, rep):
         if args.bare:
             s.build_bare(worker)
         if args.bare or ports:
-            s.build_memory(others[0])
+            s.build_memory(others[0], *(["--lab", ports.file] if ports else []))
         dut.begin()
         try:
             (rated if ports else forwarded)(args, s, rep)
@@ -297,23 +297,14 @@ def rated(args, s, rep):
     ports.run(True)
     name = s.dut.name
     for i in range(args.runs):
-        # one half before and one behind it: what else the machine does changes from one minute to the next
-        before = s.memory_segment("%d-before" % i, args.seconds / 2)
-        storm = s.storm_rated(i, args.seconds)
-        behind = s.memory_segment("%d-behind" % i, args.seconds / 2)
-        rep.add(name, "worker_rate", "Mpps", storm["mpps"])
-        rep.add("beside-memory", "worker_rate", "Mpps", (before["mpps"] + behind["mpps"]) / 2)
-    ports.run(False)
-    for g in s.segments:
-        dut = name if g["kind"] == "storm" else "beside-memory"
+        g = s.storm_rated(i, args.seconds)
+        rep.add(name, "worker_rate", "Mpps", g["mpps"])
+        rep.add("beside-memory", "worker_rate", "Mpps", g["beside_memory_mpps"])
+        rep.add("beside-memory", "memory_accesses", "/s", g["accesses_per_s"])
         for k in ("misdirected", "reordered", "damaged"):
-            rep.add(dut, k, "packets", g[k])
-        for k, (unit, value) in g["figures"].items():
-            rep.add(dut, k, unit, value)
-        if g["kind"] == "storm":
-            beside(rep, name, g)
-        else:
-            rep.add(dut, "memory_accesses", "/s", g["accesses_per_s"])
+            rep.add(name, k, "packets", g[k])
+        beside(rep, name, g)
+    ports.run(False)
     rep.ratio("worker_rate", name, "beside-memory")
     whole(rep, s)
 
@@ -453,6 +444,8 @@ def run(args, say):
     args.out = os.path.abspath(args.out)
     rep = report.Report(args.command, args.out)
     args.worker, args.others = cpus_of_lab()
+    if getattr(args, "lab_ports", False):
+        args.others = args.others[:1]  # the loop takes it from all that is not the worker
     os.sched_setaffinity(0, args.others)  # and of all that we start, but for Keel, whose worker has the last CPU
     keel = args.dut == "keel" and args.command == "storm"
     with Hugepages(512 if keel and not args.no_huge else 0) as pages, Lab(os.path.join(args.out, "logs")) as lab:
