@@ -16,7 +16,7 @@
  * Each of the others in bursts of 32, 64 or 128, whichever it goes best with (alternating windows before all: rate_burst_N), the worker in
  * its own.
  *
- *   quiet, changing    keel again, without and with 100,000 changes of the tables a second by another thread
+ *   quiet, changing    keel again, without and with 100,000 changes of the tables a second by another thread: one worker, turns of 25 ms
  *
  * rate: all of it, the lab port too. rate_less_io: the time that io takes a packet in that run taken off, so what receive and transmit
  * from memory cost in all loops alike does not bring their ratios closer to one.
@@ -60,6 +60,8 @@
 #define BURST_RUNS 5
 #define BURST_WINDOW_NS 40000000u
 #define TURN_NS 50000000u
+#define CHANGES_TURN_NS 25000000u
+#define CHANGES_WARM_NS 5000000u
 #define WARM_NS 20000000u /* until the tables are in the caches again: a million packets */
 
 static struct {
@@ -404,47 +406,80 @@ mpps(const struct rate *r)
 	return (double)r->packets * 1e3 / (double)r->cpu_ns;
 }
 
+/* Of who runs. */
 static void
-measure(enum forward_kind kind, bool changing, uint64_t window_ns, struct rate *r)
+measure_window(bool changing, uint64_t warm_ns, uint64_t window_ns, struct rate *r)
 {
-	struct counts before, after;
-	uint64_t cpu;
+	uint64_t packets, cpu;
+
+	pass_time(warm_ns, changing);
+	packets = counts().seen;
+	cpu = clock_ns(b.worker_clock);
+	pass_time(window_ns, changing);
+	r->packets += counts().seen - packets;
+	r->cpu_ns += clock_ns(b.worker_clock) - cpu;
+}
+
+/* What was sent has arrived, and right but for `wrong` frames. */
+static void
+all_arrived(uint64_t wrong)
+{
+	struct counts c = counts();
+
+	if (c.seen != c.sent)
+		die("%lu frames lost", (unsigned long)(c.sent - c.seen));
+	if (c.wrong != wrong)
+		die("%lu frames misdirected, reordered or damaged",
+			(unsigned long)(c.wrong - wrong));
+}
+
+static void
+measure(enum forward_kind kind, uint64_t window_ns, struct rate *r)
+{
+	uint64_t wrong = counts().wrong;
 
 	b.ports->ttl_taken = kind != FORWARD_IO;
 	if (kind == FORWARD_KEEL)
 		keel_start();
 	else
 		other_start(kind);
-	pass_time(WARM_NS, changing);
-	before = counts();
-	cpu = clock_ns(b.worker_clock);
-	pass_time(window_ns, changing);
-	after = counts();
-	r->cpu_ns += clock_ns(b.worker_clock) - cpu;
-	r->packets += after.seen - before.seen;
+	measure_window(false, WARM_NS, window_ns, r);
 	if (kind == FORWARD_KEEL)
 		workers_stop();
 	else
 		forward_stop();
-	if (counts().seen != counts().sent)
-		die("%lu frames lost", (unsigned long)(counts().sent - counts().seen));
-	if (kind != FORWARD_IO && after.wrong != before.wrong)
-		die("%lu frames misdirected, reordered or damaged",
-			(unsigned long)(after.wrong - before.wrong));
+	all_arrived(kind == FORWARD_IO ? counts().wrong : wrong);
+}
+
+/* One worker, by turns without and with changes. */
+static void
+measure_changes(unsigned run, struct rate *quiet, struct rate *changing)
+{
+	uint64_t wrong = counts().wrong;
+	unsigned turns = (unsigned)((options.window_ns + CHANGES_TURN_NS - 1) / CHANGES_TURN_NS);
+
+	b.ports->ttl_taken = true;
+	keel_start();
+	pass_time(WARM_NS, false);
+	for (unsigned turn = 0; turn < 2 * turns; turn++) {
+		bool now = (run + turn + turn / 2) % 2;
+
+		measure_window(
+			now, CHANGES_WARM_NS, options.window_ns / turns, now ? changing : quiet);
+	}
+	workers_stop();
+	all_arrived(wrong);
 }
 
 static const struct dut {
 	const char *name;
 	enum forward_kind kind;
-	bool changing;
 } dut[] = {
-	{"io", FORWARD_IO, false},
-	{"keel", FORWARD_KEEL, false},
-	{"lpm", FORWARD_LPM, false},
-	{"fib", FORWARD_FIB, false},
-	{"fib_avx512", FORWARD_FIB_AVX512, false},
-	{"quiet", FORWARD_KEEL, false},
-	{"changing", FORWARD_KEEL, true},
+	{"io", FORWARD_IO},
+	{"keel", FORWARD_KEEL},
+	{"lpm", FORWARD_LPM},
+	{"fib", FORWARD_FIB},
+	{"fib_avx512", FORWARD_FIB_AVX512},
 };
 #define DUTS (sizeof(dut) / sizeof(dut[0]))
 
@@ -471,11 +506,11 @@ bursts_find(void)
 			burst_of[k] = size[i % 3];
 			struct rate r = {0};
 
-			measure(k, false, BURST_WINDOW_NS, &r);
+			measure(k, BURST_WINDOW_NS, &r);
 			rate[k][i % 3][i / 3] = mpps(&r);
 		}
 	}
-	for (const struct dut *d = dut; d < dut + 5; d++) {
+	for (const struct dut *d = dut; d < dut + DUTS; d++) {
 		if (d->kind < FORWARD_LPM || !forward_has(d->kind))
 			continue;
 		for (unsigned i = 0; i < 3; i++) {
@@ -511,26 +546,28 @@ static void
 measure_all(unsigned run)
 {
 	unsigned turns = (unsigned)((options.window_ns + TURN_NS - 1) / TURN_NS);
-	struct rate rate[DUTS] = {{0}};
+	struct rate rate[DUTS] = {{0}}, quiet = {0}, changing = {0};
 	double best = 0, io;
 
 	for (unsigned turn = 0; turn < turns; turn++)
 		for (unsigned i = 0; i < DUTS; i++) {
-			/* the pair at the end stays together, in turning order */
-			unsigned d = i < 5 ? (run + turn + i) % 5 : 5 + (run + turn + i) % 2;
+			unsigned d = (run + turn + i) % DUTS;
 
 			if (wanted(&dut[d]))
-				measure(dut[d].kind, dut[d].changing, options.window_ns / turns,
-					&rate[d]);
+				measure(dut[d].kind, options.window_ns / turns, &rate[d]);
 		}
 	io = rate[0].cpu_ns != 0 ? mpps(&rate[0]) : 0;
 	for (unsigned d = 0; d < DUTS; d++) {
 		if (!wanted(&dut[d]))
 			continue;
-		if (d < 5 && dut[d].kind >= FORWARD_LPM && mpps(&rate[d]) > best)
+		if (dut[d].kind >= FORWARD_LPM && mpps(&rate[d]) > best)
 			best = mpps(&rate[d]);
-		sample_rate(d < 5 ? "rate" : "rate_beside_changes", dut[d].name, run,
-			mpps(&rate[d]), io);
+		sample_rate("rate", dut[d].name, run, mpps(&rate[d]), io);
+	}
+	if (options.only == NULL || strcmp(options.only, "changing") == 0) {
+		measure_changes(run, &quiet, &changing);
+		sample_rate("rate_beside_changes", "quiet", run, mpps(&quiet), io);
+		sample_rate("rate_beside_changes", "changing", run, mpps(&changing), io);
 	}
 	if (best > 0)
 		sample_rate("rate", "best_other", run, best, io);
