@@ -215,12 +215,45 @@ churn(uint32_t updates, uint64_t seed)
 #define PACE_BACKLOG                                                                               \
 	(4u << 20) /* beyond that the other side does not keep pace: nothing is added */
 
+/* Prefixes are drawn so many ahead, so that their cache misses go beside each other: else they take a third of the time. */
+#define PACE_AHEAD 16u
+
 static struct {
 	uint32_t left, rate;
 	uint64_t state, began_ns, sent;
 	uint32_t gone[PACE_GONE]; /* by `sent`, the oldest at `at` */
 	unsigned at, count;
+	uint32_t drawn[PACE_AHEAD]; /* the next at `next` */
+	unsigned next;
 } pace;
+
+static void
+prefetch_entry(uint32_t index)
+{
+	__builtin_prefetch(&table.entry[index]);
+	__builtin_prefetch(&withdrawn[index], 1);
+}
+
+/* What it is announced with: half the way later. */
+static void
+prefetch_set(uint32_t index)
+{
+	const char *set = (const char *)table.sets[table.entry[index].set];
+
+	__builtin_prefetch(set);
+	__builtin_prefetch(set + 64);
+}
+
+static uint32_t
+pace_draw(void)
+{
+	uint32_t index;
+
+	pace.state = hash_mix(pace.state + 0x9e3779b97f4a7c15u);
+	index = (uint32_t)(pace.state % table.entry_count);
+	prefetch_entry(index);
+	return index;
+}
 
 static void
 pace_begin(uint32_t updates, uint32_t rate, uint64_t seed)
@@ -230,7 +263,9 @@ pace_begin(uint32_t updates, uint32_t rate, uint64_t seed)
 	pace.state = seed;
 	pace.began_ns = now_ns();
 	pace.sent = 0;
-	pace.at = pace.count = 0;
+	pace.at = pace.count = pace.next = 0;
+	for (unsigned i = 0; i < PACE_AHEAD; i++)
+		pace.drawn[i] = pace_draw();
 }
 
 static uint32_t
@@ -239,9 +274,25 @@ pace_choose(void)
 	uint32_t index;
 
 	do {
-		pace.state = hash_mix(pace.state + 0x9e3779b97f4a7c15u);
-		index = (uint32_t)(pace.state % table.entry_count);
+		index = pace.drawn[pace.next];
+		pace.drawn[pace.next] = pace_draw();
+		pace.next = (pace.next + 1) % PACE_AHEAD;
 	} while (withdrawn[index]);
+	return index;
+}
+
+/* The one that has been gone for longest. */
+static uint32_t
+pace_back(void)
+{
+	uint32_t index = pace.gone[pace.at];
+
+	pace.at = (pace.at + 1) % PACE_GONE;
+	pace.count--;
+	if (pace.count > PACE_AHEAD) {
+		prefetch_entry(pace.gone[(pace.at + PACE_AHEAD) % PACE_GONE]);
+		prefetch_set(pace.gone[(pace.at + PACE_AHEAD / 2) % PACE_GONE]);
+	}
 	return index;
 }
 
@@ -250,16 +301,12 @@ pace_one(void)
 {
 	bool back = pace.left <= pace.count || pace.count == PACE_GONE;
 	struct run r = {.open = false};
-	uint32_t index = back ? pace.gone[pace.at] : pace_choose();
+	uint32_t index = back ? pace_back() : pace_choose();
 
 	run_add(&r, index, !back);
 	run_end(&r);
-	if (back) {
-		pace.at = (pace.at + 1) % PACE_GONE;
-		pace.count--;
-	} else {
+	if (!back)
 		pace.gone[(pace.at + pace.count++) % PACE_GONE] = index;
-	}
 	pace.left--;
 	pace.sent++;
 }
