@@ -5,14 +5,15 @@
  *   bare gaps --cpu N                             polls the clock, and nothing else
  *   bare relay --cpu N --from NETNS:IFACE --to NETNS:IFACE    takes frames here and gives them out there, unchanged but for their addresses
  *   bare memory --cpu N [--mb N]                  reads and writes at random places of so much memory
- *   bare memory --cpu N [--mb N] --lab FILE [--run-ms N] [--rest-ms N]    does so for a while (50 ms), sleeps for a while (150 ms), and so on; whatever
- *                                                 else is on its CPU stands still while it runs. Counts what left the lab ports of FILE (lab_ports.c) meanwhile
+ *   bare memory --cpu N [--mb N] --lab FILE [--run-ms N] [--rest-ms N]    does so for a while (60 ms), sleeps for a while (180 ms), and so on; whatever
+ *                                                 else is on its CPU stands still while it runs. Counts what leaves the lab ports of FILE (lab_ports.c) in
+ *                                                 each part, but for the first 20 ms, in which caches are as the other part left them
  *
  * Each is alone on its CPU as far as it can be: pinned there, nice -20 (memory: as it was started; with --lab: real-time priority). Commands on standard
  * input, one a line:
  *   report   {"event": "report", "seconds", "turns", "gap_ns": {count, p50, p99, p999, max}: between two looks at the clock, of `gaps` and
  *            `relay`; "frames": of `relay`, "refused": those that the far interface did not take; "running", "resting": {"ns", "frames"}, of --lab,
- *            whole ones} since the last one
+ *            of whole parts} since the last one
  *   stop, go (does nothing meanwhile and leaves the CPU)
  *   quit
  */
@@ -21,6 +22,7 @@
 #include "tests/bench/netns.h"
 #include "tests/bench/tool.h"
 #include "tests/dataplane/lab_port.h"
+#include "tests/lpm/tick.h"
 
 #include <arpa/inet.h>
 #include <linux/if_ether.h>
@@ -35,13 +37,16 @@
 #define LOOK_NS 20000000u /* at standard input */
 #define STEPS 4096u /* accesses to memory between two looks at the clock */
 #define FRAME_MAX 2048
+#define SETTLE_NS 20000000u
+#define SETTLE_MS (SETTLE_NS / 1000000u)
 /* The kernel takes some of each second back from real-time threads. */
-#define RUN_MS_MAX 500
+#define RUN_MS_MAX 500u
+#define REST_MS_MAX 60000u
 
 static struct {
 	const char *from, *to, *lab;
 	uint32_t cpu, mb, run_ms, rest_ms;
-} opt = {.cpu = UINT32_MAX, .mb = 512, .run_ms = 50, .rest_ms = 150};
+} opt = {.cpu = UINT32_MAX, .mb = 512, .run_ms = 60, .rest_ms = 180};
 
 static struct hist gaps;
 static uint64_t begin_ns, turns, frames, refused;
@@ -51,7 +56,8 @@ static bool stopped;
 static struct {
 	struct lab_shared *shared;
 	uint64_t at_ns, at_seen; /* when this run or rest began */
-	uint64_t end_ns; /* of this run; 0: there is none yet */
+	uint64_t begin_ns; /* of this run; 0: there is none yet */
+	bool settled;
 	struct lab_part {
 		uint64_t ns, frames;
 	} running, resting;
@@ -85,24 +91,34 @@ lab_account(struct lab_part *part)
 	lab.at_seen = seen;
 }
 
+static void
+lab_rest(uint64_t from_ns)
+{
+	tick_until(from_ns + SETTLE_NS);
+	lab_account(NULL);
+	tick_until(from_ns + opt.rest_ms * UINT64_C(1000000));
+	lab_account(&lab.resting);
+}
+
 /* Called all the time while it runs. */
 static void
 lab_turn(void)
 {
-	uint64_t wake_ns = lab.end_ns + opt.rest_ms * UINT64_C(1000000);
-	struct timespec wake = {(time_t)(wake_ns / 1000000000u), (long)(wake_ns % 1000000000u)};
+	uint64_t end_ns = lab.begin_ns + opt.run_ms * UINT64_C(1000000), now = clock_ns();
 
-	if (lab.end_ns == 0) {
-		lab_account(NULL);
-	} else {
-		if (clock_ns() < lab.end_ns)
-			return;
-		lab_account(&lab.running);
-		while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &wake, NULL) == EINTR)
-			;
-		lab_account(&lab.resting);
+	if (lab.begin_ns != 0 && now < end_ns) {
+		if (!lab.settled && now >= lab.begin_ns + SETTLE_NS) {
+			lab_account(NULL);
+			lab.settled = true;
+		}
+		return;
 	}
-	lab.end_ns = lab.at_ns + opt.run_ms * UINT64_C(1000000);
+	if (lab.begin_ns != 0) {
+		lab_account(&lab.running);
+		lab_rest(end_ns);
+	}
+	lab.begin_ns = clock_ns();
+	lab.settled = false;
 }
 
 static void
@@ -153,7 +169,7 @@ command(char *line)
 	if (strcmp(line, "go") == 0) {
 		stopped = false;
 		counts_reset();
-		lab.end_ns = 0;
+		lab.begin_ns = 0;
 		begin_ns = clock_ns();
 	}
 	fflush(stdout);
@@ -321,11 +337,13 @@ main(int argc, char **argv)
 	if (argc > 1)
 		options_read(argc - 1, argv + 1, options, sizeof(options) / sizeof(options[0]));
 	if ((!relay && !memory && strcmp(what, "gaps") != 0) || opt.cpu >= CPU_SETSIZE ||
-		opt.mb == 0 || opt.mb > 65536 || opt.run_ms == 0 || opt.rest_ms == 0 ||
-		opt.run_ms > RUN_MS_MAX || opt.rest_ms < opt.run_ms || opt.rest_ms > 60000 ||
-		(relay && (opt.from == NULL || opt.to == NULL))) {
-		fprintf(stderr, "bare: gaps, relay or memory, --cpu, for relay --from and --to; "
-				"--run-ms at most 500, --rest-ms not below it\n");
+		opt.mb == 0 || opt.mb > 65536 || opt.run_ms <= SETTLE_MS ||
+		opt.run_ms > RUN_MS_MAX || opt.rest_ms < opt.run_ms || opt.rest_ms > REST_MS_MAX ||
+		(opt.lab != NULL && !memory) || (relay && (opt.from == NULL || opt.to == NULL))) {
+		fprintf(stderr,
+			"bare: gaps, relay or memory, --cpu, for relay --from and --to; --lab is "
+			"of memory, --run-ms above %u and up to %u, --rest-ms from that to %u\n",
+			SETTLE_MS, RUN_MS_MAX, REST_MS_MAX);
 		return 2;
 	}
 	pin(!memory);

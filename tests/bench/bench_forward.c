@@ -16,7 +16,7 @@
  * Each of the others in bursts of 32, 64 or 128, whichever it goes best with (alternating windows before all: rate_burst_N), the worker in
  * its own.
  *
- *   quiet, changing    keel again, without and with 100,000 changes of the tables a second by another thread: one worker, turns of 25 ms
+ *   quiet, changing    keel again, without and with 100,000 changes of the tables a second by another thread: one worker that goes on running
  *
  * rate: all of it, the lab port too. rate_less_io: the time that io takes a packet in that run taken off, so what receive and transmit
  * from memory cost in all loops alike does not bring their ratios closer to one.
@@ -60,8 +60,7 @@
 #define BURST_RUNS 5
 #define BURST_WINDOW_NS 40000000u
 #define TURN_NS 50000000u
-#define CHANGES_TURN_NS 25000000u
-#define CHANGES_WARM_NS 5000000u
+#define CHANGES_WINDOWS 2u /* of each: a ratio near one decides */
 #define WARM_NS 20000000u /* until the tables are in the caches again: a million packets */
 
 static struct {
@@ -406,7 +405,7 @@ mpps(const struct rate *r)
 	return (double)r->packets * 1e3 / (double)r->cpu_ns;
 }
 
-/* Of who runs. */
+/* Adds a window of whatever runs now. */
 static void
 measure_window(bool changing, uint64_t warm_ns, uint64_t window_ns, struct rate *r)
 {
@@ -456,7 +455,7 @@ static void
 measure_changes(unsigned run, struct rate *quiet, struct rate *changing)
 {
 	uint64_t wrong = counts().wrong;
-	unsigned turns = (unsigned)((options.window_ns + CHANGES_TURN_NS - 1) / CHANGES_TURN_NS);
+	unsigned turns = (unsigned)(CHANGES_WINDOWS * options.window_ns / TURN_NS) + 1;
 
 	b.ports->ttl_taken = true;
 	keel_start();
@@ -464,8 +463,7 @@ measure_changes(unsigned run, struct rate *quiet, struct rate *changing)
 	for (unsigned turn = 0; turn < 2 * turns; turn++) {
 		bool now = (run + turn + turn / 2) % 2;
 
-		measure_window(
-			now, CHANGES_WARM_NS, options.window_ns / turns, now ? changing : quiet);
+		measure_window(now, WARM_NS, TURN_NS, now ? changing : quiet);
 	}
 	workers_stop();
 	all_arrived(wrong);
@@ -531,6 +529,21 @@ wanted(const struct dut *d)
 	return forward_has(d->kind) && (options.only == NULL || strcmp(options.only, d->name) == 0);
 }
 
+static bool
+pair_named(const char *name)
+{
+	return strcmp(name, "quiet") == 0 || strcmp(name, "changing") == 0;
+}
+
+static bool
+named(const char *name)
+{
+	for (unsigned d = 0; d < DUTS; d++)
+		if (strcmp(name, dut[d].name) == 0)
+			return true;
+	return pair_named(name);
+}
+
 static void
 sample_rate(const char *metric, const char *who, unsigned run, double rate, double io)
 {
@@ -564,10 +577,10 @@ measure_all(unsigned run)
 			best = mpps(&rate[d]);
 		sample_rate("rate", dut[d].name, run, mpps(&rate[d]), io);
 	}
-	if (options.only == NULL || strcmp(options.only, "changing") == 0) {
+	if (options.only == NULL || pair_named(options.only)) {
 		measure_changes(run, &quiet, &changing);
-		sample_rate("rate_beside_changes", "quiet", run, mpps(&quiet), io);
-		sample_rate("rate_beside_changes", "changing", run, mpps(&changing), io);
+		sample("rate_beside_changes", "quiet", "Mpps", run, mpps(&quiet));
+		sample("rate_beside_changes", "changing", "Mpps", run, mpps(&changing));
 	}
 	if (best > 0)
 		sample_rate("rate", "best_other", run, best, io);
@@ -601,7 +614,8 @@ run_family(bool v6)
 	stages();
 #else
 	forward_tables_make(b.route, b.hop, b.list, b.count, v6);
-	if (options.only == NULL || strcmp(options.only, "keel") != 0)
+	if (options.only == NULL ||
+		(strcmp(options.only, "keel") != 0 && !pair_named(options.only)))
 		bursts_find();
 	for (unsigned run = 0; run < options.runs; run++) {
 		measure_all(run);
@@ -645,6 +659,10 @@ main(int argc, char **argv)
 			die("usage: bench_forward [--quick] [--runs N] [--family 4|6] [--only DUT] "
 			    "[--seconds N]");
 	}
+#ifndef KEEL_STAGES
+	if (options.only != NULL && !named(options.only))
+		die("--only %s: there is none of that name", options.only);
+#endif
 	if (before >= 0 && before < HUGEPAGES)
 		(void)nr_hugepages(HUGEPAGES);
 	if (options.family != 6)

@@ -234,7 +234,7 @@ prefetch_entry(uint32_t index)
 	__builtin_prefetch(&withdrawn[index], 1);
 }
 
-/* What it is announced with: half the way later. */
+/* What it is announced with; half as far ahead, as the entry has to be there first. */
 static void
 prefetch_set(uint32_t index)
 {

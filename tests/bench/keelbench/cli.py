@@ -98,7 +98,7 @@ def parser():
     for x in (p, plan):
         x.add_argument("--peers", type=integer(0), default=20, help="that ask for refreshes (default %(default)s)")
         x.add_argument("--hold", type=HOLD, default=90, help="their hold time (default %(default)s)")
-    p.add_argument("--seconds", type=positive, help="of one storm (default 20)")
+    p.add_argument("--seconds", type=positive, help="of one storm (default 20; with --lab-ports 15)")
     p.add_argument("--minutes", type=positive, help="soak: one storm of so many minutes, its memory in thirds")
     p.add_argument("--rate", type=positive, default=1, help="of everything: flips, refreshes, churn, packets (0.5: half of all)")
     p.add_argument("--flip-s", type=not_negative, default=5, help="seconds from one policy change to the next (default 5; 0: none)")
@@ -108,7 +108,7 @@ def parser():
     p.add_argument("--destinations", type=integer(2), default=5000, help="IPv4 addresses that traffic goes to; of IPv6 half of that")
     p.add_argument("--slow", type=integer(0), default=0, help="so many of the asking peers read nothing in a storm")
     p.add_argument("--lab-ports", action="store_true", help="Keel only: the worker's rate in packets a second (traffic from and to memory, in the worker's own "
-                   "loop) in the storm, as a ratio to its rate beside an unrelated loop in memory; default 15 alternations")
+                   "loop) in the storm, as a ratio to its rate beside an unrelated loop in memory, by turns; default 15 runs")
     p.add_argument("--no-bare", action="store_true", help="without the bare loop beside it")
 
     for name, default in (("load", 1000000), ("refresh", 100000), ("churn", 100000)):
@@ -303,7 +303,9 @@ def rated(args, s, rep):
         rep.add("beside-memory", "memory_accesses", "/s", g["accesses_per_s"])
         for k in ("misdirected", "reordered", "damaged"):
             rep.add(name, k, "packets", g[k])
-        beside(rep, name, g)
+        rep.add(name, "storm_router_cpu", "CPU-s", g["router_cpu_s"])
+        rep.add(name, "storm_churn", "updates/s", g["churn_per_s"])
+        rep.add(name, "storm_churn_skipped", "updates", g["churn_skipped"])
     ports.run(False)
     rep.ratio("worker_rate", name, "beside-memory")
     whole(rep, s)
@@ -445,6 +447,8 @@ def run(args, say):
     rep = report.Report(args.command, args.out)
     args.worker, args.others = cpus_of_lab()
     if getattr(args, "lab_ports", False):
+        if args.worker in args.others:
+            raise Unable("--lab-ports: needs a CPU for the worker and another one for all else")
         args.others = args.others[:1]  # the loop takes it from all that is not the worker
     os.sched_setaffinity(0, args.others)  # and of all that we start, but for Keel, whose worker has the last CPU
     keel = args.dut == "keel" and args.command == "storm"
