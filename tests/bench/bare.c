@@ -12,8 +12,8 @@
  * Each is alone on its CPU as far as it can be: pinned there, nice -20 (memory: as it was started; with --lab: real-time priority). Commands on standard
  * input, one a line:
  *   report   {"event": "report", "seconds", "turns", "gap_ns": {count, p50, p99, p999, max}: between two looks at the clock, of `gaps` and
- *            `relay`; "frames": of `relay`, "refused": those that the far interface did not take; "running", "resting": {"ns", "frames"}, of --lab,
- *            of whole parts} since the last one
+ *            `relay`; "frames": of `relay`, "refused": those that the far interface did not take; "running", "resting": {"ns", "frames", "turns"}, of
+ *            --lab, of whole parts} since the last one
  *   stop, go (does nothing meanwhile and leaves the CPU)
  *   quit
  */
@@ -55,11 +55,11 @@ static bool stopped;
 /* Frames by the lab ports, while we run and while we rest. */
 static struct {
 	struct lab_shared *shared;
-	uint64_t at_ns, at_seen; /* when this run or rest began */
+	uint64_t at_ns, at_seen, at_turns; /* when this run or rest began */
 	uint64_t begin_ns; /* of this run; 0: there is none yet */
 	bool settled;
 	struct lab_part {
-		uint64_t ns, frames;
+		uint64_t ns, frames, turns;
 	} running, resting;
 } lab;
 
@@ -86,9 +86,11 @@ lab_account(struct lab_part *part)
 	if (part != NULL) {
 		part->ns += now - lab.at_ns;
 		part->frames += seen - lab.at_seen;
+		part->turns += turns - lab.at_turns;
 	}
 	lab.at_ns = now;
 	lab.at_seen = seen;
+	lab.at_turns = turns;
 }
 
 static void
@@ -125,11 +127,19 @@ static void
 counts_reset(void)
 {
 	hist_reset(&gaps);
-	turns = frames = refused = 0;
+	turns = frames = refused = lab.at_turns = 0;
 	lab.running = lab.resting = (struct lab_part){0};
 }
 
 /* ---- commands ---- */
+
+static void
+put_part(const char *name, const struct lab_part *part)
+{
+	printf(", \"%s\": {\"ns\": %llu, \"frames\": %llu, \"turns\": %llu}", name,
+		(unsigned long long)part->ns, (unsigned long long)part->frames,
+		(unsigned long long)part->turns);
+}
 
 static void
 report(void)
@@ -141,14 +151,14 @@ report(void)
 	hist_summarize(all, 1, &g);
 	printf("{\"event\": \"report\", \"seconds\": %.6f, \"turns\": %llu, \"frames\": %llu, "
 	       "\"refused\": %llu, \"gap_ns\": {\"count\": %llu, \"p50\": %llu, \"p99\": %llu, "
-	       "\"p999\": %llu, \"max\": %llu}, \"running\": {\"ns\": %llu, \"frames\": %llu}, "
-	       "\"resting\": {\"ns\": %llu, \"frames\": %llu}}\n",
+	       "\"p999\": %llu, \"max\": %llu}",
 		(double)(now - begin_ns) / 1e9, (unsigned long long)turns,
 		(unsigned long long)frames, (unsigned long long)refused,
 		(unsigned long long)g.count, (unsigned long long)g.p50, (unsigned long long)g.p99,
-		(unsigned long long)g.p999, (unsigned long long)g.max,
-		(unsigned long long)lab.running.ns, (unsigned long long)lab.running.frames,
-		(unsigned long long)lab.resting.ns, (unsigned long long)lab.resting.frames);
+		(unsigned long long)g.p999, (unsigned long long)g.max);
+	put_part("running", &lab.running);
+	put_part("resting", &lab.resting);
+	printf("}\n");
 	counts_reset();
 	begin_ns = now;
 }

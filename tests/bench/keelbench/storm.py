@@ -285,7 +285,7 @@ class Storm:
         r.update(name="storm-%d" % i, kind="storm", seconds=round((after["ns"] - before["ns"]) / 1e9, 3), lost_where={}, router_cpu_s=round(cpu, 2),
                  storm_s=m["resting"]["ns"] / 1e9, memory_s=m["running"]["ns"] / 1e9, mpps=1e3 * m["resting"]["frames"] / m["resting"]["ns"],
                  beside_memory_mpps=1e3 * m["running"]["frames"] / m["running"]["ns"],
-                 accesses_per_s=round(2 * 4096 * m["turns"] / m["seconds"]), **self.beside)
+                 accesses_per_s=round(2 * 4096 * 1e9 * m["running"]["turns"] / m["running"]["ns"]), **self.beside)
         self.segments.append(r)
         self.say("%s: %.2f Mpps, beside the loop %.2f, %d misdirected, %d damaged; control threads %.1f CPU s in %g s" % (
             r["name"], r["mpps"], r["beside_memory_mpps"], r["misdirected"], r["damaged"], r["router_cpu_s"], seconds))
