@@ -32,7 +32,6 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <time.h>
 
 #define LOOK_NS 20000000u /* at standard input */
 #define STEPS 4096u /* accesses to memory between two looks at the clock */
@@ -63,15 +62,6 @@ static struct {
 	} running, resting;
 } lab;
 
-static uint64_t
-clock_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}
-
 /* ---- by turns ---- */
 
 /* What was since the last call goes to `part` (NULL: to nobody). */
@@ -79,7 +69,7 @@ static void
 lab_account(struct lab_part *part)
 {
 	unsigned ports = atomic_load_explicit(&lab.shared->taken, memory_order_relaxed);
-	uint64_t seen = 0, now = clock_ns();
+	uint64_t seen = 0, now = tick_now_ns();
 
 	for (unsigned i = 0; i < ports; i++)
 		seen += lab_count(&lab.shared->side[i].seen);
@@ -106,7 +96,7 @@ lab_rest(uint64_t from_ns)
 static void
 lab_turn(void)
 {
-	uint64_t end_ns = lab.begin_ns + opt.run_ms * UINT64_C(1000000), now = clock_ns();
+	uint64_t end_ns = lab.begin_ns + opt.run_ms * UINT64_C(1000000), now = tick_now_ns();
 
 	if (lab.begin_ns != 0 && now < end_ns) {
 		if (!lab.settled && now >= lab.begin_ns + SETTLE_NS) {
@@ -119,7 +109,7 @@ lab_turn(void)
 		lab_account(&lab.running);
 		lab_rest(end_ns);
 	}
-	lab.begin_ns = clock_ns();
+	lab.begin_ns = tick_now_ns();
 	lab.settled = false;
 }
 
@@ -146,7 +136,7 @@ report(void)
 {
 	const struct hist *all[1] = {&gaps};
 	struct hist_summary g;
-	uint64_t now = clock_ns();
+	uint64_t now = tick_now_ns();
 
 	hist_summarize(all, 1, &g);
 	printf("{\"event\": \"report\", \"seconds\": %.6f, \"turns\": %llu, \"frames\": %llu, "
@@ -180,7 +170,7 @@ command(char *line)
 		stopped = false;
 		counts_reset();
 		lab.begin_ns = 0;
-		begin_ns = clock_ns();
+		begin_ns = tick_now_ns();
 	}
 	fflush(stdout);
 	return true;
@@ -205,11 +195,11 @@ look(void)
 static void
 loop(void (*turn)(void *ctx), void *ctx)
 {
-	uint64_t last = clock_ns(), look_ns = last;
+	uint64_t last = tick_now_ns(), look_ns = last;
 
 	begin_ns = last;
 	for (;;) {
-		uint64_t now = clock_ns();
+		uint64_t now = tick_now_ns();
 
 		hist_add(&gaps, now - last);
 		last = now;
@@ -219,7 +209,7 @@ loop(void (*turn)(void *ctx), void *ctx)
 			continue;
 		if (!look())
 			return;
-		last = clock_ns();
+		last = tick_now_ns();
 		look_ns = last + LOOK_NS;
 	}
 }
