@@ -49,13 +49,13 @@ forward_ttl(const uint8_t *ip, enum afi afi)
 	return afi == AFI_IPV4 ? ip[8] : ip[7];
 }
 
-/* From pkt[i] on, the first whose TTL or hop limit ends here, or the lane's end. */
+/* Of pkt[i..to), the first whose TTL or hop limit ends here, or `to`. */
 static inline unsigned
-forward_end(const struct lane *l, unsigned i, enum afi afi)
+forward_end(const struct lane *l, unsigned i, unsigned to, enum afi afi)
 {
 	if (!l->any_expired)
-		return l->count;
-	while (i < l->count && forward_ttl(l->ip[i], afi) > 1)
+		return to;
+	while (i < to && forward_ttl(l->ip[i], afi) > 1)
 		i++;
 	return i;
 }
@@ -170,20 +170,20 @@ forward_plain(const struct lane *l, unsigned i, unsigned end, enum afi afi,
 	return i;
 }
 
-/* A whole lane. `plain` is forward_plain() of this family in a function of its own, which keeps its registers. */
+/* pkt[from..to). `plain` is forward_plain() of this family in a function of its own, which keeps its registers. */
 static __rte_always_inline void
-forward_finish(struct burst *b, const struct lane *l, enum afi afi, const struct fib_reader *fib,
-	struct outbox *out,
+forward_finish(struct burst *b, const struct lane *l, unsigned from, unsigned to, enum afi afi,
+	const struct fib_reader *fib, struct outbox *out,
 	unsigned (*plain)(const struct lane *l, unsigned i, unsigned end,
 		const struct fib_reader *fib, struct outbox *out)) RUNS_ON(role_worker)
 {
-	unsigned end = 0;
+	unsigned end = from;
 
-	for (unsigned i = 0; i < l->count; i++) {
+	for (unsigned i = from; i < to; i++) {
 		if (i >= end)
-			end = b->own ? i : forward_end(l, i, afi);
+			end = b->own ? i : forward_end(l, i, to, afi);
 		i = plain(l, i, end, fib, out);
-		if (i < l->count)
+		if (i < to)
 			forward_other(b, l, i, afi, fib, out);
 	}
 }

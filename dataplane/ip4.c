@@ -215,5 +215,5 @@ ip4_finish(struct burst *b, const struct fib_reader *fib, const struct fib_gener
 	struct vrf_id vrf, struct outbox *out)
 {
 	fib_read_v4_lists(generation, vrf, b->v4.destination.v4, b->v4.list, b->v4.count);
-	forward_finish(b, &b->v4, AFI_IPV4, fib, out, finish_plain);
+	forward_finish(b, &b->v4, 0, b->v4.count, AFI_IPV4, fib, out, finish_plain);
 }

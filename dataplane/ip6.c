@@ -6,6 +6,7 @@
 #include <string.h>
 
 #define TO_AT offsetof(struct rte_ipv6_hdr, dst_addr)
+#define ANSWERS 32 /* read at once, and finished while those behind them come */
 
 /*
  * RFC 4291 2.5.2, 2.5.3, 2.7 (a multicast destination: we forward none); IPv4-mapped ones stand for IPv4 inside a host and are not
@@ -152,14 +153,28 @@ finish_plain(const struct lane *l, unsigned i, unsigned end, const struct fib_re
 	return forward_plain(l, i, end, AFI_IPV6, fib, out);
 }
 
-/* The answers of some lie below /48: of all, at once, as a walk for each by itself would wait at each level. */
+HOT void
+ip6_look_up(
+	struct burst *b, const struct fib_generation *generation, struct vrf_id vrf, unsigned step)
+{
+	struct lane *l = &b->v6;
+	const uint8_t(*to)[16] = (const uint8_t(*)[16])l->destination.v6;
+
+	static_assert(BURST_MAX <= TABLE_V6_BURST, "a burst is looked up at once");
+	if (step == 0) /* by a loop of its own */
+		fib_read_v6_step(generation, vrf, to, l->slot, l->rest, l->count, 0);
+	else
+		fib_read_v6_step(generation, vrf, to, l->slot, l->rest, l->count, step);
+}
+
+/* The answers of some of pkt[from..from+n) lie below /48: of all, at once, as a walk for each by itself would wait at each level. */
 static __attribute__((noinline)) void
-look_deeper(struct lane *l, const struct fib_generation *generation, struct vrf_id vrf)
-	RUNS_ON(role_worker)
+look_deeper(struct lane *l, unsigned from, unsigned n, const struct fib_generation *generation,
+	struct vrf_id vrf) RUNS_ON(role_worker)
 {
 	table_v6_lookup_deep(generation->v6[vrf.v].words,
-		(const uint8_t(*)[16])l->destination.v6, l->slot, l->count);
-	(void)fib_read_v6_lists(generation, vrf, l->slot, l->list, l->count);
+		(const uint8_t(*)[16])l->destination.v6 + from, l->slot + from, n);
+	(void)fib_read_v6_lists(generation, vrf, l->slot + from, l->list + from, n);
 }
 
 HOT void
@@ -168,10 +183,11 @@ ip6_finish(struct burst *b, const struct fib_reader *fib, const struct fib_gener
 {
 	struct lane *l = &b->v6;
 
-	static_assert(BURST_MAX <= TABLE_V6_BURST, "a burst is looked up at once");
-	fib_read_v6_front(
-		generation, vrf, (const uint8_t(*)[16])l->destination.v6, l->slot, l->count);
-	if (__builtin_expect(fib_read_v6_lists(generation, vrf, l->slot, l->list, l->count), 0))
-		look_deeper(l, generation, vrf);
-	forward_finish(b, &b->v6, AFI_IPV6, fib, out, finish_plain);
+	for (unsigned i = 0, n; i < l->count; i += n) {
+		n = l->count - i < ANSWERS ? l->count - i : ANSWERS;
+		if (__builtin_expect(
+			    fib_read_v6_lists(generation, vrf, l->slot + i, l->list + i, n), 0))
+			look_deeper(l, i, n, generation, vrf);
+		forward_finish(b, l, i, i + n, AFI_IPV6, fib, out, finish_plain);
+	}
 }

@@ -14,7 +14,13 @@
 /* Header checks. Fills first[] and destination[]; trims link padding. */
 void ip6_classify(struct burst *b)
 	RUNS_ON(role_worker);
-/* Looks up, chooses the path, checks hop limit and MTU, rewrites both headers, puts into `out`. Fills waiting[]. */
+/*
+ * Step 0, 1 .. TABLE_V6_STEPS - 1 of the lookup, all by one generation: each fetches what the next one reads, so best something else is done in
+ * between.
+ */
+void ip6_look_up(struct burst *b, const struct fib_generation *generation, struct vrf_id vrf,
+	unsigned step) RUNS_ON(role_worker);
+/* When it is looked up: chooses the path, checks hop limit and MTU, rewrites both headers, puts into `out`. Fills waiting[]. */
 void ip6_finish(struct burst *b, const struct fib_reader *fib,
 	const struct fib_generation *generation, struct vrf_id vrf, struct outbox *out)
 	RUNS_ON(role_worker);

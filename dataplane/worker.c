@@ -148,11 +148,11 @@ report_waiting(struct worker *w, struct burst *b, uint64_t now) RUNS_ON(role_wor
 	}
 }
 
-/* A burst that is classified, into the transmit buffers: those that have packets now. Leaves fault[]. One generation for both families. */
+/* A burst that is looked up, into the transmit buffers: those that have packets now. Leaves fault[]. One generation for both families. */
 static inline uint64_t
-route(struct worker *w, struct burst *b, struct vrf_id vrf, uint64_t now) RUNS_ON(role_worker)
+route(struct worker *w, struct burst *b, const struct fib_generation *generation, struct vrf_id vrf,
+	uint64_t now) RUNS_ON(role_worker)
 {
-	const struct fib_generation *generation = fib_read_begin(w->fib);
 	struct outbox out = {.tx = w->tx, .ports = w->port_count};
 
 	if (b->v4.count > 0)
@@ -192,12 +192,45 @@ read_end(struct worker *w) RUNS_ON(role_worker)
 		qsbr_offline(w->qsbr, w->reader);
 }
 
+static inline void
+look_up(struct burst *b, const struct fib_generation *generation, struct vrf_id vrf, unsigned step)
+	RUNS_ON(role_worker)
+{
+	if (b->v6.count > 0)
+		ip6_look_up(b, generation, vrf, step);
+	stage_end(STAGE_FINISH);
+}
+
+/* A burst that is classified, all steps at once; goes before send_off(). */
+static const struct fib_generation *
+look_up_all(struct worker *w, struct burst *b, struct vrf_id vrf) RUNS_ON(role_worker)
+{
+	const struct fib_generation *generation;
+
+	read_begin(w);
+	generation = fib_read_begin(w->fib);
+	for (unsigned step = 0; step < TABLE_V6_STEPS; step++)
+		look_up(b, generation, vrf, step);
+	return generation;
+}
+
+/* A burst that is looked up, by a reader, who is none afterwards where the driver may sleep. */
+static inline void
+send_off(struct worker *w, struct burst *b, const struct fib_generation *generation,
+	struct vrf_id vrf, uint64_t now, _Atomic uint64_t *sent_counter) RUNS_ON(role_worker)
+{
+	uint64_t pending = route(w, b, generation, vrf, now);
+
+	read_end(w);
+	flush(w, pending, sent_counter);
+	stage_end(STAGE_TRANSMIT);
+}
+
 /* The errors about a burst's faults, as a burst of our own. */
 static __attribute__((noinline)) void
 answer_faults(struct worker *w, const struct burst *about, const struct source *s, uint64_t now)
 	RUNS_ON(role_worker)
 {
-	uint64_t pending;
 	struct burst b;
 
 	burst_init(&b, &w->stats, true);
@@ -213,34 +246,27 @@ answer_faults(struct worker *w, const struct burst *about, const struct source *
 		}
 	}
 	count_add(&w->stats.icmp_errors, b.v4.count + b.v6.count);
-	read_begin(w);
-	pending = route(w, &b, s->vrf, now);
-	read_end(w);
-	flush(w, pending, &w->stats.originated);
+	send_off(w, &b, look_up_all(w, &b, s->vrf), s->vrf, now, &w->stats.originated);
 }
 
+/* A burst from `s` that is looked up: see send_off(). */
 static void
-finish(struct worker *w, struct burst *b, const struct source *s, uint64_t now)
-	RUNS_ON(role_worker)
+finish(struct worker *w, struct burst *b, const struct source *s,
+	const struct fib_generation *generation, uint64_t now) RUNS_ON(role_worker)
 {
-	uint64_t pending;
-
-	read_begin(w);
-	pending = route(w, b, s->vrf, now);
-	read_end(w);
-	flush(w, pending, &w->stats.forwarded);
-	stage_end(STAGE_TRANSMIT);
+	send_off(w, b, generation, s->vrf, now, &w->stats.forwarded);
 	if (b->fault_count > 0)
 		answer_faults(w, b, s, now);
 }
 
+/* With nothing behind it. */
 static void
 finish_held(struct worker *w, uint64_t now) RUNS_ON(role_worker)
 {
 	struct burst *b = w->held;
 
 	w->held = NULL;
-	finish(w, b, w->held_source, now);
+	finish(w, b, w->held_source, look_up_all(w, b, w->held_source->vrf), now);
 }
 
 /*
@@ -264,46 +290,73 @@ fetch(struct lane *held, const struct lane *next, const uint32_t *words) RUNS_ON
 }
 
 static void
-fetch_tables(struct worker *w, const struct burst *next, struct vrf_id vrf) RUNS_ON(role_worker)
+fetch_tables(struct burst *held, const struct burst *next, const struct fib_generation *g,
+	struct vrf_id vrf) RUNS_ON(role_worker)
 {
-	const struct fib_generation *g;
-	struct burst *held = w->held;
-
-	read_begin(w);
-	g = fib_read_begin(w->fib);
 	fetch(held != NULL ? &held->v4 : NULL, &next->v4,
 		(const uint32_t *)(const void *)g->v4[vrf.v].answers);
 	fetch(held != NULL ? &held->v6 : NULL, &next->v6, g->v6[vrf.v].words);
-	read_end(w);
+}
+
+/* n packets as `s` received them. */
+static inline void
+split(struct worker *w, struct burst *b, unsigned n, const struct source *s) RUNS_ON(role_worker)
+{
+	/* relaxed: a value by itself */
+	uint64_t mac_word = atomic_load_explicit(s->mac, memory_order_relaxed);
+	uint8_t mac[6];
+
+	burst_init(b, &w->stats, false);
+	memcpy(mac, &mac_word, sizeof(mac));
+	forward_split(b, n, mac);
+	count_add(&w->stats.received_v4, b->v4.count);
+	count_add(&w->stats.received_v6, b->v6.count);
+	stage_end(STAGE_SPLIT);
+}
+
+/* The same, when a burst is held: its lookup goes on in between, as what a step fetches takes a while to come. */
+static inline void
+split_and_classify(struct worker *w, struct burst *b, unsigned n, const struct source *s,
+	const struct fib_generation *generation) RUNS_ON(role_worker)
+{
+	struct vrf_id vrf = w->held_source->vrf;
+
+	static_assert(TABLE_V6_STEPS == 3, "all of them");
+	look_up(w->held, generation, vrf, 0);
+	split(w, b, n, s);
+	look_up(w->held, generation, vrf, 1);
+	classify(b);
+	look_up(w->held, generation, vrf, 2);
 }
 
 /* One receive queue: how many packets it had. A full burst, behind which there will be more, is held until those are classified. */
 static unsigned
 poll_source(struct worker *w, struct source *s, uint64_t now) RUNS_ON(role_worker)
 {
-	struct burst *b = &w->burst[w->held == &w->burst[0]];
+	struct burst *held = w->held, *b = &w->burst[held == &w->burst[0]];
 	unsigned most = s->most, n = rte_eth_rx_burst(s->ethdev, s->queue, b->v4.pkt, s->most);
-	uint64_t mac_word;
-	uint8_t mac[6];
+	const struct fib_generation *generation;
 
 	if (n == 0)
 		return 0;
 	stage_end(STAGE_RECEIVE);
-	burst_init(b, &w->stats, false);
-	/* relaxed: a value by itself */
-	mac_word = atomic_load_explicit(s->mac, memory_order_relaxed);
-	memcpy(mac, &mac_word, sizeof(mac));
-	forward_split(b, n, mac);
-	count_add(&w->stats.received_v4, b->v4.count);
-	count_add(&w->stats.received_v6, b->v6.count);
-	stage_end(STAGE_SPLIT);
-	classify(b);
-	fetch_tables(w, b, s->vrf);
-	if (w->held != NULL)
-		finish_held(w, now);
+	read_begin(w);
+	generation = fib_read_begin(w->fib);
+	if (held != NULL) {
+		split_and_classify(w, b, n, s, generation);
+	} else {
+		split(w, b, n, s);
+		classify(b);
+	}
+	fetch_tables(held, b, generation, s->vrf);
+	w->held = NULL;
+	if (held != NULL)
+		finish(w, held, w->held_source, generation, now);
+	else
+		read_end(w);
 	s->most = b->v6.count > n / 4 ? BURST_MAX : BURST_V4;
 	if (n < most) {
-		finish(w, b, s, now);
+		finish(w, b, s, look_up_all(w, b, s->vrf), now);
 	} else {
 		w->held = b;
 		w->held_source = s;
@@ -318,7 +371,6 @@ poll_inject(struct worker *w, uint64_t now) RUNS_ON(role_worker)
 	struct rte_mbuf *m = w->inject_next != NULL ? w->inject_next : ring_pop(w->inject);
 	unsigned n = 0;
 	struct vrf_id vrf;
-	uint64_t pending;
 	struct burst b;
 
 	if (m == NULL)
@@ -335,10 +387,7 @@ poll_inject(struct worker *w, uint64_t now) RUNS_ON(role_worker)
 	}
 	w->inject_next = m;
 	classify(&b);
-	read_begin(w);
-	pending = route(w, &b, vrf, now);
-	read_end(w);
-	flush(w, pending, &w->stats.originated);
+	send_off(w, &b, look_up_all(w, &b, vrf), vrf, now, &w->stats.originated);
 	return n;
 }
 

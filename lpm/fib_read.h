@@ -149,14 +149,15 @@ fib_read_v6_bulk(const struct fib_generation *g, struct vrf_id vrf, const uint8_
 }
 
 /*
- * The same in steps, for who finishes packets as the answers come. `ip`: at most TABLE_V6_BURST. `slot`: where each answer lies, or the table goes on
- * (table_v6_goes_on() of its word).
+ * The same in steps (table_v6_lookup_step()), all of one generation, for who has other things to do in between. `ip`: at most TABLE_V6_BURST.
+ * `slot`: at the end, where each answer lies, or the table goes on (table_v6_goes_on() of its word).
  */
 static inline __attribute__((always_inline)) void
-fib_read_v6_front(const struct fib_generation *g, struct vrf_id vrf, const uint8_t (*ip)[16], uint32_t *slot, unsigned n)
+fib_read_v6_step(const struct fib_generation *g, struct vrf_id vrf, const uint8_t (*ip)[16],
+	uint32_t *slot, uint32_t *rest, unsigned n, unsigned step)
 {
 	if (g->v6[vrf.v].words != NULL)
-		table_v6_lookup_front(g->v6[vrf.v].words, ip, slot, n);
+		table_v6_lookup_step(g->v6[vrf.v].words, ip, slot, rest, n, step);
 }
 
 /*

@@ -200,7 +200,15 @@ make_tables(void)
 		commit();
 }
 
-/* A destination's class is the port that it must leave by. */
+/* A destination's class is the port that it must leave by; `any`: for io, which looks nothing up, as a sink that finds half of all misdirected costs more. */
+static void
+ports_allow(bool any)
+{
+	for (unsigned i = 0; i < OUTPUTS; i++)
+		atomic_store_explicit(
+			&b.ports->allowed[i], any ? UINT32_MAX : 1u << i, memory_order_relaxed);
+}
+
 static void
 make_flows(void)
 {
@@ -217,8 +225,7 @@ make_flows(void)
 		die("out of memory");
 	lab_flows_draw(b.ports, afi, s, b.route, b.count, 42);
 	shadow_destroy(s);
-	for (unsigned i = 0; i < OUTPUTS; i++)
-		atomic_store_explicit(&b.ports->allowed[i], 1u << i, memory_order_relaxed);
+	ports_allow(false);
 	atomic_store_explicit(&b.ports->side[1].limit, 0, memory_order_relaxed);
 	atomic_store_explicit(&b.ports->run, 1, memory_order_release);
 }
@@ -438,6 +445,7 @@ measure(enum forward_kind kind, uint64_t window_ns, struct rate *r)
 	uint64_t wrong = counts().wrong;
 
 	b.ports->ttl_taken = kind != FORWARD_IO;
+	ports_allow(kind == FORWARD_IO);
 	if (kind == FORWARD_KEEL)
 		keel_start();
 	else

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The data path of the lab port. It is measured alone (bench_forward, "io"), so that its cost can be taken off. */
 #include "tests/dataplane/lab_port.h"
+#include "lpm/base.h"
 
 #include <errno.h>
 #include <rte_byteorder.h>
@@ -19,16 +20,28 @@
 #define NUMBER_MASK ((UINT64_C(1) << NUMBER_BITS) - 1)
 #define CLASS_SHIFT 40
 #define TAG_SHIFT 48
+#define AHEAD                                                                                      \
+	128 /* flows of which the source asks for one while it writes a frame: those of the next burst */
 #define FULL_EACH 64 /* frames looked at in full: one of so many */
 
 /* The number of a frame: its source in the upper bits, counted from 1 below. */
 #define SOURCE_SHIFT 36
 
+/* What the source writes into a buffer, from rearm_data to hash.usr, as vector drivers do: at once. */
+#define HEAD_AT offsetof(struct rte_mbuf, rearm_data)
+#define POOL_MARK                                                                                  \
+	0x4b65656cu /* hash.usr of the source's buffers: nobody else writes it there, so it tells whose pool they are of */
+
+struct head {
+	alignas(32) uint8_t b[32];
+};
+
 /* What a port keeps to itself. */
 struct end {
 	struct lab_side *side;
 	struct rte_mempool *pool;
-	uint64_t rearm; /* first word of a fresh buffer */
+	struct head fresh;
+	size_t frame_at; /* in a buffer */
 	uint64_t number;
 	uint64_t next_v4, next_v6;
 	uint32_t sum; /* of the IPv4 header without destination */
@@ -102,7 +115,7 @@ fold_v6(const uint8_t *dst)
 	return w[0] ^ w[1];
 }
 
-static inline void
+static __rte_always_inline void
 put_word(uint8_t *f, uint64_t number, uint8_t class, uint64_t dst)
 {
 	uint64_t word = number | (uint64_t) class << CLASS_SHIFT | tag(number, dst) << TAG_SHIFT;
@@ -110,7 +123,7 @@ put_word(uint8_t *f, uint64_t number, uint8_t class, uint64_t dst)
 	memcpy(f + WORD_AT, &word, sizeof(word));
 }
 
-static inline void
+static __rte_always_inline void
 make_v4(const struct end *e, uint8_t *f, const struct lab_flow_v4 *flow, uint64_t number)
 {
 	uint32_t sum = e->sum + (flow->dst & 0xffff) + (flow->dst >> 16);
@@ -125,7 +138,7 @@ make_v4(const struct end *e, uint8_t *f, const struct lab_flow_v4 *flow, uint64_
 	put_word(f, number, flow->class, flow->dst);
 }
 
-static inline void
+static __rte_always_inline void
 make_v6(const struct end *e, uint8_t *f, const struct lab_flow_v6 *flow, uint64_t number)
 {
 	memcpy(f, e->v6, LAB_FRAME);
@@ -136,12 +149,30 @@ make_v6(const struct end *e, uint8_t *f, const struct lab_flow_v6 *flow, uint64_
 
 /* ---- source ---- */
 
+static struct head
+head_of(uint16_t ethdev)
+{
+	struct rte_mbuf m = {.data_off = RTE_PKTMBUF_HEADROOM,
+		.nb_segs = 1,
+		.port = ethdev,
+		.pkt_len = LAB_FRAME,
+		.data_len = LAB_FRAME};
+	struct head h;
+
+	static_assert(
+		HEAD_AT + sizeof(h) == offsetof(struct rte_mbuf, hash.usr) + sizeof(m.hash.usr),
+		"");
+	rte_mbuf_refcnt_set(&m, 1);
+	m.hash.usr = POOL_MARK;
+	memcpy(&h, (const char *)&m + HEAD_AT, sizeof(h));
+	return h;
+}
+
 /* At the first frame, as only then the port has its address and its buffers. */
 static bool
 prepare(unsigned index)
 {
 	struct end *e = &end[index];
-	struct rte_mbuf fresh = {.data_off = RTE_PKTMBUF_HEADROOM, .nb_segs = 1, .port = e->ethdev};
 	uint64_t mac = atomic_load_explicit(&e->side->mac, memory_order_relaxed);
 	struct rte_ether_addr own;
 
@@ -150,24 +181,20 @@ prepare(unsigned index)
 		return false;
 	memcpy(e->mac, mac != 0 ? (const uint8_t *)&mac : own.addr_bytes, 6);
 	make_templates(e, index);
-	rte_mbuf_refcnt_set(&fresh, 1);
-	e->rearm = *(const uint64_t *)(uintptr_t)&fresh.rearm_data;
+	e->fresh = head_of(e->ethdev);
+	e->frame_at =
+		sizeof(struct rte_mbuf) + rte_pktmbuf_priv_size(e->pool) + RTE_PKTMBUF_HEADROOM;
 	e->number = (uint64_t)index << SOURCE_SHIFT;
 	e->ready = true;
 	return true;
 }
 
-static inline uint8_t *
+static __rte_always_inline uint8_t *
 fresh_frame(const struct end *e, struct rte_mbuf *m)
 {
-	uint64_t *rearm = (uint64_t *)(uintptr_t)&m->rearm_data;
-
-	*rearm = e->rearm;
-	m->ol_flags = 0;
-	m->packet_type = 0;
-	m->pkt_len = LAB_FRAME;
-	m->data_len = LAB_FRAME;
-	return rte_pktmbuf_mtod(m, uint8_t *);
+	memcpy((char *)m + HEAD_AT, &e->fresh, sizeof(e->fresh));
+	return (uint8_t *)m +
+	       e->frame_at; /* without reading the buffer, which may be in no cache near */
 }
 
 static inline uint64_t
@@ -177,13 +204,14 @@ after(uint64_t at, uint64_t count)
 }
 
 /* Positions are kept aside while frames are written, which might be anything for all the compiler knows. */
-static inline void
+static HOT void
 fill_v4(struct end *e, const struct lab_shared *s, struct rte_mbuf **pkt, unsigned n)
 {
 	const struct lab_flow_v4 *flow = lab_flows_v4(s);
 	uint64_t at = e->next_v4, count = s->v4_count, number = e->number;
 
 	for (unsigned i = 0; i < n; i++) {
+		__builtin_prefetch(&flow[at + AHEAD]);
 		make_v4(e, fresh_frame(e, pkt[i]), &flow[at], ++number);
 		at = after(at, count);
 	}
@@ -191,13 +219,14 @@ fill_v4(struct end *e, const struct lab_shared *s, struct rte_mbuf **pkt, unsign
 	e->number = number;
 }
 
-static inline void
+static HOT void
 fill_v6(struct end *e, const struct lab_shared *s, struct rte_mbuf **pkt, unsigned n)
 {
 	const struct lab_flow_v6 *flow = lab_flows_v6(s);
 	uint64_t at = e->next_v6, count = s->v6_count, number = e->number;
 
 	for (unsigned i = 0; i < n; i++) {
+		__builtin_prefetch(&flow[at + AHEAD]);
 		make_v6(e, fresh_frame(e, pkt[i]), &flow[at], ++number);
 		at = after(at, count);
 	}
@@ -285,25 +314,39 @@ misdirected(struct end *e, uint64_t word)
 		&e->side->bad_class, (uint8_t)(word >> CLASS_SHIFT), memory_order_relaxed);
 }
 
-/* A frame that leaves. False: not of ours. */
-static inline bool
-look_at(unsigned index, struct end *e, const struct rte_mbuf *m, uint64_t *reordered)
+/* What the sink has seen in this burst, of one family and source at a time. */
+struct looks {
+	uint64_t seen, reordered;
+	uint64_t *last; /* of whom the number below is */
+	uint64_t number;
+};
+
+/* A frame that leaves. */
+static inline void
+look_at(const struct lab_shared *s, unsigned index, struct end *e, const struct rte_mbuf *m,
+	struct looks *l)
 {
 	const uint8_t *f = rte_pktmbuf_mtod(m, const uint8_t *);
 	uint64_t word, number, *last;
 	bool v6;
 
 	if (!ours(m))
-		return false;
+		return;
+	l->seen++;
 	memcpy(&word, f + WORD_AT, sizeof(word));
 	number = word & NUMBER_MASK;
 	v6 = f[12] == 0x86;
 	last = &e->last[v6][number >> SOURCE_SHIFT];
-	*reordered += number <= *last;
-	*last = number;
+	if (last != l->last) {
+		*l->last = l->number;
+		l->last = last;
+		l->number = *last;
+	}
+	l->reordered += number <= l->number;
+	l->number = number;
 	/* relaxed: a value by itself; who changes it gives both generations' ports while both may be in use */
 	if (!(atomic_load_explicit(
-		      &shared->allowed[(uint8_t)(word >> CLASS_SHIFT)], memory_order_relaxed) >>
+		      &s->allowed[(uint8_t)(word >> CLASS_SHIFT)], memory_order_relaxed) >>
 			    index &
 		    1))
 		misdirected(e, word);
@@ -312,41 +355,43 @@ look_at(unsigned index, struct end *e, const struct rte_mbuf *m, uint64_t *reord
 		if (!whole(f, word, v6))
 			add(&e->side->damaged, 1);
 	}
-	return true;
 }
 
-/* Back to their pool at once, if they all are as the source made them. */
-static inline void
-give_back(struct end *e, struct rte_mbuf **pkt, unsigned n)
+/* Not 0: not as the source made it: shared, of several segments, of a kind or a pool of its own. */
+static inline uint64_t
+strange(const struct rte_mbuf *m)
 {
-	struct rte_mempool *pool = pkt[0]->pool;
-	bool plain = true;
+	uint64_t rearm; /* data_off, refcnt, nb_segs, port */
 
-	for (unsigned i = 0; i < n; i++)
-		plain &= pkt[i]->pool == pool && pkt[i]->nb_segs == 1 &&
-			 rte_mbuf_refcnt_read(pkt[i]) == 1 && RTE_MBUF_DIRECT(pkt[i]);
-	if (plain)
-		rte_mempool_put_bulk(pool, (void **)pkt, n);
-	else
-		rte_pktmbuf_free_bulk(pkt, n);
+	memcpy(&rearm, (const char *)m + HEAD_AT, sizeof(rearm));
+	return ((rearm ^ (UINT64_C(1) << 16 | UINT64_C(1) << 32)) & UINT64_C(0x0000ffffffff0000)) |
+	       m->ol_flags | (m->hash.usr ^ POOL_MARK);
 }
 
 static inline uint16_t
 transmit(unsigned index, struct rte_mbuf **pkt, uint16_t n)
 {
 	struct end *e = &end[index];
-	uint64_t seen = 0, reordered = 0;
+	struct looks l = {.last = &e->last[0][0], .number = e->last[0][0]};
+	const struct lab_shared *s = shared;
+	uint64_t odd = 0;
 
 	if (n == 0)
 		return 0;
-	for (unsigned i = 0; i < n; i++)
-		seen += look_at(index, e, pkt[i], &reordered);
-	add(&e->side->seen, seen);
-	if (seen < n)
-		add(&e->side->foreign, n - seen);
-	if (reordered > 0)
-		add(&e->side->reordered, reordered);
-	give_back(e, pkt, n);
+	for (unsigned i = 0; i < n; i++) {
+		odd |= strange(pkt[i]);
+		look_at(s, index, e, pkt[i], &l);
+	}
+	*l.last = l.number;
+	add(&e->side->seen, l.seen);
+	if (l.seen < n)
+		add(&e->side->foreign, n - l.seen);
+	if (l.reordered > 0)
+		add(&e->side->reordered, l.reordered);
+	if (odd == 0)
+		rte_mempool_put_bulk(pkt[0]->pool, (void **)pkt, n);
+	else
+		rte_pktmbuf_free_bulk(pkt, n);
 	return n;
 }
 

@@ -107,6 +107,21 @@ overtaken(void **state)
 	assert_true(SUM(reordered) > before);
 }
 
+/* By others that leave one by one. */
+static void
+overtaken_together(void **state)
+{
+	struct rte_mbuf *pkt[N], *later[N];
+	uint16_t n = arrive(pkt), behind = arrive(later);
+	uint64_t before;
+
+	for (unsigned i = 0; i < behind; i++)
+		leave_right(&later[i], 1);
+	before = SUM(reordered);
+	leave_right(pkt, n);
+	assert_int_equal(SUM(reordered), before + 4); /* the first of each family at each port */
+}
+
 static void
 misdirected(void **state)
 {
@@ -163,6 +178,42 @@ foreign(void **state)
 	assert_int_equal(SUM(seen), seen + n - 1);
 }
 
+/* A frame that somebody else holds too is not given back before he has. */
+static void
+shared(void **state)
+{
+	struct rte_mbuf *pkt[N], *m;
+	uint16_t n = arrive(pkt);
+
+	m = pkt[0];
+	rte_mbuf_refcnt_update(m, 1);
+	leave_right(pkt, n);
+	assert_int_equal(rte_mbuf_refcnt_read(m), 1);
+	rte_pktmbuf_free(m);
+}
+
+/* A frame of ours in a buffer of another pool, as the kernel may send it, goes back there. */
+static void
+of_another_pool(void **state)
+{
+	struct rte_mempool *other =
+		rte_pktmbuf_pool_create("other", N, 0, 0, RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
+	uint64_t seen = SUM(seen);
+	struct rte_mbuf *pkt[N], *m;
+	uint16_t n = arrive(pkt);
+
+	assert_non_null(other);
+	m = rte_pktmbuf_alloc(other);
+	assert_non_null(m);
+	memcpy(rte_pktmbuf_append(m, LAB_FRAME), rte_pktmbuf_mtod(pkt[1], const void *), LAB_FRAME);
+	rte_pktmbuf_free(pkt[1]);
+	pkt[1] = m;
+	leave_right(pkt, n);
+	assert_int_equal(SUM(seen), seen + n);
+	assert_int_equal(rte_mempool_avail_count(other), N);
+	rte_mempool_free(other);
+}
+
 static void
 limited(void **state)
 {
@@ -199,9 +250,12 @@ main(void)
 		cmocka_unit_test(all_right),
 		cmocka_unit_test(lost),
 		cmocka_unit_test(overtaken),
+		cmocka_unit_test(overtaken_together),
 		cmocka_unit_test(misdirected),
 		cmocka_unit_test(changed),
 		cmocka_unit_test(foreign),
+		cmocka_unit_test(shared),
+		cmocka_unit_test(of_another_pool),
 		cmocka_unit_test(limited),
 	};
 	static char directory[] = "/tmp/keel-test-lab-port-XXXXXX";
