@@ -196,8 +196,9 @@ static inline void
 look_up(struct burst *b, const struct fib_generation *generation, struct vrf_id vrf, unsigned step)
 	RUNS_ON(role_worker)
 {
-	if (b->v6.count > 0)
-		ip6_look_up(b, generation, vrf, step);
+	if (b->v6.count == 0)
+		return;
+	ip6_look_up(b, generation, vrf, step);
 	stage_end(STAGE_FINISH);
 }
 

@@ -5,7 +5,7 @@ set -euo pipefail
 dir=${1:?usage: hot.sh BUILD-FOLDER}
 allowed='
 memcpy memset memmove memcmp __stack_chk_fail _GLOBAL_OFFSET_TABLE_
-forward_split forward_choose ip4_classify ip4_finish ip6_classify ip6_finish rewrite_flow_hash_v4 rewrite_flow_hash_v6
+forward_split forward_choose ip4_classify ip4_finish ip6_classify ip6_look_up ip6_finish rewrite_flow_hash_v4 rewrite_flow_hash_v6
 addr_from_v4 next_hop_peek icmp_allowed icmp_make qsbr_online qsbr_offline qsbr_quiescent ring_push ring_pop
 __cpu_indicator_init __cpu_model __cpu_features2
 rte_eth_fp_ops rte_eth_call_rx_callbacks rte_eth_call_tx_callbacks rte_pktmbuf_free_bulk

@@ -13,7 +13,7 @@
  *
  * In a run they take turns of 50 ms, because what else these machines do comes and goes within a second.
  *
- * Each of the others in bursts of 32, 64 or 128, whichever it goes best with (alternating windows before all: rate_burst_N), the worker in
+ * Each of the others in bursts of 32, 64, 128 or 256, whichever it goes best with (alternating windows before all: rate_burst_N), the worker in
  * its own.
  *
  *   quiet, changing    keel again, without and with 100,000 changes of the tables a second by another thread: one worker that goes on running
@@ -58,6 +58,7 @@
 #define CHANGES_PER_S 100000
 #define CHANGE_EACH_NS FIB_COMMIT_INTERVAL_NS /* as keeld does */
 #define BURST_RUNS 5
+#define BURST_SIZES 4
 #define BURST_WINDOW_NS 40000000u
 #define TURN_NS 50000000u
 #define CHANGES_WINDOWS 2u /* of each: a ratio near one decides */
@@ -455,7 +456,7 @@ measure(enum forward_kind kind, uint64_t window_ns, struct rate *r)
 		workers_stop();
 	else
 		forward_stop();
-	all_arrived(kind == FORWARD_IO ? counts().wrong : wrong);
+	all_arrived(wrong);
 }
 
 /* One worker, by turns without and with changes. */
@@ -466,6 +467,7 @@ measure_changes(unsigned run, struct rate *quiet, struct rate *changing)
 	unsigned turns = (unsigned)(CHANGES_WINDOWS * options.window_ns / TURN_NS) + 1;
 
 	b.ports->ttl_taken = true;
+	ports_allow(false);
 	keel_start();
 	pass_time(WARM_NS, false);
 	for (unsigned turn = 0; turn < 2 * turns; turn++) {
@@ -501,25 +503,26 @@ by_rate(const void *one, const void *other)
 static void
 bursts_find(void)
 {
-	static const unsigned size[] = {32, 64, 128};
-	double rate[FORWARD_FIB_AVX512 + 1][3][BURST_RUNS], best[FORWARD_FIB_AVX512 + 1] = {0};
+	static const unsigned size[BURST_SIZES] = {32, 64, 128, 256};
+	double rate[FORWARD_FIB_AVX512 + 1][BURST_SIZES][BURST_RUNS],
+		best[FORWARD_FIB_AVX512 + 1] = {0};
 	char metric[32];
 
-	for (unsigned i = 0; i < BURST_RUNS * 3; i++) {
+	for (unsigned i = 0; i < BURST_RUNS * BURST_SIZES; i++) {
 		for (enum forward_kind k = FORWARD_LPM; k <= FORWARD_FIB_AVX512; k++) {
 			if (!forward_has(k))
 				continue;
-			burst_of[k] = size[i % 3];
+			burst_of[k] = size[i % BURST_SIZES];
 			struct rate r = {0};
 
 			measure(k, BURST_WINDOW_NS, &r);
-			rate[k][i % 3][i / 3] = mpps(&r);
+			rate[k][i % BURST_SIZES][i / BURST_SIZES] = mpps(&r);
 		}
 	}
 	for (const struct dut *d = dut; d < dut + DUTS; d++) {
 		if (d->kind < FORWARD_LPM || !forward_has(d->kind))
 			continue;
-		for (unsigned i = 0; i < 3; i++) {
+		for (unsigned i = 0; i < BURST_SIZES; i++) {
 			qsort(rate[d->kind][i], BURST_RUNS, sizeof(double), by_rate);
 			(void)snprintf(metric, sizeof(metric), "rate_burst_%u", size[i]);
 			sample(metric, d->name, "Mpps", 0, rate[d->kind][i][BURST_RUNS / 2]);

@@ -20,6 +20,6 @@ void forward_lpm_set(struct rte_lpm *lpm);
 void forward_hop_set(uint32_t list, uint16_t port, const uint8_t ether[12]);
 void forward_port_set(uint16_t port, uint16_t ethdev);
 bool forward_has(enum forward_kind kind);
-/* `burst`: packets at most, up to 128. */
+/* `burst`: packets at most, up to 256. */
 void forward_start(enum forward_kind kind, bool v6, unsigned burst);
 void forward_stop(void);

@@ -18,7 +18,7 @@
 #include <rte_prefetch.h>
 #include <stdatomic.h>
 
-#define BURST 128
+#define BURST 256
 #define HOPS_MAX 16
 #define PORTS 2
 #define ETHER 14

@@ -27,10 +27,8 @@
 /* The number of a frame: its source in the upper bits, counted from 1 below. */
 #define SOURCE_SHIFT 36
 
-/* What the source writes into a buffer, from rearm_data to hash.usr, as vector drivers do: at once. */
+/* What the source writes into a buffer, from rearm_data to hash.rss, as vector drivers do: at once. */
 #define HEAD_AT offsetof(struct rte_mbuf, rearm_data)
-#define POOL_MARK                                                                                  \
-	0x4b65656cu /* hash.usr of the source's buffers: nobody else writes it there, so it tells whose pool they are of */
 
 struct head {
 	alignas(32) uint8_t b[32];
@@ -160,10 +158,9 @@ head_of(uint16_t ethdev)
 	struct head h;
 
 	static_assert(
-		HEAD_AT + sizeof(h) == offsetof(struct rte_mbuf, hash.usr) + sizeof(m.hash.usr),
+		HEAD_AT + sizeof(h) == offsetof(struct rte_mbuf, hash.rss) + sizeof(m.hash.rss),
 		"");
 	rte_mbuf_refcnt_set(&m, 1);
-	m.hash.usr = POOL_MARK;
 	memcpy(&h, (const char *)&m + HEAD_AT, sizeof(h));
 	return h;
 }
@@ -204,7 +201,7 @@ after(uint64_t at, uint64_t count)
 }
 
 /* Positions are kept aside while frames are written, which might be anything for all the compiler knows. */
-static HOT void
+static __rte_always_inline void
 fill_v4(struct end *e, const struct lab_shared *s, struct rte_mbuf **pkt, unsigned n)
 {
 	const struct lab_flow_v4 *flow = lab_flows_v4(s);
@@ -219,7 +216,7 @@ fill_v4(struct end *e, const struct lab_shared *s, struct rte_mbuf **pkt, unsign
 	e->number = number;
 }
 
-static HOT void
+static __rte_always_inline void
 fill_v6(struct end *e, const struct lab_shared *s, struct rte_mbuf **pkt, unsigned n)
 {
 	const struct lab_flow_v6 *flow = lab_flows_v6(s);
@@ -234,7 +231,7 @@ fill_v6(struct end *e, const struct lab_shared *s, struct rte_mbuf **pkt, unsign
 	e->number = number;
 }
 
-static void
+static HOT void
 fill(struct end *e, const struct lab_shared *s, struct rte_mbuf **pkt, unsigned n)
 {
 	uint64_t pattern = s->v6_pattern;
@@ -357,15 +354,15 @@ look_at(const struct lab_shared *s, unsigned index, struct end *e, const struct 
 	}
 }
 
-/* Not 0: not as the source made it: shared, of several segments, of a kind or a pool of its own. */
+/* Not 0: shared, of several segments, not plain memory, or of another pool. */
 static inline uint64_t
-strange(const struct rte_mbuf *m)
+strange(const struct rte_mbuf *m, const struct rte_mempool *pool)
 {
 	uint64_t rearm; /* data_off, refcnt, nb_segs, port */
 
 	memcpy(&rearm, (const char *)m + HEAD_AT, sizeof(rearm));
 	return ((rearm ^ (UINT64_C(1) << 16 | UINT64_C(1) << 32)) & UINT64_C(0x0000ffffffff0000)) |
-	       m->ol_flags | (m->hash.usr ^ POOL_MARK);
+	       m->ol_flags | ((uintptr_t)m->pool ^ (uintptr_t)pool);
 }
 
 static inline uint16_t
@@ -374,12 +371,14 @@ transmit(unsigned index, struct rte_mbuf **pkt, uint16_t n)
 	struct end *e = &end[index];
 	struct looks l = {.last = &e->last[0][0], .number = e->last[0][0]};
 	const struct lab_shared *s = shared;
+	struct rte_mempool *pool;
 	uint64_t odd = 0;
 
 	if (n == 0)
 		return 0;
+	pool = pkt[0]->pool;
 	for (unsigned i = 0; i < n; i++) {
-		odd |= strange(pkt[i]);
+		odd |= strange(pkt[i], pool);
 		look_at(s, index, e, pkt[i], &l);
 	}
 	*l.last = l.number;
@@ -389,7 +388,7 @@ transmit(unsigned index, struct rte_mbuf **pkt, uint16_t n)
 	if (l.reordered > 0)
 		add(&e->side->reordered, l.reordered);
 	if (odd == 0)
-		rte_mempool_put_bulk(pkt[0]->pool, (void **)pkt, n);
+		rte_mempool_put_bulk(pool, (void **)pkt, n);
 	else
 		rte_pktmbuf_free_bulk(pkt, n);
 	return n;
