@@ -527,6 +527,8 @@ create_fib(struct keeld *k)
 		.shard_count = k->shards.count,
 		.batch_max = FIB_BATCH_MAX,
 		.commit_interval_ns = FIB_COMMIT_INTERVAL_NS,
+		.batch_some = FIB_COMMIT_SOME,
+		.commit_latest_ns = FIB_COMMIT_LATEST_NS,
 		.resolve = wiring_resolve,
 		.resolve_ctx = k,
 	};

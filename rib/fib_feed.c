@@ -726,6 +726,13 @@ RUNS_ON(role_fib) in_use_soon(struct fib_feed *f)
 	return false;
 }
 
+/* When a batch that is not full goes: as a flip costs the workers the same whatever it brings, what is little waits longer. */
+static uint64_t
+RUNS_ON(role_fib) commit_due(const struct fib_feed *f, unsigned waiting)
+{
+	return waiting >= f->config.batch_some ? f->commit_due_ns : f->commit_latest_ns;
+}
+
 /* True: again at once. */
 static bool
 RUNS_ON(role_fib) commit(struct fib_feed *f, uint64_t now_ns, bool more)
@@ -740,15 +747,17 @@ RUNS_ON(role_fib) commit(struct fib_feed *f, uint64_t now_ns, bool more)
 		became_visible(f, false);
 		return more;
 	}
-	/* A full batch goes at once; a smaller one waits for company until the interval since the last flip is over. */
-	if (waiting > 0 && waiting < f->config.batch_max && now_ns < f->commit_due_ns)
+	/* A full batch goes at once; a smaller one waits for company until some time since the last flip is over. */
+	if (waiting > 0 && waiting < f->config.batch_max && now_ns < commit_due(f, waiting))
 		return more;
 	generation = fib_generation(f->config.fib);
 	err = fib_commit(f->config.fib, present(f));
 	if (err == -EAGAIN)
 		return more && waiting < f->config.batch_max;
-	if (waiting > 0)
+	if (waiting > 0) {
 		f->commit_due_ns = now_ns + f->config.commit_interval_ns;
+		f->commit_latest_ns = now_ns + f->config.commit_latest_ns;
+	}
 	flipped = fib_generation(f->config.fib) != generation;
 	became_visible(f, flipped);
 	if (flipped) {
@@ -830,8 +839,10 @@ fib_feed_wait_ns(const struct fib_feed *f)
 	if (f->wait_readers)
 		return readers_retry_ns(f, now);
 	if (!fib_settled(f->config.fib)) {
-		if (fib_batch_count(f->config.fib) > 0 && f->commit_due_ns > now + retry)
-			return f->commit_due_ns - now;
+		uint64_t due = commit_due(f, fib_batch_cost(f->config.fib));
+
+		if (fib_batch_count(f->config.fib) > 0 && due > now + retry)
+			return due - now;
 		return retry;
 	}
 	if (f->audit.running)

@@ -25,6 +25,8 @@ struct fib_feed_config {
 	uint32_t
 		batch_max; /* IPv4 prefixes a commit, or an eighth of it of IPv6 (fib_batch_cost()): 1 ms; 4,096 */
 	uint64_t commit_interval_ns; /* FIB_COMMIT_INTERVAL_NS */
+	uint32_t batch_some; /* what costs less waits longer: FIB_COMMIT_SOME */
+	uint64_t commit_latest_ns; /* FIB_COMMIT_LATEST_NS; both may be 0 */
 	/* A next hop (on `port`) is (no longer) to be kept resolved by the kernel: control passes it to the host thread. */
 	void (*resolve)(void *ctx, uint16_t port, const struct ip_addr *addr, bool wanted);
 	void *resolve_ctx;

@@ -160,7 +160,8 @@ struct fib_feed {
 		work_clock_ns; /* the same by the clock: what passed since is real, also in tests */
 	bool flip_open; /* not all workers have passed it yet */
 	uint64_t flip_clock_ns; /* the newest, by the clock */
-	uint64_t commit_due_ns; /* not before; 0: nothing waits */
+	uint64_t commit_due_ns,
+		commit_latest_ns; /* not before: a batch that is worth it, any; 0: nothing waits */
 	bool wait_readers; /* the last commit met readers of the old copy */
 	uint64_t retry_due_ns; /* something could not be set: all is tried again then; 0: nothing */
 	_Atomic uint64_t failed;

@@ -19,6 +19,7 @@
 
 #define FEED_BATCH 4096u
 #define FEED_INTERVAL_NS 2000000u
+#define FEED_LATEST_NS 8000000u
 #define FEED_JOURNAL (1u << 20)
 #define FEED_SHARDS 3
 #define QUEUE_MAX (1u << 17)
@@ -82,8 +83,9 @@ feed_rig_resolve(void *ctx, uint16_t port, const struct ip_addr *addr, bool want
 	r->resolved_port = port;
 }
 
+/* What costs less than `batch_some` waits until FEED_LATEST_NS. */
 static inline void
-feed_rig_feed(struct feed_rig *r, uint32_t batch_max)
+feed_rig_feed_some(struct feed_rig *r, uint32_t batch_max, uint32_t batch_some)
 {
 	struct fib_feed_config c = {
 		.arena = r->arena,
@@ -93,11 +95,19 @@ feed_rig_feed(struct feed_rig *r, uint32_t batch_max)
 		.shard_count = r->shards.count,
 		.batch_max = batch_max,
 		.commit_interval_ns = FEED_INTERVAL_NS,
+		.batch_some = batch_some,
+		.commit_latest_ns = FEED_LATEST_NS,
 		.resolve = feed_rig_resolve,
 		.resolve_ctx = r,
 	};
 
 	assert_int_equal(fib_feed_create(&c, &r->feed), 0);
+}
+
+static inline void
+feed_rig_feed(struct feed_rig *r, uint32_t batch_max)
+{
+	feed_rig_feed_some(r, batch_max, 0);
 }
 
 static inline void

@@ -571,6 +571,54 @@ test_late_feed(void **state)
 	assert_int_equal(feed_rig_audit(&r), 0);
 }
 
+/* Runs the fib thread at `ns` after the last commit; true: it flipped. */
+static bool
+flips_at(uint64_t committed_ns, uint64_t ns)
+{
+	uint64_t generation = feed_rig_generation(&r);
+
+	r.now_ns = committed_ns + ns;
+	rig_settle(&r.rig);
+	while (feed_rig_turn(&r, UINT64_MAX))
+		;
+	return feed_rig_generation(&r) != generation;
+}
+
+/* What is little waits longer than what is some; the first behind a rest does not. */
+static void
+test_small_batches(void **state)
+{
+	uint64_t committed;
+
+	(void)state;
+	feed_rig_fini(&r);
+	feed_rig_init(&r, true, 0, 0);
+	feed_rig_feed_some(&r, 100, 10);
+	feed_rig_peer(&r, 1);
+	rig_up(&r.rig, 1, RIG_OWN_ASN, 1, false);
+	one_route();
+	feed_rig_announce(&r, 1, V4(10, 2, 0, 0), 24, HOP, 100);
+	assert_true(flips_at(r.now_ns, FEED_LATEST_NS));
+	committed = r.now_ns;
+	qsbr_quiescent(r.workers, r.worker);
+	feed_rig_turn(&r, UINT64_MAX); /* the other copy */
+	for (uint32_t i = 1; i < 10; i++)
+		feed_rig_announce(&r, 1, V4(10, 2, i, 0), 24, HOP, 100);
+	assert_false(flips_at(committed, FEED_LATEST_NS - 1));
+	assert_true(fib_feed_wait_ns(r.feed) > 0);
+	assert_none(V4(10, 2, 9, 1));
+	assert_true(flips_at(committed, FEED_LATEST_NS));
+	assert_forwards(V4(10, 2, 9, 1), 24, HOP, 0);
+	committed = r.now_ns;
+	qsbr_quiescent(r.workers, r.worker);
+	feed_rig_turn(&r, UINT64_MAX);
+	for (uint32_t i = 0; i < 10; i++)
+		feed_rig_announce(&r, 1, V4(10, 3, i, 0), 24, HOP, 100);
+	assert_false(flips_at(committed, FEED_INTERVAL_NS - 1));
+	assert_true(flips_at(committed, FEED_INTERVAL_NS));
+	assert_forwards(V4(10, 3, 9, 1), 24, HOP, 0);
+}
+
 /* A commit is due after the interval, or when the batch is full; and a batch is never fuller than that. */
 static void
 test_batches(void **state)
@@ -1092,6 +1140,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_without_tracking, begin, end),
 		cmocka_unit_test_setup_teardown(test_late_feed, begin, end),
 		cmocka_unit_test_setup_teardown(test_batches, begin, end),
+		cmocka_unit_test_setup_teardown(test_small_batches, begin, end),
 		cmocka_unit_test_setup_teardown(test_out_of_ids, begin, end),
 		cmocka_unit_test_setup_teardown(test_without_data_plane, begin, end),
 		cmocka_unit_test_setup_teardown(test_lapped_withdraws_last, begin, end),
