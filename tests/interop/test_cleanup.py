@@ -31,7 +31,8 @@ protocol bgp keel { local 198.18.1.2 as 64601; neighbor 198.18.1.1 as 64512; con
 
 def lab(how, out):
     worker, others = cpus_of_lab()
-    with Hugepages(HUGEPAGES), Lab(out) as lab:
+    # beyond those that the host may have: else nothing would show whether they are given back
+    with Hugepages(int(read(Hugepages.PATH)) + HUGEPAGES), Lab(out) as lab:
         for h in ("rt", "b1", "fa"):
             lab.host(h)
         lab.link("b1", "up", "198.18.1.2/24", "rt", "upa", None)
