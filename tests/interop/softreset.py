@@ -17,6 +17,7 @@ import re
 import socket
 import struct
 import subprocess
+import time
 
 import interop
 from daemons import Bird, Frr, Session, Setup
@@ -249,7 +250,16 @@ class World:
         return {(names[e["address"]], e["family"], e["direction"]): (e["effect"], e.get("reason")) for e in r["effects"]}
 
     def writes(self):
-        return sum(t["writes"] for t in self.rpc.call("fib.stats")["tables"])
+        """When they have come to rest: few changes wait for 20 ms, and the other copy's for a turn more."""
+        def now():
+            return sum(t["writes"] for t in self.rpc.call("fib.stats")["tables"])
+
+        for _ in range(100):
+            before = now()
+            time.sleep(0.06)
+            if now() == before:
+                return before
+        raise AssertionError("the tables do not come to rest")
 
     def forwarded_to(self, p):
         """The host that packets to a prefix leave for, as the workers have it."""
