@@ -17,11 +17,10 @@ import re
 import socket
 import struct
 import subprocess
-import time
 
 import interop
 from daemons import Bird, Frr, Session, Setup
-from interop import KEELCTL, KEELD, NOTIFICATION, ROUTE_REFRESH, UPDATE, V4, V6, Capture, Lab, commit, error_of, need, out_folder, peer, wait_for, wait_job  # noqa: F401
+from interop import KEELCTL, KEELD, NOTIFICATION, ROUTE_REFRESH, UPDATE, V4, V6, Capture, Lab, at_rest, commit, error_of, need, out_folder, peer, wait_for, wait_job  # noqa: F401
 from lab import cpus_of_lab
 
 PROBE, FEED = (os.path.join(interop.BUILD, "tests", "bench", n) for n in ("probe", "feed"))
@@ -250,16 +249,7 @@ class World:
         return {(names[e["address"]], e["family"], e["direction"]): (e["effect"], e.get("reason")) for e in r["effects"]}
 
     def writes(self):
-        """When they have come to rest: few changes wait for 20 ms, and the other copy's for a turn more."""
-        def now():
-            return sum(t["writes"] for t in self.rpc.call("fib.stats")["tables"])
-
-        for _ in range(100):
-            before = now()
-            time.sleep(0.06)
-            if now() == before:
-                return before
-        raise AssertionError("the tables do not come to rest")
+        return at_rest(lambda: sum(t["writes"] for t in self.rpc.call("fib.stats")["tables"]))
 
     def forwarded_to(self, p):
         """The host that packets to a prefix leave for, as the workers have it."""

@@ -8,10 +8,9 @@ then hold; the preview itself writes nothing and makes no generation. Event `fib
 import os
 import re
 import sys
-import time
 
 import interop
-from interop import FEED, KEELD, V4, Lab, in_netns, need, out_folder, peer, routes, wait_established, wait_for, wait_job
+from interop import FEED, KEELD, V4, Lab, at_rest, in_netns, need, out_folder, peer, routes, wait_established, wait_for, wait_job
 from lab import cpus_of_lab
 from test_management import HTTP, Events, ask
 
@@ -75,17 +74,11 @@ class Test:
         return {r["prefix"]: r["next_hop"] for r in routes(self.rpc, view="loc", limit=10000) if r["best"]}
 
     def tables(self):
-        """When they have come to rest: few changes wait for 20 ms."""
         def now():
             s = self.rpc.call("fib.stats")
             return s["tables"][0]["routes"], s["tables"][0]["writes"], s["generation"]
 
-        for _ in range(100):
-            before = now()
-            time.sleep(0.06)
-            if now() == before:
-                return before
-        raise AssertionError("the tables do not come to rest")
+        return at_rest(now)
 
     def change(self, what, *policies):
         c, before, was = self.c, self.tables(), self.best()
