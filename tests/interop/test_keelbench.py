@@ -65,14 +65,21 @@ def faults(c, out):
             self.left = []
             return super().settled()
 
+    def stormed(what, *words):
+        cpus = os.sched_getaffinity(0)
+        c.equal(what + ": exit 1", cli.main(["storm", *SMALL, *words, "--flip-s", "10", "--out", out]), 1)
+        os.sched_setaffinity(0, cpus)
+        document, m = metrics(os.path.join(out, "storm.json"))
+        where = document["segments"][-1]["lost_where"]
+        c.true("... and names where they were lost", any(k.startswith("router drops: ") for k in where), where)
+        return document, m["keel"]
+
     adapters.ADAPTERS["keel"] = Faulty
-    cpus = os.sched_getaffinity(0)
-    c.equal("a router that misdirects some and has no way for others: exit 1", cli.main(["storm", *SMALL, "--flip-s", "10", "--out", out]), 1)
-    os.sched_setaffinity(0, cpus)
-    document, m = metrics(os.path.join(out, "storm.json"))
-    c.true("... the report counts them", m["keel"]["storm_misdirected"] > 0 and m["keel"]["storm_lost"] > 0, m)
-    where = document["segments"][-1]["lost_where"]
-    c.true("... and names where they were lost", any(k.startswith("router drops: ") for k in where), where)
+    _, m = stormed("a router that misdirects some and has no way for others")
+    c.true("... the report counts them", m["storm_misdirected"] > 0 and m["storm_lost"] > 0, m)
+    document, m = stormed("the same with lab ports", "--lab-ports")
+    c.true("... the report counts them", m.get("misdirected", 0) > 0 and m.get("lost", 0) > 0, m)
+    c.true("... and says so at its end", any(f.endswith(" packets lost") for f in document["failures"]), document["failures"])
 
 
 def gaps(c, out):
@@ -164,6 +171,7 @@ def rated(c, out):
     share = g["storm_s"] / (g["storm_s"] + g["memory_s"])
     c.true("... four fifths of what counts are the storm's, and the loop ran", 0.75 < share < 0.85 and g["accesses_per_s"] > 0, g)
     c.true("... nothing went astray", g["seen"] > 0 and g["misdirected"] + g["damaged"] + g["foreign"] == 0, g)
+    c.equal("... nothing was lost, and that is in the report", (g["lost"], m["keel"]["lost"]), (0, 0))
 
 
 def usage(c):

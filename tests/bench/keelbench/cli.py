@@ -294,19 +294,17 @@ def rated(args, s, rep):
     load_storm(s, rep)
     ports = s.dut.lab_ports
     s.open_lab(ports)
-    ports.run(True)
     name = s.dut.name
     for i in range(args.runs):
         g = s.storm_rated(i, args.seconds)
         rep.add(name, "worker_rate", "Mpps", g["mpps"])
         rep.add("beside-memory", "worker_rate", "Mpps", g["beside_memory_mpps"])
         rep.add("beside-memory", "memory_accesses", "/s", g["accesses_per_s"])
-        for k in ("misdirected", "reordered", "damaged"):
+        for k in ("lost", "misdirected", "reordered", "damaged"):
             rep.add(name, k, "packets", g[k])
         rep.add(name, "storm_router_cpu", "CPU-s", g["router_cpu_s"])
         rep.add(name, "storm_churn", "updates/s", g["churn_per_s"])
         rep.add(name, "storm_churn_skipped", "updates", g["churn_skipped"])
-    ports.run(False)
     rep.ratio("worker_rate", name, "beside-memory")
     whole(rep, s)
 

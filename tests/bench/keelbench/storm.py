@@ -11,6 +11,7 @@ from bench_lab import Events
 from lab import clock, wait_for
 
 TICK_S = 0.1
+ARRIVAL_S = 1  # what has not arrived so long after the last one was sent is lost, as of the probe
 PROBES_MAX = 65536  # of one call (tests/bench/crowd.c)
 
 
@@ -255,7 +256,7 @@ class Storm:
             if i:
                 ports.limit(i, 0)
         ports.pattern(0x8421084210842108)  # a fifth is IPv6, as of the routes
-        self.lab, self.lab_traffic = ports, LabTraffic(ports)
+        self.lab, self.lab_traffic, self.missing = ports, LabTraffic(ports), 0
         self.lab_traffic.masks(self.port(), False)
 
     def build_memory(self, other, *turns):
@@ -265,8 +266,9 @@ class Storm:
 
     def storm_rated(self, i, seconds):
         """The worker's rate in a storm, and beside the loop, which takes the other CPU from the storm for 60 ms of each 240: what the machine's neighbours do is
-        much the same for both. Then a second without a storm, in which each class has one way."""
-        t = self.lab_traffic
+        much the same for both. Then a second without a storm, in which each class has one way; then the sources rest, and what they sent has arrived or is lost."""
+        t, drops = self.lab_traffic, self.dut.counters()
+        self.lab.run(True)
         cpu, before = self.dut.cpu_seconds(), self.lab.stats()
         period, begin = self.begin_storm(t, seconds), time.monotonic()
         self.memory.ask("go", "done")
@@ -281,15 +283,35 @@ class Storm:
         for _ in clock(1, 1):
             self.dut.must_run()
         rest_after = self.lab.stats()
+        lost = self.lost_by_rest()
         r = {k: after[k] - before[k] + rest_after[k] - rest_before[k] for k in ("sent", "seen", "misdirected", "reordered", "damaged", "foreign", "starved")}
-        r.update(name="storm-%d" % i, kind="storm", seconds=round((after["ns"] - before["ns"]) / 1e9, 3), lost_where={}, router_cpu_s=round(cpu, 2),
+        r.update(name="storm-%d" % i, kind="storm", seconds=round((after["ns"] - before["ns"]) / 1e9, 3), lost=lost,
+                 lost_where={k: v - drops.get(k, 0) for k, v in self.dut.counters().items() if v > drops.get(k, 0)}, router_cpu_s=round(cpu, 2),
                  storm_s=m["resting"]["ns"] / 1e9, memory_s=m["running"]["ns"] / 1e9, mpps=1e3 * m["resting"]["frames"] / m["resting"]["ns"],
                  beside_memory_mpps=1e3 * m["running"]["frames"] / m["running"]["ns"],
                  accesses_per_s=round(2 * 4096 * 1e9 * m["running"]["turns"] / m["running"]["ns"]), **self.beside)
         self.segments.append(r)
-        self.say("%s: %.2f Mpps, beside the loop %.2f, %d misdirected, %d damaged; control threads %.1f CPU s in %g s" % (
-            r["name"], r["mpps"], r["beside_memory_mpps"], r["misdirected"], r["damaged"], r["router_cpu_s"], seconds))
+        self.say("%s: %.2f Mpps, beside the loop %.2f, %d lost, %d misdirected, %d damaged; control threads %.1f CPU s in %g s" % (
+            r["name"], r["mpps"], r["beside_memory_mpps"], r["lost"], r["misdirected"], r["damaged"], r["router_cpu_s"], seconds))
         return r
+
+    def lost_by_rest(self):
+        """Frames that were sent since the sources rested last, whatever part of that is measured, and did not arrive."""
+        self.lab.run(False)
+        now = self.lab.stats()
+
+        def arrived():
+            """And no burst is sent any more that was begun before."""
+            nonlocal now
+            before, now = now, self.lab.stats()
+            return now["sent"] == before["sent"] and now["sent"] - now["seen"] == self.missing
+        try:
+            wait_for("the last frames", arrived, ARRIVAL_S, patience=0)
+        except TimeoutError:
+            self.dut.must_run()
+        lost = now["sent"] - now["seen"] - self.missing
+        self.missing += lost
+        return lost
 
     def sessions(self):
         """Counts those that were lost: of the asking peers and the prober by what they saw, of the feeds those that ended. The longest time that one heard
@@ -304,6 +326,7 @@ class Storm:
 
     def failures(self):
         mine = [g for g in self.segments if g["kind"] != "bare"]
-        found = (*(("packets " + k, sum(g.get(k, 0) for g in mine)) for k in ("lost", "damaged", "misdirected")),
+        found = (*(("packets " + k, sum(g[k] for g in mine)) for k in ("lost", "misdirected")),
+                 ("packets damaged", sum(g.get("damaged", 0) for g in mine)),  # lab ports look into them
                  ("flips not done within %d s" % self.args.timeout, self.undone), ("sessions lost", self.lost_sessions), ("audit mismatches", self.mismatches))
         return ["%d %s" % (n, what) for what, n in found if n]
