@@ -178,6 +178,29 @@ def thirds(folder):
     check("the last by the second", r.samples["keel", "resident_last_to_second"], [120 / 110])
 
 
+def flips(folder):
+    """One that is not done when the next one is due is not forgotten, nor one of which no packet went the new way."""
+    from keelbench import cli
+    from keelbench.report import Report
+    from keelbench.storm import Storm
+    done = []
+    dut = types.SimpleNamespace(name="keel", watched=["198.18.0.1"], flip=lambda state: None, settled=lambda: done[-1])
+    t = types.SimpleNamespace(say=lambda text: None, masks=lambda third, churned: None)
+    s = Storm(types.SimpleNamespace(runs=1, minutes=None, lab_ports=False), types.SimpleNamespace(plan=types.SimpleNamespace(asking=[])), dut, folder, None)
+    for settled in (True, False, True, None, False):  # before the first, which is not asked of; then of each at the next one's time; of the last one later
+        done.append(settled)
+        s.flip(t)
+    check("flips, overtaken", (s.flips, s.overtaken), (5, 2))
+    check("... each with a time but of whom nobody knows", len(s.convergence), 3)
+    check("... the last one is not done yet", (s.narrow_masks(t), s.narrow), (False, False))
+    r = Report("flips", folder)
+    cli.turns(r, "keel", [{"right": 5, "wrong": 2, "last_wrong_s": 0.5}, {"right": 0, "wrong": 9, "last_wrong_s": 5}, {"right": 0, "wrong": 0, "last_wrong_s": 0}])
+    cli.whole(r, s)
+    check("told", {k: v for (_, k), v in r.samples.items() if k.startswith("flip") and k != "flip_until_tables_lead_there"},
+          {"flip_until_last_packet": [0.5, 5], "flips_without_a_packet": [2], "flips": [5], "flips_overtaken": [2]})
+    check("... with the bounds", len(r.samples["keel", "flip_until_tables_lead_there"]), 3)
+
+
 def main():
     with tempfile.TemporaryDirectory() as folder:
         three_against_one(folder)
@@ -186,6 +209,7 @@ def main():
         paged(doc, folder)
         keelbenched(doc, folder)
         thirds(folder)
+        flips(folder)
     listed()
 
 

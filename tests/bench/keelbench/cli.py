@@ -324,15 +324,21 @@ def tell(rep, s):
             rep.add(dut, "%s_%s" % (at, k), "us", g[of + "_us"])
         for k, (unit, value) in g["figures"].items():
             rep.add(dut, "%s_%s" % (at, k), unit, value)
-        for t in g.get("turns", []) if g["kind"] == "storm" else []:
-            if t["right"]:
-                rep.add(dut, "flip_until_last_packet", "s", t["last_wrong_s"])
         if g["kind"] == "storm":
+            turns(rep, dut, g["turns"])
             beside(rep, name, g)
     for k in ("storm_latency_p999", "storm_longest_gap", "storm_loop_gap_p999", "storm_loop_gap_max"):
         rep.ratio(k, name, "bare")
     whole(rep, s)
     plots(rep, s)
+
+
+def turns(rep, name, of):
+    """One of which no packet went the new way took until its last one at least; where none came at all, nobody knows."""
+    for t in of:
+        if t["right"] or t["wrong"]:
+            rep.add(name, "flip_until_last_packet", "s", t["last_wrong_s"])
+    rep.add(name, "flips_without_a_packet", "flips", sum(not t["right"] for t in of))
 
 
 def beside(rep, name, g):
@@ -352,6 +358,8 @@ def whole(rep, s):
     for c in s.convergence if s.dut.watched else ():
         rep.add(name, "flip_until_tables_lead_there", "s", c)
     rep.add(name, "flips", "flips", s.flips)
+    if s.convergence:  # who tells when they are done
+        rep.add(name, "flips_overtaken", "flips", s.overtaken)
     rep.add(name, "sessions_lost", "sessions", s.lost_sessions)
     if s.audits:
         rep.add(name, "audits", "audits", s.audits)

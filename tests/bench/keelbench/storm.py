@@ -33,7 +33,7 @@ class LabTraffic:
 class Storm:
     def __init__(self, args, field, dut, out, say):
         self.args, self.field, self.dut, self.out, self.say = args, field, dut, out, say
-        self.flips = self.audits = self.mismatches = self.undone = 0
+        self.flips = self.overtaken = self.audits = self.mismatches = self.undone = 0
         self.lost_sessions, self.samples, self.segments, self.convergence = 0, [], [], []
         self.state, self.narrow = 0, True
         self.asking = len(field.plan.asking)
@@ -164,7 +164,10 @@ class Storm:
                 self.sample(now)
 
     def flip(self, t):
-        """From now on until the router has done it, the third may leave by either."""
+        """From now on until the router has done it, the third may leave by either. One that is not done by then took so long at least."""
+        if not self.narrow and self.dut.watched and self.narrow_masks(t) is False:
+            self.overtaken += 1
+            self.convergence.append(time.monotonic() - self.flip_at)
         self.state ^= 1
         t.masks(A | B, True)
         self.narrow = False
@@ -176,10 +179,13 @@ class Storm:
         self.flip_at = begin
 
     def narrow_masks(self, t):
-        if self.dut.settled():
+        """As Router.settled()."""
+        done = self.dut.settled()
+        if done:
             self.convergence.append(time.monotonic() - self.flip_at)
             t.masks(self.port(), True)
             self.narrow = True
+        return done
 
     def end_storm(self, t):
         """What is under way ends: the prober's routes have arrived, the last flip is done; then nothing is said any more."""
@@ -190,7 +196,7 @@ class Storm:
             self.field.crowds["asking"].wait("done", "refresh", self.args.timeout)
         if not self.narrow and self.dut.settled() is not None:
             try:
-                wait_for("the last flip", lambda: self.narrow_masks(t) or self.narrow, self.args.timeout, poll=0.1)
+                wait_for("the last flip", lambda: self.narrow_masks(t), self.args.timeout, poll=0.1)
             except TimeoutError:
                 self.undone += 1
         self.audit()
