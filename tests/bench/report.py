@@ -2,6 +2,7 @@
 """What scripts/bench writes of samples: build/bench/NAME.json, one report.html over all that is there, and the tables of docs/benchmarks.md."""
 import html
 import json
+import math
 import os
 import re
 import shutil
@@ -26,16 +27,17 @@ def spread(values):
 def pairs(mine, others):
     """Run by run, because neighbours in time saw the same noise; what the other did once counts for each."""
     once = next(iter(others.values())) if len(others) == 1 else None
-    out = []
-    for i, value in mine.items():
-        other = others.get(i, once)
-        if other:
-            out.append(value / other)
-    return out
+    return [(value, others.get(i, once)) for i, value in mine.items() if others.get(i, once) is not None]
 
 
-def ratio(mine, others, against):
-    quotients = pairs(mine, others)
+def quotient(mine, other):
+    """Where the other has none, some are infinitely many and none is as many."""
+    return mine / other if other else math.inf if mine > 0 else 1.0
+
+
+def ratio(both, against):
+    """Of [(mine, the other's)]; none of what neither ever had any of."""
+    quotients = [quotient(mine, other) for mine, other in both] if any(map(any, both)) else []
     return quotients and {"against": against, "ratio": statistics.median(quotients), "min": min(quotients), "max": max(quotients)}
 
 
@@ -56,12 +58,12 @@ def ratios(samples, units, best, compare):
     out = {}
     for metric, who in list(samples):
         other = best_other(samples, units, metric, best) if who == best else None
-        r = other and ratio(samples[metric, who], samples[metric, other], BEST)
+        r = other and ratio(pairs(samples[metric, who], samples[metric, other]), BEST)
         if r:
             out[metric] = dict(r, of=who, who=other)
     for who, against in compare:
         for metric, dut in list(samples):
-            r = dut == who and (metric, against) in samples and ratio(samples[metric, who], samples[metric, against], against)
+            r = dut == who and (metric, against) in samples and ratio(pairs(samples[metric, who], samples[metric, against]), against)
             if r:
                 out[free_name(out, metric, who, against)] = dict(r, of=who, who=against)
     return out
@@ -87,6 +89,11 @@ def document(name, entry, kept, command, date):
     }
 
 
+def plain(doc):
+    """For JSON, which has no infinity: its ratios say it as a word."""
+    return dict(doc, ratios={k: {x: "inf" if v == math.inf else v for x, v in r.items()} for k, r in doc.get("ratios", {}).items()})
+
+
 def read(folder, name):
     """A report, also one that keelbench wrote."""
     try:
@@ -94,6 +101,8 @@ def read(folder, name):
             doc = json.load(f)
         doc.setdefault("quick", "--quick" in doc.get("command", ""))
         doc.setdefault("whole", True)
+        for r in doc["ratios"].values():
+            r.update((k, float(r[k])) for k in ("ratio", "min", "max"))
         notes = doc.get("notes", [])
         doc["notes"] = [n if isinstance(n, dict) and "step" in n else {"dut": "keel", "step": name, "text": str(n)} for n in (notes if isinstance(notes, list) else [notes])]
         return doc
@@ -105,7 +114,7 @@ def write(folder, name, doc):
     """All of it or nothing: what is cut off in the middle can't be read by who comes next."""
     path = os.path.join(folder, "%s.json" % name)
     with open(path + ".new", "w", encoding="utf-8") as f:
-        json.dump(doc, f, indent=1)
+        json.dump(plain(doc), f, indent=1)
         f.write("\n")
     os.replace(path + ".new", path)
 
@@ -192,7 +201,7 @@ def write_html(folder, benches):
 # ---- docs/benchmarks.md: what stands between `<!-- bench NAME -->` and `<!-- end -->` ----
 
 def figure(value):
-    return "%.0f" % value if abs(value) >= 100 or value == int(value) else "%.1f" % value if abs(value) >= 10 else "%.2f" % value if abs(value) >= 0.1 else "%.2g" % value
+    return "∞" if value == math.inf else "%.0f" % value if abs(value) >= 100 or value == int(value) else "%.1f" % value if abs(value) >= 10 else "%.2f" % value if abs(value) >= 0.1 else "%.2g" % value
 
 
 def cell(m):

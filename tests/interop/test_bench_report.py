@@ -80,6 +80,30 @@ def three_against_one(folder):
     check("told", "; ".join("%s %d (%d–%d) of one" % (d, n, n, n) for d, n in (("two", 2), ("four", 3), ("sixteen", 4))) in report.page_table(doc)[-1], True)
 
 
+def of_none(folder):
+    """Where the best other has none, and we some: infinitely worse, on the page too, and JSON that everybody can read."""
+    kept = Samples(os.path.join(folder, "none.samples"), HEAD)
+    for run, (lost, gap) in enumerate(((0, 0), (3, 0), (2, 0))):
+        for line in ("lost keel sessions %d %d" % (run, lost), "lost bird sessions %d 0" % run, "gap keel us %d %d" % (run, gap), "gap bird us %d 0" % run,
+                     "rate keel M/s %d 5" % run, "rate bird M/s %d 0" % run):
+            kept.append(line)
+    kept.append("# end 3")
+    doc = report.document("none", Entry(), kept, "scripts/bench none", "2026-01-01T00:00:00+00:00")
+    report.write(folder, "none", doc)
+    with open(os.path.join(folder, "none.json")) as f:
+        json.load(f, parse_constant=lambda word: sys.exit("%s is not JSON" % word))
+    inf = float("inf")
+    check("as it was written", report.read(folder, "none")["ratios"], doc["ratios"])
+    check("infinitely many, and as many", {k: (r["min"], r["ratio"], r["max"]) for k, r in doc["ratios"].items()}, {"lost": (1, inf, inf), "rate": (inf, inf, inf)})
+    page = os.path.join(folder, "none.md")
+    with open(page, "w") as f:
+        f.write(PAGE + "<!-- bench none -->\nnot measured yet\n<!-- end -->\n")
+    report.write_page(folder, {"none": Entry()}, page)
+    worse, *_, mine, _ = open(page).read().split("<!-- end -->")
+    check("worse, of what less is better", ("| `none` `lost` | ∞ (1–∞) | Keel 2 (0–3) | BIRD 0 | sessions |" in worse, "`rate`" in worse), (True, False))
+    check("in its own table", "∞ (1–∞) of BIRD" in mine, True)
+
+
 def stopped(folder):
     """What has no end yet is kept and shown, but is no measurement for the page; what can't be written leaves what was there."""
     kept = Samples(os.path.join(folder, "stopped.samples"), HEAD)
@@ -157,6 +181,12 @@ def keelbenched(doc, folder):
     check("its command, typed in any clone", "`keelbench storm --json build/bench/y.json`" in y, True)
     check("a loop of ours is no other", ("`gap`" in worse, "`memory`" in worse), (False, True))
     check("what is not measured", "not measured yet" in z, True)
+    for lost in (0, 1):
+        r.add("keel", "lost", "packets", lost)
+        r.add("bare", "lost", "packets", 0)
+    r.ratio("lost", "keel", "bare")
+    r.write()
+    check("of none", (report.read(folder, "y")["ratios"]["lost"]["max"], "inf" in open(os.path.join(folder, "y.html")).read()), (float("inf"), True))
 
 
 def thirds(folder):
@@ -204,6 +234,7 @@ def flips(folder):
 def main():
     with tempfile.TemporaryDirectory() as folder:
         three_against_one(folder)
+        of_none(folder)
         stopped(folder)
         doc = compared(resumed(os.path.join(folder, "x.samples")))
         paged(doc, folder)

@@ -8,6 +8,8 @@ import statistics
 import subprocess
 import sys
 
+from report import plain, ratio  # of tests/bench, where those of all benchmarks are made
+
 
 def machine():
     model = "unknown CPU"
@@ -33,9 +35,9 @@ class Report:
 
     def ratio(self, metric, dut, against):
         """Run by run, because neighbours in time saw the same noise."""
-        pairs = [x / y for x, y in zip(self.samples.get((dut, metric), []), self.samples.get((against, metric), [])) if y]
-        if pairs:
-            self.ratios[metric] = {"of": dut, "who": against, "against": against, "ratio": statistics.median(pairs), "min": min(pairs), "max": max(pairs)}
+        r = ratio(list(zip(self.samples.get((dut, metric), []), self.samples.get((against, metric), []))), against)
+        if r:
+            self.ratios[metric] = {"of": dut, "who": against, **r}
 
     def document(self):
         results = {}
@@ -51,7 +53,7 @@ class Report:
         path = path or os.path.join(self.out, self.scenario + ".json")
         document = self.document()
         with open(path + ".new", "w", encoding="utf-8") as f:  # whole, or what was there before
-            json.dump(document, f, indent=1)
+            json.dump(plain(document), f, indent=1)
             f.write("\n")
         os.replace(path + ".new", path)
         page = os.path.join(self.out, self.scenario + ".html")
