@@ -201,7 +201,9 @@ def write_html(folder, benches):
 # ---- docs/benchmarks.md: what stands between `<!-- bench NAME -->` and `<!-- end -->` ----
 
 def figure(value):
-    return "∞" if value == math.inf else "%.0f" % value if abs(value) >= 100 or value == int(value) else "%.1f" % value if abs(value) >= 10 else "%.2f" % value if abs(value) >= 0.1 else "%.2g" % value
+    if value == math.inf:
+        return "∞"
+    return "%.0f" % value if abs(value) >= 100 or value == int(value) else "%.1f" % value if abs(value) >= 10 else "%.2f" % value if abs(value) >= 0.1 else "%.2g" % value
 
 
 def cell(m):

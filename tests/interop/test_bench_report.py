@@ -95,7 +95,8 @@ def of_none(folder):
         json.load(f, parse_constant=lambda word: sys.exit("%s is not JSON" % word))
     inf = float("inf")
     check("as it was written", report.read(folder, "none")["ratios"], doc["ratios"])
-    check("infinitely many, and as many", {k: (r["min"], r["ratio"], r["max"]) for k, r in doc["ratios"].items()}, {"lost": (1, inf, inf), "rate": (inf, inf, inf)})
+    check("infinitely many, and as many", {k: (r["min"], r["ratio"], r["max"]) for k, r in doc["ratios"].items()},
+          {"lost": (1, inf, inf), "rate": (inf, inf, inf)})
     page = os.path.join(folder, "none.md")
     with open(page, "w") as f:
         f.write(PAGE + "<!-- bench none -->\nnot measured yet\n<!-- end -->\n")
@@ -225,11 +226,14 @@ def flips(folder):
     check("... each with a time but of whom nobody knows", len(s.convergence), 3)
     check("... the last one is not done yet", (s.narrow_masks(t), s.narrow), (False, False))
     r = Report("flips", folder)
-    cli.turns(r, "keel", [{"right": 5, "wrong": 2, "last_wrong_s": 0.5}, {"right": 0, "wrong": 9, "last_wrong_s": 5}, {"right": 0, "wrong": 0, "last_wrong_s": 0}])
+    cli.turns(r, "keel", [{"right": n, "wrong": wrong, "last_wrong_s": last} for n, wrong, last in ((5, 2, 0.5), (0, 9, 5), (0, 0, 0))])
     cli.whole(r, s)
     check("told", {k: v for (_, k), v in r.samples.items() if k.startswith("flip") and k != "flip_until_tables_lead_there"},
           {"flip_until_last_packet": [0.5, 5], "flips_without_a_packet": [2], "flips": [5], "flips_overtaken": [2]})
     check("... with the bounds", len(r.samples["keel", "flip_until_tables_lead_there"]), 3)
+    dut.watched, unasked = (), Report("flips", folder)  # lab ports
+    cli.whole(unasked, s)
+    check("nothing is said where nobody asked", ("keel", "flips_overtaken") in unasked.samples, False)
 
 
 def latency():

@@ -355,10 +355,10 @@ def beside(rep, name, g):
 def whole(rep, s):
     """Of all storms together."""
     name = s.dut.name
-    for c in s.convergence if s.dut.watched else ():
-        rep.add(name, "flip_until_tables_lead_there", "s", c)
     rep.add(name, "flips", "flips", s.flips)
-    if s.convergence:  # who tells when they are done
+    if s.convergence and s.dut.watched:  # who tells when they are done, and was asked meanwhile
+        for c in s.convergence:
+            rep.add(name, "flip_until_tables_lead_there", "s", c)
         rep.add(name, "flips_overtaken", "flips", s.overtaken)
     rep.add(name, "sessions_lost", "sessions", s.lost_sessions)
     if s.audits:

@@ -272,7 +272,8 @@ class Storm:
 
     def storm_rated(self, i, seconds):
         """The worker's rate in a storm, and beside the loop, which takes the other CPU from the storm for 60 ms of each 240: what the machine's neighbours do is
-        much the same for both. Then a second without a storm, in which each class has one way; then the sources rest, and what they sent has arrived or is lost."""
+        much the same for both. Then a second without a storm, in which each class has one way; then the sources rest, and what they sent has arrived or is
+        lost."""
         t, drops = self.lab_traffic, self.dut.counters()
         self.lab.run(True)
         cpu, before = self.dut.cpu_seconds(), self.lab.stats()
