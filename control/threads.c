@@ -110,6 +110,14 @@ timer_cancel(struct thread *t, struct timer *timer)
 	heap_down(t, last->heap_index);
 }
 
+static uint64_t
+deadline_in(uint64_t delay_ns)
+{
+	uint64_t now = now_ns();
+
+	return delay_ns < UINT64_MAX - now ? now + delay_ns : UINT64_MAX;
+}
+
 int
 timer_arm(struct thread *t, struct timer *timer, uint64_t delay_ns)
 {
@@ -123,13 +131,18 @@ timer_arm(struct thread *t, struct timer *timer, uint64_t delay_ns)
 		t->heap = heap;
 		t->heap_size = size;
 	}
-	timer->deadline_ns = now_ns();
-	timer->deadline_ns = delay_ns < UINT64_MAX - timer->deadline_ns
-				     ? timer->deadline_ns + delay_ns
-				     : UINT64_MAX;
+	timer->deadline_ns = deadline_in(delay_ns);
 	heap_place(t, t->heap_count++, timer);
 	heap_up(t, t->heap_count - 1);
 	return 0;
+}
+
+int
+timer_arm_sooner(struct thread *t, struct timer *timer, uint64_t delay_ns)
+{
+	if (timer->deadline_ns != 0 && timer->deadline_ns <= deadline_in(delay_ns))
+		return 0;
+	return timer_arm(t, timer, delay_ns);
 }
 
 /* At most as many as are armed now: a timer that arms itself again waits for the next turn. */

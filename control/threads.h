@@ -59,6 +59,8 @@ struct timer {
 };
 /* Arms or moves. `delay_ns` from now. 0, -ENOMEM (then it is not armed). */
 int timer_arm(struct thread *t, struct timer *timer, uint64_t delay_ns);
+/* Arms; moves to an earlier time alone. As timer_arm(). */
+int timer_arm_sooner(struct thread *t, struct timer *timer, uint64_t delay_ns);
 void timer_cancel(struct thread *t, struct timer *timer);
 
 struct watch {

@@ -162,8 +162,8 @@ fib_work(void *ctx, uint64_t now, uint64_t deadline)
 		thread_post(c->k->main_thread, on_main_audit_done, c->k);
 	c->audit_ran = running;
 	wait = more ? 0 : fib_feed_wait_ns(c->k->feed);
-	if (wait != 0 && c->due.deadline_ns == 0)
-		timer_arm(c->self, &c->due, wait);
+	if (wait != 0)
+		timer_arm_sooner(c->self, &c->due, wait);
 	return more;
 }
 

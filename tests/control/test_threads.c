@@ -297,6 +297,47 @@ test_far_timers(void **state)
 	thread_free(s.thread);
 }
 
+/* Who waits for several things is woken by the first of them, in whatever order they were asked for. */
+static void
+test_sooner_moves_to_what_is_sooner(void **state)
+{
+	struct subject s = {0};
+	struct thread_config c = subject_config(&s);
+	struct timer t = {.fire = never_fire};
+	uint64_t began = now_ns(), at;
+
+	(void)state;
+	assert_int_equal(thread_adopt(&c, &s.thread), 0);
+	assert_int_equal(timer_arm_sooner(s.thread, &t, 20000000000), 0);
+	assert_true(t.deadline_ns >= began + 20000000000);
+	assert_int_equal(timer_arm_sooner(s.thread, &t, 5000000000), 0);
+	assert_true(t.deadline_ns >= began + 5000000000);
+	assert_true(t.deadline_ns < began + 20000000000);
+	at = t.deadline_ns;
+	assert_int_equal(timer_arm_sooner(s.thread, &t, 20000000000), 0);
+	assert_int_equal(timer_arm_sooner(s.thread, &t, UINT64_MAX), 0);
+	assert_int_equal(t.deadline_ns, at);
+	timer_cancel(s.thread, &t);
+	assert_int_equal(timer_arm_sooner(s.thread, &t, UINT64_MAX), 0);
+	assert_true(t.deadline_ns == UINT64_MAX);
+	/* it fires then */
+	memset(timers, 0, sizeof(timers));
+	timers_left = 1;
+	last_due_ns = 0;
+	out_of_order = too_early = wrong = false;
+	timer_subject = &s;
+	timers[0].timer.fire = timer_fire;
+	timer_arm(s.thread, &timers[0].timer, 20000000000);
+	timer_arm_sooner(s.thread, &timers[0].timer, 5000000);
+	timers[0].due_ns = timers[0].timer.deadline_ns;
+	thread_run(s.thread);
+	assert_int_equal(timers[0].fired, 1);
+	assert_true(now_ns() < began + 20000000000);
+	assert_false(wrong);
+	assert_false(too_early);
+	thread_free(s.thread);
+}
+
 /* ---- mailbox ---- */
 
 #define POSTERS 3
@@ -857,6 +898,7 @@ main(void)
 		cmocka_unit_test(test_timers_fire_in_order),
 		cmocka_unit_test(test_timer_arms_itself),
 		cmocka_unit_test(test_far_timers),
+		cmocka_unit_test(test_sooner_moves_to_what_is_sooner),
 		cmocka_unit_test(test_mail_keeps_its_order),
 		cmocka_unit_test(test_call_waits),
 		cmocka_unit_test(test_no_wake_is_lost),
