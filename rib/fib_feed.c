@@ -847,7 +847,10 @@ fib_feed_wait_ns(const struct fib_feed *f)
 	}
 	if (f->audit.running)
 		return 1000000;
-	return f->retry_due_ns != 0 ? FAILED_RETRY_NS : 0;
+	if (f->retry_due_ns == 0)
+		return 0;
+	now = present(f);
+	return f->retry_due_ns > now + retry ? f->retry_due_ns - now : retry;
 }
 
 bool

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The feed, one situation after the other. Random streams: test_fib_feed_property.c. */
 #include "rib/fib_feed.h"
+#include "rib/fib_feed_impl.h"
 
 #include "tests/rib/feed_rig.h"
 
@@ -728,6 +729,27 @@ test_out_of_ids(void **state)
 	assert_int_equal(feed_rig_audit(&r), 0);
 }
 
+/* The wait for it is what is left of it, whatever else woke us meanwhile. */
+static void
+test_retry_waits_what_is_left(void **state)
+{
+	uint64_t wait;
+
+	(void)state;
+	one_route();
+	fib_feed_fail(r.feed);
+	assert_false(feed_rig_turn(&r, UINT64_MAX));
+	wait = fib_feed_wait_ns(r.feed);
+	assert_true(wait > 0);
+	assert_true(wait <= 1000000000);
+	r.now_ns += 700000000;
+	assert_false(feed_rig_turn(&r, UINT64_MAX));
+	assert_true(fib_feed_wait_ns(r.feed) > 0);
+	assert_true(fib_feed_wait_ns(r.feed) <= 300000000);
+	feed_rig_settle(&r);
+	assert_int_equal(fib_feed_wait_ns(r.feed), 0);
+}
+
 /* Only next hops are tracked. */
 static void
 test_without_data_plane(void **state)
@@ -1142,6 +1164,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_batches, begin, end),
 		cmocka_unit_test_setup_teardown(test_small_batches, begin, end),
 		cmocka_unit_test_setup_teardown(test_out_of_ids, begin, end),
+		cmocka_unit_test_setup_teardown(test_retry_waits_what_is_left, begin, end),
 		cmocka_unit_test_setup_teardown(test_without_data_plane, begin, end),
 		cmocka_unit_test_setup_teardown(test_lapped_withdraws_last, begin, end),
 		cmocka_unit_test_setup_teardown(test_loss_holds_withdrawals, begin, end),
