@@ -553,12 +553,14 @@ RUNS_ON(role_fib) journal_drain(struct fib_feed *f, struct feed_source *s, uint6
 		for (int i = 0; i < n; i++) {
 			if (i % AHEAD == 0)
 				ahead(f, s, entries, n, i);
-			if (s->first[entries[i].shard] == 0)
+			if (s->first[entries[i].shard] == 0 && entries[i].sequence > s->visible)
 				s->first[entries[i].shard] = entries[i].sequence;
 			apply_entry(f, s, &entries[i]);
 		}
 		journal_advance(j, s->cursor, entries[n - 1].sequence);
-		s->applied = journal_position(s->cursor);
+		/* the position goes back when a withdrawal's wait is over: what is read again was applied before */
+		if (entries[n - 1].sequence > s->applied)
+			s->applied = entries[n - 1].sequence;
 		if (walk_clock() >= deadline_ns)
 			return true;
 	}

@@ -871,6 +871,63 @@ test_loss_holds_withdrawals(void **state)
 	assert_int_equal(feed_rig_audit(&r), 0);
 }
 
+static void
+say(const struct prefix *p, bool present)
+{
+	struct ip_addr hop = addr_from_v4(HOP);
+
+	r.rig.now_ns += 10000000;
+	if (present)
+		feed_rig_announce_to(&r, 1, p, &hop, 100);
+	else
+		feed_rig_withdraw_prefix(&r, 1, p);
+	feed_rig_shards_settle(&r);
+}
+
+/* A withdrawal that had to wait sets the journal back behind what was visible: each message has its time once all the same. */
+static void
+test_counted_once_behind_a_withdrawal(void **state)
+{
+	enum { BETWEEN = 600 };
+	struct prefix waits_for = prefix_from_v4(V4(10, 2, 0, 0), 16);
+	struct prefix waits = prefix_from_v4(V4(10, 3, 0, 0), 16);
+
+	(void)state;
+	for (unsigned shards = 1; shards <= FEED_SHARDS; shards += FEED_SHARDS - 1) {
+		uint64_t visible, used, at = 0;
+
+		feed_rig_fini(&r);
+		feed_rig_init_shards(&r, shards, false, FEED_JOURNAL, FEED_BATCH);
+		feed_rig_peer(&r, 1);
+		for (unsigned i = 0; i < shards; i++)
+			rig_up(&r.rigs[i], 1, RIG_OWN_ASN, 1, false);
+		assert_int_equal(feed_rig_connected(&r, OURS, 24, 0, true), 0);
+		say(&waits_for, true);
+		say(&waits, true);
+		feed_rig_settle(&r);
+		visible = count_of(fib_feed_update_hist(r.feed));
+		used = count_of(fib_feed_use_hist(r.feed));
+		say(&waits_for, false);
+		say(&waits, false);
+		for (uint32_t i = 0; i < BETWEEN; i++) {
+			struct prefix p = prefix_from_v4(V4(20, i >> 8, i, 0), 24);
+
+			say(&p, true);
+		}
+		say(&waits_for, true);
+		say(&waits_for, false);
+		for (unsigned i = 0; i < 20; i++) {
+			step();
+			assert_true(r.feed->source.visible >= at);
+			at = r.feed->source.visible;
+		}
+		feed_rig_settle(&r);
+		assert_none(V4(10, 3, 0, 1));
+		assert_int_equal(count_of(fib_feed_update_hist(r.feed)), visible + BETWEEN + 4);
+		assert_int_equal(count_of(fib_feed_use_hist(r.feed)), used + BETWEEN + 4);
+	}
+}
+
 /* A host route stood where the RIB's was withdrawn, and goes before what was announced in its place is read. */
 static void
 test_host_route_leaves_in_turn(void **state)
@@ -1168,6 +1225,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_without_data_plane, begin, end),
 		cmocka_unit_test_setup_teardown(test_lapped_withdraws_last, begin, end),
 		cmocka_unit_test_setup_teardown(test_loss_holds_withdrawals, begin, end),
+		cmocka_unit_test_setup_teardown(test_counted_once_behind_a_withdrawal, begin, end),
 		cmocka_unit_test_setup_teardown(test_host_route_leaves_in_turn, begin, end),
 		cmocka_unit_test_setup_teardown(test_audit_names_what_is_wrong, begin, end),
 		cmocka_unit_test_setup_teardown(test_audit_counts_many, begin, end),
