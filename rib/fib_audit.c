@@ -33,7 +33,7 @@ prefix_young(const struct fib_feed *f, struct vrf_id vrf, const struct prefix *p
 
 struct rib_answer {
 	bool found;
-	bool later; /* the shard has not decided yet what it was told of a next hop */
+	bool later; /* the shard has not decided yet what it was told of a next hop; or no way there got an id */
 	struct prefix prefix;
 	struct feed_answer paths;
 };
@@ -120,7 +120,8 @@ RUNS_ON(role_fib) compare(
 			     : leads_there(f, found.path_list, &want.paths));
 	if (same)
 		return SAME;
-	if (want.found && !want.later && fib_waits(f->config.fib, vrf, &want.prefix))
+	if (want.found &&
+		(want.later ? want.paths.failed : fib_waits(f->config.fib, vrf, &want.prefix)))
 		return NOT_INSTALLED;
 	*out = (struct fib_mismatch){.vrf = vrf, .addr = *addr};
 	if (want.found)

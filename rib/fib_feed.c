@@ -137,7 +137,7 @@ RUNS_ON(role_fib) untracked_sweep(struct fib_feed *f)
 		f->untracked_count > UNTRACKED_MIN / 2 ? 2 * f->untracked_count : UNTRACKED_MIN;
 }
 
-enum usable { USABLE, USABLE_LATER, USABLE_NEVER };
+enum usable { USABLE, USABLE_LATER, USABLE_NEVER, USABLE_FAILED };
 
 /* The next hop of a path, with what it leads by. */
 static enum usable
@@ -156,7 +156,7 @@ RUNS_ON(role_fib) path_hops(struct fib_feed *f, const struct shard *shard, struc
 		n->mark = f->mark;
 	if (n == NULL || (n->up && !fib_hold(f, n))) {
 		fib_feed_fail(f);
-		return USABLE_NEVER;
+		return USABLE_FAILED;
 	}
 	if (!n->up) /* next hops are not tracked: this is the RIB's last word */
 		return n->watchers > 0 ? USABLE_LATER : USABLE_NEVER;
@@ -171,7 +171,7 @@ fib_feed_want(struct fib_feed *f, const struct feed_source *s, struct vrf_id vrf
 {
 	unsigned eligible = view->paths != NULL ? view->paths->eligible : 0, scanned = 0;
 	const struct shard *shard = shards_for(&s->shards, &view->prefix);
-	bool later = false;
+	bool later = false, failed = false;
 
 	out->count = out->backups = 0;
 	for (unsigned i = 0; i < eligible; i++) {
@@ -184,9 +184,10 @@ fib_feed_want(struct fib_feed *f, const struct feed_source *s, struct vrf_id vrf
 			break;
 		usable = path_hops(f, shard, vrf, path, &hold);
 		later |= usable == USABLE_LATER;
+		failed |= usable == USABLE_FAILED;
 		if (usable == USABLE_NEVER)
 			break;
-		if (usable == USABLE_LATER)
+		if (usable != USABLE)
 			continue;
 		if (out->count == 0)
 			out->peer = path->peer;
@@ -197,7 +198,8 @@ fib_feed_want(struct fib_feed *f, const struct feed_source *s, struct vrf_id vrf
 			break;
 		}
 	}
-	return later ? WANT_LATER : out->count > 0 ? WANT_LIST : WANT_NOTHING;
+	out->failed = failed && !later && out->count == 0;
+	return later || out->failed ? WANT_LATER : out->count > 0 ? WANT_LIST : WANT_NOTHING;
 }
 
 bool

@@ -106,7 +106,7 @@ struct fib_audit {
 	bool running;
 	uint64_t checked, mismatch_count;
 	uint64_t
-		not_installed; /* of those checked: the fib could not take the prefix, for want of groups (fib_waits()) */
+		not_installed; /* of those checked: the fib could not take the prefix, for want of groups (fib_waits()), or of ids of next hops */
 	struct fib_mismatch mismatch[FIB_AUDIT_MISMATCHES_MAX];
 };
 /* 0; -EBUSY: one is running; -ENODEV: there is no fib. */

@@ -82,7 +82,10 @@ struct own_answer {
 enum feed_want {
 	WANT_NOTHING, /* no eligible path, ours, or no way there that anybody will tell of */
 	WANT_LIST,
-	/* The best path's next hop is gone and the shard will hear of it: until it has decided, the next best, or (count 0) what is there. */
+	/*
+	 * The best path's next hop is gone and the shard will hear of it: until it has decided, the next best, or (count 0) what is there.
+	 * And what is there when ids or memory were out for all that could lead there (`failed`): it is tried again.
+	 */
 	WANT_LATER,
 };
 
@@ -91,6 +94,7 @@ struct feed_answer {
 	unsigned count, backups; /* count: of both */
 	uint16_t port[PATHS_MAX]; /* of each */
 	struct peer_id peer; /* whose path is first */
+	bool failed; /* none is left for want of ids or memory alone */
 };
 
 /*

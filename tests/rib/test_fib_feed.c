@@ -729,6 +729,92 @@ test_out_of_ids(void **state)
 	assert_int_equal(feed_rig_audit(&r), 0);
 }
 
+/* All threads, while there is always something to try again. */
+static void
+turns(unsigned count)
+{
+	for (unsigned i = 0; i < count; i++) {
+		bool more = true;
+
+		rig_settle(&r.rig);
+		while (more) {
+			more = feed_rig_pump_ask(&r);
+			more |= feed_rig_pump_tell(&r);
+		}
+		feed_rig_turn(&r, UINT64_MAX);
+		qsbr_quiescent(r.workers, r.worker);
+		r.now_ns += FEED_INTERVAL_NS;
+	}
+}
+
+static uint64_t
+audit_by_turns(void)
+{
+	assert_int_equal(fib_feed_audit_begin(r.feed), 0);
+	for (unsigned i = 0; fib_feed_audit(r.feed)->running; i++) {
+		turns(1);
+		assert_true(i < 10000);
+	}
+	return fib_feed_audit(r.feed)->mismatch_count;
+}
+
+/* Of all ids of next hops; how many there were. */
+static unsigned
+hops_take(struct next_hop_id *id)
+{
+	unsigned count = 0;
+
+	for (;; count++) {
+		struct ip_addr a = addr_from_v4(V4(240, 0, 0, 0) + count);
+
+		if (next_hop_get(fib_path_lists(r.fib), VRF_DEFAULT, &a, 9, &id[count]) != 0)
+			return count;
+	}
+}
+
+/* A path whose next hop gets no id: another one forwards, or what did so before. */
+static void
+test_no_id_for_the_better_path(void **state)
+{
+	static struct next_hop_id taken[NEXT_HOP_MAX];
+	unsigned count;
+
+	(void)state;
+	one_route();
+	feed_rig_announce(&r, 1, V4(10, 2, 0, 0), 16, HOP, 100);
+	feed_rig_announce(&r, 1, V4(10, 3, 0, 0), 16, HOP, 100);
+	/* the shard knows it as up, and nothing leads by it */
+	feed_rig_originate(&r, V4(10, 5, 0, 0), 16, 400);
+	feed_rig_announce(&r, 2, V4(10, 5, 0, 0), 16, V4(192, 0, 2, 98), 100);
+	feed_rig_settle(&r);
+	count = hops_take(taken);
+	assert_true(count > 0);
+	feed_rig_announce(&r, 2, ROUTE, 16, V4(192, 0, 2, 99), 300);
+	feed_rig_announce(&r, 1, V4(10, 2, 0, 0), 16, V4(192, 0, 2, 98), 100);
+	feed_rig_announce(&r, 1, V4(10, 4, 0, 0), 16, V4(192, 0, 2, 98), 100);
+	feed_rig_withdraw(&r, 1, V4(10, 3, 0, 0), 16);
+	turns(10);
+	assert_true(fib_feed_failed(r.feed) > 0);
+	assert_forwards(FAR, 16, HOP, 0);
+	assert_forwards(V4(10, 2, 0, 1), 16, HOP, 0);
+	assert_none(V4(10, 3, 0, 1));
+	assert_none(V4(10, 4, 0, 1));
+	assert_int_equal(audit_by_turns(), 0);
+	assert_true(fib_feed_audit(r.feed)->not_installed > 0);
+	turns(1000); /* retries */
+	assert_forwards(FAR, 16, HOP, 0);
+	assert_forwards(V4(10, 2, 0, 1), 16, HOP, 0);
+	while (count > 0)
+		next_hop_unref(fib_path_lists(r.fib), taken[--count]);
+	turns(1000);
+	feed_rig_settle(&r);
+	assert_forwards(FAR, 16, V4(192, 0, 2, 99), 0);
+	assert_forwards(V4(10, 2, 0, 1), 16, V4(192, 0, 2, 98), 0);
+	assert_forwards(V4(10, 4, 0, 1), 16, V4(192, 0, 2, 98), 0);
+	assert_int_equal(feed_rig_audit(&r), 0);
+	assert_int_equal(fib_feed_audit(r.feed)->not_installed, 0);
+}
+
 /* The wait for it is what is left of it, whatever else woke us meanwhile. */
 static void
 test_retry_waits_what_is_left(void **state)
@@ -1221,6 +1307,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_batches, begin, end),
 		cmocka_unit_test_setup_teardown(test_small_batches, begin, end),
 		cmocka_unit_test_setup_teardown(test_out_of_ids, begin, end),
+		cmocka_unit_test_setup_teardown(test_no_id_for_the_better_path, begin, end),
 		cmocka_unit_test_setup_teardown(test_retry_waits_what_is_left, begin, end),
 		cmocka_unit_test_setup_teardown(test_without_data_plane, begin, end),
 		cmocka_unit_test_setup_teardown(test_lapped_withdraws_last, begin, end),
