@@ -16,6 +16,7 @@
 #define BACKUP_SCAN 8 /* paths behind the ones that forward, in which a backup is looked for */
 #define BACKUPS_UP_TO                                                                              \
 	(PATH_LIST_MAX / 4 * 3) /* lists in use: beyond that the rest is for what has none */
+#define BACKUPS_AGAIN (PATH_LIST_MAX / 2) /* lists in use: below that they are looked for again */
 #define UNTRACKED_MIN 1024
 
 void
@@ -819,6 +820,8 @@ fib_feed_work(struct fib_feed *f, uint64_t now_ns, uint64_t deadline_ns)
 	if (f->audit.running)
 		more |= fib_audit_work(f, deadline_ns);
 	path_lists_reclaim(f->path_lists);
+	if (f->scarce && f->retry_due_ns == 0 && path_lists_in_use(f->path_lists) < BACKUPS_AGAIN)
+		f->retry_due_ns = now_ns + FAILED_RETRY_NS;
 	return more;
 }
 

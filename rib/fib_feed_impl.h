@@ -167,7 +167,8 @@ struct fib_feed {
 	uint64_t commit_due_ns,
 		commit_latest_ns; /* not before: a batch that is worth it, any; 0: nothing waits */
 	bool wait_readers; /* the last commit met readers of the old copy */
-	uint64_t retry_due_ns; /* something could not be set: all is tried again then; 0: nothing */
+	uint64_t
+		retry_due_ns; /* something could not be set, or backups may come back: all is tried again then; 0: nothing */
 	_Atomic uint64_t failed;
 	struct hist update_hist, use_hist, link_hist;
 	_Atomic uint64_t link_last_ns;

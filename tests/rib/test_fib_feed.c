@@ -815,6 +815,49 @@ test_no_id_for_the_better_path(void **state)
 	assert_int_equal(fib_feed_audit(r.feed)->not_installed, 0);
 }
 
+/* Lists ran short and nothing failed: when they are there again, so are backups. */
+static void
+test_backups_come_back(void **state)
+{
+	enum { LISTS = PATH_LIST_MAX / 8 * 7, HOPS = 300 };
+	static struct path_list_id taken[LISTS];
+	struct path_lists *lists = fib_path_lists(r.fib);
+	struct path path[HOPS];
+	struct answer a;
+
+	(void)state;
+	one_route();
+	for (uint32_t i = 0; i < HOPS; i++) {
+		struct ip_addr addr = addr_from_v4(V4(240, 0, 0, 0) + i);
+
+		path[i].label = LABEL_NONE;
+		assert_int_equal(next_hop_get(lists, VRF_DEFAULT, &addr, 9, &path[i].next_hop), 0);
+	}
+	for (unsigned i = 0; i < LISTS; i++) {
+		const struct path two[2] = {path[i / HOPS], path[i % HOPS]};
+
+		assert_int_equal(
+			path_list_get(lists, PATH_LIST_FORWARD, PORT_NONE, two, 2, &taken[i]), 0);
+	}
+	feed_rig_announce(&r, 2, V4(10, 2, 0, 0), 16, HOP2, 100);
+	feed_rig_settle(&r);
+	feed_rig_announce(&r, 2, ROUTE, 16, HOP2, 50);
+	feed_rig_settle(&r);
+	assert_forwards(FAR, 16, HOP, 0);
+	assert_int_equal(feed_rig_lookup(&r, FAR).backups, 0);
+	assert_int_equal(fib_feed_failed(r.feed), 0);
+	for (unsigned i = 0; i < LISTS; i++)
+		path_list_unref(lists, taken[i]);
+	for (unsigned i = 0; i < HOPS; i++)
+		next_hop_unref(lists, path[i].next_hop);
+	feed_rig_turn(&r, UINT64_MAX);
+	feed_rig_settle(&r);
+	a = feed_rig_lookup(&r, FAR);
+	assert_int_equal(a.backups, 1);
+	assert_int_equal(addr_v4(&a.backup), HOP2);
+	assert_int_equal(feed_rig_audit(&r), 0);
+}
+
 /* The wait for it is what is left of it, whatever else woke us meanwhile. */
 static void
 test_retry_waits_what_is_left(void **state)
@@ -1308,6 +1351,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_small_batches, begin, end),
 		cmocka_unit_test_setup_teardown(test_out_of_ids, begin, end),
 		cmocka_unit_test_setup_teardown(test_no_id_for_the_better_path, begin, end),
+		cmocka_unit_test_setup_teardown(test_backups_come_back, begin, end),
 		cmocka_unit_test_setup_teardown(test_retry_waits_what_is_left, begin, end),
 		cmocka_unit_test_setup_teardown(test_without_data_plane, begin, end),
 		cmocka_unit_test_setup_teardown(test_lapped_withdraws_last, begin, end),
