@@ -683,12 +683,24 @@ arrived(struct hist *h, const struct feed_source *s, const uint64_t first[SHARDS
 	}
 }
 
+/* All workers have passed the newest flip. */
+static void
+flip_passed(struct fib_feed *f)
+{
+	const struct feed_source *s = &f->source;
+
+	if (f->flip_open && s->flip_after != s->flip_to)
+		arrived(&f->use_hist, s, s->flip_first, s->flip_after, s->flip_to);
+	f->flip_open = false;
+}
+
 static void
 became_visible(struct fib_feed *f, bool flipped)
 {
 	struct feed_source *s = &f->source;
 
 	if (flipped) {
+		flip_passed(f); /* the flip before, unless in_use() has seen it: there is none until then */
 		s->flip_after = s->visible;
 		s->flip_to = s->applied;
 		memcpy(s->flip_first, s->first, sizeof(s->first));
@@ -705,13 +717,9 @@ became_visible(struct fib_feed *f, bool flipped)
 static bool
 RUNS_ON(role_fib) in_use(struct fib_feed *f)
 {
-	const struct feed_source *s = &f->source;
-
 	if (!fib_in_use(f->config.fib, present(f)))
 		return false;
-	if (f->flip_open && s->flip_after != s->flip_to)
-		arrived(&f->use_hist, s, s->flip_first, s->flip_after, s->flip_to);
-	f->flip_open = false;
+	flip_passed(f);
 	return true;
 }
 
