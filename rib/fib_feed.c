@@ -787,6 +787,7 @@ RUNS_ON(role_fib) retry(struct fib_feed *f)
 	f->retry_due_ns = 0;
 	f->scarce = path_lists_in_use(f->path_lists) > BACKUPS_UP_TO;
 	f->sweep_hops = true;
+	fib_neighbors_retry(f);
 	fib_own_rewalk(f, true);
 	fib_feed_rewalk(f);
 }

@@ -46,7 +46,10 @@ int fib_feed_connected(struct fib_feed *f, struct vrf_id vrf, const struct prefi
  * of ours (fib_feed_connected() with `local`'s zone), so a caller that passes these needs this for ports without one.
  */
 void fib_feed_zone(struct fib_feed *f, uint16_t zone, uint16_t port) RUNS_ON(role_fib);
-/* From the host: a neighbour resolved (adjacency given) or lost (NULL). Also a next hop's state: one store, no batch. */
+/*
+ * From the host: a neighbour resolved (adjacency given) or lost (NULL). Also a next hop's state: one store, no batch. 0; -ENOMEM, -ENOSPC: it
+ * is tried again each second until it is lost.
+ */
 int fib_feed_neighbor(struct fib_feed *f, struct vrf_id vrf, const struct ip_addr *addr,
 	uint16_t port, const struct adjacency *adj) RUNS_ON(role_fib);
 /*

@@ -34,6 +34,17 @@ struct hop {
 	uint16_t mtu;
 };
 
+/* A neighbour that got no id or no memory: the host says it once. */
+struct late_neighbor {
+	struct late_neighbor *next;
+	struct vrf_id vrf;
+	uint16_t port;
+	struct ip_addr addr;
+	uint8_t ether_len;
+	uint8_t ether[14];
+	uint16_t mtu;
+};
+
 /* A use of each of a next hop's `direct`. */
 struct hold {
 	unsigned count;
@@ -142,6 +153,7 @@ struct fib_feed {
 	struct fib_feed_config config;
 	struct path_lists *path_lists;
 	struct hop *hops[HOP_BUCKETS], *port_hops[PORT_BUCKETS];
+	struct late_neighbor *late; /* tried again by retry() */
 	struct local_route *locals[OWN_BUCKETS];
 	struct host_route *routes[OWN_BUCKETS];
 	unsigned own_lens[2][129],
@@ -227,6 +239,8 @@ void fib_hop_release(struct fib_feed *f, struct hop *h) RUNS_ON(role_fib);
 bool fib_hold(struct fib_feed *f, struct nexthop *n) RUNS_ON(role_fib);
 /* Next hops that nothing led by since the last fib_feed_rewalk() let go of what they hold. */
 void fib_hops_sweep(struct fib_feed *f) RUNS_ON(role_fib);
+/* Neighbours that failed are tried once more. */
+void fib_neighbors_retry(struct fib_feed *f) RUNS_ON(role_fib);
 /* `ctx` is the feed: see struct nexthop_feed. */
 void fib_next_hop_changed(void *ctx, struct nexthop *n) RUNS_ON(role_fib);
 void fib_hops_fini(struct fib_feed *f) RUNS_ON(role_fib);

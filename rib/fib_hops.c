@@ -188,6 +188,40 @@ fib_next_hop_changed(void *ctx, struct nexthop *n)
 
 /* ---- from the host ---- */
 
+/* Something newer is said of it. */
+static void
+late_forget(struct fib_feed *f, struct vrf_id vrf, const struct ip_addr *addr, uint16_t port)
+{
+	struct late_neighbor **at = &f->late, *l;
+
+	while ((l = *at) != NULL &&
+		(l->vrf.v != vrf.v || l->port != port || !addr_equal(&l->addr, addr)))
+		at = &l->next;
+	if (l == NULL)
+		return;
+	*at = l->next;
+	arena_free(f->config.arena, l);
+}
+
+static void
+late_keep(struct fib_feed *f, struct vrf_id vrf, const struct ip_addr *addr, uint16_t port,
+	const struct adjacency *adj)
+{
+	struct late_neighbor *l = arena_alloc(f->config.arena, sizeof(*l));
+
+	if (l == NULL)
+		return;
+	*l = (struct late_neighbor){.next = f->late,
+		.vrf = vrf,
+		.port = port,
+		.addr = *addr,
+		.ether_len = adj->ether_len,
+		.mtu = adj->mtu};
+	memcpy(l->ether, adj->ether, sizeof(l->ether));
+	f->late = l;
+	fib_feed_fail(f);
+}
+
 static int
 RUNS_ON(role_fib) hop_store(struct fib_feed *f, const struct hop *h)
 {
@@ -248,25 +282,57 @@ RUNS_ON(role_fib) neighbor_lost(struct fib_feed *f, struct hop *h)
 	hop_drop_unused(f, h);
 }
 
+static int
+RUNS_ON(role_fib) neighbor_put(struct fib_feed *f, struct vrf_id vrf, const struct ip_addr *addr,
+	uint16_t port, const struct adjacency *adj)
+{
+	struct hop *h = hop_get(f, vrf, addr, port);
+	int err;
+
+	if (h == NULL)
+		return -ENOMEM;
+	err = neighbor_up(f, h, adj);
+	hop_drop_unused(f, h);
+	return err;
+}
+
 int
 fib_feed_neighbor(struct fib_feed *f, struct vrf_id vrf, const struct ip_addr *addr, uint16_t port,
 	const struct adjacency *adj)
 {
 	struct hop *h;
-	int err;
+	int err = 0;
 
 	if (f->config.fib == NULL)
 		return 0;
-	h = adj != NULL ? hop_get(f, vrf, addr, port) : hop_find(f, vrf, addr, port);
-	if (h == NULL)
-		return adj != NULL ? -ENOMEM : 0;
-	if (adj == NULL) {
+	late_forget(f, vrf, addr, port);
+	if (adj != NULL) {
+		err = neighbor_put(f, vrf, addr, port, adj);
+		if (err != 0)
+			late_keep(f, vrf, addr, port, adj);
+	} else if ((h = hop_find(f, vrf, addr, port)) != NULL) {
 		neighbor_lost(f, h);
-		return 0;
 	}
-	err = neighbor_up(f, h, adj);
-	hop_drop_unused(f, h);
 	return err;
+}
+
+void
+fib_neighbors_retry(struct fib_feed *f)
+{
+	struct late_neighbor **at = &f->late, *l;
+
+	while ((l = *at) != NULL) {
+		struct adjacency adj = {.ether_len = l->ether_len, .port = l->port, .mtu = l->mtu};
+
+		memcpy(adj.ether, l->ether, sizeof(l->ether));
+		if (neighbor_put(f, l->vrf, &l->addr, l->port, &adj) != 0) {
+			fib_feed_fail(f);
+			at = &l->next;
+			continue;
+		}
+		*at = l->next;
+		arena_free(f->config.arena, l);
+	}
 }
 
 /* First the stores, which move the packets; then who is to know. */
@@ -326,6 +392,8 @@ fib_feed_link_last_ns(const struct fib_feed *f)
 void
 fib_hops_fini(struct fib_feed *f)
 {
+	while (f->late != NULL)
+		late_forget(f, f->late->vrf, &f->late->addr, f->late->port);
 	for (unsigned i = 0; i < HOP_BUCKETS; i++) {
 		while (f->hops[i] != NULL) {
 			f->hops[i]->users = 0;

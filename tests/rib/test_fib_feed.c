@@ -815,6 +815,50 @@ test_no_id_for_the_better_path(void **state)
 	assert_int_equal(fib_feed_audit(r.feed)->not_installed, 0);
 }
 
+/* The host says once that there is a neighbour: what got no id is put in when there is one, unless it was lost meanwhile. */
+static void
+test_no_id_for_a_neighbor(void **state)
+{
+	static struct next_hop_id taken[NEXT_HOP_MAX];
+	struct path_lists *lists = fib_path_lists(r.fib);
+	struct adjacency adj = {.ether_len = 14, .port = 9};
+	unsigned count;
+
+	(void)state;
+	one_route();
+	count = hops_take(taken);
+	for (unsigned i = 0; i < count; i++) {
+		memcpy(adj.ether, &i, sizeof(i));
+		assert_int_equal(next_hop_up(lists, taken[i], &adj), 0);
+	}
+	/* the last adjacency, and then another one */
+	assert_int_equal(feed_rig_neighbor(&r, HOP, 0, 7), 0);
+	assert_int_not_equal(feed_rig_neighbor(&r, HOP, 0, 8), 0);
+	assert_int_not_equal(feed_rig_neighbor(&r, V4(192, 0, 2, 50), 0, 5), 0);
+	assert_int_not_equal(feed_rig_neighbor(&r, V4(192, 0, 2, 50), 0, 6), 0);
+	assert_int_not_equal(feed_rig_neighbor(&r, V4(192, 0, 2, 51), 0, 5), 0);
+	assert_int_equal(feed_rig_neighbor(&r, V4(192, 0, 2, 51), 0, 0), 0);
+	assert_int_not_equal(feed_rig_neighbor(&r, V4(192, 0, 2, 52), 0, 5), 0);
+	assert_int_equal(feed_rig_lookup(&r, FAR).state, NEXT_HOP_UNRESOLVED);
+	turns(1000); /* retries: the adjacency before is there again, ids are not */
+	assert_int_equal(feed_rig_lookup(&r, FAR).mac, 8);
+	assert_kind(V4(192, 0, 2, 50), 24, PATH_LIST_GLEAN, 0);
+	while (count > 1)
+		next_hop_unref(lists, taken[--count]);
+	turns(1000);
+	feed_rig_settle(&r);
+	assert_forwards(V4(192, 0, 2, 50), 32, V4(192, 0, 2, 50), 0);
+	assert_int_equal(feed_rig_lookup(&r, V4(192, 0, 2, 50)).mac, 6);
+	assert_kind(V4(192, 0, 2, 51), 24, PATH_LIST_GLEAN, 0);
+	assert_forwards(V4(192, 0, 2, 52), 32, V4(192, 0, 2, 52), 0);
+	assert_int_equal(feed_rig_audit(&r), 0);
+	/* what still waits goes with the feed */
+	count = 1 + hops_take(taken + 1);
+	assert_int_not_equal(feed_rig_neighbor(&r, V4(192, 0, 2, 53), 0, 5), 0);
+	while (count > 0)
+		next_hop_unref(lists, taken[--count]);
+}
+
 /* Lists ran short and nothing failed: when they are there again, so are backups. */
 static void
 test_backups_come_back(void **state)
@@ -1351,6 +1395,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_small_batches, begin, end),
 		cmocka_unit_test_setup_teardown(test_out_of_ids, begin, end),
 		cmocka_unit_test_setup_teardown(test_no_id_for_the_better_path, begin, end),
+		cmocka_unit_test_setup_teardown(test_no_id_for_a_neighbor, begin, end),
 		cmocka_unit_test_setup_teardown(test_backups_come_back, begin, end),
 		cmocka_unit_test_setup_teardown(test_retry_waits_what_is_left, begin, end),
 		cmocka_unit_test_setup_teardown(test_without_data_plane, begin, end),
