@@ -46,8 +46,11 @@ RUNS_ON(role_fib) set_own(
 static void
 RUNS_ON(role_fib) withdraw(struct fib_feed *f, struct vrf_id vrf, const struct prefix *p)
 {
-	if (fib_withdraw(f->config.fib, vrf, p) == -ENOMEM) /* -ENOENT: it never was there */
-		fib_feed_fail(f);
+	if (fib_withdraw(f->config.fib, vrf, p) != -ENOMEM) /* -ENOENT: it never was there */
+		return;
+	f->withdrawals_lost =
+		true; /* the walk over the RIB does not find it when its id was given back */
+	fib_feed_fail(f);
 }
 
 /* ---- what the RIB wants ---- */
@@ -780,6 +783,39 @@ RUNS_ON(role_fib) commit(struct fib_feed *f, uint64_t now_ns, bool more)
 	return more;
 }
 
+/* What stands in the fib and has no destination any more leaves. True while there is more. */
+static bool
+RUNS_ON(role_fib) lost_slice(struct fib_feed *f, uint64_t deadline_ns)
+{
+	for (unsigned n = 1; n % 64 != 0 || walk_clock() < deadline_ns; n++) {
+		struct own_answer own;
+		struct dest_view view;
+		struct prefix next;
+
+		if (!fib_shadow_next(f->config.fib, f->lost_vrf,
+			    f->lost_prefix.afi != AFI_NONE ? &f->lost_prefix : NULL, &next)) {
+			f->lost_prefix = (struct prefix){0};
+			if (++f->lost_vrf.v == FIB_VRF_MAX)
+				return false;
+			continue;
+		}
+		f->lost_prefix = next;
+		if (!fib_own_find(f, f->lost_vrf, &next, &own) &&
+			!rib_find(f, f->lost_vrf, &next, &view))
+			fib_feed_refresh(f, f->lost_vrf, &next);
+	}
+	return true;
+}
+
+static void
+lost_walk_begin(struct fib_feed *f)
+{
+	f->withdrawals_lost = false;
+	f->lost_walk = true;
+	f->lost_vrf = (struct vrf_id){0};
+	f->lost_prefix = (struct prefix){0};
+}
+
 /* What found no id or no memory is tried once more. */
 static void
 RUNS_ON(role_fib) retry(struct fib_feed *f)
@@ -788,6 +824,8 @@ RUNS_ON(role_fib) retry(struct fib_feed *f)
 	f->scarce = path_lists_in_use(f->path_lists) > BACKUPS_UP_TO;
 	f->sweep_hops = true;
 	fib_neighbors_retry(f);
+	if (f->withdrawals_lost)
+		lost_walk_begin(f);
 	fib_own_rewalk(f, true);
 	fib_feed_rewalk(f);
 }
@@ -823,8 +861,10 @@ fib_feed_work(struct fib_feed *f, uint64_t now_ns, uint64_t deadline_ns)
 			fib_hops_sweep(f);
 		f->sweep_hops = false;
 	}
+	if (f->lost_walk)
+		f->lost_walk = lost_slice(f, deadline_ns);
 	leave(f);
-	more |= !nexthop_settled(f->config.nexthops) || f->own_next < OWN_BUCKETS;
+	more |= f->lost_walk || !nexthop_settled(f->config.nexthops) || f->own_next < OWN_BUCKETS;
 	more = commit(f, now_ns, more);
 	if (f->audit.running)
 		more |= fib_audit_work(f, deadline_ns);

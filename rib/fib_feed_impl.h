@@ -163,6 +163,10 @@ struct fib_feed {
 	bool own_again, own_locals, own_locals_again;
 	struct leaving *leaving; /* still in the fib */
 	unsigned leaving_count, leaving_size;
+	bool withdrawals_lost; /* for want of memory: retry() looks for them in the fib */
+	bool lost_walk; /* it does; these are the VRF and the prefix seen last */
+	struct vrf_id lost_vrf;
+	struct prefix lost_prefix;
 	struct feed_source source;
 	struct nexthop
 		*untracked; /* next hops that no shard asked for (next_hop_tracking: false) */

@@ -1164,6 +1164,35 @@ behind_its_back(const struct prefix *p, struct path_list_id list)
 	assert_true(fib_settled(r.fib));
 }
 
+/* A withdrawal found no memory, and then the destination's id went: nothing leads to that prefix any more but the fib itself. */
+static void
+test_lost_withdrawal(void **state)
+{
+	struct prefix route = prefix_from_v4(ROUTE, 16);
+	struct path_list_id there;
+
+	(void)state;
+	one_route();
+	assert_int_equal(feed_rig_connected_text(&r, "2001:db8:1::1", 64, 0, true), 0);
+	feed_rig_announce(&r, 1, V4(10, 0, 0, 0), 8, HOP, 100);
+	feed_rig_settle(&r);
+	assert_true(fib_shadow_get(r.fib, VRF_DEFAULT, &route, &there));
+	for (uint32_t i = 0; i < 200; i++) {
+		struct prefix gone = prefix_from_v4(V4(20, 0, i, 0), 24);
+
+		assert_int_equal(fib_set(r.fib, VRF_DEFAULT, &gone, there), 0);
+	}
+	feed_rig_settle(&r);
+	assert_forwards(V4(20, 0, 99, 1), 24, HOP, 0);
+	r.feed->withdrawals_lost = true;
+	fib_feed_fail(r.feed);
+	feed_rig_settle(&r);
+	for (uint32_t i = 0; i < 200; i++)
+		assert_none(V4(20, 0, i, 1));
+	assert_forwards(FAR, 16, HOP, 0);
+	assert_int_equal(feed_rig_audit(&r), 0);
+}
+
 static void
 test_audit_names_what_is_wrong(void **state)
 {
@@ -1403,6 +1432,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_loss_holds_withdrawals, begin, end),
 		cmocka_unit_test_setup_teardown(test_counted_once_behind_a_withdrawal, begin, end),
 		cmocka_unit_test_setup_teardown(test_host_route_leaves_in_turn, begin, end),
+		cmocka_unit_test_setup_teardown(test_lost_withdrawal, begin, end),
 		cmocka_unit_test_setup_teardown(test_audit_names_what_is_wrong, begin, end),
 		cmocka_unit_test_setup_teardown(test_audit_counts_many, begin, end),
 		cmocka_unit_test_setup_teardown(test_no_groups_left, begin, end),
