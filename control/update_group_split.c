@@ -95,6 +95,8 @@ copy_begin(struct update_group *g, const struct update_member *m)
 	err = n->last != NULL ? adj_rib_out_create(s->c.arena, s->c.exported, &n->out) : -ENOMEM;
 	if (err == 0)
 		err = journal_fork(s->journal, g->cursor, &n->cursor);
+	if (err == 0)
+		journal_set_paced(n->cursor);
 	n->frozen = true;
 	n->next = s->groups;
 	s->groups = n;

@@ -407,6 +407,36 @@ test_commits_faster_than_a_split(void **state)
 	rigged_end(&r);
 }
 
+/* Walks of the shard wait for the group that a split made as for any other. */
+static void
+test_split_is_paced(void **state)
+{
+	static struct rigged r;
+	uint64_t position;
+
+	(void)state;
+	two_told(&r);
+	for (unsigned i = 0; i < 2; i++) {
+		struct update_rules rules = *update_group_rules_of(r.told[i].m);
+
+		rules.next_hop_unchanged = i == 0;
+		rules.as_override = i == 1;
+		update_group_rules(r.told[i].m, &rules);
+	}
+	drain(&r, false);
+	assert_false(update_group_shared(r.told[0].m, r.told[1].m));
+	for (unsigned i = 0; i < 2; i++) {
+		load(&r, 1000, 3 + i);
+		while (encode(&r, i, false))
+			;
+		/* the other one has read nothing */
+		assert_true(journal_lag(shard_journal(r.rig.shard), &position) > 900);
+		drain(&r, false);
+		assert_int_equal(journal_lag(shard_journal(r.rig.shard), &position), 0);
+	}
+	rigged_end(&r);
+}
+
 /* ---- who falls behind ---- */
 
 static unsigned
@@ -1065,6 +1095,7 @@ main(void)
 		cmocka_unit_test(test_cluster_id_changes),
 		cmocka_unit_test(test_rest_follows_during_split),
 		cmocka_unit_test(test_commits_faster_than_a_split),
+		cmocka_unit_test(test_split_is_paced),
 		cmocka_unit_test(test_requests),
 		cmocka_unit_test(test_packed_once),
 		cmocka_unit_test(test_only_full_ones_fall_behind),
