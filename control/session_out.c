@@ -437,11 +437,8 @@ family_run(struct peer_family *f, uint64_t deadline_ns) RUNS_ON(role_session)
 		family_wait(f);
 		return false;
 	}
-	if (f->not_before_ns != 0 && now_ns() < f->not_before_ns &&
-		!update_group_pressed(f->group)) {
-		update_group_full(f->group);
-		return false;
-	}
+	if (f->not_before_ns != 0 && now_ns() < f->not_before_ns && !update_group_pressed(f->group))
+		return update_group_full(f->group);
 	tail = connection_tail(c, TX_EXPORT_ROOM, &room);
 	if (tail == NULL || c->ended)
 		return update_group_blocked(f->group, deadline_ns); /* EPOLLOUT calls again */

@@ -170,6 +170,7 @@ member_enter(struct update_member *m)
 {
 	m->state = MEMBER_STREAM;
 	m->group->stream_count++;
+	m->group->ready_count += !m->full;
 	member_stand(m, m->group->last);
 }
 
@@ -249,6 +250,7 @@ update_group_leave(struct update_member *m)
 	member_stand(m, NULL);
 	if (m->state == MEMBER_STREAM) {
 		g->stream_count--;
+		g->ready_count -= !m->full;
 		g->deferred -= m->gone.count;
 	}
 	g->behind_count -= m->state == MEMBER_BEHIND;
@@ -428,7 +430,7 @@ member_step(struct update_member *m, struct output *o) RUNS_ON(role_session)
 		behind_run(m, o);
 		if (m->state == MEMBER_STREAM)
 			return true;
-		if (g->stream_count > 0)
+		if (g->ready_count > 0)
 			return false; /* they drive the stream */
 	} else if (m->state == MEMBER_STREAM && m->at->next != NULL) {
 		return member_copy(m, o);
@@ -449,6 +451,7 @@ update_group_encode(struct update_member *m, uint8_t *buf, size_t size, uint64_t
 	bool shared = g->member_count > 1, blocked = walk_blocked(g);
 	bool catching_up = g->catch_up != CATCH_UP_NONE;
 
+	g->ready_count += m->state == MEMBER_STREAM && m->full;
 	m->full = false;
 	m->blocked_ns = 0;
 	if (!journal_pressed(g->set->journal))
@@ -460,20 +463,35 @@ update_group_encode(struct update_member *m, uint8_t *buf, size_t size, uint64_t
 		stall_end(m);
 	behind_pass(m);
 	*more = update_group_pending(m);
-	/* Who is behind may wait for a place in the journal, for the end of a catching up, and for a group that somebody drives. */
-	*others = shared &&
-		  (g != began || g->version != version || (blocked && !walk_blocked(g)) ||
-			  (g->behind_count > 0 &&
-				  (journal_position(g->cursor) != position ||
-					  (catching_up && g->catch_up == CATCH_UP_NONE))));
+	/*
+	 * Who is behind may wait for a place in the journal, for the end of a catching up, and for a group that somebody drives: that this one does
+	 * not, its connection full by now, it will say at the next look.
+	 */
+	*others =
+		shared && (g != began || g->version != version || (blocked && !walk_blocked(g)) ||
+				  (g->behind_count > 0 &&
+					  ((*more && m->state == MEMBER_STREAM) ||
+						  journal_position(g->cursor) != position ||
+						  (catching_up && g->catch_up == CATCH_UP_NONE))));
 	return size - o.room;
 }
 
-void
+bool
+member_full(struct update_member *m)
+{
+	struct update_group *g = m->group;
+	bool was_ready = m->state == MEMBER_STREAM && !m->full;
+
+	m->full = true;
+	g->ready_count -= was_ready;
+	return was_ready && g->ready_count == 0 && g->behind_count > 0;
+}
+
+bool
 update_group_full(struct update_member *m)
 {
-	m->full = true;
 	m->blocked_ns = 0;
+	return member_full(m);
 }
 
 bool

@@ -104,12 +104,13 @@ size_t update_group_encode(struct update_member *m, uint8_t *buf, size_t size, u
 /*
  * Until the next call of encode its connection takes no more (or it is not to have more now). Only who is like this and stands on the oldest message
  * falls behind; others just have not had their turn yet, and are waited for.
+ * True: nobody in the stream has room any more, so those of the group that are behind go on with it, and have something to do.
  */
-void update_group_full(struct update_member *m) RUNS_ON(role_session);
+bool update_group_full(struct update_member *m) RUNS_ON(role_session);
 /*
  * The same of one whose peer does not take what it was given. The time counts, by the looks at it: how late these come is no fault of its. While
  * tombstones pile up (update_group_pressed(): look again then) one for whom it was too long may be evicted, and where nobody else of the group can go
- * on, the group does so here. True: something was done, for others of its group too.
+ * on, the group does so here. True: something was done, for others of its group too, or they have something to do.
  */
 bool update_group_blocked(struct update_member *m, uint64_t deadline_ns) RUNS_ON(role_session);
 /* Shards wait for somebody to take back what is gone: no time to let a member rest for other reasons. */

@@ -171,8 +171,9 @@ behind_begin(struct update_member *m)
 	m->state = MEMBER_BEHIND;
 	m->tell_at = m->gone_at = 0;
 	g->stream_count--;
+	g->ready_count -= !m->full;
 	g->behind_count++;
-	g->version += g->stream_count == 0; /* those behind drive the stream now */
+	g->version += g->ready_count == 0; /* those behind drive the stream now */
 	g->stats.fell_behind++;
 	m->lap_passed = m->cursor != NULL ? journal_passed(m->cursor) : 0;
 }
@@ -190,6 +191,7 @@ behind_end(struct update_member *m)
 	m->state = MEMBER_STREAM;
 	member_stand(m, g->last);
 	g->stream_count++;
+	g->ready_count += !m->full;
 	g->behind_count--;
 }
 
@@ -211,8 +213,7 @@ static bool
 is_driven(const struct update_group *g)
 {
 	for (const struct update_member *m = g->members; m != NULL; m = m->next)
-		if (m->error == 0 && !m->full &&
-			(m->state != MEMBER_BEHIND || g->stream_count == 0))
+		if (m->error == 0 && !m->full && (m->state != MEMBER_BEHIND || g->ready_count == 0))
 			return true;
 	return false;
 }
@@ -267,16 +268,16 @@ bool
 update_group_blocked(struct update_member *m, uint64_t deadline_ns)
 {
 	uint64_t now = now_ns(), step = m->blocked_ns != 0 ? now - m->blocked_ns : 0;
+	bool others = member_full(m);
 
-	m->full = true;
 	m->blocked_ns = now;
 	m->spent_ns += step < LOOK_NS ? step : LOOK_NS;
 	if (update_group_error(m) != 0 || !update_group_pressed(m))
-		return false;
+		return others;
 	if (m->spent_ns >= m->group->set->c.stall_ns)
 		stall(m);
 	behind_pass(m); /* nothing of what its group has read since need have been for them */
-	return group_drive(m->group, deadline_ns);
+	return group_drive(m->group, deadline_ns) || others;
 }
 
 /* ---- telling ---- */
@@ -471,5 +472,5 @@ bool
 behind_pending(const struct update_member *m)
 {
 	return m->owed_begin || m->tell.count > 0 || m->gone.count == 0 || may_let_go(m) ||
-	       (m->group->stream_count == 0 && stream_pending(m->group));
+	       (m->group->ready_count == 0 && stream_pending(m->group));
 }

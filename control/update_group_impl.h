@@ -150,6 +150,8 @@ struct update_group {
 
 	struct update_member *members;
 	unsigned member_count, stream_count, behind_count;
+	/* Those in the stream that are not full: they go on with it. Without any, those behind do. */
+	unsigned ready_count;
 	uint64_t deferred; /* bits `gone` of members in the stream */
 
 	/* the stream; `first` is passed by all, `last` is the newest */
@@ -283,6 +285,8 @@ member_view(const struct update_member *m, struct adj_route r)
 /* update_group.c */
 struct update_member *member_find(const struct update_group *g, struct peer_id id);
 void member_stand(struct update_member *m, struct message *at);
+/* True: from here on those behind go on with the group, and there are some. */
+bool member_full(struct update_member *m);
 /* Moves on what all have passed. */
 void stream_trim(struct update_group *g);
 void walk_request(struct update_member *m, bool framed);

@@ -85,7 +85,8 @@ copy_begin(struct update_group *g, const struct update_member *m)
 	n->stats = (struct update_group_stats){0};
 	n->id = ++g->set->last_id;
 	n->members = NULL;
-	n->member_count = n->stream_count = n->behind_count = n->waiting = n->settling = 0;
+	n->member_count = n->stream_count = n->ready_count = n->behind_count = 0;
+	n->waiting = n->settling = 0;
 	n->deferred = n->kept = 0;
 	n->rules_due_ns = 0;
 	n->tail = n->cursor = NULL;
@@ -121,6 +122,7 @@ member_unlink(struct update_member *m)
 	g->behind_count -= m->state == MEMBER_BEHIND;
 	if (m->state == MEMBER_STREAM) {
 		g->stream_count--;
+		g->ready_count -= !m->full;
 		g->deferred -= m->gone.count;
 	}
 	member_stand(m, NULL);
@@ -142,6 +144,7 @@ member_move(struct update_member *m, struct update_group *n)
 	n->behind_count += m->state == MEMBER_BEHIND;
 	if (m->state == MEMBER_STREAM) {
 		n->stream_count++;
+		n->ready_count += !m->full;
 		n->deferred += m->gone.count;
 		member_stand(m, n->last);
 	}

@@ -27,7 +27,7 @@
 struct told {
 	struct update_member *m;
 	unsigned marks[MARK_SETTLED + 1];
-	uint64_t updates, announced, octets;
+	uint64_t updates, announced, withdrawn, octets;
 	bool present;
 	alignas(struct attr_set)
 		uint8_t attrs[sizeof(union rig_attrs)]; /* of the newest announcement */
@@ -152,8 +152,10 @@ read_update(struct rigged *r, struct told *t, const uint8_t *msg, size_t len)
 	assert_int_equal(u.error.severity, BGP_OK);
 	t->updates++;
 	for (unsigned i = 0; i < u.withdrawn_count; i++) {
-		while (nlri_read(&u.withdrawn[i].nlri, r->family, false, &n))
+		while (nlri_read(&u.withdrawn[i].nlri, r->family, false, &n)) {
+			t->withdrawn++;
 			t->present = false;
+		}
 	}
 	for (unsigned i = 0; i < u.announced_count; i++) {
 		while (nlri_read(&u.announced[i].nlri, r->family, false, &n)) {
@@ -462,7 +464,7 @@ test_only_full_ones_fall_behind(void **state)
 	assert_in_range(r.told[0].announced, 1, 49999);
 	assert_true(update_group_pending(r.told[1].m));
 	assert_int_equal(behind_of(&r), 0);
-	update_group_full(r.told[1].m);
+	(void)update_group_full(r.told[1].m);
 	while (encode(&r, 0, true))
 		;
 	assert_int_equal(r.told[0].announced, 50000);
@@ -485,7 +487,7 @@ test_behind_with_little_time(void **state)
 	two_join(&r);
 	load(&r, 20000, 1);
 	while (behind_of(&r) == 0) {
-		update_group_full(r.told[1].m);
+		(void)update_group_full(r.told[1].m);
 		(void)encode(&r, 0, false);
 	}
 	while (r.told[1].announced < 20000) {
@@ -607,13 +609,16 @@ test_late_turn_costs_no_session(void **state)
 	rigged_end(&r);
 }
 
-static void
+static bool
 blocked(struct rigged *r, unsigned i)
 {
+	bool others;
+
 	qsbr_online(r->rig.readers, r->reader);
-	(void)update_group_blocked(r->told[i].m, now_ns() + 1000000);
+	others = update_group_blocked(r->told[i].m, now_ns() + 1000000);
 	attr_table_reclaim(r->exported);
 	qsbr_offline(r->rig.readers, r->reader);
+	return others;
 }
 
 static void
@@ -661,7 +666,7 @@ goes(unsigned every)
 		if (every != 0 && turns % every == 0)
 			encode_little(&r, 1);
 		else
-			blocked(&r, 1);
+			(void)blocked(&r, 1);
 	}
 	assert_int_equal(update_group_error(r.told[1].m), -ESTALE);
 	assert_int_equal(shard_evictions(r.rig.shard), 1);
@@ -697,7 +702,7 @@ test_nobody_takes_anything(void **state)
 		for (unsigned i = 0; i < 2; i++) {
 			if (r.told[i].m == NULL)
 				continue;
-			blocked(&r, i);
+			(void)blocked(&r, i);
 			if (update_group_error(r.told[i].m) == -ESTALE)
 				dropped(&r, i);
 		}
@@ -718,7 +723,7 @@ test_who_takes_again_stays(void **state)
 	flap(&r, 0, FLAPPED, true);
 	rig_settle(&r.rig);
 	for (unsigned i = 0; i < 100; i++) {
-		blocked(&r, 1);
+		(void)blocked(&r, 1);
 		(void)encode(&r, 0, false);
 	}
 	drain(&r, false);
@@ -727,7 +732,7 @@ test_who_takes_again_stays(void **state)
 		shard_turn(&r);
 		(void)encode(&r, 0, false);
 		if (i == 500)
-			blocked(&r, 1); /* a look at it, after five seconds without */
+			(void)blocked(&r, 1); /* a look at it, after five seconds without */
 		assert_int_equal(update_group_error(r.told[1].m), 0);
 	}
 	all_is_told(&r);
@@ -777,7 +782,7 @@ test_who_holds_nothing_stays(void **state)
 		assert_true(++turns < 1000);
 		shard_turn(&r);
 		(void)encode(&r, 0, false);
-		blocked(&r, 1);
+		(void)blocked(&r, 1);
 		assert_int_equal(update_group_error(r.told[1].m), 0);
 	}
 	assert_int_equal(behind_of(&r), 1);
@@ -785,6 +790,109 @@ test_who_holds_nothing_stays(void **state)
 	assert_int_equal(shard_evictions(r.rig.shard), 0);
 	rigged_end(&r);
 	policy_destroy(policy);
+}
+
+/* ---- who goes on with the group ---- */
+
+static void
+drain_one(struct rigged *r, unsigned i)
+{
+	while (encode(r, i, true) || update_group_pending(r->told[i].m))
+		;
+}
+
+/* Member 1 is behind, and 100 routes are to be taken back from it. */
+static void
+two_told_one_behind(struct rigged *r)
+{
+	two_told(r);
+	load(r, LOADED, 1);
+	while (behind_of(r) == 0) {
+		(void)update_group_full(r->told[1].m);
+		(void)encode(r, 0, false);
+	}
+	drain_one(r, 0);
+	for (unsigned i = 0; i < 100; i++) {
+		struct rib_nlri n = {
+			.prefix = prefix_from_v4(0x0a000000u + i * 256, 24), .label = 0xfffff};
+
+		rig_update(&r->rig, SOURCE, NULL, &n, 1);
+	}
+	rig_settle(&r->rig);
+	drain_one(r, 0);
+}
+
+/* A part of what there is in the journal, by member 0. */
+static void
+read_some(struct rigged *r, struct journal *j)
+{
+	uint64_t position, all = journal_lag(j, &position);
+
+	while (journal_lag(j, &position) == all)
+		(void)encode_for(r, 0, false, 20000);
+}
+
+/*
+ * Member 1 is behind and has something to take back; member 0 has read a part of the journal at whose end nothing may be taken back, and then its
+ * connection is full, well below the bound. The one that reads goes on for both, and in the end leaves the other behind.
+ */
+static void
+test_behind_goes_on_for_full_ones(void **state)
+{
+	static struct rigged r;
+	struct journal *j;
+	uint64_t position;
+	unsigned calls = 0;
+	bool others;
+
+	(void)state;
+	two_told_one_behind(&r);
+	j = shard_journal(r.rig.shard);
+	flap(&r, 0, FLAPPED, true);
+	rig_settle(&r.rig);
+	flap(&r, 0, FLAPPED, false);
+	rig_settle(&r.rig);
+	read_some(&r, j);
+	assert_true(journal_lag(j, &position) > 0);
+	others = blocked(&r, 0);
+	while (encode(&r, 1, true) || update_group_pending(r.told[1].m))
+		assert_true(++calls < 10000);
+	assert_int_equal(journal_lag(j, &position), 0);
+	assert_int_equal(r.told[1].withdrawn, 100);
+	assert_int_equal(behind_of(&r), 0);
+	assert_true(others); /* or nobody calls it */
+	assert_false(blocked(&r, 0)); /* once */
+	drain(&r, true);
+	rigged_end(&r);
+}
+
+/* The same, and there is more than is kept for those that are full. */
+static void
+test_full_ones_fall_behind_by_it(void **state)
+{
+	static struct rigged r;
+	uint64_t position;
+	unsigned calls = 0;
+	struct journal *j;
+
+	(void)state;
+	two_told_one_behind(&r);
+	j = shard_journal(r.rig.shard);
+	flap(&r, 0, FLAPPED, true);
+	rig_settle(&r.rig);
+	load(&r, LOADED, 2);
+	flap(&r, 0, FLAPPED, false);
+	rig_settle(&r.rig);
+	read_some(&r, j);
+	assert_true(journal_lag(j, &position) > LOADED);
+	assert_true(blocked(&r, 0));
+	while (encode(&r, 1, true) || update_group_pending(r.told[1].m))
+		assert_true(++calls < 10000);
+	assert_int_equal(journal_lag(j, &position), 0);
+	assert_int_equal(behind_of(&r), 1);
+	drain(&r, true);
+	assert_int_equal(behind_of(&r), 0);
+	rigged_end(&r);
 }
 
 /* ---- requests ---- */
@@ -1106,6 +1214,8 @@ main(void)
 		cmocka_unit_test(test_nobody_takes_anything),
 		cmocka_unit_test(test_who_takes_again_stays),
 		cmocka_unit_test(test_who_holds_nothing_stays),
+		cmocka_unit_test(test_behind_goes_on_for_full_ones),
+		cmocka_unit_test(test_full_ones_fall_behind_by_it),
 	};
 
 	role_enter_rib();
