@@ -234,14 +234,6 @@ work_input(struct speaker *s, unsigned count, uint64_t now, uint64_t deadline_ns
 	return idle < count;
 }
 
-static uint64_t
-export_deadline(uint64_t deadline_ns)
-{
-	uint64_t now = now_ns(), share = deadline_ns > now ? (deadline_ns - now) / 2 : 0;
-
-	return now + (share > EXPORT_SHARE_NS ? share : EXPORT_SHARE_NS);
-}
-
 /*
  * Each has half of what is left, but so much at least: one that has much to tell does not keep another's few words waiting. Returns how many had
  * their part: the next turn goes on behind them, or with another first one when it were all.

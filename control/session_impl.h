@@ -161,6 +161,7 @@ struct peer {
 	bool tells_table; /* from the beginning on, without a pause, and no End-of-RIB yet */
 	uint64_t told_ns; /* when it last did; 0: not yet */
 	struct peer_family family[FAMILY_COUNT];
+	uint8_t export_first; /* of these, in the next turn: the one behind that which was it in this one */
 
 	/* Records that found no batch. DOWN goes before UP; a pair UP, DOWN is nothing. */
 	bool owed_down, owed_up;
@@ -362,6 +363,8 @@ void export_down(struct peer *p) RUNS_ON(role_session);
 bool leftovers_run(struct speaker *s, uint64_t deadline_ns) RUNS_ON(role_session);
 /* The configuration changed: how routes are sent to this peer. */
 void export_rules(struct peer *p) RUNS_ON(role_session);
+/* Half of what is left, and at least EXPORT_SHARE_NS: the part of one of several. */
+uint64_t export_deadline(uint64_t deadline_ns);
 /* A slice for one peer. True while there is more that its socket takes. */
 bool export_run(struct peer *p, uint64_t deadline_ns) RUNS_ON(role_session);
 void export_timers_init(struct peer_family *f);

@@ -418,9 +418,35 @@ walks_for_refresh(const struct peer_family *f)
 	return f->serve.walking || (f->peer->speaker->serving > 0 && update_group_walks(f->group));
 }
 
-/* True while there is more that the socket takes, or others of its group have something to do. */
+uint64_t
+export_deadline(uint64_t deadline_ns)
+{
+	uint64_t now = now_ns(), share = deadline_ns > now ? (deadline_ns - now) / 2 : 0;
+
+	return now + (share > EXPORT_SHARE_NS ? share : EXPORT_SHARE_NS);
+}
+
+/* Families that have something to do share a peer's time as peers share a turn's. */
+static uint64_t
+family_deadline(const struct peer_family *f, uint64_t deadline_ns) RUNS_ON(role_session)
+{
+	bool alone = true;
+
+	for (unsigned i = 0; i < FAMILY_COUNT; i++) {
+		const struct peer_family *other = &f->peer->family[i];
+
+		if (other != f && other->group != NULL && update_group_pending(other->group))
+			alone = false;
+	}
+	return alone && now_ns() < deadline_ns ? deadline_ns : export_deadline(deadline_ns);
+}
+
+/*
+ * True while there is more that the socket takes, or others of its group have something to do. *took: a family of this peer has had the output in this
+ * turn.
+ */
 static bool
-family_run(struct peer_family *f, uint64_t deadline_ns) RUNS_ON(role_session)
+family_run(struct peer_family *f, uint64_t deadline_ns, bool *took) RUNS_ON(role_session)
 {
 	struct peer *p = f->peer;
 	struct connection *c = p->up;
@@ -440,11 +466,17 @@ family_run(struct peer_family *f, uint64_t deadline_ns) RUNS_ON(role_session)
 	if (f->not_before_ns != 0 && now_ns() < f->not_before_ns && !update_group_pressed(f->group))
 		return update_group_full(f->group);
 	tail = connection_tail(c, TX_EXPORT_ROOM, &room);
+	/* The peer is not to blame for that, and in the next turn this one is first. */
+	if (tail == NULL && *took && !c->ended)
+		return update_group_full(f->group) || update_group_pressed(f->group);
 	if (tail == NULL || c->ended)
 		return update_group_blocked(f->group, deadline_ns); /* EPOLLOUT calls again */
 	began = walks_for_refresh(f) ? now_ns() : 0;
-	len = update_group_encode(
-		f->group, tail, room - TX_RESERVE, deadline_ns, &more, &others, on_mark, f);
+	if (!*took)
+		p->export_first = (uint8_t)((f->family + 1) % FAMILY_COUNT);
+	*took = true;
+	len = update_group_encode(f->group, tail, room - TX_RESERVE,
+		family_deadline(f, deadline_ns), &more, &others, on_mark, f);
 	connection_wrote(c, len, messages_count(tail, len, &p->updates_sent));
 	if (len > 0)
 		connection_flush(c);
@@ -510,13 +542,16 @@ request_send(struct peer_family *f) RUNS_ON(role_session)
 bool
 export_run(struct peer *p, uint64_t deadline_ns)
 {
-	bool more = false;
+	unsigned first = p->export_first;
+	bool more = false, took = false;
 
 	for (unsigned i = 0; i < FAMILY_COUNT && p->up != NULL; i++) {
-		if (p->family[i].request_owed)
-			request_send(&p->family[i]);
-		if (p->family[i].group != NULL)
-			more |= family_run(&p->family[i], deadline_ns);
+		struct peer_family *f = &p->family[(first + i) % FAMILY_COUNT];
+
+		if (f->request_owed)
+			request_send(f);
+		if (f->group != NULL)
+			more |= family_run(f, deadline_ns, &took);
 	}
 	return more && p->up != NULL;
 }

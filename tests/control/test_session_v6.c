@@ -271,6 +271,192 @@ test_family_not_negotiated(void **state)
 	node_end(&n);
 }
 
+/* ---- families of one session ---- */
+
+#define ROUTES 20000u
+#define HOPS 80u /* some 350 octets a message */
+#define UNTOLD 300000u
+#define NO_ADVERTISE "\xff\xff\xff\x02"
+
+/* As fat as it gets, each in a message of its own. */
+static void
+call_dump(void *arg)
+{
+	struct node *n = arg;
+	union script_attrs attrs;
+
+	role_enter_rib();
+	memset(&attrs, 0, sizeof(attrs));
+	attrs.a.next_hop = addr_of("192.0.2.99");
+	attrs.a.has = ATTR_HAS_MED;
+	attrs.a.var[0] = 2;
+	attrs.a.var[1] = HOPS;
+	for (unsigned i = 0; i < HOPS; i++)
+		attrs.a.var[5 + 4 * i] = (uint8_t)(1 + i);
+	attrs.a.as_path_len = 2 + 4 * HOPS;
+	attr_set_derive(&attrs.a);
+	for (unsigned i = 0; i < ROUTES; i++) {
+		struct prefix p = prefix_from_v4(0x0a000000 + i * 256, 24);
+
+		attrs.a.med = i;
+		assert_int_equal(
+			shard_originate(n->shard, VRF_DEFAULT, FAMILY_IPV4_UNICAST, &p, &attrs.a),
+			0);
+	}
+}
+
+static void
+call_change(void *arg)
+{
+	struct node *n = arg;
+	union script_attrs attrs;
+	struct prefix p;
+
+	role_enter_rib();
+	script_attrs(&attrs, 0, 0);
+	attrs.a.next_hop = addr_of("2001:db8:1::9");
+	assert_int_equal(prefix_parse("2001:db8:a::/48", &p), 0);
+	assert_int_equal(
+		shard_originate(n->shard, VRF_DEFAULT, FAMILY_IPV6_UNICAST, &p, &attrs.a), 0);
+}
+
+/* Much of IPv4 of which nobody is told anything, and one route that is. */
+static void
+storm(struct node *n, uint32_t med) RUNS_ON(role_rib)
+{
+	union script_attrs attrs;
+
+	script_attrs(&attrs, 0, 0xc0000263);
+	attrs.a.has |= ATTR_HAS_MED;
+	attrs.a.med = med;
+	memcpy(attrs.a.var, NO_ADVERTISE, 4);
+	attrs.a.community_count = 1;
+	attr_set_derive(&attrs.a);
+	for (unsigned i = 0; i <= UNTOLD; i++) {
+		struct prefix p = prefix_from_v4(0x0a000000 + i, 32);
+
+		if (i == UNTOLD)
+			attrs.a.community_count = 0;
+		assert_int_equal(
+			shard_originate(n->shard, VRF_DEFAULT, FAMILY_IPV4_UNICAST, &p, &attrs.a),
+			0);
+	}
+}
+
+static void
+call_storm(void *arg)
+{
+	role_enter_rib();
+	storm(arg, 1);
+}
+
+static void
+call_storm_again(void *arg)
+{
+	role_enter_rib();
+	storm(arg, 2);
+	call_change(arg);
+}
+
+/* On the session thread, which finds all of it at once. (No table may grow meanwhile: that waits for its readers.) */
+static void
+call_late(void *arg)
+{
+	struct node *n = arg;
+
+	thread_call(n->rib[0], call_storm_again, n);
+}
+
+/* Prefixes of each family that the next message announces. */
+static void
+next_announced(struct script *s, unsigned count[FAMILY_COUNT])
+{
+	static union {
+		struct attr_set a;
+		uint8_t room[ATTR_SET_MAX];
+	} attrs;
+	struct bgp_update_options o = {.as4 = true, .families = BOTH, .external = true};
+	const uint8_t *p = script_next(s);
+	struct bgp_update u;
+	struct nlri nlri;
+
+	assert_non_null(p);
+	assert_int_equal(s->type, BGP_UPDATE);
+	bgp_update_decode(p, s->len, &o, &attrs.a, &u);
+	assert_int_equal(u.error.severity, BGP_OK);
+	for (unsigned i = 0; i < u.announced_count; i++) {
+		while (nlri_read(&u.announced[i].nlri, u.announced[i].family, false, &nlri))
+			count[u.announced[i].family]++;
+	}
+}
+
+/* A dump of IPv4 fills the output again and again; what changes in IPv6 meanwhile has its turn, and does not wait for the dump's end. */
+static void
+test_families_take_turns(void **state)
+{
+	struct config_peer c = peer_config_at(PEER_AS, OWN_AS, "2001:db8:1::2", BOTH);
+	static struct script s = {.from = "2001:db8:1::2", .to = "2001:db8:1::1"};
+	struct bgp_open_options o = open_of(BOTH);
+	unsigned count[FAMILY_COUNT] = {0}, changed_at;
+	static struct node n;
+
+	(void)state;
+	/* little that the kernel takes at once, as on a slow way */
+	assert_int_equal(system("echo 4096 8192 16384 > /proc/sys/net/ipv4/tcp_wmem"), 0);
+	node_begin(&n, OWN_AS, OWN_ID);
+	thread_call(n.rib[0], call_dump, &n);
+	node_peer(&n, 1, &c, policy_accept_all());
+	script_connect(&s, &n, 0, 8192);
+	assert_non_null(script_read(&s, WAIT_MS));
+	script_send_open(&s, &o);
+	assert_non_null(script_read(&s, WAIT_MS));
+	script_send_keepalive(&s);
+	while (count[FAMILY_IPV4_UNICAST] < ROUTES / 10)
+		next_announced(&s, count);
+	thread_call(n.rib[0], call_change, &n);
+	thread_wake(n.rib[0]);
+	changed_at = count[FAMILY_IPV4_UNICAST];
+	for (unsigned i = 0; count[FAMILY_IPV6_UNICAST] == 0; i++) {
+		if (i % 20 == 0)
+			breathe(); /* slower than it is packed */
+		next_announced(&s, count);
+	}
+	print_message("told after %u of IPv4\n", count[FAMILY_IPV4_UNICAST] - changed_at);
+	/* what was in the buffers, and one turn of the other family */
+	assert_in_range(count[FAMILY_IPV4_UNICAST], changed_at, changed_at + ROUTES / 4);
+	while (count[FAMILY_IPV4_UNICAST] < ROUTES)
+		next_announced(&s, count);
+	script_close(&s);
+	node_end(&n);
+}
+
+/* Nothing fills the output, but IPv4 could use all the time there is: its only route that is told comes last of many. */
+static void
+test_families_share_time(void **state)
+{
+	struct config_peer c = peer_config_at(PEER_AS, OWN_AS, "2001:db8:1::2", BOTH);
+	static struct script s = {.from = "2001:db8:1::2", .to = "2001:db8:1::1"};
+	struct bgp_open_options o = open_of(BOTH);
+	unsigned count[FAMILY_COUNT] = {0};
+	static struct node n;
+
+	(void)state;
+	node_begin(&n, OWN_AS, OWN_ID);
+	thread_call(n.rib[0], call_storm, &n);
+	node_peer(&n, 1, &c, policy_accept_all());
+	script_establish(&s, &n, 0, &o);
+	for (unsigned i = 0; i < 3; i++) /* and End-of-RIB of both */
+		next_announced(&s, count);
+	assert_int_equal(count[FAMILY_IPV4_UNICAST], 1);
+	thread_call(n.session, call_late, &n);
+	next_announced(&s, count);
+	assert_int_equal(count[FAMILY_IPV6_UNICAST], 1);
+	next_announced(&s, count);
+	assert_int_equal(count[FAMILY_IPV4_UNICAST], 2);
+	script_close(&s);
+	node_end(&n);
+}
+
 int
 main(void)
 {
@@ -281,6 +467,8 @@ main(void)
 		cmocka_unit_test(test_both_in_one),
 		cmocka_unit_test(test_extended_next_hop),
 		cmocka_unit_test(test_family_not_negotiated),
+		cmocka_unit_test(test_families_share_time),
+		cmocka_unit_test(test_families_take_turns),
 	};
 
 	if (!own_net_enter())
