@@ -401,8 +401,7 @@ test_families_take_turns(void **state)
 	static struct node n;
 
 	(void)state;
-	/* little that the kernel takes at once, as on a slow way */
-	assert_int_equal(system("echo 4096 8192 16384 > /proc/sys/net/ipv4/tcp_wmem"), 0);
+	assert_true(own_net_takes_little());
 	node_begin(&n, OWN_AS, OWN_ID);
 	thread_call(n.rib[0], call_dump, &n);
 	node_peer(&n, 1, &c, policy_accept_all());
