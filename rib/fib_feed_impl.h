@@ -40,9 +40,7 @@ struct late_neighbor {
 	struct vrf_id vrf;
 	uint16_t port;
 	struct ip_addr addr;
-	uint8_t ether_len;
-	uint8_t ether[14];
-	uint16_t mtu;
+	struct adjacency adj;
 };
 
 /* A use of each of a next hop's `direct`. */

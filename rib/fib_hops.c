@@ -207,17 +207,13 @@ static void
 late_keep(struct fib_feed *f, struct vrf_id vrf, const struct ip_addr *addr, uint16_t port,
 	const struct adjacency *adj)
 {
-	struct late_neighbor *l = arena_alloc(f->config.arena, sizeof(*l));
+	struct late_neighbor *l =
+		arena_alloc_aligned(f->config.arena, alignof(struct late_neighbor), sizeof(*l));
 
 	if (l == NULL)
 		return;
-	*l = (struct late_neighbor){.next = f->late,
-		.vrf = vrf,
-		.port = port,
-		.addr = *addr,
-		.ether_len = adj->ether_len,
-		.mtu = adj->mtu};
-	memcpy(l->ether, adj->ether, sizeof(l->ether));
+	*l = (struct late_neighbor){
+		.next = f->late, .vrf = vrf, .port = port, .addr = *addr, .adj = *adj};
 	f->late = l;
 	fib_feed_fail(f);
 }
@@ -322,10 +318,7 @@ fib_neighbors_retry(struct fib_feed *f)
 	struct late_neighbor **at = &f->late, *l;
 
 	while ((l = *at) != NULL) {
-		struct adjacency adj = {.ether_len = l->ether_len, .port = l->port, .mtu = l->mtu};
-
-		memcpy(adj.ether, l->ether, sizeof(l->ether));
-		if (neighbor_put(f, l->vrf, &l->addr, l->port, &adj) != 0) {
+		if (neighbor_put(f, l->vrf, &l->addr, l->port, &l->adj) != 0) {
 			fib_feed_fail(f);
 			at = &l->next;
 			continue;

@@ -16,7 +16,7 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from bench_lab import FEED, KEELD, ROOT, Events, Lab, arguments, sample, say, wait_for  # noqa: E402
-from lab import Hugepages, cpus_of_lab  # noqa: E402
+from lab import Hugepages, at_rest, cpus_of_lab  # noqa: E402
 
 RATES = (1000, 10000, 100000)
 SECONDS = 10
@@ -53,16 +53,10 @@ def updates(rpc):
     return sum(p["updates_received"] for p in rpc.call("bgp.peers")["peers"])
 
 
-def rested(rpc):
-    """Nothing was written nor shown from one look to the next: what the updates cost the threads is in their figures."""
-    seen = None
-
-    def same():
-        nonlocal seen
-        s = rpc.call("fib.stats")
-        before, seen = seen, (s["commits"], *(t["writes"] for t in s["tables"]), *(s[key]["count"] for _, key in HISTOGRAMS))
-        return seen == before
-    wait_for("tables that are at rest", same, 60, poll=0.2)
+def shown(rpc):
+    """What was written and shown so far."""
+    s = rpc.call("fib.stats")
+    return s["commits"], *(t["writes"] for t in s["tables"]), *(s[key]["count"] for _, key in HISTOGRAMS)
 
 
 def counters(rpc):
@@ -79,7 +73,7 @@ def measure(rpc, feed, rate, run):
     feed.wait("done", "pace")
     wait_for("all updates read", lambda: updates(rpc) - before["updates"] >= rate * SECONDS, 60, poll=0.005)
     wall = time.monotonic() - began  # the feed's last octet may be in the kernel long before
-    rested(rpc)
+    at_rest(lambda: shown(rpc), 60, poll=0.2)  # what the updates cost the threads is in their figures
     threads, gap = rpc.call("control.stats")["threads"], rpc.call("dataplane.stats")["workers"][0]["loop_gap_ns"]
     rpc.call("fib.audit", limit=1)  # behind those, in which its walk would stand: it ends when the workers use all there is
     after, name, stats = counters(rpc), "%d_" % rate, rpc.call("fib.stats")

@@ -411,18 +411,6 @@ def bird_routes(birdc, *words):
     return out
 
 
-def at_rest(read):
-    """What read() says of the tables when it says so twice, a poll apart: few changes wait for 20 ms, and the other copy's for a turn more."""
-    seen = [None]
-
-    def same():
-        before, seen[0] = seen[0], read()
-        return before == seen[0]
-
-    wait_for("rest of the tables", same, 20)
-    return seen[0]
-
-
 def bird_state(birdc, protocol):
     """(state, since, information) of a protocol."""
     for line in birdc("show", "protocols", protocol).splitlines():

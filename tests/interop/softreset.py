@@ -20,8 +20,8 @@ import subprocess
 
 import interop
 from daemons import Bird, Frr, Session, Setup
-from interop import KEELCTL, KEELD, NOTIFICATION, ROUTE_REFRESH, UPDATE, V4, V6, Capture, Lab, at_rest, commit, error_of, need, out_folder, peer, wait_for, wait_job  # noqa: F401
-from lab import cpus_of_lab
+from interop import KEELCTL, KEELD, NOTIFICATION, ROUTE_REFRESH, UPDATE, V4, V6, Capture, Lab, commit, error_of, need, out_folder, peer, wait_for, wait_job  # noqa: F401
+from lab import at_rest, cpus_of_lab
 
 PROBE, FEED = (os.path.join(interop.BUILD, "tests", "bench", n) for n in ("probe", "feed"))
 US = 64512

@@ -10,8 +10,8 @@ import re
 import sys
 
 import interop
-from interop import FEED, KEELD, V4, Lab, at_rest, in_netns, need, out_folder, peer, routes, wait_established, wait_for, wait_job
-from lab import cpus_of_lab
+from interop import FEED, KEELD, V4, Lab, in_netns, need, out_folder, peer, routes, wait_established, wait_for, wait_job
+from lab import at_rest, cpus_of_lab
 from test_management import HTTP, Events, ask
 
 NAME = "preview_fib"

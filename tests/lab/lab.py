@@ -125,6 +125,18 @@ def wait_for(what, condition, timeout, poll=0.05, patience=PATIENCE_S):
         time.sleep(poll)
 
 
+def at_rest(read, timeout=20, poll=0.05):
+    """What read() says of the tables when it says so twice, a poll apart: few changes wait for 20 ms, and the other copy's for a turn more."""
+    seen = [None]
+
+    def same():
+        before, seen[0] = seen[0], read()
+        return before == seen[0]
+
+    wait_for("rest of the tables", same, timeout, poll)
+    return seen[0]
+
+
 def clock(step_s, total_s):
     """0, 1, 2, ...: one each `step_s` of a clock for `total_s`, the first at once. For what needs a pace or is measured for a while; a late
     turn does not move those behind it. To wait for something there is wait_for."""
