@@ -90,8 +90,8 @@ def number_03_import_with_kept_routes_replays(w):
             c.equal("it applied what waited", wait_job(w.rpc, j)["state"], "done")
         c.equal("what was withdrawn does not come back", [w.rpc.call("rib.routes", family=f, view="adj-in", peer=at("b"), prefix=p)["routes"]
                                                          for f, p in zip((V4, V6), gone)], [[], []])
-        w.commit(without_node("from-b"), REFUSE_B, wait=False)
         w.masks(A | B, A)
+        w.commit(without_node("from-b"), REFUSE_B, wait=False)
         for family in (V4, V6):
             c.equal("refused: refresh peer import, %s" % family, w.refresh("import", "peer", family, peer=at("b")), {"b": ("replayed", None)})
             w.moved_to("a", family)
