@@ -274,6 +274,14 @@ index_tag(const struct index *x, uint64_t hash)
 }
 
 static void
+index_prefetch(const struct index *x, uint64_t hash)
+{
+	uint32_t i = (uint32_t)hash & x->mask;
+
+	__builtin_prefetch((const void *)((uintptr_t)x->slot + i * sizeof(*x->slot)));
+}
+
+static void
 index_insert(struct index *x, uint64_t hash, uint32_t id)
 {
 	uint32_t i = (uint32_t)hash & x->mask;
@@ -345,20 +353,28 @@ index_clear(struct index *x, uint32_t slots)
 	return x->cleared > x->mask;
 }
 
+/* The slots' cache lines are asked for before the first of them is needed. */
 static void
 grow_step(struct dest_table *t)
 {
 	uint32_t limit = atomic_load_explicit(&t->limit, memory_order_relaxed);
-	uint32_t end = limit - t->next_at > GROW_STEP ? t->next_at + GROW_STEP : limit;
+	uint32_t from = t->next_at;
+	uint32_t n = limit - from > GROW_STEP ? GROW_STEP : limit - from;
+	uint64_t hash[GROW_STEP];
 	struct index *old;
 
 	if (!index_clear(t->next, CLEAR_STEP))
 		return;
-	for (; t->next_at < end; t->next_at++) {
-		const struct destination *d = dest_at(t, t->next_at);
-		if (atomic_load_explicit(&d->used, memory_order_relaxed))
-			index_insert(t->next, dest_hash(t, d), t->next_at);
+	for (uint32_t i = 0; i < n; i++) {
+		hash[i] = dest_hash(t, dest_at(t, from + i));
+		index_prefetch(t->next, hash[i]);
 	}
+	for (uint32_t i = 0; i < n; i++) {
+		const struct destination *d = dest_at(t, from + i);
+		if (atomic_load_explicit(&d->used, memory_order_relaxed))
+			index_insert(t->next, hash[i], from + i);
+	}
+	t->next_at += n;
 	if (t->next_at < limit)
 		return;
 	old = atomic_load_explicit(&t->index, memory_order_relaxed);
@@ -1025,9 +1041,7 @@ dest_prefetch(const struct dest_table *t, const struct prefix *p)
 	/* acquire: pairs with the release store in grow_step */
 	const struct index *x = atomic_load_explicit(&t->index, memory_order_acquire);
 
-	uint32_t i = (uint32_t)prefix_hash(p) & x->mask;
-
-	__builtin_prefetch((const void *)((uintptr_t)x->slot + i * sizeof(*x->slot)));
+	index_prefetch(x, prefix_hash(p));
 }
 
 struct dest_id
