@@ -22,6 +22,7 @@
 /* A batch is packed without a look at the clock: this many octets of attributes, or so many changes, are well below 1 ms. */
 #define BATCH_OCTETS (256u << 10)
 #define OUTCOME_CACHE 1024u
+#define SEEN_BITS 16u
 #define BEHIND_ITEMS 512u
 #define BEHIND_LOOKS 32u /* destinations between two looks at the clock */
 /* attr_set.unused of an exported set: each member puts in its own next hop */
@@ -179,6 +180,7 @@ struct update_group {
 
 	/* While tables are told: the journal is read up to `due`, and next after `rest_ns`. */
 	uint64_t due, rest_ns;
+	uint64_t run; /* up to `due`: of update_groups.runs */
 
 	struct update_group_stats stats;
 	struct outcome cache[OUTCOME_CACHE];
@@ -240,6 +242,9 @@ struct update_groups {
 	struct peer_id source_peer;
 	struct shard_peer source;
 	bool source_valid, source_known;
+
+	/* By the id's low bits: what was taken last of these, as run << SEEN_BITS | id >> SEEN_BITS. */
+	uint64_t runs, seen[1u << SEEN_BITS];
 
 	unsigned change_count, entry_count, bucket_count;
 	uint32_t batch_octets;

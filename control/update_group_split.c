@@ -84,6 +84,7 @@ copy_begin(struct update_group *g, const struct update_member *m)
 	memset(n->cache, 0, sizeof(n->cache));
 	n->stats = (struct update_group_stats){0};
 	n->id = ++g->set->last_id;
+	n->run = ++g->set->runs; /* what the other one takes from here on it does not */
 	n->members = NULL;
 	n->member_count = n->stream_count = n->ready_count = n->behind_count = 0;
 	n->waiting = n->settling = 0;

@@ -343,6 +343,30 @@ entry_id(const struct update_group *g, const struct journal_entry *e)
 	return (struct dest_id){shards_id(&g->set->shards, e->shard, e->dest.v)};
 }
 
+/*
+ * A run of the journal goes up to a head that was there when it began, so whoever takes a destination on the way takes the last of all that is due
+ * of it, and its other entries in the run say nothing new; those that a withdrawal waits for are looked at all the same (docs/decisions/0002).
+ */
+static uint64_t *
+seen_slot(struct update_group *g, struct dest_id id)
+{
+	return &g->set->seen[id.v & ((1u << SEEN_BITS) - 1)];
+}
+
+static uint64_t
+seen_as(const struct update_group *g, struct dest_id id)
+{
+	return g->run << SEEN_BITS | id.v >> SEEN_BITS;
+}
+
+static bool
+is_seen(struct update_group *g, const struct journal_entry *e)
+{
+	struct dest_id id = entry_id(g, e);
+
+	return e->sequence <= g->due && *seen_slot(g, id) == seen_as(g, id);
+}
+
 /* One entry. A change may be taken early, a withdrawal only where the journal allows it; to the new source it is one. */
 static void
 journal_take(struct update_group *g, const struct journal_entry *e)
@@ -364,6 +388,8 @@ journal_take(struct update_group *g, const struct journal_entry *e)
 		may = journal_may_withdraw(g->cursor, e, &view);
 	if (r.set.v != 0 || may)
 		change_apply(g, id, &view.prefix, r, false, may);
+	if (r.set.v != 0 && may && g->error == 0)
+		*seen_slot(g, id) = seen_as(g, id);
 }
 
 /* Of what was read, the entries that will be looked at, and how far the ways to them are prefetched: one cache miss behind the other. */
@@ -376,14 +402,13 @@ struct ahead {
 };
 
 static void
-ahead_begin(
-	struct ahead *a, const struct update_group *g, const struct journal_entry *e, unsigned n)
+ahead_begin(struct ahead *a, struct update_group *g, const struct journal_entry *e, unsigned n)
 {
 	a->count = a->at = a->dests = a->paths = a->slots = a->sets = 0;
 	a->sparse = g->rules.policy != NULL && policy_asks_few(g->rules.policy) &&
 		    adj_rib_out_count(g->out) < SPARSE_ROUTES;
 	for (unsigned i = 0; i < n; i++) {
-		if (e[i].table.v == g->rules.table.v && !e[i].aside)
+		if (e[i].table.v == g->rules.table.v && !e[i].aside && !is_seen(g, &e[i]))
 			a->look[a->count++] = i;
 	}
 }
@@ -477,6 +502,7 @@ journal_begin(struct update_group *g)
 	if (position < g->due || position == head)
 		return;
 	g->due = head;
+	g->run = ++g->set->runs;
 	g->rest_ns = g->set->now_ns + REST_NS;
 }
 
