@@ -503,6 +503,7 @@ journal_begin(struct update_group *g)
 		return;
 	g->due = head;
 	g->run = ++g->set->runs;
+	rules_run_end(g->set); /* nor may what is known of a peer be older than the head */
 	g->rest_ns = g->set->now_ns + REST_NS;
 }
 
