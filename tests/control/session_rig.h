@@ -685,6 +685,35 @@ script_next(struct script *s)
 	return p;
 }
 
+/* What was read last, an UPDATE without a fault: `p` decoded. `families`: a bit each. Its attributes stay until the thread's next one. */
+static inline const struct attr_set *
+script_decode(const struct script *s, const uint8_t *p, unsigned families, struct bgp_update *u)
+{
+	static _Thread_local union {
+		struct attr_set a;
+		uint8_t room[ATTR_SET_MAX];
+	} attrs;
+	struct bgp_update_options o = {.as4 = true, .families = families, .external = true};
+
+	assert_non_null(p);
+	assert_int_equal(s->type, BGP_UPDATE);
+	bgp_update_decode(p, s->len, &o, &attrs.a, u);
+	assert_int_equal(u->error.severity, BGP_OK);
+	return &attrs.a;
+}
+
+/* Prefixes in one field of an UPDATE, which are read by that. */
+static inline unsigned
+script_prefixes(struct bgp_nlri_field *f)
+{
+	struct nlri nlri;
+	unsigned count = 0;
+
+	while (nlri_read(&f->nlri, f->family, false, &nlri))
+		count++;
+	return count;
+}
+
 /*
  * Reads to the End-of-RIB (-1) or a ROUTE-REFRESH of `subtype`; counts prefixes announced on the way.
  * `med` not NULL: ends at the first UPDATE that announces, whose MED it takes.
@@ -692,37 +721,28 @@ script_next(struct script *s)
 static inline unsigned
 script_read_routes(struct script *s, int subtype, uint32_t *med)
 {
-	static union {
-		struct attr_set a;
-		uint8_t room[ATTR_SET_MAX];
-	} attrs;
-	struct bgp_update_options o = {.as4 = true, .families = 1, .external = true};
 	unsigned count = 0;
 	const uint8_t *p;
 
 	while ((p = script_next(s)) != NULL) {
+		const struct attr_set *attrs;
 		struct bgp_update u;
 		struct bgp_refresh r;
-		struct nlri nlri;
 
 		if (s->type == BGP_ROUTE_REFRESH) {
 			assert_int_equal(bgp_refresh_decode(p, s->len, true, &r).severity, BGP_OK);
 			assert_int_equal(r.subtype, subtype);
 			return count;
 		}
-		assert_int_equal(s->type, BGP_UPDATE);
-		bgp_update_decode(p, s->len, &o, &attrs.a, &u);
-		assert_int_equal(u.error.severity, BGP_OK);
+		attrs = script_decode(s, p, 1, &u);
 		if (u.end_of_rib) {
 			assert_int_equal(subtype, -1);
 			return count;
 		}
-		for (unsigned i = 0; i < u.announced_count; i++) {
-			while (nlri_read(&u.announced[i].nlri, FAMILY_IPV4_UNICAST, false, &nlri))
-				count++;
-		}
+		for (unsigned i = 0; i < u.announced_count; i++)
+			count += script_prefixes(&u.announced[i]);
 		if (med != NULL && u.announced_count > 0) {
-			*med = attrs.a.med;
+			*med = attrs->med;
 			return count;
 		}
 	}

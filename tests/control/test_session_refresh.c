@@ -321,26 +321,15 @@ done(uint32_t job)
 static unsigned
 read_withdrawn(struct script *of, unsigned count)
 {
-	static union {
-		struct attr_set a;
-		uint8_t room[ATTR_SET_MAX];
-	} attrs;
-	struct bgp_update_options o = {.as4 = true, .families = 1, .external = true};
 	unsigned seen = 0;
 
 	while (seen < count) {
-		const uint8_t *p = script_next(of);
 		struct bgp_update u;
-		struct nlri nlri;
 
-		assert_non_null(p);
-		assert_int_equal(of->type, BGP_UPDATE);
-		bgp_update_decode(p, of->len, &o, &attrs.a, &u);
+		(void)script_decode(of, script_next(of), 1, &u);
 		assert_int_equal(u.announced_count, 0);
-		for (unsigned i = 0; i < u.withdrawn_count; i++) {
-			while (nlri_read(&u.withdrawn[i].nlri, V4, false, &nlri))
-				seen++;
-		}
+		for (unsigned i = 0; i < u.withdrawn_count; i++)
+			seen += script_prefixes(&u.withdrawn[i]);
 	}
 	return seen;
 }
