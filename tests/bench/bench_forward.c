@@ -16,7 +16,9 @@
  * Each of the others in bursts of 32, 64, 128 or 256, whichever it goes best with (alternating windows before all: rate_burst_N), the worker in
  * its own.
  *
- *   quiet, changing    keel again, without and with 100,000 changes of the tables a second by another thread: one worker that goes on running
+ *   quiet, spinning, changing    keel again, one worker that goes on running, by what the other CPU does: it sleeps; it waits for the time of changes
+ *                                and makes none; it makes 100,000 changes of the tables a second. Where `spinning` is slower than `quiet`, too, two
+ *                                CPUs are busy on what one core has (its execution units, a clock's headroom), and it is not the tables.
  *
  * rate: all of it, the lab port too. rate_less_io: the time that io takes a packet in that run taken off, so what receive and transmit
  * from memory cost in all loops alike does not bring their ratios closer to one.
@@ -316,8 +318,11 @@ counts(void)
 	return c;
 }
 
+/* What the other CPU does meanwhile. */
+enum beside { QUIET, SPINNING, CHANGING, BESIDES };
+
 static void
-apply_changes(uint64_t until)
+apply_changes(uint64_t until, bool none)
 {
 	static uint64_t seed = 7;
 	static uint64_t due;
@@ -328,22 +333,24 @@ apply_changes(uint64_t until)
 			sched_yield();
 			continue;
 		}
+		due += CHANGE_EACH_NS;
+		if (none)
+			continue;
 		for (unsigned i = 0; i < CHANGES_PER_S / (1000000000u / CHANGE_EACH_NS); i++)
 			change(rnd_below(&seed, (uint32_t)b.count));
 		(void)fib_commit(b.fib, now); /* -EAGAIN: with the next ones */
-		due += CHANGE_EACH_NS;
 	}
 }
 
 static void
-pass_time(uint64_t ns, bool changing)
+pass_time(uint64_t ns, enum beside what)
 {
 	uint64_t until = clock_ns(CLOCK_MONOTONIC) + ns;
 
-	if (changing)
-		apply_changes(until);
-	else
+	if (what == QUIET)
 		tick_until(until);
+	else
+		apply_changes(until, what == SPINNING);
 }
 
 /* ---- all ---- */
@@ -375,11 +382,11 @@ stages(void)
 		uint64_t before[STAGES], packets;
 
 		keel_start();
-		pass_time(options.window_ns / 5, false);
+		pass_time(options.window_ns / 5, QUIET);
 		for (unsigned i = 0; i < STAGES; i++)
 			before[i] = lab_count(&stage_cycles[i]);
 		packets = counts().seen;
-		pass_time(options.window_ns, false);
+		pass_time(options.window_ns, QUIET);
 		packets = counts().seen - packets;
 		for (unsigned i = 0; i < STAGES; i++) {
 			char metric[32];
@@ -415,14 +422,14 @@ mpps(const struct rate *r)
 
 /* Adds a window of whatever runs now. */
 static void
-measure_window(bool changing, uint64_t warm_ns, uint64_t window_ns, struct rate *r)
+measure_window(enum beside what, uint64_t warm_ns, uint64_t window_ns, struct rate *r)
 {
 	uint64_t packets, cpu;
 
-	pass_time(warm_ns, changing);
+	pass_time(warm_ns, what);
 	packets = counts().seen;
 	cpu = clock_ns(b.worker_clock);
-	pass_time(window_ns, changing);
+	pass_time(window_ns, what);
 	r->packets += counts().seen - packets;
 	r->cpu_ns += clock_ns(b.worker_clock) - cpu;
 }
@@ -451,7 +458,7 @@ measure(enum forward_kind kind, uint64_t window_ns, struct rate *r)
 		keel_start();
 	else
 		other_start(kind);
-	measure_window(false, WARM_NS, window_ns, r);
+	measure_window(QUIET, WARM_NS, window_ns, r);
 	if (kind == FORWARD_KEEL)
 		workers_stop();
 	else
@@ -459,24 +466,31 @@ measure(enum forward_kind kind, uint64_t window_ns, struct rate *r)
 	all_arrived(wrong);
 }
 
-/* One worker, by turns without and with changes. */
+static const char *const beside_name[BESIDES] = {"quiet", "spinning", "changing"};
+
+/* One worker; the other CPU's turns go up and down, and each run begins with another one. */
 static void
-measure_changes(unsigned run, struct rate *quiet, struct rate *changing)
+measure_changes(unsigned run)
 {
+	struct rate rate[BESIDES] = {{0}};
 	uint64_t wrong = counts().wrong;
 	unsigned turns = (unsigned)(CHANGES_WINDOWS * options.window_ns / TURN_NS) + 1;
 
 	b.ports->ttl_taken = true;
 	ports_allow(false);
 	keel_start();
-	pass_time(WARM_NS, false);
-	for (unsigned turn = 0; turn < 2 * turns; turn++) {
-		bool now = (run + turn + turn / 2) % 2;
+	pass_time(WARM_NS, QUIET);
+	for (unsigned turn = 0; turn < turns; turn++)
+		for (unsigned i = 0; i < BESIDES; i++) {
+			unsigned step = turn % 2 != 0 ? BESIDES - 1 - i : i;
+			enum beside what = (enum beside)((run + turn / 2 + step) % BESIDES);
 
-		measure_window(now, WARM_NS, TURN_NS, now ? changing : quiet);
-	}
+			measure_window(what, WARM_NS, TURN_NS, &rate[what]);
+		}
 	workers_stop();
 	all_arrived(wrong);
+	for (unsigned i = 0; i < BESIDES; i++)
+		sample("rate_beside_changes", beside_name[i], "Mpps", run, mpps(&rate[i]));
 }
 
 static const struct dut {
@@ -541,9 +555,12 @@ wanted(const struct dut *d)
 }
 
 static bool
-pair_named(const char *name)
+beside_named(const char *name)
 {
-	return strcmp(name, "quiet") == 0 || strcmp(name, "changing") == 0;
+	for (unsigned i = 0; i < BESIDES; i++)
+		if (strcmp(name, beside_name[i]) == 0)
+			return true;
+	return false;
 }
 
 static bool
@@ -552,7 +569,7 @@ named(const char *name)
 	for (unsigned d = 0; d < DUTS; d++)
 		if (strcmp(name, dut[d].name) == 0)
 			return true;
-	return pair_named(name);
+	return beside_named(name);
 }
 
 static void
@@ -570,7 +587,7 @@ static void
 measure_all(unsigned run)
 {
 	unsigned turns = (unsigned)((options.window_ns + TURN_NS - 1) / TURN_NS);
-	struct rate rate[DUTS] = {{0}}, quiet = {0}, changing = {0};
+	struct rate rate[DUTS] = {{0}};
 	double best = 0, io;
 
 	for (unsigned turn = 0; turn < turns; turn++)
@@ -588,11 +605,8 @@ measure_all(unsigned run)
 			best = mpps(&rate[d]);
 		sample_rate("rate", dut[d].name, run, mpps(&rate[d]), io);
 	}
-	if (options.only == NULL || pair_named(options.only)) {
-		measure_changes(run, &quiet, &changing);
-		sample("rate_beside_changes", "quiet", "Mpps", run, mpps(&quiet));
-		sample("rate_beside_changes", "changing", "Mpps", run, mpps(&changing));
-	}
+	if (options.only == NULL || beside_named(options.only))
+		measure_changes(run);
 	if (best > 0)
 		sample_rate("rate", "best_other", run, best, io);
 }
@@ -626,7 +640,7 @@ run_family(bool v6)
 #else
 	forward_tables_make(b.route, b.hop, b.list, b.count, v6);
 	if (options.only == NULL ||
-		(strcmp(options.only, "keel") != 0 && !pair_named(options.only)))
+		(strcmp(options.only, "keel") != 0 && !beside_named(options.only)))
 		bursts_find();
 	for (unsigned run = 0; run < options.runs; run++) {
 		measure_all(run);
