@@ -79,14 +79,14 @@ def measure(rpc, feed, rate, run):
     after, name, stats = counters(rpc), "%d_" % rate, rpc.call("fib.stats")
     moved = after["writes"] - before["writes"]
     if moved < rate * SECONDS / 2:
-        raise RuntimeError("%d updates moved only %d prefixes" % (rate * SECONDS, moved))
+        raise RuntimeError("%d updates wrote only %d entries" % (rate * SECONDS, moved))
     sample(name + "achieved", "updates/s", run, (after["updates"] - before["updates"]) / wall)
     for metric, key in HISTOGRAMS:
         for p in ("p50", "p90", "p99", "p999", "max"):
             sample("%s%s_%s" % (name, metric, p), "us", run, stats[key][p] / 1000)
     commits = after["commits"] - before["commits"]
     sample(name + "commits", "commits", run, commits)
-    sample(name + "prefixes_a_commit", "prefixes", run, moved / max(1, commits))
+    sample(name + "entries_a_commit", "entries", run, moved / max(1, commits))
     sample(name + "commits_delayed_share", "%", run, 100 * (after["delayed"] - before["delayed"]) / max(1, commits))
     sample(name + "grace_late_share", "%", run, 100 * (after["late"] - before["late"]) / max(1, commits))
     for t in threads:

@@ -14,8 +14,10 @@ NAMES = {"keel": "Keel", "bird": "BIRD", "frr": "FRR", "gobgp": "GoBGP", "openbg
 OURS = ("keel", "left-right", "table_v6")
 OTHERS = (*PACKAGES, "best_other", "rte_lpm", "rte_lpm6", "rte_fib6", "rte_fib6_avx512")  # loops and tables of DPDK's
 BEST = "the best other"
-LESS_IS_BETTER = ("s", "CPU-s", "ms", "us", "ns", "MB", "sessions", "CPU-us/path")
-MORE_IS_BETTER = ("M/s", "Mpps", "routes/s")
+LESS_IS_BETTER = ("s", "CPU-s", "ms", "us", "ns", "MB", "sessions", "CPU-us/path", "CPU-s/s", "ns/prefix", "ns/route", "cycles/packet", "B", "bytes/prefix")
+MORE_IS_BETTER = ("M/s", "Mpps", "routes/s", "walks")
+NEITHER = ("%", "/s", "1/s", "MB-sent", "audits", "commits", "count", "destinations", "entries", "flips", "messages", "packets", "prefixes", "ratio", "requests", "routes", "sets", "times",
+           "updates", "updates/s", "writes")
 
 
 # ---- figures ----
@@ -250,16 +252,18 @@ def page_section(doc):
 
 
 def page_worse(docs):
-    """Where somebody else is better: the ratio's median says so."""
+    """Where somebody else is better: the median of the ratios says so, or those of the figures do."""
     lines = []
     for name, doc in docs.items():
         for metric, r in doc["ratios"].items():
             who, of = r.get("who"), r.get("of", "keel")
             unit = next((x["metrics"][metric.split(":")[0]]["unit"] for x in doc["results"] if metric.split(":")[0] in x["metrics"]), "")
             sign = 1 if unit in LESS_IS_BETTER else -1 if unit in MORE_IS_BETTER else 0
-            if of not in OURS or who not in OTHERS or not sign or sign * (r["ratio"] - 1) <= 0:
+            if of not in OURS or who not in OTHERS or not sign:
                 continue
             a, b = metrics_of(doc, of)[metric.split(":")[0]], metrics_of(doc, who)[metric.split(":")[0]]
+            if sign * (r["ratio"] - 1) <= 0 and sign * (a["median"] - b["median"]) <= 0:
+                continue
             lines.append("| `%s` `%s` | %s (%s–%s) | %s %s | %s %s | %s |" % (
                 name, metric.split(":")[0], figure(r["ratio"]), figure(r["min"]), figure(r["max"]), NAMES.get(of, of), cell(a), NAMES.get(who, who), cell(b), unit_words(unit)))
     if not lines:

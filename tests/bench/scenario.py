@@ -194,10 +194,19 @@ class Plan:
         with Lab(os.path.join(ROOT, "build", "bench", "logs")) as lab:
             yield Arena(lab)
 
+    def others(self, metric):
+        """{name: median} of all but Keel."""
+        return {d: statistics.median(v) for (m, d), v in values.items() if m == metric and d in {c.name for c in duts.ALL} - {"keel"}}
+
     def best_other(self, metric):
         """The name of who is least in it, but Keel."""
-        medians = {d: statistics.median(v) for (m, d), v in values.items() if m == metric and d in {c.name for c in duts.ALL} - {"keel"}}
+        medians = self.others(metric)
         return min(medians, key=medians.get, default=None)
+
+    def near_best(self, metric, times):
+        """The names of who needs at most `times` what the least of the others needs."""
+        medians = self.others(metric)
+        return {d for d, m in medians.items() if m <= times * min(medians.values())}
 
     def best_in_nothing(self, name):
         return not any(d == name and units[m] in LESS_IS_BETTER and self.best_other(m) == name for m, d in values)

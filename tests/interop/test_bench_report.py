@@ -106,6 +106,29 @@ def of_none(folder):
     check("in its own table", "∞ (1–∞) of BIRD" in mine, True)
 
 
+def worse_by_one(folder):
+    """Who is worse by the median of the figures alone, as pairs hide it, stands among the worse, too."""
+    kept = Samples(os.path.join(folder, "pairs.samples"), HEAD)
+    for run, (mine, other) in enumerate(((3, 2), (2, 5), (4, 9))):
+        for line in ("load keel s %d %d" % (run, mine), "load bird s %d %d" % (run, other), "late keel s %d %d" % (run, (1, 4, 6)[run]), "late bird s %d %d" % (run, (2, 3, 7)[run])):
+            kept.append(line)
+    kept.append("# end 3")
+    doc = report.document("pairs", Entry(), kept, "scripts/bench pairs", "2026-01-01T00:00:00+00:00")
+    check("one ratio in each is below 1", [r["ratio"] < 1 for r in doc["ratios"].values()], [True, True])
+    worse = report.page_worse({"pairs": doc})
+    check("worse by the figures", ([line for line in worse if "`load`" in line], len([line for line in worse if "`late`" in line])), ([], 1))
+
+
+def units():
+    """Of each unit that has been measured it is said whether less of it is better, more, or neither."""
+    seen = set()
+    for folder, _, names in os.walk(os.path.join(ROOT, "docs", "benchmarks")):
+        for name in names:
+            seen.update(m["unit"] for r in report.read(folder, name.removesuffix(".json"))["results"] for m in r["metrics"].values())
+    check("units", len(seen) > 20, True)
+    check("in one of the lists each", {u: n for u in sorted(seen) if (n := sum(u in them for them in (report.LESS_IS_BETTER, report.MORE_IS_BETTER, report.NEITHER))) != 1}, {})
+
+
 def stopped(folder):
     """What has no end yet is kept and shown, but is no measurement for the page; what can't be written leaves what was there."""
     kept = Samples(os.path.join(folder, "stopped.samples"), HEAD)
@@ -272,6 +295,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         three_against_one(folder)
         of_none(folder)
+        worse_by_one(folder)
         stopped(folder)
         doc = compared(resumed(os.path.join(folder, "x.samples")))
         paged(doc, folder)
@@ -279,6 +303,7 @@ def main():
         thirds(folder)
         flips(folder)
     latency()
+    units()
     listed()
 
 
