@@ -45,6 +45,14 @@ def storm(c, out):
     c.true("... HTML with plots", page.count("<svg") >= 4, page[:300])
 
 
+def ipv4_alone(c, out):
+    status, said = keelbench("storm", *SMALL, "--routes6", "0", "--out", out)
+    c.true("a storm of IPv4 alone: exit 0", status == 0, said[-3000:])
+    m = metrics(os.path.join(out, "storm.json"))[1]["keel"]
+    c.equal("... lost, misdirected, sessions, audit", [m[k] for k in ("storm_lost", "storm_misdirected", "sessions_lost", "audit_mismatches")], [0] * 4)
+    c.true("... packets flowed", m["storm_sent"] > 1500, m)
+
+
 def faults(c, out):
     """In this process, with a router that is told something else than keelbench believes."""
     sys.path.insert(0, os.path.join(ROOT, "tests", "bench"))
@@ -152,13 +160,14 @@ def given_back(c, out):
     program = "KEEL_BUILD=%s %s load --dut 198.18.50.1 --interface kw0 --routes 10 --timeout 1 --no-limits --out %s" % (BUILD, PROGRAM, os.path.join(out, "given"))
     with Lab(os.path.join(out, "logs")) as lab:
         lab.host("machine")
-        lab.sh("machine", "ip link add kw0 type veth peer name kw1")
+        lab.sh("machine", "ip link add kw0 type veth peer name kw1; ip link add kw2 type veth peer name kw3")
+        three = program.replace("50.1", "50.1,198.18.51.1,198.18.52.1")
         for what, command, expected in (
                 ("a router that is not there", program, "3"),
-                ("an interface that is not there", program.replace("load", "storm --flip true").replace("50.1", "50.1,198.18.51.1,198.18.52.1").replace(
-                    "kw0", "kw0,kw1,nowhere"), "2")):
+                ("a storm's router that is not there", three.replace(PROGRAM + " load", "timeout 50 " + PROGRAM + " storm --flip-s 0").replace("kw0", "kw0,kw1,kw2"), "3"),
+                ("an interface that is not there", three.replace("load", "storm --flip true").replace("kw0", "kw0,kw1,nowhere"), "2")):
             c.equal(what, lab.sh("machine", command + " >/dev/null 2>&1; echo $?").strip(), expected)
-            c.equal("... the interfaces are where they were", sorted(lab.sh("machine", "ls /sys/class/net").split()), ["kw0", "kw1", "lo"])
+            c.equal("... the interfaces are where they were", sorted(lab.sh("machine", "ls /sys/class/net").split()), ["kw0", "kw1", "kw2", "kw3", "lo"])
 
 
 def rated(c, out):
@@ -179,7 +188,8 @@ def usage(c):
                             (["plan", "--dut", "255.255.255.255"], "no address behind"), (["plan", "--dut", "192.0.2.1,192.0.2.9,198.18.0.1"], "in one /24"),
                             (["plan", "--peers", "200"], "is not in 198.18.0.0/24"), (["storm", "--peers", "-1"], "0 or more"), (["storm", "--hold", "2"], "3 to 65535"),
                             (["refresh", "--peers", "0"], "1 or more"), (["refresh", "--slow", "30"], "there are 20 asking peers"), (["storm", "--seconds", "nan"], "not above 0"),
-                            (["load", "--routes", "-5"], "-5 is not 1 to"), (["load", "--json", "/nowhere/x.json"], "/nowhere/x.json"),
+                            (["load", "--routes", "-5"], "-5 is not 1 to"), (["load", "--json", "/nowhere/x.json"], "/nowhere/x.json"), (["load", "--json", "/"], "can be written at /"),
+                            (["storm", "--lab-ports", "--routes6", "0"], "not with --routes6 0"),
                             (["storm", "--mrt", "/nowhere"], "/nowhere is not there"), (["storm", "--flip", "x"], "are of a router on a wire")):
         status, said = keelbench(*words)
         c.true("%s: exit 2 and why" % " ".join(words), status == 2 and expected in said, (status, said))
@@ -194,6 +204,7 @@ def test(checks):
     gaps(checks, os.path.join(out, "gaps"))
     wire(checks, os.path.join(out, "wire"))
     storm(checks, out)
+    ipv4_alone(checks, os.path.join(out, "ipv4"))
     rated(checks, os.path.join(out, "rated"))
     faults(checks, os.path.join(out, "faulty"))
 

@@ -80,7 +80,7 @@ def parser():
     g.add_argument("--no-keep", action="store_true", help="the router keeps no rejected routes: a policy change makes it ask its peers for all again")
     g = common.add_argument_group("the table")
     g.add_argument("--routes", type=integer(1, ROUTES_MAX), help="generated IPv4 routes (default 1,000,000)")
-    g.add_argument("--routes6", type=integer(0, ROUTES_MAX), help="IPv6 routes (default: a fifth of those of IPv4)")
+    g.add_argument("--routes6", type=integer(0, ROUTES_MAX), help="IPv6 routes (default: a fifth of those of IPv4); 0: IPv4 alone, of a dump, too")
     g.add_argument("--mrt", metavar="FILE", help="the table of a TABLE_DUMP_V2 dump (may end in .gz) in place of generated ones")
     g.add_argument("--updates", dest="updates_file", metavar="FILE", help="recorded churn: an MRT updates file (BGP4MP); its first peer is played by A")
     g.add_argument("--speed", type=positive, default=1, help="of recorded churn: times as fast (default 1)")
@@ -187,6 +187,8 @@ def settle(args):
     args.runs = args.runs or (1 if quick or getattr(args, "minutes", None) else 15 if lab_ports else 5)
     if lab_ports and args.dut != "keel":
         raise Usage("--lab-ports: they are Keel's own, not of --dut %s" % args.dut)
+    if lab_ports and not args.routes6:
+        raise Usage("--lab-ports: a fifth of what they send is IPv6, so not with --routes6 0")
     if args.command == "storm":
         args.seconds = args.minutes * 60 if args.minutes else args.seconds or (6 if quick else 15 if lab_ports else 20)
         args.pps = max(1, round((min(args.pps, 5000) if quick else args.pps) * args.rate))
@@ -200,7 +202,7 @@ def settle(args):
             raise Usage("--hold %d: the router stands still for %g s beside the bare loop, so hold at least twice that (or --no-bare)" % (args.hold, args.seconds))
     if getattr(args, "slow", 0) > getattr(args, "peers", 0):
         raise Usage("--slow %d: there are %d asking peers (--peers)" % (args.slow, args.peers))
-    if args.json and not os.access(os.path.dirname(os.path.abspath(args.json)), os.W_OK):
+    if args.json and (os.path.isdir(args.json) or not os.access(os.path.dirname(os.path.abspath(args.json)), os.W_OK)):
         raise Usage("--json: no file can be written at %s" % args.json)
     for name in ("mrt", "updates_file"):
         if getattr(args, name) and not os.path.isfile(getattr(args, name)):

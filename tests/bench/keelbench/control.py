@@ -11,9 +11,10 @@ PROBE_MS = 50
 
 
 def make_plan(args, **more):
+    more.setdefault("ipv6", args.routes6 > 0)
     if args.wire:
         more.update(router=args.routers, ours=args.ours, router6=args.routers6 or None, ours6=args.ours6 or None, one_link=len(args.routers) == 1)
-        more["ipv6"] = more.get("ipv6", True) and bool(args.routers6)
+        more["ipv6"] = more["ipv6"] and bool(args.routers6)
     return Plan(asn=args.asn, keep=not args.no_keep, **more)
 
 
@@ -71,7 +72,7 @@ def load(args, lab, say, rep):
         s.field.start_feeds()
         s.counted()
         first = time.monotonic()
-        s.field.wait_feeds()
+        s.field.wait_feeds(args.timeout)
         last = s.field.quiet("the receiver", limit_s=args.timeout)
         total = s.field.sink.ask("report", "report")["total"]
         name = s.dut.name
@@ -110,7 +111,7 @@ def begin(s, args):
     s.field.start_sink().wait("established", timeout=args.timeout)
     s.field.start_feeds()
     s.counted()
-    s.field.wait_feeds()
+    s.field.wait_feeds(args.timeout)
     s.field.quiet("the receiver", limit_s=args.timeout)
     if s.plan.asking:
         s.field.wait_crowd("asking", len(s.plan.asking), args.timeout)

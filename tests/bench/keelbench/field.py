@@ -158,7 +158,7 @@ class Field:
         for key in self.plan.feeds:
             self.start_feed(*key)
 
-    def wait_feeds(self, timeout=900):
+    def wait_feeds(self, timeout):
         for f in self.feeds.values():
             f.wait("done", "table", timeout)
 
@@ -175,8 +175,9 @@ class Field:
         self.sink = Talker(self.lab.spawn("sink", self.host_of(p), [SINK, "--connect", p.router, "--source", p.address, "--asn", str(p.asn)], lines=True))
         return self.sink
 
-    def wait_crowd(self, name, count, timeout=120):
-        wait_for("%d sessions of the %s peers" % (count, name), lambda: self.crowds[name].ask("report", "report")["established"] == count, timeout, poll=0.2)
+    def wait_crowd(self, name, count, timeout):
+        wait_for("%d sessions of the %s peers" % (count, name), lambda: self.crowds[name].ask("report", "report")["established"] == count, timeout, poll=0.2,
+                 patience=0)
 
     def quiet(self, what, still_s=3, limit_s=1800):
         """Until the receiver has heard nothing new for a while: when its last news came, on the machine's monotonic clock (0: none)."""

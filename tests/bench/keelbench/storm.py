@@ -48,7 +48,7 @@ class Storm:
             f.start_crowd("asking", f.plan.asking)
         f.start_crowd("prober", f.plan.prober)
         f.start_sink()
-        f.wait_feeds()
+        f.wait_feeds(self.args.timeout)
         self.say("the feeds have said all")
         want = {k: f.tables[k[1]].size for k in f.plan.feeds}
         if self.dut.loaded(want) is not None:
@@ -56,8 +56,8 @@ class Storm:
         self.say("the router has all")
         self.sink_seconds = max(0, f.quiet("the receiver", limit_s=self.args.timeout) - begin)
         if self.asking:
-            f.wait_crowd("asking", self.asking)
-        f.wait_crowd("prober", 2)
+            f.wait_crowd("asking", self.asking, self.args.timeout)
+        f.wait_crowd("prober", 2, self.args.timeout)
         self.say("the receiver has all")
         self.audit()
         return round(time.monotonic() - begin, 2)
