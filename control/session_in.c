@@ -348,6 +348,7 @@ nlri_per_batch(size_t attrs_len)
 struct input_field {
 	const struct attr_set *attrs; /* NULL: withdraw */
 	size_t attrs_len;
+	enum refused_cause refused; /* without attrs: what was announced is refused for it */
 	enum family family;
 	struct rd nlri;
 	unsigned count;
@@ -360,14 +361,15 @@ struct input_update {
 
 static void
 input_add(struct input_update *in, const struct connection *c, const struct bgp_nlri_field *f,
-	const struct attr_set *attrs)
+	const struct attr_set *attrs, enum refused_cause refused)
 {
 	struct input_field *to = &in->field[in->count];
 
 	if (!(c->n.families & 1u << f->family) ||
 		(f->family != FAMILY_IPV4_UNICAST && f->family != FAMILY_IPV6_UNICAST))
 		return; /* RFC 4760 7 allows to ignore it */
-	*to = (struct input_field){.attrs = attrs, .family = f->family, .nlri = f->nlri};
+	*to = (struct input_field){
+		.attrs = attrs, .refused = refused, .family = f->family, .nlri = f->nlri};
 	to->attrs_len = attrs != NULL ? attr_set_size(attrs) : 0;
 	to->count = nlri_count(f->nlri);
 	if (to->count > 0)
@@ -418,6 +420,7 @@ field_put(struct speaker *s, const struct peer *p, struct input_field *f, unsign
 		if (!batch_reserve(s, shard, record_len(f->attrs_len, n) + sizeof(*order)))
 			return;
 		r = record_begin(in, p, RIB_UPDATE, f->family, f->attrs, f->attrs_len, now);
+		r->refused = (uint8_t)f->refused;
 		if (f->attrs != NULL)
 			r->attrs_hash = attr_set_hash(f->attrs);
 		nlri_put(
@@ -477,6 +480,7 @@ part_open(struct speaker *s, const struct peer *p, const struct input_field *f, 
 		return false;
 	part->record = record_begin(
 		&s->input[shard], p, RIB_UPDATE, f->family, f->attrs, f->attrs_len, now);
+	part->record->refused = (uint8_t)f->refused;
 	if (f->attrs != NULL)
 		part->record->attrs_hash = attr_set_hash(f->attrs);
 	part->to = (struct rib_nlri *)(void *)((uint8_t *)(part->record + 1) + pad8(f->attrs_len));
@@ -622,17 +626,27 @@ update_options(const struct connection *c)
 	};
 }
 
+/* Why the routes of an UPDATE are treated as withdrawn (RFC 7606 2); REFUSED_NOT: they are not. */
+static enum refused_cause
+update_refused(const struct bgp_update *u)
+{
+	return u->error.severity < TREAT_AS_WITHDRAW ? REFUSED_NOT
+						     : refused_malformed(u->error.attribute);
+}
+
 /* Fields withdrawn, then announced; with TREAT_AS_WITHDRAW (RFC 7606 2) all of them withdrawn. */
 static void
 update_fields(struct connection *c, const struct bgp_update *u, struct attr_set *attrs,
 	struct attr_set *second, struct input_update *in)
 {
+	enum refused_cause refused = update_refused(u);
+
 	in->count = 0;
 	for (unsigned i = 0; i < u->withdrawn_count; i++)
-		input_add(in, c, &u->withdrawn[i], NULL);
+		input_add(in, c, &u->withdrawn[i], NULL, REFUSED_NOT);
 	for (unsigned i = 0; i < u->announced_count; i++) {
 		const struct attr_set *a =
-			u->error.severity >= TREAT_AS_WITHDRAW || !u->has_attrs ? NULL : attrs;
+			refused != REFUSED_NOT || !u->has_attrs ? NULL : attrs;
 
 		if (i == 1 && a != NULL) {
 			memcpy(second, attrs, attr_set_size(attrs));
@@ -640,7 +654,7 @@ update_fields(struct connection *c, const struct bgp_update *u, struct attr_set 
 			second->next_hop_link_local = u->mp_next_hop_link_local;
 			a = second;
 		}
-		input_add(in, c, &u->announced[i], a);
+		input_add(in, c, &u->announced[i], a, a == NULL ? refused : REFUSED_NOT);
 	}
 }
 

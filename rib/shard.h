@@ -20,6 +20,7 @@
 #include "rib/dest.h"
 #include "rib/journal.h"
 #include "rib/policy.h"
+#include "rib/refused.h"
 
 struct arena;
 struct qsbr;
@@ -61,6 +62,7 @@ struct rib_record {
 	uint64_t received_ns; /* monotonic: when the message was read; feeds update_to_fib_ns */
 	uint32_t attrs_hash; /* attr_set_hash(); 0: not made */
 	bool wide; /* prefixes that cover what other shards have, or all of a peer */
+	uint8_t refused; /* enum refused_cause: the session withdraws a route that it refuses; only without attrs */
 	uint64_t after;
 };
 

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Why a route that a peer announced is not used: the causes of contract section 7, their names, and how they are counted.
+ *
+ * The shard counts refused prefixes by peer, family and cause (shard_peer_refused()), and remembers the last of them (rib/refused.c).
+ * The session does not count. A session that refuses the routes of an UPDATE puts a withdrawal with the cause in rib_record.refused;
+ * the shard then withdraws, counts and remembers each prefix of the record. An ordinary withdrawal has the cause REFUSED_NOT.
+ */
+#pragma once
+
+#include "lpm/base.h"
+
+/*
+ * REFUSED_NEXT_HOP and REFUSED_NOT_INSTALLED are states of stored paths, and their counts say how many paths are in that state now.
+ * All other counts are of announcements since the session came up.
+ */
+enum refused_cause {
+	REFUSED_NOT,
+	REFUSED_AS_LOOP,
+	REFUSED_ORIGINATOR_LOOP,
+	REFUSED_CLUSTER_LOOP,
+	REFUSED_FIRST_AS,       /* enforce_first_as (RFC 4271 6.3) */
+	REFUSED_AS_PATH_LENGTH, /* max_as_path_length */
+	REFUSED_NEXT_HOP,
+	REFUSED_NO_POLICY, /* RFC 8212 */
+	REFUSED_POLICY,
+	REFUSED_PREFIX_LIMIT, /* max_prefixes */
+	REFUSED_UNUSABLE_PREFIX,
+	REFUSED_NOT_INSTALLED, /* no room in the forwarding tables */
+	/* RFC 7606: treated as withdrawn because of an attribute; refused_malformed() */
+	REFUSED_MALFORMED_OTHER, /* "malformed-attribute": a type that is not below, or the list itself */
+	REFUSED_MALFORMED_ORIGIN,
+	REFUSED_MALFORMED_AS_PATH,
+	REFUSED_MALFORMED_NEXT_HOP,
+	REFUSED_MALFORMED_MED,
+	REFUSED_MALFORMED_LOCAL_PREF,
+	REFUSED_MALFORMED_ATOMIC_AGGREGATE,
+	REFUSED_MALFORMED_AGGREGATOR,
+	REFUSED_MALFORMED_COMMUNITIES,
+	REFUSED_MALFORMED_ORIGINATOR_ID,
+	REFUSED_MALFORMED_CLUSTER_LIST,
+	REFUSED_MALFORMED_MP_REACH,
+	REFUSED_MALFORMED_MP_UNREACH,
+	REFUSED_MALFORMED_EXT_COMMUNITIES,
+	REFUSED_MALFORMED_IPV6_EXT_COMMUNITIES,
+	REFUSED_MALFORMED_LARGE_COMMUNITIES,
+	REFUSED_MALFORMED_OTC,
+	REFUSED_CAUSES,
+};
+
+/* The cause for an attribute of that type (RFC 4271 4.3); 0: no attribute in particular. */
+enum refused_cause refused_malformed(uint8_t attribute_type);
+/* "as-loop", "malformed-as-path": the key in `refused` of bgp.peers. Static text. */
+const char *refused_text(enum refused_cause cause);
+/* An operator's policy: REFUSED_POLICY, REFUSED_NO_POLICY. All other causes are worth an alarm. */
+bool refused_by_policy(enum refused_cause cause);
