@@ -240,7 +240,11 @@ answer_faults(struct worker *w, const struct burst *about, const struct source *
 
 		if (!icmp_allowed(f)) {
 			b.dropped[b.dropped_count++] = f->pkt;
-		} else if (!bucket_take(&w->icmp_bucket, now)) {
+		} else if (!icmp_limit_take(&w->icmp_limit,
+				   rte_pktmbuf_mtod_offset(f->pkt, const uint8_t *, ETHER_LEN),
+				   (enum afi)f->afi, s->vrf,
+				   f->reason == DROP_too_big ? ICMP_CLASS_TOO_BIG : ICMP_CLASS_OTHER,
+				   now)) {
 			burst_drop(&b, f->pkt, DROP_icmp_limited);
 		} else if (!icmp_make(&b, f, s->port)) {
 			b.dropped[b.dropped_count++] = f->pkt;

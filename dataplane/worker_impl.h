@@ -7,6 +7,7 @@
 #pragma once
 
 #include "dataplane/burst.h"
+#include "dataplane/icmp_limit.h"
 #include "dataplane/worker.h"
 #include "lpm/base.h"
 
@@ -18,7 +19,6 @@
 #define GLEAN_REPEAT_MS 100 /* the same neighbour again */
 #define GLEAN_GIVE_UP_S 3 /* the kernel asks three times, a second apart */
 #define GLEAN_FORGET_S 10 /* nobody asked for it: another time, another beginning */
-#define ICMP_PER_S 1000
 #define INJECT_RING 512
 
 struct ring;
@@ -70,7 +70,8 @@ struct worker {
 
 	struct ring *gleans; /* of pointers into glean[] */
 	unsigned glean_next;
-	struct bucket glean_bucket, icmp_bucket;
+	struct bucket glean_bucket;
+	struct icmp_limit icmp_limit;
 	uint64_t glean_repeat, glean_give_up, glean_forget; /* in TSC cycles */
 	/* From the host thread; NULL but in worker 0. */
 	struct ring *inject;

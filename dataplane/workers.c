@@ -16,6 +16,7 @@
 #include <rte_lcore.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -149,11 +150,23 @@ bucket_init(struct bucket *b, uint64_t hz, unsigned per_s)
 	b->tsc = rte_rdtsc();
 }
 
+/* Where getrandom fails (before Linux 3.17), the key is made of the time and a stack address. */
+static void
+random_key(uint64_t key[2])
+{
+	if (getrandom(key, 2 * sizeof(key[0]), 0) == (ssize_t)(2 * sizeof(key[0])))
+		return;
+	key[0] = rte_rdtsc();
+	key[1] = (uint64_t)(uintptr_t)key;
+}
+
 static void
 fill_in(struct worker *w, const struct workers_config *c, unsigned index)
 {
-	uint64_t hz = rte_get_tsc_hz();
+	uint64_t hz = rte_get_tsc_hz(), key[2];
 
+	random_key(key);
+	icmp_limit_init(&w->icmp_limit, hz, key);
 	w->fib = c->fib;
 	w->path_lists = c->path_lists;
 	w->lcore = index + 1;
@@ -161,7 +174,6 @@ fill_in(struct worker *w, const struct workers_config *c, unsigned index)
 	w->tx_queue = (uint16_t)index;
 	w->tsc_to_ns = (uint64_t)(((unsigned __int128)UINT64_C(1000000000) << 32) / hz);
 	bucket_init(&w->glean_bucket, hz, GLEANS_PER_S);
-	bucket_init(&w->icmp_bucket, hz, ICMP_PER_S);
 	w->glean_repeat = hz / 1000 * GLEAN_REPEAT_MS;
 	w->glean_give_up = hz * GLEAN_GIVE_UP_S;
 	w->glean_forget = hz * GLEAN_FORGET_S;
