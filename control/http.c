@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "control/http.h"
 
+#include "control/http_gate.h"
 #include "control/log.h"
 #include "control/rpc_call.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <microhttpd.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,14 +16,15 @@
 
 #define BODY_MAX (16u << 20)
 #define ANSWER_MAX (64u << 20)
-#define CONNECTIONS_MAX 64u
-#define TIMEOUT_S 30u
+/* libmicrohttpd still holds connections that the gate has ended. */
+#define MHD_CONNECTIONS_MAX (2 * HTTP_CONNECTIONS_MAX)
 #define TOKEN_MAX 4096
 #define TURN_NS 20000000u /* of one batch; then the others, timers and signals have theirs */
 #define METRICS_TYPE "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
 struct http {
 	struct rpc *rpc;
+	struct http_gate *gate;
 	struct MHD_Daemon *mhd;
 	struct watch watch; /* its epoll descriptor */
 	struct timer timer; /* its timeouts */
@@ -38,6 +38,7 @@ struct request {
 	struct http *http; /* NULL: its connection is gone, the answer is still to come */
 	struct request *next;
 	struct MHD_Connection *connection;
+	int fd; /* of the connection */
 	struct timer again; /* goes on with a batch */
 	uint64_t turn_ns;
 	unsigned status; /* decided before the body came; 0: not */
@@ -125,7 +126,15 @@ static const struct rpc_client_ops request_ops = {
 	request_send, request_cut, request_turn_over, request_settle, NULL};
 
 static const struct rpc_bounds bounds = {
-	.request = BODY_MAX, .answer = ANSWER_MAX, .connections = CONNECTIONS_MAX};
+	.request = BODY_MAX, .answer = ANSWER_MAX, .connections = HTTP_CONNECTIONS_MAX};
+
+static int
+connection_fd(struct MHD_Connection *connection)
+{
+	const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+
+	return info != NULL ? info->connect_fd : -1;
+}
 
 static struct request *
 request_create(struct http *h, struct MHD_Connection *connection)
@@ -138,6 +147,7 @@ request_create(struct http *h, struct MHD_Connection *connection)
 		.ops = &request_ops, .rpc = h->rpc, .bounds = &bounds, .read_only = true};
 	r->http = h;
 	r->connection = connection;
+	r->fd = connection_fd(connection);
 	r->again.fire = request_again;
 	r->next = h->requests;
 	h->requests = r;
@@ -166,9 +176,24 @@ completed(void *ctx, struct MHD_Connection *connection, void **request,
 	(void)ctx;
 	(void)connection;
 	(void)code;
-	if (*request != NULL)
-		request_forget(*request);
+	if (*request != NULL) {
+		struct request *r = *request;
+
+		http_gate_phase(r->http->gate, r->fd, HTTP_KEPT, 0);
+		request_forget(r);
+	}
 	*request = NULL;
+}
+
+static void
+connection_changed(void *ctx, struct MHD_Connection *connection, void **socket_context,
+	enum MHD_ConnectionNotificationCode code)
+{
+	struct http *h = ctx;
+
+	(void)socket_context;
+	if (code == MHD_CONNECTION_NOTIFY_CLOSED)
+		http_gate_closed(h->gate, connection_fd(connection));
 }
 
 /* ---- who may ---- */
@@ -266,6 +291,7 @@ respond(struct request *r, unsigned status, const char *type, char *text, size_t
 
 	if (response == NULL)
 		return MHD_NO;
+	http_gate_phase(r->http->gate, r->fd, HTTP_ANSWER, len);
 	if (type != NULL)
 		MHD_add_response_header(response, "Content-Type", type);
 	MHD_add_response_header(response, "Cache-Control", "no-store");
@@ -304,6 +330,7 @@ answer_rpc(struct request *r)
 	if (!r->asked) {
 		r->asked = true;
 		r->turn_ns = now_ns();
+		http_gate_phase(r->http->gate, r->fd, HTTP_WORK, 0);
 		rpc_line(&r->client, r->body != NULL ? r->body : "", r->len);
 		if (r->client.pending > 0) {
 			r->suspended = true;
@@ -357,6 +384,7 @@ handle(void *ctx, struct MHD_Connection *connection, const char *url, const char
 		*request = r = request_create(ctx, connection);
 		if (r == NULL)
 			return MHD_NO;
+		http_gate_phase(r->http->gate, r->fd, HTTP_BODY, 0);
 		status = admit(r, url, method);
 		r->status = status == MHD_HTTP_OK ? 0 : status;
 		return MHD_YES;
@@ -400,26 +428,6 @@ fire(struct timer *t)
 
 /* ---- life ---- */
 
-static socklen_t
-socket_address(const struct http_config *c, struct sockaddr_storage *out)
-{
-	struct sockaddr_in *in = (struct sockaddr_in *)(void *)out;
-	struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)(void *)out;
-
-	memset(out, 0, sizeof(*out));
-	if (c->addr.afi == AFI_IPV4) {
-		in->sin_family = AF_INET;
-		in->sin_port = htons(c->port);
-		memcpy(&in->sin_addr, c->addr.b, 4);
-		return sizeof(*in);
-	}
-	in6->sin6_family = AF_INET6;
-	in6->sin6_port = htons(c->port);
-	in6->sin6_scope_id = c->addr.zone;
-	memcpy(&in6->sin6_addr, c->addr.b, 16);
-	return sizeof(*in6);
-}
-
 static void
 origins_set(struct http *h, const struct http_config *c)
 {
@@ -435,68 +443,52 @@ origins_set(struct http *h, const struct http_config *c)
 		snprintf(h->origin[1], sizeof(h->origin[1]), "http://localhost:%u", c->port);
 }
 
-static int
-listener(const struct http_config *c)
-{
-	struct sockaddr_storage sa;
-	socklen_t len = socket_address(c, &sa);
-	int fd = socket(sa.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), one = 1, err;
-
-	if (fd < 0)
-		return -errno;
-	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-	if (sa.ss_family == AF_INET6)
-		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one));
-	if (bind(fd, (const struct sockaddr *)&sa, len) == 0 &&
-		listen(fd, (int)CONNECTIONS_MAX) == 0)
-		return fd;
-	err = -errno;
-	close(fd);
-	return err;
-}
-
 static void
 http_free(struct http *h)
 {
+	http_gate_destroy(h->gate);
 	free(h->token_file);
 	free(h);
+}
+
+/* All but the gate's listener. */
+static int
+daemon_start(struct http *h)
+{
+	const union MHD_DaemonInfo *info;
+
+	h->mhd = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_NO_LISTEN_SOCKET, 0, NULL, NULL, handle, h,
+		MHD_OPTION_CONNECTION_LIMIT, MHD_CONNECTIONS_MAX, MHD_OPTION_NOTIFY_COMPLETED, completed, h, MHD_OPTION_NOTIFY_CONNECTION,
+		connection_changed, h, MHD_OPTION_END);
+	if (h->mhd == NULL)
+		return -ENOMEM;
+	info = MHD_get_daemon_info(h->mhd, MHD_DAEMON_INFO_EPOLL_FD);
+	if (info == NULL)
+		return -ENOMEM;
+	h->timer.fire = fire;
+	h->watch = (struct watch){info->epoll_fd, ready};
+	return watch_set(h->rpc->thread, &h->watch, EPOLLIN);
 }
 
 int
 http_create(struct rpc *r, const struct http_config *c, struct http **out)
 {
 	struct http *h = calloc(1, sizeof(*h));
-	const union MHD_DaemonInfo *info;
-	int fd, err;
+	int err;
 
 	if (h == NULL)
 		return -ENOMEM;
 	h->rpc = r;
 	h->token_file = c->token_file != NULL ? strdup(c->token_file) : NULL;
 	origins_set(h, c);
-	fd = c->token_file == NULL || h->token_file != NULL ? listener(c) : -ENOMEM;
-	if (fd < 0) {
-		http_free(h);
-		return fd;
-	}
-	h->mhd = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, handle,
-		h, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT, CONNECTIONS_MAX,
-		MHD_OPTION_CONNECTION_TIMEOUT, TIMEOUT_S, MHD_OPTION_NOTIFY_COMPLETED, completed, h,
-		MHD_OPTION_END);
-	info = h->mhd != NULL ? MHD_get_daemon_info(h->mhd, MHD_DAEMON_INFO_EPOLL_FD) : NULL;
-	if (info == NULL) {
+	err = c->token_file == NULL || h->token_file != NULL ? http_gate_create(r->thread, &c->addr, c->port, &h->gate) : -ENOMEM;
+	if (err == 0)
+		err = daemon_start(h);
+	if (err == 0)
+		err = http_gate_start(h->gate, h->mhd, &h->timer);
+	if (err != 0) {
 		if (h->mhd != NULL)
 			MHD_stop_daemon(h->mhd);
-		else
-			close(fd);
-		http_free(h);
-		return -ENOMEM;
-	}
-	h->timer.fire = fire;
-	h->watch = (struct watch){info->epoll_fd, ready};
-	err = watch_set(r->thread, &h->watch, EPOLLIN);
-	if (err != 0) {
-		MHD_stop_daemon(h->mhd);
 		http_free(h);
 		return err;
 	}
@@ -509,8 +501,8 @@ http_destroy(struct http *h)
 {
 	if (h == NULL)
 		return;
+	http_gate_stop(h->gate);
 	watch_set(h->rpc->thread, &h->watch, 0);
-	timer_cancel(h->rpc->thread, &h->timer);
 	for (struct request *r = h->requests; r != NULL; r = r->next) {
 		if (r->suspended) {
 			r->suspended = false;
@@ -518,5 +510,6 @@ http_destroy(struct http *h)
 		}
 	}
 	MHD_stop_daemon(h->mhd);
+	timer_cancel(h->rpc->thread, &h->timer);
 	http_free(h);
 }

@@ -1,0 +1,142 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""Attacks of strangers on `management.http` of a real keeld: connections that close, clients that do not finish a request, clients that do
+not read. Needs root (a network namespace); else the exit status is 77.
+
+usage: test_http.py KEELD
+"""
+import json
+import select
+import socket
+import time
+
+import keel_rig
+from keel_rig import US, WAIT_S, KeelTest, in_namespace
+
+PORT = 9179
+LIMIT = 64  # connections in total, and a quarter of them for one address
+REQUEST = b"GET /metrics HTTP/1.1\r\nHost: keel\r\n\r\n"
+
+
+class Http(KeelTest):
+    def setUp(self):
+        super().setUp()
+        self.start({"router": {"asn": 64512, "router_id": US}, "management": {"http": "0.0.0.0:%d" % PORT}, "bgp": {}})
+        self.ask()  # the listener is there
+
+    def connect(self, source="127.0.0.1", target="127.0.0.1", buffer=None):
+        def work():
+            s = socket.socket()
+            self.addCleanup(s.close)
+            s.settimeout(WAIT_S)
+            if buffer is not None:
+                s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+            s.bind((source, 0))
+            end = time.monotonic() + WAIT_S
+            while s.connect_ex((target, PORT)) != 0:
+                assert time.monotonic() < end, "nobody listens"
+                time.sleep(0.02)
+            return s
+        return in_namespace(self.namespace, work)
+
+    def ask(self, timeout=WAIT_S, **where):
+        """The status line of one request on a connection of its own; an error when none comes within `timeout`."""
+        s = self.connect(**where)
+        s.settimeout(timeout)
+        s.sendall(REQUEST)
+        line = s.makefile("rb").readline()
+        s.close()
+        self.assertEqual(line, b"HTTP/1.1 200 OK\r\n")
+
+    def crowd(self, count):
+        """Connections from as many addresses (all of 192.0.2.0/24 is the namespace's own)."""
+        return [self.connect(source="192.0.2.%d" % (100 + i), target=US) for i in range(count)]
+
+    @staticmethod
+    def begin_request(connections):
+        for s in connections:
+            try:
+                s.sendall(REQUEST[:-2])
+            except OSError:
+                pass  # beyond the bounds: keeld has ended it
+
+    def test_connections_that_closed_leave_the_listener(self):
+        """The attack: as many connections as there may be, closed again; the next request is answered."""
+        for count in (LIMIT, LIMIT + 8):
+            for s in self.crowd(count):
+                s.close()
+            self.ask()
+            self.ask(source=US, target=US)
+
+    def test_slow_headers_keep_nobody_out(self):
+        """The attack: connections that have begun a request and send no more, from one address and from many. Another client is answered
+        long before these connections end by themselves, also one with the attacker's address."""
+        begin = time.monotonic()
+        one = [self.connect(source="127.0.0.%d" % (i + 1)) for i in range(LIMIT + 8)]
+        self.begin_request(one)
+        self.ask(source=US, target=US)
+        self.ask()
+        self.wait("the end of those beyond the share of an address", lambda: sum(map(self.alive, one)) < LIMIT // 4)
+        self.assertGreater(sum(map(self.alive, one)), 0)
+        many = self.crowd(LIMIT + 8)
+        self.begin_request(many)
+        self.ask(source=US, target=US)
+        self.ask()
+        self.assertLess(time.monotonic() - begin, 9, "the bound of a request's time may have ended them")
+
+    @staticmethod
+    def alive(s):
+        try:
+            return not select.select([s], [], [], 0)[0] or s.recv(1, socket.MSG_PEEK) != b""
+        except OSError:
+            return False
+
+    def test_a_request_has_a_time_in_total(self):
+        """The attacks: one octet of headers a second, one of a body, and an answer that is read by the octet. None of them is idle; all end."""
+        head, body, reader = self.connect(), self.connect(source=US, target=US), self.connect(buffer=4096)
+        head.sendall(b"GET /metrics HTTP/1.1\r\nX: ")
+        body.sendall(b"POST /rpc HTTP/1.1\r\nHost: keel\r\nContent-Length: 10000\r\n\r\n")
+        batch = json.dumps([{"jsonrpc": "2.0", "id": i, "method": "rpc.discover"} for i in range(300)]).encode()
+        reader.sendall(b"POST /rpc HTTP/1.1\r\nHost: keel\r\nContent-Length: %d\r\n\r\n" % len(batch) + batch)
+        self.assertEqual(reader.recv(8), b"HTTP/1.1")
+        begin, left, ended = time.monotonic(), {"head": head, "body": body, "reader": reader}, {}
+        while left and time.monotonic() - begin < 60:
+            for name, s in list(left.items()):
+                if self.goes_on(s, name == "reader"):
+                    continue
+                ended[name] = time.monotonic() - begin
+                del left[name]
+            time.sleep(0.5)
+        self.assertEqual(sorted(left), [], "still open; ended after %s s" % ended)
+
+    @staticmethod
+    def goes_on(s, reads):
+        """One octet more, read or sent. False: keeld has ended the connection (what the kernel still holds to be read is no answer)."""
+        poll = select.poll()
+        poll.register(s, select.POLLIN)
+        for _, events in poll.poll(0):
+            if events & (select.POLLERR | select.POLLHUP):
+                return False
+        try:
+            if reads:
+                return s.recv(1) != b""
+            s.sendall(b"x")
+            return True
+        except OSError:
+            return False
+
+    def test_a_kept_connection_is_answered_again(self):
+        s = self.connect()
+        for _ in range(3):
+            s.sendall(REQUEST)
+            f = s.makefile("rb")
+            self.assertEqual(f.readline(), b"HTTP/1.1 200 OK\r\n")
+            length = 0
+            for line in iter(f.readline, b"\r\n"):
+                if line.lower().startswith(b"content-length:"):
+                    length = int(line.split(b":")[1])
+            f.read(length)
+
+
+if __name__ == "__main__":
+    keel_rig.main()
