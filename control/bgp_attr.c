@@ -448,6 +448,19 @@ bgp_attr_flags(uint8_t type)
 	return attributes[type].flags;
 }
 
+unsigned
+bgp_attr_octets(uint8_t type, bool *multiple)
+{
+	*multiple = attributes[type].rule == MULTIPLE_OF;
+	return attributes[type].octets;
+}
+
+bool
+bgp_attr_known(uint8_t type)
+{
+	return descriptor(type) != NULL;
+}
+
 const char *
 bgp_attr_name(uint8_t type)
 {

@@ -61,6 +61,8 @@ void bgp_update_decode(const uint8_t *msg, size_t len, const struct bgp_update_o
 
 /* "as-path" and the like, for logs: what bgp_error.attribute is about. Static text; "unknown". */
 const char *bgp_attr_name(uint8_t type);
+/* The type has a decoder here, and so a name. */
+bool bgp_attr_known(uint8_t type);
 
 struct bgp_encode_options {
 	bool as4, add_path, extended_message;

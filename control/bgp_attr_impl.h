@@ -46,6 +46,8 @@ enum segment_type { AS_SET = 1, AS_SEQUENCE = 2, AS_CONFED_SEQUENCE = 3, AS_CONF
 
 /* The Optional and Transitive bits of a type that has a row in the descriptor table. */
 uint8_t bgp_attr_flags(uint8_t type);
+/* The length of a known type, or what it must be a multiple of; 0: its decoder checks it. */
+unsigned bgp_attr_octets(uint8_t type, bool *multiple);
 
 /* `count` AS numbers of `v`, as four octets each. */
 static inline void

@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include <stddef.h>
 #include <stdint.h>
 
 enum bgp_severity {
@@ -50,3 +51,6 @@ bgp_error_stronger(struct bgp_error a, struct bgp_error b)
 {
 	return b.severity > a.severity ? b : a;
 }
+
+/* The error in words: "origin: value 9, expected 0, 1 or 2". `data` must still be there. Writes at most `size` bytes with the NUL. */
+void bgp_error_text(const struct bgp_error *e, char *buf, size_t size);

@@ -20,6 +20,7 @@ static const char usage[] =
 	"each\n"
 	"  show bgp summary                              sessions, one line a peer and family\n"
 	"  show bgp peer ADDRESS                         one session in full\n"
+	"  show bgp peer ADDRESS faults                  its last faulty messages\n"
 	"  show route [ipv6] [PREFIX [longer]] [peer ADDRESS [advertised | received]]\n"
 	"                                                best and others; of a peer; sent to it; "
 	"received\n"

@@ -17,6 +17,7 @@ const struct command_rule command_rules[] = {
 	{VIEW_ANY, COMMAND_RPC, "rpc METHOD [JSON]", false},
 	{VIEW_ANY, COMMAND_SHOW_BGP_SUMMARY, SHOW "bgp summary", false},
 	{VIEW_ANY, COMMAND_SHOW_BGP_PEER, SHOW "bgp peer ADDRESS", false},
+	{VIEW_ANY, COMMAND_SHOW_BGP_FAULTS, SHOW "bgp peer ADDRESS faults", false},
 	{VIEW_ANY, COMMAND_SHOW_ROUTE,
 		SHOW "route [ipv4 | ipv6] {PREFIX | ADDRESS} <longer | peer ADDRESS | advertised | "
 		     "received>",
@@ -110,6 +111,7 @@ static const struct {
 	{"enable", NULL, "exchange this family with the peer"},
 	{"export", NULL, "outbound"},
 	{"external", NULL, "EBGP sessions"},
+	{"faults", NULL, "the last faulty messages of the peer"},
 	{"fib", NULL, "the forwarding tables"},
 	{"group", "", "make a peer group"},
 	{"group", "undo", "remove a peer group"},

@@ -123,6 +123,23 @@ print_capabilities(const struct ctl *ctl, const json_t *peer)
 	table_end(&t, ctl, 2);
 }
 
+/* Prefixes that the peer announced in vain, by cause; as many lines as it takes. */
+static void
+print_refused(const json_t *family)
+{
+	const char *cause, *title = "Refused";
+	json_t *count;
+
+	json_object_foreach(json_object_get(family, "refused"), cause, count)
+	{
+		if (json_number_value(count) <= 0)
+			continue;
+		printf("    %-14s %" JSON_INTEGER_FORMAT " %s\n", title, json_integer_value(count),
+			text_safe(cause));
+		title = "";
+	}
+}
+
 static void
 print_family(const struct ctl *ctl, const char *name, const json_t *f)
 {
@@ -137,6 +154,7 @@ print_family(const struct ctl *ctl, const char *name, const json_t *f)
 	       "advertised\n",
 		text_of(f, "received"), text_of(f, "accepted"), text_of(f, "rejected_total"),
 		text_of(f, "advertised"));
+	print_refused(f);
 	printf("    End-of-RIB     received %s, sent %s\n", yes_no(f, "end_of_rib_received"),
 		yes_no(f, "end_of_rib_sent"));
 	printf("    Keep all       %s", yes_no(f, "keep_all_routes"));
@@ -239,6 +257,59 @@ show_bgp_peer(struct ctl *ctl, const char *address)
 	}
 	json_decref(result);
 	ctl_fail(ctl, EXIT_REFUSED, "there is no peer %s", address);
+}
+
+/* ---- show bgp peer ADDRESS faults ---- */
+
+#define FAULT_LINE 76 /* hex digits a line */
+#define FAULT_LINES 4
+
+/* The first octets of the message. */
+static void
+print_octets(const json_t *fault)
+{
+	const char *hex = json_string_value(json_object_get(fault, "octets"));
+	long long length = number_of(fault, "length");
+	size_t digits = hex != NULL ? strspn(hex, "0123456789abcdef") : 0, at = 0;
+
+	for (; at < digits && at < FAULT_LINES * FAULT_LINE; at += FAULT_LINE)
+		printf("  %.*s\n", FAULT_LINE, hex + at);
+	if (at < digits || length > (long long)(digits / 2))
+		printf("  %lld octets in all%s\n", length, at < digits ? "; --json prints more" : "");
+}
+
+static void
+print_fault(const struct ctl *ctl, const json_t *fault)
+{
+	long long prefixes = number_of(fault, "prefixes");
+	const char *severity = text_of(fault, "severity");
+	char when[SHORT_TEXT];
+
+	printf("%s  ", time_text(real_of(fault, "time"), "%F %T", when));
+	print_colour(ctl, strcmp(severity, "attribute-discard") == 0 ? YELLOW : RED, severity);
+	if (json_is_string(json_object_get(fault, "family")))
+		printf(", %lld prefix%s of %s", prefixes, prefixes == 1 ? "" : "es",
+			text_of(fault, "family"));
+	printf("\n  %s\n", text_of(fault, "text"));
+	print_octets(fault);
+}
+
+static void
+show_faults(struct ctl *ctl, const char *address)
+{
+	json_t *result = ctl_call(ctl, "bgp.faults", json_pack("{s:s}", "peer", address));
+	const json_t *faults = json_object_get(result, "faults"), *fault;
+	size_t i;
+
+	if (result == NULL)
+		return;
+	if (ctl->json)
+		ctl_print_json(result, false);
+	else if (json_array_size(faults) == 0)
+		puts("no faulty message");
+	else
+		json_array_foreach(faults, i, fault) print_fault(ctl, fault);
+	json_decref(result);
 }
 
 /* ---- show fib, show rib ---- */
@@ -582,6 +653,10 @@ show_command(struct ctl *ctl, const struct command *c)
 
 	if (c->kind == COMMAND_SHOW_BGP_PEER) {
 		show_bgp_peer(ctl, c->peer);
+		return;
+	}
+	if (c->kind == COMMAND_SHOW_BGP_FAULTS) {
+		show_faults(ctl, c->peer);
 		return;
 	}
 	if (c->kind == COMMAND_SHOW_POLICY) {

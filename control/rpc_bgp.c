@@ -7,6 +7,7 @@
 #include "control/threads.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 struct peek {
@@ -189,6 +190,68 @@ bgp_peers(struct keeld *k, json_t *params, struct rpc_call *call)
 	speaker_keepalive_late(k->speaker, &late);
 	speaker_turns(k->speaker, &turns);
 	return json_pack("{s:o, s:o, s:o}", "peers", peers, "keepalive_late_ns", rpc_hist(&late), "turn_ns", rpc_hist(&turns));
+}
+
+/* ---- bgp.faults ---- */
+
+struct faults_call {
+	struct keeld *k;
+	struct peer_id id;
+	struct session_fault *fault; /* SESSION_FAULTS */
+	unsigned count;
+};
+
+static void
+faults_get(void *arg)
+{
+	struct faults_call *c = arg;
+
+	role_enter_session();
+	c->count = session_faults(c->k->speaker, c->id, c->fault);
+}
+
+static json_t *
+octets_json(const uint8_t *octets, size_t len)
+{
+	static const char digits[] = "0123456789abcdef";
+	char text[2 * SESSION_FAULT_OCTETS];
+
+	for (size_t i = 0; i < len; i++) {
+		text[2 * i] = digits[octets[i] >> 4];
+		text[2 * i + 1] = digits[octets[i] & 15];
+	}
+	return json_stringn(text, 2 * len);
+}
+
+static json_t *
+fault_json(const struct session_fault *f)
+{
+	const char *family = f->family != FAMILY_COUNT ? family_text((enum family)f->family) : NULL;
+
+	return json_pack("{s:f, s:s?, s:s, s:s, s:I, s:i, s:o}", "time", f->time_s, "family", family, "severity", session_fault_severity(f),
+		"text", f->text, "prefixes", (json_int_t)f->prefixes, "length", (int)f->len, "octets", octets_json(f->octets, f->kept));
+}
+
+static json_t *
+bgp_faults(struct keeld *k, json_t *params, struct rpc_call *call)
+{
+	struct faults_call c = {.k = k};
+	struct vrf_id vrf = VRF_DEFAULT;
+	const struct config_peer *p;
+	json_t *faults;
+
+	if (!rpc_vrf(k, params, &vrf, call) || !rpc_peer(k, params, vrf, &p, call))
+		return NULL;
+	c.fault = calloc(SESSION_FAULTS, sizeof(*c.fault));
+	if (c.fault == NULL)
+		return NULL;
+	c.id = keeld_peer_id(k, p);
+	thread_call(k->session_thread, faults_get, &c);
+	faults = json_array();
+	for (unsigned i = 0; i < c.count; i++)
+		json_array_append_new(faults, fault_json(&c.fault[i]));
+	free(c.fault);
+	return json_pack("{s:o}", "faults", faults);
 }
 
 enum { SCOPE_SLOW_PEER = SCOPE_ASN + 1 }; /* of bgp.reset, beside keeld_select()'s */
@@ -397,6 +460,8 @@ jobs_get_method(struct keeld *k, json_t *params, struct rpc_call *call)
 const struct rpc_method rpc_bgp_methods[] = {
 	{"bgp.peers", bgp_peers, "vrf:string group:string", "peers:array keepalive_late_ns:object turn_ns:object",
 		"Sessions: state, capabilities, counts of each family", RPC_READS},
+	{"bgp.faults", bgp_faults, "peer!:string vrf:string", "faults:array",
+		"The last faulty messages of a peer, oldest first: reason, prefixes, octets", RPC_READS},
 	{"bgp.refresh", bgp_refresh, "family!:family vrf:string scope!:all|peer|group|internal|external peer:string group:string direction!:import|export",
 		"job:any peers:array", "Soft reset: asks for, replays or advertises routes again; no session is touched", RPC_CHANGES},
 	{"bgp.reset", bgp_reset,

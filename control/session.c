@@ -25,7 +25,7 @@ speaker_jitter(struct speaker *s, uint64_t ns, unsigned less_percent, unsigned m
 	return ns + (uint64_t)((double)span * speaker_random(s) / UINT32_MAX);
 }
 
-static struct peer *
+struct peer *
 peer_find(const struct speaker *s, struct peer_id id)
 {
 	return id.v < PEER_MAX ? s->by_id[id.v] : NULL;
@@ -107,6 +107,7 @@ peer_free(struct speaker *s, struct peer *p)
 		arena_free(s->config.arena, p->family[f].export_jobs.job);
 		arena_free(s->config.arena, p->family[f].policy_jobs.job);
 	}
+	peer_faults_free(p);
 	arena_free(s->config.arena, p);
 }
 
@@ -115,8 +116,10 @@ peers_stop(struct speaker *s) RUNS_ON(role_session)
 {
 	struct note note = {.code = ERR_CEASE, .subcode = CEASE_ADMIN_SHUTDOWN};
 
-	for (struct peer *p = s->peers; p != NULL; p = p->next)
+	for (struct peer *p = s->peers; p != NULL; p = p->next) {
 		peer_stop(p, &note);
+		peer_faults_stop(p);
+	}
 }
 
 void
@@ -278,6 +281,7 @@ removed_free(struct speaker *s) RUNS_ON(role_session)
 		next = p->next;
 		if (p->removed && !peer_owes(p) && shards_did(s, p)) {
 			peer_unlink(s, p);
+			peer_faults_stop(p);
 			peer_free(s, p);
 		}
 	}

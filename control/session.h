@@ -184,6 +184,28 @@ const struct hist *speaker_keepalive_hist(const struct speaker *s);
 void speaker_turns(const struct speaker *s, struct hist_summary *out);
 
 /*
+ * The last faulty messages of a peer, oldest first: UPDATEs with an error of RFC 7606, and every message that ended a session. They are
+ * kept when the session is down, until the peer is removed from the configuration.
+ */
+#define SESSION_FAULTS 16
+#define SESSION_FAULT_TEXT 160
+#define SESSION_FAULT_OCTETS 4096 /* of one message */
+struct session_fault {
+	double time_s; /* Unix time */
+	uint8_t severity; /* enum bgp_severity */
+	uint8_t family; /* enum family, of the first prefix; FAMILY_COUNT: none */
+	uint32_t prefixes; /* announced by the message */
+	uint16_t len, kept; /* of the message; at `octets`, less where memory is short */
+	char text[SESSION_FAULT_TEXT]; /* the reason in words */
+	uint8_t octets[SESSION_FAULT_OCTETS];
+};
+/* How many; 0 also where there is no such peer. */
+unsigned session_faults(struct speaker *s, struct peer_id id, struct session_fault out[SESSION_FAULTS])
+	RUNS_ON(role_session);
+/* "treat-as-withdraw" and the like. */
+const char *session_fault_severity(const struct session_fault *f);
+
+/*
  * What is advertised to a peer: the exported set of a destination, 0 when none. For rib.routes view adj-out. Copies the set into `out` (room for
  * `size`); its size, 0 when nothing is advertised, or -ENOSPC.
  */

@@ -13,6 +13,7 @@
  *	session_out.c   export, refresh in both directions
  *	session_restart.c  what stays of a session that ended (RFC 4724, 8538)
  *	session_limit.c    max_prefixes
+ *	session_faults.c   faulty messages of a peer
  */
 #pragma once
 
@@ -171,6 +172,7 @@ struct peer {
 	uint64_t established_ns;
 	uint32_t established_count;
 	char last_error[400];
+	struct peer_faults *faults; /* NULL: no faulty message yet */
 	uint64_t messages_received, messages_sent, updates_received, updates_sent, hold_rearmed;
 	uint64_t keepalive_late_ns; /* the latest */
 };
@@ -262,6 +264,7 @@ struct speaker {
 	uint64_t loading_ns; /* when it were those of two at once */
 	struct timer limits;
 	unsigned limit_looks; /* left */
+	size_t fault_octets; /* of faulty messages, all peers */
 	struct hist keepalive_late, turns;
 };
 
@@ -272,6 +275,8 @@ connection_other(struct connection *c)
 }
 
 /* session.c */
+/* NULL: no peer has this id. */
+struct peer *peer_find(const struct speaker *s, struct peer_id id);
 uint32_t speaker_random(struct speaker *s) RUNS_ON(role_session);
 /* `ns` less or more up to `percent`. */
 uint64_t speaker_jitter(struct speaker *s, uint64_t ns, unsigned less_percent,
@@ -395,3 +400,18 @@ bool limit_changed(const struct config_peer *a, const struct config_peer *b);
 void limit_up(struct peer *p);
 /* An UPDATE of it came. */
 void limit_received(struct peer *p) RUNS_ON(role_session);
+
+/* session_faults.c */
+struct bgp_update;
+/*
+ * Records and logs an UPDATE with an error: `msg` is the whole message, `u` what was decoded of it.
+ */
+void peer_fault_update(struct peer *p, const struct bgp_update *u, const uint8_t *msg, size_t len)
+	RUNS_ON(role_session);
+/* Records and logs any other message that ends the session. */
+void peer_fault_message(struct peer *p, const struct bgp_error *error, const uint8_t *msg, size_t len)
+	RUNS_ON(role_session);
+/* Before the thread stops or the peer is freed: ends the window of log lines. */
+void peer_faults_stop(struct peer *p) RUNS_ON(role_session);
+/* After peer_faults_stop(). */
+void peer_faults_free(struct peer *p);

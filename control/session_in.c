@@ -597,16 +597,6 @@ update_put(struct speaker *s, const struct peer *p, struct input_update *in, uin
 	return true;
 }
 
-static void
-update_log(const struct peer *p, const struct bgp_error *e)
-{
-	log_event(LOG_WARNING,
-		"update-error peer=%s vrf=%s treatment=%s attribute=%u code=%u subcode=%u",
-		p->config.addr_text, p->vrf_name,
-		e->severity == TREAT_AS_WITHDRAW ? "treat-as-withdraw" : "attribute-discard",
-		e->attribute, e->code, e->subcode);
-}
-
 static struct bgp_update_options
 update_options(const struct connection *c)
 {
@@ -706,6 +696,7 @@ update_received(struct connection *c, const uint8_t *msg, size_t len, uint64_t n
 			.data_len = u.error.data_len};
 
 		p->updates_received++;
+		peer_fault_update(p, &u, msg, len);
 		connection_event(c, EV_BAD_MESSAGE, &note);
 		return true;
 	}
@@ -723,7 +714,7 @@ update_received(struct connection *c, const uint8_t *msg, size_t len, uint64_t n
 	table_told(p, now);
 	limit_received(p);
 	if (u.error.severity != BGP_OK)
-		update_log(p, &u.error);
+		peer_fault_update(p, &u, msg, len);
 	connection_heard(c, now);
 	return true;
 }
@@ -731,11 +722,13 @@ update_received(struct connection *c, const uint8_t *msg, size_t len, uint64_t n
 /* ---- the other messages ---- */
 
 static void
-message_refuse(struct connection *c, const struct bgp_error *e) RUNS_ON(role_session)
+message_refuse(struct connection *c, const struct bgp_error *e, const uint8_t *msg, size_t len)
+	RUNS_ON(role_session)
 {
 	struct note note = {
 		.code = e->code, .subcode = e->subcode, .data = e->data, .data_len = e->data_len};
 
+	peer_fault_message(c->peer, e, msg, len);
 	connection_event(c, EV_BAD_MESSAGE, &note);
 }
 
@@ -763,6 +756,7 @@ notification_received(struct connection *c, const uint8_t *msg, size_t len) RUNS
 	bool hard;
 
 	if (e.severity != BGP_OK) { /* RFC 4271 6.4: there is no answer to a wrong one */
+		peer_fault_message(p, &e, msg, len);
 		peer_error(p, "received a malformed notification");
 		connection_event(c, EV_NOTIFICATION, NULL);
 		return;
@@ -808,12 +802,12 @@ refresh_message(struct connection *c, const uint8_t *msg, size_t len) RUNS_ON(ro
 			.severity = SESSION_RESET, .code = ERR_HEADER, .subcode = HEADER_BAD_TYPE};
 		e.data = msg + BGP_HEADER_LEN - 1;
 		e.data_len = 1;
-		message_refuse(c, &e);
+		message_refuse(c, &e, msg, len);
 		return true;
 	}
 	e = bgp_refresh_decode(msg, len, c->n.enhanced_route_refresh, &r);
 	if (e.severity == SESSION_RESET) {
-		message_refuse(c, &e);
+		message_refuse(c, &e, msg, len);
 		return true;
 	}
 	f = family_from_afi_safi(r.afi, r.safi);
@@ -897,7 +891,7 @@ connection_input(struct connection *c, uint64_t now, uint64_t deadline_ns)
 		e = bgp_header_decode(msg, large ? BGP_EXTENDED_MSG_MAX : BGP_MSG_MAX, &type, &len);
 		if (e.severity != BGP_OK) {
 			c->peer->messages_received++;
-			message_refuse(c, &e);
+			message_refuse(c, &e, msg, BGP_HEADER_LEN);
 			return false;
 		}
 		if (c->rx_tail - c->rx_head < len) {

@@ -523,6 +523,7 @@ connection_open_received(struct connection *c, const uint8_t *msg, size_t len)
 		e = bgp_open_check(&o, p->any_as ? 0 : p->config.asn, peer_local_as(p),
 			p->speaker->config.router_id);
 	if (e.severity != BGP_OK) {
+		peer_fault_message(p, &e, msg, len);
 		open_refuse(c, &e);
 		return true;
 	}
