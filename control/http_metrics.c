@@ -258,6 +258,11 @@ control_metrics(FILE *f, const json_t *answer)
 		"Turns of a thread's loop, without sleep, that took 10 us and more.", "turn_ns");
 	single_summary(f, "keel_keepalive_late_seconds", "How late keepalives left.", answer,
 		"keepalive_late_ns");
+	single(f, "keel_log_lines", COUNTER, "Log lines written.",
+		json_object_get(json_object_get(answer, "log"), "written"));
+	single(f, "keel_log_lines_lost", COUNTER,
+		"Log lines lost because stderr was not read, or its disk was full.",
+		json_object_get(json_object_get(answer, "log"), "lost"));
 }
 
 /* ---- tables ---- */

@@ -1,11 +1,18 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Log lines: an event and key=value pairs, rate limited per call site. Any thread of control.
+ * Log lines on stderr: an event and key=value pairs, rate limited per call site. Any thread of control.
  * `peer-down peer=192.0.2.2 vrf=default code=6 subcode=4`. Never per route, never a key; a peer's text is escaped.
+ *
+ * Between log_start() and log_end(), log_write() queues the line in a ring of LOG_LINES_MAX lines; the thread keel-log writes the ring to stderr.
+ * A full stderr blocks keel-log only: a logging thread never blocks, allocates or takes a lock. When the ring is full, lines are lost and counted
+ * until the ring is empty again; then `log-lost lines=N` is written at the place of the gap. Lines keep their order.
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
 
 enum log_level { LOG_ERROR, LOG_WARNING, LOG_INFO, LOG_DEBUG };
 
@@ -27,6 +34,32 @@ void log_write(struct log_site *site, enum log_level level, const char *fmt, ...
 		static _Thread_local struct log_site log_site_; \
 		log_write(&log_site_, (level), __VA_ARGS__); \
 	} while (0)
+
+/* A second of LOG_BURST lines from each of 25 call sites. 512 KiB, of which only pages that were used take memory. */
+#define LOG_LINES_MAX 512
+
+/*
+ * Main, before any other logging thread starts. Until this call, and after log_end(), the calling thread writes to stderr directly. Also installs
+ * handlers for SIGABRT, SIGSEGV and the like, in which a crash waits up to 1 s for queued lines. 0, -errno.
+ */
+int log_start(const unsigned *cpus, unsigned cpu_count);
+/*
+ * Main, after all other logging threads have ended: writes the queued lines and ends the writer. False when stderr did not accept all lines
+ * within `patience_ns`; later lines are dropped, and the call may be repeated.
+ */
+bool log_end(uint64_t patience_ns);
+
+struct log_figures {
+	uint64_t written; /* lines on stderr */
+	uint64_t
+		lost; /* lines dropped because the ring was full, or refused by stderr (full disk) */
+	unsigned waiting; /* lines queued */
+};
+/* Any thread. */
+void log_figures_get(struct log_figures *out);
+
+/* A stream for a library's messages: each line is logged as a warning `EVENT text="..."`. `event` must stay valid. NULL: no memory. */
+FILE *log_stream(const char *event);
 
 /* Quotes and escapes what came from elsewhere, so that it stays one token of one line; returns `buf`. */
 char *log_escape(const char *text, size_t len, char *buf, size_t size);

@@ -33,6 +33,7 @@
 #define EXIT_RUN_TIME 1
 #define EXIT_USAGE 2
 #define FAULTS_SHOWN 16
+#define LOG_END_NS 1000000000u /* limit for writing the last lines */
 #define DEFAULT_SOCKET "/run/keel/keel.sock"
 #define DEFAULT_STATE_DIR "/var/lib/keel"
 
@@ -337,6 +338,17 @@ start(void)
 	};
 	int e;
 
+#ifdef KEEL_DATAPLANE
+	if (!keeld.no_dataplane && (e = default_control_cpus(keeld.running)) != 0)
+		return e;
+	main_config.cpus = keeld.running->dataplane.control_cpus;
+	main_config.cpu_count = keeld.running->dataplane.control_count;
+#endif
+	if ((e = block_signals()) != 0 ||
+		(e = log_start(main_config.cpus, main_config.cpu_count)) != 0) {
+		log_event(LOG_ERROR, "start-failed part=log error=\"%s\"", strerror(-e));
+		return e;
+	}
 	if (keeld.state_dir == NULL)
 		keeld.state_dir = DEFAULT_STATE_DIR;
 	keeld.socket = socket_option != NULL ? socket_option : keeld.running->socket != NULL ? keeld.running->socket : DEFAULT_SOCKET;
@@ -345,10 +357,10 @@ start(void)
 		return e;
 	}
 	keeld.jobs = jobs_create();
-	if (keeld.jobs == NULL || (e = block_signals()) != 0)
+	if (keeld.jobs == NULL)
 		return -ENOMEM;
 #ifdef KEEL_DATAPLANE
-	if (!keeld.no_dataplane && ((e = default_control_cpus(keeld.running)) != 0 || (e = start_ports()) != 0))
+	if (!keeld.no_dataplane && (e = start_ports()) != 0)
 		return e;
 #endif
 	/* EAL moved this thread to its main lcore; adopting pins it to control_cpus. */
@@ -399,6 +411,7 @@ stop(void)
 	keeld_apply_fini(&keeld);
 	config_free(keeld.running);
 	json_decref(keeld.candidate);
+	(void)log_end(LOG_END_NS);
 }
 
 int

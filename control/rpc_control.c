@@ -2,6 +2,7 @@
 /* control.*: how keeld's own threads do, with a data plane or without. */
 #include "control/rpc_impl.h"
 
+#include "control/log.h"
 #include "control/session.h"
 #include "control/threads.h"
 
@@ -41,15 +42,20 @@ control_stats(struct keeld *k, json_t *params, struct rpc_call *call)
 {
 	json_t *threads = json_array();
 	struct thread_figures f;
+	struct log_figures l;
 
 	(void)params;
 	(void)call;
+	log_figures_get(&l);
 	for (unsigned i = 0; i < MARKS_MAX && thread_figures_get(i, &f); i++)
 		json_array_append_new(threads,
 			json_pack("{s:s, s:f, s:o, s:o}", "name", f.name, "cpu_s", (double)f.cpu_ns / 1e9, "slice_ns",
 				rpc_hist_since(f.slices, &mark[i].slices), "turn_ns", rpc_hist_since(f.turns, &mark[i].turns)));
-	return json_pack("{s:i, s:o, s:o}", "slice_budget_ns", (int)SLICE_NS, "threads", threads, "keepalive_late_ns",
-		rpc_hist_since(speaker_keepalive_hist(k->speaker), &keepalive_mark));
+	return json_pack("{s:i, s:o, s:o, s:{s:I, s:I, s:i}}", "slice_budget_ns", (int)SLICE_NS,
+		"threads", threads, "keepalive_late_ns",
+		rpc_hist_since(speaker_keepalive_hist(k->speaker), &keepalive_mark), "log",
+		"written", (json_int_t)l.written, "lost", (json_int_t)l.lost, "waiting",
+		(int)l.waiting);
 }
 
 static json_t *
@@ -63,8 +69,12 @@ control_stats_reset(struct keeld *k, json_t *params, struct rpc_call *call)
 }
 
 const struct rpc_method rpc_control_methods[] = {
-	{"control.stats", control_stats, "", "slice_budget_ns:integer threads:array keepalive_late_ns:object",
-		"keeld's control threads: processor time, how long slices and turns took, how late keepalives left", RPC_READS},
-	{"control.stats.reset", control_stats_reset, "", "", "Histograms of control.stats and fib.stats start anew", RPC_CHANGES},
+	{"control.stats", control_stats, "",
+		"slice_budget_ns:integer threads:array keepalive_late_ns:object log:object",
+		"keeld's control threads: processor time, how long slices and turns took, how late "
+		"keepalives left; log lines written, lost and waiting",
+		RPC_READS},
+	{"control.stats.reset", control_stats_reset, "", "",
+		"Histograms of control.stats and fib.stats start anew", RPC_CHANGES},
 	{0},
 };

@@ -34,7 +34,7 @@ struct thread {
 	struct timer **heap; /* binary heap by deadline; index 0 is the earliest */
 	unsigned heap_count, heap_size;
 	int start_result;
-	sem_t started;
+	sem_t started, ended;
 	uint64_t slept_ns; /* of this turn */
 	struct hist slices, turns;
 	alignas(CACHE_LINE) _Atomic(struct mail *)
@@ -399,7 +399,7 @@ static unsigned thread_count;
 static void
 thread_enlist(struct thread *t)
 {
-	if (thread_count < THREADS_MAX)
+	if (thread_count < THREADS_MAX && !t->config.waits_for_others)
 		threads[thread_count++] = t;
 }
 
@@ -465,6 +465,7 @@ thread_main(void *arg)
 	thread_run(t);
 	if (t->config.stop != NULL)
 		t->config.stop(t->config.ctx);
+	sem_post(&t->ended);
 	return NULL; /* what comes now finds nobody: thread_drain() */
 }
 
@@ -490,6 +491,7 @@ thread_free(struct thread *t)
 	if (t->epoll_fd >= 0)
 		close(t->epoll_fd);
 	sem_destroy(&t->started);
+	sem_destroy(&t->ended);
 	free(t->heap);
 	free(t);
 }
@@ -505,6 +507,7 @@ thread_new(const struct thread_config *c, struct thread **out)
 	memset(t, 0, sizeof(*t));
 	t->config = *c;
 	sem_init(&t->started, 0, 0);
+	sem_init(&t->ended, 0, 0);
 	t->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	t->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	ev = (struct epoll_event){.events = EPOLLIN, .data.ptr = t};
@@ -582,4 +585,21 @@ thread_end(struct thread *t)
 	thread_delist(t); /* whoever looks finds no thread that is gone */
 	thread_quit(t);
 	pthread_join(t->id, NULL);
+}
+
+bool
+thread_end_within(struct thread *t, uint64_t patience_ns)
+{
+	uint64_t until = now_ns() + patience_ns;
+	struct timespec ts = {
+		.tv_sec = (time_t)(until / 1000000000u), .tv_nsec = (long)(until % 1000000000u)};
+
+	thread_delist(t);
+	thread_quit(t);
+	while (sem_clockwait(&t->ended, CLOCK_MONOTONIC, &ts) != 0) {
+		if (errno != EINTR)
+			return false;
+	}
+	pthread_join(t->id, NULL);
+	return true;
 }

@@ -28,6 +28,7 @@ struct thread_config {
 	/* Around an epoll_wait that may sleep, and nothing else: go offline in, and online out of, QSBRs. May be NULL. */
 	void (*idle)(void *ctx);
 	void (*busy)(void *ctx);
+	bool waits_for_others; /* work() may block without limit: excluded from figures */
 };
 
 /* Waits for start(). 0, -errno. */
@@ -38,6 +39,8 @@ int thread_run(struct thread *t);
 void thread_quit(struct thread *t);
 /* Asks it to end and waits for stop(). Others may still post to it and wake it: nothing of that runs. */
 void thread_end(struct thread *t);
+/* thread_end() with a time limit. False: the thread still runs and must not be freed; the call may be repeated. */
+bool thread_end_within(struct thread *t, uint64_t patience_ns);
 /* After all threads have ended: runs, on the caller, what was posted to `t` too late, so that its receivers can free it. */
 void thread_drain(struct thread *t);
 /* After thread_end(), when nobody can reach it any more. */

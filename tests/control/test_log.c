@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "control/log.h"
 
+#include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -251,6 +255,214 @@ test_escape_fits(void **state)
 	assert_string_equal(buf, whole);
 }
 
+/* ---- the writer ---- */
+
+#define LOGGERS 4
+#define LINES_EACH 3000
+
+/* Makes stderr a pipe of 4,096 octets; returns the read end. */
+static int
+unread_pipe(void)
+{
+	int fd[2];
+
+	assert_int_equal(pipe(fd), 0);
+	assert_true(fcntl(fd[1], F_SETPIPE_SZ, 4096) == 4096);
+	dup2(fd[1], STDERR_FILENO);
+	close(fd[1]);
+	return fd[0];
+}
+
+struct logger {
+	pthread_t thread;
+	unsigned number;
+};
+
+/* A site for each line: no rate limit. */
+static void *
+logger_run(void *arg)
+{
+	const struct logger *me = arg;
+
+	for (unsigned i = 0; i < LINES_EACH; i++)
+		log_write(&(struct log_site){0}, LOG_INFO, "line logger=%u n=%u", me->number, i);
+	return NULL;
+}
+
+/* Reads into text[len]; 0 at the end of the pipe. */
+static size_t
+read_some(int fd, size_t len)
+{
+	ssize_t n = read(fd, text + len, sizeof(text) - 1 - len);
+
+	assert_true(n >= 0);
+	text[len + (size_t)n] = '\0';
+	return (size_t)n;
+}
+
+static void
+read_all(int fd)
+{
+	size_t len = 0;
+
+	for (size_t n; (n = read_some(fd, len)) > 0;)
+		len += n;
+}
+
+/* Logging threads end although the pipe is never read. Each line is then written or counted, in the order of its thread. */
+static void
+test_unread(void **state)
+{
+	struct logger loggers[LOGGERS];
+	unsigned next[LOGGERS] = {0}, seen = 0, said = 0, number, n;
+	struct log_figures before, f;
+	int fd = unread_pipe();
+	size_t len = 0;
+
+	(void)state;
+	log_figures_get(&before);
+	assert_int_equal(log_start(NULL, 0), 0);
+	for (unsigned i = 0; i < LOGGERS; i++) {
+		loggers[i].number = i;
+		assert_int_equal(
+			pthread_create(&loggers[i].thread, NULL, logger_run, &loggers[i]), 0);
+	}
+	for (unsigned i = 0; i < LOGGERS; i++)
+		assert_int_equal(pthread_join(loggers[i].thread, NULL), 0);
+	log_figures_get(&f);
+	assert_true(f.lost - before.lost >= LOGGERS * LINES_EACH - LOG_LINES_MAX - 4096 / 30);
+	assert_true(f.waiting > LOG_LINES_MAX / 2 && f.waiting <= LOG_LINES_MAX);
+	/* After reading, the notice comes without a new line; the next line follows the notice. */
+	do
+		len += read_some(fd, len);
+	while (strstr(text, "log-lost") == NULL || text[len - 1] != '\n');
+	log_write(&(struct log_site){0}, LOG_INFO, "after");
+	assert_true(log_end(10000000000u));
+	dup2(real_stderr, STDERR_FILENO);
+	(void)read_some(fd, len);
+	assert_non_null(strstr(text + len, " info after\n"));
+	close(fd);
+	for (char *line = text, *end; (end = strchr(line, '\n')) != NULL; line = end + 1) {
+		const char *at;
+
+		*end = '\0';
+		if ((at = strstr(line, " warning log-lost lines=")) != NULL) {
+			assert_int_equal(sscanf(at, " warning log-lost lines=%u", &n), 1);
+			assert_true(seen > 0);
+			said += n;
+		} else if ((at = strstr(line, " info line ")) != NULL) {
+			assert_int_equal(sscanf(at, " info line logger=%u n=%u", &number, &n), 2);
+			assert_true(number < LOGGERS && n >= next[number]);
+			next[number] = n + 1;
+			seen++;
+		}
+	}
+	assert_true(said > 0);
+	log_figures_get(&f);
+	assert_int_equal(said, f.lost - before.lost);
+	assert_int_equal(seen + said, LOGGERS * LINES_EACH);
+	assert_int_equal(f.written - before.written, seen + 1);
+	assert_int_equal(f.waiting, 0);
+}
+
+/* Lines refused by a full disk are counted; the notice precedes the next line. */
+static void
+test_full_disk(void **state)
+{
+	struct log_figures before, f;
+	int full = open("/dev/full", O_WRONLY), fd;
+
+	(void)state;
+	assert_true(full >= 0);
+	dup2(full, STDERR_FILENO);
+	close(full);
+	log_figures_get(&before);
+	assert_int_equal(log_start(NULL, 0), 0);
+	for (unsigned i = 0; i < 5; i++)
+		log_write(&(struct log_site){0}, LOG_INFO, "line n=%u", i);
+	do {
+		sched_yield();
+		log_figures_get(&f);
+	} while (f.waiting > 0);
+	fd = unread_pipe();
+	log_write(&(struct log_site){0}, LOG_INFO, "room");
+	assert_true(log_end(10000000000u));
+	dup2(real_stderr, STDERR_FILENO);
+	read_all(fd);
+	close(fd);
+	assert_non_null(strstr(text, " warning log-lost lines=5\n"));
+	assert_non_null(strstr(text, " info room\n"));
+	assert_true(strstr(text, "log-lost") < strstr(text, "room"));
+	log_figures_get(&f);
+	assert_int_equal(f.lost - before.lost, 5);
+	assert_int_equal(f.written - before.written, 1);
+}
+
+/* log_end() writes all queued lines. Later lines are written directly. */
+static void
+test_end_writes_all(void **state)
+{
+	int fd = unread_pipe();
+
+	(void)state;
+	assert_int_equal(log_start(NULL, 0), 0);
+	for (unsigned i = 0; i < 40; i++)
+		log_write(&(struct log_site){0}, LOG_INFO, "line n=%u", i);
+	assert_true(log_end(10000000000u));
+	log_write(&(struct log_site){0}, LOG_INFO, "last");
+	dup2(real_stderr, STDERR_FILENO);
+	read_all(fd);
+	close(fd);
+	for (unsigned i = 0; i < 40; i++) {
+		char want[32];
+
+		snprintf(want, sizeof(want), " info line n=%u\n", i);
+		assert_non_null(strstr(text, want));
+	}
+	assert_string_equal(text + strlen(text) - 11, " info last\n");
+}
+
+/* Library messages: one event a line, escaped. */
+static void
+test_stream(void **state)
+{
+	FILE *f = log_stream("dpdk");
+
+	(void)state;
+	assert_non_null(f);
+	fprintf(f, "EAL: no \"huge\" pages\nPMD: ");
+	fprintf(f, "link\tdown\n");
+	assert_int_equal(lines(), 2);
+	assert_non_null(strstr(text, " warning dpdk text=\"EAL: no \\\"huge\\\" pages\"\n"));
+	assert_non_null(strstr(text, " warning dpdk text=\"PMD: link\\x09down\"\n"));
+	fclose(f);
+}
+
+/* log_end() returns although the pipe is full; later lines are dropped and counted. */
+static void
+test_end_gives_up(void **state)
+{
+	struct log_figures before, f;
+	int fd = unread_pipe(), nowhere = open("/dev/null", O_WRONLY);
+
+	(void)state;
+	assert_true(nowhere >= 0);
+	assert_int_equal(log_start(NULL, 0), 0);
+	for (unsigned i = 0; i < 400; i++)
+		log_write(&(struct log_site){0}, LOG_INFO, "line n=%u", i);
+	assert_false(log_end(10000000));
+	log_figures_get(&before);
+	for (unsigned i = 0; i < 400; i++)
+		log_write(&(struct log_site){0}, LOG_INFO, "line n=%u", i);
+	log_figures_get(&f);
+	assert_int_equal(f.lost - before.lost, 400);
+	dup2(nowhere, STDERR_FILENO);
+	close(fd);
+	assert_true(log_end(10000000000u)); /* stderr takes lines again */
+	dup2(real_stderr, STDERR_FILENO);
+	close(nowhere);
+}
+
 int
 main(void)
 {
@@ -261,7 +473,13 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_long_lines, begin, end),
 		cmocka_unit_test(test_escape),
 		cmocka_unit_test(test_escape_fits),
+		cmocka_unit_test_setup_teardown(test_stream, begin, end),
+		cmocka_unit_test_setup_teardown(test_unread, begin, end),
+		cmocka_unit_test_setup_teardown(test_full_disk, begin, end),
+		cmocka_unit_test_setup_teardown(test_end_writes_all, begin, end),
+		cmocka_unit_test_setup_teardown(test_end_gives_up, begin, end),
 	};
 
+	signal(SIGPIPE, SIG_IGN);
 	return cmocka_run_group_tests_name("log", tests, NULL, NULL);
 }
