@@ -209,6 +209,7 @@ start_ports(void)
 		.eal_arg_count = c->dataplane.eal_arg_count,
 		.run_dir = keeld.state_dir,
 		.name = name,
+		.messages = log_stream("dpdk"),
 	};
 	int e;
 

@@ -251,7 +251,8 @@ dataplane_init(const struct dataplane_config *c, bool *huge, struct dataplane_er
 	build_eal_args(c, *huge);
 	if (eal.overflow)
 		return dataplane_fail(err, -E2BIG, "eal_args: too many or too long");
-	(void)rte_openlog_stream(stderr);
+	(void)rte_openlog_stream(c->messages != NULL ? c->messages : stderr);
+	xdp_messages(c->messages != NULL ? c->messages : stderr);
 	rte_log_set_global_level(RTE_LOG_WARNING);
 	if (rte_eal_init(eal.argc, eal.argv) < 0) {
 		rc = rte_errno > 0 ? -rte_errno : -EIO;

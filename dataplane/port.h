@@ -10,6 +10,8 @@
 #include "lpm/base.h"
 #include "lpm/prefix.h"
 
+#include <stdio.h>
+
 #define PORTS_MAX 64
 #define PORT_NAME_MAX 16 /* IFNAMSIZ with NUL */
 
@@ -23,6 +25,7 @@ struct dataplane_config {
 	unsigned eal_arg_count;
 	const char *run_dir; /* the BPF object is written here for the driver */
 	const char *name; /* --file-prefix */
+	FILE *messages; /* messages of EAL, drivers and libbpf, from any thread; NULL: stderr */
 };
 
 struct port_config {

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <linux/if_link.h>
 #include <net/if.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -35,6 +36,21 @@ struct attached {
 };
 
 static struct attached attached[PORTS_MAX];
+
+static FILE *messages;
+
+static int __attribute__((format(printf, 2, 0)))
+message_print(enum libbpf_print_level level, const char *fmt, va_list ap)
+{
+	return level == LIBBPF_DEBUG ? 0 : vfprintf(messages, fmt, ap);
+}
+
+void
+xdp_messages(FILE *f)
+{
+	messages = f;
+	(void)libbpf_set_print(message_print);
+}
 
 int
 xdp_write_object(const char *path)

@@ -11,6 +11,10 @@
 #include "lpm/base.h"
 #include "lpm/prefix.h"
 
+#include <stdio.h>
+
+/* Sets the stream for libbpf's messages (any thread). */
+void xdp_messages(FILE *f);
 /* Writes the embedded object to `path` for the driver's xdp_prog=. 0, -errno. */
 int xdp_write_object(const char *path);
 /*
