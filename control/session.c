@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/random.h>
 
 uint32_t
 speaker_random(struct speaker *s)
@@ -49,10 +50,15 @@ speaker_create(const struct speaker_config *c, struct speaker **out)
 	if (s == NULL)
 		return -ENOMEM;
 	s->config = *c;
+	ring_init(&s->ready);
+	ring_init(&s->established);
+	ring_init(&s->owing);
+	ring_init(&s->leaving);
 	input_init(s);
 	s->retry.fire = retry_fire;
 	limits_init(s);
 	pace_init(s);
+	(void)!getrandom(&s->secret, sizeof(s->secret), 0);
 	s->random = now_ns() ^ (uint64_t)c->router_id << 32;
 	s->attrs = arena_alloc(c->arena, 2 * (ATTR_SET_MAX + 8));
 	if (s->attrs == NULL)
@@ -87,15 +93,60 @@ speaker_start(void *ctx, struct thread *self)
 	return 0;
 }
 
+/* ---- lists ---- */
+
+static unsigned
+address_bucket(const struct speaker *s, struct vrf_id vrf, const struct ip_addr *addr)
+{
+	uint64_t h = s->secret ^ (uint64_t)vrf.v << 32 ^ addr->afi, word[2];
+
+	memcpy(word, addr->b, sizeof(word));
+	return (unsigned)(hash_mix(hash_mix(h ^ word[0]) ^ word[1]) % ADDRESS_BUCKETS);
+}
+
+struct peer *
+address_first(const struct speaker *s, struct vrf_id vrf, const struct ip_addr *addr)
+{
+	return s->by_address[address_bucket(s, vrf, addr)];
+}
+
+void
+peer_ready(struct peer *p)
+{
+	if (p->ready.next != NULL)
+		return;
+	ring_insert(&p->speaker->ready, &p->ready);
+	p->speaker->ready_count++;
+}
+
+static void
+address_link(struct speaker *s, struct peer *p)
+{
+	struct peer **bucket =
+		&s->by_address[address_bucket(s, p->config.vrf, &p->config.addr)];
+
+	p->next_of_address = *bucket;
+	*bucket = p;
+}
+
+static void
+address_unlink(struct speaker *s, struct peer *p)
+{
+	struct peer **at = &s->by_address[address_bucket(s, p->config.vrf, &p->config.addr)];
+
+	while (*at != p)
+		at = &(*at)->next_of_address;
+	*at = p->next_of_address;
+}
+
 static void
 peer_unlink(struct speaker *s, struct peer *p)
 {
-	for (struct peer **at = &s->peers; *at != NULL; at = &(*at)->next) {
-		if (*at == p) {
-			*at = p->next;
-			break;
-		}
-	}
+	address_unlink(s, p);
+	s->ready_count -= ring_remove(&p->ready);
+	s->established_count -= ring_remove(&p->established);
+	ring_remove(&p->owing);
+	ring_remove(&p->leaving);
 	s->by_id[p->id.v] = NULL;
 }
 
@@ -116,7 +167,11 @@ peers_stop(struct speaker *s) RUNS_ON(role_session)
 {
 	struct note note = {.code = ERR_CEASE, .subcode = CEASE_ADMIN_SHUTDOWN};
 
-	for (struct peer *p = s->peers; p != NULL; p = p->next) {
+	for (unsigned i = 0; i < PEER_MAX; i++) {
+		struct peer *p = s->by_id[i];
+
+		if (p == NULL)
+			continue;
 		peer_stop(p, &note);
 		peer_faults_stop(p);
 	}
@@ -146,13 +201,11 @@ speaker_stop(void *ctx)
 void
 speaker_destroy(struct speaker *s)
 {
-	struct peer *p;
-
 	if (s == NULL)
 		return;
-	while ((p = s->peers) != NULL) {
-		peer_unlink(s, p);
-		peer_free(s, p);
+	for (unsigned i = 0; i < PEER_MAX; i++) {
+		if (s->by_id[i] != NULL)
+			peer_free(s, s->by_id[i]);
 	}
 	qsbr_unregister(s->config.readers, s->reader);
 	update_groups_destroy(s->groups);
@@ -181,81 +234,80 @@ speaker_busy(void *ctx)
 
 /* ---- the loop ---- */
 
-static unsigned
-peers_count(const struct speaker *s)
-{
-	unsigned count = 0;
-
-	for (const struct peer *p = s->peers; p != NULL; p = p->next)
-		count++;
-	return count;
-}
-
-static struct peer *
-peer_at(struct speaker *s, unsigned i)
-{
-	struct peer *p = s->peers;
-
-	for (; i > 0; i--)
-		p = p->next;
-	return p;
-}
-
-static struct peer *
-next_of_turn(struct speaker *s, struct peer *p)
-{
-	return p->next != NULL ? p->next : s->peers;
-}
-
 /*
- * Some of what was read of each peer, round and round while there is time. The next turn goes on where this one had none left, or no batch: each has as
- * much as the others, and a flood of one does not silence them. What several say of one destination is little apart then.
+ * Some of what was read of each ready peer, round and round while there is time. Each peer has as much as the others: a flood of one peer does
+ * not silence the others, and what several peers say of one destination is little apart. True: the time was over first.
+ *
+ * The next turn begins where this turn had no time left, or with the first peer that found no batch.
  */
 static bool
-work_input(struct speaker *s, unsigned count, uint64_t now, uint64_t deadline_ns)
-	RUNS_ON(role_session)
+work_input(struct speaker *s, uint64_t now, uint64_t deadline_ns) RUNS_ON(role_session)
 {
-	struct peer *p = peer_at(s, s->input_turn % count);
+	struct ring *refused = NULL;
 	unsigned idle = 0;
-	bool refused = false;
 
 	if (!input_settle(s))
 		return false;
-	while (idle < count) {
+	while (idle < s->ready_count) {
+		struct peer *p = container_of(s->ready.next, struct peer, ready);
 		uint64_t before = p->messages_received;
 		bool more = false;
 
+		/* Behind the others before its messages are handled: these may make other peers ready. */
+		ring_remove(&p->ready);
+		ring_insert(&s->ready, &p->ready);
 		for (unsigned i = 0; i < CONN_COUNT; i++)
 			more |= connection_input(&p->conn[i], now, deadline_ns);
-		idle = more ? 0 : idle + 1;
-		refused |= s->starved && p->messages_received == before;
-		s->input_turn += !refused;
-		p = next_of_turn(s, p);
+		if (!more && !p->conn[CONN_OUT].waiting && !p->conn[CONN_IN].waiting) {
+			if (refused == &p->ready)
+				refused = NULL;
+			ring_remove(&p->ready);
+			s->ready_count--;
+		} else {
+			idle = more ? 0 : idle + 1;
+			if (refused == NULL && s->starved && p->messages_received == before)
+				refused = &p->ready;
+		}
 		if (now_ns() >= deadline_ns)
 			break;
 	}
-	return idle < count;
+	if (refused != NULL) {
+		ring_remove(&s->ready);
+		ring_insert(refused, &s->ready);
+	}
+	return idle < s->ready_count;
 }
 
 /*
- * Each has half of what is left, but so much at least: one that has much to tell does not keep another's few words waiting. Returns how many had
- * their part: the next turn goes on behind them, or with another first one when it were all.
+ * Each established peer has half of what is left, but so much at least: a peer with much to be told does not keep another's few words waiting. The
+ * next turn goes on behind the last peer that had its part, or with another first peer when all had. True: there is more to do.
  */
-static unsigned
-work_export(struct speaker *s, struct peer *first, uint64_t deadline_ns, bool *more)
-	RUNS_ON(role_session)
+static bool
+work_export(struct speaker *s, uint64_t deadline_ns) RUNS_ON(role_session)
 {
-	struct peer *p = first;
-	unsigned served = 0;
+	unsigned count = s->established_count, served = 0;
+	bool more = false;
 
-	do {
-		if (p->up != NULL)
-			*more |= export_run(p, export_deadline(deadline_ns));
-		p = next_of_turn(s, p);
+	while (served < count && !ring_empty(&s->established)) {
+		struct peer *p = container_of(s->established.next, struct peer, established);
+
+		/* Behind the others first: its session may end here. */
+		ring_remove(&p->established);
+		ring_insert(&s->established, &p->established);
+		more |= export_run(p, export_deadline(deadline_ns));
 		served++;
-	} while (p != first && now_ns() < deadline_ns);
-	*more |= p != first;
-	return p != first ? served : 1;
+		if (now_ns() >= deadline_ns)
+			break;
+	}
+	if (served < count)
+		return true;
+	if (!ring_empty(&s->established)) {
+		struct ring *first = s->established.next;
+
+		ring_remove(first);
+		ring_insert(&s->established, first);
+	}
+	return more;
 }
 
 /* Else a shard would take it for idle that has not heard of its last session yet. */
@@ -275,13 +327,11 @@ shards_did(struct speaker *s, struct peer *p) RUNS_ON(role_session)
 static void
 removed_free(struct speaker *s) RUNS_ON(role_session)
 {
-	struct peer *p, *next;
+	struct peer *p;
 
-	for (p = s->peers; p != NULL; p = next) {
-		next = p->next;
-		if (p->removed && !peer_owes(p) && shards_did(s, p)) {
+	RING_EACH (p, &s->leaving, leaving) {
+		if (!peer_owes(p) && shards_did(s, p)) {
 			peer_unlink(s, p);
-			peer_faults_stop(p);
 			peer_free(s, p);
 		}
 	}
@@ -301,7 +351,6 @@ bool
 speaker_work(void *ctx, uint64_t now, uint64_t deadline_ns)
 {
 	struct speaker *s = ctx;
-	unsigned count;
 	bool more;
 
 	role_enter_session();
@@ -310,19 +359,15 @@ speaker_work(void *ctx, uint64_t now, uint64_t deadline_ns)
 	s->starved = false;
 	s->turn++;
 	more = leftovers_run(s, now + (deadline_ns - now) / 4);
-	count = peers_count(s);
-	if (count > 0) {
-		if (work_input(s, count, now, now + (deadline_ns - now) * 5 / 8)) {
-			more = true;
-			input_push_some(s);
-		} else {
-			input_push(s);
-		}
-		if (s->groups != NULL)
-			update_groups_gather(s->groups, now, now - s->loading_ns < LOADING_NS);
-		s->export_turn +=
-			work_export(s, peer_at(s, s->export_turn % count), deadline_ns, &more);
+	if (work_input(s, now, now + (deadline_ns - now) * 5 / 8)) {
+		more = true;
+		input_push_some(s);
+	} else {
+		input_push(s);
 	}
+	if (s->groups != NULL)
+		update_groups_gather(s->groups, now, now - s->loading_ns < LOADING_NS);
+	more |= work_export(s, deadline_ns);
 	removed_free(s);
 	attr_table_reclaim(s->exported);
 	walks_resume(s);
@@ -374,8 +419,7 @@ session_add(struct speaker *s, struct peer_id id, const struct config_peer *c,
 	config_copy(p, c, policies);
 	p->any_as = c->asn == 0;
 	peer_init(p);
-	p->next = s->peers;
-	s->peers = p;
+	address_link(s, p);
 	s->by_id[id.v] = p;
 	if (c->password != NULL)
 		listen_password(s, c->vrf, &c->addr);
@@ -395,6 +439,7 @@ session_remove(struct speaker *s, struct peer_id id)
 		return;
 	peer_stop(p, &note);
 	p->removed = true;
+	ring_insert(&s->leaving, &p->leaving);
 	if (p->config.password != NULL)
 		listen_password(s, p->config.vrf, &p->config.addr);
 	input_push(s);
@@ -496,7 +541,9 @@ session_update(struct speaker *s, struct peer_id id, const struct config_peer *c
 	if (c->shutdown)
 		note.subcode = CEASE_ADMIN_SHUTDOWN;
 	peer_stop(p, &note);
+	address_unlink(s, p);
 	config_copy(p, c, policies);
+	address_link(s, p);
 	listen_password(s, c->vrf, &c->addr);
 	if (!c->shutdown)
 		peer_start(p);

@@ -38,6 +38,7 @@
 static_assert(TX_EXPORT_ROOM > BGP_EXTENDED_MSG_MAX + TX_RESERVE, "the largest message fits");
 #define BATCH_SPARES_MAX 24
 #define LISTENERS_MAX 128
+#define ADDRESS_BUCKETS 4096u
 #define LINGERERS_MAX 64
 #define LINGER_NS (2 * NS_PER_S)
 #define IDLE_HOLD_MAX_S 60u
@@ -54,6 +55,11 @@ static_assert(TX_EXPORT_ROOM > BGP_EXTENDED_MSG_MAX + TX_RESERVE, "the largest m
 #define container_of(p, type, member) ((type *)(void *)((char *)(p)-offsetof(type, member)))
 
 struct peer;
+
+/* A list with a sentinel, or the place of a peer in a list. `next` NULL: in no list. */
+struct ring {
+	struct ring *next, *prev;
+};
 
 /* The NOTIFICATION that an event sends; lent for the call. */
 struct note {
@@ -139,7 +145,9 @@ struct peer_family {
 
 struct peer {
 	struct speaker *speaker;
-	struct peer *next;
+	/* Places in the lists of the speaker: see there. */
+	struct ring ready, established, owing, leaving;
+	struct peer *next_of_address; /* the same bucket of speaker.by_address */
 	struct peer_id id;
 	bool running, removed;
 	bool settled; /* removed, and owes nothing: gone when the shards have done so many records */
@@ -228,8 +236,15 @@ struct speaker {
 	struct attr_table *exported;
 	struct update_groups *groups; /* made with the first session that comes up */
 	struct leftover *leftovers;
-	struct peer *peers;
-	struct peer *by_id[PEER_MAX];
+	struct peer *by_id[PEER_MAX]; /* all */
+	struct peer *by_address[ADDRESS_BUCKETS]; /* all, the newest of a bucket first */
+	/*
+	 * Peers with work. A wake-up looks at these, and never at all peers: of 4,000 configured peers most may be idle.
+	 * ready: octets were read, or a connection ended. owing: records found no batch. leaving: removed, and the shards have not done
+	 * the last records.
+	 */
+	struct ring ready, established, owing, leaving;
+	unsigned ready_count, established_count;
 	struct listener listener[LISTENERS_MAX];
 	unsigned listener_count;
 	struct range *ranges;
@@ -248,14 +263,13 @@ struct speaker {
 		uint64_t records; /* that it was given, those in `batch` too */
 		uint64_t after; /* of the first one's, up to the last that covers what this one has */
 	} input[SHARDS_MAX];
-	bool owed; /* some peer has records owed */
 	bool starved; /* no batch was free */
 	struct timer retry;
 	struct timer tidy; /* of batches; while there are some */
 	struct attr_set *attrs; /* ATTR_SET_MAX */
 	uint64_t random;
+	uint64_t secret; /* of by_address: strangers choose addresses within listen_ranges */
 	unsigned turn;
-	unsigned input_turn, export_turn; /* which peer is first: in reading, in telling */
 	struct refresh_pace pace;
 	struct timer pace_timer; /* the end of its rest, when somebody waits for it */
 	unsigned serving; /* families that are answered now */
@@ -267,6 +281,42 @@ struct speaker {
 	size_t fault_octets; /* of faulty messages, all peers */
 	struct hist keepalive_late, turns;
 };
+
+static inline void
+ring_init(struct ring *r)
+{
+	r->next = r->prev = r;
+}
+
+static inline bool
+ring_empty(const struct ring *r)
+{
+	return r->next == r;
+}
+
+static inline void
+ring_insert(struct ring *before, struct ring *r)
+{
+	r->next = before;
+	r->prev = before->prev;
+	before->prev->next = r;
+	before->prev = r;
+}
+
+/* False: it was in no list. */
+static inline bool
+ring_remove(struct ring *r)
+{
+	if (r->next == NULL)
+		return false;
+	r->next->prev = r->prev;
+	r->prev->next = r->next;
+	*r = (struct ring){NULL, NULL};
+	return true;
+}
+
+/* Every peer of `list`; the current peer may leave the list. */
+#define RING_EACH(p, list, member)                                                                 	for (struct ring *at_ = (list)->next, *next_;                                              		at_ != (list) && (next_ = at_->next,                                               					 (p) = container_of(at_, struct peer, member), true);      		at_ = next_)
 
 static inline struct connection *
 connection_other(struct connection *c)
@@ -281,6 +331,11 @@ uint32_t speaker_random(struct speaker *s) RUNS_ON(role_session);
 /* `ns` less or more up to `percent`. */
 uint64_t speaker_jitter(struct speaker *s, uint64_t ns, unsigned less_percent,
 	unsigned more_percent) RUNS_ON(role_session);
+
+/* Something of the peer waits to be handled by the next speaker_work(). */
+void peer_ready(struct peer *p) RUNS_ON(role_session);
+/* The first peer of the bucket of an address, whatever its zone; follow next_of_address. */
+struct peer *address_first(const struct speaker *s, struct vrf_id vrf, const struct ip_addr *addr);
 
 /* session_listen.c */
 void listeners_close(struct speaker *s) RUNS_ON(role_session);

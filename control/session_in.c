@@ -271,11 +271,18 @@ peer_owes(const struct peer *p)
 	return false;
 }
 
+static void
+owe(struct peer *p)
+{
+	if (p->owing.next == NULL)
+		ring_insert(&p->speaker->owing, &p->owing);
+}
+
 void
 input_owe_up(struct peer *p)
 {
 	p->owed_up = true;
-	p->speaker->owed = true;
+	owe(p);
 }
 
 void
@@ -291,14 +298,14 @@ input_owe_down(struct peer *p, uint8_t retain)
 		p->family[f].owed_stale = false;
 	p->down_record = (struct rib_session_down){.retain = retain};
 	p->owed_down = true;
-	p->speaker->owed = true;
+	owe(p);
 }
 
 void
 input_owe_stale(struct peer_family *f)
 {
 	f->owed_stale = true;
-	f->peer->speaker->owed = true;
+	owe(f->peer);
 }
 
 static bool
@@ -322,13 +329,13 @@ peer_settle(struct speaker *s, struct peer *p) RUNS_ON(role_session)
 bool
 input_settle(struct speaker *s)
 {
-	if (!s->owed)
-		return true;
-	for (struct peer *p = s->peers; p != NULL; p = p->next) {
+	while (!ring_empty(&s->owing)) {
+		struct peer *p = container_of(s->owing.next, struct peer, owing);
+
 		if (!peer_settle(s, p))
 			return false;
+		ring_remove(&p->owing);
 	}
-	s->owed = false;
 	return true;
 }
 

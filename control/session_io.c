@@ -21,6 +21,7 @@ connection_fail(struct connection *c, int error) RUNS_ON(role_session)
 {
 	c->ended = true;
 	c->error = error;
+	peer_ready(c->peer);
 	connection_interest(c);
 	thread_wake(c->peer->speaker
 			    ->thread); /* speaker_work() raises it when what was read is handled */
@@ -73,12 +74,14 @@ connection_read(struct connection *c) RUNS_ON(role_session)
 	if (c->rx_tail == RX_SIZE || c->ended)
 		return;
 	n = recv(c->watch.fd, c->rx + c->rx_tail, RX_SIZE - c->rx_tail, 0);
-	if (n > 0)
+	if (n > 0) {
 		c->rx_tail += (size_t)n;
-	else if (n == 0)
+		peer_ready(c->peer);
+	} else if (n == 0) {
 		connection_fail(c, 0);
-	else if (errno != EAGAIN && errno != EINTR)
+	} else if (errno != EAGAIN && errno != EINTR) {
 		connection_fail(c, errno);
+	}
 }
 
 bool

@@ -79,12 +79,13 @@ static void
 limits_fire(struct timer *t)
 {
 	struct speaker *s = container_of(t, struct speaker, limits);
+	struct peer *p;
 	bool idle;
 
 	role_enter_session();
 	idle = inputs_idle(s); /* before the counts are read */
-	for (struct peer *p = s->peers; p != NULL; p = p->next) {
-		if (p->up != NULL && p->limited)
+	RING_EACH (p, &s->established, established) {
+		if (p->limited)
 			limit_check(p);
 	}
 	if (s->limit_looks > 0 || !idle) {

@@ -21,11 +21,16 @@
 static const char *
 password_of(const struct speaker *s, struct vrf_id vrf, const struct prefix *from)
 {
-	for (const struct peer *p = s->peers; p != NULL; p = p->next) {
-		if (!p->removed && p->config.vrf.v == vrf.v && p->config.password != NULL &&
-			from->len == prefix_max_len(from->afi) &&
-			prefix_contains(from, &p->config.addr))
-			return p->config.password;
+	if (from->len == prefix_max_len(from->afi)) {
+		struct ip_addr addr = {.afi = from->afi};
+
+		memcpy(addr.b, from->b, sizeof(addr.b));
+		for (const struct peer *p = address_first(s, vrf, &addr); p != NULL;
+			p = p->next_of_address) {
+			if (!p->removed && p->config.vrf.v == vrf.v && p->config.password != NULL &&
+				prefix_contains(from, &p->config.addr))
+				return p->config.password;
+		}
 	}
 	for (unsigned i = 0; i < s->range_count; i++) {
 		const struct speaker_range *r = &s->ranges[i].r;
@@ -76,8 +81,10 @@ listen_password(struct speaker *s, struct vrf_id vrf, const struct ip_addr *addr
 static void
 listener_passwords(struct speaker *s, const struct listener *l) RUNS_ON(role_session)
 {
-	for (const struct peer *p = s->peers; p != NULL; p = p->next) {
-		if (p->config.password != NULL && !p->removed && p->config.vrf.v == l->vrf.v)
+	for (unsigned i = 0; i < PEER_MAX; i++) {
+		const struct peer *p = s->by_id[i];
+
+		if (p != NULL && p->config.password != NULL && !p->removed && p->config.vrf.v == l->vrf.v)
 			listen_password(s, l->vrf, &p->config.addr);
 	}
 	for (unsigned i = 0; i < s->range_count; i++) {
@@ -280,11 +287,11 @@ listener_again(struct timer *t)
 static struct peer *
 peer_from(const struct listener *l, const struct ip_addr *addr)
 {
-	struct peer *p = l->speaker->peers;
+	struct peer *p = address_first(l->speaker, l->vrf, addr);
 
 	while (p != NULL && (p->removed || p->gone || p->config.vrf.v != l->vrf.v ||
 				    !addr_equal(&p->config.addr, addr)))
-		p = p->next;
+		p = p->next_of_address;
 	return p;
 }
 

@@ -84,8 +84,10 @@ walk_begin_one(struct peer_family *f) RUNS_ON(role_session)
 static void
 walk_begin_refresh(struct peer_family *f) RUNS_ON(role_session)
 {
+	struct peer *p;
+
 	walk_begin_one(f);
-	for (struct peer *p = f->peer->speaker->peers; p != NULL; p = p->next) {
+	RING_EACH (p, &f->peer->speaker->established, established) {
 		struct peer_family *other = &p->family[f->family];
 
 		if (other->serve.resting && update_group_shared(f->group, other->group) &&
@@ -100,9 +102,10 @@ pace_fire(struct timer *t)
 {
 	struct speaker *s = container_of(t, struct speaker, pace_timer);
 	uint64_t now = now_ns();
+	struct peer *p;
 
 	role_enter_session();
-	for (struct peer *p = s->peers; p != NULL; p = p->next) {
+	RING_EACH (p, &s->established, established) {
 		for (unsigned i = 0; i < FAMILY_COUNT; i++) {
 			struct peer_family *f = &p->family[i];
 
