@@ -110,6 +110,9 @@ system_metrics(FILE *f, const json_t *info)
 	single(f, "keel_configuration_revision", GAUGE, "Revision of the running configuration.",
 		json_object_get(info, "revision"));
 	single(f, "keel_alarms", GAUGE, "Alarms now.", alarms);
+	single(f, "keel_policy_match_errors", COUNTER,
+		"Routes rejected because a regular expression hit its match limit.",
+		json_object_get(info, "policy_limit_hits"));
 	json_decref(alarms);
 }
 

@@ -391,7 +391,8 @@ list_seal(enum list_kind kind, union list list)
 {
 	if (kind == LIST_PREFIX)
 		return policy_prefix_list_seal(list.prefix);
-	return kind == LIST_AS_PATH ? 0 : policy_community_list_seal(list.community);
+	return kind == LIST_AS_PATH ? policy_as_path_list_seal(list.as_path)
+				    : policy_community_list_seal(list.community);
 }
 
 static void
@@ -416,6 +417,9 @@ compile_list(struct compile *k, enum list_kind kind, const struct at *at, size_t
 		policy_out_of_memory(&k->c, at);
 	CONFIG_TAKE(&k->c, at, value, list_keys[kind], &d);
 	if (d.list.any && list_seal(kind, d.list))
+		policy_out_of_memory(&k->c, at);
+	if (d.list.any && kind == LIST_AS_PATH && name &&
+		policy_as_path_list_name(d.list.as_path, name))
 		policy_out_of_memory(&k->c, at);
 	k->lists[kind].list[index] = d.list;
 	json_array_append_new(k->lists[kind].meaning, d.meaning);

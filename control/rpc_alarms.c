@@ -5,6 +5,7 @@
 #include "control/log.h"
 #include "lpm/fib.h"
 #include "rib/fib_feed.h"
+#include "rib/policy.h"
 
 #include <stdio.h>
 
@@ -17,15 +18,17 @@ static const struct {
 	{"rib", "%llu changes were lost for want of memory or were malformed"},
 	{"not-installed", "%llu prefixes did not fit the forwarding table"},
 	{"fib-feed", "%llu routes could not be handed to the forwarding table"},
-	{"policy", "%llu times a regular expression hit its match limit and counted as no match"},
+	{"policy", "%llu times a regular expression hit its match limit, and the route was rejected"},
 };
 
 static double since_s[ALARM_COUNT]; /* main's; 0: is not one */
 
+/* `more`: appended to the text, helps the operator to find the place. */
 static void
-alarm_look(json_t *list, unsigned a, uint64_t n)
+alarm_look_at(json_t *list, unsigned a, uint64_t n, const char *more)
 {
-	char text[160];
+	char text[480];
+	size_t len;
 
 	if (n == 0) {
 		since_s[a] = 0;
@@ -33,14 +36,35 @@ alarm_look(json_t *list, unsigned a, uint64_t n)
 	}
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"
-	snprintf(text, sizeof(text), alarms[a].text, (unsigned long long)n);
+	len = (size_t)snprintf(text, sizeof(text), alarms[a].text, (unsigned long long)n);
 #pragma GCC diagnostic pop
+	snprintf(text + len, sizeof(text) - len, "%s", more);
 	if (since_s[a] == 0) {
 		since_s[a] = rpc_wall_s();
 		log_event(LOG_WARNING, "alarm kind=%s text=\"%s\"", alarms[a].kind, text);
 	}
 	json_array_append_new(list, json_pack("{s:f, s:s, s:s}", "time", since_s[a], "kind",
 					    alarms[a].kind, "text", text));
+}
+
+static void
+alarm_look(json_t *list, unsigned a, uint64_t n)
+{
+	alarm_look_at(list, a, n, "");
+}
+
+static void
+policy_look(json_t *list)
+{
+	struct policy_match_error last;
+	uint64_t n = policy_match_errors(&last);
+	char more[240], peer[ADDR_TEXT_MAX] = "none";
+
+	if (last.peer.afi != AFI_NONE)
+		addr_format(&last.peer, peer);
+	snprintf(more, sizeof(more), "; the last time in policy %s, AS-path list %s, peer %s",
+		last.policy, last.list, peer);
+	alarm_look_at(list, ALARM_POLICY, n, more);
 }
 
 json_t *
@@ -57,6 +81,6 @@ rpc_alarms(struct keeld *k)
 	alarm_look(list, ALARM_RIB, failures);
 	alarm_look(list, ALARM_NOT_INSTALLED, s.not_installed);
 	alarm_look(list, ALARM_FIB_FEED, k->fib != NULL ? fib_feed_failed(k->feed) : 0);
-	alarm_look(list, ALARM_POLICY, policy_limit_hits());
+	policy_look(list);
 	return list;
 }

@@ -32,7 +32,7 @@ system_info(struct keeld *k, json_t *params, struct rpc_call *call)
 #endif
 	return json_pack("{s:s, s:f, s:s, s:i, s:b, s:I, s:i, s:I, s:o}", "version", KEEL_VERSION, "uptime_s",
 		(double)(now_ns() - k->started_ns) / 1e9, "dpdk_version", dpdk, "pid", (int)getpid(), "dataplane", k->fib != NULL,
-		"generation", (json_int_t)s.generation, "revision", (int)k->revision, "policy_limit_hits", (json_int_t)policy_limit_hits(), "alarms",
+		"generation", (json_int_t)s.generation, "revision", (int)k->revision, "policy_limit_hits", (json_int_t)policy_match_errors(NULL), "alarms",
 		rpc_alarms(k));
 }
 

@@ -212,6 +212,30 @@ attr_as_path_format(const struct attr_set *a, char *buf, size_t size)
 	return t.len;
 }
 
+unsigned
+attr_as_path_numbers(const struct attr_set *a, struct as_path_number *out, unsigned size)
+{
+	const uint8_t *p = attr_as_path(a), *end = p + a->as_path_len;
+	struct segment s;
+	bool bare = false; /* the last segment is an AS_SEQUENCE: no brackets */
+	unsigned n = 0;
+
+	while (segment_next(&p, end, &s)) {
+		bool sequence = s.type == SEGMENT_SEQUENCE;
+
+		for (unsigned i = 0; i < s.count; i++, n++)
+			if (n < size)
+				out[n] = (struct as_path_number){.asn = asn_at(&s, i),
+					.first = n == 0 && sequence,
+					.follows = i > 0 || (bare && sequence)};
+		if (s.count > 0)
+			bare = sequence;
+	}
+	if (n > 0 && n <= size)
+		out[n - 1].last = bare;
+	return n;
+}
+
 /* ---- interned sets ---- */
 
 /*

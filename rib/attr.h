@@ -134,6 +134,15 @@ int attr_set_prepend(const struct attr_set *a, uint32_t asn, unsigned count, str
  */
 size_t attr_as_path_format(const struct attr_set *a, char *buf, size_t size);
 
+/* An AS number of the path, with its place in the text of attr_as_path_format(). */
+struct as_path_number {
+	uint32_t asn;
+	bool first, last; /* at the very begin (end) of the text */
+	bool follows;     /* a single character separates the number from its predecessor */
+};
+/* All numbers of the path, in the order of the text. Returns the count; writes at most `size`. */
+unsigned attr_as_path_numbers(const struct attr_set *a, struct as_path_number *out, unsigned size);
+
 /*
  * Interned sets. `readers`: the RIB readers' QSBR (a set is freed a grace period after its last reference went).
  */

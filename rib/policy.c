@@ -10,31 +10,13 @@
 #include "lpm/arena.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define PCRE2_CODE_UNIT_WIDTH 8
-#include <pcre2.h>
-
-/* Steps of one match. A path of 250 hops against the expressions of ../shared needs under 2,000; this many take about 2 ms. */
-#define REGEX_STEPS_MAX 200000
-#define REGEX_STACK_MAX (512 * 1024)
-#define REGEX_LEN_MAX 4096
-
 /* ---- lists ---- */
-
-struct as_path_entry {
-	pcre2_code *code;
-	bool permit, jit;
-};
-
-struct policy_as_path_list {
-	uint32_t refs;
-	unsigned count, size;
-	struct as_path_entry *entries;
-};
 
 #define COMMUNITY_SIZE_MAX 12
 
@@ -61,105 +43,6 @@ policy_vector_reserve(void *v, unsigned count, unsigned *size, size_t element)
 	if (grown)
 		*size = more;
 	return grown;
-}
-
-int
-policy_as_path_list_create(struct policy_as_path_list **out)
-{
-	struct policy_as_path_list *l = calloc(1, sizeof(*l));
-
-	if (!l)
-		return -ENOMEM;
-	l->refs = 1;
-	*out = l;
-	return 0;
-}
-
-/*
- * `_` to what it stands for, but not where it is escaped or an element of a bracket expression. Returns the length; `out` has room for
- * 16 bytes for each of `regex`.
- */
-static size_t
-translate(const char *regex, char *out)
-{
-	static const char delimiter[] = "(?:^|$|[ ,{}()\\[\\]])";
-	const char *class_begin = NULL;
-	char *o = out;
-
-	for (const char *p = regex; *p; p++) {
-		if (*p == '\\' && p[1]) {
-			*o++ = *p++;
-			*o++ = *p;
-		} else if (class_begin) {
-			/* `]` is an element when it is the first, also behind `^`. */
-			if (*p == ']' && p > class_begin)
-				class_begin = NULL;
-			*o++ = *p;
-		} else if (*p == '_') {
-			memcpy(o, delimiter, sizeof(delimiter) - 1);
-			o += sizeof(delimiter) - 1;
-		} else {
-			if (*p == '[')
-				class_begin = p[1] == '^' ? p + 2 : p + 1;
-			*o++ = *p;
-		}
-	}
-	*o = '\0';
-	return (size_t)(o - out);
-}
-
-static pcre2_code *
-regex_compile(const char *regex, char *error, size_t error_size)
-{
-	int number;
-	PCRE2_SIZE offset;
-	char *pattern = malloc(strlen(regex) * 24 + 1);
-
-	if (!pattern)
-		return NULL;
-	size_t len = translate(regex, pattern);
-	pcre2_code *code = pcre2_compile((PCRE2_SPTR)pattern, len,
-		PCRE2_NO_AUTO_CAPTURE | PCRE2_DOLLAR_ENDONLY | PCRE2_NEVER_BACKSLASH_C |
-			PCRE2_NEVER_UTF,
-		&number, &offset, NULL);
-	if (!code)
-		pcre2_get_error_message(number, (PCRE2_UCHAR *)error, error_size);
-	free(pattern);
-	return code;
-}
-
-int
-policy_as_path_list_add(struct policy_as_path_list *l, bool permit, const char *regex, char *error,
-	size_t error_size)
-{
-	error[0] = '\0';
-	if (strlen(regex) > REGEX_LEN_MAX) {
-		snprintf(error, error_size, "it is longer than %d octets", REGEX_LEN_MAX);
-		return -EINVAL;
-	}
-	struct as_path_entry *grown =
-		policy_vector_reserve(l->entries, l->count, &l->size, sizeof(*grown));
-	if (!grown)
-		return -ENOMEM;
-	l->entries = grown;
-	pcre2_code *code = regex_compile(regex, error, error_size);
-	if (!code)
-		return error[0] ? -EINVAL : -ENOMEM;
-	/* Where the CPU or a hardened kernel allows no JIT, the interpreter gives the same answers. */
-	bool jit = pcre2_jit_compile(code, PCRE2_JIT_COMPLETE) == 0;
-	l->entries[l->count++] = (struct as_path_entry){code, permit, jit};
-	return 0;
-}
-
-void
-policy_as_path_list_unref(struct policy_as_path_list *l)
-{
-	if (!l || --l->refs)
-		return;
-	for (unsigned i = 0; i < l->count; i++)
-		pcre2_code_free(l->entries[i].code);
-	free(l->entries);
-	free(l);
 }
 
 int
@@ -244,13 +127,6 @@ policy_community_list_unref(struct policy_community_list *l)
 		return;
 	free(l->entries);
 	free(l);
-}
-
-struct policy_as_path_list *
-policy_as_path_list_ref(struct policy_as_path_list *l)
-{
-	l->refs++;
-	return l;
 }
 
 struct policy_community_list *
@@ -340,13 +216,8 @@ struct policy_eval {
 		memo; /* of each AS-path list, then of each community list: 0 not looked at, 1 no, 2 yes */
 	unsigned could_size, memo_size;
 
-	char *path;
-	size_t path_size, path_len;
-	bool path_ready;
-	pcre2_match_context *match_context;
-	pcre2_match_data *match;
-	pcre2_jit_stack *jit_stack;
-	uint64_t limit_hits;
+	struct policy_path *path;
+	uint64_t match_errors;
 
 	struct block *first, *current;
 	struct outcome outcomes[POLICY_OUTCOMES_MAX];
@@ -360,19 +231,10 @@ policy_eval_create(struct arena *a, struct policy_eval **out)
 	if (!e)
 		return -ENOMEM;
 	e->arena = a;
-	e->path_size = 512;
-	e->path = arena_alloc(a, e->path_size);
-	e->match_context = pcre2_match_context_create(NULL);
-	e->match = pcre2_match_data_create(1, NULL);
-	e->jit_stack = pcre2_jit_stack_create(32 * 1024, REGEX_STACK_MAX, NULL);
-	if (!e->path || !e->match_context || !e->match) {
+	if (policy_path_create(a, &e->path)) {
 		policy_eval_destroy(e);
 		return -ENOMEM;
 	}
-	pcre2_set_match_limit(e->match_context, REGEX_STEPS_MAX);
-	/* Without a stack of its own (no JIT here) the machine's is used. */
-	if (e->jit_stack)
-		pcre2_jit_stack_assign(e->match_context, NULL, e->jit_stack);
 	*out = e;
 	return 0;
 }
@@ -386,90 +248,67 @@ policy_eval_destroy(struct policy_eval *e)
 		next = b->next;
 		arena_free(e->arena, b);
 	}
-	if (e->jit_stack)
-		pcre2_jit_stack_free(e->jit_stack);
-	pcre2_match_data_free(e->match);
-	pcre2_match_context_free(e->match_context);
-	arena_free(e->arena, e->path);
+	policy_path_destroy(e->path);
 	arena_free(e->arena, e->could);
 	arena_free(e->arena, e->memo);
 	arena_free(e->arena, e);
 }
 
+/* ---- match errors: rare, any thread ---- */
+
+static _Atomic uint64_t match_errors_of_all;
+static pthread_mutex_t last_error_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct policy_match_error last_error;
+
 uint64_t
-policy_eval_limit_hits(const struct policy_eval *e)
+policy_eval_match_errors(const struct policy_eval *e)
 {
-	return e->limit_hits;
-}
-
-/* Rare, and by all threads: a relaxed sum, read for the operator. */
-static _Atomic uint64_t limit_hits_of_all;
-
-static void
-count_limit_hit(struct policy_eval *e)
-{
-	e->limit_hits++;
-	atomic_fetch_add_explicit(&limit_hits_of_all, 1, memory_order_relaxed);
+	return e->match_errors;
 }
 
 uint64_t
-policy_limit_hits(void)
+policy_match_errors(struct policy_match_error *last)
 {
-	return atomic_load_explicit(&limit_hits_of_all, memory_order_relaxed);
-}
-
-static int
-format_path(struct policy_eval *e)
-{
-	size_t len = attr_as_path_format(e->attrs, e->path, e->path_size);
-
-	if (len >= e->path_size) {
-		char *grown = arena_realloc(e->arena, e->path, len + 1);
-		if (!grown)
-			return -ENOMEM;
-		e->path = grown;
-		e->path_size = len + 1;
-		attr_as_path_format(e->attrs, e->path, e->path_size);
+	if (last) {
+		pthread_mutex_lock(&last_error_lock);
+		*last = last_error;
+		pthread_mutex_unlock(&last_error_lock);
 	}
-	e->path_len = len;
-	e->path_ready = true;
-	return 0;
+	return atomic_load_explicit(&match_errors_of_all, memory_order_relaxed);
 }
 
-static bool
-regex_match(struct policy_eval *e, const struct as_path_entry *entry)
+/* Never waits: while another thread holds the lock, the older description stays. */
+static void
+count_match_error(struct policy_eval *e, unsigned index)
 {
-	PCRE2_SPTR path = (PCRE2_SPTR)e->path;
-	int n;
+	const struct policy *p = e->policy;
 
-	if (entry->jit)
-		n = pcre2_jit_match(
-			entry->code, path, e->path_len, 0, 0, e->match, e->match_context);
-	else
-		n = pcre2_match(entry->code, path, e->path_len, 0, 0, e->match, e->match_context);
-	if (n < 0 && n != PCRE2_ERROR_NOMATCH)
-		count_limit_hit(e);
-	return n >= 0;
+	e->match_errors++;
+	atomic_fetch_add_explicit(&match_errors_of_all, 1, memory_order_relaxed);
+	if (pthread_mutex_trylock(&last_error_lock))
+		return;
+	snprintf(last_error.policy, sizeof(last_error.policy), "%s", p->name);
+	snprintf(last_error.list, sizeof(last_error.list), "%s",
+		policy_as_path_list_named(p->as_path_lists[index]));
+	last_error.peer = e->context.peer;
+	pthread_mutex_unlock(&last_error_lock);
 }
 
-/* 1 yes, 0 no, -ENOMEM. */
+/* 1 yes, 0 no, -ENOMEM, -EIO. */
 static int
 as_path_list_match(struct policy_eval *e, unsigned index)
 {
-	const struct policy_as_path_list *l = e->policy->as_path_lists[index];
 	uint8_t *memo = &e->memo[index];
+	int matches;
 
 	if (*memo)
 		return *memo - 1;
-	if (!e->path_ready && format_path(e))
-		return -ENOMEM;
-	*memo = 1;
-	for (unsigned i = 0; i < l->count; i++)
-		if (regex_match(e, &l->entries[i])) {
-			*memo = l->entries[i].permit ? 2 : 1;
-			break;
-		}
-	return *memo - 1;
+	matches = policy_path_match(e->path, e->policy->as_path_lists[index]);
+	if (matches == -EIO)
+		count_match_error(e, index);
+	if (matches >= 0)
+		*memo = matches ? 2 : 1;
+	return matches;
 }
 
 static bool
@@ -499,7 +338,7 @@ next_hop_match(const struct policy_eval *e, unsigned list)
 	return policy_prefix_list_match(e->policy->prefix_lists[list], &host);
 }
 
-/* 1 holds, 0 does not, -ENOMEM. */
+/* 1 holds, 0 does not, -ENOMEM, -EIO. */
 static int
 condition_holds(struct policy_eval *e, const struct condition *c)
 {
@@ -536,7 +375,7 @@ condition_holds(struct policy_eval *e, const struct condition *c)
 	return 1;
 }
 
-/* All kinds must hold, of each kind any. 1, 0, -ENOMEM. */
+/* All kinds must hold, of each kind any. 1, 0, -ENOMEM, -EIO. */
 static int
 node_could(struct policy_eval *e, const struct node *n)
 {
@@ -604,12 +443,17 @@ policy_eval_begin(struct policy_eval *e, const struct policy *p, const struct at
 	e->policy = p;
 	e->attrs = attrs;
 	e->context = *context;
-	e->path_ready = false;
+	policy_path_begin(e->path, attrs);
 	e->could_count = 0;
 	forget_results(e);
 	for (unsigned i = 0; i < p->node_count; i++) {
 		const struct node *n = &p->nodes[i];
 		int could = node_could(e, n);
+		if (could == -EIO) {
+			/* the undecided condition might be a deny: without nodes, every prefix is denied */
+			e->could_count = 0;
+			return 0;
+		}
 		if (could < 0)
 			return could;
 		if (!could)

@@ -86,8 +86,8 @@ bool policy_digest_decide(const struct policy *p, struct policy_digest d, const 
 int policy_eval_create(struct arena *a, struct policy_eval **out);
 void policy_eval_destroy(struct policy_eval *e);
 /*
- * All attribute conditions of `p` for `attrs` (lent until the next begin, as is `p`). 0; -ENOMEM. A regular expression that hits its
- * match limit counts as no match, and in policy_eval_limit_hits().
+ * Evaluates all attribute conditions of `p` for `attrs` (both lent until the next begin). 0; -ENOMEM. When PCRE2 gives up on a regular expression
+ * (match limit), policy_eval_prefix() denies every prefix, whatever the action of the node, and policy_eval_match_errors() counts the error.
  */
 int policy_eval_begin(struct policy_eval *e, const struct policy *p, const struct attr_set *attrs,
 	const struct policy_context *context);
@@ -101,6 +101,10 @@ struct policy_digest policy_eval_digest(const struct policy_eval *e);
  */
 int policy_eval_outcome(struct policy_eval *e, const struct policy *p, const struct attr_set *attrs, unsigned outcome,
 	const struct attr_set **out);
-uint64_t policy_eval_limit_hits(const struct policy_eval *e);
-/* Of all evals of the process, gone ones too. Any thread. */
-uint64_t policy_limit_hits(void);
+uint64_t policy_eval_match_errors(const struct policy_eval *e);
+/* The errors of all evals since the start of the process, and the place of the last error (`last` may be NULL). Any thread but a worker. */
+struct policy_match_error {
+	char policy[64], list[64];
+	struct ip_addr peer; /* AFI_NONE: a local route */
+};
+uint64_t policy_match_errors(struct policy_match_error *last);

@@ -33,6 +33,12 @@ int policy_as_path_list_create(struct policy_as_path_list **out);
  * in `error` where it is no regular expression.
  */
 int policy_as_path_list_add(struct policy_as_path_list *l, bool permit, const char *regex, char *error, size_t error_size);
+/* After the last entry, before use. 0, -ENOMEM. */
+int policy_as_path_list_seal(struct policy_as_path_list *l);
+/* For messages to the operator; copied. 0, -ENOMEM. */
+int policy_as_path_list_name(struct policy_as_path_list *l, const char *name);
+/* The number of entries for PCRE2: all that are not about whole AS numbers. */
+unsigned policy_as_path_list_expressions(const struct policy_as_path_list *l);
 void policy_as_path_list_unref(struct policy_as_path_list *l);
 
 /* Of one kind each; _create() makes one of standard communities. */

@@ -11,6 +11,17 @@ struct policy_prefix_list *policy_prefix_list_ref(struct policy_prefix_list *l);
 struct policy_as_path_list *policy_as_path_list_ref(struct policy_as_path_list *l);
 struct policy_community_list *policy_community_list_ref(struct policy_community_list *l);
 
+const char *policy_as_path_list_named(const struct policy_as_path_list *l);
+
+/* The AS path of an attribute set: the first list reads it, further lists share the result. For a single thread. */
+struct policy_path;
+int policy_path_create(struct arena *a, struct policy_path **out);
+void policy_path_destroy(struct policy_path *p);
+/* `attrs` are lent until the next begin. */
+void policy_path_begin(struct policy_path *p, const struct attr_set *attrs);
+/* 1: the first matching entry permits; 0: the entry denies, or no entry matches; -ENOMEM; -EIO: PCRE2 gave up on an expression. */
+int policy_path_match(struct policy_path *p, const struct policy_as_path_list *l);
+
 /* Bytes of one community of each kind. */
 static const unsigned policy_community_size[COMMUNITIES_KINDS] = {4, 12, 8};
 enum policy_communities policy_community_list_kind(const struct policy_community_list *l);

@@ -182,7 +182,10 @@ struct fixture {
 };
 
 static const struct policy_context context = {
-	.family = FAMILY_IPV4_UNICAST, .source = SOURCE_EXTERNAL, .tag = 3};
+	.peer = {.b = {192, 0, 2, 2}, .afi = AFI_IPV4},
+	.family = FAMILY_IPV4_UNICAST,
+	.source = SOURCE_EXTERNAL,
+	.tag = 3};
 
 static void
 fixture_begin(struct fixture *f)
@@ -244,6 +247,7 @@ path_matches(const char *regex, const void *segments, size_t len)
 	fixture_begin(&f);
 	assert_int_equal(policy_as_path_list_create(&l), 0);
 	assert_int_equal(policy_as_path_list_add(l, true, regex, error, sizeof(error)), 0);
+	assert_int_equal(policy_as_path_list_seal(l), 0);
 	assert_int_equal(policy_builder_node(f.b, 1, true), 0);
 	assert_int_equal(policy_builder_match_as_path_list(f.b, l), 0);
 	policy_as_path_list_unref(l);
@@ -320,37 +324,70 @@ test_bad_expressions(void **state)
 	free(longest);
 }
 
-/* An expression that would take for ever counts as no match, and the path of any length is formatted. */
-static void
-test_match_limit(void **state)
+/* `count` hops of padding. */
+static const struct attr_set *
+padded_attrs(unsigned count)
 {
-	struct policy_as_path_list *l;
-	struct fixture f;
-	char error[100];
-	uint8_t *path = calloc(1, 65000), *p = path;
+	static uint8_t path[65000];
+	uint8_t *p = path;
+
+	while (count > 0) {
+		unsigned n = count < 255 ? count : 255;
+
+		*p++ = 2;
+		*p++ = (uint8_t)n;
+		count -= n;
+		for (; n > 0; n--)
+			append(&p, "\0\0\x0d\x1c", 4);
+	}
+	return attrs_with_path(path, (size_t)(p - path));
+}
+
+/*
+ * A peer pads the path until the expression of a deny list reaches the match limit. The policy then denies every prefix, whatever the action of
+ * the node, and counts the error. Paths below the limit are not affected.
+ */
+static void
+test_match_error(void **state)
+{
+	static const char hard[] = "^(([0-9]+)* *)*[({]$";
+	struct policy_prefix_list *ten = list_of("10.0.0.0/8", 32);
+	struct policy_match_error last;
 
 	(void)state;
-	fixture_begin(&f);
-	for (unsigned i = 0; i < 60; i++) {
-		*p++ = 2;
-		*p++ = 255;
-		for (unsigned j = 0; j < 255; j++) {
-			append(&p, "\xee\x6b\x28\0", 4);
+	for (unsigned hops = 120; hops <= 15000; hops += 14880)
+		for (unsigned permits = 0; permits < 2; permits++) {
+			struct policy_as_path_list *l;
+			struct policy_decision d;
+			struct fixture f;
+			char error[100];
+
+			fixture_begin(&f);
+			assert_int_equal(policy_as_path_list_create(&l), 0);
+			assert_int_equal(policy_as_path_list_add(l, true, hard, error, sizeof(error)), 0);
+			assert_int_equal(policy_as_path_list_name(l, "leaks"), 0);
+			assert_int_equal(policy_as_path_list_seal(l), 0);
+			policy_builder_node(f.b, 1, true);
+			policy_builder_match_prefix_list(f.b, ten);
+			policy_builder_node(f.b, 2, permits);
+			policy_builder_match_as_path_list(f.b, l);
+			policy_builder_node(f.b, 3, true);
+			policy_as_path_list_unref(l);
+			fixture_finish(&f);
+			assert_true(verdict_of(&f, plain_attrs(), "11.0.0.0/8").permit);
+			assert_int_equal(policy_eval_match_errors(f.e), 0);
+			assert_false(verdict_of(&f, padded_attrs(hops), "11.0.0.0/8").permit);
+			assert_int_equal(policy_eval_match_errors(f.e), 1);
+			assert_true(policy_digest_decide(f.p, policy_eval_digest(f.e), NULL, &d));
+			assert_false(d.permit);
+			assert_false(verdict_of(&f, padded_attrs(hops), "10.0.0.0/8").permit);
+			assert_true(policy_match_errors(&last) >= 2);
+			assert_string_equal(last.policy, "test");
+			assert_string_equal(last.list, "leaks");
+			assert_true(addr_equal(&last.peer, &context.peer));
+			fixture_end(&f);
 		}
-	}
-	assert_int_equal(policy_as_path_list_create(&l), 0);
-	assert_int_equal(
-		policy_as_path_list_add(l, true, "^(([0-9]+)* *)*[({]$", error, sizeof(error)), 0);
-	assert_int_equal(policy_builder_node(f.b, 1, true), 0);
-	assert_int_equal(policy_builder_match_as_path_list(f.b, l), 0);
-	policy_as_path_list_unref(l);
-	fixture_finish(&f);
-	assert_false(
-		verdict_of(&f, attrs_with_path(path, (size_t)(p - path)), "10.0.0.0/8").permit);
-	assert_true(policy_eval_limit_hits(f.e) > 0);
-	assert_true(policy_limit_hits() >= policy_eval_limit_hits(f.e));
-	fixture_end(&f);
-	free(path);
+	policy_prefix_list_unref(ten);
 }
 
 /* ---- walks ---- */
@@ -1107,7 +1144,7 @@ main(void)
 		cmocka_unit_test(test_prefix_list_refuses),
 		cmocka_unit_test(test_regular_expressions),
 		cmocka_unit_test(test_bad_expressions),
-		cmocka_unit_test(test_match_limit),
+		cmocka_unit_test(test_match_error),
 		cmocka_unit_test(test_built_in),
 		cmocka_unit_test(test_order),
 		cmocka_unit_test(test_all_and_any),

@@ -89,6 +89,7 @@ match_path(struct policy_builder *b, const char *regex)
 
 	assert_int_equal(policy_as_path_list_create(&l), 0);
 	assert_int_equal(policy_as_path_list_add(l, true, regex, error, sizeof(error)), 0);
+	assert_int_equal(policy_as_path_list_seal(l), 0);
 	assert_int_equal(policy_builder_match_as_path_list(b, l), 0);
 	policy_as_path_list_unref(l);
 }
