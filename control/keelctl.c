@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -117,6 +118,8 @@ ctl_interrupt_clear(void)
 
 /* ---- calls ---- */
 
+#define CODE_READ_ONLY (-32011)
+
 /* One line a fault; those that name no member only say why. */
 static void
 refused(struct ctl *ctl, const char *method, const json_t *error)
@@ -126,6 +129,12 @@ refused(struct ctl *ctl, const char *method, const json_t *error)
 	const char *message = text_of(error, "message");
 	size_t i;
 
+	if (ctl->read_only && number_of(error, "code") == CODE_READ_ONLY) {
+		ctl_fail(ctl, EXIT_REFUSED,
+			"%s: not permitted: %s: %s; the read-only socket only shows (%d)", method,
+			ctl->socket, strerror(EACCES), CODE_READ_ONLY);
+		return;
+	}
 	if (json_array_size(errors) == 0)
 		ctl_fail(ctl, EXIT_REFUSED, "%s: %s (%lld)", method, message,
 			number_of(error, "code"));
@@ -152,6 +161,22 @@ waiting(void *arg, double seconds)
 	return !interrupted;
 }
 
+/* Who may not open the socket may open the read-only one (mode 0666). */
+static int
+open_socket(struct ctl *ctl)
+{
+	char read_only[PATH_MAX];
+	int err = client_open(ctl->socket, &ctl->client);
+
+	ctl->read_only = false;
+	if (err != -EACCES ||
+		snprintf(read_only, sizeof(read_only), "%s.ro", ctl->socket) >= PATH_MAX ||
+		client_open(read_only, &ctl->client) != 0)
+		return err;
+	ctl->read_only = true;
+	return 0;
+}
+
 /* 0, or -errno without a connection. One that the daemon closed in the meantime (it was restarted) is made anew. */
 static int
 connection(struct ctl *ctl)
@@ -163,7 +188,7 @@ connection(struct ctl *ctl)
 		ctl->client = NULL;
 	}
 	if (ctl->client == NULL) {
-		err = client_open(ctl->socket, &ctl->client);
+		err = open_socket(ctl);
 		if (err == 0 && ctl->was_connected && ctl->ask != NULL)
 			fprintf(stderr, "connected to the daemon again\n");
 		ctl->was_connected |= err == 0;

@@ -43,6 +43,8 @@ struct ctl {
 	struct client *client;
 	bool was_connected; /* to a daemon that has gone since */
 	int status; /* what the program will exit with */
+	bool script; /* commands of standard input, or joined by `;` */
+	bool read_only; /* connected to `<socket>.ro`: the user has no right to open `socket` */
 	bool progress, waited; /* a progress line stands there; it is the one about a slow answer */
 	char where[32]; /* begins messages: "keelctl: ", "line 3: " */
 

@@ -27,6 +27,37 @@ nobody_did(const json_t *peers)
 	return true;
 }
 
+#define REASON_PEERS 3 /* named in a reason */
+
+/* The reason for which a script stops: the peers, and what became of each. Elsewhere the table says so. */
+static void
+stop_script(struct ctl *ctl, const char *done, const json_t *peers)
+{
+	char text[512] = "";
+	const json_t *peer;
+	size_t i, at = 0;
+
+	ctl->status = EXIT_REFUSED;
+	if (!ctl->script)
+		return;
+	json_array_foreach(peers, i, peer)
+	{
+		bool reason = json_is_string(json_object_get(peer, "reason"));
+
+		if (i == REASON_PEERS || at >= sizeof(text))
+			break;
+		at += (size_t)snprintf(text + at, sizeof(text) - at, "%s%s is %s%s%s%s",
+			i > 0 ? ", " : "", text_of(peer, "address"), text_of(peer, "action"),
+			reason ? " (" : "", reason ? text_of(peer, "reason") : "",
+			reason ? ")" : "");
+	}
+	if (i < json_array_size(peers))
+		ctl_fail(ctl, EXIT_REFUSED, "no session was %s: %s and %zu more", done, text,
+			json_array_size(peers) - i);
+	else
+		ctl_fail(ctl, EXIT_REFUSED, "no session was %s: %s", done, text);
+}
+
 static void
 refresh_print(struct ctl *ctl, const json_t *peers)
 {
@@ -112,7 +143,7 @@ refresh_command(struct ctl *ctl, const struct command *c)
 	else
 		refresh_print(ctl, peers);
 	if (nobody_did(peers))
-		ctl->status = EXIT_REFUSED;
+		stop_script(ctl, "refreshed", peers);
 	else if (!ctl->json && ctl->terminal && json_is_integer(job))
 		job_follow(ctl, (long long)json_integer_value(job));
 	json_decref(result);
@@ -210,7 +241,7 @@ reset_command(struct ctl *ctl, const struct command *c)
 	else
 		reset_print(ctl, json_object_get(result, "peers"));
 	if (count_action(json_object_get(result, "peers"), "reset") == 0)
-		ctl->status = EXIT_REFUSED;
+		stop_script(ctl, "reset", json_object_get(result, "peers"));
 	json_decref(result);
 }
 

@@ -228,6 +228,7 @@ run_text(struct ctl *ctl, char *text, const char *where)
 {
 	unsigned number = 0;
 
+	ctl->script |= where != NULL;
 	while (text != NULL && ctl->status == EXIT_DONE && !ctl->leave) {
 		char *words[COMMAND_WORDS_MAX], error[256];
 		int n;
@@ -248,10 +249,18 @@ run_stdin(struct ctl *ctl)
 	unsigned number = 0;
 	char *line = NULL;
 	size_t size = 0;
+	ssize_t len;
 
-	while (ctl->status == EXIT_DONE && !ctl->leave && getline(&line, &size, stdin) >= 0) {
+	ctl->script = true;
+	while (ctl->status == EXIT_DONE && !ctl->leave &&
+		(len = getline(&line, &size, stdin)) >= 0) {
+		const char *nul = memchr(line, '\0', (size_t)len);
+
 		snprintf(ctl->where, sizeof(ctl->where), "line %u: ", ++number);
-		run_text(ctl, line, NULL);
+		if (nul != NULL)
+			ctl_fail(ctl, EXIT_USAGE, "a NUL octet at column %td", nul - line + 1);
+		else
+			run_text(ctl, line, NULL);
 	}
 	free(line);
 }

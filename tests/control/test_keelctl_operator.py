@@ -1,0 +1,88 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""What an operator runs into with keelctl: scripts that stop and say why, octets that are no text, a user without rights, old values in a diff,
+a family that follows from an address, host bits, commits that change nothing or confirm, tables on a terminal of 80 columns (needs root: else
+the exit status is 77).
+
+usage: test_keelctl_operator.py KEELCTL KEELD
+"""
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+import unittest
+
+from keelctl_lab import KEELCTL, Pair, keelctl, run_tests
+
+NOBODY = 65534
+ACCEPT = {"import_policy": "accept-all", "export_policy": "accept-all"}
+
+
+class Usage(unittest.TestCase):
+    def test_nul_is_bad_syntax(self):
+        """The octets behind a NUL are not dropped in silence: nothing of the line runs."""
+        for text, error in (("system-view\n\0\nhelp\n", "line 2: a NUL octet at column 1\n"), ("help\0 me\n", "line 1: a NUL octet at column 5\n"),
+                            ("# a comment\0\nhelp\n", "line 1: a NUL octet at column 12\n")):
+            self.assertEqual(keelctl(stdin=text), (2, "", error))
+
+
+class Operator(Pair):
+    @classmethod
+    def documents(cls):
+        def side(i):
+            return {"router": {"asn": 64512 + i, "router_id": cls.ADDRESSES[i]},
+                    "bgp": {"networks": [{"prefix": p} for p in ("203.0.113.0/24", "2001:db8:ffff::/48")] if i else [],
+                            "peers": [{"address": cls.ADDRESSES[1 - i], "asn": 64513 - i, "families": {"ipv4-unicast": ACCEPT}},
+                                      {"address": "2001:db8::%d" % (2 - i), "asn": 64513 - i,
+                                       "families": {"ipv4-unicast": ACCEPT, "ipv6-unicast": ACCEPT}},
+                                      {"address": "192.0.2.98", "asn": 64700, "passive": True},
+                                      {"address": "192.0.2.99", "asn": 64701, "passive": True}]}}
+        return [side(0), side(1)]
+
+    @classmethod
+    def complete(cls):
+        peers = cls.peers()
+        return all(peers.get(a, {}).get("state") == "established" for a in ("192.0.2.2", "2001:db8::2"))
+
+    def test_a_script_stops_with_the_reason(self):
+        """Also where every peer is not established: the lines behind it do not run."""
+        status, out, err = keelctl(sock=self.sockets[0], stdin="show version\nrefresh bgp 192.0.2.99 import\nshow version\n")
+        self.assertEqual((status, err), (1, "line 2: no session was refreshed: 192.0.2.99 is not-established\n"))
+        self.assertEqual(out.count("keeld "), 1)
+        status, out, err = self.ctl(["show version; refresh bgp 192.0.2.99 export; show version"])
+        self.assertEqual((status, err), (1, "command 2: no session was refreshed: 192.0.2.99 is not-established\n"))
+        self.assertEqual(out.count("keeld "), 1)
+        status, _, err = keelctl(sock=self.sockets[0], stdin="\nreset bgp 64700\nshow version\n")
+        self.assertEqual((status, err), (1, "line 2: no session was reset: 192.0.2.98 is not-established\n"))
+        # Of several, one that can is enough.
+        self.assertEqual(keelctl(sock=self.sockets[0], stdin="refresh bgp all import\nshow version\n")[::2], (0, ""))
+
+    def as_nobody(self, *words):
+        """keelctl as a user that may not open the socket (mode 0660), but the read-only one."""
+        p = subprocess.run([self.program, "--socket", self.sockets[0], *words], capture_output=True, text=True, timeout=60, user=NOBODY,
+                           group=NOBODY, extra_groups=[])
+        return p.returncode, p.stdout, p.stderr
+
+    def test_a_user_without_rights(self):
+        folder = tempfile.mkdtemp(prefix="keelctl-")  # build/ may be closed to others
+        self.addCleanup(shutil.rmtree, folder)
+        os.chmod(folder, 0o755)
+        os.chmod(self.dir, 0o755)
+        self.program = shutil.copy(KEELCTL, folder)
+        os.chmod(self.program, 0o755)
+        status, out, err = self.as_nobody("show", "bgp", "summary")
+        self.assertEqual((status, err), (0, ""))
+        self.assertIn("4 peers, 2 established", out)
+        self.assertEqual(self.as_nobody("show", "route", "203.0.113.0/24")[::2], (0, ""))
+        status, out, err = self.as_nobody("refresh", "bgp", "all", "import")
+        self.assertEqual((status, out), (1, ""))
+        self.assertEqual(err, "keelctl: bgp.refresh: not permitted: %s: Permission denied; the read-only socket only shows (-32011)\n" %
+                         self.sockets[0])
+        os.chmod(self.dir, 0o700)
+        status, out, err = self.as_nobody("show", "version")
+        self.assertEqual((status, out, err), (3, "", "keelctl: no daemon at %s: Permission denied\n" % self.sockets[0]))
+
+
+if __name__ == "__main__":
+    run_tests()
