@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "control/config_impl.h"
 
+#include "control/near.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -179,6 +181,20 @@ find_key(const struct config_key *keys, size_t count, const char *name)
 	return NULL;
 }
 
+static void
+unknown_key(struct check *c, const struct at *at, const char *name, const struct config_key *keys,
+	size_t count)
+{
+	struct near near = near_begin(name);
+
+	for (size_t i = 0; i < count; i++)
+		near_consider(&near, keys[i].name);
+	if (near.found[0] != '\0')
+		config_fault(c, at, "unknown key \"%.64s\"; did you mean \"%s\"?", name, near.found);
+	else
+		config_fault(c, at, "unknown key");
+}
+
 bool
 config_take_keys(struct check *c, const struct at *at, const json_t *object,
 	const struct config_key *keys, size_t count, void *out)
@@ -203,7 +219,7 @@ config_take_keys(struct check *c, const struct at *at, const json_t *object,
 			const char *ignored;
 			config_take_text(c, &here, value, &description, &ignored);
 		} else {
-			config_fault(c, &here, "unknown key");
+			unknown_key(c, &here, name, keys, count);
 		}
 	}
 	for (size_t i = 0; i < count; i++) {

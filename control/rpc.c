@@ -9,8 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define UNKNOWN_PARAMS_MAX 100 /* told: an answer must not outgrow a request of millions of them */
-
 /* One line's requests: a single one, or a batch whose answers leave together. */
 struct batch {
 	struct rpc_client *c;
@@ -88,6 +86,11 @@ rpc_fail(struct rpc_call *call, int code, const char *path, const char *fmt, ...
 	vsnprintf(reason, sizeof(reason), fmt, ap);
 	va_end(ap);
 	snprintf(where, sizeof(where), "%s", path);
+	if (code == RPC_INVALID_PARAMS && json_integer_value(json_object_get(call->error, "code")) == code) {
+		json_array_append_new(json_object_get(json_object_get(call->error, "data"), "errors"),
+			json_pack("{s:s, s:s}", "path", where, "reason", reason));
+		return NULL;
+	}
 	json_decref(call->error);
 	call->error = error_json(code, &fault, 1);
 	return NULL;
@@ -280,68 +283,6 @@ rpc_word_next(const char **list, struct rpc_word *w)
 }
 
 static bool
-word_in(const char *list, const char *name)
-{
-	struct rpc_word w;
-
-	while (rpc_word_next(&list, &w)) {
-		if (strcmp(w.name, name) == 0)
-			return true;
-	}
-	return false;
-}
-
-/* RFC 6901 3; what does not fit is cut off. */
-static void
-pointer_of_key(const char *key, char *out, size_t size)
-{
-	char *end = out + size - 3; /* an escape and the end */
-
-	*out++ = '/';
-	for (; *key != '\0' && out < end; key++) {
-		if (*key == '~' || *key == '/') {
-			*out++ = '~';
-			*out++ = *key == '~' ? '0' : '1';
-		} else {
-			*out++ = *key;
-		}
-	}
-	*out = '\0';
-}
-
-/* Those that are too many and those that are missing, all of them. */
-static bool
-params_known(const struct rpc_method *m, json_t *params, struct rpc_call *call)
-{
-	const char *key, *list = m->params;
-	struct faults f = {0};
-	struct rpc_word w;
-	json_t *value;
-	char path[128];
-	bool known;
-
-	json_object_foreach(params, key, value) {
-		if (word_in(m->params, key))
-			continue;
-		pointer_of_key(key, path, sizeof(path));
-		faults_add(&f, path, "%s has no parameter \"%.64s\"", m->name, key);
-		if (f.count == UNKNOWN_PARAMS_MAX)
-			break;
-	}
-	while (rpc_word_next(&list, &w)) {
-		if (w.mark != '!' || json_object_get(params, w.name) != NULL)
-			continue;
-		snprintf(path, sizeof(path), "/%s", w.name);
-		faults_add(&f, path, "is missing");
-	}
-	known = f.count == 0 && f.lost == 0;
-	if (!known)
-		rpc_fail_faults(call, RPC_INVALID_PARAMS, &f);
-	faults_fini(&f);
-	return known;
-}
-
-static bool
 changes(const struct rpc_method *m, const json_t *params)
 {
 	return m->reads == RPC_CHANGES || (m->reads == RPC_READS_UNLESS_FORCE && json_is_true(json_object_get(params, "force")));
@@ -365,7 +306,7 @@ dispatch(struct keeld *k, json_t *request, struct rpc_call *call)
 		return rpc_fail(call, RPC_INVALID_PARAMS, "", "parameters go by name: an object is wanted");
 	if (params == NULL)
 		params = none = json_object();
-	if (params_known(m, params, call))
+	if (rpc_params_check(m, params, call))
 		result = m->fn(k, params, call);
 	json_decref(none);
 	return result;

@@ -293,14 +293,16 @@ selector_scope(struct keeld *k, json_t *params, bool reset, struct keeld_selecto
 	const struct config_peer *peer;
 	json_int_t asn = 0;
 	unsigned scope;
+	bool good;
 
 	if (!scope_read(params, reset, &scope, call) || !rpc_peer(k, params, s->vrf, &peer, call) ||
 		!rpc_group(k, params, &s->group, call) || !rpc_integer(params, "asn", 1, UINT32_MAX, &asn, call))
 		return false;
 	*slow = scope == SCOPE_SLOW_PEER;
-	if (!goes_with(peer != NULL, scope == SCOPE_PEER, scope == SCOPE_PEER || *slow, "/peer", "peer", call) ||
-		!goes_with(s->group != NULL, scope == SCOPE_GROUP, scope == SCOPE_GROUP, "/group", "group", call) ||
-		!goes_with(asn != 0, scope == SCOPE_ASN, scope == SCOPE_ASN, "/asn", "asn", call))
+	good = goes_with(peer != NULL, scope == SCOPE_PEER, scope == SCOPE_PEER || *slow, "/peer", "peer", call);
+	good &= goes_with(s->group != NULL, scope == SCOPE_GROUP, scope == SCOPE_GROUP, "/group", "group", call);
+	good &= goes_with(asn != 0, scope == SCOPE_ASN, scope == SCOPE_ASN, "/asn", "asn", call);
+	if (!good)
 		return false;
 	s->scope = *slow ? peer != NULL ? SCOPE_PEER : SCOPE_ALL : (enum keeld_scope)scope;
 	s->asn = (uint32_t)asn;
@@ -460,16 +462,16 @@ jobs_get_method(struct keeld *k, json_t *params, struct rpc_call *call)
 const struct rpc_method rpc_bgp_methods[] = {
 	{"bgp.peers", bgp_peers, "vrf:string group:string", "peers:array keepalive_late_ns:object turn_ns:object",
 		"Sessions: state, capabilities, counts of each family", RPC_READS},
-	{"bgp.faults", bgp_faults, "peer!:string vrf:string", "faults:array",
+	{"bgp.faults", bgp_faults, "peer!:address vrf:string", "faults:array",
 		"The last faulty messages of a peer, oldest first: reason, prefixes, octets", RPC_READS},
-	{"bgp.refresh", bgp_refresh, "family!:family vrf:string scope!:all|peer|group|internal|external peer:string group:string direction!:import|export",
+	{"bgp.refresh", bgp_refresh, "family!:family vrf:string scope!:all|peer|group|internal|external peer:address group:string direction!:import|export",
 		"job:any peers:array", "Soft reset: asks for, replays or advertises routes again; no session is touched", RPC_CHANGES},
 	{"bgp.reset", bgp_reset,
-		"family!:family vrf:string scope!:all|peer|group|internal|external|asn|slow-peer peer:string group:string asn:integer "
+		"family!:family vrf:string scope!:all|peer|group|internal|external|asn|slow-peer peer:address group:string asn:integer=1..4294967295 "
 		"force:boolean text:string",
 		"peers:array", "Ends sessions by Cease; without `force` it says what it would do", RPC_READS_UNLESS_FORCE},
 	{"jobs.list", jobs_list_method, "", "jobs:array", "What takes longer than an answer: running ones, and those that ended last", RPC_READS},
-	{"jobs.get", jobs_get_method, "id!:integer", "id:integer kind:string state:running|done|failed done:integer total:integer started_s:number "
+	{"jobs.get", jobs_get_method, "id!:integer=0..4294967295", "id:integer kind:string state:running|done|failed done:integer total:integer started_s:number "
 		"finished_s:any result:any", "One job", RPC_READS},
 	{0},
 };

@@ -91,6 +91,10 @@ struct rpc_word {
 	size_t type_len;
 };
 bool rpc_word_next(const char **list, struct rpc_word *w);
+/* Of the type "integer=MIN..MAX". False: it is another one. */
+bool rpc_word_range(const struct rpc_word *w, json_int_t *min, json_int_t *max);
+/* rpc_check.c: false after rpc_fail_faults() with every fault that the method's table knows of. */
+bool rpc_params_check(const struct rpc_method *m, json_t *params, struct rpc_call *call);
 struct rpc_client *rpc_call_client(const struct rpc_call *call);
 /* The next method of all tables, in their order: begin with NULL; NULL behind the last. */
 const struct rpc_method *rpc_method_next(const struct rpc_method *m);

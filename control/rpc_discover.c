@@ -37,6 +37,8 @@ schema_words(const char *type, size_t len)
 static json_t *
 schema_of(const struct rpc_word *w)
 {
+	json_int_t min, max;
+
 	for (unsigned i = 0; i < sizeof(plain_types) / sizeof(plain_types[0]); i++) {
 		if (w->type_len == strlen(plain_types[i]) &&
 			memcmp(w->type, plain_types[i], w->type_len) == 0)
@@ -46,6 +48,11 @@ schema_of(const struct rpc_word *w)
 		return json_object();
 	if (w->type_len == 6 && memcmp(w->type, "family", 6) == 0)
 		return schema_families();
+	if ((w->type_len == 7 && memcmp(w->type, "address", 7) == 0) ||
+		(w->type_len == 6 && memcmp(w->type, "prefix", 6) == 0))
+		return json_pack("{s:s}", "type", "string");
+	if (rpc_word_range(w, &min, &max))
+		return json_pack("{s:s, s:I, s:I}", "type", "integer", "minimum", min, "maximum", max);
 	return schema_words(w->type, w->type_len);
 }
 

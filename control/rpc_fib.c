@@ -375,13 +375,13 @@ dataplane_neighbors(struct keeld *k, json_t *params, struct rpc_call *call)
 }
 
 const struct rpc_method rpc_fib_methods[] = {
-	{"fib.lookup", fib_lookup_method, "vrf:string address!:string", "prefix:any generation:integer paths:array kind?:string",
+	{"fib.lookup", fib_lookup_method, "vrf:string address!:address", "prefix:any generation:integer paths:array kind?:string",
 		"An address in the tables that the workers read", RPC_READS},
 	{"fib.stats", fib_stats_method, "",
 		"generation:integer tables:array commits:integer commits_delayed:integer grace_late:integer late_after_ns:integer rebuilds:integer "
 		"commit_ns:object grace_ns:object update_to_fib_ns:object update_to_workers_ns:object link_ns:object link_last_ns:integer",
 		"The forwarding tables: size, writes, how long changes took, and whether workers held them up", RPC_READS},
-	{"fib.audit", fib_audit_method, "limit:integer", "checked:integer mismatch_count:integer not_installed:integer mismatches:array",
+	{"fib.audit", fib_audit_method, "limit:integer=0..1000", "checked:integer mismatch_count:integer not_installed:integer mismatches:array",
 		"The RIB against what the workers' tables answer", RPC_READS},
 	{"dataplane.neighbors", dataplane_neighbors, "", "[] vrf:string address:string mac:any state:string port?:string",
 		"The kernel's neighbours, as the workers use them", RPC_READS},

@@ -18,7 +18,8 @@ enum rpc_reads { RPC_CHANGES, RPC_READS, RPC_READS_UNLESS_FORCE /* with the para
 
 /*
  * A method: what dispatches, and what `rpc.discover` says of it. Lists of words, blank-separated: NAME, a mark, and behind a colon the type:
- * string integer number boolean object array any family, or the words that it may be (import|export).
+ * string integer integer=MIN..MAX number boolean object array any family address prefix, or the words that it may be (import|export). What is not
+ * of its type is -32602 before the method is called.
  */
 struct rpc_method {
 	const char *name;
@@ -33,7 +34,10 @@ struct rpc_method {
 extern const struct rpc_method rpc_config_methods[], rpc_bgp_methods[], rpc_preview_methods[], rpc_rib_methods[], rpc_fib_methods[],
 	rpc_control_methods[], rpc_own_methods[];
 
-/* `path`: JSON Pointer into params. Always NULL, so that a method can return it. */
+/*
+ * `path`: JSON Pointer into params. Always NULL, so that a method can return it. A further RPC_INVALID_PARAMS of the same call is added to the first one;
+ * any other error replaces what was there.
+ */
 json_t *rpc_fail(struct rpc_call *call, int code, const char *path, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
 /* With all faults of a document. */
 struct faults;

@@ -237,7 +237,7 @@ policy_test(struct keeld *k, json_t *params, struct rpc_call *call)
 
 const struct rpc_method rpc_preview_methods[] = {
 	{"bgp.refresh.preview", refresh_preview,
-		"candidate:boolean family:family vrf:string scope:all|peer|group|internal|external peer:string group:string direction:import|export",
+		"candidate:boolean family:family vrf:string scope:all|peer|group|internal|external peer:address group:string direction:import|export",
 		"peers:array fib?:object effects?:array", "What a refresh, or a commit of the candidate, would change; nothing is published", RPC_READS},
 	{"policy.test", policy_test, "policy!:string route!:object", "result:permit|deny node:any route:object",
 		"A route by a policy of the running configuration: the node that decides, and what becomes of the route", RPC_READS},

@@ -485,9 +485,9 @@ rib_summary(struct keeld *k, json_t *params, struct rpc_call *call)
 
 const struct rpc_method rpc_rib_methods[] = {
 	{"rib.routes", rib_routes,
-		"family!:family vrf:string view!:adj-in-pre|adj-in|loc|adj-out peer:string prefix:string longer:boolean limit:integer cursor:string",
+		"family!:family vrf:string view!:adj-in-pre|adj-in|loc|adj-out peer:address prefix:prefix longer:boolean limit:integer=1..10000 cursor:string",
 		"routes:array next?:string", "Routes of a view, by pages", RPC_READS},
-	{"rib.lookup", rib_lookup, "family!:family vrf:string address!:string", "prefix:any routes:array", "The longest match of an address", RPC_READS},
+	{"rib.lookup", rib_lookup, "family!:family vrf:string address!:address", "prefix:any routes:array", "The longest match of an address", RPC_READS},
 	{"rib.summary", rib_summary, "", "tables:array shards:array", "How much is in the tables", RPC_READS},
 	{0},
 };

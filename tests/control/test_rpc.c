@@ -54,6 +54,15 @@ faulty(struct keeld *k, json_t *params, struct rpc_call *call)
 	return rpc_fail(call, RPC_NOT_FOUND, "/a", "there is no %d", 7);
 }
 
+static json_t *
+twice(struct keeld *k, json_t *params, struct rpc_call *call)
+{
+	(void)k;
+	(void)params;
+	rpc_fail(call, RPC_INVALID_PARAMS, "/a", "is wrong");
+	return rpc_fail(call, RPC_INVALID_PARAMS, "/b", "is wrong, too");
+}
+
 /* Without a word: out of memory. */
 static json_t *
 silent(struct keeld *k, json_t *params, struct rpc_call *call)
@@ -67,6 +76,11 @@ silent(struct keeld *k, json_t *params, struct rpc_call *call)
 const struct rpc_method rpc_config_methods[] = {
 	{"echo", echo, "a!:integer b:string c:import|export f:family", "a:integer b?:string",
 		"Says it back", RPC_READS},
+	{"typed", echo,
+		"range!:integer=1..10 address:address prefix:prefix boolean:boolean object:object array:array "
+		"number:number any:any",
+		"", "Every type", RPC_READS},
+	{"twice", twice, "", "", "Fails twice", RPC_READS},
 	{0}};
 const struct rpc_method rpc_bgp_methods[] = {{0}};
 const struct rpc_method rpc_preview_methods[] = {
@@ -274,6 +288,30 @@ heard_error(struct client *c, int code)
 	json_decref(v);
 }
 
+/* -32602 with these faults, a line "PATH REASON" each; the first one is also the answer's own. */
+static void
+heard_faults(struct client *c, const char *faults)
+{
+	json_t *v = hear(c), *e;
+	const json_t *data = json_object_get(json_object_get(v, "error"), "data");
+	char text[2048] = "", first[512];
+	size_t i, at = 0;
+
+	assert_int_equal(code_of(v), RPC_INVALID_PARAMS);
+	snprintf(first, sizeof(first), "%s %s\n", json_string_value(json_object_get(data, "path")),
+		json_string_value(json_object_get(data, "reason")));
+	json_array_foreach(json_object_get(data, "errors"), i, e)
+	{
+		at += (size_t)snprintf(text + at, sizeof(text) - at, "%s %s\n",
+			json_string_value(json_object_get(e, "path")),
+			json_string_value(json_object_get(e, "reason")));
+		assert_true(at < sizeof(text));
+	}
+	assert_string_equal(text, faults);
+	assert_memory_equal(text, first, strlen(first));
+	json_decref(v);
+}
+
 #define CALL(method, params)                                                                       \
 	"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"" method "\",\"params\":" params "}"
 
@@ -297,6 +335,30 @@ test_dispatch(void **state)
 		  "\"errors\":[{\"path\":\"/x\",\"reason\":\"echo has no parameter \\\"x\\\"\"},"
 		  "{\"path\":\"/y~1\",\"reason\":\"echo has no parameter \\\"y/\\\"\"},"
 		  "{\"path\":\"/a\",\"reason\":\"is missing\"}]}}}");
+	say(&c, CALL("echo",
+			"{\"a\":\"5\",\"b\":5,\"c\":\"sideways\",\"f\":\"ipv9\",\"g\":1}"));
+	heard_faults(&c,
+		"/g echo has no parameter \"g\"\n/a is not an integer\n/b is not a string\n"
+		"/c \"sideways\" is not one of import, export\n/f \"ipv9\" is not a family\n");
+	say(&c, CALL("typed", "{\"rang\":11,\"address\":\"192.0.2.300\",\"prefix\":\"192.0.2.1/24\","
+			      "\"boolean\":1,\"object\":[],\"array\":{},\"number\":\"1\"}"));
+	heard_faults(&c,
+		"/rang typed has no parameter \"rang\"; did you mean \"range\"?\n/range is missing\n"
+		"/address \"192.0.2.300\" is not an IP address\n"
+		"/prefix \"192.0.2.1/24\" has bits set beyond its length (host bits)\n"
+		"/boolean is not true or false\n/object is not an object\n/array is not an array\n"
+		"/number is not a number\n");
+	say(&c, CALL("typed", "{\"range\":11}"));
+	heard_faults(&c, "/range is not an integer from 1 to 10\n");
+	say(&c, CALL("typed", "{\"range\":0}"));
+	heard_faults(&c, "/range is not an integer from 1 to 10\n");
+	say(&c, CALL("typed", "{\"range\":1.5,\"prefix\":\"x\"}"));
+	heard_faults(&c, "/range is not an integer from 1 to 10\n/prefix \"x\" is not a prefix\n");
+	say(&c, CALL("typed", "{\"range\":10,\"address\":\"fe80::1%nowhere\",\"any\":null}"));
+	heard(&c, "{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"range\":10,\"address\":\"fe80::1%nowhere\","
+		  "\"any\":null}}");
+	say(&c, CALL("twice", "{}")); /* faults that a method finds itself */
+	heard_faults(&c, "/a is wrong\n/b is wrong, too\n");
 	say(&c, CALL("faulty", "{}"));
 	heard(&c, "{\"jsonrpc\":\"2.0\",\"id\":1,\"error\":{\"code\":-32004,\"message\":\"Not "
 		  "found\",\"data\":{\"path\":\"/a\","
@@ -335,7 +397,7 @@ test_read_only(void **state)
 static void
 test_discover(void **state)
 {
-	static const char *const names[] = {"echo", "late", "change", "force", "faulty", "silent",
+	static const char *const names[] = {"echo", "typed", "twice", "late", "change", "force", "faulty", "silent",
 		"events.subscribe", "events.unsubscribe", "rpc.discover"};
 	struct client c = client_open(d.path);
 	json_t *answer, *methods, *expected;
@@ -360,6 +422,12 @@ test_discover(void **state)
 			0, NULL);
 	assert_true(json_equal(json_object_get(json_array_get(methods, 0), "params"), expected));
 	json_decref(expected);
+	expected = json_loads("{\"name\":\"range\",\"required\":true,\"schema\":{\"type\":\"integer\","
+			      "\"minimum\":1,\"maximum\":10}}",
+		0, NULL);
+	assert_true(json_equal(
+		json_array_get(json_object_get(json_array_get(methods, 1), "params"), 0), expected));
+	json_decref(expected);
 	expected = json_loads("{\"name\":\"result\",\"schema\":{\"type\":\"object\",\"properties\":"
 			      "{\"a\":{\"type\":\"integer\"},"
 			      "\"b\":{\"type\":\"string\"}},\"required\":[\"a\"]}}",
@@ -369,7 +437,7 @@ test_discover(void **state)
 	assert_string_equal(
 		json_string_value(json_object_get(
 			json_object_get(
-				json_object_get(json_array_get(methods, 4), "result"), "schema"),
+				json_object_get(json_array_get(methods, 6), "result"), "schema"),
 			"type")),
 		"array");
 	json_decref(answer);
