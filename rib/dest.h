@@ -37,8 +37,15 @@ enum path_flag {
 	PATH_REJECTED = 1u << 1,    /* kept by keep_all_routes, refused by import policy; never a candidate */
 	PATH_STALE = 1u << 2,       /* only in what rib.routes shows; derived from the epoch */
 };
-/* Four bits above the flags: of a path of our own its enum route_source, of a rejected one why (shard_path_refused()). */
+/*
+ * Four bits above the flags. A path of our own has its enum route_source there, a rejected path the reason (shard_path_refused()), and an accepted
+ * path of a peer the two marks of a commit: PATH_HELD, and the generation of the plan under which it was last changed (0: none).
+ */
 #define PATH_SOURCE_SHIFT 8
+#define PATH_HELD (1u << 8) /* import policy refuses it now; it stays in use until the plan has no replacement left to wait for */
+#define PATH_GENERATION_SHIFT 9
+#define PATH_GENERATIONS 7u /* 1 .. 7; they are used in turn */
+#define PATH_MARKS (PATH_HELD | PATH_GENERATIONS << PATH_GENERATION_SHIFT)
 
 /* One peer's offer. 24 bytes; most are kept in 16, 12 or 8 (dest_word_impl.h). */
 struct rib_path {
@@ -51,6 +58,22 @@ struct rib_path {
 	uint32_t time_s;          /* monotonic seconds when it last changed */
 };
 static_assert(sizeof(struct rib_path) == 24, "budget of docs/architecture.md");
+
+/* A peer's path that policy refuses and that stays in use for now (struct shard_plan). */
+static inline bool
+rib_path_held(const struct rib_path *p)
+{
+	return p->peer.v != PEER_SELF.v && (p->label_flags & (PATH_HELD | PATH_REJECTED)) == PATH_HELD;
+}
+
+/* The generation of the plan under which a peer's path was last changed; 0: none, or the path is refused or our own. */
+static inline unsigned
+rib_path_generation(const struct rib_path *p)
+{
+	if (p->peer.v == PEER_SELF.v || (p->label_flags & PATH_REJECTED))
+		return 0;
+	return p->label_flags >> PATH_GENERATION_SHIFT & PATH_GENERATIONS;
+}
 
 /* enum route_source (rib/policy.h) of a path of PEER_SELF; of a peer's paths, the peer tells it. */
 static inline unsigned

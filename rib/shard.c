@@ -433,6 +433,8 @@ shard_peer_remove(struct shard *s, struct peer_id id)
 		return -ENOENT;
 	if (!shard_peer_idle(s, id))
 		return -EBUSY;
+	for (unsigned f = 0; f < FAMILY_COUNT; f++)
+		shard_plan_done(s, id, (enum family)f);
 	key = atomic_load_explicit(&slot->key, memory_order_relaxed);
 	atomic_store_explicit(&slot->key, NULL, memory_order_relaxed);
 	retire_push(s->retired, peer_key_free, s, key);
@@ -520,6 +522,50 @@ shard_peer_replay(struct shard *s, struct peer_id id, enum family family)
 	return slot->rib[family].replays;
 }
 
+void
+shard_plan_begin(struct shard *s, struct peer_id id, enum family family, unsigned generation)
+{
+	struct shard_peer_slot *slot = shard_slot(s, id);
+	struct shard_table *t;
+	struct shard_rib_in *r;
+
+	if (slot == NULL || family >= FAMILY_COUNT || id.v == PEER_SELF.v)
+		return;
+	t = table_of_peer(s, slot, family);
+	if (t == NULL)
+		return;
+	r = &slot->rib[family];
+	t->planned += !r->planned;
+	r->planned = true;
+	r->generation_flags = generation << PATH_GENERATION_SHIFT;
+}
+
+void
+shard_plan_done(struct shard *s, struct peer_id id, enum family family)
+{
+	struct shard_peer_slot *slot = shard_slot(s, id);
+	struct shard_table *t;
+	struct shard_rib_in *r;
+
+	if (slot == NULL || family >= FAMILY_COUNT || id.v == PEER_SELF.v)
+		return;
+	t = table_of_peer(s, slot, family);
+	r = &slot->rib[family];
+	if (t == NULL || !r->planned)
+		return;
+	r->planned = false;
+	r->generation_flags = 0;
+	/* The last one but one that finishes frees the last one's paths, the last one all others. */
+	if (--t->planned <= 1)
+		release_start(t);
+}
+
+uint64_t
+shard_held(const struct shard *s)
+{
+	return shard_load(&s->held);
+}
+
 int
 shard_originate(struct shard *s, struct vrf_id vrf, enum family family, const struct prefix *p,
 	const struct attr_set *attrs)
@@ -540,7 +586,7 @@ shard_originate_from(struct shard *s, struct vrf_id vrf, enum family family, con
 		return -ENOENT;
 	shard_sample_add(s, 0);
 	if (attrs == NULL) {
-		err = path_withdraw(s, t, PEER_SELF, p, 0);
+		err = path_withdraw(s, t, PEER_SELF, p, 0, false);
 		again_end(s);
 		return err;
 	}
@@ -681,10 +727,7 @@ shard_path_stale(const struct shard *s, enum family family, const struct rib_pat
 enum decision_reason
 shard_path_refused(const struct rib_path *p)
 {
-	if (!(p->label_flags & PATH_REJECTED))
-		return DECISION_EQUAL;
-	return (enum decision_reason)(
-		DECISION_AS_LOOP + (p->label_flags >> PATH_SOURCE_SHIFT & 0xf));
+	return flags_refused(p->label_flags);
 }
 
 const struct attr_set *

@@ -236,6 +236,18 @@ void shard_peer_keep(struct shard *s, struct peer_id id, enum family family, boo
  */
 uint64_t shard_peer_replay(struct shard *s, struct peer_id id, enum family family) RUNS_ON(role_rib);
 /*
+ * A plan: the peers and families of a table whose import rules one commit changes. From shard_plan_begin() on, paths of these that change carry
+ * `generation` (1 .. PATH_GENERATIONS; 0: none), so that update groups know which of a destination's paths the new rules have judged.
+ * Make before break: a path that import policy refuses stays in use (PATH_HELD) while the destination has no other usable path and another peer
+ * of the plan has not finished. A path that the peer withdraws, or that goes with its session, is not held.
+ * A plan that begins while another one runs joins it: the peers of both are waited for.
+ */
+void shard_plan_begin(struct shard *s, struct peer_id id, enum family family, unsigned generation) RUNS_ON(role_rib);
+/* This peer's routes have all been judged by the new rules, or never will be. A sliced walk drops what is held for no other reason. */
+void shard_plan_done(struct shard *s, struct peer_id id, enum family family) RUNS_ON(role_rib);
+/* Any thread: paths that are held now. */
+uint64_t shard_held(const struct shard *s);
+/*
  * Our own announcement (`networks`, redistribution), one for each prefix; a NULL `attrs` withdraws. Each prefix with attributes of its
  * own, equal ones are shared. `source` goes with the path: rib_path_source().
  */

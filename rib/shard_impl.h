@@ -94,6 +94,9 @@ struct shard_rib_in {
 	uint32_t context; /* of verdicts: never the same for two replays or policies */
 	struct shard_position replay_from, let_go_from;
 	struct shard_rib_in *keeps_next; /* in shard_table.keeps */
+	/* Of a plan: its routes are not all judged by the new rules; what its paths are marked with as they change, shifted to its place. */
+	bool planned;
+	uint32_t generation_flags;
 };
 
 struct shard_peer_slot {
@@ -119,6 +122,11 @@ struct shard_table {
 	bool redecide;
 	bool rejudge; /* while redecide: each destination, not only those with a dirty next hop */
 	struct shard_position redecide_from;
+	/* The plan: families of peers that have not finished, paths that are held; and the walk that drops those held for no reason any more. */
+	unsigned planned;
+	uint64_t held;
+	bool releasing;
+	struct shard_position release_from;
 	struct shard_rib_in *sweeps;
 	struct shard_rib_in *keeps;
 };
@@ -127,7 +135,21 @@ struct shard_table {
 static inline bool
 replays_alone(const struct shard_table *t)
 {
-	return t->keeps != NULL && t->sweeps == NULL && !t->redecide;
+	return t->keeps != NULL && t->sweeps == NULL && !t->redecide && !t->releasing;
+}
+
+/* May any path of the table be held? Not where one peer's rules change alone. */
+static inline bool
+table_holds(const struct shard_table *t)
+{
+	return t->planned > 1 || t->held > 0;
+}
+
+/* May a refused path of this peer's family stay in use: is another peer of the plan not finished? */
+static inline bool
+rib_in_holds(const struct shard_table *t, const struct shard_rib_in *r)
+{
+	return t->planned > (r->planned ? 1u : 0u);
 }
 
 /* ---- the record in work ---- */
@@ -205,6 +227,7 @@ struct shard_again {
 	uint32_t path_id, label, flags;
 	struct attr_id accepted, received;
 	bool edit, announce; /* false: the scan's, a withdrawal */
+	bool refused; /* by policy, of a withdrawal */
 	bool differs, aside;
 	unsigned paths; /* before; the scan's replays wanted this of them */
 	struct attr_id wanted[PATHS_PACKED_MAX];
@@ -311,6 +334,7 @@ struct shard {
 	struct shard_late late;
 	struct shard_pace pace;
 	_Atomic uint64_t evictions;
+	_Atomic uint64_t held; /* of all tables */
 	unsigned walk_turn;
 	_Atomic uint32_t cluster_id; /* of the config, for any thread */
 	_Atomic uint64_t
@@ -385,8 +409,9 @@ struct shard_next_hop *next_hop_find(
 /* shard_paths.c: 0, -ENOMEM; -EAGAIN: it would take a route away, and import_may_take() says no */
 int path_announce(struct shard *s, struct shard_table *t, struct peer_id peer,
 	const struct rib_nlri *n, const struct shard_accepted *acc) RUNS_ON(role_rib);
+/* `refused`: import policy refuses what the peer announced, and nothing is kept; such a path may be held. */
 int path_withdraw(struct shard *s, struct shard_table *t, struct peer_id peer,
-	const struct prefix *p, uint32_t path_id) RUNS_ON(role_rib);
+	const struct prefix *p, uint32_t path_id, bool refused) RUNS_ON(role_rib);
 bool path_doomed(const struct shard *s, const struct shard_table *t, const struct rib_path *p);
 /* Drops doomed paths, replays kept ones (behind replay_concerns()) and ranks all again; publishes only what differs. 0, -ENOMEM. */
 int dest_redecide(struct shard *s, struct shard_table *t, struct dest_id id,
@@ -413,6 +438,16 @@ void import_context(
 	const struct shard_peer_slot *slot, enum family family, struct policy_context *out);
 /* Flags of a path that is rejected for `reason`. */
 uint32_t refused_flags(enum decision_reason reason);
+/* The reason in such flags; DECISION_EQUAL: the path is not rejected. */
+static inline enum decision_reason
+flags_refused(uint32_t flags)
+{
+	if (!(flags & PATH_REJECTED))
+		return DECISION_EQUAL;
+	return (enum decision_reason)(DECISION_AS_LOOP + (flags >> PATH_SOURCE_SHIFT & 0xf));
+}
+/* By policy, not as a loop: another policy may accept the same. */
+bool reason_is_policy(enum decision_reason reason);
 void shard_sample_add(struct shard *s, uint64_t received_ns) RUNS_ON(role_rib);
 /* May the record in work take a route away? False: not before siblings have come further, who wake us then. */
 bool import_may_take(struct shard *s) RUNS_ON(role_rib);
@@ -425,6 +460,8 @@ void sweep_start(struct shard *s, struct shard_table *t, struct shard_rib_in *r,
 void redecide_start(struct shard *s, struct vrf_id vrf) RUNS_ON(role_rib);
 /* All destinations of this vrf are to be ranked again. */
 void rejudge_start(struct shard *s, struct vrf_id vrf) RUNS_ON(role_rib);
+/* Drops the held paths that no peer of the plan is waited for any more. */
+void release_start(struct shard_table *t) RUNS_ON(role_rib);
 /* Kept routes of `r` are judged anew, or let go. */
 void replay_start(struct shard *s, struct shard_table *t, struct shard_rib_in *r) RUNS_ON(role_rib);
 void let_go_start(struct shard_table *t, struct shard_rib_in *r) RUNS_ON(role_rib);

@@ -245,6 +245,12 @@ refused_flags(enum decision_reason reason)
 	return PATH_REJECTED | (uint32_t)(reason - DECISION_AS_LOOP) << PATH_SOURCE_SHIFT;
 }
 
+bool
+reason_is_policy(enum decision_reason reason)
+{
+	return reason == DECISION_REJECTED_BY_POLICY || reason == DECISION_NO_POLICY;
+}
+
 static int
 nlri_apply(struct import *m, const struct rib_nlri *n) RUNS_ON(role_rib)
 {
@@ -252,7 +258,8 @@ nlri_apply(struct import *m, const struct rib_nlri *n) RUNS_ON(role_rib)
 	int err;
 
 	if (m->attrs == NULL)
-		return path_withdraw(m->s, m->table, m->rec->peer, &n->prefix, n->path_id);
+		return path_withdraw(
+			m->s, m->table, m->rec->peer, &n->prefix, n->path_id, false);
 	err = verdict_of(m, &n->prefix, &acc);
 	if (err != 0)
 		return err;
@@ -265,7 +272,8 @@ nlri_apply(struct import *m, const struct rib_nlri *n) RUNS_ON(role_rib)
 			.received = m->received, .flags = refused_flags(m->reason)};
 		err = path_announce(m->s, m->table, m->rec->peer, n, &refused);
 	} else {
-		err = path_withdraw(m->s, m->table, m->rec->peer, &n->prefix, n->path_id);
+		err = path_withdraw(m->s, m->table, m->rec->peer, &n->prefix, n->path_id,
+			reason_is_policy(m->reason));
 	}
 	if (err != -EAGAIN)
 		shard_count(&m->rib->counts.rejected_total, 1);

@@ -18,6 +18,7 @@ struct edit {
 	uint32_t path_id;
 	uint32_t label;
 	const struct shard_accepted *accepted;
+	bool refused; /* with `accepted` NULL: the peer announced it, and import policy refuses it */
 };
 
 #define SCRATCH_MIN 64u
@@ -106,7 +107,8 @@ path_make(const struct shard *s, const struct shard_table *t, const struct edit 
 		.accepted = e->accepted->id,
 		.received = e->accepted->received,
 		.path_id = e->path_id,
-		.label_flags = e->label << 12 | e->accepted->flags,
+		.label_flags = e->label << 12 | e->accepted->flags |
+			       (e->accepted->flags & PATH_REJECTED ? 0 : r->generation_flags),
 		.time_s = (uint32_t)(s->now_ns / 1000000000u),
 	};
 	atomic_init(&out->epoch, shard_epoch(r));
@@ -122,6 +124,10 @@ count_path(struct shard *s, struct shard_table *t, const struct rib_path *p, int
 		shard_count(&r->counts.accepted, by);
 	if (p->received.v != 0)
 		shard_count(&r->counts.kept, by);
+	if (rib_path_held(p)) {
+		t->held += (uint64_t)(int64_t)by;
+		shard_count(&s->held, by);
+	}
 }
 
 static void
@@ -171,6 +177,15 @@ publish(struct shard *s, struct shard_table *t, struct dest_id id, struct path_s
 	entry_commit(s, t, id, sequence, aside);
 }
 
+/* Marks of a plan are nothing that anybody is told of. */
+static bool
+flags_differ(const struct rib_path *a, const struct rib_path *b)
+{
+	uint32_t marks = a->peer.v != PEER_SELF.v ? PATH_MARKS : 0;
+
+	return ((a->label_flags ^ b->label_flags) & ~marks) != 0;
+}
+
 /* The best path stays what it is, and is not one that is told again for what its peer is now. */
 static bool
 same_best(const struct shard *s, const struct shard_table *t, const struct path_set *old,
@@ -179,7 +194,7 @@ same_best(const struct shard *s, const struct shard_table *t, const struct path_
 	const struct rib_path *a = &old->path[0], *b = &now->path[0];
 
 	return old->eligible > 0 && now->eligible > 0 && is_of(a, b->peer, b->path_id) &&
-	       a->accepted.v == b->accepted.v && a->label_flags == b->label_flags &&
+	       a->accepted.v == b->accepted.v && !flags_differ(a, b) &&
 	       !shard_slot(s, b->peer)->rib[t->family].rerank;
 }
 
@@ -296,8 +311,7 @@ make_change(struct shard *s, struct shard_table *t, struct making *m, const stru
 	bool was = old != NULL && !is_refused(old), is = now != NULL && !is_refused(now);
 
 	if (was && is)
-		m->differs |= old->accepted.v != now->accepted.v ||
-			      old->label_flags != now->label_flags ||
+		m->differs |= old->accepted.v != now->accepted.v || flags_differ(old, now) ||
 			      shard_slot(s, now->peer)->rib[t->family].rerank;
 	else
 		m->differs |= was || is;
@@ -333,6 +347,121 @@ make_old(struct shard *s, struct shard_table *t, struct making *m, const struct 
 	return 0;
 }
 
+/* ---- held paths (struct shard's plan; contract section 5.13) ---- */
+
+/* The one path of a destination that may be held: the one that is, else the best. NULL: none is in use. */
+static const struct rib_path *
+hold_candidate(const struct shard *s, const struct shard_table *t, const struct path_set *old)
+{
+	const struct rib_path *best = &old->path[0];
+
+	for (unsigned i = 0; i < old->count; i++)
+		if (rib_path_held(&old->path[i]))
+			return path_doomed(s, t, &old->path[i]) ? NULL : &old->path[i];
+	return old->eligible > 0 && best->peer.v != PEER_SELF.v && !path_doomed(s, t, best) ? best
+											    : NULL;
+}
+
+/* Is a path among those made so far that forwards? */
+static bool
+keep_usable(const struct shard *s, const struct making *m)
+{
+	for (unsigned i = 0; i < m->keep; i++)
+		if (s->keep[i].label_flags & PATH_NEXT_HOP_UP)
+			return true;
+	return false;
+}
+
+/* The path as it was, in use though policy refuses it; `received`: what is kept of the peer's announcement. */
+static struct rib_path
+path_hold(const struct rib_path *p, uint16_t epoch, struct attr_id received)
+{
+	struct rib_path now = *p;
+
+	now.label_flags |= PATH_HELD;
+	now.received = received;
+	atomic_store_explicit(&now.epoch, epoch, memory_order_relaxed);
+	return now;
+}
+
+/* A held path as policy would have it. False: it goes. */
+static bool
+path_let_go(struct rib_path *p)
+{
+	p->accepted.v = 0;
+	p->label_flags = (p->label_flags & ~0xfffu) | refused_flags(DECISION_REJECTED_BY_POLICY);
+	return p->received.v != 0;
+}
+
+/* Behind make_keep(): the last one comes first, where it was. */
+static void
+keep_first(struct shard *s, const struct making *m, unsigned kept)
+{
+	struct rib_path last;
+
+	if (m->keep == kept || kept == 0)
+		return;
+	last = s->keep[kept];
+	for (unsigned i = kept; i > 0; i--)
+		s->keep[i] = s->keep[i - 1];
+	s->keep[0] = last;
+}
+
+/*
+ * The candidate, after all others: what the edit or a replay makes of it, but held where policy refuses it, nothing else is usable and another
+ * peer of the plan has not finished. 0, -ENOMEM.
+ */
+static int
+make_candidate(struct shard *s, struct shard_table *t, struct making *m,
+	const struct prefix *replayed, const struct rib_path *p, const struct edit *e)
+	RUNS_ON(role_rib)
+{
+	const struct shard_rib_in *r = &shard_slot(s, p->peer)->rib[t->family];
+	bool holds = rib_in_holds(t, r) && !keep_usable(s, m), is_there = true;
+	unsigned kept = m->keep;
+	struct rib_path now = *p;
+	int changed = 0;
+	bool gone = false;
+
+	if (e != NULL && is_of(p, e->peer, e->path_id)) {
+		bool refused = e->accepted != NULL
+				       ? (e->accepted->flags & PATH_REJECTED) != 0 &&
+						 reason_is_policy(flags_refused(e->accepted->flags))
+				       : e->refused;
+
+		if (e->accepted != NULL)
+			path_make(s, t, e, &now);
+		if (refused && holds)
+			now = path_hold(p, shard_epoch(r),
+				e->accepted != NULL ? e->accepted->received : (struct attr_id){0});
+		else
+			is_there = e->accepted != NULL;
+		make_change(s, t, m, p, is_there ? &now : NULL);
+		keep_first(s, m, kept);
+		return 0;
+	}
+	if (replayed != NULL && p->received.v != 0)
+		changed = replay_path(s, t, replayed, &now, &gone);
+	if (changed < 0)
+		return changed;
+	if (changed > 0 && !gone && is_refused(&now) && holds &&
+		reason_is_policy(shard_path_refused(&now)))
+		now = path_hold(p, shard_epoch(r), p->received);
+	else if (changed == 0 && rib_path_held(p) && !holds)
+		is_there = path_let_go(&now);
+	if (!is_refused(&now) && refresh_flags(s, t, &now))
+		m->differs = true;
+	if (gone || !is_there)
+		make_change(s, t, m, p, NULL);
+	else if (now.label_flags != p->label_flags || now.accepted.v != p->accepted.v ||
+		 now.received.v != p->received.v)
+		make_change(s, t, m, p, &now);
+	else
+		make_keep(s, m, &now);
+	keep_first(s, m, kept);
+	return 0;
+}
+
 /* 0, -ENOMEM. */
 static int
 make(struct shard *s, struct shard_table *t, struct making *m, const struct dest_view *view,
@@ -340,7 +469,8 @@ make(struct shard *s, struct shard_table *t, struct making *m, const struct dest
 {
 	const struct prefix *replayed = e == NULL && t->keeps != NULL ? &view->prefix : NULL;
 	const struct path_set *old = view->paths;
-	const struct rib_path *edited = NULL;
+	const struct rib_path *edited = NULL,
+			      *candidate = table_holds(t) ? hold_candidate(s, t, old) : NULL;
 	struct rib_path now;
 	int err = 0;
 
@@ -353,8 +483,11 @@ make(struct shard *s, struct shard_table *t, struct making *m, const struct dest
 	for (unsigned i = 0; err == 0 && i < old->count; i++) {
 		const struct rib_path *p = &old->path[i];
 
-		if (e != NULL && is_of(p, e->peer, e->path_id)) {
+		if (e != NULL && is_of(p, e->peer, e->path_id))
 			edited = p;
+		if (p == candidate)
+			continue;
+		if (p == edited) {
 			if (e->accepted != NULL)
 				path_make(s, t, e, &now);
 			make_change(s, t, m, p, e->accepted != NULL ? &now : NULL);
@@ -366,6 +499,8 @@ make(struct shard *s, struct shard_table *t, struct making *m, const struct dest
 		path_make(s, t, e, &now);
 		make_change(s, t, m, NULL, &now);
 	}
+	if (err == 0 && candidate != NULL)
+		err = make_candidate(s, t, m, replayed, candidate, e);
 	return err;
 }
 
@@ -429,7 +564,7 @@ static bool
 again_same_edit(const struct shard_again *a, const struct edit *e)
 {
 	if (a->peer.v != e->peer.v || a->path_id != e->path_id ||
-		a->announce != (e->accepted != NULL))
+		a->announce != (e->accepted != NULL) || a->refused != e->refused)
 		return false;
 	return !a->announce || (a->label == e->label && a->flags == e->accepted->flags &&
 				       a->accepted.v == e->accepted->id.v &&
@@ -457,6 +592,7 @@ again_begin(struct shard *s, struct shard_table *t, struct dest_id id, struct de
 	if (e != NULL) {
 		a->peer = e->peer;
 		a->path_id = e->path_id;
+		a->refused = e->refused;
 	}
 	if (e != NULL && e->accepted != NULL) {
 		a->announce = true;
@@ -593,7 +729,8 @@ dest_redecide(
 {
 	if (again_run(s, t, id, NULL))
 		return 0;
-	return view->paths->count == 1 && replays_alone(t) ? replay_only(s, t, id, view)
+	return view->paths->count == 1 && replays_alone(t) && !table_holds(t)
+		       ? replay_only(s, t, id, view)
 							    : rebuild(s, t, id, view, NULL);
 }
 
@@ -623,9 +760,13 @@ static bool
 announce_same(const struct rib_path *p, const struct edit *e, const struct shard_rib_in *r)
 {
 	uint32_t flags = e->label << 12 | e->accepted->flags;
+	uint32_t generation = PATH_GENERATIONS << PATH_GENERATION_SHIFT;
 
+	if (flags & PATH_REJECTED || e->peer.v == PEER_SELF.v)
+		generation = 0;
 	return !r->rerank && p->accepted.v == e->accepted->id.v &&
-	       p->received.v == e->accepted->received.v && p->label_flags == flags;
+	       p->received.v == e->accepted->received.v &&
+	       (p->label_flags & ~generation) == flags;
 }
 
 /* Only the stamp of path `index`; in place where nobody shares it. 0, -ENOMEM. */
@@ -688,9 +829,9 @@ path_announce(struct shard *s, struct shard_table *t, struct peer_id peer, const
 
 int
 path_withdraw(struct shard *s, struct shard_table *t, struct peer_id peer, const struct prefix *p,
-	uint32_t path_id)
+	uint32_t path_id, bool refused)
 {
-	struct edit e = {.peer = peer, .path_id = path_id};
+	struct edit e = {.peer = peer, .path_id = path_id, .refused = refused};
 	struct dest_view view;
 	struct dest_id id = dest_find(t->dests, p);
 

@@ -358,7 +358,7 @@ judge(const struct judged *j, const struct prefix *prefix, struct wanted *w,
 static bool
 as_wanted(const struct rib_path *p, const struct wanted *w)
 {
-	return shard_path_refused(p) == w->refused &&
+	return shard_path_refused(p) == w->refused && !rib_path_held(p) &&
 	       (w->refused != DECISION_EQUAL || p->accepted.v == w->accepted.v);
 }
 
@@ -487,6 +487,6 @@ replay_path(struct shard *s, struct shard_table *t, const struct prefix *prefix,
 	if (err != 0)
 		return err;
 	p->accepted = s->accepted[w.outcome].id;
-	p->label_flags = label | s->accepted[w.outcome].flags;
+	p->label_flags = label | s->accepted[w.outcome].flags | j.rib->generation_flags;
 	return 1;
 }

@@ -116,6 +116,15 @@ rejudge_start(struct shard *s, struct vrf_id vrf)
 	redecide(s, vrf, true);
 }
 
+void
+release_start(struct shard_table *t)
+{
+	if (t->held == 0)
+		return;
+	t->releasing = true;
+	t->release_from = job_begin(t);
+}
+
 static void
 keeps_list(struct shard_table *t, struct shard_rib_in *r)
 {
@@ -172,6 +181,8 @@ concerned(const struct shard *s, const struct shard_table *t, const struct path_
 
 		if (t->sweeps != NULL && path_doomed(s, t, p))
 			return true;
+		if (t->releasing && rib_path_held(p))
+			return true;
 		if (!t->redecide)
 			continue;
 		n = next_hop_of(s, t->vrf, p);
@@ -209,7 +220,7 @@ jobs_restart(struct shard_table *t)
 		r->from = position(t);
 	for (struct shard_rib_in *r = t->keeps; r != NULL; r = r->keeps_next)
 		r->replay_from = r->let_go_from = position(t);
-	t->redecide_from = position(t);
+	t->redecide_from = t->release_from = position(t);
 }
 
 static void
@@ -273,7 +284,9 @@ jobs_finish(struct shard *s, struct shard_table *t) RUNS_ON(role_rib)
 	}
 	if (t->keeps != NULL)
 		keeps_finish(s, t);
-	if (t->sweeps == NULL && !t->redecide && t->keeps == NULL)
+	if (t->releasing && job_covered(t, t->release_from))
+		t->releasing = false;
+	if (t->sweeps == NULL && !t->redecide && t->keeps == NULL && !t->releasing)
 		t->walking = false;
 }
 
@@ -328,7 +341,7 @@ may_walk(const struct shard_table *t, bool hold)
 	for (const struct shard_rib_in *r = t->keeps; hold && r != NULL; r = r->keeps_next)
 		if (r->letting_go)
 			return false;
-	return t->walking && !(hold && t->sweeps != NULL);
+	return t->walking && !(hold && (t->sweeps != NULL || t->releasing));
 }
 
 bool
