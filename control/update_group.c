@@ -180,7 +180,8 @@ group_find(struct update_groups *s, const struct update_rules *rules, uint8_t ne
 	struct update_group *g;
 
 	for (g = s->groups; g != NULL; g = g->next) {
-		if (g->error == 0 && !g->frozen && g->next_hop_len == next_hop_len &&
+		/* a new member is told nothing by the rules before a plan */
+		if (g->error == 0 && !g->frozen && !g->planned && g->next_hop_len == next_hop_len &&
 			rules_equal(&g->rules, rules))
 			break;
 	}

@@ -73,6 +73,24 @@ struct update_group *update_group_leave(struct update_member *m) RUNS_ON(role_se
 bool update_group_dismantle(struct update_group *g, uint64_t deadline_ns) RUNS_ON(role_session);
 
 /*
+ * The plan of a commit that changes import rules of peers, and export rules of groups, of one family. Between begin and end a group whose rules change
+ * judges a destination by the rules under which its best path was judged: by the new rules where the path carries one of the plan's generations
+ * (rib_path_generation()), or where its peer is not of the plan, else by the old rules. A destination that has a usable path, that was advertised, and
+ * that the rules refuse stays advertised as it was. Nothing else is evaluated until the end, which makes one walk of differences. Both rules'
+ * policies are used until then.
+ * begin: before a shard runs the new import rules. Again, while a plan runs: joins it.
+ */
+struct update_plan_part {
+	struct peer_id peer;
+	enum family family;
+};
+void update_groups_plan_begin(struct update_groups *s, unsigned generation, const struct update_plan_part *parts, unsigned count)
+	RUNS_ON(role_session);
+void update_groups_plan_end(struct update_groups *s, enum family family) RUNS_ON(role_session);
+/* All members have their new rules: a group whose members differ is split at once. */
+void update_groups_settle(struct update_groups *s) RUNS_ON(role_session);
+
+/*
  * Another export policy, or other rules (those below the line): differences are sent. The old policy is not used any more after the
  * last member that had it was given another one.
  */

@@ -129,6 +129,7 @@ struct outcome {
 	uint16_t slot; /* policy_verdict.outcome */
 	uint8_t kind; /* enum route_source */
 	bool used;
+	bool before; /* by update_group.before */
 	uint32_t originator; /* of what is reflected; a peer may come back as another */
 	struct attr_id exported;
 };
@@ -138,6 +139,9 @@ struct update_group {
 	struct update_group *next;
 	uint32_t id;
 	struct update_rules rules; /* peer_as, peer: only where they matter */
+	/* Of a plan: the rules changed, and destinations whose best path the old import rules judged go by `before`. */
+	bool planned, by_before; /* by_before: within an evaluation, `rules` and `before` have changed places */
+	struct update_rules before;
 	uint8_t next_hop_len; /* of "self": 4, 16, 32; 0: the members have none of the family */
 	struct shards_table table; /* ids of destinations are those of all shards */
 	struct adj_rib_out *out;
@@ -222,6 +226,10 @@ struct update_groups {
 	struct shards shards;
 	struct journal *journal;
 	struct policy_eval *eval;
+	struct update_plan {
+		uint8_t generations; /* bit by generation; 0: none runs */
+		uint64_t peers[PEER_MAX / 64];
+	} plan[FAMILY_COUNT];
 	bool loading; /* update_groups_gather() */
 	uint64_t now_ns; /* with it */
 
@@ -229,7 +237,7 @@ struct update_groups {
 	const struct update_group *run_group;
 	struct attr_id run_set;
 	enum route_source run_kind;
-	bool run_valid;
+	bool run_valid, run_before;
 	/* of one call: neighbours mostly share their set, so what was found out about the last one is not looked up again */
 	struct told_run {
 		const struct update_group *group; /* NULL: none */
@@ -306,6 +314,8 @@ void member_first_told(struct update_member *m, struct output *o) RUNS_ON(role_s
 int rules_evaluate(struct update_group *g, struct dest_id id, const struct dest_view *view, struct adj_route *r);
 int rules_default(struct update_group *g, struct adj_route *r);
 void rules_forget(struct update_group *g);
+/* `g` goes by `to` from here on: within a plan, for what is judged by it; else a walk of differences is owed. */
+void rules_take(struct update_group *g, const struct update_rules *to) RUNS_ON(role_session);
 /* What was found out about peers and runs of sets was lent until the last quiescent report. */
 void rules_run_end(struct update_groups *s);
 /* With what does not matter left out, so that equal ones compare equal. */

@@ -391,8 +391,8 @@ cache_find(struct update_group *g, const struct outcome *key, struct outcome **s
 	struct outcome *o = &g->cache[h % OUTCOME_CACHE];
 
 	*slot = o;
-	if (!o->used || o->accepted.v != key->accepted.v || o->serial != key->serial ||
-		o->slot != key->slot || o->kind != key->kind || o->originator != key->originator)
+	if (!o->used || o->before != key->before || o->accepted.v != key->accepted.v ||
+		o->serial != key->serial || o->slot != key->slot || o->kind != key->kind || o->originator != key->originator)
 		return false;
 	*set = o->exported;
 	if (set->v != 0)
@@ -466,8 +466,8 @@ policy_run(struct update_group *g, struct attr_id accepted, const struct attr_se
 	*v = (struct policy_verdict){.permit = true, .attrs = attrs};
 	if (!policy_runs(&g->rules))
 		return 0;
-	if (!s->run_valid || s->run_group != g || s->run_set.v != accepted.v ||
-		s->run_kind != kind) {
+	if (!s->run_valid || s->run_group != g || s->run_before != g->by_before ||
+		s->run_set.v != accepted.v || s->run_kind != kind) {
 		struct policy_context context = {
 			.peer = g->rules.peer, .family = g->rules.family, .source = kind};
 
@@ -476,6 +476,7 @@ policy_run(struct update_group *g, struct attr_id accepted, const struct attr_se
 		err = attrs != NULL ? policy_eval_begin(s->eval, g->rules.policy, attrs, &context)
 				    : -ENOMEM;
 		s->run_group = g;
+		s->run_before = g->by_before;
 		s->run_set = accepted;
 		s->run_kind = kind;
 		s->run_valid = err == 0;
@@ -530,8 +531,8 @@ told_run(struct update_group *g, unsigned shard, const struct rib_path *best,
 	return run;
 }
 
-int
-rules_evaluate(struct update_group *g, struct dest_id id, const struct dest_view *view,
+static int
+evaluate(struct update_group *g, struct dest_id id, const struct dest_view *view,
 	struct adj_route *r)
 {
 	const struct told_run *run;
@@ -559,7 +560,8 @@ rules_evaluate(struct update_group *g, struct dest_id id, const struct dest_view
 	key = (struct outcome){.accepted = run->accepted,
 		.serial = run->serial,
 		.slot = (uint16_t)v.outcome,
-		.kind = (uint8_t)run->kind};
+		.kind = (uint8_t)run->kind,
+		.before = g->by_before};
 	if (run->kind == SOURCE_INTERNAL && g->rules.kind != UPDATE_EXTERNAL)
 		key.originator = source != NULL ? source->router_id : 0;
 	if (!cache_find(g, &key, &slot, &r->set)) {
@@ -572,15 +574,123 @@ rules_evaluate(struct update_group *g, struct dest_id id, const struct dest_view
 	return err;
 }
 
+/* ---- within a plan (struct update_plan) ---- */
+
+/* The old import rules judged the best path: its peer is of the plan, and the path has not changed since. */
+static bool
+judged_before(const struct update_group *g, const struct dest_view *view)
+{
+	const struct update_plan *plan = &g->set->plan[g->rules.family];
+	const struct rib_path *best;
+
+	if (!g->planned || view->paths == NULL || view->paths->eligible == 0)
+		return false;
+	best = &view->paths->path[0];
+	return (plan->peers[best->peer.v / 64] >> best->peer.v % 64 & 1) &&
+	       !(plan->generations >> rib_path_generation(best) & 1);
+}
+
+/* Old and new rules change places, for one evaluation. */
+static void
+rules_swap(struct update_group *g)
+{
+	struct update_rules r = g->rules;
+
+	g->rules = g->before;
+	g->before = r;
+	g->by_before = !g->by_before;
+}
+
+/*
+ * Which rules refuse a destination now says nothing about the end: until that, a group that advertises it goes on, as long as there is a usable
+ * path. *r gets a reference.
+ */
+static void
+advertised_stays(
+	struct update_group *g, struct dest_id id, const struct dest_view *view, struct adj_route *r)
+{
+	if (!g->planned || r->set.v != 0 || view->paths == NULL || view->paths->eligible == 0)
+		return;
+	*r = adj_rib_out_get(g->out, id);
+	if (r->set.v != 0)
+		attr_ref(g->set->c.exported, r->set, 1);
+}
+
+int
+rules_evaluate(struct update_group *g, struct dest_id id, const struct dest_view *view,
+	struct adj_route *r)
+{
+	int err;
+
+	if (judged_before(g, view)) {
+		rules_swap(g);
+		err = evaluate(g, id, view, r);
+		rules_swap(g);
+	} else {
+		err = evaluate(g, id, view, r);
+	}
+	if (err == 0)
+		advertised_stays(g, id, view, r);
+	return err;
+}
+
+/* Our own default route changes with the walk at the plan's end. */
 int
 rules_default(struct update_group *g, struct adj_route *r)
 {
+	bool before = g->planned;
 	struct attr_set none;
+	int err = 0;
 
 	*r = (struct adj_route){0};
-	if (!g->rules.default_originate)
-		return 0;
-	memset(&none, 0, sizeof(none));
-	none.origin = ORIGIN_IGP;
-	return exported_make(g, 0, &none, SOURCE_NETWORK, NULL, &r->set);
+	if (before)
+		rules_swap(g);
+	if (g->rules.default_originate) {
+		memset(&none, 0, sizeof(none));
+		none.origin = ORIGIN_IGP;
+		err = exported_make(g, 0, &none, SOURCE_NETWORK, NULL, &r->set);
+	}
+	if (before)
+		rules_swap(g);
+	return err;
+}
+
+void
+rules_take(struct update_group *g, const struct update_rules *to)
+{
+	bool plan = g->set->plan[g->rules.family].generations != 0;
+
+	if (plan) {
+		/* of two plans at once: what the first one's rules judged is what is advertised by now */
+		g->before = g->rules;
+		g->planned = true;
+		rules_forget(g);
+	}
+	g->rules = *to;
+	if (!plan)
+		policy_walk_owe(g);
+}
+
+void
+update_groups_plan_begin(struct update_groups *s, unsigned generation,
+	const struct update_plan_part *parts, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++) {
+		struct update_plan *p = &s->plan[parts[i].family];
+
+		p->generations |= (uint8_t)(1u << generation);
+		p->peers[parts[i].peer.v / 64] |= 1ull << parts[i].peer.v % 64;
+	}
+}
+
+void
+update_groups_plan_end(struct update_groups *s, enum family family)
+{
+	s->plan[family] = (struct update_plan){0};
+	for (struct update_group *g = s->groups; g != NULL; g = g->next) {
+		if (g->rules.family != family || !g->planned)
+			continue;
+		g->planned = false;
+		policy_walk_owe(g);
+	}
 }

@@ -46,6 +46,7 @@ void
 split_settle(struct update_group *g)
 {
 	struct update_member *m = member_other(g);
+	struct update_rules rules;
 
 	if (m == NULL) {
 		g->rules_due_ns = 0;
@@ -56,9 +57,9 @@ split_settle(struct update_group *g)
 			g->rules_due_ns = now_ns() + g->set->c.settle_ns;
 		return;
 	}
-	/* Nobody has the old rules any more: from here on they are not looked at. */
-	g->rules = rules_normal(&m->rules);
-	policy_walk_owe(g);
+	/* No member has the old rules any more. */
+	rules = rules_normal(&m->rules);
+	rules_take(g, &rules);
 	g->rules_due_ns = 0;
 	g->frozen = member_other(g) != NULL;
 }
@@ -80,6 +81,8 @@ copy_begin(struct update_group *g, const struct update_member *m)
 		n->walk.over = &n->table;
 	if (n->catch_up_walk.over != NULL)
 		n->catch_up_walk.over = &n->table;
+	if (!n->planned)
+		n->before = g->rules;
 	n->rules = rules_normal(&m->rules);
 	memset(n->cache, 0, sizeof(n->cache));
 	n->stats = (struct update_group_stats){0};
@@ -164,7 +167,9 @@ copy_end(struct update_group *g)
 	}
 	stream_trim(g);
 	n->frozen = false;
-	policy_walk_owe(n);
+	n->planned = n->set->plan[n->rules.family].generations != 0;
+	if (!n->planned)
+		policy_walk_owe(n);
 	n->version++;
 	g->version++;
 	if (n->members != NULL)
@@ -263,7 +268,7 @@ member_settling(const struct update_member *m)
 static bool
 member_settles(const struct update_group *g, const struct update_member *m)
 {
-	return member_settling(m) && m->error == 0 && !m->dumping && m->state != MEMBER_JOINING &&
+	return member_settling(m) && m->error == 0 && !g->planned && !m->dumping && m->state != MEMBER_JOINING &&
 	       g->policy_end == 0 && g->kind != WALK_POLICY && !g->policy_within &&
 	       member_agrees(m, &g->rules);
 }
@@ -299,6 +304,14 @@ settle_step(struct update_group *g)
 }
 
 /* ---- what the session asks ---- */
+
+void
+update_groups_settle(struct update_groups *s)
+{
+	for (struct update_group *g = s->groups; g != NULL; g = g->next)
+		if (g->rules_due_ns != 0)
+			g->rules_due_ns = 1; /* long ago */
+}
 
 void
 update_group_rules(struct update_member *m, const struct update_rules *r)

@@ -460,7 +460,7 @@ ahead_step(struct ahead *a, const struct update_group *g, const struct journal_e
 static bool
 is_silent(const struct update_group *g)
 {
-	return rules_silent(&g->rules) && g->catch_up == CATCH_UP_NONE && g->deferred == 0 &&
+	return rules_silent(&g->rules) && !g->planned && g->catch_up == CATCH_UP_NONE && g->deferred == 0 &&
 	       adj_rib_out_count(g->out) == 0;
 }
 
