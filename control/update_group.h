@@ -75,9 +75,9 @@ bool update_group_dismantle(struct update_group *g, uint64_t deadline_ns) RUNS_O
 /*
  * The plan of a commit that changes import rules of peers, and export rules of groups, of one family. Between begin and end a group whose rules change
  * judges a destination by the rules under which its best path was judged: by the new rules where the path carries one of the plan's generations
- * (rib_path_generation()), or where its peer is not of the plan, else by the old rules. A destination that has a usable path, that was advertised, and
- * that the rules refuse stays advertised as it was. Nothing else is evaluated until the end, which makes one walk of differences. Both rules'
- * policies are used until then.
+ * (rib_path_generation()), or where its peer is not of the plan, else by the old rules. Destinations that do not change are not evaluated until
+ * the end, which makes one walk of differences. Where the plan has several peers, a destination that is advertised, has a usable path and is
+ * refused by the rules stays advertised as it was until the end. Both rules' policies are used until then.
  * begin: before a shard runs the new import rules. Again, while a plan runs: joins it.
  */
 struct update_plan_part {

@@ -140,6 +140,7 @@ struct update_group {
 	uint32_t id;
 	struct update_rules rules; /* peer_as, peer: only where they matter */
 	/* Of a plan: the rules changed, and destinations whose best path the old import rules judged go by `before`. */
+	bool stays; /* of a plan: something is advertised that the rules refuse for now */
 	bool planned, by_before; /* by_before: within an evaluation, `rules` and `before` have changed places */
 	struct update_rules before;
 	uint8_t next_hop_len; /* of "self": 4, 16, 32; 0: the members have none of the family */
@@ -227,7 +228,8 @@ struct update_groups {
 	struct journal *journal;
 	struct policy_eval *eval;
 	struct update_plan {
-		uint8_t generations; /* bit by generation; 0: none runs */
+		uint16_t peer_count; /* 0: none runs */
+		uint8_t generations; /* bit by generation */
 		uint64_t peers[PEER_MAX / 64];
 	} plan[FAMILY_COUNT];
 	bool loading; /* update_groups_gather() */

@@ -602,18 +602,21 @@ rules_swap(struct update_group *g)
 }
 
 /*
- * Which rules refuse a destination now says nothing about the end: until that, a group that advertises it goes on, as long as there is a usable
- * path. *r gets a reference.
+ * While several peers' routes are judged anew, a best path between the old and the new one says nothing about the end: what the group advertises
+ * stays, as long as there is a usable path. *r gets a reference.
  */
 static void
 advertised_stays(
 	struct update_group *g, struct dest_id id, const struct dest_view *view, struct adj_route *r)
 {
-	if (!g->planned || r->set.v != 0 || view->paths == NULL || view->paths->eligible == 0)
+	if (g->set->plan[g->rules.family].peer_count < 2 || r->set.v != 0 || view->paths == NULL ||
+		view->paths->eligible == 0)
 		return;
 	*r = adj_rib_out_get(g->out, id);
-	if (r->set.v != 0)
-		attr_ref(g->set->c.exported, r->set, 1);
+	if (r->set.v == 0)
+		return;
+	attr_ref(g->set->c.exported, r->set, 1);
+	g->stays = true;
 }
 
 int
@@ -658,7 +661,7 @@ rules_default(struct update_group *g, struct adj_route *r)
 void
 rules_take(struct update_group *g, const struct update_rules *to)
 {
-	bool plan = g->set->plan[g->rules.family].generations != 0;
+	bool plan = g->set->plan[g->rules.family].peer_count > 0;
 
 	if (plan) {
 		/* of two plans at once: what the first one's rules judged is what is advertised by now */
@@ -677,9 +680,11 @@ update_groups_plan_begin(struct update_groups *s, unsigned generation,
 {
 	for (unsigned i = 0; i < count; i++) {
 		struct update_plan *p = &s->plan[parts[i].family];
+		uint64_t *word = &p->peers[parts[i].peer.v / 64], bit = 1ull << parts[i].peer.v % 64;
 
 		p->generations |= (uint8_t)(1u << generation);
-		p->peers[parts[i].peer.v / 64] |= 1ull << parts[i].peer.v % 64;
+		p->peer_count += !(*word & bit);
+		*word |= bit;
 	}
 }
 
@@ -688,9 +693,9 @@ update_groups_plan_end(struct update_groups *s, enum family family)
 {
 	s->plan[family] = (struct update_plan){0};
 	for (struct update_group *g = s->groups; g != NULL; g = g->next) {
-		if (g->rules.family != family || !g->planned)
+		if (g->rules.family != family || !(g->planned || g->stays))
 			continue;
-		g->planned = false;
+		g->planned = g->stays = false;
 		policy_walk_owe(g);
 	}
 }

@@ -167,7 +167,7 @@ copy_end(struct update_group *g)
 	}
 	stream_trim(g);
 	n->frozen = false;
-	n->planned = n->set->plan[n->rules.family].generations != 0;
+	n->planned = n->set->plan[n->rules.family].peer_count > 0;
 	if (!n->planned)
 		policy_walk_owe(n);
 	n->version++;

@@ -177,7 +177,31 @@ publish(struct shard *s, struct shard_table *t, struct dest_id id, struct path_s
 	entry_commit(s, t, id, sequence, aside);
 }
 
-/* Marks of a plan are nothing that anybody is told of. */
+/* Has the path the mark of its peer's plan, if there is one? */
+static bool
+is_marked(const struct rib_path *p, const struct shard_rib_in *r)
+{
+	return r->generation_flags == 0 || (p->label_flags & PATH_REJECTED) ||
+	       (p->label_flags & PATH_GENERATIONS << PATH_GENERATION_SHIFT) == r->generation_flags;
+}
+
+static void
+path_mark(struct rib_path *p, const struct shard_rib_in *r)
+{
+	if (!is_marked(p, r))
+		p->label_flags = (p->label_flags & ~(PATH_GENERATIONS << PATH_GENERATION_SHIFT)) |
+				 r->generation_flags;
+}
+
+/* A replay has found it as it is to be. The mark alone is no reason to publish the set. */
+static void
+path_judged(struct rib_path *p, const struct shard_rib_in *r)
+{
+	if (r->replaying)
+		path_mark(p, r);
+}
+
+/* The marks of a plan change nothing that is forwarded or advertised. */
 static bool
 flags_differ(const struct rib_path *a, const struct rib_path *b)
 {
@@ -340,6 +364,8 @@ make_old(struct shard *s, struct shard_table *t, struct making *m, const struct 
 		return changed;
 	if (!is_refused(&now) && refresh_flags(s, t, &now))
 		m->differs = true;
+	if (replayed != NULL && p->received.v != 0)
+		path_judged(&now, &shard_slot(s, p->peer)->rib[t->family]);
 	if (changed > 0)
 		make_change(s, t, m, p, gone ? NULL : &now);
 	else
@@ -456,8 +482,11 @@ make_candidate(struct shard *s, struct shard_table *t, struct making *m,
 	else if (now.label_flags != p->label_flags || now.accepted.v != p->accepted.v ||
 		 now.received.v != p->received.v)
 		make_change(s, t, m, p, &now);
-	else
+	else {
+		if (replayed != NULL && p->received.v != 0)
+			path_judged(&now, r);
 		make_keep(s, m, &now);
+	}
 	keep_first(s, m, kept);
 	return 0;
 }
@@ -769,16 +798,17 @@ announce_same(const struct rib_path *p, const struct edit *e, const struct shard
 	       (p->label_flags & ~generation) == flags;
 }
 
-/* Only the stamp of path `index`; in place where nobody shares it. 0, -ENOMEM. */
+/* Only the stamp and the mark of path `index`; in place where no other destination shares them and the mark stays. 0, -ENOMEM. */
 static int
 restamp(struct shard *s, struct shard_table *t, struct dest_id id, const struct dest_view *view,
 	unsigned index, const struct edit *e) RUNS_ON(role_rib)
 {
-	uint16_t epoch = shard_epoch(&shard_slot(s, e->peer)->rib[t->family]);
+	const struct shard_rib_in *r = &shard_slot(s, e->peer)->rib[t->family];
+	uint16_t epoch = shard_epoch(r);
 	struct making m = {.keep = view->paths->count};
 	struct path_set *set;
 
-	if (dest_stamp(t->dests, id, index, epoch))
+	if (is_marked(&view->paths->path[index], r) && dest_stamp(t->dests, id, index, epoch))
 		return 0;
 	set = path_set_alloc(t->dests, view->paths->count);
 	if (set == NULL)
@@ -788,6 +818,7 @@ restamp(struct shard *s, struct shard_table *t, struct dest_id id, const struct 
 	for (unsigned i = 0; i < set->count; i++)
 		set->path[i] = view->paths->path[i];
 	atomic_store_explicit(&set->path[index].epoch, epoch, memory_order_relaxed);
+	path_mark(&set->path[index], r);
 	made_publish(s, t, id, set, e, &m);
 	return 0;
 }
@@ -818,7 +849,7 @@ path_announce(struct shard *s, struct shard_table *t, struct peer_id peer, const
 		return announce_first(s, t, id, &e);
 	same = path_find(view.paths, peer, e.path_id);
 	if (same != NULL && announce_same(same, &e, r))
-		return stamp(same) == shard_epoch(r)
+		return stamp(same) == shard_epoch(r) && is_marked(same, r)
 			       ? 0
 			       : restamp(s, t, id, &view, (unsigned)(same - view.paths->path), &e);
 	/* another best path may not go to somebody who had the old one */
