@@ -7,6 +7,7 @@
 #include "lpm/base.h"
 
 #include <rte_mbuf.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -121,22 +122,28 @@ high_pairs_of(words8 a, words8 b)
 static __rte_always_inline uint64_t
 load_lengths(const struct rte_mbuf *m)
 {
-	uint64_t v; /* pkt_len, data_len and what is behind it */
+	uint64_t v; /* pkt_len, data_len, vlan_tci */
 
 	memcpy(&v, &m->pkt_len, sizeof(v));
 	return v;
 }
 
-/* What eight buffers hold: pkt_len, and data_len. */
+static_assert(offsetof(struct rte_mbuf, vlan_tci) == offsetof(struct rte_mbuf, pkt_len) + 6,
+	"in the word that load_lengths() reads");
+
+/* Of eight buffers: pkt_len, data_len and vlan_tci (0 where the device took no VLAN tag off the frame). */
 static __rte_always_inline void
-lengths_of(struct rte_mbuf *const *pkt, words8 *present, words8 *linear)
+lengths_of(struct rte_mbuf *const *pkt, words8 *present, words8 *linear, words8 *vlan)
 {
+	words8 second;
+
 	longs4 front = {load_lengths(pkt[0]), load_lengths(pkt[1]), load_lengths(pkt[4]),
 		load_lengths(pkt[5])};
 	longs4 back = {load_lengths(pkt[2]), load_lengths(pkt[3]), load_lengths(pkt[6]),
 		load_lengths(pkt[7])};
 
 	*present = __builtin_shufflevector((words8)front, (words8)back, 0, 2, 8, 10, 4, 6, 12, 14);
-	*linear = __builtin_shufflevector((words8)front, (words8)back, 1, 3, 9, 11, 5, 7, 13, 15) &
-		  0xffff;
+	second = __builtin_shufflevector((words8)front, (words8)back, 1, 3, 9, 11, 5, 7, 13, 15);
+	*linear = second & 0xffff;
+	*vlan = second >> 16;
 }

@@ -29,6 +29,16 @@ forward_is_group(const struct rte_mbuf *m)
 	return *rte_pktmbuf_mtod(m, const uint8_t *) & 1;
 }
 
+/*
+ * The device took the VLAN tag off the frame although no port asks for that. Forwarded, the packet would leave its VLAN. A tag of all zeros
+ * means no VLAN (IEEE 802.1Q 6.9), so classification looks at packets with another tag only.
+ */
+static inline bool
+forward_vlan_stripped(const struct rte_mbuf *m)
+{
+	return (m->ol_flags & RTE_MBUF_F_RX_VLAN_STRIPPED) && m->vlan_tci != 0;
+}
+
 /* What the link added behind the datagram of `ip_len` bytes is not forwarded. */
 static inline void
 forward_trim(struct rte_mbuf *m, unsigned ip_len)

@@ -46,6 +46,8 @@ check_header(const struct rte_mbuf *m, const struct rte_ipv4_hdr *ip, uint32_t *
 {
 	unsigned len = rte_pktmbuf_data_len(m), header_len, total_len;
 
+	if (forward_vlan_stripped(m))
+		return DROP_vlan_stripped;
 	if (len < ETHER_LEN + sizeof(*ip))
 		return DROP_too_short;
 	len -= ETHER_LEN;
@@ -115,7 +117,7 @@ classify8(struct lane *l, unsigned i, struct verdicts *all)
 {
 	const uint8_t *const *ip = (const uint8_t *const *)&l->ip[i];
 	words8 r[4], low[2], high[2], first, second, third, source, destination, total, present,
-		linear, behind, upper, sum, bad;
+		linear, vlan, behind, upper, sum, bad;
 
 	for (unsigned k = 0; k < 4; k++)
 		r[k] = load16_of(ip[k], ip[k + 4]);
@@ -130,7 +132,7 @@ classify8(struct lane *l, unsigned i, struct verdicts *all)
 	destination = (words8){load4(ip[0] + 16), load4(ip[1] + 16), load4(ip[2] + 16),
 		load4(ip[3] + 16), load4(ip[4] + 16), load4(ip[5] + 16), load4(ip[6] + 16),
 		load4(ip[7] + 16)};
-	lengths_of(&l->pkt[i], &present, &linear);
+	lengths_of(&l->pkt[i], &present, &linear, &vlan);
 	total = (first >> 24) | (first >> 8 & 0xff00);
 	behind = present - (total + ETHER_LEN);
 	/* ten halves: below 0xa0000, so its halves are 0xffff where it is a multiple of that, and never twice as much */
@@ -138,7 +140,7 @@ classify8(struct lane *l, unsigned i, struct verdicts *all)
 	sum = first + second + third + source + destination - (upper << 16) + upper;
 	bad = (total - 20) | behind | (linear - (ETHER_LEN + 20));
 	bad = (bad & 0x80000000) | martian8(source, destination) | ((first & 0xff) ^ 0x45) |
-	      (halves(sum) ^ 0xffff);
+	      (halves(sum) ^ 0xffff) | vlan;
 	all->odd |= bad;
 	all->trim |= behind;
 	all->expired |= (third & 0xff) - 2;

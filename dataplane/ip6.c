@@ -41,6 +41,8 @@ link_local(const uint8_t a[16])
 static inline enum drop_reason
 check_header(const struct rte_mbuf *m, const struct rte_ipv6_hdr *ip)
 {
+	if (forward_vlan_stripped(m))
+		return DROP_vlan_stripped;
 	if (rte_pktmbuf_data_len(m) < ETHER_LEN + sizeof(*ip))
 		return DROP_too_short;
 	if ((ip->vtc_flow & RTE_BE32(0xf0000000)) != RTE_BE32(0x60000000))
@@ -60,7 +62,7 @@ check_header(const struct rte_mbuf *m, const struct rte_ipv6_hdr *ip)
 /* What classification found of the packets: bits of what is not as it mostly is. */
 struct verdicts {
 	words8 front, to; /* of version and source, of the destination, two packets side by side */
-	words8 behind; /* not 0: the link added something, or there is not all of it */
+	words8 behind; /* not 0: the link added something, or there is not all of it, or a VLAN tag was taken off */
 	words8 lacking; /* below 0: no whole header lies in the first buffer */
 	words8 expired; /* below 0: a hop limit of 0 or 1 */
 	words8 longest;
@@ -72,7 +74,7 @@ classify8(struct lane *l, unsigned i, struct verdicts *all)
 {
 	const words8 front_is = {0x60, 0, 0x20, 0, 0x60, 0, 0x20, 0}, to_is = {0x20, 0, 0, 0, 0x20};
 	const uint8_t *const *ip = (const uint8_t *const *)&l->ip[i];
-	words8 r[4], second, len, present, linear;
+	words8 r[4], second, len, present, linear, vlan;
 
 	for (unsigned k = 0; k < 8; k++)
 		l->first[i + k] = table_v6_index(ip[k] + TO_AT);
@@ -89,8 +91,8 @@ classify8(struct lane *l, unsigned i, struct verdicts *all)
 	/* payload length, next header, hop limit */
 	second = high_pairs_of(low_of(r[0], r[1]), low_of(r[2], r[3]));
 	len = ((second >> 8 & 0xff) | (second << 8 & 0xff00)) + sizeof(struct rte_ipv6_hdr);
-	lengths_of(&l->pkt[i], &present, &linear);
-	all->behind |= (len + ETHER_LEN) ^ present;
+	lengths_of(&l->pkt[i], &present, &linear, &vlan);
+	all->behind |= ((len + ETHER_LEN) ^ present) | vlan;
 	all->lacking |= linear - (uint32_t)(ETHER_LEN + sizeof(struct rte_ipv6_hdr));
 	all->expired |= (second >> 24) - 2;
 	all->longest = larger(all->longest, len);

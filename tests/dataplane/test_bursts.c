@@ -188,6 +188,46 @@ test_short(void **state)
 	assert_int_equal(seen[0], BURST_V4 - 3);
 }
 
+static unsigned stripped;
+
+/* Packets of both families. The device took a VLAN tag off every third, and a tag of zeros (no VLAN) off every third. */
+static unsigned
+stripped_ones(struct rte_mbuf **pkt, unsigned most)
+{
+	if (polls++ > 0) {
+		run_dry(polls > 2);
+		return 0;
+	}
+	for (unsigned i = 0; i < most; i++) {
+		bool v6 = i % 2;
+
+		pkt[i] = numbered(v6);
+		if (i / 2 % 3 == 0)
+			continue;
+		pkt[i]->ol_flags |= RTE_MBUF_F_RX_VLAN | RTE_MBUF_F_RX_VLAN_STRIPPED;
+		if (i / 2 % 3 == 1)
+			continue;
+		pkt[i]->vlan_tci = (uint16_t)(10 + i);
+		sent[v6]--; /* the next packet has the number, as this one is dropped */
+		stripped++;
+	}
+	return most;
+}
+
+static void
+test_vlan_stripped(void **state)
+{
+	(void)state;
+	run(stripped_ones);
+	assert_true(stripped > 16);
+	for (unsigned i = 0; i < DROP_COUNT; i++)
+		assert_int_equal(drops[i], i == DROP_vlan_stripped ? stripped : 0);
+	assert_false(reordered);
+	assert_int_equal(seen[0], sent[0]);
+	assert_int_equal(seen[1], sent[1]);
+	assert_int_equal(seen[0] + seen[1] + stripped, BURST_V4);
+}
+
 /* Each burst is full, and has a pause behind it. */
 static unsigned
 trains(struct rte_mbuf **pkt, unsigned most)
@@ -248,7 +288,8 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_sizes), cmocka_unit_test(test_short), cmocka_unit_test(test_busy_cycles)};
+		cmocka_unit_test(test_sizes), cmocka_unit_test(test_short), cmocka_unit_test(test_vlan_stripped),
+		cmocka_unit_test(test_busy_cycles)};
 	int failed;
 
 	if (!cpu_has_level())
