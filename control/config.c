@@ -398,7 +398,6 @@ take_port(struct check *c, const struct at *at, const json_t *value, void *out)
 	struct config *config = out;
 	struct config_port *port = &config->ports[config->port_count++];
 
-	port->mtu = 1500;
 	CONFIG_TAKE(c, at, value, port_keys, port);
 }
 

@@ -34,7 +34,7 @@ struct config_address {
 struct config_port {
 	const char *name, *device;
 	struct vrf_id vrf;
-	uint16_t mtu;
+	uint16_t mtu; /* 0: the interface's own counts */
 	struct config_address *addresses;
 	unsigned address_count;
 };

@@ -229,6 +229,9 @@ start_ports(void)
 			log_event(LOG_ERROR, "port-failed port=%s error=%d text=\"%s\"", p->name, e, err.text);
 			return e;
 		}
+		if (port_mtu_own(port) > port_mtu(port))
+			log_event(LOG_WARNING, "port-mtu port=%s interface=%u device=%u text=\"the device loses frames that are longer than its MTU\"",
+				p->name, port_mtu_own(port), port_mtu(port));
 	}
 	log_event(LOG_INFO, "dataplane-up dpdk=\"%s\" hugepages=%s ports=%u", dataplane_dpdk_version(), keeld.huge ? "yes" : "no",
 		c->port_count);

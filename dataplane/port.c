@@ -44,7 +44,8 @@
  * Room for a 1,500-byte frame behind the mbuf's headroom and the 256 bytes that XDP keeps before a packet; with
  * header and mbuf well below the page that bounds an AF_XDP buffer.
  */
-#define MBUF_DATA_ROOM (RTE_PKTMBUF_HEADROOM + 256 + 2048)
+#define XDP_HEADROOM 256
+#define MBUF_DATA_ROOM (RTE_PKTMBUF_HEADROOM + XDP_HEADROOM + 2048)
 #define MBUF_CACHE 512
 #define OWN_MBUFS 1023
 #define MBUFS_MAX 131071
@@ -61,6 +62,8 @@ struct port {
 	_Atomic uint64_t mac; /* six bytes as on the wire, then zeros */
 	unsigned ifindex;
 	unsigned rx_queues, tx_queues;
+	bool mtu_given; /* by the configuration; else the interface's own counts */
+	uint16_t mtu_own; /* of the interface when the port was added */
 	bool xdp;
 	bool prepared; /* the interface is ours: xdp_forget lets it go */
 	bool own_program; /* not one that the device arguments named */
@@ -557,6 +560,23 @@ check_busy_poll(struct port *p, struct dataplane_error *err)
 	return 0;
 }
 
+/* No tag is to be taken off frames, as the worker would forward them out of their VLAN. */
+static int
+check_vlan_strip(const struct port *p, struct dataplane_error *err)
+{
+	int strip = RTE_ETH_VLAN_STRIP_OFFLOAD | RTE_ETH_QINQ_STRIP_OFFLOAD;
+	int on = rte_eth_dev_get_vlan_offload(p->ethdev);
+
+	if (on > 0 && (on & strip) != 0 &&
+		rte_eth_dev_set_vlan_offload(p->ethdev, on & ~strip) == 0)
+		on = rte_eth_dev_get_vlan_offload(p->ethdev);
+	if (on > 0 && (on & strip) != 0)
+		return dataplane_fail(err, -ENOTSUP,
+			"port %s: its driver takes VLAN tags off frames, which cannot be switched off",
+			p->name);
+	return 0;
+}
+
 /* relaxed: a value by itself */
 static void
 mac_store(struct port *p, const uint8_t mac[6])
@@ -571,8 +591,8 @@ static int
 start(struct port *p, struct dataplane_error *err)
 {
 	struct rte_ether_addr mac;
-	/* AF_XDP's driver takes no MTU by configuration; some that do refuse it later. */
-	int rc = p->xdp ? rte_eth_dev_set_mtu(p->ethdev, p->mtu) : 0;
+	/* AF_XDP's driver takes no MTU by configuration; drivers that do may refuse it later. */
+	int rc = p->xdp && p->mtu_given ? rte_eth_dev_set_mtu(p->ethdev, p->mtu) : 0;
 
 	if (rc != 0)
 		return dataplane_fail(
@@ -587,47 +607,6 @@ start(struct port *p, struct dataplane_error *err)
 			err, rc, "port %s: has no MAC address: %s", p->name, strerror(-rc));
 	mac_store(p, mac.addr_bytes);
 	return 0;
-}
-
-static int
-bring_up(struct port *p, bool soft, unsigned rx_queues, struct dataplane_error *err)
-{
-	struct rte_eth_dev_info info;
-	struct rte_mempool *pool;
-	int rc = rte_eth_dev_info_get(p->ethdev, &info);
-
-	if (rc != 0)
-		return dataplane_fail(
-			err, rc, "port %s: says nothing of itself: %s", p->name, strerror(-rc));
-	pool = pool_for(soft);
-	if (pool == NULL)
-		return dataplane_fail(err, -ENOMEM,
-			"port %s: no memory for packet buffers in %u MB", p->name, dp.eal_mb);
-	/* AF_XDP keeps three rings full of buffers; a port that starves shows it as loss only. */
-	if (p->xdp && rte_mempool_avail_count(pool) < 3 * RING_SIZE)
-		return dataplane_fail(err, -ENOMEM,
-			"port %s: %u packet buffers left, %u needed: raise /dataplane/memory_mb",
-			p->name, rte_mempool_avail_count(pool), 3 * RING_SIZE);
-	p->mtu_max = info.max_mtu;
-	rc = configure(p, &info, rx_queues, err);
-	if (rc == 0)
-		rc = setup_queues(p, pool, err);
-	if (rc == 0)
-		rc = start(p, err);
-	if (rc == 0 && p->xdp)
-		rc = check_busy_poll(p, err);
-	return rc;
-}
-
-static void
-take_down(struct port *p)
-{
-	(void)rte_eth_dev_stop(p->ethdev);
-	(void)rte_eth_dev_close(p->ethdev);
-	/* Seen with 22.11 and libxdp 1.3: the driver leaves it open, and the queue stays taken. */
-	if (p->xdp_socket >= 0 && is_xdp_socket(p->xdp_socket))
-		(void)close(p->xdp_socket);
-	p->xdp_socket = -1;
 }
 
 /* As the kernel has them. The interface may have another name by now. */
@@ -653,23 +632,117 @@ out:
 	return rc;
 }
 
+/* Without an MTU of the configuration: that of the interface, as far as the device and a packet buffer take such frames. */
+static int
+own_mtu(struct port *p)
+{
+	uint16_t room = MBUF_DATA_ROOM - RTE_PKTMBUF_HEADROOM - (p->xdp ? XDP_HEADROOM : 0) - ETHER_LEN;
+	uint8_t mac[6];
+	int rc;
+
+	if (p->mtu_given)
+		return 0;
+	if (p->mtu_max > room)
+		p->mtu_max = room;
+	rc = p->xdp ? kernel_link(p->ifindex, mac, &p->mtu_own)
+		    : rte_eth_dev_get_mtu(p->ethdev, &p->mtu_own);
+	if (rc == 0)
+		p->mtu = p->mtu_own < p->mtu_max ? p->mtu_own : p->mtu_max;
+	return rc;
+}
+
+static int
+bring_up(struct port *p, bool soft, unsigned rx_queues, struct dataplane_error *err)
+{
+	struct rte_eth_dev_info info;
+	struct rte_mempool *pool;
+	int rc = rte_eth_dev_info_get(p->ethdev, &info);
+
+	if (rc != 0)
+		return dataplane_fail(
+			err, rc, "port %s: says nothing of itself: %s", p->name, strerror(-rc));
+	pool = pool_for(soft);
+	if (pool == NULL)
+		return dataplane_fail(err, -ENOMEM,
+			"port %s: no memory for packet buffers in %u MB", p->name, dp.eal_mb);
+	/* AF_XDP keeps three rings full of buffers; a port that starves shows it as loss only. */
+	if (p->xdp && rte_mempool_avail_count(pool) < 3 * RING_SIZE)
+		return dataplane_fail(err, -ENOMEM,
+			"port %s: %u packet buffers left, %u needed: raise /dataplane/memory_mb",
+			p->name, rte_mempool_avail_count(pool), 3 * RING_SIZE);
+	p->mtu_max = info.max_mtu;
+	rc = own_mtu(p);
+	if (rc != 0)
+		return dataplane_fail(err, rc, "port %s: its MTU cannot be read: %s", p->name,
+			strerror(-rc));
+	rc = configure(p, &info, rx_queues, err);
+	if (rc == 0)
+		rc = setup_queues(p, pool, err);
+	if (rc == 0)
+		rc = start(p, err);
+	if (rc == 0)
+		rc = check_vlan_strip(p, err);
+	if (rc == 0 && p->xdp)
+		rc = check_busy_poll(p, err);
+	return rc;
+}
+
+static void
+take_down(struct port *p)
+{
+	(void)rte_eth_dev_stop(p->ethdev);
+	(void)rte_eth_dev_close(p->ethdev);
+	/* Seen with 22.11 and libxdp 1.3: the driver leaves it open, and the queue stays taken. */
+	if (p->xdp_socket >= 0 && is_xdp_socket(p->xdp_socket))
+		(void)close(p->xdp_socket);
+	p->xdp_socket = -1;
+}
+
+static int
+kernel_mtu_set(unsigned ifindex, uint16_t mtu)
+{
+	struct ifreq r = {.ifr_flags = 0};
+	int rc = 0, fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return -errno;
+	r.ifr_mtu = mtu;
+	if (if_indextoname(ifindex, r.ifr_name) == NULL || ioctl(fd, SIOCSIFMTU, &r) != 0)
+		rc = -errno;
+	close(fd);
+	return rc;
+}
+
 /*
  * An interface of the kernel's that has the port's name stands for it: its addresses, neighbours and link are the port's, and what is
  * addressed to us is the kernel's to receive there. So with NICs whose driver leaves the kernel its own (mlx5), and lab ports.
  */
-static void
-beside_kernel(struct port *p)
+static int
+beside_kernel(struct port *p, struct dataplane_error *err)
 {
 	uint8_t mac[6];
 	uint16_t mtu;
+	int rc;
 
 	p->ifindex = if_nametoindex(p->name);
 	if (p->ifindex == 0)
-		return;
-	if (kernel_link(p->ifindex, mac, &mtu) == 0)
-		mac_store(p, mac);
-	else
+		return 0;
+	if (kernel_link(p->ifindex, mac, &mtu) != 0) {
 		p->ifindex = 0;
+		return 0;
+	}
+	mac_store(p, mac);
+	if (p->mtu_given && mtu != p->mtu) {
+		rc = kernel_mtu_set(p->ifindex, p->mtu);
+		return rc == 0 ? 0
+			       : dataplane_fail(err, rc, "port %s: MTU %u refused by its interface: %s",
+					 p->name, p->mtu, strerror(-rc));
+	}
+	if (!p->mtu_given) {
+		p->mtu_own = mtu;
+		p->mtu = mtu < p->mtu_max ? mtu : p->mtu_max;
+	}
+	return 0;
 }
 
 int
@@ -685,7 +758,7 @@ port_add(const struct port_config *c, unsigned rx_queues, uint16_t *port,
 		return dataplane_fail(
 			err, -ENOSPC, "port %s: at most %u ports", c->name, PORTS_MAX);
 	*p = (struct port){
-		.vrf = c->vrf, .mtu = c->mtu != 0 ? c->mtu : RTE_ETHER_MTU, .xdp_socket = -1};
+		.vrf = c->vrf, .mtu = c->mtu, .mtu_given = c->mtu != 0, .xdp_socket = -1};
 	(void)snprintf(p->name, sizeof(p->name), "%s", c->name);
 	p->xdp = strncmp(c->device, "net_af_xdp", strlen("net_af_xdp")) == 0;
 	if (p->xdp)
@@ -699,12 +772,12 @@ port_add(const struct port_config *c, unsigned rx_queues, uint16_t *port,
 	rc = bring_up(p, soft, rx_queues, err);
 	if (rc == 0 && p->own_program)
 		rc = xdp_attach_check((uint16_t)dp.port_count, p->ifindex, err);
+	if (rc == 0 && p->ifindex == 0)
+		rc = beside_kernel(p, err);
 	if (rc != 0) {
 		take_down(p);
 		goto fail;
 	}
-	if (p->ifindex == 0)
-		beside_kernel(p);
 	*port = (uint16_t)dp.port_count++;
 	return 0;
 fail:
@@ -759,6 +832,12 @@ port_mtu(uint16_t port)
 {
 	return port < dp.port_count ? atomic_load_explicit(&dp.port[port].mtu, memory_order_relaxed)
 				    : 0;
+}
+
+uint16_t
+port_mtu_own(uint16_t port)
+{
+	return port < dp.port_count ? dp.port[port].mtu_own : 0;
 }
 
 void

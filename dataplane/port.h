@@ -32,7 +32,7 @@ struct port_config {
 	const char *name; /* of the kernel interface */
 	const char *device; /* DPDK device arguments */
 	struct vrf_id vrf;
-	uint16_t mtu;
+	uint16_t mtu; /* set on device and kernel interface; 0: the interface's own counts and stays */
 };
 
 /* Room for the text of what went wrong, for the operator: names the place and the reason. */
@@ -60,6 +60,8 @@ unsigned port_count(void);
 const char *port_name(uint16_t port);
 struct vrf_id port_vrf(uint16_t port);
 uint16_t port_mtu(uint16_t port);
+/* The interface's own MTU when the port was added, where port_config.mtu was 0 (else 0): above port_mtu() the device loses long frames. */
+uint16_t port_mtu_own(uint16_t port);
 void port_mac(uint16_t port, uint8_t mac[6]);
 /* The kernel interface that stands for the port (AF_XDP: its iface; else that of the port's name), or 0 where there is none. */
 unsigned port_ifindex(uint16_t port);
