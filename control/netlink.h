@@ -21,6 +21,7 @@ struct netlink_port {
 	unsigned ifindex;
 	struct vrf_id vrf;
 	const char *name;
+	bool xdp; /* AF_XDP: the driver of the interface is the kernel's */
 };
 
 struct netlink_hop {

@@ -144,9 +144,9 @@ void route_mirror_sweep(struct netlink *n);
 /* ---- port_guard.c ---- */
 
 /*
- * Main. Per port: the rule `iif PORT blackhole` behind the local table, for both families, and the port's sysctls. What fails is a
- * fault to tell, not an error. `s` must outlive it. What a killed process changed in this namespace is put back to what was before that
- * one (its file in `state_dir`, which may be NULL). 0, -ENOMEM.
+ * Main. Per port: the rule `iif PORT blackhole` behind the local table, for both families, the port's sysctls, and of an AF_XDP port VLAN
+ * offload (vlan_offload.h). A failure is a fault to tell, not an error, but for an offload that stays on: -errno, logged. `s` must outlive it. What a killed process changed in this namespace is put back to what was before that
+ * one (its file in `state_dir`, which may be NULL). 0, -errno; *out is there even so, unless it is -ENOMEM.
  */
 int port_guard_create(struct arena *a, struct mnl_socket *s, const struct netlink_port *ports,
 	unsigned count, const char *state_dir, struct port_guard **out);

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "control/netlink_impl.h"
+#include "control/log.h"
+#include "control/vlan_offload.h"
 #include "lpm/arena.h"
 
 #include <errno.h>
@@ -93,14 +95,23 @@ fault(struct port_guard *g, const char *what, int error)
 	f->error = error;
 }
 
-/* ---- sysctls ---- */
+/* ---- sysctls, and VLAN offload ---- */
+
+static bool
+is_offload(const char *path)
+{
+	return strncmp(path, VLAN_OFFLOAD_PREFIX, strlen(VLAN_OFFLOAD_PREFIX)) == 0;
+}
 
 static int
 read_value(const char *path, char value[VALUE_MAX])
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	int fd;
 	ssize_t n;
 
+	if (is_offload(path))
+		return vlan_offload_get(path, value, VALUE_MAX);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
 	n = read(fd, value, VALUE_MAX - 1);
@@ -117,8 +128,11 @@ read_value(const char *path, char value[VALUE_MAX])
 static int
 write_value(const char *path, const char *value)
 {
-	int fd = open(path, O_WRONLY | O_CLOEXEC), rc = 0;
+	int fd, rc = 0;
 
+	if (is_offload(path))
+		return vlan_offload_set(path, value);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
 	if (write(fd, value, strlen(value)) < 0)
@@ -275,6 +289,42 @@ set_values(struct port_guard *g, const struct setting *settings, unsigned count,
 	}
 }
 
+/*
+ * Of an AF_XDP port: frames are to come with their VLAN tags. 0, or the error with which the port is refused: behind an offload that stays on,
+ * a tagged frame would be forwarded as an untagged one, out of its VLAN.
+ */
+static int
+set_vlan_offload(struct port_guard *g, const struct netlink_port *p, const char *iface)
+{
+	char path[VLAN_OFFLOAD_PATH];
+	int rc;
+
+	for (unsigned i = 0; vlan_offload_rx(iface, i, path); i++) {
+		rc = set_value(g, path, "off");
+		if (rc == 0 || rc == -ENOENT)
+			continue;
+		log_event(LOG_ERROR,
+			"port-failed port=%s error=%d text=\"%s takes VLAN tags off frames (%s) and this cannot "
+			"be switched off: %s\"",
+			p->name, rc, iface, strrchr(path, '/') + 1, strerror(-rc));
+		return rc;
+	}
+	for (unsigned i = 0; (rc = vlan_offload_peer(g->socket, p->ifindex, i, path)) == 0; i++) {
+		rc = set_value(g, path, "off");
+		if (rc != 0 && rc != -ENOENT)
+			fault(g, path, rc);
+	}
+	if (rc == -EXDEV)
+		log_event(LOG_WARNING,
+			"vlan-tags port=%s interface=%s text=\"the other end of this veth is in a network "
+			"namespace without a name: switch tx-vlan-hw-insert off there, or frames of its VLANs "
+			"come in as untagged\"",
+			p->name, iface);
+	else if (rc != -ENOENT)
+		fault(g, "other end of the veth", rc);
+	return 0;
+}
+
 /* The greater of all's and the port's counts, and all's is the operator's. */
 static void
 check_rp_filter(struct port_guard *g)
@@ -368,6 +418,7 @@ port_guard_create(struct arena *a, struct mnl_socket *s, const struct netlink_po
 	g->ipv6 = access("/proc/sys/net/ipv6", F_OK) == 0;
 	note_name(g, count > 0 ? state_dir : NULL);
 	note_read(g);
+	*out = g;
 	for (unsigned i = 0; i < count; i++) {
 		/* The port's own name may differ from its interface's (net_af_xdp's iface). */
 		char iface[IF_NAMESIZE];
@@ -377,6 +428,9 @@ port_guard_create(struct arena *a, struct mnl_socket *s, const struct netlink_po
 		else {
 			add_rules(g, iface);
 			set_values(g, port_settings, PORT_SETTINGS, iface);
+			rc = ports[i].xdp ? set_vlan_offload(g, &ports[i], iface) : 0;
+			if (rc != 0)
+				return rc;
 		}
 	}
 	if (count > 0) {
@@ -385,7 +439,6 @@ port_guard_create(struct arena *a, struct mnl_socket *s, const struct netlink_po
 			fault(g, "/proc/sys/net/ipv4/conf/all/accept_redirects", rc);
 		check_rp_filter(g);
 	}
-	*out = g;
 	return 0;
 }
 

@@ -394,7 +394,7 @@ wiring_create_netlink(struct keeld *k)
 
 	for (uint16_t p = 0; k->fib != NULL && p < port_count(); p++) {
 		if (port_ifindex(p) != 0)
-			ports[c.port_count++] = (struct netlink_port){p, port_ifindex(p), port_vrf(p), port_name(p)};
+			ports[c.port_count++] = (struct netlink_port){p, port_ifindex(p), port_vrf(p), port_name(p), port_is_xdp(p)};
 	}
 	c.ports = ports;
 	c.changed = host_changed;

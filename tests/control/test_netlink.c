@@ -5,6 +5,7 @@
  */
 #include "control/netlink.h"
 #include "control/threads.h"
+#include "control/vlan_offload.h"
 #include "lpm/arena.h"
 #include "lpm/prefix.h"
 #include "tests/lpm/text.h"
@@ -240,10 +241,15 @@ host_start(void *ctx, struct thread *self)
 	return netlink_start(mirror, self);
 }
 
+static bool port_is_xdp;
+
 static int
 create(void)
 {
-	struct netlink_port port = {.port = PORT, .ifindex = if_nametoindex("p1"), .name = "east"};
+	struct netlink_port port = {.port = PORT,
+		.ifindex = if_nametoindex("p1"),
+		.name = "east",
+		.xdp = port_is_xdp};
 	struct netlink_config c = {.arena = arena,
 		.ports = &port,
 		.port_count = 1,
@@ -361,6 +367,59 @@ test_guard_is_set_and_put_back(void **state)
 	expect_setting("/proc/sys/net/ipv4/conf/all/accept_redirects", "1");
 	assert_int_equal(count_rules("-4"), 0);
 	assert_int_equal(count_rules("-6"), 0);
+}
+
+static void
+expect_offload(const char *path, const char *want)
+{
+	char got[32] = "";
+	int rc = vlan_offload_get(path, got, sizeof(got));
+
+	if (rc != 0 || strcmp(got, want) != 0)
+		fail_msg("%s is %s (%d), not %s", path, got, rc, want);
+}
+
+/* A driver must leave VLAN tags in frames that an XDP program sees; of a veth, the other end must put the tags in. */
+static void
+test_vlan_offload(void **state)
+{
+	struct netlink *killed;
+	char path[VLAN_OFFLOAD_PATH], value[8];
+
+	(void)state;
+	run("ethtool -K p0 tx-vlan-stag-hw-insert off"); /* the operator's choice stays */
+	assert_int_equal(create(), 0); /* no AF_XDP port: all stays */
+	expect_offload("ethtool/./p1/rx-vlan-hw-parse", "on");
+	netlink_destroy(mirror);
+	port_is_xdp = true;
+	run("mkdir -p /tmp/keel-test-netlink.vlan");
+	state_dir = "/tmp/keel-test-netlink.vlan";
+	for (unsigned i = 0; i < 2; i++) {
+		assert_int_equal(create(), 0);
+		expect_offload("ethtool/./p1/rx-vlan-hw-parse", "off");
+		expect_offload("ethtool/./p1/rx-vlan-stag-hw-parse", "off");
+		expect_offload("ethtool/./p0/tx-vlan-hw-insert", "off");
+		if (i == 0)
+			killed = mirror;
+	}
+	netlink_destroy(mirror);
+	expect_offload("ethtool/./p1/rx-vlan-hw-parse", "on");
+	expect_offload("ethtool/./p1/rx-vlan-stag-hw-parse", "on");
+	expect_offload("ethtool/./p0/tx-vlan-hw-insert", "on");
+	expect_offload("ethtool/./p0/tx-vlan-stag-hw-insert", "off");
+	netlink_destroy(killed);
+	run("rmdir /tmp/keel-test-netlink.vlan");
+	state_dir = NULL;
+	port_is_xdp = false;
+
+	/* what a driver does not let be changed, and what there is not */
+	assert_int_equal(vlan_offload_set("ethtool/./lo/rx-vlan-hw-parse", "on"), -EOPNOTSUPP);
+	assert_int_equal(vlan_offload_set("ethtool/./lo/rx-vlan-hw-parse", "off"), 0);
+	assert_int_equal(vlan_offload_get("ethtool/./lo/no-such-feature", value, sizeof(value)), -ENOENT);
+	assert_int_equal(vlan_offload_get("ethtool/./none9/rx-vlan-hw-parse", value, sizeof(value)), -ENOENT);
+	assert_int_equal(vlan_offload_get("ethtool/none9/lo/rx-vlan-hw-parse", value, sizeof(value)), -ENOENT);
+	assert_int_equal(vlan_offload_get("ethtool/lo", value, sizeof(value)), -EINVAL);
+	assert_false(vlan_offload_rx("p1", 2, path));
 }
 
 /* Ours to tell, not to change. */
@@ -1098,6 +1157,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_guard_is_set_and_put_back),
+		cmocka_unit_test(test_vlan_offload),
 		cmocka_unit_test(test_strict_reverse_path_is_told),
 		cmocka_unit_test(test_killed_one_leaves_a_note),
 		cmocka_unit_test(test_crash_leftover_is_adopted),
