@@ -443,12 +443,16 @@ http_metrics(struct keeld *k, size_t *len)
 {
 	char *text = NULL;
 	FILE *f = open_memstream(&text, len);
+	json_t *peers;
 	bool bad;
 
 	if (f == NULL)
 		return NULL;
 	part(f, k, "system.info", system_metrics);
-	part(f, k, "bgp.peers", peer_metrics);
+	peers = rpc_peers(k);
+	if (peers != NULL)
+		peer_metrics(f, peers);
+	json_decref(peers);
 	part(f, k, "control.stats", control_metrics);
 	part(f, k, "rib.summary", rib_metrics);
 	part(f, k, "fib.stats", fib_metrics);

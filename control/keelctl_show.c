@@ -233,7 +233,7 @@ show_peer(struct ctl *ctl, const json_t *peer)
 static void
 show_bgp_peer(struct ctl *ctl, const char *address)
 {
-	json_t *result = ctl_call(ctl, "bgp.peers", NULL), *peer;
+	json_t *result = ctl_call(ctl, "bgp.peers", json_pack("{s:s}", "peer", address)), *peer;
 	size_t i;
 
 	if (result == NULL)

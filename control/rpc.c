@@ -23,7 +23,7 @@ struct rpc_call {
 	struct batch *batch;
 	json_t *id; /* NULL: a notification */
 	json_t *error;
-	bool deferred;
+	bool deferred, holds;
 };
 
 /* ---- errors ---- */
@@ -189,6 +189,18 @@ answer_json(json_t *id, json_t *result, json_t *error)
 	return a;
 }
 
+static void
+call_free(struct rpc_call *call)
+{
+	struct batch *b = call->batch;
+
+	b->c->held -= call->holds;
+	b->pending--;
+	json_decref(call->error);
+	json_decref(call->id);
+	free(call);
+}
+
 /* Ends a call: answers unless it is a notification. */
 static void
 call_end(struct rpc_call *call, json_t *result)
@@ -201,10 +213,19 @@ call_end(struct rpc_call *call, json_t *result)
 		batch_answer(b, answer_json(call->id, result, result == NULL ? json_incref(call->error) : NULL));
 	else
 		json_decref(result);
-	json_decref(call->error);
-	json_decref(call->id);
-	free(call);
-	b->pending--;
+	call_free(call);
+}
+
+/* As answer_json() with a result, written. To be freed; NULL: out of memory. */
+static char *
+answer_text(const json_t *id, const char *result)
+{
+	char *id_text = json_dumps(id, JSON_COMPACT | JSON_ENCODE_ANY), *text = NULL;
+
+	if (id_text == NULL || asprintf(&text, "{\"jsonrpc\":\"2.0\",\"result\":%s,\"id\":%s}", result, id_text) < 0)
+		text = NULL;
+	free(id_text);
+	return text;
 }
 
 json_t *
@@ -214,15 +235,51 @@ rpc_defer(struct rpc_call *call)
 	return NULL;
 }
 
+json_t *
+rpc_hold(struct rpc_call *call)
+{
+	call->holds = true;
+	call->batch->c->held++;
+	return rpc_defer(call);
+}
+
+/* A batch that waited for a held call goes on. */
+static void
+reply_end(struct batch *b)
+{
+	struct rpc_client *c = b->c;
+
+	if (c->running == b && c->held == 0)
+		rpc_batch_run(b);
+	else
+		batch_end(b);
+	c->ops->settle(c);
+}
+
 void
 rpc_reply(struct rpc_call *call, json_t *result)
 {
 	struct batch *b = call->batch;
-	struct rpc_client *c = b->c;
 
 	call_end(call, result);
-	batch_end(b);
-	c->ops->settle(c);
+	reply_end(b);
+}
+
+void
+rpc_reply_text(struct rpc_call *call, const char *result)
+{
+	struct batch *b = call->batch;
+	char *text = call->id != NULL && !b->c->closed ? answer_text(call->id, result) : NULL;
+
+	if (text == NULL && call->id != NULL && !b->c->closed)
+		b->c->ops->cut(b->c);
+	else if (text != NULL && b->requests == NULL)
+		b->c->ops->send(b->c, text, strlen(text));
+	else if (text != NULL && !text_append(b, text, strlen(text)))
+		b->c->ops->cut(b->c);
+	free(text);
+	call_free(call);
+	reply_end(b);
 }
 
 const struct rpc_method *
@@ -427,6 +484,8 @@ rpc_batch_run(struct batch *b)
 	c->running = b;
 	while (b->next < count && !c->closed) {
 		handle_one(b, json_array_get(b->requests, b->next++));
+		if (c->held > 0)
+			return; /* reply_end() goes on */
 		if (b->next < count && c->ops->turn_over(c))
 			return;
 	}

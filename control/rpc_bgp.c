@@ -146,16 +146,13 @@ peculiarities_add(json_t *o, const struct keeld *k, const struct config_peer *p,
 		json_object_set_new(o, "description", json_string(p->description));
 }
 
-static json_t *
-peer_json(struct keeld *k, struct peer_id id, const struct config_peer *p)
+json_t *
+rpc_peer_json(struct keeld *k, struct peer_id id, const struct config_peer *p, const struct session_view *v)
 {
-	struct peek peek = {.k = k, .id = id};
-	const struct session_view *v = &peek.view;
 	bool any_as = p->asn == 0; /* of a range: as its OPEN says */
 	double uptime = 0;
 	json_t *o;
 
-	thread_call(k->session_thread, peek_session, &peek);
 	if (v->state == FSM_ESTABLISHED && v->established_ns != 0)
 		uptime = (double)(now_ns() - v->established_ns) / 1e9;
 	o = json_pack("{s:s, s:s, s:I, s:s?, s:s, s:s, s:f, s:i, s:s, s:o, s:o, s:i, s:I, s:I, s:I, s:I, s:I, s:I}", "address", p->addr_text,
@@ -168,28 +165,6 @@ peer_json(struct keeld *k, struct peer_id id, const struct config_peer *p)
 		(json_int_t)v->keepalive_late_ns);
 	peculiarities_add(o, k, p, v);
 	return o;
-}
-
-static json_t *
-bgp_peers(struct keeld *k, json_t *params, struct rpc_call *call)
-{
-	struct vrf_id vrf = VRF_DEFAULT;
-	const char *group = NULL;
-	struct hist_summary late, turns;
-	json_t *peers;
-
-	if (!rpc_vrf(k, params, &vrf, call) || !rpc_group(k, params, &group, call))
-		return NULL;
-	peers = json_array();
-	for (struct peer_id id = {0}; (id = keeld_peer_next(k, id)).v != 0;) {
-		const struct config_peer *p = keeld_peer_config(k, id);
-
-		if (p->vrf.v == vrf.v && (group == NULL || (p->group != NULL && strcmp(p->group, group) == 0)))
-			json_array_append_new(peers, peer_json(k, id, p));
-	}
-	speaker_keepalive_late(k->speaker, &late);
-	speaker_turns(k->speaker, &turns);
-	return json_pack("{s:o, s:o, s:o}", "peers", peers, "keepalive_late_ns", rpc_hist(&late), "turn_ns", rpc_hist(&turns));
 }
 
 /* ---- bgp.faults ---- */
@@ -460,7 +435,8 @@ jobs_get_method(struct keeld *k, json_t *params, struct rpc_call *call)
 }
 
 const struct rpc_method rpc_bgp_methods[] = {
-	{"bgp.peers", bgp_peers, "vrf:string group:string", "peers:array keepalive_late_ns:object turn_ns:object",
+	{"bgp.peers", rpc_bgp_peers, "vrf:string group:string peer:string limit:integer cursor:string",
+		"peers:array keepalive_late_ns:object turn_ns:object next?:string",
 		"Sessions: state, capabilities, counts of each family", RPC_READS},
 	{"bgp.faults", bgp_faults, "peer!:address vrf:string", "faults:array",
 		"The last faulty messages of a peer, oldest first: reason, prefixes, octets", RPC_READS},

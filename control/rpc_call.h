@@ -43,6 +43,7 @@ struct rpc_client {
 	struct subscription *subscription; /* NULL: none */
 	struct batch *running; /* not yet gone through to its end */
 	unsigned pending; /* lines that are not answered in full */
+	unsigned held; /* calls of rpc_hold(): no further request is taken up before they are answered */
 	const struct rpc_bounds *bounds;
 	bool read_only;
 	bool closed; /* nobody reads answers any more; it stays until nothing is pending */

@@ -45,6 +45,10 @@ json_t *rpc_fail_faults(struct rpc_call *call, int code, const struct faults *f)
 /* The answer comes later, on this thread, exactly once: a result (taken over) or, with NULL, what rpc_fail() set. */
 json_t *rpc_defer(struct rpc_call *call);
 void rpc_reply(struct rpc_call *call, json_t *result);
+/* As rpc_defer(), and the client's next request waits for the answer: a client has one such call at a time. */
+json_t *rpc_hold(struct rpc_call *call);
+/* As rpc_reply() with a result that is JSON text already; lent. */
+void rpc_reply_text(struct rpc_call *call, const char *result);
 
 /* Parameters. False after rpc_fail(). An absent one leaves *out as it is. */
 bool rpc_string(json_t *params, const char *name, const char **out, struct rpc_call *call);
@@ -62,6 +66,13 @@ bool rpc_group(struct keeld *k, json_t *params, const char **out, struct rpc_cal
 bool rpc_refresh_selector(struct keeld *k, json_t *params, struct keeld_selector *s, bool *import, struct rpc_call *call);
 /* What is deferred is answered by an error: the daemon stops. */
 void rpc_preview_end(void);
+void rpc_peers_end(void);
+/* rpc_bgp.c: an element of bgp.peers. */
+struct session_view;
+json_t *rpc_peer_json(struct keeld *k, struct peer_id id, const struct config_peer *p, const struct session_view *v);
+/* rpc_peers.c: the method, and all peers at once for GET /metrics. */
+rpc_function rpc_bgp_peers;
+json_t *rpc_peers(struct keeld *k);
 /* What a method answers that wants no parameters and defers nothing; NULL: an error. */
 json_t *rpc_result(struct keeld *k, const char *method);
 /* Of now, as system.info has them: [{time, kind, text}], `time` when it was first seen. */

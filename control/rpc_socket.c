@@ -64,7 +64,8 @@ output_waiting(const struct connection *c)
 static bool
 connection_takes(const struct connection *c)
 {
-	return !c->client.closed && !c->finish && !c->yielded && c->client.running == NULL && output_waiting(c) < OUTPUT_HIGH;
+	return !c->client.closed && !c->finish && !c->yielded && c->client.running == NULL && c->client.held == 0 &&
+	       output_waiting(c) < OUTPUT_HIGH;
 }
 
 /* True when somebody else is to be served before the next request of this one. */
@@ -178,7 +179,12 @@ client_turn_over(struct rpc_client *client)
 static void
 client_settle(struct rpc_client *client)
 {
-	connection_settle(connection_of(client));
+	struct connection *c = connection_of(client);
+
+	/* Lines that waited for a held call. */
+	if (c->in_len > 0 && connection_takes(c) && timer_arm(client->rpc->thread, &c->again, 0) == 0)
+		c->yielded = true;
+	connection_settle(c);
 }
 
 /* Behind all answers: a client that reads nothing has its events, too, wait where they are bounded. */
@@ -523,6 +529,7 @@ rpc_destroy(struct rpc *r)
 		connection_free_if_idle(c);
 	}
 	rpc_preview_end();
+	rpc_peers_end();
 	rpc_http_end(r);
 	for (unsigned i = 0; i < RPC_LISTENERS; i++)
 		listener_close(&r->listener[i]);

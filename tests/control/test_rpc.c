@@ -99,6 +99,11 @@ rpc_preview_end(void)
 }
 
 void
+rpc_peers_end(void)
+{
+}
+
+void
 rpc_http_start(struct rpc *r)
 {
 	(void)r;
