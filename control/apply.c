@@ -529,8 +529,8 @@ switch_over(struct keeld *k, const struct config *old, const struct peer_id *old
 	apply_pending_schedule(k);
 }
 
-static bool
-save(struct keeld *k)
+bool
+apply_save(struct keeld *k)
 {
 	int err = config_save(k->config_file, k->running->document);
 
@@ -584,7 +584,7 @@ apply_commit(struct keeld *k, json_t *document, const char *comment, uint32_t co
 	k->peer_of_config = joined.ids;
 	k->revision++;
 	switch_over(k, old, old_ids, joined.was, *effects);
-	*persisted = save(k);
+	*persisted = apply_save(k);
 	apply_history_commit(k, comment, confirm_s, *persisted);
 	tell_commit(k, comment, confirm_s, *effects);
 	apply_config_hold(old);
@@ -679,6 +679,11 @@ keeld_reload(struct keeld *k)
 		return;
 	}
 	document = config_load(k->config_file, &message, &f);
+	if (document != NULL && json_equal(document, k->running->document)) {
+		log_event(LOG_INFO, "reload-unchanged file=%s", k->config_file);
+		json_decref(document);
+		return;
+	}
 	if (document != NULL &&
 		keeld_commit(k, document, "SIGHUP", &effects, &persisted, &f) == 0) {
 		json_decref(k->candidate);

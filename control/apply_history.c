@@ -148,6 +148,29 @@ keeld_confirm(struct keeld *k)
 	return 0;
 }
 
+uint32_t
+keeld_commit_waiting(const struct keeld *k)
+{
+	(void)k;
+	return state.waits ? state.current : 0;
+}
+
+bool
+keeld_commit_unchanged(struct keeld *k, uint32_t confirm_s)
+{
+	bool persisted = apply_save(k);
+
+	if (state.waits && confirm_s != 0) {
+		timer_cancel(k->main_thread, &state.timer);
+		timer_arm(k->main_thread, &state.timer, confirm_s * (uint64_t)1000000000);
+	} else if (state.waits) {
+		keeld_confirm(k);
+	} else if (persisted) { /* FILE may have held a commit that was not confirmed */
+		log_not_written(history_confirmed(state.h));
+	}
+	return persisted;
+}
+
 json_t *
 keeld_history(const struct keeld *k)
 {

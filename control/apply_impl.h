@@ -137,5 +137,7 @@ int apply_history_prepare(
 /* It is running and in FILE. */
 void apply_history_commit(
 	struct keeld *k, const char *comment, uint32_t confirm_s, bool persisted);
+/* Writes the running document to FILE. False: not written, and logged. */
+bool apply_save(struct keeld *k);
 bool apply_confirm_waits(void);
 void apply_history_fini(void);

@@ -48,13 +48,23 @@ effects_print(struct ctl *ctl, const json_t *effects)
 static void
 commit_print(struct ctl *ctl, const json_t *result, unsigned confirm_s)
 {
-	printf("commit %s, revision %s\n", text_of(result, "commit"), text_of(result, "revision"));
-	effects_print(ctl, json_object_get(result, "effects"));
+	bool changed = json_is_integer(json_object_get(result, "commit"));
+
+	if (changed) {
+		printf("commit %s, revision %s\n", text_of(result, "commit"),
+			text_of(result, "revision"));
+		effects_print(ctl, json_object_get(result, "effects"));
+	} else {
+		printf("nothing to commit: the candidate is the running configuration, revision %s\n",
+			text_of(result, "revision"));
+	}
+	if (json_is_integer(json_object_get(result, "confirmed")))
+		printf("confirmed: %s\n", text_of(result, "confirmed"));
 	if (json_is_false(json_object_get(result, "persisted"))) {
 		print_colour(ctl, RED, "not written to the file on disk");
 		puts(": the daemon's log says why");
 	}
-	if (confirm_s > 0)
+	if (confirm_s > 0 && changed)
 		printf("rolled back in %u s unless `confirm` comes before\n", confirm_s);
 }
 

@@ -100,6 +100,13 @@ int keeld_commit_to_confirm(struct keeld *k, json_t *document, const char *comme
 void keeld_check_restart_keys(const struct keeld *k, const struct config *next, struct faults *f);
 /* -ENOENT: no commit waits for it. A commit without confirm_s confirms, too (RFC 6241 8.4.1). */
 int keeld_confirm(struct keeld *k);
+/* The commit that waits for a confirmation; 0: none. */
+uint32_t keeld_commit_waiting(const struct keeld *k);
+/*
+ * A commit of the document that runs already: makes no entry in the history. FILE is written all the same. Without confirm_s it confirms a commit
+ * that waits, with confirm_s it restarts the time of that one. True: FILE was written.
+ */
+bool keeld_commit_unchanged(struct keeld *k, uint32_t confirm_s);
 /* Commits the document of that commit, at once; edits of the candidate stay edits. As keeld_commit(); -ENOENT: there is none. */
 int keeld_rollback(struct keeld *k, uint32_t to, json_t **effects, bool *persisted, struct faults *f);
 /* {commits: [{id, time, comment}], confirm: {commit, back_to, remaining_s}}, the oldest first; `confirm` while one waits. */

@@ -189,14 +189,32 @@ config_discard(struct keeld *k, json_t *params, struct rpc_call *call)
 #define CONFIRM_MAX_S 86400
 #define COMMENT_MAX 4096 /* as a description: a hundred are kept, and written anew with each commit */
 
-/* What commit and rollback answer, or why they are refused. */
+/* What commit and rollback answer, or why they are refused. `confirmed`: the commit that this one confirms; 0: none. */
 static json_t *
-commit_answer(struct keeld *k, int err, json_t *effects, bool persisted, struct faults *f, struct rpc_call *call)
+commit_answer(
+	struct keeld *k, int err, json_t *effects, bool persisted, uint32_t confirmed, struct faults *f, struct rpc_call *call)
 {
-	if (err == 0)
-		return json_pack("{s:I, s:I, s:o, s:b}", "commit", (json_int_t)k->next_commit_id, "revision", (json_int_t)k->revision, "effects",
-			effects, "persisted", persisted);
-	return f->count > 0 ? rpc_fail_faults(call, RPC_CONFIGURATION, f) : NULL;
+	json_t *answer;
+
+	if (err != 0)
+		return f->count > 0 ? rpc_fail_faults(call, RPC_CONFIGURATION, f) : NULL;
+	answer = json_pack("{s:I, s:I, s:o, s:b}", "commit", (json_int_t)k->next_commit_id, "revision", (json_int_t)k->revision, "effects",
+		effects, "persisted", persisted);
+	if (confirmed != 0)
+		json_object_set_new(answer, "confirmed", json_integer(confirmed));
+	return answer;
+}
+
+/* The candidate is what runs. */
+static json_t *
+unchanged_answer(struct keeld *k, uint32_t confirm_s, uint32_t confirmed)
+{
+	bool persisted = keeld_commit_unchanged(k, confirm_s);
+	json_t *answer = json_pack("{s:n, s:I, s:[], s:b}", "commit", "revision", (json_int_t)k->revision, "effects", "persisted", persisted);
+
+	if (confirmed != 0)
+		json_object_set_new(answer, "confirmed", json_integer(confirmed));
+	return answer;
 }
 
 static json_t *
@@ -207,12 +225,16 @@ config_commit(struct keeld *k, json_t *params, struct rpc_call *call)
 	struct faults f = {0};
 	json_t *effects = NULL, *document, *answer;
 	bool persisted = false;
+	uint32_t confirmed;
 	int err;
 
 	if (!rpc_string(params, "comment", &comment, call) || !rpc_integer(params, "confirm_s", 1, CONFIRM_MAX_S, &confirm_s, call))
 		return NULL;
 	if (comment != NULL && strlen(comment) > COMMENT_MAX)
 		return rpc_fail(call, RPC_INVALID_PARAMS, "/comment", "has %zu octets, more than %d", strlen(comment), COMMENT_MAX);
+	confirmed = confirm_s == 0 ? keeld_commit_waiting(k) : 0;
+	if (json_equal(k->candidate, k->running->document))
+		return unchanged_answer(k, (uint32_t)confirm_s, confirmed);
 	document = json_deep_copy(k->candidate);
 	err = keeld_commit_to_confirm(k, document, comment, (uint32_t)confirm_s, &effects, &persisted, &f);
 	json_decref(document);
@@ -220,7 +242,7 @@ config_commit(struct keeld *k, json_t *params, struct rpc_call *call)
 		k->candidate_edited = false;
 		k->candidate_revision++;
 	}
-	answer = commit_answer(k, err, effects, persisted, &f, call);
+	answer = commit_answer(k, err, effects, persisted, confirmed, &f, call);
 	faults_fini(&f);
 	return answer;
 }
@@ -245,7 +267,7 @@ config_rollback(struct keeld *k, json_t *params, struct rpc_call *call)
 		return NULL;
 	err = keeld_rollback(k, (uint32_t)to, &effects, &persisted, &f);
 	answer = err == -ENOENT ? rpc_fail(call, RPC_NOT_FOUND, "/to", "commit %lld is not kept", (long long)to)
-				: commit_answer(k, err, effects, persisted, &f, call);
+				: commit_answer(k, err, effects, persisted, 0, &f, call);
 	faults_fini(&f);
 	return answer;
 }
@@ -271,7 +293,7 @@ const struct rpc_method rpc_config_methods[] = {
 	{"config.diff", config_diff_method, "", "diff:array", "RFC 6902 operations that make the candidate of the running document", RPC_READS},
 	{"config.discard", config_discard, "", "", "The candidate is the running document again", RPC_CHANGES},
 	{"config.commit", config_commit, "comment:string confirm_s:integer=1..86400",
-		"commit:integer revision:integer effects:array persisted:boolean", "Makes the candidate the running configuration: all or nothing",
+		"commit:any revision:integer effects:array persisted:boolean confirmed?:integer", "Makes the candidate the running configuration: all or nothing",
 		RPC_CHANGES},
 	{"config.confirm", config_confirm, "", "", "Keeps a commit that was made with confirm_s", RPC_CHANGES},
 	{"config.rollback", config_rollback, "to!:integer=0..4294967295", "commit:integer revision:integer effects:array persisted:boolean",

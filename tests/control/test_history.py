@@ -207,6 +207,50 @@ class History(KeelTest):
         self.again()
         self.assertEqual(self.words(), ("third", "third"))
 
+    def test_a_commit_confirms_and_says_so(self):
+        self.begin()
+        first = self.commit("second", confirm_s=60)
+        self.edit(description="third")
+        answer = self.keel.call("config.commit")
+        self.assertEqual((answer["confirmed"], answer["commit"]), (first, first + 1))
+        self.refused(-32004, "config.confirm")
+        # Another time to confirm is no confirmation.
+        waits = self.commit("fourth", confirm_s=60)
+        self.edit(description="fifth")
+        answer = self.keel.call("config.commit", {"confirm_s": 60})
+        self.assertNotIn("confirmed", answer)
+        waits = answer["commit"]
+        # A commit that changes nothing confirms, too, and makes no entry.
+        history = self.history()
+        answer = self.keel.call("config.commit", {"comment": "nothing"})
+        self.assertEqual((answer["commit"], answer["confirmed"], answer["effects"], answer["persisted"]), (None, waits, [], True))
+        self.refused(-32004, "config.confirm")
+        self.assertEqual(self.history(), history)
+        self.keel.kill()
+        self.keel.start()
+        self.assertEqual((self.words(), self.history()), (("fifth", "fifth"), history))
+
+    def test_a_commit_that_changes_nothing_makes_no_entry(self):
+        self.begin()
+        self.commit("second")
+        history, revision = self.history(), self.keel.call("system.info")["revision"]
+        os.unlink(self.keel.file)
+        for params in ({}, {"comment": "nothing"}, {"confirm_s": 60}):
+            answer = self.keel.call("config.commit", params)
+            self.assertEqual(answer, {"commit": None, "revision": revision, "effects": [], "persisted": True})
+        self.assertEqual(self.words(), ("second", "second"))  # FILE is written all the same
+        self.assertNotIn("confirm", self.keel.call("config.history"))
+        # SIGHUP of the file that runs is no commit either.
+        os.kill(self.keel.process.pid, signal.SIGHUP)
+        self.wait("the answer to SIGHUP", lambda: "reload-unchanged" in self.keel.logged())
+        self.assertEqual((self.history(), self.keel.call("system.info")["revision"]), (history, revision))
+        # With confirm_s it restarts the time of a commit that waits.
+        waits = self.commit("third", confirm_s=60)
+        self.assertGreater(self.keel.call("config.commit", {"confirm_s": 3600})["revision"], revision)
+        confirm = self.keel.call("config.history")["confirm"]
+        self.assertEqual(confirm["commit"], waits)
+        self.assertGreater(confirm["remaining_s"], 60)
+
     def test_what_ends_the_wait(self):
         self.begin()
         self.commit("second", confirm_s=60)

@@ -58,6 +58,20 @@ class Operator(Pair):
         # Of several, one that can is enough.
         self.assertEqual(keelctl(sock=self.sockets[0], stdin="refresh bgp all import\nshow version\n")[::2], (0, ""))
 
+    def test_commits_that_change_nothing_or_confirm(self):
+        view = "system-view; bgp 64512; "
+        nothing = r"^nothing to commit: the candidate is the running configuration, revision \d+\n"
+        self.assertRegex(self.good("commit confirm 60"), nothing + "$")
+        out = self.good([view + "group g; commit confirm 60"])
+        waits = int(out.split()[1].rstrip(","))
+        self.assertIn("rolled back in 60 s unless", out)
+        self.assertRegex(self.good("commit comment again"), nothing + "confirmed: %d\n$" % waits)
+        out = self.good([view + "undo group g; commit confirm 60"])
+        waits = int(out.split()[1].rstrip(","))
+        self.assertRegex(self.good([view + "group h; commit; undo group h; commit"]), r"^commit %d, revision \d+\n[^\n]+\nconfirmed: %d\n" %
+                         (waits + 1, waits))
+        self.assertNotIn("again", self.good("show history"))
+
     def as_nobody(self, *words):
         """keelctl as a user that may not open the socket (mode 0660), but the read-only one."""
         p = subprocess.run([self.program, "--socket", self.sockets[0], *words], capture_output=True, text=True, timeout=60, user=NOBODY,
