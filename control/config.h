@@ -185,6 +185,9 @@ json_t *config_merge(const json_t *document, const json_t *merge);
 #define CONFIG_SECRET_HIDDEN "***"
 void config_secrets_hide(json_t *document);
 void config_secrets_hide_diff(json_t *operations); /* of config_diff() */
+void config_secrets_hide_old(const json_t *operations, json_t *old); /* of config_diff_old() */
 void config_secrets_keep(json_t *document, const json_t *known);
 /* RFC 6902 operations that make `to` of `from`. */
 json_t *config_diff(const json_t *from, const json_t *to);
+/* The same; *old is an array with what each operation replaces or removes, null for an addition. Both are NULL when out of memory. */
+json_t *config_diff_old(const json_t *from, const json_t *to, json_t **old);

@@ -412,13 +412,14 @@ config_merge(const json_t *document, const json_t *merge)
 
 struct diff {
 	json_t *operations;
+	json_t *old; /* what each of them replaces or removes, else null; NULL: not wanted */
 	char *path; /* of where we are */
 	size_t len, size;
 	bool failed; /* out of memory */
 };
 
 static void
-emit(struct diff *d, const char *op, const json_t *value)
+emit(struct diff *d, const char *op, const json_t *old, const json_t *value)
 {
 	json_t *operation = json_object();
 
@@ -428,6 +429,9 @@ emit(struct diff *d, const char *op, const json_t *value)
 		json_object_set_new(operation, "value", json_deep_copy(value));
 	if (json_array_append_new(d->operations, operation) ||
 		json_object_size(operation) != (value ? 3 : 2))
+		d->failed = true;
+	if (d->old != NULL &&
+		json_array_append_new(d->old, old != NULL ? json_deep_copy(old) : json_null()))
 		d->failed = true;
 }
 
@@ -490,7 +494,7 @@ diff_object(struct diff *d, const json_t *from, const json_t *to) /* NOLINT(misc
 		if (new_value)
 			diff_value(d, value, new_value);
 		else
-			emit(d, "remove", NULL);
+			emit(d, "remove", value, NULL);
 		path_back(d, old);
 	}
 	json_object_foreach((json_t *)(uintptr_t)to, key, value)
@@ -498,7 +502,7 @@ diff_object(struct diff *d, const json_t *from, const json_t *to) /* NOLINT(misc
 		if (json_object_get(from, key))
 			continue;
 		size_t old = path_push(d, key);
-		emit(d, "add", value);
+		emit(d, "add", NULL, value);
 		path_back(d, old);
 	}
 }
@@ -570,10 +574,9 @@ diff_aligned(struct diff *d, const json_t *from, const json_t *to, size_t first,
 				json_array_get(to, first + j++));
 			at++;
 		} else if (i < n && (j == m || cell[m + 1] >= cell[1])) {
-			emit(d, "remove", NULL);
-			i++;
+			emit(d, "remove", json_array_get(from, first + i++), NULL);
 		} else {
-			emit(d, "add", json_array_get(to, first + j++));
+			emit(d, "add", NULL, json_array_get(to, first + j++));
 			at++;
 		}
 		path_back(d, old);
@@ -591,9 +594,9 @@ diff_in_order(struct diff *d, const json_t *from, const json_t *to, size_t first
 			diff_value(
 				d, json_array_get(from, first + i), json_array_get(to, first + i));
 		else if (i < n)
-			emit(d, "remove", NULL);
+			emit(d, "remove", json_array_get(from, first + i), NULL);
 		else
-			emit(d, "add", json_array_get(to, first + i));
+			emit(d, "add", NULL, json_array_get(to, first + i));
 		path_back(d, old);
 	}
 }
@@ -641,20 +644,32 @@ diff_value(struct diff *d, const json_t *from, const json_t *to) /* NOLINT(misc-
 	else if (json_is_array(from) && json_is_array(to))
 		diff_array(d, from, to);
 	else
-		emit(d, "replace", to);
+		emit(d, "replace", from, to);
+}
+
+json_t *
+config_diff_old(const json_t *from, const json_t *to, json_t **old)
+{
+	struct diff d = {.operations = json_array(),
+		.old = old != NULL ? json_array() : NULL,
+		.size = 256,
+		.path = calloc(1, 256)};
+
+	if (d.path && d.operations)
+		diff_value(&d, from, to);
+	if (!d.path || d.failed || (old != NULL && d.old == NULL)) {
+		json_decref(d.operations);
+		json_decref(d.old);
+		d.operations = d.old = NULL;
+	}
+	free(d.path);
+	if (old != NULL)
+		*old = d.old;
+	return d.operations;
 }
 
 json_t *
 config_diff(const json_t *from, const json_t *to)
 {
-	struct diff d = {.operations = json_array(), .size = 256, .path = calloc(1, 256)};
-
-	if (d.path && d.operations)
-		diff_value(&d, from, to);
-	if (!d.path || d.failed) {
-		json_decref(d.operations);
-		d.operations = NULL;
-	}
-	free(d.path);
-	return d.operations;
+	return config_diff_old(from, to, NULL);
 }

@@ -30,6 +30,16 @@ config_secrets_hide(json_t *document)
 	}
 }
 
+/* The value of the key `password` itself? */
+static bool
+is_secret(const json_t *operation)
+{
+	const char *path = json_string_value(json_object_get(operation, "path"));
+	const char *last = path ? strrchr(path, '/') : NULL;
+
+	return last && !strcmp(last, "/password");
+}
+
 void
 config_secrets_hide_diff(json_t *operations)
 {
@@ -38,11 +48,25 @@ config_secrets_hide_diff(json_t *operations)
 
 	json_array_foreach(operations, i, operation)
 	{
-		const char *path = json_string_value(json_object_get(operation, "path"));
-		const char *last = path ? strrchr(path, '/') : NULL;
 		json_t *value = json_object_get(operation, "value");
-		if (last && !strcmp(last, "/password") && value != NULL)
+
+		if (is_secret(operation) && value != NULL)
 			json_object_set_new(operation, "value", json_string(CONFIG_SECRET_HIDDEN));
+		else
+			config_secrets_hide(value);
+	}
+}
+
+void
+config_secrets_hide_old(const json_t *operations, json_t *old)
+{
+	json_t *value;
+	size_t i;
+
+	json_array_foreach(old, i, value)
+	{
+		if (is_secret(json_array_get(operations, i)) && !json_is_null(value))
+			json_array_set_new(old, i, json_string(CONFIG_SECRET_HIDDEN));
 		else
 			config_secrets_hide(value);
 	}

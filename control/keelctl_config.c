@@ -138,7 +138,13 @@ show_history(struct ctl *ctl, const json_t *result)
 			real_of(confirm, "remaining_s"));
 }
 
-/* An RFC 6902 operation, one line each: + what comes, - what goes, ~ what has another value. */
+static void
+print_value(const json_t *value)
+{
+	json_dumpf(value, stdout, JSON_ENCODE_ANY | JSON_COMPACT | JSON_ENSURE_ASCII);
+}
+
+/* One line each: + what comes, - what goes, ~ the old and the new value. */
 void
 show_diff(struct ctl *ctl, const json_t *result)
 {
@@ -151,8 +157,7 @@ show_diff(struct ctl *ctl, const json_t *result)
 	{
 		const char *what = text_of(op, "op");
 		bool removed = strcmp(what, "remove") == 0, added = strcmp(what, "add") == 0;
-		const json_t *value = json_object_get(op, "value"),
-			     *from = json_object_get(op, "from");
+		const json_t *old = json_array_get(json_object_get(result, "old"), i);
 
 		print_colour(ctl,
 			removed ? RED
@@ -161,14 +166,13 @@ show_diff(struct ctl *ctl, const json_t *result)
 			removed ? "- "
 			: added ? "+ "
 				: "~ ");
-		fputs(text_of(op, "path"), stdout);
-		if (from != NULL)
-			printf(" from %s", text_of(op, "from"));
-		if (value != NULL) {
-			putchar(' ');
-			json_dumpf(
-				value, stdout, JSON_ENCODE_ANY | JSON_COMPACT | JSON_ENSURE_ASCII);
-		}
+		printf("%s ", text_of(op, "path"));
+		if (!added && old != NULL)
+			print_value(old);
+		if (!added && !removed)
+			fputs(" -> ", stdout);
+		if (!removed)
+			print_value(json_object_get(op, "value"));
 		putchar('\n');
 	}
 }

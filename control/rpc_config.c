@@ -166,12 +166,13 @@ config_validate(struct keeld *k, json_t *params, struct rpc_call *call)
 static json_t *
 config_diff_method(struct keeld *k, json_t *params, struct rpc_call *call)
 {
-	json_t *diff = config_diff(k->running->document, k->candidate);
+	json_t *old, *diff = config_diff_old(k->running->document, k->candidate, &old);
 
 	(void)params;
 	(void)call;
 	config_secrets_hide_diff(diff);
-	return json_pack("{s:o}", "diff", diff);
+	config_secrets_hide_old(diff, old);
+	return json_pack("{s:o, s:o}", "diff", diff, "old", old);
 }
 
 static json_t *
@@ -290,7 +291,8 @@ const struct rpc_method rpc_config_methods[] = {
 	{"config.edit", config_edit, "patch:array merge:object if_revision:integer=0..4294967295", "changed:boolean revision:integer",
 		"Edits the candidate by RFC 6902 operations or an RFC 7396 merge", RPC_CHANGES},
 	{"config.validate", config_validate, "", "valid:boolean errors:array", "Would the candidate commit, and every fault in it", RPC_READS},
-	{"config.diff", config_diff_method, "", "diff:array", "RFC 6902 operations that make the candidate of the running document", RPC_READS},
+	{"config.diff", config_diff_method, "", "diff:array old:array",
+		"RFC 6902 operations that make the candidate of the running document, and what each of them replaces or removes", RPC_READS},
 	{"config.discard", config_discard, "", "", "The candidate is the running document again", RPC_CHANGES},
 	{"config.commit", config_commit, "comment:string confirm_s:integer=1..86400",
 		"commit:any revision:integer effects:array persisted:boolean confirmed?:integer", "Makes the candidate the running configuration: all or nothing",

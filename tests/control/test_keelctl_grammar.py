@@ -338,7 +338,7 @@ class Lines(Pair):
     def test_preview_and_commit(self):
         self.wait("the sessions", self.complete)
         self.good(["system-view; bgp 64512; ipv4-family unicast; peer 192.0.2.98 route-policy accept-all import"])
-        self.assertRegex(self.good("show diff"), r'(?m)^~ /bgp/peers/2/families/ipv4-unicast/import_policy "accept-all"$')
+        self.assertRegex(self.good("show diff"), r'(?m)^~ /bgp/peers/2/families/ipv4-unicast/import_policy "from-transit" -> "accept-all"$')
         self.assertRegex(self.narrow(self.good("preview")), r"(?m)^192\.0\.2\.98 +default +ipv4-unicast +import ")
         self.assertIn("peers", json.loads(self.good("--json preview")))
         out = self.narrow(self.good(["commit comment \"a reason\" confirm 600"]))

@@ -72,6 +72,33 @@ class Operator(Pair):
                          (waits + 1, waits))
         self.assertNotIn("again", self.good("show history"))
 
+    def test_diff_with_old_values(self):
+        self.addCleanup(self.good, "discard")
+        peers = json.loads(self.good("show configuration"))["bgp"]["peers"]
+        self.good(["rpc", "config.edit", json.dumps({"patch": [
+            {"op": "replace", "path": "/bgp/peers/1/families/ipv6-unicast/import_policy", "value": "deny-all"},
+            {"op": "remove", "path": "/bgp/peers/2"},
+            {"op": "add", "path": "/bgp/peers/2/password", "value": "first"},
+            {"op": "add", "path": "/prefix_lists", "value": [{"name": "g", "entries": []}]}]})])
+        self.assertEqual(self.good("show diff").splitlines(), [
+            '~ /bgp/peers/1/families/ipv6-unicast/import_policy "accept-all" -> "deny-all"',
+            "- /bgp/peers/2 " + json.dumps(peers[2], separators=(",", ":")),
+            '+ /bgp/peers/2/password "***"',
+            '+ /prefix_lists [{"name":"g","entries":[]}]'])
+        diff = json.loads(self.good("--json show diff"))
+        self.assertEqual(diff["old"], ["accept-all", peers[2], None, None])
+        self.assertEqual([sorted(op) for op in diff["diff"]], [["op", "path", "value"], ["op", "path"]] + 2 * [["op", "path", "value"]])
+        # A password is shown as such in neither value.
+        self.good("commit")
+        self.addCleanup(self.good, ["rpc", "config.rollback", '{"to": 0}'])
+        for change, expected in (({"op": "replace", "path": "/bgp/peers/2/password", "value": "second"}, '~ /bgp/peers/2/password "***" -> "***"'),
+                                 ({"op": "remove", "path": "/bgp/peers/2/password"}, '- /bgp/peers/2/password "***"'),
+                                 ({"op": "remove", "path": "/bgp/peers/2"},
+                                  "- /bgp/peers/2 " + json.dumps(dict(peers[3], password="***"), separators=(",", ":")))):
+            self.good(["rpc", "config.edit", json.dumps({"patch": [change]})])
+            self.assertEqual(self.good("show diff"), expected + "\n")
+            self.good("discard")
+
     def as_nobody(self, *words):
         """keelctl as a user that may not open the socket (mode 0660), but the read-only one."""
         p = subprocess.run([self.program, "--socket", self.sockets[0], *words], capture_output=True, text=True, timeout=60, user=NOBODY,
