@@ -692,7 +692,7 @@ write_large(struct wr *w, struct rd v)
 
 		memcpy(&a, p, 8);
 		memcpy(&b, p + 8, 4);
-		i = (uint32_t)hash_mix(a ^ hash_mix(b)) % LARGE_SLOTS;
+		i = (uint32_t)hash_words(a, b, 0) % LARGE_SLOTS;
 		while (slots[i] != 0 && memcmp(out + (slots[i] - 1) * LARGE_LEN, p, LARGE_LEN) != 0)
 			i = (i + 1) % LARGE_SLOTS;
 		if (slots[i] != 0)

@@ -121,11 +121,9 @@ link_set(struct netlink *n, struct link *l, bool up, uint64_t read_ns)
 static struct neighbor **
 neighbor_slot(struct netlink *n, unsigned ifindex, const struct ip_addr *addr)
 {
-	uint64_t w[2];
 	struct neighbor **p;
 
-	memcpy(w, addr->b, sizeof(w));
-	p = &n->neighbors[hash_mix(w[0] ^ hash_mix(w[1] + ifindex)) & (NEIGHBOR_BUCKETS - 1)];
+	p = &n->neighbors[addr_hash(addr, ifindex) & (NEIGHBOR_BUCKETS - 1)];
 	while (*p != NULL && ((*p)->ifindex != ifindex || !addr_equal(&(*p)->addr, addr)))
 		p = &(*p)->next;
 	return p;

@@ -26,6 +26,12 @@ speaker_jitter(struct speaker *s, uint64_t ns, unsigned less_percent, unsigned m
 	return ns + (uint64_t)((double)span * speaker_random(s) / UINT32_MAX);
 }
 
+const struct hash_probes *
+speaker_exported_probes(const struct speaker *s)
+{
+	return attr_table_probes(s->exported);
+}
+
 struct peer *
 peer_find(const struct speaker *s, struct peer_id id)
 {

@@ -183,6 +183,9 @@ const struct hist *speaker_keepalive_hist(const struct speaker *s);
 /* Any thread: how long the turns of speaker_work() took that had something to do, in ns. */
 void speaker_turns(const struct speaker *s, struct hist_summary *out);
 
+/* Any thread: of the attribute sets that are advertised. */
+const struct hash_probes *speaker_exported_probes(const struct speaker *s);
+
 /*
  * The last faulty messages of a peer, oldest first: UPDATEs with an error of RFC 7606, and every message that ended a session. They are
  * kept when the session is down, until the peer is removed from the configuration.

@@ -386,8 +386,8 @@ cache_find(struct update_group *g, const struct outcome *key, struct outcome **s
 	struct attr_id *set)
 {
 	uint64_t h =
-		hash_mix((uint64_t)key->accepted.v << 32 | (uint64_t)key->slot << 8 | key->kind) ^
-		key->originator;
+		hash_words((uint64_t)key->accepted.v << 32 | (uint64_t)key->slot << 8 | key->kind,
+			key->originator, 0);
 	struct outcome *o = &g->cache[h % OUTCOME_CACHE];
 
 	*slot = o;

@@ -140,7 +140,7 @@ batch_full(const struct update_groups *s)
 static struct change *
 batch_find(struct update_groups *s, struct dest_id id, unsigned *h)
 {
-	*h = (unsigned)hash_mix(id.v) % BATCH_HASH;
+	*h = (unsigned)hash_word(id.v) % BATCH_HASH;
 	for (; s->change_hash[*h] != SLOT_NONE; *h = (*h + 1) % BATCH_HASH) {
 		struct change *c = &s->change[s->change_hash[*h]];
 
@@ -690,7 +690,7 @@ gather(struct update_group *g, uint64_t deadline_ns)
 static struct bucket *
 bucket_of(struct update_groups *s, enum message_kind kind, struct peer_id who, struct attr_id set)
 {
-	unsigned h = (unsigned)hash_mix((uint64_t)set.v << 32 | (uint64_t)who.v << 8 | kind) %
+	unsigned h = (unsigned)hash_word((uint64_t)set.v << 32 | (uint64_t)who.v << 8 | kind) %
 		     BATCH_HASH;
 	struct bucket *b;
 

@@ -35,6 +35,7 @@ struct pool {
 	uint32_t *bucket; /* POOL_MAX of them */
 	uint32_t free;
 	uint32_t fresh; /* ids from here on were never used */
+	struct hash_probes probes;
 };
 
 struct next_hop_key {
@@ -89,7 +90,7 @@ pool_next(const struct pool *pool, uint32_t id, uint32_t hash)
 static uint32_t
 pool_take(struct pool *pool, uint32_t hash)
 {
-	uint32_t id = pool->free;
+	uint32_t id = pool->free, steps = 0;
 
 	if (id != 0)
 		pool->free = pool->slot[id].next;
@@ -97,6 +98,10 @@ pool_take(struct pool *pool, uint32_t hash)
 		id = pool->fresh++;
 	else
 		return 0;
+	for (uint32_t other = pool->bucket[hash % POOL_MAX]; other != 0;
+		other = pool->slot[other].next)
+		steps++;
+	hash_probes_add(&pool->probes, steps);
 	pool->slot[id] = (struct slot){1, hash, pool->bucket[hash % POOL_MAX]};
 	pool->bucket[hash % POOL_MAX] = id;
 	return id;
@@ -123,21 +128,6 @@ pool_give(struct pool *pool, uint32_t id)
 {
 	pool->slot[id].next = pool->free;
 	pool->free = id;
-}
-
-static uint32_t
-hash_bytes(const void *bytes, size_t size, uint64_t seed)
-{
-	const uint8_t *b = bytes;
-	uint64_t h = seed + size;
-
-	for (size_t i = 0; i < size; i += sizeof(uint64_t)) {
-		uint64_t w = 0;
-
-		memcpy(&w, b + i, size - i < sizeof(w) ? size - i : sizeof(w));
-		h = hash_mix(h ^ w) + w;
-	}
-	return (uint32_t)h;
 }
 
 /* The next `size` bytes of the mapping, on a page of their own; NULL base: only adds up. */
@@ -250,7 +240,7 @@ adjacency_get(struct path_lists *p, const struct adjacency *adj) RUNS_ON(role_fi
 
 	/* bytes that mean nothing must not keep equal ones apart */
 	memcpy(a.ether, adj->ether, adj->ether_len);
-	hash = hash_bytes(&a, ADJACENCY_BYTES, 0);
+	hash = (uint32_t)hash_bytes(&a, ADJACENCY_BYTES);
 	for (id = pool_first(&p->adjacencies, hash); id != 0;
 		id = pool_next(&p->adjacencies, id, hash)) {
 		if (memcmp(&p->adjacency[id], &a, ADJACENCY_BYTES) != 0)
@@ -311,7 +301,7 @@ int
 next_hop_get(struct path_lists *p, struct vrf_id vrf, const struct ip_addr *addr, uint16_t port,
 	struct next_hop_id *out)
 {
-	uint32_t hash = hash_bytes(addr, sizeof(*addr), (uint64_t)vrf.v << 16 | port);
+	uint32_t hash = (uint32_t)addr_hash(addr, (uint64_t)addr->zone << 32 | (uint64_t)vrf.v << 16 | port);
 	struct next_hop_key *k;
 	uint32_t id;
 
@@ -455,7 +445,7 @@ list_get(struct path_lists *p, const struct path_list *made, struct path_list_id
 	struct path_list l = *made;
 	uint32_t hash, id;
 
-	hash = hash_bytes(&l, list_size(&l), 0);
+	hash = (uint32_t)hash_bytes(&l, list_size(&l));
 	for (id = pool_first(&p->lists, hash); id != 0; id = pool_next(&p->lists, id, hash)) {
 		if (memcmp(&p->list[id], &l, list_size(&l)) != 0)
 			continue;
@@ -531,6 +521,20 @@ unsigned
 path_list_refs(const struct path_lists *p, struct path_list_id id)
 {
 	return pool_slot(&p->lists, id.v)->refs;
+}
+
+uint32_t
+path_lists_longest_probe(const struct path_lists *p)
+{
+	const struct pool *pools[] = {&p->lists, &p->hops, &p->adjacencies};
+	uint32_t longest = 0;
+
+	for (unsigned i = 0; i < sizeof(pools) / sizeof(pools[0]); i++) {
+		uint32_t n = hash_probes_longest(&pools[i]->probes);
+
+		longest = n > longest ? n : longest;
+	}
+	return longest;
 }
 
 unsigned

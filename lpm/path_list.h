@@ -108,6 +108,8 @@ unsigned path_list_refs(const struct path_lists *p, struct path_list_id id) RUNS
 /* Gives ids back whose grace period is over; once a loop. */
 void path_lists_reclaim(struct path_lists *p) RUNS_ON(role_fib);
 unsigned path_lists_in_use(const struct path_lists *p);
+/* Any thread: the longest chain that a new list, next hop or adjacency met (lpm/hash.h). */
+uint32_t path_lists_longest_probe(const struct path_lists *p);
 
 /* Readers. Flat arrays indexed by id, reserved at once and never moved (memory appears as it is touched). */
 const struct path_list *path_lists_array(const struct path_lists *p);

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "lpm/base.h"
+#include "lpm/hash.h"
 
 enum afi { AFI_NONE = 0, AFI_IPV4 = 1, AFI_IPV6 = 2 };
 enum safi { SAFI_UNICAST = 1, SAFI_VPN = 128 };
@@ -80,6 +81,7 @@ struct prefix prefix_from_v4(uint32_t host_order, uint8_t len);
 uint32_t prefix_v4(const struct prefix *p); /* host order */
 unsigned prefix_max_len(enum afi afi);      /* 32 or 128 */
 
+/* Spreads bits without a secret: not for a table whose keys a stranger chooses (lpm/hash.h). */
 static inline uint64_t
 hash_mix(uint64_t x)
 {
@@ -91,13 +93,36 @@ hash_mix(uint64_t x)
 	return x;
 }
 
-/* All bits used; the route distinguisher is left out, so a VPN route and the VRF's hash alike. */
+/* prefix_hash() of an IPv4 prefix, from its octets as they lie in memory. */
+static inline uint64_t
+prefix_hash_octets_v4(uint32_t octets, uint8_t len)
+{
+	return hash_word((uint64_t)len << 32 | octets);
+}
+
+/* Keyed. All bits used; the route distinguisher is left out, so a VPN route and the VRF's hash alike. */
 static inline uint64_t
 prefix_hash(const struct prefix *p)
 {
+	uint32_t octets;
 	uint64_t w[2];
+
+	if (p->afi == AFI_IPV4) {
+		__builtin_memcpy(&octets, p->b, sizeof(octets));
+		return prefix_hash_octets_v4(octets, p->len);
+	}
 	__builtin_memcpy(w, p->b, sizeof(w));
-	return hash_mix(w[0] ^ hash_mix(w[1] + p->len));
+	return hash_words(w[0], w[1], p->len);
+}
+
+/* Keyed, of an address and `more` (VRF, zone, port). */
+static inline uint64_t
+addr_hash(const struct ip_addr *a, uint64_t more)
+{
+	uint64_t w[2];
+
+	__builtin_memcpy(w, a->b, sizeof(w));
+	return hash_words(w[0], w[1], more << 8 | a->afi);
 }
 
 /*
@@ -114,12 +139,3 @@ prefix_put_octets_v4(struct prefix *out, uint32_t octets, uint8_t len)
 	out->len = len;
 }
 
-/* prefix_hash() of it. */
-static inline uint64_t
-prefix_hash_octets_v4(uint32_t octets, uint8_t len)
-{
-	uint64_t w = 0;
-
-	__builtin_memcpy(&w, &octets, sizeof(octets));
-	return hash_mix(w ^ hash_mix(len));
-}

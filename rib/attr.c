@@ -285,6 +285,7 @@ struct attr_table {
 	uint32_t next_mask, next_cleared,
 		next_at; /* places cleared; those of `index` below are in it */
 	uint32_t free_id; /* list through refs; 0: empty */
+	struct hash_probes probes;
 	uint32_t dying_count, dying[DYING_MAX]; /* ids */
 	struct limbo limbo;
 	uint32_t limit; /* owner: ids below were given out once */
@@ -317,32 +318,12 @@ count_add(struct attr_table *t, uint32_t n)
 	atomic_store_explicit(&t->count, old + n, memory_order_relaxed);
 }
 
-#define HASH_LANES 4
-
-/* Eight bytes a step, in lanes that don't wait for each other; a set is 100 to 200 bytes. */
 static uint32_t
 set_hash(const struct attr_set *a, size_t size)
 {
-	const uint8_t *p = (const uint8_t *)a;
-	uint64_t h[HASH_LANES] = {size, 1, 2, 3}, w;
+	uint32_t h = (uint32_t)hash_bytes(a, size);
 
-	for (; size >= 8 * HASH_LANES; size -= 8 * HASH_LANES) {
-		for (unsigned i = 0; i < HASH_LANES; i++, p += 8) {
-			memcpy(&w, p, 8);
-			h[i] = (h[i] ^ w) * 0x9e3779b97f4a7c15u;
-			h[i] ^= h[i] >> 29;
-		}
-	}
-	for (; size >= 8; p += 8, size -= 8) {
-		memcpy(&w, p, 8);
-		h[0] = (h[0] ^ w) * 0x9e3779b97f4a7c15u;
-		h[0] ^= h[0] >> 29;
-	}
-	w = 0;
-	memcpy(&w, p, size);
-	h[0] = (h[0] ^ w) * 0x9e3779b97f4a7c15u ^ hash_mix(h[1]);
-	h[0] = hash_mix(h[0] ^ hash_mix(h[2]) << 1 ^ hash_mix(h[3]) << 2);
-	return (uint32_t)h[0] != 0 ? (uint32_t)h[0] : 1;
+	return h != 0 ? h : 1;
 }
 
 uint32_t
@@ -611,17 +592,20 @@ slot_publish(struct attr_table *t, uint32_t id, struct attr_set *copy, uint32_t 
 }
 
 static uint32_t
-index_find(const struct attr_table *t, const struct attr_set *a, size_t size, uint32_t hash)
+index_find(struct attr_table *t, const struct attr_set *a, size_t size, uint32_t hash)
 {
-	for (uint32_t i = hash & t->index_mask; t->index[i].id != 0; i = (i + 1) & t->index_mask) {
+	uint32_t i = hash & t->index_mask, id;
+
+	for (; (id = t->index[i].id) != 0; i = (i + 1) & t->index_mask) {
 		if (t->index[i].hash != hash)
 			continue;
-		const struct attr_set *b = atomic_load_explicit(
-			&slot_of(t, t->index[i].id)->set, memory_order_relaxed);
+		const struct attr_set *b =
+			atomic_load_explicit(&slot_of(t, id)->set, memory_order_relaxed);
 		if (attr_set_size(b) == size && memcmp(a, b, size) == 0)
-			return t->index[i].id;
+			break;
 	}
-	return 0;
+	hash_probes_add(&t->probes, (i - hash) & t->index_mask);
+	return id;
 }
 
 /* Of one that is in the index. */
@@ -768,6 +752,12 @@ uint32_t
 attr_table_count(const struct attr_table *t)
 {
 	return atomic_load_explicit(&t->count, memory_order_relaxed);
+}
+
+const struct hash_probes *
+attr_table_probes(const struct attr_table *t)
+{
+	return &t->probes;
 }
 
 size_t

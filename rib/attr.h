@@ -151,7 +151,7 @@ void attr_table_destroy(struct attr_table *t);
 /* Finds or copies; takes `refs` references. 0, -ENOMEM (nothing changed). */
 int attr_intern(struct attr_table *t, const struct attr_set *a, uint32_t refs, struct attr_id *out);
 /* The same with its hash made before, be it by another thread: while that was under way, the place in the index could be prefetched. */
-uint32_t attr_set_hash(const struct attr_set *a); /* never 0 */
+uint32_t attr_set_hash(const struct attr_set *a); /* keyed (lpm/hash.h); never 0 */
 void attr_prefetch_hash(const struct attr_table *t, uint32_t hash);
 int attr_intern_hashed(struct attr_table *t, const struct attr_set *a, uint32_t hash, uint32_t refs, struct attr_id *out);
 void attr_ref(struct attr_table *t, struct attr_id id, uint32_t refs);
@@ -166,6 +166,7 @@ bool attr_table_reclaim_some(struct attr_table *t);
 bool attr_table_behind(const struct attr_table *t);
 uint32_t attr_table_count(const struct attr_table *t); /* any thread */
 size_t attr_table_bytes(const struct attr_table *t);   /* any thread */
+const struct hash_probes *attr_table_probes(const struct attr_table *t); /* any thread: of attr_intern() */
 
 /*
  * Readers and the owner. NULL when the id is not in use. A reader has the id from what was published while it is online; one kept

@@ -67,6 +67,7 @@ struct dest_table {
 	uint32_t oldest, newest; /* owner: tombstones by sequence, fresh ones in front */
 	struct index *next; /* owner: being filled; NULL: none */
 	uint32_t next_at; /* owner: ids below are in `next` */
+	struct hash_probes probes; /* owner: of dest_get() */
 	uint32_t segment_count, segments_size;
 	struct limbo sets, ids;
 	struct retire_list *retired; /* old indexes and segment lists */
@@ -302,21 +303,27 @@ dest_has(const struct dest_table *t, const struct destination *d, const struct p
 						     : memcmp(d->b, p->b, 16) == 0);
 }
 
-static uint32_t
-index_find(const struct dest_table *t, const struct index *x, const struct prefix *p, uint64_t hash)
+/* *steps: how many places beyond the first were looked at. */
+static inline uint32_t
+index_find(const struct dest_table *t, const struct index *x, const struct prefix *p, uint64_t hash,
+	uint32_t *steps)
 {
-	uint32_t tag = index_tag(x, hash), v;
+	uint32_t tag = index_tag(x, hash), id = DEST_NONE, i = (uint32_t)hash & x->mask, v;
 
-	for (uint32_t i = (uint32_t)hash & x->mask;; i = (i + 1) & x->mask) {
+	for (;; i = (i + 1) & x->mask) {
 		/* acquire: pairs with the release store in index_insert */
 		v = atomic_load_explicit(&x->slot[i], memory_order_acquire);
 		if (v == EMPTY)
-			return DEST_NONE;
+			break;
 		if ((v & ~x->mask) != tag || v == GONE)
 			continue;
-		if (dest_has(t, dest_at(t, (v & x->mask) - 1), p))
-			return (v & x->mask) - 1;
+		if (dest_has(t, dest_at(t, (v & x->mask) - 1), p)) {
+			id = (v & x->mask) - 1;
+			break;
+		}
 	}
+	*steps = (i - (uint32_t)hash) & x->mask;
+	return id;
 }
 
 /*
@@ -563,11 +570,13 @@ dest_get(struct dest_table *t, const struct prefix *p, struct dest_id *out)
 {
 	uint64_t hash = prefix_hash(p);
 	struct destination *d;
-	uint32_t id;
+	uint32_t id, steps;
 
 	if (p->afi != t->afi || p->len > t->max_len)
 		return -EINVAL;
-	out->v = index_find(t, atomic_load_explicit(&t->index, memory_order_relaxed), p, hash);
+	out->v = index_find(
+		t, atomic_load_explicit(&t->index, memory_order_relaxed), p, hash, &steps);
+	hash_probes_add(&t->probes, steps);
 	if (out->v != DEST_NONE)
 		return 0;
 	id = id_reserve(t);
@@ -987,10 +996,11 @@ dest_find(const struct dest_table *t, const struct prefix *p)
 {
 	/* acquire: pairs with the release store in grow_step */
 	const struct index *x = atomic_load_explicit(&t->index, memory_order_acquire);
+	uint32_t steps;
 
 	if (p->afi != t->afi)
 		return (struct dest_id){DEST_NONE};
-	return (struct dest_id){index_find(t, x, p, prefix_hash(p))};
+	return (struct dest_id){index_find(t, x, p, prefix_hash(p), &steps)};
 }
 
 static bool
@@ -1141,6 +1151,12 @@ uint32_t
 dest_tombstones(const struct dest_table *t)
 {
 	return atomic_load_explicit(&t->tombstones, memory_order_relaxed);
+}
+
+const struct hash_probes *
+dest_table_probes(const struct dest_table *t)
+{
+	return &t->probes;
 }
 
 size_t

@@ -199,3 +199,4 @@ uint32_t dest_count(const struct dest_table *t);      /* with at least one path,
 uint32_t dest_path_count(const struct dest_table *t); /* paths in all, rejected ones that are kept among them */
 uint32_t dest_tombstones(const struct dest_table *t);
 size_t dest_table_bytes(const struct dest_table *t);
+const struct hash_probes *dest_table_probes(const struct dest_table *t); /* of dest_get() */

@@ -18,9 +18,7 @@ host_of(const struct ip_addr *addr)
 static struct hop **
 hop_bucket(struct fib_feed *f, const struct ip_addr *addr, uint16_t port)
 {
-	struct prefix p = host_of(addr);
-
-	return &f->hops[(prefix_hash(&p) + port) % HOP_BUCKETS];
+	return &f->hops[addr_hash(addr, port) % HOP_BUCKETS];
 }
 
 static struct hop *

@@ -56,6 +56,7 @@ struct nexthop_table {
 	struct nexthop_feed feed;
 	struct nexthop **bucket;
 	unsigned bucket_count, count;
+	struct hash_probes probes;
 	struct connected *connected;
 	struct local_addr *locals;
 	unsigned connected_count, connected_size, local_count, local_size;
@@ -193,7 +194,11 @@ host_prefix(const struct ip_addr *addr)
 static struct nexthop **
 bucket_of(const struct nexthop_table *t, struct vrf_id vrf, const struct prefix *host)
 {
-	return &t->bucket[(uint32_t)hash_mix(prefix_hash(host) + vrf.v) & (t->bucket_count - 1)];
+	uint64_t w[2];
+
+	memcpy(w, host->b, sizeof(w));
+	return &t->bucket[hash_words(w[0], w[1], (uint64_t)host->afi << 16 | vrf.v) &
+			  (t->bucket_count - 1)];
 }
 
 struct nexthop *
@@ -213,6 +218,12 @@ nexthop_watched(const struct nexthop_table *t, struct vrf_id vrf, const struct i
 	const struct nexthop *n = nexthop_find(t, vrf, addr);
 
 	return n != NULL && n->watchers > 0;
+}
+
+const struct hash_probes *
+nexthop_probes(const struct nexthop_table *t)
+{
+	return &t->probes;
 }
 
 /* Without memory the chains get longer. */
@@ -502,10 +513,9 @@ digest(const struct nexthop *n)
 	uint64_t h = n->direct_count;
 
 	for (unsigned i = 0; i < n->direct_count; i++) {
-		struct prefix host = host_prefix(&n->direct[i].addr);
+		const struct nexthop_direct *d = &n->direct[i];
 
-		h = hash_mix(h ^ (prefix_hash(&host) + ((uint64_t)n->direct[i].addr.zone << 16 |
-							       n->direct[i].port)));
+		h = hash_word(h ^ addr_hash(&d->addr, (uint64_t)d->addr.zone << 16 | d->port));
 	}
 	return h | 1;
 }
@@ -612,6 +622,7 @@ nexthop_ref(struct nexthop_table *t, struct vrf_id vrf, const struct ip_addr *ad
 {
 	struct nexthop *n = nexthop_find(t, vrf, addr), **at;
 	struct prefix host = host_prefix(addr);
+	uint32_t steps = 0;
 
 	if (n != NULL) {
 		n->refs++;
@@ -628,6 +639,9 @@ nexthop_ref(struct nexthop_table *t, struct vrf_id vrf, const struct ip_addr *ad
 	n->last = (struct nexthop_message){.vrf = vrf, .addr = *addr};
 	n->direct = &n->one;
 	at = bucket_of(t, vrf, &host);
+	for (const struct nexthop *other = *at; other != NULL; other = other->next)
+		steps++;
+	hash_probes_add(&t->probes, steps);
 	n->next = *at;
 	*at = n;
 	t->count++;

@@ -319,11 +319,7 @@ path_judge(struct preview *p, const struct rib_path *path, const struct prefix *
 static struct answer *
 answer_place(const struct preview *p, const struct preview_question *q)
 {
-	struct prefix host =
-		prefix_from_addr(&q->next_hop, (uint8_t)prefix_max_len(q->next_hop.afi));
-	uint64_t h = prefix_hash(&host) + q->peer.v * 0x9e3779b97f4a7c15u;
-
-	for (h ^= h >> 32;; h++) {
+	for (uint64_t h = addr_hash(&q->next_hop, q->peer.v);; h++) {
 		struct answer *at = &p->answer[h & (p->answer_size - 1)];
 
 		if (!at->used ||

@@ -769,6 +769,12 @@ shard_cluster_id(const struct shard *s)
 	return atomic_load_explicit(&s->cluster_id, memory_order_relaxed);
 }
 
+const struct hash_probes *
+shard_next_hop_probes(const struct shard *s)
+{
+	return &s->next_hops.probes;
+}
+
 uint64_t
 shard_failures(const struct shard *s)
 {

@@ -291,5 +291,7 @@ enum decision_reason shard_loops(const struct shard *s, struct peer_id id, unsig
 uint32_t shard_cluster_id(const struct shard *s); /* RFC 4456 7; any thread */
 /* Any thread: changes lost for want of memory, and records that named no peer, session or table of ours. 0 in good health. */
 uint64_t shard_failures(const struct shard *s);
+/* Any thread: of insertions into the shard's table of next hops. */
+const struct hash_probes *shard_next_hop_probes(const struct shard *s);
 /* Any thread: consumers evicted because of `tombstones_max`. */
 uint64_t shard_evictions(const struct shard *s);

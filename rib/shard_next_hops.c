@@ -16,10 +16,7 @@
 static uint64_t
 key_hash(struct vrf_id vrf, const struct ip_addr *addr)
 {
-	struct prefix p = {.afi = addr->afi};
-
-	__builtin_memcpy(p.b, addr->b, sizeof(p.b));
-	return hash_mix(prefix_hash(&p) + vrf.v + ((uint64_t)addr->zone << 16));
+	return addr_hash(addr, (uint64_t)addr->zone << 16 | vrf.v);
 }
 
 static struct next_hop_index *
@@ -48,12 +45,13 @@ index_free(void *ctx, void *p)
 }
 
 static void
-index_insert(struct next_hop_index *x, struct shard_next_hop *n)
+index_insert(struct shard_next_hops *h, struct next_hop_index *x, struct shard_next_hop *n)
 {
-	uint32_t i = (uint32_t)key_hash(n->vrf, &n->addr) & (x->size - 1);
+	uint32_t first = (uint32_t)key_hash(n->vrf, &n->addr), i = first & (x->size - 1);
 
 	while (atomic_load_explicit(&x->at[i], memory_order_relaxed) != NULL)
 		i = (i + 1) & (x->size - 1);
+	hash_probes_add(&h->probes, (i - first) & (x->size - 1));
 	/* release: pairs with the acquire in next_hop_find */
 	atomic_store_explicit(&x->at[i], n, memory_order_release);
 }
@@ -160,7 +158,7 @@ index_replace(struct shard *s, struct next_hop_index *fresh)
 		if (n == NULL)
 			continue;
 		if (n->users > 0) {
-			index_insert(fresh, n);
+			index_insert(h, fresh, n);
 			continue;
 		}
 		if (n->watched)
@@ -229,7 +227,7 @@ next_hop_new(
 	n->users = 1;
 	h->entry[n->slot] = n;
 	h->count++;
-	index_insert(atomic_load_explicit(&h->index, memory_order_relaxed), n);
+	index_insert(h, atomic_load_explicit(&h->index, memory_order_relaxed), n);
 	*out = n;
 	ask(s, n, true);
 	return 0;

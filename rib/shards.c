@@ -17,7 +17,10 @@ shards_init(struct shards *s, struct shard *const *at, unsigned count)
 		s->bits++;
 }
 
-/* Of an address's first bits. */
+/*
+ * Of an address's first bits. Not keyed: all prefixes of one range are in one shard anyway, so a peer that wants to load one shard needs
+ * no collisions, and what it gains is bounded by the load of that one shard.
+ */
 static unsigned
 range_shard(const struct shards *s, uint8_t afi, const uint8_t *b)
 {

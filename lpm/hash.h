@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Hashes for tables whose keys a stranger chooses: prefixes, attribute sets, next hops, and ids derived from them. One secret keys all
+ * of them. keeld draws the secret at start, so an attacker cannot compute colliding keys in advance. Reasons and figures:
+ * docs/decisions/0007-keyed-hashes.md.
+ *
+ * Main writes the secret once, before the first table exists and before the second thread starts; afterwards any thread reads it.
+ * Without hash_key_set() a fixed key is used, so tests and benchmarks are reproducible. The process has one key, because hashes cross
+ * rooms: a session thread computes the hash by which a shard finds an attribute set.
+ */
+#pragma once
+
+#include "lpm/base.h"
+
+#include <stdatomic.h>
+
+__extension__ typedef unsigned __int128 hash_u128;
+
+struct hash_key {
+	hash_u128 factor[3], offset; /* hash_words(), first step */
+	hash_u128 last_factor, last_offset; /* hash_words(), second step */
+	uint64_t sip[2]; /* hash_bytes() */
+};
+static_assert(sizeof(struct hash_key) == 112, "no padding: drawn as bytes");
+
+extern struct hash_key hash_key; /* for the functions below only */
+
+/* Draws a key from the kernel. 0, -errno. */
+int hash_key_draw(struct hash_key *out);
+/* Must be called before any table exists: a table does not find entries that were hashed with another key. */
+void hash_key_set(const struct hash_key *key);
+
+/*
+ * Hash of three words. Two steps compute (factor * x + offset) modulo 2^128 and keep the high 64 bits. Each step is strongly
+ * universal (Dietzfelbinger 1996; Thorup 2015, "High speed hashing for integers and strings", 3.3): over the choice of the key, two
+ * different inputs agree in k given bits with probability 2^-k (plus 2^-64 for the first step). The shift between the steps is a
+ * bijection that breaks up arithmetic progressions.
+ */
+static inline uint64_t
+hash_finish(hash_u128 sum)
+{
+	uint64_t x = (uint64_t)(sum >> 64);
+
+	x ^= x >> 32;
+	return (uint64_t)((hash_key.last_factor * x + hash_key.last_offset) >> 64);
+}
+
+static inline uint64_t
+hash_words(uint64_t a, uint64_t b, uint64_t c)
+{
+	return hash_finish(hash_key.factor[0] * a + hash_key.factor[1] * b +
+			   hash_key.factor[2] * c + hash_key.offset);
+}
+
+/* Equals hash_words(x, 0, 0) and is faster. */
+static inline uint64_t
+hash_word(uint64_t x)
+{
+	return hash_finish(hash_key.factor[0] * x + hash_key.offset);
+}
+
+/* SipHash-1-3 of `size` bytes (Aumasson, Bernstein 2012). */
+uint64_t hash_bytes(const void *bytes, size_t size);
+
+/*
+ * Length of the searches in one table: entries passed before the search ended. The table's owner writes, any thread reads. With a
+ * random hash, fewer than one in 10^8 tables of a million entries, filled to 3/4, has a search longer than HASH_PROBE_BOUND. A longer
+ * search means that an attacker knows the key, or that the index could not grow for want of memory.
+ */
+struct hash_probes {
+	_Atomic uint64_t steps; /* sum over all searches */
+	_Atomic uint32_t longest;
+};
+#define HASH_PROBE_BOUND 1024u
+
+static inline void
+hash_probes_add(struct hash_probes *p, uint32_t steps)
+{
+	uint64_t all = atomic_load_explicit(&p->steps, memory_order_relaxed);
+
+	atomic_store_explicit(&p->steps, all + steps, memory_order_relaxed);
+	if (steps > atomic_load_explicit(&p->longest, memory_order_relaxed))
+		atomic_store_explicit(&p->longest, steps, memory_order_relaxed);
+}
+
+static inline uint32_t
+hash_probes_longest(const struct hash_probes *p)
+{
+	return atomic_load_explicit(&p->longest, memory_order_relaxed);
+}
