@@ -9,6 +9,7 @@
 #include "control/wiring.h"
 #include "lpm/arena.h"
 #include "lpm/fib.h"
+#include "lpm/hash.h"
 #ifdef KEEL_DATAPLANE
 #include "dataplane/port.h"
 #include "dataplane/worker.h"
@@ -418,6 +419,21 @@ stop(void)
 	(void)log_end(LOG_END_NS);
 }
 
+/* Secrets of the hash tables: before any table exists, and before the first document is parsed. */
+static int
+hashes_init(void)
+{
+	struct hash_key key;
+	int e = hash_key_draw(&key);
+
+	if (e != 0) {
+		log_event(LOG_ERROR, "start-failed part=random error=\"%s\"", strerror(-e));
+		return e;
+	}
+	hash_key_set(&key);
+	return 0;
+}
+
 int
 main(int argc, char **argv)
 {
@@ -427,6 +443,8 @@ main(int argc, char **argv)
 	if (status >= 0)
 		return status;
 	role_enter_main();
+	if (hashes_init() != 0)
+		return EXIT_RUN_TIME;
 	/* Hashes of jansson's objects need no secret: documents come from the operator. A fixed seed keeps key order stable. */
 	json_object_seed(1);
 #ifndef KEEL_DATAPLANE

@@ -3,13 +3,18 @@
 #include "control/rpc_impl.h"
 
 #include "control/log.h"
+#include "control/session.h"
 #include "lpm/fib.h"
+#include "lpm/path_list.h"
+#include "rib/attr.h"
+#include "rib/dest.h"
 #include "rib/fib_feed.h"
+#include "rib/nexthop.h"
 #include "rib/policy.h"
 
 #include <stdio.h>
 
-enum { ALARM_RIB, ALARM_NOT_INSTALLED, ALARM_FIB_FEED, ALARM_POLICY, ALARM_COUNT };
+enum { ALARM_RIB, ALARM_NOT_INSTALLED, ALARM_FIB_FEED, ALARM_POLICY, ALARM_HASH, ALARM_COUNT };
 
 /* `text` with the number that makes it one. */
 static const struct {
@@ -19,6 +24,9 @@ static const struct {
 	{"not-installed", "%llu prefixes did not fit the forwarding table"},
 	{"fib-feed", "%llu routes could not be handed to the forwarding table"},
 	{"policy", "%llu times a regular expression hit its match limit, and the route was rejected"},
+	{"hash-probe",
+		"a search in a hash table passed %llu entries: memory is too short for its index, or a peer knows the secret of the hashes; "
+		"restart keeld to draw another"},
 };
 
 static double since_s[ALARM_COUNT]; /* main's; 0: is not one */
@@ -67,6 +75,64 @@ policy_look(json_t *list)
 	alarm_look_at(list, ALARM_POLICY, n, more);
 }
 
+struct longest {
+	uint32_t destinations, attribute_sets, exported_sets, next_hops, path_lists;
+};
+
+static void
+longest_add(uint32_t *to, const struct hash_probes *p)
+{
+	uint32_t n = hash_probes_longest(p);
+
+	if (n > *to)
+		*to = n;
+}
+
+static struct longest
+longest_of(const struct keeld *k)
+{
+	struct longest l = {0};
+
+	for (unsigned i = 0; i < k->shards.count; i++) {
+		const struct shard *s = k->shards.at[i];
+
+		for (uint16_t t = 0; t < shard_table_count(s); t++)
+			longest_add(&l.destinations, dest_table_probes(shard_table(s, (struct table_id){t})));
+		longest_add(&l.attribute_sets, attr_table_probes(shard_attrs(s)));
+		longest_add(&l.next_hops, shard_next_hop_probes(s));
+	}
+	if (k->speaker != NULL)
+		longest_add(&l.exported_sets, speaker_exported_probes(k->speaker));
+	if (k->nexthops != NULL)
+		longest_add(&l.next_hops, nexthop_probes(k->nexthops));
+	if (k->fib != NULL)
+		l.path_lists = path_lists_longest_probe(fib_path_lists(k->fib));
+	return l;
+}
+
+/* The number for the alarm: 0 when all searches were short. */
+static uint64_t
+longest_too_long(const struct keeld *k)
+{
+	struct longest l = longest_of(k);
+	const uint32_t all[] = {l.destinations, l.attribute_sets, l.exported_sets, l.next_hops, l.path_lists};
+	uint32_t longest = 0;
+
+	for (unsigned i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+		longest = all[i] > longest ? all[i] : longest;
+	return longest > HASH_PROBE_BOUND ? longest : 0;
+}
+
+json_t *
+rpc_hash_probes(const struct keeld *k)
+{
+	struct longest l = longest_of(k);
+
+	return json_pack("{s:I, s:I, s:I, s:I, s:I}", "destinations", (json_int_t)l.destinations, "attribute_sets",
+		(json_int_t)l.attribute_sets, "exported_sets", (json_int_t)l.exported_sets, "next_hops", (json_int_t)l.next_hops,
+		"path_lists", (json_int_t)l.path_lists);
+}
+
 json_t *
 rpc_alarms(struct keeld *k)
 {
@@ -82,5 +148,6 @@ rpc_alarms(struct keeld *k)
 	alarm_look(list, ALARM_NOT_INSTALLED, s.not_installed);
 	alarm_look(list, ALARM_FIB_FEED, k->fib != NULL ? fib_feed_failed(k->feed) : 0);
 	policy_look(list);
+	alarm_look(list, ALARM_HASH, longest_too_long(k));
 	return list;
 }

@@ -30,10 +30,10 @@ system_info(struct keeld *k, json_t *params, struct rpc_call *call)
 	if (k->fib != NULL)
 		dpdk = dataplane_dpdk_version();
 #endif
-	return json_pack("{s:s, s:f, s:s, s:i, s:b, s:I, s:i, s:I, s:o}", "version", KEEL_VERSION, "uptime_s",
+	return json_pack("{s:s, s:f, s:s, s:i, s:b, s:I, s:i, s:I, s:o, s:o}", "version", KEEL_VERSION, "uptime_s",
 		(double)(now_ns() - k->started_ns) / 1e9, "dpdk_version", dpdk, "pid", (int)getpid(), "dataplane", k->fib != NULL,
 		"generation", (json_int_t)s.generation, "revision", (int)k->revision, "policy_limit_hits", (json_int_t)policy_match_errors(NULL), "alarms",
-		rpc_alarms(k));
+		rpc_alarms(k), "hash_probes", rpc_hash_probes(k));
 }
 
 static json_t *
@@ -284,7 +284,7 @@ config_history(struct keeld *k, json_t *params, struct rpc_call *call)
 const struct rpc_method rpc_config_methods[] = {
 	{"system.info", system_info, "",
 		"version:string uptime_s:number dpdk_version:string pid:integer dataplane:boolean generation:integer revision:integer "
-		"policy_limit_hits:integer alarms:array",
+		"policy_limit_hits:integer alarms:array hash_probes:object",
 		"The daemon: version, age, generation of the forwarding tables, revision of the configuration, alarms", RPC_READS},
 	{"config.get", config_get, "source:running|candidate|startup path:string", "document:any revision:integer",
 		"A configuration document, or what is at a JSON Pointer in it; secrets read \"***\"", RPC_READS},

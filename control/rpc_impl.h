@@ -77,6 +77,8 @@ json_t *rpc_peers(struct keeld *k);
 json_t *rpc_result(struct keeld *k, const char *method);
 /* Of now, as system.info has them: [{time, kind, text}], `time` when it was first seen. */
 json_t *rpc_alarms(struct keeld *k);
+/* How far the longest search went beyond the first entry, since start, by kind of hash table. */
+json_t *rpc_hash_probes(const struct keeld *k);
 json_t *rpc_addr(const struct ip_addr *a);
 /* Attributes into a route's object; what is absent has no key. And from one, `out` with room for ATTR_SET_MAX: false after rpc_fail(). */
 struct attr_set;
