@@ -255,6 +255,13 @@ control_metrics(FILE *f, const json_t *answer)
 		label(f, "", "thread", text_of(t, "name"));
 		number(f, json_object_get(t, "cpu_s"));
 	}
+	head(f, "keel_thread_late_turns", COUNTER, "Turns that lasted 1 s and more.");
+	json_array_foreach(threads, i, t)
+	{
+		fputs("keel_thread_late_turns_total{", f);
+		label(f, "", "thread", text_of(t, "name"));
+		number(f, json_object_get(t, "late_turns"));
+	}
 	threads_summary(f, threads, "keel_thread_slice_seconds",
 		"Slices of work that took 10 us and more; each has 1 ms.", "slice_ns");
 	threads_summary(f, threads, "keel_thread_turn_seconds",

@@ -23,6 +23,7 @@ struct session_view;
 struct speaker;
 struct thread;
 struct tun;
+struct watchdog;
 
 /* A configured peer and the ids under which the other threads know it. */
 struct keeld_peer {
@@ -62,6 +63,7 @@ struct keeld {
 	unsigned tun_ifindex; /* 0: none */
 	struct jobs *jobs;
 	struct rpc *rpc;
+	struct watchdog *watchdog; /* NULL: not started */
 	struct thread *main_thread, *host_thread, *session_thread, *rib_thread[SHARDS_MAX], *fib_thread;
 	uint64_t started_ns;
 

@@ -324,7 +324,7 @@ log_start(const unsigned *cpus, unsigned cpu_count)
 		.start = writer_start,
 		.stop = writer_stop,
 		.work = lines_write,
-		.waits_for_others = true};
+		.unlisted = true};
 	struct sigaction action = {.sa_handler = crashed};
 	int err;
 

@@ -6,8 +6,10 @@
 #include "control/netlink.h"
 #include "control/rpc.h"
 #include "control/threads.h"
+#include "control/watchdog.h"
 #include "control/wiring.h"
 #include "lpm/arena.h"
+#include "lpm/doing.h"
 #include "lpm/fib.h"
 #include "lpm/hash.h"
 #ifdef KEEL_DATAPLANE
@@ -308,10 +310,12 @@ signal_ready(struct watch *w, uint32_t events)
 
 	(void)events;
 	while (read(w->fd, &si, sizeof(si)) == (ssize_t)sizeof(si)) {
-		if (si.ssi_signo == SIGHUP)
+		if (si.ssi_signo == SIGHUP) {
+			doing("reload of FILE");
 			keeld_reload(&keeld);
-		else
+		} else {
 			thread_quit(keeld.main_thread);
+		}
 	}
 }
 
@@ -371,6 +375,10 @@ start(void)
 	/* EAL moved this thread to its main lcore; adopting pins it to control_cpus. */
 	if ((e = thread_adopt(&main_config, &keeld.main_thread)) != 0 || (e = wiring_create(&keeld)) != 0)
 		return e;
+	if ((e = watchdog_create(main_config.cpus, main_config.cpu_count, &keeld.watchdog)) != 0) {
+		log_event(LOG_ERROR, "start-failed part=watchdog error=\"%s\"", strerror(-e));
+		return e;
+	}
 	/* The socket before the sessions: a second keeld with the same socket ends here, before it disturbs anybody. */
 	e = rpc_create(&keeld, keeld.socket, &keeld.rpc);
 	if (e != 0) {
@@ -399,6 +407,7 @@ stop(void)
 {
 	if (keeld.rpc != NULL)
 		rpc_destroy(keeld.rpc);
+	watchdog_destroy(keeld.watchdog);
 	wiring_stop(&keeld);
 #ifdef KEEL_DATAPLANE
 	if (keeld.fib != NULL)

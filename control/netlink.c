@@ -2,6 +2,7 @@
 #include "control/netlink.h"
 #include "control/netlink_impl.h"
 #include "lpm/arena.h"
+#include "lpm/doing.h"
 
 #include <errno.h>
 #include <libmnl/libmnl.h>
@@ -745,6 +746,7 @@ static void
 on_ready(struct watch *w, uint32_t events)
 {
 	(void)events;
+	doing("kernel's messages");
 	events_read((struct netlink *)((char *)w - offsetof(struct netlink, watch)));
 }
 

@@ -3,6 +3,7 @@
 #include "control/rpc_call.h"
 
 #include "control/config.h"
+#include "lpm/doing.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -363,8 +364,11 @@ dispatch(struct keeld *k, json_t *request, struct rpc_call *call)
 		return rpc_fail(call, RPC_INVALID_PARAMS, "", "parameters go by name: an object is wanted");
 	if (params == NULL)
 		params = none = json_object();
-	if (rpc_params_check(m, params, call))
+	if (rpc_params_check(m, params, call)) {
+		doing(m->name);
 		result = m->fn(k, params, call);
+		doing("answers to RPC");
+	}
 	json_decref(none);
 	return result;
 }

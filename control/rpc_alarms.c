@@ -4,6 +4,7 @@
 
 #include "control/log.h"
 #include "control/session.h"
+#include "control/watchdog.h"
 #include "lpm/fib.h"
 #include "lpm/path_list.h"
 #include "rib/attr.h"
@@ -133,6 +134,25 @@ rpc_hash_probes(const struct keeld *k)
 		"path_lists", (json_int_t)l.path_lists);
 }
 
+/* Turns that last too long, and the last ones of main. */
+static void
+late_look(struct keeld *k, json_t *list)
+{
+	struct watchdog_late late;
+	char text[160];
+
+	if (k->watchdog == NULL)
+		return;
+	for (uint64_t n = watchdog_late_count(k->watchdog);
+		watchdog_late_get(k->watchdog, n, &late); n--) {
+		if (late.alarm)
+			json_array_append_new(
+				list, json_pack("{s:f, s:s, s:s}", "time", late.since_s, "kind",
+					      WATCHDOG_KIND, "text",
+					      watchdog_text(&late, text, sizeof(text))));
+	}
+}
+
 json_t *
 rpc_alarms(struct keeld *k)
 {
@@ -149,5 +169,6 @@ rpc_alarms(struct keeld *k)
 	alarm_look(list, ALARM_FIB_FEED, k->fib != NULL ? fib_feed_failed(k->feed) : 0);
 	policy_look(list);
 	alarm_look(list, ALARM_HASH, longest_too_long(k));
+	late_look(k, list);
 	return list;
 }

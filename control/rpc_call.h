@@ -72,6 +72,8 @@ struct rpc {
 	struct timer watch; /* for the events that nobody posts: fib, alarm */
 	uint64_t fib_generation;
 	json_t *alarms; /* kinds that were told */
+	uint64_t late_seen; /* late turns (control/watchdog.h) up to this number have been seen */
+	uint64_t late_open; /* bit N % 64: the end of late turn N is to come */
 	struct http *http; /* NULL: off, or it can't listen yet */
 	struct timer http_timer; /* tries again */
 };

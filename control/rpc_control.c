@@ -48,9 +48,11 @@ control_stats(struct keeld *k, json_t *params, struct rpc_call *call)
 	(void)call;
 	log_figures_get(&l);
 	for (unsigned i = 0; i < MARKS_MAX && thread_figures_get(i, &f); i++)
-		json_array_append_new(threads,
-			json_pack("{s:s, s:f, s:o, s:o}", "name", f.name, "cpu_s", (double)f.cpu_ns / 1e9, "slice_ns",
-				rpc_hist_since(f.slices, &mark[i].slices), "turn_ns", rpc_hist_since(f.turns, &mark[i].turns)));
+		json_array_append_new(
+			threads, json_pack("{s:s, s:f, s:I, s:o, s:o}", "name", f.name, "cpu_s",
+					 (double)f.cpu_ns / 1e9, "late_turns", (json_int_t)f.late,
+					 "slice_ns", rpc_hist_since(f.slices, &mark[i].slices),
+					 "turn_ns", rpc_hist_since(f.turns, &mark[i].turns)));
 	return json_pack("{s:i, s:o, s:o, s:{s:I, s:I, s:i}}", "slice_budget_ns", (int)SLICE_NS,
 		"threads", threads, "keepalive_late_ns",
 		rpc_hist_since(speaker_keepalive_hist(k->speaker), &keepalive_mark), "log",

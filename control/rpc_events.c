@@ -5,6 +5,7 @@
  */
 #include "control/rpc.h"
 #include "control/rpc_call.h"
+#include "control/watchdog.h"
 
 #include "lpm/fib.h"
 
@@ -203,12 +204,54 @@ alarms_look(struct rpc *r)
 	{
 		const char *kind = json_string_value(json_object_get(alarm, "kind"));
 
+		if (strcmp(kind, WATCHDOG_KIND) == 0)
+			continue; /* late_look() */
 		if (json_object_get(r->alarms, kind) != NULL)
 			continue;
 		json_object_set_new(r->alarms, kind, json_true());
 		rpc_event(r, "alarm", json_incref(alarm));
 	}
 	json_decref(now);
+}
+
+/* A late turn has two events: its begin and its end. Both come when main is late itself. */
+static void
+late_event(struct rpc *r, const struct watchdog_late *late)
+{
+	char text[160];
+
+	rpc_event(r, "alarm",
+		json_pack("{s:s, s:s, s:s, s:s, s:s, s:f}", "kind", WATCHDOG_KIND, "event",
+			late->ended ? "end" : "begin", "thread", late->thread, "doing", late->doing,
+			"text", watchdog_text(late, text, sizeof(text)), "duration_s",
+			(double)late->ns / 1e9));
+}
+
+/* `tell` false: what is late already is no event, only its end. */
+static void
+late_look(struct rpc *r, bool tell)
+{
+	uint64_t count = r->k->watchdog != NULL ? watchdog_late_count(r->k->watchdog) : 0;
+	struct watchdog_late late;
+
+	for (; r->late_seen < count; r->late_seen++) {
+		if (!watchdog_late_get(r->k->watchdog, r->late_seen + 1, &late) ||
+			(!tell && late.ended))
+			continue;
+		r->late_open |= UINT64_C(1) << late.number % WATCHDOG_RECORDS;
+		late.ended = false;
+		if (tell)
+			late_event(r, &late);
+	}
+	for (uint64_t n = count; n > 0 && n + WATCHDOG_RECORDS > count; n--) {
+		uint64_t bit = UINT64_C(1) << n % WATCHDOG_RECORDS;
+
+		if (!(r->late_open & bit) || !watchdog_late_get(r->k->watchdog, n, &late) ||
+			!late.ended)
+			continue;
+		r->late_open &= ~bit;
+		late_event(r, &late);
+	}
 }
 
 static void
@@ -219,8 +262,10 @@ watch_fire(struct timer *t)
 
 	if (wanted & 1u << TOPIC_FIB)
 		fib_look(r);
-	if (wanted & 1u << TOPIC_ALARM)
+	if (wanted & 1u << TOPIC_ALARM) {
 		alarms_look(r);
+		late_look(r, true);
+	}
 	if (topics_wanted(r) & (1u << TOPIC_FIB | 1u << TOPIC_ALARM))
 		timer_arm(r->thread, &r->watch, WATCH_NS);
 }
@@ -233,6 +278,8 @@ watch_begin(struct rpc *r)
 	json_t *now, *alarm;
 	size_t i;
 
+	if (!(topics_wanted(r) & 1u << TOPIC_ALARM))
+		late_look(r, false);
 	if (r->watch.deadline_ns != 0)
 		return;
 	if (r->k->fib != NULL)

@@ -3,6 +3,7 @@
 
 #include "control/log.h"
 #include "control/session_impl.h"
+#include "lpm/doing.h"
 #include "lpm/qsbr.h"
 
 #include <errno.h>
@@ -364,16 +365,21 @@ speaker_work(void *ctx, uint64_t now, uint64_t deadline_ns)
 	qsbr_quiescent(s->config.readers, s->reader);
 	s->starved = false;
 	s->turn++;
+	doing("messages held back");
 	more = leftovers_run(s, now + (deadline_ns - now) / 4);
+	doing("decoding UPDATEs");
 	if (work_input(s, now, now + (deadline_ns - now) * 5 / 8)) {
 		more = true;
 		input_push_some(s);
 	} else {
 		input_push(s);
 	}
+	doing("update groups");
 	if (s->groups != NULL)
 		update_groups_gather(s->groups, now, now - s->loading_ns < LOADING_NS);
+	doing("export to peers");
 	more |= work_export(s, deadline_ns);
+	doing("freeing exported attributes");
 	removed_free(s);
 	attr_table_reclaim(s->exported);
 	walks_resume(s);

@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "control/threads.h"
 
+#include "lpm/doing.h"
+
 #include <errno.h>
 #include <limits.h>
 #include <pthread.h>
 #include <sched.h>
 #include <semaphore.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -16,13 +19,13 @@
 
 #define EVENTS_PER_TURN 64
 #define SLEEP_FOR_EVER UINT64_MAX
-#define THREADS_MAX 64
 
 struct mail {
 	struct mail *next;
 	void (*fn)(void *arg);
 	void *arg;
 	sem_t *done; /* NULL: nobody waits */
+	const char *doing; /* of the sender, by thread_call() */
 };
 
 /* Writer of all but `mailbox`, `sleeping` and `quit`: the thread itself. */
@@ -37,6 +40,10 @@ struct thread {
 	sem_t started, ended;
 	uint64_t slept_ns; /* of this turn */
 	struct hist slices, turns;
+	char awaited[32]; /* note of a thread that waits for this one */
+	_Atomic(const char *) *doing; /* the thread's doing_here */
+	_Atomic uint64_t turn_began_ns; /* 0: sleeps, or is not in its loop */
+	_Atomic uint64_t late; /* keel-watch counts */
 	alignas(CACHE_LINE) _Atomic(struct mail *)
 		mailbox; /* newest first; the thread takes all and turns them round */
 	_Atomic bool sleeping, quit;
@@ -157,6 +164,7 @@ timers_fire(struct thread *t)
 		if (timer->deadline_ns > now)
 			break;
 		timer_cancel(t, timer);
+		doing("timers");
 		timer->fire(timer);
 	}
 }
@@ -185,18 +193,21 @@ event_sleep(struct thread *t, struct epoll_event *ev, uint64_t ns)
 {
 	struct timespec ts = {
 		.tv_sec = (time_t)(ns / 1000000000u), .tv_nsec = (long)(ns % 1000000000u)};
-	uint64_t began = now_ns();
+	uint64_t began = now_ns(), woke;
 	int n;
 
 	if (t->config.idle != NULL)
 		t->config.idle(t->config.ctx);
+	atomic_store_explicit(&t->turn_began_ns, 0, memory_order_relaxed);
 	n = epoll_pwait2(t->epoll_fd, ev, 1, ns != SLEEP_FOR_EVER ? &ts : NULL, NULL);
 	if (n < 0 && errno == ENOSYS) /* before Linux 5.11: by whole milliseconds */
 		n = epoll_wait(
 			t->epoll_fd, ev, 1, ns / 1000000 < INT_MAX ? (int)(ns / 1000000) + 1 : -1);
+	woke = now_ns();
+	atomic_store_explicit(&t->turn_began_ns, woke, memory_order_relaxed);
 	if (t->config.busy != NULL)
 		t->config.busy(t->config.ctx);
-	t->slept_ns += now_ns() - began;
+	t->slept_ns += woke - began;
 	return n;
 }
 
@@ -227,6 +238,7 @@ descriptors_poll(struct thread *t, uint64_t sleep_ns)
 			return;
 		}
 		struct watch *w = ev.data.ptr;
+		doing("descriptors");
 		w->ready(w, ev.events);
 		/* A slice of its own: 64 full sockets take several, and the timers wait. */
 		if (until == 0)
@@ -282,13 +294,16 @@ int
 thread_call(struct thread *t, void (*fn)(void *arg), void *arg)
 {
 	sem_t done;
-	struct mail m = {.fn = fn, .arg = arg, .done = &done};
+	const char *before = atomic_load_explicit(&doing_here, memory_order_relaxed);
+	struct mail m = {.fn = fn, .arg = arg, .done = &done, .doing = before};
 
 	if (sem_init(&done, 0, 0) != 0)
 		return -errno;
+	doing(t->awaited);
 	mail_push(t, &m);
 	while (sem_wait(&done) != 0 && errno == EINTR)
 		;
+	doing(before);
 	sem_destroy(&done);
 	return 0;
 }
@@ -309,6 +324,7 @@ mailbox_run(struct thread *t)
 		sem_t *done = m->done;
 
 		next = m->next; /* a waiter's mail lives on its stack and is gone after sem_post */
+		doing(m->doing != NULL ? m->doing : "messages");
 		m->fn(m->arg);
 		if (done != NULL)
 			sem_post(done);
@@ -336,6 +352,7 @@ thread_work(struct thread *t)
 	if (t->config.work == NULL)
 		return false;
 	now = now_ns();
+	doing("work");
 	more = t->config.work(t->config.ctx, now, now + SLICE_NS);
 	figure_add(&t->slices, now_ns() - now);
 	return more;
@@ -356,8 +373,10 @@ static void
 thread_turn(struct thread *t)
 {
 	uint64_t began = now_ns();
-	bool more = mailbox_run(t);
+	bool more;
 
+	atomic_store_explicit(&t->turn_began_ns, began, memory_order_relaxed);
+	more = mailbox_run(t);
 	t->slept_ns = 0;
 	timers_fire(t);
 	more |= thread_work(t);
@@ -384,6 +403,7 @@ thread_run(struct thread *t)
 		t->config.busy(t->config.ctx);
 	while (!atomic_load_explicit(&t->quit, memory_order_acquire))
 		thread_turn(t);
+	atomic_store_explicit(&t->turn_began_ns, 0, memory_order_relaxed);
 	mailbox_run(t);
 	if (t->config.idle != NULL)
 		t->config.idle(t->config.ctx);
@@ -392,33 +412,51 @@ thread_run(struct thread *t)
 
 /* ---- figures ---- */
 
-/* Main's, which makes and ends them. */
+/* By number. Main fills and empties a place, with the lock; keel-watch reads with the lock. */
 static struct thread *threads[THREADS_MAX];
-static unsigned thread_count;
+static pthread_mutex_t threads_lock = PTHREAD_MUTEX_INITIALIZER;
 
 static void
 thread_enlist(struct thread *t)
 {
-	if (thread_count < THREADS_MAX && !t->config.waits_for_others)
-		threads[thread_count++] = t;
+	if (t->config.unlisted)
+		return;
+	pthread_mutex_lock(&threads_lock);
+	for (unsigned i = 0; i < THREADS_MAX; i++) {
+		if (threads[i] == NULL) {
+			threads[i] = t;
+			break;
+		}
+	}
+	pthread_mutex_unlock(&threads_lock);
 }
 
 static void
 thread_delist(const struct thread *t)
 {
-	unsigned kept = 0;
-
-	for (unsigned i = 0; i < thread_count; i++) {
-		if (threads[i] != t)
-			threads[kept++] = threads[i];
+	pthread_mutex_lock(&threads_lock);
+	for (unsigned i = 0; i < THREADS_MAX; i++) {
+		if (threads[i] == t)
+			threads[i] = NULL;
 	}
-	thread_count = kept;
+	pthread_mutex_unlock(&threads_lock);
+}
+
+/* Main only: no lock. */
+static struct thread *
+thread_at(unsigned index)
+{
+	for (unsigned i = 0; i < THREADS_MAX; i++) {
+		if (threads[i] != NULL && index-- == 0)
+			return threads[i];
+	}
+	return NULL;
 }
 
 bool
 thread_figures_get(unsigned index, struct thread_figures *out)
 {
-	struct thread *t = index < thread_count ? threads[index] : NULL;
+	struct thread *t = thread_at(index);
 	struct timespec ts = {0};
 	clockid_t clock;
 
@@ -431,8 +469,39 @@ thread_figures_get(unsigned index, struct thread_figures *out)
 		.cpu_ns = (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec,
 		.slices = &t->slices,
 		.turns = &t->turns,
+		.late = atomic_load_explicit(&t->late, memory_order_relaxed),
 	};
 	return true;
+}
+
+bool
+thread_turn_get(unsigned number, struct thread_turn *out)
+{
+	const struct thread *t;
+	const char *work;
+
+	pthread_mutex_lock(&threads_lock);
+	t = number < THREADS_MAX ? threads[number] : NULL;
+	if (t != NULL) {
+		work = atomic_load_explicit(t->doing, memory_order_relaxed);
+		*out = (struct thread_turn){
+			.adopted = t->adopted,
+			.began_ns = atomic_load_explicit(&t->turn_began_ns, memory_order_relaxed),
+			.doing = work != NULL ? work : "",
+		};
+		snprintf(out->name, sizeof(out->name), "%s", t->config.name);
+	}
+	pthread_mutex_unlock(&threads_lock);
+	return t != NULL;
+}
+
+void
+thread_turn_late(unsigned number)
+{
+	pthread_mutex_lock(&threads_lock);
+	if (number < THREADS_MAX && threads[number] != NULL)
+		atomic_fetch_add_explicit(&threads[number]->late, 1, memory_order_relaxed);
+	pthread_mutex_unlock(&threads_lock);
 }
 
 /* ---- life ---- */
@@ -455,6 +524,7 @@ thread_main(void *arg)
 {
 	struct thread *t = arg;
 
+	t->doing = &doing_here;
 	pthread_setname_np(pthread_self(), t->config.name);
 	t->start_result = pin(&t->config);
 	if (t->start_result == 0 && t->config.start != NULL)
@@ -506,6 +576,7 @@ thread_new(const struct thread_config *c, struct thread **out)
 		return -ENOMEM;
 	memset(t, 0, sizeof(*t));
 	t->config = *c;
+	snprintf(t->awaited, sizeof(t->awaited), "waiting for %.15s", c->name);
 	sem_init(&t->started, 0, 0);
 	sem_init(&t->ended, 0, 0);
 	t->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
@@ -557,6 +628,7 @@ thread_adopt(const struct thread_config *c, struct thread **out)
 	if (err != 0)
 		return err;
 	t->adopted = true;
+	t->doing = &doing_here;
 	t->id = pthread_self();
 	err = pin(c);
 	if (err == 0 && c->start != NULL)

@@ -12,6 +12,7 @@
 
 struct thread;
 
+#define THREADS_MAX 64
 #define SLICE_NS 1000000u /* of work() between two looks at timers and sockets */
 
 struct thread_config {
@@ -28,7 +29,7 @@ struct thread_config {
 	/* Around an epoll_wait that may sleep, and nothing else: go offline in, and online out of, QSBRs. May be NULL. */
 	void (*idle)(void *ctx);
 	void (*busy)(void *ctx);
-	bool waits_for_others; /* work() may block without limit: excluded from figures */
+	bool unlisted; /* excluded from figures and not watched, as work() may block without limit */
 };
 
 /* Waits for start(). 0, -errno. */
@@ -84,8 +85,22 @@ struct thread_figures {
 	const char *name;
 	uint64_t cpu_ns; /* processor time since its start */
 	const struct hist *slices; /* a call of work(), which has SLICE_NS */
+	uint64_t late; /* turns of 1 s and more (control/watchdog.h) */
 	const struct hist *
 		turns; /* all between two looks at its timers, but for sleep: mailbox, timers, work, descriptors */
 };
 /* The one of that index among the threads that there are; false: there are not so many. */
 bool thread_figures_get(unsigned index, struct thread_figures *out);
+
+/* ---- for the watchdog: any thread ---- */
+
+struct thread_turn {
+	char name[16];
+	bool adopted; /* main */
+	uint64_t began_ns; /* of the running turn; 0: the thread sleeps */
+	const char *doing; /* lpm/doing.h; never NULL */
+};
+/* The running turn of the thread with this number, which a thread keeps for its life. False: no such thread. */
+bool thread_turn_get(unsigned number, struct thread_turn *out);
+/* Counts a late turn. */
+void thread_turn_late(unsigned number);

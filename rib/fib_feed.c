@@ -3,6 +3,7 @@
 #include "rib/fib_feed_impl.h"
 
 #include "lpm/arena.h"
+#include "lpm/doing.h"
 
 #include <errno.h>
 #include <string.h>
@@ -840,12 +841,17 @@ fib_feed_work(struct fib_feed *f, uint64_t now_ns, uint64_t deadline_ns)
 	f->work_clock_ns = walk_clock();
 	if (f->retry_due_ns != 0 && now_ns >= f->retry_due_ns)
 		retry(f);
+	doing("next hops");
 	more = nexthop_work(f->config.nexthops, deadline_ns);
+	doing("routes of the host");
 	more |= fib_own_work(f, deadline_ns);
 	if (f->config.fib == NULL)
 		return more || !nexthop_settled(f->config.nexthops);
-	if (s->rewalk == REWALK_SET || s->rewalk == REWALK_EMPTIES)
+	if (s->rewalk == REWALK_SET || s->rewalk == REWALK_EMPTIES) {
+		doing("walk over the RIB");
 		more |= rewalk_slice(f, s, deadline_ns);
+	}
+	doing("RIB journal");
 	/* After an overrun the walks are alone: between them the journal is read until nothing waits. */
 	if (!s->lapped || s->rewalk == REWALK_SETTLE)
 		more |= journal_drain(f, s, deadline_ns);
@@ -865,7 +871,9 @@ fib_feed_work(struct fib_feed *f, uint64_t now_ns, uint64_t deadline_ns)
 		f->lost_walk = lost_slice(f, deadline_ns);
 	leave(f);
 	more |= f->lost_walk || !nexthop_settled(f->config.nexthops) || f->own_next < OWN_BUCKETS;
+	doing("commit of the forwarding tables");
 	more = commit(f, now_ns, more);
+	doing("audit");
 	if (f->audit.running)
 		more |= fib_audit_work(f, deadline_ns);
 	path_lists_reclaim(f->path_lists);

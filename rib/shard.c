@@ -6,6 +6,8 @@
  */
 #include "rib/shard_impl.h"
 
+#include "lpm/doing.h"
+
 #include <errno.h>
 #include <string.h>
 
@@ -653,10 +655,14 @@ shard_work(struct shard *s, uint64_t now_ns, uint64_t deadline_ns)
 	if (s->pace.waits)
 		journal_wait(s->journal, s->config.index, false);
 	s->pace.waits = false;
+	doing("freeing replaced paths");
 	garbage = reclaim(s, reclaim_deadline(s, now_ns, deadline_ns));
 	hold = tombstones_hold(s, deadline_ns);
+	doing("import of UPDATEs");
 	more = !hold && import_run(s, live_deadline(s, now_ns, deadline_ns));
+	doing("walks over tables");
 	walks = walks_run(s, deadline_ns, hold);
+	doing("clearing up after a turn");
 	if (s->entries != s->woken) {
 		s->woken = s->entries;
 		if (s->config.wake_consumers != NULL)
