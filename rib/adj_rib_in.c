@@ -23,7 +23,9 @@ adj_rib_in_init(struct adj_rib_in *a)
 	atomic_store_explicit(&a->borr_ignored, 0, memory_order_relaxed);
 	atomic_store_explicit(&a->kept, 0, memory_order_relaxed);
 	atomic_store_explicit(&a->replays_done, 0, memory_order_relaxed);
+	atomic_store_explicit(&a->counted, 0, memory_order_relaxed);
 	atomic_store_explicit(&a->epoch, 0, memory_order_relaxed);
+	a->fresh = a->fresh_before = 0;
 	a->oldest = 0;
 	a->refreshing = a->retained = a->awaiting = false;
 }
@@ -36,7 +38,18 @@ adj_rib_in_open_epoch(struct adj_rib_in *a)
 	/* relaxed: a stamp orders nothing; a reader between this and the sweep sees paths as stale,
 	 * which they are */
 	atomic_store_explicit(&a->epoch, epoch, memory_order_relaxed);
+	a->fresh_before = a->fresh;
+	a->fresh = 0;
 	return epoch;
+}
+
+void
+adj_rib_in_doomed(struct adj_rib_in *a, uint16_t below)
+{
+	bool before = below != atomic_load_explicit(&a->epoch, memory_order_relaxed);
+
+	atomic_store_explicit(&a->counted, a->fresh + (before ? a->fresh_before : 0),
+		memory_order_relaxed);
 }
 
 void
@@ -123,6 +136,7 @@ adj_rib_in_counts_get(const struct adj_rib_in *a, struct adj_rib_in_counts *out)
 	/* acquire: pairs with the release in replays_end; first, so that the rest is not older */
 	out->replays_done = atomic_load_explicit(&a->replays_done, memory_order_acquire);
 	out->kept = atomic_load_explicit(&a->kept, memory_order_relaxed);
+	out->counted = atomic_load_explicit(&a->counted, memory_order_relaxed);
 	out->received = atomic_load_explicit(&a->received, memory_order_relaxed);
 	out->accepted = atomic_load_explicit(&a->accepted, memory_order_relaxed);
 	out->rejected_total = atomic_load_explicit(&a->rejected_total, memory_order_relaxed);

@@ -32,6 +32,7 @@ struct adj_rib_in_counts {
 	uint64_t stale_swept;
 	uint64_t borr_received, eorr_received, eorr_ignored;
 	uint64_t borr_ignored;
+	uint64_t counted;      /* against max_prefixes */
 	uint64_t kept;         /* stored with what was received, be it accepted or rejected: all, once a keep_all_routes is filled */
 	uint64_t replays_done; /* shard_peer_replay() numbers up to this one are done */
 };
@@ -43,6 +44,12 @@ struct adj_rib_in {
 	_Atomic uint64_t received, accepted, rejected_total, stale_swept;
 	_Atomic uint64_t borr_received, eorr_received, eorr_ignored, borr_ignored;
 	_Atomic uint64_t kept, replays_done;
+	/*
+	 * Stored paths but those that a sweep is about to take away: what max_prefixes counts. A path of a lost session does not
+	 * count against the next one. Readers: the shards beside this one.
+	 */
+	_Atomic uint64_t counted;
+	uint64_t fresh, fresh_before; /* stored paths with the stamp of `epoch`; of the one before it, when it ended */
 	_Atomic uint16_t epoch; /* stamp of what is fresh */
 	uint16_t oldest;        /* no path has an older stamp */
 	bool refreshing;        /* between BoRR and EoRR */
@@ -53,6 +60,8 @@ struct adj_rib_in {
 void adj_rib_in_init(struct adj_rib_in *a);
 /* A new epoch; the old stamps are stale from here on. Returns it. */
 uint16_t adj_rib_in_open_epoch(struct adj_rib_in *a);
+/* Paths with a stamp before `below`, this epoch or the one before it, are about to be swept: they count no more. */
+void adj_rib_in_doomed(struct adj_rib_in *a, uint16_t below);
 /* A sweep of all stamps before `below` is done, or there were none. */
 void adj_rib_in_swept(struct adj_rib_in *a, uint16_t below);
 /* The session is lost, its paths stay: all are stale. True: a sweep of what was stale before must follow (RFC 4724 4.2). */

@@ -1,6 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "rib/refused.h"
 
+#include "lpm/arena.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <string.h>
+
 static const char *const texts[REFUSED_CAUSES] = {
 	[REFUSED_NOT] = "",
 	[REFUSED_AS_LOOP] = "as-loop",
@@ -71,4 +77,193 @@ bool
 refused_by_policy(enum refused_cause cause)
 {
 	return cause == REFUSED_POLICY || cause == REFUSED_NO_POLICY;
+}
+
+/* ---- the ring ---- */
+
+#define INDEX_NONE UINT32_MAX
+
+/*
+ * 32 octets. `stamp` is the entry's number + 1 above the time in seconds; 0: the writer is at work. All words are relaxed between the
+ * fences of entry_write() and entry_read(), which pair.
+ */
+struct entry {
+	_Atomic uint64_t stamp, prefix[2], what;
+};
+static_assert(sizeof(struct entry) == 32, "REFUSED_RING of them are 4 MiB");
+
+struct refused_ring {
+	struct arena *arena;
+	_Atomic uint64_t put; /* entries ever written */
+	/* The reader's: the last entry of a hash, and the one before an entry of the same hash. */
+	uint64_t indexed; /* entries ever indexed */
+	uint32_t *head, *before;
+	struct entry entry[REFUSED_RING];
+};
+
+int
+refused_ring_create(struct arena *a, struct refused_ring **out)
+{
+	struct refused_ring *r = arena_calloc(a, sizeof(*r));
+
+	if (r == NULL)
+		return -ENOMEM;
+	r->arena = a;
+	*out = r;
+	return 0;
+}
+
+void
+refused_ring_destroy(struct refused_ring *r)
+{
+	if (r == NULL)
+		return;
+	arena_free(r->arena, r->head);
+	arena_free(r->arena, r->before);
+	arena_free(r->arena, r);
+}
+
+static uint64_t
+entry_what(enum family family, const struct prefix *p, const struct refused_route *what)
+{
+	return (uint64_t)what->peer.v | (uint64_t)what->cause << 16 | (uint64_t)family << 24 |
+	       (uint64_t)p->afi << 32 | (uint64_t)p->len << 40;
+}
+
+void
+refused_ring_put(struct refused_ring *r, enum family family, const struct prefix *p,
+	const struct refused_route *what)
+{
+	uint64_t n = atomic_load_explicit(&r->put, memory_order_relaxed), b[2];
+	struct entry *e = &r->entry[n % REFUSED_RING];
+
+	memcpy(b, p->b, sizeof(b));
+	atomic_store_explicit(&e->stamp, 0, memory_order_relaxed);
+	/* release: pairs with the acquire fence of entry_read() */
+	atomic_thread_fence(memory_order_release);
+	atomic_store_explicit(&e->prefix[0], b[0], memory_order_relaxed);
+	atomic_store_explicit(&e->prefix[1], b[1], memory_order_relaxed);
+	atomic_store_explicit(&e->what, entry_what(family, p, what), memory_order_relaxed);
+	/* release, both: pair with the acquires of entry_read() and index_add() */
+	atomic_store_explicit(&e->stamp, (n + 1) << 32 | what->time_s, memory_order_release);
+	atomic_store_explicit(&r->put, n + 1, memory_order_release);
+}
+
+/* Entry `n`. False: a newer one has taken its place. */
+static bool
+entry_read(const struct refused_ring *r, uint64_t n, struct prefix *p, enum family *family,
+	struct refused_route *out)
+{
+	const struct entry *e = &r->entry[n % REFUSED_RING];
+	/* acquire: pairs with the release in refused_ring_put() */
+	uint64_t stamp = atomic_load_explicit(&e->stamp, memory_order_acquire), b[2], what;
+
+	b[0] = atomic_load_explicit(&e->prefix[0], memory_order_relaxed);
+	b[1] = atomic_load_explicit(&e->prefix[1], memory_order_relaxed);
+	what = atomic_load_explicit(&e->what, memory_order_relaxed);
+	/* acquire: pairs with the release fence of refused_ring_put() */
+	atomic_thread_fence(memory_order_acquire);
+	if (atomic_load_explicit(&e->stamp, memory_order_relaxed) != stamp ||
+		stamp >> 32 != (uint32_t)(n + 1))
+		return false;
+	memcpy(p->b, b, sizeof(b));
+	p->afi = (uint8_t)(what >> 32);
+	p->len = (uint8_t)(what >> 40);
+	*family = (enum family)(what >> 24 & 0xff);
+	*out = (struct refused_route){.peer = {(uint16_t)what},
+		.cause = (enum refused_cause)(what >> 16 & 0xff),
+		.time_s = (uint32_t)stamp};
+	return true;
+}
+
+static uint32_t
+index_slot(enum family family, const struct prefix *p)
+{
+	return (uint32_t)(prefix_hash(p) + family) % REFUSED_RING;
+}
+
+static bool
+index_create(struct refused_ring *r)
+{
+	if (r->head != NULL)
+		return true;
+	r->head = arena_alloc(r->arena, REFUSED_RING * sizeof(*r->head));
+	r->before = arena_alloc(r->arena, REFUSED_RING * sizeof(*r->before));
+	if (r->head == NULL || r->before == NULL) {
+		arena_free(r->arena, r->head);
+		arena_free(r->arena, r->before);
+		r->head = r->before = NULL;
+		return false;
+	}
+	memset(r->head, 0xff, REFUSED_RING * sizeof(*r->head));
+	return true;
+}
+
+/* Indexes what was written since the last time. Returns how many entries were ever written. */
+static uint64_t
+index_add(struct refused_ring *r)
+{
+	/* acquire: pairs with the release in refused_ring_put() */
+	uint64_t put = atomic_load_explicit(&r->put, memory_order_acquire);
+	struct refused_route what;
+	enum family family;
+	struct prefix p;
+
+	if (put - r->indexed > REFUSED_RING)
+		r->indexed = put - REFUSED_RING;
+	for (; r->indexed < put; r->indexed++) {
+		uint32_t slot;
+
+		if (!entry_read(r, r->indexed, &p, &family, &what))
+			continue;
+		slot = index_slot(family, &p);
+		r->before[r->indexed % REFUSED_RING] = r->head[slot];
+		r->head[slot] = (uint32_t)r->indexed;
+	}
+	return put;
+}
+
+static bool
+has_peer(const struct refused_route *list, unsigned n, struct peer_id peer)
+{
+	for (unsigned i = 0; i < n; i++)
+		if (list[i].peer.v == peer.v)
+			return true;
+	return false;
+}
+
+/*
+ * A chain goes from the newest entry of a hash to older ones. An entry that a newer one has replaced ends it, since all that follow are
+ * older still. Numbers are kept in 32 bits: those in the ring differ by less than REFUSED_RING.
+ */
+unsigned
+refused_ring_find(struct refused_ring *r, enum family family, const struct prefix *p,
+	struct refused_route *out, unsigned max)
+{
+	unsigned count = 0;
+	uint32_t at, age = 0;
+	uint64_t put;
+
+	if (r == NULL || !index_create(r))
+		return 0;
+	put = index_add(r);
+	at = r->head[index_slot(family, p)];
+	while (at != INDEX_NONE && count < max) {
+		uint32_t now = (uint32_t)(put - 1) - at;
+		struct refused_route what;
+		enum family its_family;
+		struct prefix its;
+
+		/* `now < age`: a number of an earlier round of 2^32 */
+		if (now >= REFUSED_RING || now >= put || now < age)
+			break;
+		age = now + 1;
+		if (!entry_read(r, put - 1 - now, &its, &its_family, &what))
+			break;
+		if (its_family == family && prefix_equal(&its, p) &&
+			!has_peer(out, count, what.peer))
+			out[count++] = what;
+		at = r->before[(put - 1 - now) % REFUSED_RING];
+	}
+	return count;
 }

@@ -9,6 +9,10 @@
 #pragma once
 
 #include "lpm/base.h"
+#include "lpm/prefix.h"
+#include "rib/dest.h"
+
+struct arena;
 
 /*
  * REFUSED_NEXT_HOP and REFUSED_NOT_INSTALLED are states of stored paths, and their counts say how many paths are in that state now.
@@ -54,3 +58,32 @@ enum refused_cause refused_malformed(uint8_t attribute_type);
 const char *refused_text(enum refused_cause cause);
 /* An operator's policy: REFUSED_POLICY, REFUSED_NO_POLICY. All other causes are worth an alarm. */
 bool refused_by_policy(enum refused_cause cause);
+
+/* ---- the last refused prefixes of a shard ---- */
+
+/*
+ * A ring of the last REFUSED_RING refused announcements; a newer entry replaces the oldest one. The shard writes 32 octets an entry, in
+ * order, and no index. The reader (main) keeps an index over the ring, and adds the entries that are new when it looks up a prefix.
+ * Memory: 4 MiB of entries, made with the first refused prefix of the shard, and 1 MiB of index, made with the first lookup.
+ */
+#define REFUSED_RING (1u << 17)
+
+struct refused_ring;
+struct refused_route {
+	struct peer_id peer;
+	enum refused_cause cause;
+	uint32_t time_s; /* of the monotonic clock */
+};
+
+/* 0, -ENOMEM. */
+int refused_ring_create(struct arena *a, struct refused_ring **out);
+void refused_ring_destroy(struct refused_ring *r);
+/* The writer. */
+void refused_ring_put(struct refused_ring *r, enum family family, const struct prefix *p,
+	const struct refused_route *what);
+/*
+ * The reader: up to `max` entries of that prefix, the newest first, one for each peer. Returns their number. Without memory for the
+ * index it returns 0.
+ */
+unsigned refused_ring_find(struct refused_ring *r, enum family family, const struct prefix *p,
+	struct refused_route *out, unsigned max) RUNS_ON(role_main);

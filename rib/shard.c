@@ -206,6 +206,7 @@ peer_insert(struct shard *s, const struct shard_peer *p)
 		slot->rib[f].flush_below = slot->rib[f].sweep_below = epoch;
 		slot->rib[f].rerank = slot->rib[f].keep = false;
 		slot->rib[f].replays = 0;
+		refused_reset(&slot->rib[f]);
 		slot->rib[f].import = NULL;
 	}
 	slot->up = false;
@@ -293,6 +294,7 @@ shard_destroy(struct shard *s)
 	next_hops_fini(s);
 	replay_forget(s);
 	scratch_free(s);
+	refused_fini(s);
 	if (s->eval != NULL)
 		policy_eval_destroy(s->eval);
 	if (s->journal != NULL && s->config.journal == NULL)

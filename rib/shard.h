@@ -63,6 +63,11 @@ struct rib_record {
 	uint32_t attrs_hash; /* attr_set_hash(); 0: not made */
 	bool wide; /* prefixes that cover what other shards have, or all of a peer */
 	uint8_t refused; /* enum refused_cause: the session withdraws a route that it refuses; only without attrs */
+	/*
+	 * max_prefixes of an announcement; 0: the session knows that the record does not reach the limit. One of several shards counts what all
+	 * of them have: the record is `wide`, and comes after all that was put before of the same session thread.
+	 */
+	uint32_t limit;
 	uint64_t after;
 };
 
@@ -266,6 +271,17 @@ bool shard_waits(const struct shard *s) RUNS_ON(role_rib);
 
 /* Any thread: counters of a peer's family, and the peer as the shard knows it (false: no such peer). */
 void shard_peer_counts(const struct shard *s, struct peer_id id, enum family family, struct adj_rib_in_counts *out);
+/* Prefixes refused, by cause: since the session came up. */
+void shard_peer_refused(const struct shard *s, struct peer_id id, enum family family, uint64_t out[REFUSED_CAUSES]);
+/*
+ * Main: calls `each` for the counts of each peer's family of which something was refused since it was added, until it says false. A sum over
+ * all shards is shards_peer_refused()'s.
+ */
+void shard_refused_each(const struct shard *s, bool (*each)(void *ctx, struct peer_id peer, enum family family,
+	const uint64_t count[REFUSED_CAUSES]), void *ctx);
+/* Main: the last refusals of a prefix that are remembered, the newest first; as refused_ring_find(). */
+unsigned shard_refused_find(const struct shard *s, enum family family, const struct prefix *p, struct refused_route *out,
+	unsigned max) RUNS_ON(role_main);
 bool shard_peer_peek(const struct shard *s, struct peer_id id, struct shard_peer *out);
 /* Readers: is this path stale, and what decision_order() needs of it (of a rejected one the attributes as received). */
 bool shard_path_stale(const struct shard *s, enum family family, const struct rib_path *p);

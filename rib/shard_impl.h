@@ -6,6 +6,7 @@
  *   shard.c            life, inputs, tables, peers, the loop
  *   shard_import.c     records of a batch: validation, loops, policy, one verdict for many prefixes
  *   shard_paths.c      a destination's new path set: edit, decide, publish, journal
+ *   shard_refused.c    what was refused, by peer and cause
  *   shard_next_hops.c  (vrf, address) -> state
  *   shard_tombstones.c how many may wait for a late consumer
  *   shard_walks.c      one circulating scan a table for every flush, sweep, re-decision and replay
@@ -82,6 +83,7 @@ struct shard_rib_in {
 	 * the same table as another peer, mostly has them in that order: then no index is looked at.
 	 */
 	struct dest_id next;
+	_Atomic(struct shard_refused *) refused; /* NULL: nothing was refused yet; stays for good */
 	/* The peer's router id or kind changed while paths of the old session were there: an equal
 	 * path is ranked again. */
 	bool rerank;
@@ -98,6 +100,14 @@ struct shard_rib_in {
 	/* Of a plan: its routes are not all judged by the new rules; what its paths are marked with as they change, shifted to its place. */
 	bool planned;
 	uint32_t generation_flags;
+};
+
+/* What was refused of a peer's family. Readers: main. */
+struct shard_refused {
+	struct shard_refused *next; /* in shard.refused */
+	struct peer_id peer;
+	enum family family;
+	_Atomic uint64_t count[REFUSED_CAUSES];
 };
 
 struct shard_peer_slot {
@@ -233,6 +243,8 @@ struct shard_again {
 	unsigned paths; /* before; the scan's replays wanted this of them */
 	struct attr_id wanted[PATHS_PACKED_MAX];
 	unsigned take, doomed, drop;
+	bool restamped; /* only the stamp of a path changed, that was this */
+	uint16_t stamp;
 };
 
 struct shard_input {
@@ -338,6 +350,8 @@ struct shard {
 	_Atomic uint64_t held; /* of all tables */
 	unsigned walk_turn;
 	_Atomic uint32_t cluster_id; /* of the config, for any thread */
+	_Atomic(struct shard_refused *) refused_counts; /* a list that only grows */
+	_Atomic(struct refused_ring *) refused_ring; /* NULL: nothing was refused yet, or no memory */
 	_Atomic uint64_t
 		failures; /* changes lost for want of memory, and records that made no sense */
 
@@ -413,6 +427,9 @@ int path_announce(struct shard *s, struct shard_table *t, struct peer_id peer,
 /* `refused`: import policy refuses what the peer announced, and nothing is kept; such a path may be held. */
 int path_withdraw(struct shard *s, struct shard_table *t, struct peer_id peer,
 	const struct prefix *p, uint32_t path_id, bool refused) RUNS_ON(role_rib);
+/* A path of the peer is stored for the prefix, and no sweep is about to take it away: it counts against max_prefixes already. */
+bool path_counted(const struct shard *s, const struct shard_table *t, struct peer_id peer,
+	const struct prefix *p, uint32_t path_id) RUNS_ON(role_rib);
 bool path_doomed(const struct shard *s, const struct shard_table *t, const struct rib_path *p);
 /* Drops doomed paths, replays kept ones (behind replay_concerns()) and ranks all again; publishes only what differs. 0, -ENOMEM. */
 int dest_redecide(struct shard *s, struct shard_table *t, struct dest_id id,
@@ -420,6 +437,16 @@ int dest_redecide(struct shard *s, struct shard_table *t, struct dest_id id,
 /* Policies, peers, next hops or the time may be others now. */
 void again_end(struct shard *s) RUNS_ON(role_rib);
 void scratch_free(struct shard *s);
+
+/* shard_refused.c */
+/* One more prefix is refused. It is remembered unless `p` is NULL, for a path that is kept tells its reason itself. */
+void refused_count(struct shard *s, struct peer_id peer, enum family family, enum refused_cause cause,
+	const struct prefix *p) RUNS_ON(role_rib);
+/* The same for a reason of the decision. */
+enum refused_cause refused_of(enum decision_reason reason);
+/* The counts of a session that comes up begin at 0. */
+void refused_reset(struct shard_rib_in *r) RUNS_ON(role_rib);
+void refused_fini(struct shard *s);
 
 /* shard_import.c */
 /* One turn of the live input, until the deadline. True while there is more. */

@@ -13,6 +13,8 @@
 #define EFFORT_MAX                                                                                 \
 	64u /* the same in paths that are looked at: one, and one or many of a destination */
 
+static bool record_due(struct shard *s, const struct rib_record *rec, bool await);
+
 /* The record in work. */
 struct import {
 	struct shard *s;
@@ -251,33 +253,120 @@ reason_is_policy(enum decision_reason reason)
 	return reason == DECISION_REJECTED_BY_POLICY || reason == DECISION_NO_POLICY;
 }
 
+/* Not stored: what the peer announced before for the prefix goes (RFC 4271 9.1.4). */
+static int
+nlri_refuse(struct import *m, const struct rib_nlri *n, enum refused_cause cause) RUNS_ON(role_rib)
+{
+	int err = path_withdraw(m->s, m->table, m->rec->peer, &n->prefix, n->path_id,
+		refused_by_policy(cause));
+
+	if (err != -EAGAIN)
+		refused_count(m->s, m->rec->peer, m->table->family, cause, &n->prefix);
+	return err;
+}
+
+/* Prefixes that count against the limit of the record's peer, in all shards. */
+static uint64_t
+limit_counted(const struct import *m)
+{
+	struct shard *const *siblings = m->s->config.siblings;
+	uint64_t counted = 0;
+
+	if (siblings == NULL)
+		return shard_load(&m->rib->counts.counted);
+	for (unsigned i = 0; i < SHARDS_MAX && siblings[i] != NULL; i++) {
+		const struct shard_peer_slot *slot = shard_slot(siblings[i], m->rec->peer);
+
+		if (slot != NULL)
+			counted += shard_load(&slot->rib[m->table->family].counts.counted);
+	}
+	return counted;
+}
+
+/*
+ * RFC 4486 4. Prefix number limit + 1 is not stored. With several shards, the record waits until the siblings have done all records before it;
+ * those behind it wait for it, or are known not to reach the limit. So the sum is exact. 0; -EDQUOT: not to be stored; -EAGAIN: wait.
+ */
+static int
+limit_check(struct import *m, const struct rib_nlri *n) RUNS_ON(role_rib)
+{
+	if (m->rec->limit == 0)
+		return 0;
+	if (!record_due(m->s, m->rec, true)) {
+		m->s->cursor.blocked = true;
+		return -EAGAIN;
+	}
+	if (limit_counted(m) < m->rec->limit)
+		return 0;
+	return path_counted(m->s, m->table, m->rec->peer, &n->prefix, n->path_id) ? 0 : -EDQUOT;
+}
+
+static int
+nlri_store(struct import *m, const struct rib_nlri *n, const struct shard_accepted *acc)
+	RUNS_ON(role_rib)
+{
+	int err = limit_check(m, n);
+
+	return err != 0 ? err : path_announce(m->s, m->table, m->rec->peer, n, acc);
+}
+
+/* Stored with the reason. */
+static int
+nlri_keep_refused(struct import *m, const struct rib_nlri *n) RUNS_ON(role_rib)
+{
+	struct shard_accepted refused = {
+		.received = m->received, .flags = refused_flags(m->reason)};
+	int err = nlri_store(m, n, &refused);
+
+	if (err == 0)
+		refused_count(
+			m->s, m->rec->peer, m->table->family, refused_of(m->reason), NULL);
+	return err;
+}
+
+/*
+ * Destinations that no router forwards to (RFC 1122 3.2.1.3, RFC 6890, RFC 4291 2.5 to 2.7): 0.0.0.0/8 but the default route, 127.0.0.0/8,
+ * 169.254.0.0/16, multicast and what is above it; ::/8 but the default route, fe80::/10, ff00::/8.
+ */
+static bool
+prefix_unusable(const struct prefix *p)
+{
+	const uint8_t *b = p->b;
+
+	if (b[0] == 0)
+		return p->len >= 8;
+	if (p->afi == AFI_IPV4)
+		return b[0] == 127 || b[0] >= 224 ||
+		       (b[0] == 169 && b[1] == 254 && p->len >= 16);
+	return b[0] == 0xff || (b[0] == 0xfe && (b[1] & 0xc0) == 0x80 && p->len >= 10);
+}
+
 static int
 nlri_apply(struct import *m, const struct rib_nlri *n) RUNS_ON(role_rib)
 {
-	struct shard_accepted *acc, refused;
+	struct shard_accepted *acc;
 	int err;
 
+	if (m->attrs == NULL && m->rec->refused != REFUSED_NOT)
+		return nlri_refuse(m, n, (enum refused_cause)m->rec->refused);
 	if (m->attrs == NULL)
 		return path_withdraw(
 			m->s, m->table, m->rec->peer, &n->prefix, n->path_id, false);
+	/* RFC 4271 6.3: the prefix is ignored and the session stays */
+	if (prefix_unusable(&n->prefix))
+		return nlri_refuse(m, n, REFUSED_UNUSABLE_PREFIX);
 	err = verdict_of(m, &n->prefix, &acc);
 	if (err != 0)
 		return err;
-	if (acc != NULL)
-		return path_announce(m->s, m->table, m->rec->peer, n, acc);
-	/* refused: an announcement replaces what the peer said before, so that goes (RFC
-	 * 4271 9.1.4) */
-	if (m->received.v != 0) {
-		refused = (struct shard_accepted){
-			.received = m->received, .flags = refused_flags(m->reason)};
-		err = path_announce(m->s, m->table, m->rec->peer, n, &refused);
-	} else {
-		err = path_withdraw(m->s, m->table, m->rec->peer, &n->prefix, n->path_id,
-			reason_is_policy(m->reason));
-	}
-	if (err != -EAGAIN)
-		shard_count(&m->rib->counts.rejected_total, 1);
-	return err;
+	if (acc == NULL && m->received.v == 0)
+		return nlri_refuse(m, n, refused_of(m->reason));
+	err = acc != NULL ? nlri_store(m, n, acc) : nlri_keep_refused(m, n);
+	if (err != -EDQUOT)
+		return err;
+	/* nothing of it is stored, so there is nothing to withdraw */
+	refused_count(
+		m->s, m->rec->peer, m->table->family, REFUSED_PREFIX_LIMIT, &n->prefix);
+	return 0;
 }
 
 static bool
@@ -323,7 +412,7 @@ record_valid(const struct rib_record *rec, size_t left)
 	return left >= sizeof(*rec) && rec->record_len % 8 == 0 && rec->record_len <= left &&
 	       rec->record_len >= sizeof(*rec) &&
 	       rec->record_len - sizeof(*rec) >= payload_len(rec) && rec->family < FAMILY_COUNT &&
-	       rec->peer.v < PEER_MAX && attrs_valid(rec);
+	       rec->peer.v < PEER_MAX && rec->refused < REFUSED_CAUSES && attrs_valid(rec);
 }
 
 /* ---- ahead of the work: a destination and its paths are some cache misses, one behind the other ---- */
@@ -575,7 +664,7 @@ family_up(struct shard *s, struct shard_peer_slot *slot, struct shard_table *t,
 		return;
 	}
 	adj_rib_in_up(&r->counts, up->end_of_rib >> t->family & 1);
-	atomic_store_explicit(&r->counts.rejected_total, 0, memory_order_relaxed);
+	refused_reset(r);
 	if (same)
 		return;
 	if (r->sweeping || r->counts.retained)

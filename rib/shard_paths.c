@@ -120,6 +120,10 @@ count_path(struct shard *s, struct shard_table *t, const struct rib_path *p, int
 	struct shard_rib_in *r = &shard_slot(s, p->peer)->rib[t->family];
 
 	shard_count(&r->counts.received, by);
+	if (stamp(p) == shard_epoch(r))
+		r->counts.fresh += (uint64_t)(int64_t)by;
+	if (!path_doomed(s, t, p))
+		shard_count(&r->counts.counted, by);
 	if (!(p->label_flags & PATH_REJECTED))
 		shard_count(&r->counts.accepted, by);
 	if (p->received.v != 0)
@@ -128,6 +132,17 @@ count_path(struct shard *s, struct shard_table *t, const struct rib_path *p, int
 		t->held += (uint64_t)(int64_t)by;
 		shard_count(&s->held, by);
 	}
+}
+
+/* A path that had the stamp `was` has that of the present epoch. */
+static void
+count_restamp(struct shard_rib_in *r, uint16_t was)
+{
+	if (was == shard_epoch(r))
+		return;
+	r->counts.fresh++;
+	if (r->sweeping && shard_epoch_before(was, r->sweep_below))
+		shard_count(&r->counts.counted, 1);
 }
 
 static void
@@ -316,6 +331,8 @@ struct making {
 	unsigned old; /* paths before; of the scan */
 	bool differs; /* to who follows the journal */
 	bool aside; /* but not to who looks at the best path only */
+	bool restamped; /* all that is done: a path had this stamp */
+	uint16_t stamp;
 };
 
 static void
@@ -543,13 +560,13 @@ make_undo(struct shard *s, struct shard_table *t, const struct making *m) RUNS_O
 
 /* `now` is refused by a replay, and was accepted before: one of old[0 .. n-1]. */
 static void
-count_refused(const struct shard *s, const struct shard_table *t, const struct rib_path *old,
-	unsigned n, const struct rib_path *now)
+count_refused(struct shard *s, const struct shard_table *t, const struct rib_path *old,
+	unsigned n, const struct rib_path *now) RUNS_ON(role_rib)
 {
 	for (unsigned i = 0; is_refused(now) && i < n; i++)
 		if (is_of(&old[i], now->peer, now->path_id) && !is_refused(&old[i]))
-			shard_count(
-				&shard_slot(s, now->peer)->rib[t->family].counts.rejected_total, 1);
+			refused_count(s, now->peer, t->family, refused_of(shard_path_refused(now)),
+				NULL);
 }
 
 /* What was is published no more; `e` as it was made by. */
@@ -617,7 +634,9 @@ again_begin(struct shard *s, struct shard_table *t, struct dest_id id, struct de
 		.aside = m->aside,
 		.take = m->take,
 		.doomed = m->doomed,
-		.drop = m->drop};
+		.drop = m->drop,
+		.restamped = m->restamped,
+		.stamp = m->stamp};
 	if (e != NULL) {
 		a->peer = e->peer;
 		a->path_id = e->path_id;
@@ -664,6 +683,8 @@ again_run(struct shard *s, struct shard_table *t, struct dest_id id, const struc
 		return false;
 	for (unsigned i = 0; i < a->take; i++)
 		path_took(s, t, &s->take[i]);
+	if (a->restamped)
+		count_restamp(&shard_slot(s, a->peer)->rib[t->family], a->stamp);
 	if (a->differs)
 		sequence = journal_reserve(s->journal, s->config.index);
 	dest_publish_ref(t->dests, id, &a->after, sequence);
@@ -803,13 +824,15 @@ static int
 restamp(struct shard *s, struct shard_table *t, struct dest_id id, const struct dest_view *view,
 	unsigned index, const struct edit *e) RUNS_ON(role_rib)
 {
-	const struct shard_rib_in *r = &shard_slot(s, e->peer)->rib[t->family];
-	uint16_t epoch = shard_epoch(r);
-	struct making m = {.keep = view->paths->count};
+	struct shard_rib_in *r = &shard_slot(s, e->peer)->rib[t->family];
+	uint16_t epoch = shard_epoch(r), was = stamp(&view->paths->path[index]);
+	struct making m = {.keep = view->paths->count, .restamped = true, .stamp = was};
 	struct path_set *set;
 
-	if (is_marked(&view->paths->path[index], r) && dest_stamp(t->dests, id, index, epoch))
+	if (is_marked(&view->paths->path[index], r) && dest_stamp(t->dests, id, index, epoch)) {
+		count_restamp(r, was);
 		return 0;
+	}
 	set = path_set_alloc(t->dests, view->paths->count);
 	if (set == NULL)
 		return -ENOMEM;
@@ -819,6 +842,7 @@ restamp(struct shard *s, struct shard_table *t, struct dest_id id, const struct 
 		set->path[i] = view->paths->path[i];
 	atomic_store_explicit(&set->path[index].epoch, epoch, memory_order_relaxed);
 	path_mark(&set->path[index], r);
+	count_restamp(r, was);
 	made_publish(s, t, id, set, e, &m);
 	return 0;
 }
@@ -856,6 +880,20 @@ path_announce(struct shard *s, struct shard_table *t, struct peer_id peer, const
 	if (!import_may_take(s))
 		return -EAGAIN;
 	return rebuild(s, t, id, &view, &e);
+}
+
+bool
+path_counted(const struct shard *s, const struct shard_table *t, struct peer_id peer,
+	const struct prefix *p, uint32_t path_id)
+{
+	struct dest_id id = dest_find(t->dests, p);
+	const struct rib_path *path;
+	struct dest_view view;
+
+	if (id.v == DEST_NONE || !dest_peek(t->dests, id, &view))
+		return false;
+	path = path_find(view.paths, peer, path_id);
+	return path != NULL && !path_doomed(s, t, path);
 }
 
 int

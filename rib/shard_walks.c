@@ -69,6 +69,7 @@ void
 sweep_start(
 	struct shard *s, struct shard_table *t, struct shard_rib_in *r, uint16_t below, bool lost)
 {
+	adj_rib_in_doomed(&r->counts, below);
 	if (shard_load(&r->counts.received) == 0) {
 		/* an empty one that still goes round has nothing left to find */
 		r->sweep_below = below;

@@ -141,11 +141,26 @@ shards_peer_counts(const struct shards *s, struct peer_id id, enum family family
 		out->accepted += c.accepted;
 		out->rejected_total += c.rejected_total;
 		out->stale_swept += c.stale_swept;
+		out->counted += c.counted;
 		out->kept += c.kept;
 		out->borr_received = least(out->borr_received, c.borr_received);
 		out->eorr_received = least(out->eorr_received, c.eorr_received);
 		out->eorr_ignored = least(out->eorr_ignored, c.eorr_ignored);
 		out->borr_ignored = least(out->borr_ignored, c.borr_ignored);
 		out->replays_done = least(out->replays_done, c.replays_done);
+	}
+}
+
+void
+shards_peer_refused(const struct shards *s, struct peer_id id, enum family family,
+	uint64_t out[REFUSED_CAUSES])
+{
+	uint64_t one[REFUSED_CAUSES];
+
+	shard_peer_refused(s->at[0], id, family, out);
+	for (unsigned i = 1; i < s->count; i++) {
+		shard_peer_refused(s->at[i], id, family, one);
+		for (unsigned c = 0; c < REFUSED_CAUSES; c++)
+			out[c] += one[c];
 	}
 }

@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What a shard refused: counts by peer, family and cause, and the last refused prefixes (rib/refused.h). Both are made with the first
+ * refused prefix, so a peer whose routes are all taken costs a pointer. Without memory for them, rejected_total alone counts.
+ */
+#include "rib/shard_impl.h"
+
+static struct shard_refused *
+counts_of(struct shard *s, struct shard_rib_in *r, struct peer_id peer, enum family family)
+	RUNS_ON(role_rib)
+{
+	struct shard_refused *c = atomic_load_explicit(&r->refused, memory_order_relaxed);
+
+	if (c != NULL)
+		return c;
+	c = arena_calloc(s->arena, sizeof(*c));
+	if (c == NULL)
+		return NULL;
+	c->peer = peer;
+	c->family = family;
+	c->next = atomic_load_explicit(&s->refused_counts, memory_order_relaxed);
+	/* release, both: pair with the acquires in shard_peer_refused() and shard_refused_each() */
+	atomic_store_explicit(&r->refused, c, memory_order_release);
+	atomic_store_explicit(&s->refused_counts, c, memory_order_release);
+	return c;
+}
+
+static struct refused_ring *
+ring_of(struct shard *s) RUNS_ON(role_rib)
+{
+	struct refused_ring *r = atomic_load_explicit(&s->refused_ring, memory_order_relaxed);
+
+	if (r == NULL && refused_ring_create(s->arena, &r) == 0)
+		/* release: pairs with the acquire in shard_refused_find() */
+		atomic_store_explicit(&s->refused_ring, r, memory_order_release);
+	return r;
+}
+
+void
+refused_count(struct shard *s, struct peer_id peer, enum family family, enum refused_cause cause,
+	const struct prefix *p)
+{
+	struct shard_rib_in *in = &shard_slot(s, peer)->rib[family];
+	struct shard_refused *c = counts_of(s, in, peer, family);
+	struct refused_route what = {
+		.peer = peer, .cause = cause, .time_s = (uint32_t)(s->now_ns / 1000000000u)};
+	struct refused_ring *ring;
+
+	shard_count(&in->counts.rejected_total, 1);
+	if (c != NULL)
+		shard_count(&c->count[cause], 1);
+	if (p == NULL)
+		return;
+	ring = ring_of(s);
+	if (ring != NULL)
+		refused_ring_put(ring, family, p, &what);
+}
+
+enum refused_cause
+refused_of(enum decision_reason reason)
+{
+	switch (reason) {
+	case DECISION_AS_LOOP:
+		return REFUSED_AS_LOOP;
+	case DECISION_ORIGINATOR_LOOP:
+		return REFUSED_ORIGINATOR_LOOP;
+	case DECISION_CLUSTER_LOOP:
+		return REFUSED_CLUSTER_LOOP;
+	case DECISION_NO_POLICY:
+		return REFUSED_NO_POLICY;
+	default:
+		return REFUSED_POLICY;
+	}
+}
+
+void
+refused_reset(struct shard_rib_in *r)
+{
+	struct shard_refused *c = atomic_load_explicit(&r->refused, memory_order_relaxed);
+
+	atomic_store_explicit(&r->counts.rejected_total, 0, memory_order_relaxed);
+	for (unsigned i = 0; c != NULL && i < REFUSED_CAUSES; i++)
+		atomic_store_explicit(&c->count[i], 0, memory_order_relaxed);
+}
+
+void
+refused_fini(struct shard *s)
+{
+	struct shard_refused *c = atomic_load_explicit(&s->refused_counts, memory_order_relaxed), *next;
+
+	for (; c != NULL; c = next) {
+		next = c->next;
+		arena_free(s->arena, c);
+	}
+	refused_ring_destroy(atomic_load_explicit(&s->refused_ring, memory_order_relaxed));
+}
+
+/* ---- readers ---- */
+
+static void
+counts_read(const struct shard_refused *c, uint64_t out[REFUSED_CAUSES])
+{
+	for (unsigned i = 0; i < REFUSED_CAUSES; i++)
+		out[i] = c != NULL ? shard_load(&c->count[i]) : 0;
+}
+
+void
+shard_peer_refused(
+	const struct shard *s, struct peer_id id, enum family family, uint64_t out[REFUSED_CAUSES])
+{
+	const struct shard_peer_slot *slot = shard_slot(s, id);
+	const struct shard_refused *c = NULL;
+
+	if (slot != NULL && family < FAMILY_COUNT)
+		/* acquire: pairs with the release in counts_of() */
+		c = atomic_load_explicit(&slot->rib[family].refused, memory_order_acquire);
+	counts_read(c, out);
+}
+
+void
+shard_refused_each(const struct shard *s,
+	bool (*each)(void *ctx, struct peer_id peer, enum family family,
+		const uint64_t count[REFUSED_CAUSES]),
+	void *ctx)
+{
+	/* acquire: pairs with the release in counts_of() */
+	const struct shard_refused *c = atomic_load_explicit(&s->refused_counts, memory_order_acquire);
+	uint64_t count[REFUSED_CAUSES];
+
+	for (; c != NULL; c = c->next) {
+		counts_read(c, count);
+		if (!each(ctx, c->peer, c->family, count))
+			return;
+	}
+}
+
+unsigned
+shard_refused_find(const struct shard *s, enum family family, const struct prefix *p,
+	struct refused_route *out, unsigned max)
+{
+	/* acquire: pairs with the release in ring_of() */
+	struct refused_ring *r = atomic_load_explicit(&s->refused_ring, memory_order_acquire);
+
+	return refused_ring_find(r, family, p, out, max);
+}
