@@ -44,6 +44,13 @@ struct config_timers {
 		min_advertisement_s, stale_refresh_s;
 };
 
+/* RFC 4486 4, contract section 7: what happens to prefix number limit + 1. */
+enum max_prefixes_action {
+	MAX_PREFIXES_WARNING, /* stored */
+	MAX_PREFIXES_SHUTDOWN, /* not stored, and the session ends */
+	MAX_PREFIXES_DISCARD, /* not stored */
+};
+
 struct config_family {
 	bool enabled;
 	const char *import_policy, *export_policy; /* NULL: none */
@@ -51,7 +58,9 @@ struct config_family {
 	bool remove_private_as, as_override, default_originate;
 	uint8_t allow_as_in; /* how often our own AS may be in the path */
 	uint32_t max_prefixes; /* 0: no limit */
-	bool max_prefixes_shutdown; /* else a warning */
+	uint8_t max_prefixes_action; /* enum max_prefixes_action */
+	uint8_t max_prefixes_threshold; /* percent of the limit: an alarm */
+	uint32_t max_prefixes_restart_s; /* after a shutdown; 0: the peer stays down until an operator resets it */
 };
 
 struct config_peer {

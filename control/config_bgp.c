@@ -75,22 +75,30 @@ take_policy_name(CONFIG_TAKE_ARGS)
 		*(const char **)out = json_string_value(value);
 }
 
-/* RFC 4486 4: the session goes down, or is only logged. */
+#define MAX_PREFIXES_THRESHOLD 80u
+
 static void
 take_max_prefixes_action(CONFIG_TAKE_ARGS)
 {
-	static const char *const words[] = {"warning", "shutdown", NULL};
+	static const char *const words[] = {[MAX_PREFIXES_WARNING] = "warning",
+		[MAX_PREFIXES_SHUTDOWN] = "shutdown",
+		[MAX_PREFIXES_DISCARD] = "discard",
+		NULL};
 	int word = config_value_word(c, at, value, words);
 
 	(void)key;
 	if (word >= 0)
-		*(bool *)out = word == 1;
+		*(uint8_t *)out = (uint8_t)word;
 }
 
 static const struct config_key max_prefixes_keys[] = {
 	{"limit", config_take_u32, offsetof(struct config_family, max_prefixes), 1, UINT32_MAX,
 		true},
-	{"action", take_max_prefixes_action, offsetof(struct config_family, max_prefixes_shutdown)},
+	{"action", take_max_prefixes_action, offsetof(struct config_family, max_prefixes_action)},
+	{"threshold_percent", config_take_u8,
+		offsetof(struct config_family, max_prefixes_threshold), 1, 100},
+	{"restart_s", config_take_u32, offsetof(struct config_family, max_prefixes_restart_s), 1,
+		86400},
 };
 
 static void
@@ -99,8 +107,12 @@ take_max_prefixes(CONFIG_TAKE_ARGS)
 	struct config_family *family = out;
 
 	(void)key;
-	family->max_prefixes_shutdown = true;
+	family->max_prefixes_action = MAX_PREFIXES_SHUTDOWN;
+	family->max_prefixes_threshold = MAX_PREFIXES_THRESHOLD;
 	CONFIG_TAKE(c, at, value, max_prefixes_keys, family);
+	if (family->max_prefixes_restart_s != 0 &&
+		family->max_prefixes_action != MAX_PREFIXES_SHUTDOWN)
+		config_fault(c, at, "`restart_s` is only valid with `action` \"shutdown\"");
 }
 
 static const struct config_key family_keys[] = {

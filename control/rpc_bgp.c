@@ -82,6 +82,39 @@ no_policy_json(const struct session_view *v, enum family f)
 }
 
 static json_t *
+max_prefixes_json(const struct session_view *v, enum family f)
+{
+	static const char *const actions[] = {[MAX_PREFIXES_WARNING] = "warning",
+		[MAX_PREFIXES_SHUTDOWN] = "shutdown",
+		[MAX_PREFIXES_DISCARD] = "discard"};
+	json_t *o = json_pack("{s:I, s:s, s:i, s:b}", "limit",
+		(json_int_t)v->families[f].max_prefixes, "action",
+		actions[v->families[f].max_prefixes_action], "threshold_percent",
+		(int)v->families[f].max_prefixes_threshold, "exceeded",
+		v->families[f].max_prefixes_exceeded);
+
+	if (v->families[f].max_prefixes_restart_s != 0)
+		json_object_set_new(
+			o, "restart_s", json_integer(v->families[f].max_prefixes_restart_s));
+	return o;
+}
+
+/* Causes of which there is none have no key. */
+static json_t *
+refused_json(const struct keeld *k, struct peer_id id, enum family f)
+{
+	uint64_t refused[REFUSED_CAUSES];
+	json_t *o = json_object();
+
+	shards_peer_refused(&k->shards, id, f, refused);
+	for (enum refused_cause c = 0; c < REFUSED_CAUSES; c++)
+		if (refused[c] != 0)
+			json_object_set_new(
+				o, refused_text(c), json_integer((json_int_t)refused[c]));
+	return o;
+}
+
+static json_t *
 family_json(const struct keeld *k, const struct config_peer *p, struct peer_id id, enum family f, const struct session_view *v)
 {
 	const char *not_applied = keeld_not_applied(k, id, f, v);
@@ -102,9 +135,9 @@ family_json(const struct keeld *k, const struct config_peer *p, struct peer_id i
 		json_object_set_new(o, "not_applied", json_string(not_applied));
 	if (v->families[f].group.id != 0)
 		json_object_set_new(o, "update_group", update_group_json(&v->families[f].group));
+	json_object_set_new(o, "refused", refused_json(k, id, f));
 	if (v->families[f].max_prefixes != 0)
-		json_object_set_new(o, "max_prefixes", json_pack("{s:I, s:s, s:b}", "limit", (json_int_t)v->families[f].max_prefixes, "action",
-			v->families[f].max_prefixes_shutdown ? "shutdown" : "warning", "exceeded", v->families[f].max_prefixes_exceeded));
+		json_object_set_new(o, "max_prefixes", max_prefixes_json(v, f));
 	return o;
 }
 

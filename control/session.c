@@ -155,6 +155,7 @@ peer_unlink(struct speaker *s, struct peer *p)
 	ring_remove(&p->owing);
 	ring_remove(&p->leaving);
 	s->by_id[p->id.v] = NULL;
+	limit_forget(p);
 }
 
 static void
@@ -522,7 +523,7 @@ update_stays(struct peer *p, const struct config_peer *c, const struct session_p
 	session_export_policies(p->speaker, p->id, policies);
 	config_copy(p, c, policies);
 	if (limit_changed(&old, c)) {
-		limit_up(p);
+		limit_again(p);
 		if (p->held)
 			peer_start(p);
 	}
@@ -644,8 +645,11 @@ view_family(
 	out->families[id].retained = f->retained;
 	out->families[id].extended_next_hop = c->n.extended_next_hop & 1u << id;
 	out->families[id].max_prefixes = p->config.families[id].max_prefixes;
-	out->families[id].max_prefixes_shutdown = p->config.families[id].max_prefixes_shutdown;
-	out->families[id].max_prefixes_exceeded = f->over_limit;
+	out->families[id].max_prefixes_action =
+		(enum max_prefixes_action)p->config.families[id].max_prefixes_action;
+	out->families[id].max_prefixes_threshold = p->config.families[id].max_prefixes_threshold;
+	out->families[id].max_prefixes_restart_s = p->config.families[id].max_prefixes_restart_s;
+	out->families[id].max_prefixes_exceeded = f->limit.level == LIMIT_PASSED;
 	out->families[id].end_of_rib_received = f->end_of_rib_received;
 	out->families[id].end_of_rib_sent = f->end_of_rib_sent;
 }

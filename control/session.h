@@ -42,6 +42,13 @@ struct session_event {
 	struct ip_addr addr; /* SESSION_DYNAMIC */
 };
 
+/* Where a peer's family stands, of its max_prefixes. */
+enum limit_level {
+	LIMIT_KEPT, /* or there is none */
+	LIMIT_NEAR, /* threshold_percent is reached */
+	LIMIT_PASSED, /* since the session came up; it stays so when the session was shut down for it */
+};
+
 struct speaker_config {
 	struct arena *arena;
 	struct qsbr *readers;      /* RIB readers; the thread's idle/busy call speaker_idle/_busy */
@@ -62,6 +69,9 @@ void speaker_stop(void *ctx); /* Cease / Administrative Shutdown to all, without
 bool speaker_work(void *ctx, uint64_t now_ns, uint64_t deadline_ns);
 void speaker_idle(void *ctx);
 void speaker_busy(void *ctx);
+
+/* Any thread. */
+enum limit_level speaker_limit_level(const struct speaker *s, struct peer_id id, enum family f);
 
 /* Listens in that VRF (both address families). 0, -errno. */
 int speaker_listen(struct speaker *s, struct vrf_id vrf) RUNS_ON(role_session);
@@ -171,7 +181,10 @@ struct session_view {
 		bool retained; /* routes of an earlier session are kept, stale, until its End-of-RIB or a timer */
 		bool extended_next_hop; /* negotiated for this one (RFC 8950) */
 		uint32_t max_prefixes; /* 0: no limit */
-		bool max_prefixes_shutdown, max_prefixes_exceeded; /* exceeded: since the session came up; of a held one, why */
+		uint32_t max_prefixes_restart_s; /* 0: off */
+		enum max_prefixes_action max_prefixes_action;
+		uint8_t max_prefixes_threshold;
+		bool max_prefixes_exceeded; /* since the session came up; of a held one, why */
 	} families[FAMILY_COUNT];
 };
 /* False: no such peer. */

@@ -138,8 +138,16 @@ struct peer_family {
 	bool end_of_rib_received, end_of_rib_sent;
 	bool retained; /* the shard keeps routes of an earlier session, stale */
 	struct timer restart; /* until the peer is back; then, until its End-of-RIB */
-	bool over_limit; /* max_prefixes passed, and said so */
-	uint64_t received_seen;
+	struct {
+		enum limit_level level;
+		uint64_t seen; /* the count when it was last looked at */
+		uint64_t refused; /* by the limit, when that was last changed */
+		/* of several shards: no more than stored + sent are stored, once the shards have done all that they were given */
+		uint64_t stored; /* when it was last looked at */
+		uint64_t sent; /* prefixes announced since the mark before that */
+		uint64_t sent_after_mark;
+		uint64_t mark[SHARDS_MAX]; /* records */
+	} limit; /* max_prefixes */
 	uint64_t requests_sent, borr_sent, eorr_sent, borr_received, eorr_received;
 };
 
@@ -154,6 +162,10 @@ struct peer {
 	uint64_t settled_at[SHARDS_MAX];
 	bool held; /* stopped by max_prefixes until an operator resets it */
 	bool limited; /* some family has max_prefixes */
+	struct ring limit_ring; /* in speaker.limit_peers */
+	unsigned limit_looks; /* left */
+	struct timer limit_restart; /* restart_s, while it is held */
+	uint64_t up_at[SHARDS_MAX]; /* records: with these the session has begun */
 	bool any_as; /* config.asn and .external are what the last OPEN said */
 	bool came; /* dynamic: a connection of it was taken */
 	bool gone; /* dynamic: SESSION_DYNAMIC_GONE was told */
@@ -277,8 +289,9 @@ struct speaker {
 	uint64_t told_ns; /* when */
 	uint64_t loading_ns; /* when it were those of two at once */
 	struct timer limits;
-	unsigned limit_looks; /* left */
 	size_t fault_octets; /* of faulty messages, all peers */
+	struct ring limit_peers; /* something of these came lately */
+	_Atomic uint8_t limit_level[PEER_MAX][FAMILY_COUNT]; /* enum limit_level; main reads */
 	struct hist keepalive_late, turns;
 };
 
@@ -430,6 +443,8 @@ bool export_run(struct peer *p, uint64_t deadline_ns) RUNS_ON(role_session);
 void export_timers_init(struct peer_family *f);
 void pace_init(struct speaker *s);
 void refresh_received(struct peer_family *f) RUNS_ON(role_session);
+/* Asks the peer for its routes without a job, where the session can. */
+void refresh_request(struct peer_family *f) RUNS_ON(role_session);
 void refresh_begun(struct peer_family *f) RUNS_ON(role_session);
 void refresh_ended(struct peer_family *f) RUNS_ON(role_session);
 
@@ -450,9 +465,18 @@ void restart_forget(struct peer *p) RUNS_ON(role_session);
 
 /* session_limit.c */
 void limits_init(struct speaker *s);
+void limit_init(struct peer *p);
+/* The peer leaves speaker.limit_peers, and has no alarm. */
+void limit_forget(struct peer *p);
 void limit_config(struct peer *p) RUNS_ON(role_session);
 bool limit_changed(const struct config_peer *a, const struct config_peer *b);
-void limit_up(struct peer *p);
+/* A session begins; before its first record. */
+void limit_up(struct peer *p) RUNS_ON(role_session);
+/* The limit changed. */
+void limit_again(struct peer *p) RUNS_ON(role_session);
+void limit_down(struct peer *p) RUNS_ON(role_session);
+/* The limit that `count` prefixes, which are about to be announced to the shards, take along: rib_record.limit. Counts them. */
+uint32_t limit_of(struct peer *p, enum family f, unsigned count) RUNS_ON(role_session);
 /* An UPDATE of it came. */
 void limit_received(struct peer *p) RUNS_ON(role_session);
 

@@ -315,8 +315,12 @@ peer_settle(struct speaker *s, struct peer *p) RUNS_ON(role_session)
 		!record_put(s, p, RIB_SESSION_DOWN, 0, &p->down_record, sizeof(p->down_record)))
 		return false;
 	p->owed_down = false;
-	if (p->owed_up && !record_put(s, p, RIB_SESSION_UP, 0, &p->up_record, sizeof(p->up_record)))
-		return false;
+	if (p->owed_up) {
+		if (!record_put(s, p, RIB_SESSION_UP, 0, &p->up_record, sizeof(p->up_record)))
+			return false;
+		for (unsigned i = 0; i < s->shards.count; i++)
+			p->up_at[i] = s->input[i].records;
+	}
 	p->owed_up = false;
 	for (enum family f = 0; f < FAMILY_COUNT; f++) {
 		if (p->family[f].owed_stale && !record_put(s, p, RIB_STALE_TIMEOUT, f, NULL, 0))
@@ -357,6 +361,7 @@ struct input_field {
 	size_t attrs_len;
 	enum refused_cause refused; /* without attrs: what was announced is refused for it */
 	enum family family;
+	uint32_t limit; /* limit_of() */
 	struct rd nlri;
 	unsigned count;
 };
@@ -428,6 +433,7 @@ field_put(struct speaker *s, const struct peer *p, struct input_field *f, unsign
 			return;
 		r = record_begin(in, p, RIB_UPDATE, f->family, f->attrs, f->attrs_len, now);
 		r->refused = (uint8_t)f->refused;
+		r->limit = f->limit;
 		if (f->attrs != NULL)
 			r->attrs_hash = attr_set_hash(f->attrs);
 		nlri_put(
@@ -488,6 +494,7 @@ part_open(struct speaker *s, const struct peer *p, const struct input_field *f, 
 	part->record = record_begin(
 		&s->input[shard], p, RIB_UPDATE, f->family, f->attrs, f->attrs_len, now);
 	part->record->refused = (uint8_t)f->refused;
+	part->record->limit = f->limit;
 	if (f->attrs != NULL)
 		part->record->attrs_hash = attr_set_hash(f->attrs);
 	part->to = (struct rib_nlri *)(void *)((uint8_t *)(part->record + 1) + pad8(f->attrs_len));
@@ -502,7 +509,7 @@ part_add(struct speaker *s, unsigned shard, struct input_part *part, const struc
 	part->count--;
 	if (part->filled < part->room)
 		return;
-	record_end(&s->input[shard], part->record, part->filled, shard == 0 ? order : NULL);
+	record_end(&s->input[shard], part->record, part->filled, order);
 	part->record = NULL;
 }
 
@@ -525,7 +532,35 @@ parts_put(struct speaker *s, const struct peer *p, const struct input_field *f,
 
 		if (part[i].record == NULL && !part_open(s, p, f, i, &part[i], now))
 			return;
-		part_add(s, i, &part[i], &prefix, order);
+		part_add(s, i, &part[i], &prefix, i == 0 ? order : NULL);
+	}
+}
+
+/*
+ * With a limit (session_limit.c) what each shard gets comes after all before it, what shards before that one get of the same field, too: they
+ * store no more than the limit together.
+ */
+static void
+parts_put_limited(struct speaker *s, const struct peer *p, const struct input_field *f,
+	const struct input_split *split, uint64_t now) RUNS_ON(role_session)
+{
+	uint32_t all = (1u << s->shards.count) - 1;
+
+	for (uint32_t left = split->shards; left != 0; left &= left - 1) {
+		unsigned shard = (unsigned)__builtin_ctz(left);
+		struct input_part part = {.count = split->count[shard]};
+		struct rd r = f->nlri;
+		struct rib_order order;
+		struct prefix prefix;
+
+		order_begin(s, all & ~(1u << shard), &order);
+		while (field_next(f, &r, &prefix)) {
+			if (shards_of(&s->shards, &prefix) != shard)
+				continue;
+			if (part.record == NULL && !part_open(s, p, f, shard, &part, now))
+				return;
+			part_add(s, shard, &part, &prefix, &order);
+		}
 	}
 }
 
@@ -539,17 +574,28 @@ field_put_split(struct speaker *s, const struct peer *p, struct input_field *f,
 		return;
 	if (wide != NULL)
 		order_begin(s, split->under, wide);
+	if (f->limit != 0)
+		parts_put_limited(s, p, f, split, now);
 	/* nearly every UPDATE of prefixes that belong together */
-	if ((split->shards & (split->shards - 1)) == 0)
+	else if ((split->shards & (split->shards - 1)) == 0)
 		field_put(s, p, f, (unsigned)__builtin_ctz(split->shards), wide, now);
 	else
 		parts_put(s, p, f, split, wide, now);
 	order_end(s, split->under);
 }
 
+/* What they announce will be put. */
+static void
+fields_limit(struct peer *p, struct input_update *in) RUNS_ON(role_session)
+{
+	for (unsigned i = 0; p->limited && i < in->count; i++)
+		if (in->field[i].attrs != NULL)
+			in->field[i].limit = limit_of(p, in->field[i].family, in->field[i].count);
+}
+
 /* All of it or nothing. False: no batch. */
 static bool
-update_put_split(struct speaker *s, const struct peer *p, struct input_update *in, uint64_t now)
+update_put_split(struct speaker *s, struct peer *p, struct input_update *in, uint64_t now)
 	RUNS_ON(role_session)
 {
 	struct input_split split[4];
@@ -575,6 +621,7 @@ update_put_split(struct speaker *s, const struct peer *p, struct input_update *i
 		if (batch_room(&s->input[shard]) < all && !spares_reserve(s, shard, batches))
 			return false;
 	}
+	fields_limit(p, in);
 	for (unsigned i = 0; i < in->count; i++)
 		field_put_split(s, p, &in->field[i], &split[i], now);
 	return true;
@@ -582,7 +629,7 @@ update_put_split(struct speaker *s, const struct peer *p, struct input_update *i
 
 /* All of it or nothing. False: no batch. */
 static bool
-update_put(struct speaker *s, const struct peer *p, struct input_update *in, uint64_t now)
+update_put(struct speaker *s, struct peer *p, struct input_update *in, uint64_t now)
 	RUNS_ON(role_session)
 {
 	size_t all = 0;
@@ -599,6 +646,7 @@ update_put(struct speaker *s, const struct peer *p, struct input_update *in, uin
 	}
 	if (batch_room(&s->input[0]) < all && !spares_reserve(s, 0, batches))
 		return false;
+	fields_limit(p, in);
 	for (unsigned i = 0; i < in->count; i++)
 		field_put(s, p, &in->field[i], 0, NULL, now);
 	return true;

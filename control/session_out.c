@@ -542,6 +542,13 @@ request_send(struct peer_family *f) RUNS_ON(role_session)
 	request_sent(f);
 }
 
+void
+refresh_request(struct peer_family *f)
+{
+	if (f->group != NULL && f->peer->up->n.route_refresh && !f->request_owed)
+		request_send(f);
+}
+
 bool
 export_run(struct peer *p, uint64_t deadline_ns)
 {

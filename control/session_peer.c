@@ -140,6 +140,7 @@ peer_down(struct peer *p, uint8_t retain) RUNS_ON(role_session)
 	log_event(LOG_INFO, "session-down peer=%s vrf=%s reason=%s", p->config.addr_text,
 		p->vrf_name,
 		log_escape(p->last_error, strlen(p->last_error), reason, sizeof(reason)));
+	limit_down(p);
 	export_down(p);
 	restart_lost(c, retain);
 	input_settle(s);
@@ -563,6 +564,7 @@ peer_init(struct peer *p)
 		export_timers_init(&p->family[f]);
 		restart_init(&p->family[f]);
 	}
+	limit_init(p);
 }
 
 void
@@ -589,6 +591,7 @@ peer_stop(struct peer *p, const struct note *note)
 	timer_cancel(p->speaker->thread, &p->connect_retry);
 	timer_cancel(p->speaker->thread, &p->idle_hold);
 	timer_cancel(p->speaker->thread, &p->collision);
+	timer_cancel(p->speaker->thread, &p->limit_restart);
 	connection_event(&p->conn[CONN_IN], EV_STOP, note);
 	connection_event(&p->conn[CONN_OUT], EV_STOP, note);
 	restart_forget(p);

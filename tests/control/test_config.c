@@ -263,12 +263,12 @@ test_further_keys(void **state)
 	assert_true(c->peers[1].route_reflector_client);
 	assert_false(c->peers[0].route_reflector_client);
 	assert_int_equal(v4->max_prefixes, 9);
-	assert_false(v4->max_prefixes_shutdown);
+	assert_int_equal(v4->max_prefixes_action, MAX_PREFIXES_WARNING);
 	assert_true(v4->remove_private_as && v4->as_override);
 	assert_false(v4->default_originate);
 	assert_int_equal(v4->allow_as_in, 3);
 	assert_int_equal(v6->max_prefixes, 10);
-	assert_true(v6->max_prefixes_shutdown);
+	assert_int_equal(v6->max_prefixes_action, MAX_PREFIXES_SHUTDOWN);
 	assert_true(v6->default_originate);
 	assert_false(v6->remove_private_as);
 	config_free(c);

@@ -71,7 +71,7 @@ test_shutdown(void **state)
 
 	c.timers.idle_hold_s = 1;
 	c.families[V4].max_prefixes = 20;
-	c.families[V4].max_prefixes_shutdown = true;
+	c.families[V4].max_prefixes_action = MAX_PREFIXES_SHUTDOWN;
 	node_begin(&n, OWN_AS, OWN_ID);
 	node_peer(&n, 1, &c, policy_accept_all());
 	greet_and_send(20); /* as many as agreed */
@@ -129,7 +129,7 @@ test_late_shard(void **state)
 	uint64_t until;
 
 	c.families[V4].max_prefixes = 20;
-	c.families[V4].max_prefixes_shutdown = true;
+	c.families[V4].max_prefixes_action = MAX_PREFIXES_SHUTDOWN;
 	node_begin(&n, OWN_AS, OWN_ID);
 	node_peer(&n, 1, &c, policy_accept_all());
 	greet();
@@ -153,7 +153,7 @@ test_refused_not_counted(void **state)
 	struct config_peer c = peer_config(PEER_AS, OWN_AS, 2);
 
 	c.families[V4].max_prefixes = 20;
-	c.families[V4].max_prefixes_shutdown = true;
+	c.families[V4].max_prefixes_action = MAX_PREFIXES_SHUTDOWN;
 	node_begin(&n, OWN_AS, OWN_ID);
 	node_peer(&n, 1, &c, NULL);
 	greet_and_send(60);
