@@ -127,6 +127,10 @@ static const struct rpc_client_ops request_ops = {
 
 static const struct rpc_bounds bounds = {
 	.request = BODY_MAX, .answer = ANSWER_MAX, .connections = HTTP_CONNECTIONS_MAX};
+static const struct rpc_bounds bounds_read_only = {.request = RPC_READ_ONLY_REQUEST_MAX,
+	.members = RPC_READ_ONLY_MEMBERS_MAX,
+	.answer = ANSWER_MAX,
+	.connections = HTTP_CONNECTIONS_MAX};
 
 static int
 connection_fd(struct MHD_Connection *connection)
@@ -144,7 +148,7 @@ request_create(struct http *h, struct MHD_Connection *connection)
 	if (r == NULL)
 		return NULL;
 	r->client = (struct rpc_client){
-		.ops = &request_ops, .rpc = h->rpc, .bounds = &bounds, .read_only = true};
+		.ops = &request_ops, .rpc = h->rpc, .bounds = &bounds_read_only, .read_only = true};
 	r->http = h;
 	r->connection = connection;
 	r->fd = connection_fd(connection);
@@ -263,6 +267,7 @@ authorize(struct request *r)
 	if (!token_equal(token, len, given, strlen(given)))
 		return MHD_HTTP_UNAUTHORIZED;
 	r->client.read_only = false;
+	r->client.bounds = &bounds;
 	return MHD_HTTP_OK;
 }
 
@@ -354,7 +359,7 @@ body_take(struct request *r, const char *data, size_t len)
 
 	if (r->status != 0)
 		return; /* refused already: read and forgotten */
-	if (need > BODY_MAX) {
+	if (need > r->client.bounds->request) {
 		r->status = MHD_HTTP_CONTENT_TOO_LARGE;
 		return;
 	}

@@ -440,6 +440,8 @@ hashes_init(void)
 		return e;
 	}
 	hash_key_set(&key);
+	/* jansson takes 32 bits; 0 makes it draw a seed itself. The order of keys does not depend on the seed: objects keep insertion order. */
+	json_object_seed((uint32_t)hash_bytes("jansson", 7));
 	return 0;
 }
 
@@ -454,8 +456,6 @@ main(int argc, char **argv)
 	role_enter_main();
 	if (hashes_init() != 0)
 		return EXIT_RUN_TIME;
-	/* Hashes of jansson's objects need no secret: documents come from the operator. A fixed seed keeps key order stable. */
-	json_object_seed(1);
 #ifndef KEEL_DATAPLANE
 	keeld.no_dataplane = true;
 #endif

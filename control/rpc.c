@@ -448,11 +448,14 @@ send_error(struct rpc_client *c, int code, const char *reason)
 	json_decref(a);
 }
 
-/* Objects and arrays within each other, without building them: what is too deep must not be parsed at all. */
-static unsigned
-text_depth(const char *text, size_t len)
+/*
+ * Checks the nesting and the members of objects before anything is built. Returns why the text must not be parsed; NULL: it may. Text
+ * that is not JSON is refused by the parser.
+ */
+static const char *
+text_fault(const char *text, size_t len, unsigned levels, unsigned members)
 {
-	unsigned depth = 0, deepest = 0;
+	unsigned depth = 0, count[RPC_DEPTH_MAX + 2] = {0}; /* colons, by level */
 	bool string = false;
 
 	for (size_t i = 0; i < len; i++) {
@@ -464,13 +467,16 @@ text_depth(const char *text, size_t len)
 		} else if (text[i] == '"') {
 			string = true;
 		} else if (text[i] == '{' || text[i] == '[') {
-			if (++depth > deepest)
-				deepest = depth;
+			if (++depth > levels)
+				return "deeper than 64 levels";
+			count[depth] = 0;
 		} else if ((text[i] == '}' || text[i] == ']') && depth > 0) {
 			depth--;
+		} else if (text[i] == ':' && ++count[depth] > members && members > 0) {
+			return "more than 256 members in one object";
 		}
 	}
-	return deepest;
+	return NULL;
 }
 
 void
@@ -523,7 +529,7 @@ rpc_line(struct rpc_client *c, const char *line, size_t len)
 {
 	json_error_t error;
 	json_t *value;
-	unsigned limit;
+	const char *fault;
 
 	while (len > 0 && (line[len - 1] == '\r' || line[len - 1] == ' ' || line[len - 1] == '\t'))
 		len--;
@@ -533,9 +539,10 @@ rpc_line(struct rpc_client *c, const char *line, size_t len)
 	}
 	if (len == 0)
 		return true;
-	limit = RPC_DEPTH_MAX + (*line == '['); /* the request object is level 1, also within a batch */
-	if (text_depth(line, len) > limit) {
-		rpc_line_refused(c, "deeper than 64 levels");
+	/* the request object is level 1, also within a batch */
+	fault = text_fault(line, len, RPC_DEPTH_MAX + (*line == '['), c->bounds->members);
+	if (fault != NULL) {
+		rpc_line_refused(c, fault);
 		return false;
 	}
 	value = json_loadb(line, len, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, &error);

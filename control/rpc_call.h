@@ -16,8 +16,16 @@ struct rpc_client;
 struct subscription;
 
 /* What a client may take of memory. Of the read-only socket anybody is one: together they must not take the daemon's. */
+/*
+ * Of requests that may only read, from the socket or without a token. Main parses a request at once, and 256 KiB take some 15 ms. An object
+ * whose keys collide costs the square of its members, so they are few: no method takes an object of more than some 20.
+ */
+#define RPC_READ_ONLY_REQUEST_MAX (256u << 10)
+#define RPC_READ_ONLY_MEMBERS_MAX 256u
+
 struct rpc_bounds {
 	size_t request; /* a line */
+	unsigned members; /* of one object in a request; 0: no bound */
 	size_t answer; /* to one line, beyond which the client is cut off */
 	unsigned connections;
 	const char *too_long;

@@ -346,8 +346,9 @@ connection_again(struct timer *t)
 	connection_settle(c);
 }
 
-static const struct rpc_bounds bounds_all = {RPC_REQUEST_MAX, 256u << 20, 256, "longer than 64 MiB"};
-static const struct rpc_bounds bounds_read_only = {1u << 20, 32u << 20, 64, "longer than 1 MiB"};
+static const struct rpc_bounds bounds_all = {RPC_REQUEST_MAX, 0, 256u << 20, 256, "longer than 64 MiB"};
+static const struct rpc_bounds bounds_read_only = {
+	RPC_READ_ONLY_REQUEST_MAX, RPC_READ_ONLY_MEMBERS_MAX, 32u << 20, 64, "longer than 256 KiB"};
 
 /* NULL: refused, and `fd` is closed. */
 static struct connection *

@@ -193,7 +193,7 @@ class Test:
         self.bounded(path)
 
     def bounded(self, path):
-        """Anybody may come there: 64 of them, a line of 1 MiB, and whoever is allowed more still gets in."""
+        """Anybody may come there: 64 of them, a line of 256 KiB, and whoever is allowed more still gets in."""
         c, crowd = self.c, []
         for _ in range(100):
             s = socket.socket(socket.AF_UNIX)
@@ -203,9 +203,9 @@ class Test:
         c.equal("... a crowd of 100: the last one is closed", crowd[-1].recv(10), b"")
         c.true("... the other socket serves", Rpc(self.socket).call("system.info")["pid"], "")
         crowd[0].settimeout(60)
-        crowd[0].sendall(b"x" * (1 << 20) + b"\n")
-        c.equal("... a line of 1 MiB is read", json.loads(crowd[0].makefile().readline())["error"]["code"], -32700)
-        crowd[0].sendall(b"x" * ((1 << 20) + 1) + b"\n")
+        crowd[0].sendall(b"x" * (256 << 10) + b"\n")
+        c.equal("... a line of 256 KiB is read", json.loads(crowd[0].makefile().readline())["error"]["code"], -32700)
+        crowd[0].sendall(b"x" * ((256 << 10) + 1) + b"\n")
         c.equal("... a longer one is not", json.loads(crowd[0].makefile().readline())["error"]["code"], INVALID)
         for s in crowd:
             s.close()
@@ -333,7 +333,8 @@ class Test:
                 (200, INVALID))
         c.equal("... an answer that comes later", code(rpc({"jsonrpc": "2.0", "id": 1, "method": "bgp.refresh.preview", "params": {"candidate": True}})),
                 (200, "result"))
-        c.equal("... more than 16 MiB", rpc(b" " * (17 << 20))[0], 413)
+        c.equal("... more than 16 MiB", rpc(b" " * (17 << 20), token="a secret of the lab")[0], 413)
+        c.equal("... more than 256 KiB without the token", rpc(b" " * (257 << 10))[0], 413)
         page = json.loads(rpc({"jsonrpc": "2.0", "id": 1, "method": "rib.routes", "params": {"family": V4, "view": "loc", "limit": 5000}})[2])["result"]
         c.true("... a page of 5,000 routes", len(page["routes"]) == 5000, len(page["routes"]))
         self.metrics(*rpc(None, method="GET", path="/metrics"))
