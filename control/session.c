@@ -9,7 +9,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/random.h>
 
 uint32_t
 speaker_random(struct speaker *s)
@@ -65,7 +64,6 @@ speaker_create(const struct speaker_config *c, struct speaker **out)
 	s->retry.fire = retry_fire;
 	limits_init(s);
 	pace_init(s);
-	(void)!getrandom(&s->secret, sizeof(s->secret), 0);
 	s->random = now_ns() ^ (uint64_t)c->router_id << 32;
 	s->attrs = arena_alloc(c->arena, 2 * (ATTR_SET_MAX + 8));
 	if (s->attrs == NULL)
@@ -103,18 +101,15 @@ speaker_start(void *ctx, struct thread *self)
 /* ---- lists ---- */
 
 static unsigned
-address_bucket(const struct speaker *s, struct vrf_id vrf, const struct ip_addr *addr)
+address_bucket(struct vrf_id vrf, const struct ip_addr *addr)
 {
-	uint64_t h = s->secret ^ (uint64_t)vrf.v << 32 ^ addr->afi, word[2];
-
-	memcpy(word, addr->b, sizeof(word));
-	return (unsigned)(hash_mix(hash_mix(h ^ word[0]) ^ word[1]) % ADDRESS_BUCKETS);
+	return (unsigned)(addr_hash(addr, vrf.v) % ADDRESS_BUCKETS);
 }
 
 struct peer *
 address_first(const struct speaker *s, struct vrf_id vrf, const struct ip_addr *addr)
 {
-	return s->by_address[address_bucket(s, vrf, addr)];
+	return s->by_address[address_bucket(vrf, addr)];
 }
 
 void
@@ -130,7 +125,7 @@ static void
 address_link(struct speaker *s, struct peer *p)
 {
 	struct peer **bucket =
-		&s->by_address[address_bucket(s, p->config.vrf, &p->config.addr)];
+		&s->by_address[address_bucket(p->config.vrf, &p->config.addr)];
 
 	p->next_of_address = *bucket;
 	*bucket = p;
@@ -139,7 +134,7 @@ address_link(struct speaker *s, struct peer *p)
 static void
 address_unlink(struct speaker *s, struct peer *p)
 {
-	struct peer **at = &s->by_address[address_bucket(s, p->config.vrf, &p->config.addr)];
+	struct peer **at = &s->by_address[address_bucket(p->config.vrf, &p->config.addr)];
 
 	while (*at != p)
 		at = &(*at)->next_of_address;

@@ -280,7 +280,6 @@ struct speaker {
 	struct timer tidy; /* of batches; while there are some */
 	struct attr_set *attrs; /* ATTR_SET_MAX */
 	uint64_t random;
-	uint64_t secret; /* of by_address: strangers choose addresses within listen_ranges */
 	unsigned turn;
 	struct refresh_pace pace;
 	struct timer pace_timer; /* the end of its rest, when somebody waits for it */
