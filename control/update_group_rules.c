@@ -543,7 +543,7 @@ evaluate(struct update_group *g, struct dest_id id, const struct dest_view *view
 	int err;
 
 	*r = (struct adj_route){0};
-	if (view->paths == NULL || view->paths->eligible == 0 ||
+	if (view->paths == NULL || view->paths->eligible == 0 || view->fib != DEST_INSTALLED ||
 		(g->rules.kind == UPDATE_EXTERNAL && g->rules.policy == NULL)) /* RFC 8212 */
 		return 0;
 	if (g->rules.default_originate && view->prefix.len == 0)

@@ -118,6 +118,35 @@ tell_next_hop(void *ctx, const struct nexthop_message *nh)
 		wiring_send(k->rib_thread[i], on_rib_next_hop, &(struct message){.k = k, .shard = i, .next_hop = *nh});
 }
 
+/* ---- fib -> rib: what the forwarding tables have no room for ---- */
+
+static struct report_context {
+	struct keeld *k;
+	unsigned shard;
+	struct shard_report *report;
+} report_context[SHARDS_MAX];
+
+static void
+on_rib_report(void *arg)
+{
+	const struct report_context *c = arg;
+
+	role_enter_rib();
+	if (atomic_load_explicit(&stopping, memory_order_relaxed))
+		return;
+	shard_report(c->k->shards.at[c->shard], c->report);
+	thread_wake(c->k->fib_thread);
+}
+
+static int
+report_room(void *ctx, unsigned shard, struct shard_report *r)
+{
+	struct keeld *k = ctx;
+
+	report_context[shard] = (struct report_context){k, shard, r};
+	return thread_post(k->rib_thread[shard], on_rib_report, &report_context[shard]);
+}
+
 /* ---- threads ---- */
 
 static struct fib_context {
@@ -531,6 +560,8 @@ create_fib(struct keeld *k)
 		.commit_latest_ns = FIB_COMMIT_LATEST_NS,
 		.resolve = wiring_resolve,
 		.resolve_ctx = k,
+		.report = report_room,
+		.report_ctx = k,
 	};
 	int err;
 

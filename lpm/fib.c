@@ -38,6 +38,7 @@
 #define GROUPS_V6_DEFAULT_MAX 131072u /* the real table of 280,000 prefixes needs 58,305 */
 #define GROUP_BYTES 1024u
 #define GROUPS_KEPT 16 /* one in so many */
+#define GROUPS_TIGHT 4 /* a table is tight while fewer than one in so many are left */
 #define COST_V6 8 /* 0.9 us a prefix (fib_v6.c), against 0.1 */
 #define NOTHING ((struct path_list_id){PATH_LIST_NONE})
 
@@ -162,6 +163,7 @@ table_destroy(struct fib *f, struct fib_table *t)
 	shadow_destroy(t->waiting);
 	shadow_destroy(t->own_waiting);
 	shadow_destroy(t->came);
+	shadow_destroy(t->room);
 	arena_free(f->arena, t);
 }
 
@@ -228,7 +230,8 @@ table_create(
 		shadow_create(f->arena, afi, &t->behind) != 0 ||
 		shadow_create(f->arena, afi, &t->waiting) != 0 ||
 		shadow_create(f->arena, afi, &t->own_waiting) != 0 ||
-		shadow_create(f->arena, afi, &t->came) != 0 || copy_create(f, t, 0) != 0 ||
+		shadow_create(f->arena, afi, &t->came) != 0 ||
+		shadow_create(f->arena, afi, &t->room) != 0 || copy_create(f, t, 0) != 0 ||
 		copy_create(f, t, 1) != 0) {
 		table_destroy(f, t);
 		return -ENOMEM;
@@ -518,6 +521,7 @@ slot_install(struct fib_table *t, const struct prefix *slot)
 	while (shadow_next(&c, &e) && prefix_covers(slot, &e.prefix)) {
 		(void)shadow_set(t->routes, &e.prefix, e.list, false);
 		t->waiting_routes--;
+		fib_room_found(t, &e.prefix);
 	}
 }
 
@@ -782,7 +786,8 @@ table_count(struct fib_table *t)
 	counter_set(&n->memory_bytes, t->mapped_bytes + shadow_bytes(t->routes) +
 					      shadow_bytes(t->open) + shadow_bytes(t->behind) +
 					      shadow_bytes(t->waiting) +
-					      shadow_bytes(t->own_waiting) + shadow_bytes(t->came));
+					      shadow_bytes(t->own_waiting) + shadow_bytes(t->came) +
+					      shadow_bytes(t->room));
 }
 
 static bool
@@ -928,6 +933,113 @@ fib_waits(const struct fib *f, struct vrf_id vrf, const struct prefix *p)
 	struct shadow_entry e;
 
 	return t != NULL && route_get(t, p, &e) && e.waiting;
+}
+
+bool
+fib_installed(const struct fib *f, struct vrf_id vrf, const struct prefix *p)
+{
+	const struct fib_table *t = table_get(f, vrf, p->afi);
+	struct shadow_entry e;
+
+	return t != NULL && route_get(t, p, &e) && !e.waiting;
+}
+
+bool
+fib_some_wait(const struct fib *f, struct vrf_id vrf, unsigned afi)
+{
+	const struct fib_table *t = table_get(f, vrf, afi);
+
+	return t != NULL && t->waiting_routes > 0;
+}
+
+bool
+fib_tight(const struct fib *f, struct vrf_id vrf, unsigned afi)
+{
+	const struct fib_table *t = table_get(f, vrf, afi);
+
+	return t != NULL &&
+	       (t->waiting_routes > 0 ||
+		       t->groups_wanted + t->groups_max / GROUPS_TIGHT > groups_usual(t));
+}
+
+/* ---- which destinations have to be told ---- */
+
+#define ROOM_FOUND 0u
+#define ROOM_NONE 1u
+
+static void
+room_note(struct fib_table *t, const struct prefix *p, uint32_t state)
+{
+	if (shadow_set(t->room, p, (struct path_list_id){state}, false) != 0)
+		t->room_lost = true;
+}
+
+void
+fib_room_found(struct fib_table *t, const struct prefix *p)
+{
+	room_note(t, p, ROOM_FOUND);
+}
+
+void
+fib_room_note(struct fib *f, struct vrf_id vrf, const struct prefix *p, bool installed)
+{
+	struct fib_table *t = table_get(f, vrf, p->afi);
+
+	if (t != NULL)
+		room_note(t, p, installed ? ROOM_FOUND : ROOM_NONE);
+}
+
+/* The first one that was noted; NULL: there is none. */
+static struct fib_table *
+room_first(const struct fib *f, struct shadow_entry *out)
+{
+	struct shadow_cursor c;
+	struct fib_table *t;
+	unsigned at = 0;
+
+	while ((t = table_next(f, &at)) != NULL) {
+		if (shadow_count(t->room) == 0)
+			continue;
+		shadow_seek(t->room, NULL, &c);
+		if (shadow_next(&c, out))
+			return t;
+	}
+	return NULL;
+}
+
+bool
+fib_room_peek(const struct fib *f, struct fib_room *out)
+{
+	struct shadow_entry e;
+	const struct fib_table *t = room_first(f, &e);
+
+	if (t != NULL)
+		*out = (struct fib_room){t->vrf, e.prefix, e.list.v == ROOM_FOUND};
+	return t != NULL;
+}
+
+void
+fib_room_take(struct fib *f)
+{
+	struct shadow_entry e;
+	struct fib_table *t = room_first(f, &e);
+
+	if (t != NULL)
+		(void)shadow_remove(t->room, &e.prefix);
+}
+
+bool
+fib_room_lost(struct fib *f)
+{
+	struct fib_table *t;
+	unsigned at = 0;
+	bool lost = false;
+
+	while ((t = table_next(f, &at)) != NULL) {
+		lost |= t->room_lost;
+		t->room_lost = false;
+	}
+	return lost;
 }
 
 bool

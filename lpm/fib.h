@@ -124,6 +124,34 @@ bool fib_shadow_get(
 	const struct fib *f, struct vrf_id vrf, const struct prefix *p, struct path_list_id *out);
 /* Is it set, and left out of the tables for want of a group (not-installed, retried)? */
 bool fib_waits(const struct fib *f, struct vrf_id vrf, const struct prefix *p) RUNS_ON(role_fib);
+/* Is the prefix set, and in the tables or in the batch on the way to them? */
+bool fib_installed(const struct fib *f, struct vrf_id vrf, const struct prefix *p)
+	RUNS_ON(role_fib);
+/* Does any prefix of that table wait for a group? */
+bool fib_some_wait(const struct fib *f, struct vrf_id vrf, unsigned afi) RUNS_ON(role_fib);
+/* Does any prefix of that table wait, or are less than a quarter of the groups left? A new prefix may find no group then. */
+bool fib_tight(const struct fib *f, struct vrf_id vrf, unsigned afi) RUNS_ON(role_fib);
+
+/* Shorter prefixes, of either family, need no group. */
+#define FIB_GROUPS_FROM 25u
+
+/*
+ * The prefixes whose destinations have to be told whether they are installed, one note a prefix, the newest state. The fib notes a prefix that
+ * waited and got its groups; the caller notes the others (rib/fib_feed.c).
+ */
+struct fib_room {
+	struct vrf_id vrf;
+	struct prefix prefix;
+	bool installed;
+};
+void fib_room_note(struct fib *f, struct vrf_id vrf, const struct prefix *p, bool installed)
+	RUNS_ON(role_fib);
+/* The first note; false: there is none. */
+bool fib_room_peek(const struct fib *f, struct fib_room *out) RUNS_ON(role_fib);
+/* Removes the note that fib_room_peek() gave. */
+void fib_room_take(struct fib *f) RUNS_ON(role_fib);
+/* True once after a note was lost for want of memory: the caller compares all destinations with fib_installed(). */
+bool fib_room_lost(struct fib *f) RUNS_ON(role_fib);
 /* The longest set prefix covering `addr`. */
 bool fib_shadow_lookup(const struct fib *f, struct vrf_id vrf, const struct ip_addr *addr,
 	struct prefix *prefix, struct path_list_id *out);

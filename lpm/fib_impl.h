@@ -25,6 +25,12 @@ struct fib_table {
 	/* IPv4: each /24 whose longer prefixes have no group. IPv6: the prefixes that have none */
 	struct shadow *waiting;
 	struct shadow *own_waiting; /* of the prefixes that wait, those of fib_set_own(); some may have been served since */
+	/*
+	 * Prefixes that fib_room_take() has not given out yet: list 0 means installed, 1 not installed.
+	 * `room_lost`: one of them was not stored for want of memory.
+	 */
+	struct shadow *room;
+	bool room_lost;
 	/* IPv6: of the groups that there are those that came while others waited below, who may need no more */
 	struct shadow *came;
 	union {
@@ -45,6 +51,9 @@ struct fib_table {
 /* In the batch, with what it had before; `*added` says whether it was not there yet. 0, -ENOMEM. */
 int fib_batch_add(
 	struct fib_table *t, const struct prefix *p, struct path_list_id before, bool *added);
+
+/* `p` waited and has its groups now: fib_room_take() gives it out. */
+void fib_room_found(struct fib_table *t, const struct prefix *p);
 
 /* The entry of `p`, whether it waits or not. */
 bool fib_v6_get(const struct fib_table *t, const struct prefix *p, struct shadow_entry *out);

@@ -178,6 +178,7 @@ grant_one(struct fib_table *t, const struct shadow_entry *e, unsigned need)
 	t->waiting_routes--;
 	t->groups_wanted += need;
 	groups_came(t, &e->prefix, need);
+	fib_room_found(t, &e->prefix);
 	return 0;
 }
 

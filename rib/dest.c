@@ -15,8 +15,10 @@ struct destination {
 	_Atomic uint32_t sequence;
 	_Atomic uint32_t time_s; /* of the path that is INLINE */
 	uint8_t len;
-	_Atomic uint8_t
-		used; /* a free id's prefix may be rewritten; an id gets free a grace period before that */
+	/*
+	 * USED | enum dest_fib << FIB_AT; 0: the id is free. A free id's prefix may be rewritten; an id gets free a grace period before that.
+	 */
+	_Atomic uint8_t used;
 	/*
 	 * owner. fresh: the journal never told of it since dest_get(). The sequence goes on in 15 bits: what is published quietly keeps an old
 	 * one, and 2^31 changes may be a month.
@@ -27,6 +29,9 @@ struct destination {
 static_assert(offsetof(struct destination, b) + 4 == DEST_BYTES_IPV4,
 	"budget of docs/architecture.md: x 1.2 million = 29 MB");
 static_assert(offsetof(struct destination, b) + 16 <= DEST_BYTES_IPV6, "a multiple of the word");
+
+#define USED 1u
+#define FIB_AT 1u
 
 #define ID_NIL 0x7fffffffu /* also the bound of ids: two of them and LINK fit a word */
 
@@ -68,6 +73,7 @@ struct dest_table {
 	struct index *next; /* owner: being filled; NULL: none */
 	uint32_t next_at; /* owner: ids below are in `next` */
 	struct hash_probes probes; /* owner: of dest_get() */
+	unsigned tight_from; /* owner: dest_tight() */
 	uint32_t segment_count, segments_size;
 	struct limbo sets, ids;
 	struct retire_list *retired; /* old indexes and segment lists */
@@ -549,6 +555,7 @@ dest_table_create(struct arena *a, struct qsbr *readers, enum afi afi, struct de
 	t->afi = afi;
 	t->max_len = prefix_max_len(afi);
 	t->addr_len = t->max_len / 8;
+	t->tight_from = DEST_TIGHT_NEVER;
 	t->dest_size = afi == AFI_IPV4 ? DEST_BYTES_IPV4 : DEST_BYTES_IPV6;
 	t->free_id = t->oldest = t->newest = ID_NIL;
 	atomic_init(&t->bytes, sizeof(*t));
@@ -591,7 +598,7 @@ dest_get(struct dest_table *t, const struct prefix *p, struct dest_id *out)
 	atomic_store_explicit(&d->sequence, 0, memory_order_relaxed);
 	tombstone_link(t, id, ID_NIL, t->oldest);
 	/* release: pairs with the load in dest_used */
-	atomic_store_explicit(&d->used, 1, memory_order_release);
+	atomic_store_explicit(&d->used, USED, memory_order_release);
 	length_add(t, p->len);
 	t->held++;
 	index_insert(atomic_load_explicit(&t->index, memory_order_relaxed), hash, id);
@@ -762,6 +769,14 @@ dest_stamp(struct dest_table *t, struct dest_id id, unsigned index, uint16_t epo
 	return true;
 }
 
+static void
+fib_state_set(struct destination *d, enum dest_fib state)
+{
+	/* release: pairs with the load in peek; the sequence comes first */
+	atomic_store_explicit(
+		&d->used, (uint8_t)(USED | (unsigned)state << FIB_AT), memory_order_release);
+}
+
 /* Out of the list of tombstones, if it is one. */
 static void
 revive(struct dest_table *t, uint32_t id)
@@ -773,6 +788,8 @@ revive(struct dest_table *t, uint32_t id)
 	tombstone_unlink(t, id);
 	if (!d->fresh)
 		count_add(&t->tombstones, -1u);
+	if (d->len >= t->tight_from)
+		fib_state_set(d, DEST_ASKED);
 }
 
 static void
@@ -805,6 +822,22 @@ dest_publish_quiet(struct dest_table *t, struct dest_id id, struct path_set *pat
 {
 	revive(t, id.v);
 	publish(t, id.v, paths);
+}
+
+void
+dest_fib_set(struct dest_table *t, struct dest_id id, enum dest_fib state, uint64_t sequence)
+{
+	struct destination *d = dest_at(t, id.v);
+
+	if (sequence != 0)
+		sequence_set(d, sequence);
+	fib_state_set(d, state);
+}
+
+void
+dest_tight(struct dest_table *t, unsigned from_len)
+{
+	t->tight_from = from_len;
 }
 
 struct dest_ref
@@ -974,6 +1007,8 @@ peek(const struct dest_table *t, struct dest_id id, unsigned most, struct dest_v
 	 */
 	word = atomic_load_explicit(&d->word, memory_order_acquire);
 	out->paths = word_paths(d, word, most, &out->room);
+	/* acquire: pairs with the release store in fib_state_set */
+	out->fib = (enum dest_fib)(atomic_load_explicit(&d->used, memory_order_acquire) >> FIB_AT);
 	out->identity = word_identity(word);
 	out->sequence = atomic_load_explicit(&d->sequence, memory_order_relaxed);
 	return true;

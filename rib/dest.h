@@ -95,6 +95,16 @@ struct path_set {
 };
 static_assert(sizeof(struct path_set) == 8, "budget of docs/architecture.md");
 
+/*
+ * Do the forwarding tables have the destination? Without a data plane, and in families that are not forwarded, DEST_INSTALLED. A destination in any
+ * other state is not advertised.
+ */
+enum dest_fib {
+	DEST_INSTALLED,
+	DEST_ASKED, /* the tables are nearly full, and the fib thread has not answered yet */
+	DEST_NOT_INSTALLED, /* the tables have no room */
+};
+
 #define DEST_BYTES_IPV4 24u
 #define DEST_BYTES_IPV6 40u
 #define PATHS_PACKED_MAX 8u /* kept packed, as long as they are usual ones */
@@ -107,6 +117,7 @@ struct dest_view {
 	struct prefix prefix;
 	const struct path_set *paths; /* NULL: none (tombstone) */
 	uint32_t sequence;            /* low 32 bits of its last change's journal sequence */
+	enum dest_fib fib;
 	uint64_t identity;            /* of the paths, but for epochs: while it is the same, so are they */
 	union dest_paths {
 		struct path_set set;
@@ -136,6 +147,14 @@ void dest_publish(struct dest_table *t, struct dest_id id, struct path_set *path
  * id of which the journal never told needs to be passed by nobody when its last path goes.
  */
 void dest_publish_quiet(struct dest_table *t, struct dest_id id, struct path_set *paths) RUNS_ON(role_rib);
+/*
+ * Owner. Other state of `id` in the forwarding tables. `sequence`: of the journal entry that follows; 0: no entry is due, as the state changes nothing
+ * for those who follow the journal.
+ */
+void dest_fib_set(struct dest_table *t, struct dest_id id, enum dest_fib state, uint64_t sequence) RUNS_ON(role_rib);
+/* Owner. From now on a destination of at least that prefix length that had no paths and gets some is DEST_ASKED. */
+void dest_tight(struct dest_table *t, unsigned from_len) RUNS_ON(role_rib);
+#define DEST_TIGHT_NEVER 255u
 /*
  * The owner's stamp on path `index` of those that dest_peek() shows: nobody else notices. False: it shares them, nothing changed; a set with
  * the new stamp is to be published.

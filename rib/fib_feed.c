@@ -28,20 +28,24 @@ fib_feed_fail(struct fib_feed *f)
 		f->retry_due_ns = f->work_ns + FAILED_RETRY_NS;
 }
 
-static void
+/* True: it failed. */
+static bool
 RUNS_ON(role_fib) set_check(struct fib_feed *f, int err)
 {
-	if (err != 0 && err != -ENOENT) /* a family that is not forwarded in this VRF */
-		fib_feed_fail(f);
+	if (err == 0 || err == -ENOENT) /* a family that is not forwarded in this VRF */
+		return false;
+	fib_feed_fail(f);
+	return true;
 }
 
-/* What is connected comes into the tables before all else. */
-static void
+/* What is connected comes into the tables before all else. True: it failed. */
+static bool
 RUNS_ON(role_fib) set_own(
 	struct fib_feed *f, struct vrf_id vrf, const struct prefix *p, const struct own_answer *own)
 {
-	set_check(f, own->source == SOURCE_CONNECTED ? fib_set_own(f->config.fib, vrf, p, own->list)
-						     : fib_set(f->config.fib, vrf, p, own->list));
+	return set_check(f, own->source == SOURCE_CONNECTED
+				    ? fib_set_own(f->config.fib, vrf, p, own->list)
+				    : fib_set(f->config.fib, vrf, p, own->list));
 }
 
 static void
@@ -246,11 +250,32 @@ RUNS_ON(role_fib)
 	return err;
 }
 
+/*
+ * The destination's shard is told when the tables have no room for its prefix, or have room again. An installed destination costs two comparisons while
+ * no prefix waits. `failed`: for want of memory or of ids.
+ */
+static void
+RUNS_ON(role_fib) installed_check(struct fib_feed *f, struct vrf_id vrf,
+	const struct dest_view *view, bool wanted, bool failed)
+{
+	bool installed = true;
+
+	if (view->fib == DEST_INSTALLED && !failed &&
+		!fib_some_wait(f->config.fib, vrf, view->prefix.afi))
+		return;
+	if (wanted)
+		installed = fib_installed(f->config.fib, vrf, &view->prefix);
+	if (view->fib != (installed ? DEST_INSTALLED : DEST_NOT_INSTALLED))
+		fib_room_note(f->config.fib, vrf, &view->prefix, installed);
+}
+
 /* Puts what counts for a destination into the open batch. WANT_NOTHING: a withdrawal is due (in its order). */
 static enum feed_want
 RUNS_ON(role_fib) apply(
 	struct fib_feed *f, struct feed_source *s, struct vrf_id vrf, const struct dest_view *view)
 {
+	bool failed = false;
+
 	struct feed_answer answer;
 	struct path_list_id list;
 	struct own_answer own;
@@ -260,19 +285,22 @@ RUNS_ON(role_fib) apply(
 
 	nexthop_changed(f->config.nexthops, vrf, &view->prefix);
 	answer.count = 0;
+	answer.failed = false;
 	want = WANT_NOTHING;
 	if (!has_own || !before_all(f, &own))
 		want = fib_feed_want(f, s, vrf, view, &answer);
 	if (has_own && (answer.count == 0 || !fib_feed_rib_wins(f, s, answer.peer, &own))) {
-		set_own(f, vrf, &view->prefix, &own);
+		failed = set_own(f, vrf, &view->prefix, &own);
+		installed_check(f, vrf, view, true, failed);
 		return WANT_LIST;
 	}
 	if (answer.count > 0) {
 		if (answer_list(f, &answer, &list) != 0) {
 			fib_feed_fail(f);
+			installed_check(f, vrf, view, true, true);
 			return WANT_LATER;
 		}
-		set_check(f, fib_set(f->config.fib, vrf, &view->prefix, list));
+		failed = set_check(f, fib_set(f->config.fib, vrf, &view->prefix, list));
 		path_list_unref(f->path_lists, list);
 	} else if (want == WANT_LATER) {
 		/*
@@ -283,6 +311,8 @@ RUNS_ON(role_fib) apply(
 
 		journal_passed_over(s->journal, s->cursor, &newest);
 	}
+	failed |= want == WANT_LATER && answer.failed;
+	installed_check(f, vrf, view, answer.count > 0 || failed, failed);
 	return want;
 }
 
@@ -377,7 +407,7 @@ fib_feed_refresh(struct fib_feed *f, struct vrf_id vrf, const struct prefix *p)
 	if (rib_find(f, vrf, p, &view) && apply(f, &f->source, vrf, &view) != WANT_NOTHING)
 		return;
 	if (fib_own_find(f, vrf, p, &own)) {
-		set_own(f, vrf, p, &own);
+		(void)set_own(f, vrf, p, &own);
 		return;
 	}
 	if (!fib_shadow_get(f->config.fib, vrf, p, &there))
@@ -784,6 +814,100 @@ RUNS_ON(role_fib) commit(struct fib_feed *f, uint64_t now_ns, bool more)
 	return more;
 }
 
+/* ---- what shards are told of the tables' room ---- */
+
+/* The report of that shard, to be filled; NULL: the shard has it. */
+static struct shard_report *
+report_open(const struct fib_feed *f, unsigned shard)
+{
+	struct shard_report *r = &f->report[shard];
+
+	/* acquire: pairs with the store in shard_report */
+	if (atomic_load_explicit(&r->busy, memory_order_acquire))
+		return NULL;
+	return r;
+}
+
+static void
+report_add(struct shard_report *r, enum shard_room_kind kind, struct vrf_id vrf,
+	const struct prefix *p)
+{
+	r->at[r->count++] = (struct shard_room){kind, vrf, *p};
+}
+
+/* Every shard is told of every table that became tight, or is not any more. */
+static void
+RUNS_ON(role_fib) report_tight(struct fib_feed *f, unsigned shard)
+{
+	const struct shards *s = &f->source.shards;
+	struct shard_report *r = report_open(f, shard);
+
+	static_assert(SHARD_TABLES_MAX <= 64, "a bit for each table");
+	for (unsigned i = 0; r != NULL && i < shard_table_count(s->at[0]); i++) {
+		struct prefix all = {0};
+		struct vrf_id vrf;
+		enum family family;
+		bool tight;
+
+		shard_table_key(s->at[0], (struct table_id){(uint16_t)i}, &vrf, &family);
+		if (!fib_feed_forwards(family))
+			continue;
+		all.afi = (uint8_t)family_afi(family);
+		all.len = FIB_GROUPS_FROM;
+		tight = fib_tight(f->config.fib, vrf, all.afi);
+		if (tight == (f->tight[shard] >> i & 1))
+			continue;
+		f->tight[shard] ^= 1ull << i;
+		report_add(r, tight ? ROOM_TIGHT : ROOM_PLENTY, vrf, &all);
+	}
+}
+
+/* Fills the reports that no shard has, and passes them on. The notes wait while the shard of the first one is at its report. */
+static void
+RUNS_ON(role_fib) reports_send(struct fib_feed *f)
+{
+	const struct shards *s = &f->source.shards;
+	struct fib_room room;
+
+	if (f->report == NULL)
+		return;
+	if (fib_room_lost(f->config.fib))
+		fib_feed_fail(f); /* retry() compares all destinations */
+	for (unsigned i = 0; i < s->count; i++)
+		report_tight(f, i);
+	while (fib_room_peek(f->config.fib, &room)) {
+		struct shard_report *r =
+			report_open(f, s->count > 1 ? shards_of(s, &room.prefix) : 0);
+
+		if (r == NULL || r->count == SHARD_REPORT_MAX)
+			break;
+		report_add(r, room.installed ? ROOM_INSTALLED : ROOM_NONE, room.vrf, &room.prefix);
+		fib_room_take(f->config.fib);
+	}
+	for (unsigned i = 0; i < s->count; i++) {
+		struct shard_report *r = report_open(f, i);
+
+		if (r == NULL || r->count == 0)
+			continue;
+		atomic_store_explicit(&r->busy, true, memory_order_relaxed);
+		if (f->config.report(f->config.report_ctx, i, r) != 0)
+			atomic_store_explicit(&r->busy, false, memory_order_relaxed);
+	}
+}
+
+/* A report could not be sent. The shard that has one wakes the fib thread. */
+static bool
+RUNS_ON(role_fib) reports_wait(const struct fib_feed *f)
+{
+	for (unsigned i = 0; f->report != NULL && i < f->source.shards.count; i++) {
+		const struct shard_report *r = report_open(f, i);
+
+		if (r != NULL && r->count > 0)
+			return true;
+	}
+	return false;
+}
+
 /* What stands in the fib and has no destination any more leaves. True while there is more. */
 static bool
 RUNS_ON(role_fib) lost_slice(struct fib_feed *f, uint64_t deadline_ns)
@@ -873,6 +997,7 @@ fib_feed_work(struct fib_feed *f, uint64_t now_ns, uint64_t deadline_ns)
 	more |= f->lost_walk || !nexthop_settled(f->config.nexthops) || f->own_next < OWN_BUCKETS;
 	doing("commit of the forwarding tables");
 	more = commit(f, now_ns, more);
+	reports_send(f);
 	doing("audit");
 	if (f->audit.running)
 		more |= fib_audit_work(f, deadline_ns);
@@ -909,7 +1034,7 @@ fib_feed_wait_ns(const struct fib_feed *f)
 			return due - now;
 		return retry;
 	}
-	if (f->audit.running)
+	if (f->audit.running || reports_wait(f))
 		return 1000000;
 	if (f->retry_due_ns == 0)
 		return 0;
@@ -979,6 +1104,12 @@ fib_feed_create(const struct fib_feed_config *config, struct fib_feed **out)
 		f->source.applied = f->source.visible = journal_passed(f->source.cursor);
 		fib_feed_rewalk(f); /* what the RIB has already */
 	}
+	if (config->fib != NULL && config->report != NULL) {
+		f->report = arena_calloc(config->arena, config->shard_count * sizeof(*f->report));
+		err = -ENOMEM;
+		if (f->report == NULL)
+			goto fail;
+	}
 	nexthop_bind(config->nexthops, &feed);
 	*out = f;
 	return 0;
@@ -998,5 +1129,6 @@ fib_feed_destroy(struct fib_feed *f)
 	nexthop_unbind(f->config.nexthops);
 	fib_hops_fini(f);
 	arena_free(f->config.arena, f->leaving);
+	arena_free(f->config.arena, f->report);
 	arena_free(f->config.arena, f);
 }

@@ -30,6 +30,12 @@ struct fib_feed_config {
 	/* A next hop (on `port`) is (no longer) to be kept resolved by the kernel: control passes it to the host thread. */
 	void (*resolve)(void *ctx, uint16_t port, const struct ip_addr *addr, bool wanted);
 	void *resolve_ctx;
+	/*
+	 * Passes a report to that shard's thread, which calls shard_report() and then wakes the fib thread. 0; -ENOMEM: it is tried again. NULL: no shard
+	 * is told what is not installed.
+	 */
+	int (*report)(void *ctx, unsigned shard, struct shard_report *r);
+	void *report_ctx;
 };
 
 int fib_feed_create(const struct fib_feed_config *config, struct fib_feed **out);

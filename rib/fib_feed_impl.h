@@ -184,6 +184,8 @@ struct fib_feed {
 	uint64_t
 		retry_due_ns; /* something could not be set, or backups may come back: all is tried again then; 0: nothing */
 	_Atomic uint64_t failed;
+	struct shard_report *report; /* one a shard; NULL: nothing is reported */
+	uint64_t tight[SHARDS_MAX]; /* of each shard, by table: it was told ROOM_TIGHT */
 	struct hist update_hist, use_hist, link_hist;
 	_Atomic uint64_t link_last_ns;
 	/* audit */

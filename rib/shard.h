@@ -142,6 +142,28 @@ struct nexthop_message {
 	struct ip_addr addr;
 };
 
+/* ---- the forwarding tables' room: fib thread -> shard ---- */
+
+/*
+ * One report is under way to a shard at a time, so a storm takes no more memory than this; what changes meanwhile waits in the fib, one note a
+ * prefix (fib_room_peek()).
+ */
+#define SHARD_REPORT_MAX 512u
+struct shard_report {
+	_Atomic bool busy; /* the shard has it: the fib thread sets it, the shard clears it */
+	unsigned count;
+	struct shard_room {
+		enum shard_room_kind {
+			ROOM_INSTALLED, /* the tables have the prefix, or do not need to have it */
+			ROOM_NONE, /* they have no room for it */
+			ROOM_TIGHT, /* of that family: the tables are nearly full, new destinations of that length and longer wait for an answer */
+			ROOM_PLENTY, /* they are not any more */
+		} kind;
+		struct vrf_id vrf;
+		struct prefix prefix;
+	} at[SHARD_REPORT_MAX];
+};
+
 /* ---- the shard ---- */
 
 struct shard_config {
@@ -263,6 +285,12 @@ int shard_originate(struct shard *s, struct vrf_id vrf, enum family family, cons
 	const struct attr_set *attrs) RUNS_ON(role_rib);
 /* An answer or change from the fib thread; re-decides what uses that next hop by a sliced walk. */
 void shard_next_hop(struct shard *s, const struct nexthop_message *m) RUNS_ON(role_rib);
+
+/*
+ * A report of the fib thread. A destination that is not installed any more, or is again, gets an entry in the journal, so that consumers look at it
+ * once more. Clears r->busy when it is done.
+ */
+void shard_report(struct shard *s, struct shard_report *r) RUNS_ON(role_rib);
 
 /* One turn of the loop: batches, slices of walks, reclaim. Returns true while there is more to do. Monotonic ns. */
 bool shard_work(struct shard *s, uint64_t now_ns, uint64_t deadline_ns) RUNS_ON(role_rib);

@@ -911,3 +911,50 @@ path_withdraw(struct shard *s, struct shard_table *t, struct peer_id peer, const
 		return -EAGAIN;
 	return rebuild(s, t, id, &view, &e);
 }
+
+/* ---- what the forwarding tables have no room for ---- */
+
+static void
+fib_state_change(struct shard *s, struct shard_table *t, const struct prefix *p, enum dest_fib now)
+	RUNS_ON(role_rib)
+{
+	struct dest_id id = dest_find(t->dests, p);
+	struct dest_view view;
+	uint64_t sequence = 0;
+	bool route;
+
+	if (id.v == DEST_NONE || !dest_peek_best(t->dests, id, &view) || view.fib == now)
+		return;
+	route = view.paths != NULL && view.paths->eligible > 0;
+	if (!route && now == DEST_NOT_INSTALLED)
+		return; /* the report is older than the withdrawal */
+	if (route && (view.fib == DEST_INSTALLED || now == DEST_INSTALLED))
+		sequence = journal_reserve(s->journal, s->config.index);
+	dest_fib_set(t->dests, id, now, sequence);
+	if (sequence != 0)
+		entry_commit(s, t, id, sequence, false);
+}
+
+void
+shard_report(struct shard *s, struct shard_report *r)
+{
+	shard_sample_add(s, 0); /* these entries come of no message */
+	for (unsigned i = 0; i < r->count; i++) {
+		const struct shard_room *room = &r->at[i];
+		enum family family =
+			room->prefix.afi == AFI_IPV6 ? FAMILY_IPV6_UNICAST : FAMILY_IPV4_UNICAST;
+		struct shard_table *t = shard_table_of(s, room->vrf, family);
+
+		if (t == NULL)
+			continue;
+		if (room->kind == ROOM_TIGHT || room->kind == ROOM_PLENTY)
+			dest_tight(t->dests,
+				room->kind == ROOM_TIGHT ? room->prefix.len : DEST_TIGHT_NEVER);
+		else
+			fib_state_change(s, t, &room->prefix,
+				room->kind == ROOM_NONE ? DEST_NOT_INSTALLED : DEST_INSTALLED);
+	}
+	r->count = 0;
+	/* release: pairs with the load in report_open */
+	atomic_store_explicit(&r->busy, false, memory_order_release);
+}

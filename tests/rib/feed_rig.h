@@ -48,6 +48,7 @@ struct feed_rig {
 	struct ip_addr resolved_addr;
 	uint16_t resolved_port;
 	uint64_t max_turns;
+	struct shard_report *report[FEED_SHARDS]; /* under way to each shard */
 };
 
 static inline void
@@ -83,6 +84,16 @@ feed_rig_resolve(void *ctx, uint16_t port, const struct ip_addr *addr, bool want
 	r->resolved_port = port;
 }
 
+static inline int
+feed_rig_report(void *ctx, unsigned shard, struct shard_report *report)
+{
+	struct feed_rig *r = ctx;
+
+	assert_null(r->report[shard]);
+	r->report[shard] = report;
+	return 0;
+}
+
 /* What costs less than `batch_some` waits until FEED_LATEST_NS. */
 static inline void
 feed_rig_feed_some(struct feed_rig *r, uint32_t batch_max, uint32_t batch_some)
@@ -99,6 +110,8 @@ feed_rig_feed_some(struct feed_rig *r, uint32_t batch_max, uint32_t batch_some)
 		.commit_latest_ns = FEED_LATEST_NS,
 		.resolve = feed_rig_resolve,
 		.resolve_ctx = r,
+		.report = feed_rig_report,
+		.report_ctx = r,
 	};
 
 	assert_int_equal(fib_feed_create(&c, &r->feed), 0);
@@ -110,12 +123,13 @@ feed_rig_feed(struct feed_rig *r, uint32_t batch_max)
 	feed_rig_feed_some(r, batch_max, 0);
 }
 
+/* `groups`: of each copy of a forwarding table. */
 static inline void
-feed_rig_init_shards(
-	struct feed_rig *r, unsigned shards, bool tracking, uint32_t journal, uint32_t batch_max)
+feed_rig_init_groups(struct feed_rig *r, unsigned shards, bool tracking, uint32_t journal,
+	uint32_t batch_max, uint32_t groups)
 {
 	struct fib_config f = {
-		.memory_bytes = (size_t)512 << 20, .tbl8_groups = 1024, .groups_v6 = 1024};
+		.memory_bytes = (size_t)512 << 20, .tbl8_groups = groups, .groups_v6 = groups};
 
 	role_enter_fib();
 	memset(r, 0, sizeof(*r));
@@ -141,6 +155,13 @@ feed_rig_init_shards(
 	qsbr_online(r->workers, r->worker);
 	if (batch_max != 0)
 		feed_rig_feed(r, batch_max);
+}
+
+static inline void
+feed_rig_init_shards(
+	struct feed_rig *r, unsigned shards, bool tracking, uint32_t journal, uint32_t batch_max)
+{
+	feed_rig_init_groups(r, shards, tracking, journal, batch_max, 1024);
 }
 
 /* `journal` 0: the usual size. */
@@ -201,6 +222,26 @@ feed_rig_pump_tell(struct feed_rig *r)
 	return true;
 }
 
+/* The shards are told what the forwarding tables have no room for. */
+static inline bool
+feed_rig_pump_reports(struct feed_rig *r)
+{
+	bool any = false;
+
+	for (unsigned i = 0; i < r->shards.count; i++) {
+		struct shard_report *report = r->report[i];
+
+		r->report[i] = NULL;
+		if (report != NULL) {
+			role_enter_rib();
+			shard_report(r->shards.at[i], report);
+			any = true;
+		}
+	}
+	role_enter_fib();
+	return any;
+}
+
 /* The shard that has it. */
 static inline struct rig *
 feed_rig_of(struct feed_rig *r, const struct prefix *p)
@@ -250,7 +291,10 @@ feed_rig_settle(struct feed_rig *r)
 		feed_rig_shards_settle(r);
 		more = feed_rig_pump_ask(r);
 		more |= feed_rig_pump_tell(r);
+		more |= feed_rig_pump_reports(r);
 		feed_rig_drain(r);
+		for (unsigned i = 0; i < r->shards.count; i++)
+			more |= r->report[i] != NULL;
 	} while (more || r->asks.head != r->asks.tail || r->tells.head != r->tells.tail);
 }
 
