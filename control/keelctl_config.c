@@ -55,7 +55,8 @@ commit_print(struct ctl *ctl, const json_t *result, unsigned confirm_s)
 			text_of(result, "revision"));
 		effects_print(ctl, json_object_get(result, "effects"));
 	} else {
-		printf("nothing to commit: the candidate is the running configuration, revision %s\n",
+		printf("nothing to commit: the candidate is the running configuration, revision "
+		       "%s\n",
 			text_of(result, "revision"));
 	}
 	if (json_is_integer(json_object_get(result, "confirmed")))

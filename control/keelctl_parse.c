@@ -771,25 +771,98 @@ mean_value(struct command *c, enum value_kind kind, const char *after, const cha
 	}
 }
 
-/* Contract section 2, "a family in a command": no word is ipv4-unicast; a prefix or an address says it, too. */
-static int
-mean_rest(struct command *c, const struct fault *f)
+/* The prefix of these octets and this length; false where there were bits beyond the length. */
+static bool
+host_bits_clear(unsigned char *bytes, unsigned octets, unsigned len)
 {
-	const char *subject = c->prefix != NULL ? c->prefix : c->address, *family;
+	bool clear = true;
 
+	for (unsigned i = 0; i < octets; i++) {
+		unsigned keep = len >= 8 * (i + 1) ? 8 : len > 8 * i ? len - 8 * i : 0;
+		unsigned char mask = (unsigned char)(0xff00u >> keep);
+
+		clear &= (bytes[i] & ~mask & 0xff) == 0;
+		bytes[i] &= mask;
+	}
+	return clear;
+}
+
+/* The words of a line, to name one of them in a message. */
+struct line {
+	char *const *words;
+	unsigned count;
+};
+
+static unsigned
+word_number(const struct line *l, const char *word)
+{
+	unsigned i = 0;
+
+	while (i < l->count && l->words[i] != word)
+		i++;
+	return i + 1;
+}
+
+static int
+check_host_bits(const char *prefix, const struct line *l, const struct fault *f)
+{
+	char text[INET6_ADDRSTRLEN];
+	unsigned char bytes[16];
+	const char *zone, *slash = strchr(prefix, '/');
+	size_t len = slash != NULL ? (size_t)(slash - prefix) : sizeof(text);
+	int af;
+
+	if (len >= sizeof(text))
+		return 0;
+	memcpy(text, prefix, len);
+	text[len] = '\0';
+	af = address_read(text, bytes, &zone);
+	if (af == 0 || host_bits_clear(bytes, af == AF_INET ? 4 : 16, (unsigned)atoi(slash + 1)))
+		return 0;
+	inet_ntop(af, bytes, text, sizeof(text));
+	return fault(f, "word %u \"%.64s\" has host bits (set beyond its length): expected %s%s",
+		word_number(l, prefix), prefix, text, slash);
+}
+
+static const char *
+unicast_of(const char *address)
+{
+	return strchr(address, ':') != NULL ? "ipv6-unicast" : "ipv4-unicast";
+}
+
+/*
+ * Contract section 2, "a family in a command": without a word it is that of a prefix or an address to look up, else ipv4-unicast; of an IPv6 peer
+ * that has no ipv4-unicast, ipv6-unicast.
+ */
+static int
+mean_family(struct command *c, const struct line *l, const struct fault *f)
+{
+	const char *subject = c->prefix != NULL ? c->prefix : c->address;
+
+	if (subject != NULL && c->family != NULL && strcmp(unicast_of(subject), c->family) != 0)
+		return fault(f, "word %u \"%.64s\" is not of %s", word_number(l, subject), subject,
+			c->family);
+	if (c->family != NULL)
+		return 0;
+	if (subject == NULL && c->kind == COMMAND_SHOW_ROUTE)
+		subject = c->peer;
+	c->family = subject != NULL ? unicast_of(subject) : "ipv4-unicast";
+	c->or_ipv6 = has_scope(c) && c->peer != NULL && strchr(c->peer, ':') != NULL;
+	return 0;
+}
+
+static int
+mean_rest(struct command *c, const struct line *l, const struct fault *f)
+{
 	if (c->kind == COMMAND_SHOW_CONFIGURATION && c->source == NULL)
 		c->source = "running";
-	if (has_scope(c) && c->family == NULL)
-		c->family = "ipv4-unicast";
+	if (has_scope(c))
+		return mean_family(c, l, f);
 	if (c->kind != COMMAND_SHOW_ROUTE)
 		return 0;
-	family = subject == NULL		? "ipv4-unicast"
-		 : strchr(subject, ':') != NULL ? "ipv6-unicast"
-						: "ipv4-unicast";
-	if (subject != NULL && c->family != NULL && strcmp(family, c->family) != 0)
-		return fault(f, "word 4 \"%.64s\" is not of %s", subject, c->family);
-	if (c->family == NULL)
-		c->family = family;
+	if ((c->prefix != NULL && check_host_bits(c->prefix, l, f) != 0) ||
+		mean_family(c, l, f) != 0)
+		return -EINVAL;
 	if (c->address != NULL && (c->longer || c->peer != NULL || c->advertised || c->received))
 		return fault(f,
 			"\"%.64s\": beside other words a prefix with its length is expected",
@@ -821,7 +894,7 @@ mean(const struct walk *w, unsigned end, char *const *words, unsigned count, str
 			mean_value(c, (enum value_kind)p->value, keyword_before(w, at, way[at]),
 				words[at]);
 	}
-	return mean_rest(c, f);
+	return mean_rest(c, &(struct line){words, count}, f);
 }
 
 /* ---- the whole ---- */

@@ -69,6 +69,7 @@ struct command {
 	bool undo;
 	const char *method, *params; /* rpc */
 	const char *family, *vrf; /* of a refresh, a reset, a route, a view */
+	bool or_ipv6; /* refresh, reset: no word named the family, and the peer's address is IPv6: ipv6-unicast where it has no ipv4-unicast */
 	const char *scope; /* refresh, reset: words of bgp.refresh and bgp.reset */
 	const char *group; /* refresh, reset; peer GROUP ... */
 	unsigned asn; /* reset, bgp, as-number */

@@ -201,13 +201,13 @@ refresh_rows(struct table *t, const json_t *peer)
 	}
 }
 
-/* "in": asked of the peer, and what came of it; "out": what the peer asked of us. */
+/* Up to "Swept" what was asked of the peer; from "Rcvd" on what the peer asked of us. */
 static void
 refresh_print(struct ctl *ctl, const json_t *peers)
 {
 	static const struct column columns[] = {{"Peer", false}, {"Family", false}, {"Keep", false},
-		{"In: sent", true}, {"BoRR", true}, {"EoRR", true}, {"Swept", true},
-		{"Out: rcvd", true}, {"Served", true}, {"Joined", true}, {"BoRR", true},
+		{"Sent", true}, {"BoRR", true}, {"EoRR", true}, {"Swept", true},
+		{"Rcvd", true}, {"Served", true}, {"Joined", true}, {"BoRR", true},
 		{"EoRR", true}};
 	struct table t = table_begin(columns, 12);
 	const json_t *peer;

@@ -27,6 +27,21 @@ nobody_did(const json_t *peers)
 	return true;
 }
 
+/* A method about peers of a family; see command.or_ipv6. Takes `params`. */
+static json_t *
+call_of_family(struct ctl *ctl, const struct command *c, const char *method, json_t *params)
+{
+	json_t *result = c->or_ipv6 ? ctl_try(ctl, method, json_incref(params)) : NULL;
+
+	if (result != NULL) {
+		json_decref(params);
+		return result;
+	}
+	if (c->or_ipv6)
+		json_object_set_new(params, "family", json_string("ipv6-unicast"));
+	return ctl_call(ctl, method, params);
+}
+
 #define REASON_PEERS 3 /* named in a reason */
 
 /* The reason for which a script stops: the peers, and what became of each. Elsewhere the table says so. */
@@ -128,7 +143,7 @@ job_follow(struct ctl *ctl, long long id)
 void
 refresh_command(struct ctl *ctl, const struct command *c)
 {
-	json_t *result = ctl_call(ctl, "bgp.refresh",
+	json_t *result = call_of_family(ctl, c, "bgp.refresh",
 		json_pack("{s:s, s:s, s:s*, s:s*, s:s*, s:s}", "family", c->family, "scope",
 			c->scope, "vrf", c->vrf, "peer", c->peer, "group", c->group, "direction",
 			c->direction));
@@ -199,7 +214,7 @@ reset_call(struct ctl *ctl, const struct command *c, bool force)
 
 	if (c->asn != 0)
 		json_object_set_new(params, "asn", json_integer(c->asn));
-	return ctl_call(ctl, "bgp.reset", params);
+	return call_of_family(ctl, c, "bgp.reset", params);
 }
 
 /* The shell shows what would go, and asks. */
@@ -299,7 +314,7 @@ preview_command(struct ctl *ctl, const struct command *c)
 				 : json_pack("{s:s, s:s, s:s*, s:s*, s:s*, s:s}", "family",
 					   c->family, "scope", c->scope, "vrf", c->vrf, "peer",
 					   c->peer, "group", c->group, "direction", c->direction);
-	json_t *result = ctl_call(ctl, "bgp.refresh.preview", params);
+	json_t *result = call_of_family(ctl, c, "bgp.refresh.preview", params);
 
 	if (result == NULL)
 		return;

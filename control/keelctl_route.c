@@ -9,23 +9,63 @@
 
 /* ---- one line a path ---- */
 
-/* Columns of a line: as wide as IPv4, or most of IPv6, needs; longer text shifts what follows. */
-static bool
-is_v6(const char *prefix)
+/*
+ * One path takes a line of these columns where its values fit, as those of IPv4 do. A longer one (an IPv6 prefix has up to 43 characters) is the last of its
+ * line, and what follows stands in its own columns of the next line.
+ */
+#define LINE_MAX_WIDTH 80
+static const struct {
+	const char *title;
+	unsigned at, width;
+	bool right;
+} columns[] = {{"Prefix", 3, 18, false}, {"Next hop", 22, 15, false}, {"Peer", 38, 15, false},
+	{"LocPrf", 54, 6, true}, {"MED", 61, 6, true}};
+#define COLUMN_COUNT (sizeof(columns) / sizeof(columns[0]))
+#define PATH_AT 69 /* the AS path; what does not fit goes on below the next hop */
+
+static void
+print_at(unsigned *at, unsigned column)
 {
-	return strchr(prefix, ':') != NULL;
+	if (*at >= column) {
+		putchar('\n');
+		*at = 0;
+	}
+	printf("%*s", (int)(column - *at), "");
+	*at = column;
 }
 
 static void
-list_header(const struct ctl *ctl, bool v6)
+print_column(unsigned *at, unsigned i, const char *text)
 {
-	char line[128];
+	unsigned len = (unsigned)strlen(text),
+		 pad = len < columns[i].width ? columns[i].width - len : 0;
 
+	print_at(at, columns[i].at + (columns[i].right ? pad : 0));
+	fputs(text, stdout);
+	*at += len;
+}
+
+/* A word behind the columns: on this line, or on the next one. `before`: blanks in front of it on this line. */
+static void
+print_word(
+	const struct ctl *ctl, unsigned *at, unsigned before, enum colour colour, const char *text)
+{
+	unsigned len = (unsigned)strlen(text);
+
+	if (*at + before + len > LINE_MAX_WIDTH && *at > columns[1].at)
+		print_at(at, columns[1].at);
+	else
+		*at += (unsigned)printf("%*s", (int)before, "");
+	print_colour(ctl, colour, text);
+	*at += len;
+}
+
+static void
+list_header(const struct ctl *ctl)
+{
 	print_colour(ctl, BOLD, "*> best, * valid, S stale\n");
-	snprintf(line, sizeof(line),
-		v6 ? "%-3s%-22s %-20s %-20s %6s %6s  %s\n" : "%-3s%-18s %-15s %-15s %6s %6s  %s\n",
-		"", "Prefix", "Next hop", "Peer", "LocPrf", "MED", "AS path");
-	print_colour(ctl, BOLD, line);
+	print_colour(ctl, BOLD,
+		"   Prefix             Next hop        Peer            LocPrf    MED  AS path\n");
 }
 
 static const char *
@@ -52,6 +92,26 @@ print_as_path(const json_t *route)
 		printf("%s ", path);
 }
 
+/* The same in a line of the list, AS by AS. */
+static void
+list_as_path(const struct ctl *ctl, const json_t *route, unsigned *at)
+{
+	const char *path = json_string_value(json_object_get(route, "as_path"));
+	unsigned before = 0;
+
+	print_at(at, *at > PATH_AT - 2 ? columns[1].at : PATH_AT);
+	while (path != NULL && *path != '\0') {
+		size_t len = strcspn(path, " ");
+		char word[LINE_MAX_WIDTH];
+
+		snprintf(word, sizeof(word), "%.*s", (int)len, path);
+		print_word(ctl, at, before, PLAIN, word);
+		before = 1;
+		path += len + (path[len] == ' ');
+	}
+	print_word(ctl, at, before, PLAIN, origin_letter(route));
+}
+
 /* The forwarding table could not take it; what it took has no such key. */
 static bool
 not_installed(const json_t *route)
@@ -63,31 +123,27 @@ static void
 list_line(const struct ctl *ctl, const json_t *route)
 {
 	bool best = true_of(route, "best"), valid = true_of(route, "valid");
-	const json_t *reason = json_object_get(route, "reason");
-	char mark[4];
+	const char *const values[COLUMN_COUNT] = {text_of(route, "prefix"),
+		text_of(route, "next_hop"), peer_of(route), text_of(route, "local_pref"),
+		text_of(route, "med")};
+	char mark[4], text[128];
+	unsigned at = 2;
 
-	snprintf(mark, sizeof(mark), "%s%s ",
+	snprintf(mark, sizeof(mark), "%s%s",
 		true_of(route, "stale") ? "S"
 		: valid			? "*"
 					: " ",
 		best ? ">" : " ");
 	print_colour(ctl, best ? GREEN : PLAIN, mark);
-	printf(is_v6(text_of(route, "prefix")) ? "%-22s %-20s %-20s %6s %6s  "
-					       : "%-18s %-15s %-15s %6s %6s  ",
-		text_of(route, "prefix"), text_of(route, "next_hop"), peer_of(route),
-		text_of(route, "local_pref"), text_of(route, "med"));
-	print_as_path(route);
-	fputs(origin_letter(route), stdout);
-	if (reason != NULL) {
-		printf("  (");
-		print_colour(ctl, valid ? PLAIN : YELLOW, text_of(route, "reason"));
-		putchar(')');
+	for (unsigned i = 0; i < COLUMN_COUNT; i++)
+		print_column(&at, i, values[i]);
+	list_as_path(ctl, route, &at);
+	if (json_object_get(route, "reason") != NULL) {
+		snprintf(text, sizeof(text), "(%s)", text_of(route, "reason"));
+		print_word(ctl, &at, 2, valid ? PLAIN : YELLOW, text);
 	}
-	if (not_installed(route)) {
-		printf("  (");
-		print_colour(ctl, RED, "not installed");
-		putchar(')');
-	}
+	if (not_installed(route))
+		print_word(ctl, &at, 2, RED, "(not installed)");
 	putchar('\n');
 }
 
@@ -203,7 +259,7 @@ print_page(struct ctl *ctl, const json_t *result, unsigned long long *printed)
 	if (!ctl->json && *printed > 0)
 		ctl_progress_end(ctl);
 	if (!ctl->json && *printed == 0 && json_array_size(routes) > 0)
-		list_header(ctl, is_v6(text_of(json_array_get(routes, 0), "prefix")));
+		list_header(ctl);
 	json_array_foreach(routes, i, route)
 	{
 		if (ctl->json) {

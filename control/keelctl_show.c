@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* show, all but routes: results as tables of at most 100 columns. */
+/* show, all but routes: results as tables of at most 80 columns. */
 #include "control/keelctl.h"
 
 #include <stdio.h>
@@ -150,10 +150,9 @@ print_family(const struct ctl *ctl, const char *name, const json_t *f)
 	print_colour(ctl, BOLD, text_safe(name));
 	printf("%s%s\n", true_of(f, "negotiated") ? "" : ", not negotiated",
 		true_of(f, "slow") ? ", slow peer" : "");
-	printf("    Routes         %s received, %s accepted, %s rejected since it came up, %s "
-	       "advertised\n",
-		text_of(f, "received"), text_of(f, "accepted"), text_of(f, "rejected_total"),
-		text_of(f, "advertised"));
+	printf("    Routes         %s received, %s accepted, %s rejected so far\n",
+		text_of(f, "received"), text_of(f, "accepted"), text_of(f, "rejected_total"));
+	printf("    Advertised     %s\n", text_of(f, "advertised"));
 	print_refused(f);
 	printf("    End-of-RIB     received %s, sent %s\n", yes_no(f, "end_of_rib_received"),
 		yes_no(f, "end_of_rib_sent"));
@@ -167,10 +166,13 @@ print_family(const struct ctl *ctl, const char *name, const json_t *f)
 	if (true_of(f, "retained"))
 		printf("    Retained       routes of an earlier session, until its End-of-RIB or a "
 		       "timer\n");
-	printf("    Refresh in     %s requested; BoRR %s, EoRR %s received; %s stale swept\n",
-		text_of(r, "requests_sent"), text_of(r, "borr_received"),
-		text_of(r, "eorr_received"), text_of(r, "stale_swept"));
-	printf("    Refresh out    %s asked for, %s served, %s coalesced; BoRR %s",
+	printf("    Refresh in     %s requested, %s stale swept\n                   BoRR %s, EoRR "
+	       "%s "
+	       "received\n",
+		text_of(r, "requests_sent"), text_of(r, "stale_swept"), text_of(r, "borr_received"),
+		text_of(r, "eorr_received"));
+	printf("    Refresh out    %s asked for, %s served, %s coalesced\n                   BoRR "
+	       "%s",
 		text_of(r, "requests_received"), text_of(r, "served"), text_of(r, "coalesced"),
 		text_of(r, "borr_sent"));
 	printf(", EoRR %s sent\n", text_of(r, "eorr_sent"));
@@ -222,7 +224,8 @@ show_peer(struct ctl *ctl, const json_t *peer)
 	print_peculiarities(peer);
 	printf("  Local address    %s\n  Hold time        %s s\n", text_of(peer, "local_address"),
 		text_of(peer, "hold_time_s"));
-	printf("  Messages         %s received (%s updates), %s sent (%s updates)\n",
+	printf("  Messages         %s received (%s updates),\n                   %s sent (%s "
+	       "updates)\n",
 		text_of(peer, "messages_received"), text_of(peer, "updates_received"),
 		text_of(peer, "messages_sent"), text_of(peer, "updates_sent"));
 	print_capabilities(ctl, peer);
@@ -275,7 +278,8 @@ print_octets(const json_t *fault)
 	for (; at < digits && at < FAULT_LINES * FAULT_LINE; at += FAULT_LINE)
 		printf("  %.*s\n", FAULT_LINE, hex + at);
 	if (at < digits || length > (long long)(digits / 2))
-		printf("  %lld octets in all%s\n", length, at < digits ? "; --json prints more" : "");
+		printf("  %lld octets in all%s\n", length,
+			at < digits ? "; --json prints more" : "");
 }
 
 static void
@@ -430,6 +434,7 @@ print_ports(struct ctl *ctl, const json_t *ports)
 	static const char *const keys[] = {"name", "rx_packets", "tx_packets", "rx_bytes",
 		"tx_bytes", "rx_missed", "tx_dropped"};
 	struct table t = table_begin(columns, COUNT(columns));
+	char bytes[SHORT_TEXT];
 	const json_t *port;
 	size_t i;
 
@@ -437,7 +442,9 @@ print_ports(struct ctl *ctl, const json_t *ports)
 	{
 		for (unsigned k = 0; k < COUNT(keys); k++)
 			table_cell(&t, k >= 5 && number_of(port, keys[k]) > 0 ? YELLOW : PLAIN,
-				"%s", text_of(port, keys[k]));
+				"%s",
+				k == 3 || k == 4 ? bytes_text(real_of(port, keys[k]), bytes)
+						 : text_of(port, keys[k]));
 	}
 	table_end(&t, ctl, 0);
 }
@@ -446,7 +453,7 @@ static void
 print_workers(struct ctl *ctl, const json_t *workers)
 {
 	static const struct column columns[] = {{"CPU", true}, {"Forwarded", true},
-		{"Punted", true}, {"Dropped", true}, {"Cycles/packet", true}, {"Gap p50", true},
+		{"Punted", true}, {"Dropped", true}, {"Cycles", true}, {"Gap p50", true},
 		{"p99.9", true}, {"Max", true}};
 	struct table t = table_begin(columns, COUNT(columns));
 	const json_t *w;
@@ -611,7 +618,7 @@ show_jobs(struct ctl *ctl, const json_t *result)
 			"%s", state);
 		table_cell(&t, PLAIN, "%s", text_of(job, "done"));
 		table_cell(&t, PLAIN, "%s", text_of(job, "total"));
-		table_cell(&t, PLAIN, "%s", time_text(real_of(job, "started_s"), "%F %T", text));
+		table_cell(&t, PLAIN, "%s", time_text(real_of(job, "started_s"), "%m-%d %T", text));
 		table_cell(&t, PLAIN, "%s",
 			running ? "-"
 				: ns_text((real_of(job, "finished_s") - real_of(job, "started_s")) *

@@ -7,8 +7,9 @@
 #include <string.h>
 #include <time.h>
 
-#define WIDTH_MAX 100 /* of a table */
-#define FIRST_LEAST 11 /* of its first column */
+#define WIDTH_MAX 80 /* of a table */
+#define FIRST_LEAST 4 /* of its first column */
+#define LAST_LEAST 14 /* of its last column, where that is text */
 
 struct cell {
 	enum colour colour;
@@ -202,74 +203,144 @@ column_width(const struct table *t, unsigned column)
 	return width;
 }
 
-/* One cell; the last of a line gets no blanks behind it. */
-static void
-cell_print(const struct table *t, const struct ctl *ctl, unsigned column, enum colour colour,
-	const char *text, unsigned width)
-{
-	unsigned pad = width - text_width(text);
-	bool last = column + 1 == t->column_count;
+/* Columns of a table: `gap` blanks between them, the first one behind `indent` blanks. */
+struct layout {
+	unsigned width[16];
+	unsigned gap, indent;
+};
 
-	if (t->column[column].right)
-		printf("%*s", (int)pad, "");
-	print_colour(ctl, colour, text);
-	if (!last)
-		printf("%*s", (int)(t->column[column].right ? 0 : pad) + 2, "");
-	else
-		putchar('\n');
+static unsigned
+layout_total(const struct table *t, const struct layout *l)
+{
+	unsigned total = l->indent + l->gap * (t->column_count - 1);
+
+	for (unsigned c = 0; c < t->column_count; c++)
+		total += l->width[c];
+	return total;
+}
+
+/* By at most what is over, and not below `least`. */
+static void
+layout_narrow(const struct table *t, struct layout *l, unsigned column, unsigned least)
+{
+	unsigned total = layout_total(t, l), over = total > WIDTH_MAX ? total - WIDTH_MAX : 0,
+		 title = text_width(t->column[column].title), *width = &l->width[column];
+
+	if (least < title)
+		least = title;
+	if (*width > least)
+		*width = *width - least > over ? *width - over : least;
 }
 
 /*
- * A table that would be wider than people's terminals gives up blanks of its first column: what is longer there (an IPv6 address) stands on a
- * line of its own. That is the width of the column then, else what it needs.
+ * A table that would be wider than a terminal gives up blanks between its columns; then its last column, where that is text, of which the rest stands on
+ * further lines; then its first column: a longer cell there (an IPv6 prefix) stands on a line of its own.
  */
-static unsigned
-first_width(const struct table *t, const unsigned *width, unsigned indent)
+static struct layout
+layout_of(const struct table *t, unsigned indent)
 {
-	unsigned total = indent, least = text_width(t->column[0].title), over;
+	struct layout l = {.gap = 2, .indent = indent};
 
 	for (unsigned c = 0; c < t->column_count; c++)
-		total += width[c] + (c > 0 ? 2 : 0);
-	over = total > WIDTH_MAX && !t->column[0].right ? total - WIDTH_MAX : 0;
-	if (least < FIRST_LEAST)
-		least = FIRST_LEAST;
-	return over == 0 || width[0] <= least		    ? width[0]
-	       : width[0] - over > least && width[0] > over ? width[0] - over
-							    : least;
+		l.width[c] = column_width(t, c);
+	if (layout_total(t, &l) > WIDTH_MAX)
+		l.gap = 1;
+	if (!t->column[t->column_count - 1].right)
+		layout_narrow(t, &l, t->column_count - 1, LAST_LEAST);
+	if (!t->column[0].right)
+		layout_narrow(t, &l, 0, FIRST_LEAST);
+	return l;
+}
+
+/* Bytes of `text` that go into `width` columns: to a blank where there is one, else as many characters as fit. */
+static size_t
+fitting(const char *text, unsigned width)
+{
+	size_t len = 0, blank = 0;
+
+	for (unsigned columns = 0; text[len] != '\0'; columns++) {
+		if (columns == width)
+			return text[len] == ' ' ? len : blank > 0 ? blank : len;
+		if (text[len] == ' ')
+			blank = len;
+		len++;
+		while (((unsigned char)text[len] & 0xc0) == 0x80)
+			len++;
+	}
+	return len;
+}
+
+/* The last column's text; what does not fit stands below, in the same column. */
+static void
+print_wrapped(
+	const struct ctl *ctl, enum colour colour, const char *text, unsigned width, unsigned start)
+{
+	char part[WIDTH_MAX * 4 + 1];
+
+	for (bool first = true; first || *text != '\0'; first = false) {
+		size_t len = fitting(text, width);
+
+		if (!first)
+			printf("\n%*s", (int)start, "");
+		snprintf(part, sizeof(part), "%.*s", (int)len, text);
+		print_colour(ctl, colour, part);
+		text += len;
+		while (*text == ' ')
+			text++;
+	}
+}
+
+/* One cell; the last of a line gets no blanks behind it. */
+static void
+cell_print(const struct table *t, const struct ctl *ctl, const struct layout *l, unsigned column,
+	enum colour colour, const char *text)
+{
+	bool last = column + 1 == t->column_count, right = t->column[column].right;
+	unsigned width = l->width[column], used = text_width(text),
+		 pad = width > used ? width - used : 0;
+
+	if (last && !right) {
+		print_wrapped(ctl, colour, text, width > 0 ? width : 1, layout_total(t, l) - width);
+		putchar('\n');
+		return;
+	}
+	printf("%*s", (int)(right ? pad : 0), "");
+	print_colour(ctl, colour, text);
+	if (last)
+		putchar('\n');
+	else
+		printf("%*s", (int)((right ? 0 : pad) + l->gap), "");
 }
 
 /* A first cell that does not fit is followed by a new line and its blanks. */
 static void
-first_print(const struct table *t, const struct ctl *ctl, const struct cell *cell, unsigned width,
-	unsigned indent)
+first_print(const struct table *t, const struct ctl *ctl, const struct layout *l,
+	const struct cell *cell)
 {
-	printf("%*s", (int)indent, "");
-	if (text_width(cell->text) <= width) {
-		cell_print(t, ctl, 0, cell->colour, cell->text, width);
+	printf("%*s", (int)l->indent, "");
+	if (text_width(cell->text) <= l->width[0]) {
+		cell_print(t, ctl, l, 0, cell->colour, cell->text);
 		return;
 	}
 	print_colour(ctl, cell->colour, cell->text);
-	printf("\n%*s", (int)(indent + width + 2), "");
+	printf("\n%*s", (int)(l->indent + l->width[0] + l->gap), "");
 }
 
 void
 table_end(struct table *t, const struct ctl *ctl, unsigned indent)
 {
-	unsigned width[16];
+	struct layout l = layout_of(t, indent);
 
-	for (unsigned c = 0; c < t->column_count; c++)
-		width[c] = column_width(t, c);
-	width[0] = first_width(t, width, indent);
 	printf("%*s", (int)indent, "");
 	for (unsigned c = 0; c < t->column_count; c++)
-		cell_print(t, ctl, c, BOLD, t->column[c].title, width[c]);
+		cell_print(t, ctl, &l, c, BOLD, t->column[c].title);
 	for (unsigned i = 0; i < t->cell_count; i++) {
 		unsigned c = i % t->column_count;
 
 		if (c == 0)
-			first_print(t, ctl, &t->cell[i], width[0], indent);
+			first_print(t, ctl, &l, &t->cell[i]);
 		else
-			cell_print(t, ctl, c, t->cell[i].colour, t->cell[i].text, width[c]);
+			cell_print(t, ctl, &l, c, t->cell[i].colour, t->cell[i].text);
 		free(t->cell[i].text);
 	}
 	free(t->cell);

@@ -206,7 +206,7 @@ class Pair(unittest.TestCase):
         return out
 
     def narrow(self, out):
-        self.assertLessEqual(max(map(len, out.splitlines())), 100, out)
+        self.assertLessEqual(max(map(len, out.splitlines())), 80, out)
         return out
 
 

@@ -16,6 +16,7 @@ import unittest
 from keelctl_lab import KEELCTL, Pair, keelctl, run_tests
 
 NOBODY = 65534
+LONG = "2001:1db8:1111:2222:3333:4444:5555:6666/128"  # of 43 characters: the longest there is
 ACCEPT = {"import_policy": "accept-all", "export_policy": "accept-all"}
 
 
@@ -32,10 +33,11 @@ class Operator(Pair):
     def documents(cls):
         def side(i):
             return {"router": {"asn": 64512 + i, "router_id": cls.ADDRESSES[i]},
-                    "bgp": {"networks": [{"prefix": p} for p in ("203.0.113.0/24", "2001:db8:ffff::/48")] if i else [],
+                    "bgp": {"networks": [{"prefix": p} for p in ("203.0.113.0/24", "2001:db8:ffff::/48", LONG, "2001:1db8:1111:2222:3333:4444:5555:6670/127")] if i else [],
                             "peers": [{"address": cls.ADDRESSES[1 - i], "asn": 64513 - i, "families": {"ipv4-unicast": ACCEPT}},
                                       {"address": "2001:db8::%d" % (2 - i), "asn": 64513 - i,
                                        "families": {"ipv4-unicast": ACCEPT, "ipv6-unicast": ACCEPT}},
+                                      {"address": "2001:db8::99", "asn": 64702, "passive": True},
                                       {"address": "192.0.2.98", "asn": 64700, "passive": True},
                                       {"address": "192.0.2.99", "asn": 64701, "passive": True}]}}
         return [side(0), side(1)]
@@ -77,27 +79,68 @@ class Operator(Pair):
         peers = json.loads(self.good("show configuration"))["bgp"]["peers"]
         self.good(["rpc", "config.edit", json.dumps({"patch": [
             {"op": "replace", "path": "/bgp/peers/1/families/ipv6-unicast/import_policy", "value": "deny-all"},
-            {"op": "remove", "path": "/bgp/peers/2"},
-            {"op": "add", "path": "/bgp/peers/2/password", "value": "first"},
+            {"op": "remove", "path": "/bgp/peers/3"},
+            {"op": "add", "path": "/bgp/peers/3/password", "value": "first"},
             {"op": "add", "path": "/prefix_lists", "value": [{"name": "g", "entries": []}]}]})])
         self.assertEqual(self.good("show diff").splitlines(), [
             '~ /bgp/peers/1/families/ipv6-unicast/import_policy "accept-all" -> "deny-all"',
-            "- /bgp/peers/2 " + json.dumps(peers[2], separators=(",", ":")),
-            '+ /bgp/peers/2/password "***"',
+            "- /bgp/peers/3 " + json.dumps(peers[3], separators=(",", ":")),
+            '+ /bgp/peers/3/password "***"',
             '+ /prefix_lists [{"name":"g","entries":[]}]'])
         diff = json.loads(self.good("--json show diff"))
-        self.assertEqual(diff["old"], ["accept-all", peers[2], None, None])
+        self.assertEqual(diff["old"], ["accept-all", peers[3], None, None])
         self.assertEqual([sorted(op) for op in diff["diff"]], [["op", "path", "value"], ["op", "path"]] + 2 * [["op", "path", "value"]])
         # A password is shown as such in neither value.
         self.good("commit")
         self.addCleanup(self.good, ["rpc", "config.rollback", '{"to": 0}'])
-        for change, expected in (({"op": "replace", "path": "/bgp/peers/2/password", "value": "second"}, '~ /bgp/peers/2/password "***" -> "***"'),
-                                 ({"op": "remove", "path": "/bgp/peers/2/password"}, '- /bgp/peers/2/password "***"'),
-                                 ({"op": "remove", "path": "/bgp/peers/2"},
-                                  "- /bgp/peers/2 " + json.dumps(dict(peers[3], password="***"), separators=(",", ":")))):
+        for change, expected in (({"op": "replace", "path": "/bgp/peers/3/password", "value": "second"}, '~ /bgp/peers/3/password "***" -> "***"'),
+                                 ({"op": "remove", "path": "/bgp/peers/3/password"}, '- /bgp/peers/3/password "***"'),
+                                 ({"op": "remove", "path": "/bgp/peers/3"},
+                                  "- /bgp/peers/3 " + json.dumps(dict(peers[4], password="***"), separators=(",", ":")))):
             self.good(["rpc", "config.edit", json.dumps({"patch": [change]})])
             self.assertEqual(self.good("show diff"), expected + "\n")
             self.good("discard")
+
+    def test_tables_fit_a_terminal(self):
+        """80 columns, and what follows a long prefix stands below the titles of its columns."""
+        out = self.narrow(self.good("show route ipv6"))
+        lines = out.splitlines()
+        header = lines[1]
+        at = lines.index("*> " + LONG)
+        self.assertEqual(lines[at + 1].index("2001:db8::2"), header.index("Next hop"), out)
+        self.assertEqual(lines[at + 1].index("2001:db8::2", 30), header.index("Peer"), out)
+        self.assertTrue(lines[at + 1].endswith("  64513 i"), out)
+        short = next(line for line in lines if line.startswith("*> 2001:db8:ffff::/48"))
+        self.assertEqual(short.index("2001:db8::2"), header.index("Next hop"), out)
+        for line in ("show bgp summary", "show bgp peer 2001:db8::2", "show refresh", "show rib", "show threads", "show jobs", "show history",
+                     "show route", "show policy", "refresh bgp all import", "show jobs", "preview refresh bgp all export", "show version"):
+            self.narrow(self.good(line))
+        # Text that is longer than a terminal goes on below.
+        self.good(["system-view; bgp 64512; group wide; commit comment '%s'" % " ".join(["because of this"] * 20)])
+        self.addCleanup(self.good, ["rpc", "config.rollback", '{"to": 0}'])
+        out = self.narrow(self.good("show history"))
+        self.assertEqual(out.split().count("because"), 20, out)
+        self.assertEqual({line.index("because") for line in out.splitlines() if line.lstrip().startswith("because")},
+                         {out.splitlines()[0].index("Comment")}, out)
+
+    def test_the_family_follows(self):
+        """From a prefix or an address; of an IPv6 peer that has no ipv4-unicast, ipv6-unicast."""
+        for words in ("2001:db8:ffff::/48", "2001:db8:ffff::1", "2001:db8:ffff::/48 peer 2001:db8::2"):
+            self.assertIn("2001:db8:ffff::/48, 1 path\n", self.good("show route " + words))
+        routes = json.loads(self.good("--json show route peer 2001:db8::2"))["routes"]
+        self.assertTrue(routes and all(":" in r["prefix"] for r in routes), routes)
+        for line in ("refresh bgp 2001:db8::99 import", "reset bgp 2001:db8::99"):
+            status, out, err = self.ctl(line)
+            self.assertEqual((status, err), (1, ""), line)
+            self.assertRegex(out, r"(?m)^2001:db8::99 +default +not-established")
+        self.assertIn("readvertised", self.good("refresh bgp 2001:db8::2 export"))
+        status, out, err = self.ctl("refresh bgp 2001:db8::98 import")
+        self.assertEqual((status, out), (1, ""))
+        self.assertEqual(err.count("there is no peer 2001:db8::98"), 1)
+        status, out, err = self.ctl("show route 203.0.113.7/24")
+        self.assertEqual((status, out), (2, ""))
+        self.assertIn('"203.0.113.7/24" has host bits (set beyond its length): expected 203.0.113.0/24', err)
+        self.assertIn("host bits", self.ctl(["rpc", "rib.routes", '{"family": "ipv4-unicast", "view": "loc", "prefix": "203.0.113.7/24"}'])[2])
 
     def as_nobody(self, *words):
         """keelctl as a user that may not open the socket (mode 0660), but the read-only one."""
@@ -114,7 +157,7 @@ class Operator(Pair):
         os.chmod(self.program, 0o755)
         status, out, err = self.as_nobody("show", "bgp", "summary")
         self.assertEqual((status, err), (0, ""))
-        self.assertIn("4 peers, 2 established", out)
+        self.assertIn("5 peers, 2 established", out)
         self.assertEqual(self.as_nobody("show", "route", "203.0.113.0/24")[::2], (0, ""))
         status, out, err = self.as_nobody("refresh", "bgp", "all", "import")
         self.assertEqual((status, out), (1, ""))

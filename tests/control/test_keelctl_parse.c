@@ -179,6 +179,22 @@ static const struct show_case {
 		.family = "ipv4-unicast",
 		.peer = "192.0.2.2",
 		.advertised = true},
+	/* The family follows from the prefix or the address. */
+	{.line = "show route 2001:db8::/32",
+		.kind = COMMAND_SHOW_ROUTE,
+		.family = "ipv6-unicast",
+		.prefix = "2001:db8::/32"},
+	{.line = "show route peer fe80::2%east",
+		.kind = COMMAND_SHOW_ROUTE,
+		.family = "ipv6-unicast",
+		.peer = "fe80::2%east"},
+	{.line = "show route ipv4 peer 2001:db8::2",
+		.kind = COMMAND_SHOW_ROUTE,
+		.family = "ipv4-unicast",
+		.peer = "2001:db8::2"},
+	{.line = "show bgp peer 192.0.2.2 faults",
+		.kind = COMMAND_SHOW_BGP_FAULTS,
+		.peer = "192.0.2.2"},
 	{.line = "show route ipv6", .kind = COMMAND_SHOW_ROUTE, .family = "ipv6-unicast"},
 	{.line = "show route ipv4", .kind = COMMAND_SHOW_ROUTE, .family = "ipv4-unicast"},
 	{.line = "show route ipv6 peer fe80::2%east advertised",
@@ -298,6 +314,17 @@ static const struct {
 	{"show route 2001:db8::/129",
 		"word 3 \"2001:db8::/129\": expected ADDRESS, PREFIX, ipv4, ipv6, "
 		"peer, advertised or received"},
+	{"show route 192.0.2.1/24",
+		"word 3 \"192.0.2.1/24\" has host bits (set beyond its length): expected "
+		"192.0.2.0/24"},
+	{"show route ipv4 10.255.0.0/9 longer",
+		"word 4 \"10.255.0.0/9\" has host bits (set beyond its length): expected "
+		"10.128.0.0/9"},
+	{"show route 2001:db8::ff/121",
+		"word 3 \"2001:db8::ff/121\" has host bits (set beyond its length): expected "
+		"2001:db8::80/121"},
+	{"show route 128.0.0.0/0",
+		"word 3 \"128.0.0.0/0\" has host bits (set beyond its length): expected 0.0.0.0/0"},
 	{"show route longer", "word 3 \"longer\": expected ADDRESS, PREFIX, ipv4, ipv6, "
 			      "peer, advertised or received"},
 	{"show route ip", "word 3 \"ip\" is ambiguous: ipv4 or ipv6"},

@@ -277,6 +277,7 @@ class Test:
         before, comment = self.resident(), "x" * 4000
         count, seen = 400, 0
         for i in range(count):
+            rpc.call("config.edit", merge={"description": str(i)})
             rpc.call("config.commit", comment="%d %s" % (i, comment))
             seen += eager.wait("commit")["topic"] == "commit"
         c.equal("a subscriber that reads gets all %d events" % count, seen, count)
@@ -290,6 +291,7 @@ class Test:
             lost += m["params"].get("lost", 0)
         c.equal("... and when it reads it is told how many were lost (%d)" % lost, got + lost, count)
         c.true("... not all", 0 < lost < count, lost)
+        rpc.call("config.edit", merge={"description": None})
         rpc.call("config.commit", comment="after")
         c.true("... what comes then arrives", lazy.wait("commit"), "")
         lazy.close()
@@ -556,7 +558,8 @@ class Test:
         """A commit behind a preview on its way: an error, no wrong numbers. And one that never ends, for the stop."""
         raw = Events(self.socket)
         preview = {"jsonrpc": "2.0", "id": 1, "method": "bgp.refresh.preview", "params": {"family": V4, "scope": "all", "direction": "export"}}
-        raw.sock.sendall(json.dumps([preview, {"jsonrpc": "2.0", "id": 2, "method": "config.commit"}, dict(preview, id=3)]).encode() + b"\n")
+        edit = {"jsonrpc": "2.0", "id": 4, "method": "config.edit", "params": {"merge": {"description": "overtaken"}}}
+        raw.sock.sendall(json.dumps([preview, edit, {"jsonrpc": "2.0", "id": 2, "method": "config.commit"}, dict(preview, id=3)]).encode() + b"\n")
         answers = {a["id"]: a for a in raw.line(60)}
         self.c.equal("a commit overtakes a preview", [answers[1].get("error", {}).get("code"), "result" in answers[2], "result" in answers[3]],
                      [TRY_AGAIN, True, True])
