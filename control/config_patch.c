@@ -11,6 +11,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+/*
+ * Values that the copies of one patch may have in all. A copy into the value's own parent doubles it, so 30 short operations would take the
+ * memory of the host. The largest documents have some 100,000 values.
+ */
+#define COPIES_MAX 200000u
+
 /* ---- pointers ---- */
 
 /* One reference token of a pointer, unescaped. */
@@ -111,6 +117,7 @@ struct patch {
 	json_t *document;
 	struct faults *f;
 	size_t index; /* of the operation */
+	unsigned copied; /* values */
 	bool failed;
 };
 
@@ -272,6 +279,30 @@ operation_move(struct patch *p, const char *path, const char *from)
 	return put(p, "path", path, value);
 }
 
+/* Adds the values of `v` to *count; stops above COPIES_MAX. */
+static void
+values_count(const json_t *v, unsigned *count) /* NOLINT(misc-no-recursion) */
+{
+	const char *key;
+	json_t *child;
+	size_t i;
+
+	if (++*count > COPIES_MAX)
+		return;
+	json_array_foreach(v, i, child)
+	{
+		values_count(child, count);
+		if (*count > COPIES_MAX)
+			return;
+	}
+	json_object_foreach((json_t *)(uintptr_t)v, key, child)
+	{
+		values_count(child, count);
+		if (*count > COPIES_MAX)
+			return;
+	}
+}
+
 static int
 operation_copy(struct patch *p, const char *path, const char *from)
 {
@@ -279,6 +310,9 @@ operation_copy(struct patch *p, const char *path, const char *from)
 
 	if (!value || password_stays(p, path, from))
 		return -EINVAL;
+	values_count(value, &p->copied);
+	if (p->copied > COPIES_MAX)
+		return patch_fault(p, "from", NULL, "the copies of a patch have more than 200000 values");
 	return put(p, "path", path, json_deep_copy(value));
 }
 

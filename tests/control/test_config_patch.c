@@ -327,6 +327,30 @@ test_diff_is_short(void **state)
 	json_decref(got);
 }
 
+/* Each copy of /a into itself doubles the document: 40 of them would take the memory of the host, 18 make 524,288 values. */
+static void
+test_copies_are_bounded(void **state)
+{
+	json_t *from = json_pack("{s:{s:i}}", "a", "x", 1), *operations = json_array(), *to;
+	struct faults f = {0};
+
+	(void)state;
+	for (int i = 0; i < 18; i++) {
+		char path[16];
+
+		snprintf(path, sizeof(path), "/a/b%d", i);
+		json_array_append_new(operations, json_pack("{s:s, s:s, s:s}", "op", "copy", "from", "/a", "path", path));
+	}
+	to = config_patch(from, operations, &f);
+	assert_null(to);
+	assert_int_equal(f.count, 1);
+	assert_string_equal(f.fault[0].path, "/16/from");
+	assert_string_equal(f.fault[0].reason, "the copies of a patch have more than 200000 values");
+	faults_fini(&f);
+	json_decref(operations);
+	json_decref(from);
+}
+
 int
 main(void)
 {
@@ -334,6 +358,7 @@ main(void)
 		cmocka_unit_test(test_pointers),
 		cmocka_unit_test(test_patches),
 		cmocka_unit_test(test_patch_faults),
+		cmocka_unit_test(test_copies_are_bounded),
 		cmocka_unit_test(test_merges),
 		cmocka_unit_test(test_diff_makes_what_it_says),
 		cmocka_unit_test(test_diff_of_long_lists),
