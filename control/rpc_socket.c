@@ -19,6 +19,10 @@
 #define BUFFER_KEPT (1u << 20) /* a larger buffer is given back when it is empty */
 #define ACCEPT_RETRY_NS 100000000u
 #define TURN_NS 20000000u /* of one connection; then the others, timers and signals have theirs */
+/* One user has at most this part of a socket's connections. Root and keeld's own user have as many connections again, which no other user takes. */
+#define USER_PART 4u
+/* Beyond a bound, a connection that has been idle for so long makes room for a new one. */
+#define IDLE_NS 10000000000u
 
 struct connection {
 	struct watch watch;
@@ -29,6 +33,8 @@ struct connection {
 	size_t in_len, in_size, scanned, out_len, out_size, out_sent;
 	bool finish;  /* close when everything is written */
 	bool yielded; /* its turn was over: `again` goes on with it */
+	uid_t uid; /* of the client (SO_PEERCRED) */
+	uint64_t active_ns; /* when the client last sent or took octets */
 	struct timer again;
 	uint64_t turn_ns; /* when its turn began */
 };
@@ -320,7 +326,7 @@ connection_ready(struct watch *w, uint32_t events)
 	struct connection *c = (struct connection *)(void *)w; /* its first member */
 
 	c->client.pending++; /* not freed under our feet */
-	c->turn_ns = now_ns();
+	c->turn_ns = c->active_ns = now_ns();
 	if (events & EPOLLOUT) {
 		connection_flush(c);
 		connection_lines(c); /* those that waited for the client to read */
@@ -350,19 +356,102 @@ static const struct rpc_bounds bounds_all = {RPC_REQUEST_MAX, 0, 256u << 20, 256
 static const struct rpc_bounds bounds_read_only = {
 	RPC_READ_ONLY_REQUEST_MAX, RPC_READ_ONLY_MEMBERS_MAX, 32u << 20, 64, "longer than 256 KiB"};
 
+static bool
+is_privileged(uid_t uid)
+{
+	return uid == 0 || uid == geteuid();
+}
+
+/* Connections of one user; of the privileged users together. */
+static unsigned
+user_count(const struct rpc_listener *l, uid_t uid)
+{
+	unsigned count = 0;
+
+	for (const struct connection *c = l->rpc->connections; c != NULL; c = c->next)
+		count += c->listener == l && (c->uid == uid || (is_privileged(uid) && is_privileged(c->uid)));
+	return count;
+}
+
+/* keeld waits for the client: there is nothing to answer and no subscription, which may be silent for as long as it likes. */
+static bool
+is_idle(const struct connection *c)
+{
+	return now_ns() - c->active_ns >= IDLE_NS && c->client.pending == 0 && c->client.running == NULL && !c->yielded && c->client.subscription == NULL;
+}
+
+/*
+ * The connection that has been idle longest: of `uid`, or with `any` of the unprivileged user with most connections. NULL: none is idle.
+ */
+static struct connection *
+longest_idle(const struct rpc_listener *l, uid_t uid, bool any)
+{
+	struct connection *found = NULL;
+	unsigned most = 0;
+
+	for (struct connection *c = l->rpc->connections; c != NULL; c = c->next) {
+		bool of_user = c->uid == uid || (is_privileged(uid) && is_privileged(c->uid));
+		unsigned count;
+
+		if (c->listener != l || !is_idle(c) || (any ? is_privileged(c->uid) : !of_user))
+			continue;
+		count = user_count(l, c->uid);
+		if (found == NULL || count > most || (count == most && c->active_ns < found->active_ns)) {
+			found = c;
+			most = count;
+		}
+	}
+	return found;
+}
+
+/* True when `uid` may have one connection more, if need be in place of an idle one. */
+static bool
+make_room(struct rpc_listener *l, const struct rpc_bounds *bounds, uid_t uid)
+{
+	unsigned user = user_count(l, uid), privileged = user_count(l, 0);
+	bool user_full = user >= (is_privileged(uid) ? bounds->connections : bounds->connections / USER_PART);
+	bool all_full = !is_privileged(uid) && l->connection_count - privileged >= bounds->connections;
+	struct connection *victim;
+
+	if (!user_full && !all_full)
+		return true;
+	victim = longest_idle(l, uid, !user_full);
+	log_event(LOG_WARNING, "rpc-connection-%s read_only=%s uid=%u of_user=%u connections=%u", victim != NULL ? "replaced" : "refused",
+		l->read_only ? "yes" : "no", (unsigned)uid, user, l->connection_count);
+	if (victim == NULL)
+		return false;
+	connection_close(victim);
+	connection_free_if_idle(victim);
+	return true;
+}
+
+/* A client that the kernel does not name is nobody. */
+static uid_t
+client_uid(int fd)
+{
+	struct ucred cred = {.uid = (uid_t)-1};
+	socklen_t len = sizeof(cred);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) != 0)
+		return (uid_t)-1;
+	return cred.uid;
+}
+
 /* NULL: refused, and `fd` is closed. */
 static struct connection *
 connection_create(struct rpc_listener *l, int fd)
 {
 	const struct rpc_bounds *bounds = l->read_only ? &bounds_read_only : &bounds_all;
 	struct rpc *r = l->rpc;
-	struct connection *c = l->connection_count < bounds->connections ? calloc(1, sizeof(*c)) : NULL;
+	uid_t uid = client_uid(fd);
+	struct connection *c = make_room(l, bounds, uid) ? calloc(1, sizeof(*c)) : NULL;
 
 	if (c == NULL) {
-		log_event(LOG_WARNING, "rpc-connection-refused read_only=%s connections=%u", l->read_only ? "yes" : "no", l->connection_count);
 		close(fd);
 		return NULL;
 	}
+	c->uid = uid;
+	c->active_ns = now_ns();
 	c->watch = (struct watch){fd, connection_ready};
 	c->client = (struct rpc_client){.ops = &connection_ops, .rpc = r, .bounds = bounds, .read_only = l->read_only};
 	c->listener = l;
