@@ -638,6 +638,14 @@ config_defaults(struct config *config)
 	return 0;
 }
 
+static void (*host_check)(const struct config *c, struct faults *f);
+
+void
+config_set_host_check(void (*check)(const struct config *c, struct faults *f))
+{
+	host_check = check;
+}
+
 struct config *
 config_parse(json_t *document, struct faults *f)
 {
@@ -654,6 +662,10 @@ config_parse(json_t *document, struct faults *f)
 	take_root(&c, document);
 	if (json_is_object(document))
 		config->policies = policy_set_compile(document, f);
+	if (f->count == before && f->lost == lost_before)
+		config_check_whole(config, f);
+	if (f->count == before && f->lost == lost_before && host_check != NULL)
+		host_check(config, f);
 	if (f->count == before && f->lost == lost_before && config->policies)
 		return config;
 	if (f->count == before)

@@ -73,7 +73,7 @@ struct config_peer {
 	bool external; /* asn != router.asn */
 	const char *group, *description;
 	bool passive, shutdown, dynamic /* made of a listen range, when somebody came */;
-	bool gtsm; /* RFC 5082: sends with TTL 255 and takes no less than 255; with `multihop` N no less than 256 - N */
+	bool gtsm; /* RFC 5082: sends with TTL 255 and takes no less than 255; not with `multihop` */
 	const char *password; /* TCP-MD5, RFC 2385: 1 to 80 octets; NULL: none */
 	struct ip_addr source; /* AFI_NONE: the kernel chooses */
 	uint8_t multihop;      /* TTL; 0: single hop */
@@ -165,6 +165,11 @@ void config_without_dataplane(void);
  * the document. A key of the contract that this version lacks is a fault "not supported in this version".
  */
 struct config *config_parse(json_t *document, struct faults *f);
+/*
+ * Of the host, for each later config_parse(): what a start on this host would refuse is a fault of the document, whoever parses it (start,
+ * --check, config.validate, commit). `check` sees only documents without other faults. Before the first thread.
+ */
+void config_set_host_check(void (*check)(const struct config *c, struct faults *f));
 void config_free(struct config *c);
 /* The range an address may come by, the longest one; NULL: none. */
 const struct config_range *config_range_find(const struct config *c, struct vrf_id vrf, const struct ip_addr *addr);

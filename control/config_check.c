@@ -521,6 +521,12 @@ config_without_dataplane(void)
 	any_interface = true;
 }
 
+bool
+config_has_dataplane(void)
+{
+	return !any_interface;
+}
+
 static bool
 is_port(const json_t *document, const char *name)
 {

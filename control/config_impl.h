@@ -37,6 +37,11 @@ struct config_key {
 
 /* RFC 6901; allocated, NULL when out of memory. */
 char *config_at_text(const struct at *at);
+/* False after config_without_dataplane(). */
+bool config_has_dataplane(void);
+/* config_whole.c: faults that two places of a document make together. */
+void config_check_whole(const struct config *config, struct faults *f);
+
 void config_fault(struct check *c, const struct at *at, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 /* `VALUE is not WHAT`, or the word on null. */
 void config_fault_type(struct check *c, const struct at *at, const json_t *value, const char *what);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* keeld: options, exit codes, start and stop in order. */
 #include "control/apply.h"
+#include "control/host_check.h"
 #include "control/keeld.h"
 #include "control/log.h"
 #include "control/netlink.h"
@@ -461,6 +462,7 @@ main(int argc, char **argv)
 #endif
 	if (keeld.no_dataplane)
 		config_without_dataplane();
+	host_check_start(keeld.no_dataplane);
 	if (load_config() != 0)
 		return EXIT_USAGE;
 	if (check_only) {

@@ -2,6 +2,7 @@
 #include "control/wiring_impl.h"
 
 #include "control/apply.h"
+#include "control/host_check.h"
 #include "control/host_routes.h"
 #include "control/log.h"
 #include "control/netlink.h"
@@ -31,8 +32,6 @@
 #define WORKER_READERS_MAX 80
 #define JOURNAL_CAPACITY (1u << 20)
 #define FIB_BATCH_MAX 4096 /* prefixes a commit */
-#define TABLE_GROUP_BYTES 1024
-#define TBL8_GROUPS_USEFUL 65536 /* 24 bits of address could need more; the real table needs 2,000 */
 
 /* Main is ending the threads: whoever a message would speak to may be gone, and what it would change does not matter any more. */
 static _Atomic bool stopping;
@@ -502,31 +501,6 @@ keeld_rib_bytes(const struct keeld *k)
 	return bytes;
 }
 
-/*
- * Two copies of both families' first levels come first; IPv4 gets half of what is left for longer prefixes, at most what a table can use, and
- * IPv6 the rest.
- */
-static uint32_t
-tbl8_groups(size_t memory)
-{
-	size_t first = 2 * (table_v4_bytes(0) + table_v6_bytes(0));
-	size_t groups = memory > first ? (memory - first) / 4 / TABLE_GROUP_BYTES : 0;
-
-	return groups == 0 ? 1 : groups < TBL8_GROUPS_USEFUL ? (uint32_t)groups : TBL8_GROUPS_USEFUL;
-}
-
-/* Of `memory_mb`, what EAL leaves. */
-static size_t
-table_memory(const struct keeld *k)
-{
-	size_t mb = k->running->dataplane.memory_mb, eal = 0;
-
-#ifdef KEEL_DATAPLANE
-	eal = dataplane_eal_mb((unsigned)mb);
-#endif
-	return mb > eal ? (mb - eal) << 20 : 0;
-}
-
 static int RUNS_ON(role_fib)
 create_tables(struct keeld *k)
 {
@@ -536,7 +510,7 @@ create_tables(struct keeld *k)
 		err = fib_vrf_add(k->fib, VRF_DEFAULT, AFI_IPV6);
 	if (err == -ENOSPC)
 		log_event(LOG_ERROR, "tables-do-not-fit text=\"/dataplane/memory_mb: of %u the forwarding tables have %zu, and the two copies of an IPv4 and an IPv6 table take %zu and some for longer prefixes\"",
-			k->running->dataplane.memory_mb, table_memory(k) >> 20, (2 * (table_v4_bytes(0) + table_v6_bytes(0))) >> 20);
+			k->running->dataplane.memory_mb, host_table_memory(k->running->dataplane.memory_mb) >> 20, (2 * (table_v4_bytes(0) + table_v6_bytes(0))) >> 20);
 	return err;
 }
 
@@ -546,8 +520,8 @@ create_fib(struct keeld *k)
 	struct fib_config c = {
 		.arena = k->arena_fib,
 		.workers = k->workers,
-		.memory_bytes = table_memory(k),
-		.tbl8_groups = tbl8_groups(table_memory(k)),
+		.memory_bytes = host_table_memory(k->running->dataplane.memory_mb),
+		.tbl8_groups = host_table_groups(host_table_memory(k->running->dataplane.memory_mb)),
 		.huge = k->huge,
 	};
 	struct fib_feed_config feed = {

@@ -189,20 +189,31 @@ copy_bytes(enum afi afi, uint32_t groups)
 
 /* Groups of each copy within the memory that is left; -ENOSPC when not even the first level fits. */
 static int
-groups_choose(const struct fib *f, enum afi afi, uint32_t *groups)
+groups_choose(size_t memory_left, uint32_t wanted, enum afi afi, uint32_t *groups)
 {
 	/* a copy is whole pages: what is over has no use */
-	size_t each = f->memory_left / 2 / HUGE_PAGE * HUGE_PAGE, base = copy_bytes(afi, 0), room;
+	size_t each = memory_left / 2 / HUGE_PAGE * HUGE_PAGE, base = copy_bytes(afi, 0), room;
 	uint32_t max = afi == AFI_IPV6 ? TABLE_V6_GROUPS_MAX : TABLE_V4_GROUPS_MAX;
 	uint32_t usual = afi == AFI_IPV6 ? GROUPS_V6_DEFAULT_MAX : GROUPS_DEFAULT_MAX;
 
 	if (each < base)
 		return -ENOSPC;
 	room = (each - base) / GROUP_BYTES;
-	*groups = afi == AFI_IPV6 ? f->groups_v6 : f->tbl8_groups;
+	*groups = wanted;
 	if (*groups == 0)
 		*groups = room < usual ? (uint32_t)room : usual;
 	return *groups <= max && copy_bytes(afi, *groups) <= each ? 0 : -ENOSPC;
+}
+
+int
+fib_memory_check(size_t memory_bytes, uint32_t tbl8_groups)
+{
+	uint32_t groups;
+	int err = groups_choose(memory_bytes, tbl8_groups, AFI_IPV4, &groups);
+
+	if (err != 0)
+		return err;
+	return groups_choose(memory_bytes - 2 * copy_bytes(AFI_IPV4, groups), 0, AFI_IPV6, &groups);
 }
 
 static int
@@ -254,7 +265,8 @@ fib_vrf_add(struct fib *f, struct vrf_id vrf, enum afi afi)
 		return -ENOSPC;
 	if (table_get(f, vrf, afi) != NULL)
 		return 0;
-	err = groups_choose(f, afi, &groups);
+	err = groups_choose(f->memory_left, afi == AFI_IPV6 ? f->groups_v6 : f->tbl8_groups, afi,
+		&groups);
 	if (err == 0)
 		err = table_create(f, vrf, afi, groups, &t);
 	if (err != 0)

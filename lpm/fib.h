@@ -58,6 +58,8 @@ struct fib_result {
 	uint64_t generation;
 };
 
+/* 0, or -ENOSPC: `memory_bytes` has no room for an IPv4 and an IPv6 table. Creates nothing; groups_v6 is the default. */
+int fib_memory_check(size_t memory_bytes, uint32_t tbl8_groups);
 /* 0, -ENOMEM. Generation 1 is empty and published at once. */
 int fib_create(const struct fib_config *config, struct fib **out);
 void fib_destroy(struct fib *f);

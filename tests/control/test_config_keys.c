@@ -186,12 +186,11 @@ test_secrets(void **state)
 static void
 test_gtsm_and_keep(void **state)
 {
-	struct config *c = parsed(PEER("'gtsm': true, 'multihop': 3, 'families': {'ipv4-unicast': "
+	struct config *c = parsed(PEER("'gtsm': true, 'families': {'ipv4-unicast': "
 				       "{'keep_all_routes': true}, 'ipv6-unicast': {}}"));
 
 	(void)state;
 	assert_true(c->peers[0].gtsm);
-	assert_int_equal(c->peers[0].multihop, 3);
 	assert_true(c->peers[0].families[FAMILY_IPV4_UNICAST].keep_all_routes);
 	assert_false(c->peers[0].families[FAMILY_IPV6_UNICAST].keep_all_routes);
 	config_free(c);
@@ -201,6 +200,13 @@ test_gtsm_and_keep(void **state)
 	assert_false(c->peers[0].gtsm);
 	assert_true(c->peers[0].families[FAMILY_IPV4_UNICAST].keep_all_routes);
 	config_free(c);
+	assert_only_fault("{" ROUTER ", 'bgp': {'groups': [{'name': 'g', 'asn': 1, 'gtsm': true}], "
+			  "'peers': [{'address': '192.0.2.2', 'group': 'g', 'multihop': 2}]}}",
+		"/bgp/peers/0/gtsm", "does not go with `multihop` (2)");
+	assert_only_fault("{" ROUTER ", 'bgp': {'groups': [{'name': 'g', 'asn': 1, 'gtsm': true, "
+			  "'multihop': 2}], 'listen_ranges': [{'prefix': '10.0.0.0/8', 'group': "
+			  "'g'}]}}",
+		"/bgp/listen_ranges/0/group", "`gtsm` does not go with `multihop`");
 	assert_only_fault(PEER("'families': {'ipv4-unicast': {'keep_all_routes': 1}}"),
 		"/bgp/peers/0/families/ipv4-unicast/keep_all_routes", "1 is not true or false");
 }

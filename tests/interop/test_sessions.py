@@ -108,9 +108,9 @@ def bird_config():
 
 
 def far_config():
-    """Two hops away: known as that, known as that and from no farther, and taken for a neighbour by us."""
+    """Two hops away: two known as that, and one taken for a neighbour by us."""
     out = "log stderr all;\nrouter id %s;\nprotocol device { }\nprotocol static own { ipv4; route 10.3.0.0/24 blackhole; }\n" % FAR_ID
-    for (remote, local), words in zip(FAR, ("multihop 2;", "multihop 2; ttl security on;", "multihop 2; passive;")):
+    for (remote, local), words in zip(FAR, ("multihop 2;", "multihop 2;", "multihop 2; passive;")):
         out += bird_protocol("far" + local.replace(".", "_"), local, remote, FAR_AS, words, V4)
     return out
 
@@ -152,7 +152,7 @@ def our_peer(daemon, i, case, asn):
 
 def our_config():
     peers = [our_peer(d, i, c, asn) for d, asn in (("bird", BIRD_AS), ("frr", FRR_AS)) for i, c in enumerate(CASES)]
-    for (source, address), keys in zip(FAR, ({"multihop": 2}, {"multihop": 2, "gtsm": True}, {})):
+    for (source, address), keys in zip(FAR, ({"multihop": 2}, {"multihop": 2}, {})):
         peers.append(dict({"address": address, "asn": FAR_AS, "source": source, "timers": TIMERS, "families": {V4: ACCEPT}}, **keys))
     peers.append({"address": "198.18.2.99", "asn": FRR_AS, "source": "198.18.2.253", "timers": TIMERS, "families": {V4: ACCEPT}})
     return {
@@ -277,7 +277,7 @@ class Test:
         self.c.comes_to("given back: established", lambda: self.state(address), "established", 30)
 
     def hops(self):
-        for (_, address), what in zip(FAR, ("multihop 2", "multihop 2 with GTSM")):
+        for (_, address), what in zip(FAR, ("multihop 2", "multihop 2, the second")):
             self.c.comes_to("far: %s: established, with its route" % what, lambda: self.routes_in(address, V4), ("established", 1), 30)
         self.c.comes_to("far: without multihop our TTL of 1 ends at mid", lambda: peer(self.rpc, FAR[2][1])["last_error"], "connect: No route to host", 30)
 

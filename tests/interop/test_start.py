@@ -41,12 +41,12 @@ def test(checks):
         lab.link("f", "up", "198.18.1.2/24", "rt", "p", None)
         before = host(lab)
 
-        def refused(what, document, *words):
+        def refused(what, document, *words, exit_status=1):
             status, text = attempt(lab, "refused", document)
-            checks.equal(what + ": exit status", status, 1)
+            checks.equal(what + ": exit status", status, exit_status)
             checks.true(what + ": says why", all(w in text for w in words), text[-500:])
 
-        refused("too little memory", config(memory_mb=64), "memory_mb", "64")
+        refused("too little memory", config(memory_mb=64), "memory_mb", "64", exit_status=2)
         checks.equal("the host is as before", host(lab), before)
 
         daemon, rpc = lab.keeld("rt", config(), KEELD)
