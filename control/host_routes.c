@@ -238,7 +238,7 @@ static_up(const struct config *c, const struct config_static *s, unsigned depth)
 		return host > 0 || (host == 0 && c->resolve_via_default);
 	if (via->prefix.len == 0 && !c->resolve_via_default)
 		return false;
-	return via->next_hop.afi != AFI_NONE && depth < RECURSION_MAX && static_up(c, via, depth + 1);
+	return depth < RECURSION_MAX && static_up(c, via, depth + 1);
 }
 
 static const struct config_static *

@@ -359,10 +359,22 @@ static void
 take_set_next_hop(CONFIG_TAKE_ARGS)
 {
 	struct node_draft *d = draft_of(c);
-	struct ip_addr addr;
+	struct ip_addr addr = addr_discard();
+	const char *text = json_string_value(value);
+	char quoted[CONFIG_QUOTE_MAX];
 
 	(void)out;
 	mean_value(c, "set", key->name, value);
+	if (text != NULL && strcmp(text, "discard") == 0) {
+		if (d->b)
+			policy_builder_set_next_hop(d->b, &addr);
+		return;
+	}
+	if (text != NULL && strchr(text, '%') == NULL && addr_parse(text, &addr) != 0) {
+		config_fault(c, at, "%s is not an IP address, and not \"discard\"",
+			config_quote(value, quoted));
+		return;
+	}
 	if (!config_value_host(c, at, value, &addr))
 		return;
 	/* It is told to peers on other links, too. */

@@ -328,6 +328,10 @@ read_one(struct reading *r, unsigned i, json_t *v)
 	case 6:
 		return read_number(r, v, ATTR_HAS_LOCAL_PREF, &r->set->local_pref);
 	case 7:
+		if (json_is_string(v) && strcmp(json_string_value(v), "discard") == 0) {
+			r->set->next_hop = addr_discard();
+			return true;
+		}
 		return read_address(r, v, &r->set->next_hop);
 	default:
 		return read_address(r, v, &r->set->next_hop_link_local);

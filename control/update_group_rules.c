@@ -310,8 +310,10 @@ next_hop_choose(const struct update_group *g, unsigned policy_sets, struct attr_
 		self = !g->rules.next_hop_unchanged; /* RFC 4271 5.1.3 */
 	else
 		self = g->rules.next_hop_self && kind != SOURCE_INTERNAL; /* RFC 4456 10 */
-	if (!by_policy &&
-		(self || addr_is_unspecified(&s->next_hop) || addr_is_link_local(&s->next_hop)))
+	/* `discard` is no address: packets are to be dropped here */
+	if (addr_is_discard(&s->next_hop) ||
+		(!by_policy && (self || addr_is_unspecified(&s->next_hop) ||
+				       addr_is_link_local(&s->next_hop))))
 		return next_hop_own(g, s);
 	memset(&s->next_hop_link_local, 0, sizeof(s->next_hop_link_local));
 	return next_hop_tellable(g, &s->next_hop);

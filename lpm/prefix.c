@@ -126,6 +126,21 @@ addr_is_unspecified(const struct ip_addr *a)
 	return a->afi == AFI_NONE || memcmp(a->b, none, sizeof(none)) == 0;
 }
 
+#define ZONE_DISCARD UINT16_MAX
+static_assert(ZONE_DISCARD > ZONE_MAX, "no interface has this zone");
+
+struct ip_addr
+addr_discard(void)
+{
+	return (struct ip_addr){.b = {0x01}, .afi = AFI_IPV6, .zone = ZONE_DISCARD};
+}
+
+bool
+addr_is_discard(const struct ip_addr *a)
+{
+	return a->zone == ZONE_DISCARD;
+}
+
 int
 addr_parse(const char *text, struct ip_addr *out)
 {
@@ -218,6 +233,10 @@ format_bytes(const uint8_t *b, uint8_t afi, char *buf)
 char *
 addr_format(const struct ip_addr *a, char *buf)
 {
+	if (addr_is_discard(a)) {
+		snprintf(buf, ADDR_TEXT_MAX, "discard");
+		return buf;
+	}
 	format_bytes(a->b, a->afi, buf);
 	if (a->zone != 0) {
 		size_t n = strlen(buf);

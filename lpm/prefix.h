@@ -57,6 +57,12 @@ const char *zone_name(uint16_t zone);
 
 bool addr_is_link_local(const struct ip_addr *a); /* fe80::/10 */
 bool addr_is_unspecified(const struct ip_addr *a); /* 0.0.0.0, ::, or absent */
+/*
+ * The next hop "discard": packets are dropped. Written as 100:: (RFC 6666) with a zone that no interface has, so no message of a peer can name it, and
+ * never sent. addr_format() gives "discard"; addr_parse() does not read it.
+ */
+struct ip_addr addr_discard(void);
+bool addr_is_discard(const struct ip_addr *a);
 
 /* "192.0.2.1", "2001:db8::1", "fe80::2%east" (a zone known by then; link-local addresses only). 0, -EINVAL. */
 int addr_parse(const char *text, struct ip_addr *out);

@@ -77,6 +77,8 @@ leads_there(const struct fib_feed *f, struct path_list_id id, const struct feed_
 {
 	const struct path_list *l = &path_lists_array(f->path_lists)[id.v];
 
+	if (want->blackhole)
+		return l->kind == PATH_LIST_BLACKHOLE;
 	if (want->count == 0 || l->kind != PATH_LIST_FORWARD)
 		return false;
 	if (f->scarce)
@@ -106,7 +108,7 @@ RUNS_ON(role_fib) compare(
 	ours = fib_own_longest(f, vrf, addr, &prefix, &own) &&
 	       (!want.found || prefix.len > want.prefix.len ||
 		       (prefix.len == want.prefix.len &&
-			       (want.paths.count == 0 ||
+			       (!feed_answers(&want.paths) ||
 				       !fib_feed_rib_wins(f, &f->source, want.paths.peer, &own))));
 	if (ours) {
 		want.found = true;

@@ -183,6 +183,7 @@ fib_feed_want(struct fib_feed *f, const struct feed_source *s, struct vrf_id vrf
 	bool later = false, failed = false;
 
 	out->count = out->backups = 0;
+	out->blackhole = false;
 	for (unsigned i = 0; i < eligible; i++) {
 		const struct rib_path *path = &view->paths->path[i];
 		const struct hold *hold;
@@ -200,6 +201,12 @@ fib_feed_want(struct fib_feed *f, const struct feed_source *s, struct vrf_id vrf
 			continue;
 		if (out->count == 0)
 			out->peer = path->peer;
+		if (hold->count == 0) { /* a blackhole: alone, and no backup */
+			out->blackhole = out->count == 0;
+			if (out->blackhole)
+				break;
+			continue;
+		}
 		if (i < view->paths->multipath || out->count == 0) {
 			for (unsigned k = 0; k < hold->count; k++)
 				equal_add(out, hold->hop[k]);
@@ -207,8 +214,8 @@ fib_feed_want(struct fib_feed *f, const struct feed_source *s, struct vrf_id vrf
 			break;
 		}
 	}
-	out->failed = failed && !later && out->count == 0;
-	return later || out->failed ? WANT_LATER : out->count > 0 ? WANT_LIST : WANT_NOTHING;
+	out->failed = failed && !later && !feed_answers(out);
+	return later || out->failed ? WANT_LATER : feed_answers(out) ? WANT_LIST : WANT_NOTHING;
 }
 
 bool
@@ -239,8 +246,11 @@ static int
 RUNS_ON(role_fib)
 	answer_list(struct fib_feed *f, const struct feed_answer *a, struct path_list_id *out)
 {
-	int err = path_list_get_backed(f->path_lists, a->path, a->count, a->backups, out);
+	int err;
 
+	if (a->blackhole)
+		return path_list_get(f->path_lists, PATH_LIST_BLACKHOLE, PORT_NONE, NULL, 0, out);
+	err = path_list_get_backed(f->path_lists, a->path, a->count, a->backups, out);
 	if (path_lists_in_use(f->path_lists) > BACKUPS_UP_TO)
 		f->scarce = true;
 	if (err == -ENOSPC && a->backups > 0)
@@ -285,16 +295,16 @@ RUNS_ON(role_fib) apply(
 
 	nexthop_changed(f->config.nexthops, vrf, &view->prefix);
 	answer.count = 0;
-	answer.failed = false;
+	answer.blackhole = answer.failed = false;
 	want = WANT_NOTHING;
 	if (!has_own || !before_all(f, &own))
 		want = fib_feed_want(f, s, vrf, view, &answer);
-	if (has_own && (answer.count == 0 || !fib_feed_rib_wins(f, s, answer.peer, &own))) {
+	if (has_own && (!feed_answers(&answer) || !fib_feed_rib_wins(f, s, answer.peer, &own))) {
 		failed = set_own(f, vrf, &view->prefix, &own);
 		installed_check(f, vrf, view, true, failed);
 		return WANT_LIST;
 	}
-	if (answer.count > 0) {
+	if (feed_answers(&answer)) {
 		if (answer_list(f, &answer, &list) != 0) {
 			fib_feed_fail(f);
 			installed_check(f, vrf, view, true, true);
@@ -312,7 +322,7 @@ RUNS_ON(role_fib) apply(
 		journal_passed_over(s->journal, s->cursor, &newest);
 	}
 	failed |= want == WANT_LATER && answer.failed;
-	installed_check(f, vrf, view, answer.count > 0 || failed, failed);
+	installed_check(f, vrf, view, feed_answers(&answer) || failed, failed);
 	return want;
 }
 

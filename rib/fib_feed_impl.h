@@ -103,6 +103,7 @@ struct feed_answer {
 	unsigned count, backups; /* count: of both */
 	uint16_t port[PATHS_MAX]; /* of each */
 	struct peer_id peer; /* whose path is first */
+	bool blackhole; /* packets are dropped; count is 0 */
 	bool failed; /* none is left for want of ids or memory alone */
 };
 
@@ -211,6 +212,13 @@ static inline bool
 fib_feed_forwards(enum family family)
 {
 	return family == FAMILY_IPV4_UNICAST || family == FAMILY_IPV6_UNICAST;
+}
+
+/* There is an entry for the forwarding table. */
+static inline bool
+feed_answers(const struct feed_answer *a)
+{
+	return a->count > 0 || a->blackhole;
 }
 
 /* ---- fib_feed.c ---- */

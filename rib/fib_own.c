@@ -296,6 +296,17 @@ leads_somewhere(const struct fib_feed *f, const struct host_route *r)
 	return r->count == 0;
 }
 
+/* A next hop of the route resolves to a blackhole. */
+static bool
+drops(const struct host_route *r)
+{
+	for (unsigned i = 0; i < r->count; i++) {
+		if (r->hop[i].by != NULL && r->hop[i].by->up && r->hop[i].by->blackhole)
+			return true;
+	}
+	return r->count == 0;
+}
+
 /* The list for what the route leads by now; PATH_LIST_NONE: nothing. 0, -ENOMEM, -ENOSPC. */
 static int
 RUNS_ON(role_fib) route_list(struct fib_feed *f, struct host_route *r, struct path_list_id *out)
@@ -304,8 +315,6 @@ RUNS_ON(role_fib) route_list(struct fib_feed *f, struct host_route *r, struct pa
 	unsigned count = 0;
 
 	out->v = PATH_LIST_NONE;
-	if (r->count == 0)
-		return path_list_get(f->path_lists, PATH_LIST_BLACKHOLE, PORT_NONE, NULL, 0, out);
 	for (unsigned i = 0; i < r->count; i++) {
 		if (!on_link(&r->hop[i]) && !host_hop_paths(f, r, &r->hop[i], path, &count))
 			return -ENOSPC;
@@ -318,7 +327,8 @@ RUNS_ON(role_fib) route_list(struct fib_feed *f, struct host_route *r, struct pa
 			return path_list_get(
 				f->path_lists, PATH_LIST_GLEAN, r->hop[i].key.port, NULL, 0, out);
 	}
-	return 0;
+	return drops(r) ? path_list_get(f->path_lists, PATH_LIST_BLACKHOLE, PORT_NONE, NULL, 0, out)
+			: 0;
 }
 
 /* Does it lead elsewhere than before? Then its prefix is weighed anew. */
@@ -590,7 +600,9 @@ host_route(const struct fib_feed *f, struct vrf_id vrf, const struct ip_addr *ad
 		if (r == NULL)
 			continue;
 		*out = (struct nexthop_route){
-			.prefix = p, .metric = r->metric, .dead = r->count == 0, .count = r->count};
+			.prefix = p, .metric = r->metric, .count = r->count};
+		out->blackhole = r->count == 0 && r->source == SOURCE_STATIC;
+		out->dead = r->count == 0 && !out->blackhole;
 		for (unsigned i = 0; i < r->count; i++) {
 			out->via[i].addr = r->hop[i].key.addr;
 			out->via[i].port = r->hop[i].key.port;

@@ -76,7 +76,7 @@ struct nexthop_table {
 
 /* What resolve() finds. */
 struct resolution {
-	bool up, connected;
+	bool up, connected, blackhole;
 	unsigned depth, direct_count, on_count;
 	uint32_t metric;
 	struct nexthop_direct direct[PATHS_MAX];
@@ -417,6 +417,7 @@ RUNS_ON(role_fib)
 	struct nexthop *n = nexthop_find(t, vrf, addr);
 	uint16_t port;
 
+	r->blackhole |= addr_is_discard(addr) || (n != NULL && n->up && n->blackhole);
 	if (n == NULL) { /* nobody asked for it */
 		if (nexthop_port(t, vrf, addr, &port) == 0)
 			direct_add(r, addr, port);
@@ -433,7 +434,7 @@ RUNS_ON(role_fib)
 		direct_add(r, &n->direct[i].addr, n->direct[i].port);
 }
 
-/* False: it leads nowhere, or back. */
+/* False: it leads nowhere, or back. A route with both blackholes and reachable next hops uses the reachable ones. */
 static bool
 RUNS_ON(role_fib)
 	flatten(const struct nexthop_table *t, struct vrf_id vrf, const struct ip_addr *addr,
@@ -442,6 +443,7 @@ RUNS_ON(role_fib)
 	r->metric = route->metric;
 	r->depth = 1;
 	r->direct_count = r->on_count = 0;
+	r->blackhole = route->blackhole;
 	for (unsigned i = 0; i < route->count; i++) {
 		const struct ip_addr *via = &route->via[i].addr;
 		uint16_t port = route->via[i].port;
@@ -451,11 +453,12 @@ RUNS_ON(role_fib)
 		else if (nexthop_port_up(t, port))
 			direct_add(r, via->afi != AFI_NONE ? via : addr, port);
 	}
-	return r->direct_count > 0;
+	r->blackhole = r->blackhole && r->direct_count == 0;
+	return r->direct_count > 0 || r->blackhole;
 }
 
 static void
-RUNS_ON(role_fib) resolve(const struct nexthop_table *t, struct vrf_id vrf,
+RUNS_ON(role_fib) resolve_way(const struct nexthop_table *t, struct vrf_id vrf,
 	const struct ip_addr *addr, const struct nexthop *self, struct resolution *r)
 {
 	const struct connected *c = NULL;
@@ -464,6 +467,10 @@ RUNS_ON(role_fib) resolve(const struct nexthop_table *t, struct vrf_id vrf,
 	uint16_t port;
 
 	*r = (struct resolution){0};
+	if (addr_is_discard(addr)) {
+		r->up = r->blackhole = true;
+		return;
+	}
 	if (is_local(t, vrf, addr))
 		return;
 	if (addr_is_link_local(addr)) {
@@ -491,6 +498,16 @@ RUNS_ON(role_fib) resolve(const struct nexthop_table *t, struct vrf_id vrf,
 	direct_add(r, addr, c->port);
 }
 
+/* A blackhole drops packets here, so a single-hop external peer may name it like a neighbour on its subnet. */
+static void
+RUNS_ON(role_fib) resolve(const struct nexthop_table *t, struct vrf_id vrf,
+	const struct ip_addr *addr, const struct nexthop *self, struct resolution *r)
+{
+	resolve_way(t, vrf, addr, self, r);
+	r->blackhole = r->blackhole && r->up;
+	r->connected = r->connected || r->blackhole;
+}
+
 static bool
 directs_equal(const struct nexthop *n, const struct resolution *r)
 {
@@ -510,7 +527,7 @@ ons_equal(const struct nexthop *n, const struct resolution *r)
 static uint64_t
 digest(const struct nexthop *n)
 {
-	uint64_t h = n->direct_count;
+	uint64_t h = n->direct_count + (n->blackhole ? UINT64_C(1) << 32 : 0);
 
 	for (unsigned i = 0; i < n->direct_count; i++) {
 		const struct nexthop_direct *d = &n->direct[i];
@@ -594,12 +611,14 @@ RUNS_ON(role_fib) update(struct nexthop_table *t, struct nexthop *n)
 	bool same, far_same;
 
 	resolve(t, n->last.vrf, &n->last.addr, n, &r);
-	same = n->up == r.up && directs_equal(n, &r);
+	same = n->up == r.up && n->blackhole == r.blackhole && directs_equal(n, &r);
 	far_same = same && n->depth == r.depth && n->metric == r.metric;
+	n->blackhole = r.blackhole; /* part of the digest */
 	if ((!ons_equal(n, &r) && ons_store(t, n, &r) != 0) ||
 		(!same && directs_store(t, n, &r) != 0)) {
 		/* as if there were no way; the next change tries again */
 		r = (struct resolution){0};
+		n->blackhole = false;
 		(void)ons_store(t, n, &r);
 		(void)directs_store(t, n, &r);
 		same = far_same = false;
@@ -680,7 +699,7 @@ nexthop_unref(struct nexthop_table *t, struct nexthop *n)
 
 	if (--n->refs > 0)
 		return;
-	n->up = false;
+	n->up = n->blackhole = false;
 	(void)directs_store(t, n, &none); /* less: that cannot fail */
 	if (t->feed.changed != NULL)
 		t->feed.changed(t->feed.ctx, n);

@@ -4,7 +4,8 @@
  *
  * An address on a connected subnet, or a link-local one on its zone (RFC 4007 6), is directly reachable there. Any other, and one for which
  * the host has a longer route of its own, takes the longest route that covers it (static, kernel's, BGP's) and shares what that leads to: so
- * a path list of a recursive next hop has only directly reachable ones. A route is passed over when it leads by the next hop itself (also
+ * a path list of a recursive next hop has only directly reachable ones. `discard` (lpm/prefix.h), and an address whose longest route is a static
+ * blackhole, or a route by such a next hop, is up with no directly reachable address: packets are dropped. A route is passed over when it leads by the next hop itself (also
  * round several corners), or over more than NEXTHOP_DEPTH_MAX routes; then a shorter one decides. No default route, unless it may.
  *
  * Writer: the fib thread. Shards hear of every change by a message; they hold no pointer into this table. Changes are noted by prefix
@@ -28,7 +29,8 @@ struct nexthop_route {
 	struct prefix prefix;
 	uint32_t metric; /* the kernel's; 0 for static ones */
 	bool bgp; /* its metric is that of its own next hop */
-	bool dead; /* a blackhole: resolves nothing, and nothing shorter does either */
+	bool dead; /* the kernel's blackhole: resolves nothing, and no shorter route does */
+	bool blackhole; /* a static one: resolves, packets are dropped */
 	unsigned count;
 	struct {
 		struct ip_addr addr; /* AFI_NONE: the destination itself is on `port` */

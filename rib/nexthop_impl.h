@@ -19,6 +19,7 @@ struct nexthop {
 	unsigned watchers; /* shards that asked */
 	unsigned refs; /* these, the host's routes by it, and next hops that rest on it */
 	bool up, connected;
+	bool blackhole; /* while up: packets are dropped, direct_count is 0 */
 	uint8_t depth; /* routes between it and what is directly reachable */
 	uint8_t direct_count, on_count;
 	uint32_t metric;

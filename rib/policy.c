@@ -332,7 +332,7 @@ next_hop_match(const struct policy_eval *e, unsigned list)
 {
 	const struct ip_addr *next_hop = attr_next_hop(e->attrs);
 
-	if (next_hop->afi == AFI_NONE)
+	if (next_hop->afi == AFI_NONE || addr_is_discard(next_hop))
 		return false;
 	struct prefix host = prefix_from_addr(next_hop, (uint8_t)prefix_max_len(next_hop->afi));
 	return policy_prefix_list_match(e->policy->prefix_lists[list], &host);

@@ -388,6 +388,8 @@ preview_next_hop(const struct shard *s, const struct preview_question *q)
 
 	if (!shard_peer_peek(s, q->peer, &peer))
 		return (struct preview_answer){0};
+	if (addr_is_discard(&q->next_hop))
+		return (struct preview_answer){.known = true, .eligible = true};
 	n = next_hop_find(s, peer.vrf, &q->next_hop);
 	if (n == NULL)
 		return (struct preview_answer){.eligible = true};

@@ -647,7 +647,7 @@ test_policy_faults(void **state)
 		"/route_policies/0/nodes/0/set/local_pref", "-1 is not from 0 to 4294967295");
 	assert_only_fault(
 		POLICY("{'seq': 1, 'action': 'permit', 'set': {'next_hop': '192.0.2.300'}}"),
-		"/route_policies/0/nodes/0/set/next_hop", "\"192.0.2.300\" is not an IP address");
+		"/route_policies/0/nodes/0/set/next_hop", "\"192.0.2.300\" is not an IP address, and not \"discard\"");
 	assert_only_fault(POLICY("{'seq': 1, 'action': 'permit', 'set': {'communities': {'add': "
 				 "['1:2', 'x']}}}"),
 		"/route_policies/0/nodes/0/set/communities/add/1", "\"x\" is not a community");
@@ -897,7 +897,11 @@ test_three_kinds(void **state)
 		"'match': "
 		"{'community_list': 'c', 'large_community_list': 'l', 'ext_community_list': 'e'},"
 		"  'set': {'ext_communities': {'remove': ['rt:64512:9'], 'add': ['soo:1:2']}, "
-		"'large_communities': {'add': ['7:7:7']}, 'next_hop': '2001:db8::1'}}]}]}");
+		"'large_communities': {'add': ['7:7:7']}, 'next_hop': '2001:db8::1'}}]},"
+		" {'name': 'd', 'nodes': [{'seq': 1, 'action': 'permit', 'set': {'next_hop': "
+		"'discard'}}]}]}");
+	char text[ADDR_TEXT_MAX];
+	struct ip_addr addr;
 	alignas(struct attr_set) uint8_t room[sizeof(struct attr_set) + 64] = {0};
 	struct attr_set *a = (struct attr_set *)room;
 
@@ -918,6 +922,15 @@ test_three_kinds(void **state)
 	assert_memory_equal(attr_ext_communities(v.attrs), "\0\3\0\1\0\0\0\2", 8);
 	assert_int_equal(v.attrs->large_community_count, 2);
 	assert_int_equal(v.attrs->next_hop.afi, AFI_IPV6);
+	assert_false(addr_is_discard(&v.attrs->next_hop));
+	/* a peer's 100:: is an address, and no text but the policy's means `discard` */
+	assert_int_equal(policy_eval_begin(e, policy_set_find(s, "d"), a, &context), 0);
+	assert_int_equal(policy_eval_prefix(e, &prefix, &v), 0);
+	assert_true(addr_is_discard(&v.attrs->next_hop));
+	assert_string_equal(addr_format(&v.attrs->next_hop, text), "discard");
+	assert_int_equal(addr_parse("discard", &addr), -EINVAL);
+	assert_int_equal(addr_parse("100::", &addr), 0);
+	assert_false(addr_is_discard(&addr));
 	/* without any one of them */
 	for (unsigned byte = 0; byte < 3; byte++) {
 		static const unsigned last[] = {3, 11, 23};

@@ -453,13 +453,100 @@ test_static_by_static(void **state)
 		fib_feed_route(r.feed, VRF_DEFAULT, &p, SOURCE_STATIC, NULL, 0, 0, true), 0);
 	feed_rig_settle(&r);
 	assert_int_equal(list_of("10.7.0.1")->kind, PATH_LIST_BLACKHOLE);
-	assert_null(list_of(FAR_OFF));
+	assert_int_equal(list_of(FAR_OFF)->kind, PATH_LIST_BLACKHOLE);
 	/* directly on a link, as `ip route add 10.7.0.0/16 dev east` has it */
 	route(SOURCE_KERNEL, "10.8.0.0/16", NULL, 1, 0, true);
 	assert_int_equal(list_of("10.8.0.1")->kind, PATH_LIST_GLEAN);
 	assert_int_equal(feed_rig_audit(&r), 0);
 	assert_int_equal(
 		fib_feed_route(r.feed, VRF_DEFAULT, &p, SOURCE_KERNEL, NULL, 0, 0, false), -ENOENT);
+}
+
+static void
+set_blackhole(const char *prefix, bool present)
+{
+	struct prefix p = text_prefix(prefix);
+
+	assert_int_equal(
+		fib_feed_route(r.feed, VRF_DEFAULT, &p, SOURCE_STATIC, NULL, 0, 0, present), 0);
+	feed_rig_settle(&r);
+}
+
+/*
+ * A next hop behind a static blackhole, directly or by a static or BGP route, is up, so the path may be best; packets are dropped. A next
+ * hop that is reachable otherwise is not affected, and a blackhole is no backup.
+ */
+static void
+test_blackhole_next_hops(void **state)
+{
+	static const struct {
+		const char *blackhole, *hop, *prefix, *addr, *further, *further_addr, *by;
+	} family[] = {
+		{"10.66.0.1/32", "10.66.0.1", "10.5.0.0/16", FAR_OFF, "10.6.0.0/16", "10.6.1.1",
+			"10.5.0.1"},
+		{"2001:db8:66::1/128", "2001:db8:66::1", "2001:db8:5::/48", "2001:db8:5::1",
+			"2001:db8:6::/48", "2001:db8:6::1", "2001:db8:5::2"},
+	};
+
+	(void)state;
+	for (unsigned i = 0; i < 2; i++) {
+		feed_rig_announce_text(&r, 1, family[i].prefix, family[i].hop, 200);
+		feed_rig_announce_text(&r, 2, family[i].further, family[i].by, 200);
+		feed_rig_settle(&r);
+		assert_false(told(family[i].hop).up);
+		assert_null(list_of(family[i].addr));
+		set_blackhole(family[i].blackhole, true);
+		assert_true(told(family[i].hop).up);
+		assert_true(told(family[i].hop).connected); /* good for a single-hop peer */
+		assert_int_equal(list_of(family[i].addr)->kind, PATH_LIST_BLACKHOLE);
+		assert_true(told(family[i].by).up);
+		assert_int_equal(list_of(family[i].further_addr)->kind, PATH_LIST_BLACKHOLE);
+		assert_int_equal(feed_rig_audit(&r), 0);
+		set_blackhole(family[i].blackhole, false);
+		assert_false(told(family[i].hop).up);
+		assert_null(list_of(family[i].addr));
+		assert_null(list_of(family[i].further_addr));
+		assert_int_equal(feed_rig_audit(&r), 0);
+	}
+	/* from a blackhole to a way and back: the change reaches all prefixes */
+	set_blackhole("10.66.0.1/32", true);
+	assert_int_equal(list_of(FAR_OFF)->kind, PATH_LIST_BLACKHOLE);
+	route(SOURCE_STATIC, "10.66.0.1/32", "192.0.2.1", PORT_NONE, 0, true);
+	assert_paths(FAR_OFF, 1, 0);
+	assert_int_equal(sent_to(FAR_OFF), 1);
+	assert_int_equal(sent_to("10.6.1.1"), 1);
+	set_blackhole("10.66.0.1/32", true);
+	assert_int_equal(list_of(FAR_OFF)->kind, PATH_LIST_BLACKHOLE);
+	assert_int_equal(list_of("10.6.1.1")->kind, PATH_LIST_BLACKHOLE);
+	/* a better path forwards, with no backup */
+	feed_rig_announce_text(&r, 3, "10.5.0.0/16", "192.0.2.1", 300);
+	feed_rig_settle(&r);
+	assert_paths(FAR_OFF, 1, 0);
+	assert_int_equal(feed_rig_audit(&r), 0);
+}
+
+/* The next hop `discard`: up at once, whatever routes there are. */
+static void
+test_discard(void **state)
+{
+	(void)state;
+	feed_rig_announce_text(&r, 1, "10.5.0.0/16", "192.0.2.1", 100);
+	feed_rig_announce_text(&r, 2, "10.5.1.1/32", "discard", 100);
+	feed_rig_announce_text(&r, 1, "10.6.0.0/16", "10.5.1.1", 100);
+	feed_rig_announce_text(&r, 2, "2001:db8:5::1/128", "discard", 100);
+	feed_rig_settle(&r);
+	assert_true(told("discard").up);
+	assert_true(told("discard").connected);
+	assert_int_equal(list_of("10.5.1.1")->kind, PATH_LIST_BLACKHOLE);
+	assert_int_equal(sent_to("10.5.1.2"), 1);
+	assert_int_equal(list_of("10.6.0.1")->kind, PATH_LIST_BLACKHOLE);
+	assert_int_equal(list_of("2001:db8:5::1")->kind, PATH_LIST_BLACKHOLE);
+	assert_int_equal(feed_rig_audit(&r), 0);
+	feed_rig_withdraw_text(&r, 2, "10.5.1.1/32");
+	feed_rig_settle(&r);
+	assert_int_equal(sent_to("10.5.1.1"), 1);
+	assert_int_equal(sent_to("10.6.0.1"), 1);
+	assert_int_equal(feed_rig_audit(&r), 0);
 }
 
 /* What nobody uses is let go of, and asked for again. */
@@ -678,6 +765,8 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_longer_than_a_subnet, begin, end),
 		cmocka_unit_test_setup_teardown(test_preference, begin, end),
 		cmocka_unit_test_setup_teardown(test_static_by_static, begin, end),
+		cmocka_unit_test_setup_teardown(test_blackhole_next_hops, begin, end),
+		cmocka_unit_test_setup_teardown(test_discard, begin, end),
 		cmocka_unit_test_setup_teardown(test_unwatch, begin, end),
 		cmocka_unit_test_setup_teardown(test_untracked, begin, end),
 		cmocka_unit_test(test_random_recursion),
