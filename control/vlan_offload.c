@@ -399,7 +399,7 @@ netns_find(struct mnl_socket *s, int32_t id, char *name, size_t size)
 		if (e->d_name[0] == '.' || strlen(e->d_name) >= size ||
 			strchr(e->d_name, ' ') != NULL || netns_id(s, e->d_name) != id)
 			continue;
-		(void)snprintf(name, size, "%s", e->d_name);
+		memcpy(name, e->d_name, strlen(e->d_name) + 1);
 		rc = 0;
 	}
 	if (d != NULL)
