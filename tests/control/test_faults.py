@@ -66,6 +66,11 @@ class Faults(KeelTest):
             ("ipv4-unicast", "treat-as-withdraw", "as-path is missing", 1, whole(bodies[1])),
             ("ipv4-unicast", "treat-as-withdraw", "communities: length 3, expected a multiple of 4, at least 4", 2, whole(bodies[2]))])
         self.assertTrue(all(before - 1 < f["time"] < time.time() + 1 for f in faults), faults)
+        counters = {"malformed-origin": 3, "malformed-as-path": 1, "malformed-communities": 2}
+        self.wait("the counters", lambda: self.keel.peer()["families"]["ipv4-unicast"]["refused"] == counters)
+        out = self.keelctl("show", "bgp", "peer", THEM)
+        shown = re.search(r"(?m)^    Refused        (.*\n(?:                   .*\n)*)", out).group(1)
+        self.assertEqual({line.split()[1]: int(line.split()[0]) for line in shown.splitlines()}, counters)
         log = self.keel.logged()
         self.assertRegex(log, r'update-error peer=192\.0\.2\.2 vrf=default family=ipv4-unicast prefix=10\.1\.0\.0/16 prefixes=3 '
                               r'treatment=treat-as-withdraw reason="origin: value 9, expected 0, 1 or 2"')
