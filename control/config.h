@@ -151,6 +151,8 @@ struct config {
 	uint8_t preference[SOURCE_COUNT]; /* lower wins; contract section 2 */
 	uint32_t policy_change_delay_s, policy_change_max_delay_s;
 	struct policy_set *policies; /* control/policy_compile.h */
+	uint32_t *peer_index; /* while peers are read: their index + 1 by address; then NULL */
+	uint32_t peer_index_mask;
 	json_t *merged; /* peers after inheritance, as documents: what the strings above point into; index as `peers` */
 };
 

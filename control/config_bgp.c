@@ -436,22 +436,39 @@ finish_peer(const struct config *config, struct config_peer *p)
 	p->external = p->asn != config->asn;
 }
 
+/* The first peer of that VRF and address, which is `p` itself when it is new. */
+static const struct config_peer *
+first_of_address(struct config *config, const struct config_peer *p)
+{
+	for (uint32_t i = (uint32_t)addr_hash(&p->addr, p->vrf.v);; i++) {
+		uint32_t *at = &config->peer_index[i & config->peer_index_mask];
+		const struct config_peer *other;
+
+		if (*at == 0) {
+			*at = (uint32_t)(p - config->peers) + 1;
+			return p;
+		}
+		other = &config->peers[*at - 1];
+		if (other->vrf.v == p->vrf.v && addr_equal(&other->addr, &p->addr))
+			return other;
+	}
+}
+
 static void
-check_same_peer(struct check *c, const struct at *at, const struct config *config,
+check_same_peer(struct check *c, const struct at *at, struct config *config,
 	const struct config_peer *p)
 {
-	for (const struct config_peer *other = config->peers; p->addr.afi != AFI_NONE && other < p;
-		other++)
-		if (other->vrf.v == p->vrf.v && addr_equal(&other->addr, &p->addr)) {
-			struct at here = AT_KEY(at, "address");
-			config_fault(c, &here,
-				other->tcp_port == p->tcp_port
-					? "\"%s\" is the same peer as /bgp/peers/%td"
-					: "\"%s\" is the peer /bgp/peers/%td on another port, "
-					  "which is not supported in this version",
-				p->addr_text, other - config->peers);
-			return;
-		}
+	const struct config_peer *other =
+		p->addr.afi != AFI_NONE ? first_of_address(config, p) : p;
+	struct at here = AT_KEY(at, "address");
+
+	if (other != p)
+		config_fault(c, &here,
+			other->tcp_port == p->tcp_port
+				? "\"%s\" is the same peer as /bgp/peers/%td"
+				: "\"%s\" is the peer /bgp/peers/%td on another port, "
+				  "which is not supported in this version",
+			p->addr_text, other - config->peers);
 }
 
 static void
@@ -488,13 +505,21 @@ take_peers(CONFIG_TAKE_ARGS)
 {
 	struct config *config = out;
 
+	uint32_t places = 2;
+
 	(void)key;
+	while (places < 2 * json_array_size(value))
+		places *= 2;
 	config->peers = calloc(json_array_size(value) + 1, sizeof(*config->peers));
 	config->merged = json_array();
-	if (!config->peers || !config->merged)
+	config->peer_index = calloc(places, sizeof(*config->peer_index));
+	config->peer_index_mask = places - 1;
+	if (!config->peers || !config->merged || !config->peer_index)
 		config_fault(c, at, "out of memory");
 	else
 		config_take_each(c, at, value, take_peer, config);
+	free(config->peer_index);
+	config->peer_index = NULL;
 }
 
 static void
