@@ -16,12 +16,14 @@
 
 __extension__ typedef unsigned __int128 hash_u128;
 
+#define HASH_HEAD 256 /* bytes; most attribute sets have fewer */
+
 struct hash_key {
 	hash_u128 factor[3], offset; /* hash_words(), first step */
 	hash_u128 last_factor, last_offset; /* hash_words(), second step */
-	uint64_t sip[2]; /* hash_bytes() */
+	uint64_t head[HASH_HEAD / 8], sip[2]; /* hash_bytes() */
 };
-static_assert(sizeof(struct hash_key) == 112, "no padding: drawn as bytes");
+static_assert(sizeof(struct hash_key) == 112 + HASH_HEAD, "no padding: drawn as bytes");
 
 extern struct hash_key hash_key; /* for the functions below only */
 
@@ -59,8 +61,13 @@ hash_word(uint64_t x)
 	return hash_finish(hash_key.factor[0] * x + hash_key.offset);
 }
 
-/* SipHash-1-3 of `size` bytes (Aumasson, Bernstein 2012). */
+/*
+ * Hash of `size` bytes. NH (Black, Halevi, Krawczyk, Krovetz, Rogaway 1999, "UMAC") of the first HASH_HEAD bytes, and SipHash-1-3
+ * (Aumasson, Bernstein 2012) of the rest, or the size, go into hash_words(). Two different inputs agree in NH with probability 2^-64.
+ */
 uint64_t hash_bytes(const void *bytes, size_t size);
+/* The part for long inputs alone. */
+uint64_t hash_sip(const void *bytes, size_t size);
 
 /*
  * Length of the searches in one table: entries passed before the search ended. The table's owner writes, any thread reads. With a

@@ -23,7 +23,7 @@ key_random(struct rng *r)
 
 /* Reference vectors: key 00 01 ... 0f, message 00 01 ... */
 static void
-bytes_are_siphash_1_3(void **state)
+long_inputs_use_siphash_1_3(void **state)
 {
 	static const struct {
 		size_t len;
@@ -40,7 +40,7 @@ bytes_are_siphash_1_3(void **state)
 	for (unsigned i = 0; i < sizeof(message); i++)
 		message[i] = (uint8_t)i;
 	for (unsigned i = 0; i < sizeof(vectors) / sizeof(vectors[0]); i++)
-		assert_int_equal(hash_bytes(message, vectors[i].len), vectors[i].hash);
+		assert_int_equal(hash_sip(message, vectors[i].len), vectors[i].hash);
 	hash_key_set(&before);
 }
 
@@ -100,13 +100,70 @@ collisions_depend_on_the_key(void **state)
 	hash_key_set(&before);
 }
 
+/*
+ * The same of byte strings: one bit differs, at the begin, in the middle, at the end, of sizes around the steps of hash_bytes(). And of
+ * strings of zeros that differ in size alone.
+ */
+static void
+collisions_of_bytes_depend_on_the_key(void **state)
+{
+	static const size_t sizes[] = {1, 15, 16, 17, 92, 160, 255, 256, 257, 300};
+	struct hash_key before = hash_key;
+	struct rng r = rng_seeded(2);
+	uint8_t a[301], b[301];
+
+	(void)state;
+	for (unsigned i = 0; i < 4 * sizeof(sizes) / sizeof(sizes[0]); i++) {
+		size_t size = sizes[i / 4], at = i % 4 == 0 ? 0 : i % 4 == 1 ? size / 2 : size - 1;
+		size_t b_size = i % 4 == 3 ? size + 1 : size;
+		unsigned low = 0;
+
+		memset(a, 0, sizeof(a));
+		memset(b, 0, sizeof(b));
+		if (b_size == size)
+			b[at] = 0x80;
+		for (unsigned k = 0; k < KEYS / 10; k++) {
+			struct hash_key key = key_random(&r);
+
+			hash_key_set(&key);
+			low += ((hash_bytes(a, size) ^ hash_bytes(b, b_size)) & 127) == 0;
+		}
+		/* 156 expected of 20,000, 7 standard deviations */
+		assert_in_range(low, 69, 243);
+	}
+	hash_key_set(&before);
+}
+
+/* Each byte counts, and nothing behind the end. */
+static void
+all_bytes_are_hashed(void **state)
+{
+	uint8_t message[320] = {0};
+
+	(void)state;
+	for (size_t size = 0; size < 300; size++) {
+		uint64_t h = hash_bytes(message, size);
+
+		message[size] = 1;
+		assert_int_equal(hash_bytes(message, size), h);
+		message[size] = 0;
+		for (size_t i = 0; i < size; i++) {
+			message[i] = 1;
+			assert_true(hash_bytes(message, size) != h);
+			message[i] = 0;
+		}
+	}
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(bytes_are_siphash_1_3),
+		cmocka_unit_test(long_inputs_use_siphash_1_3),
 		cmocka_unit_test(drawn_keys_differ_in_each_word),
 		cmocka_unit_test(collisions_depend_on_the_key),
+		cmocka_unit_test(collisions_of_bytes_depend_on_the_key),
+		cmocka_unit_test(all_bytes_are_hashed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
