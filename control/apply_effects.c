@@ -99,13 +99,21 @@ cluster_same(const struct change *c)
 	return c->is->external || c->old->cluster_id == c->next->cluster_id;
 }
 
+/* What is judged before a route is kept: a replay can't show another result. */
+static bool
+received_rules_same(const struct change *c)
+{
+	return (!c->is->external || c->was->enforce_first_as == c->is->enforce_first_as) &&
+	       c->was->max_as_path_length == c->is->max_as_path_length;
+}
+
 static bool
 import_rules_same(const struct change *c, unsigned f)
 {
 	const struct config_family *a = &c->was->families[f], *b = &c->is->families[f];
 
 	return policy_same(c->old, c->next, a->import_policy, b->import_policy) &&
-	       a->allow_as_in == b->allow_as_in && cluster_same(c);
+	       a->allow_as_in == b->allow_as_in && cluster_same(c) && received_rules_same(c);
 }
 
 /* What of a family's keys, beside the policy, decides what is sent. */
@@ -160,7 +168,8 @@ static struct part
 plan_import(const struct change *c, unsigned f)
 {
 	const char *idle = apply_not_in_use(&c->view, (enum family)f);
-	bool replay = replays(c, f, idle);
+	bool fills = keep_begins(c, f) || (c->is->families[f].keep_all_routes && !received_rules_same(c));
+	bool replay = !(fills && c->view.route_refresh.negotiated) && replays(c, f, idle);
 	/* an earlier change's, which could not be had later */
 	bool last = replay && !c->is->families[f].keep_all_routes &&
 		    apply_import_waits(c->id, (enum family)f);
@@ -173,7 +182,7 @@ plan_import(const struct change *c, unsigned f)
 		return (struct part){EFFECT_NONE, idle};
 	if (!c->view.route_refresh.negotiated)
 		return (struct part){EFFECT_NOT_APPLIED, "no-route-refresh"};
-	return (struct part){keep_begins(c, f) ? EFFECT_FILL : EFFECT_REFRESH, NULL};
+	return (struct part){fills ? EFFECT_FILL : EFFECT_REFRESH, NULL};
 }
 
 static struct part
@@ -338,7 +347,7 @@ untouched(const struct change *c, const struct session_policies *want)
 {
 	const struct applied *a = &apply.applied[c->id.v];
 
-	if (c->was->dynamic || c->is->dynamic || !cluster_same(c) ||
+	if (c->was->dynamic || c->is->dynamic || !cluster_same(c) || !received_rules_same(c) ||
 		!json_equal(json_array_get(c->old->merged, (size_t)(c->was - c->old->peers)),
 			json_array_get(c->next->merged, (size_t)(c->is - c->next->peers))))
 		return false;

@@ -3,6 +3,7 @@
 
 #include "control/bgp_attr_impl.h"
 #include "control/bgp_msg.h"
+#include "rib/refused.h"
 
 struct decode;
 
@@ -34,6 +35,7 @@ struct decode {
 	bool reachable; /* something is announced, be it of a family that we do not have */
 	bool broken; /* the list could not be read to its end */
 	uint8_t attr_count; /* 2: or more */
+	uint8_t refused; /* for bgp_error.refused of the attribute at hand */
 	const struct attribute *row; /* of the attribute at hand */
 	struct rd as_path, as4_path;
 	struct rd communities, ext_communities, large_communities, cluster_list;
@@ -58,10 +60,12 @@ fail(struct decode *d, enum bgp_severity severity, uint8_t subcode, uint8_t type
 		.code = ERR_UPDATE,
 		.subcode = subcode,
 		.attribute = type,
+		.refused = d->refused,
 		.data_len = (uint16_t)(end - data),
 		.data = data,
 	};
 
+	d->refused = REFUSED_NOT;
 	d->u->error = bgp_error_stronger(d->u->error, e);
 }
 
@@ -82,11 +86,11 @@ decode_origin(struct decode *d, struct rd v)
 	return d->a->origin <= ORIGIN_INCOMPLETE ? 0 : UPDATE_INVALID_ORIGIN;
 }
 
-/* RFC 7606 7.2, RFC 7607 2. `*kinds`: a bit for each segment type met. */
+/* RFC 7606 7.2, RFC 7607 2. `*kinds`: a bit for each segment type met. `*numbers`: how many AS numbers there are. */
 static bool
-segments_check(struct rd v, bool as4, unsigned *kinds)
+segments_check(struct rd v, bool as4, unsigned *kinds, unsigned *numbers)
 {
-	*kinds = 0;
+	*kinds = *numbers = 0;
 	while (rd_left(&v) > 0) {
 		uint8_t type = rd_u8(&v);
 		unsigned count = rd_u8(&v);
@@ -95,6 +99,7 @@ segments_check(struct rd v, bool as4, unsigned *kinds)
 		if (!p || count == 0 || type < AS_SET || type > AS_CONFED_SET)
 			return false;
 		*kinds |= 1u << type;
+		*numbers += count;
 		for (; count > 0; count--) {
 			uint32_t asn = 0;
 
@@ -122,16 +127,23 @@ static uint8_t
 decode_as_path(struct decode *d, struct rd v)
 {
 	const struct bgp_update_options *o = d->o;
-	unsigned kinds;
+	unsigned kinds, numbers;
 
-	if (!segments_check(v, o->as4, &kinds))
+	if (!segments_check(v, o->as4, &kinds, &numbers))
 		return UPDATE_MALFORMED_AS_PATH;
 	/* RFC 5065 5 */
 	if (o->external && !o->confederation && (kinds & CONFED_SEGMENTS))
 		return UPDATE_MALFORMED_AS_PATH;
+	/* RFC 4271 6.3; an empty path begins with no AS */
 	if (o->enforce_first_as && o->external && !o->confederation && o->peer_as != 0 &&
-		!first_as_is(v, o->as4, o->peer_as))
+		!first_as_is(v, o->as4, o->peer_as)) {
+		d->refused = REFUSED_FIRST_AS;
 		return UPDATE_MALFORMED_AS_PATH;
+	}
+	if (o->max_as_path_length != 0 && numbers > o->max_as_path_length) {
+		d->refused = REFUSED_AS_PATH_LENGTH;
+		return UPDATE_MALFORMED_AS_PATH;
+	}
 	d->as_path = v;
 	return 0;
 }
@@ -140,9 +152,9 @@ decode_as_path(struct decode *d, struct rd v)
 static uint8_t
 decode_as4_path(struct decode *d, struct rd v)
 {
-	unsigned kinds;
+	unsigned kinds, numbers;
 
-	if (rd_left(&v) < 6 || !segments_check(v, true, &kinds))
+	if (rd_left(&v) < 6 || !segments_check(v, true, &kinds, &numbers))
 		return UPDATE_OPTIONAL_ATTRIBUTE;
 	d->as4_path = v;
 	/* "AS_CONFED_SEQUENCE and AS_CONFED_SET ... MUST be discarded": as4_path_merge() steps over them */

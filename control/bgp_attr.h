@@ -20,6 +20,7 @@ struct bgp_update_options {
 	bool external;      /* eBGP */
 	bool confederation; /* the peer is in our confederation: AS_CONFED segments are right there */
 	bool enforce_first_as; /* eBGP: the leftmost AS must be the peer's (RFC 4271 6.3, optional there) */
+	uint32_t max_as_path_length; /* AS numbers in AS_PATH, those of sets too; 0: any number */
 	uint32_t peer_as;   /* 0: any */
 	uint32_t local_id;  /* our BGP identifier and address, host order: a NEXT_HOP that is ours is wrong; 0: not checked */
 	uint8_t families;   /* bits by enum family, and NLRI_BIT_ of others: negotiated; so the sets below */

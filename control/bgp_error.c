@@ -5,6 +5,7 @@
 #include "control/bgp_attr.h"
 #include "control/bgp_attr_impl.h"
 #include "control/bgp_msg.h"
+#include "rib/refused.h"
 
 #include <arpa/inet.h>
 #include <stdio.h>
@@ -126,6 +127,20 @@ optional_text(const struct bgp_error *e, const char *name, char *buf, size_t siz
 }
 
 static void
+as_path_text(const struct bgp_error *e, const char *name, char *buf, size_t size)
+{
+	if (e->refused == REFUSED_FIRST_AS)
+		snprintf(buf, size, "%s does not begin with the AS number of the peer", name);
+	else if (e->refused == REFUSED_AS_PATH_LENGTH)
+		snprintf(buf, size, "%s has more AS numbers than max_as_path_length", name);
+	else
+		snprintf(buf, size,
+			"%s: malformed segment, AS number 0, or a segment that this peer must not "
+			"send",
+			name);
+}
+
+static void
 update_text(const struct bgp_error *e, char *buf, size_t size)
 {
 	const char *known = bgp_attr_name(e->attribute);
@@ -166,10 +181,7 @@ update_text(const struct bgp_error *e, char *buf, size_t size)
 			"a prefix is malformed: its length is above 32, or exceeds the message");
 		break;
 	case UPDATE_MALFORMED_AS_PATH:
-		snprintf(buf, size,
-			"%s: malformed segment, AS number 0, or a segment that this peer must not "
-			"send",
-			name);
+		as_path_text(e, name, buf, size);
 		break;
 	default:
 		snprintf(buf, size, "%s is malformed", name);

@@ -42,6 +42,7 @@ struct bgp_error {
 	uint8_t severity; /* enum bgp_severity */
 	uint8_t code, subcode; /* of the NOTIFICATION that a session reset sends */
 	uint8_t attribute; /* the type that it is about; 0: none */
+	uint8_t refused; /* enum refused_cause of a form that is right and a value that is not taken; 0: the attribute is malformed */
 	uint16_t data_len; /* of the NOTIFICATION's data, at `data` */
 	const uint8_t *data; /* lent: points into the message */
 };

@@ -624,6 +624,7 @@ config_defaults(struct config *config)
 	config->next_hop_tracking = true;
 	config->policy_change_max_delay_s = 30;
 	config->max_paths = 1;
+	config->max_as_path_length = 254;
 	config->listen_limit = 100;
 	config->preference[SOURCE_CONNECTED] = 0;
 	config->preference[SOURCE_STATIC] = 1;

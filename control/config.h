@@ -82,6 +82,8 @@ struct config_peer {
 		bool extended_next_hop; /* RFC 8950 */
 	} capabilities;
 	bool route_reflector_client; /* internal peers, RFC 4456 */
+	bool enforce_first_as; /* external peers, RFC 4271 6.3 */
+	uint32_t max_as_path_length; /* the router's */
 	struct config_timers timers;
 	struct config_family families[FAMILY_COUNT];
 };
@@ -140,6 +142,7 @@ struct config {
 	unsigned network_count;
 	bool next_hop_tracking, resolve_via_default;
 	unsigned max_paths;      /* 1 to PATHS_MAX */
+	uint32_t max_as_path_length;
 	uint32_t tombstones_max; /* 0: the shard's default */
 	uint32_t cluster_id;     /* host order; 0: the router id */
 	struct config_static *statics;

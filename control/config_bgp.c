@@ -271,6 +271,7 @@ take_group_name(CONFIG_TAKE_ARGS)
 		{"password", take_password, PEER(password)},                                       \
 		{"local_as", config_take_asn, PEER(local_as)},                                     \
 		{"route_reflector_client", config_take_bool, PEER(route_reflector_client)},        \
+		{"enforce_first_as", config_take_bool, PEER(enforce_first_as)},                    \
 	{                                                                                          \
 		"slow_peer", config_take_unsupported                                               \
 	}
@@ -297,6 +298,7 @@ peer_defaults(void)
 		.vrf = VRF_DEFAULT,
 		.vrf_name = "default",
 		.capabilities = {true, true, true, true, true},
+		.enforce_first_as = true,
 		.timers = {.hold_s = 90,
 			.connect_retry_s = 10,
 			.idle_hold_s = 1,
@@ -699,6 +701,8 @@ static const struct config_key bgp_keys[] = {
 	{"next_hop_tracking", config_take_bool, offsetof(struct config, next_hop_tracking)},
 	{"resolve_via_default", config_take_bool, offsetof(struct config, resolve_via_default)},
 	{"max_paths", config_take_u32, offsetof(struct config, max_paths), 1, PATHS_MAX},
+	{"max_as_path_length", config_take_u32, offsetof(struct config, max_as_path_length), 1,
+		65535},
 	{"tombstones_max", config_take_u32, offsetof(struct config, tombstones_max), 1024,
 		1u << 30},
 	{"cluster_id", take_cluster_id, offsetof(struct config, cluster_id)},
@@ -713,6 +717,13 @@ static const struct config_key bgp_keys[] = {
 void
 config_take_bgp(CONFIG_TAKE_ARGS)
 {
+	struct config *config = out;
+
 	(void)key;
-	CONFIG_TAKE(c, at, value, bgp_keys, out);
+	CONFIG_TAKE(c, at, value, bgp_keys, config);
+	/* behind all keys, in whatever order they stand */
+	for (unsigned i = 0; i < config->peer_count; i++)
+		config->peers[i].max_as_path_length = config->max_as_path_length;
+	for (unsigned i = 0; i < config->range_count; i++)
+		config->ranges[i].peer.max_as_path_length = config->max_as_path_length;
 }

@@ -660,6 +660,8 @@ update_options(const struct connection *c)
 	return (struct bgp_update_options){
 		.as4 = c->n.as4,
 		.external = p->config.external,
+		.enforce_first_as = p->config.enforce_first_as,
+		.max_as_path_length = p->config.max_as_path_length,
 		.peer_as = c->open.asn,
 		.local_id = c->local_addr.afi == AFI_IPV4 ? addr_v4(&c->local_addr)
 							  : p->speaker->config.router_id,
@@ -675,8 +677,10 @@ update_options(const struct connection *c)
 static enum refused_cause
 update_refused(const struct bgp_update *u)
 {
-	return u->error.severity < TREAT_AS_WITHDRAW ? REFUSED_NOT
-						     : refused_malformed(u->error.attribute);
+	if (u->error.severity < TREAT_AS_WITHDRAW)
+		return REFUSED_NOT;
+	return u->error.refused != REFUSED_NOT ? (enum refused_cause)u->error.refused
+					       : refused_malformed(u->error.attribute);
 }
 
 /* Fields withdrawn, then announced; with TREAT_AS_WITHDRAW (RFC 7606 2) all of them withdrawn. */

@@ -59,7 +59,7 @@ def resident_bytes(process):
 
 
 def peer(addr, asn, policy=None, **more):
-    return {"address": addr, "asn": asn, "passive": True, "families": {V4: policy or ACCEPT}, **more}
+    return {"address": addr, "asn": asn, "passive": True, "enforce_first_as": False, "families": {V4: policy or ACCEPT}, **more}
 
 
 def addresses(first, count):

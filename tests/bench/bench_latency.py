@@ -29,7 +29,7 @@ def document(worker, control):
         "router": {"asn": 64512, "router_id": "198.18.0.1"},
         "dataplane": {"worker_cpus": [worker], "control_cpus": control, "memory_mb": 512},
         "ports": [{"name": n, "device": "net_af_xdp_%s,iface=%s" % (n, n), "addresses": ["198.18.%d.1/24" % net]} for n, net in PEERS],
-        "bgp": {"peers": [{"address": "198.18.%d.2" % net, "asn": 64600 + net, "passive": True,
+        "bgp": {"peers": [{"address": "198.18.%d.2" % net, "asn": 64600 + net, "passive": True, "enforce_first_as": False,
                            "families": {"ipv4-unicast": {"import_policy": "accept-all", "export_policy": "deny-all"}}} for _, net in PEERS]},
     }
 

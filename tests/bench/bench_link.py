@@ -17,7 +17,7 @@ def document(cpus):
         "router": {"asn": 64512, "router_id": "198.18.0.1"},
         "dataplane": {"worker_cpus": [cpus[-1]], "control_cpus": cpus[:-1] or cpus, "memory_mb": 1024},
         "ports": [{"name": n, "device": "net_af_xdp_%s,iface=%s" % (n, n), "addresses": ["198.18.%d.1/24" % net]} for n, net in LINKS],
-        "bgp": {"peers": [{"address": "198.18.%d.2" % net, "asn": 64600 + net,
+        "bgp": {"peers": [{"address": "198.18.%d.2" % net, "asn": 64600 + net, "enforce_first_as": False,
                            "families": {"ipv4-unicast": {"import_policy": "accept-all", "export_policy": "deny-all"}}} for _, net in LINKS]},
     }
 

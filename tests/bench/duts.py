@@ -140,7 +140,7 @@ class Keel(Dut):
         for d in documents(peers).values():
             for k in SECTIONS:
                 out[k] += [x for x in d[k] if x not in out[k]]
-        out["bgp"] = dict(self.document.get("bgp", {}), peers=[{"address": p.address, "asn": p.asn, "passive": True, "families": {
+        out["bgp"] = dict(self.document.get("bgp", {}), peers=[{"address": p.address, "asn": p.asn, "passive": True, "enforce_first_as": False, "families": {
             f: {"import_policy": self.word(p.imports), "export_policy": self.word(p.exports), "keep_all_routes": p.keep} for f in p.families}} for p in peers])
         return out
 

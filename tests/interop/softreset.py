@@ -96,7 +96,7 @@ def config(worker, control, keep, hold_s):
         return {f: {"import_policy": imports, "export_policy": exports, **keys} for f in both}
 
     def one(host, family, both):
-        return {"address": at(host, family), "asn": ASN[host], "families": families(both, "from-" + host, "to-" + host)}
+        return {"address": at(host, family), "asn": ASN[host], "enforce_first_as": False, "families": families(both, "from-" + host, "to-" + host)}
 
     timers = {"hold_s": hold_s}
     # FRR 8.4 without capabilities wants an AGGREGATOR of 8 octets from whoever announces the capability that it did not
@@ -116,8 +116,8 @@ def config(worker, control, keep, hold_s):
             "networks": [],
             "groups": [{"name": "transit", "families": families((V4, V6), "from-a", "to-transit", keep_all_routes=keep)}],
             "peers": [dict(p, timers=timers) for p in (
-                      {"address": at("a"), "asn": ASN["a"], "group": "transit"},
-                      {"address": at("b"), "asn": ASN["b"], "group": "transit", "families": {f: {"import_policy": "from-b"} for f in (V4, V6)}},
+                      {"address": at("a"), "asn": ASN["a"], "enforce_first_as": False, "group": "transit"},
+                      {"address": at("b"), "asn": ASN["b"], "enforce_first_as": False, "group": "transit", "families": {f: {"import_policy": "from-b"} for f in (V4, V6)}},
                       one("f", V4, (V4, V6)), one("f", V6, (V6,)), plain, one("i", V4, (V4,)), one("i", V6, (V6,)))]},
     }
 

@@ -30,7 +30,7 @@ FENCE_EVERY = 4000000000  # one prefix only
 
 def config(worker, control):
     def neighbour(address, asn):
-        return {"address": address, "asn": asn, "passive": True, "families": {V4: {"import_policy": "accept-all", "export_policy": "deny-all"}}}
+        return {"address": address, "asn": asn, "passive": True, "enforce_first_as": False, "families": {V4: {"import_policy": "accept-all", "export_policy": "deny-all"}}}
 
     return {
         "router": {"asn": 64512, "router_id": "198.18.0.1"},

@@ -44,7 +44,7 @@ def lab(how, out):
             "dataplane": {"worker_cpus": [worker], "control_cpus": others, "memory_mb": 512},
             "ports": [{"name": n, "device": "net_af_xdp_%s,iface=%s" % (n, n), "addresses": [a]}
                       for n, a in (("upa", "198.18.1.1/24"), ("upb", "198.18.2.1/24"))],
-            "bgp": {"peers": [dict(policies, address="198.18.1.2", asn=64601), dict(policies, address="198.18.2.2", asn=64602)]}}, KEELD)
+            "bgp": {"peers": [dict(policies, address="198.18.1.2", asn=64601), dict(policies, address="198.18.2.2", asn=64602, enforce_first_as=False)]}}, KEELD)
         lab.spawn("feed", "fa", [FEED, "--count", "2000", "--connect", "198.18.2.1", "--source", "198.18.2.2", "--asn", "64602", "--peer-asn", "64512"],
                   lines=True)
         lab.spawn("outside", None, ["sleep", "1000"])

@@ -26,7 +26,7 @@ def test(checks):
         _, rpc = lab.keeld("rt", {
             "router": {"asn": 64512, "router_id": "198.18.1.1"},
             "route_policies": [{"name": "in", "nodes": [{"seq": 10, "action": "permit", "match": {}, "set": {"local_pref": 100}}]}],
-            "bgp": {"peers": [{"address": "198.18.1.2", "asn": 64601, "families": {V4: {"import_policy": "in", "export_policy": "deny-all"}}}]},
+            "bgp": {"peers": [{"address": "198.18.1.2", "asn": 64601, "enforce_first_as": False, "families": {V4: {"import_policy": "in", "export_policy": "deny-all"}}}]},
         }, KEELD, args=["--no-dataplane"])
         feed = lab.spawn("feed", "f", [FEED, "--count", str(PREFIXES), "--connect", "198.18.1.1", "--source", "198.18.1.2", "--asn", "64601",
                                        "--peer-asn", "64512"], lines=True)

@@ -133,7 +133,9 @@ def long_paths(checks):
     """1,000 routes of 60,000 octets of AS path each: a page of them was 160 MB, of 10,000 gigabytes, and nobody else was served."""
     attributes = origin() + as_path([65001] + [4200000000 + i for i in range(254)], *[[4200000000 + i for i in range(255)] for _ in range(58)]) + next_hop(P)
     prefixes = ["20.%d.%d.0/24" % (i >> 8, i & 255) for i in range(3000)]
-    with Case(checks, "long-paths", config(neighbour(P, 65001))) as t:
+    document = config(neighbour(P, 65001))
+    document["bgp"]["max_as_path_length"] = 65535
+    with Case(checks, "long-paths", document) as t:
         s = t.speaker(65001, capabilities=(2, 70, 6))
         for i in range(0, len(prefixes), 500):
             s.send(UPDATE, interop.update(attributes, prefixes[i:i + 500]))

@@ -42,7 +42,7 @@ def low(permit=True):
 
 def config(token):
     def neighbour(address, asn, import_policy, export_policy, **family):
-        return {"address": address, "asn": asn, "families": {V4: dict(family, import_policy=import_policy, export_policy=export_policy)}}
+        return {"address": address, "asn": asn, "enforce_first_as": False, "families": {V4: dict(family, import_policy=import_policy, export_policy=export_policy)}}
     return {
         "router": {"asn": 64512, "router_id": "198.18.0.1"},
         "management": {"http": "%s:%d" % HTTP, "http_token_file": token},

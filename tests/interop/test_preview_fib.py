@@ -32,7 +32,7 @@ def policy(name, low, middle, rest):
 
 def config(worker, control):
     def neighbour(address, asn, name, keep):
-        return {"address": address, "asn": asn, "passive": True,
+        return {"address": address, "asn": asn, "passive": True, "enforce_first_as": False,
                 "families": {V4: {"import_policy": name, "export_policy": "deny-all", "keep_all_routes": keep}}}
 
     return {

@@ -36,7 +36,7 @@ CONFIG = {
     "prefix_lists": [{"name": "quarter-1", "entries": [{"action": "permit", "prefix": "0.0.0.0/2", "le": 32}]},
                      {"name": "quarter-2", "entries": [{"action": "permit", "prefix": "64.0.0.0/2", "le": 32}]}],
     "route_policies": policies(0),
-    "bgp": {"peers": [{"address": FEEDER, "asn": 64601, "timers": {"keepalive_s": 2}, "families": {V4: {"import_policy": "in", "export_policy": "deny-all", "keep_all_routes": True}}},
+    "bgp": {"peers": [{"address": FEEDER, "asn": 64601, "enforce_first_as": False, "timers": {"keepalive_s": 2}, "families": {V4: {"import_policy": "in", "export_policy": "deny-all", "keep_all_routes": True}}},
                       {"address": READER, "asn": 64602, "timers": {"keepalive_s": 2}, "families": {V4: {"import_policy": "deny-all", "export_policy": "out"}}}]},
 }
 

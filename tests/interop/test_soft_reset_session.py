@@ -150,7 +150,7 @@ MANY = 40000  # some 600 kB of messages: keeld holds 128 of them, the sockets le
 def many_routes(w):
     """So many that a walk to somebody who reads nothing fills what is between."""
     w.lab.sh("i", "ip address add 198.18.5.3/24 dev e0")
-    w.commit({"op": "add", "path": "/bgp/peers/-", "value": {"address": "198.18.5.3", "asn": 64605, "families": {
+    w.commit({"op": "add", "path": "/bgp/peers/-", "value": {"address": "198.18.5.3", "asn": 64605, "enforce_first_as": False, "families": {
         V4: {"import_policy": "accept-all", "export_policy": "deny-all"}}}})
     w.lab.spawn("feed", "i", [FEED, "--connect", ours("i"), "--source", "198.18.5.3", "--asn", "64605", "--peer-asn", "64512", "--count", str(MANY)], lines=True)
     wait_for("all at f", lambda: w.family("f")["advertised"] > MANY, 60)
