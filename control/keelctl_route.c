@@ -217,6 +217,19 @@ print_detail(const struct ctl *ctl, const char *prefix, const json_t *routes, bo
 	json_array_foreach(routes, i, route) detail(ctl, route, sent);
 }
 
+/* Announcements of the prefix that were refused. */
+static void
+print_refused(const json_t *refused)
+{
+	const json_t *r;
+	char age[SHORT_TEXT];
+	size_t i;
+
+	json_array_foreach(refused, i, r) printf("  refused from %s: %s, %s ago\n",
+		text_of(r, "peer"), text_of(r, "cause"),
+		duration_text(real_of(r, "age_s"), age));
+}
+
 /* ---- commands ---- */
 
 /* ADDRESS: the longest match. */
@@ -315,13 +328,17 @@ show_route(struct ctl *ctl, const struct command *c)
 		lookup(ctl, c);
 		return;
 	}
-	if (c->prefix == NULL || c->longer || ctl->json) {
+	if (c->prefix == NULL || c->longer) {
 		list_all(ctl, c);
 		return;
 	}
 	result = page(ctl, c, NULL);
-	if (result != NULL)
+	if (result != NULL && ctl->json) {
+		ctl_print_json(result, false);
+	} else if (result != NULL) {
 		print_detail(ctl, text_safe(c->prefix), json_object_get(result, "routes"),
 			c->advertised);
+		print_refused(json_object_get(result, "refused"));
+	}
 	json_decref(result);
 }

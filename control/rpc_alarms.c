@@ -134,6 +134,115 @@ rpc_hash_probes(const struct keeld *k)
 		"path_lists", (json_int_t)l.path_lists);
 }
 
+/* ---- of a peer's family ---- */
+
+static json_t *peers_since; /* main's: "KIND PEER FAMILY" -> when the alarm began */
+
+/* Alarms that are raised in this look; `before` has those of the last one. */
+struct peer_alarms {
+	struct keeld *k;
+	json_t *list, *since;
+	const struct config_peer *peer;
+	struct peer_id id;
+	enum family family;
+};
+
+static void
+peer_alarm(struct peer_alarms *a, const char *kind, const char *text)
+{
+	char key[64 + ADDR_TEXT_MAX];
+	double since = 0;
+	json_t *o;
+
+	snprintf(key, sizeof(key), "%s %u %u", kind, (unsigned)a->id.v, (unsigned)a->family);
+	since = json_real_value(json_object_get(peers_since, key));
+	if (since == 0) {
+		since = rpc_wall_s();
+		log_event(LOG_WARNING, "alarm kind=%s peer=%s vrf=%s family=%s text=\"%s\"", kind,
+			a->peer->addr_text, a->peer->vrf_name, family_text(a->family), text);
+	}
+	json_object_set_new(a->since, key, json_real(since));
+	o = json_pack("{s:f, s:s, s:s, s:s, s:s, s:s}", "time", since, "kind", kind, "text", text,
+		"peer", a->peer->addr_text, "vrf", a->peer->vrf_name, "family",
+		family_text(a->family));
+	json_array_append_new(a->list, o);
+}
+
+static void
+limit_look(struct peer_alarms *a)
+{
+	enum limit_level level = speaker_limit_level(a->k->speaker, a->id, a->family);
+	const struct config_family *f = &a->peer->families[a->family];
+	struct adj_rib_in_counts counts;
+	char text[200];
+
+	if (level == LIMIT_KEPT || f->max_prefixes == 0)
+		return;
+	shards_peer_counts(&a->k->shards, a->id, a->family, &counts);
+	if (level == LIMIT_NEAR)
+		snprintf(text, sizeof(text),
+			"peer %s %s has %llu prefixes, %u %% of max_prefixes %u or more",
+			a->peer->addr_text, family_text(a->family),
+			(unsigned long long)counts.counted, f->max_prefixes_threshold,
+			f->max_prefixes);
+	else
+		snprintf(text, sizeof(text), "peer %s %s announced more than max_prefixes %u",
+			a->peer->addr_text, family_text(a->family), f->max_prefixes);
+	peer_alarm(a, "max-prefixes", text);
+}
+
+/* Routes that vanish by another cause than policy; the text has the most frequent causes. */
+static void
+refused_look(struct peer_alarms *a)
+{
+	uint64_t count[REFUSED_CAUSES], sum = 0;
+	char text[320];
+	size_t len;
+
+	if (!shards_peer_refused(&a->k->shards, a->id, a->family, count))
+		return;
+	for (enum refused_cause c = 0; c < REFUSED_CAUSES; c++) {
+		if (refused_by_policy(c))
+			count[c] = 0;
+		sum += count[c];
+	}
+	if (sum == 0)
+		return;
+	len = (size_t)snprintf(text, sizeof(text), "peer %s %s: %llu prefixes were refused:",
+		a->peer->addr_text, family_text(a->family), (unsigned long long)sum);
+	for (unsigned i = 0; i < 3; i++) {
+		enum refused_cause most = REFUSED_NOT;
+
+		for (enum refused_cause c = 0; c < REFUSED_CAUSES; c++)
+			if (count[c] > count[most])
+				most = c;
+		if (count[most] == 0)
+			break;
+		len += (size_t)snprintf(text + len, sizeof(text) - len, "%s %s %llu",
+			i > 0 ? "," : "", refused_text(most), (unsigned long long)count[most]);
+		count[most] = 0;
+	}
+	peer_alarm(a, "routes-refused", text);
+}
+
+static void
+peers_look(struct keeld *k, json_t *list)
+{
+	struct peer_alarms a = {.k = k, .list = list, .since = json_object()};
+
+	for (a.id = (struct peer_id){0}; (a.id = keeld_peer_next(k, a.id)).v != 0;) {
+		a.peer = keeld_peer_config(k, a.id);
+		for (a.family = 0; a.peer != NULL && a.family < FAMILY_COUNT; a.family++) {
+			if (!a.peer->families[a.family].enabled)
+				continue;
+			limit_look(&a);
+			refused_look(&a);
+		}
+	}
+	json_decref(peers_since);
+	peers_since = a.since;
+}
+
 /* Turns that last too long, and the last ones of main. */
 static void
 late_look(struct keeld *k, json_t *list)
@@ -170,5 +279,7 @@ rpc_alarms(struct keeld *k)
 	policy_look(list);
 	alarm_look(list, ALARM_HASH, longest_too_long(k));
 	late_look(k, list);
+	if (k->speaker != NULL && k->running != NULL)
+		peers_look(k, list);
 	return list;
 }

@@ -78,6 +78,7 @@ struct rpc {
 	struct connection *connections;
 	struct rpc_client *subscribers;
 	struct timer watch; /* for the events that nobody posts: fib, alarm */
+	bool watched; /* somebody wants to hear of alarms or generations */
 	uint64_t fib_generation;
 	json_t *alarms; /* kinds that were told */
 	uint64_t late_seen; /* late turns (control/watchdog.h) up to this number have been seen */

@@ -18,6 +18,8 @@
 #define WATCH_NS                                                                                   \
 	200000000u /* how often generation and alarms are looked at while somebody wants to know */
 
+#define LOOK_NS 500000000u /* and while nobody does: an alarm is in the log within a second */
+
 static const char *const topics[] = {"commit", "session", "refresh", "slow-peer", "fib", "alarm"};
 enum { TOPIC_FIB = 4, TOPIC_ALARM = 5, TOPIC_COUNT = 6, TOPIC_ALL = (1 << TOPIC_COUNT) - 1 };
 static_assert(sizeof(topics) / sizeof(topics[0]) == TOPIC_COUNT, "");
@@ -194,24 +196,43 @@ fib_look(struct rpc *r)
 			(json_int_t)s.commits));
 }
 
+#define ALARM_KEY_MAX 256
+
+/* What makes two alarms the same one: the kind, and of a peer's the peer. */
+static void
+alarm_key(const json_t *alarm, char key[ALARM_KEY_MAX])
+{
+	static const char *const parts[] = {"kind", "vrf", "peer", "family"};
+	size_t len = 0;
+
+	for (unsigned i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+		const char *part = json_string_value(json_object_get(alarm, parts[i]));
+
+		len += (size_t)snprintf(key + len, ALARM_KEY_MAX - len, "%.60s ", part != NULL ? part : "");
+	}
+}
+
 static void
 alarms_look(struct rpc *r)
 {
-	json_t *now = rpc_alarms(r->k), *alarm;
+	json_t *now = rpc_alarms(r->k), *raised = json_object(), *alarm;
 	size_t i;
 
 	json_array_foreach(now, i, alarm)
 	{
 		const char *kind = json_string_value(json_object_get(alarm, "kind"));
+		char key[ALARM_KEY_MAX];
 
 		if (strcmp(kind, WATCHDOG_KIND) == 0)
 			continue; /* late_look() */
-		if (json_object_get(r->alarms, kind) != NULL)
-			continue;
-		json_object_set_new(r->alarms, kind, json_true());
-		rpc_event(r, "alarm", json_incref(alarm));
+		alarm_key(alarm, key);
+		if (json_object_get(r->alarms, key) == NULL)
+			rpc_event(r, "alarm", json_incref(alarm));
+		json_object_set_new(raised, key, json_true());
 	}
 	json_decref(now);
+	json_decref(r->alarms);
+	r->alarms = raised;
 }
 
 /* A late turn has two events: its begin and its end. Both come when main is late itself. */
@@ -266,8 +287,11 @@ watch_fire(struct timer *t)
 		alarms_look(r);
 		late_look(r, true);
 	}
-	if (topics_wanted(r) & (1u << TOPIC_FIB | 1u << TOPIC_ALARM))
-		timer_arm(r->thread, &r->watch, WATCH_NS);
+	r->watched = topics_wanted(r) & (1u << TOPIC_FIB | 1u << TOPIC_ALARM);
+	/* an alarm that begins is logged, whoever listens */
+	if (!r->watched)
+		json_decref(rpc_alarms(r->k));
+	timer_arm(r->thread, &r->watch, r->watched ? WATCH_NS : LOOK_NS);
 }
 
 /* From here on: what is so already is no event. */
@@ -280,15 +304,21 @@ watch_begin(struct rpc *r)
 
 	if (!(topics_wanted(r) & 1u << TOPIC_ALARM))
 		late_look(r, false);
-	if (r->watch.deadline_ns != 0)
+	if (r->watched)
 		return;
+	r->watched = true;
 	if (r->k->fib != NULL)
 		fib_stats_get(r->k->fib, &s);
 	r->fib_generation = s.generation;
 	now = rpc_alarms(r->k);
 	json_object_clear(r->alarms);
-	json_array_foreach(now, i, alarm) json_object_set_new(
-		r->alarms, json_string_value(json_object_get(alarm, "kind")), json_true());
+	json_array_foreach(now, i, alarm)
+	{
+		char key[ALARM_KEY_MAX];
+
+		alarm_key(alarm, key);
+		json_object_set_new(r->alarms, key, json_true());
+	}
 	json_decref(now);
 	timer_arm(r->thread, &r->watch, WATCH_NS);
 }
@@ -298,7 +328,9 @@ rpc_events_start(struct rpc *r)
 {
 	r->watch.fire = watch_fire;
 	r->alarms = json_object();
-	return r->alarms != NULL ? 0 : -ENOMEM;
+	if (r->alarms == NULL)
+		return -ENOMEM;
+	return timer_arm(r->thread, &r->watch, LOOK_NS);
 }
 
 void

@@ -316,6 +316,50 @@ one_prefix(struct query *q, struct adj_out_section *out)
 		scan_section(q, id.v, id.v + 1, out);
 }
 
+#define REFUSED_PEERS 64u
+
+/* Has the peer a path for the prefix now? What was refused of it before says nothing any more. */
+static bool
+has_path(const struct query *q, struct peer_id peer)
+{
+	struct dest_view v;
+	bool has = false;
+
+	keeld_rib_read_begin(q->k);
+	if (shards_peek(&q->table, shards_find(&q->table, &q->prefix), &v) && v.paths != NULL)
+		for (unsigned i = 0; i < v.paths->count && !has; i++)
+			has = v.paths->path[i].peer.v == peer.v;
+	keeld_rib_read_end(q->k);
+	return has;
+}
+
+/* The peers that announced the exact prefix and were refused, as far as the shard remembers. */
+static json_t *
+refused_json(const struct query *q)
+{
+	struct refused_route list[REFUSED_PEERS];
+	const struct shard *s = shards_for(&q->k->shards, &q->prefix);
+	json_t *out = json_array();
+	unsigned n;
+
+	role_enter_main();
+	n = shard_refused_find(s, q->family, &q->prefix, list, REFUSED_PEERS);
+	for (unsigned i = 0; i < n; i++) {
+		struct shard_peer p;
+		double age_s = (double)now_ns() / 1e9 - list[i].time_s;
+
+		if (!shard_peer_peek(s, list[i].peer, &p) || p.vrf.v != q->vrf.v ||
+			(q->peer != NULL && q->peer_id.v != list[i].peer.v) ||
+			has_path(q, list[i].peer))
+			continue;
+		json_array_append_new(out,
+			json_pack("{s:o, s:o, s:s, s:f}", "prefix", rpc_prefix(&q->prefix), "peer",
+				rpc_addr(&p.addr), "cause", refused_text(list[i].cause), "age_s",
+				age_s > 0 ? age_s : 0.0));
+	}
+	return out;
+}
+
 static bool
 query_view(struct query *q, const char *text, struct rpc_call *call)
 {
@@ -398,6 +442,8 @@ rib_routes(struct keeld *k, json_t *params, struct rpc_call *call)
 	if (q.has_prefix && !q.longer) {
 		one_prefix(&q, &out);
 		installed_flush(&q.installed);
+		if (q.view != VIEW_ADJ_OUT)
+			json_object_set_new(o, "refused", refused_json(&q));
 		return o;
 	}
 	end = shards_limit(&q.table);
@@ -486,7 +532,8 @@ rib_summary(struct keeld *k, json_t *params, struct rpc_call *call)
 const struct rpc_method rpc_rib_methods[] = {
 	{"rib.routes", rib_routes,
 		"family!:family vrf:string view!:adj-in-pre|adj-in|loc|adj-out peer:address prefix:prefix longer:boolean limit:integer=1..10000 cursor:string",
-		"routes:array next?:string", "Routes of a view, by pages", RPC_READS},
+		"routes:array refused?:array next?:string",
+		"Routes of a view, by pages; of one prefix also the last announcements that were refused {prefix, peer, cause, age_s}", RPC_READS},
 	{"rib.lookup", rib_lookup, "family!:family vrf:string address!:address", "prefix:any routes:array", "The longest match of an address", RPC_READS},
 	{"rib.summary", rib_summary, "", "tables:array shards:array", "How much is in the tables", RPC_READS},
 	{0},

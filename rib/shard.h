@@ -299,14 +299,8 @@ bool shard_waits(const struct shard *s) RUNS_ON(role_rib);
 
 /* Any thread: counters of a peer's family, and the peer as the shard knows it (false: no such peer). */
 void shard_peer_counts(const struct shard *s, struct peer_id id, enum family family, struct adj_rib_in_counts *out);
-/* Prefixes refused, by cause: since the session came up. */
-void shard_peer_refused(const struct shard *s, struct peer_id id, enum family family, uint64_t out[REFUSED_CAUSES]);
-/*
- * Main: calls `each` for the counts of each peer's family of which something was refused since it was added, until it says false. A sum over
- * all shards is shards_peer_refused()'s.
- */
-void shard_refused_each(const struct shard *s, bool (*each)(void *ctx, struct peer_id peer, enum family family,
-	const uint64_t count[REFUSED_CAUSES]), void *ctx);
+/* Any thread: prefixes refused, by cause, since the session came up. False: none since the peer was added. */
+bool shard_peer_refused(const struct shard *s, struct peer_id id, enum family family, uint64_t out[REFUSED_CAUSES]);
 /* Main: the last refusals of a prefix that are remembered, the newest first; as refused_ring_find(). */
 unsigned shard_refused_find(const struct shard *s, enum family family, const struct prefix *p, struct refused_route *out,
 	unsigned max) RUNS_ON(role_main);

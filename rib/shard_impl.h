@@ -104,9 +104,7 @@ struct shard_rib_in {
 
 /* What was refused of a peer's family. Readers: main. */
 struct shard_refused {
-	struct shard_refused *next; /* in shard.refused */
-	struct peer_id peer;
-	enum family family;
+	struct shard_refused *next; /* in shard.refused_counts */
 	_Atomic uint64_t count[REFUSED_CAUSES];
 };
 
@@ -350,7 +348,7 @@ struct shard {
 	_Atomic uint64_t held; /* of all tables */
 	unsigned walk_turn;
 	_Atomic uint32_t cluster_id; /* of the config, for any thread */
-	_Atomic(struct shard_refused *) refused_counts; /* a list that only grows */
+	struct shard_refused *refused_counts; /* a list that only grows */
 	_Atomic(struct refused_ring *) refused_ring; /* NULL: nothing was refused yet, or no memory */
 	_Atomic uint64_t
 		failures; /* changes lost for want of memory, and records that made no sense */

@@ -6,8 +6,7 @@
 #include "rib/shard_impl.h"
 
 static struct shard_refused *
-counts_of(struct shard *s, struct shard_rib_in *r, struct peer_id peer, enum family family)
-	RUNS_ON(role_rib)
+counts_of(struct shard *s, struct shard_rib_in *r) RUNS_ON(role_rib)
 {
 	struct shard_refused *c = atomic_load_explicit(&r->refused, memory_order_relaxed);
 
@@ -16,12 +15,10 @@ counts_of(struct shard *s, struct shard_rib_in *r, struct peer_id peer, enum fam
 	c = arena_calloc(s->arena, sizeof(*c));
 	if (c == NULL)
 		return NULL;
-	c->peer = peer;
-	c->family = family;
-	c->next = atomic_load_explicit(&s->refused_counts, memory_order_relaxed);
-	/* release, both: pair with the acquires in shard_peer_refused() and shard_refused_each() */
+	c->next = s->refused_counts;
+	s->refused_counts = c;
+	/* release: pairs with the acquire in shard_peer_refused() */
 	atomic_store_explicit(&r->refused, c, memory_order_release);
-	atomic_store_explicit(&s->refused_counts, c, memory_order_release);
 	return c;
 }
 
@@ -41,7 +38,7 @@ refused_count(struct shard *s, struct peer_id peer, enum family family, enum ref
 	const struct prefix *p)
 {
 	struct shard_rib_in *in = &shard_slot(s, peer)->rib[family];
-	struct shard_refused *c = counts_of(s, in, peer, family);
+	struct shard_refused *c = counts_of(s, in);
 	struct refused_route what = {
 		.peer = peer, .cause = cause, .time_s = (uint32_t)(s->now_ns / 1000000000u)};
 	struct refused_ring *ring;
@@ -86,7 +83,7 @@ refused_reset(struct shard_rib_in *r)
 void
 refused_fini(struct shard *s)
 {
-	struct shard_refused *c = atomic_load_explicit(&s->refused_counts, memory_order_relaxed), *next;
+	struct shard_refused *c = s->refused_counts, *next;
 
 	for (; c != NULL; c = next) {
 		next = c->next;
@@ -97,14 +94,7 @@ refused_fini(struct shard *s)
 
 /* ---- readers ---- */
 
-static void
-counts_read(const struct shard_refused *c, uint64_t out[REFUSED_CAUSES])
-{
-	for (unsigned i = 0; i < REFUSED_CAUSES; i++)
-		out[i] = c != NULL ? shard_load(&c->count[i]) : 0;
-}
-
-void
+bool
 shard_peer_refused(
 	const struct shard *s, struct peer_id id, enum family family, uint64_t out[REFUSED_CAUSES])
 {
@@ -114,24 +104,9 @@ shard_peer_refused(
 	if (slot != NULL && family < FAMILY_COUNT)
 		/* acquire: pairs with the release in counts_of() */
 		c = atomic_load_explicit(&slot->rib[family].refused, memory_order_acquire);
-	counts_read(c, out);
-}
-
-void
-shard_refused_each(const struct shard *s,
-	bool (*each)(void *ctx, struct peer_id peer, enum family family,
-		const uint64_t count[REFUSED_CAUSES]),
-	void *ctx)
-{
-	/* acquire: pairs with the release in counts_of() */
-	const struct shard_refused *c = atomic_load_explicit(&s->refused_counts, memory_order_acquire);
-	uint64_t count[REFUSED_CAUSES];
-
-	for (; c != NULL; c = c->next) {
-		counts_read(c, count);
-		if (!each(ctx, c->peer, c->family, count))
-			return;
-	}
+	for (unsigned i = 0; i < REFUSED_CAUSES; i++)
+		out[i] = c != NULL ? shard_load(&c->count[i]) : 0;
+	return c != NULL;
 }
 
 unsigned

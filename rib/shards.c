@@ -151,16 +151,17 @@ shards_peer_counts(const struct shards *s, struct peer_id id, enum family family
 	}
 }
 
-void
+bool
 shards_peer_refused(const struct shards *s, struct peer_id id, enum family family,
 	uint64_t out[REFUSED_CAUSES])
 {
+	bool any = shard_peer_refused(s->at[0], id, family, out);
 	uint64_t one[REFUSED_CAUSES];
 
-	shard_peer_refused(s->at[0], id, family, out);
 	for (unsigned i = 1; i < s->count; i++) {
-		shard_peer_refused(s->at[i], id, family, one);
+		any |= shard_peer_refused(s->at[i], id, family, one);
 		for (unsigned c = 0; c < REFUSED_CAUSES; c++)
 			out[c] += one[c];
 	}
+	return any;
 }

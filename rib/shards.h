@@ -82,5 +82,5 @@ shards_peek(const struct shards_table *t, struct dest_id id, struct dest_view *o
 /* Sums; of what all shards do, as far as all of them have come. */
 void shards_peer_counts(const struct shards *s, struct peer_id id, enum family family,
 	struct adj_rib_in_counts *out);
-void shards_peer_refused(const struct shards *s, struct peer_id id, enum family family,
+bool shards_peer_refused(const struct shards *s, struct peer_id id, enum family family,
 	uint64_t out[REFUSED_CAUSES]);

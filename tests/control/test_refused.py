@@ -1,0 +1,172 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""Nothing vanishes in silence: routes of which every tenth has one of 20 faults. What a real keeld counts, remembers, and raises an alarm for (needs root:
+else the exit status is 77).
+
+usage: test_refused.py KEELD KEELCTL
+"""
+import ipaddress
+import os
+import random
+import struct
+import subprocess
+import sys
+import unittest
+
+KEELCTL = sys.argv.pop(2)
+
+from keel_rig import KeelTest, THEM, UPDATE, V4, main  # noqa: E402
+
+AS = 64513
+ROUTES = int(os.environ.get("ROUTES", 100000))
+PER_UPDATE = 90
+DRAWN = 1000
+PEER = {"address": THEM, "asn": AS, "passive": True, "families": {V4: {"import_policy": "in", "export_policy": "accept-all"}}}
+DOCUMENT = {
+    "router": {"asn": 64512, "router_id": "192.0.2.1"},
+    "as_path_lists": [{"name": "bad", "entries": [{"action": "permit", "regex": "_64999_"}]}],
+    "route_policies": [{"name": "in", "nodes": [{"seq": 10, "action": "deny", "match": {"as_path_list": "bad"}}, {"seq": 20, "action": "permit"}]}],
+    "bgp": {"peers": [PEER]}}
+
+
+def attribute(flags, kind, value):
+    return bytes([flags | 0x10, kind]) + struct.pack(">H", len(value)) + value
+
+
+def as_path(*asns):
+    return attribute(0x40, 2, b"".join(struct.pack(">BB%dI" % len(part), 2, len(part), *part) for part in
+                                       (asns[i:i + 255] for i in range(0, len(asns), 255))))
+
+
+ORIGIN, PATH, NEXT_HOP = attribute(0x40, 1, b"\0"), as_path(AS), attribute(0x40, 3, b"\xc0\x00\x02\x02")
+GOOD = ORIGIN + PATH + NEXT_HOP
+# (cause, attributes, first octets of the prefix; None: any)
+FAULTS = [
+    ("malformed-origin", attribute(0x40, 1, b"\x09") + PATH + NEXT_HOP, None),
+    ("malformed-as-path", ORIGIN + NEXT_HOP, None),
+    ("malformed-as-path", ORIGIN + attribute(0x40, 2, b"\x09\x01\0\0\xfc\x01") + NEXT_HOP, None),
+    ("malformed-next-hop", ORIGIN + PATH + attribute(0x40, 3, b"\xc0\x00\x02\x02\x01"), None),
+    ("malformed-next-hop", ORIGIN + PATH, None),
+    ("malformed-med", GOOD + attribute(0x80, 4, b"abc"), None),
+    ("malformed-atomic-aggregate", GOOD + attribute(0xc0, 6, b""), None),
+    ("malformed-aggregator", GOOD + attribute(0x40, 7, b"\0\0\0\1\0\0\0\1"), None),
+    ("malformed-communities", GOOD + attribute(0xc0, 8, b"abc"), None),
+    ("malformed-ext-communities", GOOD + attribute(0xc0, 16, b"abc"), None),
+    ("malformed-large-communities", GOOD + attribute(0xc0, 32, b"abc"), None),
+    ("malformed-only-to-customer", GOOD + attribute(0xc0, 35, b"abc"), None),
+    ("as-loop", ORIGIN + as_path(AS, 64512) + NEXT_HOP, None),
+    ("first-as", ORIGIN + as_path(64600, AS) + NEXT_HOP, None),
+    ("first-as", ORIGIN + as_path() + NEXT_HOP, None),
+    ("as-path-length", ORIGIN + as_path(AS, *range(70000, 70254)) + NEXT_HOP, None),
+    ("unusable-prefix", GOOD, 127),
+    ("unusable-prefix", GOOD, 224),
+    ("unusable-prefix", GOOD, 240),
+    ("policy", ORIGIN + as_path(AS, 64999) + NEXT_HOP, None),
+]
+
+
+def octets(network):
+    return b"\x18" + network.packed[:3] if isinstance(network, ipaddress.IPv4Address) else network
+
+
+def update(attributes, networks):
+    return struct.pack(">HH", 0, len(attributes)) + attributes + b"".join(map(octets, networks))
+
+
+class Refused(KeelTest):
+    def setUp(self):
+        super().setUp()
+        self.start(DOCUMENT)
+        self.speaker = self.speak()
+
+    def family(self):
+        return self.keel.peer()["families"][V4]
+
+    def refused(self, network, **more):
+        r = self.keel.call("rib.routes", dict({"family": V4, "view": "loc", "prefix": "%s/24" % network}, **more))
+        return [(e["peer"], e["cause"]) for e in r["refused"]]
+
+    def test_every_tenth_has_a_fault(self):
+        events = self.keel.notifications("alarm")
+        want, faulty, count = {}, [], {}
+        for i in range(0, ROUTES - ROUTES // 10, PER_UPDATE):
+            self.speaker.send(UPDATE, update(GOOD, [ipaddress.IPv4Address(0x14000000 + (n << 8)) for n in range(i, min(i + PER_UPDATE, ROUTES - ROUTES // 10))]))
+            for n in range(i // 9, min(i + PER_UPDATE, ROUTES - ROUTES // 10) // 9):
+                cause, attributes, first = FAULTS[n % len(FAULTS)]
+                network = ipaddress.IPv4Address(((first or 60) << 24) + (n << 8))
+                self.speaker.send(UPDATE, update(attributes, [network]))
+                count[cause] = count.get(cause, 0) + 1
+                faulty.append((network, cause))
+        event = next(e for e in events if e["kind"] == "routes-refused")
+        self.assertEqual((event["peer"], event["family"], event["vrf"]), (THEM, V4, "default"))
+        self.assertIn(THEM, event["text"])
+        good = ROUTES - ROUTES // 10
+        self.wait("all routes", lambda: (lambda f: f["received"] + f["rejected_total"])(self.family()) == good + len(faulty))
+        f = self.family()
+        self.assertEqual(len(FAULTS), 20)
+        self.assertEqual(f["refused"], count)
+        self.assertEqual((f["received"], f["accepted"], f["rejected_total"]), (good, good, len(faulty)))
+        self.assertEqual(self.keel.peer()["state"], "established")
+        for network, cause in random.Random(1).sample(faulty, min(DRAWN, len(faulty))):
+            self.assertEqual(self.refused(network), [(THEM, cause)], network)
+            want[cause] = network
+        self.assertEqual(self.refused("20.0.0.0"), [])
+        self.assertTrue(any(a["kind"] == "routes-refused" and a["peer"] == THEM for a in self.keel.call("system.info")["alarms"]))
+        self.assertRegex(self.keel.logged(), r"alarm kind=routes-refused peer=192\.0\.2\.2 vrf=default family=ipv4-unicast")
+        # in words; and no more once the peer announces it well
+        network = want["as-loop"]
+        out = subprocess.run([KEELCTL, "--socket", self.keel.path, "show", "route", "%s/24" % network], capture_output=True, text=True, timeout=60)
+        self.assertRegex(out.stdout, r"no route\n  refused from 192\.0\.2\.2: as-loop, .* ago\n")
+        self.speaker.send(UPDATE, update(GOOD, [network]))
+        self.wait("the route", lambda: self.family()["received"] == good + 1)
+        self.assertEqual(self.refused(network), [])
+
+    def test_unusable_prefixes(self):
+        """Ignored, whatever their length; what only looks like one is not. The session stays."""
+        bad = ["0.0.0.0/8", "0.1.0.0/16", "127.0.0.0/8", "127.0.0.1/32", "169.254.0.0/16", "169.254.7.0/24", "224.0.0.0/3", "224.0.0.0/4", "239.1.1.1/32",
+               "240.0.0.0/4", "255.255.255.255/32"]
+        good = ["0.0.0.0/0", "0.0.0.0/7", "0.0.0.0/1", "1.0.0.0/8", "126.0.0.0/8", "128.0.0.0/8", "169.253.0.0/16", "169.254.0.0/15", "192.0.0.0/2", "223.255.255.0/24"]
+        wire = []
+        for text in bad + good:
+            n = ipaddress.ip_network(text)
+            wire.append(bytes([n.prefixlen]) + n.network_address.packed[:(n.prefixlen + 7) // 8])
+        self.speaker.send(UPDATE, update(GOOD, wire))
+        self.wait("all of them", lambda: self.family()["received"] + self.family()["rejected_total"] == len(bad) + len(good))
+        self.assertEqual(self.family()["refused"], {"unusable-prefix": len(bad)})
+        self.assertEqual({r["prefix"] for r in self.keel.call("rib.routes", {"family": V4, "view": "loc"})["routes"]}, set(good))
+        self.assertEqual(self.keel.peer()["state"], "established")
+
+    def test_first_as_can_be_left_to_the_peer(self):
+        """enforce_first_as false for a route server: the peer is asked for its routes again; and back."""
+        self.speaker.announce("20.0.0.0", asns=(64600, AS))
+        self.wait("the fault", lambda: self.family()["refused"] == {"first-as": 1})
+        faults = self.keel.call("bgp.faults", {"peer": THEM})["faults"]
+        self.assertEqual([f["text"] for f in faults], ["as-path does not begin with the AS number of the peer"])
+        effects = self.keel.commit({"bgp": {"peers": [dict(PEER, enforce_first_as=False)]}})
+        self.assertEqual([e["effect"] for e in effects if e["direction"] == "import" and e["family"] == V4], ["route-refresh-sent"])
+        self.wait("the route", lambda: self.family()["accepted"] == 1)
+        self.assertEqual(self.refused("20.0.0.0"), [])
+        self.keel.commit({"bgp": {"peers": [PEER]}})
+        self.wait("no route", lambda: self.family()["accepted"] == 0)
+        self.assertEqual(self.refused("20.0.0.0"), [(THEM, "first-as")])
+        self.assertEqual(self.keel.peer()["established_count"], 1)
+
+    def test_longer_paths_where_allowed(self):
+        def say(network, length):
+            path = (AS,) + tuple(range(70000, 70000 + length - 1))
+            self.speaker.send(UPDATE, update(ORIGIN + as_path(*path) + NEXT_HOP, [ipaddress.IPv4Address(network)]))
+
+        say("20.0.0.0", 255)
+        self.wait("the fault", lambda: self.family()["refused"] == {"as-path-length": 1})
+        say("20.0.1.0", 254)
+        self.wait("the route", lambda: self.family()["accepted"] == 1)
+        self.speaker.helpful = False
+        self.keel.commit({"bgp": {"max_as_path_length": 300}})
+        say("20.0.0.0", 255)
+        self.wait("the longer route", lambda: self.family()["accepted"] == 2)
+        say("20.0.0.0", 301)
+        self.wait("nor too long a one", lambda: self.family()["accepted"] == 1)
+
+
+if __name__ == "__main__":
+    main()
