@@ -128,7 +128,7 @@ def inside():
 def main():
     if INSIDE in os.environ:
         inside()
-    unshare = ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child"]
+    unshare = ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"]
     if os.geteuid() != 0 or subprocess.run(unshare + ["true"], capture_output=True).returncode != 0:
         print("namespaces need root")
         sys.exit(77)
