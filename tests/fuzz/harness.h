@@ -44,12 +44,30 @@ harness_copy(const uint8_t *data, size_t len)
 	return p;
 }
 
+/* In words: printable, not cut off at the length that the session keeps, and within any room. */
+static inline void
+harness_error_text(const struct bgp_error *e)
+{
+	char text[160], part[24];
+	size_t len;
+
+	bgp_error_text(e, text, sizeof(text));
+	len = strlen(text);
+	HARNESS_CHECK(len > 0 && len < sizeof(text) - 1);
+	for (size_t i = 0; i < len; i++)
+		HARNESS_CHECK(text[i] >= ' ' && text[i] <= '~');
+	bgp_error_text(e, part, sizeof(part));
+	HARNESS_CHECK(strlen(part) < sizeof(part) && strncmp(text, part, strlen(part)) == 0);
+}
+
 static inline void
 harness_error(const struct bgp_error *e)
 {
 	HARNESS_CHECK(e->severity <= SESSION_RESET);
 	HARNESS_CHECK(e->severity == BGP_OK || e->code != 0);
 	harness_touch(e->data, e->data_len);
+	if (e->severity != BGP_OK)
+		harness_error_text(e);
 }
 
 static inline void
