@@ -4,6 +4,7 @@
 #include "control/host_check.h"
 #include "control/keeld.h"
 #include "control/log.h"
+#include "control/memory_guard.h"
 #include "control/netlink.h"
 #include "control/rpc.h"
 #include "control/threads.h"
@@ -386,7 +387,7 @@ start(void)
 		log_event(LOG_ERROR, "start-failed part=rpc socket=%s error=\"%s\"", keeld.socket, strerror(-e));
 		return e;
 	}
-	if ((e = wiring_start(&keeld)) != 0)
+	if ((e = memory_guard_start(&keeld)) != 0 || (e = wiring_start(&keeld)) != 0)
 		return e;
 #ifdef KEEL_DATAPLANE
 	if (keeld.fib != NULL) {
@@ -410,6 +411,7 @@ stop(void)
 		rpc_destroy(keeld.rpc);
 	watchdog_destroy(keeld.watchdog);
 	wiring_stop(&keeld);
+	memory_guard_stop(&keeld);
 #ifdef KEEL_DATAPLANE
 	if (keeld.fib != NULL)
 		workers_stop();

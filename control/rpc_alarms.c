@@ -3,6 +3,7 @@
 #include "control/rpc_impl.h"
 
 #include "control/log.h"
+#include "control/memory_guard.h"
 #include "control/session.h"
 #include "control/watchdog.h"
 #include "lpm/fib.h"
@@ -15,7 +16,7 @@
 
 #include <stdio.h>
 
-enum { ALARM_RIB, ALARM_NOT_INSTALLED, ALARM_FIB_FEED, ALARM_POLICY, ALARM_HASH, ALARM_COUNT };
+enum { ALARM_RIB, ALARM_NOT_INSTALLED, ALARM_FIB_FEED, ALARM_POLICY, ALARM_HASH, ALARM_MEMORY, ALARM_COUNT };
 
 /* `text` with the number that makes it one. */
 static const struct {
@@ -28,6 +29,7 @@ static const struct {
 	{"hash-probe",
 		"a search in a hash table passed %llu entries: memory is too short for its index, or a peer knows the secret of the hashes; "
 		"restart keeld to draw another"},
+	{"memory", "memory ran short; %llu sessions of peers that took the most were ended"},
 };
 
 static double since_s[ALARM_COUNT]; /* main's; 0: is not one */
@@ -275,6 +277,7 @@ rpc_alarms(struct keeld *k)
 		fib_stats_get(k->fib, &s);
 	alarm_look(list, ALARM_RIB, failures);
 	alarm_look(list, ALARM_NOT_INSTALLED, s.not_installed);
+	alarm_look(list, ALARM_MEMORY, memory_guard_evictions());
 	alarm_look(list, ALARM_FIB_FEED, k->fib != NULL ? fib_feed_failed(k->feed) : 0);
 	policy_look(list);
 	alarm_look(list, ALARM_HASH, longest_too_long(k));

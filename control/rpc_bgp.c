@@ -196,6 +196,7 @@ rpc_peer_json(struct keeld *k, struct peer_id id, const struct config_peer *p, c
 		"messages_sent", (json_int_t)v->messages_sent, "updates_received", (json_int_t)v->updates_received, "updates_sent",
 		(json_int_t)v->updates_sent, "hold_rearmed", (json_int_t)v->hold_rearmed, "keepalive_late_ns",
 		(json_int_t)v->keepalive_late_ns);
+	json_object_set_new(o, "memory_bytes", json_integer((json_int_t)shards_peer_memory(&k->shards, id)));
 	peculiarities_add(o, k, p, v);
 	return o;
 }

@@ -370,11 +370,14 @@ speaker_work(void *ctx, uint64_t now, uint64_t deadline_ns)
 	} else {
 		input_push(s);
 	}
-	doing("update groups");
-	if (s->groups != NULL)
-		update_groups_gather(s->groups, now, now - s->loading_ns < LOADING_NS);
-	doing("export to peers");
-	more |= work_export(s, deadline_ns);
+	/* Without memory an export would end the session of its receiver: it waits until the largest taker is flushed. */
+	if (!arena_is_short()) {
+		doing("update groups");
+		if (s->groups != NULL)
+			update_groups_gather(s->groups, now, now - s->loading_ns < LOADING_NS);
+		doing("export to peers");
+		more |= work_export(s, deadline_ns);
+	}
 	doing("freeing exported attributes");
 	removed_free(s);
 	attr_table_reclaim(s->exported);
@@ -592,6 +595,25 @@ session_reset(struct speaker *s, struct peer_id id, const char *text)
 	struct note note = {.code = ERR_CEASE, .subcode = CEASE_ADMIN_RESET, .text = text};
 
 	return reset_with(peer_find(s, id), &note);
+}
+
+bool
+session_out_of_resources(struct speaker *s, struct peer_id id)
+{
+	struct note note = {.code = ERR_CEASE, .subcode = CEASE_OUT_OF_RESOURCES};
+	struct peer *p = peer_find(s, id);
+
+	if (p == NULL)
+		return false;
+	if (p->up != NULL) {
+		connection_event(p->up, EV_BAD_MESSAGE, &note);
+		return true;
+	}
+	if (restart_waits(p)) {
+		restart_forget(p);
+		input_settle(s);
+	}
+	return false;
 }
 
 bool

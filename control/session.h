@@ -151,6 +151,12 @@ bool session_reset(struct speaker *s, struct peer_id id, const char *text) RUNS_
  */
 bool session_reset_config(struct speaker *s, struct peer_id id) RUNS_ON(role_session);
 
+/*
+ * Memory is short, and this peer takes the most of it: Cease / Out of Resources (RFC 4486 4), nothing is retained, and the session tries again
+ * after its idle hold time. False: it was not established; routes that wait for its return are flushed all the same.
+ */
+bool session_out_of_resources(struct speaker *s, struct peer_id id) RUNS_ON(role_session);
+
 struct session_view {
 	enum fsm_state state;
 	uint64_t established_ns;      /* when; 0: never, or not now */

@@ -21,6 +21,10 @@
 #endif
 
 #define ARENAS_MAX 64
+#define RESERVE_BLOCK ((size_t)2 << 20)
+#define RESERVE_BLOCKS 16u
+#define COMMON_PIECE ((size_t)4 << 20) /* twice a block of the allocator's own tables, which is aligned */
+#define COMMON_PIECES 8u
 #define ALLOC_MIN 16 /* jemalloc aligns smaller classes to 8 only */
 
 /* Writer: its thread. `shared` in struct arena: everybody, by fetch_add. */
@@ -40,6 +44,7 @@ struct arena {
 	int flags; /* MALLOCX_ARENA */
 	unsigned index;
 	struct cache *caches; /* under registry_lock */
+	_Atomic(void *) reserve[RESERVE_BLOCKS]; /* blocks of RESERVE_BLOCK that nobody uses */
 };
 
 struct slot {
@@ -270,6 +275,110 @@ backend_free(const struct cache *c, void *p, size_t usable)
 
 #endif
 
+/* ---- the reserve ---- */
+
+static _Atomic bool is_short; /* an allocation failed since arena_short_end() */
+static _Atomic(void *) common[COMMON_PIECES]; /* address space. Main fills, any thread takes */
+static struct {
+	void (*fn)(void *ctx);
+	void *ctx;
+} on_short;
+
+void
+arena_on_short(void (*fn)(void *ctx), void *ctx)
+{
+	on_short.fn = fn;
+	on_short.ctx = ctx;
+}
+
+bool
+arena_is_short(void)
+{
+	return atomic_load_explicit(&is_short, memory_order_relaxed);
+}
+
+void
+arena_short_end(void)
+{
+	atomic_store_explicit(&is_short, false, memory_order_relaxed);
+}
+
+/*
+ * An allocation failed. First the arena's own blocks go, then a piece of the common reserve: the allocator's own tables and what is in no arena
+ * need that. True: there may be memory now.
+ */
+static __attribute__((noinline)) bool
+reserve_use(struct arena *a)
+{
+	bool freed = false;
+	void *p;
+
+	for (unsigned i = 0; i < RESERVE_BLOCKS; i++) {
+		p = atomic_exchange_explicit(&a->reserve[i], NULL, memory_order_acq_rel);
+		if (p != NULL)
+			backend_free(&a->shared, p, backend_usable(p));
+		freed |= p != NULL;
+	}
+	for (unsigned i = 0; !freed && i < COMMON_PIECES; i++) {
+		p = atomic_exchange_explicit(&common[i], NULL, memory_order_acq_rel);
+		if (p != NULL)
+			(void)munmap(p, COMMON_PIECE);
+		freed = p != NULL;
+	}
+	if (on_short.fn != NULL && !atomic_exchange_explicit(&is_short, true, memory_order_relaxed))
+		on_short.fn(on_short.ctx);
+	return freed;
+}
+
+static bool
+common_reserve(void)
+{
+	for (unsigned i = 0; i < COMMON_PIECES; i++) {
+		void *p;
+
+		if (atomic_load_explicit(&common[i], memory_order_relaxed) != NULL)
+			continue;
+		p = mmap(NULL, COMMON_PIECE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+			0);
+		if (p == MAP_FAILED)
+			return false;
+		atomic_store_explicit(&common[i], p, memory_order_release);
+	}
+	return true;
+}
+
+bool
+arena_reserve(struct arena *a, size_t bytes)
+{
+	unsigned n = (unsigned)((bytes + RESERVE_BLOCK - 1) / RESERVE_BLOCK);
+	bool full = common_reserve();
+
+	for (unsigned i = 0; i < n && i < RESERVE_BLOCKS; i++) {
+		size_t usable;
+		void *p;
+
+		if (atomic_load_explicit(&a->reserve[i], memory_order_relaxed) != NULL)
+			continue;
+		p = backend_alloc(a, &a->shared, ALLOC_MIN, RESERVE_BLOCK, &usable);
+		if (p == NULL)
+			return false;
+		arena_forget(p, RESERVE_BLOCK);
+		atomic_store_explicit(&a->reserve[i], p, memory_order_release);
+	}
+	return full;
+}
+
+static void
+reserve_drop(struct arena *a)
+{
+	for (unsigned i = 0; i < RESERVE_BLOCKS; i++) {
+		void *p = atomic_exchange_explicit(&a->reserve[i], NULL, memory_order_acq_rel);
+
+		if (p != NULL)
+			backend_free(&a->shared, p, backend_usable(p));
+	}
+}
+
 /* Under registry_lock. What the cache counted stays with the arena. */
 static void
 cache_close(struct arena *a, struct cache *c)
@@ -412,6 +521,7 @@ arena_destroy(struct arena *a)
 	if (a == NULL)
 		return;
 	assert(arena_bytes(a) == 0);
+	reserve_drop(a);
 	pthread_mutex_lock(&registry_lock);
 	registry[a->slot] = NULL;
 	while (a->caches != NULL) {
@@ -436,8 +546,13 @@ arena_calloc(struct arena *a, size_t size)
 {
 	struct cache *c = cache_of(a);
 	size_t usable;
-	void *p = backend_calloc(a, c, size < ALLOC_MIN ? ALLOC_MIN : size, &usable);
+	void *p;
 
+	if (size < ALLOC_MIN)
+		size = ALLOC_MIN;
+	p = backend_calloc(a, c, size, &usable);
+	while (__builtin_expect(p == NULL, 0) && reserve_use(a))
+		p = backend_calloc(a, c, size, &usable);
 	cache_count(a, c, (int64_t)usable);
 	return p;
 }
@@ -465,6 +580,8 @@ arena_alloc_aligned(struct arena *a, size_t align, size_t size)
 		return NULL;
 	size = size == 0 ? align : (size + align - 1) & ~(align - 1);
 	p = backend_alloc(a, c, align, size, &usable);
+	while (__builtin_expect(p == NULL, 0) && reserve_use(a))
+		p = backend_alloc(a, c, align, size, &usable);
 	cache_count(a, c, (int64_t)usable);
 	return p;
 }
@@ -474,14 +591,19 @@ arena_realloc(struct arena *a, void *p, size_t size)
 {
 	struct cache *c = cache_of(a);
 	size_t old;
+	void *q;
 
 	if (p == NULL)
 		return arena_alloc(a, size);
+	if (size < ALLOC_MIN)
+		size = ALLOC_MIN;
 	old = backend_usable(p);
-	p = backend_realloc(a, c, p, size < ALLOC_MIN ? ALLOC_MIN : size);
-	if (p != NULL)
-		cache_count(a, c, (int64_t)backend_usable(p) - (int64_t)old);
-	return p;
+	q = backend_realloc(a, c, p, size);
+	while (__builtin_expect(q == NULL, 0) && reserve_use(a))
+		q = backend_realloc(a, c, p, size);
+	if (q != NULL)
+		cache_count(a, c, (int64_t)backend_usable(q) - (int64_t)old);
+	return q;
 }
 
 void

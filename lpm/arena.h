@@ -41,6 +41,21 @@ void arena_release(struct arena *a, void *p);
 void arena_forget(void *p, size_t size);
 
 /*
+ * A reserve for the moment when the system gives no more memory: an allocation that would fail frees the arena's reserve, and a common one of
+ * address space, and is tried again. Untouched, so it takes no pages. Main fills it, at the start and again when memory is back; true: the
+ * reserve is full.
+ */
+bool arena_reserve(struct arena *a, size_t bytes);
+/*
+ * fn(ctx) runs on the thread whose allocation failed, in the middle of that allocation: once, then again after arena_short_end(). Main, before
+ * other threads allocate.
+ */
+void arena_on_short(void (*fn)(void *ctx), void *ctx);
+/* Any thread: an allocation failed since arena_short_end(). Never without arena_on_short(). */
+bool arena_is_short(void);
+void arena_short_end(void);
+
+/*
  * Pages freed some ten seconds ago go back to the system. Busy arenas do it by themselves, in passing; quiet ones need somebody who calls
  * this, once a second or so, on a thread that may take milliseconds.
  */

@@ -289,12 +289,74 @@ struct attr_table {
 	uint32_t dying_count, dying[DYING_MAX]; /* ids */
 	struct limbo limbo;
 	uint32_t limit; /* owner: ids below were given out once */
+	_Atomic size_t *charged; /* by owner of sets; NULL: not counted */
+	uint16_t owner; /* of the next set */
 	_Atomic uint32_t count; /* with references */
 	_Atomic size_t bytes;
 	/* only a new segment changes these, which readers need for each set */
 	alignas(CACHE_LINE) _Atomic uint32_t reach; /* ids below have their slot */
 	struct attr_slot *segment[SEGMENTS_MAX]; /* written before `reach` passes them */
 };
+
+/* The owners of a segment's sets lie behind its slots, if owners are counted. Ids are dense, so neighbours share a line. */
+static uint16_t *
+owner_of(const struct attr_table *t, uint32_t id)
+{
+	return (uint16_t *)(t->segment[id >> SEGMENT_BITS] + SEGMENT_SLOTS) + (id & (SEGMENT_SLOTS - 1));
+}
+
+static size_t
+segment_bytes(const struct attr_table *t)
+{
+	return SEGMENT_SLOTS * (sizeof(struct attr_slot) + (t->charged != NULL ? sizeof(uint16_t) : 0));
+}
+
+#define SET_OVERHEAD 32 /* its slot, and its share of the index */
+
+/* A new set of `size` bytes. */
+static void
+charge(struct attr_table *t, uint32_t id, size_t size)
+{
+	_Atomic size_t *sum;
+
+	if (t->charged == NULL)
+		return;
+	*owner_of(t, id) = t->owner;
+	sum = &t->charged[t->owner];
+	atomic_store_explicit(sum,
+		atomic_load_explicit(sum, memory_order_relaxed) + size + SET_OVERHEAD, memory_order_relaxed);
+}
+
+static void
+discharge(struct attr_table *t, uint32_t id, size_t size)
+{
+	_Atomic size_t *sum;
+
+	if (t->charged == NULL)
+		return;
+	sum = &t->charged[*owner_of(t, id)];
+	atomic_store_explicit(sum,
+		atomic_load_explicit(sum, memory_order_relaxed) - size - SET_OVERHEAD, memory_order_relaxed);
+}
+
+int
+attr_table_charge(struct attr_table *t, unsigned owners)
+{
+	t->charged = arena_calloc(t->arena, owners * sizeof(*t->charged));
+	return t->charged != NULL ? 0 : -ENOMEM;
+}
+
+void
+attr_table_owner(struct attr_table *t, unsigned owner)
+{
+	t->owner = (uint16_t)owner;
+}
+
+size_t
+attr_table_charged(const struct attr_table *t, unsigned owner)
+{
+	return t->charged != NULL ? atomic_load_explicit(&t->charged[owner], memory_order_relaxed) : 0;
+}
 
 static struct attr_slot *
 slot_of(const struct attr_table *t, uint32_t id)
@@ -343,6 +405,7 @@ slot_free(void *ctx, void *p)
 	/* relaxed: nobody has this id any more */
 	atomic_store_explicit(&s->set, NULL, memory_order_relaxed);
 	bytes_add(t, -attr_set_size(set));
+	discharge(t, id, attr_set_size(set));
 	arena_free(t->arena, set);
 	s->refs = t->free_id;
 	t->free_id = id;
@@ -391,6 +454,7 @@ attr_table_destroy(struct attr_table *t)
 			t->arena, atomic_load_explicit(&slot_of(t, id)->set, memory_order_relaxed));
 	for (unsigned i = 0; i < SEGMENTS_MAX && t->segment[i] != NULL; i++)
 		arena_free(t->arena, t->segment[i]);
+	arena_free(t->arena, t->charged);
 	arena_free(t->arena, t->next);
 	arena_free(t->arena, t->index);
 	arena_free(t->arena, t);
@@ -564,13 +628,12 @@ id_reserve(struct attr_table *t)
 	if (n >= SEGMENTS_MAX)
 		return 0;
 	if (t->segment[n] == NULL) {
-		t->segment[n] = arena_calloc_touched(
-			t->arena, SEGMENT_SLOTS * sizeof(struct attr_slot));
+		t->segment[n] = arena_calloc_touched(t->arena, segment_bytes(t));
 		if (t->segment[n] == NULL)
 			return 0;
 		/* release: pairs with the load in slot_read; slots that were not given out have no set */
 		atomic_store_explicit(&t->reach, (n + 1) << SEGMENT_BITS, memory_order_release);
-		bytes_add(t, SEGMENT_SLOTS * sizeof(struct attr_slot));
+		bytes_add(t, segment_bytes(t));
 	}
 	return id;
 }
@@ -655,6 +718,7 @@ attr_intern_hashed(struct attr_table *t, const struct attr_set *a, uint32_t hash
 	if (next_filling(t))
 		index_insert(t->next, t->next_mask, (struct attr_index){id, hash});
 	slot_publish(t, id, copy, refs);
+	charge(t, id, size);
 	out->v = id;
 	return 0;
 }

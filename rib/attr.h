@@ -148,6 +148,15 @@ unsigned attr_as_path_numbers(const struct attr_set *a, struct as_path_number *o
  */
 int attr_table_create(struct arena *a, struct qsbr *readers, struct attr_table **out);
 void attr_table_destroy(struct attr_table *t);
+/*
+ * Memory by owner: each set counts for the owner that brought it first, until it is freed. attr_table_charge() turns this on, before the
+ * first set, for owners below `owners`. 0, -ENOMEM.
+ */
+int attr_table_charge(struct attr_table *t, unsigned owners);
+/* Sets that are new from here on count for this owner. */
+void attr_table_owner(struct attr_table *t, unsigned owner);
+size_t attr_table_charged(const struct attr_table *t, unsigned owner); /* any thread */
+
 /* Finds or copies; takes `refs` references. 0, -ENOMEM (nothing changed). */
 int attr_intern(struct attr_table *t, const struct attr_set *a, uint32_t refs, struct attr_id *out);
 /* The same with its hash made before, be it by another thread: while that was under way, the place in the index could be prefetched. */

@@ -209,7 +209,9 @@ peer_insert(struct shard *s, const struct shard_peer *p)
 		refused_reset(&slot->rib[f]);
 		slot->rib[f].import = NULL;
 	}
-	slot->up = false;
+	slot->up = slot->evicted = false;
+	/* sets that another peer still shares may count for an earlier peer of this id */
+	atomic_store_explicit(&slot->charged_before, attr_table_charged(s->attrs, p->id.v), memory_order_relaxed);
 	atomic_store_explicit(&slot->router_id, p->router_id, memory_order_relaxed);
 	atomic_store_explicit(&slot->asn, p->asn, memory_order_relaxed);
 	atomic_store_explicit(&slot->external, p->external, memory_order_relaxed);
@@ -228,6 +230,9 @@ parts_create(struct shard *s, unsigned inputs)
 	uint32_t capacity =
 		s->config.journal_capacity != 0 ? s->config.journal_capacity : JOURNAL_CAPACITY;
 	int err = attr_table_create(s->arena, s->config.readers, &s->attrs);
+
+	if (err == 0)
+		err = attr_table_charge(s->attrs, PEER_MAX);
 
 	s->journal = s->config.journal;
 	if (err == 0 && s->journal == NULL)
@@ -730,6 +735,24 @@ shard_path_stale(const struct shard *s, enum family family, const struct rib_pat
 	return slot != NULL && family < FAMILY_COUNT &&
 	       atomic_load_explicit(&p->epoch, memory_order_relaxed) !=
 		       shard_epoch(&slot->rib[family]);
+}
+
+/* A destination with its path, and its share of the index: docs/architecture.md, "Memory". */
+#define PATH_BYTES 48u
+
+size_t
+shard_peer_memory(const struct shard *s, struct peer_id id)
+{
+	const struct shard_peer_slot *slot = shard_slot(s, id);
+	size_t sets, before, paths = 0;
+
+	if (slot == NULL)
+		return 0;
+	for (unsigned f = 0; f < FAMILY_COUNT; f++)
+		paths += shard_load(&slot->rib[f].counts.received);
+	sets = attr_table_charged(s->attrs, id.v);
+	before = atomic_load_explicit(&slot->charged_before, memory_order_relaxed);
+	return paths * PATH_BYTES + (sets > before ? sets - before : 0);
 }
 
 enum decision_reason

@@ -245,6 +245,12 @@ int shard_peer_change(struct shard *s, const struct shard_peer *p) RUNS_ON(role_
 int shard_peer_remove(struct shard *s, struct peer_id id) RUNS_ON(role_rib);
 bool shard_peer_idle(const struct shard *s, struct peer_id id) RUNS_ON(role_rib);
 /*
+ * Memory is short, and this peer took the most: its routes are flushed, and its UPDATEs are dropped, until RIB_SESSION_DOWN, which must follow.
+ * shard_peer_spare(): there is no session that could end; UPDATEs count again.
+ */
+void shard_peer_evict(struct shard *s, struct peer_id id) RUNS_ON(role_rib);
+void shard_peer_spare(struct shard *s, struct peer_id id) RUNS_ON(role_rib);
+/*
  * From here on every announcement of this peer and family is judged by `policy`. Routes accepted before stay as they are
  * until they come again (ROUTE-REFRESH) or are replayed; what is kept of a peer that is away (retained) is replayed at once. After return
  * the old policy is not used any more; a replay under way goes on with the new one.
@@ -304,6 +310,11 @@ bool shard_peer_refused(const struct shard *s, struct peer_id id, enum family fa
 /* Main: the last refusals of a prefix that are remembered, the newest first; as refused_ring_find(). */
 unsigned shard_refused_find(const struct shard *s, enum family family, const struct prefix *p, struct refused_route *out,
 	unsigned max) RUNS_ON(role_main);
+/*
+ * About so many bytes are there for this peer: its paths with their destinations, and the attribute sets that it brought first. Sets that
+ * several peers brought count for the first alone.
+ */
+size_t shard_peer_memory(const struct shard *s, struct peer_id id);
 bool shard_peer_peek(const struct shard *s, struct peer_id id, struct shard_peer *out);
 /* Readers: is this path stale, and what decision_order() needs of it (of a rejected one the attributes as received). */
 bool shard_path_stale(const struct shard *s, enum family family, const struct rib_path *p);

@@ -114,6 +114,8 @@ struct shard_peer_slot {
 	_Atomic uint32_t router_id, asn; /* as the session found them */
 	_Atomic bool external;
 	bool up;
+	bool evicted; /* shard_peer_evict() */
+	_Atomic size_t charged_before; /* bytes of attribute sets that count for an earlier peer of this id */
 	struct shard_rib_in rib[FAMILY_COUNT];
 };
 
@@ -345,6 +347,7 @@ struct shard {
 	struct shard_late late;
 	struct shard_pace pace;
 	_Atomic uint64_t evictions;
+	uint64_t short_since_ns; /* when the record in work began to wait for memory; 0: no record waits */
 	_Atomic uint64_t held; /* of all tables */
 	unsigned walk_turn;
 	_Atomic uint32_t cluster_id; /* of the config, for any thread */

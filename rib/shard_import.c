@@ -53,8 +53,10 @@ int
 accepted_get(struct shard *s, struct shard_table *t, struct peer_id peer,
 	const struct attr_set *attrs, struct shard_accepted *out)
 {
-	int err = attr_intern(s->attrs, attrs, 1, &out->id);
+	int err;
 
+	attr_table_owner(s->attrs, peer.v);
+	err = attr_intern(s->attrs, attrs, 1, &out->id);
 	return err != 0 ? err : accepted_next_hop(s, t, peer, attrs, out);
 }
 
@@ -488,6 +490,27 @@ ahead(struct shard *s, const struct shard_table *t, const struct rib_record *rec
 		dest_prefetch(t->dests, &record_nlri(then)[i].prefix);
 }
 
+#define MEMORY_WAIT_NS 5000000000u
+
+/*
+ * The record in work got no memory. True: the record waits, as the largest taker is about to be flushed. False: no memory came in time, or
+ * memory is not what is missing. The next turn tries again, at the latest when the thread's timer wakes the shard.
+ */
+static bool
+memory_waits(struct shard *s)
+{
+	uint64_t now = walk_clock();
+
+	if (!arena_is_short())
+		return false;
+	if (s->short_since_ns == 0)
+		s->short_since_ns = now;
+	if (now - s->short_since_ns >= MEMORY_WAIT_NS)
+		return false;
+	s->cursor.blocked = true;
+	return true;
+}
+
 /* From s->cursor.nlri on. True when the record is done. */
 static bool
 nlri_run(struct import *m, uint64_t deadline_ns) RUNS_ON(role_rib)
@@ -511,10 +534,12 @@ nlri_run(struct import *m, uint64_t deadline_ns) RUNS_ON(role_rib)
 		if (c->nlri + PREFETCH_AHEAD < count)
 			dest_prefetch(m->table->dests, &n[PREFETCH_AHEAD].prefix);
 		err = nlri_valid(m, n) ? nlri_apply(m, n) : -EINVAL;
-		if (err == -EAGAIN)
+		if (err == -EAGAIN || (err == -ENOMEM && memory_waits(m->s)))
 			break;
 		if (err != 0)
 			shard_count(&m->s->failures, 1);
+		else if (m->attrs != NULL)
+			m->s->short_since_ns = 0;
 		c->nlri++;
 		if (++m->s->effort < EFFORT_MAX)
 			continue;
@@ -595,8 +620,13 @@ update_run(struct shard *s, const struct rib_record *rec, struct shard_peer_slot
 		.rib = &slot->rib[t->family],
 	};
 	bool done;
+	int err;
 
-	if (m.attrs != NULL && judge(&m, slot) != 0) {
+	attr_table_owner(s->attrs, rec->peer.v);
+	err = m.attrs != NULL ? judge(&m, slot) : 0;
+	if (err == -ENOMEM && memory_waits(s))
+		return false;
+	if (err != 0) {
 		shard_count(&s->failures, rec->nlri_count - s->cursor.nlri);
 		return true;
 	}
@@ -647,7 +677,34 @@ session_down(struct shard *s, struct shard_peer_slot *slot, struct vrf_id vrf, u
 		else
 			family_flush(s, slot, t);
 	}
-	slot->up = false;
+	slot->up = slot->evicted = false;
+}
+
+void
+shard_peer_evict(struct shard *s, struct peer_id id)
+{
+	struct shard_peer_slot *slot = shard_slot(s, id);
+	struct vrf_id vrf;
+
+	if (slot == NULL || id.v == PEER_SELF.v)
+		return;
+	slot->evicted = true;
+	vrf = atomic_load_explicit(&slot->key, memory_order_relaxed)->vrf;
+	for (unsigned f = 0; f < FAMILY_COUNT; f++) {
+		struct shard_table *t = shard_table_of(s, vrf, (enum family)f);
+
+		if (t != NULL)
+			family_flush(s, slot, t);
+	}
+}
+
+void
+shard_peer_spare(struct shard *s, struct peer_id id)
+{
+	struct shard_peer_slot *slot = shard_slot(s, id);
+
+	if (slot != NULL)
+		slot->evicted = false;
 }
 
 /* With another identity, an equal path is ranked again, and told again: it may be reflected (RFC 4456 8). */
@@ -755,6 +812,8 @@ record_run(struct shard *s, const struct rib_record *rec, uint64_t deadline_ns) 
 		shard_count(&s->failures, 1); /* it would have an epoch that nothing ever flushes */
 		return true;
 	}
+	if (rec->kind == RIB_UPDATE && slot->evicted)
+		return true;
 	if (rec->kind == RIB_UPDATE)
 		return update_run(s, rec, slot, t, deadline_ns);
 	refresh_record(s, rec, &slot->rib[t->family], t);

@@ -324,7 +324,8 @@ walks_ahead(struct shard *s) RUNS_ON(role_rib)
 {
 	uint64_t position, now;
 
-	if (journal_lag(s->journal, &position) < SHARD_PACE_ENTRIES)
+	/* a flush that gives memory back does not wait for consumers, which need memory to go on */
+	if (arena_is_short() || journal_lag(s->journal, &position) < SHARD_PACE_ENTRIES)
 		return false;
 	now = walk_clock();
 	if (position != s->pace.position) {

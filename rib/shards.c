@@ -122,6 +122,16 @@ shards_longest(const struct shards_table *t, const struct ip_addr *a, struct des
 	return id;
 }
 
+size_t
+shards_peer_memory(const struct shards *s, struct peer_id id)
+{
+	size_t sum = 0;
+
+	for (unsigned i = 0; i < s->count; i++)
+		sum += shard_peer_memory(s->at[i], id);
+	return sum;
+}
+
 static uint64_t
 least(uint64_t a, uint64_t b)
 {

@@ -79,6 +79,8 @@ shards_peek(const struct shards_table *t, struct dest_id id, struct dest_view *o
 
 /* ---- peers ---- */
 
+/* Sum of shard_peer_memory(). */
+size_t shards_peer_memory(const struct shards *s, struct peer_id id);
 /* Sums; of what all shards do, as far as all of them have come. */
 void shards_peer_counts(const struct shards *s, struct peer_id id, enum family family,
 	struct adj_rib_in_counts *out);
