@@ -153,9 +153,48 @@ peer_unlink(struct speaker *s, struct peer *p)
 	limit_forget(p);
 }
 
+bool
+session_event_reserved(const struct session_event *e)
+{
+	return e->kind != SESSION_REFRESH_SENT &&
+	       (e->kind == SESSION_UP || e->kind == SESSION_DOWN || e->kind == SESSION_DYNAMIC ||
+		       e->kind == SESSION_DYNAMIC_GONE || e->job != 0);
+}
+
+int
+event_reserve(struct speaker *s, unsigned count)
+{
+	return s->config.event_reserve != NULL ? s->config.event_reserve(s->config.ctx, count) : 0;
+}
+
+void
+event_release(struct speaker *s, unsigned count)
+{
+	if (s->config.event_release != NULL && count > 0)
+		s->config.event_release(s->config.ctx, count);
+}
+
+static unsigned
+jobs_reserved(const struct refresh_jobs *j)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < j->count; i++)
+		n += j->job[i].id != 0;
+	return n;
+}
+
 static void
 peer_free(struct speaker *s, struct peer *p)
 {
+	unsigned jobs = 0;
+
+	for (unsigned f = 0; f < FAMILY_COUNT; f++) {
+		jobs += jobs_reserved(&p->family[f].import_jobs);
+		jobs += jobs_reserved(&p->family[f].export_jobs);
+		jobs += jobs_reserved(&p->family[f].policy_jobs);
+	}
+	event_release(s, jobs + p->gone_reserved + p->down_reserved);
 	for (unsigned f = 0; f < FAMILY_COUNT; f++) {
 		arena_free(s->config.arena, p->family[f].import_jobs.job);
 		arena_free(s->config.arena, p->family[f].export_jobs.job);
@@ -423,8 +462,11 @@ session_add(struct speaker *s, struct peer_id id, const struct config_peer *c,
 	if (s->by_id[id.v] != NULL)
 		return -EEXIST;
 	p = arena_calloc(s->config.arena, sizeof(*p));
-	if (p == NULL)
+	if (p == NULL || event_reserve(s, 1) != 0) {
+		arena_free(s->config.arena, p);
 		return -ENOMEM;
+	}
+	p->gone_reserved = true;
 	p->speaker = s;
 	p->id = id;
 	config_copy(p, c, policies);

@@ -42,6 +42,9 @@ struct session_event {
 	struct ip_addr addr; /* SESSION_DYNAMIC */
 };
 
+/* A session up or down, a dynamic one coming or gone, the end of a job: reserved. ROUTE-REFRESH sent, a walk without a job: not. */
+bool session_event_reserved(const struct session_event *e);
+
 /* Where a peer's family stands, of its max_prefixes. */
 enum limit_level {
 	LIMIT_KEPT, /* or there is none */
@@ -55,6 +58,13 @@ struct speaker_config {
 	const struct shards *shards; /* each with its first input; several know each other as siblings */
 	void (*wake_shard)(void *ctx, unsigned shard);
 	void (*event)(void *ctx, const struct session_event *e); /* on the session thread */
+	/*
+	 * On the session thread: memory for `count` events, before the action that the events tell of. Each event for which
+	 * session_event_reserved() is true takes one; the others may be dropped. 0; -ENOMEM: the action fails instead. Release: without the
+	 * events. Both may be NULL.
+	 */
+	int (*event_reserve)(void *ctx, unsigned count);
+	void (*event_release)(void *ctx, unsigned count);
 	void *ctx;
 	uint32_t asn, router_id;
 	uint16_t tcp_port;         /* 179 */

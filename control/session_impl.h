@@ -81,6 +81,8 @@ struct connection {
 	uint8_t state; /* enum fsm_state */
 	struct watch watch; /* fd -1: none */
 	uint32_t interest; /* epoll events asked for */
+#define CONNECTION_EVENTS 2
+	uint8_t events; /* CONNECTION_EVENTS while memory for SESSION_UP and _DOWN is reserved here */
 	bool connecting;
 	bool ended; /* end of file, or an error: TCP_FAIL when what was read is handled */
 	int error; /* errno of it; 0: end of file */
@@ -169,6 +171,7 @@ struct peer {
 	bool any_as; /* config.asn and .external are what the last OPEN said */
 	bool came; /* dynamic: a connection of it was taken */
 	bool gone; /* dynamic: SESSION_DYNAMIC_GONE was told */
+	bool gone_reserved, down_reserved; /* memory for SESSION_DYNAMIC_GONE, SESSION_DOWN */
 	bool again_at_once; /* the peer's operator reset it: no idle hold */
 	struct config_peer config; /* its strings are ours or NULL */
 	char vrf_name[64];
@@ -493,3 +496,7 @@ void peer_fault_message(struct peer *p, const struct bgp_error *error, const uin
 void peer_faults_stop(struct peer *p) RUNS_ON(role_session);
 /* After peer_faults_stop(). */
 void peer_faults_free(struct peer *p);
+
+/* speaker_config.event_reserve and event_release, where there are any. */
+int event_reserve(struct speaker *s, unsigned count);
+void event_release(struct speaker *s, unsigned count);

@@ -329,6 +329,8 @@ connection_close(struct connection *c)
 	c->watch.fd = -1;
 	c->interest = 0;
 	c->connecting = c->ended = c->waiting = c->noted = false;
+	event_release(s, c->events);
+	c->events = 0;
 	arena_free(s->config.arena, c->rx);
 	arena_free(s->config.arena, c->tx);
 	c->rx = c->tx = NULL;
@@ -435,7 +437,8 @@ connection_adopt(struct connection *c, int fd)
 	c->local_addr = c->local.addr;
 	memset(&c->n, 0, sizeof(c->n));
 	memset(&c->open, 0, sizeof(c->open));
-	if (c->rx != NULL && c->tx != NULL) {
+	c->events = event_reserve(c->peer->speaker, CONNECTION_EVENTS) == 0 ? CONNECTION_EVENTS : 0;
+	if (c->rx != NULL && c->tx != NULL && c->events > 0) {
 		connection_interest(c);
 		if (c->interest != 0)
 			return 0;

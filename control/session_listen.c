@@ -145,9 +145,13 @@ held_add(struct speaker *s, struct vrf_id vrf, const struct ip_addr *addr, int f
 
 	if (s->held_count >= HELD_MAX)
 		return -ENOSPC;
-	h = arena_calloc(s->config.arena, sizeof(*h));
-	if (h == NULL)
+	if (event_reserve(s, 1) != 0)
 		return -ENOMEM;
+	h = arena_calloc(s->config.arena, sizeof(*h));
+	if (h == NULL) {
+		event_release(s, 1);
+		return -ENOMEM;
+	}
 	*h = (struct held){.speaker = s,
 		.next = s->held,
 		.timer = {.fire = held_expire},
@@ -159,6 +163,7 @@ held_add(struct speaker *s, struct vrf_id vrf, const struct ip_addr *addr, int f
 	if (timer_arm(s->thread, &h->timer, HELD_NS) == 0)
 		return 0;
 	held_free(h);
+	event_release(s, 1);
 	return -ENOMEM;
 }
 

@@ -18,13 +18,17 @@
 static bool
 jobs_add(struct peer_family *f, struct refresh_jobs *j, const struct refresh_job *job)
 {
+	if (job->id != 0 && event_reserve(f->peer->speaker, 1) != 0)
+		return false;
 	if (j->count == j->size) {
 		unsigned size = j->size > 0 ? 2 * j->size : 8;
 		struct refresh_job *p =
 			arena_realloc(f->peer->speaker->config.arena, j->job, size * sizeof(*p));
 
-		if (p == NULL)
+		if (p == NULL) {
+			event_release(f->peer->speaker, job->id != 0);
 			return false;
+		}
 		j->job = p;
 		j->size = size;
 	}
@@ -770,14 +774,18 @@ session_refresh_export(
 
 	if (f == NULL)
 		return action;
+	j.walk = f->walks + UINT32_MAX / 4; /* not before its own walk is known */
+	if (!jobs_add(f, &f->export_jobs, &j)) {
+		*reason = "out-of-memory";
+		return REFRESH_UNSUPPORTED;
+	}
 	if (refresh_serve_order(&f->serve, f->end_of_rib_sent, now_ns()))
 		walk_begin_refresh(f);
 	/* Contract section 5.6: it need not, and the result says whether it does. */
 	if (!f->peer->up->n.route_refresh)
 		*reason = "no-route-refresh";
-	j.walk = f->serve.pending ? f->walks + 1 : f->walks;
-	if (!jobs_add(f, &f->export_jobs, &j))
-		tell(f, SESSION_REFRESH_FAILED, job, false);
+	f->export_jobs.job[f->export_jobs.count - 1].walk =
+		f->serve.pending ? f->walks + 1 : f->walks;
 	return REFRESH_READVERTISED;
 }
 

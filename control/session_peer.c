@@ -92,6 +92,9 @@ peer_established(struct peer *p, struct connection *c) RUNS_ON(role_session)
 	p->speaker->established_count++;
 	p->established_ns = now_ns();
 	p->established_count++;
+	/* reserved by connection_adopt(): one for SESSION_UP below */
+	p->down_reserved = true;
+	c->events = 0;
 	timer_cancel(p->speaker->thread, &p->connect_retry);
 	timer_cancel(p->speaker->thread, &p->idle_hold);
 	if (other->state >= FSM_OPEN_SENT)
@@ -144,6 +147,7 @@ peer_down(struct peer *p, uint8_t retain) RUNS_ON(role_session)
 	export_down(p);
 	restart_lost(c, retain);
 	input_settle(s);
+	p->down_reserved = false;
 	tell(p, SESSION_DOWN);
 }
 
@@ -206,7 +210,9 @@ peer_gone(struct peer *p)
 	timer_cancel(p->speaker->thread, &p->connect_retry);
 	timer_cancel(p->speaker->thread, &p->idle_hold);
 	connection_event(&p->conn[CONN_OUT], EV_STOP, NULL);
-	tell(p, SESSION_DYNAMIC_GONE);
+	if (p->gone_reserved)
+		tell(p, SESSION_DYNAMIC_GONE);
+	p->gone_reserved = false;
 }
 
 /* Nothing is armed: idle hold, then once more. A dynamic one comes again as a new one. */

@@ -20,14 +20,6 @@
 #define EVENTS_PER_TURN 64
 #define SLEEP_FOR_EVER UINT64_MAX
 
-struct mail {
-	struct mail *next;
-	void (*fn)(void *arg);
-	void *arg;
-	sem_t *done; /* NULL: nobody waits */
-	const char *doing; /* of the sender, by thread_call() */
-};
-
 /* Writer of all but `mailbox`, `sleeping` and `quit`: the thread itself. */
 struct thread {
 	struct thread_config config;
@@ -44,7 +36,7 @@ struct thread {
 	_Atomic(const char *) *doing; /* the thread's doing_here */
 	_Atomic uint64_t turn_began_ns; /* 0: sleeps, or is not in its loop */
 	_Atomic uint64_t late; /* keel-watch counts */
-	alignas(CACHE_LINE) _Atomic(struct mail *)
+	alignas(CACHE_LINE) _Atomic(struct thread_mail *)
 		mailbox; /* newest first; the thread takes all and turns them round */
 	_Atomic bool sleeping, quit;
 };
@@ -268,7 +260,7 @@ thread_wake(struct thread *t)
 }
 
 static void
-mail_push(struct thread *t, struct mail *m)
+mail_push(struct thread *t, struct thread_mail *m)
 {
 	m->next = atomic_load_explicit(&t->mailbox, memory_order_relaxed);
 	/* release: pairs with the exchange in mailbox_run */
@@ -278,14 +270,21 @@ mail_push(struct thread *t, struct mail *m)
 	thread_wake(t);
 }
 
+void
+thread_send(struct thread *t, struct thread_mail *m, void (*fn)(void *arg), void *arg)
+{
+	*m = (struct thread_mail){.fn = fn, .arg = arg};
+	mail_push(t, m);
+}
+
 int
 thread_post(struct thread *t, void (*fn)(void *arg), void *arg)
 {
-	struct mail *m = malloc(sizeof(*m));
+	struct thread_mail *m = malloc(sizeof(*m));
 
 	if (m == NULL)
 		return -ENOMEM;
-	*m = (struct mail){.fn = fn, .arg = arg};
+	*m = (struct thread_mail){.fn = fn, .arg = arg, .allocated = true};
 	mail_push(t, m);
 	return 0;
 }
@@ -295,7 +294,7 @@ thread_call(struct thread *t, void (*fn)(void *arg), void *arg)
 {
 	sem_t done;
 	const char *before = atomic_load_explicit(&doing_here, memory_order_relaxed);
-	struct mail m = {.fn = fn, .arg = arg, .done = &done, .doing = before};
+	struct thread_mail m = {.fn = fn, .arg = arg, .done = &done, .doing = before};
 
 	if (sem_init(&done, 0, 0) != 0)
 		return -errno;
@@ -312,8 +311,8 @@ static bool
 mailbox_run(struct thread *t)
 {
 	/* acquire: pairs with the release in mail_push */
-	struct mail *m = atomic_exchange_explicit(&t->mailbox, NULL, memory_order_acquire),
-		    *ordered = NULL, *next;
+	struct thread_mail *m = atomic_exchange_explicit(&t->mailbox, NULL, memory_order_acquire),
+			   *ordered = NULL, *next;
 
 	for (; m != NULL; m = next) {
 		next = m->next;
@@ -322,13 +321,15 @@ mailbox_run(struct thread *t)
 	}
 	for (m = ordered; m != NULL; m = next) {
 		sem_t *done = m->done;
+		bool allocated = m->allocated;
 
-		next = m->next; /* a waiter's mail lives on its stack and is gone after sem_post */
+		/* a waiter's mail is gone after sem_post(), a sender's after fn() */
+		next = m->next;
 		doing(m->doing != NULL ? m->doing : "messages");
 		m->fn(m->arg);
 		if (done != NULL)
 			sem_post(done);
-		else
+		else if (allocated)
 			free(m);
 	}
 	return ordered != NULL;
@@ -548,12 +549,12 @@ thread_drain(struct thread *t)
 void
 thread_free(struct thread *t)
 {
-	struct mail *m = atomic_load_explicit(&t->mailbox, memory_order_acquire), *next;
+	struct thread_mail *m = atomic_load_explicit(&t->mailbox, memory_order_acquire), *next;
 
 	thread_delist(t);
 	for (; m != NULL; m = next) {
 		next = m->next;
-		if (m->done == NULL)
+		if (m->allocated)
 			free(m);
 	}
 	if (t->event_fd >= 0)

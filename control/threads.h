@@ -49,6 +49,17 @@ void thread_free(struct thread *t);
 
 /* Any thread. Runs fn(arg) on `t`, in order; does not wait. 0, -ENOMEM. */
 int thread_post(struct thread *t, void (*fn)(void *arg), void *arg);
+/* One message in memory of the sender. The fields belong to threads.c. */
+struct thread_mail {
+	struct thread_mail *next;
+	void (*fn)(void *arg);
+	void *arg;
+	void *done; /* sem_t: thread_call() waits for this */
+	const char *doing; /* of the sender, by thread_call() */
+	bool allocated; /* by thread_post() */
+};
+/* thread_post() that cannot fail: `m` is lent until fn runs, and fn may free or reuse `m`. */
+void thread_send(struct thread *t, struct thread_mail *m, void (*fn)(void *arg), void *arg);
 /* Main only (so that no two threads wait for each other): runs fn(arg) on `t` and waits for it. */
 int thread_call(struct thread *t, void (*fn)(void *arg), void *arg);
 /* Any thread: makes a sleeping thread call work(). Costs one locked instruction when it is awake. */

@@ -9,6 +9,7 @@
 #include "control/session.h"
 #include "control/threads.h"
 #include "lpm/arena.h"
+#include "lpm/doing.h"
 #include "lpm/fib.h"
 #include "lpm/qsbr.h"
 #include "lpm/table_v4.h"
@@ -21,12 +22,14 @@
 #include "dataplane/xdp.h"
 #endif
 
+#include <assert.h>
 #include <errno.h>
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define RIB_READERS_MAX 16
 #define WORKER_READERS_MAX 80
@@ -36,11 +39,37 @@
 /* Main is ending the threads: whoever a message would speak to may be gone, and what it would change does not matter any more. */
 static _Atomic bool stopping;
 
+/* Messages for times without memory: room for the news of a full neighbour table. Untouched pages take no memory. */
+#define RESERVE 2048
+#define RESERVE_WAIT_NS 1000000
+
+static struct {
+	struct message message[RESERVE];
+	_Atomic bool taken[RESERVE];
+} reserve;
+
+static struct message *
+reserve_take(void)
+{
+	for (unsigned i = 0; i < RESERVE; i++) {
+		/* acquire: pairs with the release in message_free */
+		if (!atomic_load_explicit(&reserve.taken[i], memory_order_relaxed) &&
+			!atomic_exchange_explicit(&reserve.taken[i], true, memory_order_acquire))
+			return &reserve.message[i];
+	}
+	return NULL;
+}
+
 void
 message_free(struct message *m)
 {
 	free(m->hops);
-	free(m);
+	if (m->reserved)
+		/* release: pairs with the acquire in reserve_take */
+		atomic_store_explicit(
+			&reserve.taken[m - reserve.message], false, memory_order_release);
+	else
+		free(m);
 }
 
 static void
@@ -54,47 +83,117 @@ message_run(void *arg)
 		m->fn(m);
 }
 
-void
-wiring_send(struct thread *t, void (*fn)(void *arg), const struct message *m)
+static void
+message_post(struct thread *t, void (*fn)(void *arg), struct message *to, const struct message *m,
+	bool reserved)
+{
+	*to = *m;
+	to->fn = fn;
+	to->reserved = reserved;
+	thread_send(t, &to->mail, message_run, to);
+}
+
+bool
+wiring_try_send(struct thread *t, void (*fn)(void *arg), const struct message *m)
 {
 	struct message *copy;
 
-	/* Its thread is ending or gone: layers that are taken down still speak to each other. */
+	/* The receiver is ending or gone: layers that are taken down still speak to each other. */
 	if (atomic_load_explicit(&stopping, memory_order_relaxed)) {
 		free(m->hops);
-		return;
+		return true;
 	}
 	copy = malloc(sizeof(*copy));
-	if (copy != NULL) {
-		*copy = *m;
-		copy->fn = fn;
-		if (thread_post(t, message_run, copy) == 0)
+	if (copy == NULL)
+		return false;
+	message_post(t, fn, copy, m, false);
+	return true;
+}
+
+static void
+memory_wait(void)
+{
+	const struct timespec wait = {.tv_nsec = RESERVE_WAIT_NS};
+
+	doing("waiting for memory");
+	nanosleep(&wait, NULL);
+}
+
+void *
+wiring_calloc(size_t count, size_t size)
+{
+	void *p;
+
+	while ((p = calloc(count, size)) == NULL &&
+		!atomic_load_explicit(&stopping, memory_order_relaxed))
+		memory_wait();
+	return p;
+}
+
+void
+wiring_send(struct thread *t, void (*fn)(void *arg), const struct message *m)
+{
+	struct message *spare;
+
+	while (!wiring_try_send(t, fn, m)) {
+		spare = reserve_take();
+		if (spare != NULL) {
+			message_post(t, fn, spare, m, true);
 			return;
-		free(copy);
+		}
+		memory_wait();
 	}
-	free(m->hops);
-	log_event(LOG_ERROR, "message-lost reason=out-of-memory");
 }
 
 /* ---- rib <-> fib: next hops ---- */
+
+/* Questions that the fib thread could not follow for want of memory, oldest first; later ones wait behind them. The fib thread's. */
+static struct {
+	struct message *first, **end;
+} watch_owed = {.end = &watch_owed.first};
+
+static void
+watch_owe(struct message *m)
+{
+	m->next = NULL;
+	*watch_owed.end = m;
+	watch_owed.end = &m->next;
+}
+
+/* True while some are left. */
+static bool
+RUNS_ON(role_fib) watch_again(struct keeld *k)
+{
+	struct message *m;
+
+	while ((m = watch_owed.first) != NULL && fib_feed_watch(k->feed, &m->next_hop) == 0) {
+		watch_owed.first = m->next;
+		if (m->next == NULL)
+			watch_owed.end = &watch_owed.first;
+		message_free(m);
+	}
+	return m != NULL;
+}
 
 static void
 on_fib_watch(void *arg)
 {
 	struct message *m = arg;
+	struct keeld *k = m->k;
 
 	role_enter_fib();
-	if (fib_feed_watch(m->k->feed, &m->next_hop) != 0)
-		log_event(LOG_ERROR, "next-hop-not-tracked reason=out-of-memory");
-	free(m);
+	watch_owe(m);
+	if (watch_again(k))
+		log_event(LOG_WARNING, "next-hop-waits reason=out-of-memory");
 }
 
-static void
+static bool
 ask_next_hop(void *ctx, const struct nexthop_message *nh)
 {
 	struct keeld *k = ctx;
 
-	wiring_send(k->fib_thread, on_fib_watch, &(struct message){.k = k, .next_hop = *nh});
+	return wiring_try_send(
+		k->fib_thread, on_fib_watch, &(struct message){.k = k, .next_hop = *nh});
 }
 
 static void
@@ -104,17 +203,21 @@ on_rib_next_hop(void *arg)
 
 	role_enter_rib();
 	shard_next_hop(m->k->shards.at[m->shard], &m->next_hop);
-	free(m);
+	message_free(m);
 }
 
-static void
+static bool
 tell_next_hop(void *ctx, const struct nexthop_message *nh)
 {
 	struct keeld *k = ctx;
 
-	/* Who did not ask does not listen. */
-	for (unsigned i = 0; i < k->shards.count; i++)
-		wiring_send(k->rib_thread[i], on_rib_next_hop, &(struct message){.k = k, .shard = i, .next_hop = *nh});
+	/* A shard that did not ask ignores the message. */
+	for (unsigned i = 0; i < k->shards.count; i++) {
+		if (!wiring_try_send(k->rib_thread[i], on_rib_next_hop,
+			    &(struct message){.k = k, .shard = i, .next_hop = *nh}))
+			return false;
+	}
+	return true;
 }
 
 /* ---- fib -> rib: what the forwarding tables have no room for ---- */
@@ -123,6 +226,7 @@ static struct report_context {
 	struct keeld *k;
 	unsigned shard;
 	struct shard_report *report;
+	struct thread_mail mail; /* one report is under way to a shard at a time */
 } report_context[SHARDS_MAX];
 
 static void
@@ -142,8 +246,9 @@ report_room(void *ctx, unsigned shard, struct shard_report *r)
 {
 	struct keeld *k = ctx;
 
-	report_context[shard] = (struct report_context){k, shard, r};
-	return thread_post(k->rib_thread[shard], on_rib_report, &report_context[shard]);
+	report_context[shard] = (struct report_context){.k = k, .shard = shard, .report = r};
+	thread_send(k->rib_thread[shard], &report_context[shard].mail, on_rib_report, &report_context[shard]);
+	return 0;
 }
 
 /* ---- threads ---- */
@@ -154,6 +259,8 @@ static struct fib_context {
 	unsigned reader;
 	struct timer due;
 	bool audit_ran;
+	struct thread_mail
+		audit_done; /* one audit runs at a time, and main begins the next when this has come */
 } fib_context;
 
 static void
@@ -169,25 +276,33 @@ fib_start(void *ctx, struct thread *self)
 
 	c->self = self;
 	c->due.fire = fib_due;
+	if (timer_arm(self, &c->due, 0) != 0) /* so that it can be armed from now on */
+		return -ENOMEM;
 	return qsbr_register(c->k->readers, &c->reader);
 }
 
 static void on_main_audit_done(void *arg);
+
+#define OWED_NS 100000000 /* messages that found no memory are tried again after this */
 
 static bool
 fib_work(void *ctx, uint64_t now, uint64_t deadline)
 {
 	struct fib_context *c = ctx;
 	uint64_t wait;
-	bool more, running;
+	bool more, running, owed;
 
 	role_enter_fib();
 	wiring_links_apply(c->k);
+	owed = watch_again(c->k);
+	owed |= nexthop_tell_owed(c->k->nexthops);
+	if (owed)
+		(void)timer_arm_sooner(c->self, &c->due, OWED_NS);
 	more = fib_feed_work(c->k->feed, now, deadline);
 	qsbr_quiescent(c->k->readers, c->reader);
 	running = fib_feed_audit(c->k->feed)->running;
 	if (c->audit_ran && !running)
-		thread_post(c->k->main_thread, on_main_audit_done, c->k);
+		thread_send(c->k->main_thread, &c->audit_done, on_main_audit_done, c->k);
 	c->audit_ran = running;
 	wait = more ? 0 : fib_feed_wait_ns(c->k->feed);
 	if (wait != 0)
@@ -282,12 +397,59 @@ wake_shard(void *ctx, unsigned shard)
 
 /* ---- session -> main ---- */
 
+struct event_message {
+	struct thread_mail mail;
+	struct event_message *next; /* among those in reserve */
+	struct keeld *k;
+	struct session_event event;
+};
+
+/* Taken before the session thread does what an event will tell of. The session thread's. */
+static struct event_message *events_reserved;
+
+static void event_release(void *ctx, unsigned count);
+
+static int
+event_reserve(void *ctx, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++) {
+		struct event_message *m = malloc(sizeof(*m));
+
+		if (m == NULL) {
+			event_release(ctx, i);
+			return -ENOMEM;
+		}
+		m->next = events_reserved;
+		events_reserved = m;
+	}
+	return 0;
+}
+
+static struct event_message *
+event_take(void)
+{
+	struct event_message *m = events_reserved;
+
+	assert(m != NULL);
+	events_reserved = m->next;
+	return m;
+}
+
+static void
+event_release(void *ctx, unsigned count)
+{
+	(void)ctx;
+	while (count-- > 0)
+		free(event_take());
+}
+
 static void
 on_main_session_event(void *arg)
 {
-	struct message *m = arg;
+	struct event_message *m = arg;
 
-	keeld_session_event(m->k, &m->event);
+	if (!atomic_load_explicit(&stopping, memory_order_relaxed))
+		keeld_session_event(m->k, &m->event);
 	free(m);
 }
 
@@ -295,8 +457,14 @@ static void
 session_event(void *ctx, const struct session_event *e)
 {
 	struct keeld *k = ctx;
+	struct event_message *m;
 
-	wiring_send(k->main_thread, on_main_session_event, &(struct message){.k = k, .event = *e});
+	if (!session_event_reserved(e))
+		return; /* news for tests alone */
+	m = event_take(); /* reserved before the session thread acted */
+	m->k = k;
+	m->event = *e;
+	thread_send(k->main_thread, &m->mail, on_main_session_event, m);
 }
 
 /* ---- audits ---- */
@@ -562,6 +730,8 @@ create_speaker(struct keeld *k)
 		.shards = &k->shards,
 		.wake_shard = wake_shard,
 		.event = session_event,
+		.event_reserve = event_reserve,
+		.event_release = event_release,
 		.ctx = k,
 		.asn = k->running->asn,
 		.router_id = k->running->router_id,
@@ -673,6 +843,12 @@ wiring_stop(struct keeld *k)
 	if (k->main_thread != NULL)
 		thread_drain(k->main_thread);
 	audits_end(k);
+	for (struct message *m = watch_owed.first, *next; m != NULL; m = next) {
+		next = m->next;
+		message_free(m);
+	}
+	watch_owed.first = NULL;
+	watch_owed.end = &watch_owed.first;
 	for (unsigned i = 0; i < count; i++) {
 		if (threads[i] != NULL)
 			thread_free(threads[i]);

@@ -247,11 +247,9 @@ host_route(void *ctx, struct vrf_id vrf, const struct prefix *p, const struct ne
 	m.ports = ports_of(hops, count);
 	wiring_send(k->main_thread, on_main_route, &m);
 	if (count > 0) {
-		m.hops = calloc(count, sizeof(*m.hops));
-		if (m.hops == NULL) {
-			log_event(LOG_ERROR, "message-lost reason=out-of-memory");
+		m.hops = wiring_calloc(count, sizeof(*m.hops));
+		if (m.hops == NULL)
 			return;
-		}
 	}
 	for (unsigned i = 0; i < count; i++)
 		m.hops[i] = (struct fib_feed_hop){hops[i].addr, hops[i].port};

@@ -6,11 +6,18 @@
 
 #include "control/keeld.h"
 #include "control/session.h"
+#include "control/threads.h"
 #include "control/wiring.h"
 #include "rib/fib_feed.h"
 
-/* One message between threads; freed by its receiver. Losing one for want of memory is logged by the sender. */
+/*
+ * One message between threads; freed by its receiver. No message is lost: a sender that gets no memory takes a message of the reserve, or keeps
+ * the state in its own memory and sends later.
+ */
 struct message {
+	struct thread_mail mail;
+	struct message *next; /* in a list of the owner */
+	bool reserved; /* of the reserve */
 	struct keeld *k;
 	void (*fn)(void *arg);
 	struct vrf_id vrf;
@@ -21,7 +28,6 @@ struct message {
 	uint8_t mac[6];
 	unsigned shard; /* whom the next hop is for */
 	struct nexthop_message next_hop;
-	struct session_event event;
 	/* of a route; freed with the message */
 	struct fib_feed_hop *hops;
 	unsigned hop_count;
@@ -29,9 +35,17 @@ struct message {
 	uint64_t ports; /* of a kernel route */
 };
 
-/* Runs fn(copy of m) on `t`; fn frees it. After wiring_stop() has begun nothing runs. `m->hops` are taken over. */
+/*
+ * Runs fn(copy of m) on `t`; fn frees the copy with message_free(). After wiring_stop() has begun nothing runs. `m->hops` are taken over. For the host
+ * thread's news and the fib thread's orders to the host thread: without memory, a message of the reserve (RESERVE in wiring.c) is used; the
+ * sender waits for one while all of these are under way.
+ */
 void wiring_send(struct thread *t, void (*fn)(void *arg), const struct message *m);
+/* The same for a sender that can send later. False: no memory; nothing was taken over. */
+bool wiring_try_send(struct thread *t, void (*fn)(void *arg), const struct message *m);
 void message_free(struct message *m);
+/* calloc() that waits for memory; NULL only after wiring_stop() has begun. */
+void *wiring_calloc(size_t count, size_t size);
 
 /* ---- wiring_host.c ---- */
 

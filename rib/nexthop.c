@@ -51,8 +51,9 @@ struct place {
 
 struct nexthop_table {
 	struct arena *arena;
-	void (*tell)(void *ctx, const struct nexthop_message *m);
+	bool (*tell)(void *ctx, const struct nexthop_message *m);
 	void *ctx;
+	bool owes; /* an entry with `owed` may exist */
 	struct nexthop_feed feed;
 	struct nexthop **bucket;
 	unsigned bucket_count, count;
@@ -101,7 +102,7 @@ grow(struct arena *a, void **array, size_t item, unsigned count, unsigned *size)
 }
 
 int
-nexthop_table_create(struct arena *a, void (*tell)(void *ctx, const struct nexthop_message *m),
+nexthop_table_create(struct arena *a, bool (*tell)(void *ctx, const struct nexthop_message *m),
 	void *ctx, struct nexthop_table **out)
 {
 	struct nexthop_table *t = arena_calloc(a, sizeof(*t));
@@ -578,6 +579,30 @@ ons_store(struct nexthop_table *t, struct nexthop *n, const struct resolution *r
 	return 0;
 }
 
+/* Shards that did not ask do not listen: with several shards, once more to all of them does no harm. */
+static void
+tell_or_owe(struct nexthop_table *t, struct nexthop *n)
+{
+	n->owed = n->watchers > 0 && !t->tell(t->ctx, &n->last);
+	t->owes |= n->owed;
+}
+
+bool
+nexthop_tell_owed(struct nexthop_table *t)
+{
+	if (!t->owes)
+		return false;
+	t->owes = false;
+	for (unsigned i = 0; i < t->bucket_count; i++) {
+		for (struct nexthop *n = t->bucket[i]; n != NULL; n = n->next) {
+			if (n->owed && !t->owes)
+				tell_or_owe(t, n);
+			t->owes |= n->owed;
+		}
+	}
+	return t->owes;
+}
+
 static void
 RUNS_ON(role_fib) tell(struct nexthop_table *t, struct nexthop *n, bool always)
 {
@@ -590,8 +615,7 @@ RUNS_ON(role_fib) tell(struct nexthop_table *t, struct nexthop *n, bool always)
 	n->last.up = n->up;
 	n->last.connected = connected;
 	n->last.metric = metric;
-	if (n->watchers > 0)
-		t->tell(t->ctx, &n->last);
+	tell_or_owe(t, n);
 }
 
 static void
@@ -714,7 +738,8 @@ nexthop_watch(struct nexthop_table *t, struct vrf_id vrf, const struct ip_addr *
 	struct nexthop *n = nexthop_ref(t, vrf, addr);
 
 	if (n == NULL) {
-		t->tell(t->ctx, &m);
+		(void)t->tell(
+			t->ctx, &m); /* unresolvable, as each next hop is until the first answer */
 		return -ENOMEM;
 	}
 	n->watchers++;

@@ -48,8 +48,11 @@ struct nexthop_feed {
 	void *ctx;
 };
 
-/* `tell` is called on the fib thread for each answer and change. 0, -ENOMEM. */
-int nexthop_table_create(struct arena *a, void (*tell)(void *ctx, const struct nexthop_message *m),
+/*
+ * `tell` is called on the fib thread for each answer and change. False: no memory for the message; nexthop_tell_owed() calls again with the
+ * state of then. 0, -ENOMEM.
+ */
+int nexthop_table_create(struct arena *a, bool (*tell)(void *ctx, const struct nexthop_message *m),
 	void *ctx, struct nexthop_table **out);
 void nexthop_table_destroy(struct nexthop_table *t);
 const struct hash_probes *nexthop_probes(const struct nexthop_table *t); /* any thread: chains of new next hops */
@@ -90,6 +93,8 @@ void nexthop_changed(struct nexthop_table *t, struct vrf_id vrf, const struct pr
 	RUNS_ON(role_fib);
 /* One slice of what changes left to do; true while there is more. `deadline_ns` 0: all of it. */
 bool nexthop_work(struct nexthop_table *t, uint64_t deadline_ns) RUNS_ON(role_fib);
+/* Answers and changes that `tell` refused: once more. True while some are still owed; the caller comes back later. */
+bool nexthop_tell_owed(struct nexthop_table *t) RUNS_ON(role_fib);
 /* Nothing waits for nexthop_work(). */
 bool nexthop_settled(const struct nexthop_table *t);
 unsigned nexthop_count(const struct nexthop_table *t);

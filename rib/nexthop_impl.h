@@ -32,6 +32,7 @@ struct nexthop {
 	struct hold *hold;
 	struct nexthop *untracked_next;
 	bool untracked;
+	bool owed; /* shards are to be told, when there is memory for the message */
 	uint8_t mark;
 };
 

@@ -189,7 +189,8 @@ struct shard_config {
 	bool next_hop_tracking;  /* false: every next hop is taken as resolvable */
 	void (*wake_consumers)(void *ctx); /* called at the end of a work slice that appended to the journal */
 	void *wake_ctx;
-	void (*ask_next_hop)(void *ctx, const struct nexthop_message *m); /* control passes it on to the fib thread */
+	/* Passed on to the fib thread by control. False: no memory; the shard asks again in a later turn. */
+	bool (*ask_next_hop)(void *ctx, const struct nexthop_message *m);
 	void *ask_ctx;
 };
 

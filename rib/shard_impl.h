@@ -53,6 +53,7 @@ struct shard_next_hops {
 	uint32_t dirty; /* counts times when no re-decision ran any more; from 1 */
 	uint32_t tidy_at; /* slot to look at next */
 	uint64_t tidy_ns; /* when this lap began */
+	bool owed; /* a next hop in use may not be watched: the question could not be sent */
 	struct hash_probes probes; /* of insertions */
 	uint32_t *of_attr; /* attribute set id -> slot, for VRF_DEFAULT only: spares a walk two
 			      cache misses a path */

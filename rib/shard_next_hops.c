@@ -104,23 +104,45 @@ next_hop_find(const struct shard *s, struct vrf_id vrf, const struct ip_addr *ad
 	return NULL;
 }
 
-static void
+/*
+ * False: no memory for the message, and nothing has changed. A next hop in use is then asked for in a later turn, and an unused one stays
+ * watched until the next lap of next_hops_tidy().
+ */
+static bool
 ask(struct shard *s, struct shard_next_hop *n, bool watch)
 {
 	struct nexthop_message m = {.vrf = n->vrf, .addr = n->addr, .unwatch = !watch};
 
+	if (s->config.ask_next_hop != NULL && !s->config.ask_next_hop(s->config.ask_ctx, &m)) {
+		s->next_hops.owed |= watch;
+		return false;
+	}
 	n->watched = watch;
-	if (s->config.ask_next_hop != NULL)
-		s->config.ask_next_hop(s->config.ask_ctx, &m);
+	return true;
+}
+
+static void
+ask_owed(struct shard *s)
+{
+	struct shard_next_hops *h = &s->next_hops;
+
+	h->owed = false;
+	for (uint32_t i = 1; i < h->entry_size && !h->owed; i++) {
+		struct shard_next_hop *n = h->entry[i];
+
+		if (n != NULL && n->users > 0 && !n->watched)
+			(void)ask(s, n, true);
+	}
 }
 
 /* As when it was new. */
 static void
 forget(struct shard *s, struct shard_next_hop *n)
 {
+	if (!ask(s, n, false))
+		return;
 	n->up = n->connected = false;
 	atomic_store_explicit(&n->metric, 0, memory_order_relaxed);
-	ask(s, n, false);
 }
 
 void
@@ -128,6 +150,8 @@ next_hops_tidy(struct shard *s)
 {
 	struct shard_next_hops *h = &s->next_hops;
 
+	if (h->owed)
+		ask_owed(s);
 	if (h->tidy_at >= h->entry_size) {
 		if (s->now_ns - h->tidy_ns < TIDY_NS)
 			return;
@@ -145,7 +169,7 @@ next_hops_tidy(struct shard *s)
 	}
 }
 
-/* Into `fresh` what is used, behind the old one what is not; then the old one is retired. */
+/* Entries in use, and those that are still watched, go into `fresh`. The old index is retired with all others. */
 static void
 index_replace(struct shard *s, struct next_hop_index *fresh)
 {
@@ -157,12 +181,10 @@ index_replace(struct shard *s, struct next_hop_index *fresh)
 
 		if (n == NULL)
 			continue;
-		if (n->users > 0) {
+		if (n->users > 0 || n->watched) {
 			index_insert(h, fresh, n);
 			continue;
 		}
-		if (n->watched)
-			ask(s, n, false);
 		n->dropped_next = old->dropped;
 		old->dropped = n;
 		h->entry[i] = NULL;
@@ -184,8 +206,13 @@ room_for_one(struct shard *s)
 
 	if (h->count < size / 4 * 3)
 		return 0;
-	for (uint32_t i = 1; i < h->entry_size; i++)
-		used += h->entry[i] != NULL && h->entry[i]->users > 0;
+	for (uint32_t i = 1; i < h->entry_size; i++) {
+		struct shard_next_hop *n = h->entry[i];
+
+		if (n != NULL && n->users == 0 && n->watched)
+			forget(s, n);
+		used += n != NULL && (n->users > 0 || n->watched);
+	}
 	if (used > size / 2) {
 		size *= 2;
 		struct shard_next_hop **entry =
@@ -229,7 +256,7 @@ next_hop_new(
 	h->count++;
 	index_insert(h, atomic_load_explicit(&h->index, memory_order_relaxed), n);
 	*out = n;
-	ask(s, n, true);
+	(void)ask(s, n, true);
 	return 0;
 }
 
@@ -240,7 +267,7 @@ use(struct shard *s, struct shard_next_hop *n)
 	n->users++;
 	n->idle = false;
 	if (!n->watched)
-		ask(s, n, true);
+		(void)ask(s, n, true);
 }
 
 /* Remembers which next hop a set has, so that nobody has to read the set for it. */

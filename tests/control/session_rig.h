@@ -60,6 +60,9 @@ struct node {
 	pthread_mutex_t lock;
 	struct session_event event[EVENTS_MAX];
 	unsigned event_count;
+	_Atomic int events_reserved; /* never negative: each event was reserved before its action */
+	_Atomic bool no_memory; /* no event can be reserved */
+	_Atomic unsigned refused;
 };
 
 /* ---- a node ---- */
@@ -69,10 +72,34 @@ node_event(void *ctx, const struct session_event *e)
 {
 	struct node *n = ctx;
 
+	if (session_event_reserved(e) && n->events_reserved-- <= 0)
+		abort();
 	pthread_mutex_lock(&n->lock);
 	if (n->event_count < EVENTS_MAX)
 		n->event[n->event_count++] = *e;
 	pthread_mutex_unlock(&n->lock);
+}
+
+static inline int
+node_event_reserve(void *ctx, unsigned count)
+{
+	struct node *n = ctx;
+
+	if (n->no_memory) {
+		n->refused++;
+		return -ENOMEM;
+	}
+	n->events_reserved += (int)count;
+	return 0;
+}
+
+static inline void
+node_event_release(void *ctx, unsigned count)
+{
+	struct node *n = ctx;
+
+	if ((n->events_reserved -= (int)count) < 0)
+		abort();
 }
 
 static inline void
@@ -113,9 +140,10 @@ node_shard_work(void *ctx, uint64_t now, uint64_t deadline)
 	return shard_work(r->n->shards.at[r->shard], now, deadline);
 }
 
-static inline void
+static inline bool
 node_ask(void *ctx, const struct nexthop_message *m)
 {
+	return true;
 }
 
 struct node_call {
@@ -175,6 +203,8 @@ node_begin_with(struct node *n, uint32_t asn, uint32_t id, uint32_t tombstones_m
 		.ask_ctx = n};
 	struct speaker_config c = {.wake_shard = node_wake_one,
 		.event = node_event,
+		.event_reserve = node_event_reserve,
+		.event_release = node_event_release,
 		.ctx = n,
 		.asn = asn,
 		.router_id = id};
@@ -243,6 +273,7 @@ node_end(struct node *n)
 	for (unsigned i = 0; i < n->shards.count; i++)
 		thread_free(n->rib[i]);
 	speaker_destroy(n->speaker);
+	assert_int_equal(n->events_reserved, 0);
 	for (unsigned i = 0; i < n->shards.count; i++)
 		shard_destroy(n->shards.at[i]);
 	journal_destroy(n->journal);

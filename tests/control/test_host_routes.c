@@ -46,11 +46,12 @@ nothing_wakes(void *ctx)
 	(void)ctx;
 }
 
-static void
+static bool
 nothing_asks(void *ctx, const struct nexthop_message *m)
 {
 	(void)ctx;
 	(void)m;
+	return true;
 }
 
 static void

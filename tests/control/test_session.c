@@ -728,6 +728,47 @@ test_refresh_export(void **state)
 	node_end(&n);
 }
 
+/* Memory for an event is taken before the action: without memory the action fails, and no event is lost. */
+static void
+test_events_without_memory(void **state)
+{
+	struct config_peer c = peer_config(PEER_AS, OWN_AS, 2);
+	struct bgp_open_options o = script_open(PEER_AS, PEER_ID);
+	struct node_call call = {.id = {1}, .job = 42};
+	static struct script s;
+	static struct node n;
+
+	(void)state;
+	node_with_peer(&n, &c);
+	call.n = &n;
+	n.no_memory = true;
+	script_connect(&s, &n, 2, 0);
+	wait_for(n.refused > 0);
+	script_close(&s);
+	assert_int_equal(node_events(&n, SESSION_UP, 0) + node_events(&n, SESSION_DOWN, 0), 0);
+	n.no_memory = false;
+	script_establish(&s, &n, 2, &o);
+	wait_for(node_events(&n, SESSION_UP, 0) == 1);
+	thread_call(n.session, call_refresh_import, &call);
+	assert_int_equal(call.result, REFRESH_SENT);
+	n.no_memory = true;
+	call.job = 43;
+	thread_call(n.session, call_refresh_import, &call);
+	assert_int_equal(call.result, REFRESH_UNSUPPORTED);
+	assert_string_equal(call.reason, "out-of-memory");
+	thread_call(n.session, call_refresh_export, &call);
+	assert_int_equal(call.result, REFRESH_UNSUPPORTED);
+	assert_string_equal(call.reason, "out-of-memory");
+	script_close(&s);
+	wait_for(node_events(&n, SESSION_DOWN, 0) == 1);
+	assert_int_equal(node_events(&n, SESSION_REFRESH_FAILED, 42), 1);
+	assert_int_equal(node_events(&n, SESSION_REFRESH_FAILED, 43) +
+				 node_events(&n, SESSION_EXPORT_DONE, 43),
+		0);
+	n.no_memory = false;
+	node_end(&n);
+}
+
 /* ---- the operator ---- */
 
 /* Who waits for the peer when `passive` is taken away connects; given back, it waits again. */
@@ -899,6 +940,7 @@ main(void)
 		cmocka_unit_test(test_refresh_import),
 		cmocka_unit_test(test_refresh_stale),
 		cmocka_unit_test(test_refresh_export),
+		cmocka_unit_test(test_events_without_memory),
 		cmocka_unit_test(test_passive_changes),
 		cmocka_unit_test(test_operator),
 		cmocka_unit_test(test_blocked_peer),

@@ -64,10 +64,11 @@ feed_rig_asked(struct rig *rig, const struct nexthop_message *m)
 	queue_put(&((struct feed_rig *)rig->ctx)->asks, m);
 }
 
-static inline void
+static inline bool
 feed_rig_told(void *ctx, const struct nexthop_message *m)
 {
 	queue_put(&((struct feed_rig *)ctx)->tells, m);
+	return true;
 }
 
 static inline void

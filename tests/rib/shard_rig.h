@@ -109,6 +109,7 @@ struct rig {
 	struct journal_cursor *last_evicted;
 	uint8_t end_of_rib; /* of the next rig_up() */
 	bool without_family; /* the next session has not negotiated it */
+	bool no_messages; /* no memory for questions to the fib thread */
 	void (*asked)(struct rig *r, const struct nexthop_message *m);
 	void *ctx;
 };
@@ -137,13 +138,14 @@ rig_evicted(void *ctx, struct journal_cursor *c)
 	r->last_evicted = c;
 }
 
-static inline void
+static inline bool
 rig_ask(void *ctx, const struct nexthop_message *m)
 {
 	struct rig *r = ctx;
 
-	if (r->asked != NULL)
+	if (!r->no_messages && r->asked != NULL)
 		r->asked(r, m);
+	return !r->no_messages;
 }
 
 /* All but the shard. */

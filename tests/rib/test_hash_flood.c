@@ -241,11 +241,12 @@ attr_cost(struct rib_test *t, unsigned count)
 	return c;
 }
 
-static void
+static bool
 ignore(void *ctx, const struct nexthop_message *m)
 {
 	(void)ctx;
 	(void)m;
+	return true;
 }
 
 static struct cost

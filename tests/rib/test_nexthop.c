@@ -13,13 +13,18 @@ static struct nexthop_table *table;
 static struct nexthop_message told[TOLD_MAX];
 static unsigned told_count;
 
-static void
+static bool no_messages;
+
+static bool
 tell(void *ctx, const struct nexthop_message *m)
 {
 	assert_ptr_equal(ctx, &t);
+	if (no_messages)
+		return false;
 	if (told_count < TOLD_MAX)
 		told[told_count] = *m;
 	told_count++;
+	return true;
 }
 
 static int
@@ -372,10 +377,41 @@ test_property(void **state)
 	}
 }
 
+/* An answer and changes for which there is no memory come later, each next hop with its last state. */
+static void
+test_answers_without_memory(void **state)
+{
+	struct ip_addr left = addr("192.0.2.3");
+
+	(void)state;
+	assert_int_equal(connect("192.0.2.0/24", 3), 0);
+	no_messages = true;
+	assert_int_equal(watch("192.0.2.2"), 0);
+	assert_int_equal(watch("198.51.100.2"), 0);
+	assert_int_equal(watch("192.0.2.3"), 0);
+	assert_int_equal(disconnect("192.0.2.0/24", 3), 0);
+	assert_int_equal(connect("198.51.100.0/24", 3), 0);
+	nexthop_unwatch(table, VRF_DEFAULT, &left);
+	assert_true(nexthop_tell_owed(table));
+	assert_int_equal(told_count, 0);
+	no_messages = false;
+	assert_false(nexthop_tell_owed(table));
+	assert_int_equal(told_count, 2);
+	for (unsigned i = 0; i < 2; i++) {
+		struct ip_addr up = addr("198.51.100.2");
+
+		assert_int_equal(told[i].up, addr_equal(&told[i].addr, &up));
+		assert_int_equal(told[i].connected, told[i].up);
+	}
+	assert_false(nexthop_tell_owed(table));
+	assert_int_equal(told_count, 2);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_answers_without_memory, begin, end),
 		cmocka_unit_test_setup_teardown(test_every_question_is_answered, begin, end),
 		cmocka_unit_test_setup_teardown(test_changes_alone_are_told, begin, end),
 		cmocka_unit_test_setup_teardown(test_two_addresses_in_one_subnet, begin, end),

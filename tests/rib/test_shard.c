@@ -327,6 +327,60 @@ test_next_hop_unwatched(void **state)
 	rig_fini(&r);
 }
 
+/* A question for which there is no memory is asked later; a next hop that cannot be given up stays watched, with its state. */
+static void
+test_questions_without_memory(void **state)
+{
+	struct rib_nlri n = rig_nlri(0x01010100, 24);
+	union rig_attrs a;
+	struct dest_view v;
+	struct rig r;
+
+	ask_count = unwatch_count = 0;
+	rig_simple(&r, policy_accept_all());
+	r.asked = count_ask;
+	r.no_messages = true;
+	rig_attrs_make(&a, path_65001, 2, 0x0a000001);
+	rig_update(&r, 1, &a.a, &n, 1);
+	rig_settle(&r);
+	rig_settle(&r);
+	assert_int_equal(ask_count, 0);
+	r.no_messages = false;
+	rig_settle(&r);
+	assert_int_equal(ask_count, 1);
+	rig_settle(&r);
+	assert_int_equal(ask_count, 1);
+	rig_tell(&r, 0, 0x0a000001, true, true, 0);
+	rig_settle(&r);
+	assert_true(rig_view(&r, &n.prefix, &v));
+	assert_int_equal(v.paths->eligible, 1);
+
+	rig_update(&r, 1, NULL, &n, 1);
+	r.no_messages = true;
+	for (unsigned i = 0; i < 4; i++) {
+		r.now_ns += 6000000000u;
+		rig_settle(&r);
+	}
+	assert_int_equal(unwatch_count, 0);
+	rig_update(&r, 1, &a.a, &n, 1);
+	rig_settle(&r);
+	assert_true(rig_view(&r, &n.prefix, &v));
+	assert_int_equal(v.paths->eligible, 1); /* still watched: no question is needed */
+	rig_tell(&r, 0, 0x0a000001, false, false, 0);
+	rig_settle(&r);
+	assert_true(rig_view(&r, &n.prefix, &v));
+	assert_int_equal(v.paths->eligible, 0);
+	rig_update(&r, 1, NULL, &n, 1);
+	r.no_messages = false;
+	for (unsigned i = 0; i < 4; i++) {
+		r.now_ns += 6000000000u;
+		rig_settle(&r);
+	}
+	assert_int_equal(ask_count, 1);
+	assert_int_equal(unwatch_count, 1);
+	rig_fini(&r);
+}
+
 /* Next hops come and go by thousands; those in use keep their state, the others give their memory
  * back. */
 static void
@@ -387,6 +441,7 @@ main(void)
 		cmocka_unit_test(test_originate_many),
 		cmocka_unit_test(test_vrfs),
 		cmocka_unit_test(test_next_hop_unwatched),
+		cmocka_unit_test(test_questions_without_memory),
 		cmocka_unit_test(test_many_next_hops),
 	};
 
