@@ -343,6 +343,21 @@ connected_longest(const struct nexthop_table *t, struct vrf_id vrf, const struct
 	return best;
 }
 
+/*
+ * The network or the broadcast address of an IPv4 subnet: no neighbour has it, and what is sent there goes to all of them (RFC 1122 3.2.1.3). A
+ * subnet of 31 or 32 bits has neither (RFC 3021).
+ */
+static bool
+is_end_of(const struct prefix *subnet, const struct ip_addr *addr)
+{
+	uint32_t host = subnet->len < 32 ? UINT32_MAX >> subnet->len : 0, bits;
+
+	if (addr->afi != AFI_IPV4 || subnet->len > 30)
+		return false;
+	bits = addr_v4(addr) & host;
+	return bits == 0 || bits == host;
+}
+
 static bool
 zone_port(const struct nexthop_table *t, const struct ip_addr *addr, uint16_t *port)
 {
@@ -363,7 +378,7 @@ nexthop_port(const struct nexthop_table *t, struct vrf_id vrf, const struct ip_a
 	if (addr_is_link_local(addr))
 		return zone_port(t, addr, port) ? 0 : -ENOENT;
 	c = connected_longest(t, vrf, addr);
-	if (c == NULL)
+	if (c == NULL || is_end_of(&c->subnet, addr))
 		return -ENOENT;
 	*port = c->port;
 	return 0;
@@ -481,6 +496,8 @@ RUNS_ON(role_fib) resolve_way(const struct nexthop_table *t, struct vrf_id vrf,
 		return;
 	}
 	c = connected_longest(t, vrf, addr);
+	if (c != NULL && is_end_of(&c->subnet, addr))
+		return;
 	r->connected = c != NULL;
 	while (t->feed.route != NULL &&
 		t->feed.route(t->feed.ctx, vrf, addr, max, c == NULL, &route)) {

@@ -232,6 +232,33 @@ test_our_own_address_leads_nowhere(void **state)
 	assert_int_equal(local("192.0.2.1", false), -ENOENT);
 }
 
+/* The network and the broadcast address of a connected subnet are nobody's: packets would go to all who are there. */
+static void
+test_ends_of_a_subnet_lead_nowhere(void **state)
+{
+	(void)state;
+	watch("192.0.2.255");
+	watch("192.0.2.0");
+	watch("198.51.100.1");
+	told_count = 0;
+	connect("192.0.2.0/24", 0);
+	assert_int_equal(told_count, 0);
+	assert_int_equal(port_of("192.0.2.255"), -1);
+	assert_int_equal(port_of("192.0.2.0"), -1);
+	assert_int_equal(port_of("192.0.2.254"), 0);
+	/* within a longer subnet it is the address of a neighbour, and the other way round */
+	connect("192.0.2.254/31", 1);
+	assert_told("192.0.2.255", true);
+	assert_int_equal(port_of("192.0.2.255"), 1);
+	connect("192.0.2.64/30", 2);
+	assert_int_equal(port_of("192.0.2.64"), -1);
+	assert_int_equal(port_of("192.0.2.65"), 2);
+	assert_int_equal(port_of("192.0.2.67"), -1);
+	told_count = 0;
+	connect("198.51.100.1/32", 3);
+	assert_told("198.51.100.1", true);
+}
+
 static void
 test_vrfs_are_apart(void **state)
 {
@@ -295,6 +322,15 @@ static uint32_t
 some_addr(unsigned i)
 {
 	return 0xc0000200u + i;
+}
+
+/* The first or the last address of subnet `s` of the random ones, if it is shorter than 31 bits. */
+static bool
+is_an_end(unsigned s, uint32_t a)
+{
+	uint32_t size = 256u >> s, first = some_addr(s * 3) / size * size;
+
+	return size > 2 && (a == first || a == first + size - 1);
 }
 
 /* Random subnets and addresses of ours: each address watched knows the truth after every step, and hears nothing twice. */
@@ -364,7 +400,8 @@ test_property(void **state)
 						(users[s][0] || users[s][1] || users[s][2]))
 						longest = (int)s;
 				}
-				there = longest >= 0 && ours[i] == 0;
+				there = longest >= 0 && ours[i] == 0 &&
+					!is_an_end((unsigned)longest, some_addr(i));
 				if (believed[i] != there ||
 					(nexthop_port(table, VRF_DEFAULT, &x, &got) == 0) !=
 						there ||
@@ -417,6 +454,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(test_two_addresses_in_one_subnet, begin, end),
 		cmocka_unit_test_setup_teardown(test_one_subnet_on_two_ports, begin, end),
 		cmocka_unit_test_setup_teardown(test_our_own_address_leads_nowhere, begin, end),
+		cmocka_unit_test_setup_teardown(test_ends_of_a_subnet_lead_nowhere, begin, end),
 		cmocka_unit_test_setup_teardown(test_vrfs_are_apart, begin, end),
 		cmocka_unit_test_setup_teardown(test_many_next_hops, begin, end),
 		cmocka_unit_test(test_property),
