@@ -446,8 +446,8 @@ void refused_count(struct shard *s, struct peer_id peer, enum family family, enu
 	const struct prefix *p) RUNS_ON(role_rib);
 /* The same for a reason of the decision. */
 enum refused_cause refused_of(enum decision_reason reason);
-/* The counts of a session that comes up begin at 0. */
-void refused_reset(struct shard_rib_in *r) RUNS_ON(role_rib);
+/* The counts of a session that comes up begin at 0. The shard's thread, or before it runs. */
+void refused_reset(struct shard_rib_in *r);
 void refused_fini(struct shard *s);
 
 /* shard_import.c */

@@ -269,6 +269,10 @@ test_further_keys(void **state)
 	assert_int_equal(v4->allow_as_in, 3);
 	assert_int_equal(v6->max_prefixes, 10);
 	assert_int_equal(v6->max_prefixes_action, MAX_PREFIXES_SHUTDOWN);
+	assert_int_equal(v6->max_prefixes_threshold, 80);
+	assert_int_equal(v6->max_prefixes_restart_s, 0);
+	assert_true(c->peers[0].enforce_first_as);
+	assert_int_equal(c->peers[0].max_as_path_length, 254);
 	assert_true(v6->default_originate);
 	assert_false(v6->remove_private_as);
 	config_free(c);
@@ -588,7 +592,17 @@ static const struct {
 		"/bgp/peers/0/families/ipv6-unicast/max_prefixes/limit", "0 is not from 1"},
 	{PEER("'families': {'ipv4-unicast': {'max_prefixes': {'limit': 1, 'action': 'drop'}}}"),
 		"/bgp/peers/0/families/ipv4-unicast/max_prefixes/action",
-		"\"drop\" is none of `warning` `shutdown`"},
+		"\"drop\" is none of `warning` `shutdown` `discard`"},
+	{PEER("'families': {'ipv4-unicast': {'max_prefixes': {'limit': 1, 'threshold_percent': "
+	      "101}}}"),
+		"/bgp/peers/0/families/ipv4-unicast/max_prefixes/threshold_percent",
+		"101 is not from 1 to 100"},
+	{PEER("'families': {'ipv4-unicast': {'max_prefixes': {'limit': 1, 'action': 'discard', "
+	      "'restart_s': 9}}}"),
+		"/bgp/peers/0/families/ipv4-unicast/max_prefixes",
+		"`restart_s` is only valid with `action` \"shutdown\""},
+	{"{" ROUTER ", 'bgp': {'max_as_path_length': 0}}", "/bgp/max_as_path_length",
+		"0 is not from 1"},
 	{PEER("'families': {'ipv4-unicast': {'allow_as_in': 256}}"),
 		"/bgp/peers/0/families/ipv4-unicast/allow_as_in", "256 is not from 0 to 255"},
 	{PEER("'families': {'ipv4-unicast': {'site_of_origin': 'soo:1:1'}}"),
