@@ -661,6 +661,8 @@ config_parse(json_t *document, struct faults *f)
 	}
 	config->document = json_incref(document);
 	take_root(&c, document);
+	json_decref(c.groups_by_name);
+	json_decref(c.policies_by_name);
 	if (json_is_object(document))
 		config->policies = policy_set_compile(document, f);
 	if (f->count == before && f->lost == lost_before)

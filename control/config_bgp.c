@@ -61,6 +61,14 @@ take_capabilities(CONFIG_TAKE_ARGS)
 	CONFIG_TAKE(c, at, value, capability_keys, out);
 }
 
+static bool
+policy_is_defined(struct check *c, const char *name)
+{
+	return strcmp(name, "accept-all") == 0 || strcmp(name, "deny-all") == 0 ||
+	       config_named(&c->policies_by_name, json_object_get(c->document, "route_policies"),
+		       name) != NULL;
+}
+
 static void
 take_policy_name(CONFIG_TAKE_ARGS)
 {
@@ -69,7 +77,7 @@ take_policy_name(CONFIG_TAKE_ARGS)
 	(void)key;
 	if (!json_is_string(value))
 		config_fault_type(c, at, value, "a string");
-	else if (!policy_is_defined(c->document, json_string_value(value)))
+	else if (!policy_is_defined(c, json_string_value(value)))
 		config_fault(c, at, "there is no route policy %s", config_quote(value, buf));
 	else
 		*(const char **)out = json_string_value(value);
@@ -228,18 +236,11 @@ take_password(CONFIG_TAKE_ARGS)
 }
 
 static const json_t *
-find_group(const json_t *document, const char *name)
+find_group(struct check *c, const char *name)
 {
-	size_t i;
-	json_t *group;
+	const json_t *bgp = json_object_get(c->document, "bgp");
 
-	json_array_foreach(json_object_get(json_object_get(document, "bgp"), "groups"), i, group)
-	{
-		const char *other = json_string_value(json_object_get(group, "name"));
-		if (other && !strcmp(other, name))
-			return group;
-	}
-	return NULL;
+	return config_named(&c->groups_by_name, json_object_get(bgp, "groups"), name);
 }
 
 static void
@@ -250,7 +251,7 @@ take_group_name(CONFIG_TAKE_ARGS)
 	(void)key;
 	if (!json_is_string(value))
 		config_fault_type(c, at, value, "a string");
-	else if (!find_group(c->document, json_string_value(value)))
+	else if (!find_group(c, json_string_value(value)))
 		config_fault(c, at, "there is no group %s", config_quote(value, buf));
 	else
 		*(const char **)out = json_string_value(value);
@@ -483,7 +484,7 @@ take_peer(struct check *c, const struct at *at, const json_t *value, void *out)
 
 	CONFIG_TAKE(c, at, value, peer_keys, &scratch);
 	const char *group_name = json_string_value(json_object_get(value, "group"));
-	const json_t *group = group_name ? find_group(c->document, group_name) : NULL;
+	const json_t *group = group_name ? find_group(c, group_name) : NULL;
 	json_t *merged = inherit(json_is_object(group) ? group : NULL, value);
 	json_object_del(merged, "name");
 	if (json_array_append_new(config->merged, merged)) {
@@ -553,7 +554,7 @@ range_template(struct check *c, const struct at *at, const json_t *value, struct
 
 	if (r->asn)
 		json_object_set(own, "asn", json_object_get(value, "asn"));
-	merged = inherit(find_group(c->document, r->group), own);
+	merged = inherit(find_group(c, r->group), own);
 	json_object_del(merged, "name");
 	*p = peer_defaults();
 	c->muted = true;

@@ -107,6 +107,25 @@ config_at_text(const struct at *at)
 	return text;
 }
 
+const json_t *
+config_named(json_t **index, const json_t *array, const char *name)
+{
+	size_t i;
+	json_t *element;
+
+	if (*index == NULL) {
+		*index = json_object();
+		json_array_foreach(array, i, element)
+		{
+			const char *other = json_string_value(json_object_get(element, "name"));
+
+			if (other != NULL && json_object_get(*index, other) == NULL)
+				json_object_set(*index, other, element);
+		}
+	}
+	return json_object_get(*index, name);
+}
+
 void
 config_fault(struct check *c, const struct at *at, const char *fmt, ...)
 {

@@ -24,6 +24,7 @@ struct check {
 	const json_t *document;
 	struct config *config;            /* being filled; NULL in policy_set_compile */
 	const struct policy_set *policies; /* NULL: names of policies are not looked up */
+	json_t *groups_by_name, *policies_by_name; /* of the document; made by config_named() */
 };
 
 struct config_key {
@@ -42,6 +43,11 @@ bool config_has_dataplane(void);
 /* config_whole.c: faults that two places of a document make together. */
 void config_check_whole(const struct config *config, struct faults *f);
 
+/*
+ * The first element of `array` that has this name; NULL: none. The first call makes *index, which the caller frees with the check:
+ * thousands of peers name thousands of groups and policies.
+ */
+const json_t *config_named(json_t **index, const json_t *array, const char *name);
 void config_fault(struct check *c, const struct at *at, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 /* `VALUE is not WHAT`, or the word on null. */
 void config_fault_type(struct check *c, const struct at *at, const json_t *value, const char *what);

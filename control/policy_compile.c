@@ -13,6 +13,7 @@ struct policy_set {
 	unsigned count;
 	const char **names; /* the built-in ones, then by the document; NULL-terminated */
 	struct policy **policies; /* without the built-in ones */
+	json_t *index; /* of policies[], by name */
 	json_t **
 		meaning; /* of policies[i]: with the lists in their place, without what changes nothing */
 };
@@ -702,6 +703,12 @@ compile_policy(struct compile *k, const struct at *at, const json_t *value, stru
 	json_t *meaning = compile_nodes(k, &nodes_at, json_object_get(value, "nodes"), b);
 	int err = k->c.f->count + k->c.f->lost == faults && b ? policy_builder_finish(b, &policy)
 							      : -ECANCELED;
+	if (!err && json_object_set_new(s->index, policy_name(policy), json_integer(s->count)) != 0) {
+		policy_destroy(policy);
+		policy_out_of_memory(&k->c, at);
+		json_decref(meaning);
+		return;
+	}
 	if (!err) {
 		s->names[BUILT_IN + s->count] = policy_name(policy);
 		s->policies[s->count] = policy;
@@ -729,7 +736,8 @@ set_create(size_t policies)
 	s->names = calloc(policies + BUILT_IN + 1, sizeof(*s->names));
 	s->policies = calloc(policies + 1, sizeof(struct policy *));
 	s->meaning = calloc(policies + 1, sizeof(json_t *));
-	if (s->names && s->policies && s->meaning) {
+	s->index = json_object();
+	if (s->names && s->policies && s->meaning && s->index) {
 		s->names[0] = policy_name(policy_accept_all());
 		s->names[1] = policy_name(policy_deny_all());
 		return s;
@@ -779,6 +787,7 @@ policy_set_free(struct policy_set *s)
 		policy_destroy(s->policies[i]);
 		json_decref(s->meaning[i]);
 	}
+	json_decref(s->index);
 	free(s->names);
 	free(s->policies);
 	free(s->meaning);
@@ -788,10 +797,9 @@ policy_set_free(struct policy_set *s)
 static int
 index_of(const struct policy_set *s, const char *name)
 {
-	for (unsigned i = 0; i < s->count; i++)
-		if (!strcmp(policy_name(s->policies[i]), name))
-			return (int)i;
-	return -1;
+	const json_t *i = json_object_get(s->index, name);
+
+	return i ? (int)json_integer_value(i) : -1;
 }
 
 const struct policy *
@@ -835,21 +843,4 @@ const char *const *
 policy_set_names(const struct policy_set *s)
 {
 	return s->names;
-}
-
-bool
-policy_is_defined(const json_t *document, const char *name)
-{
-	size_t i;
-	json_t *policy;
-
-	if (!strcmp(name, "accept-all") || !strcmp(name, "deny-all"))
-		return true;
-	json_array_foreach(json_object_get(document, "route_policies"), i, policy)
-	{
-		const char *other = json_string_value(json_object_get(policy, "name"));
-		if (other && !strcmp(other, name))
-			return true;
-	}
-	return false;
 }

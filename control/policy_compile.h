@@ -29,8 +29,6 @@ bool policy_set_same(const struct policy_set *a, const struct policy_set *b, con
 void policy_set_keep(struct policy_set *next, struct policy_set *old);
 /* Which policies hang on a list or a policy: names, NULL-terminated, lent. For `show policy`. */
 const char *const *policy_set_names(const struct policy_set *s);
-/* True when the document has a route policy of that name, or it is built in. */
-bool policy_is_defined(const json_t *document, const char *name);
 /* "64512:7" or a well-known name (RFC 1997, 7999, 8326 ...), as the contract writes communities. 0, -EINVAL. */
 int policy_community_parse(const char *text, uint32_t *out);
 /* The other way: the name or numbers, in `buf`, which has room for POLICY_COMMUNITY_TEXT_MAX. */
