@@ -119,6 +119,17 @@ jobs_advance(struct jobs *j, uint32_t id, uint64_t done)
 }
 
 void
+jobs_progress(struct jobs *j, uint32_t id, uint64_t done, uint64_t total)
+{
+	struct job *job = find(j, id);
+
+	if (job == NULL || job->state != JOB_RUNNING)
+		return;
+	job->done = done;
+	job->total = total;
+}
+
+void
 jobs_fail_part(struct jobs *j, uint32_t id, const char *reason)
 {
 	struct job *job = find(j, id);

@@ -16,6 +16,8 @@ void jobs_destroy(struct jobs *j);
 uint32_t jobs_begin(struct jobs *j, const char *kind, uint64_t total);
 /* `done` is added to; a job that reaches its total ends by itself, failed when a part of it did. */
 void jobs_advance(struct jobs *j, uint32_t id, uint64_t done);
+/* How far the work of a running job is; `done` never ends it. */
+void jobs_progress(struct jobs *j, uint32_t id, uint64_t done, uint64_t total);
 /* One of its parts came to nothing, for this reason (a literal); the others go on. */
 void jobs_fail_part(struct jobs *j, uint32_t id, const char *reason);
 /* Nothing ran after all: it never was. */

@@ -453,6 +453,7 @@ jobs_list_method(struct keeld *k, json_t *params, struct rpc_call *call)
 {
 	(void)params;
 	(void)call;
+	rpc_fib_progress(k);
 	return json_pack("{s:o}", "jobs", jobs_list(k->jobs));
 }
 
@@ -464,6 +465,7 @@ jobs_get_method(struct keeld *k, json_t *params, struct rpc_call *call)
 
 	if (!rpc_integer(params, "id", 0, UINT32_MAX, &id, call))
 		return NULL;
+	rpc_fib_progress(k);
 	job = jobs_get(k->jobs, (uint32_t)id);
 	return job != NULL ? job : rpc_fail(call, RPC_NOT_FOUND, "/id", "there is no job %lld", (long long)id);
 }

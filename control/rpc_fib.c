@@ -168,12 +168,17 @@ fib_stats_method(struct keeld *k, json_t *params, struct rpc_call *call)
 	return o;
 }
 
-/* ---- fib.audit: answered when the walk has ended ---- */
+/* ---- fib.audit: the answer is deferred until the walk has ended, or (`wait` false) is the result of a job ---- */
 
 struct audit_request {
-	struct rpc_call *call;
+	struct audit_request *next;
+	struct keeld *k;
+	struct rpc_call *call; /* NULL: a job */
+	uint32_t job;
 	json_int_t limit;
 };
+
+static struct audit_request *audit_jobs; /* main's: those with a job */
 
 static json_t *
 prefix_or_null(const struct prefix *p)
@@ -181,21 +186,62 @@ prefix_or_null(const struct prefix *p)
 	return p->afi != AFI_NONE ? rpc_prefix(p) : json_null();
 }
 
-static void
-audit_done(void *ctx, const struct fib_audit *a)
+static json_t *
+audit_result(const struct fib_audit *a, json_int_t limit)
 {
-	struct audit_request *r = ctx;
 	json_t *mismatches = json_array();
 
-	for (uint64_t i = 0; i < a->mismatch_count && i < (uint64_t)r->limit && i < FIB_AUDIT_MISMATCHES_MAX; i++) {
+	for (uint64_t i = 0; i < a->mismatch_count && i < (uint64_t)limit && i < FIB_AUDIT_MISMATCHES_MAX; i++) {
 		const struct fib_mismatch *m = &a->mismatch[i];
 
 		json_array_append_new(mismatches, json_pack("{s:s, s:o, s:o, s:o}", "vrf", rpc_vrf_name(m->vrf), "address",
 			rpc_addr(&m->addr), "expected", prefix_or_null(&m->expected), "found", prefix_or_null(&m->found)));
 	}
-	rpc_reply(r->call, json_pack("{s:I, s:I, s:I, s:o}", "checked", (json_int_t)a->checked, "mismatch_count",
-		(json_int_t)a->mismatch_count, "not_installed", (json_int_t)a->not_installed, "mismatches", mismatches));
+	return json_pack("{s:I, s:I, s:I, s:I, s:o}", "checked", (json_int_t)a->checked, "skipped", (json_int_t)a->skipped, "mismatch_count",
+		(json_int_t)a->mismatch_count, "not_installed", (json_int_t)a->not_installed, "mismatches", mismatches);
+}
+
+static void
+audit_request_free(struct audit_request *r)
+{
+	struct audit_request **at = &audit_jobs;
+
+	while (*at != NULL && *at != r)
+		at = &(*at)->next;
+	if (*at == r)
+		*at = r->next;
 	free(r);
+}
+
+static void
+audit_done(void *ctx, const struct fib_audit *a)
+{
+	struct audit_request *r = ctx;
+	json_t *result = NULL;
+	uint64_t done, total;
+
+	if (a->error == 0) {
+		result = audit_result(a, r->limit);
+		/* the number of prefixes was an estimate when the audit began */
+		fib_feed_audit_progress(r->k->feed, &done, &total);
+		jobs_progress(r->k->jobs, r->job, done, done);
+	}
+	if (r->call == NULL)
+		jobs_end(r->k->jobs, r->job, result == NULL, result != NULL ? result : json_pack("{s:s}", "reason", "out-of-memory"));
+	else
+		rpc_reply(r->call, result != NULL ? result : rpc_fail(r->call, RPC_INTERNAL_ERROR, "", "out of memory"));
+	audit_request_free(r);
+}
+
+void
+rpc_fib_progress(struct keeld *k)
+{
+	uint64_t done, total;
+
+	for (const struct audit_request *r = audit_jobs; r != NULL; r = r->next) {
+		if (keeld_audit_progress(k, r, &done, &total))
+			jobs_progress(k->jobs, r->job, done, total);
+	}
 }
 
 static json_t *
@@ -203,18 +249,27 @@ fib_audit_method(struct keeld *k, json_t *params, struct rpc_call *call)
 {
 	struct audit_request *r;
 	json_int_t limit = 100;
+	bool wait = true;
 
-	if (!need_dataplane(k, call) || !rpc_integer(params, "limit", 0, FIB_AUDIT_MISMATCHES_MAX, &limit, call))
+	if (!need_dataplane(k, call) || !rpc_integer(params, "limit", 0, FIB_AUDIT_MISMATCHES_MAX, &limit, call) ||
+		!rpc_boolean(params, "wait", &wait, call))
 		return NULL;
 	r = malloc(sizeof(*r));
 	if (r == NULL)
 		return NULL;
-	*r = (struct audit_request){call, limit};
-	if (keeld_audit(k, audit_done, r) != 0) {
+	*r = (struct audit_request){.k = k, .call = wait ? call : NULL, .limit = limit};
+	if (!wait)
+		r->job = jobs_begin(k->jobs, "audit", 0);
+	if ((!wait && r->job == 0) || keeld_audit(k, audit_done, r) != 0) {
+		jobs_forget(k->jobs, r->job);
 		free(r);
 		return NULL;
 	}
-	return rpc_defer(call);
+	if (wait)
+		return rpc_defer(call);
+	r->next = audit_jobs;
+	audit_jobs = r;
+	return json_pack("{s:i}", "job", (int)r->job);
 }
 
 #ifdef KEEL_DATAPLANE
@@ -381,8 +436,9 @@ const struct rpc_method rpc_fib_methods[] = {
 		"generation:integer tables:array commits:integer commits_delayed:integer grace_late:integer late_after_ns:integer rebuilds:integer "
 		"commit_ns:object grace_ns:object update_to_fib_ns:object update_to_workers_ns:object link_ns:object link_last_ns:integer",
 		"The forwarding tables: size, writes, how long changes took, and whether workers held them up", RPC_READS},
-	{"fib.audit", fib_audit_method, "limit:integer=0..1000", "checked:integer mismatch_count:integer not_installed:integer mismatches:array",
-		"The RIB against what the workers' tables answer", RPC_READS},
+	{"fib.audit", fib_audit_method, "limit:integer wait:boolean",
+		"checked?:integer skipped?:integer mismatch_count?:integer not_installed?:integer mismatches?:array job?:integer",
+		"The RIB against what the workers' tables answer; `wait` false: as a job, with its progress", RPC_READS},
 	{"dataplane.neighbors", dataplane_neighbors, "", "[] vrf:string address:string mac:any state:string port?:string",
 		"The kernel's neighbours, as the workers use them", RPC_READS},
 	{"dataplane.stats", dataplane_stats, "", "ports:array workers:array", "Packets of ports and workers, drops by their reason", RPC_READS},

@@ -90,5 +90,7 @@ json_t *rpc_hist_since(const struct hist *h, const struct hist *mark);
 /* Their histograms start anew. */
 void rpc_control_mark(struct keeld *k);
 void rpc_fib_mark(struct keeld *k);
+/* Brings `done` and `total` of running audits up to date, before jobs are shown. */
+void rpc_fib_progress(struct keeld *k);
 const char *rpc_vrf_name(struct vrf_id vrf);
 double rpc_wall_s(void);

@@ -301,9 +301,10 @@ fib_work(void *ctx, uint64_t now, uint64_t deadline)
 	more = fib_feed_work(c->k->feed, now, deadline);
 	qsbr_quiescent(c->k->readers, c->reader);
 	running = fib_feed_audit(c->k->feed)->running;
-	if (c->audit_ran && !running)
+	if (c->audit_ran && !running) {
+		c->audit_ran = false;
 		thread_send(c->k->main_thread, &c->audit_done, on_main_audit_done, c->k);
-	c->audit_ran = running;
+	}
 	wait = more ? 0 : fib_feed_wait_ns(c->k->feed);
 	if (wait != 0)
 		timer_arm_sooner(c->self, &c->due, wait);
@@ -483,7 +484,9 @@ on_fib_audit_begin(void *arg)
 	struct keeld *k = arg;
 
 	role_enter_fib();
-	fib_feed_audit_begin(k->feed); /* -EBUSY: main begins none while one runs */
+	/* never -EBUSY: main begins none while one runs; -ENOMEM is the result */
+	(void)fib_feed_audit_begin(k->feed);
+	fib_context.audit_ran = true;
 }
 
 static void
@@ -543,6 +546,18 @@ keeld_audit(struct keeld *k, void (*done)(void *ctx, const struct fib_audit *a),
 	if (audit_running == NULL)
 		audit_next(k);
 	return 0;
+}
+
+bool
+keeld_audit_progress(const struct keeld *k, const void *ctx, uint64_t *done, uint64_t *total)
+{
+	const struct audit_waiter *w = audit_running;
+
+	while (w != NULL && w->ctx != ctx)
+		w = w->next;
+	if (w != NULL)
+		fib_feed_audit_progress(k->feed, done, total);
+	return w != NULL;
 }
 
 /* ---- readers ---- */

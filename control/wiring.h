@@ -22,6 +22,8 @@ void wiring_stop(struct keeld *k);
  * 0; -ENODEV without a data plane; -ENOMEM.
  */
 int keeld_audit(struct keeld *k, void (*done)(void *ctx, const struct fib_audit *a), void *ctx);
+/* Of the audit that was asked for with that `ctx`. False: it has not begun. */
+bool keeld_audit_progress(const struct keeld *k, const void *ctx, uint64_t *done, uint64_t *total);
 /* Bytes of memory that the RIB takes. */
 size_t keeld_rib_bytes(const struct keeld *k);
 /* For readers' sections of main: RIB (rib/dest.h) and forwarding tables (fib_lookup). At most 1 ms between begin and end. */

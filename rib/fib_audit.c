@@ -1,73 +1,137 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The audit: what must the workers answer for this address, by the RIB and the host's routes, and what do they answer?
- * Asked at the edges of every destination and host route, where a painter goes wrong first, and of every prefix in the fib.
+ * The audit: the RIB and the host's routes against what the workers' tables answer, at both edges of every prefix and one address beyond.
+ *
+ * Table by table, the prefixes of the RIB and of the host are sorted, and then swept in order of address, together with the prefixes of the fib. A stack
+ * holds the prefixes that cover the present address, so that the longest match of the RIB is at hand at every edge, without a search, and without any
+ * code of the fib's. Where the tables answer something else, the address becomes a suspect. A suspect is looked up once more, by a search of all
+ * lengths, and is a mismatch when none of its prefixes changed since the first look and all that the RIB held then is in the workers' tables. While its
+ * prefixes keep changing it waits, at most SUSPECT_NS, and then counts as skipped: so an audit ends beside churn.
  */
+#include "lpm/arena.h"
 #include "rib/fib_feed_impl.h"
+#include "rib/prefix_sort_impl.h"
 
 #include <errno.h>
 #include <string.h>
 
-#define SUSPECT_TRIES                                                                              \
-	100000 /* turns with changes in between before a suspect is taken for a mismatch all the same */
+#define SUSPECTS_MAX 4096u
+#define SUSPECT_NS 2000000000u
+#define LEVELS_MAX 130u /* IPv6: each length, and one */
+#define CLOCK_EVERY 32u
+#define SLICE_MIN_NS 250000u /* of a turn, however much else there is to do */
+#define UNITS (2u * FIB_VRF_MAX)
 
-/* Younger than what the feed has read: its change is on the way. */
-static bool
-young(const struct feed_source *s, const struct dest_view *view)
-{
-	return (int32_t)(view->sequence - (uint32_t)journal_passed(s->cursor)) > 0;
-}
+/* What the tables must answer where this prefix is the longest one. */
+enum expect {
+	EXPECT_NOTHING, /* it is no route for packets: the prefix that covers it decides */
+	EXPECT_RIB,
+	EXPECT_OWN,
+	EXPECT_ANYTHING, /* no id or no memory for its paths: whatever stood there before still stands */
+	EXPECT_LATER, /* the shard has not decided yet about a next hop that was lost */
+};
 
+struct audit_level {
+	struct prefix prefix;
+	struct ip_addr last;
+	enum expect expect;
+	bool missing; /* the prefix is not installed */
+	int cover; /* the level whose answer holds here; -1: none */
+	uint32_t sequence; /* of the destination's last change; 0: there is no destination */
+	struct path_list_id list; /* EXPECT_OWN */
+	struct feed_answer paths; /* EXPECT_RIB */
+};
+
+/* An address whose answer was not the one expected. */
+struct audit_suspect {
+	struct vrf_id vrf;
+	struct ip_addr addr;
+	struct prefix expected, found; /* .afi == AFI_NONE: none */
+	uint32_t expected_sequence, found_sequence;
+	uint64_t reserved; /* the journal at the last look that saw something new */
+	uint64_t generation; /* of the fib, then */
+	uint64_t since_ns; /* the first look */
+};
+
+struct audit {
+	enum { AUDIT_GATHER_RIB, AUDIT_GATHER_OWN, AUDIT_SWEEP, AUDIT_SUSPECTS } stage;
+	unsigned unit; /* VRF * 2 + family */
+	struct vrf_id vrf;
+	enum afi afi;
+	struct prefix_sort *sort;
+	struct walk walk;
+	struct shards_table walked;
+	bool has_table; /* of the RIB */
+	int error;
+	unsigned bucket;
+	/* the sweep */
+	struct prefix next, rib_next, fib_next; /* .afi == AFI_NONE: no more */
+	struct prefix fib_last;
+	struct ip_addr checked; /* the last address */
+	struct audit_level level[LEVELS_MAX];
+	unsigned depth;
+	struct audit_suspect suspect[SUSPECTS_MAX];
+	unsigned suspect_count, suspect_at;
+};
+
+/* ---- what must be there ---- */
+
+/* The destination of `p`; false: there is none. */
 static bool
-prefix_young(const struct fib_feed *f, struct vrf_id vrf, const struct prefix *p)
+rib_peek(
+	const struct fib_feed *f, struct vrf_id vrf, const struct prefix *p, struct dest_view *view)
 {
 	const struct dest_table *t;
-	struct dest_view view;
 	struct dest_id id;
 
 	if (!fib_feed_table(&f->source, vrf, p, &t))
 		return false;
 	id = dest_find(t, p);
-	return id.v != DEST_NONE && dest_peek(t, id, &view) && young(&f->source, &view);
+	return id.v != DEST_NONE && dest_peek(t, id, view) && prefix_equal(&view->prefix, p);
 }
 
-struct rib_answer {
-	bool found;
-	bool later; /* the shard has not decided yet what it was told of a next hop; or no way there got an id */
-	struct prefix prefix;
-	struct feed_answer paths;
-};
-
-/*
- * The longest destination whose best path leads somewhere. One that leads nowhere (our own announcement) is no route for a packet: then
- * what covers it decides.
- */
-static void
-RUNS_ON(role_fib) shard_longest(struct fib_feed *f, const struct shard *s, struct vrf_id vrf,
-	const struct ip_addr *addr, struct rib_answer *out)
+static uint32_t
+rib_sequence(const struct fib_feed *f, struct vrf_id vrf, const struct prefix *p)
 {
-	struct feed_answer paths;
 	struct dest_view view;
-	struct table_id table;
-	bool later = false;
 
-	if (shard_table_find(s, vrf, fib_feed_family(addr->afi), &table) != 0 ||
-		dest_longest(shard_table(s, table), addr, &view).v == DEST_NONE)
-		return;
-	for (int len = view.prefix.len; len >= 0; len--) {
-		struct prefix p = prefix_from_addr(addr, (uint8_t)len);
-		struct dest_id id = dest_find(shard_table(s, table), &p);
-		enum feed_want want;
+	return p->afi != AFI_NONE && rib_peek(f, vrf, p, &view) ? view.sequence : 0;
+}
 
-		if (id.v == DEST_NONE || !dest_peek(shard_table(s, table), id, &view))
-			continue;
-		want = fib_feed_want(f, &f->source, vrf, &view, &paths);
-		if (want == WANT_NOTHING)
-			continue;
-		later |= want == WANT_LATER;
-		if (!out->found || view.prefix.len > out->prefix.len)
-			*out = (struct rib_answer){true, later, view.prefix, paths};
-		return;
+static void
+RUNS_ON(role_fib) level_make(
+	struct fib_feed *f, struct vrf_id vrf, const struct prefix *p, struct audit_level *l)
+{
+	enum feed_want want = WANT_NOTHING;
+	struct own_answer own;
+	struct dest_view view;
+
+	l->prefix = *p;
+	l->expect = EXPECT_NOTHING;
+	l->missing = false;
+	l->sequence = 0;
+	l->paths.count = 0;
+	l->paths.blackhole = l->paths.failed = false;
+	if (rib_peek(f, vrf, p, &view)) {
+		want = fib_feed_want(f, &f->source, vrf, &view, &l->paths);
+		l->sequence = view.sequence;
+	}
+	if (want == WANT_LIST)
+		l->expect = EXPECT_RIB;
+	else if (want == WANT_LATER)
+		l->expect = l->paths.failed ? EXPECT_ANYTHING : EXPECT_LATER;
+	if (f->own_lens[p->afi == AFI_IPV6][p->len] > 0 && fib_own_find(f, vrf, p, &own) &&
+		(!feed_answers(&l->paths) ||
+			!fib_feed_rib_wins(f, &f->source, l->paths.peer, &own))) {
+		l->expect = EXPECT_OWN;
+		l->list = own.list;
+	}
+	if (l->expect == EXPECT_ANYTHING) {
+		l->missing = true;
+	} else if (l->expect != EXPECT_NOTHING && fib_some_wait(f->config.fib, vrf, p->afi) &&
+		   fib_waits(f->config.fib, vrf, p)) {
+		l->missing = true;
+		l->expect = EXPECT_NOTHING;
 	}
 }
 
@@ -87,100 +151,140 @@ leads_there(const struct fib_feed *f, struct path_list_id id, const struct feed_
 	       memcmp(l->path, want->path, want->count * sizeof(l->path[0])) == 0;
 }
 
-enum verdict { SAME, NOT_INSTALLED, DIFFERENT, UNSETTLED };
-
-static enum verdict
-RUNS_ON(role_fib) compare(
-	struct fib_feed *f, struct vrf_id vrf, const struct ip_addr *addr, struct fib_mismatch *out)
+/* Is `found` what level `l` (NULL: no route) asks for? */
+static bool
+agrees(const struct fib_feed *f, const struct audit_level *l, const struct fib_result *found)
 {
-	struct rib_answer want = {0};
-	struct fib_result found;
-	struct own_answer own;
-	struct prefix prefix;
-	struct shard *shards[2];
-	unsigned count = shards_covering(&f->source.shards, addr, shards);
-	bool ours, same;
-
-	if (fib_lookup(f->config.fib, vrf, addr, &found) != 0)
-		return SAME; /* a family that is not forwarded in this VRF */
-	for (unsigned i = 0; i < count; i++)
-		shard_longest(f, shards[i], vrf, addr, &want);
-	ours = fib_own_longest(f, vrf, addr, &prefix, &own) &&
-	       (!want.found || prefix.len > want.prefix.len ||
-		       (prefix.len == want.prefix.len &&
-			       (!feed_answers(&want.paths) ||
-				       !fib_feed_rib_wins(f, &f->source, want.paths.peer, &own))));
-	if (ours) {
-		want.found = true;
-		want.later = false;
-		want.prefix = prefix;
-	}
-	same = want.found == found.hit;
-	if (same && found.hit)
-		same = prefix_equal(&found.prefix, &want.prefix) &&
-		       (ours ? found.path_list.v == own.list.v
-			     : leads_there(f, found.path_list, &want.paths));
-	if (same)
-		return SAME;
-	if (want.found &&
-		(want.later ? want.paths.failed : fib_waits(f->config.fib, vrf, &want.prefix)))
-		return NOT_INSTALLED;
-	*out = (struct fib_mismatch){.vrf = vrf, .addr = *addr};
-	if (want.found)
-		out->expected = want.prefix;
-	if (found.hit)
-		out->found = found.prefix;
-	if (want.later || (want.found && prefix_young(f, vrf, &want.prefix)) ||
-		(found.hit && prefix_young(f, vrf, &found.prefix)))
-		return UNSETTLED;
-	return DIFFERENT;
+	if (l == NULL)
+		return !found->hit;
+	if (l->expect == EXPECT_ANYTHING)
+		return true;
+	if (l->expect == EXPECT_LATER || !found->hit || !prefix_equal(&found->prefix, &l->prefix))
+		return false;
+	return l->expect == EXPECT_OWN ? found->path_list.v == l->list.v
+				       : leads_there(f, found->path_list, &l->paths);
 }
 
-static void
-report(struct fib_feed *f, const struct fib_mismatch *m)
+/* ---- suspects ---- */
+
+static bool
+suspects_full(const struct audit *a)
 {
-	if (f->audit.mismatch_count < FIB_AUDIT_MISMATCHES_MAX)
-		f->audit.mismatch[f->audit.mismatch_count] = *m;
-	f->audit.mismatch_count++;
+	return a->suspect_count + 4 > SUSPECTS_MAX; /* of one step */
 }
 
-/* Asked again when all is drained; a difference counts when nothing moved while we looked. */
+/* What is seen of a suspect now. */
 static void
-RUNS_ON(role_fib) suspects_recheck(struct fib_feed *f)
+suspect_note(const struct fib_feed *f, struct audit_suspect *s, const struct audit_level *want,
+	const struct fib_result *found)
 {
-	unsigned kept = 0;
-
-	for (unsigned i = 0; i < f->suspect_count; i++) {
-		struct audit_suspect *s = &f->suspects[i];
-		struct fib_mismatch m;
-		enum verdict v = compare(f, s->vrf, &s->addr, &m);
-
-		f->audit.not_installed += v == NOT_INSTALLED;
-		if (v == SAME || v == NOT_INSTALLED)
-			continue;
-		if ((v == DIFFERENT && fib_feed_drained(f)) || ++s->tries > SUSPECT_TRIES)
-			report(f, &m);
-		else
-			f->suspects[kept++] = *s;
-	}
-	f->suspect_count = kept;
+	s->expected = want != NULL ? want->prefix : (struct prefix){0};
+	s->expected_sequence = want != NULL ? want->sequence : 0;
+	s->found = found->hit ? found->prefix : (struct prefix){0};
+	s->found_sequence = rib_sequence(f, s->vrf, &s->found);
+	s->reserved = journal_reserved(f->source.journal);
+	s->generation = fib_generation(f->config.fib);
 }
 
 static bool
-suspects_full(const struct fib_feed *f)
+suspect_same(const struct audit_suspect *a, const struct audit_suspect *b)
 {
-	return f->suspect_count + 4 > AUDIT_SUSPECTS_MAX; /* of one visit */
+	return prefix_equal(&a->expected, &b->expected) && prefix_equal(&a->found, &b->found) &&
+	       a->expected_sequence == b->expected_sequence &&
+	       a->found_sequence == b->found_sequence;
+}
+
+/*
+ * Have the workers all that the RIB and the host had at that look? The feed has read and committed the journal up to there, no walk is under way that
+ * brings changes without an entry, and both copies of the tables were painted since.
+ */
+static bool
+has_arrived(const struct fib_feed *f, const struct audit_suspect *s)
+{
+	const struct feed_source *source = &f->source;
+
+	if (source->rewalk != REWALK_NONE || source->lapped || f->own_next < OWN_BUCKETS ||
+		f->leaving_count > 0 || f->lost_walk || !nexthop_settled(f->config.nexthops))
+		return false;
+	if (journal_passed(source->cursor) < s->reserved ||
+		(source->visible < s->reserved && source->visible != source->applied))
+		return false;
+	return fib_settled(f->config.fib) || fib_generation(f->config.fib) >= s->generation + 2;
 }
 
 static void
-RUNS_ON(role_fib) check(struct fib_feed *f, struct vrf_id vrf, const struct ip_addr *addr)
+report(struct fib_feed *f, const struct audit_suspect *s)
 {
-	struct fib_mismatch m;
-
-	f->audit.checked++;
-	if (compare(f, vrf, addr, &m) != SAME)
-		f->suspects[f->suspect_count++] = (struct audit_suspect){.vrf = vrf, .addr = *addr};
+	if (f->audit.mismatch_count < FIB_AUDIT_MISMATCHES_MAX)
+		f->audit.mismatch[f->audit.mismatch_count] = (struct fib_mismatch){
+			s->vrf, s->addr, .expected = s->expected, .found = s->found};
+	f->audit.mismatch_count++;
 }
+
+/* The longest match by a search of all lengths. False: no route. */
+static bool
+RUNS_ON(role_fib) longest(
+	struct fib_feed *f, struct vrf_id vrf, const struct ip_addr *addr, struct audit_level *l)
+{
+	for (int len = (int)prefix_max_len(addr->afi); len >= 0; len--) {
+		struct prefix p = prefix_from_addr(addr, (uint8_t)len);
+
+		level_make(f, vrf, &p, l);
+		if (l->expect != EXPECT_NOTHING)
+			return true;
+	}
+	return false;
+}
+
+/* True: the suspect is decided. */
+static bool
+RUNS_ON(role_fib) suspect_look(struct fib_feed *f, struct audit_suspect *s, uint64_t now)
+{
+	struct audit_level level, *want = longest(f, s->vrf, &s->addr, &level) ? &level : NULL;
+	struct audit_suspect seen = {.vrf = s->vrf, .addr = s->addr, .since_ns = s->since_ns};
+	struct fib_result found;
+
+	if (fib_lookup(f->config.fib, s->vrf, &s->addr, &found) != 0 || agrees(f, want, &found))
+		return true;
+	suspect_note(f, &seen, want, &found);
+	if (!suspect_same(s, &seen)) {
+		*s = seen;
+	} else if ((want == NULL || want->expect != EXPECT_LATER) && has_arrived(f, s)) {
+		report(f, s);
+		return true;
+	}
+	if (now < s->since_ns + SUSPECT_NS)
+		return false;
+	f->audit.skipped++;
+	return true;
+}
+
+static uint64_t
+feed_now(const struct fib_feed *f)
+{
+	return f->work_ns + (walk_clock() - f->work_clock_ns);
+}
+
+/* In turn, until the deadline. */
+static void
+RUNS_ON(role_fib) suspects_look(struct fib_feed *f, uint64_t deadline_ns)
+{
+	struct audit *a = f->auditing;
+	uint64_t now = feed_now(f);
+
+	for (unsigned n = a->suspect_count; n > 0; n--) {
+		if (a->suspect_at >= a->suspect_count)
+			a->suspect_at = 0;
+		if (suspect_look(f, &a->suspect[a->suspect_at], now))
+			a->suspect[a->suspect_at] = a->suspect[--a->suspect_count];
+		else
+			a->suspect_at++;
+		if (n % CLOCK_EVERY == 0 && walk_clock() >= deadline_ns)
+			return;
+	}
+}
+
+/* ---- the sweep ---- */
 
 static struct ip_addr
 first_of(const struct prefix *p)
@@ -195,9 +299,12 @@ static struct ip_addr
 last_of(const struct prefix *p)
 {
 	struct ip_addr a = first_of(p);
+	unsigned octets = prefix_max_len(p->afi) / 8, at = p->len / 8;
 
-	for (unsigned bit = p->len; bit < prefix_max_len(p->afi); bit++)
-		a.b[bit / 8] |= (uint8_t)(0x80u >> bit % 8);
+	if (p->len % 8 != 0)
+		a.b[at++] |= (uint8_t)(0xffu >> p->len % 8);
+	if (at < octets)
+		memset(&a.b[at], 0xff, octets - at);
 	return a;
 }
 
@@ -213,149 +320,306 @@ step(struct ip_addr *a, bool up)
 	return false;
 }
 
+/* Addresses come in rising order; one that was checked is not checked again. */
 static void
-RUNS_ON(role_fib) check_edges(struct fib_feed *f, struct vrf_id vrf, const struct prefix *p)
+RUNS_ON(role_fib) check(struct fib_feed *f, const struct ip_addr *addr)
 {
-	struct ip_addr first = first_of(p), last = last_of(p);
+	struct audit *a = f->auditing;
+	const struct audit_level *want = NULL;
+	struct audit_suspect *s;
+	struct fib_result found;
 
-	check(f, vrf, &first);
-	check(f, vrf, &last);
-	if (step(&first, false))
-		check(f, vrf, &first);
-	if (step(&last, true))
-		check(f, vrf, &last);
+	if (a->checked.afi != AFI_NONE && memcmp(addr->b, a->checked.b, sizeof(addr->b)) <= 0)
+		return;
+	a->checked = *addr;
+	if (fib_lookup(f->config.fib, a->vrf, addr, &found) != 0)
+		return;
+	f->audit.checked++;
+	if (a->depth > 0 && a->level[a->depth - 1].cover >= 0)
+		want = &a->level[a->level[a->depth - 1].cover];
+	if (agrees(f, want, &found))
+		return;
+	s = &a->suspect[a->suspect_count++];
+	*s = (struct audit_suspect){.vrf = a->vrf, .addr = *addr, .since_ns = feed_now(f)};
+	suspect_note(f, s, want, &found);
 }
 
-struct audit_context {
-	struct fib_feed *f;
-	struct vrf_id vrf;
-};
-
-static bool
-RUNS_ON(role_fib) audit_visit(void *ctx, struct dest_id id, const struct dest_view *view)
+static void
+RUNS_ON(role_fib) level_push(struct fib_feed *f, const struct prefix *p)
 {
-	struct audit_context *c = ctx;
+	struct audit *a = f->auditing;
+	struct audit_level *l = &a->level[a->depth];
 
-	check_edges(c->f, c->vrf, &view->prefix);
-	return !suspects_full(c->f);
+	level_make(f, a->vrf, p, l);
+	l->last = last_of(p);
+	f->audit.not_installed += l->missing;
+	if (l->expect != EXPECT_NOTHING)
+		l->cover = (int)a->depth;
+	else
+		l->cover = a->depth > 0 ? a->level[a->depth - 1].cover : -1;
+	a->depth++;
 }
 
-/* The next table that forwards; false at the end. */
-static bool
-audit_table(struct fib_feed *f, struct audit_context *c)
+/* The topmost prefix ends: its last address, and the one behind it. */
+static void
+RUNS_ON(role_fib) level_end(struct fib_feed *f)
 {
-	const struct shards *s = &f->source.shards;
+	struct audit *a = f->auditing;
+	struct ip_addr end = a->level[a->depth - 1].last, first;
 
-	for (; f->audit_table < shard_table_count(s->at[0]); f->audit_table++) {
-		struct table_id table = {(uint16_t)f->audit_table};
-		enum family family;
+	check(f, &end);
+	while (a->depth > 0 && memcmp(a->level[a->depth - 1].last.b, end.b, sizeof(end.b)) == 0)
+		a->depth--;
+	if (!step(&end, true))
+		return;
+	first = first_of(&a->next);
+	if (a->next.afi == AFI_NONE || memcmp(first.b, end.b, sizeof(end.b)) != 0)
+		check(f, &end);
+}
 
-		shard_table_key(s->at[0], table, &c->vrf, &family);
-		if (!fib_feed_forwards(family))
-			continue;
-		if (f->audit_walk.table == NULL) {
-			shards_table(s, table, &f->audited);
-			walk_begin_all(&f->audit_walk, &f->audited);
-		}
+/* The next prefix of the RIB, the host and the fib into a->next. */
+static void
+RUNS_ON(role_fib) next_take(struct fib_feed *f)
+{
+	struct audit *a = f->auditing;
+	int order, err;
+
+	if (a->rib_next.afi == AFI_NONE && (err = prefix_sort_next(a->sort, &a->rib_next)) < 0)
+		a->error = err;
+	if (a->fib_next.afi == AFI_NONE && a->fib_last.afi != AFI_NONE) {
+		if (fib_shadow_next(f->config.fib, a->vrf, &a->fib_last, &a->fib_next) &&
+			a->fib_next.afi == a->afi)
+			a->fib_last = a->fib_next;
+		else
+			a->fib_next = a->fib_last = (struct prefix){0};
+	}
+	a->next = (struct prefix){0};
+	if (a->rib_next.afi == AFI_NONE && a->fib_next.afi == AFI_NONE)
+		return;
+	order = a->rib_next.afi == AFI_NONE   ? 1
+		: a->fib_next.afi == AFI_NONE ? -1
+					      : prefix_compare(&a->rib_next, &a->fib_next);
+	a->next = order <= 0 ? a->rib_next : a->fib_next;
+	if (order <= 0)
+		a->rib_next.afi = AFI_NONE;
+	if (order >= 0)
+		a->fib_next.afi = AFI_NONE;
+}
+
+static void
+RUNS_ON(role_fib) sweep_begin(struct fib_feed *f)
+{
+	struct audit *a = f->auditing;
+	struct path_list_id list;
+
+	a->depth = 0;
+	a->checked = (struct ip_addr){0};
+	a->rib_next = (struct prefix){0};
+	/* the default route, behind which fib_shadow_next() goes on */
+	a->fib_last = (struct prefix){.afi = (uint8_t)a->afi};
+	a->fib_next = fib_shadow_get(f->config.fib, a->vrf, &a->fib_last, &list)
+			      ? a->fib_last
+			      : (struct prefix){0};
+	next_take(f);
+}
+
+/* One prefix, with those that begin at the same address. False: it was the last one. */
+static bool
+RUNS_ON(role_fib) sweep_step(struct fib_feed *f)
+{
+	struct audit *a = f->auditing;
+	struct ip_addr first = first_of(&a->next), before = first;
+	bool more = a->next.afi != AFI_NONE;
+
+	if (a->depth > 0 &&
+		(!more || memcmp(a->level[a->depth - 1].last.b, first.b, sizeof(first.b)) < 0)) {
+		level_end(f);
 		return true;
 	}
-	return false;
-}
-
-/* Each returns true while there is more of its stage. */
-static bool
-RUNS_ON(role_fib) audit_rib(struct fib_feed *f, uint64_t deadline_ns)
-{
-	struct audit_context c = {.f = f};
-
-	if (!audit_table(f, &c))
+	if (!more)
 		return false;
-	if (!walk_slice(&f->audit_walk, UINT32_MAX, deadline_ns, walk_clock, audit_visit, &c) &&
-		walk_done(&f->audit_walk)) {
-		f->audit_walk = (struct walk){0};
-		f->audit_table++;
-	}
+	if (step(&before, false))
+		check(f, &before);
+	do {
+		struct prefix p = a->next;
+
+		atomic_fetch_add_explicit(&f->audit_done, 1, memory_order_relaxed);
+		level_push(f, &p);
+		next_take(f);
+		before = first_of(&a->next);
+	} while (a->next.afi != AFI_NONE && memcmp(before.b, first.b, sizeof(first.b)) == 0);
+	check(f, &first);
 	return true;
 }
 
-/* They are few: a bucket that changes between two turns may be seen in part twice, or not. */
-static bool
-RUNS_ON(role_fib) audit_own(struct fib_feed *f)
-{
-	const struct local_route *l;
-	const struct host_route *r;
-	unsigned at = 0;
+/* ---- stages: each returns true while there is more of it ---- */
 
-	if (f->audit_bucket == OWN_BUCKETS)
+/* The next VRF and family that has a forwarding table; false: there is none. */
+static bool
+RUNS_ON(role_fib) unit_begin(struct fib_feed *f)
+{
+	const struct shards *s = &f->source.shards;
+	struct audit *a = f->auditing;
+	struct table_id table;
+
+	prefix_sort_destroy(a->sort);
+	a->sort = NULL;
+	for (; a->unit < UNITS; a->unit++) {
+		struct ip_addr any = {.afi = a->unit % 2 == 0 ? AFI_IPV4 : AFI_IPV6};
+		struct fib_result found;
+
+		a->vrf.v = (uint16_t)(a->unit / 2);
+		a->afi = (enum afi)any.afi;
+		if (fib_lookup(f->config.fib, a->vrf, &any, &found) == 0)
+			break;
+	}
+	if (a->unit == UNITS)
 		return false;
-	for (l = f->locals[f->audit_bucket]; l != NULL && !suspects_full(f); l = l->next) {
-		if (at++ == f->audit_at && ++f->audit_at)
-			check_edges(f, l->vrf, &l->prefix);
+	a->error = prefix_sort_create(f->config.arena, a->afi, &a->sort);
+	a->has_table =
+		shard_table_find(s->at[0], a->vrf, fib_feed_family((uint8_t)a->afi), &table) == 0;
+	if (a->has_table) {
+		shards_table(s, table, &a->walked);
+		walk_begin_all(&a->walk, &a->walked);
 	}
-	for (r = f->routes[f->audit_bucket]; l == NULL && r != NULL && !suspects_full(f);
-		r = r->next) {
-		if (at++ == f->audit_at && ++f->audit_at)
-			check_edges(f, r->vrf, &r->prefix);
-	}
-	if (l == NULL && r == NULL) {
-		f->audit_bucket++;
-		f->audit_at = 0;
-	}
+	a->bucket = 0;
+	a->stage = AUDIT_GATHER_RIB;
 	return true;
 }
 
-/* What stands in the fib and should not is near nothing that the RIB knows. */
 static bool
-RUNS_ON(role_fib) audit_fib(struct fib_feed *f, uint64_t deadline_ns)
+gather_visit(void *ctx, struct dest_id id, const struct dest_view *view)
 {
-	for (unsigned n = 0; !suspects_full(f); n++) {
-		struct ip_addr first, last;
-		struct prefix next;
+	struct audit *a = ctx;
 
-		if (n % 64 == 63 && walk_clock() >= deadline_ns)
+	if (view->paths != NULL)
+		a->error = prefix_sort_add(a->sort, &view->prefix);
+	return a->error == 0;
+}
+
+static bool
+RUNS_ON(role_fib) gather_rib(struct fib_feed *f, uint64_t deadline_ns)
+{
+	struct audit *a = f->auditing;
+
+	return a->has_table && a->error == 0 &&
+	       walk_slice(&a->walk, UINT32_MAX, deadline_ns, walk_clock, gather_visit, a);
+}
+
+static void
+gather_own_prefix(struct audit *a, struct vrf_id vrf, const struct prefix *p)
+{
+	if (a->error == 0 && vrf.v == a->vrf.v && p->afi == a->afi)
+		a->error = prefix_sort_add(a->sort, p);
+}
+
+static bool
+RUNS_ON(role_fib) gather_own(struct fib_feed *f, uint64_t deadline_ns)
+{
+	struct audit *a = f->auditing;
+
+	while (a->bucket < OWN_BUCKETS) {
+		for (const struct local_route *l = f->locals[a->bucket]; l != NULL; l = l->next)
+			gather_own_prefix(a, l->vrf, &l->prefix);
+		for (const struct host_route *r = f->routes[a->bucket]; r != NULL; r = r->next)
+			gather_own_prefix(a, r->vrf, &r->prefix);
+		if (++a->bucket % CLOCK_EVERY == 0 && walk_clock() >= deadline_ns)
+			break;
+	}
+	return a->bucket < OWN_BUCKETS;
+}
+
+static bool
+RUNS_ON(role_fib) sweep(struct fib_feed *f, uint64_t deadline_ns)
+{
+	struct audit *a = f->auditing;
+
+	for (unsigned n = 1; !suspects_full(a) && a->error == 0; n++) {
+		if (!sweep_step(f))
+			return false;
+		if (n % CLOCK_EVERY == 0 && walk_clock() >= deadline_ns)
 			return true;
-		if (!fib_shadow_next(f->config.fib, f->audit_vrf,
-			    f->audit_prefix.afi != AFI_NONE ? &f->audit_prefix : NULL, &next)) {
-			f->audit_prefix = (struct prefix){0};
-			return ++f->audit_vrf.v < FIB_VRF_MAX;
-		}
-		f->audit_prefix = next;
-		first = first_of(&next);
-		last = last_of(&next);
-		check(f, f->audit_vrf, &first);
-		check(f, f->audit_vrf, &last);
 	}
-	return true;
+	return a->error == 0;
+}
+
+static void
+audit_end(struct fib_feed *f, int error)
+{
+	f->audit.error = error;
+	f->audit.running = false;
+	fib_audit_fini(f);
+}
+
+void
+fib_audit_fini(struct fib_feed *f)
+{
+	if (f->auditing == NULL)
+		return;
+	prefix_sort_destroy(f->auditing->sort);
+	arena_free(f->config.arena, f->auditing);
+	f->auditing = NULL;
 }
 
 bool
 fib_audit_work(struct fib_feed *f, uint64_t deadline_ns)
 {
-	bool more = true;
+	struct audit *a = f->auditing;
+	uint64_t least = walk_clock() + SLICE_MIN_NS;
 
-	if (f->suspect_count > 0)
-		suspects_recheck(f);
-	if (suspects_full(f))
-		return false; /* until the journal has drained */
-	switch (f->audit_stage) {
-	case AUDIT_RIB:
-		if (!audit_rib(f, deadline_ns))
-			f->audit_stage = AUDIT_OWN;
+	if (a->error != 0) {
+		audit_end(f, a->error);
+		return true;
+	}
+	if (deadline_ns < least)
+		deadline_ns = least;
+	suspects_look(f, deadline_ns);
+	switch (a->stage) {
+	case AUDIT_GATHER_RIB:
+		if (!gather_rib(f, deadline_ns))
+			a->stage = AUDIT_GATHER_OWN;
 		break;
-	case AUDIT_OWN:
-		if (!audit_own(f))
-			f->audit_stage = AUDIT_FIB;
+	case AUDIT_GATHER_OWN:
+		if (!gather_own(f, deadline_ns) && a->error == 0) {
+			a->stage = AUDIT_SWEEP;
+			sweep_begin(f);
+		}
 		break;
-	case AUDIT_FIB:
-		if (!audit_fib(f, deadline_ns))
-			f->audit_stage = AUDIT_SUSPECTS;
+	case AUDIT_SWEEP:
+		if (sweep(f, deadline_ns))
+			return !suspects_full(a);
+		a->unit++;
+		if (a->error == 0 && !unit_begin(f))
+			a->stage = AUDIT_SUSPECTS;
 		break;
 	case AUDIT_SUSPECTS:
-		f->audit.running = f->suspect_count > 0;
-		more = false;
-		break;
+		if (a->suspect_count == 0)
+			audit_end(f, 0);
+		return false;
 	}
-	return more;
+	return true;
+}
+
+/* Destinations and host routes: what the sweep will see, as far as that is known now. */
+static uint64_t
+audit_total(const struct fib_feed *f)
+{
+	const struct shards *s = &f->source.shards;
+	uint64_t total = 0;
+
+	for (unsigned t = 0; t < shard_table_count(s->at[0]); t++) {
+		struct table_id id = {(uint16_t)t};
+		enum family family;
+		struct vrf_id vrf;
+
+		shard_table_key(s->at[0], id, &vrf, &family);
+		for (unsigned i = 0; fib_feed_forwards(family) && i < s->count; i++)
+			total += dest_count(shard_table(s->at[i], id));
+	}
+	for (unsigned family = 0; family < 2; family++)
+		for (unsigned len = 0; len <= 128; len++)
+			total += f->own_lens[family][len];
+	return total;
 }
 
 int
@@ -365,14 +629,16 @@ fib_feed_audit_begin(struct fib_feed *f)
 		return -ENODEV;
 	if (f->audit.running)
 		return -EBUSY;
+	f->auditing = arena_calloc(f->config.arena, sizeof(*f->auditing));
+	if (f->auditing == NULL) {
+		f->audit = (struct fib_audit){.error = -ENOMEM};
+		return -ENOMEM;
+	}
 	f->audit = (struct fib_audit){.running = true};
-	f->audit_stage = AUDIT_RIB;
-	f->audit_walk = (struct walk){0};
-	f->audit_table = 0;
-	f->audit_bucket = f->audit_at = 0;
-	f->audit_vrf = (struct vrf_id){0};
-	f->audit_prefix = (struct prefix){0};
-	f->suspect_count = 0;
+	atomic_store_explicit(&f->audit_done, 0, memory_order_relaxed);
+	atomic_store_explicit(&f->audit_total, audit_total(f), memory_order_relaxed);
+	if (!unit_begin(f))
+		f->auditing->stage = AUDIT_SUSPECTS;
 	return 0;
 }
 
@@ -380,4 +646,13 @@ const struct fib_audit *
 fib_feed_audit(const struct fib_feed *f)
 {
 	return &f->audit;
+}
+
+void
+fib_feed_audit_progress(const struct fib_feed *f, uint64_t *done, uint64_t *total)
+{
+	*total = atomic_load_explicit(&f->audit_total, memory_order_relaxed);
+	*done = atomic_load_explicit(&f->audit_done, memory_order_relaxed);
+	if (*done > *total)
+		*done = *total;
 }

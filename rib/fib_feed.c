@@ -285,7 +285,6 @@ RUNS_ON(role_fib) apply(
 	struct fib_feed *f, struct feed_source *s, struct vrf_id vrf, const struct dest_view *view)
 {
 	bool failed = false;
-
 	struct feed_answer answer;
 	struct path_list_id list;
 	struct own_answer own;
@@ -1138,6 +1137,7 @@ fib_feed_destroy(struct fib_feed *f)
 	fib_own_fini(f);
 	nexthop_unbind(f->config.nexthops);
 	fib_hops_fini(f);
+	fib_audit_fini(f);
 	arena_free(f->config.arena, f->leaving);
 	arena_free(f->config.arena, f->report);
 	arena_free(f->config.arena, f);

@@ -101,9 +101,9 @@ uint64_t fib_feed_failed(const struct fib_feed *f);
 
 /*
  * The audit: RIB and host routes against what the workers' tables answer, at the first and last address of every
- * destination and host route and one before and after, and of every prefix in the fib, in both families, by a slow and separate reading
- * (longest match over the RIB). A walk on the fib thread, between commits; a difference counts only when it is still
- * there after the journal was drained and committed, and the shard has decided what it was told of next hops.
+ * destination, host route and prefix of the fib, and one before and after, in both families, by a separate reading. A walk on the fib thread, between
+ * commits. An address that answers something else is a mismatch when none of its prefixes changed between two looks, and all that the RIB held at the first
+ * one is in the workers' tables; an address whose prefixes keep changing is skipped after two seconds.
  */
 struct fib_mismatch {
 	struct vrf_id vrf;
@@ -113,12 +113,15 @@ struct fib_mismatch {
 #define FIB_AUDIT_MISMATCHES_MAX 1000
 struct fib_audit {
 	bool running;
-	uint64_t checked, mismatch_count;
-	uint64_t
-		not_installed; /* of those checked: the fib could not take the prefix, for want of groups (fib_waits()), or of ids of next hops */
+	int error; /* -ENOMEM: the audit was given up; the figures are those of a part */
+	uint64_t checked, mismatch_count; /* addresses */
+	uint64_t skipped; /* addresses, of those checked, whose prefixes kept changing */
+	uint64_t not_installed; /* prefixes that the fib could not take, for want of groups (fib_waits()) or of ids of next hops */
 	struct fib_mismatch mismatch[FIB_AUDIT_MISMATCHES_MAX];
 };
-/* 0; -EBUSY: one is running; -ENODEV: there is no fib. */
+/* 0; -EBUSY: one is running; -ENODEV: there is no fib; -ENOMEM. */
 int fib_feed_audit_begin(struct fib_feed *f) RUNS_ON(role_fib);
 /* The result so far; ->running tells whether it goes on. */
 const struct fib_audit *fib_feed_audit(const struct fib_feed *f) RUNS_ON(role_fib);
+/* Any thread: prefixes that the audit has looked at, of those expected. */
+void fib_feed_audit_progress(const struct fib_feed *f, uint64_t *done, uint64_t *total);

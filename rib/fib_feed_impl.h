@@ -139,14 +139,7 @@ struct leaving {
 	struct prefix prefix;
 };
 
-/* One address whose answer differed, to be asked again when all is drained. */
-struct audit_suspect {
-	struct vrf_id vrf;
-	struct ip_addr addr;
-	unsigned tries;
-};
-
-#define AUDIT_SUSPECTS_MAX 256
+struct audit; /* fib_audit.c */
 
 struct fib_feed {
 	struct fib_feed_config config;
@@ -191,15 +184,8 @@ struct fib_feed {
 	_Atomic uint64_t link_last_ns;
 	/* audit */
 	struct fib_audit audit;
-	enum audit_stage { AUDIT_RIB, AUDIT_OWN, AUDIT_FIB, AUDIT_SUSPECTS } audit_stage;
-	struct walk audit_walk;
-	unsigned audit_table;
-	struct shards_table audited; /* by audit_walk */
-	unsigned audit_bucket, audit_at; /* of the host's routes */
-	struct vrf_id audit_vrf; /* of the fib's prefixes, and the one seen last */
-	struct prefix audit_prefix;
-	struct audit_suspect suspects[AUDIT_SUSPECTS_MAX];
-	unsigned suspect_count;
+	struct audit *auditing; /* while one runs */
+	_Atomic uint64_t audit_done, audit_total; /* prefixes; read by any thread */
 };
 
 static inline enum family
@@ -283,3 +269,5 @@ void fib_own_fini(struct fib_feed *f) RUNS_ON(role_fib);
 
 /* One slice; true while there is more to do now. */
 bool fib_audit_work(struct fib_feed *f, uint64_t deadline_ns) RUNS_ON(role_fib);
+/* Frees what a running audit holds. */
+void fib_audit_fini(struct fib_feed *f);

@@ -10,7 +10,7 @@ import struct
 import sys
 
 import interop
-from interop import KEELD, UPDATE, V4, V6, Lab, Speaker, need, out_folder, peer, wait_established, wait_for
+from interop import KEELD, UPDATE, V4, V6, Lab, Speaker, need, out_folder, peer, wait_established, wait_for, wait_job
 from lab import at_rest, cpus_of_lab
 from wire import attribute, mp_reach, mp_unreach, update
 
@@ -98,7 +98,7 @@ class Test:
         c.true("... which is not all", 100 < len(there) < len(every), (len(there), len(every)))
         t = self.tables()
         audit = self.rpc.call("fib.audit")
-        c.true("... fib.audit: not installed, apart from mismatches", audit["not_installed"] > 0 and audit["mismatch_count"] == 0, audit)
+        c.equal("... fib.audit: not installed, apart from mismatches", (audit["not_installed"], audit["mismatches"]), (len(every - there), []))
         c.equal("... and fib.stats", sum(t[f]["not_installed"] for f in (V4, V6)), len(every - there))
         alarms = [a["kind"] for a in self.rpc.call("system.info")["alarms"]]
         c.true("... with an alarm", "not-installed" in alarms, alarms)
@@ -133,6 +133,11 @@ class Test:
             sent[f] -= set(rest)
         self.settled(sent)
         c.equal("room for all: the receiver has all", set(self.receiver.rib), sent[V4] | sent[V6])
+        job = self.rpc.call("fib.audit", wait=False)["job"]
+        ended = wait_job(self.rpc, job)
+        c.equal("fib.audit {wait: false}: a job", (ended["kind"], ended["state"]), ("audit", "done"))
+        c.true("... whose progress reaches its total", 0 < ended["total"] == ended["done"], ended)
+        c.equal("... and whose result is that of the call", sorted(ended["result"]), sorted(self.rpc.call("fib.audit")))
         c.equal("... nothing is not installed", self.rpc.call("fib.audit")["not_installed"], 0)
         c.true("... and the alarm is over", "not-installed" not in [a["kind"] for a in self.rpc.call("system.info")["alarms"]])
 
