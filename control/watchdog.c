@@ -14,7 +14,7 @@
 
 #define LOOK_NS 250000000u /* between two looks, unless a turn becomes late sooner */
 #define LOOK_MIN_NS 1000000u
-/* A look that is later than this: the process was stopped, or the CPU was taken. Turns get one look more. */
+/* When a look is later than this, the process was stopped or had no CPU: turns get one more look. */
 #define LOOK_LATE_NS 500000000u
 #define NAME_FORMAT "%.15s"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The watchdog: a thread that has not finished its turn for WATCHDOG_LATE_NS is late. Watches all threads of control/threads.h, main included.
+ * The watchdog: a thread is late when a turn lasts WATCHDOG_LATE_NS. Watches all threads of control/threads.h, main included.
  *
- * Runs on a thread of its own, keel-watch, which only reads notes of the other threads (lpm/doing.h), logs `thread-late` and
+ * Runs on the thread keel-watch, which reads the notes of all threads (lpm/doing.h), logs `thread-late` and
  * `thread-late-end`, and records. Main turns the records into alarms and events. Created by main before the other threads start, destroyed by main
  * before the threads end.
  */
@@ -16,7 +16,7 @@ struct watchdog;
 
 #define WATCHDOG_RECORDS 64
 #define WATCHDOG_LATE_NS 1000000000u
-/* The alarm of a late main thread can only be read after the turn, so that alarm is kept for this long. Alarms of other threads end with the turn. */
+/* The alarm of a late main thread can be read only after the turn, and is kept for this time. Other alarms end with the turn. */
 #define WATCHDOG_MAIN_KEPT_NS 60000000000u
 
 /* 0, -errno. */

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What the calling thread is working on, in words, for the watchdog (control/watchdog.h). One relaxed store a piece of work; no thread reads its
- * own note.
+ * A note of the current piece of work of each thread, in words, for the watchdog (control/watchdog.h). One relaxed store a piece of work.
  */
 #pragma once
 

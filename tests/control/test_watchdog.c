@@ -93,7 +93,7 @@ ended(uint64_t number)
 	return late(number).ended;
 }
 
-/* A thread whose work() stays in one piece of work until the test lets it go. */
+/* A thread with a work() that blocks until the test posts `go`. */
 struct subject {
 	struct thread *thread;
 	_Atomic bool slow, busy;
@@ -154,7 +154,7 @@ late_turns(const char *name)
 	return 0;
 }
 
-/* The turn that does not end is an alarm, which names thread and work, and ends with the turn. Idle threads and busy ones with short turns are not. */
+/* A late turn is an alarm with thread and work until the turn ends. Idle threads, and busy threads with short turns, are not late. */
 static void
 test_late_turn(void **state)
 {
@@ -210,7 +210,7 @@ slow_order(void *arg)
 	wait_for(&((struct subject *)arg)->go);
 }
 
-/* Main waits for another thread, which is late with main's own order. */
+/* Main waits for the slow thread, and the slow thread is late with the order of main. */
 static void
 main_order(void *arg)
 {
@@ -221,7 +221,7 @@ main_order(void *arg)
 	thread_quit(m->self);
 }
 
-/* Lets the other thread go when both are seen. */
+/* Releases the slow thread when both are late. */
 static bool
 helper_work(void *ctx, uint64_t now, uint64_t deadline)
 {
@@ -237,7 +237,7 @@ helper_work(void *ctx, uint64_t now, uint64_t deadline)
 	return m->seen == 0;
 }
 
-/* Main is watched too; its alarm can be read after its turn. */
+/* Main is watched too. The alarm of main can be read after the turn. */
 static void
 test_main_is_late(void **state)
 {
