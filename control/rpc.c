@@ -244,13 +244,13 @@ rpc_hold(struct rpc_call *call)
 	return rpc_defer(call);
 }
 
-/* A batch that waited for a held call goes on. */
+/* A batch that waited for a held call goes on; a batch whose turn was over goes on by itself. */
 static void
-reply_end(struct batch *b)
+reply_end(struct batch *b, bool held)
 {
 	struct rpc_client *c = b->c;
 
-	if (c->running == b && c->held == 0)
+	if (held && c->running == b)
 		rpc_batch_run(b);
 	else
 		batch_end(b);
@@ -261,9 +261,10 @@ void
 rpc_reply(struct rpc_call *call, json_t *result)
 {
 	struct batch *b = call->batch;
+	bool held = call->holds;
 
 	call_end(call, result);
-	reply_end(b);
+	reply_end(b, held);
 }
 
 void
@@ -271,6 +272,7 @@ rpc_reply_text(struct rpc_call *call, const char *result)
 {
 	struct batch *b = call->batch;
 	char *text = call->id != NULL && !b->c->closed ? answer_text(call->id, result) : NULL;
+	bool held = call->holds;
 
 	if (text == NULL && call->id != NULL && !b->c->closed)
 		b->c->ops->cut(b->c);
@@ -280,7 +282,7 @@ rpc_reply_text(struct rpc_call *call, const char *result)
 		b->c->ops->cut(b->c);
 	free(text);
 	call_free(call);
-	reply_end(b);
+	reply_end(b, held);
 }
 
 const struct rpc_method *

@@ -133,6 +133,11 @@ class ManyPeers(KeelTest):
         self.ask(s, 6, "system.info")
         self.assertEqual([(a["id"], len(a["result"].get("peers", []))) for a in json.loads(lines.readline())], [(i, 202) for i in range(5)] + [(5, 0)])
         self.assertEqual(json.loads(lines.readline())["id"], 6)
+        # a batch that takes several turns, with answers that come later: each request is answered once
+        preview = {"family": "ipv4-unicast", "scope": "all", "direction": "import"}
+        mixed = [("bgp.refresh.preview", preview) if i % 20 == 0 else ("bgp.peers", {}) if i % 50 == 7 else ("rpc.discover", {}) for i in range(400)]
+        s.sendall(json.dumps([{"jsonrpc": "2.0", "id": i, "method": m, "params": p} for i, (m, p) in enumerate(mixed)]).encode() + b"\n")
+        self.assertEqual(sorted(a["id"] for a in json.loads(lines.readline())), list(range(400)))
         for text in (batch, batch[0]):
             left = self.connection()
             left.sendall(json.dumps(text).encode() + b"\n")
