@@ -294,8 +294,11 @@ respond(struct request *r, unsigned status, const char *type, char *text, size_t
 	struct MHD_Response *response = MHD_create_response_from_buffer(len, text, mode);
 	enum MHD_Result result;
 
-	if (response == NULL)
+	if (response == NULL) {
+		if (mode == MHD_RESPMEM_MUST_FREE)
+			free(text);
 		return MHD_NO;
+	}
 	http_gate_phase(r->http->gate, r->fd, HTTP_ANSWER, len);
 	if (type != NULL)
 		MHD_add_response_header(response, "Content-Type", type);
@@ -309,6 +312,16 @@ respond(struct request *r, unsigned status, const char *type, char *text, size_t
 	return result;
 }
 
+/* With r->answer. */
+static enum MHD_Result
+respond_answer(struct request *r, const char *type)
+{
+	char *text = r->answer;
+
+	r->answer = NULL; /* libmicrohttpd frees it */
+	return respond(r, MHD_HTTP_OK, type, text, r->answer_len, MHD_RESPMEM_MUST_FREE);
+}
+
 static enum MHD_Result
 refuse(struct request *r, unsigned status)
 {
@@ -317,15 +330,34 @@ refuse(struct request *r, unsigned status)
 	return respond(r, status, NULL, none, 0, MHD_RESPMEM_PERSISTENT);
 }
 
+static void
+metrics_done(void *ctx, char *text, size_t len)
+{
+	struct request *r = ctx;
+
+	r->answer = text;
+	r->answer_len = len;
+	r->client.pending--;
+	request_settle(&r->client);
+}
+
+/* The answer is made in several turns of the loop; then MHD calls again. */
 static enum MHD_Result
 answer_metrics(struct request *r)
 {
-	size_t len;
-	char *text = http_metrics(r->http->rpc->k, &len);
-
-	if (text == NULL)
+	if (!r->asked) {
+		r->asked = true;
+		http_gate_phase(r->http->gate, r->fd, HTTP_WORK, 0);
+		if (http_metrics(r->http->rpc->k, metrics_done, r) == 0) {
+			r->client.pending++;
+			r->suspended = true;
+			MHD_suspend_connection(r->connection);
+			return MHD_YES;
+		}
+	}
+	if (r->answer == NULL)
 		return refuse(r, MHD_HTTP_INTERNAL_SERVER_ERROR);
-	return respond(r, MHD_HTTP_OK, METRICS_TYPE, text, len, MHD_RESPMEM_MUST_FREE);
+	return respond_answer(r, METRICS_TYPE);
 }
 
 /* The body is there, or the answer. Notifications have none. */
@@ -347,8 +379,7 @@ answer_rpc(struct request *r)
 		return refuse(r, r->status);
 	if (r->answer == NULL)
 		return refuse(r, r->len > 0 ? MHD_HTTP_NO_CONTENT : MHD_HTTP_BAD_REQUEST);
-	return respond(r, MHD_HTTP_OK, "application/json", r->answer, r->answer_len,
-		MHD_RESPMEM_MUST_COPY);
+	return respond_answer(r, "application/json");
 }
 
 static void

@@ -24,6 +24,10 @@ int http_create(struct rpc *r, const struct http_config *c, struct http **out);
 /* Ends all connections; requests whose answer is still to come are forgotten when it does. */
 void http_destroy(struct http *h);
 
-/* http_metrics.c: OpenMetrics text; NULL: out of memory. To be freed. */
+/*
+ * http_metrics.c: OpenMetrics text. Some peers are written in each turn of main's loop; then done(), once: the text, to be freed, or NULL. 0,
+ * -ENOMEM (done() is not called).
+ */
 struct keeld;
-char *http_metrics(struct keeld *k, size_t *len);
+typedef void http_metrics_done(void *ctx, char *text, size_t len);
+int http_metrics(struct keeld *k, http_metrics_done *done, void *ctx);

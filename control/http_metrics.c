@@ -4,6 +4,7 @@
 
 #include "control/rpc_impl.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -126,63 +127,24 @@ peer_labels(FILE *f, const char *name, const json_t *peer)
 	label(f, ",", "vrf", text_of(peer, "vrf"));
 }
 
-static void
-peers_metric(FILE *f, const json_t *peers, const char *name, enum kind kind, const char *help,
-	const char *key)
-{
-	char sample[80];
-	json_t *peer;
-	size_t i;
-
-	head(f, name, kind, help);
-	snprintf(sample, sizeof(sample), "%s%s", name, kind == COUNTER ? "_total" : "");
-	json_array_foreach(peers, i, peer)
-	{
-		peer_labels(f, sample, peer);
-		number(f, json_object_get(peer, key));
-	}
-}
-
-static void
-peers_up(FILE *f, const json_t *peers)
-{
-	json_t *peer;
-	size_t i;
-
-	head(f, "keel_peer_established", GAUGE, "1 while the session is established.");
-	json_array_foreach(peers, i, peer)
-	{
-		peer_labels(f, "keel_peer_established", peer);
-		fprintf(f, "} %d\n", strcmp(text_of(peer, "state"), "established") == 0);
-	}
-}
-
 /* A number of each family; `key` may be of its `refresh`. */
 static void
-families_metric(FILE *f, const json_t *peers, const char *name, enum kind kind, const char *help,
-	const char *key)
+families_samples(FILE *f, const json_t *peer, const char *sample, const char *key)
 {
 	const char *family;
-	char sample[80];
-	json_t *peer, *v;
-	size_t i;
+	json_t *v;
 
-	head(f, name, kind, help);
-	snprintf(sample, sizeof(sample), "%s%s", name, kind == COUNTER ? "_total" : "");
-	json_array_foreach(peers, i, peer)
+	json_object_foreach(json_object_get(peer, "families"), family, v)
 	{
-		json_object_foreach(json_object_get(peer, "families"), family, v)
-		{
-			const json_t *n = json_object_get(v, key);
+		const json_t *n = json_object_get(v, key);
 
-			if (n == NULL)
-				n = json_object_get(json_object_get(v, "refresh"), key);
-			if (n == NULL)
-				continue;
-			peer_labels(f, sample, peer);
-			label(f, ",", "family", family);
-			number(f, n);
-		}
+		if (n == NULL)
+			n = json_object_get(json_object_get(v, "refresh"), key);
+		if (n == NULL)
+			continue;
+		peer_labels(f, sample, peer);
+		label(f, ",", "family", family);
+		number(f, n);
 	}
 }
 
@@ -214,18 +176,49 @@ static const struct metric of_families[] = {
 		COUNTER},
 };
 
-static void
-peer_metrics(FILE *f, const json_t *answer)
-{
-	const json_t *peers = json_object_get(answer, "peers");
+#define OF_PEERS (sizeof(of_peers) / sizeof(of_peers[0]))
+#define OF_FAMILIES (sizeof(of_families) / sizeof(of_families[0]))
+#define PARTS (1 + OF_PEERS + OF_FAMILIES)
 
-	peers_up(f, peers);
-	for (unsigned i = 0; i < sizeof(of_peers) / sizeof(of_peers[0]); i++)
-		peers_metric(f, peers, of_peers[i].name, of_peers[i].kind, of_peers[i].help,
-			of_peers[i].key);
-	for (unsigned i = 0; i < sizeof(of_families) / sizeof(of_families[0]); i++)
-		families_metric(f, peers, of_families[i].name, of_families[i].kind,
-			of_families[i].help, of_families[i].key);
+/* A scrape. Samples of one metric stand together, and peers come one after the other: each metric of peers has a text of its own. */
+struct http_metrics {
+	struct keeld *k;
+	http_metrics_done *done;
+	void *ctx;
+	FILE *part[PARTS];
+	char *text[PARTS];
+	size_t len[PARTS];
+};
+
+static const struct metric *
+metric_of(unsigned part)
+{
+	static const struct metric up = {"keel_peer_established", "1 while the session is established.", NULL, GAUGE};
+
+	return part == 0 ? &up : part <= OF_PEERS ? &of_peers[part - 1] : &of_families[part - 1 - OF_PEERS];
+}
+
+static bool
+peer_metrics(void *ctx, const json_t *peer)
+{
+	struct http_metrics *m = ctx;
+
+	for (unsigned i = 0; i < PARTS; i++) {
+		const struct metric *metric = metric_of(i);
+		char sample[80];
+
+		snprintf(sample, sizeof(sample), "%s%s", metric->name, metric->kind == COUNTER ? "_total" : "");
+		if (i > OF_PEERS) {
+			families_samples(m->part[i], peer, sample, metric->key);
+			continue;
+		}
+		peer_labels(m->part[i], sample, peer);
+		if (metric->key != NULL)
+			number(m->part[i], json_object_get(peer, metric->key));
+		else
+			fprintf(m->part[i], "} %d\n", strcmp(text_of(peer, "state"), "established") == 0);
+	}
+	return true;
 }
 
 /* ---- threads ---- */
@@ -445,21 +438,19 @@ part(FILE *f, struct keeld *k, const char *method, void (*write)(FILE *f, const 
 	json_decref(answer);
 }
 
-char *
-http_metrics(struct keeld *k, size_t *len)
+static char *
+page(struct http_metrics *m, size_t *len)
 {
+	struct keeld *k = m->k;
 	char *text = NULL;
 	FILE *f = open_memstream(&text, len);
-	json_t *peers;
 	bool bad;
 
 	if (f == NULL)
 		return NULL;
 	part(f, k, "system.info", system_metrics);
-	peers = rpc_peers(k);
-	if (peers != NULL)
-		peer_metrics(f, peers);
-	json_decref(peers);
+	for (unsigned i = 0; i < PARTS; i++)
+		fwrite(m->text[i], 1, m->len[i], f);
 	part(f, k, "control.stats", control_metrics);
 	part(f, k, "rib.summary", rib_metrics);
 	part(f, k, "fib.stats", fib_metrics);
@@ -471,4 +462,63 @@ http_metrics(struct keeld *k, size_t *len)
 		return text;
 	free(text);
 	return NULL;
+}
+
+/* False: some part is not whole. */
+static bool
+parts_close(struct http_metrics *m)
+{
+	bool good = true;
+
+	for (unsigned i = 0; i < PARTS; i++) {
+		good &= m->part[i] != NULL && ferror(m->part[i]) == 0;
+		good &= m->part[i] != NULL && fclose(m->part[i]) == 0;
+		m->part[i] = NULL;
+	}
+	return good;
+}
+
+static void
+metrics_free(struct http_metrics *m)
+{
+	for (unsigned i = 0; i < PARTS; i++)
+		free(m->text[i]);
+	free(m);
+}
+
+static void
+peers_end(void *ctx, bool whole)
+{
+	struct http_metrics *m = ctx;
+	size_t len = 0;
+	char *text;
+
+	whole &= parts_close(m);
+	text = whole ? page(m, &len) : NULL;
+	m->done(m->ctx, text, len);
+	metrics_free(m);
+}
+
+int
+http_metrics(struct keeld *k, http_metrics_done *done, void *ctx)
+{
+	struct http_metrics *m = calloc(1, sizeof(*m));
+	bool good = true;
+
+	if (m == NULL)
+		return -ENOMEM;
+	*m = (struct http_metrics){.k = k, .done = done, .ctx = ctx};
+	for (unsigned i = 0; i < PARTS && good; i++) {
+		const struct metric *metric = metric_of(i);
+
+		m->part[i] = open_memstream(&m->text[i], &m->len[i]);
+		good = m->part[i] != NULL;
+		if (good)
+			head(m->part[i], metric->name, metric->kind, metric->help);
+	}
+	if (good && rpc_peers_each(k, peer_metrics, peers_end, m) == 0)
+		return 0;
+	parts_close(m);
+	metrics_free(m);
+	return -ENOMEM;
 }

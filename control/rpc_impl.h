@@ -70,9 +70,12 @@ void rpc_peers_end(void);
 /* rpc_bgp.c: an element of bgp.peers. */
 struct session_view;
 json_t *rpc_peer_json(struct keeld *k, struct peer_id id, const struct config_peer *p, const struct session_view *v);
-/* rpc_peers.c: the method, and all peers at once for GET /metrics. */
+/*
+ * rpc_peers.c: the method; and all peers as the method answers them, some in each turn of main's loop: peer() for each, false to stop, then
+ * end() once, also when the daemon stops. 0, -ENOMEM (end() is not called).
+ */
 rpc_function rpc_bgp_peers;
-json_t *rpc_peers(struct keeld *k);
+int rpc_peers_each(struct keeld *k, bool (*peer)(void *ctx, const json_t *peer), void (*end)(void *ctx, bool whole), void *ctx);
 /* What a method answers that wants no parameters and defers nothing; NULL: an error. */
 json_t *rpc_result(struct keeld *k, const char *method);
 /* Of now, as system.info has them: [{time, kind, text}], `time` when it was first seen. */

@@ -8,6 +8,7 @@
 #include "control/config.h"
 #include "control/session.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,22 +26,30 @@ struct page {
 	struct session_view view[PAGE];
 };
 
-/* A call that takes several pages. */
-struct listing {
+/* Pages one after the other, a page each turn of main's loop. */
+struct rpc_peers_walk {
 	struct keeld *k;
-	struct rpc_call *call;
-	struct listing *next;
+	struct rpc_peers_walk *next;
 	struct timer again; /* the next page */
-	FILE *out; /* the result's text */
-	char *text;
-	size_t len;
+	bool (*peer)(void *ctx, const json_t *peer);
+	void (*end)(void *ctx, bool whole);
+	void *ctx;
 	unsigned at, count;
-	bool any;
-	uint32_t cursor; /* 0: no page follows this answer */
 	struct peer_id id[];
 };
 
-static struct listing *listings;
+/* The answer to a call that takes several pages. */
+struct listing {
+	struct keeld *k;
+	struct rpc_call *call;
+	FILE *out; /* the result's text */
+	char *text;
+	size_t len;
+	bool any;
+	uint32_t cursor; /* 0: no page follows this answer */
+};
+
+static struct rpc_peers_walk *walks;
 /* Main's; too large for a stack. */
 static struct page page;
 
@@ -177,29 +186,80 @@ answer_at_once(struct keeld *k, const struct peer_id *id, unsigned count, uint32
 /* ---- several pages ---- */
 
 static void
-listing_free(struct listing *l)
+walk_end(struct rpc_peers_walk *w, bool whole)
 {
-	for (struct listing **at = &listings; *at != NULL; at = &(*at)->next) {
-		if (*at == l) {
-			*at = l->next;
+	for (struct rpc_peers_walk **at = &walks; *at != NULL; at = &(*at)->next) {
+		if (*at == w) {
+			*at = w->next;
 			break;
 		}
 	}
-	timer_cancel(l->k->main_thread, &l->again);
-	if (l->out != NULL)
-		fclose(l->out);
-	free(l->text);
-	free(l);
+	timer_cancel(w->k->main_thread, &w->again);
+	w->end(w->ctx, whole);
+	free(w);
 }
 
 static void
-listing_fail(struct listing *l)
+walk_page(struct timer *t)
 {
-	rpc_reply(l->call, NULL); /* out of memory, or the daemon stops */
-	listing_free(l);
+	struct rpc_peers_walk *w = (struct rpc_peers_walk *)(void *)((char *)t -
+								     offsetof(struct rpc_peers_walk, again));
+	bool good = true;
+
+	page_read(w->k, w->id + w->at, w->count - w->at);
+	for (unsigned i = 0; good && i < page.count; i++) {
+		json_t *peer = page_peer(i);
+
+		good = peer == NULL || w->peer(w->ctx, peer);
+		json_decref(peer);
+	}
+	w->at += page.count;
+	if (!good || w->at >= w->count)
+		walk_end(w, good);
+	else if (timer_arm(w->k->main_thread, &w->again, 0) != 0)
+		walk_end(w, false);
 }
 
-static void
+static int
+walk_start(struct keeld *k, const struct peer_id *id, unsigned count, bool (*peer)(void *ctx, const json_t *peer),
+	void (*end)(void *ctx, bool whole), void *ctx)
+{
+	struct rpc_peers_walk *w = calloc(1, sizeof(*w) + count * sizeof(w->id[0]));
+
+	if (w == NULL)
+		return -ENOMEM;
+	*w = (struct rpc_peers_walk){.k = k, .next = walks, .again.fire = walk_page, .peer = peer, .end = end, .ctx = ctx, .count = count};
+	memcpy(w->id, id, count * sizeof(w->id[0]));
+	if (timer_arm(k->main_thread, &w->again, 0) != 0) {
+		free(w);
+		return -ENOMEM;
+	}
+	walks = w;
+	return 0;
+}
+
+void
+rpc_peers_end(void)
+{
+	while (walks != NULL)
+		walk_end(walks, false);
+}
+
+/* ---- an answer of several pages ---- */
+
+static bool
+listing_peer(void *ctx, const json_t *peer)
+{
+	struct listing *l = ctx;
+
+	if (l->any)
+		fputc(',', l->out);
+	l->any = true;
+	return !rpc_call_client(l->call)->closed && json_dumpf(peer, l->out, JSON_COMPACT) == 0;
+}
+
+/* False: out of memory. */
+static bool
 listing_finish(struct listing *l)
 {
 	json_t *end = json_object();
@@ -212,77 +272,39 @@ listing_finish(struct listing *l)
 	/* The rest of the object without its opening brace. */
 	good = text != NULL && fprintf(l->out, "],%s", text + 1) > 0 && ferror(l->out) == 0;
 	free(text);
-	good &= fclose(l->out) == 0;
-	l->out = NULL;
-	if (!good) {
-		listing_fail(l);
-		return;
-	}
-	rpc_reply_text(l->call, l->text);
-	listing_free(l);
+	return good;
 }
 
 static void
-listing_page(struct timer *t)
+listing_end(void *ctx, bool whole)
 {
-	struct listing *l = (struct listing *)(void *)((char *)t - offsetof(struct listing, again));
+	struct listing *l = ctx;
 
-	if (rpc_call_client(l->call)->closed) {
-		listing_fail(l);
-		return;
-	}
-	page_read(l->k, l->id + l->at, l->count - l->at);
-	for (unsigned i = 0; i < page.count; i++) {
-		json_t *peer = page_peer(i);
-
-		if (peer == NULL)
-			continue;
-		if (l->any)
-			fputc(',', l->out);
-		l->any = true;
-		if (json_dumpf(peer, l->out, JSON_COMPACT) != 0)
-			l->at = l->count + 1; /* fails below */
-		json_decref(peer);
-	}
-	l->at += page.count;
-	if (ferror(l->out) != 0 || l->at > l->count)
-		listing_fail(l);
-	else if (l->at == l->count)
-		listing_finish(l);
-	else if (timer_arm(l->k->main_thread, &l->again, 0) != 0)
-		listing_fail(l);
+	whole = whole && listing_finish(l);
+	if (fclose(l->out) == 0 && whole)
+		rpc_reply_text(l->call, l->text);
+	else
+		rpc_reply(l->call, NULL); /* out of memory, or the daemon stops */
+	free(l->text);
+	free(l);
 }
 
 static json_t *
-listing_start(struct keeld *k, const struct peer_id *id, unsigned count, uint32_t next,
-	struct rpc_call *call)
+listing_start(struct keeld *k, const struct peer_id *id, unsigned count, uint32_t next, struct rpc_call *call)
 {
-	struct listing *l = calloc(1, sizeof(*l) + count * sizeof(l->id[0]));
+	struct listing *l = calloc(1, sizeof(*l));
 
 	if (l == NULL)
 		return NULL;
-	l->k = k;
-	l->call = call;
-	l->count = count;
-	l->cursor = next;
-	l->again.fire = listing_page;
-	memcpy(l->id, id, count * sizeof(l->id[0]));
+	*l = (struct listing){.k = k, .call = call, .cursor = next};
 	l->out = open_memstream(&l->text, &l->len);
-	if (l->out == NULL || fputs("{\"peers\":[", l->out) < 0 ||
-		timer_arm(k->main_thread, &l->again, 0) != 0) {
-		listing_free(l);
-		return NULL;
-	}
-	l->next = listings;
-	listings = l;
-	return rpc_hold(call);
-}
-
-void
-rpc_peers_end(void)
-{
-	while (listings != NULL)
-		listing_fail(listings);
+	if (l->out != NULL && fputs("{\"peers\":[", l->out) >= 0 && walk_start(k, id, count, listing_peer, listing_end, l) == 0)
+		return rpc_hold(call);
+	if (l->out != NULL)
+		fclose(l->out);
+	free(l->text);
+	free(l);
+	return NULL;
 }
 
 /* ---- the face ---- */
@@ -302,13 +324,13 @@ rpc_bgp_peers(struct keeld *k, json_t *params, struct rpc_call *call)
 			     : listing_start(k, ids, count, next, call);
 }
 
-json_t *
-rpc_peers(struct keeld *k)
+int
+rpc_peers_each(struct keeld *k, bool (*peer)(void *ctx, const json_t *peer), void (*end)(void *ctx, bool whole), void *ctx)
 {
 	struct query q = {.vrf = VRF_DEFAULT};
 	struct peer_id ids[PEER_MAX];
 	uint32_t next;
 	unsigned count = query_run(k, &q, ids, &next);
 
-	return answer_at_once(k, ids, count, 0);
+	return walk_start(k, ids, count, peer, end, ctx);
 }

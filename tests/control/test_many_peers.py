@@ -13,7 +13,7 @@ import socket
 import time
 
 import keel_rig
-from keel_rig import THEM, US, WAIT_S, KeelTest
+from keel_rig import THEM, US, WAIT_S, KeelTest, in_namespace
 
 OTHER = "192.0.2.3"
 IDLE = 4000
@@ -29,7 +29,7 @@ class ManyPeers(KeelTest):
     def begin(self, count):
         both = {"ipv4-unicast": {"import_policy": "accept-all", "export_policy": "accept-all"}}
         live = [{"address": a, "asn": n, "passive": True, "families": both} for a, n in ((THEM, 64513), (OTHER, 64514))]
-        self.start({"router": {"asn": 64512, "router_id": US},
+        self.start({"router": {"asn": 64512, "router_id": US}, "management": {"http": "127.0.0.1:9179"},
                     "bgp": {"next_hop_tracking": False, "groups": [{"name": "idle", "families": both}], "peers": idle(count) + live}})
 
     def session_cpu_s(self):
@@ -74,18 +74,47 @@ class ManyPeers(KeelTest):
     def test_bgp_peers_of_all_lets_others_through(self):
         """While one client is answered all peers, another client's requests are answered: several, before the long answer is there."""
         self.begin(IDLE)
-        all_peers, other = self.connection(), self.connection()
-        lines = other.makefile("rb")
+        all_peers = self.connection()
         self.ask(all_peers, 1, "bgp.peers")
-        answered = 0
-        while not select.select([all_peers], [], [], 0)[0]:
-            self.ask(other, answered, "system.info")
-            self.assertEqual(json.loads(lines.readline())["id"], answered)
-            answered += 1
+        answered = self.answered_before(all_peers)
         peers = json.loads(all_peers.makefile("rb").readline())["result"]["peers"]
         print("%d requests answered during bgp.peers of %d" % (answered, len(peers)), flush=True)
         self.assertEqual([p["address"] for p in peers], [p["address"] for p in idle(IDLE)] + [THEM, OTHER])
         self.assertGreater(answered, 10)
+
+    def answered_before(self, long):
+        """How many requests of another client are answered before anything comes on the socket `long`."""
+        other, answered = self.connection(), 0
+        lines = other.makefile("rb")
+        while not select.select([long], [], [], 0)[0]:
+            self.ask(other, answered, "system.info")
+            self.assertEqual(json.loads(lines.readline())["id"], answered)
+            answered += 1
+        return answered
+
+    def test_metrics_of_all_let_others_through(self):
+        """The same beside GET /metrics, which anybody may ask for who reaches the port."""
+        self.begin(IDLE)
+        self.keel.call("system.info")  # it listens for HTTP before it answers
+
+        def connect():
+            s = socket.socket()
+            self.addCleanup(s.close)
+            s.settimeout(WAIT_S)
+            s.connect(("127.0.0.1", 9179))
+            return s
+        s = in_namespace(self.namespace, connect)
+        s.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+        answered = self.answered_before(s)
+        lines = s.makefile("rb").read().split(b"\n")
+        print("%d requests answered during GET /metrics of %d lines" % (answered, len(lines)), flush=True)
+        self.assertEqual(lines[-2:], [b"# EOF", b""])
+        self.assertEqual(sum(line.startswith(b"keel_peer_established{") for line in lines), IDLE + 2)
+        self.assertGreater(answered, 10)
+        # the daemon ends, and a client leaves, while a page is made
+        for _ in range(3):
+            in_namespace(self.namespace, connect).sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+        self.keel.call("system.info")
 
     def test_bgp_peers_pages(self):
         self.begin(300)
