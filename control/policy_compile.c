@@ -715,12 +715,7 @@ compile_policy(struct compile *k, const struct at *at, const json_t *value, stru
 		s->meaning[s->count++] = meaning;
 		return;
 	}
-	if (err == -E2BIG)
-		config_fault(&k->c, &nodes_at,
-			"more than %d different results for one route: not supported in this "
-			"version",
-			POLICY_OUTCOMES_MAX);
-	else if (err != -ECANCELED)
+	if (err != -ECANCELED)
 		policy_out_of_memory(&k->c, at);
 	policy_builder_destroy(b);
 	json_decref(meaning);

@@ -486,12 +486,6 @@ policy_run(struct update_group *g, struct attr_id accepted, const struct attr_se
 	return err < 0 ? err : policy_eval_prefix(s->eval, prefix, v);
 }
 
-static unsigned
-sets_of(const struct update_group *g, const struct policy_verdict *v)
-{
-	return v->outcome != 0 ? policy_outcome_sets(g->rules.policy, v->outcome) : 0;
-}
-
 /* A best path that may be told, as far as its source and its attributes say. NULL: it may not. */
 static const struct attr_set *
 tellable(const struct update_group *g, const struct attr_table *table, const struct rib_path *best,
@@ -566,8 +560,10 @@ evaluate(struct update_group *g, struct dest_id id, const struct dest_view *view
 		.before = g->by_before};
 	if (run->kind == SOURCE_INTERNAL && g->rules.kind != UPDATE_EXTERNAL)
 		key.originator = source != NULL ? source->router_id : 0;
-	if (!cache_find(g, &key, &slot, &r->set)) {
-		err = exported_make(g, sets_of(g, &v), v.attrs, run->kind, source, &r->set);
+	if (v.outcome >= POLICY_OUTCOMES_MAX) { /* the cache's keys are numbers of outcomes */
+		err = exported_make(g, v.sets, v.attrs, run->kind, source, &r->set);
+	} else if (!cache_find(g, &key, &slot, &r->set)) {
+		err = exported_make(g, v.sets, v.attrs, run->kind, source, &r->set);
 		if (err == 0)
 			cache_store(g, slot, &key, r->set);
 	}

@@ -194,7 +194,9 @@ community_list_match(const struct policy_community_list *l, const struct attr_se
 
 struct outcome {
 	const struct attr_set *attrs; /* NULL: not made yet */
+	uint64_t key; /* of a policy with many outcomes: whose place this is now */
 	uint32_t tag;
+	unsigned sets; /* enum policy_set_attr */
 };
 
 /* Memory for results; they must not move until the next begin. */
@@ -220,7 +222,10 @@ struct policy_eval {
 	uint64_t match_errors;
 
 	struct block *first, *current;
+	size_t made_len; /* bytes of all results since the last forget_results() */
 	struct outcome outcomes[POLICY_OUTCOMES_MAX];
+	unsigned *applied; /* sets of the present walk, where the policy has many outcomes */
+	unsigned applied_size;
 };
 
 int
@@ -250,6 +255,7 @@ policy_eval_destroy(struct policy_eval *e)
 	}
 	policy_path_destroy(e->path);
 	arena_free(e->arena, e->could);
+	arena_free(e->arena, e->applied);
 	arena_free(e->arena, e->memo);
 	arena_free(e->arena, e);
 }
@@ -406,6 +412,14 @@ reserve(struct policy_eval *e, const struct policy *p)
 		e->could = grown;
 		e->could_size = p->node_count;
 	}
+	if (p->many && p->node_count > e->applied_size) {
+		unsigned *grown =
+			arena_realloc(e->arena, e->applied, p->node_count * sizeof(*grown));
+		if (!grown)
+			return -ENOMEM;
+		e->applied = grown;
+		e->applied_size = p->node_count;
+	}
 	if (lists > e->memo_size) {
 		uint8_t *grown = arena_realloc(e->arena, e->memo, lists);
 		if (!grown)
@@ -426,9 +440,11 @@ forget_results(struct policy_eval *e)
 	for (struct block *b = e->first; b && b->used; b = b->next)
 		b->used = 0;
 	e->current = e->first;
-	for (unsigned i = 0; i < p->step_count; i++)
+	e->made_len = 0;
+	for (unsigned i = 0; i < (p->many ? POLICY_OUTCOMES_MAX : p->step_count); i++)
 		e->outcomes[i].attrs = NULL;
-	e->outcomes[0] = (struct outcome){.attrs = e->attrs, .tag = e->context.tag};
+	if (!p->many)
+		e->outcomes[0] = (struct outcome){.attrs = e->attrs, .tag = e->context.tag};
 }
 
 int
@@ -474,6 +490,7 @@ static void *
 block_alloc(struct policy_eval *e, size_t size)
 {
 	size = (size + 15) & ~(size_t)15;
+	e->made_len += size;
 	for (struct block *b = e->current; b; b = b->next)
 		if (b->size - b->used >= size) {
 			void *p = b->bytes + b->used;
@@ -632,25 +649,90 @@ step_find(const struct policy *p, unsigned before, unsigned set)
 	return slot;
 }
 
+/* What `s` makes of `before`. 0, -ENOMEM, -E2BIG: *out is as it was. */
+static int
+outcome_apply(struct policy_eval *e, const struct set *s, const struct outcome *before,
+	struct outcome *out)
+{
+	struct outcome o = *before;
+	int err = set_apply(e, s, before->attrs, &o.attrs);
+
+	if (err)
+		return err;
+	if (s->what & SET_TAG)
+		o.tag = s->tag;
+	o.sets |= (s->what & SET_MED ? POLICY_SETS_MED : 0u) |
+		  (s->what & SET_NEXT_HOP ? POLICY_SETS_NEXT_HOP : 0u);
+	*out = o;
+	return 0;
+}
+
 /* The outcome of a step whose `before` is made. 0, -ENOMEM, -E2BIG. */
 static int
 outcome_make(struct policy_eval *e, unsigned slot)
 {
 	const struct policy_step *step = &e->policy->steps[slot];
-	const struct outcome *before = &e->outcomes[step->before];
-	const struct set *s = &e->policy->sets[step->set];
-	struct outcome *o = &e->outcomes[slot];
-	const struct attr_set *made;
-	int err;
 
-	if (o->attrs)
+	if (e->outcomes[slot].attrs)
 		return 0;
-	err = set_apply(e, s, before->attrs, &made);
-	if (err)
-		return err;
-	o->tag = s->what & SET_TAG ? s->tag : before->tag;
-	o->attrs = made;
-	return 0;
+	return outcome_apply(e, &e->policy->sets[step->set], &e->outcomes[step->before],
+		&e->outcomes[slot]);
+}
+
+/* ---- policies with many outcomes: a result is made when a prefix needs it ---- */
+
+#define MADE_MAX (UINT32_C(1) << 20) /* bytes of results that are kept for further prefixes */
+
+/* The outcome behind node `n`, which sets something. */
+static uint64_t
+outcome_step(const struct policy *p, uint64_t before, const struct node *n)
+{
+	if (!p->many)
+		return step_find(p, (unsigned)before, n->set);
+	if (!p->keyed)
+		return POLICY_OUTCOME_ALONE;
+	return POLICY_KEY | before |
+	       (n->goto_index ? UINT64_C(1) << n->bit : (uint64_t)n->set << POLICY_KEY_BITS);
+}
+
+/* The result of these sets, one after the other. 0, -ENOMEM, -E2BIG. */
+static int
+many_make(struct policy_eval *e, uint64_t outcome, const unsigned *sets, unsigned count,
+	struct outcome *out)
+{
+	struct outcome *memo = &e->outcomes[policy_outcome_place(outcome)];
+	int err = 0;
+
+	if (memo->attrs && memo->key == outcome && outcome != POLICY_OUTCOME_ALONE) {
+		*out = *memo;
+		return 0;
+	}
+	if (e->made_len > MADE_MAX)
+		forget_results(e);
+	*out = (struct outcome){.attrs = e->attrs, .tag = e->context.tag, .key = outcome};
+	for (unsigned i = 0; i < count && !err; i++)
+		err = outcome_apply(e, &e->policy->sets[sets[i]], out, out);
+	if (!err)
+		*memo = *out;
+	return err;
+}
+
+/* The sets of a key, in the order of the walk. Returns the count. */
+static unsigned
+key_sets(const struct policy *p, uint64_t key, unsigned sets[POLICY_KEY_BITS + 1])
+{
+	unsigned count = 0, last = (unsigned)(key >> POLICY_KEY_BITS & POLICY_KEY_SETS);
+
+	for (unsigned n = 0; n < p->node_count; n++) {
+		const struct node *node = &p->nodes[n];
+
+		if (node->permit && node->set != 0 && node->goto_index != 0 &&
+			key >> node->bit & 1)
+			sets[count++] = node->set;
+	}
+	if (last != 0)
+		sets[count++] = last;
+	return count;
 }
 
 static bool
@@ -681,7 +763,9 @@ int
 policy_eval_prefix(struct policy_eval *e, const struct prefix *prefix, struct policy_verdict *out)
 {
 	const struct policy *p = e->policy;
-	unsigned outcome = 0, begin = 0;
+	struct outcome made = {.attrs = e->attrs, .tag = e->context.tag};
+	unsigned begin = 0, applied = 0;
+	uint64_t outcome = 0;
 	int err = 0;
 
 	*out = (struct policy_verdict){.attrs = e->attrs, .tag = e->context.tag};
@@ -692,13 +776,18 @@ policy_eval_prefix(struct policy_eval *e, const struct prefix *prefix, struct po
 		out->seq = n->seq;
 		out->permit = n->permit;
 		if (n->permit && n->set) {
-			outcome = step_find(p, outcome, n->set);
-			err = outcome_make(e, outcome);
+			outcome = outcome_step(p, outcome, n);
+			if (p->many)
+				e->applied[applied++] = n->set;
+			else
+				err = outcome_make(e, (unsigned)outcome);
 		}
 		begin = n->goto_index;
 		if (err || !begin)
 			break;
 	}
+	if (!err && applied && out->permit)
+		err = many_make(e, outcome, e->applied, applied, &made);
 	if (err == -ENOMEM)
 		return err;
 	/* An AS path or a list that can't be made longer: the change can't be had, so neither can the route. */
@@ -706,9 +795,12 @@ policy_eval_prefix(struct policy_eval *e, const struct prefix *prefix, struct po
 		out->permit = false;
 		return 0;
 	}
+	if (!p->many)
+		made = e->outcomes[outcome];
 	out->outcome = outcome;
-	out->attrs = e->outcomes[outcome].attrs;
-	out->tag = e->outcomes[outcome].tag;
+	out->attrs = made.attrs;
+	out->tag = made.tag;
+	out->sets = made.sets;
 	return 0;
 }
 
@@ -725,7 +817,7 @@ policy_may_take_long(const struct policy *p)
 bool
 policy_has_digest(const struct policy *p)
 {
-	return p->node_count <= DIGEST_NODES;
+	return p->node_count <= DIGEST_NODES && (!p->many || p->keyed);
 }
 
 struct policy_digest
@@ -755,7 +847,7 @@ policy_digest_decide(const struct policy *p, struct policy_digest d, const struc
 		out->seq = n->seq;
 		out->permit = n->permit;
 		if (n->permit && n->set)
-			out->outcome = step_find(p, out->outcome, n->set);
+			out->outcome = outcome_step(p, out->outcome, n);
 		if (!n->goto_index)
 			break;
 		left &= UINT64_MAX << n->goto_index;
@@ -767,20 +859,28 @@ policy_digest_decide(const struct policy *p, struct policy_digest d, const struc
 
 int
 policy_eval_outcome(struct policy_eval *e, const struct policy *p, const struct attr_set *attrs,
-	unsigned outcome, const struct attr_set **out)
+	uint64_t outcome, const struct attr_set **out)
 {
 	unsigned chain[POLICY_OUTCOMES_MAX], n = 0;
+	struct outcome made = {.attrs = attrs};
 	int err = 0;
 
+	static_assert(POLICY_KEY_BITS < POLICY_OUTCOMES_MAX, "key_sets() has room");
 	e->policy = p;
 	e->attrs = attrs;
 	e->could_count = 0;
 	forget_results(e);
-	/* a step's `before` has a lower number than the step */
-	for (unsigned at = outcome; at != 0; at = p->steps[at].before)
-		chain[n++] = at;
-	while (n > 0 && !err)
-		err = outcome_make(e, chain[--n]);
-	*out = err ? NULL : e->outcomes[outcome].attrs;
+	if (p->many && outcome != 0) {
+		n = key_sets(p, outcome, chain);
+		err = many_make(e, outcome, chain, n, &made);
+	} else if (!p->many) {
+		/* a step's `before` has a lower number than the step */
+		for (unsigned at = (unsigned)outcome; at != 0; at = p->steps[at].before)
+			chain[n++] = at;
+		while (n > 0 && !err)
+			err = outcome_make(e, chain[--n]);
+		made = e->outcomes[outcome];
+	}
+	*out = err ? NULL : made.attrs;
 	return err;
 }

@@ -31,16 +31,30 @@ struct policy_context {
 struct policy_verdict {
 	bool permit;
 	uint32_t seq;                 /* of the deciding node; 0: no node matched (a deny) */
-	const struct attr_set *attrs; /* after `set`; the eval's input when nothing was set. Lives until policy_eval_begin() or _end() */
-	uint32_t tag;                 /* the context's, or what was set */
 	/*
-	 * 0 .. POLICY_OUTCOMES_MAX-1: equal outcomes of one policy, attribute set and context tag have equal attrs, in whichever eval and
-	 * whenever: a slot for the caller's cache. 0: nothing was set.
+	 * After `set`; the eval's input when nothing was set. Lives until policy_eval_begin(); with an outcome from POLICY_OUTCOMES_MAX on, until the next
+	 * policy_eval_prefix().
 	 */
-	unsigned outcome;
+	const struct attr_set *attrs;
+	uint32_t tag;                 /* the context's, or what was set */
+	unsigned sets;                /* enum policy_set_attr: attributes that were set, also to the value they had */
+	/*
+	 * Equal outcomes of a policy, attribute set and context tag have equal attrs, in any eval, at any time: a key for the caller's cache. 0: nothing
+	 * was set. A policy with at most POLICY_OUTCOMES_MAX different results has outcomes below that. POLICY_OUTCOME_ALONE is no key: not to be cached.
+	 */
+	uint64_t outcome;
 };
 
 #define POLICY_OUTCOMES_MAX 64
+#define POLICY_OUTCOME_ALONE UINT64_MAX
+enum policy_set_attr { POLICY_SETS_MED = 1, POLICY_SETS_NEXT_HOP = 2 };
+
+/* The place of an outcome in a cache of POLICY_OUTCOMES_MAX. Outcomes below that have a place each. */
+static inline unsigned
+policy_outcome_place(uint64_t outcome)
+{
+	return (unsigned)(outcome < POLICY_OUTCOMES_MAX ? outcome : hash_mix(outcome) % POLICY_OUTCOMES_MAX);
+}
 
 /* accept-all and deny-all exist from the start; static, never freed. */
 const struct policy *policy_accept_all(void);
@@ -58,9 +72,6 @@ bool policy_may_take_long(const struct policy *p);
 bool policy_may_permit(const struct policy *p, const struct prefix *prefix);
 /* False: policy_may_permit() is true of all. Any thread. */
 bool policy_asks_few(const struct policy *p);
-/* Which of these were set on the way to policy_verdict.outcome, be it to what was there before. Any thread. */
-enum policy_set_attr { POLICY_SETS_MED = 1, POLICY_SETS_NEXT_HOP = 2 };
-unsigned policy_outcome_sets(const struct policy *p, unsigned outcome);
 
 /*
  * All that policy_eval_begin() finds out about a set (under one policy and context), small enough to be kept for each set: with it a prefix
@@ -72,9 +83,9 @@ struct policy_digest {
 struct policy_decision {
 	bool permit;
 	uint32_t seq;     /* as in struct policy_verdict */
-	unsigned outcome;
+	uint64_t outcome;
 };
-/* False: it has too many nodes. Any thread. */
+/* False: the policy has too many nodes, or outcomes without a key. Any thread. */
 bool policy_has_digest(const struct policy *p);
 /*
  * policy_eval_prefix() without its set. Any thread. What policy_eval_outcome() can't make (-E2BIG) is refused. `prefix` NULL: false when it
@@ -96,10 +107,10 @@ int policy_eval_prefix(struct policy_eval *e, const struct prefix *prefix, struc
 /* Of the last begin; policy_has_digest() must be true. */
 struct policy_digest policy_eval_digest(const struct policy_eval *e);
 /*
- * What an outcome of `p` makes of `attrs`; no condition is looked at. Counts as a begin: *out lives until the next one. 0, -ENOMEM, -E2BIG
+ * What an outcome of `p` (not POLICY_OUTCOME_ALONE) makes of `attrs`; no condition is looked at. Counts as a begin: *out lives until the next one. 0, -ENOMEM, -E2BIG
  * (the result would be no legal set).
  */
-int policy_eval_outcome(struct policy_eval *e, const struct policy *p, const struct attr_set *attrs, unsigned outcome,
+int policy_eval_outcome(struct policy_eval *e, const struct policy *p, const struct attr_set *attrs, uint64_t outcome,
 	const struct attr_set **out);
 uint64_t policy_eval_match_errors(const struct policy_eval *e);
 /* The errors of all evals since the start of the process, and the place of the last error (`last` may be NULL). Any thread but a worker. */

@@ -91,7 +91,6 @@ int policy_builder_set_communities(struct policy_builder *b, enum policy_communi
 	const uint8_t *values, unsigned count);
 
 /*
- * The policy. 0, and the builder is gone; else it stays: -ENOMEM; -ENOENT: a goto to a node that is not there or not later; -E2BIG: more
- * than POLICY_OUTCOMES_MAX different results are possible for one attribute set.
+ * The policy. 0, and the builder is gone; else it stays: -ENOMEM; -ENOENT: a goto to a node that is not there or not later.
  */
 int policy_builder_finish(struct policy_builder *b, struct policy **out);

@@ -49,21 +49,6 @@ policy_uses_peer(const struct policy *p)
 	return false;
 }
 
-unsigned
-policy_outcome_sets(const struct policy *p, unsigned outcome)
-{
-	unsigned sets = 0;
-
-	while (outcome != 0 && outcome < p->step_count) {
-		unsigned what = p->sets[p->steps[outcome].set].what;
-
-		sets |= (what & SET_MED ? POLICY_SETS_MED : 0) |
-			(what & SET_NEXT_HOP ? POLICY_SETS_NEXT_HOP : 0);
-		outcome = p->steps[outcome].before;
-	}
-	return sets;
-}
-
 static void
 set_fini(struct set *s)
 {
@@ -475,6 +460,23 @@ number_outcomes(struct policy *p)
 	return err;
 }
 
+/* Each node with a goto and a set gets a bit. */
+static void
+key_outcomes(struct policy *p)
+{
+	unsigned bits = 0;
+
+	p->many = true;
+	p->step_count = 1;
+	for (unsigned n = 0; n < p->node_count; n++) {
+		struct node *node = &p->nodes[n];
+
+		if (node->permit && node->set != 0 && node->goto_index != 0)
+			node->bit = bits++;
+	}
+	p->keyed = bits <= POLICY_KEY_BITS && p->set_count <= POLICY_KEY_SETS;
+}
+
 /* More lists than that are looked at only for those whose attributes some node wants. */
 #define FEW_NODES 8
 
@@ -500,7 +502,9 @@ policy_builder_finish(struct policy_builder *b, struct policy **out)
 		return err;
 	share_sets(&b->p);
 	err = number_outcomes(&b->p);
-	if (err)
+	if (err == -E2BIG)
+		key_outcomes(&b->p);
+	else if (err)
 		return err;
 	b->p.few_prefixes = asks_few_prefixes(&b->p);
 	static_assert(offsetof(struct policy_builder, p) == 0, "policy_destroy relies on it");

@@ -89,10 +89,19 @@ struct node {
 	unsigned goto_index; /* 0: the walk ends here */
 	bool permit;
 	unsigned set; /* index in policy.sets; 0: changes nothing */
+	unsigned bit; /* in the key, where `set` comes with a goto */
 	unsigned prefix_lists; /* the first conditions */
 	unsigned count, size;
 	struct condition *conditions;
 };
+
+/*
+ * Key of an outcome, for policies with more outcomes than numbers: POLICY_KEY, the bits of the nodes with a goto that were passed and set something,
+ * and the set of the last node.
+ */
+#define POLICY_KEY (UINT64_C(1) << 63)
+#define POLICY_KEY_BITS 48u
+#define POLICY_KEY_SETS 0x7fffu /* with all bits, this would be POLICY_OUTCOME_ALONE */
 
 /* An outcome: what `set` makes of outcome `before`. Those of a policy without goto are (0, n) at n. */
 struct policy_step {
@@ -112,6 +121,7 @@ struct policy {
 	unsigned community_list_count, community_list_size;
 	struct policy_community_list **community_lists;
 	bool has_goto;
+	bool many, keyed; /* many: more than POLICY_OUTCOMES_MAX results, steps[] is empty; keyed: each has a key */
 	bool few_prefixes; /* each node that permits asks for the prefix, and they are few */
 	unsigned step_count; /* the outcomes; steps[0] changes nothing */
 	struct policy_step steps[POLICY_OUTCOMES_MAX];

@@ -173,6 +173,7 @@ struct shard_accepted {
 	struct shard_next_hop *next_hop; /* NULL: none; else one user is held */
 	uint32_t
 		flags; /* of its paths: PATH_NEXT_HOP_UP, the source of our own, PATH_REJECTED and why */
+	uint64_t outcome; /* of the policy; in shard.accepted */
 };
 
 enum judgement {
@@ -328,7 +329,7 @@ struct shard {
 	unsigned input_count;
 	struct shard_input *input[SHARD_INPUTS_MAX];
 
-	/* the record's verdicts by policy outcome */
+	/* the record's verdicts by policy_outcome_place() */
 	uint64_t accepted_filled;
 	struct shard_accepted accepted[POLICY_OUTCOMES_MAX];
 	struct shard_replay replay;
@@ -459,6 +460,12 @@ int accepted_get(struct shard *s, struct shard_table *t, struct peer_id peer,
 int accepted_hold(struct shard *s, struct shard_table *t, struct peer_id peer, struct attr_id id,
 	struct shard_accepted *out) RUNS_ON(role_rib);
 void accepted_put(struct shard *s, struct shard_accepted *acc) RUNS_ON(role_rib);
+/* The verdict of an outcome; NULL: none. */
+struct shard_accepted *accepted_find(struct shard *s, uint64_t outcome);
+/* An empty place for the verdict of an outcome; a verdict of another outcome leaves the place. */
+struct shard_accepted *accepted_place(struct shard *s, uint64_t outcome) RUNS_ON(role_rib);
+/* The place holds the verdict from now on. */
+void accepted_keep(struct shard *s, struct shard_accepted *acc, uint64_t outcome);
 /* Lets go of s->accepted. */
 void verdicts_end(struct shard *s) RUNS_ON(role_rib);
 /* What of a verdict hangs on no prefix, and needs no node of a policy. *reason: of REFUSE_ALL. */

@@ -217,9 +217,10 @@ verdict_of(struct import *m, const struct prefix *p, struct shard_accepted **acc
 		if (!v.permit)
 			return 0;
 	}
-	*acc = &s->accepted[v.outcome];
-	if (s->accepted_filled >> v.outcome & 1)
+	*acc = accepted_find(s, v.outcome);
+	if (*acc != NULL)
 		return 0;
+	*acc = accepted_place(s, v.outcome);
 	if (v.outcome == 0 && m->received.v != 0) {
 		err = accepted_hold(s, m->table, m->rec->peer, m->received, *acc);
 	} else if (v.attrs == m->attrs) {
@@ -232,8 +233,38 @@ verdict_of(struct import *m, const struct prefix *p, struct shard_accepted **acc
 	if (err != 0)
 		return err;
 	(*acc)->received = m->received;
-	s->accepted_filled |= 1ull << v.outcome;
+	accepted_keep(s, *acc, v.outcome);
 	return 0;
+}
+
+struct shard_accepted *
+accepted_find(struct shard *s, uint64_t outcome)
+{
+	unsigned place = policy_outcome_place(outcome);
+	struct shard_accepted *acc = &s->accepted[place];
+
+	return s->accepted_filled >> place & 1 && acc->outcome == outcome &&
+			       outcome != POLICY_OUTCOME_ALONE
+		       ? acc
+		       : NULL;
+}
+
+struct shard_accepted *
+accepted_place(struct shard *s, uint64_t outcome)
+{
+	unsigned place = policy_outcome_place(outcome);
+
+	if (s->accepted_filled >> place & 1)
+		accepted_put(s, &s->accepted[place]);
+	s->accepted_filled &= ~(1ull << place);
+	return &s->accepted[place];
+}
+
+void
+accepted_keep(struct shard *s, struct shard_accepted *acc, uint64_t outcome)
+{
+	acc->outcome = outcome;
+	s->accepted_filled |= 1ull << policy_outcome_place(outcome);
 }
 
 void

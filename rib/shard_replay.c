@@ -30,7 +30,7 @@ enum verdict_kind {
 struct wanted {
 	enum decision_reason refused; /* DECISION_EQUAL: accepted */
 	struct attr_id accepted; /* .v == 0: refused */
-	unsigned outcome;
+	uint64_t outcome;
 };
 
 /* A path that is judged, and by whom. */
@@ -218,8 +218,10 @@ verdict_fill(const struct judged *j, struct shard_verdict *v) RUNS_ON(role_rib)
 		v->could = digest.could;
 		v->kind = VERDICT_BY_PREFIX;
 	}
+	/* a verdict has room for a number only; the digest gives a key again */
 	if (v->kind == VERDICT_BY_PREFIX &&
-		policy_digest_decide(j->rib->import, (struct policy_digest){v->could}, NULL, &d)) {
+		policy_digest_decide(j->rib->import, (struct policy_digest){v->could}, NULL, &d) &&
+		d.outcome < POLICY_OUTCOMES_MAX) {
 		v->kind = d.permit ? VERDICT_OUTCOME : VERDICT_REFUSED;
 		v->outcome = (uint8_t)d.outcome;
 	}
@@ -249,7 +251,7 @@ outcome_intern(const struct judged *j, struct shard_verdict *v, const struct att
 	struct wanted *w) RUNS_ON(role_rib)
 {
 	struct shard *s = j->s;
-	struct shard_accepted *acc = &s->accepted[w->outcome];
+	struct shard_accepted *acc;
 	int err = 0;
 
 	if (made == NULL) {
@@ -265,15 +267,17 @@ outcome_intern(const struct judged *j, struct shard_verdict *v, const struct att
 	if (err == 0 && is_set(j, j->path->accepted, made)) {
 		w->accepted = j->path->accepted;
 	} else {
+		acc = accepted_place(s, w->outcome);
 		if (err == 0)
 			err = accepted_get(s, j->t, j->path->peer, made, acc);
 		if (err != 0)
 			return err;
 		acc->received = j->path->received;
-		s->accepted_filled |= 1ull << w->outcome;
+		accepted_keep(s, acc, w->outcome);
 		w->accepted = acc->id;
 	}
-	if (v->kind != VERDICT_OUTCOME || v->outcome == w->outcome) {
+	if (w->outcome < POLICY_OUTCOMES_MAX &&
+		(v->kind != VERDICT_OUTCOME || v->outcome == w->outcome)) {
 		v->outcome = (uint8_t)w->outcome;
 		v->accepted = w->accepted.v;
 		v->accepted_serial = attr_serial(s->attrs, w->accepted);
@@ -286,12 +290,13 @@ static int
 outcome_id(const struct judged *j, struct shard_verdict *v, const struct attr_set *made,
 	struct wanted *w) RUNS_ON(role_rib)
 {
+	const struct shard_accepted *acc = accepted_find(j->s, w->outcome);
 	struct attr_id memo = {v->accepted};
 
 	if (w->outcome == 0)
 		w->accepted = j->path->received;
-	else if (j->s->accepted_filled >> w->outcome & 1)
-		w->accepted = j->s->accepted[w->outcome].id;
+	else if (acc != NULL)
+		w->accepted = acc->id;
 	else if (memo.v != 0 && v->outcome == w->outcome &&
 		 attr_serial(j->s->attrs, memo) == v->accepted_serial)
 		w->accepted = memo;
@@ -439,21 +444,25 @@ replay_passes(const struct shard *s, const struct shard_table *t, struct dest_id
 	       judged_alike(y, &prefix);
 }
 
-/* The run holds what a path is to refer to. 0, -ENOMEM. */
+/* The run holds what a path is to refer to: *out. 0, -ENOMEM. */
 static int
-wanted_hold(const struct judged *j, const struct wanted *w) RUNS_ON(role_rib)
+wanted_hold(const struct judged *j, const struct wanted *w, const struct shard_accepted **out)
+	RUNS_ON(role_rib)
 {
 	struct shard *s = j->s;
-	struct shard_accepted *acc = &s->accepted[w->outcome];
+	struct shard_accepted *acc = accepted_find(s, w->outcome);
 	int err;
 
-	if (s->accepted_filled >> w->outcome & 1)
+	*out = acc;
+	if (acc != NULL)
 		return 0;
+	acc = accepted_place(s, w->outcome);
 	err = accepted_hold(s, j->t, j->path->peer, w->accepted, acc);
 	if (err != 0)
 		return err;
 	acc->received = j->path->received;
-	s->accepted_filled |= 1ull << w->outcome;
+	accepted_keep(s, acc, w->outcome);
+	*out = acc;
 	return 0;
 }
 
@@ -463,6 +472,7 @@ replay_path(struct shard *s, struct shard_table *t, const struct prefix *prefix,
 {
 	struct judged j = judged_of(s, t, p);
 	const uint32_t label = p->label_flags & ~0xfffu;
+	const struct shard_accepted *acc;
 	struct shard_judged out;
 	struct wanted w;
 	int err;
@@ -483,10 +493,10 @@ replay_path(struct shard *s, struct shard_table *t, const struct prefix *prefix,
 		p->label_flags = label | refused_flags(w.refused);
 		return 1;
 	}
-	err = wanted_hold(&j, &w);
+	err = wanted_hold(&j, &w, &acc);
 	if (err != 0)
 		return err;
-	p->accepted = s->accepted[w.outcome].id;
-	p->label_flags = label | s->accepted[w.outcome].flags | j.rib->generation_flags;
+	p->accepted = acc->id;
+	p->label_flags = label | acc->flags | j.rib->generation_flags;
 	return 1;
 }

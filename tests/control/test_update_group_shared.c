@@ -1054,6 +1054,83 @@ expect_path(const struct told *t, const char *want)
 	assert_string_equal(text, want);
 }
 
+/* Step i adds community i to 10.N.0.0/16 with bit i of N: 128 results, and MED 5 behind the last step. */
+static struct policy *
+seven_steps(void)
+{
+	struct policy_builder *b;
+	struct policy *p;
+
+	assert_int_equal(policy_builder_create("steps", &b), 0);
+	for (unsigned i = 0; i < 16; i++) { /* never match; the keys differ in high bits alone */
+		assert_int_equal(policy_builder_node(b, i + 1, true), 0);
+		assert_int_equal(policy_builder_match_number(b, NUMBER_MED, 99, 99), 0);
+		policy_builder_set_number(b, NUMBER_LOCAL_PREF, i);
+		policy_builder_goto(b, i < 15 ? i + 2 : 101);
+	}
+	for (unsigned i = 0; i < 7; i++) {
+		uint8_t community[4] = {0, 77, 0, (uint8_t)i};
+		struct policy_prefix_list *l;
+
+		assert_int_equal(policy_prefix_list_create(&l), 0);
+		for (uint32_t n = 0; n < 128; n++) {
+			struct prefix p16 = prefix_from_v4(0x0a000000 | n << 16, 16);
+
+			assert_int_equal(
+				policy_prefix_list_add(l, n >> i & 1, &p16, 16, 16), 0);
+		}
+		assert_int_equal(policy_prefix_list_seal(l), 0);
+		assert_int_equal(policy_builder_node(b, 101 + i, true), 0);
+		assert_int_equal(policy_builder_match_prefix_list(b, l), 0);
+		assert_int_equal(policy_builder_set_communities(
+					 b, COMMUNITIES_STANDARD, EDIT_ADD, community, 1),
+			0);
+		policy_builder_goto(b, 102 + i);
+		policy_prefix_list_unref(l);
+	}
+	assert_int_equal(policy_builder_node(b, 108, true), 0);
+	policy_builder_set_number(b, NUMBER_MED, 5);
+	assert_int_equal(policy_builder_finish(b, &p), 0);
+	return p;
+}
+
+/* Prefixes with equal attributes get what the steps of each say, also when the same result comes again. */
+static void
+test_many_outcomes(void **state)
+{
+	uint32_t path[1] = {65100};
+	struct policy *policy = seven_steps();
+	struct update_member_config c;
+	static struct rigged r;
+	union rig_attrs a;
+
+	(void)state;
+	rigged_begin(&r, FAMILY_IPV4_UNICAST);
+	rig_attrs_make(&a, path, 1, 0x0a0a0a0a);
+	c = member_config(&r, 0);
+	c.rules.policy = policy;
+	join(&r, 0, &c);
+	for (unsigned i = 0; i < 256; i++) {
+		unsigned n = i * 37 % 128, got = 0;
+		const struct attr_set *told;
+		char prefix[PREFIX_TEXT_MAX];
+
+		a.a.origin = (uint8_t)(i / 128); /* every prefix changes once */
+		snprintf(prefix, sizeof(prefix), "10.%u.0.0/16", n);
+		announce(&r, SOURCE, prefix, &a);
+		drain(&r, true);
+		told = attrs_of(&r.told[0]);
+		assert_true(r.told[0].present);
+		for (unsigned k = 0; k < told->community_count; k++)
+			got |= 1u << attr_communities(told)[4 * k + 3];
+		assert_int_equal(got, n);
+		assert_true(told->has & ATTR_HAS_MED);
+		assert_int_equal(told->med, 5);
+	}
+	rigged_end(&r);
+	policy_destroy(policy);
+}
+
 static void
 test_as_path_rules(void **state)
 {
@@ -1198,6 +1275,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_own_next_hop),
 		cmocka_unit_test(test_ipv6_next_hops),
+		cmocka_unit_test(test_many_outcomes),
 		cmocka_unit_test(test_as_path_rules),
 		cmocka_unit_test(test_reflection),
 		cmocka_unit_test(test_cluster_id_changes),

@@ -181,8 +181,7 @@ struct fixture {
 	struct policy *p;
 };
 
-static const struct policy_context context = {
-	.peer = {.b = {192, 0, 2, 2}, .afi = AFI_IPV4},
+static const struct policy_context context = {.peer = {.b = {192, 0, 2, 2}, .afi = AFI_IPV4},
 	.family = FAMILY_IPV4_UNICAST,
 	.source = SOURCE_EXTERNAL,
 	.tag = 3};
@@ -364,7 +363,8 @@ test_match_error(void **state)
 
 			fixture_begin(&f);
 			assert_int_equal(policy_as_path_list_create(&l), 0);
-			assert_int_equal(policy_as_path_list_add(l, true, hard, error, sizeof(error)), 0);
+			assert_int_equal(
+				policy_as_path_list_add(l, true, hard, error, sizeof(error)), 0);
 			assert_int_equal(policy_as_path_list_name(l, "leaks"), 0);
 			assert_int_equal(policy_as_path_list_seal(l), 0);
 			policy_builder_node(f.b, 1, true);
@@ -857,10 +857,11 @@ test_goto_outcomes(void **state)
 	struct fixture f;
 
 	(void)state;
-	for (unsigned n = 5; n <= 7; n++) {
+	for (unsigned n = 5; n <= 60; n += n < 8 ? 1 : 13) {
 		fixture_begin(&f);
 		for (unsigned i = 1; i <= n; i++) {
-			struct policy_prefix_list *l = list_of("10.0.0.0/8", (uint8_t)(8 + i));
+			struct policy_prefix_list *l =
+				list_of("10.0.0.0/8", (uint8_t)(8 + i < 32 ? 8 + i : 32));
 			policy_builder_node(f.b, i, true);
 			policy_builder_match_prefix_list(f.b, l);
 			policy_prefix_list_unref(l);
@@ -868,17 +869,139 @@ test_goto_outcomes(void **state)
 			if (i < n)
 				policy_builder_goto(f.b, i + 1);
 		}
-		int err = policy_builder_finish(f.b, &f.p);
-		assert_int_equal(err, n <= 6 ? 0 : -E2BIG);
-		if (err) {
-			policy_builder_destroy(f.b);
-			f.p = NULL;
-		} else {
-			assert_int_equal(verdict_of(&f, plain_attrs(), "10.0.0.0/8").attrs->med, n);
-			assert_int_equal(verdict_of(&f, plain_attrs(), "10.0.0.0/12").seq, n);
-		}
+		fixture_finish(&f);
+		assert_int_equal(verdict_of(&f, plain_attrs(), "10.0.0.0/8").attrs->med, n);
+		assert_int_equal(verdict_of(&f, plain_attrs(), "10.0.0.0/12").seq, n);
+		assert_int_equal(
+			verdict_of(&f, plain_attrs(), "10.0.0.0/12").sets, POLICY_SETS_MED);
 		fixture_end(&f);
 	}
+}
+
+#define BITS 12
+
+/* The prefixes 10.0.0.0/32 to 10.0.15.255/32 with bit `i % BITS` set. */
+static struct policy_prefix_list *
+list_of_bit(unsigned i)
+{
+	struct policy_prefix_list *l;
+
+	assert_int_equal(policy_prefix_list_create(&l), 0);
+	for (uint32_t high = 0; high < 1u << (BITS - 1 - i % BITS); high++) {
+		struct prefix p = prefix_from_v4(
+			0x0a000000 | (2 * high + 1) << i % BITS, (uint8_t)(32 - i % BITS));
+
+		assert_int_equal(policy_prefix_list_add(l, true, &p, 32, 32), 0);
+	}
+	assert_int_equal(policy_prefix_list_seal(l), 0);
+	return l;
+}
+
+/* The outcome of every earlier prefix: equal keys have equal results. */
+struct by_key {
+	uint64_t outcome;
+	uint64_t steps;
+};
+
+static void
+check_steps(struct fixture *f, unsigned steps, struct policy_prefix_list **lists)
+{
+	static struct by_key known[4096];
+	unsigned known_count = 0, large = 0;
+	uint64_t seed = steps;
+
+	attrs_with_path("", 0);
+	for (unsigned n = 0; n < 4000; n++) {
+		struct prefix p = prefix_from_v4(0x0a000000 | random_below(&seed, 1u << BITS), 32);
+		struct policy_verdict v;
+		uint64_t want = 0, got = 0;
+		unsigned i;
+
+		if (n % 1000 == 0)
+			assert_int_equal(policy_eval_begin(f->e, f->p, plain_attrs(), &context), 0);
+		assert_int_equal(policy_eval_prefix(f->e, &p, &v), 0);
+		assert_true(v.permit);
+		for (i = 0; i < steps; i++)
+			want |= (uint64_t)policy_prefix_list_match(lists[i], &p) << i;
+		for (i = 0; i < v.attrs->community_count; i++) {
+			const uint8_t *c = attr_communities(v.attrs) + 4 * i;
+
+			if (c[1] == 77)
+				got |= UINT64_C(1) << c[3];
+		}
+		assert_int_equal(got, want);
+		large += v.outcome >= POLICY_OUTCOMES_MAX;
+		for (i = 0; i < known_count && known[i].outcome != v.outcome; i++)
+			;
+		if (v.outcome == POLICY_OUTCOME_ALONE)
+			continue;
+		if (i < known_count)
+			assert_int_equal(known[i].steps, want);
+		else
+			known[known_count++] = (struct by_key){v.outcome, want};
+	}
+	assert_true(large > 3000);
+	assert_true(steps > 48 || known_count > 100);
+}
+
+/* Optional steps in a row, each a goto to the next: 7 are 128 results, 20 are a million, 60 are more than there are keys. */
+static void
+test_many_outcomes(void **state)
+{
+	static const unsigned counts[] = {7, 20, 48, 60};
+
+	(void)state;
+	for (unsigned k = 0; k < 4; k++) {
+		struct policy_prefix_list *lists[60];
+		struct fixture f;
+
+		fixture_begin(&f);
+		for (unsigned i = 0; i < counts[k]; i++) {
+			uint8_t community[4] = {0, 77, 0, (uint8_t)i};
+
+			lists[i] = list_of_bit(i);
+			policy_builder_node(f.b, i + 1, true);
+			policy_builder_match_prefix_list(f.b, lists[i]);
+			assert_int_equal(policy_builder_set_communities(
+						 f.b, COMMUNITIES_STANDARD, EDIT_ADD, community, 1),
+				0);
+			policy_builder_goto(f.b, i + 1 < counts[k] ? i + 2 : 100);
+		}
+		policy_builder_node(f.b, 100, true);
+		policy_builder_goto(f.b, 101);
+		policy_builder_node(f.b, 101, true);
+		fixture_finish(&f);
+		check_steps(&f, counts[k], lists);
+		assert_int_equal(policy_has_digest(f.p), counts[k] <= 48);
+		for (unsigned i = 0; i < counts[k]; i++)
+			policy_prefix_list_unref(lists[i]);
+		fixture_end(&f);
+	}
+}
+
+/* No goto: a table of 200 prefixes and what to set for each. */
+static void
+test_many_sets(void **state)
+{
+	struct fixture f;
+	char text[PREFIX_TEXT_MAX];
+
+	(void)state;
+	fixture_begin(&f);
+	for (unsigned i = 1; i <= 200; i++) {
+		snprintf(text, sizeof(text), "10.%u.0.0/16", i);
+		struct policy_prefix_list *l = list_of(text, 32);
+		policy_builder_node(f.b, i, true);
+		policy_builder_match_prefix_list(f.b, l);
+		policy_prefix_list_unref(l);
+		policy_builder_set_number(f.b, NUMBER_LOCAL_PREF, 1000 + i);
+	}
+	fixture_finish(&f);
+	for (unsigned i = 1; i <= 200; i++) {
+		snprintf(text, sizeof(text), "10.%u.1.0/24", i);
+		assert_int_equal(verdict_of(&f, plain_attrs(), text).attrs->local_pref, 1000 + i);
+	}
+	fixture_end(&f);
 }
 
 /* One scratch object, policies in turn: nothing of the one is left for the other. */
@@ -921,7 +1044,7 @@ test_eval_is_used_again(void **state)
 
 /* ---- any policy against a walk written down plainly ---- */
 
-#define PLAIN_NODES 7
+#define PLAIN_NODES 14
 #define PLAIN_LISTS 3
 
 struct plain_node {
@@ -951,8 +1074,8 @@ random_node(uint64_t *seed, unsigned at, unsigned count)
 	n.pref = 1 + random_below(seed, 3);
 	n.adds = n.permit && random_below(seed, 2);
 	n.community = random_below(seed, 3);
-	if (n.permit && at + 1 < count && random_below(seed, 3) == 0)
-		n.goes_to = at + 1 + random_below(seed, count - at - 1);
+	if (n.permit && at + 1 < count && random_below(seed, 6) < (count > 10 ? 5 : 2))
+		n.goes_to = at + 1 + random_below(seed, count > 10 ? 1 : count - at - 1);
 	return n;
 }
 
@@ -1073,11 +1196,13 @@ check_digest(struct fixture *f, const struct prefix *p, const struct policy_verd
 }
 
 static void
-check_random_policy(struct fixture *f, uint64_t first, struct policy_prefix_list **lists)
+check_random_policy(
+	struct fixture *f, uint64_t first, struct policy_prefix_list **lists, unsigned *many)
 {
 	struct plain_node nodes[PLAIN_NODES];
-	struct plain_result by_outcome[POLICY_OUTCOMES_MAX];
-	bool known[POLICY_OUTCOMES_MAX] = {0};
+	struct plain_result by_outcome[30];
+	uint64_t known[30];
+	unsigned known_count = 0;
 	uint64_t seed = first;
 	unsigned count = random_below(&seed, PLAIN_NODES + 1);
 	struct policy_verdict v;
@@ -1087,10 +1212,7 @@ check_random_policy(struct fixture *f, uint64_t first, struct policy_prefix_list
 		nodes[i] = random_node(&seed, i, count);
 		build_node(f->b, i, &nodes[i], lists);
 	}
-	if (policy_builder_finish(f->b, &f->p)) {
-		policy_builder_destroy(f->b);
-		return;
-	}
+	assert_int_equal(policy_builder_finish(f->b, &f->p), 0);
 	attrs_with_path("", 0);
 	attrs.set.community_count = 0;
 	attrs.set.ext_community_count = attrs.set.large_community_count = attrs.set.cluster_count =
@@ -1106,14 +1228,19 @@ check_random_policy(struct fixture *f, uint64_t first, struct policy_prefix_list
 		assert_int_equal(policy_eval_prefix(f->e, &p, &v), 0);
 		check_verdict(&v, &r, first);
 		check_digest(f, &p, &v);
-		assert_int_equal(
-			policy_may_permit(f->p, &p), plain_may(nodes, count, lists, &p));
+		assert_int_equal(policy_may_permit(f->p, &p),
+			!policy_asks_few(f->p) || plain_may(nodes, count, lists, &p));
 		if (!v.permit)
 			continue;
-		assert_true(v.outcome < POLICY_OUTCOMES_MAX);
-		assert_true(!known[v.outcome] || same_changes(&by_outcome[v.outcome], &r));
-		by_outcome[v.outcome] = r;
-		known[v.outcome] = true;
+		*many += v.outcome >= POLICY_OUTCOMES_MAX;
+		assert_true(v.outcome != POLICY_OUTCOME_ALONE);
+		unsigned at = 0;
+		while (at < known_count && known[at] != v.outcome)
+			at++;
+		assert_true(at == known_count || same_changes(&by_outcome[at], &r));
+		known_count += at == known_count;
+		by_outcome[at] = r;
+		known[at] = v.outcome;
 	}
 	policy_destroy(f->p);
 }
@@ -1124,12 +1251,14 @@ test_random_policies(void **state)
 	struct policy_prefix_list *lists[PLAIN_LISTS] = {
 		list_of("0.0.0.0/1", 32), list_of("10.0.0.0/8", 32), list_of("0.0.0.0/0", 12)};
 	struct fixture f;
+	unsigned many = 0;
 
 	(void)state;
 	fixture_begin(&f);
 	policy_builder_destroy(f.b);
 	for (uint64_t seed = 1; seed <= 20000; seed++)
-		check_random_policy(&f, seed, lists);
+		check_random_policy(&f, seed, lists, &many);
+	assert_true(many > 100);
 	for (unsigned i = 0; i < PLAIN_LISTS; i++)
 		policy_prefix_list_unref(lists[i]);
 	f.p = NULL;
@@ -1161,6 +1290,8 @@ main(void)
 		cmocka_unit_test(test_goto),
 		cmocka_unit_test(test_goto_refused),
 		cmocka_unit_test(test_goto_outcomes),
+		cmocka_unit_test(test_many_outcomes),
+		cmocka_unit_test(test_many_sets),
 		cmocka_unit_test(test_eval_is_used_again),
 		cmocka_unit_test(test_random_policies),
 	};

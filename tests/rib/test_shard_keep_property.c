@@ -28,7 +28,7 @@
 #define PATHS_MAX (PEERS * PATH_IDS)
 #define SETS 14
 #define HOPS 3
-#define POLICIES 7
+#define POLICIES 9
 
 static uint64_t rng_state;
 
@@ -183,6 +183,29 @@ policy_levels(void)
 	policy_builder_node(b, 10, true);
 	policy_builder_set_number(b, NUMBER_LOCAL_PREF, 100);
 	policy_builder_set_number(b, NUMBER_MED, 7);
+	return finish(b);
+}
+
+/* `count` optional steps: more results than there are numbers, with 60 also more than there are keys. */
+static const struct policy *
+policy_steps(const char *name, unsigned count)
+{
+	struct policy_builder *b;
+
+	assert_int_equal(policy_builder_create(name, &b), 0);
+	for (unsigned i = 1; i <= count; i++) {
+		uint8_t community[4] = {0, 1, 0, (uint8_t)i};
+
+		policy_builder_node(b, i, true);
+		match_prefixes(b, 2 + i % 7, i % 2);
+		assert_int_equal(policy_builder_set_communities(
+					 b, COMMUNITIES_STANDARD, EDIT_ADD, community, 1),
+			0);
+		policy_builder_goto(b, i + 1);
+	}
+	policy_builder_node(b, count + 1, true);
+	policy_builder_match_number(b, NUMBER_MED, 0, 1);
+	policy_builder_set_number(b, NUMBER_LOCAL_PREF, 80);
 	return finish(b);
 }
 
@@ -710,6 +733,8 @@ model_init(struct model *o, uint64_t seed)
 	o->policy[4] = policy_mixed();
 	o->policy[5] = policy_long();
 	o->policy[6] = policy_levels();
+	o->policy[7] = policy_steps("keys", 10);
+	o->policy[8] = policy_steps("no-keys", 60);
 	for (unsigned i = 0; i < PREFIXES; i++)
 		o->nlri[i] = rig_nlri_numbered(i);
 	for (unsigned i = 0; i < SETS; i++) {
