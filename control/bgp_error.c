@@ -10,7 +10,7 @@
 #include <arpa/inet.h>
 #include <stdio.h>
 
-/* The value of the attribute that `data` of an error shows, or what is there of it. */
+/* The value of the attribute at `data` of an error, up to the end of the data. */
 static struct rd
 value_of(const struct bgp_error *e)
 {
@@ -22,7 +22,7 @@ value_of(const struct bgp_error *e)
 	return r;
 }
 
-/* What the attribute's header says. */
+/* The length field of the attribute at `data`. */
 static unsigned
 length_said(const struct bgp_error *e)
 {
@@ -33,7 +33,7 @@ length_said(const struct bgp_error *e)
 	return flags & FLAG_EXTENDED_LENGTH ? rd_u16(&r) : rd_u8(&r);
 }
 
-/* The lengths of the message, or its list of attributes. */
+/* UPDATE_MALFORMED_LIST: length fields of the message, or the list of attributes. */
 static void
 list_text(const struct bgp_error *e, const char *name, char *buf, size_t size)
 {
@@ -54,7 +54,7 @@ list_text(const struct bgp_error *e, const char *name, char *buf, size_t size)
 		snprintf(buf, size, "%s: its length %u exceeds the list of attributes", name,
 			length_said(e));
 	else
-		snprintf(buf, size, "%s stands there more than once", name);
+		snprintf(buf, size, "%s appears more than once", name);
 }
 
 static void
@@ -84,7 +84,7 @@ flags_text(const struct bgp_error *e, const char *name, char *buf, size_t size)
 		flags & KIND_MASK, (unsigned)bgp_attr_flags(e->attribute));
 }
 
-/* `data`: of NEXT_HOP the attribute, of MP_REACH_NLRI the address. */
+/* UPDATE_INVALID_NEXT_HOP: `data` is the attribute for NEXT_HOP, the address for MP_REACH_NLRI. */
 static void
 next_hop_text(const struct bgp_error *e, const char *name, char *buf, size_t size)
 {
@@ -99,7 +99,7 @@ next_hop_text(const struct bgp_error *e, const char *name, char *buf, size_t siz
 	snprintf(buf, size, "%s: next hop %s is ours, or the address of no host", name, text);
 }
 
-/* Malformed in its own way, or from a peer that must not send it. */
+/* UPDATE_OPTIONAL_ATTRIBUTE: malformed, or received from a peer that may not send the attribute. */
 static void
 optional_text(const struct bgp_error *e, const char *name, char *buf, size_t size)
 {

@@ -510,7 +510,7 @@ config_value_prefix(struct check *c, const struct at *at, const json_t *value, s
 	int err = prefix_parse(text, out);
 	if (err == -EDOM && !config_parse_addr_len(text, &addr, &len)) {
 		struct prefix network = prefix_from_addr(&addr, len);
-		config_fault(c, at, "%s has bits set beyond its length; the network is %s",
+		config_fault(c, at, "%s has bits set beyond its length; the network is %s (without host bits)",
 			config_quote(value, buf), prefix_format(&network, fixed));
 	} else if (err) {
 		config_fault(c, at, "%s is not a prefix", config_quote(value, buf));

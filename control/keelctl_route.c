@@ -10,8 +10,8 @@
 /* ---- one line a path ---- */
 
 /*
- * One path takes a line of these columns where its values fit, as those of IPv4 do. A longer one (an IPv6 prefix has up to 43 characters) is the last of its
- * line, and what follows stands in its own columns of the next line.
+ * A path takes one line if all values fit their columns (IPv4 values do). After a longer value (an IPv6 prefix has up to 43 characters) the line
+ * ends, and the next value is printed in its own column of the next line.
  */
 #define LINE_MAX_WIDTH 80
 static const struct {
@@ -21,7 +21,7 @@ static const struct {
 } columns[] = {{"Prefix", 3, 18, false}, {"Next hop", 22, 15, false}, {"Peer", 38, 15, false},
 	{"LocPrf", 54, 6, true}, {"MED", 61, 6, true}};
 #define COLUMN_COUNT (sizeof(columns) / sizeof(columns[0]))
-#define PATH_AT 69 /* the AS path; what does not fit goes on below the next hop */
+#define PATH_AT 69 /* the AS path; its further lines begin below the next hop */
 
 static void
 print_at(unsigned *at, unsigned column)
@@ -45,7 +45,7 @@ print_column(unsigned *at, unsigned i, const char *text)
 	*at += len;
 }
 
-/* A word behind the columns: on this line, or on the next one. `before`: blanks in front of it on this line. */
+/* A word after the columns, on the next line if this line has no room. `before`: blanks between the word and the text before. */
 static void
 print_word(
 	const struct ctl *ctl, unsigned *at, unsigned before, enum colour colour, const char *text)
@@ -92,7 +92,7 @@ print_as_path(const json_t *route)
 		printf("%s ", path);
 }
 
-/* The same in a line of the list, AS by AS. */
+/* The AS path in a line of the list, broken between AS numbers. */
 static void
 list_as_path(const struct ctl *ctl, const json_t *route, unsigned *at)
 {
@@ -226,8 +226,7 @@ print_refused(const json_t *refused)
 	size_t i;
 
 	json_array_foreach(refused, i, r) printf("  refused from %s: %s, %s ago\n",
-		text_of(r, "peer"), text_of(r, "cause"),
-		duration_text(real_of(r, "age_s"), age));
+		text_of(r, "peer"), text_of(r, "cause"), duration_text(real_of(r, "age_s"), age));
 }
 
 /* ---- commands ---- */

@@ -9,7 +9,7 @@
 
 #define WIDTH_MAX 80 /* of a table */
 #define FIRST_LEAST 4 /* of its first column */
-#define LAST_LEAST 14 /* of its last column, where that is text */
+#define LAST_LEAST 14 /* of its last column, if left-aligned */
 
 struct cell {
 	enum colour colour;
@@ -219,7 +219,7 @@ layout_total(const struct table *t, const struct layout *l)
 	return total;
 }
 
-/* By at most what is over, and not below `least`. */
+/* Takes the excess over WIDTH_MAX from one column, but leaves at least `least` (and the title). */
 static void
 layout_narrow(const struct table *t, struct layout *l, unsigned column, unsigned least)
 {
@@ -233,8 +233,8 @@ layout_narrow(const struct table *t, struct layout *l, unsigned column, unsigned
 }
 
 /*
- * A table that would be wider than a terminal gives up blanks between its columns; then its last column, where that is text, of which the rest stands on
- * further lines; then its first column: a longer cell there (an IPv6 prefix) stands on a line of its own.
+ * A table that exceeds WIDTH_MAX is narrowed in three steps: one blank between columns instead of two; a narrower last column, if left-aligned, with
+ * wrapped text; a narrower first column, if left-aligned. A longer first cell (an IPv6 prefix) then has a line to itself.
  */
 static struct layout
 layout_of(const struct table *t, unsigned indent)
@@ -252,7 +252,7 @@ layout_of(const struct table *t, unsigned indent)
 	return l;
 }
 
-/* Bytes of `text` that go into `width` columns: to a blank where there is one, else as many characters as fit. */
+/* Bytes of `text` for one line of `width` columns: up to the last blank that fits, else as many characters as fit. */
 static size_t
 fitting(const char *text, unsigned width)
 {
@@ -270,7 +270,7 @@ fitting(const char *text, unsigned width)
 	return len;
 }
 
-/* The last column's text; what does not fit stands below, in the same column. */
+/* The text of the last column, wrapped: further lines begin at column `start`. */
 static void
 print_wrapped(
 	const struct ctl *ctl, enum colour colour, const char *text, unsigned width, unsigned start)

@@ -8,7 +8,7 @@
 
 enum { SAME_WORD, WITH_SUFFIX, LETTERS /* plus their number */ };
 
-/* What BIRD, FRR, GoBGP, OpenBGPD, IOS and Junos call it, and our key. */
+/* Words of BIRD, FRR, GoBGP, OpenBGPD, IOS and Junos, and the key of ours. */
 static const char *const words[][2] = {
 	{"address_families", "families"},
 	{"address_family", "families"},
@@ -100,7 +100,7 @@ least(unsigned a, unsigned b)
 	return a < b ? a : b;
 }
 
-/* Letters to insert, drop, replace, or swap with the next one. */
+/* Number of letters to insert, drop, replace or swap with a neighbour. */
 static unsigned
 letters_between(const char *a, const char *b)
 {
@@ -137,7 +137,7 @@ same_word(const char *word, const char *allowed)
 	return strcmp(word, allowed) == 0;
 }
 
-/* Letters that a key has: what is not of these is not repeated in a message. */
+/* A key has only these characters; text with others (control characters) is not repeated in a message. */
 static bool
 is_key(const char *text)
 {

@@ -471,7 +471,7 @@ jobs_get_method(struct keeld *k, json_t *params, struct rpc_call *call)
 }
 
 const struct rpc_method rpc_bgp_methods[] = {
-	{"bgp.peers", rpc_bgp_peers, "vrf:string group:string peer:string limit:integer cursor:string",
+	{"bgp.peers", rpc_bgp_peers, "vrf:string group:string peer:address limit:integer=1..10000 cursor:string",
 		"peers:array keepalive_late_ns:object turn_ns:object next?:string",
 		"Sessions: state, capabilities, counts of each family", RPC_READS},
 	{"bgp.faults", bgp_faults, "peer!:address vrf:string", "faults:array",

@@ -13,7 +13,7 @@
 #define UNKNOWN_PARAMS_MAX 100 /* named: the answer must stay small where a request has millions */
 #define REASON_MAX 512
 
-/* RFC 6901 3; what does not fit is cut off. */
+/* RFC 6901 3. A long key is cut off. */
 static void
 pointer_of_key(const char *key, char *out, size_t size)
 {

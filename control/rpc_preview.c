@@ -157,9 +157,14 @@ static bool
 context_read(json_t *route, struct test *t, struct rpc_call *call)
 {
 	json_t *prefix = json_object_get(route, "prefix"), *peer = json_object_get(route, "peer"), *tag = json_object_get(route, "tag");
+	int err;
 
-	if (!json_is_string(prefix) || prefix_parse(json_string_value(prefix), &t->prefix) != 0) {
-		rpc_fail(call, RPC_INVALID_PARAMS, "/route/prefix", prefix == NULL ? "is missing" : "is not a prefix");
+	err = json_is_string(prefix) ? prefix_parse(json_string_value(prefix), &t->prefix) : -EINVAL;
+	if (err != 0) {
+		rpc_fail(call, RPC_INVALID_PARAMS, "/route/prefix",
+			prefix == NULL	 ? "is missing"
+			: err == -EDOM ? "has bits set beyond its length (host bits)"
+				       : "is not a prefix");
 		return false;
 	}
 	t->context.family = t->prefix.afi == AFI_IPV4 ? FAMILY_IPV4_UNICAST : FAMILY_IPV6_UNICAST;

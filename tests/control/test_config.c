@@ -499,7 +499,7 @@ static const struct {
 		"/bgp/networks/1/prefix", "given already"},
 	{"{" ROUTER ", 'bgp': {'networks': [{'prefix': '2001:db8::1/32'}]}}",
 		"/bgp/networks/0/prefix",
-		"has bits set beyond its length; the network is 2001:db8::/32"},
+		"has bits set beyond its length; the network is 2001:db8::/32 (without host bits)"},
 	{"{" ROUTER
 	 ", 'bgp': {'networks': [{'prefix': '2001:db8::/32'}, {'prefix': '2001:DB8:0::/32'}]}}",
 		"/bgp/networks/1/prefix", "is given already at /bgp/networks/0"},

@@ -102,7 +102,7 @@ static const struct {
 	CASE(ATTRIBUTE_DISCARD,
 		"aggregator: length 3, expected 8 (6 from a peer with 2-octet AS numbers)",
 		ORIGIN AS_PATH NEXT_HOP "\xc0\x07\x03\x01\x02\x03"),
-	CASE(ATTRIBUTE_DISCARD, "med stands there more than once",
+	CASE(ATTRIBUTE_DISCARD, "med appears more than once",
 		ORIGIN AS_PATH NEXT_HOP "\x80\x04\x04\x00\x00\x00\x01\x80\x04\x04\x00\x00\x00\x02"),
 	CASE(ATTRIBUTE_DISCARD, "local-pref is not for external peers to send",
 		ORIGIN AS_PATH NEXT_HOP "\x40\x05\x04\x00\x00\x00\x64"),
