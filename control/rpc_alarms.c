@@ -193,6 +193,17 @@ limit_look(struct peer_alarms *a)
 	peer_alarm(a, "max-prefixes", text);
 }
 
+/* Had the peer paths without a valid next hop in the last look? Notes that it has. */
+static bool
+next_hop_again(struct peer_alarms *a)
+{
+	char key[64];
+
+	snprintf(key, sizeof(key), "next-hop %u %u", (unsigned)a->id.v, (unsigned)a->family);
+	json_object_set_new(a->since, key, json_true());
+	return json_object_get(peers_since, key) != NULL;
+}
+
 /* Routes that vanish by another cause than policy; the text has the most frequent causes. */
 static void
 refused_look(struct peer_alarms *a)
@@ -208,6 +219,9 @@ refused_look(struct peer_alarms *a)
 			count[c] = 0;
 		sum += count[c];
 	}
+	/* for a moment the next hop of a new path is not resolved yet: an alarm when it is so in the next look, too */
+	if (sum > 0 && sum == count[REFUSED_NEXT_HOP] && !next_hop_again(a))
+		return;
 	if (sum == 0)
 		return;
 	len = (size_t)snprintf(text, sizeof(text), "peer %s %s: %llu prefixes were refused:",

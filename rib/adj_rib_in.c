@@ -24,6 +24,7 @@ adj_rib_in_init(struct adj_rib_in *a)
 	atomic_store_explicit(&a->kept, 0, memory_order_relaxed);
 	atomic_store_explicit(&a->replays_done, 0, memory_order_relaxed);
 	atomic_store_explicit(&a->counted, 0, memory_order_relaxed);
+	atomic_store_explicit(&a->waiting, 0, memory_order_relaxed);
 	atomic_store_explicit(&a->epoch, 0, memory_order_relaxed);
 	a->fresh = a->fresh_before = 0;
 	a->oldest = 0;

@@ -49,6 +49,7 @@ struct adj_rib_in {
 	 * count against the next one. Readers: the shards beside this one.
 	 */
 	_Atomic uint64_t counted;
+	_Atomic uint64_t waiting; /* accepted paths whose next hop is no valid one now */
 	uint64_t fresh, fresh_before; /* stored paths with the stamp of `epoch`; of the one before it, when it ended */
 	_Atomic uint16_t epoch; /* stamp of what is fresh */
 	uint16_t oldest;        /* no path has an older stamp */

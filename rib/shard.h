@@ -306,7 +306,10 @@ bool shard_waits(const struct shard *s) RUNS_ON(role_rib);
 
 /* Any thread: counters of a peer's family, and the peer as the shard knows it (false: no such peer). */
 void shard_peer_counts(const struct shard *s, struct peer_id id, enum family family, struct adj_rib_in_counts *out);
-/* Any thread: prefixes refused, by cause, since the session came up. False: none since the peer was added. */
+/*
+ * Any thread: prefixes refused, by cause, since the session came up; of REFUSED_NEXT_HOP, accepted paths without a valid next hop now. False: none
+ * since the peer was added.
+ */
 bool shard_peer_refused(const struct shard *s, struct peer_id id, enum family family, uint64_t out[REFUSED_CAUSES]);
 /* Main: the last refusals of a prefix that are remembered, the newest first; as refused_ring_find(). */
 unsigned shard_refused_find(const struct shard *s, enum family family, const struct prefix *p, struct refused_route *out,

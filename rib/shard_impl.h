@@ -247,6 +247,12 @@ struct shard_again {
 	unsigned take, doomed, drop;
 	bool restamped; /* only the stamp of a path changed, that was this */
 	uint16_t stamp;
+	/* what it changed in the counts of paths without a valid next hop */
+	unsigned waits;
+	struct shard_wait {
+		struct peer_id peer;
+		int8_t by;
+	} wait[2 * PATHS_PACKED_MAX];
 };
 
 struct shard_input {

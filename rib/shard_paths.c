@@ -11,6 +11,7 @@
 #include "rib/shard_impl.h"
 
 #include <errno.h>
+#include <string.h>
 
 /* What is to become of one peer's path; `accepted` NULL takes it away. */
 struct edit {
@@ -655,18 +656,54 @@ again_begin(struct shard *s, struct shard_table *t, struct dest_id id, struct de
 		a->wanted[i] = s->replay.judged[i].wanted;
 }
 
-/* `set` (NULL: none) is what was made of `id`; who had the same before may have it, too. */
+/* Accepted paths without a valid next hop: `by` 1 where they come, -1 where they go. Returns how many there are; the first `max` are noted. */
+static unsigned
+count_waiting(struct shard *s, const struct shard_table *t, const struct rib_path *p, unsigned n,
+	int8_t by, struct shard_wait *out, unsigned max)
+{
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		if (is_refused(&p[i]) || (p[i].label_flags & PATH_NEXT_HOP_UP))
+			continue;
+		shard_count(&shard_slot(s, p[i].peer)->rib[t->family].counts.waiting, by);
+		if (count < max)
+			out[count] = (struct shard_wait){p[i].peer, by};
+		count++;
+	}
+	return count;
+}
+
+/*
+ * `set` (NULL: none) is what was made of `id`, which had `old`, a copy or what is published (NULL: nothing). A destination that had the
+ * same before may have it, too.
+ */
 static void
 made_publish(struct shard *s, struct shard_table *t, struct dest_id id, struct path_set *set,
-	const struct edit *e, const struct making *m) RUNS_ON(role_rib)
+	const struct rib_path *old, unsigned old_count, const struct edit *e,
+	const struct making *m) RUNS_ON(role_rib)
 {
 	struct dest_ref before = dest_ref_take(t->dests, id);
+	struct shard_wait wait[2 * PATHS_PACKED_MAX];
+	unsigned waits = count_waiting(s, t, old, old_count, -1, wait, PATHS_PACKED_MAX);
 
+	if (set != NULL && waits <= PATHS_PACKED_MAX)
+		waits += count_waiting(
+			s, t, set->path, set->count, 1, wait + waits, PATHS_PACKED_MAX);
+	else if (set != NULL)
+		(void)count_waiting(s, t, set->path, set->count, 1, NULL, 0);
 	if (m->differs)
 		publish(s, t, id, set, m->aside);
 	else
 		dest_publish_quiet(t->dests, id, set);
 	again_begin(s, t, id, before, e, m);
+	/* sets that others may share have at most PATHS_PACKED_MAX paths */
+	if (waits > 2 * PATHS_PACKED_MAX)
+		again_end(s);
+	if (s->again.table == NULL)
+		return;
+	s->again.waits = waits;
+	memcpy(s->again.wait, wait, waits * sizeof(wait[0]));
 }
 
 /* True: it had what the last one had, and has what that has. */
@@ -683,6 +720,9 @@ again_run(struct shard *s, struct shard_table *t, struct dest_id id, const struc
 		return false;
 	for (unsigned i = 0; i < a->take; i++)
 		path_took(s, t, &s->take[i]);
+	for (unsigned i = 0; i < a->waits; i++)
+		shard_count(&shard_slot(s, a->wait[i].peer)->rib[t->family].counts.waiting,
+			a->wait[i].by);
 	if (a->restamped)
 		count_restamp(&shard_slot(s, a->peer)->rib[t->family], a->stamp);
 	if (a->differs)
@@ -723,7 +763,7 @@ rebuild(struct shard *s, struct shard_table *t, struct dest_id id, const struct 
 		set_fill(s, set, m.keep, m.refused);
 		m.aside = same_best(s, t, old, set);
 	}
-	made_publish(s, t, id, set, e, &m);
+	made_publish(s, t, id, set, old->path, old->count, e, &m);
 	old_dropped(s, t, e, m.take, m.doomed, m.drop);
 	return 0;
 }
@@ -750,7 +790,7 @@ replace_only(struct shard *s, struct shard_table *t, struct dest_id id, const st
 		(void)rank(s, t, m.keep);
 	if (set != NULL)
 		set_fill(s, set, m.keep, m.refused);
-	made_publish(s, t, id, set, NULL, &m);
+	made_publish(s, t, id, set, old, 1, NULL, &m);
 	old_dropped(s, t, NULL, m.take, 0, m.drop);
 	return 0;
 }
@@ -801,7 +841,7 @@ announce_first(struct shard *s, struct shard_table *t, struct dest_id id, const 
 	set->eligible = set->multipath = (e->accepted->flags & PATH_NEXT_HOP_UP) != 0;
 	path_make(s, t, e, &set->path[0]);
 	make_change(s, t, &m, NULL, &set->path[0]);
-	made_publish(s, t, id, set, e, &m);
+	made_publish(s, t, id, set, NULL, 0, e, &m);
 	return 0;
 }
 
@@ -843,7 +883,7 @@ restamp(struct shard *s, struct shard_table *t, struct dest_id id, const struct 
 	atomic_store_explicit(&set->path[index].epoch, epoch, memory_order_relaxed);
 	path_mark(&set->path[index], r);
 	count_restamp(r, was);
-	made_publish(s, t, id, set, e, &m);
+	made_publish(s, t, id, set, view->paths->path, view->paths->count, e, &m);
 	return 0;
 }
 

@@ -100,13 +100,17 @@ shard_peer_refused(
 {
 	const struct shard_peer_slot *slot = shard_slot(s, id);
 	const struct shard_refused *c = NULL;
+	uint64_t waiting = 0;
 
-	if (slot != NULL && family < FAMILY_COUNT)
+	if (slot != NULL && family < FAMILY_COUNT) {
 		/* acquire: pairs with the release in counts_of() */
 		c = atomic_load_explicit(&slot->rib[family].refused, memory_order_acquire);
+		waiting = shard_load(&slot->rib[family].counts.waiting);
+	}
 	for (unsigned i = 0; i < REFUSED_CAUSES; i++)
 		out[i] = c != NULL ? shard_load(&c->count[i]) : 0;
-	return c != NULL;
+	out[REFUSED_NEXT_HOP] = waiting;
+	return c != NULL || waiting > 0;
 }
 
 unsigned

@@ -38,7 +38,7 @@ def as_path(*asns):
                                        (asns[i:i + 255] for i in range(0, len(asns), 255))))
 
 
-ORIGIN, PATH, NEXT_HOP = attribute(0x40, 1, b"\0"), as_path(AS), attribute(0x40, 3, b"\xc0\x00\x02\x02")
+ORIGIN, PATH, NEXT_HOP = attribute(0x40, 1, b"\0"), as_path(AS), attribute(0x40, 3, bytes([192, 0, 2, 99]))  # 192.0.2.2 is an address of the router in this namespace
 GOOD = ORIGIN + PATH + NEXT_HOP
 # (cause, attributes, first octets of the prefix; None: any)
 FAULTS = [
@@ -150,6 +150,21 @@ class Refused(KeelTest):
         self.wait("no route", lambda: self.family()["accepted"] == 0)
         self.assertEqual(self.refused("20.0.0.0"), [(THEM, "first-as")])
         self.assertEqual(self.keel.peer()["established_count"], 1)
+
+    def test_next_hops_that_are_none(self):
+        """Paths that are stored and lead nowhere are counted as long as they are there; the ends of a connected subnet are nobody's address."""
+        for last in (255, 0):
+            path = ORIGIN + PATH + attribute(0x40, 3, bytes([192, 0, 2, last]))
+            networks = [ipaddress.IPv4Address(0x14000000 + (n << 8)) for n in range(50)]
+            self.speaker.send(UPDATE, update(path, networks))
+            self.wait("the paths", lambda: self.family()["refused"] == {"next-hop": 50})
+            self.assertEqual((self.family()["accepted"], self.family()["rejected_total"]), (50, 0))
+            self.wait("the alarm", lambda: any(a["kind"] == "routes-refused" and a["peer"] == THEM and "next-hop 50" in a["text"]
+                                               for a in self.keel.call("system.info")["alarms"]))
+            self.speaker.send(UPDATE, update(GOOD, networks[:20]))
+            self.wait("a part is right", lambda: self.family()["refused"] == {"next-hop": 30})
+            self.speaker.send(UPDATE, struct.pack(">H", 200) + b"".join(map(octets, networks)) + b"\0\0")
+            self.wait("none", lambda: self.family()["refused"] == {})
 
     def test_longer_paths_where_allowed(self):
         def say(network, length):

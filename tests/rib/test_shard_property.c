@@ -502,7 +502,7 @@ static void
 model_check_counts(const struct model *o)
 {
 	struct dest_table *t = shard_table(o->rig.shard, o->rig.table);
-	uint64_t stored[PEERS + 1] = {0}, paths = 0, dests = 0;
+	uint64_t stored[PEERS + 1] = {0}, waiting[PEERS + 1] = {0}, paths = 0, dests = 0;
 
 	for (unsigned i = 0; i < PREFIXES; i++) {
 		struct dest_view v;
@@ -510,12 +510,26 @@ model_check_counts(const struct model *o)
 		if (!rig_view(&o->rig, &o->nlri[i].prefix, &v))
 			continue;
 		dests++;
-		for (unsigned k = 0; k < v.paths->count; k++)
-			stored[v.paths->path[k].peer.v]++;
+		for (unsigned k = 0; k < v.paths->count; k++) {
+			const struct rib_path *path = &v.paths->path[k];
+
+			stored[path->peer.v]++;
+			waiting[path->peer.v] +=
+				!(path->label_flags & (PATH_NEXT_HOP_UP | PATH_REJECTED));
+		}
 		paths += v.paths->count;
 	}
-	for (unsigned p = 0; p <= PEERS; p++)
+	for (unsigned p = 0; p <= PEERS; p++) {
+		uint64_t refused[REFUSED_CAUSES];
+		struct adj_rib_in_counts c;
+
 		assert_int_equal(rig_received(&o->rig, (uint16_t)p), stored[p]);
+		shard_peer_counts(o->rig.shard, (struct peer_id){(uint16_t)p}, rig_family(), &c);
+		assert_true(c.counted <= c.received);
+		shard_peer_refused(
+			o->rig.shard, (struct peer_id){(uint16_t)p}, rig_family(), refused);
+		assert_int_equal(refused[REFUSED_NEXT_HOP], waiting[p]);
+	}
 	assert_int_equal(dest_count(t), dests);
 	assert_int_equal(dest_path_count(t), paths);
 }
