@@ -111,6 +111,11 @@ class ManyPeers(KeelTest):
         self.assertEqual(lines[-2:], [b"# EOF", b""])
         self.assertEqual(sum(line.startswith(b"keel_peer_established{") for line in lines), IDLE + 2)
         self.assertGreater(answered, 10)
+        batch = json.dumps([{"jsonrpc": "2.0", "id": i, "method": "bgp.peers"} for i in range(3)]).encode()
+        s = in_namespace(self.namespace, connect)
+        s.sendall(b"POST /rpc HTTP/1.0\r\nContent-Length: %d\r\n\r\n" % len(batch) + batch)
+        body = s.makefile("rb").read().split(b"\r\n\r\n", 1)[1]
+        self.assertEqual([(a["id"], len(a["result"]["peers"])) for a in json.loads(body)], [(i, IDLE + 2) for i in range(3)])
         # the daemon ends, and a client leaves, while a page is made
         for _ in range(3):
             in_namespace(self.namespace, connect).sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
