@@ -7,7 +7,7 @@ advertised, the workers count the packets under `blackhole`, the tables and the 
     cust (AS 64601) --- rt (keeld, AS 64512) --- core (AS 64512)
 """
 import interop
-from interop import KEELD, UPDATE, V4, V6, Lab, Speaker, need, out_folder, wait_for
+from interop import KEELD, UPDATE, V4, V6, Lab, Speaker, need, out_folder, wait_for, wait_job
 from lab import cpus_of_lab
 from wire import announce, withdraw
 
@@ -47,7 +47,7 @@ def config(worker, control):
             node(20, {"community_list": "rtbh-address", "family": V4}, next_hop=SINK),
             node(30, {"community_list": "rtbh-address", "family": V6}, next_hop=SINK6),
             node(40, {})]}],
-        "bgp": {"peers": [{"address": CUST, "asn": 64601, "passive": True, "families": families("from-cust")},
+        "bgp": {"peers": [{"address": CUST, "asn": 64601, "passive": True, "families": {f: dict(x, keep_all_routes=True) for f, x in families("from-cust").items()}},
                           {"address": CORE, "asn": 64512, "passive": True, "families": families("accept-all")}]},
     }
 
@@ -139,12 +139,31 @@ class Test:
         self.audit("...")
 
 
+    def commit(self):
+        """The policy forgets the community, then knows it again: the kept route is replayed, and the preview says so before."""
+        c, path = self.c, "/route_policies/0/nodes/0/set/next_hop"
+        self.announce(self.cust, prefix(66), CUST, communities=[DISCARD])
+        c.comes_to("before the commits", lambda: self.lookup(66), (prefix(66), "blackhole"))
+        for op, kind in (({"op": "remove", "path": path}, "forward"), ({"op": "add", "path": path, "value": "discard"}, "blackhole")):
+            self.rpc.call("config.edit", patch=[op])
+            preview = self.rpc.call("bgp.refresh.preview", candidate=True)
+            c.equal("preview, then a commit that makes it %s: the tables" % kind, preview["fib"], {"added": 0, "removed": 0, "changed": 1})
+            for e in self.rpc.call("config.commit")["effects"]:
+                if e.get("job"):
+                    wait_job(self.rpc, e["job"])
+            c.comes_to("... are so", lambda: self.lookup(66), (prefix(66), kind))
+            c.equal("... best and valid", self.loc(66, False), [(True, True, "discard" if kind == "blackhole" else CUST)])
+            c.equal("... pings that are answered", self.answers(66), 0 if kind == "blackhole" else 3)
+            self.audit("...")
+
+
 def test(checks):
     with Lab(out_folder(NAME)) as lab:
         t = Test(checks, lab)
         t.build()
         t.family(True)  # the later of the static routes is removed first
         t.family(False)
+        t.commit()
         t.cust.close()
         t.core.close()
         t.rpc.close()

@@ -95,6 +95,21 @@ def removed_while_loading(checks):
             checks.comes_to("nothing of the removed peer stays", lambda: t.rpc.call("rib.summary")["tables"][0]["prefixes"], 0)
 
 
+def match_limit(checks):
+    """The expression of a deny list could not be decided for a padded path, which let the route in."""
+    lists = [{"name": "leaks", "entries": [{"action": "permit", "regex": "^(([0-9]+)* *)*[({]$"}]}]
+    policies = [{"name": "no-leaks", "nodes": [{"seq": 10, "action": "deny", "match": {"as_path_list": "leaks"}}, {"seq": 20, "action": "permit", "match": {}}]}]
+    with Case(checks, "match-limit", config(neighbour(P, 65001, "no-leaks"), as_path_lists=lists, route_policies=policies)) as t:
+        s = t.speaker(65001)
+        for prefix, hops in (("20.0.0.0/24", 1), ("20.0.1.0/24", 120), ("20.0.2.0/24", 1)):
+            s.send(UPDATE, interop.update(origin() + as_path([65001] * hops) + next_hop(P), [prefix]))
+        checks.comes_to("match limit: the padded route alone is rejected",
+                        lambda: [r["prefix"] for r in t.rpc.call("rib.routes", family=V4, view="loc")["routes"]], ["20.0.0.0/24", "20.0.2.0/24"])
+        alarms = [a["text"] for a in t.rpc.call("system.info")["alarms"] if a["kind"] == "policy"]
+        checks.true("... an alarm names policy, list and peer", len(alarms) == 1 and all(w in alarms[0] for w in ("no-leaks", "list leaks", P)), alarms)
+        s.close()
+
+
 def resident_mib(process):
     with open("/proc/%d/status" % process.popen.pid) as f:
         return next(int(line.split()[1]) for line in f if line.startswith("VmRSS")) >> 10
@@ -209,6 +224,7 @@ def many_commits(checks):
 def test(checks):
     need("ip", files=[KEELD])
     removed_while_loading(checks)
+    match_limit(checks)
     large_batch(checks)
     long_paths(checks)
     no_descriptors(checks)
