@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * max_prefixes (RFC 4486 4). The shard does not store prefix number limit + 1 (rib/shard_import.c): each announcement of such a peer takes
- * the limit along. The session looks at the counts of the shards while records of the peer may be under way, and then warns, raises the
+ * max_prefixes (RFC 4486 4). The shard does not store prefix number limit + 1 (rib/shard_import.c): each announcement of a limited peer
+ * carries the limit. The session reads the counts of the shards while records of the peer may be queued, and then warns, raises the
  * alarm, or ends the session.
  *
- * One shard checks each prefix. Several shards would have to agree on each, so the session keeps an upper bound of what they have together:
- * what was stored when it last looked, and all that it has sent since. While the bound is below the limit, records go without a limit and
- * cost the shards nothing. Above it, records are ordered: each comes after all records before it, whatever shard has them.
+ * One shard checks each prefix. With several shards, the session keeps an upper bound of the prefixes that all shards store: the stored
+ * ones when the session last read the counts, and all announced since. While the bound is below the limit, records carry no limit and
+ * cost the shards nothing. Above the limit, records are ordered: each record follows all earlier records of every shard.
  */
 #include "control/session_impl.h"
 
 #include "control/log.h"
 
-/* What is not with the shards yet gets there within this time, many times over. */
+/* The shards handle a queued record within a small part of LIMIT_LOOKS times this interval. */
 #define LIMIT_LOOK_NS 20000000u
 #define LIMIT_LOOKS 100u
 
@@ -30,7 +30,7 @@ limit_mark(struct peer_family *f)
 	f->limit.sent_after_mark = 0;
 }
 
-/* Nothing is known of what is stored, until the shards have done all that they were given by now. */
+/* The number of stored prefixes is unknown until the shards have handled all records up to the mark. */
 static void
 limit_begin(struct peer_family *f)
 {
@@ -39,7 +39,7 @@ limit_begin(struct peer_family *f)
 	limit_mark(f);
 }
 
-/* Looks at the shards. When they have done all up to the mark, what was sent before it is stored, or is not to be. */
+/* Reads the counts. Once the shards have handled all records up to the mark, the counts include all that was sent before the mark. */
 static void
 limit_look(struct peer_family *f) RUNS_ON(role_session)
 {
@@ -80,7 +80,7 @@ limit_of(struct peer *p, enum family id, unsigned count)
 	return limit_is_far(f, k->max_prefixes) ? 0 : k->max_prefixes;
 }
 
-/* ---- what comes of it ---- */
+/* ---- levels, warnings, shutdown ---- */
 
 static const char *
 action_text(enum max_prefixes_action action)
@@ -92,7 +92,7 @@ action_text(enum max_prefixes_action action)
 	return texts[action];
 }
 
-/* Main reads it: the alarm. */
+/* Main reads the level for the alarm. */
 static void
 limit_level(struct peer_family *f, enum limit_level level)
 {
@@ -131,7 +131,7 @@ restart_fire(struct timer *t)
 		peer_start(p);
 }
 
-/* Idle until restart_s is over; without, until an operator resets the peer. */
+/* The peer stays idle for restart_s; without restart_s, until an operator resets the peer. */
 static void
 limit_shut(struct peer_family *f) RUNS_ON(role_session)
 {
@@ -161,7 +161,7 @@ threshold_of(const struct config_family *k)
 	return ((uint64_t)k->max_prefixes * k->max_prefixes_threshold + 99) / 100;
 }
 
-/* The counts are of this session, for the shards have begun it. */
+/* The shards have begun the session, so the counts belong to this session. */
 static void
 family_check(struct peer_family *f, const struct config_family *k) RUNS_ON(role_session)
 {
@@ -172,7 +172,7 @@ family_check(struct peer_family *f, const struct config_family *k) RUNS_ON(role_
 	shards_peer_counts(shards, f->peer->id, f->family, &counts);
 	shards_peer_refused(shards, f->peer->id, f->family, refused);
 	if (counts.counted != f->limit.seen)
-		f->peer->limit_looks = LIMIT_LOOKS; /* the shard is at it */
+		f->peer->limit_looks = LIMIT_LOOKS; /* the shard is still storing */
 	f->limit.seen = counts.counted;
 	if (f->limit.level == LIMIT_PASSED)
 		return;
@@ -215,7 +215,7 @@ limit_check(struct peer *p) RUNS_ON(role_session)
 	}
 }
 
-/* Nothing is on its way in a shard's input, where it may be for long: while tombstones wait for the fib thread, say. */
+/* No record is queued. A record may wait for long, for example while tombstones wait for the fib thread. */
 static bool
 inputs_idle(const struct speaker *s) RUNS_ON(role_session)
 {
@@ -225,7 +225,7 @@ inputs_idle(const struct speaker *s) RUNS_ON(role_session)
 	return true;
 }
 
-/* The peers of which something came lately. */
+/* Checks the limited peers with recent UPDATEs. */
 static void
 limits_fire(struct timer *t)
 {
@@ -266,7 +266,7 @@ limit_config(struct peer *p)
 	p->limited = false;
 	for (unsigned f = 0; f < FAMILY_COUNT; f++)
 		p->limited |= p->config.families[f].max_prefixes != 0;
-	/* What is there counts from now on, too. */
+	/* Prefixes stored before the limit was set count, too. */
 	if (p->up != NULL)
 		limit_received(p);
 }
@@ -290,7 +290,7 @@ limit_again(struct peer *p)
 	for (enum family f = 0; p->up != NULL && f < FAMILY_COUNT; f++) {
 		shards_peer_refused(&p->speaker->shards, p->id, f, refused);
 		p->family[f].limit.refused = refused[REFUSED_PREFIX_LIMIT];
-		/* what was discarded may have room now */
+		/* discarded prefixes may fit now */
 		if (p->up->n.families >> f & 1 && refused[REFUSED_PREFIX_LIMIT] > 0)
 			refresh_request(&p->family[f]);
 	}

@@ -95,7 +95,7 @@ static_assert(sizeof(struct entry) == 32, "REFUSED_RING of them are 4 MiB");
 struct refused_ring {
 	struct arena *arena;
 	_Atomic uint64_t put; /* entries ever written */
-	/* The reader's: the last entry of a hash, and the one before an entry of the same hash. */
+	/* Of the reader: the newest entry of each hash, and for each entry the older one of the same hash. */
 	uint64_t indexed; /* entries ever indexed */
 	uint32_t *head, *before;
 	struct entry entry[REFUSED_RING];
@@ -199,7 +199,7 @@ index_create(struct refused_ring *r)
 	return true;
 }
 
-/* Indexes what was written since the last time. Returns how many entries were ever written. */
+/* Indexes all entries written since the last call. Returns the number of entries ever written. */
 static uint64_t
 index_add(struct refused_ring *r)
 {

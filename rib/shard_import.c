@@ -286,7 +286,7 @@ reason_is_policy(enum decision_reason reason)
 	return reason == DECISION_REJECTED_BY_POLICY || reason == DECISION_NO_POLICY;
 }
 
-/* Not stored: what the peer announced before for the prefix goes (RFC 4271 9.1.4). */
+/* Refuses the prefix without storing a path. An earlier path of the peer for the prefix is withdrawn (RFC 4271 9.1.4). */
 static int
 nlri_refuse(struct import *m, const struct rib_nlri *n, enum refused_cause cause) RUNS_ON(role_rib)
 {
@@ -343,7 +343,7 @@ nlri_store(struct import *m, const struct rib_nlri *n, const struct shard_accept
 	return err != 0 ? err : path_announce(m->s, m->table, m->rec->peer, n, acc);
 }
 
-/* Stored with the reason. */
+/* keep_all_routes: stores the refused path with the reason. */
 static int
 nlri_keep_refused(struct import *m, const struct rib_nlri *n) RUNS_ON(role_rib)
 {

@@ -23,11 +23,18 @@ mix(uint64_t x)
 	return hash_mix(x * 0x9e3779b97f4a7c15u + 1);
 }
 
+/* Of 24 bits each, but those that the shard refuses as unusable: 0/8, 127/8, 169.254/16, 224/3. */
+#define BLOCKS (0xdd0000u - 0x100u)
+
 /* Spread over the address space, /24 mostly, no two equal. */
 static struct rib_nlri
 nlri_at(uint64_t i)
 {
-	uint32_t block = (uint32_t)((i * 40503u) & 0xffffff); /* odd: a permutation of 2^24 */
+	/* a permutation: 40499 has no factor in common with the number of blocks */
+	uint32_t block = (uint32_t)(i * 40499u % BLOCKS) + 0x010000;
+
+	block += block >= 0x7f0000 ? 0x10000 : 0;
+	block += block >= 0xa9fe00 ? 0x100 : 0;
 
 	return rig_nlri(block << 8, mix(i) % 8 < 5 ? 24 : 23 - (uint8_t)(mix(i) % 2));
 }
