@@ -233,12 +233,14 @@ static void
 on_rib_report(void *arg)
 {
 	const struct report_context *c = arg;
+	struct keeld *k = c->k;
 
 	role_enter_rib();
 	if (atomic_load_explicit(&stopping, memory_order_relaxed))
 		return;
-	shard_report(c->k->shards.at[c->shard], c->report);
-	thread_wake(c->k->fib_thread);
+	/* behind shard_report() the context is the fib thread's again */
+	shard_report(k->shards.at[c->shard], c->report);
+	thread_wake(k->fib_thread);
 }
 
 static int

@@ -834,6 +834,13 @@ dest_fib_set(struct dest_table *t, struct dest_id id, enum dest_fib state, uint6
 	fib_state_set(d, state);
 }
 
+enum dest_fib
+dest_fib_get(const struct dest_table *t, struct dest_id id)
+{
+	return (enum dest_fib)(
+		atomic_load_explicit(&dest_at(t, id.v)->used, memory_order_relaxed) >> FIB_AT);
+}
+
 void
 dest_tight(struct dest_table *t, unsigned from_len)
 {

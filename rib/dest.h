@@ -152,6 +152,7 @@ void dest_publish_quiet(struct dest_table *t, struct dest_id id, struct path_set
  * for those who follow the journal.
  */
 void dest_fib_set(struct dest_table *t, struct dest_id id, enum dest_fib state, uint64_t sequence) RUNS_ON(role_rib);
+enum dest_fib dest_fib_get(const struct dest_table *t, struct dest_id id) RUNS_ON(role_rib);
 /* Owner. From now on a destination of at least that prefix length that had no paths and gets some is DEST_ASKED. */
 void dest_tight(struct dest_table *t, unsigned from_len) RUNS_ON(role_rib);
 #define DEST_TIGHT_NEVER 255u

@@ -451,9 +451,12 @@ void scratch_free(struct shard *s);
 /* One more prefix is refused. It is remembered unless `p` is NULL, for a path that is kept tells its reason itself. */
 void refused_count(struct shard *s, struct peer_id peer, enum family family, enum refused_cause cause,
 	const struct prefix *p) RUNS_ON(role_rib);
-/* The same for a reason of the decision. */
+/* `by` more (or less) destinations whose best path is of that peer are not installed (REFUSED_NOT_INSTALLED); that is no rejected route. */
+void refused_not_installed(struct shard *s, struct peer_id peer, enum family family, int by)
+	RUNS_ON(role_rib);
+/* The cause for a reason of the decision. */
 enum refused_cause refused_of(enum decision_reason reason);
-/* The counts of a session that comes up begin at 0. The shard's thread, or before it runs. */
+/* The counts of a session that comes up begin at 0, except for REFUSED_NOT_INSTALLED, which counts stored paths. The shard's thread, or before it runs. */
 void refused_reset(struct shard_rib_in *r);
 void refused_fini(struct shard *s);
 

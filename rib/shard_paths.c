@@ -656,6 +656,34 @@ again_begin(struct shard *s, struct shard_table *t, struct dest_id id, struct de
 		a->wanted[i] = s->replay.judged[i].wanted;
 }
 
+/* The peer of the best path of a destination that is not installed; PEER_MAX: the destination is installed, or has no route. */
+static struct peer_id
+not_installed_of(struct shard_table *t, struct dest_id id) RUNS_ON(role_rib)
+{
+	struct dest_view view;
+
+	if (dest_fib_get(t->dests, id) != DEST_NOT_INSTALLED ||
+		!dest_peek_best(t->dests, id, &view) || view.paths == NULL ||
+		view.paths->eligible == 0)
+		return (struct peer_id){PEER_MAX};
+	return view.paths->path[0].peer;
+}
+
+/* `id` was changed: the count of not installed destinations goes from that peer to the present one. */
+static void
+not_installed_moves(struct shard *s, struct shard_table *t, struct dest_id id, struct peer_id from)
+	RUNS_ON(role_rib)
+{
+	struct peer_id to = not_installed_of(t, id);
+
+	if (to.v == from.v)
+		return;
+	if (from.v != PEER_MAX)
+		refused_not_installed(s, from, t->family, -1);
+	if (to.v != PEER_MAX)
+		refused_not_installed(s, to, t->family, 1);
+}
+
 /* Accepted paths without a valid next hop: `by` 1 where they come, -1 where they go. Returns how many there are; the first `max` are noted. */
 static unsigned
 count_waiting(struct shard *s, const struct shard_table *t, const struct rib_path *p, unsigned n,
@@ -686,6 +714,7 @@ made_publish(struct shard *s, struct shard_table *t, struct dest_id id, struct p
 	struct dest_ref before = dest_ref_take(t->dests, id);
 	struct shard_wait wait[2 * PATHS_PACKED_MAX];
 	unsigned waits = count_waiting(s, t, old, old_count, -1, wait, PATHS_PACKED_MAX);
+	struct peer_id missing = not_installed_of(t, id);
 
 	if (set != NULL && waits <= PATHS_PACKED_MAX)
 		waits += count_waiting(
@@ -696,6 +725,7 @@ made_publish(struct shard *s, struct shard_table *t, struct dest_id id, struct p
 		publish(s, t, id, set, m->aside);
 	else
 		dest_publish_quiet(t->dests, id, set);
+	not_installed_moves(s, t, id, missing);
 	again_begin(s, t, id, before, e, m);
 	/* sets that others may share have at most PATHS_PACKED_MAX paths */
 	if (waits > 2 * PATHS_PACKED_MAX)
@@ -712,6 +742,7 @@ again_run(struct shard *s, struct shard_table *t, struct dest_id id, const struc
 	RUNS_ON(role_rib)
 {
 	const struct shard_again *a = &s->again;
+	struct peer_id missing;
 	uint64_t sequence = 0;
 
 	if (a->table != t || a->edit != (e != NULL) || !dest_ref_is(t->dests, id, &a->before))
@@ -727,7 +758,9 @@ again_run(struct shard *s, struct shard_table *t, struct dest_id id, const struc
 		count_restamp(&shard_slot(s, a->peer)->rib[t->family], a->stamp);
 	if (a->differs)
 		sequence = journal_reserve(s->journal, s->config.index);
+	missing = not_installed_of(t, id);
 	dest_publish_ref(t->dests, id, &a->after, sequence);
+	not_installed_moves(s, t, id, missing);
 	if (a->differs)
 		entry_commit(s, t, id, sequence, a->aside);
 	old_dropped(s, t, e, a->take, a->doomed, a->drop);
@@ -959,6 +992,7 @@ fib_state_change(struct shard *s, struct shard_table *t, const struct prefix *p,
 	RUNS_ON(role_rib)
 {
 	struct dest_id id = dest_find(t->dests, p);
+	struct peer_id missing;
 	struct dest_view view;
 	uint64_t sequence = 0;
 	bool route;
@@ -970,7 +1004,9 @@ fib_state_change(struct shard *s, struct shard_table *t, const struct prefix *p,
 		return; /* the report is older than the withdrawal */
 	if (route && (view.fib == DEST_INSTALLED || now == DEST_INSTALLED))
 		sequence = journal_reserve(s->journal, s->config.index);
+	missing = not_installed_of(t, id);
 	dest_fib_set(t->dests, id, now, sequence);
+	not_installed_moves(s, t, id, missing);
 	if (sequence != 0)
 		entry_commit(s, t, id, sequence, false);
 }

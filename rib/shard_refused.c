@@ -53,6 +53,16 @@ refused_count(struct shard *s, struct peer_id peer, enum family family, enum ref
 		refused_ring_put(ring, family, p, &what);
 }
 
+void
+refused_not_installed(struct shard *s, struct peer_id peer, enum family family, int by)
+{
+	struct shard_refused *c = counts_of(s, &shard_slot(s, peer)->rib[family]);
+
+	/* 0: there was no memory when the destination was to be counted */
+	if (c != NULL && (by > 0 || shard_load(&c->count[REFUSED_NOT_INSTALLED]) > 0))
+		shard_count(&c->count[REFUSED_NOT_INSTALLED], by);
+}
+
 enum refused_cause
 refused_of(enum decision_reason reason)
 {
@@ -76,8 +86,10 @@ refused_reset(struct shard_rib_in *r)
 	struct shard_refused *c = atomic_load_explicit(&r->refused, memory_order_relaxed);
 
 	atomic_store_explicit(&r->counts.rejected_total, 0, memory_order_relaxed);
-	for (unsigned i = 0; c != NULL && i < REFUSED_CAUSES; i++)
-		atomic_store_explicit(&c->count[i], 0, memory_order_relaxed);
+	for (unsigned i = 0; c != NULL && i < REFUSED_CAUSES; i++) {
+		if (i != REFUSED_NOT_INSTALLED)
+			atomic_store_explicit(&c->count[i], 0, memory_order_relaxed);
+	}
 }
 
 void

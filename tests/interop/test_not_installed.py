@@ -100,6 +100,8 @@ class Test:
         audit = self.rpc.call("fib.audit")
         c.equal("... fib.audit: not installed, apart from mismatches", (audit["not_installed"], audit["mismatches"]), (len(every - there), []))
         c.equal("... and fib.stats", sum(t[f]["not_installed"] for f in (V4, V6)), len(every - there))
+        refused = [peer(self.rpc, A)["families"][f]["refused"].get("not-installed", 0) for f in (V4, V6)]
+        c.equal("... and bgp.peers: refused", refused, [t[f]["not_installed"] for f in (V4, V6)])
         alarms = [a["kind"] for a in self.rpc.call("system.info")["alarms"]]
         c.true("... with an alarm", "not-installed" in alarms, alarms)
         return there

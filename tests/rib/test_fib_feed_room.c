@@ -143,6 +143,26 @@ is_forwarded(unsigned i)
 	return answer.hit && prefix_equal(&answer.prefix, &p);
 }
 
+/* `refused.not-installed` counts each destination without room for the peer whose path is best: the higher local preference, peer 2. */
+static void
+assert_counts(const uint8_t announced[PREFIXES])
+{
+	uint64_t expected[3][FAMILY_COUNT] = {{0}}, counted[REFUSED_CAUSES];
+
+	for (unsigned i = 0; i < PREFIXES; i++) {
+		enum family f = i % 4 == 3 ? FAMILY_IPV6_UNICAST : FAMILY_IPV4_UNICAST;
+
+		if (announced[i] != 0 && !is_forwarded(i))
+			expected[announced[i] >> 2 & 1 ? 2 : 1][f]++;
+	}
+	for (uint16_t peer = 1; peer <= 2; peer++) {
+		for (enum family f = 0; f < FAMILY_COUNT; f++) {
+			(void)shards_peer_refused(&r.shards, (struct peer_id){peer}, f, counted);
+			assert_int_equal(counted[REFUSED_NOT_INSTALLED], expected[peer][f]);
+		}
+	}
+}
+
 /* The receiver has every announced prefix that is in the forwarding tables, and no other. */
 static void
 assert_receiver(const uint8_t announced[PREFIXES])
@@ -153,6 +173,7 @@ assert_receiver(const uint8_t announced[PREFIXES])
 			fail_msg("prefix %u: advertised %d, announced %d, forwarded %d", i,
 				to.has[i], announced[i], is_forwarded(i));
 	}
+	assert_counts(announced);
 }
 
 /* More /24s than groups: the receiver has the installed prefixes, and gets another prefix for each withdrawn one. */
@@ -164,7 +185,7 @@ test_not_installed_is_not_advertised(void **state)
 	(void)state;
 	begin(1, GROUPS);
 	for (unsigned slot = 0; slot < SLOTS; slot++) {
-		announced[4 * slot] = 1;
+		announced[4 * slot] = 1 << 1;
 		announce(1, 4 * slot);
 	}
 	feed_rig_settle(&r);
@@ -177,8 +198,9 @@ test_not_installed_is_not_advertised(void **state)
 		assert_receiver(announced);
 		assert_int_equal(to.count, USUAL);
 	}
-	/* another path of a prefix that waits changes nothing */
+	/* another path of a prefix that waits changes its peer alone */
 	announce(2, 4 * (SLOTS - 1));
+	announced[4 * (SLOTS - 1)] |= 1 << 2;
 	feed_rig_settle(&r);
 	assert_receiver(announced);
 	for (unsigned slot = 0; slot < SLOTS; slot++) {
@@ -201,13 +223,13 @@ test_tight_tables_are_asked_first(void **state)
 	(void)state;
 	begin(1, GROUPS);
 	for (unsigned slot = 0; slot < USUAL - 4; slot++) {
-		announced[4 * slot] = 1;
+		announced[4 * slot] = 1 << 1;
 		announce(1, 4 * slot);
 	}
 	feed_rig_settle(&r);
 	assert_receiver(announced);
 	for (unsigned slot = USUAL - 4; slot < SLOTS; slot++) {
-		announced[4 * slot] = 1;
+		announced[4 * slot] = 1 << 1;
 		announce(1, 4 * slot);
 	}
 	/* the shard has them, and the fib thread has read nothing yet */
