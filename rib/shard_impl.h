@@ -247,7 +247,8 @@ struct shard_again {
 	unsigned take, doomed, drop;
 	bool restamped; /* only the stamp of a path changed, that was this */
 	uint16_t stamp;
-	/* what it changed in the counts of paths without a valid next hop */
+	/* the change in the counts of paths without a valid next hop; applied `runs` times by again_end() */
+	uint32_t runs;
 	unsigned waits;
 	struct shard_wait {
 		struct peer_id peer;

@@ -592,6 +592,9 @@ again_end(struct shard *s)
 
 	if (a->table == NULL)
 		return;
+	for (unsigned i = 0; a->runs > 0 && i < a->waits; i++)
+		shard_count(&shard_slot(s, a->wait[i].peer)->rib[a->table->family].counts.waiting,
+			(int64_t)a->runs * a->wait[i].by);
 	dest_ref_drop(a->table->dests, &a->before);
 	dest_ref_drop(a->table->dests, &a->after);
 	a->table = NULL;
@@ -751,9 +754,7 @@ again_run(struct shard *s, struct shard_table *t, struct dest_id id, const struc
 		return false;
 	for (unsigned i = 0; i < a->take; i++)
 		path_took(s, t, &s->take[i]);
-	for (unsigned i = 0; i < a->waits; i++)
-		shard_count(&shard_slot(s, a->wait[i].peer)->rib[t->family].counts.waiting,
-			a->wait[i].by);
+	s->again.runs++;
 	if (a->restamped)
 		count_restamp(&shard_slot(s, a->peer)->rib[t->family], a->stamp);
 	if (a->differs)
