@@ -528,9 +528,13 @@ job_run(struct job *j, uint64_t deadline_ns)
 static void
 jobs_run(struct timer *t)
 {
-	struct thread *main_thread = jobs->k->main_thread;
 	uint64_t deadline_ns = now_ns() + TURN_NS;
+	struct thread *main_thread;
 
+	/* The reply to one preview may begin the next one, which arms the timer and ends in the same turn. */
+	if (jobs == NULL)
+		return;
+	main_thread = jobs->k->main_thread;
 	while (jobs != NULL && job_run(jobs, deadline_ns) && now_ns() < deadline_ns)
 		;
 	if (jobs != NULL && timer_arm(main_thread, t, 0) != 0)
