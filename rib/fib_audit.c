@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The audit: the RIB and the host's routes against what the workers' tables answer, at both edges of every prefix and one address beyond.
+ * The audit compares what the RIB and the host's routes ask for with what the workers' tables answer, at both edges of every prefix and one address
+ * beyond each edge.
  *
- * Table by table, the prefixes of the RIB and of the host are sorted, and then swept in order of address, together with the prefixes of the fib. A stack
- * holds the prefixes that cover the present address, so that the longest match of the RIB is at hand at every edge, without a search, and without any
- * code of the fib's. Where the tables answer something else, the address becomes a suspect. A suspect is looked up once more, by a search of all
- * lengths, and is a mismatch when none of its prefixes changed since the first look and all that the RIB held then is in the workers' tables. While its
- * prefixes keep changing it waits, at most SUSPECT_NS, and then counts as skipped: so an audit ends beside churn.
+ * For each table, the prefixes of the RIB and of the host are sorted and then swept in order of address, merged with the prefixes of the fib. A stack
+ * holds the prefixes that cover the present address, so that every edge has its longest match without a search and without code of the fib. An address
+ * with a different answer becomes a suspect. Each suspect is looked up again by a search of all lengths. A suspect is a mismatch when no prefix of the
+ * suspect has changed since the first look and the workers' tables contain everything that the RIB held then. While its prefixes keep changing, a
+ * suspect waits for at most SUSPECT_NS and then counts as skipped. So an audit ends beside churn.
  */
 #include "lpm/arena.h"
 #include "rib/fib_feed_impl.h"
@@ -24,11 +25,11 @@
 
 /* What the tables must answer where this prefix is the longest one. */
 enum expect {
-	EXPECT_NOTHING, /* it is no route for packets: the prefix that covers it decides */
+	EXPECT_NOTHING, /* no route for packets: the covering prefix decides */
 	EXPECT_RIB,
 	EXPECT_OWN,
-	EXPECT_ANYTHING, /* no id or no memory for its paths: whatever stood there before still stands */
-	EXPECT_LATER, /* the shard has not decided yet about a next hop that was lost */
+	EXPECT_ANYTHING, /* no id or no memory for the paths: the tables keep the previous answer */
+	EXPECT_LATER, /* the shard has not handled the loss of a next hop yet */
 };
 
 struct audit_level {
@@ -36,19 +37,19 @@ struct audit_level {
 	struct ip_addr last;
 	enum expect expect;
 	bool missing; /* the prefix is not installed */
-	int cover; /* the level whose answer holds here; -1: none */
+	int cover; /* index of the level whose answer counts; -1: none */
 	uint32_t sequence; /* of the destination's last change; 0: there is no destination */
 	struct path_list_id list; /* EXPECT_OWN */
 	struct feed_answer paths; /* EXPECT_RIB */
 };
 
-/* An address whose answer was not the one expected. */
+/* An address with another answer than the expected one. */
 struct audit_suspect {
 	struct vrf_id vrf;
 	struct ip_addr addr;
 	struct prefix expected, found; /* .afi == AFI_NONE: none */
 	uint32_t expected_sequence, found_sequence;
-	uint64_t reserved; /* the journal at the last look that saw something new */
+	uint64_t reserved; /* head of the journal at the last look that saw a change */
 	uint64_t generation; /* of the fib, then */
 	uint64_t since_ns; /* the first look */
 };
@@ -135,7 +136,7 @@ RUNS_ON(role_fib) level_make(
 	}
 }
 
-/* Both in one form. When lists ran out there may be less in the table than we would have put there now, or more. */
+/* Compares a path list with an answer. While path lists are scarce, the list may have more or fewer paths than the answer, so only the first counts. */
 static bool
 leads_there(const struct fib_feed *f, struct path_list_id id, const struct feed_answer *want)
 {
@@ -173,7 +174,7 @@ suspects_full(const struct audit *a)
 	return a->suspect_count + 4 > SUSPECTS_MAX; /* of one step */
 }
 
-/* What is seen of a suspect now. */
+/* Notes the present state of a suspect. */
 static void
 suspect_note(const struct fib_feed *f, struct audit_suspect *s, const struct audit_level *want,
 	const struct fib_result *found)
@@ -195,8 +196,8 @@ suspect_same(const struct audit_suspect *a, const struct audit_suspect *b)
 }
 
 /*
- * Have the workers all that the RIB and the host had at that look? The feed has read and committed the journal up to there, no walk is under way that
- * brings changes without an entry, and both copies of the tables were painted since.
+ * True if the workers' tables contain everything that the RIB and the host held at that look: the feed has read and committed the journal up to there,
+ * no walk that changes tables without a journal entry is running, and both copies of the tables were painted since.
  */
 static bool
 has_arrived(const struct fib_feed *f, const struct audit_suspect *s)
@@ -308,7 +309,7 @@ last_of(const struct prefix *p)
 	return a;
 }
 
-/* The address next to it; false where addresses end. */
+/* Moves to the next address, up or down; false at the end of the address space. */
 static bool
 step(struct ip_addr *a, bool up)
 {
@@ -320,7 +321,7 @@ step(struct ip_addr *a, bool up)
 	return false;
 }
 
-/* Addresses come in rising order; one that was checked is not checked again. */
+/* Addresses come in rising order; an address is checked once. */
 static void
 RUNS_ON(role_fib) check(struct fib_feed *f, const struct ip_addr *addr)
 {
@@ -360,7 +361,7 @@ RUNS_ON(role_fib) level_push(struct fib_feed *f, const struct prefix *p)
 	a->depth++;
 }
 
-/* The topmost prefix ends: its last address, and the one behind it. */
+/* Ends the topmost prefix: checks the last address and the address behind it. */
 static void
 RUNS_ON(role_fib) level_end(struct fib_feed *f)
 {
@@ -423,7 +424,7 @@ RUNS_ON(role_fib) sweep_begin(struct fib_feed *f)
 	next_take(f);
 }
 
-/* One prefix, with those that begin at the same address. False: it was the last one. */
+/* One prefix, with all prefixes that begin at the same address. False: no prefix is left. */
 static bool
 RUNS_ON(role_fib) sweep_step(struct fib_feed *f)
 {
@@ -600,7 +601,7 @@ fib_audit_work(struct fib_feed *f, uint64_t deadline_ns)
 	return true;
 }
 
-/* Destinations and host routes: what the sweep will see, as far as that is known now. */
+/* An estimate of the prefixes of the sweep: destinations and host routes. */
 static uint64_t
 audit_total(const struct fib_feed *f)
 {

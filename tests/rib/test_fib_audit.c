@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The audit beside churn: it ends, finds a planted difference, and reports no difference that is only on its way. Its sweep against an oracle that
- * searches all prefixes for each address. KEEL_AUDIT_ROUTES=1200000 measures the processor time of a large table.
+ * The audit beside churn: the audit ends, finds a planted difference, and reports no difference that a later commit removes. The sweep is compared with an
+ * oracle that searches all prefixes for each address. KEEL_AUDIT_ROUTES=1200000 measures the processor time of a large table.
  */
 #include "rib/fib_feed.h"
 #include "rib/fib_feed_impl.h"
