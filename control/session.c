@@ -199,6 +199,7 @@ peer_free(struct speaker *s, struct peer *p)
 		arena_free(s->config.arena, p->family[f].import_jobs.job);
 		arena_free(s->config.arena, p->family[f].export_jobs.job);
 		arena_free(s->config.arena, p->family[f].policy_jobs.job);
+		arena_free(s->config.arena, p->family[f].answered_at);
 	}
 	peer_faults_free(p);
 	arena_free(s->config.arena, p);

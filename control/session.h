@@ -38,6 +38,7 @@ struct session_event {
 	enum family family;
 	bool framed; /* enhanced refresh: BoRR and EoRR show the end */
 	uint32_t job; /* the one given with session_refresh(), else 0 */
+	const char *reason; /* SESSION_REFRESH_FAILED: a literal, for the job's result */
 	struct vrf_id vrf;   /* SESSION_DYNAMIC */
 	struct ip_addr addr; /* SESSION_DYNAMIC */
 };

@@ -109,7 +109,7 @@ enum { CONN_OUT, CONN_IN, CONN_COUNT };
 
 struct refresh_job {
 	uint32_t id;
-	uint32_t walk; /* export: the walk that answers it; a policy's: update_group_settle() */
+	uint32_t walk; /* export: the walk that answers it; a policy's: update_group_settle(); import without BoRR: the End-of-RIB that ends it */
 	bool sent, begun; /* import: its request left; BoRR came after it */
 };
 struct refresh_jobs {
@@ -133,6 +133,16 @@ struct peer_family {
 	uint64_t requested_ns; /* our last ROUTE-REFRESH; 0: none yet */
 	uint64_t requested_updates; /* how many UPDATEs had come then */
 	struct timer stale; /* from the oldest open BoRR, or our oldest request without one */
+	/*
+	 * A peer without enhanced refresh: its answer ends with the End-of-RIB that the job waits for, or when the peer has been silent. The
+	 * jobs end when the shards have done all that had come until then (`answered_at`).
+	 */
+	struct timer answer;
+	uint32_t ends_of_rib, ends_expected;
+	uint64_t answer_updates; /* of the peer, at the last look */
+	unsigned silent_looks;
+	uint32_t answered; /* jobs up to this End-of-RIB wait for the shards alone; 0: none do */
+	uint64_t *answered_at; /* records, by shard; NULL: no unframed request yet */
 	bool refreshing; /* between BoRR and EoRR */
 	bool owed_stale;
 	struct timer spread; /* min_advertisement_s */
@@ -448,6 +458,8 @@ void refresh_received(struct peer_family *f) RUNS_ON(role_session);
 /* Asks the peer for its routes without a job, where the session can. */
 void refresh_request(struct peer_family *f) RUNS_ON(role_session);
 void refresh_begun(struct peer_family *f) RUNS_ON(role_session);
+/* The peer's End-of-RIB: of an answer without BoRR, it is the end. */
+void refresh_end_of_rib(struct peer_family *f) RUNS_ON(role_session);
 void refresh_ended(struct peer_family *f) RUNS_ON(role_session);
 
 /* session_restart.c */

@@ -763,6 +763,7 @@ update_received(struct connection *c, const uint8_t *msg, size_t len, uint64_t n
 		if (!record_put(s, p, RIB_END_OF_RIB, u.end_of_rib_family, NULL, 0))
 			return false;
 		p->family[u.end_of_rib_family].end_of_rib_received = true;
+		refresh_end_of_rib(&p->family[u.end_of_rib_family]);
 		table_ended(p);
 		restart_end_of_rib(&p->family[u.end_of_rib_family]);
 	}

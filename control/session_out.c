@@ -37,23 +37,31 @@ jobs_add(struct peer_family *f, struct refresh_jobs *j, const struct refresh_job
 }
 
 static void
-tell(struct peer_family *f, enum session_event_kind kind, uint32_t job, bool framed)
+event_send(struct peer_family *f, enum session_event_kind kind, uint32_t job, bool framed,
+	const char *reason)
 {
 	struct speaker *s = f->peer->speaker;
 	struct session_event e = {.kind = kind,
 		.peer = f->peer->id,
 		.family = f->family,
 		.framed = framed,
-		.job = job};
+		.job = job,
+		.reason = reason};
 
 	s->config.event(s->config.ctx, &e);
 }
 
 static void
-jobs_fail(struct peer_family *f, struct refresh_jobs *j)
+tell(struct peer_family *f, enum session_event_kind kind, uint32_t job, bool framed)
+{
+	event_send(f, kind, job, framed, NULL);
+}
+
+static void
+jobs_fail(struct peer_family *f, struct refresh_jobs *j, const char *reason)
 {
 	for (unsigned i = 0; i < j->count; i++)
-		tell(f, SESSION_REFRESH_FAILED, j->job[i].id, false);
+		event_send(f, SESSION_REFRESH_FAILED, j->job[i].id, false, reason);
 	j->count = 0;
 }
 
@@ -363,10 +371,12 @@ export_down(struct peer *p)
 		serve_changed(f);
 		timer_cancel(p->speaker->thread, &f->stale);
 		timer_cancel(p->speaker->thread, &f->spread);
+		timer_cancel(p->speaker->thread, &f->answer);
 		f->refreshing = f->request_owed = false;
-		jobs_fail(f, &f->import_jobs);
-		jobs_fail(f, &f->export_jobs);
-		jobs_fail(f, &f->policy_jobs);
+		f->ends_of_rib = f->ends_expected = f->answered = 0;
+		jobs_fail(f, &f->import_jobs, "session-lost");
+		jobs_fail(f, &f->export_jobs, "session-lost");
+		jobs_fail(f, &f->policy_jobs, "session-lost");
 	}
 }
 
@@ -503,12 +513,121 @@ family_run(struct peer_family *f, uint64_t deadline_ns, bool *took) RUNS_ON(role
 	return others || (more && connection_room(c) >= TX_EXPORT_ROOM);
 }
 
-/* Of those that ask, the last ones; without EoRR there is nothing more to wait for. */
+/* ---- the end of an answer without BoRR and EoRR ---- */
+
+#define ANSWER_LOOK_NS NS_PER_S
+#define SILENT_LOOKS 3u /* without an UPDATE, behind the first one */
+#define UNANSWERED_LOOKS 30u /* before it: the peer may take its time */
+#define ANSWER_SHARD_NS 2000000u /* how often the shards are asked */
+
+static bool
+answer_taken_in(const struct peer_family *f) RUNS_ON(role_session)
+{
+	const struct speaker *s = f->peer->speaker;
+
+	for (unsigned i = 0; i < s->shards.count; i++)
+		if (!shard_input_did(s->input[i].to, f->answered_at[i]))
+			return false;
+	return true;
+}
+
+/* Jobs whose End-of-RIB is `upto` or earlier wait for the shards from here on. */
+static void
+answer_ended(struct peer_family *f, uint32_t upto) RUNS_ON(role_session)
+{
+	struct speaker *s = f->peer->speaker;
+
+	input_push(s);
+	f->answered = upto;
+	for (unsigned i = 0; i < s->shards.count; i++)
+		f->answered_at[i] = s->input[i].records;
+	timer_arm(s->thread, &f->answer, ANSWER_SHARD_NS);
+}
+
+static void
+answered_tell(struct peer_family *f)
+{
+	unsigned kept = 0;
+
+	for (unsigned i = 0; i < f->import_jobs.count; i++) {
+		struct refresh_job job = f->import_jobs.job[i];
+
+		if (job.sent && (int32_t)(job.walk - f->answered) <= 0)
+			tell(f, SESSION_REFRESH_DONE, job.id, false);
+		else
+			f->import_jobs.job[kept++] = job;
+	}
+	f->import_jobs.count = kept;
+	f->answered = 0;
+	if (kept == 0)
+		timer_cancel(f->peer->speaker->thread, &f->stale);
+}
+
+static void
+answer_fire(struct timer *t)
+{
+	struct peer_family *f = container_of(t, struct peer_family, answer);
+	struct peer *p = f->peer;
+	bool began = p->updates_received != f->requested_updates;
+
+	role_enter_session();
+	if (f->answered != 0) {
+		if (answer_taken_in(f))
+			answered_tell(f);
+		if (f->import_jobs.count > 0)
+			timer_arm(p->speaker->thread, t,
+				f->answered != 0 ? ANSWER_SHARD_NS : ANSWER_LOOK_NS);
+		return;
+	}
+	f->silent_looks = p->updates_received == f->answer_updates ? f->silent_looks + 1 : 0;
+	f->answer_updates = p->updates_received;
+	if (f->silent_looks >= (began ? SILENT_LOOKS : UNANSWERED_LOOKS)) {
+		f->ends_of_rib = f->ends_expected; /* what it has not sent by now, it does not send */
+		answer_ended(f, f->ends_expected);
+		return;
+	}
+	timer_arm(p->speaker->thread, t, ANSWER_LOOK_NS);
+}
+
+void
+refresh_end_of_rib(struct peer_family *f)
+{
+	if ((int32_t)(f->ends_expected - f->ends_of_rib) <= 0)
+		return; /* nothing was asked for without BoRR */
+	f->ends_of_rib++;
+	if (f->import_jobs.count > 0)
+		answer_ended(f, f->ends_of_rib);
+}
+
+/* 0, -ENOMEM. */
+static int
+answer_expect(struct peer_family *f, uint32_t *end)
+{
+	struct speaker *s = f->peer->speaker;
+
+	if (f->answered_at == NULL)
+		f->answered_at = arena_calloc(
+			s->config.arena, s->shards.count * sizeof(*f->answered_at));
+	if (f->answered_at == NULL)
+		return -ENOMEM;
+	if ((int32_t)(f->ends_expected - f->ends_of_rib) <= 0) /* the first table's comes before */
+		f->ends_expected = f->ends_of_rib + !f->end_of_rib_received;
+	*end = ++f->ends_expected;
+	f->silent_looks = 0;
+	f->answer_updates = f->peer->updates_received;
+	if (f->answer.deadline_ns == 0)
+		timer_arm(s->thread, &f->answer, ANSWER_LOOK_NS);
+	return 0;
+}
+
+/* The last ones of those that ask: their request has left. */
 static void
 request_sent(struct peer_family *f)
 {
 	bool framed = f->peer->up->n.enhanced_route_refresh;
 	unsigned first = f->import_jobs.count;
+	uint32_t end = 0;
+	bool waits = framed || answer_expect(f, &end) == 0;
 
 	while (first > 0 && !f->import_jobs.job[first - 1].sent)
 		first--;
@@ -516,11 +635,12 @@ request_sent(struct peer_family *f)
 		struct refresh_job *j = &f->import_jobs.job[i];
 
 		j->sent = true;
+		j->walk = end;
 		tell(f, SESSION_REFRESH_SENT, j->id, framed);
-		if (!framed)
-			tell(f, SESSION_REFRESH_DONE, j->id, false);
+		if (!waits)
+			event_send(f, SESSION_REFRESH_FAILED, j->id, false, "out-of-memory");
 	}
-	if (!framed)
+	if (!waits)
 		f->import_jobs.count = 0;
 	else if (f->stale.deadline_ns == 0)
 		timer_arm(f->peer->speaker->thread, &f->stale,
@@ -625,8 +745,10 @@ stale_fire(struct timer *t)
 {
 	struct peer_family *f = container_of(t, struct peer_family, stale);
 	struct peer *p = f->peer;
+	bool begun = f->refreshing;
 
 	role_enter_session();
+	timer_cancel(p->speaker->thread, &f->answer);
 	log_event(LOG_WARNING, "refresh-timeout peer=%s vrf=%s family=%s begun=%s",
 		p->config.addr_text, p->vrf_name, family_text(f->family),
 		f->refreshing ? "yes" : "no");
@@ -635,7 +757,9 @@ stale_fire(struct timer *t)
 		input_settle(p->speaker);
 	}
 	f->refreshing = false;
-	jobs_fail(f, &f->import_jobs);
+	jobs_fail(f, &f->import_jobs,
+		begun ? "no-end-of-refresh-within-stale_refresh_s"
+		      : "no-answer-within-stale_refresh_s");
 }
 
 /* Only wakes the loop. */
@@ -649,6 +773,7 @@ void
 export_timers_init(struct peer_family *f)
 {
 	f->stale.fire = stale_fire;
+	f->answer.fire = answer_fire;
 	f->spread.fire = spread_fire;
 }
 

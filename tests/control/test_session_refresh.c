@@ -185,7 +185,7 @@ call_flood(void *arg)
 	c->result = 0;
 	do {
 		before = v.families[V4].requests_sent;
-		session_refresh_fill(c->n->speaker, c->id, V4, 1, &c->reason);
+		session_refresh_fill(c->n->speaker, c->id, V4, 0, &c->reason);
 		session_peek(c->n->speaker, c->id, &v);
 		c->result++;
 	} while (v.families[V4].requests_sent > before);
@@ -204,7 +204,37 @@ flood(void)
 	} while (call.result > 1);
 }
 
-/* The output is full: the request leaves when the peer reads, one for all that wait; then unframed jobs end. */
+/* The job of a request without BoRR and EoRR ends with the answer's End-of-RIB, or when the peer has been silent; not when it has left. */
+static void
+test_unframed_job_ends_with_the_answer(void **state)
+{
+	struct config_peer c = peer_config(PEER_AS, OWN_AS, 2);
+	struct bgp_open_options o = script_open(PEER_AS, PEER_ID);
+	union script_attrs a;
+
+	o.enhanced_route_refresh = false;
+	begin(&c);
+	establish(&s, 1, &o);
+	script_read_routes(&s, -1, NULL);
+	script_send_end_of_rib(&s, V4);
+	wait_for(node_view(&n, 1).families[V4].end_of_rib_received);
+	script_attrs(&a, PEER_AS, NEXT_HOP);
+	expect_action(call_refresh_import, V4, REFRESH_SENT, "");
+	script_send_update(&s, &a.a, 0x0b000000, 1);
+	wait_for(node_view(&n, 1).updates_received == 2);
+	assert_int_equal(node_events(&n, SESSION_REFRESH_DONE, 42), 0);
+	script_send_end_of_rib(&s, V4);
+	wait_for(node_events(&n, SESSION_REFRESH_DONE, 42) == 1);
+	expect_action(call_refresh_import, V4, REFRESH_SENT, "");
+	script_send_update(&s, &a.a, 0x0b000000, 1);
+	wait_for(node_events(&n, SESSION_REFRESH_DONE, 42) == 2); /* silent */
+	expect_action(call_refresh_import, V4, REFRESH_SENT, "");
+	script_close(&s);
+	wait_for(node_events(&n, SESSION_REFRESH_FAILED, 42) == 1);
+	node_end(&n);
+}
+
+/* The output is full: the request leaves when the peer reads, one for all that wait. */
 static void
 test_request_waits_for_room(void **state)
 {
@@ -243,12 +273,15 @@ test_request_waits_for_room(void **state)
 		}
 		assert_int_equal(node_view(&n, 1).families[V4].requests_sent, sent + 1);
 		assert_int_equal(node_events(&n, SESSION_REFRESH_SENT, 42), 2);
-		assert_int_equal(node_events(&n, SESSION_REFRESH_DONE, 42), framed ? 0 : 2);
+		assert_int_equal(node_events(&n, SESSION_REFRESH_DONE, 42), 0);
 		if (framed) {
 			script_send_refresh(&s, REFRESH_BEGIN);
 			script_send_refresh(&s, REFRESH_END);
-			wait_for(node_events(&n, SESSION_REFRESH_DONE, 42) == 2);
+		} else {
+			for (uint64_t i = 0; i <= sent + 1; i++) /* of the table, and of each request's answer */
+				script_send_end_of_rib(&s, V4);
 		}
+		wait_for(node_events(&n, SESSION_REFRESH_DONE, 42) == 2);
 		flood();
 		expect_action(call_refresh_import, V4, REFRESH_SENT, "");
 		pthread_mutex_lock(&n.lock);
@@ -531,6 +564,7 @@ main(void)
 		cmocka_unit_test(test_kept_routes),
 		cmocka_unit_test(test_requests_join),
 		cmocka_unit_test(test_requests_unframed),
+		cmocka_unit_test(test_unframed_job_ends_with_the_answer),
 		cmocka_unit_test(test_request_waits_for_room),
 		cmocka_unit_test(test_keep_turned_on),
 		cmocka_unit_test(test_export_job),
