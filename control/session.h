@@ -25,7 +25,7 @@ enum session_event_kind {
 	SESSION_UP,
 	SESSION_DOWN,
 	SESSION_REFRESH_SENT,   /* our ROUTE-REFRESH left */
-	SESSION_REFRESH_DONE,   /* the peer's EoRR came and was handed to the shard; or the peer sends none: see `framed` */
+	SESSION_REFRESH_DONE,   /* framed: the EoRR was handed to the shard; else the answer ended, and the shards have done all of it */
 	SESSION_REFRESH_FAILED, /* the session ended, or the stale timer ran, before EoRR */
 	SESSION_EXPORT_DONE,    /* a walk of `family` to this peer ended */
 	SESSION_DYNAMIC,        /* `addr` connected by one of speaker_ranges(); its connection is held for some seconds for a session_add() */

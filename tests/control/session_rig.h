@@ -74,7 +74,8 @@ node_event(void *ctx, const struct session_event *e)
 
 	if (session_event_reserved(e) && n->events_reserved-- <= 0)
 		abort();
-	if ((e->kind == SESSION_REFRESH_SENT || e->kind == SESSION_REFRESH_DONE) && e->job == 0)
+	if (e->kind >= SESSION_REFRESH_SENT && e->kind <= SESSION_REFRESH_FAILED && e->job == 0)
+		return; /* no job: a flood of requests */
 		return; /* no job: a flood of requests */
 	pthread_mutex_lock(&n->lock);
 	if (n->event_count < EVENTS_MAX)
