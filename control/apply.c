@@ -221,37 +221,24 @@ apply_policies_of(const struct config *c, const struct config_peer *p)
 	return s;
 }
 
-void
-apply_imports(struct keeld *k, const struct config *c, const struct config_peer *p,
-	struct peer_id id, bool first)
+/* Of a peer that starts: what the shards judge its routes by. */
+static void
+peer_imports(struct keeld *k, const struct config *c, const struct config_peer *p, struct peer_id id)
 {
 	for (unsigned f = 0; f < FAMILY_COUNT; f++) {
-		struct order o = {
-			.k = k, .id = id, .family = (enum family)f, .import = policy_deny_all()};
-
-		if (p->families[f].enabled)
-			o.import = keeld_policy_of(c, p, (enum family)f, true);
-		if (!first && o.import == apply.applied[id.v].import[f])
-			continue;
-		keeld_on_shards(k, rib_peer_import, &o, &o.shard);
-		apply.applied[id.v].import[f] = o.import;
-	}
-}
-
-void
-apply_keeps(struct keeld *k, const struct config_peer *p, struct peer_id id, bool ends)
-{
-	for (unsigned f = 0; f < FAMILY_COUNT; f++) {
-		bool *keeps = &apply.applied[id.v].keep[f];
 		struct order o = {.k = k,
 			.id = id,
 			.family = (enum family)f,
+			.import = policy_deny_all(),
 			.keep = p->families[f].enabled && p->families[f].keep_all_routes};
 
-		if (o.keep == *keeps || (*keeps && !ends))
-			continue;
-		keeld_on_shards(k, rib_peer_keep, &o, &o.shard);
-		*keeps = o.keep;
+		if (p->families[f].enabled)
+			o.import = keeld_policy_of(c, p, (enum family)f, true);
+		keeld_on_shards(k, rib_peer_import, &o, &o.shard);
+		if (o.keep)
+			keeld_on_shards(k, rib_peer_keep, &o, &o.shard);
+		apply.applied[id.v].import[f] = o.import;
+		apply.applied[id.v].keep[f] = o.keep;
 	}
 }
 
@@ -306,8 +293,7 @@ apply_peer_start(
 	keeld_on_shards(k, rib_peer_add, &o, &o.shard);
 	if (o.result == 0) {
 		apply.applied[id.v] = (struct applied){0};
-		apply_imports(k, c, p, id, true);
-		apply_keeps(k, p, id, true);
+		peer_imports(k, c, p, id);
 		apply.applied[id.v].session = o.policies;
 		thread_call(k->session_thread, session_order_add, &o);
 	}
@@ -427,6 +413,7 @@ keeld_check_restart_keys(const struct keeld *k, const struct config *next, struc
 struct joined {
 	const struct config_peer **was;
 	struct peer_id *ids;
+	struct change *changes; /* room for one of each peer */
 };
 
 static void
@@ -437,6 +424,7 @@ joined_release(struct keeld *k, struct joined *j, unsigned count)
 			k->peers[j->ids[i].v].used = false;
 	}
 	free(j->ids);
+	free(j->changes);
 }
 
 /* Those that stay keep their ids. False with a fault: out of memory, or of ids. */
@@ -445,7 +433,9 @@ join(struct keeld *k, const struct config *next, struct joined *j, struct faults
 {
 	j->ids = calloc(next->peer_count + 1, sizeof(*j->ids));
 	j->was = calloc(next->peer_count + 1, sizeof(*j->was));
-	for (unsigned i = 0; j->ids != NULL && j->was != NULL && i < next->peer_count; i++) {
+	j->changes = calloc(next->peer_count + apply_dynamic_count(k) + 1, sizeof(*j->changes));
+	for (unsigned i = 0;
+		j->ids != NULL && j->was != NULL && j->changes != NULL && i < next->peer_count; i++) {
 		j->was[i] = keeld_peer_find(k, next->peers[i].vrf, &next->peers[i].addr);
 		j->ids[i] = j->was[i] != NULL ? keeld_peer_id(k, j->was[i]) : apply_peer_id_new(k);
 		if (j->ids[i].v != 0)
@@ -455,9 +445,10 @@ join(struct keeld *k, const struct config *next, struct joined *j, struct faults
 		free(j->was);
 		return false;
 	}
-	if (j->ids != NULL && j->was != NULL)
+	if (j->ids != NULL && j->was != NULL && j->changes != NULL)
 		return true;
 	faults_add(f, "", "out of memory");
+	free(j->changes);
 	free(j->ids);
 	free(j->was);
 	return false;
@@ -475,27 +466,30 @@ peers_remove(
 	}
 }
 
-/* `was`: as in struct joined. One that was dynamic is configured from here on. */
+/*
+ * All peers that stay are one plan. `was`: as in struct joined; `changes`: room for all peers. A peer that was dynamic is configured from here on.
+ */
 static void
 peers_change(struct keeld *k, const struct config *old, const struct config_peer *const *was,
-	json_t *effects)
+	struct change *changes, json_t *effects)
 {
+	unsigned n = 0;
+
 	for (unsigned i = 0; i < k->running->peer_count; i++) {
 		const struct config_peer *is = &k->running->peers[i];
-		struct change c = {.old = old,
-			.next = k->running,
-			.was = was[i],
-			.is = is,
-			.id = k->peer_of_config[i]};
+		struct peer_id id = k->peer_of_config[i];
 
-		if (was[i] == NULL) {
-			apply_peer_start(k, k->running, is, c.id);
-			continue;
-		}
-		apply_peer_change(k, &c, effects);
-		if (was[i]->dynamic)
-			free((void *)(uintptr_t)was[i]);
+		if (was[i] == NULL)
+			apply_peer_start(k, k->running, is, id);
+		else
+			changes[n++] = (struct change){
+				.old = old, .next = k->running, .was = was[i], .is = is, .id = id};
 	}
+	n += apply_dynamic_changes(k, old, &changes[n], effects);
+	apply_peers_change(k, changes, n, effects);
+	for (unsigned i = 0; i < n; i++)
+		if (changes[i].was->dynamic)
+			free((void *)(uintptr_t)changes[i].was);
 }
 
 static void
@@ -515,7 +509,7 @@ apply_settings(struct keeld *k, const struct config *old, const struct config *n
 /* All that runs by the old configuration, by the new one, which is `running` already. */
 static void
 switch_over(struct keeld *k, const struct config *old, const struct peer_id *old_ids,
-	const struct config_peer *const *was, json_t *effects)
+	const struct config_peer *const *was, struct change *changes, json_t *effects)
 {
 	for (unsigned i = 0; i < k->running->peer_count; i++)
 		k->peers[k->peer_of_config[i].v].config = &k->running->peers[i];
@@ -523,8 +517,7 @@ switch_over(struct keeld *k, const struct config *old, const struct peer_id *old
 	apply_settings(k, old, k->running);
 	apply_ranges(k, k->running);
 	peers_remove(k, old, old_ids, effects);
-	peers_change(k, old, was, effects);
-	apply_dynamic_peers(k, old, effects);
+	peers_change(k, old, was, changes, effects);
 	keeld_host_routes_apply(k, old, k->running);
 	apply_pending_schedule(k);
 }
@@ -583,13 +576,14 @@ apply_commit(struct keeld *k, json_t *document, const char *comment, uint32_t co
 	k->running = next;
 	k->peer_of_config = joined.ids;
 	k->revision++;
-	switch_over(k, old, old_ids, joined.was, *effects);
+	switch_over(k, old, old_ids, joined.was, joined.changes, *effects);
 	*persisted = apply_save(k);
 	apply_history_commit(k, comment, confirm_s, *persisted);
 	tell_commit(k, comment, confirm_s, *effects);
 	apply_config_hold(old);
 	free(old_ids);
 	free(joined.was);
+	free(joined.changes);
 	return 0;
 }
 
@@ -614,6 +608,7 @@ keeld_apply_first(struct keeld *k)
 
 	apply.k = k;
 	apply.flush_timer.fire = flush_poll;
+	apply_plan_init();
 	apply_refresh_init();
 	if (apply_history_start(k) != 0)
 		return -ENOMEM;

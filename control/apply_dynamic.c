@@ -34,8 +34,8 @@ apply_ranges(struct keeld *k, const struct config *c)
 	free(ranges);
 }
 
-static unsigned
-dynamic_count(const struct keeld *k)
+unsigned
+apply_dynamic_count(const struct keeld *k)
 {
 	unsigned n = 0;
 
@@ -103,7 +103,7 @@ dynamic_begin(struct keeld *k, const struct session_event *e)
 
 	if (r == NULL || keeld_peer_find(k, e->vrf, &e->addr) != NULL)
 		return; /* the configuration changed since */
-	if (dynamic_count(k) >= k->running->listen_limit) {
+	if (apply_dynamic_count(k) >= k->running->listen_limit) {
 		log_event(LOG_WARNING, "dynamic-peer-refused peer=%s reason=listen-limit limit=%u",
 			addr_format(&e->addr, addr), k->running->listen_limit);
 		dynamic_refuse(k, e);
@@ -177,9 +177,10 @@ apply_peer_of(const struct config *next, const struct config_peer *was, struct c
 	return dynamic;
 }
 
-static void
+/* Its change, or its end. True: *out is it; `was` is the caller's. */
+static bool
 dynamic_change(struct keeld *k, const struct config *old, struct peer_id id,
-	const struct config_range *r, json_t *effects)
+	const struct config_range *r, struct change *out, json_t *effects)
 {
 	struct config_peer *was = (struct config_peer *)(uintptr_t)k->peers[id.v].config;
 	struct config_peer *is = r != NULL ? malloc(sizeof(*is)) : NULL;
@@ -187,26 +188,29 @@ dynamic_change(struct keeld *k, const struct config *old, struct peer_id id,
 	if (is == NULL) {
 		apply_effect_removed(effects, was);
 		dynamic_end(k, id);
-		return;
+		return false;
 	}
 	range_peer(r, was, is);
 	k->peers[id.v].config = is;
-	apply_peer_change(k,
-		&(struct change){.old = old, .next = k->running, .was = was, .is = is, .id = id},
-		effects);
-	free(was);
+	*out = (struct change){.old = old, .next = k->running, .was = was, .is = is, .id = id};
+	return true;
 }
 
-void
-apply_dynamic_peers(struct keeld *k, const struct config *old, json_t *effects)
+unsigned
+apply_dynamic_changes(
+	struct keeld *k, const struct config *old, struct change *out, json_t *effects)
 {
+	unsigned n = 0;
+
 	for (unsigned i = 1; i < PEER_MAX; i++) {
 		const struct config_peer *p = k->peers[i].config;
 
-		if (p != NULL && p->dynamic)
+		if (p != NULL && p->dynamic &&
 			dynamic_change(k, old, k->peers[i].id,
-				config_range_find(k->running, p->vrf, &p->addr), effects);
+				config_range_find(k->running, p->vrf, &p->addr), &out[n], effects))
+			n++;
 	}
+	return n;
 }
 
 void

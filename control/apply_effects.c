@@ -7,7 +7,9 @@
 
 #include "control/log.h"
 #include "control/policy_compile.h"
+#include "control/update_group.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 enum effect {
@@ -227,28 +229,62 @@ plan_of(const struct change *c)
 	return p;
 }
 
-/* ---- doing it ---- */
+/* ---- doing it: one message to each thread for each step ---- */
+
+/* One peer's change on its way through the threads. */
+struct work {
+	struct change c;
+	struct session_policies want, given; /* given: with a delay, exports go on as they are */
+	struct plan plan;
+	bool shard_key; /* what the shards know of it beside policies */
+	bool reset; /* session_update() reset it */
+	bool keep_begins[FAMILY_COUNT], keep_ends[FAMILY_COUNT];
+	bool import_changes[FAMILY_COUNT], planned[FAMILY_COUNT];
+	const struct policy *import[FAMILY_COUNT];
+};
+
+struct works {
+	struct keeld *k;
+	struct work *work;
+	unsigned count;
+	unsigned generation;
+	struct update_plan_part *parts;
+	unsigned part_count;
+};
 
 static void
-rib_peer_change(void *arg)
+session_peeks(void *arg)
 {
-	struct order *o = arg;
-	struct shard_peer p = apply_shard_peer(o->id, o->config);
+	struct works *w = arg;
 
-	role_enter_rib();
-	if (o->result == 0)
-		o->result = shard_peer_change(o->shard, &p);
+	role_enter_session();
+	for (unsigned i = 0; i < w->count; i++) {
+		struct change *c = &w->work[i].c;
+
+		if (!session_peek(w->k->speaker, c->id, &c->view))
+			c->view.state = FSM_IDLE;
+	}
 }
 
 /* Policies first: those that the session runs until here may end with the old configuration. */
 static void
-session_order_update(void *arg)
+session_updates(void *arg)
 {
-	struct order *o = arg;
+	struct works *w = arg;
+	struct speaker *s = w->k->speaker;
 
 	role_enter_session();
-	session_export_policies(o->k->speaker, o->id, &o->policies);
-	o->result = session_update(o->k->speaker, o->id, o->config, &o->policies);
+	if (w->part_count > 0)
+		speaker_plan_begin(s, w->generation, w->parts, w->part_count);
+	for (unsigned i = 0; i < w->count; i++) {
+		struct work *x = &w->work[i];
+
+		session_export_policies(s, x->c.id, &x->given);
+		x->reset = session_update(s, x->c.id, x->c.is, &x->given);
+		if (x->reset)
+			session_export_policies(s, x->c.id, &x->want);
+	}
+	speaker_plan_settle(s);
 }
 
 static void
@@ -260,22 +296,51 @@ session_order_reset_config(void *arg)
 	o->result = session_reset_config(o->k->speaker, o->id);
 }
 
-/* What the shard knows of it beside policies. */
 static void
-peer_shard_change(struct keeld *k, const struct change *c)
+rib_peer_begin(struct shard_call *call, const struct work *x, const struct works *w)
+	RUNS_ON(role_rib)
 {
-	struct order o = {.k = k, .id = c->id, .config = c->is};
-	bool same = c->was->route_reflector_client == c->is->route_reflector_client &&
-		    (c->was->multihop != 0) == (c->is->multihop != 0);
+	struct shard_peer p = apply_shard_peer(x->c.id, x->c.is);
+	int err = x->shard_key ? shard_peer_change(call->shard, &p) : 0;
 
-	for (unsigned f = 0; f < FAMILY_COUNT; f++)
-		same = same && c->was->families[f].allow_as_in == c->is->families[f].allow_as_in;
-	if (same)
-		return;
-	keeld_on_shards(k, rib_peer_change, &o, &o.shard);
-	if (o.result != 0)
-		log_event(LOG_ERROR, "peer-not-changed peer=%s vrf=%s error=\"%s\"",
-			c->is->addr_text, c->is->vrf_name, strerror(-o.result));
+	if (err != 0)
+		call->result = err;
+	for (unsigned i = 0; i < FAMILY_COUNT; i++) {
+		enum family f = (enum family)i;
+
+		if (x->planned[i])
+			shard_plan_begin(call->shard, x->c.id, f, w->generation);
+		if (x->import_changes[i])
+			shard_peer_import(call->shard, x->c.id, f, x->import[i]);
+		if (x->keep_begins[i])
+			shard_peer_keep(call->shard, x->c.id, f, true);
+	}
+}
+
+static void
+rib_peers_begin(void *arg)
+{
+	struct shard_call *call = arg;
+	const struct works *w = call->arg;
+
+	role_enter_rib();
+	for (unsigned i = 0; i < w->count; i++)
+		rib_peer_begin(call, &w->work[i], w);
+}
+
+/* What is kept was judged once more. */
+static void
+rib_peers_end(void *arg)
+{
+	struct shard_call *call = arg;
+	const struct works *w = call->arg;
+
+	role_enter_rib();
+	for (unsigned i = 0; i < w->count; i++)
+		for (unsigned f = 0; f < FAMILY_COUNT; f++)
+			if (w->work[i].keep_ends[f])
+				shard_peer_keep(
+					call->shard, w->work[i].c.id, (enum family)f, false);
 }
 
 /* With a delay the session goes on with the export policies that it has. */
@@ -317,30 +382,6 @@ import_job(struct keeld *k, const struct change *c, enum family f, const struct 
 	}
 }
 
-static uint32_t
-export_job(struct keeld *k, const struct change *c, enum family f, const struct part *part)
-{
-	uint32_t job;
-
-	if (part->effect != EFFECT_READVERTISE)
-		return 0;
-	return apply_export_waits(c->id, f, &job) ? job : apply_export_job(k, c->id, f, 0);
-}
-
-static void
-effects_tell(
-	struct keeld *k, const struct change *c, const struct plan *p, bool jobs, json_t *effects)
-{
-	for (unsigned i = 0; i < FAMILY_COUNT; i++) {
-		enum family f = (enum family)i;
-
-		effect_add(effects, c->is, f, "import", &p->import[f],
-			jobs ? import_job(k, c, f, &p->import[f]) : 0);
-		effect_add(effects, c->is, f, "export", &p->export[f],
-			jobs ? export_job(k, c, f, &p->export[f]) : 0);
-	}
-}
-
 /* Its part of the document, and all policies that it runs. Of a thousand peers most are so in most commits: nobody is asked about them. */
 static bool
 untouched(const struct change *c, const struct session_policies *want)
@@ -361,35 +402,248 @@ untouched(const struct change *c, const struct session_policies *want)
 	return true;
 }
 
-void
-apply_peer_change(struct keeld *k, const struct change *given, json_t *effects)
+static bool
+shard_key_same(const struct change *c)
 {
-	struct session_policies want = apply_policies_of(given->next, given->is);
-	struct order o = {.k = k, .id = given->id, .config = given->is, .policies = want};
-	struct change c = *given;
-	struct plan plan;
+	bool same = c->was->route_reflector_client == c->is->route_reflector_client &&
+		    (c->was->multihop != 0) == (c->is->multihop != 0);
 
-	if (untouched(&c, &want))
+	for (unsigned f = 0; f < FAMILY_COUNT; f++)
+		same = same && c->was->families[f].allow_as_in == c->is->families[f].allow_as_in;
+	return same;
+}
+
+/* What the shards are to be told of it. */
+static void
+work_prepare(struct work *x)
+{
+	struct applied *a = &apply.applied[x->c.id.v];
+
+	x->shard_key = !shard_key_same(&x->c);
+	for (unsigned f = 0; f < FAMILY_COUNT; f++) {
+		const struct config_family *is = &x->c.is->families[f];
+		bool keep = is->enabled && is->keep_all_routes;
+
+		x->import[f] = is->enabled ? keeld_policy_of(x->c.next, x->c.is, (enum family)f, true)
+					   : policy_deny_all();
+		x->import_changes[f] = x->import[f] != a->import[f];
+		x->keep_begins[f] = keep && !a->keep[f];
+		x->keep_ends[f] = !keep && a->keep[f];
+		a->import[f] = x->import[f];
+		a->keep[f] = keep;
+	}
+}
+
+/* ---- the plan: whose routes are to be judged anew ---- */
+
+/* Has it routes, and stays its session? */
+static bool
+has_routes(const struct keeld *k, const struct work *x, enum family f)
+{
+	struct adj_rib_in_counts counts = {0};
+
+	shards_peer_counts(&k->shards, x->c.id, f, &counts);
+	return counts.received > 0 || counts.rejected_total > 0;
+}
+
+static bool
+is_part(const struct works *w, const struct work *x, enum family f)
+{
+	return x->c.was->families[f].enabled && x->c.is->families[f].enabled &&
+	       !import_rules_same(&x->c, f) && !session_update_resets(x->c.was, x->c.is) &&
+	       has_routes(w->k, x, f);
+}
+
+static bool
+exports_change(const struct works *w, enum family f)
+{
+	for (unsigned i = 0; i < w->count; i++)
+		if (!export_policy_same(&w->work[i].c, f) || !export_rules_same(&w->work[i].c, f))
+			return true;
+	return false;
+}
+
+/*
+ * A plan is needed where a destination could change twice or lose its path in between: several peers' routes are judged anew, or one's and what is
+ * advertised; and while an earlier plan runs. Its paths need marks where exports change.
+ */
+static void
+plan_family(struct works *w, enum family f)
+{
+	bool exports = exports_change(w, f), delay, runs = apply_plan_runs(f);
+	unsigned first = w->part_count;
+
+	if (w->count == 0 || w->k->running->commit_hold_s == 0)
 		return;
-	peer_shard_change(k, &c);
-	apply_imports(k, c.next, c.is, c.id, false);
-	apply_keeps(k, c.is, c.id, false);
-	/* Not earlier: who comes up from here on tells its routes to the new policy; who has come up before is seen, and asked. */
-	apply_peek(k, c.id, &c.view);
-	plan = plan_of(&c);
-	if (!plan.update_resets && !session_update_resets(c.was, c.is))
-		exports_delay(k, &c, &o.policies);
-	thread_call(k->session_thread, session_order_update, &o);
-	apply.applied[c.id.v].session = o.policies;
-	if (o.result && !plan.update_resets) /* it has come up since */
-		plan_reset(&c, &plan, "configuration-change");
-	if (plan.keep_resets && !o.result)
-		thread_call(k->session_thread, session_order_reset_config, &o);
-	if (o.result)
-		apply_export_policies(k, c.id, &want);
-	apply_pending_done(k, c.id, &want, o.result);
-	effects_tell(k, &c, &plan, true, effects);
-	apply_keeps(k, c.is, c.id, true); /* what is kept was judged once more */
+	delay = w->k->running->policy_change_delay_s > 0;
+	for (unsigned i = 0; i < w->count; i++) {
+		w->work[i].planned[f] = is_part(w, &w->work[i], f);
+		if (w->work[i].planned[f])
+			w->parts[w->part_count++] =
+				(struct update_plan_part){w->work[i].c.id, f};
+	}
+	if (w->part_count - first > (exports || delay || runs ? 0u : 1u)) {
+		if (w->generation == 0 && (exports || delay || runs))
+			w->generation = apply_plan_generation_next();
+		for (unsigned i = first; i < w->part_count; i++)
+			apply_plan_part(w->parts[i].peer, f);
+		return;
+	}
+	w->part_count = first;
+	for (unsigned i = 0; i < w->count; i++)
+		w->work[i].planned[f] = false;
+}
+
+/* ---- one step after the other ---- */
+
+/* True: the peer is touched. */
+static bool
+work_take(struct works *w, const struct change *given)
+{
+	struct work *x = &w->work[w->count];
+
+	*x = (struct work){.c = *given, .want = apply_policies_of(given->next, given->is)};
+	if (untouched(&x->c, &x->want))
+		return false;
+	x->given = x->want;
+	work_prepare(x);
+	w->count++;
+	return true;
+}
+
+static void
+works_resets(struct works *w)
+{
+	for (unsigned i = 0; i < w->count; i++) {
+		struct work *x = &w->work[i];
+		struct order o = {.k = w->k, .id = x->c.id};
+
+		if (x->reset && !x->plan.update_resets) /* it has come up since */
+			plan_reset(&x->c, &x->plan, "configuration-change");
+		if (!x->plan.keep_resets || x->reset)
+			continue;
+		thread_call(w->k->session_thread, session_order_reset_config, &o);
+		x->reset = o.result;
+	}
+}
+
+/* Effects and their jobs, in the order of the peers. */
+static void
+works_effects(struct works *w, json_t *effects)
+{
+	struct export_item *items = calloc(w->count * FAMILY_COUNT + 1, sizeof(*items));
+	unsigned n = 0, at = 0;
+	uint32_t job;
+
+	for (unsigned i = 0; items != NULL && i < w->count; i++)
+		for (unsigned f = 0; f < FAMILY_COUNT; f++)
+			if (w->work[i].plan.export[f].effect == EFFECT_READVERTISE &&
+				!apply_export_waits(w->work[i].c.id, (enum family)f, &job))
+				items[n++] = (struct export_item){
+					.id = w->work[i].c.id, .family = (enum family)f};
+	apply_export_jobs(w->k, items, n);
+	for (unsigned i = 0; i < w->count; i++) {
+		struct work *x = &w->work[i];
+
+		for (unsigned k = 0; k < FAMILY_COUNT; k++) {
+			enum family f = (enum family)k;
+
+			effect_add(effects, x->c.is, f, "import", &x->plan.import[f],
+				import_job(w->k, &x->c, f, &x->plan.import[f]));
+			job = 0;
+			if (at < n && items[at].id.v == x->c.id.v && items[at].family == f)
+				job = items[at++].job;
+			else if (x->plan.export[f].effect == EFFECT_READVERTISE)
+				(void)apply_export_waits(x->c.id, f, &job);
+			effect_add(effects, x->c.is, f, "export", &x->plan.export[f], job);
+		}
+	}
+	free(items);
+}
+
+static bool
+any_keep_ends(const struct works *w)
+{
+	for (unsigned i = 0; i < w->count; i++)
+		for (unsigned f = 0; f < FAMILY_COUNT; f++)
+			if (w->work[i].keep_ends[f])
+				return true;
+	return false;
+}
+
+/*
+ * The session thread knows the plan before a shard runs a new import policy, and has the new exports; the shards have all imports before the sessions
+ * are looked at: a session that comes up from here on has its routes judged by the new policy, one that has come up before is seen, and asked.
+ */
+static void
+works_run(struct works *w, json_t *effects)
+{
+	struct shard_call call = {.k = w->k, .arg = w};
+	struct keeld *k = w->k;
+
+	if (w->count == 0)
+		return;
+	for (unsigned f = 0; f < FAMILY_COUNT && w->parts != NULL; f++)
+		plan_family(w, (enum family)f);
+	thread_call(k->session_thread, session_peeks, w);
+	for (unsigned i = 0; i < w->count; i++) {
+		struct work *x = &w->work[i];
+
+		x->plan.update_resets = plan_update_resets(&x->c);
+		if (!x->plan.update_resets && !session_update_resets(x->c.was, x->c.is))
+			exports_delay(k, &x->c, &x->given);
+	}
+	thread_call(k->session_thread, session_updates, w);
+	apply_on_shards(k, rib_peers_begin, &call);
+	if (call.result != 0)
+		log_event(LOG_ERROR, "peer-not-changed error=\"%s\"", strerror(-call.result));
+	thread_call(k->session_thread, session_peeks, w);
+	for (unsigned i = 0; i < w->count; i++) {
+		struct work *x = &w->work[i];
+		bool resets = x->plan.update_resets;
+
+		x->plan = resets ? (struct plan){.update_resets = true} : plan_of(&x->c);
+		if (resets)
+			plan_reset(&x->c, &x->plan, "configuration-change");
+		apply.applied[x->c.id.v].session = x->given;
+	}
+	works_resets(w);
+	for (unsigned i = 0; i < w->count; i++) {
+		struct work *x = &w->work[i];
+
+		if (x->reset)
+			apply_export_policies(k, x->c.id, &x->want);
+		apply_pending_done(k, x->c.id, &x->want, x->reset);
+	}
+	works_effects(w, effects);
+	if (any_keep_ends(w))
+		apply_on_shards(k, rib_peers_end, &call);
+}
+
+void
+apply_peers_change(struct keeld *k, const struct change *given, unsigned count, json_t *effects)
+{
+	struct works w = {.k = k};
+	struct work one;
+
+	w.work = malloc((count + 1) * sizeof(*w.work));
+	w.parts = malloc((count + 1) * FAMILY_COUNT * sizeof(*w.parts));
+	if (w.work != NULL && w.parts != NULL) {
+		for (unsigned i = 0; i < count; i++)
+			(void)work_take(&w, &given[i]);
+		works_run(&w, effects);
+	} else { /* short of memory: one after the other, without a plan */
+		free(w.work);
+		free(w.parts);
+		for (unsigned i = 0; i < count; i++) {
+			w = (struct works){.k = k, .work = &one};
+			if (work_take(&w, &given[i]))
+				works_run(&w, effects);
+		}
+		return;
+	}
+	free(w.work);
+	free(w.parts);
 }
 
 /* ---- previews ---- */
@@ -418,7 +672,10 @@ keeld_effects(struct keeld *k, json_t *document, struct faults *f)
 		}
 		apply_peek(k, id, &c.view);
 		plan = plan_of(&c);
-		effects_tell(k, &c, &plan, false, effects);
+		for (unsigned i = 0; i < FAMILY_COUNT; i++) {
+			effect_add(effects, c.is, (enum family)i, "import", &plan.import[i], 0);
+			effect_add(effects, c.is, (enum family)i, "export", &plan.export[i], 0);
+		}
 	}
 	config_free(next);
 	return effects;

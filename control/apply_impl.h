@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Shared by apply.c (peers, commit), apply_effects.c (what a commit does to a peer), apply_refresh.c (refreshes by command and by policy change),
+ * Shared by apply.c (peers, commit), apply_effects.c (what a commit does to its peers), apply_plan.c (which of them still have routes to be judged),
+ * apply_refresh.c (refreshes by command and by policy change),
  * apply_dynamic.c (peers of listen ranges) and apply_history.c (confirm, rollback). Main only.
  */
 #pragma once
@@ -18,6 +19,7 @@ struct order {
 	const struct policy *import;
 	enum family family;
 	bool keep;
+	bool takes; /* `policies` with it */
 	uint32_t job;
 	uint64_t number;
 	struct shard_settings settings;
@@ -28,6 +30,15 @@ struct order {
 	struct session_view view;
 	int result;
 	const char *reason;
+};
+
+/* A message to all shards at once, and each one's answer. */
+struct shard_call {
+	struct keeld *k;
+	struct shard *shard; /* of the thread */
+	unsigned index;
+	void *arg;
+	int result;
 };
 
 /* Which policies a peer's session and the shard run. */
@@ -62,11 +73,6 @@ int apply_peer_start(
 void apply_peer_stop(struct keeld *k, struct peer_id id);
 struct shard_peer apply_shard_peer(struct peer_id id, const struct config_peer *c);
 struct session_policies apply_policies_of(const struct config *c, const struct config_peer *p);
-/* What the shard runs already stays as it is. */
-void apply_imports(struct keeld *k, const struct config *c, const struct config_peer *p,
-	struct peer_id id, bool first);
-/* keep_all_routes as it is wanted; without `ends` only where it begins. */
-void apply_keeps(struct keeld *k, const struct config_peer *p, struct peer_id id, bool ends);
 /* Policies that the session has from here on; `want` is copied. */
 void apply_export_policies(struct keeld *k, struct peer_id id, const struct session_policies *want);
 void apply_peek(struct keeld *k, struct peer_id id, struct session_view *out);
@@ -78,9 +84,28 @@ int apply_commit(struct keeld *k, json_t *document, const char *comment, uint32_
 
 /* ---- apply_effects.c ---- */
 
-/* `effects` gets what the change does, and it is done. */
-void apply_peer_change(struct keeld *k, const struct change *given, json_t *effects);
+/* `effects` gets what the changes do, and they are done: one message to each thread for each step, whatever the number of peers. */
+void apply_peers_change(struct keeld *k, const struct change *given, unsigned count, json_t *effects);
 void apply_effect_removed(json_t *effects, const struct config_peer *p);
+
+/* ---- apply_plan.c ---- */
+
+void apply_plan_init(void);
+/* fn(one of these) on each shard's thread, all at once; waits. call->result: one that is not 0. */
+void apply_on_shards(struct keeld *k, void (*fn)(void *arg), struct shard_call *call);
+/* The plan of that family runs: some peer's routes are not judged by the new rules, or paths are held. */
+bool apply_plan_runs(enum family f);
+bool apply_plans_over(void);
+unsigned apply_plan_generation(void);
+unsigned apply_plan_generation_next(void);
+/* This peer's routes of that family are to be judged anew; the caller tells the threads. */
+void apply_plan_part(struct peer_id id, enum family f);
+/* The job that does it, or that ended; that there is no more to wait for. */
+void apply_plan_asked(struct peer_id id, enum family f, uint32_t job);
+void apply_plan_job_ended(struct peer_id id, enum family f, uint32_t job);
+void apply_plan_end(struct peer_id id, enum family f);
+/* All that a commit asks for is asked for: from here on commit_hold_s counts. */
+void apply_plan_go(struct keeld *k);
 
 /* ---- apply_refresh.c ---- */
 
@@ -101,8 +126,14 @@ void apply_pending_done(
 void apply_pending_drop(struct keeld *k, struct peer_id id);
 /* After all peers of a commit: the delay begins, or all is done now. */
 void apply_pending_schedule(struct keeld *k);
-/* A job for differences that the session makes of what it was given last; 0: it has none to make. */
-uint32_t apply_export_job(struct keeld *k, struct peer_id id, enum family f, uint32_t job);
+/* A job for differences that a session makes of what it was given last. */
+struct export_item {
+	struct peer_id id;
+	enum family family;
+	uint32_t job; /* 0: a new one; then the job, 0: there are no differences to make */
+	bool runs;
+};
+void apply_export_jobs(struct keeld *k, struct export_item *items, unsigned count);
 /* ROUTE-REFRESH for what keep_all_routes is to keep; its job, 0 when it could not be asked for. */
 /* What is kept is judged anew at once, without the delay: it is about to be let go. The job. */
 uint32_t apply_replay(struct keeld *k, struct peer_id id, enum family f);
@@ -112,16 +143,19 @@ bool apply_is_filled(struct peer_id id, enum family f, const struct session_view
 /* That a policy change reaches the peer's routes by no means but a reset; until the session is established anew. */
 void apply_note_not_applied(
 	struct peer_id id, enum family f, const char *reason, const struct session_view *v);
-/* Its policies may be run until the delay is over; taken over. */
+/* Its policies may be run until the delay and the plan are over; taken over. */
 void apply_config_hold(struct config *old);
+/* The plan is over. */
+void apply_config_release(void);
 
 /* ---- apply_dynamic.c ---- */
 
 /* Who may come, told to the session thread. */
 void apply_ranges(struct keeld *k, const struct config *c);
 void apply_dynamic_event(struct keeld *k, const struct session_event *e);
-/* Dynamic peers by the new configuration, which runs already. */
-void apply_dynamic_peers(struct keeld *k, const struct config *old, json_t *effects);
+/* Dynamic peers that the new configuration, which runs already, has no range for end; the changes of the others. How many. */
+unsigned apply_dynamic_changes(struct keeld *k, const struct config *old, struct change *out, json_t *effects);
+unsigned apply_dynamic_count(const struct keeld *k);
 void apply_dynamic_fini(struct keeld *k);
 /* What `next` says of a peer of now; of a dynamic one in `dynamic`. NULL: nothing. */
 const struct config_peer *apply_peer_of(

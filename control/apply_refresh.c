@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define MEMORY_RETRY_NS 1000000000u
 #define SHARD_POLL_NS                                                                              \
 	2000000 /* how often the shard is asked whether it has reached an EoRR that the session has read, or ended a replay */
 
@@ -68,13 +69,72 @@ static struct {
 
 /* ---- orders ---- */
 
+/* A refresh that is begun: a kept family is replayed, or filled first; another one is asked for. */
+struct import_item {
+	struct peer_id id;
+	enum family family;
+	uint32_t job, established;
+	enum import_way { IMPORT_DONE, IMPORT_FILL, IMPORT_REPLAY, IMPORT_ASK } way;
+	uint64_t replay; /* its number */
+	enum refresh_action action;
+	const char *reason;
+};
+
+struct import_items {
+	struct keeld *k;
+	struct import_item *item;
+	unsigned count;
+};
+
+/* All in one message, so that a destination is judged for all peers at once. */
 static void
-rib_peer_replay(void *arg)
+rib_replays(void *arg)
 {
-	struct order *o = arg;
+	struct shard_call *call = arg;
+	struct import_items *x = call->arg;
 
 	role_enter_rib();
-	o->number = shard_peer_replay(o->shard, o->id, o->family);
+	for (unsigned i = 0; i < x->count; i++) {
+		uint64_t number;
+
+		if (x->item[i].way != IMPORT_REPLAY)
+			continue;
+		number = shard_peer_replay(call->shard, x->item[i].id, x->item[i].family);
+		if (call->index == 0) /* all shards count alike */
+			x->item[i].replay = number;
+	}
+}
+
+static void
+session_establisheds(void *arg)
+{
+	struct import_items *x = arg;
+	struct session_view view;
+
+	role_enter_session();
+	for (unsigned i = 0; i < x->count; i++) {
+		view.established_count = 0;
+		(void)session_peek(x->k->speaker, x->item[i].id, &view);
+		x->item[i].established = view.established_count;
+	}
+}
+
+static void
+session_imports(void *arg)
+{
+	struct import_items *x = arg;
+	struct speaker *s = x->k->speaker;
+
+	role_enter_session();
+	for (unsigned i = 0; i < x->count; i++) {
+		struct import_item *m = &x->item[i];
+
+		if (m->way == IMPORT_ASK)
+			m->action =
+				session_refresh_import(s, m->id, m->family, m->job, &m->reason);
+		else if (m->way == IMPORT_FILL)
+			m->action = session_refresh_fill(s, m->id, m->family, m->job, &m->reason);
+	}
 }
 
 static void
@@ -95,22 +155,35 @@ session_order_refresh_fill(void *arg)
 	o->result = session_refresh_fill(o->k->speaker, o->id, o->family, o->job, &o->reason);
 }
 
+/* With the policies that a committed change has waiting: one walk for both (contract section 5.14). */
 static void
 session_order_refresh_export(void *arg)
 {
 	struct order *o = arg;
 
 	role_enter_session();
+	if (o->takes) {
+		session_export_policies(o->k->speaker, o->id, &o->policies);
+		speaker_plan_settle(o->k->speaker);
+	}
 	o->result = session_refresh_export(o->k->speaker, o->id, o->family, o->job, &o->reason);
 }
 
+struct export_items {
+	struct keeld *k;
+	struct export_item *item;
+	unsigned count;
+};
+
 static void
-session_order_export_job(void *arg)
+session_export_jobs(void *arg)
 {
-	struct order *o = arg;
+	struct export_items *x = arg;
 
 	role_enter_session();
-	o->result = session_export_job(o->k->speaker, o->id, o->family, o->job);
+	for (unsigned i = 0; i < x->count; i++)
+		x->item[i].runs = session_export_job(
+			x->k->speaker, x->item[i].id, x->item[i].family, x->item[i].job);
 }
 
 /* ---- what is told ---- */
@@ -135,6 +208,7 @@ static void
 part_ended(struct keeld *k, struct peer_id id, enum family f, uint32_t job, const char *failed)
 {
 	event_refresh(k, id, f, "end", job, failed);
+	apply_plan_job_ended(id, f, job);
 	if (failed != NULL)
 		jobs_fail_part(k->jobs, job, failed);
 	else
@@ -215,15 +289,32 @@ reach(struct keeld *k, const struct reaching *wanted)
 	timer_arm(k->main_thread, &refresh.reaching_timer, SHARD_POLL_NS);
 }
 
-/* What is kept of the peer, judged anew (contract section 5.3, 5.4). */
+/* What is kept of these peers, judged anew (contract section 5.3, 5.4). */
+static void
+replays(struct keeld *k, struct import_items *x)
+{
+	struct shard_call call = {.k = k, .arg = x};
+
+	apply_on_shards(k, rib_replays, &call);
+	for (unsigned i = 0; i < x->count; i++) {
+		const struct import_item *m = &x->item[i];
+
+		if (m->way != IMPORT_REPLAY)
+			continue;
+		event_refresh(k, m->id, m->family, "begin", m->job, NULL);
+		reach(k, &(struct reaching){.peer = m->id,
+				 .family = m->family,
+				 .job = m->job,
+				 .replays = m->replay});
+	}
+}
+
 static void
 replay(struct keeld *k, struct peer_id id, enum family f, uint32_t job)
 {
-	struct order o = {.k = k, .id = id, .family = f};
+	struct import_item one = {.id = id, .family = f, .job = job, .way = IMPORT_REPLAY};
 
-	event_refresh(k, id, f, "begin", job, NULL);
-	keeld_on_shards(k, rib_peer_replay, &o, &o.shard);
-	reach(k, &(struct reaching){.peer = id, .family = f, .job = job, .replays = o.number});
+	replays(k, &(struct import_items){.k = k, .item = &one, .count = 1});
 }
 
 static void
@@ -281,7 +372,8 @@ keeld_session_event(struct keeld *k, const struct session_event *e)
 		break;
 	case SESSION_REFRESH_FAILED:
 		if (e->job != 0)
-			refresh_ended(k, e->peer, e->family, e->job, "session-lost-or-stale-timer");
+			refresh_ended(k, e->peer, e->family, e->job,
+				e->reason != NULL ? e->reason : "session-lost");
 		break;
 	case SESSION_DYNAMIC:
 	case SESSION_DYNAMIC_GONE:
@@ -336,11 +428,10 @@ action_runs(enum refresh_action a)
 	return a == REFRESH_SENT || a == REFRESH_REPLAYED || a == REFRESH_READVERTISED;
 }
 
-/* A command applies at once what a policy change has waiting (contract section 5.7): one request for both. */
+/* A command applies at once what a policy change has waiting (contract section 5.7, 5.14): one request, or one walk, for both. */
 static void
-pending_taken(struct peer_id id, enum family family, uint32_t job)
+pending_taken(struct pending_refresh *p, struct peer_id id, enum family family, uint32_t job)
 {
-	struct pending_refresh *p = &refresh.import[id.v][family];
 	struct follower *w = p->waits ? malloc(sizeof(*w)) : NULL;
 
 	if (w == NULL)
@@ -350,48 +441,39 @@ pending_taken(struct peer_id id, enum family family, uint32_t job)
 	p->waits = false;
 }
 
-/* Differences that the session owes: the job ends with them. False: there is nothing to wait for. */
-static bool
-export_job_runs(struct keeld *k, struct peer_id id, enum family f, uint32_t job)
+void
+apply_export_jobs(struct keeld *k, struct export_item *items, unsigned count)
 {
-	struct order o = {.k = k, .id = id, .family = f, .job = job};
+	struct export_items x = {.k = k, .item = items, .count = count};
 
-	thread_call(k->session_thread, session_order_export_job, &o);
-	if (o.result)
-		event_refresh(k, id, f, "begin", job, NULL);
-	return o.result;
+	if (count == 0)
+		return;
+	for (unsigned i = 0; i < count; i++)
+		if (items[i].job == 0)
+			items[i].job = jobs_begin(k->jobs, "refresh-export", 1);
+	thread_call(k->session_thread, session_export_jobs, &x);
+	for (unsigned i = 0; i < count; i++) {
+		if (items[i].runs) {
+			event_refresh(k, items[i].id, items[i].family, "begin", items[i].job, NULL);
+			continue;
+		}
+		jobs_advance(k->jobs, items[i].job, 1);
+	}
 }
 
-uint32_t
-apply_export_job(struct keeld *k, struct peer_id id, enum family f, uint32_t job)
-{
-	uint32_t own = job != 0 ? job : jobs_begin(k->jobs, "refresh-export", 1);
-
-	if (own != 0 && export_job_runs(k, id, f, own))
-		return own;
-	if (job != 0)
-		jobs_advance(k->jobs, job, 1);
-	else
-		jobs_forget(k->jobs, own);
-	return job;
-}
-
-/* The session takes the running configuration's export policy of that family. */
-static void
-export_take(struct keeld *k, const struct config_peer *p, struct peer_id id, enum family f)
+/* The running configuration's export policies, for a session that goes on with others until the delay is over. */
+static struct session_policies
+export_policies_due(struct keeld *k, struct peer_id id, enum family f)
 {
 	struct session_policies policies = apply.applied[id.v].session;
-	struct pending_refresh *pending = &refresh.export[id.v][f];
 
-	if (!pending->waits)
-		return;
-	pending->waits = false;
-	policies.export_policy[f] = apply_policies_of(k->running, p).export_policy[f];
-	apply_export_policies(k, id, &policies);
-	apply_export_job(k, id, f, pending->job);
+	policies.export_policy[f] =
+		apply_policies_of(k->running, keeld_peer_config(k, id)).export_policy[f];
+	return policies;
 }
 
-static void import_ask(struct keeld *k, struct peer_id id, enum family f);
+static void imports_ask(struct keeld *k, struct import_items *x);
+static bool import_due(struct peer_id id, enum family f, struct import_item *out);
 
 static json_t *
 refresh_answer(const struct config_peer *p, const struct order *o)
@@ -406,23 +488,34 @@ refresh_one(struct keeld *k, struct peer_id id, enum family family, bool import,
 	json_t *peers)
 {
 	const struct config_peer *p = keeld_peer_config(k, id);
+	struct pending_refresh *waiting = &refresh.export[id.v][family];
 	struct order o = {.k = k, .id = id, .family = family, .job = job};
+	struct import_item due;
 	bool runs;
 
-	if (!import)
-		export_take(k, p, id, family); /* contract section 5.7: a command applies at once */
+	if (!import && waiting->waits) {
+		o.takes = true;
+		o.policies = export_policies_due(k, id, family);
+		apply.applied[id.v].session = o.policies;
+	}
 	thread_call(k->session_thread,
 		import ? session_order_refresh_import : session_order_refresh_export, &o);
 	runs = action_runs((enum refresh_action)o.result);
+	if (runs)
+		pending_taken(import ? &refresh.import[id.v][family] : waiting, id, family, job);
+	if (o.takes && waiting->waits) { /* nothing was walked: the session takes it when it comes up */
+		waiting->waits = false;
+		jobs_advance(k->jobs, waiting->job, 1);
+	}
 	if (runs && import)
-		pending_taken(id, family, job);
+		apply_plan_asked(id, family, job);
 	if (o.result == REFRESH_REPLAYED)
 		replay(k, id, family, job);
 	else if (runs)
 		event_refresh(k, id, family, "begin", job, NULL);
 	/* Contract section 5.4: the command does nothing; what a commit has waiting is applied all the same. */
-	if (import && o.result == REFRESH_NO_OP)
-		import_ask(k, id, family);
+	if (import && o.result == REFRESH_NO_OP && import_due(id, family, &due))
+		imports_ask(k, &(struct import_items){.k = k, .item = &due, .count = 1});
 	json_array_append_new(peers, refresh_answer(p, &o));
 	return runs;
 }
@@ -490,7 +583,8 @@ apply_fill(struct keeld *k, struct peer_id id, enum family f, const struct sessi
 		jobs_forget(k->jobs, o.job);
 		return 0;
 	}
-	pending_taken(id, f, o.job);
+	pending_taken(&refresh.import[id.v][f], id, f, o.job);
+	apply_plan_asked(id, f, o.job);
 	return o.job;
 }
 
@@ -500,7 +594,8 @@ apply_replay(struct keeld *k, struct peer_id id, enum family f)
 	uint32_t job = jobs_begin(k->jobs, "refresh-import", 1);
 
 	replay(k, id, f, job);
-	pending_taken(id, f, job);
+	pending_taken(&refresh.import[id.v][f], id, f, job);
+	apply_plan_asked(id, f, job);
 	return job;
 }
 
@@ -570,35 +665,81 @@ apply_import_waits(struct peer_id id, enum family f)
 	return refresh.import[id.v][f].waits;
 }
 
-/* The routes of a session that came up since then were judged by the new policy as they came. */
-static void
-import_ask(struct keeld *k, struct peer_id id, enum family f)
+/* An import that waits, which does so no more. False: none does. */
+static bool
+import_due(struct peer_id id, enum family f, struct import_item *out)
 {
 	struct pending_refresh *p = &refresh.import[id.v][f];
-	struct order o = {.k = k, .id = id, .family = f, .job = p->job};
 
 	if (!p->waits)
-		return;
+		return false;
 	p->waits = false;
-	apply_peek(k, id, &o.view);
-	if (o.view.established_count != p->established) {
-		jobs_advance(k->jobs, p->job, 1);
+	*out = (struct import_item){.id = id, .family = f, .job = p->job};
+	return true;
+}
+
+static void
+import_way(struct import_item *m)
+{
+	const struct pending_refresh *p = &refresh.import[m->id.v][m->family];
+	struct session_view v = {.established_count = m->established};
+
+	if (m->established != p->established)
+		m->way = IMPORT_DONE; /* what came since then was judged by the new policy as it came */
+	else if (!apply.applied[m->id.v].keep[m->family])
+		m->way = IMPORT_ASK;
+	else
+		m->way = apply_is_filled(m->id, m->family, &v) ? IMPORT_REPLAY : IMPORT_FILL;
+}
+
+/* What came of asking. */
+static void
+import_asked(struct keeld *k, const struct import_item *m)
+{
+	struct session_view v = {.established_count = m->established};
+
+	if (action_runs(m->action)) {
+		if (m->way == IMPORT_FILL)
+			refresh.filling[m->id.v][m->family] =
+				(struct filling){m->job, m->established};
+		event_refresh(k, m->id, m->family, "begin", m->job, NULL);
 		return;
 	}
-	if (apply.applied[id.v].keep[f] && !apply_is_filled(id, f, &o.view) && fill(k, &o))
+	if (m->action == REFRESH_UNSUPPORTED)
+		apply_note_not_applied(m->id, m->family, m->reason, &v);
+	apply_plan_end(m->id, m->family);
+	jobs_fail_part(k->jobs, m->job, refresh_action_text(m->action));
+}
+
+/* All of these at once: one look at the sessions, one message to them, one to the shards. */
+static void
+imports_ask(struct keeld *k, struct import_items *x)
+{
+	if (x->count == 0)
 		return;
-	if (apply.applied[id.v].keep[f]) {
-		replay(k, id, f, p->job);
-		return;
+	thread_call(k->session_thread, session_establisheds, x);
+	for (unsigned i = 0; i < x->count; i++) {
+		import_way(&x->item[i]);
+		apply_plan_asked(x->item[i].id, x->item[i].family, x->item[i].job);
 	}
-	thread_call(k->session_thread, session_order_refresh_import, &o);
-	if (action_runs((enum refresh_action)o.result)) {
-		event_refresh(k, id, f, "begin", p->job, NULL);
-		return;
+	thread_call(k->session_thread, session_imports, x);
+	for (unsigned i = 0; i < x->count; i++) {
+		struct import_item *m = &x->item[i];
+
+		if (m->way == IMPORT_FILL && !action_runs(m->action))
+			m->way = IMPORT_REPLAY; /* of what there is */
 	}
-	if (o.result == REFRESH_UNSUPPORTED)
-		apply_note_not_applied(id, f, o.reason, &o.view);
-	jobs_fail_part(k->jobs, p->job, refresh_action_text((enum refresh_action)o.result));
+	replays(k, x);
+	for (unsigned i = 0; i < x->count; i++) {
+		const struct import_item *m = &x->item[i];
+
+		if (m->way == IMPORT_DONE) {
+			apply_plan_end(m->id, m->family);
+			jobs_advance(k->jobs, m->job, 1);
+		} else if (m->way != IMPORT_REPLAY) {
+			import_asked(k, m);
+		}
+	}
 }
 
 static void
@@ -608,37 +749,109 @@ held_free(void)
 		config_free(refresh.held[--refresh.held_count]);
 }
 
+void
+apply_config_release(void)
+{
+	if (refresh.first_ns == 0 && apply_plans_over())
+		held_free();
+}
+
+/* Exports that wait, to their sessions in one message. */
+struct due_policies {
+	struct keeld *k;
+	struct {
+		struct peer_id id;
+		struct session_policies policies;
+	} *peer;
+	unsigned count;
+};
+
+static void
+session_due_policies(void *arg)
+{
+	struct due_policies *d = arg;
+
+	role_enter_session();
+	for (unsigned i = 0; i < d->count; i++)
+		session_export_policies(
+			d->k->speaker, d->peer[i].id, &d->peer[i].policies);
+	speaker_plan_settle(d->k->speaker);
+}
+
+static void
+exports_take(struct keeld *k)
+{
+	struct due_policies d = {.k = k, .peer = calloc(PEER_MAX, sizeof(*d.peer))};
+	struct export_item *items = calloc((size_t)PEER_MAX * FAMILY_COUNT, sizeof(*items));
+	unsigned n = 0;
+
+	for (struct peer_id id = {0}; d.peer != NULL && items != NULL &&
+				      (id = keeld_peer_next(k, id)).v != 0;) {
+		bool any = false;
+
+		for (unsigned f = 0; f < FAMILY_COUNT; f++) {
+			struct pending_refresh *p = &refresh.export[id.v][f];
+
+			if (!p->waits)
+				continue;
+			p->waits = false;
+			any = true;
+			apply.applied[id.v].session = export_policies_due(k, id, (enum family)f);
+			items[n++] = (struct export_item){
+				.id = id, .family = (enum family)f, .job = p->job};
+		}
+		if (!any)
+			continue;
+		d.peer[d.count].id = id;
+		d.peer[d.count++].policies = apply.applied[id.v].session;
+	}
+	if (d.count > 0)
+		thread_call(k->session_thread, session_due_policies, &d);
+	apply_export_jobs(k, items, n);
+	free(d.peer);
+	free(items);
+}
+
 static void
 pending_run(struct timer *t)
 {
 	struct keeld *k = apply.k;
+	struct import_items x = {
+		.k = k, .item = calloc((size_t)PEER_MAX * FAMILY_COUNT, sizeof(*x.item))};
 
 	(void)t;
-	refresh.first_ns = 0;
-	for (struct peer_id id = {0}; (id = keeld_peer_next(k, id)).v != 0;) {
-		for (unsigned f = 0; f < FAMILY_COUNT; f++) {
-			import_ask(k, id, (enum family)f);
-			export_take(k, keeld_peer_config(k, id), id, (enum family)f);
-		}
+	if (x.item == NULL) { /* tried again */
+		timer_arm(k->main_thread, &refresh.timer, MEMORY_RETRY_NS);
+		return;
 	}
-	held_free();
+	refresh.first_ns = 0;
+	exports_take(k);
+	for (struct peer_id id = {0}; (id = keeld_peer_next(k, id)).v != 0;)
+		for (unsigned f = 0; f < FAMILY_COUNT; f++)
+			x.count += import_due(id, (enum family)f, &x.item[x.count]);
+	imports_ask(k, &x);
+	free(x.item);
+	apply_plan_go(k);
+	apply_config_release();
 }
 
 void
 apply_config_hold(struct config *old)
 {
-	if (refresh.first_ns != 0 && refresh.held_count == refresh.held_size) {
+	bool holds = refresh.first_ns != 0 || !apply_plans_over();
+
+	if (holds && refresh.held_count == refresh.held_size) {
 		unsigned size = refresh.held_size != 0 ? 2 * refresh.held_size : 4;
 		struct config **grown = realloc(refresh.held, size * sizeof(struct config *));
 
 		if (grown == NULL) {
-			pending_run(&refresh.timer);
-		} else {
-			refresh.held = grown;
-			refresh.held_size = size;
+			log_event(LOG_ERROR, "configuration-not-freed error=out-of-memory");
+			return; /* its policies may still be run */
 		}
+		refresh.held = grown;
+		refresh.held_size = size;
 	}
-	if (refresh.first_ns != 0)
+	if (holds)
 		refresh.held[refresh.held_count++] = old;
 	else
 		config_free(old);
@@ -651,8 +864,11 @@ apply_pending_schedule(struct keeld *k)
 	uint64_t now = now_ns(), delay = (uint64_t)k->running->policy_change_delay_s * 1000000000u;
 	uint64_t max = (uint64_t)k->running->policy_change_max_delay_s * 1000000000u;
 
-	if (!refresh.changed && (delay != 0 || refresh.first_ns == 0))
+	if (!refresh.changed && (delay != 0 || refresh.first_ns == 0)) {
+		if (refresh.first_ns == 0) /* nothing is to be asked for */
+			apply_plan_go(k);
 		return;
+	}
 	refresh.changed = false;
 	if (delay == 0) { /* from now on: what waits is due, too */
 		pending_run(&refresh.timer);
@@ -675,8 +891,11 @@ apply_pending_done(
 
 		if (export->waits &&
 			apply.applied[id.v].session.export_policy[f] == want->export_policy[f]) {
+			struct export_item item = {
+				.id = id, .family = (enum family)f, .job = export->job};
+
 			export->waits = false;
-			apply_export_job(k, id, (enum family)f, export->job);
+			apply_export_jobs(k, &item, 1);
 		}
 		if (import->waits && reset) {
 			import->waits = false;
@@ -699,6 +918,7 @@ apply_pending_drop(struct keeld *k, struct peer_id id)
 	for (unsigned f = 0; f < FAMILY_COUNT; f++) {
 		pending_drop_one(k, &refresh.import[id.v][f]);
 		pending_drop_one(k, &refresh.export[id.v][f]);
+		apply_plan_end(id, (enum family)f);
 		refresh.not_applied[id.v][f] = (struct not_applied){0};
 		refresh.filling[id.v][f] = (struct filling){0};
 	}

@@ -623,6 +623,7 @@ config_defaults(struct config *config)
 	config->dataplane.memory_mb = 1024;
 	config->next_hop_tracking = true;
 	config->policy_change_max_delay_s = 30;
+	config->commit_hold_s = 30;
 	config->max_paths = 1;
 	config->max_as_path_length = 254;
 	config->listen_limit = 100;

@@ -153,6 +153,7 @@ struct config {
 	unsigned loopback_count;
 	uint8_t preference[SOURCE_COUNT]; /* lower wins; contract section 2 */
 	uint32_t policy_change_delay_s, policy_change_max_delay_s;
+	uint32_t commit_hold_s; /* how long a path that a commit refuses may stay in use for want of another */
 	struct policy_set *policies; /* control/policy_compile.h */
 	uint32_t *peer_index; /* while peers are read: their index + 1 by address; then NULL */
 	uint32_t peer_index_mask;

@@ -697,6 +697,7 @@ static const struct config_key bgp_keys[] = {
 		0, 86400},
 	{"policy_change_max_delay_s", config_take_u32,
 		offsetof(struct config, policy_change_max_delay_s), 0, 86400},
+	{"commit_hold_s", config_take_u32, offsetof(struct config, commit_hold_s), 0, 3600},
 	{"groups", take_groups},
 	{"peers", take_peers},
 	{"next_hop_tracking", config_take_bool, offsetof(struct config, next_hop_tracking)},

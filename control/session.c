@@ -621,6 +621,28 @@ session_export_policies(
 	p->policies = *policies;
 }
 
+void
+speaker_plan_begin(struct speaker *s, unsigned generation, const struct update_plan_part *parts,
+	unsigned count)
+{
+	if (s->groups != NULL) /* else nothing was advertised to any peer yet */
+		update_groups_plan_begin(s->groups, generation, parts, count);
+}
+
+void
+speaker_plan_settle(struct speaker *s)
+{
+	if (s->groups != NULL)
+		update_groups_settle(s->groups);
+}
+
+void
+speaker_plan_end(struct speaker *s, enum family f)
+{
+	if (s->groups != NULL)
+		update_groups_plan_end(s->groups, f);
+}
+
 /* Of one that is held or in idle hold, or whose routes wait for its return, there is something to end, too. */
 static bool
 reset_with(struct peer *p, const struct note *note) RUNS_ON(role_session)

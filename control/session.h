@@ -128,6 +128,15 @@ bool session_update_resets(const struct config_peer *old, const struct config_pe
 /* Takes the new export policies; differences are sent. After return the old ones are not used any more. */
 void session_export_policies(struct speaker *s, struct peer_id id, const struct session_policies *p) RUNS_ON(role_session);
 /*
+ * The plan of a commit (update_groups_plan_begin()): its begin, before the shards have the new import policies; the moment when all its sessions have
+ * their new export policies and rules; its end in one family.
+ */
+struct update_plan_part;
+void speaker_plan_begin(struct speaker *s, unsigned generation, const struct update_plan_part *parts, unsigned count)
+	RUNS_ON(role_session);
+void speaker_plan_settle(struct speaker *s) RUNS_ON(role_session);
+void speaker_plan_end(struct speaker *s, enum family f) RUNS_ON(role_session);
+/*
  * The end of such a change: SESSION_EXPORT_DONE with `job` (not 0) when this peer has been sent all differences that the policies and
  * rules make which it has now, those of session_update() included (they are in its output buffer; at once where there are none);
  * SESSION_REFRESH_FAILED when its session ends before. One of the two comes when true was returned. False: not established, or

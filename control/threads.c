@@ -3,6 +3,7 @@
 
 #include "lpm/doing.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <limits.h>
 #include <pthread.h>
@@ -19,6 +20,7 @@
 
 #define EVENTS_PER_TURN 64
 #define SLEEP_FOR_EVER UINT64_MAX
+#define CALLED_AT_ONCE_MAX 16u /* shards */
 
 /* Writer of all but `mailbox`, `sleeping` and `quit`: the thread itself. */
 struct thread {
@@ -302,6 +304,30 @@ thread_call(struct thread *t, void (*fn)(void *arg), void *arg)
 	mail_push(t, &m);
 	while (sem_wait(&done) != 0 && errno == EINTR)
 		;
+	doing(before);
+	sem_destroy(&done);
+	return 0;
+}
+
+int
+thread_call_each(
+	struct thread *const *t, unsigned count, void (*fn)(void *arg), void *const *arg)
+{
+	const char *before = atomic_load_explicit(&doing_here, memory_order_relaxed);
+	struct mail m[CALLED_AT_ONCE_MAX];
+	sem_t done;
+
+	if (sem_init(&done, 0, 0) != 0)
+		return -errno;
+	assert(count <= CALLED_AT_ONCE_MAX);
+	for (unsigned i = 0; i < count; i++) {
+		m[i] = (struct mail){.fn = fn, .arg = arg[i], .done = &done, .doing = before};
+		mail_push(t[i], &m[i]);
+	}
+	doing(count > 0 ? t[0]->awaited : before);
+	for (unsigned i = 0; i < count; i++)
+		while (sem_wait(&done) != 0 && errno == EINTR)
+			;
 	doing(before);
 	sem_destroy(&done);
 	return 0;

@@ -76,7 +76,6 @@ node_event(void *ctx, const struct session_event *e)
 		abort();
 	if (e->kind >= SESSION_REFRESH_SENT && e->kind <= SESSION_REFRESH_FAILED && e->job == 0)
 		return; /* no job: a flood of requests */
-		return; /* no job: a flood of requests */
 	pthread_mutex_lock(&n->lock);
 	if (n->event_count < EVENTS_MAX)
 		n->event[n->event_count++] = *e;

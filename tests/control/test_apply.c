@@ -88,7 +88,7 @@ change(struct config *next)
 	k.running = next;
 	k.peers[1].config = next->peers;
 	thread_post(n.rib[0], peer_comes, NULL);
-	apply_peer_change(&k, &c, effects);
+	apply_peers_change(&k, &c, 1, effects);
 	apply_pending_schedule(&k);
 	config_free((struct config *)(uintptr_t)c.old);
 	return effects;
@@ -111,6 +111,7 @@ expect_asked(struct config *was, struct config *is)
 		.peer_of_config = ids};
 	assert_int_equal(thread_adopt(&self, &k.main_thread), 0);
 	apply.k = &k;
+	apply_plan_init();
 	apply_refresh_init();
 	k.peers[1] = (struct keeld_peer){.id = {1}, .config = was->peers, .used = true};
 	assert_int_equal(apply_peer_start(&k, was, was->peers, (struct peer_id){1}), 0);

@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The plan of a commit while it is carried out: the peers and families whose routes are judged by new import rules (shard_plan_begin(),
+ * update_groups_plan_begin()). A part ends with the job that replays or asks for its routes, with its session, or after commit_hold_s. When all
+ * parts of a family have ended and no path is held any more, the session thread ends the plan there. Old configurations stay until then: their
+ * policies may be run.
+ */
+#include "control/apply_impl.h"
+
+#include "control/log.h"
+#include "control/update_group.h"
+
+#include <stdlib.h>
+
+#define RELEASE_POLL_NS 2000000u /* how often the shards are asked whether they still hold paths */
+
+struct part {
+	bool runs, ended; /* ended: the shards are yet to be told */
+	uint32_t job; /* that ends it; 0: not known yet */
+};
+
+static struct {
+	struct part part[PEER_MAX][FAMILY_COUNT];
+	unsigned count[FAMILY_COUNT]; /* that run */
+	bool open[FAMILY_COUNT]; /* at the session thread */
+	bool ended; /* some part did */
+	unsigned generation;
+	struct timer tell, hold;
+} plan;
+
+/* ---- all shards at once ---- */
+
+void
+apply_on_shards(struct keeld *k, void (*fn)(void *arg), struct shard_call *call)
+{
+	struct shard_call calls[SHARDS_MAX];
+	void *args[SHARDS_MAX];
+
+	for (unsigned i = 0; i < k->shards.count; i++) {
+		calls[i] = *call;
+		calls[i].shard = k->shards.at[i];
+		calls[i].index = i;
+		args[i] = &calls[i];
+	}
+	thread_call_each(k->rib_thread, k->shards.count, fn, args);
+	for (unsigned i = 0; i < k->shards.count; i++)
+		if (calls[i].result != 0)
+			call->result = calls[i].result;
+}
+
+/* ---- begin ---- */
+
+bool
+apply_plan_runs(enum family f)
+{
+	return plan.open[f];
+}
+
+unsigned
+apply_plan_generation(void)
+{
+	return plan.generation;
+}
+
+unsigned
+apply_plan_generation_next(void)
+{
+	plan.generation = plan.generation % PATH_GENERATIONS + 1;
+	return plan.generation;
+}
+
+void
+apply_plan_part(struct peer_id id, enum family f)
+{
+	struct part *p = &plan.part[id.v][f];
+
+	plan.count[f] += !p->runs;
+	*p = (struct part){.runs = true};
+	plan.open[f] = true;
+}
+
+/* ---- end ---- */
+
+static void
+rib_plan_done(void *arg)
+{
+	struct shard_call *call = arg;
+
+	role_enter_rib();
+	for (unsigned i = 0; i < PEER_MAX; i++)
+		for (unsigned f = 0; f < FAMILY_COUNT; f++)
+			if (plan.part[i][f].ended)
+				shard_plan_done(call->shard, (struct peer_id){(uint16_t)i},
+					(enum family)f);
+}
+
+static void
+session_plan_end(void *arg)
+{
+	struct order *o = arg;
+
+	role_enter_session();
+	speaker_plan_end(o->k->speaker, o->family);
+}
+
+static bool
+held_anywhere(const struct keeld *k)
+{
+	for (unsigned i = 0; i < k->shards.count; i++)
+		if (shard_held(k->shards.at[i]) > 0)
+			return true;
+	return false;
+}
+
+static bool
+plan_over(void)
+{
+	for (unsigned f = 0; f < FAMILY_COUNT; f++)
+		if (plan.open[f])
+			return false;
+	return true;
+}
+
+bool
+apply_plans_over(void)
+{
+	return plan_over();
+}
+
+/* Families of which all parts have ended, and the shards know. */
+static void
+families_end(struct keeld *k)
+{
+	bool held = held_anywhere(k), wait = false;
+
+	for (unsigned f = 0; f < FAMILY_COUNT; f++) {
+		struct order o = {.k = k, .family = (enum family)f};
+
+		if (!plan.open[f] || plan.count[f] > 0)
+			continue;
+		wait |= held;
+		if (held)
+			continue;
+		thread_call(k->session_thread, session_plan_end, &o);
+		plan.open[f] = false;
+	}
+	if (wait)
+		timer_arm(k->main_thread, &plan.tell, RELEASE_POLL_NS);
+	if (plan_over()) {
+		timer_cancel(k->main_thread, &plan.hold);
+		apply_config_release();
+	}
+}
+
+static void
+tell_fire(struct timer *t)
+{
+	struct keeld *k = apply.k;
+	struct shard_call call = {.k = k};
+
+	(void)t;
+	if (plan.ended) {
+		apply_on_shards(k, rib_plan_done, &call);
+		for (unsigned i = 0; i < PEER_MAX; i++)
+			for (unsigned f = 0; f < FAMILY_COUNT; f++)
+				plan.part[i][f].ended = false;
+		plan.ended = false;
+	}
+	families_end(k);
+}
+
+void
+apply_plan_end(struct peer_id id, enum family f)
+{
+	struct part *p = &plan.part[id.v][f];
+
+	if (!p->runs)
+		return;
+	*p = (struct part){.ended = true};
+	plan.count[f]--;
+	plan.ended = true;
+	timer_arm(apply.k->main_thread, &plan.tell, 0);
+}
+
+void
+apply_plan_asked(struct peer_id id, enum family f, uint32_t job)
+{
+	plan.part[id.v][f].job = job;
+}
+
+void
+apply_plan_job_ended(struct peer_id id, enum family f, uint32_t job)
+{
+	if (plan.part[id.v][f].job == job && job != 0)
+		apply_plan_end(id, f);
+}
+
+static void
+hold_fire(struct timer *t)
+{
+	unsigned ended = 0;
+
+	(void)t;
+	for (unsigned i = 0; i < PEER_MAX; i++) {
+		for (unsigned f = 0; f < FAMILY_COUNT; f++) {
+			ended += plan.part[i][f].runs;
+			apply_plan_end((struct peer_id){(uint16_t)i}, (enum family)f);
+		}
+	}
+	if (ended > 0)
+		log_event(LOG_WARNING,
+			"commit-hold-expired commit_hold_s=%u unfinished_families_of_peers=%u",
+			apply.k->running->commit_hold_s, ended);
+}
+
+void
+apply_plan_go(struct keeld *k)
+{
+	if (plan_over())
+		return;
+	timer_arm(k->main_thread, &plan.hold, k->running->commit_hold_s * (uint64_t)1000000000);
+	timer_arm(k->main_thread, &plan.tell, 0);
+}
+
+void
+apply_plan_init(void)
+{
+	plan.tell.fire = tell_fire;
+	plan.hold.fire = hold_fire;
+}
