@@ -214,6 +214,16 @@ hold_fire(struct timer *t)
 }
 
 void
+keeld_plan(const struct keeld *k, struct keeld_plan *out)
+{
+	*out = (struct keeld_plan){.running = !plan_over()};
+	for (unsigned f = 0; f < FAMILY_COUNT; f++)
+		out->unfinished += plan.count[f];
+	for (unsigned i = 0; i < k->shards.count; i++)
+		out->held += shard_held(k->shards.at[i]);
+}
+
+void
 apply_plan_go(struct keeld *k)
 {
 	if (plan_over())

@@ -124,6 +124,17 @@ const struct policy *keeld_policy_of(const struct config *next, const struct con
  */
 const char *keeld_not_applied(const struct keeld *k, struct peer_id id, enum family f, const struct session_view *v);
 
+/*
+ * The commits that are still carried out: families of peers whose routes have not all been judged by the new import policy, and paths that stay in
+ * use until then though it refuses them. `running`: some change of theirs may not be advertised yet.
+ */
+struct keeld_plan {
+	bool running;
+	unsigned unfinished;
+	uint64_t held;
+};
+void keeld_plan(const struct keeld *k, struct keeld_plan *out);
+
 /* contract: bgp.refresh. Answers `peers` and the job (0: nothing runs). */
 enum keeld_scope { SCOPE_ALL, SCOPE_PEER, SCOPE_GROUP, SCOPE_INTERNAL, SCOPE_EXTERNAL, SCOPE_ASN };
 struct keeld_selector {

@@ -20,6 +20,7 @@ static json_t *
 system_info(struct keeld *k, json_t *params, struct rpc_call *call)
 {
 	struct fib_stats s = {0};
+	struct keeld_plan plan;
 	const char *dpdk = "";
 
 	(void)params;
@@ -30,10 +31,12 @@ system_info(struct keeld *k, json_t *params, struct rpc_call *call)
 	if (k->fib != NULL)
 		dpdk = dataplane_dpdk_version();
 #endif
-	return json_pack("{s:s, s:f, s:s, s:i, s:b, s:I, s:i, s:I, s:o, s:o}", "version", KEEL_VERSION, "uptime_s",
+	keeld_plan(k, &plan);
+	return json_pack("{s:s, s:f, s:s, s:i, s:b, s:I, s:i, s:I, s:o, s:o, s:{s:b, s:i, s:I}}", "version", KEEL_VERSION, "uptime_s",
 		(double)(now_ns() - k->started_ns) / 1e9, "dpdk_version", dpdk, "pid", (int)getpid(), "dataplane", k->fib != NULL,
 		"generation", (json_int_t)s.generation, "revision", (int)k->revision, "policy_limit_hits", (json_int_t)policy_match_errors(NULL), "alarms",
-		rpc_alarms(k), "hash_probes", rpc_hash_probes(k));
+		rpc_alarms(k), "hash_probes", rpc_hash_probes(k), "commit_plan", "running", plan.running, "unfinished", (int)plan.unfinished, "held",
+		(json_int_t)plan.held);
 }
 
 static json_t *

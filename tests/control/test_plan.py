@@ -1,0 +1,177 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""Contract section 5, 13 and 14, against a real keeld: a commit withdraws nothing that the new configuration still gives, in whatever order peers
+answer, and announces nothing twice. ROUTES (5,000), DELAY_S (1) until an asked peer answers, RIB_THREADS. Needs root; else the exit status is 77.
+
+usage: test_plan.py KEELD
+"""
+import os
+import socket
+import struct
+import threading
+import time
+
+import keel_rig
+from keel_rig import REFRESH, THEM, UPDATE, US, V4, V6, KeelTest, Speaker
+
+OTHER, RECEIVER = "192.0.2.3", "192.0.2.50"
+ROUTES = int(os.environ.get("ROUTES", 5000))
+DELAY_S = float(os.environ.get("DELAY_S", 1))
+NETWORKS = [socket.inet_ntoa(struct.pack(">I", 0x14000000 + (i << 8))) for i in range(ROUTES)]
+PREFIXES = {n + "/24" for n in NETWORKS}
+FRAMED, UNFRAMED, ENDLESS = "BoRR and EoRR", "End-of-RIB", "nothing"
+
+
+class Transit(Speaker):
+    """Announces the whole table; answers a ROUTE-REFRESH after `delay_s`, and ends its answer as `end` says."""
+    delay_s = 0
+    end = FRAMED
+
+    def table_said(self):
+        path = bytes([0x40, 1, 1, 0, 0x40, 2, 6, 2, 1]) + struct.pack(">I", self.asn) + b"\x40\x03\x04" + socket.inet_aton(self.address)
+        for i in range(0, ROUTES, 800):
+            nlri = b"".join(b"\x18" + socket.inet_aton(n)[:3] for n in NETWORKS[i:i + 800])
+            self.send(UPDATE, struct.pack(">HH", 0, len(path)) + path + nlri)
+
+    def again(self, afi, safi):
+        threading.Thread(target=self.answer, args=(afi, safi), daemon=True).start()
+
+    def answer(self, afi, safi):
+        with self.changed:
+            self.changed.wait_for(self.closed, self.delay_s)
+        try:
+            if self.end == FRAMED:
+                self.send(REFRESH, afi + b"\1" + safi)
+            if afi == b"\0\1":
+                self.table_said()
+            if self.end == FRAMED:
+                self.send(REFRESH, afi + b"\2" + safi)
+            elif self.end == UNFRAMED:
+                self.send(UPDATE, bytes(4))
+        except OSError:
+            pass
+
+
+def tagged(tag, permit=True, local_pref=100):
+    if not permit:
+        return [{"seq": 10, "action": "deny"}]
+    return [{"seq": 10, "action": "permit", "set": {"local_pref": local_pref, "communities": {"add": ["64512:%d" % tag]}}}]
+
+
+def policies(**nodes):
+    return [{"name": n.replace("_", "-"), "nodes": v} for n, v in nodes.items()]
+
+
+def matched(tag):
+    return [{"seq": 10, "action": "permit", "match": {"community_list": "tag%d" % tag}}]
+
+
+class Plan(KeelTest):
+    def begin(self, keep, end=FRAMED, delay_s=DELAY_S, order=(THEM, OTHER), nodes=None, **bgp):
+        families = {THEM: "in-a", OTHER: "in-b"}
+        peers = [{"address": a, "asn": 64513 if a == THEM else 64514, "passive": True,
+                  "capabilities": {"enhanced_route_refresh": end == FRAMED},
+                  "families": {V4: {"import_policy": families[a], "keep_all_routes": keep}}} for a in order]
+        peers.append({"address": RECEIVER, "asn": 64515, "passive": True, "families": {V4: {"export_policy": "out"}, V6: {"export_policy": "deny-all"}}})
+        self.start({"router": {"asn": 64512, "router_id": US},
+                    "community_lists": [{"name": "tag%d" % i, "entries": [{"action": "permit", "community": "64512:%d" % i}]} for i in (1, 2)],
+                    "route_policies": nodes, "bgp": dict({"next_hop_tracking": False, "peers": peers}, **bgp)})
+        self.transit = {a: self.join(a, asn, end, delay_s) for a, asn in ((THEM, 64513), (OTHER, 64514))}
+        self.receiver = self.speak(address=RECEIVER, asn=64515)
+        self.wait("the first table", lambda: self.receiver.table() == PREFIXES, self.receiver.changed)
+
+    def join(self, address, asn, end, delay_s):
+        s = Transit(self.namespace, address=address, asn=asn)
+        s.end, s.delay_s = end, delay_s
+        self.addCleanup(s.close)
+        self.assertTrue(s.established())
+        s.table_said()
+        s.send(UPDATE, bytes(4))
+        self.wait("its routes", lambda: self.family(address)["received"] + self.family(address)["rejected_total"] >= ROUTES)
+        return s
+
+    def family(self, address):
+        return [p for p in self.keel.call("bgp.peers")["peers"] if p["address"] == address][0]["families"][V4]
+
+    def moved(self, merge, announced):
+        """The commit; how often each prefix was withdrawn and announced until its jobs and the plan have ended."""
+        since = time.monotonic()
+        effects = self.keel.commit(merge)
+        self.wait_jobs(effects)
+        self.wait("the plan's end", lambda: not self.keel.call("system.info")["commit_plan"]["running"])
+        self.caught_up()
+        updates = self.receiver.updates(since)
+        gone = sum(len(u[1]) for u in updates)
+        said = sum(len(u[2] & PREFIXES) for u in updates)
+        self.assertEqual((gone, said), (0, announced), effects)
+        self.assertEqual(self.receiver.table() & PREFIXES, PREFIXES)
+        self.assertEqual([p["established_count"] for p in self.keel.call("bgp.peers")["peers"]], [1, 1, 1])
+
+    def caught_up(self):
+        """All that keeld has had to say until now has come: an answer to a ROUTE-REFRESH for a family of which it says nothing is behind it."""
+        before = len(self.receiver.messages)
+        self.receiver.send(REFRESH, b"\0\2\0\1")
+        self.wait("EoRR", lambda: any(kind == REFRESH and b[2] == 2 for _, kind, b in self.receiver.messages[before:]), self.receiver.changed)
+
+    def renamed(self, keep, **how):
+        out = dict(in_a=tagged(1), in_b=tagged(1, local_pref=90), out=matched(1))
+        self.begin(keep, nodes=policies(**out), **how)
+        self.moved({"route_policies": policies(in_a=tagged(2), in_b=tagged(2, local_pref=90), out=matched(2))}, ROUTES)
+
+    def test_a_tag_renamed_kept(self):
+        self.renamed(True)
+
+    def test_a_tag_renamed_asked(self):
+        self.renamed(False)
+
+    def test_a_tag_renamed_asked_without_enhanced_refresh(self):
+        self.renamed(False, end=UNFRAMED)
+
+    def from_a_to_b(self, keep, **how):
+        out = [{"seq": 10, "action": "permit"}]
+        self.begin(keep, nodes=policies(in_a=tagged(1), in_b=tagged(1, False), out=out), **how)
+        self.moved({"route_policies": policies(in_a=tagged(1, False), in_b=tagged(1), out=out)}, ROUTES)
+        self.moved({"route_policies": policies(in_a=tagged(1), in_b=tagged(1, False), out=out)}, ROUTES)
+
+    def test_from_a_to_b_kept(self):
+        self.from_a_to_b(True)
+
+    def test_from_a_to_b_kept_other_order(self):
+        self.from_a_to_b(True, order=(OTHER, THEM))
+
+    def test_from_a_to_b_asked(self):
+        self.from_a_to_b(False)
+
+    def test_from_a_to_b_asked_other_order(self):
+        self.from_a_to_b(False, order=(OTHER, THEM))
+
+    def test_from_a_to_b_asked_without_enhanced_refresh(self):
+        self.from_a_to_b(False, end=UNFRAMED)
+
+    def test_the_hold_ends(self):
+        """One peer never answers: what the commit takes away goes after commit_hold_s."""
+        out = [{"seq": 10, "action": "permit"}]
+        self.begin(False, nodes=policies(in_a=tagged(1), in_b=tagged(1, False), out=out), commit_hold_s=2)
+        self.transit[OTHER].helpful = False
+        self.transit[THEM].delay_s = 0
+        since = time.monotonic()
+        self.keel.commit({"route_policies": policies(in_a=tagged(1, False), in_b=matched(1), out=out)})
+        self.wait("the withdrawals", lambda: not self.receiver.table(), self.receiver.changed)
+        first = [u for u in self.receiver.updates(since) if u[1]][0]
+        self.assertGreater(first[0], since + 1.9)
+
+    def test_refresh_joins_what_waits(self):
+        """5.14: one walk for the command and for the change that waits for its delay."""
+        out = [{"seq": 10, "action": "permit"}]
+        self.begin(True, nodes=policies(in_a=tagged(1), in_b=tagged(1, False), out=out), policy_change_delay_s=600, policy_change_max_delay_s=600)
+        since = time.monotonic()
+        effects = self.keel.commit({"route_policies": policies(in_a=tagged(1), in_b=tagged(1, False),
+                                                               out=[{"seq": 10, "action": "permit", "set": {"med": 7}}])})
+        job = self.keel.call("bgp.refresh", {"family": V4, "scope": "all", "direction": "export"})["job"]
+        self.wait("the command's job", lambda: self.keel.job(job) == "done")
+        self.wait_jobs(effects)
+        self.assertEqual(sum(len(u[2]) for u in self.receiver.updates(since)), ROUTES)
+
+
+if __name__ == "__main__":
+    keel_rig.main()
