@@ -100,7 +100,7 @@ node_event_release(void *ctx, unsigned count)
 {
 	struct node *n = ctx;
 
-	if ((n->events_reserved -= (int)count) < 0)
+	if (atomic_fetch_sub(&n->events_reserved, (int)count) < (int)count)
 		abort();
 }
 
