@@ -62,7 +62,11 @@ keeld_peer_next(const struct keeld *k, struct peer_id after)
 const struct config_peer *
 keeld_peer_find(const struct keeld *k, struct vrf_id vrf, const struct ip_addr *addr)
 {
-	for (struct peer_id id = {0}; (id = keeld_peer_next(k, id)).v != 0;) {
+	const struct config_peer *configured = config_peer_find(k->running, vrf, addr);
+
+	if (configured != NULL)
+		return configured;
+	for (struct peer_id id = {0}; (id = dynamic_next(k, id.v)).v != 0;) {
 		const struct config_peer *c = keeld_peer_config(k, id);
 
 		if (c->vrf.v == vrf.v && addr_equal(&c->addr, addr))

@@ -687,6 +687,7 @@ config_free(struct config *c)
 		free(c->ports[i].addresses);
 	free(c->ports);
 	free(c->peers);
+	free(c->peer_index);
 	free(c->ranges);
 	free(c->networks);
 	free(c->statics);
@@ -704,10 +705,16 @@ config_free(struct config *c)
 const struct config_peer *
 config_peer_find(const struct config *c, struct vrf_id vrf, const struct ip_addr *addr)
 {
-	for (unsigned i = 0; i < c->peer_count; i++)
-		if (c->peers[i].vrf.v == vrf.v && addr_equal(&c->peers[i].addr, addr))
-			return &c->peers[i];
-	return NULL;
+	if (c->peer_index == NULL)
+		return NULL;
+	for (uint32_t i = (uint32_t)addr_hash(addr, vrf.v);; i++) {
+		uint32_t at = c->peer_index[i & c->peer_index_mask];
+
+		if (at == 0)
+			return NULL;
+		if (c->peers[at - 1].vrf.v == vrf.v && addr_equal(&c->peers[at - 1].addr, addr))
+			return &c->peers[at - 1];
+	}
 }
 
 const struct config_range *

@@ -155,7 +155,7 @@ struct config {
 	uint32_t policy_change_delay_s, policy_change_max_delay_s;
 	uint32_t commit_hold_s; /* how long a path that a commit refuses may stay in use for want of another */
 	struct policy_set *policies; /* control/policy_compile.h */
-	uint32_t *peer_index; /* while peers are read: their index + 1 by address; then NULL */
+	uint32_t *peer_index; /* open addressing by VRF and address: index in peers + 1; 0: free. NULL: no peers */
 	uint32_t peer_index_mask;
 	json_t *merged; /* peers after inheritance, as documents: what the strings above point into; index as `peers` */
 };

@@ -521,8 +521,6 @@ take_peers(CONFIG_TAKE_ARGS)
 		config_fault(c, at, "out of memory");
 	else
 		config_take_each(c, at, value, take_peer, config);
-	free(config->peer_index);
-	config->peer_index = NULL;
 }
 
 static void
