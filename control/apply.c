@@ -553,42 +553,188 @@ tell_commit(struct keeld *k, const char *comment, uint32_t confirm_s, const json
 		log_escape(comment, strlen(comment), text, sizeof(text)));
 }
 
-int
-apply_commit(struct keeld *k, json_t *document, const char *comment, uint32_t confirm_s,
-	json_t **effects, bool *persisted, struct faults *f)
+/* ---- a commit, in steps: each one is a turn of main, so that other requests do not wait for all of them ---- */
+
+enum commit_step { COMMIT_PARSE, COMMIT_PREPARE, COMMIT_SWITCH, COMMIT_SAVE, COMMIT_NOTE, COMMIT_DONE };
+
+struct commit {
+	struct keeld *k;
+	enum commit_step step;
+	json_t *document;
+	char *comment;
+	uint32_t confirm_s;
+	struct config *next, *old; /* next: until it runs; old: from then on */
+	struct keeld_commit_result result;
+	void (*done)(void *ctx, struct keeld_commit_result *r); /* NULL: the caller waits */
+	void *ctx;
+};
+
+/* The one that is under way, and its timer. Everything that changes or asks for what a commit leaves behind ends it first. */
+static struct commit *under_way;
+static struct timer commit_timer;
+
+static void
+commit_fini(struct commit *c)
 {
-	struct config *next = config_parse(document, f), *old = k->running;
+	config_free(c->next);
+	json_decref(c->document);
+	free(c->comment);
+}
+
+/* All that can be refused, but for the number of peers. */
+static int
+commit_parse(struct commit *c)
+{
+	struct faults *f = &c->result.faults;
+
+	c->next = config_parse(c->document, f);
+	if (c->next == NULL)
+		return -EINVAL;
+	apply_check_restart_keys(c->k->running, c->next, f);
+	return f->count > 0 ? -EINVAL : 0;
+}
+
+/* The new configuration runs. Nothing of it is refused from here on. */
+static int
+commit_switch(struct commit *c)
+{
+	struct keeld *k = c->k;
 	struct peer_id *old_ids = k->peer_of_config;
 	struct joined joined;
 
-	if (next == NULL)
+	if (!join(k, c->next, &joined, &c->result.faults))
 		return -EINVAL;
-	if (comment == NULL)
-		comment = "";
-	apply_check_restart_keys(old, next, f);
-	if (f->count > 0 || !join(k, next, &joined, f)) {
-		config_free(next);
-		return -EINVAL;
-	}
-	if (apply_history_prepare(k, document, confirm_s, f) != 0) {
-		joined_release(k, &joined, next->peer_count);
-		free(joined.was);
-		config_free(next);
-		return -EIO;
-	}
-	*effects = json_array();
-	k->running = next;
+	c->result.effects = json_array();
+	c->old = k->running;
+	k->running = c->next;
+	c->next = NULL;
 	k->peer_of_config = joined.ids;
 	k->revision++;
-	switch_over(k, old, old_ids, joined.was, joined.changes, *effects);
-	*persisted = apply_save(k);
-	apply_history_commit(k, comment, confirm_s, *persisted);
-	tell_commit(k, comment, confirm_s, *effects);
-	apply_config_hold(old);
+	switch_over(k, c->old, old_ids, joined.was, joined.changes, c->result.effects);
+	apply_config_hold(c->old);
 	free(old_ids);
 	free(joined.was);
 	free(joined.changes);
 	return 0;
+}
+
+static void
+commit_step_run(struct commit *c)
+{
+	struct keeld *k = c->k;
+	int err = 0;
+
+	switch (c->step) {
+	case COMMIT_PARSE:
+		err = commit_parse(c);
+		break;
+	case COMMIT_PREPARE:
+		if (apply_history_prepare(k, c->document, c->confirm_s, &c->result.faults) != 0)
+			err = -EIO;
+		break;
+	case COMMIT_SWITCH:
+		err = commit_switch(c);
+		break;
+	case COMMIT_SAVE:
+		c->result.persisted = apply_save(k);
+		break;
+	case COMMIT_NOTE:
+		apply_history_commit(k, c->comment, c->confirm_s, c->result.persisted);
+		tell_commit(k, c->comment, c->confirm_s, c->result.effects);
+		break;
+	case COMMIT_DONE:
+		break;
+	}
+	c->result.err = err;
+	c->step = err != 0 ? COMMIT_DONE : c->step + 1;
+}
+
+static void
+commit_end(struct commit *c)
+{
+	under_way = NULL;
+	timer_cancel(c->k->main_thread, &commit_timer);
+	c->done(c->ctx, &c->result);
+	json_decref(c->result.effects);
+	faults_fini(&c->result.faults);
+	commit_fini(c);
+	free(c);
+}
+
+static void
+commit_fire(struct timer *t)
+{
+	struct commit *c = under_way;
+
+	if (c == NULL)
+		return;
+	if (c->step == COMMIT_DONE) {
+		commit_end(c);
+		return;
+	}
+	commit_step_run(c);
+	if (timer_arm(c->k->main_thread, t, 0) != 0)
+		keeld_commit_finish(c->k);
+}
+
+void
+keeld_commit_finish(struct keeld *k)
+{
+	struct commit *c = under_way;
+
+	(void)k;
+	if (c == NULL)
+		return;
+	while (c->step != COMMIT_DONE)
+		commit_step_run(c);
+	commit_end(c);
+}
+
+int
+keeld_commit_start(struct keeld *k, json_t *document, const char *comment, uint32_t confirm_s,
+	void (*done)(void *ctx, struct keeld_commit_result *r), void *ctx)
+{
+	struct commit *c = calloc(1, sizeof(*c));
+
+	keeld_commit_finish(k);
+	if (c == NULL)
+		return -ENOMEM;
+	*c = (struct commit){.k = k,
+		.document = json_incref(document),
+		.comment = strdup(comment != NULL ? comment : ""),
+		.confirm_s = confirm_s,
+		.done = done,
+		.ctx = ctx};
+	commit_timer.fire = commit_fire;
+	if (c->comment == NULL || timer_arm(k->main_thread, &commit_timer, 0) != 0) {
+		commit_fini(c);
+		free(c);
+		return -ENOMEM;
+	}
+	under_way = c;
+	return 0;
+}
+
+int
+apply_commit(struct keeld *k, json_t *document, const char *comment, uint32_t confirm_s,
+	json_t **effects, bool *persisted, struct faults *f)
+{
+	struct commit c = {.k = k, .confirm_s = confirm_s, .result = {.faults = *f}};
+
+	keeld_commit_finish(k);
+	c.document = json_incref(document);
+	c.comment = strdup(comment != NULL ? comment : "");
+	if (c.comment == NULL) {
+		json_decref(document);
+		return -ENOMEM;
+	}
+	while (c.step != COMMIT_DONE)
+		commit_step_run(&c);
+	*f = c.result.faults;
+	*effects = c.result.effects;
+	*persisted = c.result.persisted;
+	commit_fini(&c);
+	return c.result.err;
 }
 
 int
@@ -596,13 +742,6 @@ keeld_commit(struct keeld *k, json_t *document, const char *comment, json_t **ef
 	bool *persisted, struct faults *f)
 {
 	return apply_commit(k, document, comment, 0, effects, persisted, f);
-}
-
-int
-keeld_commit_to_confirm(struct keeld *k, json_t *document, const char *comment, uint32_t confirm_s,
-	json_t **effects, bool *persisted, struct faults *f)
-{
-	return apply_commit(k, document, comment, confirm_s, effects, persisted, f);
 }
 
 int
@@ -669,6 +808,7 @@ keeld_reload(struct keeld *k)
 	json_t *document, *effects = NULL;
 	bool persisted;
 
+	keeld_commit_finish(k);
 	if (k->candidate_edited) {
 		log_event(LOG_ERROR, "reload-refused reason=candidate-holds-edits");
 		return;
@@ -699,6 +839,10 @@ keeld_reload(struct keeld *k)
 void
 keeld_apply_fini(struct keeld *k)
 {
+	/* One that has switched over is finished; an earlier one never was. */
+	if (under_way != NULL && under_way->step < COMMIT_SAVE)
+		under_way->step = COMMIT_DONE;
+	keeld_commit_finish(k);
 	apply_dynamic_fini(k);
 	free(k->peer_of_config);
 	apply_refresh_fini();

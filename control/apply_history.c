@@ -89,8 +89,13 @@ static int
 go_back(struct keeld *k, uint32_t to, const char *comment, json_t **effects, bool *persisted,
 	struct faults *f)
 {
-	json_t *document = history_document(state.h, to), *old = json_incref(k->running->document);
-	int err = document != NULL ? apply_commit(k, document, comment, 0, effects, persisted, f)
+	json_t *document, *old;
+	int err;
+
+	keeld_commit_finish(k);
+	document = history_document(state.h, to);
+	old = json_incref(k->running->document);
+	err = document != NULL ? apply_commit(k, document, comment, 0, effects, persisted, f)
 				   : -ENOENT;
 
 	if (err == 0)
@@ -120,6 +125,9 @@ confirm_late(struct timer *t)
 	int err;
 
 	(void)t;
+	keeld_commit_finish(k);
+	if (!state.waits)
+		return; /* it confirms */
 	state.waits = false;
 	log_event(
 		LOG_WARNING, "commit-not-confirmed id=%u back-to=%u", state.current, state.back_to);
@@ -137,6 +145,7 @@ confirm_late(struct timer *t)
 int
 keeld_confirm(struct keeld *k)
 {
+	keeld_commit_finish(k);
 	if (!state.waits)
 		return -ENOENT;
 	state.waits = false;

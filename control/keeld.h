@@ -95,9 +95,22 @@ const struct config_peer *keeld_peer_find(const struct keeld *k, struct vrf_id v
  * (an array for the answer, contract section 3). -EINVAL with faults: nothing was changed.
  */
 int keeld_commit(struct keeld *k, json_t *document, const char *comment, json_t **effects, bool *persisted, struct faults *f);
-/* The same; without keeld_confirm() within confirm_s, or at a restart before it, what ran before comes back. -EIO: that can't be kept on disk. */
-int keeld_commit_to_confirm(struct keeld *k, json_t *document, const char *comment, uint32_t confirm_s, json_t **effects, bool *persisted,
-	struct faults *f);
+/* What came of a commit. `effects` and `faults` are lent. */
+struct keeld_commit_result {
+	int err; /* as keeld_commit() */
+	json_t *effects;
+	bool persisted;
+	struct faults faults;
+};
+/*
+ * The same in steps, each one a turn of main, so that other requests are answered meanwhile; done() is called at the end, also when the commit is
+ * refused. With confirm_s: without keeld_confirm() within that time, or at a restart before it, what ran before comes back (-EIO: that can't be
+ * kept on disk). A commit that is under way is finished first. 0; -ENOMEM: done() is not called.
+ */
+int keeld_commit_start(struct keeld *k, json_t *document, const char *comment, uint32_t confirm_s,
+	void (*done)(void *ctx, struct keeld_commit_result *r), void *ctx);
+/* Does the rest of a commit that is under way. To be called before anything that depends on what runs, or on the history. */
+void keeld_commit_finish(struct keeld *k);
 /* What a commit of a document that is good in itself would be refused for: keys that are only read at start. */
 void keeld_check_restart_keys(const struct keeld *k, const struct config *next, struct faults *f);
 /* -ENOENT: no commit waits for it. A commit without confirm_s confirms, too (RFC 6241 8.4.1). */

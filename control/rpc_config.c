@@ -221,14 +221,36 @@ unchanged_answer(struct keeld *k, uint32_t confirm_s, uint32_t confirmed)
 	return answer;
 }
 
+/* A commit that is under way, for its answer. */
+struct committing {
+	struct keeld *k;
+	struct rpc_call *call;
+	uint32_t confirmed;
+	uint32_t candidate_revision; /* edits that come meanwhile stay edits */
+};
+
+static void
+commit_done(void *ctx, struct keeld_commit_result *r)
+{
+	struct committing *c = ctx;
+	struct keeld *k = c->k;
+
+	if (r->err == 0) {
+		k->candidate_edited = k->candidate_revision != c->candidate_revision &&
+				      !json_equal(k->candidate, k->running->document);
+		k->candidate_revision++;
+	}
+	rpc_reply(c->call, commit_answer(k, r->err, json_incref(r->effects), r->persisted, c->confirmed, &r->faults, c->call));
+	free(c);
+}
+
 static json_t *
 config_commit(struct keeld *k, json_t *params, struct rpc_call *call)
 {
 	const char *comment = NULL;
 	json_int_t confirm_s = 0;
-	struct faults f = {0};
-	json_t *effects = NULL, *document, *answer;
-	bool persisted = false;
+	struct committing *c;
+	json_t *document, *held;
 	uint32_t confirmed;
 	int err;
 
@@ -236,19 +258,26 @@ config_commit(struct keeld *k, json_t *params, struct rpc_call *call)
 		return NULL;
 	if (comment != NULL && strlen(comment) > COMMENT_MAX)
 		return rpc_fail(call, RPC_INVALID_PARAMS, "/comment", "has %zu octets, more than %d", strlen(comment), COMMENT_MAX);
+	keeld_commit_finish(k);
 	confirmed = confirm_s == 0 ? keeld_commit_waiting(k) : 0;
 	if (json_equal(k->candidate, k->running->document))
 		return unchanged_answer(k, (uint32_t)confirm_s, confirmed);
-	document = json_deep_copy(k->candidate);
-	err = keeld_commit_to_confirm(k, document, comment, (uint32_t)confirm_s, &effects, &persisted, &f);
-	json_decref(document);
-	if (err == 0) {
-		k->candidate_edited = false;
-		k->candidate_revision++;
+	c = malloc(sizeof(*c));
+	document = c != NULL ? json_deep_copy(k->candidate) : NULL;
+	if (document == NULL) {
+		free(c);
+		return rpc_fail(call, RPC_INTERNAL_ERROR, "", "out of memory");
 	}
-	answer = commit_answer(k, err, effects, persisted, confirmed, &f, call);
-	faults_fini(&f);
-	return answer;
+	*c = (struct committing){k, call, confirmed, k->candidate_revision};
+	held = rpc_hold(call);
+	err = keeld_commit_start(k, document, comment, (uint32_t)confirm_s, commit_done, c);
+	json_decref(document);
+	if (err != 0) {
+		rpc_fail(call, RPC_INTERNAL_ERROR, "", "out of memory");
+		rpc_reply(call, NULL);
+		free(c);
+	}
+	return held;
 }
 
 static json_t *

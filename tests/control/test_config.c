@@ -1112,7 +1112,7 @@ many_peers(unsigned count)
 	json_t *groups = json_array(), *policies = json_array(), *peers = json_array();
 
 	for (unsigned i = 0; i < count; i++) {
-		char address[16], name[16];
+		char address[20], name[16];
 
 		snprintf(address, sizeof(address), "10.0.%u.%u", i >> 8, i & 255);
 		snprintf(name, sizeof(name), "n%u", i);

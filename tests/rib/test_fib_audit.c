@@ -166,7 +166,7 @@ test_skips_what_keeps_changing(void **state)
 			assert_int_equal(fib_feed_audit_begin(r.feed), 0);
 		feed_rig_announce(&r, 1, V4(20, 0, 0, 0), 24, hop, 100);
 		rig_settle(&r.rig);
-		while (feed_rig_pump_ask(&r) | feed_rig_pump_tell(&r))
+		while ((int)feed_rig_pump_ask(&r) | (int)feed_rig_pump_tell(&r))
 			;
 		rig_settle(&r.rig);
 		r.now_ns += FEED_INTERVAL_NS;
