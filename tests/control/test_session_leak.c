@@ -39,7 +39,7 @@ index_of(const struct prefix *p)
 /* ---- the receiver: all that it has at any time ---- */
 
 static struct heard {
-	bool has[PREFIXES];
+	_Atomic bool has[PREFIXES];
 	_Atomic unsigned now, most;
 	_Atomic bool wrong;
 	pthread_t thread;
