@@ -316,7 +316,7 @@ config_history(struct keeld *k, json_t *params, struct rpc_call *call)
 const struct rpc_method rpc_config_methods[] = {
 	{"system.info", system_info, "",
 		"version:string uptime_s:number dpdk_version:string pid:integer dataplane:boolean generation:integer revision:integer "
-		"policy_limit_hits:integer alarms:array hash_probes:object",
+		"policy_limit_hits:integer alarms:array hash_probes:object commit_plan:object",
 		"The daemon: version, age, generation of the forwarding tables, revision of the configuration, alarms", RPC_READS},
 	{"config.get", config_get, "source:running|candidate|startup path:string", "document:any revision:integer",
 		"A configuration document, or what is at a JSON Pointer in it; secrets read \"***\"", RPC_READS},
