@@ -104,7 +104,7 @@ void apply_plan_part(struct peer_id id, enum family f);
 void apply_plan_asked(struct peer_id id, enum family f, uint32_t job);
 void apply_plan_job_ended(struct peer_id id, enum family f, uint32_t job);
 void apply_plan_end(struct peer_id id, enum family f);
-/* All that a commit asks for is asked for: from here on commit_hold_s counts. */
+/* All that a commit asks for is asked for: from here on commit_hold_s counts for its parts. Those without a job end. */
 void apply_plan_go(struct keeld *k);
 
 /* ---- apply_refresh.c ---- */

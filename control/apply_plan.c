@@ -17,6 +17,7 @@
 struct part {
 	bool runs, ended; /* ended: the shards are yet to be told */
 	uint32_t job; /* that ends it; 0: not known yet */
+	uint64_t due_ns; /* the end of commit_hold_s; 0: it has not begun */
 };
 
 static struct {
@@ -195,18 +196,29 @@ apply_plan_job_ended(struct peer_id id, enum family f, uint32_t job)
 		apply_plan_end(id, f);
 }
 
+/* Ends the parts that are due, and comes again for the next one. */
 static void
 hold_fire(struct timer *t)
 {
+	uint64_t now = now_ns(), next = UINT64_MAX;
 	unsigned ended = 0;
 
-	(void)t;
 	for (unsigned i = 0; i < PEER_MAX; i++) {
 		for (unsigned f = 0; f < FAMILY_COUNT; f++) {
-			ended += plan.part[i][f].runs;
+			const struct part *p = &plan.part[i][f];
+
+			if (!p->runs || p->due_ns == 0)
+				continue;
+			if (p->due_ns > now) {
+				next = p->due_ns < next ? p->due_ns : next;
+				continue;
+			}
 			apply_plan_end((struct peer_id){(uint16_t)i}, (enum family)f);
+			ended++;
 		}
 	}
+	if (next != UINT64_MAX)
+		timer_arm(apply.k->main_thread, t, next - now);
 	if (ended > 0)
 		log_event(LOG_WARNING,
 			"commit-hold-expired commit_hold_s=%u unfinished_families_of_peers=%u",
@@ -226,9 +238,23 @@ keeld_plan(const struct keeld *k, struct keeld_plan *out)
 void
 apply_plan_go(struct keeld *k)
 {
+	uint64_t hold_ns = k->running->commit_hold_s * (uint64_t)1000000000,
+		 due_ns = now_ns() + hold_ns;
+
 	if (plan_over())
 		return;
-	timer_arm(k->main_thread, &plan.hold, k->running->commit_hold_s * (uint64_t)1000000000);
+	for (unsigned i = 0; i < PEER_MAX; i++) {
+		for (unsigned f = 0; f < FAMILY_COUNT; f++) {
+			struct part *p = &plan.part[i][f];
+
+			if (!p->runs || p->due_ns != 0)
+				continue;
+			p->due_ns = due_ns;
+			if (p->job == 0) /* its routes can't be had, or are being judged without a job */
+				apply_plan_end((struct peer_id){(uint16_t)i}, (enum family)f);
+		}
+	}
+	timer_arm_sooner(k->main_thread, &plan.hold, hold_ns);
 	timer_arm(k->main_thread, &plan.tell, 0);
 }
 

@@ -67,10 +67,10 @@ def matched(tag):
 
 
 class Plan(KeelTest):
-    def begin(self, keep, end=FRAMED, delay_s=DELAY_S, order=(THEM, OTHER), nodes=None, **bgp):
+    def begin(self, keep, end=FRAMED, delay_s=DELAY_S, order=(THEM, OTHER), nodes=None, refresh=True, **bgp):
         families = {THEM: "in-a", OTHER: "in-b"}
         peers = [{"address": a, "asn": 64513 if a == THEM else 64514, "passive": True,
-                  "capabilities": {"enhanced_route_refresh": end == FRAMED},
+                  "capabilities": {"route_refresh": refresh, "enhanced_route_refresh": end == FRAMED},
                   "families": {V4: {"import_policy": families[a], "keep_all_routes": keep}}} for a in order]
         peers.append({"address": RECEIVER, "asn": 64515, "passive": True, "families": {V4: {"export_policy": "out"}, V6: {"export_policy": "deny-all"}}})
         self.start({"router": {"asn": 64512, "router_id": US},
@@ -89,7 +89,8 @@ class Plan(KeelTest):
                 break
         s.table_said()
         s.send(UPDATE, bytes(4))
-        self.wait("its routes", lambda: self.family(address)["received"] + self.family(address)["rejected_total"] >= ROUTES)
+        # with kept routes, refused ones count as received, too
+        self.wait("its routes", lambda: max(self.family(address)[c] for c in ("received", "rejected_total")) >= ROUTES)
         return s
 
     def family(self, address):
@@ -161,6 +162,17 @@ class Plan(KeelTest):
         self.wait("the withdrawals", lambda: not self.receiver.table(), self.receiver.changed)
         first = [u for u in self.receiver.updates(since) if u[1]][0]
         self.assertGreater(first[0], since + 1.9)
+
+    def test_a_peer_that_cannot_be_asked_holds_nothing_up(self):
+        """No route refresh, nothing kept: the import waits for the next session, the export does not."""
+        out = [{"seq": 10, "action": "permit"}]
+        self.begin(False, nodes=policies(in_a=tagged(1), in_b=tagged(1, False), out=out), commit_hold_s=3600, refresh=False)
+        since = time.monotonic()
+        effects = self.keel.commit({"route_policies": policies(in_a=tagged(2), in_b=tagged(1, False),
+                                                               out=[{"seq": 10, "action": "permit", "set": {"med": 7}}])})
+        self.assertIn("not-applied", [e["effect"] for e in effects])
+        self.wait_jobs(effects)
+        self.assertEqual(sum(len(u[2]) for u in self.receiver.updates(since)), ROUTES)
 
     def test_refresh_joins_what_waits(self):
         """5.14: one walk for the command and for the change that waits for its delay."""

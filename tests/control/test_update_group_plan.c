@@ -11,7 +11,11 @@
 #define PEERS 3u
 #define RECEIVER 9u
 #define PREFIXES 24u
+#ifdef __SANITIZE_ADDRESS__
+#define ROUNDS 2000u
+#else
 #define ROUNDS 10000u
+#endif
 #define TAGS 3u
 
 struct side {

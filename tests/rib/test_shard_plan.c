@@ -17,7 +17,11 @@
 
 #define PEERS 4u
 #define PREFIXES 96u
+#ifdef __SANITIZE_ADDRESS__
+#define ROUNDS 1000u
+#else
 #define ROUNDS 5000u
+#endif
 
 /* Permits the prefixes of [first, end) and gives them this preference. */
 struct rule {
