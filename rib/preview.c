@@ -52,6 +52,7 @@ struct preview {
 	unsigned size;
 	struct outcome *outcome;
 	struct decision_input *in;
+	const struct rib_path **path; /* of in[] */
 	unsigned *order;
 	const struct ip_addr **now, **then; /* next hops */
 	uint8_t *copy;
@@ -104,6 +105,7 @@ preview_destroy(struct preview *p)
 	arena_free(a, p->items);
 	arena_free(a, p->outcome);
 	arena_free(a, p->in);
+	arena_free(a, p->path);
 	arena_free(a, p->order);
 	arena_free(a, p->now);
 	arena_free(a, p->then);
@@ -179,17 +181,19 @@ reserve(struct preview *p, unsigned n)
 		return 0;
 	arena_free(a, p->outcome);
 	arena_free(a, p->in);
+	arena_free(a, p->path);
 	arena_free(a, p->order);
 	arena_free(a, p->now);
 	arena_free(a, p->then);
 	p->outcome = arena_alloc(a, size * sizeof(*p->outcome));
 	p->in = arena_alloc(a, size * sizeof(*p->in));
+	p->path = arena_alloc(a, size * sizeof(*p->path));
 	p->order = arena_alloc(a, size * sizeof(*p->order));
 	p->now = arena_alloc(a, size * sizeof(*p->now));
 	p->then = arena_alloc(a, size * sizeof(*p->then));
 	p->size = size;
-	if (p->outcome != NULL && p->in != NULL && p->order != NULL && p->now != NULL &&
-		p->then != NULL)
+	if (p->outcome != NULL && p->in != NULL && p->path != NULL && p->order != NULL &&
+		p->now != NULL && p->then != NULL)
 		return 0;
 	p->size = 0;
 	return -ENOMEM;
@@ -310,7 +314,7 @@ path_judge(struct preview *p, const struct rib_path *path, const struct prefix *
 	if (accepted != NULL && sets_equal(v.attrs, accepted))
 		return 0;
 	o->becomes = rejected ? ADDED : CHANGED;
-	return p->c.fib ? attrs_copy(p, v.attrs, o) : 0;
+	return attrs_copy(p, v.attrs, o);
 }
 
 /* ---- next hops ---- */
@@ -440,11 +444,11 @@ input_of(struct preview *p, const struct rib_path *path, const struct outcome *o
 	return 0;
 }
 
-/* How many lead there then, in p->then; -EAGAIN. */
+/* Ranks the paths that will be accepted: how many, in p->in and p->path by p->order; -EAGAIN. */
 static int
-hops_then(struct preview *p, const struct path_set *s)
+rank_then(struct preview *p, const struct path_set *s)
 {
-	unsigned n = 0, count;
+	unsigned n = 0;
 
 	for (unsigned i = 0; i < s->count; i++) {
 		const struct outcome *o = &p->outcome[i];
@@ -456,11 +460,25 @@ hops_then(struct preview *p, const struct path_set *s)
 		err = input_of(p, &s->path[i], o, &p->in[n]);
 		if (err != 0)
 			return err;
+		p->path[n] = &s->path[i];
 		if (p->in[n].attrs != NULL)
 			n++;
 	}
 	decision_order(p->in, n, p->order, NULL);
-	count = decision_multipath(p->in, n, p->order, p->c.max_paths > 1 ? p->c.max_paths : 1);
+	return (int)n;
+}
+
+/* How many lead there then, in p->then; -EAGAIN. */
+static int
+hops_then(struct preview *p, const struct path_set *s)
+{
+	int n = rank_then(p, s);
+	unsigned count;
+
+	if (n < 0)
+		return n;
+	count = decision_multipath(
+		p->in, (unsigned)n, p->order, p->c.max_paths > 1 ? p->c.max_paths : 1);
 	if (count > 0 && p->in[p->order[0]].local)
 		return 0;
 	for (unsigned i = 0; i < count; i++)
@@ -502,22 +520,57 @@ fib_count(struct preview *p, const struct path_set *s)
 	return 0;
 }
 
+/* What becomes of all paths of the destination, in p->outcome. *any: some path changes. 0, -ENOMEM. */
+static int
+paths_judge(struct preview *p, struct dest_id id, const struct dest_view *v, bool *any)
+{
+	int err = reserve(p, v->paths->count);
+
+	*any = false;
+	p->shard = p->shards.at[shards_index(&p->shards, id) % p->shards.count];
+	p->copy_len = 0;
+	for (unsigned i = 0; i < v->paths->count && err == 0; i++) {
+		err = path_judge(p, &v->paths->path[i], &v->prefix, &p->outcome[i]);
+		*any |= p->outcome[i].becomes != SAME;
+	}
+	return err;
+}
+
+int
+preview_best(
+	struct preview *p, struct dest_id id, const struct dest_view *v, struct preview_best *out)
+{
+	const struct decision_input *best;
+	bool any = false;
+	int n, err = v->paths != NULL ? paths_judge(p, id, v, &any) : 0;
+
+	*out = (struct preview_best){0};
+	if (err != 0 || !any)
+		return err;
+	n = rank_then(p, v->paths);
+	if (n < 0)
+		return n;
+	out->changes = true;
+	best = n > 0 ? &p->in[p->order[0]] : NULL;
+	if (best == NULL || !best->eligible)
+		return 0;
+	out->path = p->path[p->order[0]];
+	out->attrs = best->attrs;
+	out->changes = out->path != v->paths->path || v->paths->eligible == 0 ||
+		       p->outcome[0].becomes != SAME;
+	return 0;
+}
+
 int
 preview_dest(struct preview *p, struct dest_id id)
 {
 	struct dest_view v;
-	bool any = false;
+	bool any;
 	int err;
 
-	p->shard = p->shards.at[shards_index(&p->shards, id) % p->shards.count];
 	if (!shards_peek(&p->table, id, &v) || v.paths == NULL)
 		return 0;
-	err = reserve(p, v.paths->count);
-	p->copy_len = 0;
-	for (unsigned i = 0; i < v.paths->count && err == 0; i++) {
-		err = path_judge(p, &v.paths->path[i], &v.prefix, &p->outcome[i]);
-		any |= p->outcome[i].becomes != SAME;
-	}
+	err = paths_judge(p, id, &v, &any);
 	if (err == 0 && (any || p->c.all) && p->c.fib)
 		err = fib_count(p, v.paths);
 	if (err != 0 || !any)

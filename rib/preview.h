@@ -40,8 +40,23 @@ int preview_peer(struct preview *p, struct peer_id peer, const struct policy *po
  * again.
  */
 int preview_dest(struct preview *p, struct dest_id id);
+/*
+ * The best path of a destination after the change, for the export rules. Counts nothing. `v` is the caller's look at `id`. Any thread that is an online
+ * RIB reader, while no other thread uses `p`.
+ */
+struct preview_best {
+	/* False: the best path, or that there is none, stays as it is in the destination's path set. */
+	bool changes;
+	/* Of `v`: its peer, or the source of our own; NULL: no usable path. */
+	const struct rib_path *path;
+	/* With `path`, after the new policy; until the next call, or the reader's next quiescent report. */
+	const struct attr_set *attrs;
+};
+/* 0; -ENOMEM; -EAGAIN as above. */
+int preview_best(
+	struct preview *p, struct dest_id id, const struct dest_view *v, struct preview_best *out);
 
-/* Is that next hop good for a path of that peer? Asked once each, with `fib` only. */
+/* Is that next hop good for a path of that peer? Asked once each, by preview_dest() with `fib` only. */
 struct preview_question {
 	struct peer_id peer;
 	struct ip_addr next_hop;

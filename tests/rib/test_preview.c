@@ -239,6 +239,7 @@ struct seen {
 	union rig_attrs attrs[PEERS + 1];
 	unsigned hops;
 	struct ip_addr hop[8];
+	uint16_t best; /* peer; 0: no usable path */
 };
 
 static void
@@ -251,6 +252,7 @@ see(const struct world *w, struct seen seen[PREFIXES])
 	for (unsigned i = 0; i < PREFIXES; i++) {
 		if (!rig_view(&w->rig, &w->nlri[i].prefix, &v))
 			continue;
+		seen[i].best = v.paths->eligible > 0 ? v.paths->path[0].peer.v : 0;
 		for (unsigned k = 0; k < v.paths->count; k++) {
 			const struct rib_path *p = &v.paths->path[k];
 			const struct attr_set *a = attr_get(t, p->accepted);
@@ -336,6 +338,54 @@ preview_all(struct world *w, bool kept)
 	return p;
 }
 
+/* The best path of each destination, and its attributes. */
+struct best {
+	uint16_t peer;
+	union rig_attrs attrs;
+};
+static unsigned best_changes; /* of all seeds */
+
+static void
+best_ahead(struct world *w, struct preview *p, const struct seen was[PREFIXES],
+	struct best best[PREFIXES])
+{
+	memset(best, 0, PREFIXES * sizeof(*best));
+	for (unsigned i = 0; i < PREFIXES; i++) {
+		struct dest_id id =
+			dest_find(shard_table(w->rig.shard, w->rig.table), &w->nlri[i].prefix);
+		struct preview_best b;
+		struct dest_view v;
+		int err;
+
+		if (!rig_view(&w->rig, &w->nlri[i].prefix, &v))
+			continue;
+		while ((err = preview_best(p, id, &v, &b)) == -EAGAIN) {
+			struct preview_answer a =
+				preview_next_hop(w->rig.shard, preview_question(p));
+
+			assert_int_equal(preview_answer(p, &a), 0);
+		}
+		assert_int_equal(err, 0);
+		best_changes += b.changes;
+		best[i].peer = b.changes ? (b.path != NULL ? b.path->peer.v : 0) : was[i].best;
+		if (b.changes && b.path != NULL)
+			memcpy(&best[i].attrs, b.attrs, attr_set_size(b.attrs));
+		else if (best[i].peer != 0)
+			best[i].attrs = was[i].attrs[best[i].peer];
+	}
+}
+
+static void
+assert_best(const struct best ahead[PREFIXES], const struct seen is[PREFIXES])
+{
+	for (unsigned i = 0; i < PREFIXES; i++) {
+		assert_int_equal(ahead[i].peer, is[i].best);
+		if (is[i].best != 0)
+			assert_memory_equal(
+				&ahead[i].attrs, &is[i].attrs[is[i].best], sizeof(ahead[i].attrs));
+	}
+}
+
 /* Not kept: what the new policy makes of what the old one let in. */
 static void
 check_not_kept(struct world *w, const struct seen seen[PREFIXES])
@@ -385,11 +435,13 @@ static void
 check_kept(struct world *w, const struct seen was[PREFIXES])
 {
 	static struct seen is[PREFIXES];
+	static struct best ahead[PREFIXES];
 	struct shard_settings settings = {
 		.max_paths = w->max_paths[1], .cluster_id = w->cluster_id[1]};
 	struct preview *p = preview_all(w, true);
 	struct preview_counts told, happened = {0};
 
+	best_ahead(w, p, was, ahead);
 	shard_settings(w->rig.shard, &settings);
 	for (uint16_t i = 1; i <= PEERS; i++) {
 		if (!w->keep[i])
@@ -402,6 +454,7 @@ check_kept(struct world *w, const struct seen was[PREFIXES])
 	tell_hops(w);
 	rig_settle(&w->rig);
 	see(w, is);
+	assert_best(ahead, is);
 	for (unsigned k = 0; k < PREFIXES; k++)
 		count(&happened, was[k].hops > 0, is[k].hops > 0, hops_same(&was[k], &is[k]));
 	preview_fib_counts(p, &told);
@@ -451,6 +504,7 @@ test_preview_is_what_happens(void **state)
 	}
 	current_seed = 0;
 	assert_true(total.added > 100 && total.removed > 100 && total.changed > 100);
+	assert_true(best_changes > 100);
 }
 
 static int
