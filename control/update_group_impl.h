@@ -314,6 +314,12 @@ void member_first_told(struct update_member *m, struct output *o) RUNS_ON(role_s
 /* update_group_rules.c */
 /* *r: what the group is to have, the set with a reference; .set 0: nothing. 0, -ENOMEM. */
 int rules_evaluate(struct update_group *g, struct dest_id id, const struct dest_view *view, struct adj_route *r);
+/*
+ * The same with a best path that may not be in the table yet: `best` names its peer, or the source of our own. `attrs` need not be a set of a shard:
+ * no cache is used.
+ */
+int rules_evaluate_path(struct update_group *g, const struct dest_view *view,
+	const struct rib_path *best, const struct attr_set *attrs, struct adj_route *r);
 int rules_default(struct update_group *g, struct adj_route *r);
 void rules_forget(struct update_group *g);
 /* `g` goes by `to` from here on: within a plan, for what is judged by it; else a walk of differences is owed. */

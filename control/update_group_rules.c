@@ -486,13 +486,11 @@ policy_run(struct update_group *g, struct attr_id accepted, const struct attr_se
 	return err < 0 ? err : policy_eval_prefix(s->eval, prefix, v);
 }
 
-/* A best path that may be told, as far as its source and its attributes say. NULL: it may not. */
-static const struct attr_set *
-tellable(const struct update_group *g, const struct attr_table *table, const struct rib_path *best,
-	enum route_source *kind, const struct shard_peer **source)
+/* May a best path be advertised, as far as its source says? */
+static bool
+source_permits(const struct update_group *g, const struct rib_path *best, enum route_source *kind,
+	const struct shard_peer **source)
 {
-	const struct attr_set *attrs;
-
 	*source = NULL;
 	if (best->peer.v == PEER_SELF.v) {
 		*kind = (enum route_source)rib_path_source(best);
@@ -500,7 +498,17 @@ tellable(const struct update_group *g, const struct attr_table *table, const str
 		*source = source_peer(g->set, best->peer);
 		*kind = *source != NULL && !(*source)->external ? SOURCE_INTERNAL : SOURCE_EXTERNAL;
 	}
-	if (source_forbids(g, *kind, *source))
+	return !source_forbids(g, *kind, *source);
+}
+
+/* A best path that may be told, as far as its source and its attributes say. NULL: it may not. */
+static const struct attr_set *
+tellable(const struct update_group *g, const struct attr_table *table, const struct rib_path *best,
+	enum route_source *kind, const struct shard_peer **source)
+{
+	const struct attr_set *attrs;
+
+	if (!source_permits(g, best, kind, source))
 		return NULL;
 	attrs = attr_get(table, best->accepted);
 	return attrs != NULL && !communities_forbid(g, attrs) ? attrs : NULL;
@@ -527,6 +535,18 @@ told_run(struct update_group *g, unsigned shard, const struct rib_path *best,
 	return run;
 }
 
+/* The group is not told of the destination, whatever its best path is. */
+static bool
+dest_refused(const struct update_group *g, const struct dest_view *view)
+{
+	if (view->fib != DEST_INSTALLED ||
+		(g->rules.kind == UPDATE_EXTERNAL && g->rules.policy == NULL)) /* RFC 8212 */
+		return true;
+	if (g->rules.default_originate && view->prefix.len == 0)
+		return true; /* ours is told instead */
+	return policy_runs(&g->rules) && !policy_may_permit(g->rules.policy, &view->prefix);
+}
+
 static int
 evaluate(struct update_group *g, struct dest_id id, const struct dest_view *view,
 	struct adj_route *r)
@@ -539,12 +559,7 @@ evaluate(struct update_group *g, struct dest_id id, const struct dest_view *view
 	int err;
 
 	*r = (struct adj_route){0};
-	if (view->paths == NULL || view->paths->eligible == 0 || view->fib != DEST_INSTALLED ||
-		(g->rules.kind == UPDATE_EXTERNAL && g->rules.policy == NULL)) /* RFC 8212 */
-		return 0;
-	if (g->rules.default_originate && view->prefix.len == 0)
-		return 0; /* ours is told instead */
-	if (policy_runs(&g->rules) && !policy_may_permit(g->rules.policy, &view->prefix))
+	if (view->paths == NULL || view->paths->eligible == 0 || dest_refused(g, view))
 		return 0;
 	best = &view->paths->path[0];
 	run = told_run(g, shards_index(&g->set->shards, id), best, &source);
@@ -567,6 +582,30 @@ evaluate(struct update_group *g, struct dest_id id, const struct dest_view *view
 		if (err == 0)
 			cache_store(g, slot, &key, r->set);
 	}
+	if (r->set.v != 0)
+		r->source = best->peer;
+	return err;
+}
+
+int
+rules_evaluate_path(struct update_group *g, const struct dest_view *view,
+	const struct rib_path *best, const struct attr_set *attrs, struct adj_route *r)
+{
+	const struct shard_peer *source;
+	struct policy_verdict v;
+	enum route_source kind;
+	int err;
+
+	*r = (struct adj_route){0};
+	if (dest_refused(g, view) || !source_permits(g, best, &kind, &source) ||
+		communities_forbid(g, attrs))
+		return 0;
+	g->set->run_valid = false;
+	err = policy_run(g, (struct attr_id){0}, attrs, kind, &view->prefix, &v);
+	g->set->run_valid = false;
+	if (err < 0 || !v.permit)
+		return err;
+	err = exported_make(g, v.sets, v.attrs, kind, source, &r->set);
 	if (r->set.v != 0)
 		r->source = best->peer;
 	return err;
