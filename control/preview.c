@@ -23,6 +23,7 @@ struct line {
 	struct peer_id peer;
 	enum family family;
 	bool import, exact;
+	bool quiet; /* its own configuration stays: no line where nothing changes */
 	struct preview_counts counts;
 };
 
@@ -34,6 +35,7 @@ struct part {
 	struct preview *import;
 	struct export_preview *export;
 	uint32_t next, end;
+	bool done;
 };
 
 struct job {
@@ -64,6 +66,7 @@ cluster_of(const struct config *c)
 struct export_call {
 	struct job *job;
 	struct part *part;
+	struct preview *import; /* of the same table; NULL: its imports stay */
 	struct peer_id peer;
 	const struct config_peer *next;
 	const struct policy *policy;
@@ -89,16 +92,34 @@ export_peer_there(void *arg)
 		c->part->export, c->peer, c->next, cluster_of(c->job->r.then), c->policy);
 }
 
+/* Several peers in one call: the session thread may be busy. */
+struct export_calls {
+	struct export_call *at;
+	unsigned count;
+};
+
+static void
+export_peers_there(void *arg)
+{
+	struct export_calls *c = arg;
+
+	for (unsigned i = 0; i < c->count; i++)
+		export_peer_there(&c->at[i]);
+}
+
 static void
 export_run_there(void *arg)
 {
 	struct export_call *c = arg;
 
 	role_enter_session();
+	export_preview_imports(c->part->export, c->import);
 	c->part->next = export_preview_run(
 		c->part->export, c->part->next, c->part->end, now_ns() + SLICE_EXPORT_NS, &c->err);
-	if (c->err == 0 && c->part->next >= c->part->end)
-		c->err = export_preview_default(c->part->export);
+	if (c->err != 0 || c->part->next < c->part->end)
+		return;
+	c->err = export_preview_default(c->part->export);
+	c->part->done = c->err == 0;
 }
 
 static void
@@ -129,6 +150,16 @@ request_free(struct preview_request *r)
 	json_decref(r->effects);
 }
 
+static struct part *
+part_find(struct job *j, enum family family, bool import)
+{
+	for (unsigned i = 0; i < j->part_count; i++) {
+		if (j->part[i].family == family && j->part[i].is_import == import)
+			return &j->part[i];
+	}
+	return NULL;
+}
+
 /* The part of that table and direction; made when it is not there. NULL: out of memory, or a table that nobody has. */
 static struct part *
 part_get(struct job *j, enum family family, struct vrf_id vrf, bool import)
@@ -143,12 +174,10 @@ part_get(struct job *j, enum family family, struct vrf_id vrf, bool import)
 		.all = j->r.then->max_paths != j->k->running->max_paths,
 	};
 	struct export_call e = {.job = j};
-	struct part *p;
+	struct part *p = part_find(j, family, import);
 
-	for (unsigned i = 0; i < j->part_count; i++) {
-		if (j->part[i].family == family && j->part[i].is_import == import)
-			return &j->part[i];
-	}
+	if (p != NULL)
+		return p;
 	p = &j->part[j->part_count];
 	*p = (struct part){.family = family, .is_import = import};
 	if (shard_table_find(j->k->shards.at[0], vrf, family, &p->table) != 0)
@@ -308,6 +337,65 @@ tables_compare(struct job *j)
 	return 0;
 }
 
+static bool
+line_exists(const struct job *j, struct peer_id peer, enum family f, bool import)
+{
+	for (unsigned i = 0; i < j->line_count; i++) {
+		const struct line *l = &j->line[i];
+
+		if (l->peer.v == peer.v && l->family == f && l->import == import)
+			return true;
+	}
+	return false;
+}
+
+static bool
+imports_change(const struct job *j, enum family f)
+{
+	for (unsigned i = 0; i < j->line_count; i++) {
+		if (j->line[i].family == f && j->line[i].import)
+			return true;
+	}
+	return false;
+}
+
+/* Peers whose export configuration stays, and to which others' routes are advertised. 0, -ENOMEM. */
+static int
+followers_add(struct job *j, enum family f, struct export_calls *calls)
+{
+	int err = 0;
+
+	for (struct peer_id id = {0}; err == 0 && (id = keeld_peer_next(j->k, id)).v != 0;) {
+		const struct config_peer *now = keeld_peer_config(j->k, id),
+					 *then = peer_then(j, now);
+		struct line line = {.peer = id, .family = f, .exact = true, .quiet = true};
+		struct export_call e = {.job = j, .peer = id, .next = then};
+
+		if (!now->families[f].enabled || line_exists(j, id, f, false))
+			continue;
+		e.part = part_get(j, f, now->vrf, false);
+		e.policy = policy_then(j, then, f, false);
+		calls->at[calls->count++] = e;
+		err = e.part != NULL ? line_add(j, &line) : -ENOMEM;
+	}
+	return err;
+}
+
+/* The imports of a family change: so may what is advertised to each of its peers. 0, -ENOMEM. */
+static int
+exports_follow(struct job *j, enum family f)
+{
+	struct export_calls calls = {.at = calloc(PEER_MAX, sizeof(*calls.at))};
+	int err = calls.at != NULL ? followers_add(j, f, &calls) : -ENOMEM;
+
+	if (err == 0)
+		thread_call(j->k->session_thread, export_peers_there, &calls);
+	for (unsigned i = 0; i < calls.count && err == 0; i++)
+		err = calls.at[i].err;
+	free(calls.at);
+	return err;
+}
+
 static int
 select_candidate(struct job *j)
 {
@@ -319,6 +407,10 @@ select_candidate(struct job *j)
 
 		for (unsigned f = 0; f < FAMILY_COUNT && err == 0; f++)
 			err = family_compare(j, now, then, (enum family)f);
+	}
+	for (unsigned f = 0; f < FAMILY_COUNT && err == 0; f++) {
+		if (imports_change(j, (enum family)f))
+			err = exports_follow(j, (enum family)f);
 	}
 	return err;
 }
@@ -358,12 +450,21 @@ next_hop_there(void *arg)
 		q->a = preview_next_hop(q->shard, q->q);
 }
 
-/* A section. Never while online: the shard may be waiting for readers. */
+/* Asks the shards about a next hop. Never while online: the shard may be waiting for readers. 0, -ENOMEM. */
+static int
+next_hop_ask(struct job *j, struct preview *p)
+{
+	struct question q = {.q = preview_question(p)};
+
+	keeld_on_shards(j->k, next_hop_there, &q, &q.shard);
+	return preview_answer(p, &q.a);
+}
+
+/* A section. */
 static int
 import_run(struct job *j, struct part *p)
 {
 	uint32_t end = p->end - p->next > SECTION ? p->next + SECTION : p->end;
-	struct question q = {0};
 	int err = 0;
 
 	keeld_rib_read_begin(j->k);
@@ -373,28 +474,32 @@ import_run(struct job *j, struct part *p)
 			break;
 	}
 	keeld_rib_read_end(j->k);
-	if (err != -EAGAIN)
-		return err;
-	q.q = preview_question(p->import);
-	keeld_on_shards(j->k, next_hop_there, &q, &q.shard);
-	return preview_answer(p->import, &q.a);
+	p->done = p->next >= p->end;
+	return err == -EAGAIN ? next_hop_ask(j, p->import) : err;
+}
+
+/* A slice of the session thread, which uses the import preview meanwhile: main waits for the slice's end. */
+static int
+export_run(struct job *j, struct part *p)
+{
+	const struct part *import = part_find(j, p->family, true);
+	struct export_call e = {
+		.job = j, .part = p, .import = import != NULL ? import->import : NULL};
+
+	thread_call(j->k->session_thread, export_run_there, &e);
+	return e.err == -EAGAIN ? next_hop_ask(j, e.import) : e.err;
 }
 
 static int
 part_run(struct job *j, struct part *p)
 {
-	struct export_call e = {.job = j, .part = p};
-
 	if (p->end == 0) {
 		struct shards_table t;
 
 		shards_table(&j->k->shards, p->table, &t);
 		p->end = shards_limit(&t);
 	}
-	if (p->is_import)
-		return import_run(j, p);
-	thread_call(j->k->session_thread, export_run_there, &e);
-	return e.err;
+	return p->is_import ? import_run(j, p) : export_run(j, p);
 }
 
 static void
@@ -436,6 +541,8 @@ line_json(const struct job *j, const struct line *l)
 
 	if (c == NULL)
 		return NULL; /* a dynamic one that left */
+	if (l->quiet && l->counts.added + l->counts.removed + l->counts.changed == 0)
+		return NULL;
 	o = json_pack("{s:s, s:s, s:s, s:s, s:b, s:I, s:I}", "address", c->addr_text, "vrf",
 		c->vrf_name, "family", family_text(l->family), "direction",
 		l->import ? "import" : "export", "exact", l->exact, "removed",
@@ -445,21 +552,20 @@ line_json(const struct job *j, const struct line *l)
 	return o;
 }
 
-/* Export was judged on the routes of now: it is not exact where import changes what they are. */
+/* Export is evaluated on the results of the imports: it is not exact where one of these is not. */
 static void
 exports_judge(struct job *j)
 {
-	bool moves[FAMILY_COUNT] = {false};
+	bool inexact[FAMILY_COUNT] = {false};
 
 	for (unsigned i = 0; i < j->line_count; i++) {
 		const struct line *l = &j->line[i];
 
-		if (l->import &&
-			(!l->exact || l->counts.added + l->counts.removed + l->counts.changed > 0))
-			moves[l->family] = true;
+		if (l->import && !l->exact)
+			inexact[l->family] = true;
 	}
 	for (unsigned i = 0; i < j->line_count; i++) {
-		if (!j->line[i].import && moves[j->line[i].family])
+		if (!j->line[i].import && inexact[j->line[i].family])
 			j->line[i].exact = false;
 	}
 }
@@ -514,7 +620,7 @@ job_run(struct job *j, uint64_t deadline_ns)
 			if (p->next > 0 && now_ns() >= deadline_ns)
 				return false;
 			err = part_run(j, p);
-		} while (err == 0 && p->next < p->end);
+		} while (err == 0 && !p->done);
 		if (err != 0) {
 			job_end(j, NULL);
 			return true;

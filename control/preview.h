@@ -3,8 +3,9 @@
  * bgp.refresh.preview: what a refresh, or a commit of the candidate, would change: routes by peer, family and direction, and the forwarding
  * tables. Nothing is published and nothing sent.
  *
- * Import lines say what becomes of the routes stored of a peer, export lines what it is told of the routes that are best now: `exact` is false for
- * the former where not all are kept as received, for the latter where the same candidate moves these routes.
+ * Import lines count what becomes of the routes stored of a peer. Export lines count how the routes that are advertised to a peer change, with the
+ * best paths as the imports of the same candidate leave them; a peer whose own configuration stays has a line where a count is not 0. `exact` is
+ * false for an import line where not all routes are kept as received, for an export line where an import line of the family is not exact.
  *
  * One at a time, in the order of asking; a turn is a few ms of main's loop, import in reader's sections of 64 destinations, export in slices
  * of the session thread. It runs on a configuration of its own, so a commit does not pull policies away under it: it ends the preview.

@@ -28,6 +28,7 @@ struct export_preview {
 	struct speaker *speaker;
 	enum family family;
 	struct table_id table;
+	struct preview *import; /* lent; NULL: no import policy changes */
 	struct dest_id zero; /* 0/0 or ::/0 of the table; DEST_DEFAULT: not seen */
 	struct update_groups *set; /* scratch of the rules; its groups are nobody's */
 	struct rules_class *classes;
@@ -245,17 +246,55 @@ groups_find(struct export_preview *e)
 	return 0;
 }
 
+/* The best path of a destination after the imports of the same change. 0, -ENOMEM, -EAGAIN. */
+static int
+best_then(const struct export_preview *e, struct dest_id id, const struct dest_view *v,
+	struct preview_best *best)
+{
+	*best = (struct preview_best){0};
+	return e->import != NULL ? preview_best(e->import, id, v, best) : 0;
+}
+
+/* What a group with the new rules will have. 0, -ENOMEM. */
+static int
+evaluate_then(struct rules_class *c, struct dest_id id, const struct dest_view *v,
+	const struct preview_best *best, struct adj_route *then)
+{
+	if (!best->changes)
+		return rules_evaluate(c->g, id, v, then);
+	*then = (struct adj_route){0};
+	return best->path != NULL ? rules_evaluate_path(c->g, v, best->path, best->attrs, then) : 0;
+}
+
 static int
 dest_count_for(struct export_preview *e, struct rules_class *c, struct dest_id id,
-	const struct dest_view *v)
+	const struct dest_view *v, const struct preview_best *best)
 {
 	struct adj_route then;
-	int err = c->told != NULL ? rules_evaluate(c->g, id, v, &then) : 0;
+	int err = c->told != NULL ? evaluate_then(c, id, v, best, &then) : 0;
 
 	if (err != 0 || c->told == NULL)
 		return err;
 	class_count(e, c, adj_rib_out_get(c->told->out, id), then);
 	return 0;
+}
+
+/* All classes, or none. 0, -ENOMEM, -EAGAIN. */
+static int
+classes_count(struct export_preview *e, struct dest_id id, const struct dest_view *v)
+{
+	struct preview_best best;
+	int err = best_then(e, id, v, &best);
+
+	for (struct rules_class *c = e->classes; c != NULL && err == 0; c = c->next)
+		err = dest_count_for(e, c, id, v, &best);
+	return err;
+}
+
+void
+export_preview_imports(struct export_preview *e, struct preview *import)
+{
+	e->import = import;
 }
 
 uint32_t
@@ -279,9 +318,9 @@ export_preview_run(
 				e->zero.v = from;
 				continue;
 			}
-			for (struct rules_class *c = e->classes; c != NULL && *err == 0;
-				c = c->next)
-				*err = dest_count_for(e, c, (struct dest_id){from}, &v);
+			*err = classes_count(e, (struct dest_id){from}, &v);
+			if (*err != 0)
+				return from;
 		}
 		if (++looks % LOOK_EVERY == 0 && now_ns() >= deadline_ns)
 			return from + 1;
@@ -291,7 +330,8 @@ export_preview_run(
 
 /* The one that we make up is told instead of the table's: to a peer both are one route. 0, -ENOMEM. */
 static int
-default_count_for(struct export_preview *e, struct rules_class *c, const struct dest_view *v)
+default_count_for(struct export_preview *e, struct rules_class *c, const struct dest_view *v,
+	const struct preview_best *best)
 {
 	struct adj_route now = adj_rib_out_get(c->told->out, DEST_DEFAULT), then;
 	int err = rules_default(c->g, &then);
@@ -299,7 +339,7 @@ default_count_for(struct export_preview *e, struct rules_class *c, const struct 
 	if (now.set.v == 0)
 		now = adj_rib_out_get(c->told->out, e->zero);
 	if (err == 0 && then.set.v == 0)
-		err = rules_evaluate(c->g, e->zero, v, &then);
+		err = evaluate_then(c, e->zero, v, best, &then);
 	if (err != 0)
 		return err;
 	class_count(e, c, now, then);
@@ -310,16 +350,18 @@ int
 export_preview_default(struct export_preview *e)
 {
 	struct shards_table t;
+	struct preview_best best;
 	struct dest_view v;
-	int err = 0;
+	int err;
 
 	if (e->classes == NULL)
 		return 0;
 	shards_table(&e->speaker->shards, e->table, &t);
 	if (e->zero.v == DEST_NONE || !shards_peek(&t, e->zero, &v))
 		v = (struct dest_view){0};
+	err = best_then(e, e->zero, &v, &best);
 	for (struct rules_class *c = e->classes; c != NULL && err == 0; c = c->next)
-		err = c->told != NULL ? default_count_for(e, c, &v) : 0;
+		err = c->told != NULL ? default_count_for(e, c, &v, &best) : 0;
 	return err;
 }
 

@@ -23,10 +23,18 @@ void export_preview_destroy(struct export_preview *e) RUNS_ON(role_session);
 int export_preview_peer(struct export_preview *e, struct peer_id peer,
 	const struct config_peer *next, uint32_t cluster_id, const struct policy *policy)
 	RUNS_ON(role_session);
-/* From `from` on, until the deadline: where to go on; `end` when it is done. *err: 0, -ENOMEM. */
+/*
+ * The same change has new import policies: each destination is evaluated on its best path after them. `import` is of the same table; lent, and used by
+ * export_preview_run() and export_preview_default() only.
+ */
+void export_preview_imports(struct export_preview *e, struct preview *import) RUNS_ON(role_session);
+/*
+ * From `from` on, until the deadline: where to go on; `end` when it is done. *err: 0, -ENOMEM; -EAGAIN: preview_question() of the import preview has to
+ * be answered first.
+ */
 uint32_t export_preview_run(struct export_preview *e, uint32_t from, uint32_t end,
 	uint64_t deadline_ns, int *err) RUNS_ON(role_session);
-/* Behind the last slice, in the same turn: the default route, the table's or the one that we make up. 0, -ENOMEM. */
+/* Behind the last slice, in the same turn: the default route, the table's or the one that we make up. 0, -ENOMEM, -EAGAIN as above: run again, then this. */
 int export_preview_default(struct export_preview *e) RUNS_ON(role_session);
 /* Any thread, while nothing runs. */
 void export_preview_counts(

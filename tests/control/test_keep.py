@@ -286,7 +286,8 @@ class Keep(KeelTest):
             self.assertEqual(self.imports(effects), [("replayed", None)])
             self.assertEqual(self.peer()["families"][V4]["accepted"], accepted)
             self.assertEqual([(l["address"], l["family"], l["direction"], l["exact"], (l["added"], l["removed"], l["changed"])) for l in lines],
-                             [(THEM, V4, "import", True, counts)])
+                             [(THEM, V4, "import", True, counts), (OTHER, V4, "export", True, counts)])
+            self.wait("the other peer's routes", lambda: self.peer(OTHER)["families"][V4]["advertised"] == accepted)
 
     def test_preview_of_cluster_id(self):
         """Internal peers are looked at, in both directions; an external one is not."""

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What a preview of other export rules counts, against what peers are told: the default route, another cluster id, and a group that is split meanwhile. */
+/* What a preview of other export rules counts, against what peers are told: the default route, another cluster id, and a group that is split meanwhile,
+ * and other import policies. */
 #include "control/preview_export.h"
 
 #include "tests/control/own_net.h"
@@ -14,7 +15,7 @@
 #define ROUTES 1000u
 
 static struct node n;
-static struct script s[2];
+static struct script s[3];
 
 /* Ours and a loopback address is no next hop, so they say theirs unless `self`. */
 static struct config_peer
@@ -73,6 +74,7 @@ struct previewed {
 	struct peer_id peer;
 	struct config_peer then;
 	const struct policy *policy;
+	struct preview *import; /* NULL: no import changes */
 	uint32_t cluster_id;
 	uint32_t at, slices;
 	struct preview_counts counts;
@@ -86,6 +88,7 @@ call_preview_begin(void *arg)
 	role_enter_session();
 	assert_int_equal(export_preview_create(n.speaker, V4, &p->e), 0);
 	assert_int_equal(export_preview_peer(p->e, p->peer, &p->then, p->cluster_id, p->policy), 0);
+	export_preview_imports(p->e, p->import);
 }
 
 /* So many slices, each as short as can be. */
@@ -272,6 +275,56 @@ test_group_split(void **state)
 	end(2);
 }
 
+/* The import policy of peer 1 becomes `policy`; what is advertised to peer `id` then. */
+static struct preview_counts
+preview_import(const struct policy *policy, unsigned id, bool originate)
+{
+	struct preview_config c = {
+		.arena = n.arena, .shards = &n.shards, .table = n.table, .family = V4};
+	struct previewed p = {.peer = {(uint16_t)id},
+		.then = peer_of(id, false, originate),
+		.policy = policy_accept_all(),
+		.cluster_id = OWN_ID};
+	struct preview_counts counts;
+
+	assert_int_equal(preview_create(&c, &p.import), 0);
+	assert_int_equal(preview_peer(p.import, (struct peer_id){1}, policy, 0), 0);
+	thread_call(n.session, call_preview_begin, &p);
+	counts = preview_end(&p);
+	preview_destroy(p.import);
+	return counts;
+}
+
+/* Exports are evaluated on the best paths after the imports of the same change. */
+static void
+test_imports(void **state)
+{
+	static const char *const prefix[] = {"10.0.0.0/8", "10.1.0.0/16", "0.0.0.0/0"};
+	union script_attrs a;
+
+	begin(3, false, false);
+	for (unsigned peer = 1; peer <= 2; peer++) {
+		script_attrs(&a, PEER_AS + peer, NEXT_HOP);
+		for (unsigned i = peer - 1; i < 3; i += peer)
+			script_send_prefix(&s[peer - 1], V4, &a.a, prefix[i]);
+	}
+	wait_for(node_paths(&n, 0x0a010000, 16) == 2);
+	wait_for(node_paths(&n, 0, 0) == 1);
+	originate(0x0a020000, 16, 0);
+	told(3, 4);
+	told(2, 4);
+	told(1, 1);
+	expect_counts(preview_import(policy_accept_all(), 3, false), 0, 0, 0);
+	/* 10.1/16 goes on by peer 2, the others go */
+	expect_counts(preview_import(policy_deny_all(), 3, false), 0, 2, 1);
+	/* what is peer 2's own then is not advertised to it; what peer 1 is told now is not of its own */
+	expect_counts(preview_import(policy_deny_all(), 2, false), 0, 3, 0);
+	expect_counts(preview_import(policy_deny_all(), 1, false), 1, 0, 0);
+	/* ours comes instead of the default route that goes */
+	expect_counts(preview_import(policy_deny_all(), 3, true), 0, 1, 2);
+	end(3);
+}
+
 int
 main(void)
 {
@@ -280,6 +333,7 @@ main(void)
 		cmocka_unit_test(test_default_of_its_own),
 		cmocka_unit_test(test_cluster),
 		cmocka_unit_test(test_group_split),
+		cmocka_unit_test(test_imports),
 	};
 
 	role_enter_main();
