@@ -141,6 +141,7 @@ struct update_group {
 	struct update_rules rules; /* peer_as, peer: only where they matter */
 	/* Of a plan: the rules changed, and destinations whose best path the old import rules judged go by `before`. */
 	bool stays; /* of a plan: something is advertised that the rules refuse for now */
+	uint32_t plan_serial; /* of the plan for which `before` was noted */
 	bool planned, by_before; /* by_before: within an evaluation, `rules` and `before` have changed places */
 	struct update_rules before;
 	uint8_t next_hop_len; /* of "self": 4, 16, 32; 0: the members have none of the family */
@@ -229,6 +230,7 @@ struct update_groups {
 	struct policy_eval *eval;
 	struct update_plan {
 		uint16_t peer_count; /* 0: none runs */
+		uint32_t serial; /* counts plans */
 		uint8_t generations; /* bit by generation */
 		uint64_t peers[PEER_MAX / 64];
 	} plan[FAMILY_COUNT];

@@ -704,6 +704,7 @@ rules_take(struct update_group *g, const struct update_rules *to)
 		/* of two plans at once: what the first one's rules judged is what is advertised by now */
 		g->before = g->rules;
 		g->planned = true;
+		g->plan_serial = g->set->plan[g->rules.family].serial;
 		rules_forget(g);
 	}
 	g->rules = *to;
@@ -720,6 +721,7 @@ update_groups_plan_begin(struct update_groups *s, unsigned generation,
 		uint64_t *word = &p->peers[parts[i].peer.v / 64], bit = 1ull << parts[i].peer.v % 64;
 
 		p->generations |= (uint8_t)(1u << generation);
+		p->serial += p->peer_count == 0;
 		p->peer_count += !(*word & bit);
 		*word |= bit;
 	}
@@ -728,7 +730,7 @@ update_groups_plan_begin(struct update_groups *s, unsigned generation,
 void
 update_groups_plan_end(struct update_groups *s, enum family family)
 {
-	s->plan[family] = (struct update_plan){0};
+	s->plan[family] = (struct update_plan){.serial = s->plan[family].serial};
 	for (struct update_group *g = s->groups; g != NULL; g = g->next) {
 		if (g->rules.family != family || !(g->planned || g->stays))
 			continue;

@@ -81,8 +81,10 @@ copy_begin(struct update_group *g, const struct update_member *m)
 		n->walk.over = &n->table;
 	if (n->catch_up_walk.over != NULL)
 		n->catch_up_walk.over = &n->table;
-	if (!n->planned)
+	if (!n->planned) {
 		n->before = g->rules;
+		n->plan_serial = s->plan[g->rules.family].serial;
+	}
 	n->rules = rules_normal(&m->rules);
 	memset(n->cache, 0, sizeof(n->cache));
 	n->stats = (struct update_group_stats){0};
@@ -158,6 +160,7 @@ static void
 copy_end(struct update_group *g)
 {
 	struct update_group *n = g->copy;
+	const struct update_plan *plan = &n->set->plan[n->rules.family];
 	struct update_member *m, *next;
 
 	for (m = g->members; m != NULL; m = next) {
@@ -167,7 +170,8 @@ copy_end(struct update_group *g)
 	}
 	stream_trim(g);
 	n->frozen = false;
-	n->planned = n->set->plan[n->rules.family].peer_count > 0;
+	/* Of an earlier plan, the policy before may be gone. */
+	n->planned = plan->peer_count > 0 && plan->serial == n->plan_serial;
 	if (!n->planned)
 		policy_walk_owe(n);
 	n->version++;
