@@ -491,7 +491,7 @@ make_candidate(struct shard *s, struct shard_table *t, struct making *m,
 	if (changed > 0 && !gone && is_refused(&now) && holds &&
 		reason_is_policy(shard_path_refused(&now)))
 		now = path_hold(p, shard_epoch(r), p->received);
-	else if (changed == 0 && rib_path_held(p) && !holds)
+	else if (rib_path_held(&now) && !holds) /* also where the walk has just dropped its kept attributes */
 		is_there = path_let_go(&now);
 	if (!is_refused(&now) && refresh_flags(s, t, &now))
 		m->differs = true;

@@ -416,10 +416,49 @@ test_nothing_is_held_without_reason(void **state)
 	rig_fini(&w.r);
 }
 
+/* keep_all_routes ends for a peer with held paths. The walk that drops kept attributes and the walk that drops held paths run in one scan. */
+static void
+test_held_paths_end_with_kept_attributes(void **state)
+{
+	struct rule yes = rule_all(true, 100), no = rule_all(false, 100);
+	struct world w = {0};
+	struct dest_view v;
+
+	(void)state;
+	rig_init(&w.r, false);
+	for (uint16_t p = 1; p <= 2; p++) {
+		rig_peer(&w.r, p, 65000u + p, true, false);
+		shard_peer_keep(w.r.shard, (struct peer_id){p}, rig_family(), true);
+		shard_peer_import(w.r.shard, (struct peer_id){p}, rig_family(), yes.policy);
+		rig_up(&w.r, p, 65000u + p, p, true);
+	}
+	for (unsigned i = 0; i < PREFIXES; i++)
+		say(&w, 1, i, true);
+	rig_settle(&w.r);
+	for (uint16_t p = 1; p <= 2; p++) {
+		shard_plan_begin(w.r.shard, (struct peer_id){p}, rig_family(), 1);
+		shard_peer_import(w.r.shard, (struct peer_id){p}, rig_family(), no.policy);
+	}
+	(void)shard_peer_replay(w.r.shard, (struct peer_id){1}, rig_family());
+	rig_settle(&w.r);
+	assert_int_equal(shard_held(w.r.shard), PREFIXES);
+	shard_peer_keep(w.r.shard, (struct peer_id){1}, rig_family(), false);
+	finish(&w, 1);
+	finish(&w, 2);
+	rig_settle(&w.r);
+	assert_int_equal(shard_held(w.r.shard), 0);
+	for (unsigned i = 0; i < PREFIXES; i++)
+		assert_false(usable(&w, i, &v));
+	policy_destroy(yes.policy);
+	policy_destroy(no.policy);
+	rig_fini(&w.r);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_held_paths_end_with_kept_attributes),
 		cmocka_unit_test(test_move_changes_each_destination_once),
 		cmocka_unit_test(test_nothing_is_held_without_reason),
 		cmocka_unit_test(test_random_commits),
