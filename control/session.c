@@ -626,7 +626,8 @@ speaker_plan_begin(struct speaker *s, unsigned generation, const struct update_p
 	unsigned count)
 {
 	if (s->groups != NULL) /* else nothing was advertised to any peer yet */
-		update_groups_plan_begin(s->groups, generation, parts, count);
+		update_groups_plan_begin(s->groups, generation,
+			(uint32_t)(now_ns() / NS_PER_S), parts, count);
 }
 
 void

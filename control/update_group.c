@@ -246,6 +246,7 @@ update_group_leave(struct update_member *m)
 	*at = m->next;
 	g->member_count--;
 	s->by_id[g->rules.family][m->id.v] = NULL;
+	rules_lost(s, g->rules.family, m->id);
 	g->waiting -= m->walk == g->serial + 1;
 	g->settling -= member_settling(m);
 	member_stand(m, NULL);

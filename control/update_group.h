@@ -74,17 +74,18 @@ bool update_group_dismantle(struct update_group *g, uint64_t deadline_ns) RUNS_O
 
 /*
  * The plan of a commit that changes import rules of peers, and export rules of groups, of one family. Between begin and end a group whose rules change
- * judges a destination by the rules under which its best path was judged: by the new rules where the path carries one of the plan's generations
- * (rib_path_generation()), or where its peer is not of the plan, else by the old rules. Destinations that do not change are not evaluated until
- * the end, which makes one walk of differences. Where the plan has several peers, a destination that is advertised, has a usable path and is
- * refused by the rules stays advertised as it was until the end. Both rules' policies are used until then.
- * begin: before a shard runs the new import rules. Again, while a plan runs: joins it.
+ * judges a destination by the rules under which its best path was judged: by the new rules where the path carries a generation that the plan gave since
+ * (rib_path_generation()), or where its peer is not of the plan, else by the old rules. Where a commit within the plan changed the rules again, a
+ * destination whose best path is older than that commit stays advertised as it was until the end. Destinations that do not change are not
+ * evaluated until the end, which makes one walk of differences. Where the plan has several peers, a destination that is advertised, has a usable path
+ * and is refused by export policy stays advertised until the end, too, unless its source is gone. Both rules' policies are used until then.
+ * begin: before a shard runs the new import rules; now_s: the shards' clock. Again, while a plan runs: joins it.
  */
 struct update_plan_part {
 	struct peer_id peer;
 	enum family family;
 };
-void update_groups_plan_begin(struct update_groups *s, unsigned generation, const struct update_plan_part *parts, unsigned count)
+void update_groups_plan_begin(struct update_groups *s, unsigned generation, uint32_t now_s, const struct update_plan_part *parts, unsigned count)
 	RUNS_ON(role_session);
 void update_groups_plan_end(struct update_groups *s, enum family family) RUNS_ON(role_session);
 /* All members have their new rules: a group whose members differ is split at once. */

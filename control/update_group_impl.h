@@ -141,9 +141,14 @@ struct update_group {
 	struct update_rules rules; /* peer_as, peer: only where they matter */
 	/* Of a plan: the rules changed, and destinations whose best path the old import rules judged go by `before`. */
 	bool stays; /* of a plan: something is advertised that the rules refuse for now */
-	uint32_t plan_serial; /* of the plan for which `before` was noted */
 	bool planned, by_before; /* by_before: within an evaluation, `rules` and `before` have changed places */
 	struct update_rules before;
+	/*
+	 * `rules` are those of generation `newest` and later ones (bits `after`). mixed: the rules changed again, with another generation; so `before` is not
+	 * what paths without a generation were advertised by.
+	 */
+	bool mixed;
+	uint8_t newest, after;
 	uint8_t next_hop_len; /* of "self": 4, 16, 32; 0: the members have none of the family */
 	struct shards_table table; /* ids of destinations are those of all shards */
 	struct adj_rib_out *out;
@@ -230,10 +235,13 @@ struct update_groups {
 	struct policy_eval *eval;
 	struct update_plan {
 		uint16_t peer_count; /* 0: none runs */
-		uint32_t serial; /* counts plans */
 		uint8_t generations; /* bit by generation */
+		uint8_t newest; /* generation */
+		uint32_t began_s[PATH_GENERATIONS + 1]; /* a path with that generation and an earlier time has it from a plan that is over */
 		uint64_t peers[PEER_MAX / 64];
+		uint64_t lost[PEER_MAX / 64]; /* their session ended during the plan */
 	} plan[FAMILY_COUNT];
+	bool policy_refused; /* of one evaluation: export policy refused the best path */
 	bool loading; /* update_groups_gather() */
 	uint64_t now_ns; /* with it */
 
@@ -326,6 +334,10 @@ int rules_default(struct update_group *g, struct adj_route *r);
 void rules_forget(struct update_group *g);
 /* `g` goes by `to` from here on: within a plan, for what is judged by it; else a walk of differences is owed. */
 void rules_take(struct update_group *g, const struct update_rules *to) RUNS_ON(role_session);
+/* A plan runs: `g`, which had the rules of `from`, is a part of it from here on. */
+void rules_plan(struct update_group *g, const struct update_group *from);
+/* The session of a peer ends: what it announced does not come back within the plan. */
+void rules_lost(struct update_groups *s, enum family family, struct peer_id id);
 /* What was found out about peers and runs of sets was lent until the last quiescent report. */
 void rules_run_end(struct update_groups *s);
 /* With what does not matter left out, so that equal ones compare equal. */

@@ -559,13 +559,22 @@ evaluate(struct update_group *g, struct dest_id id, const struct dest_view *view
 	int err;
 
 	*r = (struct adj_route){0};
-	if (view->paths == NULL || view->paths->eligible == 0 || dest_refused(g, view))
+	g->set->policy_refused = false;
+	if (view->paths == NULL || view->paths->eligible == 0)
 		return 0;
+	if (dest_refused(g, view)) {
+		/* our own default route is advertised instead from the plan's end on */
+		bool own = g->rules.default_originate && view->prefix.len == 0;
+
+		g->set->policy_refused = own ? g->planned : g->rules.policy != NULL;
+		return 0;
+	}
 	best = &view->paths->path[0];
 	run = told_run(g, shards_index(&g->set->shards, id), best, &source);
 	if (run->attrs == NULL)
 		return 0;
 	err = policy_run(g, run->accepted, run->attrs, run->kind, &view->prefix, &v);
+	g->set->policy_refused = err == 0 && !v.permit;
 	if (err < 0 || !v.permit)
 		return err;
 	key = (struct outcome){.accepted = run->accepted,
@@ -613,18 +622,36 @@ rules_evaluate_path(struct update_group *g, const struct dest_view *view,
 
 /* ---- within a plan (struct update_plan) ---- */
 
-/* The old import rules judged the best path: its peer is of the plan, and the path has not changed since. */
 static bool
-judged_before(const struct update_group *g, const struct dest_view *view)
+bit_of(const uint64_t *word, struct peer_id id)
+{
+	return word[id.v / 64] >> id.v % 64 & 1;
+}
+
+/* The rules that a path was accepted for. */
+enum judged {
+	JUDGED_NOW, /* `rules` */
+	JUDGED_BEFORE, /* `before` */
+	JUDGED_BETWEEN, /* those of a commit between them: neither says what is advertised at the end */
+};
+
+/* The import rules of which commit judged the best path, for a group whose rules changed. */
+static enum judged
+judged_by(const struct update_group *g, const struct dest_view *view)
 {
 	const struct update_plan *plan = &g->set->plan[g->rules.family];
 	const struct rib_path *best;
+	unsigned generation;
 
 	if (!g->planned || view->paths == NULL || view->paths->eligible == 0)
-		return false;
+		return JUDGED_NOW;
 	best = &view->paths->path[0];
-	return (plan->peers[best->peer.v / 64] >> best->peer.v % 64 & 1) &&
-	       !(plan->generations >> rib_path_generation(best) & 1);
+	if (!bit_of(plan->peers, best->peer))
+		return JUDGED_NOW;
+	generation = rib_path_generation(best);
+	if (!(plan->generations >> generation & 1) || best->time_s < plan->began_s[generation])
+		return g->mixed ? JUDGED_BETWEEN : JUDGED_BEFORE;
+	return g->after >> generation & 1 ? JUDGED_NOW : JUDGED_BETWEEN;
 }
 
 /* Old and new rules change places, for one evaluation. */
@@ -639,38 +666,65 @@ rules_swap(struct update_group *g)
 }
 
 /*
- * While several peers' routes are judged anew, a best path between the old and the new one says nothing about the end: what the group advertises
- * stays, as long as there is a usable path. *r gets a reference.
+ * Is the path that is advertised still there, or does the plan judge its peer's paths anew, so that it may be refused only for now? A path whose peer
+ * withdrew it, or is gone, must not be advertised any longer.
  */
+static bool
+source_stays(const struct update_group *g, struct dest_id id, struct peer_id source)
+{
+	const struct update_plan *plan = &g->set->plan[g->rules.family];
+	struct dest_view view;
+
+	if (source.v != PEER_SELF.v && bit_of(plan->peers, source) && !bit_of(plan->lost, source))
+		return true;
+	if (!shards_peek(&g->table, id, &view) || view.paths == NULL)
+		return false;
+	for (unsigned i = 0; i < view.paths->eligible; i++)
+		if (view.paths->path[i].peer.v == source.v)
+			return true;
+	return false;
+}
+
+/* What the group advertises stays, where there is a route that may be advertised at all. *r gets a reference; it had none. */
 static void
-advertised_stays(
+advertised_keep(
 	struct update_group *g, struct dest_id id, const struct dest_view *view, struct adj_route *r)
 {
-	if (g->set->plan[g->rules.family].peer_count < 2 || r->set.v != 0 || view->paths == NULL ||
-		view->paths->eligible == 0)
+	if (view->paths == NULL || view->paths->eligible == 0 || view->fib != DEST_INSTALLED)
 		return;
 	*r = adj_rib_out_get(g->out, id);
+	if (r->set.v != 0 && !source_stays(g, id, r->source))
+		*r = (struct adj_route){0};
 	if (r->set.v == 0)
 		return;
 	attr_ref(g->set->c.exported, r->set, 1);
 	g->stays = true;
 }
 
+/*
+ * While several peers' routes are judged anew, a best path between the old and the new one says nothing about the end: where export policy refuses it,
+ * what the group advertises stays. What another rule forbids is withdrawn at once.
+ */
 int
 rules_evaluate(struct update_group *g, struct dest_id id, const struct dest_view *view,
 	struct adj_route *r)
 {
+	enum judged by = judged_by(g, view);
 	int err;
 
-	if (judged_before(g, view)) {
-		rules_swap(g);
-		err = evaluate(g, id, view, r);
-		rules_swap(g);
-	} else {
-		err = evaluate(g, id, view, r);
+	if (by == JUDGED_BETWEEN) {
+		*r = (struct adj_route){0};
+		advertised_keep(g, id, view, r);
+		return 0;
 	}
-	if (err == 0)
-		advertised_stays(g, id, view, r);
+	if (by == JUDGED_BEFORE)
+		rules_swap(g);
+	err = evaluate(g, id, view, r);
+	if (by == JUDGED_BEFORE)
+		rules_swap(g);
+	if (err == 0 && r->set.v == 0 && g->set->policy_refused &&
+		(g->set->plan[g->rules.family].peer_count > 1 || (g->planned && view->prefix.len == 0)))
+		advertised_keep(g, id, view, r);
 	return err;
 }
 
@@ -696,15 +750,28 @@ rules_default(struct update_group *g, struct adj_route *r)
 }
 
 void
+rules_plan(struct update_group *g, const struct update_group *from)
+{
+	const struct update_plan *plan = &g->set->plan[g->rules.family];
+
+	if (!g->planned) {
+		g->before = from->rules;
+		g->mixed = false;
+	} else if (g->newest != plan->newest) {
+		g->mixed = true; /* else within one commit: what it began with stays `before` */
+	}
+	g->planned = true;
+	g->newest = plan->newest;
+	g->after = (uint8_t)(1u << plan->newest);
+}
+
+void
 rules_take(struct update_group *g, const struct update_rules *to)
 {
 	bool plan = g->set->plan[g->rules.family].peer_count > 0;
 
 	if (plan) {
-		/* of two plans at once: what the first one's rules judged is what is advertised by now */
-		g->before = g->rules;
-		g->planned = true;
-		g->plan_serial = g->set->plan[g->rules.family].serial;
+		rules_plan(g, g);
 		rules_forget(g);
 	}
 	g->rules = *to;
@@ -713,24 +780,40 @@ rules_take(struct update_group *g, const struct update_rules *to)
 }
 
 void
-update_groups_plan_begin(struct update_groups *s, unsigned generation,
+rules_lost(struct update_groups *s, enum family family, struct peer_id id)
+{
+	if (s->plan[family].peer_count > 0)
+		s->plan[family].lost[id.v / 64] |= 1ull << id.v % 64;
+}
+
+void
+update_groups_plan_begin(struct update_groups *s, unsigned generation, uint32_t now_s,
 	const struct update_plan_part *parts, unsigned count)
 {
+	bool begun[FAMILY_COUNT] = {false};
+
 	for (unsigned i = 0; i < count; i++) {
 		struct update_plan *p = &s->plan[parts[i].family];
 		uint64_t *word = &p->peers[parts[i].peer.v / 64], bit = 1ull << parts[i].peer.v % 64;
 
-		p->generations |= (uint8_t)(1u << generation);
-		p->serial += p->peer_count == 0;
+		begun[parts[i].family] = true;
 		p->peer_count += !(*word & bit);
 		*word |= bit;
+		p->lost[parts[i].peer.v / 64] &= ~bit;
+		p->newest = (uint8_t)generation;
+		p->began_s[generation] = now_s;
+		if (generation != 0) /* else paths get no marks */
+			p->generations |= (uint8_t)(1u << generation);
 	}
+	for (struct update_group *g = s->groups; g != NULL; g = g->next)
+		if (g->planned && begun[g->rules.family])
+			g->after |= (uint8_t)(1u << generation);
 }
 
 void
 update_groups_plan_end(struct update_groups *s, enum family family)
 {
-	s->plan[family] = (struct update_plan){.serial = s->plan[family].serial};
+	s->plan[family] = (struct update_plan){0};
 	for (struct update_group *g = s->groups; g != NULL; g = g->next) {
 		if (g->rules.family != family || !(g->planned || g->stays))
 			continue;

@@ -81,10 +81,6 @@ copy_begin(struct update_group *g, const struct update_member *m)
 		n->walk.over = &n->table;
 	if (n->catch_up_walk.over != NULL)
 		n->catch_up_walk.over = &n->table;
-	if (!n->planned) {
-		n->before = g->rules;
-		n->plan_serial = s->plan[g->rules.family].serial;
-	}
 	n->rules = rules_normal(&m->rules);
 	memset(n->cache, 0, sizeof(n->cache));
 	n->stats = (struct update_group_stats){0};
@@ -160,7 +156,6 @@ static void
 copy_end(struct update_group *g)
 {
 	struct update_group *n = g->copy;
-	const struct update_plan *plan = &n->set->plan[n->rules.family];
 	struct update_member *m, *next;
 
 	for (m = g->members; m != NULL; m = next) {
@@ -170,9 +165,15 @@ copy_end(struct update_group *g)
 	}
 	stream_trim(g);
 	n->frozen = false;
-	/* Of an earlier plan, the policy before may be gone. */
-	n->planned = plan->peer_count > 0 && plan->serial == n->plan_serial;
-	if (!n->planned)
+	/* A plan that ended meanwhile has let go of the rules that the copy began with: `g` knows what its routes are advertised by. */
+	n->planned = g->planned;
+	n->before = g->before;
+	n->mixed = g->mixed;
+	n->newest = g->newest;
+	n->after = g->after;
+	if (n->set->plan[n->rules.family].peer_count > 0)
+		rules_plan(n, g);
+	else
 		policy_walk_owe(n);
 	n->version++;
 	g->version++;

@@ -4,7 +4,7 @@
  * come again in any order, with delays. No destination that both configurations give is ever missing at the receiver, nothing is announced twice where
  * all routes are kept, and the end is that of a fresh start.
  */
-#include "control/update_group.h"
+#include "control/update_group_impl.h"
 
 #include "tests/control/update_group_rig.h"
 
@@ -293,7 +293,7 @@ commit(struct world *w, struct side *d)
 			parts[count++] =
 				(struct update_plan_part){{p}, FAMILY_IPV4_UNICAST};
 	}
-	update_groups_plan_begin(d->groups, generation, parts, count);
+	update_groups_plan_begin(d->groups, generation, (uint32_t)(d->rig.now_ns / 1000000000u), parts, count);
 	if (w->export_changes)
 		update_group_policy(d->member, policy_set_find(w->new, "out"));
 	for (unsigned i = 0; i < count; i++) {
@@ -472,10 +472,282 @@ test_routes_that_are_asked_for(void **state)
 	}
 }
 
+/* ---- single cases: peers 1 and 2 announce all, and are asked ---- */
+
+/* Imports add this tag (peer 3: tag 0), exports permit that one. */
+static struct policy_set *
+policies_tagged(unsigned import_tag, unsigned export_tag)
+{
+	json_t *policies = json_array(), *communities = json_array();
+	struct policy_set *set;
+	char text[32];
+	json_t *d;
+
+	for (unsigned p = 1; p <= PEERS; p++) {
+		snprintf(text, sizeof(text), "64512:%u", p == 3 ? 0 : import_tag);
+		json_array_append_new(policies,
+			json_pack("{s:s, s:[o]}", "name", import_name[p], "nodes",
+				node(10, true, json_object(),
+					json_pack("{s:i, s:{s:[s]}}", "local_pref",
+						p == 3 ? 300 : 100, "communities", "add", text))));
+	}
+	snprintf(text, sizeof(text), "tag%u", export_tag);
+	json_array_append_new(policies,
+		json_pack("{s:s, s:[o]}", "name", "out", "nodes",
+			node(10, true, json_pack("{s:s}", "community_list", text), json_object())));
+	for (unsigned t = 0; t <= TAGS; t++)
+		json_array_append_new(communities, community_list(t));
+	d = json_pack("{s:o, s:o}", "community_lists", communities, "route_policies", policies);
+	set = policies_compile(d);
+	return set;
+}
+
+static struct world
+world_asked(struct policy_set *old, unsigned peers)
+{
+	struct world w = {.old = old, .export_changes = true};
+
+	for (unsigned i = 0; i < PREFIXES; i++)
+		w.prefix[i] = prefix_from_v4(0x0a000000u + (i << 8), 24);
+	for (unsigned p = 1; p <= 2; p++) {
+		w.planned[p] = p <= peers;
+		for (unsigned i = 0; i < PREFIXES; i++)
+			w.announced[p][i] = p <= peers;
+	}
+	return w;
+}
+
+/* What control does for one commit. */
+static void
+plan_tagged(struct world *w, struct side *d, struct policy_set *set, unsigned generation)
+{
+	struct update_plan_part parts[2] = {0};
+	unsigned count = 0;
+
+	for (uint16_t p = 1; p <= 2; p++)
+		if (w->planned[p])
+			parts[count++] = (struct update_plan_part){{p}, FAMILY_IPV4_UNICAST};
+	update_groups_plan_begin(
+		d->groups, generation, (uint32_t)(d->rig.now_ns / 1000000000u), parts, count);
+	update_group_policy(d->member, policy_set_find(set, "out"));
+	for (unsigned i = 0; i < count; i++) {
+		shard_plan_begin(d->rig.shard, parts[i].peer, FAMILY_IPV4_UNICAST, generation);
+		shard_peer_import(d->rig.shard, parts[i].peer, FAMILY_IPV4_UNICAST,
+			policy_set_find(set, import_name[parts[i].peer.v]));
+	}
+}
+
+static void
+answers(struct world *w, struct side *d, uint16_t p, unsigned first, unsigned end)
+{
+	for (unsigned i = first; i < end; i++)
+		say(w, d, p, i);
+	drain(d);
+}
+
+static void
+plan_ends(struct world *w, struct side *d)
+{
+	for (uint16_t p = 1; p <= 2; p++)
+		shard_plan_done(d->rig.shard, (struct peer_id){p}, FAMILY_IPV4_UNICAST);
+	rig_settle(&d->rig);
+	update_groups_plan_end(d->groups, FAMILY_IPV4_UNICAST);
+	drain(d);
+}
+
+static void
+all_present(const struct side *d)
+{
+	for (unsigned i = 0; i < PREFIXES; i++)
+		assert_true(d->route[i].present);
+}
+
+/* The receiver asks for all of it: each destination is evaluated. */
+static void
+asked_by_receiver(struct side *d)
+{
+	update_group_refresh(d->member, false);
+	drain(d);
+	all_present(d);
+}
+
+/* A commit changes the export policy and another export rule of one peer. */
+static void
+test_two_rules_of_one_commit(void **state)
+{
+	struct policy_set *old = policies_tagged(1, 1), *new = policies_tagged(2, 2);
+	struct world w = world_asked(old, 1);
+	static struct side d;
+	struct update_rules r;
+
+	side_begin(&w, &d, old);
+	plan_tagged(&w, &d, new, 1);
+	r = *update_group_rules_of(d.member);
+	r.next_hop_unchanged = true;
+	update_group_rules(d.member, &r);
+	asked_by_receiver(&d);
+	answers(&w, &d, 1, 0, PREFIXES);
+	plan_ends(&w, &d);
+	all_present(&d);
+	side_end(&d);
+	policy_set_free(old);
+	policy_set_free(new);
+}
+
+/* A commit while the plan of another one runs: a tag is renamed twice. Half of the routes have the tag in between. */
+static void
+test_commit_within_a_plan(void **state)
+{
+	struct policy_set *old = policies_tagged(1, 1), *mid = policies_tagged(2, 2),
+			  *new = policies_tagged(3, 3);
+	struct world w = world_asked(old, 1);
+	static struct side d;
+
+	side_begin(&w, &d, old);
+	plan_tagged(&w, &d, mid, 1);
+	answers(&w, &d, 1, 0, PREFIXES / 2);
+	plan_tagged(&w, &d, new, 2);
+	asked_by_receiver(&d);
+	answers(&w, &d, 1, 0, PREFIXES / 3);
+	asked_by_receiver(&d);
+	answers(&w, &d, 1, 0, PREFIXES);
+	all_present(&d);
+	plan_ends(&w, &d);
+	all_present(&d);
+	side_end(&d);
+	policy_set_free(old);
+	policy_set_free(mid);
+	policy_set_free(new);
+}
+
+/* Generations are used in turn: a path may carry that of the plan from an earlier one. */
+static void
+test_generation_of_an_earlier_plan(void **state)
+{
+	struct policy_set *old = policies_tagged(1, 1), *mid = policies_tagged(2, 2),
+			  *new = policies_tagged(3, 3);
+	struct world w = world_asked(old, 1);
+	static struct side d;
+
+	side_begin(&w, &d, old);
+	plan_tagged(&w, &d, mid, 1);
+	answers(&w, &d, 1, 0, PREFIXES);
+	plan_ends(&w, &d);
+	all_present(&d);
+	d.rig.now_ns += 5000000000u;
+	plan_tagged(&w, &d, new, 1);
+	asked_by_receiver(&d);
+	answers(&w, &d, 1, 0, PREFIXES);
+	plan_ends(&w, &d);
+	all_present(&d);
+	side_end(&d);
+	policy_set_free(old);
+	policy_set_free(mid);
+	policy_set_free(new);
+}
+
+/* Peer 3 is not of the plan, and withdraws a route. What is left has a path that export policy refuses: so it does not stay advertised. */
+static void
+test_a_withdrawal_within_a_plan(void **state)
+{
+	struct policy_set *old = policies_tagged(1, 0), *new = policies_tagged(2, 0);
+	struct world w = world_asked(old, 2);
+	struct rib_nlri n = {.prefix = w.prefix[5], .label = 0xfffff};
+	static struct side d;
+
+	for (unsigned i = 0; i < PREFIXES; i++)
+		w.announced[3][i] = true;
+	side_begin(&w, &d, old);
+	plan_tagged(&w, &d, new, 1);
+	answers(&w, &d, 1, 0, PREFIXES);
+	all_present(&d);
+	rig_update(&d.rig, 3, NULL, &n, 1);
+	drain(&d);
+	for (unsigned i = 0; i < PREFIXES; i++)
+		assert_int_equal(d.route[i].present, i != 5);
+	answers(&w, &d, 2, 0, PREFIXES);
+	plan_ends(&w, &d);
+	side_end(&d);
+	policy_set_free(old);
+	policy_set_free(new);
+}
+
+/* The forwarding tables have no room for a route: it is not advertised, within a plan either. */
+static void
+test_not_installed_within_a_plan(void **state)
+{
+	struct policy_set *old = policies_tagged(1, 1), *new = policies_tagged(2, 2);
+	struct world w = world_asked(old, 2);
+	static struct shard_report report;
+	static struct side d;
+
+	side_begin(&w, &d, old);
+	plan_tagged(&w, &d, new, 1);
+	report.count = 1;
+	report.at[0] = (struct shard_room){.prefix = w.prefix[5], .kind = ROOM_NONE};
+	shard_report(d.rig.shard, &report);
+	drain(&d);
+	for (unsigned i = 0; i < PREFIXES; i++)
+		assert_int_equal(d.route[i].present, i != 5);
+	plan_ends(&w, &d);
+	side_end(&d);
+	policy_set_free(old);
+	policy_set_free(new);
+}
+
+/*
+ * A split that takes longer than the plan in which it began. The copy of the group must not go by rules from before that plan within the next one: their
+ * policies may be gone.
+ */
+static void
+test_a_split_that_outlives_its_plan(void **state)
+{
+	struct policy_set *old = policies_tagged(1, 1), *mid = policies_tagged(1, 1),
+			  *new = policies_tagged(2, 2);
+	struct world w = world_asked(old, 1);
+	struct update_member_config c;
+	struct update_member *other;
+	static struct side d;
+
+	side_begin(&w, &d, old);
+	c = (struct update_member_config){
+		.id = {RECEIVER + 1}, .rules = d.member->rules, .next_hop = d.member->next_hop};
+	assert_int_equal(update_group_join(d.groups, &c, &other), 0);
+	assert_ptr_equal(other->group, d.member->group);
+	drain(&d);
+	update_group_policy(d.member, policy_set_find(mid, "out"));
+	update_groups_settle(d.groups);
+	qsbr_online(d.rig.readers, d.reader);
+	assert_true(stream_produce(other->group, UINT64_MAX));
+	assert_non_null(other->group->copy);
+	/* the other member, too, has another policy by now: the old one is used by nobody */
+	update_group_policy(other, policy_set_find(new, "out"));
+	plan_tagged(&w, &d, new, 1);
+	update_group_policy(d.member, policy_set_find(mid, "out"));
+	for (unsigned i = 0; i < 100 && other->group->copy != NULL; i++)
+		assert_true(stream_produce(other->group, UINT64_MAX));
+	qsbr_offline(d.rig.readers, d.reader);
+	assert_ptr_not_equal(d.member->group, other->group);
+	assert_true(d.member->group->planned);
+	assert_ptr_not_equal(d.member->group->before.policy, policy_set_find(old, "out"));
+	plan_ends(&w, &d);
+	assert_false(update_group_dismantle(update_group_leave(other), UINT64_MAX));
+	side_end(&d);
+	policy_set_free(old);
+	policy_set_free(mid);
+	policy_set_free(new);
+}
+
 int
 main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_two_rules_of_one_commit),
+		cmocka_unit_test(test_commit_within_a_plan),
+		cmocka_unit_test(test_generation_of_an_earlier_plan),
+		cmocka_unit_test(test_a_withdrawal_within_a_plan),
+		cmocka_unit_test(test_not_installed_within_a_plan),
+		cmocka_unit_test(test_a_split_that_outlives_its_plan),
 		cmocka_unit_test(test_kept_routes),
 		cmocka_unit_test(test_routes_that_are_asked_for),
 	};
