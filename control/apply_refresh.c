@@ -778,15 +778,16 @@ session_due_policies(void *arg)
 	speaker_plan_settle(d->k->speaker);
 }
 
-static void
+/* False: out of memory, and they go on to wait. */
+static bool
 exports_take(struct keeld *k)
 {
 	struct due_policies d = {.k = k, .peer = calloc(PEER_MAX, sizeof(*d.peer))};
 	struct export_item *items = calloc((size_t)PEER_MAX * FAMILY_COUNT, sizeof(*items));
+	bool memory = d.peer != NULL && items != NULL;
 	unsigned n = 0;
 
-	for (struct peer_id id = {0}; d.peer != NULL && items != NULL &&
-				      (id = keeld_peer_next(k, id)).v != 0;) {
+	for (struct peer_id id = {0}; memory && (id = keeld_peer_next(k, id)).v != 0;) {
 		bool any = false;
 
 		for (unsigned f = 0; f < FAMILY_COUNT; f++) {
@@ -810,6 +811,7 @@ exports_take(struct keeld *k)
 	apply_export_jobs(k, items, n);
 	free(d.peer);
 	free(items);
+	return memory;
 }
 
 static void
@@ -820,12 +822,13 @@ pending_run(struct timer *t)
 		.k = k, .item = calloc((size_t)PEER_MAX * FAMILY_COUNT, sizeof(*x.item))};
 
 	(void)t;
-	if (x.item == NULL) { /* tried again */
+	/* Tried again. Old configurations are not freed before: sessions run their export policies. */
+	if (x.item == NULL || !exports_take(k)) {
+		free(x.item);
 		timer_arm(k->main_thread, &refresh.timer, MEMORY_RETRY_NS);
 		return;
 	}
 	refresh.first_ns = 0;
-	exports_take(k);
 	for (struct peer_id id = {0}; (id = keeld_peer_next(k, id)).v != 0;)
 		for (unsigned f = 0; f < FAMILY_COUNT; f++)
 			x.count += import_due(id, (enum family)f, &x.item[x.count]);
