@@ -247,10 +247,14 @@ apply_plan_go(struct keeld *k)
 		for (unsigned f = 0; f < FAMILY_COUNT; f++) {
 			struct part *p = &plan.part[i][f];
 
-			if (!p->runs || p->due_ns != 0)
+			bool begins = p->due_ns == 0;
+
+			if (!p->runs)
 				continue;
-			p->due_ns = due_ns;
-			if (p->job == 0) /* its routes can't be had, or are being judged without a job */
+			/* a commit may shorten commit_hold_s, but no commit extends the time of an earlier one */
+			if (begins || p->due_ns > due_ns)
+				p->due_ns = due_ns;
+			if (begins && p->job == 0) /* its routes can't be had, or are being judged without a job */
 				apply_plan_end((struct peer_id){(uint16_t)i}, (enum family)f);
 		}
 	}

@@ -181,6 +181,18 @@ class Plan(KeelTest):
         self.caught_up()
         self.assertEqual(sum(len(u[2] & PREFIXES) for u in self.receiver.updates(since)), ROUTES)
 
+    def test_another_commit_ends_the_hold(self):
+        """commit_hold_s 0, while a plan waits for a peer that never answers: the plan ends at once."""
+        out = [{"seq": 10, "action": "permit"}]
+        self.begin(False, nodes=policies(in_a=tagged(1), in_b=tagged(1, False), out=out), commit_hold_s=3600)
+        self.transit[OTHER].helpful = False
+        self.transit[THEM].delay_s = 0
+        self.keel.commit({"route_policies": policies(in_a=tagged(1, False), in_b=matched(1), out=out)})
+        self.assertTrue(self.keel.call("system.info")["commit_plan"]["running"])
+        self.keel.commit({"bgp": {"commit_hold_s": 0}})
+        self.wait("the plan's end", lambda: not self.keel.call("system.info")["commit_plan"]["running"])
+        self.wait("the withdrawals", lambda: not self.receiver.table(), self.receiver.changed)
+
     def test_refresh_joins_what_waits(self):
         """5.14: one walk for the command and for the change that waits for its delay."""
         out = [{"seq": 10, "action": "permit"}]
