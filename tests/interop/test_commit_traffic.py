@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
 """Contract section 5.13 with a data plane: a commit that moves the whole table from one transit to the other loses and misdirects no packet. Both
-transits announce one table (16,000 IPv4 and 4,000 IPv6 prefixes), and keeld keeps both. One commit swaps permit and deny of their import policies while
+transits announce one table (16,000 IPv4 and 4,000 IPv6 prefixes; KEEL_FULL=1: 1,000,000 and 200,000), and keeld keeps both. One commit swaps permit and deny of their import policies while
 the worker forwards to destinations in all of the table. A static default route leads to a third port, so that a packet without a route is misdirected.
 Packets come from memory and go to memory in the worker's own loop (lab ports), so the counts are exact on a slow machine too.
 
@@ -16,7 +16,9 @@ from lab import at_rest, cpus_of_lab
 from lab_ports import LabPorts
 
 NAME = "commit_traffic"
-COUNT = {V4: 16000, V6: 4000}
+FULL = bool(os.environ.get("KEEL_FULL"))
+COUNT = {V4: 1000000, V6: 200000} if FULL else {V4: 16000, V6: 4000}
+DESTINATIONS = {V4: 1 << 20, V6: 1 << 18} if FULL else {V4: 1 << 17, V6: 1 << 15}
 SHARDS = (1, 4)
 ROUNDS = 3  # from a to b, and back
 PORTS = ("src", "upa", "upb", "other")
@@ -45,7 +47,7 @@ def config(shards, ports):
     worker, control = cpus_of_lab()
     return {
         "router": {"asn": 64512, "router_id": "198.18.0.1"},
-        "dataplane": {"worker_cpus": [worker], "control_cpus": control, "memory_mb": 512, "rib_threads": shards, "eal_args": ports.eal_args()},
+        "dataplane": {"worker_cpus": [worker], "control_cpus": control, "memory_mb": 2048 if FULL else 512, "rib_threads": shards, "eal_args": ports.eal_args()},
         "ports": [{"name": n, "device": ports.device(i), "addresses": [at(i, 1, V4) + "/24", at(i, 1, V6) + "/64"]} for i, n in enumerate(PORTS)],
         "static_routes": [{"prefix": p, "next_hop": NEXT_HOP[f]} for p, f in (("0.0.0.0/0", V4), ("::/0", V6))],
         "route_policies": policies(a=1),
@@ -67,7 +69,7 @@ class Test:
             lab.host(h, ipv6=True)
         for i, (name, host) in enumerate(zip(PORTS, ("src", "fa", "fb", "other"))):
             lab.link(host, "up", [at(i, 2, V4) + "/24", at(i, 2, V6) + "/64"], "rt", name, None)
-        self.ports = LabPorts(BUILD, lab.dir, [(p, 0) for f in COUNT for p in self.listed(f)], v4=1 << 17, v6=1 << 15)
+        self.ports = LabPorts(BUILD, lab.dir, [(p, 0) for f in COUNT for p in self.listed(f)], v4=DESTINATIONS[V4], v6=DESTINATIONS[V6])
         with self.ports.environment():
             self.keeld, self.rpc = lab.keeld("rt", config(self.shards, self.ports), KEELD)
         self.fix_neighbours()
@@ -76,7 +78,7 @@ class Test:
                 lab.spawn("feed-%s-%s" % (name, f), "f" + name, [FEED, *self.table(f), "--connect", PEERS[name][f][:-1] + "1", "--source", PEERS[name][f],
                                                               "--asn", str(ASN[name]), "--peer-asn", "64512"], lines=True)
         wait_established(self.rpc, *(PEERS[n][f] for n in PEERS for f in COUNT))
-        wait_for("both tables", lambda: all(self.of(n, f)["received"] == self.size[f] for n in PEERS for f in COUNT), 120)
+        wait_for("both tables", lambda: all(self.of(n, f)["received"] == self.size[f] for n in PEERS for f in COUNT), 300)
         self.settled("a", "the first table")
 
     @staticmethod
