@@ -604,6 +604,20 @@ add_numbers(struct policy_as_path_list *l, const char *regex)
 
 /* ---- other expressions ---- */
 
+/* The length of a class name such as `[:digit:]` at `p`, else 0. */
+static size_t
+class_name_len(const char *p)
+{
+	size_t len;
+
+	if (p[0] != '[' || p[1] != ':')
+		return 0;
+	len = p[2] == '^' ? 3 : 2;
+	while (p[len] >= 'a' && p[len] <= 'z')
+		len++;
+	return p[len] == ':' && p[len + 1] == ']' ? len + 2 : 0;
+}
+
 /*
  * Replaces `_` by the delimiter expression, except behind a backslash and inside a bracket expression. Returns the length. `out` has room
  * for 24 bytes per byte of `regex`.
@@ -620,6 +634,14 @@ translate(const char *regex, char *out)
 			*o++ = *p++;
 			*o++ = *p;
 		} else if (class_begin) {
+			size_t name = class_name_len(p);
+
+			if (name > 0) {
+				memcpy(o, p, name);
+				o += name;
+				p += name - 1;
+				continue;
+			}
 			/* `]` is an element at the begin of the class, also behind `^` */
 			if (*p == ']' && p > class_begin)
 				class_begin = NULL;
