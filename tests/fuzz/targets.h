@@ -78,6 +78,7 @@ target_nlri(const uint8_t *data, size_t len)
 void target_config(const uint8_t *data, size_t len);
 void target_rpc(const uint8_t *data, size_t len);
 void target_keelctl(const uint8_t *data, size_t len);
+void target_aspath(const uint8_t *data, size_t len);
 
 static const struct target {
 	const char *name;
@@ -97,6 +98,7 @@ static const struct target {
 	{"config", target_config, 1000, true},
 	{"rpc", target_rpc, 5000, true},
 	{"keelctl", target_keelctl, 20000, true},
+	{"aspath", target_aspath, 2000, false},
 };
 
 #define TARGET_COUNT (sizeof(targets) / sizeof(targets[0]))
