@@ -93,7 +93,7 @@ class Refused(KeelTest):
             self.speaker.send(UPDATE, update(GOOD, [ipaddress.IPv4Address(0x14000000 + (n << 8)) for n in range(i, min(i + PER_UPDATE, ROUTES - ROUTES // 10))]))
             for n in range(i // 9, min(i + PER_UPDATE, ROUTES - ROUTES // 10) // 9):
                 cause, attributes, first = FAULTS[n % len(FAULTS)]
-                network = ipaddress.IPv4Address(((first or 60) << 24) + (n << 8))
+                network = ipaddress.IPv4Address((first << 24) + ((n & 0xffff) << 8) if first else (60 << 24) + (n << 8))
                 self.speaker.send(UPDATE, update(attributes, [network]))
                 count[cause] = count.get(cause, 0) + 1
                 faulty.append((network, cause))
