@@ -839,10 +839,6 @@ keeld_reload(struct keeld *k)
 void
 keeld_apply_fini(struct keeld *k)
 {
-	/* One that has switched over is finished; an earlier one never was. */
-	if (under_way != NULL && under_way->step < COMMIT_SAVE)
-		under_way->step = COMMIT_DONE;
-	keeld_commit_finish(k);
 	apply_dynamic_fini(k);
 	free(k->peer_of_config);
 	apply_refresh_fini();

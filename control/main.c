@@ -407,6 +407,8 @@ start(void)
 static void
 stop(void)
 {
+	/* Its client is answered, and the threads that it needs run. */
+	keeld_commit_finish(&keeld);
 	if (keeld.rpc != NULL)
 		rpc_destroy(keeld.rpc);
 	watchdog_destroy(keeld.watchdog);

@@ -5,6 +5,7 @@ answer, and announces nothing twice. ROUTES (5,000), DELAY_S (1) until an asked 
 
 usage: test_plan.py KEELD
 """
+import json
 import os
 import socket
 import struct
@@ -192,6 +193,22 @@ class Plan(KeelTest):
         self.keel.commit({"bgp": {"commit_hold_s": 0}})
         self.wait("the plan's end", lambda: not self.keel.call("system.info")["commit_plan"]["running"])
         self.wait("the withdrawals", lambda: not self.receiver.table(), self.receiver.changed)
+
+    def test_the_end_comes_between_the_steps_of_a_commit(self):
+        """SIGTERM behind a commit: keeld ends in order, and FILE has the old document or the new one, as the client was told."""
+        for i in range(10):
+            document = {"router": {"asn": 64512, "router_id": US}, "route_policies": policies(in_a=tagged(1)), "bgp": {"peers": []}}
+            keel = keel_rig.Keel(self.namespace, self.folder, document)
+            keel.call("config.edit", {"merge": {"route_policies": policies(in_a=tagged(2))}})
+            with socket.socket(socket.AF_UNIX) as s:
+                s.connect(keel.path)
+                s.sendall(json.dumps({"jsonrpc": "2.0", "id": 1, "method": "config.commit"}).encode() + b"\n")
+                keel.stop()  # asserts the exit status
+                answer = s.makefile().readline()
+            tag = keel.on_disk()["route_policies"][0]["nodes"][0]["set"]["communities"]["add"][0]
+            if answer:
+                self.assertEqual(("result" in json.loads(answer), tag), (True, "64512:2"))
+            keel.log.close()
 
     def test_refresh_joins_what_waits(self):
         """5.14: one walk for the command and for the change that waits for its delay."""
