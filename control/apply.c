@@ -563,7 +563,7 @@ struct commit {
 	json_t *document;
 	char *comment;
 	uint32_t confirm_s;
-	struct config *next, *old; /* next: until it runs; old: from then on */
+	struct config *next; /* until it runs */
 	struct keeld_commit_result result;
 	void (*done)(void *ctx, struct keeld_commit_result *r); /* NULL: the caller waits */
 	void *ctx;
@@ -599,19 +599,19 @@ static int
 commit_switch(struct commit *c)
 {
 	struct keeld *k = c->k;
+	struct config *old = k->running;
 	struct peer_id *old_ids = k->peer_of_config;
 	struct joined joined;
 
 	if (!join(k, c->next, &joined, &c->result.faults))
 		return -EINVAL;
 	c->result.effects = json_array();
-	c->old = k->running;
 	k->running = c->next;
 	c->next = NULL;
 	k->peer_of_config = joined.ids;
 	k->revision++;
-	switch_over(k, c->old, old_ids, joined.was, joined.changes, c->result.effects);
-	apply_config_hold(c->old);
+	switch_over(k, old, old_ids, joined.was, joined.changes, c->result.effects);
+	apply_config_hold(old);
 	free(old_ids);
 	free(joined.was);
 	free(joined.changes);

@@ -436,7 +436,7 @@ work_prepare(struct work *x)
 
 /* ---- the plan: whose routes are to be judged anew ---- */
 
-/* Has it routes, and stays its session? */
+/* Has the peer sent routes of that family, be they refused? */
 static bool
 has_routes(const struct keeld *k, const struct work *x, enum family f)
 {
@@ -524,6 +524,8 @@ works_resets(struct works *w)
 			continue;
 		thread_call(w->k->session_thread, session_order_reset_config, &o);
 		x->reset = o.result;
+		if (x->reset)
+			apply_export_policies(w->k, x->c.id, &x->want);
 	}
 }
 
@@ -605,16 +607,11 @@ works_run(struct works *w, json_t *effects)
 		x->plan = resets ? (struct plan){.update_resets = true} : plan_of(&x->c);
 		if (resets)
 			plan_reset(&x->c, &x->plan, "configuration-change");
-		apply.applied[x->c.id.v].session = x->given;
+		apply.applied[x->c.id.v].session = x->reset ? x->want : x->given;
 	}
 	works_resets(w);
-	for (unsigned i = 0; i < w->count; i++) {
-		struct work *x = &w->work[i];
-
-		if (x->reset)
-			apply_export_policies(k, x->c.id, &x->want);
-		apply_pending_done(k, x->c.id, &x->want, x->reset);
-	}
+	for (unsigned i = 0; i < w->count; i++)
+		apply_pending_done(k, w->work[i].c.id, &w->work[i].want, w->work[i].reset);
 	works_effects(w, effects);
 	if (any_keep_ends(w))
 		apply_on_shards(k, rib_peers_end, &call);

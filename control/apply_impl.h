@@ -96,7 +96,6 @@ void apply_on_shards(struct keeld *k, void (*fn)(void *arg), struct shard_call *
 /* The plan of that family runs: some peer's routes are not judged by the new rules, or paths are held. */
 bool apply_plan_runs(enum family f);
 bool apply_plans_over(void);
-unsigned apply_plan_generation(void);
 unsigned apply_plan_generation_next(void);
 /* This peer's routes of that family are to be judged anew; the caller tells the threads. */
 void apply_plan_part(struct peer_id id, enum family f);

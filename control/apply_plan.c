@@ -58,12 +58,6 @@ apply_plan_runs(enum family f)
 }
 
 unsigned
-apply_plan_generation(void)
-{
-	return plan.generation;
-}
-
-unsigned
 apply_plan_generation_next(void)
 {
 	plan.generation = plan.generation % PATH_GENERATIONS + 1;
