@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The daemon as main holds it: running configuration, the layers, the threads. control/main.c makes it, control/apply.c changes it
+ * The daemon as main holds it: running configuration, the layers, the threads. control/main.c makes it, control/apply/apply.c changes it
  * on commit, the RPC methods read it. Main only.
  */
 #pragma once
 
-#include "control/config.h"
-#include "control/jobs.h"
-#include "control/threads.h"
+#include "control/config/config.h"
+#include "control/apply/jobs.h"
+#include "control/base/threads.h"
 #include "lpm/base.h"
 #include "rib/dest.h"
 #include "rib/shards.h"

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "control/memory_guard.h"
 
-#include "control/log.h"
-#include "control/session.h"
+#include "control/base/log.h"
+#include "control/session/session.h"
 #include "lpm/arena.h"
 
 #include <errno.h>

@@ -2,10 +2,10 @@
 /* The host thread's side of the wiring: what the mirror of the kernel sees goes to the fib thread and to the XDP maps. */
 #include "control/wiring_impl.h"
 
-#include "control/host_routes.h"
-#include "control/log.h"
-#include "control/netlink.h"
-#include "control/threads.h"
+#include "control/host/host_routes.h"
+#include "control/base/log.h"
+#include "control/host/netlink.h"
+#include "control/base/threads.h"
 #include "lpm/path_list.h"
 #include "rib/fib_feed.h"
 #ifdef KEEL_DATAPLANE

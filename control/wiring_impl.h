@@ -5,8 +5,8 @@
 #pragma once
 
 #include "control/keeld.h"
-#include "control/session.h"
-#include "control/threads.h"
+#include "control/session/session.h"
+#include "control/base/threads.h"
 #include "control/wiring.h"
 #include "rib/fib_feed.h"
 

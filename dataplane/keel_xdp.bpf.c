@@ -5,7 +5,7 @@
  * TCP port: somebody else's BGP in transit is forwarded), and everything while no worker has bound the queue.
  *
  * The driver (DPDK 22.11) wants this program first in the object and the map named xsks_map. The kernel forwards nothing of what it
- * is passed: a rule of control/netlink.c sees to it.
+ * is passed: a rule of control/host/netlink.c sees to it.
  */
 #include <linux/bpf.h>
 #include <linux/if_ether.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A note of the current piece of work of each thread, in words, for the watchdog (control/watchdog.h). One relaxed store a piece of work.
+ * A note of the current piece of work of each thread, in words, for the watchdog (control/base/watchdog.h). One relaxed store a piece of work.
  */
 #pragma once
 

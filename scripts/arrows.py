@@ -14,6 +14,39 @@ LAYERS = {
     "dataplane": {"dataplane", "lpm"},
     "control": {"control", "dataplane", "rib", "lpm"},
 }
+# The rooms of control/ and the rooms that each may include; every room may include control/base, and files of control/ itself (main,
+# wiring, keeld.h) may include every room.
+ROOMS = {
+    "base": set(),
+    "bgp": set(),
+    "config": set(),
+    "host": {"config"},
+    "export": {"bgp", "config"},
+    "session": {"export", "bgp", "config"},
+    "apply": {"session", "config", "host"},
+    "rpc": {"apply", "session", "config"},
+    "cli": set(),
+}
+# Arrows that the rooms still break: (file, included file). The list may only get shorter.
+BROKEN = {
+    ("control/apply/apply.c", "control/rpc/rpc.h"),
+    ("control/apply/apply.h", "control/keeld.h"),
+    ("control/apply/apply_effects.c", "control/export/update_group.h"),
+    ("control/apply/apply_history.c", "control/rpc/rpc.h"),
+    ("control/apply/apply_plan.c", "control/export/update_group.h"),
+    ("control/apply/apply_refresh.c", "control/rpc/rpc.h"),
+    ("control/apply/preview.c", "control/rpc/rpc_impl.h"),
+    ("control/apply/preview.c", "control/wiring.h"),
+    ("control/apply/preview.h", "control/keeld.h"),
+    ("control/host/host_routes.c", "control/keeld.h"),
+    ("control/rpc/rpc_alarms.c", "control/memory_guard.h"),
+    ("control/rpc/rpc_fib.c", "control/host/netlink.h"),
+    ("control/rpc/rpc_fib.c", "control/wiring.h"),
+    ("control/rpc/rpc_impl.h", "control/keeld.h"),
+    ("control/rpc/rpc_rib.c", "control/wiring.h"),
+    ("control/session/host_socket.c", "control/host/netlink.h"),
+    ("control/session/preview_export.c", "control/export/update_group_impl.h"),
+}
 # System headers and the folders that may use them.
 SYSTEM = [
     (re.compile(r"rte_(rcu_qsbr|ring|ring_elem|lpm)\.h|rte_lpm\w*\.h"), {"lpm", "dataplane"}),
@@ -26,6 +59,23 @@ SYSTEM = [
 ]
 # Files that may use what their folder may not, with the reason.
 EXCEPT = {("rib", "lpm/fib_read.h"): "the hot header is for workers and lpm/fib.c"}
+
+
+def room_of(path):
+    parts = path.split("/")
+    return parts[1] if parts[0] == "control" and len(parts) == 3 else ""
+
+
+def room_fault(path, name):
+    """Why a file of control/ may not include the header `name` of control/, or None."""
+    mine, other = room_of(path), room_of(name)
+    if mine == "" or (path, name) in BROKEN:
+        return None
+    if mine == "cli" and other != "cli":
+        return "control/cli/ is a program of its own"
+    if other != mine and other != "base" and other not in ROOMS[mine]:
+        return "control/%s/ may not include control/%s" % (mine, other or name.split("/")[1])
+    return None
 
 
 def faults_of(folder, path, text):
@@ -42,8 +92,10 @@ def faults_of(folder, path, text):
                 yield path, number, line, "%s/ may not include %s/" % (folder, target)
             elif (folder, name) in EXCEPT:
                 yield path, number, line, EXCEPT[folder, name]
-            elif name.endswith("_impl.h") and target != folder:
+            elif name.endswith("_impl.h") and os.path.dirname(name) != os.path.dirname(path) and (path, name) not in BROKEN:
                 yield path, number, line, "_impl.h stays in its folder"
+            elif target == "control" and room_fault(path, name):
+                yield path, number, line, room_fault(path, name)
             continue
         for pattern, folders in SYSTEM:
             if pattern.fullmatch(name):
@@ -53,8 +105,8 @@ def faults_of(folder, path, text):
     for number, line in enumerate(text.splitlines(), 1):
         if "RTE_VERSION" in line and os.path.basename(path) not in ("table_v4.c", "fib_read.h", "port.c"):
             yield path, number, line, "RTE_VERSION only in table_v4.c, fib_read.h, port.c"
-        if "pthread_create(" in line and path != "control/threads.c":
-            yield path, number, line, "control/threads.c has the only pthread_create"
+        if "pthread_create(" in line and path != "control/base/threads.c":
+            yield path, number, line, "control/base/threads.c has the only pthread_create"
         if re.search(r"\blog_(event|write)\(", line) and folder != "control":
             yield path, number, line, "only control/ logs"
 
@@ -62,21 +114,26 @@ def faults_of(folder, path, text):
 def check():
     found = []
     for folder in LAYERS:
-        for name in sorted(os.listdir(os.path.join(ROOT, folder))):
-            if name.endswith((".c", ".h")) and not name.endswith(".bpf.c"):
-                with open(os.path.join(ROOT, folder, name)) as f:
-                    found += faults_of(folder, folder + "/" + name, f.read())
+        for directory, _, names in sorted(os.walk(os.path.join(ROOT, folder))):
+            for name in sorted(names):
+                if name.endswith((".c", ".h")) and not name.endswith(".bpf.c"):
+                    with open(os.path.join(directory, name)) as f:
+                        found += faults_of(folder, os.path.relpath(os.path.join(directory, name), ROOT), f.read())
     return found
 
 
 def self_test():
-    bad = [("lpm", '#include "rib/dest.h"'), ("rib", '#include "control/log.h"'), ("rib", '#include "lpm/fib_read.h"'),
+    bad = [("lpm", '#include "rib/dest.h"'), ("rib", '#include "control/base/log.h"'), ("rib", '#include "lpm/fib_read.h"'),
            ("rib", "#include <rte_lpm.h>"), ("dataplane", '#include "rib/dest.h"'), ("rib", "#include <jansson.h>"),
            ("lpm", "#include <rte_ethdev.h>"), ("rib", '#include "lpm/fib_impl.h"'), ("rib", "pthread_create(&t"),
            ("lpm", 'log_event(LOG_INFO, "x")')]
     for folder, line in bad:
         if not list(faults_of(folder, folder + "/x.c", line)):
             sys.exit("arrows: self-test: nothing wrong seen in %s: %s" % (folder, line))
+    for path, line in [("control/bgp/x.c", '#include "control/session/session.h"'), ("control/rpc/x.c", '#include "control/session/session_impl.h"'),
+                       ("control/host/x.c", '#include "control/keeld.h"'), ("control/cli/x.c", '#include "control/base/log.h"')]:
+        if not list(faults_of("control", path, line)):
+            sys.exit("arrows: self-test: nothing wrong seen in %s: %s" % (path, line))
 
 
 def main():

@@ -5,8 +5,8 @@
  *
  *   bench_export [--routes N] [--per-set N] [--members N] [--repeat N] [--external] [--mrt DUMP]
  */
-#include "control/threads.h"
-#include "control/update_group.h"
+#include "control/base/threads.h"
+#include "control/export/update_group.h"
 #include "rib/policy_build.h"
 #include "tests/bench/shard_bench.h"
 #include "tests/bench/table.h"
@@ -95,7 +95,7 @@ pending(void)
 	return false;
 }
 
-/* As work_export() in control/session.c. */
+/* As work_export() in control/session/session.c. */
 static bool
 export_turn(void)
 {

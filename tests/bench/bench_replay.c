@@ -8,8 +8,8 @@
  * Ordered: prefixes come packed by attribute set, as a speaker sends its table; shuffled: in any order, as after years of churn. REPEAT: how often
  * the replay that changes nothing is run (for a profile).
  */
-#include "control/config.h"
-#include "control/policy_compile.h"
+#include "control/config/config.h"
+#include "control/config/policy_compile.h"
 #include "rib/policy_build.h"
 #include "tests/bench/shard_bench.h"
 #include "tests/bench/table.h"

@@ -17,9 +17,9 @@
  *   quit
  * A command that takes time is answered when it is done: {"event": "done", ...}; commands run side by side.
  */
-#include "control/bgp_attr.h"
-#include "control/bgp_msg.h"
-#include "control/threads.h"
+#include "control/bgp/bgp_attr.h"
+#include "control/bgp/bgp_msg.h"
+#include "control/base/threads.h"
 #include "tests/bench/stream.h"
 
 #include <arpa/inet.h>

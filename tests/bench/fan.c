@@ -19,8 +19,8 @@
  *
  * --serve: takes so many connections, and at `go` writes FILE to each with writev; {"event": "done", "cpu_s", "wall_s"} of that.
  */
-#include "control/bgp_msg.h"
-#include "control/threads.h"
+#include "control/bgp/bgp_msg.h"
+#include "control/base/threads.h"
 #include "lpm/prefix.h"
 #include "tests/bench/stream.h"
 

@@ -22,9 +22,9 @@
  * others are answered by {"event": "done", ...} when their last octet was taken by the kernel. A ROUTE-REFRESH is answered with what is
  * announced now.
  */
-#include "control/bgp_attr.h"
-#include "control/bgp_msg.h"
-#include "control/threads.h"
+#include "control/bgp/bgp_attr.h"
+#include "control/bgp/bgp_msg.h"
+#include "control/base/threads.h"
 #include "tests/bench/stream.h"
 #include "tests/bench/table.h"
 #include "tests/bench/updates.h"

@@ -15,8 +15,8 @@
  * A route is its prefix and a hash of its attributes as they came, so a speaker that orders them in another way each time would be seen
  * as changing them. Times are CLOCK_MONOTONIC, one clock for the whole machine.
  */
-#include "control/bgp_msg.h"
-#include "control/threads.h"
+#include "control/bgp/bgp_msg.h"
+#include "control/base/threads.h"
 
 #include <arpa/inet.h>
 #include <errno.h>

@@ -2,7 +2,7 @@
 /* For feed and crowd: the messages of what was received. */
 #pragma once
 
-#include "control/bgp_msg.h"
+#include "control/bgp/bgp_msg.h"
 #include "tests/bench/tool.h"
 
 /* Each whole message goes to `take`, until that says no: then `buf` is no more. The rest moves to the front. */

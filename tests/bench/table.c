@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "tests/bench/table.h"
 
-#include "control/bgp_attr.h"
-#include "control/bgp_msg.h"
-#include "control/wire.h"
+#include "control/bgp/bgp_attr.h"
+#include "control/bgp/bgp_msg.h"
+#include "control/bgp/wire.h"
 #include "tests/lpm/rng.h"
 
 #include <errno.h>

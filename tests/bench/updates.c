@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "tests/bench/updates.h"
 
-#include "control/bgp_msg.h"
-#include "control/wire.h"
+#include "control/bgp/bgp_msg.h"
+#include "control/bgp/wire.h"
 #include "tests/bench/table.h"
 
 #include <errno.h>

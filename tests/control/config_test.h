@@ -2,7 +2,7 @@
 /* What the tests of config and policy_compile share: documents written with single quotes, and questions about faults. */
 #pragma once
 
-#include "control/config.h"
+#include "control/config/config.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

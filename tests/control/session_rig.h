@@ -5,10 +5,10 @@
  */
 #pragma once
 
-#include "control/bgp_attr.h"
-#include "control/bgp_msg.h"
-#include "control/session.h"
-#include "control/threads.h"
+#include "control/bgp/bgp_attr.h"
+#include "control/bgp/bgp_msg.h"
+#include "control/session/session.h"
+#include "control/base/threads.h"
 #include "lpm/arena.h"
 #include "lpm/qsbr.h"
 #include "rib/shard.h"

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* What a commit does to a peer whose session comes up while the shards are being told (test_apply.py has all that needs no such luck). */
-#include "control/apply_impl.h"
+#include "control/apply/apply_impl.h"
 
-#include "control/policy_compile.h"
-#include "control/rpc.h"
+#include "control/config/policy_compile.h"
+#include "control/rpc/rpc.h"
 #include "tests/control/config_test.h"
 #include "tests/control/own_net.h"
 #include "tests/control/session_calls.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "control/config.h"
-#include "control/policy_compile.h"
+#include "control/config/config.h"
+#include "control/config/policy_compile.h"
 #include "tests/control/config_test.h"
 
 #include <errno.h>

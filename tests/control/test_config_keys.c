@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Keys with rules of their own: management.http, password, gtsm, keep_all_routes, listen_ranges. */
-#include "control/config.h"
+#include "control/config/config.h"
 #include "tests/control/config_test.h"
 
 #define ROUTER "'router': {'asn': 64512, 'router_id': '192.0.2.1'}"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "control/config.h"
+#include "control/config/config.h"
 #include "tests/control/config_test.h"
 
 /* ---- RFC 6901 ---- */

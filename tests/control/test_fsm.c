@@ -2,7 +2,7 @@
 /*
  * Every (state, event) pair of RFC 4271 8.2.2 against expectations written out here, active and passive; collision.
  */
-#include "control/fsm.h"
+#include "control/session/fsm.h"
 
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The folder of commits by itself; what keeld makes of it is test_history.py's. */
-#include "control/config.h"
-#include "control/history.h"
+#include "control/config/config.h"
+#include "control/apply/history.h"
 #include "tests/control/config_test.h"
 
 #include <errno.h>

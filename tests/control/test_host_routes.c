@@ -3,11 +3,11 @@
  * What of our own goes into BGP, against a real shard and next-hop feed on their threads: documents as an operator writes them, events as the
  * host thread sends them; then the shard's table is asked.
  */
-#include "control/host_routes.h"
+#include "control/host/host_routes.h"
 
-#include "control/config.h"
+#include "control/config/config.h"
 #include "control/keeld.h"
-#include "control/threads.h"
+#include "control/base/threads.h"
 #include "lpm/arena.h"
 #include "lpm/qsbr.h"
 #include "rib/fib_feed.h"

@@ -2,7 +2,7 @@
 /*
  * Over loopback, both families: connect, accept, options as set, and the refusals.
  */
-#include "control/host_socket.h"
+#include "control/session/host_socket.h"
 
 #include "tests/control/own_net.h"
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "control/jobs.h"
+#include "control/apply/jobs.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

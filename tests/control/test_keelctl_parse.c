@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* The operator grammar: what each line means, and the message for each line that means nothing; help; splitting. */
-#include "control/keelctl_parse.h"
+#include "control/cli/keelctl_parse.h"
 
 #include <errno.h>
 #include <stdarg.h>

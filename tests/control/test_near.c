@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Keys that are suggested: by the words of other daemons, with their suffix, within two letters; and nothing where nothing is near. */
-#include "control/near.h"
+#include "control/config/near.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -3,9 +3,9 @@
  * The mirror and the guard against the real kernel, in a network namespace of this process alone. Needs root. `p1` is the port, `p0` its
  * far end in the same namespace (no addresses, so the kernel answers nothing for it).
  */
-#include "control/netlink.h"
-#include "control/threads.h"
-#include "control/vlan_offload.h"
+#include "control/host/netlink.h"
+#include "control/base/threads.h"
+#include "control/host/vlan_offload.h"
 #include "lpm/arena.h"
 #include "lpm/prefix.h"
 #include "tests/lpm/text.h"

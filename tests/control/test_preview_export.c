@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* What a preview of other export rules counts, against what peers are told: the default route, another cluster id, and a group that is split meanwhile,
  * and other import policies. */
-#include "control/preview_export.h"
+#include "control/session/preview_export.h"
 
 #include "tests/control/own_net.h"
 #include "tests/control/session_calls.h"

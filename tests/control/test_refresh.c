@@ -3,7 +3,7 @@
  * Serving ROUTE-REFRESH: by cases, and by random histories against what a peer sees. A walk that begins at or after a request, or
  * had sent nothing when it came, answers it.
  */
-#include "control/refresh.h"
+#include "control/session/refresh.h"
 
 #include <stdarg.h>
 #include <stddef.h>

@@ -3,8 +3,8 @@
  * Dispatch, batches, both sockets and events, on a thread as main is one, with methods of this test in the tables: those that answer late, or
  * too late, or never, and a discover document that must name them all. What the real methods do: tests/interop/test_rpc.py.
  */
-#include "control/rpc.h"
-#include "control/rpc_call.h"
+#include "control/rpc/rpc.h"
+#include "control/rpc/rpc_call.h"
 
 #include <poll.h>
 #include <setjmp.h>

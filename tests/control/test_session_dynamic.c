@@ -2,7 +2,7 @@
 /*
  * Peers by a range: held until main has made a session of them, and told of when they are gone.
  */
-#include "control/session.h"
+#include "control/session/session.h"
 
 #include "tests/control/own_net.h"
 #include "tests/control/session_calls.h"

@@ -3,7 +3,7 @@
  * Many sessions with a keepalive a second, a table, and refreshes of all of them all the time: keepalives leave when they are due,
  * and no session is lost. A peer that takes nothing is dropped by the send hold timer (RFC 9687), and nobody else notices.
  */
-#include "control/session.h"
+#include "control/session/session.h"
 
 #include "tests/control/own_net.h"
 #include "tests/control/session_rig.h"

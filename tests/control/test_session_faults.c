@@ -3,9 +3,9 @@
  * A peer that sends one faulty UPDATE after the other, each in its own way: every message is recorded with its reason, prefixes and octets, the
  * record is bounded and survives the session.
  */
-#include "control/session.h"
+#include "control/session/session.h"
 
-#include "control/bgp_attr.h"
+#include "control/bgp/bgp_attr.h"
 #include "tests/control/own_net.h"
 #include "tests/control/session_calls.h"
 

@@ -3,7 +3,7 @@
  * max_prefixes is exact: whatever a peer leaks, another peer never has more than `limit` of its prefixes, with one shard and with four.
  * A peer that stays within the limit is never refused a prefix, in whatever order its prefixes come and go.
  */
-#include "control/session.h"
+#include "control/session/session.h"
 
 #include "tests/control/own_net.h"
 #include "tests/control/session_calls.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* max_prefixes: shutdown and warning (RFC 4486 4), and who starts the session again. */
-#include "control/session.h"
+#include "control/session/session.h"
 
 #include "tests/control/own_net.h"
 #include "tests/control/session_calls.h"

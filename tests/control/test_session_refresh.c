@@ -3,7 +3,7 @@
  * What a session does of a soft reset with kept routes (contract section 5, 1 to 5), when a change of export policy is over, resets with
  * a text (RFC 9003), and OPENs with extended optional parameters (RFC 9072).
  */
-#include "control/session.h"
+#include "control/session/session.h"
 
 #include "tests/control/own_net.h"
 #include "tests/control/session_calls.h"

@@ -2,7 +2,7 @@
 /*
  * The helper's half of graceful restart, RFC 4724 4.2 and RFC 8538: each way that a session ends, and each way that retention ends.
  */
-#include "control/session.h"
+#include "control/session/session.h"
 
 #include "tests/control/own_net.h"
 #include "tests/control/session_calls.h"

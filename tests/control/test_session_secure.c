@@ -3,9 +3,9 @@
  * Who may talk at all: TCP-MD5 (RFC 2385), GTSM (RFC 5082), TTL of single-hop, multihop and internal sessions, source address; each for
  * the connection that the node opens and the one that it takes.
  */
-#include "control/session.h"
+#include "control/session/session.h"
 
-#include "control/host_socket.h"
+#include "control/session/host_socket.h"
 
 #include "tests/control/own_net.h"
 #include "tests/control/session_calls.h"

@@ -4,7 +4,7 @@
  * an order that never leaves an address without a route which it had all the time, though the prefixes that cover it are of several
  * shards (docs/decisions/0006).
  */
-#include "control/session.h"
+#include "control/session/session.h"
 
 #include "tests/control/own_net.h"
 #include "tests/control/session_rig.h"

@@ -3,7 +3,7 @@
  * `timers` of the configuration, one by one, and what ends or skips a wait. (min_advertisement_s: test_session_export.c; stale_refresh_s:
  * test_session.c, test_session_restart.c; send_hold_s: test_session_fair.c.)
  */
-#include "control/session.h"
+#include "control/session/session.h"
 
 #include "tests/control/own_net.h"
 #include "tests/control/session_calls.h"

@@ -2,7 +2,7 @@
 /*
  * Sessions over IPv6 and over link-local addresses, both families on one session, IPv6 next hops and their zones (RFC 4760, 2545, 8950).
  */
-#include "control/session.h"
+#include "control/session/session.h"
 
 #include "tests/control/own_net.h"
 #include "tests/control/session_rig.h"

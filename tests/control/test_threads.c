@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "control/threads.h"
+#include "control/base/threads.h"
 
 #include "tests/lpm/rng.h"
 

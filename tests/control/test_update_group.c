@@ -3,7 +3,7 @@
  * The export stream against a model: what a receiver makes of its octets is what policy and rules make of the Loc-RIB. A real
  * shard, a real journal (small, so that it is lapped), encode buffers of random size.
  */
-#include "control/update_group.h"
+#include "control/export/update_group.h"
 
 #include "tests/control/update_group_rig.h"
 #include "tests/lpm/one_thread.h"

@@ -4,7 +4,7 @@
  * come again in any order, with delays. No destination that both configurations give is ever missing at the receiver, nothing is announced twice where
  * all routes are kept, and the end is that of a fresh start.
  */
-#include "control/update_group_impl.h"
+#include "control/export/update_group_impl.h"
 
 #include "tests/control/update_group_rig.h"
 

@@ -7,7 +7,7 @@
  *   never is its own;
  *   never uncovers an address that was covered all the time (a stream of its own).
  */
-#include "control/update_group.h"
+#include "control/export/update_group.h"
 
 #include "tests/control/update_group_rig.h"
 

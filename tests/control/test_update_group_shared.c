@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* Many members: packed once, one walk for all who ask, each with its own next hop; and the rules by which attributes leave. */
-#include "control/update_group.h"
+#include "control/export/update_group.h"
 
-#include "control/bgp_msg.h"
-#include "control/threads.h"
+#include "control/bgp/bgp_msg.h"
+#include "control/base/threads.h"
 #include "rib/policy_build.h"
 #include "tests/rib/shard_rig.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-#include "control/watchdog.h"
+#include "control/base/watchdog.h"
 
-#include "control/log.h"
-#include "control/threads.h"
+#include "control/base/log.h"
+#include "control/base/threads.h"
 #include "lpm/doing.h"
 
 #include <errno.h>

@@ -2,10 +2,10 @@
 /* For tests of update groups: a shard with a small journal, policies as configuration, and a receiver of what a group tells. */
 #pragma once
 
-#include "control/bgp_msg.h"
-#include "control/policy_compile.h"
-#include "control/threads.h"
-#include "control/update_group.h"
+#include "control/bgp/bgp_msg.h"
+#include "control/config/policy_compile.h"
+#include "control/base/threads.h"
+#include "control/export/update_group.h"
 #include "tests/lpm/rng.h"
 #include "tests/rib/shard_rig.h"
 

@@ -5,8 +5,8 @@
  */
 #pragma once
 
-#include "control/bgp_attr.h"
-#include "control/bgp_msg.h"
+#include "control/bgp/bgp_attr.h"
+#include "control/bgp/bgp_msg.h"
 #include "tests/fuzz/reset_rule.h"
 
 #include <stdio.h>

@@ -5,7 +5,7 @@
  */
 #pragma once
 
-#include "control/bgp_attr.h"
+#include "control/bgp/bgp_attr.h"
 
 struct rule_verdict {
 	bool must, may; /* reset the session */

@@ -5,7 +5,7 @@
  */
 #include "tests/fuzz/targets.h"
 
-#include "control/config.h"
+#include "control/config/config.h"
 
 #include <sys/mman.h>
 #include <unistd.h>

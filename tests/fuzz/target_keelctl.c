@@ -5,7 +5,7 @@
  */
 #include "tests/fuzz/targets.h"
 
-#include "control/keelctl_parse.h"
+#include "control/cli/keelctl_parse.h"
 
 #define LINE_MAX_LEN 4096
 #define ERROR_SIZE 640

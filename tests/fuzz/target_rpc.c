@@ -6,8 +6,8 @@
  */
 #include "tests/fuzz/targets.h"
 
-#include "control/config.h"
-#include "control/rpc_call.h"
+#include "control/config/config.h"
+#include "control/rpc/rpc_call.h"
 
 #define DEFERRED_MAX 64
 

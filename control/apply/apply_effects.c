@@ -1,0 +1,687 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What a commit does to each peer: thought out without touching anything (a preview ends there), then done. The shards have what routes are judged by
+ * before the session is looked at. Contract section 3, `effects`, and section 5, 5 to 8.
+ */
+#include "control/apply/apply_impl.h"
+
+#include "control/base/log.h"
+#include "control/config/policy_compile.h"
+#include "control/export/update_group.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum effect {
+	EFFECT_UNTOUCHED, /* nothing to tell */
+	EFFECT_NONE,
+	EFFECT_REFRESH,
+	EFFECT_FILL, /* the same word: what keep_all_routes is to keep is asked for once */
+	EFFECT_REPLAY,
+	EFFECT_READVERTISE,
+	EFFECT_RESET,
+	EFFECT_NOT_APPLIED,
+};
+
+static const char *const effect_text[] = {
+	[EFFECT_NONE] = "none",
+	[EFFECT_REFRESH] = "route-refresh-sent",
+	[EFFECT_FILL] = "route-refresh-sent",
+	[EFFECT_REPLAY] = "replayed",
+	[EFFECT_READVERTISE] = "readvertised",
+	[EFFECT_RESET] = "session-reset",
+	[EFFECT_NOT_APPLIED] = "not-applied",
+};
+
+struct part {
+	enum effect effect;
+	const char *reason;
+};
+
+struct plan {
+	bool update_resets; /* session_update() does it */
+	bool keep_resets; /* contract section 5.5 */
+	struct part import[FAMILY_COUNT], export[FAMILY_COUNT];
+};
+
+static void
+effect_add(json_t *effects, const struct config_peer *p, enum family f, const char *direction,
+	const struct part *part, uint32_t job)
+{
+	json_t *e;
+
+	if (part->effect == EFFECT_UNTOUCHED)
+		return;
+	e = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s*}", "address", p->addr_text, "vrf",
+		p->vrf_name, "family", family_text(f), "direction", direction, "effect",
+		effect_text[part->effect], "reason", part->reason);
+	if (e != NULL && job != 0)
+		json_object_set_new(e, "job", json_integer(job));
+	json_array_append_new(effects, e);
+}
+
+static enum family
+first_family(const struct config_peer *p)
+{
+	unsigned f = 0;
+
+	while (f + 1 < FAMILY_COUNT && !p->families[f].enabled)
+		f++;
+	return p->families[f].enabled ? (enum family)f : FAMILY_IPV4_UNICAST;
+}
+
+void
+apply_effect_removed(json_t *effects, const struct config_peer *p)
+{
+	effect_add(effects, p, first_family(p), "import",
+		&(struct part){EFFECT_RESET, "peer-removed"}, 0);
+}
+
+/* ---- what changed ---- */
+
+static bool
+policy_same(const struct config *a, const struct config *b, const char *pa, const char *pb)
+{
+	if (pa == NULL || pb == NULL)
+		return pa == pb;
+	return strcmp(pa, pb) == 0 && policy_set_same(a->policies, b->policies, pa);
+}
+
+static bool
+export_policy_same(const struct change *c, unsigned f)
+{
+	return policy_same(c->old, c->next, c->was->families[f].export_policy,
+		c->is->families[f].export_policy);
+}
+
+/* RFC 4456 8: it stands in front of what is reflected, and is what a loop is known by. */
+static bool
+cluster_same(const struct change *c)
+{
+	return c->is->external || c->old->cluster_id == c->next->cluster_id;
+}
+
+/* What is judged before a route is kept: a replay can't show another result. */
+static bool
+received_rules_same(const struct change *c)
+{
+	return (!c->is->external || c->was->enforce_first_as == c->is->enforce_first_as) &&
+	       c->was->max_as_path_length == c->is->max_as_path_length;
+}
+
+static bool
+import_rules_same(const struct change *c, unsigned f)
+{
+	const struct config_family *a = &c->was->families[f], *b = &c->is->families[f];
+
+	return policy_same(c->old, c->next, a->import_policy, b->import_policy) &&
+	       a->allow_as_in == b->allow_as_in && cluster_same(c) && received_rules_same(c);
+}
+
+/* What of a family's keys, beside the policy, decides what is sent. */
+static bool
+export_rules_same(const struct change *c, unsigned f)
+{
+	const struct config_family *x = &c->was->families[f], *y = &c->is->families[f];
+
+	return x->next_hop_self == y->next_hop_self &&
+	       x->next_hop_unchanged == y->next_hop_unchanged &&
+	       x->send_communities == y->send_communities &&
+	       x->remove_private_as == y->remove_private_as && x->as_override == y->as_override &&
+	       x->default_originate == y->default_originate &&
+	       c->was->route_reflector_client == c->is->route_reflector_client && cluster_same(c);
+}
+
+static bool
+keep_begins(const struct change *c, unsigned f)
+{
+	return c->is->families[f].keep_all_routes && !c->was->families[f].keep_all_routes;
+}
+
+/* ---- the plan ---- */
+
+static bool
+plan_update_resets(const struct change *c)
+{
+	bool resets = session_update_resets(c->was, c->is);
+
+	for (unsigned f = 0; f < FAMILY_COUNT; f++)
+		resets |=
+			c->view.families[f].group.id != 0 &&
+			c->was->families[f].send_communities != c->is->families[f].send_communities;
+	return resets && c->view.state == FSM_ESTABLISHED;
+}
+
+/* All is kept that it takes; of a session that is gone, too (RFC 4724). Where a fill was not answered, asking again is better. */
+static bool
+replays(const struct change *c, unsigned f, const char *idle)
+{
+	if (!c->was->families[f].keep_all_routes)
+		return false;
+	if (!c->is->families[f].keep_all_routes) /* the last time, where the peer can't be asked */
+		return idle == NULL && !c->view.route_refresh.negotiated;
+	if (idle != NULL)
+		return c->view.families[f].retained;
+	return !c->view.route_refresh.negotiated ||
+	       apply_is_filled(c->id, (enum family)f, &c->view);
+}
+
+static struct part
+plan_import(const struct change *c, unsigned f)
+{
+	const char *idle = apply_not_in_use(&c->view, (enum family)f);
+	bool fills = keep_begins(c, f) || (c->is->families[f].keep_all_routes && !received_rules_same(c));
+	bool replay = !(fills && c->view.route_refresh.negotiated) && replays(c, f, idle);
+	/* an earlier change's, which could not be had later */
+	bool last = replay && !c->is->families[f].keep_all_routes &&
+		    apply_import_waits(c->id, (enum family)f);
+
+	if (import_rules_same(c, f) && !keep_begins(c, f) && !last)
+		return (struct part){0};
+	if (replay)
+		return (struct part){EFFECT_REPLAY, NULL};
+	if (idle != NULL)
+		return (struct part){EFFECT_NONE, idle};
+	if (!c->view.route_refresh.negotiated)
+		return (struct part){EFFECT_NOT_APPLIED, "no-route-refresh"};
+	return (struct part){fills ? EFFECT_FILL : EFFECT_REFRESH, NULL};
+}
+
+static struct part
+plan_export(const struct change *c, unsigned f)
+{
+	const char *idle = apply_not_in_use(&c->view, (enum family)f);
+
+	if (export_policy_same(c, f) && export_rules_same(c, f))
+		return (struct part){0};
+	return (struct part){idle != NULL ? EFFECT_NONE : EFFECT_READVERTISE, idle};
+}
+
+/* All families go with a session; the direction in which the word stands is import. */
+static void
+plan_reset(const struct change *c, struct plan *p, const char *reason)
+{
+	for (unsigned f = 0; f < FAMILY_COUNT; f++) {
+		p->import[f] = p->export[f] = (struct part){0};
+		if (c->was->families[f].enabled || c->is->families[f].enabled)
+			p->import[f] = (struct part){EFFECT_RESET, reason};
+	}
+}
+
+static struct plan
+plan_of(const struct change *c)
+{
+	struct plan p = {.update_resets = plan_update_resets(c)};
+
+	if (p.update_resets) {
+		plan_reset(c, &p, "configuration-change");
+		return p;
+	}
+	for (unsigned f = 0; f < FAMILY_COUNT; f++) {
+		if (!c->was->families[f].enabled && !c->is->families[f].enabled)
+			continue;
+		p.import[f] = plan_import(c, f);
+		p.export[f] = plan_export(c, f);
+		p.keep_resets |= keep_begins(c, f) && p.import[f].effect == EFFECT_NOT_APPLIED;
+	}
+	if (p.keep_resets)
+		plan_reset(c, &p, "keep-all-routes");
+	return p;
+}
+
+/* ---- doing it: one message to each thread for each step ---- */
+
+/* One peer's change on its way through the threads. */
+struct work {
+	struct change c;
+	struct session_policies want, given; /* given: with a delay, exports go on as they are */
+	struct plan plan;
+	bool shard_key; /* what the shards know of it beside policies */
+	bool reset; /* session_update() reset it */
+	bool keep_begins[FAMILY_COUNT], keep_ends[FAMILY_COUNT];
+	bool import_changes[FAMILY_COUNT], planned[FAMILY_COUNT];
+	const struct policy *import[FAMILY_COUNT];
+};
+
+struct works {
+	struct keeld *k;
+	struct work *work;
+	unsigned count;
+	unsigned generation;
+	struct update_plan_part *parts;
+	unsigned part_count;
+};
+
+static void
+session_peeks(void *arg)
+{
+	struct works *w = arg;
+
+	role_enter_session();
+	for (unsigned i = 0; i < w->count; i++) {
+		struct change *c = &w->work[i].c;
+
+		if (!session_peek(w->k->speaker, c->id, &c->view))
+			c->view.state = FSM_IDLE;
+	}
+}
+
+/* Policies first: those that the session runs until here may end with the old configuration. */
+static void
+session_updates(void *arg)
+{
+	struct works *w = arg;
+	struct speaker *s = w->k->speaker;
+
+	role_enter_session();
+	if (w->part_count > 0)
+		speaker_plan_begin(s, w->generation, w->parts, w->part_count);
+	for (unsigned i = 0; i < w->count; i++) {
+		struct work *x = &w->work[i];
+
+		session_export_policies(s, x->c.id, &x->given);
+		x->reset = session_update(s, x->c.id, x->c.is, &x->given);
+		if (x->reset)
+			session_export_policies(s, x->c.id, &x->want);
+	}
+	speaker_plan_settle(s);
+}
+
+static void
+session_order_reset_config(void *arg)
+{
+	struct order *o = arg;
+
+	role_enter_session();
+	o->result = session_reset_config(o->k->speaker, o->id);
+}
+
+static void
+rib_peer_begin(struct shard_call *call, const struct work *x, const struct works *w)
+	RUNS_ON(role_rib)
+{
+	struct shard_peer p = apply_shard_peer(x->c.id, x->c.is);
+	int err = x->shard_key ? shard_peer_change(call->shard, &p) : 0;
+
+	if (err != 0)
+		call->result = err;
+	for (unsigned i = 0; i < FAMILY_COUNT; i++) {
+		enum family f = (enum family)i;
+
+		if (x->planned[i])
+			shard_plan_begin(call->shard, x->c.id, f, w->generation);
+		if (x->import_changes[i])
+			shard_peer_import(call->shard, x->c.id, f, x->import[i]);
+		if (x->keep_begins[i])
+			shard_peer_keep(call->shard, x->c.id, f, true);
+	}
+}
+
+static void
+rib_peers_begin(void *arg)
+{
+	struct shard_call *call = arg;
+	const struct works *w = call->arg;
+
+	role_enter_rib();
+	for (unsigned i = 0; i < w->count; i++)
+		rib_peer_begin(call, &w->work[i], w);
+}
+
+/* What is kept was judged once more. */
+static void
+rib_peers_end(void *arg)
+{
+	struct shard_call *call = arg;
+	const struct works *w = call->arg;
+
+	role_enter_rib();
+	for (unsigned i = 0; i < w->count; i++)
+		for (unsigned f = 0; f < FAMILY_COUNT; f++)
+			if (w->work[i].keep_ends[f])
+				shard_peer_keep(
+					call->shard, w->work[i].c.id, (enum family)f, false);
+}
+
+/* With a delay the session goes on with the export policies that it has. */
+static void
+exports_delay(struct keeld *k, const struct change *c, struct session_policies *p)
+{
+	uint32_t job;
+
+	if (c->next->policy_change_delay_s == 0)
+		return;
+	for (unsigned f = 0; f < FAMILY_COUNT; f++) {
+		if (!c->is->families[f].enabled ||
+			apply_not_in_use(&c->view, (enum family)f) != NULL)
+			continue;
+		if (!export_policy_same(c, f))
+			apply_pending_export(k, c->id, (enum family)f);
+		if (apply_export_waits(c->id, (enum family)f, &job))
+			p->export_policy[f] = apply.applied[c->id.v].session.export_policy[f];
+	}
+}
+
+static uint32_t
+import_job(struct keeld *k, const struct change *c, enum family f, const struct part *part)
+{
+	switch (part->effect) {
+	case EFFECT_REPLAY:
+		if (!c->is->families[f].keep_all_routes)
+			return apply_replay(k, c->id, f);
+		return apply_pending_import(k, c->id, f, &c->view);
+	case EFFECT_REFRESH:
+		return apply_pending_import(k, c->id, f, &c->view);
+	case EFFECT_FILL:
+		return apply_fill(k, c->id, f, &c->view);
+	case EFFECT_NOT_APPLIED:
+		apply_note_not_applied(c->id, f, part->reason, &c->view);
+		return 0;
+	default:
+		return 0;
+	}
+}
+
+/* Its part of the document, and all policies that it runs. Of a thousand peers most are so in most commits: nobody is asked about them. */
+static bool
+untouched(const struct change *c, const struct session_policies *want)
+{
+	const struct applied *a = &apply.applied[c->id.v];
+
+	if (c->was->dynamic || c->is->dynamic || !cluster_same(c) || !received_rules_same(c) ||
+		!json_equal(json_array_get(c->old->merged, (size_t)(c->was - c->old->peers)),
+			json_array_get(c->next->merged, (size_t)(c->is - c->next->peers))))
+		return false;
+	for (unsigned f = 0; f < FAMILY_COUNT; f++) {
+		if (c->is->families[f].enabled &&
+			(a->session.export_policy[f] != want->export_policy[f] ||
+				a->import[f] !=
+					keeld_policy_of(c->next, c->is, (enum family)f, true)))
+			return false;
+	}
+	return true;
+}
+
+static bool
+shard_key_same(const struct change *c)
+{
+	bool same = c->was->route_reflector_client == c->is->route_reflector_client &&
+		    (c->was->multihop != 0) == (c->is->multihop != 0);
+
+	for (unsigned f = 0; f < FAMILY_COUNT; f++)
+		same = same && c->was->families[f].allow_as_in == c->is->families[f].allow_as_in;
+	return same;
+}
+
+/* What the shards are to be told of it. */
+static void
+work_prepare(struct work *x)
+{
+	struct applied *a = &apply.applied[x->c.id.v];
+
+	x->shard_key = !shard_key_same(&x->c);
+	for (unsigned f = 0; f < FAMILY_COUNT; f++) {
+		const struct config_family *is = &x->c.is->families[f];
+		bool keep = is->enabled && is->keep_all_routes;
+
+		x->import[f] = is->enabled ? keeld_policy_of(x->c.next, x->c.is, (enum family)f, true)
+					   : policy_deny_all();
+		x->import_changes[f] = x->import[f] != a->import[f];
+		x->keep_begins[f] = keep && !a->keep[f];
+		x->keep_ends[f] = !keep && a->keep[f];
+		a->import[f] = x->import[f];
+		a->keep[f] = keep;
+	}
+}
+
+/* ---- the plan: whose routes are to be judged anew ---- */
+
+/* Has the peer sent routes of that family, be they refused? */
+static bool
+has_routes(const struct keeld *k, const struct work *x, enum family f)
+{
+	struct adj_rib_in_counts counts = {0};
+
+	shards_peer_counts(&k->shards, x->c.id, f, &counts);
+	return counts.received > 0 || counts.rejected_total > 0;
+}
+
+static bool
+is_part(const struct works *w, const struct work *x, enum family f)
+{
+	return x->c.was->families[f].enabled && x->c.is->families[f].enabled &&
+	       !import_rules_same(&x->c, f) && !session_update_resets(x->c.was, x->c.is) &&
+	       has_routes(w->k, x, f);
+}
+
+static bool
+exports_change(const struct works *w, enum family f)
+{
+	for (unsigned i = 0; i < w->count; i++)
+		if (!export_policy_same(&w->work[i].c, f) || !export_rules_same(&w->work[i].c, f))
+			return true;
+	return false;
+}
+
+/*
+ * A plan is needed where a destination could change twice or lose its path in between: several peers' routes are judged anew, or one's and what is
+ * advertised; and while an earlier plan runs. Its paths need marks where exports change.
+ */
+static void
+plan_family(struct works *w, enum family f)
+{
+	bool exports = exports_change(w, f), delay, runs = apply_plan_runs(f);
+	unsigned first = w->part_count;
+
+	if (w->count == 0 || w->k->running->commit_hold_s == 0)
+		return;
+	delay = w->k->running->policy_change_delay_s > 0;
+	for (unsigned i = 0; i < w->count; i++) {
+		w->work[i].planned[f] = is_part(w, &w->work[i], f);
+		if (w->work[i].planned[f])
+			w->parts[w->part_count++] =
+				(struct update_plan_part){w->work[i].c.id, f};
+	}
+	if (w->part_count - first > (exports || delay || runs ? 0u : 1u)) {
+		if (w->generation == 0 && (exports || delay || runs))
+			w->generation = apply_plan_generation_next();
+		for (unsigned i = first; i < w->part_count; i++)
+			apply_plan_part(w->parts[i].peer, f);
+		return;
+	}
+	w->part_count = first;
+	for (unsigned i = 0; i < w->count; i++)
+		w->work[i].planned[f] = false;
+}
+
+/* ---- one step after the other ---- */
+
+/* True: the peer is touched. */
+static bool
+work_take(struct works *w, const struct change *given)
+{
+	struct work *x = &w->work[w->count];
+
+	*x = (struct work){.c = *given, .want = apply_policies_of(given->next, given->is)};
+	if (untouched(&x->c, &x->want))
+		return false;
+	x->given = x->want;
+	work_prepare(x);
+	w->count++;
+	return true;
+}
+
+static void
+works_resets(struct works *w)
+{
+	for (unsigned i = 0; i < w->count; i++) {
+		struct work *x = &w->work[i];
+		struct order o = {.k = w->k, .id = x->c.id};
+
+		if (x->reset && !x->plan.update_resets) /* it has come up since */
+			plan_reset(&x->c, &x->plan, "configuration-change");
+		if (!x->plan.keep_resets || x->reset)
+			continue;
+		thread_call(w->k->session_thread, session_order_reset_config, &o);
+		x->reset = o.result;
+		if (x->reset)
+			apply_export_policies(w->k, x->c.id, &x->want);
+	}
+}
+
+/* Effects and their jobs, in the order of the peers. */
+static void
+works_effects(struct works *w, json_t *effects)
+{
+	struct export_item *items = calloc(w->count * FAMILY_COUNT + 1, sizeof(*items));
+	unsigned n = 0, at = 0;
+	uint32_t job;
+
+	for (unsigned i = 0; items != NULL && i < w->count; i++)
+		for (unsigned f = 0; f < FAMILY_COUNT; f++)
+			if (w->work[i].plan.export[f].effect == EFFECT_READVERTISE &&
+				!apply_export_waits(w->work[i].c.id, (enum family)f, &job))
+				items[n++] = (struct export_item){
+					.id = w->work[i].c.id, .family = (enum family)f};
+	apply_export_jobs(w->k, items, n);
+	for (unsigned i = 0; i < w->count; i++) {
+		struct work *x = &w->work[i];
+
+		for (unsigned k = 0; k < FAMILY_COUNT; k++) {
+			enum family f = (enum family)k;
+
+			effect_add(effects, x->c.is, f, "import", &x->plan.import[f],
+				import_job(w->k, &x->c, f, &x->plan.import[f]));
+			job = 0;
+			if (at < n && items[at].id.v == x->c.id.v && items[at].family == f)
+				job = items[at++].job;
+			else if (x->plan.export[f].effect == EFFECT_READVERTISE)
+				(void)apply_export_waits(x->c.id, f, &job);
+			effect_add(effects, x->c.is, f, "export", &x->plan.export[f], job);
+		}
+	}
+	free(items);
+}
+
+static bool
+any_keep_ends(const struct works *w)
+{
+	for (unsigned i = 0; i < w->count; i++)
+		for (unsigned f = 0; f < FAMILY_COUNT; f++)
+			if (w->work[i].keep_ends[f])
+				return true;
+	return false;
+}
+
+/*
+ * The session thread knows the plan before a shard runs a new import policy, and has the new exports; the shards have all imports before the sessions
+ * are looked at: a session that comes up from here on has its routes judged by the new policy, one that has come up before is seen, and asked.
+ */
+static void
+works_run(struct works *w, json_t *effects)
+{
+	struct shard_call call = {.k = w->k, .arg = w};
+	struct keeld *k = w->k;
+
+	if (w->count == 0)
+		return;
+	for (unsigned f = 0; f < FAMILY_COUNT && w->parts != NULL; f++)
+		plan_family(w, (enum family)f);
+	thread_call(k->session_thread, session_peeks, w);
+	for (unsigned i = 0; i < w->count; i++) {
+		struct work *x = &w->work[i];
+
+		x->plan.update_resets = plan_update_resets(&x->c);
+		if (!x->plan.update_resets && !session_update_resets(x->c.was, x->c.is))
+			exports_delay(k, &x->c, &x->given);
+	}
+	thread_call(k->session_thread, session_updates, w);
+	apply_on_shards(k, rib_peers_begin, &call);
+	if (call.result != 0)
+		log_event(LOG_ERROR, "peer-not-changed error=\"%s\"", strerror(-call.result));
+	thread_call(k->session_thread, session_peeks, w);
+	for (unsigned i = 0; i < w->count; i++) {
+		struct work *x = &w->work[i];
+		bool resets = x->plan.update_resets;
+
+		x->plan = resets ? (struct plan){.update_resets = true} : plan_of(&x->c);
+		if (resets)
+			plan_reset(&x->c, &x->plan, "configuration-change");
+		apply.applied[x->c.id.v].session = x->reset ? x->want : x->given;
+	}
+	works_resets(w);
+	for (unsigned i = 0; i < w->count; i++)
+		apply_pending_done(k, w->work[i].c.id, &w->work[i].want, w->work[i].reset);
+	works_effects(w, effects);
+	if (any_keep_ends(w))
+		apply_on_shards(k, rib_peers_end, &call);
+}
+
+void
+apply_peers_change(struct keeld *k, const struct change *given, unsigned count, json_t *effects)
+{
+	struct works w = {.k = k};
+	struct work one;
+
+	w.work = malloc((count + 1) * sizeof(*w.work));
+	w.parts = malloc((count + 1) * FAMILY_COUNT * sizeof(*w.parts));
+	if (w.work != NULL && w.parts != NULL) {
+		for (unsigned i = 0; i < count; i++)
+			(void)work_take(&w, &given[i]);
+		works_run(&w, effects);
+	} else { /* short of memory: one after the other, without a plan */
+		free(w.work);
+		free(w.parts);
+		for (unsigned i = 0; i < count; i++) {
+			w = (struct works){.k = k, .work = &one};
+			if (work_take(&w, &given[i]))
+				works_run(&w, effects);
+		}
+		return;
+	}
+	free(w.work);
+	free(w.parts);
+}
+
+/* ---- previews ---- */
+
+json_t *
+keeld_effects(struct keeld *k, json_t *document, struct faults *f)
+{
+	struct config *next = config_parse(document, f);
+	unsigned faults = f->count;
+	json_t *effects;
+
+	if (next == NULL)
+		return NULL;
+	apply_check_restart_keys(k->running, next, f);
+	effects = f->count == faults ? json_array() : NULL;
+	for (struct peer_id id = {0}; effects != NULL && (id = keeld_peer_next(k, id)).v != 0;) {
+		struct change c = {
+			.old = k->running, .next = next, .was = keeld_peer_config(k, id), .id = id};
+		struct config_peer dynamic;
+		struct plan plan;
+
+		c.is = apply_peer_of(next, c.was, &dynamic);
+		if (c.is == NULL) {
+			apply_effect_removed(effects, c.was);
+			continue;
+		}
+		apply_peek(k, id, &c.view);
+		plan = plan_of(&c);
+		for (unsigned i = 0; i < FAMILY_COUNT; i++) {
+			effect_add(effects, c.is, (enum family)i, "import", &plan.import[i], 0);
+			effect_add(effects, c.is, (enum family)i, "export", &plan.export[i], 0);
+		}
+	}
+	config_free(next);
+	return effects;
+}
+
+const struct policy *
+keeld_policy_of(const struct config *next, const struct config_peer *p, enum family f, bool import)
+{
+	const char *name = import ? p->families[f].import_policy : p->families[f].export_policy;
+
+	return name != NULL ? policy_set_find(next->policies, name) : NULL;
+}

@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Shared by apply.c (peers, commit), apply_effects.c (what a commit does to its peers), apply_plan.c (which of them still have routes to be judged),
+ * apply_refresh.c (refreshes by command and by policy change),
+ * apply_dynamic.c (peers of listen ranges) and apply_history.c (confirm, rollback). Main only.
+ */
+#pragma once
+
+#include "control/apply/apply.h"
+#include "control/base/threads.h"
+
+/* One thing to do on another thread, and its answer. Lives on main's stack during thread_call(). */
+struct order {
+	struct keeld *k;
+	struct shard *shard; /* of the thread: keeld_on_shards() */
+	struct peer_id id;
+	const struct config_peer *config;
+	struct session_policies policies;
+	const struct policy *import;
+	enum family family;
+	bool keep;
+	bool takes; /* `policies` with it */
+	uint32_t job;
+	uint64_t number;
+	struct shard_settings settings;
+	bool via_default;
+	const struct speaker_range *ranges;
+	unsigned range_count;
+	const struct session_event *stranger; /* SESSION_DYNAMIC */
+	struct session_view view;
+	int result;
+	const char *reason;
+};
+
+/* A message to all shards at once, and each one's answer. */
+struct shard_call {
+	struct keeld *k;
+	struct shard *shard; /* of the thread */
+	unsigned index;
+	void *arg;
+	int result;
+};
+
+/* Which policies a peer's session and the shard run. */
+struct applied {
+	const struct policy *import[FAMILY_COUNT];
+	bool keep[FAMILY_COUNT];
+	struct session_policies session;
+};
+
+/* One peer in two configurations. */
+struct change {
+	const struct config *old, *next;
+	const struct config_peer *was, *is;
+	struct peer_id id;
+	struct session_view view; /* before the change */
+};
+
+struct apply {
+	struct keeld *k;
+	struct applied applied[PEER_MAX];
+	struct timer flush_timer;
+};
+extern struct apply apply;
+
+/* ---- apply.c ---- */
+
+/* A free id, or .v == 0. An id whose routes are still flushed is not free. */
+struct peer_id apply_peer_id_new(struct keeld *k);
+/* Shard and session get to know it. 0, -errno (logged). */
+int apply_peer_start(
+	struct keeld *k, const struct config *c, const struct config_peer *p, struct peer_id id);
+void apply_peer_stop(struct keeld *k, struct peer_id id);
+struct shard_peer apply_shard_peer(struct peer_id id, const struct config_peer *c);
+struct session_policies apply_policies_of(const struct config *c, const struct config_peer *p);
+/* Policies that the session has from here on; `want` is copied. */
+void apply_export_policies(struct keeld *k, struct peer_id id, const struct session_policies *want);
+void apply_peek(struct keeld *k, struct peer_id id, struct session_view *out);
+/* What a commit would be refused for though the document is good: what is only read at start. */
+void apply_check_restart_keys(
+	const struct config *old, const struct config *next, struct faults *f);
+int apply_commit(struct keeld *k, json_t *document, const char *comment, uint32_t confirm_s,
+	json_t **effects, bool *persisted, struct faults *f);
+
+/* ---- apply_effects.c ---- */
+
+/* `effects` gets what the changes do, and they are done: one message to each thread for each step, whatever the number of peers. */
+void apply_peers_change(struct keeld *k, const struct change *given, unsigned count, json_t *effects);
+void apply_effect_removed(json_t *effects, const struct config_peer *p);
+
+/* ---- apply_plan.c ---- */
+
+void apply_plan_init(void);
+/* fn(one of these) on each shard's thread, all at once; waits. call->result: one that is not 0. */
+void apply_on_shards(struct keeld *k, void (*fn)(void *arg), struct shard_call *call);
+/* The plan of that family runs: some peer's routes are not judged by the new rules, or paths are held. */
+bool apply_plan_runs(enum family f);
+bool apply_plans_over(void);
+unsigned apply_plan_generation_next(void);
+/* This peer's routes of that family are to be judged anew; the caller tells the threads. */
+void apply_plan_part(struct peer_id id, enum family f);
+/* The job that does it, or that ended; that there is no more to wait for. */
+void apply_plan_asked(struct peer_id id, enum family f, uint32_t job);
+void apply_plan_job_ended(struct peer_id id, enum family f, uint32_t job);
+void apply_plan_end(struct peer_id id, enum family f);
+/* All that a commit asks for is asked for: from here on commit_hold_s counts for its parts. Those without a job end. */
+void apply_plan_go(struct keeld *k);
+
+/* ---- apply_refresh.c ---- */
+
+void apply_refresh_init(void);
+void apply_refresh_fini(void);
+/* Why a policy change has nothing to do for that family, or NULL. */
+const char *apply_not_in_use(const struct session_view *v, enum family f);
+/* The job of an import or export that waits for the delay from here on, or waits already. `v`: of the session now. */
+uint32_t apply_pending_import(
+	struct keeld *k, struct peer_id id, enum family f, const struct session_view *v);
+uint32_t apply_pending_export(struct keeld *k, struct peer_id id, enum family f);
+bool apply_export_waits(struct peer_id id, enum family f, uint32_t *job);
+bool apply_import_waits(struct peer_id id, enum family f);
+/* Of a session that has `want` with the whole configuration, or that begins anew: what waits no more. */
+void apply_pending_done(
+	struct keeld *k, struct peer_id id, const struct session_policies *want, bool reset);
+/* Of a peer that goes. */
+void apply_pending_drop(struct keeld *k, struct peer_id id);
+/* After all peers of a commit: the delay begins, or all is done now. */
+void apply_pending_schedule(struct keeld *k);
+/* A job for differences that a session makes of what it was given last. */
+struct export_item {
+	struct peer_id id;
+	enum family family;
+	uint32_t job; /* 0: a new one; then the job, 0: there are no differences to make */
+	bool runs;
+};
+void apply_export_jobs(struct keeld *k, struct export_item *items, unsigned count);
+/* ROUTE-REFRESH for what keep_all_routes is to keep; its job, 0 when it could not be asked for. */
+/* What is kept is judged anew at once, without the delay: it is about to be let go. The job. */
+uint32_t apply_replay(struct keeld *k, struct peer_id id, enum family f);
+uint32_t apply_fill(struct keeld *k, struct peer_id id, enum family f, const struct session_view *v);
+/* Is all kept that the peer has announced? Not while a fill has not ended well, in the same session. */
+bool apply_is_filled(struct peer_id id, enum family f, const struct session_view *v);
+/* That a policy change reaches the peer's routes by no means but a reset; until the session is established anew. */
+void apply_note_not_applied(
+	struct peer_id id, enum family f, const char *reason, const struct session_view *v);
+/* Its policies may be run until the delay and the plan are over; taken over. */
+void apply_config_hold(struct config *old);
+/* The plan is over. */
+void apply_config_release(void);
+
+/* ---- apply_dynamic.c ---- */
+
+/* Who may come, told to the session thread. */
+void apply_ranges(struct keeld *k, const struct config *c);
+void apply_dynamic_event(struct keeld *k, const struct session_event *e);
+/* Dynamic peers that the new configuration, which runs already, has no range for end; the changes of the others. How many. */
+unsigned apply_dynamic_changes(struct keeld *k, const struct config *old, struct change *out, json_t *effects);
+unsigned apply_dynamic_count(const struct keeld *k);
+void apply_dynamic_fini(struct keeld *k);
+/* What `next` says of a peer of now; of a dynamic one in `dynamic`. NULL: nothing. */
+const struct config_peer *apply_peer_of(
+	const struct config *next, const struct config_peer *was, struct config_peer *dynamic);
+
+/* ---- apply_history.c ---- */
+
+/* Before the first peer: may replace the running configuration, by what an unconfirmed commit goes back to. 0, -ENOMEM. */
+int apply_history_start(struct keeld *k);
+/* On disk before anything is changed: the document and, with `confirm_s`, that it has to be confirmed. 0; -errno with faults. */
+int apply_history_prepare(
+	struct keeld *k, const json_t *document, uint32_t confirm_s, struct faults *f);
+/* It is running and in FILE. */
+void apply_history_commit(
+	struct keeld *k, const char *comment, uint32_t confirm_s, bool persisted);
+/* Writes the running document to FILE. False: not written, and logged. */
+bool apply_save(struct keeld *k);
+bool apply_confirm_waits(void);
+void apply_history_fini(void);

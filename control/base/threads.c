@@ -1,0 +1,704 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "control/base/threads.h"
+
+#include "lpm/doing.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <limits.h>
+#include <pthread.h>
+#include <sched.h>
+#include <semaphore.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#define EVENTS_PER_TURN 64
+#define SLEEP_FOR_EVER UINT64_MAX
+#define CALLED_AT_ONCE_MAX 16u /* shards */
+
+/* Writer of all but `mailbox`, `sleeping` and `quit`: the thread itself. */
+struct thread {
+	struct thread_config config;
+	pthread_t id;
+	bool adopted;
+	int epoll_fd, event_fd;
+	struct timer **heap; /* binary heap by deadline; index 0 is the earliest */
+	unsigned heap_count, heap_size;
+	int start_result;
+	sem_t started, ended;
+	uint64_t slept_ns; /* of this turn */
+	struct hist slices, turns;
+	char awaited[32]; /* note of a thread that waits for this one */
+	_Atomic(const char *) *doing; /* the thread's doing_here */
+	_Atomic uint64_t turn_began_ns; /* 0: sleeps, or is not in its loop */
+	_Atomic uint64_t late; /* keel-watch counts */
+	alignas(CACHE_LINE) _Atomic(struct thread_mail *)
+		mailbox; /* newest first; the thread takes all and turns them round */
+	_Atomic bool sleeping, quit;
+};
+
+uint64_t
+now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+/* ---- timers ---- */
+
+static void
+heap_place(struct thread *t, unsigned i, struct timer *timer)
+{
+	t->heap[i] = timer;
+	timer->heap_index = i;
+}
+
+static void
+heap_up(struct thread *t, unsigned i)
+{
+	struct timer *timer = t->heap[i];
+
+	while (i > 0 && t->heap[(i - 1) / 2]->deadline_ns > timer->deadline_ns) {
+		heap_place(t, i, t->heap[(i - 1) / 2]);
+		i = (i - 1) / 2;
+	}
+	heap_place(t, i, timer);
+}
+
+static void
+heap_down(struct thread *t, unsigned i)
+{
+	struct timer *timer = t->heap[i];
+
+	for (;;) {
+		unsigned child = 2 * i + 1;
+
+		if (child >= t->heap_count)
+			break;
+		if (child + 1 < t->heap_count &&
+			t->heap[child + 1]->deadline_ns < t->heap[child]->deadline_ns)
+			child++;
+		if (t->heap[child]->deadline_ns >= timer->deadline_ns)
+			break;
+		heap_place(t, i, t->heap[child]);
+		i = child;
+	}
+	heap_place(t, i, timer);
+}
+
+void
+timer_cancel(struct thread *t, struct timer *timer)
+{
+	unsigned i = timer->heap_index;
+	struct timer *last;
+
+	if (timer->deadline_ns == 0)
+		return;
+	timer->deadline_ns = 0;
+	last = t->heap[--t->heap_count];
+	if (last == timer)
+		return;
+	heap_place(t, i, last);
+	heap_up(t, i);
+	heap_down(t, last->heap_index);
+}
+
+static uint64_t
+deadline_in(uint64_t delay_ns)
+{
+	uint64_t now = now_ns();
+
+	return delay_ns < UINT64_MAX - now ? now + delay_ns : UINT64_MAX;
+}
+
+int
+timer_arm(struct thread *t, struct timer *timer, uint64_t delay_ns)
+{
+	timer_cancel(t, timer);
+	if (t->heap_count == t->heap_size) {
+		unsigned size = t->heap_size ? 2 * t->heap_size : 64;
+		struct timer **heap = realloc(t->heap, size * sizeof(*heap));
+
+		if (heap == NULL)
+			return -ENOMEM;
+		t->heap = heap;
+		t->heap_size = size;
+	}
+	timer->deadline_ns = deadline_in(delay_ns);
+	heap_place(t, t->heap_count++, timer);
+	heap_up(t, t->heap_count - 1);
+	return 0;
+}
+
+int
+timer_arm_sooner(struct thread *t, struct timer *timer, uint64_t delay_ns)
+{
+	if (timer->deadline_ns != 0 && timer->deadline_ns <= deadline_in(delay_ns))
+		return 0;
+	return timer_arm(t, timer, delay_ns);
+}
+
+/* At most as many as are armed now: a timer that arms itself again waits for the next turn. */
+static void
+timers_fire(struct thread *t)
+{
+	uint64_t now = now_ns();
+
+	for (unsigned n = t->heap_count; n > 0 && t->heap_count > 0; n--) {
+		struct timer *timer = t->heap[0];
+
+		if (timer->deadline_ns > now)
+			break;
+		timer_cancel(t, timer);
+		doing("timers");
+		timer->fire(timer);
+	}
+}
+
+/* ---- file descriptors ---- */
+
+int
+watch_set(struct thread *t, struct watch *w, uint32_t epoll_events)
+{
+	struct epoll_event ev = {.events = epoll_events, .data.ptr = w};
+
+	if (epoll_events == 0)
+		return epoll_ctl(t->epoll_fd, EPOLL_CTL_DEL, w->fd, NULL) == 0 || errno == ENOENT
+			       ? 0
+			       : -errno;
+	if (epoll_ctl(t->epoll_fd, EPOLL_CTL_MOD, w->fd, &ev) == 0)
+		return 0;
+	if (errno != ENOENT)
+		return -errno;
+	return epoll_ctl(t->epoll_fd, EPOLL_CTL_ADD, w->fd, &ev) == 0 ? 0 : -errno;
+}
+
+/* The one place where a thread sleeps, offline meanwhile: callbacks read the RIB, so they run online again. */
+static int
+event_sleep(struct thread *t, struct epoll_event *ev, uint64_t ns)
+{
+	struct timespec ts = {
+		.tv_sec = (time_t)(ns / 1000000000u), .tv_nsec = (long)(ns % 1000000000u)};
+	uint64_t began = now_ns(), woke;
+	int n;
+
+	if (t->config.idle != NULL)
+		t->config.idle(t->config.ctx);
+	atomic_store_explicit(&t->turn_began_ns, 0, memory_order_relaxed);
+	n = epoll_pwait2(t->epoll_fd, ev, 1, ns != SLEEP_FOR_EVER ? &ts : NULL, NULL);
+	if (n < 0 && errno == ENOSYS) /* before Linux 5.11: by whole milliseconds */
+		n = epoll_wait(
+			t->epoll_fd, ev, 1, ns / 1000000 < INT_MAX ? (int)(ns / 1000000) + 1 : -1);
+	woke = now_ns();
+	atomic_store_explicit(&t->turn_began_ns, woke, memory_order_relaxed);
+	if (t->config.busy != NULL)
+		t->config.busy(t->config.ctx);
+	t->slept_ns += woke - began;
+	return n;
+}
+
+static int
+event_next(struct thread *t, struct epoll_event *ev, uint64_t ns)
+{
+	return ns != 0 ? event_sleep(t, ev, ns) : epoll_wait(t->epoll_fd, ev, 1, 0);
+}
+
+/*
+ * A callback may close other descriptors of the same turn and free what watched them, so events are taken one at a
+ * time; a level-triggered descriptor that is left comes again. The kernel hands ready descriptors out in turn.
+ */
+static void
+descriptors_poll(struct thread *t, uint64_t sleep_ns)
+{
+	struct epoll_event ev;
+	uint64_t until = 0;
+
+	for (unsigned i = 0; i < EVENTS_PER_TURN; i++) {
+		if (event_next(t, &ev, i == 0 ? sleep_ns : 0) <= 0)
+			return;
+		if (ev.data.ptr == t) {
+			uint64_t count;
+			ssize_t n = read(t->event_fd, &count, sizeof(count));
+
+			(void)n; /* non-blocking: EAGAIN when another turn took it */
+			return;
+		}
+		struct watch *w = ev.data.ptr;
+		doing("descriptors");
+		w->ready(w, ev.events);
+		/* A slice of its own: 64 full sockets take several, and the timers wait. */
+		if (until == 0)
+			until = now_ns() + SLICE_NS;
+		else if (now_ns() >= until)
+			return;
+	}
+}
+
+/* ---- mailbox ---- */
+
+static void
+event_fd_ring(struct thread *t)
+{
+	uint64_t one = 1;
+	ssize_t n = write(t->event_fd, &one, sizeof(one));
+
+	(void)n; /* EAGAIN: it is full, so it rings already */
+}
+
+void
+thread_wake(struct thread *t)
+{
+	/* acq_rel: pairs with the exchange in thread_turn: whichever comes second sees what the other one did before it */
+	if (atomic_exchange_explicit(&t->sleeping, false, memory_order_acq_rel))
+		event_fd_ring(t);
+}
+
+static void
+mail_push(struct thread *t, struct thread_mail *m)
+{
+	m->next = atomic_load_explicit(&t->mailbox, memory_order_relaxed);
+	/* release: pairs with the exchange in mailbox_run */
+	while (!atomic_compare_exchange_weak_explicit(
+		&t->mailbox, &m->next, m, memory_order_release, memory_order_relaxed))
+		;
+	thread_wake(t);
+}
+
+void
+thread_send(struct thread *t, struct thread_mail *m, void (*fn)(void *arg), void *arg)
+{
+	*m = (struct thread_mail){.fn = fn, .arg = arg};
+	mail_push(t, m);
+}
+
+int
+thread_post(struct thread *t, void (*fn)(void *arg), void *arg)
+{
+	struct thread_mail *m = malloc(sizeof(*m));
+
+	if (m == NULL)
+		return -ENOMEM;
+	*m = (struct thread_mail){.fn = fn, .arg = arg, .allocated = true};
+	mail_push(t, m);
+	return 0;
+}
+
+int
+thread_call(struct thread *t, void (*fn)(void *arg), void *arg)
+{
+	sem_t done;
+	const char *before = atomic_load_explicit(&doing_here, memory_order_relaxed);
+	struct thread_mail m = {.fn = fn, .arg = arg, .done = &done, .doing = before};
+
+	if (sem_init(&done, 0, 0) != 0)
+		return -errno;
+	doing(t->awaited);
+	mail_push(t, &m);
+	while (sem_wait(&done) != 0 && errno == EINTR)
+		;
+	doing(before);
+	sem_destroy(&done);
+	return 0;
+}
+
+int
+thread_call_each(
+	struct thread *const *t, unsigned count, void (*fn)(void *arg), void *const *arg)
+{
+	const char *before = atomic_load_explicit(&doing_here, memory_order_relaxed);
+	struct thread_mail m[CALLED_AT_ONCE_MAX];
+	sem_t done;
+
+	if (sem_init(&done, 0, 0) != 0)
+		return -errno;
+	assert(count <= CALLED_AT_ONCE_MAX);
+	for (unsigned i = 0; i < count; i++) {
+		m[i] = (struct thread_mail){.fn = fn, .arg = arg[i], .done = &done, .doing = before};
+		mail_push(t[i], &m[i]);
+	}
+	doing(count > 0 ? t[0]->awaited : before);
+	for (unsigned i = 0; i < count; i++)
+		while (sem_wait(&done) != 0 && errno == EINTR)
+			;
+	doing(before);
+	sem_destroy(&done);
+	return 0;
+}
+
+static bool
+mailbox_run(struct thread *t)
+{
+	/* acquire: pairs with the release in mail_push */
+	struct thread_mail *m = atomic_exchange_explicit(&t->mailbox, NULL, memory_order_acquire),
+			   *ordered = NULL, *next;
+
+	for (; m != NULL; m = next) {
+		next = m->next;
+		m->next = ordered;
+		ordered = m;
+	}
+	for (m = ordered; m != NULL; m = next) {
+		sem_t *done = m->done;
+		bool allocated = m->allocated;
+
+		/* a waiter's mail is gone after sem_post(), a sender's after fn() */
+		next = m->next;
+		doing(m->doing != NULL ? m->doing : "messages");
+		m->fn(m->arg);
+		if (done != NULL)
+			sem_post(done);
+		else if (allocated)
+			free(m);
+	}
+	return ordered != NULL;
+}
+
+/* ---- the loop ---- */
+
+static void
+figure_add(struct hist *h, uint64_t ns)
+{
+	if (ns >= FIGURES_FROM_NS)
+		hist_add(h, ns);
+}
+
+static bool
+thread_work(struct thread *t)
+{
+	uint64_t now;
+	bool more;
+
+	if (t->config.work == NULL)
+		return false;
+	now = now_ns();
+	doing("work");
+	more = t->config.work(t->config.ctx, now, now + SLICE_NS);
+	figure_add(&t->slices, now_ns() - now);
+	return more;
+}
+
+/* Until the next timer. */
+static uint64_t
+until_timer_ns(const struct thread *t)
+{
+	uint64_t now = now_ns();
+
+	if (t->heap_count == 0)
+		return SLEEP_FOR_EVER;
+	return t->heap[0]->deadline_ns > now ? t->heap[0]->deadline_ns - now : 0;
+}
+
+static void
+thread_turn(struct thread *t)
+{
+	uint64_t began = now_ns();
+	bool more;
+
+	atomic_store_explicit(&t->turn_began_ns, began, memory_order_relaxed);
+	more = mailbox_run(t);
+	t->slept_ns = 0;
+	timers_fire(t);
+	more |= thread_work(t);
+	if (!more) {
+		/* acq_rel: pairs with the exchange in thread_wake. What came before it, this second look finds. */
+		atomic_exchange_explicit(&t->sleeping, true, memory_order_acq_rel);
+		more = atomic_load_explicit(&t->mailbox, memory_order_relaxed) != NULL ||
+		       thread_work(t);
+	}
+	more |= atomic_load_explicit(&t->quit, memory_order_relaxed);
+	descriptors_poll(t, more ? 0 : until_timer_ns(t));
+	/*
+	 * acquire: pairs with the exchange in thread_wake: of several that woke us only the first rings, and what the others did before is
+	 * there for the next turn, too
+	 */
+	atomic_exchange_explicit(&t->sleeping, false, memory_order_acquire);
+	figure_add(&t->turns, now_ns() - began - t->slept_ns);
+}
+
+int
+thread_run(struct thread *t)
+{
+	if (t->config.busy != NULL)
+		t->config.busy(t->config.ctx);
+	while (!atomic_load_explicit(&t->quit, memory_order_acquire))
+		thread_turn(t);
+	atomic_store_explicit(&t->turn_began_ns, 0, memory_order_relaxed);
+	mailbox_run(t);
+	if (t->config.idle != NULL)
+		t->config.idle(t->config.ctx);
+	return 0;
+}
+
+/* ---- figures ---- */
+
+/* By number. Main fills and empties a place, with the lock; keel-watch reads with the lock. */
+static struct thread *threads[THREADS_MAX];
+static pthread_mutex_t threads_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static void
+thread_enlist(struct thread *t)
+{
+	if (t->config.unlisted)
+		return;
+	pthread_mutex_lock(&threads_lock);
+	for (unsigned i = 0; i < THREADS_MAX; i++) {
+		if (threads[i] == NULL) {
+			threads[i] = t;
+			break;
+		}
+	}
+	pthread_mutex_unlock(&threads_lock);
+}
+
+static void
+thread_delist(const struct thread *t)
+{
+	pthread_mutex_lock(&threads_lock);
+	for (unsigned i = 0; i < THREADS_MAX; i++) {
+		if (threads[i] == t)
+			threads[i] = NULL;
+	}
+	pthread_mutex_unlock(&threads_lock);
+}
+
+/* Main only: no lock. */
+static struct thread *
+thread_at(unsigned index)
+{
+	for (unsigned i = 0; i < THREADS_MAX; i++) {
+		if (threads[i] != NULL && index-- == 0)
+			return threads[i];
+	}
+	return NULL;
+}
+
+bool
+thread_figures_get(unsigned index, struct thread_figures *out)
+{
+	struct thread *t = thread_at(index);
+	struct timespec ts = {0};
+	clockid_t clock;
+
+	if (t == NULL)
+		return false;
+	if (pthread_getcpuclockid(t->id, &clock) == 0)
+		(void)clock_gettime(clock, &ts);
+	*out = (struct thread_figures){
+		.name = t->config.name,
+		.cpu_ns = (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec,
+		.slices = &t->slices,
+		.turns = &t->turns,
+		.late = atomic_load_explicit(&t->late, memory_order_relaxed),
+	};
+	return true;
+}
+
+bool
+thread_turn_get(unsigned number, struct thread_turn *out)
+{
+	const struct thread *t;
+	const char *work;
+
+	pthread_mutex_lock(&threads_lock);
+	t = number < THREADS_MAX ? threads[number] : NULL;
+	if (t != NULL) {
+		work = atomic_load_explicit(t->doing, memory_order_relaxed);
+		*out = (struct thread_turn){
+			.adopted = t->adopted,
+			.began_ns = atomic_load_explicit(&t->turn_began_ns, memory_order_relaxed),
+			.doing = work != NULL ? work : "",
+		};
+		snprintf(out->name, sizeof(out->name), "%s", t->config.name);
+	}
+	pthread_mutex_unlock(&threads_lock);
+	return t != NULL;
+}
+
+void
+thread_turn_late(unsigned number)
+{
+	pthread_mutex_lock(&threads_lock);
+	if (number < THREADS_MAX && threads[number] != NULL)
+		atomic_fetch_add_explicit(&threads[number]->late, 1, memory_order_relaxed);
+	pthread_mutex_unlock(&threads_lock);
+}
+
+/* ---- life ---- */
+
+static int
+pin(const struct thread_config *c)
+{
+	cpu_set_t set;
+
+	if (c->cpu_count == 0)
+		return 0;
+	CPU_ZERO(&set);
+	for (unsigned i = 0; i < c->cpu_count; i++)
+		CPU_SET(c->cpus[i], &set);
+	return -pthread_setaffinity_np(pthread_self(), sizeof(set), &set);
+}
+
+static void *
+thread_main(void *arg)
+{
+	struct thread *t = arg;
+
+	t->doing = &doing_here;
+	pthread_setname_np(pthread_self(), t->config.name);
+	t->start_result = pin(&t->config);
+	if (t->start_result == 0 && t->config.start != NULL)
+		t->start_result = t->config.start(t->config.ctx, t);
+	sem_post(&t->started);
+	if (t->start_result != 0)
+		return NULL;
+	thread_run(t);
+	if (t->config.stop != NULL)
+		t->config.stop(t->config.ctx);
+	sem_post(&t->ended);
+	return NULL; /* what comes now finds nobody: thread_drain() */
+}
+
+void
+thread_drain(struct thread *t)
+{
+	mailbox_run(t);
+}
+
+void
+thread_free(struct thread *t)
+{
+	struct thread_mail *m = atomic_load_explicit(&t->mailbox, memory_order_acquire), *next;
+
+	thread_delist(t);
+	for (; m != NULL; m = next) {
+		next = m->next;
+		if (m->allocated)
+			free(m);
+	}
+	if (t->event_fd >= 0)
+		close(t->event_fd);
+	if (t->epoll_fd >= 0)
+		close(t->epoll_fd);
+	sem_destroy(&t->started);
+	sem_destroy(&t->ended);
+	free(t->heap);
+	free(t);
+}
+
+static int
+thread_new(const struct thread_config *c, struct thread **out)
+{
+	struct thread *t = aligned_alloc(alignof(struct thread), sizeof(*t));
+	struct epoll_event ev;
+
+	if (t == NULL)
+		return -ENOMEM;
+	memset(t, 0, sizeof(*t));
+	t->config = *c;
+	snprintf(t->awaited, sizeof(t->awaited), "waiting for %.15s", c->name);
+	sem_init(&t->started, 0, 0);
+	sem_init(&t->ended, 0, 0);
+	t->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	t->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	ev = (struct epoll_event){.events = EPOLLIN, .data.ptr = t};
+	if (t->epoll_fd < 0 || t->event_fd < 0 ||
+		epoll_ctl(t->epoll_fd, EPOLL_CTL_ADD, t->event_fd, &ev) != 0) {
+		int err = -errno;
+
+		thread_free(t);
+		return err;
+	}
+	*out = t;
+	return 0;
+}
+
+int
+thread_create(const struct thread_config *c, struct thread **out)
+{
+	struct thread *t;
+	int err = thread_new(c, &t);
+
+	if (err != 0)
+		return err;
+	err = -pthread_create(&t->id, NULL, thread_main, t);
+	if (err != 0) {
+		thread_free(t);
+		return err;
+	}
+	while (sem_wait(&t->started) != 0 && errno == EINTR)
+		;
+	if (t->start_result != 0) {
+		err = t->start_result;
+		pthread_join(t->id, NULL);
+		thread_free(t);
+		return err;
+	}
+	thread_enlist(t);
+	*out = t;
+	return 0;
+}
+
+int
+thread_adopt(const struct thread_config *c, struct thread **out)
+{
+	struct thread *t;
+	int err = thread_new(c, &t);
+
+	if (err != 0)
+		return err;
+	t->adopted = true;
+	t->doing = &doing_here;
+	t->id = pthread_self();
+	err = pin(c);
+	if (err == 0 && c->start != NULL)
+		err = c->start(c->ctx, t);
+	if (err != 0) {
+		thread_free(t);
+		return err;
+	}
+	thread_enlist(t);
+	*out = t;
+	return 0;
+}
+
+void
+thread_quit(struct thread *t)
+{
+	atomic_store_explicit(&t->quit, true, memory_order_release);
+	event_fd_ring(t);
+}
+
+void
+thread_end(struct thread *t)
+{
+	if (t->adopted)
+		return;
+	thread_delist(t); /* whoever looks finds no thread that is gone */
+	thread_quit(t);
+	pthread_join(t->id, NULL);
+}
+
+bool
+thread_end_within(struct thread *t, uint64_t patience_ns)
+{
+	uint64_t until = now_ns() + patience_ns;
+	struct timespec ts = {
+		.tv_sec = (time_t)(until / 1000000000u), .tv_nsec = (long)(until % 1000000000u)};
+
+	thread_delist(t);
+	thread_quit(t);
+	while (sem_clockwait(&t->ended, CLOCK_MONOTONIC, &ts) != 0) {
+		if (errno != EINTR)
+			return false;
+	}
+	pthread_join(t->id, NULL);
+	return true;
+}

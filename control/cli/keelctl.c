@@ -1,0 +1,364 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* keelctl: options, exit status, calls, and what a terminal sees while they last. */
+#include "control/cli/keelctl.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define DEFAULT_SOCKET "/run/keel/keel.sock"
+#define PROGRESS_AFTER_S 1.0 /* an answer that takes longer gets a line */
+
+static const char usage[] =
+	"usage: keelctl [--socket PATH] [--json] [COMMAND...]\n"
+	"  without a command: the shell on a terminal, else commands from standard input, a line "
+	"each\n"
+	"  show bgp summary                              sessions, one line a peer and family\n"
+	"  show bgp peer ADDRESS                         one session in full\n"
+	"  show bgp peer ADDRESS faults                  its last faulty messages\n"
+	"  show route [ipv6] [PREFIX [longer]] [peer ADDRESS [advertised | received]]\n"
+	"                                                best and others; of a peer; sent to it; "
+	"received\n"
+	"  show route ADDRESS                            the longest match\n"
+	"  show policy [NAME]                            route policies, node by node\n"
+	"  show refresh                                  counters of refreshes, and their jobs\n"
+	"  show rib                                      size of the tables\n"
+	"  show fib [stats]                              the forwarding tables\n"
+	"  show fib ADDRESS                              where the workers send a packet\n"
+	"  show dataplane [neighbors]                    ports and workers; who is on the links\n"
+	"  show threads                                  control threads: CPU, slices, turns\n"
+	"  show jobs                                     what runs and what ran\n"
+	"  show configuration [running | candidate | startup], show diff, show history\n"
+	"  show version                                  the daemon and its alarms\n"
+	"  display ...                                   the same as show\n"
+	"  refresh bgp [ipv6 | vpn-instance NAME {ipv4-family | ipv6-family} | vpnv4 | vpnv6]\n"
+	"              {all | ADDRESS | group NAME | external | internal} {import | export}\n"
+	"  reset bgp [ipv6 | vpn-instance NAME {ipv4-family | ipv6-family} | vpnv4 | vpnv6]\n"
+	"            {all | AS-NUMBER | ADDRESS | group NAME | external | internal}\n"
+	"  reset bgp {vpnv4 | vpnv6 | ipv4 | ipv6} [ADDRESS] slow-peer\n"
+	"                                                sessions end, with all their families\n"
+	"  preview [refresh bgp ...]                     what commit, or a refresh, would change\n"
+	"  commit [comment TEXT] [confirm SECONDS], confirm, rollback ID, discard\n"
+	"  rpc METHOD [JSON]                             any method; JSON \"-\": from standard "
+	"input\n"
+	"Commands joined by \";\" in one argument; views as in the shell:\n"
+	"  keelctl 'system-view; bgp 64512; peer 192.0.2.2 capability-advertise route-refresh; "
+	"commit'\n"
+	"Keywords may be abbreviated while unique; in the shell \"?\" tells what may follow.\n"
+	"  --socket PATH       default $KEEL_SOCKET, then " DEFAULT_SOCKET "\n"
+	"  --json              results as JSON, on one line\n"
+	"  --version, --help\n"
+	"Exit status: 0 done, 1 the daemon refused it, 2 bad usage, 3 no daemon reachable.\n";
+
+static volatile sig_atomic_t interrupted;
+
+/* ---- what is said ---- */
+
+void
+ctl_fail(struct ctl *ctl, int status, const char *fmt, ...)
+{
+	va_list ap;
+
+	fflush(stdout); /* in order with what a terminal shows already */
+	fputs(ctl->where, stderr);
+	va_start(ap, fmt);
+	vfprintf(stderr, fmt, ap);
+	va_end(ap);
+	fputc('\n', stderr);
+	ctl->status = status;
+}
+
+void
+ctl_print_json(const json_t *value, bool indented)
+{
+	json_dumpf(value, stdout, JSON_ENCODE_ANY | (indented ? JSON_INDENT(2) : JSON_COMPACT));
+	putchar('\n');
+}
+
+void
+ctl_progress(struct ctl *ctl, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (!ctl->terminal)
+		return;
+	fputs("\r\033[K", stdout);
+	va_start(ap, fmt);
+	vprintf(fmt, ap);
+	va_end(ap);
+	fflush(stdout);
+	ctl->progress = true;
+}
+
+void
+ctl_progress_end(struct ctl *ctl)
+{
+	if (ctl->progress)
+		ctl_progress(ctl, "%s", "");
+	ctl->progress = false;
+}
+
+bool
+ctl_interrupted(void)
+{
+	return interrupted != 0;
+}
+
+void
+ctl_interrupt_clear(void)
+{
+	interrupted = 0;
+}
+
+/* ---- calls ---- */
+
+#define CODE_READ_ONLY (-32011)
+
+/* One line a fault; those that name no member only say why. */
+static void
+refused(struct ctl *ctl, const char *method, const json_t *error)
+{
+	const json_t *data = json_object_get(error, "data"),
+		     *errors = json_object_get(data, "errors"), *e;
+	const char *message = text_of(error, "message");
+	size_t i;
+
+	if (ctl->read_only && number_of(error, "code") == CODE_READ_ONLY) {
+		ctl_fail(ctl, EXIT_REFUSED,
+			"%s: not permitted: %s: %s; the read-only socket only shows (%d)", method,
+			ctl->socket, strerror(EACCES), CODE_READ_ONLY);
+		return;
+	}
+	if (json_array_size(errors) == 0)
+		ctl_fail(ctl, EXIT_REFUSED, "%s: %s (%lld)", method, message,
+			number_of(error, "code"));
+	json_array_foreach(errors, i, e)
+	{
+		const char *path = text_of(e, "path");
+
+		ctl_fail(ctl, EXIT_REFUSED, "%s: %s: %s%s%s (%lld)", method,
+			text_of(error, "message"), path, *path != '\0' ? ": " : "",
+			text_of(e, "reason"), number_of(error, "code"));
+	}
+}
+
+/* The answer takes its time: on a terminal a line says so. */
+static bool
+waiting(void *arg, double seconds)
+{
+	struct ctl *ctl = arg;
+
+	if (seconds >= PROGRESS_AFTER_S && ctl->terminal && !ctl->json) {
+		ctl_progress(ctl, "waiting for the daemon, %.0f s", seconds);
+		ctl->waited = true;
+	}
+	return !interrupted;
+}
+
+/* Who may not open the socket may open the read-only one (mode 0666). */
+static int
+open_socket(struct ctl *ctl)
+{
+	char read_only[PATH_MAX];
+	int err = client_open(ctl->socket, &ctl->client);
+
+	ctl->read_only = false;
+	if (err != -EACCES ||
+		snprintf(read_only, sizeof(read_only), "%s.ro", ctl->socket) >= PATH_MAX ||
+		client_open(read_only, &ctl->client) != 0)
+		return err;
+	ctl->read_only = true;
+	return 0;
+}
+
+/* 0, or -errno without a connection. One that the daemon closed in the meantime (it was restarted) is made anew. */
+static int
+connection(struct ctl *ctl)
+{
+	int err = 0;
+
+	if (ctl->client != NULL && client_gone(ctl->client)) {
+		client_close(ctl->client);
+		ctl->client = NULL;
+	}
+	if (ctl->client == NULL) {
+		err = open_socket(ctl);
+		if (err == 0 && ctl->was_connected && ctl->ask != NULL)
+			fprintf(stderr, "connected to the daemon again\n");
+		ctl->was_connected |= err == 0;
+	}
+	return err;
+}
+
+/* The whole answer; NULL without one, *err says why. After that the connection is not used again: an answer may still come. */
+static json_t *
+ask(struct ctl *ctl, const char *method, json_t *params, int *err)
+{
+	json_t *answer = NULL;
+
+	*err = client_call(ctl->client, method, params, waiting, ctl, &answer);
+	if (ctl->waited)
+		ctl_progress_end(ctl);
+	ctl->waited = false;
+	if (*err != 0) {
+		client_close(ctl->client);
+		ctl->client = NULL;
+		ctl->was_connected &= *err != -EINTR;
+	}
+	return answer;
+}
+
+json_t *
+ctl_call(struct ctl *ctl, const char *method, json_t *params)
+{
+	int err = connection(ctl);
+	json_t *answer, *result;
+
+	if (err != 0) {
+		json_decref(params);
+		ctl_fail(ctl, EXIT_NO_DAEMON, "no daemon at %s: %s", ctl->socket, strerror(-err));
+		return NULL;
+	}
+	answer = ask(ctl, method, params, &err);
+	if (err != 0) {
+		if (err == -EINTR)
+			ctl_fail(ctl, EXIT_REFUSED, "%s: interrupted; the daemon goes on", method);
+		else
+			ctl_fail(ctl, EXIT_NO_DAEMON, "%s: no answer from the daemon at %s: %s",
+				method, ctl->socket,
+				err == -ECONNRESET || err == -EPIPE ? "it closed the connection"
+								    : strerror(-err));
+		return NULL;
+	}
+	result = json_incref(json_object_get(answer, "result"));
+	if (result == NULL)
+		refused(ctl, method, json_object_get(answer, "error"));
+	json_decref(answer);
+	return result;
+}
+
+json_t *
+ctl_try(struct ctl *ctl, const char *method, json_t *params)
+{
+	json_t *answer, *result;
+	int err = connection(ctl);
+
+	if (err != 0) {
+		json_decref(params);
+		return NULL;
+	}
+	answer = ask(ctl, method, params, &err);
+	result = json_incref(json_object_get(answer, "result"));
+	json_decref(answer);
+	return result;
+}
+
+/* ---- start ---- */
+
+/* Who reads us has gone (| head): that is no fault of ours, and there is nothing more to do. */
+static void
+reader_gone(int signal_number)
+{
+	(void)signal_number;
+	_exit(EXIT_DONE);
+}
+
+static void
+interrupt(int signal_number)
+{
+	(void)signal_number;
+	interrupted = 1;
+}
+
+/* -1: go on; else the exit status. */
+static int
+parse_options(int argc, char **argv, struct ctl *ctl)
+{
+	static const struct option options[] = {
+		{"socket", required_argument, NULL, 's'},
+		{"json", no_argument, NULL, 'j'},
+		{"version", no_argument, NULL, 'V'},
+		{"help", no_argument, NULL, 'h'},
+		{NULL, 0, NULL, 0},
+	};
+	int c;
+
+	while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+		switch (c) {
+		case 's':
+			ctl->socket = optarg;
+			break;
+		case 'j':
+			ctl->json = true;
+			break;
+		case 'V':
+			puts("keelctl " KEEL_VERSION);
+			return EXIT_DONE;
+		case 'h':
+			fputs(usage, stdout);
+			return EXIT_DONE;
+		default:
+			fputs("keelctl --help tells more\n", stderr);
+			return EXIT_USAGE;
+		}
+	}
+	return -1;
+}
+
+static void
+surroundings(struct ctl *ctl)
+{
+	const struct sigaction sa = {.sa_handler = reader_gone};
+	const char *socket = getenv("KEEL_SOCKET"), *no_color = getenv("NO_COLOR"),
+		   *term = getenv("TERM");
+
+	sigaction(SIGPIPE, &sa, NULL);
+	ctl->socket = socket != NULL && *socket != '\0' ? socket : DEFAULT_SOCKET;
+	ctl->terminal = isatty(STDOUT_FILENO);
+	ctl->colour = ctl->terminal && (no_color == NULL || *no_color == '\0') &&
+		      (term == NULL || strcmp(term, "dumb") != 0);
+}
+
+/* No command: the shell where somebody types, else what standard input says. */
+static void
+no_words(struct ctl *ctl)
+{
+	const struct sigaction sa = {.sa_handler = interrupt};
+
+	if (!isatty(STDIN_FILENO)) {
+		run_stdin(ctl);
+		return;
+	}
+	sigaction(SIGINT, &sa, NULL);
+	signal(SIGHUP,
+		SIG_IGN); /* the end of the terminal is the end of its input: the history is kept */
+	shell_run(ctl);
+}
+
+int
+main(int argc, char **argv)
+{
+	struct ctl ctl = {.status = EXIT_DONE, .view = VIEW_USER, .where = "keelctl: "};
+	int status;
+
+	surroundings(&ctl);
+	status = parse_options(argc, argv, &ctl);
+	if (status >= 0)
+		return status;
+	if (optind == argc)
+		no_words(&ctl);
+	else if (argc - optind == 1 && strpbrk(argv[optind], "; \t\n") != NULL)
+		run_text(&ctl, argv[optind], "command");
+	else
+		run_words(&ctl, argv + optind, (unsigned)(argc - optind));
+	client_close(ctl.client);
+	if ((fflush(stdout) != 0 || ferror(stdout)) && ctl.status == EXIT_DONE)
+		ctl_fail(&ctl, EXIT_REFUSED, "standard output: %s", strerror(errno));
+	return ctl.status;
+}

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * keelctl, the second program: a command a call, a script, or the shell (contract section 4). Shared by keelctl*.c; links no layer, only
+ * libc, jansson and libedit. One thread. What comes from the daemon may hold words of a peer (RFC 9003), so people see it through
+ * text_safe() only.
+ */
+#pragma once
+
+#include "control/cli/keelctl_parse.h"
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+/* Exit status: contract section 1. */
+#define EXIT_DONE 0
+#define EXIT_REFUSED 1
+#define EXIT_USAGE 2
+#define EXIT_NO_DAEMON 3
+
+/* ---- keelctl_client.c: JSON-RPC over the Unix socket, one value a line ---- */
+
+struct client;
+
+/* Called while an answer is waited for; false gives it up. */
+typedef bool client_waiting(void *arg, double seconds);
+
+int client_open(const char *path, struct client **out); /* 0, -errno */
+void client_close(struct client *c);
+/* The other end has closed it since the last call. */
+bool client_gone(const struct client *c);
+/* Takes `params` (NULL: none). 0 with *answer the whole response, which has `result` or `error`; -errno, -EPROTO; -EINTR: given up. */
+int client_call(struct client *c, const char *method, json_t *params, client_waiting *waiting,
+	void *arg, json_t **answer);
+
+/* ---- keelctl.c ---- */
+
+struct ctl {
+	const char *socket;
+	bool json; /* --json */
+	bool terminal; /* standard output is one */
+	bool colour;
+	struct client *client;
+	bool was_connected; /* to a daemon that has gone since */
+	int status; /* what the program will exit with */
+	bool script; /* commands of standard input, or joined by `;` */
+	bool read_only; /* connected to `<socket>.ro`: the user has no right to open `socket` */
+	bool progress, waited; /* a progress line stands there; it is the one about a slow answer */
+	char where[32]; /* begins messages: "keelctl: ", "line 3: " */
+
+	/* the view */
+	enum command_view view;
+	const char *family; /* of a family view */
+	char vrf[64]; /* of a VPN instance's */
+	bool leave; /* quit in the user view */
+	/* Asks before what ends sessions; NULL: act at once. */
+	bool (*ask)(struct ctl *ctl, const char *question);
+};
+
+/* The result, or NULL after the fault was said on stderr and ctl->status was set. Takes `params`. */
+json_t *ctl_call(struct ctl *ctl, const char *method, json_t *params);
+/* The same without a word and without a status. */
+json_t *ctl_try(struct ctl *ctl, const char *method, json_t *params);
+void ctl_fail(struct ctl *ctl, int status, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+void ctl_print_json(const json_t *value, bool indented);
+/* Ctrl-C ends the wait, not the shell: since the last ctl_interrupt_clear(). */
+bool ctl_interrupted(void);
+void ctl_interrupt_clear(void);
+/* A line that shows how far something is, overwritten by the next; NULL takes it away. Only where a terminal is. */
+void ctl_progress(struct ctl *ctl, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void ctl_progress_end(struct ctl *ctl);
+
+/* ---- keelctl_run.c: commands, alone and in scripts ---- */
+
+void command_run(struct ctl *ctl, const struct command *c);
+/* Words of one command in the view reached; the status is in ctl->status. */
+void run_words(struct ctl *ctl, char *const *words, unsigned count);
+/* Commands joined by `;` or newlines, up to the first error; `text` is changed. */
+void run_text(struct ctl *ctl, char *text, const char *where);
+void run_stdin(struct ctl *ctl);
+void prompt_text(struct ctl *ctl, char *buf, size_t size);
+
+/* ---- keelctl_shell.c ---- */
+
+void shell_run(struct ctl *ctl);
+
+/* ---- keelctl_refresh.c: refresh, reset, preview ---- */
+
+void refresh_command(struct ctl *ctl, const struct command *c);
+void reset_command(struct ctl *ctl, const struct command *c);
+void preview_command(struct ctl *ctl, const struct command *c);
+
+/* ---- keelctl_config.c: candidate and history ---- */
+
+void config_command(struct ctl *ctl, const struct command *c);
+void effects_print(struct ctl *ctl, const json_t *effects);
+void show_history(struct ctl *ctl, const json_t *result);
+void show_diff(struct ctl *ctl, const json_t *result);
+
+/* ---- keelctl_edit.c: lines of the BGP and family views become edits of the candidate ---- */
+
+void edit_command(struct ctl *ctl, const struct command *c);
+/* bgp N: false after a fault when router.asn is another. */
+bool edit_asn_agrees(struct ctl *ctl, unsigned asn);
+
+/* ---- keelctl_show.c, keelctl_route.c ---- */
+
+void show_command(struct ctl *ctl, const struct command *c);
+void show_route(struct ctl *ctl, const struct command *c);
+void show_jobs(struct ctl *ctl, const json_t *result);
+
+/* ---- keelctl_policy.c ---- */
+
+void show_policy(struct ctl *ctl, const struct command *c);
+void show_refresh(struct ctl *ctl);
+
+/* ---- keelctl_text.c: values and tables for people ---- */
+
+enum colour { PLAIN, GREEN, YELLOW, RED, BOLD };
+
+struct column {
+	const char *title;
+	bool right;
+};
+
+/* Cells are collected, then printed with the widths that they need. */
+struct table {
+	const struct column *column;
+	unsigned column_count, cell_count, cell_size;
+	struct cell *cell;
+};
+
+struct table table_begin(const struct column *column, unsigned column_count);
+void table_cell(struct table *t, enum colour colour, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+/* Prints and frees. `indent` blanks before each line. */
+void table_end(struct table *t, const struct ctl *ctl, unsigned indent);
+void print_colour(const struct ctl *ctl, enum colour colour, const char *text);
+
+/* Members of an object that people see: "-" when absent or null. The text is good until the fifth call after. */
+const char *text_of(const json_t *o, const char *key);
+const char *text_safe(const char *text);
+long long number_of(const json_t *o, const char *key);
+double real_of(const json_t *o, const char *key);
+bool true_of(const json_t *o, const char *key);
+const char *yes_no(const json_t *o, const char *key);
+
+#define SHORT_TEXT 32
+/* Each fills `buf` and returns it. */
+const char *duration_text(double seconds, char buf[SHORT_TEXT]);
+const char *ns_text(double ns, char buf[SHORT_TEXT]);
+const char *bytes_text(double bytes, char buf[SHORT_TEXT]);
+const char *time_text(double seconds, const char *format, char buf[SHORT_TEXT]);

@@ -1,0 +1,676 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Lines of the BGP and family views as edits of the candidate: the document is read, the line is applied to it, and what became different of
+ * /bgp goes to config.edit as an RFC 6902 patch with the revision that was read, so that nobody's edit is lost.
+ */
+#include "control/cli/keelctl.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define TRIES 64 /* against somebody who edits at the same time */
+
+/* One line at work. */
+struct edit {
+	struct ctl *ctl;
+	const struct command *c;
+	json_t *document; /* of the candidate; changed in place */
+	json_t *bgp; /* its member */
+	json_t *object; /* the peer or group that the line names */
+	const char *family;
+	char note[256]; /* said when the edit has been made */
+};
+
+static int refuse(struct edit *e, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* What only the configuration can know. Always -1. */
+static int
+refuse(struct edit *e, const char *fmt, ...)
+{
+	char text[512];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	ctl_fail(e->ctl, EXIT_REFUSED, "%s", text_safe(text));
+	return -1;
+}
+
+/* ---- the document ---- */
+
+static const char *
+string_of(const json_t *o, const char *key)
+{
+	const char *text = json_string_value(json_object_get(o, key));
+
+	return text != NULL ? text : "";
+}
+
+static json_t *
+member(json_t *o, const char *key, json_t *fresh)
+{
+	json_t *m = json_object_get(o, key);
+
+	if (m != NULL) {
+		json_decref(fresh);
+		return m;
+	}
+	json_object_set_new(o, key, fresh);
+	return json_object_get(o, key);
+}
+
+static json_t *
+find_group(const struct edit *e, const char *name, size_t *at)
+{
+	json_t *group;
+	size_t i;
+
+	json_array_foreach(json_object_get(e->bgp, "groups"), i, group)
+	{
+		if (strcmp(string_of(group, "name"), name) == 0) {
+			*at = i;
+			return group;
+		}
+	}
+	return NULL;
+}
+
+static const char *
+vrf_of(const json_t *peer)
+{
+	const char *vrf = string_of(peer, "vrf");
+
+	return *vrf != '\0' ? vrf : "default";
+}
+
+static const char *
+view_vrf(const struct edit *e)
+{
+	return e->ctl->view == VIEW_VRF ? e->ctl->vrf : "default";
+}
+
+static json_t *
+find_peer(const struct edit *e, const char *address, size_t *at)
+{
+	json_t *peer;
+	size_t i;
+
+	json_array_foreach(json_object_get(e->bgp, "peers"), i, peer)
+	{
+		if (text_same_address(string_of(peer, "address"), address) &&
+			strcmp(vrf_of(peer), view_vrf(e)) == 0) {
+			*at = i;
+			return peer;
+		}
+	}
+	return NULL;
+}
+
+static bool
+is_group(const struct edit *e)
+{
+	return e->c->group != NULL;
+}
+
+static const char *
+name_of(const struct edit *e)
+{
+	return is_group(e) ? e->c->group : e->c->peer;
+}
+
+/* The peer or group of the line; -1 after a message when it is not there. */
+static int
+subject(struct edit *e, size_t *at)
+{
+	e->object = is_group(e) ? find_group(e, e->c->group, at) : find_peer(e, e->c->peer, at);
+	if (e->object != NULL)
+		return 0;
+	if (is_group(e))
+		return refuse(e, "there is no group \"%.64s\" (-32004)", e->c->group);
+	if (strcmp(view_vrf(e), "default") != 0)
+		return refuse(
+			e, "there is no peer %.64s in VRF %.64s (-32004)", e->c->peer, view_vrf(e));
+	return refuse(e, "there is no peer %.64s (-32004)", e->c->peer);
+}
+
+/* A member of the object or, for a peer, of its group; *inherited says which. */
+static json_t *
+in_force(const struct edit *e, const json_t *object, const char *key, bool *inherited)
+{
+	json_t *v = json_object_get(object, key);
+	size_t at;
+
+	*inherited = false;
+	if (v == NULL && json_object_get(object, "group") != NULL) {
+		v = json_object_get(find_group(e, string_of(object, "group"), &at), key);
+		*inherited = v != NULL;
+	}
+	return v;
+}
+
+/* ---- families ---- */
+
+/* Contract section 2: without `families`, own or inherited, the unicast family of the peer's own address. */
+static const char *
+implicit_family(const struct edit *e, const json_t *peer)
+{
+	bool inherited;
+
+	if (in_force(e, peer, "families", &inherited) != NULL)
+		return NULL;
+	return strchr(string_of(peer, "address"), ':') != NULL ? "ipv6-unicast" : "ipv4-unicast";
+}
+
+/* A group gets its first family: members that had none lose nothing, and gain nothing that the line does not say. */
+static void
+members_keep_theirs(struct edit *e, bool enable)
+{
+	json_t *peer;
+	size_t i;
+
+	json_array_foreach(json_object_get(e->bgp, "peers"), i, peer)
+	{
+		const char *theirs;
+
+		if (strcmp(string_of(peer, "group"), e->c->group) != 0)
+			continue;
+		theirs = implicit_family(e, peer);
+		if (theirs == NULL || strcmp(theirs, e->family) == 0)
+			continue;
+		json_object_set_new(peer, "families", json_pack("{s:{}}", theirs));
+		if (!enable)
+			json_object_set_new(json_object_get(peer, "families"), e->family,
+				json_pack("{s:b}", "enabled", 0));
+	}
+}
+
+/* The family is exchanged with the object, as its own members and its group's say. */
+static bool
+family_enabled(const struct edit *e)
+{
+	const char *implicit = is_group(e) ? NULL : implicit_family(e, e->object);
+	const json_t *own = json_object_get(json_object_get(e->object, "families"), e->family),
+		     *inherited = NULL;
+	size_t at;
+
+	if (!is_group(e))
+		inherited = json_object_get(
+			json_object_get(
+				find_group(e, string_of(e->object, "group"), &at), "families"),
+			e->family);
+	if (implicit != NULL)
+		return strcmp(implicit, e->family) == 0;
+	if (json_object_get(own, "enabled") != NULL)
+		return json_is_true(json_object_get(own, "enabled"));
+	return (own != NULL && inherited == NULL) ||
+	       (inherited != NULL && !json_is_false(json_object_get(inherited, "enabled")));
+}
+
+/*
+ * The object's own entry for the family, made when there is none. Making it turns nothing on by itself: an entry that is there means enabled,
+ * so one for a family that is not exchanged says so.
+ */
+static json_t *
+family_entry(struct edit *e, bool enable)
+{
+	bool enabled = family_enabled(e);
+	const char *implicit = is_group(e) ? NULL : implicit_family(e, e->object);
+	json_t *families, *entry;
+
+	if (is_group(e) && json_object_get(e->object, "families") == NULL) {
+		members_keep_theirs(e, enable);
+		enabled = true; /* of the members that have it anyway */
+	}
+	families = member(e->object, "families", json_object());
+	if (implicit != NULL)
+		member(families, implicit, json_object());
+	entry = member(families, e->family, json_object());
+	if (enable && json_is_false(json_object_get(entry, "enabled")))
+		json_object_del(entry, "enabled");
+	if (enable && !family_enabled(e)) /* the group turns it off */
+		json_object_set_new(entry, "enabled", json_true());
+	if (!enable && !enabled) {
+		json_object_set_new(entry, "enabled", json_false());
+		snprintf(e->note, sizeof(e->note),
+			"%s is not enabled on %.64s: `peer %.64s enable` in this view", e->family,
+			name_of(e), name_of(e));
+	}
+	return entry;
+}
+
+/* The object's own entry, or NULL. */
+static json_t *
+family_own(const struct edit *e)
+{
+	return json_object_get(json_object_get(e->object, "families"), e->family);
+}
+
+/* Its group's entry, or NULL. */
+static const json_t *
+family_inherited(const struct edit *e)
+{
+	size_t at;
+
+	if (is_group(e) || json_object_get(e->object, "group") == NULL)
+		return NULL;
+	return json_object_get(
+		json_object_get(find_group(e, string_of(e->object, "group"), &at), "families"),
+		e->family);
+}
+
+/* ---- lines ---- */
+
+static int
+set_asn_new(struct edit *e)
+{
+	json_t *peer = json_pack("{s:s, s:I}", "address", e->c->peer, "asn", (json_int_t)e->c->asn);
+
+	if (strcmp(view_vrf(e), "default") != 0)
+		json_object_set_new(peer, "vrf", json_string(view_vrf(e)));
+	if (e->ctl->view == VIEW_VRF)
+		json_object_set_new(peer, "families", json_pack("{s:{}}", e->family));
+	json_array_append_new(member(e->bgp, "peers", json_array()), peer);
+	return 0;
+}
+
+static int
+set_asn(struct edit *e)
+{
+	bool inherited;
+	size_t at;
+
+	if (!e->c->undo && !is_group(e) && find_peer(e, e->c->peer, &at) == NULL)
+		return set_asn_new(e);
+	if (subject(e, &at) != 0)
+		return -1;
+	if (!e->c->undo)
+		return json_object_set_new(e->object, "asn", json_integer(e->c->asn));
+	if (json_integer_value(in_force(e, e->object, "asn", &inherited)) != (json_int_t)e->c->asn)
+		return refuse(e, "the AS of %.64s is %lld, not %u", name_of(e),
+			(long long)json_integer_value(in_force(e, e->object, "asn", &inherited)),
+			e->c->asn);
+	if (is_group(e))
+		return json_object_del(e->object, "asn");
+	return json_array_remove(
+		json_object_get(e->bgp, "peers"), at); /* as-number made the peer */
+}
+
+static int
+set_group(struct edit *e)
+{
+	size_t at, group_at;
+
+	if (subject(e, &at) != 0)
+		return -1;
+	if (is_group(e))
+		return refuse(e, "\"%.64s\" is a group; a group has none", e->c->group);
+	if (e->c->undo) {
+		if (strcmp(string_of(e->object, "group"), e->c->name) != 0)
+			return refuse(e, "%.64s is not in group \"%.64s\"", e->c->peer, e->c->name);
+		return json_object_del(e->object, "group");
+	}
+	if (find_group(e, e->c->name, &group_at) == NULL)
+		return refuse(e, "there is no group \"%.64s\" (-32004)", e->c->name);
+	return json_object_set_new(e->object, "group", json_string(e->c->name));
+}
+
+static int
+set_route_refresh(struct edit *e)
+{
+	size_t at;
+
+	if (subject(e, &at) != 0)
+		return -1;
+	return json_object_set_new(member(e->object, "capabilities", json_object()),
+		"route_refresh", json_boolean(!e->c->undo));
+}
+
+static int
+set_enable(struct edit *e)
+{
+	size_t at;
+
+	if (subject(e, &at) != 0)
+		return -1;
+	if (e->c->undo && family_enabled(e))
+		json_object_set_new(family_entry(e, false), "enabled", json_false());
+	else if (!e->c->undo && !(family_enabled(e) && !is_group(e)))
+		family_entry(e, true);
+	return 0;
+}
+
+static int
+set_keep(struct edit *e)
+{
+	const json_t *own, *inherited;
+	size_t at;
+
+	if (subject(e, &at) != 0)
+		return -1;
+	own = family_own(e);
+	inherited = family_inherited(e);
+	if (!e->c->undo)
+		return json_object_set_new(family_entry(e, false), "keep_all_routes", json_true());
+	if (json_is_true(json_object_get(inherited, "keep_all_routes")))
+		return json_object_set_new(family_entry(e, false), "keep_all_routes", json_false());
+	if (own != NULL)
+		json_object_del(family_own(e), "keep_all_routes");
+	return 0;
+}
+
+static int
+set_policy(struct edit *e)
+{
+	const char *key = strcmp(e->c->direction, "import") == 0 ? "import_policy"
+								 : "export_policy",
+		   *is;
+	const json_t *inherited;
+	size_t at;
+
+	if (subject(e, &at) != 0)
+		return -1;
+	if (!e->c->undo)
+		return json_object_set_new(family_entry(e, false), key, json_string(e->c->name));
+	is = string_of(family_own(e), key);
+	inherited = family_inherited(e);
+	if (strcmp(is, e->c->name) == 0)
+		return json_object_del(family_own(e), key);
+	if (*is == '\0' && strcmp(string_of(inherited, key), e->c->name) == 0)
+		return refuse(e, "%.64s has policy \"%.64s\" from its group \"%.64s\"", name_of(e),
+			e->c->name, string_of(e->object, "group"));
+	return refuse(e, "the %s policy of %.64s for %s is %s%.64s%s, not \"%.64s\"",
+		e->c->direction, name_of(e), e->family, *is ? "\"" : "", *is ? is : "none",
+		*is ? "\"" : "", e->c->name);
+}
+
+static int
+set_group_itself(struct edit *e)
+{
+	size_t at;
+	bool there = find_group(e, e->c->name, &at) != NULL;
+
+	if (!e->c->undo && !there)
+		return json_array_append_new(member(e->bgp, "groups", json_array()),
+			json_pack("{s:s}", "name", e->c->name));
+	if (e->c->undo && !there)
+		return refuse(e, "there is no group \"%.64s\" (-32004)", e->c->name);
+	return e->c->undo ? json_array_remove(json_object_get(e->bgp, "groups"), at) : 0;
+}
+
+static bool
+asn_agrees(struct edit *e, unsigned asn)
+{
+	json_int_t ours =
+		json_integer_value(json_object_get(json_object_get(e->document, "router"), "asn"));
+
+	if (ours == (json_int_t)asn)
+		return true;
+	refuse(e, "the AS of this router is %lld, not %u", (long long)ours, asn);
+	return false;
+}
+
+static int
+drop_bgp(struct edit *e)
+{
+	if (!asn_agrees(e, e->c->asn))
+		return -1;
+	json_object_del(e->document, "bgp");
+	return 0;
+}
+
+static int
+apply_line(struct edit *e)
+{
+	switch (e->c->kind) {
+	case COMMAND_BGP_VIEW:
+		return drop_bgp(e);
+	case COMMAND_GROUP:
+		return set_group_itself(e);
+	case COMMAND_PEER_AS_NUMBER:
+		return set_asn(e);
+	case COMMAND_PEER_GROUP:
+		return set_group(e);
+	case COMMAND_PEER_ROUTE_REFRESH:
+		return set_route_refresh(e);
+	case COMMAND_PEER_ENABLE:
+		return set_enable(e);
+	case COMMAND_PEER_KEEP_ALL_ROUTES:
+		return set_keep(e);
+	default:
+		return set_policy(e);
+	}
+}
+
+/* ---- from document to patch ---- */
+
+static void
+patch_add(json_t *patch, const char *op, const char *path, json_t *value)
+{
+	json_array_append_new(
+		patch, json_pack("{s:s, s:s, s:O*}", "op", op, "path", path, "value", value));
+}
+
+static void object_patch(json_t *patch, const char *path, json_t *was, json_t *is);
+
+/* Keys of the grammar: none has a character that a pointer escapes. */
+static void
+value_patch(json_t *patch, const char *path, const char *key, json_t *was, json_t *is)
+{
+	char below[512];
+
+	snprintf(below, sizeof(below), "%s/%s", path, key);
+	if (was == NULL)
+		patch_add(patch, "add", below, is);
+	else if (is == NULL)
+		patch_add(patch, "remove", below, NULL);
+	else if (json_is_object(was) && json_is_object(is))
+		object_patch(patch, below, was, is);
+	else if (!json_equal(was, is))
+		patch_add(patch, "replace", below, is);
+}
+
+static void
+object_patch(
+	json_t *patch, const char *path, json_t *was, json_t *is) /* NOLINT(misc-no-recursion) */
+{
+	const char *key;
+	json_t *v;
+
+	json_object_foreach(was, key, v)
+	{
+		if (!json_equal(v, json_object_get(is, key)))
+			value_patch(patch, path, key, v, json_object_get(is, key));
+	}
+	json_object_foreach(is, key, v)
+	{
+		if (json_object_get(was, key) == NULL)
+			value_patch(patch, path, key, NULL, v);
+	}
+}
+
+/* One line takes an element out, appends one, or changes them where they are. */
+static void
+array_patch(json_t *patch, const char *path, json_t *was, json_t *is)
+{
+	size_t n = json_array_size(was), i = 0;
+	char below[64];
+
+	if (json_array_size(is) < n) {
+		while (i < json_array_size(is) &&
+			json_equal(json_array_get(was, i), json_array_get(is, i)))
+			i++;
+		snprintf(below, sizeof(below), "%s/%zu", path, i);
+		patch_add(patch, "remove", below, NULL);
+		return;
+	}
+	for (i = 0; i < n; i++) {
+		snprintf(below, sizeof(below), "%s/%zu", path, i);
+		object_patch(patch, below, json_array_get(was, i), json_array_get(is, i));
+	}
+	snprintf(below, sizeof(below), "%s/-", path);
+	for (; i < json_array_size(is); i++)
+		patch_add(patch, "add", below, json_array_get(is, i));
+}
+
+/* What the line made different: peers and groups member by member, so that what config.get hides (passwords) is not written. */
+static json_t *
+patch_of(json_t *was, json_t *is)
+{
+	static const char *const arrays[] = {"groups", "peers"};
+	json_t *patch = json_array(), *bgp_was = json_object_get(was, "bgp"),
+	       *bgp_is = json_object_get(is, "bgp");
+
+	if (bgp_was == NULL || bgp_is == NULL) {
+		if (bgp_was != bgp_is)
+			value_patch(patch, "", "bgp", bgp_was, bgp_is);
+		return patch;
+	}
+	for (unsigned i = 0; i < 2; i++) {
+		json_t *a = json_object_get(bgp_was, arrays[i]),
+		       *b = json_object_get(bgp_is, arrays[i]);
+		char path[32];
+
+		snprintf(path, sizeof(path), "/bgp/%s", arrays[i]);
+		if (a != NULL && b != NULL)
+			array_patch(patch, path, a, b);
+		else if (b != NULL)
+			patch_add(patch, "add", path, b);
+	}
+	return patch;
+}
+
+/* ---- the whole ---- */
+
+/* A part of the candidate; NULL after a message. */
+static json_t *
+part_of(struct ctl *ctl, const char *path, json_int_t *revision)
+{
+	json_t *result = ctl_call(ctl, "config.get",
+		       json_pack("{s:s, s:s}", "source", "candidate", "path", path)),
+	       *part;
+
+	if (result == NULL)
+		return NULL;
+	*revision = json_integer_value(json_object_get(result, "revision"));
+	part = json_incref(json_object_get(result, "document"));
+	json_decref(result);
+	return part;
+}
+
+/*
+ * What lines touch of the candidate, and the revision of the part that was read first: policies and lists may be large. Only when there is no
+ * /bgp it is read whole; NULL after a message.
+ */
+static json_t *
+candidate(struct ctl *ctl, json_int_t *revision)
+{
+	json_t *router = part_of(ctl, "/router", revision), *bgp, *document;
+	json_int_t later;
+
+	if (router == NULL)
+		return NULL;
+	bgp = ctl_try(
+		ctl, "config.get", json_pack("{s:s, s:s}", "source", "candidate", "path", "/bgp"));
+	if (bgp != NULL)
+		document = json_pack(
+			"{s:O, s:O}", "router", router, "bgp", json_object_get(bgp, "document"));
+	else
+		document = part_of(ctl, "", &later);
+	json_decref(bgp);
+	json_decref(router);
+	return document;
+}
+
+/* The candidate is no longer what was read. */
+static bool
+moved_on(struct ctl *ctl, json_int_t revision)
+{
+	json_t *result = ctl_try(ctl, "config.get",
+		json_pack("{s:s, s:s}", "source", "candidate", "path", "/router"));
+	bool moved = result != NULL &&
+		     json_integer_value(json_object_get(result, "revision")) != revision;
+
+	json_decref(result);
+	return moved;
+}
+
+/* Takes `patch`. True: somebody was faster, and nothing was done. */
+static bool
+patch_send(struct edit *e, json_t *patch, json_int_t revision, bool last)
+{
+	json_t *params = json_pack("{s:o, s:I}", "patch", patch, "if_revision", revision);
+	json_t *result = ctl_try(e->ctl, "config.edit", json_incref(params));
+
+	if (result == NULL && !last && moved_on(e->ctl, revision)) {
+		json_decref(params);
+		return true;
+	}
+	if (result == NULL)
+		result = ctl_call(e->ctl, "config.edit",
+			json_incref(params)); /* once more, for its message */
+	if (result != NULL && e->ctl->json)
+		ctl_print_json(result, false);
+	else if (result != NULL && *e->note != '\0')
+		fprintf(stderr, "%s\n", text_safe(e->note));
+	json_decref(params);
+	json_decref(result);
+	return false;
+}
+
+/* True: once more. */
+static bool
+edit_once(struct ctl *ctl, const struct command *c, bool last)
+{
+	struct edit e = {.ctl = ctl,
+		.c = c,
+		.family = ctl->view == VIEW_BGP || ctl->family == NULL ? "ipv4-unicast"
+								       : ctl->family};
+	json_int_t revision = 0;
+	json_t *was = candidate(ctl, &revision), *patch;
+	bool again = false;
+
+	if (was == NULL)
+		return false;
+	e.document = json_deep_copy(was);
+	e.bgp = json_object_get(e.document, "bgp");
+	if (e.bgp == NULL && c->kind != COMMAND_BGP_VIEW)
+		e.bgp = member(e.document, "bgp", json_object());
+	if (apply_line(&e) == 0) {
+		patch = patch_of(was, e.document);
+		if (json_array_size(patch) > 0)
+			again = patch_send(&e, patch, revision, last);
+		else
+			json_decref(patch);
+	}
+	json_decref(was);
+	json_decref(e.document);
+	return again;
+}
+
+void
+edit_command(struct ctl *ctl, const struct command *c)
+{
+	for (unsigned i = 0; i < TRIES; i++) {
+		if (!edit_once(ctl, c, i + 1 == TRIES))
+			return;
+	}
+}
+
+bool
+edit_asn_agrees(struct ctl *ctl, unsigned asn)
+{
+	struct edit e = {.ctl = ctl};
+	json_int_t revision;
+	json_t *router = part_of(ctl, "/router", &revision);
+	bool agrees;
+
+	if (router == NULL)
+		return false;
+	e.document = json_pack("{s:o}", "router", router);
+	agrees = asn_agrees(&e, asn);
+	json_decref(e.document);
+	return agrees;
+}

@@ -1,0 +1,1083 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Reads the templates of keelctl_grammar.c into a graph, and lines against it: one walk over sets of places gives the parse, the abbreviations, the
+ * messages, `?` help and completion.
+ */
+#include "control/cli/keelctl_parse.h"
+
+#include <arpa/inet.h>
+#include <assert.h>
+#include <ctype.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define COUNT(a) (sizeof(a) / sizeof((a)[0]))
+
+/* ---- values ---- */
+
+/* AF_INET, AF_INET6 (with or without %zone), or 0. */
+static int
+address_read(const char *text, unsigned char bytes[16], const char **zone)
+{
+	char plain[INET6_ADDRSTRLEN];
+	size_t len = strcspn(text, "%");
+
+	if (len >= sizeof(plain))
+		return 0;
+	memcpy(plain, text, len);
+	plain[len] = '\0';
+	*zone = text + len;
+	if (inet_pton(AF_INET6, plain, bytes) == 1 && strcmp(*zone, "%") != 0)
+		return AF_INET6;
+	return **zone == '\0' && inet_pton(AF_INET, plain, bytes) == 1 ? AF_INET : 0;
+}
+
+bool
+text_is_address(const char *text)
+{
+	unsigned char bytes[16];
+	const char *zone;
+
+	return address_read(text, bytes, &zone) != 0;
+}
+
+bool
+text_same_address(const char *a, const char *b)
+{
+	unsigned char left[16] = {0}, right[16] = {0};
+	const char *left_zone, *right_zone;
+	int af = address_read(a, left, &left_zone);
+
+	return af != 0 && af == address_read(b, right, &right_zone) &&
+	       memcmp(left, right, sizeof(left)) == 0 && strcmp(left_zone, right_zone) == 0;
+}
+
+/* Digits only, at most `max`. Where they end, or NULL. */
+static const char *
+number_read(const char *text, unsigned long long max, unsigned long long *out)
+{
+	size_t digits = strspn(text, "0123456789");
+
+	if (digits == 0 || digits > 10)
+		return NULL;
+	*out = strtoull(text, NULL, 10);
+	return *out <= max ? text + digits : NULL;
+}
+
+/* RFC 5396: plain or dotted. */
+static bool
+text_is_asn(const char *text, unsigned *asn)
+{
+	unsigned long long high = 0, low;
+	const char *end = number_read(text, 4294967295u, &low);
+
+	if (end != NULL && *end == '.') {
+		high = low;
+		end = high <= 65535 ? number_read(end + 1, 65535, &low) : NULL;
+	}
+	if (end == NULL || *end != '\0' || (high << 16 | low) == 0)
+		return false;
+	*asn = (unsigned)(high << 16 | low);
+	return true;
+}
+
+/* ADDRESS/LENGTH. */
+static bool
+is_prefix(const char *text)
+{
+	const char *slash = strchr(text, '/');
+	char addr[INET6_ADDRSTRLEN];
+	size_t digits;
+
+	if (slash == NULL || (size_t)(slash - text) >= sizeof(addr))
+		return false;
+	memcpy(addr, text, (size_t)(slash - text));
+	addr[slash - text] = '\0';
+	digits = strspn(slash + 1, "0123456789");
+	if (digits == 0 || digits > 3 || slash[1 + digits] != '\0' || strchr(addr, '%') != NULL)
+		return false;
+	return text_is_address(addr) &&
+	       strtoul(slash + 1, NULL, 10) <= (strchr(addr, ':') != NULL ? 128 : 32);
+}
+
+/* Contract section 2, names. */
+static bool
+is_name(const char *text)
+{
+	static const char letters[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+	static const char rest[] =
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-";
+	static const char *const reserved[] = {
+		"all", "external", "internal", "group", "import", "export", "slow-peer"};
+
+	for (unsigned i = 0; i < sizeof(reserved) / sizeof(reserved[0]); i++) {
+		if (strcmp(text, reserved[i]) == 0)
+			return false;
+	}
+	return strspn(text, letters) > 0 && strlen(text) <= 63 &&
+	       text[strspn(text, rest)] == '\0' && !text_is_address(text);
+}
+
+static bool
+is_asn(const char *text)
+{
+	unsigned asn;
+
+	return text_is_asn(text, &asn);
+}
+
+static bool
+is_id(const char *text)
+{
+	unsigned long long n;
+	const char *end = number_read(text, 2147483647, &n);
+
+	return end != NULL && *end == '\0';
+}
+
+static bool
+is_seconds(const char *text)
+{
+	unsigned long seconds = is_id(text) ? strtoul(text, NULL, 10) : 0;
+
+	return seconds >= 1 && seconds <= 86400;
+}
+
+static bool
+is_word(const char *text)
+{
+	return *text != '\0';
+}
+
+enum value_kind {
+	V_ADDRESS,
+	V_AS_NUMBER,
+	V_GROUP,
+	V_ID,
+	V_JSON,
+	V_METHOD,
+	V_NAME,
+	V_PREFIX,
+	V_SECONDS,
+	V_TEXT,
+	V_COUNT
+};
+
+static const struct {
+	const char *name;
+	bool (*good)(const char *text);
+} values[V_COUNT] = {
+	[V_ADDRESS] = {"ADDRESS", text_is_address},
+	[V_AS_NUMBER] = {"AS-NUMBER", is_asn},
+	[V_GROUP] = {"GROUP", is_name},
+	[V_ID] = {"ID", is_id},
+	[V_JSON] = {"JSON", is_word},
+	[V_METHOD] = {"METHOD", is_word},
+	[V_NAME] = {"NAME", is_name},
+	[V_PREFIX] = {"PREFIX", is_prefix},
+	[V_SECONDS] = {"SECONDS", is_seconds},
+	[V_TEXT] = {"TEXT", is_word},
+};
+
+/* ---- the graph ---- */
+
+enum place_kind { PLACE_JOIN, PLACE_WORD, PLACE_VALUE, PLACE_END };
+
+struct place {
+	enum place_kind kind;
+	bool once; /* begins a choice of <...> */
+	bool whole; /* never abbreviated */
+	bool undo; /* of an end */
+	unsigned char value;
+	unsigned short rule; /* of an end */
+	const char *text; /* word or value: interned, so that pointers compare */
+	unsigned short first, last; /* its edges; 0: none */
+};
+
+struct edge {
+	unsigned short to, next;
+};
+
+#define PLACES_MAX 1024
+#define EDGES_MAX 2048
+#define ROOTS_MAX 128
+#define TEXTS_MAX 128
+
+/* Made once from constants, before the first line is read; place and edge 0 stay free. */
+static struct {
+	struct place place[PLACES_MAX];
+	struct edge edge[EDGES_MAX];
+	struct {
+		unsigned views;
+		unsigned short place;
+	} root[ROOTS_MAX];
+	char *text[TEXTS_MAX];
+	unsigned places, edges, roots, texts;
+} graph;
+
+static unsigned
+place_new(enum place_kind kind)
+{
+	assert(graph.places < PLACES_MAX);
+	graph.place[graph.places].kind = kind;
+	return graph.places++;
+}
+
+static void
+edge_new(unsigned from, unsigned to)
+{
+	struct place *p = &graph.place[from];
+
+	assert(graph.edges < EDGES_MAX);
+	graph.edge[graph.edges].to = (unsigned short)to;
+	if (p->first == 0)
+		p->first = (unsigned short)graph.edges;
+	else
+		graph.edge[p->last].next = (unsigned short)graph.edges;
+	p->last = (unsigned short)graph.edges++;
+}
+
+static const char *
+intern(const char *text, size_t len)
+{
+	for (unsigned i = 0; i < graph.texts; i++) {
+		if (strlen(graph.text[i]) == len && memcmp(graph.text[i], text, len) == 0)
+			return graph.text[i];
+	}
+	assert(graph.texts < TEXTS_MAX);
+	graph.text[graph.texts] = strndup(text, len);
+	if (graph.text[graph.texts] == NULL) {
+		fputs("keelctl: out of memory\n", stderr);
+		exit(1);
+	}
+	return graph.text[graph.texts++];
+}
+
+/* A word or a VALUE behind `tail`. */
+static unsigned
+build_word(const char **at, unsigned tail, bool once)
+{
+	size_t len = strspn(*at, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-");
+	unsigned n = place_new(PLACE_WORD);
+	struct place *p = &graph.place[n];
+
+	assert(len > 0);
+	p->once = once;
+	p->text = intern(*at, len);
+	for (unsigned v = 0; v < V_COUNT; v++) {
+		if (strcmp(values[v].name, p->text) == 0) {
+			p->kind = PLACE_VALUE;
+			p->value = (unsigned char)v;
+		}
+	}
+	*at += len;
+	p->whole = **at == '!';
+	*at += p->whole;
+	edge_new(tail, n);
+	return n;
+}
+
+/* One sequence up to a bar, a closing bracket or the end; returns its last place. The depth is that of the templates' brackets. */
+static unsigned
+build(const char **at, unsigned tail, bool once) /* NOLINT(misc-no-recursion) */
+{
+	while (**at != '\0' && strchr("|}]>", **at) == NULL) {
+		char open = **at;
+		unsigned join;
+
+		if (open == ' ') {
+			++*at;
+			continue;
+		}
+		if (strchr("{[<", open) == NULL) {
+			tail = build_word(at, tail, once);
+			once = false;
+			continue;
+		}
+		join = place_new(PLACE_JOIN);
+		if (open != '{')
+			edge_new(tail,
+				join); /* without any: first, so that what follows is named first */
+		do {
+			++*at;
+			edge_new(build(at, open == '<' ? join : tail, open == '<'), join);
+		} while (**at == '|');
+		++*at;
+		tail = join;
+	}
+	return tail;
+}
+
+static void
+build_rule(unsigned rule, bool undo)
+{
+	const char *at = command_rules[rule].text, *undo_text = "undo";
+	unsigned root = place_new(PLACE_JOIN), tail = root, end;
+
+	assert(graph.roots < ROOTS_MAX);
+	graph.root[graph.roots].views = command_rules[rule].views;
+	graph.root[graph.roots++].place = (unsigned short)root;
+	if (undo)
+		tail = build_word(&undo_text, tail, false);
+	tail = build(&at, tail, false);
+	end = place_new(PLACE_END);
+	graph.place[end].rule = (unsigned short)rule;
+	graph.place[end].undo = undo;
+	edge_new(tail, end);
+}
+
+static void
+graph_make(void)
+{
+	if (graph.places != 0)
+		return;
+	graph.places = graph.edges = 1;
+	for (unsigned i = 0; i < command_rule_count; i++)
+		build_rule(i, false);
+	for (unsigned i = 0; i < command_rule_count; i++) {
+		if (command_rules[i].undo)
+			build_rule(i, true);
+	}
+}
+
+/* ---- the walk ---- */
+
+#define SET_MAX 128
+
+/* What may stand at one position: words, values, ends; `from` is the place in the set before, through which it is reached. */
+struct state {
+	unsigned short place, from;
+};
+
+struct walk {
+	struct state set[COMMAND_WORDS_MAX + 1][SET_MAX];
+	unsigned count[COMMAND_WORDS_MAX + 1];
+	unsigned at; /* the position reached */
+	unsigned char seen[PLACES_MAX]; /* in this set */
+};
+
+static void
+reach(struct walk *w, unsigned place, unsigned from) /* NOLINT(misc-no-recursion) */
+{
+	const struct place *p = &graph.place[place];
+
+	if (w->seen[place] || w->count[w->at] == SET_MAX)
+		return;
+	w->seen[place] = 1;
+	if (p->kind != PLACE_JOIN) {
+		w->set[w->at][w->count[w->at]++] =
+			(struct state){(unsigned short)place, (unsigned short)from};
+		return;
+	}
+	for (unsigned e = p->first; e != 0; e = graph.edge[e].next)
+		reach(w, graph.edge[e].to, from);
+}
+
+static void
+walk_begin(struct walk *w, unsigned view)
+{
+	graph_make();
+	w->at = 0;
+	w->count[0] = 0;
+	memset(w->seen, 0, sizeof(w->seen));
+	for (unsigned i = 0; i < graph.roots; i++) {
+		if (graph.root[i].views & view)
+			reach(w, graph.root[i].place, 0);
+	}
+}
+
+static const struct place *
+place_at(const struct walk *w, unsigned at, unsigned i)
+{
+	return &graph.place[w->set[at][i].place];
+}
+
+/* The keyword before position `at` on the way to its state `i`; NULL: none. */
+static const char *
+keyword_before(const struct walk *w, unsigned at, unsigned i)
+{
+	while (at > 0) {
+		const struct place *p;
+
+		i = w->set[at--][i].from;
+		p = place_at(w, at, i);
+		if (p->kind == PLACE_WORD)
+			return p->text;
+	}
+	return NULL;
+}
+
+/* A choice of <...> that stands on the way already. */
+static bool
+stood_before(const struct walk *w, unsigned at, unsigned i)
+{
+	unsigned place = w->set[at][i].place;
+
+	if (!graph.place[place].once)
+		return false;
+	while (at > 0) {
+		i = w->set[at--][i].from;
+		if (w->set[at][i].place == place)
+			return true;
+	}
+	return false;
+}
+
+/* Moves behind each place of the set that `takes` says. */
+static void
+walk_on(struct walk *w, const bool *takes)
+{
+	unsigned at = w->at++;
+
+	w->count[w->at] = 0;
+	memset(w->seen, 0, sizeof(w->seen));
+	for (unsigned i = 0; i < w->count[at]; i++) {
+		const struct place *p = place_at(w, at, i);
+
+		for (unsigned e = p->first; takes[i] && e != 0; e = graph.edge[e].next)
+			reach(w, graph.edge[e].to, i);
+	}
+}
+
+/* The places of the set that are this keyword, in full. */
+static unsigned
+keyword_takes(const struct walk *w, const char *word, bool *takes)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < w->count[w->at]; i++) {
+		const struct place *p = place_at(w, w->at, i);
+
+		takes[i] = p->kind == PLACE_WORD && strcmp(p->text, word) == 0;
+		n += takes[i];
+	}
+	return n;
+}
+
+/* ---- faults ---- */
+
+struct fault {
+	char *text;
+	size_t size;
+};
+
+static int fault(const struct fault *f, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+static int
+fault(const struct fault *f, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(f->text, f->size, fmt, ap);
+	va_end(ap);
+	return -EINVAL;
+}
+
+struct names {
+	const char *name[SET_MAX];
+	unsigned count;
+};
+
+static void
+names_add(struct names *n, const char *name)
+{
+	for (unsigned i = 0; i < n->count; i++) {
+		if (n->name[i] == name)
+			return;
+	}
+	n->name[n->count++] = name;
+}
+
+static int
+by_text(const void *a, const void *b)
+{
+	return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* Each once: values first, by their names, then words that begin with the `len` characters of `word`, as the table has them. */
+static void
+names_of(const struct walk *w, struct names *n, bool with_values, const char *word, size_t len)
+{
+	n->count = 0;
+	for (unsigned i = 0; with_values && i < w->count[w->at]; i++) {
+		if (place_at(w, w->at, i)->kind == PLACE_VALUE)
+			names_add(n, place_at(w, w->at, i)->text);
+	}
+	qsort(n->name, n->count, sizeof(n->name[0]), by_text);
+	for (unsigned i = 0; i < w->count[w->at]; i++) {
+		const struct place *p = place_at(w, w->at, i);
+
+		if (p->kind == PLACE_WORD && strncmp(p->text, word, len) == 0 &&
+			(!p->whole || len == 0) && !stood_before(w, w->at, i))
+			names_add(n, p->text);
+	}
+}
+
+/* "a, b or c" */
+static const char *
+names_text(const struct names *n, char *buf, size_t size)
+{
+	size_t at = 0;
+
+	buf[0] = '\0';
+	for (unsigned i = 0; i < n->count && at < size; i++) {
+		const char *between = i == 0 ? "" : i + 1 < n->count ? ", " : " or ";
+
+		at += (size_t)snprintf(buf + at, size - at, "%s%s", between, n->name[i]);
+	}
+	return buf;
+}
+
+/* The line ended too early. */
+static int
+incomplete(const struct walk *w, char *const *words, unsigned count, const struct fault *f)
+{
+	char wanted[640], before[256] = "";
+	struct names n;
+	size_t at = 0;
+
+	names_of(w, &n, true, "", 0);
+	names_text(&n, wanted, sizeof(wanted));
+	for (unsigned i = 0; i < count && at < sizeof(before); i++)
+		at += (size_t)snprintf(
+			before + at, sizeof(before) - at, "%s%s", i > 0 ? " " : "", words[i]);
+	return fault(f, "expected %s after \"%s\"", wanted, before);
+}
+
+static const char *
+view_name(unsigned views)
+{
+	return views & VIEW_USER     ? "user view"
+	       : views & VIEW_SYSTEM ? "system view"
+	       : views & VIEW_BGP    ? "BGP view"
+				     : "family views";
+}
+
+/* Where a first word, or the one behind `undo`, that has no place here belongs: the first view that has it. 0: nowhere. */
+static unsigned
+view_of(char *const *words, unsigned at)
+{
+	static const unsigned order[] = {VIEW_USER, VIEW_SYSTEM, VIEW_BGP, VIEW_FAMILY};
+	struct walk *w = at < 2 ? malloc(sizeof(*w)) : NULL;
+	unsigned found = 0;
+
+	for (unsigned v = 0; w != NULL && v < COUNT(order) && found == 0; v++) {
+		bool takes[SET_MAX];
+
+		walk_begin(w, order[v]);
+		if (at == 1 && keyword_takes(w, words[0], takes) > 0)
+			walk_on(w, takes);
+		if (w->at == at && keyword_takes(w, words[at], takes) > 0)
+			found = order[v];
+	}
+	free(w);
+	return found;
+}
+
+static int
+unexpected(const struct walk *w, char *const *words, const struct fault *f)
+{
+	const char *word = words[w->at];
+	unsigned views = view_of(words, w->at);
+	char wanted[640];
+	struct names n;
+
+	names_of(w, &n, true, "", 0);
+	if (n.count == 0)
+		return fault(f, "word %u \"%.64s\": nothing was expected here", w->at + 1, word);
+	if (views != 0)
+		return fault(f, "word %u \"%.64s\" is of the %s; here: expected %s", w->at + 1,
+			word, view_name(views), names_text(&n, wanted, sizeof(wanted)));
+	return fault(f, "word %u \"%.64s\": expected %s", w->at + 1, word,
+		names_text(&n, wanted, sizeof(wanted)));
+}
+
+/* ---- words ---- */
+
+static bool
+place_takes(const struct place *p, const char *word)
+{
+	return p->kind == PLACE_WORD ? strcmp(p->text, word) == 0
+				     : p->kind == PLACE_VALUE && values[p->value].good(word);
+}
+
+/* A keyword in full, else a value, else an abbreviation of one keyword alone. */
+static int
+word_find(const struct walk *w, char *const *words, bool *takes, const struct fault *f)
+{
+	static const enum place_kind kinds[] = {PLACE_WORD, PLACE_VALUE};
+	const char *word = words[w->at];
+	unsigned found = 0, set = w->count[w->at];
+	char could_be[640];
+	struct names n;
+
+	for (unsigned k = 0; k < COUNT(kinds) && found == 0; k++) {
+		for (unsigned i = 0; i < set; i++) {
+			takes[i] = place_at(w, w->at, i)->kind == kinds[k] &&
+				   place_takes(place_at(w, w->at, i), word);
+			found += takes[i];
+			if (takes[i] && stood_before(w, w->at, i))
+				return fault(
+					f, "word %u \"%.64s\" stands there twice", w->at + 1, word);
+		}
+	}
+	if (found > 0)
+		return 0;
+	names_of(w, &n, false, word, strlen(word));
+	if (n.count == 0 || *word == '\0')
+		return unexpected(w, words, f);
+	if (n.count > 1)
+		return fault(f, "word %u \"%.64s\" is ambiguous: %s", w->at + 1, word,
+			names_text(&n, could_be, sizeof(could_be)));
+	for (unsigned i = 0; i < set; i++)
+		takes[i] = place_at(w, w->at, i)->text == n.name[0];
+	return 0;
+}
+
+static int
+walk_words(struct walk *w, unsigned view, char *const *words, unsigned count, const struct fault *f)
+{
+	bool takes[SET_MAX];
+
+	walk_begin(w, view);
+	for (unsigned i = 0; i < count; i++) {
+		int err;
+
+		if (i == COMMAND_WORDS_MAX)
+			return fault(
+				f, "word %u \"%.64s\": nothing was expected here", i + 1, words[i]);
+		err = word_find(w, words, takes, f);
+		if (err != 0)
+			return err;
+		walk_on(w, takes);
+	}
+	return 0;
+}
+
+/* ---- meaning ---- */
+
+struct meaning {
+	const char *word;
+	size_t offset;
+	const char *value; /* NULL: the word itself */
+};
+
+#define MEANS(word, member, value)                                                                 \
+	{                                                                                          \
+		word, offsetof(struct command, member), value                                      \
+	}
+
+static const struct meaning meanings[] = {
+	MEANS("ipv4", family, "ipv4-unicast"),
+	MEANS("ipv6", family, "ipv6-unicast"),
+	MEANS("ipv4-family", family, "ipv4-unicast"),
+	MEANS("ipv6-family", family, "ipv6-unicast"),
+	MEANS("vpnv4", family, "vpnv4-unicast"),
+	MEANS("vpnv6", family, "vpnv6-unicast"),
+	MEANS("all", scope, NULL),
+	MEANS("external", scope, NULL),
+	MEANS("internal", scope, NULL),
+	MEANS("slow-peer", scope, NULL),
+	MEANS("import", direction, NULL),
+	MEANS("export", direction, NULL),
+	MEANS("running", source, NULL),
+	MEANS("candidate", source, NULL),
+	MEANS("startup", source, NULL),
+};
+
+static void
+mean_word(struct command *c, const char *word)
+{
+	for (size_t i = 0; i < COUNT(meanings); i++) {
+		const char **member = (const char **)((char *)c + meanings[i].offset);
+
+		if (strcmp(meanings[i].word, word) == 0)
+			*member = meanings[i].value != NULL ? meanings[i].value : word;
+	}
+	c->longer |= strcmp(word, "longer") == 0;
+	c->advertised |= strcmp(word, "advertised") == 0;
+	c->received |= strcmp(word, "received") == 0;
+}
+
+static bool
+is(const char *a, const char *b)
+{
+	return a != NULL && strcmp(a, b) == 0;
+}
+
+static bool
+has_scope(const struct command *c)
+{
+	return c->kind == COMMAND_REFRESH || c->kind == COMMAND_RESET ||
+	       c->kind == COMMAND_PREVIEW_REFRESH;
+}
+
+static void
+mean_name(struct command *c, const char *after, const char *word)
+{
+	if (is(after, "vpn-instance")) {
+		c->vrf = word;
+	} else if (has_scope(c)) {
+		c->group = word;
+		c->scope = "group";
+	} else {
+		c->name = word;
+	}
+}
+
+static void
+mean_value(struct command *c, enum value_kind kind, const char *after, const char *word)
+{
+	switch (kind) {
+	case V_ADDRESS:
+		if (has_scope(c))
+			c->scope = "peer";
+		*(has_scope(c) || is(after, "peer") ? &c->peer : &c->address) = word;
+		break;
+	case V_AS_NUMBER:
+		text_is_asn(word, &c->asn);
+		if (has_scope(c))
+			c->scope = "asn";
+		break;
+	case V_GROUP:
+		c->group = word;
+		break;
+	case V_ID:
+	case V_SECONDS:
+		c->number = (unsigned)strtoul(word, NULL, 10);
+		break;
+	case V_JSON:
+		c->params = word;
+		break;
+	case V_METHOD:
+		c->method = word;
+		break;
+	case V_NAME:
+		mean_name(c, after, word);
+		break;
+	case V_PREFIX:
+		c->prefix = word;
+		break;
+	case V_TEXT:
+		c->text = word;
+		break;
+	case V_COUNT:
+		break;
+	}
+}
+
+/* The prefix of these octets and this length; false where there were bits beyond the length. */
+static bool
+host_bits_clear(unsigned char *bytes, unsigned octets, unsigned len)
+{
+	bool clear = true;
+
+	for (unsigned i = 0; i < octets; i++) {
+		unsigned keep = len >= 8 * (i + 1) ? 8 : len > 8 * i ? len - 8 * i : 0;
+		unsigned char mask = (unsigned char)(0xff00u >> keep);
+
+		clear &= (bytes[i] & ~mask & 0xff) == 0;
+		bytes[i] &= mask;
+	}
+	return clear;
+}
+
+/* The words of a line, to name one of them in a message. */
+struct line {
+	char *const *words;
+	unsigned count;
+};
+
+static unsigned
+word_number(const struct line *l, const char *word)
+{
+	unsigned i = 0;
+
+	while (i < l->count && l->words[i] != word)
+		i++;
+	return i + 1;
+}
+
+static int
+check_host_bits(const char *prefix, const struct line *l, const struct fault *f)
+{
+	char text[INET6_ADDRSTRLEN];
+	unsigned char bytes[16];
+	const char *zone, *slash = strchr(prefix, '/');
+	size_t len = slash != NULL ? (size_t)(slash - prefix) : sizeof(text);
+	int af;
+
+	if (len >= sizeof(text))
+		return 0;
+	memcpy(text, prefix, len);
+	text[len] = '\0';
+	af = address_read(text, bytes, &zone);
+	if (af == 0 || host_bits_clear(bytes, af == AF_INET ? 4 : 16, (unsigned)atoi(slash + 1)))
+		return 0;
+	inet_ntop(af, bytes, text, sizeof(text));
+	return fault(f, "word %u \"%.64s\" has host bits (set beyond its length): expected %s%s",
+		word_number(l, prefix), prefix, text, slash);
+}
+
+static const char *
+unicast_of(const char *address)
+{
+	return strchr(address, ':') != NULL ? "ipv6-unicast" : "ipv4-unicast";
+}
+
+/*
+ * Contract section 2, "a family in a command": without a word it is that of a prefix or an address to look up, else ipv4-unicast; of an IPv6 peer
+ * that has no ipv4-unicast, ipv6-unicast.
+ */
+static int
+mean_family(struct command *c, const struct line *l, const struct fault *f)
+{
+	const char *subject = c->prefix != NULL ? c->prefix : c->address;
+
+	if (subject != NULL && c->family != NULL && strcmp(unicast_of(subject), c->family) != 0)
+		return fault(f, "word %u \"%.64s\" is not of %s", word_number(l, subject), subject,
+			c->family);
+	if (c->family != NULL)
+		return 0;
+	if (subject == NULL && c->kind == COMMAND_SHOW_ROUTE)
+		subject = c->peer;
+	c->family = subject != NULL ? unicast_of(subject) : "ipv4-unicast";
+	c->or_ipv6 = has_scope(c) && c->peer != NULL && strchr(c->peer, ':') != NULL;
+	return 0;
+}
+
+static int
+mean_rest(struct command *c, const struct line *l, const struct fault *f)
+{
+	if (c->kind == COMMAND_SHOW_CONFIGURATION && c->source == NULL)
+		c->source = "running";
+	if (has_scope(c))
+		return mean_family(c, l, f);
+	if (c->kind != COMMAND_SHOW_ROUTE)
+		return 0;
+	if ((c->prefix != NULL && check_host_bits(c->prefix, l, f) != 0) ||
+		mean_family(c, l, f) != 0)
+		return -EINVAL;
+	if (c->address != NULL && (c->longer || c->peer != NULL || c->advertised || c->received))
+		return fault(f,
+			"\"%.64s\": beside other words a prefix with its length is expected",
+			c->address);
+	if ((c->advertised || c->received) && c->peer == NULL)
+		return fault(f, "\"%s\" goes with \"peer ADDRESS\"",
+			c->advertised ? "advertised" : "received");
+	if (c->advertised && c->received)
+		return fault(f, "\"advertised\" and \"received\" exclude each other");
+	return 0;
+}
+
+static int
+mean(const struct walk *w, unsigned end, char *const *words, unsigned count, struct command *c,
+	const struct fault *f)
+{
+	unsigned way[COMMAND_WORDS_MAX + 1], i = end;
+
+	for (unsigned at = count; at > 0; at--)
+		way[at - 1] = i = w->set[at][i].from;
+	c->kind = command_rules[place_at(w, count, end)->rule].kind;
+	c->undo = place_at(w, count, end)->undo;
+	for (unsigned at = 0; at < count; at++) {
+		const struct place *p = place_at(w, at, way[at]);
+
+		if (p->kind == PLACE_WORD)
+			mean_word(c, p->text);
+		else
+			mean_value(c, (enum value_kind)p->value, keyword_before(w, at, way[at]),
+				words[at]);
+	}
+	return mean_rest(c, &(struct line){words, count}, f);
+}
+
+/* ---- the whole ---- */
+
+int
+command_parse(unsigned view, char *const *words, unsigned count, struct command *out, char *error,
+	size_t size)
+{
+	const struct fault f = {error, size};
+	struct walk *w = malloc(sizeof(*w));
+	int err;
+
+	*out = (struct command){0};
+	if (w == NULL)
+		return fault(&f, "out of memory");
+	err = walk_words(w, view, words, count, &f);
+	for (unsigned i = 0; err == 0; i++) {
+		if (i == w->count[w->at]) {
+			err = incomplete(w, words, count, &f);
+		} else if (place_at(w, w->at, i)->kind == PLACE_END) {
+			err = mean(w, i, words, count, out, &f);
+			break;
+		}
+	}
+	free(w);
+	return err;
+}
+
+static bool
+choice_known(const struct command_choice *out, unsigned n, const char *text)
+{
+	for (unsigned i = 0; i < n; i++) {
+		if (out[i].text == text)
+			return true;
+	}
+	return false;
+}
+
+unsigned
+command_choices(unsigned view, char *const *words, unsigned count,
+	struct command_choice out[COMMAND_CHOICES_MAX], char *error, size_t size)
+{
+	const struct fault f = {error, size};
+	struct walk *w = malloc(sizeof(*w));
+	unsigned n = 0;
+
+	if (w == NULL)
+		fault(&f, "out of memory");
+	else if (walk_words(w, view, words, count, &f) == 0)
+		for (unsigned i = 0; i < w->count[w->at] && n < COMMAND_CHOICES_MAX; i++) {
+			const struct place *p = place_at(w, w->at, i);
+
+			if (!choice_known(out, n, p->text) && !stood_before(w, w->at, i))
+				out[n++] = (struct command_choice){p->text, p->kind == PLACE_VALUE,
+					keyword_before(w, w->at, i)};
+		}
+	if (w != NULL && w->at == count && n == 1 && out[0].text == NULL && count > 0)
+		fault(&f, "nothing more was expected");
+	free(w);
+	return n;
+}
+
+/* ---- lines ---- */
+
+/* A quoted part is unquoted in place; `out` is where it goes. 0, -EINVAL. */
+static int
+split_quoted(char **at, char **out)
+{
+	char quote = *(*at)++;
+
+	while (**at != quote) {
+		if (quote == '"' && **at == '\\' && ((*at)[1] == '"' || (*at)[1] == '\\'))
+			++*at;
+		if (**at == '\0')
+			return -EINVAL;
+		*(*out)++ = *(*at)++;
+	}
+	++*at;
+	return 0;
+}
+
+/* JSON up to the bracket that closes it, as it stands. */
+static int
+split_json(char **at, char **out)
+{
+	bool quoted = false;
+	unsigned depth = 0;
+
+	do {
+		if (**at == '\0')
+			return -EINVAL;
+		if (**at == '\\' && quoted && (*at)[1] != '\0')
+			*(*out)++ = *(*at)++;
+		else if (**at == '"')
+			quoted = !quoted;
+		else if (!quoted)
+			depth += (**at == '{' || **at == '[') -
+				 (unsigned)(**at == '}' || **at == ']');
+		*(*out)++ = *(*at)++;
+	} while (depth > 0 || quoted);
+	return 0;
+}
+
+static bool
+is_end(char c)
+{
+	return c == '\0' || c == ';' || c == '\n';
+}
+
+/* One word from *at to where it ends. */
+static int
+split_word(char **at, char **out)
+{
+	int err = 0;
+
+	if (**at == '{' || **at == '[')
+		return split_json(at, out);
+	while (err == 0 && !is_end(**at) && !isspace((unsigned char)**at)) {
+		if (**at == '"' || **at == '\'')
+			err = split_quoted(at, out);
+		else
+			*(*out)++ = *(*at)++;
+	}
+	return err;
+}
+
+/* Past the end of this command: *at is on `;`, a newline, a comment or the end. */
+static char *
+split_rest(char *at)
+{
+	if (*at == '#')
+		at += strcspn(at, "\n");
+	return *at == '\0' ? NULL : at + 1;
+}
+
+int
+command_split(char **line, char *words[COMMAND_WORDS_MAX], char *error, size_t size)
+{
+	const struct fault f = {error, size};
+	char *at = *line, *next;
+	int n = 0;
+
+	for (;;) {
+		char *out, end;
+
+		at += strspn(at, " \t\r\v\f");
+		if (is_end(*at) || *at == '#')
+			break;
+		if (n == COMMAND_WORDS_MAX) {
+			fault(&f, "word %d \"%.64s\": nothing was expected here", n + 1, at);
+			return -E2BIG;
+		}
+		words[n++] = out = at;
+		if (split_word(&at, &out) != 0)
+			return fault(&f, "word %d: a quote or a bracket is not closed", n);
+		end = *at;
+		next = is_end(end) ? split_rest(at) : at + 1;
+		*out = '\0';
+		if (is_end(end)) {
+			*line = next;
+			return n;
+		}
+		if (!isspace((unsigned char)end)) /* right behind a closing bracket */
+			return fault(&f, "word %d: a blank is expected behind it", n);
+		at++;
+	}
+	*line = split_rest(at);
+	return n;
+}
+
+int
+command_parse_line(unsigned view, char *line, struct command *out, char *error, size_t size)
+{
+	char *words[COMMAND_WORDS_MAX];
+	int err = -ENODATA;
+
+	while (line != NULL) {
+		int n = command_split(&line, words, error, size);
+
+		if (n > 0)
+			n = command_parse(view, words, (unsigned)n, out, error, size), err = n;
+		if (n < 0)
+			return n;
+	}
+	return err;
+}

@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* show policy: nodes as people say them, and who uses them. show refresh: what soft resets did. */
+#include "control/cli/keelctl.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* ---- show policy ---- */
+
+/* A scalar; true and false as such. */
+static void
+print_scalar(const json_t *v)
+{
+	if (json_is_string(v))
+		fputs(text_safe(json_string_value(v)), stdout);
+	else
+		json_dumpf(v, stdout, JSON_ENCODE_ANY | JSON_COMPACT | JSON_ENSURE_ASCII);
+}
+
+/* "a, b"; of an object "add a, b; remove c" */
+static void
+print_value(json_t *v, const char *between)
+{
+	const char *key;
+	json_t *item;
+	size_t i;
+	bool first = true;
+
+	if (json_is_array(v)) {
+		json_array_foreach(v, i, item)
+		{
+			fputs(i > 0 ? between : "", stdout);
+			print_scalar(item);
+		}
+		return;
+	}
+	if (!json_is_object(v)) {
+		print_scalar(v);
+		return;
+	}
+	json_object_foreach(v, key, item)
+	{
+		printf("%s%s ", first ? "" : "; ", text_safe(key));
+		if (json_is_array(item))
+			print_value(item, ", ");
+		else
+			print_scalar(item);
+		first = false;
+	}
+}
+
+/* One line a key behind a title that stands once. */
+static void
+print_clauses(const char *title, json_t *clauses, const char *between)
+{
+	const char *key;
+	json_t *v;
+
+	json_object_foreach(clauses, key, v)
+	{
+		printf("           %-5s %s ", title, text_safe(key));
+		print_value(v, between);
+		putchar('\n');
+		title = "";
+	}
+}
+
+static void
+print_node(struct ctl *ctl, const json_t *node)
+{
+	const char *action = text_of(node, "action");
+	json_t *match = json_object_get(node, "match");
+
+	printf("  %5s  ", text_of(node, "seq"));
+	print_colour(ctl, strcmp(action, "permit") == 0 ? GREEN : RED, action);
+	if (json_object_get(node, "goto") != NULL)
+		printf(", then node %s", text_of(node, "goto"));
+	if (json_object_size(match) == 0)
+		printf("  everything");
+	if (json_object_get(node, "description") != NULL)
+		printf("  (%s)", text_of(node, "description"));
+	putchar('\n');
+	print_clauses("if", match, " or ");
+	print_clauses("set", json_object_get(node, "set"), ", ");
+}
+
+static bool
+names(const json_t *o, const char *key, const char *name)
+{
+	const char *text = json_string_value(json_object_get(o, key));
+
+	return text != NULL && strcmp(text, name) == 0;
+}
+
+/* Peers and groups that name the policy. */
+static void
+print_users(const json_t *objects, const char *what, const char *name_key, const char *policy)
+{
+	static const char *const keys[][2] = {
+		{"import_policy", "import"}, {"export_policy", "export"}};
+	const json_t *o;
+	size_t i;
+
+	json_array_foreach(objects, i, o)
+	{
+		const char *family;
+		json_t *f;
+
+		json_object_foreach(json_object_get(o, "families"), family, f)
+		{
+			for (unsigned k = 0; k < 2; k++) {
+				if (names(f, keys[k][0], policy))
+					printf("  used by %s %s, %s %s\n", what,
+						text_of(o, name_key), text_safe(family),
+						keys[k][1]);
+			}
+		}
+	}
+}
+
+static void
+print_policy(struct ctl *ctl, const json_t *document, const json_t *policy)
+{
+	const json_t *bgp = json_object_get(document, "bgp"), *node;
+	const char *name = json_string_value(json_object_get(policy, "name"));
+	size_t i;
+
+	print_colour(ctl, BOLD, text_safe(name));
+	putchar('\n');
+	if (json_object_get(policy, "description") != NULL)
+		printf("  %s\n", text_of(policy, "description"));
+	json_array_foreach(json_object_get(policy, "nodes"), i, node) print_node(ctl, node);
+	print_users(json_object_get(bgp, "groups"), "group", "name", name);
+	print_users(json_object_get(bgp, "peers"), "peer", "address", name);
+}
+
+/* --json: what config.get answers for the part that is shown. */
+static void
+policies_json(const json_t *result, json_t *policies, json_t *one)
+{
+	json_t *part = one != NULL	  ? json_incref(one)
+		       : policies != NULL ? json_incref(policies)
+					  : json_array();
+	json_t *out = json_pack(
+		"{s:o, s:O}", "document", part, "revision", json_object_get(result, "revision"));
+
+	ctl_print_json(out, false);
+	json_decref(out);
+}
+
+void
+show_policy(struct ctl *ctl, const struct command *c)
+{
+	json_t *result = ctl_call(ctl, "config.get", json_pack("{s:s}", "source", "running")),
+	       *document, *policies, *policy, *one = NULL;
+	size_t i;
+
+	if (result == NULL)
+		return;
+	document = json_object_get(result, "document");
+	policies = json_object_get(document, "route_policies");
+	json_array_foreach(policies, i, policy)
+	{
+		if (c->name != NULL && names(policy, "name", c->name))
+			one = policy;
+	}
+	if (c->name != NULL && one == NULL)
+		ctl_fail(ctl, EXIT_REFUSED, "there is no policy \"%.64s\" (-32004)",
+			text_safe(c->name));
+	else if (ctl->json)
+		policies_json(result, policies, one);
+	else if (one != NULL)
+		print_policy(ctl, document, one);
+	else if (json_array_size(policies) == 0)
+		puts("no route policies beside accept-all and deny-all");
+	else
+		json_array_foreach(policies, i, policy) print_policy(ctl, document, policy);
+	json_decref(result);
+}
+
+/* ---- show refresh ---- */
+
+static void
+refresh_rows(struct table *t, const json_t *peer)
+{
+	static const char *const keys[] = {"requests_sent", "borr_received", "eorr_received",
+		"stale_swept", "requests_received", "served", "coalesced", "borr_sent",
+		"eorr_sent"};
+	const char *family;
+	json_t *f;
+
+	json_object_foreach(json_object_get(peer, "families"), family, f)
+	{
+		const json_t *r = json_object_get(f, "refresh");
+
+		table_cell(t, PLAIN, "%s", text_of(peer, "address"));
+		table_cell(t, PLAIN, "%s", text_safe(family));
+		table_cell(t, PLAIN, "%s", yes_no(f, "keep_all_routes"));
+		for (unsigned i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
+			table_cell(t, PLAIN, "%s", text_of(r, keys[i]));
+	}
+}
+
+/* Up to "Swept" what was asked of the peer; from "Rcvd" on what the peer asked of us. */
+static void
+refresh_print(struct ctl *ctl, const json_t *peers)
+{
+	static const struct column columns[] = {{"Peer", false}, {"Family", false}, {"Keep", false},
+		{"Sent", true}, {"BoRR", true}, {"EoRR", true}, {"Swept", true},
+		{"Rcvd", true}, {"Served", true}, {"Joined", true}, {"BoRR", true},
+		{"EoRR", true}};
+	struct table t = table_begin(columns, 12);
+	const json_t *peer;
+	size_t i;
+
+	json_array_foreach(peers, i, peer) refresh_rows(&t, peer);
+	if (t.cell_count > 0)
+		table_end(&t, ctl, 0);
+	else
+		puts("no peers");
+}
+
+void
+show_refresh(struct ctl *ctl)
+{
+	json_t *peers = ctl_call(ctl, "bgp.peers", NULL), *jobs = NULL, *both;
+
+	if (peers != NULL)
+		jobs = ctl_call(ctl, "jobs.list", NULL);
+	if (jobs != NULL && ctl->json) {
+		both = json_pack("{s:O, s:O}", "peers", json_object_get(peers, "peers"), "jobs",
+			json_object_get(jobs, "jobs"));
+		ctl_print_json(both, false);
+		json_decref(both);
+	} else if (jobs != NULL) {
+		refresh_print(ctl, json_object_get(peers, "peers"));
+		show_jobs(ctl, jobs);
+	}
+	json_decref(jobs);
+	json_decref(peers);
+}

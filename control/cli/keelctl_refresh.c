@@ -1,0 +1,329 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* refresh, reset, preview: contract sections 4 and 5. */
+#include "control/cli/keelctl.h"
+
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+
+#define JOB_POLL_MS 100
+
+/* ---- refresh ---- */
+
+/* The daemon took it, but not one session can do it. */
+static bool
+nobody_did(const json_t *peers)
+{
+	const json_t *peer;
+	size_t i;
+
+	json_array_foreach(peers, i, peer)
+	{
+		const char *action = text_of(peer, "action");
+
+		if (strcmp(action, "unsupported") != 0 && strcmp(action, "not-established") != 0)
+			return false;
+	}
+	return true;
+}
+
+/* A method about peers of a family; see command.or_ipv6. Takes `params`. */
+static json_t *
+call_of_family(struct ctl *ctl, const struct command *c, const char *method, json_t *params)
+{
+	json_t *result = c->or_ipv6 ? ctl_try(ctl, method, json_incref(params)) : NULL;
+
+	if (result != NULL) {
+		json_decref(params);
+		return result;
+	}
+	if (c->or_ipv6)
+		json_object_set_new(params, "family", json_string("ipv6-unicast"));
+	return ctl_call(ctl, method, params);
+}
+
+#define REASON_PEERS 3 /* named in a reason */
+
+/* The reason for which a script stops: the peers, and what became of each. Elsewhere the table says so. */
+static void
+stop_script(struct ctl *ctl, const char *done, const json_t *peers)
+{
+	char text[512] = "";
+	const json_t *peer;
+	size_t i, at = 0;
+
+	ctl->status = EXIT_REFUSED;
+	if (!ctl->script)
+		return;
+	json_array_foreach(peers, i, peer)
+	{
+		bool reason = json_is_string(json_object_get(peer, "reason"));
+
+		if (i == REASON_PEERS || at >= sizeof(text))
+			break;
+		at += (size_t)snprintf(text + at, sizeof(text) - at, "%s%s is %s%s%s%s",
+			i > 0 ? ", " : "", text_of(peer, "address"), text_of(peer, "action"),
+			reason ? " (" : "", reason ? text_of(peer, "reason") : "",
+			reason ? ")" : "");
+	}
+	if (i < json_array_size(peers))
+		ctl_fail(ctl, EXIT_REFUSED, "no session was %s: %s and %zu more", done, text,
+			json_array_size(peers) - i);
+	else
+		ctl_fail(ctl, EXIT_REFUSED, "no session was %s: %s", done, text);
+}
+
+static void
+refresh_print(struct ctl *ctl, const json_t *peers)
+{
+	static const struct column columns[] = {
+		{"Peer", false}, {"VRF", false}, {"Action", false}, {"Reason", false}};
+	struct table t = table_begin(columns, 4);
+	const json_t *peer;
+	size_t i;
+
+	json_array_foreach(peers, i, peer)
+	{
+		const char *action = text_of(peer, "action");
+		bool failed = strcmp(action, "unsupported") == 0 ||
+			      strcmp(action, "not-established") == 0;
+
+		table_cell(&t, PLAIN, "%s", text_of(peer, "address"));
+		table_cell(&t, PLAIN, "%s", text_of(peer, "vrf"));
+		table_cell(&t, failed ? YELLOW : GREEN, "%s", action);
+		table_cell(&t, PLAIN, "%s", text_of(peer, "reason"));
+	}
+	table_end(&t, ctl, 0);
+}
+
+/* A job in the way of an answer; false when it is over, or followed no longer. */
+static bool
+job_line(struct ctl *ctl, long long id, const json_t *job)
+{
+	const char *state = text_of(job, "state");
+	char spent[SHORT_TEXT];
+
+	if (strcmp(state, "running") == 0) {
+		ctl_progress(ctl, "job %lld: %lld of %lld sessions, running", id,
+			number_of(job, "done"), number_of(job, "total"));
+		return true;
+	}
+	ctl_progress(ctl, "job %lld: %lld of %lld sessions, %s after %s\n", id,
+		number_of(job, "done"), number_of(job, "total"), state,
+		ns_text((real_of(job, "finished_s") - real_of(job, "started_s")) * 1e9, spent));
+	ctl->progress = false; /* it stays */
+	if (strcmp(state, "failed") == 0)
+		ctl_fail(ctl, EXIT_REFUSED, "job %lld failed: %s", id,
+			text_of(json_object_get(job, "result"), "reason"));
+	return false;
+}
+
+/* On a terminal: one line that follows the job until it has ended. Interrupted, the job goes on. */
+static void
+job_follow(struct ctl *ctl, long long id)
+{
+	bool running = true;
+
+	while (running) {
+		json_t *job = ctl_call(ctl, "jobs.get", json_pack("{s:I}", "id", (json_int_t)id));
+
+		if (job == NULL)
+			return;
+		running = job_line(ctl, id, job);
+		json_decref(job);
+		if (running)
+			poll(NULL, 0, JOB_POLL_MS);
+		if (running && ctl_interrupted()) {
+			printf("\njob %lld goes on: show jobs\n", id);
+			return;
+		}
+	}
+}
+
+void
+refresh_command(struct ctl *ctl, const struct command *c)
+{
+	json_t *result = call_of_family(ctl, c, "bgp.refresh",
+		json_pack("{s:s, s:s, s:s*, s:s*, s:s*, s:s}", "family", c->family, "scope",
+			c->scope, "vrf", c->vrf, "peer", c->peer, "group", c->group, "direction",
+			c->direction));
+	const json_t *job, *peers;
+
+	if (result == NULL)
+		return;
+	peers = json_object_get(result, "peers");
+	job = json_object_get(result, "job");
+	if (ctl->json)
+		ctl_print_json(result, false);
+	else
+		refresh_print(ctl, peers);
+	if (nobody_did(peers))
+		stop_script(ctl, "refreshed", peers);
+	else if (!ctl->json && ctl->terminal && json_is_integer(job))
+		job_follow(ctl, (long long)json_integer_value(job));
+	json_decref(result);
+}
+
+/* ---- reset ---- */
+
+static size_t
+count_action(const json_t *peers, const char *action)
+{
+	const json_t *peer;
+	size_t i, n = 0;
+
+	json_array_foreach(peers, i, peer) n += strcmp(text_of(peer, "action"), action) == 0;
+	return n;
+}
+
+static void
+reset_print(struct ctl *ctl, const json_t *peers)
+{
+	static const struct column columns[] = {
+		{"Peer", false}, {"VRF", false}, {"Action", false}, {"Families dropped", false}};
+	struct table t = table_begin(columns, 4);
+	const json_t *peer, *family;
+	size_t i, n;
+
+	json_array_foreach(peers, i, peer)
+	{
+		const char *action = text_of(peer, "action");
+		char families[128] = "";
+
+		json_array_foreach(json_object_get(peer, "families_dropped"), n, family)
+		{
+			size_t at = strlen(families);
+
+			snprintf(families + at, sizeof(families) - at, "%s%s", n > 0 ? " " : "",
+				json_is_string(family) ? json_string_value(family) : "?");
+		}
+		table_cell(&t, PLAIN, "%s", text_of(peer, "address"));
+		table_cell(&t, PLAIN, "%s", text_of(peer, "vrf"));
+		table_cell(&t, strcmp(action, "reset") == 0 ? GREEN : YELLOW, "%s", action);
+		table_cell(&t, PLAIN, "%s", *families != '\0' ? text_safe(families) : "-");
+	}
+	table_end(&t, ctl, 0);
+}
+
+static json_t *
+reset_call(struct ctl *ctl, const struct command *c, bool force)
+{
+	json_t *params = json_pack("{s:s, s:s, s:s*, s:s*, s:s*, s:b}", "family", c->family,
+		"scope", c->scope, "vrf", c->vrf, "peer", c->peer, "group", c->group, "force",
+		force);
+
+	if (c->asn != 0)
+		json_object_set_new(params, "asn", json_integer(c->asn));
+	return call_of_family(ctl, c, "bgp.reset", params);
+}
+
+/* The shell shows what would go, and asks. */
+static bool
+reset_agreed(struct ctl *ctl, const struct command *c)
+{
+	json_t *result = reset_call(ctl, c, false);
+	const json_t *peers = json_object_get(result, "peers");
+	size_t n = count_action(peers, "would-reset");
+	char question[96];
+
+	if (result == NULL)
+		return false;
+	reset_print(ctl, peers);
+	json_decref(result);
+	if (n == 0) {
+		ctl->status = EXIT_REFUSED;
+		return false;
+	}
+	snprintf(question, sizeof(question), "Reset %zu session%s? [y/n] ", n, n == 1 ? "" : "s");
+	if (ctl->ask(ctl, question))
+		return true;
+	puts("nothing was reset");
+	return false;
+}
+
+void
+reset_command(struct ctl *ctl, const struct command *c)
+{
+	json_t *result;
+
+	if (ctl->ask != NULL && !reset_agreed(ctl, c))
+		return;
+	result = reset_call(ctl, c, true);
+	if (result == NULL)
+		return;
+	if (ctl->json)
+		ctl_print_json(result, false);
+	else
+		reset_print(ctl, json_object_get(result, "peers"));
+	if (count_action(json_object_get(result, "peers"), "reset") == 0)
+		stop_script(ctl, "reset", json_object_get(result, "peers"));
+	json_decref(result);
+}
+
+/* ---- preview ---- */
+
+static void
+counts_cells(struct table *t, const json_t *o)
+{
+	static const char *const keys[] = {"added", "removed", "changed"};
+
+	for (unsigned i = 0; i < 3; i++)
+		table_cell(
+			t, number_of(o, keys[i]) > 0 ? YELLOW : PLAIN, "%s", text_of(o, keys[i]));
+}
+
+/* What is not exact says so: routes that policy rejected are not kept (contract section 2). */
+static void
+preview_print(struct ctl *ctl, const json_t *result)
+{
+	static const struct column columns[] = {{"Peer", false}, {"VRF", false}, {"Family", false},
+		{"Direction", false}, {"Added", true}, {"Removed", true}, {"Changed", true},
+		{"Exact", false}};
+	const json_t *peers = json_object_get(result, "peers"),
+		     *fib = json_object_get(result, "fib"), *peer;
+	struct table t = table_begin(columns, 8);
+	size_t i;
+
+	json_array_foreach(peers, i, peer)
+	{
+		table_cell(&t, PLAIN, "%s", text_of(peer, "address"));
+		table_cell(&t, PLAIN, "%s", text_of(peer, "vrf"));
+		table_cell(&t, PLAIN, "%s", text_of(peer, "family"));
+		table_cell(&t, PLAIN, "%s", text_of(peer, "direction"));
+		counts_cells(&t, peer);
+		table_cell(&t, PLAIN, "%s", text_of(peer, "exact"));
+	}
+	if (json_is_object(fib)) {
+		table_cell(&t, PLAIN, "forwarding");
+		for (i = 0; i < 3; i++)
+			table_cell(&t, PLAIN, "%s", "");
+		counts_cells(&t, fib);
+		table_cell(&t, PLAIN, "%s", text_of(fib, "exact"));
+	}
+	if (json_array_size(peers) > 0 || json_is_object(fib))
+		table_end(&t, ctl, 0);
+	else
+		puts("no route would change");
+}
+
+void
+preview_command(struct ctl *ctl, const struct command *c)
+{
+	json_t *params = c->kind == COMMAND_PREVIEW
+				 ? json_pack("{s:b}", "candidate", 1)
+				 : json_pack("{s:s, s:s, s:s*, s:s*, s:s*, s:s}", "family",
+					   c->family, "scope", c->scope, "vrf", c->vrf, "peer",
+					   c->peer, "group", c->group, "direction", c->direction);
+	json_t *result = call_of_family(ctl, c, "bgp.refresh.preview", params);
+
+	if (result == NULL)
+		return;
+	if (ctl->json) {
+		ctl_print_json(result, false);
+	} else {
+		preview_print(ctl, result);
+		if (json_object_get(result, "effects") != NULL)
+			effects_print(ctl, json_object_get(result, "effects"));
+	}
+	json_decref(result);
+}

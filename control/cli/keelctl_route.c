@@ -1,0 +1,343 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* show route: page after page as they come, so that a full table costs no memory here. */
+#include "control/cli/keelctl.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define PAGE 1000
+
+/* ---- one line a path ---- */
+
+/*
+ * A path takes one line if all values fit their columns (IPv4 values do). After a longer value (an IPv6 prefix has up to 43 characters) the line
+ * ends, and the next value is printed in its own column of the next line.
+ */
+#define LINE_MAX_WIDTH 80
+static const struct {
+	const char *title;
+	unsigned at, width;
+	bool right;
+} columns[] = {{"Prefix", 3, 18, false}, {"Next hop", 22, 15, false}, {"Peer", 38, 15, false},
+	{"LocPrf", 54, 6, true}, {"MED", 61, 6, true}};
+#define COLUMN_COUNT (sizeof(columns) / sizeof(columns[0]))
+#define PATH_AT 69 /* the AS path; its further lines begin below the next hop */
+
+static void
+print_at(unsigned *at, unsigned column)
+{
+	if (*at >= column) {
+		putchar('\n');
+		*at = 0;
+	}
+	printf("%*s", (int)(column - *at), "");
+	*at = column;
+}
+
+static void
+print_column(unsigned *at, unsigned i, const char *text)
+{
+	unsigned len = (unsigned)strlen(text),
+		 pad = len < columns[i].width ? columns[i].width - len : 0;
+
+	print_at(at, columns[i].at + (columns[i].right ? pad : 0));
+	fputs(text, stdout);
+	*at += len;
+}
+
+/* A word after the columns, on the next line if this line has no room. `before`: blanks between the word and the text before. */
+static void
+print_word(
+	const struct ctl *ctl, unsigned *at, unsigned before, enum colour colour, const char *text)
+{
+	unsigned len = (unsigned)strlen(text);
+
+	if (*at + before + len > LINE_MAX_WIDTH && *at > columns[1].at)
+		print_at(at, columns[1].at);
+	else
+		*at += (unsigned)printf("%*s", (int)before, "");
+	print_colour(ctl, colour, text);
+	*at += len;
+}
+
+static void
+list_header(const struct ctl *ctl)
+{
+	print_colour(ctl, BOLD, "*> best, * valid, S stale\n");
+	print_colour(ctl, BOLD,
+		"   Prefix             Next hop        Peer            LocPrf    MED  AS path\n");
+}
+
+static const char *
+peer_of(const json_t *route)
+{
+	return json_is_null(json_object_get(route, "peer")) ? "local" : text_of(route, "peer");
+}
+
+static const char *
+origin_letter(const json_t *route)
+{
+	const char *origin = text_of(route, "origin");
+
+	return strcmp(origin, "igp") == 0 ? "i" : strcmp(origin, "egp") == 0 ? "e" : "?";
+}
+
+/* The AS path goes out whole: it may be longer than a cell. Digits, blanks, braces: nothing that a terminal obeys. */
+static void
+print_as_path(const json_t *route)
+{
+	const char *path = json_string_value(json_object_get(route, "as_path"));
+
+	if (path != NULL && *path != '\0')
+		printf("%s ", path);
+}
+
+/* The AS path in a line of the list, broken between AS numbers. */
+static void
+list_as_path(const struct ctl *ctl, const json_t *route, unsigned *at)
+{
+	const char *path = json_string_value(json_object_get(route, "as_path"));
+	unsigned before = 0;
+
+	print_at(at, *at > PATH_AT - 2 ? columns[1].at : PATH_AT);
+	while (path != NULL && *path != '\0') {
+		size_t len = strcspn(path, " ");
+		char word[LINE_MAX_WIDTH];
+
+		snprintf(word, sizeof(word), "%.*s", (int)len, path);
+		print_word(ctl, at, before, PLAIN, word);
+		before = 1;
+		path += len + (path[len] == ' ');
+	}
+	print_word(ctl, at, before, PLAIN, origin_letter(route));
+}
+
+/* The forwarding table could not take it; what it took has no such key. */
+static bool
+not_installed(const json_t *route)
+{
+	return json_is_false(json_object_get(route, "installed"));
+}
+
+static void
+list_line(const struct ctl *ctl, const json_t *route)
+{
+	bool best = true_of(route, "best"), valid = true_of(route, "valid");
+	const char *const values[COLUMN_COUNT] = {text_of(route, "prefix"),
+		text_of(route, "next_hop"), peer_of(route), text_of(route, "local_pref"),
+		text_of(route, "med")};
+	char mark[4], text[128];
+	unsigned at = 2;
+
+	snprintf(mark, sizeof(mark), "%s%s",
+		true_of(route, "stale") ? "S"
+		: valid			? "*"
+					: " ",
+		best ? ">" : " ");
+	print_colour(ctl, best ? GREEN : PLAIN, mark);
+	for (unsigned i = 0; i < COLUMN_COUNT; i++)
+		print_column(&at, i, values[i]);
+	list_as_path(ctl, route, &at);
+	if (json_object_get(route, "reason") != NULL) {
+		snprintf(text, sizeof(text), "(%s)", text_of(route, "reason"));
+		print_word(ctl, &at, 2, valid ? PLAIN : YELLOW, text);
+	}
+	if (not_installed(route))
+		print_word(ctl, &at, 2, RED, "(not installed)");
+	putchar('\n');
+}
+
+/* ---- one destination in full ---- */
+
+static void
+print_words(const json_t *route, const char *key, const char *title)
+{
+	const json_t *words = json_object_get(route, key), *w;
+	size_t i;
+
+	if (json_array_size(words) == 0)
+		return;
+	printf("     %-21s", title);
+	json_array_foreach(words, i, w) printf("%s%s", i > 0 ? " " : "",
+		text_safe(json_is_string(w) ? json_string_value(w) : "?"));
+	putchar('\n');
+}
+
+static void
+detail(const struct ctl *ctl, const json_t *route, bool sent)
+{
+	bool best = true_of(route, "best"), valid = true_of(route, "valid");
+	char age[SHORT_TEXT];
+
+	if (sent) {
+		printf("  to %s\n", peer_of(route));
+	} else {
+		fputs("  ", stdout);
+		print_colour(ctl,
+			best	? GREEN
+			: valid ? PLAIN
+				: YELLOW,
+			best	? "*>"
+			: valid ? "* "
+				: "  ");
+		printf(" from %s, for %s%s%s%s%s%s\n", peer_of(route),
+			duration_text(real_of(route, "age_s"), age),
+			true_of(route, "stale") ? ", stale" : "",
+			true_of(route, "multipath") ? ", multipath" : "",
+			best ? ", best" : ", not best: ", best ? "" : text_of(route, "reason"),
+			not_installed(route) ? ", not installed" : "");
+	}
+	printf("     %-21s%s", "next hop", text_of(route, "next_hop"));
+	if (json_object_get(route, "next_hop_link_local") != NULL)
+		printf(" %s", text_of(route, "next_hop_link_local"));
+	printf("\n     %-21s", "AS path");
+	print_as_path(route);
+	printf("%s\n     %-21s%s, local-pref %s, MED %s\n", origin_letter(route), "origin",
+		text_of(route, "origin"), text_of(route, "local_pref"), text_of(route, "med"));
+	if (json_is_string(json_object_get(route, "originator_id")))
+		printf("     %-21s%s\n", "originator", text_of(route, "originator_id"));
+	print_words(route, "cluster_list", "cluster list");
+	print_words(route, "communities", "communities");
+	print_words(route, "large_communities", "large communities");
+	print_words(route, "ext_communities", "extended communities");
+}
+
+static void
+print_detail(const struct ctl *ctl, const char *prefix, const json_t *routes, bool sent)
+{
+	const json_t *route;
+	size_t i, n = json_array_size(routes);
+
+	if (n == 0) {
+		printf("no route\n");
+		return;
+	}
+	print_colour(ctl, BOLD, prefix);
+	printf(", %zu path%s\n", n, n == 1 ? "" : "s");
+	json_array_foreach(routes, i, route) detail(ctl, route, sent);
+}
+
+/* Announcements of the prefix that were refused. */
+static void
+print_refused(const json_t *refused)
+{
+	const json_t *r;
+	char age[SHORT_TEXT];
+	size_t i;
+
+	json_array_foreach(refused, i, r) printf("  refused from %s: %s, %s ago\n",
+		text_of(r, "peer"), text_of(r, "cause"), duration_text(real_of(r, "age_s"), age));
+}
+
+/* ---- commands ---- */
+
+/* ADDRESS: the longest match. */
+static void
+lookup(struct ctl *ctl, const struct command *c)
+{
+	json_t *result = ctl_call(ctl, "rib.lookup",
+		json_pack("{s:s, s:s}", "family", c->family, "address", c->address));
+
+	if (result == NULL)
+		return;
+	if (ctl->json)
+		ctl_print_json(result, false);
+	else
+		print_detail(
+			ctl, text_of(result, "prefix"), json_object_get(result, "routes"), false);
+	json_decref(result);
+}
+
+static json_t *
+page(struct ctl *ctl, const struct command *c, const char *cursor)
+{
+	const char *view = c->peer == NULL ? "loc"
+			   : c->advertised ? "adj-out"
+			   : c->received   ? "adj-in-pre"
+					   : "adj-in";
+
+	return ctl_call(ctl, "rib.routes",
+		json_pack("{s:s, s:s, s:s*, s:s*, s:b, s:i, s:s*}", "family", c->family, "view",
+			view, "peer", c->peer, "prefix", c->prefix, "longer", c->longer, "limit",
+			PAGE, "cursor", cursor));
+}
+
+static void
+print_page(struct ctl *ctl, const json_t *result, unsigned long long *printed)
+{
+	const json_t *route, *routes = json_object_get(result, "routes");
+	size_t i;
+
+	if (!ctl->json && *printed > 0)
+		ctl_progress_end(ctl);
+	if (!ctl->json && *printed == 0 && json_array_size(routes) > 0)
+		list_header(ctl);
+	json_array_foreach(routes, i, route)
+	{
+		if (ctl->json) {
+			if (*printed > 0)
+				putchar(',');
+			json_dumpf(route, stdout, JSON_COMPACT);
+		} else {
+			list_line(ctl, route);
+		}
+		++*printed;
+	}
+	fflush(stdout); /* who has seen enough (| head) ends us here, not after the last page */
+}
+
+/* With --json the pages come out as one value, as if there had been a single page. */
+static void
+list_all(struct ctl *ctl, const struct command *c)
+{
+	unsigned long long printed = 0;
+	json_t *cursor = NULL;
+
+	do {
+		json_t *result = page(ctl, c, json_string_value(cursor));
+
+		if (result == NULL) {
+			json_decref(cursor);
+			return;
+		}
+		if (ctl->json && cursor == NULL)
+			fputs("{\"routes\":[", stdout);
+		print_page(ctl, result, &printed);
+		json_decref(cursor);
+		cursor = json_incref(json_object_get(result, "next"));
+		json_decref(result);
+		if (json_is_string(cursor) && !ctl->json)
+			ctl_progress(ctl, "%llu paths, more follow", printed);
+	} while (json_is_string(cursor) && !ctl_interrupted());
+	json_decref(cursor);
+	if (ctl->json)
+		puts("]}");
+	else if (printed == 0)
+		puts("no route");
+	else if (ctl->terminal)
+		printf("%llu path%s\n", printed, printed == 1 ? "" : "s");
+}
+
+void
+show_route(struct ctl *ctl, const struct command *c)
+{
+	json_t *result;
+
+	if (c->address != NULL) {
+		lookup(ctl, c);
+		return;
+	}
+	if (c->prefix == NULL || c->longer) {
+		list_all(ctl, c);
+		return;
+	}
+	result = page(ctl, c, NULL);
+	if (result != NULL && ctl->json) {
+		ctl_print_json(result, false);
+	} else if (result != NULL) {
+		print_detail(ctl, text_safe(c->prefix), json_object_get(result, "routes"),
+			c->advertised);
+		print_refused(json_object_get(result, "refused"));
+	}
+	json_decref(result);
+}

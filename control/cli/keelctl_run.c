@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* One command, or a script of them, in the view that it stands in. */
+#include "control/cli/keelctl.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- rpc ---- */
+
+static json_t *
+read_params(struct ctl *ctl, const char *text)
+{
+	bool from_stdin = strcmp(text, "-") == 0;
+	json_error_t error;
+	json_t *params = from_stdin ? json_loadf(stdin, JSON_REJECT_DUPLICATES, &error)
+				    : json_loads(text, JSON_REJECT_DUPLICATES, &error);
+
+	if (params == NULL)
+		ctl_fail(ctl, EXIT_USAGE,
+			"the parameters are not a JSON object: line %d, column %d: %s", error.line,
+			error.column, text_safe(error.text));
+	return params;
+}
+
+static void
+rpc_command(struct ctl *ctl, const struct command *c)
+{
+	json_t *params = NULL, *result;
+
+	if (c->params != NULL) {
+		params = read_params(ctl, c->params);
+		if (params == NULL)
+			return;
+	}
+	result = ctl_call(ctl, c->method, params);
+	if (result != NULL)
+		ctl_print_json(result, ctl->terminal && !ctl->json);
+	json_decref(result);
+}
+
+/* ---- views ---- */
+
+static const char *
+short_family(const char *family)
+{
+	return strcmp(family, "ipv4-unicast") == 0    ? "ipv4"
+	       : strcmp(family, "ipv6-unicast") == 0  ? "ipv6"
+	       : strcmp(family, "vpnv4-unicast") == 0 ? "vpnv4"
+						      : "vpnv6";
+}
+
+/* Something waits for commit. */
+static bool
+uncommitted(struct ctl *ctl)
+{
+	json_t *result = ctl_try(ctl, "config.diff", NULL);
+	bool edited = json_array_size(json_object_get(result, "diff")) > 0;
+
+	json_decref(result);
+	return edited;
+}
+
+void
+prompt_text(struct ctl *ctl, char *buf, size_t size)
+{
+	char mark;
+
+	if (ctl->view == VIEW_USER) {
+		snprintf(buf, size, "<keel>");
+		return;
+	}
+	mark = uncommitted(ctl) ? '*' : '~';
+	if (ctl->view == VIEW_VRF)
+		snprintf(buf, size, "[%ckeel-bgp-af-%s-%s]", mark, short_family(ctl->family),
+			ctl->vrf);
+	else if (ctl->view == VIEW_FAMILY)
+		snprintf(buf, size, "[%ckeel-bgp-af-%s]", mark, short_family(ctl->family));
+	else
+		snprintf(buf, size, "[%ckeel%s]", mark, ctl->view == VIEW_BGP ? "-bgp" : "");
+}
+
+/* A VPN instance that the daemon does not know is its -32004. */
+static void
+family_view(struct ctl *ctl, const struct command *c)
+{
+	if (c->vrf != NULL) {
+		json_t *result = ctl_call(ctl, "bgp.peers", json_pack("{s:s}", "vrf", c->vrf));
+
+		if (result == NULL)
+			return;
+		json_decref(result);
+		snprintf(ctl->vrf, sizeof(ctl->vrf), "%s", c->vrf);
+	}
+	ctl->family = c->family;
+	ctl->view = c->vrf != NULL ? VIEW_VRF : VIEW_FAMILY;
+}
+
+static void
+view_quit(struct ctl *ctl)
+{
+	switch (ctl->view) {
+	case VIEW_SYSTEM:
+		ctl->view = VIEW_USER;
+		break;
+	case VIEW_BGP:
+		ctl->view = VIEW_SYSTEM;
+		break;
+	case VIEW_FAMILY:
+	case VIEW_VRF:
+		ctl->view = VIEW_BGP;
+		break;
+	default:
+		ctl->leave = true;
+	}
+}
+
+static void
+view_command(struct ctl *ctl, const struct command *c)
+{
+	switch (c->kind) {
+	case COMMAND_SYSTEM_VIEW:
+		ctl->view = VIEW_SYSTEM;
+		break;
+	case COMMAND_BGP_VIEW:
+		if (edit_asn_agrees(ctl, c->asn))
+			ctl->view = VIEW_BGP;
+		break;
+	case COMMAND_FAMILY_VIEW:
+		family_view(ctl, c);
+		break;
+	case COMMAND_RETURN:
+		ctl->view = VIEW_USER;
+		break;
+	default:
+		view_quit(ctl);
+	}
+}
+
+/* ---- help ---- */
+
+static void
+help_command(struct ctl *ctl)
+{
+	for (unsigned i = 0; i < command_rule_count; i++) {
+		if (command_rules[i].views & ctl->view)
+			printf("  %s\n", command_rules[i].text);
+	}
+	for (unsigned i = 0; i < command_rule_count; i++) {
+		if (command_rules[i].views & ctl->view && command_rules[i].undo)
+			printf("  undo %s\n", command_rules[i].text);
+	}
+	puts("{a | b}: one of them; [a]: or nothing; <a | b>: any, in any order. Keywords may be "
+	     "abbreviated while unique.");
+}
+
+/* ---- commands ---- */
+
+void
+command_run(struct ctl *ctl, const struct command *c)
+{
+	switch (c->kind) {
+	case COMMAND_RPC:
+		rpc_command(ctl, c);
+		break;
+	case COMMAND_REFRESH:
+		refresh_command(ctl, c);
+		break;
+	case COMMAND_RESET:
+		reset_command(ctl, c);
+		break;
+	case COMMAND_SHOW_ROUTE:
+		show_route(ctl, c);
+		break;
+	case COMMAND_BGP_VIEW:
+		if (c->undo)
+			edit_command(ctl, c);
+		else
+			view_command(ctl, c);
+		break;
+	case COMMAND_SYSTEM_VIEW:
+	case COMMAND_FAMILY_VIEW:
+	case COMMAND_QUIT:
+	case COMMAND_RETURN:
+		view_command(ctl, c);
+		break;
+	case COMMAND_HELP:
+		help_command(ctl);
+		break;
+	case COMMAND_PREVIEW:
+	case COMMAND_PREVIEW_REFRESH:
+		preview_command(ctl, c);
+		break;
+	case COMMAND_COMMIT:
+	case COMMAND_CONFIRM:
+	case COMMAND_ROLLBACK:
+	case COMMAND_DISCARD:
+		config_command(ctl, c);
+		break;
+	case COMMAND_GROUP:
+	case COMMAND_PEER_AS_NUMBER:
+	case COMMAND_PEER_GROUP:
+	case COMMAND_PEER_ROUTE_REFRESH:
+	case COMMAND_PEER_ENABLE:
+	case COMMAND_PEER_KEEP_ALL_ROUTES:
+	case COMMAND_PEER_ROUTE_POLICY:
+		edit_command(ctl, c);
+		break;
+	default:
+		show_command(ctl, c);
+	}
+}
+
+void
+run_words(struct ctl *ctl, char *const *words, unsigned count)
+{
+	struct command command;
+	char error[1024];
+
+	if (command_parse(ctl->view, words, count, &command, error, sizeof(error)) != 0)
+		ctl_fail(ctl, EXIT_USAGE, "%s", text_safe(error));
+	else
+		command_run(ctl, &command);
+}
+
+void
+run_text(struct ctl *ctl, char *text, const char *where)
+{
+	unsigned number = 0;
+
+	ctl->script |= where != NULL;
+	while (text != NULL && ctl->status == EXIT_DONE && !ctl->leave) {
+		char *words[COMMAND_WORDS_MAX], error[256];
+		int n;
+
+		if (where != NULL)
+			snprintf(ctl->where, sizeof(ctl->where), "%s %u: ", where, ++number);
+		n = command_split(&text, words, error, sizeof(error));
+		if (n < 0)
+			ctl_fail(ctl, EXIT_USAGE, "%s", text_safe(error));
+		else if (n > 0)
+			run_words(ctl, words, (unsigned)n);
+	}
+}
+
+void
+run_stdin(struct ctl *ctl)
+{
+	unsigned number = 0;
+	char *line = NULL;
+	size_t size = 0;
+	ssize_t len;
+
+	ctl->script = true;
+	while (ctl->status == EXIT_DONE && !ctl->leave &&
+		(len = getline(&line, &size, stdin)) >= 0) {
+		const char *nul = memchr(line, '\0', (size_t)len);
+
+		snprintf(ctl->where, sizeof(ctl->where), "line %u: ", ++number);
+		if (nul != NULL)
+			ctl_fail(ctl, EXIT_USAGE, "a NUL octet at column %td", nul - line + 1);
+		else
+			run_text(ctl, line, NULL);
+	}
+	free(line);
+}

@@ -1,0 +1,553 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The shell: libedit's line editor, history in $HOME/.keel_history, `?` and Tab from the grammar and the daemon's documents. */
+#include "control/cli/keelctl.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <histedit.h>
+#include <locale.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <wchar.h>
+
+#define HISTORY_LINES 1000
+#define NAMES_MAX 4096
+
+struct shell {
+	struct ctl *ctl;
+	EditLine *el;
+	History *history;
+	char prompt[128];
+	char file[512]; /* of the history; "" without a home */
+};
+
+static struct shell shell; /* libedit's callbacks have no argument of ours */
+
+/* ---- names that the daemon knows ---- */
+
+struct texts {
+	char *text[NAMES_MAX];
+	unsigned count;
+};
+
+static void
+texts_add(struct texts *t, const char *text, const char *begin)
+{
+	if (text == NULL || strncmp(text, begin, strlen(begin)) != 0 || t->count == NAMES_MAX)
+		return;
+	for (unsigned i = 0; i < t->count; i++) {
+		if (strcmp(t->text[i], text) == 0)
+			return;
+	}
+	t->text[t->count] = strdup(text_safe(text));
+	t->count += t->text[t->count] != NULL;
+}
+
+static void
+texts_free(struct texts *t)
+{
+	for (unsigned i = 0; i < t->count; i++)
+		free(t->text[i]);
+}
+
+static void
+texts_of(struct texts *t, const json_t *objects, const char *key, const char *begin)
+{
+	const json_t *o;
+	size_t i;
+
+	json_array_foreach(objects, i, o)
+		texts_add(t, json_string_value(json_object_get(o, key)), begin);
+}
+
+/* The running document; in a configuration view the candidate, whose new peers have names, too. */
+static json_t *
+document(void)
+{
+	const char *source = shell.ctl->view == VIEW_USER ? "running" : "candidate";
+	json_t *result = ctl_try(shell.ctl, "config.get", json_pack("{s:s}", "source", source));
+	json_t *d = json_incref(json_object_get(result, "document"));
+
+	json_decref(result);
+	return d;
+}
+
+static void
+method_names(struct texts *t, const char *begin)
+{
+	json_t *result = ctl_try(shell.ctl, "rpc.discover", NULL);
+
+	texts_of(t, json_object_get(result, "methods"), "name", begin);
+	json_decref(result);
+}
+
+/* Numbers of a key that objects share, each once. */
+static void
+numbers_of(struct texts *t, const json_t *objects, const char *key, const char *begin)
+{
+	const json_t *o;
+	char text[24];
+	size_t i;
+
+	json_array_foreach(objects, i, o)
+	{
+		snprintf(text, sizeof(text), "%lld", number_of(o, key));
+		if (json_is_integer(json_object_get(o, key)))
+			texts_add(t, text, begin);
+	}
+}
+
+static void
+commit_names(struct texts *t, const char *begin)
+{
+	json_t *result = ctl_try(shell.ctl, "config.history", NULL);
+
+	numbers_of(t, json_object_get(result, "commits"), "id", begin);
+	json_decref(result);
+}
+
+/* bgp N: there is one that fits. Else those of the peers. */
+static void
+asn_names(struct texts *t, const json_t *d, const char *begin)
+{
+	json_t *router = json_pack("[O*]", json_object_get(d, "router"));
+
+	if (shell.ctl->view == VIEW_SYSTEM)
+		numbers_of(t, router, "asn", begin);
+	else
+		numbers_of(t, json_object_get(json_object_get(d, "bgp"), "peers"), "asn", begin);
+	json_decref(router);
+}
+
+static void
+value_names(struct texts *t, const struct command_choice *c, const char *begin)
+{
+	const char *after = c->after != NULL ? c->after : "";
+	json_t *d, *bgp;
+
+	if (strcmp(c->text, "METHOD") == 0) {
+		method_names(t, begin);
+		return;
+	}
+	if (strcmp(c->text, "ID") == 0) {
+		commit_names(t, begin);
+		return;
+	}
+	d = document();
+	bgp = json_object_get(d, "bgp");
+	if (strcmp(c->text, "ADDRESS") == 0)
+		texts_of(t, json_object_get(bgp, "peers"), "address", begin);
+	else if (strcmp(c->text, "GROUP") == 0 ||
+		 (strcmp(c->text, "NAME") == 0 && strcmp(after, "group") == 0))
+		texts_of(t, json_object_get(bgp, "groups"), "name", begin);
+	else if (strcmp(c->text, "NAME") == 0 && strcmp(after, "vpn-instance") == 0)
+		texts_of(t, json_object_get(d, "vrfs"), "name", begin);
+	else if (strcmp(c->text, "NAME") == 0)
+		texts_of(t, json_object_get(d, "route_policies"), "name", begin);
+	else if (strcmp(c->text, "AS-NUMBER") == 0)
+		asn_names(t, d, begin);
+	if (strcmp(c->text, "NAME") == 0 && (strcmp(after, "route-policy") == 0)) {
+		texts_add(t, "accept-all", begin);
+		texts_add(t, "deny-all", begin);
+	}
+	json_decref(d);
+}
+
+/* ---- where the cursor is ---- */
+
+/* The command under the cursor: its whole words, and the beginning of the next. */
+struct place {
+	char line[4096];
+	char *words[COMMAND_WORDS_MAX];
+	unsigned count; /* without `begin` */
+	const char *begin; /* "" between words */
+	struct command_choice choice[COMMAND_CHOICES_MAX];
+	unsigned choices;
+	char error[1024];
+};
+
+/* False where words cannot be told: in a quote, in JSON. */
+static bool
+place_read(struct place *p)
+{
+	const LineInfo *li = el_line(shell.el);
+	size_t len = (size_t)(li->cursor - li->buffer);
+	char *at = p->line;
+	int n = 0;
+
+	if (len >= sizeof(p->line))
+		return false;
+	memcpy(p->line, li->buffer, len);
+	p->line[len] = '\0';
+	do {
+		n = command_split(&at, p->words, p->error, sizeof(p->error));
+	} while (n >= 0 && at != NULL);
+	if (n < 0)
+		return false;
+	p->count = (unsigned)n;
+	p->begin = "";
+	if (n > 0 && len > 0 && strchr(" \t", li->buffer[len - 1]) == NULL)
+		p->begin = p->words[--p->count];
+	p->choices = command_choices(
+		shell.ctl->view, p->words, p->count, p->choice, p->error, sizeof(p->error));
+	return true;
+}
+
+static bool
+choice_fits(const struct place *p, const struct command_choice *c)
+{
+	return c->text != NULL && (c->value || strncmp(c->text, p->begin, strlen(p->begin)) == 0);
+}
+
+/* ---- ? ---- */
+
+/* Names behind a VALUE's line, as far as a line goes. */
+static void
+help_names(const struct command_choice *c, const char *begin)
+{
+	struct texts t = {.count = 0};
+	unsigned column = 0;
+
+	value_names(&t, c, begin);
+	for (unsigned i = 0; i < t.count && i < 12; i++) {
+		if (column == 0)
+			printf("      ");
+		column += (unsigned)printf("%s%s", i > 0 ? " " : "", t.text[i]);
+		if (column > 80 || i == 11) {
+			printf("%s", i + 1 < t.count ? " ..." : "");
+			break;
+		}
+	}
+	if (t.count > 0)
+		putchar('\n');
+	texts_free(&t);
+}
+
+static void
+help_print(const struct place *p)
+{
+	bool any = false, end = false;
+
+	if (p->choices == 0 && *p->error != '\0')
+		printf("  %s\n", text_safe(p->error));
+	for (unsigned i = 0; i < p->choices; i++) {
+		const struct command_choice *c = &p->choice[i];
+
+		end |= c->text == NULL;
+		if (!choice_fits(p, c))
+			continue;
+		printf("  %-22s %s\n", c->text, command_help(c->after, c->text));
+		if (c->value)
+			help_names(c, p->begin);
+		any = true;
+	}
+	if (end && *p->begin == '\0')
+		puts("  <cr>");
+	else if (!any && p->choices > 0)
+		printf("  nothing here begins with \"%s\"\n", text_safe(p->begin));
+}
+
+static unsigned char
+help_key(EditLine *el, int key)
+{
+	static struct place p;
+
+	p = (struct place){.error = ""};
+	if (!place_read(&p)) {
+		char text[2] = {(char)key, '\0'};
+
+		el_insertstr(el, text);
+		return CC_REFRESH;
+	}
+	printf("?\n");
+	help_print(&p);
+	fflush(stdout);
+	return CC_REDISPLAY;
+}
+
+/* ---- Tab ---- */
+
+/* Beyond what is typed, as far as all agree; a blank when there is one alone. */
+static bool
+complete_common(EditLine *el, const struct texts *t, const char *begin)
+{
+	size_t len = strlen(begin), common = strlen(t->text[0]);
+	char more[600];
+
+	for (unsigned i = 1; i < t->count; i++) {
+		size_t n = 0;
+
+		while (n < common && t->text[i][n] == t->text[0][n])
+			n++;
+		common = n;
+	}
+	if (common == len && t->count > 1)
+		return false;
+	snprintf(more, sizeof(more), "%.*s%s", (int)(common - len), t->text[0] + len,
+		t->count == 1 ? " " : "");
+	return el_insertstr(el, more) == 0;
+}
+
+static void
+complete_list(const struct texts *t)
+{
+	struct winsize ws = {0};
+	unsigned width = 0, columns, window = 80;
+
+	if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &ws) == 0 && ws.ws_col > 20)
+		window = ws.ws_col;
+	for (unsigned i = 0; i < t->count; i++)
+		width = strlen(t->text[i]) > width ? (unsigned)strlen(t->text[i]) : width;
+	columns = window / (width + 2) > 0 ? window / (width + 2) : 1;
+	putchar('\n');
+	for (unsigned i = 0; i < t->count; i++)
+		printf("%-*s%s", (int)width + 2, t->text[i],
+			i % columns + 1 == columns || i + 1 == t->count ? "\n" : "");
+	fflush(stdout);
+}
+
+static unsigned char
+complete_key(EditLine *el, int key)
+{
+	static struct place p;
+	struct texts t = {.count = 0};
+	unsigned char result = CC_REFRESH;
+
+	(void)key;
+	p = (struct place){.error = ""};
+	if (!place_read(&p))
+		return CC_REFRESH_BEEP;
+	for (unsigned i = 0; i < p.choices; i++) {
+		if (choice_fits(&p, &p.choice[i]) && p.choice[i].value)
+			value_names(&t, &p.choice[i], p.begin);
+		else if (choice_fits(&p, &p.choice[i]))
+			texts_add(&t, p.choice[i].text, p.begin);
+	}
+	if (t.count == 0) {
+		result = CC_REFRESH_BEEP;
+	} else if (!complete_common(el, &t, p.begin)) {
+		complete_list(&t);
+		result = CC_REDISPLAY;
+	}
+	texts_free(&t);
+	return result;
+}
+
+/* ---- history ---- */
+
+/* Only its owner reads it: lines may hold what others need not see. */
+static void
+history_file(void)
+{
+	const char *home = getenv("HOME");
+	int fd;
+
+	if (home == NULL || *home == '\0')
+		return;
+	snprintf(shell.file, sizeof(shell.file), "%s/.keel_history", home);
+	fd = open(shell.file, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0) {
+		shell.file[0] = '\0';
+		return;
+	}
+	fchmod(fd, 0600);
+	close(fd);
+}
+
+static void
+history_open(void)
+{
+	HistEvent event;
+
+	shell.history = history_init();
+	if (shell.history == NULL)
+		return;
+	history(shell.history, &event, H_SETSIZE, HISTORY_LINES);
+	history(shell.history, &event, H_SETUNIQUE, 1);
+	history_file();
+	if (*shell.file != '\0')
+		history(shell.history, &event, H_LOAD, shell.file);
+}
+
+static void
+history_close(void)
+{
+	HistEvent event;
+	mode_t mask;
+
+	if (shell.history == NULL)
+		return;
+	mask = umask(0077);
+	if (*shell.file != '\0')
+		history(shell.history, &event, H_SAVE, shell.file);
+	umask(mask);
+	history_end(shell.history);
+}
+
+/* ---- lines ---- */
+
+static char *
+prompt(EditLine *el)
+{
+	(void)el;
+	return shell.prompt;
+}
+
+/* Ctrl-C is let in only while a key is waited for, so that it cannot fall between the look and the wait. */
+static sigset_t outside;
+
+/* One character, as libedit's own function reads it: 1, 0 at the end, -1. */
+static int
+read_key(EditLine *el, wchar_t *key)
+{
+	struct pollfd p = {.fd = STDIN_FILENO, .events = POLLIN};
+	mbstate_t state = {0};
+	size_t n;
+
+	(void)el;
+	do {
+		char byte;
+		ssize_t got;
+
+		if (ppoll(&p, 1, NULL, &outside) < 0)
+			return -1;
+		got = read(STDIN_FILENO, &byte, 1);
+		if (got <= 0)
+			return got < 0 ? -1 : 0;
+		n = mbrtowc(key, &byte, 1, &state);
+	} while (n == (size_t)-2);
+	if (n == (size_t)-1)
+		*key = L'?';
+	return 1;
+}
+
+static const char *
+edit_line(int *n)
+{
+	const char *line;
+	sigset_t interrupt;
+
+	sigemptyset(&interrupt);
+	sigaddset(&interrupt, SIGINT);
+	sigprocmask(SIG_BLOCK, &interrupt, &outside);
+	line = el_gets(shell.el, n);
+	sigprocmask(SIG_SETMASK, &outside, NULL);
+	return line;
+}
+
+/* A line, or NULL: *end says whether there will be no more, or somebody pressed Ctrl-C. */
+static const char *
+read_line(const char *text, bool *end)
+{
+	const char *line;
+	int n = 0;
+
+	snprintf(shell.prompt, sizeof(shell.prompt), "%s%s", text,
+		text[strlen(text) - 1] == ' ' ? "" : " ");
+	ctl_interrupt_clear();
+	el_resize(shell.el); /* the window may have another size since */
+	el_set(shell.el, EL_PREP_TERM,
+		1); /* before the prompt: what is typed right behind it is not echoed twice */
+	line = edit_line(&n);
+	*end = false;
+	if (line != NULL && n > 0)
+		return line;
+	*end = !ctl_interrupted();
+	putchar('\n');
+	el_reset(shell.el);
+	return NULL;
+}
+
+static bool
+ask(struct ctl *ctl, const char *question)
+{
+	const char *line;
+	bool end;
+
+	(void)ctl;
+	do {
+		line = read_line(question, &end);
+		if (line != NULL && (*line == 'y' || *line == 'Y'))
+			return true;
+		if (line != NULL && (*line == 'n' || *line == 'N'))
+			return false;
+	} while (line != NULL);
+	return false;
+}
+
+static void
+run_line(const char *line)
+{
+	HistEvent event;
+	char *text = strdup(line);
+
+	if (text == NULL)
+		return;
+	if (text[strspn(text, " \t\r\n")] != '\0' && shell.history != NULL)
+		history(shell.history, &event, H_ENTER, line);
+	shell.ctl->status = EXIT_DONE;
+	shell.ctl->where[0] = '\0';
+	ctl_interrupt_clear();
+	run_text(shell.ctl, text, NULL);
+	fflush(stdout);
+	free(text);
+}
+
+/* The candidate is the daemon's: it stays, and somebody should know. */
+static void
+leave_note(void)
+{
+	char text[128];
+
+	shell.ctl->view = VIEW_SYSTEM;
+	prompt_text(shell.ctl, text, sizeof(text));
+	if (text[1] == '*')
+		puts("the candidate holds what was not committed");
+}
+
+void
+shell_run(struct ctl *ctl)
+{
+	char text[128];
+	bool end = false;
+
+	setlocale(LC_CTYPE, ""); /* what is typed may be UTF-8 */
+	shell = (struct shell){.ctl = ctl, .el = el_init("keelctl", stdin, stdout, stderr)};
+	if (shell.el == NULL) {
+		ctl_fail(ctl, EXIT_REFUSED, "the line editor does not start: %s", strerror(errno));
+		return;
+	}
+	ctl->ask = ask;
+	ctl->where[0] = '\0';
+	history_open();
+	el_set(shell.el, EL_PROMPT, prompt);
+	el_set(shell.el, EL_EDITOR, "emacs");
+	el_set(shell.el, EL_GETCFN, read_key);
+	if (shell.history != NULL)
+		el_set(shell.el, EL_HIST, history, shell.history);
+	el_set(shell.el, EL_ADDFN, "keel-help", "what may stand here", help_key);
+	el_set(shell.el, EL_ADDFN, "keel-complete", "complete a word", complete_key);
+	el_set(shell.el, EL_BIND, "?", "keel-help", NULL);
+	el_set(shell.el, EL_BIND, "^I", "keel-complete", NULL);
+	el_set(shell.el, EL_BIND, "^R", "em-inc-search-prev", NULL);
+	el_source(shell.el, NULL);
+	while (!end && !ctl->leave) {
+		const char *line;
+
+		prompt_text(ctl, text, sizeof(text));
+		line = read_line(text, &end);
+		if (line != NULL)
+			run_line(line);
+	}
+	leave_note();
+	history_close();
+	el_end(shell.el);
+	ctl->status = EXIT_DONE;
+}

@@ -1,0 +1,684 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* show, all but routes: results as tables of at most 80 columns. */
+#include "control/cli/keelctl.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define COUNT(a) ((unsigned)(sizeof(a) / sizeof((a)[0])))
+
+/* ---- show bgp ---- */
+
+static bool
+established(const json_t *peer)
+{
+	return strcmp(text_of(peer, "state"), "established") == 0;
+}
+
+static enum colour
+state_colour(const json_t *peer)
+{
+	const char *state = text_of(peer, "state");
+
+	return established(peer) ? GREEN : strcmp(state, "idle") == 0 ? RED : YELLOW;
+}
+
+static void
+summary_rows(struct table *t, const json_t *peer)
+{
+	json_t *families = json_object_get(peer, "families"), *f;
+	const char *name;
+	char up[SHORT_TEXT];
+	bool first = true;
+
+	json_object_foreach(families, name, f)
+	{
+		table_cell(t, PLAIN, "%s", first ? text_of(peer, "address") : "");
+		table_cell(t, PLAIN, "%s", first ? text_of(peer, "asn") : "");
+		table_cell(t, state_colour(peer), "%s", first ? text_of(peer, "state") : "");
+		table_cell(t, PLAIN, "%s",
+			!first		    ? ""
+			: established(peer) ? duration_text(real_of(peer, "uptime_s"), up)
+					    : "-");
+		table_cell(t, PLAIN, "%s", text_of(f, "received"));
+		table_cell(t, PLAIN, "%s", text_of(f, "accepted"));
+		table_cell(t, PLAIN, "%s", text_of(f, "advertised"));
+		table_cell(t, PLAIN, "%s", text_safe(name));
+		first = false;
+	}
+}
+
+/* What a table does not say: why a session is down, and where RFC 8212 closes a direction. */
+static void
+peer_notes(const struct ctl *ctl, const json_t *peer)
+{
+	json_t *families = json_object_get(peer, "families"), *f, *direction;
+	const char *name, *error = text_of(peer, "last_error");
+	size_t i;
+
+	if (!established(peer) && *error != '\0')
+		printf("%s: last error: %s\n", text_of(peer, "address"), error);
+	json_object_foreach(families, name, f)
+	{
+		if (json_object_get(f, "not_applied") != NULL) {
+			printf("%s %s: ", text_of(peer, "address"), text_safe(name));
+			print_colour(ctl, RED, "a policy change is not applied");
+			printf(": %s; `reset bgp` applies it\n", text_of(f, "not_applied"));
+		}
+		json_array_foreach(json_object_get(f, "no_policy"), i, direction)
+		{
+			bool import = json_is_string(direction) &&
+				      strcmp(json_string_value(direction), "import") == 0;
+
+			printf("%s %s: ", text_of(peer, "address"), text_safe(name));
+			print_colour(ctl, YELLOW,
+				import ? "no import policy: nothing is accepted"
+				       : "no export policy: nothing is sent");
+			puts(" (RFC 8212)");
+		}
+	}
+}
+
+static void
+show_summary(struct ctl *ctl, const json_t *result)
+{
+	static const struct column columns[] = {{"Peer", false}, {"AS", true}, {"State", false},
+		{"Up", true}, {"Received", true}, {"Accepted", true}, {"Advertised", true},
+		{"Family", false}};
+	const json_t *peers = json_object_get(result, "peers"), *peer;
+	struct table t = table_begin(columns, COUNT(columns));
+	unsigned up = 0;
+	size_t i;
+
+	json_array_foreach(peers, i, peer)
+	{
+		summary_rows(&t, peer);
+		up += established(peer);
+	}
+	printf("%zu peer%s, %u established\n", json_array_size(peers),
+		json_array_size(peers) == 1 ? "" : "s", up);
+	if (json_array_size(peers) == 0)
+		return;
+	table_end(&t, ctl, 0);
+	json_array_foreach(peers, i, peer) peer_notes(ctl, peer);
+}
+
+static void
+print_capabilities(const struct ctl *ctl, const json_t *peer)
+{
+	static const struct column columns[] = {
+		{"Capability", false}, {"Ours", false}, {"Peer's", false}, {"Negotiated", false}};
+	struct table t = table_begin(columns, COUNT(columns));
+	const char *name;
+	json_t *c;
+
+	json_object_foreach(json_object_get(peer, "capabilities"), name, c)
+	{
+		table_cell(&t, PLAIN, "%s", text_safe(name));
+		table_cell(&t, PLAIN, "%s", yes_no(c, "local"));
+		table_cell(&t, PLAIN, "%s", yes_no(c, "remote"));
+		table_cell(&t, true_of(c, "negotiated") ? GREEN : PLAIN, "%s",
+			yes_no(c, "negotiated"));
+	}
+	table_end(&t, ctl, 2);
+}
+
+/* Prefixes that the peer announced in vain, by cause; as many lines as it takes. */
+static void
+print_refused(const json_t *family)
+{
+	const char *cause, *title = "Refused";
+	json_t *count;
+
+	json_object_foreach(json_object_get(family, "refused"), cause, count)
+	{
+		if (json_number_value(count) <= 0)
+			continue;
+		printf("    %-14s %" JSON_INTEGER_FORMAT " %s\n", title, json_integer_value(count),
+			text_safe(cause));
+		title = "";
+	}
+}
+
+static void
+print_family(const struct ctl *ctl, const char *name, const json_t *f)
+{
+	const json_t *r = json_object_get(f, "refresh"),
+		     *limit = json_object_get(f, "max_prefixes");
+
+	fputs("  ", stdout);
+	print_colour(ctl, BOLD, text_safe(name));
+	printf("%s%s\n", true_of(f, "negotiated") ? "" : ", not negotiated",
+		true_of(f, "slow") ? ", slow peer" : "");
+	printf("    Routes         %s received, %s accepted, %s rejected so far\n",
+		text_of(f, "received"), text_of(f, "accepted"), text_of(f, "rejected_total"));
+	printf("    Advertised     %s\n", text_of(f, "advertised"));
+	print_refused(f);
+	printf("    End-of-RIB     received %s, sent %s\n", yes_no(f, "end_of_rib_received"),
+		yes_no(f, "end_of_rib_sent"));
+	printf("    Keep all       %s", yes_no(f, "keep_all_routes"));
+	if (json_object_get(f, "kept") != NULL)
+		printf(", %s rejected are kept", text_of(f, "kept"));
+	putchar('\n');
+	if (json_is_object(limit))
+		printf("    Limit          %s routes, then %s%s\n", text_of(limit, "limit"),
+			text_of(limit, "action"), true_of(limit, "exceeded") ? "; exceeded" : "");
+	if (true_of(f, "retained"))
+		printf("    Retained       routes of an earlier session, until its End-of-RIB or a "
+		       "timer\n");
+	printf("    Refresh in     %s requested, %s stale swept\n                   BoRR %s, EoRR "
+	       "%s "
+	       "received\n",
+		text_of(r, "requests_sent"), text_of(r, "stale_swept"), text_of(r, "borr_received"),
+		text_of(r, "eorr_received"));
+	printf("    Refresh out    %s asked for, %s served, %s coalesced\n                   BoRR "
+	       "%s",
+		text_of(r, "requests_received"), text_of(r, "served"), text_of(r, "coalesced"),
+		text_of(r, "borr_sent"));
+	printf(", EoRR %s sent\n", text_of(r, "eorr_sent"));
+}
+
+/* What only some peers are. */
+static void
+print_peculiarities(const json_t *peer)
+{
+	static const char *const words[][2] = {{"dynamic", "dynamic"}, {"passive", "passive"},
+		{"shutdown", "shut down"}, {"route_reflector_client", "route reflector client"},
+		{"md5", "TCP-MD5"}, {"gtsm", "GTSM"}, {"idle_hold", "waits after a failure"}};
+	bool any = false;
+
+	for (unsigned i = 0; i < COUNT(words); i++) {
+		if (!true_of(peer, words[i][0]))
+			continue;
+		printf("%s%s", any ? ", " : "  Kind             ", words[i][1]);
+		any = true;
+	}
+	if (any)
+		putchar('\n');
+}
+
+static void
+show_peer(struct ctl *ctl, const json_t *peer)
+{
+	char up[SHORT_TEXT];
+	const char *name;
+	json_t *f;
+
+	print_colour(ctl, BOLD, text_of(peer, "address"));
+	printf(", AS %s, %s, VRF %s", text_of(peer, "asn"), text_of(peer, "type"),
+		text_of(peer, "vrf"));
+	if (json_is_string(json_object_get(peer, "group")))
+		printf(", group %s", text_of(peer, "group"));
+	if (json_is_string(json_object_get(peer, "description")))
+		printf("\n  Description      %s", text_of(peer, "description"));
+	fputs("\n  State            ", stdout);
+	print_colour(ctl, state_colour(peer), text_of(peer, "state"));
+	if (established(peer))
+		printf(" for %s", duration_text(real_of(peer, "uptime_s"), up));
+	printf("; %s time%s since the start\n", text_of(peer, "established_count"),
+		number_of(peer, "established_count") == 1 ? "" : "s");
+	if (true_of(peer, "held"))
+		printf("  Held             it passed max_prefixes; `reset bgp` starts it again\n");
+	if (*text_of(peer, "last_error") != '\0')
+		printf("  Last error       %s\n", text_of(peer, "last_error"));
+	print_peculiarities(peer);
+	printf("  Local address    %s\n  Hold time        %s s\n", text_of(peer, "local_address"),
+		text_of(peer, "hold_time_s"));
+	printf("  Messages         %s received (%s updates),\n                   %s sent (%s "
+	       "updates)\n",
+		text_of(peer, "messages_received"), text_of(peer, "updates_received"),
+		text_of(peer, "messages_sent"), text_of(peer, "updates_sent"));
+	print_capabilities(ctl, peer);
+	json_object_foreach(json_object_get(peer, "families"), name, f) print_family(ctl, name, f);
+	peer_notes(ctl, peer);
+}
+
+static void
+show_bgp_peer(struct ctl *ctl, const char *address)
+{
+	json_t *result = ctl_call(ctl, "bgp.peers", json_pack("{s:s}", "peer", address)), *peer;
+	size_t i;
+
+	if (result == NULL)
+		return;
+	json_array_foreach(json_object_get(result, "peers"), i, peer)
+	{
+		const char *is = json_string_value(json_object_get(peer, "address"));
+
+		if (is == NULL || !text_same_address(is, address))
+			continue;
+		if (ctl->json) {
+			json_t *one = json_pack("{s:[O]}", "peers", peer);
+
+			ctl_print_json(one, false);
+			json_decref(one);
+		} else {
+			show_peer(ctl, peer);
+		}
+		json_decref(result);
+		return;
+	}
+	json_decref(result);
+	ctl_fail(ctl, EXIT_REFUSED, "there is no peer %s", address);
+}
+
+/* ---- show bgp peer ADDRESS faults ---- */
+
+#define FAULT_LINE 76 /* hex digits a line */
+#define FAULT_LINES 4
+
+/* The first octets of the message. */
+static void
+print_octets(const json_t *fault)
+{
+	const char *hex = json_string_value(json_object_get(fault, "octets"));
+	long long length = number_of(fault, "length");
+	size_t digits = hex != NULL ? strspn(hex, "0123456789abcdef") : 0, at = 0;
+
+	for (; at < digits && at < FAULT_LINES * FAULT_LINE; at += FAULT_LINE)
+		printf("  %.*s\n", FAULT_LINE, hex + at);
+	if (at < digits || length > (long long)(digits / 2))
+		printf("  %lld octets in all%s\n", length,
+			at < digits ? "; --json prints more" : "");
+}
+
+static void
+print_fault(const struct ctl *ctl, const json_t *fault)
+{
+	long long prefixes = number_of(fault, "prefixes");
+	const char *severity = text_of(fault, "severity");
+	char when[SHORT_TEXT];
+
+	printf("%s  ", time_text(real_of(fault, "time"), "%F %T", when));
+	print_colour(ctl, strcmp(severity, "attribute-discard") == 0 ? YELLOW : RED, severity);
+	if (json_is_string(json_object_get(fault, "family")))
+		printf(", %lld prefix%s of %s", prefixes, prefixes == 1 ? "" : "es",
+			text_of(fault, "family"));
+	printf("\n  %s\n", text_of(fault, "text"));
+	print_octets(fault);
+}
+
+static void
+show_faults(struct ctl *ctl, const char *address)
+{
+	json_t *result = ctl_call(ctl, "bgp.faults", json_pack("{s:s}", "peer", address));
+	const json_t *faults = json_object_get(result, "faults"), *fault;
+	size_t i;
+
+	if (result == NULL)
+		return;
+	if (ctl->json)
+		ctl_print_json(result, false);
+	else if (json_array_size(faults) == 0)
+		puts("no faulty message");
+	else
+		json_array_foreach(faults, i, fault) print_fault(ctl, fault);
+	json_decref(result);
+}
+
+/* ---- show fib, show rib ---- */
+
+static void
+show_fib_lookup(struct ctl *ctl, const json_t *result)
+{
+	static const struct column columns[] = {
+		{"Next hop", false}, {"Port", false}, {"MAC", false}, {"State", false}};
+	const json_t *paths = json_object_get(result, "paths"), *p;
+	struct table t = table_begin(columns, COUNT(columns));
+	size_t i;
+
+	if (!json_is_string(json_object_get(result, "prefix"))) {
+		printf("no route, generation %s\n", text_of(result, "generation"));
+		return;
+	}
+	print_colour(ctl, BOLD, text_of(result, "prefix"));
+	if (json_is_string(json_object_get(result, "kind")))
+		printf(", %s", text_of(result, "kind"));
+	printf(", generation %s\n", text_of(result, "generation"));
+	if (json_array_size(paths) == 0)
+		return;
+	json_array_foreach(paths, i, p)
+	{
+		const char *state = text_of(p, "state");
+
+		table_cell(&t, PLAIN, "%s", text_of(p, "next_hop"));
+		table_cell(&t, PLAIN, "%s", text_of(p, "port"));
+		table_cell(&t, PLAIN, "%s", text_of(p, "mac"));
+		table_cell(&t, strcmp(state, "up") == 0 ? GREEN : YELLOW, "%s%s", state,
+			true_of(p, "backup") ? ", backup" : "");
+	}
+	table_end(&t, ctl, 2);
+}
+
+static void
+histogram_row(struct table *t, const char *title, const json_t *h)
+{
+	static const char *const keys[] = {"min", "p50", "p90", "p99", "p999", "max"};
+	char text[SHORT_TEXT];
+
+	table_cell(t, PLAIN, "%s", title);
+	table_cell(t, PLAIN, "%s", text_of(h, "count"));
+	for (unsigned i = 0; i < COUNT(keys); i++)
+		table_cell(t, PLAIN, "%s",
+			number_of(h, "count") > 0 ? ns_text(real_of(h, keys[i]), text) : "-");
+}
+
+static const struct column histogram_columns[] = {{"", false}, {"Count", true}, {"Min", true},
+	{"p50", true}, {"p90", true}, {"p99", true}, {"p99.9", true}, {"Max", true}};
+
+static void
+show_fib_stats(struct ctl *ctl, const json_t *result)
+{
+	static const struct column columns[] = {{"VRF", false}, {"Family", false}, {"Routes", true},
+		{"Not installed", true}, {"Groups", true}, {"Memory", true}, {"Writes", true}};
+	struct table t = table_begin(columns, COUNT(columns));
+	const json_t *table;
+	char memory[SHORT_TEXT];
+	size_t i;
+
+	printf("generation %s, %s commits, %s held up by a worker that did not run\n",
+		text_of(result, "generation"), text_of(result, "commits"),
+		text_of(result, "commits_delayed"));
+	json_array_foreach(json_object_get(result, "tables"), i, table)
+	{
+		table_cell(&t, PLAIN, "%s", text_of(table, "vrf"));
+		table_cell(&t, PLAIN, "%s", text_of(table, "family"));
+		table_cell(&t, PLAIN, "%s", text_of(table, "routes"));
+		table_cell(&t, number_of(table, "not_installed") > 0 ? RED : PLAIN, "%s",
+			text_of(table, "not_installed"));
+		table_cell(&t, PLAIN, "%s", text_of(table, "groups_used"));
+		table_cell(&t, PLAIN, "%s", bytes_text(real_of(table, "memory_bytes"), memory));
+		table_cell(&t, PLAIN, "%s", text_of(table, "writes"));
+	}
+	table_end(&t, ctl, 0);
+	t = table_begin(histogram_columns, COUNT(histogram_columns));
+	histogram_row(&t, "commit", json_object_get(result, "commit_ns"));
+	histogram_row(&t, "grace period", json_object_get(result, "grace_ns"));
+	histogram_row(&t, "update to fib", json_object_get(result, "update_to_fib_ns"));
+	histogram_row(&t, "update to all workers", json_object_get(result, "update_to_workers_ns"));
+	if (json_object_get(result, "link_ns") != NULL)
+		histogram_row(&t, "link loss", json_object_get(result, "link_ns"));
+	table_end(&t, ctl, 0);
+}
+
+static void
+show_rib(struct ctl *ctl, const json_t *result)
+{
+	static const struct column columns[] = {{"VRF", false}, {"Family", false},
+		{"Prefixes", true}, {"Paths", true}, {"Attribute sets", true}, {"Memory", true}};
+	struct table t = table_begin(columns, COUNT(columns));
+	const json_t *table;
+	char memory[SHORT_TEXT];
+	size_t i;
+
+	json_array_foreach(json_object_get(result, "tables"), i, table)
+	{
+		table_cell(&t, PLAIN, "%s", text_of(table, "vrf"));
+		table_cell(&t, PLAIN, "%s", text_of(table, "family"));
+		table_cell(&t, PLAIN, "%s", text_of(table, "prefixes"));
+		table_cell(&t, PLAIN, "%s", text_of(table, "paths"));
+		table_cell(&t, PLAIN, "%s", text_of(table, "attribute_sets"));
+		table_cell(&t, PLAIN, "%s", bytes_text(real_of(table, "memory_bytes"), memory));
+	}
+	table_end(&t, ctl, 0);
+}
+
+/* ---- show dataplane ---- */
+
+static void
+print_ports(struct ctl *ctl, const json_t *ports)
+{
+	static const struct column columns[] = {{"Port", false}, {"RX packets", true},
+		{"TX packets", true}, {"RX bytes", true}, {"TX bytes", true}, {"RX missed", true},
+		{"TX dropped", true}};
+	static const char *const keys[] = {"name", "rx_packets", "tx_packets", "rx_bytes",
+		"tx_bytes", "rx_missed", "tx_dropped"};
+	struct table t = table_begin(columns, COUNT(columns));
+	char bytes[SHORT_TEXT];
+	const json_t *port;
+	size_t i;
+
+	json_array_foreach(ports, i, port)
+	{
+		for (unsigned k = 0; k < COUNT(keys); k++)
+			table_cell(&t, k >= 5 && number_of(port, keys[k]) > 0 ? YELLOW : PLAIN,
+				"%s",
+				k == 3 || k == 4 ? bytes_text(real_of(port, keys[k]), bytes)
+						 : text_of(port, keys[k]));
+	}
+	table_end(&t, ctl, 0);
+}
+
+static void
+print_workers(struct ctl *ctl, const json_t *workers)
+{
+	static const struct column columns[] = {{"CPU", true}, {"Forwarded", true},
+		{"Punted", true}, {"Dropped", true}, {"Cycles", true}, {"Gap p50", true},
+		{"p99.9", true}, {"Max", true}};
+	struct table t = table_begin(columns, COUNT(columns));
+	const json_t *w;
+	size_t i;
+
+	json_array_foreach(workers, i, w)
+	{
+		const json_t *gap = json_object_get(w, "loop_gap_ns");
+		const char *reason;
+		long long dropped = 0;
+		char text[SHORT_TEXT];
+		json_t *n;
+
+		json_object_foreach(json_object_get(w, "drops"), reason, n) dropped +=
+			(long long)json_integer_value(n);
+		table_cell(&t, PLAIN, "%s", text_of(w, "cpu"));
+		table_cell(&t, PLAIN, "%s", text_of(w, "forwarded"));
+		table_cell(&t, PLAIN, "%s", text_of(w, "punted"));
+		table_cell(&t, dropped > 0 ? YELLOW : PLAIN, "%lld", dropped);
+		table_cell(&t, PLAIN, "%.0f", real_of(w, "cycles_per_packet"));
+		table_cell(&t, PLAIN, "%s", ns_text(real_of(gap, "p50"), text));
+		table_cell(&t, PLAIN, "%s", ns_text(real_of(gap, "p999"), text));
+		table_cell(&t, PLAIN, "%s", ns_text(real_of(gap, "max"), text));
+	}
+	table_end(&t, ctl, 0);
+}
+
+static void
+show_dataplane(struct ctl *ctl, const json_t *result)
+{
+	const json_t *workers = json_object_get(result, "workers"), *w;
+	size_t i;
+
+	print_ports(ctl, json_object_get(result, "ports"));
+	putchar('\n');
+	print_workers(ctl, workers);
+	json_array_foreach(workers, i, w)
+	{
+		const char *reason;
+		json_t *n;
+
+		json_object_foreach(json_object_get(w, "drops"), reason, n)
+		{
+			if (json_integer_value(n) > 0)
+				printf("CPU %s dropped %lld: %s\n", text_of(w, "cpu"),
+					(long long)json_integer_value(n), text_safe(reason));
+		}
+	}
+}
+
+/* ---- show threads ---- */
+
+static void
+show_threads(struct ctl *ctl, const json_t *result)
+{
+	static const struct column columns[] = {{"Thread", false}, {"CPU", true}, {"", false},
+		{"Count", true}, {"p50", true}, {"p99", true}, {"p99.9", true}, {"Max", true}};
+	static const char *const kinds[] = {"slice", "turn"}, *const keys[] = {
+								      "p50", "p99", "p999", "max"};
+	struct table t = table_begin(columns, COUNT(columns));
+	const json_t *thread;
+	char text[SHORT_TEXT], key[16];
+	size_t i;
+
+	json_array_foreach(json_object_get(result, "threads"), i, thread)
+	{
+		for (unsigned k = 0; k < COUNT(kinds); k++) {
+			const json_t *h;
+
+			snprintf(key, sizeof(key), "%s_ns", kinds[k]);
+			h = json_object_get(thread, key);
+			table_cell(&t, PLAIN, "%s", k == 0 ? text_of(thread, "name") : "");
+			table_cell(&t, PLAIN, "%s",
+				k == 0 ? ns_text(real_of(thread, "cpu_s") * 1e9, text) : "");
+			table_cell(&t, PLAIN, "%s", kinds[k]);
+			table_cell(&t, PLAIN, "%s", text_of(h, "count"));
+			for (unsigned n = 0; n < COUNT(keys); n++)
+				table_cell(&t, PLAIN, "%s",
+					number_of(h, "count") > 0
+						? ns_text(real_of(h, keys[n]), text)
+						: "-");
+		}
+	}
+	table_end(&t, ctl, 0);
+	t = table_begin(histogram_columns, COUNT(histogram_columns));
+	histogram_row(&t, "keepalive lateness", json_object_get(result, "keepalive_late_ns"));
+	table_end(&t, ctl, 0);
+}
+
+static void
+show_neighbors(struct ctl *ctl, const json_t *result)
+{
+	static const struct column columns[] = {
+		{"Address", false}, {"Port", false}, {"MAC", false}, {"State", false}};
+	static const char *const keys[] = {"address", "port", "mac", "state"};
+	struct table t = table_begin(columns, COUNT(columns));
+	const json_t *n;
+	size_t i;
+
+	if (json_array_size(result) == 0) {
+		printf("no neighbors\n");
+		return;
+	}
+	json_array_foreach(result, i, n)
+	{
+		for (unsigned k = 0; k < COUNT(keys); k++)
+			table_cell(&t, PLAIN, "%s", text_of(n, keys[k]));
+	}
+	table_end(&t, ctl, 0);
+}
+
+/* ---- the rest ---- */
+
+static void
+show_version(struct ctl *ctl, const json_t *result)
+{
+	const json_t *alarms = json_object_get(result, "alarms"), *a;
+	const char *dpdk = text_of(result, "dpdk_version");
+	char up[SHORT_TEXT];
+	size_t i;
+
+	printf("keeld %s, pid %s, up %s\n", text_of(result, "version"), text_of(result, "pid"),
+		duration_text(real_of(result, "uptime_s"), up));
+	if (true_of(result, "dataplane"))
+		printf("data plane %s, FIB generation %s\n", dpdk, text_of(result, "generation"));
+	else
+		printf("no data plane\n");
+	printf("configuration revision %s\n", text_of(result, "revision"));
+	json_array_foreach(alarms, i, a)
+	{
+		print_colour(ctl, RED, "alarm");
+		printf(" %s: %s\n", text_of(a, "kind"), text_of(a, "text"));
+	}
+}
+
+void
+show_jobs(struct ctl *ctl, const json_t *result)
+{
+	static const struct column columns[] = {{"Job", true}, {"Kind", false}, {"State", false},
+		{"Done", true}, {"Total", true}, {"Started", false}, {"Took", true},
+		{"Result", false}};
+	struct table t = table_begin(columns, COUNT(columns));
+	const json_t *jobs = json_object_get(result, "jobs"), *job;
+	size_t i;
+
+	if (json_array_size(jobs) == 0) {
+		printf("no jobs\n");
+		return;
+	}
+	json_array_foreach(jobs, i, job)
+	{
+		const char *state = text_of(job, "state");
+		bool running = strcmp(state, "running") == 0;
+		char text[SHORT_TEXT];
+
+		table_cell(&t, PLAIN, "%s", text_of(job, "id"));
+		table_cell(&t, PLAIN, "%s", text_of(job, "kind"));
+		table_cell(&t,
+			running			       ? YELLOW
+			: strcmp(state, "failed") == 0 ? RED
+						       : GREEN,
+			"%s", state);
+		table_cell(&t, PLAIN, "%s", text_of(job, "done"));
+		table_cell(&t, PLAIN, "%s", text_of(job, "total"));
+		table_cell(&t, PLAIN, "%s", time_text(real_of(job, "started_s"), "%m-%d %T", text));
+		table_cell(&t, PLAIN, "%s",
+			running ? "-"
+				: ns_text((real_of(job, "finished_s") - real_of(job, "started_s")) *
+						  1e9,
+					  text));
+		table_cell(&t, PLAIN, "%s", text_of(json_object_get(job, "result"), "reason"));
+	}
+	table_end(&t, ctl, 0);
+}
+
+static void
+show_configuration(struct ctl *ctl, const json_t *result)
+{
+	(void)ctl;
+	ctl_print_json(json_object_get(result, "document"), true);
+}
+
+void
+show_command(struct ctl *ctl, const struct command *c)
+{
+	static const struct {
+		const char *method;
+		void (*print)(struct ctl *ctl, const json_t *result);
+	} shows[] = {
+		[COMMAND_SHOW_BGP_SUMMARY] = {"bgp.peers", show_summary},
+		[COMMAND_SHOW_FIB_LOOKUP] = {"fib.lookup", show_fib_lookup},
+		[COMMAND_SHOW_FIB_STATS] = {"fib.stats", show_fib_stats},
+		[COMMAND_SHOW_DATAPLANE] = {"dataplane.stats", show_dataplane},
+		[COMMAND_SHOW_NEIGHBORS] = {"dataplane.neighbors", show_neighbors},
+		[COMMAND_SHOW_THREADS] = {"control.stats", show_threads},
+		[COMMAND_SHOW_VERSION] = {"system.info", show_version},
+		[COMMAND_SHOW_JOBS] = {"jobs.list", show_jobs},
+		[COMMAND_SHOW_RIB] = {"rib.summary", show_rib},
+		[COMMAND_SHOW_CONFIGURATION] = {"config.get", show_configuration},
+		[COMMAND_SHOW_HISTORY] = {"config.history", show_history},
+		[COMMAND_SHOW_DIFF] = {"config.diff", show_diff},
+	};
+	json_t *result;
+
+	if (c->kind == COMMAND_SHOW_BGP_PEER) {
+		show_bgp_peer(ctl, c->peer);
+		return;
+	}
+	if (c->kind == COMMAND_SHOW_BGP_FAULTS) {
+		show_faults(ctl, c->peer);
+		return;
+	}
+	if (c->kind == COMMAND_SHOW_POLICY) {
+		show_policy(ctl, c);
+		return;
+	}
+	if (c->kind == COMMAND_SHOW_REFRESH) {
+		show_refresh(ctl);
+		return;
+	}
+	result = ctl_call(ctl, shows[c->kind].method,
+		json_pack("{s:s*, s:s*}", "address", c->address, "source", c->source));
+	if (result != NULL && ctl->json)
+		ctl_print_json(result, false);
+	else if (result != NULL)
+		shows[c->kind].print(ctl, result);
+	json_decref(result);
+}

@@ -1,0 +1,347 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "control/cli/keelctl.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define WIDTH_MAX 80 /* of a table */
+#define FIRST_LEAST 4 /* of its first column */
+#define LAST_LEAST 14 /* of its last column, if left-aligned */
+
+struct cell {
+	enum colour colour;
+	char *text;
+};
+
+/* ---- values ---- */
+
+/* Control characters become "?": C0, DEL, and C1 in UTF-8 (jansson has checked that it is UTF-8). */
+const char *
+text_safe(const char *text)
+{
+	static char ring[5][512];
+	static unsigned turn;
+	char *buf = ring[turn++ % 5], *o = buf;
+
+	for (const unsigned char *p = (const unsigned char *)text;
+		*p != '\0' && o < buf + sizeof(ring[0]) - 5; p++) {
+		if (*p == 0xc2 && p[1] >= 0x80 && p[1] < 0xa0) {
+			*o++ = '?';
+			p++;
+		} else {
+			*o++ = *p < 0x20 || *p == 0x7f ? '?' : (char)*p;
+		}
+	}
+	*o = '\0';
+	return buf;
+}
+
+const char *
+text_of(const json_t *o, const char *key)
+{
+	const json_t *v = json_object_get(o, key);
+	char number[SHORT_TEXT];
+
+	if (json_is_string(v))
+		return text_safe(json_string_value(v));
+	if (json_is_boolean(v))
+		return json_is_true(v) ? "yes" : "no";
+	if (!json_is_integer(v))
+		return "-";
+	snprintf(number, sizeof(number), "%" JSON_INTEGER_FORMAT, json_integer_value(v));
+	return text_safe(number);
+}
+
+long long
+number_of(const json_t *o, const char *key)
+{
+	return (long long)json_number_value(json_object_get(o, key));
+}
+
+double
+real_of(const json_t *o, const char *key)
+{
+	return json_number_value(json_object_get(o, key));
+}
+
+bool
+true_of(const json_t *o, const char *key)
+{
+	return json_is_true(json_object_get(o, key));
+}
+
+const char *
+yes_no(const json_t *o, const char *key)
+{
+	return true_of(o, key) ? "yes" : "no";
+}
+
+const char *
+duration_text(double seconds, char buf[SHORT_TEXT])
+{
+	unsigned long long s = seconds > 0 && seconds < 1e15 ? (unsigned long long)seconds : 0;
+
+	if (s < 86400)
+		snprintf(buf, SHORT_TEXT, "%02llu:%02llu:%02llu", s / 3600, s / 60 % 60, s % 60);
+	else
+		snprintf(buf, SHORT_TEXT, "%llud%02lluh", s / 86400, s / 3600 % 24);
+	return buf;
+}
+
+const char *
+ns_text(double ns, char buf[SHORT_TEXT])
+{
+	if (ns < 1e3)
+		snprintf(buf, SHORT_TEXT, "%.0f ns", ns);
+	else if (ns < 1e6)
+		snprintf(buf, SHORT_TEXT, "%.1f us", ns / 1e3);
+	else if (ns < 1e9)
+		snprintf(buf, SHORT_TEXT, "%.1f ms", ns / 1e6);
+	else
+		snprintf(buf, SHORT_TEXT, "%.1f s", ns / 1e9);
+	return buf;
+}
+
+const char *
+bytes_text(double bytes, char buf[SHORT_TEXT])
+{
+	static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+	unsigned u = 0;
+
+	for (; bytes >= 1024 && u < 4; u++)
+		bytes /= 1024;
+	snprintf(buf, SHORT_TEXT, u == 0 ? "%.0f %s" : "%.1f %s", bytes, units[u]);
+	return buf;
+}
+
+const char *
+time_text(double seconds, const char *format, char buf[SHORT_TEXT])
+{
+	time_t when = (time_t)seconds;
+	struct tm tm;
+
+	if (seconds <= 0 || localtime_r(&when, &tm) == NULL ||
+		strftime(buf, SHORT_TEXT, format, &tm) == 0)
+		snprintf(buf, SHORT_TEXT, "-");
+	return buf;
+}
+
+/* ---- tables ---- */
+
+static void
+out_of_memory(void)
+{
+	fputs("keelctl: out of memory\n", stderr);
+	exit(EXIT_REFUSED);
+}
+
+void
+print_colour(const struct ctl *ctl, enum colour colour, const char *text)
+{
+	static const char *const codes[] = {
+		[GREEN] = "32", [YELLOW] = "33", [RED] = "31", [BOLD] = "1"};
+
+	if (ctl->colour && colour != PLAIN)
+		printf("\033[%sm%s\033[0m", codes[colour], text);
+	else
+		fputs(text, stdout);
+}
+
+struct table
+table_begin(const struct column *column, unsigned column_count)
+{
+	return (struct table){.column = column, .column_count = column_count};
+}
+
+void
+table_cell(struct table *t, enum colour colour, const char *fmt, ...)
+{
+	struct cell c = {colour, NULL};
+	va_list ap;
+
+	if (t->cell_count == t->cell_size) {
+		unsigned size = t->cell_size ? 2 * t->cell_size : 64;
+		struct cell *cell = realloc(t->cell, size * sizeof(*cell));
+
+		if (cell == NULL)
+			out_of_memory();
+		t->cell = cell;
+		t->cell_size = size;
+	}
+	va_start(ap, fmt);
+	if (vasprintf(&c.text, fmt, ap) < 0)
+		out_of_memory();
+	va_end(ap);
+	t->cell[t->cell_count++] = c;
+}
+
+/* Characters, not bytes: what follows a first byte of UTF-8 takes no column. */
+static unsigned
+text_width(const char *text)
+{
+	unsigned width = 0;
+
+	for (; *text != '\0'; text++)
+		width += ((unsigned char)*text & 0xc0) != 0x80;
+	return width;
+}
+
+static unsigned
+column_width(const struct table *t, unsigned column)
+{
+	unsigned width = text_width(t->column[column].title);
+
+	for (unsigned i = column; i < t->cell_count; i += t->column_count) {
+		unsigned w = text_width(t->cell[i].text);
+
+		if (w > width)
+			width = w;
+	}
+	return width;
+}
+
+/* Columns of a table: `gap` blanks between them, the first one behind `indent` blanks. */
+struct layout {
+	unsigned width[16];
+	unsigned gap, indent;
+};
+
+static unsigned
+layout_total(const struct table *t, const struct layout *l)
+{
+	unsigned total = l->indent + l->gap * (t->column_count - 1);
+
+	for (unsigned c = 0; c < t->column_count; c++)
+		total += l->width[c];
+	return total;
+}
+
+/* Takes the excess over WIDTH_MAX from one column, but leaves at least `least` (and the title). */
+static void
+layout_narrow(const struct table *t, struct layout *l, unsigned column, unsigned least)
+{
+	unsigned total = layout_total(t, l), over = total > WIDTH_MAX ? total - WIDTH_MAX : 0,
+		 title = text_width(t->column[column].title), *width = &l->width[column];
+
+	if (least < title)
+		least = title;
+	if (*width > least)
+		*width = *width - least > over ? *width - over : least;
+}
+
+/*
+ * A table that exceeds WIDTH_MAX is narrowed in three steps: one blank between columns instead of two; a narrower last column, if left-aligned, with
+ * wrapped text; a narrower first column, if left-aligned. A longer first cell (an IPv6 prefix) then has a line to itself.
+ */
+static struct layout
+layout_of(const struct table *t, unsigned indent)
+{
+	struct layout l = {.gap = 2, .indent = indent};
+
+	for (unsigned c = 0; c < t->column_count; c++)
+		l.width[c] = column_width(t, c);
+	if (layout_total(t, &l) > WIDTH_MAX)
+		l.gap = 1;
+	if (!t->column[t->column_count - 1].right)
+		layout_narrow(t, &l, t->column_count - 1, LAST_LEAST);
+	if (!t->column[0].right)
+		layout_narrow(t, &l, 0, FIRST_LEAST);
+	return l;
+}
+
+/* Bytes of `text` for one line of `width` columns: up to the last blank that fits, else as many characters as fit. */
+static size_t
+fitting(const char *text, unsigned width)
+{
+	size_t len = 0, blank = 0;
+
+	for (unsigned columns = 0; text[len] != '\0'; columns++) {
+		if (columns == width)
+			return text[len] == ' ' ? len : blank > 0 ? blank : len;
+		if (text[len] == ' ')
+			blank = len;
+		len++;
+		while (((unsigned char)text[len] & 0xc0) == 0x80)
+			len++;
+	}
+	return len;
+}
+
+/* The text of the last column, wrapped: further lines begin at column `start`. */
+static void
+print_wrapped(
+	const struct ctl *ctl, enum colour colour, const char *text, unsigned width, unsigned start)
+{
+	char part[WIDTH_MAX * 4 + 1];
+
+	for (bool first = true; first || *text != '\0'; first = false) {
+		size_t len = fitting(text, width);
+
+		if (!first)
+			printf("\n%*s", (int)start, "");
+		snprintf(part, sizeof(part), "%.*s", (int)len, text);
+		print_colour(ctl, colour, part);
+		text += len;
+		while (*text == ' ')
+			text++;
+	}
+}
+
+/* One cell; the last of a line gets no blanks behind it. */
+static void
+cell_print(const struct table *t, const struct ctl *ctl, const struct layout *l, unsigned column,
+	enum colour colour, const char *text)
+{
+	bool last = column + 1 == t->column_count, right = t->column[column].right;
+	unsigned width = l->width[column], used = text_width(text),
+		 pad = width > used ? width - used : 0;
+
+	if (last && !right) {
+		print_wrapped(ctl, colour, text, width > 0 ? width : 1, layout_total(t, l) - width);
+		putchar('\n');
+		return;
+	}
+	printf("%*s", (int)(right ? pad : 0), "");
+	print_colour(ctl, colour, text);
+	if (last)
+		putchar('\n');
+	else
+		printf("%*s", (int)((right ? 0 : pad) + l->gap), "");
+}
+
+/* A first cell that does not fit is followed by a new line and its blanks. */
+static void
+first_print(const struct table *t, const struct ctl *ctl, const struct layout *l,
+	const struct cell *cell)
+{
+	printf("%*s", (int)l->indent, "");
+	if (text_width(cell->text) <= l->width[0]) {
+		cell_print(t, ctl, l, 0, cell->colour, cell->text);
+		return;
+	}
+	print_colour(ctl, cell->colour, cell->text);
+	printf("\n%*s", (int)(l->indent + l->width[0] + l->gap), "");
+}
+
+void
+table_end(struct table *t, const struct ctl *ctl, unsigned indent)
+{
+	struct layout l = layout_of(t, indent);
+
+	printf("%*s", (int)indent, "");
+	for (unsigned c = 0; c < t->column_count; c++)
+		cell_print(t, ctl, &l, c, BOLD, t->column[c].title);
+	for (unsigned i = 0; i < t->cell_count; i++) {
+		unsigned c = i % t->column_count;
+
+		if (c == 0)
+			first_print(t, ctl, &l, &t->cell[i]);
+		else
+			cell_print(t, ctl, &l, c, t->cell[i].colour, t->cell[i].text);
+		free(t->cell[i].text);
+	}
+	free(t->cell);
+}

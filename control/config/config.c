@@ -1,0 +1,740 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Contract section 2 as tables of keys, and the C view. The section `bgp` is config_bgp.c's.
+ */
+#include "control/config/config.h"
+#include "control/config/config_impl.h"
+#include "control/config/policy_compile.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/un.h>
+
+#define COUNT(a) (sizeof(a) / sizeof((a)[0]))
+
+/* ---- router, management ---- */
+
+static void
+take_router_id(CONFIG_TAKE_ARGS)
+{
+	char buf[CONFIG_QUOTE_MAX];
+	struct ip_addr addr;
+
+	(void)key;
+	if (!config_value_addr(c, at, value, &addr))
+		return;
+	/* RFC 6286 2.1: any four octets but zero */
+	if (addr.afi != AFI_IPV4 || addr_v4(&addr) == 0)
+		config_fault(c, at, "%s is not an IPv4 address other than 0.0.0.0",
+			config_quote(value, buf));
+	else
+		*(uint32_t *)out = addr_v4(&addr);
+}
+
+static const struct config_key router_keys[] = {
+	{"asn", config_take_asn, offsetof(struct config, asn), 0, 0, true},
+	{"router_id", take_router_id, offsetof(struct config, router_id), 0, 0, true},
+};
+
+static void
+take_router(CONFIG_TAKE_ARGS)
+{
+	(void)key;
+	CONFIG_TAKE(c, at, value, router_keys, out);
+}
+
+/* Room for the read-only socket's `.ro`. */
+#define SOCKET_PATH_MAX ((uint32_t)sizeof(((struct sockaddr_un *)0)->sun_path) - 4)
+
+/* "127.0.0.1:9179", "[::1]:9179". False: neither. */
+static bool
+endpoint_parse(const char *text, struct ip_addr *addr, uint16_t *port)
+{
+	const char *colon = strrchr(text, ':');
+	bool bracketed = text[0] == '[' && colon && colon > text + 1 && colon[-1] == ']';
+	char host[ADDR_TEXT_MAX], *end;
+
+	if (!colon || colon[1] < '0' || colon[1] > '9' || (size_t)(colon - text) >= sizeof(host))
+		return false;
+	snprintf(host, sizeof(host), "%.*s", (int)(colon - text) - 2 * bracketed, text + bracketed);
+	unsigned long n = strtoul(colon + 1, &end, 10);
+	if (*end || n == 0 || n > 65535 || addr_parse(host, addr))
+		return false;
+	*port = (uint16_t)n;
+	return bracketed == (addr->afi == AFI_IPV6);
+}
+
+static void
+take_http(CONFIG_TAKE_ARGS)
+{
+	struct config *config = out;
+	char buf[CONFIG_QUOTE_MAX];
+	struct ip_addr addr;
+	uint16_t port;
+
+	(void)key;
+	if (!json_is_string(value)) {
+		config_fault_type(c, at, value, "a string");
+	} else if (!endpoint_parse(json_string_value(value), &addr, &port)) {
+		config_fault(c, at,
+			"%s is not an address with a port, as 127.0.0.1:9179 or [::1]:9179",
+			config_quote(value, buf));
+	} else {
+		config->http_addr = addr;
+		config->http_port = port;
+	}
+}
+
+static const struct config_key management_keys[] = {
+	{"socket", config_take_text, offsetof(struct config, socket), 1, SOCKET_PATH_MAX},
+	{"http", take_http},
+	{"http_token_file", config_take_text, offsetof(struct config, http_token_file), 1, 4095},
+};
+
+static void
+take_management(CONFIG_TAKE_ARGS)
+{
+	(void)key;
+	CONFIG_TAKE(c, at, value, management_keys, out);
+}
+
+/* ---- dataplane ---- */
+
+struct cpu_list {
+	unsigned *cpu, count;
+};
+
+static void
+take_cpu(struct check *c, const struct at *at, const json_t *value, void *out)
+{
+	struct cpu_list *list = out;
+	uint32_t cpu;
+
+	if (!config_value_u32(c, at, value, 0, 1023, &cpu))
+		return;
+	for (unsigned i = 0; i < list->count; i++)
+		if (list->cpu[i] == cpu) {
+			config_fault(c, at, "%u is given twice", cpu);
+			return;
+		}
+	list->cpu[list->count++] = cpu;
+}
+
+static void
+take_cpus(struct check *c, const struct at *at, const json_t *value, struct cpu_list *list)
+{
+	free(list->cpu);
+	list->count = 0;
+	list->cpu = calloc(json_array_size(value) + 1, sizeof(*list->cpu));
+	if (!list->cpu)
+		config_fault(c, at, "out of memory");
+	else if (config_take_each(c, at, value, take_cpu, list) && json_array_size(value) == 0)
+		config_fault(c, at, "names no CPU");
+}
+
+static void
+take_worker_cpus(CONFIG_TAKE_ARGS)
+{
+	struct config *config = out;
+	struct cpu_list list = {config->dataplane.worker_cpus, 0};
+
+	(void)key;
+	take_cpus(c, at, value, &list);
+	config->dataplane.worker_cpus = list.cpu;
+	config->dataplane.worker_count = list.count;
+}
+
+static void
+take_control_cpus(CONFIG_TAKE_ARGS)
+{
+	struct config *config = out;
+	struct cpu_list list = {config->dataplane.control_cpus, 0};
+
+	(void)key;
+	take_cpus(c, at, value, &list);
+	config->dataplane.control_cpus = list.cpu;
+	config->dataplane.control_count = list.count;
+}
+
+static void
+take_eal_arg(struct check *c, const struct at *at, const json_t *value, void *out)
+{
+	static const struct config_key text = {"", NULL, 0, 1, 4096, false};
+	struct config *config = out;
+
+	config_take_text(
+		c, at, value, &text, &config->dataplane.eal_args[config->dataplane.eal_arg_count]);
+	if (config->dataplane.eal_args[config->dataplane.eal_arg_count])
+		config->dataplane.eal_arg_count++;
+}
+
+static void
+take_eal_args(CONFIG_TAKE_ARGS)
+{
+	struct config *config = out;
+
+	(void)key;
+	config->dataplane.eal_args = calloc(json_array_size(value) + 1, sizeof(char *));
+	if (!config->dataplane.eal_args)
+		config_fault(c, at, "out of memory");
+	else
+		config_take_each(c, at, value, take_eal_arg, config);
+}
+
+static const struct config_key dataplane_keys[] = {
+	{"worker_cpus", take_worker_cpus},
+	{"control_cpus", take_control_cpus},
+	{"rib_threads", config_take_u32, offsetof(struct config, dataplane.rib_threads), 1, 16},
+	{"memory_mb", config_take_u32, offsetof(struct config, dataplane.memory_mb), 64, 1048576},
+	{"eal_args", take_eal_args},
+};
+
+static void
+take_dataplane(CONFIG_TAKE_ARGS)
+{
+	struct config *config = out;
+
+	(void)key;
+	config->dataplane.present = true;
+	CONFIG_TAKE(c, at, value, dataplane_keys, config);
+}
+
+/* ---- vrfs ---- */
+
+struct vrf_draft {
+	const char *name;
+};
+
+static const struct config_key vrf_keys[] = {
+	{"name", config_take_name, offsetof(struct vrf_draft, name), 0, 0, true},
+	{"rd", config_take_unsupported},
+	{"import_targets", config_take_unsupported},
+	{"export_targets", config_take_unsupported},
+	{"label_mode", config_take_unsupported},
+};
+
+static void
+take_vrf(struct check *c, const struct at *at, const json_t *value, void *out)
+{
+	struct vrf_draft vrf = {0};
+
+	(void)out;
+	if (!CONFIG_TAKE(c, at, value, vrf_keys, &vrf) || !vrf.name)
+		return;
+	struct at name_at = AT_KEY(at, "name");
+	if (strlen(vrf.name) > 10)
+		config_fault(c, &name_at,
+			"\"%s\" has %zu characters, at most 10 are allowed for a VRF", vrf.name,
+			strlen(vrf.name));
+	else if (strcmp(vrf.name, "default"))
+		config_fault(c, at, "VRF \"%s\": not supported in this version", vrf.name);
+}
+
+static void
+take_vrfs(CONFIG_TAKE_ARGS)
+{
+	(void)key;
+	if (config_take_each(c, at, value, take_vrf, out))
+		config_check_unique(c, at, value, "name");
+}
+
+static bool
+vrf_is_declared(const struct check *c, const char *name)
+{
+	size_t i;
+	json_t *vrf;
+
+	json_array_foreach(json_object_get(c->document, "vrfs"), i, vrf)
+	{
+		const char *other = json_string_value(json_object_get(vrf, "name"));
+		if (other && !strcmp(other, name))
+			return true;
+	}
+	return false;
+}
+
+/* The key `vrf` of a port, network or peer. What `vrfs` declares beside `default` has its fault there. */
+void
+config_take_vrf(CONFIG_TAKE_ARGS)
+{
+	char buf[CONFIG_QUOTE_MAX];
+
+	(void)key;
+	if (!json_is_string(value))
+		config_fault_type(c, at, value, "a string");
+	else if (strcmp(json_string_value(value), "default") &&
+		 !vrf_is_declared(c, json_string_value(value)))
+		config_fault(c, at, "there is no VRF %s", config_quote(value, buf));
+	else
+		*(struct vrf_id *)out = VRF_DEFAULT;
+}
+
+/* ---- ports ---- */
+
+/* The kernel's rules for an interface (dev_valid_name) and ours: the TUN devices are named keel… */
+static void
+take_port_name(CONFIG_TAKE_ARGS)
+{
+	char buf[CONFIG_QUOTE_MAX];
+
+	(void)key;
+	if (!json_is_string(value)) {
+		config_fault_type(c, at, value, "a string");
+		return;
+	}
+	const char *name = json_string_value(value);
+	if (strlen(name) < 1 || strlen(name) > 15)
+		config_fault(c, at, "%s has %zu characters, not from 1 to 15",
+			config_quote(value, buf), strlen(name));
+	else if (!strcmp(name, "lo") || !strcmp(name, "keel0") || !strncmp(name, "keel-", 5))
+		config_fault(c, at, "%s is reserved", config_quote(value, buf));
+	else if (!strcmp(name, ".") || !strcmp(name, "..") || strpbrk(name, "/:%") ||
+		 strpbrk(name, " \t\n\v\f\r"))
+		config_fault(c, at, "%s can't be the name of a network interface",
+			config_quote(value, buf));
+	else
+		*(const char **)out = name;
+}
+
+static size_t
+hex_run(const char *s)
+{
+	return strspn(s, "0123456789abcdefABCDEF");
+}
+
+/* [DDDD:]BB:DD.F, arguments after a comma. */
+static bool
+device_is_pci(const char *device)
+{
+	size_t n = hex_run(device);
+
+	if (n == 4 && device[n] == ':') {
+		device += 5;
+		n = hex_run(device);
+	}
+	return n == 2 && device[2] == ':' && hex_run(device + 3) == 2 && device[5] == '.' &&
+	       device[6] >= '0' && device[6] <= '7' && (device[7] == '\0' || device[7] == ',');
+}
+
+static void
+take_device(CONFIG_TAKE_ARGS)
+{
+	char buf[CONFIG_QUOTE_MAX];
+
+	(void)key;
+	if (!json_is_string(value)) {
+		config_fault_type(c, at, value, "a string");
+		return;
+	}
+	const char *device = json_string_value(value);
+	if (!device_is_pci(device) && (strncmp(device, "net_", 4) || strlen(device) < 5))
+		config_fault(c, at, "%s is neither a PCI address nor a virtual device (net_…)",
+			config_quote(value, buf));
+	else if (!strncmp(device, "net_af_xdp", 10) && !strstr(device, ",iface="))
+		config_fault(c, at, "%s names no interface (iface=…)", config_quote(value, buf));
+	else
+		*(const char **)out = device;
+}
+
+/* RFC 4291 2.5.3 */
+static bool
+is_loopback(const struct ip_addr *a)
+{
+	static const uint8_t one[16] = {[15] = 1};
+
+	return a->afi == AFI_IPV6 && memcmp(a->b, one, sizeof(one)) == 0;
+}
+
+static void
+take_port_address(struct check *c, const struct at *at, const json_t *value, void *out)
+{
+	struct config_port *port = out;
+	struct config_address *a = &port->addresses[port->address_count];
+	char buf[CONFIG_QUOTE_MAX];
+
+	if (!json_is_string(value)) {
+		config_fault_type(c, at, value, "an address with its length, as 192.0.2.1/24");
+	} else if (config_parse_addr_len(json_string_value(value), &a->addr, &a->len)) {
+		config_fault(c, at, "%s is not an address with its length, as 192.0.2.1/24",
+			config_quote(value, buf));
+	} else if (a->len == 0 || !config_addr_is_host(&a->addr) || is_loopback(&a->addr)) {
+		config_fault(
+			c, at, "%s can't be the address of an interface", config_quote(value, buf));
+	} else {
+		for (unsigned i = 0; i < port->address_count; i++)
+			if (addr_equal(&port->addresses[i].addr, &a->addr))
+				config_fault(c, at, "%s is given twice", config_quote(value, buf));
+		port->address_count++;
+	}
+}
+
+static void
+take_port_addresses(CONFIG_TAKE_ARGS)
+{
+	struct config_port *port = out;
+
+	(void)key;
+	port->addresses = calloc(json_array_size(value) + 1, sizeof(*port->addresses));
+	if (!port->addresses)
+		config_fault(c, at, "out of memory");
+	else
+		config_take_each(c, at, value, take_port_address, port);
+}
+
+/* RFC 791: an IPv4 link carries 68 octets at least. */
+static const struct config_key port_keys[] = {
+	{"name", take_port_name, offsetof(struct config_port, name), 0, 0, true},
+	{"device", take_device, offsetof(struct config_port, device), 0, 0, true},
+	{"vrf", config_take_vrf, offsetof(struct config_port, vrf)},
+	{"mtu", config_take_u16, offsetof(struct config_port, mtu), 68, 9216},
+	{"addresses", take_port_addresses},
+};
+
+static void
+take_port(struct check *c, const struct at *at, const json_t *value, void *out)
+{
+	struct config *config = out;
+	struct config_port *port = &config->ports[config->port_count++];
+
+	CONFIG_TAKE(c, at, value, port_keys, port);
+}
+
+static void
+take_ports(CONFIG_TAKE_ARGS)
+{
+	struct config *config = out;
+
+	(void)key;
+	config->ports = calloc(json_array_size(value) + 1, sizeof(*config->ports));
+	if (!config->ports) {
+		config_fault(c, at, "out of memory");
+	} else if (config_take_each(c, at, value, take_port, config)) {
+		config_check_unique(c, at, value, "name");
+		config_check_unique(c, at, value, "device");
+	}
+}
+
+/* ---- static routes, loopbacks, preference ---- */
+
+static void
+take_static_prefix(CONFIG_TAKE_ARGS)
+{
+	struct prefix p;
+
+	(void)key;
+	if (config_value_prefix(c, at, value, &p))
+		*(struct prefix *)out = p;
+}
+
+static void
+take_static_next_hop(CONFIG_TAKE_ARGS)
+{
+	(void)key;
+	config_value_host(c, at, value, out);
+}
+
+struct static_draft {
+	struct config_static route;
+	bool blackhole;
+};
+
+static const struct config_key static_keys[] = {
+	{"prefix", take_static_prefix, offsetof(struct static_draft, route.prefix), 0, 0, true},
+	{"next_hop", take_static_next_hop, offsetof(struct static_draft, route.next_hop)},
+	{"blackhole", config_take_bool, offsetof(struct static_draft, blackhole)},
+	{"vrf", config_take_vrf, offsetof(struct static_draft, route.vrf)},
+	{"tag", config_take_u32, offsetof(struct static_draft, route.tag), 0, UINT32_MAX},
+};
+
+/* One way out or none, of a kind that can carry the prefix: IPv4 goes by IPv6, too (RFC 8950), not the other way round. */
+static void
+check_static(
+	struct check *c, const struct at *at, const json_t *value, const struct static_draft *d)
+{
+	struct at next_hop_at = AT_KEY(at, "next_hop"), blackhole_at = AT_KEY(at, "blackhole");
+	bool has_next_hop = json_object_get(value, "next_hop");
+
+	if (has_next_hop && d->blackhole)
+		config_fault(c, &blackhole_at, "`next_hop` and `blackhole` exclude each other");
+	else if (!has_next_hop && !d->blackhole)
+		config_fault(c, &next_hop_at, "is missing, and there is no `blackhole`");
+	else if (d->route.prefix.afi == AFI_IPV6 && d->route.next_hop.afi == AFI_IPV4)
+		config_fault(c, &next_hop_at, "an IPv6 prefix needs an IPv6 next hop");
+}
+
+static void
+take_static(struct check *c, const struct at *at, const json_t *value, void *out)
+{
+	struct config *config = out;
+	struct static_draft d = {0};
+	unsigned faults = c->f->count;
+
+	if (CONFIG_TAKE(c, at, value, static_keys, &d) && c->f->count == faults)
+		check_static(c, at, value, &d);
+	config->statics[config->static_count++] = d.route;
+}
+
+/* Several next hops of one prefix are used together; a blackhole stands alone. O(n log n) by the prefix's text. */
+static void
+check_statics(
+	struct check *c, const struct at *at, const json_t *value, const struct config *config)
+{
+	json_t *seen = json_object(), *ways = json_object();
+	char prefix[PREFIX_TEXT_MAX], hop[ADDR_TEXT_MAX], text[PREFIX_TEXT_MAX + ADDR_TEXT_MAX + 2];
+
+	for (unsigned i = 0; i < config->static_count; i++) {
+		const struct config_static *s = &config->statics[i];
+		const json_t *prefix_value = json_object_get(json_array_get(value, i), "prefix");
+		if (s->prefix.afi == AFI_NONE)
+			continue;
+		prefix_format(&s->prefix, prefix);
+		snprintf(text, sizeof(text), "%s %s", prefix, addr_format(&s->next_hop, hop));
+		const json_t *other = json_object_get(ways, prefix);
+		if (other && json_boolean_value(other) != (s->next_hop.afi == AFI_NONE)) {
+			struct at element_at = AT_INDEX(at, i),
+				  here = AT_KEY(&element_at, "prefix");
+			config_fault(c, &here, "%s has a next hop and is a blackhole, too", prefix);
+			continue;
+		}
+		json_object_set_new(ways, prefix, json_boolean(s->next_hop.afi == AFI_NONE));
+		config_note_unique(c, at, i, "prefix", prefix_value, text, seen);
+	}
+	json_decref(seen);
+	json_decref(ways);
+}
+
+static void
+take_statics(CONFIG_TAKE_ARGS)
+{
+	struct config *config = out;
+	unsigned faults = c->f->count;
+
+	(void)key;
+	config->statics = calloc(json_array_size(value) + 1, sizeof(*config->statics));
+	if (!config->statics)
+		config_fault(c, at, "out of memory");
+	else if (config_take_each(c, at, value, take_static, config) && c->f->count == faults)
+		check_statics(c, at, value, config);
+}
+
+static void
+take_loopback(struct check *c, const struct at *at, const json_t *value, void *out)
+{
+	struct config *config = out;
+	struct config_address *a = &config->loopbacks[config->loopback_count];
+	char buf[CONFIG_QUOTE_MAX];
+
+	if (!json_is_string(value)) {
+		config_fault_type(c, at, value, "an address with its length, as 192.0.2.1/32");
+	} else if (config_parse_addr_len(json_string_value(value), &a->addr, &a->len)) {
+		config_fault(c, at, "%s is not an address with its length, as 192.0.2.1/32",
+			config_quote(value, buf));
+	} else if (a->len == 0 || !config_addr_is_host(&a->addr) || is_loopback(&a->addr) ||
+		   addr_is_link_local(&a->addr)) {
+		config_fault(
+			c, at, "%s can't be the address of an interface", config_quote(value, buf));
+	} else {
+		for (unsigned i = 0; i < config->loopback_count; i++)
+			if (addr_equal(&config->loopbacks[i].addr, &a->addr))
+				config_fault(c, at, "%s is given twice", config_quote(value, buf));
+		config->loopback_count++;
+	}
+}
+
+static void
+take_loopbacks(CONFIG_TAKE_ARGS)
+{
+	struct config *config = out;
+
+	(void)key;
+	config->loopbacks = calloc(json_array_size(value) + 1, sizeof(*config->loopbacks));
+	if (!config->loopbacks)
+		config_fault(c, at, "out of memory");
+	else
+		config_take_each(c, at, value, take_loopback, config);
+}
+
+/* `networks` have no route in the tables, so they are not judged. */
+static const struct config_key preference_keys[] = {
+	{"connected", config_take_u8, SOURCE_CONNECTED, 0, 255},
+	{"static", config_take_u8, SOURCE_STATIC, 0, 255},
+	{"external", config_take_u8, SOURCE_EXTERNAL, 0, 255},
+	{"kernel", config_take_u8, SOURCE_KERNEL, 0, 255},
+	{"internal", config_take_u8, SOURCE_INTERNAL, 0, 255},
+};
+
+void
+config_take_preference(CONFIG_TAKE_ARGS)
+{
+	struct config *config = out;
+
+	(void)key;
+	if (at->up->up && json_object_get(c->document, "preference"))
+		config_fault(c, at, "is given already at /preference");
+	else
+		CONFIG_TAKE(c, at, value, preference_keys, config->preference);
+}
+
+/* ---- the document ---- */
+
+/* `router` comes first whatever the order in the document: peers look at its asn. */
+static const struct config_key root_keys[] = {
+	{"router", config_take_elsewhere},
+	{"dataplane", take_dataplane},
+	{"management", take_management},
+	{"vrfs", take_vrfs},
+	{"ports", take_ports},
+	{"prefix_lists", config_take_elsewhere},
+	{"as_path_lists", config_take_elsewhere},
+	{"community_lists", config_take_elsewhere},
+	{"route_policies", config_take_elsewhere},
+	{"bgp", config_take_bgp},
+	{"large_community_lists", config_take_elsewhere},
+	{"ext_community_lists", config_take_elsewhere},
+	{"static_routes", take_statics},
+	{"loopback_addresses", take_loopbacks},
+	{"preference", config_take_preference},
+	{"static_lsps", config_take_unsupported},
+	{"aggregates", config_take_unsupported},
+	{"listen_ranges", config_take_unsupported},
+};
+
+static void
+take_root(struct check *c, const json_t *document)
+{
+	struct at root = AT_ROOT, router_at = AT_KEY(&root, "router");
+	const json_t *router = json_object_get(document, "router");
+	json_t *nothing = json_object();
+
+	/* An absent section is looked at as an empty one: its missing keys are what to tell. */
+	if (json_is_object(document))
+		take_router(c, &router_at, router ? router : nothing, NULL, c->config);
+	CONFIG_TAKE(c, &root, document, root_keys, c->config);
+	json_decref(nothing);
+}
+
+/* Contract section 2, example and table of defaults. */
+static int
+config_defaults(struct config *config)
+{
+	config->dataplane.rib_threads = 1;
+	config->dataplane.memory_mb = 1024;
+	config->next_hop_tracking = true;
+	config->policy_change_max_delay_s = 30;
+	config->commit_hold_s = 30;
+	config->max_paths = 1;
+	config->max_as_path_length = 254;
+	config->listen_limit = 100;
+	config->preference[SOURCE_CONNECTED] = 0;
+	config->preference[SOURCE_STATIC] = 1;
+	config->preference[SOURCE_EXTERNAL] = 20;
+	config->preference[SOURCE_KERNEL] = 110;
+	config->preference[SOURCE_INTERNAL] = 200;
+	config->dataplane.worker_cpus = calloc(1, sizeof(unsigned));
+	if (!config->dataplane.worker_cpus)
+		return -ENOMEM;
+	config->dataplane.worker_cpus[0] = 1;
+	config->dataplane.worker_count = 1;
+	return 0;
+}
+
+static void (*host_check)(const struct config *c, struct faults *f);
+
+void
+config_set_host_check(void (*check)(const struct config *c, struct faults *f))
+{
+	host_check = check;
+}
+
+struct config *
+config_parse(json_t *document, struct faults *f)
+{
+	struct config *config = calloc(1, sizeof(*config));
+	struct check c = {.f = f, .document = document, .config = config};
+	unsigned before = f->count, lost_before = f->lost;
+
+	if (!config || config_defaults(config)) {
+		faults_add(f, "", "out of memory");
+		config_free(config);
+		return NULL;
+	}
+	config->document = json_incref(document);
+	take_root(&c, document);
+	json_decref(c.groups_by_name);
+	json_decref(c.policies_by_name);
+	if (json_is_object(document))
+		config->policies = policy_set_compile(document, f);
+	if (f->count == before && f->lost == lost_before)
+		config_check_whole(config, f);
+	if (f->count == before && f->lost == lost_before && host_check != NULL)
+		host_check(config, f);
+	if (f->count == before && f->lost == lost_before && config->policies)
+		return config;
+	if (f->count == before)
+		faults_add(f, "", "out of memory");
+	config_free(config);
+	return NULL;
+}
+
+void
+config_free(struct config *c)
+{
+	if (!c)
+		return;
+	for (unsigned i = 0; i < c->port_count; i++)
+		free(c->ports[i].addresses);
+	free(c->ports);
+	free(c->peers);
+	free(c->peer_index);
+	free(c->ranges);
+	free(c->networks);
+	free(c->statics);
+	free(c->redistribute);
+	free(c->loopbacks);
+	free(c->dataplane.worker_cpus);
+	free(c->dataplane.control_cpus);
+	free(c->dataplane.eal_args);
+	policy_set_free(c->policies);
+	json_decref(c->merged);
+	json_decref(c->document);
+	free(c);
+}
+
+const struct config_peer *
+config_peer_find(const struct config *c, struct vrf_id vrf, const struct ip_addr *addr)
+{
+	if (c->peer_index == NULL)
+		return NULL;
+	for (uint32_t i = (uint32_t)addr_hash(addr, vrf.v);; i++) {
+		uint32_t at = c->peer_index[i & c->peer_index_mask];
+
+		if (at == 0)
+			return NULL;
+		if (c->peers[at - 1].vrf.v == vrf.v && addr_equal(&c->peers[at - 1].addr, addr))
+			return &c->peers[at - 1];
+	}
+}
+
+const struct config_range *
+config_range_find(const struct config *c, struct vrf_id vrf, const struct ip_addr *addr)
+{
+	const struct config_range *best = NULL;
+
+	for (unsigned i = 0; i < c->range_count; i++) {
+		const struct config_range *r = &c->ranges[i];
+		if (r->vrf.v == vrf.v && prefix_contains(&r->prefix, addr) &&
+			(!best || r->prefix.len > best->prefix.len))
+			best = r;
+	}
+	return best;
+}
+
+void
+config_range_peer(const struct config_range *r, const struct ip_addr *addr, struct config_peer *out)
+{
+	*out = r->peer;
+	out->addr = *addr;
+	addr_format(addr, out->addr_text);
+}

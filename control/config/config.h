@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The configuration: document, faults with their JSON Pointers, candidate, commit, and the C view that the rest of
+ * control reads. Contract section 2.
+ *
+ * Writer: main. A struct config is immutable after config_parse(); what it points to lives as long as it does.
+ */
+#pragma once
+
+#include "lpm/base.h"
+#include "lpm/prefix.h"
+#include "rib/policy.h"
+
+#include <jansson.h>
+
+/* Every fault of a document, not only the first. */
+struct fault {
+	char *path;   /* JSON Pointer (RFC 6901) */
+	char *reason; /* `"192.0.2.300" is not an IP address` */
+};
+struct faults {
+	struct fault *fault;
+	unsigned count, size;
+	unsigned lost; /* could not be noted for want of memory */
+};
+void faults_add(struct faults *f, const char *path, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+void faults_fini(struct faults *f);
+
+struct config_address {
+	struct ip_addr addr;
+	uint8_t len;
+};
+
+struct config_port {
+	const char *name, *device;
+	struct vrf_id vrf;
+	uint16_t mtu; /* 0: the interface's own counts */
+	struct config_address *addresses;
+	unsigned address_count;
+};
+
+struct config_timers {
+	uint32_t hold_s, keepalive_s /* 0: hold/3 */, connect_retry_s, idle_hold_s, open_sent_hold_s, send_hold_s /* 0: max(480, 2*hold) */,
+		min_advertisement_s, stale_refresh_s;
+};
+
+/* RFC 4486 4, contract section 7: what happens to prefix number limit + 1. */
+enum max_prefixes_action {
+	MAX_PREFIXES_WARNING, /* stored */
+	MAX_PREFIXES_SHUTDOWN, /* not stored, and the session ends */
+	MAX_PREFIXES_DISCARD, /* not stored */
+};
+
+struct config_family {
+	bool enabled;
+	const char *import_policy, *export_policy; /* NULL: none */
+	bool keep_all_routes, next_hop_self, next_hop_unchanged, send_communities;
+	bool remove_private_as, as_override, default_originate;
+	uint8_t allow_as_in; /* how often our own AS may be in the path */
+	uint32_t max_prefixes; /* 0: no limit */
+	uint8_t max_prefixes_action; /* enum max_prefixes_action */
+	uint8_t max_prefixes_threshold; /* percent of the limit: an alarm */
+	uint32_t max_prefixes_restart_s; /* after a shutdown; 0: the peer stays down until an operator resets it */
+};
+
+struct config_peer {
+	struct ip_addr addr; /* a link-local one with its zone */
+	char addr_text[ADDR_TEXT_MAX];
+	uint16_t tcp_port; /* of the peer; 179 */
+	struct vrf_id vrf;
+	const char *vrf_name;
+	uint32_t asn, local_as;
+	bool external; /* asn != router.asn */
+	const char *group, *description;
+	bool passive, shutdown, dynamic /* made of a listen range, when somebody came */;
+	bool gtsm; /* RFC 5082: sends with TTL 255 and takes no less than 255; not with `multihop` */
+	const char *password; /* TCP-MD5, RFC 2385: 1 to 80 octets; NULL: none */
+	struct ip_addr source; /* AFI_NONE: the kernel chooses */
+	uint8_t multihop;      /* TTL; 0: single hop */
+	struct {
+		bool route_refresh, enhanced_route_refresh, four_octet_as, extended_message, graceful_restart;
+		bool extended_next_hop; /* RFC 8950 */
+	} capabilities;
+	bool route_reflector_client; /* internal peers, RFC 4456 */
+	bool enforce_first_as; /* external peers, RFC 4271 6.3 */
+	uint32_t max_as_path_length; /* the router's */
+	struct config_timers timers;
+	struct config_family families[FAMILY_COUNT];
+};
+
+/* `next_hop` may be link-local with its zone; with `blackhole` there is none (AFI_NONE). The same prefix twice: both are used. */
+struct config_static {
+	struct prefix prefix;
+	struct vrf_id vrf;
+	struct ip_addr next_hop;
+	uint32_t tag;
+};
+
+/* What of our own goes into BGP (RFC 4271 9.4): `source` is connected, static or kernel. */
+struct config_redistribute {
+	enum route_source source;
+	struct vrf_id vrf;
+	const char *policy; /* NULL: all */
+};
+
+/* Who may come unasked: a passive session for each address of `prefix`, with all that its group says. */
+struct config_range {
+	struct prefix prefix;
+	struct vrf_id vrf;
+	const char *group;
+	uint32_t asn;            /* its own; 0: the group's */
+	struct config_peer peer; /* what each of them is made of; address, addr_text and zone are to be filled in */
+};
+
+struct config_network {
+	struct prefix prefix;
+	struct vrf_id vrf;
+};
+
+struct config {
+	json_t *document; /* as given, complete */
+	uint32_t asn;
+	uint32_t router_id; /* host order */
+	struct {
+		unsigned *worker_cpus, worker_count, *control_cpus, control_count, rib_threads, memory_mb;
+		const char **eal_args;
+		unsigned eal_arg_count;
+		bool present; /* the document has the section: a data plane is wanted */
+	} dataplane;
+	const char *socket; /* NULL: the command line's */
+	struct ip_addr http_addr; /* AFI_NONE: no HTTP */
+	uint16_t http_port;
+	const char *http_token_file; /* NULL: none */
+	struct config_port *ports;
+	unsigned port_count;
+	struct config_peer *peers; /* after inheritance */
+	unsigned peer_count;
+	struct config_range *ranges; /* `listen_ranges`; the longest prefix decides */
+	unsigned range_count;
+	uint32_t listen_limit; /* dynamic peers at most */
+	struct config_network *networks;
+	unsigned network_count;
+	bool next_hop_tracking, resolve_via_default;
+	unsigned max_paths;      /* 1 to PATHS_MAX */
+	uint32_t max_as_path_length;
+	uint32_t tombstones_max; /* 0: the shard's default */
+	uint32_t cluster_id;     /* host order; 0: the router id */
+	struct config_static *statics;
+	unsigned static_count;
+	struct config_redistribute *redistribute;
+	unsigned redistribute_count;
+	struct config_address *loopbacks; /* of `default`, held by the host's interface keel0 */
+	unsigned loopback_count;
+	uint8_t preference[SOURCE_COUNT]; /* lower wins; contract section 2 */
+	uint32_t policy_change_delay_s, policy_change_max_delay_s;
+	uint32_t commit_hold_s; /* how long a path that a commit refuses may stay in use for want of another */
+	struct policy_set *policies; /* control/config/policy_compile.h */
+	uint32_t *peer_index; /* open addressing by VRF and address: index in peers + 1; 0: free. NULL: no peers */
+	uint32_t peer_index_mask;
+	json_t *merged; /* peers after inheritance, as documents: what the strings above point into; index as `peers` */
+};
+
+/*
+ * For `--no-dataplane`, before the first config_parse(): the zone of a link-local address may be any interface. Else it is one of
+ * the document's ports.
+ */
+void config_without_dataplane(void);
+
+/*
+ * Checks `document` in full and makes the C view. NULL with faults (one at least) when something is wrong. Takes a reference on
+ * the document. A key of the contract that this version lacks is a fault "not supported in this version".
+ */
+struct config *config_parse(json_t *document, struct faults *f);
+/*
+ * Of the host, for each later config_parse(): what a start on this host would refuse is a fault of the document, whoever parses it (start,
+ * --check, config.validate, commit). `check` sees only documents without other faults. Before the first thread.
+ */
+void config_set_host_check(void (*check)(const struct config *c, struct faults *f));
+void config_free(struct config *c);
+/* The range an address may come by, the longest one; NULL: none. */
+const struct config_range *config_range_find(const struct config *c, struct vrf_id vrf, const struct ip_addr *addr);
+/* A peer of that range; its strings are `c`'s, so it lives as long. */
+void config_range_peer(const struct config_range *r, const struct ip_addr *addr, struct config_peer *out);
+const struct config_peer *config_peer_find(const struct config *c, struct vrf_id vrf, const struct ip_addr *addr);
+
+/*
+ * Reads FILE: syntax errors as `FILE:LINE:COLUMN: text`, duplicate keys by their pointer. The document, or NULL with
+ * *message (allocated) for a syntax error, or with faults.
+ */
+json_t *config_load(const char *file, char **message, struct faults *f);
+/* Temporary file in the same folder, fsync, rename, fsync of the folder; mode 0600. 0, -errno. */
+int config_save(const char *file, const json_t *document);
+/* What an end in the midst of config_save() left beside FILE. */
+void config_save_tidy(const char *file);
+
+/* RFC 6901 lookup; NULL when there is nothing. Lent. */
+json_t *config_pointer_get(json_t *document, const char *pointer);
+/* New documents; NULL with one fault when an operation fails. RFC 6902 (all six operations) and RFC 7396. */
+json_t *config_patch(const json_t *document, const json_t *operations, struct faults *f);
+json_t *config_merge(const json_t *document, const json_t *merge);
+/*
+ * Passwords leave as CONFIG_SECRET_HIDDEN. Given back, that means unchanged: in `document` it is replaced by what the peer (by address and vrf) or
+ * group (by name) of the same key has in `known`. One that stays is a fault of config_parse().
+ */
+#define CONFIG_SECRET_HIDDEN "***"
+void config_secrets_hide(json_t *document);
+void config_secrets_hide_diff(json_t *operations); /* of config_diff() */
+void config_secrets_hide_old(const json_t *operations, json_t *old); /* of config_diff_old() */
+void config_secrets_keep(json_t *document, const json_t *known);
+/* RFC 6902 operations that make `to` of `from`. */
+json_t *config_diff(const json_t *from, const json_t *to);
+/* The same; *old is an array with what each operation replaces or removes, null for an addition. Both are NULL when out of memory. */
+json_t *config_diff_old(const json_t *from, const json_t *to, json_t **old);

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Passwords in documents that come and go: hidden on the way out, put back when what was shown is given back. */
+#include "control/config/config.h"
+
+#include <string.h>
+
+static bool
+is_hidden(const json_t *v)
+{
+	return json_is_string(v) && strcmp(json_string_value(v), CONFIG_SECRET_HIDDEN) == 0;
+}
+
+void
+config_secrets_hide(json_t *document)
+{
+	const char *key;
+	json_t *item;
+	size_t i;
+
+	if (json_is_array(document)) {
+		json_array_foreach(document, i, item) config_secrets_hide(item);
+		return;
+	}
+	json_object_foreach(document, key, item)
+	{
+		if (!strcmp(key, "password"))
+			json_object_set_new(document, key, json_string(CONFIG_SECRET_HIDDEN));
+		else
+			config_secrets_hide(item);
+	}
+}
+
+/* The value of the key `password` itself? */
+static bool
+is_secret(const json_t *operation)
+{
+	const char *path = json_string_value(json_object_get(operation, "path"));
+	const char *last = path ? strrchr(path, '/') : NULL;
+
+	return last && !strcmp(last, "/password");
+}
+
+void
+config_secrets_hide_diff(json_t *operations)
+{
+	json_t *operation;
+	size_t i;
+
+	json_array_foreach(operations, i, operation)
+	{
+		json_t *value = json_object_get(operation, "value");
+
+		if (is_secret(operation) && value != NULL)
+			json_object_set_new(operation, "value", json_string(CONFIG_SECRET_HIDDEN));
+		else
+			config_secrets_hide(value);
+	}
+}
+
+void
+config_secrets_hide_old(const json_t *operations, json_t *old)
+{
+	json_t *value;
+	size_t i;
+
+	json_array_foreach(old, i, value)
+	{
+		if (is_secret(json_array_get(operations, i)) && !json_is_null(value))
+			json_array_set_new(old, i, json_string(CONFIG_SECRET_HIDDEN));
+		else
+			config_secrets_hide(value);
+	}
+}
+
+static bool
+same_text(const json_t *a, const json_t *b, const char *key, const char *absent)
+{
+	const json_t *x = json_object_get(a, key), *y = json_object_get(b, key);
+	const char *xs = x ? json_string_value(x) : absent, *ys = y ? json_string_value(y) : absent;
+
+	return xs && ys && !strcmp(xs, ys);
+}
+
+/* However each of them writes the address. */
+static bool
+same_address(const json_t *a, const json_t *b)
+{
+	const char *x = json_string_value(json_object_get(a, "address")),
+		   *y = json_string_value(json_object_get(b, "address"));
+	struct ip_addr ax, ay;
+
+	if (!x || !y)
+		return false;
+	return !strcmp(x, y) ||
+	       (!addr_parse(x, &ax) && !addr_parse(y, &ay) && addr_equal(&ax, &ay));
+}
+
+static bool
+same_peer(const json_t *a, const json_t *b)
+{
+	return same_address(a, b) && same_text(a, b, "vrf", "default");
+}
+
+static bool
+same_group(const json_t *a, const json_t *b)
+{
+	return same_text(a, b, "name", NULL);
+}
+
+static void
+keep_in(json_t *array, const json_t *known, bool (*same)(const json_t *a, const json_t *b))
+{
+	json_t *object, *other;
+	size_t i, j;
+
+	json_array_foreach(array, i, object)
+	{
+		json_t *password = json_object_get(object, "password");
+		if (!is_hidden(password))
+			continue;
+		json_array_foreach((json_t *)(uintptr_t)known, j, other)
+		{
+			const json_t *was = json_object_get(other, "password");
+			if (!json_is_string(was) || is_hidden(was) || !same(object, other))
+				continue;
+			json_object_set_new(
+				object, "password", json_string(json_string_value(was)));
+			break;
+		}
+	}
+}
+
+void
+config_secrets_keep(json_t *document, const json_t *known)
+{
+	json_t *bgp = json_object_get(document, "bgp"), *was = json_object_get(known, "bgp");
+
+	keep_in(json_object_get(bgp, "peers"), json_object_get(was, "peers"), same_peer);
+	keep_in(json_object_get(bgp, "groups"), json_object_get(was, "groups"), same_group);
+}

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Faults that two places of a document make together, for a document without other faults. */
+#include "control/config/config_impl.h"
+
+#include "rib/dest.h"
+
+#include <stdio.h>
+
+#define PATH_SIZE 64
+
+/* Without a data plane, the default of `worker_cpus` stands for no worker. */
+static bool
+has_workers(const struct config *config)
+{
+	const json_t *section = json_object_get(config->document, "dataplane");
+
+	return config_has_dataplane() || json_object_get(section, "worker_cpus") != NULL;
+}
+
+static void
+check_cpus(const struct config *config, struct faults *f)
+{
+	char path[PATH_SIZE];
+
+	if (!has_workers(config))
+		return;
+	for (unsigned i = 0; i < config->dataplane.control_count; i++) {
+		for (unsigned k = 0; k < config->dataplane.worker_count; k++) {
+			if (config->dataplane.control_cpus[i] != config->dataplane.worker_cpus[k])
+				continue;
+			snprintf(path, sizeof(path), "/dataplane/control_cpus/%u", i);
+			faults_add(f, path,
+				"CPU %u is one of `worker_cpus`, too; a worker needs a CPU of its "
+				"own",
+				config->dataplane.control_cpus[i]);
+		}
+	}
+}
+
+/* Where the document says that `addr` is an address of this router. False: nowhere. */
+static bool
+own_address(const struct config *config, const struct config_peer *p, char place[static PATH_SIZE])
+{
+	for (unsigned i = 0; i < config->port_count; i++) {
+		const struct config_port *port = &config->ports[i];
+
+		for (unsigned k = 0; port->vrf.v == p->vrf.v && k < port->address_count; k++) {
+			if (!addr_equal(&port->addresses[k].addr, &p->addr))
+				continue;
+			snprintf(place, PATH_SIZE, "/ports/%u/addresses/%u", i, k);
+			return true;
+		}
+	}
+	for (unsigned i = 0; p->vrf.v == VRF_DEFAULT.v && i < config->loopback_count; i++) {
+		if (!addr_equal(&config->loopbacks[i].addr, &p->addr))
+			continue;
+		snprintf(place, PATH_SIZE, "the router's loopback addresses");
+		return true;
+	}
+	if (p->source.afi == AFI_NONE || !addr_equal(&p->source, &p->addr))
+		return false;
+	snprintf(place, PATH_SIZE, "the peer's `source`");
+	return true;
+}
+
+static void
+check_peer(const struct config *config, unsigned i, struct faults *f)
+{
+	const struct config_peer *p = &config->peers[i];
+	char path[PATH_SIZE], place[PATH_SIZE];
+
+	if (p->gtsm && p->multihop != 0) {
+		snprintf(path, sizeof(path), "/bgp/peers/%u/gtsm", i);
+		faults_add(f, path, "does not go with `multihop` (%u)", p->multihop);
+	}
+	if (own_address(config, p, place)) {
+		snprintf(path, sizeof(path), "/bgp/peers/%u/address", i);
+		faults_add(f, path, "\"%s\" is an address of this router: %s", p->addr_text, place);
+	}
+}
+
+void
+config_check_whole(const struct config *config, struct faults *f)
+{
+	char path[PATH_SIZE];
+
+	check_cpus(config, f);
+	for (unsigned i = 0; i < config->peer_count; i++)
+		check_peer(config, i, f);
+	for (unsigned i = 0; i < config->range_count; i++) {
+		if (!config->ranges[i].peer.gtsm || config->ranges[i].peer.multihop == 0)
+			continue;
+		snprintf(path, sizeof(path), "/bgp/listen_ranges/%u/group", i);
+		faults_add(f, path, "\"%s\": `gtsm` does not go with `multihop`",
+			config->ranges[i].group);
+	}
+	if (config->peer_count > PEER_MAX - 1)
+		faults_add(f, "/bgp/peers", "%u peers are more than can be served: %u",
+			config->peer_count, PEER_MAX - 1);
+}

@@ -1,0 +1,841 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "control/config/policy_compile.h"
+#include "control/config/policy_compile_impl.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define COUNT(a) (sizeof(a) / sizeof((a)[0]))
+
+struct policy_set {
+	unsigned count;
+	const char **names; /* the built-in ones, then by the document; NULL-terminated */
+	struct policy **policies; /* without the built-in ones */
+	json_t *index; /* of policies[], by name */
+	json_t **
+		meaning; /* of policies[i]: with the lists in their place, without what changes nothing */
+};
+
+#define BUILT_IN 2
+
+/* ---- nodes ---- */
+
+struct node_draft {
+	struct check c; /* first: what the walker hands on is this */
+	struct compile *k;
+	struct policy_builder *b; /* NULL: only checked */
+	bool permit;
+	uint32_t seq, goto_seq;
+	json_t *meaning; /* of the node */
+};
+
+/* The walker knows struct check only. */
+static struct node_draft *
+draft_of(struct check *c)
+{
+	return (struct node_draft *)c;
+}
+
+static void
+built(struct node_draft *d, const struct at *at, int err)
+{
+	if (err)
+		policy_out_of_memory(&d->c, at);
+}
+
+/* An array in a key: any of its elements. */
+static void
+take_any(struct check *c, const struct at *at, const json_t *value,
+	void (*take)(struct check *c, const struct at *at, const json_t *value, void *out),
+	void *out)
+{
+	if (!json_is_array(value))
+		take(c, at, value, out);
+	else if (json_array_size(value) == 0)
+		config_fault(c, at, "an empty array would match nothing");
+	else
+		config_take_each(c, at, value, take, out);
+}
+
+/* The place of the list that `value` names; -1 with a fault. Its meaning joins the node's under `key`. */
+static int
+find_list(struct check *c, const struct at *at, const json_t *value, enum list_kind kind,
+	const char *key)
+{
+	struct node_draft *d = draft_of(c);
+	char quoted[CONFIG_QUOTE_MAX];
+
+	if (!json_is_string(value)) {
+		config_fault_type(c, at, value, "a string");
+		return -1;
+	}
+	const json_t *index = json_object_get(d->k->lists[kind].index, json_string_value(value));
+	if (!index) {
+		config_fault(c, at, "there is no %s %s", policy_list_word[kind],
+			config_quote(value, quoted));
+		return -1;
+	}
+	int i = (int)json_integer_value(index);
+	json_t *lists = json_object_get(d->meaning, key);
+	if (!lists) {
+		lists = json_array();
+		json_object_set_new(d->meaning, key, lists);
+	}
+	json_array_append(lists, json_array_get(d->k->lists[kind].meaning, (size_t)i));
+	return i;
+}
+
+static void
+match_prefix_list(struct check *c, const struct at *at, const json_t *value, void *out)
+{
+	struct node_draft *d = draft_of(c);
+	int i = find_list(c, at, value, LIST_PREFIX, "prefix_list");
+
+	(void)out;
+	if (i >= 0 && d->b && d->k->lists[LIST_PREFIX].list[i].any)
+		built(d, at,
+			policy_builder_match_prefix_list(
+				d->b, d->k->lists[LIST_PREFIX].list[i].prefix));
+}
+
+static void
+match_next_hop_list(struct check *c, const struct at *at, const json_t *value, void *out)
+{
+	struct node_draft *d = draft_of(c);
+	int i = find_list(c, at, value, LIST_PREFIX, "next_hop_prefix_list");
+
+	(void)out;
+	if (i >= 0 && d->b && d->k->lists[LIST_PREFIX].list[i].any)
+		built(d, at,
+			policy_builder_match_next_hop_list(
+				d->b, d->k->lists[LIST_PREFIX].list[i].prefix));
+}
+
+static void
+match_as_path_list(struct check *c, const struct at *at, const json_t *value, void *out)
+{
+	struct node_draft *d = draft_of(c);
+	int i = find_list(c, at, value, LIST_AS_PATH, "as_path_list");
+
+	(void)out;
+	if (i >= 0 && d->b && d->k->lists[LIST_AS_PATH].list[i].any)
+		built(d, at,
+			policy_builder_match_as_path_list(
+				d->b, d->k->lists[LIST_AS_PATH].list[i].as_path));
+}
+
+static void
+match_communities(struct check *c, const struct at *at, const json_t *value, enum list_kind kind,
+	const char *key)
+{
+	struct node_draft *d = draft_of(c);
+	int i = find_list(c, at, value, kind, key);
+
+	if (i >= 0 && d->b && d->k->lists[kind].list[i].any)
+		built(d, at,
+			policy_builder_match_community_list(
+				d->b, d->k->lists[kind].list[i].community));
+}
+
+static void
+match_community_list(struct check *c, const struct at *at, const json_t *value, void *out)
+{
+	(void)out;
+	match_communities(c, at, value, LIST_COMMUNITY, "community_list");
+}
+
+static void
+match_large_community_list(struct check *c, const struct at *at, const json_t *value, void *out)
+{
+	(void)out;
+	match_communities(c, at, value, LIST_LARGE_COMMUNITY, "large_community_list");
+}
+
+static void
+match_ext_community_list(struct check *c, const struct at *at, const json_t *value, void *out)
+{
+	(void)out;
+	match_communities(c, at, value, LIST_EXT_COMMUNITY, "ext_community_list");
+}
+
+static void
+match_peer(struct check *c, const struct at *at, const json_t *value, void *out)
+{
+	struct node_draft *d = draft_of(c);
+	struct ip_addr addr;
+
+	(void)out;
+	if (config_value_host(c, at, value, &addr) && d->b)
+		built(d, at, policy_builder_match_peer(d->b, &addr));
+}
+
+static const char *const origin_words[] = {"igp", "egp", "incomplete", NULL};
+static const char *const source_words[] = {
+	"connected", "static", "external", "kernel", "internal", "network", NULL};
+static_assert(COUNT(source_words) == SOURCE_COUNT + 1, "one word for each source");
+
+static void
+match_origin(struct check *c, const struct at *at, const json_t *value, void *out)
+{
+	struct node_draft *d = draft_of(c);
+	int origin = config_value_word(c, at, value, origin_words);
+
+	(void)out;
+	if (origin >= 0 && d->b)
+		built(d, at, policy_builder_match_origin(d->b, (enum origin)origin));
+}
+
+static void
+match_source(struct check *c, const struct at *at, const json_t *value, void *out)
+{
+	struct node_draft *d = draft_of(c);
+	int source = config_value_word(c, at, value, source_words);
+
+	(void)out;
+	if (source >= 0 && d->b)
+		built(d, at, policy_builder_match_source(d->b, (enum route_source)source));
+}
+
+static void
+match_family(struct check *c, const struct at *at, const json_t *value, void *out)
+{
+	static const char *const words[] = {
+		"ipv4-unicast", "ipv6-unicast", "vpnv4-unicast", "vpnv6-unicast", NULL};
+	struct node_draft *d = draft_of(c);
+	int word = config_value_word(c, at, value, words);
+
+	(void)out;
+	if (word >= 0 && d->b)
+		built(d, at, policy_builder_match_family(d->b, family_from_text(words[word])));
+}
+
+struct number_range {
+	uint32_t ge, le;
+};
+
+static const struct config_key range_keys[] = {
+	{"ge", config_take_u32, offsetof(struct number_range, ge), 0, UINT32_MAX},
+	{"le", config_take_u32, offsetof(struct number_range, le), 0, UINT32_MAX},
+};
+
+static void
+match_number(struct check *c, const struct at *at, const json_t *value, void *out)
+{
+	const enum policy_number *which = out;
+	struct node_draft *d = draft_of(c);
+	struct number_range range = {0, UINT32_MAX};
+
+	if (json_is_object(value)) {
+		CONFIG_TAKE(c, at, value, range_keys, &range);
+		if (range.ge > range.le)
+			config_fault(c, at, "from %u to %u there is nothing", range.ge, range.le);
+	} else {
+		if (!config_value_u32(c, at, value, 0, UINT32_MAX, &range.ge))
+			return;
+		range.le = range.ge;
+	}
+	if (d->b)
+		built(d, at, policy_builder_match_number(d->b, *which, range.ge, range.le));
+}
+
+/* Not a list's name: the value itself is what is meant. */
+static void
+mean_value(struct check *c, const char *section, const char *name, const json_t *value)
+{
+	struct node_draft *d = draft_of(c);
+	char key[64];
+	json_t *copy = json_is_array(value) ? json_incref((json_t *)(uintptr_t)value)
+					    : json_pack("[O]", value);
+
+	snprintf(key, sizeof(key), "%s.%s", section, name);
+	json_object_set_new(d->meaning, key, copy);
+}
+
+#define TAKE_ANY(function, take)                                                                   \
+	static void function(CONFIG_TAKE_ARGS)                                                     \
+	{                                                                                          \
+		(void)key;                                                                         \
+		take_any(c, at, value, take, out);                                                 \
+	}
+#define TAKE_ANY_VALUE(function, take, argument)                                                   \
+	static void function(CONFIG_TAKE_ARGS)                                                     \
+	{                                                                                          \
+		enum policy_number which = argument;                                               \
+		(void)out;                                                                         \
+		mean_value(c, "match", key->name, value);                                          \
+		take_any(c, at, value, take, &which);                                              \
+	}
+
+TAKE_ANY(take_match_prefix_list, match_prefix_list)
+TAKE_ANY(take_match_next_hop_list, match_next_hop_list)
+TAKE_ANY(take_match_as_path_list, match_as_path_list)
+TAKE_ANY(take_match_community_list, match_community_list)
+TAKE_ANY(take_match_large_community_list, match_large_community_list)
+TAKE_ANY(take_match_ext_community_list, match_ext_community_list)
+TAKE_ANY_VALUE(take_match_peer, match_peer, NUMBER_TAG)
+TAKE_ANY_VALUE(take_match_origin, match_origin, NUMBER_TAG)
+TAKE_ANY_VALUE(take_match_source, match_source, NUMBER_TAG)
+TAKE_ANY_VALUE(take_match_family, match_family, NUMBER_TAG)
+TAKE_ANY_VALUE(take_match_med, match_number, NUMBER_MED)
+TAKE_ANY_VALUE(take_match_local_pref, match_number, NUMBER_LOCAL_PREF)
+TAKE_ANY_VALUE(take_match_as_path_length, match_number, NUMBER_AS_PATH_LENGTH)
+TAKE_ANY_VALUE(take_match_tag, match_number, NUMBER_TAG)
+
+static const struct config_key match_keys[] = {
+	{"prefix_list", take_match_prefix_list},
+	{"as_path_list", take_match_as_path_list},
+	{"community_list", take_match_community_list},
+	{"large_community_list", take_match_large_community_list},
+	{"ext_community_list", take_match_ext_community_list},
+	{"next_hop_prefix_list", take_match_next_hop_list},
+	{"peer", take_match_peer},
+	{"origin", take_match_origin},
+	{"med", take_match_med},
+	{"local_pref", take_match_local_pref},
+	{"as_path_length", take_match_as_path_length},
+	{"family", take_match_family},
+	{"source", take_match_source},
+	{"tag", take_match_tag},
+};
+
+static void
+take_match(CONFIG_TAKE_ARGS)
+{
+	(void)key;
+	(void)out;
+	CONFIG_TAKE(c, at, value, match_keys, NULL);
+}
+
+/* ---- set ---- */
+
+static void
+set_number(struct check *c, const struct at *at, const json_t *value, enum policy_number which)
+{
+	struct node_draft *d = draft_of(c);
+	uint32_t n;
+
+	if (config_value_u32(c, at, value, 0, UINT32_MAX, &n) && d->b)
+		policy_builder_set_number(d->b, which, n);
+}
+
+static void
+take_set_local_pref(CONFIG_TAKE_ARGS)
+{
+	(void)out;
+	mean_value(c, "set", key->name, value);
+	set_number(c, at, value, NUMBER_LOCAL_PREF);
+}
+
+static void
+take_set_med(CONFIG_TAKE_ARGS)
+{
+	(void)out;
+	mean_value(c, "set", key->name, value);
+	set_number(c, at, value, NUMBER_MED);
+}
+
+static void
+take_set_tag(CONFIG_TAKE_ARGS)
+{
+	(void)out;
+	mean_value(c, "set", key->name, value);
+	set_number(c, at, value, NUMBER_TAG);
+}
+
+static void
+take_set_origin(CONFIG_TAKE_ARGS)
+{
+	struct node_draft *d = draft_of(c);
+	int origin = config_value_word(c, at, value, origin_words);
+
+	(void)out;
+	mean_value(c, "set", key->name, value);
+	if (origin >= 0 && d->b)
+		policy_builder_set_origin(d->b, (enum origin)origin);
+}
+
+static void
+take_set_next_hop(CONFIG_TAKE_ARGS)
+{
+	struct node_draft *d = draft_of(c);
+	struct ip_addr addr = addr_discard();
+	const char *text = json_string_value(value);
+	char quoted[CONFIG_QUOTE_MAX];
+
+	(void)out;
+	mean_value(c, "set", key->name, value);
+	if (text != NULL && strcmp(text, "discard") == 0) {
+		if (d->b)
+			policy_builder_set_next_hop(d->b, &addr);
+		return;
+	}
+	if (text != NULL && strchr(text, '%') == NULL && addr_parse(text, &addr) != 0) {
+		config_fault(c, at, "%s is not an IP address, and not \"discard\"",
+			config_quote(value, quoted));
+		return;
+	}
+	if (!config_value_host(c, at, value, &addr))
+		return;
+	/* It is told to peers on other links, too. */
+	if (addr.zone)
+		config_fault(c, at, "a policy can't set a link-local next hop");
+	else if (d->b)
+		policy_builder_set_next_hop(d->b, &addr);
+}
+
+struct prepend_draft {
+	uint32_t asn, count;
+};
+
+static const struct config_key prepend_keys[] = {
+	{"asn", config_take_asn, offsetof(struct prepend_draft, asn), 0, 0, true},
+	{"count", config_take_u32, offsetof(struct prepend_draft, count), 1, 64, true},
+};
+
+static void
+take_set_prepend(CONFIG_TAKE_ARGS)
+{
+	struct node_draft *d = draft_of(c);
+	struct prepend_draft prepend = {0};
+
+	(void)out;
+	mean_value(c, "set", key->name, value);
+	if (CONFIG_TAKE(c, at, value, prepend_keys, &prepend) && d->b && prepend.asn &&
+		prepend.count)
+		policy_builder_set_prepend(d->b, prepend.asn, prepend.count);
+}
+
+/* The elements of `add`, `remove` or `replace`, in network order. */
+struct values_draft {
+	enum policy_communities kind;
+	uint8_t *bytes;
+	unsigned count;
+};
+
+static const unsigned community_size[COMMUNITIES_KINDS] = {
+	[COMMUNITIES_STANDARD] = 4,
+	[COMMUNITIES_LARGE] = 12,
+	[COMMUNITIES_EXTENDED] = 8,
+};
+
+static void
+take_community_value(struct check *c, const struct at *at, const json_t *value, void *out)
+{
+	struct values_draft *v = out;
+	uint8_t bytes[POLICY_COMMUNITY_MAX];
+
+	if (policy_value_community(c, at, value, v->kind, bytes))
+		memcpy(v->bytes + (size_t)community_size[v->kind] * v->count++, bytes,
+			community_size[v->kind]);
+}
+
+static void
+take_edit(struct check *c, const struct at *at, const json_t *value, enum policy_communities kind,
+	enum policy_edit edit)
+{
+	struct node_draft *d = draft_of(c);
+	struct values_draft v = {
+		kind, malloc(POLICY_COMMUNITY_MAX * json_array_size(value) + 1), 0};
+
+	if (!v.bytes) {
+		policy_out_of_memory(c, at);
+		return;
+	}
+	if (config_take_each(c, at, value, take_community_value, &v) && d->b)
+		built(d, at, policy_builder_set_communities(d->b, kind, edit, v.bytes, v.count));
+	free(v.bytes);
+}
+
+static void
+take_add(CONFIG_TAKE_ARGS)
+{
+	(void)key;
+	take_edit(c, at, value, *(enum policy_communities *)out, EDIT_ADD);
+}
+
+static void
+take_remove(CONFIG_TAKE_ARGS)
+{
+	(void)key;
+	take_edit(c, at, value, *(enum policy_communities *)out, EDIT_REMOVE);
+}
+
+static void
+take_replace(CONFIG_TAKE_ARGS)
+{
+	(void)key;
+	take_edit(c, at, value, *(enum policy_communities *)out, EDIT_REPLACE);
+}
+
+static const struct config_key edit_keys[] = {
+	{"add", take_add},
+	{"remove", take_remove},
+	{"replace", take_replace},
+};
+
+static void
+take_set_communities(CONFIG_TAKE_ARGS)
+{
+	enum policy_communities kind = COMMUNITIES_STANDARD;
+
+	(void)out;
+	mean_value(c, "set", key->name, value);
+	CONFIG_TAKE(c, at, value, edit_keys, &kind);
+}
+
+static void
+take_set_large_communities(CONFIG_TAKE_ARGS)
+{
+	enum policy_communities kind = COMMUNITIES_LARGE;
+
+	(void)out;
+	mean_value(c, "set", key->name, value);
+	CONFIG_TAKE(c, at, value, edit_keys, &kind);
+}
+
+static void
+take_set_ext_communities(CONFIG_TAKE_ARGS)
+{
+	enum policy_communities kind = COMMUNITIES_EXTENDED;
+
+	(void)out;
+	mean_value(c, "set", key->name, value);
+	CONFIG_TAKE(c, at, value, edit_keys, &kind);
+}
+
+static const struct config_key set_keys[] = {
+	{"local_pref", take_set_local_pref},
+	{"med", take_set_med},
+	{"origin", take_set_origin},
+	{"next_hop", take_set_next_hop},
+	{"communities", take_set_communities},
+	{"large_communities", take_set_large_communities},
+	{"ext_communities", take_set_ext_communities},
+	{"as_path_prepend", take_set_prepend},
+	{"tag", take_set_tag},
+};
+
+static void
+take_set(CONFIG_TAKE_ARGS)
+{
+	(void)key;
+	(void)out;
+	CONFIG_TAKE(c, at, value, set_keys, NULL);
+}
+
+/* ---- policies ---- */
+
+static const struct config_key node_keys[] = {
+	{"seq", config_take_u32, offsetof(struct node_draft, seq), 1, UINT32_MAX, true},
+	{"action", policy_take_action, offsetof(struct node_draft, permit), 0, 0, true},
+	{"match", take_match},
+	{"set", take_set},
+	{"goto", config_take_u32, offsetof(struct node_draft, goto_seq), 1, UINT32_MAX},
+};
+
+/* A node's place in the walk. */
+struct place {
+	json_int_t seq; /* 0: none that is legal */
+	size_t index; /* in the document */
+};
+
+static int
+place_compare(const void *a, const void *b)
+{
+	const struct place *x = a, *y = b;
+
+	if (x->seq != y->seq)
+		return x->seq < y->seq ? -1 : 1;
+	return x->index < y->index ? -1 : x->index > y->index;
+}
+
+static struct place *
+places_of(const json_t *nodes)
+{
+	struct place *places = calloc(json_array_size(nodes) + 1, sizeof(*places));
+	size_t i;
+	json_t *node;
+
+	json_array_foreach(nodes, i, node)
+	{
+		json_int_t seq = json_integer_value(json_object_get(node, "seq"));
+		if (places)
+			places[i] = (struct place){seq >= 1 && seq <= UINT32_MAX ? seq : 0, i};
+	}
+	if (places)
+		qsort(places, json_array_size(nodes), sizeof(*places), place_compare);
+	return places;
+}
+
+/* The walk only goes forward, so it ends. The target's ordinal is what the goto means. */
+static void
+check_goto(struct check *c, const struct at *at, struct node_draft *d, const struct place *places,
+	size_t count)
+{
+	struct at goto_at = AT_KEY(at, "goto");
+
+	if (!d->goto_seq)
+		return;
+	if (!d->permit) {
+		config_fault(c, &goto_at, "a deny node ends the walk and has no `goto`");
+		return;
+	}
+	for (size_t i = 0; i < count; i++)
+		if (places[i].seq == d->goto_seq && d->goto_seq > d->seq) {
+			json_object_set_new(d->meaning, "goto", json_integer((json_int_t)i));
+			if (d->b)
+				policy_builder_goto(d->b, d->goto_seq);
+			return;
+		}
+	config_fault(c, &goto_at, "%u is not the seq of a later node", d->goto_seq);
+}
+
+/*
+ * A deny node has no `set`: one that stands there (an operator turned `permit` into `deny`; ../shared does) is checked and means nothing.
+ */
+static void
+forget_set(json_t *meaning)
+{
+	const char *key;
+	json_t *value;
+	void *next;
+
+	json_object_foreach_safe(meaning, next, key, value)
+	{
+		(void)value;
+		if (!strncmp(key, "set.", 4))
+			json_object_del(meaning, key);
+	}
+}
+
+static json_t *
+compile_node(struct compile *k, const struct at *at, const json_t *value, struct policy_builder *b,
+	const struct place *places, size_t place, size_t count)
+{
+	struct node_draft d = {.c = k->c, .k = k, .b = b, .meaning = json_object()};
+	const char *action = json_string_value(json_object_get(value, "action"));
+	struct at seq_at = AT_KEY(at, "seq");
+	bool permit = action && !strcmp(action, "permit");
+
+	if (place > 0 && places[place].seq && places[place].seq == places[place - 1].seq) {
+		config_fault(&d.c, &seq_at, "%lld is the seq of another node, too",
+			(long long)places[place].seq);
+		d.b = NULL;
+	} else if (!places[place].seq) {
+		d.b = NULL;
+	}
+	if (d.b && policy_builder_node(d.b, (uint32_t)places[place].seq, permit)) {
+		policy_out_of_memory(&d.c, at);
+		d.b = NULL;
+	}
+	json_object_set_new(d.meaning, "permit", json_boolean(permit));
+	CONFIG_TAKE(&d.c, at, value, node_keys, &d);
+	check_goto(&d.c, at, &d, places, count);
+	if (!permit)
+		forget_set(d.meaning);
+	return d.meaning;
+}
+
+static json_t *
+compile_nodes(struct compile *k, const struct at *at, const json_t *nodes, struct policy_builder *b)
+{
+	json_t *meaning = json_array();
+	size_t count = json_array_size(nodes);
+	struct place *places = places_of(nodes);
+
+	if (!places)
+		policy_out_of_memory(&k->c, at);
+	for (size_t i = 0; places && i < count; i++) {
+		struct at here = AT_INDEX(at, places[i].index);
+		json_array_append_new(
+			meaning, compile_node(k, &here, json_array_get(nodes, places[i].index), b,
+					 places, i, count));
+	}
+	free(places);
+	return meaning;
+}
+
+static void
+take_policy_own_name(CONFIG_TAKE_ARGS)
+{
+	char quoted[CONFIG_QUOTE_MAX];
+
+	config_take_name(c, at, value, key, out);
+	const char *name = json_string_value(value);
+	if (name && (!strcmp(name, "accept-all") || !strcmp(name, "deny-all")))
+		config_fault(c, at, "%s exists from the start and can't be redefined",
+			config_quote(value, quoted));
+}
+
+static void
+take_policy_nodes(CONFIG_TAKE_ARGS)
+{
+	(void)key;
+	(void)out;
+	if (!json_is_array(value))
+		config_fault_type(c, at, value, "an array");
+}
+
+struct policy_draft {
+	const char *name;
+};
+
+static const struct config_key policy_keys[] = {
+	{"name", take_policy_own_name, offsetof(struct policy_draft, name), 0, 0, true},
+	{"nodes", take_policy_nodes, 0, 0, 0, true},
+};
+
+static void
+compile_policy(struct compile *k, const struct at *at, const json_t *value, struct policy_set *s)
+{
+	struct policy_draft d = {0};
+	struct policy_builder *b = NULL;
+	struct policy *policy;
+	struct at nodes_at = AT_KEY(at, "nodes");
+	unsigned faults = k->c.f->count + k->c.f->lost;
+
+	if (!CONFIG_TAKE(&k->c, at, value, policy_keys, &d))
+		return;
+	if (d.name && policy_builder_create(d.name, &b))
+		policy_out_of_memory(&k->c, at);
+	json_t *meaning = compile_nodes(k, &nodes_at, json_object_get(value, "nodes"), b);
+	int err = k->c.f->count + k->c.f->lost == faults && b ? policy_builder_finish(b, &policy)
+							      : -ECANCELED;
+	if (!err && json_object_set_new(s->index, policy_name(policy), json_integer(s->count)) != 0) {
+		policy_destroy(policy);
+		policy_out_of_memory(&k->c, at);
+		json_decref(meaning);
+		return;
+	}
+	if (!err) {
+		s->names[BUILT_IN + s->count] = policy_name(policy);
+		s->policies[s->count] = policy;
+		s->meaning[s->count++] = meaning;
+		return;
+	}
+	if (err != -ECANCELED)
+		policy_out_of_memory(&k->c, at);
+	policy_builder_destroy(b);
+	json_decref(meaning);
+}
+
+static struct policy_set *
+set_create(size_t policies)
+{
+	struct policy_set *s = calloc(1, sizeof(*s));
+
+	if (!s)
+		return NULL;
+	s->names = calloc(policies + BUILT_IN + 1, sizeof(*s->names));
+	s->policies = calloc(policies + 1, sizeof(struct policy *));
+	s->meaning = calloc(policies + 1, sizeof(json_t *));
+	s->index = json_object();
+	if (s->names && s->policies && s->meaning && s->index) {
+		s->names[0] = policy_name(policy_accept_all());
+		s->names[1] = policy_name(policy_deny_all());
+		return s;
+	}
+	policy_set_free(s);
+	return NULL;
+}
+
+struct policy_set *
+policy_set_compile(const json_t *document, struct faults *f)
+{
+	struct compile k = {.c = {.f = f, .document = document}};
+	const struct at root = AT_ROOT, at = AT_KEY(&root, "route_policies");
+	const json_t *policies = json_object_get(document, "route_policies");
+	unsigned before = f->count + f->lost;
+	size_t i;
+	json_t *value;
+	struct policy_set *s = set_create(json_array_size(policies));
+
+	if (!s) {
+		faults_add(f, "", "out of memory");
+		return NULL;
+	}
+	for (unsigned kind = 0; kind < LIST_KINDS; kind++)
+		policy_compile_lists(&k, kind);
+	if (policies && !json_is_array(policies))
+		config_fault_type(&k.c, &at, policies, "an array");
+	json_array_foreach(policies, i, value)
+	{
+		struct at here = AT_INDEX(&at, i);
+		compile_policy(&k, &here, value, s);
+	}
+	config_check_unique(&k.c, &at, policies, "name");
+	policy_release_lists(&k);
+	if (f->count + f->lost == before)
+		return s;
+	policy_set_free(s);
+	return NULL;
+}
+
+void
+policy_set_free(struct policy_set *s)
+{
+	if (!s)
+		return;
+	for (unsigned i = 0; i < s->count; i++) {
+		policy_destroy(s->policies[i]);
+		json_decref(s->meaning[i]);
+	}
+	json_decref(s->index);
+	free(s->names);
+	free(s->policies);
+	free(s->meaning);
+	free(s);
+}
+
+static int
+index_of(const struct policy_set *s, const char *name)
+{
+	const json_t *i = json_object_get(s->index, name);
+
+	return i ? (int)json_integer_value(i) : -1;
+}
+
+const struct policy *
+policy_set_find(const struct policy_set *s, const char *name)
+{
+	int i = index_of(s, name);
+
+	if (!strcmp(name, "accept-all"))
+		return policy_accept_all();
+	if (!strcmp(name, "deny-all"))
+		return policy_deny_all();
+	return i >= 0 ? s->policies[i] : NULL;
+}
+
+bool
+policy_set_same(const struct policy_set *a, const struct policy_set *b, const char *name)
+{
+	int i = index_of(a, name), j = index_of(b, name);
+
+	if (!strcmp(name, "accept-all") || !strcmp(name, "deny-all"))
+		return true;
+	return i >= 0 && j >= 0 && json_equal(a->meaning[i], b->meaning[j]);
+}
+
+void
+policy_set_keep(struct policy_set *next, struct policy_set *old)
+{
+	for (unsigned i = 0; i < next->count; i++) {
+		int j = index_of(old, policy_name(next->policies[i]));
+		if (j < 0 || !json_equal(next->meaning[i], old->meaning[j]))
+			continue;
+		struct policy *p = next->policies[i];
+		next->policies[i] = old->policies[j];
+		old->policies[j] = p;
+		next->names[BUILT_IN + i] = policy_name(next->policies[i]);
+		old->names[BUILT_IN + j] = policy_name(p);
+	}
+}
+
+const char *const *
+policy_set_names(const struct policy_set *s)
+{
+	return s->names;
+}

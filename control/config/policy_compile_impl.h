@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Between policy_compile.c (nodes and policies) and policy_lists.c: the lists of one document while it is compiled. Main only.
+ */
+#pragma once
+
+#include "control/config/config_impl.h"
+#include "control/config/policy_compile.h"
+#include "rib/policy_build.h"
+
+enum list_kind { LIST_PREFIX, LIST_AS_PATH, LIST_COMMUNITY, LIST_LARGE_COMMUNITY, LIST_EXT_COMMUNITY, LIST_KINDS };
+extern const char *const policy_list_word[LIST_KINDS];
+
+union list {
+	struct policy_prefix_list *prefix;
+	struct policy_as_path_list *as_path;
+	struct policy_community_list *community; /* all three kinds of communities */
+	void *any;
+};
+
+struct compile {
+	struct check c;
+	struct {
+		union list *list; /* .any NULL: it had a fault */
+		json_t *index; /* name -> place in `list` */
+		json_t *meaning; /* array, by place */
+	} lists[LIST_KINDS];
+};
+
+void policy_compile_lists(struct compile *k, enum list_kind kind);
+void policy_release_lists(struct compile *k);
+
+void policy_take_action(CONFIG_TAKE_ARGS); /* bool: permit */
+void policy_out_of_memory(struct check *c, const struct at *at);
+
+#define POLICY_COMMUNITY_MAX 12
+/* In network order, the rest zero. False with a fault. */
+bool policy_value_community(struct check *c, const struct at *at, const json_t *value, enum policy_communities kind,
+	uint8_t out[static POLICY_COMMUNITY_MAX]);

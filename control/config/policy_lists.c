@@ -1,0 +1,467 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Communities as text, and the lists that policies refer to: prefixes, AS paths, three kinds of communities. */
+#include "control/config/policy_compile_impl.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define COUNT(a) (sizeof(a) / sizeof((a)[0]))
+
+/* ---- communities ---- */
+
+/* https://www.iana.org/assignments/bgp-well-known-communities */
+static const struct {
+	const char *name;
+	uint32_t value;
+} well_known[] = {
+	{"graceful-shutdown", 0xffff0000}, /* RFC 8326 */
+	{"accept-own", 0xffff0001}, /* RFC 7611 */
+	{"llgr-stale", 0xffff0006}, /* RFC 9494 */
+	{"no-llgr", 0xffff0007}, /* RFC 9494 */
+	{"blackhole", 0xffff029a}, /* RFC 7999 */
+	{"no-export", 0xffffff01}, /* RFC 1997 */
+	{"no-advertise", 0xffffff02}, /* RFC 1997 */
+	{"no-export-subconfed", 0xffffff03}, /* RFC 1997 */
+	{"no-peer", 0xffffff04}, /* RFC 3765 */
+};
+
+/* Digits up to `max`, then `stop`. False when it is anything else. */
+static bool
+parse_part(const char **text, uint64_t max, char stop, uint64_t *out)
+{
+	const char *p = *text;
+	uint64_t v = 0;
+
+	for (; *p >= '0' && *p <= '9' && v <= max; p++)
+		v = v * 10 + (unsigned)(*p - '0');
+	if (p == *text || v > max || *p != stop)
+		return false;
+	*text = p + 1;
+	*out = v;
+	return true;
+}
+
+int
+policy_community_parse(const char *text, uint32_t *out)
+{
+	uint64_t high, low;
+
+	for (size_t i = 0; i < COUNT(well_known); i++)
+		if (!strcmp(text, well_known[i].name)) {
+			*out = well_known[i].value;
+			return 0;
+		}
+	if (!parse_part(&text, 65535, ':', &high) || !parse_part(&text, 65535, '\0', &low))
+		return -EINVAL;
+	*out = (uint32_t)(high << 16 | low);
+	return 0;
+}
+
+const char *
+policy_community_text(uint32_t community, char *buf)
+{
+	for (size_t i = 0; i < COUNT(well_known); i++)
+		if (well_known[i].value == community)
+			return well_known[i].name;
+	snprintf(buf, POLICY_COMMUNITY_TEXT_MAX, "%u:%u", community >> 16, community & 0xffff);
+	return buf;
+}
+
+int
+policy_large_community_parse(const char *text, uint8_t out[12])
+{
+	uint64_t part;
+
+	for (unsigned i = 0; i < 3; i++) {
+		if (!parse_part(&text, UINT32_MAX, i < 2 ? ':' : '\0', &part))
+			return -EINVAL;
+		for (unsigned j = 0; j < 4; j++)
+			out[4 * i + j] = (uint8_t)(part >> (24 - 8 * j));
+	}
+	return 0;
+}
+
+/* `rt:` and `soo:` (RFC 4360 4, 5) by an AS of two octets, an IPv4 address (3.2) or an AS of four (RFC 5668). */
+static bool
+parse_route_target(const char *text, uint8_t out[8])
+{
+	const char *colon = strchr(text, ':');
+	struct ip_addr addr;
+	char part[16];
+	uint64_t high, low;
+
+	if (colon && (size_t)(colon - text) < sizeof(part) &&
+		memchr(text, '.', (size_t)(colon - text))) {
+		snprintf(part, sizeof(part), "%.*s", (int)(colon - text), text);
+		colon++;
+		if (addr_parse(part, &addr) || !parse_part(&colon, 65535, '\0', &low))
+			return false;
+		out[0] = 1;
+		high = addr_v4(&addr);
+	} else {
+		if (!parse_part(&text, UINT32_MAX, ':', &high))
+			return false;
+		out[0] = high > 65535 ? 2 : 0;
+		if (!parse_part(&text, out[0] ? 65535 : UINT32_MAX, '\0', &low))
+			return false;
+	}
+	uint64_t value = out[0] ? high << 16 | low : high << 32 | low;
+	for (unsigned i = 0; i < 6; i++)
+		out[2 + i] = (uint8_t)(value >> (40 - 8 * i));
+	return true;
+}
+
+int
+policy_ext_community_parse(const char *text, uint8_t out[8])
+{
+	bool rt = !strncmp(text, "rt:", 3);
+
+	if (rt || !strncmp(text, "soo:", 4)) {
+		out[1] = rt ? 2 : 3;
+		return parse_route_target(strchr(text, ':') + 1, out) ? 0 : -EINVAL;
+	}
+	if (strncmp(text, "0x", 2) || strlen(text) != 18 ||
+		strspn(text + 2, "0123456789abcdefABCDEF") != 16)
+		return -EINVAL;
+	uint64_t value = strtoull(text + 2, NULL, 16);
+	for (unsigned i = 0; i < 8; i++)
+		out[i] = (uint8_t)(value >> (56 - 8 * i));
+	return 0;
+}
+
+bool
+policy_value_community(struct check *c, const struct at *at, const json_t *value,
+	enum policy_communities kind, uint8_t out[static POLICY_COMMUNITY_MAX])
+{
+	static const char *const what[COMMUNITIES_KINDS] = {
+		[COMMUNITIES_STANDARD] = "a community, as 64512:7 or no-export",
+		[COMMUNITIES_LARGE] = "a large community, as 64512:1:2",
+		[COMMUNITIES_EXTENDED] =
+			"an extended community, as rt:64512:1, soo:64512:1 or 0x0002fc0000000001",
+	};
+	const char *text = json_string_value(value);
+	uint32_t standard = 0;
+	int err = -EINVAL;
+
+	memset(out, 0, POLICY_COMMUNITY_MAX);
+	if (text && kind == COMMUNITIES_LARGE)
+		err = policy_large_community_parse(text, out);
+	else if (text && kind == COMMUNITIES_EXTENDED)
+		err = policy_ext_community_parse(text, out);
+	else if (text)
+		err = policy_community_parse(text, &standard);
+	for (unsigned i = 0; kind == COMMUNITIES_STANDARD && i < 4; i++)
+		out[i] = (uint8_t)(standard >> (24 - 8 * i));
+	if (err)
+		config_fault_type(c, at, value, what[kind]);
+	return !err;
+}
+
+/* ---- lists ---- */
+
+static const char *const list_section[] = {"prefix_lists", "as_path_lists", "community_lists",
+	"large_community_lists", "ext_community_lists"};
+const char *const policy_list_word[] = {"prefix list", "AS-path list", "community list",
+	"large community list", "extended community list"};
+static_assert(COUNT(list_section) == LIST_KINDS && COUNT(policy_list_word) == LIST_KINDS,
+	"one for each kind");
+
+/* What the walker's `void *out` is while a list is read. */
+struct list_draft {
+	union list list; /* .any NULL: something went wrong, the rest is only checked */
+	enum policy_communities communities; /* of a list of these */
+	json_t *meaning;
+};
+
+struct entry_draft {
+	bool permit;
+	bool has_prefix;
+	struct prefix prefix;
+	const char *regex;
+	const char *community;
+};
+
+static const char *const action_words[] = {"permit", "deny", NULL};
+
+void
+policy_take_action(CONFIG_TAKE_ARGS)
+{
+	(void)key;
+	*(bool *)out = config_value_word(c, at, value, action_words) == 0;
+}
+
+static void
+take_entry_prefix(CONFIG_TAKE_ARGS)
+{
+	struct entry_draft *e = out;
+
+	(void)key;
+	e->has_prefix = config_value_prefix(c, at, value, &e->prefix);
+}
+
+static const struct config_key prefix_entry_keys[] = {
+	{"action", policy_take_action, offsetof(struct entry_draft, permit), 0, 0, true},
+	{"prefix", take_entry_prefix, 0, 0, 0, true},
+	{"ge", config_take_elsewhere},
+	{"le", config_take_elsewhere},
+};
+
+static const struct config_key as_path_entry_keys[] = {
+	{"action", policy_take_action, offsetof(struct entry_draft, permit), 0, 0, true},
+	{"regex", config_take_text, offsetof(struct entry_draft, regex), 1, 0, true},
+};
+
+#define COMMUNITY_ENTRY_KEYS(name)                                                                 \
+	{                                                                                          \
+		{"action", policy_take_action, offsetof(struct entry_draft, permit), 0, 0, true},  \
+			{name, config_take_text, offsetof(struct entry_draft, community), 1, 0,    \
+				true},                                                             \
+	}
+
+static const char *const community_key[COMMUNITIES_KINDS] = {
+	[COMMUNITIES_STANDARD] = "community",
+	[COMMUNITIES_LARGE] = "large_community",
+	[COMMUNITIES_EXTENDED] = "ext_community",
+};
+static const struct config_key community_entry_keys[COMMUNITIES_KINDS][2] = {
+	[COMMUNITIES_STANDARD] = COMMUNITY_ENTRY_KEYS("community"),
+	[COMMUNITIES_LARGE] = COMMUNITY_ENTRY_KEYS("large_community"),
+	[COMMUNITIES_EXTENDED] = COMMUNITY_ENTRY_KEYS("ext_community"),
+};
+
+void
+policy_out_of_memory(struct check *c, const struct at *at)
+{
+	config_fault(c, at, "out of memory");
+}
+
+static void
+add_meaning(struct list_draft *d, json_t *meaning)
+{
+	json_array_append_new(d->meaning, meaning);
+}
+
+/* Contract: neither ge nor le: exact; ge alone: to the family's end; le alone: from the prefix's own length. */
+static bool
+entry_range(struct check *c, const struct at *at, const json_t *value, const struct prefix *p,
+	uint32_t *ge, uint32_t *le)
+{
+	const json_t *ge_value = json_object_get(value, "ge"),
+		     *le_value = json_object_get(value, "le");
+	struct at ge_at = AT_KEY(at, "ge"), le_at = AT_KEY(at, "le");
+	unsigned longest = prefix_max_len(p->afi);
+
+	*ge = p->len;
+	*le = ge_value ? longest : p->len;
+	if (ge_value && !config_value_u32(c, &ge_at, ge_value, p->len, longest, ge))
+		return false;
+	return !le_value || config_value_u32(c, &le_at, le_value, *ge, longest, le);
+}
+
+static void
+take_prefix_entry(struct check *c, const struct at *at, const json_t *value, void *out)
+{
+	struct list_draft *d = out;
+	struct entry_draft e = {0};
+	char text[PREFIX_TEXT_MAX];
+	uint32_t ge, le;
+
+	if (!CONFIG_TAKE(c, at, value, prefix_entry_keys, &e) || !e.has_prefix ||
+		!entry_range(c, at, value, &e.prefix, &ge, &le))
+		return;
+	if (d->list.any && policy_prefix_list_add(
+				   d->list.prefix, e.permit, &e.prefix, (uint8_t)ge, (uint8_t)le))
+		policy_out_of_memory(c, at);
+	add_meaning(d, json_sprintf("%s %s %u %u", action_words[!e.permit],
+			       prefix_format(&e.prefix, text), ge, le));
+}
+
+static void
+take_as_path_entry(struct check *c, const struct at *at, const json_t *value, void *out)
+{
+	struct list_draft *d = out;
+	struct entry_draft e = {0};
+	struct at regex_at = AT_KEY(at, "regex");
+	char error[160], quoted[CONFIG_QUOTE_MAX];
+
+	if (!CONFIG_TAKE(c, at, value, as_path_entry_keys, &e) || !e.regex)
+		return;
+	int err = d->list.any ? policy_as_path_list_add(
+					d->list.as_path, e.permit, e.regex, error, sizeof(error))
+			      : 0;
+	if (err == -EINVAL)
+		config_fault(c, &regex_at, "%s is not a regular expression: %s",
+			config_quote(json_object_get(value, "regex"), quoted), error);
+	else if (err)
+		policy_out_of_memory(c, at);
+	add_meaning(d, json_sprintf("%s %s", action_words[!e.permit], e.regex));
+}
+
+static uint32_t
+load_u32(const uint8_t *b)
+{
+	return (uint32_t)b[0] << 24 | (uint32_t)b[1] << 16 | (uint32_t)b[2] << 8 | b[3];
+}
+
+static void
+take_community_entry(struct check *c, const struct at *at, const json_t *value, void *out)
+{
+	struct list_draft *d = out;
+	struct entry_draft e = {0};
+	struct at community_at = AT_KEY(at, community_key[d->communities]);
+	uint8_t bytes[POLICY_COMMUNITY_MAX];
+
+	if (!CONFIG_TAKE(c, at, value, community_entry_keys[d->communities], &e) || !e.community)
+		return;
+	const json_t *text = json_object_get(value, community_key[d->communities]);
+	if (!policy_value_community(c, &community_at, text, d->communities, bytes))
+		return;
+	if (d->list.any && policy_community_list_add_value(d->list.community, e.permit, bytes))
+		policy_out_of_memory(c, at);
+	add_meaning(d, json_sprintf("%s %08x%08x%08x", action_words[!e.permit], load_u32(bytes),
+			       load_u32(bytes + 4), load_u32(bytes + 8)));
+}
+
+static void
+take_prefix_entries(CONFIG_TAKE_ARGS)
+{
+	(void)key;
+	config_take_each(c, at, value, take_prefix_entry, out);
+}
+
+static void
+take_as_path_entries(CONFIG_TAKE_ARGS)
+{
+	(void)key;
+	config_take_each(c, at, value, take_as_path_entry, out);
+}
+
+static void
+take_community_entries(CONFIG_TAKE_ARGS)
+{
+	(void)key;
+	config_take_each(c, at, value, take_community_entry, out);
+}
+
+/* The name itself is looked up in the document; here it is checked. */
+static void
+take_list_name(CONFIG_TAKE_ARGS)
+{
+	const char *ignored;
+
+	(void)out;
+	config_take_name(c, at, value, key, &ignored);
+}
+
+#define LIST_KEYS(take_entries)                                                                    \
+	{                                                                                          \
+		{"name", take_list_name, 0, 0, 0, true}, {"entries", take_entries, 0, 0, 0, true}, \
+	}
+
+static const struct config_key list_keys[LIST_KINDS][2] = {
+	[LIST_PREFIX] = LIST_KEYS(take_prefix_entries),
+	[LIST_AS_PATH] = LIST_KEYS(take_as_path_entries),
+	[LIST_COMMUNITY] = LIST_KEYS(take_community_entries),
+	[LIST_LARGE_COMMUNITY] = LIST_KEYS(take_community_entries),
+	[LIST_EXT_COMMUNITY] = LIST_KEYS(take_community_entries),
+};
+
+static enum policy_communities
+communities_of(enum list_kind kind)
+{
+	return kind == LIST_LARGE_COMMUNITY ? COMMUNITIES_LARGE
+	       : kind == LIST_EXT_COMMUNITY ? COMMUNITIES_EXTENDED
+					    : COMMUNITIES_STANDARD;
+}
+
+static int
+list_create(enum list_kind kind, union list *out)
+{
+	if (kind == LIST_PREFIX)
+		return policy_prefix_list_create(&out->prefix);
+	if (kind == LIST_AS_PATH)
+		return policy_as_path_list_create(&out->as_path);
+	return policy_community_list_create_kind(communities_of(kind), &out->community);
+}
+
+static int
+list_seal(enum list_kind kind, union list list)
+{
+	if (kind == LIST_PREFIX)
+		return policy_prefix_list_seal(list.prefix);
+	return kind == LIST_AS_PATH ? policy_as_path_list_seal(list.as_path)
+				    : policy_community_list_seal(list.community);
+}
+
+static void
+list_unref(enum list_kind kind, union list list)
+{
+	if (kind == LIST_PREFIX)
+		policy_prefix_list_unref(list.prefix);
+	else if (kind == LIST_AS_PATH)
+		policy_as_path_list_unref(list.as_path);
+	else
+		policy_community_list_unref(list.community);
+}
+
+static void
+compile_list(struct compile *k, enum list_kind kind, const struct at *at, size_t index,
+	const json_t *value)
+{
+	struct list_draft d = {.communities = communities_of(kind), .meaning = json_array()};
+	const char *name = json_string_value(json_object_get(value, "name"));
+
+	if (list_create(kind, &d.list))
+		policy_out_of_memory(&k->c, at);
+	CONFIG_TAKE(&k->c, at, value, list_keys[kind], &d);
+	if (d.list.any && list_seal(kind, d.list))
+		policy_out_of_memory(&k->c, at);
+	if (d.list.any && kind == LIST_AS_PATH && name &&
+		policy_as_path_list_name(d.list.as_path, name))
+		policy_out_of_memory(&k->c, at);
+	k->lists[kind].list[index] = d.list;
+	json_array_append_new(k->lists[kind].meaning, d.meaning);
+	if (name &&
+		json_object_set_new(k->lists[kind].index, name, json_integer((json_int_t)index)))
+		policy_out_of_memory(&k->c, at);
+}
+
+void
+policy_compile_lists(struct compile *k, enum list_kind kind)
+{
+	const struct at root = AT_ROOT, at = AT_KEY(&root, list_section[kind]);
+	const json_t *section = json_object_get(k->c.document, list_section[kind]);
+	size_t i;
+	json_t *value;
+
+	k->lists[kind].index = json_object();
+	k->lists[kind].meaning = json_array();
+	k->lists[kind].list = calloc(json_array_size(section) + 1, sizeof(union list));
+	if (!k->lists[kind].list) {
+		policy_out_of_memory(&k->c, &at);
+		return;
+	}
+	if (section && !json_is_array(section))
+		config_fault_type(&k->c, &at, section, "an array");
+	json_array_foreach(section, i, value)
+	{
+		struct at here = AT_INDEX(&at, i);
+		compile_list(k, kind, &here, i, value);
+	}
+	config_check_unique(&k->c, &at, section, "name");
+}
+
+void
+policy_release_lists(struct compile *k)
+{
+	for (unsigned kind = 0; kind < LIST_KINDS; kind++) {
+		for (size_t i = 0;
+			k->lists[kind].list && i < json_array_size(k->lists[kind].meaning); i++)
+			list_unref(kind, k->lists[kind].list[i]);
+		free(k->lists[kind].list);
+		json_decref(k->lists[kind].index);
+		json_decref(k->lists[kind].meaning);
+	}
+}

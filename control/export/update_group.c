@@ -1,0 +1,575 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A group packs each change once, into one ordered stream; its members copy from where they stand, each with its own next hop.
+ * Who falls behind what is kept of the stream remembers by two bits a destination what to tell (update_group_behind.c).
+ */
+#include "control/export/update_group_impl.h"
+
+#include "control/base/threads.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define KEPT_MAX (1u << 20)
+#define PATIENCE_NS 1000000000u
+#define SETTLE_NS 250000000u
+#define STALL_NS 3000000000u
+#define CLOCK_EVERY 32u /* a copy takes about as long as a look at the clock */
+
+/* ---- the groups of a thread ---- */
+
+int
+update_groups_create(const struct update_groups_config *c, struct update_groups **out)
+{
+	struct update_groups *s = arena_calloc(c->arena, sizeof(*s));
+	int err = -ENOMEM;
+
+	if (s == NULL)
+		return -ENOMEM;
+	s->c = *c;
+	if (s->c.batch == 0 || s->c.batch > BATCH_CHANGES)
+		s->c.batch = BATCH_CHANGES;
+	if (s->c.kept_max < 2)
+		s->c.kept_max = s->c.kept_max == 0 ? KEPT_MAX : 2;
+	if (s->c.patience_ns == 0)
+		s->c.patience_ns = PATIENCE_NS;
+	if (s->c.settle_ns == 0)
+		s->c.settle_ns = SETTLE_NS;
+	if (s->c.stall_ns == 0)
+		s->c.stall_ns = STALL_NS;
+	if (c->shards != NULL)
+		s->shards = *c->shards;
+	else
+		shards_init(&s->shards, &c->shard, 1);
+	s->journal = shard_journal(s->shards.at[0]);
+	s->scratch_size = 2048;
+	s->scratch[0] = arena_alloc(c->arena, s->scratch_size);
+	s->scratch[1] = arena_alloc(c->arena, s->scratch_size);
+	if (s->scratch[0] != NULL && s->scratch[1] != NULL)
+		err = policy_eval_create(c->arena, &s->eval);
+	if (err < 0) {
+		update_groups_destroy(s);
+		return err;
+	}
+	batch_reset(s);
+	*out = s;
+	return 0;
+}
+
+void
+update_groups_destroy(struct update_groups *s)
+{
+	if (s == NULL)
+		return;
+	if (s->eval != NULL)
+		policy_eval_destroy(s->eval);
+	arena_free(s->c.arena, s->scratch[0]);
+	arena_free(s->c.arena, s->scratch[1]);
+	arena_free(s->c.arena, s->edited);
+	arena_free(s->c.arena, s);
+}
+
+/* ---- a group ---- */
+
+static struct message *
+stream_begin(struct arena *a)
+{
+	return arena_calloc(a, sizeof(struct message));
+}
+
+static int
+group_create(struct update_groups *s, const struct update_rules *rules, uint8_t next_hop_len,
+	struct update_group **out) RUNS_ON(role_session)
+{
+	struct update_group *g = arena_calloc(s->c.arena, sizeof(*g));
+	int err;
+
+	if (g == NULL)
+		return -ENOMEM;
+	g->set = s;
+	g->id = ++s->last_id;
+	g->rules = *rules;
+	g->next_hop_len = next_hop_len;
+	shards_table(&s->shards, rules->table, &g->table);
+	g->first = g->last = stream_begin(s->c.arena);
+	err = g->last != NULL ? adj_rib_out_create(s->c.arena, s->c.exported, &g->out) : -ENOMEM;
+	if (err == 0)
+		err = journal_subscribe(s->journal, &g->cursor);
+	g->next = s->groups;
+	s->groups = g;
+	if (err < 0) {
+		update_group_dismantle(g, UINT64_MAX);
+		return err;
+	}
+	journal_set_patience(g->cursor, JOURNAL_WAIT);
+	journal_set_paced(g->cursor);
+	*out = g;
+	return 0;
+}
+
+/* What others wait for, and all that is small. */
+static void
+group_leave(struct update_group *g)
+{
+	struct update_groups *s = g->set;
+	struct update_group **at = &s->groups;
+
+	if (g->left)
+		return;
+	g->left = true;
+	while (*at != g)
+		at = &(*at)->next;
+	*at = g->next;
+	rules_forget(g);
+	stream_trim(g);
+	if (g->tail != NULL)
+		journal_unsubscribe(s->journal, g->tail);
+	if (g->cursor != NULL)
+		journal_unsubscribe(s->journal, g->cursor);
+	arena_free(s->c.arena, g->first);
+}
+
+bool
+update_group_dismantle(struct update_group *g, uint64_t deadline_ns)
+{
+	group_leave(g);
+	if (g->copy != NULL && update_group_dismantle(g->copy, deadline_ns))
+		return true;
+	g->copy = NULL;
+	while (g->out != NULL && adj_rib_out_dismantle(g->out)) {
+		if (now_ns() >= deadline_ns)
+			return true;
+	}
+	adj_rib_out_destroy(g->out);
+	arena_free(g->set->c.arena, g);
+	return false;
+}
+
+/* ---- members ---- */
+
+struct update_member *
+member_find(const struct update_group *g, struct peer_id id)
+{
+	struct update_member *m = g->set->by_id[g->rules.family][id.v];
+
+	return m != NULL && m->group == g ? m : NULL;
+}
+
+void
+member_stand(struct update_member *m, struct message *at)
+{
+	if (m->at != NULL)
+		m->at->standing--;
+	m->at = at;
+	if (at != NULL)
+		at->standing++;
+}
+
+void
+member_enter(struct update_member *m)
+{
+	m->state = MEMBER_STREAM;
+	m->group->stream_count++;
+	m->group->ready_count += !m->full;
+	member_stand(m, m->group->last);
+}
+
+static struct update_group *
+group_find(struct update_groups *s, const struct update_rules *rules, uint8_t next_hop_len)
+{
+	struct update_group *g;
+
+	for (g = s->groups; g != NULL; g = g->next) {
+		/* a new member is told nothing by the rules before a plan */
+		if (g->error == 0 && !g->frozen && !g->planned && g->next_hop_len == next_hop_len &&
+			rules_equal(&g->rules, rules))
+			break;
+	}
+	return g;
+}
+
+static void
+next_hop_store(struct update_member *m, const struct update_member_config *c, uint8_t len)
+{
+	m->next_hop = c->next_hop;
+	m->next_hop_link_local = c->next_hop_link_local;
+	if (m->next_hop.afi == AFI_NONE && len >= 16)
+		m->next_hop.afi = AFI_IPV6; /* :: beside a link-local one, as others have it */
+	memcpy(m->next_hop_octets, m->next_hop.b, 16);
+	if (len == 32)
+		memcpy(m->next_hop_octets + 16, m->next_hop_link_local.b, 16);
+	else
+		memset(&m->next_hop_link_local, 0, sizeof(m->next_hop_link_local));
+}
+
+int
+update_group_join(
+	struct update_groups *s, const struct update_member_config *c, struct update_member **out)
+{
+	struct update_rules rules = rules_normal(&c->rules);
+	uint8_t len = rules_next_hop_len(&rules, &c->next_hop, &c->next_hop_link_local);
+	struct update_member *m = arena_calloc(s->c.arena, sizeof(*m));
+	int err = 0;
+
+	if (m == NULL)
+		return -ENOMEM;
+	m->id = c->id;
+	m->rules = c->rules;
+	next_hop_store(m, c, len);
+	m->group = group_find(s, &rules, len);
+	if (m->group == NULL)
+		err = group_create(s, &rules, len, &m->group);
+	if (err < 0) {
+		arena_free(s->c.arena, m);
+		return err;
+	}
+	m->next = m->group->members;
+	m->group->members = m;
+	m->group->member_count++;
+	s->by_id[rules.family][c->id.v] = m;
+	m->state = MEMBER_JOINING;
+	m->dumping = true;
+	walk_request(m, false);
+	*out = m;
+	return 0;
+}
+
+struct update_group *
+update_group_leave(struct update_member *m)
+{
+	struct update_group *g = m->group;
+	struct update_groups *s = g->set;
+	struct update_member **at = &g->members;
+
+	while (*at != m)
+		at = &(*at)->next;
+	*at = m->next;
+	g->member_count--;
+	s->by_id[g->rules.family][m->id.v] = NULL;
+	rules_lost(s, g->rules.family, m->id);
+	g->waiting -= m->walk == g->serial + 1;
+	g->settling -= member_settling(m);
+	member_stand(m, NULL);
+	if (m->state == MEMBER_STREAM) {
+		g->stream_count--;
+		g->ready_count -= !m->full;
+		g->deferred -= m->gone.count;
+	}
+	g->behind_count -= m->state == MEMBER_BEHIND;
+	if (m->cursor != NULL)
+		journal_unsubscribe(s->journal, m->cursor);
+	bits_fini(s->c.arena, &m->tell);
+	bits_fini(s->c.arena, &m->gone);
+	arena_free(s->c.arena, m);
+	stream_trim(g);
+	if (g->members == NULL)
+		return g;
+	split_settle(g);
+	return NULL;
+}
+
+/* ---- walks of members ---- */
+
+void
+walk_request(struct update_member *m, bool framed)
+{
+	struct update_group *g = m->group;
+
+	if (m->walk != 0) { /* it waits for one, or takes one */
+		if (m->walk == g->serial + 1 && !m->dumping) {
+			m->framed |= framed;
+			return;
+		}
+		m->again = true;
+		m->again_framed |= framed;
+		return;
+	}
+	m->framed = framed;
+	if (g->kind != WALK_SEND || !g->default_due) {
+		m->walk = g->serial + 1;
+		g->waiting++;
+		return;
+	}
+	/* It has looked at nothing yet: all of it is for this one, too, with what the journal brought meanwhile to those in the stream. */
+	m->walk = g->serial;
+	g->walk.end = shards_limit(&g->table);
+	if (m->state == MEMBER_JOINING)
+		member_enter(m);
+	stream_mark(g, MESSAGE_WALK_BEGIN, m->id);
+}
+
+void
+update_group_refresh(struct update_member *m, bool framed)
+{
+	walk_request(m, framed);
+}
+
+bool
+update_group_walks(const struct update_member *m)
+{
+	return m->group->kind == WALK_SEND;
+}
+
+bool
+update_group_shared(const struct update_member *a, const struct update_member *b)
+{
+	return a != NULL && b != NULL && a->group == b->group;
+}
+
+static size_t
+frame_octets(const struct update_member *m, bool begin, struct output *o)
+{
+	enum family f = m->group->rules.family;
+
+	if (m->dumping)
+		return begin ? 0 : bgp_end_of_rib_encode(f, o->p, o->room);
+	if (!m->framed)
+		return 0;
+	return bgp_refresh_encode(f, begin ? REFRESH_BEGIN : REFRESH_END, o->p, o->room);
+}
+
+bool
+member_frame(struct update_member *m, bool begin, struct output *o)
+{
+	bool dumping = m->dumping, framed = m->framed;
+
+	if (o->room < BGP_MSG_MAX)
+		return false;
+	output_take(o, frame_octets(m, begin, o));
+	if (begin) {
+		m->begun = true;
+		m->first_told = false;
+		if (framed && !dumping)
+			o->mark(o->ctx, MARK_BORR);
+		return true;
+	}
+	m->walk = 0;
+	m->begun = m->dumping = m->framed = false;
+	if (m->again) {
+		bool again_framed = m->again_framed;
+
+		m->again = m->again_framed = false;
+		walk_request(m, again_framed);
+	}
+	if (dumping) {
+		o->mark(o->ctx, MARK_END_OF_RIB);
+		return true;
+	}
+	if (framed)
+		o->mark(o->ctx, MARK_EORR);
+	o->mark(o->ctx, MARK_WALK_DONE);
+	return true;
+}
+
+void
+member_first_told(struct update_member *m, struct output *o)
+{
+	if (m->begun && !m->first_told && !m->dumping)
+		o->mark(o->ctx, MARK_FIRST_ENTRY);
+	m->first_told = m->begun;
+}
+
+/* ---- into a member's buffer ---- */
+
+static bool
+output_late(struct output *o)
+{
+	if (o->until_clock-- > 0)
+		return false;
+	o->until_clock = CLOCK_EVERY;
+	return now_ns() >= o->deadline_ns;
+}
+
+/* The next message of the stream. False: no room, or no time. */
+static bool
+member_copy(struct update_member *m, struct output *o) RUNS_ON(role_session)
+{
+	struct message *msg = m->at->next;
+
+	if (message_is_for(m, msg)) {
+		if (msg->len > o->room || output_late(o))
+			return false;
+		switch ((enum message_kind)msg->kind) {
+		case MESSAGE_WALK_BEGIN:
+		case MESSAGE_WALK_END:
+			if (o->room < BGP_MSG_MAX)
+				return false;
+			member_stand(m, msg); /* what is told may ask for more of us */
+			member_frame(m, msg->kind == MESSAGE_WALK_BEGIN, o);
+			break;
+		case MESSAGE_POLICY_END:
+			o->mark(o->ctx, MARK_POLICY_DONE);
+			break;
+		case MESSAGE_SETTLED:
+			m->settled = msg->walk;
+			o->mark(o->ctx, MARK_SETTLED);
+			break;
+		case MESSAGE_ALL_BUT:
+		case MESSAGE_ONLY:
+		case MESSAGE_WALK_BUT:
+			memcpy(o->p, message_octets(msg), msg->len);
+			if (msg->next_hop_at != 0)
+				memcpy(o->p + msg->next_hop_at, m->next_hop_octets,
+					m->group->next_hop_len);
+			output_take(o, msg->len);
+			if (!msg->withdraw)
+				member_first_told(m, o);
+			break;
+		}
+	}
+	member_stand(m, msg);
+	stream_trim(m->group);
+	return true;
+}
+
+/* One step. False: nothing can be done now. */
+static bool
+member_step(struct update_member *m, struct output *o) RUNS_ON(role_session)
+{
+	struct update_group *g = m->group;
+
+	if (m->state == MEMBER_BEHIND) {
+		behind_run(m, o);
+		if (m->state == MEMBER_STREAM)
+			return true;
+		if (g->ready_count > 0)
+			return false; /* they drive the stream */
+	} else if (m->state == MEMBER_STREAM && m->at->next != NULL) {
+		return member_copy(m, o);
+	}
+	if (o->room < BGP_MSG_MAX || now_ns() >= o->deadline_ns)
+		return false;
+	return stream_produce(g, o->deadline_ns);
+}
+
+size_t
+update_group_encode(struct update_member *m, uint8_t *buf, size_t size, uint64_t deadline_ns,
+	bool *more, bool *others, void (*mark)(void *ctx, enum update_group_mark m), void *ctx)
+{
+	struct update_group *g = m->group, *const began = g;
+	struct output o = {
+		.p = buf, .room = size, .deadline_ns = deadline_ns, .mark = mark, .ctx = ctx};
+	uint64_t version = g->version, position = journal_position(g->cursor);
+	bool shared = g->member_count > 1, blocked = walk_blocked(g);
+	bool catching_up = g->catch_up != CATCH_UP_NONE;
+
+	g->ready_count += m->state == MEMBER_STREAM && m->full;
+	m->full = false;
+	m->blocked_ns = 0;
+	if (!journal_pressed(g->set->journal))
+		stall_end(m);
+	rules_run_end(g->set);
+	while (update_group_error(m) == 0 && member_step(m, &o))
+		g = m->group; /* a split may move it */
+	if (m->state == MEMBER_STREAM && m->at->next == NULL)
+		stall_end(m);
+	behind_pass(m);
+	*more = update_group_pending(m);
+	/*
+	 * Who is behind may wait for a place in the journal, for the end of a catching up, and for a group that somebody drives: that this one does
+	 * not, its connection full by now, it will say at the next look.
+	 */
+	*others =
+		shared && (g != began || g->version != version || (blocked && !walk_blocked(g)) ||
+				  (g->behind_count > 0 &&
+					  ((*more && m->state == MEMBER_STREAM) ||
+						  journal_position(g->cursor) != position ||
+						  (catching_up && g->catch_up == CATCH_UP_NONE))));
+	return size - o.room;
+}
+
+bool
+member_full(struct update_member *m)
+{
+	struct update_group *g = m->group;
+	bool was_ready = m->state == MEMBER_STREAM && !m->full;
+
+	m->full = true;
+	g->ready_count -= was_ready;
+	return was_ready && g->ready_count == 0 && g->behind_count > 0;
+}
+
+bool
+update_group_full(struct update_member *m)
+{
+	m->blocked_ns = 0;
+	return member_full(m);
+}
+
+bool
+update_group_pending(const struct update_member *m)
+{
+	const struct update_group *g = m->group;
+
+	if (m->error != 0 || g->error != 0)
+		return false;
+	if (m->state == MEMBER_BEHIND)
+		return behind_pending(m);
+	return (m->state == MEMBER_STREAM && m->at->next != NULL) || stream_pending(g);
+}
+
+uint64_t
+update_group_wait_ns(const struct update_member *m)
+{
+	const struct update_group *g = m->group;
+	uint64_t at = walk_blocked(g) ? g->retry_ns : 0, rest = stream_rest_ns(g);
+
+	if (rest != 0 && (at == 0 || rest < at))
+		at = rest;
+	return g->rules_due_ns != 0 && (at == 0 || g->rules_due_ns < at) ? g->rules_due_ns : at;
+}
+
+int
+update_group_error(struct update_member *m)
+{
+	struct update_group *g = m->group;
+
+	if (m->error == 0 && m->cursor != NULL && journal_evicted(m->cursor)) {
+		m->error = -ESTALE;
+		g->stats.evicted++;
+	}
+	return m->error != 0 ? m->error : g->error;
+}
+
+/* ---- what others see ---- */
+
+uint64_t
+update_group_advertised(const struct update_member *m)
+{
+	const struct adj_rib_out *o = m->group->out;
+
+	return adj_rib_out_count(o) - adj_rib_out_count_from(o, m->id);
+}
+
+const struct attr_set *
+update_group_exported(const struct update_member *m, struct dest_id dest)
+{
+	struct update_groups *s = m->group->set;
+	struct attr_id id = member_view(m, adj_rib_out_get(m->group->out, dest));
+	const struct attr_set *a = id.v != 0 ? attr_get(s->c.exported, id) : NULL;
+
+	if (a == NULL || a->unused != OWN_NEXT_HOP)
+		return a;
+	if (attr_set_size(a) > s->scratch_size)
+		return NULL; /* it was made there: it is not */
+	memcpy(s->scratch[0], a, attr_set_size(a));
+	s->scratch[0]->unused = 0;
+	s->scratch[0]->next_hop = m->next_hop;
+	s->scratch[0]->next_hop_link_local = m->next_hop_link_local;
+	return s->scratch[0];
+}
+
+const struct update_rules *
+update_group_rules_of(const struct update_member *m)
+{
+	return &m->rules;
+}
+
+void
+update_group_stats(const struct update_member *m, struct update_group_stats *out)
+{
+	*out = m->group->stats;
+	out->id = m->group->id;
+	out->members = m->group->member_count;
+	out->behind = m->group->behind_count;
+}

@@ -1,0 +1,476 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * A member that fell behind what is kept of the stream: two bits a destination say what it was not told (`tell`: present state;
+ * `gone`: that there is none), whatever changed how often; it reads the stream no more until it has told all of it.
+ *
+ * Order: what it announces may be early. It lets go of nothing while there is something to tell (then it holds at least what the
+ * group holds), and not while the group's own place in the journal is one where withdrawals would wait (rib/journal.h). A cursor of its
+ * own holds the tombstones that `gone` names. When they become too many the shard waits, unless its connection takes nothing (below): then it
+ * evicts that cursor, and nobody else's.
+ */
+#include "control/export/update_group_impl.h"
+
+#include "control/base/threads.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- bits, by destination id + 1: DEST_DEFAULT is the first ---- */
+
+bool
+bits_has(const struct bits *b, struct dest_id id)
+{
+	uint32_t at = id.v + 1;
+
+	return at / 64 < b->words && (b->word[at / 64] >> at % 64 & 1);
+}
+
+int
+bits_set(struct arena *a, struct bits *b, struct dest_id id)
+{
+	uint32_t at = id.v + 1;
+
+	if (at / 64 >= b->words) {
+		uint32_t words = b->words > 0 ? b->words : 64;
+		uint64_t *word;
+
+		while (words <= at / 64)
+			words *= 2;
+		word = arena_realloc(a, b->word, words * sizeof(*word));
+		if (word == NULL)
+			return -ENOMEM;
+		memset(word + b->words, 0, (words - b->words) * sizeof(*word));
+		b->word = word;
+		b->words = words;
+	}
+	b->count += !bits_has(b, id);
+	b->word[at / 64] |= 1ull << at % 64;
+	return 0;
+}
+
+bool
+bits_clear(struct bits *b, struct dest_id id)
+{
+	uint32_t at = id.v + 1;
+
+	if (!bits_has(b, id))
+		return false;
+	b->word[at / 64] &= ~(1ull << at % 64);
+	b->count--;
+	return true;
+}
+
+void
+bits_fini(struct arena *a, struct bits *b)
+{
+	arena_free(a, b->word);
+	*b = (struct bits){0};
+}
+
+/* The next one from place *at on; false at the end, and *at is 0 again. */
+static bool
+bits_next(const struct bits *b, uint32_t *at, struct dest_id *id)
+{
+	for (uint32_t w = *at / 64; w < b->words; w++) {
+		uint64_t word = b->word[w];
+
+		if (w == *at / 64)
+			word &= ~0ull << *at % 64;
+		if (word == 0)
+			continue;
+		*at = w * 64 + (uint32_t)__builtin_ctzll(word) + 1;
+		id->v = *at - 2;
+		return true;
+	}
+	*at = 0;
+	return false;
+}
+
+/* ---- falling behind, and catching up ---- */
+
+void
+behind_mark(struct update_member *m, struct dest_id id, bool present)
+{
+	struct bits *b = present ? &m->tell : &m->gone;
+
+	bits_clear(present ? &m->gone : &m->tell, id);
+	if (bits_set(m->group->set->c.arena, b, id) < 0)
+		m->error = -ENOMEM;
+}
+
+bool
+message_is_for(const struct update_member *m, const struct message *msg)
+{
+	switch (msg->kind) {
+	case MESSAGE_ALL_BUT:
+		return msg->who.v != m->id.v;
+	case MESSAGE_ONLY:
+		return msg->who.v == m->id.v;
+	case MESSAGE_WALK_BUT:
+		return msg->walk == m->walk && msg->who.v != m->id.v;
+	case MESSAGE_WALK_BEGIN:
+		return msg->walk == m->walk && !m->begun &&
+		       (msg->who.v == PEER_SELF.v || msg->who.v == m->id.v);
+	case MESSAGE_WALK_END:
+		return msg->walk == m->walk;
+	case MESSAGE_POLICY_END:
+		return true;
+	case MESSAGE_SETTLED:
+		return msg->who.v == m->id.v;
+	}
+	return false;
+}
+
+/* A message that it will not copy any more. */
+void
+message_miss(struct update_member *m, const struct message *msg)
+{
+	const uint32_t *id = message_ids(msg);
+
+	if (!message_is_for(m, msg))
+		return;
+	switch (msg->kind) {
+	case MESSAGE_WALK_BEGIN:
+		m->owed_begin = true;
+		return;
+	case MESSAGE_WALK_END:
+		m->owed_end = true;
+		m->end_lap = m->laps + 2;
+		return;
+	case MESSAGE_POLICY_END:
+		m->owed_policy = true;
+		return;
+	case MESSAGE_SETTLED:
+		m->owed_settled = msg->walk;
+		return;
+	default:
+		break;
+	}
+	for (uint32_t i = 0; i < msg->id_count && m->error == 0; i++)
+		behind_mark(m, (struct dest_id){id[i]}, !msg->withdraw);
+}
+
+void
+behind_begin(struct update_member *m)
+{
+	struct update_group *g = m->group;
+	const struct message *msg = m->at->next;
+	int err = g->tail != NULL ? journal_fork(g->set->journal, g->tail, &m->cursor) : -ENOSPC;
+
+	if (err < 0) {
+		m->error = err;
+		m->cursor = NULL;
+	} else if (msg != NULL) {
+		journal_advance(g->set->journal, m->cursor, msg->passed);
+	}
+	g->deferred -= m->gone.count;
+	for (; msg != NULL; msg = msg->next)
+		message_miss(m, msg);
+	member_stand(m, NULL);
+	m->state = MEMBER_BEHIND;
+	m->tell_at = m->gone_at = 0;
+	g->stream_count--;
+	g->ready_count -= !m->full;
+	g->behind_count++;
+	g->version += g->ready_count == 0; /* those behind drive the stream now */
+	g->stats.fell_behind++;
+	m->lap_passed = m->cursor != NULL ? journal_passed(m->cursor) : 0;
+}
+
+void
+behind_end(struct update_member *m)
+{
+	struct update_group *g = m->group;
+
+	if (m->cursor != NULL)
+		journal_unsubscribe(g->set->journal, m->cursor);
+	m->cursor = NULL;
+	bits_fini(g->set->c.arena, &m->tell);
+	bits_fini(g->set->c.arena, &m->gone);
+	m->state = MEMBER_STREAM;
+	member_stand(m, g->last);
+	g->stream_count++;
+	g->ready_count += !m->full;
+	g->behind_count--;
+}
+
+void
+behind_pass(struct update_member *m)
+{
+	struct update_group *g = m->group;
+
+	if (m->state == MEMBER_BEHIND && m->gone.count == 0 && m->cursor != NULL)
+		journal_advance(g->set->journal, m->cursor, journal_passed(g->cursor));
+}
+
+/* ---- whose connection takes nothing ---- */
+
+#define LOOK_NS 100000000u /* between two looks; what is more is our own lateness */
+
+/* Somebody will go on with the group when this thread comes to it. */
+static bool
+is_driven(const struct update_group *g)
+{
+	for (const struct update_member *m = g->members; m != NULL; m = m->next)
+		if (m->error == 0 && !m->full && (m->state != MEMBER_BEHIND || g->ready_count == 0))
+			return true;
+	return false;
+}
+
+/* The group's own place in the journal hangs on nobody's connection. */
+static bool
+group_drive(struct update_group *g, uint64_t deadline_ns) RUNS_ON(role_session)
+{
+	bool any = false;
+
+	if (is_driven(g))
+		return false;
+	rules_run_end(g->set);
+	while (stream_produce(g, deadline_ns)) {
+		any = true;
+		if (now_ns() >= deadline_ns)
+			break;
+	}
+	return any;
+}
+
+/* What is kept for the whole group is not held for it any longer: what it misses it holds itself, and is what may be taken from it. */
+static void
+stall(struct update_member *m)
+{
+	struct update_group *g = m->group;
+
+	if (m->state == MEMBER_STREAM && m->at == g->first && m->at->next != NULL &&
+		g->tail != NULL) {
+		behind_begin(m);
+		stream_trim(g);
+	}
+	if (m->cursor != NULL) /* who has nothing to take back is late only as we are */
+		journal_set_patience(m->cursor, m->gone.count > 0 ? JOURNAL_EVICT : JOURNAL_WAIT);
+}
+
+void
+stall_end(struct update_member *m)
+{
+	if (m->spent_ns != 0 && m->cursor != NULL)
+		journal_set_patience(m->cursor, JOURNAL_WAIT);
+	m->spent_ns = 0;
+}
+
+bool
+update_group_pressed(const struct update_member *m)
+{
+	return journal_pressed(m->group->set->journal);
+}
+
+bool
+update_group_blocked(struct update_member *m, uint64_t deadline_ns)
+{
+	uint64_t now = now_ns(), step = m->blocked_ns != 0 ? now - m->blocked_ns : 0;
+	bool others = member_full(m);
+
+	m->blocked_ns = now;
+	m->spent_ns += step < LOOK_NS ? step : LOOK_NS;
+	if (update_group_error(m) != 0 || !update_group_pressed(m))
+		return others;
+	if (m->spent_ns >= m->group->set->c.stall_ns)
+		stall(m);
+	behind_pass(m); /* nothing of what its group has read since need have been for them */
+	return group_drive(m->group, deadline_ns) || others;
+}
+
+/* ---- telling ---- */
+
+/* `gone` up to where its last lap began is told. */
+static void
+lap_done(struct update_member *m)
+{
+	struct update_group *g = m->group;
+
+	if (m->cursor == NULL)
+		return;
+	if (m->lap_passed > journal_passed(m->cursor))
+		journal_advance(g->set->journal, m->cursor, m->lap_passed);
+	m->lap_passed = journal_passed(g->cursor);
+}
+
+static bool
+may_let_go(const struct update_member *m)
+{
+	const struct update_group *g = m->group;
+
+	return m->tell.count == 0 && g->catch_up == CATCH_UP_NONE && journal_settled(g->cursor);
+}
+
+static int
+item_compare(const void *a, const void *b)
+{
+	const struct behind_item *x = a, *y = b;
+
+	if (x->set != y->set)
+		return x->set < y->set ? -1 : 1;
+	return x->id < y->id ? -1 : x->id > y->id;
+}
+
+/* The next ones to tell, those of a set together: as many as half of the time is enough for, the other half is for telling them. */
+static unsigned
+items_collect(struct update_member *m, bool gone, uint64_t deadline_ns)
+{
+	struct update_group *g = m->group;
+	struct update_groups *s = g->set;
+	struct bits *b = gone ? &m->gone : &m->tell;
+	uint32_t *at = gone ? &m->gone_at : &m->tell_at;
+	uint64_t now = now_ns(), half = now < deadline_ns ? now + (deadline_ns - now) / 2 : now;
+	unsigned n = 0, looked = 0;
+	struct dest_id id;
+
+	while (n < BEHIND_ITEMS && (++looked % BEHIND_LOOKS != 0 || now_ns() < half) &&
+		bits_next(b, at, &id)) {
+		struct attr_id set = member_view(m, adj_rib_out_get(g->out, id));
+		struct dest_id other;
+		struct prefix p;
+
+		if (!prefix_of(g, id, &p) ||
+			(set.v == 0 && default_shadowed(g, id, &p, &other) &&
+				member_view(m, adj_rib_out_get(g->out, other)).v != 0)) {
+			bits_clear(b, id); /* there is nothing to say */
+			continue;
+		}
+		if ((set.v == 0) != gone) { /* what it missed at first is not what became of it */
+			behind_mark(m, id, gone);
+			continue;
+		}
+		s->item[n++] = (struct behind_item){set.v, id.v};
+	}
+	if (*at == 0 && !gone)
+		m->laps++;
+	if (!gone)
+		qsort(s->item, n, sizeof(s->item[0]), item_compare);
+	return n;
+}
+
+/* One message of items from `first` on, which have one set. Their number; 0: no room. */
+static unsigned
+items_message(struct update_member *m, unsigned first, unsigned n, bool gone, struct output *o)
+{
+	struct update_group *g = m->group;
+	const struct behind_item *item = &g->set->item[first];
+	const struct attr_set *attrs =
+		gone ? NULL : attr_get(g->set->c.exported, (struct attr_id){item->set});
+	size_t limit = BGP_MSG_MAX;
+	struct update_packer u;
+	unsigned i = 0;
+
+	for (;;) {
+		struct prefix p;
+
+		if (o->room < limit)
+			return 0;
+		if (update_packer_begin(
+			    &u, g->rules.family, attrs, &g->rules.encode, o->p, limit)) {
+			while (i < n && item[i].set == item->set &&
+				prefix_of(g, (struct dest_id){item[i].id}, &p) &&
+				update_packer_add(&u, &p, 0))
+				i++;
+		}
+		if (i > 0 || limit > BGP_MSG_MAX || !g->rules.encode.extended_message)
+			break;
+		limit = BGP_EXTENDED_MSG_MAX; /* RFC 8654 */
+	}
+	if (i == 0)
+		return 1; /* the group will find that it can't be told */
+	if (attrs != NULL && attrs->unused == OWN_NEXT_HOP)
+		memcpy(o->p + u.next_hop_at, m->next_hop_octets, g->next_hop_len);
+	output_take(o, update_packer_finish(&u));
+	g->stats.own_messages++;
+	return i;
+}
+
+/* False: no room, or no more time. */
+static bool
+tell_some(struct update_member *m, bool gone, struct output *o) RUNS_ON(role_session)
+{
+	struct bits *b = gone ? &m->gone : &m->tell;
+	uint32_t from = gone ? m->gone_at : m->tell_at;
+	unsigned n = items_collect(m, gone, o->deadline_ns), done = 0;
+
+	while (done < n) {
+		unsigned k = items_message(m, done, n - done, gone, o);
+
+		if (k == 0)
+			break;
+		for (; k > 0; k--, done++)
+			bits_clear(b, (struct dest_id){m->group->set->item[done].id});
+	}
+	if (done > 0 && !gone)
+		member_first_told(m, o);
+	if (done < n) { /* from there again */
+		if (gone)
+			m->gone_at = from;
+		else if (m->tell_at == 0)
+			m->laps--;
+		if (!gone)
+			m->tell_at = from;
+		return false;
+	}
+	if (gone && (m->gone_at == 0 || m->gone.count == 0)) {
+		m->gone_at = 0;
+		lap_done(m);
+	}
+	return now_ns() < o->deadline_ns;
+}
+
+/* EoRR takes away what was not told since BoRR: as little as a withdrawal may it do that before its time. */
+static bool
+end_due(const struct update_member *m)
+{
+	bool takes_away = m->framed && !m->dumping && m->gone.count > 0;
+
+	return m->owed_end && !m->owed_begin && (!takes_away || may_let_go(m)) &&
+	       (m->tell.count == 0 || (int32_t)(m->laps - m->end_lap) >= 0);
+}
+
+static void
+settled_tell(struct update_member *m, struct output *o)
+{
+	if ((int32_t)(m->owed_settled - m->settled) <= 0)
+		return;
+	m->settled = m->owed_settled;
+	o->mark(o->ctx, MARK_SETTLED);
+}
+
+void
+behind_run(struct update_member *m, struct output *o)
+{
+	while (m->state == MEMBER_BEHIND && m->error == 0) {
+		if (m->owed_begin) {
+			if (!member_frame(m, true, o))
+				return;
+			m->owed_begin = false;
+		} else if (end_due(m)) {
+			if (!member_frame(m, false, o))
+				return;
+			m->owed_end = false;
+		} else if (m->tell.count > 0) {
+			if (!tell_some(m, false, o))
+				return;
+		} else if (m->gone.count > 0) {
+			if (!may_let_go(m) || !tell_some(m, true, o))
+				return;
+		} else {
+			if (m->owed_policy)
+				o->mark(o->ctx, MARK_POLICY_DONE);
+			m->owed_policy = false;
+			settled_tell(m, o);
+			behind_end(m);
+		}
+	}
+}
+
+bool
+behind_pending(const struct update_member *m)
+{
+	return m->owed_begin || m->tell.count > 0 || m->gone.count == 0 || may_let_go(m) ||
+	       (m->group->ready_count == 0 && stream_pending(m->group));
+}

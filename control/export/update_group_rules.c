@@ -1,0 +1,823 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What a destination is to a group: who may be told (RFC 4271 9.2, RFC 4456 6, RFC 1997, RFC 8212), export policy, and the attributes as
+ * they leave (RFC 4271 5, RFC 4456 8, RFC 2545 3, RFC 8950).
+ */
+#include "control/export/update_group_impl.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* Well-known communities (RFC 1997). */
+#define COMMUNITY_NO_EXPORT 0xffffff01u
+#define COMMUNITY_NO_ADVERTISE 0xffffff02u
+#define COMMUNITY_NO_EXPORT_SUBCONFED 0xffffff03u
+
+#define LOCAL_PREF_DEFAULT 100u
+/* Beyond what policy made: two AS numbers in segments of their own, one cluster. */
+#define GROWTH (2 * 6 + 4)
+
+/* ---- rules as values ---- */
+
+struct update_rules
+rules_normal(const struct update_rules *r)
+{
+	struct update_rules n = *r;
+	bool external = r->kind == UPDATE_EXTERNAL;
+
+	if (external) {
+		n.next_hop_self = false;
+		n.cluster_id = 0;
+	} else {
+		n.remove_private_as = n.as_override = n.next_hop_unchanged = false;
+	}
+	if (!n.remove_private_as && !n.as_override)
+		n.peer_as = 0;
+	if (r->policy == NULL || !policy_uses_peer(r->policy))
+		memset(&n.peer, 0, sizeof(n.peer));
+	if (external && r->policy == NULL)
+		n.default_originate = false; /* RFC 8212 */
+	return n;
+}
+
+bool
+rules_equal(const struct update_rules *a, const struct update_rules *b)
+{
+	return a->table.v == b->table.v && a->family == b->family && a->kind == b->kind &&
+	       a->own_as == b->own_as && a->local_as == b->local_as && a->peer_as == b->peer_as &&
+	       a->cluster_id == b->cluster_id && a->encode.as4 == b->encode.as4 &&
+	       a->encode.add_path == b->encode.add_path &&
+	       a->encode.extended_message == b->encode.extended_message &&
+	       a->encode.send_communities == b->encode.send_communities &&
+	       a->encode.extended_next_hop == b->encode.extended_next_hop &&
+	       a->policy == b->policy && addr_equal(&a->peer, &b->peer) &&
+	       a->next_hop_self == b->next_hop_self &&
+	       a->next_hop_unchanged == b->next_hop_unchanged &&
+	       a->remove_private_as == b->remove_private_as && a->as_override == b->as_override &&
+	       a->default_originate == b->default_originate;
+}
+
+bool
+rules_silent(const struct update_rules *r)
+{
+	if (r->policy == NULL)
+		return r->kind == UPDATE_EXTERNAL; /* RFC 8212 */
+	return r->policy == policy_deny_all() && !r->default_originate;
+}
+
+/* RFC 2545 3, RFC 8950 3: an IPv6 next hop is 16 octets, or 32 with our link-local address for a peer on the same link. */
+uint8_t
+rules_next_hop_len(const struct update_rules *r, const struct ip_addr *next_hop,
+	const struct ip_addr *link_local)
+{
+	if (family_afi(r->family) == AFI_IPV4 && next_hop->afi == AFI_IPV4)
+		return 4;
+	if (family_afi(r->family) == AFI_IPV4 && !r->encode.extended_next_hop)
+		return 0;
+	if (link_local->afi == AFI_IPV6)
+		return 32;
+	return next_hop->afi == AFI_IPV6 ? 16 : 0;
+}
+
+/* ---- who is told what ---- */
+
+/* The peer behind a path, looked up once for a run of them. NULL: it is gone. */
+static const struct shard_peer *
+source_peer(struct update_groups *s, struct peer_id peer)
+{
+	if (!s->source_valid || s->source_peer.v != peer.v) {
+		s->source_known = shard_peer_peek(s->shards.at[0], peer, &s->source);
+		s->source_peer = peer;
+		s->source_valid = true;
+	}
+	return s->source_known ? &s->source : NULL;
+}
+
+/* RFC 1997: they bind whoever got the route with them, whatever the export policy adds for the peer to obey. */
+static bool
+communities_forbid(const struct update_group *g, const struct attr_set *a)
+{
+	const uint8_t *p = attr_communities(a);
+
+	for (unsigned i = 0; i < a->community_count; i++, p += 4) {
+		uint32_t c =
+			(uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+
+		if (c == COMMUNITY_NO_ADVERTISE)
+			return true;
+		if (g->rules.kind == UPDATE_EXTERNAL &&
+			(c == COMMUNITY_NO_EXPORT || c == COMMUNITY_NO_EXPORT_SUBCONFED))
+			return true;
+	}
+	return false;
+}
+
+/* RFC 4271 9.2, RFC 4456 6: what an internal peer said goes to internal ones only where one of both is our client. */
+static bool
+source_forbids(const struct update_group *g, enum route_source kind, const struct shard_peer *p)
+{
+	if (kind != SOURCE_INTERNAL || g->rules.kind == UPDATE_EXTERNAL)
+		return false;
+	return g->rules.kind != UPDATE_CLIENT && (p == NULL || !p->rr_client);
+}
+
+/* ---- AS_PATH ---- */
+
+static uint32_t
+load_u32(const uint8_t *p)
+{
+	return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+}
+
+static void
+store_u32(uint8_t *p, uint32_t v)
+{
+	p[0] = (uint8_t)(v >> 24);
+	p[1] = (uint8_t)(v >> 16);
+	p[2] = (uint8_t)(v >> 8);
+	p[3] = (uint8_t)v;
+}
+
+/* RFC 6996 5 */
+static bool
+as_is_private(uint32_t asn)
+{
+	return (asn >= 64512 && asn <= 65534) || (asn >= 4200000000u && asn <= 4294967294u);
+}
+
+/* The peer's own stays, else it could not see a loop. */
+static bool
+as_removed(const struct update_rules *r, uint32_t asn)
+{
+	return r->remove_private_as && as_is_private(asn) && asn != r->peer_as;
+}
+
+/* A policy that is run; accept-all changes nothing. */
+static bool
+policy_runs(const struct update_rules *r)
+{
+	return r->policy != NULL && r->policy != policy_accept_all();
+}
+
+/* remove_private_as and as_override, in place. Before policy, so that what policy prepends stays. */
+static void
+as_path_edit(const struct update_rules *r, struct attr_set *s)
+{
+	uint8_t *in = s->var, *end = s->var + s->as_path_len, *out = s->var;
+	size_t behind = attr_set_var_len(s) - s->as_path_len;
+	uint8_t *rest = end;
+
+	if (!r->remove_private_as && !r->as_override)
+		return;
+	while (in + 2 <= end) {
+		uint8_t type = in[0], count = in[1], kept = 0, *segment = out;
+
+		in += 2;
+		out += 2;
+		for (; count > 0 && in + 4 <= end; count--, in += 4) {
+			uint32_t asn = load_u32(in);
+
+			if (as_removed(r, asn))
+				continue;
+			if (r->as_override && asn == r->peer_as)
+				asn = r->local_as;
+			store_u32(out, asn);
+			out += 4;
+			kept++;
+		}
+		segment[0] = type;
+		segment[1] = kept;
+		if (kept == 0)
+			out = segment;
+	}
+	memmove(out, rest, behind);
+	s->as_path_len = (uint16_t)(out - s->var);
+	attr_set_derive(s);
+}
+
+/* RFC 4271 5.1.2. Ours in front, and the one as which we speak before that. *s is the result, in one of the two scratches. */
+static int
+as_path_prepend(struct update_group *g, struct attr_set **s)
+{
+	struct update_groups *set = g->set;
+	struct attr_set *other = *s == set->scratch[0] ? set->scratch[1] : set->scratch[0], *swap;
+	int err = attr_set_prepend(*s, g->rules.own_as, 1, other, set->scratch_size);
+
+	if (err == 0 && g->rules.local_as != g->rules.own_as) {
+		swap = *s;
+		*s = other;
+		other = swap;
+		err = attr_set_prepend(*s, g->rules.local_as, 1, other, set->scratch_size);
+	}
+	*s = other;
+	return err;
+}
+
+/* ---- the rest of the attributes ---- */
+
+/* RFC 4360 6: extended communities that are not transitive stay in the AS. */
+static void
+ext_communities_strip(struct attr_set *s)
+{
+	uint8_t *p = s->var + (attr_ext_communities(s) - s->var),
+		*end = s->var + attr_set_var_len(s);
+
+	for (unsigned i = s->ext_community_count; i > 0; i--) {
+		if (!(p[0] & 0x40)) {
+			p += 8;
+			continue;
+		}
+		memmove(p, p + 8, (size_t)(end - p - 8));
+		end -= 8;
+		s->ext_community_count--;
+	}
+}
+
+/* RFC 4271 5.1.4, 5.1.5; RFC 4456 8: what does not leave the AS. */
+static void
+internal_attrs_strip(struct attr_set *s, unsigned policy_sets, enum route_source kind)
+{
+	size_t cluster_len = 4u * s->cluster_count;
+	uint8_t *cluster;
+
+	ext_communities_strip(s);
+	cluster = s->var + (attr_cluster_list(s) - s->var);
+	if (cluster_len > 0) {
+		memmove(cluster, cluster + cluster_len, s->unknown_len);
+		s->cluster_count = 0;
+	}
+	s->has &= ~(uint32_t)(ATTR_HAS_LOCAL_PREF | ATTR_HAS_ORIGINATOR_ID);
+	s->local_pref = 0;
+	s->originator_id = 0;
+	if (!(policy_sets & POLICY_SETS_MED) &&
+		(kind == SOURCE_EXTERNAL || kind == SOURCE_INTERNAL)) {
+		s->has &= ~(uint32_t)ATTR_HAS_MED;
+		s->med = 0;
+	}
+}
+
+/* RFC 4456 8 */
+static int
+reflect(const struct update_group *g, struct attr_set *s, const struct shard_peer *source)
+{
+	uint8_t *list = s->var + (attr_cluster_list(s) - s->var);
+
+	if (s->cluster_count == UINT16_MAX)
+		return -E2BIG;
+	if (!(s->has & ATTR_HAS_ORIGINATOR_ID)) {
+		s->has |= ATTR_HAS_ORIGINATOR_ID;
+		s->originator_id = source != NULL ? source->router_id : 0;
+	}
+	memmove(list + 4, list, 4u * s->cluster_count + s->unknown_len);
+	store_u32(list, g->rules.cluster_id);
+	s->cluster_count++;
+	return 0;
+}
+
+/* RFC 2545 3: a link-local address only goes where its link is; alone it is no next hop for others. */
+static bool
+next_hop_tellable(const struct update_group *g, const struct ip_addr *a)
+{
+	if (a->afi == AFI_IPV6)
+		return !addr_is_link_local(a) && !addr_is_unspecified(a) &&
+		       (family_afi(g->rules.family) == AFI_IPV6 ||
+			       g->rules.encode.extended_next_hop);
+	return a->afi == family_afi(g->rules.family);
+}
+
+/* Where each member puts in its own: zeros of the right length, and a mark. */
+static bool
+next_hop_own(const struct update_group *g, struct attr_set *s)
+{
+	memset(&s->next_hop, 0, sizeof(s->next_hop));
+	memset(&s->next_hop_link_local, 0, sizeof(s->next_hop_link_local));
+	s->unused = OWN_NEXT_HOP;
+	s->next_hop.afi = g->next_hop_len == 4 ? AFI_IPV4 : AFI_IPV6;
+	if (g->next_hop_len == 32)
+		s->next_hop_link_local.afi = AFI_IPV6;
+	return g->next_hop_len != 0;
+}
+
+/* False: there is none that this session can be told. */
+static bool
+next_hop_choose(const struct update_group *g, unsigned policy_sets, struct attr_set *s,
+	enum route_source kind)
+{
+	bool by_policy = policy_sets & POLICY_SETS_NEXT_HOP;
+	bool self;
+
+	if (g->rules.kind == UPDATE_EXTERNAL)
+		self = !g->rules.next_hop_unchanged; /* RFC 4271 5.1.3 */
+	else
+		self = g->rules.next_hop_self && kind != SOURCE_INTERNAL; /* RFC 4456 10 */
+	/* `discard` is no address: packets are to be dropped here */
+	if (addr_is_discard(&s->next_hop) ||
+		(!by_policy && (self || addr_is_unspecified(&s->next_hop) ||
+				       addr_is_link_local(&s->next_hop))))
+		return next_hop_own(g, s);
+	memset(&s->next_hop_link_local, 0, sizeof(s->next_hop_link_local));
+	return next_hop_tellable(g, &s->next_hop);
+}
+
+/* ---- an exported set ---- */
+
+static int
+scratch_reserve(struct update_groups *s, size_t size)
+{
+	for (unsigned i = 0; i < 2 && size > s->scratch_size; i++) {
+		struct attr_set *p = arena_realloc(s->c.arena, s->scratch[i], size);
+
+		if (p == NULL)
+			return -ENOMEM; /* the first one is larger than told: no harm */
+		s->scratch[i] = p;
+	}
+	if (size > s->scratch_size)
+		s->scratch_size = size;
+	return 0;
+}
+
+/* What policy made is in *s, a scratch. 0; -E2BIG: that can't be told. */
+static int
+exported_edit(struct update_group *g, unsigned policy_sets, struct attr_set **s,
+	enum route_source kind, const struct shard_peer *source)
+{
+	int err = 0;
+
+	if (g->rules.kind == UPDATE_EXTERNAL) {
+		if (!policy_runs(&g->rules))
+			as_path_edit(&g->rules, *s);
+		err = as_path_prepend(g, s);
+		if (err == 0)
+			internal_attrs_strip(*s, policy_sets, kind);
+	} else {
+		if (kind == SOURCE_INTERNAL)
+			err = reflect(g, *s, source);
+		if (!((*s)->has & ATTR_HAS_LOCAL_PREF)) { /* RFC 4271 5.1.5 */
+			(*s)->has |= ATTR_HAS_LOCAL_PREF;
+			(*s)->local_pref = LOCAL_PREF_DEFAULT;
+		}
+	}
+	if (err < 0 || !next_hop_choose(g, policy_sets, *s, kind))
+		return -E2BIG;
+	return 0;
+}
+
+/* `after`: what policy made, and which attributes it set. *out gets a reference, or is 0. 0, -ENOMEM. */
+static int
+exported_make(struct update_group *g, unsigned policy_sets, const struct attr_set *after,
+	enum route_source kind, const struct shard_peer *source, struct attr_id *out)
+{
+	struct update_groups *set = g->set;
+	struct attr_set *s;
+	int err = scratch_reserve(set, attr_set_size(after) + GROWTH);
+
+	out->v = 0;
+	if (err < 0)
+		return err;
+	s = set->scratch[0];
+	memcpy(s, after, attr_set_size(after));
+	if (exported_edit(g, policy_sets, &s, kind, source) < 0)
+		return 0;
+	return attr_intern(set->c.exported, s, 1, out);
+}
+
+/* ---- outcomes that were made before ---- */
+
+static bool
+cache_find(struct update_group *g, const struct outcome *key, struct outcome **slot,
+	struct attr_id *set)
+{
+	uint64_t h =
+		hash_words((uint64_t)key->accepted.v << 32 | (uint64_t)key->slot << 8 | key->kind,
+			key->originator, 0);
+	struct outcome *o = &g->cache[h % OUTCOME_CACHE];
+
+	*slot = o;
+	if (!o->used || o->before != key->before || o->accepted.v != key->accepted.v ||
+		o->serial != key->serial || o->slot != key->slot || o->kind != key->kind || o->originator != key->originator)
+		return false;
+	*set = o->exported;
+	if (set->v != 0)
+		attr_ref(g->set->c.exported, *set, 1);
+	return true;
+}
+
+static void
+cache_store(
+	struct update_group *g, struct outcome *slot, const struct outcome *key, struct attr_id set)
+{
+	if (slot->used && slot->exported.v != 0)
+		attr_unref(g->set->c.exported, slot->exported);
+	*slot = *key;
+	slot->used = true;
+	slot->exported = set;
+	if (set.v != 0)
+		attr_ref(g->set->c.exported, set, 1);
+}
+
+void
+rules_run_end(struct update_groups *s)
+{
+	s->run_valid = s->source_valid = false;
+	s->told.group = NULL;
+}
+
+void
+rules_forget(struct update_group *g)
+{
+	for (unsigned i = 0; i < OUTCOME_CACHE; i++) {
+		if (g->cache[i].used && g->cache[i].exported.v != 0)
+			attr_unref(g->set->c.exported, g->cache[i].exported);
+		g->cache[i].used = false;
+	}
+	rules_run_end(g->set);
+}
+
+/* ---- evaluation ---- */
+
+/* What policy is given: `attrs`, or a copy by rules that edit the AS path. NULL: no memory. */
+static const struct attr_set *
+policy_input(struct update_group *g, const struct attr_set *attrs)
+{
+	struct update_groups *s = g->set;
+	size_t size = attr_set_size(attrs);
+
+	if (!g->rules.remove_private_as && !g->rules.as_override)
+		return attrs;
+	if (size > s->edited_size) {
+		struct attr_set *p = arena_realloc(s->c.arena, s->edited, size);
+
+		if (p == NULL)
+			return NULL;
+		s->edited = p;
+		s->edited_size = size;
+	}
+	memcpy(s->edited, attrs, size);
+	as_path_edit(&g->rules, s->edited);
+	return s->edited;
+}
+
+/* Policy's verdict. All that hangs on the attributes is done once for a run of the same set. 0, -ENOMEM. */
+static int
+policy_run(struct update_group *g, struct attr_id accepted, const struct attr_set *attrs,
+	enum route_source kind, const struct prefix *prefix, struct policy_verdict *v)
+{
+	struct update_groups *s = g->set;
+	int err = 0;
+
+	*v = (struct policy_verdict){.permit = true, .attrs = attrs};
+	if (!policy_runs(&g->rules))
+		return 0;
+	if (!s->run_valid || s->run_group != g || s->run_before != g->by_before ||
+		s->run_set.v != accepted.v || s->run_kind != kind) {
+		struct policy_context context = {
+			.peer = g->rules.peer, .family = g->rules.family, .source = kind};
+
+		s->run_valid = false;
+		attrs = policy_input(g, attrs);
+		err = attrs != NULL ? policy_eval_begin(s->eval, g->rules.policy, attrs, &context)
+				    : -ENOMEM;
+		s->run_group = g;
+		s->run_before = g->by_before;
+		s->run_set = accepted;
+		s->run_kind = kind;
+		s->run_valid = err == 0;
+	}
+	return err < 0 ? err : policy_eval_prefix(s->eval, prefix, v);
+}
+
+/* May a best path be advertised, as far as its source says? */
+static bool
+source_permits(const struct update_group *g, const struct rib_path *best, enum route_source *kind,
+	const struct shard_peer **source)
+{
+	*source = NULL;
+	if (best->peer.v == PEER_SELF.v) {
+		*kind = (enum route_source)rib_path_source(best);
+	} else {
+		*source = source_peer(g->set, best->peer);
+		*kind = *source != NULL && !(*source)->external ? SOURCE_INTERNAL : SOURCE_EXTERNAL;
+	}
+	return !source_forbids(g, *kind, *source);
+}
+
+/* A best path that may be told, as far as its source and its attributes say. NULL: it may not. */
+static const struct attr_set *
+tellable(const struct update_group *g, const struct attr_table *table, const struct rib_path *best,
+	enum route_source *kind, const struct shard_peer **source)
+{
+	const struct attr_set *attrs;
+
+	if (!source_permits(g, best, kind, source))
+		return NULL;
+	attrs = attr_get(table, best->accepted);
+	return attrs != NULL && !communities_forbid(g, attrs) ? attrs : NULL;
+}
+
+/* The same for a run of paths with one set of one peer. Ids of accepted sets are those of all shards from here on. */
+static const struct told_run *
+told_run(struct update_group *g, unsigned shard, const struct rib_path *best,
+	const struct shard_peer **source)
+{
+	const struct shards *shards = &g->set->shards;
+	struct attr_id accepted = {shards_id(shards, shard, best->accepted.v)};
+	struct told_run *run = &g->set->told;
+
+	if (run->group == g && run->accepted.v == accepted.v && run->peer.v == best->peer.v &&
+		best->peer.v != PEER_SELF.v) {
+		*source = source_peer(g->set, best->peer);
+		return run;
+	}
+	*run = (struct told_run){.group = g, .accepted = accepted, .peer = best->peer};
+	run->attrs = tellable(g, shard_attrs(shards->at[shard]), best, &run->kind, source);
+	if (run->attrs != NULL)
+		run->serial = attr_serial(shard_attrs(shards->at[shard]), best->accepted);
+	return run;
+}
+
+/* The group is not told of the destination, whatever its best path is. */
+static bool
+dest_refused(const struct update_group *g, const struct dest_view *view)
+{
+	if (view->fib != DEST_INSTALLED ||
+		(g->rules.kind == UPDATE_EXTERNAL && g->rules.policy == NULL)) /* RFC 8212 */
+		return true;
+	if (g->rules.default_originate && view->prefix.len == 0)
+		return true; /* ours is told instead */
+	return policy_runs(&g->rules) && !policy_may_permit(g->rules.policy, &view->prefix);
+}
+
+static int
+evaluate(struct update_group *g, struct dest_id id, const struct dest_view *view,
+	struct adj_route *r)
+{
+	const struct told_run *run;
+	const struct rib_path *best;
+	const struct shard_peer *source;
+	struct policy_verdict v;
+	struct outcome key, *slot;
+	int err;
+
+	*r = (struct adj_route){0};
+	g->set->policy_refused = false;
+	if (view->paths == NULL || view->paths->eligible == 0)
+		return 0;
+	if (dest_refused(g, view)) {
+		/* our own default route is advertised instead from the plan's end on */
+		bool own = g->rules.default_originate && view->prefix.len == 0;
+
+		g->set->policy_refused = own ? g->planned : g->rules.policy != NULL;
+		return 0;
+	}
+	best = &view->paths->path[0];
+	run = told_run(g, shards_index(&g->set->shards, id), best, &source);
+	if (run->attrs == NULL)
+		return 0;
+	err = policy_run(g, run->accepted, run->attrs, run->kind, &view->prefix, &v);
+	g->set->policy_refused = err == 0 && !v.permit;
+	if (err < 0 || !v.permit)
+		return err;
+	key = (struct outcome){.accepted = run->accepted,
+		.serial = run->serial,
+		.slot = (uint16_t)v.outcome,
+		.kind = (uint8_t)run->kind,
+		.before = g->by_before};
+	if (run->kind == SOURCE_INTERNAL && g->rules.kind != UPDATE_EXTERNAL)
+		key.originator = source != NULL ? source->router_id : 0;
+	if (v.outcome >= POLICY_OUTCOMES_MAX) { /* the cache's keys are numbers of outcomes */
+		err = exported_make(g, v.sets, v.attrs, run->kind, source, &r->set);
+	} else if (!cache_find(g, &key, &slot, &r->set)) {
+		err = exported_make(g, v.sets, v.attrs, run->kind, source, &r->set);
+		if (err == 0)
+			cache_store(g, slot, &key, r->set);
+	}
+	if (r->set.v != 0)
+		r->source = best->peer;
+	return err;
+}
+
+int
+rules_evaluate_path(struct update_group *g, const struct dest_view *view,
+	const struct rib_path *best, const struct attr_set *attrs, struct adj_route *r)
+{
+	const struct shard_peer *source;
+	struct policy_verdict v;
+	enum route_source kind;
+	int err;
+
+	*r = (struct adj_route){0};
+	if (dest_refused(g, view) || !source_permits(g, best, &kind, &source) ||
+		communities_forbid(g, attrs))
+		return 0;
+	g->set->run_valid = false;
+	err = policy_run(g, (struct attr_id){0}, attrs, kind, &view->prefix, &v);
+	g->set->run_valid = false;
+	if (err < 0 || !v.permit)
+		return err;
+	err = exported_make(g, v.sets, v.attrs, kind, source, &r->set);
+	if (r->set.v != 0)
+		r->source = best->peer;
+	return err;
+}
+
+/* ---- within a plan (struct update_plan) ---- */
+
+static bool
+bit_of(const uint64_t *word, struct peer_id id)
+{
+	return word[id.v / 64] >> id.v % 64 & 1;
+}
+
+/* The rules that a path was accepted for. */
+enum judged {
+	JUDGED_NOW, /* `rules` */
+	JUDGED_BEFORE, /* `before` */
+	JUDGED_BETWEEN, /* those of a commit between them: neither says what is advertised at the end */
+};
+
+/* The import rules of which commit judged the best path, for a group whose rules changed. */
+static enum judged
+judged_by(const struct update_group *g, const struct dest_view *view)
+{
+	const struct update_plan *plan = &g->set->plan[g->rules.family];
+	const struct rib_path *best;
+	unsigned generation;
+
+	if (!g->planned || view->paths == NULL || view->paths->eligible == 0)
+		return JUDGED_NOW;
+	best = &view->paths->path[0];
+	if (!bit_of(plan->peers, best->peer))
+		return JUDGED_NOW;
+	generation = rib_path_generation(best);
+	if (!(plan->generations >> generation & 1) || best->time_s < plan->began_s[generation])
+		return g->mixed ? JUDGED_BETWEEN : JUDGED_BEFORE;
+	return g->after >> generation & 1 ? JUDGED_NOW : JUDGED_BETWEEN;
+}
+
+/* Old and new rules change places, for one evaluation. */
+static void
+rules_swap(struct update_group *g)
+{
+	struct update_rules r = g->rules;
+
+	g->rules = g->before;
+	g->before = r;
+	g->by_before = !g->by_before;
+}
+
+/*
+ * Is the path that is advertised still there, or does the plan judge its peer's paths anew, so that it may be refused only for now? A path whose peer
+ * withdrew it, or is gone, must not be advertised any longer.
+ */
+static bool
+source_stays(const struct update_group *g, struct dest_id id, struct peer_id source)
+{
+	const struct update_plan *plan = &g->set->plan[g->rules.family];
+	struct dest_view view;
+
+	if (source.v != PEER_SELF.v && bit_of(plan->peers, source) && !bit_of(plan->lost, source))
+		return true;
+	if (!shards_peek(&g->table, id, &view) || view.paths == NULL)
+		return false;
+	for (unsigned i = 0; i < view.paths->eligible; i++)
+		if (view.paths->path[i].peer.v == source.v)
+			return true;
+	return false;
+}
+
+/* What the group advertises stays, where there is a route that may be advertised at all. *r gets a reference; it had none. */
+static void
+advertised_keep(
+	struct update_group *g, struct dest_id id, const struct dest_view *view, struct adj_route *r)
+{
+	if (view->paths == NULL || view->paths->eligible == 0 || view->fib != DEST_INSTALLED)
+		return;
+	*r = adj_rib_out_get(g->out, id);
+	if (r->set.v != 0 && !source_stays(g, id, r->source))
+		*r = (struct adj_route){0};
+	if (r->set.v == 0)
+		return;
+	attr_ref(g->set->c.exported, r->set, 1);
+	g->stays = true;
+}
+
+/*
+ * While several peers' routes are judged anew, a best path between the old and the new one says nothing about the end: where export policy refuses it,
+ * what the group advertises stays. What another rule forbids is withdrawn at once.
+ */
+int
+rules_evaluate(struct update_group *g, struct dest_id id, const struct dest_view *view,
+	struct adj_route *r)
+{
+	enum judged by = judged_by(g, view);
+	int err;
+
+	if (by == JUDGED_BETWEEN) {
+		*r = (struct adj_route){0};
+		advertised_keep(g, id, view, r);
+		return 0;
+	}
+	if (by == JUDGED_BEFORE)
+		rules_swap(g);
+	err = evaluate(g, id, view, r);
+	if (by == JUDGED_BEFORE)
+		rules_swap(g);
+	if (err == 0 && r->set.v == 0 && g->set->policy_refused &&
+		(g->set->plan[g->rules.family].peer_count > 1 || (g->planned && view->prefix.len == 0)))
+		advertised_keep(g, id, view, r);
+	return err;
+}
+
+/* Our own default route changes with the walk at the plan's end. */
+int
+rules_default(struct update_group *g, struct adj_route *r)
+{
+	bool before = g->planned;
+	struct attr_set none;
+	int err = 0;
+
+	*r = (struct adj_route){0};
+	if (before)
+		rules_swap(g);
+	if (g->rules.default_originate) {
+		memset(&none, 0, sizeof(none));
+		none.origin = ORIGIN_IGP;
+		err = exported_make(g, 0, &none, SOURCE_NETWORK, NULL, &r->set);
+	}
+	if (before)
+		rules_swap(g);
+	return err;
+}
+
+void
+rules_plan(struct update_group *g, const struct update_group *from)
+{
+	const struct update_plan *plan = &g->set->plan[g->rules.family];
+
+	if (!g->planned) {
+		g->before = from->rules;
+		g->mixed = false;
+	} else if (g->newest != plan->newest) {
+		g->mixed = true; /* else within one commit: what it began with stays `before` */
+	}
+	g->planned = true;
+	g->newest = plan->newest;
+	g->after = (uint8_t)(1u << plan->newest);
+}
+
+void
+rules_take(struct update_group *g, const struct update_rules *to)
+{
+	bool plan = g->set->plan[g->rules.family].peer_count > 0;
+
+	if (plan) {
+		rules_plan(g, g);
+		rules_forget(g);
+	}
+	g->rules = *to;
+	if (!plan)
+		policy_walk_owe(g);
+}
+
+void
+rules_lost(struct update_groups *s, enum family family, struct peer_id id)
+{
+	if (s->plan[family].peer_count > 0)
+		s->plan[family].lost[id.v / 64] |= 1ull << id.v % 64;
+}
+
+void
+update_groups_plan_begin(struct update_groups *s, unsigned generation, uint32_t now_s,
+	const struct update_plan_part *parts, unsigned count)
+{
+	bool begun[FAMILY_COUNT] = {false};
+
+	for (unsigned i = 0; i < count; i++) {
+		struct update_plan *p = &s->plan[parts[i].family];
+		uint64_t *word = &p->peers[parts[i].peer.v / 64], bit = 1ull << parts[i].peer.v % 64;
+
+		begun[parts[i].family] = true;
+		p->peer_count += !(*word & bit);
+		*word |= bit;
+		p->lost[parts[i].peer.v / 64] &= ~bit;
+		p->newest = (uint8_t)generation;
+		p->began_s[generation] = now_s;
+		if (generation != 0) /* else paths get no marks */
+			p->generations |= (uint8_t)(1u << generation);
+	}
+	for (struct update_group *g = s->groups; g != NULL; g = g->next)
+		if (g->planned && begun[g->rules.family])
+			g->after |= (uint8_t)(1u << generation);
+}
+
+void
+update_groups_plan_end(struct update_groups *s, enum family family)
+{
+	s->plan[family] = (struct update_plan){0};
+	for (struct update_group *g = s->groups; g != NULL; g = g->next) {
+		if (g->rules.family != family || !(g->planned || g->stays))
+			continue;
+		g->planned = g->stays = false;
+		policy_walk_owe(g);
+	}
+}

@@ -1,0 +1,355 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Other rules. Where all members get the same new ones, the group takes them and sends differences. Where they differ, those that go get
+ * a group of their own with a copy of the Adj-RIB-Out, made in slices while the group gathers nothing; then both send differences.
+ *
+ * A commit tells the members one after the other, so a group waits a moment for the rest before it is split. Until then it goes on
+ * by the old policy, which is alive as long as one of its members has it.
+ */
+#include "control/export/update_group_impl.h"
+
+#include "control/base/threads.h"
+
+#include <errno.h>
+#include <string.h>
+
+static bool
+member_agrees(const struct update_member *m, const struct update_rules *r)
+{
+	struct update_rules n = rules_normal(&m->rules);
+
+	return rules_equal(&n, r);
+}
+
+/* Those whose session is about to end count for nothing. */
+static unsigned
+agreeing(const struct update_group *g, const struct update_rules *r)
+{
+	unsigned n = 0;
+
+	for (const struct update_member *m = g->members; m != NULL; m = m->next)
+		n += m->error == 0 && member_agrees(m, r);
+	return n;
+}
+
+static struct update_member *
+member_other(const struct update_group *g)
+{
+	struct update_member *m = g->members;
+
+	while (m != NULL && (m->error != 0 || member_agrees(m, &g->rules)))
+		m = m->next;
+	return m;
+}
+
+void
+split_settle(struct update_group *g)
+{
+	struct update_member *m = member_other(g);
+	struct update_rules rules;
+
+	if (m == NULL) {
+		g->rules_due_ns = 0;
+		return;
+	}
+	if (agreeing(g, &g->rules) > 0) {
+		if (g->rules_due_ns == 0)
+			g->rules_due_ns = now_ns() + g->set->c.settle_ns;
+		return;
+	}
+	/* No member has the old rules any more. */
+	rules = rules_normal(&m->rules);
+	rules_take(g, &rules);
+	g->rules_due_ns = 0;
+	g->frozen = member_other(g) != NULL;
+}
+
+/* ---- a group of their own ---- */
+
+/* All that makes the stream go on as it would have. 0, -ENOMEM. */
+static int
+copy_begin(struct update_group *g, const struct update_member *m)
+{
+	struct update_groups *s = g->set;
+	struct update_group *n = arena_alloc(s->c.arena, sizeof(*n));
+	int err;
+
+	if (n == NULL)
+		return -ENOMEM;
+	*n = *g;
+	if (n->walk.over != NULL)
+		n->walk.over = &n->table;
+	if (n->catch_up_walk.over != NULL)
+		n->catch_up_walk.over = &n->table;
+	n->rules = rules_normal(&m->rules);
+	memset(n->cache, 0, sizeof(n->cache));
+	n->stats = (struct update_group_stats){0};
+	n->id = ++g->set->last_id;
+	n->run = ++g->set->runs; /* what the other one takes from here on it does not */
+	n->members = NULL;
+	n->member_count = n->stream_count = n->ready_count = n->behind_count = 0;
+	n->waiting = n->settling = 0;
+	n->deferred = n->kept = 0;
+	n->rules_due_ns = 0;
+	n->tail = n->cursor = NULL;
+	n->out = NULL;
+	n->copy = NULL;
+	n->first = n->last = arena_calloc(s->c.arena, sizeof(struct message));
+	err = n->last != NULL ? adj_rib_out_create(s->c.arena, s->c.exported, &n->out) : -ENOMEM;
+	if (err == 0)
+		err = journal_fork(s->journal, g->cursor, &n->cursor);
+	if (err == 0)
+		journal_set_paced(n->cursor);
+	n->frozen = true;
+	n->next = s->groups;
+	s->groups = n;
+	g->copy = n;
+	g->copy_at = 0;
+	g->stats.splits++;
+	return err;
+}
+
+static void
+member_unlink(struct update_member *m)
+{
+	struct update_group *g = m->group;
+	struct update_member **at = &g->members;
+
+	while (*at != m)
+		at = &(*at)->next;
+	*at = m->next;
+	g->member_count--;
+	g->waiting -= m->walk == g->serial + 1;
+	g->settling -= member_settling(m);
+	g->behind_count -= m->state == MEMBER_BEHIND;
+	if (m->state == MEMBER_STREAM) {
+		g->stream_count--;
+		g->ready_count -= !m->full;
+		g->deferred -= m->gone.count;
+	}
+	member_stand(m, NULL);
+}
+
+/* What of the old stream it has not copied, it remembers. */
+static void
+member_move(struct update_member *m, struct update_group *n)
+{
+	if (m->state == MEMBER_STREAM && m->at->next != NULL)
+		behind_begin(m);
+	member_unlink(m);
+	m->group = n;
+	m->next = n->members;
+	n->members = m;
+	n->member_count++;
+	n->waiting += m->walk == n->serial + 1;
+	n->settling += member_settling(m);
+	n->behind_count += m->state == MEMBER_BEHIND;
+	if (m->state == MEMBER_STREAM) {
+		n->stream_count++;
+		n->ready_count += !m->full;
+		n->deferred += m->gone.count;
+		member_stand(m, n->last);
+	}
+}
+
+static void
+copy_end(struct update_group *g)
+{
+	struct update_group *n = g->copy;
+	struct update_member *m, *next;
+
+	for (m = g->members; m != NULL; m = next) {
+		next = m->next;
+		if (member_agrees(m, &n->rules))
+			member_move(m, n);
+	}
+	stream_trim(g);
+	n->frozen = false;
+	/* A plan that ended meanwhile has let go of the rules that the copy began with: `g` knows what its routes are advertised by. */
+	n->planned = g->planned;
+	n->before = g->before;
+	n->mixed = g->mixed;
+	n->newest = g->newest;
+	n->after = g->after;
+	if (n->set->plan[n->rules.family].peer_count > 0)
+		rules_plan(n, g);
+	else
+		policy_walk_owe(n);
+	n->version++;
+	g->version++;
+	if (n->members != NULL)
+		g->copy = NULL; /* else it is dismantled */
+}
+
+/* They can't be had a group for. */
+static void
+copy_fail(struct update_group *g, int err)
+{
+	for (struct update_member *m = g->members; m != NULL; m = m->next) {
+		if (!member_agrees(m, &g->rules))
+			m->error = err;
+	}
+	g->frozen = false;
+	g->rules_due_ns = 0;
+}
+
+/*
+ * Those it was begun for may have others by now, or this group has taken their rules: what is copied is good for any. Else commits that come faster
+ * than it is copied would begin it anew each time, and the group, which gathers nothing meanwhile, would hold the journal, and what the shards take in with it.
+ * False: all have the group's rules.
+ */
+static bool
+copy_aim(struct update_group *g)
+{
+	const struct update_member *m;
+
+	if (agreeing(g, &g->copy->rules) > 0 && !rules_equal(&g->rules, &g->copy->rules))
+		return true;
+	m = member_other(g);
+	if (m != NULL)
+		g->copy->rules = rules_normal(&m->rules);
+	return m != NULL;
+}
+
+static bool
+copy_run(struct update_group *g) RUNS_ON(role_session)
+{
+	int more;
+
+	/* One that has begun to go, in slices, takes nobody any more. */
+	if (g->copy->left || g->copy->out == NULL || !copy_aim(g)) {
+		if (!update_group_dismantle(g->copy, 0))
+			g->copy = NULL;
+		return true;
+	}
+	more = adj_rib_out_copy(g->copy->out, g->out, &g->copy_at);
+	if (more == 0)
+		copy_end(g);
+	else if (more < 0)
+		copy_fail(g, more);
+	return true;
+}
+
+bool
+split_pending(const struct update_group *g)
+{
+	return g->copy != NULL || g->frozen ||
+	       (g->rules_due_ns != 0 && now_ns() >= g->rules_due_ns);
+}
+
+bool
+split_run(struct update_group *g)
+{
+	struct update_member *m;
+	int err;
+
+	if (!split_pending(g))
+		return false;
+	if (g->copy != NULL)
+		return copy_run(g);
+	m = member_other(g);
+	if (m == NULL) {
+		g->frozen = false;
+		g->rules_due_ns = 0;
+		return true;
+	}
+	g->frozen = true;
+	g->rules_due_ns = 0;
+	err = copy_begin(g, m);
+	if (err < 0)
+		copy_fail(g, err);
+	return true;
+}
+
+/* ---- when all of it was told ---- */
+
+bool
+member_settling(const struct update_member *m)
+{
+	return m->settle_asked != m->settle_put;
+}
+
+/* The group goes by the rules of this member, and no walk of theirs is owed or runs. */
+static bool
+member_settles(const struct update_group *g, const struct update_member *m)
+{
+	return member_settling(m) && m->error == 0 && !g->planned && !m->dumping && m->state != MEMBER_JOINING &&
+	       g->policy_end == 0 && g->kind != WALK_POLICY && !g->policy_within &&
+	       member_agrees(m, &g->rules);
+}
+
+bool
+settle_pending(const struct update_group *g)
+{
+	if (g->settling == 0 || g->frozen)
+		return false;
+	for (const struct update_member *m = g->members; m != NULL; m = m->next) {
+		if (member_settles(g, m))
+			return true;
+	}
+	return false;
+}
+
+bool
+settle_step(struct update_group *g)
+{
+	bool any = false;
+
+	if (!settle_pending(g))
+		return false;
+	for (struct update_member *m = g->members; m != NULL; m = m->next) {
+		if (!member_settles(g, m))
+			continue;
+		g->settling--;
+		m->settle_put = m->settle_asked;
+		stream_settled(g, m);
+		any = true;
+	}
+	return any;
+}
+
+/* ---- what the session asks ---- */
+
+void
+update_groups_settle(struct update_groups *s)
+{
+	for (struct update_group *g = s->groups; g != NULL; g = g->next)
+		if (g->rules_due_ns != 0)
+			g->rules_due_ns = 1; /* long ago */
+}
+
+void
+update_group_rules(struct update_member *m, const struct update_rules *r)
+{
+	m->rules.cluster_id = r->cluster_id;
+	m->rules.policy = r->policy;
+	m->rules.peer = r->peer;
+	m->rules.next_hop_self = r->next_hop_self;
+	m->rules.next_hop_unchanged = r->next_hop_unchanged;
+	m->rules.remove_private_as = r->remove_private_as;
+	m->rules.as_override = r->as_override;
+	m->rules.default_originate = r->default_originate;
+	split_settle(m->group);
+}
+
+void
+update_group_policy(struct update_member *m, const struct policy *p)
+{
+	struct update_rules r = m->rules;
+
+	r.policy = p;
+	update_group_rules(m, &r);
+}
+
+uint32_t
+update_group_settle(struct update_member *m)
+{
+	m->group->settling += !member_settling(m);
+	return ++m->settle_asked;
+}
+
+uint32_t
+update_group_settled(const struct update_member *m)
+{
+	return m->settled;
+}

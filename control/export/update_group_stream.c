@@ -1,0 +1,1153 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The stream is made in batches: gather changes (from the journal, or a slice of a walk), compare what was with what is for each
+ * destination once, pack the messages once for all members, announcements before withdrawals.
+ *
+ * (s1, m1) -> (s2, m2): s2 to all but m2, a withdrawal to m2 alone; where s1 = s2, s2 to m1 alone instead.
+ */
+#include "control/export/update_group_impl.h"
+
+#include "control/base/threads.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define JOURNAL_READ 512u
+/* Entries ahead. */
+#define AHEAD_DESTS 24u
+#define AHEAD_PATHS 16u
+#define AHEAD_SLOTS 10u
+#define AHEAD_SETS 5u
+#define SPARSE_ROUTES 4096u /* who was told fewer by a policy that asks for a few prefixes is told hardly any */
+#define PUT_AHEAD 8
+#define WALK_IDS 16384u /* of one slice: most of them change nothing in a policy walk */
+#define SLOT_NONE UINT16_MAX
+#define RETRY_NS 50000000u /* a walk that waits looks again */
+/*
+ * While tables are told: the pause between two looks at the journal, and how much of its 2^20 entries may gather. 1,000,000 routes of four peers: 1.06
+ * million are told with 20 ms (5 ms: 1.25, 0: 1.64), 1.00 are the least there are.
+ */
+#define REST_NS 20000000u
+#define REST_ENTRIES (1u << 18)
+static_assert(BATCH_ENTRIES < SLOT_NONE, "indexes fit the hash");
+
+/* ---- the stream as a list ---- */
+
+static uint64_t
+message_cost(const struct message *m)
+{
+	return sizeof(*m) + m->id_count * sizeof(uint32_t) + m->len;
+}
+
+/* Of `head` the list's own fields count for nothing. 0, -ENOMEM. */
+int
+stream_append(struct update_group *g, const struct message *head, const uint32_t *ids,
+	const uint8_t *octets)
+{
+	size_t ids_size = head->id_count * sizeof(uint32_t);
+	struct message *m;
+
+	if (g->stream_count == 0)
+		return 0;
+	m = arena_alloc(g->set->c.arena, sizeof(*m) + ids_size + head->len);
+	if (m == NULL)
+		return -ENOMEM;
+	*m = *head;
+	m->next = NULL;
+	m->standing = 0;
+	if (head->len > 0) {
+		memcpy(m->data, ids, ids_size);
+		memcpy(m->data + ids_size, octets, head->len);
+	}
+	if (g->last != NULL)
+		g->last->next = m;
+	else
+		g->first = m;
+	g->last = m;
+	g->kept += message_cost(m);
+	return 0;
+}
+
+void
+stream_trim(struct update_group *g)
+{
+	while (g->first != g->last && g->first->standing == 0) {
+		struct message *m = g->first;
+
+		g->first = m->next;
+		g->kept -= message_cost(g->first);
+		arena_free(g->set->c.arena, m);
+	}
+	if (g->tail == NULL)
+		return;
+	if (g->first == g->last) {
+		journal_unsubscribe(g->set->journal, g->tail);
+		g->tail = NULL;
+	} else {
+		journal_advance(g->set->journal, g->tail, g->first->next->passed);
+	}
+}
+
+static void
+mark_put(struct update_group *g, enum message_kind kind, struct peer_id who, uint32_t walk)
+{
+	struct message head = {.kind = (uint8_t)kind,
+		.who = who,
+		.walk = walk,
+		.passed = journal_passed(g->cursor)};
+	int err = stream_append(g, &head, NULL, NULL);
+
+	if (err < 0)
+		g->error = err;
+	for (struct update_member *m = g->members; m != NULL; m = m->next) {
+		if (m->state == MEMBER_BEHIND)
+			message_miss(m, &head);
+	}
+}
+
+/* A mark in the stream, for those behind, too. */
+void
+stream_mark(struct update_group *g, enum message_kind kind, struct peer_id who)
+{
+	mark_put(g, kind, who, g->serial);
+}
+
+void
+stream_settled(struct update_group *g, const struct update_member *m)
+{
+	mark_put(g, MESSAGE_SETTLED, m->id, m->settle_asked);
+}
+
+/* ---- gathering ---- */
+
+void
+batch_reset(struct update_groups *s)
+{
+	s->change_count = s->entry_count = s->bucket_count = 0;
+	s->batch_octets = 0;
+	s->batch_last.v = 0;
+	memset(s->change_hash, 0xff, sizeof(s->change_hash));
+	memset(s->bucket_hash, 0xff, sizeof(s->bucket_hash));
+}
+
+static bool
+batch_full(const struct update_groups *s)
+{
+	return s->change_count >= s->c.batch || s->batch_octets >= BATCH_OCTETS;
+}
+
+/* Of the batch; NULL: it is not in it, and belongs at *h. */
+static struct change *
+batch_find(struct update_groups *s, struct dest_id id, unsigned *h)
+{
+	*h = (unsigned)hash_word(id.v) % BATCH_HASH;
+	for (; s->change_hash[*h] != SLOT_NONE; *h = (*h + 1) % BATCH_HASH) {
+		struct change *c = &s->change[s->change_hash[*h]];
+
+		if (c->dest.v == id.v)
+			return c;
+	}
+	return NULL;
+}
+
+/* Takes over the reference on `old`. */
+static void
+batch_touch(struct update_group *g, struct dest_id id, const struct prefix *p,
+	struct adj_pair_id old, bool walk, bool may_withdraw)
+{
+	struct update_groups *s = g->set;
+	unsigned h;
+	struct change *c = batch_find(s, id, &h);
+
+	if (c != NULL) {
+		c->walk |= walk;
+		c->may_withdraw = may_withdraw;
+		adj_pair_put(g->out, old); /* what was before the batch counts */
+		return;
+	}
+	s->change_hash[h] = (uint16_t)s->change_count;
+	s->change[s->change_count++] = (struct change){
+		.prefix = *p, .walk = walk, .may_withdraw = may_withdraw, .dest = id, .old = old};
+}
+
+/* Does a peer that is in the stream still have what became its own, or will it, as far as the batch knows? */
+static bool
+is_deferred(struct update_group *g, struct peer_id peer, struct dest_id id)
+{
+	const struct update_member *m = member_find(g, peer);
+	const struct change *c;
+	unsigned h;
+
+	if (m == NULL || m->state != MEMBER_STREAM)
+		return false;
+	c = batch_find(g->set, id, &h);
+	return (c != NULL && !c->may_withdraw) || bits_has(&m->gone, id);
+}
+
+static void
+octets_count(struct update_group *g, struct attr_id set)
+{
+	struct update_groups *s = g->set;
+
+	if (set.v == 0 || set.v == s->batch_last.v)
+		return;
+	s->batch_last = set;
+	s->batch_octets += (uint32_t)attr_set_size(attr_get(s->c.exported, set));
+}
+
+/*
+ * Into Adj-RIB-Out and the batch. Takes over the reference on `r.set`. `walk`: also when it is there already. `may_withdraw`: the order
+ * of the journal allows the source to lose what others told.
+ */
+static void
+change_apply(struct update_group *g, struct dest_id id, const struct prefix *p, struct adj_route r,
+	bool walk, bool may_withdraw)
+{
+	struct adj_pair_id old;
+	int changed = adj_rib_out_set(g->out, id, r, &old);
+
+	if (changed < 0) {
+		g->error = changed;
+		return;
+	}
+	if (changed == 0) {
+		if (r.set.v == 0 || !(walk || (may_withdraw && is_deferred(g, r.source, id))))
+			return;
+		old = adj_rib_out_hold(g->out, id);
+	}
+	octets_count(g, r.set);
+	batch_touch(g, id, p, old, walk, may_withdraw);
+}
+
+/* Its last change is still in front of our cursor: a withdrawal belongs there. */
+static bool
+journal_ahead(const struct update_group *g, const struct dest_view *view)
+{
+	struct journal *j = g->set->journal;
+	uint64_t passed = journal_passed(g->cursor);
+	uint32_t ahead = view->sequence - (uint32_t)passed;
+
+	/* One that is published may not be appended yet. Further beyond the head: an old one, by wrapping. */
+	return ahead != 0 && ahead <= (uint32_t)(journal_newest(j) - passed);
+}
+
+static bool
+visit_walk(void *ctx, struct dest_id id, const struct dest_view *view)
+{
+	struct update_group *g = ctx;
+	bool walk = g->kind == WALK_SEND, ahead;
+	struct adj_route r;
+	int err = rules_evaluate(g, id, view, &r);
+
+	if (err < 0) {
+		g->error = err;
+		return false;
+	}
+	ahead = journal_ahead(g, view);
+	if (r.set.v == 0 || member_find(g, r.source) != NULL)
+		journal_passed_over(g->set->journal, g->cursor, view);
+	if (r.set.v != 0 || !ahead)
+		change_apply(g, id, &view->prefix, r, walk, !ahead);
+	else if (walk && adj_rib_out_get(g->out, id).set.v != 0)
+		/* its withdrawal comes by the journal; until then EoRR must not take it away */
+		batch_touch(g, id, &view->prefix, adj_rib_out_hold(g->out, id), true, false);
+	return g->error == 0 && !batch_full(g->set);
+}
+
+/* First walk behind a lapped journal: what changed since and is there. */
+static bool
+visit_announce(void *ctx, struct dest_id id, const struct dest_view *view)
+{
+	struct update_group *g = ctx;
+	struct adj_route r;
+	int err;
+
+	if ((int32_t)(view->sequence - g->reach_back) <= 0)
+		return true;
+	err = rules_evaluate(g, id, view, &r);
+	if (err < 0) {
+		g->error = err;
+		return false;
+	}
+	if (r.set.v == 0 || member_find(g, r.source) != NULL)
+		journal_passed_over(g->set->journal, g->cursor, view);
+	if (r.set.v != 0)
+		change_apply(g, id, &view->prefix, r, false, false);
+	return g->error == 0 && !batch_full(g->set);
+}
+
+/* Second walk: what is gone. Of what changed later, the last entry comes by the journal. */
+static bool
+visit_withdraw(void *ctx, struct dest_id id, const struct dest_view *view)
+{
+	struct update_group *g = ctx;
+	struct adj_route r;
+	int err;
+
+	if (adj_rib_out_get(g->out, id).set.v == 0)
+		return true;
+	err = rules_evaluate(g, id, view, &r);
+	if (err < 0) {
+		g->error = err;
+	} else if ((int32_t)(view->sequence - g->upto) <= 0) {
+		change_apply(g, id, &view->prefix, r, false, true);
+	} else {
+		/* it may be an `aside` one, and what took the route away lie behind us */
+		if (r.set.v == 0 || member_find(g, r.source) != NULL)
+			journal_passed_over(g->set->journal, g->cursor, view);
+		if (r.set.v != 0)
+			attr_unref(g->set->c.exported, r.set);
+	}
+	return g->error == 0 && !batch_full(g->set);
+}
+
+static void
+catch_up_begin(struct update_group *g)
+{
+	/* Pinned until it is over, the tombstones stay: an id that we still advertise must not become another prefix. */
+	g->reach_back = (uint32_t)journal_resume(g->set->journal, g->cursor);
+	g->catch_up = CATCH_UP_ANNOUNCE;
+	walk_begin_all(&g->catch_up_walk, &g->table);
+}
+
+/* After each batch of the journal on the way: has every withdrawal come that one waits for? */
+static void
+catch_up_settle(struct update_group *g)
+{
+	if (g->catch_up != CATCH_UP_READ || !journal_settled(g->cursor))
+		return;
+	g->upto = (uint32_t)journal_position(g->cursor);
+	g->catch_up = CATCH_UP_WITHDRAW;
+	walk_begin_all(&g->catch_up_walk, &g->table);
+}
+
+static void
+catch_up_slice(struct update_group *g, uint64_t deadline_ns)
+{
+	walk_visit *visit = g->catch_up == CATCH_UP_ANNOUNCE ? visit_announce : visit_withdraw;
+
+	if (walk_slice(&g->catch_up_walk, WALK_IDS, deadline_ns, now_ns, visit, g) || g->error != 0)
+		return;
+	if (g->catch_up == CATCH_UP_ANNOUNCE) {
+		g->catch_up = CATCH_UP_READ;
+		catch_up_settle(g);
+	} else {
+		g->catch_up = CATCH_UP_NONE;
+	}
+}
+
+/* The id of all shards. */
+static struct dest_id
+entry_id(const struct update_group *g, const struct journal_entry *e)
+{
+	return (struct dest_id){shards_id(&g->set->shards, e->shard, e->dest.v)};
+}
+
+/*
+ * A run of the journal goes up to a head that was there when it began, so whoever takes a destination on the way takes the last of all that is due
+ * of it, and its other entries in the run say nothing new; those that a withdrawal waits for are looked at all the same (docs/decisions/0002).
+ */
+static uint64_t *
+seen_slot(struct update_group *g, struct dest_id id)
+{
+	return &g->set->seen[id.v & ((1u << SEEN_BITS) - 1)];
+}
+
+static uint64_t
+seen_as(const struct update_group *g, struct dest_id id)
+{
+	return g->run << SEEN_BITS | id.v >> SEEN_BITS;
+}
+
+static bool
+is_seen(struct update_group *g, const struct journal_entry *e)
+{
+	struct dest_id id = entry_id(g, e);
+
+	return e->sequence <= g->due && *seen_slot(g, id) == seen_as(g, id);
+}
+
+/* One entry. A change may be taken early, a withdrawal only where the journal allows it; to the new source it is one. */
+static void
+journal_take(struct update_group *g, const struct journal_entry *e)
+{
+	struct dest_id id = entry_id(g, e);
+	struct dest_view view;
+	struct adj_route r;
+	bool may = true;
+	int err;
+
+	if (e->table.v != g->rules.table.v || !dest_peek_best(g->table.at[e->shard], e->dest, &view))
+		return;
+	err = rules_evaluate(g, id, &view, &r);
+	if (err < 0) {
+		g->error = err;
+		return;
+	}
+	if (r.set.v == 0 || member_find(g, r.source) != NULL)
+		may = journal_may_withdraw(g->cursor, e, &view);
+	if (r.set.v != 0 || may)
+		change_apply(g, id, &view.prefix, r, false, may);
+	if (r.set.v != 0 && may && g->error == 0)
+		*seen_slot(g, id) = seen_as(g, id);
+}
+
+/* Of what was read, the entries that will be looked at, and how far the ways to them are prefetched: one cache miss behind the other. */
+struct ahead {
+	unsigned look[JOURNAL_READ];
+	struct attr_id best[JOURNAL_READ];
+	unsigned count, at; /* of `look`; the one that comes next */
+	unsigned dests, paths, slots, sets; /* done of it */
+	bool sparse; /* most are denied by their prefix: no attributes are looked at */
+};
+
+static void
+ahead_begin(struct ahead *a, struct update_group *g, const struct journal_entry *e, unsigned n)
+{
+	a->count = a->at = a->dests = a->paths = a->slots = a->sets = 0;
+	a->sparse = g->rules.policy != NULL && policy_asks_few(g->rules.policy) &&
+		    adj_rib_out_count(g->out) < SPARSE_ROUTES;
+	for (unsigned i = 0; i < n; i++) {
+		if (e[i].table.v == g->rules.table.v && !e[i].aside && !is_seen(g, &e[i]))
+			a->look[a->count++] = i;
+	}
+}
+
+static inline unsigned
+ahead_end(const struct ahead *a, unsigned distance)
+{
+	return a->at + distance < a->count ? a->at + distance : a->count;
+}
+
+/* Destinations, paths, and then the set of the best one: the shard's CPU has just written all of them. */
+static void
+ahead_step(struct ahead *a, const struct update_group *g, const struct journal_entry *e)
+{
+	for (unsigned end = ahead_end(a, AHEAD_DESTS); a->dests < end; a->dests++) {
+		const struct journal_entry *to = &e[a->look[a->dests]];
+
+		dest_prefetch_id(g->table.at[to->shard], to->dest);
+		adj_rib_out_prefetch(g->out, entry_id(g, to));
+	}
+	for (unsigned end = ahead_end(a, AHEAD_PATHS); a->paths < end; a->paths++) {
+		const struct journal_entry *to = &e[a->look[a->paths]];
+
+		dest_prefetch_paths(g->table.at[to->shard], to->dest);
+	}
+	for (unsigned end = a->sparse ? 0 : ahead_end(a, AHEAD_SLOTS); a->slots < end; a->slots++) {
+		const struct journal_entry *to = &e[a->look[a->slots]];
+
+		a->best[a->slots] = dest_hint_best(g->table.at[to->shard], to->dest);
+		attr_prefetch(shard_attrs(g->set->shards.at[to->shard]), a->best[a->slots]);
+	}
+	for (unsigned end = a->sparse ? 0 : ahead_end(a, AHEAD_SETS); a->sets < end; a->sets++) {
+		const struct journal_entry *to = &e[a->look[a->sets]];
+		const struct attr_set *set;
+
+		if (a->sets > 0 && a->best[a->sets].v == a->best[a->sets - 1].v)
+			continue; /* of one UPDATE */
+		set = attr_get(shard_attrs(g->set->shards.at[to->shard]), a->best[a->sets]);
+		if (set != NULL)
+			attr_set_prefetch(set);
+	}
+	a->at++;
+}
+
+/*
+ * Nothing is told and nothing was, as to those that one only learns from: what changes is nothing to it, and no destination is looked at. Where
+ * it is told something by other rules later, a walk over all tells it.
+ */
+static bool
+is_silent(const struct update_group *g)
+{
+	return rules_silent(&g->rules) && !g->planned && g->catch_up == CATCH_UP_NONE && g->deferred == 0 &&
+	       adj_rib_out_count(g->out) == 0;
+}
+
+/* ---- while tables are told ---- */
+
+void
+update_groups_gather(struct update_groups *s, uint64_t now_ns, bool loading)
+{
+	s->now_ns = now_ns;
+	s->loading = loading;
+}
+
+/* It lets entries gather; not what else it has to do with them. */
+static bool
+journal_rests(const struct update_group *g)
+{
+	uint64_t position = journal_position(g->cursor);
+
+	if (!g->set->loading || g->kind != WALK_NONE || g->catch_up != CATCH_UP_NONE)
+		return false;
+	return position >= g->due && g->set->now_ns < g->rest_ns &&
+	       journal_head(g->set->journal) - position < REST_ENTRIES;
+}
+
+uint64_t
+stream_rest_ns(const struct update_group *g)
+{
+	return journal_rests(g) && journal_head(g->set->journal) != journal_position(g->cursor)
+		       ? g->rest_ns
+		       : 0;
+}
+
+/* What there is by now is due; then there is a rest. */
+static void
+journal_begin(struct update_group *g)
+{
+	uint64_t position = journal_position(g->cursor), head = journal_head(g->set->journal);
+
+	if (position < g->due || position == head)
+		return;
+	g->due = head;
+	g->run = ++g->set->runs;
+	rules_run_end(g->set); /* nor may what is known of a peer be older than the head */
+	g->rest_ns = g->set->now_ns + REST_NS;
+}
+
+static void
+journal_gather(struct update_group *g, uint64_t deadline_ns)
+{
+	struct journal_entry e[JOURNAL_READ];
+	struct ahead ahead;
+	int n, i;
+
+	if (is_silent(g)) {
+		journal_advance(g->set->journal, g->cursor, journal_head(g->set->journal));
+		return;
+	}
+	if (journal_rests(g))
+		return;
+	journal_begin(g);
+	while (!batch_full(g->set) && !journal_rests(g)) {
+		n = journal_read(g->set->journal, g->cursor, e, JOURNAL_READ);
+		if (n == -EOVERFLOW) {
+			catch_up_begin(g);
+			return;
+		}
+		if (n < 0)
+			g->error = n;
+		if (n <= 0)
+			return;
+		ahead_begin(&ahead, g, e, (unsigned)n);
+		for (i = 0; i < n && g->error == 0 && !batch_full(g->set); i++) {
+			bool looks = ahead.at < ahead.count && ahead.look[ahead.at] == (unsigned)i;
+
+			if (looks)
+				ahead_step(&ahead, g, e);
+			if (looks || journal_awaits(g->cursor, &e[i]))
+				journal_take(g, &e[i]);
+		}
+		if (g->error != 0)
+			return;
+		journal_advance(g->set->journal, g->cursor, e[i - 1].sequence);
+		catch_up_settle(g);
+		if (g->catch_up == CATCH_UP_WITHDRAW || now_ns() >= deadline_ns)
+			return;
+	}
+}
+
+/* ---- room for more ---- */
+
+static bool
+is_slowest(const struct update_group *g, const struct update_member *m)
+{
+	return m->state == MEMBER_STREAM && m->at == g->first && m->full;
+}
+
+static bool
+slowest_is_full(const struct update_group *g)
+{
+	for (const struct update_member *m = g->members; m != NULL; m = m->next)
+		if (is_slowest(g, m))
+			return true;
+	return false;
+}
+
+/*
+ * They take no more part in the stream, but remember what they miss of it; one at least, however late it is. False: there is none, those on the
+ * oldest message will have their turn.
+ */
+static bool
+slowest_fall_behind(struct update_group *g, uint64_t deadline_ns)
+{
+	bool any = false;
+
+	for (struct update_member *m = g->members; m != NULL; m = m->next) {
+		if (!is_slowest(g, m))
+			continue;
+		if (any && now_ns() >= deadline_ns)
+			break;
+		behind_begin(m);
+		any = true;
+	}
+	stream_trim(g);
+	return any;
+}
+
+/* A walk may wait for its slowest, as long as all together lose no more than half its time by that. */
+static bool
+walk_patience(struct update_group *g, uint64_t now)
+{
+	uint64_t waited;
+
+	if (g->blocked_ns == 0)
+		g->blocked_ns = now;
+	waited = g->waited_ns + (now - g->blocked_ns);
+	return waited <= g->set->c.patience_ns + (now - g->walk_began_ns) / 2;
+}
+
+static void
+walk_unblock(struct update_group *g)
+{
+	if (g->blocked_ns != 0)
+		g->waited_ns += now_ns() - g->blocked_ns;
+	g->blocked_ns = 0;
+}
+
+static bool
+walk_may_run(struct update_group *g, uint64_t deadline_ns)
+{
+	while (g->kept >= g->set->c.kept_max / 2) {
+		uint64_t now = now_ns();
+
+		if (!slowest_is_full(g)) {
+			walk_unblock(g);
+			return false;
+		}
+		if (walk_patience(g, now)) {
+			g->retry_ns =
+				now + (g->set->c.patience_ns < RETRY_NS ? g->set->c.patience_ns
+									: RETRY_NS);
+			return false;
+		}
+		(void)slowest_fall_behind(g, deadline_ns);
+		if (now_ns() >= deadline_ns)
+			return false;
+	}
+	walk_unblock(g);
+	return true;
+}
+
+bool
+walk_blocked(const struct update_group *g)
+{
+	return g->blocked_ns != 0 && g->kept >= g->set->c.kept_max / 2 && now_ns() < g->retry_ns;
+}
+
+static void
+walk_gather(struct update_group *g, uint64_t deadline_ns)
+{
+	if (g->default_due) {
+		struct prefix p = {.afi = (uint8_t)family_afi(g->rules.family)};
+		struct adj_route r;
+		int err = rules_default(g, &r);
+
+		g->default_due = false;
+		if (err < 0)
+			g->error = err;
+		else
+			change_apply(g, DEST_DEFAULT, &p, r, g->kind == WALK_SEND, true);
+	}
+	if (is_silent(g))
+		g->walk.next = g->walk.end;
+	if (!batch_full(g->set) && g->error == 0)
+		walk_slice(&g->walk, WALK_IDS, deadline_ns, now_ns, visit_walk, g);
+}
+
+static bool
+walk_runs(const struct update_group *g)
+{
+	return g->kind != WALK_NONE && (g->default_due || !walk_done(&g->walk));
+}
+
+/* Fills the batch. The journal and a walk take turns. */
+static void
+gather(struct update_group *g, uint64_t deadline_ns)
+{
+	while (g->kept >= g->set->c.kept_max)
+		if (!slowest_fall_behind(g, deadline_ns) || now_ns() >= deadline_ns)
+			return;
+	if (g->catch_up == CATCH_UP_ANNOUNCE || g->catch_up == CATCH_UP_WITHDRAW) {
+		catch_up_slice(g, deadline_ns);
+		return;
+	}
+	if (g->catch_up == CATCH_UP_READ) {
+		journal_gather(g, deadline_ns);
+		return;
+	}
+	g->walk_turn = !g->walk_turn;
+	if (g->walk_turn && walk_runs(g) && walk_may_run(g, deadline_ns))
+		walk_gather(g, deadline_ns);
+	else
+		journal_gather(g, deadline_ns);
+}
+
+/* ---- from changes to messages ---- */
+
+static struct bucket *
+bucket_of(struct update_groups *s, enum message_kind kind, struct peer_id who, struct attr_id set)
+{
+	unsigned h = (unsigned)hash_word((uint64_t)set.v << 32 | (uint64_t)who.v << 8 | kind) %
+		     BATCH_HASH;
+	struct bucket *b;
+
+	for (; s->bucket_hash[h] != SLOT_NONE; h = (h + 1) % BATCH_HASH) {
+		b = &s->bucket[s->bucket_hash[h]];
+		if (b->set.v == set.v && b->who.v == who.v && b->kind == kind)
+			return b;
+	}
+	s->bucket_hash[h] = (uint16_t)s->bucket_count;
+	b = &s->bucket[s->bucket_count++];
+	*b = (struct bucket){.set = set,
+		.who = who,
+		.kind = (uint8_t)kind,
+		.first = ENTRY_NONE,
+		.last = ENTRY_NONE};
+	return b;
+}
+
+static void
+entry_add(struct update_groups *s, enum message_kind kind, struct peer_id who, struct attr_id set,
+	uint32_t change)
+{
+	struct bucket *b = bucket_of(s, kind, who, set);
+	uint32_t i = s->entry_count++;
+
+	s->entry[i] = (struct entry){change, ENTRY_NONE};
+	if (b->first == ENTRY_NONE)
+		b->first = i;
+	else
+		s->entry[b->last].next = i;
+	b->last = i;
+}
+
+/* A member in the stream. */
+static struct update_member *
+streaming(const struct update_group *g, struct peer_id id)
+{
+	struct update_member *m = member_find(g, id);
+
+	return m != NULL && m->state == MEMBER_STREAM ? m : NULL;
+}
+
+static bool
+deferred_clear(struct update_group *g, struct update_member *m, struct dest_id id)
+{
+	if (m == NULL || !bits_clear(&m->gone, id))
+		return false;
+	g->deferred--;
+	return true;
+}
+
+/* The new source: what it was told of others must go, now or when the order of the journal allows it. */
+static void
+source_withdraw(struct update_group *g, uint32_t i, struct adj_route old, struct adj_route new)
+{
+	struct change *c = &g->set->change[i];
+	struct update_member *m = streaming(g, new.source);
+
+	if (m == NULL || !((old.set.v != 0 && old.source.v != new.source.v) ||
+				 (g->deferred > 0 && bits_has(&m->gone, c->dest))))
+		return;
+	if (c->may_withdraw) {
+		deferred_clear(g, m, c->dest);
+		entry_add(g->set, MESSAGE_ONLY, new.source, (struct attr_id){0}, i);
+	} else if (!bits_has(&m->gone, c->dest)) {
+		int err = bits_set(g->set->c.arena, &m->gone, c->dest);
+
+		g->deferred += err == 0;
+		if (err < 0)
+			m->error = err;
+	}
+}
+
+static void
+change_announce(struct update_group *g, uint32_t i, struct adj_route old, struct adj_route new)
+{
+	struct update_groups *s = g->set;
+	struct change *c = &s->change[i];
+
+	if (old.set.v != new.set.v || c->again) {
+		entry_add(s, MESSAGE_ALL_BUT, new.source, new.set, i);
+	} else {
+		if (old.source.v != new.source.v && streaming(g, old.source) != NULL)
+			entry_add(s, MESSAGE_ONLY, old.source, new.set, i);
+		if (c->walk)
+			entry_add(s, MESSAGE_WALK_BUT, new.source, new.set, i);
+	}
+	if (g->deferred > 0 && old.source.v != new.source.v)
+		deferred_clear(g, streaming(g, old.source), c->dest);
+	source_withdraw(g, i, old, new);
+}
+
+/* The other destination of 0/0 is what holds now: told again, in its turn or, where that is over, here. */
+static void
+default_tell(struct update_group *g, uint32_t i, struct dest_id other)
+{
+	struct update_groups *s = g->set;
+	struct adj_route r = adj_rib_out_get(g->out, other);
+	struct change *c;
+	unsigned h;
+
+	if (streaming(g, r.source) != NULL)
+		entry_add(s, MESSAGE_ONLY, r.source, (struct attr_id){0}, i);
+	batch_touch(g, other, &s->change[i].prefix, adj_rib_out_hold(g->out, other), false, true);
+	c = batch_find(s, other, &h);
+	if (c > &s->change[i]) {
+		c->again = true;
+		return;
+	}
+	entry_add(s, MESSAGE_ALL_BUT, r.source, r.set, (uint32_t)(c - s->change));
+	for (struct update_member *m = g->members; m != NULL; m = m->next) {
+		if (m->state == MEMBER_BEHIND && member_view(m, r).v != 0)
+			behind_mark(m, other, true);
+	}
+}
+
+static void
+change_withdraw(struct update_group *g, uint32_t i, struct adj_route old)
+{
+	const struct change *c = &g->set->change[i];
+	struct peer_id but = old.source;
+	struct dest_id other;
+
+	if (old.set.v == 0)
+		return;
+	if (default_shadowed(g, c->dest, &c->prefix, &other)) {
+		default_tell(g, i, other);
+		return;
+	}
+	if (g->deferred > 0 && deferred_clear(g, streaming(g, old.source), c->dest))
+		but = PEER_SELF;
+	entry_add(g->set, MESSAGE_ALL_BUT, but, (struct attr_id){0}, i);
+}
+
+/* To those behind it is two bits. */
+static void
+change_remember(
+	struct update_group *g, const struct change *c, struct adj_route old, struct adj_route new)
+{
+	for (struct update_member *m = g->members; m != NULL; m = m->next) {
+		struct attr_id had, has;
+
+		if (m->state != MEMBER_BEHIND)
+			continue;
+		had = member_view(m, old);
+		has = member_view(m, new);
+		if (had.v != has.v || (c->again && has.v != 0) ||
+			(c->walk && has.v != 0 && g->kind == WALK_SEND && m->walk == g->serial))
+			behind_mark(m, c->dest, has.v != 0);
+	}
+}
+
+static void
+batch_compare(struct update_group *g)
+{
+	struct update_groups *s = g->set;
+
+	for (uint32_t i = 0; i < s->change_count; i++) {
+		struct change *c = &s->change[i];
+		struct adj_route old = adj_pair_get(g->out, c->old);
+		struct adj_route new = adj_rib_out_get(g->out, c->dest);
+
+		if (new.set.v != 0)
+			change_announce(g, i, old, new);
+		else
+			change_withdraw(g, i, old);
+		if (g->behind_count > 0)
+			change_remember(g, c, old, new);
+	}
+}
+
+/* ---- packing ---- */
+
+/* As many as fit one message of `limit` octets; entry *at moves on. False: the attributes leave no room for one prefix. */
+static bool
+message_pack(struct update_group *g, const struct bucket *b, uint32_t *at, size_t limit,
+	struct message *head)
+{
+	struct update_groups *s = g->set;
+	const struct attr_set *attrs = b->set.v != 0 ? attr_get(s->c.exported, b->set) : NULL;
+	struct update_packer u;
+
+	if (!update_packer_begin(&u, g->rules.family, attrs, &g->rules.encode, s->message, limit))
+		return false;
+	head->id_count = 0;
+	while (*at != ENTRY_NONE) {
+		const struct change *c = &s->change[s->entry[*at].change];
+
+		if (!update_packer_add(&u, &c->prefix, 0))
+			break;
+		s->message_id[head->id_count++] = c->dest.v;
+		*at = s->entry[*at].next;
+	}
+	if (head->id_count == 0)
+		return false;
+	head->withdraw = attrs == NULL;
+	head->next_hop_at =
+		attrs != NULL && attrs->unused == OWN_NEXT_HOP ? (uint16_t)u.next_hop_at : 0;
+	head->len = (uint16_t)update_packer_finish(&u);
+	g->stats.messages++;
+	g->stats.octets += head->len;
+	return true;
+}
+
+/* A set that fits no message of these sessions can't be told: nobody must keep what it had before. */
+static void
+bucket_give_up(struct update_group *g, const struct bucket *b, uint32_t at)
+{
+	struct update_groups *s = g->set;
+	struct adj_pair_id old;
+	uint32_t next;
+
+	for (; at != ENTRY_NONE; at = next) {
+		struct change *c = &s->change[s->entry[at].change];
+
+		next = s->entry[at].next;
+		if (adj_rib_out_get(g->out, c->dest).set.v != b->set.v)
+			continue;
+		if (adj_rib_out_set(g->out, c->dest, (struct adj_route){0}, &old) == 1)
+			adj_pair_put(g->out, old);
+		entry_add(s, MESSAGE_ALL_BUT, PEER_SELF, (struct attr_id){0}, s->entry[at].change);
+		for (struct update_member *m = g->members; m != NULL; m = m->next) {
+			if (m->state == MEMBER_BEHIND)
+				behind_mark(m, c->dest, false);
+			else if (m->state == MEMBER_STREAM)
+				deferred_clear(g, m, c->dest);
+		}
+	}
+}
+
+static void
+bucket_pack(struct update_group *g, unsigned i, uint64_t passed)
+{
+	const struct bucket b = g->set->bucket[i];
+	struct message head = {.kind = b.kind, .who = b.who, .walk = g->serial, .passed = passed};
+	uint32_t at = b.first;
+
+	while (at != ENTRY_NONE && g->error == 0) {
+		if (!message_pack(g, &b, &at, BGP_MSG_MAX, &head) &&
+			!(g->rules.encode.extended_message && /* RFC 8654 */
+				message_pack(g, &b, &at, BGP_EXTENDED_MSG_MAX, &head))) {
+			bucket_give_up(g, &b, at);
+			return;
+		}
+		g->error = stream_append(g, &head, g->set->message_id, g->set->message);
+	}
+}
+
+/* Announcements, then withdrawals. */
+static void
+batch_pack(struct update_group *g, uint64_t passed)
+{
+	struct update_groups *s = g->set;
+
+	for (unsigned i = 0; i < s->bucket_count; i++) {
+		if (s->bucket[i].set.v != 0)
+			bucket_pack(g, i, passed);
+	}
+	for (unsigned i = 0; i < s->bucket_count; i++) {
+		if (s->bucket[i].set.v == 0)
+			bucket_pack(g, i, passed);
+	}
+}
+
+static void
+batch_finish(struct update_group *g, uint64_t passed)
+{
+	struct update_groups *s = g->set;
+
+	if (g->error == 0) {
+		for (struct update_member *m = g->members; m != NULL; m = m->next)
+			behind_pass(m);
+		batch_compare(g);
+		batch_pack(g, passed);
+	}
+	for (unsigned i = 0; i < s->change_count; i++) {
+		if (i + PUT_AHEAD < s->change_count)
+			adj_pair_prefetch(g->out, s->change[i + PUT_AHEAD].old);
+		adj_pair_put(g->out, s->change[i].old);
+	}
+	batch_reset(s);
+}
+
+/* ---- walks ---- */
+
+/* A running walk takes the new rules where it stands; what it visited before is gone over once more, for differences. */
+void
+policy_walk_owe(struct update_group *g)
+{
+	uint32_t end = shards_limit(&g->table);
+
+	rules_forget(g);
+	if (g->kind != WALK_NONE) {
+		g->walk.end = end; /* younger ones came by the journal, under the old rules */
+		end = g->walk.next;
+	}
+	if (end == 0)
+		end = 1; /* the default route that we make up, if nothing else */
+	if (end > g->policy_end)
+		g->policy_end = end;
+}
+
+static void
+walk_start(struct update_group *g)
+{
+	g->serial++;
+	g->waiting = 0;
+	g->kind = WALK_SEND;
+	g->default_due = true;
+	/* It sends all there is by the present policy: nothing is left for a walk of differences. */
+	g->policy_within = g->policy_end > 0;
+	g->policy_end = 0;
+	g->walk_began_ns = now_ns();
+	g->blocked_ns = g->waited_ns = 0;
+	g->stats.walks++;
+	walk_begin_all(&g->walk, &g->table);
+	for (struct update_member *m = g->members; m != NULL; m = m->next) {
+		if (m->walk == g->serial && m->state == MEMBER_JOINING)
+			member_enter(m);
+	}
+	stream_mark(g, MESSAGE_WALK_BEGIN, PEER_SELF);
+}
+
+static void
+policy_walk_start(struct update_group *g)
+{
+	g->kind = WALK_POLICY;
+	g->default_due = true;
+	g->walk_began_ns = now_ns();
+	g->blocked_ns = g->waited_ns = 0;
+	g->stats.policy_walks++;
+	walk_begin_all(&g->walk, &g->table);
+	if (g->walk.end > g->policy_end)
+		g->walk.end = g->policy_end;
+	g->policy_end = 0;
+}
+
+/* What lies between two batches: a walk's end or beginning. True: it was. */
+static bool
+walk_step(struct update_group *g)
+{
+	if (g->catch_up != CATCH_UP_NONE || walk_runs(g))
+		return false;
+	if (g->kind == WALK_NONE) {
+		if (g->waiting > 0)
+			walk_start(g);
+		else if (g->policy_end > 0)
+			policy_walk_start(g);
+		else
+			return false;
+		return true;
+	}
+	/* EoRR would take away what the journal has not allowed to be withdrawn yet. */
+	if (g->kind == WALK_SEND && g->deferred > 0 &&
+		journal_head(g->set->journal) != journal_position(g->cursor))
+		return false;
+	if (g->kind == WALK_SEND)
+		stream_mark(g, MESSAGE_WALK_END, PEER_SELF);
+	if (g->kind == WALK_POLICY || g->policy_within)
+		stream_mark(g, MESSAGE_POLICY_END, PEER_SELF);
+	g->policy_within = false;
+	g->kind = WALK_NONE;
+	return true;
+}
+
+/* ---- the face ---- */
+
+bool
+stream_pending(const struct update_group *g)
+{
+	if (g->error != 0)
+		return false;
+	if (g->frozen)
+		return true;
+	if (g->catch_up != CATCH_UP_NONE || split_pending(g) || settle_pending(g) ||
+		(journal_head(g->set->journal) != journal_position(g->cursor) &&
+			!journal_rests(g)))
+		return true;
+	if (g->kind == WALK_NONE)
+		return g->waiting > 0 || g->policy_end > 0;
+	return !walk_runs(g) || !walk_blocked(g);
+}
+
+/* How far things are, to see whether something was done. */
+static uint64_t
+progress(const struct update_group *g)
+{
+	return journal_position(g->cursor) + g->walk.next + g->catch_up_walk.next +
+	       ((uint64_t)g->catch_up << 62) + ((uint64_t)g->default_due << 61);
+}
+
+/* While somebody has not passed all of the stream, its ids stay what they are. None to be had: who falls behind then has to go. */
+static void
+tail_need(struct update_group *g)
+{
+	if (g->first != g->last && g->tail == NULL)
+		(void)journal_hold(g->set->journal, g->cursor, &g->tail);
+}
+
+bool
+stream_produce(struct update_group *g, uint64_t deadline_ns)
+{
+	uint64_t passed, before;
+	bool done;
+
+	if (g->error != 0)
+		return false;
+	tail_need(g); /* marks that were put in since */
+	if (split_run(g))
+		return true;
+	if (g->frozen)
+		return false;
+	if (walk_step(g) || settle_step(g)) {
+		g->version++;
+		return true;
+	}
+	before = progress(g);
+	passed = journal_passed(g->cursor);
+	journal_pin(g->cursor);
+	gather(g, deadline_ns);
+	done = g->set->change_count > 0 || progress(g) != before;
+	if (g->set->change_count > 0) {
+		batch_finish(g, passed);
+		g->version++;
+	}
+	tail_need(g);
+	if (g->catch_up == CATCH_UP_NONE)
+		journal_unpin(g->cursor);
+	return done;
+}
+
+bool
+prefix_of(const struct update_group *g, struct dest_id id, struct prefix *out)
+{
+	struct dest_view v;
+
+	if (id.v == DEST_DEFAULT.v) {
+		*out = (struct prefix){.afi = (uint8_t)family_afi(g->rules.family)};
+		return true;
+	}
+	if (!shards_peek(&g->table, id, &v))
+		return false;
+	*out = v.prefix;
+	return true;
+}
+
+bool
+default_shadowed(const struct update_group *g, struct dest_id id, const struct prefix *p,
+	struct dest_id *other)
+{
+	if (p->len != 0)
+		return false;
+	*other = DEST_DEFAULT;
+	if (id.v == DEST_DEFAULT.v) {
+		*other = shards_find(&g->table, p);
+		if (other->v == DEST_NONE)
+			return false;
+	}
+	return adj_rib_out_get(g->out, *other).set.v != 0;
+}

@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "control/host/host_check.h"
+
+#include "control/config/config.h"
+#include "control/base/log.h"
+#include "lpm/fib.h"
+#include "lpm/table_v4.h"
+#include "lpm/table_v6.h"
+#ifdef KEEL_DATAPLANE
+#include "dataplane/port.h"
+#endif
+
+#include <errno.h>
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#define TABLE_GROUP_BYTES 1024
+#define TBL8_GROUPS_USEFUL                                                                         \
+	65536 /* 24 bits of address could need more; the real table needs 2,000 */
+#define MEMORY_MB_MAX 1048576u
+/* Listeners, RPC, netlink, threads. */
+#define DESCRIPTORS_OTHER 128u
+
+static struct {
+	bool dataplane;
+	cpu_set_t cpus; /* allowed for threads */
+	rlim_t descriptors;
+} host;
+
+/* ---- memory ---- */
+
+size_t
+host_table_memory(unsigned memory_mb)
+{
+	unsigned eal = 0;
+
+#ifdef KEEL_DATAPLANE
+	eal = dataplane_eal_mb(memory_mb);
+#endif
+	return memory_mb > eal ? (size_t)(memory_mb - eal) << 20 : 0;
+}
+
+/*
+ * Two copies of both families' first levels come first; IPv4 gets half of what is left for longer prefixes, at most what a table can use, and
+ * IPv6 the rest.
+ */
+uint32_t
+host_table_groups(size_t memory)
+{
+	size_t first = 2 * (table_v4_bytes(0) + table_v6_bytes(0));
+	size_t groups = memory > first ? (memory - first) / 4 / TABLE_GROUP_BYTES : 0;
+
+	return groups == 0		     ? 1
+	       : groups < TBL8_GROUPS_USEFUL ? (uint32_t)groups
+					     : TBL8_GROUPS_USEFUL;
+}
+
+static bool
+memory_suffices(unsigned memory_mb)
+{
+	size_t memory = host_table_memory(memory_mb);
+
+	return fib_memory_check(memory, host_table_groups(memory)) == 0;
+}
+
+static void
+check_memory(const struct config *c, struct faults *f)
+{
+	unsigned least = c->dataplane.memory_mb;
+
+	if (memory_suffices(least))
+		return;
+	while (least < MEMORY_MB_MAX && !memory_suffices(least))
+		least++;
+	faults_add(f, "/dataplane/memory_mb",
+		"%u is too little for EAL and the forwarding tables, which need %u",
+		c->dataplane.memory_mb, least);
+}
+
+/* ---- processors ---- */
+
+static bool
+cpu_usable(unsigned cpu)
+{
+	return cpu < CPU_SETSIZE && CPU_ISSET(cpu, &host.cpus);
+}
+
+static void
+check_cpus(const char *key, const unsigned *cpus, unsigned count, struct faults *f)
+{
+	char path[64];
+
+	for (unsigned i = 0; i < count; i++) {
+		if (cpu_usable(cpus[i]))
+			continue;
+		snprintf(path, sizeof(path), "/dataplane/%s/%u", key, i);
+		faults_add(f, path, "CPU %u does not exist on this host, or keeld may not use it",
+			cpus[i]);
+	}
+}
+
+/* The process may run on some CPUs only, and still be allowed to move its threads to other CPUs. */
+static void
+cpus_look(void)
+{
+	cpu_set_t was;
+
+	if (sched_getaffinity(0, sizeof(was), &was) != 0)
+		return;
+	host.cpus = was;
+	for (unsigned i = 0; i < CPU_SETSIZE; i++) {
+		cpu_set_t one;
+
+		CPU_ZERO(&one);
+		CPU_SET(i, &one);
+		if (!CPU_ISSET(i, &was) && sched_setaffinity(0, sizeof(one), &one) == 0)
+			CPU_SET(i, &host.cpus);
+	}
+	sched_setaffinity(0, sizeof(was), &was);
+}
+
+/* ---- descriptors ---- */
+
+static void
+descriptors_raise(void)
+{
+	struct rlimit limit;
+
+	host.descriptors = RLIM_INFINITY;
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+		return;
+	host.descriptors = limit.rlim_max;
+	if (limit.rlim_cur == limit.rlim_max)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+		log_event(LOG_WARNING, "descriptor-limit-not-raised hard=%llu error=\"%s\"",
+			(unsigned long long)limit.rlim_max, strerror(errno));
+}
+
+static void
+check_descriptors(const struct config *c, struct faults *f)
+{
+	if (host.descriptors == RLIM_INFINITY ||
+		c->peer_count + DESCRIPTORS_OTHER <= host.descriptors)
+		return;
+	faults_add(f, "/bgp/peers",
+		"%u peers need %u file descriptors; the hard limit of keeld is %llu "
+		"(RLIMIT_NOFILE)",
+		c->peer_count, c->peer_count + DESCRIPTORS_OTHER,
+		(unsigned long long)host.descriptors);
+}
+
+/* ---- the face ---- */
+
+static void
+check(const struct config *c, struct faults *f)
+{
+	check_cpus("control_cpus", c->dataplane.control_cpus, c->dataplane.control_count, f);
+	check_descriptors(c, f);
+	if (!host.dataplane)
+		return;
+	check_cpus("worker_cpus", c->dataplane.worker_cpus, c->dataplane.worker_count, f);
+	check_memory(c, f);
+}
+
+void
+host_check_start(bool no_dataplane)
+{
+	host.dataplane = !no_dataplane;
+	cpus_look();
+	descriptors_raise();
+	config_set_host_check(check);
+}

@@ -1,0 +1,738 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "control/host/host_routes.h"
+
+#include "control/keeld.h"
+#include "control/base/log.h"
+#include "control/host/netlink.h"
+#include "control/config/policy_compile.h"
+#include "control/base/threads.h"
+#include "lpm/path_list.h"
+#include "rib/fib_feed.h"
+#include "rib/shard.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define BUCKETS_MIN 64 /* a power of two */
+#define GATHER_NS 20000000 /* what one change of the host's brings comes together */
+#define RETRY_NS 1000000000
+#define ORDER_MAX 256 /* originations that the shard's thread is stopped for at a time */
+#define RECURSION_MAX 8 /* of next hops, as rib/nexthop does it */
+
+/* Why a prefix is here, and what of it is in BGP. */
+struct own {
+	struct own *next; /* in its bucket */
+	struct own *next_dirty;
+	struct vrf_id vrf;
+	struct prefix prefix;
+	bool dirty, network, kernel;
+	uint64_t kernel_ports; /* keeld_host_kernel_route() */
+	enum route_source source; /* of what is in BGP */
+	struct attr_set *originated; /* NULL: nothing */
+};
+
+/* A subnet on a port: several addresses may be in it. */
+struct subnet {
+	struct subnet *next;
+	struct vrf_id vrf;
+	struct prefix prefix;
+	uint16_t port;
+	unsigned users;
+};
+
+/* Writer: main. */
+static struct {
+	struct keeld *k;
+	const struct config *config; /* NULL: not applied yet */
+	struct own **buckets, *dirty;
+	unsigned bucket_count, count;
+	uint32_t kernel_lens[2][129]; /* how many of the kernel's routes have that length, by family */
+	struct subnet *subnets;
+	bool port_down[PORT_NONE];
+	struct policy_eval *eval;
+	struct timer timer;
+} state;
+
+/* ---- prefixes ---- */
+
+static struct own **
+own_slot(struct vrf_id vrf, const struct prefix *p)
+{
+	struct own **at = &state.buckets[(prefix_hash(p) + vrf.v) & (state.bucket_count - 1)];
+
+	while (*at != NULL && ((*at)->vrf.v != vrf.v || !prefix_equal(&(*at)->prefix, p)))
+		at = &(*at)->next;
+	return at;
+}
+
+static int
+own_grow(void)
+{
+	unsigned old_count = state.bucket_count, count = old_count ? 2 * old_count : BUCKETS_MIN;
+	struct own **old = state.buckets, **buckets = calloc(count, sizeof(struct own *));
+
+	if (buckets == NULL)
+		return old != NULL ? 0 : -ENOMEM; /* longer chains are no fault */
+	state.buckets = buckets;
+	state.bucket_count = count;
+	for (unsigned i = 0; i < old_count; i++) {
+		for (struct own *o = old[i], *next; o != NULL; o = next) {
+			struct own **at = own_slot(o->vrf, &o->prefix);
+
+			next = o->next;
+			o->next = NULL;
+			*at = o;
+		}
+	}
+	free(old);
+	return 0;
+}
+
+static struct own *
+own_find(struct vrf_id vrf, const struct prefix *p)
+{
+	return state.bucket_count > 0 ? *own_slot(vrf, p) : NULL;
+}
+
+/* Found or made. NULL: out of memory (logged). */
+static struct own *
+own_get(struct vrf_id vrf, const struct prefix *p)
+{
+	struct own *o = own_find(vrf, p);
+
+	if (o != NULL)
+		return o;
+	if (state.count < state.bucket_count || own_grow() == 0)
+		o = calloc(1, sizeof(*o));
+	if (o == NULL) {
+		log_event(LOG_ERROR, "own-route-lost reason=out-of-memory");
+		return NULL;
+	}
+	o->vrf = vrf;
+	o->prefix = *p;
+	*own_slot(vrf, p) = o;
+	state.count++;
+	return o;
+}
+
+static void
+mark(struct own *o)
+{
+	if (o == NULL || o->dirty)
+		return;
+	o->dirty = true;
+	o->next_dirty = state.dirty;
+	state.dirty = o;
+}
+
+static void
+mark_prefix(struct vrf_id vrf, const struct prefix *p)
+{
+	mark(own_get(vrf, p));
+}
+
+static void
+mark_networks(const struct config *c)
+{
+	for (unsigned i = 0; i < c->network_count; i++) {
+		struct own *o = own_get(c->networks[i].vrf, &c->networks[i].prefix);
+
+		if (o == NULL)
+			continue;
+		o->network = true;
+		mark(o);
+	}
+}
+
+static void
+mark_all(void)
+{
+	for (unsigned i = 0; i < state.bucket_count; i++)
+		for (struct own *o = state.buckets[i]; o != NULL; o = o->next) {
+			o->network = false;
+			mark(o);
+		}
+}
+
+/* ---- which sources have a prefix now ---- */
+
+static bool
+subnet_up(const struct subnet *s)
+{
+	return s->port == PORT_NONE || !state.port_down[s->port];
+}
+
+static bool
+is_connected(struct vrf_id vrf, const struct prefix *p)
+{
+	for (const struct subnet *s = state.subnets; s != NULL; s = s->next)
+		if (s->vrf.v == vrf.v && prefix_equal(&s->prefix, p) && subnet_up(s))
+			return true;
+	return false;
+}
+
+/* The kernel keeps a route whose link has lost its carrier; it leads nowhere. */
+static bool
+kernel_up(const struct own *o)
+{
+	for (unsigned port = 0; port < 64; port++)
+		if ((o->kernel_ports >> port & 1) != 0 && !state.port_down[port])
+			return o->kernel;
+	return o->kernel && o->kernel_ports == 0;
+}
+
+/* Length of the longest connected subnet or kernel route that leads to `addr`; -1: none. */
+static int
+host_match(struct vrf_id vrf, const struct ip_addr *addr)
+{
+	int best = -1;
+
+	for (const struct subnet *s = state.subnets; s != NULL; s = s->next)
+		if (s->vrf.v == vrf.v && s->prefix.len > best && subnet_up(s) && prefix_contains(&s->prefix, addr))
+			best = s->prefix.len;
+	for (int len = (int)prefix_max_len(addr->afi); len > best; len--) {
+		struct prefix p;
+		const struct own *o;
+
+		if (state.kernel_lens[addr->afi - AFI_IPV4][len] == 0)
+			continue;
+		p = prefix_from_addr(addr, (uint8_t)len);
+		o = own_find(vrf, &p);
+		if (o != NULL && kernel_up(o))
+			return len;
+	}
+	return best;
+}
+
+/* The zone is a port's, which has its place in the document; without a data plane no link is known to be down. */
+static bool
+zone_up(const struct config *c, uint16_t zone)
+{
+	for (unsigned i = 0; i < c->port_count; i++)
+		if (zone_find(c->ports[i].name) == zone)
+			return !state.port_down[i];
+	return true;
+}
+
+/* A static route is there as long as its next hop resolves by what the host has: routes of BGP may depend on it in turn. */
+static bool
+static_up(const struct config *c, const struct config_static *s, unsigned depth)
+{
+	const struct config_static *via = NULL;
+	int host;
+
+	if (s->next_hop.afi == AFI_NONE)
+		return true;
+	if (addr_is_link_local(&s->next_hop))
+		return zone_up(c, s->next_hop.zone);
+	host = host_match(s->vrf, &s->next_hop);
+	for (unsigned i = 0; i < c->static_count; i++) {
+		const struct config_static *other = &c->statics[i];
+
+		if (other->vrf.v == s->vrf.v && other->prefix.len > (via != NULL ? via->prefix.len : host) &&
+			!prefix_equal(&other->prefix, &s->prefix) && prefix_contains(&other->prefix, &s->next_hop))
+			via = other;
+	}
+	if (via == NULL)
+		return host > 0 || (host == 0 && c->resolve_via_default);
+	if (via->prefix.len == 0 && !c->resolve_via_default)
+		return false;
+	return depth < RECURSION_MAX && static_up(c, via, depth + 1);
+}
+
+static const struct config_static *
+static_of(const struct config *c, struct vrf_id vrf, const struct prefix *p)
+{
+	for (unsigned i = 0; i < c->static_count; i++) {
+		const struct config_static *s = &c->statics[i];
+
+		if (s->vrf.v == vrf.v && prefix_equal(&s->prefix, p) && static_up(c, s, 0))
+			return s;
+	}
+	return NULL;
+}
+
+static bool
+source_has(const struct config *c, enum route_source source, const struct own *o, uint32_t *tag)
+{
+	const struct config_static *s;
+
+	switch (source) {
+	case SOURCE_CONNECTED:
+		return is_connected(o->vrf, &o->prefix);
+	case SOURCE_KERNEL:
+		return kernel_up(o);
+	case SOURCE_STATIC:
+		s = static_of(c, o->vrf, &o->prefix);
+		*tag = s != NULL ? s->tag : 0;
+		return s != NULL;
+	case SOURCE_EXTERNAL:
+	case SOURCE_INTERNAL:
+	case SOURCE_NETWORK:
+	case SOURCE_COUNT:
+	default:
+		return false;
+	}
+}
+
+/* ---- what goes into BGP ---- */
+
+/* The policy's answer; NULL: no. Lent until the next one. */
+static const struct attr_set *
+judge(const struct config *c, const struct config_redistribute *r, const struct own *o, uint32_t tag)
+{
+	/* RFC 4271 5.1.1: learned by some other means */
+	static const struct attr_set attrs = {.origin = ORIGIN_INCOMPLETE};
+	struct policy_context context = {
+		.family = o->prefix.afi == AFI_IPV4 ? FAMILY_IPV4_UNICAST : FAMILY_IPV6_UNICAST,
+		.source = r->source,
+		.tag = tag,
+	};
+	struct policy_verdict v;
+	const struct policy *p;
+
+	if (r->policy == NULL)
+		return &attrs;
+	p = policy_set_find(c->policies, r->policy);
+	if (p == NULL || policy_eval_begin(state.eval, p, &attrs, &context) != 0 ||
+		policy_eval_prefix(state.eval, &o->prefix, &v) != 0 || !v.permit)
+		return NULL;
+	return v.attrs;
+}
+
+/* NULL: the prefix is not to be in BGP. Lent until the next one. */
+static const struct attr_set *
+wanted(const struct config *c, const struct own *o, enum route_source *source)
+{
+	static const struct attr_set network = {.origin = ORIGIN_IGP};
+	const struct config_redistribute *best = NULL;
+	uint32_t best_tag = 0;
+
+	*source = SOURCE_NETWORK;
+	if (o->network)
+		return &network;
+	for (unsigned i = 0; i < c->redistribute_count; i++) {
+		const struct config_redistribute *r = &c->redistribute[i];
+		uint32_t tag = 0;
+
+		if (r->vrf.v != o->vrf.v || (best != NULL && c->preference[best->source] <= c->preference[r->source]) ||
+			!source_has(c, r->source, o, &tag))
+			continue;
+		best = r;
+		best_tag = tag;
+	}
+	if (best == NULL)
+		return NULL;
+	*source = best->source;
+	return judge(c, best, o, best_tag);
+}
+
+/* One batch for the shard's thread. */
+struct origination {
+	struct own *own;
+	enum route_source source;
+	struct attr_set *attrs; /* NULL: withdraw */
+	int result;
+};
+struct originate_order {
+	struct keeld *k;
+	struct shard *shard; /* of the thread */
+	bool withdraw, announce; /* what is done now */
+	unsigned count;
+	struct origination one[ORDER_MAX];
+};
+
+static void
+rib_originate(void *arg)
+{
+	struct originate_order *b = arg;
+
+	role_enter_rib();
+	for (unsigned i = 0; i < b->count; i++) {
+		struct origination *o = &b->one[i];
+		enum family family = o->own->prefix.afi == AFI_IPV4 ? FAMILY_IPV4_UNICAST : FAMILY_IPV6_UNICAST;
+
+		if (shards_for(&b->k->shards, &o->own->prefix) == b->shard && (o->attrs != NULL ? b->announce : b->withdraw))
+			o->result = shard_originate_from(b->shard, o->own->vrf, family, &o->own->prefix, o->source, o->attrs);
+	}
+}
+
+static bool
+same_attrs(const struct attr_set *a, const struct attr_set *b)
+{
+	if (a == NULL || b == NULL)
+		return a == b;
+	return attr_set_size(a) == attr_set_size(b) && memcmp(a, b, attr_set_size(a)) == 0;
+}
+
+/* Nobody has it any more. */
+static void
+own_forget(struct own *o)
+{
+	struct own **slot;
+
+	if (o->dirty || o->network || o->kernel || o->originated != NULL)
+		return;
+	slot = own_slot(o->vrf, &o->prefix);
+	*slot = o->next;
+	state.count--;
+	free(o);
+}
+
+static int
+batch_run(struct originate_order *b)
+{
+	char text[PREFIX_TEXT_MAX];
+	int rc = 0;
+
+	/* What covers, or is covered, in another shard: it is there before this one goes (docs/decisions/0006). */
+	b->announce = true;
+	b->withdraw = b->k->shards.count == 1;
+	if (b->count > 0)
+		keeld_on_shards(b->k, rib_originate, b, &b->shard);
+	b->announce = false;
+	b->withdraw = true;
+	if (b->count > 0 && b->k->shards.count > 1)
+		keeld_on_shards(b->k, rib_originate, b, &b->shard);
+	for (unsigned i = 0; i < b->count; i++) {
+		struct origination *o = &b->one[i];
+
+		if (o->result != 0) {
+			log_event(LOG_ERROR, "network-not-announced prefix=%s error=\"%s\"",
+				prefix_format(&o->own->prefix, text), strerror(-o->result));
+			free(o->attrs);
+			mark(o->own);
+			rc = o->result;
+			continue;
+		}
+		free(o->own->originated);
+		o->own->originated = o->attrs;
+		o->own->source = o->source;
+		own_forget(o->own);
+	}
+	b->count = 0;
+	return rc;
+}
+
+/* -ENOMEM: it is tried again. */
+static int
+batch_add(struct originate_order *b, struct own *o, enum route_source source, const struct attr_set *attrs)
+{
+	struct attr_set *copy = NULL;
+	int rc = 0;
+
+	if (same_attrs(o->originated, attrs) && (attrs == NULL || o->source == source)) {
+		own_forget(o);
+		return 0;
+	}
+	if (attrs != NULL) {
+		copy = malloc(attr_set_size(attrs));
+		if (copy == NULL) {
+			mark(o);
+			return -ENOMEM;
+		}
+		memcpy(copy, attrs, attr_set_size(attrs));
+	}
+	if (b->count == ORDER_MAX)
+		rc = batch_run(b);
+	b->one[b->count++] = (struct origination){o, source, copy, 0};
+	return rc;
+}
+
+static void flush_fire(struct timer *t);
+
+static void
+flush_later(uint64_t delay_ns)
+{
+	if (state.config == NULL || state.timer.deadline_ns != 0)
+		return;
+	state.timer.fire = flush_fire;
+	(void)timer_arm(state.k->main_thread, &state.timer, delay_ns);
+}
+
+/* Judges all that is marked. */
+static int
+flush(void)
+{
+	struct originate_order *b = malloc(sizeof(*b));
+	struct own *o = state.dirty, *next;
+	int rc = 0, one;
+
+	if (b == NULL) {
+		flush_later(RETRY_NS);
+		return -ENOMEM;
+	}
+	b->k = state.k;
+	b->count = 0;
+	state.dirty = NULL;
+	for (; o != NULL; o = next) {
+		const struct attr_set *attrs;
+		enum route_source source;
+
+		next = o->next_dirty;
+		o->dirty = false;
+		attrs = wanted(state.config, o, &source);
+		one = batch_add(b, o, source, attrs);
+		rc = rc != 0 ? rc : one;
+	}
+	one = batch_run(b);
+	free(b);
+	if (state.dirty != NULL)
+		flush_later(RETRY_NS);
+	return rc != 0 ? rc : one;
+}
+
+static void
+flush_fire(struct timer *t)
+{
+	(void)t;
+	(void)flush();
+}
+
+/* ---- static routes and preferences: the fib thread ---- */
+
+static bool
+static_same(const struct config_static *a, const struct config_static *b)
+{
+	return a->vrf.v == b->vrf.v && prefix_equal(&a->prefix, &b->prefix);
+}
+
+struct fib_order {
+	struct keeld *k;
+	const struct config *old, *next;
+	int result;
+};
+
+/* The first of the configuration's static routes to this prefix? The others' next hops go with it. */
+static bool
+static_first(const struct config *c, unsigned i)
+{
+	for (unsigned n = 0; n < i; n++)
+		if (static_same(&c->statics[n], &c->statics[i]))
+			return false;
+	return true;
+}
+
+static unsigned
+static_hops(const struct config *c, const struct config_static *s, struct fib_feed_hop out[PATHS_MAX])
+{
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < c->static_count && count < PATHS_MAX; i++)
+		if (static_same(&c->statics[i], s) && c->statics[i].next_hop.afi != AFI_NONE)
+			out[count++] = (struct fib_feed_hop){c->statics[i].next_hop, PORT_NONE};
+	return count;
+}
+
+static bool
+static_in(const struct config *c, const struct config_static *s)
+{
+	for (unsigned i = 0; c != NULL && i < c->static_count; i++)
+		if (static_same(&c->statics[i], s))
+			return true;
+	return false;
+}
+
+static bool
+static_unchanged(const struct config *old, const struct config *next, const struct config_static *s)
+{
+	struct fib_feed_hop a[PATHS_MAX], b[PATHS_MAX];
+	unsigned n;
+
+	if (old == NULL || !static_in(old, s))
+		return false;
+	n = static_hops(old, s, a);
+	if (static_hops(next, s, b) != n)
+		return false;
+	for (unsigned i = 0; i < n; i++)
+		if (!addr_equal(&a[i].addr, &b[i].addr))
+			return false;
+	return true;
+}
+
+static void RUNS_ON(role_fib)
+static_set(struct fib_order *o, const struct config_static *s, bool present)
+{
+	struct fib_feed_hop hops[PATHS_MAX];
+	unsigned count = present ? static_hops(o->next, s, hops) : 0;
+	char text[PREFIX_TEXT_MAX];
+	int rc = fib_feed_route(o->k->feed, s->vrf, &s->prefix, SOURCE_STATIC, hops, count, 0, present);
+
+	if (rc == 0 || rc == -ENOENT)
+		return;
+	log_event(LOG_ERROR, "static-route-not-installed prefix=%s error=\"%s\"", prefix_format(&s->prefix, text),
+		strerror(-rc));
+	o->result = rc;
+}
+
+/* New ones before old ones go: what an aggregate gave up, its specifics may have. */
+static void
+fib_statics(void *arg)
+{
+	struct fib_order *o = arg;
+
+	role_enter_fib();
+	fib_feed_preference(o->k->feed, o->next->preference);
+	fib_feed_resolve_via_default(o->k->feed, o->next->resolve_via_default);
+	for (unsigned i = 0; i < o->next->static_count; i++)
+		if (static_first(o->next, i) && !static_unchanged(o->old, o->next, &o->next->statics[i]))
+			static_set(o, &o->next->statics[i], true);
+	for (unsigned i = 0; o->old != NULL && i < o->old->static_count; i++)
+		if (static_first(o->old, i) && !static_in(o->next, &o->old->statics[i]))
+			static_set(o, &o->old->statics[i], false);
+}
+
+/* ---- loopback addresses: keel0 ---- */
+
+static bool
+loopback_in(const struct config *c, const struct config_address *a)
+{
+	for (unsigned i = 0; c != NULL && i < c->loopback_count; i++)
+		if (c->loopbacks[i].len == a->len && addr_equal(&c->loopbacks[i].addr, &a->addr))
+			return true;
+	return false;
+}
+
+static void
+loopbacks_apply(struct keeld *k, const struct config *old, const struct config *next)
+{
+	char text[ADDR_TEXT_MAX];
+
+	if (k->tun_ifindex == 0)
+		return;
+	for (unsigned i = 0; i < next->loopback_count; i++) {
+		const struct config_address *a = &next->loopbacks[i];
+		int rc = loopback_in(old, a) ? 0 : netlink_address_add(k->netlink, k->tun_ifindex, &a->addr, a->len);
+
+		if (rc != 0)
+			log_event(LOG_ERROR, "address-not-set port=keel0 addr=%s error=\"%s\"", addr_format(&a->addr, text),
+				strerror(-rc));
+	}
+	for (unsigned i = 0; old != NULL && i < old->loopback_count; i++) {
+		const struct config_address *a = &old->loopbacks[i];
+
+		if (!loopback_in(next, a))
+			(void)netlink_address_remove(k->netlink, k->tun_ifindex, &a->addr, a->len);
+	}
+}
+
+/* ---- the face ---- */
+
+static void
+mark_statics(const struct config *c)
+{
+	for (unsigned i = 0; c != NULL && i < c->static_count; i++)
+		mark_prefix(c->statics[i].vrf, &c->statics[i].prefix);
+}
+
+int
+keeld_host_routes_apply(struct keeld *k, const struct config *old, const struct config *next)
+{
+	struct fib_order o = {.k = k, .old = old, .next = next};
+	int rc;
+
+	state.k = k;
+	if (state.eval == NULL && (rc = policy_eval_create(k->arena_control, &state.eval)) != 0)
+		return rc;
+	loopbacks_apply(k, old, next);
+	thread_call(k->fib_thread, fib_statics, &o);
+	state.config = next;
+	/* Policies, networks, everything may have changed: what stays as it was costs a look. */
+	mark_all();
+	for (const struct subnet *subnet = state.subnets; subnet != NULL; subnet = subnet->next)
+		mark_prefix(subnet->vrf, &subnet->prefix);
+	mark_statics(next);
+	mark_networks(next);
+	rc = flush();
+	return rc != 0 ? rc : o.result;
+}
+
+void
+keeld_host_routes_fini(struct keeld *k)
+{
+	(void)k;
+	for (unsigned i = 0; i < state.bucket_count; i++) {
+		for (struct own *o = state.buckets[i], *next; o != NULL; o = next) {
+			next = o->next;
+			free(o->originated);
+			free(o);
+		}
+	}
+	for (struct subnet *s = state.subnets, *next; s != NULL; s = next) {
+		next = s->next;
+		free(s);
+	}
+	free(state.buckets);
+	if (state.eval != NULL)
+		policy_eval_destroy(state.eval);
+	memset(&state, 0, sizeof(state));
+}
+
+/* Next hops of static routes may resolve otherwise. */
+static void
+host_changed(struct keeld *k)
+{
+	state.k = k;
+	mark_statics(state.config);
+	flush_later(GATHER_NS);
+}
+
+void
+keeld_host_connected(struct keeld *k, struct vrf_id vrf, const struct prefix *subnet, uint16_t port, bool present)
+{
+	struct subnet **at = &state.subnets, *s;
+
+	while (*at != NULL && ((*at)->vrf.v != vrf.v || (*at)->port != port || !prefix_equal(&(*at)->prefix, subnet)))
+		at = &(*at)->next;
+	s = *at;
+	if (s == NULL && present) {
+		s = calloc(1, sizeof(*s));
+		if (s == NULL) {
+			log_event(LOG_ERROR, "own-route-lost reason=out-of-memory");
+			return;
+		}
+		*s = (struct subnet){NULL, vrf, *subnet, port, 0};
+		*at = s;
+	}
+	if (s == NULL)
+		return;
+	s->users += present ? 1 : -1u;
+	if (s->users == 0) {
+		*at = s->next;
+		free(s);
+	}
+	mark_prefix(vrf, subnet);
+	host_changed(k);
+}
+
+void
+keeld_host_link(struct keeld *k, uint16_t port, bool up)
+{
+	if (port == PORT_NONE || state.port_down[port] == !up)
+		return;
+	state.port_down[port] = !up;
+	for (const struct subnet *s = state.subnets; s != NULL; s = s->next)
+		if (s->port == port)
+			mark_prefix(s->vrf, &s->prefix);
+	for (unsigned i = 0; port < 64 && i < state.bucket_count; i++)
+		for (struct own *o = state.buckets[i]; o != NULL; o = o->next)
+			if ((o->kernel_ports >> port & 1) != 0)
+				mark(o);
+	host_changed(k);
+}
+
+void
+keeld_host_kernel_route(struct keeld *k, struct vrf_id vrf, const struct prefix *p, uint64_t ports, bool present)
+{
+	struct own *o = present ? own_get(vrf, p) : own_find(vrf, p);
+
+	if (o == NULL || (o->kernel == present && o->kernel_ports == ports))
+		return;
+	if (o->kernel != present)
+		state.kernel_lens[p->afi - AFI_IPV4][p->len] += present ? 1 : -1u;
+	o->kernel = present;
+	o->kernel_ports = present ? ports : 0;
+	mark(o);
+	host_changed(k);
+}

@@ -1,0 +1,1015 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "control/host/netlink.h"
+#include "control/host/netlink_impl.h"
+#include "lpm/arena.h"
+#include "lpm/doing.h"
+
+#include <errno.h>
+#include <libmnl/libmnl.h>
+#include <linux/if_addr.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#define RECEIVE_BUFFER (8 << 20)
+#define MESSAGES_PER_TURN 64
+#define ZONED_MAX 128 /* interfaces whose zone is not their name: some of the ports */
+
+/* Written by main before other threads start. */
+static struct {
+	unsigned ifindex[ZONED_MAX];
+	uint16_t zone[ZONED_MAX];
+	unsigned count;
+} zoned;
+
+/* ---- the mirror ---- */
+
+struct link *
+netlink_link_find(const struct netlink *n, unsigned ifindex)
+{
+	for (struct link *l = n->links; l != NULL; l = l->next)
+		if (l->ifindex == ifindex)
+			return l;
+	return NULL;
+}
+
+struct link *
+netlink_link_add(struct netlink *n, unsigned ifindex, const char *name, enum link_kind kind)
+{
+	struct link *l = arena_calloc(n->config.arena, sizeof(*l));
+
+	if (l == NULL)
+		return NULL;
+	l->ifindex = ifindex;
+	l->port = PORT_NONE;
+	l->vrf = VRF_DEFAULT;
+	l->zone = zone_intern(name);
+	l->kind = kind;
+	l->next = n->links;
+	n->links = l;
+	return l;
+}
+
+void
+netlink_zone_set(const struct link *l, struct ip_addr *a)
+{
+	if (addr_is_link_local(a))
+		a->zone = l->zone;
+}
+
+/* The kernel keeps what it learned in a subnet that has left the interface. */
+static bool
+on_link_subnet(const struct netlink *n, unsigned ifindex, const struct ip_addr *addr)
+{
+	for (const struct address *a = n->addresses; a != NULL; a = a->next)
+		if (a->ifindex == ifindex && prefix_contains(&a->subnet, addr))
+			return true;
+	return false;
+}
+
+/* Tells what holds now, if something else was told: usable on a link that is up and has its subnet, or lost. */
+static void
+neighbor_tell(struct netlink *n, const struct link *l, struct neighbor *e)
+{
+	bool good = e->usable && l->up && on_link_subnet(n, l->ifindex, &e->addr);
+
+	if (good && !(e->told && memcmp(e->told_mac, e->mac, sizeof(e->mac)) == 0)) {
+		e->told = true;
+		memcpy(e->told_mac, e->mac, sizeof(e->mac));
+		n->config.neighbor(n->config.ctx, l->vrf, l->port, &e->addr, e->mac);
+	} else if (!good && e->told) {
+		e->told = false;
+		n->config.neighbor(n->config.ctx, l->vrf, l->port, &e->addr, NULL);
+	}
+}
+
+static void
+link_neighbors_tell(struct netlink *n, const struct link *l)
+{
+	for (unsigned i = 0; i < NEIGHBOR_BUCKETS; i++)
+		for (struct neighbor *e = n->neighbors[i]; e != NULL; e = e->next)
+			if (e->ifindex == l->ifindex)
+				neighbor_tell(n, l, e);
+}
+
+/* `a` is in the list, or not in it any more. */
+static void
+address_tell(struct netlink *n, const struct address *a, bool present)
+{
+	const struct link *l = netlink_link_find(n, a->ifindex);
+
+	if (l == NULL)
+		return;
+	n->config.address(n->config.ctx, l->vrf, l->port, &a->subnet, &a->local, present);
+	if (l->kind != LINK_HOST)
+		link_neighbors_tell(n, l);
+}
+
+static void
+link_set(struct netlink *n, struct link *l, bool up, uint64_t read_ns)
+{
+	if (l->kind == LINK_HOST || (l->told && l->up == up))
+		return;
+	l->told = true;
+	l->up = up;
+	n->config.link(n->config.ctx, l->port, up, read_ns);
+	/* After it: on loss the one word about the link has already stopped what the many would. */
+	link_neighbors_tell(n, l);
+	if (up)
+		netlink_neighbors_ask(n, l);
+}
+
+static struct neighbor **
+neighbor_slot(struct netlink *n, unsigned ifindex, const struct ip_addr *addr)
+{
+	struct neighbor **p;
+
+	p = &n->neighbors[addr_hash(addr, ifindex) & (NEIGHBOR_BUCKETS - 1)];
+	while (*p != NULL && ((*p)->ifindex != ifindex || !addr_equal(&(*p)->addr, addr)))
+		p = &(*p)->next;
+	return p;
+}
+
+/* Found or made. NULL: out of memory. */
+struct neighbor *
+netlink_neighbor_get(struct netlink *n, unsigned ifindex, const struct ip_addr *addr)
+{
+	struct neighbor **p = neighbor_slot(n, ifindex, addr), *e = *p;
+
+	if (e != NULL)
+		return e;
+	e = arena_calloc(n->config.arena, sizeof(*e));
+	if (e == NULL)
+		return NULL;
+	e->ifindex = ifindex;
+	e->addr = *addr;
+	e->epoch = n->epoch;
+	*p = e;
+	n->neighbor_count++;
+	return e;
+}
+
+static void
+neighbor_free(struct netlink *n, struct neighbor **slot)
+{
+	struct neighbor *e = *slot;
+
+	*slot = e->next;
+	n->neighbor_count--;
+	arena_free(n->config.arena, e);
+}
+
+void
+netlink_neighbor_forget(struct netlink *n, struct neighbor *e)
+{
+	neighbor_free(n, neighbor_slot(n, e->ifindex, &e->addr));
+}
+
+/* The kernel has it no more. True: neither have we; a next hop stays, and is asked for again. */
+static bool
+neighbor_gone(struct netlink *n, struct neighbor **slot)
+{
+	struct neighbor *e = *slot;
+	const struct link *l = netlink_link_find(n, e->ifindex);
+
+	e->usable = false;
+	e->nud_state = NUD_NONE;
+	if (l != NULL)
+		neighbor_tell(n, l, e);
+	if (l != NULL && e->asked == ASKED_NEXT_HOP) {
+		(void)netlink_neighbor_ask(n, e);
+		return false;
+	}
+	neighbor_free(n, slot);
+	return true;
+}
+
+static void
+address_remove(struct netlink *n, struct address **slot)
+{
+	struct address *a = *slot;
+
+	*slot = a->next;
+	address_tell(n, a, false);
+	/* Its IPv4 routes may be gone, too: the kernel does not say so. */
+	n->routes_again = true;
+	arena_free(n->config.arena, a);
+}
+
+/* Removes what the dump that ends did not see (or, with `ifindex`, all of that interface). */
+static void
+neighbors_sweep(struct netlink *n, unsigned ifindex)
+{
+	for (unsigned i = 0; i < NEIGHBOR_BUCKETS; i++) {
+		struct neighbor **p = &n->neighbors[i];
+
+		while (*p != NULL) {
+			bool gone =
+				ifindex != 0 ? (*p)->ifindex == ifindex : (*p)->epoch != n->epoch;
+
+			if (!gone || !neighbor_gone(n, p))
+				p = &(*p)->next;
+		}
+	}
+}
+
+static void
+addresses_sweep(struct netlink *n, unsigned ifindex)
+{
+	struct address **p = &n->addresses;
+
+	while (*p != NULL) {
+		if (ifindex != 0 ? (*p)->ifindex == ifindex : (*p)->epoch != n->epoch)
+			address_remove(n, p);
+		else
+			p = &(*p)->next;
+	}
+}
+
+static void
+link_gone(struct netlink *n, struct link **slot, uint64_t read_ns)
+{
+	struct link *l = *slot;
+
+	link_set(n, l, false, read_ns);
+	l->admin_up = false;
+	n->routes_again = true;
+	neighbors_sweep(n, l->ifindex);
+	addresses_sweep(n, l->ifindex);
+	if (l->kind != LINK_OTHER)
+		return;
+	*slot = l->next;
+	arena_free(n->config.arena, l);
+}
+
+static void
+links_sweep(struct netlink *n)
+{
+	struct link **p = &n->links;
+
+	while (*p != NULL) {
+		struct link *l = *p;
+
+		if (l->epoch != n->epoch)
+			link_gone(n, p, now_ns());
+		if (*p == l)
+			p = &l->next;
+	}
+}
+
+/* ---- messages of the kernel ---- */
+
+static int
+attribute(const struct nlattr *a, void *data)
+{
+	const struct nlattr **table = data;
+
+	/* The largest of the types that we look at. */
+	if (mnl_attr_get_type(a) < ATTRIBUTES_MAX)
+		table[mnl_attr_get_type(a)] = a;
+	return MNL_CB_OK;
+}
+
+void
+netlink_attributes(
+	const struct nlmsghdr *h, size_t size, const struct nlattr *table[ATTRIBUTES_MAX])
+{
+	memset(table, 0, ATTRIBUTES_MAX * sizeof(*table));
+	mnl_attr_parse(h, (unsigned)size, attribute, table);
+}
+
+bool
+netlink_attr_addr(const struct nlattr *a, uint8_t family, struct ip_addr *out)
+{
+	size_t len = family == AF_INET ? 4 : 16;
+
+	*out = (struct ip_addr){.afi = family == AF_INET ? AFI_IPV4 : AFI_IPV6};
+	if (a == NULL || mnl_attr_get_payload_len(a) != len)
+		return false;
+	memcpy(out->b, mnl_attr_get_payload(a), len);
+	return true;
+}
+
+static struct link **
+link_slot(struct netlink *n, unsigned ifindex)
+{
+	struct link **p = &n->links;
+
+	while (*p != NULL && (*p)->ifindex != ifindex)
+		p = &(*p)->next;
+	return p;
+}
+
+/* One that we see first, or that has got another name. NULL: it does not count. */
+static struct link *
+link_named(struct netlink *n, unsigned ifindex, const char *name, uint64_t read_ns)
+{
+	struct link **p = link_slot(n, ifindex), *l = *p;
+
+	if (l != NULL && l->kind == LINK_OTHER && l->zone != zone_intern(name)) {
+		link_gone(n, p, read_ns);
+		n->dump_again = true; /* its addresses have another zone now */
+		l = NULL;
+	}
+	if (l == NULL && n->config.port_count == 0)
+		l = netlink_link_add(n, ifindex, name, LINK_OTHER);
+	return l;
+}
+
+/* A port's frames carry its address, and none is longer than its MTU. */
+static void
+link_changed(struct netlink *n, struct link *l, const struct nlattr *const t[ATTRIBUTES_MAX])
+{
+	uint8_t mac[6] = {0};
+	uint32_t mtu = 0;
+
+	if (l->kind != LINK_PORT || n->config.changed == NULL)
+		return;
+	if (t[IFLA_ADDRESS] != NULL && mnl_attr_get_payload_len(t[IFLA_ADDRESS]) == sizeof(mac))
+		memcpy(mac, mnl_attr_get_payload(t[IFLA_ADDRESS]), sizeof(mac));
+	if (t[IFLA_MTU] != NULL && mnl_attr_validate(t[IFLA_MTU], MNL_TYPE_U32) == 0)
+		mtu = mnl_attr_get_u32(t[IFLA_MTU]);
+	if (mtu == l->mtu && memcmp(mac, l->mac, sizeof(mac)) == 0)
+		return;
+	l->mtu = mtu;
+	memcpy(l->mac, mac, sizeof(mac));
+	if (!n->config.changed(n->config.ctx, l->port))
+		return;
+	for (unsigned i = 0; i < NEIGHBOR_BUCKETS; i++)
+		for (struct neighbor *e = n->neighbors[i]; e != NULL; e = e->next)
+			if (e->ifindex == l->ifindex && e->told)
+				n->config.neighbor(
+					n->config.ctx, l->vrf, l->port, &e->addr, e->told_mac);
+}
+
+static void
+on_link(struct netlink *n, const struct nlmsghdr *h, uint64_t read_ns)
+{
+	const struct ifinfomsg *m = mnl_nlmsg_get_payload(h);
+	const struct nlattr *t[ATTRIBUTES_MAX];
+	struct link *l;
+	bool admin_up = m->ifi_flags & IFF_UP;
+
+	/* A bridge's word about its port is not the link's own. */
+	if (m->ifi_family != AF_UNSPEC)
+		return;
+	if (h->nlmsg_type == RTM_DELLINK) {
+		struct link **p = link_slot(n, (unsigned)m->ifi_index);
+
+		if (*p != NULL)
+			link_gone(n, p, read_ns);
+		return;
+	}
+	netlink_attributes(h, sizeof(*m), t);
+	if (t[IFLA_IFNAME] == NULL || mnl_attr_validate(t[IFLA_IFNAME], MNL_TYPE_NUL_STRING) < 0)
+		return;
+	l = link_named(n, (unsigned)m->ifi_index, mnl_attr_get_str(t[IFLA_IFNAME]), read_ns);
+	if (l == NULL)
+		return;
+	l->epoch = n->epoch;
+	link_changed(n, l, t);
+	link_set(n, l, admin_up && (m->ifi_flags & IFF_RUNNING), read_ns);
+	if (l->admin_up && !admin_up)
+		n->routes_again = true;
+	l->admin_up = admin_up;
+}
+
+static void links_read(struct netlink *n);
+
+/* Of another message: the interface's own may still wait in the other socket, but not longer than this one. */
+static struct link *
+link_of(struct netlink *n, unsigned ifindex)
+{
+	struct link *l = netlink_link_find(n, ifindex);
+
+	if (l == NULL && n->config.port_count == 0) {
+		links_read(n);
+		l = netlink_link_find(n, ifindex);
+	}
+	return l;
+}
+
+/* False: a message that says nothing of an address of ours. */
+static bool
+address_parse(struct netlink *n, const struct nlmsghdr *h, struct address *out)
+{
+	const struct ifaddrmsg *m = mnl_nlmsg_get_payload(h);
+	const struct nlattr *t[ATTRIBUTES_MAX];
+	struct link *l;
+	struct ip_addr local, far;
+	uint32_t flags = m->ifa_flags;
+	uint8_t len = m->ifa_prefixlen;
+
+	if ((m->ifa_family != AF_INET && m->ifa_family != AF_INET6) ||
+		m->ifa_scope == RT_SCOPE_HOST || (l = link_of(n, m->ifa_index)) == NULL)
+		return false;
+	netlink_attributes(h, sizeof(*m), t);
+	/* On a point-to-point link IFA_ADDRESS is the far end's, and the subnet is there. */
+	if (!netlink_attr_addr(t[IFA_ADDRESS], m->ifa_family, &far))
+		return false;
+	if (!netlink_attr_addr(t[IFA_LOCAL], m->ifa_family, &local))
+		local = far;
+	if (t[IFA_FLAGS] != NULL && mnl_attr_validate(t[IFA_FLAGS], MNL_TYPE_U32) == 0)
+		flags = mnl_attr_get_u32(t[IFA_FLAGS]);
+	netlink_zone_set(l, &local);
+	if (l->kind == LINK_HOST) {
+		far = local;
+		len = (uint8_t)prefix_max_len(local.afi);
+	}
+	*out = (struct address){
+		.ifindex = m->ifa_index,
+		.local = local,
+		.subnet = prefix_from_addr(&far, len),
+		.tentative = flags & IFA_F_TENTATIVE,
+		.epoch = n->epoch,
+	};
+	/* RFC 4862 5.4.5: somebody else's. */
+	return !(flags & IFA_F_DADFAILED) || h->nlmsg_type == RTM_DELADDR;
+}
+
+static struct address **
+address_slot(struct netlink *n, const struct address *a)
+{
+	struct address **p = &n->addresses;
+
+	while (*p != NULL && ((*p)->ifindex != a->ifindex || !addr_equal(&(*p)->local, &a->local) ||
+				     !prefix_equal(&(*p)->subnet, &a->subnet)))
+		p = &(*p)->next;
+	return p;
+}
+
+static void
+on_address(struct netlink *n, const struct nlmsghdr *h)
+{
+	struct address seen, **p, *a;
+	bool usable;
+
+	seen.ifindex = 0;
+	usable = address_parse(n, h, &seen);
+	if (seen.ifindex == 0)
+		return;
+	p = address_slot(n, &seen);
+	if (!usable || h->nlmsg_type == RTM_DELADDR) {
+		if (*p != NULL)
+			address_remove(n, p);
+		return;
+	}
+	a = *p;
+	if (a != NULL) {
+		bool settled = a->tentative && !seen.tentative;
+		const struct link *l = netlink_link_find(n, a->ifindex);
+
+		a->epoch = n->epoch;
+		a->tentative = seen.tentative;
+		/* RFC 4861 7.2.2: the kernel could ask nobody without a source. */
+		if (settled && l != NULL)
+			netlink_neighbors_ask(n, l);
+		return;
+	}
+	a = arena_alloc(n->config.arena, sizeof(*a));
+	if (a == NULL) {
+		n->dump_again = true;
+		return;
+	}
+	*a = seen;
+	a->next = NULL;
+	*p = a;
+	address_tell(n, a, true);
+}
+
+/* RFC 1812 3.3.2: a link-layer broadcast or multicast address is nobody's; else a datagram would be flooded. */
+static bool
+neighbor_mac(const struct nlattr *a, uint8_t mac[6])
+{
+	static const uint8_t zero[6];
+
+	if (a == NULL || mnl_attr_get_payload_len(a) != 6)
+		return false;
+	memcpy(mac, mnl_attr_get_payload(a), 6);
+	return !(mac[0] & 1) && memcmp(mac, zero, 6) != 0;
+}
+
+static bool
+managed(const struct nlattr *flags_ext)
+{
+	return flags_ext != NULL && mnl_attr_validate(flags_ext, MNL_TYPE_U32) == 0 &&
+	       (mnl_attr_get_u32(flags_ext) & NTF_EXT_MANAGED);
+}
+
+static void
+on_neighbor(struct netlink *n, const struct nlmsghdr *h)
+{
+	const struct ndmsg *m = mnl_nlmsg_get_payload(h);
+	const struct nlattr *t[ATTRIBUTES_MAX];
+	const struct link *l;
+	struct neighbor *e;
+	struct ip_addr addr;
+
+	if ((m->ndm_family != AF_INET && m->ndm_family != AF_INET6) || (m->ndm_flags & NTF_PROXY) ||
+		(l = link_of(n, (unsigned)m->ndm_ifindex)) == NULL || l->kind == LINK_HOST)
+		return;
+	netlink_attributes(h, sizeof(*m), t);
+	if (!netlink_attr_addr(t[NDA_DST], m->ndm_family, &addr))
+		return;
+	netlink_zone_set(l, &addr);
+	if (h->nlmsg_type == RTM_DELNEIGH) {
+		struct neighbor **p = neighbor_slot(n, l->ifindex, &addr);
+
+		if (*p != NULL)
+			(void)neighbor_gone(n, p);
+		return;
+	}
+	e = netlink_neighbor_get(n, l->ifindex, &addr);
+	if (e == NULL) {
+		n->dump_again = true;
+		return;
+	}
+	e->epoch = n->epoch;
+	e->nud_state = m->ndm_state;
+	/* FAILED and INCOMPLETE are not usable; STALE is: the kernel does not see what we forward. */
+	e->usable = neighbor_mac(t[NDA_LLADDR], e->mac) && (m->ndm_state & NUD_USABLE);
+	neighbor_tell(n, l, e);
+	if (n->adopt && e->asked == ASKED_NOT && managed(t[NDA_FLAGS_EXT]))
+		e->asked = ASKED_FOLLOW;
+	netlink_neighbor_follow(n, e);
+}
+
+/* ---- dumps ---- */
+
+static int
+dump_request(struct netlink *n, enum dump what)
+{
+	static const uint16_t types[] = {
+		[DUMP_LINKS] = RTM_GETLINK,
+		[DUMP_ADDRESSES] = RTM_GETADDR,
+		[DUMP_NEIGHBORS] = RTM_GETNEIGH,
+		[DUMP_ROUTES] = RTM_GETROUTE,
+	};
+	static const size_t sizes[] = {
+		[DUMP_LINKS] = sizeof(struct ifinfomsg),
+		[DUMP_ADDRESSES] = sizeof(struct ifaddrmsg),
+		[DUMP_NEIGHBORS] = sizeof(struct ndmsg),
+		[DUMP_ROUTES] = sizeof(struct rtmsg),
+	};
+	char buffer[128] = {0};
+	struct nlmsghdr *h = mnl_nlmsg_put_header(buffer);
+
+	h->nlmsg_type = types[what];
+	h->nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
+	h->nlmsg_seq = n->dump_seq = ++n->seq;
+	mnl_nlmsg_put_extra_header(h, sizes[what]);
+	if (what == DUMP_ROUTES)
+		n->routes_again = false;
+	if (mnl_socket_sendto(what == DUMP_LINKS ? n->link_events : n->events, h, h->nlmsg_len) < 0)
+		return -errno;
+	n->dump = what;
+	return 0;
+}
+
+/* All, with a new epoch: what none of them shows is gone. Links first: their loss stops most at once. */
+static int
+dump_begin(struct netlink *n)
+{
+	n->dump_again = false;
+	n->epoch++;
+	return dump_request(n, DUMP_LINKS);
+}
+
+/* Called when nothing is under way; a request that the kernel refuses now is asked again at the next message. */
+static void
+dump_next(struct netlink *n)
+{
+	int rc = 0;
+
+	switch (n->dump) {
+	case DUMP_LINKS:
+		links_sweep(n);
+		rc = dump_request(n, DUMP_ADDRESSES);
+		break;
+	case DUMP_ADDRESSES:
+		addresses_sweep(n, 0);
+		rc = dump_request(n, DUMP_NEIGHBORS);
+		break;
+	case DUMP_NEIGHBORS:
+		neighbors_sweep(n, 0);
+		n->adopt = false;
+		n->dump = DUMP_NONE;
+		if (n->routes != NULL)
+			rc = dump_request(n, DUMP_ROUTES);
+		break;
+	case DUMP_ROUTES:
+		route_mirror_sweep(n);
+		n->dump = DUMP_NONE;
+		break;
+	case DUMP_NONE:
+	default:
+		return;
+	}
+	if (rc != 0) {
+		n->dump = DUMP_NONE;
+		n->dump_again = true;
+	}
+}
+
+static void
+dump_done(struct netlink *n, bool whole)
+{
+	if (whole && !n->dump_again) {
+		dump_next(n);
+		return;
+	}
+	/* Incomplete: nothing may be swept by it. */
+	n->dump = DUMP_NONE;
+	n->dump_again = true;
+}
+
+static void
+on_message(struct netlink *n, const struct nlmsghdr *h, uint64_t read_ns)
+{
+	if (h->nlmsg_flags & NLM_F_DUMP_INTR)
+		n->dump_again = true;
+	switch (h->nlmsg_type) {
+	case NLMSG_DONE:
+	case NLMSG_ERROR:
+		if (n->dump != DUMP_NONE && h->nlmsg_seq == n->dump_seq)
+			dump_done(n, h->nlmsg_type == NLMSG_DONE);
+		break;
+	case RTM_NEWLINK:
+	case RTM_DELLINK:
+		on_link(n, h, read_ns);
+		break;
+	case RTM_NEWADDR:
+	case RTM_DELADDR:
+		on_address(n, h);
+		break;
+	case RTM_NEWNEIGH:
+	case RTM_DELNEIGH:
+		on_neighbor(n, h);
+		break;
+	case RTM_NEWROUTE:
+	case RTM_DELROUTE:
+		route_mirror_message(n, h);
+		break;
+	case RTM_DELNEXTHOP:
+		n->routes_again = true; /* IPv4 routes go with it, without a word */
+		break;
+	default:
+		break;
+	}
+}
+
+static size_t
+header_size(uint16_t type)
+{
+	switch (type) {
+	case RTM_NEWLINK:
+	case RTM_DELLINK:
+		return sizeof(struct ifinfomsg);
+	case RTM_NEWADDR:
+	case RTM_DELADDR:
+		return sizeof(struct ifaddrmsg);
+	case RTM_NEWNEIGH:
+	case RTM_DELNEIGH:
+		return sizeof(struct ndmsg);
+	case RTM_NEWROUTE:
+	case RTM_DELROUTE:
+		return sizeof(struct rtmsg);
+	default:
+		return 0;
+	}
+}
+
+static void
+overrun(struct netlink *n)
+{
+	n->dump_again = true;
+	atomic_store_explicit(&n->overruns,
+		atomic_load_explicit(&n->overruns, memory_order_relaxed) + 1, memory_order_relaxed);
+}
+
+/* One datagram. False: there is none. */
+static bool
+read_one(struct netlink *n, struct mnl_socket *s, char buffer[MESSAGE_MAX])
+{
+	ssize_t received = mnl_socket_recvfrom(s, buffer, MESSAGE_MAX);
+	const struct nlmsghdr *h = (const struct nlmsghdr *)buffer;
+	uint64_t read_ns = now_ns();
+	int len = (int)received;
+
+	if (received < 0 && errno == ENOBUFS)
+		overrun(n); /* the kernel dropped some: see everything again, and compare */
+	else if (received <= 0 && errno != EINTR)
+		return false;
+	for (; received > 0 && mnl_nlmsg_ok(h, len); h = mnl_nlmsg_next(h, &len))
+		if (mnl_nlmsg_get_payload_len(h) >= header_size(h->nlmsg_type))
+			on_message(n, h, read_ns);
+	return true;
+}
+
+static void
+links_read(struct netlink *n)
+{
+	for (unsigned i = 0; i < MESSAGES_PER_TURN; i++)
+		if (!read_one(n, n->link_events, n->link_buffer))
+			break;
+}
+
+/* Of either socket. Level-triggered: what is left comes at the next turn. */
+static void
+events_read(struct netlink *n)
+{
+	for (unsigned i = 0; i < MESSAGES_PER_TURN; i++) {
+		/* The loss of a link, before whatever else is queued. */
+		links_read(n);
+		if (!read_one(n, n->events, n->buffer))
+			break;
+	}
+	if (n->dump != DUMP_NONE)
+		return;
+	if (n->dump_again && dump_begin(n) != 0)
+		n->dump_again = true;
+	else if (n->dump == DUMP_NONE && n->routes_again && n->routes != NULL) {
+		n->epoch++;
+		if (dump_request(n, DUMP_ROUTES) != 0)
+			n->routes_again = true;
+	}
+}
+
+static void
+on_links_ready(struct watch *w, uint32_t events)
+{
+	(void)events;
+	events_read((struct netlink *)((char *)w - offsetof(struct netlink, link_watch)));
+}
+
+static void
+on_ready(struct watch *w, uint32_t events)
+{
+	(void)events;
+	doing("kernel's messages");
+	events_read((struct netlink *)((char *)w - offsetof(struct netlink, watch)));
+}
+
+/* ---- life ---- */
+
+static int
+open_socket(struct mnl_socket **out, int flags, unsigned groups)
+{
+	struct mnl_socket *s = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC | flags);
+	int rc;
+
+	if (s == NULL)
+		return -errno;
+	if (mnl_socket_bind(s, groups, MNL_SOCKET_AUTOPID) != 0) {
+		rc = -errno;
+		mnl_socket_close(s);
+		return rc;
+	}
+	*out = s;
+	return 0;
+}
+
+static unsigned
+group_bit(unsigned group)
+{
+	return 1u << (group - 1);
+}
+
+static int
+open_events(struct mnl_socket **out, unsigned groups, struct watch *w)
+{
+	int size = RECEIVE_BUFFER, fd, rc;
+
+	rc = open_socket(out, SOCK_NONBLOCK, groups);
+	if (rc != 0)
+		return rc;
+	fd = mnl_socket_get_fd(*out);
+	/* Beyond the limit with CAP_NET_ADMIN, else what the limit allows: an overrun costs a dump, no more. */
+	if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size)) != 0)
+		(void)setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
+	w->fd = fd;
+	return 0;
+}
+
+static int
+open_all(struct netlink *n)
+{
+	unsigned groups = group_bit(RTNLGRP_NEIGH) | group_bit(RTNLGRP_IPV4_IFADDR) |
+			  group_bit(RTNLGRP_IPV6_IFADDR);
+	int rc;
+
+	if (n->config.route != NULL)
+		groups |= group_bit(RTNLGRP_IPV4_ROUTE) | group_bit(RTNLGRP_IPV6_ROUTE) |
+			  group_bit(RTNLGRP_NEXTHOP);
+	n->link_watch.ready = on_links_ready;
+	n->watch.ready = on_ready;
+	rc = open_events(&n->link_events, group_bit(RTNLGRP_LINK), &n->link_watch);
+	if (rc == 0)
+		rc = open_events(&n->events, groups, &n->watch);
+	if (rc == 0)
+		rc = open_socket(&n->main_requests, 0, 0);
+	if (rc == 0)
+		rc = open_socket(&n->host_requests, 0, 0);
+	return rc;
+}
+
+static int
+copy_ports(struct netlink *n)
+{
+	unsigned lo = if_nametoindex("lo");
+
+	zoned.count = 0;
+	for (unsigned i = 0; i < n->config.port_count; i++) {
+		const struct netlink_port *p = &n->config.ports[i];
+		struct link *l = netlink_link_add(n, p->ifindex, p->name, LINK_PORT);
+
+		if (l == NULL)
+			return -ENOMEM;
+		l->port = p->port;
+		l->vrf = p->vrf;
+		if (zoned.count < ZONED_MAX) {
+			zoned.ifindex[zoned.count] = p->ifindex;
+			zoned.zone[zoned.count++] = l->zone;
+		}
+	}
+	if (n->config.port_count > 0 && lo != 0 && netlink_link_add(n, lo, "lo", LINK_HOST) == NULL)
+		return -ENOMEM;
+	return 0;
+}
+
+int
+netlink_create(const struct netlink_config *c, struct netlink **out)
+{
+	struct netlink *n = arena_calloc(c->arena, sizeof(*n));
+	int rc;
+
+	if (n == NULL)
+		return -ENOMEM;
+	n->config = *c;
+	rc = copy_ports(n);
+	if (rc == 0)
+		rc = open_all(n);
+	if (rc == 0 && c->route != NULL)
+		rc = route_mirror_create(n, &n->routes);
+	if (rc == 0)
+		rc = port_guard_create(c->arena, n->main_requests, c->ports, c->port_count,
+			c->state_dir, &n->guard);
+	n->config.ports = NULL; /* the caller's; copied into links and guard */
+	n->adopt = n->guard != NULL && port_guard_killed(n->guard);
+	if (rc != 0) {
+		netlink_destroy(n);
+		return rc;
+	}
+	*out = n;
+	return 0;
+}
+
+static void
+mirror_free(struct netlink *n)
+{
+	for (struct link *l = n->links, *next; l != NULL; l = next) {
+		next = l->next;
+		arena_free(n->config.arena, l);
+	}
+	for (struct address *a = n->addresses, *next; a != NULL; a = next) {
+		next = a->next;
+		arena_free(n->config.arena, a);
+	}
+	for (unsigned i = 0; i < NEIGHBOR_BUCKETS; i++) {
+		for (struct neighbor *e = n->neighbors[i], *next; e != NULL; e = next) {
+			next = e->next;
+			arena_free(n->config.arena, e);
+		}
+	}
+	if (n->routes != NULL)
+		route_mirror_destroy(n, n->routes);
+}
+
+void
+netlink_destroy(struct netlink *n)
+{
+	struct mnl_socket *sockets[] = {
+		n->link_events, n->events, n->main_requests, n->host_requests};
+
+	if (n->guard != NULL)
+		port_guard_destroy(n->guard);
+	if (n->host_requests != NULL)
+		netlink_neighbors_let_go(n);
+	mirror_free(n);
+	for (unsigned i = 0; i < sizeof(sockets) / sizeof(sockets[0]); i++)
+		if (sockets[i] != NULL)
+			mnl_socket_close(sockets[i]);
+	arena_free(n->config.arena, n);
+}
+
+int
+netlink_start(struct netlink *n, struct thread *self)
+{
+	int rc = watch_set(self, &n->link_watch, EPOLLIN);
+
+	if (rc == 0)
+		rc = watch_set(self, &n->watch, EPOLLIN);
+	if (rc != 0)
+		return rc;
+	n->thread = self;
+	return dump_begin(n);
+}
+
+/* ---- questions ---- */
+
+bool
+netlink_is_local(const struct netlink *n, struct vrf_id vrf, const struct ip_addr *addr)
+{
+	for (const struct address *a = n->addresses; a != NULL; a = a->next) {
+		const struct link *l = netlink_link_find(n, a->ifindex);
+
+		if (l != NULL && l->vrf.v == vrf.v && addr_equal(&a->local, addr))
+			return true;
+	}
+	return false;
+}
+
+/* How well it serves as a source there; 0: not at all. */
+static unsigned
+source_rank(const struct link *l, const struct address *a, uint16_t port)
+{
+	bool link_local = addr_is_link_local(&a->local);
+
+	if (l->port == port && l->kind != LINK_HOST)
+		return a->tentative ? 1 : link_local ? 2 : 4;
+	return l->kind == LINK_HOST && !link_local ? 3 : 0;
+}
+
+bool
+netlink_source(const struct netlink *n, struct vrf_id vrf, uint16_t port, enum afi afi,
+	struct ip_addr *out)
+{
+	unsigned best = 0;
+
+	for (const struct address *a = n->addresses; a != NULL; a = a->next) {
+		const struct link *l = netlink_link_find(n, a->ifindex);
+		unsigned rank;
+
+		if (l == NULL || l->vrf.v != vrf.v || a->local.afi != afi)
+			continue;
+		rank = source_rank(l, a, port);
+		if (rank > best) {
+			best = rank;
+			*out = a->local;
+		}
+	}
+	return best > 0;
+}
+
+unsigned
+netlink_zone_ifindex(uint16_t zone)
+{
+	for (unsigned i = 0; i < zoned.count; i++)
+		if (zoned.zone[i] == zone)
+			return zoned.ifindex[i];
+	return zone != 0 ? if_nametoindex(zone_name(zone)) : 0;
+}
+
+uint16_t
+netlink_ifindex_zone(unsigned ifindex)
+{
+	char name[IF_NAMESIZE];
+
+	for (unsigned i = 0; i < zoned.count; i++)
+		if (zoned.ifindex[i] == ifindex)
+			return zoned.zone[i];
+	return if_indextoname(ifindex, name) != NULL ? zone_find(name) : 0;
+}
+
+unsigned
+netlink_neighbors(struct netlink *n, struct netlink_neighbor *out, unsigned max)
+{
+	unsigned count = 0;
+
+	for (unsigned i = 0; i < NEIGHBOR_BUCKETS; i++) {
+		for (const struct neighbor *e = n->neighbors[i]; e != NULL; e = e->next) {
+			const struct link *l = netlink_link_find(n, e->ifindex);
+
+			if (l == NULL || count++ >= max)
+				continue;
+			out[count - 1] = (struct netlink_neighbor){.vrf = l->vrf,
+				.port = l->port,
+				.addr = e->addr,
+				.nud_state = e->nud_state};
+			memcpy(out[count - 1].mac, e->mac, sizeof(e->mac));
+		}
+	}
+	return count;
+}
+
+unsigned
+netlink_faults(const struct netlink *n, struct netlink_fault *out, unsigned max)
+{
+	return port_guard_faults(n->guard, out, max);
+}
+
+uint64_t
+netlink_overruns(const struct netlink *n)
+{
+	return atomic_load_explicit(&n->overruns, memory_order_relaxed);
+}

@@ -1,0 +1,479 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "control/host/netlink_impl.h"
+#include "control/base/log.h"
+#include "control/host/vlan_offload.h"
+#include "lpm/arena.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <libmnl/libmnl.h>
+#include <linux/fib_rules.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define RULE_PRIORITY                                                                              \
+	100 /* behind the local table (0), before main (32766) and what routing daemons add */
+#define VALUE_MAX 32
+#define FAULTS_MAX 64
+#define BOOT_ID_MAX 40
+
+struct setting {
+	const char *path, *value;
+};
+
+/*
+ * Below /proc/sys/net/, with %s the interface. rp_filter is the greater of the port's and all's, which is left alone: it
+ * guards other interfaces too. accept_redirects holds when either is on (no forwarding in the kernel), so all's goes too.
+ */
+static const struct setting port_settings[] = {
+	{"ipv4/conf/%s/rp_filter", "0"},
+	{"ipv4/conf/%s/arp_ignore", "1"},
+	{"ipv4/conf/%s/accept_redirects", "0"},
+	/* RFC 4861 7.2.6: neighbours learn another MAC address at once, not when they find that the old one does not answer. */
+	{"ipv4/conf/%s/arp_notify", "1"},
+	{"ipv6/conf/%s/ndisc_notify", "1"},
+	{"ipv4/conf/%s/send_redirects", "0"},
+	{"ipv6/conf/%s/accept_ra", "0"},
+	{"ipv6/conf/%s/autoconf", "0"},
+	{"ipv6/conf/%s/accept_redirects", "0"},
+	/* Else the kernel forgets the addresses that it was given when an operator sets the link down. */
+	{"ipv6/conf/%s/keep_addr_on_down", "1"},
+};
+#define PORT_SETTINGS (sizeof(port_settings) / sizeof(port_settings[0]))
+
+/* Of the TUN: what comes in by a port leaves there, so that no reverse path is the right one; no address of its own making. */
+static const struct setting tun_settings[] = {
+	{"ipv4/conf/%s/rp_filter", "0"},
+	{"ipv6/conf/%s/disable_ipv6", "0"},
+	{"ipv6/conf/%s/addr_gen_mode", "1"},
+	{"ipv6/conf/%s/accept_ra", "0"},
+	{"ipv6/conf/%s/autoconf", "0"},
+};
+#define TUN_SETTINGS (sizeof(tun_settings) / sizeof(tun_settings[0]))
+
+/* A value that was there, to be put back. */
+struct saved {
+	struct saved *next; /* newest first: put back in reverse */
+	char path[96];
+	char value[VALUE_MAX];
+};
+
+struct rule {
+	struct rule *next;
+	uint8_t family;
+	char iface[IFNAMSIZ];
+};
+
+/* Main. */
+struct port_guard {
+	struct arena *arena;
+	struct mnl_socket *socket;
+	bool ipv6; /* the kernel has it */
+	struct saved *saved;
+	struct saved *left; /* what a killed process had to put back */
+	struct rule *rules;
+	char state[160]; /* the note's path; empty: none */
+	bool state_told; /* that it could not be written */
+	bool killed; /* somebody before us could put nothing back */
+	struct netlink_fault fault[FAULTS_MAX];
+	unsigned fault_count;
+};
+
+static void
+fault(struct port_guard *g, const char *what, int error)
+{
+	struct netlink_fault *f;
+
+	if (g->fault_count == FAULTS_MAX)
+		return;
+	f = &g->fault[g->fault_count++];
+	(void)snprintf(f->what, sizeof(f->what), "%.95s", what);
+	f->error = error;
+}
+
+/* ---- sysctls, and VLAN offload ---- */
+
+static bool
+is_offload(const char *path)
+{
+	return strncmp(path, VLAN_OFFLOAD_PREFIX, strlen(VLAN_OFFLOAD_PREFIX)) == 0;
+}
+
+static int
+read_value(const char *path, char value[VALUE_MAX])
+{
+	int fd;
+	ssize_t n;
+
+	if (is_offload(path))
+		return vlan_offload_get(path, value, VALUE_MAX);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	n = read(fd, value, VALUE_MAX - 1);
+	if (n < 0)
+		n = -errno;
+	close(fd);
+	if (n < 0)
+		return (int)n;
+	value[n] = '\0';
+	value[strcspn(value, "\n")] = '\0';
+	return 0;
+}
+
+static int
+write_value(const char *path, const char *value)
+{
+	int fd, rc = 0;
+
+	if (is_offload(path))
+		return vlan_offload_set(path, value);
+	fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	if (write(fd, value, strlen(value)) < 0)
+		rc = -errno;
+	close(fd);
+	return rc;
+}
+
+static int
+save(struct port_guard *g, struct saved **list, const char *path, const char *value)
+{
+	struct saved *s = arena_calloc(g->arena, sizeof(*s));
+
+	if (s == NULL)
+		return -ENOMEM;
+	(void)snprintf(s->path, sizeof(s->path), "%.95s", path);
+	(void)snprintf(s->value, sizeof(s->value), "%.31s", value);
+	s->next = *list;
+	*list = s;
+	return 0;
+}
+
+static void
+saved_pop(struct port_guard *g, struct saved **list)
+{
+	struct saved *s = *list;
+
+	*list = s->next;
+	arena_free(g->arena, s);
+}
+
+/* ---- the note for whoever comes after a kill ---- */
+
+static bool
+boot_id(char out[BOOT_ID_MAX])
+{
+	FILE *f = fopen("/proc/sys/kernel/random/boot_id", "re");
+	bool good = f != NULL && fgets(out, BOOT_ID_MAX, f) != NULL;
+
+	if (f != NULL)
+		(void)fclose(f);
+	return good;
+}
+
+/* Of this namespace alone: another keeld may have the same folder. */
+static void
+note_name(struct port_guard *g, const char *state_dir)
+{
+	struct stat st;
+
+	if (state_dir == NULL || stat("/proc/self/ns/net", &st) != 0)
+		return;
+	if (snprintf(g->state, sizeof(g->state), "%s/host-%lu", state_dir,
+		    (unsigned long)st.st_ino) >= (int)sizeof(g->state))
+		g->state[0] = '\0';
+}
+
+static void
+note_write(struct port_guard *g)
+{
+	char boot[BOOT_ID_MAX];
+	FILE *f;
+
+	if (g->state[0] == '\0' || !boot_id(boot))
+		return;
+	f = fopen(g->state, "we");
+	if (f == NULL) {
+		if (!g->state_told)
+			fault(g, g->state, -errno);
+		g->state_told = true;
+		return;
+	}
+	(void)fputs(boot, f);
+	for (const struct saved *s = g->saved; s != NULL; s = s->next)
+		(void)fprintf(f, "%s %s\n", s->path, s->value);
+	(void)fclose(f);
+}
+
+/* A note from before the last boot says nothing. */
+static void
+note_read(struct port_guard *g)
+{
+	FILE *f = g->state[0] != '\0' ? fopen(g->state, "re") : NULL;
+	char line[sizeof(((struct saved *)NULL)->path) + VALUE_MAX + 2], boot[BOOT_ID_MAX];
+	bool ours = f != NULL && boot_id(boot) && fgets(line, sizeof(line), f) != NULL &&
+		    strcmp(line, boot) == 0;
+
+	while (ours && fgets(line, sizeof(line), f) != NULL) {
+		char *value = strchr(line, ' ');
+
+		if (value == NULL || line[strcspn(line, "\n")] == '\0')
+			continue;
+		*value++ = '\0';
+		value[strcspn(value, "\n")] = '\0';
+		if (save(g, &g->left, line, value) != 0)
+			break;
+	}
+	if (f != NULL)
+		(void)fclose(f);
+}
+
+/* ---- one sysctl ---- */
+
+/*
+ * The value that is to be put back: what is there, unless that is ours and a killed process has left a note of what was there before
+ * it.
+ */
+static const char *
+before(const struct saved *left, const char *path, const char *there, const char *ours)
+{
+	for (; left != NULL && strcmp(there, ours) == 0; left = left->next)
+		if (strcmp(left->path, path) == 0)
+			return left->value;
+	return there;
+}
+
+static int
+set_value(struct port_guard *g, const char *path, const char *value)
+{
+	char there[VALUE_MAX];
+	const char *old;
+	int rc = read_value(path, there);
+
+	if (rc != 0)
+		return rc;
+	old = before(g->left, path, there, value);
+	if (strcmp(old, value) == 0)
+		return 0; /* nothing to put back */
+	rc = save(g, &g->saved, path, old);
+	if (rc != 0 || strcmp(there, value) == 0)
+		return rc;
+	note_write(g); /* before the change: whoever is killed between them has changed nothing */
+	rc = write_value(path, value);
+	if (rc != 0)
+		saved_pop(g, &g->saved);
+	return rc;
+}
+
+static void
+set_values(struct port_guard *g, const struct setting *settings, unsigned count, const char *iface)
+{
+	for (unsigned i = 0; i < count; i++) {
+		char path[96], relative[64];
+		int rc;
+
+		if (!g->ipv6 && strncmp(settings[i].path, "ipv6", 4) == 0)
+			continue;
+		(void)snprintf(
+			relative, sizeof(relative), settings[i].path, iface); // NOLINT: own table
+		(void)snprintf(path, sizeof(path), "/proc/sys/net/%s", relative);
+		rc = set_value(g, path, settings[i].value);
+		if (rc != 0)
+			fault(g, path, rc);
+	}
+}
+
+/*
+ * Of an AF_XDP port: frames are to come with their VLAN tags. 0, or the error with which the port is refused: behind an offload that stays on,
+ * a tagged frame would be forwarded as an untagged one, out of its VLAN.
+ */
+static int
+set_vlan_offload(struct port_guard *g, const struct netlink_port *p, const char *iface)
+{
+	char path[VLAN_OFFLOAD_PATH];
+	int rc;
+
+	for (unsigned i = 0; vlan_offload_rx(iface, i, path); i++) {
+		rc = set_value(g, path, "off");
+		if (rc == 0 || rc == -ENOENT)
+			continue;
+		log_event(LOG_ERROR,
+			"port-failed port=%s error=%d text=\"%s takes VLAN tags off frames (%s) and this cannot "
+			"be switched off: %s\"",
+			p->name, rc, iface, strrchr(path, '/') + 1, strerror(-rc));
+		return rc;
+	}
+	for (unsigned i = 0; (rc = vlan_offload_peer(g->socket, p->ifindex, i, path)) == 0; i++) {
+		rc = set_value(g, path, "off");
+		if (rc != 0 && rc != -ENOENT)
+			fault(g, path, rc);
+	}
+	if (rc == -EXDEV)
+		log_event(LOG_WARNING,
+			"vlan-tags port=%s interface=%s text=\"the other end of this veth is in a network "
+			"namespace without a name: switch tx-vlan-hw-insert off there, or frames of its VLANs "
+			"come in as untagged\"",
+			p->name, iface);
+	else if (rc != -ENOENT)
+		fault(g, "other end of the veth", rc);
+	return 0;
+}
+
+/* The greater of all's and the port's counts, and all's is the operator's. */
+static void
+check_rp_filter(struct port_guard *g)
+{
+	char value[VALUE_MAX];
+
+	if (read_value("/proc/sys/net/ipv4/conf/all/rp_filter", value) == 0 &&
+		strcmp(value, "1") == 0)
+		fault(g, "net.ipv4.conf.all.rp_filter 1 drops what comes to us from afar (0 or 2)",
+			-EINVAL);
+}
+
+/* ---- the rule ---- */
+
+static int
+rule_request(struct port_guard *g, uint16_t type, uint8_t family, const char *iface)
+{
+	char buffer[256] = {0};
+	struct nlmsghdr *h = mnl_nlmsg_put_header(buffer);
+	struct fib_rule_hdr *r;
+
+	h->nlmsg_type = type;
+	h->nlmsg_flags = type == RTM_NEWRULE ? NLM_F_CREATE | NLM_F_EXCL : 0;
+	r = mnl_nlmsg_put_extra_header(h, sizeof(*r));
+	r->family = family;
+	r->action = FR_ACT_BLACKHOLE;
+	mnl_attr_put_u32(h, FRA_PRIORITY, RULE_PRIORITY);
+	mnl_attr_put_strz(h, FRA_IIFNAME, iface);
+	return netlink_request(g->socket, h);
+}
+
+static int
+add_rule(struct port_guard *g, uint8_t family, const char *iface)
+{
+	struct rule *r = arena_calloc(g->arena, sizeof(*r));
+	int rc;
+
+	if (r == NULL)
+		return -ENOMEM;
+	rc = rule_request(g, RTM_NEWRULE, family, iface);
+	/* -EEXIST: a crash left it. It is ours, and goes with us. */
+	g->killed |= rc == -EEXIST;
+	if (rc != 0 && rc != -EEXIST) {
+		arena_free(g->arena, r);
+		return rc;
+	}
+	r->family = family;
+	(void)snprintf(r->iface, sizeof(r->iface), "%s", iface);
+	r->next = g->rules;
+	g->rules = r;
+	return 0;
+}
+
+static void
+add_rules(struct port_guard *g, const char *iface)
+{
+	static const uint8_t families[] = {AF_INET, AF_INET6};
+
+	for (unsigned i = 0; i < (g->ipv6 ? 2u : 1u); i++) {
+		char what[96];
+		int rc = add_rule(g, families[i], iface);
+
+		(void)snprintf(what, sizeof(what), "rule iif %s blackhole (%s)", iface,
+			i == 0 ? "IPv4" : "IPv6");
+		if (rc != 0)
+			fault(g, what, rc);
+	}
+}
+
+void
+port_guard_tun(struct port_guard *g, const char *iface)
+{
+	/* Before any of its addresses and routes, and gone with it. */
+	set_values(g, tun_settings, TUN_SETTINGS, iface);
+	add_rules(g, iface);
+}
+
+/* ---- life ---- */
+
+int
+port_guard_create(struct arena *a, struct mnl_socket *s, const struct netlink_port *ports,
+	unsigned count, const char *state_dir, struct port_guard **out)
+{
+	struct port_guard *g = arena_calloc(a, sizeof(*g));
+	int rc;
+
+	if (g == NULL)
+		return -ENOMEM;
+	g->arena = a;
+	g->socket = s;
+	g->ipv6 = access("/proc/sys/net/ipv6", F_OK) == 0;
+	note_name(g, count > 0 ? state_dir : NULL);
+	note_read(g);
+	*out = g;
+	for (unsigned i = 0; i < count; i++) {
+		/* The port's own name may differ from its interface's (net_af_xdp's iface). */
+		char iface[IF_NAMESIZE];
+
+		if (if_indextoname(ports[i].ifindex, iface) == NULL)
+			fault(g, ports[i].name, -ENODEV);
+		else {
+			add_rules(g, iface);
+			set_values(g, port_settings, PORT_SETTINGS, iface);
+			rc = ports[i].xdp ? set_vlan_offload(g, &ports[i], iface) : 0;
+			if (rc != 0)
+				return rc;
+		}
+	}
+	if (count > 0) {
+		rc = set_value(g, "/proc/sys/net/ipv4/conf/all/accept_redirects", "0");
+		if (rc != 0)
+			fault(g, "/proc/sys/net/ipv4/conf/all/accept_redirects", rc);
+		check_rp_filter(g);
+	}
+	return 0;
+}
+
+void
+port_guard_destroy(struct port_guard *g)
+{
+	struct rule *r;
+
+	/* An interface that is gone took its values along. */
+	while (g->saved != NULL) {
+		(void)write_value(g->saved->path, g->saved->value);
+		saved_pop(g, &g->saved);
+	}
+	while (g->left != NULL)
+		saved_pop(g, &g->left);
+	if (g->state[0] != '\0')
+		(void)unlink(g->state);
+	while ((r = g->rules) != NULL) {
+		(void)rule_request(g, RTM_DELRULE, r->family, r->iface);
+		g->rules = r->next;
+		arena_free(g->arena, r);
+	}
+	arena_free(g->arena, g);
+}
+
+bool
+port_guard_killed(const struct port_guard *g)
+{
+	return g->killed;
+}
+
+unsigned
+port_guard_faults(const struct port_guard *g, struct netlink_fault *out, unsigned max)
+{
+	for (unsigned i = 0; i < g->fault_count && i < max; i++)
+		out[i] = g->fault[i];
+	return g->fault_count;
+}

@@ -1,0 +1,551 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "control/rpc/http.h"
+
+#include "control/rpc/http_gate.h"
+#include "control/base/log.h"
+#include "control/rpc/rpc_call.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <microhttpd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#define BODY_MAX (16u << 20)
+#define ANSWER_MAX (64u << 20)
+/* libmicrohttpd still holds connections that the gate has ended. */
+#define MHD_CONNECTIONS_MAX (2 * HTTP_CONNECTIONS_MAX)
+#define TOKEN_MAX 4096
+#define TURN_NS 20000000u /* of one batch; then the others, timers and signals have theirs */
+#define METRICS_TYPE "application/openmetrics-text; version=1.0.0; charset=utf-8"
+
+struct http {
+	struct rpc *rpc;
+	struct http_gate *gate;
+	struct MHD_Daemon *mhd;
+	struct watch watch; /* its epoll descriptor */
+	struct timer timer; /* its timeouts */
+	struct request *requests;
+	char origin[2][ADDR_TEXT_MAX + 24]; /* ours; the second one: by name, on the loopback */
+	char *token_file; /* NULL: none */
+};
+
+struct request {
+	struct rpc_client client;
+	struct http *http; /* NULL: its connection is gone, the answer is still to come */
+	struct request *next;
+	struct MHD_Connection *connection;
+	int fd; /* of the connection */
+	struct timer again; /* goes on with a batch */
+	uint64_t turn_ns;
+	unsigned status; /* decided before the body came; 0: not */
+	char *body, *answer;
+	size_t len, size, answer_len;
+	bool asked, suspended;
+};
+
+/* ---- requests ---- */
+
+static struct request *
+request_of(struct rpc_client *c)
+{
+	return (struct request *)(void *)c; /* its first member */
+}
+
+static void
+request_free(struct request *r)
+{
+	free(r->body);
+	free(r->answer);
+	free(r);
+}
+
+static void
+request_cut(struct rpc_client *c)
+{
+	struct request *r = request_of(c);
+
+	r->status = MHD_HTTP_INTERNAL_SERVER_ERROR;
+}
+
+static void
+request_send(struct rpc_client *c, const char *text, size_t len)
+{
+	struct request *r = request_of(c);
+
+	if (r->answer != NULL || len > ANSWER_MAX || (r->answer = malloc(len + 1)) == NULL) {
+		request_cut(c);
+		return;
+	}
+	memcpy(r->answer, text, len);
+	r->answer[len] = '\n';
+	r->answer_len = len + 1;
+}
+
+static bool
+request_turn_over(struct rpc_client *c)
+{
+	struct request *r = request_of(c);
+
+	return !c->closed && now_ns() - r->turn_ns >= TURN_NS &&
+	       timer_arm(c->rpc->thread, &r->again, 0) == 0;
+}
+
+/* All is answered: the connection goes on with it, unless it is gone. */
+static void
+request_settle(struct rpc_client *c)
+{
+	struct request *r = request_of(c);
+
+	if (c->pending > 0)
+		return;
+	if (r->http == NULL) {
+		request_free(r);
+	} else if (r->suspended) {
+		r->suspended = false;
+		MHD_resume_connection(r->connection);
+		timer_arm(c->rpc->thread, &r->http->timer,
+			0); /* resuming takes effect in MHD_run() */
+	}
+}
+
+static void
+request_again(struct timer *t)
+{
+	struct request *r = (struct request *)(void *)((char *)t - offsetof(struct request, again));
+
+	r->turn_ns = now_ns();
+	rpc_batch_run(r->client.running);
+	request_settle(&r->client);
+}
+
+static const struct rpc_client_ops request_ops = {
+	request_send, request_cut, request_turn_over, request_settle, NULL};
+
+static const struct rpc_bounds bounds = {
+	.request = BODY_MAX, .answer = ANSWER_MAX, .connections = HTTP_CONNECTIONS_MAX};
+static const struct rpc_bounds bounds_read_only = {.request = RPC_READ_ONLY_REQUEST_MAX,
+	.members = RPC_READ_ONLY_MEMBERS_MAX,
+	.answer = ANSWER_MAX,
+	.connections = HTTP_CONNECTIONS_MAX};
+
+static int
+connection_fd(struct MHD_Connection *connection)
+{
+	const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+
+	return info != NULL ? info->connect_fd : -1;
+}
+
+static struct request *
+request_create(struct http *h, struct MHD_Connection *connection)
+{
+	struct request *r = calloc(1, sizeof(*r));
+
+	if (r == NULL)
+		return NULL;
+	r->client = (struct rpc_client){
+		.ops = &request_ops, .rpc = h->rpc, .bounds = &bounds_read_only, .read_only = true};
+	r->http = h;
+	r->connection = connection;
+	r->fd = connection_fd(connection);
+	r->again.fire = request_again;
+	r->next = h->requests;
+	h->requests = r;
+	return r;
+}
+
+static void
+request_forget(struct request *r)
+{
+	for (struct request **at = &r->http->requests; *at != NULL; at = &(*at)->next) {
+		if (*at == r) {
+			*at = r->next;
+			break;
+		}
+	}
+	r->http = NULL;
+	r->client.closed = true;
+	if (r->client.pending == 0)
+		request_free(r);
+}
+
+static void
+completed(void *ctx, struct MHD_Connection *connection, void **request,
+	enum MHD_RequestTerminationCode code)
+{
+	(void)ctx;
+	(void)connection;
+	(void)code;
+	if (*request != NULL) {
+		struct request *r = *request;
+
+		http_gate_phase(r->http->gate, r->fd, HTTP_KEPT, 0);
+		request_forget(r);
+	}
+	*request = NULL;
+}
+
+static void
+connection_changed(void *ctx, struct MHD_Connection *connection, void **socket_context,
+	enum MHD_ConnectionNotificationCode code)
+{
+	struct http *h = ctx;
+
+	(void)socket_context;
+	if (code == MHD_CONNECTION_NOTIFY_CLOSED)
+		http_gate_closed(h->gate, connection_fd(connection));
+}
+
+/* ---- who may ---- */
+
+static const char *
+header(const struct request *r, const char *name)
+{
+	return MHD_lookup_connection_value(r->connection, MHD_HEADER_KIND, name);
+}
+
+static bool
+origin_good(const struct request *r)
+{
+	const char *origin = header(r, "Origin");
+
+	if (origin == NULL)
+		return true;
+	for (unsigned i = 0; i < 2; i++) {
+		if (r->http->origin[i][0] != '\0' && strcasecmp(origin, r->http->origin[i]) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Without blanks and newlines around it. 0: there is none. */
+static size_t
+token_read(const char *path, char *out, size_t size)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd >= 0 ? read(fd, out, size - 1) : -1;
+
+	if (n < 0)
+		log_event(LOG_ERROR, "http-token-unreadable file=%s error=\"%s\"", path,
+			strerror(errno));
+	if (fd >= 0)
+		close(fd);
+	while (n > 0 && strchr(" \t\r\n", out[n - 1]) != NULL)
+		n--;
+	return n > 0 ? (size_t)n : 0;
+}
+
+/* How long it takes tells nothing of where they differ. */
+static bool
+token_equal(const char *a, size_t a_len, const char *b, size_t b_len)
+{
+	unsigned char differs = a_len != b_len;
+
+	for (size_t i = 0; i < b_len && a_len > 0; i++)
+		differs |= (unsigned char)a[i % a_len] ^ (unsigned char)b[i];
+	return differs == 0 && a_len > 0;
+}
+
+/* MHD_HTTP_OK: as `client.read_only` says from now on. */
+static unsigned
+authorize(struct request *r)
+{
+	const char *given = header(r, "Authorization");
+	char token[TOKEN_MAX];
+	size_t len;
+
+	if (given == NULL)
+		return MHD_HTTP_OK;
+	if (strncasecmp(given, "Bearer ", 7) != 0 || r->http->token_file == NULL)
+		return MHD_HTTP_UNAUTHORIZED;
+	given += 7 + strspn(given + 7, " ");
+	len = token_read(r->http->token_file, token, sizeof(token));
+	if (!token_equal(token, len, given, strlen(given)))
+		return MHD_HTTP_UNAUTHORIZED;
+	r->client.read_only = false;
+	r->client.bounds = &bounds;
+	return MHD_HTTP_OK;
+}
+
+static unsigned
+admit(struct request *r, const char *url, const char *method)
+{
+	bool rpc = strcmp(url, "/rpc") == 0, metrics = strcmp(url, "/metrics") == 0;
+
+	if (!origin_good(r))
+		return MHD_HTTP_FORBIDDEN;
+	if (!rpc && !metrics)
+		return MHD_HTTP_NOT_FOUND;
+	if (strcmp(method, rpc ? "POST" : "GET") != 0)
+		return MHD_HTTP_METHOD_NOT_ALLOWED;
+	return rpc ? authorize(r) : MHD_HTTP_OK;
+}
+
+/* ---- answers ---- */
+
+static enum MHD_Result
+respond(struct request *r, unsigned status, const char *type, char *text, size_t len,
+	enum MHD_ResponseMemoryMode mode)
+{
+	struct MHD_Response *response = MHD_create_response_from_buffer(len, text, mode);
+	enum MHD_Result result;
+
+	if (response == NULL) {
+		if (mode == MHD_RESPMEM_MUST_FREE)
+			free(text);
+		return MHD_NO;
+	}
+	http_gate_phase(r->http->gate, r->fd, HTTP_ANSWER, len);
+	if (type != NULL)
+		MHD_add_response_header(response, "Content-Type", type);
+	MHD_add_response_header(response, "Cache-Control", "no-store");
+	if (status == MHD_HTTP_UNAUTHORIZED)
+		MHD_add_response_header(response, "WWW-Authenticate", "Bearer");
+	if (status == MHD_HTTP_METHOD_NOT_ALLOWED)
+		MHD_add_response_header(response, "Allow", "GET, POST");
+	result = MHD_queue_response(r->connection, status, response);
+	MHD_destroy_response(response);
+	return result;
+}
+
+/* With r->answer. */
+static enum MHD_Result
+respond_answer(struct request *r, const char *type)
+{
+	char *text = r->answer;
+
+	r->answer = NULL; /* libmicrohttpd frees it */
+	return respond(r, MHD_HTTP_OK, type, text, r->answer_len, MHD_RESPMEM_MUST_FREE);
+}
+
+static enum MHD_Result
+refuse(struct request *r, unsigned status)
+{
+	static char none[1];
+
+	return respond(r, status, NULL, none, 0, MHD_RESPMEM_PERSISTENT);
+}
+
+static void
+metrics_done(void *ctx, char *text, size_t len)
+{
+	struct request *r = ctx;
+
+	r->answer = text;
+	r->answer_len = len;
+	r->client.pending--;
+	request_settle(&r->client);
+}
+
+/* The answer is made in several turns of the loop; then MHD calls again. */
+static enum MHD_Result
+answer_metrics(struct request *r)
+{
+	if (!r->asked) {
+		r->asked = true;
+		http_gate_phase(r->http->gate, r->fd, HTTP_WORK, 0);
+		if (http_metrics(r->http->rpc->k, metrics_done, r) == 0) {
+			r->client.pending++;
+			r->suspended = true;
+			MHD_suspend_connection(r->connection);
+			return MHD_YES;
+		}
+	}
+	if (r->answer == NULL)
+		return refuse(r, MHD_HTTP_INTERNAL_SERVER_ERROR);
+	return respond_answer(r, METRICS_TYPE);
+}
+
+/* The body is there, or the answer. Notifications have none. */
+static enum MHD_Result
+answer_rpc(struct request *r)
+{
+	if (!r->asked) {
+		r->asked = true;
+		r->turn_ns = now_ns();
+		http_gate_phase(r->http->gate, r->fd, HTTP_WORK, 0);
+		rpc_line(&r->client, r->body != NULL ? r->body : "", r->len);
+		if (r->client.pending > 0) {
+			r->suspended = true;
+			MHD_suspend_connection(r->connection);
+			return MHD_YES;
+		}
+	}
+	if (r->status != 0)
+		return refuse(r, r->status);
+	if (r->answer == NULL)
+		return refuse(r, r->len > 0 ? MHD_HTTP_NO_CONTENT : MHD_HTTP_BAD_REQUEST);
+	return respond_answer(r, "application/json");
+}
+
+static void
+body_take(struct request *r, const char *data, size_t len)
+{
+	size_t need = r->len + len, size = need < 2 * r->size ? 2 * r->size : need;
+	char *p;
+
+	if (r->status != 0)
+		return; /* refused already: read and forgotten */
+	if (need > r->client.bounds->request) {
+		r->status = MHD_HTTP_CONTENT_TOO_LARGE;
+		return;
+	}
+	if (need > r->size) {
+		p = realloc(r->body, size);
+		if (p == NULL) {
+			r->status = MHD_HTTP_INTERNAL_SERVER_ERROR;
+			return;
+		}
+		r->body = p;
+		r->size = size;
+	}
+	memcpy(r->body + r->len, data, len);
+	r->len = need;
+}
+
+/* Called with the headers, then with each part of the body, then with none; and again after a resume. */
+static enum MHD_Result
+handle(void *ctx, struct MHD_Connection *connection, const char *url, const char *method,
+	const char *version, const char *data, size_t *len, void **request)
+{
+	struct request *r = *request;
+	unsigned status;
+
+	(void)version;
+	if (r == NULL) {
+		*request = r = request_create(ctx, connection);
+		if (r == NULL)
+			return MHD_NO;
+		http_gate_phase(r->http->gate, r->fd, HTTP_BODY, 0);
+		status = admit(r, url, method);
+		r->status = status == MHD_HTTP_OK ? 0 : status;
+		return MHD_YES;
+	}
+	if (*len > 0) {
+		body_take(r, data, *len);
+		*len = 0;
+		return MHD_YES;
+	}
+	if (r->status != 0 && !r->asked)
+		return refuse(r, r->status);
+	return strcmp(url, "/metrics") == 0 ? answer_metrics(r) : answer_rpc(r);
+}
+
+/* ---- the loop ---- */
+
+static void
+run(struct http *h)
+{
+	MHD_UNSIGNED_LONG_LONG ms;
+
+	MHD_run(h->mhd);
+	if (MHD_get_timeout(h->mhd, &ms) == MHD_YES)
+		timer_arm(h->rpc->thread, &h->timer, ms * 1000000u);
+	else
+		timer_cancel(h->rpc->thread, &h->timer);
+}
+
+static void
+ready(struct watch *w, uint32_t events)
+{
+	(void)events;
+	run((struct http *)(void *)((char *)w - offsetof(struct http, watch)));
+}
+
+static void
+fire(struct timer *t)
+{
+	run((struct http *)(void *)((char *)t - offsetof(struct http, timer)));
+}
+
+/* ---- life ---- */
+
+static void
+origins_set(struct http *h, const struct http_config *c)
+{
+	static const uint8_t v6[16] = {[15] = 1};
+	bool loopback =
+		c->addr.afi == AFI_IPV4 ? c->addr.b[0] == 127 : memcmp(c->addr.b, v6, 16) == 0;
+	char text[ADDR_TEXT_MAX];
+
+	snprintf(h->origin[0], sizeof(h->origin[0]),
+		c->addr.afi == AFI_IPV4 ? "http://%s:%u" : "http://[%s]:%u",
+		addr_format(&c->addr, text), c->port);
+	if (loopback)
+		snprintf(h->origin[1], sizeof(h->origin[1]), "http://localhost:%u", c->port);
+}
+
+static void
+http_free(struct http *h)
+{
+	http_gate_destroy(h->gate);
+	free(h->token_file);
+	free(h);
+}
+
+/* All but the gate's listener. */
+static int
+daemon_start(struct http *h)
+{
+	const union MHD_DaemonInfo *info;
+
+	h->mhd = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_NO_LISTEN_SOCKET, 0, NULL, NULL, handle, h,
+		MHD_OPTION_CONNECTION_LIMIT, MHD_CONNECTIONS_MAX, MHD_OPTION_NOTIFY_COMPLETED, completed, h, MHD_OPTION_NOTIFY_CONNECTION,
+		connection_changed, h, MHD_OPTION_END);
+	if (h->mhd == NULL)
+		return -ENOMEM;
+	info = MHD_get_daemon_info(h->mhd, MHD_DAEMON_INFO_EPOLL_FD);
+	if (info == NULL)
+		return -ENOMEM;
+	h->timer.fire = fire;
+	h->watch = (struct watch){info->epoll_fd, ready};
+	return watch_set(h->rpc->thread, &h->watch, EPOLLIN);
+}
+
+int
+http_create(struct rpc *r, const struct http_config *c, struct http **out)
+{
+	struct http *h = calloc(1, sizeof(*h));
+	int err;
+
+	if (h == NULL)
+		return -ENOMEM;
+	h->rpc = r;
+	h->token_file = c->token_file != NULL ? strdup(c->token_file) : NULL;
+	origins_set(h, c);
+	err = c->token_file == NULL || h->token_file != NULL ? http_gate_create(r->thread, &c->addr, c->port, &h->gate) : -ENOMEM;
+	if (err == 0)
+		err = daemon_start(h);
+	if (err == 0)
+		err = http_gate_start(h->gate, h->mhd, &h->timer);
+	if (err != 0) {
+		if (h->mhd != NULL)
+			MHD_stop_daemon(h->mhd);
+		http_free(h);
+		return err;
+	}
+	*out = h;
+	return 0;
+}
+
+void
+http_destroy(struct http *h)
+{
+	if (h == NULL)
+		return;
+	http_gate_stop(h->gate);
+	watch_set(h->rpc->thread, &h->watch, 0);
+	for (struct request *r = h->requests; r != NULL; r = r->next) {
+		if (r->suspended) {
+			r->suspended = false;
+			MHD_resume_connection(r->connection);
+		}
+	}
+	MHD_stop_daemon(h->mhd);
+	timer_cancel(h->rpc->thread, &h->timer);
+	http_free(h);
+}

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * The listener of the HTTP server and the bounds of its connections: the number per address, and the total time of a request.
+ * libmicrohttpd handles a connection after the gate has accepted the connection. With a listener of its own, libmicrohttpd 0.9.75 takes a
+ * full daemon's listener out of epoll and adds the listener again only when another event makes the daemon run.
+ *
+ * A full gate closes the connection that has waited longest for its client, of the address that has most connections. A client that does
+ * not finish its request, or does not read its answer, therefore keeps no other client out.
+ *
+ * Writer: main.
+ */
+#pragma once
+
+#include "control/base/threads.h"
+#include "lpm/prefix.h"
+
+#include <sys/socket.h>
+
+#define HTTP_CONNECTIONS_MAX 64u
+/* Of one IPv4 address or one IPv6 /64. 127.0.0.0/8 counts as one address: local users may bind to each address in 127.0.0.0/8. */
+#define HTTP_ADDRESS_CONNECTIONS_MAX 16u
+
+enum http_phase {
+	HTTP_FIRST, /* accepted; no request has come */
+	HTTP_BODY, /* the headers of a later request have come */
+	HTTP_WORK, /* the answer is being made: no deadline */
+	HTTP_ANSWER, /* the client reads the answer */
+	HTTP_KEPT, /* answered; the client may send another request */
+};
+
+struct http_gate;
+
+/* Listens at `addr`, `port`; adds each connection to the MHD daemon of http_gate_start(). 0, -errno. */
+int http_gate_create(
+	struct thread *t, const struct ip_addr *addr, uint16_t port, struct http_gate **out);
+/* Accepts from now on. `run` is armed when the daemon has to run. 0, -errno. */
+struct MHD_Daemon;
+int http_gate_start(struct http_gate *g, struct MHD_Daemon *mhd, struct timer *run);
+/* Stops accepting. */
+void http_gate_stop(struct http_gate *g);
+/* After the daemon has ended, and with the daemon all connections. */
+void http_gate_destroy(struct http_gate *g);
+
+/* The connection `fd` enters a phase; the deadline follows from it. `octets`: of the answer. */
+void http_gate_phase(struct http_gate *g, int fd, enum http_phase phase, size_t octets);
+/* The daemon is about to close `fd`. */
+void http_gate_closed(struct http_gate *g, int fd);

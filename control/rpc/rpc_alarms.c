@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* What is wrong now and stays wrong until somebody does something about it: system.info, event `alarm`. */
+#include "control/rpc/rpc_impl.h"
+
+#include "control/base/log.h"
+#include "control/memory_guard.h"
+#include "control/session/session.h"
+#include "control/base/watchdog.h"
+#include "lpm/fib.h"
+#include "lpm/path_list.h"
+#include "rib/attr.h"
+#include "rib/dest.h"
+#include "rib/fib_feed.h"
+#include "rib/nexthop.h"
+#include "rib/policy.h"
+
+#include <stdio.h>
+
+enum { ALARM_RIB, ALARM_NOT_INSTALLED, ALARM_FIB_FEED, ALARM_POLICY, ALARM_HASH, ALARM_MEMORY, ALARM_COUNT };
+
+/* `text` with the number that makes it one. */
+static const struct {
+	const char *kind, *text;
+} alarms[ALARM_COUNT] = {
+	{"rib", "%llu changes were lost for want of memory or were malformed"},
+	{"not-installed", "%llu prefixes did not fit the forwarding table"},
+	{"fib-feed", "%llu routes could not be handed to the forwarding table"},
+	{"policy", "%llu times a regular expression hit its match limit, and the route was rejected"},
+	{"hash-probe",
+		"a search in a hash table passed %llu entries: memory is too short for its index, or a peer knows the secret of the hashes; "
+		"restart keeld to draw another"},
+	{"memory", "memory ran short; %llu sessions of peers that took the most were ended"},
+};
+
+static double since_s[ALARM_COUNT]; /* main's; 0: is not one */
+
+/* `more`: appended to the text, helps the operator to find the place. */
+static void
+alarm_look_at(json_t *list, unsigned a, uint64_t n, const char *more)
+{
+	char text[480];
+	size_t len;
+
+	if (n == 0) {
+		since_s[a] = 0;
+		return;
+	}
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+	len = (size_t)snprintf(text, sizeof(text), alarms[a].text, (unsigned long long)n);
+#pragma GCC diagnostic pop
+	snprintf(text + len, sizeof(text) - len, "%s", more);
+	if (since_s[a] == 0) {
+		since_s[a] = rpc_wall_s();
+		log_event(LOG_WARNING, "alarm kind=%s text=\"%s\"", alarms[a].kind, text);
+	}
+	json_array_append_new(list, json_pack("{s:f, s:s, s:s}", "time", since_s[a], "kind",
+					    alarms[a].kind, "text", text));
+}
+
+static void
+alarm_look(json_t *list, unsigned a, uint64_t n)
+{
+	alarm_look_at(list, a, n, "");
+}
+
+static void
+policy_look(json_t *list)
+{
+	struct policy_match_error last;
+	uint64_t n = policy_match_errors(&last);
+	char more[240], peer[ADDR_TEXT_MAX] = "none";
+
+	if (last.peer.afi != AFI_NONE)
+		addr_format(&last.peer, peer);
+	snprintf(more, sizeof(more), "; the last time in policy %s, AS-path list %s, peer %s",
+		last.policy, last.list, peer);
+	alarm_look_at(list, ALARM_POLICY, n, more);
+}
+
+struct longest {
+	uint32_t destinations, attribute_sets, exported_sets, next_hops, path_lists;
+};
+
+static void
+longest_add(uint32_t *to, const struct hash_probes *p)
+{
+	uint32_t n = hash_probes_longest(p);
+
+	if (n > *to)
+		*to = n;
+}
+
+static struct longest
+longest_of(const struct keeld *k)
+{
+	struct longest l = {0};
+
+	for (unsigned i = 0; i < k->shards.count; i++) {
+		const struct shard *s = k->shards.at[i];
+
+		for (uint16_t t = 0; t < shard_table_count(s); t++)
+			longest_add(&l.destinations, dest_table_probes(shard_table(s, (struct table_id){t})));
+		longest_add(&l.attribute_sets, attr_table_probes(shard_attrs(s)));
+		longest_add(&l.next_hops, shard_next_hop_probes(s));
+	}
+	if (k->speaker != NULL)
+		longest_add(&l.exported_sets, speaker_exported_probes(k->speaker));
+	if (k->nexthops != NULL)
+		longest_add(&l.next_hops, nexthop_probes(k->nexthops));
+	if (k->fib != NULL)
+		l.path_lists = path_lists_longest_probe(fib_path_lists(k->fib));
+	return l;
+}
+
+/* The number for the alarm: 0 when all searches were short. */
+static uint64_t
+longest_too_long(const struct keeld *k)
+{
+	struct longest l = longest_of(k);
+	const uint32_t all[] = {l.destinations, l.attribute_sets, l.exported_sets, l.next_hops, l.path_lists};
+	uint32_t longest = 0;
+
+	for (unsigned i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+		longest = all[i] > longest ? all[i] : longest;
+	return longest > HASH_PROBE_BOUND ? longest : 0;
+}
+
+json_t *
+rpc_hash_probes(const struct keeld *k)
+{
+	struct longest l = longest_of(k);
+
+	return json_pack("{s:I, s:I, s:I, s:I, s:I}", "destinations", (json_int_t)l.destinations, "attribute_sets",
+		(json_int_t)l.attribute_sets, "exported_sets", (json_int_t)l.exported_sets, "next_hops", (json_int_t)l.next_hops,
+		"path_lists", (json_int_t)l.path_lists);
+}
+
+/* ---- of a peer's family ---- */
+
+static json_t *peers_since; /* main's: "KIND PEER FAMILY" -> when the alarm began */
+
+/* Alarms that are raised in this look; `before` has those of the last one. */
+struct peer_alarms {
+	struct keeld *k;
+	json_t *list, *since;
+	const struct config_peer *peer;
+	struct peer_id id;
+	enum family family;
+};
+
+static void
+peer_alarm(struct peer_alarms *a, const char *kind, const char *text)
+{
+	char key[64 + ADDR_TEXT_MAX];
+	double since = 0;
+	json_t *o;
+
+	snprintf(key, sizeof(key), "%s %u %u", kind, (unsigned)a->id.v, (unsigned)a->family);
+	since = json_real_value(json_object_get(peers_since, key));
+	if (since == 0) {
+		since = rpc_wall_s();
+		log_event(LOG_WARNING, "alarm kind=%s peer=%s vrf=%s family=%s text=\"%s\"", kind,
+			a->peer->addr_text, a->peer->vrf_name, family_text(a->family), text);
+	}
+	json_object_set_new(a->since, key, json_real(since));
+	o = json_pack("{s:f, s:s, s:s, s:s, s:s, s:s}", "time", since, "kind", kind, "text", text,
+		"peer", a->peer->addr_text, "vrf", a->peer->vrf_name, "family",
+		family_text(a->family));
+	json_array_append_new(a->list, o);
+}
+
+static void
+limit_look(struct peer_alarms *a)
+{
+	enum limit_level level = speaker_limit_level(a->k->speaker, a->id, a->family);
+	const struct config_family *f = &a->peer->families[a->family];
+	struct adj_rib_in_counts counts;
+	char text[200];
+
+	if (level == LIMIT_KEPT || f->max_prefixes == 0)
+		return;
+	shards_peer_counts(&a->k->shards, a->id, a->family, &counts);
+	if (level == LIMIT_NEAR)
+		snprintf(text, sizeof(text),
+			"peer %s %s has %llu prefixes, %u %% of max_prefixes %u or more",
+			a->peer->addr_text, family_text(a->family),
+			(unsigned long long)counts.counted, f->max_prefixes_threshold,
+			f->max_prefixes);
+	else
+		snprintf(text, sizeof(text), "peer %s %s announced more than max_prefixes %u",
+			a->peer->addr_text, family_text(a->family), f->max_prefixes);
+	peer_alarm(a, "max-prefixes", text);
+}
+
+/* Had the peer paths without a valid next hop in the last look? Notes that it has. */
+static bool
+next_hop_again(struct peer_alarms *a)
+{
+	char key[64];
+
+	snprintf(key, sizeof(key), "next-hop %u %u", (unsigned)a->id.v, (unsigned)a->family);
+	json_object_set_new(a->since, key, json_true());
+	return json_object_get(peers_since, key) != NULL;
+}
+
+/* Routes that vanish by another cause than policy; the text has the most frequent causes. */
+static void
+refused_look(struct peer_alarms *a)
+{
+	uint64_t count[REFUSED_CAUSES], sum = 0;
+	char text[320];
+	size_t len;
+
+	if (!shards_peer_refused(&a->k->shards, a->id, a->family, count))
+		return;
+	for (enum refused_cause c = 0; c < REFUSED_CAUSES; c++) {
+		if (refused_by_policy(c))
+			count[c] = 0;
+		sum += count[c];
+	}
+	/* for a moment the next hop of a new path is not resolved yet: an alarm when it is so in the next look, too */
+	if (sum > 0 && sum == count[REFUSED_NEXT_HOP] && !next_hop_again(a))
+		return;
+	if (sum == 0)
+		return;
+	len = (size_t)snprintf(text, sizeof(text), "peer %s %s: %llu prefixes were refused:",
+		a->peer->addr_text, family_text(a->family), (unsigned long long)sum);
+	for (unsigned i = 0; i < 3; i++) {
+		enum refused_cause most = REFUSED_NOT;
+
+		for (enum refused_cause c = 0; c < REFUSED_CAUSES; c++)
+			if (count[c] > count[most])
+				most = c;
+		if (count[most] == 0)
+			break;
+		len += (size_t)snprintf(text + len, sizeof(text) - len, "%s %s %llu",
+			i > 0 ? "," : "", refused_text(most), (unsigned long long)count[most]);
+		count[most] = 0;
+	}
+	peer_alarm(a, "routes-refused", text);
+}
+
+static void
+peers_look(struct keeld *k, json_t *list)
+{
+	struct peer_alarms a = {.k = k, .list = list, .since = json_object()};
+
+	for (a.id = (struct peer_id){0}; (a.id = keeld_peer_next(k, a.id)).v != 0;) {
+		a.peer = keeld_peer_config(k, a.id);
+		for (a.family = 0; a.peer != NULL && a.family < FAMILY_COUNT; a.family++) {
+			if (!a.peer->families[a.family].enabled)
+				continue;
+			limit_look(&a);
+			refused_look(&a);
+		}
+	}
+	json_decref(peers_since);
+	peers_since = a.since;
+}
+
+/* Turns that last too long, and the last ones of main. */
+static void
+late_look(struct keeld *k, json_t *list)
+{
+	struct watchdog_late late;
+	char text[160];
+
+	if (k->watchdog == NULL)
+		return;
+	for (uint64_t n = watchdog_late_count(k->watchdog);
+		watchdog_late_get(k->watchdog, n, &late); n--) {
+		if (late.alarm)
+			json_array_append_new(
+				list, json_pack("{s:f, s:s, s:s}", "time", late.since_s, "kind",
+					      WATCHDOG_KIND, "text",
+					      watchdog_text(&late, text, sizeof(text))));
+	}
+}
+
+json_t *
+rpc_alarms(struct keeld *k)
+{
+	json_t *list = json_array();
+	struct fib_stats s = {0};
+	uint64_t failures = 0;
+
+	for (unsigned i = 0; i < k->shards.count; i++)
+		failures += shard_failures(k->shards.at[i]);
+	if (k->fib != NULL)
+		fib_stats_get(k->fib, &s);
+	alarm_look(list, ALARM_RIB, failures);
+	alarm_look(list, ALARM_NOT_INSTALLED, s.not_installed);
+	alarm_look(list, ALARM_MEMORY, memory_guard_evictions());
+	alarm_look(list, ALARM_FIB_FEED, k->fib != NULL ? fib_feed_failed(k->feed) : 0);
+	policy_look(list);
+	alarm_look(list, ALARM_HASH, longest_too_long(k));
+	late_look(k, list);
+	if (k->speaker != NULL && k->running != NULL)
+		peers_look(k, list);
+	return list;
+}

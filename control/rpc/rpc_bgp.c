@@ -1,0 +1,489 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* bgp.* and jobs.*: contract section 3. */
+#include "control/rpc/rpc_impl.h"
+
+#include "control/config/config.h"
+#include "control/session/session.h"
+#include "control/base/threads.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct peek {
+	struct keeld *k;
+	struct peer_id id;
+	bool found;
+	struct session_view view;
+};
+
+static void
+peek_session(void *arg)
+{
+	struct peek *p = arg;
+
+	role_enter_session();
+	p->found = session_peek(p->k->speaker, p->id, &p->view);
+}
+
+static void
+capability_add(json_t *o, const char *name, const struct session_capability *c)
+{
+	json_object_set_new(o, name, json_pack("{s:b, s:b, s:b}", "local", c->local, "remote", c->remote, "negotiated", c->negotiated));
+}
+
+static json_t *
+capabilities_json(const struct session_view *v)
+{
+	json_t *o = json_object();
+
+	capability_add(o, "route_refresh", &v->route_refresh);
+	capability_add(o, "enhanced_route_refresh", &v->enhanced_route_refresh);
+	capability_add(o, "four_octet_as", &v->four_octet_as);
+	capability_add(o, "extended_message", &v->extended_message);
+	capability_add(o, "graceful_restart", &v->graceful_restart);
+	capability_add(o, "extended_next_hop", &v->extended_next_hop);
+	capability_add(o, "restart_notification", &v->restart_notification);
+	return o;
+}
+
+static json_t *
+refresh_json(const struct session_view *v, enum family f, const struct adj_rib_in_counts *in)
+{
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "requests_sent", (json_int_t)v->families[f].requests_sent,
+		"requests_received", (json_int_t)v->families[f].requests_received, "served", (json_int_t)v->families[f].served, "coalesced",
+		(json_int_t)v->families[f].coalesced, "borr_sent", (json_int_t)v->families[f].borr_sent, "eorr_sent",
+		(json_int_t)v->families[f].eorr_sent, "borr_received", (json_int_t)v->families[f].borr_received, "eorr_received",
+		(json_int_t)v->families[f].eorr_received, "stale_swept", (json_int_t)in->stale_swept, "borr_ignored",
+		(json_int_t)in->borr_ignored);
+}
+
+/* Whom this peer shares its updates with, and what was made for all of them. */
+static json_t *
+update_group_json(const struct update_group_stats *g)
+{
+	return json_pack("{s:I, s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "id", (json_int_t)g->id, "members", (int)g->members, "behind",
+		(int)g->behind, "walks", (json_int_t)g->walks, "policy_walks", (json_int_t)g->policy_walks, "messages", (json_int_t)g->messages,
+		"octets", (json_int_t)g->octets, "own_messages", (json_int_t)g->own_messages, "fell_behind", (json_int_t)g->fell_behind, "evicted",
+		(json_int_t)g->evicted, "splits", (json_int_t)g->splits);
+}
+
+/* RFC 8212: the directions in which nothing passes for want of a policy. */
+static json_t *
+no_policy_json(const struct session_view *v, enum family f)
+{
+	json_t *directions = json_array();
+
+	if (v->families[f].no_import_policy)
+		json_array_append_new(directions, json_string("import"));
+	if (v->families[f].no_export_policy)
+		json_array_append_new(directions, json_string("export"));
+	return directions;
+}
+
+static json_t *
+max_prefixes_json(const struct session_view *v, enum family f)
+{
+	static const char *const actions[] = {[MAX_PREFIXES_WARNING] = "warning",
+		[MAX_PREFIXES_SHUTDOWN] = "shutdown",
+		[MAX_PREFIXES_DISCARD] = "discard"};
+	json_t *o = json_pack("{s:I, s:s, s:i, s:b}", "limit",
+		(json_int_t)v->families[f].max_prefixes, "action",
+		actions[v->families[f].max_prefixes_action], "threshold_percent",
+		(int)v->families[f].max_prefixes_threshold, "exceeded",
+		v->families[f].max_prefixes_exceeded);
+
+	if (v->families[f].max_prefixes_restart_s != 0)
+		json_object_set_new(
+			o, "restart_s", json_integer(v->families[f].max_prefixes_restart_s));
+	return o;
+}
+
+/* Causes of which there is none have no key. */
+static json_t *
+refused_json(const struct keeld *k, struct peer_id id, enum family f)
+{
+	uint64_t refused[REFUSED_CAUSES];
+	json_t *o = json_object();
+
+	shards_peer_refused(&k->shards, id, f, refused);
+	for (enum refused_cause c = 0; c < REFUSED_CAUSES; c++)
+		if (refused[c] != 0)
+			json_object_set_new(
+				o, refused_text(c), json_integer((json_int_t)refused[c]));
+	return o;
+}
+
+static json_t *
+family_json(const struct keeld *k, const struct config_peer *p, struct peer_id id, enum family f, const struct session_view *v)
+{
+	const char *not_applied = keeld_not_applied(k, id, f, v);
+	struct adj_rib_in_counts in = {0};
+	json_t *o;
+
+	shards_peer_counts(&k->shards, id, f, &in);
+	o = json_pack("{s:I, s:I, s:I, s:I, s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:o, s:o}", "received", (json_int_t)in.received,
+		"accepted", (json_int_t)in.accepted, "rejected_total", (json_int_t)in.rejected_total, "advertised",
+		(json_int_t)v->families[f].advertised, "negotiated", v->families[f].negotiated, "end_of_rib_received",
+		v->families[f].end_of_rib_received, "end_of_rib_sent", v->families[f].end_of_rib_sent, "keep_all_routes",
+		p->families[f].keep_all_routes, "slow", 0, "graceful_restart", v->families[f].graceful_restart, "forwarding_kept",
+		v->families[f].forwarding_kept, "retained", v->families[f].retained, "extended_next_hop", v->families[f].extended_next_hop,
+		"no_policy", no_policy_json(v, f), "refresh", refresh_json(v, f, &in));
+	if (p->families[f].keep_all_routes)
+		json_object_set_new(o, "kept", json_integer((json_int_t)in.kept));
+	if (not_applied != NULL)
+		json_object_set_new(o, "not_applied", json_string(not_applied));
+	if (v->families[f].group.id != 0)
+		json_object_set_new(o, "update_group", update_group_json(&v->families[f].group));
+	json_object_set_new(o, "refused", refused_json(k, id, f));
+	if (v->families[f].max_prefixes != 0)
+		json_object_set_new(o, "max_prefixes", max_prefixes_json(v, f));
+	return o;
+}
+
+static json_t *
+families_json(const struct keeld *k, const struct config_peer *p, struct peer_id id, const struct session_view *v)
+{
+	json_t *families = json_object();
+
+	for (unsigned f = 0; f < FAMILY_COUNT; f++) {
+		if (p->families[f].enabled)
+			json_object_set_new(families, family_text((enum family)f), family_json(k, p, id, (enum family)f, v));
+	}
+	return families;
+}
+
+/* What is so of some peers only has no key with the others. The password never leaves. */
+static void
+peculiarities_add(json_t *o, const struct keeld *k, const struct config_peer *p, const struct session_view *v)
+{
+	const struct {
+		const char *key;
+		bool is;
+	} words[] = {{"route_reflector_client", p->route_reflector_client}, {"held", v->held}, {"idle_hold", v->idle_hold},
+		{"dynamic", p->dynamic}, {"passive", p->passive}, {"shutdown", p->shutdown}, {"gtsm", p->gtsm}, {"md5", p->password != NULL}};
+
+	for (unsigned i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+		if (words[i].is)
+			json_object_set_new(o, words[i].key, json_true());
+	}
+	if (v->local_addr.afi != AFI_NONE)
+		json_object_set_new(o, "local_address", rpc_addr(&v->local_addr));
+	if (p->local_as != k->running->asn)
+		json_object_set_new(o, "local_as", json_integer(p->local_as));
+	if (p->multihop != 0)
+		json_object_set_new(o, "multihop", json_integer(p->multihop));
+	if (v->graceful_restart.remote)
+		json_object_set_new(o, "restart_time_s", json_integer(v->restart_time_s));
+	if (p->description != NULL)
+		json_object_set_new(o, "description", json_string(p->description));
+}
+
+json_t *
+rpc_peer_json(struct keeld *k, struct peer_id id, const struct config_peer *p, const struct session_view *v)
+{
+	bool any_as = p->asn == 0; /* of a range: as its OPEN says */
+	double uptime = 0;
+	json_t *o;
+
+	if (v->state == FSM_ESTABLISHED && v->established_ns != 0)
+		uptime = (double)(now_ns() - v->established_ns) / 1e9;
+	o = json_pack("{s:s, s:s, s:I, s:s?, s:s, s:s, s:f, s:i, s:s, s:o, s:o, s:i, s:I, s:I, s:I, s:I, s:I, s:I}", "address", p->addr_text,
+		"vrf", p->vrf_name, "asn", (json_int_t)(any_as ? v->remote_asn : p->asn), "group", p->group, "type",
+		(any_as ? v->external : p->external) ? "external" : "internal", "state", fsm_state_text(v->state), "uptime_s", uptime,
+		"established_count", (int)v->established_count, "last_error", v->last_error, "capabilities", capabilities_json(v), "families",
+		families_json(k, p, id, v), "hold_time_s", (int)v->hold_time_s, "messages_received", (json_int_t)v->messages_received,
+		"messages_sent", (json_int_t)v->messages_sent, "updates_received", (json_int_t)v->updates_received, "updates_sent",
+		(json_int_t)v->updates_sent, "hold_rearmed", (json_int_t)v->hold_rearmed, "keepalive_late_ns",
+		(json_int_t)v->keepalive_late_ns);
+	json_object_set_new(o, "memory_bytes", json_integer((json_int_t)shards_peer_memory(&k->shards, id)));
+	peculiarities_add(o, k, p, v);
+	return o;
+}
+
+/* ---- bgp.faults ---- */
+
+struct faults_call {
+	struct keeld *k;
+	struct peer_id id;
+	struct session_fault *fault; /* SESSION_FAULTS */
+	unsigned count;
+};
+
+static void
+faults_get(void *arg)
+{
+	struct faults_call *c = arg;
+
+	role_enter_session();
+	c->count = session_faults(c->k->speaker, c->id, c->fault);
+}
+
+static json_t *
+octets_json(const uint8_t *octets, size_t len)
+{
+	static const char digits[] = "0123456789abcdef";
+	char text[2 * SESSION_FAULT_OCTETS];
+
+	for (size_t i = 0; i < len; i++) {
+		text[2 * i] = digits[octets[i] >> 4];
+		text[2 * i + 1] = digits[octets[i] & 15];
+	}
+	return json_stringn(text, 2 * len);
+}
+
+static json_t *
+fault_json(const struct session_fault *f)
+{
+	const char *family = f->family != FAMILY_COUNT ? family_text((enum family)f->family) : NULL;
+
+	return json_pack("{s:f, s:s?, s:s, s:s, s:I, s:i, s:o}", "time", f->time_s, "family", family, "severity", session_fault_severity(f),
+		"text", f->text, "prefixes", (json_int_t)f->prefixes, "length", (int)f->len, "octets", octets_json(f->octets, f->kept));
+}
+
+static json_t *
+bgp_faults(struct keeld *k, json_t *params, struct rpc_call *call)
+{
+	struct faults_call c = {.k = k};
+	struct vrf_id vrf = VRF_DEFAULT;
+	const struct config_peer *p;
+	json_t *faults;
+
+	if (!rpc_vrf(k, params, &vrf, call) || !rpc_peer(k, params, vrf, &p, call))
+		return NULL;
+	c.fault = calloc(SESSION_FAULTS, sizeof(*c.fault));
+	if (c.fault == NULL)
+		return NULL;
+	c.id = keeld_peer_id(k, p);
+	thread_call(k->session_thread, faults_get, &c);
+	faults = json_array();
+	for (unsigned i = 0; i < c.count; i++)
+		json_array_append_new(faults, fault_json(&c.fault[i]));
+	free(c.fault);
+	return json_pack("{s:o}", "faults", faults);
+}
+
+enum { SCOPE_SLOW_PEER = SCOPE_ASN + 1 }; /* of bgp.reset, beside keeld_select()'s */
+
+static bool
+scope_read(json_t *params, bool reset, unsigned *scope, struct rpc_call *call)
+{
+	static const char *const words[] = {[SCOPE_ALL] = "all", [SCOPE_PEER] = "peer", [SCOPE_GROUP] = "group",
+		[SCOPE_INTERNAL] = "internal", [SCOPE_EXTERNAL] = "external", [SCOPE_ASN] = "asn", [SCOPE_SLOW_PEER] = "slow-peer"};
+	const char *word = NULL;
+
+	if (!rpc_string(params, "scope", &word, call))
+		return false;
+	for (*scope = 0; *scope <= (reset ? (unsigned)SCOPE_SLOW_PEER : (unsigned)SCOPE_EXTERNAL); ++*scope) {
+		if (strcmp(words[*scope], word) == 0)
+			return true;
+	}
+	rpc_fail(call, RPC_INVALID_PARAMS, "/scope", "\"%.64s\" is not one of all, peer, group, internal, external%s", word,
+		reset ? ", asn, slow-peer" : "");
+	return false;
+}
+
+/* A parameter that goes with one scope: there with it, and only with it. */
+static bool
+goes_with(bool given, bool wanted, bool allowed, const char *path, const char *scope, struct rpc_call *call)
+{
+	if (given && !allowed)
+		rpc_fail(call, RPC_INVALID_PARAMS, path, "goes with scope %s only", scope);
+	else if (!given && wanted)
+		rpc_fail(call, RPC_INVALID_PARAMS, path, "is missing");
+	else
+		return true;
+	return false;
+}
+
+static bool
+selector_scope(struct keeld *k, json_t *params, bool reset, struct keeld_selector *s, bool *slow, struct rpc_call *call)
+{
+	const struct config_peer *peer;
+	json_int_t asn = 0;
+	unsigned scope;
+	bool good;
+
+	if (!scope_read(params, reset, &scope, call) || !rpc_peer(k, params, s->vrf, &peer, call) ||
+		!rpc_group(k, params, &s->group, call) || !rpc_integer(params, "asn", 1, UINT32_MAX, &asn, call))
+		return false;
+	*slow = scope == SCOPE_SLOW_PEER;
+	good = goes_with(peer != NULL, scope == SCOPE_PEER, scope == SCOPE_PEER || *slow, "/peer", "peer", call);
+	good &= goes_with(s->group != NULL, scope == SCOPE_GROUP, scope == SCOPE_GROUP, "/group", "group", call);
+	good &= goes_with(asn != 0, scope == SCOPE_ASN, scope == SCOPE_ASN, "/asn", "asn", call);
+	if (!good)
+		return false;
+	s->scope = *slow ? peer != NULL ? SCOPE_PEER : SCOPE_ALL : (enum keeld_scope)scope;
+	s->asn = (uint32_t)asn;
+	if (peer != NULL)
+		s->peer = peer->addr;
+	return true;
+}
+
+bool
+rpc_refresh_selector(struct keeld *k, json_t *params, struct keeld_selector *s, bool *import, struct rpc_call *call)
+{
+	const char *direction = NULL;
+	bool slow;
+
+	*s = (struct keeld_selector){.vrf = VRF_DEFAULT};
+	if (!rpc_family(params, &s->family, call) || !rpc_vrf(k, params, &s->vrf, call) ||
+		!rpc_string(params, "direction", &direction, call) || !selector_scope(k, params, false, s, &slow, call))
+		return false;
+	*import = strcmp(direction, "import") == 0;
+	if (*import || strcmp(direction, "export") == 0)
+		return true;
+	rpc_fail(call, RPC_INVALID_PARAMS, "/direction", "\"%.64s\" is neither import nor export", direction);
+	return false;
+}
+
+static json_t *
+bgp_refresh(struct keeld *k, json_t *params, struct rpc_call *call)
+{
+	struct keeld_selector s;
+	json_t *peers = NULL, *o;
+	uint32_t job = 0;
+	bool import;
+	int err;
+
+	if (!rpc_refresh_selector(k, params, &s, &import, call))
+		return NULL;
+	err = keeld_refresh(k, &s, import, &peers, &job);
+	if (err == -ENOENT)
+		return rpc_fail(call, RPC_NOT_FOUND, "/scope", "no peer with %s matches", family_text(s.family));
+	if (err != 0)
+		return NULL;
+	o = json_pack("{s:o}", "peers", peers);
+	json_object_set_new(o, "job", job != 0 ? json_integer(job) : json_null());
+	return o;
+}
+
+/* ---- bgp.reset ---- */
+
+#define RESET_TEXT_MAX 128 /* RFC 9003 2: octets of UTF-8 */
+
+struct reset {
+	struct keeld *k;
+	struct peer_id id;
+	const char *text;
+	bool done;
+};
+
+static void
+reset_session(void *arg)
+{
+	struct reset *r = arg;
+
+	role_enter_session();
+	r->done = session_reset(r->k->speaker, r->id, r->text);
+}
+
+/* A session carries all its families: each that it has now, or whose routes wait for its return, goes with it. */
+static json_t *
+families_dropped(const struct session_view *v)
+{
+	json_t *families = json_array();
+
+	for (unsigned f = 0; f < FAMILY_COUNT; f++) {
+		if (v->families[f].retained || (v->state == FSM_ESTABLISHED && v->families[f].negotiated))
+			json_array_append_new(families, json_string(family_text((enum family)f)));
+	}
+	return families;
+}
+
+/* Nothing is up, but session_reset() has something to end. */
+static bool
+waits(const struct session_view *v)
+{
+	bool any = v->held || v->idle_hold;
+
+	for (unsigned f = 0; f < FAMILY_COUNT; f++)
+		any |= v->families[f].retained;
+	return any;
+}
+
+static json_t *
+reset_one(struct keeld *k, struct peer_id id, bool force, const char *text)
+{
+	const struct config_peer *p = keeld_peer_config(k, id);
+	struct peek peek = {.k = k, .id = id};
+	struct reset r = {.k = k, .id = id, .text = text};
+	bool can;
+
+	thread_call(k->session_thread, peek_session, &peek);
+	can = peek.found && (peek.view.state == FSM_ESTABLISHED || waits(&peek.view));
+	/* One that waits in idle hold tries again at once; that is no session that was reset. */
+	if ((can || peek.view.idle_hold) && force)
+		thread_call(k->session_thread, reset_session, &r);
+	return json_pack("{s:s, s:s, s:s, s:o}", "address", p->addr_text, "vrf", p->vrf_name, "action",
+		can && r.done  ? "reset"
+		: can && !force ? "would-reset"
+				: "not-established",
+		"families_dropped", families_dropped(&peek.view));
+}
+
+static json_t *
+bgp_reset(struct keeld *k, json_t *params, struct rpc_call *call)
+{
+	struct keeld_selector s = {.vrf = VRF_DEFAULT};
+	struct peer_id ids[PEER_MAX];
+	const char *text = NULL;
+	bool force = false, slow;
+	json_t *peers;
+	unsigned n;
+
+	if (!rpc_family(params, &s.family, call) || !rpc_vrf(k, params, &s.vrf, call) || !rpc_boolean(params, "force", &force, call) ||
+		!rpc_string(params, "text", &text, call) || !selector_scope(k, params, true, &s, &slow, call))
+		return NULL;
+	if (text != NULL && strlen(text) > RESET_TEXT_MAX)
+		return rpc_fail(call, RPC_INVALID_PARAMS, "/text", "has %zu octets, more than %d", strlen(text), RESET_TEXT_MAX);
+	n = keeld_select(k, &s, ids, PEER_MAX);
+	if (n == 0)
+		return rpc_fail(call, RPC_NOT_FOUND, "/scope", "no peer with %s matches", family_text(s.family));
+	if (slow) /* contract section 5.9: only those flagged slow now */
+		return rpc_fail(call, RPC_NOT_FOUND, "/scope", "no peer with %s is slow now", family_text(s.family));
+	peers = json_array();
+	for (unsigned i = 0; i < n; i++)
+		json_array_append_new(peers, reset_one(k, ids[i], force, text));
+	return json_pack("{s:o}", "peers", peers);
+}
+
+static json_t *
+jobs_list_method(struct keeld *k, json_t *params, struct rpc_call *call)
+{
+	(void)params;
+	(void)call;
+	rpc_fib_progress(k);
+	return json_pack("{s:o}", "jobs", jobs_list(k->jobs));
+}
+
+static json_t *
+jobs_get_method(struct keeld *k, json_t *params, struct rpc_call *call)
+{
+	json_int_t id = 0;
+	json_t *job;
+
+	if (!rpc_integer(params, "id", 0, UINT32_MAX, &id, call))
+		return NULL;
+	rpc_fib_progress(k);
+	job = jobs_get(k->jobs, (uint32_t)id);
+	return job != NULL ? job : rpc_fail(call, RPC_NOT_FOUND, "/id", "there is no job %lld", (long long)id);
+}
+
+const struct rpc_method rpc_bgp_methods[] = {
+	{"bgp.peers", rpc_bgp_peers, "vrf:string group:string peer:address limit:integer=1..10000 cursor:string",
+		"peers:array keepalive_late_ns:object turn_ns:object next?:string",
+		"Sessions: state, capabilities, counts of each family", RPC_READS},
+	{"bgp.faults", bgp_faults, "peer!:address vrf:string", "faults:array",
+		"The last faulty messages of a peer, oldest first: reason, prefixes, octets", RPC_READS},
+	{"bgp.refresh", bgp_refresh, "family!:family vrf:string scope!:all|peer|group|internal|external peer:address group:string direction!:import|export",
+		"job:any peers:array", "Soft reset: asks for, replays or advertises routes again; no session is touched", RPC_CHANGES},
+	{"bgp.reset", bgp_reset,
+		"family!:family vrf:string scope!:all|peer|group|internal|external|asn|slow-peer peer:address group:string asn:integer=1..4294967295 "
+		"force:boolean text:string",
+		"peers:array", "Ends sessions by Cease; without `force` it says what it would do", RPC_READS_UNLESS_FORCE},
+	{"jobs.list", jobs_list_method, "", "jobs:array", "What takes longer than an answer: running ones, and those that ended last", RPC_READS},
+	{"jobs.get", jobs_get_method, "id!:integer=0..4294967295", "id:integer kind:string state:running|done|failed done:integer total:integer started_s:number "
+		"finished_s:any result:any", "One job", RPC_READS},
+	{0},
+};

@@ -1,0 +1,338 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* system.* and config.*: contract section 3. */
+#include "control/rpc/rpc_impl.h"
+
+#include "control/config/config.h"
+#include "control/base/threads.h"
+#include "lpm/arena.h"
+#include "lpm/fib.h"
+#include "rib/fib_feed.h"
+#ifdef KEEL_DATAPLANE
+#include "dataplane/port.h"
+#endif
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static json_t *
+system_info(struct keeld *k, json_t *params, struct rpc_call *call)
+{
+	struct fib_stats s = {0};
+	struct keeld_plan plan;
+	const char *dpdk = "";
+
+	(void)params;
+	(void)call;
+	if (k->fib != NULL)
+		fib_stats_get(k->fib, &s);
+#ifdef KEEL_DATAPLANE
+	if (k->fib != NULL)
+		dpdk = dataplane_dpdk_version();
+#endif
+	keeld_plan(k, &plan);
+	return json_pack("{s:s, s:f, s:s, s:i, s:b, s:I, s:i, s:I, s:o, s:o, s:{s:b, s:i, s:I}}", "version", KEEL_VERSION, "uptime_s",
+		(double)(now_ns() - k->started_ns) / 1e9, "dpdk_version", dpdk, "pid", (int)getpid(), "dataplane", k->fib != NULL,
+		"generation", (json_int_t)s.generation, "revision", (int)k->revision, "policy_limit_hits", (json_int_t)policy_match_errors(NULL), "alarms",
+		rpc_alarms(k), "hash_probes", rpc_hash_probes(k), "commit_plan", "running", plan.running, "unfinished", (int)plan.unfinished, "held",
+		(json_int_t)plan.held);
+}
+
+static json_t *
+read_startup(struct keeld *k, struct rpc_call *call)
+{
+	struct faults f = {0};
+	char *message = NULL;
+	json_t *document = config_load(k->config_file, &message, &f);
+
+	if (document == NULL && message != NULL)
+		rpc_fail(call, RPC_CONFIGURATION, "/source", "%s", message);
+	else if (document == NULL)
+		rpc_fail_faults(call, RPC_CONFIGURATION, &f);
+	free(message);
+	faults_fini(&f);
+	return document;
+}
+
+static json_t *
+config_get(struct keeld *k, json_t *params, struct rpc_call *call)
+{
+	const char *source = "running", *path = "";
+	uint32_t revision = k->revision;
+	json_t *document, *shown, *part;
+
+	if (!rpc_string(params, "source", &source, call) || !rpc_string(params, "path", &path, call))
+		return NULL;
+	if (strcmp(source, "running") == 0) {
+		document = json_incref(k->running->document);
+	} else if (strcmp(source, "candidate") == 0) {
+		document = json_incref(k->candidate);
+		revision = k->candidate_revision;
+	} else if (strcmp(source, "startup") == 0) {
+		document = read_startup(k, call);
+		if (document == NULL)
+			return NULL;
+	} else {
+		return rpc_fail(call, RPC_INVALID_PARAMS, "/source", "\"%.64s\" is not one of running, candidate, startup", source);
+	}
+	shown = json_deep_copy(document); /* before `path` is looked up: it may be a password's own */
+	json_decref(document);
+	config_secrets_hide(shown);
+	part = json_incref(config_pointer_get(shown, path));
+	json_decref(shown);
+	if (part == NULL)
+		return rpc_fail(call, RPC_NOT_FOUND, "/path", "there is nothing at \"%.128s\"", path);
+	return json_pack("{s:o, s:i}", "document", part, "revision", (int)revision);
+}
+
+/* Pointers into the array of operations become pointers into params. */
+static json_t *
+patch_refused(struct rpc_call *call, const struct faults *f)
+{
+	struct faults moved = {0};
+
+	for (unsigned i = 0; i < f->count; i++) {
+		char path[512];
+
+		snprintf(path, sizeof(path), "/patch%s", f->fault[i].path);
+		faults_add(&moved, path, "%s", f->fault[i].reason);
+	}
+	if (moved.count > 0)
+		rpc_fail_faults(call, RPC_INVALID_PARAMS, &moved);
+	faults_fini(&moved);
+	return NULL;
+}
+
+static json_t *
+config_edit(struct keeld *k, json_t *params, struct rpc_call *call)
+{
+	json_t *patch = json_object_get(params, "patch"), *merge = json_object_get(params, "merge"), *next;
+	json_int_t if_revision = k->candidate_revision;
+	struct faults f = {0};
+	bool changed;
+
+	if ((patch == NULL) == (merge == NULL))
+		return rpc_fail(call, RPC_INVALID_PARAMS, "", "one of \"patch\" and \"merge\" is wanted");
+	if (!rpc_integer(params, "if_revision", 0, UINT32_MAX, &if_revision, call))
+		return NULL;
+	if (if_revision != k->candidate_revision)
+		return rpc_fail(call, RPC_INVALID_PARAMS, "/if_revision", "the candidate is at revision %u", k->candidate_revision);
+	if (merge != NULL && !json_is_object(merge))
+		return rpc_fail(call, RPC_INVALID_PARAMS, "/merge", "is not an object");
+	next = patch != NULL ? config_patch(k->candidate, patch, &f) : config_merge(k->candidate, merge);
+	if (next == NULL) {
+		patch_refused(call, &f);
+		faults_fini(&f);
+		return NULL;
+	}
+	faults_fini(&f);
+	if (!json_is_object(next)) {
+		json_decref(next);
+		return rpc_fail(call, RPC_INVALID_PARAMS, "/patch", "the document would not be an object any more");
+	}
+	config_secrets_keep(next, k->candidate); /* what was shown as "***" and is given back stays as it is */
+	config_secrets_keep(next, k->running->document);
+	changed = !json_equal(next, k->candidate);
+	if (changed) {
+		json_decref(k->candidate);
+		k->candidate = next;
+		k->candidate_revision++;
+		k->candidate_edited = !json_equal(next, k->running->document);
+	} else {
+		json_decref(next);
+	}
+	return json_pack("{s:b, s:i}", "changed", changed, "revision", (int)k->candidate_revision);
+}
+
+static json_t *
+config_validate(struct keeld *k, json_t *params, struct rpc_call *call)
+{
+	struct faults f = {0};
+	struct config *c = config_parse(k->candidate, &f);
+	json_t *errors = json_array();
+	bool valid;
+
+	(void)params;
+	(void)call;
+	if (c != NULL)
+		keeld_check_restart_keys(k, c, &f);
+	valid = c != NULL && f.count == 0;
+	for (unsigned i = 0; i < f.count; i++)
+		json_array_append_new(errors, json_pack("{s:s, s:s}", "path", f.fault[i].path, "reason", f.fault[i].reason));
+	if (c != NULL)
+		config_free(c);
+	faults_fini(&f);
+	return json_pack("{s:b, s:o}", "valid", valid, "errors", errors);
+}
+
+static json_t *
+config_diff_method(struct keeld *k, json_t *params, struct rpc_call *call)
+{
+	json_t *old, *diff = config_diff_old(k->running->document, k->candidate, &old);
+
+	(void)params;
+	(void)call;
+	config_secrets_hide_diff(diff);
+	config_secrets_hide_old(diff, old);
+	return json_pack("{s:o, s:o}", "diff", diff, "old", old);
+}
+
+static json_t *
+config_discard(struct keeld *k, json_t *params, struct rpc_call *call)
+{
+	(void)params;
+	(void)call;
+	json_decref(k->candidate);
+	k->candidate = json_deep_copy(k->running->document);
+	k->candidate_edited = false;
+	k->candidate_revision++;
+	return json_object();
+}
+
+#define CONFIRM_MAX_S 86400
+#define COMMENT_MAX 4096 /* as a description: a hundred are kept, and written anew with each commit */
+
+/* What commit and rollback answer, or why they are refused. `confirmed`: the commit that this one confirms; 0: none. */
+static json_t *
+commit_answer(
+	struct keeld *k, int err, json_t *effects, bool persisted, uint32_t confirmed, struct faults *f, struct rpc_call *call)
+{
+	json_t *answer;
+
+	if (err != 0)
+		return f->count > 0 ? rpc_fail_faults(call, RPC_CONFIGURATION, f) : NULL;
+	answer = json_pack("{s:I, s:I, s:o, s:b}", "commit", (json_int_t)k->next_commit_id, "revision", (json_int_t)k->revision, "effects",
+		effects, "persisted", persisted);
+	if (confirmed != 0)
+		json_object_set_new(answer, "confirmed", json_integer(confirmed));
+	return answer;
+}
+
+/* The candidate is what runs. */
+static json_t *
+unchanged_answer(struct keeld *k, uint32_t confirm_s, uint32_t confirmed)
+{
+	bool persisted = keeld_commit_unchanged(k, confirm_s);
+	json_t *answer = json_pack("{s:n, s:I, s:[], s:b}", "commit", "revision", (json_int_t)k->revision, "effects", "persisted", persisted);
+
+	if (confirmed != 0)
+		json_object_set_new(answer, "confirmed", json_integer(confirmed));
+	return answer;
+}
+
+/* A commit that is under way, for its answer. */
+struct committing {
+	struct keeld *k;
+	struct rpc_call *call;
+	uint32_t confirmed;
+	uint32_t candidate_revision; /* edits that come meanwhile stay edits */
+};
+
+static void
+commit_done(void *ctx, struct keeld_commit_result *r)
+{
+	struct committing *c = ctx;
+	struct keeld *k = c->k;
+
+	if (r->err == 0) {
+		k->candidate_edited = k->candidate_revision != c->candidate_revision &&
+				      !json_equal(k->candidate, k->running->document);
+		k->candidate_revision++;
+	}
+	rpc_reply(c->call, commit_answer(k, r->err, json_incref(r->effects), r->persisted, c->confirmed, &r->faults, c->call));
+	free(c);
+}
+
+static json_t *
+config_commit(struct keeld *k, json_t *params, struct rpc_call *call)
+{
+	const char *comment = NULL;
+	json_int_t confirm_s = 0;
+	struct committing *c;
+	json_t *document, *held;
+	uint32_t confirmed;
+	int err;
+
+	if (!rpc_string(params, "comment", &comment, call) || !rpc_integer(params, "confirm_s", 1, CONFIRM_MAX_S, &confirm_s, call))
+		return NULL;
+	if (comment != NULL && strlen(comment) > COMMENT_MAX)
+		return rpc_fail(call, RPC_INVALID_PARAMS, "/comment", "has %zu octets, more than %d", strlen(comment), COMMENT_MAX);
+	keeld_commit_finish(k);
+	confirmed = confirm_s == 0 ? keeld_commit_waiting(k) : 0;
+	if (json_equal(k->candidate, k->running->document))
+		return unchanged_answer(k, (uint32_t)confirm_s, confirmed);
+	c = malloc(sizeof(*c));
+	document = c != NULL ? json_deep_copy(k->candidate) : NULL;
+	if (document == NULL) {
+		free(c);
+		return rpc_fail(call, RPC_INTERNAL_ERROR, "", "out of memory");
+	}
+	*c = (struct committing){k, call, confirmed, k->candidate_revision};
+	held = rpc_hold(call);
+	err = keeld_commit_start(k, document, comment, (uint32_t)confirm_s, commit_done, c);
+	json_decref(document);
+	if (err != 0) {
+		rpc_fail(call, RPC_INTERNAL_ERROR, "", "out of memory");
+		rpc_reply(call, NULL);
+		free(c);
+	}
+	return held;
+}
+
+static json_t *
+config_confirm(struct keeld *k, json_t *params, struct rpc_call *call)
+{
+	(void)params;
+	return keeld_confirm(k) == 0 ? json_object() : rpc_fail(call, RPC_NOT_FOUND, "", "no commit waits for a confirmation");
+}
+
+static json_t *
+config_rollback(struct keeld *k, json_t *params, struct rpc_call *call)
+{
+	json_int_t to = 0;
+	struct faults f = {0};
+	json_t *effects = NULL, *answer;
+	bool persisted = false;
+	int err;
+
+	if (!rpc_integer(params, "to", 0, UINT32_MAX, &to, call))
+		return NULL;
+	err = keeld_rollback(k, (uint32_t)to, &effects, &persisted, &f);
+	answer = err == -ENOENT ? rpc_fail(call, RPC_NOT_FOUND, "/to", "commit %lld is not kept", (long long)to)
+				: commit_answer(k, err, effects, persisted, 0, &f, call);
+	faults_fini(&f);
+	return answer;
+}
+
+static json_t *
+config_history(struct keeld *k, json_t *params, struct rpc_call *call)
+{
+	(void)params;
+	(void)call;
+	return keeld_history(k);
+}
+
+const struct rpc_method rpc_config_methods[] = {
+	{"system.info", system_info, "",
+		"version:string uptime_s:number dpdk_version:string pid:integer dataplane:boolean generation:integer revision:integer "
+		"policy_limit_hits:integer alarms:array hash_probes:object commit_plan:object",
+		"The daemon: version, age, generation of the forwarding tables, revision of the configuration, alarms", RPC_READS},
+	{"config.get", config_get, "source:running|candidate|startup path:string", "document:any revision:integer",
+		"A configuration document, or what is at a JSON Pointer in it; secrets read \"***\"", RPC_READS},
+	{"config.edit", config_edit, "patch:array merge:object if_revision:integer=0..4294967295", "changed:boolean revision:integer",
+		"Edits the candidate by RFC 6902 operations or an RFC 7396 merge", RPC_CHANGES},
+	{"config.validate", config_validate, "", "valid:boolean errors:array", "Would the candidate commit, and every fault in it", RPC_READS},
+	{"config.diff", config_diff_method, "", "diff:array old:array",
+		"RFC 6902 operations that make the candidate of the running document, and what each of them replaces or removes", RPC_READS},
+	{"config.discard", config_discard, "", "", "The candidate is the running document again", RPC_CHANGES},
+	{"config.commit", config_commit, "comment:string confirm_s:integer=1..86400",
+		"commit:any revision:integer effects:array persisted:boolean confirmed?:integer", "Makes the candidate the running configuration: all or nothing",
+		RPC_CHANGES},
+	{"config.confirm", config_confirm, "", "", "Keeps a commit that was made with confirm_s", RPC_CHANGES},
+	{"config.rollback", config_rollback, "to!:integer=0..4294967295", "commit:integer revision:integer effects:array persisted:boolean",
+		"Commits the document of an earlier commit at once", RPC_CHANGES},
+	{"config.history", config_history, "", "commits:array", "The commits that are kept, the oldest first, and which one waits for a confirmation",
+		RPC_READS},
+	{0},
+};

@@ -1,0 +1,442 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * events.subscribe: notifications `event`, a bounded queue for each subscriber. A queue is text that leaves when the client has read all that
+ * was written before; what does not fit is counted and told when it reads again.
+ */
+#include "control/rpc/rpc.h"
+#include "control/rpc/rpc_call.h"
+#include "control/base/watchdog.h"
+
+#include "lpm/fib.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define QUEUE_MAX (256u << 10) /* octets of one subscriber */
+#define WATCH_NS                                                                                   \
+	200000000u /* how often generation and alarms are looked at while somebody wants to know */
+
+#define LOOK_NS 500000000u /* and while nobody does: an alarm is in the log within a second */
+
+static const char *const topics[] = {"commit", "session", "refresh", "slow-peer", "fib", "alarm"};
+enum { TOPIC_FIB = 4, TOPIC_ALARM = 5, TOPIC_COUNT = 6, TOPIC_ALL = (1 << TOPIC_COUNT) - 1 };
+static_assert(sizeof(topics) / sizeof(topics[0]) == TOPIC_COUNT, "");
+
+struct subscription {
+	unsigned topics; /* bits */
+	uint64_t lost; /* since it was last told */
+	size_t len, size;
+	char *text;
+};
+
+double
+rpc_wall_s(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
+}
+
+/* TOPIC_COUNT: none of ours. */
+static unsigned
+topic_find(const char *name)
+{
+	unsigned t = 0;
+
+	while (t < TOPIC_COUNT && strcmp(topics[t], name) != 0)
+		t++;
+	return t;
+}
+
+/* One line without its newline; NULL: no memory. */
+static char *
+event_text(const char *topic, json_t *members)
+{
+	json_t *params = json_pack("{s:s, s:f}", "topic", topic, "time", rpc_wall_s()), *event;
+	char *text;
+
+	if (members != NULL)
+		json_object_update(params, members);
+	event = json_pack("{s:s, s:s, s:o}", "jsonrpc", "2.0", "method", "event", "params", params);
+	text = event != NULL ? json_dumps(event, JSON_COMPACT) : NULL;
+	json_decref(event);
+	return text;
+}
+
+static bool
+queue_room(struct subscription *s, size_t len)
+{
+	size_t size = s->size * 2 > s->len + len ? s->size * 2 : s->len + len;
+	char *p;
+
+	if (s->len + len <= s->size)
+		return true;
+	if (s->len + len > QUEUE_MAX)
+		return false;
+	p = realloc(s->text, size < QUEUE_MAX ? size : QUEUE_MAX);
+	if (p == NULL)
+		return false;
+	s->text = p;
+	s->size = size < QUEUE_MAX ? size : QUEUE_MAX;
+	return true;
+}
+
+/* False: lost. What comes behind a loss waits for the client to hear of it: the order stays. */
+static bool
+queue_put(struct subscription *s, const char *text)
+{
+	size_t len = strlen(text);
+
+	if (s->lost > 0 || !queue_room(s, len + 1))
+		return false;
+	memcpy(s->text + s->len, text, len);
+	s->text[s->len + len] = '\n';
+	s->len += len + 1;
+	return true;
+}
+
+static char *
+lost_text(uint64_t lost)
+{
+	json_t *members = json_pack("{s:I}", "lost", (json_int_t)lost);
+	char *text = event_text("lost", members);
+
+	json_decref(members);
+	return text;
+}
+
+char *
+subscription_take(struct rpc_client *c, size_t *len)
+{
+	struct subscription *s = c->subscription;
+	char *text = s->text;
+
+	if (text != NULL) {
+		*len = s->len - 1;
+		s->text = NULL;
+		s->len = s->size = 0;
+	} else if (s->lost > 0 && (text = lost_text(s->lost)) != NULL) {
+		*len = strlen(text);
+		s->lost = 0;
+	}
+	return text;
+}
+
+/* ---- who wants to hear ---- */
+
+void
+subscription_end(struct rpc_client *c)
+{
+	struct rpc *r = c->rpc;
+
+	if (c->subscription == NULL)
+		return;
+	for (struct rpc_client **at = &r->subscribers; *at != NULL; at = &(*at)->next_subscriber) {
+		if (*at == c) {
+			*at = c->next_subscriber;
+			break;
+		}
+	}
+	free(c->subscription->text);
+	free(c->subscription);
+	c->subscription = NULL;
+}
+
+static unsigned
+topics_wanted(const struct rpc *r)
+{
+	unsigned bits = 0;
+
+	for (const struct rpc_client *c = r->subscribers; c != NULL; c = c->next_subscriber)
+		bits |= c->subscription->topics;
+	return bits;
+}
+
+void
+rpc_event(struct rpc *r, const char *topic, json_t *members)
+{
+	unsigned t = topic_find(topic);
+	struct rpc_client *next;
+	char *text = NULL;
+
+	if (r != NULL && t < TOPIC_COUNT && (topics_wanted(r) & 1u << t))
+		text = event_text(topic, members);
+	json_decref(members);
+	if (text == NULL)
+		return;
+	for (struct rpc_client *c = r->subscribers; c != NULL; c = next) {
+		next = c->next_subscriber;
+		if (!(c->subscription->topics & 1u << t))
+			continue;
+		if (!queue_put(c->subscription, text))
+			c->subscription->lost++;
+		c->ops->events(c);
+	}
+	free(text);
+}
+
+/* ---- what nobody posts: fib, alarm ---- */
+
+static void
+fib_look(struct rpc *r)
+{
+	struct fib_stats s;
+
+	if (r->k->fib == NULL)
+		return;
+	fib_stats_get(r->k->fib, &s);
+	if (s.generation == r->fib_generation)
+		return;
+	r->fib_generation = s.generation;
+	rpc_event(r, "fib",
+		json_pack("{s:I, s:I}", "generation", (json_int_t)s.generation, "commits",
+			(json_int_t)s.commits));
+}
+
+#define ALARM_KEY_MAX 256
+
+/* What makes two alarms the same one: the kind, and of a peer's the peer. */
+static void
+alarm_key(const json_t *alarm, char key[ALARM_KEY_MAX])
+{
+	static const char *const parts[] = {"kind", "vrf", "peer", "family"};
+	size_t len = 0;
+
+	for (unsigned i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+		const char *part = json_string_value(json_object_get(alarm, parts[i]));
+
+		len += (size_t)snprintf(key + len, ALARM_KEY_MAX - len, "%.60s ", part != NULL ? part : "");
+	}
+}
+
+static void
+alarms_look(struct rpc *r)
+{
+	json_t *now = rpc_alarms(r->k), *raised = json_object(), *alarm;
+	size_t i;
+
+	json_array_foreach(now, i, alarm)
+	{
+		const char *kind = json_string_value(json_object_get(alarm, "kind"));
+		char key[ALARM_KEY_MAX];
+
+		if (strcmp(kind, WATCHDOG_KIND) == 0)
+			continue; /* late_look() */
+		alarm_key(alarm, key);
+		if (json_object_get(r->alarms, key) == NULL)
+			rpc_event(r, "alarm", json_incref(alarm));
+		json_object_set_new(raised, key, json_true());
+	}
+	json_decref(now);
+	json_decref(r->alarms);
+	r->alarms = raised;
+}
+
+/* A late turn has two events: its begin and its end. Both come when main is late itself. */
+static void
+late_event(struct rpc *r, const struct watchdog_late *late)
+{
+	char text[160];
+
+	rpc_event(r, "alarm",
+		json_pack("{s:s, s:s, s:s, s:s, s:s, s:f}", "kind", WATCHDOG_KIND, "event",
+			late->ended ? "end" : "begin", "thread", late->thread, "doing", late->doing,
+			"text", watchdog_text(late, text, sizeof(text)), "duration_s",
+			(double)late->ns / 1e9));
+}
+
+/* `tell` false: what is late already is no event, only its end. */
+static void
+late_look(struct rpc *r, bool tell)
+{
+	uint64_t count = r->k->watchdog != NULL ? watchdog_late_count(r->k->watchdog) : 0;
+	struct watchdog_late late;
+
+	for (; r->late_seen < count; r->late_seen++) {
+		if (!watchdog_late_get(r->k->watchdog, r->late_seen + 1, &late) ||
+			(!tell && late.ended))
+			continue;
+		r->late_open |= UINT64_C(1) << late.number % WATCHDOG_RECORDS;
+		late.ended = false;
+		if (tell)
+			late_event(r, &late);
+	}
+	for (uint64_t n = count; n > 0 && n + WATCHDOG_RECORDS > count; n--) {
+		uint64_t bit = UINT64_C(1) << n % WATCHDOG_RECORDS;
+
+		if (!(r->late_open & bit) || !watchdog_late_get(r->k->watchdog, n, &late) ||
+			!late.ended)
+			continue;
+		r->late_open &= ~bit;
+		late_event(r, &late);
+	}
+}
+
+static void
+watch_fire(struct timer *t)
+{
+	struct rpc *r = (struct rpc *)(void *)((char *)t - offsetof(struct rpc, watch));
+	unsigned wanted = topics_wanted(r);
+
+	if (wanted & 1u << TOPIC_FIB)
+		fib_look(r);
+	if (wanted & 1u << TOPIC_ALARM) {
+		alarms_look(r);
+		late_look(r, true);
+	}
+	r->watched = topics_wanted(r) & (1u << TOPIC_FIB | 1u << TOPIC_ALARM);
+	/* an alarm that begins is logged, whoever listens */
+	if (!r->watched)
+		json_decref(rpc_alarms(r->k));
+	timer_arm(r->thread, &r->watch, r->watched ? WATCH_NS : LOOK_NS);
+}
+
+/* From here on: what is so already is no event. */
+static void
+watch_begin(struct rpc *r)
+{
+	struct fib_stats s = {0};
+	json_t *now, *alarm;
+	size_t i;
+
+	if (!(topics_wanted(r) & 1u << TOPIC_ALARM))
+		late_look(r, false);
+	if (r->watched)
+		return;
+	r->watched = true;
+	if (r->k->fib != NULL)
+		fib_stats_get(r->k->fib, &s);
+	r->fib_generation = s.generation;
+	now = rpc_alarms(r->k);
+	json_object_clear(r->alarms);
+	json_array_foreach(now, i, alarm)
+	{
+		char key[ALARM_KEY_MAX];
+
+		alarm_key(alarm, key);
+		json_object_set_new(r->alarms, key, json_true());
+	}
+	json_decref(now);
+	timer_arm(r->thread, &r->watch, WATCH_NS);
+}
+
+int
+rpc_events_start(struct rpc *r)
+{
+	r->watch.fire = watch_fire;
+	r->alarms = json_object();
+	if (r->alarms == NULL)
+		return -ENOMEM;
+	return timer_arm(r->thread, &r->watch, LOOK_NS);
+}
+
+void
+rpc_events_stop(struct rpc *r)
+{
+	if (r->thread != NULL)
+		timer_cancel(r->thread, &r->watch);
+	json_decref(r->alarms);
+}
+
+/* ---- methods ---- */
+
+static bool
+topics_read(json_t *params, unsigned *bits, struct rpc_call *call)
+{
+	json_t *list = json_object_get(params, "topics"), *topic;
+	char path[64];
+	unsigned t;
+	size_t i;
+
+	if (!json_is_array(list)) {
+		rpc_fail(call, RPC_INVALID_PARAMS, "/topics", "is not an array");
+		return false;
+	}
+	json_array_foreach(list, i, topic)
+	{
+		t = json_is_string(topic) ? topic_find(json_string_value(topic)) : TOPIC_COUNT;
+		if (t == TOPIC_COUNT) {
+			snprintf(path, sizeof(path), "/topics/%zu", i);
+			rpc_fail(call, RPC_INVALID_PARAMS, path,
+				"is not one of commit, session, refresh, slow-peer, fib, alarm");
+			return false;
+		}
+		*bits |= 1u << t;
+	}
+	return true;
+}
+
+static json_t *
+topics_json(unsigned bits)
+{
+	json_t *list = json_array();
+
+	for (unsigned t = 0; t < TOPIC_COUNT; t++) {
+		if (bits & 1u << t)
+			json_array_append_new(list, json_string(topics[t]));
+	}
+	return json_pack("{s:o}", "topics", list);
+}
+
+static json_t *
+events_subscribe(struct keeld *k, json_t *params, struct rpc_call *call)
+{
+	struct rpc_client *c = rpc_call_client(call);
+	unsigned bits = 0;
+
+	(void)k;
+	if (!topics_read(params, &bits, call))
+		return NULL;
+	if (c->ops->events == NULL)
+		return rpc_fail(
+			call, RPC_INVALID_REQUEST, "", "events come over the Unix socket only");
+	if (c->subscription == NULL && bits != 0) {
+		c->subscription = calloc(1, sizeof(*c->subscription));
+		if (c->subscription == NULL)
+			return NULL;
+		c->next_subscriber = c->rpc->subscribers;
+		c->rpc->subscribers = c;
+	}
+	if (bits & (1u << TOPIC_FIB | 1u << TOPIC_ALARM))
+		watch_begin(c->rpc);
+	if (c->subscription != NULL)
+		c->subscription->topics |= bits;
+	return topics_json(c->subscription != NULL ? c->subscription->topics : 0);
+}
+
+static json_t *
+events_unsubscribe(struct keeld *k, json_t *params, struct rpc_call *call)
+{
+	struct rpc_client *c = rpc_call_client(call);
+	unsigned bits = 0;
+
+	(void)k;
+	if (json_object_get(params, "topics") == NULL)
+		bits = TOPIC_ALL;
+	else if (!topics_read(params, &bits, call))
+		return NULL;
+	if (c->subscription == NULL)
+		return topics_json(0);
+	bits = c->subscription->topics &= ~bits;
+	if (bits == 0)
+		subscription_end(c);
+	return topics_json(bits);
+}
+
+/* rpc_discover.c */
+rpc_function rpc_discover;
+
+const struct rpc_method rpc_own_methods[] = {
+	{"events.subscribe", events_subscribe, "topics!:array", "topics:array",
+		"Notifications `event` {topic, time, ...} on this connection: commit session "
+		"refresh slow-peer fib alarm",
+		RPC_READS},
+	{"events.unsubscribe", events_unsubscribe, "topics:array", "topics:array",
+		"No more of these topics; of none without `topics`", RPC_READS},
+	{"rpc.discover", rpc_discover, "", "openrpc:string info:object methods:array",
+		"This document, from the table that dispatches", RPC_READS},
+	{0},
+};

@@ -1,0 +1,447 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* fib.* and dataplane.*: contract section 3. */
+#include "control/rpc/rpc_impl.h"
+
+#include "control/host/netlink.h"
+#include "control/base/threads.h"
+#include "control/wiring.h"
+#include "lpm/fib.h"
+#include "rib/fib_feed.h"
+#ifdef KEEL_DATAPLANE
+#include "dataplane/port.h"
+#include "dataplane/stats.h"
+#include "dataplane/worker.h"
+#endif
+
+#include <linux/neighbour.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static bool
+need_dataplane(struct keeld *k, struct rpc_call *call)
+{
+	if (k->fib != NULL)
+		return true;
+	rpc_fail(call, RPC_NO_DATAPLANE, "", "no-dataplane");
+	return false;
+}
+
+static const char *
+state_text(enum next_hop_state s)
+{
+	return s == NEXT_HOP_UP ? "up" : s == NEXT_HOP_DOWN ? "down" : "unresolved";
+}
+
+static json_t *
+mac_json(const uint8_t m[6])
+{
+	char text[18];
+
+	snprintf(text, sizeof(text), "%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3], m[4], m[5]);
+	return json_string(text);
+}
+
+static json_t *
+path_json(const struct next_hop_view *v, bool backup)
+{
+	json_t *o = json_pack("{s:o, s:[], s:s}", "next_hop", rpc_addr(&v->addr), "labels", "state", state_text(v->state));
+
+#ifdef KEEL_DATAPLANE
+	json_object_set_new(o, "port", json_string(v->port != PORT_NONE ? port_name(v->port) : ""));
+#endif
+	json_object_set_new(o, "mac", v->state == NEXT_HOP_UP ? mac_json(v->adjacency.ether) : json_null());
+	if (backup)
+		json_object_set_new(o, "backup", json_true());
+	return o;
+}
+
+static const char *
+kind_text(uint8_t kind)
+{
+	static const char *const text[] = {"forward", "connected", "local", "blackhole"};
+
+	return kind < 4 ? text[kind] : "?";
+}
+
+static json_t *
+fib_lookup_method(struct keeld *k, json_t *params, struct rpc_call *call)
+{
+	const struct path_lists *lists;
+	const struct path_list *list;
+	struct vrf_id vrf = VRF_DEFAULT;
+	struct fib_result r;
+	struct ip_addr addr;
+	const char *text = NULL;
+	json_t *o, *paths;
+
+	if (!need_dataplane(k, call) || !rpc_vrf(k, params, &vrf, call) || !rpc_string(params, "address", &text, call))
+		return NULL;
+	if (addr_parse(text, &addr) != 0)
+		return rpc_fail(call, RPC_INVALID_PARAMS, "/address", "\"%.64s\" is not an IP address", text);
+	lists = fib_path_lists(k->fib);
+	paths = json_array();
+	keeld_fib_read_begin(k);
+	if (fib_lookup(k->fib, vrf, &addr, &r) != 0)
+		r = (struct fib_result){0};
+	list = &path_lists_array(lists)[r.path_list.v];
+	for (unsigned i = 0; r.hit && i < (unsigned)list->path_count + list->backup_count; i++) {
+		struct next_hop_view v;
+
+		if (next_hop_peek(lists, list->path[i].next_hop, &v))
+			json_array_append_new(paths, path_json(&v, i >= list->path_count));
+	}
+	o = json_pack("{s:I, s:o}", "generation", (json_int_t)r.generation, "paths", paths);
+	if (r.hit) {
+		json_object_set_new(o, "prefix", rpc_prefix(&r.prefix));
+		json_object_set_new(o, "kind", json_string(kind_text(list->kind)));
+	} else {
+		json_object_set_new(o, "prefix", json_null());
+	}
+	keeld_fib_read_end(k);
+	return o;
+}
+
+/* ---- fib.stats ---- */
+
+#define FIB_HISTS 5
+
+/* What they were when they were started anew. Main only. */
+static struct hist fib_mark[FIB_HISTS];
+
+static const struct fib_hist {
+	const char *key;
+	const struct hist *(*of_fib)(const struct fib *f);
+	const struct hist *(*of_feed)(const struct fib_feed *f);
+} fib_hists[FIB_HISTS] = {
+	{"commit_ns", fib_commit_hist, NULL},
+	{"grace_ns", fib_grace_hist, NULL},
+	{"update_to_fib_ns", NULL, fib_feed_update_hist},
+	{"update_to_workers_ns", NULL, fib_feed_use_hist},
+	{"link_ns", NULL, fib_feed_link_hist},
+};
+
+static const struct hist *
+fib_hist(const struct keeld *k, unsigned i)
+{
+	return fib_hists[i].of_fib != NULL ? fib_hists[i].of_fib(k->fib) : fib_hists[i].of_feed(k->feed);
+}
+
+void
+rpc_fib_mark(struct keeld *k)
+{
+	for (unsigned i = 0; k->fib != NULL && i < FIB_HISTS; i++)
+		hist_copy(&fib_mark[i], fib_hist(k, i));
+}
+
+static void
+table_add(const struct keeld *k, json_t *tables, enum family f)
+{
+	struct fib_stats t;
+
+	if (fib_table_stats_get(k->fib, VRF_DEFAULT, family_afi(f), &t) != 0)
+		return;
+	json_array_append_new(tables, json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I}", "vrf", "default", "family", family_text(f), "routes",
+		(json_int_t)t.installed, "groups_used", (json_int_t)t.groups_used, "memory_bytes", (json_int_t)t.memory_bytes, "writes",
+		(json_int_t)t.writes, "not_installed", (json_int_t)t.not_installed));
+}
+
+static json_t *
+fib_stats_method(struct keeld *k, json_t *params, struct rpc_call *call)
+{
+	struct fib_stats all;
+	json_t *tables, *o;
+
+	(void)params;
+	if (!need_dataplane(k, call))
+		return NULL;
+	fib_stats_get(k->fib, &all);
+	tables = json_array();
+	table_add(k, tables, FAMILY_IPV4_UNICAST);
+	table_add(k, tables, FAMILY_IPV6_UNICAST);
+	o = json_pack("{s:I, s:o, s:I, s:I, s:I, s:i, s:I, s:I}", "generation", (json_int_t)all.generation, "tables", tables, "commits",
+		(json_int_t)all.commits, "commits_delayed", (json_int_t)all.commits_delayed, "grace_late", (json_int_t)all.grace_late,
+		"late_after_ns", (int)FIB_LATE_NS, "rebuilds", (json_int_t)all.rebuilds, "link_last_ns",
+		(json_int_t)fib_feed_link_last_ns(k->feed));
+	for (unsigned i = 0; i < FIB_HISTS; i++)
+		json_object_set_new(o, fib_hists[i].key, rpc_hist_since(fib_hist(k, i), &fib_mark[i]));
+	return o;
+}
+
+/* ---- fib.audit: the answer is deferred until the walk has ended, or (`wait` false) is the result of a job ---- */
+
+struct audit_request {
+	struct audit_request *next;
+	struct keeld *k;
+	struct rpc_call *call; /* NULL: a job */
+	uint32_t job;
+	json_int_t limit;
+};
+
+static struct audit_request *audit_jobs; /* main's: those with a job */
+
+static json_t *
+prefix_or_null(const struct prefix *p)
+{
+	return p->afi != AFI_NONE ? rpc_prefix(p) : json_null();
+}
+
+static json_t *
+audit_result(const struct fib_audit *a, json_int_t limit)
+{
+	json_t *mismatches = json_array();
+
+	for (uint64_t i = 0; i < a->mismatch_count && i < (uint64_t)limit && i < FIB_AUDIT_MISMATCHES_MAX; i++) {
+		const struct fib_mismatch *m = &a->mismatch[i];
+
+		json_array_append_new(mismatches, json_pack("{s:s, s:o, s:o, s:o}", "vrf", rpc_vrf_name(m->vrf), "address",
+			rpc_addr(&m->addr), "expected", prefix_or_null(&m->expected), "found", prefix_or_null(&m->found)));
+	}
+	return json_pack("{s:I, s:I, s:I, s:I, s:o}", "checked", (json_int_t)a->checked, "skipped", (json_int_t)a->skipped, "mismatch_count",
+		(json_int_t)a->mismatch_count, "not_installed", (json_int_t)a->not_installed, "mismatches", mismatches);
+}
+
+static void
+audit_request_free(struct audit_request *r)
+{
+	struct audit_request **at = &audit_jobs;
+
+	while (*at != NULL && *at != r)
+		at = &(*at)->next;
+	if (*at == r)
+		*at = r->next;
+	free(r);
+}
+
+static void
+audit_done(void *ctx, const struct fib_audit *a)
+{
+	struct audit_request *r = ctx;
+	json_t *result = NULL;
+	uint64_t done, total;
+
+	if (a->error == 0) {
+		result = audit_result(a, r->limit);
+		/* the number of prefixes was an estimate when the audit began */
+		fib_feed_audit_progress(r->k->feed, &done, &total);
+		jobs_progress(r->k->jobs, r->job, done, done);
+	}
+	if (r->call == NULL)
+		jobs_end(r->k->jobs, r->job, result == NULL, result != NULL ? result : json_pack("{s:s}", "reason", "out-of-memory"));
+	else
+		rpc_reply(r->call, result != NULL ? result : rpc_fail(r->call, RPC_INTERNAL_ERROR, "", "out of memory"));
+	audit_request_free(r);
+}
+
+void
+rpc_fib_progress(struct keeld *k)
+{
+	uint64_t done, total;
+
+	for (const struct audit_request *r = audit_jobs; r != NULL; r = r->next) {
+		if (keeld_audit_progress(k, r, &done, &total))
+			jobs_progress(k->jobs, r->job, done, total);
+	}
+}
+
+static json_t *
+fib_audit_method(struct keeld *k, json_t *params, struct rpc_call *call)
+{
+	struct audit_request *r;
+	json_int_t limit = 100;
+	bool wait = true;
+
+	if (!need_dataplane(k, call) || !rpc_integer(params, "limit", 0, FIB_AUDIT_MISMATCHES_MAX, &limit, call) ||
+		!rpc_boolean(params, "wait", &wait, call))
+		return NULL;
+	r = malloc(sizeof(*r));
+	if (r == NULL)
+		return NULL;
+	*r = (struct audit_request){.k = k, .call = wait ? call : NULL, .limit = limit};
+	if (!wait)
+		r->job = jobs_begin(k->jobs, "audit", 0);
+	if ((!wait && r->job == 0) || keeld_audit(k, audit_done, r) != 0) {
+		jobs_forget(k->jobs, r->job);
+		free(r);
+		return NULL;
+	}
+	if (wait)
+		return rpc_defer(call);
+	r->next = audit_jobs;
+	audit_jobs = r;
+	return json_pack("{s:i}", "job", (int)r->job);
+}
+
+#ifdef KEEL_DATAPLANE
+static json_t *
+port_json(uint16_t p)
+{
+	struct port_counters c = {0};
+
+	port_counters_get(p, &c);
+	return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "name", port_name(p), "rx_packets",
+		(json_int_t)c.rx_packets, "tx_packets", (json_int_t)c.tx_packets, "rx_bytes", (json_int_t)c.rx_bytes, "tx_bytes",
+		(json_int_t)c.tx_bytes, "rx_missed", (json_int_t)c.rx_missed, "tx_dropped", (json_int_t)c.tx_dropped, "xdp_rx_dropped",
+		(json_int_t)c.xdp_rx_dropped, "xdp_rx_ring_full", (json_int_t)c.xdp_rx_ring_full, "xdp_fill_empty",
+		(json_int_t)c.xdp_fill_empty);
+}
+
+static uint64_t
+counter(const _Atomic uint64_t *c)
+{
+	return atomic_load_explicit(c, memory_order_relaxed);
+}
+
+static json_t *
+worker_json(unsigned w)
+{
+	const struct worker_stats *s = worker_stats(w);
+	json_t *drops = json_object();
+	struct hist_summary gap;
+	uint64_t packets = counter(&s->busy_packets);
+
+	for (unsigned r = 0; r < DROP_COUNT; r++)
+		json_object_set_new(drops, drop_reason_text((enum drop_reason)r), json_integer((json_int_t)counter(&s->drops[r])));
+	stats_loop_gap(w, &gap);
+	return json_pack("{s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:o, s:f}", "cpu", (int)worker_cpu(w), "received_ipv4",
+		(json_int_t)counter(&s->received_v4), "received_ipv6", (json_int_t)counter(&s->received_v6), "forwarded",
+		(json_int_t)counter(&s->forwarded), "originated", (json_int_t)counter(&s->originated), "injected",
+		(json_int_t)counter(&s->injected), "icmp_errors", (json_int_t)counter(&s->icmp_errors), "drops", drops, "punted",
+		(json_int_t)counter(&s->punted), "loop_gap_ns", rpc_hist(&gap), "cycles_per_packet",
+		packets > 0 ? (double)counter(&s->busy_cycles) / (double)packets : 0.0);
+}
+
+static json_t *
+dataplane_stats(struct keeld *k, json_t *params, struct rpc_call *call)
+{
+	json_t *ports, *workers;
+
+	(void)params;
+	if (!need_dataplane(k, call))
+		return NULL;
+	ports = json_array();
+	workers = json_array();
+	for (uint16_t p = 0; p < port_count(); p++)
+		json_array_append_new(ports, port_json(p));
+	for (unsigned w = 0; w < workers_count(); w++)
+		json_array_append_new(workers, worker_json(w));
+	return json_pack("{s:o, s:o}", "ports", ports, "workers", workers);
+}
+
+static json_t *
+dataplane_stats_reset(struct keeld *k, json_t *params, struct rpc_call *call)
+{
+	(void)params;
+	if (!need_dataplane(k, call))
+		return NULL;
+	stats_reset_mark();
+	rpc_control_mark(k);
+	rpc_fib_mark(k);
+	return json_object();
+}
+#else
+static json_t *
+dataplane_stats(struct keeld *k, json_t *params, struct rpc_call *call)
+{
+	(void)params;
+	need_dataplane(k, call);
+	return NULL;
+}
+#define dataplane_stats_reset dataplane_stats
+#endif
+
+/* ---- dataplane.neighbors: the host thread's mirror ---- */
+
+struct neighbors {
+	struct keeld *k;
+	struct netlink_neighbor *neighbor;
+	unsigned size, count;
+};
+
+static void
+neighbors_read(void *arg)
+{
+	struct neighbors *n = arg;
+
+	role_enter_host();
+	n->count = netlink_neighbors(n->k->netlink, n->neighbor, n->size);
+}
+
+/* The words of `ip neighbour`. */
+static const char *
+nud_text(uint16_t state)
+{
+	static const struct {
+		uint16_t state;
+		const char *text;
+	} states[] = {{NUD_PERMANENT, "permanent"}, {NUD_NOARP, "noarp"}, {NUD_REACHABLE, "reachable"}, {NUD_STALE, "stale"},
+		{NUD_DELAY, "delay"}, {NUD_PROBE, "probe"}, {NUD_INCOMPLETE, "incomplete"}, {NUD_FAILED, "failed"}};
+
+	for (unsigned i = 0; i < sizeof(states) / sizeof(states[0]); i++) {
+		if (state & states[i].state)
+			return states[i].text;
+	}
+	return "none";
+}
+
+static json_t *
+neighbor_json(const struct netlink_neighbor *n)
+{
+	static const uint8_t none[6];
+	bool has_mac = memcmp(n->mac, none, sizeof(none)) != 0;
+	json_t *o = json_pack("{s:s, s:o, s:o, s:s}", "vrf", rpc_vrf_name(n->vrf), "address", rpc_addr(&n->addr), "mac",
+		has_mac ? mac_json(n->mac) : json_null(), "state", nud_text(n->nud_state));
+
+#ifdef KEEL_DATAPLANE
+	json_object_set_new(o, "port", json_string(n->port != PORT_NONE ? port_name(n->port) : ""));
+#endif
+	return o;
+}
+
+/* More may come between two looks. */
+static bool
+neighbors_get(struct neighbors *n)
+{
+	do {
+		free(n->neighbor);
+		n->size = n->count + 64;
+		n->neighbor = calloc(n->size, sizeof(*n->neighbor));
+		if (n->neighbor == NULL)
+			return false;
+		thread_call(n->k->host_thread, neighbors_read, n);
+	} while (n->count > n->size);
+	return true;
+}
+
+static json_t *
+dataplane_neighbors(struct keeld *k, json_t *params, struct rpc_call *call)
+{
+	struct neighbors n = {.k = k};
+	json_t *array;
+
+	(void)params;
+	if (!need_dataplane(k, call) || !neighbors_get(&n))
+		return NULL;
+	array = json_array();
+	for (unsigned i = 0; i < n.count; i++)
+		json_array_append_new(array, neighbor_json(&n.neighbor[i]));
+	free(n.neighbor);
+	return array;
+}
+
+const struct rpc_method rpc_fib_methods[] = {
+	{"fib.lookup", fib_lookup_method, "vrf:string address!:address", "prefix:any generation:integer paths:array kind?:string",
+		"An address in the tables that the workers read", RPC_READS},
+	{"fib.stats", fib_stats_method, "",
+		"generation:integer tables:array commits:integer commits_delayed:integer grace_late:integer late_after_ns:integer rebuilds:integer "
+		"commit_ns:object grace_ns:object update_to_fib_ns:object update_to_workers_ns:object link_ns:object link_last_ns:integer",
+		"The forwarding tables: size, writes, how long changes took, and whether workers held them up", RPC_READS},
+	{"fib.audit", fib_audit_method, "limit:integer wait:boolean",
+		"checked?:integer skipped?:integer mismatch_count?:integer not_installed?:integer mismatches?:array job?:integer",
+		"The RIB against what the workers' tables answer; `wait` false: as a job, with its progress", RPC_READS},
+	{"dataplane.neighbors", dataplane_neighbors, "", "[] vrf:string address:string mac:any state:string port?:string",
+		"The kernel's neighbours, as the workers use them", RPC_READS},
+	{"dataplane.stats", dataplane_stats, "", "ports:array workers:array", "Packets of ports and workers, drops by their reason", RPC_READS},
+	{"dataplane.stats.reset", dataplane_stats_reset, "", "", "Histograms start anew, those of fib.stats and control.stats, too", RPC_CHANGES},
+	{0},
+};

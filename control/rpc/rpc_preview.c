@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* bgp.refresh.preview and policy.test: what policies would do, nothing published. */
+#include "control/rpc/rpc_impl.h"
+
+#include "control/config/config.h"
+#include "control/config/policy_compile.h"
+#include "control/apply/preview.h"
+#include "rib/policy.h"
+
+#include <errno.h>
+#include <string.h>
+
+void
+rpc_preview_end(void)
+{
+	preview_end_all();
+}
+
+/* ---- bgp.refresh.preview ---- */
+
+/* With `candidate` alone, or without it with what bgp.refresh must have. */
+static bool
+preview_keys(json_t *params, bool candidate, struct rpc_call *call)
+{
+	static const char *const wanted[] = {"family", "scope", "direction"};
+	const char *key;
+	json_t *value;
+	char path[64];
+
+	for (unsigned i = 0; i < sizeof(wanted) / sizeof(wanted[0]) && !candidate; i++) {
+		if (json_object_get(params, wanted[i]) == NULL) {
+			snprintf(path, sizeof(path), "/%s", wanted[i]);
+			rpc_fail(call, RPC_INVALID_PARAMS, path, "is missing");
+			return false;
+		}
+	}
+	json_object_foreach(params, key, value) {
+		if (candidate && strcmp(key, "candidate") != 0) {
+			snprintf(path, sizeof(path), "/%s", key);
+			rpc_fail(call, RPC_INVALID_PARAMS, path, "does not go with candidate");
+			return false;
+		}
+	}
+	return true;
+}
+
+/* NULL after rpc_fail(). */
+static struct config *
+config_of(json_t *document, struct rpc_call *call)
+{
+	struct faults f = {0};
+	struct config *c = config_parse(document, &f);
+
+	if (c == NULL)
+		rpc_fail_faults(call, RPC_CONFIGURATION, &f);
+	faults_fini(&f);
+	return c;
+}
+
+static json_t *
+preview_start(struct keeld *k, const struct preview_request *r, struct rpc_call *call)
+{
+	int err = preview_begin(k, r, call);
+
+	if (err == 0)
+		return rpc_defer(call);
+	config_free(r->then);
+	json_decref(r->effects);
+	if (err == -ENOENT)
+		return rpc_fail(call, RPC_NOT_FOUND, "/scope", "no peer with %s matches", family_text(r->selector.family));
+	if (err == -EBUSY)
+		return rpc_fail(call, RPC_TRY_AGAIN, "", "as many previews wait as may");
+	return NULL;
+}
+
+static json_t *
+refresh_preview(struct keeld *k, json_t *params, struct rpc_call *call)
+{
+	struct preview_request r = {0};
+
+	if (!rpc_boolean(params, "candidate", &r.candidate, call) || !preview_keys(params, r.candidate, call))
+		return NULL;
+	if (!r.candidate && !rpc_refresh_selector(k, params, &r.selector, &r.import, call))
+		return NULL;
+	r.then = config_of(r.candidate ? k->candidate : k->running->document, call);
+	if (r.then == NULL)
+		return NULL;
+	if (r.candidate) {
+		struct faults f = {0};
+
+		r.effects = keeld_effects(k, k->candidate, &f);
+		if (r.effects == NULL)
+			rpc_fail_faults(call, RPC_CONFIGURATION, &f);
+		faults_fini(&f);
+		if (r.effects == NULL) {
+			config_free(r.then);
+			return NULL;
+		}
+	}
+	return preview_start(k, &r, call);
+}
+
+/* ---- policy.test ---- */
+
+struct test {
+	const struct policy *policy;
+	struct prefix prefix;
+	struct policy_context context;
+	struct attr_set *attrs;
+	struct policy_verdict v;
+};
+
+static const char *const sources[SOURCE_COUNT] = {"connected", "static", "external", "kernel", "internal", "network"};
+
+static bool
+source_read(json_t *route, struct test *t, struct rpc_call *call)
+{
+	const char *word = "external";
+
+	if (json_object_get(route, "source") != NULL)
+		word = json_string_value(json_object_get(route, "source"));
+	for (unsigned i = 0; i < SOURCE_COUNT; i++) {
+		if (word != NULL && strcmp(word, sources[i]) == 0) {
+			t->context.source = (enum route_source)i;
+			return true;
+		}
+	}
+	rpc_fail(call, RPC_INVALID_PARAMS, "/route/source", "is not one of connected, static, external, kernel, internal, network");
+	return false;
+}
+
+static bool
+route_keys(json_t *route, struct rpc_call *call)
+{
+	static const char *const known[] = {"prefix", "family", "peer", "source", "tag", "as_path", "origin", "next_hop",
+		"next_hop_link_local", "local_pref", "med", "communities", "large_communities", "ext_communities"};
+	const char *key;
+	json_t *value;
+	char path[96];
+
+	json_object_foreach(route, key, value) {
+		unsigned i = 0;
+
+		while (i < sizeof(known) / sizeof(known[0]) && strcmp(known[i], key) != 0)
+			i++;
+		if (i == sizeof(known) / sizeof(known[0])) {
+			snprintf(path, sizeof(path), "/route/%.64s", key);
+			rpc_fail(call, RPC_INVALID_PARAMS, path, "is not a key of a route");
+			return false;
+		}
+	}
+	return true;
+}
+
+/* Whom and what a policy may look at beside attributes. */
+static bool
+context_read(json_t *route, struct test *t, struct rpc_call *call)
+{
+	json_t *prefix = json_object_get(route, "prefix"), *peer = json_object_get(route, "peer"), *tag = json_object_get(route, "tag");
+	int err;
+
+	err = json_is_string(prefix) ? prefix_parse(json_string_value(prefix), &t->prefix) : -EINVAL;
+	if (err != 0) {
+		rpc_fail(call, RPC_INVALID_PARAMS, "/route/prefix",
+			prefix == NULL	 ? "is missing"
+			: err == -EDOM ? "has bits set beyond its length (host bits)"
+				       : "is not a prefix");
+		return false;
+	}
+	t->context.family = t->prefix.afi == AFI_IPV4 ? FAMILY_IPV4_UNICAST : FAMILY_IPV6_UNICAST;
+	if (json_object_get(route, "family") != NULL) {
+		if (!rpc_family(route, &t->context.family, call))
+			return false;
+		if ((uint8_t)family_afi(t->context.family) != t->prefix.afi) {
+			rpc_fail(call, RPC_INVALID_PARAMS, "/route/prefix", "is not of that family");
+			return false;
+		}
+	}
+	if (peer != NULL && !json_is_null(peer) && (!json_is_string(peer) || addr_parse(json_string_value(peer), &t->context.peer) != 0)) {
+		rpc_fail(call, RPC_INVALID_PARAMS, "/route/peer", "is not an IP address");
+		return false;
+	}
+	if (tag != NULL && (!json_is_integer(tag) || json_integer_value(tag) < 0 || json_integer_value(tag) > UINT32_MAX)) {
+		rpc_fail(call, RPC_INVALID_PARAMS, "/route/tag", "is not an integer from 0 to 4294967295");
+		return false;
+	}
+	t->context.tag = (uint32_t)json_integer_value(tag);
+	return source_read(route, t, call);
+}
+
+static json_t *
+test_json(const struct test *t)
+{
+	json_t *route = json_pack("{s:o, s:s}", "prefix", rpc_prefix(&t->prefix), "source", sources[t->context.source]);
+
+	json_object_set_new(route, "peer", t->context.peer.afi != AFI_NONE ? rpc_addr(&t->context.peer) : json_null());
+	rpc_attrs(route, t->v.permit ? t->v.attrs : t->attrs);
+	if (t->v.permit ? t->v.tag != 0 : t->context.tag != 0)
+		json_object_set_new(route, "tag", json_integer(t->v.permit ? t->v.tag : t->context.tag));
+	return json_pack("{s:s, s:o, s:o}", "result", t->v.permit ? "permit" : "deny", "node", t->v.seq != 0 ? json_integer(t->v.seq) : json_null(),
+		"route", route);
+}
+
+/* NULL: out of memory. */
+static json_t *
+test_run(struct keeld *k, struct test *t)
+{
+	struct policy_eval *eval;
+	json_t *answer = NULL;
+	int err = policy_eval_create(k->arena_control, &eval);
+
+	if (err != 0)
+		return NULL;
+	err = policy_eval_begin(eval, t->policy, t->attrs, &t->context);
+	if (err == 0 || err == -E2BIG)
+		err = policy_eval_prefix(eval, &t->prefix, &t->v);
+	if (err == 0)
+		answer = test_json(t);
+	policy_eval_destroy(eval);
+	return answer;
+}
+
+static json_t *
+policy_test(struct keeld *k, json_t *params, struct rpc_call *call)
+{
+	static uint8_t buf[ATTR_SET_MAX] __attribute__((aligned(16))); /* main's */
+	json_t *route = json_object_get(params, "route");
+	struct test t = {.attrs = (struct attr_set *)(void *)buf};
+	const char *name = NULL;
+
+	if (!rpc_string(params, "policy", &name, call))
+		return NULL;
+	t.policy = policy_set_find(k->running->policies, name);
+	if (t.policy == NULL)
+		return rpc_fail(call, RPC_NOT_FOUND, "/policy", "there is no policy \"%.64s\"", name);
+	if (!json_is_object(route))
+		return rpc_fail(call, RPC_INVALID_PARAMS, "/route", "is not an object");
+	if (!route_keys(route, call) || !context_read(route, &t, call) || !rpc_attrs_read(route, t.attrs, call))
+		return NULL;
+	return test_run(k, &t);
+}
+
+const struct rpc_method rpc_preview_methods[] = {
+	{"bgp.refresh.preview", refresh_preview,
+		"candidate:boolean family:family vrf:string scope:all|peer|group|internal|external peer:address group:string direction:import|export",
+		"peers:array fib?:object effects?:array", "What a refresh, or a commit of the candidate, would change; nothing is published", RPC_READS},
+	{"policy.test", policy_test, "policy!:string route!:object", "result:permit|deny node:any route:object",
+		"A route by a policy of the running configuration: the node that decides, and what becomes of the route", RPC_READS},
+	{0},
+};

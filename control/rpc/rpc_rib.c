@@ -1,0 +1,540 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* rib.*: contract section 3. Read by RCU, in sections of a few dozen destinations. */
+#include "control/rpc/rpc_impl.h"
+
+#include "control/config/config.h"
+#include "control/config/policy_compile.h"
+#include "control/session/session.h"
+#include "control/base/threads.h"
+#include "control/wiring.h"
+#include "lpm/arena.h"
+#include "lpm/fib.h"
+#include "rib/decision.h"
+#include "rib/fib_feed.h"
+#include "rib/shard.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SECTION 64         /* destinations in one reader's section: well below 1 ms */
+#define SECTION_SCAN 16384 /* ids looked at in one section when few match */
+#define SCAN_MAX 262144    /* ids looked at for one page, some 2 ms: a page may be empty and have a `next` */
+#define LIMIT_DEFAULT 1000
+#define LIMIT_MAX 10000
+#define PATHS_USUAL 64
+#define PAGE_ATTRS_MAX (4u << 20) /* octets of attributes in a page: a peer may give each route 64 KiB of them, 25 times that as JSON */
+
+enum view { VIEW_ADJ_IN_PRE, VIEW_ADJ_IN, VIEW_LOC, VIEW_ADJ_OUT };
+
+#define INSTALLED_ASK 1024 /* in one go: well below 1 ms of the fib thread's time */
+
+/* Best routes, and which of them the forwarding table could not take. */
+struct installed {
+	struct keeld *k;
+	struct vrf_id vrf;
+	struct prefix prefix[INSTALLED_ASK];
+	json_t *route[INSTALLED_ASK]; /* lent from the page */
+	bool missing[INSTALLED_ASK];
+	unsigned count;
+};
+
+struct query {
+	struct keeld *k;
+	enum view view;
+	enum family family;
+	struct vrf_id vrf;
+	struct shards_table table;
+	const struct shard *shard; /* of the destination at hand */
+	const struct config_peer *peer;
+	struct peer_id peer_id;
+	bool has_prefix, longer;
+	struct prefix prefix;
+	json_int_t limit;
+	json_t *routes;
+	size_t attrs_len; /* of the page so far */
+	struct installed installed;
+};
+
+static json_t *
+peer_text(struct keeld *k, struct peer_id id)
+{
+	struct shard_peer p;
+
+	if (id.v == PEER_SELF.v || !shard_peer_peek(k->shards.at[0], id, &p))
+		return json_null();
+	return rpc_addr(&p.addr);
+}
+
+/* ---- what the forwarding table could not take: asked of the fib thread, and only when there is any ---- */
+
+static void
+installed_read(void *arg)
+{
+	struct installed *in = arg;
+
+	role_enter_fib();
+	for (unsigned i = 0; i < in->count; i++) {
+		struct path_list_id list;
+
+		in->missing[i] = fib_waits(in->k->fib, in->vrf, &in->prefix[i]) ||
+				 (fib_feed_failed(in->k->feed) > 0 && !fib_shadow_get(in->k->fib, in->vrf, &in->prefix[i], &list));
+	}
+}
+
+static void
+installed_flush(struct installed *in)
+{
+	if (in->count == 0)
+		return;
+	thread_call(in->k->fib_thread, installed_read, in);
+	for (unsigned i = 0; i < in->count; i++) {
+		if (in->missing[i])
+			json_object_set_new(in->route[i], "installed", json_false());
+	}
+	in->count = 0;
+}
+
+static bool
+some_not_installed(const struct keeld *k)
+{
+	struct fib_stats s;
+
+	if (k->fib == NULL)
+		return false;
+	fib_stats_get(k->fib, &s);
+	return s.not_installed > 0 || fib_feed_failed(k->feed) > 0;
+}
+
+/* `route` is a best one, not our own (`networks` have no entry in the tables). */
+static void
+installed_ask(struct query *q, const struct prefix *p, json_t *route)
+{
+	struct installed *in = &q->installed;
+
+	if (in->count == INSTALLED_ASK || !some_not_installed(q->k))
+		return;
+	in->k = q->k;
+	in->vrf = q->vrf;
+	in->prefix[in->count] = *p;
+	in->route[in->count++] = route;
+}
+
+/* ---- routes ---- */
+
+/* Of our own: where it comes from. */
+static const char *
+source_text(const struct rib_path *p)
+{
+	static const char *const text[SOURCE_COUNT] = {"connected", "static", "external", "kernel", "internal", "network"};
+
+	return rib_path_source(p) < SOURCE_COUNT ? text[rib_path_source(p)] : "?";
+}
+
+/* The attributes that the view has of it: as received, or as import policy left them. NULL: it is not in the view. */
+static const struct attr_set *
+path_attrs(const struct query *q, const struct rib_path *p)
+{
+	if (q->view == VIEW_ADJ_IN_PRE)
+		return shard_path_received(q->shard, p);
+	if (p->label_flags & PATH_REJECTED)
+		return NULL;
+	return attr_get(shard_attrs(q->shard), p->accepted);
+}
+
+static json_t *
+path_json(struct query *q, const struct dest_view *v, unsigned i, const struct attr_set *a, enum decision_reason reason)
+{
+	const struct rib_path *p = &v->paths->path[i];
+	bool best = i == 0 && v->paths->eligible > 0;
+	json_t *o = json_pack("{s:o, s:o, s:b, s:b, s:b, s:I}", "prefix", rpc_prefix(&v->prefix), "peer", peer_text(q->k, p->peer),
+		"best", best, "valid", i < v->paths->eligible, "stale", shard_path_stale(q->shard, q->family, p), "age_s",
+		(json_int_t)(now_ns() / 1000000000u - p->time_s));
+
+	rpc_attrs(o, a);
+	q->attrs_len += attr_set_size(a);
+	if (p->path_id != 0)
+		json_object_set_new(o, "path_id", json_integer(p->path_id));
+	if (p->peer.v == PEER_SELF.v)
+		json_object_set_new(o, "source", json_string(source_text(p)));
+	else if (best)
+		installed_ask(q, &v->prefix, o);
+	if (v->paths->multipath > 1 && i < v->paths->multipath)
+		json_object_set_new(o, "multipath", json_true());
+	if (!best)
+		json_object_set_new(o, "reason", json_string(decision_reason_text(reason)));
+	return o;
+}
+
+struct ranking {
+	struct decision_input *in;
+	enum decision_reason *reason;
+	unsigned *order;
+};
+
+/* All paths of a destination, or those of one peer. */
+static void
+paths_add_ranked(struct query *q, const struct dest_view *v, const struct ranking *r, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		shard_decision_input(q->shard, &v->paths->path[i], &r->in[i]);
+	decision_order(r->in, n, r->order, r->reason);
+	for (unsigned i = 0; i < n; i++) {
+		const struct rib_path *p = &v->paths->path[i];
+		const struct attr_set *a = q->peer == NULL || p->peer.v == q->peer_id.v ? path_attrs(q, p) : NULL;
+
+		if (a != NULL)
+			json_array_append_new(q->routes, path_json(q, v, i, a, r->reason[i]));
+	}
+}
+
+static void
+paths_add(struct query *q, const struct dest_view *v)
+{
+	struct decision_input in[PATHS_USUAL] = {0};
+	enum decision_reason reason[PATHS_USUAL];
+	unsigned order[PATHS_USUAL], n = v->paths->count;
+	struct ranking r = {in, reason, order};
+
+	if (n <= PATHS_USUAL) {
+		paths_add_ranked(q, v, &r, n);
+		return;
+	}
+	r = (struct ranking){calloc(n, sizeof(*in)), calloc(n, sizeof(*reason)), calloc(n, sizeof(*order))};
+	if (r.in != NULL && r.reason != NULL && r.order != NULL)
+		paths_add_ranked(q, v, &r, n);
+	free(r.in);
+	free(r.reason);
+	free(r.order);
+}
+
+/* ---- adj-out: read on the session thread, a section at a time ---- */
+
+struct adj_out_section {
+	struct query *q;
+	struct dest_id id[SECTION];
+	struct prefix prefix[SECTION];
+	struct attr_set *attrs[SECTION]; /* NULL: not advertised */
+	unsigned count;
+};
+
+static void
+adj_out_read(void *arg)
+{
+	static uint8_t buf[ATTR_SET_MAX] __attribute__((aligned(16))); /* the session thread's, main waits */
+	struct adj_out_section *s = arg;
+
+	role_enter_session();
+	for (unsigned i = 0; i < s->count; i++) {
+		int n = session_adj_out(s->q->k->speaker, s->q->peer_id, s->q->family, s->id[i], (struct attr_set *)(void *)buf, sizeof(buf));
+
+		s->attrs[i] = n > 0 ? malloc((size_t)n) : NULL;
+		if (s->attrs[i] != NULL)
+			memcpy(s->attrs[i], buf, (size_t)n);
+	}
+}
+
+static void
+adj_out_flush(struct adj_out_section *s)
+{
+	thread_call(s->q->k->session_thread, adj_out_read, s);
+	for (unsigned i = 0; i < s->count; i++) {
+		json_t *o;
+
+		if (s->attrs[i] == NULL)
+			continue;
+		o = json_pack("{s:o, s:s, s:b, s:b, s:b, s:i}", "prefix", rpc_prefix(&s->prefix[i]), "peer", s->q->peer->addr_text, "best",
+			1, "valid", 1, "stale", 0, "age_s", 0);
+		rpc_attrs(o, s->attrs[i]);
+		s->q->attrs_len += attr_set_size(s->attrs[i]);
+		json_array_append_new(s->q->routes, o);
+		free(s->attrs[i]);
+	}
+	s->count = 0;
+}
+
+/* ---- the scan ---- */
+
+static bool
+wanted(const struct query *q, const struct dest_view *v)
+{
+	if (v->paths == NULL)
+		return false;
+	if (!q->has_prefix)
+		return true;
+	return q->longer ? prefix_covers(&q->prefix, &v->prefix) : prefix_equal(&q->prefix, &v->prefix);
+}
+
+static bool
+page_full(const struct query *q, unsigned more)
+{
+	return (json_int_t)json_array_size(q->routes) + (json_int_t)more >= q->limit || q->attrs_len >= PAGE_ATTRS_MAX;
+}
+
+/* From `next` on; stops behind the destination that fills the page, the section or the scan. Returns where to go on. */
+static uint32_t
+scan_section(struct query *q, uint32_t next, uint32_t end, struct adj_out_section *out)
+{
+	unsigned taken = 0, looked = 0;
+
+	keeld_rib_read_begin(q->k);
+	for (; next < end && taken < SECTION && looked < SECTION_SCAN; next++, looked++) {
+		struct dest_view v;
+
+		if (page_full(q, out->count))
+			break;
+		if (!shards_peek(&q->table, (struct dest_id){next}, &v) || !wanted(q, &v))
+			continue;
+		taken++;
+		if (q->view == VIEW_ADJ_OUT) {
+			out->id[out->count] = (struct dest_id){next};
+			out->prefix[out->count++] = v.prefix;
+		} else {
+			q->shard = shards_for(&q->k->shards, &v.prefix);
+			paths_add(q, &v);
+		}
+	}
+	keeld_rib_read_end(q->k);
+	if (out->count > 0)
+		adj_out_flush(out);
+	if (q->installed.count > INSTALLED_ASK - SECTION)
+		installed_flush(&q->installed);
+	return next;
+}
+
+/* The exact prefix, without a scan. */
+static void
+one_prefix(struct query *q, struct adj_out_section *out)
+{
+	struct dest_id id;
+
+	keeld_rib_read_begin(q->k);
+	id = shards_find(&q->table, &q->prefix);
+	keeld_rib_read_end(q->k);
+	if (id.v != DEST_NONE)
+		scan_section(q, id.v, id.v + 1, out);
+}
+
+#define REFUSED_PEERS 64u
+
+/* Has the peer a path for the prefix now? What was refused of it before says nothing any more. */
+static bool
+has_path(const struct query *q, struct peer_id peer)
+{
+	struct dest_view v;
+	bool has = false;
+
+	keeld_rib_read_begin(q->k);
+	if (shards_peek(&q->table, shards_find(&q->table, &q->prefix), &v) && v.paths != NULL)
+		for (unsigned i = 0; i < v.paths->count && !has; i++)
+			has = v.paths->path[i].peer.v == peer.v;
+	keeld_rib_read_end(q->k);
+	return has;
+}
+
+/* The peers that announced the exact prefix and were refused, as far as the shard remembers. */
+static json_t *
+refused_json(const struct query *q)
+{
+	struct refused_route list[REFUSED_PEERS];
+	const struct shard *s = shards_for(&q->k->shards, &q->prefix);
+	json_t *out = json_array();
+	unsigned n;
+
+	role_enter_main();
+	n = shard_refused_find(s, q->family, &q->prefix, list, REFUSED_PEERS);
+	for (unsigned i = 0; i < n; i++) {
+		struct shard_peer p;
+		double age_s = (double)now_ns() / 1e9 - list[i].time_s;
+
+		if (!shard_peer_peek(s, list[i].peer, &p) || p.vrf.v != q->vrf.v ||
+			(q->peer != NULL && q->peer_id.v != list[i].peer.v) ||
+			has_path(q, list[i].peer))
+			continue;
+		json_array_append_new(out,
+			json_pack("{s:o, s:o, s:s, s:f}", "prefix", rpc_prefix(&q->prefix), "peer",
+				rpc_addr(&p.addr), "cause", refused_text(list[i].cause), "age_s",
+				age_s > 0 ? age_s : 0.0));
+	}
+	return out;
+}
+
+static bool
+query_view(struct query *q, const char *text, struct rpc_call *call)
+{
+	if (strcmp(text, "adj-in") == 0) {
+		q->view = VIEW_ADJ_IN;
+	} else if (strcmp(text, "loc") == 0) {
+		q->view = VIEW_LOC;
+	} else if (strcmp(text, "adj-out") == 0) {
+		q->view = VIEW_ADJ_OUT;
+	} else if (strcmp(text, "adj-in-pre") == 0) {
+		q->view = VIEW_ADJ_IN_PRE;
+	} else {
+		rpc_fail(call, RPC_INVALID_PARAMS, "/view", "\"%.64s\" is not one of adj-in-pre, adj-in, loc, adj-out", text);
+		return false;
+	}
+	return true;
+}
+
+static bool
+query_read(struct query *q, json_t *params, json_int_t *cursor, struct rpc_call *call)
+{
+	const char *view = NULL, *prefix = NULL, *cursor_text = NULL;
+	char *end;
+
+	if (!rpc_family(params, &q->family, call) || !rpc_vrf(q->k, params, &q->vrf, call) || !rpc_string(params, "view", &view, call) ||
+		!query_view(q, view, call) || !rpc_peer(q->k, params, q->vrf, &q->peer, call) ||
+		!rpc_string(params, "prefix", &prefix, call) || !rpc_boolean(params, "longer", &q->longer, call) ||
+		!rpc_integer(params, "limit", 1, LIMIT_MAX, &q->limit, call) || !rpc_string(params, "cursor", &cursor_text, call))
+		return false;
+	if (q->peer != NULL)
+		q->peer_id = keeld_peer_id(q->k, q->peer);
+	if (q->view != VIEW_LOC && q->peer == NULL) {
+		rpc_fail(call, RPC_INVALID_PARAMS, "/peer", "is missing: this view is one peer's");
+		return false;
+	}
+	if (q->view == VIEW_ADJ_IN_PRE && !q->peer->families[q->family].keep_all_routes) {
+		rpc_fail(call, RPC_NOT_KEPT, "/view", "not-kept");
+		return false;
+	}
+	if (prefix != NULL && (prefix_parse(prefix, &q->prefix) != 0 || q->prefix.afi != family_afi(q->family))) {
+		rpc_fail(call, RPC_INVALID_PARAMS, "/prefix", "\"%.64s\" is not a prefix of this family", prefix);
+		return false;
+	}
+	q->has_prefix = prefix != NULL;
+	*cursor = cursor_text != NULL ? strtoll(cursor_text, &end, 10) : 0;
+	if (cursor_text != NULL && (*cursor_text == '\0' || *end != '\0' || *cursor < 0 || *cursor > UINT32_MAX)) {
+		rpc_fail(call, RPC_INVALID_PARAMS, "/cursor", "is not one of ours");
+		return false;
+	}
+	return true;
+}
+
+/* False: nobody has such a table. */
+static bool
+query_table(struct query *q)
+{
+	struct table_id id;
+
+	if (shard_table_find(q->k->shards.at[0], q->vrf, q->family, &id) != 0)
+		return false;
+	shards_table(&q->k->shards, id, &q->table);
+	return true;
+}
+
+static json_t *
+rib_routes(struct keeld *k, json_t *params, struct rpc_call *call)
+{
+	struct query q = {.k = k, .vrf = VRF_DEFAULT, .limit = LIMIT_DEFAULT};
+	struct adj_out_section out = {.q = &q};
+	json_int_t cursor;
+	uint32_t next, end;
+	json_t *o;
+
+	if (!query_read(&q, params, &cursor, call))
+		return NULL;
+	q.routes = json_array();
+	o = json_pack("{s:o}", "routes", q.routes);
+	if (!query_table(&q))
+		return o; /* a family that nobody uses has no routes */
+	if (q.has_prefix && !q.longer) {
+		one_prefix(&q, &out);
+		installed_flush(&q.installed);
+		if (q.view != VIEW_ADJ_OUT)
+			json_object_set_new(o, "refused", refused_json(&q));
+		return o;
+	}
+	end = shards_limit(&q.table);
+	for (next = (uint32_t)cursor; next < end && next - (uint32_t)cursor < SCAN_MAX && !page_full(&q, 0);)
+		next = scan_section(&q, next, end, &out);
+	installed_flush(&q.installed);
+	if (next < end) {
+		char text[16];
+
+		snprintf(text, sizeof(text), "%" PRIu32, next);
+		json_object_set_new(o, "next", json_string(text));
+	}
+	return o;
+}
+
+static json_t *
+rib_lookup(struct keeld *k, json_t *params, struct rpc_call *call)
+{
+	struct query q = {.k = k, .view = VIEW_LOC, .vrf = VRF_DEFAULT, .limit = LIMIT_MAX};
+	const char *text = NULL;
+	struct dest_view v;
+	struct ip_addr addr;
+	json_t *o;
+
+	if (!rpc_family(params, &q.family, call) || !rpc_vrf(k, params, &q.vrf, call) || !rpc_string(params, "address", &text, call))
+		return NULL;
+	if (addr_parse(text, &addr) != 0 || addr.afi != (uint8_t)family_afi(q.family))
+		return rpc_fail(call, RPC_INVALID_PARAMS, "/address", "\"%.64s\" is not an address of this family", text);
+	q.routes = json_array();
+	o = json_pack("{s:n, s:o}", "prefix", "routes", q.routes);
+	if (!query_table(&q))
+		return o;
+	keeld_rib_read_begin(k);
+	if (shards_longest(&q.table, &addr, &v).v != DEST_NONE && v.paths != NULL) {
+		q.shard = shards_for(&k->shards, &v.prefix);
+		json_object_set_new(o, "prefix", rpc_prefix(&v.prefix));
+		paths_add(&q, &v);
+	}
+	keeld_rib_read_end(k);
+	installed_flush(&q.installed);
+	return o;
+}
+
+/* Sums over the shards, whose attribute sets serve all their tables. */
+static json_t *
+table_json(const struct keeld *k, struct table_id id, json_int_t sets)
+{
+	json_int_t prefixes = 0, paths = 0, tombstones = 0;
+	enum family family;
+	struct vrf_id vrf;
+
+	for (unsigned i = 0; i < k->shards.count; i++) {
+		const struct dest_table *t = shard_table(k->shards.at[i], id);
+
+		prefixes += dest_count(t);
+		paths += dest_path_count(t);
+		tombstones += dest_tombstones(t);
+	}
+	shard_table_key(k->shards.at[0], id, &vrf, &family);
+	return json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I}", "vrf", rpc_vrf_name(vrf), "family", family_text(family), "prefixes", prefixes,
+		"paths", paths, "attribute_sets", sets, "memory_bytes", (json_int_t)keeld_rib_bytes(k), "tombstones", tombstones);
+}
+
+static json_t *
+rib_summary(struct keeld *k, json_t *params, struct rpc_call *call)
+{
+	json_t *tables = json_array(), *shards = json_array();
+	json_int_t sets = 0;
+
+	(void)params;
+	(void)call;
+	for (unsigned i = 0; i < k->shards.count; i++) {
+		const struct shard *s = k->shards.at[i];
+		json_int_t own = attr_table_count(shard_attrs(s)), prefixes = 0;
+
+		for (uint16_t t = 0; t < shard_table_count(s); t++)
+			prefixes += dest_count(shard_table(s, (struct table_id){t}));
+		sets += own;
+		json_array_append_new(shards, json_pack("{s:I, s:I}", "prefixes", prefixes, "attribute_sets", own));
+	}
+	for (uint16_t i = 0; i < shard_table_count(k->shards.at[0]); i++)
+		json_array_append_new(tables, table_json(k, (struct table_id){i}, sets));
+	return json_pack("{s:o, s:o}", "tables", tables, "shards", shards);
+}
+
+const struct rpc_method rpc_rib_methods[] = {
+	{"rib.routes", rib_routes,
+		"family!:family vrf:string view!:adj-in-pre|adj-in|loc|adj-out peer:address prefix:prefix longer:boolean limit:integer=1..10000 cursor:string",
+		"routes:array refused?:array next?:string",
+		"Routes of a view, by pages; of one prefix also the last announcements that were refused {prefix, peer, cause, age_s}", RPC_READS},
+	{"rib.lookup", rib_lookup, "family!:family vrf:string address!:address", "prefix:any routes:array", "The longest match of an address", RPC_READS},
+	{"rib.summary", rib_summary, "", "tables:array shards:array", "How much is in the tables", RPC_READS},
+	{0},
+};

@@ -1,0 +1,386 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "control/session/host_socket.h"
+
+#include "control/host/netlink.h"
+
+#include <errno.h>
+#include <ifaddrs.h>
+#include <net/if.h>
+#include <netinet/in.h>
+#include <netinet/ip.h>
+#include <netinet/tcp.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* Network control, DSCP 48: what BIRD and FRR mark BGP with, so that routers on the way treat it alike. */
+#define TOS_CS6 0xc0
+
+/* Length, or -ENODEV: there is no such interface now. */
+static int
+sockaddr_from(const struct ip_addr *a, enum afi afi, uint16_t port, struct sockaddr_storage *out)
+{
+	struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)out;
+	struct sockaddr_in *v4 = (struct sockaddr_in *)out;
+
+	/* Zeroed bytes are the wildcard address of either family, which AFI_NONE asks for. */
+	memset(out, 0, sizeof(*out));
+	if (afi == AFI_IPV6) {
+		v6->sin6_family = AF_INET6;
+		v6->sin6_port = htons(port);
+		if (a->afi == AFI_IPV6)
+			memcpy(&v6->sin6_addr, a->b, 16);
+		if (a->afi == AFI_IPV6 && a->zone != 0) {
+			v6->sin6_scope_id = netlink_zone_ifindex(a->zone);
+			if (v6->sin6_scope_id == 0)
+				return -ENODEV;
+		}
+		return sizeof(*v6);
+	}
+	v4->sin_family = AF_INET;
+	v4->sin_port = htons(port);
+	if (a->afi == AFI_IPV4)
+		memcpy(&v4->sin_addr, a->b, 4);
+	return sizeof(*v4);
+}
+
+/* RFC 4007 6: the same address on another interface is another one. 0: nobody has named that interface. */
+static uint16_t
+zone_of_index(uint32_t index)
+{
+	return index != 0 ? netlink_ifindex_zone(index) : 0;
+}
+
+static void
+sockaddr_to(const struct sockaddr *s, struct ip_addr *a, uint16_t *port)
+{
+	const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)(const void *)s;
+	const struct sockaddr_in *v4 = (const struct sockaddr_in *)(const void *)s;
+
+	memset(a, 0, sizeof(*a));
+	*port = 0;
+	if (s->sa_family == AF_INET6) {
+		a->afi = AFI_IPV6;
+		memcpy(a->b, &v6->sin6_addr, 16);
+		if (addr_is_link_local(a))
+			a->zone = zone_of_index(v6->sin6_scope_id);
+		*port = ntohs(v6->sin6_port);
+	} else if (s->sa_family == AF_INET) {
+		a->afi = AFI_IPV4;
+		memcpy(a->b, &v4->sin_addr, 4);
+		*port = ntohs(v4->sin_port);
+	}
+}
+
+static int
+set_int(int fd, int level, int name, int value)
+{
+	return setsockopt(fd, level, name, &value, sizeof(value)) < 0 ? -errno : 0;
+}
+
+/* `ttl` of the options: 0 is the kernel's own, also where a listener left another one. */
+static int
+set_ttl(int fd, enum afi afi, uint8_t ttl)
+{
+	bool v6 = afi == AFI_IPV6;
+
+	return set_int(fd, v6 ? IPPROTO_IPV6 : IPPROTO_IP, v6 ? IPV6_UNICAST_HOPS : IP_TTL,
+		ttl != 0 ? ttl : -1);
+}
+
+/* RFC 5082 3. The kernel checks it for each segment of a connection. */
+static int
+set_min_ttl(int fd, enum afi afi, uint8_t min_ttl)
+{
+	bool v6 = afi == AFI_IPV6;
+
+	return set_int(
+		fd, v6 ? IPPROTO_IPV6 : IPPROTO_IP, v6 ? IPV6_MINHOPCOUNT : IP_MINTTL, min_ttl);
+}
+
+/* RFC 2385. `len` below the address's own: for all of the prefix. A key of no octets is none. */
+static int
+set_md5(int fd, const struct ip_addr *a, unsigned len, const char *password)
+{
+	bool whole = len == prefix_max_len(a->afi);
+	struct tcp_md5sig md5 = {
+		.tcpm_flags = whole ? 0 : TCP_MD5SIG_FLAG_PREFIX, .tcpm_prefixlen = (uint8_t)len};
+	struct sockaddr_storage ss;
+	struct ip_addr plain = *a;
+	size_t key_len = password != NULL ? strlen(password) : 0;
+	int rc;
+
+	if (key_len > sizeof(md5.tcpm_key))
+		return -EINVAL;
+	plain.zone = 0; /* the kernel looks at the address alone */
+	rc = sockaddr_from(&plain, a->afi, 0, &ss);
+	if (rc < 0)
+		return rc;
+	memcpy(&md5.tcpm_addr, &ss, sizeof(md5.tcpm_addr));
+	md5.tcpm_keylen = (uint16_t)key_len;
+	if (key_len > 0)
+		memcpy(md5.tcpm_key, password, key_len);
+	rc = setsockopt(fd, IPPROTO_TCP, whole ? TCP_MD5SIG : TCP_MD5SIG_EXT, &md5, sizeof(md5)) < 0
+		     ? -errno
+		     : 0;
+	explicit_bzero(&md5, sizeof(md5));
+	return rc;
+}
+
+static int
+set_common(int fd, enum afi afi)
+{
+	bool v6 = afi == AFI_IPV6;
+	int rc = set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+
+	if (rc == 0)
+		rc = set_int(
+			fd, v6 ? IPPROTO_IPV6 : IPPROTO_IP, v6 ? IPV6_TCLASS : IP_TOS, TOS_CS6);
+	return rc;
+}
+
+/* TTL of the SYN by which this connection came; 255 when it can't be told (it is ours). */
+static uint8_t
+syn_ttl(int fd)
+{
+	uint8_t header[512];
+	socklen_t len = sizeof(header);
+
+	if (getsockopt(fd, IPPROTO_TCP, TCP_SAVED_SYN, header, &len) < 0 || len < 20)
+		return 255;
+	return header[0] >> 4 == 6 ? header[7] : header[8];
+}
+
+int
+host_socket_apply(int fd, const struct host_socket_options *o, const struct ip_addr *peer)
+{
+	int rc = set_common(fd, peer->afi);
+
+	if (rc == 0)
+		rc = set_ttl(fd, peer->afi, o->ttl);
+	if (rc == 0 && o->min_ttl != 0)
+		rc = set_min_ttl(fd, peer->afi, o->min_ttl);
+	if (rc == 0 && o->password != NULL)
+		rc = set_md5(fd, peer, prefix_max_len(peer->afi), o->password);
+	if (rc == 0 && o->min_ttl != 0 && syn_ttl(fd) < o->min_ttl)
+		rc = -EPROTO;
+	return rc;
+}
+
+int
+host_socket_password(int listener, const struct prefix *from, const char *password)
+{
+	struct ip_addr a = {.afi = from->afi};
+	int rc;
+
+	memcpy(a.b, from->b, sizeof(a.b));
+	rc = set_md5(listener, &a, from->len, password);
+	return rc == -ENOENT && password == NULL ? 0 : rc;
+}
+
+/* A descriptor, or -errno. */
+static int
+open_socket(const struct host_socket_options *o, enum afi afi)
+{
+	int fd, rc;
+
+	if (o->vrf.v != VRF_DEFAULT.v)
+		return -ENOTSUP;
+	if ((afi != AFI_IPV4 && afi != AFI_IPV6) ||
+		(o->source.afi != AFI_NONE && o->source.afi != afi))
+		return -EAFNOSUPPORT;
+	fd = socket(afi == AFI_IPV6 ? AF_INET6 : AF_INET,
+		SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
+	if (fd < 0)
+		return -errno;
+	rc = set_common(fd, afi);
+	/* Both families are listened on, each by its own socket. */
+	if (rc == 0 && afi == AFI_IPV6)
+		rc = set_int(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
+	if (rc < 0) {
+		close(fd);
+		return rc;
+	}
+	return fd;
+}
+
+int
+host_socket_connect(const struct host_socket_options *o, const struct ip_addr *peer, uint16_t port)
+{
+	struct sockaddr_storage ss;
+	int fd, len, rc = 0;
+
+	fd = open_socket(o, peer->afi);
+	if (fd < 0)
+		return fd;
+	rc = host_socket_apply(fd, o, peer);
+	if (rc == 0 && o->source.afi != AFI_NONE) {
+		/* Otherwise bind() takes a port for itself that other peers of this source could share. */
+		set_int(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1);
+		len = sockaddr_from(&o->source, peer->afi, 0, &ss);
+		if (len < 0)
+			rc = len;
+		else if (bind(fd, (struct sockaddr *)&ss, (socklen_t)len) < 0)
+			rc = -errno;
+	}
+	len = rc == 0 ? sockaddr_from(peer, peer->afi, port, &ss) : rc;
+	if (len < 0)
+		rc = len;
+	else if (connect(fd, (struct sockaddr *)&ss, (socklen_t)len) < 0 && errno != EINPROGRESS)
+		rc = -errno;
+	if (rc == 0)
+		return fd;
+	close(fd);
+	return rc;
+}
+
+int
+host_socket_listen(const struct host_socket_options *o, enum afi afi, uint16_t port, int backlog)
+{
+	struct sockaddr_storage ss;
+	int fd, len, rc;
+
+	fd = open_socket(o, afi);
+	if (fd < 0)
+		return fd;
+	/* A restart must not wait for the old connections' TIME_WAIT. */
+	rc = set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+	if (rc == 0)
+		rc = set_ttl(fd, afi, 255);
+	/* For syn_ttl(). */
+	if (rc == 0)
+		rc = set_int(fd, IPPROTO_TCP, TCP_SAVE_SYN, 1);
+	if (rc == 0) {
+		len = sockaddr_from(&o->source, afi, port, &ss);
+		if (len < 0)
+			rc = len;
+		else if (bind(fd, (struct sockaddr *)&ss, (socklen_t)len) < 0 ||
+			 listen(fd, backlog) < 0)
+			rc = -errno;
+	}
+	if (rc < 0) {
+		close(fd);
+		return rc;
+	}
+	return fd;
+}
+
+int
+host_socket_accept(int listener, struct ip_addr *peer, uint16_t *port)
+{
+	struct sockaddr_storage ss = {0};
+	socklen_t len = sizeof(ss);
+	int fd;
+
+	do {
+		fd = accept4(listener, (struct sockaddr *)&ss, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	} while (fd < 0 && (errno == EINTR || errno == ECONNABORTED));
+	if (fd < 0)
+		return -errno;
+	sockaddr_to((struct sockaddr *)&ss, peer, port);
+	return fd;
+}
+
+static void
+ip_of(const struct sockaddr *s, struct ip_addr *a)
+{
+	uint16_t port;
+
+	memset(a, 0, sizeof(*a));
+	if (s != NULL)
+		sockaddr_to(s, a, &port);
+}
+
+/* Is the peer a neighbour by this address of an interface? */
+static bool
+on_link(const struct ifaddrs *i, const struct ip_addr *own, const struct ip_addr *peer)
+{
+	struct ip_addr mask, far;
+
+	ip_of(i->ifa_dstaddr, &far);
+	if ((i->ifa_flags & IFF_POINTOPOINT) && addr_equal(&far, peer))
+		return true;
+	if (i->ifa_netmask == NULL || own->afi != peer->afi)
+		return false;
+	ip_of(i->ifa_netmask, &mask);
+	for (unsigned n = 0; n < sizeof(own->b); n++) {
+		if ((own->b[n] ^ peer->b[n]) & mask.b[n])
+			return false;
+	}
+	return own->zone == peer->zone;
+}
+
+/* The interface that holds out->addr; NULL: none does (any more). */
+static const char *
+local_interface(
+	const struct ifaddrs *all, const struct ip_addr *peer, struct host_socket_local *out)
+{
+	for (const struct ifaddrs *i = all; i != NULL; i = i->ifa_next) {
+		struct ip_addr a;
+
+		ip_of(i->ifa_addr, &a);
+		if (a.afi == AFI_NONE || !addr_equal(&a, &out->addr))
+			continue;
+		if (on_link(i, &a, peer))
+			out->zone = zone_of_index(if_nametoindex(i->ifa_name));
+		return i->ifa_name;
+	}
+	return NULL;
+}
+
+/* The kernel lists IPv4 addresses by primacy; those of IPv6 by age, so that the order would change with a restart. */
+static void
+local_take(struct ip_addr *to, const struct ip_addr *a)
+{
+	if (to->afi == AFI_NONE || (a->afi == AFI_IPV6 && addr_compare(a, to) < 0))
+		*to = *a;
+}
+
+static void
+local_others(const struct ifaddrs *i, const char *name, struct host_socket_local *out)
+{
+	struct host_socket_local found = {0};
+
+	for (; i != NULL; i = i->ifa_next) {
+		struct ip_addr a;
+
+		ip_of(i->ifa_addr, &a);
+		if (a.afi == AFI_NONE || strcmp(i->ifa_name, name) != 0)
+			continue;
+		local_take(a.afi == AFI_IPV4	    ? &found.v4
+			   : addr_is_link_local(&a) ? &found.link_local
+						    : &found.v6,
+			&a);
+	}
+	if (out->v4.afi == AFI_NONE)
+		out->v4 = found.v4;
+	if (out->v6.afi == AFI_NONE)
+		out->v6 = found.v6;
+	if (out->link_local.afi == AFI_NONE && out->zone != 0)
+		out->link_local = found.link_local;
+}
+
+void
+host_socket_local(int fd, const struct ip_addr *peer, struct host_socket_local *out)
+{
+	struct sockaddr_storage ss = {0};
+	socklen_t len = sizeof(ss);
+	struct ifaddrs *all = NULL;
+	struct ip_addr *own;
+	const char *name;
+
+	memset(out, 0, sizeof(*out));
+	if (getsockname(fd, (struct sockaddr *)&ss, &len) < 0)
+		return;
+	ip_of((struct sockaddr *)&ss, &out->addr);
+	own = out->addr.afi == AFI_IPV4	       ? &out->v4
+	      : addr_is_link_local(&out->addr) ? &out->link_local
+					       : &out->v6;
+	*own = out->addr;
+	if (getifaddrs(&all) < 0)
+		return;
+	name = local_interface(all, peer, out);
+	if (name != NULL)
+		local_others(all, name, out);
+	freeifaddrs(all);
+}

@@ -1,0 +1,827 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "control/session/session.h"
+
+#include "control/base/log.h"
+#include "control/session/session_impl.h"
+#include "lpm/doing.h"
+#include "lpm/qsbr.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+uint32_t
+speaker_random(struct speaker *s)
+{
+	s->random += 0x9e3779b97f4a7c15u;
+	return (uint32_t)(hash_mix(s->random) >> 32);
+}
+
+uint64_t
+speaker_jitter(struct speaker *s, uint64_t ns, unsigned less_percent, unsigned more_percent)
+{
+	uint64_t span = ns / 100 * (less_percent + more_percent);
+
+	ns -= ns / 100 * less_percent;
+	return ns + (uint64_t)((double)span * speaker_random(s) / UINT32_MAX);
+}
+
+const struct hash_probes *
+speaker_exported_probes(const struct speaker *s)
+{
+	return attr_table_probes(s->exported);
+}
+
+struct peer *
+peer_find(const struct speaker *s, struct peer_id id)
+{
+	return id.v < PEER_MAX ? s->by_id[id.v] : NULL;
+}
+
+/* ---- life ---- */
+
+static void
+retry_fire(struct timer *t)
+{
+	/* Only wakes the loop: speaker_work() asks for batches again. */
+	container_of(t, struct speaker, retry)->starved = false;
+}
+
+int
+speaker_create(const struct speaker_config *c, struct speaker **out)
+{
+	struct speaker *s = arena_calloc(c->arena, sizeof(*s));
+	int err = -ENOMEM;
+
+	if (s == NULL)
+		return -ENOMEM;
+	s->config = *c;
+	ring_init(&s->ready);
+	ring_init(&s->established);
+	ring_init(&s->owing);
+	ring_init(&s->leaving);
+	input_init(s);
+	s->retry.fire = retry_fire;
+	limits_init(s);
+	pace_init(s);
+	s->random = now_ns() ^ (uint64_t)c->router_id << 32;
+	s->attrs = arena_alloc(c->arena, 2 * (ATTR_SET_MAX + 8));
+	if (s->attrs == NULL)
+		goto fail;
+	err = qsbr_create(c->arena, 1, &s->nobody);
+	if (err < 0)
+		goto fail;
+	err = attr_table_create(c->arena, s->nobody, &s->exported);
+	if (err < 0)
+		goto fail;
+	err = qsbr_register(c->readers, &s->reader);
+	if (err < 0)
+		goto fail;
+	*out = s;
+	return 0;
+fail:
+	if (s->exported != NULL)
+		attr_table_destroy(s->exported);
+	if (s->nobody != NULL)
+		qsbr_destroy(s->nobody);
+	arena_free(c->arena, s->attrs);
+	arena_free(c->arena, s);
+	return err;
+}
+
+int
+speaker_start(void *ctx, struct thread *self)
+{
+	struct speaker *s = ctx;
+
+	s->thread = self;
+	return 0;
+}
+
+/* ---- lists ---- */
+
+static unsigned
+address_bucket(struct vrf_id vrf, const struct ip_addr *addr)
+{
+	return (unsigned)(addr_hash(addr, vrf.v) % ADDRESS_BUCKETS);
+}
+
+struct peer *
+address_first(const struct speaker *s, struct vrf_id vrf, const struct ip_addr *addr)
+{
+	return s->by_address[address_bucket(vrf, addr)];
+}
+
+void
+peer_ready(struct peer *p)
+{
+	if (p->ready.next != NULL)
+		return;
+	ring_insert(&p->speaker->ready, &p->ready);
+	p->speaker->ready_count++;
+}
+
+static void
+address_link(struct speaker *s, struct peer *p)
+{
+	struct peer **bucket =
+		&s->by_address[address_bucket(p->config.vrf, &p->config.addr)];
+
+	p->next_of_address = *bucket;
+	*bucket = p;
+}
+
+static void
+address_unlink(struct speaker *s, struct peer *p)
+{
+	struct peer **at = &s->by_address[address_bucket(p->config.vrf, &p->config.addr)];
+
+	while (*at != p)
+		at = &(*at)->next_of_address;
+	*at = p->next_of_address;
+}
+
+static void
+peer_unlink(struct speaker *s, struct peer *p)
+{
+	address_unlink(s, p);
+	s->ready_count -= ring_remove(&p->ready);
+	s->established_count -= ring_remove(&p->established);
+	ring_remove(&p->owing);
+	ring_remove(&p->leaving);
+	s->by_id[p->id.v] = NULL;
+	limit_forget(p);
+}
+
+bool
+session_event_reserved(const struct session_event *e)
+{
+	return e->kind != SESSION_REFRESH_SENT &&
+	       (e->kind == SESSION_UP || e->kind == SESSION_DOWN || e->kind == SESSION_DYNAMIC ||
+		       e->kind == SESSION_DYNAMIC_GONE || e->job != 0);
+}
+
+int
+event_reserve(struct speaker *s, unsigned count)
+{
+	return s->config.event_reserve != NULL ? s->config.event_reserve(s->config.ctx, count) : 0;
+}
+
+void
+event_release(struct speaker *s, unsigned count)
+{
+	if (s->config.event_release != NULL && count > 0)
+		s->config.event_release(s->config.ctx, count);
+}
+
+static unsigned
+jobs_reserved(const struct refresh_jobs *j)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < j->count; i++)
+		n += j->job[i].id != 0;
+	return n;
+}
+
+static void
+peer_free(struct speaker *s, struct peer *p)
+{
+	unsigned jobs = 0;
+
+	for (unsigned f = 0; f < FAMILY_COUNT; f++) {
+		jobs += jobs_reserved(&p->family[f].import_jobs);
+		jobs += jobs_reserved(&p->family[f].export_jobs);
+		jobs += jobs_reserved(&p->family[f].policy_jobs);
+	}
+	event_release(s, jobs + p->gone_reserved + p->down_reserved);
+	for (unsigned f = 0; f < FAMILY_COUNT; f++) {
+		arena_free(s->config.arena, p->family[f].import_jobs.job);
+		arena_free(s->config.arena, p->family[f].export_jobs.job);
+		arena_free(s->config.arena, p->family[f].policy_jobs.job);
+		arena_free(s->config.arena, p->family[f].answered_at);
+	}
+	peer_faults_free(p);
+	arena_free(s->config.arena, p);
+}
+
+static void
+peers_stop(struct speaker *s) RUNS_ON(role_session)
+{
+	struct note note = {.code = ERR_CEASE, .subcode = CEASE_ADMIN_SHUTDOWN};
+
+	for (unsigned i = 0; i < PEER_MAX; i++) {
+		struct peer *p = s->by_id[i];
+
+		if (p == NULL)
+			continue;
+		peer_stop(p, &note);
+		peer_faults_stop(p);
+	}
+}
+
+void
+speaker_stop(void *ctx)
+{
+	struct speaker *s = ctx;
+
+	role_enter_session();
+	qsbr_online(s->config.readers, s->reader);
+	listeners_close(s);
+	held_close(s);
+	peers_stop(s);
+	lingerers_close(s);
+	leftovers_run(s, UINT64_MAX);
+	input_push(s);
+	timer_cancel(s->thread, &s->retry);
+	timer_cancel(s->thread, &s->limits);
+	timer_cancel(s->thread, &s->pace_timer);
+	timer_cancel(s->thread, &s->tidy);
+	input_end(s);
+	qsbr_offline(s->config.readers, s->reader);
+}
+
+void
+speaker_destroy(struct speaker *s)
+{
+	if (s == NULL)
+		return;
+	for (unsigned i = 0; i < PEER_MAX; i++) {
+		if (s->by_id[i] != NULL)
+			peer_free(s, s->by_id[i]);
+	}
+	qsbr_unregister(s->config.readers, s->reader);
+	update_groups_destroy(s->groups);
+	attr_table_destroy(s->exported);
+	qsbr_destroy(s->nobody);
+	arena_free(s->config.arena, s->ranges);
+	arena_free(s->config.arena, s->attrs);
+	arena_free(s->config.arena, s);
+}
+
+void
+speaker_idle(void *ctx)
+{
+	struct speaker *s = ctx;
+
+	qsbr_offline(s->config.readers, s->reader);
+}
+
+void
+speaker_busy(void *ctx)
+{
+	struct speaker *s = ctx;
+
+	qsbr_online(s->config.readers, s->reader);
+}
+
+/* ---- the loop ---- */
+
+/*
+ * Some of what was read of each ready peer, round and round while there is time. Each peer has as much as the others: a flood of one peer does
+ * not silence the others, and what several peers say of one destination is little apart. True: the time was over first.
+ *
+ * The next turn begins where this turn had no time left, or with the first peer that found no batch.
+ */
+static bool
+work_input(struct speaker *s, uint64_t now, uint64_t deadline_ns) RUNS_ON(role_session)
+{
+	struct ring *refused = NULL;
+	unsigned idle = 0;
+
+	if (!input_settle(s))
+		return false;
+	while (idle < s->ready_count) {
+		struct peer *p = container_of(s->ready.next, struct peer, ready);
+		uint64_t before = p->messages_received;
+		bool more = false;
+
+		/* Behind the others before its messages are handled: these may make other peers ready. */
+		ring_remove(&p->ready);
+		ring_insert(&s->ready, &p->ready);
+		for (unsigned i = 0; i < CONN_COUNT; i++)
+			more |= connection_input(&p->conn[i], now, deadline_ns);
+		if (!more && !p->conn[CONN_OUT].waiting && !p->conn[CONN_IN].waiting) {
+			if (refused == &p->ready)
+				refused = NULL;
+			ring_remove(&p->ready);
+			s->ready_count--;
+		} else {
+			idle = more ? 0 : idle + 1;
+			if (refused == NULL && s->starved && p->messages_received == before)
+				refused = &p->ready;
+		}
+		if (now_ns() >= deadline_ns)
+			break;
+	}
+	if (refused != NULL) {
+		ring_remove(&s->ready);
+		ring_insert(refused, &s->ready);
+	}
+	return idle < s->ready_count;
+}
+
+/*
+ * Each established peer has half of what is left, but so much at least: a peer with much to be told does not keep another's few words waiting. The
+ * next turn goes on behind the last peer that had its part, or with another first peer when all had. True: there is more to do.
+ */
+static bool
+work_export(struct speaker *s, uint64_t deadline_ns) RUNS_ON(role_session)
+{
+	unsigned count = s->established_count, served = 0;
+	bool more = false;
+
+	while (served < count && !ring_empty(&s->established)) {
+		struct peer *p = container_of(s->established.next, struct peer, established);
+
+		/* Behind the others first: its session may end here. */
+		ring_remove(&p->established);
+		ring_insert(&s->established, &p->established);
+		more |= export_run(p, export_deadline(deadline_ns));
+		served++;
+		if (now_ns() >= deadline_ns)
+			break;
+	}
+	if (served < count)
+		return true;
+	if (!ring_empty(&s->established)) {
+		struct ring *first = s->established.next;
+
+		ring_remove(first);
+		ring_insert(&s->established, first);
+	}
+	return more;
+}
+
+/* Else a shard would take it for idle that has not heard of its last session yet. */
+static bool
+shards_did(struct speaker *s, struct peer *p) RUNS_ON(role_session)
+{
+	for (unsigned i = 0; !p->settled && i < s->shards.count; i++)
+		p->settled_at[i] = s->input[i].records;
+	p->settled = true;
+	for (unsigned i = 0; i < s->shards.count; i++)
+		if (!shard_input_did(s->input[i].to, p->settled_at[i]))
+			return false;
+	return true;
+}
+
+/* Peers taken out of the configuration whose last records the shards have done. */
+static void
+removed_free(struct speaker *s) RUNS_ON(role_session)
+{
+	struct peer *p;
+
+	RING_EACH (p, &s->leaving, leaving) {
+		if (!peer_owes(p) && shards_did(s, p)) {
+			peer_unlink(s, p);
+			peer_free(s, p);
+		}
+	}
+}
+
+/* Half of what a walk may be ahead is read: the next one writes while the rest is. */
+static void
+walks_resume(struct speaker *s) RUNS_ON(role_session)
+{
+	int shard = journal_waiter(shard_journal(s->shards.at[0]), SHARD_PACE_ENTRIES / 2);
+
+	if (shard >= 0)
+		s->config.wake_shard(s->config.ctx, (unsigned)shard);
+}
+
+bool
+speaker_work(void *ctx, uint64_t now, uint64_t deadline_ns)
+{
+	struct speaker *s = ctx;
+	bool more;
+
+	role_enter_session();
+	/* Nothing of the shard's is held between slices. */
+	qsbr_quiescent(s->config.readers, s->reader);
+	s->starved = false;
+	s->turn++;
+	doing("messages held back");
+	more = leftovers_run(s, now + (deadline_ns - now) / 4);
+	doing("decoding UPDATEs");
+	if (work_input(s, now, now + (deadline_ns - now) * 5 / 8)) {
+		more = true;
+		input_push_some(s);
+	} else {
+		input_push(s);
+	}
+	/* Without memory an export would end the session of its receiver: it waits until the largest taker is flushed. */
+	if (!arena_is_short()) {
+		doing("update groups");
+		if (s->groups != NULL)
+			update_groups_gather(s->groups, now, now - s->loading_ns < LOADING_NS);
+		doing("export to peers");
+		more |= work_export(s, deadline_ns);
+	}
+	doing("freeing exported attributes");
+	removed_free(s);
+	attr_table_reclaim(s->exported);
+	walks_resume(s);
+	/* No batch was free: the shard gives one back soon. To look again at once would be to spin. */
+	if (s->starved && s->retry.deadline_ns == 0)
+		timer_arm(s->thread, &s->retry, BATCH_RETRY_NS);
+	if (more)
+		hist_add(&s->turns, now_ns() - now);
+	return more;
+}
+
+/* ---- configuration ---- */
+
+static void
+config_copy(struct peer *p, const struct config_peer *c, const struct session_policies *policies)
+	RUNS_ON(role_session)
+{
+	p->config = *c;
+	p->config.passive |= c->dynamic;
+	snprintf(p->vrf_name, sizeof(p->vrf_name), "%s",
+		c->vrf_name != NULL ? c->vrf_name : "default");
+	p->config.vrf_name = p->vrf_name;
+	p->config.group = p->config.description = p->config.password = NULL;
+	if (c->password != NULL) {
+		snprintf(p->password, sizeof(p->password), "%s", c->password);
+		p->config.password = p->password;
+	}
+	for (unsigned f = 0; f < FAMILY_COUNT; f++)
+		p->config.families[f].import_policy = p->config.families[f].export_policy = NULL;
+	p->policies = *policies;
+	limit_config(p);
+}
+
+int
+session_add(struct speaker *s, struct peer_id id, const struct config_peer *c,
+	const struct session_policies *policies)
+{
+	struct peer *p;
+
+	if (id.v == 0 || id.v >= PEER_MAX)
+		return -EINVAL;
+	if (s->by_id[id.v] != NULL)
+		return -EEXIST;
+	p = arena_calloc(s->config.arena, sizeof(*p));
+	if (p == NULL || event_reserve(s, 1) != 0) {
+		arena_free(s->config.arena, p);
+		return -ENOMEM;
+	}
+	p->gone_reserved = true;
+	p->speaker = s;
+	p->id = id;
+	config_copy(p, c, policies);
+	p->any_as = c->asn == 0;
+	peer_init(p);
+	address_link(s, p);
+	s->by_id[id.v] = p;
+	if (c->password != NULL)
+		listen_password(s, c->vrf, &c->addr);
+	if (!c->shutdown)
+		peer_start(p);
+	held_take(p);
+	return 0;
+}
+
+void
+session_remove(struct speaker *s, struct peer_id id)
+{
+	struct note note = {.code = ERR_CEASE, .subcode = CEASE_PEER_DECONFIGURED};
+	struct peer *p = peer_find(s, id);
+
+	if (p == NULL || p->removed)
+		return;
+	peer_stop(p, &note);
+	p->removed = true;
+	ring_insert(&s->leaving, &p->leaving);
+	if (p->config.password != NULL)
+		listen_password(s, p->config.vrf, &p->config.addr);
+	input_push(s);
+	removed_free(s);
+}
+
+bool
+session_gone(const struct speaker *s, struct peer_id id)
+{
+	return peer_find(s, id) == NULL;
+}
+
+static bool
+timers_reset(const struct config_timers *a, const struct config_timers *b)
+{
+	return a->hold_s != b->hold_s; /* it is said in OPEN */
+}
+
+static bool
+passwords_equal(const char *a, const char *b)
+{
+	return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
+}
+
+bool
+session_update_resets(const struct config_peer *a, const struct config_peer *b)
+{
+	return !addr_equal(&a->addr, &b->addr) || a->tcp_port != b->tcp_port || a->asn != b->asn ||
+	       a->local_as != b->local_as || a->external != b->external ||
+	       a->shutdown != b->shutdown || !addr_equal(&a->source, &b->source) ||
+	       a->multihop != b->multihop || a->gtsm != b->gtsm ||
+	       !passwords_equal(a->password, b->password) ||
+	       a->route_reflector_client != b->route_reflector_client ||
+	       peer_families(a) != peer_families(b) || timers_reset(&a->timers, &b->timers) ||
+	       a->capabilities.route_refresh != b->capabilities.route_refresh ||
+	       a->capabilities.enhanced_route_refresh != b->capabilities.enhanced_route_refresh ||
+	       a->capabilities.four_octet_as != b->capabilities.four_octet_as ||
+	       a->capabilities.extended_message != b->capabilities.extended_message ||
+	       a->capabilities.graceful_restart != b->capabilities.graceful_restart ||
+	       a->capabilities.extended_next_hop != b->capabilities.extended_next_hop;
+}
+
+/* How routes are sent, changed on a session that stays. */
+static bool
+export_rules_change(struct peer *p, const struct config_peer *old) RUNS_ON(role_session)
+{
+	for (unsigned f = 0; f < FAMILY_COUNT; f++) {
+		const struct config_family *a = &old->families[f], *b = &p->config.families[f];
+
+		if (p->family[f].group == NULL)
+			continue;
+		if (a->send_communities != b->send_communities)
+			return true;
+	}
+	export_rules(p);
+	return false;
+}
+
+/* The same session goes on by what `c` says. False: it can't. */
+static bool
+update_stays(struct peer *p, const struct config_peer *c, const struct session_policies *policies)
+	RUNS_ON(role_session)
+{
+	struct config_peer old = p->config;
+
+	if (session_update_resets(&old, c))
+		return false;
+	session_export_policies(p->speaker, p->id, policies);
+	config_copy(p, c, policies);
+	if (limit_changed(&old, c)) {
+		limit_again(p);
+		if (p->held)
+			peer_start(p);
+	}
+	if (old.passive != c->passive)
+		peer_passive_changed(p);
+	return !export_rules_change(p, &old);
+}
+
+bool
+session_update(struct speaker *s, struct peer_id id, const struct config_peer *c,
+	const struct session_policies *policies)
+{
+	struct note note = {.code = ERR_CEASE, .subcode = CEASE_CONFIG_CHANGE};
+	struct peer *p = peer_find(s, id);
+	struct config_peer next = *c;
+	bool was_up;
+
+	if (p == NULL || p->removed)
+		return false;
+	p->any_as = c->asn == 0;
+	if (p->any_as) { /* what the OPEN of this session said */
+		next.asn = p->config.asn;
+		next.external = p->config.external;
+	}
+	was_up = p->up != NULL;
+	if (update_stays(p, &next, policies))
+		return false;
+	if (c->shutdown)
+		note.subcode = CEASE_ADMIN_SHUTDOWN;
+	peer_stop(p, &note);
+	address_unlink(s, p);
+	config_copy(p, c, policies);
+	address_link(s, p);
+	listen_password(s, c->vrf, &c->addr);
+	if (!c->shutdown)
+		peer_start(p);
+	return was_up;
+}
+
+void
+session_export_policies(
+	struct speaker *s, struct peer_id id, const struct session_policies *policies)
+{
+	struct peer *p = peer_find(s, id);
+
+	if (p == NULL)
+		return;
+	for (unsigned f = 0; f < FAMILY_COUNT; f++) {
+		struct update_member *g = p->family[f].group;
+
+		if (g != NULL && p->policies.export_policy[f] != policies->export_policy[f])
+			update_group_policy(g, policies->export_policy[f]);
+	}
+	p->policies = *policies;
+}
+
+void
+speaker_plan_begin(struct speaker *s, unsigned generation, const struct update_plan_part *parts,
+	unsigned count)
+{
+	if (s->groups != NULL) /* else nothing was advertised to any peer yet */
+		update_groups_plan_begin(s->groups, generation,
+			(uint32_t)(now_ns() / NS_PER_S), parts, count);
+}
+
+void
+speaker_plan_settle(struct speaker *s)
+{
+	if (s->groups != NULL)
+		update_groups_settle(s->groups);
+}
+
+void
+speaker_plan_end(struct speaker *s, enum family f)
+{
+	if (s->groups != NULL)
+		update_groups_plan_end(s->groups, f);
+}
+
+/* Of one that is held or in idle hold, or whose routes wait for its return, there is something to end, too. */
+static bool
+reset_with(struct peer *p, const struct note *note) RUNS_ON(role_session)
+{
+	if (p == NULL || (p->up == NULL && !p->held && !peer_in_idle_hold(p) && !restart_waits(p)))
+		return false;
+	peer_stop(p, note);
+	peer_start(p); /* without idle hold: nothing was wrong */
+	return true;
+}
+
+bool
+session_reset(struct speaker *s, struct peer_id id, const char *text)
+{
+	struct note note = {.code = ERR_CEASE, .subcode = CEASE_ADMIN_RESET, .text = text};
+
+	return reset_with(peer_find(s, id), &note);
+}
+
+bool
+session_out_of_resources(struct speaker *s, struct peer_id id)
+{
+	struct note note = {.code = ERR_CEASE, .subcode = CEASE_OUT_OF_RESOURCES};
+	struct peer *p = peer_find(s, id);
+
+	if (p == NULL)
+		return false;
+	if (p->up != NULL) {
+		connection_event(p->up, EV_BAD_MESSAGE, &note);
+		return true;
+	}
+	if (restart_waits(p)) {
+		restart_forget(p);
+		input_settle(s);
+	}
+	return false;
+}
+
+bool
+session_reset_config(struct speaker *s, struct peer_id id)
+{
+	struct note note = {.code = ERR_CEASE, .subcode = CEASE_CONFIG_CHANGE};
+	struct peer *p = peer_find(s, id);
+
+	return p != NULL && p->up != NULL && reset_with(p, &note);
+}
+
+/* ---- what main sees ---- */
+
+static struct session_capability
+capability(bool local, bool remote)
+{
+	return (struct session_capability){
+		.local = local, .remote = remote, .negotiated = local && remote};
+}
+
+static void
+view_family(
+	const struct peer *p, const struct connection *c, enum family id, struct session_view *out)
+{
+	const struct peer_family *f = &p->family[id];
+	bool external = p->config.external;
+
+	out->families[id].configured = p->config.families[id].enabled;
+	out->families[id].negotiated = f->group != NULL;
+	out->families[id].no_import_policy = external && !p->policies.has_import[id];
+	out->families[id].no_export_policy = external && p->policies.export_policy[id] == NULL;
+	out->families[id].advertised = f->group != NULL ? update_group_advertised(f->group) : 0;
+	if (f->group != NULL)
+		update_group_stats(f->group, &out->families[id].group);
+	out->families[id].requests_sent = f->requests_sent;
+	out->families[id].requests_received = f->serve.requests_received;
+	out->families[id].served = f->serve.served;
+	out->families[id].coalesced = f->serve.coalesced;
+	out->families[id].borr_sent = f->borr_sent;
+	out->families[id].eorr_sent = f->eorr_sent;
+	out->families[id].borr_received = f->borr_received;
+	out->families[id].eorr_received = f->eorr_received;
+	out->families[id].graceful_restart =
+		c->open.graceful_restart && (c->open.restart_families & 1u << id);
+	out->families[id].forwarding_kept = c->open.forwarding_families & 1u << id;
+	out->families[id].retained = f->retained;
+	out->families[id].extended_next_hop = c->n.extended_next_hop & 1u << id;
+	out->families[id].max_prefixes = p->config.families[id].max_prefixes;
+	out->families[id].max_prefixes_action =
+		(enum max_prefixes_action)p->config.families[id].max_prefixes_action;
+	out->families[id].max_prefixes_threshold = p->config.families[id].max_prefixes_threshold;
+	out->families[id].max_prefixes_restart_s = p->config.families[id].max_prefixes_restart_s;
+	out->families[id].max_prefixes_exceeded = f->limit.level == LIMIT_PASSED;
+	out->families[id].end_of_rib_received = f->end_of_rib_received;
+	out->families[id].end_of_rib_sent = f->end_of_rib_sent;
+}
+
+bool
+session_peek(struct speaker *s, struct peer_id id, struct session_view *out)
+{
+	const struct peer *p = peer_find(s, id);
+	static const struct connection none;
+	const struct connection *c;
+
+	if (p == NULL || p->removed)
+		return false;
+	c = p->up != NULL ? p->up : &none;
+	*out = (struct session_view){
+		.state = peer_state(p),
+		.established_ns = p->established_ns,
+		.established_count = p->established_count,
+		.route_refresh =
+			capability(p->config.capabilities.route_refresh, c->open.route_refresh),
+		.enhanced_route_refresh = capability(p->config.capabilities.enhanced_route_refresh,
+			c->open.enhanced_route_refresh),
+		.four_octet_as =
+			capability(p->config.capabilities.four_octet_as, c->open.four_octet_as),
+		.extended_message = capability(
+			p->config.capabilities.extended_message, c->open.extended_message),
+		.graceful_restart = capability(
+			p->config.capabilities.graceful_restart, c->open.graceful_restart),
+		.extended_next_hop = capability(
+			p->config.capabilities.extended_next_hop, c->open.extended_next_hop != 0),
+		.restart_notification = capability(
+			p->config.capabilities.graceful_restart, c->open.restart_notification),
+		.restart_time_s = c->open.restart_time_s,
+		.held = p->held,
+		.idle_hold = peer_in_idle_hold(p),
+		.external = p->config.external,
+		.keepalive_late_ns = p->keepalive_late_ns,
+		.remote_asn = c->open.asn,
+		.remote_identifier = c->open.identifier,
+		.hold_time_s = c->n.hold_time_s,
+		.local_addr = c->local_addr,
+		.messages_received = p->messages_received,
+		.messages_sent = p->messages_sent,
+		.updates_received = p->updates_received,
+		.updates_sent = p->updates_sent,
+		.hold_rearmed = p->hold_rearmed,
+	};
+	memcpy(out->last_error, p->last_error, sizeof(out->last_error));
+	for (enum family f = 0; f < FAMILY_COUNT; f++)
+		view_family(p, c, f, out);
+	return true;
+}
+
+int
+session_adj_out(struct speaker *s, struct peer_id id, enum family f, struct dest_id dest,
+	struct attr_set *out, size_t size)
+{
+	const struct peer *p = peer_find(s, id);
+	const struct attr_set *a;
+
+	if (p == NULL || p->family[f].group == NULL)
+		return 0;
+	a = update_group_exported(p->family[f].group, dest);
+	if (a == NULL)
+		return 0;
+	if (attr_set_size(a) > size)
+		return -ENOSPC;
+	memcpy(out, a, attr_set_size(a));
+	return (int)attr_set_size(a);
+}
+
+void
+speaker_keepalive_late(const struct speaker *s, struct hist_summary *out)
+{
+	const struct hist *h = &s->keepalive_late;
+
+	hist_summarize(&h, 1, out);
+}
+
+const struct hist *
+speaker_keepalive_hist(const struct speaker *s)
+{
+	return &s->keepalive_late;
+}
+
+void
+speaker_turns(const struct speaker *s, struct hist_summary *out)
+{
+	const struct hist *h = &s->turns;
+
+	hist_summarize(&h, 1, out);
+}

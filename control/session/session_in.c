@@ -1,0 +1,986 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Messages received. UPDATEs become records in the shard's batches: a batch is handed over at the end of a slice, or when it is
+ * full. A message for which there is no batch stays where it is, and with it what follows on that connection.
+ */
+#include "control/session/session_impl.h"
+
+#include "control/bgp/bgp_attr.h"
+#include "control/base/log.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static_assert(sizeof(struct rib_record) % 8 == 0, "what follows a record's header is aligned");
+
+#define CLOCK_OCTETS 2048u /* handled between two looks at the clock: some 10 us */
+#define INPUT_OCTETS (16u << 10) /* handled of one peer before the next one's: some 0.1 ms */
+
+/* Unicast has no label; 0 would be one (rib/dest.h). */
+#define LABEL_NONE_WIRE 0xfffffu
+
+/* A batch that is nearly empty waits for so many turns of 1 ms at most, while more comes and no other shard waits for what is in it. */
+#define PUSH_TURNS 4u
+
+/* ---- batches ---- */
+
+static void
+tidy_fire(struct timer *t)
+{
+	struct speaker *s = container_of(t, struct speaker, tidy);
+	bool left = false;
+
+	role_enter_session();
+	for (unsigned i = 0; i < s->shards.count; i++) {
+		struct speaker_input *in = &s->input[i];
+
+		if (in->batch != NULL && in->batch->used == 0) {
+			shard_input_return(in->to, in->batch);
+			in->batch = NULL;
+		}
+		left |= shard_input_tidy(in->to);
+	}
+	if (left)
+		timer_arm(s->thread, t, BATCH_TIDY_NS);
+}
+
+void
+input_init(struct speaker *s)
+{
+	s->tidy.fire = tidy_fire;
+	s->shards = *s->config.shards;
+	for (unsigned i = 0; i < s->shards.count; i++)
+		s->input[i].to = shard_input(s->shards.at[i], 0);
+}
+
+void
+input_end(struct speaker *s)
+{
+	for (unsigned i = 0; i < s->shards.count; i++) {
+		struct speaker_input *in = &s->input[i];
+
+		if (in->batch != NULL)
+			shard_input_return(in->to, in->batch);
+		in->batch = NULL;
+		while (in->spare_count > 0)
+			shard_input_return(in->to, in->spare[--in->spare_count]);
+	}
+}
+
+static void
+batch_push(struct speaker *s, unsigned shard) RUNS_ON(role_session)
+{
+	struct speaker_input *in = &s->input[shard];
+
+	if (in->batch == NULL || in->batch->used == 0)
+		return;
+	shard_input_put(in->to, in->batch);
+	in->batch = NULL;
+	s->config.wake_shard(s->config.ctx, shard);
+}
+
+void
+input_push(struct speaker *s)
+{
+	for (unsigned i = 0; i < s->shards.count; i++)
+		batch_push(s, i);
+}
+
+void
+input_push_some(struct speaker *s)
+{
+	for (unsigned i = 0; i < s->shards.count; i++) {
+		const struct rib_batch *b = s->input[i].batch;
+
+		if (s->shards.count == 1 || s->turn % PUSH_TURNS == i % PUSH_TURNS ||
+			(b != NULL && (b->used >= RIB_BATCH_SIZE / 4 || shard_input_awaited(s->input[i].to))))
+			batch_push(s, i);
+	}
+}
+
+static size_t
+batch_room(const struct speaker_input *in)
+{
+	return in->batch != NULL ? in->batch->size - in->batch->used : 0;
+}
+
+/* NULL: none is free. */
+static struct rib_batch *
+batch_get(struct speaker *s, unsigned shard) RUNS_ON(role_session)
+{
+	if (s->tidy.deadline_ns == 0)
+		timer_arm(s->thread, &s->tidy, BATCH_TIDY_NS);
+	return shard_input_get(s->input[shard].to);
+}
+
+/* The next empty one becomes the open one. */
+static bool
+batch_next(struct speaker *s, unsigned shard) RUNS_ON(role_session)
+{
+	struct speaker_input *in = &s->input[shard];
+
+	batch_push(s, shard);
+	if (in->batch == NULL)
+		in->batch =
+			in->spare_count > 0 ? in->spare[--in->spare_count] : batch_get(s, shard);
+	if (in->batch != NULL)
+		in->batch->before = in->records;
+	s->starved |= in->batch == NULL;
+	return in->batch != NULL;
+}
+
+/* One record of `len` octets will fit the open batch. */
+static bool
+batch_reserve(struct speaker *s, unsigned shard, size_t len) RUNS_ON(role_session)
+{
+	return batch_room(&s->input[shard]) >= len || batch_next(s, shard);
+}
+
+/* So many empty ones are at hand. */
+static bool
+spares_reserve(struct speaker *s, unsigned shard, unsigned count) RUNS_ON(role_session)
+{
+	struct speaker_input *in = &s->input[shard];
+
+	while (in->spare_count < count) {
+		struct rib_batch *b =
+			in->spare_count < BATCH_SPARES_MAX ? batch_get(s, shard) : NULL;
+
+		if (b == NULL) {
+			s->starved = true;
+			return false;
+		}
+		in->spare[in->spare_count++] = b;
+	}
+	return true;
+}
+
+/*
+ * The order between shards, docs/decisions/0006: what may take away a prefix comes after all that was told before of prefixes that cover it, or
+ * that it covers. Of a pair in two shards one is wide, and in the first. `under`: bits of the shards that have what these cover.
+ */
+static void
+order_begin(const struct speaker *s, uint32_t under, struct rib_order *out) RUNS_ON(role_session)
+{
+	*out = (struct rib_order){0};
+	for (; under != 0; under &= under - 1) {
+		unsigned i = (unsigned)__builtin_ctz(under);
+
+		out->after[i] = s->input[i].records;
+	}
+}
+
+/* The first one has them; what the others are told from here on comes after it. */
+static void
+order_end(struct speaker *s, uint32_t under) RUNS_ON(role_session)
+{
+	for (; under != 0; under &= under - 1)
+		s->input[__builtin_ctz(under)].after = s->input[0].records;
+}
+
+static size_t
+pad8(size_t len)
+{
+	return (len + 7) & ~(size_t)7;
+}
+
+static size_t
+record_len(size_t payload_len, size_t nlri_count)
+{
+	return pad8(sizeof(struct rib_record) + pad8(payload_len) +
+		    nlri_count * sizeof(struct rib_nlri));
+}
+
+/* Room was reserved. `payload` (may be NULL) is copied and padded. */
+static struct rib_record *
+record_begin(const struct speaker_input *in, const struct peer *p, enum rib_record_kind kind,
+	enum family f, const void *payload, size_t payload_len, uint64_t now)
+{
+	struct rib_record *r = (struct rib_record *)(void *)(in->batch->data + in->batch->used);
+
+	memset(r, 0, sizeof(*r));
+	r->kind = (uint8_t)kind;
+	r->family = (uint8_t)f;
+	r->peer = p->id;
+	r->vrf = p->config.vrf;
+	r->attrs_len = (uint32_t)payload_len;
+	r->received_ns = now;
+	r->after = in->after;
+	if (payload_len > 0) {
+		uint8_t *to = (uint8_t *)(r + 1);
+
+		memcpy(to, payload, payload_len);
+		memset(to + payload_len, 0, pad8(payload_len) - payload_len);
+	}
+	return r;
+}
+
+/* `order` (may be NULL): of the first shard's that are wide. */
+static void
+record_end(struct speaker_input *in, struct rib_record *r, unsigned nlri_count,
+	const struct rib_order *order)
+{
+	r->nlri_count = (uint16_t)nlri_count;
+	r->record_len = (uint32_t)record_len(r->attrs_len, nlri_count);
+	if (order != NULL) {
+		memcpy((uint8_t *)r + r->record_len, order, sizeof(*order));
+		r->record_len += sizeof(*order);
+		r->wide = true;
+	}
+	in->batch->used += r->record_len;
+	in->batch->records++;
+	in->records++;
+}
+
+/* A record that is only its header and a payload, for all shards. False: no batch. */
+static bool
+record_put(struct speaker *s, const struct peer *p, enum rib_record_kind kind, enum family f,
+	const void *payload, size_t payload_len) RUNS_ON(role_session)
+{
+	uint32_t others = (1u << s->shards.count) - 2;
+	uint64_t now = now_ns();
+	struct rib_order order;
+
+	for (unsigned i = 0; i < s->shards.count; i++) {
+		if (!batch_reserve(s, i, record_len(payload_len, 0) + sizeof(order)))
+			return false;
+	}
+	for (unsigned i = s->shards.count; i-- > 0;) {
+		struct speaker_input *in = &s->input[i];
+
+		if (i == 0)
+			order_begin(s, others, &order);
+		record_end(in, record_begin(in, p, kind, f, payload, payload_len, now), 0,
+			i == 0 && others != 0 ? &order : NULL);
+	}
+	order_end(s, others);
+	return true;
+}
+
+/* ---- records that must not be lost ---- */
+
+bool
+peer_owes(const struct peer *p)
+{
+	if (p->owed_down || p->owed_up)
+		return true;
+	for (unsigned f = 0; f < FAMILY_COUNT; f++) {
+		if (p->family[f].owed_stale)
+			return true;
+	}
+	return false;
+}
+
+static void
+owe(struct peer *p)
+{
+	if (p->owing.next == NULL)
+		ring_insert(&p->speaker->owing, &p->owing);
+}
+
+void
+input_owe_up(struct peer *p)
+{
+	p->owed_up = true;
+	owe(p);
+}
+
+void
+input_owe_down(struct peer *p, uint8_t retain)
+{
+	/* The shard never heard of it: nothing to take back. */
+	if (p->owed_up) {
+		p->owed_up = false;
+		return;
+	}
+	/* What stays is stale by this, and what was stale before goes. */
+	for (unsigned f = 0; f < FAMILY_COUNT; f++)
+		p->family[f].owed_stale = false;
+	p->down_record = (struct rib_session_down){.retain = retain};
+	p->owed_down = true;
+	owe(p);
+}
+
+void
+input_owe_stale(struct peer_family *f)
+{
+	f->owed_stale = true;
+	owe(f->peer);
+}
+
+static bool
+peer_settle(struct speaker *s, struct peer *p) RUNS_ON(role_session)
+{
+	if (p->owed_down &&
+		!record_put(s, p, RIB_SESSION_DOWN, 0, &p->down_record, sizeof(p->down_record)))
+		return false;
+	p->owed_down = false;
+	if (p->owed_up) {
+		if (!record_put(s, p, RIB_SESSION_UP, 0, &p->up_record, sizeof(p->up_record)))
+			return false;
+		for (unsigned i = 0; i < s->shards.count; i++)
+			p->up_at[i] = s->input[i].records;
+	}
+	p->owed_up = false;
+	for (enum family f = 0; f < FAMILY_COUNT; f++) {
+		if (p->family[f].owed_stale && !record_put(s, p, RIB_STALE_TIMEOUT, f, NULL, 0))
+			return false;
+		p->family[f].owed_stale = false;
+	}
+	return true;
+}
+
+bool
+input_settle(struct speaker *s)
+{
+	while (!ring_empty(&s->owing)) {
+		struct peer *p = container_of(s->owing.next, struct peer, owing);
+
+		if (!peer_settle(s, p))
+			return false;
+		ring_remove(&p->owing);
+	}
+	return true;
+}
+
+/* ---- UPDATE ---- */
+
+#define BATCH_OVERHEAD (sizeof(struct rib_batch) + sizeof(struct rib_record) + sizeof(struct rib_order) + 16)
+static_assert(RIB_BATCH_SIZE - BATCH_OVERHEAD > ATTR_SET_MAX + 1024,
+	"the largest set leaves room in a batch");
+
+static size_t
+nlri_per_batch(size_t attrs_len)
+{
+	return (RIB_BATCH_SIZE - BATCH_OVERHEAD - pad8(attrs_len)) / sizeof(struct rib_nlri);
+}
+
+/* One field of an UPDATE, as it goes into batches. */
+struct input_field {
+	const struct attr_set *attrs; /* NULL: withdraw */
+	size_t attrs_len;
+	enum refused_cause refused; /* without attrs: what was announced is refused for it */
+	enum family family;
+	uint32_t limit; /* limit_of() */
+	struct rd nlri;
+	unsigned count;
+};
+
+struct input_update {
+	struct input_field field[4];
+	unsigned count;
+};
+
+static void
+input_add(struct input_update *in, const struct connection *c, const struct bgp_nlri_field *f,
+	const struct attr_set *attrs, enum refused_cause refused)
+{
+	struct input_field *to = &in->field[in->count];
+
+	if (!(c->n.families & 1u << f->family) ||
+		(f->family != FAMILY_IPV4_UNICAST && f->family != FAMILY_IPV6_UNICAST))
+		return; /* RFC 4760 7 allows to ignore it */
+	*to = (struct input_field){
+		.attrs = attrs, .refused = refused, .family = f->family, .nlri = f->nlri};
+	to->attrs_len = attrs != NULL ? attr_set_size(attrs) : 0;
+	to->count = nlri_count(f->nlri);
+	if (to->count > 0)
+		in->count++;
+}
+
+/* The next prefix of a field, in which the decoder has looked. False: there are no more. */
+static inline bool
+field_next(const struct input_field *f, struct rd *r, struct prefix *out)
+{
+	struct nlri n;
+
+	if (f->family == FAMILY_IPV4_UNICAST && r->p != r->end) {
+		nlri_take_v4(r, out);
+		return true;
+	}
+	if (!nlri_read(r, f->family, false, &n))
+		return false;
+	*out = n.prefix;
+	return true;
+}
+
+/* The next `n`, which are there. */
+static void
+nlri_put(struct input_field *f, unsigned n, struct rib_nlri *to)
+{
+	for (unsigned i = 0; i < n; i++) {
+		(void)field_next(f, &f->nlri, &to[i].prefix);
+		memset(to[i].pad, 0, sizeof(to[i].pad));
+		to[i].path_id = 0;
+		to[i].label = LABEL_NONE_WIRE;
+	}
+}
+
+/* `order` (may be NULL): of the first shard's that are wide. */
+static void
+field_put(struct speaker *s, const struct peer *p, struct input_field *f, unsigned shard,
+	const struct rib_order *order, uint64_t now) RUNS_ON(role_session)
+{
+	struct speaker_input *in = &s->input[shard];
+
+	while (f->count > 0) {
+		unsigned per = (unsigned)nlri_per_batch(f->attrs_len),
+			 n = f->count < per ? f->count : per;
+		struct rib_record *r;
+
+		/* spares_reserve() saw to it that this succeeds. */
+		if (!batch_reserve(s, shard, record_len(f->attrs_len, n) + sizeof(*order)))
+			return;
+		r = record_begin(in, p, RIB_UPDATE, f->family, f->attrs, f->attrs_len, now);
+		r->refused = (uint8_t)f->refused;
+		r->limit = f->limit;
+		if (f->attrs != NULL)
+			r->attrs_hash = attr_set_hash(f->attrs);
+		nlri_put(
+			f, n, (struct rib_nlri *)(void *)((uint8_t *)(r + 1) + pad8(f->attrs_len)));
+		record_end(in, r, n, order);
+		f->count -= n;
+	}
+}
+
+/* ---- UPDATE, for several shards ---- */
+
+/* Of a field, which shards get how much. */
+struct input_split {
+	uint32_t shards; /* bits: these; nothing is said of the others below */
+	uint32_t under; /* those that have what its wide prefixes cover */
+	unsigned count[SHARDS_MAX];
+};
+
+static void
+field_split(const struct speaker *s, const struct input_field *f, struct input_split *out)
+{
+	struct rd r = f->nlri;
+	struct prefix p;
+
+	out->shards = out->under = 0;
+	while (field_next(f, &r, &p)) {
+		unsigned i = shards_of(&s->shards, &p);
+
+		if (!(out->shards >> i & 1))
+			out->count[i] = 0;
+		out->shards |= 1u << i;
+		out->count[i]++;
+		if (i == 0 && shards_wide(&p))
+			out->under |= shards_under(&s->shards, &p);
+	}
+}
+
+/* Of a field, what one shard gets. */
+struct input_part {
+	unsigned count; /* to come */
+	unsigned filled, room; /* of the record */
+	struct rib_record *record; /* NULL: none is open */
+	struct rib_nlri *to;
+};
+
+/* False: no batch; update_put_split() saw to it that there is one. */
+static bool
+part_open(struct speaker *s, const struct peer *p, const struct input_field *f, unsigned shard,
+	struct input_part *part, uint64_t now) RUNS_ON(role_session)
+{
+	unsigned per = (unsigned)nlri_per_batch(f->attrs_len);
+
+	part->room = part->count < per ? part->count : per;
+	part->filled = 0;
+	if (!batch_reserve(
+		    s, shard, record_len(f->attrs_len, part->room) + sizeof(struct rib_order)))
+		return false;
+	part->record = record_begin(
+		&s->input[shard], p, RIB_UPDATE, f->family, f->attrs, f->attrs_len, now);
+	part->record->refused = (uint8_t)f->refused;
+	part->record->limit = f->limit;
+	if (f->attrs != NULL)
+		part->record->attrs_hash = attr_set_hash(f->attrs);
+	part->to = (struct rib_nlri *)(void *)((uint8_t *)(part->record + 1) + pad8(f->attrs_len));
+	return true;
+}
+
+static void
+part_add(struct speaker *s, unsigned shard, struct input_part *part, const struct prefix *prefix,
+	const struct rib_order *order)
+{
+	part->to[part->filled++] = (struct rib_nlri){.prefix = *prefix, .label = LABEL_NONE_WIRE};
+	part->count--;
+	if (part->filled < part->room)
+		return;
+	record_end(&s->input[shard], part->record, part->filled, order);
+	part->record = NULL;
+}
+
+static void
+parts_put(struct speaker *s, const struct peer *p, const struct input_field *f,
+	const struct input_split *split, const struct rib_order *order, uint64_t now)
+	RUNS_ON(role_session)
+{
+	struct input_part part[SHARDS_MAX];
+	struct rd r = f->nlri;
+	struct prefix prefix;
+
+	for (uint32_t left = split->shards; left != 0; left &= left - 1) {
+		unsigned i = (unsigned)__builtin_ctz(left);
+
+		part[i] = (struct input_part){.count = split->count[i]};
+	}
+	while (field_next(f, &r, &prefix)) {
+		unsigned i = shards_of(&s->shards, &prefix);
+
+		if (part[i].record == NULL && !part_open(s, p, f, i, &part[i], now))
+			return;
+		part_add(s, i, &part[i], &prefix, i == 0 ? order : NULL);
+	}
+}
+
+/*
+ * With a limit (session_limit.c) what each shard gets comes after all before it, what shards before that one get of the same field, too: they
+ * store no more than the limit together.
+ */
+static void
+parts_put_limited(struct speaker *s, const struct peer *p, const struct input_field *f,
+	const struct input_split *split, uint64_t now) RUNS_ON(role_session)
+{
+	uint32_t all = (1u << s->shards.count) - 1;
+
+	for (uint32_t left = split->shards; left != 0; left &= left - 1) {
+		unsigned shard = (unsigned)__builtin_ctz(left);
+		struct input_part part = {.count = split->count[shard]};
+		struct rd r = f->nlri;
+		struct rib_order order;
+		struct prefix prefix;
+
+		order_begin(s, all & ~(1u << shard), &order);
+		while (field_next(f, &r, &prefix)) {
+			if (shards_of(&s->shards, &prefix) != shard)
+				continue;
+			if (part.record == NULL && !part_open(s, p, f, shard, &part, now))
+				return;
+			part_add(s, shard, &part, &prefix, &order);
+		}
+	}
+}
+
+static void
+field_put_split(struct speaker *s, const struct peer *p, struct input_field *f,
+	const struct input_split *split, uint64_t now) RUNS_ON(role_session)
+{
+	struct rib_order order, *wide = split->under != 0 ? &order : NULL;
+
+	if (split->shards == 0)
+		return;
+	if (wide != NULL)
+		order_begin(s, split->under, wide);
+	if (f->limit != 0)
+		parts_put_limited(s, p, f, split, now);
+	/* nearly every UPDATE of prefixes that belong together */
+	else if ((split->shards & (split->shards - 1)) == 0)
+		field_put(s, p, f, (unsigned)__builtin_ctz(split->shards), wide, now);
+	else
+		parts_put(s, p, f, split, wide, now);
+	order_end(s, split->under);
+}
+
+/* What they announce will be put. */
+static void
+fields_limit(struct peer *p, struct input_update *in) RUNS_ON(role_session)
+{
+	for (unsigned i = 0; p->limited && i < in->count; i++)
+		if (in->field[i].attrs != NULL)
+			in->field[i].limit = limit_of(p, in->field[i].family, in->field[i].count);
+}
+
+/* All of it or nothing. False: no batch. */
+static bool
+update_put_split(struct speaker *s, struct peer *p, struct input_update *in, uint64_t now)
+	RUNS_ON(role_session)
+{
+	struct input_split split[4];
+	uint32_t shards = 0;
+
+	for (unsigned i = 0; i < in->count; i++) {
+		field_split(s, &in->field[i], &split[i]);
+		shards |= split[i].shards;
+	}
+	for (; shards != 0; shards &= shards - 1) {
+		unsigned shard = (unsigned)__builtin_ctz(shards), batches = 0;
+		size_t all = 0;
+
+		for (unsigned i = 0; i < in->count; i++) {
+			size_t attrs_len = in->field[i].attrs_len, per = nlri_per_batch(attrs_len);
+			unsigned count = split[i].shards >> shard & 1 ? split[i].count[shard] : 0;
+
+			if (count == 0)
+				continue;
+			all += record_len(attrs_len, count) + sizeof(struct rib_order);
+			batches += (unsigned)((count + per - 1) / per);
+		}
+		if (batch_room(&s->input[shard]) < all && !spares_reserve(s, shard, batches))
+			return false;
+	}
+	fields_limit(p, in);
+	for (unsigned i = 0; i < in->count; i++)
+		field_put_split(s, p, &in->field[i], &split[i], now);
+	return true;
+}
+
+/* All of it or nothing. False: no batch. */
+static bool
+update_put(struct speaker *s, struct peer *p, struct input_update *in, uint64_t now)
+	RUNS_ON(role_session)
+{
+	size_t all = 0;
+	unsigned batches = 0;
+
+	if (s->shards.count > 1)
+		return update_put_split(s, p, in, now);
+	for (unsigned i = 0; i < in->count; i++) {
+		size_t per = nlri_per_batch(in->field[i].attrs_len);
+
+		all += record_len(in->field[i].attrs_len, in->field[i].count) +
+		       sizeof(struct rib_order);
+		batches += (unsigned)((in->field[i].count + per - 1) / per);
+	}
+	if (batch_room(&s->input[0]) < all && !spares_reserve(s, 0, batches))
+		return false;
+	fields_limit(p, in);
+	for (unsigned i = 0; i < in->count; i++)
+		field_put(s, p, &in->field[i], 0, NULL, now);
+	return true;
+}
+
+static struct bgp_update_options
+update_options(const struct connection *c)
+{
+	const struct peer *p = c->peer;
+
+	return (struct bgp_update_options){
+		.as4 = c->n.as4,
+		.external = p->config.external,
+		.enforce_first_as = p->config.enforce_first_as,
+		.max_as_path_length = p->config.max_as_path_length,
+		.peer_as = c->open.asn,
+		.local_id = c->local_addr.afi == AFI_IPV4 ? addr_v4(&c->local_addr)
+							  : p->speaker->config.router_id,
+		.families = c->n.families,
+		.extended_message = c->n.extended_message,
+		.extended_next_hop = c->n.extended_next_hop,
+		.zone = c->local.zone,
+		.local_v6 = c->local.v6,
+	};
+}
+
+/* Why the routes of an UPDATE are treated as withdrawn (RFC 7606 2); REFUSED_NOT: they are not. */
+static enum refused_cause
+update_refused(const struct bgp_update *u)
+{
+	if (u->error.severity < TREAT_AS_WITHDRAW)
+		return REFUSED_NOT;
+	return u->error.refused != REFUSED_NOT ? (enum refused_cause)u->error.refused
+					       : refused_malformed(u->error.attribute);
+}
+
+/* Fields withdrawn, then announced; with TREAT_AS_WITHDRAW (RFC 7606 2) all of them withdrawn. */
+static void
+update_fields(struct connection *c, const struct bgp_update *u, struct attr_set *attrs,
+	struct attr_set *second, struct input_update *in)
+{
+	enum refused_cause refused = update_refused(u);
+
+	in->count = 0;
+	for (unsigned i = 0; i < u->withdrawn_count; i++)
+		input_add(in, c, &u->withdrawn[i], NULL, REFUSED_NOT);
+	for (unsigned i = 0; i < u->announced_count; i++) {
+		const struct attr_set *a =
+			refused != REFUSED_NOT || !u->has_attrs ? NULL : attrs;
+
+		if (i == 1 && a != NULL) {
+			memcpy(second, attrs, attr_set_size(attrs));
+			second->next_hop = u->mp_next_hop;
+			second->next_hop_link_local = u->mp_next_hop_link_local;
+			a = second;
+		}
+		input_add(in, c, &u->announced[i], a, a == NULL ? refused : REFUSED_NOT);
+	}
+}
+
+/* A pause of so much is the end of a table, where none is said. */
+#define TABLE_PAUSE_NS NS_PER_S
+
+static void
+table_told(struct peer *p, uint64_t now)
+{
+	struct speaker *s = p->speaker;
+
+	if (!p->tells_table)
+		return;
+	p->tells_table = p->told_ns == 0 || now - p->told_ns < TABLE_PAUSE_NS;
+	p->told_ns = now;
+	if (s->teller.v != p->id.v && now - s->told_ns < LOADING_NS)
+		s->loading_ns = now;
+	s->teller = p->id;
+	s->told_ns = now;
+}
+
+static void
+table_ended(struct peer *p)
+{
+	p->tells_table = false;
+	p->speaker->loading_ns = 0; /* others will say so again */
+}
+
+/* False: no batch; the message stays. */
+static bool
+update_received(struct connection *c, const uint8_t *msg, size_t len, uint64_t now)
+	RUNS_ON(role_session)
+{
+	struct peer *p = c->peer;
+	struct speaker *s = p->speaker;
+	struct attr_set *second =
+		(struct attr_set *)(void *)((uint8_t *)s->attrs + pad8(ATTR_SET_MAX));
+	struct bgp_update_options o = update_options(c);
+	struct input_update in;
+	struct bgp_update u;
+
+	if (!input_settle(s))
+		return false;
+	bgp_update_decode(msg, len, &o, s->attrs, &u);
+	if (u.error.severity == SESSION_RESET) {
+		struct note note = {.code = u.error.code,
+			.subcode = u.error.subcode,
+			.data = u.error.data,
+			.data_len = u.error.data_len};
+
+		p->updates_received++;
+		peer_fault_update(p, &u, msg, len);
+		connection_event(c, EV_BAD_MESSAGE, &note);
+		return true;
+	}
+	if (u.end_of_rib && (c->n.families & 1u << u.end_of_rib_family)) {
+		if (!record_put(s, p, RIB_END_OF_RIB, u.end_of_rib_family, NULL, 0))
+			return false;
+		p->family[u.end_of_rib_family].end_of_rib_received = true;
+		refresh_end_of_rib(&p->family[u.end_of_rib_family]);
+		table_ended(p);
+		restart_end_of_rib(&p->family[u.end_of_rib_family]);
+	}
+	update_fields(c, &u, s->attrs, second, &in);
+	if (!update_put(s, p, &in, now))
+		return false;
+	p->updates_received++;
+	table_told(p, now);
+	limit_received(p);
+	if (u.error.severity != BGP_OK)
+		peer_fault_update(p, &u, msg, len);
+	connection_heard(c, now);
+	return true;
+}
+
+/* ---- the other messages ---- */
+
+static void
+message_refuse(struct connection *c, const struct bgp_error *e, const uint8_t *msg, size_t len)
+	RUNS_ON(role_session)
+{
+	struct note note = {
+		.code = e->code, .subcode = e->subcode, .data = e->data, .data_len = e->data_len};
+
+	peer_fault_message(c->peer, e, msg, len);
+	connection_event(c, EV_BAD_MESSAGE, &note);
+}
+
+/* RFC 8538 3.1: the NOTIFICATION that a Hard Reset stands for. False: it is none, or shows none. */
+static bool
+hard_reset_open(struct bgp_notification *n)
+{
+	if (n->code != ERR_CEASE || n->subcode != CEASE_HARD_RESET || n->data_len < 2)
+		return false;
+	n->code = n->data[0];
+	n->subcode = n->data[1];
+	n->data += 2;
+	n->data_len = (uint16_t)(n->data_len - 2);
+	return true;
+}
+
+/* RFC 9003: what the operator over there has to say. */
+static void
+notification_received(struct connection *c, const uint8_t *msg, size_t len) RUNS_ON(role_session)
+{
+	struct peer *p = c->peer;
+	struct bgp_notification n;
+	struct bgp_error e = bgp_notification_decode(msg, len, &n);
+	char text[340] = ""; /* RFC 9003 2: up to 255 octets; the rest of last_error is ours */
+	bool hard;
+
+	if (e.severity != BGP_OK) { /* RFC 4271 6.4: there is no answer to a wrong one */
+		peer_fault_message(p, &e, msg, len);
+		peer_error(p, "received a malformed notification");
+		connection_event(c, EV_NOTIFICATION, NULL);
+		return;
+	}
+	c->hard_reset = n.code == ERR_CEASE && n.subcode == CEASE_HARD_RESET;
+	hard = hard_reset_open(&n);
+	if (n.code == ERR_CEASE &&
+		(n.subcode == CEASE_ADMIN_SHUTDOWN || n.subcode == CEASE_ADMIN_RESET) &&
+		n.data_len > 1 && n.data[0] < n.data_len)
+		log_escape((const char *)n.data + 1, n.data[0], text, sizeof(text));
+	/* The connection that loses a collision is no fault of the session. */
+	if (n.code != ERR_CEASE || n.subcode != CEASE_COLLISION || c->state == FSM_ESTABLISHED)
+		peer_error(p, "received %s%s%s%s", hard ? "hard reset, " : "",
+			bgp_notification_text(n.code, n.subcode), text[0] != '\0' ? ": " : "",
+			text);
+	/* Nothing is wrong over there, and it wants us back. Over and over again is another matter. */
+	c->peer->again_at_once = n.code == ERR_CEASE && n.subcode == CEASE_ADMIN_RESET &&
+				 p->up == c && now_ns() - p->established_ns >= NS_PER_S;
+	connection_event(c, EV_NOTIFICATION, NULL);
+	c->peer->again_at_once = false;
+}
+
+/* RFC 7313 4: ignored before the End-of-RIB of a peer that sends one; the shard does so too. */
+static bool
+begin_early(const struct peer *p, enum family f)
+{
+	return p->up_record.end_of_rib & 1u << f && !p->family[f].end_of_rib_received;
+}
+
+/* False: no batch. */
+static bool
+refresh_message(struct connection *c, const uint8_t *msg, size_t len) RUNS_ON(role_session)
+{
+	struct peer *p = c->peer;
+	struct speaker *s = p->speaker;
+	struct bgp_refresh r;
+	struct bgp_error e;
+	enum family f;
+
+	if (!p->config.capabilities
+			.route_refresh) { /* not a type that we know of in this session */
+		e = (struct bgp_error){
+			.severity = SESSION_RESET, .code = ERR_HEADER, .subcode = HEADER_BAD_TYPE};
+		e.data = msg + BGP_HEADER_LEN - 1;
+		e.data_len = 1;
+		message_refuse(c, &e, msg, len);
+		return true;
+	}
+	e = bgp_refresh_decode(msg, len, c->n.enhanced_route_refresh, &r);
+	if (e.severity == SESSION_RESET) {
+		message_refuse(c, &e, msg, len);
+		return true;
+	}
+	f = family_from_afi_safi(r.afi, r.safi);
+	/* RFC 2918 4: for a family that is not ours, ignored. */
+	if (!r.ignore && f != FAMILY_COUNT && (c->n.families & 1u << f)) {
+		if (r.subtype == REFRESH_BEGIN &&
+			!(input_settle(s) && record_put(s, p, RIB_BEGIN_REFRESH, f, NULL, 0)))
+			return false;
+		if (r.subtype == REFRESH_END &&
+			!(input_settle(s) && record_put(s, p, RIB_END_REFRESH, f, NULL, 0)))
+			return false;
+		if (r.subtype == REFRESH_REQUEST)
+			refresh_received(&p->family[f]);
+		else if (r.subtype == REFRESH_BEGIN && begin_early(p, f))
+			p->family[f].borr_received++;
+		else if (r.subtype == REFRESH_BEGIN)
+			refresh_begun(&p->family[f]);
+		else
+			refresh_ended(&p->family[f]);
+	}
+	connection_event(c, EV_UPDATE, NULL);
+	return true;
+}
+
+/* One message of which the header is right. False: it stays: no batch, or a collision. */
+static bool
+message_received(struct connection *c, uint8_t type, const uint8_t *msg, size_t len, uint64_t now)
+	RUNS_ON(role_session)
+{
+	switch (type) {
+	case BGP_OPEN:
+		return connection_open_received(c, msg, len);
+	case BGP_NOTIFICATION:
+		notification_received(c, msg, len);
+		return true;
+	case BGP_KEEPALIVE:
+		connection_event(c, EV_KEEPALIVE, NULL);
+		return true;
+	case BGP_UPDATE:
+	case BGP_ROUTE_REFRESH:
+	default:
+		break;
+	}
+	if (c->state != FSM_ESTABLISHED) {
+		connection_event(c, EV_UPDATE, NULL); /* the machine knows the error */
+		return true;
+	}
+	return type == BGP_UPDATE ? update_received(c, msg, len, now)
+				  : refresh_message(c, msg, len);
+}
+
+static void
+connection_lost(struct connection *c) RUNS_ON(role_session)
+{
+	struct peer *p = c->peer;
+
+	if (c->error != 0)
+		peer_error(p, "connection lost: %s", strerrordesc_np(c->error));
+	else if (c->state >= FSM_OPEN_CONFIRM || p->last_error[0] == '\0')
+		peer_error(p, "connection closed by the peer");
+	connection_event(c, EV_TCP_FAIL, NULL);
+}
+
+bool
+connection_input(struct connection *c, uint64_t now, uint64_t deadline_ns)
+{
+	bool more = true;
+	size_t octets = 0, all = 0;
+
+	while (c->watch.fd >= 0 && !c->connecting) {
+		const uint8_t *msg = c->rx + c->rx_head;
+		bool large = c->n.extended_message && c->state >= FSM_OPEN_CONFIRM;
+		struct bgp_error e;
+		uint8_t type;
+		uint16_t len;
+
+		if (c->rx_tail - c->rx_head < BGP_HEADER_LEN) {
+			more = false;
+			break;
+		}
+		e = bgp_header_decode(msg, large ? BGP_EXTENDED_MSG_MAX : BGP_MSG_MAX, &type, &len);
+		if (e.severity != BGP_OK) {
+			c->peer->messages_received++;
+			message_refuse(c, &e, msg, BGP_HEADER_LEN);
+			return false;
+		}
+		if (c->rx_tail - c->rx_head < len) {
+			more = false;
+			break;
+		}
+		c->waiting = !message_received(c, type, msg, len, now);
+		if (c->waiting) {
+			more = false;
+			break;
+		}
+		c->peer->messages_received++;
+		if (c->watch.fd < 0 || c->connecting) /* gone, or begun anew */
+			return false;
+		c->rx_head += len;
+		octets += len;
+		if (octets < CLOCK_OCTETS)
+			continue;
+		all += octets;
+		octets = 0;
+		if (all >= INPUT_OCTETS || now_ns() >= deadline_ns)
+			break;
+	}
+	if (c->watch.fd < 0 || c->connecting)
+		return false;
+	if (c->ended && !more && !c->waiting) {
+		connection_lost(c);
+		return false;
+	}
+	connection_interest(c);
+	return more;
+}

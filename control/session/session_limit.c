@@ -1,0 +1,343 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * max_prefixes (RFC 4486 4). The shard does not store prefix number limit + 1 (rib/shard_import.c): each announcement of a limited peer
+ * carries the limit. The session reads the counts of the shards while records of the peer may be queued, and then warns, raises the
+ * alarm, or ends the session.
+ *
+ * One shard checks each prefix. With several shards, the session keeps an upper bound of the prefixes that all shards store: the stored
+ * ones when the session last read the counts, and all announced since. While the bound is below the limit, records carry no limit and
+ * cost the shards nothing. Above the limit, records are ordered: each record follows all earlier records of every shard.
+ */
+#include "control/session/session_impl.h"
+
+#include "control/base/log.h"
+
+/* The shards handle a queued record within a small part of LIMIT_LOOKS times this interval. */
+#define LIMIT_LOOK_NS 20000000u
+#define LIMIT_LOOKS 100u
+
+/* ---- the bound of several shards ---- */
+
+#define STORED_UNKNOWN (UINT64_MAX / 2)
+
+static void
+limit_mark(struct peer_family *f)
+{
+	const struct speaker *s = f->peer->speaker;
+
+	for (unsigned i = 0; i < s->shards.count; i++)
+		f->limit.mark[i] = s->input[i].records;
+	f->limit.sent_after_mark = 0;
+}
+
+/* The number of stored prefixes is unknown until the shards have handled all records up to the mark. */
+static void
+limit_begin(struct peer_family *f)
+{
+	f->limit.stored = STORED_UNKNOWN;
+	f->limit.sent = 0;
+	limit_mark(f);
+}
+
+/* Reads the counts. Once the shards have handled all records up to the mark, the counts include all that was sent before the mark. */
+static void
+limit_look(struct peer_family *f) RUNS_ON(role_session)
+{
+	const struct speaker *s = f->peer->speaker;
+	struct adj_rib_in_counts counts;
+	bool did = true;
+
+	for (unsigned i = 0; did && i < s->shards.count; i++)
+		did = shard_input_did(s->input[i].to, f->limit.mark[i]);
+	if (!did)
+		return;
+	f->limit.sent = f->limit.sent_after_mark;
+	limit_mark(f);
+	shards_peer_counts(&s->shards, f->peer->id, f->family, &counts);
+	f->limit.stored = counts.counted;
+}
+
+static bool
+limit_is_far(const struct peer_family *f, uint32_t limit)
+{
+	return f->limit.stored + f->limit.sent <= limit;
+}
+
+uint32_t
+limit_of(struct peer *p, enum family id, unsigned count)
+{
+	const struct config_family *k = &p->config.families[id];
+	struct peer_family *f = &p->family[id];
+
+	if (k->max_prefixes == 0 || k->max_prefixes_action == MAX_PREFIXES_WARNING)
+		return 0;
+	if (p->speaker->shards.count == 1)
+		return k->max_prefixes;
+	f->limit.sent += count;
+	f->limit.sent_after_mark += count;
+	if (!limit_is_far(f, k->max_prefixes))
+		limit_look(f);
+	return limit_is_far(f, k->max_prefixes) ? 0 : k->max_prefixes;
+}
+
+/* ---- levels, warnings, shutdown ---- */
+
+static const char *
+action_text(enum max_prefixes_action action)
+{
+	static const char *const texts[] = {[MAX_PREFIXES_WARNING] = "warning",
+		[MAX_PREFIXES_SHUTDOWN] = "shutdown",
+		[MAX_PREFIXES_DISCARD] = "discard"};
+
+	return texts[action];
+}
+
+/* Main reads the level for the alarm. */
+static void
+limit_level(struct peer_family *f, enum limit_level level)
+{
+	f->limit.level = level;
+	/* relaxed: main looks again */
+	atomic_store_explicit(&f->peer->speaker->limit_level[f->peer->id.v][f->family],
+		(uint8_t)level, memory_order_relaxed);
+}
+
+enum limit_level
+speaker_limit_level(const struct speaker *s, struct peer_id id, enum family f)
+{
+	return (enum limit_level)atomic_load_explicit(
+		&s->limit_level[id.v][f], memory_order_relaxed);
+}
+
+static void
+limit_log(const struct peer_family *f, const char *event, uint64_t counted)
+{
+	const struct config_family *k = &f->peer->config.families[f->family];
+
+	log_event(LOG_WARNING,
+		"%s peer=%s vrf=%s family=%s received=%llu limit=%u action=%s", event,
+		f->peer->config.addr_text, f->peer->vrf_name, family_text(f->family),
+		(unsigned long long)counted, k->max_prefixes,
+		action_text((enum max_prefixes_action)k->max_prefixes_action));
+}
+
+static void
+restart_fire(struct timer *t)
+{
+	struct peer *p = container_of(t, struct peer, limit_restart);
+
+	role_enter_session();
+	if (p->held && !p->removed)
+		peer_start(p);
+}
+
+/* The peer stays idle for restart_s; without restart_s, until an operator resets the peer. */
+static void
+limit_shut(struct peer_family *f) RUNS_ON(role_session)
+{
+	struct peer *p = f->peer;
+	const struct config_family *k = &p->config.families[f->family];
+	uint8_t data[7];
+	struct wr w = wr_init(data, sizeof(data));
+	struct note note = {.code = ERR_CEASE,
+		.subcode = CEASE_MAX_PREFIXES,
+		.data = data,
+		.data_len = sizeof(data)};
+
+	wr_u16(&w, family_afi(f->family));
+	wr_u8(&w, (uint8_t)family_safi(f->family));
+	wr_u32(&w, k->max_prefixes);
+	peer_stop(p, &note);
+	p->held = true;
+	if (k->max_prefixes_restart_s != 0)
+		timer_arm(p->speaker->thread, &p->limit_restart,
+			k->max_prefixes_restart_s * NS_PER_S);
+}
+
+/* The percentage of `limit` that raises the alarm, as a count, rounded up. */
+static uint64_t
+threshold_of(const struct config_family *k)
+{
+	return ((uint64_t)k->max_prefixes * k->max_prefixes_threshold + 99) / 100;
+}
+
+/* The shards have begun the session, so the counts belong to this session. */
+static void
+family_check(struct peer_family *f, const struct config_family *k) RUNS_ON(role_session)
+{
+	const struct shards *shards = &f->peer->speaker->shards;
+	uint64_t refused[REFUSED_CAUSES];
+	struct adj_rib_in_counts counts;
+
+	shards_peer_counts(shards, f->peer->id, f->family, &counts);
+	shards_peer_refused(shards, f->peer->id, f->family, refused);
+	if (counts.counted != f->limit.seen)
+		f->peer->limit_looks = LIMIT_LOOKS; /* the shard is still storing */
+	f->limit.seen = counts.counted;
+	if (f->limit.level == LIMIT_PASSED)
+		return;
+	if (counts.counted > k->max_prefixes || refused[REFUSED_PREFIX_LIMIT] > f->limit.refused) {
+		limit_level(f, LIMIT_PASSED);
+		limit_log(f, "max-prefixes", counts.counted);
+		if (k->max_prefixes_action == MAX_PREFIXES_SHUTDOWN)
+			limit_shut(f);
+	} else if (k->max_prefixes_threshold == 0 || counts.counted < threshold_of(k)) {
+		limit_level(f, LIMIT_KEPT);
+	} else if (f->limit.level == LIMIT_KEPT) {
+		limit_level(f, LIMIT_NEAR);
+		limit_log(f, "max-prefixes-near", counts.counted);
+	}
+}
+
+static bool
+session_begun(const struct peer *p) RUNS_ON(role_session)
+{
+	const struct speaker *s = p->speaker;
+
+	if (p->owed_up || p->owed_down)
+		return false;
+	for (unsigned i = 0; i < s->shards.count; i++)
+		if (!shard_input_did(s->input[i].to, p->up_at[i]))
+			return false;
+	return true;
+}
+
+static void
+limit_check(struct peer *p) RUNS_ON(role_session)
+{
+	if (!session_begun(p))
+		return;
+	for (enum family id = 0; id < FAMILY_COUNT && p->up != NULL; id++) {
+		const struct config_family *k = &p->config.families[id];
+
+		if (k->max_prefixes != 0 && (p->up->n.families & 1u << id))
+			family_check(&p->family[id], k);
+	}
+}
+
+/* No record is queued. A record may wait for long, for example while tombstones wait for the fib thread. */
+static bool
+inputs_idle(const struct speaker *s) RUNS_ON(role_session)
+{
+	for (unsigned i = 0; i < s->shards.count; i++)
+		if (!shard_input_idle(s->input[i].to))
+			return false;
+	return true;
+}
+
+/* Checks the limited peers with recent UPDATEs. */
+static void
+limits_fire(struct timer *t)
+{
+	struct speaker *s = container_of(t, struct speaker, limits);
+	struct peer *p;
+	bool idle;
+
+	role_enter_session();
+	idle = inputs_idle(s); /* before the counts are read */
+	RING_EACH (p, &s->limit_peers, limit_ring) {
+		if (p->up != NULL && p->limited)
+			limit_check(p);
+		p->limit_looks -= p->limit_looks > 0;
+		if (p->up == NULL || !p->limited || (p->limit_looks == 0 && idle))
+			ring_remove(&p->limit_ring);
+	}
+	if (!ring_empty(&s->limit_peers))
+		timer_arm(s->thread, t, LIMIT_LOOK_NS);
+}
+
+void
+limit_received(struct peer *p)
+{
+	struct speaker *s = p->speaker;
+
+	if (!p->limited)
+		return;
+	p->limit_looks = LIMIT_LOOKS;
+	if (p->limit_ring.next == NULL)
+		ring_insert(&s->limit_peers, &p->limit_ring);
+	if (s->limits.deadline_ns == 0)
+		timer_arm(s->thread, &s->limits, LIMIT_LOOK_NS);
+}
+
+void
+limit_config(struct peer *p)
+{
+	p->limited = false;
+	for (unsigned f = 0; f < FAMILY_COUNT; f++)
+		p->limited |= p->config.families[f].max_prefixes != 0;
+	/* Prefixes stored before the limit was set count, too. */
+	if (p->up != NULL)
+		limit_received(p);
+}
+
+void
+limit_up(struct peer *p)
+{
+	for (enum family f = 0; f < FAMILY_COUNT; f++) {
+		limit_level(&p->family[f], LIMIT_KEPT);
+		limit_begin(&p->family[f]);
+		p->family[f].limit.refused = 0;
+	}
+}
+
+void
+limit_again(struct peer *p)
+{
+	uint64_t refused[REFUSED_CAUSES];
+
+	limit_up(p);
+	for (enum family f = 0; p->up != NULL && f < FAMILY_COUNT; f++) {
+		shards_peer_refused(&p->speaker->shards, p->id, f, refused);
+		p->family[f].limit.refused = refused[REFUSED_PREFIX_LIMIT];
+		/* discarded prefixes may fit now */
+		if (p->up->n.families >> f & 1 && refused[REFUSED_PREFIX_LIMIT] > 0)
+			refresh_request(&p->family[f]);
+	}
+}
+
+void
+limit_down(struct peer *p)
+{
+	for (enum family f = 0; f < FAMILY_COUNT; f++)
+		if (p->family[f].limit.level == LIMIT_NEAR)
+			limit_level(&p->family[f], LIMIT_KEPT);
+}
+
+void
+limit_forget(struct peer *p)
+{
+	for (enum family f = 0; f < FAMILY_COUNT; f++)
+		limit_level(&p->family[f], LIMIT_KEPT);
+	ring_remove(&p->limit_ring);
+}
+
+void
+limit_init(struct peer *p)
+{
+	p->limit_restart.fire = restart_fire;
+	for (enum family f = 0; f < FAMILY_COUNT; f++)
+		limit_level(&p->family[f], LIMIT_KEPT);
+}
+
+bool
+limit_changed(const struct config_peer *a, const struct config_peer *b)
+{
+	for (unsigned f = 0; f < FAMILY_COUNT; f++) {
+		const struct config_family *x = &a->families[f], *y = &b->families[f];
+
+		if (x->max_prefixes != y->max_prefixes ||
+			x->max_prefixes_action != y->max_prefixes_action ||
+			x->max_prefixes_threshold != y->max_prefixes_threshold ||
+			x->max_prefixes_restart_s != y->max_prefixes_restart_s)
+			return true;
+	}
+	return false;
+}
+
+void
+limits_init(struct speaker *s)
+{
+	s->limits.fire = limits_fire;
+	ring_init(&s->limit_peers);
+}
