@@ -28,9 +28,10 @@ struct watchdog;
 /* A configured peer and the ids under which the other threads know it. */
 struct keeld_peer {
 	struct peer_id id;
-	const struct config_peer *config; /* of the running configuration, or of a dynamic peer; NULL unless `used` */
-	bool used;      /* configured now */
-	bool removing;  /* gone from the configuration; the shard still flushes its routes */
+	const struct config_peer *
+		config; /* of the running configuration, or of a dynamic peer; NULL unless `used` */
+	bool used; /* configured now */
+	bool removing; /* gone from the configuration; the shard still flushes its routes */
 };
 
 struct keeld {
@@ -64,7 +65,8 @@ struct keeld {
 	struct jobs *jobs;
 	struct rpc *rpc;
 	struct watchdog *watchdog; /* NULL: not started */
-	struct thread *main_thread, *host_thread, *session_thread, *rib_thread[SHARDS_MAX], *fib_thread;
+	struct thread *main_thread, *host_thread, *session_thread, *rib_thread[SHARDS_MAX],
+		*fib_thread;
 	uint64_t started_ns;
 
 	/* peers: index is peer id; running->peers[i] has id peer_of_config[i] */
@@ -88,13 +90,15 @@ const struct config_peer *keeld_peer_config(const struct keeld *k, struct peer_i
 /* All peers, configured ones in the document's order, then dynamic ones: begin with .v == 0; .v == 0 when there is none after it. */
 struct peer_id keeld_peer_next(const struct keeld *k, struct peer_id after);
 /* A configured or a dynamic one; NULL: none. */
-const struct config_peer *keeld_peer_find(const struct keeld *k, struct vrf_id vrf, const struct ip_addr *addr);
+const struct config_peer *keeld_peer_find(
+	const struct keeld *k, struct vrf_id vrf, const struct ip_addr *addr);
 
 /*
  * Replaces the running configuration by `document` (a reference is taken): all or nothing. On success 0 and *effects
  * (an array for the answer, contract section 3). -EINVAL with faults: nothing was changed.
  */
-int keeld_commit(struct keeld *k, json_t *document, const char *comment, json_t **effects, bool *persisted, struct faults *f);
+int keeld_commit(struct keeld *k, json_t *document, const char *comment, json_t **effects,
+	bool *persisted, struct faults *f);
 /* What came of a commit. `effects` and `faults` are lent. */
 struct keeld_commit_result {
 	int err; /* as keeld_commit() */
@@ -123,19 +127,22 @@ uint32_t keeld_commit_waiting(const struct keeld *k);
  */
 bool keeld_commit_unchanged(struct keeld *k, uint32_t confirm_s);
 /* Commits the document of that commit, at once; edits of the candidate stay edits. As keeld_commit(); -ENOENT: there is none. */
-int keeld_rollback(struct keeld *k, uint32_t to, json_t **effects, bool *persisted, struct faults *f);
+int keeld_rollback(
+	struct keeld *k, uint32_t to, json_t **effects, bool *persisted, struct faults *f);
 /* {commits: [{id, time, comment}], confirm: {commit, back_to, remaining_s}}, the oldest first; `confirm` while one waits. */
 json_t *keeld_history(const struct keeld *k);
 /* What a commit of `document` would do, as keeld_commit()'s effects but without jobs; nothing is changed. NULL with faults. */
 json_t *keeld_effects(struct keeld *k, json_t *document, struct faults *f);
 /* The import and export policy that a peer would run under `next` (a parsed document): what a preview compares with. NULL: none. */
-const struct policy *keeld_policy_of(const struct config *next, const struct config_peer *p, enum family f, bool import);
+const struct policy *keeld_policy_of(
+	const struct config *next, const struct config_peer *p, enum family f, bool import);
 
 /*
  * Why a committed import policy has not reached the routes of a peer: no means but a reset; until its session is established anew. NULL: it has.
  * `v`: the session now.
  */
-const char *keeld_not_applied(const struct keeld *k, struct peer_id id, enum family f, const struct session_view *v);
+const char *keeld_not_applied(
+	const struct keeld *k, struct peer_id id, enum family f, const struct session_view *v);
 
 /*
  * The commits that are still carried out: families of peers whose routes have not all been judged by the new import policy, and paths that stay in
@@ -159,6 +166,8 @@ struct keeld_selector {
 	uint32_t asn;
 };
 /* Peers of the running configuration that match and have the family configured; how many (ids in `out`). */
-unsigned keeld_select(const struct keeld *k, const struct keeld_selector *s, struct peer_id *out, unsigned max);
+unsigned keeld_select(
+	const struct keeld *k, const struct keeld_selector *s, struct peer_id *out, unsigned max);
 /* -ENOENT: nobody matches. */
-int keeld_refresh(struct keeld *k, const struct keeld_selector *s, bool import, json_t **peers, uint32_t *job);
+int keeld_refresh(struct keeld *k, const struct keeld_selector *s, bool import, json_t **peers,
+	uint32_t *job);

@@ -42,15 +42,14 @@
 #define DEFAULT_SOCKET "/run/keel/keel.sock"
 #define DEFAULT_STATE_DIR "/var/lib/keel"
 
-static const char usage[] =
-	"usage: keeld -c FILE [options]\n"
-	"  -c FILE             the configuration (JSON)\n"
-	"  --check             validate FILE and exit\n"
-	"  --socket PATH       JSON-RPC socket (default " DEFAULT_SOCKET ")\n"
-	"  --no-dataplane      BGP speaker only: no EAL, no ports\n"
-	"  --state-dir DIR     (default " DEFAULT_STATE_DIR ")\n"
-	"  --log-level LEVEL   error, warning, info, debug (default info)\n"
-	"  --version, --help\n";
+static const char usage[] = "usage: keeld -c FILE [options]\n"
+			    "  -c FILE             the configuration (JSON)\n"
+			    "  --check             validate FILE and exit\n"
+			    "  --socket PATH       JSON-RPC socket (default " DEFAULT_SOCKET ")\n"
+			    "  --no-dataplane      BGP speaker only: no EAL, no ports\n"
+			    "  --state-dir DIR     (default " DEFAULT_STATE_DIR ")\n"
+			    "  --log-level LEVEL   error, warning, info, debug (default info)\n"
+			    "  --version, --help\n";
 
 /* PEER_MAX peers make it too large for a stack. */
 static struct keeld keeld;
@@ -93,7 +92,10 @@ parse_options(int argc, char **argv)
 		case 'l':
 			level = log_level_from_text(optarg);
 			if (level < 0) {
-				fprintf(stderr, "keeld: --log-level: \"%s\" is not one of error, warning, info, debug\n", optarg);
+				fprintf(stderr,
+					"keeld: --log-level: \"%s\" is not one of error, warning, "
+					"info, debug\n",
+					optarg);
 				return EXIT_USAGE;
 			}
 			log_set_level((enum log_level)level);
@@ -226,20 +228,24 @@ start_ports(void)
 	}
 	for (unsigned i = 0; i < c->port_count; i++) {
 		const struct config_port *p = &c->ports[i];
-		struct port_config pc = {.name = p->name, .device = p->device, .vrf = p->vrf, .mtu = p->mtu};
+		struct port_config pc = {
+			.name = p->name, .device = p->device, .vrf = p->vrf, .mtu = p->mtu};
 		uint16_t port;
 
 		e = port_add(&pc, 1, &port, &err);
 		if (e != 0) {
-			log_event(LOG_ERROR, "port-failed port=%s error=%d text=\"%s\"", p->name, e, err.text);
+			log_event(LOG_ERROR, "port-failed port=%s error=%d text=\"%s\"", p->name, e,
+				err.text);
 			return e;
 		}
 		if (port_mtu_own(port) > port_mtu(port))
-			log_event(LOG_WARNING, "port-mtu port=%s interface=%u device=%u text=\"the device loses frames that are longer than its MTU\"",
+			log_event(LOG_WARNING,
+				"port-mtu port=%s interface=%u device=%u text=\"the device loses "
+				"frames that are longer than its MTU\"",
 				p->name, port_mtu_own(port), port_mtu(port));
 	}
-	log_event(LOG_INFO, "dataplane-up dpdk=\"%s\" hugepages=%s ports=%u", dataplane_dpdk_version(), keeld.huge ? "yes" : "no",
-		c->port_count);
+	log_event(LOG_INFO, "dataplane-up dpdk=\"%s\" hugepages=%s ports=%u",
+		dataplane_dpdk_version(), keeld.huge ? "yes" : "no", c->port_count);
 	return 0;
 }
 
@@ -256,16 +262,21 @@ set_addresses(void)
 			continue;
 		for (unsigned a = 0; a < c->ports[i].address_count; a++) {
 			char text[ADDR_TEXT_MAX];
-			int e = netlink_address_add(keeld.netlink, ifindex, &c->ports[i].addresses[a].addr, c->ports[i].addresses[a].len);
+			int e = netlink_address_add(keeld.netlink, ifindex,
+				&c->ports[i].addresses[a].addr, c->ports[i].addresses[a].len);
 
 			if (e != 0)
-				log_event(LOG_ERROR, "address-not-set port=%s addr=%s error=\"%s\"", c->ports[i].name,
-					addr_format(&c->ports[i].addresses[a].addr, text), strerror(-e));
+				log_event(LOG_ERROR, "address-not-set port=%s addr=%s error=\"%s\"",
+					c->ports[i].name,
+					addr_format(&c->ports[i].addresses[a].addr, text),
+					strerror(-e));
 		}
 		netlink_link_up(keeld.netlink, ifindex);
 	}
-	for (unsigned n = netlink_faults(keeld.netlink, faults, FAULTS_SHOWN), i = 0; i < n && i < FAULTS_SHOWN; i++)
-		log_event(LOG_WARNING, "host-not-set what=\"%s\" error=\"%s\"", faults[i].what, strerror(-faults[i].error));
+	for (unsigned n = netlink_faults(keeld.netlink, faults, FAULTS_SHOWN), i = 0;
+		i < n && i < FAULTS_SHOWN; i++)
+		log_event(LOG_WARNING, "host-not-set what=\"%s\" error=\"%s\"", faults[i].what,
+			strerror(-faults[i].error));
 }
 
 static int
@@ -333,7 +344,8 @@ block_signals(void)
 	sigaddset(&set, SIGHUP);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN);
-	signal_watch = (struct watch){.fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK), .ready = signal_ready};
+	signal_watch = (struct watch){
+		.fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK), .ready = signal_ready};
 	return signal_watch.fd >= 0 ? 0 : -errno;
 }
 
@@ -362,8 +374,11 @@ start(void)
 	}
 	if (keeld.state_dir == NULL)
 		keeld.state_dir = DEFAULT_STATE_DIR;
-	keeld.socket = socket_option != NULL ? socket_option : keeld.running->socket != NULL ? keeld.running->socket : DEFAULT_SOCKET;
-	if ((e = make_folders(keeld.state_dir, true)) != 0 || (e = make_folders(keeld.socket, false)) != 0) {
+	keeld.socket = socket_option != NULL	       ? socket_option
+		       : keeld.running->socket != NULL ? keeld.running->socket
+						       : DEFAULT_SOCKET;
+	if ((e = make_folders(keeld.state_dir, true)) != 0 ||
+		(e = make_folders(keeld.socket, false)) != 0) {
 		log_event(LOG_ERROR, "start-failed part=folders error=\"%s\"", strerror(-e));
 		return e;
 	}
@@ -375,7 +390,8 @@ start(void)
 		return e;
 #endif
 	/* EAL moved this thread to its main lcore; adopting pins it to control_cpus. */
-	if ((e = thread_adopt(&main_config, &keeld.main_thread)) != 0 || (e = wiring_create(&keeld)) != 0)
+	if ((e = thread_adopt(&main_config, &keeld.main_thread)) != 0 ||
+		(e = wiring_create(&keeld)) != 0)
 		return e;
 	if ((e = watchdog_create(main_config.cpus, main_config.cpu_count, &keeld.watchdog)) != 0) {
 		log_event(LOG_ERROR, "start-failed part=watchdog error=\"%s\"", strerror(-e));
@@ -384,7 +400,8 @@ start(void)
 	/* The socket before the sessions: a second keeld with the same socket ends here, before it disturbs anybody. */
 	e = rpc_create(&keeld, keeld.socket, &keeld.rpc);
 	if (e != 0) {
-		log_event(LOG_ERROR, "start-failed part=rpc socket=%s error=\"%s\"", keeld.socket, strerror(-e));
+		log_event(LOG_ERROR, "start-failed part=rpc socket=%s error=\"%s\"", keeld.socket,
+			strerror(-e));
 		return e;
 	}
 	if ((e = memory_guard_start(&keeld)) != 0 || (e = wiring_start(&keeld)) != 0)
@@ -399,7 +416,8 @@ start(void)
 	decay_timer.fire = decay;
 	if ((e = timer_arm(keeld.main_thread, &decay_timer, DECAY_NS)) != 0)
 		return e;
-	if ((e = keeld_apply_first(&keeld)) != 0 || (e = watch_set(keeld.main_thread, &signal_watch, EPOLLIN)) != 0)
+	if ((e = keeld_apply_first(&keeld)) != 0 ||
+		(e = watch_set(keeld.main_thread, &signal_watch, EPOLLIN)) != 0)
 		return e;
 	return rpc_start(keeld.rpc, keeld.main_thread);
 }
@@ -478,7 +496,8 @@ main(int argc, char **argv)
 	keeld.started_ns = now_ns();
 	e = start();
 	if (e == 0) {
-		log_event(LOG_INFO, "keeld-up version=%s asn=%u socket=%s dataplane=%s", KEEL_VERSION, keeld.running->asn, keeld.socket,
+		log_event(LOG_INFO, "keeld-up version=%s asn=%u socket=%s dataplane=%s",
+			KEEL_VERSION, keeld.running->asn, keeld.socket,
 			keeld.no_dataplane ? "no" : "yes");
 		thread_run(keeld.main_thread);
 		log_event(LOG_INFO, "keeld-stopping");

@@ -249,7 +249,8 @@ report_room(void *ctx, unsigned shard, struct shard_report *r)
 	struct keeld *k = ctx;
 
 	report_context[shard] = (struct report_context){.k = k, .shard = shard, .report = r};
-	thread_send(k->rib_thread[shard], &report_context[shard].mail, on_rib_report, &report_context[shard]);
+	thread_send(k->rib_thread[shard], &report_context[shard].mail, on_rib_report,
+		&report_context[shard]);
 	return 0;
 }
 
@@ -345,7 +346,8 @@ static struct rib_context {
 static void
 rib_tidy(struct timer *t)
 {
-	struct rib_context *c = (struct rib_context *)(void *)((char *)t - offsetof(struct rib_context, tidy));
+	struct rib_context *c =
+		(struct rib_context *)(void *)((char *)t - offsetof(struct rib_context, tidy));
 
 	timer_arm(c->self, t, RIB_TIDY_NS);
 }
@@ -377,7 +379,8 @@ rib_work(void *ctx, uint64_t now, uint64_t deadline)
 	if (!shard_work(s, now, deadline))
 		return false;
 	/* in turn: what one of them may add is what all together may */
-	return !shard_waits(s) || timer_arm(c->self, &c->paced, RIB_PACED_NS * c->k->shards.count) < 0;
+	return !shard_waits(s) ||
+	       timer_arm(c->self, &c->paced, RIB_PACED_NS * c->k->shards.count) < 0;
 }
 
 static void
@@ -609,7 +612,8 @@ create_memory(struct keeld *k)
 {
 	int err;
 
-	if ((err = arena_create("rib", &k->arena_rib)) != 0 || (err = arena_create_large(k, "fib", &k->arena_fib)) != 0 ||
+	if ((err = arena_create("rib", &k->arena_rib)) != 0 ||
+		(err = arena_create_large(k, "fib", &k->arena_fib)) != 0 ||
 		(err = arena_create("session", &k->arena_session)) != 0 ||
 		(err = arena_create("control", &k->arena_control)) != 0)
 		return err;
@@ -670,7 +674,8 @@ create_rib(struct keeld *k)
 			return err;
 		shards_init(&k->shards, at, i + 1);
 		if ((err = shard_table_add(at[i], VRF_DEFAULT, FAMILY_IPV4_UNICAST, &table)) != 0 ||
-			(err = shard_table_add(at[i], VRF_DEFAULT, FAMILY_IPV6_UNICAST, &table)) != 0)
+			(err = shard_table_add(at[i], VRF_DEFAULT, FAMILY_IPV6_UNICAST, &table)) !=
+				0)
 			return err;
 	}
 	return 0;
@@ -686,16 +691,21 @@ keeld_rib_bytes(const struct keeld *k)
 	return bytes;
 }
 
-static int RUNS_ON(role_fib)
-create_tables(struct keeld *k)
+static int
+RUNS_ON(role_fib) create_tables(struct keeld *k)
 {
 	int err = fib_vrf_add(k->fib, VRF_DEFAULT, AFI_IPV4);
 
 	if (err == 0)
 		err = fib_vrf_add(k->fib, VRF_DEFAULT, AFI_IPV6);
 	if (err == -ENOSPC)
-		log_event(LOG_ERROR, "tables-do-not-fit text=\"/dataplane/memory_mb: of %u the forwarding tables have %zu, and the two copies of an IPv4 and an IPv6 table take %zu and some for longer prefixes\"",
-			k->running->dataplane.memory_mb, host_table_memory(k->running->dataplane.memory_mb) >> 20, (2 * (table_v4_bytes(0) + table_v6_bytes(0))) >> 20);
+		log_event(LOG_ERROR,
+			"tables-do-not-fit text=\"/dataplane/memory_mb: of %u the forwarding "
+			"tables have %zu, and the two copies of an IPv4 and an IPv6 table take %zu "
+			"and some for longer prefixes\"",
+			k->running->dataplane.memory_mb,
+			host_table_memory(k->running->dataplane.memory_mb) >> 20,
+			(2 * (table_v4_bytes(0) + table_v6_bytes(0))) >> 20);
 	return err;
 }
 
@@ -706,7 +716,8 @@ create_fib(struct keeld *k)
 		.arena = k->arena_fib,
 		.workers = k->workers,
 		.memory_bytes = host_table_memory(k->running->dataplane.memory_mb),
-		.tbl8_groups = host_table_groups(host_table_memory(k->running->dataplane.memory_mb)),
+		.tbl8_groups =
+			host_table_groups(host_table_memory(k->running->dataplane.memory_mb)),
 		.huge = k->huge,
 	};
 	struct fib_feed_config feed = {
@@ -777,7 +788,8 @@ wiring_create(struct keeld *k)
 		int err = steps[i].fn(k);
 
 		if (err != 0) {
-			log_event(LOG_ERROR, "start-failed part=%s error=\"%s\"", steps[i].what, strerror(-err));
+			log_event(LOG_ERROR, "start-failed part=%s error=\"%s\"", steps[i].what,
+				strerror(-err));
 			return err;
 		}
 	}
@@ -794,11 +806,20 @@ wiring_start(struct keeld *k)
 {
 	const unsigned *cpus = k->running->dataplane.control_cpus;
 	unsigned cpu_count = k->running->dataplane.control_count;
-	struct thread_config fib = {.name = "keel-fib", .ctx = &fib_context, .start = fib_start, .work = fib_work,
-		.idle = fib_idle, .busy = fib_busy};
+	struct thread_config fib = {.name = "keel-fib",
+		.ctx = &fib_context,
+		.start = fib_start,
+		.work = fib_work,
+		.idle = fib_idle,
+		.busy = fib_busy};
 	struct thread_config host = {.name = "keel-host", .ctx = k, .start = wiring_host_start};
-	struct thread_config session = {.name = "keel-session", .ctx = k->speaker, .start = speaker_start, .stop = speaker_stop,
-		.work = speaker_work, .idle = speaker_idle, .busy = speaker_busy};
+	struct thread_config session = {.name = "keel-session",
+		.ctx = k->speaker,
+		.start = speaker_start,
+		.stop = speaker_stop,
+		.work = speaker_work,
+		.idle = speaker_idle,
+		.busy = speaker_busy};
 	struct thread_config rib[SHARDS_MAX];
 	struct {
 		struct thread_config *config;
@@ -817,7 +838,8 @@ wiring_start(struct keeld *k)
 			snprintf(c->name, sizeof(c->name), "keel-rib");
 		else
 			snprintf(c->name, sizeof(c->name), "keel-rib-%u", i % 1000);
-		rib[i] = (struct thread_config){.name = c->name, .ctx = c, .start = rib_start, .work = rib_work};
+		rib[i] = (struct thread_config){
+			.name = c->name, .ctx = c, .start = rib_start, .work = rib_work};
 		threads[count].config = &rib[i];
 		threads[count++].out = &k->rib_thread[i];
 	}
@@ -830,7 +852,8 @@ wiring_start(struct keeld *k)
 		threads[i].config->cpu_count = cpu_count;
 		err = thread_create(threads[i].config, threads[i].out);
 		if (err != 0) {
-			log_event(LOG_ERROR, "start-failed thread=%s error=\"%s\"", threads[i].config->name, strerror(-err));
+			log_event(LOG_ERROR, "start-failed thread=%s error=\"%s\"",
+				threads[i].config->name, strerror(-err));
 			return err;
 		}
 	}

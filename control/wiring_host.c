@@ -21,7 +21,8 @@
 #include <string.h>
 #include <sys/epoll.h>
 
-#define GLEAN_POLL_NS 10000000 /* a packet that waits for a neighbour is lost anyway; its successors need it soon */
+#define GLEAN_POLL_NS                                                                              \
+	10000000 /* a packet that waits for a neighbour is lost anyway; its successors need it soon */
 #define GLEANS_PER_POLL 64
 #define LINKS_MAX 64
 #define TUN_NAME "keel0"
@@ -32,7 +33,7 @@
  */
 static struct {
 	_Atomic uint64_t seen[LINKS_MAX]; /* the host thread's */
-	uint64_t applied[LINKS_MAX];      /* the fib thread's */
+	uint64_t applied[LINKS_MAX]; /* the fib thread's */
 	_Atomic bool changed;
 } links;
 
@@ -100,13 +101,15 @@ host_link(void *ctx, uint16_t port, bool up, uint64_t event_ns)
 	struct keeld *k = ctx;
 
 	if (port < LINKS_MAX && k->fib != NULL) {
-		atomic_store_explicit(&links.seen[port], up ? event_ns | 1 : event_ns & ~UINT64_C(1), memory_order_relaxed);
+		atomic_store_explicit(&links.seen[port],
+			up ? event_ns | 1 : event_ns & ~UINT64_C(1), memory_order_relaxed);
 		/* release: pairs with the acquire in wiring_links_apply */
 		atomic_store_explicit(&links.changed, true, memory_order_release);
 		thread_wake(k->fib_thread);
 	}
 	log_event(LOG_INFO, "link port=%s state=%s", port_text(k, port), up ? "up" : "down");
-	wiring_send(k->main_thread, on_main_link, &(struct message){.k = k, .port = port, .present = up});
+	wiring_send(k->main_thread, on_main_link,
+		&(struct message){.k = k, .port = port, .present = up});
 }
 
 #ifdef KEEL_DATAPLANE
@@ -125,8 +128,8 @@ host_changed(void *ctx, uint16_t port)
 	if (err != 0 || !changed)
 		return false;
 	port_mac(port, mac);
-	log_event(LOG_INFO, "port-changed port=%s mac=%02x:%02x:%02x:%02x:%02x:%02x mtu=%u", port_name(port), mac[0], mac[1],
-		mac[2], mac[3], mac[4], mac[5], port_mtu(port));
+	log_event(LOG_INFO, "port-changed port=%s mac=%02x:%02x:%02x:%02x:%02x:%02x mtu=%u",
+		port_name(port), mac[0], mac[1], mac[2], mac[3], mac[4], mac[5], port_mtu(port));
 	return true;
 }
 #endif
@@ -156,14 +159,16 @@ on_main_address(void *arg)
 
 #ifdef KEEL_DATAPLANE
 /* An address of any port, of lo or keel0 is ours on every port of the VRF, as long as one of them has it. */
-static void RUNS_ON(role_host)
-local_address(struct keeld *k, struct vrf_id vrf, uint16_t port, const struct ip_addr *local)
+static void
+RUNS_ON(role_host) local_address(
+	struct keeld *k, struct vrf_id vrf, uint16_t port, const struct ip_addr *local)
 {
 	int err = xdp_local_set(port, local, netlink_is_local(k->netlink, vrf, local));
 	char text[ADDR_TEXT_MAX];
 
 	if (err != 0)
-		log_event(LOG_ERROR, "xdp-local-address addr=%s error=%d", addr_format(local, text), err);
+		log_event(LOG_ERROR, "xdp-local-address addr=%s error=%d", addr_format(local, text),
+			err);
 	for (uint16_t p = 0; p < port_count(); p++) {
 		struct ip_addr source = {.afi = AFI_NONE};
 
@@ -180,12 +185,17 @@ host_address(void *ctx, struct vrf_id vrf, uint16_t port, const struct prefix *s
 	const struct ip_addr *local, bool present)
 {
 	struct keeld *k = ctx;
-	struct message m = {.k = k, .vrf = vrf, .port = port, .subnet = *subnet, .addr = *local, .present = present};
+	struct message m = {.k = k,
+		.vrf = vrf,
+		.port = port,
+		.subnet = *subnet,
+		.addr = *local,
+		.present = present};
 	char text[ADDR_TEXT_MAX];
 
 	role_enter_host();
-	log_event(LOG_INFO, "address %s=%s/%u port=%s", present ? "added" : "removed", addr_format(local, text),
-		subnet->len, port_text(k, port));
+	log_event(LOG_INFO, "address %s=%s/%u port=%s", present ? "added" : "removed",
+		addr_format(local, text), subnet->len, port_text(k, port));
 #ifdef KEEL_DATAPLANE
 	if (k->fib != NULL)
 		local_address(k, vrf, port, local);
@@ -207,10 +217,11 @@ on_fib_route(void *arg)
 
 	role_enter_fib();
 	wiring_links_apply(m->k);
-	err = fib_feed_route(m->k->feed, m->vrf, &m->subnet, SOURCE_KERNEL, m->hops, m->hop_count, m->metric, m->present);
+	err = fib_feed_route(m->k->feed, m->vrf, &m->subnet, SOURCE_KERNEL, m->hops, m->hop_count,
+		m->metric, m->present);
 	if (err != 0 && err != -ENOENT)
-		log_event(LOG_ERROR, "kernel-route-not-installed prefix=%s error=\"%s\"", prefix_format(&m->subnet, text),
-			strerror(-err));
+		log_event(LOG_ERROR, "kernel-route-not-installed prefix=%s error=\"%s\"",
+			prefix_format(&m->subnet, text), strerror(-err));
 	message_free(m);
 }
 
@@ -238,8 +249,8 @@ ports_of(const struct netlink_hop *hops, unsigned count)
 }
 
 static void
-host_route(void *ctx, struct vrf_id vrf, const struct prefix *p, const struct netlink_hop *hops, unsigned count,
-	uint32_t metric, bool present)
+host_route(void *ctx, struct vrf_id vrf, const struct prefix *p, const struct netlink_hop *hops,
+	unsigned count, uint32_t metric, bool present)
 {
 	struct keeld *k = ctx;
 	struct message m = {.k = k, .vrf = vrf, .subnet = *p, .metric = metric, .present = present};
@@ -286,10 +297,12 @@ on_fib_neighbor(void *arg)
 }
 
 static void
-host_neighbor(void *ctx, struct vrf_id vrf, uint16_t port, const struct ip_addr *addr, const uint8_t mac[6])
+host_neighbor(void *ctx, struct vrf_id vrf, uint16_t port, const struct ip_addr *addr,
+	const uint8_t mac[6])
 {
 	struct keeld *k = ctx;
-	struct message m = {.k = k, .vrf = vrf, .port = port, .addr = *addr, .has_mac = mac != NULL};
+	struct message m = {
+		.k = k, .vrf = vrf, .port = port, .addr = *addr, .has_mac = mac != NULL};
 
 	if (k->fib == NULL)
 		return;
@@ -311,7 +324,8 @@ on_host_resolve(void *arg)
 	else
 		netlink_release(m->k->netlink, m->port, &m->addr);
 	if (err != 0)
-		log_event(LOG_WARNING, "neighbor-resolve addr=%s error=%d", addr_format(&m->addr, text), err);
+		log_event(LOG_WARNING, "neighbor-resolve addr=%s error=%d",
+			addr_format(&m->addr, text), err);
 	message_free(m);
 }
 
@@ -320,7 +334,8 @@ wiring_resolve(void *ctx, uint16_t port, const struct ip_addr *addr, bool wanted
 {
 	struct keeld *k = ctx;
 
-	wiring_send(k->host_thread, on_host_resolve, &(struct message){.k = k, .port = port, .addr = *addr, .wanted = wanted});
+	wiring_send(k->host_thread, on_host_resolve,
+		&(struct message){.k = k, .port = port, .addr = *addr, .wanted = wanted});
 }
 
 #ifdef KEEL_DATAPLANE
@@ -344,7 +359,8 @@ tun_ready(struct watch *w, uint32_t events)
 	(void)w;
 	(void)events;
 	role_enter_host();
-	(void)tun_drain(host_context.k->tun); /* level-triggered: what is left comes at the next turn */
+	(void)tun_drain(
+		host_context.k->tun); /* level-triggered: what is left comes at the next turn */
 }
 #endif
 
@@ -392,7 +408,8 @@ wiring_create_netlink(struct keeld *k)
 
 	for (uint16_t p = 0; k->fib != NULL && p < port_count(); p++) {
 		if (port_ifindex(p) != 0)
-			ports[c.port_count++] = (struct netlink_port){p, port_ifindex(p), port_vrf(p), port_name(p), port_is_xdp(p)};
+			ports[c.port_count++] = (struct netlink_port){
+				p, port_ifindex(p), port_vrf(p), port_name(p), port_is_xdp(p)};
 	}
 	c.ports = ports;
 	c.changed = host_changed;
@@ -425,7 +442,9 @@ wiring_create_tun(struct keeld *k)
 	if (err == 0)
 		err = netlink_tun_add(k->netlink, TUN_NAME, tun_ifindex(k->tun), VRF_DEFAULT);
 	if (err != 0) {
-		log_event(LOG_WARNING, "host-not-set what=\"" TUN_NAME ", the way out for our own packets\" error=\"%s\"",
+		log_event(LOG_WARNING,
+			"host-not-set what=\"" TUN_NAME
+			", the way out for our own packets\" error=\"%s\"",
 			strerror(-err));
 		wiring_destroy_tun(k);
 		return 0;

@@ -25,14 +25,17 @@
 #define ETHER_LEN 14
 #define NEXT_HOP_NONE UINT32_MAX
 
-#define LANE_ROOM (BURST_MAX + 8) /* classification takes eight packets at a time, and pads the last */
+#define LANE_ROOM                                                                                  \
+	(BURST_MAX + 8) /* classification takes eight packets at a time, and pads the last */
 
 /* The packets of one family. ip[] is where classification and received packets (burst.own is false) look, not what icmp_make() adds; ttl_word[] is received packets'. Receiving fills the IPv4 lane. */
 struct lane {
 	struct rte_mbuf *pkt[LANE_ROOM];
 	uint8_t *ip[LANE_ROOM]; /* the header */
-	alignas(32) uint32_t ttl_word[LANE_ROOM]; /* of IPv4: the header's third word as it is to leave */
-	alignas(32) uint32_t first[LANE_ROOM]; /* the word of the table's first level that each will read */
+	alignas(32) uint32_t
+		ttl_word[LANE_ROOM]; /* of IPv4: the header's third word as it is to leave */
+	alignas(32) uint32_t
+		first[LANE_ROOM]; /* the word of the table's first level that each will read */
 	union {
 		alignas(32) uint32_t v4[LANE_ROOM]; /* host order */
 		uint8_t v6[LANE_ROOM][16];

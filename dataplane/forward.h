@@ -92,8 +92,8 @@ forward_rewrite(const struct lane *l, unsigned i, uint8_t *ip, const struct adja
 {
 	static const uint8_t type[2][2] = {{0x08, 0x00}, {0x86, 0xdd}};
 	/* in one store, with the EtherType and what stands behind it as they were */
-	halves8 frame = __builtin_shufflevector((halves8)load16(a->ether), (halves8)load16(ip - ETHER_LEN),
-		0, 1, 2, 3, 4, 5, 14, 15);
+	halves8 frame = __builtin_shufflevector((halves8)load16(a->ether),
+		(halves8)load16(ip - ETHER_LEN), 0, 1, 2, 3, 4, 5, 14, 15);
 
 	memcpy(ip - ETHER_LEN, &frame, sizeof(frame));
 	if (own)

@@ -129,14 +129,15 @@ classify8(struct lane *l, unsigned i, struct verdicts *all)
 	second = high_pairs_of(low[0], low[1]);
 	third = low_pairs_of(high[0], high[1]);
 	source = high_pairs_of(high[0], high[1]);
-	destination = (words8){load4(ip[0] + 16), load4(ip[1] + 16), load4(ip[2] + 16),
-		load4(ip[3] + 16), load4(ip[4] + 16), load4(ip[5] + 16), load4(ip[6] + 16),
-		load4(ip[7] + 16)};
+	destination =
+		(words8){load4(ip[0] + 16), load4(ip[1] + 16), load4(ip[2] + 16), load4(ip[3] + 16),
+			load4(ip[4] + 16), load4(ip[5] + 16), load4(ip[6] + 16), load4(ip[7] + 16)};
 	lengths_of(&l->pkt[i], &present, &linear, &vlan);
 	total = (first >> 24) | (first >> 8 & 0xff00);
 	behind = present - (total + ETHER_LEN);
 	/* ten halves: below 0xa0000, so its halves are 0xffff where it is a multiple of that, and never twice as much */
-	upper = (first >> 16) + (second >> 16) + (third >> 16) + (source >> 16) + (destination >> 16);
+	upper = (first >> 16) + (second >> 16) + (third >> 16) + (source >> 16) +
+		(destination >> 16);
 	sum = first + second + third + source + destination - (upper << 16) + upper;
 	bad = (total - 20) | behind | (linear - (ETHER_LEN + 20));
 	bad = (bad & 0x80000000) | martian8(source, destination) | ((first & 0xff) ^ 0x45) |

@@ -12,8 +12,7 @@
 #include "lpm/fib_read.h"
 
 /* Header checks of at least one packet. Fills ttl_word[], first[] and destination[]; trims link padding. */
-void ip4_classify(struct burst *b)
-	RUNS_ON(role_worker);
+void ip4_classify(struct burst *b) RUNS_ON(role_worker);
 /* Looks up, chooses the path, checks TTL and MTU, rewrites both headers, puts into `out`. Fills waiting[]. */
 void ip4_finish(struct burst *b, const struct fib_reader *fib,
 	const struct fib_generation *generation, struct vrf_id vrf, struct outbox *out)

@@ -133,7 +133,8 @@ classify_rest(struct burst *b) RUNS_ON(role_worker)
 			continue;
 		}
 		forward_trim(m, forward_len(l->ip[i], AFI_IPV6));
-		memmove(l->destination.v6[kept], l->destination.v6[i], sizeof(l->destination.v6[i]));
+		memmove(l->destination.v6[kept], l->destination.v6[i],
+			sizeof(l->destination.v6[i]));
 		l->ip[kept] = l->ip[i];
 		l->first[kept] = l->first[i];
 		l->pkt[kept++] = m;

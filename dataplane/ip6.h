@@ -12,8 +12,7 @@
 #include "lpm/fib_read.h"
 
 /* Header checks. Fills first[] and destination[]; trims link padding. */
-void ip6_classify(struct burst *b)
-	RUNS_ON(role_worker);
+void ip6_classify(struct burst *b) RUNS_ON(role_worker);
 /*
  * Step 0, 1 .. TABLE_V6_STEPS - 1 of the lookup, all by one generation: each fetches what the next one reads, so best something else is done in
  * between.

@@ -572,7 +572,8 @@ check_vlan_strip(const struct port *p, struct dataplane_error *err)
 		on = rte_eth_dev_get_vlan_offload(p->ethdev);
 	if (on > 0 && (on & strip) != 0)
 		return dataplane_fail(err, -ENOTSUP,
-			"port %s: its driver takes VLAN tags off frames, which cannot be switched off",
+			"port %s: its driver takes VLAN tags off frames, which cannot be switched "
+			"off",
 			p->name);
 	return 0;
 }
@@ -636,7 +637,8 @@ out:
 static int
 own_mtu(struct port *p)
 {
-	uint16_t room = MBUF_DATA_ROOM - RTE_PKTMBUF_HEADROOM - (p->xdp ? XDP_HEADROOM : 0) - ETHER_LEN;
+	uint16_t room =
+		MBUF_DATA_ROOM - RTE_PKTMBUF_HEADROOM - (p->xdp ? XDP_HEADROOM : 0) - ETHER_LEN;
 	uint8_t mac[6];
 	int rc;
 
@@ -673,8 +675,8 @@ bring_up(struct port *p, bool soft, unsigned rx_queues, struct dataplane_error *
 	p->mtu_max = info.max_mtu;
 	rc = own_mtu(p);
 	if (rc != 0)
-		return dataplane_fail(err, rc, "port %s: its MTU cannot be read: %s", p->name,
-			strerror(-rc));
+		return dataplane_fail(
+			err, rc, "port %s: its MTU cannot be read: %s", p->name, strerror(-rc));
 	rc = configure(p, &info, rx_queues, err);
 	if (rc == 0)
 		rc = setup_queues(p, pool, err);
@@ -735,8 +737,9 @@ beside_kernel(struct port *p, struct dataplane_error *err)
 	if (p->mtu_given && mtu != p->mtu) {
 		rc = kernel_mtu_set(p->ifindex, p->mtu);
 		return rc == 0 ? 0
-			       : dataplane_fail(err, rc, "port %s: MTU %u refused by its interface: %s",
-					 p->name, p->mtu, strerror(-rc));
+			       : dataplane_fail(err, rc,
+					 "port %s: MTU %u refused by its interface: %s", p->name,
+					 p->mtu, strerror(-rc));
 	}
 	if (!p->mtu_given) {
 		p->mtu_own = mtu;

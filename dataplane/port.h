@@ -32,7 +32,8 @@ struct port_config {
 	const char *name; /* of the kernel interface */
 	const char *device; /* DPDK device arguments */
 	struct vrf_id vrf;
-	uint16_t mtu; /* set on device and kernel interface; 0: the interface's own counts and stays */
+	uint16_t
+		mtu; /* set on device and kernel interface; 0: the interface's own counts and stays */
 };
 
 /* Room for the text of what went wrong, for the operator: names the place and the reason. */

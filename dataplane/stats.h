@@ -26,7 +26,8 @@ struct worker_stats {
 	_Atomic uint64_t icmp_errors; /* made, sent or not */
 	_Atomic uint64_t received_v4, received_v6; /* by EtherType */
 	_Atomic uint64_t punted;
-	_Atomic uint64_t busy_cycles, busy_packets; /* of loops that had packets, or finished those of the one before: cycles a packet */
+	_Atomic uint64_t busy_cycles,
+		busy_packets; /* of loops that had packets, or finished those of the one before: cycles a packet */
 	_Atomic uint64_t polls;
 	/* The host thread's, but in worker 0 only. */
 	alignas(CACHE_LINE) _Atomic uint64_t injected;

@@ -243,7 +243,8 @@ answer_faults(struct worker *w, const struct burst *about, const struct source *
 		} else if (!icmp_limit_take(&w->icmp_limit,
 				   rte_pktmbuf_mtod_offset(f->pkt, const uint8_t *, ETHER_LEN),
 				   (enum afi)f->afi, s->vrf,
-				   f->reason == DROP_too_big ? ICMP_CLASS_TOO_BIG : ICMP_CLASS_OTHER,
+				   f->reason == DROP_too_big ? ICMP_CLASS_TOO_BIG
+							     : ICMP_CLASS_OTHER,
 				   now)) {
 			burst_drop(&b, f->pkt, DROP_icmp_limited);
 		} else if (!icmp_make(&b, f, s->port)) {
@@ -421,7 +422,8 @@ worker_loop(struct worker *w)
 		count_add(&w->stats.polls, 1);
 		last = now;
 		had = 0;
-		busy = w->held != NULL; /* finished by this loop, whether anything is received or not */
+		busy = w->held !=
+		       NULL; /* finished by this loop, whether anything is received or not */
 		for (unsigned i = 0; i < w->source_count; i++)
 			had += poll_source(w, &w->source[i], now);
 		if (had == 0 && w->held != NULL)

@@ -23,7 +23,8 @@
 #define ARENAS_MAX 64
 #define RESERVE_BLOCK ((size_t)2 << 20)
 #define RESERVE_BLOCKS 16u
-#define COMMON_PIECE ((size_t)4 << 20) /* twice a block of the allocator's own tables, which is aligned */
+#define COMMON_PIECE                                                                               \
+	((size_t)4 << 20) /* twice a block of the allocator's own tables, which is aligned */
 #define COMMON_PIECES 8u
 #define ALLOC_MIN 16 /* jemalloc aligns smaller classes to 8 only */
 
@@ -338,8 +339,8 @@ common_reserve(void)
 
 		if (atomic_load_explicit(&common[i], memory_order_relaxed) != NULL)
 			continue;
-		p = mmap(NULL, COMMON_PIECE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
-			0);
+		p = mmap(NULL, COMMON_PIECE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+			-1, 0);
 		if (p == MAP_FAILED)
 			return false;
 		atomic_store_explicit(&common[i], p, memory_order_release);

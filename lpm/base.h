@@ -47,25 +47,43 @@ struct ROLE_TYPE role {
 	char unused;
 };
 
-extern struct role role_main;    /* configuration, JSON-RPC, jobs */
-extern struct role role_host;    /* netlink, XDP map entries */
+extern struct role role_main; /* configuration, JSON-RPC, jobs */
+extern struct role role_host; /* netlink, XDP map entries */
 extern struct role role_session; /* sockets, FSMs, timers, decoding, export */
-extern struct role role_rib;     /* Adj-RIB-In, Loc-RIB, received and accepted attribute sets */
-extern struct role role_fib;     /* next hops, shadow, forwarding tables, generations */
-extern struct role role_worker;  /* forwarding */
+extern struct role role_rib; /* Adj-RIB-In, Loc-RIB, received and accepted attribute sets */
+extern struct role role_fib; /* next hops, shadow, forwarding tables, generations */
+extern struct role role_worker; /* forwarding */
 
 /* Tells the compiler that the code below runs in this role; costs nothing. */
-static inline void role_enter_main(void) ROLE_ENTERS(role_main) {}
-static inline void role_enter_host(void) ROLE_ENTERS(role_host) {}
-static inline void role_enter_session(void) ROLE_ENTERS(role_session) {}
-static inline void role_enter_rib(void) ROLE_ENTERS(role_rib) {}
-static inline void role_enter_fib(void) ROLE_ENTERS(role_fib) {}
-static inline void role_enter_worker(void) ROLE_ENTERS(role_worker) {}
+static inline void
+role_enter_main(void) ROLE_ENTERS(role_main)
+{
+}
+static inline void
+role_enter_host(void) ROLE_ENTERS(role_host)
+{
+}
+static inline void
+role_enter_session(void) ROLE_ENTERS(role_session)
+{
+}
+static inline void
+role_enter_rib(void) ROLE_ENTERS(role_rib)
+{
+}
+static inline void
+role_enter_fib(void) ROLE_ENTERS(role_fib)
+{
+}
+static inline void
+role_enter_worker(void) ROLE_ENTERS(role_worker)
+{
+}
 
 /* One-member structs: a destination id cannot pass for an attribute id. */
-#define DEFINE_ID(name, type) \
-	struct name { \
-		type v; \
+#define DEFINE_ID(name, type)                                                                      \
+	struct name {                                                                              \
+		type v;                                                                            \
 	}
 
 DEFINE_ID(vrf_id, uint16_t); /* 0 is `default`; dense, given by configuration */

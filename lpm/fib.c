@@ -265,8 +265,8 @@ fib_vrf_add(struct fib *f, struct vrf_id vrf, enum afi afi)
 		return -ENOSPC;
 	if (table_get(f, vrf, afi) != NULL)
 		return 0;
-	err = groups_choose(f->memory_left, afi == AFI_IPV6 ? f->groups_v6 : f->tbl8_groups, afi,
-		&groups);
+	err = groups_choose(
+		f->memory_left, afi == AFI_IPV6 ? f->groups_v6 : f->tbl8_groups, afi, &groups);
 	if (err == 0)
 		err = table_create(f, vrf, afi, groups, &t);
 	if (err != 0)
@@ -547,8 +547,7 @@ slot_grant(struct fib_table *t, const struct prefix *slot)
 	struct shadow_entry first;
 	bool added;
 
-	if (!slot_first(t, slot, &first) ||
-		fib_batch_add(t, &first.prefix, NOTHING, &added) != 0)
+	if (!slot_first(t, slot, &first) || fib_batch_add(t, &first.prefix, NOTHING, &added) != 0)
 		return -ENOMEM;
 	slot_install(t, slot);
 	(void)shadow_remove(t->waiting, slot);
@@ -576,7 +575,8 @@ fib_set_own(struct fib *f, struct vrf_id vrf, const struct prefix *p, struct pat
 	struct shadow_entry e;
 
 	/* It, or its /24, waited before: without memory for that it waits on, and the next retry or this call again serves it. */
-	if (err == 0 && t->waiting_routes > 0 && route_get(t, p, &e) && e.waiting && install(t, p) != 0)
+	if (err == 0 && t->waiting_routes > 0 && route_get(t, p, &e) && e.waiting &&
+		install(t, p) != 0)
 		(void)shadow_set(t->own_waiting, p, NOTHING, false);
 	return err;
 }

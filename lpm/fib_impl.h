@@ -24,7 +24,8 @@ struct fib_table {
 	struct shadow *behind; /* published, but the idle copy lacks it */
 	/* IPv4: each /24 whose longer prefixes have no group. IPv6: the prefixes that have none */
 	struct shadow *waiting;
-	struct shadow *own_waiting; /* of the prefixes that wait, those of fib_set_own(); some may have been served since */
+	struct shadow *
+		own_waiting; /* of the prefixes that wait, those of fib_set_own(); some may have been served since */
 	/*
 	 * Prefixes that fib_room_take() has not given out yet: list 0 means installed, 1 not installed.
 	 * `room_lost`: one of them was not stored for want of memory.

@@ -72,10 +72,12 @@ fib_read_v4_one(const struct fib_generation *g, struct vrf_id vrf, uint32_t ip)
 
 /* Of eight addresses; where tbl24 has to be looked at, list[i] is TABLE_V4_LOOK, and `look` is not 0. */
 static inline __attribute__((always_inline)) void
-fib_read_v4_eight(const uint16_t *answers, const uint32_t *ip, uint32_t *list, uint32_t miss, words8 *look)
+fib_read_v4_eight(
+	const uint16_t *answers, const uint32_t *ip, uint32_t *list, uint32_t miss, words8 *look)
 {
-	words8 w = {answers[ip[0] >> 8], answers[ip[1] >> 8], answers[ip[2] >> 8], answers[ip[3] >> 8],
-		answers[ip[4] >> 8], answers[ip[5] >> 8], answers[ip[6] >> 8], answers[ip[7] >> 8]};
+	words8 w = {answers[ip[0] >> 8], answers[ip[1] >> 8], answers[ip[2] >> 8],
+		answers[ip[3] >> 8], answers[ip[4] >> 8], answers[ip[5] >> 8], answers[ip[6] >> 8],
+		answers[ip[7] >> 8]};
 
 	*look |= (words8)(w == TABLE_V4_LOOK);
 	w |= miss & (words8)(w == PATH_LIST_NONE);
@@ -84,7 +86,8 @@ fib_read_v4_eight(const uint16_t *answers, const uint32_t *ip, uint32_t *list, u
 
 /* Those. (A miss may be that number, too, and is found to be one again.) */
 static __attribute__((noinline, unused)) void
-fib_read_v4_look(const struct rte_lpm *lpm, const uint32_t *ip, uint32_t *list, uint32_t miss, unsigned n)
+fib_read_v4_look(
+	const struct rte_lpm *lpm, const uint32_t *ip, uint32_t *list, uint32_t miss, unsigned n)
 {
 	for (unsigned i = 0; i < n; i++)
 		if (list[i] == TABLE_V4_LOOK)
@@ -101,7 +104,8 @@ fib_read_v4_look(const struct rte_lpm *lpm, const uint32_t *ip, uint32_t *list, 
  * is slow.
  */
 static inline __attribute__((always_inline)) void
-fib_read_v4_lists(const struct fib_generation *g, struct vrf_id vrf, const uint32_t *ip, uint32_t *list, unsigned n)
+fib_read_v4_lists(const struct fib_generation *g, struct vrf_id vrf, const uint32_t *ip,
+	uint32_t *list, unsigned n)
 {
 	const uint16_t *answers = g->v4[vrf.v].answers;
 	uint32_t miss = g->v4[vrf.v].miss;
@@ -125,7 +129,8 @@ fib_read_v4_lists(const struct fib_generation *g, struct vrf_id vrf, const uint3
  * 0.8 for 4,096 hot ones.
  */
 static inline __attribute__((always_inline)) void
-fib_read_v4_bulk(const struct fib_generation *g, struct vrf_id vrf, const uint32_t *ip, uint32_t *out, unsigned n)
+fib_read_v4_bulk(const struct fib_generation *g, struct vrf_id vrf, const uint32_t *ip,
+	uint32_t *out, unsigned n)
 {
 	const uint16_t *answers = g->v4[vrf.v].answers;
 
@@ -136,7 +141,8 @@ fib_read_v4_bulk(const struct fib_generation *g, struct vrf_id vrf, const uint32
 
 /* As fib_read_v4_bulk; `ip`: addresses as on the wire. */
 static inline __attribute__((always_inline)) void
-fib_read_v6_bulk(const struct fib_generation *g, struct vrf_id vrf, const uint8_t (*ip)[16], uint32_t *out, unsigned n)
+fib_read_v6_bulk(const struct fib_generation *g, struct vrf_id vrf, const uint8_t (*ip)[16],
+	uint32_t *out, unsigned n)
 {
 	const uint32_t *words = g->v6[vrf.v].words;
 
@@ -165,7 +171,8 @@ fib_read_v6_step(const struct fib_generation *g, struct vrf_id vrf, const uint8_
  * table_v6_lookup_deep(), and again.
  */
 static inline __attribute__((always_inline)) bool
-fib_read_v6_lists(const struct fib_generation *g, struct vrf_id vrf, const uint32_t *slot, uint32_t *list, unsigned n)
+fib_read_v6_lists(const struct fib_generation *g, struct vrf_id vrf, const uint32_t *slot,
+	uint32_t *list, unsigned n)
 {
 	const uint32_t *words = g->v6[vrf.v].words;
 	uint32_t miss = g->v6[vrf.v].miss, more = 0;

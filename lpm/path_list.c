@@ -301,7 +301,8 @@ int
 next_hop_get(struct path_lists *p, struct vrf_id vrf, const struct ip_addr *addr, uint16_t port,
 	struct next_hop_id *out)
 {
-	uint32_t hash = (uint32_t)addr_hash(addr, (uint64_t)addr->zone << 32 | (uint64_t)vrf.v << 16 | port);
+	uint32_t hash = (uint32_t)addr_hash(
+		addr, (uint64_t)addr->zone << 32 | (uint64_t)vrf.v << 16 | port);
 	struct next_hop_key *k;
 	uint32_t id;
 
@@ -440,7 +441,8 @@ lists_count(struct path_lists *p, int change)
 }
 
 static int
-list_get(struct path_lists *p, const struct path_list *made, struct path_list_id *out) RUNS_ON(role_fib)
+list_get(struct path_lists *p, const struct path_list *made, struct path_list_id *out)
+	RUNS_ON(role_fib)
 {
 	struct path_list l = *made;
 	uint32_t hash, id;
@@ -476,8 +478,8 @@ path_list_get(struct path_lists *p, enum path_list_kind kind, uint16_t port,
 }
 
 int
-path_list_get_backed(struct path_lists *p, const struct path *path, unsigned count, unsigned backups,
-	struct path_list_id *out)
+path_list_get_backed(struct path_lists *p, const struct path *path, unsigned count,
+	unsigned backups, struct path_list_id *out)
 {
 	struct path_list l;
 

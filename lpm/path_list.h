@@ -40,16 +40,16 @@ struct adjacency {
 	uint8_t ether_len; /* of ether[]: next_hop_up() takes no other */
 	uint8_t unused;
 	uint16_t port; /* our port index */
-	uint16_t mtu;  /* of the L3 packet */
+	uint16_t mtu; /* of the L3 packet */
 };
 static_assert(sizeof(struct adjacency) == CACHE_LINE, "a worker reads one line");
 
 enum next_hop_state { NEXT_HOP_UNRESOLVED, NEXT_HOP_UP, NEXT_HOP_DOWN };
 
 enum path_list_kind {
-	PATH_LIST_FORWARD,   /* by one of its paths */
-	PATH_LIST_GLEAN,     /* on the subnet of `port`: the destination itself is to be resolved */
-	PATH_LIST_PUNT,      /* ours: to the kernel */
+	PATH_LIST_FORWARD, /* by one of its paths */
+	PATH_LIST_GLEAN, /* on the subnet of `port`: the destination itself is to be resolved */
+	PATH_LIST_PUNT, /* ours: to the kernel */
 	PATH_LIST_BLACKHOLE, /* drop, no ICMP */
 };
 
@@ -88,19 +88,21 @@ int next_hop_get(struct path_lists *p, struct vrf_id vrf, const struct ip_addr *
 	struct next_hop_id *out) RUNS_ON(role_fib);
 void next_hop_unref(struct path_lists *p, struct next_hop_id id) RUNS_ON(role_fib);
 /* Resolved: makes (or shares) the adjacency and stores {UP, adjacency} at once. 0, -ENOSPC (then it is unresolved). */
-int next_hop_up(struct path_lists *p, struct next_hop_id id, const struct adjacency *adj) RUNS_ON(role_fib);
+int next_hop_up(struct path_lists *p, struct next_hop_id id, const struct adjacency *adj)
+	RUNS_ON(role_fib);
 /* Neighbour or link lost: one store. `state` is UNRESOLVED or DOWN. */
-void next_hop_down(struct path_lists *p, struct next_hop_id id, enum next_hop_state state) RUNS_ON(role_fib);
+void next_hop_down(struct path_lists *p, struct next_hop_id id, enum next_hop_state state)
+	RUNS_ON(role_fib);
 
 /* Find an equal list or create it (paths in this order), and take a reference. 0, -ENOSPC, -EINVAL. Holds its next hops. */
-int path_list_get(struct path_lists *p, enum path_list_kind kind, uint16_t port, const struct path *path,
-	unsigned count, struct path_list_id *out) RUNS_ON(role_fib);
+int path_list_get(struct path_lists *p, enum path_list_kind kind, uint16_t port,
+	const struct path *path, unsigned count, struct path_list_id *out) RUNS_ON(role_fib);
 /*
  * PATH_LIST_FORWARD by the first `count - backups` paths (at least one) as long as any of them is up; by the first backup that is up when
  * none is. So a lost link moves all prefixes behind it with one store a next hop.
  */
-int path_list_get_backed(struct path_lists *p, const struct path *path, unsigned count, unsigned backups,
-	struct path_list_id *out) RUNS_ON(role_fib);
+int path_list_get_backed(struct path_lists *p, const struct path *path, unsigned count,
+	unsigned backups, struct path_list_id *out) RUNS_ON(role_fib);
 void path_list_ref(struct path_lists *p, struct path_list_id id) RUNS_ON(role_fib);
 void path_list_unref(struct path_lists *p, struct path_list_id id) RUNS_ON(role_fib);
 /* How many references there are. */
@@ -113,7 +115,8 @@ uint32_t path_lists_longest_probe(const struct path_lists *p);
 
 /* Readers. Flat arrays indexed by id, reserved at once and never moved (memory appears as it is touched). */
 const struct path_list *path_lists_array(const struct path_lists *p);
-const _Atomic uint64_t *next_hops_array(const struct path_lists *p); /* state in the high, adjacency id in the low half */
+const _Atomic uint64_t *next_hops_array(
+	const struct path_lists *p); /* state in the high, adjacency id in the low half */
 const struct adjacency *adjacencies_array(const struct path_lists *p);
 /* False when the id is not in use. */
 bool next_hop_peek(const struct path_lists *p, struct next_hop_id id, struct next_hop_view *out);

@@ -315,7 +315,8 @@ prefix_parse(const char *text, struct prefix *out)
 	memcpy(addr_text, text, (size_t)(slash - text));
 	addr_text[slash - text] = '\0';
 	len = parse_length(slash + 1);
-	if (addr_parse(addr_text, &a) < 0 || a.zone != 0 || len < 0 || (unsigned)len > prefix_max_len(a.afi))
+	if (addr_parse(addr_text, &a) < 0 || a.zone != 0 || len < 0 ||
+		(unsigned)len > prefix_max_len(a.afi))
 		return -EINVAL;
 	p = prefix_from_addr(&a, (uint8_t)len);
 	if (memcmp(p.b, a.b, sizeof(p.b)) != 0)

@@ -85,7 +85,7 @@ bool prefix_contains(const struct prefix *p, const struct ip_addr *a);
 struct prefix prefix_from_addr(const struct ip_addr *a, uint8_t len);
 struct prefix prefix_from_v4(uint32_t host_order, uint8_t len);
 uint32_t prefix_v4(const struct prefix *p); /* host order */
-unsigned prefix_max_len(enum afi afi);      /* 32 or 128 */
+unsigned prefix_max_len(enum afi afi); /* 32 or 128 */
 
 /* Spreads bits without a secret: not for a table whose keys a stranger chooses (lpm/hash.h). */
 static inline uint64_t
@@ -144,4 +144,3 @@ prefix_put_octets_v4(struct prefix *out, uint32_t octets, uint8_t len)
 	out->afi = AFI_IPV4;
 	out->len = len;
 }
-

@@ -49,8 +49,8 @@ adj_rib_in_doomed(struct adj_rib_in *a, uint16_t below)
 {
 	bool before = below != atomic_load_explicit(&a->epoch, memory_order_relaxed);
 
-	atomic_store_explicit(&a->counted, a->fresh + (before ? a->fresh_before : 0),
-		memory_order_relaxed);
+	atomic_store_explicit(
+		&a->counted, a->fresh + (before ? a->fresh_before : 0), memory_order_relaxed);
 }
 
 void

@@ -22,7 +22,7 @@
 #include <stdatomic.h>
 
 struct adj_rib_in_counts {
-	uint64_t received;       /* stored: accepted, and with keep_all_routes kept rejected */
+	uint64_t received; /* stored: accepted, and with keep_all_routes kept rejected */
 	uint64_t accepted;
 	/*
 	 * Prefixes refused since the session came up: each announcement that was, and with keep_all_routes each route that was accepted until a
@@ -32,8 +32,9 @@ struct adj_rib_in_counts {
 	uint64_t stale_swept;
 	uint64_t borr_received, eorr_received, eorr_ignored;
 	uint64_t borr_ignored;
-	uint64_t counted;      /* against max_prefixes */
-	uint64_t kept;         /* stored with what was received, be it accepted or rejected: all, once a keep_all_routes is filled */
+	uint64_t counted; /* against max_prefixes */
+	uint64_t
+		kept; /* stored with what was received, be it accepted or rejected: all, once a keep_all_routes is filled */
 	uint64_t replays_done; /* shard_peer_replay() numbers up to this one are done */
 };
 
@@ -50,12 +51,13 @@ struct adj_rib_in {
 	 */
 	_Atomic uint64_t counted;
 	_Atomic uint64_t waiting; /* accepted paths whose next hop is no valid one now */
-	uint64_t fresh, fresh_before; /* stored paths with the stamp of `epoch`; of the one before it, when it ended */
+	uint64_t fresh,
+		fresh_before; /* stored paths with the stamp of `epoch`; of the one before it, when it ended */
 	_Atomic uint16_t epoch; /* stamp of what is fresh */
-	uint16_t oldest;        /* no path has an older stamp */
-	bool refreshing;        /* between BoRR and EoRR */
-	bool retained;          /* paths of an earlier session are kept until End-of-RIB; no BoRR counts */
-	bool awaiting;          /* End-of-RIB of this session, whatever is retained: no BoRR counts before it */
+	uint16_t oldest; /* no path has an older stamp */
+	bool refreshing; /* between BoRR and EoRR */
+	bool retained; /* paths of an earlier session are kept until End-of-RIB; no BoRR counts */
+	bool awaiting; /* End-of-RIB of this session, whatever is retained: no BoRR counts before it */
 };
 
 void adj_rib_in_init(struct adj_rib_in *a);

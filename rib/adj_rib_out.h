@@ -18,7 +18,7 @@ struct arena;
 DEFINE_ID(adj_pair_id, uint32_t); /* 0: nothing is advertised */
 
 struct adj_route {
-	struct attr_id set;    /* 0: nothing */
+	struct attr_id set; /* 0: nothing */
 	struct peer_id source; /* PEER_SELF: our own, and for nothing */
 };
 
@@ -31,7 +31,8 @@ bool adj_rib_out_dismantle(struct adj_rib_out *o);
  * Takes over one reference on `r.set`. 1: it was another one, *old, whose reference is the caller's (adj_pair_put); 0: it is that
  * already; -ENOMEM (nothing changed, the reference on the set is gone; not to withdraw).
  */
-int adj_rib_out_set(struct adj_rib_out *o, struct dest_id dest, struct adj_route r, struct adj_pair_id *old);
+int adj_rib_out_set(
+	struct adj_rib_out *o, struct dest_id dest, struct adj_route r, struct adj_pair_id *old);
 struct adj_route adj_rib_out_get(const struct adj_rib_out *o, struct dest_id dest);
 /* The same as a pair with a reference for the caller. */
 struct adj_pair_id adj_rib_out_hold(struct adj_rib_out *o, struct dest_id dest);

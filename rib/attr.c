@@ -302,13 +302,15 @@ struct attr_table {
 static uint16_t *
 owner_of(const struct attr_table *t, uint32_t id)
 {
-	return (uint16_t *)(t->segment[id >> SEGMENT_BITS] + SEGMENT_SLOTS) + (id & (SEGMENT_SLOTS - 1));
+	return (uint16_t *)(t->segment[id >> SEGMENT_BITS] + SEGMENT_SLOTS) +
+	       (id & (SEGMENT_SLOTS - 1));
 }
 
 static size_t
 segment_bytes(const struct attr_table *t)
 {
-	return SEGMENT_SLOTS * (sizeof(struct attr_slot) + (t->charged != NULL ? sizeof(uint16_t) : 0));
+	return SEGMENT_SLOTS *
+	       (sizeof(struct attr_slot) + (t->charged != NULL ? sizeof(uint16_t) : 0));
 }
 
 #define SET_OVERHEAD 32 /* its slot, and its share of the index */
@@ -324,7 +326,8 @@ charge(struct attr_table *t, uint32_t id, size_t size)
 	*owner_of(t, id) = t->owner;
 	sum = &t->charged[t->owner];
 	atomic_store_explicit(sum,
-		atomic_load_explicit(sum, memory_order_relaxed) + size + SET_OVERHEAD, memory_order_relaxed);
+		atomic_load_explicit(sum, memory_order_relaxed) + size + SET_OVERHEAD,
+		memory_order_relaxed);
 }
 
 static void
@@ -336,7 +339,8 @@ discharge(struct attr_table *t, uint32_t id, size_t size)
 		return;
 	sum = &t->charged[*owner_of(t, id)];
 	atomic_store_explicit(sum,
-		atomic_load_explicit(sum, memory_order_relaxed) - size - SET_OVERHEAD, memory_order_relaxed);
+		atomic_load_explicit(sum, memory_order_relaxed) - size - SET_OVERHEAD,
+		memory_order_relaxed);
 }
 
 int
@@ -355,7 +359,8 @@ attr_table_owner(struct attr_table *t, unsigned owner)
 size_t
 attr_table_charged(const struct attr_table *t, unsigned owner)
 {
-	return t->charged != NULL ? atomic_load_explicit(&t->charged[owner], memory_order_relaxed) : 0;
+	return t->charged != NULL ? atomic_load_explicit(&t->charged[owner], memory_order_relaxed)
+				  : 0;
 }
 
 static struct attr_slot *

@@ -41,15 +41,17 @@ struct attr_set {
 	uint32_t med, local_pref;
 	uint32_t aggregator_asn, aggregator_addr; /* the address in host order */
 	uint32_t originator_id, otc;
-	uint32_t first_asn;  /* the neighbour AS: leftmost of the first AS_SEQUENCE; 0: none (our own, or starts with a set) */
+	uint32_t
+		first_asn; /* the neighbour AS: leftmost of the first AS_SEQUENCE; 0: none (our own, or starts with a set) */
 	uint32_t origin_asn; /* rightmost of a last AS_SEQUENCE; 0: none, or a set */
-	uint16_t as_path_hops; /* RFC 4271 9.1.2.2 a, RFC 5065 5.3: a set counts 1, confederation segments 0 */
-	uint16_t as_path_len;  /* bytes */
+	uint16_t
+		as_path_hops; /* RFC 4271 9.1.2.2 a, RFC 5065 5.3: a set counts 1, confederation segments 0 */
+	uint16_t as_path_len; /* bytes */
 	uint16_t community_count, ext_community_count, large_community_count, cluster_count;
 	uint16_t unknown_len; /* bytes */
-	uint8_t origin;       /* enum origin */
+	uint8_t origin; /* enum origin */
 	uint8_t unused;
-	struct ip_addr next_hop;            /* NEXT_HOP, or the global one of MP_REACH_NLRI */
+	struct ip_addr next_hop; /* NEXT_HOP, or the global one of MP_REACH_NLRI */
 	struct ip_addr next_hop_link_local; /* AFI_NONE: absent; with its zone */
 	uint8_t var[];
 };
@@ -58,7 +60,7 @@ static inline size_t
 attr_set_var_len(const struct attr_set *a)
 {
 	return (size_t)a->as_path_len + 4u * a->community_count + 8u * a->ext_community_count +
-		12u * a->large_community_count + 4u * a->cluster_count + a->unknown_len;
+	       12u * a->large_community_count + 4u * a->cluster_count + a->unknown_len;
 }
 
 static inline size_t
@@ -110,12 +112,15 @@ attr_unknown(const struct attr_set *a)
 static inline const struct ip_addr *
 attr_next_hop(const struct attr_set *a)
 {
-	if (a->next_hop_link_local.afi != AFI_NONE && (addr_is_unspecified(&a->next_hop) || addr_is_link_local(&a->next_hop)))
+	if (a->next_hop_link_local.afi != AFI_NONE &&
+		(addr_is_unspecified(&a->next_hop) || addr_is_link_local(&a->next_hop)))
 		return &a->next_hop_link_local;
 	return &a->next_hop;
 }
 
-#define ATTR_SET_MAX (sizeof(struct attr_set) + 131072) /* an extended message (RFC 8654), 2-octet ASNs widened */
+#define ATTR_SET_MAX                                                                               \
+	(sizeof(struct attr_set) +                                                                 \
+		131072) /* an extended message (RFC 8654), 2-octet ASNs widened */
 
 /* Derives as_path_hops, first_asn and origin_asn from the path in `var`. For who builds or edits a set. */
 void attr_set_derive(struct attr_set *a);
@@ -127,7 +132,8 @@ unsigned attr_as_path_count(const struct attr_set *a, uint32_t asn);
  * Copies `a` into `out` (room for `out_size` bytes) with `asn` put in front `count` times (RFC 4271 5.1.2), splitting
  * a segment that would pass 255. 0, -ENOSPC.
  */
-int attr_set_prepend(const struct attr_set *a, uint32_t asn, unsigned count, struct attr_set *out, size_t out_size);
+int attr_set_prepend(const struct attr_set *a, uint32_t asn, unsigned count, struct attr_set *out,
+	size_t out_size);
 /*
  * The path as people and regular expressions read it: plain numbers, one blank between, sets `{1,2}`, confederations `(1 2)`,
  * confederation sets `[1,2]`. Returns the length without NUL; writes at most size-1 bytes and a NUL, as snprintf does.
@@ -138,7 +144,7 @@ size_t attr_as_path_format(const struct attr_set *a, char *buf, size_t size);
 struct as_path_number {
 	uint32_t asn;
 	bool first, last; /* at the very begin (end) of the text */
-	bool follows;     /* a single character separates the number from its predecessor */
+	bool follows; /* a single character separates the number from its predecessor */
 };
 /* All numbers of the path, in the order of the text. Returns the count; writes at most `size`. */
 unsigned attr_as_path_numbers(const struct attr_set *a, struct as_path_number *out, unsigned size);
@@ -162,7 +168,8 @@ int attr_intern(struct attr_table *t, const struct attr_set *a, uint32_t refs, s
 /* The same with its hash made before, be it by another thread: while that was under way, the place in the index could be prefetched. */
 uint32_t attr_set_hash(const struct attr_set *a); /* keyed (lpm/hash.h); never 0 */
 void attr_prefetch_hash(const struct attr_table *t, uint32_t hash);
-int attr_intern_hashed(struct attr_table *t, const struct attr_set *a, uint32_t hash, uint32_t refs, struct attr_id *out);
+int attr_intern_hashed(struct attr_table *t, const struct attr_set *a, uint32_t hash, uint32_t refs,
+	struct attr_id *out);
 void attr_ref(struct attr_table *t, struct attr_id id, uint32_t refs);
 /* The same of an id kept from before whose serial is as it was; false: its last reference went meanwhile, nothing changed. */
 bool attr_ref_again(struct attr_table *t, struct attr_id id, uint32_t refs);
@@ -174,8 +181,9 @@ bool attr_table_reclaim_some(struct attr_table *t);
 /* So much waits that attr_unref() will soon have to free it, all at once. */
 bool attr_table_behind(const struct attr_table *t);
 uint32_t attr_table_count(const struct attr_table *t); /* any thread */
-size_t attr_table_bytes(const struct attr_table *t);   /* any thread */
-const struct hash_probes *attr_table_probes(const struct attr_table *t); /* any thread: of attr_intern() */
+size_t attr_table_bytes(const struct attr_table *t); /* any thread */
+const struct hash_probes *attr_table_probes(
+	const struct attr_table *t); /* any thread: of attr_intern() */
 
 /*
  * Readers and the owner. NULL when the id is not in use. A reader has the id from what was published while it is online; one kept

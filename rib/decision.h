@@ -34,12 +34,13 @@ enum decision_reason {
 /* One path with what its peer adds; all that the comparison reads. */
 struct decision_input {
 	const struct attr_set *attrs;
-	bool eligible;        /* next hop resolvable, not rejected */
-	enum decision_reason refused; /* why it was rejected, and ranks behind all others; DECISION_EQUAL: it was not */
-	bool external;        /* learned over eBGP */
-	bool local;           /* our own */
-	uint32_t igp_metric;  /* to the next hop */
-	uint32_t router_id;   /* peer's BGP identifier; ORIGINATOR_ID stands in for it (RFC 4456 9) */
+	bool eligible; /* next hop resolvable, not rejected */
+	enum decision_reason
+		refused; /* why it was rejected, and ranks behind all others; DECISION_EQUAL: it was not */
+	bool external; /* learned over eBGP */
+	bool local; /* our own */
+	uint32_t igp_metric; /* to the next hop */
+	uint32_t router_id; /* peer's BGP identifier; ORIGINATOR_ID stands in for it (RFC 4456 9) */
 	struct ip_addr peer_addr;
 	uint32_t path_id;
 };
@@ -48,14 +49,16 @@ struct decision_input {
  * < 0: `a` is preferred, > 0: `b` is. *reason: the step that decided. A total order over paths that compare
  * MED only within one neighbour AS is not transitive by pairs: decision_order() below is what callers rank with.
  */
-int decision_compare(const struct decision_input *a, const struct decision_input *b, enum decision_reason *reason);
+int decision_compare(const struct decision_input *a, const struct decision_input *b,
+	enum decision_reason *reason);
 
 /*
  * Ranks `n` paths: order[0] is the index of the best. Deterministic MED: paths are grouped by neighbour AS, the best of each
  * group is chosen first, then the best among these (so the outcome does not depend on the order of arrival).
  * reason[i] (may be NULL) is why in[i] is not best; DECISION_EQUAL for the best itself.
  */
-void decision_order(const struct decision_input *in, unsigned n, unsigned *order, enum decision_reason *reason);
+void decision_order(
+	const struct decision_input *in, unsigned n, unsigned *order, enum decision_reason *reason);
 
 /*
  * How many paths forward together (ECMP), at most `max_paths`; 0 when the best is not eligible. `order` is decision_order()'s; those that go
@@ -64,6 +67,7 @@ void decision_order(const struct decision_input *in, unsigned n, unsigned *order
  * own. AS paths need be equal in length only, as BIRD's `merge paths` and FRR's `multipath-relax` have it: two upstreams are what this is
  * for. Our own routes never go with another.
  */
-unsigned decision_multipath(const struct decision_input *in, unsigned n, unsigned *order, unsigned max_paths);
+unsigned decision_multipath(
+	const struct decision_input *in, unsigned n, unsigned *order, unsigned max_paths);
 
 const char *decision_reason_text(enum decision_reason r);

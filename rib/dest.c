@@ -86,7 +86,8 @@ struct dest_table {
 	/* what readers read */
 	alignas(CACHE_LINE) _Atomic(struct index *) index;
 	_Atomic(struct destination **) segments;
-	_Atomic uint32_t reach; /* ids below have their segment; only a new one changes this line, which readers need for each destination */
+	_Atomic uint32_t
+		reach; /* ids below have their segment; only a new one changes this line, which readers need for each destination */
 	_Atomic uint64_t lengths[3]; /* bit by prefix length: some destination has it */
 
 	alignas(CACHE_LINE) _Atomic uint32_t limit; /* ids below were given out once */
@@ -305,8 +306,8 @@ index_insert(struct index *x, uint64_t hash, uint32_t id)
 static inline bool
 dest_has(const struct dest_table *t, const struct destination *d, const struct prefix *p)
 {
-	return d->len == p->len && (t->addr_len == 4 ? memcmp(d->b, p->b, 4) == 0
-						     : memcmp(d->b, p->b, 16) == 0);
+	return d->len == p->len &&
+	       (t->addr_len == 4 ? memcmp(d->b, p->b, 4) == 0 : memcmp(d->b, p->b, 16) == 0);
 }
 
 /* *steps: how many places beyond the first were looked at. */
@@ -673,8 +674,8 @@ set_pack(struct dest_table *t, const struct path_set *s)
 		const struct rib_path *p = &s->path[i];
 
 		to->path[i].peer = p->peer.v;
-		atomic_init(&to->path[i].epoch,
-			atomic_load_explicit(&p->epoch, memory_order_relaxed));
+		atomic_init(
+			&to->path[i].epoch, atomic_load_explicit(&p->epoch, memory_order_relaxed));
 		to->path[i].set_flags = set_flags[i];
 		to->path[i].time_s = p->time_s;
 	}
@@ -1137,8 +1138,8 @@ dest_prefetch_paths(const struct dest_table *t, struct dest_id id)
 }
 
 bool
-dest_identical(const struct dest_table *t, struct dest_id id, uint64_t identity,
-	struct prefix *prefix)
+dest_identical(
+	const struct dest_table *t, struct dest_id id, uint64_t identity, struct prefix *prefix)
 {
 	const struct destination *d;
 

@@ -743,7 +743,8 @@ became_visible(struct fib_feed *f, bool flipped)
 	struct feed_source *s = &f->source;
 
 	if (flipped) {
-		flip_passed(f); /* the flip before, unless in_use() has seen it: there is none until then */
+		flip_passed(
+			f); /* the flip before, unless in_use() has seen it: there is none until then */
 		s->flip_after = s->visible;
 		s->flip_to = s->applied;
 		memcpy(s->flip_first, s->first, sizeof(s->first));

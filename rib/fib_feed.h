@@ -116,7 +116,8 @@ struct fib_audit {
 	int error; /* -ENOMEM: the audit was given up; the figures are those of a part */
 	uint64_t checked, mismatch_count; /* addresses */
 	uint64_t skipped; /* addresses, of those checked, whose prefixes kept changing */
-	uint64_t not_installed; /* prefixes that the fib could not take, for want of groups (fib_waits()) or of ids of next hops */
+	uint64_t
+		not_installed; /* prefixes that the fib could not take, for want of groups (fib_waits()) or of ids of next hops */
 	struct fib_mismatch mismatch[FIB_AUDIT_MISMATCHES_MAX];
 };
 /* 0; -EBUSY: one is running; -ENODEV: there is no fib; -ENOMEM. */

@@ -118,7 +118,9 @@ struct feed_source {
 	struct shards shards;
 	struct journal *journal;
 	struct journal_cursor *cursor;
-	uint64_t first[SHARDS_MAX], flip_first[SHARDS_MAX]; /* of each one's entries behind `visible`, `flip_after`; 0: none */
+	uint64_t first[SHARDS_MAX],
+		flip_first
+			[SHARDS_MAX]; /* of each one's entries behind `visible`, `flip_after`; 0: none */
 	uint64_t applied; /* journal position that the open batch contains */
 	uint64_t visible; /* ... that the workers see */
 	uint64_t flip_after, flip_to; /* what the newest flip showed them */

@@ -599,8 +599,7 @@ host_route(const struct fib_feed *f, struct vrf_id vrf, const struct ip_addr *ad
 		r = route_find(f, vrf, &p);
 		if (r == NULL)
 			continue;
-		*out = (struct nexthop_route){
-			.prefix = p, .metric = r->metric, .count = r->count};
+		*out = (struct nexthop_route){.prefix = p, .metric = r->metric, .count = r->count};
 		out->blackhole = r->count == 0 && r->source == SOURCE_STATIC;
 		out->dead = r->count == 0 && !out->blackhole;
 		for (unsigned i = 0; i < r->count; i++) {

@@ -188,8 +188,8 @@ void
 journal_commit(struct journal *j, unsigned writer, uint64_t sequence, struct table_id table,
 	struct dest_id dest, bool aside)
 {
-	uint64_t entry = (aside ? ASIDE : 0) | (uint64_t)writer << 48 | (uint64_t)table.v << 32 |
-			 dest.v;
+	uint64_t entry =
+		(aside ? ASIDE : 0) | (uint64_t)writer << 48 | (uint64_t)table.v << 32 | dest.v;
 
 	if (j->writer_count == 1)
 		append(j, entry);

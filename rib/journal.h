@@ -39,20 +39,22 @@ struct journal_entry {
 /* `capacity` entries (rounded up to a power of two), 8 bytes each. 0, -ENOMEM. */
 int journal_create(struct arena *a, uint32_t capacity, struct journal **out);
 /* The same for several writers, 0 .. `writers` - 1. */
-int journal_create_shared(struct arena *a, uint32_t capacity, unsigned writers, struct journal **out);
+int journal_create_shared(
+	struct arena *a, uint32_t capacity, unsigned writers, struct journal **out);
 void journal_destroy(struct journal *j);
 unsigned journal_writers(const struct journal *j);
 
 /* Writer, of a journal that has one. The sequence that the next append will get: dest_publish() needs it first. */
 uint64_t journal_next_sequence(const struct journal *j) RUNS_ON(role_rib);
-void journal_append(struct journal *j, struct table_id table, struct dest_id dest) RUNS_ON(role_rib);
+void journal_append(struct journal *j, struct table_id table, struct dest_id dest)
+	RUNS_ON(role_rib);
 /*
  * Writer, of one of any number. Reserves a sequence for dest_publish(), and then makes it an entry; one at a time. In between no consumer
  * reads on behind it, so nothing is seen out of order.
  */
 uint64_t journal_reserve(struct journal *j, unsigned writer) RUNS_ON(role_rib);
-void journal_commit(struct journal *j, unsigned writer, uint64_t sequence, struct table_id table, struct dest_id dest, bool aside)
-	RUNS_ON(role_rib);
+void journal_commit(struct journal *j, unsigned writer, uint64_t sequence, struct table_id table,
+	struct dest_id dest, bool aside) RUNS_ON(role_rib);
 /* The lowest sequence that some cursor has not passed (head + 1 without cursors): what is older, nobody will ask for. */
 uint64_t journal_safe_sequence(const struct journal *j);
 
@@ -116,7 +118,8 @@ bool journal_evict(struct journal *j, const struct journal_holder *h) RUNS_ON(ro
  * -EOVERFLOW when the ring lapped this cursor (the last of `capacity` entries is already the writer's). -ESTALE: evicted, for good;
  * all that is left is journal_unsubscribe().
  */
-int journal_read(struct journal *j, struct journal_cursor *c, struct journal_entry *out, unsigned max);
+int journal_read(
+	struct journal *j, struct journal_cursor *c, struct journal_entry *out, unsigned max);
 /* What journal_read() would say by -ESTALE; of the writer's lines it looks at none. */
 bool journal_evicted(const struct journal_cursor *c);
 /*
@@ -130,7 +133,8 @@ void journal_advance(struct journal *j, struct journal_cursor *c, uint64_t passe
  * At an entry for whose destination the consumer would now hold nothing (no paths, none eligible, refused by its policy): may it take
  * that withdrawal here? On false it leaves what it has; the entry of the last change comes later, or this one comes again.
  */
-bool journal_may_withdraw(struct journal_cursor *c, const struct journal_entry *e, const struct dest_view *v);
+bool journal_may_withdraw(
+	struct journal_cursor *c, const struct journal_entry *e, const struct dest_view *v);
 /*
  * May this entry be one that a withdrawal waits for: put off until it, or to be judged at it again? Who looks at nothing but best paths may
  * pass over an entry that is `aside` and is not awaited (docs/decisions/0002).
@@ -140,7 +144,8 @@ bool journal_awaits(const struct journal_cursor *c, const struct journal_entry *
  * In a walk, for each destination found empty in that sense: withdrawals at later entries then wait for it, and its last entry is awaited. A walk
  * withdraws nothing by itself whose sequence is beyond journal_passed().
  */
-void journal_passed_over(const struct journal *j, struct journal_cursor *c, const struct dest_view *v);
+void journal_passed_over(
+	const struct journal *j, struct journal_cursor *c, const struct dest_view *v);
 
 /*
  * A lapped cursor:

@@ -55,7 +55,8 @@ struct nexthop_feed {
 int nexthop_table_create(struct arena *a, bool (*tell)(void *ctx, const struct nexthop_message *m),
 	void *ctx, struct nexthop_table **out);
 void nexthop_table_destroy(struct nexthop_table *t);
-const struct hash_probes *nexthop_probes(const struct nexthop_table *t); /* any thread: chains of new next hops */
+const struct hash_probes *nexthop_probes(
+	const struct nexthop_table *t); /* any thread: chains of new next hops */
 /* Before anything else, or not at all: then connected subnets alone resolve. */
 void nexthop_bind(struct nexthop_table *t, const struct nexthop_feed *feed);
 /* The feed goes: nothing is up any more, so that it lets go of what it holds for next hops. Nobody is told. */

@@ -675,8 +675,8 @@ outcome_make(struct policy_eval *e, unsigned slot)
 
 	if (e->outcomes[slot].attrs)
 		return 0;
-	return outcome_apply(e, &e->policy->sets[step->set], &e->outcomes[step->before],
-		&e->outcomes[slot]);
+	return outcome_apply(
+		e, &e->policy->sets[step->set], &e->outcomes[step->before], &e->outcomes[slot]);
 }
 
 /* ---- policies with many outcomes: a result is made when a prefix needs it ---- */
@@ -726,8 +726,7 @@ key_sets(const struct policy *p, uint64_t key, unsigned sets[POLICY_KEY_BITS + 1
 	for (unsigned n = 0; n < p->node_count; n++) {
 		const struct node *node = &p->nodes[n];
 
-		if (node->permit && node->set != 0 && node->goto_index != 0 &&
-			key >> node->bit & 1)
+		if (node->permit && node->set != 0 && node->goto_index != 0 && key >> node->bit & 1)
 			sets[count++] = node->set;
 	}
 	if (last != 0)

@@ -18,7 +18,15 @@ struct policy;
 struct policy_eval;
 
 /* Where a route comes from, as `match.source` says it. */
-enum route_source { SOURCE_CONNECTED, SOURCE_STATIC, SOURCE_EXTERNAL, SOURCE_KERNEL, SOURCE_INTERNAL, SOURCE_NETWORK, SOURCE_COUNT };
+enum route_source {
+	SOURCE_CONNECTED,
+	SOURCE_STATIC,
+	SOURCE_EXTERNAL,
+	SOURCE_KERNEL,
+	SOURCE_INTERNAL,
+	SOURCE_NETWORK,
+	SOURCE_COUNT
+};
 
 /* What a match may look at beside attributes and prefix; constant for one peer and family. */
 struct policy_context {
@@ -30,14 +38,15 @@ struct policy_context {
 
 struct policy_verdict {
 	bool permit;
-	uint32_t seq;                 /* of the deciding node; 0: no node matched (a deny) */
+	uint32_t seq; /* of the deciding node; 0: no node matched (a deny) */
 	/*
 	 * After `set`; the eval's input when nothing was set. Lives until policy_eval_begin(); with an outcome from POLICY_OUTCOMES_MAX on, until the next
 	 * policy_eval_prefix().
 	 */
 	const struct attr_set *attrs;
-	uint32_t tag;                 /* the context's, or what was set */
-	unsigned sets;                /* enum policy_set_attr: attributes that were set, also to the value they had */
+	uint32_t tag; /* the context's, or what was set */
+	unsigned
+		sets; /* enum policy_set_attr: attributes that were set, also to the value they had */
 	/*
 	 * Equal outcomes of a policy, attribute set and context tag have equal attrs, in any eval, at any time: a key for the caller's cache. 0: nothing
 	 * was set. A policy with at most POLICY_OUTCOMES_MAX different results has outcomes below that. POLICY_OUTCOME_ALONE is no key: not to be cached.
@@ -53,7 +62,8 @@ enum policy_set_attr { POLICY_SETS_MED = 1, POLICY_SETS_NEXT_HOP = 2 };
 static inline unsigned
 policy_outcome_place(uint64_t outcome)
 {
-	return (unsigned)(outcome < POLICY_OUTCOMES_MAX ? outcome : hash_mix(outcome) % POLICY_OUTCOMES_MAX);
+	return (unsigned)(outcome < POLICY_OUTCOMES_MAX ? outcome
+							: hash_mix(outcome) % POLICY_OUTCOMES_MAX);
 }
 
 /* accept-all and deny-all exist from the start; static, never freed. */
@@ -82,7 +92,7 @@ struct policy_digest {
 };
 struct policy_decision {
 	bool permit;
-	uint32_t seq;     /* as in struct policy_verdict */
+	uint32_t seq; /* as in struct policy_verdict */
 	uint64_t outcome;
 };
 /* False: the policy has too many nodes, or outcomes without a key. Any thread. */
@@ -91,7 +101,8 @@ bool policy_has_digest(const struct policy *p);
  * policy_eval_prefix() without its set. Any thread. What policy_eval_outcome() can't make (-E2BIG) is refused. `prefix` NULL: false when it
  * hangs on the prefix.
  */
-bool policy_digest_decide(const struct policy *p, struct policy_digest d, const struct prefix *prefix, struct policy_decision *out);
+bool policy_digest_decide(const struct policy *p, struct policy_digest d,
+	const struct prefix *prefix, struct policy_decision *out);
 
 /* A scratch object for one thread, used again and again. 0, -ENOMEM. */
 int policy_eval_create(struct arena *a, struct policy_eval **out);
@@ -103,15 +114,16 @@ void policy_eval_destroy(struct policy_eval *e);
 int policy_eval_begin(struct policy_eval *e, const struct policy *p, const struct attr_set *attrs,
 	const struct policy_context *context);
 /* 0, -ENOMEM. True decision for one prefix. */
-int policy_eval_prefix(struct policy_eval *e, const struct prefix *prefix, struct policy_verdict *out);
+int policy_eval_prefix(
+	struct policy_eval *e, const struct prefix *prefix, struct policy_verdict *out);
 /* Of the last begin; policy_has_digest() must be true. */
 struct policy_digest policy_eval_digest(const struct policy_eval *e);
 /*
  * What an outcome of `p` (not POLICY_OUTCOME_ALONE) makes of `attrs`; no condition is looked at. Counts as a begin: *out lives until the next one. 0, -ENOMEM, -E2BIG
  * (the result would be no legal set).
  */
-int policy_eval_outcome(struct policy_eval *e, const struct policy *p, const struct attr_set *attrs, uint64_t outcome,
-	const struct attr_set **out);
+int policy_eval_outcome(struct policy_eval *e, const struct policy *p, const struct attr_set *attrs,
+	uint64_t outcome, const struct attr_set **out);
 uint64_t policy_eval_match_errors(const struct policy_eval *e);
 /* The errors of all evals since the start of the process, and the place of the last error (`last` may be NULL). Any thread but a worker. */
 struct policy_match_error {

@@ -121,7 +121,8 @@ struct policy {
 	unsigned community_list_count, community_list_size;
 	struct policy_community_list **community_lists;
 	bool has_goto;
-	bool many, keyed; /* many: more than POLICY_OUTCOMES_MAX results, steps[] is empty; keyed: each has a key */
+	bool many,
+		keyed; /* many: more than POLICY_OUTCOMES_MAX results, steps[] is empty; keyed: each has a key */
 	bool few_prefixes; /* each node that permits asks for the prefix, and they are few */
 	unsigned step_count; /* the outcomes; steps[0] changes nothing */
 	struct policy_step steps[POLICY_OUTCOMES_MAX];

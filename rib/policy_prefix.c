@@ -33,7 +33,8 @@ struct axis {
 	uint64_t *permit; /* `words` for each interval: struct lengths without its unused part */
 	uint32_t count; /* intervals; 0: nothing matches */
 	unsigned words;
-	struct lengths any; /* permitted somewhere: for most lists that is a few lengths, and nothing is searched */
+	struct lengths
+		any; /* permitted somewhere: for most lists that is a few lengths, and nothing is searched */
 };
 
 struct policy_prefix_list {

@@ -17,7 +17,8 @@ struct item {
 	const struct policy *policy;
 	unsigned allow_as_in;
 	struct policy_eval *eval;
-	const struct shard *shard; /* policy_eval_begin() was done for its `set`: ids and serials are a shard's own */
+	const struct shard *
+		shard; /* policy_eval_begin() was done for its `set`: ids and serials are a shard's own */
 	struct attr_id set;
 	uint32_t serial;
 	bool kept; /* it is one as received */
@@ -220,8 +221,8 @@ judge(struct preview *p, struct item *i, struct attr_id id, bool kept, const str
 	struct policy_context context = {.peer = i->known.addr,
 		.family = p->c.family,
 		.source = i->known.external ? SOURCE_EXTERNAL : SOURCE_INTERNAL};
-	bool fresh = i->shard != p->shard || i->set.v != id.v || i->serial != serial ||
-		     i->kept != kept;
+	bool fresh =
+		i->shard != p->shard || i->set.v != id.v || i->serial != serial || i->kept != kept;
 	int err;
 
 	*v = (struct policy_verdict){.permit = false, .attrs = a};

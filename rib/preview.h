@@ -34,7 +34,8 @@ struct preview_config {
 int preview_create(const struct preview_config *c, struct preview **out);
 void preview_destroy(struct preview *p);
 /* Its paths are judged by `policy` (lent as long as `p`; NULL: none, RFC 8212) and `allow_as_in`. 0, -ENOMEM, -ENOENT: the shard knows no such peer. */
-int preview_peer(struct preview *p, struct peer_id peer, const struct policy *policy, unsigned allow_as_in);
+int preview_peer(
+	struct preview *p, struct peer_id peer, const struct policy *policy, unsigned allow_as_in);
 /*
  * Counts one destination. 0; -ENOMEM; -EAGAIN: nothing was counted, preview_question() has to be answered and the destination asked for
  * again.

@@ -23,7 +23,7 @@ enum refused_cause {
 	REFUSED_AS_LOOP,
 	REFUSED_ORIGINATOR_LOOP,
 	REFUSED_CLUSTER_LOOP,
-	REFUSED_FIRST_AS,       /* enforce_first_as (RFC 4271 6.3) */
+	REFUSED_FIRST_AS, /* enforce_first_as (RFC 4271 6.3) */
 	REFUSED_AS_PATH_LENGTH, /* max_as_path_length */
 	REFUSED_NEXT_HOP,
 	REFUSED_NO_POLICY, /* RFC 8212 */

@@ -211,7 +211,8 @@ peer_insert(struct shard *s, const struct shard_peer *p)
 	}
 	slot->up = slot->evicted = false;
 	/* sets that another peer still shares may count for an earlier peer of this id */
-	atomic_store_explicit(&slot->charged_before, attr_table_charged(s->attrs, p->id.v), memory_order_relaxed);
+	atomic_store_explicit(
+		&slot->charged_before, attr_table_charged(s->attrs, p->id.v), memory_order_relaxed);
 	atomic_store_explicit(&slot->router_id, p->router_id, memory_order_relaxed);
 	atomic_store_explicit(&slot->asn, p->asn, memory_order_relaxed);
 	atomic_store_explicit(&slot->external, p->external, memory_order_relaxed);

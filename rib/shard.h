@@ -35,12 +35,12 @@ struct shard;
 /* ---- batches: session thread -> shard ---- */
 
 enum rib_record_kind {
-	RIB_UPDATE,       /* attrs, then announced NLRI; or no attrs, then withdrawn NLRI */
-	RIB_SESSION_UP,   /* payload struct rib_session_up: opens an epoch in each of its families */
+	RIB_UPDATE, /* attrs, then announced NLRI; or no attrs, then withdrawn NLRI */
+	RIB_SESSION_UP, /* payload struct rib_session_up: opens an epoch in each of its families */
 	RIB_SESSION_DOWN, /* payload struct rib_session_down: flush all paths of the peer, but for what is retained */
 	RIB_BEGIN_REFRESH, /* BoRR (RFC 7313 4): opens an epoch in `family` */
-	RIB_END_REFRESH,  /* EoRR: sweeps what is still of an older epoch */
-	RIB_END_OF_RIB,   /* RFC 4724 2 */
+	RIB_END_REFRESH, /* EoRR: sweeps what is still of an older epoch */
+	RIB_END_OF_RIB, /* RFC 4724 2 */
 	RIB_STALE_TIMEOUT, /* the session's stale timer: sweeps as EoRR would have done */
 };
 
@@ -135,9 +135,9 @@ bool shard_input_tidy(struct shard_input *in) RUNS_ON(role_session);
  */
 struct nexthop_message {
 	struct vrf_id vrf;
-	bool up;        /* resolvable */
+	bool up; /* resolvable */
 	bool connected; /* on a connected subnet (a link-local one: on its zone): what a single-hop external peer must name */
-	bool unwatch;   /* shard -> fib: nobody uses it any more */
+	bool unwatch; /* shard -> fib: nobody uses it any more */
 	uint32_t metric;
 	struct ip_addr addr;
 };
@@ -168,7 +168,7 @@ struct shard_report {
 
 struct shard_config {
 	struct arena *arena;
-	struct qsbr *readers;    /* RIB readers */
+	struct qsbr *readers; /* RIB readers */
 	uint32_t own_asn;
 	uint32_t router_id;
 	uint32_t journal_capacity; /* entries; 0: 1 << 20 */
@@ -179,15 +179,17 @@ struct shard_config {
 	void (*wake_sibling)(void *ctx, unsigned index); /* it waits for what was done here */
 	uint32_t cluster_id; /* RFC 4456 7; 0: the router id */
 	unsigned max_paths; /* equal paths that forward together; 0 and 1: the best alone */
-	uint32_t tombstones_max; /* of one table; 0: an eighth of its destinations, at least 65,536 */
+	uint32_t
+		tombstones_max; /* of one table; 0: an eighth of its destinations, at least 65,536 */
 	/*
 	 * On the shard's thread: that cursor (JOURNAL_EVICT) held back more tombstones than that. Its next journal_read() says -ESTALE, and it
 	 * holds nothing any more. A hint to go and see: its consumer may have left meanwhile.
 	 */
 	void (*evicted)(void *ctx, struct journal_cursor *c);
 	void *evicted_ctx;
-	bool next_hop_tracking;  /* false: every next hop is taken as resolvable */
-	void (*wake_consumers)(void *ctx); /* called at the end of a work slice that appended to the journal */
+	bool next_hop_tracking; /* false: every next hop is taken as resolvable */
+	void (*wake_consumers)(
+		void *ctx); /* called at the end of a work slice that appended to the journal */
 	void *wake_ctx;
 	/* Passed on to the fib thread by control. False: no memory; the shard asks again in a later turn. */
 	bool (*ask_next_hop)(void *ctx, const struct nexthop_message *m);
@@ -222,9 +224,11 @@ struct shard_input *shard_input(struct shard *s, unsigned index);
 /* Before any route of it. 0, -ENOMEM, -EEXIST. */
 int shard_table_add(struct shard *s, struct vrf_id vrf, enum family family, struct table_id *out);
 /* Any thread, after shard_table_add: -ENOENT when there is none. */
-int shard_table_find(const struct shard *s, struct vrf_id vrf, enum family family, struct table_id *out);
+int shard_table_find(
+	const struct shard *s, struct vrf_id vrf, enum family family, struct table_id *out);
 struct dest_table *shard_table(const struct shard *s, struct table_id id);
-void shard_table_key(const struct shard *s, struct table_id id, struct vrf_id *vrf, enum family *family);
+void shard_table_key(
+	const struct shard *s, struct table_id id, struct vrf_id *vrf, enum family *family);
 unsigned shard_table_count(const struct shard *s);
 struct attr_table *shard_attrs(const struct shard *s);
 struct journal *shard_journal(const struct shard *s);
@@ -256,19 +260,22 @@ void shard_peer_spare(struct shard *s, struct peer_id id) RUNS_ON(role_rib);
  * until they come again (ROUTE-REFRESH) or are replayed; what is kept of a peer that is away (retained) is replayed at once. After return
  * the old policy is not used any more; a replay under way goes on with the new one.
  */
-void shard_peer_import(struct shard *s, struct peer_id id, enum family family, const struct policy *policy) RUNS_ON(role_rib);
+void shard_peer_import(struct shard *s, struct peer_id id, enum family family,
+	const struct policy *policy) RUNS_ON(role_rib);
 /*
  * keep_all_routes. On: from here on a route is stored as it came beside what policy made of it (struct rib_path), and one that import policy
  * or a loop refuses is kept with PATH_REJECTED; what is there already is kept when it comes again. Off: a sliced walk lets go of what was
  * kept, and a replay under way is over.
  */
-void shard_peer_keep(struct shard *s, struct peer_id id, enum family family, bool keep) RUNS_ON(role_rib);
+void shard_peer_keep(struct shard *s, struct peer_id id, enum family family, bool keep)
+	RUNS_ON(role_rib);
 /*
  * Judges all kept routes of this peer and family anew by its import policy of now, in slices; only what comes out differently is published.
  * Asked for again, or with another policy meanwhile, it goes round to where it was then: at most one more lap. Its number: it is done when
  * adj_rib_in_counts.replays_done has reached it. Whether the session is up does not matter: retained routes are replayed, too. 0: no such peer.
  */
-uint64_t shard_peer_replay(struct shard *s, struct peer_id id, enum family family) RUNS_ON(role_rib);
+uint64_t shard_peer_replay(struct shard *s, struct peer_id id, enum family family)
+	RUNS_ON(role_rib);
 /*
  * A plan: the peers and families of a table whose import rules one commit changes. From shard_plan_begin() on, paths of these that change carry
  * `generation` (1 .. PATH_GENERATIONS; 0: none), so that update groups know which of a destination's paths the new rules have judged.
@@ -276,7 +283,8 @@ uint64_t shard_peer_replay(struct shard *s, struct peer_id id, enum family famil
  * of the plan has not finished. A path that the peer withdraws, or that goes with its session, is not held.
  * A plan that begins while another one runs joins it: the peers of both are waited for.
  */
-void shard_plan_begin(struct shard *s, struct peer_id id, enum family family, unsigned generation) RUNS_ON(role_rib);
+void shard_plan_begin(struct shard *s, struct peer_id id, enum family family, unsigned generation)
+	RUNS_ON(role_rib);
 /* This peer's routes have all been judged by the new rules, or never will be. A sliced walk drops what is held for no other reason. */
 void shard_plan_done(struct shard *s, struct peer_id id, enum family family) RUNS_ON(role_rib);
 /* Any thread: paths that are held now. */
@@ -285,8 +293,9 @@ uint64_t shard_held(const struct shard *s);
  * Our own announcement (`networks`, redistribution), one for each prefix; a NULL `attrs` withdraws. Each prefix with attributes of its
  * own, equal ones are shared. `source` goes with the path: rib_path_source().
  */
-int shard_originate_from(struct shard *s, struct vrf_id vrf, enum family family, const struct prefix *p,
-	enum route_source source, const struct attr_set *attrs) RUNS_ON(role_rib);
+int shard_originate_from(struct shard *s, struct vrf_id vrf, enum family family,
+	const struct prefix *p, enum route_source source, const struct attr_set *attrs)
+	RUNS_ON(role_rib);
 /* The same from SOURCE_NETWORK. */
 int shard_originate(struct shard *s, struct vrf_id vrf, enum family family, const struct prefix *p,
 	const struct attr_set *attrs) RUNS_ON(role_rib);
@@ -305,15 +314,17 @@ bool shard_work(struct shard *s, uint64_t now_ns, uint64_t deadline_ns) RUNS_ON(
 bool shard_waits(const struct shard *s) RUNS_ON(role_rib);
 
 /* Any thread: counters of a peer's family, and the peer as the shard knows it (false: no such peer). */
-void shard_peer_counts(const struct shard *s, struct peer_id id, enum family family, struct adj_rib_in_counts *out);
+void shard_peer_counts(const struct shard *s, struct peer_id id, enum family family,
+	struct adj_rib_in_counts *out);
 /*
  * Any thread: prefixes refused, by cause, since the session came up; of REFUSED_NEXT_HOP, accepted paths without a valid next hop now. False: none
  * since the peer was added.
  */
-bool shard_peer_refused(const struct shard *s, struct peer_id id, enum family family, uint64_t out[REFUSED_CAUSES]);
+bool shard_peer_refused(
+	const struct shard *s, struct peer_id id, enum family family, uint64_t out[REFUSED_CAUSES]);
 /* Main: the last refusals of a prefix that are remembered, the newest first; as refused_ring_find(). */
-unsigned shard_refused_find(const struct shard *s, enum family family, const struct prefix *p, struct refused_route *out,
-	unsigned max) RUNS_ON(role_main);
+unsigned shard_refused_find(const struct shard *s, enum family family, const struct prefix *p,
+	struct refused_route *out, unsigned max) RUNS_ON(role_main);
 /*
  * About so many bytes are there for this peer: its paths with their destinations, and the attribute sets that it brought first. Sets that
  * several peers brought count for the first alone.
@@ -322,15 +333,16 @@ size_t shard_peer_memory(const struct shard *s, struct peer_id id);
 bool shard_peer_peek(const struct shard *s, struct peer_id id, struct shard_peer *out);
 /* Readers: is this path stale, and what decision_order() needs of it (of a rejected one the attributes as received). */
 bool shard_path_stale(const struct shard *s, enum family family, const struct rib_path *p);
-void shard_decision_input(const struct shard *s, const struct rib_path *p, struct decision_input *out);
+void shard_decision_input(
+	const struct shard *s, const struct rib_path *p, struct decision_input *out);
 /* Monotonic ns when the oldest message behind journal entries up to `sequence` was read; 0: unknown. For update_to_fib_ns. */
 uint64_t shard_received_ns(const struct shard *s, uint64_t sequence);
 /*
  * Any thread: the same for all messages behind the entries after `after` up to `sequence`, one time for those read within 200 us (the oldest
  * one's). *at is 0 at first. False: no more.
  */
-bool shard_received_next(
-	const struct shard *s, uint64_t after, uint64_t sequence, uint64_t *at, uint64_t *received_ns);
+bool shard_received_next(const struct shard *s, uint64_t after, uint64_t sequence, uint64_t *at,
+	uint64_t *received_ns);
 /* Readers: why a kept path is rejected; DECISION_EQUAL: it is not. */
 enum decision_reason shard_path_refused(const struct rib_path *p);
 /* Readers: what the peer sent, kept by keep_all_routes; NULL: not kept. */

@@ -116,7 +116,8 @@ struct shard_peer_slot {
 	_Atomic bool external;
 	bool up;
 	bool evicted; /* shard_peer_evict() */
-	_Atomic size_t charged_before; /* bytes of attribute sets that count for an earlier peer of this id */
+	_Atomic size_t
+		charged_before; /* bytes of attribute sets that count for an earlier peer of this id */
 	struct shard_rib_in rib[FAMILY_COUNT];
 };
 
@@ -261,8 +262,10 @@ struct shard_input {
 	struct ring *empty; /* shard -> session */
 	alignas(CACHE_LINE) _Atomic uint64_t
 		records; /* done, by the shard; readers: the session thread, its siblings */
-	_Atomic uint32_t awaited; /* bits: these siblings wait for more; they set theirs, the shard clears all; the session thread reads */
-	alignas(CACHE_LINE) uint64_t seen[SHARDS_MAX]; /* the shard's: so many records at least the siblings have done */
+	_Atomic uint32_t
+		awaited; /* bits: these siblings wait for more; they set theirs, the shard clears all; the session thread reads */
+	alignas(CACHE_LINE) uint64_t
+		seen[SHARDS_MAX]; /* the shard's: so many records at least the siblings have done */
 	/* the session thread's: batches at hand, the one used last on top; NULL in `all`: not made, or given back */
 	alignas(CACHE_LINE) struct rib_batch *spare[RIB_BATCHES_PER_INPUT];
 	unsigned spare_count;
@@ -330,7 +333,8 @@ struct shard {
 	struct retire_list *retired;
 	uint64_t now_ns; /* of the turn */
 	uint64_t entries; /* of the journal, that it wrote */
-	uint64_t woken; /* the same when it last woke consumers: each shard wakes them for its own */
+	uint64_t
+		woken; /* the same when it last woke consumers: each shard wakes them for its own */
 	uint64_t journal_tidied_ns;
 	struct shard_cursor cursor;
 	unsigned input_count;
@@ -356,12 +360,14 @@ struct shard {
 	struct shard_late late;
 	struct shard_pace pace;
 	_Atomic uint64_t evictions;
-	uint64_t short_since_ns; /* when the record in work began to wait for memory; 0: no record waits */
+	uint64_t
+		short_since_ns; /* when the record in work began to wait for memory; 0: no record waits */
 	_Atomic uint64_t held; /* of all tables */
 	unsigned walk_turn;
 	_Atomic uint32_t cluster_id; /* of the config, for any thread */
 	struct shard_refused *refused_counts; /* a list that only grows */
-	_Atomic(struct refused_ring *) refused_ring; /* NULL: nothing was refused yet, or no memory */
+	_Atomic(struct refused_ring *)
+		refused_ring; /* NULL: nothing was refused yet, or no memory */
 	_Atomic uint64_t
 		failures; /* changes lost for want of memory, and records that made no sense */
 
@@ -450,8 +456,8 @@ void scratch_free(struct shard *s);
 
 /* shard_refused.c */
 /* One more prefix is refused. It is remembered unless `p` is NULL, for a path that is kept tells its reason itself. */
-void refused_count(struct shard *s, struct peer_id peer, enum family family, enum refused_cause cause,
-	const struct prefix *p) RUNS_ON(role_rib);
+void refused_count(struct shard *s, struct peer_id peer, enum family family,
+	enum refused_cause cause, const struct prefix *p) RUNS_ON(role_rib);
 /* `by` more (or less) destinations whose best path is of that peer are not installed (REFUSED_NOT_INSTALLED); that is no rejected route. */
 void refused_not_installed(struct shard *s, struct peer_id peer, enum family family, int by)
 	RUNS_ON(role_rib);

@@ -290,8 +290,8 @@ reason_is_policy(enum decision_reason reason)
 static int
 nlri_refuse(struct import *m, const struct rib_nlri *n, enum refused_cause cause) RUNS_ON(role_rib)
 {
-	int err = path_withdraw(m->s, m->table, m->rec->peer, &n->prefix, n->path_id,
-		refused_by_policy(cause));
+	int err = path_withdraw(
+		m->s, m->table, m->rec->peer, &n->prefix, n->path_id, refused_by_policy(cause));
 
 	if (err != -EAGAIN)
 		refused_count(m->s, m->rec->peer, m->table->family, cause, &n->prefix);
@@ -352,8 +352,7 @@ nlri_keep_refused(struct import *m, const struct rib_nlri *n) RUNS_ON(role_rib)
 	int err = nlri_store(m, n, &refused);
 
 	if (err == 0)
-		refused_count(
-			m->s, m->rec->peer, m->table->family, refused_of(m->reason), NULL);
+		refused_count(m->s, m->rec->peer, m->table->family, refused_of(m->reason), NULL);
 	return err;
 }
 
@@ -369,8 +368,7 @@ prefix_unusable(const struct prefix *p)
 	if (b[0] == 0)
 		return p->len >= 8;
 	if (p->afi == AFI_IPV4)
-		return b[0] == 127 || b[0] >= 224 ||
-		       (b[0] == 169 && b[1] == 254 && p->len >= 16);
+		return b[0] == 127 || b[0] >= 224 || (b[0] == 169 && b[1] == 254 && p->len >= 16);
 	return b[0] == 0xff || (b[0] == 0xfe && (b[1] & 0xc0) == 0x80 && p->len >= 10);
 }
 
@@ -383,8 +381,7 @@ nlri_apply(struct import *m, const struct rib_nlri *n) RUNS_ON(role_rib)
 	if (m->attrs == NULL && m->rec->refused != REFUSED_NOT)
 		return nlri_refuse(m, n, (enum refused_cause)m->rec->refused);
 	if (m->attrs == NULL)
-		return path_withdraw(
-			m->s, m->table, m->rec->peer, &n->prefix, n->path_id, false);
+		return path_withdraw(m->s, m->table, m->rec->peer, &n->prefix, n->path_id, false);
 	/* RFC 4271 6.3: the prefix is ignored and the session stays */
 	if (prefix_unusable(&n->prefix))
 		return nlri_refuse(m, n, REFUSED_UNUSABLE_PREFIX);
@@ -397,8 +394,7 @@ nlri_apply(struct import *m, const struct rib_nlri *n) RUNS_ON(role_rib)
 	if (err != -EDQUOT)
 		return err;
 	/* nothing of it is stored, so there is nothing to withdraw */
-	refused_count(
-		m->s, m->rec->peer, m->table->family, REFUSED_PREFIX_LIMIT, &n->prefix);
+	refused_count(m->s, m->rec->peer, m->table->family, REFUSED_PREFIX_LIMIT, &n->prefix);
 	return 0;
 }
 
@@ -606,8 +602,9 @@ sibling_did(struct shard *s, unsigned sibling, uint64_t count, bool await)
 static bool
 record_due(struct shard *s, const struct rib_record *rec, bool await)
 {
-	const struct rib_order *o = (const struct rib_order *)(const void *)((const uint8_t *)rec +
-									     rec->record_len - order_len(rec));
+	const struct rib_order *o =
+		(const struct rib_order *)(const void *)((const uint8_t *)rec + rec->record_len -
+							 order_len(rec));
 
 	if (s->config.siblings == NULL)
 		return true;

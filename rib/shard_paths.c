@@ -491,7 +491,8 @@ make_candidate(struct shard *s, struct shard_table *t, struct making *m,
 	if (changed > 0 && !gone && is_refused(&now) && holds &&
 		reason_is_policy(shard_path_refused(&now)))
 		now = path_hold(p, shard_epoch(r), p->received);
-	else if (rib_path_held(&now) && !holds) /* also where the walk has just dropped its kept attributes */
+	else if (rib_path_held(&now) &&
+		 !holds) /* also where the walk has just dropped its kept attributes */
 		is_there = path_let_go(&now);
 	if (!is_refused(&now) && refresh_flags(s, t, &now))
 		m->differs = true;
@@ -561,13 +562,13 @@ make_undo(struct shard *s, struct shard_table *t, const struct making *m) RUNS_O
 
 /* `now` is refused by a replay, and was accepted before: one of old[0 .. n-1]. */
 static void
-count_refused(struct shard *s, const struct shard_table *t, const struct rib_path *old,
-	unsigned n, const struct rib_path *now) RUNS_ON(role_rib)
+count_refused(struct shard *s, const struct shard_table *t, const struct rib_path *old, unsigned n,
+	const struct rib_path *now) RUNS_ON(role_rib)
 {
 	for (unsigned i = 0; is_refused(now) && i < n; i++)
 		if (is_of(&old[i], now->peer, now->path_id) && !is_refused(&old[i]))
-			refused_count(s, now->peer, t->family, refused_of(shard_path_refused(now)),
-				NULL);
+			refused_count(
+				s, now->peer, t->family, refused_of(shard_path_refused(now)), NULL);
 }
 
 /* What was is published no more; `e` as it was made by. */
@@ -855,7 +856,7 @@ dest_redecide(
 		return 0;
 	return view->paths->count == 1 && replays_alone(t) && !table_holds(t)
 		       ? replay_only(s, t, id, view)
-							    : rebuild(s, t, id, view, NULL);
+		       : rebuild(s, t, id, view, NULL);
 }
 
 /* The first path of a destination: nothing to rank, nothing to let go. */
@@ -889,8 +890,7 @@ announce_same(const struct rib_path *p, const struct edit *e, const struct shard
 	if (flags & PATH_REJECTED || e->peer.v == PEER_SELF.v)
 		generation = 0;
 	return !r->rerank && p->accepted.v == e->accepted->id.v &&
-	       p->received.v == e->accepted->received.v &&
-	       (p->label_flags & ~generation) == flags;
+	       p->received.v == e->accepted->received.v && (p->label_flags & ~generation) == flags;
 }
 
 /* Only the stamp and the mark of path `index`; in place where no other destination shares them and the mark stays. 0, -ENOMEM. */

@@ -58,8 +58,8 @@ verdict_at(struct shard *s, const struct shard_rib_in *r, struct attr_id set)
 	struct shard_verdict **segment = &s->replay.segment[i >> VERDICT_SEGMENT_BITS];
 
 	if (*segment == NULL)
-		*segment = arena_calloc_touched(
-			s->arena, sizeof(**segment) << VERDICT_SEGMENT_BITS);
+		*segment =
+			arena_calloc_touched(s->arena, sizeof(**segment) << VERDICT_SEGMENT_BITS);
 	if (*segment == NULL)
 		return &s->replay.spare;
 	return &(*segment)[i % (1u << VERDICT_SEGMENT_BITS)];
@@ -386,8 +386,7 @@ judged_alike(const struct shard_replay *y, const struct prefix *prefix)
 
 		if (j->policy == NULL)
 			continue;
-		(void)policy_digest_decide(
-			j->policy, (struct policy_digest){j->could}, prefix, &d);
+		(void)policy_digest_decide(j->policy, (struct policy_digest){j->could}, prefix, &d);
 		if (d.permit != j->decision.permit || d.outcome != j->decision.outcome)
 			return false;
 	}

@@ -110,8 +110,7 @@ tombstones_hold(struct shard *s, uint64_t deadline_ns)
 		return false;
 	press(s, true);
 	if (h.patience == JOURNAL_WAIT || !above(s, 1)) {
-		s->late.waits =
-			h.patience == JOURNAL_WAIT || comes_on(&s->late, &h, s->now_ns);
+		s->late.waits = h.patience == JOURNAL_WAIT || comes_on(&s->late, &h, s->now_ns);
 		if (s->late.waits)
 			wake_late(s);
 		return s->late.waits;

@@ -162,8 +162,8 @@ shards_peer_counts(const struct shards *s, struct peer_id id, enum family family
 }
 
 bool
-shards_peer_refused(const struct shards *s, struct peer_id id, enum family family,
-	uint64_t out[REFUSED_CAUSES])
+shards_peer_refused(
+	const struct shards *s, struct peer_id id, enum family family, uint64_t out[REFUSED_CAUSES])
 {
 	bool any = shard_peer_refused(s->at[0], id, family, out);
 	uint64_t one[REFUSED_CAUSES];

@@ -227,7 +227,8 @@ apply_policies_of(const struct config *c, const struct config_peer *p)
 
 /* Of a peer that starts: what the shards judge its routes by. */
 static void
-peer_imports(struct keeld *k, const struct config *c, const struct config_peer *p, struct peer_id id)
+peer_imports(
+	struct keeld *k, const struct config *c, const struct config_peer *p, struct peer_id id)
 {
 	for (unsigned f = 0; f < FAMILY_COUNT; f++) {
 		struct order o = {.k = k,
@@ -439,7 +440,8 @@ join(struct keeld *k, const struct config *next, struct joined *j, struct faults
 	j->was = calloc(next->peer_count + 1, sizeof(*j->was));
 	j->changes = calloc(next->peer_count + apply_dynamic_count(k) + 1, sizeof(*j->changes));
 	for (unsigned i = 0;
-		j->ids != NULL && j->was != NULL && j->changes != NULL && i < next->peer_count; i++) {
+		j->ids != NULL && j->was != NULL && j->changes != NULL && i < next->peer_count;
+		i++) {
 		j->was[i] = keeld_peer_find(k, next->peers[i].vrf, &next->peers[i].addr);
 		j->ids[i] = j->was[i] != NULL ? keeld_peer_id(k, j->was[i]) : apply_peer_id_new(k);
 		if (j->ids[i].v != 0)
@@ -555,7 +557,14 @@ tell_commit(struct keeld *k, const char *comment, uint32_t confirm_s, const json
 
 /* ---- a commit, in steps: each one is a turn of main, so that other requests do not wait for all of them ---- */
 
-enum commit_step { COMMIT_PARSE, COMMIT_PREPARE, COMMIT_SWITCH, COMMIT_SAVE, COMMIT_NOTE, COMMIT_DONE };
+enum commit_step {
+	COMMIT_PARSE,
+	COMMIT_PREPARE,
+	COMMIT_SWITCH,
+	COMMIT_SAVE,
+	COMMIT_NOTE,
+	COMMIT_DONE
+};
 
 struct commit {
 	struct keeld *k;

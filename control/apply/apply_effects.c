@@ -170,7 +170,8 @@ static struct part
 plan_import(const struct change *c, unsigned f)
 {
 	const char *idle = apply_not_in_use(&c->view, (enum family)f);
-	bool fills = keep_begins(c, f) || (c->is->families[f].keep_all_routes && !received_rules_same(c));
+	bool fills = keep_begins(c, f) ||
+		     (c->is->families[f].keep_all_routes && !received_rules_same(c));
 	bool replay = !(fills && c->view.route_refresh.negotiated) && replays(c, f, idle);
 	/* an earlier change's, which could not be had later */
 	bool last = replay && !c->is->families[f].keep_all_routes &&
@@ -424,8 +425,9 @@ work_prepare(struct work *x)
 		const struct config_family *is = &x->c.is->families[f];
 		bool keep = is->enabled && is->keep_all_routes;
 
-		x->import[f] = is->enabled ? keeld_policy_of(x->c.next, x->c.is, (enum family)f, true)
-					   : policy_deny_all();
+		x->import[f] = is->enabled
+				       ? keeld_policy_of(x->c.next, x->c.is, (enum family)f, true)
+				       : policy_deny_all();
 		x->import_changes[f] = x->import[f] != a->import[f];
 		x->keep_begins[f] = keep && !a->keep[f];
 		x->keep_ends[f] = !keep && a->keep[f];
@@ -479,8 +481,7 @@ plan_family(struct works *w, enum family f)
 	for (unsigned i = 0; i < w->count; i++) {
 		w->work[i].planned[f] = is_part(w, &w->work[i], f);
 		if (w->work[i].planned[f])
-			w->parts[w->part_count++] =
-				(struct update_plan_part){w->work[i].c.id, f};
+			w->parts[w->part_count++] = (struct update_plan_part){w->work[i].c.id, f};
 	}
 	if (w->part_count - first > (exports || delay || runs ? 0u : 1u)) {
 		if (w->generation == 0 && (exports || delay || runs))

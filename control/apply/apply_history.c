@@ -96,7 +96,7 @@ go_back(struct keeld *k, uint32_t to, const char *comment, json_t **effects, boo
 	document = history_document(state.h, to);
 	old = json_incref(k->running->document);
 	err = document != NULL ? apply_commit(k, document, comment, 0, effects, persisted, f)
-				   : -ENOENT;
+			       : -ENOENT;
 
 	if (err == 0)
 		candidate_follow(k, old);

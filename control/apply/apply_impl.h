@@ -85,7 +85,8 @@ int apply_commit(struct keeld *k, json_t *document, const char *comment, uint32_
 /* ---- apply_effects.c ---- */
 
 /* `effects` gets what the changes do, and they are done: one message to each thread for each step, whatever the number of peers. */
-void apply_peers_change(struct keeld *k, const struct change *given, unsigned count, json_t *effects);
+void apply_peers_change(
+	struct keeld *k, const struct change *given, unsigned count, json_t *effects);
 void apply_effect_removed(json_t *effects, const struct config_peer *p);
 
 /* ---- apply_plan.c ---- */
@@ -136,7 +137,8 @@ void apply_export_jobs(struct keeld *k, struct export_item *items, unsigned coun
 /* ROUTE-REFRESH for what keep_all_routes is to keep; its job, 0 when it could not be asked for. */
 /* What is kept is judged anew at once, without the delay: it is about to be let go. The job. */
 uint32_t apply_replay(struct keeld *k, struct peer_id id, enum family f);
-uint32_t apply_fill(struct keeld *k, struct peer_id id, enum family f, const struct session_view *v);
+uint32_t apply_fill(
+	struct keeld *k, struct peer_id id, enum family f, const struct session_view *v);
 /* Is all kept that the peer has announced? Not while a fill has not ended well, in the same session. */
 bool apply_is_filled(struct peer_id id, enum family f, const struct session_view *v);
 /* That a policy change reaches the peer's routes by no means but a reset; until the session is established anew. */
@@ -153,7 +155,8 @@ void apply_config_release(void);
 void apply_ranges(struct keeld *k, const struct config *c);
 void apply_dynamic_event(struct keeld *k, const struct session_event *e);
 /* Dynamic peers that the new configuration, which runs already, has no range for end; the changes of the others. How many. */
-unsigned apply_dynamic_changes(struct keeld *k, const struct config *old, struct change *out, json_t *effects);
+unsigned apply_dynamic_changes(
+	struct keeld *k, const struct config *old, struct change *out, json_t *effects);
 unsigned apply_dynamic_count(const struct keeld *k);
 void apply_dynamic_fini(struct keeld *k);
 /* What `next` says of a peer of now; of a dynamic one in `dynamic`. NULL: nothing. */
@@ -168,8 +171,7 @@ int apply_history_start(struct keeld *k);
 int apply_history_prepare(
 	struct keeld *k, const json_t *document, uint32_t confirm_s, struct faults *f);
 /* It is running and in FILE. */
-void apply_history_commit(
-	struct keeld *k, const char *comment, uint32_t confirm_s, bool persisted);
+void apply_history_commit(struct keeld *k, const char *comment, uint32_t confirm_s, bool persisted);
 /* Writes the running document to FILE. False: not written, and logged. */
 bool apply_save(struct keeld *k);
 bool apply_confirm_waits(void);

@@ -85,8 +85,8 @@ rib_plan_done(void *arg)
 	for (unsigned i = 0; i < PEER_MAX; i++)
 		for (unsigned f = 0; f < FAMILY_COUNT; f++)
 			if (plan.part[i][f].ended)
-				shard_plan_done(call->shard, (struct peer_id){(uint16_t)i},
-					(enum family)f);
+				shard_plan_done(
+					call->shard, (struct peer_id){(uint16_t)i}, (enum family)f);
 }
 
 static void
@@ -248,7 +248,9 @@ apply_plan_go(struct keeld *k)
 			/* a commit may shorten commit_hold_s, but no commit extends the time of an earlier one */
 			if (begins || p->due_ns > due_ns)
 				p->due_ns = due_ns;
-			if (begins && p->job == 0) /* its routes can't be had, or are being judged without a job */
+			if (begins &&
+				p->job ==
+					0) /* its routes can't be had, or are being judged without a job */
 				apply_plan_end((struct peer_id){(uint16_t)i}, (enum family)f);
 		}
 	}

@@ -130,8 +130,7 @@ session_imports(void *arg)
 		struct import_item *m = &x->item[i];
 
 		if (m->way == IMPORT_ASK)
-			m->action =
-				session_refresh_import(s, m->id, m->family, m->job, &m->reason);
+			m->action = session_refresh_import(s, m->id, m->family, m->job, &m->reason);
 		else if (m->way == IMPORT_FILL)
 			m->action = session_refresh_fill(s, m->id, m->family, m->job, &m->reason);
 	}
@@ -503,7 +502,8 @@ refresh_one(struct keeld *k, struct peer_id id, enum family family, bool import,
 	runs = action_runs((enum refresh_action)o.result);
 	if (runs)
 		pending_taken(import ? &refresh.import[id.v][family] : waiting, id, family, job);
-	if (o.takes && waiting->waits) { /* nothing was walked: the session takes it when it comes up */
+	if (o.takes &&
+		waiting->waits) { /* nothing was walked: the session takes it when it comes up */
 		waiting->waits = false;
 		jobs_advance(k->jobs, waiting->job, 1);
 	}
@@ -685,7 +685,8 @@ import_way(struct import_item *m)
 	struct session_view v = {.established_count = m->established};
 
 	if (m->established != p->established)
-		m->way = IMPORT_DONE; /* what came since then was judged by the new policy as it came */
+		m->way =
+			IMPORT_DONE; /* what came since then was judged by the new policy as it came */
 	else if (!apply.applied[m->id.v].keep[m->family])
 		m->way = IMPORT_ASK;
 	else
@@ -762,7 +763,7 @@ struct due_policies {
 	struct {
 		struct peer_id id;
 		struct session_policies policies;
-	} *peer;
+	} * peer;
 	unsigned count;
 };
 
@@ -773,8 +774,7 @@ session_due_policies(void *arg)
 
 	role_enter_session();
 	for (unsigned i = 0; i < d->count; i++)
-		session_export_policies(
-			d->k->speaker, d->peer[i].id, &d->peer[i].policies);
+		session_export_policies(d->k->speaker, d->peer[i].id, &d->peer[i].policies);
 	speaker_plan_settle(d->k->speaker);
 }
 

@@ -90,7 +90,8 @@ jobs_begin(struct jobs *j, const char *kind, uint64_t total)
 		j->job = job;
 		j->size = size;
 	}
-	j->job[j->count++] = (struct job){.id = ++j->last_id, .kind = kind, .total = total, .started_s = wall_s()};
+	j->job[j->count++] = (struct job){
+		.id = ++j->last_id, .kind = kind, .total = total, .started_s = wall_s()};
 	return j->last_id;
 }
 
@@ -115,7 +116,8 @@ jobs_advance(struct jobs *j, uint32_t id, uint64_t done)
 	if (job->total != 0 && job->done > job->total)
 		job->done = job->total;
 	if (job->total != 0 && job->done >= job->total)
-		jobs_end(j, id, job->failure != NULL, job->failure != NULL ? json_pack("{s:s}", "reason", job->failure) : NULL);
+		jobs_end(j, id, job->failure != NULL,
+			job->failure != NULL ? json_pack("{s:s}", "reason", job->failure) : NULL);
 }
 
 void
@@ -179,8 +181,9 @@ static json_t *
 job_json(const struct job *job)
 {
 	static const char *const states[] = {"running", "done", "failed"};
-	json_t *o = json_pack("{s:I, s:s, s:s, s:I, s:I, s:f}", "id", (json_int_t)job->id, "kind", job->kind, "state",
-		states[job->state], "done", (json_int_t)job->done, "total", (json_int_t)job->total, "started_s", job->started_s);
+	json_t *o = json_pack("{s:I, s:s, s:s, s:I, s:I, s:f}", "id", (json_int_t)job->id, "kind",
+		job->kind, "state", states[job->state], "done", (json_int_t)job->done, "total",
+		(json_int_t)job->total, "started_s", job->started_s);
 
 	if (job->state == JOB_RUNNING)
 		json_object_set_new(o, "finished_s", json_null());

@@ -291,7 +291,8 @@ log_write(struct log_site *site, enum log_level level, const char *fmt, ...)
 		m = 0;
 	n += m < (int)sizeof(line) - n - 40 ? m : (int)sizeof(line) - n - 41;
 	if (dropped > 0)
-		n += snprintf(line + n, sizeof(line) - (size_t)n - 1, " lines-held-back=%u", dropped);
+		n += snprintf(
+			line + n, sizeof(line) - (size_t)n - 1, " lines-held-back=%u", dropped);
 	line[n++] = '\n';
 	line_put(line, (unsigned)n);
 }
@@ -410,7 +411,12 @@ static size_t
 plain_len(const unsigned char *text, size_t len)
 {
 	static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
-	size_t n = text[0] < 0x80 ? 1 : text[0] < 0xc0 ? 0 : text[0] < 0xe0 ? 2 : text[0] < 0xf0 ? 3 : text[0] < 0xf8 ? 4 : 0;
+	size_t n = text[0] < 0x80   ? 1
+		   : text[0] < 0xc0 ? 0
+		   : text[0] < 0xe0 ? 2
+		   : text[0] < 0xf0 ? 3
+		   : text[0] < 0xf8 ? 4
+				    : 0;
 	uint32_t c;
 
 	if (n == 1)

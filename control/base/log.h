@@ -26,13 +26,14 @@ struct log_site {
 	long second;
 	unsigned count, dropped;
 };
-void log_write(struct log_site *site, enum log_level level, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+void log_write(struct log_site *site, enum log_level level, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
 
 /* fmt: `event key=%s key=%u`. */
-#define log_event(level, ...) \
-	do { \
-		static _Thread_local struct log_site log_site_; \
-		log_write(&log_site_, (level), __VA_ARGS__); \
+#define log_event(level, ...)                                                                      \
+	do {                                                                                       \
+		static _Thread_local struct log_site log_site_;                                    \
+		log_write(&log_site_, (level), __VA_ARGS__);                                       \
 	} while (0)
 
 /* A second of LOG_BURST lines from each of 25 call sites. 512 KiB, of which only pages that were used take memory. */

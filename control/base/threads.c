@@ -310,8 +310,7 @@ thread_call(struct thread *t, void (*fn)(void *arg), void *arg)
 }
 
 int
-thread_call_each(
-	struct thread *const *t, unsigned count, void (*fn)(void *arg), void *const *arg)
+thread_call_each(struct thread *const *t, unsigned count, void (*fn)(void *arg), void *const *arg)
 {
 	const char *before = atomic_load_explicit(&doing_here, memory_order_relaxed);
 	struct thread_mail m[CALLED_AT_ONCE_MAX];
@@ -321,7 +320,8 @@ thread_call_each(
 		return -errno;
 	assert(count <= CALLED_AT_ONCE_MAX);
 	for (unsigned i = 0; i < count; i++) {
-		m[i] = (struct thread_mail){.fn = fn, .arg = arg[i], .done = &done, .doing = before};
+		m[i] = (struct thread_mail){
+			.fn = fn, .arg = arg[i], .done = &done, .doing = before};
 		mail_push(t[i], &m[i]);
 	}
 	doing(count > 0 ? t[0]->awaited : before);

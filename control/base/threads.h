@@ -63,7 +63,8 @@ void thread_send(struct thread *t, struct thread_mail *m, void (*fn)(void *arg),
 /* Main only (so that no two threads wait for each other): runs fn(arg) on `t` and waits for it. */
 int thread_call(struct thread *t, void (*fn)(void *arg), void *arg);
 /* Main only: the same on `count` threads at once, fn(arg[i]) on t[i]; waits for all of them. */
-int thread_call_each(struct thread *const *t, unsigned count, void (*fn)(void *arg), void *const *arg);
+int thread_call_each(
+	struct thread *const *t, unsigned count, void (*fn)(void *arg), void *const *arg);
 /* Any thread: makes a sleeping thread call work(). Costs one locked instruction when it is awake. */
 void thread_wake(struct thread *t);
 

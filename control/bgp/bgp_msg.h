@@ -14,12 +14,18 @@
 #include <stdint.h>
 
 #define BGP_HEADER_LEN 19
-#define BGP_MSG_MAX 4096          /* RFC 4271 4 */
+#define BGP_MSG_MAX 4096 /* RFC 4271 4 */
 #define BGP_EXTENDED_MSG_MAX 65535 /* RFC 8654 */
 #define BGP_VERSION 4
 #define AS_TRANS 23456 /* RFC 6793 */
 
-enum bgp_type { BGP_OPEN = 1, BGP_UPDATE = 2, BGP_NOTIFICATION = 3, BGP_KEEPALIVE = 4, BGP_ROUTE_REFRESH = 5 };
+enum bgp_type {
+	BGP_OPEN = 1,
+	BGP_UPDATE = 2,
+	BGP_NOTIFICATION = 3,
+	BGP_KEEPALIVE = 4,
+	BGP_ROUTE_REFRESH = 5
+};
 
 /*
  * RFC 4271 6.1. `p` holds at least BGP_HEADER_LEN octets. `max_len`: what was negotiated (OPEN and KEEPALIVE stay at 4096). Gives type and
@@ -27,8 +33,17 @@ enum bgp_type { BGP_OPEN = 1, BGP_UPDATE = 2, BGP_NOTIFICATION = 3, BGP_KEEPALIV
  */
 struct bgp_error bgp_header_decode(const uint8_t *p, size_t max_len, uint8_t *type, uint16_t *len);
 
-enum bgp_capability_code { CAP_MULTIPROTOCOL = 1, CAP_ROUTE_REFRESH = 2, CAP_EXTENDED_NEXT_HOP = 5, CAP_EXTENDED_MESSAGE = 6,
-	CAP_ROLE = 9, CAP_GRACEFUL_RESTART = 64, CAP_FOUR_OCTET_AS = 65, CAP_ADD_PATH = 69, CAP_ENHANCED_ROUTE_REFRESH = 70 };
+enum bgp_capability_code {
+	CAP_MULTIPROTOCOL = 1,
+	CAP_ROUTE_REFRESH = 2,
+	CAP_EXTENDED_NEXT_HOP = 5,
+	CAP_EXTENDED_MESSAGE = 6,
+	CAP_ROLE = 9,
+	CAP_GRACEFUL_RESTART = 64,
+	CAP_FOUR_OCTET_AS = 65,
+	CAP_ADD_PATH = 69,
+	CAP_ENHANCED_ROUTE_REFRESH = 70
+};
 
 #define OPEN_RAW_CAPABILITIES_MAX 64
 
@@ -39,7 +54,8 @@ struct bgp_open {
 	uint16_t hold_time_s;
 	uint32_t identifier; /* host order */
 	bool route_refresh, enhanced_route_refresh, extended_message, four_octet_as;
-	bool graceful_restart, restart_state, restart_notification; /* RFC 4724 3 R bit, RFC 8538 N bit */
+	bool graceful_restart, restart_state,
+		restart_notification; /* RFC 4724 3 R bit, RFC 8538 N bit */
 	uint16_t restart_time_s;
 	uint8_t restart_families, forwarding_families; /* bits by enum family */
 	bool multiprotocol; /* any capability 1 */
@@ -57,7 +73,8 @@ struct bgp_open {
 /* The whole message with its header, of which bgp_header_decode() was content. RFC 4271 6.2. */
 struct bgp_error bgp_open_decode(const uint8_t *msg, size_t len, struct bgp_open *out);
 /* RFC 4271 6.2 checks that need to know who we are: peer AS, identifier (RFC 6286), hold time. */
-struct bgp_error bgp_open_check(const struct bgp_open *o, uint32_t expected_asn, uint32_t own_asn, uint32_t own_identifier);
+struct bgp_error bgp_open_check(
+	const struct bgp_open *o, uint32_t expected_asn, uint32_t own_asn, uint32_t own_identifier);
 
 /* What we say. */
 struct bgp_open_options {
@@ -77,7 +94,8 @@ size_t bgp_open_encode(const struct bgp_open_options *o, uint8_t *buf, size_t si
 /* One Multiprotocol capability a family (RFC 4760 8), as an OPEN has them. */
 size_t bgp_families_encode(uint8_t families, uint8_t *buf, size_t size);
 size_t bgp_keepalive_encode(uint8_t *buf, size_t size);
-size_t bgp_notification_encode(uint8_t code, uint8_t subcode, const uint8_t *data, size_t data_len, uint8_t *buf, size_t size);
+size_t bgp_notification_encode(uint8_t code, uint8_t subcode, const uint8_t *data, size_t data_len,
+	uint8_t *buf, size_t size);
 /* Cease with a shutdown communication (RFC 9003): at most 128 octets of `text` are sent. */
 size_t bgp_cease_encode(uint8_t subcode, const char *text, uint8_t *buf, size_t size);
 
@@ -86,7 +104,8 @@ struct bgp_notification {
 	const uint8_t *data;
 	uint16_t data_len;
 };
-struct bgp_error bgp_notification_decode(const uint8_t *msg, size_t len, struct bgp_notification *out);
+struct bgp_error bgp_notification_decode(
+	const uint8_t *msg, size_t len, struct bgp_notification *out);
 /* "cease/administrative-reset" and the like, for last_error; static text. */
 const char *bgp_notification_text(uint8_t code, uint8_t subcode);
 
@@ -97,5 +116,6 @@ struct bgp_refresh {
 	bool ignore; /* unknown subtype, or without enhanced refresh a subtype but 0 is taken as a request: see .c */
 };
 /* RFC 2918, RFC 7313 5. `enhanced`: negotiated. */
-struct bgp_error bgp_refresh_decode(const uint8_t *msg, size_t len, bool enhanced, struct bgp_refresh *out);
+struct bgp_error bgp_refresh_decode(
+	const uint8_t *msg, size_t len, bool enhanced, struct bgp_refresh *out);
 size_t bgp_refresh_encode(enum family f, enum refresh_subtype subtype, uint8_t *buf, size_t size);

@@ -24,17 +24,18 @@
 /* What the octets of a field are. */
 struct nlri_form {
 	uint8_t afi, safi;
-	bool add_path;        /* RFC 7911 3 */
+	bool add_path; /* RFC 7911 3 */
 	bool multiple_labels; /* RFC 8277 2.3: a stack up to the S bit; without, one label whose S bit is ignored (2.2) */
-	bool withdrawn;       /* three octets without a meaning where announcements have labels (RFC 8277 2.4) */
+	bool withdrawn; /* three octets without a meaning where announcements have labels (RFC 8277 2.4) */
 };
 
 struct nlri {
 	struct prefix prefix; /* host bits cleared */
-	uint8_t label_count;  /* 0: of a family without labels, or withdrawn */
+	uint8_t label_count; /* 0: of a family without labels, or withdrawn */
 	uint32_t path_id;
-	uint32_t label;        /* the first, of 20 bits */
-	uint64_t rd;           /* its octets as a number: type in the two highest (RFC 4364 4.2); VPN families */
+	uint32_t label; /* the first, of 20 bits */
+	uint64_t
+		rd; /* its octets as a number: type in the two highest (RFC 4364 4.2); VPN families */
 	const uint8_t *labels; /* lent: three octets each, points into the message */
 };
 

@@ -206,9 +206,8 @@ static void
 refresh_print(struct ctl *ctl, const json_t *peers)
 {
 	static const struct column columns[] = {{"Peer", false}, {"Family", false}, {"Keep", false},
-		{"Sent", true}, {"BoRR", true}, {"EoRR", true}, {"Swept", true},
-		{"Rcvd", true}, {"Served", true}, {"Joined", true}, {"BoRR", true},
-		{"EoRR", true}};
+		{"Sent", true}, {"BoRR", true}, {"EoRR", true}, {"Swept", true}, {"Rcvd", true},
+		{"Served", true}, {"Joined", true}, {"BoRR", true}, {"EoRR", true}};
 	struct table t = table_begin(columns, 12);
 	const json_t *peer;
 	size_t i;

@@ -15,7 +15,7 @@
 
 /* Every fault of a document, not only the first. */
 struct fault {
-	char *path;   /* JSON Pointer (RFC 6901) */
+	char *path; /* JSON Pointer (RFC 6901) */
 	char *reason; /* `"192.0.2.300" is not an IP address` */
 };
 struct faults {
@@ -23,7 +23,8 @@ struct faults {
 	unsigned count, size;
 	unsigned lost; /* could not be noted for want of memory */
 };
-void faults_add(struct faults *f, const char *path, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+void faults_add(struct faults *f, const char *path, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
 void faults_fini(struct faults *f);
 
 struct config_address {
@@ -40,8 +41,9 @@ struct config_port {
 };
 
 struct config_timers {
-	uint32_t hold_s, keepalive_s /* 0: hold/3 */, connect_retry_s, idle_hold_s, open_sent_hold_s, send_hold_s /* 0: max(480, 2*hold) */,
-		min_advertisement_s, stale_refresh_s;
+	uint32_t hold_s, keepalive_s /* 0: hold/3 */, connect_retry_s, idle_hold_s,
+		open_sent_hold_s, send_hold_s /* 0: max(480, 2*hold) */, min_advertisement_s,
+		stale_refresh_s;
 };
 
 /* RFC 4486 4, contract section 7: what happens to prefix number limit + 1. */
@@ -60,7 +62,8 @@ struct config_family {
 	uint32_t max_prefixes; /* 0: no limit */
 	uint8_t max_prefixes_action; /* enum max_prefixes_action */
 	uint8_t max_prefixes_threshold; /* percent of the limit: an alarm */
-	uint32_t max_prefixes_restart_s; /* after a shutdown; 0: the peer stays down until an operator resets it */
+	uint32_t
+		max_prefixes_restart_s; /* after a shutdown; 0: the peer stays down until an operator resets it */
 };
 
 struct config_peer {
@@ -76,9 +79,10 @@ struct config_peer {
 	bool gtsm; /* RFC 5082: sends with TTL 255 and takes no less than 255; not with `multihop` */
 	const char *password; /* TCP-MD5, RFC 2385: 1 to 80 octets; NULL: none */
 	struct ip_addr source; /* AFI_NONE: the kernel chooses */
-	uint8_t multihop;      /* TTL; 0: single hop */
+	uint8_t multihop; /* TTL; 0: single hop */
 	struct {
-		bool route_refresh, enhanced_route_refresh, four_octet_as, extended_message, graceful_restart;
+		bool route_refresh, enhanced_route_refresh, four_octet_as, extended_message,
+			graceful_restart;
 		bool extended_next_hop; /* RFC 8950 */
 	} capabilities;
 	bool route_reflector_client; /* internal peers, RFC 4456 */
@@ -108,8 +112,9 @@ struct config_range {
 	struct prefix prefix;
 	struct vrf_id vrf;
 	const char *group;
-	uint32_t asn;            /* its own; 0: the group's */
-	struct config_peer peer; /* what each of them is made of; address, addr_text and zone are to be filled in */
+	uint32_t asn; /* its own; 0: the group's */
+	struct config_peer
+		peer; /* what each of them is made of; address, addr_text and zone are to be filled in */
 };
 
 struct config_network {
@@ -122,7 +127,8 @@ struct config {
 	uint32_t asn;
 	uint32_t router_id; /* host order */
 	struct {
-		unsigned *worker_cpus, worker_count, *control_cpus, control_count, rib_threads, memory_mb;
+		unsigned *worker_cpus, worker_count, *control_cpus, control_count, rib_threads,
+			memory_mb;
 		const char **eal_args;
 		unsigned eal_arg_count;
 		bool present; /* the document has the section: a data plane is wanted */
@@ -141,10 +147,10 @@ struct config {
 	struct config_network *networks;
 	unsigned network_count;
 	bool next_hop_tracking, resolve_via_default;
-	unsigned max_paths;      /* 1 to PATHS_MAX */
+	unsigned max_paths; /* 1 to PATHS_MAX */
 	uint32_t max_as_path_length;
 	uint32_t tombstones_max; /* 0: the shard's default */
-	uint32_t cluster_id;     /* host order; 0: the router id */
+	uint32_t cluster_id; /* host order; 0: the router id */
 	struct config_static *statics;
 	unsigned static_count;
 	struct config_redistribute *redistribute;
@@ -153,9 +159,11 @@ struct config {
 	unsigned loopback_count;
 	uint8_t preference[SOURCE_COUNT]; /* lower wins; contract section 2 */
 	uint32_t policy_change_delay_s, policy_change_max_delay_s;
-	uint32_t commit_hold_s; /* how long a path that a commit refuses may stay in use for want of another */
+	uint32_t
+		commit_hold_s; /* how long a path that a commit refuses may stay in use for want of another */
 	struct policy_set *policies; /* control/config/policy_compile.h */
-	uint32_t *peer_index; /* open addressing by VRF and address: index in peers + 1; 0: free. NULL: no peers */
+	uint32_t *
+		peer_index; /* open addressing by VRF and address: index in peers + 1; 0: free. NULL: no peers */
 	uint32_t peer_index_mask;
 	json_t *merged; /* peers after inheritance, as documents: what the strings above point into; index as `peers` */
 };
@@ -178,10 +186,13 @@ struct config *config_parse(json_t *document, struct faults *f);
 void config_set_host_check(void (*check)(const struct config *c, struct faults *f));
 void config_free(struct config *c);
 /* The range an address may come by, the longest one; NULL: none. */
-const struct config_range *config_range_find(const struct config *c, struct vrf_id vrf, const struct ip_addr *addr);
+const struct config_range *config_range_find(
+	const struct config *c, struct vrf_id vrf, const struct ip_addr *addr);
 /* A peer of that range; its strings are `c`'s, so it lives as long. */
-void config_range_peer(const struct config_range *r, const struct ip_addr *addr, struct config_peer *out);
-const struct config_peer *config_peer_find(const struct config *c, struct vrf_id vrf, const struct ip_addr *addr);
+void config_range_peer(
+	const struct config_range *r, const struct ip_addr *addr, struct config_peer *out);
+const struct config_peer *config_peer_find(
+	const struct config *c, struct vrf_id vrf, const struct ip_addr *addr);
 
 /*
  * Reads FILE: syntax errors as `FILE:LINE:COLUMN: text`, duplicate keys by their pointer. The document, or NULL with

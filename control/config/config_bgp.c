@@ -458,11 +458,10 @@ first_of_address(struct config *config, const struct config_peer *p)
 }
 
 static void
-check_same_peer(struct check *c, const struct at *at, struct config *config,
-	const struct config_peer *p)
+check_same_peer(
+	struct check *c, const struct at *at, struct config *config, const struct config_peer *p)
 {
-	const struct config_peer *other =
-		p->addr.afi != AFI_NONE ? first_of_address(config, p) : p;
+	const struct config_peer *other = p->addr.afi != AFI_NONE ? first_of_address(config, p) : p;
 	struct at here = AT_KEY(at, "address");
 
 	if (other != p)

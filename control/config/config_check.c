@@ -209,7 +209,8 @@ unknown_key(struct check *c, const struct at *at, const char *name, const struct
 	for (size_t i = 0; i < count; i++)
 		near_consider(&near, keys[i].name);
 	if (near.found[0] != '\0')
-		config_fault(c, at, "unknown key \"%.64s\"; did you mean \"%s\"?", name, near.found);
+		config_fault(
+			c, at, "unknown key \"%.64s\"; did you mean \"%s\"?", name, near.found);
 	else
 		config_fault(c, at, "unknown key");
 }
@@ -510,7 +511,8 @@ config_value_prefix(struct check *c, const struct at *at, const json_t *value, s
 	int err = prefix_parse(text, out);
 	if (err == -EDOM && !config_parse_addr_len(text, &addr, &len)) {
 		struct prefix network = prefix_from_addr(&addr, len);
-		config_fault(c, at, "%s has bits set beyond its length; the network is %s (without host bits)",
+		config_fault(c, at,
+			"%s has bits set beyond its length; the network is %s (without host bits)",
 			config_quote(value, buf), prefix_format(&network, fixed));
 	} else if (err) {
 		config_fault(c, at, "%s is not a prefix", config_quote(value, buf));

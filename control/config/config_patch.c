@@ -312,7 +312,8 @@ operation_copy(struct patch *p, const char *path, const char *from)
 		return -EINVAL;
 	values_count(value, &p->copied);
 	if (p->copied > COPIES_MAX)
-		return patch_fault(p, "from", NULL, "the copies of a patch have more than 200000 values");
+		return patch_fault(
+			p, "from", NULL, "the copies of a patch have more than 200000 values");
 	return put(p, "path", path, json_deep_copy(value));
 }
 

@@ -703,7 +703,8 @@ compile_policy(struct compile *k, const struct at *at, const json_t *value, stru
 	json_t *meaning = compile_nodes(k, &nodes_at, json_object_get(value, "nodes"), b);
 	int err = k->c.f->count + k->c.f->lost == faults && b ? policy_builder_finish(b, &policy)
 							      : -ECANCELED;
-	if (!err && json_object_set_new(s->index, policy_name(policy), json_integer(s->count)) != 0) {
+	if (!err &&
+		json_object_set_new(s->index, policy_name(policy), json_integer(s->count)) != 0) {
 		policy_destroy(policy);
 		policy_out_of_memory(&k->c, at);
 		json_decref(meaning);

@@ -8,7 +8,14 @@
 #include "control/config/policy_compile.h"
 #include "rib/policy_build.h"
 
-enum list_kind { LIST_PREFIX, LIST_AS_PATH, LIST_COMMUNITY, LIST_LARGE_COMMUNITY, LIST_EXT_COMMUNITY, LIST_KINDS };
+enum list_kind {
+	LIST_PREFIX,
+	LIST_AS_PATH,
+	LIST_COMMUNITY,
+	LIST_LARGE_COMMUNITY,
+	LIST_EXT_COMMUNITY,
+	LIST_KINDS
+};
 extern const char *const policy_list_word[LIST_KINDS];
 
 union list {
@@ -35,5 +42,5 @@ void policy_out_of_memory(struct check *c, const struct at *at);
 
 #define POLICY_COMMUNITY_MAX 12
 /* In network order, the rest zero. False with a fault. */
-bool policy_value_community(struct check *c, const struct at *at, const json_t *value, enum policy_communities kind,
-	uint8_t out[static POLICY_COMMUNITY_MAX]);
+bool policy_value_community(struct check *c, const struct at *at, const json_t *value,
+	enum policy_communities kind, uint8_t out[static POLICY_COMMUNITY_MAX]);

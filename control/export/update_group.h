@@ -30,31 +30,38 @@ struct update_groups_config {
 	struct shard *shard; /* the only one, or */
 	const struct shards *shards; /* all of them, that share a journal */
 	struct attr_table *exported; /* of the session thread, which alone reads it */
-	unsigned batch;       /* changes gathered at once; 1,024 */
-	uint32_t kept_max;    /* octets of the stream that are kept for slower members; 1 MiB */
-	uint64_t patience_ns; /* how long, beside half its time, a walk waits for its slowest; 1 s */
-	uint64_t settle_ns;   /* how long a group with different rules waits for all its members to have them; 250 ms */
-	uint64_t stall_ns;    /* how long a connection must have taken nothing before its member may be evicted; 3 s */
+	unsigned batch; /* changes gathered at once; 1,024 */
+	uint32_t kept_max; /* octets of the stream that are kept for slower members; 1 MiB */
+	uint64_t
+		patience_ns; /* how long, beside half its time, a walk waits for its slowest; 1 s */
+	uint64_t
+		settle_ns; /* how long a group with different rules waits for all its members to have them; 250 ms */
+	uint64_t
+		stall_ns; /* how long a connection must have taken nothing before its member may be evicted; 3 s */
 };
 int update_groups_create(const struct update_groups_config *c, struct update_groups **out);
 /* All members have left, and what they left is dismantled. */
 void update_groups_destroy(struct update_groups *s);
 
-enum update_kind { UPDATE_EXTERNAL, UPDATE_INTERNAL, UPDATE_CLIENT /* of our route reflector, RFC 4456 */ };
+enum update_kind {
+	UPDATE_EXTERNAL,
+	UPDATE_INTERNAL,
+	UPDATE_CLIENT /* of our route reflector, RFC 4456 */
+};
 
 /* What is the same for all members of a group. Those above the line stay as long as the session. */
 struct update_rules {
 	struct table_id table;
 	enum family family;
 	enum update_kind kind;
-	uint32_t own_as;     /* router.asn */
-	uint32_t local_as;   /* as whom we speak: in front of own_as where it is another */
+	uint32_t own_as; /* router.asn */
+	uint32_t local_as; /* as whom we speak: in front of own_as where it is another */
 	uint32_t peer_as;
 	struct bgp_encode_options encode; /* extended_next_hop with it */
 	/* ---- */
-	uint32_t cluster_id;         /* RFC 4456 7 */
+	uint32_t cluster_id; /* RFC 4456 7 */
 	const struct policy *policy; /* NULL: none (external: nothing is sent, RFC 8212) */
-	struct ip_addr peer;         /* what a policy may look at */
+	struct ip_addr peer; /* what a policy may look at */
 	bool next_hop_self, next_hop_unchanged, remove_private_as, as_override, default_originate;
 };
 
@@ -66,7 +73,8 @@ struct update_member_config {
 };
 
 /* Joins the group of its rules, or founds it; the first dump is due. 0, -ENOMEM, -ENOSPC. */
-int update_group_join(struct update_groups *s, const struct update_member_config *c, struct update_member **out) RUNS_ON(role_session);
+int update_group_join(struct update_groups *s, const struct update_member_config *c,
+	struct update_member **out) RUNS_ON(role_session);
 /* Frees the member. The group when it was the last: the caller dismantles it. Else NULL. */
 struct update_group *update_group_leave(struct update_member *m) RUNS_ON(role_session);
 /* In slices: a full table takes longer than one. False: `g` is gone. */
@@ -85,8 +93,8 @@ struct update_plan_part {
 	struct peer_id peer;
 	enum family family;
 };
-void update_groups_plan_begin(struct update_groups *s, unsigned generation, uint32_t now_s, const struct update_plan_part *parts, unsigned count)
-	RUNS_ON(role_session);
+void update_groups_plan_begin(struct update_groups *s, unsigned generation, uint32_t now_s,
+	const struct update_plan_part *parts, unsigned count) RUNS_ON(role_session);
 void update_groups_plan_end(struct update_groups *s, enum family family) RUNS_ON(role_session);
 /* All members have their new rules: a group whose members differ is split at once. */
 void update_groups_settle(struct update_groups *s) RUNS_ON(role_session);
@@ -96,7 +104,8 @@ void update_groups_settle(struct update_groups *s) RUNS_ON(role_session);
  * last member that had it was given another one.
  */
 void update_group_policy(struct update_member *m, const struct policy *p) RUNS_ON(role_session);
-void update_group_rules(struct update_member *m, const struct update_rules *r) RUNS_ON(role_session);
+void update_group_rules(struct update_member *m, const struct update_rules *r)
+	RUNS_ON(role_session);
 /*
  * Asks for MARK_SETTLED behind the last of the differences that the policy and rules make which this member has now; with nothing to be
  * told, it comes at once. A serial number: when update_group_settled() has reached it, it was so.
@@ -110,16 +119,26 @@ const struct update_rules *update_group_rules_of(const struct update_member *m);
  */
 void update_group_refresh(struct update_member *m, bool framed) RUNS_ON(role_session);
 
-enum update_group_mark { MARK_NONE, MARK_END_OF_RIB, MARK_BORR, MARK_FIRST_ENTRY, MARK_EORR, MARK_WALK_DONE /* of a refresh, framed or not */,
-	MARK_POLICY_DONE, MARK_SETTLED /* update_group_settled() has grown */ };
-#define EXPORT_SHARE_NS 200000u /* of a slice: what one member has at least; by the deadlines that it is given */
+enum update_group_mark {
+	MARK_NONE,
+	MARK_END_OF_RIB,
+	MARK_BORR,
+	MARK_FIRST_ENTRY,
+	MARK_EORR,
+	MARK_WALK_DONE /* of a refresh, framed or not */,
+	MARK_POLICY_DONE,
+	MARK_SETTLED /* update_group_settled() has grown */
+};
+#define EXPORT_SHARE_NS                                                                            \
+	200000u /* of a slice: what one member has at least; by the deadlines that it is given */
 /*
  * Puts up to `size` octets of whole messages for this member into `buf` (at least one message's room), until the deadline. Returns the
  * octets. *more: call again when there is room; *others: other members have something to do now. `mark` is told on this thread in
  * the order of the messages.
  */
-size_t update_group_encode(struct update_member *m, uint8_t *buf, size_t size, uint64_t deadline_ns, bool *more, bool *others,
-	void (*mark)(void *ctx, enum update_group_mark m), void *ctx) RUNS_ON(role_session);
+size_t update_group_encode(struct update_member *m, uint8_t *buf, size_t size, uint64_t deadline_ns,
+	bool *more, bool *others, void (*mark)(void *ctx, enum update_group_mark m), void *ctx)
+	RUNS_ON(role_session);
 /*
  * Until the next call of encode its connection takes no more (or it is not to have more now). Only who is like this and stands on the oldest message
  * falls behind; others just have not had their turn yet, and are waited for.
@@ -138,7 +157,8 @@ bool update_group_pressed(const struct update_member *m);
  * For this turn: several peers tell their tables. What they say of one destination comes one after the other, so the journal is read with a pause
  * between, and what was replaced meanwhile is told to nobody. The order of what is told, and its end, are the same.
  */
-void update_groups_gather(struct update_groups *s, uint64_t now_ns, bool loading) RUNS_ON(role_session);
+void update_groups_gather(struct update_groups *s, uint64_t now_ns, bool loading)
+	RUNS_ON(role_session);
 /* Is there anything to do for this member? Cheap: for each turn of the loop. */
 bool update_group_pending(const struct update_member *m) RUNS_ON(role_session);
 /* Monotonic ns when to call again though nothing is pending; 0: not. */
@@ -159,12 +179,12 @@ uint64_t update_group_advertised(const struct update_member *m);
 const struct attr_set *update_group_exported(const struct update_member *m, struct dest_id dest);
 
 struct update_group_stats {
-	uint32_t id;              /* of the group, never used again; a split makes another one */
+	uint32_t id; /* of the group, never used again; a split makes another one */
 	unsigned members, behind; /* behind: those that remember by themselves */
-	uint64_t walks;           /* dumps and refreshes begun */
+	uint64_t walks; /* dumps and refreshes begun */
 	uint64_t policy_walks;
 	uint64_t messages, octets; /* packed once for all */
-	uint64_t own_messages;     /* packed for one that was behind */
+	uint64_t own_messages; /* packed for one that was behind */
 	uint64_t fell_behind, evicted, splits;
 };
 void update_group_stats(const struct update_member *m, struct update_group_stats *out);

@@ -141,7 +141,8 @@ struct update_group {
 	struct update_rules rules; /* peer_as, peer: only where they matter */
 	/* Of a plan: the rules changed, and destinations whose best path the old import rules judged go by `before`. */
 	bool stays; /* of a plan: something is advertised that the rules refuse for now */
-	bool planned, by_before; /* by_before: within an evaluation, `rules` and `before` have changed places */
+	bool planned,
+		by_before; /* by_before: within an evaluation, `rules` and `before` have changed places */
 	struct update_rules before;
 	/*
 	 * `rules` are those of generation `newest` and later ones (bits `after`). mixed: the rules changed again, with another generation; so `before` is not
@@ -169,7 +170,8 @@ struct update_group {
 	/* the stream; `first` is passed by all, `last` is the newest */
 	struct message *first, *last;
 	uint64_t kept; /* octets behind `first` */
-	struct journal_cursor *tail; /* holds the ids behind `first`; NULL: none, or could not be had */
+	struct journal_cursor
+		*tail; /* holds the ids behind `first`; NULL: none, or could not be had */
 
 	/* the walk that runs, and those owed */
 	enum walk_kind kind;
@@ -237,7 +239,9 @@ struct update_groups {
 		uint16_t peer_count; /* 0: none runs */
 		uint8_t generations; /* bit by generation */
 		uint8_t newest; /* generation */
-		uint32_t began_s[PATH_GENERATIONS + 1]; /* a path with that generation and an earlier time has it from a plan that is over */
+		uint32_t
+			began_s[PATH_GENERATIONS +
+				1]; /* a path with that generation and an earlier time has it from a plan that is over */
 		uint64_t peers[PEER_MAX / 64];
 		uint64_t lost[PEER_MAX / 64]; /* their session ended during the plan */
 	} plan[FAMILY_COUNT];
@@ -269,7 +273,8 @@ struct update_groups {
 	unsigned change_count, entry_count, bucket_count;
 	uint32_t batch_octets;
 	struct attr_id batch_last; /* of the octets */
-	struct change change[BATCH_CHANGES + 1]; /* one more for a default route that is told again */
+	struct change
+		change[BATCH_CHANGES + 1]; /* one more for a default route that is told again */
 	struct entry entry[BATCH_ENTRIES];
 	struct bucket bucket[BATCH_ENTRIES];
 	uint16_t change_hash[BATCH_HASH], bucket_hash[BATCH_HASH];
@@ -323,7 +328,8 @@ void member_first_told(struct update_member *m, struct output *o) RUNS_ON(role_s
 
 /* update_group_rules.c */
 /* *r: what the group is to have, the set with a reference; .set 0: nothing. 0, -ENOMEM. */
-int rules_evaluate(struct update_group *g, struct dest_id id, const struct dest_view *view, struct adj_route *r);
+int rules_evaluate(struct update_group *g, struct dest_id id, const struct dest_view *view,
+	struct adj_route *r);
 /*
  * The same with a best path that may not be in the table yet: `best` names its peer, or the source of our own. `attrs` need not be a set of a shard:
  * no cache is used.
@@ -345,7 +351,8 @@ struct update_rules rules_normal(const struct update_rules *r);
 bool rules_equal(const struct update_rules *a, const struct update_rules *b);
 /* By them nothing is told, whatever there is. */
 bool rules_silent(const struct update_rules *r);
-uint8_t rules_next_hop_len(const struct update_rules *r, const struct ip_addr *next_hop, const struct ip_addr *link_local);
+uint8_t rules_next_hop_len(const struct update_rules *r, const struct ip_addr *next_hop,
+	const struct ip_addr *link_local);
 
 /* update_group_stream.c */
 /* One batch, or a mark. False: there is nothing to be done now. */
@@ -353,7 +360,8 @@ bool stream_produce(struct update_group *g, uint64_t deadline_ns) RUNS_ON(role_s
 bool stream_pending(const struct update_group *g);
 /* When the journal is read again, of one that rests; else 0. */
 uint64_t stream_rest_ns(const struct update_group *g);
-int stream_append(struct update_group *g, const struct message *head, const uint32_t *ids, const uint8_t *octets);
+int stream_append(struct update_group *g, const struct message *head, const uint32_t *ids,
+	const uint8_t *octets);
 /* A mark in the stream, for those behind, too. `who` as with MESSAGE_WALK_BEGIN. */
 void stream_mark(struct update_group *g, enum message_kind kind, struct peer_id who);
 /* MESSAGE_SETTLED for this member. */
@@ -362,7 +370,8 @@ void stream_settled(struct update_group *g, const struct update_member *m);
 bool walk_blocked(const struct update_group *g);
 void batch_reset(struct update_groups *s);
 /* Another destination of the same prefix 0/0 is told: a withdrawal would take that away. */
-bool default_shadowed(const struct update_group *g, struct dest_id id, const struct prefix *p, struct dest_id *other);
+bool default_shadowed(const struct update_group *g, struct dest_id id, const struct prefix *p,
+	struct dest_id *other);
 bool prefix_of(const struct update_group *g, struct dest_id id, struct prefix *out);
 void policy_walk_owe(struct update_group *g);
 

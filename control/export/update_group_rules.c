@@ -394,7 +394,8 @@ cache_find(struct update_group *g, const struct outcome *key, struct outcome **s
 
 	*slot = o;
 	if (!o->used || o->before != key->before || o->accepted.v != key->accepted.v ||
-		o->serial != key->serial || o->slot != key->slot || o->kind != key->kind || o->originator != key->originator)
+		o->serial != key->serial || o->slot != key->slot || o->kind != key->kind ||
+		o->originator != key->originator)
 		return false;
 	*set = o->exported;
 	if (set->v != 0)
@@ -687,8 +688,8 @@ source_stays(const struct update_group *g, struct dest_id id, struct peer_id sou
 
 /* What the group advertises stays, where there is a route that may be advertised at all. *r gets a reference; it had none. */
 static void
-advertised_keep(
-	struct update_group *g, struct dest_id id, const struct dest_view *view, struct adj_route *r)
+advertised_keep(struct update_group *g, struct dest_id id, const struct dest_view *view,
+	struct adj_route *r)
 {
 	if (view->paths == NULL || view->paths->eligible == 0 || view->fib != DEST_INSTALLED)
 		return;
@@ -723,7 +724,8 @@ rules_evaluate(struct update_group *g, struct dest_id id, const struct dest_view
 	if (by == JUDGED_BEFORE)
 		rules_swap(g);
 	if (err == 0 && r->set.v == 0 && g->set->policy_refused &&
-		(g->set->plan[g->rules.family].peer_count > 1 || (g->planned && view->prefix.len == 0)))
+		(g->set->plan[g->rules.family].peer_count > 1 ||
+			(g->planned && view->prefix.len == 0)))
 		advertised_keep(g, id, view, r);
 	return err;
 }
@@ -794,7 +796,8 @@ update_groups_plan_begin(struct update_groups *s, unsigned generation, uint32_t 
 
 	for (unsigned i = 0; i < count; i++) {
 		struct update_plan *p = &s->plan[parts[i].family];
-		uint64_t *word = &p->peers[parts[i].peer.v / 64], bit = 1ull << parts[i].peer.v % 64;
+		uint64_t *word = &p->peers[parts[i].peer.v / 64],
+			 bit = 1ull << parts[i].peer.v % 64;
 
 		begun[parts[i].family] = true;
 		p->peer_count += !(*word & bit);

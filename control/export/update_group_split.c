@@ -273,9 +273,9 @@ member_settling(const struct update_member *m)
 static bool
 member_settles(const struct update_group *g, const struct update_member *m)
 {
-	return member_settling(m) && m->error == 0 && !g->planned && !m->dumping && m->state != MEMBER_JOINING &&
-	       g->policy_end == 0 && g->kind != WALK_POLICY && !g->policy_within &&
-	       member_agrees(m, &g->rules);
+	return member_settling(m) && m->error == 0 && !g->planned && !m->dumping &&
+	       m->state != MEMBER_JOINING && g->policy_end == 0 && g->kind != WALK_POLICY &&
+	       !g->policy_within && member_agrees(m, &g->rules);
 }
 
 bool

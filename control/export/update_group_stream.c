@@ -18,7 +18,8 @@
 #define AHEAD_PATHS 16u
 #define AHEAD_SLOTS 10u
 #define AHEAD_SETS 5u
-#define SPARSE_ROUTES 4096u /* who was told fewer by a policy that asks for a few prefixes is told hardly any */
+#define SPARSE_ROUTES                                                                              \
+	4096u /* who was told fewer by a policy that asks for a few prefixes is told hardly any */
 #define PUT_AHEAD 8
 #define WALK_IDS 16384u /* of one slice: most of them change nothing in a policy walk */
 #define SLOT_NONE UINT16_MAX
@@ -377,7 +378,8 @@ journal_take(struct update_group *g, const struct journal_entry *e)
 	bool may = true;
 	int err;
 
-	if (e->table.v != g->rules.table.v || !dest_peek_best(g->table.at[e->shard], e->dest, &view))
+	if (e->table.v != g->rules.table.v ||
+		!dest_peek_best(g->table.at[e->shard], e->dest, &view))
 		return;
 	err = rules_evaluate(g, id, &view, &r);
 	if (err < 0) {
@@ -460,8 +462,8 @@ ahead_step(struct ahead *a, const struct update_group *g, const struct journal_e
 static bool
 is_silent(const struct update_group *g)
 {
-	return rules_silent(&g->rules) && !g->planned && g->catch_up == CATCH_UP_NONE && g->deferred == 0 &&
-	       adj_rib_out_count(g->out) == 0;
+	return rules_silent(&g->rules) && !g->planned && g->catch_up == CATCH_UP_NONE &&
+	       g->deferred == 0 && adj_rib_out_count(g->out) == 0;
 }
 
 /* ---- while tables are told ---- */
@@ -1066,8 +1068,7 @@ stream_pending(const struct update_group *g)
 	if (g->frozen)
 		return true;
 	if (g->catch_up != CATCH_UP_NONE || split_pending(g) || settle_pending(g) ||
-		(journal_head(g->set->journal) != journal_position(g->cursor) &&
-			!journal_rests(g)))
+		(journal_head(g->set->journal) != journal_position(g->cursor) && !journal_rests(g)))
 		return true;
 	if (g->kind == WALK_NONE)
 		return g->waiting > 0 || g->policy_end > 0;

@@ -47,7 +47,8 @@ static struct {
 	const struct config *config; /* NULL: not applied yet */
 	struct own **buckets, *dirty;
 	unsigned bucket_count, count;
-	uint32_t kernel_lens[2][129]; /* how many of the kernel's routes have that length, by family */
+	uint32_t kernel_lens[2]
+			    [129]; /* how many of the kernel's routes have that length, by family */
 	struct subnet *subnets;
 	bool port_down[PORT_NONE];
 	struct policy_eval *eval;
@@ -189,7 +190,8 @@ host_match(struct vrf_id vrf, const struct ip_addr *addr)
 	int best = -1;
 
 	for (const struct subnet *s = state.subnets; s != NULL; s = s->next)
-		if (s->vrf.v == vrf.v && s->prefix.len > best && subnet_up(s) && prefix_contains(&s->prefix, addr))
+		if (s->vrf.v == vrf.v && s->prefix.len > best && subnet_up(s) &&
+			prefix_contains(&s->prefix, addr))
 			best = s->prefix.len;
 	for (int len = (int)prefix_max_len(addr->afi); len > best; len--) {
 		struct prefix p;
@@ -230,8 +232,10 @@ static_up(const struct config *c, const struct config_static *s, unsigned depth)
 	for (unsigned i = 0; i < c->static_count; i++) {
 		const struct config_static *other = &c->statics[i];
 
-		if (other->vrf.v == s->vrf.v && other->prefix.len > (via != NULL ? via->prefix.len : host) &&
-			!prefix_equal(&other->prefix, &s->prefix) && prefix_contains(&other->prefix, &s->next_hop))
+		if (other->vrf.v == s->vrf.v &&
+			other->prefix.len > (via != NULL ? via->prefix.len : host) &&
+			!prefix_equal(&other->prefix, &s->prefix) &&
+			prefix_contains(&other->prefix, &s->next_hop))
 			via = other;
 	}
 	if (via == NULL)
@@ -280,7 +284,8 @@ source_has(const struct config *c, enum route_source source, const struct own *o
 
 /* The policy's answer; NULL: no. Lent until the next one. */
 static const struct attr_set *
-judge(const struct config *c, const struct config_redistribute *r, const struct own *o, uint32_t tag)
+judge(const struct config *c, const struct config_redistribute *r, const struct own *o,
+	uint32_t tag)
 {
 	/* RFC 4271 5.1.1: learned by some other means */
 	static const struct attr_set attrs = {.origin = ORIGIN_INCOMPLETE};
@@ -316,7 +321,8 @@ wanted(const struct config *c, const struct own *o, enum route_source *source)
 		const struct config_redistribute *r = &c->redistribute[i];
 		uint32_t tag = 0;
 
-		if (r->vrf.v != o->vrf.v || (best != NULL && c->preference[best->source] <= c->preference[r->source]) ||
+		if (r->vrf.v != o->vrf.v ||
+			(best != NULL && c->preference[best->source] <= c->preference[r->source]) ||
 			!source_has(c, r->source, o, &tag))
 			continue;
 		best = r;
@@ -351,10 +357,13 @@ rib_originate(void *arg)
 	role_enter_rib();
 	for (unsigned i = 0; i < b->count; i++) {
 		struct origination *o = &b->one[i];
-		enum family family = o->own->prefix.afi == AFI_IPV4 ? FAMILY_IPV4_UNICAST : FAMILY_IPV6_UNICAST;
+		enum family family =
+			o->own->prefix.afi == AFI_IPV4 ? FAMILY_IPV4_UNICAST : FAMILY_IPV6_UNICAST;
 
-		if (shards_for(&b->k->shards, &o->own->prefix) == b->shard && (o->attrs != NULL ? b->announce : b->withdraw))
-			o->result = shard_originate_from(b->shard, o->own->vrf, family, &o->own->prefix, o->source, o->attrs);
+		if (shards_for(&b->k->shards, &o->own->prefix) == b->shard &&
+			(o->attrs != NULL ? b->announce : b->withdraw))
+			o->result = shard_originate_from(b->shard, o->own->vrf, family,
+				&o->own->prefix, o->source, o->attrs);
 	}
 }
 
@@ -417,7 +426,8 @@ batch_run(struct originate_order *b)
 
 /* -ENOMEM: it is tried again. */
 static int
-batch_add(struct originate_order *b, struct own *o, enum route_source source, const struct attr_set *attrs)
+batch_add(struct originate_order *b, struct own *o, enum route_source source,
+	const struct attr_set *attrs)
 {
 	struct attr_set *copy = NULL;
 	int rc = 0;
@@ -515,7 +525,8 @@ static_first(const struct config *c, unsigned i)
 }
 
 static unsigned
-static_hops(const struct config *c, const struct config_static *s, struct fib_feed_hop out[PATHS_MAX])
+static_hops(
+	const struct config *c, const struct config_static *s, struct fib_feed_hop out[PATHS_MAX])
 {
 	unsigned count = 0;
 
@@ -551,18 +562,19 @@ static_unchanged(const struct config *old, const struct config *next, const stru
 	return true;
 }
 
-static void RUNS_ON(role_fib)
-static_set(struct fib_order *o, const struct config_static *s, bool present)
+static void
+RUNS_ON(role_fib) static_set(struct fib_order *o, const struct config_static *s, bool present)
 {
 	struct fib_feed_hop hops[PATHS_MAX];
 	unsigned count = present ? static_hops(o->next, s, hops) : 0;
 	char text[PREFIX_TEXT_MAX];
-	int rc = fib_feed_route(o->k->feed, s->vrf, &s->prefix, SOURCE_STATIC, hops, count, 0, present);
+	int rc = fib_feed_route(
+		o->k->feed, s->vrf, &s->prefix, SOURCE_STATIC, hops, count, 0, present);
 
 	if (rc == 0 || rc == -ENOENT)
 		return;
-	log_event(LOG_ERROR, "static-route-not-installed prefix=%s error=\"%s\"", prefix_format(&s->prefix, text),
-		strerror(-rc));
+	log_event(LOG_ERROR, "static-route-not-installed prefix=%s error=\"%s\"",
+		prefix_format(&s->prefix, text), strerror(-rc));
 	o->result = rc;
 }
 
@@ -576,7 +588,8 @@ fib_statics(void *arg)
 	fib_feed_preference(o->k->feed, o->next->preference);
 	fib_feed_resolve_via_default(o->k->feed, o->next->resolve_via_default);
 	for (unsigned i = 0; i < o->next->static_count; i++)
-		if (static_first(o->next, i) && !static_unchanged(o->old, o->next, &o->next->statics[i]))
+		if (static_first(o->next, i) &&
+			!static_unchanged(o->old, o->next, &o->next->statics[i]))
 			static_set(o, &o->next->statics[i], true);
 	for (unsigned i = 0; o->old != NULL && i < o->old->static_count; i++)
 		if (static_first(o->old, i) && !static_in(o->next, &o->old->statics[i]))
@@ -603,11 +616,13 @@ loopbacks_apply(struct keeld *k, const struct config *old, const struct config *
 		return;
 	for (unsigned i = 0; i < next->loopback_count; i++) {
 		const struct config_address *a = &next->loopbacks[i];
-		int rc = loopback_in(old, a) ? 0 : netlink_address_add(k->netlink, k->tun_ifindex, &a->addr, a->len);
+		int rc = loopback_in(old, a) ? 0
+					     : netlink_address_add(k->netlink, k->tun_ifindex,
+						       &a->addr, a->len);
 
 		if (rc != 0)
-			log_event(LOG_ERROR, "address-not-set port=keel0 addr=%s error=\"%s\"", addr_format(&a->addr, text),
-				strerror(-rc));
+			log_event(LOG_ERROR, "address-not-set port=keel0 addr=%s error=\"%s\"",
+				addr_format(&a->addr, text), strerror(-rc));
 	}
 	for (unsigned i = 0; old != NULL && i < old->loopback_count; i++) {
 		const struct config_address *a = &old->loopbacks[i];
@@ -679,11 +694,13 @@ host_changed(struct keeld *k)
 }
 
 void
-keeld_host_connected(struct keeld *k, struct vrf_id vrf, const struct prefix *subnet, uint16_t port, bool present)
+keeld_host_connected(struct keeld *k, struct vrf_id vrf, const struct prefix *subnet, uint16_t port,
+	bool present)
 {
 	struct subnet **at = &state.subnets, *s;
 
-	while (*at != NULL && ((*at)->vrf.v != vrf.v || (*at)->port != port || !prefix_equal(&(*at)->prefix, subnet)))
+	while (*at != NULL && ((*at)->vrf.v != vrf.v || (*at)->port != port ||
+				      !prefix_equal(&(*at)->prefix, subnet)))
 		at = &(*at)->next;
 	s = *at;
 	if (s == NULL && present) {
@@ -723,7 +740,8 @@ keeld_host_link(struct keeld *k, uint16_t port, bool up)
 }
 
 void
-keeld_host_kernel_route(struct keeld *k, struct vrf_id vrf, const struct prefix *p, uint64_t ports, bool present)
+keeld_host_kernel_route(
+	struct keeld *k, struct vrf_id vrf, const struct prefix *p, uint64_t ports, bool present)
 {
 	struct own *o = present ? own_get(vrf, p) : own_find(vrf, p);
 

@@ -21,7 +21,9 @@ int keeld_host_routes_apply(struct keeld *k, const struct config *old, const str
 void keeld_host_routes_fini(struct keeld *k);
 
 /* A subnet of ours came or went (netlink.h, `address`); an address of lo or keel0 as its host prefix with PORT_NONE. */
-void keeld_host_connected(struct keeld *k, struct vrf_id vrf, const struct prefix *subnet, uint16_t port, bool present);
+void keeld_host_connected(struct keeld *k, struct vrf_id vrf, const struct prefix *subnet,
+	uint16_t port, bool present);
 void keeld_host_link(struct keeld *k, uint16_t port, bool up);
 /* The kernel's main table has the route, or no longer. It leads by these ports, a bit each; 0: by none whose link may be lost. */
-void keeld_host_kernel_route(struct keeld *k, struct vrf_id vrf, const struct prefix *p, uint64_t ports, bool present);
+void keeld_host_kernel_route(
+	struct keeld *k, struct vrf_id vrf, const struct prefix *p, uint64_t ports, bool present);

@@ -32,9 +32,9 @@ struct route_mirror;
 enum dump { DUMP_NONE, DUMP_LINKS, DUMP_ADDRESSES, DUMP_NEIGHBORS, DUMP_ROUTES };
 
 enum link_kind {
-	LINK_PORT,  /* one of config.ports: stays when the kernel's goes */
+	LINK_PORT, /* one of config.ports: stays when the kernel's goes */
 	LINK_OTHER, /* without a data plane every one counts */
-	LINK_HOST,  /* lo and keel0: their addresses are ours, and no packet of ours leaves there */
+	LINK_HOST, /* lo and keel0: their addresses are ours, and no packet of ours leaves there */
 };
 
 /* An interface that counts. */
@@ -86,7 +86,8 @@ struct netlink {
 	struct netlink_config config;
 	struct thread *thread;
 	struct watch link_watch, watch;
-	struct mnl_socket *link_events; /* apart, so that no queue of other messages is before the loss of a link */
+	struct mnl_socket *
+		link_events; /* apart, so that no queue of other messages is before the loss of a link */
 	struct mnl_socket *events;
 	struct mnl_socket *main_requests, *host_requests; /* one a thread */
 	struct port_guard *guard;
@@ -109,12 +110,15 @@ struct netlink {
 /* ---- netlink.c ---- */
 
 struct link *netlink_link_find(const struct netlink *n, unsigned ifindex);
-struct link *netlink_link_add(struct netlink *n, unsigned ifindex, const char *name, enum link_kind kind);
+struct link *netlink_link_add(
+	struct netlink *n, unsigned ifindex, const char *name, enum link_kind kind);
 /* Of a message behind a header of `size` bytes. */
-void netlink_attributes(const struct nlmsghdr *h, size_t size, const struct nlattr *table[ATTRIBUTES_MAX]);
+void netlink_attributes(
+	const struct nlmsghdr *h, size_t size, const struct nlattr *table[ATTRIBUTES_MAX]);
 /* False: not there, or of another length than the family's. */
 bool netlink_attr_addr(const struct nlattr *a, uint8_t family, struct ip_addr *out);
-struct neighbor *netlink_neighbor_get(struct netlink *n, unsigned ifindex, const struct ip_addr *addr);
+struct neighbor *netlink_neighbor_get(
+	struct netlink *n, unsigned ifindex, const struct ip_addr *addr);
 /* One that the kernel has no entry for. */
 void netlink_neighbor_forget(struct netlink *n, struct neighbor *e);
 /* A link-local address without a zone gets that of `l`. */

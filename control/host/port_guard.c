@@ -304,7 +304,8 @@ set_vlan_offload(struct port_guard *g, const struct netlink_port *p, const char 
 		if (rc == 0 || rc == -ENOENT)
 			continue;
 		log_event(LOG_ERROR,
-			"port-failed port=%s error=%d text=\"%s takes VLAN tags off frames (%s) and this cannot "
+			"port-failed port=%s error=%d text=\"%s takes VLAN tags off frames (%s) "
+			"and this cannot "
 			"be switched off: %s\"",
 			p->name, rc, iface, strrchr(path, '/') + 1, strerror(-rc));
 		return rc;
@@ -316,8 +317,10 @@ set_vlan_offload(struct port_guard *g, const struct netlink_port *p, const char 
 	}
 	if (rc == -EXDEV)
 		log_event(LOG_WARNING,
-			"vlan-tags port=%s interface=%s text=\"the other end of this veth is in a network "
-			"namespace without a name: switch tx-vlan-hw-insert off there, or frames of its VLANs "
+			"vlan-tags port=%s interface=%s text=\"the other end of this veth is in a "
+			"network "
+			"namespace without a name: switch tx-vlan-hw-insert off there, or frames "
+			"of its VLANs "
 			"come in as untagged\"",
 			p->name, iface);
 	else if (rc != -ENOENT)

@@ -135,7 +135,8 @@ static const struct rpc_bounds bounds_read_only = {.request = RPC_READ_ONLY_REQU
 static int
 connection_fd(struct MHD_Connection *connection)
 {
-	const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+	const union MHD_ConnectionInfo *info =
+		MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
 
 	return info != NULL ? info->connect_fd : -1;
 }
@@ -493,8 +494,10 @@ daemon_start(struct http *h)
 {
 	const union MHD_DaemonInfo *info;
 
-	h->mhd = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_NO_LISTEN_SOCKET, 0, NULL, NULL, handle, h,
-		MHD_OPTION_CONNECTION_LIMIT, MHD_CONNECTIONS_MAX, MHD_OPTION_NOTIFY_COMPLETED, completed, h, MHD_OPTION_NOTIFY_CONNECTION,
+	h->mhd = MHD_start_daemon(
+		MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_NO_LISTEN_SOCKET, 0, NULL, NULL,
+		handle, h, MHD_OPTION_CONNECTION_LIMIT, MHD_CONNECTIONS_MAX,
+		MHD_OPTION_NOTIFY_COMPLETED, completed, h, MHD_OPTION_NOTIFY_CONNECTION,
 		connection_changed, h, MHD_OPTION_END);
 	if (h->mhd == NULL)
 		return -ENOMEM;
@@ -517,7 +520,9 @@ http_create(struct rpc *r, const struct http_config *c, struct http **out)
 	h->rpc = r;
 	h->token_file = c->token_file != NULL ? strdup(c->token_file) : NULL;
 	origins_set(h, c);
-	err = c->token_file == NULL || h->token_file != NULL ? http_gate_create(r->thread, &c->addr, c->port, &h->gate) : -ENOMEM;
+	err = c->token_file == NULL || h->token_file != NULL
+		      ? http_gate_create(r->thread, &c->addr, c->port, &h->gate)
+		      : -ENOMEM;
 	if (err == 0)
 		err = daemon_start(h);
 	if (err == 0)

@@ -193,9 +193,12 @@ struct http_metrics {
 static const struct metric *
 metric_of(unsigned part)
 {
-	static const struct metric up = {"keel_peer_established", "1 while the session is established.", NULL, GAUGE};
+	static const struct metric up = {
+		"keel_peer_established", "1 while the session is established.", NULL, GAUGE};
 
-	return part == 0 ? &up : part <= OF_PEERS ? &of_peers[part - 1] : &of_families[part - 1 - OF_PEERS];
+	return part == 0	  ? &up
+	       : part <= OF_PEERS ? &of_peers[part - 1]
+				  : &of_families[part - 1 - OF_PEERS];
 }
 
 static bool
@@ -207,7 +210,8 @@ peer_metrics(void *ctx, const json_t *peer)
 		const struct metric *metric = metric_of(i);
 		char sample[80];
 
-		snprintf(sample, sizeof(sample), "%s%s", metric->name, metric->kind == COUNTER ? "_total" : "");
+		snprintf(sample, sizeof(sample), "%s%s", metric->name,
+			metric->kind == COUNTER ? "_total" : "");
 		if (i > OF_PEERS) {
 			families_samples(m->part[i], peer, sample, metric->key);
 			continue;
@@ -216,7 +220,8 @@ peer_metrics(void *ctx, const json_t *peer)
 		if (metric->key != NULL)
 			number(m->part[i], json_object_get(peer, metric->key));
 		else
-			fprintf(m->part[i], "} %d\n", strcmp(text_of(peer, "state"), "established") == 0);
+			fprintf(m->part[i], "} %d\n",
+				strcmp(text_of(peer, "state"), "established") == 0);
 	}
 	return true;
 }

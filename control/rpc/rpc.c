@@ -14,8 +14,8 @@
 struct batch {
 	struct rpc_client *c;
 	json_t *requests; /* of an array; NULL: single */
-	size_t next;      /* of those */
-	char *text;       /* answers of an array so far: as text, many times smaller than the values are */
+	size_t next; /* of those */
+	char *text; /* answers of an array so far: as text, many times smaller than the values are */
 	size_t len, size;
 	unsigned pending;
 };
@@ -63,14 +63,17 @@ code_text(int code)
 static json_t *
 error_json(int code, const struct fault *fault, unsigned count)
 {
-	json_t *e = json_pack("{s:i, s:s}", "code", code, "message", code_text(code)), *data, *errors;
+	json_t *e = json_pack("{s:i, s:s}", "code", code, "message", code_text(code)), *data,
+	       *errors;
 
 	if (count == 0)
 		return e;
 	errors = json_array();
 	for (unsigned i = 0; i < count; i++)
-		json_array_append_new(errors, json_pack("{s:s, s:s}", "path", fault[i].path, "reason", fault[i].reason));
-	data = json_pack("{s:s, s:s, s:o}", "path", fault[0].path, "reason", fault[0].reason, "errors", errors);
+		json_array_append_new(errors,
+			json_pack("{s:s, s:s}", "path", fault[i].path, "reason", fault[i].reason));
+	data = json_pack("{s:s, s:s, s:o}", "path", fault[0].path, "reason", fault[0].reason,
+		"errors", errors);
 	json_object_set_new(e, "data", data);
 	return e;
 }
@@ -87,8 +90,10 @@ rpc_fail(struct rpc_call *call, int code, const char *path, const char *fmt, ...
 	vsnprintf(reason, sizeof(reason), fmt, ap);
 	va_end(ap);
 	snprintf(where, sizeof(where), "%s", path);
-	if (code == RPC_INVALID_PARAMS && json_integer_value(json_object_get(call->error, "code")) == code) {
-		json_array_append_new(json_object_get(json_object_get(call->error, "data"), "errors"),
+	if (code == RPC_INVALID_PARAMS &&
+		json_integer_value(json_object_get(call->error, "code")) == code) {
+		json_array_append_new(
+			json_object_get(json_object_get(call->error, "data"), "errors"),
 			json_pack("{s:s, s:s}", "path", where, "reason", reason));
 		return NULL;
 	}
@@ -209,9 +214,11 @@ call_end(struct rpc_call *call, json_t *result)
 	struct batch *b = call->batch;
 
 	if (result == NULL && call->error == NULL)
-		call->error = error_json(RPC_INTERNAL_ERROR, &(struct fault){(char[]){""}, (char[]){"out of memory"}}, 1);
+		call->error = error_json(RPC_INTERNAL_ERROR,
+			&(struct fault){(char[]){""}, (char[]){"out of memory"}}, 1);
 	if (call->id != NULL)
-		batch_answer(b, answer_json(call->id, result, result == NULL ? json_incref(call->error) : NULL));
+		batch_answer(b, answer_json(call->id, result,
+					result == NULL ? json_incref(call->error) : NULL));
 	else
 		json_decref(result);
 	call_free(call);
@@ -223,7 +230,8 @@ answer_text(const json_t *id, const char *result)
 {
 	char *id_text = json_dumps(id, JSON_COMPACT | JSON_ENCODE_ANY), *text = NULL;
 
-	if (id_text == NULL || asprintf(&text, "{\"jsonrpc\":\"2.0\",\"result\":%s,\"id\":%s}", result, id_text) < 0)
+	if (id_text == NULL || asprintf(&text, "{\"jsonrpc\":\"2.0\",\"result\":%s,\"id\":%s}",
+				       result, id_text) < 0)
 		text = NULL;
 	free(id_text);
 	return text;
@@ -288,9 +296,9 @@ rpc_reply_text(struct rpc_call *call, const char *result)
 const struct rpc_method *
 rpc_method_next(const struct rpc_method *m)
 {
-	static const struct rpc_method *const tables[] = {
-		rpc_config_methods, rpc_bgp_methods, rpc_preview_methods, rpc_rib_methods, rpc_fib_methods,
-		rpc_control_methods, rpc_own_methods};
+	static const struct rpc_method *const tables[] = {rpc_config_methods, rpc_bgp_methods,
+		rpc_preview_methods, rpc_rib_methods, rpc_fib_methods, rpc_control_methods,
+		rpc_own_methods};
 	const unsigned count = sizeof(tables) / sizeof(tables[0]);
 	unsigned t = 0;
 
@@ -345,7 +353,8 @@ rpc_word_next(const char **list, struct rpc_word *w)
 static bool
 changes(const struct rpc_method *m, const json_t *params)
 {
-	return m->reads == RPC_CHANGES || (m->reads == RPC_READS_UNLESS_FORCE && json_is_true(json_object_get(params, "force")));
+	return m->reads == RPC_CHANGES || (m->reads == RPC_READS_UNLESS_FORCE &&
+						  json_is_true(json_object_get(params, "force")));
 }
 
 static json_t *
@@ -363,7 +372,8 @@ dispatch(struct keeld *k, json_t *request, struct rpc_call *call)
 	if (call->batch->c->read_only && changes(m, params))
 		return rpc_fail(call, RPC_READ_ONLY, "", "read-only");
 	if (params != NULL && !json_is_object(params))
-		return rpc_fail(call, RPC_INVALID_PARAMS, "", "parameters go by name: an object is wanted");
+		return rpc_fail(
+			call, RPC_INVALID_PARAMS, "", "parameters go by name: an object is wanted");
 	if (params == NULL)
 		params = none = json_object();
 	if (rpc_params_check(m, params, call)) {
@@ -426,7 +436,8 @@ handle_one(struct batch *b, json_t *request)
 		struct fault f = {(char[]){""}, (char *)(uintptr_t)fault};
 		bool id_good = json_is_string(id) || json_is_number(id);
 
-		batch_answer(b, answer_json(id_good ? id : NULL, NULL, error_json(RPC_INVALID_REQUEST, &f, 1)));
+		batch_answer(b, answer_json(id_good ? id : NULL, NULL,
+					error_json(RPC_INVALID_REQUEST, &f, 1)));
 		return;
 	}
 	call = calloc(1, sizeof(*call));

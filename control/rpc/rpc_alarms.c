@@ -16,7 +16,15 @@
 
 #include <stdio.h>
 
-enum { ALARM_RIB, ALARM_NOT_INSTALLED, ALARM_FIB_FEED, ALARM_POLICY, ALARM_HASH, ALARM_MEMORY, ALARM_COUNT };
+enum {
+	ALARM_RIB,
+	ALARM_NOT_INSTALLED,
+	ALARM_FIB_FEED,
+	ALARM_POLICY,
+	ALARM_HASH,
+	ALARM_MEMORY,
+	ALARM_COUNT
+};
 
 /* `text` with the number that makes it one. */
 static const struct {
@@ -25,10 +33,11 @@ static const struct {
 	{"rib", "%llu changes were lost for want of memory or were malformed"},
 	{"not-installed", "%llu prefixes did not fit the forwarding table"},
 	{"fib-feed", "%llu routes could not be handed to the forwarding table"},
-	{"policy", "%llu times a regular expression hit its match limit, and the route was rejected"},
-	{"hash-probe",
-		"a search in a hash table passed %llu entries: memory is too short for its index, or a peer knows the secret of the hashes; "
-		"restart keeld to draw another"},
+	{"policy",
+		"%llu times a regular expression hit its match limit, and the route was rejected"},
+	{"hash-probe", "a search in a hash table passed %llu entries: memory is too short for its "
+		       "index, or a peer knows the secret of the hashes; "
+		       "restart keeld to draw another"},
 	{"memory", "memory ran short; %llu sessions of peers that took the most were ended"},
 };
 
@@ -100,7 +109,8 @@ longest_of(const struct keeld *k)
 		const struct shard *s = k->shards.at[i];
 
 		for (uint16_t t = 0; t < shard_table_count(s); t++)
-			longest_add(&l.destinations, dest_table_probes(shard_table(s, (struct table_id){t})));
+			longest_add(&l.destinations,
+				dest_table_probes(shard_table(s, (struct table_id){t})));
 		longest_add(&l.attribute_sets, attr_table_probes(shard_attrs(s)));
 		longest_add(&l.next_hops, shard_next_hop_probes(s));
 	}
@@ -118,7 +128,8 @@ static uint64_t
 longest_too_long(const struct keeld *k)
 {
 	struct longest l = longest_of(k);
-	const uint32_t all[] = {l.destinations, l.attribute_sets, l.exported_sets, l.next_hops, l.path_lists};
+	const uint32_t all[] = {
+		l.destinations, l.attribute_sets, l.exported_sets, l.next_hops, l.path_lists};
 	uint32_t longest = 0;
 
 	for (unsigned i = 0; i < sizeof(all) / sizeof(all[0]); i++)
@@ -131,9 +142,10 @@ rpc_hash_probes(const struct keeld *k)
 {
 	struct longest l = longest_of(k);
 
-	return json_pack("{s:I, s:I, s:I, s:I, s:I}", "destinations", (json_int_t)l.destinations, "attribute_sets",
-		(json_int_t)l.attribute_sets, "exported_sets", (json_int_t)l.exported_sets, "next_hops", (json_int_t)l.next_hops,
-		"path_lists", (json_int_t)l.path_lists);
+	return json_pack("{s:I, s:I, s:I, s:I, s:I}", "destinations", (json_int_t)l.destinations,
+		"attribute_sets", (json_int_t)l.attribute_sets, "exported_sets",
+		(json_int_t)l.exported_sets, "next_hops", (json_int_t)l.next_hops, "path_lists",
+		(json_int_t)l.path_lists);
 }
 
 /* ---- of a peer's family ---- */
@@ -224,8 +236,9 @@ refused_look(struct peer_alarms *a)
 		return;
 	if (sum == 0)
 		return;
-	len = (size_t)snprintf(text, sizeof(text), "peer %s %s: %llu prefixes were refused:",
-		a->peer->addr_text, family_text(a->family), (unsigned long long)sum);
+	len = (size_t)snprintf(text, sizeof(text),
+		"peer %s %s: %llu prefixes were refused:", a->peer->addr_text,
+		family_text(a->family), (unsigned long long)sum);
 	for (unsigned i = 0; i < 3; i++) {
 		enum refused_cause most = REFUSED_NOT;
 

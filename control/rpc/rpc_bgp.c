@@ -29,7 +29,9 @@ peek_session(void *arg)
 static void
 capability_add(json_t *o, const char *name, const struct session_capability *c)
 {
-	json_object_set_new(o, name, json_pack("{s:b, s:b, s:b}", "local", c->local, "remote", c->remote, "negotiated", c->negotiated));
+	json_object_set_new(o, name,
+		json_pack("{s:b, s:b, s:b}", "local", c->local, "remote", c->remote, "negotiated",
+			c->negotiated));
 }
 
 static json_t *
@@ -50,21 +52,27 @@ capabilities_json(const struct session_view *v)
 static json_t *
 refresh_json(const struct session_view *v, enum family f, const struct adj_rib_in_counts *in)
 {
-	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "requests_sent", (json_int_t)v->families[f].requests_sent,
-		"requests_received", (json_int_t)v->families[f].requests_received, "served", (json_int_t)v->families[f].served, "coalesced",
-		(json_int_t)v->families[f].coalesced, "borr_sent", (json_int_t)v->families[f].borr_sent, "eorr_sent",
-		(json_int_t)v->families[f].eorr_sent, "borr_received", (json_int_t)v->families[f].borr_received, "eorr_received",
-		(json_int_t)v->families[f].eorr_received, "stale_swept", (json_int_t)in->stale_swept, "borr_ignored",
-		(json_int_t)in->borr_ignored);
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "requests_sent",
+		(json_int_t)v->families[f].requests_sent, "requests_received",
+		(json_int_t)v->families[f].requests_received, "served",
+		(json_int_t)v->families[f].served, "coalesced",
+		(json_int_t)v->families[f].coalesced, "borr_sent",
+		(json_int_t)v->families[f].borr_sent, "eorr_sent",
+		(json_int_t)v->families[f].eorr_sent, "borr_received",
+		(json_int_t)v->families[f].borr_received, "eorr_received",
+		(json_int_t)v->families[f].eorr_received, "stale_swept",
+		(json_int_t)in->stale_swept, "borr_ignored", (json_int_t)in->borr_ignored);
 }
 
 /* Whom this peer shares its updates with, and what was made for all of them. */
 static json_t *
 update_group_json(const struct update_group_stats *g)
 {
-	return json_pack("{s:I, s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "id", (json_int_t)g->id, "members", (int)g->members, "behind",
-		(int)g->behind, "walks", (json_int_t)g->walks, "policy_walks", (json_int_t)g->policy_walks, "messages", (json_int_t)g->messages,
-		"octets", (json_int_t)g->octets, "own_messages", (json_int_t)g->own_messages, "fell_behind", (json_int_t)g->fell_behind, "evicted",
+	return json_pack("{s:I, s:i, s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "id",
+		(json_int_t)g->id, "members", (int)g->members, "behind", (int)g->behind, "walks",
+		(json_int_t)g->walks, "policy_walks", (json_int_t)g->policy_walks, "messages",
+		(json_int_t)g->messages, "octets", (json_int_t)g->octets, "own_messages",
+		(json_int_t)g->own_messages, "fell_behind", (json_int_t)g->fell_behind, "evicted",
 		(json_int_t)g->evicted, "splits", (json_int_t)g->splits);
 }
 
@@ -87,11 +95,11 @@ max_prefixes_json(const struct session_view *v, enum family f)
 	static const char *const actions[] = {[MAX_PREFIXES_WARNING] = "warning",
 		[MAX_PREFIXES_SHUTDOWN] = "shutdown",
 		[MAX_PREFIXES_DISCARD] = "discard"};
-	json_t *o = json_pack("{s:I, s:s, s:i, s:b}", "limit",
-		(json_int_t)v->families[f].max_prefixes, "action",
-		actions[v->families[f].max_prefixes_action], "threshold_percent",
-		(int)v->families[f].max_prefixes_threshold, "exceeded",
-		v->families[f].max_prefixes_exceeded);
+	json_t *o =
+		json_pack("{s:I, s:s, s:i, s:b}", "limit", (json_int_t)v->families[f].max_prefixes,
+			"action", actions[v->families[f].max_prefixes_action], "threshold_percent",
+			(int)v->families[f].max_prefixes_threshold, "exceeded",
+			v->families[f].max_prefixes_exceeded);
 
 	if (v->families[f].max_prefixes_restart_s != 0)
 		json_object_set_new(
@@ -115,20 +123,24 @@ refused_json(const struct keeld *k, struct peer_id id, enum family f)
 }
 
 static json_t *
-family_json(const struct keeld *k, const struct config_peer *p, struct peer_id id, enum family f, const struct session_view *v)
+family_json(const struct keeld *k, const struct config_peer *p, struct peer_id id, enum family f,
+	const struct session_view *v)
 {
 	const char *not_applied = keeld_not_applied(k, id, f, v);
 	struct adj_rib_in_counts in = {0};
 	json_t *o;
 
 	shards_peer_counts(&k->shards, id, f, &in);
-	o = json_pack("{s:I, s:I, s:I, s:I, s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:o, s:o}", "received", (json_int_t)in.received,
-		"accepted", (json_int_t)in.accepted, "rejected_total", (json_int_t)in.rejected_total, "advertised",
-		(json_int_t)v->families[f].advertised, "negotiated", v->families[f].negotiated, "end_of_rib_received",
-		v->families[f].end_of_rib_received, "end_of_rib_sent", v->families[f].end_of_rib_sent, "keep_all_routes",
-		p->families[f].keep_all_routes, "slow", 0, "graceful_restart", v->families[f].graceful_restart, "forwarding_kept",
-		v->families[f].forwarding_kept, "retained", v->families[f].retained, "extended_next_hop", v->families[f].extended_next_hop,
-		"no_policy", no_policy_json(v, f), "refresh", refresh_json(v, f, &in));
+	o = json_pack("{s:I, s:I, s:I, s:I, s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:o, s:o}",
+		"received", (json_int_t)in.received, "accepted", (json_int_t)in.accepted,
+		"rejected_total", (json_int_t)in.rejected_total, "advertised",
+		(json_int_t)v->families[f].advertised, "negotiated", v->families[f].negotiated,
+		"end_of_rib_received", v->families[f].end_of_rib_received, "end_of_rib_sent",
+		v->families[f].end_of_rib_sent, "keep_all_routes", p->families[f].keep_all_routes,
+		"slow", 0, "graceful_restart", v->families[f].graceful_restart, "forwarding_kept",
+		v->families[f].forwarding_kept, "retained", v->families[f].retained,
+		"extended_next_hop", v->families[f].extended_next_hop, "no_policy",
+		no_policy_json(v, f), "refresh", refresh_json(v, f, &in));
 	if (p->families[f].keep_all_routes)
 		json_object_set_new(o, "kept", json_integer((json_int_t)in.kept));
 	if (not_applied != NULL)
@@ -142,26 +154,30 @@ family_json(const struct keeld *k, const struct config_peer *p, struct peer_id i
 }
 
 static json_t *
-families_json(const struct keeld *k, const struct config_peer *p, struct peer_id id, const struct session_view *v)
+families_json(const struct keeld *k, const struct config_peer *p, struct peer_id id,
+	const struct session_view *v)
 {
 	json_t *families = json_object();
 
 	for (unsigned f = 0; f < FAMILY_COUNT; f++) {
 		if (p->families[f].enabled)
-			json_object_set_new(families, family_text((enum family)f), family_json(k, p, id, (enum family)f, v));
+			json_object_set_new(families, family_text((enum family)f),
+				family_json(k, p, id, (enum family)f, v));
 	}
 	return families;
 }
 
 /* What is so of some peers only has no key with the others. The password never leaves. */
 static void
-peculiarities_add(json_t *o, const struct keeld *k, const struct config_peer *p, const struct session_view *v)
+peculiarities_add(
+	json_t *o, const struct keeld *k, const struct config_peer *p, const struct session_view *v)
 {
 	const struct {
 		const char *key;
 		bool is;
-	} words[] = {{"route_reflector_client", p->route_reflector_client}, {"held", v->held}, {"idle_hold", v->idle_hold},
-		{"dynamic", p->dynamic}, {"passive", p->passive}, {"shutdown", p->shutdown}, {"gtsm", p->gtsm}, {"md5", p->password != NULL}};
+	} words[] = {{"route_reflector_client", p->route_reflector_client}, {"held", v->held},
+		{"idle_hold", v->idle_hold}, {"dynamic", p->dynamic}, {"passive", p->passive},
+		{"shutdown", p->shutdown}, {"gtsm", p->gtsm}, {"md5", p->password != NULL}};
 
 	for (unsigned i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
 		if (words[i].is)
@@ -180,7 +196,8 @@ peculiarities_add(json_t *o, const struct keeld *k, const struct config_peer *p,
 }
 
 json_t *
-rpc_peer_json(struct keeld *k, struct peer_id id, const struct config_peer *p, const struct session_view *v)
+rpc_peer_json(struct keeld *k, struct peer_id id, const struct config_peer *p,
+	const struct session_view *v)
 {
 	bool any_as = p->asn == 0; /* of a range: as its OPEN says */
 	double uptime = 0;
@@ -188,15 +205,21 @@ rpc_peer_json(struct keeld *k, struct peer_id id, const struct config_peer *p, c
 
 	if (v->state == FSM_ESTABLISHED && v->established_ns != 0)
 		uptime = (double)(now_ns() - v->established_ns) / 1e9;
-	o = json_pack("{s:s, s:s, s:I, s:s?, s:s, s:s, s:f, s:i, s:s, s:o, s:o, s:i, s:I, s:I, s:I, s:I, s:I, s:I}", "address", p->addr_text,
-		"vrf", p->vrf_name, "asn", (json_int_t)(any_as ? v->remote_asn : p->asn), "group", p->group, "type",
-		(any_as ? v->external : p->external) ? "external" : "internal", "state", fsm_state_text(v->state), "uptime_s", uptime,
-		"established_count", (int)v->established_count, "last_error", v->last_error, "capabilities", capabilities_json(v), "families",
-		families_json(k, p, id, v), "hold_time_s", (int)v->hold_time_s, "messages_received", (json_int_t)v->messages_received,
-		"messages_sent", (json_int_t)v->messages_sent, "updates_received", (json_int_t)v->updates_received, "updates_sent",
-		(json_int_t)v->updates_sent, "hold_rearmed", (json_int_t)v->hold_rearmed, "keepalive_late_ns",
+	o = json_pack("{s:s, s:s, s:I, s:s?, s:s, s:s, s:f, s:i, s:s, s:o, s:o, s:i, s:I, s:I, "
+		      "s:I, s:I, s:I, s:I}",
+		"address", p->addr_text, "vrf", p->vrf_name, "asn",
+		(json_int_t)(any_as ? v->remote_asn : p->asn), "group", p->group, "type",
+		(any_as ? v->external : p->external) ? "external" : "internal", "state",
+		fsm_state_text(v->state), "uptime_s", uptime, "established_count",
+		(int)v->established_count, "last_error", v->last_error, "capabilities",
+		capabilities_json(v), "families", families_json(k, p, id, v), "hold_time_s",
+		(int)v->hold_time_s, "messages_received", (json_int_t)v->messages_received,
+		"messages_sent", (json_int_t)v->messages_sent, "updates_received",
+		(json_int_t)v->updates_received, "updates_sent", (json_int_t)v->updates_sent,
+		"hold_rearmed", (json_int_t)v->hold_rearmed, "keepalive_late_ns",
 		(json_int_t)v->keepalive_late_ns);
-	json_object_set_new(o, "memory_bytes", json_integer((json_int_t)shards_peer_memory(&k->shards, id)));
+	json_object_set_new(
+		o, "memory_bytes", json_integer((json_int_t)shards_peer_memory(&k->shards, id)));
 	peculiarities_add(o, k, p, v);
 	return o;
 }
@@ -237,8 +260,10 @@ fault_json(const struct session_fault *f)
 {
 	const char *family = f->family != FAMILY_COUNT ? family_text((enum family)f->family) : NULL;
 
-	return json_pack("{s:f, s:s?, s:s, s:s, s:I, s:i, s:o}", "time", f->time_s, "family", family, "severity", session_fault_severity(f),
-		"text", f->text, "prefixes", (json_int_t)f->prefixes, "length", (int)f->len, "octets", octets_json(f->octets, f->kept));
+	return json_pack("{s:f, s:s?, s:s, s:s, s:I, s:i, s:o}", "time", f->time_s, "family",
+		family, "severity", session_fault_severity(f), "text", f->text, "prefixes",
+		(json_int_t)f->prefixes, "length", (int)f->len, "octets",
+		octets_json(f->octets, f->kept));
 }
 
 static json_t *
@@ -268,24 +293,32 @@ enum { SCOPE_SLOW_PEER = SCOPE_ASN + 1 }; /* of bgp.reset, beside keeld_select()
 static bool
 scope_read(json_t *params, bool reset, unsigned *scope, struct rpc_call *call)
 {
-	static const char *const words[] = {[SCOPE_ALL] = "all", [SCOPE_PEER] = "peer", [SCOPE_GROUP] = "group",
-		[SCOPE_INTERNAL] = "internal", [SCOPE_EXTERNAL] = "external", [SCOPE_ASN] = "asn", [SCOPE_SLOW_PEER] = "slow-peer"};
+	static const char *const words[] = {[SCOPE_ALL] = "all",
+		[SCOPE_PEER] = "peer",
+		[SCOPE_GROUP] = "group",
+		[SCOPE_INTERNAL] = "internal",
+		[SCOPE_EXTERNAL] = "external",
+		[SCOPE_ASN] = "asn",
+		[SCOPE_SLOW_PEER] = "slow-peer"};
 	const char *word = NULL;
 
 	if (!rpc_string(params, "scope", &word, call))
 		return false;
-	for (*scope = 0; *scope <= (reset ? (unsigned)SCOPE_SLOW_PEER : (unsigned)SCOPE_EXTERNAL); ++*scope) {
+	for (*scope = 0; *scope <= (reset ? (unsigned)SCOPE_SLOW_PEER : (unsigned)SCOPE_EXTERNAL);
+		++*scope) {
 		if (strcmp(words[*scope], word) == 0)
 			return true;
 	}
-	rpc_fail(call, RPC_INVALID_PARAMS, "/scope", "\"%.64s\" is not one of all, peer, group, internal, external%s", word,
+	rpc_fail(call, RPC_INVALID_PARAMS, "/scope",
+		"\"%.64s\" is not one of all, peer, group, internal, external%s", word,
 		reset ? ", asn, slow-peer" : "");
 	return false;
 }
 
 /* A parameter that goes with one scope: there with it, and only with it. */
 static bool
-goes_with(bool given, bool wanted, bool allowed, const char *path, const char *scope, struct rpc_call *call)
+goes_with(bool given, bool wanted, bool allowed, const char *path, const char *scope,
+	struct rpc_call *call)
 {
 	if (given && !allowed)
 		rpc_fail(call, RPC_INVALID_PARAMS, path, "goes with scope %s only", scope);
@@ -297,7 +330,8 @@ goes_with(bool given, bool wanted, bool allowed, const char *path, const char *s
 }
 
 static bool
-selector_scope(struct keeld *k, json_t *params, bool reset, struct keeld_selector *s, bool *slow, struct rpc_call *call)
+selector_scope(struct keeld *k, json_t *params, bool reset, struct keeld_selector *s, bool *slow,
+	struct rpc_call *call)
 {
 	const struct config_peer *peer;
 	json_int_t asn = 0;
@@ -305,11 +339,14 @@ selector_scope(struct keeld *k, json_t *params, bool reset, struct keeld_selecto
 	bool good;
 
 	if (!scope_read(params, reset, &scope, call) || !rpc_peer(k, params, s->vrf, &peer, call) ||
-		!rpc_group(k, params, &s->group, call) || !rpc_integer(params, "asn", 1, UINT32_MAX, &asn, call))
+		!rpc_group(k, params, &s->group, call) ||
+		!rpc_integer(params, "asn", 1, UINT32_MAX, &asn, call))
 		return false;
 	*slow = scope == SCOPE_SLOW_PEER;
-	good = goes_with(peer != NULL, scope == SCOPE_PEER, scope == SCOPE_PEER || *slow, "/peer", "peer", call);
-	good &= goes_with(s->group != NULL, scope == SCOPE_GROUP, scope == SCOPE_GROUP, "/group", "group", call);
+	good = goes_with(peer != NULL, scope == SCOPE_PEER, scope == SCOPE_PEER || *slow, "/peer",
+		"peer", call);
+	good &= goes_with(s->group != NULL, scope == SCOPE_GROUP, scope == SCOPE_GROUP, "/group",
+		"group", call);
 	good &= goes_with(asn != 0, scope == SCOPE_ASN, scope == SCOPE_ASN, "/asn", "asn", call);
 	if (!good)
 		return false;
@@ -321,19 +358,22 @@ selector_scope(struct keeld *k, json_t *params, bool reset, struct keeld_selecto
 }
 
 bool
-rpc_refresh_selector(struct keeld *k, json_t *params, struct keeld_selector *s, bool *import, struct rpc_call *call)
+rpc_refresh_selector(struct keeld *k, json_t *params, struct keeld_selector *s, bool *import,
+	struct rpc_call *call)
 {
 	const char *direction = NULL;
 	bool slow;
 
 	*s = (struct keeld_selector){.vrf = VRF_DEFAULT};
 	if (!rpc_family(params, &s->family, call) || !rpc_vrf(k, params, &s->vrf, call) ||
-		!rpc_string(params, "direction", &direction, call) || !selector_scope(k, params, false, s, &slow, call))
+		!rpc_string(params, "direction", &direction, call) ||
+		!selector_scope(k, params, false, s, &slow, call))
 		return false;
 	*import = strcmp(direction, "import") == 0;
 	if (*import || strcmp(direction, "export") == 0)
 		return true;
-	rpc_fail(call, RPC_INVALID_PARAMS, "/direction", "\"%.64s\" is neither import nor export", direction);
+	rpc_fail(call, RPC_INVALID_PARAMS, "/direction", "\"%.64s\" is neither import nor export",
+		direction);
 	return false;
 }
 
@@ -350,7 +390,8 @@ bgp_refresh(struct keeld *k, json_t *params, struct rpc_call *call)
 		return NULL;
 	err = keeld_refresh(k, &s, import, &peers, &job);
 	if (err == -ENOENT)
-		return rpc_fail(call, RPC_NOT_FOUND, "/scope", "no peer with %s matches", family_text(s.family));
+		return rpc_fail(call, RPC_NOT_FOUND, "/scope", "no peer with %s matches",
+			family_text(s.family));
 	if (err != 0)
 		return NULL;
 	o = json_pack("{s:o}", "peers", peers);
@@ -385,7 +426,8 @@ families_dropped(const struct session_view *v)
 	json_t *families = json_array();
 
 	for (unsigned f = 0; f < FAMILY_COUNT; f++) {
-		if (v->families[f].retained || (v->state == FSM_ESTABLISHED && v->families[f].negotiated))
+		if (v->families[f].retained ||
+			(v->state == FSM_ESTABLISHED && v->families[f].negotiated))
 			json_array_append_new(families, json_string(family_text((enum family)f)));
 	}
 	return families;
@@ -415,8 +457,9 @@ reset_one(struct keeld *k, struct peer_id id, bool force, const char *text)
 	/* One that waits in idle hold tries again at once; that is no session that was reset. */
 	if ((can || peek.view.idle_hold) && force)
 		thread_call(k->session_thread, reset_session, &r);
-	return json_pack("{s:s, s:s, s:s, s:o}", "address", p->addr_text, "vrf", p->vrf_name, "action",
-		can && r.done  ? "reset"
+	return json_pack("{s:s, s:s, s:s, s:o}", "address", p->addr_text, "vrf", p->vrf_name,
+		"action",
+		can && r.done	? "reset"
 		: can && !force ? "would-reset"
 				: "not-established",
 		"families_dropped", families_dropped(&peek.view));
@@ -432,16 +475,21 @@ bgp_reset(struct keeld *k, json_t *params, struct rpc_call *call)
 	json_t *peers;
 	unsigned n;
 
-	if (!rpc_family(params, &s.family, call) || !rpc_vrf(k, params, &s.vrf, call) || !rpc_boolean(params, "force", &force, call) ||
-		!rpc_string(params, "text", &text, call) || !selector_scope(k, params, true, &s, &slow, call))
+	if (!rpc_family(params, &s.family, call) || !rpc_vrf(k, params, &s.vrf, call) ||
+		!rpc_boolean(params, "force", &force, call) ||
+		!rpc_string(params, "text", &text, call) ||
+		!selector_scope(k, params, true, &s, &slow, call))
 		return NULL;
 	if (text != NULL && strlen(text) > RESET_TEXT_MAX)
-		return rpc_fail(call, RPC_INVALID_PARAMS, "/text", "has %zu octets, more than %d", strlen(text), RESET_TEXT_MAX);
+		return rpc_fail(call, RPC_INVALID_PARAMS, "/text", "has %zu octets, more than %d",
+			strlen(text), RESET_TEXT_MAX);
 	n = keeld_select(k, &s, ids, PEER_MAX);
 	if (n == 0)
-		return rpc_fail(call, RPC_NOT_FOUND, "/scope", "no peer with %s matches", family_text(s.family));
+		return rpc_fail(call, RPC_NOT_FOUND, "/scope", "no peer with %s matches",
+			family_text(s.family));
 	if (slow) /* contract section 5.9: only those flagged slow now */
-		return rpc_fail(call, RPC_NOT_FOUND, "/scope", "no peer with %s is slow now", family_text(s.family));
+		return rpc_fail(call, RPC_NOT_FOUND, "/scope", "no peer with %s is slow now",
+			family_text(s.family));
 	peers = json_array();
 	for (unsigned i = 0; i < n; i++)
 		json_array_append_new(peers, reset_one(k, ids[i], force, text));
@@ -467,23 +515,38 @@ jobs_get_method(struct keeld *k, json_t *params, struct rpc_call *call)
 		return NULL;
 	rpc_fib_progress(k);
 	job = jobs_get(k->jobs, (uint32_t)id);
-	return job != NULL ? job : rpc_fail(call, RPC_NOT_FOUND, "/id", "there is no job %lld", (long long)id);
+	return job != NULL ? job
+			   : rpc_fail(call, RPC_NOT_FOUND, "/id", "there is no job %lld",
+				     (long long)id);
 }
 
 const struct rpc_method rpc_bgp_methods[] = {
-	{"bgp.peers", rpc_bgp_peers, "vrf:string group:string peer:address limit:integer=1..10000 cursor:string",
+	{"bgp.peers", rpc_bgp_peers,
+		"vrf:string group:string peer:address limit:integer=1..10000 cursor:string",
 		"peers:array keepalive_late_ns:object turn_ns:object next?:string",
 		"Sessions: state, capabilities, counts of each family", RPC_READS},
 	{"bgp.faults", bgp_faults, "peer!:address vrf:string", "faults:array",
-		"The last faulty messages of a peer, oldest first: reason, prefixes, octets", RPC_READS},
-	{"bgp.refresh", bgp_refresh, "family!:family vrf:string scope!:all|peer|group|internal|external peer:address group:string direction!:import|export",
-		"job:any peers:array", "Soft reset: asks for, replays or advertises routes again; no session is touched", RPC_CHANGES},
+		"The last faulty messages of a peer, oldest first: reason, prefixes, octets",
+		RPC_READS},
+	{"bgp.refresh", bgp_refresh,
+		"family!:family vrf:string scope!:all|peer|group|internal|external peer:address "
+		"group:string direction!:import|export",
+		"job:any peers:array",
+		"Soft reset: asks for, replays or advertises routes again; no session is touched",
+		RPC_CHANGES},
 	{"bgp.reset", bgp_reset,
-		"family!:family vrf:string scope!:all|peer|group|internal|external|asn|slow-peer peer:address group:string asn:integer=1..4294967295 "
+		"family!:family vrf:string scope!:all|peer|group|internal|external|asn|slow-peer "
+		"peer:address group:string asn:integer=1..4294967295 "
 		"force:boolean text:string",
-		"peers:array", "Ends sessions by Cease; without `force` it says what it would do", RPC_READS_UNLESS_FORCE},
-	{"jobs.list", jobs_list_method, "", "jobs:array", "What takes longer than an answer: running ones, and those that ended last", RPC_READS},
-	{"jobs.get", jobs_get_method, "id!:integer=0..4294967295", "id:integer kind:string state:running|done|failed done:integer total:integer started_s:number "
-		"finished_s:any result:any", "One job", RPC_READS},
+		"peers:array", "Ends sessions by Cease; without `force` it says what it would do",
+		RPC_READS_UNLESS_FORCE},
+	{"jobs.list", jobs_list_method, "", "jobs:array",
+		"What takes longer than an answer: running ones, and those that ended last",
+		RPC_READS},
+	{"jobs.get", jobs_get_method, "id!:integer=0..4294967295",
+		"id:integer kind:string state:running|done|failed done:integer total:integer "
+		"started_s:number "
+		"finished_s:any result:any",
+		"One job", RPC_READS},
 	{0},
 };

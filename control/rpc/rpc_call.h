@@ -51,7 +51,8 @@ struct rpc_client {
 	struct subscription *subscription; /* NULL: none */
 	struct batch *running; /* not yet gone through to its end */
 	unsigned pending; /* lines that are not answered in full */
-	unsigned held; /* calls of rpc_hold(): no further request is taken up before they are answered */
+	unsigned
+		held; /* calls of rpc_hold(): no further request is taken up before they are answered */
 	const struct rpc_bounds *bounds;
 	bool read_only;
 	bool closed; /* nobody reads answers any more; it stays until nothing is pending */
@@ -81,7 +82,8 @@ struct rpc {
 	bool watched; /* somebody wants to hear of alarms or generations */
 	uint64_t fib_generation;
 	json_t *alarms; /* kinds that were told */
-	uint64_t late_seen; /* late turns (control/base/watchdog.h) up to this number have been seen */
+	uint64_t
+		late_seen; /* late turns (control/base/watchdog.h) up to this number have been seen */
 	uint64_t late_open; /* bit N % 64: the end of late turn N is to come */
 	struct http *http; /* NULL: off, or it can't listen yet */
 	struct timer http_timer; /* tries again */

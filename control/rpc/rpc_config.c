@@ -32,11 +32,13 @@ system_info(struct keeld *k, json_t *params, struct rpc_call *call)
 		dpdk = dataplane_dpdk_version();
 #endif
 	keeld_plan(k, &plan);
-	return json_pack("{s:s, s:f, s:s, s:i, s:b, s:I, s:i, s:I, s:o, s:o, s:{s:b, s:i, s:I}}", "version", KEEL_VERSION, "uptime_s",
-		(double)(now_ns() - k->started_ns) / 1e9, "dpdk_version", dpdk, "pid", (int)getpid(), "dataplane", k->fib != NULL,
-		"generation", (json_int_t)s.generation, "revision", (int)k->revision, "policy_limit_hits", (json_int_t)policy_match_errors(NULL), "alarms",
-		rpc_alarms(k), "hash_probes", rpc_hash_probes(k), "commit_plan", "running", plan.running, "unfinished", (int)plan.unfinished, "held",
-		(json_int_t)plan.held);
+	return json_pack("{s:s, s:f, s:s, s:i, s:b, s:I, s:i, s:I, s:o, s:o, s:{s:b, s:i, s:I}}",
+		"version", KEEL_VERSION, "uptime_s", (double)(now_ns() - k->started_ns) / 1e9,
+		"dpdk_version", dpdk, "pid", (int)getpid(), "dataplane", k->fib != NULL,
+		"generation", (json_int_t)s.generation, "revision", (int)k->revision,
+		"policy_limit_hits", (json_int_t)policy_match_errors(NULL), "alarms", rpc_alarms(k),
+		"hash_probes", rpc_hash_probes(k), "commit_plan", "running", plan.running,
+		"unfinished", (int)plan.unfinished, "held", (json_int_t)plan.held);
 }
 
 static json_t *
@@ -62,7 +64,8 @@ config_get(struct keeld *k, json_t *params, struct rpc_call *call)
 	uint32_t revision = k->revision;
 	json_t *document, *shown, *part;
 
-	if (!rpc_string(params, "source", &source, call) || !rpc_string(params, "path", &path, call))
+	if (!rpc_string(params, "source", &source, call) ||
+		!rpc_string(params, "path", &path, call))
 		return NULL;
 	if (strcmp(source, "running") == 0) {
 		document = json_incref(k->running->document);
@@ -74,15 +77,18 @@ config_get(struct keeld *k, json_t *params, struct rpc_call *call)
 		if (document == NULL)
 			return NULL;
 	} else {
-		return rpc_fail(call, RPC_INVALID_PARAMS, "/source", "\"%.64s\" is not one of running, candidate, startup", source);
+		return rpc_fail(call, RPC_INVALID_PARAMS, "/source",
+			"\"%.64s\" is not one of running, candidate, startup", source);
 	}
-	shown = json_deep_copy(document); /* before `path` is looked up: it may be a password's own */
+	shown = json_deep_copy(
+		document); /* before `path` is looked up: it may be a password's own */
 	json_decref(document);
 	config_secrets_hide(shown);
 	part = json_incref(config_pointer_get(shown, path));
 	json_decref(shown);
 	if (part == NULL)
-		return rpc_fail(call, RPC_NOT_FOUND, "/path", "there is nothing at \"%.128s\"", path);
+		return rpc_fail(
+			call, RPC_NOT_FOUND, "/path", "there is nothing at \"%.128s\"", path);
 	return json_pack("{s:o, s:i}", "document", part, "revision", (int)revision);
 }
 
@@ -107,20 +113,24 @@ patch_refused(struct rpc_call *call, const struct faults *f)
 static json_t *
 config_edit(struct keeld *k, json_t *params, struct rpc_call *call)
 {
-	json_t *patch = json_object_get(params, "patch"), *merge = json_object_get(params, "merge"), *next;
+	json_t *patch = json_object_get(params, "patch"), *merge = json_object_get(params, "merge"),
+	       *next;
 	json_int_t if_revision = k->candidate_revision;
 	struct faults f = {0};
 	bool changed;
 
 	if ((patch == NULL) == (merge == NULL))
-		return rpc_fail(call, RPC_INVALID_PARAMS, "", "one of \"patch\" and \"merge\" is wanted");
+		return rpc_fail(
+			call, RPC_INVALID_PARAMS, "", "one of \"patch\" and \"merge\" is wanted");
 	if (!rpc_integer(params, "if_revision", 0, UINT32_MAX, &if_revision, call))
 		return NULL;
 	if (if_revision != k->candidate_revision)
-		return rpc_fail(call, RPC_INVALID_PARAMS, "/if_revision", "the candidate is at revision %u", k->candidate_revision);
+		return rpc_fail(call, RPC_INVALID_PARAMS, "/if_revision",
+			"the candidate is at revision %u", k->candidate_revision);
 	if (merge != NULL && !json_is_object(merge))
 		return rpc_fail(call, RPC_INVALID_PARAMS, "/merge", "is not an object");
-	next = patch != NULL ? config_patch(k->candidate, patch, &f) : config_merge(k->candidate, merge);
+	next = patch != NULL ? config_patch(k->candidate, patch, &f)
+			     : config_merge(k->candidate, merge);
 	if (next == NULL) {
 		patch_refused(call, &f);
 		faults_fini(&f);
@@ -129,9 +139,11 @@ config_edit(struct keeld *k, json_t *params, struct rpc_call *call)
 	faults_fini(&f);
 	if (!json_is_object(next)) {
 		json_decref(next);
-		return rpc_fail(call, RPC_INVALID_PARAMS, "/patch", "the document would not be an object any more");
+		return rpc_fail(call, RPC_INVALID_PARAMS, "/patch",
+			"the document would not be an object any more");
 	}
-	config_secrets_keep(next, k->candidate); /* what was shown as "***" and is given back stays as it is */
+	config_secrets_keep(
+		next, k->candidate); /* what was shown as "***" and is given back stays as it is */
 	config_secrets_keep(next, k->running->document);
 	changed = !json_equal(next, k->candidate);
 	if (changed) {
@@ -159,7 +171,8 @@ config_validate(struct keeld *k, json_t *params, struct rpc_call *call)
 		keeld_check_restart_keys(k, c, &f);
 	valid = c != NULL && f.count == 0;
 	for (unsigned i = 0; i < f.count; i++)
-		json_array_append_new(errors, json_pack("{s:s, s:s}", "path", f.fault[i].path, "reason", f.fault[i].reason));
+		json_array_append_new(errors, json_pack("{s:s, s:s}", "path", f.fault[i].path,
+						      "reason", f.fault[i].reason));
 	if (c != NULL)
 		config_free(c);
 	faults_fini(&f);
@@ -191,19 +204,20 @@ config_discard(struct keeld *k, json_t *params, struct rpc_call *call)
 }
 
 #define CONFIRM_MAX_S 86400
-#define COMMENT_MAX 4096 /* as a description: a hundred are kept, and written anew with each commit */
+#define COMMENT_MAX                                                                                \
+	4096 /* as a description: a hundred are kept, and written anew with each commit */
 
 /* What commit and rollback answer, or why they are refused. `confirmed`: the commit that this one confirms; 0: none. */
 static json_t *
-commit_answer(
-	struct keeld *k, int err, json_t *effects, bool persisted, uint32_t confirmed, struct faults *f, struct rpc_call *call)
+commit_answer(struct keeld *k, int err, json_t *effects, bool persisted, uint32_t confirmed,
+	struct faults *f, struct rpc_call *call)
 {
 	json_t *answer;
 
 	if (err != 0)
 		return f->count > 0 ? rpc_fail_faults(call, RPC_CONFIGURATION, f) : NULL;
-	answer = json_pack("{s:I, s:I, s:o, s:b}", "commit", (json_int_t)k->next_commit_id, "revision", (json_int_t)k->revision, "effects",
-		effects, "persisted", persisted);
+	answer = json_pack("{s:I, s:I, s:o, s:b}", "commit", (json_int_t)k->next_commit_id,
+		"revision", (json_int_t)k->revision, "effects", effects, "persisted", persisted);
 	if (confirmed != 0)
 		json_object_set_new(answer, "confirmed", json_integer(confirmed));
 	return answer;
@@ -214,7 +228,8 @@ static json_t *
 unchanged_answer(struct keeld *k, uint32_t confirm_s, uint32_t confirmed)
 {
 	bool persisted = keeld_commit_unchanged(k, confirm_s);
-	json_t *answer = json_pack("{s:n, s:I, s:[], s:b}", "commit", "revision", (json_int_t)k->revision, "effects", "persisted", persisted);
+	json_t *answer = json_pack("{s:n, s:I, s:[], s:b}", "commit", "revision",
+		(json_int_t)k->revision, "effects", "persisted", persisted);
 
 	if (confirmed != 0)
 		json_object_set_new(answer, "confirmed", json_integer(confirmed));
@@ -240,7 +255,8 @@ commit_done(void *ctx, struct keeld_commit_result *r)
 				      !json_equal(k->candidate, k->running->document);
 		k->candidate_revision++;
 	}
-	rpc_reply(c->call, commit_answer(k, r->err, json_incref(r->effects), r->persisted, c->confirmed, &r->faults, c->call));
+	rpc_reply(c->call, commit_answer(k, r->err, json_incref(r->effects), r->persisted,
+				   c->confirmed, &r->faults, c->call));
 	free(c);
 }
 
@@ -254,10 +270,12 @@ config_commit(struct keeld *k, json_t *params, struct rpc_call *call)
 	uint32_t confirmed;
 	int err;
 
-	if (!rpc_string(params, "comment", &comment, call) || !rpc_integer(params, "confirm_s", 1, CONFIRM_MAX_S, &confirm_s, call))
+	if (!rpc_string(params, "comment", &comment, call) ||
+		!rpc_integer(params, "confirm_s", 1, CONFIRM_MAX_S, &confirm_s, call))
 		return NULL;
 	if (comment != NULL && strlen(comment) > COMMENT_MAX)
-		return rpc_fail(call, RPC_INVALID_PARAMS, "/comment", "has %zu octets, more than %d", strlen(comment), COMMENT_MAX);
+		return rpc_fail(call, RPC_INVALID_PARAMS, "/comment",
+			"has %zu octets, more than %d", strlen(comment), COMMENT_MAX);
 	keeld_commit_finish(k);
 	confirmed = confirm_s == 0 ? keeld_commit_waiting(k) : 0;
 	if (json_equal(k->candidate, k->running->document))
@@ -284,7 +302,9 @@ static json_t *
 config_confirm(struct keeld *k, json_t *params, struct rpc_call *call)
 {
 	(void)params;
-	return keeld_confirm(k) == 0 ? json_object() : rpc_fail(call, RPC_NOT_FOUND, "", "no commit waits for a confirmation");
+	return keeld_confirm(k) == 0
+		       ? json_object()
+		       : rpc_fail(call, RPC_NOT_FOUND, "", "no commit waits for a confirmation");
 }
 
 static json_t *
@@ -299,7 +319,8 @@ config_rollback(struct keeld *k, json_t *params, struct rpc_call *call)
 	if (!rpc_integer(params, "to", 0, UINT32_MAX, &to, call))
 		return NULL;
 	err = keeld_rollback(k, (uint32_t)to, &effects, &persisted, &f);
-	answer = err == -ENOENT ? rpc_fail(call, RPC_NOT_FOUND, "/to", "commit %lld is not kept", (long long)to)
+	answer = err == -ENOENT ? rpc_fail(call, RPC_NOT_FOUND, "/to", "commit %lld is not kept",
+					  (long long)to)
 				: commit_answer(k, err, effects, persisted, 0, &f, call);
 	faults_fini(&f);
 	return answer;
@@ -315,24 +336,39 @@ config_history(struct keeld *k, json_t *params, struct rpc_call *call)
 
 const struct rpc_method rpc_config_methods[] = {
 	{"system.info", system_info, "",
-		"version:string uptime_s:number dpdk_version:string pid:integer dataplane:boolean generation:integer revision:integer "
+		"version:string uptime_s:number dpdk_version:string pid:integer dataplane:boolean "
+		"generation:integer revision:integer "
 		"policy_limit_hits:integer alarms:array hash_probes:object commit_plan:object",
-		"The daemon: version, age, generation of the forwarding tables, revision of the configuration, alarms", RPC_READS},
-	{"config.get", config_get, "source:running|candidate|startup path:string", "document:any revision:integer",
-		"A configuration document, or what is at a JSON Pointer in it; secrets read \"***\"", RPC_READS},
-	{"config.edit", config_edit, "patch:array merge:object if_revision:integer=0..4294967295", "changed:boolean revision:integer",
+		"The daemon: version, age, generation of the forwarding tables, revision of the "
+		"configuration, alarms",
+		RPC_READS},
+	{"config.get", config_get, "source:running|candidate|startup path:string",
+		"document:any revision:integer",
+		"A configuration document, or what is at a JSON Pointer in it; secrets read "
+		"\"***\"",
+		RPC_READS},
+	{"config.edit", config_edit, "patch:array merge:object if_revision:integer=0..4294967295",
+		"changed:boolean revision:integer",
 		"Edits the candidate by RFC 6902 operations or an RFC 7396 merge", RPC_CHANGES},
-	{"config.validate", config_validate, "", "valid:boolean errors:array", "Would the candidate commit, and every fault in it", RPC_READS},
+	{"config.validate", config_validate, "", "valid:boolean errors:array",
+		"Would the candidate commit, and every fault in it", RPC_READS},
 	{"config.diff", config_diff_method, "", "diff:array old:array",
-		"RFC 6902 operations that make the candidate of the running document, and what each of them replaces or removes", RPC_READS},
-	{"config.discard", config_discard, "", "", "The candidate is the running document again", RPC_CHANGES},
-	{"config.commit", config_commit, "comment:string confirm_s:integer=1..86400",
-		"commit:any revision:integer effects:array persisted:boolean confirmed?:integer", "Makes the candidate the running configuration: all or nothing",
+		"RFC 6902 operations that make the candidate of the running document, and what "
+		"each of them replaces or removes",
+		RPC_READS},
+	{"config.discard", config_discard, "", "", "The candidate is the running document again",
 		RPC_CHANGES},
-	{"config.confirm", config_confirm, "", "", "Keeps a commit that was made with confirm_s", RPC_CHANGES},
-	{"config.rollback", config_rollback, "to!:integer=0..4294967295", "commit:integer revision:integer effects:array persisted:boolean",
+	{"config.commit", config_commit, "comment:string confirm_s:integer=1..86400",
+		"commit:any revision:integer effects:array persisted:boolean confirmed?:integer",
+		"Makes the candidate the running configuration: all or nothing", RPC_CHANGES},
+	{"config.confirm", config_confirm, "", "", "Keeps a commit that was made with confirm_s",
+		RPC_CHANGES},
+	{"config.rollback", config_rollback, "to!:integer=0..4294967295",
+		"commit:integer revision:integer effects:array persisted:boolean",
 		"Commits the document of an earlier commit at once", RPC_CHANGES},
-	{"config.history", config_history, "", "commits:array", "The commits that are kept, the oldest first, and which one waits for a confirmation",
+	{"config.history", config_history, "", "commits:array",
+		"The commits that are kept, the oldest first, and which one waits for a "
+		"confirmation",
 		RPC_READS},
 	{0},
 };

@@ -52,7 +52,8 @@ schema_of(const struct rpc_word *w)
 		(w->type_len == 6 && memcmp(w->type, "prefix", 6) == 0))
 		return json_pack("{s:s}", "type", "string");
 	if (rpc_word_range(w, &min, &max))
-		return json_pack("{s:s, s:I, s:I}", "type", "integer", "minimum", min, "maximum", max);
+		return json_pack(
+			"{s:s, s:I, s:I}", "type", "integer", "minimum", min, "maximum", max);
 	return schema_words(w->type, w->type_len);
 }
 

@@ -208,7 +208,8 @@ alarm_key(const json_t *alarm, char key[ALARM_KEY_MAX])
 	for (unsigned i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
 		const char *part = json_string_value(json_object_get(alarm, parts[i]));
 
-		len += (size_t)snprintf(key + len, ALARM_KEY_MAX - len, "%.60s ", part != NULL ? part : "");
+		len += (size_t)snprintf(
+			key + len, ALARM_KEY_MAX - len, "%.60s ", part != NULL ? part : "");
 	}
 }
 

@@ -38,19 +38,22 @@ mac_json(const uint8_t m[6])
 {
 	char text[18];
 
-	snprintf(text, sizeof(text), "%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3], m[4], m[5]);
+	snprintf(text, sizeof(text), "%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3], m[4],
+		m[5]);
 	return json_string(text);
 }
 
 static json_t *
 path_json(const struct next_hop_view *v, bool backup)
 {
-	json_t *o = json_pack("{s:o, s:[], s:s}", "next_hop", rpc_addr(&v->addr), "labels", "state", state_text(v->state));
+	json_t *o = json_pack("{s:o, s:[], s:s}", "next_hop", rpc_addr(&v->addr), "labels", "state",
+		state_text(v->state));
 
 #ifdef KEEL_DATAPLANE
 	json_object_set_new(o, "port", json_string(v->port != PORT_NONE ? port_name(v->port) : ""));
 #endif
-	json_object_set_new(o, "mac", v->state == NEXT_HOP_UP ? mac_json(v->adjacency.ether) : json_null());
+	json_object_set_new(
+		o, "mac", v->state == NEXT_HOP_UP ? mac_json(v->adjacency.ether) : json_null());
 	if (backup)
 		json_object_set_new(o, "backup", json_true());
 	return o;
@@ -75,10 +78,12 @@ fib_lookup_method(struct keeld *k, json_t *params, struct rpc_call *call)
 	const char *text = NULL;
 	json_t *o, *paths;
 
-	if (!need_dataplane(k, call) || !rpc_vrf(k, params, &vrf, call) || !rpc_string(params, "address", &text, call))
+	if (!need_dataplane(k, call) || !rpc_vrf(k, params, &vrf, call) ||
+		!rpc_string(params, "address", &text, call))
 		return NULL;
 	if (addr_parse(text, &addr) != 0)
-		return rpc_fail(call, RPC_INVALID_PARAMS, "/address", "\"%.64s\" is not an IP address", text);
+		return rpc_fail(call, RPC_INVALID_PARAMS, "/address",
+			"\"%.64s\" is not an IP address", text);
 	lists = fib_path_lists(k->fib);
 	paths = json_array();
 	keeld_fib_read_begin(k);
@@ -124,7 +129,8 @@ static const struct fib_hist {
 static const struct hist *
 fib_hist(const struct keeld *k, unsigned i)
 {
-	return fib_hists[i].of_fib != NULL ? fib_hists[i].of_fib(k->fib) : fib_hists[i].of_feed(k->feed);
+	return fib_hists[i].of_fib != NULL ? fib_hists[i].of_fib(k->fib)
+					   : fib_hists[i].of_feed(k->feed);
 }
 
 void
@@ -141,9 +147,12 @@ table_add(const struct keeld *k, json_t *tables, enum family f)
 
 	if (fib_table_stats_get(k->fib, VRF_DEFAULT, family_afi(f), &t) != 0)
 		return;
-	json_array_append_new(tables, json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I}", "vrf", "default", "family", family_text(f), "routes",
-		(json_int_t)t.installed, "groups_used", (json_int_t)t.groups_used, "memory_bytes", (json_int_t)t.memory_bytes, "writes",
-		(json_int_t)t.writes, "not_installed", (json_int_t)t.not_installed));
+	json_array_append_new(
+		tables, json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I}", "vrf", "default", "family",
+				family_text(f), "routes", (json_int_t)t.installed, "groups_used",
+				(json_int_t)t.groups_used, "memory_bytes",
+				(json_int_t)t.memory_bytes, "writes", (json_int_t)t.writes,
+				"not_installed", (json_int_t)t.not_installed));
 }
 
 static json_t *
@@ -159,12 +168,15 @@ fib_stats_method(struct keeld *k, json_t *params, struct rpc_call *call)
 	tables = json_array();
 	table_add(k, tables, FAMILY_IPV4_UNICAST);
 	table_add(k, tables, FAMILY_IPV6_UNICAST);
-	o = json_pack("{s:I, s:o, s:I, s:I, s:I, s:i, s:I, s:I}", "generation", (json_int_t)all.generation, "tables", tables, "commits",
-		(json_int_t)all.commits, "commits_delayed", (json_int_t)all.commits_delayed, "grace_late", (json_int_t)all.grace_late,
-		"late_after_ns", (int)FIB_LATE_NS, "rebuilds", (json_int_t)all.rebuilds, "link_last_ns",
+	o = json_pack("{s:I, s:o, s:I, s:I, s:I, s:i, s:I, s:I}", "generation",
+		(json_int_t)all.generation, "tables", tables, "commits", (json_int_t)all.commits,
+		"commits_delayed", (json_int_t)all.commits_delayed, "grace_late",
+		(json_int_t)all.grace_late, "late_after_ns", (int)FIB_LATE_NS, "rebuilds",
+		(json_int_t)all.rebuilds, "link_last_ns",
 		(json_int_t)fib_feed_link_last_ns(k->feed));
 	for (unsigned i = 0; i < FIB_HISTS; i++)
-		json_object_set_new(o, fib_hists[i].key, rpc_hist_since(fib_hist(k, i), &fib_mark[i]));
+		json_object_set_new(
+			o, fib_hists[i].key, rpc_hist_since(fib_hist(k, i), &fib_mark[i]));
 	return o;
 }
 
@@ -191,14 +203,18 @@ audit_result(const struct fib_audit *a, json_int_t limit)
 {
 	json_t *mismatches = json_array();
 
-	for (uint64_t i = 0; i < a->mismatch_count && i < (uint64_t)limit && i < FIB_AUDIT_MISMATCHES_MAX; i++) {
+	for (uint64_t i = 0;
+		i < a->mismatch_count && i < (uint64_t)limit && i < FIB_AUDIT_MISMATCHES_MAX; i++) {
 		const struct fib_mismatch *m = &a->mismatch[i];
 
-		json_array_append_new(mismatches, json_pack("{s:s, s:o, s:o, s:o}", "vrf", rpc_vrf_name(m->vrf), "address",
-			rpc_addr(&m->addr), "expected", prefix_or_null(&m->expected), "found", prefix_or_null(&m->found)));
+		json_array_append_new(mismatches,
+			json_pack("{s:s, s:o, s:o, s:o}", "vrf", rpc_vrf_name(m->vrf), "address",
+				rpc_addr(&m->addr), "expected", prefix_or_null(&m->expected),
+				"found", prefix_or_null(&m->found)));
 	}
-	return json_pack("{s:I, s:I, s:I, s:I, s:o}", "checked", (json_int_t)a->checked, "skipped", (json_int_t)a->skipped, "mismatch_count",
-		(json_int_t)a->mismatch_count, "not_installed", (json_int_t)a->not_installed, "mismatches", mismatches);
+	return json_pack("{s:I, s:I, s:I, s:I, s:o}", "checked", (json_int_t)a->checked, "skipped",
+		(json_int_t)a->skipped, "mismatch_count", (json_int_t)a->mismatch_count,
+		"not_installed", (json_int_t)a->not_installed, "mismatches", mismatches);
 }
 
 static void
@@ -227,9 +243,12 @@ audit_done(void *ctx, const struct fib_audit *a)
 		jobs_progress(r->k->jobs, r->job, done, done);
 	}
 	if (r->call == NULL)
-		jobs_end(r->k->jobs, r->job, result == NULL, result != NULL ? result : json_pack("{s:s}", "reason", "out-of-memory"));
+		jobs_end(r->k->jobs, r->job, result == NULL,
+			result != NULL ? result : json_pack("{s:s}", "reason", "out-of-memory"));
 	else
-		rpc_reply(r->call, result != NULL ? result : rpc_fail(r->call, RPC_INTERNAL_ERROR, "", "out of memory"));
+		rpc_reply(r->call, result != NULL ? result
+						  : rpc_fail(r->call, RPC_INTERNAL_ERROR, "",
+							    "out of memory"));
 	audit_request_free(r);
 }
 
@@ -251,7 +270,8 @@ fib_audit_method(struct keeld *k, json_t *params, struct rpc_call *call)
 	json_int_t limit = 100;
 	bool wait = true;
 
-	if (!need_dataplane(k, call) || !rpc_integer(params, "limit", 0, FIB_AUDIT_MISMATCHES_MAX, &limit, call) ||
+	if (!need_dataplane(k, call) ||
+		!rpc_integer(params, "limit", 0, FIB_AUDIT_MISMATCHES_MAX, &limit, call) ||
 		!rpc_boolean(params, "wait", &wait, call))
 		return NULL;
 	r = malloc(sizeof(*r));
@@ -279,11 +299,12 @@ port_json(uint16_t p)
 	struct port_counters c = {0};
 
 	port_counters_get(p, &c);
-	return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "name", port_name(p), "rx_packets",
-		(json_int_t)c.rx_packets, "tx_packets", (json_int_t)c.tx_packets, "rx_bytes", (json_int_t)c.rx_bytes, "tx_bytes",
-		(json_int_t)c.tx_bytes, "rx_missed", (json_int_t)c.rx_missed, "tx_dropped", (json_int_t)c.tx_dropped, "xdp_rx_dropped",
-		(json_int_t)c.xdp_rx_dropped, "xdp_rx_ring_full", (json_int_t)c.xdp_rx_ring_full, "xdp_fill_empty",
-		(json_int_t)c.xdp_fill_empty);
+	return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "name", port_name(p),
+		"rx_packets", (json_int_t)c.rx_packets, "tx_packets", (json_int_t)c.tx_packets,
+		"rx_bytes", (json_int_t)c.rx_bytes, "tx_bytes", (json_int_t)c.tx_bytes, "rx_missed",
+		(json_int_t)c.rx_missed, "tx_dropped", (json_int_t)c.tx_dropped, "xdp_rx_dropped",
+		(json_int_t)c.xdp_rx_dropped, "xdp_rx_ring_full", (json_int_t)c.xdp_rx_ring_full,
+		"xdp_fill_empty", (json_int_t)c.xdp_fill_empty);
 }
 
 static uint64_t
@@ -301,12 +322,15 @@ worker_json(unsigned w)
 	uint64_t packets = counter(&s->busy_packets);
 
 	for (unsigned r = 0; r < DROP_COUNT; r++)
-		json_object_set_new(drops, drop_reason_text((enum drop_reason)r), json_integer((json_int_t)counter(&s->drops[r])));
+		json_object_set_new(drops, drop_reason_text((enum drop_reason)r),
+			json_integer((json_int_t)counter(&s->drops[r])));
 	stats_loop_gap(w, &gap);
-	return json_pack("{s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:o, s:f}", "cpu", (int)worker_cpu(w), "received_ipv4",
-		(json_int_t)counter(&s->received_v4), "received_ipv6", (json_int_t)counter(&s->received_v6), "forwarded",
-		(json_int_t)counter(&s->forwarded), "originated", (json_int_t)counter(&s->originated), "injected",
-		(json_int_t)counter(&s->injected), "icmp_errors", (json_int_t)counter(&s->icmp_errors), "drops", drops, "punted",
+	return json_pack("{s:i, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:I, s:o, s:f}", "cpu",
+		(int)worker_cpu(w), "received_ipv4", (json_int_t)counter(&s->received_v4),
+		"received_ipv6", (json_int_t)counter(&s->received_v6), "forwarded",
+		(json_int_t)counter(&s->forwarded), "originated",
+		(json_int_t)counter(&s->originated), "injected", (json_int_t)counter(&s->injected),
+		"icmp_errors", (json_int_t)counter(&s->icmp_errors), "drops", drops, "punted",
 		(json_int_t)counter(&s->punted), "loop_gap_ns", rpc_hist(&gap), "cycles_per_packet",
 		packets > 0 ? (double)counter(&s->busy_cycles) / (double)packets : 0.0);
 }
@@ -374,8 +398,9 @@ nud_text(uint16_t state)
 	static const struct {
 		uint16_t state;
 		const char *text;
-	} states[] = {{NUD_PERMANENT, "permanent"}, {NUD_NOARP, "noarp"}, {NUD_REACHABLE, "reachable"}, {NUD_STALE, "stale"},
-		{NUD_DELAY, "delay"}, {NUD_PROBE, "probe"}, {NUD_INCOMPLETE, "incomplete"}, {NUD_FAILED, "failed"}};
+	} states[] = {{NUD_PERMANENT, "permanent"}, {NUD_NOARP, "noarp"},
+		{NUD_REACHABLE, "reachable"}, {NUD_STALE, "stale"}, {NUD_DELAY, "delay"},
+		{NUD_PROBE, "probe"}, {NUD_INCOMPLETE, "incomplete"}, {NUD_FAILED, "failed"}};
 
 	for (unsigned i = 0; i < sizeof(states) / sizeof(states[0]); i++) {
 		if (state & states[i].state)
@@ -389,8 +414,9 @@ neighbor_json(const struct netlink_neighbor *n)
 {
 	static const uint8_t none[6];
 	bool has_mac = memcmp(n->mac, none, sizeof(none)) != 0;
-	json_t *o = json_pack("{s:s, s:o, s:o, s:s}", "vrf", rpc_vrf_name(n->vrf), "address", rpc_addr(&n->addr), "mac",
-		has_mac ? mac_json(n->mac) : json_null(), "state", nud_text(n->nud_state));
+	json_t *o = json_pack("{s:s, s:o, s:o, s:s}", "vrf", rpc_vrf_name(n->vrf), "address",
+		rpc_addr(&n->addr), "mac", has_mac ? mac_json(n->mac) : json_null(), "state",
+		nud_text(n->nud_state));
 
 #ifdef KEEL_DATAPLANE
 	json_object_set_new(o, "port", json_string(n->port != PORT_NONE ? port_name(n->port) : ""));
@@ -430,18 +456,29 @@ dataplane_neighbors(struct keeld *k, json_t *params, struct rpc_call *call)
 }
 
 const struct rpc_method rpc_fib_methods[] = {
-	{"fib.lookup", fib_lookup_method, "vrf:string address!:address", "prefix:any generation:integer paths:array kind?:string",
+	{"fib.lookup", fib_lookup_method, "vrf:string address!:address",
+		"prefix:any generation:integer paths:array kind?:string",
 		"An address in the tables that the workers read", RPC_READS},
 	{"fib.stats", fib_stats_method, "",
-		"generation:integer tables:array commits:integer commits_delayed:integer grace_late:integer late_after_ns:integer rebuilds:integer "
-		"commit_ns:object grace_ns:object update_to_fib_ns:object update_to_workers_ns:object link_ns:object link_last_ns:integer",
-		"The forwarding tables: size, writes, how long changes took, and whether workers held them up", RPC_READS},
+		"generation:integer tables:array commits:integer commits_delayed:integer "
+		"grace_late:integer late_after_ns:integer rebuilds:integer "
+		"commit_ns:object grace_ns:object update_to_fib_ns:object "
+		"update_to_workers_ns:object link_ns:object link_last_ns:integer",
+		"The forwarding tables: size, writes, how long changes took, and whether workers "
+		"held them up",
+		RPC_READS},
 	{"fib.audit", fib_audit_method, "limit:integer wait:boolean",
-		"checked?:integer skipped?:integer mismatch_count?:integer not_installed?:integer mismatches?:array job?:integer",
-		"The RIB against what the workers' tables answer; `wait` false: as a job, with its progress", RPC_READS},
-	{"dataplane.neighbors", dataplane_neighbors, "", "[] vrf:string address:string mac:any state:string port?:string",
+		"checked?:integer skipped?:integer mismatch_count?:integer not_installed?:integer "
+		"mismatches?:array job?:integer",
+		"The RIB against what the workers' tables answer; `wait` false: as a job, with its "
+		"progress",
+		RPC_READS},
+	{"dataplane.neighbors", dataplane_neighbors, "",
+		"[] vrf:string address:string mac:any state:string port?:string",
 		"The kernel's neighbours, as the workers use them", RPC_READS},
-	{"dataplane.stats", dataplane_stats, "", "ports:array workers:array", "Packets of ports and workers, drops by their reason", RPC_READS},
-	{"dataplane.stats.reset", dataplane_stats_reset, "", "", "Histograms start anew, those of fib.stats and control.stats, too", RPC_CHANGES},
+	{"dataplane.stats", dataplane_stats, "", "ports:array workers:array",
+		"Packets of ports and workers, drops by their reason", RPC_READS},
+	{"dataplane.stats.reset", dataplane_stats_reset, "", "",
+		"Histograms start anew, those of fib.stats and control.stats, too", RPC_CHANGES},
 	{0},
 };

@@ -14,7 +14,11 @@ struct rpc_call;
 /* Returns the result, or NULL after rpc_fail(), or NULL after rpc_defer(): then rpc_reply() comes later. */
 typedef json_t *rpc_function(struct keeld *k, json_t *params, struct rpc_call *call);
 
-enum rpc_reads { RPC_CHANGES, RPC_READS, RPC_READS_UNLESS_FORCE /* with the parameter `force` it changes something */ };
+enum rpc_reads {
+	RPC_CHANGES,
+	RPC_READS,
+	RPC_READS_UNLESS_FORCE /* with the parameter `force` it changes something */
+};
 
 /*
  * A method: what dispatches, and what `rpc.discover` says of it. Lists of words, blank-separated: NAME, a mark, and behind a colon the type:
@@ -24,21 +28,23 @@ enum rpc_reads { RPC_CHANGES, RPC_READS, RPC_READS_UNLESS_FORCE /* with the para
 struct rpc_method {
 	const char *name;
 	rpc_function *fn;
-	const char *params;  /* "!": it must be there. Others than these are -32602 */
-	const char *result;  /* its keys; "?": not always there. "[]" in front: an array of objects with these */
+	const char *params; /* "!": it must be there. Others than these are -32602 */
+	const char *
+		result; /* its keys; "?": not always there. "[]" in front: an array of objects with these */
 	const char *summary; /* one line */
-	uint8_t reads;       /* enum rpc_reads; others are refused on the read-only socket (-32011) */
+	uint8_t reads; /* enum rpc_reads; others are refused on the read-only socket (-32011) */
 };
 
 /* End with .name NULL. */
-extern const struct rpc_method rpc_config_methods[], rpc_bgp_methods[], rpc_preview_methods[], rpc_rib_methods[], rpc_fib_methods[],
-	rpc_control_methods[], rpc_own_methods[];
+extern const struct rpc_method rpc_config_methods[], rpc_bgp_methods[], rpc_preview_methods[],
+	rpc_rib_methods[], rpc_fib_methods[], rpc_control_methods[], rpc_own_methods[];
 
 /*
  * `path`: JSON Pointer into params. Always NULL, so that a method can return it. A further RPC_INVALID_PARAMS of the same call is added to the first one;
  * any other error replaces what was there.
  */
-json_t *rpc_fail(struct rpc_call *call, int code, const char *path, const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+json_t *rpc_fail(struct rpc_call *call, int code, const char *path, const char *fmt, ...)
+	__attribute__((format(printf, 4, 5)));
 /* With all faults of a document. */
 struct faults;
 json_t *rpc_fail_faults(struct rpc_call *call, int code, const struct faults *f);
@@ -52,30 +58,35 @@ void rpc_reply_text(struct rpc_call *call, const char *result);
 
 /* Parameters. False after rpc_fail(). An absent one leaves *out as it is. */
 bool rpc_string(json_t *params, const char *name, const char **out, struct rpc_call *call);
-bool rpc_integer(json_t *params, const char *name, json_int_t min, json_int_t max, json_int_t *out, struct rpc_call *call);
+bool rpc_integer(json_t *params, const char *name, json_int_t min, json_int_t max, json_int_t *out,
+	struct rpc_call *call);
 bool rpc_boolean(json_t *params, const char *name, bool *out, struct rpc_call *call);
 bool rpc_family(json_t *params, enum family *out, struct rpc_call *call);
 /* `vrf`: absent means default. */
 bool rpc_vrf(struct keeld *k, json_t *params, struct vrf_id *out, struct rpc_call *call);
 /* `peer`: an address of a configured peer, -32004 otherwise. NULL when absent. */
-bool rpc_peer(struct keeld *k, json_t *params, struct vrf_id vrf, const struct config_peer **out, struct rpc_call *call);
+bool rpc_peer(struct keeld *k, json_t *params, struct vrf_id vrf, const struct config_peer **out,
+	struct rpc_call *call);
 /* `group`: the name of a configured group, -32004 otherwise. NULL when absent. */
 bool rpc_group(struct keeld *k, json_t *params, const char **out, struct rpc_call *call);
 
 /* Whom bgp.refresh is for; rpc_bgp.c. */
-bool rpc_refresh_selector(struct keeld *k, json_t *params, struct keeld_selector *s, bool *import, struct rpc_call *call);
+bool rpc_refresh_selector(struct keeld *k, json_t *params, struct keeld_selector *s, bool *import,
+	struct rpc_call *call);
 /* What is deferred is answered by an error: the daemon stops. */
 void rpc_preview_end(void);
 void rpc_peers_end(void);
 /* rpc_bgp.c: an element of bgp.peers. */
 struct session_view;
-json_t *rpc_peer_json(struct keeld *k, struct peer_id id, const struct config_peer *p, const struct session_view *v);
+json_t *rpc_peer_json(struct keeld *k, struct peer_id id, const struct config_peer *p,
+	const struct session_view *v);
 /*
  * rpc_peers.c: the method; and all peers as the method answers them, some in each turn of main's loop: peer() for each, false to stop, then
  * end() once, also when the daemon stops. 0, -ENOMEM (end() is not called).
  */
 rpc_function rpc_bgp_peers;
-int rpc_peers_each(struct keeld *k, bool (*peer)(void *ctx, const json_t *peer), void (*end)(void *ctx, bool whole), void *ctx);
+int rpc_peers_each(struct keeld *k, bool (*peer)(void *ctx, const json_t *peer),
+	void (*end)(void *ctx, bool whole), void *ctx);
 /* What a method answers that wants no parameters and defers nothing; NULL: an error. */
 json_t *rpc_result(struct keeld *k, const char *method);
 /* Of now, as system.info has them: [{time, kind, text}], `time` when it was first seen. */

@@ -25,7 +25,8 @@ rpc_string(json_t *params, const char *name, const char **out, struct rpc_call *
 }
 
 bool
-rpc_integer(json_t *params, const char *name, json_int_t min, json_int_t max, json_int_t *out, struct rpc_call *call)
+rpc_integer(json_t *params, const char *name, json_int_t min, json_int_t max, json_int_t *out,
+	struct rpc_call *call)
 {
 	json_t *v = json_object_get(params, name);
 	char path[64];
@@ -37,7 +38,8 @@ rpc_integer(json_t *params, const char *name, json_int_t min, json_int_t max, js
 		return true;
 	}
 	snprintf(path, sizeof(path), "/%s", name);
-	rpc_fail(call, RPC_INVALID_PARAMS, path, "is not an integer from %lld to %lld", (long long)min, (long long)max);
+	rpc_fail(call, RPC_INVALID_PARAMS, path, "is not an integer from %lld to %lld",
+		(long long)min, (long long)max);
 	return false;
 }
 
@@ -68,7 +70,8 @@ rpc_family(json_t *params, enum family *out, struct rpc_call *call)
 	*out = text != NULL ? family_from_text(text) : FAMILY_COUNT;
 	if (*out != FAMILY_COUNT)
 		return true;
-	rpc_fail(call, RPC_INVALID_PARAMS, "/family", "\"%.64s\" is not a family", text != NULL ? text : "");
+	rpc_fail(call, RPC_INVALID_PARAMS, "/family", "\"%.64s\" is not a family",
+		text != NULL ? text : "");
 	return false;
 }
 
@@ -109,7 +112,8 @@ has_unknown_zone(const char *text)
 }
 
 bool
-rpc_peer(struct keeld *k, json_t *params, struct vrf_id vrf, const struct config_peer **out, struct rpc_call *call)
+rpc_peer(struct keeld *k, json_t *params, struct vrf_id vrf, const struct config_peer **out,
+	struct rpc_call *call)
 {
 	const char *text = NULL;
 	struct ip_addr addr;
@@ -143,7 +147,9 @@ rpc_group(struct keeld *k, json_t *params, const char **out, struct rpc_call *ca
 	*out = text;
 	if (text == NULL)
 		return true;
-	json_array_foreach(json_object_get(json_object_get(k->running->document, "bgp"), "groups"), i, group) {
+	json_array_foreach(
+		json_object_get(json_object_get(k->running->document, "bgp"), "groups"), i, group)
+	{
 		if (strcmp(json_string_value(json_object_get(group, "name")), text) == 0)
 			return true;
 	}
@@ -170,7 +176,7 @@ rpc_prefix(const struct prefix *p)
 json_t *
 rpc_hist(const struct hist_summary *h)
 {
-	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "count", (json_int_t)h->count, "min", (json_int_t)h->min, "p50",
-		(json_int_t)h->p50, "p90", (json_int_t)h->p90, "p99", (json_int_t)h->p99, "p999", (json_int_t)h->p999, "max",
-		(json_int_t)h->max);
+	return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "count", (json_int_t)h->count,
+		"min", (json_int_t)h->min, "p50", (json_int_t)h->p50, "p90", (json_int_t)h->p90,
+		"p99", (json_int_t)h->p99, "p999", (json_int_t)h->p999, "max", (json_int_t)h->max);
 }

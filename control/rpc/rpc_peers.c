@@ -202,8 +202,9 @@ walk_end(struct rpc_peers_walk *w, bool whole)
 static void
 walk_page(struct timer *t)
 {
-	struct rpc_peers_walk *w = (struct rpc_peers_walk *)(void *)((char *)t -
-								     offsetof(struct rpc_peers_walk, again));
+	struct rpc_peers_walk *w =
+		(struct rpc_peers_walk *)(void *)((char *)t -
+						  offsetof(struct rpc_peers_walk, again));
 	bool good = true;
 
 	page_read(w->k, w->id + w->at, w->count - w->at);
@@ -221,14 +222,20 @@ walk_page(struct timer *t)
 }
 
 static int
-walk_start(struct keeld *k, const struct peer_id *id, unsigned count, bool (*peer)(void *ctx, const json_t *peer),
-	void (*end)(void *ctx, bool whole), void *ctx)
+walk_start(struct keeld *k, const struct peer_id *id, unsigned count,
+	bool (*peer)(void *ctx, const json_t *peer), void (*end)(void *ctx, bool whole), void *ctx)
 {
 	struct rpc_peers_walk *w = calloc(1, sizeof(*w) + count * sizeof(w->id[0]));
 
 	if (w == NULL)
 		return -ENOMEM;
-	*w = (struct rpc_peers_walk){.k = k, .next = walks, .again.fire = walk_page, .peer = peer, .end = end, .ctx = ctx, .count = count};
+	*w = (struct rpc_peers_walk){.k = k,
+		.next = walks,
+		.again.fire = walk_page,
+		.peer = peer,
+		.end = end,
+		.ctx = ctx,
+		.count = count};
 	memcpy(w->id, id, count * sizeof(w->id[0]));
 	if (timer_arm(k->main_thread, &w->again, 0) != 0) {
 		free(w);
@@ -290,7 +297,8 @@ listing_end(void *ctx, bool whole)
 }
 
 static json_t *
-listing_start(struct keeld *k, const struct peer_id *id, unsigned count, uint32_t next, struct rpc_call *call)
+listing_start(struct keeld *k, const struct peer_id *id, unsigned count, uint32_t next,
+	struct rpc_call *call)
 {
 	struct listing *l = calloc(1, sizeof(*l));
 
@@ -298,7 +306,8 @@ listing_start(struct keeld *k, const struct peer_id *id, unsigned count, uint32_
 		return NULL;
 	*l = (struct listing){.k = k, .call = call, .cursor = next};
 	l->out = open_memstream(&l->text, &l->len);
-	if (l->out != NULL && fputs("{\"peers\":[", l->out) >= 0 && walk_start(k, id, count, listing_peer, listing_end, l) == 0)
+	if (l->out != NULL && fputs("{\"peers\":[", l->out) >= 0 &&
+		walk_start(k, id, count, listing_peer, listing_end, l) == 0)
 		return rpc_hold(call);
 	if (l->out != NULL)
 		fclose(l->out);
@@ -325,7 +334,8 @@ rpc_bgp_peers(struct keeld *k, json_t *params, struct rpc_call *call)
 }
 
 int
-rpc_peers_each(struct keeld *k, bool (*peer)(void *ctx, const json_t *peer), void (*end)(void *ctx, bool whole), void *ctx)
+rpc_peers_each(struct keeld *k, bool (*peer)(void *ctx, const json_t *peer),
+	void (*end)(void *ctx, bool whole), void *ctx)
 {
 	struct query q = {.vrf = VRF_DEFAULT};
 	struct peer_id ids[PEER_MAX];

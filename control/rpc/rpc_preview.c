@@ -34,7 +34,8 @@ preview_keys(json_t *params, bool candidate, struct rpc_call *call)
 			return false;
 		}
 	}
-	json_object_foreach(params, key, value) {
+	json_object_foreach(params, key, value)
+	{
 		if (candidate && strcmp(key, "candidate") != 0) {
 			snprintf(path, sizeof(path), "/%s", key);
 			rpc_fail(call, RPC_INVALID_PARAMS, path, "does not go with candidate");
@@ -67,7 +68,8 @@ preview_start(struct keeld *k, const struct preview_request *r, struct rpc_call 
 	config_free(r->then);
 	json_decref(r->effects);
 	if (err == -ENOENT)
-		return rpc_fail(call, RPC_NOT_FOUND, "/scope", "no peer with %s matches", family_text(r->selector.family));
+		return rpc_fail(call, RPC_NOT_FOUND, "/scope", "no peer with %s matches",
+			family_text(r->selector.family));
 	if (err == -EBUSY)
 		return rpc_fail(call, RPC_TRY_AGAIN, "", "as many previews wait as may");
 	return NULL;
@@ -78,7 +80,8 @@ refresh_preview(struct keeld *k, json_t *params, struct rpc_call *call)
 {
 	struct preview_request r = {0};
 
-	if (!rpc_boolean(params, "candidate", &r.candidate, call) || !preview_keys(params, r.candidate, call))
+	if (!rpc_boolean(params, "candidate", &r.candidate, call) ||
+		!preview_keys(params, r.candidate, call))
 		return NULL;
 	if (!r.candidate && !rpc_refresh_selector(k, params, &r.selector, &r.import, call))
 		return NULL;
@@ -110,7 +113,8 @@ struct test {
 	struct policy_verdict v;
 };
 
-static const char *const sources[SOURCE_COUNT] = {"connected", "static", "external", "kernel", "internal", "network"};
+static const char *const sources[SOURCE_COUNT] = {
+	"connected", "static", "external", "kernel", "internal", "network"};
 
 static bool
 source_read(json_t *route, struct test *t, struct rpc_call *call)
@@ -125,20 +129,23 @@ source_read(json_t *route, struct test *t, struct rpc_call *call)
 			return true;
 		}
 	}
-	rpc_fail(call, RPC_INVALID_PARAMS, "/route/source", "is not one of connected, static, external, kernel, internal, network");
+	rpc_fail(call, RPC_INVALID_PARAMS, "/route/source",
+		"is not one of connected, static, external, kernel, internal, network");
 	return false;
 }
 
 static bool
 route_keys(json_t *route, struct rpc_call *call)
 {
-	static const char *const known[] = {"prefix", "family", "peer", "source", "tag", "as_path", "origin", "next_hop",
-		"next_hop_link_local", "local_pref", "med", "communities", "large_communities", "ext_communities"};
+	static const char *const known[] = {"prefix", "family", "peer", "source", "tag", "as_path",
+		"origin", "next_hop", "next_hop_link_local", "local_pref", "med", "communities",
+		"large_communities", "ext_communities"};
 	const char *key;
 	json_t *value;
 	char path[96];
 
-	json_object_foreach(route, key, value) {
+	json_object_foreach(route, key, value)
+	{
 		unsigned i = 0;
 
 		while (i < sizeof(known) / sizeof(known[0]) && strcmp(known[i], key) != 0)
@@ -156,13 +163,15 @@ route_keys(json_t *route, struct rpc_call *call)
 static bool
 context_read(json_t *route, struct test *t, struct rpc_call *call)
 {
-	json_t *prefix = json_object_get(route, "prefix"), *peer = json_object_get(route, "peer"), *tag = json_object_get(route, "tag");
+	json_t *prefix = json_object_get(route, "prefix"), *peer = json_object_get(route, "peer"),
+	       *tag = json_object_get(route, "tag");
 	int err;
 
-	err = json_is_string(prefix) ? prefix_parse(json_string_value(prefix), &t->prefix) : -EINVAL;
+	err = json_is_string(prefix) ? prefix_parse(json_string_value(prefix), &t->prefix)
+				     : -EINVAL;
 	if (err != 0) {
 		rpc_fail(call, RPC_INVALID_PARAMS, "/route/prefix",
-			prefix == NULL	 ? "is missing"
+			prefix == NULL ? "is missing"
 			: err == -EDOM ? "has bits set beyond its length (host bits)"
 				       : "is not a prefix");
 		return false;
@@ -172,16 +181,21 @@ context_read(json_t *route, struct test *t, struct rpc_call *call)
 		if (!rpc_family(route, &t->context.family, call))
 			return false;
 		if ((uint8_t)family_afi(t->context.family) != t->prefix.afi) {
-			rpc_fail(call, RPC_INVALID_PARAMS, "/route/prefix", "is not of that family");
+			rpc_fail(
+				call, RPC_INVALID_PARAMS, "/route/prefix", "is not of that family");
 			return false;
 		}
 	}
-	if (peer != NULL && !json_is_null(peer) && (!json_is_string(peer) || addr_parse(json_string_value(peer), &t->context.peer) != 0)) {
+	if (peer != NULL && !json_is_null(peer) &&
+		(!json_is_string(peer) ||
+			addr_parse(json_string_value(peer), &t->context.peer) != 0)) {
 		rpc_fail(call, RPC_INVALID_PARAMS, "/route/peer", "is not an IP address");
 		return false;
 	}
-	if (tag != NULL && (!json_is_integer(tag) || json_integer_value(tag) < 0 || json_integer_value(tag) > UINT32_MAX)) {
-		rpc_fail(call, RPC_INVALID_PARAMS, "/route/tag", "is not an integer from 0 to 4294967295");
+	if (tag != NULL && (!json_is_integer(tag) || json_integer_value(tag) < 0 ||
+				   json_integer_value(tag) > UINT32_MAX)) {
+		rpc_fail(call, RPC_INVALID_PARAMS, "/route/tag",
+			"is not an integer from 0 to 4294967295");
 		return false;
 	}
 	t->context.tag = (uint32_t)json_integer_value(tag);
@@ -191,14 +205,17 @@ context_read(json_t *route, struct test *t, struct rpc_call *call)
 static json_t *
 test_json(const struct test *t)
 {
-	json_t *route = json_pack("{s:o, s:s}", "prefix", rpc_prefix(&t->prefix), "source", sources[t->context.source]);
+	json_t *route = json_pack("{s:o, s:s}", "prefix", rpc_prefix(&t->prefix), "source",
+		sources[t->context.source]);
 
-	json_object_set_new(route, "peer", t->context.peer.afi != AFI_NONE ? rpc_addr(&t->context.peer) : json_null());
+	json_object_set_new(route, "peer",
+		t->context.peer.afi != AFI_NONE ? rpc_addr(&t->context.peer) : json_null());
 	rpc_attrs(route, t->v.permit ? t->v.attrs : t->attrs);
 	if (t->v.permit ? t->v.tag != 0 : t->context.tag != 0)
-		json_object_set_new(route, "tag", json_integer(t->v.permit ? t->v.tag : t->context.tag));
-	return json_pack("{s:s, s:o, s:o}", "result", t->v.permit ? "permit" : "deny", "node", t->v.seq != 0 ? json_integer(t->v.seq) : json_null(),
-		"route", route);
+		json_object_set_new(
+			route, "tag", json_integer(t->v.permit ? t->v.tag : t->context.tag));
+	return json_pack("{s:s, s:o, s:o}", "result", t->v.permit ? "permit" : "deny", "node",
+		t->v.seq != 0 ? json_integer(t->v.seq) : json_null(), "route", route);
 }
 
 /* NULL: out of memory. */
@@ -232,19 +249,27 @@ policy_test(struct keeld *k, json_t *params, struct rpc_call *call)
 		return NULL;
 	t.policy = policy_set_find(k->running->policies, name);
 	if (t.policy == NULL)
-		return rpc_fail(call, RPC_NOT_FOUND, "/policy", "there is no policy \"%.64s\"", name);
+		return rpc_fail(
+			call, RPC_NOT_FOUND, "/policy", "there is no policy \"%.64s\"", name);
 	if (!json_is_object(route))
 		return rpc_fail(call, RPC_INVALID_PARAMS, "/route", "is not an object");
-	if (!route_keys(route, call) || !context_read(route, &t, call) || !rpc_attrs_read(route, t.attrs, call))
+	if (!route_keys(route, call) || !context_read(route, &t, call) ||
+		!rpc_attrs_read(route, t.attrs, call))
 		return NULL;
 	return test_run(k, &t);
 }
 
 const struct rpc_method rpc_preview_methods[] = {
 	{"bgp.refresh.preview", refresh_preview,
-		"candidate:boolean family:family vrf:string scope:all|peer|group|internal|external peer:address group:string direction:import|export",
-		"peers:array fib?:object effects?:array", "What a refresh, or a commit of the candidate, would change; nothing is published", RPC_READS},
-	{"policy.test", policy_test, "policy!:string route!:object", "result:permit|deny node:any route:object",
-		"A route by a policy of the running configuration: the node that decides, and what becomes of the route", RPC_READS},
+		"candidate:boolean family:family vrf:string scope:all|peer|group|internal|external "
+		"peer:address group:string direction:import|export",
+		"peers:array fib?:object effects?:array",
+		"What a refresh, or a commit of the candidate, would change; nothing is published",
+		RPC_READS},
+	{"policy.test", policy_test, "policy!:string route!:object",
+		"result:permit|deny node:any route:object",
+		"A route by a policy of the running configuration: the node that decides, and what "
+		"becomes of the route",
+		RPC_READS},
 	{0},
 };

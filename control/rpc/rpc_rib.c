@@ -18,13 +18,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SECTION 64         /* destinations in one reader's section: well below 1 ms */
+#define SECTION 64 /* destinations in one reader's section: well below 1 ms */
 #define SECTION_SCAN 16384 /* ids looked at in one section when few match */
-#define SCAN_MAX 262144    /* ids looked at for one page, some 2 ms: a page may be empty and have a `next` */
+#define SCAN_MAX                                                                                   \
+	262144 /* ids looked at for one page, some 2 ms: a page may be empty and have a `next` */
 #define LIMIT_DEFAULT 1000
 #define LIMIT_MAX 10000
 #define PATHS_USUAL 64
-#define PAGE_ATTRS_MAX (4u << 20) /* octets of attributes in a page: a peer may give each route 64 KiB of them, 25 times that as JSON */
+#define PAGE_ATTRS_MAX                                                                             \
+	(4u << 20) /* octets of attributes in a page: a peer may give each route 64 KiB of them, 25 times that as JSON */
 
 enum view { VIEW_ADJ_IN_PRE, VIEW_ADJ_IN, VIEW_LOC, VIEW_ADJ_OUT };
 
@@ -78,8 +80,10 @@ installed_read(void *arg)
 	for (unsigned i = 0; i < in->count; i++) {
 		struct path_list_id list;
 
-		in->missing[i] = fib_waits(in->k->fib, in->vrf, &in->prefix[i]) ||
-				 (fib_feed_failed(in->k->feed) > 0 && !fib_shadow_get(in->k->fib, in->vrf, &in->prefix[i], &list));
+		in->missing[i] =
+			fib_waits(in->k->fib, in->vrf, &in->prefix[i]) ||
+			(fib_feed_failed(in->k->feed) > 0 &&
+				!fib_shadow_get(in->k->fib, in->vrf, &in->prefix[i], &list));
 	}
 }
 
@@ -127,7 +131,8 @@ installed_ask(struct query *q, const struct prefix *p, json_t *route)
 static const char *
 source_text(const struct rib_path *p)
 {
-	static const char *const text[SOURCE_COUNT] = {"connected", "static", "external", "kernel", "internal", "network"};
+	static const char *const text[SOURCE_COUNT] = {
+		"connected", "static", "external", "kernel", "internal", "network"};
 
 	return rib_path_source(p) < SOURCE_COUNT ? text[rib_path_source(p)] : "?";
 }
@@ -144,12 +149,14 @@ path_attrs(const struct query *q, const struct rib_path *p)
 }
 
 static json_t *
-path_json(struct query *q, const struct dest_view *v, unsigned i, const struct attr_set *a, enum decision_reason reason)
+path_json(struct query *q, const struct dest_view *v, unsigned i, const struct attr_set *a,
+	enum decision_reason reason)
 {
 	const struct rib_path *p = &v->paths->path[i];
 	bool best = i == 0 && v->paths->eligible > 0;
-	json_t *o = json_pack("{s:o, s:o, s:b, s:b, s:b, s:I}", "prefix", rpc_prefix(&v->prefix), "peer", peer_text(q->k, p->peer),
-		"best", best, "valid", i < v->paths->eligible, "stale", shard_path_stale(q->shard, q->family, p), "age_s",
+	json_t *o = json_pack("{s:o, s:o, s:b, s:b, s:b, s:I}", "prefix", rpc_prefix(&v->prefix),
+		"peer", peer_text(q->k, p->peer), "best", best, "valid", i < v->paths->eligible,
+		"stale", shard_path_stale(q->shard, q->family, p), "age_s",
 		(json_int_t)(now_ns() / 1000000000u - p->time_s));
 
 	rpc_attrs(o, a);
@@ -182,7 +189,8 @@ paths_add_ranked(struct query *q, const struct dest_view *v, const struct rankin
 	decision_order(r->in, n, r->order, r->reason);
 	for (unsigned i = 0; i < n; i++) {
 		const struct rib_path *p = &v->paths->path[i];
-		const struct attr_set *a = q->peer == NULL || p->peer.v == q->peer_id.v ? path_attrs(q, p) : NULL;
+		const struct attr_set *a =
+			q->peer == NULL || p->peer.v == q->peer_id.v ? path_attrs(q, p) : NULL;
 
 		if (a != NULL)
 			json_array_append_new(q->routes, path_json(q, v, i, a, r->reason[i]));
@@ -201,7 +209,8 @@ paths_add(struct query *q, const struct dest_view *v)
 		paths_add_ranked(q, v, &r, n);
 		return;
 	}
-	r = (struct ranking){calloc(n, sizeof(*in)), calloc(n, sizeof(*reason)), calloc(n, sizeof(*order))};
+	r = (struct ranking){
+		calloc(n, sizeof(*in)), calloc(n, sizeof(*reason)), calloc(n, sizeof(*order))};
 	if (r.in != NULL && r.reason != NULL && r.order != NULL)
 		paths_add_ranked(q, v, &r, n);
 	free(r.in);
@@ -222,12 +231,14 @@ struct adj_out_section {
 static void
 adj_out_read(void *arg)
 {
-	static uint8_t buf[ATTR_SET_MAX] __attribute__((aligned(16))); /* the session thread's, main waits */
+	static uint8_t buf[ATTR_SET_MAX]
+		__attribute__((aligned(16))); /* the session thread's, main waits */
 	struct adj_out_section *s = arg;
 
 	role_enter_session();
 	for (unsigned i = 0; i < s->count; i++) {
-		int n = session_adj_out(s->q->k->speaker, s->q->peer_id, s->q->family, s->id[i], (struct attr_set *)(void *)buf, sizeof(buf));
+		int n = session_adj_out(s->q->k->speaker, s->q->peer_id, s->q->family, s->id[i],
+			(struct attr_set *)(void *)buf, sizeof(buf));
 
 		s->attrs[i] = n > 0 ? malloc((size_t)n) : NULL;
 		if (s->attrs[i] != NULL)
@@ -244,8 +255,9 @@ adj_out_flush(struct adj_out_section *s)
 
 		if (s->attrs[i] == NULL)
 			continue;
-		o = json_pack("{s:o, s:s, s:b, s:b, s:b, s:i}", "prefix", rpc_prefix(&s->prefix[i]), "peer", s->q->peer->addr_text, "best",
-			1, "valid", 1, "stale", 0, "age_s", 0);
+		o = json_pack("{s:o, s:s, s:b, s:b, s:b, s:i}", "prefix", rpc_prefix(&s->prefix[i]),
+			"peer", s->q->peer->addr_text, "best", 1, "valid", 1, "stale", 0, "age_s",
+			0);
 		rpc_attrs(o, s->attrs[i]);
 		s->q->attrs_len += attr_set_size(s->attrs[i]);
 		json_array_append_new(s->q->routes, o);
@@ -263,13 +275,15 @@ wanted(const struct query *q, const struct dest_view *v)
 		return false;
 	if (!q->has_prefix)
 		return true;
-	return q->longer ? prefix_covers(&q->prefix, &v->prefix) : prefix_equal(&q->prefix, &v->prefix);
+	return q->longer ? prefix_covers(&q->prefix, &v->prefix)
+			 : prefix_equal(&q->prefix, &v->prefix);
 }
 
 static bool
 page_full(const struct query *q, unsigned more)
 {
-	return (json_int_t)json_array_size(q->routes) + (json_int_t)more >= q->limit || q->attrs_len >= PAGE_ATTRS_MAX;
+	return (json_int_t)json_array_size(q->routes) + (json_int_t)more >= q->limit ||
+	       q->attrs_len >= PAGE_ATTRS_MAX;
 }
 
 /* From `next` on; stops behind the destination that fills the page, the section or the scan. Returns where to go on. */
@@ -372,7 +386,8 @@ query_view(struct query *q, const char *text, struct rpc_call *call)
 	} else if (strcmp(text, "adj-in-pre") == 0) {
 		q->view = VIEW_ADJ_IN_PRE;
 	} else {
-		rpc_fail(call, RPC_INVALID_PARAMS, "/view", "\"%.64s\" is not one of adj-in-pre, adj-in, loc, adj-out", text);
+		rpc_fail(call, RPC_INVALID_PARAMS, "/view",
+			"\"%.64s\" is not one of adj-in-pre, adj-in, loc, adj-out", text);
 		return false;
 	}
 	return true;
@@ -384,10 +399,13 @@ query_read(struct query *q, json_t *params, json_int_t *cursor, struct rpc_call 
 	const char *view = NULL, *prefix = NULL, *cursor_text = NULL;
 	char *end;
 
-	if (!rpc_family(params, &q->family, call) || !rpc_vrf(q->k, params, &q->vrf, call) || !rpc_string(params, "view", &view, call) ||
-		!query_view(q, view, call) || !rpc_peer(q->k, params, q->vrf, &q->peer, call) ||
-		!rpc_string(params, "prefix", &prefix, call) || !rpc_boolean(params, "longer", &q->longer, call) ||
-		!rpc_integer(params, "limit", 1, LIMIT_MAX, &q->limit, call) || !rpc_string(params, "cursor", &cursor_text, call))
+	if (!rpc_family(params, &q->family, call) || !rpc_vrf(q->k, params, &q->vrf, call) ||
+		!rpc_string(params, "view", &view, call) || !query_view(q, view, call) ||
+		!rpc_peer(q->k, params, q->vrf, &q->peer, call) ||
+		!rpc_string(params, "prefix", &prefix, call) ||
+		!rpc_boolean(params, "longer", &q->longer, call) ||
+		!rpc_integer(params, "limit", 1, LIMIT_MAX, &q->limit, call) ||
+		!rpc_string(params, "cursor", &cursor_text, call))
 		return false;
 	if (q->peer != NULL)
 		q->peer_id = keeld_peer_id(q->k, q->peer);
@@ -399,13 +417,16 @@ query_read(struct query *q, json_t *params, json_int_t *cursor, struct rpc_call 
 		rpc_fail(call, RPC_NOT_KEPT, "/view", "not-kept");
 		return false;
 	}
-	if (prefix != NULL && (prefix_parse(prefix, &q->prefix) != 0 || q->prefix.afi != family_afi(q->family))) {
-		rpc_fail(call, RPC_INVALID_PARAMS, "/prefix", "\"%.64s\" is not a prefix of this family", prefix);
+	if (prefix != NULL &&
+		(prefix_parse(prefix, &q->prefix) != 0 || q->prefix.afi != family_afi(q->family))) {
+		rpc_fail(call, RPC_INVALID_PARAMS, "/prefix",
+			"\"%.64s\" is not a prefix of this family", prefix);
 		return false;
 	}
 	q->has_prefix = prefix != NULL;
 	*cursor = cursor_text != NULL ? strtoll(cursor_text, &end, 10) : 0;
-	if (cursor_text != NULL && (*cursor_text == '\0' || *end != '\0' || *cursor < 0 || *cursor > UINT32_MAX)) {
+	if (cursor_text != NULL &&
+		(*cursor_text == '\0' || *end != '\0' || *cursor < 0 || *cursor > UINT32_MAX)) {
 		rpc_fail(call, RPC_INVALID_PARAMS, "/cursor", "is not one of ours");
 		return false;
 	}
@@ -447,7 +468,8 @@ rib_routes(struct keeld *k, json_t *params, struct rpc_call *call)
 		return o;
 	}
 	end = shards_limit(&q.table);
-	for (next = (uint32_t)cursor; next < end && next - (uint32_t)cursor < SCAN_MAX && !page_full(&q, 0);)
+	for (next = (uint32_t)cursor;
+		next < end && next - (uint32_t)cursor < SCAN_MAX && !page_full(&q, 0);)
 		next = scan_section(&q, next, end, &out);
 	installed_flush(&q.installed);
 	if (next < end) {
@@ -468,10 +490,12 @@ rib_lookup(struct keeld *k, json_t *params, struct rpc_call *call)
 	struct ip_addr addr;
 	json_t *o;
 
-	if (!rpc_family(params, &q.family, call) || !rpc_vrf(k, params, &q.vrf, call) || !rpc_string(params, "address", &text, call))
+	if (!rpc_family(params, &q.family, call) || !rpc_vrf(k, params, &q.vrf, call) ||
+		!rpc_string(params, "address", &text, call))
 		return NULL;
 	if (addr_parse(text, &addr) != 0 || addr.afi != (uint8_t)family_afi(q.family))
-		return rpc_fail(call, RPC_INVALID_PARAMS, "/address", "\"%.64s\" is not an address of this family", text);
+		return rpc_fail(call, RPC_INVALID_PARAMS, "/address",
+			"\"%.64s\" is not an address of this family", text);
 	q.routes = json_array();
 	o = json_pack("{s:n, s:o}", "prefix", "routes", q.routes);
 	if (!query_table(&q))
@@ -503,8 +527,9 @@ table_json(const struct keeld *k, struct table_id id, json_int_t sets)
 		tombstones += dest_tombstones(t);
 	}
 	shard_table_key(k->shards.at[0], id, &vrf, &family);
-	return json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I}", "vrf", rpc_vrf_name(vrf), "family", family_text(family), "prefixes", prefixes,
-		"paths", paths, "attribute_sets", sets, "memory_bytes", (json_int_t)keeld_rib_bytes(k), "tombstones", tombstones);
+	return json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I}", "vrf", rpc_vrf_name(vrf), "family",
+		family_text(family), "prefixes", prefixes, "paths", paths, "attribute_sets", sets,
+		"memory_bytes", (json_int_t)keeld_rib_bytes(k), "tombstones", tombstones);
 }
 
 static json_t *
@@ -522,7 +547,8 @@ rib_summary(struct keeld *k, json_t *params, struct rpc_call *call)
 		for (uint16_t t = 0; t < shard_table_count(s); t++)
 			prefixes += dest_count(shard_table(s, (struct table_id){t}));
 		sets += own;
-		json_array_append_new(shards, json_pack("{s:I, s:I}", "prefixes", prefixes, "attribute_sets", own));
+		json_array_append_new(shards,
+			json_pack("{s:I, s:I}", "prefixes", prefixes, "attribute_sets", own));
 	}
 	for (uint16_t i = 0; i < shard_table_count(k->shards.at[0]); i++)
 		json_array_append_new(tables, table_json(k, (struct table_id){i}, sets));
@@ -531,10 +557,15 @@ rib_summary(struct keeld *k, json_t *params, struct rpc_call *call)
 
 const struct rpc_method rpc_rib_methods[] = {
 	{"rib.routes", rib_routes,
-		"family!:family vrf:string view!:adj-in-pre|adj-in|loc|adj-out peer:address prefix:prefix longer:boolean limit:integer=1..10000 cursor:string",
+		"family!:family vrf:string view!:adj-in-pre|adj-in|loc|adj-out peer:address "
+		"prefix:prefix longer:boolean limit:integer=1..10000 cursor:string",
 		"routes:array refused?:array next?:string",
-		"Routes of a view, by pages; of one prefix also the last announcements that were refused {prefix, peer, cause, age_s}", RPC_READS},
-	{"rib.lookup", rib_lookup, "family!:family vrf:string address!:address", "prefix:any routes:array", "The longest match of an address", RPC_READS},
-	{"rib.summary", rib_summary, "", "tables:array shards:array", "How much is in the tables", RPC_READS},
+		"Routes of a view, by pages; of one prefix also the last announcements that were "
+		"refused {prefix, peer, cause, age_s}",
+		RPC_READS},
+	{"rib.lookup", rib_lookup, "family!:family vrf:string address!:address",
+		"prefix:any routes:array", "The longest match of an address", RPC_READS},
+	{"rib.summary", rib_summary, "", "tables:array shards:array", "How much is in the tables",
+		RPC_READS},
 	{0},
 };

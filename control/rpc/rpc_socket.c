@@ -15,7 +15,8 @@
 #include <unistd.h>
 
 #define READ_STEP (64u << 10)
-#define OUTPUT_HIGH (1u << 20) /* as long as so much waits to be read, no further request is taken up */
+#define OUTPUT_HIGH                                                                                \
+	(1u << 20) /* as long as so much waits to be read, no further request is taken up */
 #define BUFFER_KEPT (1u << 20) /* a larger buffer is given back when it is empty */
 #define ACCEPT_RETRY_NS 100000000u
 #define TURN_NS 20000000u /* of one connection; then the others, timers and signals have theirs */
@@ -31,7 +32,7 @@ struct connection {
 	struct connection *next;
 	char *in, *out;
 	size_t in_len, in_size, scanned, out_len, out_size, out_sent;
-	bool finish;  /* close when everything is written */
+	bool finish; /* close when everything is written */
 	bool yielded; /* its turn was over: `again` goes on with it */
 	uid_t uid; /* of the client (SO_PEERCRED) */
 	uint64_t active_ns; /* when the client last sent or took octets */
@@ -70,15 +71,16 @@ output_waiting(const struct connection *c)
 static bool
 connection_takes(const struct connection *c)
 {
-	return !c->client.closed && !c->finish && !c->yielded && c->client.running == NULL && c->client.held == 0 &&
-	       output_waiting(c) < OUTPUT_HIGH;
+	return !c->client.closed && !c->finish && !c->yielded && c->client.running == NULL &&
+	       c->client.held == 0 && output_waiting(c) < OUTPUT_HIGH;
 }
 
 /* True when somebody else is to be served before the next request of this one. */
 static bool
 turn_over(struct connection *c)
 {
-	if (c->client.closed || now_ns() - c->turn_ns < TURN_NS || timer_arm(c->client.rpc->thread, &c->again, 0) != 0)
+	if (c->client.closed || now_ns() - c->turn_ns < TURN_NS ||
+		timer_arm(c->client.rpc->thread, &c->again, 0) != 0)
 		return false;
 	c->yielded = true;
 	return true;
@@ -95,7 +97,8 @@ connection_settle(struct connection *c)
 	if (!c->client.closed && c->finish && waiting == 0 && c->client.pending == 0)
 		connection_close(c);
 	if (!c->client.closed)
-		watch_set(c->client.rpc->thread, &c->watch, (waiting > 0 ? EPOLLOUT : 0) | (connection_takes(c) ? EPOLLIN : 0));
+		watch_set(c->client.rpc->thread, &c->watch,
+			(waiting > 0 ? EPOLLOUT : 0) | (connection_takes(c) ? EPOLLIN : 0));
 	connection_free_if_idle(c);
 }
 
@@ -103,7 +106,8 @@ static void
 connection_flush(struct connection *c)
 {
 	while (c->out_sent < c->out_len) {
-		ssize_t n = send(c->watch.fd, c->out + c->out_sent, c->out_len - c->out_sent, MSG_NOSIGNAL);
+		ssize_t n = send(
+			c->watch.fd, c->out + c->out_sent, c->out_len - c->out_sent, MSG_NOSIGNAL);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -188,7 +192,8 @@ client_settle(struct rpc_client *client)
 	struct connection *c = connection_of(client);
 
 	/* Lines that waited for a held call. */
-	if (c->in_len > 0 && connection_takes(c) && timer_arm(client->rpc->thread, &c->again, 0) == 0)
+	if (c->in_len > 0 && connection_takes(c) &&
+		timer_arm(client->rpc->thread, &c->again, 0) == 0)
 		c->yielded = true;
 	connection_settle(c);
 }
@@ -207,7 +212,8 @@ events_send(struct connection *c)
 	}
 }
 
-static const struct rpc_client_ops connection_ops = {client_send, client_cut, client_turn_over, client_settle, client_settle};
+static const struct rpc_client_ops connection_ops = {
+	client_send, client_cut, client_turn_over, client_settle, client_settle};
 
 /* ---- connections ---- */
 
@@ -304,7 +310,9 @@ connection_room(struct connection *c)
 static void
 connection_read(struct connection *c)
 {
-	ssize_t n = connection_room(c) ? recv(c->watch.fd, c->in + c->in_len, c->in_size - c->in_len, 0) : 0;
+	ssize_t n = connection_room(c)
+			    ? recv(c->watch.fd, c->in + c->in_len, c->in_size - c->in_len, 0)
+			    : 0;
 
 	if (n > 0) {
 		c->in_len += (size_t)n;
@@ -340,7 +348,8 @@ connection_ready(struct watch *w, uint32_t events)
 static void
 connection_again(struct timer *t)
 {
-	struct connection *c = (struct connection *)(void *)((char *)t - offsetof(struct connection, again));
+	struct connection *c =
+		(struct connection *)(void *)((char *)t - offsetof(struct connection, again));
 
 	c->client.pending++;
 	c->turn_ns = now_ns();
@@ -352,7 +361,8 @@ connection_again(struct timer *t)
 	connection_settle(c);
 }
 
-static const struct rpc_bounds bounds_all = {RPC_REQUEST_MAX, 0, 256u << 20, 256, "longer than 64 MiB"};
+static const struct rpc_bounds bounds_all = {
+	RPC_REQUEST_MAX, 0, 256u << 20, 256, "longer than 64 MiB"};
 static const struct rpc_bounds bounds_read_only = {
 	RPC_READ_ONLY_REQUEST_MAX, RPC_READ_ONLY_MEMBERS_MAX, 32u << 20, 64, "longer than 256 KiB"};
 
@@ -369,7 +379,8 @@ user_count(const struct rpc_listener *l, uid_t uid)
 	unsigned count = 0;
 
 	for (const struct connection *c = l->rpc->connections; c != NULL; c = c->next)
-		count += c->listener == l && (c->uid == uid || (is_privileged(uid) && is_privileged(c->uid)));
+		count += c->listener == l &&
+			 (c->uid == uid || (is_privileged(uid) && is_privileged(c->uid)));
 	return count;
 }
 
@@ -377,7 +388,8 @@ user_count(const struct rpc_listener *l, uid_t uid)
 static bool
 is_idle(const struct connection *c)
 {
-	return now_ns() - c->active_ns >= IDLE_NS && c->client.pending == 0 && c->client.running == NULL && !c->yielded && c->client.subscription == NULL;
+	return now_ns() - c->active_ns >= IDLE_NS && c->client.pending == 0 &&
+	       c->client.running == NULL && !c->yielded && c->client.subscription == NULL;
 }
 
 /*
@@ -396,7 +408,8 @@ longest_idle(const struct rpc_listener *l, uid_t uid, bool any)
 		if (c->listener != l || !is_idle(c) || (any ? is_privileged(c->uid) : !of_user))
 			continue;
 		count = user_count(l, c->uid);
-		if (found == NULL || count > most || (count == most && c->active_ns < found->active_ns)) {
+		if (found == NULL || count > most ||
+			(count == most && c->active_ns < found->active_ns)) {
 			found = c;
 			most = count;
 		}
@@ -409,15 +422,18 @@ static bool
 make_room(struct rpc_listener *l, const struct rpc_bounds *bounds, uid_t uid)
 {
 	unsigned user = user_count(l, uid), privileged = user_count(l, 0);
-	bool user_full = user >= (is_privileged(uid) ? bounds->connections : bounds->connections / USER_PART);
-	bool all_full = !is_privileged(uid) && l->connection_count - privileged >= bounds->connections;
+	bool user_full = user >= (is_privileged(uid) ? bounds->connections
+						     : bounds->connections / USER_PART);
+	bool all_full =
+		!is_privileged(uid) && l->connection_count - privileged >= bounds->connections;
 	struct connection *victim;
 
 	if (!user_full && !all_full)
 		return true;
 	victim = longest_idle(l, uid, !user_full);
-	log_event(LOG_WARNING, "rpc-connection-%s read_only=%s uid=%u of_user=%u connections=%u", victim != NULL ? "replaced" : "refused",
-		l->read_only ? "yes" : "no", (unsigned)uid, user, l->connection_count);
+	log_event(LOG_WARNING, "rpc-connection-%s read_only=%s uid=%u of_user=%u connections=%u",
+		victim != NULL ? "replaced" : "refused", l->read_only ? "yes" : "no", (unsigned)uid,
+		user, l->connection_count);
 	if (victim == NULL)
 		return false;
 	connection_close(victim);
@@ -453,7 +469,8 @@ connection_create(struct rpc_listener *l, int fd)
 	c->uid = uid;
 	c->active_ns = now_ns();
 	c->watch = (struct watch){fd, connection_ready};
-	c->client = (struct rpc_client){.ops = &connection_ops, .rpc = r, .bounds = bounds, .read_only = l->read_only};
+	c->client = (struct rpc_client){
+		.ops = &connection_ops, .rpc = r, .bounds = bounds, .read_only = l->read_only};
 	c->listener = l;
 	c->again.fire = connection_again;
 	if (watch_set(r->thread, &c->watch, EPOLLIN) == 0)
@@ -489,7 +506,8 @@ listener_ready(struct watch *w, uint32_t events)
 static void
 listener_again(struct timer *t)
 {
-	struct rpc_listener *l = (struct rpc_listener *)(void *)((char *)t - offsetof(struct rpc_listener, again));
+	struct rpc_listener *l =
+		(struct rpc_listener *)(void *)((char *)t - offsetof(struct rpc_listener, again));
 
 	watch_set(l->rpc->thread, &l->watch, EPOLLIN);
 }
@@ -538,7 +556,8 @@ listener_open(struct rpc_listener *l, struct rpc *r, const char *path, bool read
 	l->rpc = r;
 	l->read_only = read_only;
 	l->again.fire = listener_again;
-	l->watch = (struct watch){socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), listener_ready};
+	l->watch = (struct watch){
+		socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), listener_ready};
 	if (l->watch.fd < 0)
 		return -errno;
 	mask = umask(read_only ? 0111 : 0117); /* 0666 or 0660 from the first moment */
@@ -614,7 +633,8 @@ rpc_destroy(struct rpc *r)
 		connection_close(c);
 		if (c->client.running != NULL) {
 			timer_cancel(r->thread, &c->again);
-			rpc_batch_run(c->client.running); /* closed: no request is taken up any more */
+			rpc_batch_run(
+				c->client.running); /* closed: no request is taken up any more */
 		}
 		connection_free_if_idle(c);
 	}

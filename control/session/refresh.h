@@ -29,13 +29,14 @@ struct refresh_pace {
 
 /* Export side of one (peer, family). */
 struct refresh_serve {
-	bool walking;       /* a refresh walk runs (BoRR left, or plain walk without enhanced refresh) */
-	bool first_sent;    /* it has sent its first entry */
-	bool pending;       /* one more walk is owed */
-	bool resting;       /* it waits for the end of the rest, and for nothing else */
-	bool for_peer, pending_for_peer; /* a request of the peer is among those that they answer: such a walk is `served` */
+	bool walking; /* a refresh walk runs (BoRR left, or plain walk without enhanced refresh) */
+	bool first_sent; /* it has sent its first entry */
+	bool pending; /* one more walk is owed */
+	bool resting; /* it waits for the end of the rest, and for nothing else */
+	bool for_peer,
+		pending_for_peer; /* a request of the peer is among those that they answer: such a walk is `served` */
 	bool pending_order; /* one of ours: it does not rest */
-	uint64_t began_ns;  /* the newest walk for the peer; 0: none yet */
+	uint64_t began_ns; /* the newest walk for the peer; 0: none yet */
 	uint64_t requests_received, served, coalesced;
 };
 
@@ -43,15 +44,18 @@ struct refresh_serve {
 void refresh_pace_spent(struct refresh_pace *p, uint64_t now_ns, uint64_t spent_ns);
 
 /* A ROUTE-REFRESH came. True: begin a walk now. */
-bool refresh_serve_request(struct refresh_serve *r, const struct refresh_pace *p, bool end_of_rib_sent, uint64_t now_ns);
+bool refresh_serve_request(struct refresh_serve *r, const struct refresh_pace *p,
+	bool end_of_rib_sent, uint64_t now_ns);
 /* As that, but we want it ourselves: the counters are about the peer's requests. */
 bool refresh_serve_order(struct refresh_serve *r, bool end_of_rib_sent, uint64_t now_ns);
 /* Our End-of-RIB left. True: begin a walk now, for what waited. */
-bool refresh_serve_end_of_rib(struct refresh_serve *r, const struct refresh_pace *p, uint64_t now_ns);
+bool refresh_serve_end_of_rib(
+	struct refresh_serve *r, const struct refresh_pace *p, uint64_t now_ns);
 /* The walk's first entry leaves now. */
 void refresh_serve_first_entry(struct refresh_serve *r);
 /* The walk ended (EoRR left). True: begin the next one now. */
-bool refresh_serve_walk_done(struct refresh_serve *r, const struct refresh_pace *p, uint64_t now_ns);
+bool refresh_serve_walk_done(
+	struct refresh_serve *r, const struct refresh_pace *p, uint64_t now_ns);
 /* The rest is over, or a walk begins that this one can share. True: begin now. */
 bool refresh_serve_resume(struct refresh_serve *r, uint64_t now_ns);
 /* The session ended: the counters stay. */

@@ -124,8 +124,7 @@ peer_ready(struct peer *p)
 static void
 address_link(struct speaker *s, struct peer *p)
 {
-	struct peer **bucket =
-		&s->by_address[address_bucket(p->config.vrf, &p->config.addr)];
+	struct peer **bucket = &s->by_address[address_bucket(p->config.vrf, &p->config.addr)];
 
 	p->next_of_address = *bucket;
 	*bucket = p;
@@ -372,7 +371,8 @@ removed_free(struct speaker *s) RUNS_ON(role_session)
 {
 	struct peer *p;
 
-	RING_EACH (p, &s->leaving, leaving) {
+	RING_EACH(p, &s->leaving, leaving)
+	{
 		if (!peer_owes(p) && shards_did(s, p)) {
 			peer_unlink(s, p);
 			peer_free(s, p);
@@ -626,8 +626,8 @@ speaker_plan_begin(struct speaker *s, unsigned generation, const struct update_p
 	unsigned count)
 {
 	if (s->groups != NULL) /* else nothing was advertised to any peer yet */
-		update_groups_plan_begin(s->groups, generation,
-			(uint32_t)(now_ns() / NS_PER_S), parts, count);
+		update_groups_plan_begin(
+			s->groups, generation, (uint32_t)(now_ns() / NS_PER_S), parts, count);
 }
 
 void

@@ -24,12 +24,12 @@ struct thread;
 enum session_event_kind {
 	SESSION_UP,
 	SESSION_DOWN,
-	SESSION_REFRESH_SENT,   /* our ROUTE-REFRESH left */
-	SESSION_REFRESH_DONE,   /* framed: the EoRR was handed to the shard; else the answer ended, and the shards have done all of it */
+	SESSION_REFRESH_SENT, /* our ROUTE-REFRESH left */
+	SESSION_REFRESH_DONE, /* framed: the EoRR was handed to the shard; else the answer ended, and the shards have done all of it */
 	SESSION_REFRESH_FAILED, /* the session ended, or the stale timer ran, before EoRR */
-	SESSION_EXPORT_DONE,    /* a walk of `family` to this peer ended */
-	SESSION_DYNAMIC,        /* `addr` connected by one of speaker_ranges(); its connection is held for some seconds for a session_add() */
-	SESSION_DYNAMIC_GONE,   /* a session whose configuration is `dynamic` is down: to be removed */
+	SESSION_EXPORT_DONE, /* a walk of `family` to this peer ended */
+	SESSION_DYNAMIC, /* `addr` connected by one of speaker_ranges(); its connection is held for some seconds for a session_add() */
+	SESSION_DYNAMIC_GONE, /* a session whose configuration is `dynamic` is down: to be removed */
 };
 
 struct session_event {
@@ -39,7 +39,7 @@ struct session_event {
 	bool framed; /* enhanced refresh: BoRR and EoRR show the end */
 	uint32_t job; /* the one given with session_refresh(), else 0 */
 	const char *reason; /* SESSION_REFRESH_FAILED: a literal, for the job's result */
-	struct vrf_id vrf;   /* SESSION_DYNAMIC */
+	struct vrf_id vrf; /* SESSION_DYNAMIC */
 	struct ip_addr addr; /* SESSION_DYNAMIC */
 };
 
@@ -55,8 +55,9 @@ enum limit_level {
 
 struct speaker_config {
 	struct arena *arena;
-	struct qsbr *readers;      /* RIB readers; the thread's idle/busy call speaker_idle/_busy */
-	const struct shards *shards; /* each with its first input; several know each other as siblings */
+	struct qsbr *readers; /* RIB readers; the thread's idle/busy call speaker_idle/_busy */
+	const struct shards
+		*shards; /* each with its first input; several know each other as siblings */
 	void (*wake_shard)(void *ctx, unsigned shard);
 	void (*event)(void *ctx, const struct session_event *e); /* on the session thread */
 	/*
@@ -68,7 +69,7 @@ struct speaker_config {
 	void (*event_release)(void *ctx, unsigned count);
 	void *ctx;
 	uint32_t asn, router_id;
-	uint16_t tcp_port;         /* 179 */
+	uint16_t tcp_port; /* 179 */
 };
 
 int speaker_create(const struct speaker_config *c, struct speaker **out);
@@ -103,7 +104,8 @@ struct speaker_range {
 	struct prefix prefix;
 	const char *password; /* TCP-MD5 for the whole prefix; NULL: none. Copied */
 };
-int speaker_ranges(struct speaker *s, const struct speaker_range *ranges, unsigned count) RUNS_ON(role_session);
+int speaker_ranges(struct speaker *s, const struct speaker_range *ranges, unsigned count)
+	RUNS_ON(role_session);
 
 /* Whom SESSION_DYNAMIC told of is not to be: Cease / Connection Rejected at once (RFC 4486 4). Who comes again is told of again. */
 void speaker_refuse(struct speaker *s, struct vrf_id vrf, const struct ip_addr *addr)
@@ -116,24 +118,27 @@ struct session_policies {
 };
 
 /* The configuration is copied. Starts at once unless `shutdown`. 0, -ENOMEM, -EEXIST. */
-int session_add(struct speaker *s, struct peer_id id, const struct config_peer *c, const struct session_policies *p) RUNS_ON(role_session);
+int session_add(struct speaker *s, struct peer_id id, const struct config_peer *c,
+	const struct session_policies *p) RUNS_ON(role_session);
 /* Cease / Peer De-configured (RFC 4486) when established, and gone. */
 void session_remove(struct speaker *s, struct peer_id id) RUNS_ON(role_session);
 /* Of a removed one: all that the shards must hear of it they have done, and the id is free. */
 bool session_gone(const struct speaker *s, struct peer_id id) RUNS_ON(role_session);
 /* A new configuration of the same peer. True: the session had to be reset for it (Cease / Other Configuration Change). */
-bool session_update(struct speaker *s, struct peer_id id, const struct config_peer *c, const struct session_policies *p) RUNS_ON(role_session);
+bool session_update(struct speaker *s, struct peer_id id, const struct config_peer *c,
+	const struct session_policies *p) RUNS_ON(role_session);
 /* Would session_update() reset it? */
 bool session_update_resets(const struct config_peer *old, const struct config_peer *new_config);
 /* Takes the new export policies; differences are sent. After return the old ones are not used any more. */
-void session_export_policies(struct speaker *s, struct peer_id id, const struct session_policies *p) RUNS_ON(role_session);
+void session_export_policies(struct speaker *s, struct peer_id id, const struct session_policies *p)
+	RUNS_ON(role_session);
 /*
  * The plan of a commit (update_groups_plan_begin()): its begin, before the shards have the new import policies; the moment when all its sessions have
  * their new export policies and rules; its end in one family.
  */
 struct update_plan_part;
-void speaker_plan_begin(struct speaker *s, unsigned generation, const struct update_plan_part *parts, unsigned count)
-	RUNS_ON(role_session);
+void speaker_plan_begin(struct speaker *s, unsigned generation,
+	const struct update_plan_part *parts, unsigned count) RUNS_ON(role_session);
 void speaker_plan_settle(struct speaker *s) RUNS_ON(role_session);
 void speaker_plan_end(struct speaker *s, enum family f) RUNS_ON(role_session);
 /*
@@ -142,24 +147,33 @@ void speaker_plan_end(struct speaker *s, enum family f) RUNS_ON(role_session);
  * SESSION_REFRESH_FAILED when its session ends before. One of the two comes when true was returned. False: not established, or
  * not in that family, or no memory. To be called after session_export_policies() or session_update(), in the same thread_call() or later.
  */
-bool session_export_job(struct speaker *s, struct peer_id id, enum family f, uint32_t job) RUNS_ON(role_session);
+bool session_export_job(struct speaker *s, struct peer_id id, enum family f, uint32_t job)
+	RUNS_ON(role_session);
 
-enum refresh_action { REFRESH_SENT, REFRESH_REPLAYED, REFRESH_READVERTISED, REFRESH_NO_OP, REFRESH_UNSUPPORTED, REFRESH_NOT_ESTABLISHED };
+enum refresh_action {
+	REFRESH_SENT,
+	REFRESH_REPLAYED,
+	REFRESH_READVERTISED,
+	REFRESH_NO_OP,
+	REFRESH_UNSUPPORTED,
+	REFRESH_NOT_ESTABLISHED
+};
 /*
  * Import (contract section 5, 1 to 4): without keep_all_routes a ROUTE-REFRESH when both sides have it. With it REFRESH_REPLAYED when the
  * peer has no route refresh: nothing was done here, the caller lets the shard replay (shard_peer_replay()); REFRESH_NO_OP with reason
  * "keep-all-routes" when it has. *reason: a word for `unsupported` and `no-op` ("no-route-refresh", "not-negotiated", "keep-all-routes"),
  * else NULL. `job` comes back in events. REFRESH_SENT: it has left, or is the next thing to do so when the peer takes what is before it.
  */
-enum refresh_action session_refresh_import(struct speaker *s, struct peer_id id, enum family f, uint32_t job, const char **reason)
-	RUNS_ON(role_session);
+enum refresh_action session_refresh_import(struct speaker *s, struct peer_id id, enum family f,
+	uint32_t job, const char **reason) RUNS_ON(role_session);
 /* ROUTE-REFRESH although routes are kept: fills what keep_all_routes keeps when it is turned on (contract section 5.5). */
-enum refresh_action session_refresh_fill(struct speaker *s, struct peer_id id, enum family f, uint32_t job, const char **reason)
-	RUNS_ON(role_session);
+enum refresh_action session_refresh_fill(struct speaker *s, struct peer_id id, enum family f,
+	uint32_t job, const char **reason) RUNS_ON(role_session);
 /* Export: the whole Adj-RIB-Out again, between BoRR and EoRR where both sides have them. */
-enum refresh_action session_refresh_export(struct speaker *s, struct peer_id id, enum family f, uint32_t job, const char **reason)
-	RUNS_ON(role_session);
-const char *refresh_action_text(enum refresh_action a); /* contract section 3: "route-refresh-sent" ... */
+enum refresh_action session_refresh_export(struct speaker *s, struct peer_id id, enum family f,
+	uint32_t job, const char **reason) RUNS_ON(role_session);
+const char *refresh_action_text(
+	enum refresh_action a); /* contract section 3: "route-refresh-sent" ... */
 /*
  * Cease / Administrative Reset; nothing is retained, and one that max_prefixes holds, or that is in idle hold, starts again at once.
  * `text` (RFC 9003) may be NULL. False: there was nothing to reset.
@@ -179,13 +193,14 @@ bool session_out_of_resources(struct speaker *s, struct peer_id id) RUNS_ON(role
 
 struct session_view {
 	enum fsm_state state;
-	uint64_t established_ns;      /* when; 0: never, or not now */
+	uint64_t established_ns; /* when; 0: never, or not now */
 	uint32_t established_count;
-	char last_error[400];         /* "" : none. With what the peer's operator had to say (RFC 9003), escaped */
+	char last_error
+		[400]; /* "" : none. With what the peer's operator had to say (RFC 9003), escaped */
 	struct session_capability {
 		bool local, remote, negotiated;
-	} route_refresh, enhanced_route_refresh, four_octet_as, extended_message, graceful_restart, extended_next_hop,
-		restart_notification; /* RFC 8538 N bit */
+	} route_refresh, enhanced_route_refresh, four_octet_as, extended_message, graceful_restart,
+		extended_next_hop, restart_notification; /* RFC 8538 N bit */
 	uint16_t restart_time_s; /* of the peer: how long its routes are kept when it is gone */
 	bool held; /* idle since max_prefixes was passed; session_reset() or another limit starts it again */
 	bool idle_hold; /* waits before it tries again; session_reset() ends that */
@@ -195,15 +210,19 @@ struct session_view {
 	struct ip_addr local_addr;
 	uint64_t messages_received, messages_sent, updates_received, updates_sent;
 	uint64_t hold_rearmed; /* hold timer put off because bytes waited that we had not read */
-	uint64_t keepalive_late_ns; /* the latest keepalive of ours to this peer, against when it was due */
+	uint64_t
+		keepalive_late_ns; /* the latest keepalive of ours to this peer, against when it was due */
 	struct {
 		bool configured, negotiated;
-		bool no_import_policy, no_export_policy; /* external: RFC 8212 says nothing passes */
+		bool no_import_policy,
+			no_export_policy; /* external: RFC 8212 says nothing passes */
 		uint64_t advertised;
 		struct update_group_stats group; /* .id 0: in none, not up */
-		uint64_t requests_sent, requests_received, served, coalesced, borr_sent, eorr_sent, borr_received, eorr_received;
+		uint64_t requests_sent, requests_received, served, coalesced, borr_sent, eorr_sent,
+			borr_received, eorr_received;
 		bool end_of_rib_received, end_of_rib_sent;
-		bool graceful_restart, forwarding_kept; /* the peer's capability 64 has the family, with the F bit */
+		bool graceful_restart,
+			forwarding_kept; /* the peer's capability 64 has the family, with the F bit */
 		bool retained; /* routes of an earlier session are kept, stale, until its End-of-RIB or a timer */
 		bool extended_next_hop; /* negotiated for this one (RFC 8950) */
 		uint32_t max_prefixes; /* 0: no limit */
@@ -214,7 +233,8 @@ struct session_view {
 	} families[FAMILY_COUNT];
 };
 /* False: no such peer. */
-bool session_peek(struct speaker *s, struct peer_id id, struct session_view *out) RUNS_ON(role_session);
+bool session_peek(struct speaker *s, struct peer_id id, struct session_view *out)
+	RUNS_ON(role_session);
 
 /* Any thread: how late keepalives left, all peers, in ns. */
 void speaker_keepalive_late(const struct speaker *s, struct hist_summary *out);
@@ -242,8 +262,8 @@ struct session_fault {
 	uint8_t octets[SESSION_FAULT_OCTETS];
 };
 /* How many; 0 also where there is no such peer. */
-unsigned session_faults(struct speaker *s, struct peer_id id, struct session_fault out[SESSION_FAULTS])
-	RUNS_ON(role_session);
+unsigned session_faults(struct speaker *s, struct peer_id id,
+	struct session_fault out[SESSION_FAULTS]) RUNS_ON(role_session);
 /* "treat-as-withdraw" and the like. */
 const char *session_fault_severity(const struct session_fault *f);
 
@@ -251,5 +271,5 @@ const char *session_fault_severity(const struct session_fault *f);
  * What is advertised to a peer: the exported set of a destination, 0 when none. For rib.routes view adj-out. Copies the set into `out` (room for
  * `size`); its size, 0 when nothing is advertised, or -ENOSPC.
  */
-int session_adj_out(struct speaker *s, struct peer_id id, enum family f, struct dest_id dest, struct attr_set *out, size_t size)
-	RUNS_ON(role_session);
+int session_adj_out(struct speaker *s, struct peer_id id, enum family f, struct dest_id dest,
+	struct attr_set *out, size_t size) RUNS_ON(role_session);

@@ -89,7 +89,8 @@ struct connection {
 	bool waiting; /* its next message waits for a batch, or for the other connection */
 	bool noted; /* a NOTIFICATION was put out: closing lingers */
 	bool hard_reset; /* the peer said so (RFC 8538 3.1) */
-	uint64_t deferred_ns; /* since when its OPEN waits for the other connection's; 0: it does not */
+	uint64_t
+		deferred_ns; /* since when its OPEN waits for the other connection's; 0: it does not */
 
 	struct timer hold, keepalive, send_hold;
 	uint64_t hold_ns, hold_armed_ns, last_message_ns;
@@ -109,7 +110,8 @@ enum { CONN_OUT, CONN_IN, CONN_COUNT };
 
 struct refresh_job {
 	uint32_t id;
-	uint32_t walk; /* export: the walk that answers it; a policy's: update_group_settle(); import without BoRR: the End-of-RIB that ends it */
+	uint32_t
+		walk; /* export: the walk that answers it; a policy's: update_group_settle(); import without BoRR: the End-of-RIB that ends it */
 	bool sent, begun; /* import: its request left; BoRR came after it */
 };
 struct refresh_jobs {
@@ -286,7 +288,8 @@ struct speaker {
 		struct rib_batch *spare[BATCH_SPARES_MAX];
 		unsigned spare_count;
 		uint64_t records; /* that it was given, those in `batch` too */
-		uint64_t after; /* of the first one's, up to the last that covers what this one has */
+		uint64_t
+			after; /* of the first one's, up to the last that covers what this one has */
 	} input[SHARDS_MAX];
 	bool starved; /* no batch was free */
 	struct timer retry;
@@ -341,7 +344,11 @@ ring_remove(struct ring *r)
 }
 
 /* Every peer of `list`; the current peer may leave the list. */
-#define RING_EACH(p, list, member)                                                                 	for (struct ring *at_ = (list)->next, *next_;                                              		at_ != (list) && (next_ = at_->next,                                               					 (p) = container_of(at_, struct peer, member), true);      		at_ = next_)
+#define RING_EACH(p, list, member)                                                                 \
+	for (struct ring *at_ = (list)->next, *next_;                                              \
+		at_ != (list) &&                                                                   \
+		(next_ = at_->next, (p) = container_of(at_, struct peer, member), true);           \
+		at_ = next_)
 
 static inline struct connection *
 connection_other(struct connection *c)
@@ -502,8 +509,8 @@ struct bgp_update;
 void peer_fault_update(struct peer *p, const struct bgp_update *u, const uint8_t *msg, size_t len)
 	RUNS_ON(role_session);
 /* Records and logs any other message that ends the session. */
-void peer_fault_message(struct peer *p, const struct bgp_error *error, const uint8_t *msg, size_t len)
-	RUNS_ON(role_session);
+void peer_fault_message(struct peer *p, const struct bgp_error *error, const uint8_t *msg,
+	size_t len) RUNS_ON(role_session);
 /* Before the thread stops or the peer is freed: ends the window of log lines. */
 void peer_faults_stop(struct peer *p) RUNS_ON(role_session);
 /* After peer_faults_stop(). */

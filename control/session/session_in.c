@@ -93,7 +93,8 @@ input_push_some(struct speaker *s)
 		const struct rib_batch *b = s->input[i].batch;
 
 		if (s->shards.count == 1 || s->turn % PUSH_TURNS == i % PUSH_TURNS ||
-			(b != NULL && (b->used >= RIB_BATCH_SIZE / 4 || shard_input_awaited(s->input[i].to))))
+			(b != NULL && (b->used >= RIB_BATCH_SIZE / 4 ||
+					      shard_input_awaited(s->input[i].to))))
 			batch_push(s, i);
 	}
 }
@@ -345,7 +346,8 @@ input_settle(struct speaker *s)
 
 /* ---- UPDATE ---- */
 
-#define BATCH_OVERHEAD (sizeof(struct rib_batch) + sizeof(struct rib_record) + sizeof(struct rib_order) + 16)
+#define BATCH_OVERHEAD                                                                             \
+	(sizeof(struct rib_batch) + sizeof(struct rib_record) + sizeof(struct rib_order) + 16)
 static_assert(RIB_BATCH_SIZE - BATCH_OVERHEAD > ATTR_SET_MAX + 1024,
 	"the largest set leaves room in a batch");
 
@@ -694,8 +696,7 @@ update_fields(struct connection *c, const struct bgp_update *u, struct attr_set 
 	for (unsigned i = 0; i < u->withdrawn_count; i++)
 		input_add(in, c, &u->withdrawn[i], NULL, REFUSED_NOT);
 	for (unsigned i = 0; i < u->announced_count; i++) {
-		const struct attr_set *a =
-			refused != REFUSED_NOT || !u->has_attrs ? NULL : attrs;
+		const struct attr_set *a = refused != REFUSED_NOT || !u->has_attrs ? NULL : attrs;
 
 		if (i == 1 && a != NULL) {
 			memcpy(second, attrs, attr_set_size(attrs));

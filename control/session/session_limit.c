@@ -114,9 +114,8 @@ limit_log(const struct peer_family *f, const char *event, uint64_t counted)
 {
 	const struct config_family *k = &f->peer->config.families[f->family];
 
-	log_event(LOG_WARNING,
-		"%s peer=%s vrf=%s family=%s received=%llu limit=%u action=%s", event,
-		f->peer->config.addr_text, f->peer->vrf_name, family_text(f->family),
+	log_event(LOG_WARNING, "%s peer=%s vrf=%s family=%s received=%llu limit=%u action=%s",
+		event, f->peer->config.addr_text, f->peer->vrf_name, family_text(f->family),
 		(unsigned long long)counted, k->max_prefixes,
 		action_text((enum max_prefixes_action)k->max_prefixes_action));
 }
@@ -235,7 +234,8 @@ limits_fire(struct timer *t)
 
 	role_enter_session();
 	idle = inputs_idle(s); /* before the counts are read */
-	RING_EACH (p, &s->limit_peers, limit_ring) {
+	RING_EACH(p, &s->limit_peers, limit_ring)
+	{
 		if (p->up != NULL && p->limited)
 			limit_check(p);
 		p->limit_looks -= p->limit_looks > 0;

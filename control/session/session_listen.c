@@ -84,7 +84,8 @@ listener_passwords(struct speaker *s, const struct listener *l) RUNS_ON(role_ses
 	for (unsigned i = 0; i < PEER_MAX; i++) {
 		const struct peer *p = s->by_id[i];
 
-		if (p != NULL && p->config.password != NULL && !p->removed && p->config.vrf.v == l->vrf.v)
+		if (p != NULL && p->config.password != NULL && !p->removed &&
+			p->config.vrf.v == l->vrf.v)
 			listen_password(s, l->vrf, &p->config.addr);
 	}
 	for (unsigned i = 0; i < s->range_count; i++) {

@@ -99,7 +99,8 @@ walk_begin_refresh(struct peer_family *f) RUNS_ON(role_session)
 	struct peer *p;
 
 	walk_begin_one(f);
-	RING_EACH (p, &f->peer->speaker->established, established) {
+	RING_EACH(p, &f->peer->speaker->established, established)
+	{
 		struct peer_family *other = &p->family[f->family];
 
 		if (other->serve.resting && update_group_shared(f->group, other->group) &&
@@ -117,7 +118,8 @@ pace_fire(struct timer *t)
 	struct peer *p;
 
 	role_enter_session();
-	RING_EACH (p, &s->established, established) {
+	RING_EACH(p, &s->established, established)
+	{
 		for (unsigned i = 0; i < FAMILY_COUNT; i++) {
 			struct peer_family *f = &p->family[i];
 
@@ -264,9 +266,7 @@ static int
 groups_need(struct speaker *s)
 {
 	struct update_groups_config c = {
-		.arena = s->config.arena,
-		.shards = &s->shards,
-		.exported = s->exported};
+		.arena = s->config.arena, .shards = &s->shards, .exported = s->exported};
 
 	return s->groups != NULL ? 0 : update_groups_create(&c, &s->groups);
 }
@@ -582,7 +582,8 @@ answer_fire(struct timer *t)
 	f->silent_looks = p->updates_received == f->answer_updates ? f->silent_looks + 1 : 0;
 	f->answer_updates = p->updates_received;
 	if (f->silent_looks >= (began ? SILENT_LOOKS : UNANSWERED_LOOKS)) {
-		f->ends_of_rib = f->ends_expected; /* what it has not sent by now, it does not send */
+		f->ends_of_rib =
+			f->ends_expected; /* what it has not sent by now, it does not send */
 		answer_ended(f, f->ends_expected);
 		return;
 	}
@@ -606,8 +607,8 @@ answer_expect(struct peer_family *f, uint32_t *end)
 	struct speaker *s = f->peer->speaker;
 
 	if (f->answered_at == NULL)
-		f->answered_at = arena_calloc(
-			s->config.arena, s->shards.count * sizeof(*f->answered_at));
+		f->answered_at =
+			arena_calloc(s->config.arena, s->shards.count * sizeof(*f->answered_at));
 	if (f->answered_at == NULL)
 		return -ENOMEM;
 	if ((int32_t)(f->ends_expected - f->ends_of_rib) <= 0) /* the first table's comes before */

@@ -89,7 +89,8 @@ read_bursts(struct reading *r, unsigned id, uint32_t *at, unsigned bursts)
 		if (r->theirs != NULL)
 			rte_lpm_lookup_bulk(r->theirs, &r->ip[*at], out, BURST);
 		else
-			fib_read_v4_bulk(fib_read_begin(r->reader), VRF_DEFAULT, &r->ip[*at], out, BURST);
+			fib_read_v4_bulk(
+				fib_read_begin(r->reader), VRF_DEFAULT, &r->ip[*at], out, BURST);
 		*at = (*at + BURST) & r->ip_mask;
 		for (unsigned i = 0; i < BURST; i++)
 			sum += out[i];

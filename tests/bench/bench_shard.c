@@ -103,8 +103,8 @@ small_policy(void)
 		policy_prefix_list_add(l, true, &bogon, 8, 32) != 0 ||
 		policy_prefix_list_seal(l) != 0 || policy_as_path_list_create(&paths) != 0 ||
 		policy_as_path_list_add(paths, true, "_100[0-9]_", error, sizeof(error)) != 0 ||
-		policy_as_path_list_seal(paths) != 0 ||
-		policy_builder_create("small", &b) != 0 || policy_builder_node(b, 10, false) != 0 ||
+		policy_as_path_list_seal(paths) != 0 || policy_builder_create("small", &b) != 0 ||
+		policy_builder_node(b, 10, false) != 0 ||
 		policy_builder_match_prefix_list(b, l) != 0 ||
 		policy_builder_node(b, 20, true) != 0 ||
 		policy_builder_match_as_path_list(b, paths) != 0)

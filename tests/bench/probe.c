@@ -476,7 +476,8 @@ write_latency(FILE *f, const char *name, uint8_t of_phase, uint64_t total, uint3
 }
 
 struct gaps {
-	uint64_t arrival_ns, at_ns; /* between two arrivals one after the other, of all ports; when it began */
+	uint64_t arrival_ns,
+		at_ns; /* between two arrivals one after the other, of all ports; when it began */
 	uint64_t beyond_ns; /* that and what the sender itself paused between the two */
 	uint64_t send_ns; /* between two packets that left one after the other */
 };

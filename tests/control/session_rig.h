@@ -408,8 +408,8 @@ call_originate(void *arg)
 	struct node_call *c = arg;
 
 	role_enter_rib();
-	c->result = shard_originate(
-		c->shard, VRF_DEFAULT, FAMILY_IPV4_UNICAST, &c->prefix, c->attrs);
+	c->result =
+		shard_originate(c->shard, VRF_DEFAULT, FAMILY_IPV4_UNICAST, &c->prefix, c->attrs);
 }
 
 static inline void
@@ -438,8 +438,7 @@ node_paths_of(struct node *n, const struct prefix *p, struct ip_addr *next_hop)
 	id = dest_find(t, p);
 	count = id.v != DEST_NONE && dest_peek(t, id, &v) && v.paths != NULL ? v.paths->count : 0;
 	if (count > 0 && next_hop != NULL)
-		*next_hop =
-			*attr_next_hop(attr_get(shard_attrs(s), v.paths->path[0].accepted));
+		*next_hop = *attr_next_hop(attr_get(shard_attrs(s), v.paths->path[0].accepted));
 	qsbr_offline(n->readers, n->reader);
 	return count;
 }

@@ -33,9 +33,11 @@ static struct config *
 config_of(const char *local_pref, const char *keep)
 {
 	static const char text[] =
-		"{'router': {'asn': 64512, 'router_id': '192.0.2.1'}, 'route_policies': [{'name': 'in', 'nodes': ["
+		"{'router': {'asn': 64512, 'router_id': '192.0.2.1'}, 'route_policies': [{'name': "
+		"'in', 'nodes': ["
 		"{'seq': 10, 'action': 'permit', 'set': {'local_pref': %s}}]}], 'bgp': {'peers': [{"
-		"'address': '127.0.0.2', 'asn': 65001, 'passive': true, 'families': {'ipv4-unicast': {"
+		"'address': '127.0.0.2', 'asn': 65001, 'passive': true, 'families': "
+		"{'ipv4-unicast': {"
 		"'import_policy': 'in', 'export_policy': 'accept-all', 'keep_all_routes': %s}}}]}}";
 	struct faults faults = {0};
 	struct config *c;

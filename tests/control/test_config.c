@@ -372,8 +372,7 @@ static const struct {
 	{"{'router': {'asn': 1.5, 'router_id': '1.1.1.1'}}", "/router/asn",
 		"1.5 is not an integer"},
 	{"{'router': {'asn': null, 'router_id': '1.1.1.1'}}", "/router/asn", "null is not allowed"},
-	{"{" ROUTER ", 'ruter': {}}", "/ruter",
-		"unknown key \"ruter\"; did you mean \"router\"?"},
+	{"{" ROUTER ", 'ruter': {}}", "/ruter", "unknown key \"ruter\"; did you mean \"router\"?"},
 	{PEER("'remote_as': 64513"), "/bgp/peers/0/remote_as",
 		"unknown key \"remote_as\"; did you mean \"asn\"?"},
 	{"{" ROUTER ", 'a/b~c': {}}", "/a~1b~0c", "unknown key"},
@@ -1117,13 +1116,15 @@ many_peers(unsigned count)
 		snprintf(address, sizeof(address), "10.0.%u.%u", i >> 8, i & 255);
 		snprintf(name, sizeof(name), "n%u", i);
 		json_array_append_new(groups, json_pack("{s:s}", "name", name));
-		json_array_append_new(policies, json_pack("{s:s, s:[{s:i, s:s}]}", "name", name, "nodes", "seq", 10, "action", "permit"));
-		json_array_append_new(peers,
-			json_pack("{s:s, s:i, s:s, s:{s:{s:s, s:s}}}", "address", address, "asn", 64513, "group", name, "families",
-				"ipv4-unicast", "import_policy", name, "export_policy", name));
+		json_array_append_new(policies, json_pack("{s:s, s:[{s:i, s:s}]}", "name", name,
+							"nodes", "seq", 10, "action", "permit"));
+		json_array_append_new(
+			peers, json_pack("{s:s, s:i, s:s, s:{s:{s:s, s:s}}}", "address", address,
+				       "asn", 64513, "group", name, "families", "ipv4-unicast",
+				       "import_policy", name, "export_policy", name));
 	}
-	return json_pack("{s:{s:i, s:s}, s:o, s:{s:o, s:o}}", "router", "asn", 64512, "router_id", "192.0.2.1", "route_policies",
-		policies, "bgp", "groups", groups, "peers", peers);
+	return json_pack("{s:{s:i, s:s}, s:o, s:{s:o, s:o}}", "router", "asn", 64512, "router_id",
+		"192.0.2.1", "route_policies", policies, "bgp", "groups", groups, "peers", peers);
 }
 
 /* The least CPU time of five. */
@@ -1142,11 +1143,14 @@ parse_ns(unsigned count)
 		(void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &from);
 		c = config_parse(document, &f);
 		assert_non_null(c);
-		assert_non_null(policy_set_find(c->policies, c->peers[count - 1].families[FAMILY_IPV4_UNICAST].export_policy));
+		assert_non_null(policy_set_find(c->policies,
+			c->peers[count - 1].families[FAMILY_IPV4_UNICAST].export_policy));
 		for (unsigned k = 0; k < count; k++)
-			(void)policy_set_find(c->policies, c->peers[k].families[FAMILY_IPV4_UNICAST].import_policy);
+			(void)policy_set_find(c->policies,
+				c->peers[k].families[FAMILY_IPV4_UNICAST].import_policy);
 		(void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &to);
-		ns = (uint64_t)(to.tv_sec - from.tv_sec) * 1000000000u + (uint64_t)to.tv_nsec - (uint64_t)from.tv_nsec;
+		ns = (uint64_t)(to.tv_sec - from.tv_sec) * 1000000000u + (uint64_t)to.tv_nsec -
+		     (uint64_t)from.tv_nsec;
 		best = ns < best ? ns : best;
 		config_free(c);
 		faults_fini(&f);

@@ -155,7 +155,8 @@ test_secrets(void **state)
 	assert_string_equal(password_at(shown, "/bgp/peers/1/password"), "***");
 	assert_string_equal(password_at(shown, "/bgp/peers/2/password"), "new");
 	/* Of another type it is as secret: somebody forgot the quotes. */
-	json_object_set_new(config_pointer_get(shown, "/bgp/peers/0"), "password", json_integer(1234));
+	json_object_set_new(
+		config_pointer_get(shown, "/bgp/peers/0"), "password", json_integer(1234));
 	json_object_set_new(config_pointer_get(shown, "/bgp/peers/1"), "password",
 		json_pack("[{s:s}]", "key", "1234"));
 	config_secrets_hide(shown);
@@ -168,8 +169,8 @@ test_secrets(void **state)
 		config_pointer_get(other, "/bgp/peers/2"), "password", json_string("new"));
 	json_object_set_new(
 		config_pointer_get(other, "/bgp/groups/0"), "password", json_string("changed"));
-	json_object_set_new(config_pointer_get(other, "/bgp/groups/1"), "password",
-		json_pack("[s]", "new"));
+	json_object_set_new(
+		config_pointer_get(other, "/bgp/groups/1"), "password", json_pack("[s]", "new"));
 	diff = config_diff(known, other);
 	config_secrets_hide_diff(diff);
 	assert_int_equal(json_array_size(diff), 4);

@@ -339,13 +339,15 @@ test_copies_are_bounded(void **state)
 		char path[16];
 
 		snprintf(path, sizeof(path), "/a/b%d", i);
-		json_array_append_new(operations, json_pack("{s:s, s:s, s:s}", "op", "copy", "from", "/a", "path", path));
+		json_array_append_new(operations,
+			json_pack("{s:s, s:s, s:s}", "op", "copy", "from", "/a", "path", path));
 	}
 	to = config_patch(from, operations, &f);
 	assert_null(to);
 	assert_int_equal(f.count, 1);
 	assert_string_equal(f.fault[0].path, "/16/from");
-	assert_string_equal(f.fault[0].reason, "the copies of a patch have more than 200000 values");
+	assert_string_equal(
+		f.fault[0].reason, "the copies of a patch have more than 200000 values");
 	faults_fini(&f);
 	json_decref(operations);
 	json_decref(from);

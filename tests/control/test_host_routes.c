@@ -79,13 +79,15 @@ setup(void **state)
 		.commit_interval_ns = 1000000,
 		.resolve = nothing_resolves,
 	};
-	struct thread_config rib = {.name = "rib", .work = rib_work}, fib = {.name = "fib", .work = fib_work},
+	struct thread_config rib = {.name = "rib", .work = rib_work},
+			     fib = {.name = "fib", .work = fib_work},
 			     main_thread = {.name = "main"};
 	struct table_id table;
 
 	(void)state;
 	memset(&k, 0, sizeof(k));
-	if (arena_create("test", &k.arena_control) != 0 || qsbr_create(k.arena_control, 4, &k.readers) != 0)
+	if (arena_create("test", &k.arena_control) != 0 ||
+		qsbr_create(k.arena_control, 4, &k.readers) != 0)
 		return -1;
 	shard.arena = feed.arena = k.arena_control;
 	shard.readers = k.readers;
@@ -98,7 +100,8 @@ setup(void **state)
 	feed.nexthops = k.nexthops;
 	if (fib_feed_create(&feed, &k.feed) != 0)
 		return -1;
-	return thread_create(&rib, &k.rib_thread[0]) != 0 || thread_create(&fib, &k.fib_thread) != 0 ||
+	return thread_create(&rib, &k.rib_thread[0]) != 0 ||
+	       thread_create(&fib, &k.fib_thread) != 0 ||
 	       thread_create(&main_thread, &k.main_thread) != 0;
 }
 
@@ -136,12 +139,15 @@ main_apply(void *arg)
 	assert_int_equal(keeld_host_routes_apply(&k, now_config, next), 0);
 }
 
-#define DOCUMENT                                                                                                       \
-	"{'router': {'asn': 64512, 'router_id': '192.0.2.1'},"                                                         \
-	" 'prefix_lists': [{'name': 'some', 'entries': [{'action': 'permit', 'prefix': '10.0.0.0/8', 'le': 32},"       \
-	"   {'action': 'permit', 'prefix': '2001:db8::/32', 'le': 128}]}],"                                            \
-	" 'route_policies': [{'name': 'marked', 'nodes': [{'seq': 10, 'action': 'permit', 'match': {'prefix_list': 'some'},"  \
-	"   'set': {'med': 77}}]}, {'name': 'tagged', 'nodes': [{'seq': 10, 'action': 'permit', 'match': {'tag': 5}}]}],"
+#define DOCUMENT                                                                                   \
+	"{'router': {'asn': 64512, 'router_id': '192.0.2.1'},"                                     \
+	" 'prefix_lists': [{'name': 'some', 'entries': [{'action': 'permit', 'prefix': "           \
+	"'10.0.0.0/8', 'le': 32},"                                                                 \
+	"   {'action': 'permit', 'prefix': '2001:db8::/32', 'le': 128}]}],"                        \
+	" 'route_policies': [{'name': 'marked', 'nodes': [{'seq': 10, 'action': 'permit', "        \
+	"'match': {'prefix_list': 'some'},"                                                        \
+	"   'set': {'med': 77}}]}, {'name': 'tagged', 'nodes': [{'seq': 10, 'action': 'permit', "  \
+	"'match': {'tag': 5}}]}],"
 
 static void
 commit(const char *rest)
@@ -232,19 +238,25 @@ rib_question(void *arg)
 	struct dest_view view;
 	struct dest_id id;
 	const struct attr_set *a;
-	static const char *const sources[] = {
-		[SOURCE_CONNECTED] = "connected", [SOURCE_STATIC] = "static", [SOURCE_KERNEL] = "kernel", [SOURCE_NETWORK] = "network"};
+	static const char *const sources[] = {[SOURCE_CONNECTED] = "connected",
+		[SOURCE_STATIC] = "static",
+		[SOURCE_KERNEL] = "kernel",
+		[SOURCE_NETWORK] = "network"};
 
 	role_enter_rib();
 	snprintf(q->answer, sizeof(q->answer), "none");
-	assert_int_equal(shard_table_find(the_shard, VRF_DEFAULT,
-				 q->prefix.afi == AFI_IPV4 ? FAMILY_IPV4_UNICAST : FAMILY_IPV6_UNICAST, &table),
+	assert_int_equal(
+		shard_table_find(the_shard, VRF_DEFAULT,
+			q->prefix.afi == AFI_IPV4 ? FAMILY_IPV4_UNICAST : FAMILY_IPV6_UNICAST,
+			&table),
 		0);
 	id = dest_find(shard_table(the_shard, table), &q->prefix);
-	if (id.v == DEST_NONE || !dest_peek(shard_table(the_shard, table), id, &view) || view.paths == NULL)
+	if (id.v == DEST_NONE || !dest_peek(shard_table(the_shard, table), id, &view) ||
+		view.paths == NULL)
 		return;
 	a = attr_get(shard_attrs(the_shard), view.paths->path[0].accepted);
-	snprintf(q->answer, sizeof(q->answer), "%s %s %u", sources[rib_path_source(&view.paths->path[0])],
+	snprintf(q->answer, sizeof(q->answer), "%s %s %u",
+		sources[rib_path_source(&view.paths->path[0])],
 		a->origin == ORIGIN_IGP ? "igp" : "incomplete", a->has & ATTR_HAS_MED ? a->med : 0);
 }
 
@@ -301,7 +313,8 @@ expect_still(const char *prefix, const char *want)
 	thread_call(k.main_thread, gathered_arm, NULL);
 	pthread_mutex_lock(&gathered.lock);
 	while (!gathered.over)
-		assert_int_equal(pthread_cond_timedwait(&gathered.fired, &gathered.lock, &deadline), 0);
+		assert_int_equal(
+			pthread_cond_timedwait(&gathered.fired, &gathered.lock, &deadline), 0);
 	pthread_mutex_unlock(&gathered.lock);
 	expect(prefix, want);
 }
@@ -312,10 +325,12 @@ static void
 test_networks(void **state)
 {
 	(void)state;
-	commit("'bgp': {'networks': [{'prefix': '198.51.100.0/24'}, {'prefix': '2001:db8:1::/48'}]}");
+	commit("'bgp': {'networks': [{'prefix': '198.51.100.0/24'}, {'prefix': "
+	       "'2001:db8:1::/48'}]}");
 	expect("198.51.100.0/24", "network igp 0");
 	expect("2001:db8:1::/48", "network igp 0");
-	commit("'bgp': {'networks': [{'prefix': '198.51.100.0/24'}, {'prefix': '203.0.113.0/24'}]}");
+	commit("'bgp': {'networks': [{'prefix': '198.51.100.0/24'}, {'prefix': "
+	       "'203.0.113.0/24'}]}");
 	expect("203.0.113.0/24", "network igp 0");
 	expect("2001:db8:1::/48", "none");
 	expect("198.51.100.0/24", "network igp 0");
@@ -370,8 +385,10 @@ test_static(void **state)
 {
 	(void)state;
 	commit("'static_routes': [{'prefix': '203.0.113.0/24', 'next_hop': '10.1.0.9'},"
-	       " {'prefix': '198.51.100.0/24', 'next_hop': '203.0.113.1', 'tag': 5}, {'prefix': '10.66.0.0/16', 'blackhole': true},"
-	       " {'prefix': '10.67.0.0/16', 'next_hop': '10.66.0.1'}, {'prefix': '10.68.0.0/16', 'next_hop': '10.68.0.1'}],"
+	       " {'prefix': '198.51.100.0/24', 'next_hop': '203.0.113.1', 'tag': 5}, {'prefix': "
+	       "'10.66.0.0/16', 'blackhole': true},"
+	       " {'prefix': '10.67.0.0/16', 'next_hop': '10.66.0.1'}, {'prefix': '10.68.0.0/16', "
+	       "'next_hop': '10.68.0.1'}],"
 	       " 'bgp': {'redistribute': [{'source': 'static'}]}");
 	expect("10.66.0.0/16", "static incomplete 0");
 	expect("203.0.113.0/24", "none"); /* nobody knows the way */
@@ -393,7 +410,8 @@ test_static(void **state)
 	expect_still("203.0.113.0/24", "none");
 	commit("'static_routes': [{'prefix': '203.0.113.0/24', 'next_hop': '10.1.0.9', 'tag': 5},"
 	       " {'prefix': '10.66.0.0/16', 'blackhole': true}],"
-	       " 'bgp': {'resolve_via_default': true, 'redistribute': [{'source': 'static', 'policy': 'tagged'}]}");
+	       " 'bgp': {'resolve_via_default': true, 'redistribute': [{'source': 'static', "
+	       "'policy': 'tagged'}]}");
 	expect("203.0.113.0/24", "static incomplete 0");
 	expect("10.66.0.0/16", "none"); /* without the tag */
 	expect("198.51.100.0/24", "none");
@@ -404,8 +422,10 @@ static void
 test_static_link_local(void **state)
 {
 	(void)state;
-	commit("'ports': [{'name': 'pa', 'device': 'net_null0'}, {'name': 'pb', 'device': 'net_null1'}],"
-	       " 'static_routes': [{'prefix': '2001:db8:5::/48', 'next_hop': 'fe80::9%pb'}], 'bgp': {'redistribute': [{'source': 'static'}]}");
+	commit("'ports': [{'name': 'pa', 'device': 'net_null0'}, {'name': 'pb', 'device': "
+	       "'net_null1'}],"
+	       " 'static_routes': [{'prefix': '2001:db8:5::/48', 'next_hop': 'fe80::9%pb'}], "
+	       "'bgp': {'redistribute': [{'source': 'static'}]}");
 	expect("2001:db8:5::/48", "static incomplete 0");
 	link_state(0, false);
 	expect_still("2001:db8:5::/48", "static incomplete 0");
@@ -450,21 +470,26 @@ test_who_wins(void **state)
 	connected("10.1.0.0/24", 0, true);
 	kernel("10.1.0.0/24", true);
 	kernel("2001:db8:9::/48", true);
-	commit("'bgp': {'redistribute': [{'source': 'kernel', 'policy': 'marked'}, {'source': 'connected'}, {'source': 'static'}]}");
+	commit("'bgp': {'redistribute': [{'source': 'kernel', 'policy': 'marked'}, {'source': "
+	       "'connected'}, {'source': 'static'}]}");
 	expect("10.1.0.0/24", "connected incomplete 0");
 	expect("2001:db8:9::/48", "kernel incomplete 77");
 	link_state(0, false);
 	expect("10.1.0.0/24", "kernel incomplete 77");
 	commit("'static_routes': [{'prefix': '10.1.0.0/24', 'blackhole': true}],"
-	       " 'bgp': {'redistribute': [{'source': 'kernel', 'policy': 'marked'}, {'source': 'connected'}, {'source': 'static'}]}");
+	       " 'bgp': {'redistribute': [{'source': 'kernel', 'policy': 'marked'}, {'source': "
+	       "'connected'}, {'source': 'static'}]}");
 	expect("10.1.0.0/24", "static incomplete 0");
-	commit("'static_routes': [{'prefix': '10.1.0.0/24', 'blackhole': true}], 'bgp': {'networks': [{'prefix': '10.1.0.0/24'}],"
-	       " 'redistribute': [{'source': 'kernel', 'policy': 'marked'}, {'source': 'static'}]}");
+	commit("'static_routes': [{'prefix': '10.1.0.0/24', 'blackhole': true}], 'bgp': "
+	       "{'networks': [{'prefix': '10.1.0.0/24'}],"
+	       " 'redistribute': [{'source': 'kernel', 'policy': 'marked'}, {'source': "
+	       "'static'}]}");
 	expect("10.1.0.0/24", "network igp 0");
 	kernel("10.1.0.0/24", false);
 	link_state(0, true);
 	expect_still("10.1.0.0/24", "network igp 0");
-	commit("'bgp': {'preference': {'kernel': 0, 'connected': 5}, 'redistribute': [{'source': 'kernel', 'policy': 'marked'},"
+	commit("'bgp': {'preference': {'kernel': 0, 'connected': 5}, 'redistribute': [{'source': "
+	       "'kernel', 'policy': 'marked'},"
 	       " {'source': 'connected'}]}");
 	expect("10.1.0.0/24", "connected incomplete 0");
 	kernel("10.1.0.0/24", true);

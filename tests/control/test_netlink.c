@@ -246,10 +246,8 @@ static bool port_is_xdp;
 static int
 create(void)
 {
-	struct netlink_port port = {.port = PORT,
-		.ifindex = if_nametoindex("p1"),
-		.name = "east",
-		.xdp = port_is_xdp};
+	struct netlink_port port = {
+		.port = PORT, .ifindex = if_nametoindex("p1"), .name = "east", .xdp = port_is_xdp};
 	struct netlink_config c = {.arena = arena,
 		.ports = &port,
 		.port_count = 1,
@@ -415,9 +413,13 @@ test_vlan_offload(void **state)
 	/* what a driver does not let be changed, and what there is not */
 	assert_int_equal(vlan_offload_set("ethtool/./lo/rx-vlan-hw-parse", "on"), -EOPNOTSUPP);
 	assert_int_equal(vlan_offload_set("ethtool/./lo/rx-vlan-hw-parse", "off"), 0);
-	assert_int_equal(vlan_offload_get("ethtool/./lo/no-such-feature", value, sizeof(value)), -ENOENT);
-	assert_int_equal(vlan_offload_get("ethtool/./none9/rx-vlan-hw-parse", value, sizeof(value)), -ENOENT);
-	assert_int_equal(vlan_offload_get("ethtool/none9/lo/rx-vlan-hw-parse", value, sizeof(value)), -ENOENT);
+	assert_int_equal(
+		vlan_offload_get("ethtool/./lo/no-such-feature", value, sizeof(value)), -ENOENT);
+	assert_int_equal(vlan_offload_get("ethtool/./none9/rx-vlan-hw-parse", value, sizeof(value)),
+		-ENOENT);
+	assert_int_equal(
+		vlan_offload_get("ethtool/none9/lo/rx-vlan-hw-parse", value, sizeof(value)),
+		-ENOENT);
 	assert_int_equal(vlan_offload_get("ethtool/lo", value, sizeof(value)), -EINVAL);
 	assert_false(vlan_offload_rx("p1", 2, path));
 }

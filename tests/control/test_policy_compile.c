@@ -647,7 +647,8 @@ test_policy_faults(void **state)
 		"/route_policies/0/nodes/0/set/local_pref", "-1 is not from 0 to 4294967295");
 	assert_only_fault(
 		POLICY("{'seq': 1, 'action': 'permit', 'set': {'next_hop': '192.0.2.300'}}"),
-		"/route_policies/0/nodes/0/set/next_hop", "\"192.0.2.300\" is not an IP address, and not \"discard\"");
+		"/route_policies/0/nodes/0/set/next_hop",
+		"\"192.0.2.300\" is not an IP address, and not \"discard\"");
 	assert_only_fault(POLICY("{'seq': 1, 'action': 'permit', 'set': {'communities': {'add': "
 				 "['1:2', 'x']}}}"),
 		"/route_policies/0/nodes/0/set/communities/add/1", "\"x\" is not a community");
@@ -706,9 +707,9 @@ test_many_outcomes(void **state)
 
 	(void)state;
 	for (int i = 1; i <= 70; i++)
-		json_array_append_new(nodes,
-			json_pack("{s:i, s:s, s:{s:s}, s:{s:i}}", "seq", i, "action", "permit",
-				"match", "prefix_list", "p", "set", "med", i));
+		json_array_append_new(
+			nodes, json_pack("{s:i, s:s, s:{s:s}, s:{s:i}}", "seq", i, "action",
+				       "permit", "match", "prefix_list", "p", "set", "med", i));
 	json_t *document = json_pack("{s:[{s:s, s:[]}], s:[{s:s, s:O}]}", "prefix_lists", "name",
 		"p", "entries", "route_policies", "name", "r", "nodes", nodes);
 	struct faults f = {0};

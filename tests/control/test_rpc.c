@@ -77,11 +77,11 @@ const struct rpc_method rpc_config_methods[] = {
 	{"echo", echo, "a!:integer b:string c:import|export f:family", "a:integer b?:string",
 		"Says it back", RPC_READS},
 	{"typed", echo,
-		"range!:integer=1..10 address:address prefix:prefix boolean:boolean object:object array:array "
+		"range!:integer=1..10 address:address prefix:prefix boolean:boolean object:object "
+		"array:array "
 		"number:number any:any",
 		"", "Every type", RPC_READS},
-	{"twice", twice, "", "", "Fails twice", RPC_READS},
-	{0}};
+	{"twice", twice, "", "", "Fails twice", RPC_READS}, {0}};
 const struct rpc_method rpc_bgp_methods[] = {{0}};
 const struct rpc_method rpc_preview_methods[] = {
 	{"late", late, "", "done:boolean", "Answers later", RPC_READS}, {0}};
@@ -335,20 +335,22 @@ test_dispatch(void **state)
 	say(&c, CALL("echo", "{\"a\":5,\"import|export\":1}"));
 	heard_error(&c, RPC_INVALID_PARAMS);
 	say(&c, CALL("echo", "{\"x\":1,\"y/\":2,\"b\":\"\"}")); /* all faults, not only the first */
-	heard(&c, "{\"jsonrpc\":\"2.0\",\"id\":1,\"error\":{\"code\":-32602,\"message\":\"Invalid "
-		  "params\",\"data\":{\"path\":\"/x\",\"reason\":\"echo has no parameter \\\"x\\\"\","
-		  "\"errors\":[{\"path\":\"/x\",\"reason\":\"echo has no parameter \\\"x\\\"\"},"
-		  "{\"path\":\"/y~1\",\"reason\":\"echo has no parameter \\\"y/\\\"\"},"
-		  "{\"path\":\"/a\",\"reason\":\"is missing\"}]}}}");
-	say(&c, CALL("echo",
-			"{\"a\":\"5\",\"b\":5,\"c\":\"sideways\",\"f\":\"ipv9\",\"g\":1}"));
+	heard(&c,
+		"{\"jsonrpc\":\"2.0\",\"id\":1,\"error\":{\"code\":-32602,\"message\":\"Invalid "
+		"params\",\"data\":{\"path\":\"/x\",\"reason\":\"echo has no parameter \\\"x\\\"\","
+		"\"errors\":[{\"path\":\"/x\",\"reason\":\"echo has no parameter \\\"x\\\"\"},"
+		"{\"path\":\"/y~1\",\"reason\":\"echo has no parameter \\\"y/\\\"\"},"
+		"{\"path\":\"/a\",\"reason\":\"is missing\"}]}}}");
+	say(&c, CALL("echo", "{\"a\":\"5\",\"b\":5,\"c\":\"sideways\",\"f\":\"ipv9\",\"g\":1}"));
 	heard_faults(&c,
 		"/g echo has no parameter \"g\"\n/a is not an integer\n/b is not a string\n"
 		"/c \"sideways\" is not one of import, export\n/f \"ipv9\" is not a family\n");
-	say(&c, CALL("typed", "{\"rang\":11,\"address\":\"192.0.2.300\",\"prefix\":\"192.0.2.1/24\","
-			      "\"boolean\":1,\"object\":[],\"array\":{},\"number\":\"1\"}"));
+	say(&c, CALL("typed",
+			"{\"rang\":11,\"address\":\"192.0.2.300\",\"prefix\":\"192.0.2.1/24\","
+			"\"boolean\":1,\"object\":[],\"array\":{},\"number\":\"1\"}"));
 	heard_faults(&c,
-		"/rang typed has no parameter \"rang\"; did you mean \"range\"?\n/range is missing\n"
+		"/rang typed has no parameter \"rang\"; did you mean \"range\"?\n/range is "
+		"missing\n"
 		"/address \"192.0.2.300\" is not an IP address\n"
 		"/prefix \"192.0.2.1/24\" has bits set beyond its length (host bits)\n"
 		"/boolean is not true or false\n/object is not an object\n/array is not an array\n"
@@ -360,7 +362,8 @@ test_dispatch(void **state)
 	say(&c, CALL("typed", "{\"range\":1.5,\"prefix\":\"x\"}"));
 	heard_faults(&c, "/range is not an integer from 1 to 10\n/prefix \"x\" is not a prefix\n");
 	say(&c, CALL("typed", "{\"range\":10,\"address\":\"fe80::1%nowhere\",\"any\":null}"));
-	heard(&c, "{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"range\":10,\"address\":\"fe80::1%nowhere\","
+	heard(&c, "{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"range\":10,\"address\":\"fe80::1%"
+		  "nowhere\","
 		  "\"any\":null}}");
 	say(&c, CALL("twice", "{}")); /* faults that a method finds itself */
 	heard_faults(&c, "/a is wrong\n/b is wrong, too\n");
@@ -402,8 +405,8 @@ test_read_only(void **state)
 static void
 test_discover(void **state)
 {
-	static const char *const names[] = {"echo", "typed", "twice", "late", "change", "force", "faulty", "silent",
-		"events.subscribe", "events.unsubscribe", "rpc.discover"};
+	static const char *const names[] = {"echo", "typed", "twice", "late", "change", "force",
+		"faulty", "silent", "events.subscribe", "events.unsubscribe", "rpc.discover"};
 	struct client c = client_open(d.path);
 	json_t *answer, *methods, *expected;
 
@@ -427,11 +430,13 @@ test_discover(void **state)
 			0, NULL);
 	assert_true(json_equal(json_object_get(json_array_get(methods, 0), "params"), expected));
 	json_decref(expected);
-	expected = json_loads("{\"name\":\"range\",\"required\":true,\"schema\":{\"type\":\"integer\","
-			      "\"minimum\":1,\"maximum\":10}}",
-		0, NULL);
-	assert_true(json_equal(
-		json_array_get(json_object_get(json_array_get(methods, 1), "params"), 0), expected));
+	expected =
+		json_loads("{\"name\":\"range\",\"required\":true,\"schema\":{\"type\":\"integer\","
+			   "\"minimum\":1,\"maximum\":10}}",
+			0, NULL);
+	assert_true(
+		json_equal(json_array_get(json_object_get(json_array_get(methods, 1), "params"), 0),
+			expected));
 	json_decref(expected);
 	expected = json_loads("{\"name\":\"result\",\"schema\":{\"type\":\"object\",\"properties\":"
 			      "{\"a\":{\"type\":\"integer\"},"

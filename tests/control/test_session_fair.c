@@ -339,7 +339,8 @@ test_stuck_evicted(void **state)
 	member_greet(&m, 1);
 	while (!node_view(&n, 2).families[V4].end_of_rib_sent)
 		member_tend(&m);
-	thread_call(n.rib[0], call_take_back, NULL); /* who has nothing to take back is not waited for */
+	thread_call(n.rib[0], call_take_back,
+		NULL); /* who has nothing to take back is not waited for */
 	while (node_view(&n, 1).state == FSM_ESTABLISHED) {
 		assert_true(now_ns() - begin < 2 * WAIT_MS * 1000000ull);
 		/* of so many there is room for a twentieth: after that only the session's thread is waited for */

@@ -210,8 +210,8 @@ leak(const struct leak *l)
 		wait_for(heard.now == LIMIT);
 		wait_for(node_view(&n, 1).families[V4].max_prefixes_exceeded);
 		assert_int_equal(node_view(&n, 1).state, FSM_ESTABLISHED);
-		assert_int_equal(speaker_limit_level(n.speaker, (struct peer_id){1}, V4),
-			LIMIT_PASSED);
+		assert_int_equal(
+			speaker_limit_level(n.speaker, (struct peer_id){1}, V4), LIMIT_PASSED);
 	} else {
 		wait_for(node_view(&n, 1).held);
 		assert_string_equal(node_view(&n, 1).last_error,
@@ -298,7 +298,8 @@ within(unsigned shards)
 	for (unsigned i = 0; i < LIMIT; i++)
 		have[i] = i;
 	for (unsigned i = 0; i < 20000; i++) {
-		unsigned k = (unsigned)(rng_next(&rng) % LIMIT), what = (unsigned)(rng_next(&rng) % 4);
+		unsigned k = (unsigned)(rng_next(&rng) % LIMIT),
+			 what = (unsigned)(rng_next(&rng) % 4);
 
 		if (what == 0 && count == LIMIT) { /* announced twice: counts once */
 			assert_true(say(i % 2 ? &a.a : &b.a, have[k], have[k] + 1));

@@ -278,7 +278,8 @@ test_request_waits_for_room(void **state)
 			script_send_refresh(&s, REFRESH_BEGIN);
 			script_send_refresh(&s, REFRESH_END);
 		} else {
-			for (uint64_t i = 0; i <= sent + 1; i++) /* of the table, and of each request's answer */
+			for (uint64_t i = 0; i <= sent + 1;
+				i++) /* of the table, and of each request's answer */
 				script_send_end_of_rib(&s, V4);
 		}
 		wait_for(node_events(&n, SESSION_REFRESH_DONE, 42) == 2);
@@ -561,15 +562,12 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_kept_routes),
-		cmocka_unit_test(test_requests_join),
+		cmocka_unit_test(test_kept_routes), cmocka_unit_test(test_requests_join),
 		cmocka_unit_test(test_requests_unframed),
 		cmocka_unit_test(test_unframed_job_ends_with_the_answer),
 		cmocka_unit_test(test_request_waits_for_room),
-		cmocka_unit_test(test_keep_turned_on),
-		cmocka_unit_test(test_export_job),
-		cmocka_unit_test(test_export_job_apart),
-		cmocka_unit_test(test_reset_text),
+		cmocka_unit_test(test_keep_turned_on), cmocka_unit_test(test_export_job),
+		cmocka_unit_test(test_export_job_apart), cmocka_unit_test(test_reset_text),
 		cmocka_unit_test(test_extended_parameters),
 		cmocka_unit_test(test_export_job_slow), /* the last one: it makes the way slow */
 	};

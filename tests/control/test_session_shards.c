@@ -198,7 +198,8 @@ say_all(struct table *t, bool uneven)
 	table_put(t, &all, true);
 	len = say(room, &attrs.a, &all);
 	for (unsigned i = 0; i < CHANGES; i++) {
-		if (len + BGP_MSG_MAX > sizeof(room) || splitmix64(&rng) >> (uneven ? 60 : 56) == 0) {
+		if (len + BGP_MSG_MAX > sizeof(room) ||
+			splitmix64(&rng) >> (uneven ? 60 : 56) == 0) {
 			script_send(&says, room, len);
 			len = 0;
 			if (uneven)
@@ -354,7 +355,8 @@ test_waits(void **state)
 static void
 test_under(void **state)
 {
-	static const char *wide[] = {"10.0.0.0/11", "10.0.0.0/8", "0.0.0.0/3", "::/0", "2001:800::/21", "2001::/16"};
+	static const char *wide[] = {
+		"10.0.0.0/11", "10.0.0.0/8", "0.0.0.0/3", "::/0", "2001:800::/21", "2001::/16"};
 	uint64_t rng = 7;
 
 	for (unsigned count = 2; count <= SHARDS_MAX; count++) {

@@ -50,8 +50,9 @@ prefix_list(const struct world *w, const char *name)
 
 	for (unsigned i = 0; i < PREFIXES; i++)
 		if (below(2) || (i == 0 && json_array_size(entries) == 0))
-			json_array_append_new(entries, json_pack("{s:s, s:s}", "action", "permit",
-							       "prefix", prefix_format(&w->prefix[i], text)));
+			json_array_append_new(
+				entries, json_pack("{s:s, s:s}", "action", "permit", "prefix",
+						 prefix_format(&w->prefix[i], text)));
 	return json_pack("{s:s, s:o}", "name", name, "entries", entries);
 }
 
@@ -62,15 +63,15 @@ community_list(unsigned tag)
 
 	snprintf(name, sizeof(name), "tag%u", tag);
 	snprintf(text, sizeof(text), "64512:%u", tag);
-	return json_pack(
-		"{s:s, s:[{s:s, s:s}]}", "name", name, "entries", "action", "permit", "community", text);
+	return json_pack("{s:s, s:[{s:s, s:s}]}", "name", name, "entries", "action", "permit",
+		"community", text);
 }
 
 static json_t *
 node(unsigned seq, bool permit, json_t *match, json_t *set)
 {
-	return json_pack("{s:i, s:s, s:o, s:o}", "seq", (int)seq, "action", permit ? "permit" : "deny",
-		"match", match, "set", set);
+	return json_pack("{s:i, s:s, s:o, s:o}", "seq", (int)seq, "action",
+		permit ? "permit" : "deny", "match", match, "set", set);
 }
 
 /* Tags what it permits; sometimes only what is in a list. */
@@ -82,14 +83,15 @@ import_policy(const char *name, const char *list)
 	unsigned at = 10;
 
 	if (below(2))
-		json_array_append_new(nodes,
-			node(at++, below(2), json_pack("{s:s}", "prefix_list", list), json_object()));
+		json_array_append_new(
+			nodes, node(at++, below(2), json_pack("{s:s}", "prefix_list", list),
+				       json_object()));
 	snprintf(tag, sizeof(tag), "64512:%u", below(TAGS));
 	if (below(5) > 0)
-		json_array_append_new(nodes,
-			node(at, true, json_object(),
-				json_pack("{s:i, s:{s:[s]}}", "local_pref", (int)(100 + below(3)),
-					"communities", "add", tag)));
+		json_array_append_new(
+			nodes, node(at, true, json_object(),
+				       json_pack("{s:i, s:{s:[s]}}", "local_pref",
+					       (int)(100 + below(3)), "communities", "add", tag)));
 	return json_pack("{s:s, s:o}", "name", name, "nodes", nodes);
 }
 
@@ -103,9 +105,9 @@ export_policy(const char *name)
 		char list[16];
 
 		snprintf(list, sizeof(list), "tag%u", below(TAGS));
-		json_array_append_new(nodes, node(at++, below(3) > 0,
-						     json_pack("{s:s}", "community_list", list),
-						     json_pack("{s:i}", "med", (int)below(3))));
+		json_array_append_new(
+			nodes, node(at++, below(3) > 0, json_pack("{s:s}", "community_list", list),
+				       json_pack("{s:i}", "med", (int)below(3))));
 	}
 	if (below(2))
 		json_array_append_new(
@@ -290,10 +292,10 @@ commit(struct world *w, struct side *d)
 	for (uint16_t p = 1; p <= PEERS; p++) {
 		w->finished[p] = !w->planned[p];
 		if (w->planned[p])
-			parts[count++] =
-				(struct update_plan_part){{p}, FAMILY_IPV4_UNICAST};
+			parts[count++] = (struct update_plan_part){{p}, FAMILY_IPV4_UNICAST};
 	}
-	update_groups_plan_begin(d->groups, generation, (uint32_t)(d->rig.now_ns / 1000000000u), parts, count);
+	update_groups_plan_begin(
+		d->groups, generation, (uint32_t)(d->rig.now_ns / 1000000000u), parts, count);
 	if (w->export_changes)
 		update_group_policy(d->member, policy_set_find(w->new, "out"));
 	for (unsigned i = 0; i < count; i++) {

@@ -124,8 +124,7 @@ peers_begin(struct world *w)
 			struct rig *r = &w->rigs[i];
 
 			assert_int_equal(shard_peer_add(r->shard, &k), 0);
-			shard_peer_import(
-				r->shard, k.id, FAMILY_IPV4_UNICAST, policy_accept_all());
+			shard_peer_import(r->shard, k.id, FAMILY_IPV4_UNICAST, policy_accept_all());
 			rig_up(r, p, k.asn, p, k.external);
 		}
 	}
@@ -328,8 +327,8 @@ evict(struct world *w)
 	while (journal_holder(j, &h) && journal_head(j) - h.passed > 60 && journal_evict(j, &h))
 		;
 	for (unsigned n = 0; n < 4 * w->shards.count; n++)
-		(void)dest_reclaim(shard_table(w->rigs[n / 4].shard, w->rig.table),
-			journal_safe_sequence(j));
+		(void)dest_reclaim(
+			shard_table(w->rigs[n / 4].shard, w->rig.table), journal_safe_sequence(j));
 }
 
 /* The shard works, and what is best now becomes history: members can't have seen anything between. */

@@ -392,7 +392,8 @@ test_commits_faster_than_a_split(void **state)
 	for (unsigned round = 1; round <= 40; round++) {
 		for (unsigned i = 0; i < 2; i++) {
 			struct update_rules rules = *update_group_rules_of(r.told[i].m);
-			unsigned number = 2 * round + i; /* nobody has the same as one had a round before */
+			unsigned number =
+				2 * round + i; /* nobody has the same as one had a round before */
 
 			rules.next_hop_unchanged = number & 1;
 			rules.remove_private_as = number >> 1 & 1;
@@ -516,7 +517,8 @@ flap(struct rigged *r, unsigned first, unsigned count, bool announce)
 		struct rib_nlri n[50];
 
 		for (unsigned k = 0; k < 50; k++)
-			n[k] = (struct rib_nlri){.prefix = prefix_from_v4(0xc0000000u + first + i + k, 32),
+			n[k] = (struct rib_nlri){
+				.prefix = prefix_from_v4(0xc0000000u + first + i + k, 32),
 				.label = 0xfffff};
 		rig_update(&r->rig, SOURCE, announce ? &a.a : NULL, n, 50);
 	}
@@ -1076,8 +1078,7 @@ seven_steps(void)
 		for (uint32_t n = 0; n < 128; n++) {
 			struct prefix p16 = prefix_from_v4(0x0a000000 | n << 16, 16);
 
-			assert_int_equal(
-				policy_prefix_list_add(l, n >> i & 1, &p16, 16, 16), 0);
+			assert_int_equal(policy_prefix_list_add(l, n >> i & 1, &p16, 16, 16), 0);
 		}
 		assert_int_equal(policy_prefix_list_seal(l), 0);
 		assert_int_equal(policy_builder_node(b, 101 + i, true), 0);

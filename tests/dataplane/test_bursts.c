@@ -36,7 +36,8 @@ static uint64_t drops[DROP_COUNT], busy_cycles, busy_packets;
 static struct rte_mbuf *
 numbered(bool v6)
 {
-	static const uint8_t from[16] = {0x20, 0x01, 0x0d, 0xb8, 1}, to[16] = {0x20, 0x01, 0x0d, 0xb8, 2};
+	static const uint8_t from[16] = {0x20, 0x01, 0x0d, 0xb8, 1},
+			     to[16] = {0x20, 0x01, 0x0d, 0xb8, 2};
 	struct rte_mbuf *m = rte_pktmbuf_alloc(port_own_pool());
 	static uint64_t seed = 1;
 	struct lab_frame f;
@@ -53,7 +54,8 @@ numbered(bool v6)
 }
 
 static uint16_t
-receive(uint16_t ethdev, uint16_t queue, struct rte_mbuf **pkt, uint16_t n, uint16_t most, void *ctx)
+receive(uint16_t ethdev, uint16_t queue, struct rte_mbuf **pkt, uint16_t n, uint16_t most,
+	void *ctx)
 {
 	return (uint16_t)source(pkt, most);
 }
@@ -68,7 +70,8 @@ transmit(uint16_t ethdev, uint16_t queue, struct rte_mbuf **pkt, uint16_t n, voi
 		bool v6 = f[12] == 0x86;
 		const uint8_t *number = f + (v6 ? 62 : 42);
 
-		reordered |= ((uint32_t)number[0] << 24 | (uint32_t)number[1] << 16 | (uint32_t)number[2] << 8 | number[3]) != ++seen[v6];
+		reordered |= ((uint32_t)number[0] << 24 | (uint32_t)number[1] << 16 |
+				     (uint32_t)number[2] << 8 | number[3]) != ++seen[v6];
 	}
 	rte_delay_us_block(pause_us);
 	spun += rte_rdtsc() - begin;
@@ -118,7 +121,8 @@ run(source_fn *fn)
 static unsigned
 sizes(struct rte_mbuf **pkt, unsigned most)
 {
-	unsigned step = polls % (BURST_MAX + 1), pass = polls / (BURST_MAX + 1), n = step < most ? step : most;
+	unsigned step = polls % (BURST_MAX + 1), pass = polls / (BURST_MAX + 1),
+		 n = step < most ? step : most;
 	static bool paused;
 
 	/* whoever was not full is gone, and who was after a poll that brought nothing */
@@ -136,7 +140,9 @@ sizes(struct rte_mbuf **pkt, unsigned most)
 	}
 	paused = n == 0;
 	for (unsigned i = 0; i < n; i++)
-		pkt[i] = numbered(pass % 4 == 0 ? false : pass % 4 == 1 ? true : (i * 7 + step) % (pass + 1) < 2);
+		pkt[i] = numbered(pass % 4 == 0	  ? false
+				  : pass % 4 == 1 ? true
+						  : (i * 7 + step) % (pass + 1) < 2);
 	return n;
 }
 
@@ -287,8 +293,8 @@ teardown(void **state)
 int
 main(void)
 {
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_sizes), cmocka_unit_test(test_short), cmocka_unit_test(test_vlan_stripped),
+	const struct CMUnitTest tests[] = {cmocka_unit_test(test_sizes),
+		cmocka_unit_test(test_short), cmocka_unit_test(test_vlan_stripped),
 		cmocka_unit_test(test_busy_cycles)};
 	int failed;
 

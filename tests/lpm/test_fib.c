@@ -318,7 +318,9 @@ test_memory_is_not_whole_pages(void **state)
 	(void)state;
 	for (enum afi afi = AFI_IPV4; afi <= AFI_IPV6; afi++)
 		for (unsigned i = 0; i < sizeof(over) / sizeof(over[0]); i++) {
-			size_t bytes = 2 * (afi == AFI_IPV6 ? table_v6_bytes(0) : table_v4_bytes(0)) + over[i];
+			size_t bytes =
+				2 * (afi == AFI_IPV6 ? table_v6_bytes(0) : table_v4_bytes(0)) +
+				over[i];
 
 			fib_begin((struct fib_config){.memory_bytes = bytes});
 			assert_int_equal(fib_vrf_add(fib, VRF_DEFAULT, afi), 0);

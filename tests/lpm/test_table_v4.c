@@ -185,7 +185,8 @@ check_addr(const uint32_t *list, const struct v4_route *r, unsigned count, uint3
 	uint8_t len, found_len;
 	uint32_t expected = naive(list, r, count, addr, &len), found;
 	struct path_list_id id;
-	bool hit = table_v4_read(table_v4_lpm(table), table_v4_answers(table), addr, &id, &found_len);
+	bool hit =
+		table_v4_read(table_v4_lpm(table), table_v4_answers(table), addr, &id, &found_len);
 
 	if (hit != (expected != 0) || (hit && (id.v != expected || found_len != len)))
 		fail_msg("%08x: %u/%u, expected %u/%u", addr, id.v, found_len, expected, len);

@@ -102,7 +102,8 @@ test_restart(void **state)
 	assert_false(adj_rib_in_timeout(&a));
 	assert_false(adj_rib_in_retain(&a, &below));
 	adj_rib_in_up(&a, true);
-	assert_true(adj_rib_in_timeout(&a)); /* nothing is retained any more; End-of-RIB is still to come */
+	assert_true(adj_rib_in_timeout(
+		&a)); /* nothing is retained any more; End-of-RIB is still to come */
 	adj_rib_in_begin_refresh(&a);
 	adj_rib_in_counts_get(&a, &c);
 	assert_int_equal(c.borr_ignored, 3);

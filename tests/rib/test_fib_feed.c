@@ -945,16 +945,19 @@ test_without_data_plane(void **state)
 	/* the kernel's routes resolve, too; its interfaces are no ports */
 	ask.addr = text_addr("10.255.0.1");
 	assert_int_equal(fib_feed_watch(r.feed, &ask), 0);
-	assert_int_equal(fib_feed_route(r.feed, VRF_DEFAULT, &igp, SOURCE_KERNEL, &hop, 1, 30, true), 0);
+	assert_int_equal(
+		fib_feed_route(r.feed, VRF_DEFAULT, &igp, SOURCE_KERNEL, &hop, 1, 30, true), 0);
 	assert_false(feed_rig_turn(&r, UINT64_MAX));
 	assert_int_equal(r.tells.tail, 4);
 	assert_true(r.tells.m[3].up && !r.tells.m[3].connected);
 	assert_int_equal(r.tells.m[3].metric, 30);
-	assert_int_equal(fib_feed_route(r.feed, VRF_DEFAULT, &igp, SOURCE_KERNEL, NULL, 0, 30, false), 0);
+	assert_int_equal(
+		fib_feed_route(r.feed, VRF_DEFAULT, &igp, SOURCE_KERNEL, NULL, 0, 30, false), 0);
 	assert_false(feed_rig_turn(&r, UINT64_MAX));
 	assert_int_equal(r.tells.tail, 5);
 	assert_false(r.tells.m[4].up);
-	assert_int_equal(fib_feed_route(r.feed, VRF_DEFAULT, &igp, SOURCE_KERNEL, &hop, 1, 30, true), 0);
+	assert_int_equal(
+		fib_feed_route(r.feed, VRF_DEFAULT, &igp, SOURCE_KERNEL, &hop, 1, 30, true), 0);
 	assert_int_equal(feed_rig_neighbor(&r, HOP, 0, 5), 0);
 	fib_feed_port_down(r.feed, 0, 0);
 	assert_false(feed_rig_turn(&r, UINT64_MAX));

@@ -292,7 +292,7 @@ stream(unsigned shards)
 			announced[i] |= (uint8_t)(1u << peer);
 		} else {
 			withdraw((uint16_t)peer, i);
-			announced[i] &= (uint8_t)~(1u << peer);
+			announced[i] &= (uint8_t) ~(1u << peer);
 		}
 		if (draw(20) == 0)
 			rig_settle(&r.rigs[draw(shards)]);

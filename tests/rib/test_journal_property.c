@@ -481,8 +481,7 @@ streams_run(unsigned streams, unsigned writers, bool refuses)
 		      "%llu by the last entry alone, %llu without a rule\n",
 		streams, writers, (unsigned long long)total.changes,
 		(unsigned long long)total.lapped, (unsigned long long)total.held,
-		(unsigned long long)total.passed,
-		(unsigned long long)total.violations[RULE_WHOLE],
+		(unsigned long long)total.passed, (unsigned long long)total.violations[RULE_WHOLE],
 		(unsigned long long)total.violations[RULE_LAST],
 		(unsigned long long)total.violations[RULE_PRESENT]);
 	assert_int_equal(total.violations[RULE_WHOLE], 0);

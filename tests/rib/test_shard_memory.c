@@ -144,8 +144,7 @@ test_flaps_beside_a_stuck_consumer(void **state)
 	for (uint32_t i = 0; i < FLAPS; i += NLRI_BATCH) {
 		for (uint32_t k = 0; k < NLRI_BATCH; k++)
 			/* within 10.0.0.0/8: the shard remembers what is unusable */
-			n[k] = rig_nlri(
-				0x0a000000u | ((i + k) * 2654435761u & 0xffffffu), 32);
+			n[k] = rig_nlri(0x0a000000u | ((i + k) * 2654435761u & 0xffffffu), 32);
 		update(&s, &a.a, n, NLRI_BATCH);
 		update(&s, NULL, n, NLRI_BATCH);
 	}

@@ -133,9 +133,8 @@ check_preferences(const struct rig *r, const struct rib_nlri *n, unsigned count,
 			i < count ? first : others);
 		assert_int_not_equal(p->received.v, 0);
 		assert_int_not_equal(p->received.v, p->accepted.v);
-		assert_int_equal(attr_get(shard_attrs(r->shard), p->received)->has &
-					 ATTR_HAS_LOCAL_PREF,
-			0);
+		assert_int_equal(
+			attr_get(shard_attrs(r->shard), p->received)->has & ATTR_HAS_LOCAL_PREF, 0);
 	}
 }
 

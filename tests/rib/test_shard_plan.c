@@ -144,7 +144,8 @@ check_end(const struct world *w)
 		if (candidates == 0)
 			continue;
 		assert_int_equal(v.paths->eligible, candidates);
-		assert_int_equal(attr_get(shard_attrs(w->r.shard), v.paths->path[0].accepted)->local_pref,
+		assert_int_equal(
+			attr_get(shard_attrs(w->r.shard), v.paths->path[0].accepted)->local_pref,
 			best);
 		assert_false(rib_path_held(&v.paths->path[0]));
 	}

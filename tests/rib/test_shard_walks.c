@@ -405,7 +405,8 @@ test_tombstones_wait(void **state)
 		assert_true(rig_turn(&r)); /* there is more, always */
 	assert_true(dest_tombstones(t) > TOMBSTONES / 2);
 	assert_true(dest_tombstones(t) < TOMBSTONES / 2 + 200);
-	assert_true(shard_waits(r.shard)); /* its thread may sleep: the one who is late needs the processor */
+	assert_true(shard_waits(
+		r.shard)); /* its thread may sleep: the one who is late needs the processor */
 	assert_true(journal_pressed(shard_journal(r.shard)));
 	assert_false(rig_view(&r, &last.prefix, &v));
 	while (!rig_drained(&r)) {
