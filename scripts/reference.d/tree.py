@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: BSD-3-Clause
+"""The files of the repository as the subjects of scripts/reference see them."""
+import fnmatch
+import os
+
+
+class Fault(Exception):
+    """The sources can't be read as the reference needs them; the text says where and why."""
+
+
+class Tree:
+    """Files below `root`. `planted` ({path: text}) replaces or adds files, for the self-test."""
+
+    def __init__(self, root, planted=None):
+        self.root = root
+        self.planted = planted or {}
+
+    def exists(self, path):
+        return path in self.planted or os.path.exists(os.path.join(self.root, path))
+
+    def text(self, path):
+        if path in self.planted:
+            return self.planted[path]
+        with open(os.path.join(self.root, path), encoding="utf-8") as f:
+            return f.read()
+
+    def files(self, folder, pattern):
+        """Paths in `folder` (not below) whose name fits `pattern`, sorted."""
+        names = set(os.listdir(os.path.join(self.root, folder)))
+        names |= {os.path.basename(p) for p in self.planted if os.path.dirname(p) == folder}
+        return sorted(os.path.join(folder, n) for n in names if fnmatch.fnmatch(n, pattern))
