@@ -7,7 +7,6 @@
 
 #include "control/base/log.h"
 #include "control/config/policy_compile.h"
-#include "control/export/update_group.h"
 
 #include <stdlib.h>
 #include <string.h>

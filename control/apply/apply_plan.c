@@ -8,7 +8,6 @@
 #include "control/apply/apply_impl.h"
 
 #include "control/base/log.h"
-#include "control/export/update_group.h"
 
 #include <stdlib.h>
 
