@@ -31,9 +31,7 @@ ROOMS = {
 BROKEN = {
     ("control/apply/apply.c", "control/rpc/rpc.h"),
     ("control/apply/apply.h", "control/keeld.h"),
-    ("control/apply/apply_effects.c", "control/export/update_group.h"),
     ("control/apply/apply_history.c", "control/rpc/rpc.h"),
-    ("control/apply/apply_plan.c", "control/export/update_group.h"),
     ("control/apply/apply_refresh.c", "control/rpc/rpc.h"),
     ("control/apply/preview.c", "control/rpc/rpc_impl.h"),
     ("control/apply/preview.c", "control/wiring.h"),
@@ -44,7 +42,6 @@ BROKEN = {
     ("control/rpc/rpc_fib.c", "control/wiring.h"),
     ("control/rpc/rpc_impl.h", "control/keeld.h"),
     ("control/rpc/rpc_rib.c", "control/wiring.h"),
-    ("control/session/host_socket.c", "control/host/netlink.h"),
     ("control/session/preview_export.c", "control/export/update_group_impl.h"),
 }
 # System headers and the folders that may use them.

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "control/host/netlink.h"
 #include "control/host/netlink_impl.h"
+
+#include "control/base/zones.h"
 #include "lpm/arena.h"
 #include "lpm/doing.h"
 
@@ -13,14 +15,6 @@
 
 #define RECEIVE_BUFFER (8 << 20)
 #define MESSAGES_PER_TURN 64
-#define ZONED_MAX 128 /* interfaces whose zone is not their name: some of the ports */
-
-/* Written by main before other threads start. */
-static struct {
-	unsigned ifindex[ZONED_MAX];
-	uint16_t zone[ZONED_MAX];
-	unsigned count;
-} zoned;
 
 /* ---- the mirror ---- */
 
@@ -816,9 +810,9 @@ open_all(struct netlink *n)
 static int
 copy_ports(struct netlink *n)
 {
-	unsigned lo = if_nametoindex("lo");
+	struct zone_port zoned[ZONES_PORTS_MAX];
+	unsigned lo = if_nametoindex("lo"), count = 0;
 
-	zoned.count = 0;
 	for (unsigned i = 0; i < n->config.port_count; i++) {
 		const struct netlink_port *p = &n->config.ports[i];
 		struct link *l = netlink_link_add(n, p->ifindex, p->name, LINK_PORT);
@@ -827,11 +821,10 @@ copy_ports(struct netlink *n)
 			return -ENOMEM;
 		l->port = p->port;
 		l->vrf = p->vrf;
-		if (zoned.count < ZONED_MAX) {
-			zoned.ifindex[zoned.count] = p->ifindex;
-			zoned.zone[zoned.count++] = l->zone;
-		}
+		if (count < ZONES_PORTS_MAX)
+			zoned[count++] = (struct zone_port){p->ifindex, l->zone};
 	}
+	zones_set_ports(zoned, count);
 	if (n->config.port_count > 0 && lo != 0 && netlink_link_add(n, lo, "lo", LINK_HOST) == NULL)
 		return -ENOMEM;
 	return 0;
@@ -959,26 +952,6 @@ netlink_source(const struct netlink *n, struct vrf_id vrf, uint16_t port, enum a
 		}
 	}
 	return best > 0;
-}
-
-unsigned
-netlink_zone_ifindex(uint16_t zone)
-{
-	for (unsigned i = 0; i < zoned.count; i++)
-		if (zoned.zone[i] == zone)
-			return zoned.ifindex[i];
-	return zone != 0 ? if_nametoindex(zone_name(zone)) : 0;
-}
-
-uint16_t
-netlink_ifindex_zone(unsigned ifindex)
-{
-	char name[IF_NAMESIZE];
-
-	for (unsigned i = 0; i < zoned.count; i++)
-		if (zoned.ifindex[i] == ifindex)
-			return zoned.zone[i];
-	return if_indextoname(ifindex, name) != NULL ? zone_find(name) : 0;
 }
 
 unsigned

@@ -83,12 +83,6 @@ void netlink_release(struct netlink *n, uint16_t port, const struct ip_addr *add
  */
 int netlink_glean(struct netlink *n, uint16_t port, const struct ip_addr *addr) RUNS_ON(role_host);
 /*
- * The interface that a zone (lpm/prefix.h) means, and back: the zone of a port has the port's name, which may differ from its interface's. Any
- * thread, after netlink_create(). 0: none such.
- */
-unsigned netlink_zone_ifindex(uint16_t zone);
-uint16_t netlink_ifindex_zone(unsigned ifindex);
-/*
  * What packets of our own about those received on `port` carry as source: its first address (of IPv6 a global one), else one of lo or
  * keel0, else a link-local one. False: none.
  */

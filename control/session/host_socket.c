@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "control/session/host_socket.h"
 
-#include "control/host/netlink.h"
+#include "control/base/zones.h"
 
 #include <errno.h>
 #include <ifaddrs.h>
@@ -31,7 +31,7 @@ sockaddr_from(const struct ip_addr *a, enum afi afi, uint16_t port, struct socka
 		if (a->afi == AFI_IPV6)
 			memcpy(&v6->sin6_addr, a->b, 16);
 		if (a->afi == AFI_IPV6 && a->zone != 0) {
-			v6->sin6_scope_id = netlink_zone_ifindex(a->zone);
+			v6->sin6_scope_id = zone_ifindex(a->zone);
 			if (v6->sin6_scope_id == 0)
 				return -ENODEV;
 		}
@@ -48,7 +48,7 @@ sockaddr_from(const struct ip_addr *a, enum afi afi, uint16_t port, struct socka
 static uint16_t
 zone_of_index(uint32_t index)
 {
-	return index != 0 ? netlink_ifindex_zone(index) : 0;
+	return index != 0 ? zone_of_ifindex(index) : 0;
 }
 
 static void

@@ -5,6 +5,7 @@
  */
 #include "control/host/netlink.h"
 #include "control/base/threads.h"
+#include "control/base/zones.h"
 #include "control/host/vlan_offload.h"
 #include "lpm/arena.h"
 #include "lpm/prefix.h"
@@ -838,8 +839,8 @@ test_mirror_ipv6(void **state)
 	run("ip neigh add fe80::7 lladdr 02:00:00:00:00:68 dev p1 nud reachable");
 	AWAIT(heard.neighbor6_up && heard.neighbor6.zone == zone_find("east") &&
 		heard.neighbor6.b[0] == 0xfe);
-	assert_int_equal(netlink_zone_ifindex(zone_find("east")), if_nametoindex("p1"));
-	assert_int_equal(netlink_ifindex_zone(if_nametoindex("p1")), zone_find("east"));
+	assert_int_equal(zone_ifindex(zone_find("east")), if_nametoindex("p1"));
+	assert_int_equal(zone_of_ifindex(if_nametoindex("p1")), zone_find("east"));
 	assert_int_equal(thread_call(host, resolve_link_local, &rc), 0);
 	assert_int_equal(rc, 0);
 	await_lines("ip -6 neigh show fe80::9 dev p1 | grep -i managed", 1);
