@@ -42,7 +42,6 @@ BROKEN = {
     ("control/rpc/rpc_fib.c", "control/wiring.h"),
     ("control/rpc/rpc_impl.h", "control/keeld.h"),
     ("control/rpc/rpc_rib.c", "control/wiring.h"),
-    ("control/session/preview_export.c", "control/export/update_group_impl.h"),
 }
 # System headers and the folders that may use them.
 SYSTEM = [

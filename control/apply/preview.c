@@ -79,7 +79,7 @@ export_create_there(void *arg)
 	struct export_call *c = arg;
 
 	role_enter_session();
-	c->err = export_preview_create(c->job->k->speaker, c->part->family, &c->part->export);
+	c->err = speaker_export_preview(c->job->k->speaker, c->part->family, &c->part->export);
 }
 
 static void

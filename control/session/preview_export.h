@@ -1,41 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/*
- * What peers would be told under other export policies and rules, against what their update group was told; nothing is sent. The very rules
- * of control/export/update_group_rules.c run on a group that has no members and no stream.
- *
- * All of it is the session thread's, which is a RIB reader.
- */
+/* Previews of exports (control/export/export_preview.h) of the peers of a speaker. */
 #pragma once
 
-#include "control/session/session.h"
-#include "rib/preview.h"
+#include "control/export/export_preview.h"
 
-struct export_preview;
+struct speaker;
 
-/* Of one table. 0, -ENOMEM. */
-int export_preview_create(struct speaker *s, enum family family, struct export_preview **out)
+/* A preview of the peers of `s` and of one family. 0, -ENOMEM. */
+int speaker_export_preview(struct speaker *s, enum family family, struct export_preview **out)
 	RUNS_ON(role_session);
-void export_preview_destroy(struct export_preview *e) RUNS_ON(role_session);
-/*
- * `next`: its configuration then (only for the call), `cluster_id` (RFC 4456 7) and `policy` (lent as long as `e`) with it. A peer that is told nothing now, not being up,
- * counts nothing. 0, -ENOMEM.
- */
-int export_preview_peer(struct export_preview *e, struct peer_id peer,
-	const struct config_peer *next, uint32_t cluster_id, const struct policy *policy)
-	RUNS_ON(role_session);
-/*
- * The same change has new import policies: each destination is evaluated on its best path after them. `import` is of the same table; lent, and used by
- * export_preview_run() and export_preview_default() only.
- */
-void export_preview_imports(struct export_preview *e, struct preview *import) RUNS_ON(role_session);
-/*
- * From `from` on, until the deadline: where to go on; `end` when it is done. *err: 0, -ENOMEM; -EAGAIN: preview_question() of the import preview has to
- * be answered first.
- */
-uint32_t export_preview_run(struct export_preview *e, uint32_t from, uint32_t end,
-	uint64_t deadline_ns, int *err) RUNS_ON(role_session);
-/* Behind the last slice, in the same turn: the default route, the table's or the one that we make up. 0, -ENOMEM, -EAGAIN as above: run again, then this. */
-int export_preview_default(struct export_preview *e) RUNS_ON(role_session);
-/* Any thread, while nothing runs. */
-void export_preview_counts(
-	const struct export_preview *e, struct peer_id peer, struct preview_counts *out);

@@ -86,7 +86,7 @@ call_preview_begin(void *arg)
 	struct previewed *p = arg;
 
 	role_enter_session();
-	assert_int_equal(export_preview_create(n.speaker, V4, &p->e), 0);
+	assert_int_equal(speaker_export_preview(n.speaker, V4, &p->e), 0);
 	assert_int_equal(export_preview_peer(p->e, p->peer, &p->then, p->cluster_id, p->policy), 0);
 	export_preview_imports(p->e, p->import);
 }

@@ -1,0 +1,379 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "control/export/export_preview.h"
+
+#include "control/base/threads.h"
+#include "control/config/config.h"
+#include "control/export/update_group_impl.h"
+#include "lpm/arena.h"
+
+#include <errno.h>
+
+#define LOOK_EVERY 32u /* destinations between two looks at the clock: some 10 us */
+
+/* Peers of one group that would have the same rules: each destination is evaluated once for them. */
+struct rules_class {
+	struct rules_class *next;
+	const struct rules_class *from; /* whose members left its group; NULL: none */
+	uint32_t group_id; /* of what they are told now */
+	const struct update_group *told; /* it, in this slice; NULL: it is gone */
+	struct update_group *g; /* of the new rules; nobody's */
+	struct preview_counts counts; /* of a member of whom no route comes */
+};
+
+struct told {
+	struct peer_id peer;
+	struct rules_class *class; /* NULL: it is told nothing */
+	struct preview_counts
+		own; /* what is to be added to those of the class, modulo 2^64: its own routes are nothing to it */
+};
+
+struct export_preview {
+	struct export_preview_config config;
+	struct table_id table;
+	struct preview *import; /* lent; NULL: no import policy changes */
+	struct dest_id zero; /* 0/0 or ::/0 of the table; DEST_DEFAULT: not seen */
+	struct update_groups *set; /* scratch of the rules; its groups are nobody's */
+	struct rules_class *classes;
+	struct told *told;
+	unsigned told_count;
+	uint16_t of_peer[PEER_MAX]; /* index + 1 in told; 0: none */
+};
+
+int
+export_preview_create(const struct export_preview_config *config, struct export_preview **out)
+{
+	struct update_groups_config c = {
+		.arena = config->arena, .shards = config->shards, .exported = config->exported};
+	struct export_preview *e = arena_calloc(config->arena, sizeof(*e));
+	int err;
+
+	if (e == NULL)
+		return -ENOMEM;
+	e->config = *config;
+	e->zero = DEST_DEFAULT;
+	err = update_groups_create(&c, &e->set);
+	if (err != 0) {
+		arena_free(config->arena, e);
+		return err;
+	}
+	*out = e;
+	return 0;
+}
+
+void
+export_preview_destroy(struct export_preview *e)
+{
+	struct arena *a;
+
+	if (e == NULL)
+		return;
+	a = e->config.arena;
+	while (e->classes != NULL) {
+		struct rules_class *c = e->classes;
+
+		e->classes = c->next;
+		rules_forget(c->g);
+		arena_free(a, c->g);
+		arena_free(a, c);
+	}
+	update_groups_destroy(e->set);
+	arena_free(a, e->told);
+	arena_free(a, e);
+}
+
+static const struct update_member *
+member_of(const struct export_preview *e, struct peer_id peer)
+{
+	return e->config.member(e->config.ctx, peer, e->config.family);
+}
+
+/* What of a peer's configuration may change without a new session (session.c). */
+static struct update_rules
+rules_then(const struct update_member *m, const struct config_family *f, uint32_t cluster_id,
+	const struct policy *policy)
+{
+	struct update_rules r = *update_group_rules_of(m);
+
+	r.cluster_id = cluster_id;
+	r.policy = policy;
+	r.next_hop_self = f->next_hop_self;
+	r.next_hop_unchanged = f->next_hop_unchanged;
+	r.remove_private_as = f->remove_private_as;
+	r.as_override = f->as_override;
+	r.default_originate = f->default_originate;
+	return rules_normal(&r);
+}
+
+static struct rules_class *
+class_create(struct export_preview *e, const struct update_member *m, const struct update_rules *r)
+{
+	struct arena *a = e->config.arena;
+	struct rules_class *c = arena_calloc(a, sizeof(*c));
+
+	if (c == NULL)
+		return NULL;
+	c->g = arena_calloc(a, sizeof(*c->g));
+	if (c->g == NULL) {
+		arena_free(a, c);
+		return NULL;
+	}
+	c->g->set = e->set;
+	c->g->rules = *r;
+	c->g->next_hop_len = m->group->next_hop_len;
+	c->group_id = m->group->id;
+	c->next = e->classes;
+	e->classes = c;
+	return c;
+}
+
+static struct rules_class *
+class_get(struct export_preview *e, const struct update_member *m, const struct update_rules *r)
+{
+	struct rules_class *c = e->classes;
+
+	while (c != NULL && (c->group_id != m->group->id || !rules_equal(&c->g->rules, r)))
+		c = c->next;
+	return c != NULL ? c : class_create(e, m, r);
+}
+
+/* For a member of `from` that has another group by now. Those before `made` are of this slice: what they begin with is what `from` has now. */
+static struct rules_class *
+class_split(struct export_preview *e, const struct rules_class *made,
+	const struct rules_class *from, const struct update_member *m)
+{
+	struct rules_class *c = e->classes;
+
+	while (c != made && (c->from != from || c->group_id != m->group->id))
+		c = c->next;
+	if (c != made)
+		return c;
+	c = class_create(e, m, &from->g->rules);
+	if (c == NULL)
+		return NULL;
+	c->from = from;
+	c->counts = from->counts;
+	return c;
+}
+
+int
+export_preview_peer(struct export_preview *e, struct peer_id peer, const struct config_peer *next,
+	uint32_t cluster_id, const struct policy *policy)
+{
+	struct told *told =
+		arena_realloc(e->config.arena, e->told, (e->told_count + 1) * sizeof(*told));
+	const struct update_member *m = member_of(e, peer);
+	struct update_rules r;
+	struct told *t;
+
+	if (told == NULL)
+		return -ENOMEM;
+	e->told = told;
+	t = &told[e->told_count];
+	*t = (struct told){.peer = peer};
+	if (m != NULL) {
+		r = rules_then(m, &next->families[e->config.family], cluster_id, policy);
+		t->class = class_get(e, m, &r);
+		if (t->class == NULL)
+			return -ENOMEM;
+		e->table = r.table;
+	}
+	e->of_peer[peer.v] = (uint16_t)++e->told_count;
+	return 0;
+}
+
+static void
+count(struct preview_counts *c, struct attr_id now, struct attr_id then, uint64_t by)
+{
+	if (now.v == then.v)
+		return;
+	if (now.v == 0)
+		c->added += by;
+	else if (then.v == 0)
+		c->removed += by;
+	else
+		c->changed += by;
+}
+
+/* The one from whom the route comes is told nothing of it. */
+static void
+source_count(struct export_preview *e, const struct rules_class *c, struct peer_id source,
+	struct adj_route now, struct adj_route then)
+{
+	struct told *t = e->of_peer[source.v] != 0 ? &e->told[e->of_peer[source.v] - 1] : NULL;
+	const struct update_member *m = t != NULL && t->class == c ? member_of(e, source) : NULL;
+
+	if (m == NULL)
+		return;
+	count(&t->own, now.set, then.set, UINT64_MAX); /* one less */
+	count(&t->own, member_view(m, now), member_view(m, then), 1);
+}
+
+/* Of one prefix, for all of the class. Takes the reference that `then` holds. */
+static void
+class_count(struct export_preview *e, struct rules_class *c, struct adj_route now,
+	struct adj_route then)
+{
+	count(&c->counts, now.set, then.set, 1);
+	if (now.source.v != PEER_SELF.v)
+		source_count(e, c, now.source, now, then);
+	if (then.source.v != PEER_SELF.v && then.source.v != now.source.v)
+		source_count(e, c, then.source, now, then);
+	if (then.set.v != 0)
+		attr_unref(e->config.exported, then.set);
+}
+
+/* Groups come, go and are split between slices: who is in another one has it from here on. 0, -ENOMEM. */
+static int
+groups_find(struct export_preview *e)
+{
+	const struct rules_class *made = e->classes;
+
+	for (struct rules_class *c = e->classes; c != NULL; c = c->next)
+		c->told = NULL;
+	for (unsigned i = 0; i < e->told_count; i++) {
+		struct told *t = &e->told[i];
+		const struct update_member *m = t->class != NULL ? member_of(e, t->peer) : NULL;
+
+		if (m == NULL)
+			continue;
+		if (m->group->id != t->class->group_id)
+			t->class = class_split(e, made, t->class, m);
+		if (t->class == NULL)
+			return -ENOMEM;
+		t->class->told = m->group;
+	}
+	return 0;
+}
+
+/* The best path of a destination after the imports of the same change. 0, -ENOMEM, -EAGAIN. */
+static int
+best_then(const struct export_preview *e, struct dest_id id, const struct dest_view *v,
+	struct preview_best *best)
+{
+	*best = (struct preview_best){0};
+	return e->import != NULL ? preview_best(e->import, id, v, best) : 0;
+}
+
+/* What a group with the new rules will have. 0, -ENOMEM. */
+static int
+evaluate_then(struct rules_class *c, struct dest_id id, const struct dest_view *v,
+	const struct preview_best *best, struct adj_route *then)
+{
+	if (!best->changes)
+		return rules_evaluate(c->g, id, v, then);
+	*then = (struct adj_route){0};
+	return best->path != NULL ? rules_evaluate_path(c->g, v, best->path, best->attrs, then) : 0;
+}
+
+static int
+dest_count_for(struct export_preview *e, struct rules_class *c, struct dest_id id,
+	const struct dest_view *v, const struct preview_best *best)
+{
+	struct adj_route then;
+	int err = c->told != NULL ? evaluate_then(c, id, v, best, &then) : 0;
+
+	if (err != 0 || c->told == NULL)
+		return err;
+	class_count(e, c, adj_rib_out_get(c->told->out, id), then);
+	return 0;
+}
+
+/* All classes, or none. 0, -ENOMEM, -EAGAIN. */
+static int
+classes_count(struct export_preview *e, struct dest_id id, const struct dest_view *v)
+{
+	struct preview_best best;
+	int err = best_then(e, id, v, &best);
+
+	for (struct rules_class *c = e->classes; c != NULL && err == 0; c = c->next)
+		err = dest_count_for(e, c, id, v, &best);
+	return err;
+}
+
+void
+export_preview_imports(struct export_preview *e, struct preview *import)
+{
+	e->import = import;
+}
+
+uint32_t
+export_preview_run(
+	struct export_preview *e, uint32_t from, uint32_t end, uint64_t deadline_ns, int *err)
+{
+	struct shards_table t;
+	unsigned looks = 0;
+
+	*err = 0;
+	if (e->classes == NULL)
+		return end;
+	shards_table(e->config.shards, e->table, &t);
+	rules_run_end(e->set);
+	*err = groups_find(e);
+	for (; from < end && *err == 0; from++) {
+		struct dest_view v;
+
+		if (shards_peek(&t, (struct dest_id){from}, &v)) {
+			if (v.prefix.len == 0) {
+				e->zero.v = from;
+				continue;
+			}
+			*err = classes_count(e, (struct dest_id){from}, &v);
+			if (*err != 0)
+				return from;
+		}
+		if (++looks % LOOK_EVERY == 0 && now_ns() >= deadline_ns)
+			return from + 1;
+	}
+	return from;
+}
+
+/* The one that we make up is told instead of the table's: to a peer both are one route. 0, -ENOMEM. */
+static int
+default_count_for(struct export_preview *e, struct rules_class *c, const struct dest_view *v,
+	const struct preview_best *best)
+{
+	struct adj_route now = adj_rib_out_get(c->told->out, DEST_DEFAULT), then;
+	int err = rules_default(c->g, &then);
+
+	if (now.set.v == 0)
+		now = adj_rib_out_get(c->told->out, e->zero);
+	if (err == 0 && then.set.v == 0)
+		err = evaluate_then(c, e->zero, v, best, &then);
+	if (err != 0)
+		return err;
+	class_count(e, c, now, then);
+	return 0;
+}
+
+int
+export_preview_default(struct export_preview *e)
+{
+	struct shards_table t;
+	struct preview_best best;
+	struct dest_view v;
+	int err;
+
+	if (e->classes == NULL)
+		return 0;
+	shards_table(e->config.shards, e->table, &t);
+	if (e->zero.v == DEST_NONE || !shards_peek(&t, e->zero, &v))
+		v = (struct dest_view){0};
+	err = best_then(e, e->zero, &v, &best);
+	for (struct rules_class *c = e->classes; c != NULL && err == 0; c = c->next)
+		err = c->told != NULL ? default_count_for(e, c, &v, &best) : 0;
+	return err;
+}
+
+void
+export_preview_counts(
+	const struct export_preview *e, struct peer_id peer, struct preview_counts *out)
+{
+	const struct told *t = e->of_peer[peer.v] != 0 ? &e->told[e->of_peer[peer.v] - 1] : NULL;
+
+	*out = (struct preview_counts){0};
+	if (t == NULL || t->class == NULL)
+		return;
+	out->added = t->class->counts.added + t->own.added;
+	out->removed = t->class->counts.removed + t->own.removed;
+	out->changed = t->class->counts.changed + t->own.changed;
+}
