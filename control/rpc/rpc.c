@@ -29,34 +29,51 @@ struct rpc_call {
 
 /* ---- errors ---- */
 
+const struct rpc_error_text rpc_errors[] = {
+	{RPC_PARSE_ERROR, "Parse error", "The line is not JSON."},
+	{RPC_INVALID_REQUEST, "Invalid Request",
+		"The value is not a JSON-RPC 2.0 request, or the request exceeds a limit: 64 MiB, "
+		"64 "
+		"levels; on the read-only socket and over HTTP without a token 256 KiB and 256 "
+		"members in one object. The connection is closed after a request that exceeds a "
+		"limit."},
+	{RPC_METHOD_NOT_FOUND, "Method not found",
+		"keeld has no method of this name. `rpc.discover` lists all methods."},
+	{RPC_INVALID_PARAMS, "Invalid params",
+		"A parameter is unknown, missing, of the wrong type or has a wrong value. "
+		"`error.data.errors` names every fault; each `path` is a JSON Pointer into "
+		"`params`."},
+	{RPC_INTERNAL_ERROR, "Internal error",
+		"keeld ran out of memory, or stops. The request had no effect."},
+	{RPC_NOT_FOUND, "Not found",
+		"What the request names does not exist: a peer, a group, a VRF, a policy, a job, a "
+		"commit; or the scope selects no peer."},
+	{RPC_CONFIGURATION, "Configuration is faulty",
+		"The document has faults and was not applied. Each `path` is a JSON Pointer into "
+		"the "
+		"document."},
+	{RPC_NOT_KEPT, "Routes are not kept",
+		"The view `adj-in-pre` needs `keep_all_routes` for this peer and family."},
+	{RPC_READ_ONLY, "This socket is read-only",
+		"The method changes something and came by the read-only socket, or over HTTP "
+		"without "
+		"a valid token."},
+	{RPC_NO_DATAPLANE, "There is no data plane",
+		"keeld was started with `--no-dataplane`, or was built without a data plane."},
+	{RPC_TRY_AGAIN, "Try again",
+		"The request is correct, but too many requests of its kind are waiting. Repeat it "
+		"later."},
+	{0},
+};
+
 static const char *
 code_text(int code)
 {
-	switch (code) {
-	case RPC_PARSE_ERROR:
-		return "Parse error";
-	case RPC_INVALID_REQUEST:
-		return "Invalid Request";
-	case RPC_METHOD_NOT_FOUND:
-		return "Method not found";
-	case RPC_INVALID_PARAMS:
-		return "Invalid params";
-	case RPC_INTERNAL_ERROR:
-		return "Internal error";
-	case RPC_NOT_FOUND:
-		return "Not found";
-	case RPC_CONFIGURATION:
-		return "Configuration is faulty";
-	case RPC_NOT_KEPT:
-		return "Routes are not kept";
-	case RPC_READ_ONLY:
-		return "This socket is read-only";
-	case RPC_NO_DATAPLANE:
-		return "There is no data plane";
-	case RPC_TRY_AGAIN:
-		return "Try again";
-	}
-	return "Error";
+	const struct rpc_error_text *e = rpc_errors;
+
+	while (e->message != NULL && e->code != code)
+		e++;
+	return e->message != NULL ? e->message : "Error";
 }
 
 /* {code, message, data: {path, reason, errors}}; without faults no data. */
@@ -330,24 +347,6 @@ method_find(const char *name)
 	while ((m = rpc_method_next(m)) != NULL && strcmp(m->name, name) != 0)
 		;
 	return m;
-}
-
-bool
-rpc_word_next(const char **list, struct rpc_word *w)
-{
-	const char *p = *list + strspn(*list, " ");
-	size_t len = strcspn(p, " "), name = strcspn(p, " :!?");
-
-	if (len == 0)
-		return false;
-	w->name_len = name < sizeof(w->name) ? name : sizeof(w->name) - 1;
-	memcpy(w->name, p, w->name_len);
-	w->name[w->name_len] = '\0';
-	w->mark = p[name] == '!' || p[name] == '?' ? p[name++] : '\0';
-	w->type = p[name] == ':' ? p + name + 1 : "";
-	w->type_len = strcspn(w->type, " ");
-	*list = p + len;
-	return true;
 }
 
 static bool

@@ -520,33 +520,295 @@ jobs_get_method(struct keeld *k, json_t *params, struct rpc_call *call)
 				     (long long)id);
 }
 
+/* ---- the methods ---- */
+
+static const struct rpc_field capability_fields[] = {
+	{"local", "boolean", "This router offers the capability."},
+	{"remote", "boolean", "The peer offers the capability."},
+	{"negotiated", "boolean", "Both do: the session uses it."},
+	{0},
+};
+
+static const struct rpc_field capabilities_fields[] = {
+	{"route_refresh", "object", "Route refresh (RFC 2918).", capability_fields},
+	{"enhanced_route_refresh", "object", "Enhanced route refresh (RFC 7313).",
+		capability_fields},
+	{"four_octet_as", "object", "Four-octet AS numbers (RFC 6793).", capability_fields},
+	{"extended_message", "object", "Extended messages (RFC 8654).", capability_fields},
+	{"graceful_restart", "object", "Graceful restart (RFC 4724).", capability_fields},
+	{"extended_next_hop", "object", "Extended next hop encoding (RFC 8950).",
+		capability_fields},
+	{"restart_notification", "object",
+		"Graceful restart after NOTIFICATION messages (RFC 8538).", capability_fields},
+	{0},
+};
+
+static const struct rpc_field refresh_fields[] = {
+	{"requests_sent", "integer", "ROUTE-REFRESH requests sent to the peer."},
+	{"requests_received", "integer", "ROUTE-REFRESH requests from the peer."},
+	{"served", "integer", "Walks through the table that were sent for these requests."},
+	{"coalesced", "integer",
+		"Requests answered by a walk that also answers an earlier request."},
+	{"borr_sent", "integer", "BoRR messages sent (RFC 7313)."},
+	{"eorr_sent", "integer", "EoRR messages sent."},
+	{"borr_received", "integer", "BoRR messages received."},
+	{"eorr_received", "integer", "EoRR messages received."},
+	{"stale_swept", "integer",
+		"Routes deleted because the peer did not announce them again within a refresh."},
+	{"borr_ignored", "integer", "BoRR messages that began no refresh."},
+	{0},
+};
+
+static const struct rpc_field update_group_fields[] = {
+	{"id", "integer", "Number of the update group; never used again."},
+	{"members", "integer", "Peers in the group."},
+	{"behind", "integer", "Peers that are behind the others and are served separately."},
+	{"walks", "integer", "Walks for initial tables and refreshes."},
+	{"policy_walks", "integer", "Walks for changed export policies."},
+	{"messages", "integer", "UPDATE messages packed once for all members."},
+	{"octets", "integer", "Octets of these messages."},
+	{"own_messages", "integer", "UPDATE messages packed for one member that was behind."},
+	{"fell_behind", "integer", "Times a member fell behind."},
+	{"evicted", "integer", "Members moved to a group of their own."},
+	{"splits", "integer", "Times the group was split."},
+	{0},
+};
+
+static const struct rpc_field max_prefixes_fields[] = {
+	{"limit", "integer", "The limit."},
+	{"action", "warning|shutdown|discard", "What happens beyond the limit."},
+	{"threshold_percent", "integer", "The part of the limit that raises an alarm."},
+	{"exceeded", "boolean", "The limit was exceeded in this session."},
+	{"restart_s?", "integer", "Seconds until a session that was shut down starts again."},
+	{0},
+};
+
+static const struct rpc_field refused_fields[] = {
+	{"*", "integer",
+		"Prefixes refused for this cause: `malformed-`ATTRIBUTE, `as-loop`, "
+		"`originator-loop`, "
+		"`cluster-loop`, `first-as`, `as-path-length`, `next-hop`, `no-policy`, `policy`, "
+		"`prefix-limit`, `unusable-prefix`, `not-installed`."},
+	{0},
+};
+
+static const struct rpc_field family_fields[] = {
+	{"received", "integer",
+		"Routes stored: the accepted ones and, with `keep_all_routes`, the rejected ones."},
+	{"accepted", "integer", "Routes that the import policy accepts."},
+	{"rejected_total", "integer", "Prefixes refused since the session came up."},
+	{"advertised", "integer", "Routes advertised to the peer."},
+	{"negotiated", "boolean", "The session carries the family."},
+	{"end_of_rib_received", "boolean", "The peer has sent its whole table once."},
+	{"end_of_rib_sent", "boolean", "The whole table was sent to the peer once."},
+	{"keep_all_routes", "boolean", "Routes are kept as received."},
+	{"slow", "boolean", "The peer is slow."},
+	{"graceful_restart", "boolean", "The peer keeps the family across its restart."},
+	{"forwarding_kept", "boolean", "The peer kept its forwarding state (F bit)."},
+	{"retained", "boolean", "Routes of an earlier session are kept until the peer returns."},
+	{"extended_next_hop", "boolean", "IPv6 next hops are negotiated for the family."},
+	{"no_policy", "string[]",
+		"Directions (`import`, `export`) in which nothing passes because an external "
+		"session "
+		"has no policy (RFC 8212)."},
+	{"refresh", "object", "Counters of refreshes.", refresh_fields},
+	{"kept?", "integer", "Routes kept as received; only with `keep_all_routes`."},
+	{"not_applied?", "string",
+		"A committed policy change that reaches the peer only when the session is "
+		"established "
+		"again: the reason."},
+	{"update_group?", "object", "The peers that share UPDATE messages with this peer.",
+		update_group_fields},
+	{"refused", "object", "Refused prefixes by cause; a cause that never occurred is absent.",
+		refused_fields},
+	{"max_prefixes?", "object", "The limit of prefixes, where one is set.",
+		max_prefixes_fields},
+	{0},
+};
+
+static const struct rpc_field families_fields[] = {
+	{"*", "object", "One address family of the session.", family_fields},
+	{0},
+};
+
+static const struct rpc_field peer_fields[] = {
+	{"address", "string", "Address of the peer; link-local as `fe80::2%east`."},
+	{"vrf", "string", "VRF of the peer."},
+	{"asn", "integer", "AS number of the peer."},
+	{"group", "string|null", "The group that the peer inherits from."},
+	{"type", "internal|external", "Whether the peer is in the AS of this router."},
+	{"state", "idle|connect|active|open-sent|open-confirm|established",
+		"State of the session (RFC 4271 8.2.2)."},
+	{"uptime_s", "number", "Seconds since the session is established; 0 when it is not."},
+	{"established_count", "integer", "Times the session was established."},
+	{"last_error", "string",
+		"Why the last session ended or the last attempt failed; \"\" when there was no "
+		"error."},
+	{"capabilities", "object", "Capabilities of both sides.", capabilities_fields},
+	{"families", "object", "The configured address families, by name.", families_fields},
+	{"hold_time_s", "integer", "Negotiated hold time; 0 when there is none."},
+	{"messages_received", "integer", "Messages from the peer."},
+	{"messages_sent", "integer", "Messages to the peer."},
+	{"updates_received", "integer", "UPDATE messages from the peer."},
+	{"updates_sent", "integer", "UPDATE messages to the peer."},
+	{"hold_rearmed", "integer",
+		"Times the hold timer was extended because received octets were still unread."},
+	{"keepalive_late_ns", "integer", "Longest delay of a KEEPALIVE to this peer."},
+	{"memory_bytes", "integer", "Memory that the routes of the peer take."},
+	{"route_reflector_client?", "boolean", "True for a route reflector client."},
+	{"held?", "boolean",
+		"True after the limit of prefixes ended the session; a reset or another limit "
+		"starts "
+		"the session again."},
+	{"idle_hold?", "boolean", "True while the session waits before the next attempt."},
+	{"dynamic?", "boolean", "True for a peer of a listen range."},
+	{"passive?", "boolean", "True when this router does not open the connection."},
+	{"shutdown?", "boolean", "True when the configuration shuts the session down."},
+	{"gtsm?", "boolean", "True with GTSM (RFC 5082)."},
+	{"md5?", "boolean", "True when TCP MD5 signs the connection."},
+	{"local_address?", "address", "Address of this router on the connection."},
+	{"local_as?", "integer", "AS number shown to the peer, where it is not `router.asn`."},
+	{"multihop?", "integer", "TTL of the session, where `multihop` is set."},
+	{"restart_time_s?", "integer", "Restart time that the peer announced (RFC 4724)."},
+	{"description?", "string", "Description from the configuration."},
+	{0},
+};
+
+/* rpc_peers.c answers. */
+static const struct rpc_field peers_params[] = {
+	{"vrf?", "string", "VRF; `default` when absent."},
+	{"group?", "string", "Only peers of this group."},
+	{"peer?", "address", "Only this peer."},
+	{"limit?", "integer=1..10000", "At most so many peers; all when absent."},
+	{"cursor?", "string", "The `next` of an earlier answer."},
+	{0},
+};
+static const struct rpc_field peers_result[] = {
+	{"peers", "object[]",
+		"The peers: those of the configuration in its order, then dynamic ones.",
+		peer_fields},
+	{"keepalive_late_ns", "object", "How late KEEPALIVE messages to all peers were sent.",
+		rpc_histogram_fields},
+	{"turn_ns", "object", "Turns of the session thread.", rpc_histogram_fields},
+	{"next?", "string", "Cursor of the next page; absent on the last page."},
+	{0},
+};
+
+static const struct rpc_field fault_fields[] = {
+	{"time", "number", "Unix seconds."},
+	{"family", "family|null", "Address family; null when the message names none."},
+	{"severity", "string",
+		"What was done: `discard` (the attribute), `withdraw` (the routes), `disable` (the "
+		"family), `reset` (the session)."},
+	{"text", "string", "What was wrong with the message."},
+	{"prefixes", "integer", "Prefixes in the message."},
+	{"length", "integer", "Octets of the message."},
+	{"octets", "string", "The message in hexadecimal; the first octets of a long message."},
+	{0},
+};
+static const struct rpc_field faults_params[] = {
+	{"peer", "address", "The peer."},
+	{"vrf?", "string", "VRF of the peer; `default` when absent."},
+	{0},
+};
+static const struct rpc_field faults_result[] = {
+	{"faults", "object[]", "The last 16, the oldest first.", fault_fields},
+	{0},
+};
+
+static const struct rpc_field refresh_params[] = {
+	{"family", "family", "Address family."},
+	{"vrf?", "string", "VRF of the peers; `default` when absent."},
+	{"scope", "all|peer|group|internal|external",
+		"Which sessions with this family. `peer` and `group` need the parameter of that "
+		"name."},
+	{"peer?", "address", "With scope `peer`: the peer."},
+	{"group?", "string", "With scope `group`: the group."},
+	{"direction", "import|export", "Import: from the peers. Export: to the peers."},
+	{0},
+};
+static const struct rpc_field refreshed_fields[] = {
+	{"address", "string", "Address of the peer."},
+	{"vrf", "string", "VRF of the peer."},
+	{"action", "route-refresh-sent|replayed|readvertised|no-op|unsupported|not-established",
+		"What was done."},
+	{"reason?", "string", "Why, where the action needs one."},
+	{0},
+};
+static const struct rpc_field refresh_result[] = {
+	{"job", "integer|null", "The job that does the work; null when nothing runs."},
+	{"peers", "object[]", "One action for each session of the scope.", refreshed_fields},
+	{0},
+};
+
+static const struct rpc_field reset_params[] = {
+	{"family", "family", "Only sessions with this address family."},
+	{"vrf?", "string", "VRF of the peers; `default` when absent."},
+	{"scope", "all|peer|group|internal|external|asn|slow-peer",
+		"Which sessions. `peer`, `group` and `asn` need the parameter of that name; "
+		"`slow-peer` takes only peers that are slow now."},
+	{"peer?", "address", "With scope `peer`, or to narrow `slow-peer`: the peer."},
+	{"group?", "string", "With scope `group`: the group."},
+	{"asn?", "integer=1..4294967295", "With scope `asn`: the AS number of the peers."},
+	{"force?", "boolean", "True: reset. Otherwise the answer says what would be done."},
+	{"text?", "string", "Shutdown communication for the peers (RFC 9003), at most 128 octets."},
+	{0},
+};
+static const struct rpc_field reset_fields[] = {
+	{"address", "string", "Address of the peer."},
+	{"vrf", "string", "VRF of the peer."},
+	{"action", "reset|would-reset|not-established", "What was done, or would be."},
+	{"families_dropped", "string[]", "All address families that end with the session."},
+	{0},
+};
+static const struct rpc_field reset_result[] = {
+	{"peers", "object[]", "One action for each session of the scope.", reset_fields},
+	{0},
+};
+
+static const struct rpc_field jobs_result[] = {
+	{"jobs", "object[]", "Running jobs, and those that ended last.", rpc_job_fields},
+	{0},
+};
+static const struct rpc_field job_params[] = {
+	{"id", "integer=0..4294967295", "Number of the job."},
+	{0},
+};
+
 const struct rpc_method rpc_bgp_methods[] = {
-	{"bgp.peers", rpc_bgp_peers,
-		"vrf:string group:string peer:address limit:integer=1..10000 cursor:string",
-		"peers:array keepalive_late_ns:object turn_ns:object next?:string",
-		"Sessions: state, capabilities, counts of each family", RPC_READS},
-	{"bgp.faults", bgp_faults, "peer!:address vrf:string", "faults:array",
-		"The last faulty messages of a peer, oldest first: reason, prefixes, octets",
-		RPC_READS},
-	{"bgp.refresh", bgp_refresh,
-		"family!:family vrf:string scope!:all|peer|group|internal|external peer:address "
-		"group:string direction!:import|export",
-		"job:any peers:array",
-		"Soft reset: asks for, replays or advertises routes again; no session is touched",
-		RPC_CHANGES},
-	{"bgp.reset", bgp_reset,
-		"family!:family vrf:string scope!:all|peer|group|internal|external|asn|slow-peer "
-		"peer:address group:string asn:integer=1..4294967295 "
-		"force:boolean text:string",
-		"peers:array", "Ends sessions by Cease; without `force` it says what it would do",
-		RPC_READS_UNLESS_FORCE},
-	{"jobs.list", jobs_list_method, "", "jobs:array",
-		"What takes longer than an answer: running ones, and those that ended last",
-		RPC_READS},
-	{"jobs.get", jobs_get_method, "id!:integer=0..4294967295",
-		"id:integer kind:string state:running|done|failed done:integer total:integer "
-		"started_s:number "
-		"finished_s:any result:any",
-		"One job", RPC_READS},
+	{"bgp.peers", rpc_bgp_peers, peers_params, peers_result,
+		"Sessions: state, capabilities, counters of each address family", NULL, RPC_READS,
+		RPC_ERROR(RPC_NOT_FOUND)},
+	{"bgp.faults", bgp_faults, faults_params, faults_result,
+		"The last faulty messages of a peer: reason, prefixes, octets", NULL, RPC_READS,
+		RPC_ERROR(RPC_NOT_FOUND)},
+	{"bgp.refresh", bgp_refresh, refresh_params, refresh_result,
+		"Soft reset: applies policies again without ending a session",
+		"Import: a peer with route refresh and without `keep_all_routes` gets a "
+		"ROUTE-REFRESH for "
+		"exactly this family; a peer without it is `unsupported`. With `keep_all_routes`, "
+		"a "
+		"peer without route refresh is `replayed` from the kept routes, with route refresh "
+		"the "
+		"action is `no-op`: kept routes are always evaluated by the current policy. "
+		"Export: the "
+		"whole table is advertised again, between BoRR and EoRR where both sides have "
+		"them. A "
+		"request while a walk runs costs at most one more walk. No session ends, and no "
+		"uptime "
+		"changes.",
+		RPC_CHANGES, RPC_ERROR(RPC_NOT_FOUND)},
+	{"bgp.reset", bgp_reset, reset_params, reset_result,
+		"Ends sessions by Cease / Administrative Reset",
+		"A session carries all its address families: all of them end with it. The session "
+		"starts "
+		"again at once. Without `force` nothing is done, and the method is allowed on the "
+		"read-only socket.",
+		RPC_READS_UNLESS_FORCE, RPC_ERROR(RPC_NOT_FOUND)},
+	{"jobs.list", jobs_list_method, NULL, jobs_result,
+		"Work that outlasts the answer that began it: refreshes and audits", NULL,
+		RPC_READS, 0},
+	{"jobs.get", jobs_get_method, job_params, rpc_job_fields, "One job", NULL, RPC_READS,
+		RPC_ERROR(RPC_NOT_FOUND)},
 	{0},
 };

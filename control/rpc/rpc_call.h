@@ -96,17 +96,45 @@ bool rpc_line(struct rpc_client *c, const char *line, size_t len);
 void rpc_line_refused(struct rpc_client *c, const char *reason);
 /* A part of a batch at least. Its requests are done in their order, and the client's next line waits. */
 void rpc_batch_run(struct batch *b);
-/* One word of rpc_method.params or .result: NAME, a mark ("!", "?") or none, and behind a colon its type. False: no more. */
-struct rpc_word {
-	char name[64];
-	size_t name_len;
-	char mark;
-	const char *type; /* not ended; within the list */
-	size_t type_len;
+/* A field's type, taken apart. */
+enum rpc_kind {
+	RPC_STRING,
+	RPC_INTEGER,
+	RPC_NUMBER,
+	RPC_BOOLEAN,
+	RPC_OBJECT,
+	RPC_ANY,
+	RPC_FAMILY,
+	RPC_ADDRESS,
+	RPC_PREFIX,
+	RPC_WORDS
 };
-bool rpc_word_next(const char **list, struct rpc_word *w);
-/* Of the type "integer=MIN..MAX". False: it is another one. */
-bool rpc_word_range(const struct rpc_word *w, json_int_t *min, json_int_t *max);
+struct rpc_type {
+	enum rpc_kind kind;
+	bool array, null, range;
+	json_int_t min, max; /* with `range` */
+	const char *words; /* "a|b|c", `len` octets */
+	size_t len;
+};
+struct rpc_type rpc_type_of(const struct rpc_field *f);
+/* The field's name without its mark; returns `buf`. */
+#define RPC_NAME_MAX 64
+char *rpc_field_name(const struct rpc_field *f, char buf[RPC_NAME_MAX]);
+bool rpc_field_optional(const struct rpc_field *f);
+/* The errors of the protocol and our own; the end has .message NULL. */
+struct rpc_error_text {
+	int code;
+	const char *message; /* of error.message */
+	const char *text; /* when it is answered, and what to do */
+};
+extern const struct rpc_error_text rpc_errors[];
+/* The topics of events.subscribe; the end has .topic NULL. */
+struct rpc_topic {
+	const char *topic;
+	const char *text;
+	const struct rpc_field *members; /* beside `topic` and `time` */
+};
+extern const struct rpc_topic rpc_topics[];
 /* rpc_check.c: false after rpc_fail_faults() with every fault that the method's table knows of. */
 bool rpc_params_check(const struct rpc_method *m, json_t *params, struct rpc_call *call);
 struct rpc_client *rpc_call_client(const struct rpc_call *call);

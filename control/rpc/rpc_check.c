@@ -31,33 +31,61 @@ pointer_of_key(const char *key, char *out, size_t size)
 	*out = '\0';
 }
 
-static bool
-type_is(const struct rpc_word *w, const char *type)
+struct rpc_type
+rpc_type_of(const struct rpc_field *f)
 {
-	return w->type_len == strlen(type) && memcmp(w->type, type, w->type_len) == 0;
+	static const struct {
+		const char *word;
+		enum rpc_kind kind;
+	} kinds[] = {{"string", RPC_STRING}, {"integer", RPC_INTEGER}, {"number", RPC_NUMBER},
+		{"boolean", RPC_BOOLEAN}, {"object", RPC_OBJECT}, {"any", RPC_ANY},
+		{"family", RPC_FAMILY}, {"address", RPC_ADDRESS}, {"prefix", RPC_PREFIX}};
+	struct rpc_type t = {.kind = RPC_WORDS, .words = f->type, .len = strlen(f->type)};
+	char *end;
+
+	if (t.len > 5 && strcmp(f->type + t.len - 5, "|null") == 0) {
+		t.null = true;
+		t.len -= 5;
+	}
+	if (t.len > 2 && strncmp(f->type + t.len - 2, "[]", 2) == 0) {
+		t.array = true;
+		t.len -= 2;
+	}
+	for (unsigned i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+		if (t.len == strlen(kinds[i].word) && memcmp(f->type, kinds[i].word, t.len) == 0)
+			t.kind = kinds[i].kind;
+	}
+	if (strncmp(f->type, "integer=", 8) == 0) {
+		t.kind = RPC_INTEGER;
+		t.range = true;
+		t.min = strtoll(f->type + 8, &end, 10);
+		t.max = strtoll(end + 2, NULL, 10); /* after ".." */
+	}
+	return t;
+}
+
+char *
+rpc_field_name(const struct rpc_field *f, char buf[RPC_NAME_MAX])
+{
+	snprintf(buf, RPC_NAME_MAX, "%.*s", (int)strcspn(f->name, "?"), f->name);
+	return buf;
 }
 
 bool
-rpc_word_range(const struct rpc_word *w, json_int_t *min, json_int_t *max)
+rpc_field_optional(const struct rpc_field *f)
 {
-	char *end;
-
-	if (w->type_len < 8 || strncmp(w->type, "integer=", 8) != 0)
-		return false;
-	*min = strtoll(w->type + 8, &end, 10);
-	*max = strtoll(end + 2, NULL, 10); /* behind ".." */
-	return true;
+	return strchr(f->name, '?') != NULL;
 }
 
-/* "a, b, c" of a|b|c; true when `text` is among them. */
+/* "a, b, c" of a|b|c; true when `text` is one of them. */
 static bool
-word_among(const struct rpc_word *w, const char *text, char *list, size_t size)
+word_among(const struct rpc_type *t, const char *text, char *list, size_t size)
 {
-	const char *p = w->type, *end = w->type + w->type_len;
+	const char *p = t->words, *end = t->words + t->len;
 	size_t at = 0;
 
 	for (list[0] = '\0'; p < end;) {
-		size_t len = strcspn(p, "| ");
+		size_t len = strcspn(p, "|");
 
 		if (strlen(text) == len && memcmp(text, p, len) == 0)
 			return true;
@@ -70,22 +98,22 @@ word_among(const struct rpc_word *w, const char *text, char *list, size_t size)
 }
 
 static void
-check_string(const struct rpc_word *w, const char *text, const char *path, struct faults *f)
+check_string(const struct rpc_type *t, const char *text, const char *path, struct faults *f)
 {
 	struct prefix prefix;
 	struct ip_addr addr;
 	char list[REASON_MAX];
 
-	if (type_is(w, "string"))
+	if (t->kind == RPC_STRING)
 		return;
-	if (type_is(w, "family")) {
+	if (t->kind == RPC_FAMILY) {
 		if (family_from_text(text) == FAMILY_COUNT)
 			faults_add(f, path, "\"%.64s\" is not a family", text);
-	} else if (type_is(w, "address")) {
-		/* A zone may be of an interface that is not there now. */
+	} else if (t->kind == RPC_ADDRESS) {
+		/* The interface of a zone may be absent now. */
 		if (addr_parse(text, &addr) != 0 && strchr(text, '%') == NULL)
 			faults_add(f, path, "\"%.64s\" is not an IP address", text);
-	} else if (type_is(w, "prefix")) {
+	} else if (t->kind == RPC_PREFIX) {
 		int err = prefix_parse(text, &prefix);
 
 		if (err == -EDOM)
@@ -93,52 +121,60 @@ check_string(const struct rpc_word *w, const char *text, const char *path, struc
 				text);
 		else if (err != 0)
 			faults_add(f, path, "\"%.64s\" is not a prefix", text);
-	} else if (!word_among(w, text, list, sizeof(list))) {
+	} else if (!word_among(t, text, list, sizeof(list))) {
 		faults_add(f, path, "\"%.64s\" is not one of %s", text, list);
 	}
 }
 
+/* The elements of an array are checked by the method. */
 static void
-check_value(const struct rpc_word *w, const json_t *v, const char *path, struct faults *f)
+check_value(const struct rpc_type *t, const json_t *v, const char *path, struct faults *f)
 {
-	json_int_t min, max;
-
-	if (w->type_len == 0 || type_is(w, "any"))
+	if (t->null && json_is_null(v))
 		return;
-	if (type_is(w, "boolean")) {
-		if (!json_is_boolean(v))
-			faults_add(f, path, "is not true or false");
-	} else if (type_is(w, "object")) {
-		if (!json_is_object(v))
-			faults_add(f, path, "is not an object");
-	} else if (type_is(w, "array")) {
+	if (t->array) {
 		if (!json_is_array(v))
 			faults_add(f, path, "is not an array");
-	} else if (type_is(w, "integer")) {
-		if (!json_is_integer(v))
-			faults_add(f, path, "is not an integer");
-	} else if (type_is(w, "number")) {
+		return;
+	}
+	switch (t->kind) {
+	case RPC_ANY:
+		return;
+	case RPC_BOOLEAN:
+		if (!json_is_boolean(v))
+			faults_add(f, path, "is not true or false");
+		return;
+	case RPC_OBJECT:
+		if (!json_is_object(v))
+			faults_add(f, path, "is not an object");
+		return;
+	case RPC_NUMBER:
 		if (!json_is_number(v))
 			faults_add(f, path, "is not a number");
-	} else if (rpc_word_range(w, &min, &max)) {
-		if (!json_is_integer(v) || json_integer_value(v) < min ||
-			json_integer_value(v) > max)
-			faults_add(f, path, "is not an integer from %lld to %lld", (long long)min,
-				(long long)max);
-	} else if (!json_is_string(v)) {
-		faults_add(f, path, "is not a string");
-	} else {
-		check_string(w, json_string_value(v), path, f);
+		return;
+	case RPC_INTEGER:
+		if (t->range && (!json_is_integer(v) || json_integer_value(v) < t->min ||
+					json_integer_value(v) > t->max))
+			faults_add(f, path, "is not an integer from %lld to %lld",
+				(long long)t->min, (long long)t->max);
+		else if (!json_is_integer(v))
+			faults_add(f, path, "is not an integer");
+		return;
+	default:
+		if (!json_is_string(v))
+			faults_add(f, path, "is not a string");
+		else
+			check_string(t, json_string_value(v), path, f);
 	}
 }
 
 static bool
-word_in(const char *list, const char *name)
+field_in(const struct rpc_field *f, const char *key)
 {
-	struct rpc_word w;
+	char name[RPC_NAME_MAX];
 
-	while (rpc_word_next(&list, &w)) {
-		if (strcmp(w.name, name) == 0)
+	for (; f != NULL && f->name != NULL; f++) {
+		if (strcmp(rpc_field_name(f, name), key) == 0)
 			return true;
 	}
 	return false;
@@ -147,14 +183,12 @@ word_in(const char *list, const char *name)
 static void
 check_unknown(const struct rpc_method *m, const char *key, struct faults *f)
 {
-	const char *list = m->params;
 	struct near near = near_begin(key);
-	struct rpc_word w;
-	char path[128];
+	char path[128], name[RPC_NAME_MAX];
 
 	pointer_of_key(key, path, sizeof(path));
-	while (rpc_word_next(&list, &w))
-		near_consider(&near, w.name);
+	for (const struct rpc_field *p = m->params; p != NULL && p->name != NULL; p++)
+		near_consider(&near, rpc_field_name(p, name));
 	if (near.found[0] != '\0')
 		faults_add(f, path, "%s has no parameter \"%.64s\"; did you mean \"%s\"?", m->name,
 			key, near.found);
@@ -162,32 +196,37 @@ check_unknown(const struct rpc_method *m, const char *key, struct faults *f)
 		faults_add(f, path, "%s has no parameter \"%.64s\"", m->name, key);
 }
 
+static void
+check_known(const struct rpc_field *p, const json_t *params, struct faults *f)
+{
+	char path[RPC_NAME_MAX + 1] = "/";
+	const json_t *value = json_object_get(params, rpc_field_name(p, path + 1));
+	struct rpc_type t = rpc_type_of(p);
+
+	if (value != NULL)
+		check_value(&t, value, path, f);
+	else if (!rpc_field_optional(p))
+		faults_add(f, path, "is missing");
+}
+
 bool
 rpc_params_check(const struct rpc_method *m, json_t *params, struct rpc_call *call)
 {
-	const char *key, *list = m->params;
 	struct faults f = {0};
-	struct rpc_word w;
+	const char *key;
 	json_t *value;
-	char path[128];
 	bool good;
 
 	json_object_foreach(params, key, value)
 	{
-		if (word_in(m->params, key))
+		if (field_in(m->params, key))
 			continue;
 		check_unknown(m, key, &f);
 		if (f.count == UNKNOWN_PARAMS_MAX)
 			break;
 	}
-	while (rpc_word_next(&list, &w)) {
-		value = json_object_get(params, w.name);
-		snprintf(path, sizeof(path), "/%s", w.name);
-		if (value != NULL)
-			check_value(&w, value, path, &f);
-		else if (w.mark == '!')
-			faults_add(&f, path, "is missing");
-	}
+	for (const struct rpc_field *p = m->params; p != NULL && p->name != NULL; p++)
+		check_known(p, params, &f);
 	good = f.count == 0 && f.lost == 0;
 	if (!good)
 		rpc_fail_faults(call, RPC_INVALID_PARAMS, &f);

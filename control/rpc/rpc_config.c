@@ -334,41 +334,170 @@ config_history(struct keeld *k, json_t *params, struct rpc_call *call)
 	return keeld_history(k);
 }
 
+/* ---- the methods ---- */
+
+static const struct rpc_field probe_fields[] = {
+	{"destinations", "integer", "Of the tables of destinations."},
+	{"attribute_sets", "integer", "Of received attribute sets."},
+	{"exported_sets", "integer", "Of advertised attribute sets."},
+	{"next_hops", "integer", "Of next hops."},
+	{"path_lists", "integer", "Of the path lists of the forwarding tables."},
+	{0},
+};
+static const struct rpc_field plan_fields[] = {
+	{"running", "boolean", "A commit is still being applied to peers."},
+	{"unfinished", "integer", "Address families of peers that have not finished."},
+	{"held", "integer", "Paths that the new policy rejects and that stay in use until then."},
+	{0},
+};
+static const struct rpc_field info_result[] = {
+	{"version", "string", "Version of keeld."},
+	{"uptime_s", "number", "Seconds since the start."},
+	{"dpdk_version", "string", "Version of DPDK; \"\" without a data plane."},
+	{"pid", "integer", "Process id of keeld."},
+	{"dataplane", "boolean", "keeld forwards packets."},
+	{"generation", "integer", "Generation of the forwarding tables; 0 without a data plane."},
+	{"revision", "integer", "Revision of the running configuration."},
+	{"policy_limit_hits", "integer",
+		"Routes rejected because a regular expression exceeded its match limit."},
+	{"alarms", "object[]", "What is wrong now.", rpc_alarm_fields},
+	{"hash_probes", "object", "Longest search in each kind of hash table since the start.",
+		probe_fields},
+	{"commit_plan", "object", "The commit that is being applied.", plan_fields},
+	{0},
+};
+
+static const struct rpc_field get_params[] = {
+	{"source?", "running|candidate|startup",
+		"Which document; `running` when absent. `startup` is the file on disk."},
+	{"path?", "string", "JSON Pointer (RFC 6901) into the document; the whole when absent."},
+	{0},
+};
+static const struct rpc_field get_result[] = {
+	{"document", "any", "The document, or its part at `path`."},
+	{"revision", "integer", "Revision of the document."},
+	{0},
+};
+
+static const struct rpc_field edit_params[] = {
+	{"patch?", "object[]", "RFC 6902 operations."},
+	{"merge?", "object", "RFC 7396 merge patch: null deletes a key."},
+	{"if_revision?", "integer=0..4294967295",
+		"Edit only while the candidate has this revision."},
+	{0},
+};
+static const struct rpc_field edit_result[] = {
+	{"changed", "boolean", "The candidate differs from before."},
+	{"revision", "integer", "Revision of the candidate now."},
+	{0},
+};
+
+static const struct rpc_field reason_fields[] = {
+	{"path", "string", "JSON Pointer into the document."},
+	{"reason", "string", "What is wrong there."},
+	{0},
+};
+static const struct rpc_field validate_result[] = {
+	{"valid", "boolean", "The candidate can be committed."},
+	{"errors", "object[]", "All faults of the candidate.", reason_fields},
+	{0},
+};
+
+static const struct rpc_field operation_fields[] = {
+	{"op", "add|remove|replace", "The operation."},
+	{"path", "string", "JSON Pointer into the running document."},
+	{"value?", "any", "The new value."},
+	{0},
+};
+static const struct rpc_field diff_result[] = {
+	{"diff", "object[]",
+		"RFC 6902 operations that turn the running document into the candidate.",
+		operation_fields},
+	{"old", "any[]",
+		"For each operation the value that it replaces or removes; null for `add`."},
+	{0},
+};
+
+static const struct rpc_field commit_params[] = {
+	{"comment?", "string", "For the history; at most 4096 octets."},
+	{"confirm_s?", "integer=1..86400",
+		"Roll back after so many seconds, or at a restart, unless the commit is "
+		"confirmed."},
+	{0},
+};
+static const struct rpc_field commit_result[] = {
+	{"commit", "integer|null", "Id of the commit; null when the candidate changes nothing."},
+	{"revision", "integer", "Revision of the running document now."},
+	{"effects", "object[]", "What will be done about each peer and address family.",
+		rpc_effect_fields},
+	{"persisted", "boolean",
+		"The document is in the configuration file. False when the file could not be "
+		"written; "
+		"the commit is in force nevertheless."},
+	{"confirmed?", "integer", "Id of the waiting commit that this commit confirms."},
+	{0},
+};
+static const struct rpc_field rollback_params[] = {
+	{"to", "integer=0..4294967295", "Id of the commit whose document is committed again."},
+	{0},
+};
+
+static const struct rpc_field history_fields[] = {
+	{"id", "integer", "Id of the commit."},
+	{"time", "number", "Unix seconds."},
+	{"comment", "string", "Comment of the commit."},
+	{0},
+};
+static const struct rpc_field confirm_fields[] = {
+	{"commit", "integer", "Id of the commit that waits."},
+	{"back_to", "integer", "Id of the commit to which keeld rolls back."},
+	{"remaining_s", "number", "Seconds until then."},
+	{0},
+};
+static const struct rpc_field history_result[] = {
+	{"commits", "object[]", "The commits that are kept, the oldest first.", history_fields},
+	{"confirm?", "object", "The commit that waits for a confirmation.", confirm_fields},
+	{0},
+};
+
 const struct rpc_method rpc_config_methods[] = {
-	{"system.info", system_info, "",
-		"version:string uptime_s:number dpdk_version:string pid:integer dataplane:boolean "
-		"generation:integer revision:integer "
-		"policy_limit_hits:integer alarms:array hash_probes:object commit_plan:object",
-		"The daemon: version, age, generation of the forwarding tables, revision of the "
+	{"system.info", system_info, NULL, info_result,
+		"The daemon: version, uptime, generation of the forwarding tables, revision of the "
 		"configuration, alarms",
-		RPC_READS},
-	{"config.get", config_get, "source:running|candidate|startup path:string",
-		"document:any revision:integer",
-		"A configuration document, or what is at a JSON Pointer in it; secrets read "
-		"\"***\"",
-		RPC_READS},
-	{"config.edit", config_edit, "patch:array merge:object if_revision:integer=0..4294967295",
-		"changed:boolean revision:integer",
-		"Edits the candidate by RFC 6902 operations or an RFC 7396 merge", RPC_CHANGES},
-	{"config.validate", config_validate, "", "valid:boolean errors:array",
-		"Would the candidate commit, and every fault in it", RPC_READS},
-	{"config.diff", config_diff_method, "", "diff:array old:array",
-		"RFC 6902 operations that make the candidate of the running document, and what "
-		"each of them replaces or removes",
-		RPC_READS},
-	{"config.discard", config_discard, "", "", "The candidate is the running document again",
-		RPC_CHANGES},
-	{"config.commit", config_commit, "comment:string confirm_s:integer=1..86400",
-		"commit:any revision:integer effects:array persisted:boolean confirmed?:integer",
-		"Makes the candidate the running configuration: all or nothing", RPC_CHANGES},
-	{"config.confirm", config_confirm, "", "", "Keeps a commit that was made with confirm_s",
-		RPC_CHANGES},
-	{"config.rollback", config_rollback, "to!:integer=0..4294967295",
-		"commit:integer revision:integer effects:array persisted:boolean",
-		"Commits the document of an earlier commit at once", RPC_CHANGES},
-	{"config.history", config_history, "", "commits:array",
-		"The commits that are kept, the oldest first, and which one waits for a "
-		"confirmation",
-		RPC_READS},
+		NULL, RPC_READS, 0},
+	{"config.get", config_get, get_params, get_result,
+		"A configuration document, or its part at a JSON Pointer",
+		"Passwords read \"***\". keel.json(5) describes the document.", RPC_READS,
+		RPC_ERROR(RPC_NOT_FOUND) | RPC_ERROR(RPC_CONFIGURATION)},
+	{"config.edit", config_edit, edit_params, edit_result, "Edits the candidate",
+		"Exactly one of `patch` and `merge` is required. The running configuration changes "
+		"by "
+		"`config.commit` only. A password given back as \"***\" stays unchanged.",
+		RPC_CHANGES, 0},
+	{"config.validate", config_validate, NULL, validate_result,
+		"Whether the candidate can be committed, and all its faults", NULL, RPC_READS, 0},
+	{"config.diff", config_diff_method, NULL, diff_result,
+		"The difference between the running document and the candidate", NULL, RPC_READS,
+		0},
+	{"config.discard", config_discard, NULL, NULL,
+		"Makes the candidate equal to the running document", NULL, RPC_CHANGES, 0},
+	{"config.commit", config_commit, commit_params, commit_result,
+		"Makes the candidate the running configuration: all or nothing",
+		"The answer comes when the document is in force and on disk; `effects` are what "
+		"will be "
+		"done, each with its job. A commit withdraws no destination, from any peer or "
+		"forwarding table, that the new configuration still has. A commit without "
+		"`confirm_s` "
+		"while another waits for its confirmation confirms that one.",
+		RPC_CHANGES, RPC_ERROR(RPC_CONFIGURATION)},
+	{"config.confirm", config_confirm, NULL, NULL,
+		"Keeps a commit that was made with confirm_s", NULL, RPC_CHANGES,
+		RPC_ERROR(RPC_NOT_FOUND)},
+	{"config.rollback", config_rollback, rollback_params, commit_result,
+		"Commits the document of an earlier commit at once", NULL, RPC_CHANGES,
+		RPC_ERROR(RPC_NOT_FOUND) | RPC_ERROR(RPC_CONFIGURATION)},
+	{"config.history", config_history, NULL, history_result,
+		"The commits that are kept, and the commit that waits for a confirmation", NULL,
+		RPC_READS, 0},
 	{0},
 };

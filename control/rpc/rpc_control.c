@@ -70,13 +70,37 @@ control_stats_reset(struct keeld *k, json_t *params, struct rpc_call *call)
 	return json_object();
 }
 
+static const struct rpc_field thread_fields[] = {
+	{"name", "string", "Name of the thread."},
+	{"cpu_s", "number", "Processor time since the start."},
+	{"late_turns", "integer", "Turns of its loop that lasted 1 s or longer."},
+	{"slice_ns", "object", "Slices of work of 10 us or longer.", rpc_histogram_fields},
+	{"turn_ns", "object", "Turns of 10 us or longer, without sleep.", rpc_histogram_fields},
+	{0},
+};
+static const struct rpc_field log_fields[] = {
+	{"written", "integer", "Log lines written."},
+	{"lost", "integer",
+		"Log lines lost because standard error was not read, or its disk was full."},
+	{"waiting", "integer", "Log lines not written yet."},
+	{0},
+};
+static const struct rpc_field stats_result[] = {
+	{"slice_budget_ns", "integer", "The time that one slice of work may take."},
+	{"threads", "object[]", "The control threads.", thread_fields},
+	{"keepalive_late_ns", "object", "How late KEEPALIVE messages were sent.",
+		rpc_histogram_fields},
+	{"log", "object", "The log.", log_fields},
+	{0},
+};
+
 const struct rpc_method rpc_control_methods[] = {
-	{"control.stats", control_stats, "",
-		"slice_budget_ns:integer threads:array keepalive_late_ns:object log:object",
-		"keeld's control threads: processor time, how long slices and turns took, how late "
-		"keepalives left; log lines written, lost and waiting",
-		RPC_READS},
-	{"control.stats.reset", control_stats_reset, "", "",
-		"Histograms of control.stats and fib.stats start anew", RPC_CHANGES},
+	{"control.stats", control_stats, NULL, stats_result,
+		"Control threads: processor time, duration of slices and turns, delay of "
+		"keepalives; log "
+		"lines",
+		NULL, RPC_READS, 0},
+	{"control.stats.reset", control_stats_reset, NULL, NULL,
+		"Starts the histograms of control.stats and fib.stats anew", NULL, RPC_CHANGES, 0},
 	{0},
 };

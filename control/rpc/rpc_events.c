@@ -20,9 +20,71 @@
 
 #define LOOK_NS 500000000u /* and while nobody does: an alarm is in the log within a second */
 
-static const char *const topics[] = {"commit", "session", "refresh", "slow-peer", "fib", "alarm"};
+static const struct rpc_field commit_fields[] = {
+	{"event", "commit|confirmed", "A commit took effect, or was confirmed."},
+	{"commit", "integer", "Id of the commit."},
+	{"revision?", "integer", "Revision of the running document."},
+	{"comment?", "string", "Comment of the commit."},
+	{"confirm_s?", "integer", "Seconds within which the commit must be confirmed."},
+	{0},
+};
+static const struct rpc_field session_fields[] = {
+	{"event", "up|down", "The session was established, or ended."},
+	{"address", "string", "Address of the peer."},
+	{"vrf", "string", "VRF of the peer."},
+	{"reason?", "string", "Why the session ended."},
+	{0},
+};
+static const struct rpc_field refresh_fields[] = {
+	{"event", "begin|end", "The refresh began, or ended."},
+	{"address", "string", "Address of the peer."},
+	{"vrf", "string", "VRF of the peer."},
+	{"family", "family", "Address family."},
+	{"direction", "import|export", "Direction of the refresh."},
+	{"job", "integer", "The job."},
+	{"reason?", "string", "Why the refresh failed."},
+	{0},
+};
+static const struct rpc_field fib_fields[] = {
+	{"generation", "integer", "Generation of the forwarding tables."},
+	{"commits", "integer", "Transactions since the start."},
+	{0},
+};
+static const struct rpc_field alarm_fields[] = {
+	{"kind", "string", "Kind of the alarm; see ALARMS."},
+	{"text", "string", "What is wrong, for people."},
+	{"peer?", "string", "The peer, where the alarm is about one."},
+	{"vrf?", "string", "Its VRF."},
+	{"family?", "family", "Its address family."},
+	{"event?", "begin|end", "Of kind `thread-late`: the turn is late, or ended."},
+	{"thread?", "string", "Of kind `thread-late`: the thread."},
+	{"doing?", "string", "Of kind `thread-late`: the work of the turn."},
+	{"duration_s?", "number", "Of kind `thread-late`: how long the turn has lasted."},
+	{0},
+};
+static const struct rpc_field lost_fields[] = {
+	{"lost", "integer", "Number of lost events."},
+	{0},
+};
+
 enum { TOPIC_FIB = 4, TOPIC_ALARM = 5, TOPIC_COUNT = 6, TOPIC_ALL = (1 << TOPIC_COUNT) - 1 };
-static_assert(sizeof(topics) / sizeof(topics[0]) == TOPIC_COUNT, "");
+
+/* `lost` cannot be subscribed to: it comes after the first TOPIC_COUNT. */
+const struct rpc_topic rpc_topics[] = {
+	{"commit", "The configuration changed.", commit_fields},
+	{"session", "A session came up or went down.", session_fields},
+	{"refresh", "A refresh of one peer and address family began or ended.", refresh_fields},
+	{"slow-peer", "A peer became slow, or is no longer slow.", NULL},
+	{"fib", "The forwarding tables have a new generation; at most five events a second.",
+		fib_fields},
+	{"alarm", "An alarm was raised.", alarm_fields},
+	{"lost",
+		"Comes without a subscription: events were lost because the client did not read. "
+		"The "
+		"queue of a client holds 256 KiB.",
+		lost_fields},
+	{0},
+};
 
 struct subscription {
 	unsigned topics; /* bits */
@@ -46,7 +108,7 @@ topic_find(const char *name)
 {
 	unsigned t = 0;
 
-	while (t < TOPIC_COUNT && strcmp(topics[t], name) != 0)
+	while (t < TOPIC_COUNT && strcmp(rpc_topics[t].topic, name) != 0)
 		t++;
 	return t;
 }
@@ -377,7 +439,7 @@ topics_json(unsigned bits)
 
 	for (unsigned t = 0; t < TOPIC_COUNT; t++) {
 		if (bits & 1u << t)
-			json_array_append_new(list, json_string(topics[t]));
+			json_array_append_new(list, json_string(rpc_topics[t].topic));
 	}
 	return json_pack("{s:o}", "topics", list);
 }
@@ -430,14 +492,37 @@ events_unsubscribe(struct keeld *k, json_t *params, struct rpc_call *call)
 /* rpc_discover.c */
 rpc_function rpc_discover;
 
+static const struct rpc_field subscribe_params[] = {
+	{"topics", "commit|session|refresh|slow-peer|fib|alarm[]", "The topics to add."},
+	{0},
+};
+static const struct rpc_field unsubscribe_params[] = {
+	{"topics?", "commit|session|refresh|slow-peer|fib|alarm[]",
+		"The topics to remove; all when absent."},
+	{0},
+};
+static const struct rpc_field topics_result[] = {
+	{"topics", "string[]", "The topics of this connection now."},
+	{0},
+};
+static const struct rpc_field discover_result[] = {
+	{"openrpc", "string", "Version of OpenRPC."},
+	{"info", "object", "Title and version."},
+	{"methods", "object[]", "The methods."},
+	{"components", "object", "The errors."},
+	{"x-events", "object[]", "The events: topic, description and schema of `params`."},
+	{0},
+};
+
 const struct rpc_method rpc_own_methods[] = {
-	{"events.subscribe", events_subscribe, "topics!:array", "topics:array",
-		"Notifications `event` {topic, time, ...} on this connection: commit session "
-		"refresh slow-peer fib alarm",
-		RPC_READS},
-	{"events.unsubscribe", events_unsubscribe, "topics:array", "topics:array",
-		"No more of these topics; of none without `topics`", RPC_READS},
-	{"rpc.discover", rpc_discover, "", "openrpc:string info:object methods:array",
-		"This document, from the table that dispatches", RPC_READS},
+	{"events.subscribe", events_subscribe, subscribe_params, topics_result,
+		"Sends events of these topics on this connection",
+		"Each event is a notification `event`; see EVENTS. Only on the Unix sockets.",
+		RPC_READS, 0},
+	{"events.unsubscribe", events_unsubscribe, unsubscribe_params, topics_result,
+		"Sends no more events of these topics", NULL, RPC_READS, 0},
+	{"rpc.discover", rpc_discover, NULL, discover_result,
+		"The OpenRPC document of these methods, with results, errors and events", NULL,
+		RPC_READS, 0},
 	{0},
 };

@@ -455,30 +455,154 @@ dataplane_neighbors(struct keeld *k, json_t *params, struct rpc_call *call)
 	return array;
 }
 
+/* ---- the methods ---- */
+
+static const struct rpc_field fib_lookup_params[] = {
+	{"vrf?", "string", "VRF; `default` when absent."},
+	{"address", "address", "The address."},
+	{0},
+};
+static const struct rpc_field path_fields[] = {
+	{"next_hop", "address", "The next hop."},
+	{"labels", "integer[]", "MPLS labels."},
+	{"state", "up|down|unresolved", "Whether packets can be sent to it."},
+	{"port?", "string", "The port."},
+	{"mac", "string|null", "The neighbour's Ethernet address; null unless the state is `up`."},
+	{"backup?", "boolean", "True: used when no other path is up."},
+	{0},
+};
+static const struct rpc_field fib_lookup_result[] = {
+	{"generation", "integer", "Generation of the tables."},
+	{"paths", "object[]", "The paths; packets are shared out among those without `backup`.",
+		path_fields},
+	{"prefix", "string|null", "The longest matching prefix; null without one."},
+	{"kind?", "forward|connected|local|blackhole", "What happens to a packet."},
+	{0},
+};
+
+static const struct rpc_field fib_table_fields[] = {
+	{"vrf", "string", "VRF."},
+	{"family", "family", "Address family."},
+	{"routes", "integer", "Prefixes installed."},
+	{"groups_used", "integer", "Second-level groups in use."},
+	{"memory_bytes", "integer", "Memory of the table."},
+	{"writes", "integer", "Entries changed since the start."},
+	{"not_installed", "integer", "Prefixes for which the table has no room."},
+	{0},
+};
+static const struct rpc_field fib_stats_result[] = {
+	{"generation", "integer", "Generation of the tables: the number of commits."},
+	{"tables", "object[]", "The tables.", fib_table_fields},
+	{"commits", "integer", "Transactions."},
+	{"commits_delayed", "integer", "Transactions delayed by a worker that did not run."},
+	{"grace_late", "integer", "Grace periods that lasted longer than `late_after_ns`."},
+	{"late_after_ns", "integer", "When a grace period counts as late."},
+	{"rebuilds", "integer", "Times a table was built anew."},
+	{"link_last_ns", "integer",
+		"From the last loss of a link until packets took their other paths."},
+	{"commit_ns", "object", "Duration of a transaction.", rpc_histogram_fields},
+	{"grace_ns", "object", "Until no worker used the replaced entries.", rpc_histogram_fields},
+	{"update_to_fib_ns", "object", "From reading an UPDATE to its change in the tables.",
+		rpc_histogram_fields},
+	{"update_to_workers_ns", "object",
+		"From reading an UPDATE until all workers use the change.", rpc_histogram_fields},
+	{"link_ns", "object", "From the loss of a link until packets took their other paths.",
+		rpc_histogram_fields},
+	{0},
+};
+
+static const struct rpc_field audit_params[] = {
+	{"limit?", "integer=0..1000", "Mismatches in the answer; 100 when absent."},
+	{"wait?", "boolean", "False: answer at once with a job. True when absent."},
+	{0},
+};
+static const struct rpc_field mismatch_fields[] = {
+	{"vrf", "string", "VRF."},
+	{"address", "address", "The address that was looked up."},
+	{"expected", "string|null", "Prefix by the RIB."},
+	{"found", "string|null", "Prefix by the workers' tables."},
+	{0},
+};
+static const struct rpc_field audit_result_fields[] = {
+	{"checked?", "integer", "Prefixes compared."},
+	{"skipped?", "integer", "Prefixes that changed during the audit."},
+	{"mismatch_count?", "integer", "Differences."},
+	{"not_installed?", "integer", "Prefixes for which the tables have no room."},
+	{"mismatches?", "object[]", "The first differences.", mismatch_fields},
+	{"job?", "integer", "With `wait` false: the job, whose `result` has the other members."},
+	{0},
+};
+
+static const struct rpc_field neighbor_fields[] = {
+	{"vrf", "string", "VRF."},
+	{"address", "address", "Address of the neighbour."},
+	{"mac", "string|null", "Its Ethernet address; null while unknown."},
+	{"state", "permanent|noarp|reachable|stale|delay|probe|incomplete|failed|none",
+		"State in the kernel, as ip-neighbour(8) names it."},
+	{"port?", "string", "The port."},
+	{0},
+};
+static const struct rpc_field neighbors_result[] = {
+	{"", "object[]", "The neighbours.", neighbor_fields},
+	{0},
+};
+
+static const struct rpc_field port_fields[] = {
+	{"name", "string", "Name of the port."},
+	{"rx_packets", "integer", "Packets received."},
+	{"tx_packets", "integer", "Packets sent."},
+	{"rx_bytes", "integer", "Octets received."},
+	{"tx_bytes", "integer", "Octets sent."},
+	{"rx_missed", "integer", "Packets lost because the receive queue was full."},
+	{"tx_dropped", "integer", "Packets dropped because the transmit queue was full."},
+	{"xdp_rx_dropped", "integer", "AF_XDP: packets that the kernel dropped."},
+	{"xdp_rx_ring_full", "integer", "AF_XDP: packets lost because the ring was full."},
+	{"xdp_fill_empty", "integer", "AF_XDP: times the kernel found no free buffer."},
+	{0},
+};
+static const struct rpc_field drop_fields[] = {
+	{"*", "integer", "Packets dropped for this reason; see DROP REASONS."},
+	{0},
+};
+static const struct rpc_field worker_fields[] = {
+	{"cpu", "integer", "CPU of the worker."},
+	{"received_ipv4", "integer", "IPv4 packets received."},
+	{"received_ipv6", "integer", "IPv6 packets received."},
+	{"forwarded", "integer", "Packets forwarded."},
+	{"originated", "integer", "Packets of this router sent: the kernel's, and ICMP errors."},
+	{"injected", "integer", "Packets taken over from the kernel."},
+	{"icmp_errors", "integer", "ICMP errors made."},
+	{"drops", "object", "Dropped packets by reason.", drop_fields},
+	{"punted", "integer", "Packets handed to the kernel."},
+	{"loop_gap_ns", "object", "Time between two polls.", rpc_histogram_fields},
+	{"cycles_per_packet", "number", "Processor cycles for each packet, while packets come."},
+	{0},
+};
+static const struct rpc_field dataplane_result[] = {
+	{"ports", "object[]", "The ports.", port_fields},
+	{"workers", "object[]", "The workers.", worker_fields},
+	{0},
+};
+
 const struct rpc_method rpc_fib_methods[] = {
-	{"fib.lookup", fib_lookup_method, "vrf:string address!:address",
-		"prefix:any generation:integer paths:array kind?:string",
-		"An address in the tables that the workers read", RPC_READS},
-	{"fib.stats", fib_stats_method, "",
-		"generation:integer tables:array commits:integer commits_delayed:integer "
-		"grace_late:integer late_after_ns:integer rebuilds:integer "
-		"commit_ns:object grace_ns:object update_to_fib_ns:object "
-		"update_to_workers_ns:object link_ns:object link_last_ns:integer",
-		"The forwarding tables: size, writes, how long changes took, and whether workers "
-		"held them up",
-		RPC_READS},
-	{"fib.audit", fib_audit_method, "limit:integer wait:boolean",
-		"checked?:integer skipped?:integer mismatch_count?:integer not_installed?:integer "
-		"mismatches?:array job?:integer",
-		"The RIB against what the workers' tables answer; `wait` false: as a job, with its "
-		"progress",
-		RPC_READS},
-	{"dataplane.neighbors", dataplane_neighbors, "",
-		"[] vrf:string address:string mac:any state:string port?:string",
-		"The kernel's neighbours, as the workers use them", RPC_READS},
-	{"dataplane.stats", dataplane_stats, "", "ports:array workers:array",
-		"Packets of ports and workers, drops by their reason", RPC_READS},
-	{"dataplane.stats.reset", dataplane_stats_reset, "", "",
-		"Histograms start anew, those of fib.stats and control.stats, too", RPC_CHANGES},
+	{"fib.lookup", fib_lookup_method, fib_lookup_params, fib_lookup_result,
+		"Looks up an address in the tables that the workers read", NULL, RPC_READS,
+		RPC_ERROR(RPC_NO_DATAPLANE) | RPC_ERROR(RPC_NOT_FOUND)},
+	{"fib.stats", fib_stats_method, NULL, fib_stats_result,
+		"The forwarding tables: sizes, writes, and how long changes took", NULL, RPC_READS,
+		RPC_ERROR(RPC_NO_DATAPLANE)},
+	{"fib.audit", fib_audit_method, audit_params, audit_result_fields,
+		"Compares the RIB with what the workers' tables answer",
+		"Prefixes that change during the audit are skipped. Forwarding goes on.", RPC_READS,
+		RPC_ERROR(RPC_NO_DATAPLANE)},
+	{"dataplane.neighbors", dataplane_neighbors, NULL, neighbors_result,
+		"The kernel's neighbours, as the workers use them", NULL, RPC_READS,
+		RPC_ERROR(RPC_NO_DATAPLANE)},
+	{"dataplane.stats", dataplane_stats, NULL, dataplane_result,
+		"Counters of ports and workers; drops by reason", NULL, RPC_READS,
+		RPC_ERROR(RPC_NO_DATAPLANE)},
+	{"dataplane.stats.reset", dataplane_stats_reset, NULL, NULL,
+		"Starts all histograms anew, also those of fib.stats and control.stats", NULL,
+		RPC_CHANGES, RPC_ERROR(RPC_NO_DATAPLANE)},
 	{0},
 };

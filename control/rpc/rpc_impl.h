@@ -21,19 +21,38 @@ enum rpc_reads {
 };
 
 /*
- * A method: what dispatches, and what `rpc.discover` says of it. Lists of words, blank-separated: NAME, a mark, and behind a colon the type:
- * string integer integer=MIN..MAX number boolean object array any family address prefix, or the words that it may be (import|export). What is not
- * of its type is -32602 before the method is called.
+ * One named value: a parameter of a method, or a member of a result, of an event, or of an object in one. rpc_check.c checks parameters by
+ * these tables; rpc.discover and keel-rpc(7) (scripts/reference) are made from them. A table ends with {0}.
+ *
+ * Types: string, integer, integer=MIN..MAX, number, boolean, object, any, family, address, prefix, or the allowed words (import|export).
+ * "[]" after the type: an array of such values. "|null" at the end: the value may be null.
+ */
+struct rpc_field {
+	const char *name; /* "?" at the end: may be absent. "*": an object with any names */
+	const char *type;
+	const char *text; /* for people: a phrase, further sentences; `code` in backquotes */
+	const struct rpc_field *members; /* of an object, or of each object in an array */
+};
+
+/*
+ * A method. Parameters that the table lacks, that have another type or that are missing are -32602 before the method is called. A result that is
+ * no object has one field without a name.
  */
 struct rpc_method {
 	const char *name;
 	rpc_function *fn;
-	const char *params; /* "!": it must be there. Others than these are -32602 */
-	const char *
-		result; /* its keys; "?": not always there. "[]" in front: an array of objects with these */
+	const struct rpc_field *params, *result; /* NULL: none */
 	const char *summary; /* one line */
+	const char *text; /* NULL, or what else a caller must know */
 	uint8_t reads; /* enum rpc_reads; others are refused on the read-only socket (-32011) */
+	uint16_t
+		errors; /* RPC_ERROR() bits of the method's own errors; every method may answer -32602 and -32603 */
 };
+#define RPC_ERROR(code) (1u << (-32000 - (code)))
+
+/* Members that several methods share; rpc_fields.c. */
+extern const struct rpc_field rpc_histogram_fields[], rpc_route_fields[], rpc_job_fields[],
+	rpc_effect_fields[], rpc_alarm_fields[];
 
 /* End with .name NULL. */
 extern const struct rpc_method rpc_config_methods[], rpc_bgp_methods[], rpc_preview_methods[],

@@ -259,17 +259,90 @@ policy_test(struct keeld *k, json_t *params, struct rpc_call *call)
 	return test_run(k, &t);
 }
 
+/* ---- the methods ---- */
+
+static const struct rpc_field preview_params[] = {
+	{"candidate?", "boolean",
+		"True: preview a commit of the candidate; no other parameter is allowed then."},
+	{"family?", "family", "Address family."},
+	{"vrf?", "string", "VRF of the peers; `default` when absent."},
+	{"scope?", "all|peer|group|internal|external", "Which sessions, as in `bgp.refresh`."},
+	{"peer?", "address", "With scope `peer`: the peer."},
+	{"group?", "string", "With scope `group`: the group."},
+	{"direction?", "import|export", "Direction of the refresh."},
+	{0},
+};
+static const struct rpc_field line_fields[] = {
+	{"address", "string", "Address of the peer."},
+	{"vrf", "string", "VRF of the peer."},
+	{"family", "family", "Address family."},
+	{"direction", "import|export", "Import: routes from the peer. Export: routes to the peer."},
+	{"exact", "boolean",
+		"False: routes that the old policy rejected are not kept, so those that the new "
+		"policy "
+		"accepts are unknown."},
+	{"removed", "integer", "Routes that would be rejected, or withdrawn."},
+	{"changed", "integer", "Routes whose attributes would change."},
+	{"added?", "integer", "Routes that would be accepted, or advertised; absent when unknown."},
+	{0},
+};
+static const struct rpc_field fib_fields[] = {
+	{"added", "integer", "Prefixes that would be installed."},
+	{"removed", "integer", "Prefixes that would be removed."},
+	{"changed", "integer", "Prefixes that would have other next hops."},
+	{0},
+};
+static const struct rpc_field preview_result[] = {
+	{"peers", "object[]", "One entry for each peer, address family and direction.",
+		line_fields},
+	{"fib?", "object", "The forwarding tables; absent without a data plane.", fib_fields},
+	{"effects?", "object[]", "With `candidate`: as `config.commit` would answer.",
+		rpc_effect_fields},
+	{0},
+};
+
+static const struct rpc_field tested_fields[] = {
+	{"prefix", "prefix", "The prefix."},
+	{"family?", "family", "Address family; the unicast family of the prefix when absent."},
+	{"peer?", "string|null", "Address of the peer that announces the route, or null."},
+	{"source?", "connected|static|external|kernel|internal|network",
+		"Where the route comes from; `external` when absent."},
+	{"tag?", "integer", "Tag."},
+	{"as_path?", "string", "AS_PATH."},
+	{"origin?", "igp|egp|incomplete", "ORIGIN."},
+	{"next_hop?", "string", "NEXT_HOP."},
+	{"next_hop_link_local?", "address", "Link-local next hop."},
+	{"local_pref?", "integer", "LOCAL_PREF."},
+	{"med?", "integer", "MULTI_EXIT_DISC."},
+	{"communities?", "string[]", "Communities."},
+	{"large_communities?", "string[]", "Large communities."},
+	{"ext_communities?", "string[]", "Extended communities."},
+	{0},
+};
+static const struct rpc_field test_params[] = {
+	{"policy", "string", "Name of a route policy of the running configuration."},
+	{"route", "object", "The route.", tested_fields},
+	{0},
+};
+static const struct rpc_field test_result[] = {
+	{"result", "permit|deny", "What the policy decides."},
+	{"node", "integer|null", "`seq` of the node that decides; null when no node matches."},
+	{"route", "object", "The route after the policy; unchanged when the policy denies.",
+		tested_fields},
+	{0},
+};
+
 const struct rpc_method rpc_preview_methods[] = {
-	{"bgp.refresh.preview", refresh_preview,
-		"candidate:boolean family:family vrf:string scope:all|peer|group|internal|external "
-		"peer:address group:string direction:import|export",
-		"peers:array fib?:object effects?:array",
-		"What a refresh, or a commit of the candidate, would change; nothing is published",
-		RPC_READS},
-	{"policy.test", policy_test, "policy!:string route!:object",
-		"result:permit|deny node:any route:object",
-		"A route by a policy of the running configuration: the node that decides, and what "
-		"becomes of the route",
-		RPC_READS},
+	{"bgp.refresh.preview", refresh_preview, preview_params, preview_result,
+		"What a refresh, or a commit of the candidate, would change; changes nothing",
+		"Without `candidate`, `family`, `scope` and `direction` are required. The preview "
+		"is the "
+		"state after the whole commit: exports are evaluated on the results of its "
+		"imports.",
+		RPC_READS,
+		RPC_ERROR(RPC_NOT_FOUND) | RPC_ERROR(RPC_CONFIGURATION) | RPC_ERROR(RPC_TRY_AGAIN)},
+	{"policy.test", policy_test, test_params, test_result,
+		"Applies a route policy of the running configuration to one route", NULL, RPC_READS,
+		RPC_ERROR(RPC_NOT_FOUND)},
 	{0},
 };

@@ -555,17 +555,78 @@ rib_summary(struct keeld *k, json_t *params, struct rpc_call *call)
 	return json_pack("{s:o, s:o}", "tables", tables, "shards", shards);
 }
 
+/* ---- the methods ---- */
+
+static const struct rpc_field routes_params[] = {
+	{"family", "family", "Address family."},
+	{"vrf?", "string", "VRF; `default` when absent."},
+	{"view", "adj-in-pre|adj-in|loc|adj-out",
+		"`adj-in-pre`: as the peer announced them; needs `keep_all_routes`. `adj-in`: "
+		"after the "
+		"import policy. `loc`: of all peers. `adj-out`: as advertised to the peer."},
+	{"peer?", "address", "The peer; required except with `loc`."},
+	{"prefix?", "prefix", "Only this prefix."},
+	{"longer?", "boolean", "With `prefix`: also more specific prefixes."},
+	{"limit?", "integer=1..10000", "Routes in one answer; 1,000 when absent."},
+	{"cursor?", "string", "The `next` of an earlier answer."},
+	{0},
+};
+static const struct rpc_field refused_fields[] = {
+	{"prefix", "prefix", "The prefix."},
+	{"peer", "string", "Address of the peer."},
+	{"cause", "string", "The cause, as in `bgp.peers`."},
+	{"age_s", "number", "Seconds since then."},
+	{0},
+};
+static const struct rpc_field routes_result[] = {
+	{"routes", "object[]", "The routes, in no particular order.", rpc_route_fields},
+	{"refused?", "object[]",
+		"With an exact `prefix`: the last announcements of this prefix that were refused, "
+		"as "
+		"far as they are remembered.",
+		refused_fields},
+	{"next?", "string", "Cursor of the next page; absent on the last page."},
+	{0},
+};
+static const struct rpc_field lookup_params[] = {
+	{"family", "family", "Address family."},
+	{"vrf?", "string", "VRF; `default` when absent."},
+	{"address", "address", "The address."},
+	{0},
+};
+static const struct rpc_field lookup_result[] = {
+	{"prefix", "string|null", "The longest prefix that holds the address; null without one."},
+	{"routes", "object[]", "Its routes.", rpc_route_fields},
+	{0},
+};
+static const struct rpc_field table_fields[] = {
+	{"vrf", "string", "VRF."},
+	{"family", "family", "Address family."},
+	{"prefixes", "integer", "Destinations."},
+	{"paths", "integer", "Paths to them."},
+	{"attribute_sets", "integer", "Attribute sets that the paths share, of all tables."},
+	{"memory_bytes", "integer", "Memory of all tables."},
+	{"tombstones", "integer", "Destinations without a path whose id is not free yet."},
+	{0},
+};
+static const struct rpc_field shard_fields[] = {
+	{"prefixes", "integer", "Destinations."},
+	{"attribute_sets", "integer", "Attribute sets."},
+	{0},
+};
+static const struct rpc_field summary_result[] = {
+	{"tables", "object[]", "The tables.", table_fields},
+	{"shards", "object[]", "The RIB threads; each has a part of every table.", shard_fields},
+	{0},
+};
+
 const struct rpc_method rpc_rib_methods[] = {
-	{"rib.routes", rib_routes,
-		"family!:family vrf:string view!:adj-in-pre|adj-in|loc|adj-out peer:address "
-		"prefix:prefix longer:boolean limit:integer=1..10000 cursor:string",
-		"routes:array refused?:array next?:string",
-		"Routes of a view, by pages; of one prefix also the last announcements that were "
-		"refused {prefix, peer, cause, age_s}",
-		RPC_READS},
-	{"rib.lookup", rib_lookup, "family!:family vrf:string address!:address",
-		"prefix:any routes:array", "The longest match of an address", RPC_READS},
-	{"rib.summary", rib_summary, "", "tables:array shards:array", "How much is in the tables",
-		RPC_READS},
+	{"rib.routes", rib_routes, routes_params, routes_result, "Routes of a view, in pages", NULL,
+		RPC_READS, RPC_ERROR(RPC_NOT_FOUND) | RPC_ERROR(RPC_NOT_KEPT)},
+	{"rib.lookup", rib_lookup, lookup_params, lookup_result,
+		"The routes of the longest prefix that holds an address", NULL, RPC_READS,
+		RPC_ERROR(RPC_NOT_FOUND)},
+	{"rib.summary", rib_summary, NULL, summary_result, "Sizes of the tables", NULL, RPC_READS,
+		0},
 	{0},
 };

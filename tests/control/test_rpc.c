@@ -73,25 +73,33 @@ silent(struct keeld *k, json_t *params, struct rpc_call *call)
 	return NULL;
 }
 
+static const struct rpc_field echo_params[] = {
+	{"a", "integer"}, {"b?", "string"}, {"c?", "import|export"}, {"f?", "family"}, {0}};
+static const struct rpc_field echo_result[] = {{"a", "integer"}, {"b?", "string"}, {0}};
+static const struct rpc_field typed_params[] = {{"range", "integer=1..10"}, {"address?", "address"},
+	{"prefix?", "prefix"}, {"boolean?", "boolean"}, {"object?", "object"}, {"array?", "any[]"},
+	{"number?", "number"}, {"any?", "any"}, {0}};
+static const struct rpc_field late_result[] = {{"done", "boolean"}, {0}};
+static const struct rpc_field force_params[] = {{"force?", "boolean"}, {0}};
+static const struct rpc_field item_fields[] = {{"x", "any"}, {0}};
+static const struct rpc_field array_result[] = {{"", "object[]", NULL, item_fields}, {0}};
+
 const struct rpc_method rpc_config_methods[] = {
-	{"echo", echo, "a!:integer b:string c:import|export f:family", "a:integer b?:string",
-		"Says it back", RPC_READS},
-	{"typed", echo,
-		"range!:integer=1..10 address:address prefix:prefix boolean:boolean object:object "
-		"array:array "
-		"number:number any:any",
-		"", "Every type", RPC_READS},
-	{"twice", twice, "", "", "Fails twice", RPC_READS}, {0}};
+	{"echo", echo, echo_params, echo_result, "Says it back", NULL, RPC_READS, 0},
+	{"typed", echo, typed_params, NULL, "Every type", NULL, RPC_READS, 0},
+	{"twice", twice, NULL, NULL, "Fails twice", NULL, RPC_READS, 0}, {0}};
 const struct rpc_method rpc_bgp_methods[] = {{0}};
 const struct rpc_method rpc_preview_methods[] = {
-	{"late", late, "", "done:boolean", "Answers later", RPC_READS}, {0}};
+	{"late", late, NULL, late_result, "Answers later", NULL, RPC_READS, 0}, {0}};
 const struct rpc_method rpc_rib_methods[] = {
-	{"change", echo, "force:boolean", "", "Changes something", RPC_CHANGES},
-	{"force", echo, "force:boolean", "", "Changes something by force", RPC_READS_UNLESS_FORCE},
+	{"change", echo, force_params, NULL, "Changes something", NULL, RPC_CHANGES, 0},
+	{"force", echo, force_params, NULL, "Changes something by force", NULL,
+		RPC_READS_UNLESS_FORCE, 0},
 	{0}};
 const struct rpc_method rpc_control_methods[] = {{0}};
-const struct rpc_method rpc_fib_methods[] = {{"faulty", faulty, "", "[] x:any", "Fails", RPC_READS},
-	{"silent", silent, "", "", "Fails without a word", RPC_READS}, {0}};
+const struct rpc_method rpc_fib_methods[] = {
+	{"faulty", faulty, NULL, array_result, "Fails", NULL, RPC_READS, RPC_ERROR(RPC_NOT_FOUND)},
+	{"silent", silent, NULL, NULL, "Fails without a word", NULL, RPC_READS, 0}, {0}};
 
 void
 rpc_preview_end(void)

@@ -79,29 +79,40 @@ keeld_peer_find(const struct keeld *k, struct vrf_id vrf, const struct ip_addr *
 
 rpc_function rpc_discover;
 
+/* rpc_events.c, which sends them, is not linked. */
+const struct rpc_topic rpc_topics[] = {{0}};
+
+static const struct rpc_field all_fields[] = {{"family", "family"}, {"vrf?", "string"},
+	{"peer?", "string"}, {"group?", "string"}, {"text?", "string"}, {"number?", "integer"},
+	{"yes?", "boolean"}, {0}};
+static const struct rpc_field all_result[] = {
+	{"family", "family"}, {"text", "string"}, {"number", "integer"}, {"yes", "boolean"}, {0}};
+static const struct rpc_field document_fields[] = {{"document", "object"}, {0}};
+static const struct rpc_field echo_fields[] = {
+	{"a?", "any"}, {"b?", "any"}, {"c?", "one|two"}, {0}};
+static const struct rpc_field force_fields[] = {{"force?", "boolean"}, {0}};
+
 const struct rpc_method rpc_config_methods[] = {
-	{"fuzz.params", fuzz_params,
-		"family!:family vrf:string peer:string group:string text:string number:integer "
-		"yes:boolean",
-		"family:family text:string number:integer yes:boolean", "all kinds", RPC_READS},
-	{"fuzz.config", fuzz_config, "document!:object", "", "a document's faults", RPC_READS},
+	{"fuzz.params", fuzz_params, all_fields, all_result, "all kinds", NULL, RPC_READS, 0},
+	{"fuzz.config", fuzz_config, document_fields, NULL, "a document's faults", NULL, RPC_READS,
+		0},
 	{0},
 };
 const struct rpc_method rpc_bgp_methods[] = {
-	{"fuzz.echo", fuzz_echo, "a b:any c?:one|two", "a?", NULL, RPC_CHANGES},
+	{"fuzz.echo", fuzz_echo, echo_fields, NULL, NULL, NULL, RPC_CHANGES, 0},
 	{0},
 };
 const struct rpc_method rpc_preview_methods[] = {{0}};
 const struct rpc_method rpc_rib_methods[] = {
-	{"fuzz.defer", fuzz_defer, "", NULL, "later", RPC_READS},
+	{"fuzz.defer", fuzz_defer, NULL, NULL, "later", NULL, RPC_READS, 0},
 	{0},
 };
 const struct rpc_method rpc_control_methods[] = {{0}};
 const struct rpc_method rpc_fib_methods[] = {{0}};
 const struct rpc_method rpc_own_methods[] = {
-	{"fuzz.maybe", fuzz_echo, "force:boolean", "[]a", "not of all clients",
-		RPC_READS_UNLESS_FORCE},
-	{"rpc.discover", rpc_discover, "", "", "of these", RPC_READS},
+	{"fuzz.maybe", fuzz_echo, force_fields, NULL, "not of all clients", NULL,
+		RPC_READS_UNLESS_FORCE, 0},
+	{"rpc.discover", rpc_discover, NULL, NULL, "of these", NULL, RPC_READS, 0},
 	{0},
 };
 

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Members of results that several methods share. */
+#include "control/rpc/rpc_impl.h"
+
+const struct rpc_field rpc_histogram_fields[] = {
+	{"count", "integer", "Number of measurements."},
+	{"min", "integer", "Shortest, in nanoseconds."},
+	{"p50", "integer", "Median, in nanoseconds."},
+	{"p90", "integer", "90th percentile, in nanoseconds."},
+	{"p99", "integer", "99th percentile, in nanoseconds."},
+	{"p999", "integer", "99.9th percentile, in nanoseconds."},
+	{"max", "integer", "Longest, in nanoseconds."},
+	{0},
+};
+
+static const struct rpc_field aggregator_fields[] = {
+	{"asn", "integer", "AS number of the router that aggregated."},
+	{"address", "string", "Its BGP identifier."},
+	{0},
+};
+
+const struct rpc_field rpc_route_fields[] = {
+	{"prefix", "prefix", "The prefix."},
+	{"peer", "string|null",
+		"Address of the peer that announced the route; null for a route of "
+		"this router."},
+	{"best", "boolean", "The decision process chose this route."},
+	{"valid", "boolean",
+		"The route may be chosen: policy accepted it and its next hop resolves."},
+	{"stale", "boolean",
+		"Kept from before a refresh or a restart, and not announced again yet."},
+	{"age_s", "integer", "Seconds since the route changed."},
+	{"path_id?", "integer", "Path identifier (RFC 7911)."},
+	{"source?", "connected|static|external|kernel|internal|network",
+		"Of a route of this router: where it comes from."},
+	{"multipath?", "boolean", "Forwards together with the best route."},
+	{"installed?", "boolean",
+		"False when the forwarding table had no room for the best route."},
+	{"reason?", "string",
+		"Why the route is not best: `local-pref` `as-path-length` `origin` `med` "
+		"`external` "
+		"`igp-metric` `router-id` `cluster-length` `peer-address` `path-id` `preference` "
+		"`next-hop-unreachable` `as-loop` `originator-loop` `cluster-loop` "
+		"`rejected-by-policy` `no-policy`, or `equal`."},
+	{"as_path", "string",
+		"AS_PATH in plain numbers; a set as {1,2}, a confederation as (1 2)."},
+	{"origin", "igp|egp|incomplete", "ORIGIN."},
+	{"next_hop?", "address", "NEXT_HOP."},
+	{"next_hop_link_local?", "address", "Link-local next hop beside it (RFC 2545)."},
+	{"local_pref?", "integer", "LOCAL_PREF."},
+	{"med?", "integer", "MULTI_EXIT_DISC."},
+	{"communities?", "string[]", "As `64512:7`, or a well-known name."},
+	{"large_communities?", "string[]", "As `1:2:3`."},
+	{"ext_communities?", "string[]",
+		"As `rt:64512:1`, `soo:64512:1`, or 0x and 16 hexadecimal digits."},
+	{"atomic_aggregate?", "boolean", "ATOMIC_AGGREGATE is present."},
+	{"aggregator?", "object", "AGGREGATOR.", aggregator_fields},
+	{"originator_id?", "string", "ORIGINATOR_ID (RFC 4456)."},
+	{"cluster_list?", "string[]", "CLUSTER_LIST (RFC 4456)."},
+	{0},
+};
+
+const struct rpc_field rpc_job_fields[] = {
+	{"id", "integer", "Number of the job."},
+	{"kind", "audit|refresh-import|refresh-export", "What the job does."},
+	{"state", "running|done|failed", "Whether the job has ended."},
+	{"done", "integer", "Parts that are done: peers of a refresh, prefixes of an audit."},
+	{"total", "integer", "All parts; of a running audit an estimate."},
+	{"started_s", "number", "Begin, in Unix seconds."},
+	{"finished_s", "number|null", "End, in Unix seconds; null while the job runs."},
+	{"result", "any",
+		"Null while the job runs. Of an audit as `fib.audit` answers; of a failed job an "
+		"object "
+		"with `reason`."},
+	{0},
+};
+
+const struct rpc_field rpc_effect_fields[] = {
+	{"address", "address", "Address of the peer."},
+	{"vrf", "string", "VRF of the peer."},
+	{"family", "family", "Address family."},
+	{"direction", "import|export", "The direction that the commit touches."},
+	{"effect", "route-refresh-sent|replayed|readvertised|session-reset|not-applied|none",
+		"What the commit does about it. `not-applied`: the change reaches the peer only "
+		"when "
+		"the session is established again; `reason` says why."},
+	{"reason?", "string", "Why the effect is this one."},
+	{"job?", "integer", "The job that does the work; see `jobs.get`."},
+	{0},
+};
+
+const struct rpc_field rpc_alarm_fields[] = {
+	{"time", "number", "Unix seconds at which the alarm was raised."},
+	{"kind", "string", "Kind of the alarm; see ALARMS."},
+	{"text", "string", "What is wrong, for people."},
+	{"peer?", "address", "The peer, where the alarm is about one."},
+	{"vrf?", "string", "Its VRF."},
+	{"family?", "family", "Its address family."},
+	{0},
+};
