@@ -458,6 +458,12 @@ test_discover(void **state)
 				json_object_get(json_array_get(methods, 6), "result"), "schema"),
 			"type")),
 		"array");
+	expected = json_loads("[{\"code\":-32602,\"message\":\"Invalid params\"},"
+			      "{\"code\":-32603,\"message\":\"Internal error\"},"
+			      "{\"code\":-32004,\"message\":\"Not found\"}]",
+		0, NULL);
+	assert_true(json_equal(json_object_get(json_array_get(methods, 6), "errors"), expected));
+	json_decref(expected);
 	json_decref(answer);
 	client_close(&c);
 }

@@ -1,0 +1,117 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""The reference against a running keeld without a data plane: every answer, error and event fits the OpenRPC document of rpc.discover, and
+/metrics is well-formed in both formats. Needs root (a network namespace), python3-jsonschema and promtool; else the exit status is 77.
+
+usage: test_reference.py KEELD
+"""
+import shutil
+import socket
+import subprocess
+import time
+
+import keel_rig
+from keel_rig import THEM, US, V4, V6, WAIT_S, KeelTest, in_namespace
+
+try:
+    from openrpc import OpenRpc
+except ImportError:
+    OpenRpc = None
+
+PORT = 9179
+ROUTE = {"prefix": "20.0.0.0/24", "as_path": "64513", "next_hop": THEM, "communities": ["64512:7"], "peer": THEM, "tag": 3}
+SCOPE = {"family": V4, "scope": "peer", "peer": THEM}
+
+
+def document(policy):
+    return {
+        "router": {"asn": 64512, "router_id": US}, "management": {"http": "127.0.0.1:%d" % PORT},
+        "route_policies": [{"name": "in", "nodes": [
+            {"seq": 10, "action": "permit", "match": {}, "set": {"local_pref": policy, "communities": {"add": ["64512:7"]},
+                                                                 "large_communities": {"add": ["1:2:3"]}, "med": 5}}]}],
+        "bgp": {"networks": [{"prefix": "198.51.100.0/24"}], "groups": [{"name": "g"}],
+                "peers": [{"address": THEM, "asn": 64513, "group": "g", "description": "a test", "families": {
+                    f: {"import_policy": "in", "export_policy": "accept-all", "keep_all_routes": f == V4,
+                        "max_prefixes": {"limit": 100, "action": "shutdown", "restart_s": 60}} for f in (V4, V6)}}]}}
+
+
+class Reference(KeelTest):
+    def setUp(self):
+        super().setUp()
+        self.start(document(100))
+        self.rpc = OpenRpc(self.keel.call("rpc.discover"))
+
+    def valid(self, method, params=None, good=True):
+        a = self.keel.answer(method, params)
+        self.assertEqual(self.rpc.answer(method, a), [], a)
+        self.assertEqual("result" in a, good, (method, params, a))
+        return a.get("result")
+
+    def test_the_document_describes_everything(self):
+        self.assertEqual(self.rpc.faults(), [])
+        peers = self.rpc.methods["bgp.peers"]["result"]["schema"]["properties"]["peers"]["items"]["properties"]
+        del peers["asn"]["description"]
+        self.assertEqual(self.rpc.faults(), ["bgp.peers/peers/*/asn"])  # the check can fail
+
+    def test_answers_and_events(self):
+        events = self.keel.notifications("commit", "session", "refresh", "alarm")
+        speaker = self.speak()
+        speaker.announce("20.0.0.0", "21.0.0.0")
+        self.wait_routes(2)
+        for method, params in (
+                ("system.info", {}), ("config.get", {}), ("config.get", {"source": "startup", "path": "/bgp"}), ("config.validate", {}),
+                ("config.history", {}), ("config.diff", {}), ("control.stats", {}), ("bgp.peers", {}), ("bgp.peers", {"limit": 1}),
+                ("bgp.faults", {"peer": THEM}), ("rib.routes", {"family": V4, "view": "loc"}),
+                ("rib.routes", {"family": V4, "view": "adj-in-pre", "peer": THEM}), ("rib.routes", {"family": V4, "view": "adj-out", "peer": THEM}),
+                ("rib.routes", {"family": V4, "view": "loc", "prefix": "20.0.0.0/24"}), ("rib.routes", {"family": V4, "view": "loc", "limit": 1}),
+                ("rib.lookup", {"family": V4, "address": "20.0.0.1"}), ("rib.lookup", {"family": V4, "address": "1.1.1.1"}),
+                ("rib.summary", {}), ("policy.test", {"policy": "in", "route": ROUTE}), ("policy.test", {"policy": "deny-all", "route": ROUTE}),
+                ("bgp.refresh.preview", dict(SCOPE, direction="import")), ("bgp.refresh.preview", dict(SCOPE, direction="export")),
+                ("jobs.list", {}), ("events.subscribe", {"topics": []}), ("events.unsubscribe", {}), ("rpc.discover", {}),
+                ("control.stats.reset", {}), ("config.edit", {"merge": {"route_policies": document(200)["route_policies"]}}),
+                ("config.diff", {}), ("bgp.refresh.preview", {"candidate": True}), ("config.commit", {"comment": "a", "confirm_s": 60}),
+                ("config.history", {}), ("config.confirm", {}), ("config.commit", {}), ("config.edit", {"patch": []}), ("config.discard", {})):
+            self.valid(method, params)
+        job = self.valid("bgp.refresh", dict(SCOPE, direction="export"))["job"]
+        self.valid("jobs.get", {"id": job})
+        self.valid("bgp.refresh", dict(SCOPE, direction="import"))
+        self.valid("config.rollback", {"to": self.keel.call("config.history")["commits"][0]["id"]})
+        self.valid("bgp.reset", dict(SCOPE, text="a test"))
+        self.valid("bgp.reset", dict(SCOPE, force=True))
+        self.errors()
+        self.assertEqual(set(self.rpc.methods) - self.rpc.seen, {m for m in self.rpc.methods if m.startswith(("fib.", "dataplane."))},
+                         "methods that no case of this test calls")
+        while {"commit", "session", "refresh"} - self.rpc.topics:
+            self.assertEqual(self.rpc.event(next(events)), [])
+        self.assertEqual(len(self.rpc.result("jobs.list", {"jobs": [], "more": 1})), 1)  # the check can fail
+
+    def errors(self):
+        for method, m in self.rpc.methods.items():
+            self.valid(method, {"no_such_parameter": 1}, good=False)
+            if method.startswith(("fib.", "dataplane.")):
+                self.valid(method, {"address": "1.1.1.1"} if method == "fib.lookup" else {}, good=False)
+        other = dict(SCOPE, peer="192.0.2.99")
+        for method, params in (("bgp.refresh", dict(other, direction="import")), ("bgp.reset", other), ("bgp.faults", {"peer": "192.0.2.99"}),
+                               ("bgp.peers", {"group": "none"}), ("jobs.get", {"id": 999}), ("config.rollback", {"to": 999}),
+                               ("config.confirm", {}), ("config.get", {"path": "/nothing"}), ("policy.test", {"policy": "none", "route": ROUTE}),
+                               ("rib.routes", {"family": V6, "view": "adj-in-pre", "peer": THEM}),
+                               ("rib.lookup", {"family": V4, "address": "1.1.1.1", "vrf": "none"}),
+                               ("bgp.refresh.preview", dict(other, direction="import"))):
+            self.valid(method, params, good=False)
+        self.valid("config.edit", {"merge": {"bgp": {"peers": 1}}})
+        self.valid("config.commit", {}, good=False)
+        self.valid("bgp.refresh.preview", {"candidate": True}, good=False)
+        self.valid("config.discard")
+
+    def wait_routes(self, count):
+        end = time.monotonic() + WAIT_S
+        while len(self.keel.call("rib.routes", {"family": V4, "view": "adj-in", "peer": THEM})["routes"]) != count:
+            assert time.monotonic() < end, "the routes do not come"
+            time.sleep(0.02)
+
+
+if __name__ == "__main__":
+    if OpenRpc is None:
+        print("python3-jsonschema is missing")
+        raise SystemExit(77)
+    keel_rig.main()
