@@ -42,36 +42,84 @@
 #define DEFAULT_SOCKET "/run/keel/keel.sock"
 #define DEFAULT_STATE_DIR "/var/lib/keel"
 
-static const char usage[] = "usage: keeld -c FILE [options]\n"
-			    "  -c FILE             the configuration (JSON)\n"
-			    "  --check             validate FILE and exit\n"
-			    "  --socket PATH       JSON-RPC socket (default " DEFAULT_SOCKET ")\n"
-			    "  --no-dataplane      BGP speaker only: no EAL, no ports\n"
-			    "  --state-dir DIR     (default " DEFAULT_STATE_DIR ")\n"
-			    "  --log-level LEVEL   error, warning, info, debug (default info)\n"
-			    "  --version, --help\n";
+/* keeld(8) and completions (scripts/reference) are made from these tables, too. They end with .name NULL and .text NULL. */
+static const struct program_option {
+	const char *name, *value; /* value NULL: takes none */
+	int letter;
+	const char *help; /* lines of at most 56 columns */
+} program_options[] = {
+	{"c", "FILE", 'c', "The configuration; keel.json(5) describes it. Required."},
+	{"check", NULL, 'C',
+		"Checks FILE as a start on this host would, prints one line\n"
+		"for each fault on standard error, and exits."},
+	{"socket", "PATH", 's',
+		"JSON-RPC socket. Default: management.socket in FILE, then\n" DEFAULT_SOCKET
+		". The read-only socket is PATH.ro."},
+	{"no-dataplane", NULL, 'n',
+		"BGP speaker only, without EAL and ports: for a route\nreflector or route server."},
+	{"state-dir", "DIR", 'd',
+		"Where keeld keeps commits and its run-time files. Default:\n" DEFAULT_STATE_DIR
+		"."},
+	{"log-level", "LEVEL", 'l',
+		"Least level that is logged: error, warning, info (default),\ndebug."},
+	{"version", NULL, 'V', "Prints the version."},
+	{"help", NULL, 'h', "Prints this help."},
+	{0},
+};
+
+static const struct program_status {
+	int status;
+	const char *text;
+} program_statuses[] = {
+	{EXIT_STOPPED, "Stopped in order by SIGTERM or SIGINT; or the check found no fault."},
+	{EXIT_RUN_TIME, "A run-time failure; the log names it."},
+	{EXIT_USAGE, "Bad command line, or faults in the configuration."},
+	{0},
+};
 
 /* PEER_MAX peers make it too large for a stack. */
 static struct keeld keeld;
 static bool check_only;
 static const char *socket_option;
 
+static void
+usage(FILE *out)
+{
+	fputs("usage: keeld -c FILE [options]\n", out);
+	for (const struct program_option *o = program_options; o->name != NULL; o++) {
+		int n = fprintf(out, "  %s%s %s", o->name[1] != '\0' ? "--" : "-", o->name,
+			o->value != NULL ? o->value : "");
+		const char *line = o->help;
+
+		for (; *line != '\0'; line += strcspn(line, "\n"), line += *line == '\n', n = 0)
+			fprintf(out, "%*s%.*s\n", n < 22 ? 22 - n : 1, "", (int)strcspn(line, "\n"),
+				line);
+	}
+	fputs("Exit status:\n", out);
+	for (const struct program_status *s = program_statuses; s->text != NULL; s++)
+		fprintf(out, "  %d  %s\n", s->status, s->text);
+}
+
+static int
+bad_usage(void)
+{
+	usage(stderr);
+	return EXIT_USAGE;
+}
+
+#define OPTIONS_MAX 16
+
 /* -1: go on; else the exit status. */
 static int
 parse_options(int argc, char **argv)
 {
-	static const struct option options[] = {
-		{"check", no_argument, NULL, 'C'},
-		{"socket", required_argument, NULL, 's'},
-		{"no-dataplane", no_argument, NULL, 'n'},
-		{"state-dir", required_argument, NULL, 'd'},
-		{"log-level", required_argument, NULL, 'l'},
-		{"version", no_argument, NULL, 'V'},
-		{"help", no_argument, NULL, 'h'},
-		{NULL, 0, NULL, 0},
-	};
+	struct option options[OPTIONS_MAX] = {{0}};
 	int c, level;
 
+	/* the first one, -c, is short */
+	for (unsigned i = 1; program_options[i].name != NULL && i < OPTIONS_MAX; i++)
+		options[i - 1] = (struct option){program_options[i].name,
+			program_options[i].value != NULL, NULL, program_options[i].letter};
 	while ((c = getopt_long(argc, argv, "c:h", options, NULL)) != -1) {
 		switch (c) {
 		case 'c':
@@ -104,11 +152,10 @@ parse_options(int argc, char **argv)
 			printf("keeld %s\n", KEEL_VERSION);
 			return EXIT_STOPPED;
 		case 'h':
-			fputs(usage, stdout);
+			usage(stdout);
 			return EXIT_STOPPED;
 		default:
-			fputs(usage, stderr);
-			return EXIT_USAGE;
+			return bad_usage();
 		}
 	}
 	if (optind < argc || keeld.config_file == NULL) {
@@ -116,8 +163,7 @@ parse_options(int argc, char **argv)
 			fprintf(stderr, "keeld: \"%s\" is not an option\n", argv[optind]);
 		else
 			fputs("keeld: -c FILE is missing\n", stderr);
-		fputs(usage, stderr);
-		return EXIT_USAGE;
+		return bad_usage();
 	}
 	return -1;
 }

@@ -15,47 +15,6 @@
 #define DEFAULT_SOCKET "/run/keel/keel.sock"
 #define PROGRESS_AFTER_S 1.0 /* an answer that takes longer gets a line */
 
-static const char usage[] =
-	"usage: keelctl [--socket PATH] [--json] [COMMAND...]\n"
-	"  without a command: the shell on a terminal, else commands from standard input, a line "
-	"each\n"
-	"  show bgp summary                              sessions, one line a peer and family\n"
-	"  show bgp peer ADDRESS                         one session in full\n"
-	"  show bgp peer ADDRESS faults                  its last faulty messages\n"
-	"  show route [ipv6] [PREFIX [longer]] [peer ADDRESS [advertised | received]]\n"
-	"                                                best and others; of a peer; sent to it; "
-	"received\n"
-	"  show route ADDRESS                            the longest match\n"
-	"  show policy [NAME]                            route policies, node by node\n"
-	"  show refresh                                  counters of refreshes, and their jobs\n"
-	"  show rib                                      size of the tables\n"
-	"  show fib [stats]                              the forwarding tables\n"
-	"  show fib ADDRESS                              where the workers send a packet\n"
-	"  show dataplane [neighbors]                    ports and workers; who is on the links\n"
-	"  show threads                                  control threads: CPU, slices, turns\n"
-	"  show jobs                                     what runs and what ran\n"
-	"  show configuration [running | candidate | startup], show diff, show history\n"
-	"  show version                                  the daemon and its alarms\n"
-	"  display ...                                   the same as show\n"
-	"  refresh bgp [ipv6 | vpn-instance NAME {ipv4-family | ipv6-family} | vpnv4 | vpnv6]\n"
-	"              {all | ADDRESS | group NAME | external | internal} {import | export}\n"
-	"  reset bgp [ipv6 | vpn-instance NAME {ipv4-family | ipv6-family} | vpnv4 | vpnv6]\n"
-	"            {all | AS-NUMBER | ADDRESS | group NAME | external | internal}\n"
-	"  reset bgp {vpnv4 | vpnv6 | ipv4 | ipv6} [ADDRESS] slow-peer\n"
-	"                                                sessions end, with all their families\n"
-	"  preview [refresh bgp ...]                     what commit, or a refresh, would change\n"
-	"  commit [comment TEXT] [confirm SECONDS], confirm, rollback ID, discard\n"
-	"  rpc METHOD [JSON]                             any method; JSON \"-\": from standard "
-	"input\n"
-	"Commands joined by \";\" in one argument; views as in the shell:\n"
-	"  keelctl 'system-view; bgp 64512; peer 192.0.2.2 capability-advertise route-refresh; "
-	"commit'\n"
-	"Keywords may be abbreviated while unique; in the shell \"?\" tells what may follow.\n"
-	"  --socket PATH       default $KEEL_SOCKET, then " DEFAULT_SOCKET "\n"
-	"  --json              results as JSON, on one line\n"
-	"  --version, --help\n"
-	"Exit status: 0 done, 1 the daemon refused it, 2 bad usage, 3 no daemon reachable.\n";
-
 static volatile sig_atomic_t interrupted;
 
 /* ---- what is said ---- */
@@ -276,19 +235,19 @@ interrupt(int signal_number)
 	interrupted = 1;
 }
 
+#define OPTIONS_MAX 16
+
 /* -1: go on; else the exit status. */
 static int
 parse_options(int argc, char **argv, struct ctl *ctl)
 {
-	static const struct option options[] = {
-		{"socket", required_argument, NULL, 's'},
-		{"json", no_argument, NULL, 'j'},
-		{"version", no_argument, NULL, 'V'},
-		{"help", no_argument, NULL, 'h'},
-		{NULL, 0, NULL, 0},
-	};
+	struct option options[OPTIONS_MAX] = {{0}};
 	int c;
 
+	for (unsigned i = 0; program_options[i].name != NULL && i + 1 < OPTIONS_MAX; i++)
+		options[i] = (struct option){program_options[i].name,
+			program_options[i].value != NULL && program_options[i].letter != 'c', NULL,
+			program_options[i].letter};
 	while ((c = getopt_long(argc, argv, "h", options, NULL)) != -1) {
 		switch (c) {
 		case 's':
@@ -297,14 +256,17 @@ parse_options(int argc, char **argv, struct ctl *ctl)
 		case 'j':
 			ctl->json = true;
 			break;
+		case 'c':
+			complete_print(ctl, argv + optind, (unsigned)(argc - optind));
+			return EXIT_DONE;
 		case 'V':
 			puts("keelctl " KEEL_VERSION);
 			return EXIT_DONE;
 		case 'h':
-			fputs(usage, stdout);
+			help_print();
 			return EXIT_DONE;
 		default:
-			fputs("keelctl --help tells more\n", stderr);
+			fputs("keelctl: see keelctl --help\n", stderr);
 			return EXIT_USAGE;
 		}
 	}

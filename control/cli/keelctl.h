@@ -12,7 +12,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Exit status: contract section 1. */
+/* Exit status; program_statuses[] describes them. */
 #define EXIT_DONE 0
 #define EXIT_REFUSED 1
 #define EXIT_USAGE 2
@@ -80,6 +80,42 @@ void run_words(struct ctl *ctl, char *const *words, unsigned count);
 void run_text(struct ctl *ctl, char *text, const char *where);
 void run_stdin(struct ctl *ctl);
 void prompt_text(struct ctl *ctl, char *buf, size_t size);
+
+/* ---- keelctl_names.c: names that the daemon knows ---- */
+
+#define NAMES_MAX 4096
+struct texts {
+	char *text[NAMES_MAX];
+	unsigned count;
+};
+/* Adds a copy of `text` if it begins with `begin` and is new. */
+void texts_add(struct texts *t, const char *text, const char *begin);
+void texts_free(struct texts *t);
+/* Adds the names for the VALUE of a choice that begin with `begin`; none without a daemon. */
+void value_names(
+	struct ctl *ctl, struct texts *t, const struct command_choice *c, const char *begin);
+
+/* ---- keelctl_help.c ---- */
+
+struct program_option {
+	const char *name, *value; /* value NULL: takes none */
+	int letter; /* getopt_long()'s */
+	const char *help;
+};
+struct program_status {
+	int status;
+	const char *text;
+};
+/* End with .name NULL and .text NULL. */
+extern const struct program_option program_options[];
+extern const struct program_status program_statuses[];
+
+/* keelctl --help */
+void help_print(void);
+/* The commands of a view. */
+void help_view(unsigned view);
+/* keelctl --complete WORD...: what the last word may become, one a line, a tab and its help behind. For the completion of shells. */
+void complete_print(struct ctl *ctl, char **words, unsigned count);
 
 /* ---- keelctl_shell.c ---- */
 

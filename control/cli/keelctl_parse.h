@@ -89,6 +89,7 @@ struct command_rule {
 	enum command_kind kind;
 	const char *text;
 	bool undo; /* `undo` and the same words is a line, too */
+	const char *help; /* sentences, `words` in backquotes */
 };
 
 extern const struct command_rule command_rules[];

@@ -137,23 +137,6 @@ view_command(struct ctl *ctl, const struct command *c)
 	}
 }
 
-/* ---- help ---- */
-
-static void
-help_command(struct ctl *ctl)
-{
-	for (unsigned i = 0; i < command_rule_count; i++) {
-		if (command_rules[i].views & ctl->view)
-			printf("  %s\n", command_rules[i].text);
-	}
-	for (unsigned i = 0; i < command_rule_count; i++) {
-		if (command_rules[i].views & ctl->view && command_rules[i].undo)
-			printf("  undo %s\n", command_rules[i].text);
-	}
-	puts("{a | b}: one of them; [a]: or nothing; <a | b>: any, in any order. Keywords may be "
-	     "abbreviated while unique.");
-}
-
 /* ---- commands ---- */
 
 void
@@ -185,7 +168,7 @@ command_run(struct ctl *ctl, const struct command *c)
 		view_command(ctl, c);
 		break;
 	case COMMAND_HELP:
-		help_command(ctl);
+		help_view(ctl->view);
 		break;
 	case COMMAND_PREVIEW:
 	case COMMAND_PREVIEW_REFRESH:

@@ -18,7 +18,6 @@
 #include <wchar.h>
 
 #define HISTORY_LINES 1000
-#define NAMES_MAX 4096
 
 struct shell {
 	struct ctl *ctl;
@@ -29,136 +28,6 @@ struct shell {
 };
 
 static struct shell shell; /* libedit's callbacks have no argument of ours */
-
-/* ---- names that the daemon knows ---- */
-
-struct texts {
-	char *text[NAMES_MAX];
-	unsigned count;
-};
-
-static void
-texts_add(struct texts *t, const char *text, const char *begin)
-{
-	if (text == NULL || strncmp(text, begin, strlen(begin)) != 0 || t->count == NAMES_MAX)
-		return;
-	for (unsigned i = 0; i < t->count; i++) {
-		if (strcmp(t->text[i], text) == 0)
-			return;
-	}
-	t->text[t->count] = strdup(text_safe(text));
-	t->count += t->text[t->count] != NULL;
-}
-
-static void
-texts_free(struct texts *t)
-{
-	for (unsigned i = 0; i < t->count; i++)
-		free(t->text[i]);
-}
-
-static void
-texts_of(struct texts *t, const json_t *objects, const char *key, const char *begin)
-{
-	const json_t *o;
-	size_t i;
-
-	json_array_foreach(objects, i, o)
-		texts_add(t, json_string_value(json_object_get(o, key)), begin);
-}
-
-/* The running document; in a configuration view the candidate, whose new peers have names, too. */
-static json_t *
-document(void)
-{
-	const char *source = shell.ctl->view == VIEW_USER ? "running" : "candidate";
-	json_t *result = ctl_try(shell.ctl, "config.get", json_pack("{s:s}", "source", source));
-	json_t *d = json_incref(json_object_get(result, "document"));
-
-	json_decref(result);
-	return d;
-}
-
-static void
-method_names(struct texts *t, const char *begin)
-{
-	json_t *result = ctl_try(shell.ctl, "rpc.discover", NULL);
-
-	texts_of(t, json_object_get(result, "methods"), "name", begin);
-	json_decref(result);
-}
-
-/* Numbers of a key that objects share, each once. */
-static void
-numbers_of(struct texts *t, const json_t *objects, const char *key, const char *begin)
-{
-	const json_t *o;
-	char text[24];
-	size_t i;
-
-	json_array_foreach(objects, i, o)
-	{
-		snprintf(text, sizeof(text), "%lld", number_of(o, key));
-		if (json_is_integer(json_object_get(o, key)))
-			texts_add(t, text, begin);
-	}
-}
-
-static void
-commit_names(struct texts *t, const char *begin)
-{
-	json_t *result = ctl_try(shell.ctl, "config.history", NULL);
-
-	numbers_of(t, json_object_get(result, "commits"), "id", begin);
-	json_decref(result);
-}
-
-/* bgp N: there is one that fits. Else those of the peers. */
-static void
-asn_names(struct texts *t, const json_t *d, const char *begin)
-{
-	json_t *router = json_pack("[O*]", json_object_get(d, "router"));
-
-	if (shell.ctl->view == VIEW_SYSTEM)
-		numbers_of(t, router, "asn", begin);
-	else
-		numbers_of(t, json_object_get(json_object_get(d, "bgp"), "peers"), "asn", begin);
-	json_decref(router);
-}
-
-static void
-value_names(struct texts *t, const struct command_choice *c, const char *begin)
-{
-	const char *after = c->after != NULL ? c->after : "";
-	json_t *d, *bgp;
-
-	if (strcmp(c->text, "METHOD") == 0) {
-		method_names(t, begin);
-		return;
-	}
-	if (strcmp(c->text, "ID") == 0) {
-		commit_names(t, begin);
-		return;
-	}
-	d = document();
-	bgp = json_object_get(d, "bgp");
-	if (strcmp(c->text, "ADDRESS") == 0)
-		texts_of(t, json_object_get(bgp, "peers"), "address", begin);
-	else if (strcmp(c->text, "GROUP") == 0 ||
-		 (strcmp(c->text, "NAME") == 0 && strcmp(after, "group") == 0))
-		texts_of(t, json_object_get(bgp, "groups"), "name", begin);
-	else if (strcmp(c->text, "NAME") == 0 && strcmp(after, "vpn-instance") == 0)
-		texts_of(t, json_object_get(d, "vrfs"), "name", begin);
-	else if (strcmp(c->text, "NAME") == 0)
-		texts_of(t, json_object_get(d, "route_policies"), "name", begin);
-	else if (strcmp(c->text, "AS-NUMBER") == 0)
-		asn_names(t, d, begin);
-	if (strcmp(c->text, "NAME") == 0 && (strcmp(after, "route-policy") == 0)) {
-		texts_add(t, "accept-all", begin);
-		texts_add(t, "deny-all", begin);
-	}
-	json_decref(d);
-}
 
 /* ---- where the cursor is ---- */
 
@@ -215,7 +84,7 @@ help_names(const struct command_choice *c, const char *begin)
 	struct texts t = {.count = 0};
 	unsigned column = 0;
 
-	value_names(&t, c, begin);
+	value_names(shell.ctl, &t, c, begin);
 	for (unsigned i = 0; i < t.count && i < 12; i++) {
 		if (column == 0)
 			printf("      ");
@@ -231,7 +100,7 @@ help_names(const struct command_choice *c, const char *begin)
 }
 
 static void
-help_print(const struct place *p)
+help_at(const struct place *p)
 {
 	bool any = false, end = false;
 
@@ -267,7 +136,7 @@ help_key(EditLine *el, int key)
 		return CC_REFRESH;
 	}
 	printf("?\n");
-	help_print(&p);
+	help_at(&p);
 	fflush(stdout);
 	return CC_REDISPLAY;
 }
@@ -326,7 +195,7 @@ complete_key(EditLine *el, int key)
 		return CC_REFRESH_BEEP;
 	for (unsigned i = 0; i < p.choices; i++) {
 		if (choice_fits(&p, &p.choice[i]) && p.choice[i].value)
-			value_names(&t, &p.choice[i], p.begin);
+			value_names(shell.ctl, &t, &p.choice[i], p.begin);
 		else if (choice_fits(&p, &p.choice[i]))
 			texts_add(&t, p.choice[i].text, p.begin);
 	}
@@ -532,7 +401,7 @@ shell_run(struct ctl *ctl)
 	el_set(shell.el, EL_GETCFN, read_key);
 	if (shell.history != NULL)
 		el_set(shell.el, EL_HIST, history, shell.history);
-	el_set(shell.el, EL_ADDFN, "keel-help", "what may stand here", help_key);
+	el_set(shell.el, EL_ADDFN, "keel-help", "list what may follow", help_key);
 	el_set(shell.el, EL_ADDFN, "keel-complete", "complete a word", complete_key);
 	el_set(shell.el, EL_BIND, "?", "keel-help", NULL);
 	el_set(shell.el, EL_BIND, "^I", "keel-complete", NULL);
