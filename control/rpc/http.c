@@ -20,7 +20,6 @@
 #define MHD_CONNECTIONS_MAX (2 * HTTP_CONNECTIONS_MAX)
 #define TOKEN_MAX 4096
 #define TURN_NS 20000000u /* of one batch; then the others, timers and signals have theirs */
-#define METRICS_TYPE "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
 struct http {
 	struct rpc *rpc;
@@ -346,10 +345,15 @@ metrics_done(void *ctx, char *text, size_t len)
 static enum MHD_Result
 answer_metrics(struct request *r)
 {
+	static const char *const types[] = {
+		[HTTP_METRICS_OPEN] = "application/openmetrics-text; version=1.0.0; charset=utf-8",
+		[HTTP_METRICS_TEXT] = "text/plain; version=0.0.4; charset=utf-8"};
+	enum http_metrics_format format = http_metrics_format(header(r, "Accept"));
+
 	if (!r->asked) {
 		r->asked = true;
 		http_gate_phase(r->http->gate, r->fd, HTTP_WORK, 0);
-		if (http_metrics(r->http->rpc->k, metrics_done, r) == 0) {
+		if (http_metrics(r->http->rpc->k, format, metrics_done, r) == 0) {
 			r->client.pending++;
 			r->suspended = true;
 			MHD_suspend_connection(r->connection);
@@ -358,7 +362,7 @@ answer_metrics(struct request *r)
 	}
 	if (r->answer == NULL)
 		return refuse(r, MHD_HTTP_INTERNAL_SERVER_ERROR);
-	return respond_answer(r, METRICS_TYPE);
+	return respond_answer(r, types[format]);
 }
 
 /* The body is there, or the answer. Notifications have none. */

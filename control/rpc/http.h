@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * `management.http`: POST /rpc, the methods of the socket, and GET /metrics, OpenMetrics. Without the bearer token of `http_token_file` only
+ * `management.http`: POST /rpc, the methods of the socket, and GET /metrics. Without the bearer token of `http_token_file` only
  * methods that change nothing. Requests with a foreign Origin are refused: a page in somebody's browser is not to ask us.
  *
  * libmicrohttpd inside main's loop, no thread of its own. Writer: main.
@@ -25,9 +25,16 @@ int http_create(struct rpc *r, const struct http_config *c, struct http **out);
 void http_destroy(struct http *h);
 
 /*
- * http_metrics.c: OpenMetrics text. Some peers are written in each turn of main's loop; then done(), once: the text, to be freed, or NULL. 0,
- * -ENOMEM (done() is not called).
+ * http_metrics.c: the page of metrics. Some peers are written in each turn of main's loop; then done() is called once with the text, to be freed, or
+ * NULL. 0, -ENOMEM (done() is not called).
  */
+enum http_metrics_format {
+	HTTP_METRICS_OPEN, /* OpenMetrics 1.0 */
+	HTTP_METRICS_TEXT /* text format 0.0.4 */
+};
 struct keeld;
 typedef void http_metrics_done(void *ctx, char *text, size_t len);
-int http_metrics(struct keeld *k, http_metrics_done *done, void *ctx);
+int http_metrics(
+	struct keeld *k, enum http_metrics_format format, http_metrics_done *done, void *ctx);
+/* By the header Accept: the preferred one of the two, OpenMetrics when both are equal or `accept` is NULL. */
+enum http_metrics_format http_metrics_format(const char *accept);

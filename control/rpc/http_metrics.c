@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* GET /metrics: OpenMetrics 1.0, made of what the RPC methods answer. */
+/*
+ * GET /metrics: one table of metrics, whose samples come from the answers of RPC methods. OpenMetrics 1.0, or the text format 0.0.4. Main only.
+ */
 #include "control/rpc/http.h"
 
 #include "control/rpc/rpc_impl.h"
@@ -8,17 +10,200 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
-enum kind { GAUGE, COUNTER, SUMMARY };
+enum kind { GAUGE, COUNTER, SUMMARY, INFO };
 
-/* One metric: its samples stand together (OpenMetrics 1.0, "MetricFamily"). */
+/* ---- where samples come from ---- */
+
+/* In the order of the page. */
+enum source {
+	OF_VERSION,
+	OF_SYSTEM,
+	OF_PEER,
+	OF_FAMILY,
+	OF_THREAD,
+	OF_CONTROL,
+	OF_TABLE,
+	OF_RIB,
+	OF_FIB,
+	OF_FIB_TABLE,
+	OF_PORT,
+	OF_WORKER,
+	OF_DROP,
+	SOURCES
+};
+
+#define LABELS_MAX 3
+
+/*
+ * One sample for each element of an array of a method's answer (`rows` NULL: one for the answer). With `map` one for each member of that object in the
+ * row; the last label is the member's name.
+ */
+static const struct metric_source {
+	const char *method, *rows, *map;
+	const char *label[LABELS_MAX], *label_key[LABELS_MAX];
+} metric_sources[SOURCES] = {
+	[OF_VERSION] = {"system.info", NULL, NULL, {"version"}, {"version"}},
+	[OF_SYSTEM] = {"system.info", NULL, NULL, {0}, {0}},
+	[OF_PEER] = {"bgp.peers", "peers", NULL, {"peer", "vrf"}, {"address", "vrf"}},
+	[OF_FAMILY] = {"bgp.peers", "peers", "families", {"peer", "vrf", "family"},
+		{"address", "vrf"}},
+	[OF_THREAD] = {"control.stats", "threads", NULL, {"thread"}, {"name"}},
+	[OF_CONTROL] = {"control.stats", NULL, NULL, {0}, {0}},
+	[OF_TABLE] = {"rib.summary", "tables", NULL, {"vrf", "family"}, {"vrf", "family"}},
+	[OF_RIB] = {"rib.summary", NULL, NULL, {0}, {0}},
+	[OF_FIB] = {"fib.stats", NULL, NULL, {0}, {0}},
+	[OF_FIB_TABLE] = {"fib.stats", "tables", NULL, {"vrf", "family"}, {"vrf", "family"}},
+	[OF_PORT] = {"dataplane.stats", "ports", NULL, {"port"}, {"name"}},
+	[OF_WORKER] = {"dataplane.stats", "workers", NULL, {"cpu"}, {"cpu"}},
+	[OF_DROP] = {"dataplane.stats", "workers", "drops", {"cpu", "reason"}, {"cpu"}},
+};
+
+/* ---- the metrics ---- */
+
+/* keel-rpc(7) (scripts/reference) is made from this table. Summaries are in seconds, their members in nanoseconds. */
+static const struct metric {
+	const char *name; /* without the _total of a counter and the _info of an info */
+	enum kind kind;
+	enum source source;
+	const char *key; /* member of the row; "a/b": member of a member; NULL: the row itself */
+	const char *help;
+} metrics[] = {
+	{"keel_build", INFO, OF_VERSION, NULL, "Version of the daemon."},
+	{"keel_uptime_seconds", GAUGE, OF_SYSTEM, "uptime_s", "Time since the daemon started."},
+	{"keel_configuration_revision", GAUGE, OF_SYSTEM, "revision",
+		"Revision of the running configuration."},
+	{"keel_alarms", GAUGE, OF_SYSTEM, "alarms", "Alarms that are raised now."},
+	{"keel_policy_match_errors", COUNTER, OF_SYSTEM, "policy_limit_hits",
+		"Routes rejected because a regular expression exceeded its match limit."},
+	{"keel_peer_established", GAUGE, OF_PEER, "state", "1 while the session is established."},
+	{"keel_peer_uptime_seconds", GAUGE, OF_PEER, "uptime_s",
+		"Time since the session is established."},
+	{"keel_peer_sessions", COUNTER, OF_PEER, "established_count",
+		"Times the session was established."},
+	{"keel_peer_messages_received", COUNTER, OF_PEER, "messages_received",
+		"BGP messages from the peer."},
+	{"keel_peer_messages_sent", COUNTER, OF_PEER, "messages_sent", "BGP messages to the peer."},
+	{"keel_peer_updates_received", COUNTER, OF_PEER, "updates_received",
+		"UPDATE messages from the peer."},
+	{"keel_peer_updates_sent", COUNTER, OF_PEER, "updates_sent",
+		"UPDATE messages to the peer."},
+	{"keel_peer_routes_received", GAUGE, OF_FAMILY, "received", "Routes stored."},
+	{"keel_peer_routes_accepted", GAUGE, OF_FAMILY, "accepted",
+		"Routes that the import policy accepts."},
+	{"keel_peer_routes_advertised", GAUGE, OF_FAMILY, "advertised",
+		"Routes advertised to the peer."},
+	{"keel_peer_routes_rejected", COUNTER, OF_FAMILY, "rejected_total",
+		"Prefixes refused since the session came up."},
+	{"keel_peer_refresh_requests_sent", COUNTER, OF_FAMILY, "refresh/requests_sent",
+		"ROUTE-REFRESH requests to the peer."},
+	{"keel_peer_refresh_requests_received", COUNTER, OF_FAMILY, "refresh/requests_received",
+		"ROUTE-REFRESH requests from the peer."},
+	{"keel_peer_refresh_served", COUNTER, OF_FAMILY, "refresh/served",
+		"Walks through the table sent to the peer for its requests."},
+	{"keel_peer_stale_swept", COUNTER, OF_FAMILY, "refresh/stale_swept",
+		"Routes deleted because a refresh did not announce them again."},
+	{"keel_thread_cpu_seconds", COUNTER, OF_THREAD, "cpu_s",
+		"Processor time of a control thread."},
+	{"keel_thread_late_turns", COUNTER, OF_THREAD, "late_turns",
+		"Turns of a control thread that lasted 1 s or longer."},
+	{"keel_thread_slice_seconds", SUMMARY, OF_THREAD, "slice_ns",
+		"Slices of work that lasted 10 us or longer; a slice may take 1 ms."},
+	{"keel_thread_turn_seconds", SUMMARY, OF_THREAD, "turn_ns",
+		"Turns of a thread's loop that lasted 10 us or longer, without sleep."},
+	{"keel_keepalive_late_seconds", SUMMARY, OF_CONTROL, "keepalive_late_ns",
+		"How late KEEPALIVE messages were sent."},
+	{"keel_log_lines", COUNTER, OF_CONTROL, "log/written", "Log lines written."},
+	{"keel_log_lines_lost", COUNTER, OF_CONTROL, "log/lost",
+		"Log lines lost because standard error was not read, or its disk was full."},
+	{"keel_rib_prefixes", GAUGE, OF_TABLE, "prefixes", "Destinations."},
+	{"keel_rib_paths", GAUGE, OF_TABLE, "paths", "Paths to destinations."},
+	{"keel_rib_memory_bytes", GAUGE, OF_RIB, "tables/0/memory_bytes",
+		"Memory of all tables and attribute sets."},
+	{"keel_fib_generation", GAUGE, OF_FIB, "generation",
+		"Generation of the forwarding tables."},
+	{"keel_fib_commits", COUNTER, OF_FIB, "commits", "Transactions of the forwarding tables."},
+	{"keel_fib_commits_delayed", COUNTER, OF_FIB, "commits_delayed",
+		"Transactions delayed by a worker that did not run."},
+	{"keel_fib_grace_late", COUNTER, OF_FIB, "grace_late",
+		"Grace periods that lasted longer than 1 ms."},
+	{"keel_fib_commit_seconds", SUMMARY, OF_FIB, "commit_ns", "Duration of a transaction."},
+	{"keel_fib_grace_seconds", SUMMARY, OF_FIB, "grace_ns",
+		"Time until no worker used the replaced entries."},
+	{"keel_update_to_fib_seconds", SUMMARY, OF_FIB, "update_to_fib_ns",
+		"From reading an UPDATE to its change in the forwarding tables."},
+	{"keel_update_to_workers_seconds", SUMMARY, OF_FIB, "update_to_workers_ns",
+		"From reading an UPDATE until all workers use the change."},
+	{"keel_link_loss_seconds", SUMMARY, OF_FIB, "link_ns",
+		"From the loss of a link until packets took their other paths."},
+	{"keel_fib_routes", GAUGE, OF_FIB_TABLE, "routes", "Prefixes in the forwarding tables."},
+	{"keel_fib_not_installed", GAUGE, OF_FIB_TABLE, "not_installed",
+		"Prefixes for which the forwarding table has no room."},
+	{"keel_fib_memory_bytes", GAUGE, OF_FIB_TABLE, "memory_bytes",
+		"Memory of the forwarding table."},
+	{"keel_fib_writes", COUNTER, OF_FIB_TABLE, "writes", "Entries changed."},
+	{"keel_port_rx_packets", COUNTER, OF_PORT, "rx_packets", "Packets received."},
+	{"keel_port_tx_packets", COUNTER, OF_PORT, "tx_packets", "Packets sent."},
+	{"keel_port_rx_bytes", COUNTER, OF_PORT, "rx_bytes", "Octets received."},
+	{"keel_port_tx_bytes", COUNTER, OF_PORT, "tx_bytes", "Octets sent."},
+	{"keel_port_rx_missed", COUNTER, OF_PORT, "rx_missed",
+		"Packets lost because the receive queue was full."},
+	{"keel_port_tx_dropped", COUNTER, OF_PORT, "tx_dropped",
+		"Packets dropped because the transmit queue was full."},
+	{"keel_worker_received_ipv4", COUNTER, OF_WORKER, "received_ipv4",
+		"IPv4 packets received."},
+	{"keel_worker_received_ipv6", COUNTER, OF_WORKER, "received_ipv6",
+		"IPv6 packets received."},
+	{"keel_worker_forwarded", COUNTER, OF_WORKER, "forwarded", "Packets forwarded."},
+	{"keel_worker_punted", COUNTER, OF_WORKER, "punted", "Packets handed to the kernel."},
+	{"keel_worker_icmp_errors", COUNTER, OF_WORKER, "icmp_errors", "ICMP errors made."},
+	{"keel_worker_drops", COUNTER, OF_DROP, NULL, "Packets dropped, by reason."},
+	{"keel_worker_loop_gap_seconds", SUMMARY, OF_WORKER, "loop_gap_ns",
+		"Time between two polls of a worker."},
+};
+
+#define METRICS (sizeof(metrics) / sizeof(metrics[0]))
+
+/* A page that is being made: each metric has a text of its own, because its samples stand together and the peers come one by one. */
+struct http_metrics {
+	struct keeld *k;
+	enum http_metrics_format format;
+	http_metrics_done *done;
+	void *ctx;
+	FILE *part[METRICS];
+	char *text[METRICS];
+	size_t len[METRICS];
+};
+
+/* ---- samples ---- */
+
+static bool
+is_text_format(const struct http_metrics *m)
+{
+	return m->format == HTTP_METRICS_TEXT;
+}
+
+/* What OpenMetrics appends to the name of the family in its samples. */
+static const char *
+suffix(enum kind kind)
+{
+	return kind == COUNTER ? "_total" : kind == INFO ? "_info" : "";
+}
+
+/* The text format 0.0.4 names the family as its samples, and has no infos. */
 static void
-head(FILE *f, const char *name, enum kind kind, const char *help)
+head(const struct http_metrics *m, unsigned i)
 {
 	static const char *const types[] = {
-		[GAUGE] = "gauge", [COUNTER] = "counter", [SUMMARY] = "summary"};
+		[GAUGE] = "gauge", [COUNTER] = "counter", [SUMMARY] = "summary", [INFO] = "info"};
+	const struct metric *metric = &metrics[i];
+	bool text = is_text_format(m);
+	const char *end = text ? suffix(metric->kind) : "";
 
-	fprintf(f, "# TYPE %s %s\n# HELP %s %s\n", name, types[kind], name, help);
+	fprintf(m->part[i], "# TYPE %s%s %s\n# HELP %s%s %s\n", metric->name, end,
+		text && metric->kind == INFO ? "gauge" : types[metric->kind], metric->name, end,
+		metric->help);
 }
 
 /* A label with its value escaped. */
@@ -37,6 +222,31 @@ label(FILE *f, const char *separator, const char *key, const char *value)
 	fputc('"', f);
 }
 
+/* `name{labels`, without the closing brace. `member`: the name of a map's member. True: there are labels. */
+static bool
+sample_begin(FILE *f, const struct metric *metric, const char *end, const json_t *row,
+	const char *member)
+{
+	const struct metric_source *s = &metric_sources[metric->source];
+	unsigned i;
+
+	fprintf(f, "%s%s{", metric->name, end);
+	for (i = 0; i < LABELS_MAX && s->label[i] != NULL; i++) {
+		const json_t *v =
+			json_object_get(row, s->label_key[i] != NULL ? s->label_key[i] : "");
+		const char *text = s->label_key[i] == NULL ? member : json_string_value(v);
+		char number[24];
+
+		snprintf(number, sizeof(number), "%lld", (long long)json_integer_value(v));
+		label(f, i > 0 ? "," : "", s->label[i],
+			text != NULL	     ? text
+			: json_is_integer(v) ? number
+					     : "");
+	}
+	return i > 0;
+}
+
+/* An array counts its elements; a text is 1 when the session is established. */
 static void
 number(FILE *f, const json_t *v)
 {
@@ -44,22 +254,16 @@ number(FILE *f, const json_t *v)
 		fprintf(f, "} %d\n", json_is_true(v));
 	else if (json_is_real(v))
 		fprintf(f, "} %.6f\n", json_real_value(v));
+	else if (json_is_array(v))
+		fprintf(f, "} %zu\n", json_array_size(v));
+	else if (json_is_string(v))
+		fprintf(f, "} %d\n", strcmp(json_string_value(v), "established") == 0);
 	else
 		fprintf(f, "} %lld\n", (long long)json_integer_value(v));
 }
 
-static const char *
-text_of(const json_t *o, const char *key)
-{
-	const char *text = json_string_value(json_object_get(o, key));
-
-	return text != NULL ? text : "";
-}
-
-/* ---- histograms: summaries in seconds, of `label` (or of all: NULL) ---- */
-
 static void
-summary(FILE *f, const char *name, const char *key, const char *value, const json_t *hist)
+summary(FILE *f, const struct metric *metric, const json_t *row, const json_t *hist)
 {
 	static const struct {
 		const char *quantile, *key;
@@ -67,406 +271,107 @@ summary(FILE *f, const char *name, const char *key, const char *value, const jso
 		{"0.999", "p999"}, {"1", "max"}};
 
 	for (unsigned i = 0; i < sizeof(points) / sizeof(points[0]); i++) {
-		fprintf(f, "%s{", name);
-		if (key != NULL)
-			label(f, "", key, value);
-		label(f, key != NULL ? "," : "", "quantile", points[i].quantile);
+		bool more = sample_begin(f, metric, "", row, NULL);
+
+		label(f, more ? "," : "", "quantile", points[i].quantile);
 		fprintf(f, "} %.9f\n",
 			(double)json_integer_value(json_object_get(hist, points[i].key)) / 1e9);
 	}
-	fprintf(f, "%s_count{", name);
-	if (key != NULL)
-		label(f, "", key, value);
+	sample_begin(f, metric, "_count", row, NULL);
 	number(f, json_object_get(hist, "count"));
 }
 
-static void
-single_summary(FILE *f, const char *name, const char *help, const json_t *answer, const char *key)
+/* The value at "a/b" in `v`, or at "a/0/b" in an array; NULL: there is none. */
+static const json_t *
+value_at(const json_t *v, const char *key)
 {
-	head(f, name, SUMMARY, help);
-	summary(f, name, NULL, NULL, json_object_get(answer, key));
+	char name[64];
+
+	for (; key != NULL && v != NULL; key = *key == '/' ? key + 1 : NULL) {
+		size_t len = strcspn(key, "/");
+
+		snprintf(name, sizeof(name), "%.*s", (int)len, key);
+		v = json_is_array(v) ? json_array_get(v, (size_t)atoi(name))
+				     : json_object_get(v, name);
+		key += len;
+	}
+	return v;
 }
 
-/* ---- the daemon ---- */
-
 static void
-single(FILE *f, const char *name, enum kind kind, const char *help, const json_t *v)
+sample(const struct http_metrics *m, unsigned i, const json_t *row)
 {
-	head(f, name, kind, help);
-	fprintf(f, "%s%s{", name, kind == COUNTER ? "_total" : "");
-	number(f, v);
-}
+	const struct metric *metric = &metrics[i];
+	const char *map = metric_sources[metric->source].map, *member;
+	json_t *of_member;
 
-static void
-system_metrics(FILE *f, const json_t *info)
-{
-	json_t *alarms = json_integer((json_int_t)json_array_size(json_object_get(info, "alarms")));
+	if (map == NULL) {
+		const json_t *v = value_at(row, metric->key);
 
-	fprintf(f, "# TYPE keel_build info\n# HELP keel_build Version of the "
-		   "daemon.\nkeel_build_info{");
-	label(f, "", "version", text_of(info, "version"));
-	fputs("} 1\n", f);
-	single(f, "keel_uptime_seconds", GAUGE, "Age of the daemon.",
-		json_object_get(info, "uptime_s"));
-	single(f, "keel_configuration_revision", GAUGE, "Revision of the running configuration.",
-		json_object_get(info, "revision"));
-	single(f, "keel_alarms", GAUGE, "Alarms now.", alarms);
-	single(f, "keel_policy_match_errors", COUNTER,
-		"Routes rejected because a regular expression hit its match limit.",
-		json_object_get(info, "policy_limit_hits"));
-	json_decref(alarms);
-}
-
-/* ---- peers ---- */
-
-static void
-peer_labels(FILE *f, const char *name, const json_t *peer)
-{
-	fprintf(f, "%s{", name);
-	label(f, "", "peer", text_of(peer, "address"));
-	label(f, ",", "vrf", text_of(peer, "vrf"));
-}
-
-/* A number of each family; `key` may be of its `refresh`. */
-static void
-families_samples(FILE *f, const json_t *peer, const char *sample, const char *key)
-{
-	const char *family;
-	json_t *v;
-
-	json_object_foreach(json_object_get(peer, "families"), family, v)
+		if (v == NULL)
+			return;
+		if (metric->kind == SUMMARY) {
+			summary(m->part[i], metric, row, v);
+			return;
+		}
+		sample_begin(m->part[i], metric, suffix(metric->kind), row, NULL);
+		if (metric->kind == INFO)
+			fputs("} 1\n", m->part[i]);
+		else
+			number(m->part[i], v);
+		return;
+	}
+	json_object_foreach(json_object_get(row, map), member, of_member)
 	{
-		const json_t *n = json_object_get(v, key);
+		const json_t *v = value_at(of_member, metric->key);
 
-		if (n == NULL)
-			n = json_object_get(json_object_get(v, "refresh"), key);
-		if (n == NULL)
+		if (v == NULL)
 			continue;
-		peer_labels(f, sample, peer);
-		label(f, ",", "family", family);
-		number(f, n);
+		sample_begin(m->part[i], metric, suffix(metric->kind), row, member);
+		number(m->part[i], v);
 	}
 }
 
-struct metric {
-	const char *name, *help, *key;
-	enum kind kind;
-};
-
-static const struct metric of_peers[] = {
-	{"keel_peer_uptime_seconds", "Age of the session.", "uptime_s", GAUGE},
-	{"keel_peer_sessions", "Times the session came up.", "established_count", COUNTER},
-	{"keel_peer_messages_received", "Messages of all kinds.", "messages_received", COUNTER},
-	{"keel_peer_messages_sent", "Messages of all kinds.", "messages_sent", COUNTER},
-	{"keel_peer_updates_received", "UPDATE messages.", "updates_received", COUNTER},
-	{"keel_peer_updates_sent", "UPDATE messages.", "updates_sent", COUNTER},
-};
-
-static const struct metric of_families[] = {
-	{"keel_peer_routes_received", "Routes stored.", "received", GAUGE},
-	{"keel_peer_routes_accepted", "Routes that import policy lets in.", "accepted", GAUGE},
-	{"keel_peer_routes_advertised", "Routes told to the peer.", "advertised", GAUGE},
-	{"keel_peer_routes_rejected", "Prefixes refused since the session came up.",
-		"rejected_total", COUNTER},
-	{"keel_peer_refresh_requests_sent", "Our ROUTE-REFRESH requests.", "requests_sent",
-		COUNTER},
-	{"keel_peer_refresh_requests_received", "The peer's.", "requests_received", COUNTER},
-	{"keel_peer_refresh_served", "Walks sent to the peer for them.", "served", COUNTER},
-	{"keel_peer_stale_swept", "Routes that a refresh did not tell again.", "stale_swept",
-		COUNTER},
-};
-
-#define OF_PEERS (sizeof(of_peers) / sizeof(of_peers[0]))
-#define OF_FAMILIES (sizeof(of_families) / sizeof(of_families[0]))
-#define PARTS (1 + OF_PEERS + OF_FAMILIES)
-
-/* A scrape. Samples of one metric stand together, and peers come one after the other: each metric of peers has a text of its own. */
-struct http_metrics {
-	struct keeld *k;
-	http_metrics_done *done;
-	void *ctx;
-	FILE *part[PARTS];
-	char *text[PARTS];
-	size_t len[PARTS];
-};
-
-static const struct metric *
-metric_of(unsigned part)
-{
-	static const struct metric up = {
-		"keel_peer_established", "1 while the session is established.", NULL, GAUGE};
-
-	return part == 0	  ? &up
-	       : part <= OF_PEERS ? &of_peers[part - 1]
-				  : &of_families[part - 1 - OF_PEERS];
-}
+/* ---- the page ---- */
 
 static bool
-peer_metrics(void *ctx, const json_t *peer)
+of_peers(const struct metric *metric)
 {
-	struct http_metrics *m = ctx;
+	return metric->source == OF_PEER || metric->source == OF_FAMILY;
+}
 
-	for (unsigned i = 0; i < PARTS; i++) {
-		const struct metric *metric = metric_of(i);
-		char sample[80];
+/* All samples of one answer. */
+static void
+samples_of(struct http_metrics *m, const char *method)
+{
+	json_t *answer = rpc_result(m->k, method), *row;
+	size_t at;
 
-		snprintf(sample, sizeof(sample), "%s%s", metric->name,
-			metric->kind == COUNTER ? "_total" : "");
-		if (i > OF_PEERS) {
-			families_samples(m->part[i], peer, sample, metric->key);
+	for (unsigned i = 0; i < METRICS && answer != NULL; i++) {
+		const struct metric_source *s = &metric_sources[metrics[i].source];
+
+		if (of_peers(&metrics[i]) || strcmp(s->method, method) != 0)
+			continue;
+		head(m, i);
+		if (s->rows == NULL) {
+			sample(m, i, answer);
 			continue;
 		}
-		peer_labels(m->part[i], sample, peer);
-		if (metric->key != NULL)
-			number(m->part[i], json_object_get(peer, metric->key));
-		else
-			fprintf(m->part[i], "} %d\n",
-				strcmp(text_of(peer, "state"), "established") == 0);
+		json_array_foreach(json_object_get(answer, s->rows), at, row) sample(m, i, row);
 	}
-	return true;
-}
-
-/* ---- threads ---- */
-
-static void
-threads_summary(FILE *f, const json_t *threads, const char *name, const char *help, const char *key)
-{
-	json_t *t;
-	size_t i;
-
-	head(f, name, SUMMARY, help);
-	json_array_foreach(threads, i, t)
-		summary(f, name, "thread", text_of(t, "name"), json_object_get(t, key));
-}
-
-static void
-control_metrics(FILE *f, const json_t *answer)
-{
-	const json_t *threads = json_object_get(answer, "threads");
-	json_t *t;
-	size_t i;
-
-	head(f, "keel_thread_cpu_seconds", COUNTER, "Processor time of a control thread.");
-	json_array_foreach(threads, i, t)
-	{
-		fputs("keel_thread_cpu_seconds_total{", f);
-		label(f, "", "thread", text_of(t, "name"));
-		number(f, json_object_get(t, "cpu_s"));
-	}
-	head(f, "keel_thread_late_turns", COUNTER, "Turns that lasted 1 s and more.");
-	json_array_foreach(threads, i, t)
-	{
-		fputs("keel_thread_late_turns_total{", f);
-		label(f, "", "thread", text_of(t, "name"));
-		number(f, json_object_get(t, "late_turns"));
-	}
-	threads_summary(f, threads, "keel_thread_slice_seconds",
-		"Slices of work that took 10 us and more; each has 1 ms.", "slice_ns");
-	threads_summary(f, threads, "keel_thread_turn_seconds",
-		"Turns of a thread's loop, without sleep, that took 10 us and more.", "turn_ns");
-	single_summary(f, "keel_keepalive_late_seconds", "How late keepalives left.", answer,
-		"keepalive_late_ns");
-	single(f, "keel_log_lines", COUNTER, "Log lines written.",
-		json_object_get(json_object_get(answer, "log"), "written"));
-	single(f, "keel_log_lines_lost", COUNTER,
-		"Log lines lost because stderr was not read, or its disk was full.",
-		json_object_get(json_object_get(answer, "log"), "lost"));
-}
-
-/* ---- tables ---- */
-
-static void
-tables_metric(FILE *f, const json_t *tables, const char *name, enum kind kind, const char *help,
-	const char *key)
-{
-	json_t *table;
-	size_t i;
-
-	head(f, name, kind, help);
-	json_array_foreach(tables, i, table)
-	{
-		fprintf(f, "%s%s{", name, kind == COUNTER ? "_total" : "");
-		label(f, "", "vrf", text_of(table, "vrf"));
-		label(f, ",", "family", text_of(table, "family"));
-		number(f, json_object_get(table, key));
-	}
-}
-
-static void
-rib_metrics(FILE *f, const json_t *answer)
-{
-	const json_t *tables = json_object_get(answer, "tables");
-
-	tables_metric(f, tables, "keel_rib_prefixes", GAUGE, "Destinations.", "prefixes");
-	tables_metric(f, tables, "keel_rib_paths", GAUGE, "Paths to them.", "paths");
-	if (json_array_size(tables) > 0)
-		single(f, "keel_rib_memory_bytes", GAUGE, "All tables and attribute sets.",
-			json_object_get(json_array_get(tables, 0), "memory_bytes"));
-}
-
-static void
-fib_metrics(FILE *f, const json_t *answer)
-{
-	const json_t *tables = json_object_get(answer, "tables");
-
-	single(f, "keel_fib_generation", GAUGE, "Generation of the forwarding tables.",
-		json_object_get(answer, "generation"));
-	single(f, "keel_fib_commits", COUNTER, "Transactions.", json_object_get(answer, "commits"));
-	single(f, "keel_fib_commits_delayed", COUNTER,
-		"Of these, held up by a worker that did not run.",
-		json_object_get(answer, "commits_delayed"));
-	single(f, "keel_fib_grace_late", COUNTER, "Grace periods that were not over after 1 ms.",
-		json_object_get(answer, "grace_late"));
-	single_summary(
-		f, "keel_fib_commit_seconds", "Painting and showing a batch.", answer, "commit_ns");
-	single_summary(f, "keel_fib_grace_seconds", "Until no worker used what was before.", answer,
-		"grace_ns");
-	single_summary(f, "keel_update_to_fib_seconds", "UPDATE read to visible to workers.",
-		answer, "update_to_fib_ns");
-	single_summary(f, "keel_update_to_workers_seconds", "UPDATE read to used by all workers.",
-		answer, "update_to_workers_ns");
-	single_summary(f, "keel_link_loss_seconds", "Link loss read to the packets' other paths.",
-		answer, "link_ns");
-	tables_metric(f, tables, "keel_fib_routes", GAUGE,
-		"Prefixes in the tables that workers read.", "routes");
-	tables_metric(f, tables, "keel_fib_not_installed", GAUGE, "Prefixes that did not fit.",
-		"not_installed");
-	tables_metric(f, tables, "keel_fib_memory_bytes", GAUGE, "Of the tables.", "memory_bytes");
-	tables_metric(f, tables, "keel_fib_writes", COUNTER, "Prefixes written.", "writes");
-}
-
-/* ---- the data plane ---- */
-
-static void
-ports_metric(FILE *f, const json_t *ports, const char *key)
-{
-	char name[80];
-	json_t *port;
-	size_t i;
-
-	snprintf(name, sizeof(name), "keel_port_%s", key);
-	head(f, name, COUNTER, "Of a port, all its queues.");
-	json_array_foreach(ports, i, port)
-	{
-		fprintf(f, "%s_total{", name);
-		label(f, "", "port", text_of(port, "name"));
-		number(f, json_object_get(port, key));
-	}
-}
-
-static void
-worker_label(FILE *f, const char *name, const json_t *worker)
-{
-	fprintf(f, "%s{cpu=\"%lld\"", name,
-		(long long)json_integer_value(json_object_get(worker, "cpu")));
-}
-
-static void
-workers_metric(FILE *f, const json_t *workers, const char *key)
-{
-	char name[80], sample[96];
-	json_t *worker;
-	size_t i;
-
-	snprintf(name, sizeof(name), "keel_worker_%s", key);
-	snprintf(sample, sizeof(sample), "%s_total", name);
-	head(f, name, COUNTER, "Packets of a worker.");
-	json_array_foreach(workers, i, worker)
-	{
-		worker_label(f, sample, worker);
-		number(f, json_object_get(worker, key));
-	}
-}
-
-static void
-drops_metric(FILE *f, const json_t *workers)
-{
-	const char *reason;
-	json_t *worker, *n;
-	size_t i;
-
-	head(f, "keel_worker_drops", COUNTER, "Packets that went nowhere, by reason.");
-	json_array_foreach(workers, i, worker)
-	{
-		json_object_foreach(json_object_get(worker, "drops"), reason, n)
-		{
-			worker_label(f, "keel_worker_drops_total", worker);
-			label(f, ",", "reason", reason);
-			number(f, n);
-		}
-	}
-}
-
-static void
-loop_gap_metric(FILE *f, const json_t *workers)
-{
-	static const char name[] = "keel_worker_loop_gap_seconds";
-	json_t *worker;
-	size_t i;
-
-	head(f, name, SUMMARY, "Time between two polls of a worker.");
-	json_array_foreach(workers, i, worker)
-	{
-		char cpu[24];
-
-		snprintf(cpu, sizeof(cpu), "%lld",
-			(long long)json_integer_value(json_object_get(worker, "cpu")));
-		summary(f, name, "cpu", cpu, json_object_get(worker, "loop_gap_ns"));
-	}
-}
-
-static void
-dataplane_metrics(FILE *f, const json_t *answer)
-{
-	static const char *const of_ports[] = {
-		"rx_packets", "tx_packets", "rx_bytes", "tx_bytes", "rx_missed", "tx_dropped"};
-	static const char *const of_workers[] = {
-		"received_ipv4", "received_ipv6", "forwarded", "punted", "icmp_errors"};
-	const json_t *ports = json_object_get(answer, "ports"),
-		     *workers = json_object_get(answer, "workers");
-
-	for (unsigned i = 0; i < sizeof(of_ports) / sizeof(of_ports[0]); i++)
-		ports_metric(f, ports, of_ports[i]);
-	for (unsigned i = 0; i < sizeof(of_workers) / sizeof(of_workers[0]); i++)
-		workers_metric(f, workers, of_workers[i]);
-	drops_metric(f, workers);
-	loop_gap_metric(f, workers);
-}
-
-static void
-part(FILE *f, struct keeld *k, const char *method, void (*write)(FILE *f, const json_t *answer))
-{
-	json_t *answer = rpc_result(k, method);
-
-	if (answer != NULL)
-		write(f, answer);
 	json_decref(answer);
 }
 
-static char *
-page(struct http_metrics *m, size_t *len)
+static bool
+peer_samples(void *ctx, const json_t *peer)
 {
-	struct keeld *k = m->k;
-	char *text = NULL;
-	FILE *f = open_memstream(&text, len);
-	bool bad;
+	struct http_metrics *m = ctx;
 
-	if (f == NULL)
-		return NULL;
-	part(f, k, "system.info", system_metrics);
-	for (unsigned i = 0; i < PARTS; i++)
-		fwrite(m->text[i], 1, m->len[i], f);
-	part(f, k, "control.stats", control_metrics);
-	part(f, k, "rib.summary", rib_metrics);
-	part(f, k, "fib.stats", fib_metrics);
-	part(f, k, "dataplane.stats", dataplane_metrics);
-	fputs("# EOF\n", f);
-	bad = ferror(f) != 0;
-	bad |= fclose(f) != 0;
-	if (!bad)
-		return text;
-	free(text);
-	return NULL;
+	for (unsigned i = 0; i < METRICS; i++) {
+		if (of_peers(&metrics[i]))
+			sample(m, i, peer);
+	}
+	return true;
 }
 
 /* False: some part is not whole. */
@@ -475,7 +380,7 @@ parts_close(struct http_metrics *m)
 {
 	bool good = true;
 
-	for (unsigned i = 0; i < PARTS; i++) {
+	for (unsigned i = 0; i < METRICS; i++) {
 		good &= m->part[i] != NULL && ferror(m->part[i]) == 0;
 		good &= m->part[i] != NULL && fclose(m->part[i]) == 0;
 		m->part[i] = NULL;
@@ -486,18 +391,44 @@ parts_close(struct http_metrics *m)
 static void
 metrics_free(struct http_metrics *m)
 {
-	for (unsigned i = 0; i < PARTS; i++)
+	for (unsigned i = 0; i < METRICS; i++)
 		free(m->text[i]);
 	free(m);
+}
+
+/* NULL: out of memory. */
+static char *
+page(const struct http_metrics *m, size_t *len)
+{
+	char *text = NULL;
+	FILE *f = open_memstream(&text, len);
+	bool bad;
+
+	if (f == NULL)
+		return NULL;
+	for (unsigned i = 0; i < METRICS; i++)
+		fwrite(m->text[i], 1, m->len[i], f);
+	if (!is_text_format(m))
+		fputs("# EOF\n", f);
+	bad = ferror(f) != 0;
+	bad |= fclose(f) != 0;
+	if (!bad)
+		return text;
+	free(text);
+	return NULL;
 }
 
 static void
 peers_end(void *ctx, bool whole)
 {
+	static const char *const methods[] = {
+		"system.info", "control.stats", "rib.summary", "fib.stats", "dataplane.stats"};
 	struct http_metrics *m = ctx;
 	size_t len = 0;
 	char *text;
 
+	for (unsigned i = 0; i < sizeof(methods) / sizeof(methods[0]) && whole; i++)
+		samples_of(m, methods[i]);
 	whole &= parts_close(m);
 	text = whole ? page(m, &len) : NULL;
 	m->done(m->ctx, text, len);
@@ -505,25 +436,68 @@ peers_end(void *ctx, bool whole)
 }
 
 int
-http_metrics(struct keeld *k, http_metrics_done *done, void *ctx)
+http_metrics(struct keeld *k, enum http_metrics_format format, http_metrics_done *done, void *ctx)
 {
 	struct http_metrics *m = calloc(1, sizeof(*m));
 	bool good = true;
 
 	if (m == NULL)
 		return -ENOMEM;
-	*m = (struct http_metrics){.k = k, .done = done, .ctx = ctx};
-	for (unsigned i = 0; i < PARTS && good; i++) {
-		const struct metric *metric = metric_of(i);
-
+	*m = (struct http_metrics){.k = k, .format = format, .done = done, .ctx = ctx};
+	for (unsigned i = 0; i < METRICS && good; i++) {
 		m->part[i] = open_memstream(&m->text[i], &m->len[i]);
 		good = m->part[i] != NULL;
-		if (good)
-			head(m->part[i], metric->name, metric->kind, metric->help);
+		if (good && of_peers(&metrics[i]))
+			head(m, i);
 	}
-	if (good && rpc_peers_each(k, peer_metrics, peers_end, m) == 0)
+	if (good && rpc_peers_each(k, peer_samples, peers_end, m) == 0)
 		return 0;
 	parts_close(m);
 	metrics_free(m);
 	return -ENOMEM;
+}
+
+/* ---- Accept (RFC 9110 12.5.1) ---- */
+
+/* The `q` of a media range's parameters, in thousandths. */
+static unsigned
+quality(const char *params, size_t len)
+{
+	for (const char *p = params; p + 3 < params + len; p++) {
+		if (*p == ';') {
+			p += 1 + strspn(p + 1, " \t");
+			if ((*p == 'q' || *p == 'Q') && p[1] == '=')
+				return (unsigned)(strtod(p + 2, NULL) * 1000);
+			p--;
+		}
+	}
+	return 1000;
+}
+
+/* The greater of `before` and the quality of the media range `range` when that is `type`. */
+static unsigned
+quality_of(const char *type, const char *range, size_t len, unsigned before)
+{
+	unsigned q = 0;
+
+	if (strcspn(range, ";, \t") == strlen(type) && strncasecmp(range, type, strlen(type)) == 0)
+		q = quality(range, len);
+	return q > before ? q : before;
+}
+
+enum http_metrics_format
+http_metrics_format(const char *accept)
+{
+	unsigned open = 0, text = 0;
+
+	for (const char *p = accept; p != NULL && *p != '\0'; p += *p == ',') {
+		size_t len;
+
+		p += strspn(p, " \t");
+		len = strcspn(p, ",");
+		open = quality_of("application/openmetrics-text", p, len, open);
+		text = quality_of("text/plain", p, len, text);
+		p += len;
+	}
+	return text > open ? HTTP_METRICS_TEXT : HTTP_METRICS_OPEN;
 }

@@ -1,12 +1,14 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
 """The reference against a running keeld without a data plane: every answer, error and event fits the OpenRPC document of rpc.discover, and
-/metrics is well-formed in both formats. Needs root (a network namespace), python3-jsonschema and promtool; else the exit status is 77.
+/metrics is well-formed in both formats. Needs root (a network namespace), python3-jsonschema, python3-prometheus-client and
+promtool; else the exit status is 77.
 
 usage: test_reference.py KEELD
 """
+import http.client
+import re
 import shutil
-import socket
 import subprocess
 import time
 
@@ -15,9 +17,9 @@ from keel_rig import THEM, US, V4, V6, WAIT_S, KeelTest, in_namespace
 
 try:
     from openrpc import OpenRpc
+    from prometheus_client.openmetrics.parser import text_string_to_metric_families
 except ImportError:
     OpenRpc = None
-
 PORT = 9179
 ROUTE = {"prefix": "20.0.0.0/24", "as_path": "64513", "next_hop": THEM, "communities": ["64512:7"], "peer": THEM, "tag": 3}
 SCOPE = {"family": V4, "scope": "peer", "peer": THEM}
@@ -103,6 +105,44 @@ class Reference(KeelTest):
         self.valid("bgp.refresh.preview", {"candidate": True}, good=False)
         self.valid("config.discard")
 
+    def page(self, accept=None):
+        """(Content-Type, text) of GET /metrics."""
+        def work():
+            h = http.client.HTTPConnection("127.0.0.1", PORT, timeout=WAIT_S)
+            h.request("GET", "/metrics", headers={"Accept": accept} if accept is not None else {})
+            r = h.getresponse()
+            self.assertEqual(r.status, 200)
+            return r.getheader("Content-Type"), r.read().decode()
+        return in_namespace(self.namespace, work)
+
+    def test_metrics_answer_by_accept(self):
+        openmetrics, text = "application/openmetrics-text; version=1.0.0; charset=utf-8", "text/plain; version=0.0.4; charset=utf-8"
+        for accept, kind in ((None, openmetrics), ("*/*", openmetrics), ("text/plain", text), ("text/plain;version=0.0.4;q=0.5,*/*;q=0.1", text),
+                             ("application/openmetrics-text;version=1.0.0;q=0.8,application/openmetrics-text;version=0.0.1;q=0.75,"
+                              "text/plain;version=0.0.4;q=0.5,*/*;q=0.1", openmetrics),
+                             ("Text/Plain ; q=1.0, application/openmetrics-text; q=0.2", text), ("text/html", openmetrics), (";;,, ;q=,q", openmetrics)):
+            got, page = self.page(accept)
+            self.assertEqual(got, kind, accept)
+            self.assertEqual(page.endswith("\n# EOF\n"), kind == openmetrics, accept)
+
+    def test_metrics_are_well_formed(self):
+        speaker = self.speak()
+        speaker.announce("20.0.0.0")
+        self.wait_routes(1)
+        page = self.page("text/plain")[1]
+        self.assertEqual(self.promtool(page), (0, ""))
+        self.assertIn('keel_peer_routes_received{peer="192.0.2.2",vrf="default",family="ipv4-unicast"} 1\n', page)
+        self.assertIn("# TYPE keel_build_info gauge\n", page)
+        self.assertIn("no help text", self.promtool(page.replace("# HELP keel_uptime_seconds", "# HELP other"))[1])  # the check can fail
+        families = list(text_string_to_metric_families(self.page()[1]))
+        self.assertEqual([f.name for f in families if not f.documentation or not f.name.startswith("keel_")], [])
+        self.assertEqual({f.name + {"counter": "_total", "info": "_info"}.get(f.type, "") for f in families}, set(re.findall(r"# TYPE (\S+)", page)))
+
+    @staticmethod
+    def promtool(page):
+        r = subprocess.run(["promtool", "check", "metrics"], input=page, capture_output=True, text=True, timeout=60)
+        return r.returncode, r.stdout + r.stderr
+
     def wait_routes(self, count):
         end = time.monotonic() + WAIT_S
         while len(self.keel.call("rib.routes", {"family": V4, "view": "adj-in", "peer": THEM})["routes"]) != count:
@@ -111,7 +151,7 @@ class Reference(KeelTest):
 
 
 if __name__ == "__main__":
-    if OpenRpc is None:
-        print("python3-jsonschema is missing")
+    if OpenRpc is None or shutil.which("promtool") is None:
+        print("python3-jsonschema, python3-prometheus-client or promtool is missing: run scripts/setup")
         raise SystemExit(77)
     keel_rig.main()
