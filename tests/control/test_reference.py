@@ -116,6 +116,7 @@ class Reference(KeelTest):
         return in_namespace(self.namespace, work)
 
     def test_metrics_answer_by_accept(self):
+        """RFC 9110 12.5.1"""
         openmetrics, text = "application/openmetrics-text; version=1.0.0; charset=utf-8", "text/plain; version=0.0.4; charset=utf-8"
         for accept, kind in ((None, openmetrics), ("*/*", openmetrics), ("text/plain", text), ("text/plain;version=0.0.4;q=0.5,*/*;q=0.1", text),
                              ("application/openmetrics-text;version=1.0.0;q=0.8,application/openmetrics-text;version=0.0.1;q=0.75,"
