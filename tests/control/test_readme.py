@@ -1,11 +1,18 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""Every line of README's configuration and keelctl sections runs as it stands: by the default paths, against a keeld of README's document, with a peer.
-What asks the data plane is answered that there is none (keeld runs with --no-dataplane here). In namespaces of its own for the network and for mounts,
-so that /run and /var/lib are the test's own (needs root: else the exit status is 77).
+"""Runs every shell block of README.md and docs/guides/*.md as it stands.
 
-usage: test_readme.py KEELD KEELCTL
+The blocks of one document run in order, in one shell at the root of the repository. A command that fails ends the document. A `text` block
+directly behind a shell block shows output: each of its lines must be among the lines that the shell block printed, numbers and blanks aside; a
+line `...` stands for lines left out. A `json` block must be JSON. Tables of keelctl must fit 80 columns.
+
+Each document has namespaces of its own for the network, mounts and processes, with empty /run, /var/lib and /tmp. Documents without a worker run two at a time. Needs root: else the exit status
+is 77.
+
+usage: test_readme.py KEELD KEELCTL [DOCUMENT...]
 """
+import collections
+import glob
 import json
 import os
 import re
@@ -13,13 +20,15 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 INSIDE = "KEEL_README_NAMESPACE"
-PROCEDURE = "# a procedure\nsystem-view\nbgp 64512\npeer 192.0.2.2 capability-advertise route-refresh\nreturn\nshow diff\ndiscard\n"
-NEEDS_DATAPLANE = re.compile(r"keelctl (show fib|show dataplane|rpc fib\.)")
-WAIT_S = 60
+DOCUMENT_S = 60
+OWN = ("mount --make-rprivate /", "mount -t tmpfs tmpfs /run", "mount -t tmpfs tmpfs /var/lib", "ip link set lo up")
+UNSHARE = ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"]
+KINDS = {"sh", "text", "json", "yaml", "figure"}
 failed = []
 
 
@@ -28,112 +37,180 @@ def check(what, good, more=""):
     if not good:
         print(more)
         failed.append(what)
+    return good
 
 
-def section(title):
-    with open(os.path.join(ROOT, "README.md")) as f:
-        text = f.read()
-    return re.search(r"^## %s\n(.*?)^## " % re.escape(title), text, re.M | re.S).group(1)
+class Block:
+    def __init__(self, kind, text, line):
+        self.kind, self.text, self.line = kind, text, line
 
 
-def lines_of(title):
-    text = re.sub(r"```.*?```", "", section(title), flags=re.S)
-    return [line[4:] for line in text.splitlines() if line.startswith("    ")]
+def blocks(path):
+    """Fenced blocks of a Markdown file. Each needs a kind that this test knows, and indented blocks are faults: else a block escapes the test."""
+    with open(path) as f:
+        lines = f.read().split("\n")
+    out, opened = [], None
+    for n, line in enumerate(lines, 1):
+        if opened is None and line.startswith("```"):
+            opened = Block(line[3:].strip(), "", n)
+        elif opened is not None and line == "```":
+            out.append(opened)
+            opened = None
+        elif opened is not None:
+            opened.text += line + "\n"
+        elif line.startswith("    ") and not lines[n - 2].strip():
+            out.append(Block("indented", line, n))
+    return out
 
 
-def run(line):
-    """As somebody types it in a shell whose PATH has the programs."""
-    return subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=WAIT_S, stdin=subprocess.DEVNULL)
+def plain(line):
+    """A line of output without what differs from run to run."""
+    return " ".join(re.sub(r"\d+", "N", line).split())
 
 
-def wait(what, good, keeld):
-    end = time.monotonic() + WAIT_S
-    while not good():
-        assert time.monotonic() < end and keeld.poll() is None, "no " + what
-        time.sleep(0.02)
+class Shell:
+    """One bash for a document; each block ends in a mark, so that its output is known."""
+
+    def __init__(self):
+        self.p = subprocess.Popen(["bash", "-e"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT,
+                                  start_new_session=True)
+
+    def run(self, text):
+        """(output, whether all commands succeeded)"""
+        mark = "block-ends-here"
+        late = threading.Timer(DOCUMENT_S, lambda: os.killpg(self.p.pid, signal.SIGKILL))
+        late.start()
+        out = []
+        try:
+            self.p.stdin.write(text + "\necho %s\n" % mark)
+            self.p.stdin.flush()
+            for line in self.p.stdout:
+                if line.rstrip("\n") == mark:
+                    return out, True
+                out.append(line.rstrip("\n"))
+        except BrokenPipeError:
+            pass
+        finally:
+            late.cancel()
+        return out, False
+
+    def close(self):
+        self.p.stdin.close()
+        try:
+            self.p.wait(DOCUMENT_S)
+        except subprocess.TimeoutExpired:
+            pass
+        self.p.stdout.close()
+        try:
+            os.killpg(self.p.pid, signal.SIGKILL)  # what a document left running is killed here
+        except ProcessLookupError:
+            pass
 
 
-def start(line):
-    return subprocess.Popen(["bash", "-c", "exec " + line], stdin=subprocess.DEVNULL)
+def slugs(path):
+    """The anchors of a page's headings, as GitHub makes them."""
+    with open(path) as f:
+        return {re.sub(r"[^\w\- ]", "", line.lstrip("#").strip().lower()).replace(" ", "-") for line in f if line.startswith("#")}
 
 
-def stop(keeld):
-    keeld.terminate()
-    check("keeld stops in order", keeld.wait(WAIT_S) == 0)
+def links():
+    """Each link of README.md, CHANGELOG.md and docs/ leads to a file of the repository, each anchor to a heading."""
+    pages = [os.path.join(ROOT, p) for p in ("README.md", "CHANGELOG.md")] + sorted(glob.glob(os.path.join(ROOT, "docs", "**", "*.md"), recursive=True))
+    broken = []
+    for page in pages:
+        with open(page) as f:
+            text = re.sub(r"^```.*?^```", "", f.read(), flags=re.M | re.S)
+        for target in re.findall(r"\]\(([^)\s]+)\)", text):
+            if "://" in target:
+                continue
+            name, _, anchor = target.partition("#")
+            path = os.path.normpath(os.path.join(os.path.dirname(page), name)) if name else page
+            if not os.path.exists(path) or path != ROOT and not path.startswith(ROOT + "/") or anchor and anchor not in slugs(path):
+                broken.append("%s: %s" % (os.path.relpath(page, ROOT), target))
+    check("all links of the documents lead somewhere", not broken, "\n".join(broken))
 
 
-def ready():
-    return run("keelctl show version").returncode == 0
+def document(path):
+    name = os.path.relpath(path, ROOT)
+    shell, output, begin = Shell(), None, time.monotonic()
+    try:
+        for b in blocks(path):
+            where = "%s:%d" % (name, b.line)
+            if not check("%s: a %s block" % (where, b.kind or "plain"), b.kind in KINDS, "the kinds are " + ", ".join(sorted(KINDS))):
+                return
+            if b.kind == "text" and output is not None:
+                seen = {plain(line) for line in output}
+                missing = [line for line in b.text.splitlines() if line.strip() not in ("", "...") and plain(line) not in seen]
+                check("%s: the output shown is that of the commands" % where, not missing, "\n".join(["not printed:"] + missing + ["printed:"] + output))
+            if b.kind == "json":
+                json.loads(b.text)
+            output = None
+            if b.kind == "sh":
+                output, good = shell.run(b.text)
+                if not check("%s: runs" % where, good, "\n".join(output)):
+                    return
+                if "keelctl show" in b.text and "--json" not in b.text:
+                    wide = [line for line in output if len(line) > 80 and not line.startswith(("{", "[", "keel_"))]
+                    check("%s: fits 80 columns" % where, not wide, "\n".join(wide))
+        print("      %s: %.1f s" % (name, time.monotonic() - begin), flush=True)
+    finally:
+        shell.close()
+        left = subprocess.run(["ip", "netns", "list"], capture_output=True, text=True).stdout
+        check("%s: leaves no namespace" % name, not left.strip(), left)
 
 
-def configuration(speaker_class):
-    """The document is good; keeld starts with it; the peer's session comes up and its route is accepted."""
-    document = re.search(r"```json\n(.*?)```", section("Configuration"), re.S).group(1)
-    with open("keel.json", "w") as f:
-        f.write(document)
-    with open("procedure.txt", "w") as f:
-        f.write(PROCEDURE)
-    lines = lines_of("Configuration")
-    check("three lines about keeld", len(lines) == 3 and all(line.startswith("keeld -c keel.json") for line in lines), lines)
-    p = run(lines[0])
-    check(lines[0], (p.returncode, p.stdout, p.stderr) == (0, "", ""), (p.returncode, p.stdout, p.stderr))
-    keeld = start(lines[2])
-    wait("answer", ready, keeld)
-    check(lines[2], True)
-    os.kill(keeld.pid, signal.SIGHUP)  # "SIGHUP reads FILE again and commits it"
-    speaker = speaker_class("peer")
-    check("the session", speaker.established())
-    speaker.announce("203.0.113.0")
-    wait("route", lambda: "203.0.113.0/24, 1 path" in run("keelctl show route 203.0.113.9").stdout, keeld)
-    return keeld, speaker
-
-
-def keelctl_lines():
-    lines = lines_of("keelctl")
-    check("the section has its lines", len(lines) > 20, lines)
-    for line in lines:
-        p = run(line)
-        expected, error = (1, "no-dataplane") if NEEDS_DATAPLANE.search(line) else (0, "")
-        good = p.returncode == expected and (error in p.stderr if error else p.stderr == "")
-        check(line, good, "exit status %d\n%s%s" % (p.returncode, p.stdout, p.stderr))
-        widest = max(map(len, p.stdout.splitlines()), default=0)
-        if " rpc " not in line:
-            check("... in 80 columns", widest <= 80, p.stdout)
-    check("the document that the last commit made runs",
-          json.loads(run("keelctl rpc config.get").stdout)["document"]["route_policies"][0]["nodes"][0]["set"]["local_pref"] == 80)
-
-
-def inside():
-    for line in ("mount --make-rprivate /", "mount -t tmpfs tmpfs /run", "mount -t tmpfs tmpfs /var/lib", "ip link set lo up", "ip netns add peer",
-                 "ip link add east type veth peer name east netns peer", "ip address add 192.0.2.1/24 dev east", "ip link set east up",
-                 "ip -n peer address add 192.0.2.2/24 dev east", "ip -n peer link set east up"):
+def inside(keeld, keelctl, path):
+    for line in OWN:
         subprocess.run(line.split(), check=True)
-    import keel_rig
+    if not any(p.startswith("/tmp/") for p in (ROOT, os.path.abspath(keeld))):
+        subprocess.run("mount -t tmpfs tmpfs /tmp".split(), check=True)
     folder = tempfile.mkdtemp(dir="/run")
-    for program in sys.argv[1:3]:
+    for program in (keeld, keelctl):
         os.symlink(os.path.abspath(program), os.path.join(folder, os.path.basename(program)))
     os.environ["PATH"] = folder + ":" + os.environ["PATH"]
+    os.environ["KEEL_BUILD"] = os.path.dirname(os.path.dirname(os.path.abspath(keeld)))
     os.environ.pop("KEEL_SOCKET", None)
-    os.chdir(folder)
-    keeld, speaker = configuration(keel_rig.Speaker)
-    try:
-        keelctl_lines()
-        speaker.close()
-    finally:
-        stop(keeld)
-    print("%d failed" % len(failed))
+    document(path)
     sys.exit(1 if failed else 0)
 
 
+def has_worker(path):
+    """Whether the document starts a worker, which takes a CPU: such documents run one at a time."""
+    with open(path) as f:
+        text = f.read()
+    return any("keeld" in line and "no-dataplane" not in line for line in re.findall(r"^(?:keeld +.*|ip netns exec .*keeld -c.*&)$", text, re.M))
+
+
+def lane(documents, results):
+    while documents:
+        path = documents.popleft()
+        p = subprocess.run(UNSHARE + [sys.executable, os.path.abspath(__file__)] + sys.argv[1:3] + [path], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                           text=True)
+        print(p.stdout, end="", flush=True)
+        results[path] = p.returncode
+
+
 def main():
+    keeld, keelctl = sys.argv[1:3]
     if INSIDE in os.environ:
-        inside()
-    unshare = ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"]
-    if os.geteuid() != 0 or subprocess.run(unshare + ["true"], capture_output=True).returncode != 0:
+        inside(keeld, keelctl, sys.argv[3])
+    if os.geteuid() != 0 or subprocess.run(UNSHARE + ["true"], capture_output=True).returncode != 0:
         print("namespaces need root")
         sys.exit(77)
     os.environ[INSIDE] = "yes"
-    sys.exit(subprocess.run(unshare + [sys.executable, os.path.abspath(__file__)] + sys.argv[1:]).returncode)
+    begin, results = time.monotonic(), {}
+    links()
+    documents = sys.argv[3:] or [os.path.join(ROOT, "README.md"), *sorted(glob.glob(os.path.join(ROOT, "docs", "guides", "*.md")))]
+    workers = collections.deque(path for path in documents if has_worker(path))
+    others = collections.deque(path for path in documents if path not in workers)
+    lanes = [threading.Thread(target=lane, args=(x, results)) for x in (workers, others, others)]
+    for t in lanes:
+        t.start()
+    for t in lanes:
+        t.join()
+    bad = sorted(os.path.relpath(path, ROOT) for path in documents if results.get(path) != 0)
+    print("%d documents in %.0f s; failed: %s" % (len(documents), time.monotonic() - begin, ", ".join(bad) or "none"))
+    sys.exit(1 if bad or failed else 0)
 
 
 if __name__ == "__main__":
