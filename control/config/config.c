@@ -186,8 +186,10 @@ take_eal_args(CONFIG_TAKE_ARGS)
 static const struct config_key dataplane_keys[] = {
 	{"worker_cpus", take_worker_cpus},
 	{"control_cpus", take_control_cpus},
-	{"rib_threads", config_take_u32, offsetof(struct config, dataplane.rib_threads), 1, 16},
-	{"memory_mb", config_take_u32, offsetof(struct config, dataplane.memory_mb), 64, 1048576},
+	{"rib_threads", config_take_u32, offsetof(struct config, dataplane.rib_threads), 1, 16,
+		.def = 1},
+	{"memory_mb", config_take_u32, offsetof(struct config, dataplane.memory_mb), 64, 1048576,
+		.def = 1024},
 	{"eal_args", take_eal_args},
 };
 
@@ -558,11 +560,11 @@ take_loopbacks(CONFIG_TAKE_ARGS)
 
 /* `networks` have no route in the tables, so they are not judged. */
 static const struct config_key preference_keys[] = {
-	{"connected", config_take_u8, SOURCE_CONNECTED, 0, 255},
-	{"static", config_take_u8, SOURCE_STATIC, 0, 255},
-	{"external", config_take_u8, SOURCE_EXTERNAL, 0, 255},
-	{"kernel", config_take_u8, SOURCE_KERNEL, 0, 255},
-	{"internal", config_take_u8, SOURCE_INTERNAL, 0, 255},
+	{"connected", config_take_u8, SOURCE_CONNECTED, 0, 255, .def = 0},
+	{"static", config_take_u8, SOURCE_STATIC, 0, 255, .def = 1},
+	{"external", config_take_u8, SOURCE_EXTERNAL, 0, 255, .def = 20},
+	{"kernel", config_take_u8, SOURCE_KERNEL, 0, 255, .def = 110},
+	{"internal", config_take_u8, SOURCE_INTERNAL, 0, 255, .def = 200},
 };
 
 void
@@ -615,23 +617,13 @@ take_root(struct check *c, const json_t *document)
 	json_decref(nothing);
 }
 
-/* Contract section 2, example and table of defaults. */
+/* 0, -ENOMEM. */
 static int
 config_defaults(struct config *config)
 {
-	config->dataplane.rib_threads = 1;
-	config->dataplane.memory_mb = 1024;
-	config->next_hop_tracking = true;
-	config->policy_change_max_delay_s = 30;
-	config->commit_hold_s = 30;
-	config->max_paths = 1;
-	config->max_as_path_length = 254;
-	config->listen_limit = 100;
-	config->preference[SOURCE_CONNECTED] = 0;
-	config->preference[SOURCE_STATIC] = 1;
-	config->preference[SOURCE_EXTERNAL] = 20;
-	config->preference[SOURCE_KERNEL] = 110;
-	config->preference[SOURCE_INTERNAL] = 200;
+	CONFIG_DEFAULTS(dataplane_keys, config);
+	CONFIG_DEFAULTS(preference_keys, config->preference);
+	config_bgp_defaults(config);
 	config->dataplane.worker_cpus = calloc(1, sizeof(unsigned));
 	if (!config->dataplane.worker_cpus)
 		return -ENOMEM;

@@ -11,21 +11,24 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define COUNT(a) (sizeof(a) / sizeof((a)[0]))
+
 /* ---- a peer's parts ---- */
 
 static const struct config_key timer_keys[] = {
-	{"hold_s", config_take_u32, offsetof(struct config_timers, hold_s), 0, 65535},
+	{"hold_s", config_take_u32, offsetof(struct config_timers, hold_s), 0, 65535, .def = 90},
 	{"keepalive_s", config_take_u32, offsetof(struct config_timers, keepalive_s), 1, 21845},
 	{"connect_retry_s", config_take_u32, offsetof(struct config_timers, connect_retry_s), 1,
-		65535},
-	{"idle_hold_s", config_take_u32, offsetof(struct config_timers, idle_hold_s), 1, 3600},
+		65535, .def = 10},
+	{"idle_hold_s", config_take_u32, offsetof(struct config_timers, idle_hold_s), 1, 3600,
+		.def = 1},
 	{"open_sent_hold_s", config_take_u32, offsetof(struct config_timers, open_sent_hold_s), 1,
-		65535},
+		65535, .def = 240},
 	{"send_hold_s", config_take_u32, offsetof(struct config_timers, send_hold_s), 1, 65535},
 	{"min_advertisement_s", config_take_u32,
 		offsetof(struct config_timers, min_advertisement_s), 0, 600},
 	{"stale_refresh_s", config_take_u32, offsetof(struct config_timers, stale_refresh_s), 1,
-		65535},
+		65535, .def = 600},
 };
 
 static void
@@ -45,11 +48,12 @@ take_timers(CONFIG_TAKE_ARGS)
 #define CAPABILITY(name) offsetof(struct config_peer, capabilities.name)
 
 static const struct config_key capability_keys[] = {
-	{"route_refresh", config_take_bool, CAPABILITY(route_refresh)},
-	{"enhanced_route_refresh", config_take_bool, CAPABILITY(enhanced_route_refresh)},
-	{"four_octet_as", config_take_bool, CAPABILITY(four_octet_as)},
-	{"extended_message", config_take_bool, CAPABILITY(extended_message)},
-	{"graceful_restart", config_take_bool, CAPABILITY(graceful_restart)},
+	{"route_refresh", config_take_bool, CAPABILITY(route_refresh), .def = true},
+	{"enhanced_route_refresh", config_take_bool, CAPABILITY(enhanced_route_refresh),
+		.def = true},
+	{"four_octet_as", config_take_bool, CAPABILITY(four_octet_as), .def = true},
+	{"extended_message", config_take_bool, CAPABILITY(extended_message), .def = true},
+	{"graceful_restart", config_take_bool, CAPABILITY(graceful_restart), .def = true},
 	{"add_path", config_take_unsupported},
 	{"extended_next_hop", config_take_bool, CAPABILITY(extended_next_hop)},
 };
@@ -83,8 +87,6 @@ take_policy_name(CONFIG_TAKE_ARGS)
 		*(const char **)out = json_string_value(value);
 }
 
-#define MAX_PREFIXES_THRESHOLD 80u
-
 static void
 take_max_prefixes_action(CONFIG_TAKE_ARGS)
 {
@@ -104,7 +106,7 @@ static const struct config_key max_prefixes_keys[] = {
 		true},
 	{"action", take_max_prefixes_action, offsetof(struct config_family, max_prefixes_action)},
 	{"threshold_percent", config_take_u8,
-		offsetof(struct config_family, max_prefixes_threshold), 1, 100},
+		offsetof(struct config_family, max_prefixes_threshold), 1, 100, .def = 80},
 	{"restart_s", config_take_u32, offsetof(struct config_family, max_prefixes_restart_s), 1,
 		86400},
 };
@@ -115,8 +117,8 @@ take_max_prefixes(CONFIG_TAKE_ARGS)
 	struct config_family *family = out;
 
 	(void)key;
+	CONFIG_DEFAULTS(max_prefixes_keys, family);
 	family->max_prefixes_action = MAX_PREFIXES_SHUTDOWN;
-	family->max_prefixes_threshold = MAX_PREFIXES_THRESHOLD;
 	CONFIG_TAKE(c, at, value, max_prefixes_keys, family);
 	if (family->max_prefixes_restart_s != 0 &&
 		family->max_prefixes_action != MAX_PREFIXES_SHUTDOWN)
@@ -124,13 +126,14 @@ take_max_prefixes(CONFIG_TAKE_ARGS)
 }
 
 static const struct config_key family_keys[] = {
-	{"enabled", config_take_bool, offsetof(struct config_family, enabled)},
+	{"enabled", config_take_bool, offsetof(struct config_family, enabled), .def = true},
 	{"import_policy", take_policy_name, offsetof(struct config_family, import_policy)},
 	{"export_policy", take_policy_name, offsetof(struct config_family, export_policy)},
 	{"next_hop_self", config_take_bool, offsetof(struct config_family, next_hop_self)},
 	{"next_hop_unchanged", config_take_bool,
 		offsetof(struct config_family, next_hop_unchanged)},
-	{"send_communities", config_take_bool, offsetof(struct config_family, send_communities)},
+	{"send_communities", config_take_bool, offsetof(struct config_family, send_communities),
+		.def = true},
 	{"keep_all_routes", config_take_bool, offsetof(struct config_family, keep_all_routes)},
 	{"max_prefixes", take_max_prefixes},
 	{"remove_private_as", config_take_bool, offsetof(struct config_family, remove_private_as)},
@@ -143,7 +146,7 @@ static const struct config_key family_keys[] = {
 static void
 take_family(struct check *c, const struct at *at, const json_t *value, struct config_family *family)
 {
-	family->enabled = true;
+	family->enabled = true; /* by its presence */
 	CONFIG_TAKE(c, at, value, family_keys, family);
 	if (family->next_hop_self && family->next_hop_unchanged)
 		config_fault(c, at, "`next_hop_self` and `next_hop_unchanged` exclude each other");
@@ -259,55 +262,49 @@ take_group_name(CONFIG_TAKE_ARGS)
 
 #define PEER(member) offsetof(struct config_peer, member)
 
-/* What a peer and a group have alike. */
-#define SHARED_PEER_KEYS                                                                           \
-	{"asn", config_take_asn, PEER(asn)},                                                       \
-		{"description", config_take_text, PEER(description), 0, 4096},                     \
-		{"passive", config_take_bool, PEER(passive)},                                      \
-		{"shutdown", config_take_bool, PEER(shutdown)},                                    \
-		{"source", take_source, PEER(source)},                                             \
-		{"multihop", config_take_u8, PEER(multihop), 1, 255},                              \
-		{"capabilities", take_capabilities}, {"timers", take_timers, PEER(timers)},        \
-		{"families", take_families}, {"gtsm", config_take_bool, PEER(gtsm)},               \
-		{"password", take_password, PEER(password)},                                       \
-		{"local_as", config_take_asn, PEER(local_as)},                                     \
-		{"route_reflector_client", config_take_bool, PEER(route_reflector_client)},        \
-		{"enforce_first_as", config_take_bool, PEER(enforce_first_as)},                    \
-	{                                                                                          \
-		"slow_peer", config_take_unsupported                                               \
-	}
-
+static const struct config_key shared_peer_keys[] = {
+	{"asn", config_take_asn, PEER(asn)},
+	{"description", config_take_text, PEER(description), 0, 4096},
+	{"passive", config_take_bool, PEER(passive)},
+	{"shutdown", config_take_bool, PEER(shutdown)},
+	{"source", take_source, PEER(source)},
+	{"multihop", config_take_u8, PEER(multihop), 1, 255},
+	{"capabilities", take_capabilities},
+	{"timers", take_timers, PEER(timers)},
+	{"families", take_families},
+	{"gtsm", config_take_bool, PEER(gtsm)},
+	{"password", take_password, PEER(password)},
+	{"local_as", config_take_asn, PEER(local_as)},
+	{"route_reflector_client", config_take_bool, PEER(route_reflector_client)},
+	{"enforce_first_as", config_take_bool, PEER(enforce_first_as), .def = true},
+	{"slow_peer", config_take_unsupported},
+};
 static const struct config_key peer_keys[] = {
 	{"address", take_peer_address, 0, 0, 0, true},
-	{"port", config_take_u16, PEER(tcp_port), 1, 65535},
+	{"port", config_take_u16, PEER(tcp_port), 1, 65535, .def = 179},
 	{"group", take_group_name, PEER(group)},
 	{"vrf", config_take_vrf, PEER(vrf)},
-	SHARED_PEER_KEYS,
+	{.include = shared_peer_keys, .include_count = COUNT(shared_peer_keys)},
 };
 
 static const struct config_key group_keys[] = {
 	{"name", config_take_name, PEER(group), 0, 0, true},
-	SHARED_PEER_KEYS,
+	{.include = shared_peer_keys, .include_count = COUNT(shared_peer_keys)},
 };
 
-/* Contract section 2, `timers` and `capabilities`; which family is on hangs on the peer's address. */
+/* Which family is enabled by default depends on the peer's address: default_family(). */
 static struct config_peer
 peer_defaults(void)
 {
-	struct config_peer p = {
-		.tcp_port = 179,
-		.vrf = VRF_DEFAULT,
-		.vrf_name = "default",
-		.capabilities = {true, true, true, true, true},
-		.enforce_first_as = true,
-		.timers = {.hold_s = 90,
-			.connect_retry_s = 10,
-			.idle_hold_s = 1,
-			.open_sent_hold_s = 240,
-			.stale_refresh_s = 600},
-	};
-	for (unsigned f = 0; f < FAMILY_COUNT; f++)
-		p.families[f].send_communities = true;
+	struct config_peer p = {.vrf = VRF_DEFAULT, .vrf_name = "default"};
+
+	CONFIG_DEFAULTS(peer_keys, &p);
+	CONFIG_DEFAULTS(capability_keys, &p);
+	CONFIG_DEFAULTS(timer_keys, &p.timers);
+	for (unsigned f = 0; f < FAMILY_COUNT; f++) {
+		CONFIG_DEFAULTS(family_keys, &p.families[f]);
+		p.families[f].enabled = false;
+	}
 	return p;
 }
 
@@ -693,25 +690,34 @@ static const struct config_key bgp_keys[] = {
 	{"policy_change_delay_s", config_take_u32, offsetof(struct config, policy_change_delay_s),
 		0, 86400},
 	{"policy_change_max_delay_s", config_take_u32,
-		offsetof(struct config, policy_change_max_delay_s), 0, 86400},
-	{"commit_hold_s", config_take_u32, offsetof(struct config, commit_hold_s), 0, 3600},
+		offsetof(struct config, policy_change_max_delay_s), 0, 86400, .def = 30},
+	{"commit_hold_s", config_take_u32, offsetof(struct config, commit_hold_s), 0, 3600,
+		.def = 30},
 	{"groups", take_groups},
 	{"peers", take_peers},
-	{"next_hop_tracking", config_take_bool, offsetof(struct config, next_hop_tracking)},
+	{"next_hop_tracking", config_take_bool, offsetof(struct config, next_hop_tracking),
+		.def = true},
 	{"resolve_via_default", config_take_bool, offsetof(struct config, resolve_via_default)},
-	{"max_paths", config_take_u32, offsetof(struct config, max_paths), 1, PATHS_MAX},
+	{"max_paths", config_take_u32, offsetof(struct config, max_paths), 1, PATHS_MAX, .def = 1},
 	{"max_as_path_length", config_take_u32, offsetof(struct config, max_as_path_length), 1,
-		65535},
+		65535, .def = 254},
 	{"tombstones_max", config_take_u32, offsetof(struct config, tombstones_max), 1024,
 		1u << 30},
 	{"cluster_id", take_cluster_id, offsetof(struct config, cluster_id)},
 	{"redistribute", take_redistribute},
 	{"preference", config_take_preference},
 	{"listen_ranges", take_ranges},
-	{"listen_limit", config_take_u32, offsetof(struct config, listen_limit), 1, 65535},
+	{"listen_limit", config_take_u32, offsetof(struct config, listen_limit), 1, 65535,
+		.def = 100},
 	{"aggregates", config_take_unsupported},
 	{"suppress_fib_pending", config_take_unsupported},
 };
+
+void
+config_bgp_defaults(struct config *config)
+{
+	CONFIG_DEFAULTS(bgp_keys, config);
+}
 
 void
 config_take_bgp(CONFIG_TAKE_ARGS)

@@ -191,12 +191,28 @@ config_fault_unsupported(struct check *c, const struct at *at)
 
 /* ---- objects and arrays ---- */
 
+/* Key number `i` of a table, the keys of includes in their place; NULL: there are fewer keys. */
+static const struct config_key *
+key_at(const struct config_key *keys, size_t count, size_t i)
+{
+	for (size_t k = 0; k < count; k++) {
+		size_t here = keys[k].name ? 1 : keys[k].include_count;
+
+		if (i < here)
+			return keys[k].name ? &keys[k] : &keys[k].include[i];
+		i -= here;
+	}
+	return NULL;
+}
+
 static const struct config_key *
 find_key(const struct config_key *keys, size_t count, const char *name)
 {
-	for (size_t i = 0; i < count; i++)
-		if (!strcmp(keys[i].name, name))
-			return &keys[i];
+	const struct config_key *key;
+
+	for (size_t i = 0; (key = key_at(keys, count, i)) != NULL; i++)
+		if (!strcmp(key->name, name))
+			return key;
 	return NULL;
 }
 
@@ -205,9 +221,10 @@ unknown_key(struct check *c, const struct at *at, const char *name, const struct
 	size_t count)
 {
 	struct near near = near_begin(name);
+	const struct config_key *key;
 
-	for (size_t i = 0; i < count; i++)
-		near_consider(&near, keys[i].name);
+	for (size_t i = 0; (key = key_at(keys, count, i)) != NULL; i++)
+		near_consider(&near, key->name);
 	if (near.found[0] != '\0')
 		config_fault(
 			c, at, "unknown key \"%.64s\"; did you mean \"%s\"?", name, near.found);
@@ -242,12 +259,32 @@ config_take_keys(struct check *c, const struct at *at, const json_t *object,
 			unknown_key(c, &here, name, keys, count);
 		}
 	}
-	for (size_t i = 0; i < count; i++) {
-		struct at here = AT_KEY(at, keys[i].name);
-		if (keys[i].required && !json_object_get(object, keys[i].name))
+	const struct config_key *key;
+	for (size_t i = 0; (key = key_at(keys, count, i)) != NULL; i++) {
+		struct at here = AT_KEY(at, key->name);
+		if (key->required && !json_object_get(object, key->name))
 			config_fault(c, &here, "is missing");
 	}
 	return true;
+}
+
+void
+config_set_defaults(const struct config_key *keys, size_t count, void *out)
+{
+	const struct config_key *key;
+
+	for (size_t i = 0; (key = key_at(keys, count, i)) != NULL; i++) {
+		void *at = (char *)out + key->offset;
+
+		if (key->take == config_take_bool)
+			*(bool *)at = key->def != 0;
+		else if (key->take == config_take_u8)
+			*(uint8_t *)at = (uint8_t)key->def;
+		else if (key->take == config_take_u16)
+			*(uint16_t *)at = (uint16_t)key->def;
+		else if (key->take == config_take_u32)
+			*(uint32_t *)at = key->def;
+	}
 }
 
 bool

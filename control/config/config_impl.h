@@ -27,14 +27,22 @@ struct check {
 	json_t *groups_by_name, *policies_by_name; /* of the document; made by config_named() */
 };
 
+/*
+ * A key of an object. The comment before an entry describes the key for the manual: what the key means, then `Unit:`, `Default:` (where `def` can't
+ * say it), `Effect:` (when a committed change takes effect). A table's own comment describes the object; its `Effect:` counts for all keys that name
+ * none. scripts/reference makes keel.json(5), keel-policy(7) and the schema of both, and fails where a key has no description.
+ */
 struct config_key {
-	const char *name;
-	/* Checks `value` and puts it at `out`, the object's struct plus `offset`. */
+	const char *name; /* NULL: the keys of `include` stand here */
+	/* Checks `value` and stores the result at `out`, the object's struct plus `offset`. */
 	void (*take)(struct check *c, const struct at *at, const json_t *value,
 		const struct config_key *key, void *out);
 	size_t offset;
 	uint32_t min, max; /* of an integer; of a string its length */
 	bool required;
+	uint32_t def; /* default of a boolean or an integer, set by config_set_defaults() */
+	const struct config_key *include; /* a table without includes of its own */
+	size_t include_count;
 };
 
 /* RFC 6901; allocated, NULL when out of memory. */
@@ -65,6 +73,9 @@ bool config_take_keys(struct check *c, const struct at *at, const json_t *object
 	const struct config_key *keys, size_t count, void *out);
 #define CONFIG_TAKE(c, at, object, keys, out)                                                      \
 	config_take_keys(c, at, object, keys, sizeof(keys) / sizeof((keys)[0]), out)
+/* Stores `def` of every boolean and integer of the table. Nested objects have tables and defaults of their own. */
+void config_set_defaults(const struct config_key *keys, size_t count, void *out);
+#define CONFIG_DEFAULTS(keys, out) config_set_defaults(keys, sizeof(keys) / sizeof((keys)[0]), out)
 /* Each element of an array by `take`. False when `value` is no array. */
 bool config_take_each(struct check *c, const struct at *at, const json_t *value,
 	void (*take)(struct check *c, const struct at *at, const json_t *value, void *out),
@@ -89,6 +100,7 @@ void config_take_elsewhere(CONFIG_TAKE_ARGS);
 /* Between config.c and config_bgp.c. */
 void config_take_vrf(CONFIG_TAKE_ARGS); /* struct vrf_id: the key `vrf` of whatever */
 void config_take_bgp(CONFIG_TAKE_ARGS);
+void config_bgp_defaults(struct config *config);
 void config_take_preference(
 	CONFIG_TAKE_ARGS); /* struct config; in the document's root or in `bgp` */
 

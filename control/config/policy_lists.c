@@ -213,22 +213,26 @@ static const struct config_key as_path_entry_keys[] = {
 	{"regex", config_take_text, offsetof(struct entry_draft, regex), 1, 0, true},
 };
 
-#define COMMUNITY_ENTRY_KEYS(name)                                                                 \
-	{                                                                                          \
-		{"action", policy_take_action, offsetof(struct entry_draft, permit), 0, 0, true},  \
-			{name, config_take_text, offsetof(struct entry_draft, community), 1, 0,    \
-				true},                                                             \
-	}
-
-static const char *const community_key[COMMUNITIES_KINDS] = {
-	[COMMUNITIES_STANDARD] = "community",
-	[COMMUNITIES_LARGE] = "large_community",
-	[COMMUNITIES_EXTENDED] = "ext_community",
+static const struct config_key community_entry_keys[] = {
+	{"action", policy_take_action, offsetof(struct entry_draft, permit), 0, 0, true},
+	{"community", config_take_text, offsetof(struct entry_draft, community), 1, 0, true},
 };
-static const struct config_key community_entry_keys[COMMUNITIES_KINDS][2] = {
-	[COMMUNITIES_STANDARD] = COMMUNITY_ENTRY_KEYS("community"),
-	[COMMUNITIES_LARGE] = COMMUNITY_ENTRY_KEYS("large_community"),
-	[COMMUNITIES_EXTENDED] = COMMUNITY_ENTRY_KEYS("ext_community"),
+
+static const struct config_key large_community_entry_keys[] = {
+	{"action", policy_take_action, offsetof(struct entry_draft, permit), 0, 0, true},
+	{"large_community", config_take_text, offsetof(struct entry_draft, community), 1, 0, true},
+};
+
+static const struct config_key ext_community_entry_keys[] = {
+	{"action", policy_take_action, offsetof(struct entry_draft, permit), 0, 0, true},
+	{"ext_community", config_take_text, offsetof(struct entry_draft, community), 1, 0, true},
+};
+
+/* The tables of the three kinds are alike but for the name of the second key. */
+static const struct config_key *const community_entry[COMMUNITIES_KINDS] = {
+	[COMMUNITIES_STANDARD] = community_entry_keys,
+	[COMMUNITIES_LARGE] = large_community_entry_keys,
+	[COMMUNITIES_EXTENDED] = ext_community_entry_keys,
 };
 
 void
@@ -310,12 +314,13 @@ take_community_entry(struct check *c, const struct at *at, const json_t *value, 
 {
 	struct list_draft *d = out;
 	struct entry_draft e = {0};
-	struct at community_at = AT_KEY(at, community_key[d->communities]);
+	const struct config_key *keys = community_entry[d->communities];
+	struct at community_at = AT_KEY(at, keys[1].name);
 	uint8_t bytes[POLICY_COMMUNITY_MAX];
 
-	if (!CONFIG_TAKE(c, at, value, community_entry_keys[d->communities], &e) || !e.community)
+	if (!config_take_keys(c, at, value, keys, COUNT(community_entry_keys), &e) || !e.community)
 		return;
-	const json_t *text = json_object_get(value, community_key[d->communities]);
+	const json_t *text = json_object_get(value, keys[1].name);
 	if (!policy_value_community(c, &community_at, text, d->communities, bytes))
 		return;
 	if (d->list.any && policy_community_list_add_value(d->list.community, e.permit, bytes))
@@ -355,17 +360,27 @@ take_list_name(CONFIG_TAKE_ARGS)
 	config_take_name(c, at, value, key, &ignored);
 }
 
-#define LIST_KEYS(take_entries)                                                                    \
-	{                                                                                          \
-		{"name", take_list_name, 0, 0, 0, true}, {"entries", take_entries, 0, 0, 0, true}, \
-	}
+static const struct config_key prefix_list_keys[] = {
+	{"name", take_list_name, 0, 0, 0, true},
+	{"entries", take_prefix_entries, 0, 0, 0, true},
+};
 
-static const struct config_key list_keys[LIST_KINDS][2] = {
-	[LIST_PREFIX] = LIST_KEYS(take_prefix_entries),
-	[LIST_AS_PATH] = LIST_KEYS(take_as_path_entries),
-	[LIST_COMMUNITY] = LIST_KEYS(take_community_entries),
-	[LIST_LARGE_COMMUNITY] = LIST_KEYS(take_community_entries),
-	[LIST_EXT_COMMUNITY] = LIST_KEYS(take_community_entries),
+static const struct config_key as_path_list_keys[] = {
+	{"name", take_list_name, 0, 0, 0, true},
+	{"entries", take_as_path_entries, 0, 0, 0, true},
+};
+
+static const struct config_key community_list_keys[] = {
+	{"name", take_list_name, 0, 0, 0, true},
+	{"entries", take_community_entries, 0, 0, 0, true},
+};
+
+static const struct config_key *const list_keys[LIST_KINDS] = {
+	[LIST_PREFIX] = prefix_list_keys,
+	[LIST_AS_PATH] = as_path_list_keys,
+	[LIST_COMMUNITY] = community_list_keys,
+	[LIST_LARGE_COMMUNITY] = community_list_keys,
+	[LIST_EXT_COMMUNITY] = community_list_keys,
 };
 
 static enum policy_communities
@@ -415,7 +430,7 @@ compile_list(struct compile *k, enum list_kind kind, const struct at *at, size_t
 
 	if (list_create(kind, &d.list))
 		policy_out_of_memory(&k->c, at);
-	CONFIG_TAKE(&k->c, at, value, list_keys[kind], &d);
+	config_take_keys(&k->c, at, value, list_keys[kind], COUNT(prefix_list_keys), &d);
 	if (d.list.any && list_seal(kind, d.list))
 		policy_out_of_memory(&k->c, at);
 	if (d.list.any && kind == LIST_AS_PATH && name &&
