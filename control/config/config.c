@@ -33,8 +33,14 @@ take_router_id(CONFIG_TAKE_ARGS)
 		*(uint32_t *)out = addr_v4(&addr);
 }
 
+/* Identity of this router in BGP. Effect: restart. */
 static const struct config_key router_keys[] = {
+	/* The AS number of this router. 23456 (AS_TRANS) is reserved. */
 	{"asn", config_take_asn, offsetof(struct config, asn), 0, 0, true},
+	/*
+	 * The BGP identifier that the router sends in OPEN (RFC 6286), written as an IPv4
+	 * address other than 0.0.0.0. The identifier also breaks ties in the decision.
+	 */
 	{"router_id", take_router_id, offsetof(struct config, router_id), 0, 0, true},
 };
 
@@ -87,9 +93,24 @@ take_http(CONFIG_TAKE_ARGS)
 	}
 }
 
+/* Where RPC clients and metrics collectors connect. Effect: restart. */
 static const struct config_key management_keys[] = {
+	/*
+	 * Path of the Unix socket for JSON-RPC (mode 0660). A second socket, with `.ro`
+	 * appended to the path (mode 0666), accepts only methods that change nothing. The
+	 * option `--socket` has precedence over this key. Default: /run/keel/keel.sock.
+	 */
 	{"socket", config_take_text, offsetof(struct config, socket), 1, SOCKET_PATH_MAX},
+	/*
+	 * Address and port of the HTTP server, which answers `POST /rpc` and `GET /metrics`:
+	 * `127.0.0.1:9179` or `[::1]:9179`. Default: no HTTP server.
+	 */
 	{"http", take_http},
+	/*
+	 * File that holds the bearer token for HTTP. Requests with the token may call methods
+	 * that change something; requests without the token may not. Default: no token, and
+	 * HTTP answers only methods that change nothing.
+	 */
 	{"http_token_file", config_take_text, offsetof(struct config, http_token_file), 1, 4095},
 };
 
@@ -183,13 +204,32 @@ take_eal_args(CONFIG_TAKE_ARGS)
 		config_take_each(c, at, value, take_eal_arg, config);
 }
 
+/* Processors, memory and EAL arguments of the forwarding process. Effect: restart. */
 static const struct config_key dataplane_keys[] = {
+	/*
+	 * CPUs of the workers, one worker for each CPU. A worker polls its ports without pause
+	 * and uses its CPU fully, so isolate these CPUs from other processes. Default: [1].
+	 */
 	{"worker_cpus", take_worker_cpus},
+	/*
+	 * CPUs of all other threads of keeld. A CPU can't be in both `worker_cpus` and
+	 * `control_cpus`. Default: each CPU that keeld may use and no worker has.
+	 */
 	{"control_cpus", take_control_cpus},
+	/* Number of RIB threads (shards). Each shard holds a part of the destinations. */
 	{"rib_threads", config_take_u32, offsetof(struct config, dataplane.rib_threads), 1, 16,
 		.def = 1},
+	/*
+	 * Memory that EAL and the forwarding tables may use together. EAL gets a quarter (at
+	 * least 64, at most 512); the rest holds two copies of the tables. keeld refuses a
+	 * value that is too small for the empty tables and names the smallest value. Unit: MiB.
+	 */
 	{"memory_mb", config_take_u32, offsetof(struct config, dataplane.memory_mb), 64, 1048576,
 		.def = 1024},
+	/*
+	 * Further arguments for DPDK's environment abstraction layer, one array element for
+	 * each argument. Default: none.
+	 */
 	{"eal_args", take_eal_args},
 };
 
@@ -209,11 +249,17 @@ struct vrf_draft {
 	const char *name;
 };
 
+/* A VPN instance. This version has only the instance `default`. Effect: restart. */
 static const struct config_key vrf_keys[] = {
+	/* Name of the instance, at most 10 characters. This version accepts only `default`. */
 	{"name", config_take_name, offsetof(struct vrf_draft, name), 0, 0, true},
+	/* Route distinguisher, as `64512:1`. */
 	{"rd", config_take_unsupported},
+	/* Route targets of the VPN routes that the instance imports. */
 	{"import_targets", config_take_unsupported},
+	/* Route targets that the instance adds to the VPN routes that it exports. */
 	{"export_targets", config_take_unsupported},
+	/* How MPLS labels are assigned: one label for the instance (`per-vrf`). */
 	{"label_mode", config_take_unsupported},
 };
 
@@ -385,12 +431,32 @@ take_port_addresses(CONFIG_TAKE_ARGS)
 		config_take_each(c, at, value, take_port_address, port);
 }
 
-/* RFC 791: an IPv4 link carries 68 octets at least. */
+/* An interface that the workers forward on. Effect: restart. */
 static const struct config_key port_keys[] = {
+	/*
+	 * Name of the port and of its kernel interface: 1 to 15 characters, without `/`, `:`,
+	 * `%` and white space. The names `lo`, `keel0` and all names that begin with `keel-`
+	 * are reserved. For `net_af_xdp` the name may equal the interface of the device.
+	 */
 	{"name", take_port_name, offsetof(struct config_port, name), 0, 0, true},
+	/*
+	 * DPDK device arguments: a PCI address (`0000:01:00.0`) or a virtual device
+	 * (`net_af_xdp0,iface=eth1`, `net_tap0`, `net_pcap0`, `net_memif0`, `net_null0`),
+	 * optionally with arguments after commas. A `net_af_xdp` device needs the argument
+	 * `iface`. Two ports can't have the same device.
+	 */
 	{"device", take_device, offsetof(struct config_port, device), 0, 0, true},
+	/* VPN instance of the port. Default: default. */
 	{"vrf", config_take_vrf, offsetof(struct config_port, vrf)},
-	{"mtu", config_take_u16, offsetof(struct config_port, mtu), 68, 9216},
+	/*
+	 * Largest IP packet that the port sends. keeld sets the MTU of the device and of the
+	 * kernel interface to this value. Unit: octets. Default: the MTU of the kernel
+	 * interface, which stays as the operator set it.
+	 */
+	{"mtu", config_take_u16, offsetof(struct config_port, mtu), 68 /* RFC 791 3.2 */, 9216},
+	/*
+	 * Addresses of the port, each with its prefix length, as `192.0.2.1/24`. Addresses that `ip address` sets on the kernel interface have the same meaning. Default: none.
+	 */
 	{"addresses", take_port_addresses},
 };
 
@@ -442,11 +508,26 @@ struct static_draft {
 	bool blackhole;
 };
 
+/* A static route: `prefix` and either `next_hop` or `blackhole`. Effect: commit. */
 static const struct config_key static_keys[] = {
+	/* Destination of the route. */
 	{"prefix", take_static_prefix, offsetof(struct static_draft, route.prefix), 0, 0, true},
+	/*
+	 * Next hop of the route: an address on a connected subnet, an address that another
+	 * route resolves, or a link-local address with its port, as `fe80::2%east`. An IPv4
+	 * prefix may have an IPv6 next hop. A prefix may have several entries with different
+	 * next hops. Default: none; `blackhole` must be true.
+	 */
 	{"next_hop", take_static_next_hop, offsetof(struct static_draft, route.next_hop)},
+	/*
+	 * Drops packets to the prefix and counts the packets under the reason `blackhole`. A
+	 * BGP next hop that a blackhole covers is valid, and packets to its routes are dropped
+	 * as well.
+	 */
 	{"blackhole", config_take_bool, offsetof(struct static_draft, blackhole)},
+	/* VPN instance of the route. Default: default. */
 	{"vrf", config_take_vrf, offsetof(struct static_draft, route.vrf)},
+	/* A number that policies can match (`match.tag`) when the route is redistributed. */
 	{"tag", config_take_u32, offsetof(struct static_draft, route.tag), 0, UINT32_MAX},
 };
 
@@ -558,12 +639,24 @@ take_loopbacks(CONFIG_TAKE_ARGS)
 		config_take_each(c, at, value, take_loopback, config);
 }
 
-/* `networks` have no route in the tables, so they are not judged. */
+/*
+ * When several sources have a route to the same prefix, the source with the lower value is used
+ * for forwarding and for `redistribute`. The section stands in the root of the document or in
+ * `bgp`, not in both. Effect: commit.
+ */
 static const struct config_key preference_keys[] = {
+	/* Preference of connected subnets. */
 	{"connected", config_take_u8, SOURCE_CONNECTED, 0, 255, .def = 0},
+	/* Preference of `static_routes`. */
 	{"static", config_take_u8, SOURCE_STATIC, 0, 255, .def = 1},
+	/* Preference of BGP routes from external peers. */
 	{"external", config_take_u8, SOURCE_EXTERNAL, 0, 255, .def = 20},
+	/*
+	 * Preference of routes in the kernel's main table, for example of an IGP daemon on this
+	 * host.
+	 */
 	{"kernel", config_take_u8, SOURCE_KERNEL, 0, 255, .def = 110},
+	/* Preference of BGP routes from internal peers. */
 	{"internal", config_take_u8, SOURCE_INTERNAL, 0, 255, .def = 200},
 };
 
@@ -581,25 +674,70 @@ config_take_preference(CONFIG_TAKE_ARGS)
 
 /* ---- the document ---- */
 
-/* `router` comes first whatever the order in the document: peers look at its asn. */
+/*
+ * The document. `router` is read before all other sections, because peers are compared with its
+ * AS number.
+ */
 static const struct config_key root_keys[] = {
+	/* Identity of this router in BGP. */
 	{"router", config_take_elsewhere},
+	/*
+	 * Processors, memory and EAL arguments of the forwarding process. Ignored with
+	 * `--no-dataplane`, apart from `rib_threads` and `control_cpus`.
+	 */
 	{"dataplane", take_dataplane},
+	/* Where RPC clients and metrics collectors connect. */
 	{"management", take_management},
+	/*
+	 * VPN instances. This version has only the instance `default`, which exists without
+	 * being listed.
+	 */
 	{"vrfs", take_vrfs},
+	/*
+	 * The interfaces that the workers forward on. With `--no-dataplane` ports are checked
+	 * and not opened.
+	 */
 	{"ports", take_ports},
+	/* Named lists of prefixes, which policies match. See keel-policy(7). */
 	{"prefix_lists", config_take_elsewhere},
+	/*
+	 * Named lists of regular expressions for AS paths, which policies match. See
+	 * keel-policy(7).
+	 */
 	{"as_path_lists", config_take_elsewhere},
+	/* Named lists of communities (RFC 1997), which policies match. See keel-policy(7). */
 	{"community_lists", config_take_elsewhere},
+	/* Named route policies. See keel-policy(7). */
 	{"route_policies", config_take_elsewhere},
+	/* BGP: what is originated, and the peers. */
 	{"bgp", config_take_bgp},
+	/*
+	 * Named lists of large communities (RFC 8092), which policies match. See
+	 * keel-policy(7).
+	 */
 	{"large_community_lists", config_take_elsewhere},
+	/*
+	 * Named lists of extended communities (RFC 4360), which policies match. See
+	 * keel-policy(7).
+	 */
 	{"ext_community_lists", config_take_elsewhere},
+	/*
+	 * Static routes of this router. Entries with the same prefix and different next hops
+	 * share the load.
+	 */
 	{"static_routes", take_statics},
+	/*
+	 * Addresses of this router that belong to no port, each with its prefix length, as
+	 * `192.0.2.1/32`. The kernel interface `keel0` holds these addresses. Link-local addresses are not allowed. Default: none. Effect: commit.
+	 */
 	{"loopback_addresses", take_loopbacks},
+	/* Which source wins when several sources have a route to the same prefix. */
 	{"preference", config_take_preference},
+	/* Static label-switched paths. */
 	{"static_lsps", config_take_unsupported},
+	/* Aggregate routes. */
 	{"aggregates", config_take_unsupported},
+	/* Ranges of dynamic peers. The key that this version supports is `bgp.listen_ranges`. */
 	{"listen_ranges", config_take_unsupported},
 };
 

@@ -15,18 +15,53 @@
 
 /* ---- a peer's parts ---- */
 
+/* Timers of a session. */
 static const struct config_key timer_keys[] = {
+	/*
+	 * Hold time that keeld proposes in OPEN; the session uses the smaller proposal of both
+	 * sides. 0 turns the hold timer and keepalives off. 1 and 2 are not allowed (RFC 4271
+	 * 4.2). Unit: seconds. Effect: reset.
+	 */
 	{"hold_s", config_take_u32, offsetof(struct config_timers, hold_s), 0, 65535, .def = 90},
+	/*
+	 * Longest time between two keepalives. The interval is never more than a third of the
+	 * negotiated hold time; each interval is shortened by up to 25 % at random. Must be
+	 * less than `hold_s`. Unit: seconds. Default: a third of the negotiated hold time.
+	 * Effect: timer.
+	 */
 	{"keepalive_s", config_take_u32, offsetof(struct config_timers, keepalive_s), 1, 21845},
+	/*
+	 * Time between two attempts to connect; each is varied by up to 25 % at random. Unit:
+	 * seconds. Effect: timer.
+	 */
 	{"connect_retry_s", config_take_u32, offsetof(struct config_timers, connect_retry_s), 1,
 		65535, .def = 10},
+	/*
+	 * Time that a peer stays idle after a session ended by an error. The time doubles with
+	 * each failure, up to 60 seconds, and begins again at this value when the session is
+	 * established. An administrative reset has no idle time. Unit: seconds. Effect: timer.
+	 */
 	{"idle_hold_s", config_take_u32, offsetof(struct config_timers, idle_hold_s), 1, 3600,
 		.def = 1},
+	/* Hold time while keeld waits for the peer's OPEN. Unit: seconds. Effect: timer. */
 	{"open_sent_hold_s", config_take_u32, offsetof(struct config_timers, open_sent_hold_s), 1,
 		65535, .def = 240},
+	/*
+	 * The session ends when the peer accepts no data for this time (RFC 9687). Unit:
+	 * seconds. Default: 480, or twice the negotiated hold time where that is more. Effect:
+	 * timer.
+	 */
 	{"send_hold_s", config_take_u32, offsetof(struct config_timers, send_hold_s), 1, 65535},
+	/*
+	 * Shortest time between two advertisements of changed routes to the peer (RFC 4271
+	 * 9.2.1.1). 0: changes are advertised at once. Unit: seconds. Effect: timer.
+	 */
 	{"min_advertisement_s", config_take_u32,
 		offsetof(struct config_timers, min_advertisement_s), 0, 600},
+	/*
+	 * Bound on route refresh and graceful restart: stale routes are removed, and a refresh
+	 * that the peer does not complete fails, after this time. Unit: seconds. Effect: timer.
+	 */
 	{"stale_refresh_s", config_take_u32, offsetof(struct config_timers, stale_refresh_s), 1,
 		65535, .def = 600},
 };
@@ -47,14 +82,32 @@ take_timers(CONFIG_TAKE_ARGS)
 
 #define CAPABILITY(name) offsetof(struct config_peer, capabilities.name)
 
+/*
+ * Capabilities that keeld sends in OPEN (RFC 5492). A capability is in use when both sides send
+ * it. Effect: reset.
+ */
 static const struct config_key capability_keys[] = {
+	/* Route refresh (RFC 2918): either side can ask the other for all routes again. */
 	{"route_refresh", config_take_bool, CAPABILITY(route_refresh), .def = true},
+	/*
+	 * Enhanced route refresh (RFC 7313): messages mark the beginning and the end of a
+	 * refresh, so that routes which are not announced again are removed.
+	 */
 	{"enhanced_route_refresh", config_take_bool, CAPABILITY(enhanced_route_refresh),
 		.def = true},
+	/* AS numbers of four octets (RFC 6793). */
 	{"four_octet_as", config_take_bool, CAPABILITY(four_octet_as), .def = true},
+	/* Messages of up to 65,535 octets (RFC 8654). */
 	{"extended_message", config_take_bool, CAPABILITY(extended_message), .def = true},
+	/*
+	 * Graceful restart (RFC 4724, RFC 8538), the helper's part: routes of a peer that
+	 * restarts stay in use as stale routes. keeld sends the capability without families,
+	 * because keeld keeps no forwarding state when keeld itself restarts.
+	 */
 	{"graceful_restart", config_take_bool, CAPABILITY(graceful_restart), .def = true},
+	/* Several paths for one prefix (RFC 7911). */
 	{"add_path", config_take_unsupported},
+	/* IPv4 routes with IPv6 next hops (RFC 8950). */
 	{"extended_next_hop", config_take_bool, CAPABILITY(extended_next_hop)},
 };
 
@@ -101,12 +154,35 @@ take_max_prefixes_action(CONFIG_TAKE_ARGS)
 		*(uint8_t *)out = (uint8_t)word;
 }
 
+/*
+ * Bound on the prefixes of one family that are accepted from a peer. The bound is exact: with
+ * `shutdown` and `discard`, prefix number `limit` + 1 is neither stored nor advertised to any
+ * peer. Effect: commit.
+ */
 static const struct config_key max_prefixes_keys[] = {
+	/*
+	 * Largest number of prefixes. With `keep_all_routes`, kept routes that the policy
+	 * rejects count as well. Unit: prefixes.
+	 */
 	{"limit", config_take_u32, offsetof(struct config_family, max_prefixes), 1, UINT32_MAX,
 		true},
+	/*
+	 * What happens beyond `limit`. `shutdown` ends the session with Cease / Maximum Number
+	 * of Prefixes. `discard` drops further prefixes and keeps the session. `warning` stores
+	 * them. All three raise the alarm `max-prefixes`. Default: shutdown.
+	 */
 	{"action", take_max_prefixes_action, offsetof(struct config_family, max_prefixes_action)},
+	/*
+	 * Share of `limit` from which the alarm `max-prefixes` is raised. Unit: percent of
+	 * `limit`.
+	 */
 	{"threshold_percent", config_take_u8,
 		offsetof(struct config_family, max_prefixes_threshold), 1, 100, .def = 80},
+	/*
+	 * Time after a `shutdown` until the session is established again. Only valid with
+	 * `action` `shutdown`. Unit: seconds. Default: the peer stays down until an operator
+	 * resets the peer or changes the limit.
+	 */
 	{"restart_s", config_take_u32, offsetof(struct config_family, max_prefixes_restart_s), 1,
 		86400},
 };
@@ -125,21 +201,68 @@ take_max_prefixes(CONFIG_TAKE_ARGS)
 		config_fault(c, at, "`restart_s` is only valid with `action` \"shutdown\"");
 }
 
+/* A family of a session. The family is enabled by the presence of its object. */
 static const struct config_key family_keys[] = {
+	/* `false` disables a family that the group enables. Effect: reset. */
 	{"enabled", config_take_bool, offsetof(struct config_family, enabled), .def = true},
+	/*
+	 * Route policy for routes from the peer; see keel-policy(7). `accept-all` and
+	 * `deny-all` always exist. Default: an external session accepts nothing (RFC 8212); an
+	 * internal session accepts all. Effect: import.
+	 */
 	{"import_policy", take_policy_name, offsetof(struct config_family, import_policy)},
+	/*
+	 * Route policy for routes to the peer; see keel-policy(7). The policy sees attributes
+	 * before keeld sets next hop and own AS number. Default: an external session sends
+	 * nothing (RFC 8212); an internal session sends all. Effect: export.
+	 */
 	{"export_policy", take_policy_name, offsetof(struct config_family, export_policy)},
+	/*
+	 * Routes of external peers are advertised to this internal peer with the address of
+	 * this router as next hop. No effect on reflected routes (RFC 4456 10) and on external peers, which get the address of this router anyway. Not together with
+	 * `next_hop_unchanged`. Effect: export.
+	 */
 	{"next_hop_self", config_take_bool, offsetof(struct config_family, next_hop_self)},
+	/*
+	 * Routes are advertised to this external peer with the next hop as received, as a route
+	 * server does. Not together with `next_hop_self`. Effect: export.
+	 */
 	{"next_hop_unchanged", config_take_bool,
 		offsetof(struct config_family, next_hop_unchanged)},
+	/* Sends communities of all kinds to the peer. Effect: reset. */
 	{"send_communities", config_take_bool, offsetof(struct config_family, send_communities),
 		.def = true},
+	/*
+	 * Keeps the routes of the peer as received, rejected routes too. A changed policy is
+	 * then applied to the kept routes without a message to the peer. When the key becomes
+	 * true, a peer with route refresh is asked once for all routes; the session of a peer
+	 * without route refresh is reset once. Effect: import.
+	 */
 	{"keep_all_routes", config_take_bool, offsetof(struct config_family, keep_all_routes)},
+	/* Bound on the prefixes that are accepted from the peer. Default: no bound. */
 	{"max_prefixes", take_max_prefixes},
+	/*
+	 * Removes private AS numbers (RFC 6996) from AS paths that are advertised to the peer.
+	 * External peers only. Effect: export.
+	 */
 	{"remove_private_as", config_take_bool, offsetof(struct config_family, remove_private_as)},
+	/*
+	 * How often the AS number of this router may occur in the AS path of a route from the
+	 * peer. Effect: import.
+	 */
 	{"allow_as_in", config_take_u8, offsetof(struct config_family, allow_as_in), 0, 255},
+	/*
+	 * Replaces the AS number of the peer in AS paths that are advertised to the peer by the
+	 * AS number of this router. External peers only. Effect: export.
+	 */
 	{"as_override", config_take_bool, offsetof(struct config_family, as_override)},
+	/*
+	 * Advertises a default route to the peer, whether or not this router has one. The
+	 * default route does not pass the export policy; an external peer must have an export
+	 * policy all the same (RFC 8212). Effect: export.
+	 */
 	{"default_originate", config_take_bool, offsetof(struct config_family, default_originate)},
+	/* Site of origin (an extended community) of the peer. */
 	{"site_of_origin", config_take_unsupported},
 };
 
@@ -180,10 +303,15 @@ take_other_family(CONFIG_TAKE_ARGS)
 	config_fault_unsupported(c, at);
 }
 
+/* Families of a session, by name. Default: the unicast family of the peer's address. */
 static const struct config_key families_keys[] = {
+	/* IPv4 unicast routes. */
 	{"ipv4-unicast", take_ipv4_unicast},
+	/* IPv6 unicast routes. */
 	{"ipv6-unicast", take_ipv6_unicast},
+	/* IPv4 VPN routes (RFC 4364). */
 	{"vpnv4-unicast", take_other_family},
+	/* IPv6 VPN routes (RFC 4659). */
 	{"vpnv6-unicast", take_other_family},
 };
 
@@ -262,32 +390,96 @@ take_group_name(CONFIG_TAKE_ARGS)
 
 #define PEER(member) offsetof(struct config_peer, member)
 
+/*
+ * Keys that a peer and a group have in common. A peer inherits each key that the peer does not
+ * set from its group.
+ */
 static const struct config_key shared_peer_keys[] = {
+	/*
+	 * AS number of the peer. A peer with the AS number of this router is internal, all others are external. Default: none; the peer or its group must have the key. Effect: reset.
+	 */
 	{"asn", config_take_asn, PEER(asn)},
+	/* Text for operators, shown by `show bgp peer`. Default: none. Effect: none. */
 	{"description", config_take_text, PEER(description), 0, 4096},
+	/* Waits for the peer to connect and never connects to the peer. Effect: commit. */
 	{"passive", config_take_bool, PEER(passive)},
+	/*
+	 * Keeps the session down. A session that is up ends with Cease / Administrative
+	 * Shutdown. Effect: reset.
+	 */
 	{"shutdown", config_take_bool, PEER(shutdown)},
+	/*
+	 * Local address of the session. The address must have the family of the peer's address; a
+	 * link-local address needs the same port. Default: the kernel chooses. Effect: reset.
+	 */
 	{"source", take_source, PEER(source)},
+	/*
+	 * The peer may be several hops away; the value is the TTL of packets to the peer. The
+	 * next hops of the peer's routes then need not be on a connected subnet. Default:
+	 * external peers are on a connected subnet (TTL 1); internal peers may be anywhere.
+	 * Effect: reset.
+	 */
 	{"multihop", config_take_u8, PEER(multihop), 1, 255},
+	/* Capabilities that keeld sends in OPEN. */
 	{"capabilities", take_capabilities},
+	/* Timers of the session. */
 	{"timers", take_timers, PEER(timers)},
+	/* Families of the session. Default: the unicast family of the peer's address. */
 	{"families", take_families},
+	/*
+	 * Generalized TTL security (RFC 5082): packets to the peer have TTL 255, and packets
+	 * from the peer must arrive with TTL 255. Not together with `multihop`. Effect: reset.
+	 */
 	{"gtsm", config_take_bool, PEER(gtsm)},
+	/*
+	 * TCP-MD5 key of the session (RFC 2385), in octets. The configuration file holds the
+	 * password (mode 0600); all answers, differences and logs show `***`. `***` in an
+	 * edited document means that the password is unchanged. Default: none. Effect: reset.
+	 */
 	{"password", take_password, PEER(password)},
+	/*
+	 * AS number that this router uses towards an external peer in place of `router.asn`.
+	 * The AS path of advertised routes begins with this number, followed by `router.asn`.
+	 * Default: `router.asn`. Effect: reset.
+	 */
 	{"local_as", config_take_asn, PEER(local_as)},
+	/* The internal peer is a client of this route reflector (RFC 4456). Effect: reset. */
 	{"route_reflector_client", config_take_bool, PEER(route_reflector_client)},
+	/*
+	 * A route from an external peer whose AS path does not begin with the AS number of the
+	 * peer is treated as withdrawn (RFC 4271 6.3). Set `false` where the peer is a route
+	 * server. Effect: import.
+	 */
 	{"enforce_first_as", config_take_bool, PEER(enforce_first_as), .def = true},
+	/* Detection of peers that take updates slowly. */
 	{"slow_peer", config_take_unsupported},
 };
+/*
+ * A BGP peer. VPN instance and address together identify the peer; the same pair twice is a
+ * fault.
+ */
 static const struct config_key peer_keys[] = {
+	/*
+	 * Address of the peer. A link-local address is written with its port, as
+	 * `fe80::2%east`. An address of this router is a fault. A changed address removes one
+	 * peer and adds another. Effect: reset.
+	 */
 	{"address", take_peer_address, 0, 0, 0, true},
+	/* TCP port of the peer. Effect: reset. */
 	{"port", config_take_u16, PEER(tcp_port), 1, 65535, .def = 179},
+	/* Group whose keys the peer inherits. Default: none. Effect: commit. */
 	{"group", take_group_name, PEER(group)},
+	/* VPN instance of the session. Default: default. Effect: commit. */
 	{"vrf", config_take_vrf, PEER(vrf)},
 	{.include = shared_peer_keys, .include_count = COUNT(shared_peer_keys)},
 };
 
+/*
+ * A group of peers. A group has no session; its keys are defaults for peers and for dynamic
+ * peers that name the group.
+ */
 static const struct config_key group_keys[] = {
+	/* Name of the group. Effect: commit. */
 	{"name", config_take_name, PEER(group), 0, 0, true},
 	{.include = shared_peer_keys, .include_count = COUNT(shared_peer_keys)},
 };
@@ -531,10 +723,21 @@ take_prefix(CONFIG_TAKE_ARGS)
 
 /* ---- listen_ranges ---- */
 
+/*
+ * Dynamic peers: a peer that connects from an address in `prefix` gets a passive session with the
+ * keys of `group`. Where ranges overlap, the longest prefix decides. Effect: commit.
+ */
 static const struct config_key range_keys[] = {
+	/* Addresses that may connect. */
 	{"prefix", take_prefix, offsetof(struct config_range, prefix), 0, 0, true},
+	/* Group whose keys the dynamic peers get. */
 	{"group", take_group_name, offsetof(struct config_range, group), 0, 0, true},
+	/*
+	 * AS number that the dynamic peers must have. Default: the AS number of the group; without
+	 * one, any AS number is accepted.
+	 */
 	{"asn", config_take_asn, offsetof(struct config_range, asn)},
+	/* VPN instance of the sessions. Default: default. */
 	{"vrf", config_take_vrf, offsetof(struct config_range, vrf)},
 };
 
@@ -595,9 +798,16 @@ take_ranges(CONFIG_TAKE_ARGS)
 		config_check_unique_prefixes(c, at, value);
 }
 
+/*
+ * A prefix that this router originates, with ORIGIN IGP. The prefix needs no route in the
+ * table, and has no entry in the forwarding tables. Effect: commit.
+ */
 static const struct config_key network_keys[] = {
+	/* The prefix. */
 	{"prefix", take_prefix, offsetof(struct config_network, prefix), 0, 0, true},
+	/* VPN instance of the prefix. Default: default. */
 	{"vrf", config_take_vrf, offsetof(struct config_network, vrf)},
+	/* Originates the prefix only while the table has a route to it. */
 	{"require_route", config_take_unsupported},
 };
 
@@ -655,10 +865,20 @@ take_redistribute_source(CONFIG_TAKE_ARGS)
 		*(enum route_source *)out = sources[word];
 }
 
+/*
+ * Originates routes of another source in BGP, with ORIGIN INCOMPLETE. A route is withdrawn when
+ * its source withdraws the route or the route is down. Effect: commit.
+ */
 static const struct config_key redistribute_keys[] = {
+	/* The source. */
 	{"source", take_redistribute_source, offsetof(struct config_redistribute, source), 0, 0,
 		true},
+	/* VPN instance of the routes. Default: default. */
 	{"vrf", config_take_vrf, offsetof(struct config_redistribute, vrf)},
+	/*
+	 * Route policy for the routes; see keel-policy(7). Default: all routes of the source
+	 * are originated.
+	 */
 	{"policy", take_policy_name, offsetof(struct config_redistribute, policy)},
 };
 
@@ -685,31 +905,81 @@ take_redistribute(CONFIG_TAKE_ARGS)
 		config_check_unique(c, at, value, "source");
 }
 
+/* BGP: what is originated, and the peers. */
 static const struct config_key bgp_keys[] = {
+	/* Prefixes that this router originates. */
 	{"networks", take_networks},
+	/*
+	 * Time between a committed policy change and the refresh that applies the change; 0: at
+	 * once. A later change restarts the delay. A `refresh` command applies a waiting change
+	 * at once. Unit: seconds. Effect: commit.
+	 */
 	{"policy_change_delay_s", config_take_u32, offsetof(struct config, policy_change_delay_s),
 		0, 86400},
+	/*
+	 * Longest time by which later changes can extend the delay. Unit: seconds. Effect:
+	 * commit.
+	 */
 	{"policy_change_max_delay_s", config_take_u32,
 		offsetof(struct config, policy_change_max_delay_s), 0, 86400, .def = 30},
+	/*
+	 * A path that the new policies of a commit reject stays in use while the destination
+	 * has no other path and another peer of the commit has not finished, at most for this
+	 * time. 0: rejected paths are removed at once. Unit: seconds. Effect: commit.
+	 */
 	{"commit_hold_s", config_take_u32, offsetof(struct config, commit_hold_s), 0, 3600,
 		.def = 30},
+	/* Groups of peers. */
 	{"groups", take_groups},
+	/* Peers. */
 	{"peers", take_peers},
+	/*
+	 * Checks whether next hops are reachable. `false` treats every next hop as reachable.
+	 * Effect: restart.
+	 */
 	{"next_hop_tracking", config_take_bool, offsetof(struct config, next_hop_tracking),
 		.def = true},
+	/* A default route may resolve next hops. Effect: commit. */
 	{"resolve_via_default", config_take_bool, offsetof(struct config, resolve_via_default)},
+	/*
+	 * Largest number of equal paths that forward packets together (ECMP). Unit: paths.
+	 * Effect: commit.
+	 */
 	{"max_paths", config_take_u32, offsetof(struct config, max_paths), 1, PATHS_MAX, .def = 1},
+	/*
+	 * A route whose AS path has more AS numbers, those in sets included, is treated as
+	 * withdrawn. Unit: AS numbers. Effect: import.
+	 */
 	{"max_as_path_length", config_take_u32, offsetof(struct config, max_as_path_length), 1,
 		65535, .def = 254},
+	/*
+	 * Bound, for each table of each RIB thread, on withdrawn destinations that wait for
+	 * peers to be told of the withdrawal. Beyond the bound, the session of the peer that
+	 * reads most slowly ends with Cease / Out of Resources. Unit: destinations. Default: an
+	 * eighth of the destinations of the table, at least 65,536. Effect: commit.
+	 */
 	{"tombstones_max", config_take_u32, offsetof(struct config, tombstones_max), 1024,
 		1u << 30},
+	/*
+	 * Cluster identifier of this route reflector (RFC 4456), written as an IPv4 address
+	 * other than 0.0.0.0 or as an integer. Default: `router.router_id`. Effect: import.
+	 */
 	{"cluster_id", take_cluster_id, offsetof(struct config, cluster_id)},
+	/* Sources whose routes are originated in BGP. */
 	{"redistribute", take_redistribute},
+	/* The same as `preference` in the root of the document. */
 	{"preference", config_take_preference},
+	/* Ranges of addresses from which dynamic peers may connect. */
 	{"listen_ranges", take_ranges},
+	/*
+	 * Largest number of dynamic peers. Further connections are refused; existing peers stay
+	 * when the limit becomes smaller. Unit: peers. Effect: commit.
+	 */
 	{"listen_limit", config_take_u32, offsetof(struct config, listen_limit), 1, 65535,
 		.def = 100},
+	/* Aggregate routes. */
 	{"aggregates", config_take_unsupported},
+	/* Advertises a route only when the forwarding tables have the route. */
 	{"suppress_fib_pending", config_take_unsupported},
 };
 

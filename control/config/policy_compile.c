@@ -215,8 +215,11 @@ struct number_range {
 	uint32_t ge, le;
 };
 
+/* A range of numbers. Effect: policy. */
 static const struct config_key range_keys[] = {
+	/* Smallest number that matches. Default: 0. */
 	{"ge", config_take_u32, offsetof(struct number_range, ge), 0, UINT32_MAX},
+	/* Largest number that matches. Default: 4294967295. */
 	{"le", config_take_u32, offsetof(struct number_range, le), 0, UINT32_MAX},
 };
 
@@ -283,20 +286,54 @@ TAKE_ANY_VALUE(take_match_local_pref, match_number, NUMBER_LOCAL_PREF)
 TAKE_ANY_VALUE(take_match_as_path_length, match_number, NUMBER_AS_PATH_LENGTH)
 TAKE_ANY_VALUE(take_match_tag, match_number, NUMBER_TAG)
 
+/*
+ * Conditions of a node. All keys must hold; of an array in a key, one element must hold. An
+ * empty object matches every route. All nodes look at the route as received, before any `set`. Default: no condition. Effect: policy.
+ */
 static const struct config_key match_keys[] = {
+	/* Name of a prefix list that matches the destination. */
 	{"prefix_list", take_match_prefix_list},
+	/* Name of an AS-path list that matches the AS path. */
 	{"as_path_list", take_match_as_path_list},
+	/* Name of a community list that matches a community of the route. */
 	{"community_list", take_match_community_list},
+	/* Name of a large community list that matches a large community of the route. */
 	{"large_community_list", take_match_large_community_list},
+	/* Name of an extended community list that matches an extended community of the route. */
 	{"ext_community_list", take_match_ext_community_list},
+	/* Name of a prefix list that matches the next hop as a host prefix (/32 or /128). */
 	{"next_hop_prefix_list", take_match_next_hop_list},
+	/*
+	 * Address of the peer: in an import policy the peer that sent the route, in an export
+	 * policy the peer that gets the route.
+	 */
 	{"peer", take_match_peer},
+	/* ORIGIN of the route. */
 	{"origin", take_match_origin},
+	/*
+	 * MULTI_EXIT_DISC: a number, or a range as `{"ge": 10, "le": 20}`. A route without MED
+	 * counts as 0.
+	 */
 	{"med", take_match_med},
+	/* LOCAL_PREF: a number or a range. A route without LOCAL_PREF counts as 100. */
 	{"local_pref", take_match_local_pref},
+	/*
+	 * Length of the AS path: a number or a range. A set counts as 1, a confederation
+	 * segment as 0.
+	 */
 	{"as_path_length", take_match_as_path_length},
+	/* Family of the route. */
 	{"family", take_match_family},
+	/*
+	 * Where the route comes from: `connected`, `static` and `kernel` routes that are
+	 * redistributed, `network` for `bgp.networks`, `external` and `internal` for routes of
+	 * peers.
+	 */
 	{"source", take_match_source},
+	/*
+	 * Tag of the route: a number or a range. The tag is the `tag` of a static route, or
+	 * what an earlier policy set.
+	 */
 	{"tag", take_match_tag},
 };
 
@@ -389,8 +426,11 @@ struct prepend_draft {
 	uint32_t asn, count;
 };
 
+/* An AS number that is put before the AS path. Effect: policy. */
 static const struct config_key prepend_keys[] = {
+	/* The AS number. */
 	{"asn", config_take_asn, offsetof(struct prepend_draft, asn), 0, 0, true},
+	/* How often the number is put before the path. */
 	{"count", config_take_u32, offsetof(struct prepend_draft, count), 1, 64, true},
 };
 
@@ -469,9 +509,18 @@ take_replace(CONFIG_TAKE_ARGS)
 	take_edit(c, at, value, *(enum policy_communities *)out, EDIT_REPLACE);
 }
 
+/*
+ * Changes to the communities of a route. `replace` is done first, then `remove`, then `add`. Default: none. Effect: policy.
+ */
 static const struct config_key edit_keys[] = {
+	/* Communities that are added where the route does not have them. */
 	{"add", take_add},
+	/* Communities that are removed. */
 	{"remove", take_remove},
+	/*
+	 * Communities that take the place of all communities of that kind; an empty array
+	 * removes all.
+	 */
 	{"replace", take_replace},
 };
 
@@ -505,15 +554,31 @@ take_set_ext_communities(CONFIG_TAKE_ARGS)
 	CONFIG_TAKE(c, at, value, edit_keys, &kind);
 }
 
+/*
+ * Changes to a route that the node permits. In a deny node, `set` is checked and has no effect. Default: unchanged. Effect: policy.
+ */
 static const struct config_key set_keys[] = {
+	/* LOCAL_PREF. */
 	{"local_pref", take_set_local_pref},
+	/* MULTI_EXIT_DISC. */
 	{"med", take_set_med},
+	/* ORIGIN. */
 	{"origin", take_set_origin},
+	/*
+	 * Next hop: an address, or `discard`. With `discard` the route is valid and advertised,
+	 * and workers drop its packets under the reason `blackhole`; peers get the address of
+	 * this router as next hop. A link-local address is not allowed.
+	 */
 	{"next_hop", take_set_next_hop},
+	/* Communities (RFC 1997). */
 	{"communities", take_set_communities},
+	/* Large communities (RFC 8092). */
 	{"large_communities", take_set_large_communities},
+	/* Extended communities (RFC 4360). */
 	{"ext_communities", take_set_ext_communities},
+	/* AS number that is put before the AS path. */
 	{"as_path_prepend", take_set_prepend},
+	/* Tag of the route within this router. Tags are not advertised. */
 	{"tag", take_set_tag},
 };
 
@@ -527,11 +592,24 @@ take_set(CONFIG_TAKE_ARGS)
 
 /* ---- policies ---- */
 
+/* A node of a route policy. Effect: policy. */
 static const struct config_key node_keys[] = {
+	/*
+	 * Place of the node in the walk. Nodes are walked by rising `seq`, in whatever order
+	 * the document has them. Two nodes of a policy can't have the same `seq`.
+	 */
 	{"seq", config_take_u32, offsetof(struct node_draft, seq), 1, UINT32_MAX, true},
+	/* `permit` accepts the route with the changes of `set`. `deny` rejects the route. */
 	{"action", policy_take_action, offsetof(struct node_draft, permit), 0, 0, true},
+	/* Conditions. Default: every route matches. */
 	{"match", take_match},
+	/* Changes to the route. Default: none. */
 	{"set", take_set},
+	/*
+	 * `seq` of a later node of the same policy, where the walk continues after a permit.
+	 * Without a further match the route stays permitted. Only valid in permit nodes.
+	 * Default: the walk ends at this node.
+	 */
 	{"goto", config_take_u32, offsetof(struct node_draft, goto_seq), 1, UINT32_MAX},
 };
 
@@ -682,8 +760,14 @@ struct policy_draft {
 	const char *name;
 };
 
+/* A route policy. Effect: policy. */
 static const struct config_key policy_keys[] = {
+	/*
+	 * Name by which families and `redistribute` refer to the policy. `accept-all` and
+	 * `deny-all` are reserved.
+	 */
 	{"name", take_policy_own_name, offsetof(struct policy_draft, name), 0, 0, true},
+	/* Nodes of the policy. */
 	{"nodes", take_policy_nodes, 0, 0, 0, true},
 };
 

@@ -25,7 +25,8 @@ TOKEN = re.compile(r"""
 Token = collections.namedtuple("Token", "kind text line")
 # values: positional initializers; fields: designated ones; both as lists of tokens. comment: text without stars.
 Entry = collections.namedtuple("Entry", "values fields comment line")
-Table = collections.namedtuple("Table", "path name entries line")
+# comment: the one directly before the declaration.
+Table = collections.namedtuple("Table", "path name entries line comment")
 
 ESCAPES = {"n": "\n", "t": "\t", "\\": "\\", '"': '"', "0": "\0"}
 
@@ -125,7 +126,11 @@ def tables(tree, path, struct):
             if part[0].text == "[":
                 part = part[next(k for k, t in enumerate(part) if t.text == "=") + 1:]
             entries.append(_entry(path, comment, part))
-        found[name.text] = Table(path, name.text, entries, name.line)
+        first = i
+        while first > 0 and toks[first - 1].text in ("static", "const"):
+            first -= 1
+        comment = comment_text(toks[first - 1].text) if first > 0 and toks[first - 1].kind == "comment" else ""
+        found[name.text] = Table(path, name.text, entries, name.line, comment)
         i = end
     return found
 
@@ -133,6 +138,6 @@ def tables(tree, path, struct):
 def functions(tree, path):
     """{name: tokens of its body} of the functions that a file defines (name at the beginning of a line, as clang-format puts it)."""
     text, out = tree.text(path), {}
-    for m in re.finditer(r"^(\w+)\(.*?\)\n\{\n(.*?)^\}", text, re.S | re.M):
+    for m in re.finditer(r"^(\w+)\([^;{}]*\)\n\{\n(.*?)^\}", text, re.S | re.M):
         out[m.group(1)] = [t for t in tokens(m.group(2)) if t.kind != "comment"]
     return out

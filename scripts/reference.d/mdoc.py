@@ -96,7 +96,7 @@ def running(text):
 
 def sentences(text):
     """The sentences of a paragraph: mdoc wants each to begin on a line of its own."""
-    return [s for s in re.split(r"(?<=[.!?])\s+(?=[A-Z0-9`\"(*])", " ".join(text.split())) if s]
+    return [s for s in re.split(r"(?<=[.!?])\s+(?=[A-Z0-9`\"(*]|keeld )", " ".join(text.split())) if s]
 
 
 def paragraphs(text):
@@ -110,3 +110,19 @@ def paragraphs(text):
 def literal(text):
     """An example as it stands, indented."""
     return [".Bd -literal -offset indent"] + [("\\&" if line[:1] in ".'" and line else "") + escape(line) for line in text.split("\n")] + [".Ed"]
+
+
+def wrapped(lines):
+    """Lines of mdoc whose text lines are at most 78 octets long; literal blocks stay as they are."""
+    out, literal_block = [], False
+    for line in lines:
+        if re.match(r"\.Bd .*-literal", line):
+            literal_block = True
+        elif line == ".Ed":
+            literal_block = False
+        if literal_block or line.startswith((".", "'")) or len(line) <= 78:
+            out.append(line)
+        else:
+            pieces = textwrap.wrap(line, 78, break_long_words=False, break_on_hyphens=False)
+            out += [("\\&" if piece[0] in ".'" else "") + piece for piece in pieces]
+    return out
