@@ -241,7 +241,9 @@ class Reader:
             if take == "config_take_bool":
                 default = bool(default)
         effect = fields.get("Effect", inherited.get("Effect"))
-        if effect is None and schema is not None and "not supported" not in words:
+        if schema is None or "not supported" in words:
+            effect = None
+        elif effect is None:
             raise Fault("%s: the description does not say when a change takes effect" % where)
         return Key(name, table, where, text, fields.get("Unit"), default, effect, required, take, schema, words, nested, array)
 
