@@ -67,7 +67,7 @@ int netlink_address_remove(
 	struct netlink *n, unsigned ifindex, const struct ip_addr *addr, uint8_t len);
 int netlink_link_up(struct netlink *n, unsigned ifindex);
 /*
- * Main, before netlink_start(): the interface of the host's own way out (architecture.md section 6): its sysctls, default routes of both
+ * Main, before netlink_start(): the interface of the host's own way out (docs/architecture.md): its sysctls, default routes of both
  * families through it with metric 4294967295, its addresses as local ones in `address` (port PORT_NONE). 0, -errno.
  */
 int netlink_tun_add(struct netlink *n, const char *name, unsigned ifindex, struct vrf_id vrf);

@@ -13,7 +13,7 @@ from bench_lab import BUILD, ROOT, Bench, Events, Lab, addresses, arguments, pee
 TOMBSTONES_MAX = 200000
 FLAPS = 5000000  # fewer may fit into the sockets' buffers, and then nobody is stuck
 OPEN = 100000  # announced and not withdrawn yet: FLAP_OPEN of crowd.c
-# docs/architecture.md, "Tombstones": destination 24 (DEST_BYTES_IPV4), at most 10.7 of the index, Adj-RIB-Out 4 (one update group); the journal is there
+# docs/decisions/0009: destination 24 (DEST_BYTES_IPV4), at most 10.7 of the index, Adj-RIB-Out 4 (one update group); the journal is there
 # anyway. What is announced takes no more: one path is in the destination's word.
 BYTES_A_DESTINATION = 24 + 10.7 + 4
 ALLOWED = (TOMBSTONES_MAX + OPEN) * BYTES_A_DESTINATION
