@@ -87,6 +87,8 @@ config_call(struct ctl *ctl, const struct command *c)
 			ctl, "config.rollback", json_pack("{s:I}", "to", (json_int_t)c->number));
 	case COMMAND_CONFIRM:
 		return ctl_call(ctl, "config.confirm", NULL);
+	case COMMAND_RELOAD:
+		return ctl_call(ctl, "config.reload", NULL);
 	default:
 		return ctl_call(ctl, "config.discard", NULL);
 	}
@@ -101,7 +103,10 @@ config_command(struct ctl *ctl, const struct command *c)
 		return;
 	if (ctl->json)
 		ctl_print_json(result, false);
-	else if (c->kind == COMMAND_COMMIT || c->kind == COMMAND_ROLLBACK)
+	else if (c->kind == COMMAND_RELOAD && json_is_null(json_object_get(result, "commit")))
+		puts("the file has not changed");
+	else if (c->kind == COMMAND_COMMIT || c->kind == COMMAND_ROLLBACK ||
+		 c->kind == COMMAND_RELOAD)
 		commit_print(ctl, result, c->kind == COMMAND_COMMIT ? c->number : 0);
 	else
 		puts(c->kind == COMMAND_CONFIRM

@@ -106,6 +106,9 @@ const struct command_rule command_rules[] = {
 		"that time, or at a restart, unless confirmed."},
 	{VIEW_ANY, COMMAND_CONFIRM, "confirm", false,
 		"Keeps the commit that waits for a confirmation."},
+	/* "re" is an abbreviation of refresh and reset. */
+	{VIEW_ANY, COMMAND_RELOAD, "reload!", false,
+		"Commits the configuration file as it is on disk. The word is not abbreviated."},
 	{VIEW_ANY, COMMAND_ROLLBACK, "rollback ID", false,
 		"Commits the document of an earlier commit at once."},
 	/* "dis" is an abbreviation of display. */

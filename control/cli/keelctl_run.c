@@ -176,6 +176,7 @@ command_run(struct ctl *ctl, const struct command *c)
 		break;
 	case COMMAND_COMMIT:
 	case COMMAND_CONFIRM:
+	case COMMAND_RELOAD:
 	case COMMAND_ROLLBACK:
 	case COMMAND_DISCARD:
 		config_command(ctl, c);

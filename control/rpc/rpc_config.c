@@ -41,15 +41,16 @@ system_info(struct keeld *k, json_t *params, struct rpc_call *call)
 		"unfinished", (int)plan.unfinished, "held", (json_int_t)plan.held);
 }
 
+/* The document of FILE. NULL: the call has failed; `path` points at the parameter that asked for FILE. */
 static json_t *
-read_startup(struct keeld *k, struct rpc_call *call)
+read_startup(struct keeld *k, const char *path, struct rpc_call *call)
 {
 	struct faults f = {0};
 	char *message = NULL;
 	json_t *document = config_load(k->config_file, &message, &f);
 
 	if (document == NULL && message != NULL)
-		rpc_fail(call, RPC_CONFIGURATION, "/source", "%s", message);
+		rpc_fail(call, RPC_CONFIGURATION, path, "%s", message);
 	else if (document == NULL)
 		rpc_fail_faults(call, RPC_CONFIGURATION, &f);
 	free(message);
@@ -73,7 +74,7 @@ config_get(struct keeld *k, json_t *params, struct rpc_call *call)
 		document = json_incref(k->candidate);
 		revision = k->candidate_revision;
 	} else if (strcmp(source, "startup") == 0) {
-		document = read_startup(k, call);
+		document = read_startup(k, "/source", call);
 		if (document == NULL)
 			return NULL;
 	} else {
@@ -298,6 +299,66 @@ config_commit(struct keeld *k, json_t *params, struct rpc_call *call)
 	return held;
 }
 
+/* The running document becomes the candidate, unless a client has edited the candidate during the commit. */
+static void
+reload_done(void *ctx, struct keeld_commit_result *r)
+{
+	struct committing *c = ctx;
+	struct keeld *k = c->k;
+
+	if (r->err == 0 && k->candidate_revision == c->candidate_revision) {
+		json_decref(k->candidate);
+		k->candidate = json_deep_copy(k->running->document);
+	}
+	commit_done(ctx, r);
+}
+
+static const char *
+reload_refusal(const struct keeld *k)
+{
+	if (k->candidate_edited)
+		return "the candidate holds edits; commit or discard them first";
+	if (keeld_commit_waiting(k) != 0)
+		return "a commit waits for its confirmation; confirm it or roll it back first";
+	return NULL;
+}
+
+static json_t *
+config_reload(struct keeld *k, json_t *params, struct rpc_call *call)
+{
+	json_t *document, *held;
+	struct committing *c;
+	const char *refusal;
+
+	(void)params;
+	keeld_commit_finish(k);
+	refusal = reload_refusal(k);
+	if (refusal != NULL)
+		return rpc_fail(call, RPC_CONFIGURATION, "", "%s", refusal);
+	document = read_startup(k, "", call);
+	if (document == NULL)
+		return NULL;
+	if (json_equal(document, k->running->document)) {
+		json_decref(document);
+		return json_pack("{s:n, s:I, s:[], s:b}", "commit", "revision",
+			(json_int_t)k->revision, "effects", "persisted", true);
+	}
+	c = malloc(sizeof(*c));
+	if (c == NULL) {
+		json_decref(document);
+		return rpc_fail(call, RPC_INTERNAL_ERROR, "", "out of memory");
+	}
+	*c = (struct committing){k, call, 0, k->candidate_revision};
+	held = rpc_hold(call);
+	if (keeld_commit_start(k, document, "reload", 0, reload_done, c) != 0) {
+		rpc_fail(call, RPC_INTERNAL_ERROR, "", "out of memory");
+		rpc_reply(call, NULL);
+		free(c);
+	}
+	json_decref(document);
+	return held;
+}
+
 static json_t *
 config_confirm(struct keeld *k, json_t *params, struct rpc_call *call)
 {
@@ -437,6 +498,14 @@ static const struct rpc_field commit_result[] = {
 	{"confirmed?", "integer", "Id of the waiting commit that this commit confirms."},
 	{0},
 };
+static const struct rpc_field reload_result[] = {
+	{"commit", "integer|null", "Id of the commit; null when the file changes nothing."},
+	{"revision", "integer", "Revision of the running document now."},
+	{"effects", "object[]", "What will be done about each peer and address family.",
+		rpc_effect_fields},
+	{"persisted", "boolean", "The document is in the configuration file."},
+	{0},
+};
 static const struct rpc_field rollback_params[] = {
 	{"to", "integer=0..4294967295", "Id of the commit whose document is committed again."},
 	{0},
@@ -489,6 +558,11 @@ const struct rpc_method rpc_config_methods[] = {
 		"forwarding table, that the new configuration still has. A commit without "
 		"`confirm_s` "
 		"while another waits for its confirmation confirms that one.",
+		RPC_CHANGES, RPC_ERROR(RPC_CONFIGURATION)},
+	{"config.reload", config_reload, NULL, reload_result,
+		"Commits the document of the configuration file at once",
+		"Refused while the candidate holds edits, and while a commit waits for its "
+		"confirmation. SIGHUP does the same, and logs a refusal.",
 		RPC_CHANGES, RPC_ERROR(RPC_CONFIGURATION)},
 	{"config.confirm", config_confirm, NULL, NULL,
 		"Keeps a commit that was made with confirm_s", NULL, RPC_CHANGES,

@@ -275,7 +275,7 @@ static const struct {
 	const char *line, *error;
 } wrong[] = {
 	{"foo", "word 1 \"foo\": expected rpc, show, display, refresh, reset, system-view, "
-		"preview, commit, confirm, rollback, "
+		"preview, commit, confirm, reload, rollback, "
 		"discard, quit or help"},
 	{"re bgp all import", "word 1 \"re\" is ambiguous: refresh or reset"},
 	{"s", "word 1 \"s\" is ambiguous: show or system-view"},
@@ -358,9 +358,9 @@ static const struct {
 		"\"advertised\" and \"received\" exclude each other"},
 	{"peer 192.0.2.2 enable", "word 1 \"peer\" is of the BGP view; here: expected rpc, show, "
 				  "display, refresh, reset, system-view, preview, commit, confirm, "
-				  "rollback, discard, quit or help"},
+				  "reload, rollback, discard, quit or help"},
 	{"disc", "word 1 \"disc\": expected rpc, show, display, refresh, reset, system-view, "
-		 "preview, commit, confirm, rollback, "
+		 "preview, commit, confirm, reload, rollback, "
 		 "discard, quit or help"},
 	{"rollback -1", "word 2 \"-1\": expected ID"},
 	{"commit confirm 86401", "word 3 \"86401\": expected SECONDS"},
@@ -497,7 +497,7 @@ abbreviation_is_the_word(unsigned view, char **words, unsigned count,
 			strncmp(choice[i].text, choice[which].text, len) == 0)
 			len++;
 	}
-	if (strcmp(choice[which].text, "discard") == 0)
+	if (strcmp(choice[which].text, "discard") == 0 || strcmp(choice[which].text, "reload") == 0)
 		return; /* never abbreviated */
 	words[count] = (char *)(uintptr_t)choice[which].text;
 	a = command_choices(view, words, count + 1, whole, error, sizeof(error));
