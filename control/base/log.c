@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "control/base/log.h"
 
+#include "control/base/journal.h"
 #include "control/base/threads.h"
 
 #include <errno.h>
@@ -162,10 +163,15 @@ line_begin(char *line, enum log_level level, const struct timespec *ts)
 			   ts->tv_nsec / 1000000, level_text[level]);
 }
 
+/* Set by log_start() before the writer runs. */
+static bool to_journal;
+
 /* False when stderr is closed or the disk is full. One write() a line: lines of several processes do not mix. */
 static bool
 write_whole(const char *line, unsigned len)
 {
+	if (to_journal && journal_send(line, len))
+		return true;
 	while (len > 0) {
 		ssize_t n = write(STDERR_FILENO, line, len);
 
@@ -333,6 +339,7 @@ log_start(const unsigned *cpus, unsigned cpu_count)
 	atomic_store_explicit(&ring.tail, 0, memory_order_relaxed);
 	for (uint32_t i = 0; i < LOG_LINES_MAX; i++)
 		atomic_store_explicit(&ring.turn[i], i, memory_order_relaxed);
+	to_journal = journal_is_stderr();
 	err = thread_create(&c, &writer);
 	if (err != 0)
 		return err;

@@ -6,6 +6,9 @@
  * Between log_start() and log_end(), log_write() queues the line in a ring of LOG_LINES_MAX lines; the thread keel-log writes the ring to stderr.
  * A full stderr blocks keel-log only: a logging thread never blocks, allocates or takes a lock. When the ring is full, lines are lost and counted
  * until the ring is empty again; then `log-lost lines=N` is written at the place of the gap. Lines keep their order.
+ *
+ * Under systemd, where stderr is the journal's stream, keel-log sends each line to the journal with a field for each key instead
+ * (control/base/journal.h). A full journal blocks keel-log only, as a full stderr does.
  */
 #pragma once
 
