@@ -4,6 +4,7 @@
 #include "control/host/host_check.h"
 #include "control/keeld.h"
 #include "control/base/log.h"
+#include "control/base/service.h"
 #include "control/memory_guard.h"
 #include "control/host/netlink.h"
 #include "control/rpc/rpc.h"
@@ -371,7 +372,9 @@ signal_ready(struct watch *w, uint32_t events)
 	while (read(w->fd, &si, sizeof(si)) == (ssize_t)sizeof(si)) {
 		if (si.ssi_signo == SIGHUP) {
 			doing("reload of FILE");
+			service_reloading();
 			keeld_reload(&keeld);
+			service_notify("READY=1");
 		} else {
 			thread_quit(keeld.main_thread);
 		}
@@ -540,12 +543,18 @@ main(int argc, char **argv)
 	}
 	keeld.revision = keeld.candidate_revision = 1;
 	keeld.started_ns = now_ns();
-	e = start();
+	e = service_open();
+	if (e != 0)
+		log_event(LOG_ERROR, "start-failed part=notify-socket error=\"%s\"", strerror(-e));
+	else
+		e = start();
 	if (e == 0) {
 		log_event(LOG_INFO, "keeld-up version=%s asn=%u socket=%s dataplane=%s",
 			KEEL_VERSION, keeld.running->asn, keeld.socket,
 			keeld.no_dataplane ? "no" : "yes");
+		service_notify("READY=1");
 		thread_run(keeld.main_thread);
+		service_notify("STOPPING=1");
 		log_event(LOG_INFO, "keeld-stopping");
 	}
 	stop();

@@ -2,6 +2,7 @@
 #include "control/base/watchdog.h"
 
 #include "control/base/log.h"
+#include "control/base/service.h"
 #include "control/base/threads.h"
 
 #include <errno.h>
@@ -23,6 +24,7 @@ struct watchdog {
 	struct thread *thread;
 	struct timer timer;
 	uint64_t due_ns; /* of the next look */
+	uint64_t fed_ns; /* when the service manager was last told that all threads run */
 	/* the late turn of each watched thread, by its number in threads.c; 0: none */
 	uint64_t late[THREADS_MAX];
 	pthread_mutex_t lock; /* held for copies only */
@@ -119,21 +121,36 @@ look_at(struct watchdog *w, unsigned i, const struct thread_turn *turn, uint64_t
 	return LOOK_NS;
 }
 
+/* `longest_ns`: the age of the oldest turn that still runs. The service manager ends keeld when this function sends nothing for a whole interval. */
+static void
+feed(struct watchdog *w, uint64_t now, uint64_t longest_ns)
+{
+	uint64_t interval = service_watchdog_ns();
+
+	if (interval == 0 || longest_ns >= interval / 2 || now < w->fed_ns + interval / 4)
+		return;
+	w->fed_ns = now;
+	service_notify("WATCHDOG=1");
+}
+
 static void
 look(struct timer *t)
 {
 	struct watchdog *w =
 		(struct watchdog *)(void *)((char *)t - offsetof(struct watchdog, timer));
-	uint64_t now = now_ns(), next = LOOK_NS, wait;
+	uint64_t now = now_ns(), next = LOOK_NS, longest = 0, wait;
 	bool judge = now < w->due_ns + LOOK_LATE_NS;
 	struct thread_turn turn;
 
 	for (unsigned i = 0; i < THREADS_MAX; i++) {
 		if (!thread_turn_get(i, &turn))
 			turn = (struct thread_turn){.doing = ""};
+		if (turn.began_ns != 0 && now > turn.began_ns && now - turn.began_ns > longest)
+			longest = now - turn.began_ns;
 		wait = look_at(w, i, &turn, now, judge);
 		next = wait < next ? wait : next;
 	}
+	feed(w, now, longest);
 	w->due_ns = now + next;
 	(void)timer_arm(w->thread, t, next); /* has the room that it had before */
 }

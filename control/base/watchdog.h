@@ -5,6 +5,8 @@
  * Runs on the thread keel-watch, which reads the notes of all threads (lpm/doing.h), logs `thread-late` and
  * `thread-late-end`, and records. Main turns the records into alarms and events. Created by main before the other threads start, destroyed by main
  * before the threads end.
+ *
+ * Feeds the service manager's watchdog (control/base/service.h) while no turn is older than half of the manager's interval.
  */
 #pragma once
 

@@ -1,0 +1,237 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""keeld under a service manager: READY, RELOADING, WATCHDOG and STOPPING on $NOTIFY_SOCKET, `keelctl reload`, and native fields for the journal.
+The test plays the service manager and the journal on sockets of its own, the journal's in a namespace of mounts. Needs root (else the exit
+status is 77).
+
+usage: test_service.py KEELD KEELCTL
+"""
+import ctypes
+import json
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+
+INSIDE = "KEEL_SERVICE_NAMESPACE"
+JOURNAL = "/run/systemd/journal/socket"
+WATCHDOG_S = 4  # of the service manager
+
+if __name__ == "__main__" and os.geteuid() == 0 and INSIDE not in os.environ:
+    # /run/systemd is the test's own.
+    os.execvpe("unshare", ["unshare", "--mount", "--propagation", "private", sys.executable] + sys.argv, dict(os.environ, **{INSIDE: "1"}))
+
+import keel_rig  # noqa: E402
+from keel_rig import US, WAIT_S, KeelTest  # noqa: E402
+
+KEELCTL = sys.argv.pop(2)
+DOCUMENT = {"router": {"asn": 64512, "router_id": US}}
+
+
+def datagrams(path):
+    s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    s.bind(path)
+    s.settimeout(WAIT_S)
+    return s
+
+
+def fields(message):
+    """The native protocol: NAME=VALUE\\n, or NAME\\n LENGTH VALUE\\n."""
+    found = {}
+    while message:
+        name, rest = message.split(b"\n", 1)
+        if b"=" in name:
+            name, value = name.split(b"=", 1)
+        else:
+            length = struct.unpack("<Q", rest[:8])[0]
+            value, rest = rest[8:8 + length], rest[9 + length:]
+        found.setdefault(name.decode(), []).append(value.decode())
+        message = rest
+    return found
+
+
+class Service(KeelTest):
+    def setUp(self):
+        super().setUp()
+        self.notify = os.path.join(self.folder, "notify")
+        self.manager = datagrams(self.notify)
+        self.addCleanup(self.manager.close)
+        self.environment({"NOTIFY_SOCKET": self.notify, "WATCHDOG_USEC": str(WATCHDOG_S * 1000000)})
+
+    def environment(self, more):
+        before = dict(os.environ)
+        os.environ.update(more)
+
+        def restore():
+            os.environ.clear()
+            os.environ.update(before)
+        self.addCleanup(restore)
+
+    def message(self, timeout=WAIT_S):
+        self.manager.settimeout(timeout)
+        return self.manager.recv(4096).decode()
+
+    def expect(self, text):
+        """Messages until one begins so; what it passes over are the watchdog's."""
+        end = time.monotonic() + WAIT_S
+        while time.monotonic() < end:
+            m = self.message()
+            if m.startswith(text):
+                return m
+            self.assertEqual(m, "WATCHDOG=1")
+        raise AssertionError("no " + text)
+
+    def test_life(self):
+        self.start(DOCUMENT)
+        self.assertEqual(self.expect("READY"), "READY=1")
+        # Ready: a session may come up at once.
+        self.assertTrue(keel_rig.in_namespace(self.namespace, lambda: socket.create_connection((US, 179), WAIT_S)).close() is None)
+        self.expect("WATCHDOG")
+        os.kill(self.keel.call("system.info")["pid"], signal.SIGHUP)
+        self.assertRegex(self.expect("RELOADING"), r"^RELOADING=1\nMONOTONIC_USEC=\d+$")
+        self.expect("READY")
+        self.keel.process.terminate()
+        self.expect("STOPPING")
+
+    def test_a_thread_that_is_late_starves_the_watchdog(self):
+        """Main waits for FILE, a FIFO without a writer: WATCHDOG=1 stops after half of the interval, and comes again after the turn."""
+        self.start(DOCUMENT)
+        self.expect("READY")
+        os.remove(self.keel.file)
+        os.mkfifo(self.keel.file)
+        os.kill(self.keel.call("system.info")["pid"], signal.SIGHUP)
+        self.expect("RELOADING")
+        begun = time.monotonic()
+        with self.assertRaises(TimeoutError):
+            while time.monotonic() - begun < WAIT_S:
+                self.assertEqual(self.message(WATCHDOG_S), "WATCHDOG=1")
+        with open(self.keel.file, "w") as f:
+            json.dump(DOCUMENT, f)
+        self.expect("READY")
+        self.expect("WATCHDOG")
+
+    def test_no_watchdog_for_another_process(self):
+        self.environment({"WATCHDOG_PID": "1"})
+        self.start(DOCUMENT)
+        self.expect("READY")
+        with self.assertRaises(TimeoutError):
+            self.message(WATCHDOG_S)
+
+    def reload(self):
+        p = subprocess.run([KEELCTL, "--socket", self.keel.path, "reload"], capture_output=True, text=True, timeout=WAIT_S)
+        return p.returncode, p.stdout, p.stderr
+
+    def write(self, text):
+        with open(self.keel.file, "w") as f:
+            f.write(text)
+
+    def test_reload(self):
+        self.start(DOCUMENT)
+        self.assertEqual(self.reload(), (0, "the file has not changed\n", ""))
+        changed = dict(DOCUMENT, bgp={"peers": [{"address": "192.0.2.2", "asn": 64513}]})
+        self.write(json.dumps(changed))
+        status, out, err = self.reload()
+        self.assertEqual((status, err), (0, ""))
+        self.assertIn("commit 1, revision 2\n", out)
+        self.assertEqual(self.keel.call("config.get")["document"], changed)
+        self.assertEqual(self.keel.call("config.diff")["diff"], [])
+        self.assertEqual(self.keel.call("config.history")["commits"][-1]["comment"], "reload")
+
+    def test_reload_is_refused(self):
+        self.start(DOCUMENT)
+        for text, expected in (("{", r"keel\.json:1:\d+: "),
+                               (json.dumps({"router": {"asn": 64512, "router_id": US, "colour": 1}, "bgp": {"peers": [{"address": "x", "asn": 1}]}}),
+                                "/router/colour")):
+            self.write(text)
+            status, out, err = self.reload()
+            self.assertEqual((status, out), (1, ""))
+            self.assertRegex(err, expected)
+        self.write(json.dumps(dict(DOCUMENT, bgp={})))
+        self.keel.call("config.edit", {"merge": {"bgp": {"peers": [{"address": "192.0.2.2", "asn": 64513}]}}})
+        status, _, err = self.reload()
+        self.assertEqual(status, 1)
+        self.assertIn("the candidate holds edits; commit or discard them first", err)
+        self.keel.call("config.commit", {"confirm_s": 600})
+        status, _, err = self.reload()
+        self.assertEqual(status, 1)
+        self.assertIn("a commit waits for its confirmation", err)
+        self.keel.call("config.confirm")
+
+
+class Journal(KeelTest):
+    """The journal is at its usual place, which a namespace of mounts makes the test's own."""
+
+    def setUp(self):
+        super().setUp()
+        os.makedirs("/run/systemd", exist_ok=True)
+        subprocess.run(["mount", "-t", "tmpfs", "tmpfs", "/run/systemd"], check=True)
+        self.addCleanup(subprocess.run, ["umount", "/run/systemd"], check=True)
+        os.makedirs(os.path.dirname(JOURNAL))
+        self.journal = datagrams(JOURNAL)
+        self.addCleanup(self.journal.close)
+
+    def start_with(self, stream_of):
+        """keeld whose $JOURNAL_STREAM names that file."""
+        st = os.stat(stream_of)
+        os.environ["JOURNAL_STREAM"] = "%d:%d" % (st.st_dev, st.st_ino)
+        self.addCleanup(os.environ.pop, "JOURNAL_STREAM")
+        self.start(DOCUMENT)
+
+    def event(self, name):
+        while True:
+            f = fields(self.journal.recv(65536))
+            if f.get("EVENT") == [name]:
+                return f
+
+    def test_fields(self):
+        self.start_with(self.touch())
+        up = self.event("keeld-up")
+        self.assertEqual((up["PRIORITY"], up["SYSLOG_IDENTIFIER"], up["ASN"], up["DATAPLANE"]), (["6"], ["keeld"], ["64512"], ["no"]))
+        self.assertRegex(up["MESSAGE"][0], r"^keeld-up version=\S+ asn=64512 socket=\S+ dataplane=no$")
+        self.write_bad(1)
+        os.kill(self.keel.call("system.info")["pid"], signal.SIGHUP)
+        refused = self.event("reload-refused")
+        self.assertEqual(refused["PRIORITY"], ["3"])
+        self.assertEqual(refused["PATH"], ['/0"\\\n'])  # as they are, not as the line escapes them
+        self.assertEqual(self.keel.logged(), "")
+
+    def touch(self):
+        path = os.path.join(self.folder, "log")
+        with open(path, "w"):
+            pass
+        return path
+
+    def write_bad(self, count):
+        with open(self.keel.file, "w") as f:
+            json.dump({**DOCUMENT, **{'%d"\\\n' % i: 1 for i in range(count)}}, f)
+
+    def test_another_stream(self):
+        """stderr is not the journal's stream: lines go to stderr."""
+        self.start_with("/")
+        self.wait("the line", lambda: "keeld-up" in self.keel.logged())
+        self.journal.settimeout(0)
+        with self.assertRaises(BlockingIOError):
+            self.journal.recv(1)
+
+    def test_without_a_journal(self):
+        """The journal is gone: lines go to stderr."""
+        self.journal.close()
+        self.start_with(self.touch())
+        self.wait("the line", lambda: "keeld-up" in self.keel.logged())
+
+    def test_a_full_journal_holds_nobody_up(self):
+        """The journal reads nothing: keeld answers, and later the lines come, or a notice of how many were lost."""
+        self.start_with(self.touch())
+        self.event("keeld-up")
+        self.write_bad(400)
+        for _ in range(6):  # beyond what the journal's queue and the ring hold
+            os.kill(self.keel.call("system.info")["pid"], signal.SIGHUP)
+            self.keel.call("system.info")
+        self.assertGreater(int(self.event("log-lost")["LINES"][0]), 0)
+
+
+if __name__ == "__main__":
+    keel_rig.main()
