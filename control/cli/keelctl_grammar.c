@@ -188,6 +188,7 @@ static const struct command_word {
 	{"refresh", "show", "counters of refreshes, and their jobs"},
 	{"refresh", "display", "counters of refreshes, and their jobs"},
 	{"refresh", NULL, "soft reset: apply policies again; no session ends"},
+	{"reload", NULL, "commit the configuration file as it is on disk"},
 	{"reset", NULL, "end sessions; they start again"},
 	{"return", NULL, "return to the user view"},
 	{"rib", NULL, "sizes of the tables of routes"},
