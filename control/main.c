@@ -270,7 +270,8 @@ start_ports(void)
 	snprintf(name, sizeof(name), "keel-%d", (int)getpid());
 	e = dataplane_init(&d, &keeld.huge, &err);
 	if (e != 0) {
-		log_event(LOG_ERROR, "dataplane-failed error=%d text=\"%s\"", e, err.text);
+		log_event(LOG_ERROR, "dataplane-failed error=\"%s\" text=\"%s\"",
+			strerrordesc_np(-e), err.text);
 		return e;
 	}
 	for (unsigned i = 0; i < c->port_count; i++) {
@@ -281,14 +282,15 @@ start_ports(void)
 
 		e = port_add(&pc, 1, &port, &err);
 		if (e != 0) {
-			log_event(LOG_ERROR, "port-failed port=%s error=%d text=\"%s\"", p->name, e,
-				err.text);
+			log_event(LOG_ERROR, "port-failed port=%s error=\"%s\" text=\"%s\"",
+				p->name, strerrordesc_np(-e), err.text);
 			return e;
 		}
 		if (port_mtu_own(port) > port_mtu(port))
 			log_event(LOG_WARNING,
-				"port-mtu port=%s interface=%u device=%u text=\"the device loses "
-				"frames that are longer than its MTU\"",
+				"port-mtu port=%s interface=%u device=%u text=\"the device drops "
+				"frames that are longer than its MTU; set the MTU of the "
+				"interface to that of the device\"",
 				p->name, port_mtu_own(port), port_mtu(port));
 	}
 	log_event(LOG_INFO, "dataplane-up dpdk=\"%s\" hugepages=%s ports=%u",
@@ -313,7 +315,8 @@ set_addresses(void)
 				&c->ports[i].addresses[a].addr, c->ports[i].addresses[a].len);
 
 			if (e != 0)
-				log_event(LOG_ERROR, "address-not-set port=%s addr=%s error=\"%s\"",
+				log_event(LOG_ERROR,
+					"address-not-set port=%s address=%s error=\"%s\"",
 					c->ports[i].name,
 					addr_format(&c->ports[i].addresses[a].addr, text),
 					strerror(-e));
@@ -322,7 +325,7 @@ set_addresses(void)
 	}
 	for (unsigned n = netlink_faults(keeld.netlink, faults, FAULTS_SHOWN), i = 0;
 		i < n && i < FAULTS_SHOWN; i++)
-		log_event(LOG_WARNING, "host-not-set what=\"%s\" error=\"%s\"", faults[i].what,
+		log_event(LOG_WARNING, "host-not-set setting=\"%s\" error=\"%s\"", faults[i].what,
 			strerror(-faults[i].error));
 }
 
@@ -340,7 +343,8 @@ start_workers(void)
 	int e = workers_start(&w, &err);
 
 	if (e != 0)
-		log_event(LOG_ERROR, "workers-failed error=%d text=\"%s\"", e, err.text);
+		log_event(LOG_ERROR, "workers-failed error=\"%s\" text=\"%s\"", strerrordesc_np(-e),
+			err.text);
 	return e;
 }
 #endif

@@ -184,7 +184,7 @@ on_fib_watch(void *arg)
 	role_enter_fib();
 	watch_owe(m);
 	if (watch_again(k))
-		log_event(LOG_WARNING, "next-hop-waits reason=out-of-memory");
+		log_event(LOG_WARNING, "next-hop-waits error=\"%s\"", strerrordesc_np(ENOMEM));
 }
 
 static bool
@@ -700,11 +700,11 @@ RUNS_ON(role_fib) create_tables(struct keeld *k)
 		err = fib_vrf_add(k->fib, VRF_DEFAULT, AFI_IPV6);
 	if (err == -ENOSPC)
 		log_event(LOG_ERROR,
-			"tables-do-not-fit text=\"/dataplane/memory_mb: of %u the forwarding "
-			"tables have %zu, and the two copies of an IPv4 and an IPv6 table take %zu "
-			"and some for longer prefixes\"",
-			k->running->dataplane.memory_mb,
+			"tables-do-not-fit text=\"/dataplane/memory_mb: the forwarding tables get "
+			"%zu "
+			"MiB of %u and need %zu MiB and room for long prefixes; increase it\"",
 			host_table_memory(k->running->dataplane.memory_mb) >> 20,
+			k->running->dataplane.memory_mb,
 			(2 * (table_v4_bytes(0) + table_v6_bytes(0))) >> 20);
 	return err;
 }

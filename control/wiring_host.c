@@ -55,7 +55,7 @@ port_text(const struct keeld *k, uint16_t port)
 	(void)k;
 	(void)port;
 #endif
-	return "-";
+	return "none";
 }
 
 /* ---- links ---- */
@@ -124,7 +124,8 @@ host_changed(void *ctx, uint16_t port)
 	role_enter_host();
 	err = k->fib != NULL ? port_refresh(port, &changed) : 0;
 	if (err != 0)
-		log_event(LOG_ERROR, "port-not-refreshed port=%s error=%d", port_name(port), err);
+		log_event(LOG_ERROR, "port-not-refreshed port=%s error=\"%s\"", port_name(port),
+			strerrordesc_np(-err));
 	if (err != 0 || !changed)
 		return false;
 	port_mac(port, mac);
@@ -144,7 +145,8 @@ on_fib_address(void *arg)
 	role_enter_fib();
 	wiring_links_apply(m->k);
 	if (fib_feed_connected(m->k->feed, m->vrf, &m->subnet, &m->addr, m->port, m->present) != 0)
-		log_event(LOG_ERROR, "connected-route-not-installed reason=out-of-memory");
+		log_event(LOG_ERROR, "connected-route-not-installed error=\"%s\"",
+			strerrordesc_np(ENOMEM));
 	message_free(m);
 }
 
@@ -167,8 +169,8 @@ RUNS_ON(role_host) local_address(
 	char text[ADDR_TEXT_MAX];
 
 	if (err != 0)
-		log_event(LOG_ERROR, "xdp-local-address addr=%s error=%d", addr_format(local, text),
-			err);
+		log_event(LOG_ERROR, "xdp-local-address-not-set address=%s error=\"%s\"",
+			addr_format(local, text), strerrordesc_np(-err));
 	for (uint16_t p = 0; p < port_count(); p++) {
 		struct ip_addr source = {.afi = AFI_NONE};
 
@@ -292,7 +294,7 @@ on_fib_neighbor(void *arg)
 	err = fib_feed_neighbor(m->k->feed, m->vrf, &m->addr, m->port, m->has_mac ? &adj : NULL);
 #endif
 	if (err != 0)
-		log_event(LOG_ERROR, "neighbor-not-installed error=%d", err);
+		log_event(LOG_ERROR, "neighbor-not-installed error=\"%s\"", strerrordesc_np(-err));
 	message_free(m);
 }
 
@@ -324,8 +326,8 @@ on_host_resolve(void *arg)
 	else
 		netlink_release(m->k->netlink, m->port, &m->addr);
 	if (err != 0)
-		log_event(LOG_WARNING, "neighbor-resolve addr=%s error=%d",
-			addr_format(&m->addr, text), err);
+		log_event(LOG_WARNING, "neighbor-not-resolved address=%s error=\"%s\"",
+			addr_format(&m->addr, text), strerrordesc_np(-err));
 	message_free(m);
 }
 
@@ -443,8 +445,8 @@ wiring_create_tun(struct keeld *k)
 		err = netlink_tun_add(k->netlink, TUN_NAME, tun_ifindex(k->tun), VRF_DEFAULT);
 	if (err != 0) {
 		log_event(LOG_WARNING,
-			"host-not-set what=\"" TUN_NAME
-			", the way out for our own packets\" error=\"%s\"",
+			"host-not-set setting=\"" TUN_NAME
+			", the interface for packets of this host\" error=\"%s\"",
 			strerror(-err));
 		wiring_destroy_tun(k);
 		return 0;

@@ -130,7 +130,7 @@ confirm_late(struct timer *t)
 		return; /* it confirms */
 	state.waits = false;
 	log_event(
-		LOG_WARNING, "commit-not-confirmed id=%u back-to=%u", state.current, state.back_to);
+		LOG_WARNING, "commit-not-confirmed id=%u back_to=%u", state.current, state.back_to);
 	snprintf(comment, sizeof(comment), "rollback to %u: %u was not confirmed", state.back_to,
 		state.current);
 	err = go_back(k, state.back_to, comment, &effects, &persisted, &f);
@@ -274,7 +274,7 @@ apply_history_start(struct keeld *k)
 	log_not_written(err);
 	if (history_waits(state.h, k->running->document, &back_to) &&
 		start_back(k, back_to, &persisted)) {
-		log_event(LOG_WARNING, "commit-not-confirmed reason=restart back-to=%u", back_to);
+		log_event(LOG_WARNING, "commit-not-confirmed reason=restart back_to=%u", back_to);
 		snprintf(comment, sizeof(comment), "rollback to %u: not confirmed before a restart",
 			back_to);
 		note_start(k, comment, persisted);

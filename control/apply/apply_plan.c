@@ -214,7 +214,7 @@ hold_fire(struct timer *t)
 		timer_arm(apply.k->main_thread, t, next - now);
 	if (ended > 0)
 		log_event(LOG_WARNING,
-			"commit-hold-expired commit_hold_s=%u unfinished_families_of_peers=%u",
+			"commit-hold-expired commit_hold_s=%u unfinished_families=%u",
 			apply.k->running->commit_hold_s, ended);
 }
 

@@ -848,7 +848,8 @@ apply_config_hold(struct config *old)
 		struct config **grown = realloc(refresh.held, size * sizeof(struct config *));
 
 		if (grown == NULL) {
-			log_event(LOG_ERROR, "configuration-not-freed error=out-of-memory");
+			log_event(LOG_ERROR, "configuration-not-freed error=\"%s\"",
+				strerrordesc_np(ENOMEM));
 			return; /* its policies may still be run */
 		}
 		refresh.held = grown;

@@ -107,7 +107,7 @@ own_get(struct vrf_id vrf, const struct prefix *p)
 	if (state.count < state.bucket_count || own_grow() == 0)
 		o = calloc(1, sizeof(*o));
 	if (o == NULL) {
-		log_event(LOG_ERROR, "own-route-lost reason=out-of-memory");
+		log_event(LOG_ERROR, "own-route-lost error=\"%s\"", strerrordesc_np(ENOMEM));
 		return NULL;
 	}
 	o->vrf = vrf;
@@ -621,7 +621,7 @@ loopbacks_apply(struct keeld *k, const struct config *old, const struct config *
 						       &a->addr, a->len);
 
 		if (rc != 0)
-			log_event(LOG_ERROR, "address-not-set port=keel0 addr=%s error=\"%s\"",
+			log_event(LOG_ERROR, "address-not-set port=keel0 address=%s error=\"%s\"",
 				addr_format(&a->addr, text), strerror(-rc));
 	}
 	for (unsigned i = 0; old != NULL && i < old->loopback_count; i++) {
@@ -706,7 +706,8 @@ keeld_host_connected(struct keeld *k, struct vrf_id vrf, const struct prefix *su
 	if (s == NULL && present) {
 		s = calloc(1, sizeof(*s));
 		if (s == NULL) {
-			log_event(LOG_ERROR, "own-route-lost reason=out-of-memory");
+			log_event(
+				LOG_ERROR, "own-route-lost error=\"%s\"", strerrordesc_np(ENOMEM));
 			return;
 		}
 		*s = (struct subnet){NULL, vrf, *subnet, port, 0};

@@ -304,10 +304,9 @@ set_vlan_offload(struct port_guard *g, const struct netlink_port *p, const char 
 		if (rc == 0 || rc == -ENOENT)
 			continue;
 		log_event(LOG_ERROR,
-			"port-failed port=%s error=%d text=\"%s takes VLAN tags off frames (%s) "
-			"and this cannot "
-			"be switched off: %s\"",
-			p->name, rc, iface, strrchr(path, '/') + 1, strerror(-rc));
+			"port-failed port=%s error=\"%s\" text=\"%s removes VLAN tags from frames; "
+			"switch %s off\"",
+			p->name, strerrordesc_np(-rc), iface, strrchr(path, '/') + 1);
 		return rc;
 	}
 	for (unsigned i = 0; (rc = vlan_offload_peer(g->socket, p->ifindex, i, path)) == 0; i++) {

@@ -23,25 +23,65 @@ enum {
 	ALARM_POLICY,
 	ALARM_HASH,
 	ALARM_MEMORY,
-	ALARM_COUNT
+	ALARM_COUNTERS, /* those above: raised while a number is not 0 */
+	ALARM_MAX_PREFIXES = ALARM_COUNTERS,
+	ALARM_REFUSED,
+	ALARM_LATE,
+	ALARM_KINDS
 };
 
-/* `text` with the number that makes it one. */
-static const struct {
-	const char *kind, *text;
-} alarms[ALARM_COUNT] = {
-	{"rib", "%llu changes were lost for want of memory or were malformed"},
-	{"not-installed", "%llu prefixes did not fit the forwarding table"},
-	{"fib-feed", "%llu routes could not be handed to the forwarding table"},
-	{"policy",
-		"%llu times a regular expression hit its match limit, and the route was rejected"},
-	{"hash-probe", "a search in a hash table passed %llu entries: memory is too short for its "
-		       "index, or a peer knows the secret of the hashes; "
-		       "restart keeld to draw another"},
-	{"memory", "memory ran short; %llu sessions of peers that took the most were ended"},
+/* keel-rpc(7) (scripts/reference) is made from this table. */
+static const struct alarm_kind {
+	const char *kind;
+	const char *text; /* of a counter: the alarm's text, with the number */
+	const char *help; /* cause, and what to do */
+} alarms[ALARM_KINDS] = {
+	[ALARM_RIB] = {"rib",
+		"%llu changes of routes were lost for lack of memory or were malformed",
+		"Tables may differ from what the peers announced. Give keeld more memory and "
+		"restart "
+		"it."},
+	[ALARM_NOT_INSTALLED] = {"not-installed",
+		"the forwarding table has no room for %llu prefixes",
+		"These prefixes are not forwarded and not advertised. Increase "
+		"`dataplane.memory_mb`, or "
+		"accept fewer prefixes by policy. `rib.routes` marks them `installed: false`."},
+	[ALARM_FIB_FEED] = {"fib-feed", "%llu routes could not be handed to the forwarding table",
+		"The forwarding table lacks these routes for lack of memory. Give keeld more "
+		"memory; "
+		"`fib.audit` lists the differences."},
+	[ALARM_POLICY] = {"policy",
+		"%llu times a regular expression exceeded its match limit, and the route was "
+		"rejected",
+		"A regular expression of an AS-path list needs too many steps. The text names "
+		"policy, list "
+		"and peer; simplify the expression."},
+	[ALARM_HASH] = {"hash-probe",
+		"a search in a hash table passed %llu entries: memory is too short for its index, "
+		"or a "
+		"peer knows the secret of the hashes; restart keeld to draw another secret",
+		"Searches take long. Give keeld more memory, or restart it: the secret of the "
+		"hashes is "
+		"drawn at each start."},
+	[ALARM_MEMORY] = {"memory",
+		"memory ran short; the sessions of the peers that took most were ended: %llu",
+		"Raise the limit of memory, or set `max_prefixes` for these peers. The log event "
+		"`memory-short` names them."},
+	[ALARM_MAX_PREFIXES] = {"max-prefixes", NULL,
+		"A peer is near its limit `max_prefixes`, or exceeded it. Raise the limit, or ask "
+		"the "
+		"operator of the peer."},
+	[ALARM_REFUSED] = {"routes-refused", NULL,
+		"Routes of a peer were refused by another cause than policy. `refused` in "
+		"`bgp.peers` "
+		"counts the causes; `bgp.faults` has faulty messages."},
+	[ALARM_LATE] = {WATCHDOG_KIND, NULL,
+		"A turn of a thread lasts 1 s or longer, so sessions may be delayed. The text "
+		"names thread "
+		"and work. Check that other processes leave the control CPUs to keeld."},
 };
 
-static double since_s[ALARM_COUNT]; /* main's; 0: is not one */
+static double since_s[ALARM_COUNTERS]; /* main's; 0: is not one */
 
 /* `more`: appended to the text, helps the operator to find the place. */
 static void
@@ -82,8 +122,8 @@ policy_look(json_t *list)
 
 	if (last.peer.afi != AFI_NONE)
 		addr_format(&last.peer, peer);
-	snprintf(more, sizeof(more), "; the last time in policy %s, AS-path list %s, peer %s",
-		last.policy, last.list, peer);
+	snprintf(more, sizeof(more), "; last in policy %s, AS-path list %s, peer %s", last.policy,
+		last.list, peer);
 	alarm_look_at(list, ALARM_POLICY, n, more);
 }
 
@@ -202,7 +242,7 @@ limit_look(struct peer_alarms *a)
 	else
 		snprintf(text, sizeof(text), "peer %s %s announced more than max_prefixes %u",
 			a->peer->addr_text, family_text(a->family), f->max_prefixes);
-	peer_alarm(a, "max-prefixes", text);
+	peer_alarm(a, alarms[ALARM_MAX_PREFIXES].kind, text);
 }
 
 /* Had the peer paths without a valid next hop in the last look? Notes that it has. */
@@ -251,7 +291,7 @@ refused_look(struct peer_alarms *a)
 			i > 0 ? "," : "", refused_text(most), (unsigned long long)count[most]);
 		count[most] = 0;
 	}
-	peer_alarm(a, "routes-refused", text);
+	peer_alarm(a, alarms[ALARM_REFUSED].kind, text);
 }
 
 static void
@@ -286,7 +326,7 @@ late_look(struct keeld *k, json_t *list)
 		if (late.alarm)
 			json_array_append_new(
 				list, json_pack("{s:f, s:s, s:s}", "time", late.since_s, "kind",
-					      WATCHDOG_KIND, "text",
+					      alarms[ALARM_LATE].kind, "text",
 					      watchdog_text(&late, text, sizeof(text))));
 	}
 }

@@ -431,9 +431,10 @@ make_room(struct rpc_listener *l, const struct rpc_bounds *bounds, uid_t uid)
 	if (!user_full && !all_full)
 		return true;
 	victim = longest_idle(l, uid, !user_full);
-	log_event(LOG_WARNING, "rpc-connection-%s read_only=%s uid=%u of_user=%u connections=%u",
-		victim != NULL ? "replaced" : "refused", l->read_only ? "yes" : "no", (unsigned)uid,
-		user, l->connection_count);
+	log_event(LOG_WARNING,
+		"rpc-connection-limit action=%s read_only=%s uid=%u of_user=%u connections=%u",
+		victim != NULL ? "close-longest-idle" : "refuse", l->read_only ? "yes" : "no",
+		(unsigned)uid, user, l->connection_count);
 	if (victim == NULL)
 		return false;
 	connection_close(victim);

@@ -49,7 +49,7 @@ listener_password(const struct listener *l, const struct prefix *from, const cha
 
 	/* It can't get in, then: what is accepted has the password, too. */
 	if (err < 0)
-		log_event(LOG_ERROR, "password-not-set from=%s error=\"%s\"",
+		log_event(LOG_ERROR, "password-not-set source=%s error=\"%s\"",
 			prefix_format(from, text),
 			err == -ENOMEM ? "net.core.optmem_max is too small"
 				       : strerrordesc_np(-err));
@@ -194,8 +194,8 @@ stranger(struct listener *l, const struct ip_addr *addr, int fd)
 		s->config.event(s->config.ctx, &e);
 		return;
 	}
-	log_event(LOG_WARNING, "dynamic-refused peer=%s reason=%s", addr_format(addr, text),
-		err == -ENOSPC ? "too-many-wait" : "out-of-memory");
+	log_event(LOG_WARNING, "dynamic-peer-refused peer=%s reason=%s", addr_format(addr, text),
+		err == -ENOSPC ? "too-many-waiting" : "out-of-memory");
 	refuse(fd, ERR_CEASE, CEASE_REJECTED); /* RFC 4486 4 */
 }
 

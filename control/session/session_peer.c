@@ -82,10 +82,25 @@ log_no_policy(const struct peer *p, enum family f)
 			p->config.addr_text, p->vrf_name, family_text(f));
 }
 
+/* The names of the bits in `families`, separated by commas; returns `buf`. */
+static const char *
+families_text(unsigned families, char *buf, size_t size)
+{
+	size_t len = 0;
+
+	for (enum family f = 0; f < FAMILY_COUNT && len < size; f++) {
+		if (families & 1u << f)
+			len += (size_t)snprintf(
+				buf + len, size - len, "%s%s", len > 0 ? "," : "", family_text(f));
+	}
+	return len > 0 ? buf : "none";
+}
+
 static void
 peer_established(struct peer *p, struct connection *c) RUNS_ON(role_session)
 {
 	struct connection *other = connection_other(c);
+	char families[96];
 
 	p->up = c;
 	ring_insert(&p->speaker->established, &p->established);
@@ -101,8 +116,9 @@ peer_established(struct peer *p, struct connection *c) RUNS_ON(role_session)
 		connection_event(other, EV_OPEN_COLLISION, NULL);
 	else
 		connection_event(other, EV_STOP, NULL);
-	log_event(LOG_INFO, "session-up peer=%s vrf=%s asn=%u hold=%u families=%#x",
-		p->config.addr_text, p->vrf_name, c->open.asn, c->n.hold_time_s, c->n.families);
+	log_event(LOG_INFO, "session-up peer=%s vrf=%s asn=%u hold=%u families=%s",
+		p->config.addr_text, p->vrf_name, c->open.asn, c->n.hold_time_s,
+		families_text(c->n.families, families, sizeof(families)));
 	for (enum family f = 0; f < FAMILY_COUNT; f++) {
 		if (c->n.families & 1u << f)
 			log_no_policy(p, f);
