@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Each (thread, arena) has a cache: with jemalloc an explicit tcache that only ever holds blocks
- * of this arena, and a byte count that this thread alone writes, so the paths that run a million
- * times in a refresh have no locked instruction. The sum may take a lock; it is asked for seldom.
- * A thread's caches are found by the arena's slot in a thread-local array; serial numbers keep a
- * slot of a destroyed arena from being mistaken for its successor.
+ * Each pair of thread and arena has a cache. With jemalloc this is an explicit tcache, which holds
+ * blocks of one arena only, and a byte count with a single writer. The allocations that run a
+ * million times in a refresh therefore use no locked instruction. Only arena_bytes(), which is
+ * called rarely, takes a lock.
+ *
+ * A thread finds its cache in a thread-local array by the arena's slot. A serial number
+ * distinguishes an arena from a destroyed arena that had the slot before.
  */
 #include "lpm/arena.h"
 
@@ -23,29 +25,33 @@
 #define ARENAS_MAX 64
 #define RESERVE_BLOCK ((size_t)2 << 20)
 #define RESERVE_BLOCKS 16u
-#define COMMON_PIECE                                                                               \
-	((size_t)4 << 20) /* twice a block of the allocator's own tables, which is aligned */
+/* twice the size of an aligned metadata block of jemalloc */
+#define COMMON_PIECE ((size_t)4 << 20)
 #define COMMON_PIECES 8u
-#define ALLOC_MIN 16 /* jemalloc aligns smaller classes to 8 only */
+#define ALLOC_MIN 16 /* jemalloc aligns smaller size classes to 8 bytes only */
 
-/* Writer: its thread. `shared` in struct arena: everybody, by fetch_add. */
+/*
+ * Writer: the cache's thread. Exception: `shared` in struct arena, which all threads update by
+ * fetch_add.
+ */
 struct cache {
-	alignas(CACHE_LINE) _Atomic int64_t bytes; /* allocated less freed here: may be negative */
+	/* allocated minus freed on this thread: may be negative */
+	alignas(CACHE_LINE) _Atomic int64_t bytes;
 	int flags; /* MALLOCX_TCACHE */
 	unsigned tcache;
-	struct cache *next; /* of the arena; under registry_lock */
+	struct cache *next; /* list of the arena's caches; under registry_lock */
 };
 
 struct arena {
-	struct cache
-		shared; /* for threads that could not get a cache, and of threads that are gone */
+	/* for threads without a cache, and the sum of the caches of ended threads */
+	struct cache shared;
 	const char *name;
 	uint64_t serial;
 	unsigned slot;
 	int flags; /* MALLOCX_ARENA */
 	unsigned index;
 	struct cache *caches; /* under registry_lock */
-	_Atomic(void *) reserve[RESERVE_BLOCKS]; /* blocks of RESERVE_BLOCK that nobody uses */
+	_Atomic(void *) reserve[RESERVE_BLOCKS]; /* unused blocks of RESERVE_BLOCK bytes */
 };
 
 struct slot {
@@ -97,7 +103,7 @@ arena_decay(void)
 	(void)mallctlbymib(mib, len, NULL, NULL, NULL, 0);
 }
 
-static extent_hooks_t *plain; /* jemalloc's own, which are all arenas' */
+static extent_hooks_t *plain; /* jemalloc's default hooks, shared by all arenas */
 static extent_hooks_t huge;
 
 static void *
@@ -107,7 +113,8 @@ huge_alloc(extent_hooks_t *hooks, void *at, size_t size, size_t align, bool *zer
 	void *p = plain->alloc(plain, at, size, align, zero, commit, index);
 
 	if (p != NULL)
-		(void)madvise(p, size, MADV_HUGEPAGE); /* where there are none it stays as it is */
+		/* without huge pages in the kernel the memory stays as mapped */
+		(void)madvise(p, size, MADV_HUGEPAGE);
 	return p;
 }
 
@@ -199,7 +206,7 @@ backend_free(const struct cache *c, void *p, size_t usable)
 
 #else
 
-/* malloc's own ways are left to it. */
+/* malloc returns freed pages on its own. */
 void
 arena_decay(void)
 {
@@ -278,8 +285,9 @@ backend_free(const struct cache *c, void *p, size_t usable)
 
 /* ---- the reserve ---- */
 
-static _Atomic bool is_short; /* an allocation failed since arena_short_end() */
-static _Atomic(void *) common[COMMON_PIECES]; /* address space. Main fills, any thread takes */
+static _Atomic bool is_short; /* an allocation has failed since arena_short_end() */
+/* mapped address space: main maps pieces, any thread unmaps them */
+static _Atomic(void *) common[COMMON_PIECES];
 static struct {
 	void (*fn)(void *ctx);
 	void *ctx;
@@ -305,8 +313,9 @@ arena_short_end(void)
 }
 
 /*
- * An allocation failed. First the arena's own blocks go, then a piece of the common reserve: the allocator's own tables and what is in no arena
- * need that. True: there may be memory now.
+ * Frees reserved memory after a failed allocation: first the blocks of the arena, then a piece of
+ * the common reserve, because jemalloc's metadata and allocations outside of arenas need address
+ * space. Returns true if the allocation can be retried.
  */
 static __attribute__((noinline)) bool
 reserve_use(struct arena *a)
@@ -380,7 +389,7 @@ reserve_drop(struct arena *a)
 	}
 }
 
-/* Under registry_lock. What the cache counted stays with the arena. */
+/* Destroys a cache and adds its byte count to the arena. Under registry_lock. */
 static void
 cache_close(struct arena *a, struct cache *c)
 {
@@ -401,7 +410,10 @@ cache_unlink(struct arena *a, struct cache *c)
 	*at = c->next;
 }
 
-/* At a thread's end. Another destructor may allocate after this one: then it runs again. */
+/*
+ * Runs when a thread ends. A later destructor may allocate again; pthreads then calls this
+ * function again.
+ */
 static void
 thread_exit(void *slots)
 {
@@ -426,7 +438,10 @@ exit_key_create(void)
 	exit_key_error = pthread_key_create(&exit_key, thread_exit);
 }
 
-/* The first call of a thread for this arena. NULL: no memory, use the shared one. */
+/*
+ * First call of a thread for this arena. Returns NULL if memory is short; the caller then uses the
+ * shared cache.
+ */
 static __attribute__((noinline)) struct cache *
 cache_open(struct arena *a)
 {
@@ -629,7 +644,7 @@ arena_forget(void *p, size_t size)
 	uintptr_t from = ((uintptr_t)p + PAGE_BYTES - 1) & ~(uintptr_t)(PAGE_BYTES - 1);
 	uintptr_t end = ((uintptr_t)p + size) & ~(uintptr_t)(PAGE_BYTES - 1);
 
-	/* no harm where it fails: they stay resident */
+	/* on failure the pages stay resident, which is harmless */
 	if (from < end)
 		(void)madvise((void *)from, end - from, MADV_DONTNEED);
 }
@@ -664,6 +679,6 @@ arena_bytes(const struct arena *a)
 	for (const struct cache *c = a->caches; c != NULL; c = c->next)
 		sum += atomic_load_explicit(&c->bytes, memory_order_relaxed);
 	pthread_mutex_unlock(&registry_lock);
-	/* while others are inside a call, a free may be seen before its allocation */
+	/* the sum may see a concurrent free before its allocation */
 	return sum > 0 ? (size_t)sum : 0;
 }

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A memory arena per subsystem with its byte count. jemalloc arenas; with -Dallocator=libc
- * (sanitizer builds) plain malloc and our own count.
+ * Memory arenas: one for each subsystem, with a count of allocated bytes. Built on jemalloc
+ * arenas; with -Dallocator=libc (sanitizer builds) on malloc and a separate count.
  *
- * Any thread may allocate and free; arena_bytes() is exact when nobody is inside a call. An arena
- * outlives everything allocated from it. Out of memory is NULL, never an abort.
+ * Any thread may allocate and free unless a function says otherwise. The owner creates the arena
+ * before, and destroys the arena after, all allocations from it. Running out of memory returns
+ * NULL and never aborts.
  */
 #pragma once
 
@@ -12,57 +13,80 @@
 
 struct arena;
 
-/* `name` is kept by reference (a literal). 0, -ENOMEM. */
+/* Keeps a pointer to `name`, which must outlive the arena. Returns 0 or -ENOMEM. */
 int arena_create(const char *name, struct arena **out);
-/* Frees the arena; what it still holds is a leak of the caller's and asserts in debug builds. */
+/* Destroys the arena. The caller must have freed every block; debug builds assert this. */
 void arena_destroy(struct arena *a);
 /*
- * What it will get from the system may come in transparent huge pages: less waiting for page tables where one looks here and there in
- * much, and more memory, as it is taken by 2 MB. Before the first allocation; on the thread that makes the arenas.
+ * Asks the kernel to back the arena with transparent huge pages. Random access to large tables
+ * then misses the TLB less often; memory grows in steps of 2 MB. Call on the thread that creates
+ * the arenas, before the first allocation.
  */
 void arena_use_huge(struct arena *a);
 
-/* `size` in bytes, at least 16-byte aligned. NULL when out of memory. */
+/*
+ * Returns a block of `size` bytes, aligned to at least 16 bytes, or NULL. arena_calloc() returns
+ * zeroed memory.
+ */
 void *arena_alloc(struct arena *a, size_t size) __attribute__((malloc));
 void *arena_calloc(struct arena *a, size_t size) __attribute__((malloc));
 /*
- * The same, each page written: for what may be read before it is. A page that is read first is mapped a second time when it is written, and every CPU
- * that runs the process is interrupted for that.
+ * Like arena_calloc(), and writes every page. For memory that readers may read before the first
+ * write: reading an untouched page maps the shared zero page, and the first write then sends a
+ * TLB-shootdown IPI to every CPU that runs the process.
  */
 void *arena_calloc_touched(struct arena *a, size_t size) __attribute__((malloc));
-/* `align` is a power of two; `size` is rounded up to it. */
+/* `align` is a power of two; `size` is rounded up to a multiple of `align`. */
 void *arena_alloc_aligned(struct arena *a, size_t align, size_t size) __attribute__((malloc));
-/* As realloc(3); on NULL the old block stays. */
+/* Like realloc(3): if it returns NULL, the old block is unchanged. */
 void *arena_realloc(struct arena *a, void *p, size_t size);
 void arena_free(struct arena *a, void *p);
-/* As arena_free(), of something large of which there will be none again soon: its pages go back to the system at once. */
+/*
+ * Frees a large block and returns its pages to the system at once. For sizes that will not be
+ * allocated again soon.
+ */
 void arena_release(struct arena *a, void *p);
-/* Whole pages of a block that will be written before they are read again go back to the system; the block stays. */
+/*
+ * Returns the whole pages inside a block to the system. The block stays allocated; its content is
+ * undefined until written again.
+ */
 void arena_forget(void *p, size_t size);
 
 /*
- * A reserve for the moment when the system gives no more memory: an allocation that would fail frees the arena's reserve, and a common one of
- * address space, and is tried again. Untouched, so it takes no pages. Main fills it, at the start and again when memory is back; true: the
- * reserve is full.
+ * Keeps a reserve for the time when the system is out of memory. A failing allocation frees the
+ * reserve of its arena and a piece of address space shared by all arenas, then retries. The
+ * reserve is untouched memory and takes no pages. Main calls this at start and again when memory
+ * is available. Returns true if the reserve is full.
  */
 bool arena_reserve(struct arena *a, size_t bytes);
 /*
- * fn(ctx) runs on the thread whose allocation failed, in the middle of that allocation: once, then again after arena_short_end(). Main, before
- * other threads allocate.
+ * Sets the callback for failed allocations. fn(ctx) runs inside the failing allocation, on its
+ * thread: for the first failure, and for the first failure after each arena_short_end(). Main
+ * calls this before other threads allocate.
  */
 void arena_on_short(void (*fn)(void *ctx), void *ctx);
-/* Any thread: an allocation failed since arena_short_end(). Never without arena_on_short(). */
+/*
+ * True if an allocation has failed since the last arena_short_end(). Any thread. Always false
+ * without arena_on_short().
+ */
 bool arena_is_short(void);
 void arena_short_end(void);
 
 /*
- * Pages freed some ten seconds ago go back to the system. Busy arenas do it by themselves, in passing; quiet ones need somebody who calls
- * this, once a second or so, on a thread that may take milliseconds.
+ * Returns pages that were freed about ten seconds ago to the system. Busy arenas do so while
+ * allocating; quiet arenas depend on a call about once a second, on a thread that may be blocked
+ * for milliseconds.
  */
 void arena_decay(void);
-/* All that is free goes back at once, with what the calling thread keeps in its cache. Takes milliseconds. */
+/*
+ * Returns all free pages of the arena, and the calling thread's cache of free blocks, to the
+ * system at once. Takes milliseconds.
+ */
 void arena_trim(struct arena *a);
 
 const char *arena_name(const struct arena *a);
-/* Bytes allocated now (usable size, without allocator overhead). */
+/*
+ * Number of bytes allocated now: usable sizes, without the allocator's overhead. Exact while no
+ * thread is inside an arena function.
+ */
 size_t arena_bytes(const struct arena *a);

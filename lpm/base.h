@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Ground floor: thread roles, one-member id types, cache line. libc only.
+ * Basic types of the whole project: thread roles, id types with one member, vector types. Uses
+ * libc only.
  *
- * A role names the thread that may call a function. Under clang they are thread-safety
- * capabilities, so a call from a function of another role warns at compile time; under gcc the
- * macros are empty. role_enter() stands once at the top of a thread's main function.
+ * A role names the thread that may call a function. Under clang, roles are thread-safety
+ * capabilities: a call from a function of another role is a warning at compile time. Under gcc the
+ * macros are empty. The main function of each thread calls its role_enter_*() once, at the top.
  */
 #pragma once
 
@@ -16,15 +17,20 @@
 
 #define CACHE_LINE 64
 
-/* Eight, or four, side by side: two registers where the CPU has SSE alone. */
+/*
+ * Vectors of eight 32-bit or four 64-bit lanes. The compiler splits each into two registers on a
+ * CPU with SSE only.
+ */
 typedef uint32_t words8 __attribute__((vector_size(32)));
 typedef int32_t ints8 __attribute__((vector_size(32)));
 typedef uint64_t longs4 __attribute__((vector_size(32)));
 
 /*
- * A function that uses them, compiled for what the CPU has: the linker's ifunc chooses, by cpuid, at start. Not under a sanitizer,
- * whose runtime is not up then, nor by clang 14, which has no levels here. tests/dataplane chooses itself, so that each level runs on
- * a CPU that would take the highest.
+ * Marks a function with vector code. The compiler builds one version for each CPU level, and the
+ * dynamic linker picks a version by cpuid at start (ifunc). Empty under sanitizers, because the
+ * sanitizer runtime is not ready when ifuncs are resolved, and under clang 14, which cannot name
+ * CPU levels in target_clones. Tests in tests/dataplane define HOT as empty and choose the level
+ * by compiler flags, so a CPU with AVX-512 also tests the lower levels.
  */
 #if defined(HOT)
 #elif defined(__x86_64__) && !defined(__clang__) && !defined(KEEL_SANITIZED)
@@ -54,7 +60,7 @@ extern struct role role_rib; /* Adj-RIB-In, Loc-RIB, received and accepted attri
 extern struct role role_fib; /* next hops, shadow, forwarding tables, generations */
 extern struct role role_worker; /* forwarding */
 
-/* Tells the compiler that the code below runs in this role; costs nothing. */
+/* Declares to the compiler that the code below runs in this role. Generates no code. */
 static inline void
 role_enter_main(void) ROLE_ENTERS(role_main)
 {
@@ -80,12 +86,14 @@ role_enter_worker(void) ROLE_ENTERS(role_worker)
 {
 }
 
-/* One-member structs: a destination id cannot pass for an attribute id. */
+/*
+ * An id type is a struct with one member, so a destination id cannot be passed as an attribute id.
+ */
 #define DEFINE_ID(name, type)                                                                      \
 	struct name {                                                                              \
 		type v;                                                                            \
 	}
 
-DEFINE_ID(vrf_id, uint16_t); /* 0 is `default`; dense, given by configuration */
+DEFINE_ID(vrf_id, uint16_t); /* dense ids given by the configuration; 0 is `default` */
 
 #define VRF_DEFAULT ((struct vrf_id){0})

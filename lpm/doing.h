@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A note of the current piece of work of each thread, in words, for the watchdog (control/base/watchdog.h). One relaxed store a piece of work.
+ * Names the current work of each thread, for reports of the watchdog (control/base/watchdog.h).
+ * Each thread writes its own name with one relaxed store; the watchdog reads the names of all
+ * threads.
  */
 #pragma once
 
@@ -8,10 +10,10 @@
 
 extern _Thread_local _Atomic(const char *) doing_here;
 
-/* `work` is a literal, or lives as long as the process: "import", "config.commit". */
+/* `work` must stay valid until the process ends, like the literals "import" and "config.commit". */
 static inline void
 doing(const char *work)
 {
-	/* relaxed: the watchdog needs no order with the work itself */
+	/* relaxed: the watchdog does not read data of the named work */
 	atomic_store_explicit(&doing_here, work, memory_order_relaxed);
 }

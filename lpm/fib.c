@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Left-right with painting from the shadow. A batch is only a set of changed prefixes (with the
- * lists that they had before). To bring the idle copy up to date, what the last batch and the open
- * one changed is painted from the shadow as it is now; nothing is replayed in order, so a prefix
- * changed ten times is painted once.
+ * Left-right copies, painted from the shadow. A batch is a set of changed prefixes, each with its
+ * list before the change. To update the idle copy, the changes of the last and the open batch are
+ * painted from the current shadow. Changes are not replayed in order, so a prefix changed ten
+ * times is painted once.
  *
- *   commit n      paint open -> copy B, publish B          behind = batch n: copy A lacks it
- *   grace period  no reader is in A any more
- *   commit n+1    paint behind and open -> copy A, publish A; what batch n replaced is in no copy
+ *   commit n      paint open -> copy B, publish B     behind = batch n, missing in copy A
+ *   grace period  no reader uses copy A any more
+ *   commit n+1    paint behind and open -> copy A, publish A; lists replaced by batch n are unused
  *
- * References: the shadow holds one for each entry. When an entry changes, that reference passes to
- * the batch, and is given up when both copies were painted without it: so it stands for the copies,
- * however many show the list.
+ * References: the shadow holds one reference for each route. When a route changes, the reference
+ * on the old list passes to the batch, and is released when both copies have been painted without
+ * the list. One reference therefore covers both copies.
  */
 #include "lpm/fib.h"
 
@@ -29,21 +29,21 @@
 #include <time.h>
 
 /*
- * Above this many changed prefixes the idle copy is painted whole: on a full table both cost 12 ms
- * there (docs/decisions/0001).
+ * Above this number of changed prefixes, rebuild the idle copy: on a full table both ways take 12
+ * ms there (docs/decisions/0001).
  */
 #define REBUILD_FROM 131072
 
 #define GROUPS_DEFAULT_MAX 65536u
-#define GROUPS_V6_DEFAULT_MAX 131072u /* the real table of 280,000 prefixes needs 58,305 */
+#define GROUPS_V6_DEFAULT_MAX 131072u /* a real table of 280,000 prefixes needs 58,305 */
 #define GROUP_BYTES 1024u
-#define GROUPS_KEPT 16 /* one in so many */
-#define GROUPS_TIGHT 4 /* a table is tight while fewer than one in so many are left */
-#define COST_V6 8 /* 0.9 us a prefix (fib_v6.c), against 0.1 */
+#define GROUPS_KEPT 16 /* one in 16 groups is kept for host routes */
+#define GROUPS_TIGHT 4 /* a table is tight while less than one in 4 groups is free */
+#define COST_V6 8 /* an IPv6 prefix takes 0.9 us (fib_v6.c), an IPv4 prefix 0.1 us */
 #define NOTHING ((struct path_list_id){PATH_LIST_NONE})
 
 struct fib {
-	struct fib_reader reader; /* what workers have */
+	struct fib_reader reader; /* read by workers */
 	alignas(CACHE_LINE) struct fib_generation generation[2]; /* one for each copy */
 	struct arena *arena;
 	struct qsbr *workers;
@@ -52,23 +52,24 @@ struct fib {
 	bool huge;
 	uint32_t tbl8_groups, groups_v6;
 	/*
-	 * release: a table is complete before another thread finds it, pairs with the acquire in
-	 * table_get
+	 * release: a table is complete before another thread finds the table; pairs with the
+	 * acquire in table_get
 	 */
 	_Atomic(struct fib_table *) table[FIB_VRF_MAX][2];
-	_Atomic unsigned vrf_end; /* from here on there are none */
-	unsigned idle; /* the copy that no new reader gets */
-	bool grace_open; /* readers may still be in the idle copy */
+	_Atomic unsigned vrf_end; /* VRFs from here on have no tables */
+	unsigned idle; /* the copy that new readers do not use */
+	bool grace_open; /* readers may still use the idle copy */
 	bool flip_wanted; /* a table was added */
 	uint64_t grace_token;
-	bool late, delayed; /* the flip's readers are (FIB_LATE_NS); they held up a commit */
+	/* late: some reader is over FIB_LATE_NS; delayed: a commit was delayed by a late reader */
+	bool late, delayed;
 	uint64_t published_ns;
 	_Atomic uint64_t commits, grace_late, commits_delayed;
-	_Atomic uint64_t number; /* of the current generation */
+	_Atomic uint64_t number; /* number of the current generation */
 	struct hist commit_hist, grace_hist;
 };
 
-/* The one writer's way to add. */
+/* Adds to a counter with a single writer. */
 static void
 counter_add(_Atomic uint64_t *c, uint64_t n)
 {
@@ -97,11 +98,11 @@ table_get(const struct fib *f, struct vrf_id vrf, unsigned afi)
 	return atomic_load_explicit(&f->table[vrf.v][afi - AFI_IPV4], memory_order_acquire);
 }
 
-/* The tables that there are: for (at = 0; (t = table_next(f, &at)) != NULL;) */
+/* Iterates over the existing tables: for (at = 0; (t = table_next(f, &at)) != NULL;) */
 static struct fib_table *
 table_next(const struct fib *f, unsigned *at)
 {
-	/* relaxed: who misses one that is just being added has missed it */
+	/* relaxed: a reader may miss a table added at the same time */
 	while (*at < 2 * atomic_load_explicit(&f->vrf_end, memory_order_relaxed)) {
 		struct fib_table *t =
 			table_get(f, (struct vrf_id){(uint16_t)(*at / 2)}, AFI_IPV4 + *at % 2);
@@ -187,11 +188,14 @@ copy_bytes(enum afi afi, uint32_t groups)
 	return afi == AFI_IPV6 ? table_v6_bytes(groups) : table_v4_bytes(groups);
 }
 
-/* Groups of each copy within the memory that is left; -ENOSPC when not even the first level fits. */
+/*
+ * Chooses the number of groups per copy that fits into the remaining memory. Returns -ENOSPC if
+ * the first level does not fit.
+ */
 static int
 groups_choose(size_t memory_left, uint32_t wanted, enum afi afi, uint32_t *groups)
 {
-	/* a copy is whole pages: what is over has no use */
+	/* a copy consists of whole huge pages: round down */
 	size_t each = memory_left / 2 / HUGE_PAGE * HUGE_PAGE, base = copy_bytes(afi, 0), room;
 	uint32_t max = afi == AFI_IPV6 ? TABLE_V6_GROUPS_MAX : TABLE_V4_GROUPS_MAX;
 	uint32_t usual = afi == AFI_IPV6 ? GROUPS_V6_DEFAULT_MAX : GROUPS_DEFAULT_MAX;
@@ -307,7 +311,7 @@ fib_prefetch(const struct fib *f, struct vrf_id vrf, const struct prefix *p, uns
 		shadow_prefetch(t->routes, p, n);
 }
 
-/* The first prefix longer than /24 of this /24. */
+/* First prefix longer than /24 inside this /24. */
 static bool
 slot_first(const struct fib_table *t, const struct prefix *slot, struct shadow_entry *out)
 {
@@ -325,7 +329,7 @@ fib_batch_add(struct fib_table *t, const struct prefix *p, struct path_list_id b
 	return shadow_add(t->open, p, before, added);
 }
 
-/* How many may be taken by routes that are not the host's own. */
+/* Groups available to routes other than host routes. */
 static uint32_t
 groups_usual(const struct fib_table *t)
 {
@@ -333,8 +337,9 @@ groups_usual(const struct fib_table *t)
 }
 
 /*
- * Does this new prefix get a group? With its /24's other longer prefixes if there are any, else if
- * one is left and no other /24 waits for it; and if not, its /24 waits. 0, -ENOMEM.
+ * Reserves a group for a new prefix. The prefix shares the state (installed or waiting) of longer
+ * prefixes in its /24. The first prefix in a /24 gets a group if one is free and no other /24
+ * waits; otherwise the /24 waits. Returns 0 or -ENOMEM.
  */
 static int
 group_claim(struct fib_table *t, const struct prefix *p, bool own, bool *waiting)
@@ -361,7 +366,8 @@ group_claim(struct fib_table *t, const struct prefix *p, bool own, bool *waiting
 }
 
 /*
- * The prefix is not in the shadow (any more): its claim, and its /24's if it was the last, is void.
+ * Releases the claim of a prefix after its removal from the shadow, and the claim of its /24 if
+ * the prefix was the last one there.
  */
 static void
 group_disclaim(struct fib_table *t, const struct prefix *p, bool waiting)
@@ -387,7 +393,7 @@ route_get(const struct fib_table *t, const struct prefix *p, struct shadow_entry
 	return t->afi == AFI_IPV6 ? fib_v6_get(t, p, out) : shadow_get(t->routes, p, out);
 }
 
-/* Puts a prefix that has none yet into the shadow. */
+/* Inserts a route that is not in the shadow yet. */
 static int
 route_insert(struct fib_table *t, const struct prefix *p, struct path_list_id list, bool own)
 {
@@ -405,7 +411,7 @@ route_insert(struct fib_table *t, const struct prefix *p, struct path_list_id li
 	return err;
 }
 
-/* It is there: that cannot fail. */
+/* Replaces the list of an existing route. Cannot fail. */
 static void
 route_replace(struct fib_table *t, const struct prefix *p, struct path_list_id list, bool waiting)
 {
@@ -427,8 +433,8 @@ route_remove(struct fib_table *t, const struct prefix *p, bool waiting)
 }
 
 static int
-RUNS_ON(role_fib) set(struct fib *f, struct vrf_id vrf, const struct prefix *p,
-	struct path_list_id list, bool own)
+set(struct fib *f, struct vrf_id vrf, const struct prefix *p, struct path_list_id list, bool own)
+	RUNS_ON(role_fib)
 {
 	struct fib_table *t = table_get(f, vrf, p->afi);
 	struct shadow_entry old = {0};
@@ -454,13 +460,16 @@ RUNS_ON(role_fib) set(struct fib *f, struct vrf_id vrf, const struct prefix *p,
 		return err;
 	}
 	path_list_ref(f->path_lists, list);
-	/* set in this batch, so no copy has it; else the batch has the reference now */
+	/*
+	 * the list was set in this batch, so neither copy has the list. Otherwise the batch now
+	 * has the reference
+	 */
 	if (present && !added)
 		path_list_unref(f->path_lists, old.list);
 	return 0;
 }
 
-/* It is the host's no more, or waits no more. */
+/* The route is not a host route any more, or does not wait any more. */
 static void
 own_forget(struct fib_table *t, const struct prefix *p)
 {
@@ -520,7 +529,7 @@ fib_batch_cost(const struct fib *f)
 	return (unsigned)cost;
 }
 
-/* Marks a /24's longer prefixes as having a group. Replacements only: nothing can fail. */
+/* Marks the longer prefixes of a /24 as installed. Replaces entries only, so nothing can fail. */
 static void
 slot_install(struct fib_table *t, const struct prefix *slot)
 {
@@ -538,8 +547,10 @@ slot_install(struct fib_table *t, const struct prefix *slot)
 }
 
 /*
- * What joins the batch for the /24 to be painted is one that waited: no copy shows it, so it has no list before. The /24 itself may be a route that
- * the copies show, whose reference a later change in this batch passes on. 0, -ENOMEM.
+ * Gives a group to a waiting /24 and adds its first longer prefix to the batch, so both copies
+ * paint the /24. No copy shows this prefix, so the batch entry has no old list. (The /24 prefix
+ * itself may be a route shown by the copies; a batch entry without its old list would lose a
+ * reference.) Returns 0 or -ENOMEM.
  */
 static int
 slot_grant(struct fib_table *t, const struct prefix *slot)
@@ -555,7 +566,7 @@ slot_grant(struct fib_table *t, const struct prefix *slot)
 	return 0;
 }
 
-/* A prefix that waits gets its groups, those kept back if need be. */
+/* Gives a waiting route its groups, from the kept ones if necessary. */
 static int
 install(struct fib_table *t, const struct prefix *p)
 {
@@ -574,14 +585,17 @@ fib_set_own(struct fib *f, struct vrf_id vrf, const struct prefix *p, struct pat
 	struct fib_table *t = table_get(f, vrf, p->afi);
 	struct shadow_entry e;
 
-	/* It, or its /24, waited before: without memory for that it waits on, and the next retry or this call again serves it. */
+	/*
+	 * The route or its /24 was waiting before. If memory is short, the route still waits; the
+	 * next retry or call tries again.
+	 */
 	if (err == 0 && t->waiting_routes > 0 && route_get(t, p, &e) && e.waiting &&
 		install(t, p) != 0)
 		(void)shadow_set(t->own_waiting, p, NOTHING, false);
 	return err;
 }
 
-/* Groups came free: to the host's own first, those kept back too. */
+/* Installs waiting host routes, from the kept groups if necessary. */
 static void
 own_grant(struct fib_table *t)
 {
@@ -598,8 +612,8 @@ own_grant(struct fib_table *t)
 }
 
 /*
- * Groups came free: to those that wait, in turn. Each /24 joins the batch, so that both copies
- * paint it.
+ * Installs waiting /24s in turn while groups are free. Each /24 joins the batch, so both copies
+ * paint the /24.
  */
 static void
 groups_grant(struct fib_table *t)
@@ -620,7 +634,10 @@ groups_grant(struct fib_table *t)
 	}
 }
 
-/* All groups that the copy can spare, before any is taken: then what was reserved is there. */
+/*
+ * Frees all groups that the copy does not need any more, before new ones are allocated, so every
+ * reserved group is available.
+ */
 static void
 batch_release(const struct fib_table *t, struct table_v4 *copy, const struct shadow *batch)
 {
@@ -634,7 +651,10 @@ batch_release(const struct fib_table *t, struct table_v4 *copy, const struct sha
 	}
 }
 
-/* Paints are begun while those before them are still to be ended: their memory is on its way then. */
+/*
+ * Starts painting one run of prefixes while the run before is being finished, so memory accesses
+ * overlap.
+ */
 struct paints {
 	struct shadow_cursor cursor[SHADOW_SEEKS];
 	uint64_t key[SHADOW_SEEKS];
@@ -649,7 +669,7 @@ paints_begin(struct paints *p, const struct fib_table *t, const struct table_v4 
 	table_v4_paint_begin(copy, t->routes, p->count, word, p->key, p->cursor);
 }
 
-/* Prefixes come in order, so one that lies within the one painted before is passed over. */
+/* Prefixes come in order, so a prefix inside the last painted one is skipped. */
 static uint64_t
 paints_end(struct paints *p, const struct fib_table *t, struct table_v4 *copy, uint64_t *done)
 {
@@ -719,7 +739,7 @@ table_paint(struct fib_table *t, unsigned copy)
 		batch_release(t, t->copy[copy], t->behind);
 		batch_release(t, t->copy[copy], t->open);
 		writes = batch_paint(t, t->copy[copy], t->open);
-		/* counted when the other copy was painted */
+		/* these writes were counted when the other copy was painted */
 		(void)batch_paint(t, t->copy[copy], t->behind);
 	}
 	if (shadow_count(t->open) > 0)
@@ -736,8 +756,8 @@ miss_of(const struct fib_table *t)
 }
 
 /*
- * The generation of the idle copy has had no reader since the last grace period: it is written and
- * then shown.
+ * Publishes the generation of the idle copy. This generation has had no reader since the last
+ * grace period, so writing is safe.
  */
 static void
 publish(struct fib *f)
@@ -768,7 +788,7 @@ publish(struct fib *f)
 	counter_add(&f->commits, 1);
 }
 
-/* Both copies were painted without what `behind` replaced. */
+/* Both copies have been painted without the lists replaced by `behind`: release the references. */
 static void
 batch_drop(struct fib *f, struct fib_table *t) RUNS_ON(role_fib)
 {
@@ -848,7 +868,7 @@ clock_ns(void)
 	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
-/* True when no reader can be in the idle copy. Never waits. */
+/* True if no reader uses the idle copy. Never waits. */
 static bool
 grace_over(struct fib *f, uint64_t now_ns)
 {
@@ -872,7 +892,7 @@ fib_in_use(struct fib *f, uint64_t now_ns)
 	return grace_over(f, now_ns);
 }
 
-/* A commit finds readers where it would paint. */
+/* A commit is needed but readers still use the idle copy. */
 static int
 held_up(struct fib *f)
 {
@@ -974,7 +994,7 @@ fib_tight(const struct fib *f, struct vrf_id vrf, unsigned afi)
 		       t->groups_wanted + t->groups_max / GROUPS_TIGHT > groups_usual(t));
 }
 
-/* ---- which destinations have to be told ---- */
+/* ---- notes about routes that were installed or not ---- */
 
 #define ROOM_FOUND 0u
 #define ROOM_NONE 1u
@@ -1001,7 +1021,7 @@ fib_room_note(struct fib *f, struct vrf_id vrf, const struct prefix *p, bool ins
 		room_note(t, p, installed ? ROOM_FOUND : ROOM_NONE);
 }
 
-/* The first one that was noted; NULL: there is none. */
+/* First note of all tables, and its table. NULL if there is none. */
 static struct fib_table *
 room_first(const struct fib *f, struct shadow_entry *out)
 {
@@ -1098,7 +1118,7 @@ fib_shadow_next(
 	return true;
 }
 
-/* False where only the miss entry may answer. */
+/* Looks up in a generation. Returns false if the default route (miss) answers. */
 static bool
 generation_read(const struct fib_generation *g, struct vrf_id vrf, const struct ip_addr *addr,
 	struct path_list_id *list, uint8_t *len)
@@ -1123,7 +1143,7 @@ fib_lookup(
 	if (table_get(f, vrf, addr->afi) == NULL)
 		return -ENOENT;
 	*out = (struct fib_result){.generation = g->number};
-	/* a table added since is not in this generation yet: nothing is in it, and no miss entry */
+	/* a table added later has an empty view in this generation, without default route */
 	if (!generation_read(g, vrf, addr, &list, &len)) {
 		list.v = addr->afi == AFI_IPV6 ? g->v6[vrf.v].miss : g->v4[vrf.v].miss;
 		len = 0;

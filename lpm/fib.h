@@ -1,12 +1,20 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The forwarding tables' face: set and withdraw into the shadow, commit flips a numbered generation.
+ * The forwarding tables. Routes are set and withdrawn in the shadow (a complete copy of all
+ * routes); fib_commit() brings a batch of changes into the tables and publishes a numbered
+ * generation.
  *
- * Writer: the fib thread. Readers: workers by fib_read.h; main (fib.lookup, fib.stats) by fib_lookup() and fib_stats_get().
- * Left-right: fib_commit() paints the idle copy from what changed, publishes it with one release store, and
- * the next commit waits until no reader can be in the old copy, paints there what these changed, and goes on. Reserve,
- * then paint: a prefix that gets no tbl8 group is left out (not-installed, retried when groups come free), the batch goes on.
- * A large batch is a rebuild from the shadow. 0/0 is the table's miss entry. No DPDK type in this header.
+ * Writer: the fib thread. Readers: workers, through fib_read.h; main, through fib_lookup() and
+ * fib_stats_get(). Created before the workers start, destroyed after they stop. No DPDK type
+ * appears in this header.
+ *
+ * Each table has two copies (left-right). fib_commit() paints the changes into the idle copy and
+ * publishes the copy with one release store. The next commit waits until every reader has left the
+ * old copy, repeats the last changes there, then adds its own. Tables allocate groups (of 256
+ * entries) before painting: a route whose groups are not available is not installed, counts as
+ * waiting, and is retried when groups become free; the rest of the batch is not affected. A large
+ * batch rebuilds the idle copy from the shadow. The default route is not in the table; each
+ * generation keeps its path list as the answer for misses.
  */
 #pragma once
 
@@ -24,122 +32,146 @@ struct qsbr;
 struct fib_config {
 	struct arena *arena;
 	struct qsbr *workers;
-	size_t memory_bytes; /* bound for tables and groups of both copies */
-	bool huge; /* try hugepages (MAP_HUGETLB, then THP), never fail for want of them */
-	uint32_t
-		tbl8_groups; /* of each IPv4 table copy; 0: as many as memory_bytes leaves, at most 65,536 */
-	uint32_t
-		groups_v6; /* of each IPv6 table copy; 0: as many as memory_bytes leaves, at most 131,072 */
+	size_t memory_bytes; /* limit for tables and groups of both copies */
+	bool huge; /* try huge pages (MAP_HUGETLB, then THP); fall back to normal pages */
+	/* groups of each IPv4 table copy; 0: the number that memory_bytes allows, at most 65,536 */
+	uint32_t tbl8_groups;
+	/* groups of each IPv6 table copy; 0: the number that memory_bytes allows, at most 131,072 */
+	uint32_t groups_v6;
 };
 
 struct fib_stats {
 	uint64_t generation;
-	uint64_t commits,
-		writes; /* writes: table entries changed since start, both copies counted once */
+	uint64_t commits;
+	uint64_t writes; /* table entries changed since start, counted for one copy only */
 	uint64_t installed, not_installed;
 	uint32_t groups_used;
 	uint64_t memory_bytes;
 	uint64_t rebuilds;
-	uint64_t grace_late; /* flips that some reader had not passed FIB_LATE_NS later */
-	uint64_t
-		commits_delayed; /* commits that such a reader held up, however often they were tried */
+	uint64_t grace_late; /* generations not in use by every reader after FIB_LATE_NS */
+	uint64_t commits_delayed; /* commits delayed by a late reader, counted once each */
 };
 
 /*
- * A worker reports after each burst, every few microseconds. One that has not so long after a flip
- * does not run: somebody else has its CPU.
+ * A worker reports a quiescent state after each burst, every few microseconds. A reader without a
+ * report for this long after a new generation is not running: another task has its CPU.
  */
 #define FIB_LATE_NS 1000000u
 
 struct fib_result {
 	bool hit;
-	struct prefix prefix; /* from the depth that the entry carries */
+	struct prefix prefix; /* with the length stored in the table entry */
 	struct path_list_id path_list;
 	uint64_t generation;
 };
 
-/* 0, or -ENOSPC: `memory_bytes` has no room for an IPv4 and an IPv6 table. Creates nothing; groups_v6 is the default. */
+/*
+ * Checks that `memory_bytes` has room for an IPv4 table with `tbl8_groups` groups and an IPv6
+ * table with the default number. Creates nothing. Returns 0 or -ENOSPC.
+ */
 int fib_memory_check(size_t memory_bytes, uint32_t tbl8_groups);
-/* 0, -ENOMEM. Generation 1 is empty and published at once. */
+/* Publishes an empty generation 1. Returns 0 or -ENOMEM. */
 int fib_create(const struct fib_config *config, struct fib **out);
 void fib_destroy(struct fib *f);
 
 /*
- * Tables appear by vrf and family: before any route of it. 0 (also when it is there), -ENOMEM, -ENOSPC, -EAFNOSUPPORT.
+ * Creates the table of a VRF and family. Required before the first route of the table. Returns 0
+ * (also if the table exists), -ENOMEM, -ENOSPC or -EAFNOSUPPORT.
  */
 int fib_vrf_add(struct fib *f, struct vrf_id vrf, enum afi afi) RUNS_ON(role_fib);
 
 struct path_lists *fib_path_lists(struct fib *f);
 
 /*
- * Into the open batch. Setting what is set already is no change. The fib takes its own references on the list.
- * 0; -ENOENT: no such table; -ENOMEM: nothing was changed.
+ * Sets the path list of a route, in the open batch. Setting an unchanged list does nothing. The
+ * fib takes its own reference on `list`. Returns 0, -ENOENT (no such table), or -ENOMEM (nothing
+ * changed).
  */
 int fib_set(struct fib *f, struct vrf_id vrf, const struct prefix *p, struct path_list_id list)
 	RUNS_ON(role_fib);
 /*
- * The same for a route of the host's own (a connected host, an address of ours): it may take from a sixteenth of the groups that fib_set() leaves
- * alone, so that nobody's flood of long prefixes keeps it out. It is not left waiting as long as there is any group.
+ * Like fib_set(), for routes of the host itself: connected hosts and local addresses. Such routes
+ * may also use the sixteenth of the groups withheld from fib_set(), so a flood of long prefixes
+ * cannot keep them out. A host route waits only while no group is free at all.
  */
 int fib_set_own(struct fib *f, struct vrf_id vrf, const struct prefix *p, struct path_list_id list)
 	RUNS_ON(role_fib);
-/* 0, -ENOENT when it was not set; -ENOMEM: nothing was changed. */
+/*
+ * Removes a route, in the open batch. Returns 0, -ENOENT (the route was not set), or -ENOMEM
+ * (nothing changed).
+ */
 int fib_withdraw(struct fib *f, struct vrf_id vrf, const struct prefix *p) RUNS_ON(role_fib);
-/* Up to FIB_PREFETCH prefixes of one family are set or withdrawn soon: for batches. */
+/*
+ * Prefetches the shadow entries of at most FIB_PREFETCH prefixes of one family, for a caller about
+ * to set or withdraw these.
+ */
 #define FIB_PREFETCH 8
 void fib_prefetch(const struct fib *f, struct vrf_id vrf, const struct prefix *p, unsigned n)
 	RUNS_ON(role_fib);
-/* Prefixes in the open batch (not yet visible to workers). */
+/* Number of prefixes in the open batch, which workers do not see yet. */
 unsigned fib_batch_count(const struct fib *f);
-/* What painting them costs, an IPv4 prefix being 1; an IPv6 one has more levels to paint. */
+/*
+ * Cost of painting the open batch, in units of one IPv4 prefix. An IPv6 prefix costs more because
+ * more levels are painted.
+ */
 unsigned fib_batch_cost(const struct fib *f);
 
 /*
- * Whose changes go on and on commits what is no full batch no more often. Each flip leaves the workers with a copy that is cold in their caches: beside
- * 100,000 changes a second a worker forwards 3 to 5 % more IPv6, and up to 3 % more IPv4, with 5 ms than with 2.
+ * Intervals between commits while changes keep arriving; the caller applies them. A batch that is
+ * not full is committed at most once per FIB_COMMIT_INTERVAL_NS. Each new generation uses a copy
+ * that is cold in the workers' caches: at 100,000 changes a second, a worker forwards 3 to 5 %
+ * more IPv6 and up to 3 % more IPv4 packets with 5 ms than with 2 ms.
  *
- * A flip costs that whether it brings one change or a thousand, so what costs less than FIB_COMMIT_SOME to paint (fib_batch_cost()) waits until
- * FIB_COMMIT_LATEST_NS after the last one: in a storm with 10,000 updates a second, of both families, a worker keeps some three hundredths more of its
- * rate. From 80,000 changes a second on it makes no difference, nor to the first one after a rest.
+ * A new generation has this cost for one change as for a thousand. A batch with fib_batch_cost()
+ * below FIB_COMMIT_SOME therefore waits until FIB_COMMIT_LATEST_NS after the last commit: at
+ * 10,000 updates a second of both families a worker gains about 3 % of its rate. At 80,000 changes
+ * a second or more, and for the first change after a pause, there is no effect.
  */
 #define FIB_COMMIT_INTERVAL_NS 5000000u
 #define FIB_COMMIT_SOME 400
 #define FIB_COMMIT_LATEST_NS 20000000u
 
 /*
- * Makes the open batch visible. 0; -EAGAIN: readers still use the copy that would be painted, nothing was done, call
- * again soon; -ENOSPC: done, but some prefixes are not installed (as long as there are any). `now_ns` feeds the commit
- * and grace histograms.
- * An empty batch flips nothing and still lets the other copy catch up.
+ * Publishes the open batch. Returns 0; -EAGAIN: readers still use the idle copy, nothing was done,
+ * call again soon; -ENOSPC: done, and some routes are not installed (returned as long as any route
+ * waits). `now_ns` is the time for the histograms of commits and grace periods. With an empty
+ * batch, only the idle copy is brought up to date.
  */
 int fib_commit(struct fib *f, uint64_t now_ns) RUNS_ON(role_fib);
 /*
- * Has every reader passed the newest flip, so that all of them use it? Never waits; asked in time it
- * makes the grace histogram exact.
+ * True if every reader uses the newest generation. Never waits. Frequent calls make the histogram
+ * of grace periods exact.
  */
 bool fib_in_use(struct fib *f, uint64_t now_ns) RUNS_ON(role_fib);
-/* True when nothing waits: batch empty and both copies equal. */
+/* True if no work remains: the batch is empty and both copies are equal. */
 bool fib_settled(const struct fib *f);
 
-/* The shadow: what was set, visible or not. The exact entry; false when none. */
+/*
+ * Reads the list of exactly this prefix from the shadow, published or not. Returns false if the
+ * route is not set.
+ */
 bool fib_shadow_get(
 	const struct fib *f, struct vrf_id vrf, const struct prefix *p, struct path_list_id *out);
-/* Is it set, and left out of the tables for want of a group (not-installed, retried)? */
+/* True if the route is set but not installed, because its groups are not available. */
 bool fib_waits(const struct fib *f, struct vrf_id vrf, const struct prefix *p) RUNS_ON(role_fib);
-/* Is the prefix set, and in the tables or in the batch on the way to them? */
+/* True if the route is set and in the tables, or in the open batch with its groups reserved. */
 bool fib_installed(const struct fib *f, struct vrf_id vrf, const struct prefix *p)
 	RUNS_ON(role_fib);
-/* Does any prefix of that table wait for a group? */
+/* True if any route of the table waits for groups. */
 bool fib_some_wait(const struct fib *f, struct vrf_id vrf, unsigned afi) RUNS_ON(role_fib);
-/* Does any prefix of that table wait, or are less than a quarter of the groups left? A new prefix may find no group then. */
+/*
+ * True if a new route may have to wait: a route of the table waits, or less than a quarter of the
+ * groups are free.
+ */
 bool fib_tight(const struct fib *f, struct vrf_id vrf, unsigned afi) RUNS_ON(role_fib);
 
-/* Shorter prefixes, of either family, need no group. */
+/* Prefixes shorter than this need no group, in both families. */
 #define FIB_GROUPS_FROM 25u
 
 /*
- * The prefixes whose destinations have to be told whether they are installed, one note a prefix, the newest state. The fib notes a prefix that
- * waited and got its groups; the caller notes the others (rib/fib_feed.c).
+ * Notes for destinations whose installed state changed; each prefix has at most one note, with the
+ * newest state. The fib adds a note when a waiting route gets its groups. The caller adds the
+ * remaining notes (rib/fib_feed.c).
  */
 struct fib_room {
 	struct vrf_id vrf;
@@ -148,25 +180,34 @@ struct fib_room {
 };
 void fib_room_note(struct fib *f, struct vrf_id vrf, const struct prefix *p, bool installed)
 	RUNS_ON(role_fib);
-/* The first note; false: there is none. */
+/* Reads the first note. Returns false if no note is left. */
 bool fib_room_peek(const struct fib *f, struct fib_room *out) RUNS_ON(role_fib);
-/* Removes the note that fib_room_peek() gave. */
+/* Removes the note read by fib_room_peek(). */
 void fib_room_take(struct fib *f) RUNS_ON(role_fib);
-/* True once after a note was lost for want of memory: the caller compares all destinations with fib_installed(). */
+/*
+ * True once after a note was lost for lack of memory. The caller then compares all destinations
+ * with fib_installed().
+ */
 bool fib_room_lost(struct fib *f) RUNS_ON(role_fib);
-/* The longest set prefix covering `addr`. */
+/* Longest set prefix that covers `addr`, from the shadow. */
 bool fib_shadow_lookup(const struct fib *f, struct vrf_id vrf, const struct ip_addr *addr,
 	struct prefix *prefix, struct path_list_id *out);
 
-/* The prefix set next behind `after` (IPv4 first; by address, then length; NULL: the first). False at the end. */
+/*
+ * Next set prefix after `after`, in order of family (IPv4 first), address and length; NULL starts.
+ * Returns false at the end.
+ */
 bool fib_shadow_next(
 	const struct fib *f, struct vrf_id vrf, const struct prefix *after, struct prefix *out);
 
-/* Any registered and online reader of the workers' QSBR; answers from what workers read. 0, -ENOENT: no such table. */
+/*
+ * Looks up `addr` in the published generation, as workers do. Any reader that is registered and
+ * online in the workers' QSBR. Returns 0 or -ENOENT (no such table).
+ */
 int fib_lookup(
 	const struct fib *f, struct vrf_id vrf, const struct ip_addr *addr, struct fib_result *out);
 
-/* Any thread: relaxed counters. */
+/* Counters and histograms. Any thread. */
 uint64_t fib_generation(const struct fib *f);
 void fib_stats_get(const struct fib *f, struct fib_stats *out);
 int fib_table_stats_get(
@@ -174,6 +215,6 @@ int fib_table_stats_get(
 const struct hist *fib_commit_hist(const struct fib *f);
 const struct hist *fib_grace_hist(const struct fib *f);
 
-/* What a worker is handed: opaque here, read through fib_read.h. */
+/* The reader's view of the fib for workers. Opaque here; see fib_read.h. */
 struct fib_reader;
 const struct fib_reader *fib_reader(const struct fib *f);

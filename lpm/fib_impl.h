@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What fib.c (generations, IPv4) and fib_v6.c share: a table of one VRF and family. */
+/*
+ * Shared by fib.c (generations, IPv4) and fib_v6.c (IPv6): the table of one VRF and family. Owner:
+ * the fib thread.
+ */
 #pragma once
 
 #include "lpm/fib.h"
@@ -11,7 +14,7 @@ struct shadow_entry;
 struct table_v4;
 struct table_v6;
 
-/* Written by the fib thread, read by any: relaxed. */
+/* Written by the fib thread, read by any thread, all relaxed. */
 struct table_counters {
 	_Atomic uint64_t writes, rebuilds, installed, not_installed, groups_used, memory_bytes;
 };
@@ -19,65 +22,81 @@ struct table_counters {
 struct fib_table {
 	struct vrf_id vrf;
 	enum afi afi;
-	struct shadow *routes; /* IPv6: without those that wait */
-	struct shadow *open; /* changed since the last commit: prefix -> list before */
-	struct shadow *behind; /* published, but the idle copy lacks it */
-	/* IPv4: each /24 whose longer prefixes have no group. IPv6: the prefixes that have none */
+	struct shadow *routes; /* all routes; IPv6: without waiting routes */
+	struct shadow *open; /* the open batch: prefix -> list before the batch */
+	struct shadow *behind; /* the last batch: published, but missing in the idle copy */
+	/* IPv4: each /24 with waiting prefixes below. IPv6: the waiting routes */
 	struct shadow *waiting;
-	struct shadow *
-		own_waiting; /* of the prefixes that wait, those of fib_set_own(); some may have been served since */
+	/* waiting routes set by fib_set_own(); may contain routes that have been installed since */
+	struct shadow *own_waiting;
 	/*
-	 * Prefixes that fib_room_take() has not given out yet: list 0 means installed, 1 not installed.
-	 * `room_lost`: one of them was not stored for want of memory.
+	 * Notes of fib_room_note(): list 0 means installed, 1 not installed. `room_lost`: a note
+	 * was lost for lack of memory.
 	 */
 	struct shadow *room;
 	bool room_lost;
-	/* IPv6: of the groups that there are those that came while others waited below, who may need no more */
+	/*
+	 * IPv6: groups added while routes below waited; such routes may be able to use these
+	 * groups now
+	 */
 	struct shadow *came;
 	union {
 		struct table_v4 *copy[2];
 		struct table_v6 *copy_v6[2];
 	};
 	uint32_t groups_max;
-	uint32_t groups_kept; /* of these, for the host's own routes alone */
-	uint32_t groups_wanted; /* those that the prefixes that do not wait need */
+	uint32_t groups_kept; /* part of groups_max, for host routes only */
+	uint32_t groups_wanted; /* number of groups needed by all routes that do not wait */
 	uint64_t waiting_routes;
-	uint32_t retry_from; /* the retries go round */
+	uint32_t retry_from; /* the retries continue from here */
 	struct prefix retry_from_v6, came_from;
-	bool grant_wanted; /* IPv6: since the last retry something went, or is in `came` */
+	bool grant_wanted; /* IPv6: a route was removed since the last retry, or `came` is not empty */
 	size_t mapped_bytes;
 	alignas(CACHE_LINE) struct table_counters counters;
 };
 
-/* In the batch, with what it had before; `*added` says whether it was not there yet. 0, -ENOMEM. */
+/*
+ * Adds a prefix to the open batch with the list before the change. *added is false if the prefix
+ * was in the batch already. Returns 0 or -ENOMEM.
+ */
 int fib_batch_add(
 	struct fib_table *t, const struct prefix *p, struct path_list_id before, bool *added);
 
-/* `p` waited and has its groups now: fib_room_take() gives it out. */
+/* Adds the note that the waiting route `p` is installed now. */
 void fib_room_found(struct fib_table *t, const struct prefix *p);
 
-/* The entry of `p`, whether it waits or not. */
+/* Looks up `p` among installed and waiting routes. */
 bool fib_v6_get(const struct fib_table *t, const struct prefix *p, struct shadow_entry *out);
 bool fib_v6_cover(const struct fib_table *t, const struct ip_addr *addr, struct shadow_entry *out);
-/* The first entry that is not before `from` (NULL: of all) and not `from` itself. */
+/* First route after `from` (NULL: first of all), installed or waiting. */
 bool fib_v6_next(const struct fib_table *t, const struct prefix *from, struct shadow_entry *out);
 
-/* A new prefix: with the groups it needs, or among those that wait. 0; -ENOMEM: nothing was changed. */
+/*
+ * Inserts a new route: with the groups needed, or as a waiting route. Returns 0, or -ENOMEM
+ * (nothing changed).
+ */
 int fib_v6_insert(struct fib_table *t, const struct prefix *p, struct path_list_id list, bool own);
-/* One that waits gets its groups, those kept back if need be. 0; -ENOSPC, -ENOMEM: it goes on waiting. */
+/*
+ * Gives a waiting route its groups, from the kept ones if necessary. Returns 0; -ENOSPC or
+ * -ENOMEM: the route still waits.
+ */
 int fib_v6_install(struct fib_table *t, const struct prefix *p);
-/* One that is there gets another list. */
+/* Replaces the list of an existing route. */
 void fib_v6_replace(
 	struct fib_table *t, const struct prefix *p, struct path_list_id list, bool waiting);
 void fib_v6_remove(struct fib_table *t, const struct prefix *p, bool waiting);
 
 bool fib_v6_grant_pays(const struct fib_table *t);
 /*
- * Groups came free: to those that wait, in turn. Others brought groups: to those that need no more,
- * so many a commit. They join the batch, so that both copies paint them.
+ * Installs waiting routes: in turn, as far as groups are free; then routes whose groups were added
+ * for neighbours, a limited number per commit. Installed routes join the open batch, so both
+ * copies are painted.
  */
 void fib_v6_grant(struct fib_table *t);
 
 bool fib_v6_rebuild_pays(const struct fib_table *t);
-/* What the open batch and the last one changed, into this copy. Slots changed by the open one. */
+/*
+ * Paints the changes of the open and the last batch into `copy`. Returns the number of slots
+ * changed by the open batch.
+ */
 uint64_t fib_v6_paint(const struct fib_table *t, struct table_v6 *copy);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * IPv6 in the forwarding tables. A prefix needs up to 13 groups, and shares them with its neighbours;
- * what does not get all it needs waits, alone, in a shadow of its own: painting and counting groups
- * never meet it, so a flood that waits costs the rest nothing. It waits until groups come free, or
- * until others have brought all that it needs.
+ * IPv6 in the forwarding tables. A prefix needs up to 13 groups and shares groups with its
+ * neighbours. A route without all its groups waits in a separate shadow (`waiting`). Painting and
+ * counting groups do not visit the waiting routes, so a flood of waiting routes does not slow down
+ * the rest. A waiting route is installed when groups become free, or when neighbours have added
+ * all groups needed.
  */
 #include "lpm/fib_impl.h"
 
@@ -14,14 +15,14 @@
 #include <string.h>
 
 /*
- * Painting one changed prefix of the real table costs about 0.9 us, painting all 0.19 us a group
- * (58,305 groups: 11 ms), so above this the idle copy is painted whole.
+ * Painting a changed prefix of a real table takes about 0.9 us; rebuilding takes 0.19 us per group
+ * (58,305 groups: 11 ms). Above this limit the idle copy is rebuilt.
  */
 #define REBUILD_FROM 4096
 #define REBUILD_GROUPS 4
 /*
- * A commit's share of looks at those that wait below groups that came, and what is left of the last
- * group's, at most 767: 0.8 us each, with what is granted and painted (half of them were).
+ * Limit per commit for waiting routes checked below added groups; the last group may exceed the
+ * limit by at most 767. Each takes 0.8 us, with half of them installed and painted.
  */
 #define GRANT_LOOKS 512
 
@@ -67,7 +68,7 @@ fib_v6_next(const struct fib_table *t, const struct prefix *from, struct shadow_
 	return true;
 }
 
-/* The first that is not before `from`, and behind the last one the first of all. */
+/* First entry at or after `from`; after the last entry, the first of all. */
 static bool
 in_turn(const struct shadow *s, const struct prefix *from, struct shadow_entry *out)
 {
@@ -80,7 +81,7 @@ in_turn(const struct shadow *s, const struct prefix *from, struct shadow_entry *
 	return shadow_next(&c, out);
 }
 
-/* The first one not before `from` that waits below this group. */
+/* First waiting route at or after `from` inside this group. */
 static bool
 waits_below(const struct fib_table *t, const struct prefix *group, const struct prefix *from,
 	struct shadow_entry *out)
@@ -91,7 +92,10 @@ waits_below(const struct fib_table *t, const struct prefix *group, const struct 
 	return shadow_next(&c, out) && prefix_covers(group, &out->prefix);
 }
 
-/* `p` brought groups along: noted where others wait below. Without memory for that these wait on. */
+/*
+ * Notes the groups added by `p` that have waiting routes below. If memory is short, these routes
+ * continue to wait.
+ */
 static void
 groups_came(struct fib_table *t, const struct prefix *p, unsigned need)
 {
@@ -164,13 +168,13 @@ fib_v6_grant_pays(const struct fib_table *t)
 	return t->grant_wanted && t->waiting_routes > 0;
 }
 
-/* One that waits, with the `need` groups that it needs. */
+/* Installs a waiting route with `need` new groups. */
 static int
 grant_one(struct fib_table *t, const struct shadow_entry *e, unsigned need)
 {
 	bool added;
 
-	/* no list before: there is no reference to give up for a mere repainting */
+	/* no old list: the batch entry is for painting only and holds no reference */
 	if (fib_batch_add(t, &e->prefix, (struct path_list_id){PATH_LIST_NONE}, &added) != 0 ||
 		shadow_set(t->routes, &e->prefix, e->list, false) != 0)
 		return -ENOMEM;
@@ -194,14 +198,14 @@ fib_v6_install(struct fib_table *t, const struct prefix *p)
 }
 
 /*
- * Those that need no group within this one: of its 256 slots at most 511, with one as long as the
- * group's own prefix (it needs those around, which are there, too). What waits further in is passed
- * over, a slot at a time. 0, -ENOMEM.
+ * Installs waiting routes that need no group beyond this one: at most 511 prefixes in its 256
+ * slots, and a prefix of the group's own length (its outer groups exist, too). Skips longer
+ * waiting routes, a slot at a time. Returns 0 or -ENOMEM.
  */
 static int
 group_grant(struct fib_table *t, const struct prefix *group, unsigned *looks)
 {
-	unsigned slot = group->len / 8; /* the byte that says which */
+	unsigned slot = group->len / 8; /* index of the byte that selects the slot */
 	struct prefix from = *group;
 	struct shadow_entry e;
 
@@ -209,7 +213,7 @@ group_grant(struct fib_table *t, const struct prefix *group, unsigned *looks)
 		from = e.prefix;
 		if (e.prefix.len > group->len + 8) {
 			memset(&from.b[slot + 1], 0xff, sizeof(from.b) - slot - 1);
-			from.len = 129; /* behind all of it */
+			from.len = 129; /* after all prefixes of the slot */
 		} else if (grant_one(t, &e, 0) != 0) {
 			return -ENOMEM;
 		}
@@ -217,7 +221,9 @@ group_grant(struct fib_table *t, const struct prefix *group, unsigned *looks)
 	return 0;
 }
 
-/* Those that need no more groups than there are by now, as far as a commit goes. */
+/*
+ * Installs waiting routes whose groups have been added for neighbours, up to the limit per commit.
+ */
 static void
 came_grant(struct fib_table *t)
 {
@@ -232,7 +238,7 @@ came_grant(struct fib_table *t)
 	}
 }
 
-/* In turn, as far as there are groups. 0, -ENOMEM. */
+/* Installs waiting routes in turn while groups are free. Returns 0 or -ENOMEM. */
 static int
 waiting_grant(struct fib_table *t)
 {
@@ -277,7 +283,7 @@ batch_release(const struct fib_table *t, struct table_v6 *copy, const struct sha
 		table_v6_release(copy, t->routes, &e.prefix);
 }
 
-/* Prefixes come in order, so one that lies within the one painted before is passed over. */
+/* Prefixes come in order, so a prefix inside the last painted one is skipped. */
 static uint64_t
 batch_paint(const struct fib_table *t, struct table_v6 *copy, const struct shadow *batch)
 {
@@ -302,11 +308,14 @@ fib_v6_paint(const struct fib_table *t, struct table_v6 *copy)
 {
 	uint64_t writes;
 
-	/* all groups that the copy can spare, before any is taken: then what was reserved is there */
+	/*
+	 * first free all groups that the copy does not need any more, so every reserved group is
+	 * available
+	 */
 	batch_release(t, copy, t->behind);
 	batch_release(t, copy, t->open);
 	writes = batch_paint(t, copy, t->open);
-	/* counted when the other copy was painted */
+	/* these writes were counted when the other copy was painted */
 	(void)batch_paint(t, copy, t->behind);
 	return writes;
 }

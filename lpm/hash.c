@@ -7,7 +7,7 @@
 
 #define U128(high, low) ((hash_u128)(high) << 64 | (low))
 
-/* Digits of pi: the key of tests and benchmarks. */
+/* Digits of pi: the fixed key for tests and benchmarks. */
 alignas(CACHE_LINE) struct hash_key hash_key = {
 	.factor = {U128(0x243f6a8885a308d3, 0x13198a2e03707344),
 		U128(0xa4093822299f31d0, 0x082efa98ec4e6c89),
@@ -125,7 +125,10 @@ hash_bytes(const void *bytes, size_t size)
 	for (; left >= 16; left -= 16, p += 16, key += 2)
 		sum += head_pair(p, key);
 	if (left > 0 && size >= 16) {
-		/* the last 16 bytes, some of them once more: together with the size, as good as padding */
+		/*
+		 * the last 16 bytes may overlap bytes already hashed; the size is hashed too, so
+		 * inputs stay distinguishable
+		 */
 		sum += head_pair(p + left - 16, key);
 	} else if (left > 0) {
 		memcpy(padded, p, left);

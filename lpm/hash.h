@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Hashes for tables whose keys a stranger chooses: prefixes, attribute sets, next hops, and ids derived from them. One secret keys all
- * of them. keeld draws the secret at start, so an attacker cannot compute colliding keys in advance. Reasons and figures:
- * docs/decisions/0007-keyed-hashes.md.
+ * Keyed hashes for tables whose keys come from outside: prefixes, attribute sets, next hops, and
+ * ids derived from those. keeld draws a secret key at start, so an attacker cannot compute
+ * colliding keys in advance. Reasons and figures: docs/decisions/0007-keyed-hashes.md.
  *
- * Main writes the secret once, before the first table exists and before the second thread starts; afterwards any thread reads it.
- * Without hash_key_set() a fixed key is used, so tests and benchmarks are reproducible. The process has one key, because hashes cross
- * rooms: a session thread computes the hash by which a shard finds an attribute set.
+ * Main writes the key once, before the first table and the second thread exist; afterwards any
+ * thread reads the key. Without hash_key_set() a fixed key makes tests and benchmarks
+ * reproducible. The whole process uses one key because hashes cross rooms: a session thread
+ * computes the hash by which a shard finds an attribute set.
  */
 #pragma once
 
@@ -16,7 +17,7 @@
 
 __extension__ typedef unsigned __int128 hash_u128;
 
-#define HASH_HEAD 256 /* bytes; most attribute sets have fewer */
+#define HASH_HEAD 256 /* bytes; most attribute sets are shorter */
 
 struct hash_key {
 	hash_u128 factor[3], offset; /* hash_words(), first step */
@@ -29,7 +30,10 @@ extern struct hash_key hash_key; /* for the functions below only */
 
 /* Draws a key from the kernel. 0, -errno. */
 int hash_key_draw(struct hash_key *out);
-/* Must be called before any table exists: a table does not find entries that were hashed with another key. */
+/*
+ * Must be called before the first table is created: entries hashed under an old key are not found
+ * any more.
+ */
 void hash_key_set(const struct hash_key *key);
 
 /*
@@ -54,7 +58,7 @@ hash_words(uint64_t a, uint64_t b, uint64_t c)
 			   hash_key.factor[2] * c + hash_key.offset);
 }
 
-/* Equals hash_words(x, 0, 0) and is faster. */
+/* Equals hash_words(x, 0, 0), but is faster. */
 static inline uint64_t
 hash_word(uint64_t x)
 {
@@ -66,13 +70,14 @@ hash_word(uint64_t x)
  * (Aumasson, Bernstein 2012) of the rest, or the size, go into hash_words(). Two different inputs agree in NH with probability 2^-64.
  */
 uint64_t hash_bytes(const void *bytes, size_t size);
-/* The part for long inputs alone. */
+/* The SipHash-1-3 part of hash_bytes(). */
 uint64_t hash_sip(const void *bytes, size_t size);
 
 /*
- * Length of the searches in one table: entries passed before the search ended. The table's owner writes, any thread reads. With a
- * random hash, fewer than one in 10^8 tables of a million entries, filled to 3/4, has a search longer than HASH_PROBE_BOUND. A longer
- * search means that an attacker knows the key, or that the index could not grow for want of memory.
+ * Statistics of the searches in one table: the number of entries passed before each search ended.
+ * Writer: the table's owner; readers: any thread. With a random hash, fewer than one in 10^8
+ * tables of a million entries, filled to 3/4, has a search longer than HASH_PROBE_BOUND. A longer
+ * search means an attacker knows the key, or the index could not grow for lack of memory.
  */
 struct hash_probes {
 	_Atomic uint64_t steps; /* sum over all searches */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "lpm/hist.h"
 
-/* The largest value that falls into step `i`. */
+/* Largest value in bucket `i`. */
 static uint64_t
 bucket_edge(unsigned i)
 {
@@ -15,7 +15,7 @@ bucket_edge(unsigned i)
 	return ((step + 1) << shift) - 1;
 }
 
-/* The value at or below which `permille` of all lie. */
+/* Smallest bucket edge with at least `permille` of all values at or below. */
 static uint64_t
 percentile(const uint64_t *bucket, const struct hist_summary *s, unsigned permille)
 {
@@ -26,7 +26,7 @@ percentile(const uint64_t *bucket, const struct hist_summary *s, unsigned permil
 		seen += bucket[i];
 		if (seen < rank)
 			continue;
-		/* the last step has no upper edge */
+		/* the last bucket has no upper edge */
 		v = i == HIST_BUCKETS - 1 ? s->max : bucket_edge(i);
 		return v < s->max ? v : s->max;
 	}
@@ -86,7 +86,10 @@ hist_copy(struct hist *to, const struct hist *from)
 		memory_order_relaxed);
 }
 
-/* now - mark. Ends that are older than the mark are known to a step only. */
+/*
+ * Computes now - mark. Without a new extreme since the mark, min and max are exact to one bucket
+ * only.
+ */
 static void
 hist_subtract(struct hist *now, const struct hist *mark)
 {

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Log-linear histogram of nanoseconds: one thread adds, anyone sums. 16 linear steps in each
- * power of two (error at most 1/16), 0 to 2^42 ns (over an hour); larger values land in the last step.
- * Single writer: relaxed load, add, store, no locked instruction.
+ * Log-linear histogram of nanoseconds. Each power of two has 16 linear buckets (relative error at
+ * most 1/16) from 0 to 2^42 ns (more than an hour); larger values count in the last bucket.
+ *
+ * One writer thread adds values with a relaxed load, an addition and a relaxed store, without a
+ * locked instruction. Any thread may read. The histogram is embedded in its owner's memory; zeroed
+ * memory is an empty histogram.
  */
 #pragma once
 
@@ -15,12 +18,12 @@
 
 struct hist {
 	_Atomic uint64_t bucket[HIST_BUCKETS];
-	_Atomic uint64_t min; /* 0 until the first value; stored as value + 1 */
+	_Atomic uint64_t min; /* value + 1; 0 while the histogram is empty */
 	_Atomic uint64_t max;
 };
 
 struct hist_summary {
-	uint64_t count, min, p50, p90, p99, p999, max; /* ns but count */
+	uint64_t count, min, p50, p90, p99, p999, max; /* ns, except `count` */
 };
 
 static inline unsigned
@@ -34,7 +37,7 @@ hist_bucket_of(uint64_t ns)
 	return i < HIST_BUCKETS ? i : HIST_BUCKETS - 1;
 }
 
-/* The one writer. */
+/* Adds a value. Writer only. */
 static inline void
 hist_add(struct hist *h, uint64_t ns)
 {
@@ -49,14 +52,18 @@ hist_add(struct hist *h, uint64_t ns)
 		atomic_store_explicit(&h->max, ns, memory_order_relaxed);
 }
 
-/* Any thread. Adds the counts of `n` histograms and reads percentiles (upper edge of their step, clipped to max). */
+/*
+ * Sums `n` histograms and computes percentiles: the upper edge of the bucket, at most `max`. Any
+ * thread.
+ */
 void hist_summarize(const struct hist *const *h, unsigned n, struct hist_summary *out);
-/* The one writer, or while it rests. */
+/* Empties the histogram. Writer only, or while the writer adds nothing. */
 void hist_reset(struct hist *h);
 
 /*
- * A histogram starts anew for who looks at it, without its writer: a copy is the mark, and a summary
- * is of what came since. Ends that are older than the mark are known to a step only.
+ * Statistics since a point in time, for readers that cannot reset the histogram: hist_copy() takes
+ * a mark, and hist_summarize_since() covers the values added after the mark. Without a new extreme
+ * since the mark, min and max are exact to one bucket only.
  */
 void hist_copy(struct hist *to, const struct hist *from);
 void hist_summarize_since(const struct hist *h, const struct hist *mark, struct hist_summary *out);

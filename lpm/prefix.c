@@ -62,7 +62,10 @@ prefix_max_len(enum afi afi)
 
 #define ZONE_NAME_MAX 16
 
-/* Names are only added, each before the count that shows it: readers take no lock. */
+/*
+ * Names are only added. Each name is complete before the count includes it, so readers need no
+ * lock.
+ */
 static struct {
 	pthread_mutex_t adding;
 	_Atomic unsigned count;
@@ -172,7 +175,9 @@ format_v4(const uint8_t *b, char *buf)
 	return buf;
 }
 
-/* RFC 5952 4.2: the longest run of at least two zero groups, the first of equals. */
+/*
+ * RFC 5952 4.2: the longest run of at least two zero groups; the first of runs with equal length.
+ */
 static unsigned
 longest_zero_run(const unsigned *group, unsigned *start)
 {
@@ -188,7 +193,10 @@ longest_zero_run(const unsigned *group, unsigned *start)
 	return best > 1 ? best : 0;
 }
 
-/* Not inet_ntop: that writes any ::/96 address in mixed notation, RFC 5952 5 only known IPv4 ones. */
+/*
+ * Replaces inet_ntop(), which writes all of ::/96 in mixed notation; RFC 5952 5 allows this only
+ * for known IPv4 prefixes.
+ */
 static char *
 format_v6(const uint8_t *b, char *buf)
 {
@@ -285,7 +293,7 @@ addr_v4(const struct ip_addr *a)
 	return read_v4(a->b);
 }
 
-/* "0" to "128", nothing else: no sign, no leading zero. -1 when it is none. */
+/* Parses "0" to "128" without sign and leading zeros. Returns -1 for anything else. */
 static int
 parse_length(const char *text)
 {
@@ -353,7 +361,7 @@ prefix_compare(const struct prefix *a, const struct prefix *b)
 	return order != 0 ? order : (int)a->len - (int)b->len;
 }
 
-/* The first `len` bits of both are equal. */
+/* True if the first `len` bits are equal. */
 static bool
 bits_equal(const uint8_t *a, const uint8_t *b, unsigned len)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Addresses, prefixes and families: values, any thread. Bytes are in network order; an IPv4 address
- * is the first four. All bytes beyond the address (or beyond the prefix length) are zero, so values
- * compare with memcmp. Text follows RFC 5952.
+ * Addresses, prefixes and address families, as plain values for any thread. Bytes are in network
+ * order; an IPv4 address uses the first four. All bytes beyond the address, and all bits beyond
+ * the prefix length, are zero, so memcmp() compares values. Text follows RFC 5952.
  */
 #pragma once
 
@@ -17,13 +17,16 @@ enum family {
 	FAMILY_IPV6_UNICAST,
 	FAMILY_VPNV4_UNICAST,
 	FAMILY_VPNV6_UNICAST,
-	FAMILY_COUNT, /* also: none, unknown */
+	FAMILY_COUNT, /* also returned for "unknown" */
 };
 
-/* A link-local address (fe80::/10) means something on one interface only: `zone` names it (RFC 4007 6). 0: none, and for all others. */
+/*
+ * An address. A link-local address (fe80::/10) is valid on a single interface, named by `zone`
+ * (RFC 4007 6). For all other addresses, and if the interface is unknown, zone is 0.
+ */
 struct ip_addr {
 	uint8_t b[16];
-	uint8_t afi; /* enum afi; AFI_NONE: absent */
+	uint8_t afi; /* enum afi; AFI_NONE: no address */
 	uint8_t unused;
 	uint16_t zone;
 };
@@ -32,23 +35,25 @@ static_assert(sizeof(struct ip_addr) == 20, "no padding: values compare with mem
 struct prefix {
 	uint8_t b[16];
 	uint8_t afi;
-	uint8_t len; /* bits */
+	uint8_t len; /* in bits */
 };
 
-#define ADDR_TEXT_MAX 62 /* the longest address, "%", an interface's name, NUL */
+#define ADDR_TEXT_MAX 62 /* longest address, "%", interface name, NUL */
 #define PREFIX_TEXT_MAX 50
 
-/* "ipv4-unicast" and the like; FAMILY_COUNT when unknown. */
+/* Converts text such as "ipv4-unicast". Returns FAMILY_COUNT for unknown text. */
 enum family family_from_text(const char *text);
 const char *family_text(enum family f);
-/* FAMILY_COUNT when we do not know the pair. */
+/* Returns FAMILY_COUNT for an unknown pair. */
 enum family family_from_afi_safi(uint16_t afi, uint8_t safi);
 enum afi family_afi(enum family f);
 enum safi family_safi(enum family f);
 
 /*
- * Zones: small numbers for interface names, the same as long as the process lives. zone_intern() gives a new name the next number
- * (main and the host thread; 0: no room, or a name of no or over 15 bytes), the others look only (any thread; 0 and "" when unknown).
+ * Zones: small numbers for interface names, constant until the process ends. zone_intern() finds
+ * or adds a name; for main and the host thread; 0 if the table is full or the name does not have 1
+ * to 15 bytes. zone_find() and zone_name() only look up, on any thread, and return 0 and "" for
+ * unknown zones.
  */
 #define ZONE_MAX 1024
 uint16_t zone_intern(const char *name);
@@ -56,38 +61,48 @@ uint16_t zone_find(const char *name);
 const char *zone_name(uint16_t zone);
 
 bool addr_is_link_local(const struct ip_addr *a); /* fe80::/10 */
-bool addr_is_unspecified(const struct ip_addr *a); /* 0.0.0.0, ::, or absent */
+bool addr_is_unspecified(const struct ip_addr *a); /* 0.0.0.0, ::, or AFI_NONE */
 /*
- * The next hop "discard": packets are dropped. Written as 100:: (RFC 6666) with a zone that no interface has, so no message of a peer can name it, and
- * never sent. addr_format() gives "discard"; addr_parse() does not read it.
+ * The next hop "discard": packets are dropped. Represented as 100:: (RFC 6666) with a zone that no
+ * interface can have, so no message of a peer can contain the address; never sent to peers.
+ * addr_format() writes "discard"; addr_parse() does not accept the word.
  */
 struct ip_addr addr_discard(void);
 bool addr_is_discard(const struct ip_addr *a);
 
-/* "192.0.2.1", "2001:db8::1", "fe80::2%east" (a zone known by then; link-local addresses only). 0, -EINVAL. */
+/*
+ * Parses "192.0.2.1", "2001:db8::1" or "fe80::2%east" (link-local addresses only, with a known
+ * zone). Returns 0 or -EINVAL.
+ */
 int addr_parse(const char *text, struct ip_addr *out);
-/* Writes at most ADDR_TEXT_MAX bytes with the NUL and returns `buf`; a zone as "%NAME". */
+/*
+ * Writes at most ADDR_TEXT_MAX bytes, including the NUL, and returns `buf`. A zone is written as
+ * "%NAME".
+ */
 char *addr_format(const struct ip_addr *a, char *buf);
 bool addr_equal(const struct ip_addr *a, const struct ip_addr *b);
 int addr_compare(const struct ip_addr *a, const struct ip_addr *b);
 struct ip_addr addr_from_v4(uint32_t host_order);
 uint32_t addr_v4(const struct ip_addr *a); /* host order */
 
-/* "ADDRESS/LEN". 0; -EINVAL: no prefix; -EDOM: a prefix with bits set beyond its length (host bits). */
+/*
+ * Parses "ADDRESS/LEN". Returns 0; -EINVAL: not a prefix; -EDOM: bits are set beyond the length
+ * (host bits).
+ */
 int prefix_parse(const char *text, struct prefix *out);
 char *prefix_format(const struct prefix *p, char *buf);
 bool prefix_equal(const struct prefix *a, const struct prefix *b);
-/* By address, then length: a covering prefix comes before what it covers. */
+/* Compares by address, then length: a covering prefix sorts before the prefixes inside. */
 int prefix_compare(const struct prefix *a, const struct prefix *b);
 bool prefix_covers(const struct prefix *outer, const struct prefix *inner);
 bool prefix_contains(const struct prefix *p, const struct ip_addr *a);
-/* Host bits cleared. */
+/* Clears the host bits. */
 struct prefix prefix_from_addr(const struct ip_addr *a, uint8_t len);
 struct prefix prefix_from_v4(uint32_t host_order, uint8_t len);
 uint32_t prefix_v4(const struct prefix *p); /* host order */
 unsigned prefix_max_len(enum afi afi); /* 32 or 128 */
 
-/* Spreads bits without a secret: not for a table whose keys a stranger chooses (lpm/hash.h). */
+/* Mixes bits without a secret key. Not for tables whose keys come from outside (lpm/hash.h). */
 static inline uint64_t
 hash_mix(uint64_t x)
 {
@@ -99,14 +114,17 @@ hash_mix(uint64_t x)
 	return x;
 }
 
-/* prefix_hash() of an IPv4 prefix, from its octets as they lie in memory. */
+/* prefix_hash() of an IPv4 prefix, from its octets in memory order. */
 static inline uint64_t
 prefix_hash_octets_v4(uint32_t octets, uint8_t len)
 {
 	return hash_word((uint64_t)len << 32 | octets);
 }
 
-/* Keyed. All bits used; the route distinguisher is left out, so a VPN route and the VRF's hash alike. */
+/*
+ * Keyed hash of a prefix, with all bits usable. Ignores the route distinguisher, so a VPN route
+ * and its copy in a VRF have equal hashes.
+ */
 static inline uint64_t
 prefix_hash(const struct prefix *p)
 {
@@ -121,7 +139,7 @@ prefix_hash(const struct prefix *p)
 	return hash_words(w[0], w[1], p->len);
 }
 
-/* Keyed, of an address and `more` (VRF, zone, port). */
+/* Keyed hash of an address and `more` (VRF, zone, port). */
 static inline uint64_t
 addr_hash(const struct ip_addr *a, uint64_t more)
 {
@@ -132,8 +150,9 @@ addr_hash(const struct ip_addr *a, uint64_t more)
 }
 
 /*
- * An IPv4 prefix of its octets as they lie in memory. Written whole: who reads 8 or 16 bytes of it next would wait for a write of 4 to reach the
- * cache, behind all writes before it.
+ * Writes an IPv4 prefix from its octets in memory order. Stores all 16 address bytes at once:
+ * after a 4-byte store, an 8- or 16-byte load would stall until the store, and all stores before,
+ * reach the cache.
  */
 static inline void
 prefix_put_octets_v4(struct prefix *out, uint32_t octets, uint8_t len)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The retire list opens one grace period a round, not one an object: what is pushed while a batch
- * waits forms the next batch. So an object waits for at most two grace periods, and pushing is a store.
+ * The retire list starts one grace period per batch instead of one per object. Objects pushed
+ * while a batch waits form the next batch. An object therefore waits for at most two grace
+ * periods, and a push is one store.
  */
 #include "lpm/qsbr.h"
 
@@ -13,14 +14,15 @@
 #include <rte_rcu_qsbr.h>
 
 #define READERS_MAX 128
-#define FULL_BUDGET 64 /* freed at once when a full list makes the writer wait */
+#define FULL_BUDGET 64 /* objects freed per call while a full list makes the writer wait */
 
 struct qsbr {
 	struct arena *arena;
 	unsigned max_readers;
-	_Atomic uint64_t used[READERS_MAX / 64]; /* handles given out */
-	_Atomic unsigned gone; /* readers that unregistered: TSan's view of it, see qsbr_done */
-	struct rte_rcu_qsbr v; /* the readers' lines follow */
+	_Atomic uint64_t used[READERS_MAX / 64]; /* bitmap of handles in use */
+	/* number of unregistered readers; makes qsbr_unregister visible to TSan, see qsbr_done */
+	_Atomic unsigned gone;
+	struct rte_rcu_qsbr v; /* followed by a cache line per reader */
 };
 
 struct retired {
@@ -29,7 +31,7 @@ struct retired {
 	void *p;
 };
 
-/* Positions count up for ever; [head, closed) waits for `token`, [closed, tail) for its own grace period. */
+/* Positions only grow. [head, closed) waits for `token`; [closed, tail) has no grace period yet. */
 struct retire_list {
 	struct arena *arena;
 	struct qsbr *qsbr;
@@ -53,7 +55,7 @@ qsbr_create(struct arena *a, unsigned max_readers, struct qsbr **out)
 	q = arena_alloc_aligned(a, alignof(struct qsbr), offsetof(struct qsbr, v) + size);
 	if (q == NULL)
 		return -ENOMEM;
-	/* 1, not a negative number, is its failure */
+	/* fails with 1, not with a negative number */
 	if (rte_rcu_qsbr_init(&q->v, max_readers) != 0) {
 		arena_free(a, q);
 		return -EINVAL;
@@ -111,7 +113,7 @@ qsbr_unregister(struct qsbr *q, unsigned id)
 {
 	/* the next owner of the handle starts offline */
 	rte_rcu_qsbr_thread_offline(&q->v, id);
-	/* release: pairs with qsbr_done. The library's own is in code that TSan can't see. */
+	/* release: pairs with qsbr_done. TSan does not see the release inside librte_rcu. */
 	atomic_fetch_add_explicit(&q->gone, 1, memory_order_release);
 	(void)rte_rcu_qsbr_thread_unregister(&q->v, id);
 	handle_release(q, id);
@@ -142,22 +144,29 @@ qsbr_start(struct qsbr *q)
 }
 
 /*
- * What rte_rcu_qsbr_check() does but for its short cut, the oldest token that some check found acknowledged: with several writers that word is
- * read while another one writes it, and who believes it has not seen the readers' counters.
+ * Like rte_rcu_qsbr_check(), without the shortcut over the oldest acknowledged token. With several
+ * writers, one writer reads the shortcut's word while another writes; trusting the word skips the
+ * acquire loads of the readers' counters.
  */
 bool
 qsbr_done(struct qsbr *q, uint64_t token)
 {
 	for (unsigned w = 0; w < READERS_MAX / 64; w++) {
-		/* acquire: pairs with handle_take; who registers after this begins with what is published now */
+		/*
+		 * acquire: pairs with handle_take; a reader registered after this load sees the
+		 * published state
+		 */
 		uint64_t used = atomic_load_explicit(&q->used[w], memory_order_acquire);
 
 		for (; used != 0; used &= used - 1) {
 			unsigned i = w * 64 + (unsigned)__builtin_ctzll(used);
-			/* acquire: pairs with the release in rte_rcu_qsbr_quiescent and _thread_offline */
+			/*
+			 * acquire: pairs with the releases in rte_rcu_qsbr_quiescent and
+			 * _thread_offline
+			 */
 			uint64_t c = __atomic_load_n(&q->v.qsbr_cnt[i].cnt, __ATOMIC_ACQUIRE);
 
-			if (c != 0 && c < token) /* 0: offline */
+			if (c != 0 && c < token) /* 0: the reader is offline */
 				return false;
 		}
 	}
@@ -236,7 +245,9 @@ retire_reclaim(struct retire_list *r, unsigned budget)
 			batch_close(r);
 		if (!qsbr_done(r->qsbr, r->token))
 			break;
-		/* free_fn may push, and thus close another batch: hold on to this one's end */
+		/*
+		 * free_fn may push objects and close the next batch, so keep the end of this batch
+		 */
 		end = r->closed;
 		while (n < budget && r->head < end) {
 			struct retired e = r->at[r->head & r->mask];

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Grace periods: rte_rcu_qsbr (which needs no EAL) and a bounded list of what waits for one.
- * Two instances live in keeld: one for the workers (generations), one for RIB readers.
+ * Grace periods for RCU (rte_rcu_qsbr, without EAL), and a bounded list of objects waiting to be
+ * freed after a grace period. keeld has two instances: for workers that read forwarding
+ * generations, and for readers of the RIB.
  *
- * A reader registers once, is online while it may hold references, and reports quiescent (holding none)
- * at least once a loop; around anything that may sleep it is offline. One writer thread owns a retire list.
+ * A reader thread registers once, goes online before reading shared objects, and reports a
+ * quiescent state (no references held) at least once per loop. A reader goes offline around calls
+ * that may sleep. Each retire list belongs to one writer thread.
  */
 #pragma once
 
@@ -14,35 +16,44 @@ struct arena;
 struct qsbr;
 struct retire_list;
 
-/* Room for `max_readers` (at most 128). 0, -ENOMEM, -EINVAL. */
+/* Room for `max_readers` readers, at most 128. Returns 0, -ENOMEM or -EINVAL. */
 int qsbr_create(struct arena *a, unsigned max_readers, struct qsbr **out);
 void qsbr_destroy(struct qsbr *q);
 
-/* Any thread. *id is the reader's handle; it starts offline. 0, -ENOSPC. */
+/*
+ * Registers the calling thread as a reader. *id is the reader's handle; the reader starts offline.
+ * Any thread. Returns 0 or -ENOSPC.
+ */
 int qsbr_register(struct qsbr *q, unsigned *id);
 void qsbr_unregister(struct qsbr *q, unsigned id);
-/* The reader's own thread. */
+/* Only the thread that registered `id`. */
 void qsbr_online(struct qsbr *q, unsigned id);
 void qsbr_offline(struct qsbr *q, unsigned id);
 void qsbr_quiescent(struct qsbr *q, unsigned id);
 
-/* Writer: opens a grace period; the token is done when every reader online at this time was quiescent since. */
+/*
+ * Starts a grace period and returns its token. The period is over when every reader that is online
+ * now has been quiescent or offline. Writer.
+ */
 uint64_t qsbr_start(struct qsbr *q);
-/* Does not wait. */
+/* True if the grace period of `token` is over. Does not wait. Writer. */
 bool qsbr_done(struct qsbr *q, uint64_t token);
-/* Waits by yielding: for tests and for stopping. */
+/* Waits for the end of the grace period in a sched_yield() loop. For tests and shutdown. */
 void qsbr_wait(struct qsbr *q, uint64_t token);
 
-/* `free_fn(ctx, p)` runs on the writer's thread, in retire_reclaim(). */
+/* Frees `p`. Runs on the writer thread, inside retire_reclaim(). */
 typedef void retire_fn(void *ctx, void *p);
 
-/* At most `max` objects wait at once. 0, -ENOMEM. */
+/* Creates a list of at most `max` waiting objects. Returns 0, -ENOMEM or -EINVAL. */
 int retire_list_create(struct arena *a, struct qsbr *q, unsigned max, struct retire_list **out);
-/* Waits for all and frees them. */
+/* Waits for the grace periods of all objects, frees the objects, then the list. */
 void retire_list_destroy(struct retire_list *r);
-/* Never fails: a full list first waits out the oldest (counted: the bound was too small). */
+/*
+ * Queues `p` for fn(ctx, p) after a grace period. Never fails: if the list is full, waits for the
+ * oldest batch first. retire_waits() counts such waits; a growing count means `max` is too small.
+ */
 void retire_push(struct retire_list *r, retire_fn *fn, void *ctx, void *p);
-/* Frees what is past its grace period, at most `budget` objects; returns how many. */
+/* Frees at most `budget` objects after their grace period. Returns the number freed. */
 unsigned retire_reclaim(struct retire_list *r, unsigned budget);
 unsigned retire_pending(const struct retire_list *r);
 uint64_t retire_waits(const struct retire_list *r);

@@ -5,7 +5,10 @@
 
 #include <errno.h>
 #include <stdio.h>
-/* The acquire/release variant: the same instructions on x86, and ThreadSanitizer understands it. */
+/*
+ * Selects rte_ring's acquire/release variant: same instructions on x86, and ThreadSanitizer
+ * understands the variant.
+ */
 #ifndef RTE_USE_C11_MEM_MODEL
 #define RTE_USE_C11_MEM_MODEL 1
 #endif
@@ -15,7 +18,7 @@
 
 struct ring {
 	struct arena *arena;
-	struct rte_ring r; /* its slots follow */
+	struct rte_ring r; /* followed by the slots */
 };
 
 int

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Bounded ring of pointers: one producer thread, one consumer thread. rte_ring on arena memory
- * (rte_ring_init, which needs no EAL).
+ * Bounded queue of pointers from one producer thread to one consumer thread. Wraps rte_ring in
+ * arena memory; rte_ring_init() works without EAL.
  */
 #pragma once
 
@@ -10,14 +10,17 @@
 struct arena;
 struct ring;
 
-/* Holds `count` pointers (rounded up to a power of two minus one, as rte_ring does). 0, -ENOMEM, -EINVAL. */
+/*
+ * Room for `count` pointers, rounded up to a power of two minus one. Returns 0, -ENOMEM or
+ * -EINVAL.
+ */
 int ring_create(struct arena *a, const char *name, unsigned count, struct ring **out);
 void ring_destroy(struct ring *r);
 
-/* Producer. False when full. */
+/* Producer. Returns false if the ring is full. */
 bool ring_push(struct ring *r, void *p);
-/* Consumer. NULL when empty. */
+/* Consumer. Returns NULL if the ring is empty. */
 void *ring_pop(struct ring *r);
-/* Either side; a snapshot. */
+/* Producer or consumer; the value may be outdated on return. */
 unsigned ring_count(const struct ring *r);
 unsigned ring_free_count(const struct ring *r);

@@ -20,11 +20,11 @@ struct leaf {
 struct inner {
 	uint32_t count;
 	uint32_t reserved;
-	struct inner *link; /* while the tree is taken down */
+	struct inner *link; /* used while the tree is freed */
 	uint64_t key[INNER_MAX];
 	void *child[INNER_MAX];
 };
-/* A word without flags and list. */
+/* A packed entry without flags and list. */
 struct tree_key {
 	uint64_t v;
 };
@@ -60,7 +60,10 @@ entry_of(uint64_t word, struct shadow_entry *out)
 	};
 }
 
-/* How many of `n` ascending numbers are below `limit`. Without branches: none would be foreseen. */
+/*
+ * Counts the numbers below `limit` among `n` ascending numbers. Branch-free: branches would be
+ * mispredicted.
+ */
 static unsigned
 count_below(const uint64_t *number, unsigned n, uint64_t limit)
 {
@@ -173,7 +176,7 @@ shadow_destroy(struct shadow *s)
 	arena_free(s->arena, s);
 }
 
-/* `replace`: what is there already gets the new list. */
+/* Inserts an entry. `replace`: an existing entry gets the new list. */
 static int
 shadow_v4_put(struct shadow *s, const struct prefix *p, struct path_list_id list, bool waiting,
 	bool replace, bool *added)
@@ -258,7 +261,7 @@ shadow_get(const struct shadow *s, const struct prefix *p, struct shadow_entry *
 	return true;
 }
 
-/* The last entry whose key is at most `key`. */
+/* Last entry whose key is at most `key`. */
 static const uint64_t *
 word_before(const struct shadow *s, uint64_t key)
 {
@@ -271,9 +274,9 @@ word_before(const struct shadow *s, uint64_t key)
 }
 
 /*
- * The entry before (addr, len) is the answer if it covers addr. If not, what covers addr covers
- * that entry too, so it is no longer than the bits that both share: look again there. Lengths that
- * nobody has are skipped.
+ * The entry before (addr, len) is the answer if it covers addr. Otherwise, any prefix that covers
+ * addr also covers this entry, so the answer is at most as long as the common bits of both: search
+ * again with this length. Lengths without prefixes are skipped.
  */
 uint64_t
 shadow_v4_cover(const struct shadow *s, uint32_t addr, uint8_t max_len, bool *found)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What shadow.c (face, IPv4) and shadow_v6.c share: the tree's root and counts. The tree itself is
- * shadow_tree.h, included by each after it said how its nodes are packed, so each has its own.
+ * Shared by shadow.c (public functions, IPv4) and shadow_v6.c (IPv6): root and counts of the tree.
+ * Both include shadow_tree.h after defining their packing of nodes, so each family has its own
+ * compiled tree.
  */
 #pragma once
 
@@ -12,17 +13,17 @@
 struct shadow {
 	struct arena *arena;
 	void *root;
-	unsigned height; /* inner levels above the leaves */
+	unsigned height; /* number of inner levels above the leaves */
 	enum afi afi;
 	uint64_t count;
-	uint64_t node_count; /* with spares */
-	uint64_t len_mask[3]; /* bit: some prefix has this length; IPv4 needs only the first word */
+	uint64_t node_count; /* includes spare nodes */
+	uint64_t len_mask[3]; /* bit n: some prefix has length n. IPv4 uses only the first word */
 	void *spare; /* reserved nodes, linked by their first pointer */
 	unsigned spare_count;
 	uint32_t len_count[129];
 };
 
-/* A prefix of this length came, or went. */
+/* Counts a prefix of this length, and removes a prefix from the counts. */
 static inline void
 shadow_len_add(struct shadow *s, unsigned len)
 {
@@ -39,7 +40,7 @@ shadow_len_drop(struct shadow *s, unsigned len)
 		s->len_mask[len / 64] &= ~(1ull << len % 64);
 }
 
-/* The functions of shadow.h for a shadow of AFI_IPV6. */
+/* The functions of shadow.h for AFI_IPV6. */
 int shadow_v6_init(struct shadow *s);
 void shadow_v6_clear(struct shadow *s);
 void shadow_v6_fini(struct shadow *s);

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The shadow's B+tree, for shadow.c and shadow_v6.c, each of which has it compiled for its own nodes.
- * They define before they include it: LEAF_MAX and INNER_MAX; struct leaf {prev, next, count, and
- * entries}; struct inner {count, link, child[], and keys}; struct tree_key, struct tree_entry; and
+ * The B+tree of the shadow, compiled into shadow.c and shadow_v6.c with different node layouts.
+ * Before including this file they define LEAF_MAX and INNER_MAX; struct leaf {prev, next, count,
+ * and entries}; struct inner {count, link, child[], and keys}; struct tree_key; struct tree_entry;
+ * and
  *
- *   inner_position  the child that holds a key; child i holds keys from key i up to, not including,
- *                   key i + 1, and key 0 is not looked at
- *   inner_move      keys and children, within a node or to another one (as memmove)
+ *   inner_position  index of the child for a key: child i has the keys from key i up to, not
+ *                   including, key i + 1; key 0 is not compared
+ *   inner_move      moves keys and children, within a node or between nodes (as memmove)
  *   inner_key, inner_key_put, leaf_key, leaf_entry_put, leaf_move
  */
 #pragma once
@@ -16,12 +17,12 @@
 
 #include <errno.h>
 
-#define HEIGHT_MAX 8 /* a third of INNER_MAX to that power is far beyond 2^29 prefixes */
+#define HEIGHT_MAX 8 /* (INNER_MAX / 3)^8 is far more than 2^29 prefixes */
 
 static_assert(sizeof(struct leaf) == NODE_BYTES, "leaves and inner nodes share spares");
 static_assert(sizeof(struct inner) == NODE_BYTES, "");
 
-/* The way from the root: node[0] is the root, node[height - 1] the leaf's parent. */
+/* The path from the root to a leaf: node[0] is the root, node[height - 1] the leaf's parent. */
 struct way {
 	struct inner *node[HEIGHT_MAX];
 	unsigned at[HEIGHT_MAX];
@@ -56,7 +57,10 @@ descend_way(const struct shadow *s, struct tree_key key, struct way *w)
 	w->leaf = node;
 }
 
-/* Where in it a search will look cannot be told before its count is there: every second line, with which most CPUs fetch its neighbour. */
+/*
+ * Prefetches a leaf before the search position is known. Touches every second line: most CPUs also
+ * fetch the adjacent line.
+ */
 static void
 leaf_prefetch(const struct leaf *l)
 {
@@ -108,7 +112,7 @@ leaf_take(struct shadow *s)
 	return l;
 }
 
-/* The first leaf; its list reaches all of them. */
+/* The first leaf, head of the list of all leaves. */
 static struct leaf *
 leaf_first(const struct shadow *s)
 {
@@ -119,7 +123,7 @@ leaf_first(const struct shadow *s)
 	return node;
 }
 
-/* Level by level from the root, so without recursion. */
+/* Frees all inner nodes level by level from the root, without recursion. */
 static void
 inner_free_all(struct shadow *s)
 {
@@ -158,8 +162,7 @@ leaf_free_all(struct shadow *s, struct leaf *l)
 }
 
 /*
- * Nodes that an insertion at the end of this way may need: one for each full node from the leaf up,
- * and a root.
+ * Number of nodes an insertion may need: one for each full node from the leaf up, and a new root.
  */
 static unsigned
 split_count(const struct shadow *s, const struct way *w)
@@ -190,10 +193,7 @@ inner_take(struct inner *in, unsigned at)
 	inner_move(in, at, in, at + 1, in->count - at);
 }
 
-/*
- * Puts a new right neighbour of the child on the way into the parents, splitting those that are
- * full.
- */
+/* Inserts the new right sibling of the current child into its parents; splits full parents. */
 static void
 parents_put(struct shadow *s, struct way *w, struct tree_key key, void *child)
 {
@@ -205,7 +205,7 @@ parents_put(struct shadow *s, struct way *w, struct tree_key key, void *child)
 			inner_put(in, at, key, child);
 			return;
 		}
-		/* at the far right nothing will come back to the left half: leave it full */
+		/* at the right edge the left half gets no more keys: leave it full */
 		keep = at == INNER_MAX ? INNER_MAX - 1 : INNER_MAX / 2;
 		right = spare_take(s);
 		right->count = in->count - keep;
@@ -242,7 +242,7 @@ static void
 leaf_split(struct shadow *s, struct way *w, unsigned at, struct tree_entry entry)
 {
 	struct leaf *l = w->leaf, *right = leaf_take(s);
-	/* a load in order appends at the far right: leave full leaves behind */
+	/* loading in order appends at the right edge: leave full leaves behind */
 	unsigned keep = l->next == NULL && at == l->count ? LEAF_MAX : LEAF_MAX / 2;
 
 	right->count = l->count - keep;
@@ -272,7 +272,7 @@ root_shrink(struct shadow *s)
 	}
 }
 
-/* Shrinks the parents after child `at` of the way's last inner node went away. */
+/* Removes the child from its parents after the child was freed. */
 static void
 parents_take(struct shadow *s, struct way *w, unsigned level)
 {
@@ -288,7 +288,7 @@ parents_take(struct shadow *s, struct way *w, unsigned level)
 	root_shrink(s);
 }
 
-/* Appends inner node `right` to `left` where both are children of `parent`. */
+/* Appends the inner node `right` to `left`, both children of `parent`. */
 static void
 inner_merge(struct shadow *s, struct inner *parent, unsigned left_at)
 {
@@ -302,8 +302,8 @@ inner_merge(struct shadow *s, struct inner *parent, unsigned left_at)
 }
 
 /*
- * Thin inner nodes on the way join a neighbour, from below; the key of a thin node is given back by
- * its parent.
+ * Merges inner nodes with few keys with a sibling, from the leaf's parent upwards. Key 0 of a
+ * merged node is restored from its parent.
  */
 static void
 parents_thin(struct shadow *s, struct way *w)
@@ -337,7 +337,7 @@ leaf_unlink(struct shadow *s, struct leaf *l)
 	node_free(s, l);
 }
 
-/* Joins leaf `at + 1` of `parent` into leaf `at`. */
+/* Merges leaf `at + 1` of `parent` into leaf `at`. */
 static void
 leaf_merge(struct shadow *s, struct inner *parent, unsigned at)
 {
@@ -354,7 +354,8 @@ leaf_thin(struct shadow *s, struct way *w)
 {
 	struct inner *parent = w->node[s->height - 1];
 	unsigned at = w->at[s->height - 1];
-	unsigned limit = LEAF_MAX * 4 / 5; /* room is left, so a merge is not split again at once */
+	/* leaves room, so a merged leaf is not split again at once */
+	unsigned limit = LEAF_MAX * 4 / 5;
 
 	if (at + 1 < parent->count &&
 		w->leaf->count + ((struct leaf *)parent->child[at + 1])->count <= limit)
@@ -375,7 +376,7 @@ tree_init(struct shadow *s)
 	return 0;
 }
 
-/* Keeps one leaf, so that the tree is never without a root. */
+/* Keeps one leaf, so the tree always has a root. */
 static void
 tree_clear(struct shadow *s)
 {
@@ -397,7 +398,7 @@ tree_fini(struct shadow *s)
 		node_free(s, spare_take(s));
 }
 
-/* A new entry at `at` of the leaf at the way's end. 0; -ENOMEM: nothing was changed. */
+/* Inserts an entry at position `at` of the leaf. Returns 0, or -ENOMEM (nothing changed). */
 static int
 tree_insert(struct shadow *s, struct way *w, unsigned at, struct tree_entry entry)
 {

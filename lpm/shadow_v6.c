@@ -8,7 +8,7 @@
 #define LEAF_MAX 50
 #define INNER_MAX 40
 
-/* An array a field: a search reads `hi` and seldom more, and nothing is lost to alignment. */
+/* One array per field: a search mostly reads `hi` only, and no bytes are lost to alignment. */
 struct leaf {
 	struct leaf *prev, *next;
 	uint32_t count;
@@ -21,7 +21,7 @@ struct leaf {
 struct inner {
 	uint32_t count;
 	uint32_t reserved;
-	struct inner *link; /* while the tree is taken down */
+	struct inner *link; /* used while the tree is freed */
 	uint64_t hi[INNER_MAX];
 	uint64_t lo[INNER_MAX];
 	void *child[INNER_MAX];
@@ -61,7 +61,7 @@ key_of(const uint8_t *b, unsigned len)
 	return (struct tree_key){load_be64(b), load_be64(b + 8), len};
 }
 
-/* Is the key (hi, lo, len) before `key`? */
+/* True if the key (hi, lo, len) is less than `key`. */
 static bool
 before(uint64_t hi, uint64_t lo, unsigned len, struct tree_key key)
 {
@@ -77,7 +77,7 @@ inner_position(const struct inner *in, struct tree_key key)
 {
 	unsigned low = 1, high = in->count;
 
-	key.len++; /* at most the key: before the next one */
+	key.len++; /* search for the first key greater than `key` */
 	while (low < high) {
 		unsigned middle = (low + high) / 2;
 
@@ -89,7 +89,7 @@ inner_position(const struct inner *in, struct tree_key key)
 	return low - 1;
 }
 
-/* First position whose key is not before `key`. */
+/* First position whose key is not below `key`. */
 static unsigned
 leaf_position(const struct leaf *l, struct tree_key key)
 {
@@ -243,7 +243,7 @@ shadow_v6_get(const struct shadow *s, const struct prefix *p, struct shadow_entr
 	return true;
 }
 
-/* The longest length of at most `len` that some prefix has; false when none is. */
+/* Greatest length, at most `len`, of any prefix. Returns false if there is no such length. */
 static bool
 length_below(const struct shadow *s, unsigned len, unsigned *out)
 {
@@ -259,7 +259,7 @@ length_below(const struct shadow *s, unsigned len, unsigned *out)
 	}
 }
 
-/* How many bits at the front are the same. */
+/* Number of equal leading bits. */
 static unsigned
 common_bits(struct tree_key a, uint64_t hi, uint64_t lo)
 {
@@ -281,7 +281,7 @@ key_masked(struct tree_key key, unsigned len)
 	return key;
 }
 
-/* The last entry whose key is at most `key`; NULL: none. */
+/* Last entry whose key is at most `key`, or NULL. */
 static const struct leaf *
 entry_before(const struct shadow *s, struct tree_key key, unsigned *at)
 {
@@ -299,7 +299,7 @@ entry_before(const struct shadow *s, struct tree_key key, unsigned *at)
 	return l;
 }
 
-/* As shadow_v4_cover does it: see there. */
+/* Works like shadow_v4_cover(). */
 bool
 shadow_v6_cover(
 	const struct shadow *s, const uint8_t *addr, uint8_t max_len, struct shadow_entry *out)
@@ -347,7 +347,7 @@ shadow_v6_first(const struct shadow *s, struct shadow_cursor *c)
 	*c = (struct shadow_cursor){.leaf = leaf_first(s), .at = 0, .wide = true};
 }
 
-/* The cursor's leaf, past those that are done; NULL at the end. */
+/* Leaf of the cursor after skipping finished leaves; NULL at the end. */
 static const struct leaf *
 cursor_leaf(struct shadow_cursor *c)
 {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What the tables of both families share: the mapping that a table lies in, and the list of its groups of 256 words. Only the fib
- * thread calls these; inline, because a group is taken and given back within a paint.
+ * Shared by the tables of both families: the memory mapping of a table, and the allocator for
+ * groups of 256 words. Fib thread only. Inline because groups are allocated and freed while
+ * painting.
  */
 #pragma once
 
@@ -17,17 +18,20 @@
 
 struct table_map {
 	void *at; /* aligned to a huge page */
-	void *map; /* what was mapped, with what the alignment took */
+	void *map; /* the whole mapping, including bytes skipped for alignment */
 	size_t mapped;
 };
 
-/* `base` is group 0's first word; numbers begin at what groups_reset was told. */
+/*
+ * Allocator of groups. `base` is the first word of group 0; allocated numbers start at the
+ * argument of groups_reset().
+ */
 struct groups {
 	uint32_t *base;
-	uint32_t end; /* one past the last number */
+	uint32_t end; /* last number + 1 */
 	uint32_t used;
-	uint32_t fresh; /* groups from here on were not used since the last reset */
-	uint32_t free_head; /* given back; linked by their first word */
+	uint32_t fresh; /* groups from here on have not been used since the last reset */
+	uint32_t free_head; /* freed groups, linked by their first word */
 };
 
 static inline size_t
@@ -48,7 +52,7 @@ table_map_huge(struct table_map *m, size_t bytes)
 	return 0;
 }
 
-/* Aligned to a huge page, so that transparent ones can back it. */
+/* Maps normal pages, aligned to a huge page so transparent huge pages can back the mapping. */
 static inline int
 table_map_small(struct table_map *m, size_t bytes, bool huge)
 {
@@ -65,14 +69,17 @@ table_map_small(struct table_map *m, size_t bytes, bool huge)
 	return 0;
 }
 
-/* Zeroed. `resident`: the first level, whose page faults belong here, not into a worker's burst. */
+/*
+ * Maps zeroed memory. The first `resident` bytes are populated now, so workers do not take page
+ * faults for the first level.
+ */
 static inline int
 table_map_create(struct table_map *m, size_t bytes, size_t resident, bool huge)
 {
 	if ((!huge || table_map_huge(m, bytes) != 0) && table_map_small(m, bytes, huge) != 0)
 		return -ENOMEM;
 #ifdef MADV_POPULATE_WRITE
-	/* without it (before Linux 5.14) the first painting takes them */
+	/* before Linux 5.14 the first painting takes these page faults */
 	(void)madvise(m->at, resident, MADV_POPULATE_WRITE);
 #endif
 	return 0;
@@ -84,7 +91,7 @@ table_map_destroy(struct table_map *m)
 	(void)munmap(m->map, m->mapped);
 }
 
-/* All are free; the first number is `first`. */
+/* Frees all groups; `first` is the lowest number to allocate. */
 static inline void
 groups_reset(struct groups *g, uint32_t first)
 {
@@ -99,7 +106,7 @@ group_at(const struct groups *g, uint32_t group)
 	return &g->base[(size_t)group * GROUP_ENTRIES];
 }
 
-/* NO_GROUP: all are taken. */
+/* Allocates a group. Returns NO_GROUP if all are in use. */
 static inline uint32_t
 group_get(struct groups *g)
 {

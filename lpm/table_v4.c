@@ -15,8 +15,8 @@
 #endif
 
 /*
- * What the lookup inlines of the installed DPDK read. The masks are those inlines' own; the depth
- * is above them, six bits, and only we read it (test_table_v4 compares with the bit-fields).
+ * The layout read by the lookup inlines of the installed DPDK. The masks are those of the inlines.
+ * The depth in the upper six bits is read only here (test_table_v4 compares with the bit-fields).
  */
 static_assert(offsetof(struct rte_lpm, tbl24) == 0, "tbl24 is inline and first");
 static_assert(
@@ -35,7 +35,7 @@ static_assert(PATH_LIST_NONE == 0, "an entry without an answer is 0, in both wid
 #define DEPTH_SHIFT 26
 #define VALUE_MASK ((1u << 24) - 1)
 
-/* Writes go by words: one store an entry, as DPDK's inlines read them. */
+/* Entries are written as whole words: one store per entry, the access size of DPDK's inlines. */
 struct table_v4 {
 	struct arena *arena;
 	uint32_t *tbl24;
@@ -46,14 +46,14 @@ struct table_v4 {
 	struct table_map map;
 };
 
-/* The painter's state: entries come in order; what lies before `pos` is done. */
+/* State of painting. Entries come in order; slots before `pos` are done. */
 struct sweep {
 	struct table_v4 *t;
-	bool clean; /* no slot has a group: fill without looking */
+	bool clean; /* no slot refers to a group: overwrite without reading */
 	uint32_t pos;
 	unsigned top;
 	struct {
-		uint32_t last; /* slot */
+		uint32_t last; /* last slot */
 		uint32_t word;
 	} level[26]; /* nested prefixes around `pos`, outermost first */
 	uint64_t writes;
@@ -69,7 +69,7 @@ lpm_bytes(void)
 	return (sizeof(struct rte_lpm) + 4095) & ~(size_t)4095;
 }
 
-/* tbl24 and its answers. */
+/* Size of tbl24 and its answers. */
 static size_t
 first_level_bytes(void)
 {
@@ -150,7 +150,7 @@ has_group(uint32_t word)
 	return (word & RTE_LPM_VALID_EXT_ENTRY_BITMASK) == RTE_LPM_VALID_EXT_ENTRY_BITMASK;
 }
 
-/* Nothing for 0/0: the generation's miss entry answers there. */
+/* Table word of a packed entry. 0 for 0/0, which the generation's miss entry answers. */
 static uint32_t
 word_of(uint64_t entry)
 {
@@ -159,14 +159,14 @@ word_of(uint64_t entry)
 	return shadow_v4_list(entry) | VALID | (uint32_t)shadow_v4_len(entry) << DEPTH_SHIFT;
 }
 
-/* A word of tbl24 in 16 bits. */
+/* 16-bit answer for a word of tbl24. */
 static uint16_t
 answer_of(uint32_t word)
 {
 	return (word & VALID_GROUP) != 0 ? TABLE_V4_LOOK : (uint16_t)word;
 }
 
-/* Each store to tbl24 goes with its answer's. */
+/* Stores a word in tbl24 and its answer. */
 static void
 store(struct table_v4 *t, uint32_t slot, uint32_t word)
 {
@@ -174,7 +174,7 @@ store(struct table_v4 *t, uint32_t slot, uint32_t word)
 	t->answers[slot] = answer_of(word);
 }
 
-/* Branch-free, so that the compiler makes vectors of it. */
+/* Fills slots without reading groups. Branch-free, so the compiler can vectorize. */
 static uint64_t
 fill_clean(struct table_v4 *t, uint32_t first, uint32_t count, uint32_t word)
 {
@@ -220,7 +220,7 @@ sweep_leave(struct sweep *s)
 		s->top--;
 }
 
-/* Fills up to, not including, slot `to` with what the open levels say. */
+/* Fills the slots from `pos` up to, not including, `to` from the covering prefixes. */
 static void
 sweep_fill(struct sweep *s, uint32_t to)
 {
@@ -237,7 +237,7 @@ sweep_fill(struct sweep *s, uint32_t to)
 	}
 }
 
-/* The group first, then the slot that leads to it. */
+/* Stores the group first, then the slot that refers to the group. */
 static void
 group_store(struct sweep *s)
 {
@@ -264,7 +264,7 @@ group_store(struct sweep *s)
 	sweep_leave(s);
 }
 
-/* Where nothing longer than /24 is painted, the slot stays for sweep_fill. */
+/* If no longer prefix was painted, the slot is left to sweep_fill(). */
 static void
 group_close(struct sweep *s)
 {
@@ -285,8 +285,8 @@ group_enter(struct sweep *s, uint64_t entry)
 		group_close(s);
 		sweep_fill(s, slot);
 		/*
-		 * as rte_lpm does it, an entry of a group in use carries valid_group whether it
-		 * answers or not
+		 * like rte_lpm, all entries of a used group have valid_group set, with or without
+		 * an answer
 		 */
 		around = s->level[s->top].word | VALID_GROUP;
 		for (unsigned i = 0; i < GROUP_ENTRIES; i++)
@@ -298,7 +298,7 @@ group_enter(struct sweep *s, uint64_t entry)
 	if (entry & SHADOW_V4_WAITING)
 		return;
 	s->group_used = true;
-	/* what covers comes before what it covers, so the last word is the longest */
+	/* covering prefixes come first, so the last word is the longest match */
 	for (uint32_t i = first; i < first + count; i++)
 		s->group[i] = word_of(entry) | VALID_GROUP;
 }
@@ -320,7 +320,7 @@ sweep_enter(struct sweep *s, uint64_t entry)
 	s->level[s->top].word = word_of(entry);
 }
 
-/* Field by field: the group's kilobyte needs no zeros. */
+/* Initializes single fields, because the 1 KB buffer of the group needs no zeroing. */
 static void
 sweep_init(struct sweep *s, struct table_v4 *t, uint32_t first, uint32_t last)
 {
@@ -334,7 +334,10 @@ sweep_init(struct sweep *s, struct table_v4 *t, uint32_t first, uint32_t last)
 	s->group_open = false;
 }
 
-/* Paints the open level's slots from the shadow, `cursor` being behind all that covers them. */
+/*
+ * Paints the slots of the outermost level from the shadow. `cursor` is after all prefixes covering
+ * these slots.
+ */
 static uint64_t
 sweep_run(struct sweep *s, struct shadow_cursor *cursor)
 {
@@ -365,7 +368,7 @@ table_v4_release(struct table_v4 *t, const struct shadow *s, uint32_t addr)
 	if (!has_group(old))
 		return;
 	shadow_v4_seek(s, slot << 8, 25, &cursor);
-	/* of one /24 all longer prefixes wait, or none does */
+	/* either all longer prefixes of a /24 wait, or none */
 	if (shadow_v4_run(&cursor, &entry) > 0 && shadow_v4_addr(*entry) >> 8 == slot &&
 		!(*entry & SHADOW_V4_WAITING))
 		return;
@@ -373,7 +376,7 @@ table_v4_release(struct table_v4 *t, const struct shadow *s, uint32_t addr)
 	group_put(&t->groups, old & VALUE_MASK);
 }
 
-/* What is painted for a prefix: no less than a /24. */
+/* The range painted for a prefix: at least a /24. */
 static uint64_t
 painted_key(uint64_t word)
 {
@@ -410,7 +413,7 @@ table_v4_paint_end(
 	shadow_v4_seek_end(key, c);
 	entry = shadow_v4_peek(c);
 	if (entry != NULL && shadow_v4_addr(*entry) == first && shadow_v4_len(*entry) == bits) {
-		/* what was set covers itself */
+		/* the prefix itself is set */
 		around = *entry;
 		c->at++;
 		found = true;

@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * One copy of an IPv4 table: our writer into DPDK's public struct rte_lpm (tbl24, tbl8), in our own
- * mapping; and beside it tbl24's answers again in 16 bits each, where workers look first. The cache
- * lines that random destinations of a full table need are half as many: 5 % more packets a second.
+ * One copy of an IPv4 table: a struct rte_lpm of DPDK (tbl24, tbl8), filled by a writer of ours in
+ * a mapping of ours. A second array, the answers, holds the results of tbl24 in 16 bits each;
+ * workers look there first. Random destinations of a full table then need half as many cache
+ * lines: 5 % more packets a second.
  *
- * It paints what the shadow says, and only that: each slot of the range gets its final answer with
- * one store, whatever was there, so painting is repeatable and does not depend on the order of the
- * changes. 0/0 is not painted (the generation holds it as miss entry); entries marked `waiting` are
- * not painted. A /24 with longer prefixes has a tbl8 group; the caller reserved: it marks so many
- * /24 as waiting that the rest fits.
+ * Painting writes the content of the shadow: each slot in the range gets its final value with one
+ * store, whatever it held before. Painting is therefore repeatable and independent of the order of
+ * changes. Not painted: 0/0 (kept as miss entry in the generation) and `waiting` entries. A /24
+ * with longer prefixes needs a tbl8 group; the caller marks enough /24s as waiting for the rest to
+ * fit.
  *
- * Writer: the fib thread, on a copy that no reader has. Readers: fib_read.h, rte_lpm's inlines, table_v4_read.
+ * Writer: the fib thread, on a copy without readers. Readers: fib_read.h, rte_lpm's inlines,
+ * table_v4_read().
  */
 #pragma once
 
@@ -23,46 +25,59 @@ struct shadow;
 struct shadow_cursor;
 struct table_v4;
 
-#define TABLE_V4_GROUPS_MAX (1u << 24) /* rte_lpm's next hop field holds a group's number */
+#define TABLE_V4_GROUPS_MAX (1u << 24) /* a group number must fit into rte_lpm's next-hop field */
 
-#define TABLE_V4_LOOK UINT16_MAX /* an answer of 16 bits: look at tbl24 */
+#define TABLE_V4_LOOK UINT16_MAX /* 16-bit answer: look up in tbl24 instead */
 
-/* Of one copy, mapped: tbl24, its answers and `groups` tbl8 groups, in whole huge pages. */
+/* Mapped size of one copy: tbl24, the answers and `groups` tbl8 groups, in whole huge pages. */
 size_t table_v4_bytes(uint32_t groups);
 
-/* Empty. `huge`: MAP_HUGETLB, else transparent huge pages, else small ones. 0, -ENOMEM. */
+/*
+ * Creates an empty table. `huge`: use MAP_HUGETLB, else transparent huge pages, else normal pages.
+ * Returns 0 or -ENOMEM.
+ */
 int table_v4_create(struct arena *a, uint32_t groups, bool huge, struct table_v4 **out);
 void table_v4_destroy(struct table_v4 *t);
 
 struct rte_lpm *table_v4_lpm(const struct table_v4 *t);
-/* One a /24: its path list, PATH_LIST_NONE where there is none, TABLE_V4_LOOK where a group has it or it needs more bits. */
+/*
+ * One answer per /24: its path list, PATH_LIST_NONE without route, TABLE_V4_LOOK if the /24 has a
+ * group or the list needs more than 16 bits.
+ */
 const uint16_t *table_v4_answers(const struct table_v4 *t);
 uint32_t table_v4_groups_used(const struct table_v4 *t);
 
 /*
- * Gives back the group of the /24 at `addr` when the shadow has nothing longer there; paint that
+ * Frees the group of the /24 at `addr` if the shadow has no painted longer prefix there. Paint the
  * /24 afterwards.
  */
 void table_v4_release(struct table_v4 *t, const struct shadow *s, uint32_t addr);
 
-/* Paints addr/len (longer than /24: its whole /24), one alone. Returns how many entries changed. */
+/* Paints addr/len; for lengths above 24, the whole /24. Returns the number of changed entries. */
 uint64_t table_v4_paint(struct table_v4 *t, const struct shadow *s, uint32_t addr, uint8_t len);
 
 /*
- * That for up to SHADOW_SEEKS prefixes of a batch in two steps, so that their cache misses go beside each other: `word` is as the shadow packs
- * it, `key` what the second step is given. The shadow does not change from the one to the other.
+ * table_v4_paint() for at most SHADOW_SEEKS prefixes in two steps, so their cache misses overlap.
+ * `word`: packed entries of the shadow; `key`: result of the first step, argument of the second.
+ * The shadow must not change between the steps.
  */
 void table_v4_paint_begin(const struct table_v4 *t, const struct shadow *s, unsigned n,
 	const uint64_t *word, uint64_t *key, struct shadow_cursor *c);
 uint64_t table_v4_paint_end(
 	struct table_v4 *t, const struct shadow *s, uint64_t key, struct shadow_cursor *c);
 
-/* Paints everything, in order, whatever was there. */
+/* Paints the whole table without regard to its content. */
 uint64_t table_v4_rebuild(struct table_v4 *t, const struct shadow *s);
 
-/* Paintings that found no group though the caller had reserved: 0, or a bug. */
+/*
+ * Number of paintings without a free group although the caller had reserved groups. Not 0 only
+ * after a bug.
+ */
 uint64_t table_v4_short(const struct table_v4 *t);
 
-/* Any reader: the entry that answers for `addr`; false where there is none (then 0/0 decides). */
+/*
+ * Looks up `addr` and reads the length in the entry. Returns false without a route (0/0 then
+ * decides). Any reader.
+ */
 bool table_v4_read(const struct rte_lpm *lpm, const uint16_t *answers, uint32_t addr,
 	struct path_list_id *list, uint8_t *len);

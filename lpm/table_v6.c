@@ -13,13 +13,13 @@ static_assert(PATH_LIST_MAX <= TABLE_V6_VALUE + 1, "a path list id is a word's v
 
 #define SLOTS (1u << 24)
 #define LENGTH_SHIFT 24
-#define LEVELS 14 /* 24 bits, then 13 times 8 */
+#define LEVELS 14 /* 24 bits, then 13 times 8 bits */
 
 struct table_v6 {
 	struct arena *arena;
 	uint32_t *words;
 	struct groups groups; /* base: words */
-	/* slots of the first level that may hold something, so that a rebuild leaves out the rest */
+	/* range of first-level slots with content; a rebuild skips the rest */
 	uint32_t low, high;
 	uint64_t shorts;
 	struct table_map map;
@@ -29,30 +29,30 @@ struct v6 {
 	uint64_t hi, lo;
 };
 
-/* One level of the table that is being painted: a group (or a part of the range's own level). */
+/* A level of the table while being painted: a group, or the outermost range. */
 struct frame {
 	uint32_t *slot;
-	uint32_t pos, last; /* what lies before `pos` is done */
+	uint32_t pos, last; /* slots before `pos` are done */
 	uint32_t group;
-	bool clean; /* what is there means nothing: fill without looking */
+	bool clean; /* the content is garbage: overwrite without reading */
 	unsigned top;
 	struct {
-		uint32_t last; /* slot */
+		uint32_t last; /* last slot */
 		uint32_t word;
 	} cover[26]; /* nested prefixes around `pos`, outermost first */
 };
 
-/* The painter's state: entries come in order. */
+/* State of painting. Entries come in order. */
 struct sweep {
 	struct table_v6 *t;
-	unsigned level; /* of frame[0] */
+	unsigned level; /* level of frame[0] */
 	unsigned depth; /* frame[depth] is the innermost */
-	struct v6 at; /* the last entry: all frames lie on the way to it */
+	struct v6 at; /* the last entry, inside all open frames */
 	uint64_t writes;
 	struct frame frame[LEVELS];
 };
 
-/* Level k has the bits from level_start(k) up to, not including, level_end(k). */
+/* Level k covers the bits from level_start(k) up to, not including, level_end(k). */
 static unsigned
 level_start(unsigned level)
 {
@@ -65,7 +65,7 @@ level_end(unsigned level)
 	return 24 + 8 * level;
 }
 
-/* The level whose slots end a prefix of this length. */
+/* Level of the slots in which a prefix of this length ends. */
 static unsigned
 level_of(unsigned len)
 {
@@ -99,7 +99,7 @@ slot_of(struct v6 a, unsigned level)
 	return a.lo >> (104 - 8 * level) & 0xff;
 }
 
-/* How many slots of its level a prefix of this length covers. */
+/* Number of slots covered by a prefix of this length on its level. */
 static uint32_t
 span_of(unsigned len)
 {
@@ -171,7 +171,7 @@ has_group(uint32_t word)
 	return (word & TABLE_V6_GROUP) != 0;
 }
 
-/* The group that `word` leads to, and all below it. */
+/* Frees the group in `word` and all groups below. */
 static void
 groups_put(struct table_v6 *t, uint32_t word)
 {
@@ -197,14 +197,14 @@ groups_put(struct table_v6 *t, uint32_t word)
 	}
 }
 
-/* Nothing for ::/0: the generation's miss entry answers there. */
+/* Table word of a list. 0 for ::/0, which the generation's miss entry answers. */
 static uint32_t
 word_of(uint32_t list, unsigned len)
 {
 	return len == 0 ? 0 : list | (uint32_t)(len - 1) << LENGTH_SHIFT;
 }
 
-/* Branch-free, so that the compiler makes vectors of it. */
+/* Fills slots without reading groups. Branch-free, so the compiler can vectorize. */
 static uint64_t
 fill_clean(uint32_t *p, uint32_t count, uint32_t word)
 {
@@ -242,7 +242,7 @@ frame_leave(struct frame *f)
 		f->top--;
 }
 
-/* Fills up to, not including, slot `to` with what the open covers say. */
+/* Fills the slots from `pos` up to, not including, `to` from the covering prefixes. */
 static void
 frame_fill(struct sweep *s, struct frame *f, uint32_t to)
 {
@@ -260,7 +260,7 @@ frame_fill(struct sweep *s, struct frame *f, uint32_t to)
 	}
 }
 
-/* Field by field: the covers need no zeros. */
+/* Initializes single fields, because the covers need no zeroing. */
 static void
 frame_init(struct frame *f, uint32_t *slot, uint32_t first, uint32_t last, uint32_t around)
 {
@@ -273,7 +273,10 @@ frame_init(struct frame *f, uint32_t *slot, uint32_t first, uint32_t last, uint3
 	f->cover[0].word = around;
 }
 
-/* The group below slot `at` of the innermost frame. False: there is none left. */
+/*
+ * Opens the group below slot `at` of the innermost frame; allocates the group if necessary.
+ * Returns false if all groups are in use.
+ */
 static bool
 sweep_open(struct sweep *s, uint32_t at)
 {
@@ -294,7 +297,7 @@ sweep_open(struct sweep *s, uint32_t at)
 	return true;
 }
 
-/* The group first, then the slot that leads to it. */
+/* Completes the group first, then stores the slot that refers to the group. */
 static void
 sweep_close(struct sweep *s)
 {
@@ -310,7 +313,7 @@ sweep_close(struct sweep *s)
 	frame_leave(f);
 }
 
-/* Closes what `a` does not lie in. */
+/* Closes the frames that do not contain `a`. */
 static void
 sweep_leave(struct sweep *s, struct v6 a)
 {
@@ -345,7 +348,10 @@ sweep_enter(struct sweep *s, struct v6 a, uint32_t entry)
 	f->cover[f->top].word = word_of(entry & 0xffff, len);
 }
 
-/* Paints frame[0] from the shadow, `cursor` being behind all that covers it; `end` is its last address. */
+/*
+ * Paints frame[0] from the shadow. `cursor` is after all prefixes covering the frame; `end` is the
+ * frame's last address.
+ */
 static uint64_t
 sweep_run(struct sweep *s, struct shadow_cursor *cursor, struct v6 end)
 {
@@ -399,7 +405,7 @@ is_painted(const struct shadow *s, const struct prefix *p)
 	return shadow_get(s, p, &e) && !e.waiting;
 }
 
-/* Does the group of `level` on the way to `p` have another entry than `p` that is painted? */
+/* True if the group of `level` on the path to `p` contains a painted entry other than `p`. */
 static bool
 level_needed(const struct shadow *s, const struct prefix *p, unsigned level)
 {
@@ -415,7 +421,7 @@ level_needed(const struct shadow *s, const struct prefix *p, unsigned level)
 	return false;
 }
 
-/* From the innermost: who needs a group needs those around it. */
+/* Counts from the innermost group: an entry in a group needs all outer groups as well. */
 unsigned
 table_v6_need(const struct shadow *s, const struct prefix *p)
 {
@@ -434,7 +440,10 @@ table_v6_group(const struct prefix *p, unsigned out)
 	return prefix_cut(p, level_start(level_of(p->len) + 1 - out));
 }
 
-/* The tables on the way to `p` down to the one whose slots it ends in, or the last there is. */
+/*
+ * Follows the path to `p` through existing groups, at most to the level of `p`. Returns the last
+ * level.
+ */
 static unsigned
 way_down(const struct table_v6 *t, const struct prefix *p, uint32_t *table[LEVELS])
 {
@@ -452,7 +461,7 @@ way_down(const struct table_v6 *t, const struct prefix *p, uint32_t *table[LEVEL
 	return level;
 }
 
-/* Of the groups on the way, down to `level`, the last one that the shadow has a use for. */
+/* Last level, at most `level`, whose group on the path to `p` is needed by the shadow. */
 static unsigned
 way_needed(const struct shadow *s, const struct prefix *p, unsigned level)
 {
@@ -476,7 +485,7 @@ table_v6_release(struct table_v6 *t, const struct shadow *s, const struct prefix
 	*slot = 0;
 }
 
-/* What answers for all of `p`: itself, or what is around it. */
+/* Word that answers for all of `p`: of `p` itself or of the closest covering entry. */
 static uint32_t
 word_around(const struct shadow *s, const struct prefix *p)
 {
@@ -517,7 +526,7 @@ table_v6_paint(struct table_v6 *t, const struct shadow *s, const struct prefix *
 {
 	uint32_t *table[LEVELS], first, span;
 	unsigned level = way_needed(s, p, way_down(t, p, table));
-	/* the slots of `p` where its table is there, else the slot that leads to it */
+	/* the slots of `p` if their group exists, else the slot above */
 	struct prefix range = level == level_of(p->len) ? *p : prefix_cut(p, level_end(level));
 	struct v6 a = v6_of(range.b);
 	struct shadow_cursor cursor;
@@ -535,7 +544,7 @@ table_v6_paint(struct table_v6 *t, const struct shadow *s, const struct prefix *
 	return sweep_run(&sweep, &cursor, prefix_last(&range));
 }
 
-/* The first level's slots that the shadow says something about. */
+/* Extends the range of first-level slots to the content of the shadow. */
 static void
 extent_find(struct table_v6 *t, const struct shadow *s)
 {

@@ -1,25 +1,24 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * One copy of an IPv6 table, of our own layout: 2^24 slots by the first 24 bits, then groups of 256
- * slots by 8 bits each, down to /128. A slot is 32 bits:
+ * One copy of an IPv6 table, in a layout of ours: 2^24 slots for the first 24 bits, then groups of
+ * 256 slots for each further 8 bits, down to /128. A slot is a 32-bit word:
  *
- *   31      a group lies below, else an answer
- *   30..24  length of the matched prefix less one (a group: 0)
- *   23..0   path list, or group number; the whole word 0 is "no answer"
+ *   31      set: refers to a group, clear: an answer
+ *   30..24  length of the matched prefix minus 1 (0 for a group)
+ *   23..0   path list, or group number; the word 0 means "no answer"
  *
- * Slots and groups are one array of words, and group g begins at word g * 256 (the first 65,536
- * numbers are the slots of the first level), so one base and one shift serve each level (the shift
- * also drops the mark). Answers are pushed down: the last word read is the answer, none before it is
- * needed.
+ * Slots and groups are one array of words. Group g starts at word g * 256; the numbers below
+ * 65,536 are the first level. A single base and shift therefore serve all levels, and the shift
+ * also drops bit 31. Answers are pushed down: the last word read is the complete answer.
  *
- * The writer paints what the shadow says, and only that: each slot of the range gets its final answer
- * with one store, whatever was there, so painting is repeatable and does not depend on the order of
- * the changes. A group is there if and only if the shadow has a longer prefix below its slot; the
- * caller reserved: what is not waiting has its groups. ::/0 is not painted (the generation holds it
- * as miss entry), nor are entries marked `waiting`.
+ * Painting writes the content of the shadow: each slot in the range gets its final value with one
+ * store, whatever it held before. Painting is therefore repeatable and independent of the order of
+ * changes. A group exists if and only if the shadow has a longer prefix below its slot; the caller
+ * has reserved groups for all entries that do not wait. Not painted: ::/0 (kept as miss entry in
+ * the generation) and `waiting` entries.
  *
- * Writer: the fib thread, on a copy that no reader has. Readers: table_v6_lookup_bulk and
- * table_v6_read, on the words; small enough to be inlined, and that is most of a lookup.
+ * Writer: the fib thread, on a copy without readers. Readers: table_v6_lookup_bulk() and
+ * table_v6_read(), on the words. The lookup is inline because calls would take most of the time.
  */
 #pragma once
 
@@ -36,50 +35,60 @@ struct table_v6;
 #define TABLE_V6_GROUP (1u << 31)
 #define TABLE_V6_VALUE ((1u << 24) - 1)
 #define TABLE_V6_BURST 128
-#define TABLE_V6_STEPS 3 /* by a byte each, from /24 to /48 */
+#define TABLE_V6_STEPS 3 /* of one byte each, from /24 to /48 */
 
-/* Of one copy, mapped: the first level and `groups` groups, in whole huge pages. */
+/* Mapped size of one copy: the first level and `groups` groups, in whole huge pages. */
 size_t table_v6_bytes(uint32_t groups);
 
-/* Empty. `huge`: MAP_HUGETLB, else transparent huge pages, else small ones. 0, -ENOMEM. */
+/*
+ * Creates an empty table. `huge`: use MAP_HUGETLB, else transparent huge pages, else normal pages.
+ * Returns 0 or -ENOMEM.
+ */
 int table_v6_create(struct arena *a, uint32_t groups, bool huge, struct table_v6 **out);
 void table_v6_destroy(struct table_v6 *t);
 
-/* What readers are given. */
+/* The array of words for readers. */
 const uint32_t *table_v6_words(const struct table_v6 *t);
 uint32_t table_v6_groups_used(const struct table_v6 *t);
 
 /*
- * The groups that `p` needs and no other entry of the shadow has that is not waiting; whether `p` is
- * in the shadow itself does not matter. At most 13.
+ * Number of groups needed by `p` and by no other entry that is painted. Does not depend on whether
+ * the shadow contains `p`. At most 13.
  */
 unsigned table_v6_need(const struct shadow *s, const struct prefix *p);
 /*
- * Of the groups on the way to `p` the innermost (`out` 1), the one around it and so on, by the prefix
- * that leads there: /24, /32 to /120.
+ * Prefix of a group on the path to `p`: `out` 1 is the innermost group, 2 the next outer group,
+ * and so on. The result is a /24, /32, ... or /120.
  */
 struct prefix table_v6_group(const struct prefix *p, unsigned out);
 
 /*
- * Gives back the groups on the way to `p` that the shadow has no use for (any more); paint `p`
- * afterwards. For a whole batch before the first painting: then what was reserved is there.
+ * Frees the groups on the path to `p` that the shadow does not need any more. Paint `p`
+ * afterwards. Called for a whole batch before its first painting, so every reserved group is
+ * available.
  */
 void table_v6_release(struct table_v6 *t, const struct shadow *s, const struct prefix *p);
 
-/* Paints what `p` covers, all of it. Returns how many slots changed. */
+/* Paints the whole range of `p`. Returns the number of changed slots. */
 uint64_t table_v6_paint(struct table_v6 *t, const struct shadow *s, const struct prefix *p);
 
-/* Paints everything, in order, whatever was there. */
+/* Paints the whole table without regard to its content. */
 uint64_t table_v6_rebuild(struct table_v6 *t, const struct shadow *s);
 
-/* Prefixes that found no group though the caller had reserved: 0, or a bug. */
+/*
+ * Number of prefixes without a free group although the caller had reserved groups. Not 0 only
+ * after a bug.
+ */
 uint64_t table_v6_short(const struct table_v6 *t);
 
-/* Any reader: the entry that answers for `addr`; false where there is none (then ::/0 decides). */
+/*
+ * Looks up `addr` and reads the length in the entry. Returns false without a route (::/0 then
+ * decides). Any reader.
+ */
 bool table_v6_read(
 	const uint32_t *words, const uint8_t *addr, struct path_list_id *list, uint8_t *len);
 
-/* The slot of the first level. */
+/* Slot of the first level. */
 static inline uint32_t
 table_v6_index(const uint8_t *addr)
 {
@@ -89,17 +98,22 @@ table_v6_index(const uint8_t *addr)
 	return __builtin_bswap32(front) >> 8;
 }
 
-/* Where to look next: below `at` if its word says that a group lies there, else there again. */
+/* Next slot of a lookup: in the group if `word` refers to a group, else `at` again. */
 static inline uint32_t
 table_v6_step(uint32_t at, uint32_t word, uint8_t byte)
 {
 	uint32_t below = word << 8 | byte, goes_on = -(word >> 31);
 
-	/* no branch: prefixes end at any of four levels, so it would often be taken wrongly */
+	/*
+	 * branch-free: prefixes end on any of four levels, so a branch would often be mispredicted
+	 */
 	return at ^ ((at ^ below) & goes_on);
 }
 
-/* Where eight addresses look first, and their next four bytes, the first one lowest. */
+/*
+ * First-level slots of eight addresses, and the next four bytes of each, the first of them in the
+ * lowest byte.
+ */
 static inline __attribute__((always_inline)) void
 table_v6_keys8(const uint8_t (*ip)[16], words8 *first, words8 *rest)
 {
@@ -116,7 +130,7 @@ table_v6_keys8(const uint8_t (*ip)[16], words8 *first, words8 *rest)
 	*rest = zero >> 24 | one << 8;
 }
 
-/* table_v6_step() of slot[0..8), with what is fetched for the next one. */
+/* table_v6_step() for slot[0..8), and a prefetch for the step after. */
 static inline __attribute__((always_inline)) void
 table_v6_step8(const uint32_t *words, uint32_t *slot, const words8 *byte)
 {
@@ -132,16 +146,22 @@ table_v6_step8(const uint32_t *words, uint32_t *slot, const words8 *byte)
 }
 
 /*
- * At most TABLE_V6_BURST addresses, as on the wire, down to where /48 ends, as most of the Internet does, by TABLE_V6_STEPS calls; the words at
- * slot[0..n) are read by the caller then. The first call fills slot[] and rest[].
+ * Looks up at most TABLE_V6_BURST addresses in wire order down to /48, where most prefixes of the
+ * Internet end, in TABLE_V6_STEPS calls. The first call fills slot[] and rest[]; after the last
+ * call the caller reads the words at slot[0..n).
  *
- * Level by level: the loads of a level do not depend on each other, and what the next level will read is fetched as soon as it is known, so that
- * the cache misses of all overlap; and who has other things to do between two calls waits for none of them: a worker that receives and
- * classifies the next burst there, and reads the answers 32 at a time, lets 61 instead of 45 million packets a second through (random addresses
- * of the real table). In bursts of 64, without the fetching ahead: 48 instead of 85 million lookups a second; with those packed that go on, at
- * each level: 80, and 180 instead of 260 for 4,096 hot ones. All go along: who has the answer reads it again. Eight at a time: 3 % more packets
- * a second than one by one; fetched into L2, which packets leave alone: 2 to 4 % more than into L1. (One line a group that has few runs would
- * not do: half of all looks at a group are at one with more than 30.)
+ * The lookup goes level by level for all addresses: loads of one level are independent, and each
+ * prefetch is issued as soon as its slot is known, so cache misses overlap. A caller with work
+ * between two calls waits for no miss: a worker that receives and classifies the next burst in
+ * between, and reads the answers 32 at a time, forwards 61 instead of 45 million packets a second
+ * (random addresses of the real table).
+ *
+ * Measured alternatives, in million lookups a second: bursts of 64 without prefetch 48 instead of
+ * 85; only unfinished addresses kept at each level 80 instead of 85, and 180 instead of 260 for
+ * 4,096 hot addresses. Finished addresses therefore read their answer again. Eight addresses at a
+ * time give 3 % more packets than single addresses; a prefetch into L2, which packets do not
+ * evict, 2 to 4 % more than into L1. Compressing groups with few runs into a cache line would not
+ * pay: half of all accesses to groups are to groups with more than 30 runs.
  */
 static inline __attribute__((always_inline)) void
 table_v6_lookup_step(const uint32_t *words, const uint8_t (*ip)[16], uint32_t *slot, uint32_t *rest,
@@ -168,14 +188,17 @@ table_v6_lookup_step(const uint32_t *words, const uint8_t (*ip)[16], uint32_t *s
 	}
 }
 
-/* Does it go on there? Then table_v6_lookup_deep() comes first. */
+/* True if the lookup continues below this word; table_v6_lookup_deep() is then required. */
 static inline bool
 table_v6_goes_on(uint32_t word)
 {
 	return word >> 31 != 0;
 }
 
-/* Below that, for those that go on: level by level, packed those that still do. Then the word at each slot is an answer. */
+/*
+ * Continues lookups below /48, level by level, with only the unfinished addresses. Afterwards the
+ * word at each slot is an answer.
+ */
 static inline __attribute__((always_inline)) void
 table_v6_lookup_deep(const uint32_t *words, const uint8_t (*ip)[16], uint32_t *slot, unsigned n)
 {
@@ -202,14 +225,17 @@ table_v6_lookup_deep(const uint32_t *words, const uint8_t (*ip)[16], uint32_t *s
 	}
 }
 
-/* The path list's id, `miss` where nothing matches. */
+/* Path list id of an answer; `miss` if no prefix matches. */
 static inline uint32_t
 table_v6_answer(uint32_t word, uint32_t miss)
 {
 	return word != 0 ? word & TABLE_V6_VALUE : miss;
 }
 
-/* Any number. Always inlined: into a HOT function, it is as that is compiled. */
+/*
+ * Looks up any number of addresses. Always inlined, so a HOT caller compiles the lookup for its
+ * CPU level.
+ */
 static inline __attribute__((always_inline)) void
 table_v6_lookup_bulk(
 	const uint32_t *words, const uint8_t (*ip)[16], uint32_t *out, unsigned n, uint32_t miss)
