@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Up to 128 packets, handed from stage to stage: receive, forward_split (one lane a family), ip4_/ip6_classify, ip6_look_up, ip4_/ip6_finish,
- * transmit. A lane is a struct of arrays; the first stages leave the survivors dense and in order in pkt[0..count), the last takes them in
- * that order, so a flow, which is of one family, keeps its own. What a stage drops is in dropped[], what waits for a neighbour in waiting[], what its sender is
- * perhaps to be told of in fault[].
+ * A burst: at most 128 packets, passed from stage to stage of forwarding: receive, forward_split
+ * (one lane per family), ip4_/ip6_classify, ip6_look_up, ip4_/ip6_finish, transmit. A lane is a
+ * struct of arrays. Each stage leaves the remaining packets dense and in order in pkt[0..count),
+ * so the packets of a flow stay in order. Dropped packets go to dropped[], packets without a
+ * resolved neighbour to waiting[], packets that may cause an ICMP error to fault[].
  *
- * Writer: the worker that received it; its own (those of our making: on its stack). A full one is held until the next one is classified
- * (worker.c). Shown because the stages index it inline.
+ * Owner: the worker that received the packets. A full burst is held until the next burst is
+ * classified (worker.c). The struct is public because the stages index the arrays inline.
  */
 #pragma once
 
@@ -17,42 +18,51 @@
 #include <rte_mbuf.h>
 
 /*
- * What a level of an IPv6 lookup fetches has until the next one to come: of a full table's random destinations 61 million a second go by 128, 38 by 64.
- * IPv4 has one, and with 64 a burst, the one before and what they read lie in L1: 63 instead of 61 Mpps.
+ * A prefetch of an IPv6 lookup has the time of a whole step to complete: with random destinations
+ * of a full table, bursts of 128 forward 61 million packets a second, bursts of 64 only 38. An
+ * IPv4 lookup has a single step; with bursts of 64, two bursts and their table entries stay in L1:
+ * 63 instead of 61 Mpps.
  */
 #define BURST_MAX 128
 #define BURST_V4 64
 #define ETHER_LEN 14
 #define NEXT_HOP_NONE UINT32_MAX
 
-#define LANE_ROOM                                                                                  \
-	(BURST_MAX + 8) /* classification takes eight packets at a time, and pads the last */
+/* classification takes eight packets at a time and fills up the last eight */
+#define LANE_ROOM (BURST_MAX + 8)
 
-/* The packets of one family. ip[] is where classification and received packets (burst.own is false) look, not what icmp_make() adds; ttl_word[] is received packets'. Receiving fills the IPv4 lane. */
+/*
+ * The packets of one family. Receiving fills the IPv4 lane, before the split. Only received
+ * packets (burst.own is false) use ip[] after classification, and ttl_word[]; icmp_make() sets
+ * neither.
+ */
 struct lane {
 	struct rte_mbuf *pkt[LANE_ROOM];
-	uint8_t *ip[LANE_ROOM]; /* the header */
-	alignas(32) uint32_t
-		ttl_word[LANE_ROOM]; /* of IPv4: the header's third word as it is to leave */
-	alignas(32) uint32_t
-		first[LANE_ROOM]; /* the word of the table's first level that each will read */
+	uint8_t *ip[LANE_ROOM]; /* IP header */
+	/* IPv4: third word of the outgoing header */
+	alignas(32) uint32_t ttl_word[LANE_ROOM];
+	/* index of the first table word to be read */
+	alignas(32) uint32_t first[LANE_ROOM];
 	union {
 		alignas(32) uint32_t v4[LANE_ROOM]; /* host order */
 		uint8_t v6[LANE_ROOM][16];
 	} destination;
-	/* Of IPv6, a lookup under way: where the table's word lies, and the bytes that it goes by. */
+	/* IPv6 lookup in progress: slot of the next table word, and the remaining address bytes. */
 	alignas(32) uint32_t slot[BURST_MAX];
 	alignas(32) uint32_t rest[BURST_MAX];
-	alignas(32) uint32_t list[BURST_MAX]; /* what the table answers: a path list's id */
+	alignas(32) uint32_t list[BURST_MAX]; /* path list id found in the table */
 	unsigned count;
-	/* What the burst behind this one will read, asked for while this one is finished. */
+	/* Table words of the next burst, to be prefetched while this burst is finished. */
 	const uint32_t *ahead_words, *ahead_first;
-	/* what spares looking at each packet */
-	bool any_expired; /* there may be a TTL or hop limit at its end */
-	uint32_t longest; /* no IP packet is longer */
+	/* results for the whole lane, which replace checks of each packet */
+	bool any_expired; /* some packet may have a TTL or hop limit of 0 or 1 */
+	uint32_t longest; /* length of the longest IP packet, or more */
 };
 
-/* A lane that has packets, for who takes eight at a time: the last eight in full. */
+/*
+ * Fills up the last eight packets of a lane with copies of the last one. The lane must not be
+ * empty.
+ */
 static inline void
 lane_pad(struct lane *l)
 {
@@ -62,7 +72,7 @@ lane_pad(struct lane *l)
 	}
 }
 
-/* Packets that leave by one port: up to a whole burst, and empty before it. */
+/* Packets to be sent on one port, at most a whole burst. Empty before a burst is finished. */
 struct tx_buffer {
 	struct rte_mbuf *pkt[BURST_MAX];
 	unsigned count;
@@ -76,24 +86,27 @@ tx_add(struct tx_buffer *t, struct rte_mbuf *m)
 }
 
 struct outbox {
-	struct tx_buffer *tx; /* by port */
+	struct tx_buffer *tx; /* indexed by port */
 	unsigned ports;
-	uint64_t pending; /* bit per port whose buffer has packets */
+	uint64_t pending; /* bit n: port n has packets */
 };
 
-/* A packet whose neighbour is not resolved: a next hop, or (NEXT_HOP_NONE) the destination itself, which is on `port`'s subnet. */
+/*
+ * A packet whose neighbour is not resolved: a next hop, or, with NEXT_HOP_NONE, the destination on
+ * the subnet of `port`.
+ */
 struct waiting {
 	struct rte_mbuf *pkt;
 	struct ip_addr addr;
 	uint32_t next_hop;
 	uint16_t port;
-	uint8_t afi; /* the packet's, which the next hop's need not be */
+	uint8_t afi; /* of the packet; the next hop may have the other family */
 };
 
-/* A packet that is dropped and counted, and that an ICMP error may be about. */
+/* A packet, dropped and counted, that may cause an ICMP error. */
 struct fault {
 	struct rte_mbuf *pkt;
-	uint16_t mtu; /* of DROP_too_big */
+	uint16_t mtu; /* for DROP_too_big */
 	uint8_t reason;
 	uint8_t afi;
 };
@@ -101,8 +114,8 @@ struct fault {
 struct burst {
 	struct lane v4, v6;
 	struct worker_stats *stats;
-	bool group; /* some were received as link-layer broadcast or multicast */
-	bool own; /* made by us or by our kernel: TTL and hop limit stay as they are */
+	bool group; /* some packets were received as link-layer broadcast or multicast */
+	bool own; /* packets of this router: TTL and hop limit stay unchanged */
 	unsigned dropped_count;
 	unsigned waiting_count;
 	unsigned fault_count;
@@ -124,7 +137,9 @@ burst_init(struct burst *b, struct worker_stats *stats, bool own)
 	b->own = own;
 }
 
-/* Single writer: a relaxed load, add and store instead of a locked instruction. */
+/*
+ * Adds to a counter with a single writer: relaxed load and store instead of a locked instruction.
+ */
 static inline void
 count_add(_Atomic uint64_t *counter, uint64_t n)
 {
@@ -139,7 +154,9 @@ burst_drop(struct burst *b, struct rte_mbuf *m, enum drop_reason reason)
 	count_add(&b->stats->drops[reason], 1);
 }
 
-/* Counts it already, too. Nobody is told of what we sent ourselves. */
+/*
+ * Drops and counts a packet that may cause an ICMP error. Packets of this router cause no errors.
+ */
 static inline void
 burst_fault(
 	struct burst *b, struct rte_mbuf *m, enum afi afi, enum drop_reason reason, uint16_t mtu)

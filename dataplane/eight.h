@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Eight packets side by side: vectors of a word each, and how they are filled.
+ * Eight packets at a time: vectors with one word per packet, and functions that fill them.
+ * Data-path safe.
  */
 #pragma once
 
@@ -11,14 +12,14 @@
 #include <stdint.h>
 #include <string.h>
 
-#pragma GCC diagnostic ignored "-Wpsabi" /* these vectors are passed to what is inlined alone */
+#pragma GCC diagnostic ignored "-Wpsabi" /* these vectors are only passed to inlined functions */
 
 typedef uint16_t halves8 __attribute__((vector_size(16)));
 typedef uint16_t halves16 __attribute__((vector_size(32)));
 typedef uint64_t longs2 __attribute__((vector_size(16)));
 typedef uint8_t bytes32 __attribute__((vector_size(32)));
 
-/* Sixteen bytes of a packet. */
+/* Loads 16 bytes of a packet. */
 static __rte_always_inline longs2
 load16(const uint8_t *p)
 {
@@ -28,7 +29,7 @@ load16(const uint8_t *p)
 	return v;
 }
 
-/* Of two. */
+/* Loads 16 bytes each of two packets. */
 static __rte_always_inline words8
 load16_of(const uint8_t *one, const uint8_t *other)
 {
@@ -59,7 +60,7 @@ bits_of(words8 v)
 	return (uint32_t)(all | all >> 32);
 }
 
-/* The larger of each; none has its first bit. */
+/* The larger number of each lane. Bit 31 must be clear in all lanes. */
 static __rte_always_inline words8
 larger(words8 a, words8 b)
 {
@@ -78,14 +79,14 @@ largest(words8 v)
 	return most;
 }
 
-/* Is any below zero? */
+/* True if any lane is negative. */
 static __rte_always_inline bool
 any_negative(words8 v)
 {
 	return bits_of(v) >> 31 != 0;
 }
 
-/* Each word's bytes the other way round. */
+/* Reverses the bytes of each lane. */
 static __rte_always_inline words8
 swapped(words8 v)
 {
@@ -94,7 +95,10 @@ swapped(words8 v)
 		29, 28);
 }
 
-/* The words that two vectors begin each half with, and those behind them, in turn: so rows of four words become columns. */
+/*
+ * Four steps of a transposition: rows of four words become columns. low_of() interleaves the first
+ * two words of both halves, high_of() the last two.
+ */
 static __rte_always_inline words8
 low_of(words8 a, words8 b)
 {
@@ -131,7 +135,10 @@ load_lengths(const struct rte_mbuf *m)
 static_assert(offsetof(struct rte_mbuf, vlan_tci) == offsetof(struct rte_mbuf, pkt_len) + 6,
 	"in the word that load_lengths() reads");
 
-/* Of eight buffers: pkt_len, data_len and vlan_tci (0 where the device took no VLAN tag off the frame). */
+/*
+ * Reads pkt_len, data_len and vlan_tci of eight buffers. vlan_tci is 0 unless the device removed a
+ * VLAN tag.
+ */
 static __rte_always_inline void
 lengths_of(struct rte_mbuf *const *pkt, words8 *present, words8 *linear, words8 *vlan)
 {

@@ -5,7 +5,7 @@
 #include <rte_ether.h>
 #include <string.h>
 
-/* Why a packet that is not of either family, or of another host, goes. */
+/* Drop reason for a packet of neither family or for another host. */
 static enum drop_reason
 refusal(const struct rte_mbuf *m, const uint8_t *frame, const uint8_t mac[6])
 {
@@ -14,7 +14,7 @@ refusal(const struct rte_mbuf *m, const uint8_t *frame, const uint8_t mac[6])
 	return !(frame[0] & 1) && memcmp(frame, mac, 6) != 0 ? DROP_other_host : DROP_not_ipv4;
 }
 
-/* Families may come in any order, and other things among them: each packet by itself. */
+/* Splits packet by packet: for bursts with mixed families or packets to be dropped. */
 static __attribute__((noinline)) void
 split_mixed(struct burst *b, unsigned n, const uint8_t mac[6]) RUNS_ON(role_worker)
 {
@@ -41,7 +41,10 @@ split_mixed(struct burst *b, unsigned n, const uint8_t mac[6]) RUNS_ON(role_work
 			continue;
 		}
 		group |= first & 1;
-		/* to both lanes, of which one goes on: no branch foresees the family */
+		/*
+		 * write to both lanes and advance one: a branch on the family would be
+		 * mispredicted
+		 */
 		b->v4.pkt[v4] = b->v6.pkt[v6] = m;
 		b->v4.ip[v4] = b->v6.ip[v6] = ip;
 		v4 += is_v4;
@@ -61,7 +64,7 @@ ether_type(const uint8_t *ip)
 	return type;
 }
 
-/* Eight whose headers will be looked at soon. */
+/* Prefetches the headers of eight packets. */
 static __rte_always_inline void
 meet8(struct lane *l, unsigned i)
 {
@@ -80,7 +83,10 @@ all_v6(struct burst *b, unsigned n)
 	b->v6.count = n;
 }
 
-/* A burst to us of one family alone, which most are, is found out by the way; length is looked at where it is classified. */
+/*
+ * Most bursts are of one family and addressed to this router; a check of all headers together
+ * finds these. Classification checks the length.
+ */
 HOT void
 forward_split(struct burst *b, unsigned n, const uint8_t mac[6])
 {

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What IPv4 and IPv6 share of forwarding: the Ethernet check with the split of a burst by family, and the way from a path list to an
- * adjacency.
+ * Forwarding steps shared by IPv4 and IPv6: the Ethernet check with the split of a burst by
+ * family, and the selection of an adjacency for a path list. Runs on workers.
  *
- * Data-path safe: no memory, log, lock or system call.
+ * Data-path safe: no allocation, log, lock or system call.
  */
 #pragma once
 
@@ -14,15 +14,21 @@
 
 #include <string.h>
 
-#define DROP_NOT DROP_COUNT /* what a check says of a packet that goes on */
+#define DROP_NOT DROP_COUNT /* result of a check: no reason to drop */
 
-/* Fills the lanes' pkt[] and ip[] from v4.pkt[0..n), as received, by EtherType. `mac` is the receiving port's. */
+/*
+ * Splits the received packets v4.pkt[0..n) by EtherType into the lanes (pkt[] and ip[]); drops the
+ * rest. `mac` is the address of the receiving port.
+ */
 void forward_split(struct burst *b, unsigned n, const uint8_t mac[6]) RUNS_ON(role_worker);
-/* Path list `id`'s answer for pkt[i]; NULL: the packet has gone to dropped[], fault[] or waiting[]. */
+/*
+ * Chooses the adjacency for pkt[i] by path list `id`. Returns NULL if the packet has moved to
+ * dropped[], fault[] or waiting[].
+ */
 const struct adjacency *forward_choose(struct burst *b, const struct lane *l, unsigned i,
 	enum afi afi, uint32_t id, const struct fib_reader *fib) RUNS_ON(role_worker);
 
-/* Received as a link-layer broadcast or multicast (only a split burst can be). */
+/* True if the packet was received as link-layer broadcast or multicast. */
 static inline bool
 forward_is_group(const struct rte_mbuf *m)
 {
@@ -30,8 +36,9 @@ forward_is_group(const struct rte_mbuf *m)
 }
 
 /*
- * The device took the VLAN tag off the frame although no port asks for that. Forwarded, the packet would leave its VLAN. A tag of all zeros
- * means no VLAN (IEEE 802.1Q 6.9), so classification looks at packets with another tag only.
+ * True if the device removed a VLAN tag although no port asks for VLAN stripping: forwarding would
+ * move the packet out of its VLAN. A tag of all zeros means no VLAN (IEEE 802.1Q 6.9), so
+ * classification checks only packets with a non-zero tag.
  */
 static inline bool
 forward_vlan_stripped(const struct rte_mbuf *m)
@@ -39,7 +46,7 @@ forward_vlan_stripped(const struct rte_mbuf *m)
 	return (m->ol_flags & RTE_MBUF_F_RX_VLAN_STRIPPED) && m->vlan_tci != 0;
 }
 
-/* What the link added behind the datagram of `ip_len` bytes is not forwarded. */
+/* Removes bytes that the link layer added after the IP packet of `ip_len` bytes. */
 static inline void
 forward_trim(struct rte_mbuf *m, unsigned ip_len)
 {
@@ -59,7 +66,7 @@ forward_ttl(const uint8_t *ip, enum afi afi)
 	return afi == AFI_IPV4 ? ip[8] : ip[7];
 }
 
-/* Of pkt[i..to), the first whose TTL or hop limit ends here, or `to`. */
+/* Index of the first packet in pkt[i..to) with a TTL or hop limit of 0 or 1, or `to`. */
 static inline unsigned
 forward_end(const struct lane *l, unsigned i, unsigned to, enum afi afi)
 {
@@ -71,8 +78,9 @@ forward_end(const struct lane *l, unsigned i, unsigned to, enum afi afi)
 }
 
 /*
- * RFC 1812 5.3.1, RFC 8200 3: TTL is looked at only when forwarding; a hop limit that would become 0 ends here. RFC 1812 5.2.7.3, not done:
- * fragmentation; what does not fit is dropped with its reason. RFC 8200 5: routers do not fragment.
+ * RFC 1812 5.3.1, RFC 8200 3: the TTL is checked only when forwarding; a packet whose hop limit
+ * would become 0 is dropped. RFC 1812 5.2.7.3, not done: fragmentation; packets above the MTU are
+ * dropped with their reason. RFC 8200 5: routers do not fragment.
  */
 static __rte_always_inline enum drop_reason
 forward_check(const uint8_t *ip, const struct adjacency *a, enum afi afi, bool own)
@@ -83,15 +91,19 @@ forward_check(const uint8_t *ip, const struct adjacency *a, enum afi afi, bool o
 }
 
 /*
- * The Ethernet header, over the one that was there, and TTL. The EtherType is the packet's own: an IPv4 packet may leave to an IPv6 neighbour,
- * RFC 8950 4; a received one has it.
+ * Writes the new Ethernet header and the TTL. Received packets keep their EtherType; packets of
+ * this router get the EtherType of their family, because an IPv4 packet may leave to an IPv6
+ * neighbour (RFC 8950 4).
  */
 static __rte_always_inline void
 forward_rewrite(const struct lane *l, unsigned i, uint8_t *ip, const struct adjacency *a,
 	enum afi afi, bool own)
 {
 	static const uint8_t type[2][2] = {{0x08, 0x00}, {0x86, 0xdd}};
-	/* in one store, with the EtherType and what stands behind it as they were */
+	/*
+	 * a single 16-byte store, which keeps the EtherType and the first two bytes of the IP
+	 * header
+	 */
 	halves8 frame = __builtin_shufflevector((halves8)load16(a->ether),
 		(halves8)load16(ip - ETHER_LEN), 0, 1, 2, 3, 4, 5, 14, 15);
 
@@ -104,7 +116,7 @@ forward_rewrite(const struct lane *l, unsigned i, uint8_t *ip, const struct adja
 		ip[7]--;
 }
 
-/* pkt[i], whose way is not the plain one or which may not fit it. */
+/* Finishes pkt[i] on the general path: any path list, TTL or size. */
 static __rte_always_inline void
 forward_other(struct burst *b, const struct lane *l, unsigned i, enum afi afi,
 	const struct fib_reader *fib, struct outbox *out) RUNS_ON(role_worker)
@@ -128,8 +140,8 @@ forward_other(struct burst *b, const struct lane *l, unsigned i, enum afi afi,
 }
 
 /*
- * Into L2: of a full table's random destinations few are asked for twice, and L1 is full of packets (59 instead of 57 Mpps; beside 100,000
- * changes a second 58 instead of 54).
+ * Prefetches into L2: few of a full table's random destinations are needed twice, and L1 is full
+ * of packets (59 instead of 57 Mpps; with 100,000 changes a second 58 instead of 54).
  */
 static __rte_always_inline void
 forward_fetch(const uint32_t *words, uint32_t at)
@@ -138,8 +150,10 @@ forward_fetch(const uint32_t *words, uint32_t at)
 }
 
 /*
- * pkt[i..end), of which no TTL ends: those whose list has one path without backups, and a next hop that is up and takes the longest packet of the
- * lane, as most have. Returns how far it came. It calls nothing, so that what it needs stays in registers.
+ * Finishes packets of pkt[i..end), none with an expiring TTL, while they are of the common kind: a
+ * list with a single path and without backups, and a next hop that is up and takes the longest
+ * packet of the lane. Returns the index of the first packet left. Makes no calls, so all values
+ * stay in registers.
  */
 static __rte_always_inline unsigned
 forward_plain(const struct lane *l, unsigned i, unsigned end, enum afi afi,
@@ -169,7 +183,7 @@ forward_plain(const struct lane *l, unsigned i, unsigned end, enum afi afi,
 		if (id == 0)
 			break;
 		a = &adjacencies[id];
-		memcpy(&to, &a->port, sizeof(to)); /* one load; stores do not make it again */
+		memcpy(&to, &a->port, sizeof(to)); /* a single load, not repeated after stores */
 		if (to.mtu < longest || to.port >= ports)
 			break;
 		forward_rewrite(l, i, l->ip[i], a, afi, false);
@@ -180,7 +194,10 @@ forward_plain(const struct lane *l, unsigned i, unsigned end, enum afi afi,
 	return i;
 }
 
-/* pkt[from..to). `plain` is forward_plain() of this family in a function of its own, which keeps its registers. */
+/*
+ * Finishes pkt[from..to). `plain` is forward_plain() of the family, compiled as a separate
+ * function, which keeps its values in registers.
+ */
 static __rte_always_inline void
 forward_finish(struct burst *b, const struct lane *l, unsigned from, unsigned to, enum afi afi,
 	const struct fib_reader *fib, struct outbox *out,

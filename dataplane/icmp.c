@@ -11,14 +11,14 @@
 #define PRECEDENCE 0xc0 /* RFC 1812 4.3.2.5: internetwork control */
 #define OUR_TTL 64
 #define EXTENSIONS_MAX 8
-#define V4_DUMMY                                                                                   \
-	0xc0000008 /* 192.0.0.8, RFC 7600 4.8: of a router that has no IPv4 address there */
+/* 192.0.0.8: source of a router without an IPv4 address on the port, RFC 7600 4.8 */
+#define V4_DUMMY 0xc0000008
 
-/* ---- our addresses ---- */
+/* ---- source addresses ---- */
 
 /*
- * Of a port and family. The host thread writes; `version` is odd meanwhile, and a worker that meets it so, or changed, has no address for
- * this packet.
+ * Source address of a port and family. Written by the host thread, with an odd `version` during
+ * the write. A worker that reads an odd or changed version uses no address for this packet.
  */
 struct source_address {
 	_Atomic uint32_t version;
@@ -36,7 +36,10 @@ source_write(struct source_address *s, const struct ip_addr *addr)
 
 	memcpy(half, addr->b, sizeof(half));
 	atomic_store_explicit(&s->version, version + 1, memory_order_relaxed);
-	/* release: pair with the loads in source_read; who sees the new value sees the odd version, too */
+	/*
+	 * release: pair with the loads in source_read; a reader of a new value also sees the odd
+	 * version
+	 */
 	atomic_store_explicit(&s->set, addr->afi != AFI_NONE, memory_order_release);
 	atomic_store_explicit(&s->half[0], half[0], memory_order_release);
 	atomic_store_explicit(&s->half[1], half[1], memory_order_release);
@@ -75,9 +78,12 @@ icmp_forget_sources(void)
 			source_write(&source_address[port][family], &none);
 }
 
-/* ---- may it be sent? ---- */
+/* ---- is an error allowed? ---- */
 
-/* RFC 1812 4.3.2.7: about ICMP only where it is known to be a query (RFC 792, 950, 1256, 8335); an unknown type may be an error. */
+/*
+ * RFC 1812 4.3.2.7: for ICMP packets, only if the type is a known query (RFC 792, 950, 1256,
+ * 8335); an unknown type may be an error.
+ */
 static bool
 is_query_v4(uint8_t type)
 {
@@ -98,7 +104,10 @@ allowed_v4(const uint8_t *packet, unsigned len)
 	return len > header_len && is_query_v4(packet[header_len]);
 }
 
-/* The extension header `type` at `at`: its length, or 0 when it is none, or not one that others may follow. */
+/*
+ * Length of the extension header `type` at `at`. Returns 0 for other headers, and for headers that
+ * end the chain.
+ */
 static unsigned
 extension_len(uint8_t type, const uint8_t *at)
 {
@@ -117,8 +126,9 @@ extension_len(uint8_t type, const uint8_t *at)
 }
 
 /*
- * RFC 4443 2.4 (e): never about an error or a Redirect; what hides behind more headers than we look at may be one. Fragments but the first
- * have no transport header for the sender to find its socket by.
+ * RFC 4443 2.4 (e): no error about an ICMP error or a Redirect; both may follow more headers than
+ * are checked here. Fragments other than the first lack the transport header by which the sender
+ * would find its socket.
  */
 static bool
 allowed_v6(const uint8_t *packet, unsigned len)
@@ -166,7 +176,7 @@ icmp_allowed(const struct fault *f)
 
 struct message {
 	uint8_t type, code;
-	uint32_t last; /* the second word, host order */
+	uint32_t last; /* second word, in host order */
 };
 
 /* RFC 792; RFC 1812 4.3.3.1; RFC 1191 4 */
@@ -212,7 +222,10 @@ write_message(uint8_t *to, struct message message)
 	memcpy(to + 4, &last, sizeof(last));
 }
 
-/* Room for `header` bytes between the Ethernet header and at most `quote` of the packet; their place, or NULL. */
+/*
+ * Makes room for `header` bytes between the Ethernet header and at most `quote` bytes of the
+ * packet. Returns the address of the room, or NULL.
+ */
 static uint8_t *
 make_room(struct rte_mbuf *m, unsigned header, unsigned quote)
 {
@@ -238,7 +251,7 @@ make_v4(struct burst *out, const struct fault *f, uint16_t port)
 		.version_ihl = RTE_IPV4_VHL_DEF,
 		.type_of_service = PRECEDENCE,
 		.fragment_offset =
-			RTE_BE16(RTE_IPV4_HDR_DF_FLAG), /* RFC 6864 4.1: so the id may be 0 */
+			RTE_BE16(RTE_IPV4_HDR_DF_FLAG), /* RFC 6864 4.1: allows the id 0 */
 		.time_to_live = OUR_TTL,
 		.next_proto_id = IPPROTO_ICMP,
 		.dst_addr = to,

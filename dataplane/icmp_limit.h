@@ -18,11 +18,11 @@
 
 #include <string.h>
 
-#define ICMP_PER_S 1000 /* of each class */
+#define ICMP_PER_S 1000 /* for each class */
 #define ICMP_PREFIX_PER_S 100
-#define ICMP_BURST_PART 10 /* a bucket holds a tenth of a second's errors */
-#define ICMP_LIMIT_BUCKETS 256 /* of each class; a power of two */
-#define ICMP_LIMIT_EPOCH_SHIFT 37 /* TSC cycles of one epoch: 46 s at 3 GHz */
+#define ICMP_BURST_PART 10 /* a bucket holds the errors of a tenth of a second */
+#define ICMP_LIMIT_BUCKETS 256 /* for each class; a power of two */
+#define ICMP_LIMIT_EPOCH_SHIFT 37 /* TSC cycles per epoch: 46 s at 3 GHz */
 
 enum icmp_class {
 	ICMP_CLASS_TOO_BIG,
@@ -33,7 +33,7 @@ enum icmp_class {
 struct icmp_limit {
 	uint64_t key[2];
 	uint64_t hz;
-	uint64_t period, prefix_period; /* cycles of an error */
+	uint64_t period, prefix_period; /* TSC cycles per error */
 	/* When each bucket is full again, in TSC cycles. A bucket of the past is full. */
 	uint64_t full_at[ICMP_CLASSES];
 	uint64_t prefix_full_at[ICMP_CLASSES][ICMP_LIMIT_BUCKETS];

@@ -5,7 +5,7 @@
 #include <rte_ip.h>
 #include <string.h>
 
-/* One's complement sum over the header; 0xffff when it is right. RFC 1071. */
+/* One's complement sum of the header, RFC 1071. 0xffff if the checksum is correct. */
 static uint16_t
 header_sum(const uint8_t *header, unsigned words32)
 {
@@ -23,7 +23,7 @@ header_sum(const uint8_t *header, unsigned words32)
 	return (uint16_t)sum;
 }
 
-/* RFC 1812 5.3.7, RFC 3927 7 (link-local leaves no link). `a` in host order. */
+/* RFC 1812 5.3.7, RFC 3927 7 (link-local addresses stay on their link). `a` in host order. */
 static inline bool
 martian(uint32_t a)
 {
@@ -40,7 +40,7 @@ checksum_ok(const struct rte_mbuf *m, const uint8_t *header, unsigned words32)
 	return header_sum(header, words32) == 0xffff;
 }
 
-/* RFC 1812 5.2.2. Leaves the destination in *dst. */
+/* RFC 1812 5.2.2. Writes the destination to *dst. */
 static inline enum drop_reason
 check_header(const struct rte_mbuf *m, const struct rte_ipv4_hdr *ip, uint32_t *dst)
 {
@@ -59,7 +59,7 @@ check_header(const struct rte_mbuf *m, const struct rte_ipv4_hdr *ip, uint32_t *
 		return DROP_bad_header_length;
 	if (!checksum_ok(m, (const uint8_t *)ip, header_len / 4))
 		return DROP_bad_checksum;
-	/* RFC 1812 5.2.2 (5), and the link layer must have brought all of it. */
+	/* RFC 1812 5.2.2 (5); also, the frame must contain the whole packet. */
 	if (total_len < header_len || total_len + ETHER_LEN > rte_pktmbuf_pkt_len(m))
 		return DROP_too_short;
 	if (martian(rte_be_to_cpu_32(ip->src_addr)))
@@ -67,15 +67,15 @@ check_header(const struct rte_mbuf *m, const struct rte_ipv4_hdr *ip, uint32_t *
 	*dst = rte_be_to_cpu_32(ip->dst_addr);
 	if (martian(*dst))
 		return DROP_bad_destination;
-	/* RFC 1812 5.3.4: comes after the header checks, as it is about forwarding. */
+	/* RFC 1812 5.3.4: comes after the header checks because the rule is about forwarding. */
 	return forward_is_group(m) ? DROP_link_broadcast : DROP_NOT;
 }
 
-/* What classification found of all packets. */
+/* Results of classification for all packets together. */
 struct verdicts {
-	words8 odd; /* not 0: one is to be looked at by itself */
-	words8 trim; /* not 0: the link added something behind one */
-	words8 expired; /* below 0: a TTL of 0 or 1 */
+	words8 odd; /* not 0: some packet needs a check of its own */
+	words8 trim; /* not 0: the link layer added bytes after some packet */
+	words8 expired; /* negative: a TTL of 0 or 1 */
 	words8 longest;
 };
 
@@ -85,7 +85,10 @@ halves(words8 v)
 	return (v & 0xffff) + (v >> 16);
 }
 
-/* martian() of eight pairs, by the first halves of their addresses as they lie in memory: not 0. */
+/*
+ * martian() for eight pairs of addresses, from the first two bytes in memory order. Non-zero lanes
+ * are martians.
+ */
 static __rte_always_inline words8
 martian8(words8 one, words8 other)
 {
@@ -97,8 +100,9 @@ martian8(words8 one, words8 other)
 }
 
 /*
- * RFC 1624 for a TTL less by one: the checksum grows by 0x0100, which is 1 as it lies in memory, in one's complement; 0xffff becomes 0. Of a
- * TTL of 0, which does not leave, any.
+ * Header word with the TTL reduced by one (RFC 1624): the checksum grows by 0x0100, which is 1 in
+ * memory order, in one's complement arithmetic; 0xffff becomes 0. The result for TTL 0 is not
+ * used.
  */
 static __rte_always_inline words8
 ttl_stepped(words8 third)
@@ -109,8 +113,9 @@ ttl_stepped(words8 third)
 }
 
 /*
- * RFC 1812 5.2.2 for pkt[i..i+8): a header of five words (their columns of the eight packets are turned into rows), all that check_header()
- * looks at. Returns which are odd: not 0. (Compared by differences, whose signs and bits are or'ed together.)
+ * RFC 1812 5.2.2 for pkt[i..i+8), like check_header(), for headers of five words: the rows of
+ * the eight headers are transposed to columns. Returns non-zero lanes for packets that need
+ * check_header(). Conditions are differences, whose sign bits or bits are combined by OR.
  */
 static __rte_always_inline words8
 classify8(struct lane *l, unsigned i, struct verdicts *all)
@@ -135,7 +140,10 @@ classify8(struct lane *l, unsigned i, struct verdicts *all)
 	lengths_of(&l->pkt[i], &present, &linear, &vlan);
 	total = (first >> 24) | (first >> 8 & 0xff00);
 	behind = present - (total + ETHER_LEN);
-	/* ten halves: below 0xa0000, so its halves are 0xffff where it is a multiple of that, and never twice as much */
+	/*
+	 * the sum of ten 16-bit halves is below 0xa0000; its own halves add up to 0xffff if the
+	 * sum is a multiple of 0xffff, and never to twice 0xffff
+	 */
 	upper = (first >> 16) + (second >> 16) + (third >> 16) + (source >> 16) +
 		(destination >> 16);
 	sum = first + second + third + source + destination - (upper << 16) + upper;
@@ -154,7 +162,7 @@ classify8(struct lane *l, unsigned i, struct verdicts *all)
 	return bad;
 }
 
-/* Some are not as most are: each of these by itself; the others move up. */
+/* Checks the marked packets one by one and closes the gaps of dropped packets. */
 static __attribute__((noinline)) void
 classify_rest(struct burst *b, const words8 *odd) RUNS_ON(role_worker)
 {

@@ -6,11 +6,11 @@
 #include <string.h>
 
 #define TO_AT offsetof(struct rte_ipv6_hdr, dst_addr)
-#define ANSWERS 32 /* read at once, and finished while those behind them come */
+#define ANSWERS 32 /* answers read at once; finished while the next ones arrive */
 
 /*
- * RFC 4291 2.5.2, 2.5.3, 2.7 (a multicast destination: we forward none); IPv4-mapped ones stand for IPv4 inside a host and are not
- * forwardable, RFC 6890 2.2.3.
+ * RFC 4291 2.5.2, 2.5.3, 2.7 (multicast is not forwarded). IPv4-mapped addresses represent IPv4
+ * inside a host and must not be forwarded, RFC 6890 2.2.3.
  */
 static inline bool
 martian(const uint8_t a[16])
@@ -35,8 +35,9 @@ link_local(const uint8_t a[16])
 }
 
 /*
- * RFC 8200 3. RFC 4007 9 and RFC 4443 3.1, not done: "beyond scope of source address" for a link-local source; the packet goes without a
- * word, as its sender chose an address that no router answers for.
+ * RFC 8200 3. RFC 4007 9 and RFC 4443 3.1, not done: "beyond scope of source address" for a
+ * link-local source; the packet is dropped silently, because its sender chose an address without a
+ * reachable router.
  */
 static inline enum drop_reason
 check_header(const struct rte_mbuf *m, const struct rte_ipv6_hdr *ip)
@@ -47,7 +48,7 @@ check_header(const struct rte_mbuf *m, const struct rte_ipv6_hdr *ip)
 		return DROP_too_short;
 	if ((ip->vtc_flow & RTE_BE32(0xf0000000)) != RTE_BE32(0x60000000))
 		return DROP_bad_version;
-	/* RFC 2675, not done: a jumbogram is larger than any MTU of ours. */
+	/* RFC 2675, not done: a jumbogram is larger than any supported MTU. */
 	if (rte_be_to_cpu_16(ip->payload_len) + sizeof(*ip) + ETHER_LEN > rte_pktmbuf_pkt_len(m))
 		return DROP_bad_payload_length;
 	if (martian(ip->src_addr))
@@ -59,16 +60,20 @@ check_header(const struct rte_mbuf *m, const struct rte_ipv6_hdr *ip)
 	return forward_is_group(m) ? DROP_link_broadcast : DROP_NOT;
 }
 
-/* What classification found of the packets: bits of what is not as it mostly is. */
+/* Results of classification for all packets together: bits that differ from the common kind. */
 struct verdicts {
-	words8 front, to; /* of version and source, of the destination, two packets side by side */
-	words8 behind; /* not 0: the link added something, or there is not all of it, or a VLAN tag was taken off */
-	words8 lacking; /* below 0: no whole header lies in the first buffer */
-	words8 expired; /* below 0: a hop limit of 0 or 1 */
+	words8 front, to; /* bits of version and source, and of the destination, for two packets */
+	/*
+	 * not 0: the link layer added bytes, or part of the packet is missing, or a VLAN tag was
+	 * removed
+	 */
+	words8 behind;
+	words8 lacking; /* negative: the first buffer has no complete header */
+	words8 expired; /* negative: a hop limit of 0 or 1 */
 	words8 longest;
 };
 
-/* pkt[i..i+8): their destinations and lengths, while the table's entries for them are being fetched. */
+/* Reads destinations and lengths of pkt[i..i+8) and the table index of each. */
 static __rte_always_inline void
 classify8(struct lane *l, unsigned i, struct verdicts *all)
 {
@@ -99,8 +104,9 @@ classify8(struct lane *l, unsigned i, struct verdicts *all)
 }
 
 /*
- * True: all are what most packets are, 2000::/3 at both ends (so no martian, and of no link's scope), all of it there and nothing behind
- * it, which is found out for the burst as a whole; check_header() has nothing to say, nor forward_trim() to do.
+ * Checks the whole lane for the common kind: source and destination in 2000::/3 (thus neither
+ * martian nor link-local), complete, without extra bytes. Returns true if all packets are of this
+ * kind; check_header() and forward_trim() would then find nothing.
  */
 static __rte_always_inline bool
 classify_plain(struct lane *l)
@@ -117,7 +123,7 @@ classify_plain(struct lane *l)
 		       (all.lacking & 0x80000000)) == 0;
 }
 
-/* Some are not as most are: each by itself; those that stay move up. */
+/* Checks the packets one by one and closes the gaps of dropped packets. */
 static __attribute__((noinline)) void
 classify_rest(struct burst *b) RUNS_ON(role_worker)
 {
@@ -164,13 +170,16 @@ ip6_look_up(
 	const uint8_t(*to)[16] = (const uint8_t(*)[16])l->destination.v6;
 
 	static_assert(BURST_MAX <= TABLE_V6_BURST, "a burst is looked up at once");
-	if (step == 0) /* by a loop of its own */
+	if (step == 0) /* a loop of its own for step 0 */
 		fib_read_v6_step(generation, vrf, to, l->slot, l->rest, l->count, 0);
 	else
 		fib_read_v6_step(generation, vrf, to, l->slot, l->rest, l->count, step);
 }
 
-/* The answers of some of pkt[from..from+n) lie below /48: of all, at once, as a walk for each by itself would wait at each level. */
+/*
+ * Some answers of pkt[from..from+n) are below /48. Continues all lookups together, because single
+ * lookups would wait for memory at each level.
+ */
 static __attribute__((noinline)) void
 look_deeper(struct lane *l, unsigned from, unsigned n, const struct fib_generation *generation,
 	struct vrf_id vrf) RUNS_ON(role_worker)

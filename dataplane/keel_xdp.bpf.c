@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: (BSD-3-Clause OR GPL-2.0-only)
 /*
- * What an AF_XDP port hands to the worker: IPv4 and IPv6 unicast that is addressed to none of us. All else is the kernel's: ARP, neighbour
- * discovery, VLAN tags, multicast and broadcast of either layer, link-local destinations, what is addressed to us (by local address, not by
- * TCP port: somebody else's BGP in transit is forwarded), and everything while no worker has bound the queue.
+ * XDP program of AF_XDP ports. Hands IPv4 and IPv6 unicast packets for other hosts to the worker.
+ * Everything else goes to the kernel: ARP, neighbour discovery, VLAN tags, multicast and broadcast
+ * of both layers, link-local destinations, packets for local addresses (selected by address, not
+ * by TCP port, so BGP in transit is forwarded), and all packets while no worker is bound to the
+ * queue.
  *
- * The driver (DPDK 22.11) wants this program first in the object and the map named xsks_map. The kernel forwards nothing of what it
- * is passed: a rule of control/host/netlink.c sees to it.
+ * The driver (DPDK 22.11) needs this program first in the object, and a map named xsks_map. A rule
+ * installed by control/host/netlink.c keeps the kernel from forwarding.
  */
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
@@ -26,7 +28,7 @@ struct {
 	__type(value, __u32);
 } xsks_map SEC(".maps");
 
-/* Our addresses, in network order. Written by the host thread. */
+/* Local addresses in network order. Written by the host thread. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, LOCAL_MAX);
@@ -49,7 +51,7 @@ is_ours_v4(const struct iphdr *ip, const void *end)
 	if ((const void *)(ip + 1) > end)
 		return 1;
 	destination = ip->daddr;
-	/* 224/4, and the limited broadcast */
+	/* 224/4 and the limited broadcast address */
 	if ((destination & bpf_htonl(0xf0000000)) == bpf_htonl(0xe0000000) ||
 		destination == bpf_htonl(0xffffffff))
 		return 1;
@@ -57,8 +59,8 @@ is_ours_v4(const struct iphdr *ip, const void *end)
 }
 
 /*
- * RFC 4861 6.1, 7.1: a hop limit of 255 says that it comes from this link. Answers to an address that we have had for a moment only are
- * not in the map yet.
+ * RFC 4861 6.1, 7.1: a hop limit of 255 proves that the packet comes from this link. Needed for
+ * answers to a new local address, which may arrive before the address is in the map.
  */
 static __always_inline int
 is_discovery(const struct ipv6hdr *ip, const void *end)

@@ -39,10 +39,10 @@
 #define EAL_ARG_LEN 256
 #define EAL_MB_MIN 64
 #define EAL_MB_MAX 512
-#define EAL_MB_OTHER 16 /* what EAL and the drivers take beside packet buffers */
+#define EAL_MB_OTHER 16 /* memory of EAL and drivers besides packet buffers */
 /*
- * Room for a 1,500-byte frame behind the mbuf's headroom and the 256 bytes that XDP keeps before a packet; with
- * header and mbuf well below the page that bounds an AF_XDP buffer.
+ * Room for a 1,500-byte frame after the mbuf's headroom and the 256 bytes that XDP reserves.
+ * Header and mbuf together stay well below a page, the limit of an AF_XDP buffer.
  */
 #define XDP_HEADROOM 256
 #define MBUF_DATA_ROOM (RTE_PKTMBUF_HEADROOM + XDP_HEADROOM + 2048)
@@ -50,37 +50,37 @@
 #define OWN_MBUFS 1023
 #define MBUFS_MAX 131071
 static_assert(MBUF_DATA_ROOM - RTE_PKTMBUF_HEADROOM >= WORKER_INJECT_MAX + 14, "fits a buffer");
-#define RING_SIZE 2048 /* a power of two, as AF_XDP asks */
+#define RING_SIZE 2048 /* a power of two, as AF_XDP requires */
 
 struct port {
 	char name[PORT_NAME_MAX];
-	char iface[IFNAMSIZ]; /* of AF_XDP, else empty */
+	char iface[IFNAMSIZ]; /* AF_XDP only, else empty */
 	struct vrf_id vrf;
 	_Atomic uint16_t mtu;
 	uint16_t mtu_max;
 	uint16_t ethdev;
-	_Atomic uint64_t mac; /* six bytes as on the wire, then zeros */
+	_Atomic uint64_t mac; /* six bytes in wire order, then zeros */
 	unsigned ifindex;
 	unsigned rx_queues, tx_queues;
-	bool mtu_given; /* by the configuration; else the interface's own counts */
-	uint16_t mtu_own; /* of the interface when the port was added */
+	bool mtu_given; /* set by the configuration; otherwise the MTU of the interface is used */
+	uint16_t mtu_own; /* MTU of the interface when the port was added */
 	bool xdp;
-	bool prepared; /* the interface is ours: xdp_forget lets it go */
-	bool own_program; /* not one that the device arguments named */
+	bool prepared; /* prepared by xdp_prepare(); to be released by xdp_forget() */
+	bool own_program; /* the device arguments name no other program */
 	int xdp_socket;
 };
 
-/* Main writes at start and stop; the others read what stands still between. */
+/* The data plane. Main writes at start and stop; other threads read in between. */
 static struct {
 	bool up;
 	unsigned eal_mb;
 	unsigned worker_count;
 	unsigned worker_cpu[RTE_MAX_LCORE];
-	char object_path[256]; /* of our XDP program, for the driver */
+	char object_path[256]; /* path of the XDP object, for the driver */
 	bool object_written;
-	/* One for devices that only software sees, one for those that read memory themselves. */
+	/* soft_pool: for vdevs; hard_pool: for devices that access memory by DMA. */
 	struct rte_mempool *soft_pool, *hard_pool;
-	struct rte_mempool *own_pool; /* of no port: see port_own_pool() */
+	struct rte_mempool *own_pool; /* not for ports: see port_own_pool() */
 	struct port port[PORTS_MAX];
 	unsigned port_count;
 } dp;
@@ -100,7 +100,7 @@ dataplane_fail(struct dataplane_error *err, int rc, const char *format, ...)
 
 /* ---- EAL ---- */
 
-/* EAL keeps the pointers. */
+/* The arguments of EAL, which keeps pointers to them. */
 static struct {
 	char text[EAL_ARGS_MAX][EAL_ARG_LEN];
 	char *argv[EAL_ARGS_MAX + 1];
@@ -139,7 +139,7 @@ read_number(const char *path)
 	return n;
 }
 
-/* Free memory in hugepages of any size. */
+/* Free memory in hugepages of all sizes. */
 static unsigned
 free_huge_mb(void)
 {
@@ -162,7 +162,7 @@ free_huge_mb(void)
 	return (unsigned)(kb / 1024);
 }
 
-/* "0@MAIN,1@W0,2@W1": lcore ids are ours, so that worker i is lcore i + 1 on whatever CPU. */
+/* Maps lcore ids to CPUs: "0@MAIN,1@W0,2@W1". Worker i is lcore i + 1 on any CPU. */
 static void
 add_lcores(const struct dataplane_config *c)
 {
@@ -182,7 +182,7 @@ build_eal_args(const struct dataplane_config *c, bool huge)
 	eal_arg("keeld");
 	add_lcores(c);
 	eal_arg("--file-prefix=%s", c->name);
-	/* Several of us side by side, nothing left on disk. --in-memory refuses --no-huge. */
+	/* Allows several processes, and leaves no files on disk. --in-memory excludes --no-huge. */
 	if (huge) {
 		eal_arg("--in-memory");
 	} else {
@@ -192,7 +192,10 @@ build_eal_args(const struct dataplane_config *c, bool huge)
 	eal_arg("-m");
 	eal_arg("%u", dp.eal_mb);
 	eal_arg("--no-telemetry");
-	/* An allow list that names nothing: what is not one of our ports is left alone; port_add names its own. */
+	/*
+	 * An allow list without a real device: EAL must not probe other devices. port_add() probes
+	 * each port.
+	 */
 	eal_arg("-a");
 	eal_arg("0000:00:00.0");
 	for (unsigned i = 0; i < c->eal_arg_count; i++)
@@ -207,7 +210,7 @@ dataplane_eal_mb(unsigned memory_mb)
 	return mb < EAL_MB_MIN ? EAL_MB_MIN : mb > EAL_MB_MAX ? EAL_MB_MAX : mb;
 }
 
-/* rte_eal_init put the calling thread on the main lcore's CPU alone. */
+/* rte_eal_init() bound the calling thread to the CPU of the main lcore. */
 static void
 restore_affinity(const struct dataplane_config *c)
 {
@@ -299,8 +302,8 @@ pool_size(void)
 }
 
 /*
- * AF_XDP's driver maps the pool's first memory chunk and no other: it must be the only one. That is so when nobody asks for
- * objects that are contiguous to a device, which no software port does.
+ * AF_XDP's driver maps only the first memory chunk of a pool, so the pool must have a single
+ * chunk. This holds without the demand for IOVA-contiguous objects, which no software port has.
  */
 static struct rte_mempool *
 soft_pool_create(void)
@@ -347,7 +350,7 @@ port_own_pool(void)
 
 /* ---- ports ---- */
 
-/* The value of `key` in device arguments. */
+/* Finds the value of `key` in device arguments. */
 static bool
 device_argument(const char *device, const char *key, char *out, size_t size)
 {
@@ -369,7 +372,7 @@ device_argument(const char *device, const char *key, char *out, size_t size)
 	return false;
 }
 
-/* AF_XDP: our program, one queue, unless the arguments say otherwise. */
+/* Adds default arguments for AF_XDP: the XDP program and a single queue. */
 static int
 complete_device(
 	struct port *p, const char *device, char *out, size_t size, struct dataplane_error *err)
@@ -455,7 +458,7 @@ configure(struct port *p, const struct rte_eth_dev_info *info, unsigned rx_queue
 	p->rx_queues = rx_queues < info->max_rx_queues ? rx_queues : info->max_rx_queues;
 	p->tx_queues =
 		dp.worker_count < info->max_tx_queues ? dp.worker_count : info->max_tx_queues;
-	if (p->xdp) /* its driver wants pairs */
+	if (p->xdp) /* the driver requires pairs of queues */
 		p->rx_queues = p->tx_queues =
 			p->rx_queues < p->tx_queues ? p->rx_queues : p->tx_queues;
 	if (p->rx_queues == 0 || p->tx_queues == 0)
@@ -463,7 +466,7 @@ configure(struct port *p, const struct rte_eth_dev_info *info, unsigned rx_queue
 	if (p->mtu > info->max_mtu || p->mtu < info->min_mtu)
 		return dataplane_fail(err, -EINVAL, "port %s: MTU %u, the device takes %u to %u",
 			p->name, p->mtu, info->min_mtu, info->max_mtu);
-	/* Asked for where the device has it: header checksums; the workers look at what it says. */
+	/* Header checksums, if the device can check them; workers evaluate the result. */
 	conf.rxmode.offloads = info->rx_offload_capa & RTE_ETH_RX_OFFLOAD_IPV4_CKSUM;
 	conf.rxmode.mtu = p->mtu;
 	if (p->rx_queues > 1) {
@@ -507,7 +510,10 @@ is_xdp_socket(int fd)
 	return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0 && domain == AF_XDP;
 }
 
-/* AF_XDP sockets are the driver's and have no name: the one that no earlier port has is this port's. */
+/*
+ * AF_XDP sockets belong to the driver and have no name: the socket unknown to earlier ports
+ * belongs to this port.
+ */
 static int
 find_xdp_socket(void)
 {
@@ -538,8 +544,8 @@ find_xdp_socket(void)
 }
 
 /*
- * Where the kernel refuses it, the driver falls silently to a poll() of up to a second, in which a worker forwards nothing and holds
- * up every grace period.
+ * Without busy polling the driver silently uses poll() with up to a second; the worker would
+ * forward nothing meanwhile, and delay every grace period.
  */
 static int
 check_busy_poll(struct port *p, struct dataplane_error *err)
@@ -560,7 +566,7 @@ check_busy_poll(struct port *p, struct dataplane_error *err)
 	return 0;
 }
 
-/* No tag is to be taken off frames, as the worker would forward them out of their VLAN. */
+/* Workers would forward frames with a stripped tag out of their VLAN. */
 static int
 check_vlan_strip(const struct port *p, struct dataplane_error *err)
 {
@@ -578,7 +584,7 @@ check_vlan_strip(const struct port *p, struct dataplane_error *err)
 	return 0;
 }
 
-/* relaxed: a value by itself */
+/* relaxed: a single value without dependent data */
 static void
 mac_store(struct port *p, const uint8_t mac[6])
 {
@@ -592,7 +598,7 @@ static int
 start(struct port *p, struct dataplane_error *err)
 {
 	struct rte_ether_addr mac;
-	/* AF_XDP's driver takes no MTU by configuration; drivers that do may refuse it later. */
+	/* AF_XDP's driver ignores the configured MTU; other drivers may refuse this call. */
 	int rc = p->xdp && p->mtu_given ? rte_eth_dev_set_mtu(p->ethdev, p->mtu) : 0;
 
 	if (rc != 0)
@@ -610,7 +616,7 @@ start(struct port *p, struct dataplane_error *err)
 	return 0;
 }
 
-/* As the kernel has them. The interface may have another name by now. */
+/* Reads the link from the kernel, by index: the interface may have been renamed. */
 static int
 kernel_link(unsigned ifindex, uint8_t mac[6], uint16_t *mtu)
 {
@@ -633,7 +639,10 @@ out:
 	return rc;
 }
 
-/* Without an MTU of the configuration: that of the interface, as far as the device and a packet buffer take such frames. */
+/*
+ * Without a configured MTU, uses the interface's MTU, limited by the device and the size of packet
+ * buffers.
+ */
 static int
 own_mtu(struct port *p)
 {
@@ -667,7 +676,10 @@ bring_up(struct port *p, bool soft, unsigned rx_queues, struct dataplane_error *
 	if (pool == NULL)
 		return dataplane_fail(err, -ENOMEM,
 			"port %s: no memory for packet buffers in %u MB", p->name, dp.eal_mb);
-	/* AF_XDP keeps three rings full of buffers; a port that starves shows it as loss only. */
+	/*
+	 * AF_XDP keeps three rings filled with buffers; a port short of buffers would only show as
+	 * packet loss.
+	 */
 	if (p->xdp && rte_mempool_avail_count(pool) < 3 * RING_SIZE)
 		return dataplane_fail(err, -ENOMEM,
 			"port %s: %u packet buffers left, %u needed: raise /dataplane/memory_mb",
@@ -694,7 +706,10 @@ take_down(struct port *p)
 {
 	(void)rte_eth_dev_stop(p->ethdev);
 	(void)rte_eth_dev_close(p->ethdev);
-	/* Seen with 22.11 and libxdp 1.3: the driver leaves it open, and the queue stays taken. */
+	/*
+	 * Seen with 22.11 and libxdp 1.3: the driver does not close the socket, and the queue
+	 * stays in use.
+	 */
 	if (p->xdp_socket >= 0 && is_xdp_socket(p->xdp_socket))
 		(void)close(p->xdp_socket);
 	p->xdp_socket = -1;
@@ -716,8 +731,9 @@ kernel_mtu_set(unsigned ifindex, uint16_t mtu)
 }
 
 /*
- * An interface of the kernel's that has the port's name stands for it: its addresses, neighbours and link are the port's, and what is
- * addressed to us is the kernel's to receive there. So with NICs whose driver leaves the kernel its own (mlx5), and lab ports.
+ * Associates the port with the kernel interface of its name: the port uses its addresses,
+ * neighbours and link state, and the kernel receives packets for local addresses there. For NICs
+ * whose driver keeps the kernel interface (mlx5), and for lab ports.
  */
 static int
 beside_kernel(struct port *p, struct dataplane_error *err)
@@ -807,7 +823,10 @@ dataplane_fini(void)
 	if (dp.object_written)
 		(void)unlink(dp.object_path);
 	(void)rte_eal_cleanup();
-	/* EAL makes the folder and leaves it, one for each process; empty, for nothing of ours is on disk. */
+	/*
+	 * EAL creates a directory per process and does not remove it; it is empty because no files
+	 * are on disk.
+	 */
 	(void)rmdir(rte_eal_get_runtime_dir());
 	dp.up = false;
 }

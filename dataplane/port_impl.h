@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/*
- * What the rooms of dataplane/ share of a port.
- */
+/* Port functions for dataplane/ only. Same owner and lifetime as in port.h. */
 #pragma once
 
 #include "dataplane/port.h"
@@ -11,20 +9,24 @@
 
 struct rte_mempool;
 
-/* The driver's AF_XDP socket, or -1. It stays the driver's. */
+/* The AF_XDP socket, or -1. The driver owns the socket. */
 int port_xdp_socket(uint16_t port);
-/* Where a worker reads the port's MAC address: its six bytes, then zeros. Stays as long as the port. */
+/*
+ * Address of the port's MAC address for workers: six bytes, then zeros. Valid while the port
+ * exists.
+ */
 const _Atomic uint64_t *port_mac_place(uint16_t port);
 /*
- * Main creates it at first use. Buffers of packets that are not received: of the host thread, which may be preempted in the middle of
- * taking one. From a pool that workers take from, too, they would wait for it: an mp/mc ring's consumers go on in turn. NULL: no memory.
+ * Pool for packets of this router. Created at the first call, by main. NULL: no memory. The host
+ * thread allocates from this pool and may be preempted in the middle: consumers of an mp/mc ring
+ * proceed in turn, so workers allocating from the same pool would wait.
  */
 struct rte_mempool *port_own_pool(void);
 unsigned port_rx_queues(uint16_t port);
 unsigned port_tx_queues(uint16_t port);
-/* Main lcore is 0, worker i is lcore i + 1. */
+/* The main lcore is 0, worker i is lcore i + 1. */
 unsigned dataplane_worker_count(void);
 unsigned dataplane_worker_cpu(unsigned worker);
-/* Fills in err (may be NULL) and returns rc. */
+/* Writes the text to `err` (may be NULL) and returns rc. */
 int dataplane_fail(struct dataplane_error *err, int rc, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));

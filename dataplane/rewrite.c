@@ -4,7 +4,7 @@
 #include <rte_ip.h>
 #include <string.h>
 
-/* Protocols that begin with source and destination port. */
+/* Protocols whose header starts with source and destination port. */
 static inline bool
 has_ports(uint8_t protocol)
 {
@@ -12,7 +12,7 @@ has_ports(uint8_t protocol)
 	       protocol == IPPROTO_DCCP || protocol == IPPROTO_UDPLITE;
 }
 
-/* The path is chosen by the high bits of 32 (fib_read_choice), and the mix ends with its good bits low. */
+/* fib_read_choice() uses the high bits of 32, hash_mix() has its best bits low. */
 static inline uint32_t
 mix(uint64_t addresses, uint8_t protocol, uint32_t ports)
 {
@@ -28,7 +28,7 @@ rewrite_flow_hash_v4(const uint8_t *ip, unsigned len)
 	uint32_t ports = 0;
 
 	memcpy(&addresses, &h->src_addr, sizeof(addresses));
-	/* A first fragment has ports, the others have not: none of them may use them. */
+	/* Only the first fragment contains ports, so fragments are hashed without. */
 	if (!(h->fragment_offset &
 		    rte_cpu_to_be_16(RTE_IPV4_HDR_MF_FLAG | RTE_IPV4_HDR_OFFSET_MASK)) &&
 		has_ports(h->next_proto_id) && len >= header_len + 4)

@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/*
- * The hash by which a flow chooses its path. Data-path safe.
- */
+/* The flow hash, which selects one of several equal-cost paths. Runs on workers. Data-path safe. */
 #pragma once
 
 #include "dataplane/burst.h"
 #include "lpm/base.h"
 
 /*
- * Over addresses, protocol and ports; fragments of a datagram have no ports of their own and hash without (so all take one path).
- * `ip`: the header, which is valid; `len` bytes of it and what follows are readable.
+ * Hash of addresses, protocol and ports. Fragments are hashed without ports, so all fragments of a
+ * datagram take one path. `ip` is a valid header with `len` readable bytes from its start.
  */
 uint32_t rewrite_flow_hash_v4(const uint8_t *ip, unsigned len) RUNS_ON(role_worker);
-/* Where the transport header is not right behind (a fragment, too): addresses and flow label, RFC 6437 3. */
+/*
+ * Hash of addresses, protocol and ports; without a TCP- or UDP-like header directly after the IPv6
+ * header (fragments, too): of addresses and flow label, RFC 6437 3.
+ */
 uint32_t rewrite_flow_hash_v6(const uint8_t *ip, unsigned len) RUNS_ON(role_worker);

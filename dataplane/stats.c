@@ -15,7 +15,7 @@
 #define SOL_XDP 283
 #endif
 
-/* What each worker's loop gap was when it was marked. Main only. */
+/* Loop-gap histogram of each worker at the last mark. Main only. */
 static struct hist loop_gap_mark[RTE_MAX_LCORE];
 
 static const struct {
@@ -34,7 +34,7 @@ drop_reason_text(enum drop_reason r)
 
 	if ((unsigned)r >= DROP_COUNT)
 		return "unknown";
-	/* Idempotent: two callers at once write the same bytes. */
+	/* Idempotent: concurrent callers write equal bytes. */
 	out = names[r];
 	for (size_t i = 0; reasons[r].name[i] != '\0' && i < sizeof(names[r]) - 1; i++)
 		out[i] = reasons[r].name[i] == '_' ? '-' : reasons[r].name[i];
@@ -47,7 +47,7 @@ drop_reason_rfc(enum drop_reason r)
 	return (unsigned)r < DROP_COUNT ? reasons[r].rfc : "";
 }
 
-/* AF_XDP's own losses. The kernel's counters since the socket was made. */
+/* Losses of the AF_XDP socket: counted by the kernel since the socket was created. */
 static void
 xdp_counters_get(int fd, struct port_counters *out)
 {
@@ -78,7 +78,7 @@ port_counters_get(uint16_t port, struct port_counters *out)
 	out->rx_bytes = s.ibytes;
 	out->tx_bytes = s.obytes;
 	out->rx_missed = s.imissed;
-	/* Not s.oerrors: for AF_XDP that counts what we counted already. */
+	/* Not s.oerrors: AF_XDP counts these packets there, too. */
 	out->tx_dropped = workers_tx_dropped(port);
 	xdp_counters_get(port_xdp_socket(port), out);
 	return 0;

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Counters of a worker on their own cache lines, and of a port as ethdev tells them. Drop reasons: drops.def, one line each.
+ * Counters of workers, each on cache lines of its own, and of ports as counted by ethdev. The drop
+ * reasons are in drops.def.
  *
- * Writer: the worker (relaxed load, add, store). Readers: main.
+ * Writer: the worker, with relaxed load, add and store. Readers: main. Worker counters live from
+ * workers_start() to workers_stop().
  */
 #pragma once
 
@@ -20,34 +22,34 @@ enum drop_reason {
 };
 
 struct worker_stats {
-	alignas(CACHE_LINE) _Atomic uint64_t forwarded; /* received, and sent on */
-	_Atomic uint64_t
-		originated; /* sent of our own: of our kernel's (worker_inject), and ICMP errors */
-	_Atomic uint64_t icmp_errors; /* made, sent or not */
+	alignas(CACHE_LINE) _Atomic uint64_t forwarded; /* received and sent on */
+	/* sent by this router: packets of the kernel (worker_inject()) and ICMP errors */
+	_Atomic uint64_t originated;
+	_Atomic uint64_t icmp_errors; /* created, whether sent or not */
 	_Atomic uint64_t received_v4, received_v6; /* by EtherType */
 	_Atomic uint64_t punted;
-	_Atomic uint64_t busy_cycles,
-		busy_packets; /* of loops that had packets, or finished those of the one before: cycles a packet */
+	/* of loops with packets, including packets held from the loop before: cycles per packet */
+	_Atomic uint64_t busy_cycles, busy_packets;
 	_Atomic uint64_t polls;
-	/* The host thread's, but in worker 0 only. */
+	/* Written by the host thread, in worker 0 only. */
 	alignas(CACHE_LINE) _Atomic uint64_t injected;
-	/* The worker's, but for inject_full, which is the host thread's. */
+	/* Written by the worker, except inject_full, which the host thread writes. */
 	alignas(CACHE_LINE) _Atomic uint64_t drops[DROP_COUNT];
 	alignas(CACHE_LINE) struct hist loop_gap; /* time between two polls */
 };
 
 struct port_counters {
 	uint64_t rx_packets, tx_packets, rx_bytes, tx_bytes, rx_missed;
-	uint64_t tx_dropped; /* ours: the driver took less than we gave */
-	/* of AF_XDP, from XDP_STATISTICS where the driver shows it: what the socket lost for want of room */
+	uint64_t tx_dropped; /* packets that the driver did not accept; counted by the workers */
+	/* AF_XDP: losses of the socket, from XDP_STATISTICS, if the driver exposes its socket */
 	uint64_t xdp_rx_dropped, xdp_rx_ring_full, xdp_fill_empty;
 };
 
-const char *drop_reason_text(enum drop_reason r); /* the name in lower case with `-` */
+const char *drop_reason_text(enum drop_reason r); /* the name in lower case, with `-` */
 const char *drop_reason_rfc(enum drop_reason r);
-/* Main. 0, -errno. */
+/* Reads the counters of a port. Main. Returns 0 or -errno. */
 int port_counters_get(uint16_t port, struct port_counters *out);
-/* Main: histograms start anew from the next summary (the difference to what was at this time). */
+/* Starts new loop-gap histograms: later summaries cover only the time after this call. Main. */
 void stats_reset_mark(void);
-/* Loop gap of one worker since the mark. */
+/* Loop gap of one worker since stats_reset_mark(). Main. */
 void stats_loop_gap(unsigned worker, struct hist_summary *out);

@@ -12,16 +12,16 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define DRAIN_MAX 64 /* packets a call: the host thread has other things to do */
+#define DRAIN_MAX 64 /* packets per call, so other work of the host thread continues */
 
 struct tun {
 	int fd;
 	unsigned ifindex;
 	struct vrf_id vrf;
-	uint8_t packet[WORKER_INJECT_MAX + 1]; /* one more shows what does not fit */
+	uint8_t packet[WORKER_INJECT_MAX + 1]; /* an extra byte reveals packets that are too long */
 };
 
-/* MTU and index, by a socket of the namespace that the caller is in. */
+/* Sets the MTU and reads the index, in the network namespace of the caller. */
 static int
 configure(struct tun *t, struct ifreq *r, uint16_t mtu)
 {
@@ -102,7 +102,10 @@ tun_drain(struct tun *t)
 			continue;
 		if (n <= 0)
 			return false;
-		/* What is not taken is counted there, and no IP packet comes out of a TUN but one that is longer than it may be. */
+		/*
+		 * Dropped packets are counted by worker_inject(). A TUN yields only IP packets;
+		 * only an overlong packet can be refused.
+		 */
 		(void)worker_inject(t->vrf, t->packet, (unsigned)n);
 	}
 	return true;

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The way out for the host's own packets: a TUN (`keel0`) that carries the kernel's default route. What the kernel emits there is
- * looked up in the FIB by a worker and leaves without TTL decrement. It holds the loopback addresses. Without it multihop BGP, loopback peers and
- * answers to distant pings never leave.
+ * The TUN interface (`keel0`) for packets sent by this host: multihop BGP, sessions between
+ * loopback addresses, answers to distant pings. The kernel's default route points to the
+ * interface, which also holds the loopback addresses. A worker looks up each packet in the FIB and
+ * sends the packet without decrementing the TTL.
  *
- * Made by main at start; its descriptor is the host thread's.
+ * Created by main at start; the host thread reads the descriptor.
  */
 #pragma once
 
@@ -13,12 +14,15 @@
 struct tun;
 
 /*
- * Non-blocking; goes with the process. `mtu`: the least of the ports' (nobody tells the kernel of one that is smaller); at most
- * WORKER_INJECT_MAX is set. 0, -errno (-EBUSY: somebody else holds it).
+ * Creates the interface, non-blocking; the interface disappears with the process. `mtu` is the
+ * smallest MTU of all ports, because the kernel gets no errors from ports with smaller MTUs;
+ * limited to WORKER_INJECT_MAX. Returns 0 or -errno (-EBUSY: another process has the interface).
  */
 int tun_create(const char *name, struct vrf_id vrf, uint16_t mtu, struct tun **out);
 void tun_destroy(struct tun *t);
 int tun_fd(const struct tun *t);
 unsigned tun_ifindex(const struct tun *t);
-/* Hands up to a bounded number of packets to the workers; true: there may be more. */
+/*
+ * Passes a limited number of packets to the workers. Returns true if more packets may be waiting.
+ */
 bool tun_drain(struct tun *t) RUNS_ON(role_host);

@@ -63,7 +63,7 @@ glean_slot(struct worker *w, const struct waiting *for_what) RUNS_ON(role_worker
 static bool
 bucket_take(struct bucket *b, uint64_t now)
 {
-	/* now may be below tsc when the kernel moved us between unsynchronized TSCs */
+	/* now may be below tsc after the kernel moved the worker between unsynchronized TSCs */
 	b->tokens += now > b->tsc ? now - b->tsc : 0;
 	b->tsc = now;
 	if (b->tokens > b->most)
@@ -74,7 +74,7 @@ bucket_take(struct bucket *b, uint64_t now)
 	return true;
 }
 
-/* Asked for within the last GLEAN_REPEAT_MS, or beyond GLEANS_PER_S: not again. */
+/* Limits requests: one per neighbour in GLEAN_REPEAT_MS, and GLEANS_PER_S in total. */
 static bool
 glean_wanted(struct worker *w, const struct waiting *for_what, uint64_t now) RUNS_ON(role_worker)
 {
@@ -92,7 +92,10 @@ glean_wanted(struct worker *w, const struct waiting *for_what, uint64_t now) RUN
 	return true;
 }
 
-/* RFC 1812 3.3.2: nobody is told that it can't be reached before the kernel has asked for it in vain. */
+/*
+ * RFC 1812 3.3.2: host unreachable is reported only after the kernel has failed to resolve the
+ * neighbour.
+ */
 static bool
 glean_in_vain(struct worker *w, const struct waiting *for_what, uint64_t now) RUNS_ON(role_worker)
 {
@@ -102,8 +105,10 @@ glean_in_vain(struct worker *w, const struct waiting *for_what, uint64_t now) RU
 }
 
 /*
- * To the host thread, which copies a glean before it takes the next one. The last push says that it has taken all but GLEAN_RING - 1 of
- * those before, so of 2 * GLEAN_RING places the next one is free. A full ring means that host is busy: the next packet asks again.
+ * Passes a request to the host thread, which copies each request before taking the next. A
+ * successful push shows that all but GLEAN_RING - 1 earlier requests have been taken, so with 2 *
+ * GLEAN_RING places the next place is free. If the ring is full, the request is dropped; a later
+ * packet repeats the request.
  */
 static void
 glean_push(struct worker *w, const struct glean *g) RUNS_ON(role_worker)
@@ -132,7 +137,7 @@ glean(struct worker *w, const struct waiting *x, uint64_t now) RUNS_ON(role_work
 	glean_push(w, &g);
 }
 
-/* Each goes to fault[] or dropped[]; counted it is. */
+/* Moves every waiting packet to fault[] or dropped[]; the drop is already counted. */
 static void
 report_waiting(struct worker *w, struct burst *b, uint64_t now) RUNS_ON(role_worker)
 {
@@ -148,7 +153,10 @@ report_waiting(struct worker *w, struct burst *b, uint64_t now) RUNS_ON(role_wor
 	}
 }
 
-/* A burst that is looked up, into the transmit buffers: those that have packets now. Leaves fault[]. One generation for both families. */
+/*
+ * Finishes a burst after its lookup: packets go to the transmit buffers, dropped packets are
+ * freed, fault[] remains. Both families use one generation. Returns the ports with packets.
+ */
 static inline uint64_t
 route(struct worker *w, struct burst *b, const struct fib_generation *generation, struct vrf_id vrf,
 	uint64_t now) RUNS_ON(role_worker)
@@ -177,7 +185,10 @@ classify(struct burst *b) RUNS_ON(role_worker)
 	stage_end(STAGE_CLASSIFY);
 }
 
-/* Where the driver may sleep, the worker is a reader only in between. */
+/*
+ * If the driver may sleep, the worker is an online reader only between read_begin() and
+ * read_end().
+ */
 static void
 read_begin(struct worker *w) RUNS_ON(role_worker)
 {
@@ -202,7 +213,7 @@ look_up(struct burst *b, const struct fib_generation *generation, struct vrf_id 
 	stage_end(STAGE_FINISH);
 }
 
-/* A burst that is classified, all steps at once; goes before send_off(). */
+/* Does all lookup steps of a classified burst. Followed by send_off(), which ends the read. */
 static const struct fib_generation *
 look_up_all(struct worker *w, struct burst *b, struct vrf_id vrf) RUNS_ON(role_worker)
 {
@@ -215,7 +226,7 @@ look_up_all(struct worker *w, struct burst *b, struct vrf_id vrf) RUNS_ON(role_w
 	return generation;
 }
 
-/* A burst that is looked up, by a reader, who is none afterwards where the driver may sleep. */
+/* Finishes a burst after its lookup, ends the read, and transmits. */
 static inline void
 send_off(struct worker *w, struct burst *b, const struct fib_generation *generation,
 	struct vrf_id vrf, uint64_t now, _Atomic uint64_t *sent_counter) RUNS_ON(role_worker)
@@ -227,7 +238,7 @@ send_off(struct worker *w, struct burst *b, const struct fib_generation *generat
 	stage_end(STAGE_TRANSMIT);
 }
 
-/* The errors about a burst's faults, as a burst of our own. */
+/* Sends the ICMP errors about the faults of a burst, as a burst of this router. */
 static __attribute__((noinline)) void
 answer_faults(struct worker *w, const struct burst *about, const struct source *s, uint64_t now)
 	RUNS_ON(role_worker)
@@ -255,7 +266,7 @@ answer_faults(struct worker *w, const struct burst *about, const struct source *
 	send_off(w, &b, look_up_all(w, &b, s->vrf), s->vrf, now, &w->stats.originated);
 }
 
-/* A burst from `s` that is looked up: see send_off(). */
+/* Finishes a received burst after its lookup, and sends its ICMP errors. */
 static void
 finish(struct worker *w, struct burst *b, const struct source *s,
 	const struct fib_generation *generation, uint64_t now) RUNS_ON(role_worker)
@@ -265,7 +276,7 @@ finish(struct worker *w, struct burst *b, const struct source *s,
 		answer_faults(w, b, s, now);
 }
 
-/* With nothing behind it. */
+/* Finishes the held burst when no other burst follows. */
 static void
 finish_held(struct worker *w, uint64_t now) RUNS_ON(role_worker)
 {
@@ -276,8 +287,9 @@ finish_held(struct worker *w, uint64_t now) RUNS_ON(role_worker)
 }
 
 /*
- * What `next` will read first of a table is asked for while as many packets of `held` are finished, one at a time: a CPU that is asked for all
- * at once waits, as it holds but some dozens. A hint: it does no harm that the table may be another one by then.
+ * Arranges prefetches of the first table words of `next`: one with each packet of `held` to be
+ * finished, because a CPU can only keep some dozens of loads in flight. Prefetches are hints; the
+ * table may have changed by then.
  */
 static void
 fetch(struct lane *held, const struct lane *next, const uint32_t *words) RUNS_ON(role_worker)
@@ -304,11 +316,11 @@ fetch_tables(struct burst *held, const struct burst *next, const struct fib_gene
 	fetch(held != NULL ? &held->v6 : NULL, &next->v6, g->v6[vrf.v].words);
 }
 
-/* n packets as `s` received them. */
+/* Starts a burst of n packets received from `s`. */
 static inline void
 split(struct worker *w, struct burst *b, unsigned n, const struct source *s) RUNS_ON(role_worker)
 {
-	/* relaxed: a value by itself */
+	/* relaxed: a single value without dependent data */
 	uint64_t mac_word = atomic_load_explicit(s->mac, memory_order_relaxed);
 	uint8_t mac[6];
 
@@ -320,7 +332,10 @@ split(struct worker *w, struct burst *b, unsigned n, const struct source *s) RUN
 	stage_end(STAGE_SPLIT);
 }
 
-/* The same, when a burst is held: its lookup goes on in between, as what a step fetches takes a while to come. */
+/*
+ * Starts a burst while another is held, with the lookup steps of the held burst in between: each
+ * step's prefetches get time to complete.
+ */
 static inline void
 split_and_classify(struct worker *w, struct burst *b, unsigned n, const struct source *s,
 	const struct fib_generation *generation) RUNS_ON(role_worker)
@@ -335,7 +350,10 @@ split_and_classify(struct worker *w, struct burst *b, unsigned n, const struct s
 	look_up(w->held, generation, vrf, 2);
 }
 
-/* One receive queue: how many packets it had. A full burst, behind which there will be more, is held until those are classified. */
+/*
+ * Polls a receive queue and returns the number of packets. A full burst is held until the next
+ * burst, which probably follows, is classified.
+ */
 static unsigned
 poll_source(struct worker *w, struct source *s, uint64_t now) RUNS_ON(role_worker)
 {
@@ -370,7 +388,7 @@ poll_source(struct worker *w, struct source *s, uint64_t now) RUNS_ON(role_worke
 	return n;
 }
 
-/* Packets of our own kernel's: those of one VRF that stand behind each other. How many. */
+/* Sends queued packets of the kernel, consecutive ones of a single VRF. Returns their number. */
 static unsigned
 poll_inject(struct worker *w, uint64_t now) RUNS_ON(role_worker)
 {
@@ -406,12 +424,15 @@ worker_loop(struct worker *w)
 
 	if (!w->driver_may_sleep)
 		qsbr_online(w->qsbr, w->reader);
-	/* relaxed: nothing is handed over by it; workers_stop waits for the lcore to return */
+	/* relaxed: stop carries no data; workers_stop() waits until the lcore returns */
 	while (!atomic_load_explicit(&w->stop, memory_order_relaxed)) {
 		uint64_t now = rte_rdtsc();
 
 		stage_end(STAGE_REST);
-		/* now may be below last when the kernel moved us between unsynchronized TSCs: not a gap */
+		/*
+		 * now may be below last after the kernel moved the worker between unsynchronized
+		 * TSCs: not a gap
+		 */
 		uint64_t gap = now > last ? now - last : 0;
 		hist_add(&w->stats.loop_gap,
 			(uint64_t)(((unsigned __int128)gap * w->tsc_to_ns) >> 32));
@@ -422,8 +443,8 @@ worker_loop(struct worker *w)
 		count_add(&w->stats.polls, 1);
 		last = now;
 		had = 0;
-		busy = w->held !=
-		       NULL; /* finished by this loop, whether anything is received or not */
+		/* held packets are finished by this loop in any case */
+		busy = w->held != NULL;
 		for (unsigned i = 0; i < w->source_count; i++)
 			had += poll_source(w, &w->source[i], now);
 		if (had == 0 && w->held != NULL)

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A worker as its loop (worker.c), its starter (workers.c) and the counters (stats.c) see it.
+ * The state of a worker, shared by its loop (worker.c), start and stop (workers.c) and counters
+ * (stats.c).
  *
- * Writer: the worker, but for `stop` and what workers_start fills in before it launches the loop.
+ * Writer: the worker, except `stop` and the fields set by workers_start() before launch.
  */
 #pragma once
 
@@ -11,22 +12,25 @@
 #include "dataplane/worker.h"
 #include "lpm/base.h"
 
-#define SOURCES_MAX 128 /* receive queues of one worker */
-#define GLEAN_SLOTS 256 /* direct-mapped: what was asked for lately */
+#define SOURCES_MAX 128 /* receive queues per worker */
+#define GLEAN_SLOTS 256 /* direct-mapped cache of recent requests */
 #define GLEAN_RING 1024
 #define GLEAN_PLACES (2 * GLEAN_RING)
 #define GLEANS_PER_S 1000
-#define GLEAN_REPEAT_MS 100 /* the same neighbour again */
-#define GLEAN_GIVE_UP_S 3 /* the kernel asks three times, a second apart */
-#define GLEAN_FORGET_S 10 /* nobody asked for it: another time, another beginning */
+#define GLEAN_REPEAT_MS 100 /* interval between requests for one neighbour */
+#define GLEAN_GIVE_UP_S 3 /* the kernel sends three requests, a second apart */
+#define GLEAN_FORGET_S 10 /* after a pause this long, a request starts over */
 #define INJECT_RING 512
 
 struct ring;
 
-/* Tokens are TSC cycles, so that refilling needs no division. At most a tenth of a second's worth. */
+/*
+ * Token bucket with TSC cycles as tokens, so refilling needs no division. Holds at most a tenth of
+ * a second.
+ */
 struct bucket {
 	uint64_t tokens, tsc;
-	uint64_t period; /* cycles a token */
+	uint64_t period; /* cycles per request */
 	uint64_t most;
 };
 
@@ -36,13 +40,13 @@ struct source {
 	uint16_t port;
 	struct vrf_id vrf;
 	const _Atomic uint64_t *mac; /* port_mac_place() */
-	uint16_t most; /* packets of the next burst */
+	uint16_t most; /* size limit of the next burst */
 };
 
 struct glean_slot {
 	struct waiting of;
-	uint64_t tsc; /* last asked; 0: never used */
-	uint64_t since; /* first asked */
+	uint64_t tsc; /* last request; 0: never used */
+	uint64_t since; /* first request */
 };
 
 struct worker {
@@ -56,37 +60,42 @@ struct worker {
 	unsigned port_count;
 	uint16_t tx_queue;
 	/*
-	 * The driver of an AF_XDP port does system calls in receive and transmit, which may wait for a mutex that
-	 * somebody reads statistics under: the worker is a reader only while it works on a burst.
+	 * An AF_XDP driver makes system calls in receive and transmit, and these may wait for a
+	 * mutex held by a reader of statistics. The worker is then an online reader only while
+	 * working on a burst.
 	 */
 	bool driver_may_sleep;
-	uint64_t tsc_to_ns; /* ns = tsc * this >> 32: no division */
+	uint64_t tsc_to_ns; /* ns = tsc * tsc_to_ns >> 32, without division */
 	_Atomic bool stop, ended;
 	struct source source[SOURCES_MAX];
 	struct tx_buffer tx[PORTS_MAX];
 	struct burst burst[2];
-	struct burst *held; /* the one that is classified and not finished, or NULL */
+	struct burst *held; /* classified but not finished; or NULL */
 	const struct source *held_source;
 
-	struct ring *gleans; /* of pointers into glean[] */
+	struct ring *gleans; /* pointers into glean[] */
 	unsigned glean_next;
 	struct bucket glean_bucket;
 	struct icmp_limit icmp_limit;
 	uint64_t glean_repeat, glean_give_up, glean_forget; /* in TSC cycles */
-	/* From the host thread; NULL but in worker 0. */
+	/* Packets from the host thread. Only worker 0 has the ring. */
 	struct ring *inject;
-	struct rte_mbuf *inject_next; /* taken, and of another VRF than those before it */
+	/* taken from the ring, but of another VRF than the packets before */
+	struct rte_mbuf *inject_next;
 	struct glean_slot glean_slot[GLEAN_SLOTS];
 	struct glean glean[GLEAN_PLACES];
 
 	alignas(CACHE_LINE) _Atomic uint64_t tx_dropped[PORTS_MAX];
 
-	/* main's */
+	/* written by main */
 	alignas(CACHE_LINE) unsigned lcore;
 	unsigned cpu;
 };
 
-/* Where a loop's time goes, for bench_forward_stages alone: a clock between stages costs as much as some of them. */
+/*
+ * Stages of the loop, timed only by bench_forward_stages: reading a clock between stages costs as
+ * much as some stages.
+ */
 enum worker_stage {
 	STAGE_RECEIVE,
 	STAGE_SPLIT,
@@ -107,9 +116,9 @@ stage_end(enum worker_stage s)
 }
 #endif
 
-/* Runs until `stop`. */
+/* Runs until `stop` is set. */
 void worker_loop(struct worker *w) RUNS_ON(role_worker);
-/* What the driver did not take of a port, summed over workers. */
+/* Packets not accepted by the driver of a port, summed over all workers. */
 uint64_t workers_tx_dropped(uint16_t port);
-/* Workers start with empty histograms: no mark is older. */
+/* Resets the marks of stats_reset_mark(), because new workers start with empty histograms. */
 void stats_forget_mark(void);

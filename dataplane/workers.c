@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The main and host threads' side of dataplane/worker.h; the loop itself is worker.c. */
+/* Start, stop and access to workers from the main and host threads. The loop is in worker.c. */
 #include "dataplane/worker.h"
 #include "dataplane/port_impl.h"
 #include "dataplane/worker_impl.h"
@@ -20,13 +20,13 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-/* Main writes, before the first launch and after the last return. */
+/* All workers. Main writes, before the first launch and after the last return. */
 static struct {
 	struct arena *arena;
 	struct worker *worker[RTE_MAX_LCORE];
-	_Atomic unsigned
-		count; /* of those that are there in full: the host thread may ask before main has started them */
-	unsigned next_glean; /* host: which worker's ring comes first, so that none starves */
+	/* number of complete workers; the host thread may read before main has started them */
+	_Atomic unsigned count;
+	unsigned next_glean; /* host thread: worker whose ring is drained first, in turn */
 	int autogroup_before; /* main */
 } workers;
 
@@ -54,8 +54,9 @@ worker_main(void *arg)
 	snprintf(name, sizeof(name), "keel-worker-%u", (w->lcore - 1) % 1000);
 	(void)pthread_setname_np(pthread_self(), name);
 	/*
-	 * Not SCHED_FIFO: the kernel's throttling gives it a 50 ms hole each second. Without the right to it the worker
-	 * runs all the same, with longer gaps, which the histogram shows.
+	 * Not SCHED_FIFO: throttling by the kernel would stop the worker for 50 ms each second.
+	 * Without permission the worker runs at normal priority, with longer gaps in the
+	 * histogram.
 	 */
 	(void)setpriority(PRIO_PROCESS, (id_t)gettid(), -20);
 	worker_loop(w);
@@ -65,9 +66,11 @@ worker_main(void *arg)
 #define AUTOGROUP "/proc/self/autogroup"
 
 /*
- * Where the kernel groups tasks by session (sched_autogroup), a group has one weight and shares it out to its CPUs by the load there. A worker
- * of nice -20 draws all but a ninetieth of it to its own CPU, and our control threads would starve beside anybody else's on theirs. With -20
- * for the group they count there as tasks of nice 0 do. Returns what it was, to be put back; 0 where there are no such groups.
+ * Sets the nice value of the autogroup and returns the previous value; 0 without autogroups. With
+ * sched_autogroup the kernel gives each session a group with one weight, divided among CPUs by
+ * load. A worker at nice -20 would get 89/90 of the weight for its CPU, and the control threads
+ * would starve on their CPUs next to other processes. With -20 for the group, the control threads
+ * have the weight of nice 0.
  */
 static int
 autogroup_nice(int nice)
@@ -83,7 +86,7 @@ autogroup_nice(int nice)
 	f = fopen(AUTOGROUP, "w");
 	if (f != NULL) {
 		(void)fprintf(f, "%d", nice);
-		(void)fclose(f); /* without the right to it: as it was */
+		(void)fclose(f); /* without permission: unchanged */
 	}
 	return before;
 }
@@ -150,7 +153,7 @@ bucket_init(struct bucket *b, uint64_t hz, unsigned per_s)
 	b->tsc = rte_rdtsc();
 }
 
-/* Where getrandom fails (before Linux 3.17), the key is made of the time and a stack address. */
+/* If getrandom() fails (before Linux 3.17), uses the time and a stack address. */
 static void
 random_key(uint64_t key[2])
 {
@@ -269,12 +272,18 @@ fail:
 	return rc;
 }
 
-/* EAL's wait spins, for a loop's time at most. What it orders is not seen by a sanitizer, so the worker says it too. */
+/*
+ * EAL's wait spins, for at most one loop of the worker. Sanitizers do not see the ordering by EAL,
+ * so `ended` repeats it.
+ */
 static void
 wait_for(struct worker *w)
 {
 	(void)rte_eal_wait_lcore(w->lcore);
-	/* acquire: pairs with the store at the end of worker_loop; false: it was never launched */
+	/*
+	 * acquire: pairs with the store at the end of worker_loop; false: the worker was never
+	 * launched
+	 */
 	(void)atomic_load_explicit(&w->ended, memory_order_acquire);
 }
 
@@ -319,7 +328,7 @@ workers_tx_dropped(uint16_t port)
 	return sum;
 }
 
-/* An IPv4 or IPv6 header is there; what is wrong with it is the worker's to say. */
+/* True if the packet starts with an IP header. The worker checks the content. */
 static bool
 is_ip(const uint8_t *packet, unsigned len)
 {
@@ -328,7 +337,7 @@ is_ip(const uint8_t *packet, unsigned len)
 	return packet[0] >> 4 == 4 || (packet[0] >> 4 == 6 && len >= sizeof(struct rte_ipv6_hdr));
 }
 
-/* With the Ethernet header's room in front, and the VRF where a received packet has its port. */
+/* Copies a packet into a buffer with room for the Ethernet header. m->port holds the VRF. */
 static struct rte_mbuf *
 own_packet(struct vrf_id vrf, const void *packet, unsigned len)
 {

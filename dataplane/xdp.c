@@ -23,15 +23,15 @@ static const unsigned char object[] = {
 #include "keel_xdp_object.inc"
 };
 
-/* Our addresses, a map a family. */
+/* Maps of local addresses, one for each family. */
 enum { LOCAL_V4, LOCAL_V6, LOCAL_MAPS };
 static const char *const local_map_name[LOCAL_MAPS] = {"local_v4", "local_v6"};
 
-/* An interface that is ours. Main writes; the host thread reads local_map. */
+/* A reserved interface. Main writes; the host thread reads local_map. */
 struct attached {
 	unsigned ifindex; /* 0: free */
-	int lock; /* says to other keelds that this one lives */
-	int local_map[LOCAL_MAPS]; /* -1: none found yet */
+	int lock; /* proves to other keelds that this keeld is running */
+	int local_map[LOCAL_MAPS]; /* -1: not found yet */
 	uint16_t port;
 };
 
@@ -55,7 +55,7 @@ xdp_messages(FILE *f)
 int
 xdp_write_object(const char *path)
 {
-	/* Made anew, so that nobody's symbolic link is followed. */
+	/* Create a new file: an existing path may be a symbolic link of another user. */
 	int fd, rc = 0;
 
 	if (unlink(path) != 0 && errno != ENOENT)
@@ -90,7 +90,10 @@ find(unsigned ifindex)
 	return NULL;
 }
 
-/* What is attached, in whatever mode. A descriptor and its description, or -errno; -ENOENT: nothing. */
+/*
+ * Finds the attached program in any mode. Returns a descriptor and its info, or -errno; -ENOENT:
+ * no program.
+ */
 static int
 attached_program(unsigned ifindex, struct bpf_prog_info *info, uint32_t *mode)
 {
@@ -119,8 +122,9 @@ attached_program(unsigned ifindex, struct bpf_prog_info *info, uint32_t *mode)
 }
 
 /*
- * An abstract socket's name, as the network namespace has it: held while we live, gone with us. Without it a second keeld would take
- * a running one's program for what a crash left.
+ * Binds an abstract socket, whose name is unique in the network namespace and vanishes with the
+ * process. A second keeld can then distinguish the program of a running keeld from a leftover of a
+ * crash.
  */
 static int
 lock_interface(unsigned ifindex)
@@ -140,7 +144,10 @@ lock_interface(unsigned ifindex)
 	return fd;
 }
 
-/* Takes off what a crash left. A foreign program stays: its owner must let go of the interface. */
+/*
+ * Detaches a program left by a crash. A foreign program stays; its owner has to release the
+ * interface.
+ */
 static int
 detach_ours(unsigned ifindex, struct dataplane_error *err)
 {
@@ -196,7 +203,7 @@ xdp_prepare(unsigned ifindex, struct dataplane_error *err)
 	return 0;
 }
 
-/* The program's map of that name: a descriptor, or -errno. */
+/* Opens the program's map of this name. Returns a descriptor or -errno. */
 static int
 program_map(int program, const char *name)
 {
@@ -278,7 +285,10 @@ xdp_local_set(uint16_t port, const struct ip_addr *addr, bool present)
 	unsigned family = addr->afi == AFI_IPV4 ? LOCAL_V4 : LOCAL_V6;
 	int rc = 0;
 
-	/* Link-local destinations pass whosever they are: the same address may be ours on one link and not on another. */
+	/*
+	 * The program passes all link-local destinations: an address may be local on one link and
+	 * foreign on another.
+	 */
 	if (addr->afi == AFI_NONE || addr_is_link_local(addr))
 		return 0;
 	for (unsigned i = 0; i < PORTS_MAX; i++) {
@@ -298,7 +308,10 @@ xdp_local_set(uint16_t port, const struct ip_addr *addr, bool present)
 static void
 release(struct attached *a)
 {
-	/* The driver detached it when it closed the port; what is left is ours or not there. */
+	/*
+	 * The driver has detached its program on closing the port. A remaining program was left by
+	 * keeld.
+	 */
 	(void)detach_ours(a->ifindex, NULL);
 	for (unsigned i = 0; i < LOCAL_MAPS; i++)
 		if (a->local_map[i] >= 0)

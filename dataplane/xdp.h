@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The loader of keel_xdp.bpf.c: what is addressed to us (by local address, not by TCP port), ARP, neighbour discovery, multicast and
- * what is neither IPv4 nor IPv6 goes to the kernel, the rest to the worker's AF_XDP socket.
+ * Loader of the XDP program keel_xdp.bpf.c. The program passes packets for local addresses
+ * (selected by address, not by TCP port), ARP, neighbour discovery, multicast, and everything
+ * other than IPv4 and IPv6 to the kernel; the rest goes to the worker's AF_XDP socket.
  *
- * Writer: main loads, checks and detaches; the host thread writes the entries of the local-address map.
+ * Main loads, checks and detaches; the host thread writes the maps of local addresses.
  */
 #pragma once
 
@@ -13,23 +14,32 @@
 
 #include <stdio.h>
 
-/* Sets the stream for libbpf's messages (any thread). */
+/* Sets the stream for libbpf's messages, which may come from any thread. */
 void xdp_messages(FILE *f);
-/* Writes the embedded object to `path` for the driver's xdp_prog=. 0, -errno. */
+/* Writes the embedded object to `path`, for the driver's xdp_prog=. Returns 0 or -errno. */
 int xdp_write_object(const char *path);
 /*
- * Before the driver attaches: removes a program of ours left by a crash; a foreign one, or a running keeld's, is -EBUSY and named.
- * Until xdp_forget or xdp_detach_all the interface is ours.
+ * Reserves the interface until xdp_forget() or xdp_detach_all(). Call before the driver attaches.
+ * Detaches a program left by a crashed keeld. Returns 0, or -errno with `err`; -EBUSY: the program
+ * belongs to another owner or to a running keeld, which `err` names.
  */
 int xdp_prepare(unsigned ifindex, struct dataplane_error *err);
-/* After start: our program is attached, and its maps are found by its map ids. */
+/*
+ * Checks after start that the XDP program of keeld is attached, and opens its maps. Returns 0, or
+ * -errno with `err`.
+ */
 int xdp_attach_check(uint16_t port, unsigned ifindex, struct dataplane_error *err);
 /*
- * Host thread: `addr` is (no longer) one of ours, in the map of every port of this port's VRF: it may be reached through any of them.
- * `port` PORT_NONE (an address of the TUN): the default VRF. Link-local: 0, nothing to do, as such destinations always go to the kernel. 0, -errno.
+ * Adds or removes a local address in the maps of all ports in the VRF of `port`, because packets
+ * for the address may arrive on any of them. PORT_NONE (an address of the TUN) means the default
+ * VRF. Link-local addresses need no entry: the program always passes such destinations to the
+ * kernel. Returns 0 or -errno.
  */
 int xdp_local_set(uint16_t port, const struct ip_addr *addr, bool present) RUNS_ON(role_host);
-/* Main: the port did not come up: detaches ours from the interface and lets it go. Idempotent. */
+/*
+ * Detaches the program and releases the interface of a port that failed to start. Idempotent.
+ * Main.
+ */
 void xdp_forget(unsigned ifindex);
-/* Main: detach; idempotent. */
+/* Detaches from all interfaces and releases them. Idempotent. Main. */
 void xdp_detach_all(void);
