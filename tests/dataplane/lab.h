@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What the data plane's tests and its benchmark share: seeded randomness, a FIB with routes, packets. */
+/*
+ * Shared by tests and benchmarks of the data plane: seeded random numbers, a fib with routes,
+ * packets.
+ */
 #pragma once
 
 #include "dataplane/port.h"
@@ -32,7 +35,7 @@
 #define IP(a, b, c, d)                                                                             \
 	((uint32_t)(a) << 24 | (uint32_t)(b) << 16 | (uint32_t)(c) << 8 | (uint32_t)(d))
 
-/* Whether this CPU can run what the program was compiled for (KEEL_LEVEL: one of those that HOT chooses from). */
+/* True if this CPU supports the level of the build (KEEL_LEVEL: one of the levels of HOT). */
 static inline bool
 cpu_has_level(void)
 {
@@ -63,7 +66,7 @@ lab_now_ns(void)
 	return tick_now_ns();
 }
 
-/* Gives the CPU away until done(ctx), or false at the deadline. */
+/* Sleeps until done(ctx) is true; false after the deadline. */
 static inline bool
 lab_wait(bool (*done)(void *ctx), void *ctx, unsigned seconds)
 {
@@ -76,7 +79,7 @@ lab_wait(bool (*done)(void *ctx), void *ctx, unsigned seconds)
 	return true;
 }
 
-/* ---- a FIB ---- */
+/* ---- fib ---- */
 
 struct lab_fib {
 	struct arena *arena;
@@ -111,12 +114,12 @@ lab_fib_down(struct lab_fib *l)
 	arena_destroy(l->arena);
 }
 
-/* A next hop; with `mac` NULL it stays unresolved. */
+/* Creates a next hop; unresolved if `mac` is NULL. */
 static inline struct next_hop_id
 lab_next_hop_at(
 	struct lab_fib *l, const struct ip_addr *a, uint16_t port, const uint8_t *mac, uint16_t mtu)
 {
-	/* The EtherType is the packet's: what stands here must not matter. */
+	/* workers must ignore the EtherType of the adjacency */
 	struct adjacency adj = {
 		.ether = {[12] = 0x12, [13] = 0x34}, .ether_len = 14, .port = port, .mtu = mtu};
 	struct next_hop_id id;
@@ -139,7 +142,7 @@ lab_next_hop(struct lab_fib *l, uint32_t addr, uint16_t port, const uint8_t *mac
 	return lab_next_hop_at(l, &a, port, mac, mtu);
 }
 
-/* FORWARD: by the first hops; the last `backups` stand behind. */
+/* Sets a route with these next hops; the last `backups` of them are backups. */
 static inline void
 lab_route_backed(struct lab_fib *l, const struct prefix *p, enum path_list_kind kind, uint16_t port,
 	const struct next_hop_id *hops, unsigned count, unsigned backups)
@@ -174,7 +177,7 @@ lab_route(struct lab_fib *l, uint32_t addr, uint8_t len, enum path_list_kind kin
 	lab_route_to(l, &p, kind, port, hops, count);
 }
 
-/* `prefix` as text, of either family. */
+/* Sets a route for a prefix in text form, of either family. */
 static inline void
 lab_route_text(struct lab_fib *l, const char *prefix, enum path_list_kind kind, uint16_t port,
 	const struct next_hop_id *hops, unsigned count)
@@ -204,7 +207,7 @@ lab_commit(struct lab_fib *l)
 
 /* ---- EAL ---- */
 
-/* Worker on the last CPU that we may use, the rest on the first. */
+/* Starts EAL: the worker on the last allowed CPU, control threads on the first. */
 static inline void
 lab_eal_up(const char *run_dir, unsigned memory_mb)
 {
@@ -267,21 +270,21 @@ lab_drops(enum drop_reason r)
 	return atomic_load_explicit(&worker_stats(0)->drops[r], memory_order_relaxed);
 }
 
-/* All that the worker has finished with. */
+/* Number of packets the worker has finished with. */
 static inline uint64_t
 lab_seen(void)
 {
 	uint64_t n = atomic_load_explicit(&worker_stats(0)->forwarded, memory_order_relaxed);
 
 	for (unsigned i = 0; i < DROP_COUNT; i++)
-		if (i != DROP_icmp_limited) /* of what is counted already */
+		if (i != DROP_icmp_limited) /* these packets have a reason of their own */
 			n += lab_drops((enum drop_reason)i);
 	return n;
 }
 
 /* ---- packets ---- */
 
-/* The header checksum as RFC 791 defines it, 16 bits at a time: not how the worker does it. */
+/* Header checksum as defined in RFC 791, 16 bits at a time; differs from the worker's algorithm. */
 static inline uint16_t
 lab_checksum(const uint8_t *header, unsigned len)
 {
@@ -316,7 +319,7 @@ lab_fix_checksum(struct lab_frame *f)
 	f->b[25] = (uint8_t)sum;
 }
 
-/* IPv4 and UDP from `mac` to `mac`, with `options` words of no-operation and a seeded payload. */
+/* Makes a UDP packet over IPv4, with `options` words of no-operation and a seeded payload. */
 static inline void
 lab_udp(struct lab_frame *f, const uint8_t to[6], uint32_t src, uint32_t dst, uint8_t ttl,
 	unsigned options, unsigned payload, uint64_t *seed)
@@ -343,7 +346,7 @@ lab_udp(struct lab_frame *f, const uint8_t to[6], uint32_t src, uint32_t dst, ui
 	lab_fix_checksum(f);
 }
 
-/* IPv6 and UDP, with a seeded flow label and payload. */
+/* Makes a UDP packet over IPv6, with a seeded flow label and payload. */
 static inline void
 lab_udp6(struct lab_frame *f, const uint8_t to[6], const uint8_t src[16], const uint8_t dst[16],
 	uint8_t hop_limit, unsigned payload, uint64_t *seed)

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Destinations of a lab port (lab_port.h), drawn within routes; each is of the class of its longest prefix. */
+/*
+ * Destinations for a lab port (lab_port.h), drawn inside routes. A destination has the class of
+ * its longest prefix.
+ */
 #pragma once
 
 #include "lpm/shadow.h"
@@ -8,7 +11,7 @@
 
 #include <string.h>
 
-/* A shadow's list is the class and this, as list 0 is none. */
+/* The class is stored in the shadow as list, plus 1, because list 0 means none. */
 #define LAB_LIST(class) ((struct path_list_id){(uint32_t)(class) + 1})
 
 static inline struct ip_addr
@@ -25,7 +28,7 @@ lab_within(const struct prefix *p, uint64_t *seed)
 	return a;
 }
 
-/* All flows of one family: of `prefix[0..count)`, which are in `routes`. */
+/* Draws all flows of one family from `prefix[0..count)`, which are in `routes`. */
 static inline void
 lab_flows_draw(struct lab_shared *s, enum afi afi, const struct shadow *routes,
 	const struct prefix *prefix, size_t count, uint64_t seed)

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The data path of the lab port. It is measured alone (bench_forward, "io"), so that its cost can be taken off. */
+/*
+ * The data path of the lab port. bench_forward measures this path alone ("io"), so its cost can be
+ * subtracted.
+ */
 #include "tests/dataplane/lab_port.h"
 #include "lpm/base.h"
 
@@ -12,7 +15,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define POOL "keel_soft" /* dataplane/port.c's, of devices that only software sees */
+#define POOL "keel_soft" /* pool of dataplane/port.c for vdevs */
 #define MARK 0x4b4cu
 #define MARK_AT 54
 #define WORD_AT 56
@@ -20,26 +23,26 @@
 #define NUMBER_MASK ((UINT64_C(1) << NUMBER_BITS) - 1)
 #define CLASS_SHIFT 40
 #define TAG_SHIFT 48
-#define AHEAD                                                                                      \
-	128 /* flows of which the source asks for one while it writes a frame: those of the next burst */
-#define FULL_EACH 64 /* frames looked at in full: one of so many */
+/* distance, in flows, of the source's prefetch: a burst */
+#define AHEAD 128
+#define FULL_EACH 64 /* one in 64 frames is checked completely */
 
-/* The number of a frame: its source in the upper bits, counted from 1 below. */
+/* Number of a frame: the source in the upper bits, below it a count from 1. */
 #define SOURCE_SHIFT 36
 
-/* What the source writes into a buffer, from rearm_data to hash.rss, as vector drivers do: at once. */
+/* Part of the buffer, from rearm_data to hash.rss, written at once, as vector drivers do. */
 #define HEAD_AT offsetof(struct rte_mbuf, rearm_data)
 
 struct head {
 	alignas(32) uint8_t b[32];
 };
 
-/* What a port keeps to itself. */
+/* Private state of a port. */
 struct end {
 	struct lab_side *side;
 	struct rte_mempool *pool;
 	struct head fresh;
-	size_t frame_at; /* in a buffer */
+	size_t frame_at; /* offset in a buffer */
 	uint64_t number;
 	uint64_t next_v4, next_v6;
 	uint32_t sum; /* of the IPv4 header without destination */
@@ -88,7 +91,7 @@ make_templates(struct end *e, unsigned index)
 	e->v4[37] = 9;
 	e->v4[39] = LAB_FRAME - 14 - 20;
 	ip6->payload_len = rte_cpu_to_be_16(LAB_FRAME - 14 - 40);
-	ip6->proto = 59; /* RFC 8200 4.7: nothing behind it that anybody is to read */
+	ip6->proto = 59; /* RFC 8200 4.7: no next header */
 	ip6->hop_limits = LAB_TTL;
 	memcpy(ip6->src_addr, "\x20\x01\x0d\xb8\x00\x09", 6);
 	ip6->src_addr[15] = (uint8_t)(1 + index);
@@ -97,7 +100,10 @@ make_templates(struct end *e, unsigned index)
 	e->sum = rte_raw_cksum(ip4, sizeof(*ip4));
 }
 
-/* What a frame carries beside its number: all that is known of it at its source, so that a changed destination is seen. */
+/*
+ * Check value of a frame: computed from its number and destination, so a changed destination is
+ * detected.
+ */
 static inline uint64_t
 tag(uint64_t number, uint64_t dst)
 {
@@ -165,7 +171,7 @@ head_of(uint16_t ethdev)
 	return h;
 }
 
-/* At the first frame, as only then the port has its address and its buffers. */
+/* Runs at the first frame: earlier the port has no address and no buffers. */
 static bool
 prepare(unsigned index)
 {
@@ -191,7 +197,7 @@ fresh_frame(const struct end *e, struct rte_mbuf *m)
 {
 	memcpy((char *)m + HEAD_AT, &e->fresh, sizeof(e->fresh));
 	return (uint8_t *)m +
-	       e->frame_at; /* without reading the buffer, which may be in no cache near */
+	       e->frame_at; /* without reading the buffer, which may not be in a near cache */
 }
 
 static inline uint64_t
@@ -200,7 +206,7 @@ after(uint64_t at, uint64_t count)
 	return at + 1 == count ? 0 : at + 1;
 }
 
-/* Positions are kept aside while frames are written, which might be anything for all the compiler knows. */
+/* Counters are copied to locals because stores to frames may alias them. */
 static __rte_always_inline void
 fill_v4(struct end *e, const struct lab_shared *s, struct rte_mbuf **pkt, unsigned n)
 {
@@ -254,7 +260,7 @@ receive(unsigned index, struct rte_mbuf **pkt, uint16_t n)
 	struct end *e = &end[index];
 	uint64_t sent = lab_count(&e->side->sent), limit = lab_count(&e->side->limit);
 
-	/* acquire: pairs with the store of who says so, after all else */
+	/* acquire: pairs with the store that starts the run, after all other setup */
 	if (!atomic_load_explicit(&shared->run, memory_order_acquire) || sent >= limit)
 		return 0;
 	if (!e->ready && !prepare(index))
@@ -311,14 +317,14 @@ misdirected(struct end *e, uint64_t word)
 		&e->side->bad_class, (uint8_t)(word >> CLASS_SHIFT), memory_order_relaxed);
 }
 
-/* What the sink has seen in this burst, of one family and source at a time. */
+/* Results of the sink for this burst, of one family and source at a time. */
 struct looks {
 	uint64_t seen, reordered;
-	uint64_t *last; /* of whom the number below is */
+	uint64_t *last; /* source and family of `number` */
 	uint64_t number;
 };
 
-/* A frame that leaves. */
+/* Checks a frame on its way out. */
 static inline void
 look_at(const struct lab_shared *s, unsigned index, struct end *e, const struct rte_mbuf *m,
 	struct looks *l)
@@ -341,7 +347,10 @@ look_at(const struct lab_shared *s, unsigned index, struct end *e, const struct 
 	}
 	l->reordered += number <= l->number;
 	l->number = number;
-	/* relaxed: a value by itself; who changes it gives both generations' ports while both may be in use */
+	/*
+	 * relaxed: a single value without dependent data; during a change it contains the ports of
+	 * both generations
+	 */
 	if (!(atomic_load_explicit(
 		      &s->allowed[(uint8_t)(word >> CLASS_SHIFT)], memory_order_relaxed) >>
 			    index &
@@ -354,7 +363,10 @@ look_at(const struct lab_shared *s, unsigned index, struct end *e, const struct 
 	}
 }
 
-/* Not 0: shared, of several segments, not plain memory, or of another pool. */
+/*
+ * Non-zero if the buffer is shared, has several segments, or is of a different pool or memory
+ * type.
+ */
 static inline uint64_t
 strange(const struct rte_mbuf *m, const struct rte_mempool *pool)
 {
@@ -394,9 +406,12 @@ transmit(unsigned index, struct rte_mbuf **pkt, uint16_t n)
 	return n;
 }
 
-/* ---- taking ports over ---- */
+/* ---- replacing the functions of net_null ---- */
 
-/* ethdev hands a queue's private data to these, which here is net_null's: so a pair for each port. */
+/*
+ * ethdev passes a queue's private data, here of net_null, so each port needs its own pair of
+ * functions.
+ */
 #define PAIR(i)                                                                                    \
 	static uint16_t receive_##i(void *queue, struct rte_mbuf **pkt, uint16_t n)                \
 	{                                                                                          \
@@ -416,17 +431,23 @@ PAIR(6)
 PAIR(7)
 #undef PAIR
 
-/* How ethdev's own struct begins, of which rte_eth_dev_start copies these two to where workers read them. */
+/*
+ * Start of ethdev's device struct; rte_eth_dev_start() copies both pointers to the workers' array.
+ */
 struct eth_dev_head {
 	eth_rx_burst_t receive;
 	eth_tx_burst_t transmit;
 };
 
-struct eth_dev_head *rte_eth_dev_allocated(const char *name); /* for drivers: of librte_ethdev */
+/* internal function of librte_ethdev for drivers */
+struct eth_dev_head *rte_eth_dev_allocated(const char *name);
 
-static bool named[LAB_PORTS]; /* net_null_labN has been taken over */
+static bool named[LAB_PORTS]; /* net_null_labN has been replaced */
 
-/* The one that is new. Nobody but ethdev knows its name yet: by its number it is not found before the event is over. */
+/*
+ * Finds the new device. During the event only ethdev knows its name; a search by number fails
+ * until the event is over.
+ */
 static struct eth_dev_head *
 appeared(void)
 {

@@ -1,25 +1,31 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The lab port: a source and a checking sink in memory, polled by the worker's own loop, so that what is measured is the worker and not
- * a generator on another CPU. A source hands out numbered frames of 64 bytes to drawn destinations; the sink looks at each frame that
- * leaves: by a port that its class of destinations allows, none before its turn, and one of 64 in full (TTL, checksum, addresses, length).
+ * The lab port: a source and a checking sink in memory, polled by the worker's own loop, so a
+ * benchmark measures the worker and not a generator on another CPU. The source emits numbered
+ * 64-byte frames to drawn destinations. The sink checks the port of each outgoing frame (by the
+ * class of its destination) and the order of frames, and one frame in 64 completely (TTL,
+ * checksum, addresses, length).
  *
- * DPDK's headers for drivers are in no package of Debian's. So a lab port is a `net_null` device of the name net_null_labN whose receive
- * and transmit function are taken over when it appears.
+ * No Debian package contains DPDK's headers for drivers. A lab port is therefore a `net_null`
+ * device named net_null_labN, whose receive and transmit functions are replaced when the device
+ * appears.
  *
- * In one's own process: lab_port_enable() after dataplane_init(), then port_add() of "net_null_lab0,no-rx=1".
+ * In a test process: lab_port_enable() after dataplane_init(), then port_add() of
+ * "net_null_lab0,no-rx=1".
  *
  * In keeld:
  *   lab_ports --create FILE --routes ROUTES [--v4 N] [--v6 N]    ROUTES: lines "PREFIX CLASS", CLASS 0 to 255; draws N
- *                                                                destinations a family, each of the class of its longest prefix
- *   KEELLAB=FILE keeld -c …   with "eal_args": ["-d", "…/build/tests/bench/librte_net_keellab.so"] (not below a folder that all may write)
+ *                                                                destinations a family, with the class of the longest prefix
+ *   KEELLAB=FILE keeld -c …   with "eal_args": ["-d", "…/build/tests/bench/librte_net_keellab.so"] (not in a folder writable by all)
  *                             and "ports": [{"name": "east", "device": "net_null_lab0,no-rx=1", …}]
  *   lab_ports --control FILE  commands on standard input, each answered by a line of JSON: see tests/bench/lab_ports.c
- * A port without a kernel interface of its own stands beside the one of its name, if there is one: a veth `east` made before keeld
- * starts carries its addresses, neighbours and BGP sessions, while what the worker forwards goes through the lab port.
- * Lab ports are counted in the order in which keeld adds them, whatever N is.
  *
- * One worker only: a sink's state has one writer.
+ * A port without a kernel interface uses the interface of its name, if there is one: a veth
+ * `east`, created before keeld starts, carries the port's addresses, neighbours and BGP sessions,
+ * while forwarded packets go through the lab port. Lab ports are numbered in the order in which
+ * keeld adds the ports, regardless of N.
+ *
+ * One worker only: the state of a sink has a single writer.
  */
 #pragma once
 
@@ -36,45 +42,51 @@
 #define LAB_TTL 64
 
 struct lab_flow_v4 {
-	uint32_t dst; /* as on the wire */
+	uint32_t dst; /* in wire order */
 	uint8_t class;
 	uint8_t unused[3];
 };
 
 struct lab_flow_v6 {
 	uint8_t dst[16];
-	uint32_t label; /* first word of the header, as on the wire */
+	uint32_t label; /* first word of the header, in wire order */
 	uint8_t class;
 	uint8_t unused[3];
 };
 
-/* Written by the worker, but for the first line. Reading: relaxed. */
+/* Written by the worker, except the first line. Read relaxed. */
 struct lab_side {
-	/* The frames' destination address; zeros: what the driver says. Before the first frame. */
+	/*
+	 * Destination address of the frames; zeros: the address of the driver. Set before the
+	 * first frame.
+	 */
 	alignas(64) _Atomic uint64_t mac;
-	_Atomic uint64_t limit; /* frames that may leave the source in all; 0: none */
+	_Atomic uint64_t limit; /* number of frames the source may send; 0: no limit */
 	alignas(64) _Atomic uint64_t sent; /* by the source of this port */
-	_Atomic uint64_t starved; /* polls that found no buffers */
-	alignas(64) _Atomic uint64_t seen; /* frames of ours that left by this port */
-	_Atomic uint64_t misdirected; /* their class does not allow this port */
-	_Atomic uint64_t
-		reordered; /* behind one of the same source and family that was sent later */
-	_Atomic uint64_t damaged; /* of those looked at in full */
-	_Atomic uint64_t checked; /* looked at in full */
-	_Atomic uint64_t foreign; /* not of ours */
-	/* Of the last one that was misdirected. */
+	_Atomic uint64_t starved; /* polls without free buffers */
+	alignas(64) _Atomic uint64_t seen; /* lab frames sent on this port */
+	_Atomic uint64_t misdirected; /* frames of a class not allowed on this port */
+	/* frames after a later frame of equal source and family */
+	_Atomic uint64_t reordered;
+	_Atomic uint64_t damaged; /* failures among completely checked frames */
+	_Atomic uint64_t checked; /* completely checked frames */
+	_Atomic uint64_t foreign; /* other frames */
+	/* The last misdirected frame. */
 	_Atomic uint64_t bad_number, bad_class;
 };
 
-/* A file mapped by the process with the ports and by who controls it. */
+/* File mapped by the process with the ports and by the controlling process. */
 struct lab_shared {
 	uint64_t magic, bytes;
 	uint64_t v4_offset, v4_count, v6_offset, v6_count;
-	uint64_t v6_pattern; /* bit n: each 64th frame from the n-th on is IPv6 */
-	uint32_t ttl_taken; /* by who forwards: 1, or 0 for a loop that does not */
+	uint64_t v6_pattern; /* bit n: of 64 frames, frame n is IPv6 */
+	/* reduction of the TTL by the router: 1, or 0 for a loop without TTL handling */
+	uint32_t ttl_taken;
 	_Atomic uint32_t run;
-	_Atomic uint32_t taken; /* lab ports there are */
-	/* By class: bit per lab port by which its frames may leave. During a change: what both generations allow. */
+	_Atomic uint32_t taken; /* number of lab ports in use */
+	/*
+	 * By class: bit mask of the allowed ports. During a change: the ports of both generations.
+	 */
 	alignas(64) _Atomic uint32_t allowed[LAB_CLASSES];
 	struct lab_side side[LAB_PORTS];
 };
@@ -92,15 +104,21 @@ lab_flows_v6(const struct lab_shared *s)
 }
 
 /*
- * All memory of a lab, in `file`, or (NULL) of this process alone. No frames run, all classes allow all ports, sources have no limit,
- * every frame is IPv4 unless there is none. NULL with errno.
+ * Creates the memory of a lab in `file`, or (NULL) private to this process. At first no frames are
+ * sent, all classes may use all ports, sources have no limit, and frames are IPv4 if any IPv4
+ * flows exist. Returns NULL with errno.
  */
 struct lab_shared *lab_shared_create(const char *file, uint64_t v4_count, uint64_t v6_count);
-/* What somebody created. NULL with errno (EPROTO: of another version). */
+/*
+ * Opens a lab created by lab_shared_create(). Returns NULL with errno (EPROTO: different version).
+ */
 struct lab_shared *lab_shared_open(const char *file);
 void lab_shared_close(struct lab_shared *s);
 
-/* Devices net_null_lab* that are added from now on are lab ports of `s`. After EAL is up. 0, -errno. */
+/*
+ * Makes lab ports of all devices net_null_lab* added from now on. Call after EAL has started.
+ * Returns 0 or -errno.
+ */
 int lab_port_enable(struct lab_shared *s);
 
 static inline uint64_t

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The lab port for a program that knows nothing of it: a plugin of EAL (-d) that serves the file which the environment's KEELLAB names. EAL loads
- * plugins before there is memory, and ethdev's events need some; so it waits for the second look at the bus, which is port_add's.
+ * The lab port as a plugin of EAL (-d), for programs without lab support. Uses the file named by
+ * the environment variable KEELLAB. EAL loads plugins before memory is available, but ethdev's
+ * events need memory; the plugin therefore acts at the second scan of the bus, in port_add().
  */
 #include "tests/dataplane/lab_port.h"
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* libpcap's file format, enough to write what net_pcap reads and to read what it writes. */
+/* libpcap's file format, as far as needed to write input for net_pcap and to read its output. */
 #pragma once
 
 #include <stdint.h>
@@ -48,7 +48,7 @@ pcap_open(const char *path)
 	return f;
 }
 
-/* The next frame's length, or -1 at the end. */
+/* Reads a frame and returns its length, or -1 at the end. */
 static inline int
 pcap_next(FILE *f, uint8_t *frame, uint32_t size)
 {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The real worker between a source and a sink that are callbacks of two ports of net_null, so that a test says what each poll brings: bursts
- * of every size, with and without a pause behind them, and buffers that no file can hold.
+ * Runs the real worker between a source and a sink, which are callbacks on two ports of net_null.
+ * The test thus controls the content of each poll: bursts of every size, with and without a pause,
+ * and buffers that cannot come from a file.
  */
 #include "dataplane/burst.h"
 #include "dataplane/port_impl.h"
@@ -20,19 +21,19 @@ static struct lab_fib lab;
 static uint8_t in_mac[6];
 static unsigned buffers;
 
-/* The worker's thread, between lab_workers_up() and workers_stop(). */
+/* Used by the worker's thread between lab_workers_up() and workers_stop(). */
 typedef unsigned source_fn(struct rte_mbuf **pkt, unsigned most);
 static source_fn *source;
 static uint32_t sent[2], seen[2]; /* by family */
-static uint64_t spun; /* cycles that the sink took */
+static uint64_t spun; /* cycles spent in the sink */
 static unsigned polls, pause_us;
 static bool late, reordered;
 static _Atomic bool source_dry;
 
-/* As run() leaves them. */
+/* Results of run(). */
 static uint64_t drops[DROP_COUNT], busy_cycles, busy_packets;
 
-/* A frame with a number of its family's. */
+/* Makes a frame with the next number of its family. */
 static struct rte_mbuf *
 numbered(bool v6)
 {
@@ -93,7 +94,9 @@ dry(void *ctx)
 	return atomic_load_explicit(&source_dry, memory_order_acquire);
 }
 
-/* Until the source has no more; then the worker is stopped. No buffer is missing. */
+/*
+ * Runs until the source has no more packets, then stops the worker. Checks that no buffer is lost.
+ */
 static void
 run(source_fn *fn)
 {
@@ -117,7 +120,7 @@ run(source_fn *fn)
 	assert_int_equal(rte_mempool_avail_count(port_own_pool()), buffers);
 }
 
-/* Polls 0 to 127 bring 0 to 127 packets, poll 128 all that it may; then all of them once more. */
+/* Polls 0 to 127 return 0 to 127 packets, poll 128 returns the maximum; then everything repeats. */
 static unsigned
 sizes(struct rte_mbuf **pkt, unsigned most)
 {
@@ -125,7 +128,9 @@ sizes(struct rte_mbuf **pkt, unsigned most)
 		 n = step < most ? step : most;
 	static bool paused;
 
-	/* whoever was not full is gone, and who was after a poll that brought nothing */
+	/*
+	 * a burst that was not full has been sent; a full burst has been sent after an empty poll
+	 */
 	late |= paused && (seen[0] != sent[0] || seen[1] != sent[1]);
 	late |= sent[0] - seen[0] + sent[1] - seen[1] > BURST_MAX;
 	if (pass == PASSES)
@@ -133,7 +138,7 @@ sizes(struct rte_mbuf **pkt, unsigned most)
 	else
 		polls++;
 	run_dry(pass == PASSES && paused);
-	/* each pass pauses elsewhere, and has another mix */
+	/* each pass pauses at different polls and has a different mix */
 	if (pass < PASSES && !paused && n == most && polls % 3 == pass % 3) {
 		polls--;
 		n = 0;
@@ -157,7 +162,10 @@ test_sizes(void **state)
 	assert_int_equal(seen[1], sent[1]);
 }
 
-/* A full burst of plain packets but for three; behind the end of each of these lies what the buffer held before. */
+/*
+ * A full burst of plain packets except for three short ones, whose buffers still contain old bytes
+ * after the end.
+ */
 static unsigned
 short_ones(struct rte_mbuf **pkt, unsigned most)
 {
@@ -172,7 +180,7 @@ short_ones(struct rte_mbuf **pkt, unsigned most)
 	}
 	pkt[3]->data_len = pkt[3]->pkt_len = 8;
 	pkt[5]->data_len = pkt[5]->pkt_len = 13;
-	rte_pktmbuf_mtod(pkt[5], uint8_t *)[24] ^= 1; /* of another checksum */
+	rte_pktmbuf_mtod(pkt[5], uint8_t *)[24] ^= 1; /* wrong checksum */
 	pkt[8]->data_len = 8;
 	second = rte_pktmbuf_alloc(port_own_pool());
 	if (second == NULL)
@@ -183,7 +191,7 @@ short_ones(struct rte_mbuf **pkt, unsigned most)
 	return most;
 }
 
-/* No Ethernet header lies in the first buffer, which is what counts. */
+/* The first buffer lacks a complete Ethernet header, which alone counts. */
 static void
 test_short(void **state)
 {
@@ -196,7 +204,10 @@ test_short(void **state)
 
 static unsigned stripped;
 
-/* Packets of both families. The device took a VLAN tag off every third, and a tag of zeros (no VLAN) off every third. */
+/*
+ * Packets of both families. For every third packet the device removed a VLAN tag; for every third,
+ * a tag of zeros (no VLAN).
+ */
 static unsigned
 stripped_ones(struct rte_mbuf **pkt, unsigned most)
 {
@@ -214,7 +225,7 @@ stripped_ones(struct rte_mbuf **pkt, unsigned most)
 		if (i / 2 % 3 == 1)
 			continue;
 		pkt[i]->vlan_tci = (uint16_t)(10 + i);
-		sent[v6]--; /* the next packet has the number, as this one is dropped */
+		sent[v6]--; /* this packet is dropped, so the next one gets its number */
 		stripped++;
 	}
 	return most;
@@ -234,7 +245,7 @@ test_vlan_stripped(void **state)
 	assert_int_equal(seen[0] + seen[1] + stripped, BURST_V4);
 }
 
-/* Each burst is full, and has a pause behind it. */
+/* Every burst is full and followed by a pause. */
 static unsigned
 trains(struct rte_mbuf **pkt, unsigned most)
 {
@@ -247,7 +258,7 @@ trains(struct rte_mbuf **pkt, unsigned most)
 	return most;
 }
 
-/* What the finishing of a held burst takes counts, though nothing was received meanwhile. */
+/* Finishing a held burst counts as busy time, even if nothing is received meanwhile. */
 static void
 test_busy_cycles(void **state)
 {

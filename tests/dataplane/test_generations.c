@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * One burst never mixes generations of IPv4 and IPv6. Numbered packets of both families by turns go through the worker while commit after
- * commit moves both families' routes to a next hop of the commit's own number. Flips fall between bursts, so in the order of arrival the
- * numbers never go down; a burst that took its families from two generations would go up and down.
+ * A burst never mixes generations of IPv4 and IPv6. Numbered packets of both families in turn pass
+ * the worker while each commit moves the routes of both families to the next hop with the number
+ * of the commit. Generations change between bursts, so the numbers never decrease in the order of
+ * arrival; a burst with two generations would go up and down.
  */
 #include "lab.h"
 #include "pcap.h"
@@ -18,7 +19,7 @@ static char directory[] = "/tmp/keel-test-generations-XXXXXX";
 static const uint8_t in_mac[6] = {0x02, 'p', 'c', 'a', 'p', 1};
 static struct lab_fib lab;
 static struct next_hop_id hop[COMMITS];
-static bool few; /* commits were seen: the machine had kept us away, and nothing was tried */
+static bool few; /* few commits were seen: the machine kept the test off the CPU */
 
 static void
 write_input(const char *path)
@@ -60,7 +61,7 @@ move_both(unsigned number)
 	lab_commit(&lab);
 }
 
-/* number[i]: the commit by which packet i went. */
+/* number[i]: commit used by packet i. */
 static void
 read_output(const char *path, uint16_t *number)
 {
@@ -135,7 +136,7 @@ run(void)
 	return failed ? 1 : few ? FEW : 0;
 }
 
-/* Each try in a process of its own: EAL starts once in each. */
+/* Each try runs in a process of its own, because EAL starts once per process. */
 int
 main(void)
 {

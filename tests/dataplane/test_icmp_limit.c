@@ -35,7 +35,7 @@ put(FILE *f, uint32_t source, uint32_t destination, uint8_t ttl, unsigned payloa
 	pcap_put(f, frame.b, frame.len);
 }
 
-/* The host's /24 is its own. */
+/* Each host has its own /24. */
 static uint32_t
 host(unsigned class, unsigned i)
 {
@@ -74,7 +74,7 @@ all_seen(void *ctx)
 	return lab_seen() == written;
 }
 
-/* How many hosts of each class had their error, and how many errors there were of each type. */
+/* Number of hosts of each class with an error, and number of errors by type. */
 static void
 read_errors(const char *path, unsigned had[4], unsigned *expired, unsigned *too_big)
 {
@@ -157,7 +157,7 @@ test_scanner_and_other_hosts(void **state)
 	unlink(out);
 }
 
-/* ---- the limit by itself ---- */
+/* ---- the limit alone ---- */
 
 #define HZ 3000000000u
 #define TICK (HZ / 1000)
@@ -165,7 +165,7 @@ test_scanner_and_other_hosts(void **state)
 #define KEYS 16
 #define AT_ONCE 200 /* packets of the flood in each tick */
 
-/* A header of which only the source counts: /24 or /48 number `n`, host `low`. */
+/* A header with only the source set: host `low` in /24 or /48 number `n`. */
 static const uint8_t *
 header(enum afi afi, uint32_t n, uint8_t low)
 {
@@ -178,7 +178,7 @@ header(enum afi afi, uint32_t n, uint8_t low)
 		ip[8] = 0x20;
 		ip[9] = 0x01;
 		lab_set32(ip + 10, n);
-		ip[14] = low; /* another /64 of the same /48 */
+		ip[14] = low; /* a different /64 of one /48 */
 		ip[23] = low;
 	}
 	return ip;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The lab port's sink sees what it is for: a frame that is lost, one that overtakes, one by the wrong port, one that was changed. */
+/* The sink of the lab port detects lost, overtaken, misdirected and changed frames. */
 #include "tests/dataplane/lab_port.h"
 #include "tests/dataplane/lab.h"
 
@@ -15,7 +15,7 @@ arrive(struct rte_mbuf **pkt)
 {
 	uint16_t n = rte_eth_rx_burst(port_ethdev(0), 0, pkt, N);
 
-	for (unsigned i = 0; i < n; i++) { /* as who forwards */
+	for (unsigned i = 0; i < n; i++) { /* like a router */
 		uint8_t *f = rte_pktmbuf_mtod(pkt[i], uint8_t *);
 
 		if (f[12] == 0x08) {
@@ -46,7 +46,7 @@ sum(size_t at)
 }
 #define SUM(name) sum(offsetof(struct lab_side, name))
 
-/* Class 0 leaves by port 0, 1 by port 1. */
+/* Class 0 leaves by port 0, class 1 by port 1. */
 static void
 leave_right(struct rte_mbuf **pkt, uint16_t n)
 {
@@ -99,7 +99,7 @@ overtaken(void **state)
 	struct rte_mbuf *pkt[N], *first;
 	uint16_t n = arrive(pkt);
 
-	/* two that leave by the same port */
+	/* two frames of one port */
 	first = pkt[0];
 	pkt[0] = pkt[4];
 	pkt[4] = first;
@@ -107,7 +107,7 @@ overtaken(void **state)
 	assert_true(SUM(reordered) > before);
 }
 
-/* By others that leave one by one. */
+/* Overtaken by frames that leave one by one. */
 static void
 overtaken_together(void **state)
 {
@@ -119,7 +119,7 @@ overtaken_together(void **state)
 		leave_right(&later[i], 1);
 	before = SUM(reordered);
 	leave_right(pkt, n);
-	assert_int_equal(SUM(reordered), before + 4); /* the first of each family at each port */
+	assert_int_equal(SUM(reordered), before + 4); /* the first of each family and port */
 }
 
 static void
@@ -134,7 +134,7 @@ misdirected(void **state)
 	assert_true(wrong > 0);
 	leave_by(1, pkt, n);
 	assert_int_equal(SUM(misdirected), before + wrong);
-	/* as long as both generations may be in use, both ways are right */
+	/* while both generations may be in use, both ports are right */
 	atomic_store_explicit(&ports->allowed[0], 3, memory_order_relaxed);
 	n = arrive(pkt);
 	leave_by(1, pkt, n);
@@ -142,12 +142,12 @@ misdirected(void **state)
 	atomic_store_explicit(&ports->allowed[0], 1, memory_order_relaxed);
 }
 
-/* Of 64 in a row one is looked at in full, so all of them are changed. */
+/* Only one in 64 consecutive frames is checked completely, so all of them are changed. */
 static void
 changed(void **state)
 {
 	static const unsigned place[] = {
-		22, 24, 30, 62}; /* TTL, checksum, destination; of IPv6 what lies there */
+		22, 24, 30, 62}; /* TTL, checksum, destination; for IPv6 the bytes at these offsets */
 
 	for (unsigned k = 0; k < sizeof(place) / sizeof(place[0]); k++) {
 		uint64_t before = SUM(damaged);
@@ -178,7 +178,7 @@ foreign(void **state)
 	assert_int_equal(SUM(seen), seen + n - 1);
 }
 
-/* A frame that somebody else holds too is not given back before he has. */
+/* A buffer with a second owner is not freed before that owner frees it. */
 static void
 shared(void **state)
 {
@@ -192,7 +192,7 @@ shared(void **state)
 	rte_pktmbuf_free(m);
 }
 
-/* A frame of ours in a buffer of another pool, as the kernel may send it, goes back there. */
+/* A lab frame in a buffer of a different pool, as the kernel may send, is returned to that pool. */
 static void
 of_another_pool(void **state)
 {

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Property: random bursts of both families between pcap files, each packet's outcome as a slow reference says that reads the bytes by the
- * RFCs' words and shares no code with the worker. Forwarded frames byte for byte and in order a family and port, drops by reason, a flow on
- * one path, ICMP errors byte for byte (as many as the rate limit let pass).
+ * Property test: random bursts of both families pass the worker between pcap files. A slow
+ * reference, written from the RFCs and without shared code, gives the outcome of each packet:
+ * forwarded frames byte for byte, in order per family and port; drops by reason; one path per
+ * flow; ICMP errors byte for byte (as many as the rate limit allows).
  *
  * KEEL_SEED (20261121), KEEL_PACKETS (20000).
  */
@@ -37,8 +38,8 @@ static const struct {
 static const struct route {
 	const char *prefix;
 	enum path_list_kind kind;
-	unsigned hops; /* a bit each */
-	unsigned backups; /* as hops; they come in this order behind them */
+	unsigned hops; /* bit mask */
+	unsigned backups; /* bit mask; used in this order after the hops */
 } routes[] = {
 	{"10.1.0.0/16", PATH_LIST_FORWARD, 1 << 0},
 	{"10.1.128.0/17", PATH_LIST_FORWARD, 1 << 1},
@@ -52,9 +53,9 @@ static const struct route {
 	{"10.8.0.0/16", PATH_LIST_FORWARD, 1 << 3 | 1 << 1}, /* one of two is up */
 	{"10.9.0.0/16", PATH_LIST_FORWARD, 1 << 3, 1 << 0 | 1 << 1}, /* moved to the first backup */
 	{"2001:db8:9::/48", PATH_LIST_FORWARD, 1 << 4 | 1 << 3, 1 << 1},
-	{"10.10.0.0/16", PATH_LIST_FORWARD, 1 << 2, 1 << 1}, /* no need to */
+	{"10.10.0.0/16", PATH_LIST_FORWARD, 1 << 2, 1 << 1}, /* the backup is not needed */
 	{"11.0.0.0/8", PATH_LIST_FORWARD, 1 << 6},
-	/* Whatever source is not refused is reached, so that each error leaves. */
+	/* Routes to all valid sources, so each ICMP error is sent. */
 	{"64.0.0.0/2", PATH_LIST_FORWARD, 1 << 6},
 	{"128.0.0.0/1", PATH_LIST_FORWARD, 1 << 6},
 	{"::/3", PATH_LIST_FORWARD, 1 << 6},
@@ -166,7 +167,7 @@ link_local(const uint8_t *a)
 	return a[0] == 0xfe && a[1] >= 0x80 && a[1] <= 0xbf;
 }
 
-/* As far as the headers go. */
+/* Checks the headers only. */
 static enum drop_reason
 judge_headers(const struct lab_frame *f)
 {
@@ -231,7 +232,7 @@ longest(const struct ip_addr *a)
 
 struct verdict {
 	enum drop_reason reason; /* DROP_COUNT: forwarded */
-	unsigned hops; /* one of these */
+	unsigned hops; /* bit mask of the possible hops */
 	bool v6;
 	unsigned ip_len;
 	unsigned mtu;
@@ -267,7 +268,7 @@ judge(const struct lab_frame *f)
 		if (!(r->hops & 1u << h) || !hop[h].up)
 			continue;
 		v.hops |= 1u << h;
-		v.mtu = hop[h].mtu; /* where they differ there is only one */
+		v.mtu = hop[h].mtu; /* hops with different MTUs are never alternatives */
 	}
 	for (unsigned h = 0; h < HOPS && v.hops == 0; h++) {
 		if (!(r->backups & 1u << h) || !hop[h].up)
@@ -287,7 +288,7 @@ judge(const struct lab_frame *f)
 
 struct flow {
 	uint8_t key[40];
-	int hop; /* -1: free */
+	int hop; /* -1: unused */
 };
 #define FLOWS 65536
 static struct flow flows[FLOWS];
@@ -299,7 +300,9 @@ ports_begin(uint8_t protocol)
 	       protocol == 136;
 }
 
-/* What must choose one path: the five-tuple where it can be seen. */
+/*
+ * Finds the flow: all packets of a flow must take one path. The key is the five-tuple if visible.
+ */
 static struct flow *
 flow_of(const uint8_t *ip, unsigned ip_len)
 {
@@ -379,7 +382,10 @@ icmp_wanted(const struct lab_frame *f, const struct verdict *v)
 	return false;
 }
 
-/* The whole frame but the Ethernet addresses, which are the route's to the sender. */
+/*
+ * Makes the whole expected frame except for the Ethernet addresses, which depend on the route to
+ * the sender.
+ */
 static void
 icmp_expect(const struct lab_frame *f, const struct verdict *v, struct lab_frame *out)
 {
@@ -461,7 +467,7 @@ random_transport(uint8_t *p, unsigned len)
 {
 	for (unsigned i = 0; i < len; i++)
 		p[i] = (uint8_t)lab_random(&seed);
-	/* few ports, so that flows come again; as ICMP: a type that is known */
+	/* few ports, so flows repeat; for ICMP: a known type */
 	if (len >= 4)
 		memcpy(p,
 			(uint8_t[]){(uint8_t)lab_below(&seed, 20), (uint8_t)lab_below(&seed, 4), 0,
@@ -490,7 +496,7 @@ make_v4(struct lab_frame *f)
 	lab_fix_checksum(f);
 }
 
-/* Extension headers in front of the transport header; `room` bytes are behind the IPv6 header. */
+/* Adds extension headers before the transport header; `room` bytes follow the IPv6 header. */
 static void
 make_extensions(struct lab_frame *f, unsigned room)
 {
@@ -574,7 +580,7 @@ mutate(struct lab_frame *f)
 	case 9:
 		f->b[5] ^= 1;
 		break;
-	case 10: /* the other family's type, or nobody's */
+	case 10: /* EtherType of the other family, or of neither */
 		memcpy(f->b + 12,
 			lab_below(&seed, 2) ? "\x88\x47"
 			: v6		    ? "\x08\x00"
@@ -592,10 +598,10 @@ mutate(struct lab_frame *f)
 		lab_fix_checksum(f);
 }
 
-/* ---- what is expected, and what came ---- */
+/* ---- expected and actual packets ---- */
 
 struct expected {
-	struct lab_frame frame; /* as it leaves, without Ethernet addresses */
+	struct lab_frame frame; /* as sent, without Ethernet addresses */
 	unsigned hops;
 	bool v6;
 };
@@ -637,7 +643,7 @@ write_input(const char *path)
 	for (unsigned i = 0; i < packets; i++) {
 		struct lab_frame frame;
 
-		/* Runs of one family, and bursts by turns. */
+		/* runs of one family, and alternating bursts */
 		if (lab_below(&seed, (i >> 9) & 1 ? 40 : 2) == 0)
 			make_v4(&frame);
 		else
@@ -694,7 +700,7 @@ take_error(struct lab_frame *got, unsigned port)
 	fail_msg("seed: an ICMP error of %u bytes that nobody expects", got->len);
 }
 
-/* Splits a port's output by family; errors are taken at once. */
+/* Splits a port's output by family; compares ICMP errors at once. */
 static unsigned
 read_output(const char *path, unsigned port)
 {
@@ -725,7 +731,7 @@ read_output(const char *path, unsigned port)
 	return found;
 }
 
-/* The next of that family on one of the ports that may be: the hop by which it came. */
+/* Compares with the next packet of the family on each possible port. Returns the hop used. */
 static int
 match(const struct expected *e)
 {
@@ -769,7 +775,7 @@ compare_forwarded(void)
 	for (unsigned p = 0; p < OUT_PORTS; p++)
 		for (unsigned v6 = 0; v6 < 2; v6++)
 			assert_int_equal(output[p].at[v6], output[p].count[v6]);
-	/* Three equal paths: none below a fifth. */
+	/* Three equal-cost paths: each gets at least a fifth. */
 	for (unsigned v6 = 0; v6 < 2; v6++)
 		for (unsigned h = 0; h < 3; h++)
 			assert_true(by[v6][h] * 5 > by[v6][0] + by[v6][1] + by[v6][2]);
@@ -791,7 +797,7 @@ compare_drops(void)
 				drop_reason_text((enum drop_reason)i));
 }
 
-/* Both families, by next hop and by the destination itself. */
+/* Both families, for next hops and for destinations on the subnet. */
 static void
 check_gleans(void)
 {
@@ -888,7 +894,10 @@ test_mix(void **state)
 		compare_drops();
 		fail_msg("not all were seen");
 	}
-	/* Errors about the last burst leave behind it; check_stats says what is missing. */
+	/*
+	 * ICMP errors about the last burst are sent after the burst; check_stats() reports missing
+	 * errors.
+	 */
 	(void)lab_wait(all_told, NULL, 60);
 	compare_drops();
 	check_gleans();

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * AF_XDP ports on veth in a network namespace of this process alone (gone with it, however it ends): bring-up and what it refuses, the
- * worker between two of them, what reaches the kernel. Needs root.
+ * AF_XDP ports on veth in a private network namespace, which disappears with the process: start of
+ * ports and its failures, forwarding between two ports, packets passed to the kernel. Needs root.
  *
- * KEEL_VETH_SECONDS (1) and KEEL_VETH_PPS (10000): how long and how fast the paced run is. KEEL_VETH_WINDOW (100): so many packets are on
- * their way at most, fewer than the smallest ring between holds: whoever the machine keeps away loses none.
+ * KEEL_VETH_SECONDS (1) and KEEL_VETH_PPS (10000): duration and rate of the paced run.
+ * KEEL_VETH_WINDOW (100): limit for packets in flight, below the size of the smallest ring in
+ * between, so a test kept off the CPU loses no packets.
  */
 #include "dataplane/xdp.h"
 #include "lab.h"
@@ -20,7 +21,10 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 
-/* The driver of DPDK 22.11 closes neither its BPF object nor, with libxdp 1.3, its umem. Ours is tested without them (xdp, worker). */
+/*
+ * DPDK 22.11's driver leaks its BPF object and, with libxdp 1.3, its umem. The tests xdp and
+ * worker check for leaks of Keel without the driver.
+ */
 const char *__lsan_default_suppressions(void);
 const char *
 __lsan_default_suppressions(void)
@@ -56,7 +60,7 @@ make_links(void)
 	}
 }
 
-/* A packet socket on one interface; what it sends is not seen by it. */
+/* A packet socket on one interface; does not receive its own frames. */
 static int
 packet_socket(const char *iface)
 {
@@ -81,7 +85,7 @@ attached_id(const char *iface)
 	return id;
 }
 
-/* ---- what bring-up refuses; no EAL needed for the first three ---- */
+/* ---- failures of port start; the first three need no EAL ---- */
 
 static int
 foreign_program(void)
@@ -136,7 +140,7 @@ test_own_leftover_is_removed(void **state)
 	xdp_forget((unsigned)index);
 }
 
-/* Another process has the interface for a port: its program is no leftover. */
+/* Another process has the interface as a port: its program is not a leftover. */
 static void
 test_running_keeld_is_respected(void **state)
 {
@@ -161,7 +165,7 @@ test_running_keeld_is_respected(void **state)
 	assert_int_equal(write(done[1], &byte, 1), 1);
 	assert_int_equal(waitpid(child, &status, 0), child);
 	assert_int_equal(status, 0);
-	/* It ended without a word, as by a crash. */
+	/* The process ended without cleanup, as in a crash. */
 	assert_int_equal(xdp_prepare(index, &err), 0);
 	xdp_forget(index);
 }
@@ -193,7 +197,10 @@ test_bad_devices_are_refused(void **state)
 	refuse("net_af_xdp7", -EINVAL, "iface");
 	refuse("net_af_xdp7,iface=a1,queue_count=2", -ENOTSUP, "queue_count");
 	refuse("net_nonsense0", -EINVAL, "net_nonsense0");
-	/* Without it the driver would sleep in poll(). Not on a1: the kernel frees a queue some time after the socket. */
+	/*
+	 * Without busy polling the driver would sleep in poll(). Not on a1: the kernel frees a
+	 * queue some time after its socket.
+	 */
 	refuse("net_af_xdp8,iface=c1,busy_budget=0", -EOPNOTSUPP, "SO_PREFER_BUSY_POLL");
 }
 
@@ -217,7 +224,7 @@ test_ports_come_up(void **state)
 		port_add(&(struct port_config){.name = "twice", .device = "net_af_xdp2,iface=a1"},
 			1, &port, &err),
 		-EBUSY);
-	/* The refused one took nothing away. */
+	/* The refused port did not affect the others. */
 	assert_int_equal(port_count(), 2);
 	assert_true(attached_id("a1") != 0);
 }
@@ -246,7 +253,7 @@ start_forwarding(void)
 
 struct flow {
 	int in, out;
-	struct lab_frame frame; /* without IPv4 options; its payload of 4 bytes and more */
+	struct lab_frame frame; /* without IPv4 options; payload of at least 4 bytes */
 	uint64_t sent, received, wrong, reordered;
 	uint32_t next;
 };
@@ -273,7 +280,7 @@ flow_send(struct flow *f)
 	f->sent++;
 }
 
-/* Forwarded frames differ in the Ethernet header, TTL and checksum; the payload is numbered. */
+/* Forwarded frames differ in Ethernet header, TTL and checksum; the payload is numbered. */
 static void
 flow_receive(struct flow *f)
 {
@@ -287,7 +294,7 @@ flow_receive(struct flow *f)
 
 		if ((unsigned)len < at + 4 || memcmp(got + 12, want.b + 12, 2) != 0 ||
 			memcmp(got, "\x02\x00\x00\x00\x00\xbb", 6) != 0)
-			continue; /* the host's own chatter */
+			continue; /* other traffic of the host */
 		memcpy(want.b, "\x02\x00\x00\x00\x00\xbb", 6);
 		port_mac(port_b, want.b + 6);
 		want.b[flow_is_v6(f) ? 21 : 22]--;
@@ -355,7 +362,7 @@ make_frame(struct lab_frame *f, const char *to, uint8_t ttl)
 		lab_udp(f, mac, IP(198, 51, 100, 1), addr_v4(&dst), ttl, 0, 100, &seed);
 }
 
-/* Commits go on meanwhile: generations flip under the worker. */
+/* Commits run meanwhile, so the worker changes generations. */
 static void
 paced_traffic_arrives(const char *to)
 {
@@ -375,16 +382,18 @@ paced_traffic_arrives(const char *to)
 
 		flow_receive(&f);
 		if (now < due) {
-			/* The pace. Asleep, so that a busy machine lets us run in time: who spins is put last. */
+			/*
+			 * The pace. Sleeping, because a busy machine runs a spinning process last.
+			 */
 			tick_until(due + 8 * step);
 			continue;
 		}
 		if (f.sent - f.received >= window) {
 			if (!tick(deadline))
-				break; /* it is lost */
+				break; /* the packet is lost */
 			continue;
 		}
-		/* A veth ring holds 256 packets: what a busy machine kept us from sending is not sent at once. */
+		/* A veth ring holds 256 packets: a backlog is not sent at once. */
 		if (now - due > 32 * step)
 			due = now - 32 * step;
 		due += step;
@@ -413,7 +422,7 @@ test_paced_traffic_arrives(void **state)
 	paced_traffic_arrives("2001:db8:10::3");
 }
 
-/* Counts frames to `destination` that the kernel is passed on a1. */
+/* Counts frames to `destination` that reach the kernel on a1. */
 struct tap {
 	int fd;
 	struct ip_addr destination;
@@ -463,14 +472,14 @@ ours_reaches_the_kernel(const char *text)
 	arp.b[12] = 0x08;
 	arp.b[13] = 0x06;
 
-	/* Not ours: forwarded, and the kernel sees none of it. */
+	/* Not a local address: forwarded, invisible to the kernel. */
 	flow_send(&f);
 	assert_true(lab_wait(flow_whole, &f, 60));
 	assert_int_equal(send(f.in, arp.b, arp.len, 0), arp.len);
 	assert_true(lab_wait(tap_has_arp, &t, 60));
 	assert_int_equal(t.seen, 0);
 
-	/* Ours, set by way of the other port: an address of any port is ours on every port. */
+	/* A local address, set on the second port: an address of any port is local on all ports. */
 	assert_int_equal(xdp_local_set(port_b, &address, true), 0);
 	flow_send(&f);
 	assert_true(lab_wait(tap_has_seen, &t, 60));
@@ -478,7 +487,7 @@ ours_reaches_the_kernel(const char *text)
 	assert_int_equal(f.received, 1);
 
 	assert_int_equal(xdp_local_set(port_b, &address, false), 0);
-	assert_int_equal(xdp_local_set(port_b, &address, false), 0); /* again: no error */
+	assert_int_equal(xdp_local_set(port_b, &address, false), 0); /* repeating is no error */
 	f.sent = 1;
 	flow_send(&f);
 	assert_true(lab_wait(flow_whole, &f, 60));
@@ -558,7 +567,7 @@ test_errors_reach_the_sender(void **state)
 
 	(void)state;
 	role_enter_host();
-	/* No address on the port. */
+	/* no address on the port */
 	error_comes("10.1.2.3", 1, "192.0.0.8", 11, 0);
 	worker_icmp_source(port_a, AFI_IPV4, &v4);
 	worker_icmp_source(port_a, AFI_IPV6, &v6);
@@ -571,7 +580,9 @@ test_errors_reach_the_sender(void **state)
 	worker_icmp_source(port_a, AFI_IPV4, &v4);
 }
 
-/* RFC 1812 3.3.2: nobody is told while the kernel asks; after that, he is. */
+/*
+ * RFC 1812 3.3.2: no error is sent while the kernel resolves the neighbour, then errors are sent.
+ */
 static void
 test_unreachable_after_asking(void **state)
 {
@@ -597,7 +608,7 @@ test_unreachable_after_asking(void **state)
 		assert_true(lab_now_ns() - start < UINT64_C(60000000000));
 		assert_int_equal(send(b4.fd, f4.b, f4.len, 0), f4.len);
 		assert_int_equal(send(b6.fd, f6.b, f6.len, 0), f6.len);
-		due += 50000000; /* the pace: twenty of each a second */
+		due += 50000000; /* the pace: twenty of each per second */
 		tick_until(due);
 		back_read(&b4);
 		back_read(&b6);
@@ -609,7 +620,7 @@ test_unreachable_after_asking(void **state)
 	}
 	assert_true(first4 > UINT64_C(2900000000) && first6 > UINT64_C(2900000000));
 	assert_true(b4.wrong == 0 && b6.wrong == 0);
-	/* both, ten times a second at most */
+	/* both, at most ten times a second */
 	assert_true(asked <= 4 + (lab_now_ns() - start) / 50000000);
 	close(b4.fd);
 	close(b6.fd);
@@ -635,7 +646,7 @@ test_link_changes(void **state)
 	assert_true(changed);
 	assert_int_equal(port_mtu(port_b), 1400);
 	make_frame(&f.frame, "2001:db8:10::3",
-		64); /* by the old address, which is not read anew yet */
+		64); /* to the old address, because the new one has not been read yet */
 	assert_int_equal(port_refresh(port_a, &changed), 0);
 	assert_true(changed);
 	port_mac(port_a, mac);
@@ -664,7 +675,7 @@ test_stop_leaves_nothing(void **state)
 	lab_fib_down(&lab);
 	assert_int_equal(attached_id("a1"), 0);
 	assert_int_equal(attached_id("b1"), 0);
-	assert_int_equal(rmdir(directory), 0); /* the object is gone too */
+	assert_int_equal(rmdir(directory), 0); /* the object is removed, too */
 }
 
 int

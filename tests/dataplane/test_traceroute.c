@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What a traceroute sees: a real kernel on either side of two AF_XDP ports, each in a network namespace of a child process. The sender's
- * kernel must find the socket that each ICMP error is about, so that its checksums, its addresses and what it quotes hold. Needs root.
+ * ICMP errors as seen by traceroute: real kernels on both sides of two AF_XDP ports, each in a
+ * network namespace of a child process. The sender's kernel must find the socket of each ICMP
+ * error, so checksums, addresses and the quoted packet must be right. Needs root.
  */
 #include "lab.h"
 
@@ -13,7 +14,7 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 
-/* As test_port.c: what DPDK 22.11's driver leaves behind. */
+/* Leaks of DPDK 22.11's driver, see test_port.c. */
 const char *__lsan_default_suppressions(void);
 const char *
 __lsan_default_suppressions(void)
@@ -26,7 +27,7 @@ __lsan_default_suppressions(void)
 #define MAC_B0 "02:00:00:00:0b:00"
 #define MAC_B1 "02:00:00:00:0b:01"
 
-/* a0: the sender's end; b0: the other's. The router answers to anything on a1 and b1. */
+/* a0: the sender's end; b0: the far end. The router answers to everything on a1 and b1. */
 static const char *const sender_setup[] = {
 	"ip link set lo up",
 	"ethtool -K a0 tx off gso off tso off >/dev/null",
@@ -123,7 +124,7 @@ probe_socket(const struct probe *p, const struct ip_addr *to)
 	return fd;
 }
 
-/* The error that the kernel queued for the socket. */
+/* Reads the error queued by the kernel for the socket. */
 static bool
 read_error(int fd, struct sock_extended_err *error, char *offender, size_t size)
 {
@@ -190,7 +191,7 @@ try_probe(const struct probe *p)
 
 struct peer {
 	pid_t pid;
-	int to, from; /* a byte is a word: go on, done */
+	int to, from; /* a byte is a message: continue, or done */
 };
 
 static void
@@ -203,7 +204,7 @@ peer_main(int from, int to, bool sends)
 	for (unsigned i = 0; ok && sends && i < PROBES; i++)
 		ok = try_probe(&probes[i]);
 	byte = ok;
-	/* The far one stays until the router closes the pipe, or ends. */
+	/* The far peer stays until the router closes the pipe or ends. */
 	if (write(to, &byte, 1) != 1 || (ok && read(from, &byte, 1) > 0))
 		ok = false;
 	_exit(ok ? 0 : 1);
@@ -284,7 +285,7 @@ test_traceroute(void **state)
 	workers_stop();
 	dataplane_fini();
 	lab_fib_down(&lab);
-	/* Their ends of the links go with them. */
+	/* The peers' ends of the links disappear with the peers. */
 	close(sender.to);
 	close(far.to);
 	assert_int_equal(waitpid(sender.pid, &status, 0), sender.pid);
@@ -315,7 +316,7 @@ main(void)
 	}
 	if (mkdtemp(directory) == NULL)
 		return 1;
-	/* Before EAL has threads. */
+	/* before EAL has threads */
 	far = peer_start(false);
 	sender = peer_start(true);
 	if (!run_all(router_setup) || !move_link("a0", &sender) || !move_link("b0", &far))

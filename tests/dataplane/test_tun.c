@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The way out for the host's own packets: a real TUN in a network namespace of this process alone; what the kernel sends into it leaves by
- * the worker, looked up, with its TTL as it was, byte for byte what the socket's packet must be. The host thread is no EAL thread. Needs
- * root.
+ * Packets of the host: a real TUN in a private network namespace. Packets sent by the kernel leave
+ * through the worker, after lookup, with unchanged TTL, byte for byte as expected from the socket.
+ * The host thread is not an EAL thread. Needs root.
  */
 #include "dataplane/tun.h"
 #include "lab.h"
@@ -17,8 +17,8 @@
 #include <sys/wait.h>
 
 /*
- * A worker's buffers come back to the host thread by the pool's ring, which is in DPDK's own library: ThreadSanitizer does not see what it
- * orders, and takes the next use for a race.
+ * A worker returns buffers to the host thread through the pool's ring inside DPDK's library.
+ * ThreadSanitizer does not see this ordering and reports the next use as a race.
  */
 const char *__tsan_default_suppressions(void);
 const char *
@@ -52,7 +52,7 @@ counter(const _Atomic uint64_t *c)
 	return atomic_load_explicit(c, memory_order_relaxed);
 }
 
-/* ---- the device; needs no EAL ---- */
+/* ---- the device, without EAL ---- */
 
 static void
 test_create(void **state)
@@ -71,7 +71,7 @@ test_create(void **state)
 	assert_int_equal(tun_create("a-name-of-16-len", VRF_DEFAULT, 1400, &second), -EINVAL);
 	role_enter_host();
 	assert_false(tun_drain(tun)); /* empty, and does not wait */
-	/* A larger MTU than a packet buffer has room for: what fits. */
+	/* The MTU is limited to the size of a packet buffer. */
 	assert_int_equal(tun_create("keel1", VRF_DEFAULT, 9000, &second), 0);
 	memcpy(r.ifr_name, "keel1", 6);
 	assert_int_equal(ioctl(fd, SIOCGIFMTU, &r), 0);
@@ -143,7 +143,7 @@ sent(void *ctx)
 	return counter(&worker_stats(0)->originated) >= *(uint64_t *)ctx;
 }
 
-/* Of the kernel's packet: TTL as set, checksums that hold, the addresses, the payload. */
+/* Checks a packet of the kernel: unchanged TTL, checksums, addresses, payload. */
 static void
 check_v4(const uint8_t *f, unsigned len, unsigned number)
 {
@@ -153,7 +153,7 @@ check_v4(const uint8_t *f, unsigned len, unsigned number)
 	assert_memory_equal(f, far4, 6);
 	assert_memory_equal(f + 6, out_mac, 6);
 	assert_memory_equal(f + 12, "\x08\x00", 2);
-	assert_int_equal(f[22], 1); /* a TTL that would not survive forwarding */
+	assert_int_equal(f[22], 1); /* a TTL that forwarding would drop */
 	assert_int_equal(f[24] << 8 | f[25], lab_checksum(f + 14, 20));
 	assert_memory_equal(f + 26, addresses, 8);
 	assert_memory_equal(f + 42, &number, 4);
@@ -173,7 +173,7 @@ check_v6(const uint8_t *f, unsigned len, unsigned number)
 	assert_memory_equal(f + 22, from.b, 16);
 	assert_memory_equal(f + 38, to.b, 16);
 	assert_memory_equal(f + 62, &number, 4);
-	/* UDP's checksum is mandatory, and nobody behind the TUN completes a partial one. */
+	/* UDP's checksum is mandatory, and nothing after the TUN completes a partial checksum. */
 	for (unsigned i = 22; i < len; i += 2)
 		sum += (uint32_t)(f[i] << 8 | f[i + 1]);
 	while (sum >> 16)
@@ -215,7 +215,7 @@ refusals(void)
 	assert_int_equal(worker_inject((struct vrf_id){FIB_VRF_MAX}, good, 20), -EINVAL);
 }
 
-/* As fast as it goes: each is sent, or refused and counted. */
+/* Sends at full speed: each packet is sent, or refused and counted. */
 static void
 flood(uint64_t before)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The real worker between two pcap files: a seeded mix of good and bad packets; what comes out is compared byte for byte with what a
- * slow model says, drops are compared by reason.
+ * Runs the real worker between two pcap files with a seeded mix of valid and invalid packets.
+ * Output is compared byte for byte with a slow model, drops by reason.
  */
 #include "dataplane/burst.h"
 #include "lab.h"
@@ -9,7 +9,7 @@
 
 #include <sys/stat.h>
 
-#define PACKETS (80 * BURST_MAX) /* the last burst is full, and held: nothing comes behind it */
+#define PACKETS (80 * BURST_MAX) /* the last burst is full and thus held, with no burst after */
 #define SEED 20261120
 
 static const uint8_t mac_a[6] = {0x02, 0, 0, 0, 0, 0x0a};
@@ -20,11 +20,11 @@ static char directory[] = "/tmp/keel-test-worker-XXXXXX";
 static struct lab_fib lab;
 static uint8_t port_in_mac[6];
 
-/* What the model expects. */
+/* Results of the model. */
 static struct lab_frame expected[PACKETS];
 static unsigned expected_count;
 static uint64_t expected_drops[DROP_COUNT];
-static unsigned expected_ecmp[PACKETS]; /* 1: by B or C */
+static unsigned expected_ecmp[PACKETS]; /* 1: through B or C */
 
 static void
 expect_forward(const struct lab_frame *in, bool ecmp)
@@ -33,7 +33,7 @@ expect_forward(const struct lab_frame *in, bool ecmp)
 	unsigned total = (unsigned)(in->b[16] << 8 | in->b[17]);
 
 	*out = *in;
-	out->len = 14 + total; /* padding goes */
+	out->len = 14 + total; /* padding is removed */
 	memcpy(out->b, mac_a, 6);
 	port_mac(1, out->b + 6);
 	out->b[22]--;
@@ -57,7 +57,7 @@ good(struct lab_frame *f, uint64_t *seed, uint8_t second)
 		lab_below(seed, 4) == 0 ? lab_below(seed, 11) : 0, lab_below(seed, 1400), seed);
 }
 
-/* One packet of the mix: writes it, and tells the model. */
+/* Writes one packet of the mix and adds its outcome to the model. */
 static void
 make_packet(struct lab_frame *f, uint64_t *seed)
 {
@@ -71,19 +71,19 @@ make_packet(struct lab_frame *f, uint64_t *seed)
 	good(f, seed, 1);
 	switch (kind) {
 	case 0:
-		f->len = lab_below(seed, 14) + 1; /* no whole Ethernet header */
+		f->len = lab_below(seed, 14) + 1; /* incomplete Ethernet header */
 		reason = DROP_too_short;
 		break;
 	case 1:
-		f->len = 14 + lab_below(seed, 20); /* no whole IPv4 header */
+		f->len = 14 + lab_below(seed, 20); /* incomplete IPv4 header */
 		reason = DROP_too_short;
 		break;
 	case 2:
-		f->len -= 1; /* the last byte of the datagram is missing */
+		f->len -= 1; /* the last byte of the packet is missing */
 		reason = DROP_too_short;
 		break;
 	case 3:
-		f->b[16] = 0; /* total length below the header's */
+		f->b[16] = 0; /* total length below the header length */
 		f->b[17] = (uint8_t)lab_below(seed, 20);
 		lab_fix_checksum(f);
 		reason = DROP_too_short;
@@ -93,7 +93,7 @@ make_packet(struct lab_frame *f, uint64_t *seed)
 		reason = DROP_other_host;
 		break;
 	case 5:
-		f->b[12] = 0x86; /* IPv6, and what follows is not */
+		f->b[12] = 0x86; /* EtherType IPv6 with other content */
 		f->b[13] = 0xdd;
 		reason = f->len < 54 ? DROP_too_short : DROP_bad_version;
 		if (lab_below(seed, 2)) {
@@ -152,7 +152,7 @@ make_packet(struct lab_frame *f, uint64_t *seed)
 		break;
 	case 15:
 		good(f, seed,
-			lab_below(seed, 2) ? 3 : 5); /* a next hop, a neighbour on the subnet */
+			lab_below(seed, 2) ? 3 : 5); /* a next hop, or a neighbour on the subnet */
 		reason = DROP_unresolved;
 		break;
 	case 16:
@@ -172,14 +172,14 @@ make_packet(struct lab_frame *f, uint64_t *seed)
 	case 19: /* exactly the MTU */
 		lab_udp(f, port_in_mac, any_source(seed), IP(10, 7, 1, 1), 64, 0, 576 - 28, seed);
 		break;
-	case 20: /* padding behind the datagram */
+	case 20: /* padding after the IP packet */
 		lab_udp(f, port_in_mac, any_source(seed), IP(10, 1, 1, 1), 64, 0,
 			lab_below(seed, 18), seed);
 		for (i = f->len; i < 60; i++)
 			f->b[i] = 0xee;
 		f->len = 60;
 		break;
-	case 21: /* TTL 2 is the least that goes on */
+	case 21: /* TTL 2 is the lowest that is forwarded */
 		f->b[22] = 2;
 		lab_fix_checksum(f);
 		break;
@@ -239,7 +239,7 @@ set_routes(void)
 	lab_route(&lab, IP(10, 5, 0, 0), 16, PATH_LIST_GLEAN, 1, NULL, 0);
 	lab_route(&lab, IP(10, 6, 0, 1), 32, PATH_LIST_PUNT, PORT_NONE, NULL, 0);
 	lab_route(&lab, IP(10, 7, 0, 0), 16, PATH_LIST_FORWARD, PORT_NONE, &small, 1);
-	/* Errors about the senders' packets leave by the port that nobody looks at: test_mixed.c does. */
+	/* ICMP errors leave by a port whose output is not read; test_mixed.c checks errors. */
 	lab_route_text(&lab, "8.0.0.0/5", PATH_LIST_FORWARD, PORT_NONE, &back, 1);
 	lab_route_text(&lab, "16.0.0.0/4", PATH_LIST_FORWARD, PORT_NONE, &back, 1);
 	lab_route_text(&lab, "32.0.0.0/3", PATH_LIST_FORWARD, PORT_NONE, &back, 1);
@@ -274,7 +274,7 @@ compare_output(const char *path)
 	}
 	assert_int_equal(pcap_next(f, got, sizeof(got)), -1);
 	fclose(f);
-	/* Two equal paths: neither below a third. */
+	/* Two equal-cost paths: each gets at least a third. */
 	assert_true(by_b > (by_b + by_c) / 3 && by_c > (by_b + by_c) / 3);
 }
 
@@ -289,7 +289,10 @@ check_drops(void)
 				(unsigned long)expected_drops[i]);
 }
 
-/* Each neighbour once, however many packets waited; the next hop's by its own address. */
+/*
+ * One request per neighbour, for any number of waiting packets; for a next hop, with its own
+ * address.
+ */
 static void
 check_gleans(unsigned elapsed_ms)
 {
@@ -308,7 +311,10 @@ check_gleans(unsigned elapsed_ms)
 		else
 			assert_int_equal(a >> 16, IP(10, 5, 0, 0) >> 16);
 	}
-	/* Some 70 packets waited for it. Again after 100 ms, or when another took its slot. */
+	/*
+	 * About 70 packets waited for the neighbour. Repeated after 100 ms, or if another
+	 * neighbour took its slot.
+	 */
 	assert_true(next_hops >= 1 && next_hops <= 10 + elapsed_ms / 100);
 	assert_int_equal(worker_gleans(g, 1024), 0);
 }
@@ -319,7 +325,10 @@ check_histogram(void)
 	uint64_t deadline = tick_deadline(60);
 	struct hist_summary before, after;
 
-	/* The worker's loop goes on: where the mark and the look behind it are far apart, it is done once more, after a longer time. */
+	/*
+	 * The worker keeps running: if mark and reading were too far apart, repeat with a longer
+	 * interval.
+	 */
 	do {
 		stats_loop_gap(0, &before);
 		assert_true(before.count > 0 && before.max >= before.p50);
@@ -339,13 +348,16 @@ test_mix(void **state)
 	(void)state;
 	snprintf(in, sizeof(in), "%s/in.pcap", directory);
 	snprintf(out, sizeof(out), "%s/out.pcap", directory);
-	/* The port's MAC is known when the port is there, and net_pcap opens the file then: a first, empty one tells it. */
+	/*
+	 * The port's MAC address is known after port_add(), when net_pcap has opened the file: a
+	 * first, empty file is enough to learn it.
+	 */
 	fclose(pcap_create(in));
 	snprintf(device, sizeof(device), "net_pcap0,tx_pcap=%s", out);
 	lab_eal_up(directory, 64);
 	lab_port("null", "net_null0,no-rx=1");
 	lab_port("out", device);
-	/* net_pcap's addresses count up by device: all of them end in what follows the others'. */
+	/* net_pcap numbers the addresses of its devices: each ends in the next number. */
 	snprintf(device, sizeof(device), "net_pcap1,rx_pcap=%s", in);
 	memcpy(port_in_mac, "\x02pcap\x01", 6);
 	write_input(in);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Verdicts of keel_xdp, run in the kernel by BPF_PROG_TEST_RUN. Needs root. */
+/* Verdicts of the XDP program, run in the kernel by BPF_PROG_TEST_RUN. Needs root. */
 #include "dataplane/xdp.h"
 #include "lab.h"
 
@@ -32,7 +32,7 @@ set_up(void **state)
 	unlink(path);
 	if (kernel.object == NULL || bpf_object__load(kernel.object) != 0)
 		return -1;
-	/* What the driver relies on: the first program is ours, the map has its name. */
+	/* The driver relies on the order of programs and the name of the map. */
 	kernel.program = bpf_program__fd(bpf_object__next_program(kernel.object, NULL));
 	assert_string_equal(
 		bpf_program__name(bpf_object__next_program(kernel.object, NULL)), "keel_xdp");
@@ -148,7 +148,10 @@ test_v6_transit_goes_to_the_worker(void **state)
 	(void)state;
 	for (unsigned i = 0; i < sizeof(transit) / sizeof(transit[0]); i++)
 		assert_int_equal(verdict_to_v6(transit[i]), XDP_REDIRECT);
-	/* A link-local source to somebody else's address: the worker says why it drops it. */
+	/*
+	 * A link-local source with a transit destination: the worker drops the packet with a
+	 * reason.
+	 */
 	make_v6(&f, "fe80::5", "2001:db8::1");
 	assert_int_equal(verdict(f.b, f.len), XDP_REDIRECT);
 }
@@ -183,7 +186,10 @@ test_v6_link_local_and_multicast(void **state)
 	assert_int_equal(verdict(f.b, f.len), XDP_PASS);
 }
 
-/* Neighbour discovery to an address that the map does not have yet; without the hop limit of 255 it is a packet like another. */
+/*
+ * Neighbour discovery to an address not yet in the map; without hop limit 255 the packet is
+ * forwarded like others.
+ */
 static void
 test_v6_discovery(void **state)
 {
@@ -221,7 +227,7 @@ test_v6_short_frames(void **state)
 	f.b[20] = 58;
 	f.b[21] = 255;
 	f.b[54] = 135;
-	/* Too short to be discovery: the worker drops it or not as any other. */
+	/* Too short for discovery: redirected like any packet. */
 	assert_int_equal(verdict(f.b, 60), XDP_REDIRECT);
 	assert_int_equal(verdict(f.b, 62), XDP_PASS);
 }
@@ -250,14 +256,14 @@ test_short_frames(void **state)
 
 	(void)state;
 	lab_udp(&f, our_mac, IP(198, 51, 100, 1), IP(10, 0, 0, 1), 64, 0, 20, &seed);
-	/* The kernel runs no test on less than an Ethernet header. */
+	/* The kernel runs no test with less than an Ethernet header. */
 	for (unsigned len = 14; len < 34; len++)
 		assert_int_equal(verdict(f.b, len), XDP_PASS);
 	for (unsigned len = 34; len < f.len; len++)
 		assert_int_equal(verdict(f.b, len), XDP_REDIRECT);
 }
 
-/* Fragments are nobody's special case: the worker forwards them. */
+/* Fragments get no special treatment: the worker forwards them. */
 static void
 test_fragment(void **state)
 {
@@ -271,7 +277,10 @@ test_fragment(void **state)
 	assert_int_equal(verdict(f.b, f.len), XDP_REDIRECT);
 }
 
-/* Last, as it takes the socket away: what no worker takes is the kernel's, and not lost. */
+/*
+ * Last, because the socket is removed: the kernel gets all packets without a worker, and none is
+ * lost.
+ */
 static void
 test_without_a_socket(void **state)
 {

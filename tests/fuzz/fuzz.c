@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * libFuzzer's entry, built once for each row of targets.h with -DTARGET="NAME": scripts/fuzz builds and runs them.
+ * libFuzzer's entry point, built for each row of targets.h with -DTARGET="NAME". scripts/fuzz
+ * builds and runs the programs.
  */
 #include "tests/fuzz/targets.h"
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What a fuzzer, the replay test and the vectors' truncations do with one input: decode it, read all that came out, and check
- * what must hold of it. The first octet of an UPDATE, ROUTE-REFRESH or NLRI input chooses the options.
+ * Runs one input, for fuzzers, the replay test and truncations of the vectors: decodes, reads all
+ * results, and checks invariants. In inputs of UPDATE, ROUTE-REFRESH and NLRI, the first octet
+ * selects options.
  */
 #pragma once
 
@@ -12,7 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* Not assert(): it has to hold in release builds too. */
+/* Unlike assert(), also checks in release builds. */
 #define HARNESS_CHECK(cond)                                                                        \
 	do {                                                                                       \
 		if (!(cond)) {                                                                     \
@@ -21,7 +22,7 @@
 		}                                                                                  \
 	} while (0)
 
-/* Reads each octet, so that a sanitizer sees a pointer that is off. */
+/* Reads each octet, so sanitizers detect wrong pointers. */
 static inline unsigned
 harness_touch(const uint8_t *p, size_t len)
 {
@@ -32,7 +33,7 @@ harness_touch(const uint8_t *p, size_t len)
 	return sum;
 }
 
-/* An input of its exact size on the heap, for AddressSanitizer's sake. */
+/* Copies the input to a heap block of exactly its size, for AddressSanitizer. */
 static inline uint8_t *
 harness_copy(const uint8_t *data, size_t len)
 {
@@ -44,7 +45,10 @@ harness_copy(const uint8_t *data, size_t len)
 	return p;
 }
 
-/* In words: printable, not cut off at the length that the session keeps, and within any room. */
+/*
+ * Checks the text of an error: printable, not truncated at the length kept by the session, within
+ * a buffer of any size.
+ */
 static inline void
 harness_error_text(const struct bgp_error *e)
 {
@@ -132,7 +136,10 @@ harness_refresh(const uint8_t *msg, size_t len)
 	}
 }
 
-/* As a sender writes it: labels as they were read, the last one with the S bit where there may be several. */
+/*
+ * Writes a route like a sender: with the labels read, the S bit on the last label if several
+ * labels are allowed.
+ */
 static inline void
 harness_nlri_write(struct wr *w, struct nlri_form form, const struct nlri *n)
 {
@@ -157,7 +164,10 @@ harness_same_nlri(const struct nlri *a, const struct nlri *b)
 	       a->label == b->label && a->label_count == b->label_count;
 }
 
-/* The field reads as nlri_check_form() said, and writing what was read gives a field that reads the same. */
+/*
+ * Reading the field agrees with nlri_check_form(); writing the result gives a field with equal
+ * content.
+ */
 static inline void
 harness_nlri(const uint8_t *p, size_t len, struct nlri_form form)
 {
@@ -198,7 +208,7 @@ harness_room(unsigned which)
 	return room[which];
 }
 
-/* What was decoded, written and decoded again is the same set, octet by octet. */
+/* Encoding and decoding again gives an equal attribute set. */
 static inline void
 harness_round_trip_in(struct attr_set *a, enum family f)
 {
@@ -218,7 +228,7 @@ harness_round_trip_in(struct attr_set *a, enum family f)
 	struct bgp_update out;
 	size_t len;
 
-	/* Internal sessions carry all attributes, and LOCAL_PREF is not missing. */
+	/* Internal sessions carry all attributes and always LOCAL_PREF. */
 	if (!(a->has & ATTR_HAS_LOCAL_PREF)) {
 		a->has |= ATTR_HAS_LOCAL_PREF;
 		a->local_pref = 100;
@@ -232,7 +242,7 @@ harness_round_trip_in(struct attr_set *a, enum family f)
 	HARNESS_CHECK(
 		memcmp(buf + u.next_hop_at, a->next_hop.b, u.next_hop_len < 16 ? 4 : 16) == 0);
 	bgp_update_decode(buf, len, &o, again, &out);
-	/* MP_REACH_NLRI may carry an IPv4 next hop that NEXT_HOP would not. */
+	/* MP_REACH_NLRI accepts IPv4 next hops that NEXT_HOP rejects. */
 	if (out.error.severity == TREAT_AS_WITHDRAW && out.error.subcode == UPDATE_INVALID_NEXT_HOP)
 		return;
 	HARNESS_CHECK(out.error.severity == BGP_OK && out.has_attrs);
@@ -262,14 +272,14 @@ harness_update_options(uint8_t bits)
 		.families = bits & 32 ? 1u << FAMILY_IPV4_UNICAST : 0xcf,
 		.add_path = bits & 64 ? 0xcf : 0,
 		.extended_message = bits & 128,
-		/* Not by a bit of its own: the corpus keeps its meaning. */
+		/* shares a bit, so the corpus keeps its meaning */
 		.extended_next_hop = bits & 16 ? 0xcf : 0,
 		.multiple_labels = bits & 4 ? 0xcf : 0,
 		.zone = HARNESS_ZONE,
 	};
 }
 
-/* A session is reset where it must be, and nowhere but where it may be. */
+/* A session is reset where the RFCs require a reset, and only where they allow one. */
 static inline void
 harness_reset(const uint8_t *msg, size_t len, const struct bgp_update_options *o,
 	const struct bgp_error *e)
@@ -288,7 +298,7 @@ harness_reset(const uint8_t *msg, size_t len, const struct bgp_update_options *o
 		e->severity != SESSION_RESET || v.must || e->subcode == UPDATE_MALFORMED_LIST);
 }
 
-/* The error that came of it. */
+/* Returns the error found. */
 static inline struct bgp_error
 harness_update_with(const uint8_t *msg, size_t len, const struct bgp_update_options *o)
 {
@@ -329,7 +339,7 @@ harness_update(const uint8_t *msg, size_t len, uint8_t option_bits)
 	harness_update_with(msg, len, &o);
 }
 
-/* One message of any type, as a session would treat it. */
+/* Handles one message of any type like a session. */
 static inline void
 harness_message(const uint8_t *msg, size_t len, uint8_t option_bits)
 {
@@ -354,7 +364,10 @@ harness_message(const uint8_t *msg, size_t len, uint8_t option_bits)
 	}
 }
 
-/* Every truncation; for an UPDATE also with the attributes' length made to fit, so that decoders see the cut and not the frame. */
+/*
+ * Every truncation; for an UPDATE also with an adjusted attribute length, so the attribute
+ * decoders see the truncation.
+ */
 static inline void
 harness_truncations(const uint8_t *msg, size_t len, uint8_t option_bits)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Writes the kept corpus by our own encoders: make_corpus DIRECTORY, which holds a folder for each row of targets.h. Run by hand
- * when an encoder learns something; the same program gives the same octets.
+ * Writes the kept corpus with Keel's encoders: make_corpus DIRECTORY, with a folder for each row
+ * of targets.h. Run by hand after an encoder gains a feature. The output is deterministic.
  */
 #include "tests/fuzz/targets.h"
 
@@ -29,7 +29,7 @@ keep(const char *target, const char *name, int first, const uint8_t *msg, size_t
 	HARNESS_CHECK(fclose(f) == 0);
 }
 
-/* An UPDATE, also as a message and by its attributes alone. */
+/* Keeps an UPDATE in three forms: UPDATE, message, attributes only. */
 static void
 keep_update(const char *name, int first, const uint8_t *msg, size_t len)
 {
@@ -93,7 +93,7 @@ small_messages(void)
 		bgp_refresh_encode(FAMILY_VPNV4_UNICAST, REFRESH_END, buf, sizeof(buf)));
 }
 
-/* Every attribute that a set can hold. */
+/* Fills every attribute of a set. */
 static void
 fill(struct attr_set *a, enum family f)
 {
@@ -145,7 +145,10 @@ pack(enum family f, const struct attr_set *a, const struct bgp_encode_options *o
 	return update_packer_finish(&u);
 }
 
-/* RFC 8950, RFC 2545 3: IPv4 by way of IPv6, and next hops that are link-local alone. Option bit 16 negotiates it (harness.h). */
+/*
+ * RFC 8950, RFC 2545 3: IPv4 with IPv6 next hops, and link-local next hops alone. Option bit 16
+ * enables these (harness.h).
+ */
 static void
 next_hops(void)
 {
@@ -204,7 +207,7 @@ updates(void)
 	next_hops();
 }
 
-/* Of the octet of options that `nlri` begins with. */
+/* NLRI form for the octet of options at the start of an `nlri` input. */
 static struct nlri_form
 form_of(int bits)
 {
@@ -259,7 +262,7 @@ fields(void)
 		struct wr w = wr_init(buf, sizeof(buf));
 		char name[64];
 
-		/* Each kind of label once: the rest follows by mutation. */
+		/* each kind of label once; mutations cover the rest */
 		if ((bits & 12) == 12 || ((bits & 12) == 0 && bits > 3))
 			continue;
 		write_field(&w, form_of(bits));
@@ -279,7 +282,7 @@ begin_attribute(struct wr *w, struct nlri_form form)
 	wr_u8(w, form.safi);
 }
 
-/* MP_REACH_NLRI or MP_UNREACH_NLRI of a family that our encoder does not write. */
+/* MP_REACH_NLRI or MP_UNREACH_NLRI for a family without encoder in Keel. */
 static void
 write_mp(struct wr *w, struct nlri_form form)
 {
@@ -302,7 +305,9 @@ write_mp(struct wr *w, struct nlri_form form)
 	start[3] = (uint8_t)len;
 }
 
-/* VPN and labelled families (RFC 4364, 4659, 8277); the options of harness_update_options(). */
+/*
+ * VPN and labelled families (RFC 4364, 4659, 8277), with the options of harness_update_options().
+ */
 static void
 labelled_updates(void)
 {

@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/*
- * Changes to an input by a seeded generator, for the replay of the corpus and the mutated vectors.
- */
+/* Seeded mutations of an input, for the replay of the corpus and the mutated vectors. */
 #pragma once
 
 #include "tests/lpm/rng.h"
@@ -9,8 +7,10 @@
 #include <stdint.h>
 #include <string.h>
 
-/* One change in place: a bit, an octet, an octet that is often a border, a span removed, doubled, or moved. The
- * new length, at most `size`. */
+/*
+ * Makes one change in place: a bit, an octet, a boundary value, or a span removed, doubled or
+ * moved. Returns the new length, at most `size`.
+ */
 static inline size_t
 mutate(uint8_t *p, size_t len, size_t size, uint64_t *s)
 {

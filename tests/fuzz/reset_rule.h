@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Which messages may, and which must, reset a session: RFC 7606 and 4271 6 read once more, by no code of the decoders, so that
- * each can be held against the other.
+ * Messages that may, and messages that must, reset a session: written from RFC 7606 and RFC 4271 6
+ * without code of the decoders, so each implementation checks the other.
  */
 #pragma once
 
@@ -76,7 +76,7 @@ rule_next_hop_is_wrong(unsigned len, unsigned afi, unsigned safi, bool extended)
 	return (afi == 1 && !extended) || (len != rd + 16 && len != 2 * (rd + 16));
 }
 
-/* RFC 7606 5.3, 7.11, 7.12. `*reachable`: something is announced. */
+/* RFC 7606 5.3, 7.11, 7.12. `*reachable`: routes are announced. */
 static inline bool
 rule_mp_is_wrong(uint8_t flags, uint8_t type, const uint8_t *p, size_t len,
 	const struct bgp_update_options *o, bool *reachable)
@@ -112,7 +112,10 @@ rule_is_known(uint8_t type)
 	       type == 32 || type == 35;
 }
 
-/* Path attributes. `*others`: there are some beside MP_UNREACH_NLRI, or octets that are none. */
+/*
+ * Checks path attributes. `*others`: there are attributes besides MP_UNREACH_NLRI, or octets that
+ * are not an attribute.
+ */
 static inline bool
 rule_attributes_must_reset(const uint8_t *p, size_t len, const struct bgp_update_options *o,
 	bool *reachable, bool *others)
@@ -149,7 +152,7 @@ rule_attributes_must_reset(const uint8_t *p, size_t len, const struct bgp_update
 	return false;
 }
 
-/* An UPDATE whose header is right. */
+/* Checks an UPDATE with a valid header. */
 static inline struct rule_verdict
 rule_update(const uint8_t *msg, size_t len, const struct bgp_update_options *o)
 {
@@ -168,12 +171,15 @@ rule_update(const uint8_t *msg, size_t len, const struct bgp_update_options *o)
 	v.must = rule_attributes_must_reset(msg + 23 + withdrawn, attrs, o, &reachable, &others) ||
 		 rule_field_is_wrong(msg + 21, withdrawn, v4) ||
 		 rule_field_is_wrong(msg + nlri, len - nlri, v4);
-	/* RFC 7606 5.2: where nothing is announced, each error but attribute discard. */
+	/* RFC 7606 5.2: if no route is announced, any error except attribute discard. */
 	v.may = v.must || (!reachable && others);
 	return v;
 }
 
-/* RFC 4271 6.1, RFC 8654 4, RFC 7313 5; a NOTIFICATION's length is its decoder's (RFC 4271 6.4) */
+/*
+ * RFC 4271 6.1, RFC 8654 4, RFC 7313 5; the decoder checks the length of a NOTIFICATION (RFC 4271
+ * 6.4)
+ */
 static inline bool
 rule_header_is_wrong(const uint8_t *p, size_t max)
 {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * An AS-path list, a line for each entry (`+` or `-` and the expression), and behind a NUL the segments of a path. What must hold: the list
- * refuses what PCRE2 refuses and decides as plain PCRE2 does; an error of a match denies the route.
+ * An AS-path list with a line per entry (`+` or `-` and the expression), a NUL, and the segments
+ * of a path. Invariants: the list rejects exactly what PCRE2 rejects, and decides like plain
+ * PCRE2; an error while matching denies the route.
  */
 #include "tests/fuzz/targets.h"
 
@@ -12,11 +13,14 @@
 
 #define REGEX_LEN_MAX 4096
 #define PATH_LEN_MAX 1024
-/* JIT code counts other steps than the interpreter. Between a tenth of the list's limit and the limit, the list may give up. */
+/*
+ * JIT code counts steps differently from the interpreter. Between a tenth of the list's limit and
+ * the limit, the list may fail.
+ */
 #define STEPS_MAX 200000
 #define STEPS_FEW (STEPS_MAX / 10)
 
-/* Made once. */
+/* Created once. */
 static struct {
 	struct arena *arena;
 	struct policy_path *path;
@@ -54,7 +58,7 @@ add_entry(struct policy_as_path_list *l, struct plain_list *plain, bool permit, 
 	plain->entry[plain->count++].permit = permit;
 }
 
-/* The set has exactly the memory that the path needs. */
+/* Makes a set with exactly the memory needed for the path. */
 static struct attr_set *
 path_of(const uint8_t *data, size_t len)
 {
@@ -63,7 +67,7 @@ path_of(const uint8_t *data, size_t len)
 
 	if (len > PATH_LEN_MAX)
 		len = PATH_LEN_MAX;
-	/* a segment has whole AS numbers; attributes with other lengths do not pass the decoder */
+	/* segments contain whole AS numbers; the decoder rejects other lengths */
 	while (at + 2 <= len && at + 2 + 4u * data[at + 1] <= len)
 		used = at += 2 + 4u * data[at + 1];
 	a = calloc(1, sizeof(*a) + used);
@@ -77,7 +81,7 @@ path_of(const uint8_t *data, size_t len)
 	return a;
 }
 
-/* The decision of a policy: node 1 has the list, node 2 has the other action and no condition. */
+/* Decision of a policy: node 1 has the list, node 2 has the other action and no condition. */
 static bool
 policy_permits(struct policy_as_path_list *l, const struct attr_set *a, bool action)
 {
@@ -98,7 +102,10 @@ policy_permits(struct policy_as_path_list *l, const struct attr_set *a, bool act
 	return verdict.permit;
 }
 
-/* -EIO is right when PCRE2 has an error, or needs many steps. An answer is right when PCRE2 has an equal answer, or needs too many steps. */
+/*
+ * -EIO is right if PCRE2 fails or needs many steps. An answer is right if PCRE2 gives an equal
+ * answer or needs too many steps.
+ */
 static bool
 is_right(int got, const struct plain_list *plain, const char *text)
 {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A configuration as a file, and behind a NUL a patch (RFC 6902) or merge (RFC 7396) of it. What must hold: a document, or
- * what is wrong with it; the difference of two documents makes one of the other.
+ * A configuration file, a NUL, and a patch (RFC 6902) or merge (RFC 7396) for the document.
+ * Invariants: the result is a document or its faults; the difference between two documents
+ * transforms one into the other.
  */
 #include "tests/fuzz/targets.h"
 
@@ -10,7 +11,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* Read as a file is: the descriptor is opened by its name in /proc. */
+/* Loads the text as a file, by the descriptor's name in /proc. */
 static json_t *
 load(const uint8_t *text, size_t len)
 {
@@ -44,7 +45,7 @@ parse(json_t *document)
 		HARNESS_CHECK(f.fault[i].path && f.fault[i].reason);
 		HARNESS_CHECK(f.fault[i].path[0] == '\0' || f.fault[i].path[0] == '/');
 	}
-	/* It is given as it came (bgp.peers and all: contract section 2). */
+	/* config_parse() leaves the document unchanged */
 	HARNESS_CHECK(json_equal(copy, document));
 	if (c)
 		HARNESS_CHECK(c->asn != 0 && c->router_id != 0);

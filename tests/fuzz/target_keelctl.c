@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A line as the shell reads it; the first octet chooses the view. What must hold: what parses is offered by help and completion word by
- * word, a keyword that is offered is taken, and what does not parse is said in one line.
+ * A line as typed in the shell; the first octet selects the view. Invariants: help and completion
+ * offer each word of a valid line, offered keywords are accepted, and an invalid line gets a
+ * one-line error.
  */
 #include "tests/fuzz/targets.h"
 
@@ -37,7 +38,7 @@ command_touch(const struct command *c)
 		string(all[i]);
 }
 
-/* What may follow; with `all_follow` each keyword of it does. */
+/* Choices for the next word; with `all_follow`, checks that each offered keyword is accepted. */
 static unsigned
 choices(unsigned view, char **words, unsigned count, bool all_follow, bool *may_end)
 {
@@ -77,7 +78,7 @@ command(unsigned view, char **words, unsigned count)
 	else
 		command_touch(&c);
 	for (unsigned i = 0; i <= count; i++) {
-		/* Behind one of the words: this is most of the work. */
+		/* checked after one word only, because this is most of the work */
 		bool all_follow = i == (uint8_t)words[0][0] % (count + 1);
 		unsigned n = choices(view, words, i, all_follow, &may_end);
 

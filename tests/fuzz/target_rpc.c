@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Lines of JSON-RPC to the code that dispatches, with methods of this file and a client that keeps count; the first octet chooses the
- * socket and where a batch is interrupted. What must hold: each request has one answer, each answer is one of JSON-RPC 2.0, and
- * nothing is left over.
+ * Lines of JSON-RPC for the dispatcher, with methods of this file and a counting client. The first
+ * octet selects the socket and the point where a batch is interrupted. Invariants: one answer per
+ * request, valid JSON-RPC 2.0 answers, nothing left over.
  */
 #include "tests/fuzz/targets.h"
 
@@ -14,7 +14,7 @@
 static struct rpc_call *deferred[DEFERRED_MAX];
 static unsigned deferred_count;
 
-/* ---- methods: every kind of parameter that there is ---- */
+/* ---- methods with every kind of parameter ---- */
 
 static json_t *
 fuzz_params(struct keeld *k, json_t *params, struct rpc_call *call)
@@ -70,7 +70,7 @@ fuzz_config(struct keeld *k, json_t *params, struct rpc_call *call)
 	return c ? json_object() : NULL;
 }
 
-/* apply.c has it with the peers that come and go; here are those of the configuration. */
+/* apply.c implements this function with changing peers; here the configuration has all peers. */
 const struct config_peer *
 keeld_peer_find(const struct keeld *k, struct vrf_id vrf, const struct ip_addr *addr)
 {
@@ -79,7 +79,7 @@ keeld_peer_find(const struct keeld *k, struct vrf_id vrf, const struct ip_addr *
 
 rpc_function rpc_discover;
 
-/* rpc_events.c, which sends them, is not linked. */
+/* rpc_events.c, which sends the events, is not linked. */
 const struct rpc_topic rpc_topics[] = {{0}};
 
 static const struct rpc_field all_fields[] = {{"family", "family"}, {"vrf?", "string"},
@@ -202,7 +202,7 @@ running(void)
 	return config;
 }
 
-/* All that waits is answered, and batches go on, until nothing does. */
+/* Answers all deferred calls and continues batches until nothing is left. */
 static void
 settle(struct rpc_client *c)
 {
@@ -219,7 +219,7 @@ settle(struct rpc_client *c)
 void
 target_rpc(const uint8_t *data, size_t len)
 {
-	/* Now and then so small that a batch of answers cuts the client off. */
+	/* sometimes small enough for a batch of answers to disconnect the client */
 	struct rpc_bounds bounds = {.request = 8192, .answer = 16u << 20, .connections = 1};
 	struct keeld k = {.running = running()};
 	struct rpc r = {.k = &k};
@@ -244,7 +244,7 @@ target_rpc(const uint8_t *data, size_t len)
 		HARNESS_CHECK(seen.cuts == 0 || bounds.answer == 400);
 		if (c.closed)
 			break;
-		/* One line of answers, or none to notifications. */
+		/* one line of answers, or none for notifications */
 		HARNESS_CHECK(seen.lines <= lines + 1 && (go_on || seen.lines == lines + 1));
 		p += n + 1;
 	}

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What is fuzzed, by name: fuzz.c runs one, test_replay.c all of them over the kept corpus. An input is a message with its header;
- * those of `message`, `attribute`, `update` and `nlri` begin with one octet of options. The text of the others: target_NAME.c.
+ * Fuzz targets by name: fuzz.c runs one, test_replay.c all of them with the kept corpus. An input
+ * is a message with its header; inputs of `message`, `attribute`, `update` and `nlri` start with
+ * an octet of options. For text inputs see target_NAME.c.
  */
 #pragma once
 
@@ -14,7 +15,7 @@ target_update(const uint8_t *data, size_t len)
 		harness_update(data + 1, len - 1, data[0]);
 }
 
-/* A message of any type, with the length that its header says. */
+/* A message of any type, with the length given in its header. */
 static inline void
 target_message(const uint8_t *data, size_t len)
 {
@@ -26,7 +27,10 @@ target_message(const uint8_t *data, size_t len)
 	harness_message(data + 1, n > BGP_HEADER_LEN && n < len ? n : len - 1, data[0]);
 }
 
-/* The path attributes of an UPDATE that announces 203.0.113.0/24; option 32 without that. */
+/*
+ * Path attributes of an UPDATE that announces 203.0.113.0/24; without the route if option 32 is
+ * set.
+ */
 static inline void
 target_attribute(const uint8_t *data, size_t len)
 {
@@ -55,7 +59,10 @@ target_attribute(const uint8_t *data, size_t len)
 	free(msg);
 }
 
-/* The first octet: 1 IPv6, 2 path identifiers, 4 labels, 8 labels and route distinguishers, 16 several labels, 32 withdrawn. */
+/*
+ * First octet: 1 IPv6, 2 path identifiers, 4 labels, 8 labels and route distinguishers, 16 several
+ * labels, 32 withdrawn.
+ */
 static inline void
 target_nlri(const uint8_t *data, size_t len)
 {
@@ -83,8 +90,8 @@ void target_aspath(const uint8_t *data, size_t len);
 static const struct target {
 	const char *name;
 	void (*run)(const uint8_t *data, size_t len);
-	unsigned
-		mutations; /* of the whole corpus, in the replay: about a second in a sanitizer build */
+	/* mutations of the whole corpus in the replay: about a second in a sanitizer build */
+	unsigned mutations;
 	bool text;
 } targets[] = {
 	{"header", harness_header, 100000, false},

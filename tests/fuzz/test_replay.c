@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The kept corpus in every build: each file as it is, every truncation (every tenth of text), and a fixed number of mutations by a seeded generator.
- * What libFuzzer found once goes into the corpus and stays found. Only a sanitizer or a check of harness.h can fail it.
+ * The kept corpus in every build: each file unchanged, every truncation (every tenth of text), and
+ * a fixed number of seeded mutations. An input found by libFuzzer is added to the corpus. Fails by
+ * a sanitizer report or a check of harness.h.
  */
 #include "tests/fuzz/mutate.h"
 #include "tests/fuzz/targets.h"

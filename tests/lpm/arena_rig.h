@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* For tests that need an arena each, and nothing else; `*state` is it. */
+/* Fixture: an arena for each test, as `*state`. */
 #pragma once
 
 #include "lpm/arena.h"

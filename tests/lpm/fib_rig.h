@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* For tests of fib, either family: one FIB with the default VRF, its path lists, and this thread as a reader. */
+/*
+ * Fixture for tests of the fib, both families: one fib with the default VRF, path lists, and the
+ * test's thread as a reader.
+ */
 #pragma once
 
 #include "lpm/arena.h"
@@ -20,7 +23,7 @@ static struct arena *arena;
 static struct qsbr *workers;
 static struct fib *fib;
 static struct path_list_id list[LISTS];
-static unsigned me; /* this thread's handle, as a reader */
+static unsigned me; /* reader handle of the test's thread */
 
 static inline void
 lists_make(unsigned count)
@@ -45,7 +48,7 @@ lists_drop(unsigned count)
 		path_list_unref(fib_path_lists(fib), list[i]);
 }
 
-/* No tables as yet. */
+/* Creates the fib, without tables. */
 static inline void
 fib_begin(struct fib_config config)
 {
@@ -102,7 +105,10 @@ withdraw(const char *text)
 	assert_int_equal(fib_withdraw(fib, VRF_DEFAULT, &p), 0);
 }
 
-/* "PREFIX" of the answer must be `expected`, NULL: a miss. A worker's lookup agrees. */
+/*
+ * Checks the route of `addr`: the prefix `expected` with list `id`, or a miss (NULL). A worker's
+ * lookup must agree.
+ */
 static inline void
 check(const char *addr, const char *expected, struct path_list_id id)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* For tests that compare IPv6 answers with the slow model. */
+/* Compares IPv6 answers with the oracle. */
 #pragma once
 
 #include "tests/lpm/lpm6_test.h"
@@ -9,7 +9,7 @@
 #include <stdarg.h>
 #include <cmocka.h>
 
-/* list | length << 24 of what is under test; 0: a miss */
+/* list | length << 24 found by the code under test; 0: a miss */
 typedef uint32_t lpm6_answer(const uint8_t *b);
 
 static inline void
@@ -24,7 +24,7 @@ check_addr(const struct lpm6_oracle *o, const uint8_t *b, lpm6_answer *answer)
 			found & 0xffffff, found >> 24, expected & 0xffffff, expected >> 24);
 }
 
-/* First and last address of a prefix, and those beside it. */
+/* Checks the first and last address of a prefix and both neighbours. */
 static inline void
 check_edges(const struct lpm6_oracle *o, const struct prefix *p, lpm6_answer *answer)
 {

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* For the IPv6 table's tests and its benchmark: prefixes of a full table, and long ones within them. */
+/*
+ * Input for tests and benchmarks of the IPv6 table: prefixes of a full table, and long prefixes
+ * inside.
+ */
 #pragma once
 
 #include "lpm/prefix.h"
@@ -14,7 +17,7 @@ v6_addr(const uint8_t *b)
 	return a;
 }
 
-/* A random address within `p`. */
+/* A random address inside `p`. */
 static inline struct ip_addr
 v6_within(const struct prefix *p, uint64_t *state)
 {
@@ -40,7 +43,7 @@ v6_first_last(const struct prefix *p, uint8_t *first, uint8_t *last)
 	}
 }
 
-/* The address before (-1) or behind (1); wraps. */
+/* The previous (-1) or next (1) address, with wrap-around. */
 static inline void
 v6_step(uint8_t *b, int by)
 {
@@ -57,7 +60,7 @@ v6_order(const void *a, const void *b)
 	return prefix_compare(a, b);
 }
 
-/* Sorted and without doubles: how many are left. */
+/* Sorts and removes duplicates; returns the number left. */
 static inline size_t
 v6_unique(struct prefix *r, size_t count)
 {
@@ -77,8 +80,8 @@ v6_shuffle(struct prefix *r, size_t count, uint64_t *state)
 }
 
 /*
- * The real table's lengths, per thousand, in 17,000 blocks of /32 that lie in some 8,000 /24, as
- * there; so it needs about as many groups.
+ * A random prefix with the lengths of the real table, per thousand, in 17,000 blocks of /32 inside
+ * some 8,000 /24. Needs about as many groups as the real table.
  */
 static inline struct prefix
 v6_generated(uint64_t *state)
@@ -101,7 +104,7 @@ v6_generated(uint64_t *state)
 	b[1] = (uint8_t)(home >> 8);
 	b[2] = (uint8_t)(home >> 16);
 	b[3] = (uint8_t)hash_mix(block);
-	/* most of what lies in a block lies in two of its /40 */
+	/* most prefixes of a block are in two of its /40 */
 	b[4] = (uint8_t)(rnd(state) & (rnd_below(state, 8) ? 0x80 : 0xff));
 	b[5] = (uint8_t)rnd(state);
 	a = v6_addr(b);
@@ -122,7 +125,7 @@ v6_take(void *ctx, const struct prefix *p)
 	return r->count < r->room;
 }
 
-/* As v4_table. */
+/* A full IPv6 table, like v4_table(). */
 static inline struct prefix *
 v6_table(size_t max, size_t *count)
 {
@@ -142,7 +145,7 @@ v6_table(size_t max, size_t *count)
 	return r.route;
 }
 
-/* A random one of /49 to /128 within a random one of `r`. */
+/* A random /49 to /128 inside a random prefix of `r`. */
 static inline struct prefix
 v6_long(const struct prefix *r, size_t count, uint64_t *state)
 {

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* For the table's tests and its benchmark: seeded randomness, prefixes of a full table. */
+/*
+ * Input for tests and benchmarks of the IPv4 table: seeded random numbers and prefixes of a full
+ * table.
+ */
 #pragma once
 
 #include "lpm/prefix.h"
@@ -27,7 +30,7 @@ rnd_below(uint64_t *state, uint32_t n)
 	return (uint32_t)((rnd(state) >> 32) * n >> 32);
 }
 
-/* Sorts `count` of `size` bytes, drops what is there twice, returns how many are left. */
+/* Sorts `count` elements of `size` bytes, removes duplicates, and returns the number left. */
 static inline size_t
 routes_unique(void *routes, size_t count, size_t size, int (*order)(const void *, const void *))
 {
@@ -42,7 +45,7 @@ routes_unique(void *routes, size_t count, size_t size, int (*order)(const void *
 	return kept;
 }
 
-/* At most `max` of them, spread over the whole; returns how many are left. */
+/* Keeps at most `max` elements, evenly spread; returns the number left. */
 static inline size_t
 routes_spread(void *routes, size_t count, size_t size, size_t max)
 {
@@ -56,8 +59,9 @@ routes_spread(void *routes, size_t count, size_t size, size_t max)
 }
 
 /*
- * The prefixes of a full table as it was seen, in shared/data (KEEL_SHARED, or ../shared of the repository): `take` has each, until it
- * has enough. None without the file.
+ * Reads the prefixes of a recorded full table from shared/data (KEEL_SHARED, or ../shared of the
+ * repository). Calls `take` for each prefix until `take` returns false. Reads nothing if the file
+ * is missing.
  */
 static inline void
 routes_read(const char *name, bool (*take)(void *ctx, const struct prefix *p), void *ctx)
@@ -113,14 +117,17 @@ v4_order(const void *a, const void *b)
 	return (x->len > y->len) - (x->len < y->len);
 }
 
-/* Sorted and without doubles: how many are left. */
+/* Sorts and removes duplicates; returns the number left. */
 static inline size_t
 v4_unique(struct v4_route *r, size_t count)
 {
 	return routes_unique(r, count, sizeof(*r), v4_order);
 }
 
-/* Lengths as shared/data/README.md says today's Internet has them, per thousand; unicast space. */
+/*
+ * A random unicast prefix with the lengths of today's Internet, per thousand
+ * (shared/data/README.md).
+ */
 static inline struct v4_route
 v4_generated(uint64_t *state)
 {
@@ -155,7 +162,10 @@ v4_take(void *ctx, const struct prefix *p)
 	return r->count < r->room;
 }
 
-/* A full table in address order: the real one if it is there, else one of the same shape. At most `max`. The caller frees. */
+/*
+ * A full table in address order, at most `max` prefixes: the recorded table if available, else a
+ * generated table of similar shape. The caller frees the array.
+ */
 static inline struct v4_route *
 v4_table(size_t max, size_t *count)
 {

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Tests without a second thread: ThreadSanitizer has nothing to see there and takes ten times as long. With it they are built, and left out. */
+/*
+ * Marks tests with a single thread. ThreadSanitizer finds nothing there and takes ten times as
+ * long, so such builds compile but skip the tests.
+ */
 #pragma once
 
 #ifdef __SANITIZE_THREAD__
-/* cmocka passes over what has no name */
+/* cmocka skips tests without a name */
 #define one_thread_test_in(f, setup, teardown)                                                     \
 	{                                                                                          \
 		.test_func = (f), .setup_func = (setup), .teardown_func = (teardown)               \

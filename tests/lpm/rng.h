@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* splitmix64, and a seed that a failing run prints: KEEL_TEST_SEED repeats it. */
+/* splitmix64. A failing run prints its seed; KEEL_TEST_SEED repeats the run. */
 #pragma once
 
 #include <stdint.h>

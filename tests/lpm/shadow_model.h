@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* For tests of the shadow, either family: a naive model over a small universe, so that prefixes nest and repeat. */
+/*
+ * Compares the shadow, both families, with a naive model. The universe of prefixes is small, so
+ * prefixes nest and repeat.
+ */
 #pragma once
 
 #include "lpm/arena.h"
@@ -23,11 +26,11 @@ static struct arena *arena;
 
 struct model {
 	enum afi afi;
-	unsigned lengths; /* one more than the longest */
+	unsigned lengths; /* greatest length + 1 */
 	struct ip_addr (*universe)(unsigned i); /* six bits vary, spread over all lengths */
 	unsigned steps;
-	unsigned growth, shrinking; /* of 16: how often a step sets, by phase */
-	uint16_t list[ADDRS][129]; /* by the 6 bits that vary, by length; 0: absent */
+	unsigned growth, shrinking; /* of 16 steps, the number that set a prefix, by phase */
+	uint16_t list[ADDRS][129]; /* indexed by the six varying bits and the length; 0: absent */
 };
 
 static inline int
@@ -54,7 +57,7 @@ model_prefix(const struct model *m, unsigned i, unsigned len)
 	return prefix_from_addr(&a, (uint8_t)len);
 }
 
-/* One cell for each prefix: the lowest i that gives it. */
+/* The model has one cell per prefix: the lowest i that gives the prefix. */
 static inline unsigned
 model_canonical(const struct model *m, unsigned i, unsigned len)
 {
@@ -119,7 +122,7 @@ model_step(struct shadow *s, struct model *m, unsigned step, uint64_t *seed)
 	struct shadow_entry e;
 	bool added;
 
-	if (list % 32 == 0) { /* even, so it does not wait */
+	if (list % 32 == 0) { /* even, so the entry is not a waiting entry */
 		assert_int_equal(shadow_add(s, &p, (struct path_list_id){list}, &added), 0);
 		assert_int_equal(added, m->list[i][len] == 0);
 		if (added)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* For tests of a table, either family: the shadow that it is painted from. */
+/* Fixture for tests of a table, both families: the shadow to be painted. */
 #pragma once
 
 #include "lpm/arena.h"
@@ -27,7 +27,7 @@ rig_begin(enum afi afi)
 	return shadow_create(arena, afi, &shadow);
 }
 
-/* The table is gone already. */
+/* Destroys the shadow and arena, after the table. */
 static inline int
 rig_end(void)
 {

@@ -97,7 +97,7 @@ static void
 too_large_is_null(void **state)
 {
 #ifdef KEEL_SANITIZED
-	skip(); /* a sanitizer's malloc ends the process instead */
+	skip(); /* a sanitizer's malloc aborts instead */
 #else
 	struct arena *a = *state;
 	void *p = arena_alloc(a, 100);
@@ -113,7 +113,7 @@ too_large_is_null(void **state)
 }
 
 #ifdef KEEL_JEMALLOC
-/* As the kernel shows them: the mapping that holds `p` has this flag. */
+/* True if the mapping with `p` has this flag in /proc/self/smaps. */
 static bool
 mapping_has(const void *p, const char *flag)
 {
@@ -138,16 +138,16 @@ static void
 large_memory_may_be_huge_pages(void **state)
 {
 #ifndef KEEL_JEMALLOC
-	skip(); /* malloc's own ways are left to it */
+	skip(); /* with malloc, arena_use_huge() does nothing */
 #else
 	struct arena *plain = *state, *large;
 	char *p, *q;
 
 	if (access("/sys/kernel/mm/transparent_hugepage/enabled", F_OK) != 0)
-		skip(); /* the kernel has none */
+		skip(); /* the kernel has no transparent huge pages */
 	assert_int_equal(arena_create("large", &large), 0);
 	arena_use_huge(large);
-	arena_use_huge(large); /* once more changes nothing */
+	arena_use_huge(large); /* repeating changes nothing */
 	p = arena_alloc(large, 8 << 20);
 	q = arena_alloc(plain, 8 << 20);
 	assert_non_null(p);
@@ -175,7 +175,10 @@ struct passing {
 	pthread_t thread;
 };
 
-/* Allocates here, freed by the other thread: one count goes up, the other below zero. */
+/*
+ * Allocates blocks that the second thread frees: one thread's count rises, the count of the second
+ * falls below zero.
+ */
 static void *
 allocate_and_pass(void *arg)
 {
@@ -240,7 +243,7 @@ count_outlives_its_thread(void **state)
 	}
 }
 
-/* A thread that outlives arenas must not take a new one for the old one in the same slot. */
+/* A thread that outlives an arena must not use the old cache for a new arena in the same slot. */
 static void
 slots_are_reused(void **state)
 {

@@ -15,7 +15,7 @@
 #define GENERATIONS 400
 #else
 #define TABLE_ROUTES 1200000
-#define LONG_ROUTES 210000 /* some are the same: 200,000 are left */
+#define LONG_ROUTES 210000 /* 200,000 after removal of duplicates */
 #define GENERATIONS 3000
 #endif
 
@@ -55,7 +55,7 @@ test_basics(void **state)
 	assert_int_equal(fib_batch_count(fib), 1);
 	assert_true(fib_shadow_get(fib, VRF_DEFAULT, &p, &id));
 	assert_int_equal(id.v, list[0].v);
-	check("10.0.0.1", NULL, list[0]); /* not visible yet */
+	check("10.0.0.1", NULL, list[0]); /* not published yet */
 	assert_int_equal(commit(), 0);
 	assert_int_equal(fib_batch_count(fib), 0);
 	check("10.0.0.1", "10.0.0.0/8", list[0]);
@@ -106,7 +106,7 @@ test_default_route(void **state)
 	set("10.0.0.0/24", list[1]);
 	assert_int_equal(commit(), 0);
 	writes = stats().writes;
-	assert_int_equal(writes, 1); /* 0/0 paints nothing */
+	assert_int_equal(writes, 1); /* 0/0 is not painted */
 	check("10.0.0.1", "10.0.0.0/24", list[1]);
 	check("192.0.0.1", "0.0.0.0/0", list[0]);
 	qsbr_online(workers, me);
@@ -125,7 +125,9 @@ test_default_route(void **state)
 	fib_unmake();
 }
 
-/* Commit never waits: a reader that stands still holds up the second commit, not the first. */
+/*
+ * Commit never waits: a reader without quiescent reports delays the second commit, not the first.
+ */
 static void
 test_reader_holds(void **state)
 {
@@ -169,9 +171,12 @@ assert_late(uint64_t grace, uint64_t commits)
 }
 
 #define AGES_NS                                                                                    \
-	(100000 * (uint64_t)FIB_LATE_NS) /* more than painting takes, however busy the machine */
+	(100000 * (uint64_t)FIB_LATE_NS) /* longer than painting takes on any busy machine */
 
-/* A reader that does not run: counted once a flip, and only when a commit waited for it as one that it held up. */
+/*
+ * A reader that does not run: counted once per generation as late, and as delaying a commit only
+ * if a commit waited.
+ */
 static void
 test_late_readers_are_counted(void **state)
 {
@@ -189,7 +194,7 @@ test_late_readers_are_counted(void **state)
 	hist_summarize(&grace, 1, &before);
 	assert_false(fib_in_use(fib, now));
 	assert_late(0, 0);
-	/* the catching-up of the other copy is nobody's commit */
+	/* bringing the idle copy up to date is not a delayed commit */
 	now += AGES_NS;
 	assert_int_equal(fib_commit(fib, now), -EAGAIN);
 	assert_false(fib_in_use(fib, now));
@@ -203,7 +208,7 @@ test_late_readers_are_counted(void **state)
 	hist_summarize(&grace, 1, &after);
 	assert_int_equal(after.count, before.count + 1);
 	assert_int_equal(fib_commit(fib, now), 0);
-	/* one that passes in time */
+	/* a reader in time */
 	qsbr_quiescent(workers, me);
 	assert_true(fib_in_use(fib, now));
 	assert_true(fib_in_use(fib, now + AGES_NS));
@@ -216,7 +221,7 @@ test_late_readers_are_counted(void **state)
 	fib_unmake();
 }
 
-/* A list is in use until neither the shadow nor a copy has it. */
+/* A list stays in use while the shadow or a copy contains the list. */
 static void
 test_references(void **state)
 {
@@ -231,7 +236,7 @@ test_references(void **state)
 	set("10.0.0.0/8", list[0]);
 	assert_int_equal(commit(), 0);
 	settle();
-	set("10.0.0.0/8", list[1]); /* never painted: goes at once */
+	set("10.0.0.0/8", list[1]); /* never painted: released at once */
 	set("10.0.0.0/8", list[2]);
 	set("10.0.0.0/8", list[1]);
 	lists_drop(3);
@@ -240,7 +245,7 @@ test_references(void **state)
 	assert_int_equal(path_lists_in_use(p), none + 2);
 	qsbr_online(workers, me);
 	assert_int_equal(fib_commit(fib, 1000), 0);
-	/* this reader may be in the copy that still has list[0] */
+	/* this reader may use the copy with list[0] */
 	assert_int_equal(fib_commit(fib, 1000), -EAGAIN);
 	path_lists_reclaim(p);
 	path_lists_reclaim(p);
@@ -259,7 +264,7 @@ test_references(void **state)
 	fib_unmake();
 }
 
-/* Two VRFs flip together; one that has no table has no routes. */
+/* Both VRFs are published together; a VRF without a table has no routes. */
 static void
 test_vrfs(void **state)
 {
@@ -295,7 +300,7 @@ test_vrfs(void **state)
 	fib_unmake();
 }
 
-/* The bound on memory holds, and says so. */
+/* The memory limit is enforced and reported. */
 static void
 test_memory(void **state)
 {
@@ -308,7 +313,10 @@ test_memory(void **state)
 	fib_unmake();
 }
 
-/* Any bound from the first levels on is good, though copies are whole huge pages: they have the groups that fit. */
+/*
+ * Any limit above the first levels is accepted, although copies consist of whole huge pages; the
+ * copies get the groups that fit.
+ */
 static void
 test_memory_is_not_whole_pages(void **state)
 {
@@ -329,7 +337,7 @@ test_memory_is_not_whole_pages(void **state)
 		}
 }
 
-/* Who waits for a group comes before who asks later. */
+/* A route already waiting for a group gets the group before a later route. */
 static void
 test_waiting_first(void **state)
 {
@@ -346,7 +354,7 @@ test_waiting_first(void **state)
 	check("10.0.0.1", NULL, list[0]);
 	check("10.0.1.1", "10.0.1.1/32", list[1]);
 	check("10.0.2.1", NULL, list[0]);
-	/* a flap of one that waits changes nothing for it */
+	/* a flap of a waiting route does not change its place */
 	withdraw("10.0.2.1/32");
 	set("10.0.2.1/32", list[2]);
 	withdraw("10.0.1.1/32");
@@ -357,9 +365,9 @@ test_waiting_first(void **state)
 }
 
 /*
- * More /32 than groups: whole /24s wait, the rest is installed, what waits is installed as soon as
- * groups come free. The oracle is told what is installed by asking at each /32 itself: it must be
- * all of a /24's or none.
+ * With more /32 than groups, whole /24s wait, the rest is installed, and waiting /24s are
+ * installed when groups become free. The oracle learns by a lookup of each /32 whether the route
+ * is installed: all routes of a /24, or none.
  */
 static void
 test_exhaustion(void **state)
@@ -381,7 +389,7 @@ test_exhaustion(void **state)
 			unsigned i = rnd_below(&seed, SLOTS_24), k = rnd_below(&seed, EACH);
 			struct prefix p = prefix_from_v4(0x0a000000 + i * 256 + k, 32);
 
-			/* phases of growth and of shrinking */
+			/* phases of growth and of decrease */
 			if (rnd_below(&seed, 8) < (step / 200 % 2 ? 2u : 6u)) {
 				assert_int_equal(fib_set(fib, VRF_DEFAULT, &p,
 							 list[1 + rnd_below(&seed, 7)]),
@@ -438,7 +446,7 @@ set_own(const char *text, struct path_list_id id)
 	assert_int_equal(fib_set_own(fib, VRF_DEFAULT, &p, id), 0);
 }
 
-/* 10.0.0.0/25 to 10.0.49.0/25: each wants a group. */
+/* 10.0.0.0/25 to 10.0.49.0/25: each needs a group. */
 static void
 flood(void)
 {
@@ -449,7 +457,7 @@ flood(void)
 	}
 }
 
-/* A flood of long prefixes leaves a sixteenth of the groups to the host's own routes. */
+/* A flood of long prefixes leaves a sixteenth of the groups to host routes. */
 static void
 test_groups_kept_back(void **state)
 {
@@ -464,7 +472,7 @@ test_groups_kept_back(void **state)
 	assert_int_equal(commit(), -ENOSPC);
 	check("192.0.2.1", "192.0.2.1/32", list[1]);
 	assert_int_equal(stats().not_installed, 20);
-	/* one that waits, and with it all of its /24 */
+	/* a waiting host route is installed with its whole /24 */
 	check("10.0.49.200", NULL, list[0]);
 	set("10.0.49.128/25", list[2]);
 	set_own("10.0.49.0/25", list[1]);
@@ -473,16 +481,16 @@ test_groups_kept_back(void **state)
 	check("10.0.49.200", "10.0.49.128/25", list[2]);
 	assert_int_equal(stats().groups_used, 32);
 	assert_int_equal(stats().not_installed, 19);
-	/* more there are not */
+	/* all groups are in use */
 	set_own("192.0.3.1/32", list[3]);
 	assert_int_equal(commit(), -ENOSPC);
 	check("192.0.3.1", NULL, list[0]);
-	/* the same again, when there is one, without any change of the route */
+	/* repeated when a group is free, without a change of the route */
 	withdraw("192.0.2.1/32");
 	set_own("192.0.3.1/32", list[3]);
 	assert_int_equal(commit(), -ENOSPC);
 	check("192.0.3.1", "192.0.3.1/32", list[3]);
-	/* what comes free beyond those kept goes to who waits */
+	/* groups that become free beyond the kept ones go to waiting routes */
 	for (unsigned i = 0; i < 30; i++) {
 		struct prefix p = prefix_from_v4(0x0a000000 + i * 256, 25);
 
@@ -495,7 +503,7 @@ test_groups_kept_back(void **state)
 	fib_unmake();
 }
 
-/* The host's own that found no group gets the next that comes free, though it is of those kept back and nobody asks again. */
+/* A waiting host route gets the next free group, even a kept group, without another call. */
 static void
 test_own_waits(void **state)
 {
@@ -516,13 +524,13 @@ test_own_waits(void **state)
 	check("192.0.4.1", "192.0.4.1/32", list[2]);
 	check("192.0.5.1", NULL, list[0]);
 	settle();
-	/* before the flood, too */
+	/* before the routes of the flood */
 	withdraw("10.0.0.0/25");
 	assert_int_equal(commit(), -ENOSPC);
 	check("192.0.5.1", "192.0.5.1/32", list[2]);
 	check("10.0.49.1", NULL, list[0]);
 	settle();
-	/* not when it is the host's no more, or gone */
+	/* not if the route is removed or is not a host route any more */
 	set_own("192.0.6.1/32", list[1]);
 	set_own("192.0.7.1/32", list[1]);
 	set("192.0.6.1/32", list[3]);
@@ -537,7 +545,10 @@ test_own_waits(void **state)
 	fib_unmake();
 }
 
-/* A group that comes free for a /24's longer prefixes leaves the list of the /24 itself to the copies that still show it. */
+/*
+ * Installing the longer prefixes of a waiting /24 keeps the list of the /24 itself in use while
+ * copies still contain the list.
+ */
 static void
 test_group_for_a_slot(void **state)
 {
@@ -558,7 +569,7 @@ test_group_for_a_slot(void **state)
 	settle();
 	set_own("10.9.0.1/32", list[3]);
 	set("10.9.0.0/24", list[2]);
-	path_list_unref(p, list[1]); /* ours */
+	path_list_unref(p, list[1]); /* the test's reference */
 	check("10.9.0.2", "10.9.0.0/24", list[1]);
 	assert_int_equal(path_list_refs(p, list[1]), 1);
 	assert_int_equal(commit(), 0);
@@ -573,11 +584,11 @@ test_group_for_a_slot(void **state)
 	fib_unmake();
 }
 
-/* The acceptance test's world: what is in the table now stands first in `route`. */
+/* State of the full-table test. Routes now in the table come first in `route`. */
 struct world {
 	struct lpm_oracle oracle;
 	struct v4_route *route;
-	size_t count; /* of all */
+	size_t count; /* number of all routes */
 	uint64_t seed;
 	uint64_t lookups;
 };
@@ -593,7 +604,7 @@ world_make(struct world *w, size_t table_max, size_t long_count)
 	assert_non_null(w->route);
 	w->count = table_count;
 	for (size_t i = 0; i < long_count; i++) {
-		/* two fifths crowd into some thousand /24, the others are anywhere */
+		/* two fifths in about a thousand /24, the rest anywhere */
 		uint32_t addr = (uint32_t)rnd(&w->seed);
 		uint8_t len = (uint8_t)(25 + rnd_below(&w->seed, 8));
 
@@ -603,7 +614,7 @@ world_make(struct world *w, size_t table_max, size_t long_count)
 			       (addr & 0xff);
 		w->route[w->count++] = (struct v4_route){.addr = addr & v4_mask(len), .len = len};
 	}
-	/* both ends of the space, and all of the short lengths nest over the rest */
+	/* both ends of the address space; the short prefixes nest over the rest */
 	w->route[w->count - 1] = (struct v4_route){.addr = 0, .len = 32};
 	w->route[w->count - 2] = (struct v4_route){.addr = UINT32_MAX, .len = 32};
 	w->route[w->count - 3] = (struct v4_route){.addr = 0, .len = 1};
@@ -643,7 +654,7 @@ check_answer(struct world *w, uint32_t addr, uint32_t found)
 		fail_msg("%08x: list %u, expected %u", addr, found, expected);
 }
 
-/* First, last, one before, one after, of every prefix, whether it is in the table now or not. */
+/* Checks the first and last address and both neighbours of every prefix, in the table or not. */
 static void
 world_check(struct world *w)
 {
@@ -668,7 +679,7 @@ world_check(struct world *w)
 		for (unsigned k = 0; k < n; k++)
 			check_answer(w, ip[k], out[k]);
 		w->lookups += n;
-		/* the matched prefix too, for some */
+		/* for some, also the matched prefix */
 		for (unsigned k = i / 16 % 8; k < n; k += 8) {
 			struct ip_addr a = addr_from_v4(ip[k]);
 			uint32_t expected = oracle_lookup(&w->oracle, ip[k]);
@@ -683,7 +694,7 @@ world_check(struct world *w)
 	qsbr_offline(workers, me);
 }
 
-/* 1 to 8,192 prefixes, many of them few. */
+/* 1 to 8,192 prefixes, often few. */
 static size_t
 batch_size(struct world *w)
 {
@@ -695,7 +706,7 @@ world_insert_all(struct world *w)
 {
 	size_t i = 0;
 
-	/* one batch that makes the copies be painted whole, then many small ones */
+	/* one batch large enough for a rebuild, then many small batches */
 	for (; i < w->count / 3; i++)
 		world_set(w, i);
 	assert_int_equal(commit(), 0);
@@ -729,7 +740,7 @@ world_churn(struct world *w, unsigned checks)
 					world_set(w, i);
 			}
 			assert_int_equal(commit(), 0);
-			/* now and then the other copy catches up by itself */
+			/* sometimes the idle copy is brought up to date alone */
 			if (n % 4 == 1)
 				assert_int_equal(commit(), 0);
 		}
@@ -755,7 +766,7 @@ world_remove_all(struct world *w)
 	}
 }
 
-/* Acceptance 3 of issue 2: a full table and 200,000 longer prefixes against the oracle. */
+/* Acceptance 3 of issue 2: compares a full table and 200,000 longer prefixes with the oracle. */
 static void
 test_full_table(void **state)
 {
@@ -772,7 +783,7 @@ test_full_table(void **state)
 	assert_true(w.count >= (size_t)(TABLE_ROUTES > 1000000 ? 1200000 : TABLE_ROUTES));
 	world_churn(&w, 2);
 	assert_int_equal(stats().not_installed, 0);
-	/* the same once more: nothing to do */
+	/* repeating changes nothing */
 	settle();
 	world_remove_all(&w);
 	settle();
@@ -791,10 +802,10 @@ test_full_table(void **state)
 }
 
 /*
- * Beside readers. What is in the table is a function of the generation's number, so a reader knows
- * from the number alone what each of its answers must be: an answer of an older or newer
- * generation, or half a batch, is an error. Pairs of prefixes far apart move together; under each
- * lie a /24 or longer ones that come and go, over all a /8 that changes.
+ * Commits with concurrent readers. The content of the table is a function of the generation's
+ * number, so a reader computes each expected answer from the number. An answer of an older or
+ * newer generation, or of half a batch, is an error. Pairs of distant prefixes move together; each
+ * has a /24 or longer prefixes below, which come and go, and all are covered by a changing /8.
  */
 #define PAIRS 32
 #define READERS 2
@@ -816,7 +827,7 @@ pair_addr(unsigned i, bool second)
 	return (second ? 0x0ac80000u : 0x0a010000u) + i * 256;
 }
 
-/* The list that answers at the pair's address in this generation. */
+/* Expected list for the pair's address in this generation. */
 static struct path_list_id
 pair_answer(uint64_t number, unsigned i)
 {
@@ -824,8 +835,8 @@ pair_answer(uint64_t number, unsigned i)
 }
 
 /*
- * Kind 0: the /8 answers; 1: a /24; 2: a /26 in it; 3: a /32, without a /24. The address asked for
- * is .9.
+ * Kind 0: the /8 answers; 1: a /24; 2: a /26 inside; 3: a /32 without a /24. The lookups use
+ * address .9.
  */
 static void
 pair_set(uint64_t number, unsigned i, bool second)
@@ -887,7 +898,7 @@ reader_main(void *arg)
 	if (qsbr_register(workers, &id) != 0)
 		return NULL;
 	qsbr_online(workers, id);
-	/* relaxed: only says when to end */
+	/* relaxed: only ends the loop */
 	while (!atomic_load_explicit(&stop, memory_order_relaxed)) {
 		const struct fib_generation *g = fib_read_begin(fib_reader(fib));
 
@@ -895,7 +906,7 @@ reader_main(void *arg)
 			atomic_fetch_add_explicit(&reader_errors, 1, memory_order_relaxed);
 		flips += g->number != last;
 		last = g->number;
-		/* as a worker that goes to sleep now and then */
+		/* like a worker that sometimes sleeps */
 		if (++bursts % 1000 == 0) {
 			qsbr_offline(workers, id);
 			sched_yield();
@@ -915,7 +926,7 @@ static void
 churn_some(uint64_t *seed)
 {
 	for (unsigned n = rnd_below(seed, 50); n > 0; n--) {
-		/* beside the pairs, but with groups that come and go */
+		/* outside of the pairs, with groups that come and go */
 		struct prefix p = prefix_from_v4(0x0b000000 + (rnd_below(seed, 4096) << 6),
 			(uint8_t)(23 + rnd_below(seed, 4)));
 
@@ -954,19 +965,19 @@ test_beside_readers(void **state)
 		churn_some(&seed);
 		assert_int_equal(commit(), 0);
 		assert_int_equal(stats().generation, number);
-		/* sometimes the other copy catches up without a flip */
+		/* sometimes the idle copy is brought up to date without a new generation */
 		if (number % 7 == 0)
 			assert_int_equal(commit(), 0);
 		if (number % 5 == 0)
 			path_lists_reclaim(fib_path_lists(fib));
-		/* each reader has seen something before the end */
+		/* each reader has done some lookups before the end */
 		if (number == GENERATIONS / 2) {
 			while (atomic_load(&reader_bursts[0]) < 10 ||
 				atomic_load(&reader_bursts[1]) < 10)
 				sched_yield();
 		}
 	}
-	/* one that was kept away saw little; the last generation it sees in any case */
+	/* a reader kept off the CPU saw little, but always the last generation */
 	for (unsigned i = 0; i < READERS; i++) {
 		while (atomic_load(&reader_flips[i]) < 2)
 			sched_yield();

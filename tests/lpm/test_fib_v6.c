@@ -59,14 +59,14 @@ test_basics(void **state)
 	assert_int_equal(fib_batch_count(fib), 3);
 	assert_true(fib_shadow_get(fib, VRF_DEFAULT, &p, &id));
 	assert_int_equal(id.v, list[0].v);
-	check("2001:db8::1", NULL, list[0]); /* not visible yet */
+	check("2001:db8::1", NULL, list[0]); /* not published yet */
 	assert_int_equal(commit(), 0);
 	check("2001:db8::1", "2001:db8::/32", list[0]);
 	check("2002::1", "::/0", list[4]);
 	check("10.1.2.3", "10.0.0.0/8", list[3]);
-	check("11.1.2.3", NULL, list[3]); /* ::/0 is none of IPv4's business */
+	check("11.1.2.3", NULL, list[3]); /* ::/0 does not affect IPv4 */
 	assert_int_equal(stats().generation, 2);
-	assert_int_equal(stats().writes, 2); /* a slot, and one of its group */
+	assert_int_equal(stats().writes, 2); /* a slot, and an entry of its group */
 	assert_int_equal(stats().installed, 2);
 	assert_int_equal(stats().groups_used, 1);
 	settle();
@@ -117,7 +117,7 @@ flooded(unsigned i)
 	return prefix_from_addr(&a, 128);
 }
 
-/* A hundred of them: more than there are groups for. */
+/* 100 routes: more than the groups can hold. */
 static void
 flood(void)
 {
@@ -128,7 +128,7 @@ flood(void)
 	}
 }
 
-/* As for IPv4: a sixteenth is the host's own. */
+/* As for IPv4: a sixteenth of the groups is for host routes. */
 static void
 test_groups_kept_back(void **state)
 {
@@ -190,7 +190,10 @@ test_own_waits(void **state)
 	fib_unmake();
 }
 
-/* All the groups that they need are there by now, each of some other prefix: they need not wait, whatever waits beside them. */
+/*
+ * All groups needed exist, each because of some neighbour: the routes are installed at once,
+ * although others wait.
+ */
 static void
 test_groups_of_others(void **state)
 {
@@ -211,7 +214,7 @@ test_groups_of_others(void **state)
 	for (unsigned i = 0; i < 4; i++)
 		set(needs_some[i], list[1]);
 	assert_int_equal(commit(), -ENOSPC);
-	/* came and went */
+	/* added and removed again */
 	assert_int_equal(fib_set_own(fib, VRF_DEFAULT, &p, list[2]), 0);
 	withdraw(own);
 	assert_int_equal(commit(), -ENOSPC);
@@ -234,7 +237,7 @@ test_groups_of_others(void **state)
 		p = pfx(needs_some[i]);
 		assert_true(fib_waits(fib, VRF_DEFAULT, &p));
 	}
-	/* theirs now, too */
+	/* the routes now hold the groups themselves */
 	withdraw(own);
 	(void)commit();
 	check("2001:eff::2", "2001:eff::2/128", list[1]);
@@ -243,7 +246,7 @@ test_groups_of_others(void **state)
 	fib_unmake();
 }
 
-/* However many these are, a commit serves so many and no more. */
+/* The number of routes installed per commit is bounded. */
 static void
 test_groups_of_others_bounded(void **state)
 {
@@ -279,7 +282,10 @@ test_groups_of_others_bounded(void **state)
 	fib_unmake();
 }
 
-/* Who waits for groups comes before who asks later; who needs none does not wait. */
+/*
+ * A route already waiting for groups comes before a later route; a route without need for groups
+ * does not wait.
+ */
 static void
 test_waiting(void **state)
 {
@@ -290,8 +296,8 @@ test_waiting(void **state)
 	(void)state;
 	fib_make(16);
 	lists_make(6);
-	set("2001:db8::1/128", list[0]); /* 13 */
-	set("2001:db9::1/128", list[1]); /* 12 more */
+	set("2001:db8::1/128", list[0]); /* needs 13 groups */
+	set("2001:db9::1/128", list[1]); /* needs 12 more */
 	assert_int_equal(commit(), -ENOSPC);
 	check("2001:db8::1", "2001:db8::1/128", list[0]);
 	check("2001:db9::1", NULL, list[0]);
@@ -301,18 +307,18 @@ test_waiting(void **state)
 	assert_true(fib_waits(fib, VRF_DEFAULT, &found));
 	assert_int_equal(prefix_parse("2001:db8::1/128", &found), 0);
 	assert_false(fib_waits(fib, VRF_DEFAULT, &found));
-	/* as in the shadow, so for next hops and the audit */
+	/* waiting routes are in the shadow, visible to next hops and the audit */
 	assert_int_equal(addr_parse("2001:db9::1", &a), 0);
 	assert_true(fib_shadow_lookup(fib, VRF_DEFAULT, &a, &found, &id));
 	assert_int_equal(id.v, list[1].v);
-	set("2001:db8::2/128", list[2]); /* none */
-	set("2001:dba::/48", list[3]); /* two, and they are there, but another one waits */
+	set("2001:db8::2/128", list[2]); /* needs none */
+	set("2001:dba::/48", list[3]); /* needs two, which are free, but another route waits */
 	assert_int_equal(commit(), -ENOSPC);
 	check("2001:db8::2", "2001:db8::2/128", list[2]);
 	check("2001:dba::1", NULL, list[0]);
 	assert_int_equal(stats().not_installed, 2);
 	settle();
-	/* a change, and a flap, of one that waits */
+	/* a change and a flap of a waiting route */
 	set("2001:db9::1/128", list[4]);
 	withdraw("2001:dba::/48");
 	set("2001:dba::/48", list[5]);
@@ -342,7 +348,7 @@ fib_answer(const uint8_t *b)
 	return result.hit ? result.path_list.v | (uint32_t)result.prefix.len << 24 : 0;
 }
 
-/* Nobody waits who needs no group; `fib` has no more than these. */
+/* No route waits without need for groups, and the fib contains exactly these routes. */
 static void
 check_waiting(const struct prefix *p, const uint32_t *value, size_t count)
 {
@@ -363,8 +369,9 @@ check_waiting(const struct prefix *p, const uint32_t *value, size_t count)
 }
 
 /*
- * Far more than there are groups for, coming and going. The oracle is told who is installed by
- * asking at each prefix's own addresses; then each that is must answer, and nothing else may.
+ * Far more routes than the groups can hold, added and removed. The oracle learns by a lookup of
+ * each prefix's own addresses whether the route is installed. Each installed route must answer,
+ * and no other route may.
  */
 static void
 test_exhaustion(void **state)
@@ -426,7 +433,7 @@ test_exhaustion(void **state)
 			check_edges(&o, &p[i], fib_answer);
 		qsbr_offline(workers, me);
 		lpm6_oracle_fini(&o);
-		/* all that should be, is (no two of them begin at the same address) */
+		/* all expected routes are installed (no two start at the same address) */
 		assert_int_equal(installed, stats().installed);
 		assert_int_equal(stats().installed + stats().not_installed, present);
 		assert_true(stats().groups_used <= GROUPS);
@@ -441,7 +448,7 @@ test_exhaustion(void **state)
 	fib_unmake();
 }
 
-/* The real table and long ones, in random order, in batches of any size: both copies, one by one. */
+/* The real table and long prefixes, in random order, in batches of any size: checks both copies. */
 static void
 test_full_table(void **state)
 {
@@ -494,7 +501,7 @@ test_full_table(void **state)
 				check_edges(&o, &sorted[i], fib_answer);
 			qsbr_offline(workers, me);
 			settle();
-			/* the other copy, by a change elsewhere */
+			/* select the second copy by a change elsewhere */
 			set("3ffe::/16", list[phase * 2 + copy]);
 			assert_int_equal(commit(), 0);
 			lpm6_oracle_set(
@@ -515,12 +522,12 @@ test_full_table(void **state)
 }
 
 /*
- * Beside readers: every batch gives all IPv4 and IPv6 prefixes one list, so in a burst all answers
- * of both families are the same, whatever is withdrawn below a cover.
+ * Commits with concurrent readers: every batch gives all IPv4 and IPv6 prefixes one list, so all
+ * answers of a burst in both families are equal, also after withdrawals below a covering prefix.
  */
 static struct {
 	_Atomic bool stop;
-	_Atomic unsigned looking; /* readers that have looked at all */
+	_Atomic unsigned looking; /* readers with at least one lookup */
 	struct prefix spot[256];
 } race;
 
@@ -599,7 +606,7 @@ test_beside_readers(void **state)
 		assert_int_equal(
 			pthread_create(&reader[i], NULL, reader_main, (void *)(uintptr_t)(i + 1)),
 			0);
-	/* on a busy machine the readers come late */
+	/* on a busy machine the readers start late */
 	for (unsigned n = 1; n < 600 / SCALE || atomic_load(&race.looking) < 2; n++) {
 		race_change(list[n % LISTS], &seed);
 		assert_int_equal(commit(), 0);

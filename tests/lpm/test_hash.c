@@ -62,8 +62,9 @@ drawn_keys_differ_in_each_word(void **state)
 #define KEYS 200000
 
 /*
- * Two prefixes agree in the low 10 bits for one key of 1,024, and so in the high 10 bits: 195 of 200,000 keys expected, the bounds are
- * 7 standard deviations away. The pairs are hard cases for multiplication: one bit, the highest bit, the sign, both halves, the length.
+ * Two prefixes agree in the low 10 bits for one key in 1,024, and equally in the high 10 bits: 195
+ * of 200,000 keys expected, with bounds of 7 standard deviations. The pairs are hard cases for
+ * multiplication: one bit, the highest bit, the sign, both halves, the length.
  */
 static void
 collisions_depend_on_the_key(void **state)
@@ -101,8 +102,8 @@ collisions_depend_on_the_key(void **state)
 }
 
 /*
- * The same of byte strings: one bit differs, at the begin, in the middle, at the end, of sizes around the steps of hash_bytes(). And of
- * strings of zeros that differ in size alone.
+ * Likewise for byte strings with one different bit at the start, in the middle or at the end, with
+ * sizes around the steps of hash_bytes(); and for strings of zeros that differ in size only.
  */
 static void
 collisions_of_bytes_depend_on_the_key(void **state)
@@ -128,13 +129,13 @@ collisions_of_bytes_depend_on_the_key(void **state)
 			hash_key_set(&key);
 			low += ((hash_bytes(a, size) ^ hash_bytes(b, b_size)) & 127) == 0;
 		}
-		/* 156 expected of 20,000, 7 standard deviations */
+		/* 156 of 20,000 expected; 7 standard deviations */
 		assert_in_range(low, 69, 243);
 	}
 	hash_key_set(&before);
 }
 
-/* Each byte counts, and nothing behind the end. */
+/* Each byte of the input counts, and no byte after the end. */
 static void
 all_bytes_are_hashed(void **state)
 {

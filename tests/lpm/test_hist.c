@@ -57,7 +57,7 @@ compare(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-/* At or above the true value, by at most a sixteenth. */
+/* The result is at or above the true value, by at most a sixteenth. */
 static void
 assert_near(uint64_t got, uint64_t truth)
 {
@@ -128,7 +128,7 @@ since_a_mark_is_what_came_since(void **state)
 
 	hist_add(&h, 7);
 	hist_add(&h, 1000000);
-	hist_summarize_since(&h, &mark, &s); /* none yet: all */
+	hist_summarize_since(&h, &mark, &s); /* empty mark: all values count */
 	assert_int_equal(s.count, 2);
 	assert_int_equal(s.min, 7);
 	assert_int_equal(s.max, 1000000);
@@ -142,7 +142,7 @@ since_a_mark_is_what_came_since(void **state)
 	assert_near(500, s.min);
 	assert_near(s.p50, 500);
 	assert_near(s.max, 500);
-	hist_add(&h, 3); /* a new end is exact */
+	hist_add(&h, 3); /* a new extreme is exact */
 	hist_add(&h, 2000000);
 	hist_summarize_since(&h, &mark, &s);
 	assert_int_equal(s.count, 102);

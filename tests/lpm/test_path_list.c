@@ -37,7 +37,7 @@ teardown(void **state)
 {
 	struct fixture *f = *state;
 
-	/* a test that failed left its reader online: nobody would be quiescent */
+	/* a failed test may leave its reader online, which would block all grace periods */
 	for (unsigned id = 0; id < 8; id++)
 		qsbr_offline(f->qsbr, id);
 	path_lists_destroy(f->p);
@@ -105,10 +105,10 @@ next_hops_by_key(void **state)
 	assert_false(next_hop_peek(p, (struct next_hop_id){UINT32_MAX}, &v));
 
 	next_hop_unref(p, a);
-	assert_true(next_hop_peek(p, a, &v)); /* got twice */
+	assert_true(next_hop_peek(p, a, &v)); /* two references */
 	next_hop_unref(p, a);
 	assert_false(next_hop_peek(p, a, &v));
-	/* a dead one is no subject of changes */
+	/* an unused id cannot be changed */
 	assert_int_equal(next_hop_up(p, a, &(struct adjacency){.ether_len = 14}), -EINVAL);
 }
 
@@ -126,7 +126,7 @@ one_word_up_and_down(void **state)
 	first = adjacency_of(p, a);
 	assert_int_not_equal(first, 0);
 	assert_memory_equal(&adjacencies_array(p)[first], &adj, 20);
-	/* equal content is shared, padding does not tell apart, and up again is no change */
+	/* equal content is shared regardless of padding; a repeated "up" changes nothing */
 	memset((uint8_t *)&adj + 20, 0xee, sizeof(adj) - 20);
 	adj.unused = 9;
 	assert_int_equal(next_hop_up(p, b, &adj), 0);
@@ -209,7 +209,7 @@ senseless_lists_are_refused(void **state)
 	assert_int_equal(path_lists_array(p)[id.v].path[14].next_hop.v, many[14].next_hop.v);
 }
 
-/* An id, and the content behind it, rest until the reader was quiescent. */
+/* An id and its content stay unchanged until the reader has been quiescent. */
 static void
 ids_wait_for_readers(void **state)
 {
@@ -227,7 +227,7 @@ ids_wait_for_readers(void **state)
 	a = adjacency_of(p, path.next_hop);
 	assert_int_equal(path_list_get(p, PATH_LIST_FORWARD, PORT_NONE, &path, 1, &list), 0);
 	path_list_ref(p, list);
-	next_hop_unref(p, path.next_hop); /* the list holds it */
+	next_hop_unref(p, path.next_hop); /* the list holds a reference */
 	assert_int_equal(qsbr_register(f->qsbr, &reader), 0);
 	qsbr_online(f->qsbr, reader);
 	path_list_unref(p, list);
@@ -284,13 +284,13 @@ full_pools_say_so(void **state)
 	a = addr_from_v4(NEXT_HOP_MAX);
 	assert_int_equal(next_hop_get(p, VRF_DEFAULT, &a, 0, &id), -ENOSPC);
 	assert_int_equal(path_list_get(p, PATH_LIST_PUNT, PORT_NONE, NULL, 0, &last), -ENOSPC);
-	/* what exists is found all the same */
+	/* existing entries are still found */
 	id = hop(p, 77, 0);
 	assert_int_equal(
 		next_hop_up(p, id, &(struct adjacency){.ether_len = 14, .port = 7}), -ENOSPC);
 	assert_int_equal(state_of(p, id), NEXT_HOP_UNRESOLVED);
 
-	/* the last id comes back by itself once readers let go */
+	/* the last id becomes free without help when the readers are quiescent */
 	assert_int_equal(qsbr_register(f->qsbr, &reader), 0);
 	qsbr_online(f->qsbr, reader);
 	path_list_unref(p, list);
@@ -301,7 +301,7 @@ full_pools_say_so(void **state)
 	qsbr_offline(f->qsbr, reader);
 }
 
-/* Many other ids may be before it in the order in which they come back. */
+/* An id becomes available although many other ids are queued in front. */
 static void
 a_list_behind_others_comes_back(void **state)
 {
@@ -312,7 +312,7 @@ a_list_behind_others_comes_back(void **state)
 	for (path.label = 1; path.label < PATH_LIST_MAX; path.label++)
 		assert_int_equal(
 			path_list_get(p, PATH_LIST_FORWARD, PORT_NONE, &path, 1, &list), 0);
-	/* each takes the place of the one before, which goes */
+	/* each replaces the one before, which becomes unused */
 	for (unsigned i = 0; i < 60000; i++) {
 		struct adjacency adj = {.ether_len = 14, .port = (uint16_t)i, .mtu = 1500};
 
@@ -325,7 +325,10 @@ a_list_behind_others_comes_back(void **state)
 
 #define KEYS 200
 
-/* Random gets and unrefs against counts kept here; in the end everything returns. */
+/*
+ * Random gets and unrefs are compared with reference counts of the test; at the end all ids are
+ * free.
+ */
 static void
 counts_against_a_model(void **state)
 {
@@ -371,8 +374,9 @@ counts_against_a_model(void **state)
 }
 
 /*
- * Readers go from a published list id to the adjacency while the writer flips MACs and replaces list and next
- * hop together. A list's label tells which port its next hop's address and adjacency must show.
+ * Readers follow a published list id to the adjacency while the writer changes MAC addresses and
+ * replaces list and next hop together. The label of a list gives the port expected in the next
+ * hop's address and adjacency.
  */
 #define FLIPS 30000
 #define HOPS 16
@@ -383,7 +387,7 @@ struct flipping {
 	_Atomic uint32_t current;
 	_Atomic bool stop;
 	_Atomic unsigned torn, wrong, down, peeked_wrong, peeked;
-	_Atomic unsigned looking; /* readers that have looked at all */
+	_Atomic unsigned looking; /* readers with at least one lookup */
 };
 
 static bool
@@ -455,7 +459,7 @@ follow(void *arg)
 	return NULL;
 }
 
-/* A new list over a new, resolved next hop; then the old one goes. */
+/* Publishes a new list with a new, resolved next hop, then releases the old list. */
 static struct next_hop_id
 publish(struct flipping *f, uint16_t port, struct path_list_id *held)
 {
@@ -487,7 +491,7 @@ readers_see_whole_adjacencies(void **state)
 
 	for (unsigned i = 0; i < 2; i++)
 		assert_int_equal(pthread_create(&t[i], NULL, follow, &f), 0);
-	/* on a busy machine the readers come late */
+	/* on a busy machine the readers start late */
 	for (unsigned i = 0; i < FLIPS || atomic_load(&f.looking) < 2; i++) {
 		struct adjacency a = adjacency(port, (uint8_t)rng_next(&rng));
 

@@ -140,7 +140,7 @@ text_is_canonical(void **state)
 	assert_string_equal(addr_format(&a, buf), "");
 }
 
-/* Groups are often zero, so that every form of "::" appears. */
+/* Groups are often zero, so every form of "::" occurs. */
 static struct ip_addr
 random_addr(struct rng *rng)
 {
@@ -177,7 +177,7 @@ agrees_with_inet(void **state)
 		assert_int_equal(inet_pton(af, ours, bytes), 1);
 		assert_memory_equal(bytes, a.b, 16);
 		assert_non_null(inet_ntop(af, a.b, theirs, sizeof(theirs)));
-		/* there any of ::/96 is taken for an IPv4 address */
+		/* inet_ntop() treats all of ::/96 as IPv4 addresses */
 		if (af == AF_INET || memcmp(a.b, zero, 12) != 0)
 			assert_string_equal(ours, theirs);
 		assert_int_equal(addr_parse(theirs, &back), 0);
@@ -185,7 +185,7 @@ agrees_with_inet(void **state)
 	}
 }
 
-/* Bit by bit: the slow truth. */
+/* The reference: bit by bit. */
 static unsigned
 bit(const uint8_t *b, unsigned i)
 {
@@ -213,7 +213,7 @@ prefix_round_trip(void **state)
 	}
 }
 
-/* Near ones, so that covering happens. */
+/* Prefixes close to each other, so some cover others. */
 static struct prefix
 random_near(struct rng *rng)
 {

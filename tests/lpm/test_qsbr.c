@@ -62,10 +62,10 @@ waits_for_whom_it_must(void **state)
 	unsigned a, b, c;
 	uint64_t t;
 
-	assert_true(qsbr_done(q, qsbr_start(q))); /* nobody is there */
+	assert_true(qsbr_done(q, qsbr_start(q))); /* no readers */
 	assert_int_equal(qsbr_register(q, &a), 0);
 	assert_int_equal(qsbr_register(q, &b), 0);
-	assert_true(qsbr_done(q, qsbr_start(q))); /* registered, and offline */
+	assert_true(qsbr_done(q, qsbr_start(q))); /* registered, but offline */
 
 	qsbr_online(q, a);
 	qsbr_online(q, b);
@@ -76,7 +76,7 @@ waits_for_whom_it_must(void **state)
 	qsbr_offline(q, b);
 	assert_true(qsbr_done(q, t));
 
-	/* who comes online later is not waited for */
+	/* a grace period does not wait for readers that come online later */
 	t = qsbr_start(q);
 	qsbr_online(q, b);
 	assert_false(qsbr_done(q, t));
@@ -86,7 +86,7 @@ waits_for_whom_it_must(void **state)
 	qsbr_online(q, c);
 	assert_true(qsbr_done(q, t));
 
-	/* an unregistered reader holds nothing, and leaves nothing to its successor */
+	/* an unregistered reader blocks nothing; the next reader with its handle starts fresh */
 	t = qsbr_start(q);
 	qsbr_offline(q, b);
 	qsbr_quiescent(q, a);
@@ -164,7 +164,7 @@ push_another(void *ctx, void *p)
 	}
 }
 
-/* An adjacency retired by a next hop that is being freed. */
+/* Like an adjacency retired by a next hop while the next hop is freed. */
 static void
 free_may_retire_more(void **state)
 {
@@ -231,7 +231,10 @@ full_list_waits(void **state)
 		assert_int_equal(f.at[i], i);
 }
 
-/* Readers follow a pointer that the writer replaces; the old object is overwritten once it is free. */
+/*
+ * Readers follow a pointer that the writer replaces. The old object is overwritten when it is
+ * free.
+ */
 #define READERS 3
 #define SWAPS 20000
 #define DEAD UINT64_MAX
@@ -256,7 +259,7 @@ read_objects(void *arg)
 	unsigned id;
 
 	while (!atomic_load_explicit(&s->stop, memory_order_relaxed)) {
-		/* at run time, from any thread */
+		/* at run time, on any thread */
 		assert_int_equal(qsbr_register(s->qsbr, &id), 0);
 		qsbr_online(s->qsbr, id);
 		for (unsigned i = 0; i < 500; i++) {
@@ -304,7 +307,7 @@ replaced_objects_are_never_read(void **state)
 	assert_int_equal(retire_list_create(arena, *state, 64, &r), 0);
 	for (unsigned i = 0; i < READERS; i++)
 		assert_int_equal(pthread_create(&t[i], NULL, read_objects, &s), 0);
-	/* on a busy machine the readers come late */
+	/* on a busy machine the readers start late */
 	for (uint64_t n = 1; n <= SWAPS || atomic_load(&s.reads) == 0; n++) {
 		struct object *old = o;
 

@@ -44,7 +44,7 @@ first_in_first_out(void **state)
 		for (unsigned i = 0; i < 7; i++)
 			assert_ptr_equal(ring_pop(r), &item[i]);
 		assert_null(ring_pop(r));
-		/* the next round starts at another slot */
+		/* the next round starts at a different slot */
 		assert_true(ring_push(r, item));
 		assert_ptr_equal(ring_pop(r), item);
 	}
@@ -71,7 +71,7 @@ produce(void *arg)
 	return NULL;
 }
 
-/* What the producer wrote before it pushed is there after the pop: TSan watches. */
+/* Data written by the producer before the push is visible after the pop; checked by TSan. */
 static void
 publishes_content(void **state)
 {

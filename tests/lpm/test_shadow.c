@@ -4,7 +4,7 @@
 #include "tests/lpm/lpm_test.h"
 #include "tests/lpm/shadow_model.h"
 
-/* Two at 8, two at 16, two at 30. */
+/* Two varying bits each at /8, /16 and /30. */
 static struct ip_addr
 universe(unsigned i)
 {
@@ -45,7 +45,7 @@ remove_all(struct shadow *s, const struct v4_route *r, size_t count)
 	}
 }
 
-/* At most 24 bytes a prefix, however it was filled and thinned. */
+/* At most 24 bytes per prefix, regardless of the order of insertions and removals. */
 static void
 test_bytes(void **state)
 {
@@ -87,7 +87,7 @@ test_bytes(void **state)
 	free(r);
 }
 
-/* Seeking finds the first entry that is not before; runs give the same as steps. */
+/* A seek finds the first entry at or after the key; runs and single steps give equal entries. */
 static void
 test_seek(void **state)
 {
@@ -112,7 +112,10 @@ test_seek(void **state)
 		struct shadow_entry e;
 		struct prefix p;
 
-		/* one length further is the entry after it (33 sorts behind all of that address) */
+		/*
+		 * a length one greater gives the next entry (33 is after all prefixes of the
+		 * address)
+		 */
 		if (i & 1) {
 			from.len++;
 			k++;
@@ -138,7 +141,7 @@ test_seek(void **state)
 	free(r);
 }
 
-/* Seeks that are begun together end where each alone ends, from the empty shadow on. */
+/* Seeks started together end where single seeks end, also in an empty shadow. */
 static void
 test_seeks(void **state)
 {

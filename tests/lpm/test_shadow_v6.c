@@ -4,7 +4,7 @@
 #include "tests/lpm/lpm6_test.h"
 #include "tests/lpm/shadow_model.h"
 
-/* At 7, 32, 48, at the seam of the two words, and at the end. */
+/* Varying bits at 7, 32, 48, between the two words, and at the end. */
 static struct ip_addr
 universe(unsigned i)
 {
@@ -22,7 +22,7 @@ universe(unsigned i)
 static void
 test_against_model(void **state)
 {
-	/* shrinks down to almost nothing */
+	/* shrinks to almost nothing */
 	static struct model m = {.afi = AFI_IPV6,
 		.lengths = 129,
 		.universe = universe,
@@ -42,7 +42,10 @@ insert_all(struct shadow *s, const struct prefix *r, size_t count)
 			shadow_set(s, &r[i], (struct path_list_id){1 + i % 1000}, false), 0);
 }
 
-/* At most 24 bytes a prefix, in order; filled and thinned at random, no leaf stays half empty for long. */
+/*
+ * At most 24 bytes per prefix after loading in order; after random changes no leaf stays half
+ * empty for long.
+ */
 static void
 test_bytes(void **state)
 {
@@ -77,7 +80,7 @@ test_bytes(void **state)
 	free(r);
 }
 
-/* Seeking finds the first entry that is not before; runs give the same as steps. */
+/* A seek finds the first entry at or after the key; runs and single steps give equal entries. */
 static void
 test_seek(void **state)
 {
@@ -99,7 +102,7 @@ test_seek(void **state)
 		size_t k = rnd_below(&seed, (uint32_t)count);
 		struct prefix from = r[k];
 
-		/* one length further is the entry after it */
+		/* a length one greater gives the next entry */
 		if (i & 1) {
 			from.len++;
 			k++;

@@ -41,7 +41,7 @@ paint(const char *text)
 	return table_v4_paint(table, shadow, prefix_v4(&p), p.len);
 }
 
-/* By DPDK's inline: the list, 0 for none. */
+/* The list found by DPDK's inline lookup; 0 for none. */
 static uint32_t
 answer(const char *text)
 {
@@ -50,7 +50,7 @@ answer(const char *text)
 	return rte_lpm_lookup(table_v4_lpm(table), v4(text), &list) == 0 ? list : 0;
 }
 
-/* Our words against the bit-fields of the DPDK that we are built with. */
+/* Compares the words with the bit-fields of the installed DPDK. */
 static void
 test_layout(void **state)
 {
@@ -87,7 +87,7 @@ test_nested(void **state)
 	set("10.1.1.0/24", 3, false);
 	set("10.1.1.4/30", 4, false);
 	set("10.1.1.5/32", 5, false);
-	/* /16, one of its /24 a group of its own: 256 entries and the slot */
+	/* a /16, one of its /24 with a group: 256 entries and the slot */
 	assert_int_equal(paint("10.1.0.0/16"), 255 + 1 + 256);
 	assert_int_equal(answer("10.0.0.1"), 0);
 	assert_int_equal(paint("10.0.0.0/8"), 65536 - 256);
@@ -103,12 +103,12 @@ test_nested(void **state)
 	assert_int_equal(answer("10.255.255.255"), 1);
 	assert_int_equal(answer("11.0.0.0"), 0);
 	assert_int_equal(table_v4_groups_used(table), 1);
-	/* painted again: nothing to write */
+	/* painting again writes nothing */
 	assert_int_equal(paint("10.0.0.0/8"), 0);
 	assert_int_equal(paint("10.1.1.5/32"), 0);
 }
 
-/* A /24 that needs no group gives it back; waiting entries take none. */
+/* A /24 frees a group that is not needed any more; waiting entries use no group. */
 static void
 test_groups(void **state)
 {
@@ -130,14 +130,17 @@ test_groups(void **state)
 	paint("10.1.2.5/32");
 	assert_int_equal(answer("10.1.2.5"), 6);
 	assert_int_equal(table_v4_groups_used(table), 1);
-	/* without release: the painter gives it back itself */
+	/* without release, painting frees the group */
 	unset("10.1.2.5/32");
 	assert_int_equal(paint("10.1.2.5/32"), 1);
 	assert_int_equal(table_v4_groups_used(table), 0);
 	assert_int_equal(table_v4_short(table), 0);
 }
 
-/* 10.0.0.0/15 and its neighbours: every length, nested deep. At most 512 /24, so groups suffice. */
+/*
+ * A prefix in or around 10.0.0.0/15: every length, deeply nested. At most 512 /24, so the groups
+ * suffice.
+ */
 static struct v4_route
 small_route(uint64_t *seed)
 {
@@ -145,7 +148,7 @@ small_route(uint64_t *seed)
 		(uint8_t)(rnd_below(seed, 4) ? 14 + rnd_below(seed, 19) : 1 + rnd_below(seed, 14));
 	uint32_t addr = 10u << 24 | rnd_below(seed, 1u << 17);
 
-	/* crowd some of it */
+	/* crowd half of them */
 	if (rnd_below(seed, 2))
 		addr &= 0xfffe07ff;
 	return (struct v4_route){.addr = addr & v4_mask(len), .len = len};
@@ -166,7 +169,7 @@ naive(const uint32_t *list, const struct v4_route *r, unsigned count, uint32_t a
 	return best;
 }
 
-/* The answer of 16 bits is tbl24's. */
+/* The 16-bit answer matches tbl24. */
 static void
 check_answer(uint32_t slot)
 {
@@ -196,7 +199,7 @@ check_addr(const uint32_t *list, const struct v4_route *r, unsigned count, uint3
 	check_answer(addr >> 8);
 }
 
-/* Random changes, each painted alone, against the definition of longest match. */
+/* Random changes, each painted alone, compared with the definition of longest match. */
 static void
 test_random(void **state)
 {
@@ -221,7 +224,7 @@ test_random(void **state)
 				shadow_set(shadow, &p, (struct path_list_id){list[i]}, false), 0);
 		else
 			(void)shadow_remove(shadow, &p);
-		/* now and then all at once, on top of whatever is there */
+		/* sometimes a rebuild over any content */
 		if (step % 500 == 250)
 			table_v4_rebuild(table, shadow);
 		else
@@ -237,7 +240,7 @@ test_random(void **state)
 		}
 	}
 	assert_int_equal(table_v4_short(table), 0);
-	/* what was painted piece by piece is what a rebuild makes, but for the numbers of groups */
+	/* painting in steps gives the result of a rebuild, except for group numbers */
 	uint32_t groups = table_v4_groups_used(table);
 
 	table_v4_rebuild(table, shadow);
@@ -248,7 +251,7 @@ test_random(void **state)
 	assert_int_equal(table_v4_rebuild(table, shadow), 0);
 }
 
-/* The caller did not reserve: counted, and the rest is painted. */
+/* Without reserved groups: the failure is counted and the rest is painted. */
 static void
 test_short(void **state)
 {

@@ -53,7 +53,7 @@ need(const char *text)
 	return table_v6_need(shadow, &p);
 }
 
-/* The list, 0 for none; both readers agree. */
+/* The list, 0 for none; both lookups agree. */
 static uint32_t
 answer(const char *text)
 {
@@ -78,15 +78,17 @@ test_nested(void **state)
 	set("2001:db8:1::/48", 3, false);
 	set("2001:db8:1:2::/64", 4, false);
 	set("2001:db8:1:2::3/128", 5, false);
-	assert_int_equal(need("2001:db8:1:2::3/128"), 8); /* 64 to 120; the others have the rest */
+	/* groups 64 to 120; neighbours have the rest */
+	assert_int_equal(need("2001:db8:1:2::3/128"), 8);
 	assert_int_equal(need("2001:db8:1:2::/64"), 0);
 	assert_int_equal(need("2001:db8:1:2::4/127"), 0);
 	assert_int_equal(need("3000::/24"), 0);
 	assert_int_equal(need("3000::1/128"), 13);
-	/* no group is there yet: the slot of the first level, and all 13 levels below it */
+	/* no group exists yet: the slot of the first level and all 13 levels below */
 	assert_int_equal(paint("2001:db8::/32"), 1 + 13 * 256);
 	assert_int_equal(table_v6_groups_used(table), 13);
-	assert_int_equal(answer("2001:db7::"), 1); /* around it, as painted with it */
+	/* from the covering prefix, painted at the same time */
+	assert_int_equal(answer("2001:db7::"), 1);
 	assert_int_equal(answer("2001::1"), 0);
 	assert_int_equal(paint("2001::/16"), 255);
 	assert_int_equal(answer("2000:ffff:ffff::"), 0);
@@ -102,17 +104,17 @@ test_nested(void **state)
 	assert_int_equal(answer("2001:db8:2::"), 2);
 	assert_int_equal(answer("2001:db9::"), 1);
 	assert_int_equal(answer("2002::"), 0);
-	/* painted again: nothing to write */
+	/* painting again writes nothing */
 	assert_int_equal(paint("2001::/16"), 0);
 	assert_int_equal(paint("2001:db8:1:2::3/128"), 0);
-	/* what is inherited changes below, and nothing else does */
+	/* only inherited entries below change */
 	set("2001:db8:1:2::/64", 7, false);
 	assert_int_equal(paint("2001:db8:1:2::/64"), 255 * 8);
 	assert_int_equal(answer("2001:db8:1:2::4"), 7);
 	assert_int_equal(answer("2001:db8:1:2::3"), 5);
 }
 
-/* Lengths that an entry can have are told apart, at every level. */
+/* All lengths of an entry are distinguished, on every level. */
 static void
 test_lengths(void **state)
 {
@@ -145,7 +147,9 @@ test_lengths(void **state)
 	assert_int_equal(table_v6_rebuild(table, shadow), 0);
 }
 
-/* Groups that are not needed are given back, by release or by painting; waiting entries take none. */
+/*
+ * Groups not needed any more are freed, by release or by painting; waiting entries use no groups.
+ */
 static void
 test_groups(void **state)
 {
@@ -158,8 +162,9 @@ test_groups(void **state)
 	assert_int_equal(table_v6_groups_used(table), 3);
 	assert_int_equal(answer("2001:db8:2::1"), 2);
 	assert_int_equal(answer("2001:db8:ff00::1"), 2);
-	assert_int_equal(need("2001:db8:2::/48"), 0); /* beside one that is there */
-	assert_int_equal(need("2001:db8:ff00:1::/64"), 3); /* 40, 48, 56: who waits has none */
+	assert_int_equal(need("2001:db8:2::/48"), 0); /* next to an existing prefix */
+	/* 40, 48, 56: waiting entries have no groups */
+	assert_int_equal(need("2001:db8:ff00:1::/64"), 3);
 	release("2001:db8:1::/48");
 	assert_int_equal(table_v6_groups_used(table), 3);
 	unset("2001:db8:1::/48");
@@ -171,7 +176,7 @@ test_groups(void **state)
 	paint("2001:db8:2::/48");
 	assert_int_equal(answer("2001:db8:2::1"), 6);
 	assert_int_equal(table_v6_groups_used(table), 3);
-	/* without release: the painter gives them back itself, with what they lead to */
+	/* without release, painting frees the groups with all groups below */
 	unset("2001:db8:2::/48");
 	paint("2001:db8:2::/48");
 	assert_int_equal(table_v6_groups_used(table), 1);
@@ -179,7 +184,7 @@ test_groups(void **state)
 	paint("2001:db8::/32");
 	assert_int_equal(table_v6_groups_used(table), 0);
 	assert_int_equal(answer("2001:db8::1"), 0);
-	/* what is waiting does not answer for what lies within it, either */
+	/* a waiting entry does not answer for addresses of longer prefixes inside, either */
 	set("2001:db8:ff00:1::/64", 8, false);
 	paint("2001:db8:ff00:1::/64");
 	assert_int_equal(answer("2001:db8:ff00:2::"), 0);
@@ -187,7 +192,7 @@ test_groups(void **state)
 	assert_int_equal(table_v6_short(table), 0);
 }
 
-/* The caller did not reserve: counted, and the rest is painted. */
+/* Without reserved groups: the failure is counted and the rest is painted. */
 static void
 test_short(void **state)
 {
@@ -200,13 +205,13 @@ test_short(void **state)
 		p.b[3] = (uint8_t)i;
 		assert_int_equal(shadow_set(shadow, &p, (struct path_list_id){2}, false), 0);
 	}
-	/* three of the second level, twelve more each: not enough for eight */
+	/* three of the second level, twelve more for each prefix: not enough for eight */
 	paint("2001::/16");
 	assert_int_equal(table_v6_groups_used(table), 8192);
 	assert_int_equal(table_v6_short(table), 8);
 	assert_int_equal(answer("2001:8::1"), 2);
 	assert_int_equal(answer("2001:8::2"), 1);
-	assert_int_equal(answer("2001:2a9::1"), 2); /* the 682nd */
+	assert_int_equal(answer("2001:2a9::1"), 2); /* the 682nd prefix */
 	assert_int_equal(answer("2001:2aa::1"), 1);
 	for (unsigned i = 0; i < 690; i++) {
 		struct prefix p = pfx("2001:db8::1/128");
@@ -221,7 +226,7 @@ test_short(void **state)
 
 struct routes {
 	struct prefix *prefix;
-	const struct prefix *sorted; /* the same, in order */
+	const struct prefix *sorted; /* sorted copy of the prefixes */
 	uint32_t *list; /* 0: not set */
 	size_t count;
 };
@@ -250,7 +255,7 @@ route_change(struct routes *r, size_t i, uint32_t list, struct lpm6_oracle *o)
 	lpm6_oracle_set(o, p->b, p->len, list);
 }
 
-/* Around 2001:db8:: and the seams of the levels: every length, nested deep. */
+/* A prefix around 2001:db8:: and the boundaries of the levels: every length, deeply nested. */
 static struct prefix
 small_prefix(uint64_t *seed)
 {
@@ -263,7 +268,9 @@ small_prefix(uint64_t *seed)
 	return prefix_from_addr(&a, (uint8_t)(1 + rnd_below(seed, 128)));
 }
 
-/* Random changes, each painted alone, against the model; each group that should be there is. */
+/*
+ * Random changes, each painted alone, compared with the oracle; also checks the number of groups.
+ */
 static void
 test_random(void **state)
 {
@@ -288,7 +295,7 @@ test_random(void **state)
 
 		route_change(&r, i, rnd_below(&seed, 3) ? 1 + rnd_below(&seed, 65535) : 0, &o);
 		change = list[i] != 0 && !had ? needed : list[i] == 0 && had ? -needed : 0;
-		/* now and then all at once, on top of whatever is there */
+		/* sometimes a rebuild over any content */
 		if (step % 500 == 250)
 			table_v6_rebuild(table, shadow);
 		else
@@ -298,7 +305,7 @@ test_random(void **state)
 		check_edges(&o, &prefix[rnd_below(&seed, (uint32_t)r.count)], table_answer);
 	}
 	assert_int_equal(table_v6_short(table), 0);
-	/* what was painted piece by piece is what a rebuild makes, but for the numbers of groups */
+	/* painting in steps gives the result of a rebuild, except for group numbers */
 	uint32_t groups = table_v6_groups_used(table);
 
 	table_v6_rebuild(table, shadow);
@@ -312,11 +319,11 @@ test_random(void **state)
 	lpm6_oracle_fini(&o);
 }
 
-/* Every prefix's edges, and the bulk lookup against single ones. */
+/* Checks the edges of every prefix, and compares the bulk lookup with single lookups. */
 static void
 check_all(const struct routes *r, const struct lpm6_oracle *o, uint64_t *seed)
 {
-	/* neighbours share cache lines: a third of the time */
+	/* sorted neighbours share cache lines: takes a third of the time */
 	for (size_t i = 0; i < r->count; i++)
 		check_edges(o, &r->sorted[i], table_answer);
 	for (size_t i = 0; i < r->count; i += 100) {
@@ -339,7 +346,7 @@ check_all(const struct routes *r, const struct lpm6_oracle *o, uint64_t *seed)
 	}
 }
 
-/* A batch as fib.c does it: into the shadow, all that can go is released, then all is painted. */
+/* A batch as in fib.c: changes the shadow, releases all possible groups, then paints everything. */
 static void
 batch(struct routes *r, size_t first, size_t count, unsigned keep, struct lpm6_oracle *o,
 	uint64_t *seed)
@@ -352,7 +359,7 @@ batch(struct routes *r, size_t first, size_t count, unsigned keep, struct lpm6_o
 		table_v6_paint(table, shadow, &r->prefix[i]);
 }
 
-/* The groups that the shadow asks for, counted by going through it in order. */
+/* Number of groups needed by the shadow, counted by a walk in order. */
 static uint32_t
 groups_expected(void)
 {
@@ -375,8 +382,8 @@ groups_expected(void)
 }
 
 /*
- * The real table and 200,000 random /49 to /128 within it, inserted, changed and removed in random
- * order; after each phase every prefix's edges are right.
+ * The real table and 200,000 random /49 to /128 inside, inserted, changed and removed in random
+ * order. Checks the edges of every prefix after each phase.
  */
 static void
 test_full_table(void **state)
@@ -404,7 +411,7 @@ test_full_table(void **state)
 	table_v6_destroy(table);
 	assert_int_equal(table_v6_create(arena, 800000 / SCALE, true, &table), 0);
 	for (unsigned phase = 0; phase < sizeof(keep) / sizeof(keep[0]); phase++) {
-		/* lists stay with their places: each phase begins with what the last one left */
+		/* lists stay in place: each phase starts with the result of the last */
 		size_t size = phase % 2 ? 997 : 4096;
 
 		for (size_t at = 0; at < r.count; at += size) {
@@ -439,7 +446,7 @@ test_full_table(void **state)
 	free(sorted);
 }
 
-/* Two copies, as fib.c has them: readers are given one and its number, the writer paints the other. */
+/* Two copies as in fib.c: readers use one copy and its number, the writer paints the second. */
 #define FLIPS (600 / SCALE)
 #define SPOTS 256
 
@@ -452,13 +459,13 @@ static struct {
 	struct qsbr *workers;
 	_Atomic(const struct copy *) current;
 	_Atomic bool stop;
-	_Atomic unsigned looking; /* readers that have looked at all */
+	_Atomic unsigned looking; /* readers with at least one lookup */
 	struct prefix spot[SPOTS];
 } race;
 
 /*
- * In generation n every spot's prefix answers n or, where it was withdrawn, what is around it does:
- * also n. So every answer of a burst is n.
+ * In generation n every prefix answers n; the covering prefix of a withdrawn prefix answers n,
+ * too. All answers of a burst are therefore n.
  */
 static void *
 reader_main(void *arg)
@@ -504,7 +511,7 @@ race_change(uint32_t number, uint64_t *seed)
 	for (unsigned i = 0; i < SPOTS; i++) {
 		const struct prefix *p = &race.spot[i];
 
-		/* a cover is always there */
+		/* covering prefixes are never withdrawn */
 		if (i % 8 != 0 && rnd_below(seed, 3) == 0)
 			(void)shadow_remove(shadow, p);
 		else
@@ -528,7 +535,7 @@ test_readers(void **state)
 	for (unsigned i = 0; i < SPOTS; i++) {
 		struct ip_addr a = addr("2001:db8::");
 
-		/* 32 covers of /24 to /48, seven longer ones within each */
+		/* 32 covering prefixes of /24 to /48, with seven longer prefixes each */
 		a.b[2] = (uint8_t)(i / 8);
 		race.spot[i] = i % 8 == 0
 				       ? prefix_from_addr(&a, (uint8_t)(24 + rnd_below(&seed, 25)))
@@ -544,7 +551,7 @@ test_readers(void **state)
 		assert_int_equal(
 			pthread_create(&reader[i], NULL, reader_main, (void *)(uintptr_t)(i + 1)),
 			0);
-	/* on a busy machine the readers come late */
+	/* on a busy machine the readers start late */
 	for (uint32_t number = 2; number < 2 + FLIPS || atomic_load(&race.looking) < 2; number++) {
 		struct copy *idle = &copy[number % 2 == 0];
 		uint64_t token;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* For tests that write addresses and prefixes as text. */
+/* Converts text to addresses and prefixes in tests. */
 #pragma once
 
 #include "lpm/prefix.h"

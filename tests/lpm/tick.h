@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* For tests that ask until something is so, and tell by a clock when it has taken too long. */
+/*
+ * Polling with a deadline: a test asks repeatedly until a condition holds, and fails at the
+ * deadline.
+ */
 #pragma once
 
 #include <stdbool.h>
@@ -23,7 +26,10 @@ tick_deadline(unsigned seconds)
 	return tick_now_ns() + seconds * UINT64_C(1000000000);
 }
 
-/* Gives the CPU away until the clock says so. For a pace: what is due then was computed, so a late wake-up does not add up. */
+/*
+ * Sleeps until `at_ns`. For a fixed pace the caller computes each time from the start, so late
+ * wake-ups do not add up.
+ */
 static inline void
 tick_until(uint64_t at_ns)
 {
@@ -32,7 +38,7 @@ tick_until(uint64_t at_ns)
 	clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, NULL);
 }
 
-/* Before asking again; false: the deadline is past. */
+/* Sleeps for a tick between two checks. Returns false after the deadline. */
 static inline bool
 tick(uint64_t deadline_ns)
 {

@@ -23,14 +23,17 @@ struct plain_list {
 	} entry[PLAIN_ENTRIES_MAX];
 };
 
-/* The length of the bracket expression that begins at `p`. With no end it has the rest of the text. */
+/*
+ * Length of the bracket expression at `p`. An unterminated expression extends to the end of the
+ * text.
+ */
 static inline size_t
 plain_class_len(const char *p)
 {
 	size_t n = 1;
 
 	n += p[n] == '^';
-	n += p[n] == ']'; /* an element at this place */
+	n += p[n] == ']'; /* a literal at this position */
 	while (p[n] && p[n] != ']') {
 		if (p[n] == '\\' && p[n + 1]) {
 			n += 2;
@@ -46,7 +49,7 @@ plain_class_len(const char *p)
 	return n + (p[n] == ']');
 }
 
-/* NULL: PCRE2 refuses the expression. */
+/* Returns NULL if PCRE2 rejects the expression. */
 static inline pcre2_code *
 plain_compile(const char *regex)
 {
@@ -77,7 +80,10 @@ plain_compile(const char *regex)
 	return code;
 }
 
-/* 1: the first matching entry permits; 0: the entry denies, or no entry matches; -EIO: an error of PCRE2 (`(?0)` for an example). */
+/*
+ * 1: the first matching entry permits; 0: the first matching entry denies, or no entry matches;
+ * -EIO: PCRE2 fails (for example on `(?0)`).
+ */
 static inline int
 plain_match(const struct plain_list *l, const char *text, pcre2_match_data *match,
 	pcre2_match_context *limits)

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Slow model of longest-prefix match for IPv6: a binary tree, a node a bit, a value where a prefix
- * ends. Shares nothing with lpm/.
+ * Oracle for longest-prefix match of IPv6: a binary tree with a node per bit and a value where a
+ * prefix ends. Shares no code with lpm/.
  *
- * An answer is value | length << 24; 0 is none, and ::/0 answers with length 0. Values are 1 to
- * 0xffffff.
+ * An answer is value | length << 24, or 0 without a match; ::/0 answers with length 0. Values are
+ * 1 to 0xffffff.
  */
 #pragma once
 
@@ -17,7 +17,7 @@ struct lpm6_node {
 };
 
 struct lpm6_oracle {
-	struct lpm6_node *node; /* node 0 is the root; nodes stay when prefixes go */
+	struct lpm6_node *node; /* node 0 is the root; nodes are never freed */
 	uint32_t count, room;
 };
 
@@ -53,7 +53,7 @@ lpm6_oracle_bit(const uint8_t *addr, unsigned i)
 	return addr[i / 8] >> (7 - i % 8) & 1;
 }
 
-/* `value` 0 removes. */
+/* Sets a prefix; `value` 0 removes the prefix. */
 static inline void
 lpm6_oracle_set(struct lpm6_oracle *o, const uint8_t *addr, unsigned len, uint32_t value)
 {

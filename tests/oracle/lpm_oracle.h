@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Slow model of longest-prefix match for IPv4: a hash of prefixes, painted from the shortest to the
- * longest into an array with one cell a /24, and 256 cells where something longer lies in it.
- * Shares nothing with lpm/.
+ * Oracle for longest-prefix match of IPv4: a hash table of prefixes, painted in order of length
+ * into an array with a cell per /24, and 256 cells for each /24 with longer prefixes. Shares no
+ * code with lpm/.
  *
- * An answer is value | length << 24; 0 is none. Values are 1 to 0xffffff. Paint again after
- * changes.
+ * An answer is value | length << 24, or 0 without a match. Values are 1 to 0xffffff. Changes take
+ * effect with the next painting.
  */
 #pragma once
 
@@ -24,7 +24,7 @@ struct oracle_route {
 };
 
 struct lpm_oracle {
-	struct oracle_route *route; /* open addressing; removed ones stay as markers */
+	struct oracle_route *route; /* open addressing; removed prefixes remain as markers */
 	uint32_t mask, filled;
 	uint32_t *cell; /* 2^24 answers, or ORACLE_FINE | block */
 	uint32_t *fine;
@@ -80,7 +80,7 @@ oracle_find(struct lpm_oracle *o, uint32_t addr, uint8_t len)
 	}
 }
 
-/* `value` 0 removes. */
+/* Sets a prefix; `value` 0 removes the prefix. */
 static inline void
 oracle_set(struct lpm_oracle *o, uint32_t addr, uint8_t len, uint32_t value)
 {
@@ -89,7 +89,7 @@ oracle_set(struct lpm_oracle *o, uint32_t addr, uint8_t len, uint32_t value)
 	if (!r->used && value == 0)
 		return;
 	if (!r->used && ++o->filled > o->mask / 4 * 3)
-		abort(); /* the test said too little room */
+		abort(); /* the test reserved too little room */
 	*r = (struct oracle_route){.addr = addr, .len = len, .value = value, .used = 1};
 }
 
@@ -122,7 +122,10 @@ oracle_paint_fine(struct lpm_oracle *o, const struct oracle_route *r, uint32_t a
 	}
 }
 
-/* Lengths in rising order, so what is longer lies on top. `max_len` leaves out what is longer. */
+/*
+ * Paints shorter prefixes first, so longer prefixes overwrite them. Ignores prefixes longer than
+ * `max_len`.
+ */
 static inline void
 oracle_paint_up_to(struct lpm_oracle *o, unsigned max_len)
 {
