@@ -599,9 +599,10 @@ rpc_create(struct keeld *k, const char *path, struct rpc **out)
 		return -ENOMEM;
 	r->k = k;
 	snprintf(read_only, sizeof(read_only), "%s.ro", path);
-	err = listener_open(&r->listener[0], r, path, false);
+	/* the read-only socket first: a client that can connect to `path` finds both */
+	err = listener_open(&r->listener[1], r, read_only, true);
 	if (err == 0)
-		err = listener_open(&r->listener[1], r, read_only, true);
+		err = listener_open(&r->listener[0], r, path, false);
 	if (err != 0) {
 		rpc_destroy(r);
 		return err;
