@@ -778,19 +778,25 @@ fib_state_set(struct destination *d, enum dest_fib state)
 		&d->used, (uint8_t)(USED | (unsigned)state << FIB_AT), memory_order_release);
 }
 
-/* Out of the list of tombstones, if it is one. */
+/* Takes destination `id` out of the list of tombstones. */
 static void
-revive(struct dest_table *t, uint32_t id)
+tombstone_revive(struct dest_table *t, uint32_t id)
 {
 	struct destination *d = dest_at(t, id);
 
-	if ((word_of(d) & LINK) == 0)
-		return;
 	tombstone_unlink(t, id);
 	if (!d->fresh)
 		count_add(&t->tombstones, -1u);
 	if (d->len >= t->tight_from)
 		fib_state_set(d, DEST_ASKED);
+}
+
+/* Takes destination `id` out of the list of tombstones if it is in that list. */
+static inline void
+revive(struct dest_table *t, uint32_t id)
+{
+	if (word_of(dest_at(t, id)) & LINK)
+		tombstone_revive(t, id);
 }
 
 static void

@@ -142,6 +142,7 @@ struct shard_table {
 	struct shard_position release_from;
 	struct shard_rib_in *sweeps;
 	struct shard_rib_in *keeps;
+	bool fib_short; /* the FIB has reported a lack of room at least once: some destinations may not be installed */
 };
 
 /* They are all that the scan has to do. */

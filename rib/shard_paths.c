@@ -660,13 +660,16 @@ again_begin(struct shard *s, struct shard_table *t, struct dest_id id, struct de
 		a->wanted[i] = s->replay.judged[i].wanted;
 }
 
-/* The peer of the best path of a destination that is not installed; PEER_MAX: the destination is installed, or has no route. */
-static struct peer_id
+/*
+ * The peer of the best path of a destination that is not installed; PEER_MAX: the destination is installed, or has no route. Without a
+ * report that the forwarding tables lack room, every destination of the table counts as installed.
+ */
+static inline struct peer_id
 not_installed_of(struct shard_table *t, struct dest_id id) RUNS_ON(role_rib)
 {
 	struct dest_view view;
 
-	if (dest_fib_get(t->dests, id) != DEST_NOT_INSTALLED ||
+	if (!t->fib_short || dest_fib_get(t->dests, id) != DEST_NOT_INSTALLED ||
 		!dest_peek_best(t->dests, id, &view) || view.paths == NULL ||
 		view.paths->eligible == 0)
 		return (struct peer_id){PEER_MAX};
@@ -674,12 +677,15 @@ not_installed_of(struct shard_table *t, struct dest_id id) RUNS_ON(role_rib)
 }
 
 /* `id` was changed: the count of not installed destinations goes from that peer to the present one. */
-static void
+static inline void
 not_installed_moves(struct shard *s, struct shard_table *t, struct dest_id id, struct peer_id from)
 	RUNS_ON(role_rib)
 {
-	struct peer_id to = not_installed_of(t, id);
+	struct peer_id to;
 
+	if (!t->fib_short)
+		return;
+	to = not_installed_of(t, id);
 	if (to.v == from.v)
 		return;
 	if (from.v != PEER_MAX)
@@ -1024,6 +1030,7 @@ shard_report(struct shard *s, struct shard_report *r)
 
 		if (t == NULL)
 			continue;
+		t->fib_short = true;
 		if (room->kind == ROOM_TIGHT || room->kind == ROOM_PLENTY)
 			dest_tight(t->dests,
 				room->kind == ROOM_TIGHT ? room->prefix.len : DEST_TIGHT_NEVER);

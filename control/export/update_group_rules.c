@@ -458,8 +458,9 @@ policy_input(struct update_group *g, const struct attr_set *attrs)
 	return s->edited;
 }
 
-/* Policy's verdict. All that hangs on the attributes is done once for a run of the same set. 0, -ENOMEM. */
-static int
+/* Policy's verdict. All that hangs on the attributes is done once for a run of the same set. 0, -ENOMEM. Inlined: evaluate() calls it for
+ * every destination, its other caller only for previews. */
+static inline __attribute__((always_inline)) int
 policy_run(struct update_group *g, struct attr_id accepted, const struct attr_set *attrs,
 	enum route_source kind, const struct prefix *prefix, struct policy_verdict *v)
 {
@@ -537,7 +538,7 @@ told_run(struct update_group *g, unsigned shard, const struct rib_path *best,
 }
 
 /* The group is not told of the destination, whatever its best path is. */
-static bool
+static inline __attribute__((always_inline)) bool
 dest_refused(const struct update_group *g, const struct dest_view *view)
 {
 	if (view->fib != DEST_INSTALLED ||
@@ -644,7 +645,7 @@ judged_by(const struct update_group *g, const struct dest_view *view)
 	const struct rib_path *best;
 	unsigned generation;
 
-	if (!g->planned || view->paths == NULL || view->paths->eligible == 0)
+	if (view->paths == NULL || view->paths->eligible == 0)
 		return JUDGED_NOW;
 	best = &view->paths->path[0];
 	if (!bit_of(plan->peers, best->peer))
@@ -710,7 +711,7 @@ int
 rules_evaluate(struct update_group *g, struct dest_id id, const struct dest_view *view,
 	struct adj_route *r)
 {
-	enum judged by = judged_by(g, view);
+	enum judged by = g->planned ? judged_by(g, view) : JUDGED_NOW;
 	int err;
 
 	if (by == JUDGED_BETWEEN) {
