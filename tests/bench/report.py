@@ -138,6 +138,91 @@ def metrics_of(doc, dut):
     return next((r["metrics"] for r in doc["results"] if r["dut"] == dut), {})
 
 
+def runs_of(doc, dut, metric):
+    m = metrics_of(doc, dut).get(metric)
+    return m.get("runs", doc["runs"]) if m else 0
+
+
+UNSTEADY = 2  # a reference whose largest figure is more than this times its smallest says little
+
+
+def doubts(doc, metric, r):
+    """Why the ratio `r` of `metric` says little: measured once, or against a reference that varies. Empty where neither holds."""
+    metric, out = metric.split(":")[0], []
+    of, who = r.get("of") or "keel", r.get("who") or r["against"]
+    once = [NAMES.get(d, d) for d in (of, who) if runs_of(doc, d, metric) == 1]
+    if once:
+        out.append("one run of %s" % " and ".join(once))
+    reference = metrics_of(doc, who).get(metric)
+    if reference and reference["min"] >= 0 and reference["max"] > UNSTEADY * reference["min"]:
+        out.append("%s varies from %s to %s" % (NAMES.get(who, who), figure(reference["min"]), figure(reference["max"])))
+    if doc.get("quick"):
+        out.append("--quick")
+    return out
+
+
+def verdict(doc):
+    """One sentence about the ratios of a document; those with a doubt count for neither side."""
+    better, worse, doubtful = [], [], 0
+    for metric, r in doc["ratios"].items():
+        unit = next((x["metrics"][metric.split(":")[0]]["unit"] for x in doc["results"] if metric.split(":")[0] in x["metrics"]), "")
+        sign = 1 if unit in LESS_IS_BETTER else -1 if unit in MORE_IS_BETTER else 0
+        if not sign or r.get("of") not in OURS:
+            continue
+        if doubts(doc, metric, r):
+            doubtful += 1
+        elif sign * (r["ratio"] - 1) > 0:
+            worse.append("%s (%s of %s)" % (metric.split(":")[0], figure(r["ratio"]), NAMES.get(r.get("who"), r.get("who") or r["against"])))
+        else:
+            better.append(metric)
+    if not better and not worse:
+        return "No comparison that counts." if doubtful else "Figures without a comparison."
+    return "Better than the reference in %d of %d comparisons%s.%s" % (
+        len(better), len(better) + len(worse), "" if not doubtful else "; %d more say little" % doubtful, " Worse: %s." % ", ".join(worse) if worse else "")
+
+
+# ---- parts of HTML pages: those of scripts/bench, keelbench and the demo ----
+
+STYLE = ("body{font:15px sans-serif;max-width:1040px;margin:2em auto}table{border-collapse:collapse;margin:1em 0}"
+         "td,th{padding:.15em .6em;text-align:left;border-bottom:1px solid #ddd;vertical-align:top}"
+         ".verdict{font-size:1.3em;font-weight:bold;padding:.4em .6em;border-left:.4em solid}.good{border-color:#080}.bad{border-color:#a00}.doubt{color:#a00}")
+
+
+def html_table(head, rows):
+    return "<table>" + ("<tr>" + "".join("<th>%s" % html.escape(h) for h in head) if head else "") + "".join(
+        "<tr>" + "".join("<td>%s" % html.escape(str(c)) for c in row) for row in rows) + "</table>"
+
+
+def html_verdict(good, text):
+    return "<p class='verdict %s'>%s</p>" % ("good" if good else "bad", html.escape(text))
+
+
+def value_text(value):
+    """A figure of a report for people: no raw JSON."""
+    if isinstance(value, bool) or value is None:
+        return {True: "yes", False: "no", None: "-"}[value]
+    if isinstance(value, float):
+        return "%.6g" % value
+    if isinstance(value, dict):
+        return ", ".join("%s %s" % (k, value_text(v)) for k, v in value.items()) or "none"
+    if isinstance(value, (list, tuple)):
+        return "; ".join(map(value_text, value)) or "none"
+    return str(value)
+
+
+def mark_lines(marks):
+    """gnuplot lines for [{"t", "text"}]: a dashed line each, and its number above the plot, where no curve is."""
+    lines = ["set arrow from %f, graph 0 to %f, graph 1 nohead lc rgb '#999999' dt 2" % (m["t"], m["t"]) for m in marks]
+    if marks:
+        lines += ["set x2tics (%s) scale 0 font ',9'" % ", ".join("'%d' %f" % (n, m["t"]) for n, m in enumerate(marks, 1)), "set link x2"]
+    return lines
+
+
+def mark_legend(marks):
+    """What the numbers of mark_lines() mean."""
+    return html_table(["mark", "at", "event"], [[n, "%.1f s" % m["t"], m["text"]] for n, m in enumerate(marks, 1)]) if marks else ""
+
+
 # ---- report.html ----
 
 def svg(doc, plot):
@@ -166,11 +251,11 @@ def svg(doc, plot):
 def tables(doc):
     rows = [f"<tr><td>{html.escape(metric)}<td>{html.escape(result['dut'])}<td>{m['median']:.2f}<td>{m['min']:.2f}<td>{m['max']:.2f}<td>{html.escape(m['unit'])}"
             f"<td>{m.get('runs', doc['runs'])}" for result in doc["results"] for metric, m in result["metrics"].items()]
-    compared = [f"<tr><td>{html.escape(metric.split(':')[0])}<td>{html.escape(r.get('of') or '')}<td>{html.escape(r['against'])}<td>{html.escape(r.get('who') or '')}<td>{r['ratio']:.3f}<td>{r['min']:.3f}<td>{r['max']:.3f}"
+    compared = [f"<tr><td>{html.escape(metric.split(':')[0])}<td>{html.escape(r.get('of') or '')}<td>{html.escape(r['against'])}<td>{html.escape(r.get('who') or '')}<td>{r['ratio']:.3f}<td>{r['min']:.3f}<td>{r['max']:.3f}<td class=doubt>{html.escape('; '.join(doubts(doc, metric, r)))}"
                 for metric, r in doc["ratios"].items()]
     notes = ["<li>%s, %s: %s" % (html.escape(n["dut"]), html.escape(n["step"]), html.escape(n["text"])) for n in doc.get("notes", [])]
     return ("<table><tr><th>metric<th>of<th>median<th>min<th>max<th>unit<th>runs" + "".join(rows) + "</table>"
-            "<table><tr><th>ratio of metric<th>of<th>against<th>that is<th>median<th>min<th>max" + "".join(compared) + "</table>"
+            "<table><tr><th>ratio of metric<th>of<th>against<th>that is<th>median<th>min<th>max<th>says little, because" + "".join(compared) + "</table>"
             + ("<ul>" + "".join(notes) + "</ul>" if notes else ""))
 
 
@@ -186,7 +271,7 @@ def write_html(folder, benches):
             continue
         quick = " <b>--quick: these figures say nothing</b>;" if doc.get("quick") else ""
         quick += "" if doc["whole"] else " <b>stopped before its end</b>;"
-        parts.append(f"<h2>{html.escape(name)}</h2><p>{html.escape(entry.title)}</p><p>{quick} {html.escape(doc['machine'])}; {doc['runs']} runs; {doc['date']}; "
+        parts.append(f"<h2>{html.escape(name)}</h2><p class=verdict>{html.escape(verdict(doc))}</p><p>{html.escape(entry.title)}</p><p>{quick} {html.escape(doc['machine'])}; {doc['runs']} runs; {doc['date']}; "
                      f"{html.escape(str(doc.get('version', '')))}; {html.escape(versions(doc))}; <code>{html.escape(doc.get('command', ''))}</code></p>")
         for plot in entry.plots:
             image = svg(doc, plot)
@@ -196,7 +281,7 @@ def write_html(folder, benches):
     path = os.path.join(folder, "report.html")
     with open(path, "w", encoding="utf-8") as f:
         f.write("<!doctype html><meta charset=utf-8><title>Keel benchmarks</title><style>body{font-family:sans-serif}"
-                "td,th{padding:.1em .6em;text-align:left}table{margin:1em 0}</style><h1>Keel benchmarks</h1>" + "\n".join(parts) + "\n")
+                "td,th{padding:.1em .6em;text-align:left}table{margin:1em 0}.verdict{font-weight:bold}.doubt{color:#a00}</style><h1>Keel benchmarks</h1>" + "\n".join(parts) + "\n")
     return path
 
 
@@ -251,6 +336,39 @@ def page_section(doc):
     return lines + ([""] + notes if notes else [])
 
 
+# The table at the head of the page: question, bench, metric, who is compared, the section.
+SUMMARY = [
+    ("1,000,000 routes from one peer, until a receiver has all", "load", "one", "#load"),
+    ("the same from four peers, CPU", "load", "four_cpu", "#load"),
+    ("the same from one peer, resident memory", "load", "one_memory", "#load"),
+    ("the table to 20 receivers, CPU", "fanout", "live_20_cpu", "#fan-out"),
+    ("the table to 100 receivers, until the last has all", "fanout", "live_100", "#fan-out"),
+    ("an import policy changes 1,000,000 kept routes", "policy", "change", "#a-policy-changes"),
+    ("1,000 ROUTE-REFRESH a second: delay of a route, p99", "refreshstorm", "probe_p99", "#a-storm-of-route-refresh"),
+    ("a commit renames a tag: routes withdrawn in between", "plan", "renamed_kept_withdrawn", "#a-commit"),
+    ("one worker, IPv4, full table, 64-byte frames", "forward", "rate_v4", "#forwarding"),
+    ("one worker, IPv6, full table, 64-byte frames", "forward", "rate_v6", "#forwarding"),
+    ("packets lost in a storm of changes", "storm", "storm_lost", "#the-storm"),
+    ("UPDATE to use by all workers, 100,000 a second, p99", "latency", "100000_update_to_workers_p99", "#from-update-to-the-workers"),
+]
+
+
+def page_summary(docs):
+    lines = ["| question | Keel | best other | ratio | says little, because |", "|---|---|---|---|---|"]
+    for question, name, metric, anchor in SUMMARY:
+        doc = docs.get(name)
+        mine = next(((r["dut"], r["metrics"][metric]) for r in doc["results"] if metric in r["metrics"] and r["dut"] not in OTHERS), None) if doc else None
+        if mine is None:
+            lines.append("| [%s](%s) | not measured yet | | | |" % (question, anchor))
+            continue
+        r = doc["ratios"].get(metric)
+        who = r and (r.get("who") or r["against"])
+        lines.append("| [%s](%s) | %s %s | %s | %s | %s |" % (
+            question, anchor, cell(mine[1]), unit_words(mine[1]["unit"]), "%s %s" % (NAMES.get(who, who.replace("_", " ")), cell(metrics_of(doc, who).get(metric))) if r else "",
+            "%s (%s–%s)" % tuple(figure(r[k]) for k in ("ratio", "min", "max")) if r else "", "; ".join(doubts(doc, metric, r)) if r else ""))
+    return lines
+
+
 def page_worse(docs):
     """Where somebody else is better: the median of the ratios says so, or those of the figures do."""
     lines = []
@@ -290,15 +408,18 @@ def write_page(folder, benches, path, machine=None):
         made["worse"] = page_worse(docs)
     out, skipping = [], False
     with open(path, encoding="utf-8") as f:
-        for line in f.read().splitlines():
-            if line == "<!-- end -->":
-                skipping = False
-            if not skipping:
-                out.append(line)
-            name = line[len("<!-- bench "):-len(" -->")] if line.startswith("<!-- bench ") else None
-            if name in made:
-                out += ["", *made[name], ""]
-                skipping = True
+        text = f.read()
+    if docs and "<!-- bench summary -->" in text:
+        made["summary"] = page_summary(docs)
+    for line in text.splitlines():
+        if line == "<!-- end -->":
+            skipping = False
+        if not skipping:
+            out.append(line)
+        name = line[len("<!-- bench "):-len(" -->")] if line.startswith("<!-- bench ") else None
+        if name in made:
+            out += ["", *made[name], ""]
+            skipping = True
     with open(path, "w", encoding="utf-8") as f:
         f.write("\n".join(out) + "\n")
     return sorted(made)

@@ -519,7 +519,7 @@ class OpenBgpd(Daemon):
 
     def requests_counted(self, session):
         o = json.loads(self.bgpctl("-j", "show", "neighbor", self.name_of(session)))["neighbors"][0]["stats"]["route-refresh"]["received"]["request"]
-        return "counts our request" if o else "counts no request of ours"
+        return "counts the request" if o else "counts no request"
 
     def wake(self):
         """Its idle hold time begins with 30 s and doubles."""

@@ -6,14 +6,13 @@ from interop import V4, V6
 
 HEAD = """# Interoperation with other daemons
 
-Written by `KEEL_WRITE_DOCS=1 tests/interop/test_interop.py`; without that the test (`scripts/test lab/interop`) fails when what it sees differs
-from this page. Each daemon is Debian 12's and has a `keeld --no-dataplane` (AS 64512) and speakers of a few lines of its own, in network
-namespaces. Routes of one speaker behind the daemon and of one behind keeld carry every attribute: origin, AS path with sets and 4-octet ASes, next
-hop, MED, local pref (internal sessions), communities, large and extended ones, aggregator, atomic aggregate, originator and cluster list. They are
-compared attribute by attribute, in keeld's `rib.routes` and in what the daemon's own command shows. BoRR, EoRR and requests are counted on the
-wire by tshark.
+Written by `KEEL_WRITE_DOCS=1 tests/interop/test_interop.py`. Without this variable the test (`scripts/test lab/interop`) fails when the observations differ
+from this page. Each daemon comes from Debian 12 and has a `keeld --no-dataplane` (AS 64512) and small BGP speakers in network namespaces. Routes of a
+speaker behind the daemon and of a speaker behind keeld carry every attribute: origin, AS path with sets and 4-octet ASes, next hop, MED, local pref
+(internal sessions), communities, large and extended communities, aggregator, atomic aggregate, originator and cluster list. The test compares them
+attribute by attribute, in `rib.routes` of keeld and in the output of the daemon's own command. tshark counts BoRR, EoRR and requests on the wire.
 
-`yes`: seen to work. `no`: the daemon's version lacks it; the note says what was seen.
+`yes`: observed to work. `no`: the version of the daemon lacks the feature; see the note.
 """
 NAMES = {V4: "IPv4 unicast", V6: "IPv6 unicast"}
 

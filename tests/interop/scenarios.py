@@ -7,28 +7,28 @@ from interop import ROUTE_REFRESH, UPDATE, V4, V6, commit, peer, wait_for
 from wire import announce, withdraw
 
 FEATURES = [
-    ("session", "Session; capabilities that both sides have"),
-    ("attributes from it", "Routes with all attributes, from it (eBGP)"),
-    ("attributes to it", "Routes with all attributes, to it (eBGP)"),
-    ("iBGP from it", "Local pref, MED and the rest, from it (iBGP)"),
-    ("iBGP to it", "Local pref, MED and the rest, to it (iBGP)"),
+    ("session", "Session; common capabilities"),
+    ("attributes from it", "Routes with all attributes, from the daemon (eBGP)"),
+    ("attributes to it", "Routes with all attributes, to the daemon (eBGP)"),
+    ("iBGP from it", "Local pref, MED and the rest, from the daemon (iBGP)"),
+    ("iBGP to it", "Local pref, MED and the rest, to the daemon (iBGP)"),
     ("withdraw", "Withdraw, both ways"),
-    ("refresh asked by us", "Refresh asked by us, answered by it (RFC 2918)"),
-    ("enhanced refresh asked by us", "... between its BoRR and EoRR (RFC 7313)"),
-    ("refresh without graceful restart", "... with `graceful_restart` off on our side (no capability 64)"),
-    ("refresh asked by it", "Refresh asked by it, answered by us (RFC 2918)"),
-    ("enhanced refresh asked by it", "... between our BoRR and EoRR (RFC 7313)"),
-    ("it stops", "It stops in order and starts again"),
-    ("it dies", "It is killed and starts again"),
-    ("we stop", "We stop in order and start again"),
-    ("we die", "We are killed and start again"),
+    ("refresh asked by us", "Refresh requested by Keel, answered by the daemon (RFC 2918)"),
+    ("enhanced refresh asked by us", "... between BoRR and EoRR of the daemon (RFC 7313)"),
+    ("refresh without graceful restart", "... with `graceful_restart` off at Keel (no capability 64)"),
+    ("refresh asked by it", "Refresh requested by the daemon, answered by Keel (RFC 2918)"),
+    ("enhanced refresh asked by it", "... between BoRR and EoRR of Keel (RFC 7313)"),
+    ("it stops", "The daemon stops in order and starts again"),
+    ("it dies", "The daemon is killed and starts again"),
+    ("we stop", "Keel stops in order and starts again"),
+    ("we die", "Keel is killed and starts again"),
     ("link-local", "Session between link-local addresses"),
     ("RFC 8950", "IPv4 with IPv6 next hops (RFC 8950)"),
-    ("reflected by us", "It is our route reflector client (RFC 4456)"),
-    ("reflected by it", "We are its route reflector client (RFC 4456)"),
-    ("helper", "It restarts gracefully, we keep its routes (RFC 4724)"),
-    ("helper, too late", "... and drop them at its restart time"),
-    ("nothing kept of us", "We restart, it keeps nothing of us (no family in our capability)"),
+    ("reflected by us", "The daemon is a route reflector client of Keel (RFC 4456)"),
+    ("reflected by it", "Keel is a route reflector client of the daemon (RFC 4456)"),
+    ("helper", "The daemon restarts gracefully, Keel keeps the routes (RFC 4724)"),
+    ("helper, too late", "... and drops the routes at the restart time"),
+    ("nothing kept of us", "Keel restarts, the daemon keeps no routes (no family in the capability of Keel)"),
 ]
 
 EXTERNAL = {"import_policy": "accept-all", "export_policy": "out"}
@@ -232,12 +232,12 @@ def refresh_by_us(b, f):
             b.daemon.wake()
             wait_for("the session again", lambda: b.state(D[f]) == "established", 60)
             wait_for("all its routes", lambda: set(from_it(b, f)) == set(expected_from_it(b, f)), 20)
-            raise No("it closes the session when we ask")
+            raise No("closes the session at a request")
         if not negotiated["enhanced_route_refresh"]["remote"]:
             t.equal("neither BoRR nor EoRR", (borr, eorr), (0, 0))
-            raise No("it has no capability 70")
+            raise No("has no capability 70")
         if not borr and not again:
-            raise No("it has capability 70, and answers nothing")
+            raise No("has capability 70, and sends no answer")
         t.equal("one BoRR and one EoRR from it on the wire", (borr, eorr), (1, 1))
     with b.feature("refresh asked by us", f) as t:
         _, _, again, stayed = result["first"]
@@ -245,12 +245,12 @@ def refresh_by_us(b, f):
             set_capabilities(b, f, enhanced_route_refresh=False)
             _, _, again, stayed = ask_it(b, t, f, "plain-refresh-by-us-" + f)
             if stayed and again:
-                t.note("only while we do not announce capability 70")
+                t.note("only while Keel does not announce capability 70")
             set_capabilities(b, f)
         if not stayed:
-            raise No("it closes the session when we ask")
+            raise No("closes the session at a request")
         if not again:
-            raise No("it announces capability 2, %s, and no UPDATE came, with and without capability 70" % b.daemon.requests_counted("keel" + f[3]))
+            raise No("announces capability 2, %s, and sent no UPDATE, with and without capability 70" % b.daemon.requests_counted("keel" + f[3]))
     with b.feature("refresh without graceful restart", f) as t:
         _, _, again, stayed = result["first"]
         if not (stayed and again):
@@ -260,7 +260,7 @@ def refresh_by_us(b, f):
         set_capabilities(b, f)
         if stayed and not again:
             t.equal("neither BoRR nor EoRR", (borr, eorr), (0, 0))
-            raise No("it answers nothing to who has capability 70 and not 64")
+            raise No("sends no answer to a peer with capability 70 and without 64")
         t.true("the session stayed", stayed)
 
 
@@ -282,7 +282,7 @@ def refresh_by_it(b, f):
         seen["it"], seen["us"] = on_the_wire(messages, D[f]), on_the_wire(messages, RT[f])
         seen["order"] = [(k, s) for a, k, s, _, _ in messages if a == RT[f] and k in (UPDATE, ROUTE_REFRESH)]
         if seen["it"] == (0, 0, 0):
-            raise No("it has no command that asks: none was on the wire")
+            raise No("has no command for a request: no request was on the wire")
         t.equal("one request from it on the wire", seen["it"], (1, 0, 0))
         t.equal("counters", changes(before, b.counters(D[f], f)), dict({"requests_received": 1, "served": 1},
                                                                      **({"borr_sent": 1, "eorr_sent": 1} if enhanced else {})))
@@ -291,10 +291,10 @@ def refresh_by_it(b, f):
         t.equal("the session stayed", peer(b.rpc, D[f])["established_count"], count)
     with b.feature("enhanced refresh asked by it", f) as t:
         if seen.get("it") == (0, 0, 0):
-            raise No("it has no command that asks: none was on the wire")
+            raise No("has no command for a request: no request was on the wire")
         if not enhanced:
             t.equal("neither BoRR nor EoRR from us", seen["us"], (0, 0, 0))
-            raise No("it has no capability 70")
+            raise No("has no capability 70")
         t.equal("one BoRR and one EoRR from us on the wire", seen["us"], (0, 1, 1))
         t.true("... and the routes between them", seen["order"][0] == (ROUTE_REFRESH, 1) and seen["order"][-1] == (ROUTE_REFRESH, 2), seen["order"])
 
@@ -430,7 +430,7 @@ def reflected_by_it(b):
     if not d.reflects:
         for f in fs:
             with b.feature("reflected by it", f):
-                raise No("it is no router: it passes nothing from one session to another")
+                raise No("is no router: passes no route between sessions")
         return
     sessions = [Session("keel" + f[3], D[f], RT[f], US, [f], client=True) for f in fs]
     sessions += [Session("behind" + f[3], D_DOWN[f], S_DOWN[f], US, [f], client=True, passive=True) for f in fs]
@@ -473,7 +473,7 @@ def link_local(b):
             cap.stop()
             t.true("ours refused by it", "refused" in peer(b.rpc, address)["last_error"], peer(b.rpc, address))
             t.equal("its connections", cap.connections(LOCAL_D), 0)
-            raise No("it has no zones: no SYN leaves it, and it listens at no link-local address") from None
+            raise No("has no zones: sends no SYN, and listens at no link-local address") from None
         cap.stop()
         seen = {}
 
@@ -483,7 +483,7 @@ def link_local(b):
             return without_origin({p: comparable(r, ("local_pref", "next_hop")) for p, r in view.items()})
         t.same("its routes", own_routes, without_origin(table(expected_own(b, V6, str(IT), None), ("next_hop",))))
         t.true("their next hops are usable: global and link-local, or one of them", all(r["valid"] for r in seen.values()), seen)
-        t.note("its next hop " + " and ".join(sorted({"fe80::" if h.startswith("fe80:") else "::" if h == "::" else "global" for r in seen.values()
+        t.note("next hop " + " and ".join(sorted({"fe80::" if h.startswith("fe80:") else "::" if h == "::" else "global" for r in seen.values()
                                                       for k, h in r.items() if k.startswith("next_hop")})))
         ours = {NETWORK[V6]: {"origin": "igp", "as_path": str(US), "med": NETWORK_MED}}
         t.same("ours at it", lambda: table(d.routes("keel6", V6), ("local_pref", "next_hop")), ours)
@@ -507,7 +507,7 @@ def next_hop6(b):
         p = peer(b.rpc, D[V6])
         if not p["capabilities"].get("extended_next_hop", {}).get("negotiated"):
             t.equal("it did not announce capability 5", p["capabilities"].get("extended_next_hop", {}).get("remote"), False)
-            raise No("it has no capability 5")
+            raise No("has no capability 5")
         t.same("its routes have its IPv6 address as next hop",
                lambda: without_origin(table(b.view("adj-in", D[V6], V4), ("local_pref",))), without_origin(table(expected_own(b, V4, str(IT), D[V6]))))
         t.true("... and are usable", all(r["valid"] for r in b.view("adj-in", D[V6], V4).values()), b.view("adj-in", D[V6], V4))
@@ -549,7 +549,7 @@ def graceful(b):
     for f in fs:
         with b.feature("helper, too late", f) as t:
             if not capable[f]:
-                raise No("its capability 64 names no family" if capable[f] is False else "it has no capability 64")
+                raise No("capability 64 names no family" if capable[f] is False else "it has no capability 64")
             t.true("stale at first", not stale[f], stale[f])
             t.comes_to("dropped after the restart time of 2 s", lambda: b.view("adj-in", D[f], f), {})
             t.comes_to("... and withdrawn from others", lambda: set(b.speakers["up" + f][0].rib) & set(keep[f]), set())
@@ -592,7 +592,7 @@ def helper(b, t, f, capable, stale, keep, lost):
     if capable is None:
         raise No("it has no capability 64")
     if not capable:
-        raise No("its capability 64 names no family")
+        raise No("capability 64 names no family")
     up = b.speakers["up" + f][0]
     t.true("killed: all its routes stay, stale", not stale, stale)
     if not peer(b.rpc, D[f])["families"][f]["forwarding_kept"]:

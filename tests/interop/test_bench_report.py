@@ -119,6 +119,28 @@ def worse_by_one(folder):
     check("worse by the figures", ([line for line in worse if "`load`" in line], len([line for line in worse if "`late`" in line])), ([], 1))
 
 
+def doubted(folder):
+    """Ratios of one run, or against a reference that varies, are marked in the table at the head of the page and in both reports, and count for no verdict."""
+    kept = Samples(os.path.join(folder, "load.samples"), HEAD)
+    for run in range(3):
+        for metric, mine, other in (("one", 2, 4), ("four_cpu", 9, 8), ("steady", 2, 3), ("wild", 2, 3 + 4 * run)):
+            kept.append("%s keel s %d %d" % (metric, run, mine))
+            if run == 0 or metric != "one":
+                kept.append("%s bird s %d %d" % (metric, run, other))
+    kept.append("# end 3")
+    doc = report.document("load", Entry(), kept, "scripts/bench load", "2026-01-01T00:00:00+00:00")
+    check("doubts", {m: report.doubts(doc, m, r) for m, r in doc["ratios"].items()},
+          {"one": ["one run of BIRD"], "four_cpu": [], "steady": [], "wild": ["BIRD varies from 3 to 11"]})
+    check("verdict", report.verdict(doc), "Better than the reference in 1 of 2 comparisons; 2 more say little. Worse: four_cpu (1.12 of BIRD).")
+    summary = report.page_summary({"load": doc})
+    check("twelve lines", len(summary), 2 + 12)
+    check("the doubt is in the line", (summary[2].endswith("| Keel 2 s | BIRD 4 | 0.50 (0.50–0.50) | one run of BIRD |".replace("Keel ", "")), "not measured yet" in summary[-1]), (True, True))
+    report.write(folder, "load", doc)
+    page = open(report.write_html(folder, {"load": Entry()})).read()
+    check("the verdict first", -1 < page.index("Better than the reference") < page.index("<table>"), True)
+    check("the reason beside the ratio", "<td class=doubt>BIRD varies from 3 to 11" in page, True)
+
+
 def units():
     """Of each unit that has been measured it is said whether less of it is better, more, or neither."""
     seen = set()
@@ -206,6 +228,18 @@ def keelbenched(doc, folder):
     check("its command, typed in any clone", "`keelbench storm --json build/bench/y.json`" in y, True)
     check("a loop of ours is no other", ("`gap`" in worse, "`memory`" in worse), (False, True))
     check("what is not measured", "not measured yet" in z, True)
+    html = open(os.path.join(folder, "y.html")).read()
+    check("keelbench: the verdict first, in words", -1 < html.index("Measured to the end.") < html.index("<table>"), True)
+    check("no doubt about three steady runs", "class=doubt>" in html, False)
+    once = Report("storm", folder)
+    once.add("keel", "gap", "us", 3)
+    once.add("bare", "gap", "us", 2)
+    once.ratio("gap", "keel", "bare")
+    once.more.update(failures=["3 packets lost"], settings={"quick": True, "dut": "keel"})
+    once.write()
+    html = open(os.path.join(folder, "storm.html")).read()
+    check("a failure, one run, no raw JSON", ("FAILED: 3 packets lost" in html, "One run: no spread" in html, "one run of Keel and bare" in html, "{" in html.split("</style>")[1]),
+          (True, True, True, False))
     for lost in (0, 1):
         r.add("keel", "lost", "packets", lost)
         r.add("bare", "lost", "packets", 0)
@@ -302,6 +336,7 @@ def main():
         keelbenched(doc, folder)
         thirds(folder)
         flips(folder)
+        doubted(folder)
     latency()
     units()
     listed()

@@ -22,13 +22,13 @@ from interop import KEELD, commit, peer  # noqa: E402
 
 REJECTED = "10.200.128.0/17"  # and what is more specific
 STALE_S = 6
-NO_TIMER = "it has no such timer (the RFC says MAY)"
+NO_TIMER = "has no stale timer (the RFC says MAY)"
 
 
 class Keel(daemons.Daemon):
     name = "Keel"
     programs = []
-    note = "`keep_all_routes` for the peers that keep routes; `stale_refresh_s` %d for those of `stale_timer`" % STALE_S
+    note = "`keep_all_routes` for the peers that keep routes; `stale_refresh_s` %d for the peers of `stale_timer`" % STALE_S
     lacks = {}
 
     def keys(self, x):
@@ -77,7 +77,7 @@ class Keel(daemons.Daemon):
 class Bird(daemons.Bird):
     lacks = {"stale_timer": NO_TIMER}
     note = ("`import table on` for the peers that keep routes; policies are changed by `configure` (`configure soft` leaves the session of "
-            "`policy_without_refresh`, and the routes that the new policy rejects)")
+            "`policy_without_refresh` and the refused routes)")
 
     def start(self, setup, recover=False):
         self.chosen = {}
@@ -119,9 +119,9 @@ class Frr(daemons.Frr):
 
 
 class GoBgp(daemons.GoBgp):
-    asks_never = "it has no command that sends ROUTE-REFRESH"
+    asks_never = "has no command for ROUTE-REFRESH"
     lacks = {"request_sent": asks_never, "request_needs_capability": asks_never, "stale_timer": NO_TIMER}
-    note = "treat-as-withdraw on; it always keeps what was received"
+    note = "treat-as-withdraw on; received routes are always kept"
 
     def config(self):
         out = super().config().replace("[neighbors.timers.config]",
@@ -146,8 +146,8 @@ class GoBgp(daemons.GoBgp):
 
 class OpenBgpd(daemons.OpenBgpd):
     lacks = {"stale_timer": NO_TIMER}
-    note = ("it always keeps what was received; its log says `route refresh: AID IPv4 unicast not negotiated` to requests, BoRR and EoRR of a family "
-            "that is negotiated")
+    note = ("received routes are always kept; the log says `route refresh: AID IPv4 unicast not negotiated` for requests, BoRR and EoRR of a "
+            "negotiated family")
 
     def start(self, setup, recover=False):
         self.halves = {}

@@ -14,14 +14,14 @@ assert REJECTED == "10.200.128.0/17"
 
 # ---- capabilities ----
 
-@clause("RFC 2918 3", SHOULD, "Who is willing to be asked for its routes says so: capability 2 in its OPEN, without a value")
+@clause("RFC 2918 3", SHOULD, "A speaker with route refresh announces capability 2 in OPEN, without a value")
 def capability_2(kit):
     seen = kit.watch.remote_capabilities()
     if seen.get(2) != [b""]:
         raise Fail("its OPEN has capabilities %s" % sorted(seen))
 
 
-@clause("RFC 7313 4", SHOULD, "Who has BoRR and EoRR says so: capability 70 in its OPEN, without a value")
+@clause("RFC 7313 4", SHOULD, "A speaker with BoRR and EoRR announces capability 70 in OPEN, without a value")
 def capability_70(kit):
     kit.needs(70)
     if kit.watch.remote_capabilities()[70] != [b""]:
@@ -30,7 +30,7 @@ def capability_70(kit):
 
 # ---- it is asked ----
 
-@clause("RFC 2918 4", MUST, "A request is answered with the whole Adj-RIB-Out of its family")
+@clause("RFC 2918 4", MUST, "A request is answered with the whole Adj-RIB-Out of the family")
 def answer_whole(kit):
     t = kit.listener()
     before, mark = dict(t.rib), t.mark()
@@ -40,7 +40,7 @@ def answer_whole(kit):
         raise Fail("what came again differs from what came first")
 
 
-@clause("RFC 2918 4", MUST, "The same to a peer that has neither RFC 7313 nor RFC 4724: the whole Adj-RIB-Out")
+@clause("RFC 2918 4", MUST, "A peer with neither RFC 7313 nor RFC 4724 gets the whole Adj-RIB-Out too")
 def answer_plain(kit):
     t = kit.listener(capabilities=(2,), restart=None)
     mark = t.mark()
@@ -62,13 +62,13 @@ def framed(kit, t, prefixes, family=V4):
         raise Fail("the order was %s" % " ".join(str({BORR: "BoRR", EORR: "EoRR"}.get(k, k)) for k in dict.fromkeys(kinds)))
 
 
-@clause("RFC 7313 4", MUST, "To a peer with capability 70 BoRR goes before the first route again, EoRR behind the last one")
+@clause("RFC 7313 4", MUST, "A peer with capability 70 gets BoRR before the first route, EoRR after the last route")
 def answer_framed(kit):
     kit.needs(70)
     framed(kit, kit.listener(), TABLE)
 
 
-@clause("RFC 7313 4", MUST, "The same to a peer with capability 70 and without graceful restart (no capability 64)")
+@clause("RFC 7313 4", MUST, "A peer with capability 70 and without graceful restart (no capability 64) gets BoRR and EoRR too")
 def framed_without_restart(kit):
     kit.needs(70)
     framed(kit, kit.listener(restart=None), TABLE)
@@ -85,7 +85,7 @@ def plain_peer_no_frame(kit):
         raise Fail("ROUTE-REFRESH of subtypes %s came" % t.subtypes(mark))
 
 
-@clause("RFC 2918 4", MUST, "A request for a family that was not negotiated is ignored: nothing is sent, the session stays")
+@clause("RFC 2918 4", MUST, "A request for a family without negotiation is ignored: no message, the session stays")
 def family_not_negotiated(kit):
     t = kit.listener()
     mark = t.mark()
@@ -100,10 +100,10 @@ def unanswered(kit, t, mark):
     kit.fence(kit.source, t)
     t.must_be_up("after it")
     if t.since(mark, ROUTE_REFRESH) or t.said(mark) & set(TABLE):
-        raise Fail("it answered: %d ROUTE-REFRESH, %d routes" % (len(t.since(mark, ROUTE_REFRESH)), len(t.said(mark) & set(TABLE))))
+        raise Fail("answered: %d ROUTE-REFRESH, %d routes" % (len(t.since(mark, ROUTE_REFRESH)), len(t.said(mark) & set(TABLE))))
 
 
-@clause("RFC 7313 5", MUST, "ROUTE-REFRESH of an unknown subtype (3, 255) is ignored: nothing is sent, the session stays")
+@clause("RFC 7313 5", MUST, "ROUTE-REFRESH of an unknown subtype (3, 255) is ignored: no message, the session stays")
 def unknown_subtype(kit):
     kit.needs(70)
     t = kit.listener()
@@ -134,14 +134,14 @@ def wrong_length(kit):
             raise Fail("to a %s of 5 octets it says NOTIFICATION %d/%d" % (word, said[0], said[1]))
 
 
-@clause("RFC 7313 5", MUST, "... and its data are the whole message that was wrong")
+@clause("RFC 7313 5", MUST, "... with the whole faulty message as data")
 def wrong_length_data(kit):
     said, message = malformed(kit, BORR, b"\0\0\0")
     if said[:2] != b"\7\1" or said[2:] != message:
         raise Fail("NOTIFICATION %d/%d has %s instead of %s" % (said[0], said[1], said[2:].hex() or "no data", message.hex()))
 
 
-@clause("RFC 4271 9.2", SHOULD, "What a peer asks again, or says again unchanged between BoRR and EoRR, is nothing new to third parties: no UPDATE")
+@clause("RFC 4271 9.2", SHOULD, "A request of a peer, or unchanged routes between BoRR and EoRR, cause no UPDATE to third parties")
 def third_parties_silent(kit):
     kit.needs(2)
     block = kit.block()
@@ -160,12 +160,12 @@ def third_parties_silent(kit):
     try:
         kit.answered(t, asked, TABLE, 1)
     except Fail:
-        return "of its own answer nothing was seen"
+        return "no answer was seen"
 
 
 # ---- it asks ----
 
-@clause("RFC 2918 4", MUST, "Its own request names a family that was negotiated, once, with subtype 0")
+@clause("RFC 2918 4", MUST, "A request of the daemon names a negotiated family, once, with subtype 0")
 def request_sent(kit):
     t = kit.listener()
     mark = t.mark()
@@ -190,12 +190,12 @@ def not_asked(kit, t):
         raise Fail("it sent %s" % t.since(mark, ROUTE_REFRESH)[0].body.hex())
 
 
-@clause("RFC 2918 4", MUST, "A peer that did not announce capability 2 is sent no request, and its session stays")
+@clause("RFC 2918 4", MUST, "A peer without capability 2 gets no request, and the session stays")
 def request_needs_capability(kit):
     not_asked(kit, kit.listener(capabilities=()))
 
 
-@clause("RFC 5492 3", MUST, "What counts is the OPEN of the present session: capability 70, then 2, is gone when the peer comes again without it")
+@clause("RFC 5492 3", MUST, "The OPEN of the present session counts: capability 70, then 2, is gone when the peer returns without the capability")
 def capability_change(kit):
     t = kit.listener()
     t.leave()
@@ -218,7 +218,7 @@ def capability_change(kit):
 
 def gone_and_kept(kit, mark, gone, kept, sender=None):
     """At the third party; a route that stays is not even withdrawn for a moment. `sender`: who said so last; None where a fence of its own came first."""
-    kit.watch.wait_lacks("the withdrawal of what was not repeated", gone)
+    kit.watch.wait_lacks("the withdrawal of routes not repeated", gone)
     if sender:  # what is withdrawn wrongly may come behind what goes rightly
         kit.fence(sender, kit.watch)
     withdrawn = {p for m in kit.watch.since(mark, UPDATE) for p in m.gone} & set(kept)
@@ -246,12 +246,12 @@ def sweep(kit, restart, pool="plain", prefixes=None):
     a.must_be_up("by EoRR")
 
 
-@clause("RFC 7313 4", MUST, "At EoRR what was not repeated since BoRR goes at once, the rest stays (peer without graceful restart)")
+@clause("RFC 7313 4", MUST, "At EoRR routes not repeated since BoRR are removed at once, the rest stays (peer without graceful restart)")
 def sweep_without_restart(kit):
     sweep(kit, None)
 
 
-@clause("RFC 7313 4", MUST, "The same from a peer with graceful restart, after its End-of-RIB")
+@clause("RFC 7313 4", MUST, "The sweep also works for a peer with graceful restart, after End-of-RIB")
 def sweep_with_restart(kit):
     sweep(kit, 30)
 
@@ -272,7 +272,7 @@ def live_in_refresh(kit):
     kit.watch.wait("the new attributes", lambda: all(kit.watch.rib.get(p, {}).get("communities") == ["64999:5"] for p in block[3:5]))
 
 
-@clause("RFC 7313 4", MAY, "EoRR without BoRR is ignored: nothing was stale, nothing goes")
+@clause("RFC 7313 4", MAY, "EoRR without BoRR is ignored: no route is stale, no route is removed")
 def eorr_alone(kit):
     kit.needs(70)
     block = kit.block()
@@ -284,7 +284,7 @@ def eorr_alone(kit):
     gone_and_kept(kit, mark, [], block)
 
 
-@clause("RFC 7313 4", MUST, "BoRR within a refresh begins anew: what was repeated before it and not since then is stale, too")
+@clause("RFC 7313 4", MUST, "BoRR within a refresh begins anew: routes repeated only before the second BoRR are stale too")
 def borr_in_borr(kit):
     kit.needs(70)
     block = kit.block(9)
@@ -301,7 +301,7 @@ def borr_in_borr(kit):
     a.must_be_up("by it")
 
 
-@clause("RFC 7313 4", MUST, "From a peer with graceful restart BoRR is ignored before its End-of-RIB, so that EoRR takes nothing away")
+@clause("RFC 7313 4", MUST, "BoRR of a peer with graceful restart is ignored before End-of-RIB, so EoRR removes no route")
 def borr_before_end_of_rib(kit):
     kit.needs(70)
     kit.needs(64)
@@ -343,12 +343,12 @@ def malformed_origin(kit):
     repeated_malformed(kit, lambda a: wire.origin(9) + wire.as_path([a.asn]) + wire.next_hop(a.source))
 
 
-@clause("RFC 7606 7.8", MUST, "The same with COMMUNITIES of 3 octets")
+@clause("RFC 7606 7.8", MUST, "A route repeated with COMMUNITIES of 3 octets is treated as withdrawn")
 def malformed_communities(kit):
     repeated_malformed(kit, lambda a: wire.origin() + wire.as_path([a.asn]) + wire.next_hop(a.source) + wire.attribute(0xc0, 8, b"\0\1\2"))
 
 
-@clause("RFC 7313 4", MAY, "When EoRR does not come, stale routes are used for a configured time, and then they go")
+@clause("RFC 7313 4", MAY, "Without EoRR stale routes are removed after a configured time")
 def stale_timer(kit):
     kit.needs(70)
     block = kit.block()
@@ -369,7 +369,7 @@ def down(kit, t):
     wait_for("its end of the session", lambda: kit.dut.state(t.peer.name) != "established", 10)
 
 
-@clause("RFC 4271 6.7", MUST, "A peer without graceful restart lost between BoRR and EoRR: all its routes go, repeated or stale; of the next session only its own stay")
+@clause("RFC 4271 6.7", MUST, "A peer without graceful restart lost between BoRR and EoRR: all routes are removed, repeated or stale; only routes of the next session stay")
 def lost_in_refresh(kit):
     kit.needs(70)
     block = kit.block()
@@ -424,7 +424,7 @@ def served(t, prefixes):
     t.on_refresh = answer
 
 
-@clause("RFC 2918 1", MUST, "An import policy changed for a peer without route refresh, whose routes are not kept: the session stays, whatever can be done")
+@clause("RFC 2918 1", MUST, "An import policy changed for a peer without route refresh and without kept routes: the session stays")
 def policy_without_refresh(kit):
     kit.watch.wait_lacks("the end of the last clause", LOWER + UPPER)
     a = kit.speaker(LOWER + UPPER, capabilities=())
@@ -450,17 +450,17 @@ def import_policy_refreshed(kit, capabilities):
     a.must_be_up("by a changed policy")
 
 
-@clause("RFC 2918 1", MUST, "An import policy changed for a peer with route refresh: what it rejects goes, the rest is not withdrawn, the session stays")
+@clause("RFC 2918 1", MUST, "An import policy changed for a peer with route refresh: refused routes are removed, the rest is not withdrawn, the session stays")
 def policy_with_refresh(kit):
     import_policy_refreshed(kit, (2, 70))
 
 
-@clause("RFC 2918 1", MUST, "The same for a peer without enhanced route refresh: it answers without BoRR and EoRR")
+@clause("RFC 2918 1", MUST, "A policy change works for a peer without enhanced route refresh, with an answer without BoRR and EoRR")
 def policy_with_plain_refresh(kit):
     import_policy_refreshed(kit, (2,))
 
 
-@clause("RFC 2918 1", MAY, "An import policy changed for a peer without route refresh, whose routes are kept: it is applied to them, without a word to the peer")
+@clause("RFC 2918 1", MAY, "An import policy changed for a peer without route refresh and with kept routes: applied to the kept routes, no message to the peer")
 def policy_with_kept_routes(kit):
     kit.watch.wait_lacks("the end of the last clause", LOWER + UPPER)
     a = kit.speaker(LOWER + UPPER, pool="kept", capabilities=())
@@ -475,7 +475,7 @@ def policy_with_kept_routes(kit):
         raise Fail("it sent ROUTE-REFRESH to a peer without capability 2")
 
 
-@clause("RFC 4271 9.2", MUST, "An export policy changed: what it rejects is withdrawn from that peer, comes again when it is accepted; others hear nothing")
+@clause("RFC 4271 9.2", MUST, "An export policy changed: refused routes are withdrawn from the peer, and announced again when accepted; no message to third parties")
 def policy_export(kit):
     kit.watch.wait_lacks("the end of the last clause", LOWER + UPPER)
     kit.source.announce(LOWER + UPPER)
@@ -485,7 +485,7 @@ def policy_export(kit):
         t.wait_has("the routes", TABLE + LOWER + UPPER)
         mark, theirs = t.mark(), kit.watch.mark()
         kit.dut.policy(t.peer.name, "export", "half")
-        t.wait_lacks("the withdrawal of what the policy rejects", UPPER)
+        t.wait_lacks("the withdrawal of refused routes", UPPER)
         kit.dut.policy(t.peer.name, "export", "all")
         t.wait_has("what the policy accepts again", UPPER)
         kit.fence(kit.source, t, kit.watch)
@@ -501,7 +501,7 @@ def policy_export(kit):
 
 # ---- IPv6 ----
 
-@clause("RFC 7313 4", MUST, "IPv6: a request is answered with the whole Adj-RIB-Out, between BoRR and EoRR if both have them")
+@clause("RFC 7313 4", MUST, "IPv6: a request is answered with the whole Adj-RIB-Out, between BoRR and EoRR if negotiated")
 def ipv6_answer(kit):
     block = kit.block6()
     a = kit.tester(pool="six")
@@ -516,7 +516,7 @@ def ipv6_answer(kit):
         kit.answered(t, mark, block, family=V6)
 
 
-@clause("RFC 7313 4", MUST, "IPv6: at EoRR what was not repeated since BoRR goes, the rest stays")
+@clause("RFC 7313 4", MUST, "IPv6: at EoRR routes not repeated since BoRR are removed, the rest stays")
 def ipv6_sweep(kit):
     watch, kit.watch = kit.watch, kit.tester(pool="six")
     try:

@@ -44,27 +44,27 @@ def asked_at_once(kit):
     return t, begun
 
 
-@clause("RFC 7313 4", MUST, "No BoRR goes before the End-of-RIB of the initial table, even when a request comes at once", heavy=True)
+@clause("RFC 7313 4", MUST, "No BoRR is sent before End-of-RIB of the initial table, even with an early request", heavy=True)
 def no_borr_before_end_of_rib(kit):
     kit.needs(70)
     t, begun = asked_at_once(kit)
     end = next((i for i, m in enumerate(t.log) if m.end == V4 and not m.out), None)
     if begun is not None and (end is None or begun < end):
         raise Fail("BoRR came and no End-of-RIB" if end is None else "BoRR came %.3f s before End-of-RIB" % (t.log[end].time - t.log[begun].time))
-    return None if begun is not None else "the initial table answered the request"
+    return None if begun is not None else "the initial table answered"
 
 
-@clause("RFC 2918 4", MUST, "A request that comes before the End-of-RIB is not lost: the whole Adj-RIB-Out follows it", heavy=True)
+@clause("RFC 2918 4", MUST, "A request before End-of-RIB is not lost: the whole Adj-RIB-Out follows", heavy=True)
 def request_before_end_of_rib(kit):
     t, begun = asked_at_once(kit)
     came, wanted = t.announced(begun or 0), set(kit.table())
     if not wanted <= came:
         raise Fail("of the table came %d of %d routes%s" % (len(wanted & came), len(wanted), " between BoRR and EoRR" if begun is not None else ""))
     if begun is None:
-        return "by the initial table"
+        return "the initial table answered"
 
 
-@clause("RFC 2918 4", MUST, "A request in the middle of the answer to an earlier one is answered, too: what had been sent before it comes again", heavy=True)
+@clause("RFC 2918 4", MUST, "A request in the middle of an earlier answer is answered too: routes sent before are sent again", heavy=True)
 def second_request(kit):
     t = kit.listener()
     mark = t.mark()
@@ -80,7 +80,7 @@ def second_request(kit):
         t.wait("the rest of it", lambda: len(t.announced(second)) >= len(kit.table()), 2 * tester.WAIT)
 
 
-@clause("RFC 7313 4", MUST, "Requests that come faster than the table can be sent do not starve it: a walk ends, while they still come", heavy=True)
+@clause("RFC 7313 4", MUST, "Requests faster than the transmission of the table do not starve the table: a walk ends between requests", heavy=True)
 def starvation(kit):
     t = kit.listener()
     mark, begin = t.mark(), time.monotonic()
@@ -130,7 +130,7 @@ def stale_words(told):
     return out
 
 
-@clause("RFC 4271 9.2", MUST, "Live changes and walks keep their order: nothing older follows what is newer, and what is withdrawn stays so; the end is the truth",
+@clause("RFC 4271 9.2", MUST, "Live changes and walks keep the order: no older state follows a newer state, withdrawn routes stay withdrawn, the final table is right",
         heavy=True)
 def order(kit):
     block, rng = kit.block(250), random.Random(SEED)
@@ -176,7 +176,7 @@ def order(kit):
     return "%d changes, %d requests" % (version, asking.count)
 
 
-@clause("RFC 4271 6.5", MUST, "A storm, 50 requests a second of each of 20 peers with a hold time of 9 s, costs no session and silences it towards none", heavy=True)
+@clause("RFC 4271 6.5", MUST, "A storm, 50 requests a second of each of 20 peers with a hold time of 9 s, costs no session and no keepalive", heavy=True)
 def storm(kit):
     kit.fence(kit.source, kit.watch, timeout=4 * tester.WAIT)  # what is still to be said of changes would be taken for an answer
     crowd = [kit.tester(up=False, hold=STORM_HOLD, counting=True) for _ in range(STORM_PEERS)]
@@ -219,7 +219,7 @@ def storm(kit):
         rate, kit.storm, max(t.longest_gap for t in crowd), total / 1e6)
 
 
-@clause("RFC 2918 1", MUST, "All of the above left the sessions that had no part in it alone: never lost, established all the time", heavy=True)
+@clause("RFC 2918 1", MUST, "Sessions of uninvolved peers stay established during all clauses", heavy=True)
 def uptime(kit):
     for t, who in kit.lasting():
         if t.comings > 1:

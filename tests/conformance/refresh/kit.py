@@ -167,7 +167,7 @@ class Kit:
 
     def needs(self, code):
         if code not in self.watch.remote_capabilities():
-            raise NotApplicable({70: "it has no enhanced route refresh (no capability 70)",
+            raise NotApplicable({70: "has no enhanced route refresh (no capability 70)",
                                  64: "it has no graceful restart (no capability 64)"}.get(code, "it has no capability %d" % code))
 
     def answered(self, t, mark, prefixes, timeout=None, family=V4):

@@ -8,14 +8,14 @@ from adapters import ALL
 WORDS = {True: "pass", False: "FAIL", None: "n/a"}
 HEAD = """# Conformance of route refresh
 
-Written by `tests/conformance/refresh/refresh.py --write` on %s; not edited by hand. Each daemon is Debian 12's package but Keel, which is this
-tree, in a network namespace of its own, with peers of raw messages around it. A clause is one function of `tests/conformance/refresh/clauses.py`
-or `heavy.py`; `refresh.py --clause NAME --dut NAME` shows the captured messages of a failure. `n/a`: the daemon lacks what the clause is about, or
-can't be configured for it; the note says what. Each daemon has the best configuration that is known for the clause.
+Written by `tests/conformance/refresh/refresh.py --write` on %s; not edited by hand. Keel is this tree, the daemons are packages of Debian 12, each in a
+separate network namespace with peers of raw messages. A clause is one function of `tests/conformance/refresh/clauses.py` or `heavy.py`;
+`refresh.py --clause NAME --dut NAME` shows the captured messages of a failure. `n/a`: the daemon lacks the feature of the clause, or a configuration
+for it; see the note. Each daemon has the best known configuration for the clause.
 
-The machine had %s processors and a load average of %.0f. `starvation`, `second_request`, `order` and `storm` are about load: with a table of 100,000
-routes a daemon near its limit passes one in this run and not in the next (FRR's `storm` cost 0, 12, 14 and 0 of 20 sessions in four runs of one day).
-Who answers no request has it easy there.
+The machine had %s processors and a load average of %.0f. `starvation`, `second_request`, `order` and `storm` load the daemon: with a table of 100,000
+routes a daemon near the limit can pass in one run and fail in the next (FRR lost 0, 12, 14 and 0 of 20 sessions of `storm` in four runs of one day).
+These clauses are easy for a daemon without answers.
 """
 
 
