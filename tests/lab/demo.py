@@ -21,9 +21,10 @@ import threading
 import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-sys.path[:0] = [os.path.join(ROOT, "tests", d) for d in ("lab", "interop")]
+sys.path[:0] = [os.path.join(ROOT, "tests", d) for d in ("lab", "interop", "bench")]
 from daemons import Frr, GoBgp, Session, Setup  # noqa: E402
 from lab import Hugepages, Lab, Rpc, cpus_of_lab, run, wait_for  # noqa: E402
+from report import STYLE, html_table, html_verdict, mark_legend, mark_lines, value_text  # noqa: E402
 
 # Origin ASes whose last two digits are 00 to 32: a third of them.
 THIRD = "([0-2][0-9]|3[0-2])$"
@@ -553,12 +554,10 @@ class Demo:
 
 def plot(out, name, title, ylabel, lines, marks, log=False):
     script = ["set terminal svg size 1000,280 background '#ffffff'", "set output '%s.svg'" % name, "set title '%s'" % title,
-              "set xlabel 'seconds'", "set ylabel '%s'" % ylabel, "set key left top", "set grid"]
+              "set xlabel 'seconds'", "set ylabel '%s'" % ylabel, "set key outside right top", "set grid"]
     if log:
         script.append("set logscale y")
-    for m in marks:
-        script.append("set arrow from %f, graph 0 to %f, graph 1 nohead lc rgb '#888888' dt 2" % (m["t"], m["t"]))
-        script.append("set label '%s' at %f, graph 0.98 rotate by -90 font ',8' offset 0.6,0" % (m["text"].replace("'", ""), m["t"]))
+    script += mark_lines(marks)
     script.append("plot " + ", ".join(lines))
     subprocess.run(["gnuplot"], input="\n".join(script) + "\n", text=True, cwd=out, check=True, stderr=subprocess.PIPE)
     with open(os.path.join(out, name + ".svg")) as f:
@@ -574,11 +573,34 @@ def write_html(out, r, marks):
                  ["'probe.csv' using 1:7 with lines title 'max'", "'' using 1:6 with lines title 'p99'",
                   "'' using 1:5 with lines title 'p50'"], marks, log=True),
             plot(out, "generations", "FIB generation", "number", ["'generations.csv' using 1:2 with lines title 'generation'"], marks)]
-    rows = "".join("<tr><td>%s</td><td><code>%s</code></td></tr>" % (k, json.dumps(v)) for k, v in r.items())
+    bad = failures(r)
     with open(os.path.join(out, "report.html"), "w") as f:
-        f.write("<!doctype html><meta charset='utf-8'><title>Keel demo</title><style>body{font:15px sans-serif;max-width:1040px;margin:2em auto}"
-                "td{padding:.2em .6em;border-bottom:1px solid #ddd;vertical-align:top}</style><h1>Keel demo</h1>%s<table>%s</table>\n"
-                % ("".join(svgs), rows))
+        f.write("<!doctype html><meta charset='utf-8'><title>Keel demo</title><style>%s</style><h1>Keel demo</h1>%s%s\n%s%s\n<h2>Details</h2>%s\n" % (
+            STYLE, html_verdict(not bad, verdict(bad)), html_table([], table_rows(r)), "".join(svgs), mark_legend(marks), details(r)))
+
+
+def details(r):
+    """All other figures of report.json as tables."""
+    parts = []
+    for title, key, unit in (("Seconds of each change", "durations_s", "s"), ("Processor time", "cpu_s", "s"), ("Lost where", "lost_where", "packets"),
+                             ("Link failure", "link_failure", "")):
+        if r.get(key):
+            parts.append("<h3>%s</h3>" % title + html_table([], [[k, ("%s %s" % (value_text(v), unit)).strip()] for k, v in r[key].items()]))
+    histograms = [(k, r[k]) for k in ("loop_gap_ns", "update_to_fib_ns", "commit_ns", "grace_ns", "link_ns") if r.get(k)]
+    columns = [c for c in ("count", "min", "p50", "p90", "p99", "p999", "max") if any(c in h for _, h in histograms)]
+    parts.append("<h3>Times inside keeld, ns</h3>" + html_table(["", *columns], [[k, *(value_text(h.get(c)) for c in columns)] for k, h in histograms]))
+    keys = list(dict.fromkeys(k for t in r["tables"] for k in t))
+    parts.append("<h3>RIB</h3>" + html_table(keys, [[value_text(t.get(k)) for k in keys] for t in r["tables"]]))
+    return "".join(parts)
+
+
+def failures(r, status=0):
+    return [k for k, v in (("sessions dropped", r["sessions_dropped"]), ("packets lost", r["packets"]["lost"]), ("packets misdirected", r["packets"]["misdirected"]),
+                           ("audit mismatches", r["audit_mismatches"]), ("keeld's exit status", status)) if v != 0]
+
+
+def verdict(bad):
+    return "FAILED: " + ", ".join(bad) if bad else "all zeros: no session dropped, no packet lost or misdirected, no audit mismatch"
 
 
 def keeld_share(cpu):
@@ -586,9 +608,9 @@ def keeld_share(cpu):
     return ours, sum(v for k, v in cpu.items() if "worker" not in k)
 
 
-def table_text(r, say):
+def table_rows(r):
     p, lat = r["packets"], r["latency_us"]
-    rows = [
+    return [
         ("prefixes IPv4 + IPv6, from each of two upstreams", "%d + %d" % (r["prefixes"]["ipv4"], r["prefixes"]["ipv6"])),
         ("prefixes that the policy moved", "%d" % r["policy_moved_prefixes"]),
         ("refreshes in / out", "%d / %d" % (r["refreshes"]["in"], r["refreshes"]["out"])),
@@ -605,7 +627,6 @@ def table_text(r, say):
         ("processor time of keeld's threads, but the worker's", "%.0f s of %.0f s of all" % keeld_share(r["cpu_s"])),
         ("wall", "%.0f s" % r["wall_s"]),
     ]
-    return "\n".join("  %-52s %s" % row for row in rows)
 
 
 def main():
@@ -634,7 +655,7 @@ def main():
         demo = Demo(args, lab, say, binaries, out, worker, others)
         r = demo.main()
         say.end()
-        print(table_text(r, say))
+        print("%s\n%s" % (verdict(failures(r)), "\n".join("  %-52s %s" % row for row in table_rows(r))))
         print("  %-52s %s" % ("report", os.path.join(out, "report.html")))
         if args.keep:
             print("\nThe lab runs until Ctrl-C:\n  %s --socket %s show bgp summary\n  ip netns exec %s ping 198.18.0.1"
@@ -644,10 +665,8 @@ def main():
             except KeyboardInterrupt:
                 pass
         status = demo.daemon.stop()
-    bad = [k for k, v in (("sessions dropped", r["sessions_dropped"]), ("packets lost", r["packets"]["lost"]),
-                          ("packets misdirected", r["packets"]["misdirected"]), ("audit mismatches", r["audit_mismatches"]),
-                          ("keeld's exit status", status)) if v != 0]
-    print("FAILED: " + ", ".join(bad) if bad else "all zeros: no session dropped, no packet lost or misdirected, no audit mismatch")
+    bad = failures(r, status)
+    print(verdict(bad))
     return 1 if bad else 0
 
 

@@ -474,5 +474,4 @@ def run(args, say):
         rep.write(args.json)
     print(report.text(rep.document()))
     print("report: %s %s" % (path, page))
-    print("FAILED: " + ", ".join(bad) if bad else "nothing lost, nothing misdirected, no session down" if args.command == "storm" else "done")
     return 1 if bad else 0
