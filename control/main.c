@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* keeld: options, exit codes, start and stop in order. */
 #include "control/apply/apply.h"
+#include "control/apply/audits.h"
+#include "control/apply/commit.h"
+#include "control/apply/jobs.h"
+#include "control/apply/memory_guard.h"
 #include "control/host/host_check.h"
+#include "control/host/host_routes.h"
 #include "control/keeld.h"
 #include "control/base/log.h"
 #include "control/base/service.h"
-#include "control/memory_guard.h"
 #include "control/host/netlink.h"
 #include "control/rpc/rpc.h"
 #include "control/base/threads.h"
@@ -26,6 +30,7 @@
 #include <getopt.h>
 #include <sched.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -78,11 +83,6 @@ static const struct program_status {
 	{0},
 };
 
-/* PEER_MAX peers make it too large for a stack. */
-static struct keeld keeld;
-static bool check_only;
-static const char *socket_option;
-
 static void
 usage(FILE *out)
 {
@@ -112,7 +112,7 @@ bad_usage(void)
 
 /* -1: go on; else the exit status. */
 static int
-parse_options(int argc, char **argv)
+parse_options(struct keeld *k, int argc, char **argv)
 {
 	struct option options[OPTIONS_MAX] = {{0}};
 	int c, level;
@@ -124,19 +124,19 @@ parse_options(int argc, char **argv)
 	while ((c = getopt_long(argc, argv, "c:h", options, NULL)) != -1) {
 		switch (c) {
 		case 'c':
-			keeld.config_file = optarg;
+			k->config_file = optarg;
 			break;
 		case 'C':
-			check_only = true;
+			k->check_only = true;
 			break;
 		case 's':
-			socket_option = optarg;
+			k->socket_option = optarg;
 			break;
 		case 'n':
-			keeld.no_dataplane = true;
+			k->no_dataplane = true;
 			break;
 		case 'd':
-			keeld.state_dir = optarg;
+			k->state_dir = optarg;
 			break;
 		case 'l':
 			level = log_level_from_text(optarg);
@@ -159,7 +159,7 @@ parse_options(int argc, char **argv)
 			return bad_usage();
 		}
 	}
-	if (optind < argc || keeld.config_file == NULL) {
+	if (optind < argc || k->config_file == NULL) {
 		if (optind < argc)
 			fprintf(stderr, "keeld: \"%s\" is not an option\n", argv[optind]);
 		else
@@ -171,33 +171,33 @@ parse_options(int argc, char **argv)
 
 /* One line, whatever a key of the document is made of. */
 static void
-print_fault(const struct fault *f)
+print_fault(const struct keeld *k, const struct fault *f)
 {
-	fprintf(stderr, "%s: ", keeld.config_file);
+	fprintf(stderr, "%s: ", k->config_file);
 	for (const char *p = f->path; *p != '\0'; p++)
 		fprintf(stderr, iscntrl((unsigned char)*p) ? "\\u%04X" : "%c", (unsigned char)*p);
 	fprintf(stderr, ": %s\n", f->reason);
 }
 
-static int
-load_config(void)
+/* FILE, parsed. NULL: the faults are on stderr. */
+static struct config *
+load_config(const struct keeld *k)
 {
+	struct config *c = NULL;
 	struct faults f = {0};
 	char *message = NULL;
-	json_t *document = config_load(keeld.config_file, &message, &f);
+	json_t *document = config_load(k->config_file, &message, &f);
 
 	if (document != NULL)
-		keeld.running = config_parse(document, &f);
+		c = config_parse(document, &f);
 	if (message != NULL)
 		fprintf(stderr, "%s\n", message);
 	for (unsigned i = 0; i < f.count; i++)
-		print_fault(&f.fault[i]);
+		print_fault(k, &f.fault[i]);
 	free(message);
 	faults_fini(&f);
-	if (keeld.running != NULL)
-		keeld.candidate = json_deep_copy(document);
 	json_decref(document);
-	return keeld.running != NULL ? 0 : -EINVAL;
+	return c;
 }
 
 /* The folder of `path`, and those above it. */
@@ -248,9 +248,9 @@ default_control_cpus(struct config *c)
 }
 
 static int
-start_ports(void)
+start_ports(struct keeld *k)
 {
-	const struct config *c = keeld.running;
+	const struct config *c = apply_running(k->apply);
 	char name[32];
 	struct dataplane_error err = {""};
 	struct dataplane_config d = {
@@ -261,14 +261,14 @@ start_ports(void)
 		.memory_mb = c->dataplane.memory_mb,
 		.eal_args = c->dataplane.eal_args,
 		.eal_arg_count = c->dataplane.eal_arg_count,
-		.run_dir = keeld.state_dir,
+		.run_dir = k->state_dir,
 		.name = name,
 		.messages = log_stream("dpdk"),
 	};
 	int e;
 
 	snprintf(name, sizeof(name), "keel-%d", (int)getpid());
-	e = dataplane_init(&d, &keeld.huge, &err);
+	e = dataplane_init(&d, &k->huge, &err);
 	if (e != 0) {
 		log_event(LOG_ERROR, "dataplane-failed error=\"%s\" text=\"%s\"",
 			strerrordesc_np(-e), err.text);
@@ -294,14 +294,14 @@ start_ports(void)
 				p->name, port_mtu_own(port), port_mtu(port));
 	}
 	log_event(LOG_INFO, "dataplane-up dpdk=\"%s\" hugepages=%s ports=%u",
-		dataplane_dpdk_version(), keeld.huge ? "yes" : "no", c->port_count);
+		dataplane_dpdk_version(), k->huge ? "yes" : "no", c->port_count);
 	return 0;
 }
 
 static void
-set_addresses(void)
+set_addresses(struct keeld *k)
 {
-	const struct config *c = keeld.running;
+	const struct config *c = apply_running(k->apply);
 	struct netlink_fault faults[FAULTS_SHOWN];
 
 	for (uint16_t i = 0; i < c->port_count; i++) {
@@ -311,7 +311,7 @@ set_addresses(void)
 			continue;
 		for (unsigned a = 0; a < c->ports[i].address_count; a++) {
 			char text[ADDR_TEXT_MAX];
-			int e = netlink_address_add(keeld.netlink, ifindex,
+			int e = netlink_address_add(k->layers.netlink, ifindex,
 				&c->ports[i].addresses[a].addr, c->ports[i].addresses[a].len);
 
 			if (e != 0)
@@ -321,24 +321,24 @@ set_addresses(void)
 					addr_format(&c->ports[i].addresses[a].addr, text),
 					strerror(-e));
 		}
-		netlink_link_up(keeld.netlink, ifindex);
+		netlink_link_up(k->layers.netlink, ifindex);
 	}
-	for (unsigned n = netlink_faults(keeld.netlink, faults, FAULTS_SHOWN), i = 0;
+	for (unsigned n = netlink_faults(k->layers.netlink, faults, FAULTS_SHOWN), i = 0;
 		i < n && i < FAULTS_SHOWN; i++)
 		log_event(LOG_WARNING, "host-not-set setting=\"%s\" error=\"%s\"", faults[i].what,
 			strerror(-faults[i].error));
 }
 
 static int
-start_workers(void)
+start_workers(struct keeld *k)
 {
 	struct dataplane_error err = {""};
 	struct workers_config w = {
-		.arena = keeld.arena_fib,
-		.fib = fib_reader(keeld.fib),
-		.path_lists = fib_path_lists(keeld.fib),
-		.qsbr = keeld.workers,
-		.count = keeld.running->dataplane.worker_count,
+		.arena = k->layers.arena_fib,
+		.fib = fib_reader(k->layers.fib),
+		.path_lists = fib_path_lists(k->layers.fib),
+		.qsbr = k->layers.workers,
+		.count = apply_running(k->apply)->dataplane.worker_count,
 	};
 	int e = workers_start(&w, &err);
 
@@ -354,22 +354,21 @@ start_workers(void)
 /* A quiet arena gives freed pages back only when somebody asks: after a lost full table that is a hundred megabytes. */
 #define DECAY_NS 1000000000u
 
-static struct timer decay_timer;
-
 static void
 decay(struct timer *t)
 {
+	struct keeld *k = (struct keeld *)(void *)((char *)t - offsetof(struct keeld, decay));
+
 	arena_decay();
-	timer_arm(keeld.main_thread, t, DECAY_NS);
+	timer_arm(k->layers.main_thread, t, DECAY_NS);
 }
 
 /* ---- signals ---- */
 
-static struct watch signal_watch;
-
 static void
 signal_ready(struct watch *w, uint32_t events)
 {
+	struct keeld *k = (struct keeld *)(void *)((char *)w - offsetof(struct keeld, signals));
 	struct signalfd_siginfo si;
 
 	(void)events;
@@ -377,17 +376,17 @@ signal_ready(struct watch *w, uint32_t events)
 		if (si.ssi_signo == SIGHUP) {
 			doing("reload of FILE");
 			service_reloading();
-			keeld_reload(&keeld);
+			apply_reload(k->apply);
 			service_notify("READY=1");
 		} else {
-			thread_quit(keeld.main_thread);
+			thread_quit(k->layers.main_thread);
 		}
 	}
 }
 
 /* Before any thread: all inherit the mask, so that signals come by the descriptor only. */
 static int
-block_signals(void)
+block_signals(struct keeld *k)
 {
 	sigset_t set;
 
@@ -397,110 +396,156 @@ block_signals(void)
 	sigaddset(&set, SIGHUP);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN);
-	signal_watch = (struct watch){
+	k->signals = (struct watch){
 		.fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK), .ready = signal_ready};
-	return signal_watch.fd >= 0 ? 0 : -errno;
+	return k->signals.fd >= 0 ? 0 : -errno;
 }
 
 /* ---- start and stop ---- */
 
-static int
-start(void)
+static void
+report(void *ctx, const char *topic, json_t *members)
 {
-	struct thread_config main_config = {
-		.name = "keeld",
-		.cpus = keeld.running->dataplane.control_cpus,
-		.cpu_count = keeld.running->dataplane.control_count,
-	};
+	struct keeld *k = ctx;
+
+	rpc_event(k->rpc, topic, members);
+}
+
+/* The objects that need no layers yet. Takes `running` over. 0, -errno. */
+static int
+create_objects(struct keeld *k, struct config *running)
+{
+	struct apply_config c = {.layers = &k->layers,
+		.config_file = k->config_file,
+		.state_dir = k->state_dir,
+		.running = running,
+		.report = report,
+		.report_ctx = k};
+	int e = -ENOMEM;
+
+	k->jobs = c.jobs = jobs_create();
+	if (k->jobs != NULL && (e = audits_create(&k->layers, &k->audits)) == 0 &&
+		(e = host_routes_create(&k->layers, &k->host_routes)) == 0) {
+		c.host_routes = k->host_routes;
+		e = apply_create(&c, &k->apply);
+	}
+	if (e != 0)
+		config_free(running);
+	return e;
+}
+
+static int
+start_rpc(struct keeld *k)
+{
+	struct rpc_config c = {.socket = k->socket,
+		.layers = &k->layers,
+		.apply = k->apply,
+		.jobs = k->jobs,
+		.audits = k->audits,
+		.guard = k->guard,
+		.watchdog = k->watchdog,
+		.config_file = k->config_file,
+		.started_ns = k->started_ns};
+	int e = rpc_create(&c, &k->rpc);
+
+	if (e != 0)
+		log_event(LOG_ERROR, "start-failed part=rpc socket=%s error=\"%s\"", k->socket,
+			strerror(-e));
+	return e;
+}
+
+static int
+start(struct keeld *k, struct config *running)
+{
+	struct thread_config main_config = {.name = "keeld"};
 	int e;
 
-#ifdef KEEL_DATAPLANE
-	if (!keeld.no_dataplane && (e = default_control_cpus(keeld.running)) != 0)
+	if (k->state_dir == NULL)
+		k->state_dir = DEFAULT_STATE_DIR;
+	/* Copied: the running configuration may be replaced. */
+	k->socket = strdup(k->socket_option != NULL  ? k->socket_option
+			   : running->socket != NULL ? running->socket
+						     : DEFAULT_SOCKET);
+	if ((e = create_objects(k, running)) != 0)
 		return e;
-	main_config.cpus = keeld.running->dataplane.control_cpus;
-	main_config.cpu_count = keeld.running->dataplane.control_count;
+	if (k->socket == NULL)
+		return -ENOMEM;
+#ifdef KEEL_DATAPLANE
+	if (!k->no_dataplane && (e = default_control_cpus(running)) != 0)
+		return e;
 #endif
-	if ((e = block_signals()) != 0 ||
+	main_config.cpus = running->dataplane.control_cpus;
+	main_config.cpu_count = running->dataplane.control_count;
+	if ((e = block_signals(k)) != 0 ||
 		(e = log_start(main_config.cpus, main_config.cpu_count)) != 0) {
 		log_event(LOG_ERROR, "start-failed part=log error=\"%s\"", strerror(-e));
 		return e;
 	}
-	if (keeld.state_dir == NULL)
-		keeld.state_dir = DEFAULT_STATE_DIR;
-	keeld.socket = socket_option != NULL	       ? socket_option
-		       : keeld.running->socket != NULL ? keeld.running->socket
-						       : DEFAULT_SOCKET;
-	if ((e = make_folders(keeld.state_dir, true)) != 0 ||
-		(e = make_folders(keeld.socket, false)) != 0) {
+	if ((e = make_folders(k->state_dir, true)) != 0 ||
+		(e = make_folders(k->socket, false)) != 0) {
 		log_event(LOG_ERROR, "start-failed part=folders error=\"%s\"", strerror(-e));
 		return e;
 	}
-	keeld.jobs = jobs_create();
-	if (keeld.jobs == NULL)
-		return -ENOMEM;
 #ifdef KEEL_DATAPLANE
-	if (!keeld.no_dataplane && (e = start_ports()) != 0)
+	if (!k->no_dataplane && (e = start_ports(k)) != 0)
 		return e;
 #endif
 	/* EAL moved this thread to its main lcore; adopting pins it to control_cpus. */
-	if ((e = thread_adopt(&main_config, &keeld.main_thread)) != 0 ||
-		(e = wiring_create(&keeld)) != 0)
+	if ((e = thread_adopt(&main_config, &k->layers.main_thread)) != 0 ||
+		(e = wiring_create(k)) != 0)
 		return e;
-	if ((e = watchdog_create(main_config.cpus, main_config.cpu_count, &keeld.watchdog)) != 0) {
+	if ((e = watchdog_create(main_config.cpus, main_config.cpu_count, &k->watchdog)) != 0) {
 		log_event(LOG_ERROR, "start-failed part=watchdog error=\"%s\"", strerror(-e));
 		return e;
 	}
-	/* The socket before the sessions: a second keeld with the same socket ends here, before it disturbs anybody. */
-	e = rpc_create(&keeld, keeld.socket, &keeld.rpc);
-	if (e != 0) {
-		log_event(LOG_ERROR, "start-failed part=rpc socket=%s error=\"%s\"", keeld.socket,
-			strerror(-e));
-		return e;
-	}
-	if ((e = memory_guard_start(&keeld)) != 0 || (e = wiring_start(&keeld)) != 0)
+	/* The socket before the sessions: a second keeld with the same socket ends here, before it disturbs a peer. */
+	if ((e = memory_guard_create(&k->layers, apply_peers(k->apply), &k->guard)) != 0 ||
+		(e = start_rpc(k)) != 0 || (e = wiring_start(k)) != 0)
 		return e;
 #ifdef KEEL_DATAPLANE
-	if (keeld.fib != NULL) {
-		set_addresses();
-		if ((e = start_workers()) != 0)
+	if (k->layers.fib != NULL) {
+		set_addresses(k);
+		if ((e = start_workers(k)) != 0)
 			return e;
 	}
 #endif
-	decay_timer.fire = decay;
-	if ((e = timer_arm(keeld.main_thread, &decay_timer, DECAY_NS)) != 0)
+	k->decay.fire = decay;
+	if ((e = timer_arm(k->layers.main_thread, &k->decay, DECAY_NS)) != 0)
 		return e;
-	if ((e = keeld_apply_first(&keeld)) != 0 ||
-		(e = watch_set(keeld.main_thread, &signal_watch, EPOLLIN)) != 0)
+	if ((e = apply_start(k->apply)) != 0 ||
+		(e = watch_set(k->layers.main_thread, &k->signals, EPOLLIN)) != 0)
 		return e;
-	return rpc_start(keeld.rpc, keeld.main_thread);
+	return rpc_start(k->rpc, k->layers.main_thread);
 }
 
 static void
-stop(void)
+stop(struct keeld *k)
 {
-	/* Its client is answered, and the threads that it needs run. */
-	keeld_commit_finish(&keeld);
-	if (keeld.rpc != NULL)
-		rpc_destroy(keeld.rpc);
-	watchdog_destroy(keeld.watchdog);
-	wiring_stop(&keeld);
-	memory_guard_stop(&keeld);
+	/* The client of a commit is answered, and the threads that the commit needs run. */
+	if (k->apply != NULL)
+		apply_commit_finish(k->apply);
+	if (k->rpc != NULL)
+		rpc_destroy(k->rpc);
+	watchdog_destroy(k->watchdog);
+	wiring_stop(k);
+	memory_guard_destroy(k->guard);
 #ifdef KEEL_DATAPLANE
-	if (keeld.fib != NULL)
+	if (k->layers.fib != NULL)
 		workers_stop();
 #endif
-	wiring_destroy(&keeld);
+	host_routes_destroy(k->host_routes);
+	wiring_destroy(k);
+	audits_destroy(k->audits);
 #ifdef KEEL_DATAPLANE
-	if (!keeld.no_dataplane)
+	if (!k->no_dataplane)
 		dataplane_fini();
 #endif
-	if (keeld.main_thread != NULL)
-		thread_free(keeld.main_thread);
-	if (keeld.jobs != NULL)
-		jobs_destroy(keeld.jobs);
-	keeld_apply_fini(&keeld);
-	config_free(keeld.running);
-	json_decref(keeld.candidate);
+	apply_destroy(k->apply);
+	if (k->layers.main_thread != NULL)
+		thread_free(k->layers.main_thread);
+	if (k->jobs != NULL)
+		jobs_destroy(k->jobs);
+	free(k->socket);
 	(void)log_end(LOG_END_NS);
 }
 
@@ -524,7 +569,9 @@ hashes_init(void)
 int
 main(int argc, char **argv)
 {
-	int status = parse_options(argc, argv);
+	struct keeld k = {0};
+	int status = parse_options(&k, argc, argv);
+	struct config *c;
 	int e;
 
 	if (status >= 0)
@@ -533,34 +580,35 @@ main(int argc, char **argv)
 	if (hashes_init() != 0)
 		return EXIT_RUN_TIME;
 #ifndef KEEL_DATAPLANE
-	keeld.no_dataplane = true;
+	k.no_dataplane = true;
 #endif
-	if (keeld.no_dataplane)
+	if (k.no_dataplane)
 		config_without_dataplane();
-	host_check_start(keeld.no_dataplane);
-	if (load_config() != 0)
+	host_check_start(k.no_dataplane);
+	c = load_config(&k);
+	if (c == NULL)
 		return EXIT_USAGE;
-	if (check_only) {
-		config_free(keeld.running);
-		json_decref(keeld.candidate);
+	if (k.check_only) {
+		config_free(c);
 		return EXIT_STOPPED;
 	}
-	keeld.revision = keeld.candidate_revision = 1;
-	keeld.started_ns = now_ns();
+	k.started_ns = now_ns();
 	e = service_open();
-	if (e != 0)
+	if (e != 0) {
 		log_event(LOG_ERROR, "start-failed part=notify-socket error=\"%s\"", strerror(-e));
-	else
-		e = start();
+		config_free(c);
+	} else {
+		e = start(&k, c);
+	}
 	if (e == 0) {
 		log_event(LOG_INFO, "keeld-up version=%s asn=%u socket=%s dataplane=%s",
-			KEEL_VERSION, keeld.running->asn, keeld.socket,
-			keeld.no_dataplane ? "no" : "yes");
+			KEEL_VERSION, apply_running(k.apply)->asn, k.socket,
+			k.no_dataplane ? "no" : "yes");
 		service_notify("READY=1");
-		thread_run(keeld.main_thread);
+		thread_run(k.layers.main_thread);
 		service_notify("STOPPING=1");
 		log_event(LOG_INFO, "keeld-stopping");
 	}
-	stop();
+	stop(&k);
 	return e == 0 ? EXIT_STOPPED : EXIT_RUN_TIME;
 }

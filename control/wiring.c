@@ -2,6 +2,7 @@
 #include "control/wiring_impl.h"
 
 #include "control/apply/apply.h"
+#include "control/apply/audits.h"
 #include "control/host/host_check.h"
 #include "control/host/host_routes.h"
 #include "control/base/log.h"
@@ -36,26 +37,16 @@
 #define JOURNAL_CAPACITY (1u << 20)
 #define FIB_BATCH_MAX 4096 /* prefixes a commit */
 
-/* Main is ending the threads: whoever a message would speak to may be gone, and what it would change does not matter any more. */
-static _Atomic bool stopping;
-
-/* Messages for times without memory: room for the news of a full neighbour table. Untouched pages take no memory. */
-#define RESERVE 2048
 #define RESERVE_WAIT_NS 1000000
 
-static struct {
-	struct message message[RESERVE];
-	_Atomic bool taken[RESERVE];
-} reserve;
-
 static struct message *
-reserve_take(void)
+reserve_take(struct wiring *w)
 {
-	for (unsigned i = 0; i < RESERVE; i++) {
+	for (unsigned i = 0; i < MESSAGES_RESERVED; i++) {
 		/* acquire: pairs with the release in message_free */
-		if (!atomic_load_explicit(&reserve.taken[i], memory_order_relaxed) &&
-			!atomic_exchange_explicit(&reserve.taken[i], true, memory_order_acquire))
-			return &reserve.message[i];
+		if (!atomic_load_explicit(&w->reserve.taken[i], memory_order_relaxed) &&
+			!atomic_exchange_explicit(&w->reserve.taken[i], true, memory_order_acquire))
+			return &w->reserve.message[i];
 	}
 	return NULL;
 }
@@ -63,11 +54,13 @@ reserve_take(void)
 void
 message_free(struct message *m)
 {
+	struct wiring *w = m->k->wiring;
+
 	free(m->hops);
 	if (m->reserved)
 		/* release: pairs with the acquire in reserve_take */
 		atomic_store_explicit(
-			&reserve.taken[m - reserve.message], false, memory_order_release);
+			&w->reserve.taken[m - w->reserve.message], false, memory_order_release);
 	else
 		free(m);
 }
@@ -77,7 +70,7 @@ message_run(void *arg)
 {
 	struct message *m = arg;
 
-	if (atomic_load_explicit(&stopping, memory_order_relaxed))
+	if (atomic_load_explicit(&m->k->wiring->stopping, memory_order_relaxed))
 		message_free(m);
 	else
 		m->fn(m);
@@ -99,7 +92,7 @@ wiring_try_send(struct thread *t, void (*fn)(void *arg), const struct message *m
 	struct message *copy;
 
 	/* The receiver is ending or gone: layers that are taken down still speak to each other. */
-	if (atomic_load_explicit(&stopping, memory_order_relaxed)) {
+	if (atomic_load_explicit(&m->k->wiring->stopping, memory_order_relaxed)) {
 		free(m->hops);
 		return true;
 	}
@@ -120,12 +113,12 @@ memory_wait(void)
 }
 
 void *
-wiring_calloc(size_t count, size_t size)
+wiring_calloc(struct keeld *k, size_t count, size_t size)
 {
 	void *p;
 
 	while ((p = calloc(count, size)) == NULL &&
-		!atomic_load_explicit(&stopping, memory_order_relaxed))
+		!atomic_load_explicit(&k->wiring->stopping, memory_order_relaxed))
 		memory_wait();
 	return p;
 }
@@ -136,7 +129,7 @@ wiring_send(struct thread *t, void (*fn)(void *arg), const struct message *m)
 	struct message *spare;
 
 	while (!wiring_try_send(t, fn, m)) {
-		spare = reserve_take();
+		spare = reserve_take(m->k->wiring);
 		if (spare != NULL) {
 			message_post(t, fn, spare, m, true);
 			return;
@@ -147,29 +140,26 @@ wiring_send(struct thread *t, void (*fn)(void *arg), const struct message *m)
 
 /* ---- rib <-> fib: next hops ---- */
 
-/* Questions that the fib thread could not follow for want of memory, oldest first; later ones wait behind them. The fib thread's. */
-static struct {
-	struct message *first, **end;
-} watch_owed = {.end = &watch_owed.first};
-
 static void
-watch_owe(struct message *m)
+watch_owe(struct wiring *w, struct message *m)
 {
 	m->next = NULL;
-	*watch_owed.end = m;
-	watch_owed.end = &m->next;
+	*w->watch_owed.end = m;
+	w->watch_owed.end = &m->next;
 }
 
 /* True while some are left. */
 static bool
 RUNS_ON(role_fib) watch_again(struct keeld *k)
 {
+	struct wiring *w = k->wiring;
 	struct message *m;
 
-	while ((m = watch_owed.first) != NULL && fib_feed_watch(k->feed, &m->next_hop) == 0) {
-		watch_owed.first = m->next;
+	while ((m = w->watch_owed.first) != NULL &&
+		fib_feed_watch(k->layers.feed, &m->next_hop) == 0) {
+		w->watch_owed.first = m->next;
 		if (m->next == NULL)
-			watch_owed.end = &watch_owed.first;
+			w->watch_owed.end = &w->watch_owed.first;
 		message_free(m);
 	}
 	return m != NULL;
@@ -182,7 +172,7 @@ on_fib_watch(void *arg)
 	struct keeld *k = m->k;
 
 	role_enter_fib();
-	watch_owe(m);
+	watch_owe(k->wiring, m);
 	if (watch_again(k))
 		log_event(LOG_WARNING, "next-hop-waits error=\"%s\"", strerrordesc_np(ENOMEM));
 }
@@ -193,7 +183,7 @@ ask_next_hop(void *ctx, const struct nexthop_message *nh)
 	struct keeld *k = ctx;
 
 	return wiring_try_send(
-		k->fib_thread, on_fib_watch, &(struct message){.k = k, .next_hop = *nh});
+		k->layers.fib_thread, on_fib_watch, &(struct message){.k = k, .next_hop = *nh});
 }
 
 static void
@@ -202,7 +192,7 @@ on_rib_next_hop(void *arg)
 	struct message *m = arg;
 
 	role_enter_rib();
-	shard_next_hop(m->k->shards.at[m->shard], &m->next_hop);
+	shard_next_hop(m->k->layers.shards.at[m->shard], &m->next_hop);
 	message_free(m);
 }
 
@@ -212,8 +202,8 @@ tell_next_hop(void *ctx, const struct nexthop_message *nh)
 	struct keeld *k = ctx;
 
 	/* A shard that did not ask ignores the message. */
-	for (unsigned i = 0; i < k->shards.count; i++) {
-		if (!wiring_try_send(k->rib_thread[i], on_rib_next_hop,
+	for (unsigned i = 0; i < k->layers.shards.count; i++) {
+		if (!wiring_try_send(k->layers.rib_thread[i], on_rib_next_hop,
 			    &(struct message){.k = k, .shard = i, .next_hop = *nh}))
 			return false;
 	}
@@ -222,13 +212,6 @@ tell_next_hop(void *ctx, const struct nexthop_message *nh)
 
 /* ---- fib -> rib: what the forwarding tables have no room for ---- */
 
-static struct report_context {
-	struct keeld *k;
-	unsigned shard;
-	struct shard_report *report;
-	struct thread_mail mail; /* one report is under way to a shard at a time */
-} report_context[SHARDS_MAX];
-
 static void
 on_rib_report(void *arg)
 {
@@ -236,11 +219,11 @@ on_rib_report(void *arg)
 	struct keeld *k = c->k;
 
 	role_enter_rib();
-	if (atomic_load_explicit(&stopping, memory_order_relaxed))
+	if (atomic_load_explicit(&k->wiring->stopping, memory_order_relaxed))
 		return;
 	/* behind shard_report() the context is the fib thread's again */
-	shard_report(k->shards.at[c->shard], c->report);
-	thread_wake(k->fib_thread);
+	shard_report(k->layers.shards.at[c->shard], c->report);
+	thread_wake(k->layers.fib_thread);
 }
 
 static int
@@ -248,23 +231,13 @@ report_room(void *ctx, unsigned shard, struct shard_report *r)
 {
 	struct keeld *k = ctx;
 
-	report_context[shard] = (struct report_context){.k = k, .shard = shard, .report = r};
-	thread_send(k->rib_thread[shard], &report_context[shard].mail, on_rib_report,
-		&report_context[shard]);
+	k->wiring->report[shard] = (struct report_context){.k = k, .shard = shard, .report = r};
+	thread_send(k->layers.rib_thread[shard], &k->wiring->report[shard].mail, on_rib_report,
+		&k->wiring->report[shard]);
 	return 0;
 }
 
 /* ---- threads ---- */
-
-static struct fib_context {
-	struct keeld *k;
-	struct thread *self;
-	unsigned reader;
-	struct timer due;
-	bool audit_ran;
-	struct thread_mail
-		audit_done; /* one audit runs at a time, and main begins the next when this has come */
-} fib_context;
 
 static void
 fib_due(struct timer *t)
@@ -281,10 +254,8 @@ fib_start(void *ctx, struct thread *self)
 	c->due.fire = fib_due;
 	if (timer_arm(self, &c->due, 0) != 0) /* so that it can be armed from now on */
 		return -ENOMEM;
-	return qsbr_register(c->k->readers, &c->reader);
+	return qsbr_register(c->k->layers.readers, &c->reader);
 }
-
-static void on_main_audit_done(void *arg);
 
 #define OWED_NS 100000000 /* messages that found no memory are tried again after this */
 
@@ -293,22 +264,18 @@ fib_work(void *ctx, uint64_t now, uint64_t deadline)
 {
 	struct fib_context *c = ctx;
 	uint64_t wait;
-	bool more, running, owed;
+	bool more, owed;
 
 	role_enter_fib();
 	wiring_links_apply(c->k);
 	owed = watch_again(c->k);
-	owed |= nexthop_tell_owed(c->k->nexthops);
+	owed |= nexthop_tell_owed(c->k->layers.nexthops);
 	if (owed)
 		(void)timer_arm_sooner(c->self, &c->due, OWED_NS);
-	more = fib_feed_work(c->k->feed, now, deadline);
-	qsbr_quiescent(c->k->readers, c->reader);
-	running = fib_feed_audit(c->k->feed)->running;
-	if (c->audit_ran && !running) {
-		c->audit_ran = false;
-		thread_send(c->k->main_thread, &c->audit_done, on_main_audit_done, c->k);
-	}
-	wait = more ? 0 : fib_feed_wait_ns(c->k->feed);
+	more = fib_feed_work(c->k->layers.feed, now, deadline);
+	qsbr_quiescent(c->k->layers.readers, c->reader);
+	audits_turn(c->k->audits);
+	wait = more ? 0 : fib_feed_wait_ns(c->k->layers.feed);
 	if (wait != 0)
 		timer_arm_sooner(c->self, &c->due, wait);
 	return more;
@@ -319,7 +286,7 @@ fib_idle(void *ctx)
 {
 	struct fib_context *c = ctx;
 
-	qsbr_offline(c->k->readers, c->reader);
+	qsbr_offline(c->k->layers.readers, c->reader);
 }
 
 static void
@@ -327,21 +294,13 @@ fib_busy(void *ctx)
 {
 	struct fib_context *c = ctx;
 
-	qsbr_online(c->k->readers, c->reader);
+	qsbr_online(c->k->layers.readers, c->reader);
 }
 
 /* What was replaced is freed after a grace period: somebody has to look again when no input comes any more. */
 #define RIB_TIDY_NS 100000000
 /* Who waits for consumers is woken by the session thread when it has read; this is for when it does not, or just had. */
 #define RIB_PACED_NS 1000000
-
-static struct rib_context {
-	struct keeld *k;
-	unsigned shard;
-	struct thread *self;
-	struct timer tidy, paced;
-	char name[16];
-} rib_context[SHARDS_MAX];
 
 static void
 rib_tidy(struct timer *t)
@@ -373,14 +332,14 @@ static bool
 rib_work(void *ctx, uint64_t now, uint64_t deadline)
 {
 	struct rib_context *c = ctx;
-	struct shard *s = c->k->shards.at[c->shard];
+	struct shard *s = c->k->layers.shards.at[c->shard];
 
 	role_enter_rib();
 	if (!shard_work(s, now, deadline))
 		return false;
 	/* in turn: what one of them may add is what all together may */
 	return !shard_waits(s) ||
-	       timer_arm(c->self, &c->paced, RIB_PACED_NS * c->k->shards.count) < 0;
+	       timer_arm(c->self, &c->paced, RIB_PACED_NS * c->k->layers.shards.count) < 0;
 }
 
 static void
@@ -388,9 +347,9 @@ wake_consumers(void *ctx)
 {
 	struct keeld *k = ctx;
 
-	if (k->fib != NULL) /* else it reads no journal */
-		thread_wake(k->fib_thread);
-	thread_wake(k->session_thread);
+	if (k->layers.fib != NULL) /* else it reads no journal */
+		thread_wake(k->layers.fib_thread);
+	thread_wake(k->layers.session_thread);
 }
 
 static void
@@ -398,7 +357,7 @@ wake_shard(void *ctx, unsigned shard)
 {
 	struct keeld *k = ctx;
 
-	thread_wake(k->rib_thread[shard]);
+	thread_wake(k->layers.rib_thread[shard]);
 }
 
 /* ---- session -> main ---- */
@@ -410,14 +369,13 @@ struct event_message {
 	struct session_event event;
 };
 
-/* Taken before the session thread does what an event will tell of. The session thread's. */
-static struct event_message *events_reserved;
-
 static void event_release(void *ctx, unsigned count);
 
 static int
 event_reserve(void *ctx, unsigned count)
 {
+	struct wiring *w = ((struct keeld *)ctx)->wiring;
+
 	for (unsigned i = 0; i < count; i++) {
 		struct event_message *m = malloc(sizeof(*m));
 
@@ -425,28 +383,29 @@ event_reserve(void *ctx, unsigned count)
 			event_release(ctx, i);
 			return -ENOMEM;
 		}
-		m->next = events_reserved;
-		events_reserved = m;
+		m->next = w->events_reserved;
+		w->events_reserved = m;
 	}
 	return 0;
 }
 
 static struct event_message *
-event_take(void)
+event_take(struct wiring *w)
 {
-	struct event_message *m = events_reserved;
+	struct event_message *m = w->events_reserved;
 
 	assert(m != NULL);
-	events_reserved = m->next;
+	w->events_reserved = m->next;
 	return m;
 }
 
 static void
 event_release(void *ctx, unsigned count)
 {
-	(void)ctx;
+	struct wiring *w = ((struct keeld *)ctx)->wiring;
+
 	while (count-- > 0)
-		free(event_take());
+		free(event_take(w));
 }
 
 static void
@@ -454,8 +413,8 @@ on_main_session_event(void *arg)
 {
 	struct event_message *m = arg;
 
-	if (!atomic_load_explicit(&stopping, memory_order_relaxed))
-		keeld_session_event(m->k, &m->event);
+	if (!atomic_load_explicit(&m->k->wiring->stopping, memory_order_relaxed))
+		apply_session_event(m->k->apply, &m->event);
 	free(m);
 }
 
@@ -467,128 +426,10 @@ session_event(void *ctx, const struct session_event *e)
 
 	if (!session_event_reserved(e))
 		return; /* news for tests alone */
-	m = event_take(); /* reserved before the session thread acted */
+	m = event_take(k->wiring); /* reserved before the session thread acted */
 	m->k = k;
 	m->event = *e;
-	thread_send(k->main_thread, &m->mail, on_main_session_event, m);
-}
-
-/* ---- audits ---- */
-
-struct audit_waiter {
-	struct audit_waiter *next;
-	void (*done)(void *ctx, const struct fib_audit *a);
-	void *ctx;
-};
-
-static struct audit_waiter *audit_running, *audit_queued; /* main's */
-
-static void
-on_fib_audit_begin(void *arg)
-{
-	struct keeld *k = arg;
-
-	role_enter_fib();
-	/* never -EBUSY: main begins none while one runs; -ENOMEM is the result */
-	(void)fib_feed_audit_begin(k->feed);
-	fib_context.audit_ran = true;
-}
-
-static void
-audit_next(struct keeld *k)
-{
-	audit_running = audit_queued;
-	audit_queued = NULL;
-	if (audit_running != NULL)
-		thread_call(k->fib_thread, on_fib_audit_begin, k);
-}
-
-static void
-audit_answer(struct keeld *k, struct audit_waiter *w)
-{
-	struct audit_waiter *next;
-
-	role_enter_fib(); /* the fib thread has ended the audit, or itself, and begins another only when main asks */
-	for (; w != NULL; w = next) {
-		next = w->next;
-		w->done(w->ctx, fib_feed_audit(k->feed));
-		free(w);
-	}
-}
-
-static void
-on_main_audit_done(void *arg)
-{
-	struct keeld *k = arg;
-
-	if (atomic_load_explicit(&stopping, memory_order_relaxed))
-		return;
-	audit_answer(k, audit_running);
-	audit_next(k);
-}
-
-/* At the end of keeld: nobody reads the answers any more, the calls are freed. */
-static void
-audits_end(struct keeld *k)
-{
-	audit_answer(k, audit_running);
-	audit_answer(k, audit_queued);
-	audit_running = audit_queued = NULL;
-}
-
-int
-keeld_audit(struct keeld *k, void (*done)(void *ctx, const struct fib_audit *a), void *ctx)
-{
-	struct audit_waiter *w;
-
-	if (k->fib == NULL)
-		return -ENODEV;
-	w = malloc(sizeof(*w));
-	if (w == NULL)
-		return -ENOMEM;
-	*w = (struct audit_waiter){audit_queued, done, ctx};
-	audit_queued = w;
-	if (audit_running == NULL)
-		audit_next(k);
-	return 0;
-}
-
-bool
-keeld_audit_progress(const struct keeld *k, const void *ctx, uint64_t *done, uint64_t *total)
-{
-	const struct audit_waiter *w = audit_running;
-
-	while (w != NULL && w->ctx != ctx)
-		w = w->next;
-	if (w != NULL)
-		fib_feed_audit_progress(k->feed, done, total);
-	return w != NULL;
-}
-
-/* ---- readers ---- */
-
-void
-keeld_rib_read_begin(struct keeld *k)
-{
-	qsbr_online(k->readers, k->main_reader);
-}
-
-void
-keeld_rib_read_end(struct keeld *k)
-{
-	qsbr_offline(k->readers, k->main_reader);
-}
-
-void
-keeld_fib_read_begin(struct keeld *k)
-{
-	qsbr_online(k->workers, k->main_fib_reader);
-}
-
-void
-keeld_fib_read_end(struct keeld *k)
-{
-	qsbr_offline(k->workers, k->main_fib_reader);
+	thread_send(k->layers.main_thread, &m->mail, on_main_session_event, m);
 }
 
 /* ---- start and stop ---- */
@@ -612,17 +453,19 @@ create_memory(struct keeld *k)
 {
 	int err;
 
-	if ((err = arena_create("rib", &k->arena_rib)) != 0 ||
-		(err = arena_create_large(k, "fib", &k->arena_fib)) != 0 ||
-		(err = arena_create("session", &k->arena_session)) != 0 ||
-		(err = arena_create("control", &k->arena_control)) != 0)
+	if ((err = arena_create("rib", &k->layers.arena_rib)) != 0 ||
+		(err = arena_create_large(k, "fib", &k->layers.arena_fib)) != 0 ||
+		(err = arena_create("session", &k->layers.arena_session)) != 0 ||
+		(err = arena_create("control", &k->layers.arena_control)) != 0)
 		return err;
-	if ((err = qsbr_create(k->arena_control, RIB_READERS_MAX, &k->readers)) != 0 ||
-		(err = qsbr_create(k->arena_control, WORKER_READERS_MAX, &k->workers)) != 0)
+	if ((err = qsbr_create(k->layers.arena_control, RIB_READERS_MAX, &k->layers.readers)) !=
+			0 ||
+		(err = qsbr_create(
+			 k->layers.arena_control, WORKER_READERS_MAX, &k->layers.workers)) != 0)
 		return err;
-	if ((err = qsbr_register(k->readers, &k->main_reader)) != 0)
+	if ((err = qsbr_register(k->layers.readers, &k->layers.main_reader)) != 0)
 		return err;
-	return qsbr_register(k->workers, &k->main_fib_reader);
+	return qsbr_register(k->layers.workers, &k->layers.main_fib_reader);
 }
 
 /* Its owner meets -ESTALE when it reads on; the fib thread is waited for instead. */
@@ -632,47 +475,48 @@ on_evicted(void *ctx, struct journal_cursor *c)
 	struct keeld *k = ctx;
 
 	(void)c;
-	thread_wake(k->session_thread);
+	thread_wake(k->layers.session_thread);
 }
 
 static int
 create_rib(struct keeld *k)
 {
 	struct shard_config c = {
-		.readers = k->readers,
-		.own_asn = k->running->asn,
-		.router_id = k->running->router_id,
-		.cluster_id = k->running->cluster_id,
-		.max_paths = k->running->max_paths,
-		.tombstones_max = k->running->tombstones_max,
+		.readers = k->layers.readers,
+		.own_asn = apply_running(k->apply)->asn,
+		.router_id = apply_running(k->apply)->router_id,
+		.cluster_id = apply_running(k->apply)->cluster_id,
+		.max_paths = apply_running(k->apply)->max_paths,
+		.tombstones_max = apply_running(k->apply)->tombstones_max,
 		.evicted = on_evicted,
 		.evicted_ctx = k,
-		.next_hop_tracking = k->running->next_hop_tracking,
+		.next_hop_tracking = apply_running(k->apply)->next_hop_tracking,
 		.wake_consumers = wake_consumers,
 		.wake_ctx = k,
 		.ask_next_hop = ask_next_hop,
 		.ask_ctx = k,
 		.wake_sibling = wake_shard,
 	};
-	unsigned count = k->running->dataplane.rib_threads;
+	unsigned count = apply_running(k->apply)->dataplane.rib_threads;
 	int err;
 
-	if ((err = journal_create_shared(k->arena_rib, JOURNAL_CAPACITY, count, &k->journal)) != 0)
+	if ((err = journal_create_shared(
+		     k->layers.arena_rib, JOURNAL_CAPACITY, count, &k->layers.journal)) != 0)
 		return err;
-	c.journal = k->journal;
-	c.siblings = count > 1 ? k->shards.at : NULL;
+	c.journal = k->layers.journal;
+	c.siblings = count > 1 ? k->layers.shards.at : NULL;
 	for (unsigned i = 0; i < count; i++) {
 		struct shard *at[SHARDS_MAX];
 		struct table_id table;
 
-		if ((err = arena_create_large(k, "rib-shard", &k->arena_shard[i])) != 0)
+		if ((err = arena_create_large(k, "rib-shard", &k->layers.arena_shard[i])) != 0)
 			return err;
-		c.arena = k->arena_shard[i];
+		c.arena = k->layers.arena_shard[i];
 		c.index = i;
-		memcpy(at, k->shards.at, sizeof(at));
+		memcpy(at, k->layers.shards.at, sizeof(at));
 		if ((err = shard_create(&c, 1, &at[i])) != 0)
 			return err;
-		shards_init(&k->shards, at, i + 1);
+		shards_init(&k->layers.shards, at, i + 1);
 		if ((err = shard_table_add(at[i], VRF_DEFAULT, FAMILY_IPV4_UNICAST, &table)) != 0 ||
 			(err = shard_table_add(at[i], VRF_DEFAULT, FAMILY_IPV6_UNICAST, &table)) !=
 				0)
@@ -681,30 +525,20 @@ create_rib(struct keeld *k)
 	return 0;
 }
 
-size_t
-keeld_rib_bytes(const struct keeld *k)
-{
-	size_t bytes = arena_bytes(k->arena_rib);
-
-	for (unsigned i = 0; i < k->shards.count; i++)
-		bytes += arena_bytes(k->arena_shard[i]);
-	return bytes;
-}
-
 static int
 RUNS_ON(role_fib) create_tables(struct keeld *k)
 {
-	int err = fib_vrf_add(k->fib, VRF_DEFAULT, AFI_IPV4);
+	int err = fib_vrf_add(k->layers.fib, VRF_DEFAULT, AFI_IPV4);
 
 	if (err == 0)
-		err = fib_vrf_add(k->fib, VRF_DEFAULT, AFI_IPV6);
+		err = fib_vrf_add(k->layers.fib, VRF_DEFAULT, AFI_IPV6);
 	if (err == -ENOSPC)
 		log_event(LOG_ERROR,
 			"tables-do-not-fit text=\"/dataplane/memory_mb: the forwarding tables get "
 			"%zu "
 			"MiB of %u and need %zu MiB and room for long prefixes; increase it\"",
-			host_table_memory(k->running->dataplane.memory_mb) >> 20,
-			k->running->dataplane.memory_mb,
+			host_table_memory(apply_running(k->apply)->dataplane.memory_mb) >> 20,
+			apply_running(k->apply)->dataplane.memory_mb,
 			(2 * (table_v4_bytes(0) + table_v6_bytes(0))) >> 20);
 	return err;
 }
@@ -713,17 +547,17 @@ static int
 create_fib(struct keeld *k)
 {
 	struct fib_config c = {
-		.arena = k->arena_fib,
-		.workers = k->workers,
-		.memory_bytes = host_table_memory(k->running->dataplane.memory_mb),
-		.tbl8_groups =
-			host_table_groups(host_table_memory(k->running->dataplane.memory_mb)),
+		.arena = k->layers.arena_fib,
+		.workers = k->layers.workers,
+		.memory_bytes = host_table_memory(apply_running(k->apply)->dataplane.memory_mb),
+		.tbl8_groups = host_table_groups(
+			host_table_memory(apply_running(k->apply)->dataplane.memory_mb)),
 		.huge = k->huge,
 	};
 	struct fib_feed_config feed = {
-		.arena = k->arena_fib,
-		.shards = k->shards.at,
-		.shard_count = k->shards.count,
+		.arena = k->layers.arena_fib,
+		.shards = k->layers.shards.at,
+		.shard_count = k->layers.shards.count,
 		.batch_max = FIB_BATCH_MAX,
 		.commit_interval_ns = FIB_COMMIT_INTERVAL_NS,
 		.batch_some = FIB_COMMIT_SOME,
@@ -737,36 +571,37 @@ create_fib(struct keeld *k)
 
 	role_enter_fib(); /* no thread of its own yet */
 	if (!k->no_dataplane) {
-		if ((err = fib_create(&c, &k->fib)) != 0)
+		if ((err = fib_create(&c, &k->layers.fib)) != 0)
 			return err;
 		if ((err = create_tables(k)) != 0)
 			return err;
 	}
-	if ((err = nexthop_table_create(k->arena_fib, tell_next_hop, k, &k->nexthops)) != 0)
+	if ((err = nexthop_table_create(
+		     k->layers.arena_fib, tell_next_hop, k, &k->layers.nexthops)) != 0)
 		return err;
-	feed.fib = k->fib;
-	feed.nexthops = k->nexthops;
-	return fib_feed_create(&feed, &k->feed);
+	feed.fib = k->layers.fib;
+	feed.nexthops = k->layers.nexthops;
+	return fib_feed_create(&feed, &k->layers.feed);
 }
 
 static int
 create_speaker(struct keeld *k)
 {
 	struct speaker_config c = {
-		.arena = k->arena_session,
-		.readers = k->readers,
-		.shards = &k->shards,
+		.arena = k->layers.arena_session,
+		.readers = k->layers.readers,
+		.shards = &k->layers.shards,
 		.wake_shard = wake_shard,
 		.event = session_event,
 		.event_reserve = event_reserve,
 		.event_release = event_release,
 		.ctx = k,
-		.asn = k->running->asn,
-		.router_id = k->running->router_id,
+		.asn = apply_running(k->apply)->asn,
+		.router_id = apply_running(k->apply)->router_id,
 		.tcp_port = 179,
 	};
 
-	return speaker_create(&c, &k->speaker);
+	return speaker_create(&c, &k->layers.speaker);
 }
 
 int
@@ -784,6 +619,10 @@ wiring_create(struct keeld *k)
 		{"speaker", create_speaker},
 	};
 
+	k->wiring = calloc(1, sizeof(*k->wiring));
+	if (k->wiring == NULL)
+		return -ENOMEM;
+	k->wiring->watch_owed.end = &k->wiring->watch_owed.first;
 	for (unsigned i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
 		int err = steps[i].fn(k);
 
@@ -804,17 +643,17 @@ wiring_create(struct keeld *k)
 int
 wiring_start(struct keeld *k)
 {
-	const unsigned *cpus = k->running->dataplane.control_cpus;
-	unsigned cpu_count = k->running->dataplane.control_count;
+	const unsigned *cpus = apply_running(k->apply)->dataplane.control_cpus;
+	unsigned cpu_count = apply_running(k->apply)->dataplane.control_count;
 	struct thread_config fib = {.name = "keel-fib",
-		.ctx = &fib_context,
+		.ctx = &k->wiring->fib,
 		.start = fib_start,
 		.work = fib_work,
 		.idle = fib_idle,
 		.busy = fib_busy};
 	struct thread_config host = {.name = "keel-host", .ctx = k, .start = wiring_host_start};
 	struct thread_config session = {.name = "keel-session",
-		.ctx = k->speaker,
+		.ctx = k->layers.speaker,
 		.start = speaker_start,
 		.stop = speaker_stop,
 		.work = speaker_work,
@@ -824,27 +663,28 @@ wiring_start(struct keeld *k)
 	struct {
 		struct thread_config *config;
 		struct thread **out;
-	} threads[3 + SHARDS_MAX] = {{&fib, &k->fib_thread}, {&session, &k->session_thread}};
+	} threads[3 + SHARDS_MAX] = {
+		{&fib, &k->layers.fib_thread}, {&session, &k->layers.session_thread}};
 	unsigned count = 2;
 
-	fib_context.k = k;
+	k->wiring->fib.k = k;
 	/* Shards wake each other, but only for what the session gave them, and it gets its peers last. */
-	for (unsigned i = 0; i < k->shards.count; i++) {
-		struct rib_context *c = &rib_context[i];
+	for (unsigned i = 0; i < k->layers.shards.count; i++) {
+		struct rib_context *c = &k->wiring->rib[i];
 
 		c->k = k;
 		c->shard = i;
-		if (k->shards.count == 1)
+		if (k->layers.shards.count == 1)
 			snprintf(c->name, sizeof(c->name), "keel-rib");
 		else
 			snprintf(c->name, sizeof(c->name), "keel-rib-%u", i % 1000);
 		rib[i] = (struct thread_config){
 			.name = c->name, .ctx = c, .start = rib_start, .work = rib_work};
 		threads[count].config = &rib[i];
-		threads[count++].out = &k->rib_thread[i];
+		threads[count++].out = &k->layers.rib_thread[i];
 	}
 	threads[count].config = &host;
-	threads[count++].out = &k->host_thread;
+	threads[count++].out = &k->layers.host_thread;
 	for (unsigned i = 0; i < count; i++) {
 		int err;
 
@@ -863,14 +703,16 @@ wiring_start(struct keeld *k)
 void
 wiring_stop(struct keeld *k)
 {
-	struct thread *threads[3 + SHARDS_MAX] = {k->session_thread};
+	struct thread *threads[3 + SHARDS_MAX] = {k->layers.session_thread};
 	unsigned count = 1;
 
-	for (unsigned i = 0; i < k->shards.count; i++)
-		threads[count++] = k->rib_thread[i];
-	threads[count++] = k->host_thread;
-	threads[count++] = k->fib_thread;
-	atomic_store_explicit(&stopping, true, memory_order_relaxed);
+	for (unsigned i = 0; i < k->layers.shards.count; i++)
+		threads[count++] = k->layers.rib_thread[i];
+	threads[count++] = k->layers.host_thread;
+	threads[count++] = k->layers.fib_thread;
+	if (k->wiring == NULL)
+		return;
+	atomic_store_explicit(&k->wiring->stopping, true, memory_order_relaxed);
 	/* Quitting first, freeing last: a thread may still be woken by one that has not ended yet. */
 	for (unsigned i = 0; i < count; i++) {
 		if (threads[i] != NULL)
@@ -880,53 +722,53 @@ wiring_stop(struct keeld *k)
 		if (threads[i] != NULL)
 			thread_drain(threads[i]);
 	}
-	if (k->main_thread != NULL)
-		thread_drain(k->main_thread);
-	audits_end(k);
-	for (struct message *m = watch_owed.first, *next; m != NULL; m = next) {
+	if (k->layers.main_thread != NULL)
+		thread_drain(k->layers.main_thread);
+	for (struct message *m = k->wiring->watch_owed.first, *next; m != NULL; m = next) {
 		next = m->next;
 		message_free(m);
 	}
-	watch_owed.first = NULL;
-	watch_owed.end = &watch_owed.first;
+	k->wiring->watch_owed.first = NULL;
+	k->wiring->watch_owed.end = &k->wiring->watch_owed.first;
 	for (unsigned i = 0; i < count; i++) {
 		if (threads[i] != NULL)
 			thread_free(threads[i]);
 	}
-	k->session_thread = k->host_thread = k->fib_thread = NULL;
-	memset(k->rib_thread, 0, sizeof(k->rib_thread));
+	k->layers.session_thread = k->layers.host_thread = k->layers.fib_thread = NULL;
+	memset(k->layers.rib_thread, 0, sizeof(k->layers.rib_thread));
 }
 
 void
 wiring_destroy(struct keeld *k)
 {
-	keeld_host_routes_fini(k);
 	wiring_destroy_tun(k);
-	if (k->netlink != NULL)
-		netlink_destroy(k->netlink);
-	if (k->speaker != NULL)
-		speaker_destroy(k->speaker);
-	if (k->feed != NULL)
-		fib_feed_destroy(k->feed);
-	if (k->fib != NULL)
-		fib_destroy(k->fib);
-	if (k->nexthops != NULL)
-		nexthop_table_destroy(k->nexthops);
-	for (unsigned i = 0; i < k->shards.count; i++)
-		shard_destroy(k->shards.at[i]);
-	journal_destroy(k->journal);
-	if (k->readers != NULL)
-		qsbr_destroy(k->readers);
-	if (k->workers != NULL)
-		qsbr_destroy(k->workers);
-	if (k->arena_session != NULL)
-		arena_destroy(k->arena_session);
-	if (k->arena_fib != NULL)
-		arena_destroy(k->arena_fib);
-	for (unsigned i = 0; i < SHARDS_MAX && k->arena_shard[i] != NULL; i++)
-		arena_destroy(k->arena_shard[i]);
-	if (k->arena_rib != NULL)
-		arena_destroy(k->arena_rib);
-	if (k->arena_control != NULL)
-		arena_destroy(k->arena_control);
+	if (k->layers.netlink != NULL)
+		netlink_destroy(k->layers.netlink);
+	if (k->layers.speaker != NULL)
+		speaker_destroy(k->layers.speaker);
+	if (k->layers.feed != NULL)
+		fib_feed_destroy(k->layers.feed);
+	if (k->layers.fib != NULL)
+		fib_destroy(k->layers.fib);
+	if (k->layers.nexthops != NULL)
+		nexthop_table_destroy(k->layers.nexthops);
+	for (unsigned i = 0; i < k->layers.shards.count; i++)
+		shard_destroy(k->layers.shards.at[i]);
+	journal_destroy(k->layers.journal);
+	if (k->layers.readers != NULL)
+		qsbr_destroy(k->layers.readers);
+	if (k->layers.workers != NULL)
+		qsbr_destroy(k->layers.workers);
+	if (k->layers.arena_session != NULL)
+		arena_destroy(k->layers.arena_session);
+	if (k->layers.arena_fib != NULL)
+		arena_destroy(k->layers.arena_fib);
+	for (unsigned i = 0; i < SHARDS_MAX && k->layers.arena_shard[i] != NULL; i++)
+		arena_destroy(k->layers.arena_shard[i]);
+	if (k->layers.arena_rib != NULL)
+		arena_destroy(k->layers.arena_rib);
+	if (k->layers.arena_control != NULL)
+		arena_destroy(k->layers.arena_control);
+	free(k->wiring);
+	k->wiring = NULL;
 }

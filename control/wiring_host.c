@@ -17,6 +17,7 @@
 
 #include <errno.h>
 #include <stdatomic.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -24,32 +25,14 @@
 #define GLEAN_POLL_NS                                                                              \
 	10000000 /* a packet that waits for a neighbour is lost anyway; its successors need it soon */
 #define GLEANS_PER_POLL 64
-#define LINKS_MAX 64
 #define TUN_NAME "keel0"
-
-/*
- * Links, apart from messages: a loss is not to wait behind a thousand neighbours in the fib thread's mailbox. A word is when the event was read,
- * with bit 0: up. 0: nothing seen yet.
- */
-static struct {
-	_Atomic uint64_t seen[LINKS_MAX]; /* the host thread's */
-	uint64_t applied[LINKS_MAX]; /* the fib thread's */
-	_Atomic bool changed;
-} links;
-
-static struct host_context {
-	struct keeld *k;
-	struct thread *self;
-	struct timer gleans;
-	struct watch tun;
-} host_context;
 
 /* For the log: its name, or "-" where it is no port of ours. */
 static const char *
 port_text(const struct keeld *k, uint16_t port)
 {
 #ifdef KEEL_DATAPLANE
-	if (k->fib != NULL && port != PORT_NONE)
+	if (k->layers.fib != NULL && port != PORT_NONE)
 		return port_name(port);
 #else
 	(void)k;
@@ -70,19 +53,20 @@ void
 wiring_links_apply(struct keeld *k)
 {
 	/* acquire: pairs with the release in host_link */
-	if (!atomic_load_explicit(&links.changed, memory_order_relaxed) ||
-		!atomic_exchange_explicit(&links.changed, false, memory_order_acquire))
+	if (!atomic_load_explicit(&k->wiring->links.changed, memory_order_relaxed) ||
+		!atomic_exchange_explicit(&k->wiring->links.changed, false, memory_order_acquire))
 		return;
 	for (uint16_t port = 0; port < LINKS_MAX; port++) {
-		uint64_t word = atomic_load_explicit(&links.seen[port], memory_order_relaxed);
+		uint64_t word =
+			atomic_load_explicit(&k->wiring->links.seen[port], memory_order_relaxed);
 
-		if (word == links.applied[port])
+		if (word == k->wiring->links.applied[port])
 			continue;
-		links.applied[port] = word;
+		k->wiring->links.applied[port] = word;
 		if (link_word_up(word))
-			fib_feed_port_up(k->feed, port);
+			fib_feed_port_up(k->layers.feed, port);
 		else
-			fib_feed_port_down(k->feed, port, word);
+			fib_feed_port_down(k->layers.feed, port, word);
 	}
 }
 
@@ -91,7 +75,7 @@ on_main_link(void *arg)
 {
 	struct message *m = arg;
 
-	keeld_host_link(m->k, m->port, m->present);
+	host_routes_link(m->k->host_routes, m->port, m->present);
 	message_free(m);
 }
 
@@ -100,15 +84,15 @@ host_link(void *ctx, uint16_t port, bool up, uint64_t event_ns)
 {
 	struct keeld *k = ctx;
 
-	if (port < LINKS_MAX && k->fib != NULL) {
-		atomic_store_explicit(&links.seen[port],
+	if (port < LINKS_MAX && k->layers.fib != NULL) {
+		atomic_store_explicit(&k->wiring->links.seen[port],
 			up ? event_ns | 1 : event_ns & ~UINT64_C(1), memory_order_relaxed);
 		/* release: pairs with the acquire in wiring_links_apply */
-		atomic_store_explicit(&links.changed, true, memory_order_release);
-		thread_wake(k->fib_thread);
+		atomic_store_explicit(&k->wiring->links.changed, true, memory_order_release);
+		thread_wake(k->layers.fib_thread);
 	}
 	log_event(LOG_INFO, "link port=%s state=%s", port_text(k, port), up ? "up" : "down");
-	wiring_send(k->main_thread, on_main_link,
+	wiring_send(k->layers.main_thread, on_main_link,
 		&(struct message){.k = k, .port = port, .present = up});
 }
 
@@ -122,7 +106,7 @@ host_changed(void *ctx, uint16_t port)
 	int err;
 
 	role_enter_host();
-	err = k->fib != NULL ? port_refresh(port, &changed) : 0;
+	err = k->layers.fib != NULL ? port_refresh(port, &changed) : 0;
 	if (err != 0)
 		log_event(LOG_ERROR, "port-not-refreshed port=%s error=\"%s\"", port_name(port),
 			strerrordesc_np(-err));
@@ -144,7 +128,8 @@ on_fib_address(void *arg)
 
 	role_enter_fib();
 	wiring_links_apply(m->k);
-	if (fib_feed_connected(m->k->feed, m->vrf, &m->subnet, &m->addr, m->port, m->present) != 0)
+	if (fib_feed_connected(
+		    m->k->layers.feed, m->vrf, &m->subnet, &m->addr, m->port, m->present) != 0)
 		log_event(LOG_ERROR, "connected-route-not-installed error=\"%s\"",
 			strerrordesc_np(ENOMEM));
 	message_free(m);
@@ -155,7 +140,7 @@ on_main_address(void *arg)
 {
 	struct message *m = arg;
 
-	keeld_host_connected(m->k, m->vrf, &m->subnet, m->port, m->present);
+	host_routes_connected(m->k->host_routes, m->vrf, &m->subnet, m->port, m->present);
 	message_free(m);
 }
 
@@ -165,7 +150,7 @@ static void
 RUNS_ON(role_host) local_address(
 	struct keeld *k, struct vrf_id vrf, uint16_t port, const struct ip_addr *local)
 {
-	int err = xdp_local_set(port, local, netlink_is_local(k->netlink, vrf, local));
+	int err = xdp_local_set(port, local, netlink_is_local(k->layers.netlink, vrf, local));
 	char text[ADDR_TEXT_MAX];
 
 	if (err != 0)
@@ -176,7 +161,7 @@ RUNS_ON(role_host) local_address(
 
 		if (port_vrf(p).v != vrf.v)
 			continue;
-		netlink_source(k->netlink, vrf, p, local->afi, &source);
+		netlink_source(k->layers.netlink, vrf, p, local->afi, &source);
 		worker_icmp_source(p, local->afi, &source);
 	}
 }
@@ -199,13 +184,13 @@ host_address(void *ctx, struct vrf_id vrf, uint16_t port, const struct prefix *s
 	log_event(LOG_INFO, "address %s=%s/%u port=%s", present ? "added" : "removed",
 		addr_format(local, text), subnet->len, port_text(k, port));
 #ifdef KEEL_DATAPLANE
-	if (k->fib != NULL)
+	if (k->layers.fib != NULL)
 		local_address(k, vrf, port, local);
 #endif
-	wiring_send(k->fib_thread, on_fib_address, &m);
+	wiring_send(k->layers.fib_thread, on_fib_address, &m);
 	/* RFC 4291 2.5.6: a link's own prefix is nobody else's business. */
 	if (!addr_is_link_local(local))
-		wiring_send(k->main_thread, on_main_address, &m);
+		wiring_send(k->layers.main_thread, on_main_address, &m);
 }
 
 /* ---- routes of the kernel ---- */
@@ -219,8 +204,8 @@ on_fib_route(void *arg)
 
 	role_enter_fib();
 	wiring_links_apply(m->k);
-	err = fib_feed_route(m->k->feed, m->vrf, &m->subnet, SOURCE_KERNEL, m->hops, m->hop_count,
-		m->metric, m->present);
+	err = fib_feed_route(m->k->layers.feed, m->vrf, &m->subnet, SOURCE_KERNEL, m->hops,
+		m->hop_count, m->metric, m->present);
 	if (err != 0 && err != -ENOENT)
 		log_event(LOG_ERROR, "kernel-route-not-installed prefix=%s error=\"%s\"",
 			prefix_format(&m->subnet, text), strerror(-err));
@@ -232,7 +217,7 @@ on_main_route(void *arg)
 {
 	struct message *m = arg;
 
-	keeld_host_kernel_route(m->k, m->vrf, &m->subnet, m->ports, m->present);
+	host_routes_kernel_route(m->k->host_routes, m->vrf, &m->subnet, m->ports, m->present);
 	message_free(m);
 }
 
@@ -258,16 +243,16 @@ host_route(void *ctx, struct vrf_id vrf, const struct prefix *p, const struct ne
 	struct message m = {.k = k, .vrf = vrf, .subnet = *p, .metric = metric, .present = present};
 
 	m.ports = ports_of(hops, count);
-	wiring_send(k->main_thread, on_main_route, &m);
+	wiring_send(k->layers.main_thread, on_main_route, &m);
 	if (count > 0) {
-		m.hops = wiring_calloc(count, sizeof(*m.hops));
+		m.hops = wiring_calloc(k, count, sizeof(*m.hops));
 		if (m.hops == NULL)
 			return;
 	}
 	for (unsigned i = 0; i < count; i++)
 		m.hops[i] = (struct fib_feed_hop){hops[i].addr, hops[i].port};
 	m.hop_count = count;
-	wiring_send(k->fib_thread, on_fib_route, &m);
+	wiring_send(k->layers.fib_thread, on_fib_route, &m);
 }
 
 /* ---- neighbours ---- */
@@ -284,14 +269,15 @@ on_fib_neighbor(void *arg)
 	struct adjacency adj = {.ether_len = 14, .port = m->port};
 
 	/* Sent before the link went down: its loss follows. */
-	if (m->port < LINKS_MAX && !link_word_up(links.applied[m->port]))
+	if (m->port < LINKS_MAX && !link_word_up(m->k->wiring->links.applied[m->port]))
 		m->has_mac = false;
 	if (m->has_mac) {
 		memcpy(adj.ether, m->mac, 6);
 		port_mac(m->port, adj.ether + 6);
 		adj.mtu = port_mtu(m->port);
 	}
-	err = fib_feed_neighbor(m->k->feed, m->vrf, &m->addr, m->port, m->has_mac ? &adj : NULL);
+	err = fib_feed_neighbor(
+		m->k->layers.feed, m->vrf, &m->addr, m->port, m->has_mac ? &adj : NULL);
 #endif
 	if (err != 0)
 		log_event(LOG_ERROR, "neighbor-not-installed error=\"%s\"", strerrordesc_np(-err));
@@ -306,11 +292,11 @@ host_neighbor(void *ctx, struct vrf_id vrf, uint16_t port, const struct ip_addr 
 	struct message m = {
 		.k = k, .vrf = vrf, .port = port, .addr = *addr, .has_mac = mac != NULL};
 
-	if (k->fib == NULL)
+	if (k->layers.fib == NULL)
 		return;
 	if (mac != NULL)
 		memcpy(m.mac, mac, 6);
-	wiring_send(k->fib_thread, on_fib_neighbor, &m);
+	wiring_send(k->layers.fib_thread, on_fib_neighbor, &m);
 }
 
 static void
@@ -322,9 +308,9 @@ on_host_resolve(void *arg)
 
 	role_enter_host();
 	if (m->wanted)
-		err = netlink_resolve(m->k->netlink, m->port, &m->addr);
+		err = netlink_resolve(m->k->layers.netlink, m->port, &m->addr);
 	else
-		netlink_release(m->k->netlink, m->port, &m->addr);
+		netlink_release(m->k->layers.netlink, m->port, &m->addr);
 	if (err != 0)
 		log_event(LOG_WARNING, "neighbor-not-resolved address=%s error=\"%s\"",
 			addr_format(&m->addr, text), strerrordesc_np(-err));
@@ -336,7 +322,7 @@ wiring_resolve(void *ctx, uint16_t port, const struct ip_addr *addr, bool wanted
 {
 	struct keeld *k = ctx;
 
-	wiring_send(k->host_thread, on_host_resolve,
+	wiring_send(k->layers.host_thread, on_host_resolve,
 		&(struct message){.k = k, .port = port, .addr = *addr, .wanted = wanted});
 }
 
@@ -344,25 +330,27 @@ wiring_resolve(void *ctx, uint16_t port, const struct ip_addr *addr, bool wanted
 static void
 gleans_poll(struct timer *t)
 {
-	struct host_context *c = &host_context;
+	struct host_context *c =
+		(struct host_context *)(void *)((char *)t - offsetof(struct host_context, gleans));
 	struct glean g[GLEANS_PER_POLL];
 	unsigned n;
 
 	role_enter_host();
 	n = worker_gleans(g, GLEANS_PER_POLL);
 	for (unsigned i = 0; i < n; i++)
-		netlink_glean(c->k->netlink, g[i].port, &g[i].addr);
+		netlink_glean(c->k->layers.netlink, g[i].port, &g[i].addr);
 	timer_arm(c->self, t, GLEAN_POLL_NS);
 }
 
 static void
 tun_ready(struct watch *w, uint32_t events)
 {
-	(void)w;
+	struct host_context *c =
+		(struct host_context *)(void *)((char *)w - offsetof(struct host_context, tun));
+
 	(void)events;
 	role_enter_host();
-	(void)tun_drain(
-		host_context.k->tun); /* level-triggered: what is left comes at the next turn */
+	(void)tun_drain(c->k->tun); /* level-triggered: what is left comes at the next turn */
 }
 #endif
 
@@ -371,13 +359,14 @@ tun_ready(struct watch *w, uint32_t events)
 int
 wiring_host_start(void *ctx, struct thread *self)
 {
-	struct host_context *c = &host_context;
+	struct keeld *k = ctx;
+	struct host_context *c = &k->wiring->host;
 
 	role_enter_host();
-	c->k = ctx;
+	c->k = k;
 	c->self = self;
 #ifdef KEEL_DATAPLANE
-	if (c->k->fib != NULL) {
+	if (c->k->layers.fib != NULL) {
 		c->gleans.fire = gleans_poll;
 		timer_arm(self, &c->gleans, GLEAN_POLL_NS);
 	}
@@ -390,14 +379,14 @@ wiring_host_start(void *ctx, struct thread *self)
 			return err;
 	}
 #endif
-	return netlink_start(c->k->netlink, self);
+	return netlink_start(c->k->layers.netlink, self);
 }
 
 int
 wiring_create_netlink(struct keeld *k)
 {
 	struct netlink_config c = {
-		.arena = k->arena_control,
+		.arena = k->layers.arena_control,
 		.state_dir = k->state_dir,
 		.address = host_address,
 		.neighbor = host_neighbor,
@@ -408,7 +397,7 @@ wiring_create_netlink(struct keeld *k)
 #ifdef KEEL_DATAPLANE
 	struct netlink_port ports[PORTS_MAX];
 
-	for (uint16_t p = 0; k->fib != NULL && p < port_count(); p++) {
+	for (uint16_t p = 0; k->layers.fib != NULL && p < port_count(); p++) {
 		if (port_ifindex(p) != 0)
 			ports[c.port_count++] = (struct netlink_port){
 				p, port_ifindex(p), port_vrf(p), port_name(p), port_is_xdp(p)};
@@ -416,7 +405,7 @@ wiring_create_netlink(struct keeld *k)
 	c.ports = ports;
 	c.changed = host_changed;
 #endif
-	return netlink_create(&c, &k->netlink);
+	return netlink_create(&c, &k->layers.netlink);
 }
 
 #ifdef KEEL_DATAPLANE
@@ -438,11 +427,12 @@ wiring_create_tun(struct keeld *k)
 #ifdef KEEL_DATAPLANE
 	int err;
 
-	if (k->fib == NULL)
+	if (k->layers.fib == NULL)
 		return 0;
 	err = tun_create(TUN_NAME, VRF_DEFAULT, least_mtu(), &k->tun);
 	if (err == 0)
-		err = netlink_tun_add(k->netlink, TUN_NAME, tun_ifindex(k->tun), VRF_DEFAULT);
+		err = netlink_tun_add(
+			k->layers.netlink, TUN_NAME, tun_ifindex(k->tun), VRF_DEFAULT);
 	if (err != 0) {
 		log_event(LOG_WARNING,
 			"host-not-set setting=\"" TUN_NAME
@@ -451,7 +441,7 @@ wiring_create_tun(struct keeld *k)
 		wiring_destroy_tun(k);
 		return 0;
 	}
-	k->tun_ifindex = tun_ifindex(k->tun);
+	k->layers.tun_ifindex = tun_ifindex(k->tun);
 #else
 	(void)k;
 #endif
@@ -466,7 +456,7 @@ wiring_destroy_tun(struct keeld *k)
 		tun_destroy(k->tun);
 #endif
 	k->tun = NULL;
-	k->tun_ifindex = 0;
+	k->layers.tun_ifindex = 0;
 }
 
 void
@@ -474,8 +464,8 @@ wiring_name_zones(struct keeld *k)
 {
 	role_enter_fib(); /* no thread of its own yet */
 #ifdef KEEL_DATAPLANE
-	for (uint16_t p = 0; k->fib != NULL && p < port_count(); p++)
-		fib_feed_zone(k->feed, zone_intern(port_name(p)), p);
+	for (uint16_t p = 0; k->layers.fib != NULL && p < port_count(); p++)
+		fib_feed_zone(k->layers.feed, zone_intern(port_name(p)), p);
 #else
 	(void)k;
 #endif

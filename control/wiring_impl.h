@@ -4,11 +4,12 @@
  */
 #pragma once
 
-#include "control/keeld.h"
-#include "control/session/session.h"
 #include "control/base/threads.h"
 #include "control/wiring.h"
 #include "rib/fib_feed.h"
+#include "rib/nexthop.h"
+
+#include <stdatomic.h>
 
 /*
  * One message between threads; freed by its receiver. No message is lost: a sender that gets no memory takes a message of the reserve, or keeps
@@ -35,9 +36,72 @@ struct message {
 	uint64_t ports; /* of a kernel route */
 };
 
+/* Messages for times without memory: room for the news of a full neighbour table. Untouched pages take no memory. */
+#define MESSAGES_RESERVED 2048
+#define LINKS_MAX 64
+
+struct event_message; /* wiring.c */
+
+/* A thread's context for its work function. */
+struct fib_context {
+	struct keeld *k;
+	struct thread *self;
+	unsigned reader;
+	struct timer due;
+};
+struct rib_context {
+	struct keeld *k;
+	unsigned shard;
+	struct thread *self;
+	struct timer tidy, paced;
+	char name[16];
+};
+struct host_context {
+	struct keeld *k;
+	struct thread *self;
+	struct timer gleans;
+	struct watch tun;
+};
+
+/* A report of the fib thread to a shard about prefixes that the forwarding tables have no room for. One is under way to a shard at a time. */
+struct report_context {
+	struct keeld *k;
+	unsigned shard;
+	struct shard_report *report;
+	struct thread_mail mail;
+};
+
+struct wiring {
+	/* Main ends the threads: the receiver of a message may be gone, and what the message would change does not matter any more. */
+	_Atomic bool stopping;
+	struct {
+		struct message message[MESSAGES_RESERVED];
+		_Atomic bool taken[MESSAGES_RESERVED];
+	} reserve;
+	/* The fib thread's: questions about next hops that it could not follow for want of memory, oldest first. Later ones wait behind them. */
+	struct {
+		struct message *first, **end;
+	} watch_owed;
+	struct report_context report[SHARDS_MAX];
+	struct fib_context fib;
+	struct rib_context rib[SHARDS_MAX];
+	struct host_context host;
+	/* The session thread's: taken before the thread does what an event will report. */
+	struct event_message *events_reserved;
+	/*
+	 * Links, apart from messages: the loss of a link must not wait behind a thousand neighbours in the fib thread's mailbox. A word is the time
+	 * when the event was read, with bit 0: up. 0: no event yet.
+	 */
+	struct {
+		_Atomic uint64_t seen[LINKS_MAX]; /* the host thread's */
+		uint64_t applied[LINKS_MAX]; /* the fib thread's */
+		_Atomic bool changed;
+	} links;
+};
+
 /*
  * Runs fn(copy of m) on `t`; fn frees the copy with message_free(). After wiring_stop() has begun nothing runs. `m->hops` are taken over. For the host
- * thread's news and the fib thread's orders to the host thread: without memory, a message of the reserve (RESERVE in wiring.c) is used; the
+ * thread's news and the fib thread's orders to the host thread: without memory, a message of the reserve (MESSAGES_RESERVED) is used; the
  * sender waits for one while all of these are under way.
  */
 void wiring_send(struct thread *t, void (*fn)(void *arg), const struct message *m);
@@ -45,7 +109,7 @@ void wiring_send(struct thread *t, void (*fn)(void *arg), const struct message *
 bool wiring_try_send(struct thread *t, void (*fn)(void *arg), const struct message *m);
 void message_free(struct message *m);
 /* calloc() that waits for memory; NULL only after wiring_stop() has begun. */
-void *wiring_calloc(size_t count, size_t size);
+void *wiring_calloc(struct keeld *k, size_t count, size_t size);
 
 /* ---- wiring_host.c ---- */
 

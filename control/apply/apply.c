@@ -4,75 +4,54 @@
 #include "control/host/host_routes.h"
 #include "control/base/log.h"
 #include "control/config/policy_compile.h"
-#include "control/rpc/rpc.h"
 #include "rib/fib_feed.h"
 #include "rib/policy.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define FLUSH_POLL_NS 100000000 /* how often a removed peer is asked whether its routes are gone */
 
-struct apply apply;
+/* ---- views ---- */
 
-struct peer_id
-keeld_peer_id(const struct keeld *k, const struct config_peer *c)
+const struct config *
+apply_running(const struct apply *apply)
 {
-	if (c >= k->running->peers && c < k->running->peers + k->running->peer_count)
-		return k->peer_of_config[c - k->running->peers];
-	for (uint16_t i = 1; i < PEER_MAX; i++) {
-		if (k->peers[i].config == c)
-			return k->peers[i].id;
-	}
-	return (struct peer_id){0};
+	return apply->running;
 }
 
-const struct config_peer *
-keeld_peer_config(const struct keeld *k, struct peer_id id)
+uint32_t
+apply_revision(const struct apply *apply)
 {
-	return id.v < PEER_MAX ? k->peers[id.v].config : NULL;
+	return apply->revision;
 }
 
-/* The first dynamic peer with a higher id. */
-static struct peer_id
-dynamic_next(const struct keeld *k, uint16_t after)
+uint32_t
+apply_last_commit(const struct apply *apply)
 {
-	for (unsigned i = after + 1u; i < PEER_MAX; i++) {
-		if (k->peers[i].config != NULL && k->peers[i].config->dynamic)
-			return k->peers[i].id;
-	}
-	return (struct peer_id){0};
+	return apply->last_commit_id;
 }
 
-struct peer_id
-keeld_peer_next(const struct keeld *k, struct peer_id after)
+const struct peers *
+apply_peers(const struct apply *apply)
 {
-	const struct config_peer *c = keeld_peer_config(k, after);
-	unsigned next = 0;
-
-	if (c != NULL && c->dynamic)
-		return dynamic_next(k, after.v);
-	if (c != NULL)
-		next = (unsigned)(c - k->running->peers) + 1;
-	return next < k->running->peer_count ? k->peer_of_config[next] : dynamic_next(k, 0);
+	return apply->peers;
 }
 
-const struct config_peer *
-keeld_peer_find(const struct keeld *k, struct vrf_id vrf, const struct ip_addr *addr)
+void
+apply_report(struct apply *apply, const char *topic, json_t *members)
 {
-	const struct config_peer *configured = config_peer_find(k->running, vrf, addr);
+	apply->report(apply->report_ctx, topic, members);
+}
 
-	if (configured != NULL)
-		return configured;
-	for (struct peer_id id = {0}; (id = dynamic_next(k, id.v)).v != 0;) {
-		const struct config_peer *c = keeld_peer_config(k, id);
-
-		if (c->vrf.v == vrf.v && addr_equal(&c->addr, addr))
-			return c;
-	}
-	return NULL;
+void
+apply_run(struct apply *apply, struct config *next)
+{
+	apply->running = next;
+	apply->peers->running = next;
 }
 
 /* ---- orders, each on the thread that its name says ---- */
@@ -151,7 +130,7 @@ session_listen(void *arg)
 	struct order *o = arg;
 
 	role_enter_session();
-	o->result = speaker_listen(o->k->speaker, VRF_DEFAULT);
+	o->result = speaker_listen(o->layers->speaker, VRF_DEFAULT);
 }
 
 static void
@@ -160,7 +139,7 @@ session_order_add(void *arg)
 	struct order *o = arg;
 
 	role_enter_session();
-	o->result = session_add(o->k->speaker, o->id, o->config, &o->policies);
+	o->result = session_add(o->layers->speaker, o->id, o->config, &o->policies);
 }
 
 static void
@@ -169,7 +148,7 @@ session_order_remove(void *arg)
 	struct order *o = arg;
 
 	role_enter_session();
-	session_remove(o->k->speaker, o->id);
+	session_remove(o->layers->speaker, o->id);
 }
 
 static void
@@ -178,7 +157,7 @@ session_order_gone(void *arg)
 	struct order *o = arg;
 
 	role_enter_session();
-	o->result = session_gone(o->k->speaker, o->id);
+	o->result = session_gone(o->layers->speaker, o->id);
 }
 
 static void
@@ -187,7 +166,7 @@ session_order_export_policies(void *arg)
 	struct order *o = arg;
 
 	role_enter_session();
-	session_export_policies(o->k->speaker, o->id, &o->policies);
+	session_export_policies(o->layers->speaker, o->id, &o->policies);
 }
 
 static void
@@ -196,7 +175,7 @@ session_order_peek(void *arg)
 	struct order *o = arg;
 
 	role_enter_session();
-	if (!session_peek(o->k->speaker, o->id, &o->view))
+	if (!session_peek(o->layers->speaker, o->id, &o->view))
 		o->view.state = FSM_IDLE;
 }
 
@@ -206,7 +185,7 @@ fib_via_default(void *arg)
 	struct order *o = arg;
 
 	role_enter_fib();
-	fib_feed_resolve_via_default(o->k->feed, o->via_default);
+	fib_feed_resolve_via_default(o->layers->feed, o->via_default);
 }
 
 /* ---- peers ---- */
@@ -228,79 +207,72 @@ apply_policies_of(const struct config *c, const struct config_peer *p)
 /* Of a peer that starts: what the shards judge its routes by. */
 static void
 peer_imports(
-	struct keeld *k, const struct config *c, const struct config_peer *p, struct peer_id id)
+	struct apply *apply, const struct config *c, const struct config_peer *p, struct peer_id id)
 {
 	for (unsigned f = 0; f < FAMILY_COUNT; f++) {
-		struct order o = {.k = k,
+		struct order o = {.layers = apply->layers,
 			.id = id,
 			.family = (enum family)f,
 			.import = policy_deny_all(),
 			.keep = p->families[f].enabled && p->families[f].keep_all_routes};
 
 		if (p->families[f].enabled)
-			o.import = keeld_policy_of(c, p, (enum family)f, true);
-		keeld_on_shards(k, rib_peer_import, &o, &o.shard);
+			o.import = apply_policy_of(c, p, (enum family)f, true);
+		layers_on_shards(apply->layers, rib_peer_import, &o, &o.shard);
 		if (o.keep)
-			keeld_on_shards(k, rib_peer_keep, &o, &o.shard);
-		apply.applied[id.v].import[f] = o.import;
-		apply.applied[id.v].keep[f] = o.keep;
+			layers_on_shards(apply->layers, rib_peer_keep, &o, &o.shard);
+		apply->applied[id.v].import[f] = o.import;
+		apply->applied[id.v].keep[f] = o.keep;
 	}
 }
 
 void
-apply_peek(struct keeld *k, struct peer_id id, struct session_view *out)
+apply_peek(const struct apply *apply, struct peer_id id, struct session_view *out)
 {
-	struct order o = {.k = k, .id = id};
+	struct order o = {.layers = apply->layers, .id = id};
 
-	thread_call(k->session_thread, session_order_peek, &o);
+	thread_call(apply->layers->session_thread, session_order_peek, &o);
 	*out = o.view;
 }
 
 void
-apply_export_policies(struct keeld *k, struct peer_id id, const struct session_policies *want)
+apply_export_policies(struct apply *apply, struct peer_id id, const struct session_policies *want)
 {
-	struct order o = {.k = k, .id = id, .policies = *want};
+	struct order o = {.layers = apply->layers, .id = id, .policies = *want};
 
-	thread_call(k->session_thread, session_order_export_policies, &o);
-	apply.applied[id.v].session = *want;
+	thread_call(apply->layers->session_thread, session_order_export_policies, &o);
+	apply->applied[id.v].session = *want;
 }
 
 /* The shard may have thousands of this peer's UPDATEs before it, and its policies are about to be freed. */
 static void
-end_imports(struct keeld *k, struct peer_id id)
+end_imports(struct apply *apply, struct peer_id id)
 {
 	for (unsigned f = 0; f < FAMILY_COUNT; f++) {
-		struct order o = {
-			.k = k, .id = id, .family = (enum family)f, .import = policy_deny_all()};
+		struct order o = {.layers = apply->layers,
+			.id = id,
+			.family = (enum family)f,
+			.import = policy_deny_all()};
 
-		keeld_on_shards(k, rib_peer_import, &o, &o.shard);
+		layers_on_shards(apply->layers, rib_peer_import, &o, &o.shard);
 	}
-}
-
-struct peer_id
-apply_peer_id_new(struct keeld *k)
-{
-	for (uint16_t i = 1; i < PEER_MAX; i++) {
-		if (!k->peers[i].used && !k->peers[i].removing) {
-			k->peers[i] = (struct keeld_peer){.id = {i}, .used = true};
-			return k->peers[i].id;
-		}
-	}
-	return (struct peer_id){0};
 }
 
 int
 apply_peer_start(
-	struct keeld *k, const struct config *c, const struct config_peer *p, struct peer_id id)
+	struct apply *apply, const struct config *c, const struct config_peer *p, struct peer_id id)
 {
-	struct order o = {.k = k, .id = id, .config = p, .policies = apply_policies_of(c, p)};
+	struct order o = {.layers = apply->layers,
+		.id = id,
+		.config = p,
+		.policies = apply_policies_of(c, p)};
 
-	keeld_on_shards(k, rib_peer_add, &o, &o.shard);
+	layers_on_shards(apply->layers, rib_peer_add, &o, &o.shard);
 	if (o.result == 0) {
-		apply.applied[id.v] = (struct applied){0};
-		peer_imports(k, c, p, id);
-		apply.applied[id.v].session = o.policies;
-		thread_call(k->session_thread, session_order_add, &o);
+		apply->applied[id.v] = (struct applied){0};
+		peer_imports(apply, c, p, id);
+		apply->applied[id.v].session = o.policies;
+		thread_call(apply->layers->session_thread, session_order_add, &o);
 	}
 	if (o.result != 0)
 		log_event(LOG_ERROR, "peer-not-started peer=%s vrf=%s error=\"%s\"", p->addr_text,
@@ -311,43 +283,44 @@ apply_peer_start(
 static void
 flush_poll(struct timer *t)
 {
-	struct keeld *k = apply.k;
+	struct apply *apply =
+		(struct apply *)(void *)((char *)t - offsetof(struct apply, flush_timer));
 	bool more = false;
 
 	for (uint16_t i = 1; i < PEER_MAX; i++) {
-		struct order o = {.k = k, .id = {i}};
+		struct order o = {.layers = apply->layers, .id = {i}};
 
-		if (!k->peers[i].removing)
+		if (!apply->peers->slot[i].removing)
 			continue;
 		/* The session first: it may still owe the shard the end of this peer. */
-		thread_call(k->session_thread, session_order_gone, &o);
+		thread_call(apply->layers->session_thread, session_order_gone, &o);
 		if (o.result) {
 			o.result = 0;
-			keeld_on_shards(k, rib_peer_remove, &o, &o.shard);
+			layers_on_shards(apply->layers, rib_peer_remove, &o, &o.shard);
 		} else {
 			o.result = -EBUSY;
 		}
 		if (o.result == -EBUSY)
 			more = true;
 		else
-			k->peers[i].removing = false;
+			apply->peers->slot[i].removing = false;
 	}
 	if (more)
-		timer_arm(k->main_thread, t, FLUSH_POLL_NS);
+		timer_arm(apply->layers->main_thread, t, FLUSH_POLL_NS);
 }
 
 void
-apply_peer_stop(struct keeld *k, struct peer_id id)
+apply_peer_stop(struct apply *apply, struct peer_id id)
 {
-	struct order o = {.k = k, .id = id};
+	struct order o = {.layers = apply->layers, .id = id};
 
-	apply_pending_drop(k, id);
-	thread_call(k->session_thread, session_order_remove, &o);
-	end_imports(k, id);
-	k->peers[id.v].used = false;
-	k->peers[id.v].config = NULL;
-	k->peers[id.v].removing = true;
-	timer_arm(k->main_thread, &apply.flush_timer, 0);
+	apply_pending_drop(apply, id);
+	thread_call(apply->layers->session_thread, session_order_remove, &o);
+	end_imports(apply, id);
+	apply->peers->slot[id.v].used = false;
+	apply->peers->slot[id.v].config = NULL;
+	apply->peers->slot[id.v].removing = true;
+	timer_arm(apply->layers->main_thread, &apply->flush_timer, 0);
 }
 
 /* ---- commit ---- */
@@ -388,7 +361,7 @@ same_but_words(const json_t *a, const json_t *b)
 
 /* What this version reads only at start. */
 void
-apply_check_restart_keys(const struct config *old, const struct config *next, struct faults *f)
+apply_restart_keys(const struct config *old, const struct config *next, struct faults *f)
 {
 	static const char *const keys[] = {"router", "dataplane", "management", "vrfs", "ports"};
 	static const char why[] =
@@ -409,9 +382,9 @@ apply_check_restart_keys(const struct config *old, const struct config *next, st
 }
 
 void
-keeld_check_restart_keys(const struct keeld *k, const struct config *next, struct faults *f)
+apply_check_restart_keys(const struct apply *apply, const struct config *next, struct faults *f)
 {
-	apply_check_restart_keys(k->running, next, f);
+	apply_restart_keys(apply->running, next, f);
 }
 
 /* The next configuration's peers: who they are now (NULL: nobody), and their ids. */
@@ -422,11 +395,11 @@ struct joined {
 };
 
 static void
-joined_release(struct keeld *k, struct joined *j, unsigned count)
+joined_release(struct apply *apply, struct joined *j, unsigned count)
 {
 	for (unsigned i = 0; i < count; i++) {
 		if (j->was[i] == NULL)
-			k->peers[j->ids[i].v].used = false;
+			apply->peers->slot[j->ids[i].v].used = false;
 	}
 	free(j->ids);
 	free(j->changes);
@@ -434,20 +407,21 @@ joined_release(struct keeld *k, struct joined *j, unsigned count)
 
 /* Those that stay keep their ids. False with a fault: out of memory, or of ids. */
 static bool
-join(struct keeld *k, const struct config *next, struct joined *j, struct faults *f)
+join(struct apply *apply, const struct config *next, struct joined *j, struct faults *f)
 {
 	j->ids = calloc(next->peer_count + 1, sizeof(*j->ids));
 	j->was = calloc(next->peer_count + 1, sizeof(*j->was));
-	j->changes = calloc(next->peer_count + apply_dynamic_count(k) + 1, sizeof(*j->changes));
+	j->changes = calloc(next->peer_count + apply_dynamic_count(apply) + 1, sizeof(*j->changes));
 	for (unsigned i = 0;
 		j->ids != NULL && j->was != NULL && j->changes != NULL && i < next->peer_count;
 		i++) {
-		j->was[i] = keeld_peer_find(k, next->peers[i].vrf, &next->peers[i].addr);
-		j->ids[i] = j->was[i] != NULL ? keeld_peer_id(k, j->was[i]) : apply_peer_id_new(k);
+		j->was[i] = peers_find(apply->peers, next->peers[i].vrf, &next->peers[i].addr);
+		j->ids[i] = j->was[i] != NULL ? peers_id(apply->peers, j->was[i])
+					      : peers_id_new(apply->peers);
 		if (j->ids[i].v != 0)
 			continue;
 		faults_add(f, "/bgp/peers", "more than %u peers", PEER_MAX - 1);
-		joined_release(k, j, i);
+		joined_release(apply, j, i);
 		free(j->was);
 		return false;
 	}
@@ -461,13 +435,14 @@ join(struct keeld *k, const struct config *next, struct joined *j, struct faults
 }
 
 static void
-peers_remove(
-	struct keeld *k, const struct config *old, const struct peer_id *old_ids, json_t *effects)
+peers_remove(struct apply *apply, const struct config *old, const struct peer_id *old_ids,
+	json_t *effects)
 {
 	for (unsigned i = 0; i < old->peer_count; i++) {
-		if (config_peer_find(k->running, old->peers[i].vrf, &old->peers[i].addr) != NULL)
+		if (config_peer_find(apply->running, old->peers[i].vrf, &old->peers[i].addr) !=
+			NULL)
 			continue;
-		apply_peer_stop(k, old_ids[i]);
+		apply_peer_stop(apply, old_ids[i]);
 		apply_effect_removed(effects, &old->peers[i]);
 	}
 }
@@ -476,82 +451,85 @@ peers_remove(
  * All peers that stay are one plan. `was`: as in struct joined; `changes`: room for all peers. A peer that was dynamic is configured from here on.
  */
 static void
-peers_change(struct keeld *k, const struct config *old, const struct config_peer *const *was,
+peers_change(struct apply *apply, const struct config *old, const struct config_peer *const *was,
 	struct change *changes, json_t *effects)
 {
 	unsigned n = 0;
 
-	for (unsigned i = 0; i < k->running->peer_count; i++) {
-		const struct config_peer *is = &k->running->peers[i];
-		struct peer_id id = k->peer_of_config[i];
+	for (unsigned i = 0; i < apply->running->peer_count; i++) {
+		const struct config_peer *is = &apply->running->peers[i];
+		struct peer_id id = apply->peers->of_config[i];
 
 		if (was[i] == NULL)
-			apply_peer_start(k, k->running, is, id);
+			apply_peer_start(apply, apply->running, is, id);
 		else
-			changes[n++] = (struct change){
-				.old = old, .next = k->running, .was = was[i], .is = is, .id = id};
+			changes[n++] = (struct change){.old = old,
+				.next = apply->running,
+				.was = was[i],
+				.is = is,
+				.id = id};
 	}
-	n += apply_dynamic_changes(k, old, &changes[n], effects);
-	apply_peers_change(k, changes, n, effects);
+	n += apply_dynamic_changes(apply, old, &changes[n], effects);
+	apply_peers_change(apply, changes, n, effects);
 	for (unsigned i = 0; i < n; i++)
 		if (changes[i].was->dynamic)
 			free((void *)(uintptr_t)changes[i].was);
 }
 
 static void
-apply_settings(struct keeld *k, const struct config *old, const struct config *next)
+apply_settings(struct apply *apply, const struct config *old, const struct config *next)
 {
-	struct order o = {
-		.k = k, .settings = {next->cluster_id, next->max_paths, next->tombstones_max}};
+	struct order o = {.layers = apply->layers,
+		.settings = {next->cluster_id, next->max_paths, next->tombstones_max}};
 
 	if (old == NULL || old->cluster_id != next->cluster_id ||
 		old->max_paths != next->max_paths || old->tombstones_max != next->tombstones_max)
-		keeld_on_shards(k, rib_settings, &o, &o.shard);
+		layers_on_shards(apply->layers, rib_settings, &o, &o.shard);
 	o.via_default = next->resolve_via_default;
 	if (old == NULL || old->resolve_via_default != next->resolve_via_default)
-		thread_call(k->fib_thread, fib_via_default, &o);
+		thread_call(apply->layers->fib_thread, fib_via_default, &o);
 }
 
 /* All that runs by the old configuration, by the new one, which is `running` already. */
 static void
-switch_over(struct keeld *k, const struct config *old, const struct peer_id *old_ids,
+switch_over(struct apply *apply, const struct config *old, const struct peer_id *old_ids,
 	const struct config_peer *const *was, struct change *changes, json_t *effects)
 {
-	for (unsigned i = 0; i < k->running->peer_count; i++)
-		k->peers[k->peer_of_config[i].v].config = &k->running->peers[i];
-	policy_set_keep(k->running->policies, old->policies);
-	apply_settings(k, old, k->running);
-	apply_ranges(k, k->running);
-	peers_remove(k, old, old_ids, effects);
-	peers_change(k, old, was, changes, effects);
-	keeld_host_routes_apply(k, old, k->running);
-	apply_pending_schedule(k);
+	for (unsigned i = 0; i < apply->running->peer_count; i++)
+		apply->peers->slot[apply->peers->of_config[i].v].config = &apply->running->peers[i];
+	policy_set_keep(apply->running->policies, old->policies);
+	apply_settings(apply, old, apply->running);
+	apply_ranges(apply, apply->running);
+	peers_remove(apply, old, old_ids, effects);
+	peers_change(apply, old, was, changes, effects);
+	host_routes_apply(apply->host_routes, old, apply->running);
+	apply_pending_schedule(apply);
 }
 
 bool
-apply_save(struct keeld *k)
+apply_save(struct apply *apply)
 {
-	int err = config_save(k->config_file, k->running->document);
+	int err = config_save(apply->config_file, apply->running->document);
 
 	if (err != 0)
-		log_event(LOG_ERROR, "commit-not-persisted file=%s error=\"%s\"", k->config_file,
-			strerror(-err));
+		log_event(LOG_ERROR, "commit-not-persisted file=%s error=\"%s\"",
+			apply->config_file, strerror(-err));
 	return err == 0;
 }
 
 static void
-tell_commit(struct keeld *k, const char *comment, uint32_t confirm_s, const json_t *effects)
+tell_commit(struct apply *apply, const char *comment, uint32_t confirm_s, const json_t *effects)
 {
 	char text[256];
 	json_t *e = json_pack("{s:s, s:I, s:I, s:s}", "event", "commit", "commit",
-		(json_int_t)k->next_commit_id, "revision", (json_int_t)k->revision, "comment",
-		comment);
+		(json_int_t)apply->last_commit_id, "revision", (json_int_t)apply->revision,
+		"comment", comment);
 
 	if (e != NULL && confirm_s != 0)
 		json_object_set_new(e, "confirm_s", json_integer(confirm_s));
-	rpc_event(k->rpc, "commit", e);
+	apply_report(apply, "commit", e);
 	log_event(LOG_INFO, "commit id=%u revision=%u effects=%zu confirm_s=%u comment=%s",
-		k->next_commit_id, k->revision, json_array_size(effects), confirm_s,
+		apply->last_commit_id, apply->revision, json_array_size(effects), confirm_s,
 		log_escape(comment, strlen(comment), text, sizeof(text)));
 }
 
@@ -567,20 +545,16 @@ enum commit_step {
 };
 
 struct commit {
-	struct keeld *k;
+	struct apply *apply;
 	enum commit_step step;
 	json_t *document;
 	char *comment;
 	uint32_t confirm_s;
 	struct config *next; /* until it runs */
-	struct keeld_commit_result result;
-	void (*done)(void *ctx, struct keeld_commit_result *r); /* NULL: the caller waits */
+	struct apply_commit_result result;
+	void (*done)(void *ctx, struct apply_commit_result *r); /* NULL: the caller waits */
 	void *ctx;
 };
-
-/* The one that is under way, and its timer. Everything that changes or asks for what a commit leaves behind ends it first. */
-static struct commit *under_way;
-static struct timer commit_timer;
 
 static void
 commit_fini(struct commit *c)
@@ -599,7 +573,7 @@ commit_parse(struct commit *c)
 	c->next = config_parse(c->document, f);
 	if (c->next == NULL)
 		return -EINVAL;
-	apply_check_restart_keys(c->k->running, c->next, f);
+	apply_restart_keys(c->apply->running, c->next, f);
 	return f->count > 0 ? -EINVAL : 0;
 }
 
@@ -607,20 +581,20 @@ commit_parse(struct commit *c)
 static int
 commit_switch(struct commit *c)
 {
-	struct keeld *k = c->k;
-	struct config *old = k->running;
-	struct peer_id *old_ids = k->peer_of_config;
+	struct apply *apply = c->apply;
+	struct config *old = apply->running;
+	struct peer_id *old_ids = apply->peers->of_config;
 	struct joined joined;
 
-	if (!join(k, c->next, &joined, &c->result.faults))
+	if (!join(apply, c->next, &joined, &c->result.faults))
 		return -EINVAL;
 	c->result.effects = json_array();
-	k->running = c->next;
+	apply_run(apply, c->next);
 	c->next = NULL;
-	k->peer_of_config = joined.ids;
-	k->revision++;
-	switch_over(k, old, old_ids, joined.was, joined.changes, c->result.effects);
-	apply_config_hold(old);
+	apply->peers->of_config = joined.ids;
+	apply->revision++;
+	switch_over(apply, old, old_ids, joined.was, joined.changes, c->result.effects);
+	apply_config_hold(c->apply, old);
 	free(old_ids);
 	free(joined.was);
 	free(joined.changes);
@@ -630,7 +604,7 @@ commit_switch(struct commit *c)
 static void
 commit_step_run(struct commit *c)
 {
-	struct keeld *k = c->k;
+	struct apply *apply = c->apply;
 	int err = 0;
 
 	switch (c->step) {
@@ -638,18 +612,18 @@ commit_step_run(struct commit *c)
 		err = commit_parse(c);
 		break;
 	case COMMIT_PREPARE:
-		if (apply_history_prepare(k, c->document, c->confirm_s, &c->result.faults) != 0)
+		if (apply_history_prepare(apply, c->document, c->confirm_s, &c->result.faults) != 0)
 			err = -EIO;
 		break;
 	case COMMIT_SWITCH:
 		err = commit_switch(c);
 		break;
 	case COMMIT_SAVE:
-		c->result.persisted = apply_save(k);
+		c->result.persisted = apply_save(apply);
 		break;
 	case COMMIT_NOTE:
-		apply_history_commit(k, c->comment, c->confirm_s, c->result.persisted);
-		tell_commit(k, c->comment, c->confirm_s, c->result.effects);
+		apply_history_commit(apply, c->comment, c->confirm_s, c->result.persisted);
+		tell_commit(apply, c->comment, c->confirm_s, c->result.effects);
 		break;
 	case COMMIT_DONE:
 		break;
@@ -661,8 +635,8 @@ commit_step_run(struct commit *c)
 static void
 commit_end(struct commit *c)
 {
-	under_way = NULL;
-	timer_cancel(c->k->main_thread, &commit_timer);
+	c->apply->under_way = NULL;
+	timer_cancel(c->apply->layers->main_thread, &c->apply->commit_timer);
 	c->done(c->ctx, &c->result);
 	json_decref(c->result.effects);
 	faults_fini(&c->result.faults);
@@ -673,7 +647,9 @@ commit_end(struct commit *c)
 static void
 commit_fire(struct timer *t)
 {
-	struct commit *c = under_way;
+	struct apply *apply =
+		(struct apply *)(void *)((char *)t - offsetof(struct apply, commit_timer));
+	struct commit *c = apply->under_way;
 
 	if (c == NULL)
 		return;
@@ -682,16 +658,15 @@ commit_fire(struct timer *t)
 		return;
 	}
 	commit_step_run(c);
-	if (timer_arm(c->k->main_thread, t, 0) != 0)
-		keeld_commit_finish(c->k);
+	if (timer_arm(c->apply->layers->main_thread, t, 0) != 0)
+		apply_commit_finish(c->apply);
 }
 
 void
-keeld_commit_finish(struct keeld *k)
+apply_commit_finish(struct apply *apply)
 {
-	struct commit *c = under_way;
+	struct commit *c = apply->under_way;
 
-	(void)k;
 	if (c == NULL)
 		return;
 	while (c->step != COMMIT_DONE)
@@ -700,37 +675,37 @@ keeld_commit_finish(struct keeld *k)
 }
 
 int
-keeld_commit_start(struct keeld *k, json_t *document, const char *comment, uint32_t confirm_s,
-	void (*done)(void *ctx, struct keeld_commit_result *r), void *ctx)
+apply_commit_start(struct apply *apply, json_t *document, const char *comment, uint32_t confirm_s,
+	void (*done)(void *ctx, struct apply_commit_result *r), void *ctx)
 {
 	struct commit *c = calloc(1, sizeof(*c));
 
-	keeld_commit_finish(k);
+	apply_commit_finish(apply);
 	if (c == NULL)
 		return -ENOMEM;
-	*c = (struct commit){.k = k,
+	*c = (struct commit){.apply = apply,
 		.document = json_incref(document),
 		.comment = strdup(comment != NULL ? comment : ""),
 		.confirm_s = confirm_s,
 		.done = done,
 		.ctx = ctx};
-	commit_timer.fire = commit_fire;
-	if (c->comment == NULL || timer_arm(k->main_thread, &commit_timer, 0) != 0) {
+	if (c->comment == NULL ||
+		timer_arm(apply->layers->main_thread, &apply->commit_timer, 0) != 0) {
 		commit_fini(c);
 		free(c);
 		return -ENOMEM;
 	}
-	under_way = c;
+	apply->under_way = c;
 	return 0;
 }
 
 int
-apply_commit(struct keeld *k, json_t *document, const char *comment, uint32_t confirm_s,
+apply_commit(struct apply *apply, json_t *document, const char *comment, uint32_t confirm_s,
 	json_t **effects, bool *persisted, struct faults *f)
 {
-	struct commit c = {.k = k, .confirm_s = confirm_s, .result = {.faults = *f}};
+	struct commit c = {.apply = apply, .confirm_s = confirm_s, .result = {.faults = *f}};
 
-	keeld_commit_finish(k);
+	apply_commit_finish(apply);
 	c.document = json_incref(document);
 	c.comment = strdup(comment != NULL ? comment : "");
 	if (c.comment == NULL) {
@@ -747,43 +722,64 @@ apply_commit(struct keeld *k, json_t *document, const char *comment, uint32_t co
 }
 
 int
-keeld_commit(struct keeld *k, json_t *document, const char *comment, json_t **effects,
-	bool *persisted, struct faults *f)
+apply_create(const struct apply_config *c, struct apply **out)
 {
-	return apply_commit(k, document, comment, 0, effects, persisted, f);
+	struct apply *apply = calloc(1, sizeof(*apply));
+
+	if (apply == NULL)
+		return -ENOMEM;
+	*apply = (struct apply){.layers = c->layers,
+		.jobs = c->jobs,
+		.host_routes = c->host_routes,
+		.config_file = c->config_file,
+		.state_dir = c->state_dir,
+		.report = c->report,
+		.report_ctx = c->report_ctx,
+		.revision = 1,
+		.candidate_revision = 1,
+		.flush_timer.fire = flush_poll,
+		.commit_timer.fire = commit_fire};
+	apply->peers = peers_create(c->running);
+	apply->candidate = json_deep_copy(c->running->document);
+	if (apply->peers == NULL || apply->candidate == NULL || apply_plan_create(apply) != 0 ||
+		apply_refreshes_create(apply) != 0 || apply_previews_create(apply) != 0) {
+		apply_destroy(apply);
+		return -ENOMEM;
+	}
+	apply_run(apply, c->running);
+	*out = apply;
+	return 0;
 }
 
 int
-keeld_apply_first(struct keeld *k)
+apply_start(struct apply *apply)
 {
-	struct order o = {.k = k};
+	struct order o = {.layers = apply->layers};
 
-	apply.k = k;
-	apply.flush_timer.fire = flush_poll;
-	apply_plan_init();
-	apply_refresh_init();
-	if (apply_history_start(k) != 0)
+	if (apply_history_start(apply) != 0)
 		return -ENOMEM;
-	k->peer_of_config = calloc(k->running->peer_count + 1, sizeof(*k->peer_of_config));
-	if (k->peer_of_config == NULL)
+	apply->peers->of_config =
+		calloc(apply->running->peer_count + 1, sizeof(*apply->peers->of_config));
+	if (apply->peers->of_config == NULL)
 		return -ENOMEM;
-	thread_call(k->session_thread, session_listen, &o);
+	thread_call(apply->layers->session_thread, session_listen, &o);
 	if (o.result != 0) {
 		log_event(LOG_ERROR, "listen-failed port=179 error=\"%s\"", strerror(-o.result));
 		return o.result;
 	}
-	apply_settings(k, NULL, k->running);
-	apply_ranges(k, k->running);
-	keeld_host_routes_apply(k, NULL, k->running);
-	for (unsigned i = 0; i < k->running->peer_count; i++) {
+	apply_settings(apply, NULL, apply->running);
+	apply_ranges(apply, apply->running);
+	host_routes_apply(apply->host_routes, NULL, apply->running);
+	for (unsigned i = 0; i < apply->running->peer_count; i++) {
 		int err;
 
-		k->peer_of_config[i] = apply_peer_id_new(k);
-		if (k->peer_of_config[i].v != 0)
-			k->peers[k->peer_of_config[i].v].config = &k->running->peers[i];
-		err = k->peer_of_config[i].v != 0
-			      ? apply_peer_start(
-					k, k->running, &k->running->peers[i], k->peer_of_config[i])
+		apply->peers->of_config[i] = peers_id_new(apply->peers);
+		if (apply->peers->of_config[i].v != 0)
+			apply->peers->slot[apply->peers->of_config[i].v].config =
+				&apply->running->peers[i];
+		err = apply->peers->of_config[i].v != 0
+			      ? apply_peer_start(apply, apply->running, &apply->running->peers[i],
+					apply->peers->of_config[i])
 			      : -ENOSPC;
 		if (err != 0)
 			return err;
@@ -810,33 +806,33 @@ log_reload_refused(const char *message, const struct faults *f)
 }
 
 void
-keeld_reload(struct keeld *k)
+apply_reload(struct apply *apply)
 {
 	struct faults f = {0};
 	char *message = NULL;
 	json_t *document, *effects = NULL;
 	bool persisted;
 
-	keeld_commit_finish(k);
-	if (k->candidate_edited) {
+	apply_commit_finish(apply);
+	if (apply->candidate_edited) {
 		log_event(LOG_ERROR, "reload-refused reason=candidate-holds-edits");
 		return;
 	}
-	if (apply_confirm_waits()) {
+	if (apply_confirm_waits(apply)) {
 		log_event(LOG_ERROR, "reload-refused reason=commit-awaits-confirmation");
 		return;
 	}
-	document = config_load(k->config_file, &message, &f);
-	if (document != NULL && json_equal(document, k->running->document)) {
-		log_event(LOG_INFO, "reload-unchanged file=%s", k->config_file);
+	document = config_load(apply->config_file, &message, &f);
+	if (document != NULL && json_equal(document, apply->running->document)) {
+		log_event(LOG_INFO, "reload-unchanged file=%s", apply->config_file);
 		json_decref(document);
 		return;
 	}
 	if (document != NULL &&
-		keeld_commit(k, document, "SIGHUP", &effects, &persisted, &f) == 0) {
-		json_decref(k->candidate);
-		k->candidate = json_deep_copy(document);
-		k->candidate_revision++;
+		apply_commit(apply, document, "SIGHUP", 0, &effects, &persisted, &f) == 0) {
+		json_decref(apply->candidate);
+		apply->candidate = json_deep_copy(document);
+		apply->candidate_revision++;
 	}
 	log_reload_refused(message, &f);
 	free(message);
@@ -846,10 +842,16 @@ keeld_reload(struct keeld *k)
 }
 
 void
-keeld_apply_fini(struct keeld *k)
+apply_destroy(struct apply *apply)
 {
-	apply_dynamic_fini(k);
-	free(k->peer_of_config);
-	apply_refresh_fini();
-	apply_history_fini();
+	if (apply == NULL)
+		return;
+	apply_previews_destroy(apply);
+	peers_destroy(apply->peers);
+	apply_refreshes_destroy(apply);
+	apply_plan_destroy(apply);
+	apply_history_destroy(apply);
+	config_free(apply->running);
+	json_decref(apply->candidate);
+	free(apply);
 }

@@ -1,17 +1,63 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * From documents to threads: start of the configured peers, commit with its effects, refresh, and the jobs that these make.
- * Main only. The faces for RPC are in control/keeld.h.
+ * The configuration that runs: main starts its peers, commits replace it (control/apply/commit.h), and refreshes (control/apply/selector.h)
+ * apply it to routes. An apply owns the running configuration, the candidate, the peers and the history of commits; it tells threads what
+ * to do through struct layers, and reports what happens by a callback.
+ *
+ * Main only. Create it before the layers exist, start it when the threads run, destroy it after the layers are gone: shards and sessions
+ * use the policies of the running configuration.
  */
 #pragma once
 
-#include "control/keeld.h"
-#include "control/session/session.h"
+#include "control/config/config.h"
+#include "rib/dest.h"
 
-/* First configuration: peers, policies, networks; listens. 0, -errno (logged). */
-int keeld_apply_first(struct keeld *k);
-/* A session thread's event, on main. */
-void keeld_session_event(struct keeld *k, const struct session_event *e);
-/* SIGHUP: FILE as a candidate, committed. Refused while the candidate holds edits. Logs what comes of it. */
-void keeld_reload(struct keeld *k);
-void keeld_apply_fini(struct keeld *k);
+#include <jansson.h>
+
+struct apply;
+struct host_routes;
+struct jobs;
+struct layers;
+struct peers;
+struct session_event;
+struct session_view;
+
+struct apply_config {
+	/* Lent for the life of the apply. */
+	const struct layers *layers;
+	struct jobs *jobs;
+	struct host_routes *host_routes;
+	const char *config_file, *state_dir;
+	/* The first configuration. apply_create() takes it over. */
+	struct config *running;
+	/* An event of a topic (commit, session, refresh) with its members, which the callback takes over. */
+	void (*report)(void *ctx, const char *topic, json_t *members);
+	void *report_ctx;
+};
+
+/* 0, -ENOMEM: nothing was taken over. */
+int apply_create(const struct apply_config *c, struct apply **out);
+/* Opens the history, sets the speaker's ports and ranges, and starts the peers of the first configuration. 0, -errno (logged). */
+int apply_start(struct apply *apply);
+void apply_destroy(struct apply *apply);
+
+/* An event of the session thread, on main. */
+void apply_session_event(struct apply *apply, const struct session_event *e);
+/* SIGHUP: commits FILE. Refused while the candidate holds edits or a commit waits for its confirmation. Logs the result. */
+void apply_reload(struct apply *apply);
+
+/* The running configuration; lent until the next commit. Its document has the number `revision`. */
+const struct config *apply_running(const struct apply *apply);
+uint32_t apply_revision(const struct apply *apply);
+/* The peers; lent for the life of the apply. */
+const struct peers *apply_peers(const struct apply *apply);
+
+/* The import or export policy of a peer under `next`, a parsed document. NULL: none. */
+const struct policy *apply_policy_of(
+	const struct config *next, const struct config_peer *p, enum family f, bool import);
+/*
+ * Why a committed import policy has not reached the routes of a peer: only a reset would apply it. The reason stays until the session is
+ * established anew. NULL: the policy is applied. `v`: the session now.
+ */
+const char *apply_not_applied(
+	const struct apply *apply, struct peer_id id, enum family f, const struct session_view *v);

@@ -153,7 +153,7 @@ plan_update_resets(const struct change *c)
 
 /* All is kept that it takes; of a session that is gone, too (RFC 4724). Where a fill was not answered, asking again is better. */
 static bool
-replays(const struct change *c, unsigned f, const char *idle)
+replays(const struct apply *apply, const struct change *c, unsigned f, const char *idle)
 {
 	if (!c->was->families[f].keep_all_routes)
 		return false;
@@ -162,19 +162,19 @@ replays(const struct change *c, unsigned f, const char *idle)
 	if (idle != NULL)
 		return c->view.families[f].retained;
 	return !c->view.route_refresh.negotiated ||
-	       apply_is_filled(c->id, (enum family)f, &c->view);
+	       apply_is_filled(apply, c->id, (enum family)f, &c->view);
 }
 
 static struct part
-plan_import(const struct change *c, unsigned f)
+plan_import(const struct apply *apply, const struct change *c, unsigned f)
 {
 	const char *idle = apply_not_in_use(&c->view, (enum family)f);
 	bool fills = keep_begins(c, f) ||
 		     (c->is->families[f].keep_all_routes && !received_rules_same(c));
-	bool replay = !(fills && c->view.route_refresh.negotiated) && replays(c, f, idle);
+	bool replay = !(fills && c->view.route_refresh.negotiated) && replays(apply, c, f, idle);
 	/* an earlier change's, which could not be had later */
 	bool last = replay && !c->is->families[f].keep_all_routes &&
-		    apply_import_waits(c->id, (enum family)f);
+		    apply_import_waits(apply, c->id, (enum family)f);
 
 	if (import_rules_same(c, f) && !keep_begins(c, f) && !last)
 		return (struct part){0};
@@ -209,7 +209,7 @@ plan_reset(const struct change *c, struct plan *p, const char *reason)
 }
 
 static struct plan
-plan_of(const struct change *c)
+plan_of(const struct apply *apply, const struct change *c)
 {
 	struct plan p = {.update_resets = plan_update_resets(c)};
 
@@ -220,7 +220,7 @@ plan_of(const struct change *c)
 	for (unsigned f = 0; f < FAMILY_COUNT; f++) {
 		if (!c->was->families[f].enabled && !c->is->families[f].enabled)
 			continue;
-		p.import[f] = plan_import(c, f);
+		p.import[f] = plan_import(apply, c, f);
 		p.export[f] = plan_export(c, f);
 		p.keep_resets |= keep_begins(c, f) && p.import[f].effect == EFFECT_NOT_APPLIED;
 	}
@@ -244,7 +244,7 @@ struct work {
 };
 
 struct works {
-	struct keeld *k;
+	struct apply *apply;
 	struct work *work;
 	unsigned count;
 	unsigned generation;
@@ -261,7 +261,7 @@ session_peeks(void *arg)
 	for (unsigned i = 0; i < w->count; i++) {
 		struct change *c = &w->work[i].c;
 
-		if (!session_peek(w->k->speaker, c->id, &c->view))
+		if (!session_peek(w->apply->layers->speaker, c->id, &c->view))
 			c->view.state = FSM_IDLE;
 	}
 }
@@ -271,7 +271,7 @@ static void
 session_updates(void *arg)
 {
 	struct works *w = arg;
-	struct speaker *s = w->k->speaker;
+	struct speaker *s = w->apply->layers->speaker;
 
 	role_enter_session();
 	if (w->part_count > 0)
@@ -293,7 +293,7 @@ session_order_reset_config(void *arg)
 	struct order *o = arg;
 
 	role_enter_session();
-	o->result = session_reset_config(o->k->speaker, o->id);
+	o->result = session_reset_config(o->layers->speaker, o->id);
 }
 
 static void
@@ -345,7 +345,7 @@ rib_peers_end(void *arg)
 
 /* With a delay the session goes on with the export policies that it has. */
 static void
-exports_delay(struct keeld *k, const struct change *c, struct session_policies *p)
+exports_delay(struct apply *apply, const struct change *c, struct session_policies *p)
 {
 	uint32_t job;
 
@@ -356,26 +356,26 @@ exports_delay(struct keeld *k, const struct change *c, struct session_policies *
 			apply_not_in_use(&c->view, (enum family)f) != NULL)
 			continue;
 		if (!export_policy_same(c, f))
-			apply_pending_export(k, c->id, (enum family)f);
-		if (apply_export_waits(c->id, (enum family)f, &job))
-			p->export_policy[f] = apply.applied[c->id.v].session.export_policy[f];
+			apply_pending_export(apply, c->id, (enum family)f);
+		if (apply_export_waits(apply, c->id, (enum family)f, &job))
+			p->export_policy[f] = apply->applied[c->id.v].session.export_policy[f];
 	}
 }
 
 static uint32_t
-import_job(struct keeld *k, const struct change *c, enum family f, const struct part *part)
+import_job(struct apply *apply, const struct change *c, enum family f, const struct part *part)
 {
 	switch (part->effect) {
 	case EFFECT_REPLAY:
 		if (!c->is->families[f].keep_all_routes)
-			return apply_replay(k, c->id, f);
-		return apply_pending_import(k, c->id, f, &c->view);
+			return apply_replay(apply, c->id, f);
+		return apply_pending_import(apply, c->id, f, &c->view);
 	case EFFECT_REFRESH:
-		return apply_pending_import(k, c->id, f, &c->view);
+		return apply_pending_import(apply, c->id, f, &c->view);
 	case EFFECT_FILL:
-		return apply_fill(k, c->id, f, &c->view);
+		return apply_fill(apply, c->id, f, &c->view);
 	case EFFECT_NOT_APPLIED:
-		apply_note_not_applied(c->id, f, part->reason, &c->view);
+		apply_note_not_applied(apply, c->id, f, part->reason, &c->view);
 		return 0;
 	default:
 		return 0;
@@ -384,9 +384,9 @@ import_job(struct keeld *k, const struct change *c, enum family f, const struct 
 
 /* Its part of the document, and all policies that it runs. Of a thousand peers most are so in most commits: nobody is asked about them. */
 static bool
-untouched(const struct change *c, const struct session_policies *want)
+untouched(const struct apply *apply, const struct change *c, const struct session_policies *want)
 {
-	const struct applied *a = &apply.applied[c->id.v];
+	const struct applied *a = &apply->applied[c->id.v];
 
 	if (c->was->dynamic || c->is->dynamic || !cluster_same(c) || !received_rules_same(c) ||
 		!json_equal(json_array_get(c->old->merged, (size_t)(c->was - c->old->peers)),
@@ -396,7 +396,7 @@ untouched(const struct change *c, const struct session_policies *want)
 		if (c->is->families[f].enabled &&
 			(a->session.export_policy[f] != want->export_policy[f] ||
 				a->import[f] !=
-					keeld_policy_of(c->next, c->is, (enum family)f, true)))
+					apply_policy_of(c->next, c->is, (enum family)f, true)))
 			return false;
 	}
 	return true;
@@ -415,9 +415,9 @@ shard_key_same(const struct change *c)
 
 /* What the shards are to be told of it. */
 static void
-work_prepare(struct work *x)
+work_prepare(struct apply *apply, struct work *x)
 {
-	struct applied *a = &apply.applied[x->c.id.v];
+	struct applied *a = &apply->applied[x->c.id.v];
 
 	x->shard_key = !shard_key_same(&x->c);
 	for (unsigned f = 0; f < FAMILY_COUNT; f++) {
@@ -425,7 +425,7 @@ work_prepare(struct work *x)
 		bool keep = is->enabled && is->keep_all_routes;
 
 		x->import[f] = is->enabled
-				       ? keeld_policy_of(x->c.next, x->c.is, (enum family)f, true)
+				       ? apply_policy_of(x->c.next, x->c.is, (enum family)f, true)
 				       : policy_deny_all();
 		x->import_changes[f] = x->import[f] != a->import[f];
 		x->keep_begins[f] = keep && !a->keep[f];
@@ -439,11 +439,11 @@ work_prepare(struct work *x)
 
 /* Has the peer sent routes of that family, be they refused? */
 static bool
-has_routes(const struct keeld *k, const struct work *x, enum family f)
+has_routes(const struct apply *apply, const struct work *x, enum family f)
 {
 	struct adj_rib_in_counts counts = {0};
 
-	shards_peer_counts(&k->shards, x->c.id, f, &counts);
+	shards_peer_counts(&apply->layers->shards, x->c.id, f, &counts);
 	return counts.received > 0 || counts.rejected_total > 0;
 }
 
@@ -452,7 +452,7 @@ is_part(const struct works *w, const struct work *x, enum family f)
 {
 	return x->c.was->families[f].enabled && x->c.is->families[f].enabled &&
 	       !import_rules_same(&x->c, f) && !session_update_resets(x->c.was, x->c.is) &&
-	       has_routes(w->k, x, f);
+	       has_routes(w->apply, x, f);
 }
 
 static bool
@@ -471,12 +471,12 @@ exports_change(const struct works *w, enum family f)
 static void
 plan_family(struct works *w, enum family f)
 {
-	bool exports = exports_change(w, f), delay, runs = apply_plan_runs(f);
+	bool exports = exports_change(w, f), delay, runs = apply_plan_runs(w->apply, f);
 	unsigned first = w->part_count;
 
-	if (w->count == 0 || w->k->running->commit_hold_s == 0)
+	if (w->count == 0 || w->apply->running->commit_hold_s == 0)
 		return;
-	delay = w->k->running->policy_change_delay_s > 0;
+	delay = w->apply->running->policy_change_delay_s > 0;
 	for (unsigned i = 0; i < w->count; i++) {
 		w->work[i].planned[f] = is_part(w, &w->work[i], f);
 		if (w->work[i].planned[f])
@@ -484,9 +484,9 @@ plan_family(struct works *w, enum family f)
 	}
 	if (w->part_count - first > (exports || delay || runs ? 0u : 1u)) {
 		if (w->generation == 0 && (exports || delay || runs))
-			w->generation = apply_plan_generation_next();
+			w->generation = apply_plan_generation_next(w->apply);
 		for (unsigned i = first; i < w->part_count; i++)
-			apply_plan_part(w->parts[i].peer, f);
+			apply_plan_part(w->apply, w->parts[i].peer, f);
 		return;
 	}
 	w->part_count = first;
@@ -503,10 +503,10 @@ work_take(struct works *w, const struct change *given)
 	struct work *x = &w->work[w->count];
 
 	*x = (struct work){.c = *given, .want = apply_policies_of(given->next, given->is)};
-	if (untouched(&x->c, &x->want))
+	if (untouched(w->apply, &x->c, &x->want))
 		return false;
 	x->given = x->want;
-	work_prepare(x);
+	work_prepare(w->apply, x);
 	w->count++;
 	return true;
 }
@@ -516,16 +516,16 @@ works_resets(struct works *w)
 {
 	for (unsigned i = 0; i < w->count; i++) {
 		struct work *x = &w->work[i];
-		struct order o = {.k = w->k, .id = x->c.id};
+		struct order o = {.layers = w->apply->layers, .id = x->c.id};
 
 		if (x->reset && !x->plan.update_resets) /* it has come up since */
 			plan_reset(&x->c, &x->plan, "configuration-change");
 		if (!x->plan.keep_resets || x->reset)
 			continue;
-		thread_call(w->k->session_thread, session_order_reset_config, &o);
+		thread_call(w->apply->layers->session_thread, session_order_reset_config, &o);
 		x->reset = o.result;
 		if (x->reset)
-			apply_export_policies(w->k, x->c.id, &x->want);
+			apply_export_policies(w->apply, x->c.id, &x->want);
 	}
 }
 
@@ -540,10 +540,11 @@ works_effects(struct works *w, json_t *effects)
 	for (unsigned i = 0; items != NULL && i < w->count; i++)
 		for (unsigned f = 0; f < FAMILY_COUNT; f++)
 			if (w->work[i].plan.export[f].effect == EFFECT_READVERTISE &&
-				!apply_export_waits(w->work[i].c.id, (enum family)f, &job))
+				!apply_export_waits(
+					w->apply, w->work[i].c.id, (enum family)f, &job))
 				items[n++] = (struct export_item){
 					.id = w->work[i].c.id, .family = (enum family)f};
-	apply_export_jobs(w->k, items, n);
+	apply_export_jobs(w->apply, items, n);
 	for (unsigned i = 0; i < w->count; i++) {
 		struct work *x = &w->work[i];
 
@@ -551,12 +552,12 @@ works_effects(struct works *w, json_t *effects)
 			enum family f = (enum family)k;
 
 			effect_add(effects, x->c.is, f, "import", &x->plan.import[f],
-				import_job(w->k, &x->c, f, &x->plan.import[f]));
+				import_job(w->apply, &x->c, f, &x->plan.import[f]));
 			job = 0;
 			if (at < n && items[at].id.v == x->c.id.v && items[at].family == f)
 				job = items[at++].job;
 			else if (x->plan.export[f].effect == EFFECT_READVERTISE)
-				(void)apply_export_waits(x->c.id, f, &job);
+				(void)apply_export_waits(w->apply, x->c.id, f, &job);
 			effect_add(effects, x->c.is, f, "export", &x->plan.export[f], job);
 		}
 	}
@@ -580,47 +581,47 @@ any_keep_ends(const struct works *w)
 static void
 works_run(struct works *w, json_t *effects)
 {
-	struct shard_call call = {.k = w->k, .arg = w};
-	struct keeld *k = w->k;
+	struct shard_call call = {.arg = w};
+	struct apply *apply = w->apply;
 
 	if (w->count == 0)
 		return;
 	for (unsigned f = 0; f < FAMILY_COUNT && w->parts != NULL; f++)
 		plan_family(w, (enum family)f);
-	thread_call(k->session_thread, session_peeks, w);
+	thread_call(apply->layers->session_thread, session_peeks, w);
 	for (unsigned i = 0; i < w->count; i++) {
 		struct work *x = &w->work[i];
 
 		x->plan.update_resets = plan_update_resets(&x->c);
 		if (!x->plan.update_resets && !session_update_resets(x->c.was, x->c.is))
-			exports_delay(k, &x->c, &x->given);
+			exports_delay(apply, &x->c, &x->given);
 	}
-	thread_call(k->session_thread, session_updates, w);
-	apply_on_shards(k, rib_peers_begin, &call);
+	thread_call(apply->layers->session_thread, session_updates, w);
+	layers_call_shards(apply->layers, rib_peers_begin, &call);
 	if (call.result != 0)
 		log_event(LOG_ERROR, "peer-not-changed error=\"%s\"", strerror(-call.result));
-	thread_call(k->session_thread, session_peeks, w);
+	thread_call(apply->layers->session_thread, session_peeks, w);
 	for (unsigned i = 0; i < w->count; i++) {
 		struct work *x = &w->work[i];
 		bool resets = x->plan.update_resets;
 
-		x->plan = resets ? (struct plan){.update_resets = true} : plan_of(&x->c);
+		x->plan = resets ? (struct plan){.update_resets = true} : plan_of(w->apply, &x->c);
 		if (resets)
 			plan_reset(&x->c, &x->plan, "configuration-change");
-		apply.applied[x->c.id.v].session = x->reset ? x->want : x->given;
+		w->apply->applied[x->c.id.v].session = x->reset ? x->want : x->given;
 	}
 	works_resets(w);
 	for (unsigned i = 0; i < w->count; i++)
-		apply_pending_done(k, w->work[i].c.id, &w->work[i].want, w->work[i].reset);
+		apply_pending_done(apply, w->work[i].c.id, &w->work[i].want, w->work[i].reset);
 	works_effects(w, effects);
 	if (any_keep_ends(w))
-		apply_on_shards(k, rib_peers_end, &call);
+		layers_call_shards(apply->layers, rib_peers_end, &call);
 }
 
 void
-apply_peers_change(struct keeld *k, const struct change *given, unsigned count, json_t *effects)
+apply_peers_change(struct apply *apply, const struct change *given, unsigned count, json_t *effects)
 {
-	struct works w = {.k = k};
+	struct works w = {.apply = apply};
 	struct work one;
 
 	w.work = malloc((count + 1) * sizeof(*w.work));
@@ -633,7 +634,7 @@ apply_peers_change(struct keeld *k, const struct change *given, unsigned count, 
 		free(w.work);
 		free(w.parts);
 		for (unsigned i = 0; i < count; i++) {
-			w = (struct works){.k = k, .work = &one};
+			w = (struct works){.apply = apply, .work = &one};
 			if (work_take(&w, &given[i]))
 				works_run(&w, effects);
 		}
@@ -646,7 +647,7 @@ apply_peers_change(struct keeld *k, const struct change *given, unsigned count, 
 /* ---- previews ---- */
 
 json_t *
-keeld_effects(struct keeld *k, json_t *document, struct faults *f)
+apply_effects(const struct apply *apply, json_t *document, struct faults *f)
 {
 	struct config *next = config_parse(document, f);
 	unsigned faults = f->count;
@@ -654,11 +655,14 @@ keeld_effects(struct keeld *k, json_t *document, struct faults *f)
 
 	if (next == NULL)
 		return NULL;
-	apply_check_restart_keys(k->running, next, f);
+	apply_restart_keys(apply->running, next, f);
 	effects = f->count == faults ? json_array() : NULL;
-	for (struct peer_id id = {0}; effects != NULL && (id = keeld_peer_next(k, id)).v != 0;) {
-		struct change c = {
-			.old = k->running, .next = next, .was = keeld_peer_config(k, id), .id = id};
+	for (struct peer_id id = {0};
+		effects != NULL && (id = peers_next(apply->peers, id)).v != 0;) {
+		struct change c = {.old = apply->running,
+			.next = next,
+			.was = peers_config(apply->peers, id),
+			.id = id};
 		struct config_peer dynamic;
 		struct plan plan;
 
@@ -667,8 +671,8 @@ keeld_effects(struct keeld *k, json_t *document, struct faults *f)
 			apply_effect_removed(effects, c.was);
 			continue;
 		}
-		apply_peek(k, id, &c.view);
-		plan = plan_of(&c);
+		apply_peek(apply, id, &c.view);
+		plan = plan_of(apply, &c);
 		for (unsigned i = 0; i < FAMILY_COUNT; i++) {
 			effect_add(effects, c.is, (enum family)i, "import", &plan.import[i], 0);
 			effect_add(effects, c.is, (enum family)i, "export", &plan.export[i], 0);
@@ -679,7 +683,7 @@ keeld_effects(struct keeld *k, json_t *document, struct faults *f)
 }
 
 const struct policy *
-keeld_policy_of(const struct config *next, const struct config_peer *p, enum family f, bool import)
+apply_policy_of(const struct config *next, const struct config_peer *p, enum family f, bool import)
 {
 	const char *name = import ? p->families[f].import_policy : p->families[f].export_policy;
 

@@ -7,12 +7,18 @@
 #pragma once
 
 #include "control/apply/apply.h"
+#include "control/apply/commit.h"
+#include "control/apply/jobs.h"
+#include "control/apply/peers_impl.h"
+#include "control/apply/selector.h"
+#include "control/base/layers.h"
 #include "control/base/threads.h"
+#include "control/session/session.h"
 
 /* One thing to do on another thread, and its answer. Lives on main's stack during thread_call(). */
 struct order {
-	struct keeld *k;
-	struct shard *shard; /* of the thread: keeld_on_shards() */
+	const struct layers *layers;
+	struct shard *shard; /* of the thread: layers_on_shards() */
 	struct peer_id id;
 	const struct config_peer *config;
 	struct session_policies policies;
@@ -32,15 +38,6 @@ struct order {
 	const char *reason;
 };
 
-/* A message to all shards at once, and each one's answer. */
-struct shard_call {
-	struct keeld *k;
-	struct shard *shard; /* of the thread */
-	unsigned index;
-	void *arg;
-	int result;
-};
-
 /* Which policies a peer's session and the shard run. */
 struct applied {
 	const struct policy *import[FAMILY_COUNT];
@@ -56,76 +53,103 @@ struct change {
 	struct session_view view; /* before the change */
 };
 
+struct apply_history;
+struct apply_plan;
+struct apply_refreshes;
+struct commit;
+struct previews;
+
 struct apply {
-	struct keeld *k;
-	struct applied applied[PEER_MAX];
+	const struct layers *layers;
+	struct jobs *jobs;
+	struct host_routes *host_routes;
+	const char *config_file, *state_dir;
+	void (*report)(void *ctx, const char *topic, json_t *members);
+	void *report_ctx;
+
+	struct config *running;
+	uint32_t revision; /* of the running document */
+	json_t *candidate; /* equal to the running document when it holds no edits */
+	bool candidate_edited;
+	uint32_t candidate_revision;
+	uint32_t last_commit_id;
+
+	struct peers *peers;
+	struct applied applied[PEER_MAX]; /* index: peer id */
 	struct timer flush_timer;
+	struct commit *under_way; /* NULL: no commit is */
+	struct timer commit_timer;
+	struct apply_plan *plan;
+	struct apply_refreshes *refreshes;
+	struct apply_history *history;
+	struct previews *previews;
 };
-extern struct apply apply;
+
+/* An event for subscribers. `members` is taken over. */
+void apply_report(struct apply *apply, const char *topic, json_t *members);
+/* `next`, which is taken over, is the running configuration from here on. The caller owns the one before. */
+void apply_run(struct apply *apply, struct config *next);
 
 /* ---- apply.c ---- */
 
-/* A free id, or .v == 0. An id whose routes are still flushed is not free. */
-struct peer_id apply_peer_id_new(struct keeld *k);
 /* Shard and session get to know it. 0, -errno (logged). */
-int apply_peer_start(
-	struct keeld *k, const struct config *c, const struct config_peer *p, struct peer_id id);
-void apply_peer_stop(struct keeld *k, struct peer_id id);
+int apply_peer_start(struct apply *apply, const struct config *c, const struct config_peer *p,
+	struct peer_id id);
+void apply_peer_stop(struct apply *apply, struct peer_id id);
 struct shard_peer apply_shard_peer(struct peer_id id, const struct config_peer *c);
 struct session_policies apply_policies_of(const struct config *c, const struct config_peer *p);
 /* Policies that the session has from here on; `want` is copied. */
-void apply_export_policies(struct keeld *k, struct peer_id id, const struct session_policies *want);
-void apply_peek(struct keeld *k, struct peer_id id, struct session_view *out);
+void apply_export_policies(
+	struct apply *apply, struct peer_id id, const struct session_policies *want);
+void apply_peek(const struct apply *apply, struct peer_id id, struct session_view *out);
 /* What a commit would be refused for though the document is good: what is only read at start. */
-void apply_check_restart_keys(
-	const struct config *old, const struct config *next, struct faults *f);
-int apply_commit(struct keeld *k, json_t *document, const char *comment, uint32_t confirm_s,
+void apply_restart_keys(const struct config *old, const struct config *next, struct faults *f);
+int apply_commit(struct apply *apply, json_t *document, const char *comment, uint32_t confirm_s,
 	json_t **effects, bool *persisted, struct faults *f);
 
 /* ---- apply_effects.c ---- */
 
 /* `effects` gets what the changes do, and they are done: one message to each thread for each step, whatever the number of peers. */
 void apply_peers_change(
-	struct keeld *k, const struct change *given, unsigned count, json_t *effects);
+	struct apply *apply, const struct change *given, unsigned count, json_t *effects);
 void apply_effect_removed(json_t *effects, const struct config_peer *p);
 
 /* ---- apply_plan.c ---- */
 
-void apply_plan_init(void);
-/* fn(one of these) on each shard's thread, all at once; waits. call->result: one that is not 0. */
-void apply_on_shards(struct keeld *k, void (*fn)(void *arg), struct shard_call *call);
+int apply_plan_create(struct apply *apply);
+void apply_plan_destroy(struct apply *apply);
 /* The plan of that family runs: some peer's routes are not judged by the new rules, or paths are held. */
-bool apply_plan_runs(enum family f);
-bool apply_plans_over(void);
-unsigned apply_plan_generation_next(void);
+bool apply_plan_runs(const struct apply *apply, enum family f);
+bool apply_plans_over(const struct apply *apply);
+unsigned apply_plan_generation_next(struct apply *apply);
 /* This peer's routes of that family are to be judged anew; the caller tells the threads. */
-void apply_plan_part(struct peer_id id, enum family f);
+void apply_plan_part(struct apply *apply, struct peer_id id, enum family f);
 /* The job that does it, or that ended; that there is no more to wait for. */
-void apply_plan_asked(struct peer_id id, enum family f, uint32_t job);
-void apply_plan_job_ended(struct peer_id id, enum family f, uint32_t job);
-void apply_plan_end(struct peer_id id, enum family f);
+void apply_plan_asked(struct apply *apply, struct peer_id id, enum family f, uint32_t job);
+void apply_plan_job_ended(struct apply *apply, struct peer_id id, enum family f, uint32_t job);
+void apply_plan_end(struct apply *apply, struct peer_id id, enum family f);
 /* All that a commit asks for is asked for: from here on commit_hold_s counts for its parts. Those without a job end. */
-void apply_plan_go(struct keeld *k);
+void apply_plan_go(struct apply *apply);
 
 /* ---- apply_refresh.c ---- */
 
-void apply_refresh_init(void);
-void apply_refresh_fini(void);
+int apply_refreshes_create(struct apply *apply);
+void apply_refreshes_destroy(struct apply *apply);
 /* Why a policy change has nothing to do for that family, or NULL. */
 const char *apply_not_in_use(const struct session_view *v, enum family f);
 /* The job of an import or export that waits for the delay from here on, or waits already. `v`: of the session now. */
 uint32_t apply_pending_import(
-	struct keeld *k, struct peer_id id, enum family f, const struct session_view *v);
-uint32_t apply_pending_export(struct keeld *k, struct peer_id id, enum family f);
-bool apply_export_waits(struct peer_id id, enum family f, uint32_t *job);
-bool apply_import_waits(struct peer_id id, enum family f);
+	struct apply *apply, struct peer_id id, enum family f, const struct session_view *v);
+uint32_t apply_pending_export(struct apply *apply, struct peer_id id, enum family f);
+bool apply_export_waits(const struct apply *apply, struct peer_id id, enum family f, uint32_t *job);
+bool apply_import_waits(const struct apply *apply, struct peer_id id, enum family f);
 /* Of a session that has `want` with the whole configuration, or that begins anew: what waits no more. */
 void apply_pending_done(
-	struct keeld *k, struct peer_id id, const struct session_policies *want, bool reset);
+	struct apply *apply, struct peer_id id, const struct session_policies *want, bool reset);
 /* Of a peer that goes. */
-void apply_pending_drop(struct keeld *k, struct peer_id id);
+void apply_pending_drop(struct apply *apply, struct peer_id id);
 /* After all peers of a commit: the delay begins, or all is done now. */
-void apply_pending_schedule(struct keeld *k);
+void apply_pending_schedule(struct apply *apply);
 /* A job for differences that a session makes of what it was given last. */
 struct export_item {
 	struct peer_id id;
@@ -133,46 +157,52 @@ struct export_item {
 	uint32_t job; /* 0: a new one; then the job, 0: there are no differences to make */
 	bool runs;
 };
-void apply_export_jobs(struct keeld *k, struct export_item *items, unsigned count);
+void apply_export_jobs(struct apply *apply, struct export_item *items, unsigned count);
 /* ROUTE-REFRESH for what keep_all_routes is to keep; its job, 0 when it could not be asked for. */
 /* What is kept is judged anew at once, without the delay: it is about to be let go. The job. */
-uint32_t apply_replay(struct keeld *k, struct peer_id id, enum family f);
+uint32_t apply_replay(struct apply *apply, struct peer_id id, enum family f);
 uint32_t apply_fill(
-	struct keeld *k, struct peer_id id, enum family f, const struct session_view *v);
+	struct apply *apply, struct peer_id id, enum family f, const struct session_view *v);
 /* Is all kept that the peer has announced? Not while a fill has not ended well, in the same session. */
-bool apply_is_filled(struct peer_id id, enum family f, const struct session_view *v);
+bool apply_is_filled(
+	const struct apply *apply, struct peer_id id, enum family f, const struct session_view *v);
 /* That a policy change reaches the peer's routes by no means but a reset; until the session is established anew. */
-void apply_note_not_applied(
-	struct peer_id id, enum family f, const char *reason, const struct session_view *v);
+void apply_note_not_applied(struct apply *apply, struct peer_id id, enum family f,
+	const char *reason, const struct session_view *v);
 /* Its policies may be run until the delay and the plan are over; taken over. */
-void apply_config_hold(struct config *old);
+void apply_config_hold(struct apply *apply, struct config *old);
 /* The plan is over. */
-void apply_config_release(void);
+void apply_config_release(struct apply *apply);
 
 /* ---- apply_dynamic.c ---- */
 
 /* Who may come, told to the session thread. */
-void apply_ranges(struct keeld *k, const struct config *c);
-void apply_dynamic_event(struct keeld *k, const struct session_event *e);
+void apply_ranges(struct apply *apply, const struct config *c);
+void apply_dynamic_event(struct apply *apply, const struct session_event *e);
 /* Dynamic peers that the new configuration, which runs already, has no range for end; the changes of the others. How many. */
 unsigned apply_dynamic_changes(
-	struct keeld *k, const struct config *old, struct change *out, json_t *effects);
-unsigned apply_dynamic_count(const struct keeld *k);
-void apply_dynamic_fini(struct keeld *k);
+	struct apply *apply, const struct config *old, struct change *out, json_t *effects);
+unsigned apply_dynamic_count(const struct apply *apply);
 /* What `next` says of a peer of now; of a dynamic one in `dynamic`. NULL: nothing. */
 const struct config_peer *apply_peer_of(
 	const struct config *next, const struct config_peer *was, struct config_peer *dynamic);
 
+/* ---- preview.c ---- */
+
+int apply_previews_create(struct apply *apply);
+void apply_previews_destroy(struct apply *apply);
+
 /* ---- apply_history.c ---- */
 
 /* Before the first peer: may replace the running configuration, by what an unconfirmed commit goes back to. 0, -ENOMEM. */
-int apply_history_start(struct keeld *k);
+int apply_history_start(struct apply *apply);
 /* On disk before anything is changed: the document and, with `confirm_s`, that it has to be confirmed. 0; -errno with faults. */
 int apply_history_prepare(
-	struct keeld *k, const json_t *document, uint32_t confirm_s, struct faults *f);
+	struct apply *apply, const json_t *document, uint32_t confirm_s, struct faults *f);
 /* It is running and in FILE. */
-void apply_history_commit(struct keeld *k, const char *comment, uint32_t confirm_s, bool persisted);
+void apply_history_commit(
+	struct apply *apply, const char *comment, uint32_t confirm_s, bool persisted);
 /* Writes the running document to FILE. False: not written, and logged. */
-bool apply_save(struct keeld *k);
-bool apply_confirm_waits(void);
-void apply_history_fini(void);
+bool apply_save(struct apply *apply);
+bool apply_confirm_waits(const struct apply *apply);
+void apply_history_destroy(struct apply *apply);

@@ -9,6 +9,8 @@
 
 #include "control/base/log.h"
 
+#include <errno.h>
+#include <stddef.h>
 #include <stdlib.h>
 
 #define RELEASE_POLL_NS 2000000u /* how often the shards are asked whether they still hold paths */
@@ -19,58 +21,39 @@ struct part {
 	uint64_t due_ns; /* the end of commit_hold_s; 0: it has not begun */
 };
 
-static struct {
+struct apply_plan {
+	struct apply *apply;
 	struct part part[PEER_MAX][FAMILY_COUNT];
 	unsigned count[FAMILY_COUNT]; /* that run */
 	bool open[FAMILY_COUNT]; /* at the session thread */
 	bool ended; /* some part did */
 	unsigned generation;
 	struct timer tell, hold;
-} plan;
-
-/* ---- all shards at once ---- */
-
-void
-apply_on_shards(struct keeld *k, void (*fn)(void *arg), struct shard_call *call)
-{
-	struct shard_call calls[SHARDS_MAX];
-	void *args[SHARDS_MAX];
-
-	for (unsigned i = 0; i < k->shards.count; i++) {
-		calls[i] = *call;
-		calls[i].shard = k->shards.at[i];
-		calls[i].index = i;
-		args[i] = &calls[i];
-	}
-	thread_call_each(k->rib_thread, k->shards.count, fn, args);
-	for (unsigned i = 0; i < k->shards.count; i++)
-		if (calls[i].result != 0)
-			call->result = calls[i].result;
-}
+};
 
 /* ---- begin ---- */
 
 bool
-apply_plan_runs(enum family f)
+apply_plan_runs(const struct apply *apply, enum family f)
 {
-	return plan.open[f];
+	return apply->plan->open[f];
 }
 
 unsigned
-apply_plan_generation_next(void)
+apply_plan_generation_next(struct apply *apply)
 {
-	plan.generation = plan.generation % PATH_GENERATIONS + 1;
-	return plan.generation;
+	apply->plan->generation = apply->plan->generation % PATH_GENERATIONS + 1;
+	return apply->plan->generation;
 }
 
 void
-apply_plan_part(struct peer_id id, enum family f)
+apply_plan_part(struct apply *apply, struct peer_id id, enum family f)
 {
-	struct part *p = &plan.part[id.v][f];
+	struct part *p = &apply->plan->part[id.v][f];
 
-	plan.count[f] += !p->runs;
+	apply->plan->count[f] += !p->runs;
 	*p = (struct part){.runs = true};
-	plan.open[f] = true;
+	apply->plan->open[f] = true;
 }
 
 /* ---- end ---- */
@@ -79,11 +62,12 @@ static void
 rib_plan_done(void *arg)
 {
 	struct shard_call *call = arg;
+	const struct apply_plan *done = call->arg;
 
 	role_enter_rib();
 	for (unsigned i = 0; i < PEER_MAX; i++)
 		for (unsigned f = 0; f < FAMILY_COUNT; f++)
-			if (plan.part[i][f].ended)
+			if (done->part[i][f].ended)
 				shard_plan_done(
 					call->shard, (struct peer_id){(uint16_t)i}, (enum family)f);
 }
@@ -94,111 +78,115 @@ session_plan_end(void *arg)
 	struct order *o = arg;
 
 	role_enter_session();
-	speaker_plan_end(o->k->speaker, o->family);
+	speaker_plan_end(o->layers->speaker, o->family);
 }
 
 static bool
-held_anywhere(const struct keeld *k)
+held_anywhere(const struct apply *apply)
 {
-	for (unsigned i = 0; i < k->shards.count; i++)
-		if (shard_held(k->shards.at[i]) > 0)
+	for (unsigned i = 0; i < apply->layers->shards.count; i++)
+		if (shard_held(apply->layers->shards.at[i]) > 0)
 			return true;
 	return false;
 }
 
 static bool
-plan_over(void)
+plan_over(const struct apply *apply)
 {
 	for (unsigned f = 0; f < FAMILY_COUNT; f++)
-		if (plan.open[f])
+		if (apply->plan->open[f])
 			return false;
 	return true;
 }
 
 bool
-apply_plans_over(void)
+apply_plans_over(const struct apply *apply)
 {
-	return plan_over();
+	return plan_over(apply);
 }
 
 /* Families of which all parts have ended, and the shards know. */
 static void
-families_end(struct keeld *k)
+families_end(struct apply *apply)
 {
-	bool held = held_anywhere(k), wait = false;
+	bool held = held_anywhere(apply), wait = false;
 
 	for (unsigned f = 0; f < FAMILY_COUNT; f++) {
-		struct order o = {.k = k, .family = (enum family)f};
+		struct order o = {.layers = apply->layers, .family = (enum family)f};
 
-		if (!plan.open[f] || plan.count[f] > 0)
+		if (!apply->plan->open[f] || apply->plan->count[f] > 0)
 			continue;
 		wait |= held;
 		if (held)
 			continue;
-		thread_call(k->session_thread, session_plan_end, &o);
-		plan.open[f] = false;
+		thread_call(apply->layers->session_thread, session_plan_end, &o);
+		apply->plan->open[f] = false;
 	}
 	if (wait)
-		timer_arm(k->main_thread, &plan.tell, RELEASE_POLL_NS);
-	if (plan_over()) {
-		timer_cancel(k->main_thread, &plan.hold);
-		apply_config_release();
+		timer_arm(apply->layers->main_thread, &apply->plan->tell, RELEASE_POLL_NS);
+	if (plan_over(apply)) {
+		timer_cancel(apply->layers->main_thread, &apply->plan->hold);
+		apply_config_release(apply);
 	}
 }
 
 static void
 tell_fire(struct timer *t)
 {
-	struct keeld *k = apply.k;
-	struct shard_call call = {.k = k};
+	struct apply_plan *plan =
+		(struct apply_plan *)(void *)((char *)t - offsetof(struct apply_plan, tell));
+	struct apply *apply = plan->apply;
+	struct shard_call call = {.arg = plan};
 
-	(void)t;
-	if (plan.ended) {
-		apply_on_shards(k, rib_plan_done, &call);
+	if (apply->plan->ended) {
+		layers_call_shards(apply->layers, rib_plan_done, &call);
 		for (unsigned i = 0; i < PEER_MAX; i++)
 			for (unsigned f = 0; f < FAMILY_COUNT; f++)
-				plan.part[i][f].ended = false;
-		plan.ended = false;
+				apply->plan->part[i][f].ended = false;
+		apply->plan->ended = false;
 	}
-	families_end(k);
+	families_end(apply);
 }
 
 void
-apply_plan_end(struct peer_id id, enum family f)
+apply_plan_end(struct apply *apply, struct peer_id id, enum family f)
 {
-	struct part *p = &plan.part[id.v][f];
+	struct part *p = &apply->plan->part[id.v][f];
 
 	if (!p->runs)
 		return;
 	*p = (struct part){.ended = true};
-	plan.count[f]--;
-	plan.ended = true;
-	timer_arm(apply.k->main_thread, &plan.tell, 0);
+	apply->plan->count[f]--;
+	apply->plan->ended = true;
+	timer_arm(apply->layers->main_thread, &apply->plan->tell, 0);
 }
 
 void
-apply_plan_asked(struct peer_id id, enum family f, uint32_t job)
+apply_plan_asked(struct apply *apply, struct peer_id id, enum family f, uint32_t job)
 {
-	plan.part[id.v][f].job = job;
+	apply->plan->part[id.v][f].job = job;
 }
 
 void
-apply_plan_job_ended(struct peer_id id, enum family f, uint32_t job)
+apply_plan_job_ended(struct apply *apply, struct peer_id id, enum family f, uint32_t job)
 {
-	if (plan.part[id.v][f].job == job && job != 0)
-		apply_plan_end(id, f);
+	if (apply->plan->part[id.v][f].job == job && job != 0)
+		apply_plan_end(apply, id, f);
 }
 
 /* Ends the parts that are due, and comes again for the next one. */
 static void
 hold_fire(struct timer *t)
 {
+	struct apply_plan *plan =
+		(struct apply_plan *)(void *)((char *)t - offsetof(struct apply_plan, hold));
+	struct apply *apply = plan->apply;
 	uint64_t now = now_ns(), next = UINT64_MAX;
 	unsigned ended = 0;
 
 	for (unsigned i = 0; i < PEER_MAX; i++) {
 		for (unsigned f = 0; f < FAMILY_COUNT; f++) {
-			const struct part *p = &plan.part[i][f];
+			const struct part *p = &apply->plan->part[i][f];
 
 			if (!p->runs || p->due_ns == 0)
 				continue;
@@ -206,39 +194,39 @@ hold_fire(struct timer *t)
 				next = p->due_ns < next ? p->due_ns : next;
 				continue;
 			}
-			apply_plan_end((struct peer_id){(uint16_t)i}, (enum family)f);
+			apply_plan_end(apply, (struct peer_id){(uint16_t)i}, (enum family)f);
 			ended++;
 		}
 	}
 	if (next != UINT64_MAX)
-		timer_arm(apply.k->main_thread, t, next - now);
+		timer_arm(apply->layers->main_thread, t, next - now);
 	if (ended > 0)
 		log_event(LOG_WARNING,
 			"commit-hold-expired commit_hold_s=%u unfinished_families=%u",
-			apply.k->running->commit_hold_s, ended);
+			apply->running->commit_hold_s, ended);
 }
 
 void
-keeld_plan(const struct keeld *k, struct keeld_plan *out)
+apply_progress_get(const struct apply *apply, struct apply_progress *out)
 {
-	*out = (struct keeld_plan){.running = !plan_over()};
+	*out = (struct apply_progress){.running = !plan_over(apply)};
 	for (unsigned f = 0; f < FAMILY_COUNT; f++)
-		out->unfinished += plan.count[f];
-	for (unsigned i = 0; i < k->shards.count; i++)
-		out->held += shard_held(k->shards.at[i]);
+		out->unfinished += apply->plan->count[f];
+	for (unsigned i = 0; i < apply->layers->shards.count; i++)
+		out->held += shard_held(apply->layers->shards.at[i]);
 }
 
 void
-apply_plan_go(struct keeld *k)
+apply_plan_go(struct apply *apply)
 {
-	uint64_t hold_ns = k->running->commit_hold_s * (uint64_t)1000000000,
+	uint64_t hold_ns = apply->running->commit_hold_s * (uint64_t)1000000000,
 		 due_ns = now_ns() + hold_ns;
 
-	if (plan_over())
+	if (plan_over(apply))
 		return;
 	for (unsigned i = 0; i < PEER_MAX; i++) {
 		for (unsigned f = 0; f < FAMILY_COUNT; f++) {
-			struct part *p = &plan.part[i][f];
+			struct part *p = &apply->plan->part[i][f];
 
 			bool begins = p->due_ns == 0;
 
@@ -250,16 +238,30 @@ apply_plan_go(struct keeld *k)
 			if (begins &&
 				p->job ==
 					0) /* its routes can't be had, or are being judged without a job */
-				apply_plan_end((struct peer_id){(uint16_t)i}, (enum family)f);
+				apply_plan_end(
+					apply, (struct peer_id){(uint16_t)i}, (enum family)f);
 		}
 	}
-	timer_arm_sooner(k->main_thread, &plan.hold, hold_ns);
-	timer_arm(k->main_thread, &plan.tell, 0);
+	timer_arm_sooner(apply->layers->main_thread, &apply->plan->hold, hold_ns);
+	timer_arm(apply->layers->main_thread, &apply->plan->tell, 0);
+}
+
+int
+apply_plan_create(struct apply *apply)
+{
+	struct apply_plan *p = calloc(1, sizeof(*p));
+
+	if (p == NULL)
+		return -ENOMEM;
+	p->apply = apply;
+	p->tell.fire = tell_fire;
+	p->hold.fire = hold_fire;
+	apply->plan = p;
+	return 0;
 }
 
 void
-apply_plan_init(void)
+apply_plan_destroy(struct apply *apply)
 {
-	plan.tell.fire = tell_fire;
-	plan.hold.fire = hold_fire;
+	free(apply->plan);
 }

@@ -6,9 +6,9 @@
 #include "control/apply/apply_impl.h"
 
 #include "control/base/log.h"
-#include "control/rpc/rpc.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -52,7 +52,8 @@ struct filling {
 	uint32_t established;
 };
 
-static struct {
+struct apply_refreshes {
+	struct apply *apply;
 	struct filling filling[PEER_MAX][FAMILY_COUNT];
 	struct pending_refresh import[PEER_MAX][FAMILY_COUNT], export[PEER_MAX][FAMILY_COUNT];
 	struct not_applied not_applied[PEER_MAX][FAMILY_COUNT];
@@ -65,7 +66,7 @@ static struct {
 	struct timer reaching_timer;
 	struct timer timer;
 	uint64_t first_ns; /* the oldest change that waits; 0: none does */
-} refresh;
+};
 
 /* ---- orders ---- */
 
@@ -81,7 +82,7 @@ struct import_item {
 };
 
 struct import_items {
-	struct keeld *k;
+	const struct layers *layers;
 	struct import_item *item;
 	unsigned count;
 };
@@ -114,7 +115,7 @@ session_establisheds(void *arg)
 	role_enter_session();
 	for (unsigned i = 0; i < x->count; i++) {
 		view.established_count = 0;
-		(void)session_peek(x->k->speaker, x->item[i].id, &view);
+		(void)session_peek(x->layers->speaker, x->item[i].id, &view);
 		x->item[i].established = view.established_count;
 	}
 }
@@ -123,7 +124,7 @@ static void
 session_imports(void *arg)
 {
 	struct import_items *x = arg;
-	struct speaker *s = x->k->speaker;
+	struct speaker *s = x->layers->speaker;
 
 	role_enter_session();
 	for (unsigned i = 0; i < x->count; i++) {
@@ -142,7 +143,8 @@ session_order_refresh_import(void *arg)
 	struct order *o = arg;
 
 	role_enter_session();
-	o->result = session_refresh_import(o->k->speaker, o->id, o->family, o->job, &o->reason);
+	o->result =
+		session_refresh_import(o->layers->speaker, o->id, o->family, o->job, &o->reason);
 }
 
 static void
@@ -151,7 +153,7 @@ session_order_refresh_fill(void *arg)
 	struct order *o = arg;
 
 	role_enter_session();
-	o->result = session_refresh_fill(o->k->speaker, o->id, o->family, o->job, &o->reason);
+	o->result = session_refresh_fill(o->layers->speaker, o->id, o->family, o->job, &o->reason);
 }
 
 /* With the policies that a committed change has waiting: one walk for both (contract section 5.14). */
@@ -162,14 +164,15 @@ session_order_refresh_export(void *arg)
 
 	role_enter_session();
 	if (o->takes) {
-		session_export_policies(o->k->speaker, o->id, &o->policies);
-		speaker_plan_settle(o->k->speaker);
+		session_export_policies(o->layers->speaker, o->id, &o->policies);
+		speaker_plan_settle(o->layers->speaker);
 	}
-	o->result = session_refresh_export(o->k->speaker, o->id, o->family, o->job, &o->reason);
+	o->result =
+		session_refresh_export(o->layers->speaker, o->id, o->family, o->job, &o->reason);
 }
 
 struct export_items {
-	struct keeld *k;
+	const struct layers *layers;
 	struct export_item *item;
 	unsigned count;
 };
@@ -182,21 +185,21 @@ session_export_jobs(void *arg)
 	role_enter_session();
 	for (unsigned i = 0; i < x->count; i++)
 		x->item[i].runs = session_export_job(
-			x->k->speaker, x->item[i].id, x->item[i].family, x->item[i].job);
+			x->layers->speaker, x->item[i].id, x->item[i].family, x->item[i].job);
 }
 
 /* ---- what is told ---- */
 
 static void
-event_refresh(struct keeld *k, struct peer_id id, enum family f, const char *event, uint32_t job,
-	const char *failed)
+event_refresh(struct apply *apply, struct peer_id id, enum family f, const char *event,
+	uint32_t job, const char *failed)
 {
-	const struct config_peer *p = keeld_peer_config(k, id);
-	const char *kind = jobs_kind(k->jobs, job);
+	const struct config_peer *p = peers_config(apply->peers, id);
+	const char *kind = jobs_kind(apply->jobs, job);
 
 	if (p == NULL || kind == NULL)
 		return;
-	rpc_event(k->rpc, "refresh",
+	apply_report(apply, "refresh",
 		json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:s*}", "event", event, "address",
 			p->addr_text, "vrf", p->vrf_name, "family", family_text(f), "direction",
 			strcmp(kind, "refresh-export") == 0 ? "export" : "import", "job",
@@ -204,60 +207,60 @@ event_refresh(struct keeld *k, struct peer_id id, enum family f, const char *eve
 }
 
 static void
-part_ended(struct keeld *k, struct peer_id id, enum family f, uint32_t job, const char *failed)
+part_ended(struct apply *apply, struct peer_id id, enum family f, uint32_t job, const char *failed)
 {
-	event_refresh(k, id, f, "end", job, failed);
-	apply_plan_job_ended(id, f, job);
+	event_refresh(apply, id, f, "end", job, failed);
+	apply_plan_job_ended(apply, id, f, job);
 	if (failed != NULL)
-		jobs_fail_part(k->jobs, job, failed);
+		jobs_fail_part(apply->jobs, job, failed);
 	else
-		jobs_advance(k->jobs, job, 1);
+		jobs_advance(apply->jobs, job, 1);
 }
 
 /* `job` has ended for this peer and family, and so have those that follow it there. `failed`: why, or NULL. */
 static void
-refresh_ended(
-	struct keeld *k, struct peer_id peer, enum family family, uint32_t job, const char *failed)
+refresh_ended(struct apply *apply, struct peer_id peer, enum family family, uint32_t job,
+	const char *failed)
 {
-	for (struct follower **at = &refresh.followers, *w; (w = *at) != NULL;) {
+	for (struct follower **at = &apply->refreshes->followers, *w; (w = *at) != NULL;) {
 		if (w->follows != job || w->peer.v != peer.v || w->family != family) {
 			at = &w->next;
 			continue;
 		}
 		*at = w->next;
-		part_ended(k, peer, family, w->job, failed);
+		part_ended(apply, peer, family, w->job, failed);
 		free(w);
 	}
-	if (failed == NULL && refresh.filling[peer.v][family].job == job)
-		refresh.filling[peer.v][family].job = 0;
-	part_ended(k, peer, family, job, failed);
+	if (failed == NULL && apply->refreshes->filling[peer.v][family].job == job)
+		apply->refreshes->filling[peer.v][family].job = 0;
+	part_ended(apply, peer, family, job, failed);
 }
 
 /* ---- what the shard has to reach ---- */
 
 static bool
-reached(const struct keeld *k, const struct reaching *r)
+reached(const struct apply *apply, const struct reaching *r)
 {
 	struct adj_rib_in_counts counts = {0};
 
-	shards_peer_counts(&k->shards, r->peer, r->family, &counts);
+	shards_peer_counts(&apply->layers->shards, r->peer, r->family, &counts);
 	return counts.replays_done >= r->replays &&
 	       counts.eorr_received + counts.eorr_ignored >= r->eorrs;
 }
 
 /* Those that are reached, and those of `gone`, whose id may be another peer's soon. */
 static void
-reaching_end(struct keeld *k, struct peer_id gone)
+reaching_end(struct apply *apply, struct peer_id gone)
 {
-	for (struct reaching **at = &refresh.reaching, *r; (r = *at) != NULL;) {
+	for (struct reaching **at = &apply->refreshes->reaching, *r; (r = *at) != NULL;) {
 		bool lost = r->peer.v == gone.v;
 
-		if (!lost && !reached(k, r)) {
+		if (!lost && !reached(apply, r)) {
 			at = &r->next;
 			continue;
 		}
 		*at = r->next;
-		refresh_ended(k, r->peer, r->family, r->job, lost ? "peer-removed" : NULL);
+		refresh_ended(apply, r->peer, r->family, r->job, lost ? "peer-removed" : NULL);
 		free(r);
 	}
 }
@@ -265,83 +268,86 @@ reaching_end(struct keeld *k, struct peer_id gone)
 static void
 reaching_poll(struct timer *t)
 {
-	struct keeld *k = apply.k;
+	struct apply_refreshes *refreshes =
+		(struct apply_refreshes *)(void *)((char *)t - offsetof(struct apply_refreshes,
+								       reaching_timer));
+	struct apply *apply = refreshes->apply;
 
-	reaching_end(k, (struct peer_id){0});
-	if (refresh.reaching != NULL)
-		timer_arm(k->main_thread, t, SHARD_POLL_NS);
+	reaching_end(apply, (struct peer_id){0});
+	if (apply->refreshes->reaching != NULL)
+		timer_arm(apply->layers->main_thread, t, SHARD_POLL_NS);
 }
 
 /* Without memory the job ends now. */
 static void
-reach(struct keeld *k, const struct reaching *wanted)
+reach(struct apply *apply, const struct reaching *wanted)
 {
 	struct reaching *r = malloc(sizeof(*r));
 
 	if (r == NULL) {
-		refresh_ended(k, wanted->peer, wanted->family, wanted->job, NULL);
+		refresh_ended(apply, wanted->peer, wanted->family, wanted->job, NULL);
 		return;
 	}
 	*r = *wanted;
-	r->next = refresh.reaching;
-	refresh.reaching = r;
-	timer_arm(k->main_thread, &refresh.reaching_timer, SHARD_POLL_NS);
+	r->next = apply->refreshes->reaching;
+	apply->refreshes->reaching = r;
+	timer_arm(apply->layers->main_thread, &apply->refreshes->reaching_timer, SHARD_POLL_NS);
 }
 
 /* What is kept of these peers, judged anew (contract section 5.3, 5.4). */
 static void
-replays(struct keeld *k, struct import_items *x)
+replays(struct apply *apply, struct import_items *x)
 {
-	struct shard_call call = {.k = k, .arg = x};
+	struct shard_call call = {.arg = x};
 
-	apply_on_shards(k, rib_replays, &call);
+	layers_call_shards(apply->layers, rib_replays, &call);
 	for (unsigned i = 0; i < x->count; i++) {
 		const struct import_item *m = &x->item[i];
 
 		if (m->way != IMPORT_REPLAY)
 			continue;
-		event_refresh(k, m->id, m->family, "begin", m->job, NULL);
-		reach(k, &(struct reaching){.peer = m->id,
-				 .family = m->family,
-				 .job = m->job,
-				 .replays = m->replay});
+		event_refresh(apply, m->id, m->family, "begin", m->job, NULL);
+		reach(apply, &(struct reaching){.peer = m->id,
+				     .family = m->family,
+				     .job = m->job,
+				     .replays = m->replay});
 	}
 }
 
 static void
-replay(struct keeld *k, struct peer_id id, enum family f, uint32_t job)
+replay(struct apply *apply, struct peer_id id, enum family f, uint32_t job)
 {
 	struct import_item one = {.id = id, .family = f, .job = job, .way = IMPORT_REPLAY};
 
-	replays(k, &(struct import_items){.k = k, .item = &one, .count = 1});
+	replays(apply, &(struct import_items){.layers = apply->layers, .item = &one, .count = 1});
 }
 
 static void
-import_done(struct keeld *k, const struct session_event *e)
+import_done(struct apply *apply, const struct session_event *e)
 {
 	struct session_view view;
 
 	if (!e->framed) {
-		refresh_ended(k, e->peer, e->family, e->job, NULL);
+		refresh_ended(apply, e->peer, e->family, e->job, NULL);
 		return;
 	}
-	apply_peek(k, e->peer, &view);
-	reach(k, &(struct reaching){.peer = e->peer,
-			 .family = e->family,
-			 .job = e->job,
-			 .eorrs = view.families[e->family].eorr_received});
+	apply_peek(apply, e->peer, &view);
+	reach(apply, &(struct reaching){.peer = e->peer,
+			     .family = e->family,
+			     .job = e->job,
+			     .eorrs = view.families[e->family].eorr_received});
 }
 
 static void
-event_session(struct keeld *k, const struct session_event *e)
+event_session(struct apply *apply, const struct session_event *e)
 {
-	const struct config_peer *p = keeld_peer_config(k, e->peer);
+	const struct config_peer *p = peers_config(apply->peers, e->peer);
 	struct session_view view;
 
 	if (p == NULL)
 		return;
-	apply_peek(k, e->peer, &view);
-	rpc_event(k->rpc, "session",
+	apply_peek(apply, e->peer, &view);
+	apply_report(apply, "session",
 		json_pack("{s:s, s:s, s:s, s:s*}", "event", e->kind == SESSION_UP ? "up" : "down",
 			"address", p->addr_text, "vrf", p->vrf_name, "reason",
 			e->kind == SESSION_DOWN && view.last_error[0] != '\0' ? view.last_error
@@ -349,34 +355,34 @@ event_session(struct keeld *k, const struct session_event *e)
 }
 
 void
-keeld_session_event(struct keeld *k, const struct session_event *e)
+apply_session_event(struct apply *apply, const struct session_event *e)
 {
 	switch (e->kind) {
 	case SESSION_UP:
-		apply_dynamic_event(k, e);
-		event_session(k, e);
+		apply_dynamic_event(apply, e);
+		event_session(apply, e);
 		break;
 	case SESSION_DOWN:
-		event_session(k, e);
+		event_session(apply, e);
 		break;
 	case SESSION_REFRESH_SENT:
 		break;
 	case SESSION_REFRESH_DONE:
 		if (e->job != 0)
-			import_done(k, e);
+			import_done(apply, e);
 		break;
 	case SESSION_EXPORT_DONE:
 		if (e->job != 0)
-			refresh_ended(k, e->peer, e->family, e->job, NULL);
+			refresh_ended(apply, e->peer, e->family, e->job, NULL);
 		break;
 	case SESSION_REFRESH_FAILED:
 		if (e->job != 0)
-			refresh_ended(k, e->peer, e->family, e->job,
+			refresh_ended(apply, e->peer, e->family, e->job,
 				e->reason != NULL ? e->reason : "session-lost");
 		break;
 	case SESSION_DYNAMIC:
 	case SESSION_DYNAMIC_GONE:
-		apply_dynamic_event(k, e);
+		apply_dynamic_event(apply, e);
 		break;
 	}
 }
@@ -384,7 +390,7 @@ keeld_session_event(struct keeld *k, const struct session_event *e)
 /* ---- by command ---- */
 
 static bool
-selects(const struct keeld_selector *s, const struct config_peer *p)
+selects(const struct apply_selector *s, const struct config_peer *p)
 {
 	if (p->vrf.v != s->vrf.v || !p->families[s->family].enabled)
 		return false;
@@ -406,13 +412,13 @@ selects(const struct keeld_selector *s, const struct config_peer *p)
 }
 
 unsigned
-keeld_select(
-	const struct keeld *k, const struct keeld_selector *s, struct peer_id *out, unsigned max)
+apply_select(const struct apply *apply, const struct apply_selector *s, struct peer_id *out,
+	unsigned max)
 {
 	unsigned n = 0;
 
-	for (struct peer_id id = {0}; (id = keeld_peer_next(k, id)).v != 0;) {
-		if (!selects(s, keeld_peer_config(k, id)))
+	for (struct peer_id id = {0}; (id = peers_next(apply->peers, id)).v != 0;) {
+		if (!selects(s, peers_config(apply->peers, id)))
 			continue;
 		if (n < max)
 			out[n] = id;
@@ -429,50 +435,53 @@ action_runs(enum refresh_action a)
 
 /* A command applies at once what a policy change has waiting (contract section 5.7, 5.14): one request, or one walk, for both. */
 static void
-pending_taken(struct pending_refresh *p, struct peer_id id, enum family family, uint32_t job)
+pending_taken(struct apply *apply, struct pending_refresh *p, struct peer_id id, enum family family,
+	uint32_t job)
 {
 	struct follower *w = p->waits ? malloc(sizeof(*w)) : NULL;
 
 	if (w == NULL)
 		return; /* nothing waits, or it goes on waiting */
-	*w = (struct follower){refresh.followers, id, family, p->job, job};
-	refresh.followers = w;
+	*w = (struct follower){apply->refreshes->followers, id, family, p->job, job};
+	apply->refreshes->followers = w;
 	p->waits = false;
 }
 
 void
-apply_export_jobs(struct keeld *k, struct export_item *items, unsigned count)
+apply_export_jobs(struct apply *apply, struct export_item *items, unsigned count)
 {
-	struct export_items x = {.k = k, .item = items, .count = count};
+	struct export_items x = {.layers = apply->layers, .item = items, .count = count};
 
 	if (count == 0)
 		return;
 	for (unsigned i = 0; i < count; i++)
 		if (items[i].job == 0)
-			items[i].job = jobs_begin(k->jobs, "refresh-export", 1);
-	thread_call(k->session_thread, session_export_jobs, &x);
+			items[i].job = jobs_begin(apply->jobs, "refresh-export", 1);
+	thread_call(apply->layers->session_thread, session_export_jobs, &x);
 	for (unsigned i = 0; i < count; i++) {
 		if (items[i].runs) {
-			event_refresh(k, items[i].id, items[i].family, "begin", items[i].job, NULL);
+			event_refresh(
+				apply, items[i].id, items[i].family, "begin", items[i].job, NULL);
 			continue;
 		}
-		jobs_advance(k->jobs, items[i].job, 1);
+		jobs_advance(apply->jobs, items[i].job, 1);
 	}
 }
 
 /* The running configuration's export policies, for a session that goes on with others until the delay is over. */
 static struct session_policies
-export_policies_due(struct keeld *k, struct peer_id id, enum family f)
+export_policies_due(struct apply *apply, struct peer_id id, enum family f)
 {
-	struct session_policies policies = apply.applied[id.v].session;
+	struct session_policies policies = apply->applied[id.v].session;
 
 	policies.export_policy[f] =
-		apply_policies_of(k->running, keeld_peer_config(k, id)).export_policy[f];
+		apply_policies_of(apply->running, peers_config(apply->peers, id)).export_policy[f];
 	return policies;
 }
 
-static void imports_ask(struct keeld *k, struct import_items *x);
-static bool import_due(struct peer_id id, enum family f, struct import_item *out);
+static void imports_ask(struct apply *apply, struct import_items *x);
+static bool import_due(
+	struct apply *apply, struct peer_id id, enum family f, struct import_item *out);
 
 static json_t *
 refresh_answer(const struct config_peer *p, const struct order *o)
@@ -483,119 +492,123 @@ refresh_answer(const struct config_peer *p, const struct order *o)
 
 /* One peer's answer of bgp.refresh. True: `job` has a part that runs. */
 static bool
-refresh_one(struct keeld *k, struct peer_id id, enum family family, bool import, uint32_t job,
+refresh_one(struct apply *apply, struct peer_id id, enum family family, bool import, uint32_t job,
 	json_t *peers)
 {
-	const struct config_peer *p = keeld_peer_config(k, id);
-	struct pending_refresh *waiting = &refresh.export[id.v][family];
-	struct order o = {.k = k, .id = id, .family = family, .job = job};
+	const struct config_peer *p = peers_config(apply->peers, id);
+	struct pending_refresh *waiting = &apply->refreshes->export[id.v][family];
+	struct order o = {.layers = apply->layers, .id = id, .family = family, .job = job};
 	struct import_item due;
 	bool runs;
 
 	if (!import && waiting->waits) {
 		o.takes = true;
-		o.policies = export_policies_due(k, id, family);
-		apply.applied[id.v].session = o.policies;
+		o.policies = export_policies_due(apply, id, family);
+		apply->applied[id.v].session = o.policies;
 	}
-	thread_call(k->session_thread,
+	thread_call(apply->layers->session_thread,
 		import ? session_order_refresh_import : session_order_refresh_export, &o);
 	runs = action_runs((enum refresh_action)o.result);
 	if (runs)
-		pending_taken(import ? &refresh.import[id.v][family] : waiting, id, family, job);
+		pending_taken(apply, import ? &apply->refreshes->import[id.v][family] : waiting, id,
+			family, job);
 	if (o.takes &&
 		waiting->waits) { /* nothing was walked: the session takes it when it comes up */
 		waiting->waits = false;
-		jobs_advance(k->jobs, waiting->job, 1);
+		jobs_advance(apply->jobs, waiting->job, 1);
 	}
 	if (runs && import)
-		apply_plan_asked(id, family, job);
+		apply_plan_asked(apply, id, family, job);
 	if (o.result == REFRESH_REPLAYED)
-		replay(k, id, family, job);
+		replay(apply, id, family, job);
 	else if (runs)
-		event_refresh(k, id, family, "begin", job, NULL);
+		event_refresh(apply, id, family, "begin", job, NULL);
 	/* Contract section 5.4: the command does nothing; what a commit has waiting is applied all the same. */
-	if (import && o.result == REFRESH_NO_OP && import_due(id, family, &due))
-		imports_ask(k, &(struct import_items){.k = k, .item = &due, .count = 1});
+	if (import && o.result == REFRESH_NO_OP && import_due(apply, id, family, &due))
+		imports_ask(apply,
+			&(struct import_items){.layers = apply->layers, .item = &due, .count = 1});
 	json_array_append_new(peers, refresh_answer(p, &o));
 	return runs;
 }
 
 int
-keeld_refresh(
-	struct keeld *k, const struct keeld_selector *s, bool import, json_t **peers, uint32_t *job)
+apply_refresh(struct apply *apply, const struct apply_selector *s, bool import, json_t **peers,
+	uint32_t *job)
 {
 	struct peer_id *ids = calloc(PEER_MAX, sizeof(*ids));
 	unsigned n, running = 0;
 
 	if (ids == NULL)
 		return -ENOMEM;
-	n = keeld_select(k, s, ids, PEER_MAX);
+	n = apply_select(apply, s, ids, PEER_MAX);
 	if (n == 0) {
 		free(ids);
 		return -ENOENT;
 	}
 	*peers = json_array();
-	*job = jobs_begin(k->jobs, import ? "refresh-import" : "refresh-export", n);
+	*job = jobs_begin(apply->jobs, import ? "refresh-import" : "refresh-export", n);
 	for (unsigned i = 0; i < n; i++) {
-		if (refresh_one(k, ids[i], s->family, import, *job, *peers))
+		if (refresh_one(apply, ids[i], s->family, import, *job, *peers))
 			running++;
 		else
-			jobs_advance(k->jobs, *job, 1);
+			jobs_advance(apply->jobs, *job, 1);
 	}
 	free(ids);
 	if (running == 0) { /* contract section 3: no job when nothing runs */
-		jobs_forget(k->jobs, *job);
+		jobs_forget(apply->jobs, *job);
 		*job = 0;
 	}
 	return 0;
 }
 
 bool
-apply_is_filled(struct peer_id id, enum family f, const struct session_view *v)
+apply_is_filled(
+	const struct apply *apply, struct peer_id id, enum family f, const struct session_view *v)
 {
-	const struct filling *w = &refresh.filling[id.v][f];
+	const struct filling *w = &apply->refreshes->filling[id.v][f];
 
 	return w->job == 0 || w->established != v->established_count;
 }
 
 /* True: asked for, and `o->job` runs. */
 static bool
-fill(struct keeld *k, struct order *o)
+fill(struct apply *apply, struct order *o)
 {
-	thread_call(k->session_thread, session_order_refresh_fill, o);
+	thread_call(apply->layers->session_thread, session_order_refresh_fill, o);
 	if (!action_runs((enum refresh_action)o->result))
 		return false;
-	refresh.filling[o->id.v][o->family] = (struct filling){o->job, o->view.established_count};
-	event_refresh(k, o->id, o->family, "begin", o->job, NULL);
+	apply->refreshes->filling[o->id.v][o->family] =
+		(struct filling){o->job, o->view.established_count};
+	event_refresh(apply, o->id, o->family, "begin", o->job, NULL);
 	return true;
 }
 
 uint32_t
-apply_fill(struct keeld *k, struct peer_id id, enum family f, const struct session_view *v)
+apply_fill(struct apply *apply, struct peer_id id, enum family f, const struct session_view *v)
 {
-	struct order o = {.k = k,
+	struct order o = {.layers = apply->layers,
 		.id = id,
 		.family = f,
 		.view = *v,
-		.job = jobs_begin(k->jobs, "refresh-import", 1)};
+		.job = jobs_begin(apply->jobs, "refresh-import", 1)};
 
-	if (!fill(k, &o)) {
-		jobs_forget(k->jobs, o.job);
+	if (!fill(apply, &o)) {
+		jobs_forget(apply->jobs, o.job);
 		return 0;
 	}
-	pending_taken(&refresh.import[id.v][f], id, f, o.job);
-	apply_plan_asked(id, f, o.job);
+	pending_taken(apply, &apply->refreshes->import[id.v][f], id, f, o.job);
+	apply_plan_asked(apply, id, f, o.job);
 	return o.job;
 }
 
 uint32_t
-apply_replay(struct keeld *k, struct peer_id id, enum family f)
+apply_replay(struct apply *apply, struct peer_id id, enum family f)
 {
-	uint32_t job = jobs_begin(k->jobs, "refresh-import", 1);
+	uint32_t job = jobs_begin(apply->jobs, "refresh-import", 1);
 
-	replay(k, id, f, job);
-	pending_taken(&refresh.import[id.v][f], id, f, job);
-	apply_plan_asked(id, f, job);
+	replay(apply, id, f, job);
+	pending_taken(apply, &apply->refreshes->import[id.v][f], id, f, job);
+	apply_plan_asked(apply, id, f, job);
 	return job;
 }
 
@@ -610,66 +623,66 @@ apply_not_in_use(const struct session_view *v, enum family f)
 }
 
 void
-apply_note_not_applied(
-	struct peer_id id, enum family f, const char *reason, const struct session_view *v)
+apply_note_not_applied(struct apply *apply, struct peer_id id, enum family f, const char *reason,
+	const struct session_view *v)
 {
-	refresh.not_applied[id.v][f] = (struct not_applied){reason, v->established_count};
+	apply->refreshes->not_applied[id.v][f] = (struct not_applied){reason, v->established_count};
 }
 
 const char *
-keeld_not_applied(
-	const struct keeld *k, struct peer_id id, enum family f, const struct session_view *v)
+apply_not_applied(
+	const struct apply *apply, struct peer_id id, enum family f, const struct session_view *v)
 {
-	const struct not_applied *n = &refresh.not_applied[id.v][f];
+	const struct not_applied *n = &apply->refreshes->not_applied[id.v][f];
 
-	(void)k;
 	return n->reason != NULL && n->established == v->established_count ? n->reason : NULL;
 }
 
 static uint32_t
-pending_begin(struct keeld *k, struct pending_refresh *p, const char *kind)
+pending_begin(struct apply *apply, struct pending_refresh *p, const char *kind)
 {
 	if (!p->waits)
-		*p = (struct pending_refresh){.waits = true, .job = jobs_begin(k->jobs, kind, 1)};
-	refresh.changed = true;
+		*p = (struct pending_refresh){
+			.waits = true, .job = jobs_begin(apply->jobs, kind, 1)};
+	apply->refreshes->changed = true;
 	return p->job;
 }
 
 uint32_t
 apply_pending_import(
-	struct keeld *k, struct peer_id id, enum family f, const struct session_view *v)
+	struct apply *apply, struct peer_id id, enum family f, const struct session_view *v)
 {
-	struct pending_refresh *p = &refresh.import[id.v][f];
-	uint32_t job = pending_begin(k, p, "refresh-import");
+	struct pending_refresh *p = &apply->refreshes->import[id.v][f];
+	uint32_t job = pending_begin(apply, p, "refresh-import");
 
 	p->established = v->established_count;
 	return job;
 }
 
 uint32_t
-apply_pending_export(struct keeld *k, struct peer_id id, enum family f)
+apply_pending_export(struct apply *apply, struct peer_id id, enum family f)
 {
-	return pending_begin(k, &refresh.export[id.v][f], "refresh-export");
+	return pending_begin(apply, &apply->refreshes->export[id.v][f], "refresh-export");
 }
 
 bool
-apply_export_waits(struct peer_id id, enum family f, uint32_t *job)
+apply_export_waits(const struct apply *apply, struct peer_id id, enum family f, uint32_t *job)
 {
-	*job = refresh.export[id.v][f].job;
-	return refresh.export[id.v][f].waits;
+	*job = apply->refreshes->export[id.v][f].job;
+	return apply->refreshes->export[id.v][f].waits;
 }
 
 bool
-apply_import_waits(struct peer_id id, enum family f)
+apply_import_waits(const struct apply *apply, struct peer_id id, enum family f)
 {
-	return refresh.import[id.v][f].waits;
+	return apply->refreshes->import[id.v][f].waits;
 }
 
 /* An import that waits, which does so no more. False: none does. */
 static bool
-import_due(struct peer_id id, enum family f, struct import_item *out)
+import_due(struct apply *apply, struct peer_id id, enum family f, struct import_item *out)
 {
-	struct pending_refresh *p = &refresh.import[id.v][f];
+	struct pending_refresh *p = &apply->refreshes->import[id.v][f];
 
 	if (!p->waits)
 		return false;
@@ -679,87 +692,87 @@ import_due(struct peer_id id, enum family f, struct import_item *out)
 }
 
 static void
-import_way(struct import_item *m)
+import_way(struct apply *apply, struct import_item *m)
 {
-	const struct pending_refresh *p = &refresh.import[m->id.v][m->family];
+	const struct pending_refresh *p = &apply->refreshes->import[m->id.v][m->family];
 	struct session_view v = {.established_count = m->established};
 
 	if (m->established != p->established)
 		m->way =
 			IMPORT_DONE; /* what came since then was judged by the new policy as it came */
-	else if (!apply.applied[m->id.v].keep[m->family])
+	else if (!apply->applied[m->id.v].keep[m->family])
 		m->way = IMPORT_ASK;
 	else
-		m->way = apply_is_filled(m->id, m->family, &v) ? IMPORT_REPLAY : IMPORT_FILL;
+		m->way = apply_is_filled(apply, m->id, m->family, &v) ? IMPORT_REPLAY : IMPORT_FILL;
 }
 
 /* What came of asking. */
 static void
-import_asked(struct keeld *k, const struct import_item *m)
+import_asked(struct apply *apply, const struct import_item *m)
 {
 	struct session_view v = {.established_count = m->established};
 
 	if (action_runs(m->action)) {
 		if (m->way == IMPORT_FILL)
-			refresh.filling[m->id.v][m->family] =
+			apply->refreshes->filling[m->id.v][m->family] =
 				(struct filling){m->job, m->established};
-		event_refresh(k, m->id, m->family, "begin", m->job, NULL);
+		event_refresh(apply, m->id, m->family, "begin", m->job, NULL);
 		return;
 	}
 	if (m->action == REFRESH_UNSUPPORTED)
-		apply_note_not_applied(m->id, m->family, m->reason, &v);
-	apply_plan_end(m->id, m->family);
-	jobs_fail_part(k->jobs, m->job, refresh_action_text(m->action));
+		apply_note_not_applied(apply, m->id, m->family, m->reason, &v);
+	apply_plan_end(apply, m->id, m->family);
+	jobs_fail_part(apply->jobs, m->job, refresh_action_text(m->action));
 }
 
 /* All of these at once: one look at the sessions, one message to them, one to the shards. */
 static void
-imports_ask(struct keeld *k, struct import_items *x)
+imports_ask(struct apply *apply, struct import_items *x)
 {
 	if (x->count == 0)
 		return;
-	thread_call(k->session_thread, session_establisheds, x);
+	thread_call(apply->layers->session_thread, session_establisheds, x);
 	for (unsigned i = 0; i < x->count; i++) {
-		import_way(&x->item[i]);
-		apply_plan_asked(x->item[i].id, x->item[i].family, x->item[i].job);
+		import_way(apply, &x->item[i]);
+		apply_plan_asked(apply, x->item[i].id, x->item[i].family, x->item[i].job);
 	}
-	thread_call(k->session_thread, session_imports, x);
+	thread_call(apply->layers->session_thread, session_imports, x);
 	for (unsigned i = 0; i < x->count; i++) {
 		struct import_item *m = &x->item[i];
 
 		if (m->way == IMPORT_FILL && !action_runs(m->action))
 			m->way = IMPORT_REPLAY; /* of what there is */
 	}
-	replays(k, x);
+	replays(apply, x);
 	for (unsigned i = 0; i < x->count; i++) {
 		const struct import_item *m = &x->item[i];
 
 		if (m->way == IMPORT_DONE) {
-			apply_plan_end(m->id, m->family);
-			jobs_advance(k->jobs, m->job, 1);
+			apply_plan_end(apply, m->id, m->family);
+			jobs_advance(apply->jobs, m->job, 1);
 		} else if (m->way != IMPORT_REPLAY) {
-			import_asked(k, m);
+			import_asked(apply, m);
 		}
 	}
 }
 
 static void
-held_free(void)
+held_free(struct apply *apply)
 {
-	while (refresh.held_count > 0)
-		config_free(refresh.held[--refresh.held_count]);
+	while (apply->refreshes->held_count > 0)
+		config_free(apply->refreshes->held[--apply->refreshes->held_count]);
 }
 
 void
-apply_config_release(void)
+apply_config_release(struct apply *apply)
 {
-	if (refresh.first_ns == 0 && apply_plans_over())
-		held_free();
+	if (apply->refreshes->first_ns == 0 && apply_plans_over(apply))
+		held_free(apply);
 }
 
 /* Exports that wait, to their sessions in one message. */
 struct due_policies {
-	struct keeld *k;
+	const struct layers *layers;
 	struct {
 		struct peer_id id;
 		struct session_policies policies;
@@ -774,41 +787,43 @@ session_due_policies(void *arg)
 
 	role_enter_session();
 	for (unsigned i = 0; i < d->count; i++)
-		session_export_policies(d->k->speaker, d->peer[i].id, &d->peer[i].policies);
-	speaker_plan_settle(d->k->speaker);
+		session_export_policies(d->layers->speaker, d->peer[i].id, &d->peer[i].policies);
+	speaker_plan_settle(d->layers->speaker);
 }
 
 /* False: out of memory, and they go on to wait. */
 static bool
-exports_take(struct keeld *k)
+exports_take(struct apply *apply)
 {
-	struct due_policies d = {.k = k, .peer = calloc(PEER_MAX, sizeof(*d.peer))};
+	struct due_policies d = {
+		.layers = apply->layers, .peer = calloc(PEER_MAX, sizeof(*d.peer))};
 	struct export_item *items = calloc((size_t)PEER_MAX * FAMILY_COUNT, sizeof(*items));
 	bool memory = d.peer != NULL && items != NULL;
 	unsigned n = 0;
 
-	for (struct peer_id id = {0}; memory && (id = keeld_peer_next(k, id)).v != 0;) {
+	for (struct peer_id id = {0}; memory && (id = peers_next(apply->peers, id)).v != 0;) {
 		bool any = false;
 
 		for (unsigned f = 0; f < FAMILY_COUNT; f++) {
-			struct pending_refresh *p = &refresh.export[id.v][f];
+			struct pending_refresh *p = &apply->refreshes->export[id.v][f];
 
 			if (!p->waits)
 				continue;
 			p->waits = false;
 			any = true;
-			apply.applied[id.v].session = export_policies_due(k, id, (enum family)f);
+			apply->applied[id.v].session =
+				export_policies_due(apply, id, (enum family)f);
 			items[n++] = (struct export_item){
 				.id = id, .family = (enum family)f, .job = p->job};
 		}
 		if (!any)
 			continue;
 		d.peer[d.count].id = id;
-		d.peer[d.count++].policies = apply.applied[id.v].session;
+		d.peer[d.count++].policies = apply->applied[id.v].session;
 	}
 	if (d.count > 0)
-		thread_call(k->session_thread, session_due_policies, &d);
-	apply_export_jobs(k, items, n);
+		thread_call(apply->layers->session_thread, session_due_policies, &d);
+	apply_export_jobs(apply, items, n);
 	free(d.peer);
 	free(items);
 	return memory;
@@ -817,142 +832,160 @@ exports_take(struct keeld *k)
 static void
 pending_run(struct timer *t)
 {
-	struct keeld *k = apply.k;
-	struct import_items x = {
-		.k = k, .item = calloc((size_t)PEER_MAX * FAMILY_COUNT, sizeof(*x.item))};
+	struct apply_refreshes *refreshes =
+		(struct apply_refreshes *)(void *)((char *)t -
+						   offsetof(struct apply_refreshes, timer));
+	struct apply *apply = refreshes->apply;
+	struct import_items x = {.layers = apply->layers,
+		.item = calloc((size_t)PEER_MAX * FAMILY_COUNT, sizeof(*x.item))};
 
 	(void)t;
 	/* Tried again. Old configurations are not freed before: sessions run their export policies. */
-	if (x.item == NULL || !exports_take(k)) {
+	if (x.item == NULL || !exports_take(apply)) {
 		free(x.item);
-		timer_arm(k->main_thread, &refresh.timer, MEMORY_RETRY_NS);
+		timer_arm(apply->layers->main_thread, &apply->refreshes->timer, MEMORY_RETRY_NS);
 		return;
 	}
-	refresh.first_ns = 0;
-	for (struct peer_id id = {0}; (id = keeld_peer_next(k, id)).v != 0;)
+	apply->refreshes->first_ns = 0;
+	for (struct peer_id id = {0}; (id = peers_next(apply->peers, id)).v != 0;)
 		for (unsigned f = 0; f < FAMILY_COUNT; f++)
-			x.count += import_due(id, (enum family)f, &x.item[x.count]);
-	imports_ask(k, &x);
+			x.count += import_due(apply, id, (enum family)f, &x.item[x.count]);
+	imports_ask(apply, &x);
 	free(x.item);
-	apply_plan_go(k);
-	apply_config_release();
+	apply_plan_go(apply);
+	apply_config_release(apply);
 }
 
 void
-apply_config_hold(struct config *old)
+apply_config_hold(struct apply *apply, struct config *old)
 {
-	bool holds = refresh.first_ns != 0 || !apply_plans_over();
+	bool holds = apply->refreshes->first_ns != 0 || !apply_plans_over(apply);
 
-	if (holds && refresh.held_count == refresh.held_size) {
-		unsigned size = refresh.held_size != 0 ? 2 * refresh.held_size : 4;
-		struct config **grown = realloc(refresh.held, size * sizeof(struct config *));
+	if (holds && apply->refreshes->held_count == apply->refreshes->held_size) {
+		unsigned size =
+			apply->refreshes->held_size != 0 ? 2 * apply->refreshes->held_size : 4;
+		struct config **grown =
+			realloc(apply->refreshes->held, size * sizeof(struct config *));
 
 		if (grown == NULL) {
 			log_event(LOG_ERROR, "configuration-not-freed error=\"%s\"",
 				strerrordesc_np(ENOMEM));
 			return; /* its policies may still be run */
 		}
-		refresh.held = grown;
-		refresh.held_size = size;
+		apply->refreshes->held = grown;
+		apply->refreshes->held_size = size;
 	}
 	if (holds)
-		refresh.held[refresh.held_count++] = old;
+		apply->refreshes->held[apply->refreshes->held_count++] = old;
 	else
 		config_free(old);
 }
 
 /* A later change restarts the delay, up to the maximum since the first one. */
 void
-apply_pending_schedule(struct keeld *k)
+apply_pending_schedule(struct apply *apply)
 {
-	uint64_t now = now_ns(), delay = (uint64_t)k->running->policy_change_delay_s * 1000000000u;
-	uint64_t max = (uint64_t)k->running->policy_change_max_delay_s * 1000000000u;
+	uint64_t now = now_ns(),
+		 delay = (uint64_t)apply->running->policy_change_delay_s * 1000000000u;
+	uint64_t max = (uint64_t)apply->running->policy_change_max_delay_s * 1000000000u;
 
-	if (!refresh.changed && (delay != 0 || refresh.first_ns == 0)) {
-		if (refresh.first_ns == 0) /* nothing is to be asked for */
-			apply_plan_go(k);
+	if (!apply->refreshes->changed && (delay != 0 || apply->refreshes->first_ns == 0)) {
+		if (apply->refreshes->first_ns == 0) /* nothing is to be asked for */
+			apply_plan_go(apply);
 		return;
 	}
-	refresh.changed = false;
+	apply->refreshes->changed = false;
 	if (delay == 0) { /* from now on: what waits is due, too */
-		pending_run(&refresh.timer);
+		pending_run(&apply->refreshes->timer);
 		return;
 	}
-	if (refresh.first_ns == 0)
-		refresh.first_ns = now;
-	if (now + delay > refresh.first_ns + max)
-		delay = refresh.first_ns + max > now ? refresh.first_ns + max - now : 0;
-	timer_arm(k->main_thread, &refresh.timer, delay);
+	if (apply->refreshes->first_ns == 0)
+		apply->refreshes->first_ns = now;
+	if (now + delay > apply->refreshes->first_ns + max)
+		delay = apply->refreshes->first_ns + max > now
+				? apply->refreshes->first_ns + max - now
+				: 0;
+	timer_arm(apply->layers->main_thread, &apply->refreshes->timer, delay);
 }
 
 void
 apply_pending_done(
-	struct keeld *k, struct peer_id id, const struct session_policies *want, bool reset)
+	struct apply *apply, struct peer_id id, const struct session_policies *want, bool reset)
 {
 	for (unsigned f = 0; f < FAMILY_COUNT; f++) {
-		struct pending_refresh *export = &refresh.export[id.v][f],
-				       *import = &refresh.import[id.v][f];
+		struct pending_refresh *export = &apply->refreshes->export[id.v][f],
+				       *import = &apply->refreshes->import[id.v][f];
 
 		if (export->waits &&
-			apply.applied[id.v].session.export_policy[f] == want->export_policy[f]) {
+			apply->applied[id.v].session.export_policy[f] == want->export_policy[f]) {
 			struct export_item item = {
 				.id = id, .family = (enum family)f, .job = export->job};
 
 			export->waits = false;
-			apply_export_jobs(k, &item, 1);
+			apply_export_jobs(apply, &item, 1);
 		}
 		if (import->waits && reset) {
 			import->waits = false;
-			jobs_advance(k->jobs, import->job, 1);
+			jobs_advance(apply->jobs, import->job, 1);
 		}
 	}
 }
 
 static void
-pending_drop_one(struct keeld *k, struct pending_refresh *p)
+pending_drop_one(struct apply *apply, struct pending_refresh *p)
 {
 	if (p->waits)
-		jobs_fail_part(k->jobs, p->job, "peer-removed");
+		jobs_fail_part(apply->jobs, p->job, "peer-removed");
 	p->waits = false;
 }
 
 void
-apply_pending_drop(struct keeld *k, struct peer_id id)
+apply_pending_drop(struct apply *apply, struct peer_id id)
 {
 	for (unsigned f = 0; f < FAMILY_COUNT; f++) {
-		pending_drop_one(k, &refresh.import[id.v][f]);
-		pending_drop_one(k, &refresh.export[id.v][f]);
-		apply_plan_end(id, (enum family)f);
-		refresh.not_applied[id.v][f] = (struct not_applied){0};
-		refresh.filling[id.v][f] = (struct filling){0};
+		pending_drop_one(apply, &apply->refreshes->import[id.v][f]);
+		pending_drop_one(apply, &apply->refreshes->export[id.v][f]);
+		apply_plan_end(apply, id, (enum family)f);
+		apply->refreshes->not_applied[id.v][f] = (struct not_applied){0};
+		apply->refreshes->filling[id.v][f] = (struct filling){0};
 	}
-	reaching_end(k, id);
+	reaching_end(apply, id);
 }
 
 /* ---- life ---- */
 
-void
-apply_refresh_init(void)
+int
+apply_refreshes_create(struct apply *apply)
 {
-	refresh.timer.fire = pending_run;
-	refresh.reaching_timer.fire = reaching_poll;
+	struct apply_refreshes *r = calloc(1, sizeof(*r));
+
+	if (r == NULL)
+		return -ENOMEM;
+	r->apply = apply;
+	r->timer.fire = pending_run;
+	r->reaching_timer.fire = reaching_poll;
+	apply->refreshes = r;
+	return 0;
 }
 
 void
-apply_refresh_fini(void)
+apply_refreshes_destroy(struct apply *apply)
 {
-	held_free();
-	free(refresh.held);
-	while (refresh.reaching != NULL) {
-		struct reaching *r = refresh.reaching;
+	if (apply->refreshes == NULL)
+		return;
+	held_free(apply);
+	free(apply->refreshes->held);
+	while (apply->refreshes->reaching != NULL) {
+		struct reaching *r = apply->refreshes->reaching;
 
-		refresh.reaching = r->next;
+		apply->refreshes->reaching = r->next;
 		free(r);
 	}
-	while (refresh.followers != NULL) {
-		struct follower *w = refresh.followers;
+	while (apply->refreshes->followers != NULL) {
+		struct follower *w = apply->refreshes->followers;
 
-		refresh.followers = w->next;
+		apply->refreshes->followers = w->next;
 		free(w);
 	}
+	free(apply->refreshes);
 }

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "control/apply/preview.h"
 
+#include "control/apply/apply_impl.h"
 #include "control/config/config.h"
 #include "control/config/policy_compile.h"
 #include "control/session/preview_export.h"
-#include "control/rpc/rpc_impl.h"
 #include "control/base/threads.h"
-#include "control/wiring.h"
 #include "rib/preview.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -40,8 +40,9 @@ struct part {
 
 struct job {
 	struct job *behind;
-	struct keeld *k;
-	struct rpc_call *call;
+	struct apply *apply;
+	preview_done *finish;
+	void *ctx;
 	struct preview_request r;
 	uint32_t revision; /* of the running document */
 	struct part part[2 * FAMILY_COUNT];
@@ -51,8 +52,11 @@ struct job {
 	struct preview_counts fib;
 };
 
-static struct job *jobs; /* the first one runs */
-static struct timer again;
+struct previews {
+	struct apply *apply;
+	struct job *jobs; /* the first one runs */
+	struct timer again;
+};
 
 /* RFC 4456 7 */
 static uint32_t
@@ -79,7 +83,8 @@ export_create_there(void *arg)
 	struct export_call *c = arg;
 
 	role_enter_session();
-	c->err = speaker_export_preview(c->job->k->speaker, c->part->family, &c->part->export);
+	c->err = speaker_export_preview(
+		c->job->apply->layers->speaker, c->part->family, &c->part->export);
 }
 
 static void
@@ -137,7 +142,8 @@ job_free(struct job *j)
 	for (unsigned i = 0; i < j->part_count; i++) {
 		preview_destroy(j->part[i].import);
 		if (j->part[i].export != NULL)
-			thread_call(j->k->session_thread, export_destroy_there, j->part[i].export);
+			thread_call(j->apply->layers->session_thread, export_destroy_there,
+				j->part[i].export);
 	}
 	free(j->line);
 	free(j);
@@ -165,13 +171,13 @@ static struct part *
 part_get(struct job *j, enum family family, struct vrf_id vrf, bool import)
 {
 	struct preview_config c = {
-		.arena = j->k->arena_control,
-		.shards = &j->k->shards,
+		.arena = j->apply->layers->arena_control,
+		.shards = &j->apply->layers->shards,
 		.family = family,
-		.fib = j->k->fib != NULL,
+		.fib = j->apply->layers->fib != NULL,
 		.max_paths = j->r.then->max_paths,
 		.cluster_id = cluster_of(j->r.then),
-		.all = j->r.then->max_paths != j->k->running->max_paths,
+		.all = j->r.then->max_paths != j->apply->running->max_paths,
 	};
 	struct export_call e = {.job = j};
 	struct part *p = part_find(j, family, import);
@@ -180,14 +186,14 @@ part_get(struct job *j, enum family family, struct vrf_id vrf, bool import)
 		return p;
 	p = &j->part[j->part_count];
 	*p = (struct part){.family = family, .is_import = import};
-	if (shard_table_find(j->k->shards.at[0], vrf, family, &p->table) != 0)
+	if (shard_table_find(j->apply->layers->shards.at[0], vrf, family, &p->table) != 0)
 		return NULL;
 	c.table = p->table;
 	e.part = p;
 	if (import)
 		e.err = preview_create(&c, &p->import);
 	else
-		thread_call(j->k->session_thread, export_create_there, &e);
+		thread_call(j->apply->layers->session_thread, export_create_there, &e);
 	if (e.err != 0)
 		return NULL;
 	j->part_count++;
@@ -229,7 +235,7 @@ kept_in_full(const struct job *j, const struct config_peer *now, struct peer_id 
 
 	if (!now->families[f].keep_all_routes)
 		return false;
-	shards_peer_counts(&j->k->shards, id, f, &c);
+	shards_peer_counts(&j->apply->layers->shards, id, f, &c);
 	return c.kept >= c.received;
 }
 
@@ -238,7 +244,7 @@ static int
 peer_add(struct job *j, const struct config_peer *now, const struct config_peer *then,
 	enum family f, bool import)
 {
-	struct peer_id id = keeld_peer_id(j->k, now);
+	struct peer_id id = peers_id(j->apply->peers, now);
 	struct line line = {.peer = id,
 		.family = f,
 		.import = import,
@@ -261,7 +267,7 @@ peer_add(struct job *j, const struct config_peer *now, const struct config_peer 
 		e.err = preview_peer(part->import, id, policy,
 			(then != NULL ? then : now)->families[f].allow_as_in);
 	else
-		thread_call(j->k->session_thread, export_peer_there, &e);
+		thread_call(j->apply->layers->session_thread, export_peer_there, &e);
 	return e.err == 0 || e.err == -ENOENT ? line_add(j, &line) : e.err;
 }
 
@@ -283,7 +289,7 @@ policy_same(const struct job *j, const char *now, const char *then)
 	if (now == NULL || then == NULL)
 		return now == then;
 	return strcmp(now, then) == 0 &&
-	       policy_set_same(j->k->running->policies, j->r.then->policies, now);
+	       policy_set_same(j->apply->running->policies, j->r.then->policies, now);
 }
 
 static bool
@@ -312,7 +318,7 @@ family_compare(
 		return err == 0 ? peer_add(j, now, NULL, f, false) : err;
 	}
 	b = &then->families[f];
-	cluster = !then->external && cluster_of(j->r.then) != cluster_of(j->k->running);
+	cluster = !then->external && cluster_of(j->r.then) != cluster_of(j->apply->running);
 	if (!policy_same(j, a->import_policy, b->import_policy) ||
 		a->allow_as_in != b->allow_as_in || cluster)
 		err = peer_add(j, now, then, f, true);
@@ -325,12 +331,13 @@ family_compare(
 static int
 tables_compare(struct job *j)
 {
-	if (j->k->fib == NULL || j->r.then->max_paths == j->k->running->max_paths)
+	if (j->apply->layers->fib == NULL || j->r.then->max_paths == j->apply->running->max_paths)
 		return 0;
 	for (unsigned f = 0; f < FAMILY_COUNT; f++) {
 		struct table_id t;
 
-		if (shard_table_find(j->k->shards.at[0], VRF_DEFAULT, (enum family)f, &t) == 0 &&
+		if (shard_table_find(
+			    j->apply->layers->shards.at[0], VRF_DEFAULT, (enum family)f, &t) == 0 &&
 			part_get(j, (enum family)f, VRF_DEFAULT, true) == NULL)
 			return -ENOMEM;
 	}
@@ -365,8 +372,8 @@ followers_add(struct job *j, enum family f, struct export_calls *calls)
 {
 	int err = 0;
 
-	for (struct peer_id id = {0}; err == 0 && (id = keeld_peer_next(j->k, id)).v != 0;) {
-		const struct config_peer *now = keeld_peer_config(j->k, id),
+	for (struct peer_id id = {0}; err == 0 && (id = peers_next(j->apply->peers, id)).v != 0;) {
+		const struct config_peer *now = peers_config(j->apply->peers, id),
 					 *then = peer_then(j, now);
 		struct line line = {.peer = id, .family = f, .exact = true, .quiet = true};
 		struct export_call e = {.job = j, .peer = id, .next = then};
@@ -389,7 +396,7 @@ exports_follow(struct job *j, enum family f)
 	int err = calls.at != NULL ? followers_add(j, f, &calls) : -ENOMEM;
 
 	if (err == 0)
-		thread_call(j->k->session_thread, export_peers_there, &calls);
+		thread_call(j->apply->layers->session_thread, export_peers_there, &calls);
 	for (unsigned i = 0; i < calls.count && err == 0; i++)
 		err = calls.at[i].err;
 	free(calls.at);
@@ -401,8 +408,8 @@ select_candidate(struct job *j)
 {
 	int err = tables_compare(j);
 
-	for (struct peer_id id = {0}; err == 0 && (id = keeld_peer_next(j->k, id)).v != 0;) {
-		const struct config_peer *now = keeld_peer_config(j->k, id),
+	for (struct peer_id id = {0}; err == 0 && (id = peers_next(j->apply->peers, id)).v != 0;) {
+		const struct config_peer *now = peers_config(j->apply->peers, id),
 					 *then = peer_then(j, now);
 
 		for (unsigned f = 0; f < FAMILY_COUNT && err == 0; f++)
@@ -419,13 +426,13 @@ select_candidate(struct job *j)
 static int
 select_scope(struct job *j)
 {
-	const struct keeld_selector *s = &j->r.selector;
+	const struct apply_selector *s = &j->r.selector;
 	struct peer_id ids[PEER_MAX];
-	unsigned n = keeld_select(j->k, s, ids, PEER_MAX);
+	unsigned n = apply_select(j->apply, s, ids, PEER_MAX);
 	int err = n > 0 ? 0 : -ENOENT;
 
 	for (unsigned i = 0; i < n && err == 0; i++) {
-		const struct config_peer *now = keeld_peer_config(j->k, ids[i]);
+		const struct config_peer *now = peers_config(j->apply->peers, ids[i]);
 
 		err = peer_add(j, now, now, s->family, j->r.import);
 	}
@@ -456,7 +463,7 @@ next_hop_ask(struct job *j, struct preview *p)
 {
 	struct question q = {.q = preview_question(p)};
 
-	keeld_on_shards(j->k, next_hop_there, &q, &q.shard);
+	layers_on_shards(j->apply->layers, next_hop_there, &q, &q.shard);
 	return preview_answer(p, &q.a);
 }
 
@@ -467,13 +474,13 @@ import_run(struct job *j, struct part *p)
 	uint32_t end = p->end - p->next > SECTION ? p->next + SECTION : p->end;
 	int err = 0;
 
-	keeld_rib_read_begin(j->k);
+	layers_rib_read_begin(j->apply->layers);
 	for (; p->next < end; p->next++) {
 		err = preview_dest(p->import, (struct dest_id){p->next});
 		if (err != 0)
 			break;
 	}
-	keeld_rib_read_end(j->k);
+	layers_rib_read_end(j->apply->layers);
 	p->done = p->next >= p->end;
 	return err == -EAGAIN ? next_hop_ask(j, p->import) : err;
 }
@@ -486,7 +493,7 @@ export_run(struct job *j, struct part *p)
 	struct export_call e = {
 		.job = j, .part = p, .import = import != NULL ? import->import : NULL};
 
-	thread_call(j->k->session_thread, export_run_there, &e);
+	thread_call(j->apply->layers->session_thread, export_run_there, &e);
 	return e.err == -EAGAIN ? next_hop_ask(j, e.import) : e.err;
 }
 
@@ -496,7 +503,7 @@ part_run(struct job *j, struct part *p)
 	if (p->end == 0) {
 		struct shards_table t;
 
-		shards_table(&j->k->shards, p->table, &t);
+		shards_table(&j->apply->layers->shards, p->table, &t);
 		p->end = shards_limit(&t);
 	}
 	return p->is_import ? import_run(j, p) : export_run(j, p);
@@ -536,7 +543,7 @@ part_end(struct job *j, struct part *p)
 static json_t *
 line_json(const struct job *j, const struct line *l)
 {
-	const struct config_peer *c = keeld_peer_config(j->k, l->peer);
+	const struct config_peer *c = peers_config(j->apply->peers, l->peer);
 	json_t *o;
 
 	if (c == NULL)
@@ -582,7 +589,7 @@ answer_json(struct job *j)
 		if (line != NULL)
 			json_array_append_new(peers, line);
 	}
-	if (j->k->fib != NULL)
+	if (j->apply->layers->fib != NULL)
 		json_object_set_new(o, "fib",
 			json_pack("{s:I, s:I, s:I}", "added", (json_int_t)j->fib.added, "removed",
 				(json_int_t)j->fib.removed, "changed", (json_int_t)j->fib.changed));
@@ -592,24 +599,25 @@ answer_json(struct job *j)
 }
 
 static void
-job_end(struct job *j, json_t *result)
+job_end(struct job *j, int err, json_t *answer)
 {
-	struct rpc_call *call = j->call;
+	struct previews *previews = j->apply->previews;
+	preview_done *finish = j->finish;
 	struct preview_request r = j->r;
+	void *ctx = j->ctx;
 
-	jobs = j->behind;
+	previews->jobs = j->behind;
 	job_free(j);
 	request_free(&r);
-	rpc_reply(call, result);
+	finish(ctx, err, answer);
 }
 
 /* True: it has ended. */
 static bool
 job_run(struct job *j, uint64_t deadline_ns)
 {
-	if (j->k->revision != j->revision) {
-		rpc_fail(j->call, RPC_TRY_AGAIN, "", "a commit came between");
-		job_end(j, NULL);
+	if (j->apply->revision != j->revision) {
+		job_end(j, -EAGAIN, NULL);
 		return true;
 	}
 	for (; j->at < j->part_count; j->at++) {
@@ -622,54 +630,65 @@ job_run(struct job *j, uint64_t deadline_ns)
 			err = part_run(j, p);
 		} while (err == 0 && !p->done);
 		if (err != 0) {
-			job_end(j, NULL);
+			job_end(j, -ENOMEM, NULL);
 			return true;
 		}
 		part_end(j, p);
 	}
-	job_end(j, answer_json(j));
+	job_end(j, 0, answer_json(j));
 	return true;
+}
+
+static void
+jobs_end_all(struct previews *p, int err)
+{
+	while (p->jobs != NULL)
+		job_end(p->jobs, err, NULL);
 }
 
 static void
 jobs_run(struct timer *t)
 {
+	struct previews *p =
+		(struct previews *)(void *)((char *)t - offsetof(struct previews, again));
 	uint64_t deadline_ns = now_ns() + TURN_NS;
-	struct thread *main_thread;
 
-	/* The reply to one preview may begin the next one, which arms the timer and ends in the same turn. */
-	if (jobs == NULL)
+	/* The end of one preview may begin the next one, which arms the timer and ends in the same turn. */
+	if (p->jobs == NULL)
 		return;
-	main_thread = jobs->k->main_thread;
-	while (jobs != NULL && job_run(jobs, deadline_ns) && now_ns() < deadline_ns)
+	while (p->jobs != NULL && job_run(p->jobs, deadline_ns) && now_ns() < deadline_ns)
 		;
-	if (jobs != NULL && timer_arm(main_thread, t, 0) != 0)
-		preview_end_all();
+	if (p->jobs != NULL && timer_arm(p->apply->layers->main_thread, t, 0) != 0)
+		jobs_end_all(p, -ENOMEM);
 }
 
 static unsigned
-waiting(void)
+waiting(const struct previews *p)
 {
 	unsigned n = 0;
 
-	for (const struct job *j = jobs; j != NULL; j = j->behind)
+	for (const struct job *j = p->jobs; j != NULL; j = j->behind)
 		n++;
 	return n;
 }
 
 int
-preview_begin(struct keeld *k, const struct preview_request *r, struct rpc_call *call)
+preview_begin(struct apply *apply, const struct preview_request *r, preview_done *done, void *ctx)
 {
-	struct job *j = waiting() < WAITING_MAX ? calloc(1, sizeof(*j)) : NULL, **at = &jobs;
+	struct previews *p = apply->previews;
+	struct job *j, **at = &p->jobs;
 	int err;
 
+	if (waiting(p) >= WAITING_MAX)
+		return -EBUSY;
+	j = calloc(1, sizeof(*j));
 	if (j == NULL)
-		return waiting() < WAITING_MAX ? -ENOMEM : -EBUSY;
-	*j = (struct job){.k = k, .call = call, .r = *r, .revision = k->revision};
+		return -ENOMEM;
+	*j = (struct job){
+		.apply = apply, .finish = done, .ctx = ctx, .r = *r, .revision = apply->revision};
 	err = r->candidate ? select_candidate(j) : select_scope(j);
-	again.fire = jobs_run;
-	if (err == 0 && jobs == NULL)
-		err = timer_arm(k->main_thread, &again, 0);
+	if (err == 0 && p->jobs == NULL)
+		err = timer_arm(apply->layers->main_thread, &p->again, 0);
 	if (err != 0) {
 		job_free(j);
 		return err;
@@ -681,10 +700,28 @@ preview_begin(struct keeld *k, const struct preview_request *r, struct rpc_call 
 }
 
 void
-preview_end_all(void)
+preview_end_all(struct apply *apply)
 {
-	if (jobs != NULL)
-		timer_cancel(jobs->k->main_thread, &again);
-	while (jobs != NULL)
-		job_end(jobs, NULL);
+	if (apply->previews->jobs != NULL)
+		timer_cancel(apply->layers->main_thread, &apply->previews->again);
+	jobs_end_all(apply->previews, -ECANCELED);
+}
+
+int
+apply_previews_create(struct apply *apply)
+{
+	struct previews *p = calloc(1, sizeof(*p));
+
+	if (p == NULL)
+		return -ENOMEM;
+	p->apply = apply;
+	p->again.fire = jobs_run;
+	apply->previews = p;
+	return 0;
+}
+
+void
+apply_previews_destroy(struct apply *apply)
+{
+	free(apply->previews);
 }

@@ -13,19 +13,24 @@
  */
 #pragma once
 
-#include "control/keeld.h"
-
-struct rpc_call;
+#include "control/apply/selector.h"
 
 struct preview_request {
 	struct config *then; /* what policies are taken from; taken over */
 	bool candidate; /* all that `then` changes; else `selector` and `import` */
-	struct keeld_selector selector;
+	struct apply_selector selector;
 	bool import;
 	json_t *effects; /* goes with the answer; taken over; may be NULL */
 };
 
-/* Answers `call` later by rpc_reply(). 0; -ENOMEM, -ENOENT (nobody matches), -EBUSY (too many wait): nothing was taken over. */
-int preview_begin(struct keeld *k, const struct preview_request *r, struct rpc_call *call);
-/* The daemon stops: those that wait are answered by an error. */
-void preview_end_all(void);
+/*
+ * The end of a preview, once. err 0: `answer` is taken over by the callback; -EAGAIN: a commit came between; -ENOMEM; -ECANCELED: the
+ * daemon stops.
+ */
+typedef void preview_done(void *ctx, int err, json_t *answer);
+
+/* Queues a preview; done() is called later. 0; -ENOMEM, -ENOENT (no peer matches), -EBUSY (too many previews wait): nothing was taken over. */
+int preview_begin(
+	struct apply *apply, const struct preview_request *r, preview_done *done, void *ctx);
+/* Ends all previews: the daemon stops. */
+void preview_end_all(struct apply *apply);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "control/host/host_routes.h"
 
-#include "control/keeld.h"
+#include "control/base/layers.h"
 #include "control/base/log.h"
 #include "control/host/netlink.h"
 #include "control/config/policy_compile.h"
@@ -27,7 +27,7 @@ struct own {
 	struct vrf_id vrf;
 	struct prefix prefix;
 	bool dirty, network, kernel;
-	uint64_t kernel_ports; /* keeld_host_kernel_route() */
+	uint64_t kernel_ports; /* host_routes_kernel_route() */
 	enum route_source source; /* of what is in BGP */
 	struct attr_set *originated; /* NULL: nothing */
 };
@@ -41,9 +41,8 @@ struct subnet {
 	unsigned users;
 };
 
-/* Writer: main. */
-static struct {
-	struct keeld *k;
+struct host_routes {
+	const struct layers *layers;
 	const struct config *config; /* NULL: not applied yet */
 	struct own **buckets, *dirty;
 	unsigned bucket_count, count;
@@ -53,14 +52,14 @@ static struct {
 	bool port_down[PORT_NONE];
 	struct policy_eval *eval;
 	struct timer timer;
-} state;
+};
 
 /* ---- prefixes ---- */
 
 static struct own **
-own_slot(struct vrf_id vrf, const struct prefix *p)
+own_slot(struct host_routes *h, struct vrf_id vrf, const struct prefix *p)
 {
-	struct own **at = &state.buckets[(prefix_hash(p) + vrf.v) & (state.bucket_count - 1)];
+	struct own **at = &h->buckets[(prefix_hash(p) + vrf.v) & (h->bucket_count - 1)];
 
 	while (*at != NULL && ((*at)->vrf.v != vrf.v || !prefix_equal(&(*at)->prefix, p)))
 		at = &(*at)->next;
@@ -68,18 +67,18 @@ own_slot(struct vrf_id vrf, const struct prefix *p)
 }
 
 static int
-own_grow(void)
+own_grow(struct host_routes *h)
 {
-	unsigned old_count = state.bucket_count, count = old_count ? 2 * old_count : BUCKETS_MIN;
-	struct own **old = state.buckets, **buckets = calloc(count, sizeof(struct own *));
+	unsigned old_count = h->bucket_count, count = old_count ? 2 * old_count : BUCKETS_MIN;
+	struct own **old = h->buckets, **buckets = calloc(count, sizeof(struct own *));
 
 	if (buckets == NULL)
 		return old != NULL ? 0 : -ENOMEM; /* longer chains are no fault */
-	state.buckets = buckets;
-	state.bucket_count = count;
+	h->buckets = buckets;
+	h->bucket_count = count;
 	for (unsigned i = 0; i < old_count; i++) {
 		for (struct own *o = old[i], *next; o != NULL; o = next) {
-			struct own **at = own_slot(o->vrf, &o->prefix);
+			struct own **at = own_slot(h, o->vrf, &o->prefix);
 
 			next = o->next;
 			o->next = NULL;
@@ -91,20 +90,20 @@ own_grow(void)
 }
 
 static struct own *
-own_find(struct vrf_id vrf, const struct prefix *p)
+own_find(struct host_routes *h, struct vrf_id vrf, const struct prefix *p)
 {
-	return state.bucket_count > 0 ? *own_slot(vrf, p) : NULL;
+	return h->bucket_count > 0 ? *own_slot(h, vrf, p) : NULL;
 }
 
 /* Found or made. NULL: out of memory (logged). */
 static struct own *
-own_get(struct vrf_id vrf, const struct prefix *p)
+own_get(struct host_routes *h, struct vrf_id vrf, const struct prefix *p)
 {
-	struct own *o = own_find(vrf, p);
+	struct own *o = own_find(h, vrf, p);
 
 	if (o != NULL)
 		return o;
-	if (state.count < state.bucket_count || own_grow() == 0)
+	if (h->count < h->bucket_count || own_grow(h) == 0)
 		o = calloc(1, sizeof(*o));
 	if (o == NULL) {
 		log_event(LOG_ERROR, "own-route-lost error=\"%s\"", strerrordesc_np(ENOMEM));
@@ -112,96 +111,96 @@ own_get(struct vrf_id vrf, const struct prefix *p)
 	}
 	o->vrf = vrf;
 	o->prefix = *p;
-	*own_slot(vrf, p) = o;
-	state.count++;
+	*own_slot(h, vrf, p) = o;
+	h->count++;
 	return o;
 }
 
 static void
-mark(struct own *o)
+mark(struct host_routes *h, struct own *o)
 {
 	if (o == NULL || o->dirty)
 		return;
 	o->dirty = true;
-	o->next_dirty = state.dirty;
-	state.dirty = o;
+	o->next_dirty = h->dirty;
+	h->dirty = o;
 }
 
 static void
-mark_prefix(struct vrf_id vrf, const struct prefix *p)
+mark_prefix(struct host_routes *h, struct vrf_id vrf, const struct prefix *p)
 {
-	mark(own_get(vrf, p));
+	mark(h, own_get(h, vrf, p));
 }
 
 static void
-mark_networks(const struct config *c)
+mark_networks(struct host_routes *h, const struct config *c)
 {
 	for (unsigned i = 0; i < c->network_count; i++) {
-		struct own *o = own_get(c->networks[i].vrf, &c->networks[i].prefix);
+		struct own *o = own_get(h, c->networks[i].vrf, &c->networks[i].prefix);
 
 		if (o == NULL)
 			continue;
 		o->network = true;
-		mark(o);
+		mark(h, o);
 	}
 }
 
 static void
-mark_all(void)
+mark_all(struct host_routes *h)
 {
-	for (unsigned i = 0; i < state.bucket_count; i++)
-		for (struct own *o = state.buckets[i]; o != NULL; o = o->next) {
+	for (unsigned i = 0; i < h->bucket_count; i++)
+		for (struct own *o = h->buckets[i]; o != NULL; o = o->next) {
 			o->network = false;
-			mark(o);
+			mark(h, o);
 		}
 }
 
 /* ---- which sources have a prefix now ---- */
 
 static bool
-subnet_up(const struct subnet *s)
+subnet_up(struct host_routes *h, const struct subnet *s)
 {
-	return s->port == PORT_NONE || !state.port_down[s->port];
+	return s->port == PORT_NONE || !h->port_down[s->port];
 }
 
 static bool
-is_connected(struct vrf_id vrf, const struct prefix *p)
+is_connected(struct host_routes *h, struct vrf_id vrf, const struct prefix *p)
 {
-	for (const struct subnet *s = state.subnets; s != NULL; s = s->next)
-		if (s->vrf.v == vrf.v && prefix_equal(&s->prefix, p) && subnet_up(s))
+	for (const struct subnet *s = h->subnets; s != NULL; s = s->next)
+		if (s->vrf.v == vrf.v && prefix_equal(&s->prefix, p) && subnet_up(h, s))
 			return true;
 	return false;
 }
 
 /* The kernel keeps a route whose link has lost its carrier; it leads nowhere. */
 static bool
-kernel_up(const struct own *o)
+kernel_up(struct host_routes *h, const struct own *o)
 {
 	for (unsigned port = 0; port < 64; port++)
-		if ((o->kernel_ports >> port & 1) != 0 && !state.port_down[port])
+		if ((o->kernel_ports >> port & 1) != 0 && !h->port_down[port])
 			return o->kernel;
 	return o->kernel && o->kernel_ports == 0;
 }
 
 /* Length of the longest connected subnet or kernel route that leads to `addr`; -1: none. */
 static int
-host_match(struct vrf_id vrf, const struct ip_addr *addr)
+host_match(struct host_routes *h, struct vrf_id vrf, const struct ip_addr *addr)
 {
 	int best = -1;
 
-	for (const struct subnet *s = state.subnets; s != NULL; s = s->next)
-		if (s->vrf.v == vrf.v && s->prefix.len > best && subnet_up(s) &&
+	for (const struct subnet *s = h->subnets; s != NULL; s = s->next)
+		if (s->vrf.v == vrf.v && s->prefix.len > best && subnet_up(h, s) &&
 			prefix_contains(&s->prefix, addr))
 			best = s->prefix.len;
 	for (int len = (int)prefix_max_len(addr->afi); len > best; len--) {
 		struct prefix p;
 		const struct own *o;
 
-		if (state.kernel_lens[addr->afi - AFI_IPV4][len] == 0)
+		if (h->kernel_lens[addr->afi - AFI_IPV4][len] == 0)
 			continue;
 		p = prefix_from_addr(addr, (uint8_t)len);
-		o = own_find(vrf, &p);
-		if (o != NULL && kernel_up(o))
+		o = own_find(h, vrf, &p);
+		if (o != NULL && kernel_up(h, o))
 			return len;
 	}
 	return best;
@@ -209,17 +208,18 @@ host_match(struct vrf_id vrf, const struct ip_addr *addr)
 
 /* The zone is a port's, which has its place in the document; without a data plane no link is known to be down. */
 static bool
-zone_up(const struct config *c, uint16_t zone)
+zone_up(struct host_routes *h, const struct config *c, uint16_t zone)
 {
 	for (unsigned i = 0; i < c->port_count; i++)
 		if (zone_find(c->ports[i].name) == zone)
-			return !state.port_down[i];
+			return !h->port_down[i];
 	return true;
 }
 
 /* A static route is there as long as its next hop resolves by what the host has: routes of BGP may depend on it in turn. */
 static bool
-static_up(const struct config *c, const struct config_static *s, unsigned depth)
+static_up(struct host_routes *h, const struct config *c, const struct config_static *s,
+	unsigned depth)
 {
 	const struct config_static *via = NULL;
 	int host;
@@ -227,8 +227,8 @@ static_up(const struct config *c, const struct config_static *s, unsigned depth)
 	if (s->next_hop.afi == AFI_NONE)
 		return true;
 	if (addr_is_link_local(&s->next_hop))
-		return zone_up(c, s->next_hop.zone);
-	host = host_match(s->vrf, &s->next_hop);
+		return zone_up(h, c, s->next_hop.zone);
+	host = host_match(h, s->vrf, &s->next_hop);
 	for (unsigned i = 0; i < c->static_count; i++) {
 		const struct config_static *other = &c->statics[i];
 
@@ -242,33 +242,34 @@ static_up(const struct config *c, const struct config_static *s, unsigned depth)
 		return host > 0 || (host == 0 && c->resolve_via_default);
 	if (via->prefix.len == 0 && !c->resolve_via_default)
 		return false;
-	return depth < RECURSION_MAX && static_up(c, via, depth + 1);
+	return depth < RECURSION_MAX && static_up(h, c, via, depth + 1);
 }
 
 static const struct config_static *
-static_of(const struct config *c, struct vrf_id vrf, const struct prefix *p)
+static_of(struct host_routes *h, const struct config *c, struct vrf_id vrf, const struct prefix *p)
 {
 	for (unsigned i = 0; i < c->static_count; i++) {
 		const struct config_static *s = &c->statics[i];
 
-		if (s->vrf.v == vrf.v && prefix_equal(&s->prefix, p) && static_up(c, s, 0))
+		if (s->vrf.v == vrf.v && prefix_equal(&s->prefix, p) && static_up(h, c, s, 0))
 			return s;
 	}
 	return NULL;
 }
 
 static bool
-source_has(const struct config *c, enum route_source source, const struct own *o, uint32_t *tag)
+source_has(struct host_routes *h, const struct config *c, enum route_source source,
+	const struct own *o, uint32_t *tag)
 {
 	const struct config_static *s;
 
 	switch (source) {
 	case SOURCE_CONNECTED:
-		return is_connected(o->vrf, &o->prefix);
+		return is_connected(h, o->vrf, &o->prefix);
 	case SOURCE_KERNEL:
-		return kernel_up(o);
+		return kernel_up(h, o);
 	case SOURCE_STATIC:
-		s = static_of(c, o->vrf, &o->prefix);
+		s = static_of(h, c, o->vrf, &o->prefix);
 		*tag = s != NULL ? s->tag : 0;
 		return s != NULL;
 	case SOURCE_EXTERNAL:
@@ -284,8 +285,8 @@ source_has(const struct config *c, enum route_source source, const struct own *o
 
 /* The policy's answer; NULL: no. Lent until the next one. */
 static const struct attr_set *
-judge(const struct config *c, const struct config_redistribute *r, const struct own *o,
-	uint32_t tag)
+judge(struct host_routes *h, const struct config *c, const struct config_redistribute *r,
+	const struct own *o, uint32_t tag)
 {
 	/* RFC 4271 5.1.1: learned by some other means */
 	static const struct attr_set attrs = {.origin = ORIGIN_INCOMPLETE};
@@ -300,15 +301,16 @@ judge(const struct config *c, const struct config_redistribute *r, const struct 
 	if (r->policy == NULL)
 		return &attrs;
 	p = policy_set_find(c->policies, r->policy);
-	if (p == NULL || policy_eval_begin(state.eval, p, &attrs, &context) != 0 ||
-		policy_eval_prefix(state.eval, &o->prefix, &v) != 0 || !v.permit)
+	if (p == NULL || policy_eval_begin(h->eval, p, &attrs, &context) != 0 ||
+		policy_eval_prefix(h->eval, &o->prefix, &v) != 0 || !v.permit)
 		return NULL;
 	return v.attrs;
 }
 
 /* NULL: the prefix is not to be in BGP. Lent until the next one. */
 static const struct attr_set *
-wanted(const struct config *c, const struct own *o, enum route_source *source)
+wanted(struct host_routes *h, const struct config *c, const struct own *o,
+	enum route_source *source)
 {
 	static const struct attr_set network = {.origin = ORIGIN_IGP};
 	const struct config_redistribute *best = NULL;
@@ -323,7 +325,7 @@ wanted(const struct config *c, const struct own *o, enum route_source *source)
 
 		if (r->vrf.v != o->vrf.v ||
 			(best != NULL && c->preference[best->source] <= c->preference[r->source]) ||
-			!source_has(c, r->source, o, &tag))
+			!source_has(h, c, r->source, o, &tag))
 			continue;
 		best = r;
 		best_tag = tag;
@@ -331,7 +333,7 @@ wanted(const struct config *c, const struct own *o, enum route_source *source)
 	if (best == NULL)
 		return NULL;
 	*source = best->source;
-	return judge(c, best, o, best_tag);
+	return judge(h, c, best, o, best_tag);
 }
 
 /* One batch for the shard's thread. */
@@ -342,7 +344,7 @@ struct origination {
 	int result;
 };
 struct originate_order {
-	struct keeld *k;
+	const struct layers *layers;
 	struct shard *shard; /* of the thread */
 	bool withdraw, announce; /* what is done now */
 	unsigned count;
@@ -360,7 +362,7 @@ rib_originate(void *arg)
 		enum family family =
 			o->own->prefix.afi == AFI_IPV4 ? FAMILY_IPV4_UNICAST : FAMILY_IPV6_UNICAST;
 
-		if (shards_for(&b->k->shards, &o->own->prefix) == b->shard &&
+		if (shards_for(&b->layers->shards, &o->own->prefix) == b->shard &&
 			(o->attrs != NULL ? b->announce : b->withdraw))
 			o->result = shard_originate_from(b->shard, o->own->vrf, family,
 				&o->own->prefix, o->source, o->attrs);
@@ -377,33 +379,33 @@ same_attrs(const struct attr_set *a, const struct attr_set *b)
 
 /* Nobody has it any more. */
 static void
-own_forget(struct own *o)
+own_forget(struct host_routes *h, struct own *o)
 {
 	struct own **slot;
 
 	if (o->dirty || o->network || o->kernel || o->originated != NULL)
 		return;
-	slot = own_slot(o->vrf, &o->prefix);
+	slot = own_slot(h, o->vrf, &o->prefix);
 	*slot = o->next;
-	state.count--;
+	h->count--;
 	free(o);
 }
 
 static int
-batch_run(struct originate_order *b)
+batch_run(struct host_routes *h, struct originate_order *b)
 {
 	char text[PREFIX_TEXT_MAX];
 	int rc = 0;
 
 	/* What covers, or is covered, in another shard: it is there before this one goes (docs/decisions/0006). */
 	b->announce = true;
-	b->withdraw = b->k->shards.count == 1;
+	b->withdraw = b->layers->shards.count == 1;
 	if (b->count > 0)
-		keeld_on_shards(b->k, rib_originate, b, &b->shard);
+		layers_on_shards(b->layers, rib_originate, b, &b->shard);
 	b->announce = false;
 	b->withdraw = true;
-	if (b->count > 0 && b->k->shards.count > 1)
-		keeld_on_shards(b->k, rib_originate, b, &b->shard);
+	if (b->count > 0 && b->layers->shards.count > 1)
+		layers_on_shards(b->layers, rib_originate, b, &b->shard);
 	for (unsigned i = 0; i < b->count; i++) {
 		struct origination *o = &b->one[i];
 
@@ -411,14 +413,14 @@ batch_run(struct originate_order *b)
 			log_event(LOG_ERROR, "network-not-announced prefix=%s error=\"%s\"",
 				prefix_format(&o->own->prefix, text), strerror(-o->result));
 			free(o->attrs);
-			mark(o->own);
+			mark(h, o->own);
 			rc = o->result;
 			continue;
 		}
 		free(o->own->originated);
 		o->own->originated = o->attrs;
 		o->own->source = o->source;
-		own_forget(o->own);
+		own_forget(h, o->own);
 	}
 	b->count = 0;
 	return rc;
@@ -426,26 +428,26 @@ batch_run(struct originate_order *b)
 
 /* -ENOMEM: it is tried again. */
 static int
-batch_add(struct originate_order *b, struct own *o, enum route_source source,
+batch_add(struct host_routes *h, struct originate_order *b, struct own *o, enum route_source source,
 	const struct attr_set *attrs)
 {
 	struct attr_set *copy = NULL;
 	int rc = 0;
 
 	if (same_attrs(o->originated, attrs) && (attrs == NULL || o->source == source)) {
-		own_forget(o);
+		own_forget(h, o);
 		return 0;
 	}
 	if (attrs != NULL) {
 		copy = malloc(attr_set_size(attrs));
 		if (copy == NULL) {
-			mark(o);
+			mark(h, o);
 			return -ENOMEM;
 		}
 		memcpy(copy, attrs, attr_set_size(attrs));
 	}
 	if (b->count == ORDER_MAX)
-		rc = batch_run(b);
+		rc = batch_run(h, b);
 	b->one[b->count++] = (struct origination){o, source, copy, 0};
 	return rc;
 }
@@ -453,51 +455,52 @@ batch_add(struct originate_order *b, struct own *o, enum route_source source,
 static void flush_fire(struct timer *t);
 
 static void
-flush_later(uint64_t delay_ns)
+flush_later(struct host_routes *h, uint64_t delay_ns)
 {
-	if (state.config == NULL || state.timer.deadline_ns != 0)
+	if (h->config == NULL || h->timer.deadline_ns != 0)
 		return;
-	state.timer.fire = flush_fire;
-	(void)timer_arm(state.k->main_thread, &state.timer, delay_ns);
+	(void)timer_arm(h->layers->main_thread, &h->timer, delay_ns);
 }
 
 /* Judges all that is marked. */
 static int
-flush(void)
+flush(struct host_routes *h)
 {
 	struct originate_order *b = malloc(sizeof(*b));
-	struct own *o = state.dirty, *next;
+	struct own *o = h->dirty, *next;
 	int rc = 0, one;
 
 	if (b == NULL) {
-		flush_later(RETRY_NS);
+		flush_later(h, RETRY_NS);
 		return -ENOMEM;
 	}
-	b->k = state.k;
+	b->layers = h->layers;
 	b->count = 0;
-	state.dirty = NULL;
+	h->dirty = NULL;
 	for (; o != NULL; o = next) {
 		const struct attr_set *attrs;
 		enum route_source source;
 
 		next = o->next_dirty;
 		o->dirty = false;
-		attrs = wanted(state.config, o, &source);
-		one = batch_add(b, o, source, attrs);
+		attrs = wanted(h, h->config, o, &source);
+		one = batch_add(h, b, o, source, attrs);
 		rc = rc != 0 ? rc : one;
 	}
-	one = batch_run(b);
+	one = batch_run(h, b);
 	free(b);
-	if (state.dirty != NULL)
-		flush_later(RETRY_NS);
+	if (h->dirty != NULL)
+		flush_later(h, RETRY_NS);
 	return rc != 0 ? rc : one;
 }
 
 static void
 flush_fire(struct timer *t)
 {
-	(void)t;
-	(void)flush();
+	struct host_routes *h =
+		(struct host_routes *)(void *)((char *)t - offsetof(struct host_routes, timer));
+
+	(void)flush(h);
 }
 
 /* ---- static routes and preferences: the fib thread ---- */
@@ -509,7 +512,7 @@ static_same(const struct config_static *a, const struct config_static *b)
 }
 
 struct fib_order {
-	struct keeld *k;
+	const struct layers *layers;
 	const struct config *old, *next;
 	int result;
 };
@@ -569,7 +572,7 @@ RUNS_ON(role_fib) static_set(struct fib_order *o, const struct config_static *s,
 	unsigned count = present ? static_hops(o->next, s, hops) : 0;
 	char text[PREFIX_TEXT_MAX];
 	int rc = fib_feed_route(
-		o->k->feed, s->vrf, &s->prefix, SOURCE_STATIC, hops, count, 0, present);
+		o->layers->feed, s->vrf, &s->prefix, SOURCE_STATIC, hops, count, 0, present);
 
 	if (rc == 0 || rc == -ENOENT)
 		return;
@@ -585,8 +588,8 @@ fib_statics(void *arg)
 	struct fib_order *o = arg;
 
 	role_enter_fib();
-	fib_feed_preference(o->k->feed, o->next->preference);
-	fib_feed_resolve_via_default(o->k->feed, o->next->resolve_via_default);
+	fib_feed_preference(o->layers->feed, o->next->preference);
+	fib_feed_resolve_via_default(o->layers->feed, o->next->resolve_via_default);
 	for (unsigned i = 0; i < o->next->static_count; i++)
 		if (static_first(o->next, i) &&
 			!static_unchanged(o->old, o->next, &o->next->statics[i]))
@@ -608,16 +611,16 @@ loopback_in(const struct config *c, const struct config_address *a)
 }
 
 static void
-loopbacks_apply(struct keeld *k, const struct config *old, const struct config *next)
+loopbacks_apply(const struct layers *l, const struct config *old, const struct config *next)
 {
 	char text[ADDR_TEXT_MAX];
 
-	if (k->tun_ifindex == 0)
+	if (l->tun_ifindex == 0)
 		return;
 	for (unsigned i = 0; i < next->loopback_count; i++) {
 		const struct config_address *a = &next->loopbacks[i];
 		int rc = loopback_in(old, a) ? 0
-					     : netlink_address_add(k->netlink, k->tun_ifindex,
+					     : netlink_address_add(l->netlink, l->tun_ifindex,
 						       &a->addr, a->len);
 
 		if (rc != 0)
@@ -628,76 +631,89 @@ loopbacks_apply(struct keeld *k, const struct config *old, const struct config *
 		const struct config_address *a = &old->loopbacks[i];
 
 		if (!loopback_in(next, a))
-			(void)netlink_address_remove(k->netlink, k->tun_ifindex, &a->addr, a->len);
+			(void)netlink_address_remove(l->netlink, l->tun_ifindex, &a->addr, a->len);
 	}
 }
 
 /* ---- the face ---- */
 
 static void
-mark_statics(const struct config *c)
+mark_statics(struct host_routes *h, const struct config *c)
 {
 	for (unsigned i = 0; c != NULL && i < c->static_count; i++)
-		mark_prefix(c->statics[i].vrf, &c->statics[i].prefix);
+		mark_prefix(h, c->statics[i].vrf, &c->statics[i].prefix);
 }
 
 int
-keeld_host_routes_apply(struct keeld *k, const struct config *old, const struct config *next)
+host_routes_create(const struct layers *l, struct host_routes **out)
 {
-	struct fib_order o = {.k = k, .old = old, .next = next};
+	struct host_routes *h = calloc(1, sizeof(*h));
+
+	if (h == NULL)
+		return -ENOMEM;
+	h->layers = l;
+	h->timer.fire = flush_fire;
+	*out = h;
+	return 0;
+}
+
+int
+host_routes_apply(struct host_routes *h, const struct config *old, const struct config *next)
+{
+	const struct layers *l = h->layers;
+	struct fib_order o = {.layers = l, .old = old, .next = next};
 	int rc;
 
-	state.k = k;
-	if (state.eval == NULL && (rc = policy_eval_create(k->arena_control, &state.eval)) != 0)
+	if (h->eval == NULL && (rc = policy_eval_create(l->arena_control, &h->eval)) != 0)
 		return rc;
-	loopbacks_apply(k, old, next);
-	thread_call(k->fib_thread, fib_statics, &o);
-	state.config = next;
+	loopbacks_apply(l, old, next);
+	thread_call(l->fib_thread, fib_statics, &o);
+	h->config = next;
 	/* Policies, networks, everything may have changed: what stays as it was costs a look. */
-	mark_all();
-	for (const struct subnet *subnet = state.subnets; subnet != NULL; subnet = subnet->next)
-		mark_prefix(subnet->vrf, &subnet->prefix);
-	mark_statics(next);
-	mark_networks(next);
-	rc = flush();
+	mark_all(h);
+	for (const struct subnet *subnet = h->subnets; subnet != NULL; subnet = subnet->next)
+		mark_prefix(h, subnet->vrf, &subnet->prefix);
+	mark_statics(h, next);
+	mark_networks(h, next);
+	rc = flush(h);
 	return rc != 0 ? rc : o.result;
 }
 
 void
-keeld_host_routes_fini(struct keeld *k)
+host_routes_destroy(struct host_routes *h)
 {
-	(void)k;
-	for (unsigned i = 0; i < state.bucket_count; i++) {
-		for (struct own *o = state.buckets[i], *next; o != NULL; o = next) {
+	if (h == NULL)
+		return;
+	for (unsigned i = 0; i < h->bucket_count; i++) {
+		for (struct own *o = h->buckets[i], *next; o != NULL; o = next) {
 			next = o->next;
 			free(o->originated);
 			free(o);
 		}
 	}
-	for (struct subnet *s = state.subnets, *next; s != NULL; s = next) {
+	for (struct subnet *s = h->subnets, *next; s != NULL; s = next) {
 		next = s->next;
 		free(s);
 	}
-	free(state.buckets);
-	if (state.eval != NULL)
-		policy_eval_destroy(state.eval);
-	memset(&state, 0, sizeof(state));
+	free(h->buckets);
+	if (h->eval != NULL)
+		policy_eval_destroy(h->eval);
+	free(h);
 }
 
 /* Next hops of static routes may resolve otherwise. */
 static void
-host_changed(struct keeld *k)
+host_changed(struct host_routes *h)
 {
-	state.k = k;
-	mark_statics(state.config);
-	flush_later(GATHER_NS);
+	mark_statics(h, h->config);
+	flush_later(h, GATHER_NS);
 }
 
 void
-keeld_host_connected(struct keeld *k, struct vrf_id vrf, const struct prefix *subnet, uint16_t port,
-	bool present)
+host_routes_connected(struct host_routes *h, struct vrf_id vrf, const struct prefix *subnet,
+	uint16_t port, bool present)
 {
-	struct subnet **at = &state.subnets, *s;
+	struct subnet **at = &h->subnets, *s;
 
 	while (*at != NULL && ((*at)->vrf.v != vrf.v || (*at)->port != port ||
 				      !prefix_equal(&(*at)->prefix, subnet)))
@@ -720,38 +736,38 @@ keeld_host_connected(struct keeld *k, struct vrf_id vrf, const struct prefix *su
 		*at = s->next;
 		free(s);
 	}
-	mark_prefix(vrf, subnet);
-	host_changed(k);
+	mark_prefix(h, vrf, subnet);
+	host_changed(h);
 }
 
 void
-keeld_host_link(struct keeld *k, uint16_t port, bool up)
+host_routes_link(struct host_routes *h, uint16_t port, bool up)
 {
-	if (port == PORT_NONE || state.port_down[port] == !up)
+	if (port == PORT_NONE || h->port_down[port] == !up)
 		return;
-	state.port_down[port] = !up;
-	for (const struct subnet *s = state.subnets; s != NULL; s = s->next)
+	h->port_down[port] = !up;
+	for (const struct subnet *s = h->subnets; s != NULL; s = s->next)
 		if (s->port == port)
-			mark_prefix(s->vrf, &s->prefix);
-	for (unsigned i = 0; port < 64 && i < state.bucket_count; i++)
-		for (struct own *o = state.buckets[i]; o != NULL; o = o->next)
+			mark_prefix(h, s->vrf, &s->prefix);
+	for (unsigned i = 0; port < 64 && i < h->bucket_count; i++)
+		for (struct own *o = h->buckets[i]; o != NULL; o = o->next)
 			if ((o->kernel_ports >> port & 1) != 0)
-				mark(o);
-	host_changed(k);
+				mark(h, o);
+	host_changed(h);
 }
 
 void
-keeld_host_kernel_route(
-	struct keeld *k, struct vrf_id vrf, const struct prefix *p, uint64_t ports, bool present)
+host_routes_kernel_route(struct host_routes *h, struct vrf_id vrf, const struct prefix *p,
+	uint64_t ports, bool present)
 {
-	struct own *o = present ? own_get(vrf, p) : own_find(vrf, p);
+	struct own *o = present ? own_get(h, vrf, p) : own_find(h, vrf, p);
 
 	if (o == NULL || (o->kernel == present && o->kernel_ports == ports))
 		return;
 	if (o->kernel != present)
-		state.kernel_lens[p->afi - AFI_IPV4][p->len] += present ? 1 : -1u;
+		h->kernel_lens[p->afi - AFI_IPV4][p->len] += present ? 1 : -1u;
 	o->kernel = present;
 	o->kernel_ports = present ? ports : 0;
-	mark(o);
-	host_changed(k);
+	mark(h, o);
+	host_changed(h);
 }

@@ -12,18 +12,21 @@
 #include "lpm/prefix.h"
 
 struct config;
-struct keeld;
-struct netlink_hop;
+struct host_routes;
+struct layers;
 
-/* At start (`old` NULL) and at each commit, while `old` still lives. 0; -ENOMEM: in part, logged, and tried again. */
-int keeld_host_routes_apply(struct keeld *k, const struct config *old, const struct config *next);
-/* After the other threads have ended. */
-void keeld_host_routes_fini(struct keeld *k);
+/* 0, -ENOMEM. `l` is lent. */
+int host_routes_create(const struct layers *l, struct host_routes **out);
+/* After the other threads have ended, before the layers are destroyed. */
+void host_routes_destroy(struct host_routes *h);
 
-/* A subnet of ours came or went (netlink.h, `address`); an address of lo or keel0 as its host prefix with PORT_NONE. */
-void keeld_host_connected(struct keeld *k, struct vrf_id vrf, const struct prefix *subnet,
+/* At start (`old` NULL) and at each commit, while `old` still lives. 0; -ENOMEM: applied in part, logged, and tried again. */
+int host_routes_apply(struct host_routes *h, const struct config *old, const struct config *next);
+
+/* A subnet of ours was added or removed (netlink.h, `address`). An address of lo or keel0 counts as its host prefix with PORT_NONE. */
+void host_routes_connected(struct host_routes *h, struct vrf_id vrf, const struct prefix *subnet,
 	uint16_t port, bool present);
-void keeld_host_link(struct keeld *k, uint16_t port, bool up);
-/* The kernel's main table has the route, or no longer. It leads by these ports, a bit each; 0: by none whose link may be lost. */
-void keeld_host_kernel_route(
-	struct keeld *k, struct vrf_id vrf, const struct prefix *p, uint64_t ports, bool present);
+void host_routes_link(struct host_routes *h, uint16_t port, bool up);
+/* The kernel's main table has the route, or no longer has it. `ports`: a bit for each port that the route uses; 0: no port whose link may be lost. */
+void host_routes_kernel_route(struct host_routes *h, struct vrf_id vrf, const struct prefix *p,
+	uint64_t ports, bool present);

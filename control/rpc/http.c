@@ -353,7 +353,7 @@ answer_metrics(struct request *r)
 	if (!r->asked) {
 		r->asked = true;
 		http_gate_phase(r->http->gate, r->fd, HTTP_WORK, 0);
-		if (http_metrics(r->http->rpc->k, format, metrics_done, r) == 0) {
+		if (http_metrics(&r->http->rpc->env, format, metrics_done, r) == 0) {
 			r->client.pending++;
 			r->suspended = true;
 			MHD_suspend_connection(r->connection);

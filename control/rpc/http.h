@@ -32,9 +32,9 @@ enum http_metrics_format {
 	HTTP_METRICS_OPEN, /* OpenMetrics 1.0 */
 	HTTP_METRICS_TEXT /* text format 0.0.4 */
 };
-struct keeld;
+struct rpc_env;
 typedef void http_metrics_done(void *ctx, char *text, size_t len);
 int http_metrics(
-	struct keeld *k, enum http_metrics_format format, http_metrics_done *done, void *ctx);
+	struct rpc_env *env, enum http_metrics_format format, http_metrics_done *done, void *ctx);
 /* By the header Accept: the preferred one of the two, OpenMetrics when both are equal or `accept` is NULL. */
 enum http_metrics_format http_metrics_format(const char *accept);

@@ -167,7 +167,7 @@ static const struct metric {
 
 /* A page that is being made: each metric has a text of its own, because its samples stand together and the peers come one by one. */
 struct http_metrics {
-	struct keeld *k;
+	struct rpc_env *env;
 	enum http_metrics_format format;
 	http_metrics_done *done;
 	void *ctx;
@@ -344,7 +344,7 @@ of_peers(const struct metric *metric)
 static void
 samples_of(struct http_metrics *m, const char *method)
 {
-	json_t *answer = rpc_result(m->k, method), *row;
+	json_t *answer = rpc_result(m->env, method), *row;
 	size_t at;
 
 	for (unsigned i = 0; i < METRICS && answer != NULL; i++) {
@@ -436,21 +436,22 @@ peers_end(void *ctx, bool whole)
 }
 
 int
-http_metrics(struct keeld *k, enum http_metrics_format format, http_metrics_done *done, void *ctx)
+http_metrics(
+	struct rpc_env *env, enum http_metrics_format format, http_metrics_done *done, void *ctx)
 {
 	struct http_metrics *m = calloc(1, sizeof(*m));
 	bool good = true;
 
 	if (m == NULL)
 		return -ENOMEM;
-	*m = (struct http_metrics){.k = k, .format = format, .done = done, .ctx = ctx};
+	*m = (struct http_metrics){.env = env, .format = format, .done = done, .ctx = ctx};
 	for (unsigned i = 0; i < METRICS && good; i++) {
 		m->part[i] = open_memstream(&m->text[i], &m->len[i]);
 		good = m->part[i] != NULL;
 		if (good && of_peers(&metrics[i]))
 			head(m, i);
 	}
-	if (good && rpc_peers_each(k, peer_samples, peers_end, m) == 0)
+	if (good && rpc_peers_each(env, peer_samples, peers_end, m) == 0)
 		return 0;
 	parts_close(m);
 	metrics_free(m);

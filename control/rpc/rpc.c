@@ -357,7 +357,7 @@ changes(const struct rpc_method *m, const json_t *params)
 }
 
 static json_t *
-dispatch(struct keeld *k, json_t *request, struct rpc_call *call)
+dispatch(struct rpc_env *env, json_t *request, struct rpc_call *call)
 {
 	json_t *params = json_object_get(request, "params");
 	const char *name = json_string_value(json_object_get(request, "method"));
@@ -377,7 +377,7 @@ dispatch(struct keeld *k, json_t *request, struct rpc_call *call)
 		params = none = json_object();
 	if (rpc_params_check(m, params, call)) {
 		doing(m->name);
-		result = m->fn(k, params, call);
+		result = m->fn(env, params, call);
 		doing("answers to RPC");
 	}
 	json_decref(none);
@@ -391,13 +391,13 @@ rpc_call_client(const struct rpc_call *call)
 }
 
 json_t *
-rpc_result(struct keeld *k, const char *method)
+rpc_result(struct rpc_env *env, const char *method)
 {
 	const struct rpc_method *m = method_find(method);
 	json_t *none = json_object(), *result;
 	struct rpc_call call = {0};
 
-	result = m != NULL ? m->fn(k, none, &call) : NULL;
+	result = m != NULL ? m->fn(env, none, &call) : NULL;
 	json_decref(call.error);
 	json_decref(none);
 	return result;
@@ -445,7 +445,7 @@ handle_one(struct batch *b, json_t *request)
 	call->batch = b;
 	call->id = json_incref(id);
 	b->pending++;
-	result = dispatch(b->c->rpc->k, request, call);
+	result = dispatch(&b->c->rpc->env, request, call);
 	if (result != NULL || !call->deferred)
 		call_end(call, result);
 }

@@ -7,10 +7,29 @@
 
 #include <jansson.h>
 #include <stdbool.h>
+#include <stdint.h>
 
-struct keeld;
+struct apply;
+struct audits;
+struct jobs;
+struct layers;
+struct memory_guard;
 struct rpc;
 struct thread;
+struct watchdog;
+
+/* What the methods read and change. All is lent for the life of the server. */
+struct rpc_config {
+	const char *socket; /* the path */
+	const struct layers *layers;
+	struct apply *apply;
+	struct jobs *jobs;
+	struct audits *audits;
+	const struct memory_guard *guard;
+	struct watchdog *watchdog; /* NULL: not started */
+	const char *config_file;
+	uint64_t started_ns; /* of the daemon */
+};
 
 enum rpc_code {
 	RPC_PARSE_ERROR = -32700,
@@ -33,7 +52,7 @@ enum rpc_code {
  * Listens on `socket` (mode 0660; a stale one of a dead daemon is replaced, a live one is -EADDRINUSE), and on `socket`.ro (mode 0666), where
  * what changes something is refused. 0, -errno.
  */
-int rpc_create(struct keeld *k, const char *socket, struct rpc **out);
+int rpc_create(const struct rpc_config *c, struct rpc **out);
 /* Serves, and starts the HTTP server of the running configuration (control/rpc/http.h). 0, -errno. */
 int rpc_start(struct rpc *r, struct thread *main_thread);
 /*

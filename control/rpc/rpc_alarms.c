@@ -3,7 +3,7 @@
 #include "control/rpc/rpc_impl.h"
 
 #include "control/base/log.h"
-#include "control/memory_guard.h"
+#include "control/apply/memory_guard.h"
 #include "control/session/session.h"
 #include "control/base/watchdog.h"
 #include "lpm/fib.h"
@@ -29,6 +29,8 @@ enum {
 	ALARM_LATE,
 	ALARM_KINDS
 };
+static_assert(ALARM_COUNTERS <= sizeof(((struct rpc_env *)NULL)->alarm_since_s) / sizeof(double),
+	"room for all");
 
 /* keel-rpc(7) (scripts/reference) is made from this table. */
 static const struct alarm_kind {
@@ -81,17 +83,15 @@ static const struct alarm_kind {
 		"and work. Check that other processes leave the control CPUs to keeld."},
 };
 
-static double since_s[ALARM_COUNTERS]; /* main's; 0: is not one */
-
 /* `more`: appended to the text, helps the operator to find the place. */
 static void
-alarm_look_at(json_t *list, unsigned a, uint64_t n, const char *more)
+alarm_look_at(struct rpc_env *env, json_t *list, unsigned a, uint64_t n, const char *more)
 {
 	char text[480];
 	size_t len;
 
 	if (n == 0) {
-		since_s[a] = 0;
+		env->alarm_since_s[a] = 0;
 		return;
 	}
 #pragma GCC diagnostic push
@@ -99,22 +99,22 @@ alarm_look_at(json_t *list, unsigned a, uint64_t n, const char *more)
 	len = (size_t)snprintf(text, sizeof(text), alarms[a].text, (unsigned long long)n);
 #pragma GCC diagnostic pop
 	snprintf(text + len, sizeof(text) - len, "%s", more);
-	if (since_s[a] == 0) {
-		since_s[a] = rpc_wall_s();
+	if (env->alarm_since_s[a] == 0) {
+		env->alarm_since_s[a] = rpc_wall_s();
 		log_event(LOG_WARNING, "alarm kind=%s text=\"%s\"", alarms[a].kind, text);
 	}
-	json_array_append_new(list, json_pack("{s:f, s:s, s:s}", "time", since_s[a], "kind",
-					    alarms[a].kind, "text", text));
+	json_array_append_new(list, json_pack("{s:f, s:s, s:s}", "time", env->alarm_since_s[a],
+					    "kind", alarms[a].kind, "text", text));
 }
 
 static void
-alarm_look(json_t *list, unsigned a, uint64_t n)
+alarm_look(struct rpc_env *env, json_t *list, unsigned a, uint64_t n)
 {
-	alarm_look_at(list, a, n, "");
+	alarm_look_at(env, list, a, n, "");
 }
 
 static void
-policy_look(json_t *list)
+policy_look(struct rpc_env *env, json_t *list)
 {
 	struct policy_match_error last;
 	uint64_t n = policy_match_errors(&last);
@@ -124,7 +124,7 @@ policy_look(json_t *list)
 		addr_format(&last.peer, peer);
 	snprintf(more, sizeof(more), "; last in policy %s, AS-path list %s, peer %s", last.policy,
 		last.list, peer);
-	alarm_look_at(list, ALARM_POLICY, n, more);
+	alarm_look_at(env, list, ALARM_POLICY, n, more);
 }
 
 struct longest {
@@ -141,12 +141,12 @@ longest_add(uint32_t *to, const struct hash_probes *p)
 }
 
 static struct longest
-longest_of(const struct keeld *k)
+longest_of(const struct rpc_env *env)
 {
 	struct longest l = {0};
 
-	for (unsigned i = 0; i < k->shards.count; i++) {
-		const struct shard *s = k->shards.at[i];
+	for (unsigned i = 0; i < env->layers->shards.count; i++) {
+		const struct shard *s = env->layers->shards.at[i];
 
 		for (uint16_t t = 0; t < shard_table_count(s); t++)
 			longest_add(&l.destinations,
@@ -154,20 +154,20 @@ longest_of(const struct keeld *k)
 		longest_add(&l.attribute_sets, attr_table_probes(shard_attrs(s)));
 		longest_add(&l.next_hops, shard_next_hop_probes(s));
 	}
-	if (k->speaker != NULL)
-		longest_add(&l.exported_sets, speaker_exported_probes(k->speaker));
-	if (k->nexthops != NULL)
-		longest_add(&l.next_hops, nexthop_probes(k->nexthops));
-	if (k->fib != NULL)
-		l.path_lists = path_lists_longest_probe(fib_path_lists(k->fib));
+	if (env->layers->speaker != NULL)
+		longest_add(&l.exported_sets, speaker_exported_probes(env->layers->speaker));
+	if (env->layers->nexthops != NULL)
+		longest_add(&l.next_hops, nexthop_probes(env->layers->nexthops));
+	if (env->layers->fib != NULL)
+		l.path_lists = path_lists_longest_probe(fib_path_lists(env->layers->fib));
 	return l;
 }
 
 /* The number for the alarm: 0 when all searches were short. */
 static uint64_t
-longest_too_long(const struct keeld *k)
+longest_too_long(const struct rpc_env *env)
 {
-	struct longest l = longest_of(k);
+	struct longest l = longest_of(env);
 	const uint32_t all[] = {
 		l.destinations, l.attribute_sets, l.exported_sets, l.next_hops, l.path_lists};
 	uint32_t longest = 0;
@@ -178,9 +178,9 @@ longest_too_long(const struct keeld *k)
 }
 
 json_t *
-rpc_hash_probes(const struct keeld *k)
+rpc_hash_probes(const struct rpc_env *env)
 {
-	struct longest l = longest_of(k);
+	struct longest l = longest_of(env);
 
 	return json_pack("{s:I, s:I, s:I, s:I, s:I}", "destinations", (json_int_t)l.destinations,
 		"attribute_sets", (json_int_t)l.attribute_sets, "exported_sets",
@@ -190,11 +190,9 @@ rpc_hash_probes(const struct keeld *k)
 
 /* ---- of a peer's family ---- */
 
-static json_t *peers_since; /* main's: "KIND PEER FAMILY" -> when the alarm began */
-
 /* Alarms that are raised in this look; `before` has those of the last one. */
 struct peer_alarms {
-	struct keeld *k;
+	struct rpc_env *env;
 	json_t *list, *since;
 	const struct config_peer *peer;
 	struct peer_id id;
@@ -209,7 +207,7 @@ peer_alarm(struct peer_alarms *a, const char *kind, const char *text)
 	json_t *o;
 
 	snprintf(key, sizeof(key), "%s %u %u", kind, (unsigned)a->id.v, (unsigned)a->family);
-	since = json_real_value(json_object_get(peers_since, key));
+	since = json_real_value(json_object_get(a->env->peer_alarms_since, key));
 	if (since == 0) {
 		since = rpc_wall_s();
 		log_event(LOG_WARNING, "alarm kind=%s peer=%s vrf=%s family=%s text=\"%s\"", kind,
@@ -225,14 +223,14 @@ peer_alarm(struct peer_alarms *a, const char *kind, const char *text)
 static void
 limit_look(struct peer_alarms *a)
 {
-	enum limit_level level = speaker_limit_level(a->k->speaker, a->id, a->family);
+	enum limit_level level = speaker_limit_level(a->env->layers->speaker, a->id, a->family);
 	const struct config_family *f = &a->peer->families[a->family];
 	struct adj_rib_in_counts counts;
 	char text[200];
 
 	if (level == LIMIT_KEPT || f->max_prefixes == 0)
 		return;
-	shards_peer_counts(&a->k->shards, a->id, a->family, &counts);
+	shards_peer_counts(&a->env->layers->shards, a->id, a->family, &counts);
 	if (level == LIMIT_NEAR)
 		snprintf(text, sizeof(text),
 			"peer %s %s has %llu prefixes, %u %% of max_prefixes %u or more",
@@ -253,7 +251,7 @@ next_hop_again(struct peer_alarms *a)
 
 	snprintf(key, sizeof(key), "next-hop %u %u", (unsigned)a->id.v, (unsigned)a->family);
 	json_object_set_new(a->since, key, json_true());
-	return json_object_get(peers_since, key) != NULL;
+	return json_object_get(a->env->peer_alarms_since, key) != NULL;
 }
 
 /* Routes that vanish by another cause than policy; the text has the most frequent causes. */
@@ -264,7 +262,7 @@ refused_look(struct peer_alarms *a)
 	char text[320];
 	size_t len;
 
-	if (!shards_peer_refused(&a->k->shards, a->id, a->family, count))
+	if (!shards_peer_refused(&a->env->layers->shards, a->id, a->family, count))
 		return;
 	for (enum refused_cause c = 0; c < REFUSED_CAUSES; c++) {
 		if (refused_by_policy(c))
@@ -295,12 +293,12 @@ refused_look(struct peer_alarms *a)
 }
 
 static void
-peers_look(struct keeld *k, json_t *list)
+peers_look(struct rpc_env *env, json_t *list)
 {
-	struct peer_alarms a = {.k = k, .list = list, .since = json_object()};
+	struct peer_alarms a = {.env = env, .list = list, .since = json_object()};
 
-	for (a.id = (struct peer_id){0}; (a.id = keeld_peer_next(k, a.id)).v != 0;) {
-		a.peer = keeld_peer_config(k, a.id);
+	for (a.id = (struct peer_id){0}; (a.id = peers_next(env->peers, a.id)).v != 0;) {
+		a.peer = peers_config(env->peers, a.id);
 		for (a.family = 0; a.peer != NULL && a.family < FAMILY_COUNT; a.family++) {
 			if (!a.peer->families[a.family].enabled)
 				continue;
@@ -308,21 +306,21 @@ peers_look(struct keeld *k, json_t *list)
 			refused_look(&a);
 		}
 	}
-	json_decref(peers_since);
-	peers_since = a.since;
+	json_decref(env->peer_alarms_since);
+	env->peer_alarms_since = a.since;
 }
 
 /* Turns that last too long, and the last ones of main. */
 static void
-late_look(struct keeld *k, json_t *list)
+late_look(struct rpc_env *env, json_t *list)
 {
 	struct watchdog_late late;
 	char text[160];
 
-	if (k->watchdog == NULL)
+	if (env->watchdog == NULL)
 		return;
-	for (uint64_t n = watchdog_late_count(k->watchdog);
-		watchdog_late_get(k->watchdog, n, &late); n--) {
+	for (uint64_t n = watchdog_late_count(env->watchdog);
+		watchdog_late_get(env->watchdog, n, &late); n--) {
 		if (late.alarm)
 			json_array_append_new(
 				list, json_pack("{s:f, s:s, s:s}", "time", late.since_s, "kind",
@@ -332,24 +330,25 @@ late_look(struct keeld *k, json_t *list)
 }
 
 json_t *
-rpc_alarms(struct keeld *k)
+rpc_alarms(struct rpc_env *env)
 {
 	json_t *list = json_array();
 	struct fib_stats s = {0};
 	uint64_t failures = 0;
 
-	for (unsigned i = 0; i < k->shards.count; i++)
-		failures += shard_failures(k->shards.at[i]);
-	if (k->fib != NULL)
-		fib_stats_get(k->fib, &s);
-	alarm_look(list, ALARM_RIB, failures);
-	alarm_look(list, ALARM_NOT_INSTALLED, s.not_installed);
-	alarm_look(list, ALARM_MEMORY, memory_guard_evictions());
-	alarm_look(list, ALARM_FIB_FEED, k->fib != NULL ? fib_feed_failed(k->feed) : 0);
-	policy_look(list);
-	alarm_look(list, ALARM_HASH, longest_too_long(k));
-	late_look(k, list);
-	if (k->speaker != NULL && k->running != NULL)
-		peers_look(k, list);
+	for (unsigned i = 0; i < env->layers->shards.count; i++)
+		failures += shard_failures(env->layers->shards.at[i]);
+	if (env->layers->fib != NULL)
+		fib_stats_get(env->layers->fib, &s);
+	alarm_look(env, list, ALARM_RIB, failures);
+	alarm_look(env, list, ALARM_NOT_INSTALLED, s.not_installed);
+	alarm_look(env, list, ALARM_MEMORY, memory_guard_evictions(env->guard));
+	alarm_look(env, list, ALARM_FIB_FEED,
+		env->layers->fib != NULL ? fib_feed_failed(env->layers->feed) : 0);
+	policy_look(env, list);
+	alarm_look(env, list, ALARM_HASH, longest_too_long(env));
+	late_look(env, list);
+	if (env->layers->speaker != NULL && apply_running(env->apply) != NULL)
+		peers_look(env, list);
 	return list;
 }

@@ -11,7 +11,7 @@
 #include <string.h>
 
 struct peek {
-	struct keeld *k;
+	struct rpc_env *env;
 	struct peer_id id;
 	bool found;
 	struct session_view view;
@@ -23,7 +23,7 @@ peek_session(void *arg)
 	struct peek *p = arg;
 
 	role_enter_session();
-	p->found = session_peek(p->k->speaker, p->id, &p->view);
+	p->found = session_peek(p->env->layers->speaker, p->id, &p->view);
 }
 
 static void
@@ -109,12 +109,12 @@ max_prefixes_json(const struct session_view *v, enum family f)
 
 /* Causes of which there is none have no key. */
 static json_t *
-refused_json(const struct keeld *k, struct peer_id id, enum family f)
+refused_json(const struct rpc_env *env, struct peer_id id, enum family f)
 {
 	uint64_t refused[REFUSED_CAUSES];
 	json_t *o = json_object();
 
-	shards_peer_refused(&k->shards, id, f, refused);
+	shards_peer_refused(&env->layers->shards, id, f, refused);
 	for (enum refused_cause c = 0; c < REFUSED_CAUSES; c++)
 		if (refused[c] != 0)
 			json_object_set_new(
@@ -123,14 +123,14 @@ refused_json(const struct keeld *k, struct peer_id id, enum family f)
 }
 
 static json_t *
-family_json(const struct keeld *k, const struct config_peer *p, struct peer_id id, enum family f,
-	const struct session_view *v)
+family_json(const struct rpc_env *env, const struct config_peer *p, struct peer_id id,
+	enum family f, const struct session_view *v)
 {
-	const char *not_applied = keeld_not_applied(k, id, f, v);
+	const char *not_applied = apply_not_applied(env->apply, id, f, v);
 	struct adj_rib_in_counts in = {0};
 	json_t *o;
 
-	shards_peer_counts(&k->shards, id, f, &in);
+	shards_peer_counts(&env->layers->shards, id, f, &in);
 	o = json_pack("{s:I, s:I, s:I, s:I, s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:b, s:o, s:o}",
 		"received", (json_int_t)in.received, "accepted", (json_int_t)in.accepted,
 		"rejected_total", (json_int_t)in.rejected_total, "advertised",
@@ -147,14 +147,14 @@ family_json(const struct keeld *k, const struct config_peer *p, struct peer_id i
 		json_object_set_new(o, "not_applied", json_string(not_applied));
 	if (v->families[f].group.id != 0)
 		json_object_set_new(o, "update_group", update_group_json(&v->families[f].group));
-	json_object_set_new(o, "refused", refused_json(k, id, f));
+	json_object_set_new(o, "refused", refused_json(env, id, f));
 	if (v->families[f].max_prefixes != 0)
 		json_object_set_new(o, "max_prefixes", max_prefixes_json(v, f));
 	return o;
 }
 
 static json_t *
-families_json(const struct keeld *k, const struct config_peer *p, struct peer_id id,
+families_json(const struct rpc_env *env, const struct config_peer *p, struct peer_id id,
 	const struct session_view *v)
 {
 	json_t *families = json_object();
@@ -162,15 +162,15 @@ families_json(const struct keeld *k, const struct config_peer *p, struct peer_id
 	for (unsigned f = 0; f < FAMILY_COUNT; f++) {
 		if (p->families[f].enabled)
 			json_object_set_new(families, family_text((enum family)f),
-				family_json(k, p, id, (enum family)f, v));
+				family_json(env, p, id, (enum family)f, v));
 	}
 	return families;
 }
 
 /* What is so of some peers only has no key with the others. The password never leaves. */
 static void
-peculiarities_add(
-	json_t *o, const struct keeld *k, const struct config_peer *p, const struct session_view *v)
+peculiarities_add(json_t *o, const struct rpc_env *env, const struct config_peer *p,
+	const struct session_view *v)
 {
 	const struct {
 		const char *key;
@@ -185,7 +185,7 @@ peculiarities_add(
 	}
 	if (v->local_addr.afi != AFI_NONE)
 		json_object_set_new(o, "local_address", rpc_addr(&v->local_addr));
-	if (p->local_as != k->running->asn)
+	if (p->local_as != apply_running(env->apply)->asn)
 		json_object_set_new(o, "local_as", json_integer(p->local_as));
 	if (p->multihop != 0)
 		json_object_set_new(o, "multihop", json_integer(p->multihop));
@@ -196,7 +196,7 @@ peculiarities_add(
 }
 
 json_t *
-rpc_peer_json(struct keeld *k, struct peer_id id, const struct config_peer *p,
+rpc_peer_json(struct rpc_env *env, struct peer_id id, const struct config_peer *p,
 	const struct session_view *v)
 {
 	bool any_as = p->asn == 0; /* of a range: as its OPEN says */
@@ -212,22 +212,22 @@ rpc_peer_json(struct keeld *k, struct peer_id id, const struct config_peer *p,
 		(any_as ? v->external : p->external) ? "external" : "internal", "state",
 		fsm_state_text(v->state), "uptime_s", uptime, "established_count",
 		(int)v->established_count, "last_error", v->last_error, "capabilities",
-		capabilities_json(v), "families", families_json(k, p, id, v), "hold_time_s",
+		capabilities_json(v), "families", families_json(env, p, id, v), "hold_time_s",
 		(int)v->hold_time_s, "messages_received", (json_int_t)v->messages_received,
 		"messages_sent", (json_int_t)v->messages_sent, "updates_received",
 		(json_int_t)v->updates_received, "updates_sent", (json_int_t)v->updates_sent,
 		"hold_rearmed", (json_int_t)v->hold_rearmed, "keepalive_late_ns",
 		(json_int_t)v->keepalive_late_ns);
-	json_object_set_new(
-		o, "memory_bytes", json_integer((json_int_t)shards_peer_memory(&k->shards, id)));
-	peculiarities_add(o, k, p, v);
+	json_object_set_new(o, "memory_bytes",
+		json_integer((json_int_t)shards_peer_memory(&env->layers->shards, id)));
+	peculiarities_add(o, env, p, v);
 	return o;
 }
 
 /* ---- bgp.faults ---- */
 
 struct faults_call {
-	struct keeld *k;
+	struct rpc_env *env;
 	struct peer_id id;
 	struct session_fault *fault; /* SESSION_FAULTS */
 	unsigned count;
@@ -239,7 +239,7 @@ faults_get(void *arg)
 	struct faults_call *c = arg;
 
 	role_enter_session();
-	c->count = session_faults(c->k->speaker, c->id, c->fault);
+	c->count = session_faults(c->env->layers->speaker, c->id, c->fault);
 }
 
 static json_t *
@@ -267,20 +267,20 @@ fault_json(const struct session_fault *f)
 }
 
 static json_t *
-bgp_faults(struct keeld *k, json_t *params, struct rpc_call *call)
+bgp_faults(struct rpc_env *env, json_t *params, struct rpc_call *call)
 {
-	struct faults_call c = {.k = k};
+	struct faults_call c = {.env = env};
 	struct vrf_id vrf = VRF_DEFAULT;
 	const struct config_peer *p;
 	json_t *faults;
 
-	if (!rpc_vrf(k, params, &vrf, call) || !rpc_peer(k, params, vrf, &p, call))
+	if (!rpc_vrf(env, params, &vrf, call) || !rpc_peer(env, params, vrf, &p, call))
 		return NULL;
 	c.fault = calloc(SESSION_FAULTS, sizeof(*c.fault));
 	if (c.fault == NULL)
 		return NULL;
-	c.id = keeld_peer_id(k, p);
-	thread_call(k->session_thread, faults_get, &c);
+	c.id = peers_id(env->peers, p);
+	thread_call(env->layers->session_thread, faults_get, &c);
 	faults = json_array();
 	for (unsigned i = 0; i < c.count; i++)
 		json_array_append_new(faults, fault_json(&c.fault[i]));
@@ -288,7 +288,7 @@ bgp_faults(struct keeld *k, json_t *params, struct rpc_call *call)
 	return json_pack("{s:o}", "faults", faults);
 }
 
-enum { SCOPE_SLOW_PEER = SCOPE_ASN + 1 }; /* of bgp.reset, beside keeld_select()'s */
+enum { SCOPE_SLOW_PEER = SCOPE_ASN + 1 }; /* of bgp.reset, beside apply_select()'s */
 
 static bool
 scope_read(json_t *params, bool reset, unsigned *scope, struct rpc_call *call)
@@ -330,16 +330,17 @@ goes_with(bool given, bool wanted, bool allowed, const char *path, const char *s
 }
 
 static bool
-selector_scope(struct keeld *k, json_t *params, bool reset, struct keeld_selector *s, bool *slow,
-	struct rpc_call *call)
+selector_scope(struct rpc_env *env, json_t *params, bool reset, struct apply_selector *s,
+	bool *slow, struct rpc_call *call)
 {
 	const struct config_peer *peer;
 	json_int_t asn = 0;
 	unsigned scope;
 	bool good;
 
-	if (!scope_read(params, reset, &scope, call) || !rpc_peer(k, params, s->vrf, &peer, call) ||
-		!rpc_group(k, params, &s->group, call) ||
+	if (!scope_read(params, reset, &scope, call) ||
+		!rpc_peer(env, params, s->vrf, &peer, call) ||
+		!rpc_group(env, params, &s->group, call) ||
 		!rpc_integer(params, "asn", 1, UINT32_MAX, &asn, call))
 		return false;
 	*slow = scope == SCOPE_SLOW_PEER;
@@ -350,7 +351,7 @@ selector_scope(struct keeld *k, json_t *params, bool reset, struct keeld_selecto
 	good &= goes_with(asn != 0, scope == SCOPE_ASN, scope == SCOPE_ASN, "/asn", "asn", call);
 	if (!good)
 		return false;
-	s->scope = *slow ? peer != NULL ? SCOPE_PEER : SCOPE_ALL : (enum keeld_scope)scope;
+	s->scope = *slow ? peer != NULL ? SCOPE_PEER : SCOPE_ALL : (enum apply_scope)scope;
 	s->asn = (uint32_t)asn;
 	if (peer != NULL)
 		s->peer = peer->addr;
@@ -358,16 +359,16 @@ selector_scope(struct keeld *k, json_t *params, bool reset, struct keeld_selecto
 }
 
 bool
-rpc_refresh_selector(struct keeld *k, json_t *params, struct keeld_selector *s, bool *import,
+rpc_refresh_selector(struct rpc_env *env, json_t *params, struct apply_selector *s, bool *import,
 	struct rpc_call *call)
 {
 	const char *direction = NULL;
 	bool slow;
 
-	*s = (struct keeld_selector){.vrf = VRF_DEFAULT};
-	if (!rpc_family(params, &s->family, call) || !rpc_vrf(k, params, &s->vrf, call) ||
+	*s = (struct apply_selector){.vrf = VRF_DEFAULT};
+	if (!rpc_family(params, &s->family, call) || !rpc_vrf(env, params, &s->vrf, call) ||
 		!rpc_string(params, "direction", &direction, call) ||
-		!selector_scope(k, params, false, s, &slow, call))
+		!selector_scope(env, params, false, s, &slow, call))
 		return false;
 	*import = strcmp(direction, "import") == 0;
 	if (*import || strcmp(direction, "export") == 0)
@@ -378,17 +379,17 @@ rpc_refresh_selector(struct keeld *k, json_t *params, struct keeld_selector *s, 
 }
 
 static json_t *
-bgp_refresh(struct keeld *k, json_t *params, struct rpc_call *call)
+bgp_refresh(struct rpc_env *env, json_t *params, struct rpc_call *call)
 {
-	struct keeld_selector s;
+	struct apply_selector s;
 	json_t *peers = NULL, *o;
 	uint32_t job = 0;
 	bool import;
 	int err;
 
-	if (!rpc_refresh_selector(k, params, &s, &import, call))
+	if (!rpc_refresh_selector(env, params, &s, &import, call))
 		return NULL;
-	err = keeld_refresh(k, &s, import, &peers, &job);
+	err = apply_refresh(env->apply, &s, import, &peers, &job);
 	if (err == -ENOENT)
 		return rpc_fail(call, RPC_NOT_FOUND, "/scope", "no peer with %s matches",
 			family_text(s.family));
@@ -404,7 +405,7 @@ bgp_refresh(struct keeld *k, json_t *params, struct rpc_call *call)
 #define RESET_TEXT_MAX 128 /* RFC 9003 2: octets of UTF-8 */
 
 struct reset {
-	struct keeld *k;
+	struct rpc_env *env;
 	struct peer_id id;
 	const char *text;
 	bool done;
@@ -416,7 +417,7 @@ reset_session(void *arg)
 	struct reset *r = arg;
 
 	role_enter_session();
-	r->done = session_reset(r->k->speaker, r->id, r->text);
+	r->done = session_reset(r->env->layers->speaker, r->id, r->text);
 }
 
 /* A session carries all its families: each that it has now, or whose routes wait for its return, goes with it. */
@@ -445,18 +446,18 @@ waits(const struct session_view *v)
 }
 
 static json_t *
-reset_one(struct keeld *k, struct peer_id id, bool force, const char *text)
+reset_one(struct rpc_env *env, struct peer_id id, bool force, const char *text)
 {
-	const struct config_peer *p = keeld_peer_config(k, id);
-	struct peek peek = {.k = k, .id = id};
-	struct reset r = {.k = k, .id = id, .text = text};
+	const struct config_peer *p = peers_config(env->peers, id);
+	struct peek peek = {.env = env, .id = id};
+	struct reset r = {.env = env, .id = id, .text = text};
 	bool can;
 
-	thread_call(k->session_thread, peek_session, &peek);
+	thread_call(env->layers->session_thread, peek_session, &peek);
 	can = peek.found && (peek.view.state == FSM_ESTABLISHED || waits(&peek.view));
 	/* One that waits in idle hold tries again at once; that is no session that was reset. */
 	if ((can || peek.view.idle_hold) && force)
-		thread_call(k->session_thread, reset_session, &r);
+		thread_call(env->layers->session_thread, reset_session, &r);
 	return json_pack("{s:s, s:s, s:s, s:o}", "address", p->addr_text, "vrf", p->vrf_name,
 		"action",
 		can && r.done	? "reset"
@@ -466,24 +467,24 @@ reset_one(struct keeld *k, struct peer_id id, bool force, const char *text)
 }
 
 static json_t *
-bgp_reset(struct keeld *k, json_t *params, struct rpc_call *call)
+bgp_reset(struct rpc_env *env, json_t *params, struct rpc_call *call)
 {
-	struct keeld_selector s = {.vrf = VRF_DEFAULT};
+	struct apply_selector s = {.vrf = VRF_DEFAULT};
 	struct peer_id ids[PEER_MAX];
 	const char *text = NULL;
 	bool force = false, slow;
 	json_t *peers;
 	unsigned n;
 
-	if (!rpc_family(params, &s.family, call) || !rpc_vrf(k, params, &s.vrf, call) ||
+	if (!rpc_family(params, &s.family, call) || !rpc_vrf(env, params, &s.vrf, call) ||
 		!rpc_boolean(params, "force", &force, call) ||
 		!rpc_string(params, "text", &text, call) ||
-		!selector_scope(k, params, true, &s, &slow, call))
+		!selector_scope(env, params, true, &s, &slow, call))
 		return NULL;
 	if (text != NULL && strlen(text) > RESET_TEXT_MAX)
 		return rpc_fail(call, RPC_INVALID_PARAMS, "/text", "has %zu octets, more than %d",
 			strlen(text), RESET_TEXT_MAX);
-	n = keeld_select(k, &s, ids, PEER_MAX);
+	n = apply_select(env->apply, &s, ids, PEER_MAX);
 	if (n == 0)
 		return rpc_fail(call, RPC_NOT_FOUND, "/scope", "no peer with %s matches",
 			family_text(s.family));
@@ -492,29 +493,29 @@ bgp_reset(struct keeld *k, json_t *params, struct rpc_call *call)
 			family_text(s.family));
 	peers = json_array();
 	for (unsigned i = 0; i < n; i++)
-		json_array_append_new(peers, reset_one(k, ids[i], force, text));
+		json_array_append_new(peers, reset_one(env, ids[i], force, text));
 	return json_pack("{s:o}", "peers", peers);
 }
 
 static json_t *
-jobs_list_method(struct keeld *k, json_t *params, struct rpc_call *call)
+jobs_list_method(struct rpc_env *env, json_t *params, struct rpc_call *call)
 {
 	(void)params;
 	(void)call;
-	rpc_fib_progress(k);
-	return json_pack("{s:o}", "jobs", jobs_list(k->jobs));
+	rpc_fib_progress(env);
+	return json_pack("{s:o}", "jobs", jobs_list(env->jobs));
 }
 
 static json_t *
-jobs_get_method(struct keeld *k, json_t *params, struct rpc_call *call)
+jobs_get_method(struct rpc_env *env, json_t *params, struct rpc_call *call)
 {
 	json_int_t id = 0;
 	json_t *job;
 
 	if (!rpc_integer(params, "id", 0, UINT32_MAX, &id, call))
 		return NULL;
-	rpc_fib_progress(k);
-	job = jobs_get(k->jobs, (uint32_t)id);
+	rpc_fib_progress(env);
+	job = jobs_get(env->jobs, (uint32_t)id);
 	return job != NULL ? job
 			   : rpc_fail(call, RPC_NOT_FOUND, "/id", "there is no job %lld",
 				     (long long)id);

@@ -73,7 +73,7 @@ struct rpc_listener {
 enum { RPC_LISTENERS = 2 };
 
 struct rpc {
-	struct keeld *k;
+	struct rpc_env env;
 	struct thread *thread;
 	struct rpc_listener listener[RPC_LISTENERS]; /* all, read-only */
 	struct connection *connections;

@@ -17,37 +17,37 @@
 #include <unistd.h>
 
 static json_t *
-system_info(struct keeld *k, json_t *params, struct rpc_call *call)
+system_info(struct rpc_env *env, json_t *params, struct rpc_call *call)
 {
 	struct fib_stats s = {0};
-	struct keeld_plan plan;
+	struct apply_progress plan;
 	const char *dpdk = "";
 
 	(void)params;
 	(void)call;
-	if (k->fib != NULL)
-		fib_stats_get(k->fib, &s);
+	if (env->layers->fib != NULL)
+		fib_stats_get(env->layers->fib, &s);
 #ifdef KEEL_DATAPLANE
-	if (k->fib != NULL)
+	if (env->layers->fib != NULL)
 		dpdk = dataplane_dpdk_version();
 #endif
-	keeld_plan(k, &plan);
+	apply_progress_get(env->apply, &plan);
 	return json_pack("{s:s, s:f, s:s, s:i, s:b, s:I, s:i, s:I, s:o, s:o, s:{s:b, s:i, s:I}}",
-		"version", KEEL_VERSION, "uptime_s", (double)(now_ns() - k->started_ns) / 1e9,
-		"dpdk_version", dpdk, "pid", (int)getpid(), "dataplane", k->fib != NULL,
-		"generation", (json_int_t)s.generation, "revision", (int)k->revision,
-		"policy_limit_hits", (json_int_t)policy_match_errors(NULL), "alarms", rpc_alarms(k),
-		"hash_probes", rpc_hash_probes(k), "commit_plan", "running", plan.running,
-		"unfinished", (int)plan.unfinished, "held", (json_int_t)plan.held);
+		"version", KEEL_VERSION, "uptime_s", (double)(now_ns() - env->started_ns) / 1e9,
+		"dpdk_version", dpdk, "pid", (int)getpid(), "dataplane", env->layers->fib != NULL,
+		"generation", (json_int_t)s.generation, "revision", (int)apply_revision(env->apply),
+		"policy_limit_hits", (json_int_t)policy_match_errors(NULL), "alarms",
+		rpc_alarms(env), "hash_probes", rpc_hash_probes(env), "commit_plan", "running",
+		plan.running, "unfinished", (int)plan.unfinished, "held", (json_int_t)plan.held);
 }
 
 /* The document of FILE. NULL: the call has failed; `path` points at the parameter that asked for FILE. */
 static json_t *
-read_startup(struct keeld *k, const char *path, struct rpc_call *call)
+read_startup(struct rpc_env *env, const char *path, struct rpc_call *call)
 {
 	struct faults f = {0};
 	char *message = NULL;
-	json_t *document = config_load(k->config_file, &message, &f);
+	json_t *document = config_load(env->config_file, &message, &f);
 
 	if (document == NULL && message != NULL)
 		rpc_fail(call, RPC_CONFIGURATION, path, "%s", message);
@@ -59,22 +59,22 @@ read_startup(struct keeld *k, const char *path, struct rpc_call *call)
 }
 
 static json_t *
-config_get(struct keeld *k, json_t *params, struct rpc_call *call)
+config_get(struct rpc_env *env, json_t *params, struct rpc_call *call)
 {
 	const char *source = "running", *path = "";
-	uint32_t revision = k->revision;
+	uint32_t revision = apply_revision(env->apply);
 	json_t *document, *shown, *part;
 
 	if (!rpc_string(params, "source", &source, call) ||
 		!rpc_string(params, "path", &path, call))
 		return NULL;
 	if (strcmp(source, "running") == 0) {
-		document = json_incref(k->running->document);
+		document = json_incref(apply_running(env->apply)->document);
 	} else if (strcmp(source, "candidate") == 0) {
-		document = json_incref(k->candidate);
-		revision = k->candidate_revision;
+		document = json_incref(apply_candidate(env->apply));
+		revision = apply_candidate_revision(env->apply);
 	} else if (strcmp(source, "startup") == 0) {
-		document = read_startup(k, "/source", call);
+		document = read_startup(env, "/source", call);
 		if (document == NULL)
 			return NULL;
 	} else {
@@ -112,11 +112,11 @@ patch_refused(struct rpc_call *call, const struct faults *f)
 }
 
 static json_t *
-config_edit(struct keeld *k, json_t *params, struct rpc_call *call)
+config_edit(struct rpc_env *env, json_t *params, struct rpc_call *call)
 {
 	json_t *patch = json_object_get(params, "patch"), *merge = json_object_get(params, "merge"),
 	       *next;
-	json_int_t if_revision = k->candidate_revision;
+	json_int_t if_revision = apply_candidate_revision(env->apply);
 	struct faults f = {0};
 	bool changed;
 
@@ -125,13 +125,13 @@ config_edit(struct keeld *k, json_t *params, struct rpc_call *call)
 			call, RPC_INVALID_PARAMS, "", "one of \"patch\" and \"merge\" is wanted");
 	if (!rpc_integer(params, "if_revision", 0, UINT32_MAX, &if_revision, call))
 		return NULL;
-	if (if_revision != k->candidate_revision)
+	if (if_revision != apply_candidate_revision(env->apply))
 		return rpc_fail(call, RPC_INVALID_PARAMS, "/if_revision",
-			"the candidate is at revision %u", k->candidate_revision);
+			"the candidate is at revision %u", apply_candidate_revision(env->apply));
 	if (merge != NULL && !json_is_object(merge))
 		return rpc_fail(call, RPC_INVALID_PARAMS, "/merge", "is not an object");
-	next = patch != NULL ? config_patch(k->candidate, patch, &f)
-			     : config_merge(k->candidate, merge);
+	next = patch != NULL ? config_patch(apply_candidate(env->apply), patch, &f)
+			     : config_merge(apply_candidate(env->apply), merge);
 	if (next == NULL) {
 		patch_refused(call, &f);
 		faults_fini(&f);
@@ -143,33 +143,27 @@ config_edit(struct keeld *k, json_t *params, struct rpc_call *call)
 		return rpc_fail(call, RPC_INVALID_PARAMS, "/patch",
 			"the document would not be an object any more");
 	}
-	config_secrets_keep(
-		next, k->candidate); /* what was shown as "***" and is given back stays as it is */
-	config_secrets_keep(next, k->running->document);
-	changed = !json_equal(next, k->candidate);
-	if (changed) {
-		json_decref(k->candidate);
-		k->candidate = next;
-		k->candidate_revision++;
-		k->candidate_edited = !json_equal(next, k->running->document);
-	} else {
-		json_decref(next);
-	}
-	return json_pack("{s:b, s:i}", "changed", changed, "revision", (int)k->candidate_revision);
+	config_secrets_keep(next,
+		apply_candidate(
+			env->apply)); /* what was shown as "***" and is given back stays as it is */
+	config_secrets_keep(next, apply_running(env->apply)->document);
+	changed = apply_candidate_replace(env->apply, next);
+	return json_pack("{s:b, s:i}", "changed", changed, "revision",
+		(int)apply_candidate_revision(env->apply));
 }
 
 static json_t *
-config_validate(struct keeld *k, json_t *params, struct rpc_call *call)
+config_validate(struct rpc_env *env, json_t *params, struct rpc_call *call)
 {
 	struct faults f = {0};
-	struct config *c = config_parse(k->candidate, &f);
+	struct config *c = config_parse(apply_candidate(env->apply), &f);
 	json_t *errors = json_array();
 	bool valid;
 
 	(void)params;
 	(void)call;
 	if (c != NULL)
-		keeld_check_restart_keys(k, c, &f);
+		apply_check_restart_keys(env->apply, c, &f);
 	valid = c != NULL && f.count == 0;
 	for (unsigned i = 0; i < f.count; i++)
 		json_array_append_new(errors, json_pack("{s:s, s:s}", "path", f.fault[i].path,
@@ -181,9 +175,10 @@ config_validate(struct keeld *k, json_t *params, struct rpc_call *call)
 }
 
 static json_t *
-config_diff_method(struct keeld *k, json_t *params, struct rpc_call *call)
+config_diff_method(struct rpc_env *env, json_t *params, struct rpc_call *call)
 {
-	json_t *old, *diff = config_diff_old(k->running->document, k->candidate, &old);
+	json_t *old, *diff = config_diff_old(apply_running(env->apply)->document,
+			     apply_candidate(env->apply), &old);
 
 	(void)params;
 	(void)call;
@@ -193,14 +188,11 @@ config_diff_method(struct keeld *k, json_t *params, struct rpc_call *call)
 }
 
 static json_t *
-config_discard(struct keeld *k, json_t *params, struct rpc_call *call)
+config_discard(struct rpc_env *env, json_t *params, struct rpc_call *call)
 {
 	(void)params;
 	(void)call;
-	json_decref(k->candidate);
-	k->candidate = json_deep_copy(k->running->document);
-	k->candidate_edited = false;
-	k->candidate_revision++;
+	apply_candidate_discard(env->apply);
 	return json_object();
 }
 
@@ -210,15 +202,16 @@ config_discard(struct keeld *k, json_t *params, struct rpc_call *call)
 
 /* What commit and rollback answer, or why they are refused. `confirmed`: the commit that this one confirms; 0: none. */
 static json_t *
-commit_answer(struct keeld *k, int err, json_t *effects, bool persisted, uint32_t confirmed,
+commit_answer(struct rpc_env *env, int err, json_t *effects, bool persisted, uint32_t confirmed,
 	struct faults *f, struct rpc_call *call)
 {
 	json_t *answer;
 
 	if (err != 0)
 		return f->count > 0 ? rpc_fail_faults(call, RPC_CONFIGURATION, f) : NULL;
-	answer = json_pack("{s:I, s:I, s:o, s:b}", "commit", (json_int_t)k->next_commit_id,
-		"revision", (json_int_t)k->revision, "effects", effects, "persisted", persisted);
+	answer = json_pack("{s:I, s:I, s:o, s:b}", "commit",
+		(json_int_t)apply_last_commit(env->apply), "revision",
+		(json_int_t)apply_revision(env->apply), "effects", effects, "persisted", persisted);
 	if (confirmed != 0)
 		json_object_set_new(answer, "confirmed", json_integer(confirmed));
 	return answer;
@@ -226,11 +219,11 @@ commit_answer(struct keeld *k, int err, json_t *effects, bool persisted, uint32_
 
 /* The candidate is what runs. */
 static json_t *
-unchanged_answer(struct keeld *k, uint32_t confirm_s, uint32_t confirmed)
+unchanged_answer(struct rpc_env *env, uint32_t confirm_s, uint32_t confirmed)
 {
-	bool persisted = keeld_commit_unchanged(k, confirm_s);
+	bool persisted = apply_commit_unchanged(env->apply, confirm_s);
 	json_t *answer = json_pack("{s:n, s:I, s:[], s:b}", "commit", "revision",
-		(json_int_t)k->revision, "effects", "persisted", persisted);
+		(json_int_t)apply_revision(env->apply), "effects", "persisted", persisted);
 
 	if (confirmed != 0)
 		json_object_set_new(answer, "confirmed", json_integer(confirmed));
@@ -239,30 +232,27 @@ unchanged_answer(struct keeld *k, uint32_t confirm_s, uint32_t confirmed)
 
 /* A commit that is under way, for its answer. */
 struct committing {
-	struct keeld *k;
+	struct rpc_env *env;
 	struct rpc_call *call;
 	uint32_t confirmed;
 	uint32_t candidate_revision; /* edits that come meanwhile stay edits */
 };
 
 static void
-commit_done(void *ctx, struct keeld_commit_result *r)
+commit_done(void *ctx, struct apply_commit_result *r)
 {
 	struct committing *c = ctx;
-	struct keeld *k = c->k;
+	struct rpc_env *env = c->env;
 
-	if (r->err == 0) {
-		k->candidate_edited = k->candidate_revision != c->candidate_revision &&
-				      !json_equal(k->candidate, k->running->document);
-		k->candidate_revision++;
-	}
-	rpc_reply(c->call, commit_answer(k, r->err, json_incref(r->effects), r->persisted,
+	if (r->err == 0)
+		apply_candidate_committed(env->apply, c->candidate_revision);
+	rpc_reply(c->call, commit_answer(env, r->err, json_incref(r->effects), r->persisted,
 				   c->confirmed, &r->faults, c->call));
 	free(c);
 }
 
 static json_t *
-config_commit(struct keeld *k, json_t *params, struct rpc_call *call)
+config_commit(struct rpc_env *env, json_t *params, struct rpc_call *call)
 {
 	const char *comment = NULL;
 	json_int_t confirm_s = 0;
@@ -277,19 +267,20 @@ config_commit(struct keeld *k, json_t *params, struct rpc_call *call)
 	if (comment != NULL && strlen(comment) > COMMENT_MAX)
 		return rpc_fail(call, RPC_INVALID_PARAMS, "/comment",
 			"has %zu octets, more than %d", strlen(comment), COMMENT_MAX);
-	keeld_commit_finish(k);
-	confirmed = confirm_s == 0 ? keeld_commit_waiting(k) : 0;
-	if (json_equal(k->candidate, k->running->document))
-		return unchanged_answer(k, (uint32_t)confirm_s, confirmed);
+	apply_commit_finish(env->apply);
+	confirmed = confirm_s == 0 ? apply_commit_waiting(env->apply) : 0;
+	if (json_equal(apply_candidate(env->apply), apply_running(env->apply)->document))
+		return unchanged_answer(env, (uint32_t)confirm_s, confirmed);
 	c = malloc(sizeof(*c));
-	document = c != NULL ? json_deep_copy(k->candidate) : NULL;
+	document = c != NULL ? json_deep_copy(apply_candidate(env->apply)) : NULL;
 	if (document == NULL) {
 		free(c);
 		return rpc_fail(call, RPC_INTERNAL_ERROR, "", "out of memory");
 	}
-	*c = (struct committing){k, call, confirmed, k->candidate_revision};
+	*c = (struct committing){env, call, confirmed, apply_candidate_revision(env->apply)};
 	held = rpc_hold(call);
-	err = keeld_commit_start(k, document, comment, (uint32_t)confirm_s, commit_done, c);
+	err = apply_commit_start(
+		env->apply, document, comment, (uint32_t)confirm_s, commit_done, c);
 	json_decref(document);
 	if (err != 0) {
 		rpc_fail(call, RPC_INTERNAL_ERROR, "", "out of memory");
@@ -301,56 +292,53 @@ config_commit(struct keeld *k, json_t *params, struct rpc_call *call)
 
 /* The running document becomes the candidate, unless a client has edited the candidate during the commit. */
 static void
-reload_done(void *ctx, struct keeld_commit_result *r)
+reload_done(void *ctx, struct apply_commit_result *r)
 {
 	struct committing *c = ctx;
-	struct keeld *k = c->k;
 
-	if (r->err == 0 && k->candidate_revision == c->candidate_revision) {
-		json_decref(k->candidate);
-		k->candidate = json_deep_copy(k->running->document);
-	}
+	if (r->err == 0)
+		apply_candidate_reloaded(c->env->apply, c->candidate_revision);
 	commit_done(ctx, r);
 }
 
 static const char *
-reload_refusal(const struct keeld *k)
+reload_refusal(const struct rpc_env *env)
 {
-	if (k->candidate_edited)
+	if (apply_candidate_edited(env->apply))
 		return "the candidate holds edits; commit or discard them first";
-	if (keeld_commit_waiting(k) != 0)
+	if (apply_commit_waiting(env->apply) != 0)
 		return "a commit waits for its confirmation; confirm it or roll it back first";
 	return NULL;
 }
 
 static json_t *
-config_reload(struct keeld *k, json_t *params, struct rpc_call *call)
+config_reload(struct rpc_env *env, json_t *params, struct rpc_call *call)
 {
 	json_t *document, *held;
 	struct committing *c;
 	const char *refusal;
 
 	(void)params;
-	keeld_commit_finish(k);
-	refusal = reload_refusal(k);
+	apply_commit_finish(env->apply);
+	refusal = reload_refusal(env);
 	if (refusal != NULL)
 		return rpc_fail(call, RPC_CONFIGURATION, "", "%s", refusal);
-	document = read_startup(k, "", call);
+	document = read_startup(env, "", call);
 	if (document == NULL)
 		return NULL;
-	if (json_equal(document, k->running->document)) {
+	if (json_equal(document, apply_running(env->apply)->document)) {
 		json_decref(document);
 		return json_pack("{s:n, s:I, s:[], s:b}", "commit", "revision",
-			(json_int_t)k->revision, "effects", "persisted", true);
+			(json_int_t)apply_revision(env->apply), "effects", "persisted", true);
 	}
 	c = malloc(sizeof(*c));
 	if (c == NULL) {
 		json_decref(document);
 		return rpc_fail(call, RPC_INTERNAL_ERROR, "", "out of memory");
 	}
-	*c = (struct committing){k, call, 0, k->candidate_revision};
+	*c = (struct committing){env, call, 0, apply_candidate_revision(env->apply)};
 	held = rpc_hold(call);
-	if (keeld_commit_start(k, document, "reload", 0, reload_done, c) != 0) {
+	if (apply_commit_start(env->apply, document, "reload", 0, reload_done, c) != 0) {
 		rpc_fail(call, RPC_INTERNAL_ERROR, "", "out of memory");
 		rpc_reply(call, NULL);
 		free(c);
@@ -360,16 +348,16 @@ config_reload(struct keeld *k, json_t *params, struct rpc_call *call)
 }
 
 static json_t *
-config_confirm(struct keeld *k, json_t *params, struct rpc_call *call)
+config_confirm(struct rpc_env *env, json_t *params, struct rpc_call *call)
 {
 	(void)params;
-	return keeld_confirm(k) == 0
+	return apply_confirm(env->apply) == 0
 		       ? json_object()
 		       : rpc_fail(call, RPC_NOT_FOUND, "", "no commit waits for a confirmation");
 }
 
 static json_t *
-config_rollback(struct keeld *k, json_t *params, struct rpc_call *call)
+config_rollback(struct rpc_env *env, json_t *params, struct rpc_call *call)
 {
 	json_int_t to = 0;
 	struct faults f = {0};
@@ -379,20 +367,20 @@ config_rollback(struct keeld *k, json_t *params, struct rpc_call *call)
 
 	if (!rpc_integer(params, "to", 0, UINT32_MAX, &to, call))
 		return NULL;
-	err = keeld_rollback(k, (uint32_t)to, &effects, &persisted, &f);
+	err = apply_rollback(env->apply, (uint32_t)to, &effects, &persisted, &f);
 	answer = err == -ENOENT ? rpc_fail(call, RPC_NOT_FOUND, "/to", "commit %lld is not kept",
 					  (long long)to)
-				: commit_answer(k, err, effects, persisted, 0, &f, call);
+				: commit_answer(env, err, effects, persisted, 0, &f, call);
 	faults_fini(&f);
 	return answer;
 }
 
 static json_t *
-config_history(struct keeld *k, json_t *params, struct rpc_call *call)
+config_history(struct rpc_env *env, json_t *params, struct rpc_call *call)
 {
 	(void)params;
 	(void)call;
-	return keeld_history(k);
+	return apply_commits_json(env->apply);
 }
 
 /* ---- the methods ---- */

@@ -8,14 +8,6 @@
 
 #include <string.h>
 
-#define MARKS_MAX 32 /* threads: main, fib, host, sessions, shards */
-
-/* What the histograms were when they were started anew. Main only. */
-static struct {
-	struct hist slices, turns;
-} mark[MARKS_MAX];
-static struct hist keepalive_mark;
-
 json_t *
 rpc_hist_since(const struct hist *h, const struct hist *since)
 {
@@ -26,19 +18,19 @@ rpc_hist_since(const struct hist *h, const struct hist *since)
 }
 
 void
-rpc_control_mark(struct keeld *k)
+rpc_control_mark(struct rpc_env *env)
 {
 	struct thread_figures f;
 
-	for (unsigned i = 0; i < MARKS_MAX && thread_figures_get(i, &f); i++) {
-		hist_copy(&mark[i].slices, f.slices);
-		hist_copy(&mark[i].turns, f.turns);
+	for (unsigned i = 0; i < RPC_MARK_THREADS && thread_figures_get(i, &f); i++) {
+		hist_copy(&env->marks->thread[i].slices, f.slices);
+		hist_copy(&env->marks->thread[i].turns, f.turns);
 	}
-	hist_copy(&keepalive_mark, speaker_keepalive_hist(k->speaker));
+	hist_copy(&env->marks->keepalive, speaker_keepalive_hist(env->layers->speaker));
 }
 
 static json_t *
-control_stats(struct keeld *k, json_t *params, struct rpc_call *call)
+control_stats(struct rpc_env *env, json_t *params, struct rpc_call *call)
 {
 	json_t *threads = json_array();
 	struct thread_figures f;
@@ -47,26 +39,27 @@ control_stats(struct keeld *k, json_t *params, struct rpc_call *call)
 	(void)params;
 	(void)call;
 	log_figures_get(&l);
-	for (unsigned i = 0; i < MARKS_MAX && thread_figures_get(i, &f); i++)
-		json_array_append_new(
-			threads, json_pack("{s:s, s:f, s:I, s:o, s:o}", "name", f.name, "cpu_s",
-					 (double)f.cpu_ns / 1e9, "late_turns", (json_int_t)f.late,
-					 "slice_ns", rpc_hist_since(f.slices, &mark[i].slices),
-					 "turn_ns", rpc_hist_since(f.turns, &mark[i].turns)));
+	for (unsigned i = 0; i < RPC_MARK_THREADS && thread_figures_get(i, &f); i++)
+		json_array_append_new(threads,
+			json_pack("{s:s, s:f, s:I, s:o, s:o}", "name", f.name, "cpu_s",
+				(double)f.cpu_ns / 1e9, "late_turns", (json_int_t)f.late,
+				"slice_ns", rpc_hist_since(f.slices, &env->marks->thread[i].slices),
+				"turn_ns", rpc_hist_since(f.turns, &env->marks->thread[i].turns)));
 	return json_pack("{s:i, s:o, s:o, s:{s:I, s:I, s:i}}", "slice_budget_ns", (int)SLICE_NS,
 		"threads", threads, "keepalive_late_ns",
-		rpc_hist_since(speaker_keepalive_hist(k->speaker), &keepalive_mark), "log",
-		"written", (json_int_t)l.written, "lost", (json_int_t)l.lost, "waiting",
+		rpc_hist_since(
+			speaker_keepalive_hist(env->layers->speaker), &env->marks->keepalive),
+		"log", "written", (json_int_t)l.written, "lost", (json_int_t)l.lost, "waiting",
 		(int)l.waiting);
 }
 
 static json_t *
-control_stats_reset(struct keeld *k, json_t *params, struct rpc_call *call)
+control_stats_reset(struct rpc_env *env, json_t *params, struct rpc_call *call)
 {
 	(void)params;
 	(void)call;
-	rpc_control_mark(k);
-	rpc_fib_mark(k);
+	rpc_control_mark(env);
+	rpc_fib_mark(env);
 	return json_object();
 }
 

@@ -189,12 +189,12 @@ event_json(const struct rpc_topic *t)
 }
 
 json_t *
-rpc_discover(struct keeld *k, json_t *params, struct rpc_call *call)
+rpc_discover(struct rpc_env *env, json_t *params, struct rpc_call *call)
 {
 	json_t *methods = json_array(), *events = json_array(), *errors = json_object();
 	char code[16];
 
-	(void)k;
+	(void)env;
 	(void)params;
 	(void)call;
 	for (const struct rpc_method *m = rpc_method_next(NULL); m != NULL; m = rpc_method_next(m))

@@ -247,9 +247,9 @@ fib_look(struct rpc *r)
 {
 	struct fib_stats s;
 
-	if (r->k->fib == NULL)
+	if (r->env.layers->fib == NULL)
 		return;
-	fib_stats_get(r->k->fib, &s);
+	fib_stats_get(r->env.layers->fib, &s);
 	if (s.generation == r->fib_generation)
 		return;
 	r->fib_generation = s.generation;
@@ -278,7 +278,7 @@ alarm_key(const json_t *alarm, char key[ALARM_KEY_MAX])
 static void
 alarms_look(struct rpc *r)
 {
-	json_t *now = rpc_alarms(r->k), *raised = json_object(), *alarm;
+	json_t *now = rpc_alarms(&r->env), *raised = json_object(), *alarm;
 	size_t i;
 
 	json_array_foreach(now, i, alarm)
@@ -315,11 +315,11 @@ late_event(struct rpc *r, const struct watchdog_late *late)
 static void
 late_look(struct rpc *r, bool tell)
 {
-	uint64_t count = r->k->watchdog != NULL ? watchdog_late_count(r->k->watchdog) : 0;
+	uint64_t count = r->env.watchdog != NULL ? watchdog_late_count(r->env.watchdog) : 0;
 	struct watchdog_late late;
 
 	for (; r->late_seen < count; r->late_seen++) {
-		if (!watchdog_late_get(r->k->watchdog, r->late_seen + 1, &late) ||
+		if (!watchdog_late_get(r->env.watchdog, r->late_seen + 1, &late) ||
 			(!tell && late.ended))
 			continue;
 		r->late_open |= UINT64_C(1) << late.number % WATCHDOG_RECORDS;
@@ -330,7 +330,7 @@ late_look(struct rpc *r, bool tell)
 	for (uint64_t n = count; n > 0 && n + WATCHDOG_RECORDS > count; n--) {
 		uint64_t bit = UINT64_C(1) << n % WATCHDOG_RECORDS;
 
-		if (!(r->late_open & bit) || !watchdog_late_get(r->k->watchdog, n, &late) ||
+		if (!(r->late_open & bit) || !watchdog_late_get(r->env.watchdog, n, &late) ||
 			!late.ended)
 			continue;
 		r->late_open &= ~bit;
@@ -353,7 +353,7 @@ watch_fire(struct timer *t)
 	r->watched = topics_wanted(r) & (1u << TOPIC_FIB | 1u << TOPIC_ALARM);
 	/* an alarm that begins is logged, whoever listens */
 	if (!r->watched)
-		json_decref(rpc_alarms(r->k));
+		json_decref(rpc_alarms(&r->env));
 	timer_arm(r->thread, &r->watch, r->watched ? WATCH_NS : LOOK_NS);
 }
 
@@ -370,10 +370,10 @@ watch_begin(struct rpc *r)
 	if (r->watched)
 		return;
 	r->watched = true;
-	if (r->k->fib != NULL)
-		fib_stats_get(r->k->fib, &s);
+	if (r->env.layers->fib != NULL)
+		fib_stats_get(r->env.layers->fib, &s);
 	r->fib_generation = s.generation;
-	now = rpc_alarms(r->k);
+	now = rpc_alarms(&r->env);
 	json_object_clear(r->alarms);
 	json_array_foreach(now, i, alarm)
 	{
@@ -445,12 +445,12 @@ topics_json(unsigned bits)
 }
 
 static json_t *
-events_subscribe(struct keeld *k, json_t *params, struct rpc_call *call)
+events_subscribe(struct rpc_env *env, json_t *params, struct rpc_call *call)
 {
 	struct rpc_client *c = rpc_call_client(call);
 	unsigned bits = 0;
 
-	(void)k;
+	(void)env;
 	if (!topics_read(params, &bits, call))
 		return NULL;
 	if (c->ops->events == NULL)
@@ -471,12 +471,12 @@ events_subscribe(struct keeld *k, json_t *params, struct rpc_call *call)
 }
 
 static json_t *
-events_unsubscribe(struct keeld *k, json_t *params, struct rpc_call *call)
+events_unsubscribe(struct rpc_env *env, json_t *params, struct rpc_call *call)
 {
 	struct rpc_client *c = rpc_call_client(call);
 	unsigned bits = 0;
 
-	(void)k;
+	(void)env;
 	if (json_object_get(params, "topics") == NULL)
 		bits = TOPIC_ALL;
 	else if (!topics_read(params, &bits, call))

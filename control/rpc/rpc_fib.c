@@ -2,9 +2,9 @@
 /* fib.* and dataplane.*: contract section 3. */
 #include "control/rpc/rpc_impl.h"
 
+#include "control/apply/audits.h"
 #include "control/host/netlink.h"
 #include "control/base/threads.h"
-#include "control/wiring.h"
 #include "lpm/fib.h"
 #include "rib/fib_feed.h"
 #ifdef KEEL_DATAPLANE
@@ -19,9 +19,9 @@
 #include <string.h>
 
 static bool
-need_dataplane(struct keeld *k, struct rpc_call *call)
+need_dataplane(struct rpc_env *env, struct rpc_call *call)
 {
-	if (k->fib != NULL)
+	if (env->layers->fib != NULL)
 		return true;
 	rpc_fail(call, RPC_NO_DATAPLANE, "", "no-dataplane");
 	return false;
@@ -68,7 +68,7 @@ kind_text(uint8_t kind)
 }
 
 static json_t *
-fib_lookup_method(struct keeld *k, json_t *params, struct rpc_call *call)
+fib_lookup_method(struct rpc_env *env, json_t *params, struct rpc_call *call)
 {
 	const struct path_lists *lists;
 	const struct path_list *list;
@@ -78,16 +78,16 @@ fib_lookup_method(struct keeld *k, json_t *params, struct rpc_call *call)
 	const char *text = NULL;
 	json_t *o, *paths;
 
-	if (!need_dataplane(k, call) || !rpc_vrf(k, params, &vrf, call) ||
+	if (!need_dataplane(env, call) || !rpc_vrf(env, params, &vrf, call) ||
 		!rpc_string(params, "address", &text, call))
 		return NULL;
 	if (addr_parse(text, &addr) != 0)
 		return rpc_fail(call, RPC_INVALID_PARAMS, "/address",
 			"\"%.64s\" is not an IP address", text);
-	lists = fib_path_lists(k->fib);
+	lists = fib_path_lists(env->layers->fib);
 	paths = json_array();
-	keeld_fib_read_begin(k);
-	if (fib_lookup(k->fib, vrf, &addr, &r) != 0)
+	layers_fib_read_begin(env->layers);
+	if (fib_lookup(env->layers->fib, vrf, &addr, &r) != 0)
 		r = (struct fib_result){0};
 	list = &path_lists_array(lists)[r.path_list.v];
 	for (unsigned i = 0; r.hit && i < (unsigned)list->path_count + list->backup_count; i++) {
@@ -103,16 +103,13 @@ fib_lookup_method(struct keeld *k, json_t *params, struct rpc_call *call)
 	} else {
 		json_object_set_new(o, "prefix", json_null());
 	}
-	keeld_fib_read_end(k);
+	layers_fib_read_end(env->layers);
 	return o;
 }
 
 /* ---- fib.stats ---- */
 
-#define FIB_HISTS 5
-
-/* What they were when they were started anew. Main only. */
-static struct hist fib_mark[FIB_HISTS];
+#define FIB_HISTS RPC_MARK_FIB
 
 static const struct fib_hist {
 	const char *key;
@@ -127,25 +124,25 @@ static const struct fib_hist {
 };
 
 static const struct hist *
-fib_hist(const struct keeld *k, unsigned i)
+fib_hist(const struct rpc_env *env, unsigned i)
 {
-	return fib_hists[i].of_fib != NULL ? fib_hists[i].of_fib(k->fib)
-					   : fib_hists[i].of_feed(k->feed);
+	return fib_hists[i].of_fib != NULL ? fib_hists[i].of_fib(env->layers->fib)
+					   : fib_hists[i].of_feed(env->layers->feed);
 }
 
 void
-rpc_fib_mark(struct keeld *k)
+rpc_fib_mark(struct rpc_env *env)
 {
-	for (unsigned i = 0; k->fib != NULL && i < FIB_HISTS; i++)
-		hist_copy(&fib_mark[i], fib_hist(k, i));
+	for (unsigned i = 0; env->layers->fib != NULL && i < FIB_HISTS; i++)
+		hist_copy(&env->marks->fib[i], fib_hist(env, i));
 }
 
 static void
-table_add(const struct keeld *k, json_t *tables, enum family f)
+table_add(const struct rpc_env *env, json_t *tables, enum family f)
 {
 	struct fib_stats t;
 
-	if (fib_table_stats_get(k->fib, VRF_DEFAULT, family_afi(f), &t) != 0)
+	if (fib_table_stats_get(env->layers->fib, VRF_DEFAULT, family_afi(f), &t) != 0)
 		return;
 	json_array_append_new(
 		tables, json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I}", "vrf", "default", "family",
@@ -156,41 +153,39 @@ table_add(const struct keeld *k, json_t *tables, enum family f)
 }
 
 static json_t *
-fib_stats_method(struct keeld *k, json_t *params, struct rpc_call *call)
+fib_stats_method(struct rpc_env *env, json_t *params, struct rpc_call *call)
 {
 	struct fib_stats all;
 	json_t *tables, *o;
 
 	(void)params;
-	if (!need_dataplane(k, call))
+	if (!need_dataplane(env, call))
 		return NULL;
-	fib_stats_get(k->fib, &all);
+	fib_stats_get(env->layers->fib, &all);
 	tables = json_array();
-	table_add(k, tables, FAMILY_IPV4_UNICAST);
-	table_add(k, tables, FAMILY_IPV6_UNICAST);
+	table_add(env, tables, FAMILY_IPV4_UNICAST);
+	table_add(env, tables, FAMILY_IPV6_UNICAST);
 	o = json_pack("{s:I, s:o, s:I, s:I, s:I, s:i, s:I, s:I}", "generation",
 		(json_int_t)all.generation, "tables", tables, "commits", (json_int_t)all.commits,
 		"commits_delayed", (json_int_t)all.commits_delayed, "grace_late",
 		(json_int_t)all.grace_late, "late_after_ns", (int)FIB_LATE_NS, "rebuilds",
 		(json_int_t)all.rebuilds, "link_last_ns",
-		(json_int_t)fib_feed_link_last_ns(k->feed));
+		(json_int_t)fib_feed_link_last_ns(env->layers->feed));
 	for (unsigned i = 0; i < FIB_HISTS; i++)
 		json_object_set_new(
-			o, fib_hists[i].key, rpc_hist_since(fib_hist(k, i), &fib_mark[i]));
+			o, fib_hists[i].key, rpc_hist_since(fib_hist(env, i), &env->marks->fib[i]));
 	return o;
 }
 
 /* ---- fib.audit: the answer is deferred until the walk has ended, or (`wait` false) is the result of a job ---- */
 
-struct audit_request {
-	struct audit_request *next;
-	struct keeld *k;
+struct rpc_audit {
+	struct rpc_audit *next;
+	struct rpc_env *env;
 	struct rpc_call *call; /* NULL: a job */
 	uint32_t job;
 	json_int_t limit;
 };
-
-static struct audit_request *audit_jobs; /* main's: those with a job */
 
 static json_t *
 prefix_or_null(const struct prefix *p)
@@ -218,9 +213,9 @@ audit_result(const struct fib_audit *a, json_int_t limit)
 }
 
 static void
-audit_request_free(struct audit_request *r)
+audit_request_free(struct rpc_audit *r)
 {
-	struct audit_request **at = &audit_jobs;
+	struct rpc_audit **at = &r->env->audit_jobs;
 
 	while (*at != NULL && *at != r)
 		at = &(*at)->next;
@@ -232,18 +227,18 @@ audit_request_free(struct audit_request *r)
 static void
 audit_done(void *ctx, const struct fib_audit *a)
 {
-	struct audit_request *r = ctx;
+	struct rpc_audit *r = ctx;
 	json_t *result = NULL;
 	uint64_t done, total;
 
-	if (a->error == 0) {
+	if (a != NULL && a->error == 0) {
 		result = audit_result(a, r->limit);
 		/* the number of prefixes was an estimate when the audit began */
-		fib_feed_audit_progress(r->k->feed, &done, &total);
-		jobs_progress(r->k->jobs, r->job, done, done);
+		fib_feed_audit_progress(r->env->layers->feed, &done, &total);
+		jobs_progress(r->env->jobs, r->job, done, done);
 	}
 	if (r->call == NULL)
-		jobs_end(r->k->jobs, r->job, result == NULL,
+		jobs_end(r->env->jobs, r->job, result == NULL,
 			result != NULL ? result : json_pack("{s:s}", "reason", "out-of-memory"));
 	else
 		rpc_reply(r->call, result != NULL ? result
@@ -253,42 +248,48 @@ audit_done(void *ctx, const struct fib_audit *a)
 }
 
 void
-rpc_fib_progress(struct keeld *k)
+rpc_audits_end(struct rpc_env *env)
+{
+	audits_stop(env->audits);
+}
+
+void
+rpc_fib_progress(struct rpc_env *env)
 {
 	uint64_t done, total;
 
-	for (const struct audit_request *r = audit_jobs; r != NULL; r = r->next) {
-		if (keeld_audit_progress(k, r, &done, &total))
-			jobs_progress(k->jobs, r->job, done, total);
+	for (const struct rpc_audit *r = env->audit_jobs; r != NULL; r = r->next) {
+		if (audits_progress(env->audits, r, &done, &total))
+			jobs_progress(env->jobs, r->job, done, total);
 	}
 }
 
 static json_t *
-fib_audit_method(struct keeld *k, json_t *params, struct rpc_call *call)
+fib_audit_method(struct rpc_env *env, json_t *params, struct rpc_call *call)
 {
-	struct audit_request *r;
+	struct rpc_audit *r;
 	json_int_t limit = 100;
 	bool wait = true;
 
-	if (!need_dataplane(k, call) ||
+	if (!need_dataplane(env, call) ||
 		!rpc_integer(params, "limit", 0, FIB_AUDIT_MISMATCHES_MAX, &limit, call) ||
 		!rpc_boolean(params, "wait", &wait, call))
 		return NULL;
 	r = malloc(sizeof(*r));
 	if (r == NULL)
 		return NULL;
-	*r = (struct audit_request){.k = k, .call = wait ? call : NULL, .limit = limit};
+	*r = (struct rpc_audit){.env = env, .call = wait ? call : NULL, .limit = limit};
 	if (!wait)
-		r->job = jobs_begin(k->jobs, "audit", 0);
-	if ((!wait && r->job == 0) || keeld_audit(k, audit_done, r) != 0) {
-		jobs_forget(k->jobs, r->job);
+		r->job = jobs_begin(env->jobs, "audit", 0);
+	if ((!wait && r->job == 0) || audits_begin(env->audits, audit_done, r) != 0) {
+		jobs_forget(env->jobs, r->job);
 		free(r);
 		return NULL;
 	}
 	if (wait)
 		return rpc_defer(call);
-	r->next = audit_jobs;
-	audit_jobs = r;
+	r->next = env->audit_jobs;
+	env->audit_jobs = r;
 	return json_pack("{s:i}", "job", (int)r->job);
 }
 
@@ -336,12 +337,12 @@ worker_json(unsigned w)
 }
 
 static json_t *
-dataplane_stats(struct keeld *k, json_t *params, struct rpc_call *call)
+dataplane_stats(struct rpc_env *env, json_t *params, struct rpc_call *call)
 {
 	json_t *ports, *workers;
 
 	(void)params;
-	if (!need_dataplane(k, call))
+	if (!need_dataplane(env, call))
 		return NULL;
 	ports = json_array();
 	workers = json_array();
@@ -353,22 +354,22 @@ dataplane_stats(struct keeld *k, json_t *params, struct rpc_call *call)
 }
 
 static json_t *
-dataplane_stats_reset(struct keeld *k, json_t *params, struct rpc_call *call)
+dataplane_stats_reset(struct rpc_env *env, json_t *params, struct rpc_call *call)
 {
 	(void)params;
-	if (!need_dataplane(k, call))
+	if (!need_dataplane(env, call))
 		return NULL;
 	stats_reset_mark();
-	rpc_control_mark(k);
-	rpc_fib_mark(k);
+	rpc_control_mark(env);
+	rpc_fib_mark(env);
 	return json_object();
 }
 #else
 static json_t *
-dataplane_stats(struct keeld *k, json_t *params, struct rpc_call *call)
+dataplane_stats(struct rpc_env *env, json_t *params, struct rpc_call *call)
 {
 	(void)params;
-	need_dataplane(k, call);
+	need_dataplane(env, call);
 	return NULL;
 }
 #define dataplane_stats_reset dataplane_stats
@@ -377,7 +378,7 @@ dataplane_stats(struct keeld *k, json_t *params, struct rpc_call *call)
 /* ---- dataplane.neighbors: the host thread's mirror ---- */
 
 struct neighbors {
-	struct keeld *k;
+	struct rpc_env *env;
 	struct netlink_neighbor *neighbor;
 	unsigned size, count;
 };
@@ -388,7 +389,7 @@ neighbors_read(void *arg)
 	struct neighbors *n = arg;
 
 	role_enter_host();
-	n->count = netlink_neighbors(n->k->netlink, n->neighbor, n->size);
+	n->count = netlink_neighbors(n->env->layers->netlink, n->neighbor, n->size);
 }
 
 /* The words of `ip neighbour`. */
@@ -434,19 +435,19 @@ neighbors_get(struct neighbors *n)
 		n->neighbor = calloc(n->size, sizeof(*n->neighbor));
 		if (n->neighbor == NULL)
 			return false;
-		thread_call(n->k->host_thread, neighbors_read, n);
+		thread_call(n->env->layers->host_thread, neighbors_read, n);
 	} while (n->count > n->size);
 	return true;
 }
 
 static json_t *
-dataplane_neighbors(struct keeld *k, json_t *params, struct rpc_call *call)
+dataplane_neighbors(struct rpc_env *env, json_t *params, struct rpc_call *call)
 {
-	struct neighbors n = {.k = k};
+	struct neighbors n = {.env = env};
 	json_t *array;
 
 	(void)params;
-	if (!need_dataplane(k, call) || !neighbors_get(&n))
+	if (!need_dataplane(env, call) || !neighbors_get(&n))
 		return NULL;
 	array = json_array();
 	for (unsigned i = 0; i < n.count; i++)

@@ -16,7 +16,7 @@ static void
 server_start(struct timer *t)
 {
 	struct rpc *r = (struct rpc *)(void *)((char *)t - offsetof(struct rpc, http_timer));
-	const struct config *c = r->k->running;
+	const struct config *c = apply_running(r->env.apply);
 	struct http_config h = {
 		.addr = c->http_addr, .port = c->http_port, .token_file = c->http_token_file};
 	char text[ADDR_TEXT_MAX];
@@ -36,7 +36,7 @@ void
 rpc_http_start(struct rpc *r)
 {
 	r->http_timer.fire = server_start;
-	if (r->k->running->http_addr.afi != AFI_NONE)
+	if (apply_running(r->env.apply)->http_addr.afi != AFI_NONE)
 		server_start(&r->http_timer);
 }
 

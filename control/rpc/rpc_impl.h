@@ -4,15 +4,55 @@
  */
 #pragma once
 
-#include "control/keeld.h"
+#include "control/apply/apply.h"
+#include "control/apply/candidate.h"
+#include "control/apply/commit.h"
+#include "control/apply/jobs.h"
+#include "control/apply/peers.h"
+#include "control/apply/selector.h"
+#include "control/base/layers.h"
 #include "control/rpc/rpc.h"
 #include "lpm/hist.h"
 #include "lpm/prefix.h"
 
 struct rpc_call;
+struct rpc_audit;
+struct rpc_page;
+struct rpc_peers_walk;
+
+/* The histograms as they were when dataplane.stats.reset or control.stats.reset was called: what is shown has begun then. */
+enum { RPC_MARK_THREADS = 32 /* main, fib, host, session, shards */, RPC_MARK_FIB = 5 };
+struct rpc_marks {
+	struct {
+		struct hist slices, turns;
+	} thread[RPC_MARK_THREADS];
+	struct hist keepalive;
+	struct hist fib[RPC_MARK_FIB];
+};
+
+/* What the methods work on: the objects of struct rpc_config, and the state of the methods themselves. */
+struct rpc_env {
+	const struct layers *layers;
+	struct apply *apply;
+	const struct peers *peers;
+	struct jobs *jobs;
+	struct audits *audits;
+	const struct memory_guard *guard;
+	struct watchdog *watchdog; /* NULL: not started */
+	const char *config_file;
+	uint64_t started_ns;
+
+	struct rpc_marks *marks;
+	struct attr_set *attr_buf; /* ATTR_SET_MAX octets, for the method that runs */
+	struct rpc_audit *audit_jobs; /* audits that run as jobs */
+	struct rpc_page *page; /* of bgp.peers; NULL: not allocated yet */
+	struct rpc_peers_walk *walks; /* through all peers, not ended yet */
+	double alarm_since_s[8]; /* 0: the alarm is off */
+	json_t *peer_alarms_since; /* "KIND PEER FAMILY" -> when the alarm began; NULL: no look yet */
+};
 
 /* Returns the result, or NULL after rpc_fail(), or NULL after rpc_defer(): then rpc_reply() comes later. */
-typedef json_t *rpc_function(struct keeld *k, json_t *params, struct rpc_call *call);
+typedef json_t *rpc_function(struct rpc_env *env, json_t *params, struct rpc_call *call);
 
 enum rpc_reads {
 	RPC_CHANGES,
@@ -82,36 +122,37 @@ bool rpc_integer(json_t *params, const char *name, json_int_t min, json_int_t ma
 bool rpc_boolean(json_t *params, const char *name, bool *out, struct rpc_call *call);
 bool rpc_family(json_t *params, enum family *out, struct rpc_call *call);
 /* `vrf`: absent means default. */
-bool rpc_vrf(struct keeld *k, json_t *params, struct vrf_id *out, struct rpc_call *call);
+bool rpc_vrf(struct rpc_env *env, json_t *params, struct vrf_id *out, struct rpc_call *call);
 /* `peer`: an address of a configured peer, -32004 otherwise. NULL when absent. */
-bool rpc_peer(struct keeld *k, json_t *params, struct vrf_id vrf, const struct config_peer **out,
-	struct rpc_call *call);
+bool rpc_peer(struct rpc_env *env, json_t *params, struct vrf_id vrf,
+	const struct config_peer **out, struct rpc_call *call);
 /* `group`: the name of a configured group, -32004 otherwise. NULL when absent. */
-bool rpc_group(struct keeld *k, json_t *params, const char **out, struct rpc_call *call);
+bool rpc_group(struct rpc_env *env, json_t *params, const char **out, struct rpc_call *call);
 
 /* Whom bgp.refresh is for; rpc_bgp.c. */
-bool rpc_refresh_selector(struct keeld *k, json_t *params, struct keeld_selector *s, bool *import,
-	struct rpc_call *call);
+bool rpc_refresh_selector(struct rpc_env *env, json_t *params, struct apply_selector *s,
+	bool *import, struct rpc_call *call);
 /* What is deferred is answered by an error: the daemon stops. */
-void rpc_preview_end(void);
-void rpc_peers_end(void);
+void rpc_preview_end(struct rpc_env *env);
+void rpc_peers_end(struct rpc_env *env);
+void rpc_audits_end(struct rpc_env *env);
 /* rpc_bgp.c: an element of bgp.peers. */
 struct session_view;
-json_t *rpc_peer_json(struct keeld *k, struct peer_id id, const struct config_peer *p,
+json_t *rpc_peer_json(struct rpc_env *env, struct peer_id id, const struct config_peer *p,
 	const struct session_view *v);
 /*
  * rpc_peers.c: the method; and all peers as the method answers them, some in each turn of main's loop: peer() for each, false to stop, then
  * end() once, also when the daemon stops. 0, -ENOMEM (end() is not called).
  */
 rpc_function rpc_bgp_peers;
-int rpc_peers_each(struct keeld *k, bool (*peer)(void *ctx, const json_t *peer),
+int rpc_peers_each(struct rpc_env *env, bool (*peer)(void *ctx, const json_t *peer),
 	void (*end)(void *ctx, bool whole), void *ctx);
 /* What a method answers that wants no parameters and defers nothing; NULL: an error. */
-json_t *rpc_result(struct keeld *k, const char *method);
+json_t *rpc_result(struct rpc_env *env, const char *method);
 /* Of now, as system.info has them: [{time, kind, text}], `time` when it was first seen. */
-json_t *rpc_alarms(struct keeld *k);
+json_t *rpc_alarms(struct rpc_env *env);
 /* How far the longest search went beyond the first entry, since start, by kind of hash table. */
-json_t *rpc_hash_probes(const struct keeld *k);
+json_t *rpc_hash_probes(const struct rpc_env *env);
 json_t *rpc_addr(const struct ip_addr *a);
 /* Attributes into a route's object; what is absent has no key. And from one, `out` with room for ATTR_SET_MAX: false after rpc_fail(). */
 struct attr_set;
@@ -121,9 +162,9 @@ json_t *rpc_prefix(const struct prefix *p);
 json_t *rpc_hist(const struct hist_summary *h);
 json_t *rpc_hist_since(const struct hist *h, const struct hist *mark);
 /* Their histograms start anew. */
-void rpc_control_mark(struct keeld *k);
-void rpc_fib_mark(struct keeld *k);
+void rpc_control_mark(struct rpc_env *env);
+void rpc_fib_mark(struct rpc_env *env);
 /* Brings `done` and `total` of running audits up to date, before jobs are shown. */
-void rpc_fib_progress(struct keeld *k);
+void rpc_fib_progress(struct rpc_env *env);
 const char *rpc_vrf_name(struct vrf_id vrf);
 double rpc_wall_s(void);

@@ -82,11 +82,11 @@ rpc_vrf_name(struct vrf_id vrf)
 }
 
 bool
-rpc_vrf(struct keeld *k, json_t *params, struct vrf_id *out, struct rpc_call *call)
+rpc_vrf(struct rpc_env *env, json_t *params, struct vrf_id *out, struct rpc_call *call)
 {
 	const char *text = "default";
 
-	(void)k;
+	(void)env;
 	if (!rpc_string(params, "vrf", &text, call))
 		return false;
 	*out = VRF_DEFAULT;
@@ -112,7 +112,7 @@ has_unknown_zone(const char *text)
 }
 
 bool
-rpc_peer(struct keeld *k, json_t *params, struct vrf_id vrf, const struct config_peer **out,
+rpc_peer(struct rpc_env *env, json_t *params, struct vrf_id vrf, const struct config_peer **out,
 	struct rpc_call *call)
 {
 	const char *text = NULL;
@@ -124,7 +124,7 @@ rpc_peer(struct keeld *k, json_t *params, struct vrf_id vrf, const struct config
 	if (text == NULL)
 		return true;
 	if (addr_parse(text, &addr) == 0) {
-		*out = keeld_peer_find(k, vrf, &addr);
+		*out = peers_find(env->peers, vrf, &addr);
 	} else if (!has_unknown_zone(text)) {
 		rpc_fail(call, RPC_INVALID_PARAMS, "/peer", "\"%.64s\" is not an IP address", text);
 		return false;
@@ -136,7 +136,7 @@ rpc_peer(struct keeld *k, json_t *params, struct vrf_id vrf, const struct config
 }
 
 bool
-rpc_group(struct keeld *k, json_t *params, const char **out, struct rpc_call *call)
+rpc_group(struct rpc_env *env, json_t *params, const char **out, struct rpc_call *call)
 {
 	const char *text = NULL;
 	json_t *group;
@@ -148,7 +148,9 @@ rpc_group(struct keeld *k, json_t *params, const char **out, struct rpc_call *ca
 	if (text == NULL)
 		return true;
 	json_array_foreach(
-		json_object_get(json_object_get(k->running->document, "bgp"), "groups"), i, group)
+		json_object_get(
+			json_object_get(apply_running(env->apply)->document, "bgp"), "groups"),
+		i, group)
 	{
 		if (strcmp(json_string_value(json_object_get(group, "name")), text) == 0)
 			return true;

@@ -18,8 +18,8 @@
 #define DYNAMIC_KEY                                                                                \
 	PEER_MAX /* cursors: configured peers by place in the document, then dynamic ones by id */
 
-struct page {
-	struct keeld *k;
+struct rpc_page {
+	struct rpc_env *env;
 	const struct peer_id *id;
 	unsigned count;
 	bool found[PAGE];
@@ -28,7 +28,7 @@ struct page {
 
 /* Pages one after the other, a page each turn of main's loop. */
 struct rpc_peers_walk {
-	struct keeld *k;
+	struct rpc_env *env;
 	struct rpc_peers_walk *next;
 	struct timer again; /* the next page */
 	bool (*peer)(void *ctx, const json_t *peer);
@@ -40,7 +40,7 @@ struct rpc_peers_walk {
 
 /* The answer to a call that takes several pages. */
 struct listing {
-	struct keeld *k;
+	struct rpc_env *env;
 	struct rpc_call *call;
 	FILE *out; /* the result's text */
 	char *text;
@@ -49,45 +49,51 @@ struct listing {
 	uint32_t cursor; /* 0: no page follows this answer */
 };
 
-static struct rpc_peers_walk *walks;
-/* Main's; too large for a stack. */
-static struct page page;
-
 static void
 page_peek(void *arg)
 {
-	struct page *p = arg;
+	struct rpc_page *p = arg;
 
 	role_enter_session();
 	for (unsigned i = 0; i < p->count; i++)
-		p->found[i] = session_peek(p->k->speaker, p->id[i], &p->view[i]);
+		p->found[i] = session_peek(p->env->layers->speaker, p->id[i], &p->view[i]);
 }
 
-static void
-page_read(struct keeld *k, const struct peer_id *id, unsigned count)
+/* The sessions of the first `count` peers, at most a page of them. Lent until the next call. NULL: out of memory. */
+static const struct rpc_page *
+page_read(struct rpc_env *env, const struct peer_id *id, unsigned count)
 {
-	page.k = k;
-	page.id = id;
-	page.count = count < PAGE ? count : PAGE;
-	thread_call(k->session_thread, page_peek, &page);
+	struct rpc_page *p = env->page;
+
+	if (p == NULL)
+		p = env->page = malloc(sizeof(*p));
+	if (p == NULL)
+		return NULL;
+	p->env = env;
+	p->id = id;
+	p->count = count < PAGE ? count : PAGE;
+	thread_call(env->layers->session_thread, page_peek, p);
+	return p;
 }
 
 /* NULL: the peer is gone, or out of memory. */
 static json_t *
-page_peer(unsigned i)
+page_peer(const struct rpc_page *page, unsigned i)
 {
-	const struct config_peer *p = keeld_peer_config(page.k, page.id[i]);
+	const struct config_peer *p = peers_config(page->env->peers, page->id[i]);
 
-	return p != NULL && page.found[i] ? rpc_peer_json(page.k, page.id[i], p, &page.view[i])
-					  : NULL;
+	return p != NULL && page->found[i]
+		       ? rpc_peer_json(page->env, page->id[i], p, &page->view[i])
+		       : NULL;
 }
 
 /* ---- which peers ---- */
 
 static uint32_t
-peer_key(const struct keeld *k, struct peer_id id, const struct config_peer *p)
+peer_key(const struct rpc_env *env, struct peer_id id, const struct config_peer *p)
 {
-	return p->dynamic ? (uint32_t)DYNAMIC_KEY + id.v : (uint32_t)(p - k->running->peers) + 1;
+	return p->dynamic ? (uint32_t)DYNAMIC_KEY + id.v
+			  : (uint32_t)(p - apply_running(env->apply)->peers) + 1;
 }
 
 struct query {
@@ -99,14 +105,14 @@ struct query {
 };
 
 static bool
-query_read(struct keeld *k, json_t *params, struct query *q, struct rpc_call *call)
+query_read(struct rpc_env *env, json_t *params, struct query *q, struct rpc_call *call)
 {
 	const char *cursor = NULL;
 	unsigned long key;
 	char *end;
 
-	if (!rpc_vrf(k, params, &q->vrf, call) || !rpc_group(k, params, &q->group, call) ||
-		!rpc_peer(k, params, q->vrf, &q->peer, call) ||
+	if (!rpc_vrf(env, params, &q->vrf, call) || !rpc_group(env, params, &q->group, call) ||
+		!rpc_peer(env, params, q->vrf, &q->peer, call) ||
 		!rpc_integer(params, "limit", 1, LIMIT_MAX, &q->limit, call) ||
 		!rpc_string(params, "cursor", &cursor, call))
 		return false;
@@ -124,15 +130,15 @@ query_read(struct keeld *k, json_t *params, struct query *q, struct rpc_call *ca
 
 /* The peers that match, in order. *next: the cursor behind the last peer, 0 when no peer follows. */
 static unsigned
-query_run(struct keeld *k, const struct query *q, struct peer_id *out, uint32_t *next)
+query_run(struct rpc_env *env, const struct query *q, struct peer_id *out, uint32_t *next)
 {
 	unsigned count = 0;
 	uint32_t last = 0;
 
 	*next = 0;
-	for (struct peer_id id = {0}; (id = keeld_peer_next(k, id)).v != 0;) {
-		const struct config_peer *p = keeld_peer_config(k, id);
-		uint32_t key = peer_key(k, id, p);
+	for (struct peer_id id = {0}; (id = peers_next(env->peers, id)).v != 0;) {
+		const struct config_peer *p = peers_config(env->peers, id);
+		uint32_t key = peer_key(env, id, p);
 
 		if (key <= q->cursor || p->vrf.v != q->vrf.v || (q->peer != NULL && p != q->peer) ||
 			(q->group != NULL && (p->group == NULL || strcmp(p->group, q->group) != 0)))
@@ -150,13 +156,13 @@ query_run(struct keeld *k, const struct query *q, struct peer_id *out, uint32_t 
 /* ---- one page ---- */
 
 static void
-answer_end(struct keeld *k, json_t *answer, uint32_t next)
+answer_end(struct rpc_env *env, json_t *answer, uint32_t next)
 {
 	struct hist_summary late, turns;
 	char cursor[16];
 
-	speaker_keepalive_late(k->speaker, &late);
-	speaker_turns(k->speaker, &turns);
+	speaker_keepalive_late(env->layers->speaker, &late);
+	speaker_turns(env->layers->speaker, &turns);
 	json_object_set_new(answer, "keepalive_late_ns", rpc_hist(&late));
 	json_object_set_new(answer, "turn_ns", rpc_hist(&turns));
 	if (next == 0)
@@ -166,20 +172,21 @@ answer_end(struct keeld *k, json_t *answer, uint32_t next)
 }
 
 static json_t *
-answer_at_once(struct keeld *k, const struct peer_id *id, unsigned count, uint32_t next)
+answer_at_once(struct rpc_env *env, const struct peer_id *id, unsigned count, uint32_t next)
 {
 	json_t *peers = json_array(), *answer = json_pack("{s:o}", "peers", peers);
 
 	for (unsigned at = 0; at < count; at += PAGE) {
-		page_read(k, id + at, count - at);
-		for (unsigned i = 0; i < page.count; i++) {
-			json_t *peer = page_peer(i);
+		const struct rpc_page *page = page_read(env, id + at, count - at);
+
+		for (unsigned i = 0; page != NULL && i < page->count; i++) {
+			json_t *peer = page_peer(page, i);
 
 			if (peer != NULL)
 				json_array_append_new(peers, peer);
 		}
 	}
-	answer_end(k, answer, next);
+	answer_end(env, answer, next);
 	return answer;
 }
 
@@ -188,13 +195,13 @@ answer_at_once(struct keeld *k, const struct peer_id *id, unsigned count, uint32
 static void
 walk_end(struct rpc_peers_walk *w, bool whole)
 {
-	for (struct rpc_peers_walk **at = &walks; *at != NULL; at = &(*at)->next) {
+	for (struct rpc_peers_walk **at = &w->env->walks; *at != NULL; at = &(*at)->next) {
 		if (*at == w) {
 			*at = w->next;
 			break;
 		}
 	}
-	timer_cancel(w->k->main_thread, &w->again);
+	timer_cancel(w->env->layers->main_thread, &w->again);
 	w->end(w->ctx, whole);
 	free(w);
 }
@@ -205,51 +212,53 @@ walk_page(struct timer *t)
 	struct rpc_peers_walk *w =
 		(struct rpc_peers_walk *)(void *)((char *)t -
 						  offsetof(struct rpc_peers_walk, again));
-	bool good = true;
+	const struct rpc_page *page = page_read(w->env, w->id + w->at, w->count - w->at);
+	bool good = page != NULL;
 
-	page_read(w->k, w->id + w->at, w->count - w->at);
-	for (unsigned i = 0; good && i < page.count; i++) {
-		json_t *peer = page_peer(i);
+	for (unsigned i = 0; good && i < page->count; i++) {
+		json_t *peer = page_peer(page, i);
 
 		good = peer == NULL || w->peer(w->ctx, peer);
 		json_decref(peer);
 	}
-	w->at += page.count;
+	w->at += page != NULL ? page->count : 0;
 	if (!good || w->at >= w->count)
 		walk_end(w, good);
-	else if (timer_arm(w->k->main_thread, &w->again, 0) != 0)
+	else if (timer_arm(w->env->layers->main_thread, &w->again, 0) != 0)
 		walk_end(w, false);
 }
 
 static int
-walk_start(struct keeld *k, const struct peer_id *id, unsigned count,
+walk_start(struct rpc_env *env, const struct peer_id *id, unsigned count,
 	bool (*peer)(void *ctx, const json_t *peer), void (*end)(void *ctx, bool whole), void *ctx)
 {
 	struct rpc_peers_walk *w = calloc(1, sizeof(*w) + count * sizeof(w->id[0]));
 
 	if (w == NULL)
 		return -ENOMEM;
-	*w = (struct rpc_peers_walk){.k = k,
-		.next = walks,
+	*w = (struct rpc_peers_walk){.env = env,
+		.next = env->walks,
 		.again.fire = walk_page,
 		.peer = peer,
 		.end = end,
 		.ctx = ctx,
 		.count = count};
 	memcpy(w->id, id, count * sizeof(w->id[0]));
-	if (timer_arm(k->main_thread, &w->again, 0) != 0) {
+	if (timer_arm(env->layers->main_thread, &w->again, 0) != 0) {
 		free(w);
 		return -ENOMEM;
 	}
-	walks = w;
+	env->walks = w;
 	return 0;
 }
 
 void
-rpc_peers_end(void)
+rpc_peers_end(struct rpc_env *env)
 {
-	while (walks != NULL)
-		walk_end(walks, false);
+	while (env->walks != NULL)
+		walk_end(env->walks, false);
+	free(env->page);
+	env->page = NULL;
 }
 
 /* ---- an answer of several pages ---- */
@@ -273,7 +282,7 @@ listing_finish(struct listing *l)
 	char *text;
 	bool good;
 
-	answer_end(l->k, end, l->cursor);
+	answer_end(l->env, end, l->cursor);
 	text = json_dumps(end, JSON_COMPACT);
 	json_decref(end);
 	/* The rest of the object without its opening brace. */
@@ -297,17 +306,17 @@ listing_end(void *ctx, bool whole)
 }
 
 static json_t *
-listing_start(struct keeld *k, const struct peer_id *id, unsigned count, uint32_t next,
+listing_start(struct rpc_env *env, const struct peer_id *id, unsigned count, uint32_t next,
 	struct rpc_call *call)
 {
 	struct listing *l = calloc(1, sizeof(*l));
 
 	if (l == NULL)
 		return NULL;
-	*l = (struct listing){.k = k, .call = call, .cursor = next};
+	*l = (struct listing){.env = env, .call = call, .cursor = next};
 	l->out = open_memstream(&l->text, &l->len);
 	if (l->out != NULL && fputs("{\"peers\":[", l->out) >= 0 &&
-		walk_start(k, id, count, listing_peer, listing_end, l) == 0)
+		walk_start(env, id, count, listing_peer, listing_end, l) == 0)
 		return rpc_hold(call);
 	if (l->out != NULL)
 		fclose(l->out);
@@ -319,28 +328,28 @@ listing_start(struct keeld *k, const struct peer_id *id, unsigned count, uint32_
 /* ---- the face ---- */
 
 json_t *
-rpc_bgp_peers(struct keeld *k, json_t *params, struct rpc_call *call)
+rpc_bgp_peers(struct rpc_env *env, json_t *params, struct rpc_call *call)
 {
 	struct query q = {.vrf = VRF_DEFAULT};
 	struct peer_id ids[PEER_MAX];
 	uint32_t next;
 	unsigned count;
 
-	if (!query_read(k, params, &q, call))
+	if (!query_read(env, params, &q, call))
 		return NULL;
-	count = query_run(k, &q, ids, &next);
-	return count <= PAGE ? answer_at_once(k, ids, count, next)
-			     : listing_start(k, ids, count, next, call);
+	count = query_run(env, &q, ids, &next);
+	return count <= PAGE ? answer_at_once(env, ids, count, next)
+			     : listing_start(env, ids, count, next, call);
 }
 
 int
-rpc_peers_each(struct keeld *k, bool (*peer)(void *ctx, const json_t *peer),
+rpc_peers_each(struct rpc_env *env, bool (*peer)(void *ctx, const json_t *peer),
 	void (*end)(void *ctx, bool whole), void *ctx)
 {
 	struct query q = {.vrf = VRF_DEFAULT};
 	struct peer_id ids[PEER_MAX];
 	uint32_t next;
-	unsigned count = query_run(k, &q, ids, &next);
+	unsigned count = query_run(env, &q, ids, &next);
 
-	return walk_start(k, ids, count, peer, end, ctx);
+	return walk_start(env, ids, count, peer, end, ctx);
 }

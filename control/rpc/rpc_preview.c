@@ -11,9 +11,9 @@
 #include <string.h>
 
 void
-rpc_preview_end(void)
+rpc_preview_end(struct rpc_env *env)
 {
-	preview_end_all();
+	preview_end_all(env->apply);
 }
 
 /* ---- bgp.refresh.preview ---- */
@@ -58,10 +58,20 @@ config_of(json_t *document, struct rpc_call *call)
 	return c;
 }
 
-static json_t *
-preview_start(struct keeld *k, const struct preview_request *r, struct rpc_call *call)
+static void
+preview_end(void *ctx, int err, json_t *answer)
 {
-	int err = preview_begin(k, r, call);
+	struct rpc_call *call = ctx;
+
+	if (err == -EAGAIN)
+		rpc_fail(call, RPC_TRY_AGAIN, "", "a commit came between");
+	rpc_reply(call, answer);
+}
+
+static json_t *
+preview_start(struct rpc_env *env, const struct preview_request *r, struct rpc_call *call)
+{
+	int err = preview_begin(env->apply, r, preview_end, call);
 
 	if (err == 0)
 		return rpc_defer(call);
@@ -76,22 +86,24 @@ preview_start(struct keeld *k, const struct preview_request *r, struct rpc_call 
 }
 
 static json_t *
-refresh_preview(struct keeld *k, json_t *params, struct rpc_call *call)
+refresh_preview(struct rpc_env *env, json_t *params, struct rpc_call *call)
 {
 	struct preview_request r = {0};
 
 	if (!rpc_boolean(params, "candidate", &r.candidate, call) ||
 		!preview_keys(params, r.candidate, call))
 		return NULL;
-	if (!r.candidate && !rpc_refresh_selector(k, params, &r.selector, &r.import, call))
+	if (!r.candidate && !rpc_refresh_selector(env, params, &r.selector, &r.import, call))
 		return NULL;
-	r.then = config_of(r.candidate ? k->candidate : k->running->document, call);
+	r.then = config_of(
+		r.candidate ? apply_candidate(env->apply) : apply_running(env->apply)->document,
+		call);
 	if (r.then == NULL)
 		return NULL;
 	if (r.candidate) {
 		struct faults f = {0};
 
-		r.effects = keeld_effects(k, k->candidate, &f);
+		r.effects = apply_effects(env->apply, apply_candidate(env->apply), &f);
 		if (r.effects == NULL)
 			rpc_fail_faults(call, RPC_CONFIGURATION, &f);
 		faults_fini(&f);
@@ -100,7 +112,7 @@ refresh_preview(struct keeld *k, json_t *params, struct rpc_call *call)
 			return NULL;
 		}
 	}
-	return preview_start(k, &r, call);
+	return preview_start(env, &r, call);
 }
 
 /* ---- policy.test ---- */
@@ -220,11 +232,11 @@ test_json(const struct test *t)
 
 /* NULL: out of memory. */
 static json_t *
-test_run(struct keeld *k, struct test *t)
+test_run(struct rpc_env *env, struct test *t)
 {
 	struct policy_eval *eval;
 	json_t *answer = NULL;
-	int err = policy_eval_create(k->arena_control, &eval);
+	int err = policy_eval_create(env->layers->arena_control, &eval);
 
 	if (err != 0)
 		return NULL;
@@ -238,16 +250,15 @@ test_run(struct keeld *k, struct test *t)
 }
 
 static json_t *
-policy_test(struct keeld *k, json_t *params, struct rpc_call *call)
+policy_test(struct rpc_env *env, json_t *params, struct rpc_call *call)
 {
-	static uint8_t buf[ATTR_SET_MAX] __attribute__((aligned(16))); /* main's */
 	json_t *route = json_object_get(params, "route");
-	struct test t = {.attrs = (struct attr_set *)(void *)buf};
+	struct test t = {.attrs = env->attr_buf};
 	const char *name = NULL;
 
 	if (!rpc_string(params, "policy", &name, call))
 		return NULL;
-	t.policy = policy_set_find(k->running->policies, name);
+	t.policy = policy_set_find(apply_running(env->apply)->policies, name);
 	if (t.policy == NULL)
 		return rpc_fail(
 			call, RPC_NOT_FOUND, "/policy", "there is no policy \"%.64s\"", name);
@@ -256,7 +267,7 @@ policy_test(struct keeld *k, json_t *params, struct rpc_call *call)
 	if (!route_keys(route, call) || !context_read(route, &t, call) ||
 		!rpc_attrs_read(route, t.attrs, call))
 		return NULL;
-	return test_run(k, &t);
+	return test_run(env, &t);
 }
 
 /* ---- the methods ---- */

@@ -6,7 +6,6 @@
 #include "control/config/policy_compile.h"
 #include "control/session/session.h"
 #include "control/base/threads.h"
-#include "control/wiring.h"
 #include "lpm/arena.h"
 #include "lpm/fib.h"
 #include "rib/decision.h"
@@ -34,7 +33,7 @@ enum view { VIEW_ADJ_IN_PRE, VIEW_ADJ_IN, VIEW_LOC, VIEW_ADJ_OUT };
 
 /* Best routes, and which of them the forwarding table could not take. */
 struct installed {
-	struct keeld *k;
+	struct rpc_env *env;
 	struct vrf_id vrf;
 	struct prefix prefix[INSTALLED_ASK];
 	json_t *route[INSTALLED_ASK]; /* lent from the page */
@@ -43,7 +42,7 @@ struct installed {
 };
 
 struct query {
-	struct keeld *k;
+	struct rpc_env *env;
 	enum view view;
 	enum family family;
 	struct vrf_id vrf;
@@ -60,11 +59,11 @@ struct query {
 };
 
 static json_t *
-peer_text(struct keeld *k, struct peer_id id)
+peer_text(struct rpc_env *env, struct peer_id id)
 {
 	struct shard_peer p;
 
-	if (id.v == PEER_SELF.v || !shard_peer_peek(k->shards.at[0], id, &p))
+	if (id.v == PEER_SELF.v || !shard_peer_peek(env->layers->shards.at[0], id, &p))
 		return json_null();
 	return rpc_addr(&p.addr);
 }
@@ -80,10 +79,10 @@ installed_read(void *arg)
 	for (unsigned i = 0; i < in->count; i++) {
 		struct path_list_id list;
 
-		in->missing[i] =
-			fib_waits(in->k->fib, in->vrf, &in->prefix[i]) ||
-			(fib_feed_failed(in->k->feed) > 0 &&
-				!fib_shadow_get(in->k->fib, in->vrf, &in->prefix[i], &list));
+		in->missing[i] = fib_waits(in->env->layers->fib, in->vrf, &in->prefix[i]) ||
+				 (fib_feed_failed(in->env->layers->feed) > 0 &&
+					 !fib_shadow_get(in->env->layers->fib, in->vrf,
+						 &in->prefix[i], &list));
 	}
 }
 
@@ -92,7 +91,7 @@ installed_flush(struct installed *in)
 {
 	if (in->count == 0)
 		return;
-	thread_call(in->k->fib_thread, installed_read, in);
+	thread_call(in->env->layers->fib_thread, installed_read, in);
 	for (unsigned i = 0; i < in->count; i++) {
 		if (in->missing[i])
 			json_object_set_new(in->route[i], "installed", json_false());
@@ -101,14 +100,14 @@ installed_flush(struct installed *in)
 }
 
 static bool
-some_not_installed(const struct keeld *k)
+some_not_installed(const struct rpc_env *env)
 {
 	struct fib_stats s;
 
-	if (k->fib == NULL)
+	if (env->layers->fib == NULL)
 		return false;
-	fib_stats_get(k->fib, &s);
-	return s.not_installed > 0 || fib_feed_failed(k->feed) > 0;
+	fib_stats_get(env->layers->fib, &s);
+	return s.not_installed > 0 || fib_feed_failed(env->layers->feed) > 0;
 }
 
 /* `route` is a best one, not our own (`networks` have no entry in the tables). */
@@ -117,9 +116,9 @@ installed_ask(struct query *q, const struct prefix *p, json_t *route)
 {
 	struct installed *in = &q->installed;
 
-	if (in->count == INSTALLED_ASK || !some_not_installed(q->k))
+	if (in->count == INSTALLED_ASK || !some_not_installed(q->env))
 		return;
-	in->k = q->k;
+	in->env = q->env;
 	in->vrf = q->vrf;
 	in->prefix[in->count] = *p;
 	in->route[in->count++] = route;
@@ -155,7 +154,7 @@ path_json(struct query *q, const struct dest_view *v, unsigned i, const struct a
 	const struct rib_path *p = &v->paths->path[i];
 	bool best = i == 0 && v->paths->eligible > 0;
 	json_t *o = json_pack("{s:o, s:o, s:b, s:b, s:b, s:I}", "prefix", rpc_prefix(&v->prefix),
-		"peer", peer_text(q->k, p->peer), "best", best, "valid", i < v->paths->eligible,
+		"peer", peer_text(q->env, p->peer), "best", best, "valid", i < v->paths->eligible,
 		"stale", shard_path_stale(q->shard, q->family, p), "age_s",
 		(json_int_t)(now_ns() / 1000000000u - p->time_s));
 
@@ -231,14 +230,13 @@ struct adj_out_section {
 static void
 adj_out_read(void *arg)
 {
-	static uint8_t buf[ATTR_SET_MAX]
-		__attribute__((aligned(16))); /* the session thread's, main waits */
 	struct adj_out_section *s = arg;
+	struct attr_set *buf = s->q->env->attr_buf;
 
 	role_enter_session();
 	for (unsigned i = 0; i < s->count; i++) {
-		int n = session_adj_out(s->q->k->speaker, s->q->peer_id, s->q->family, s->id[i],
-			(struct attr_set *)(void *)buf, sizeof(buf));
+		int n = session_adj_out(s->q->env->layers->speaker, s->q->peer_id, s->q->family,
+			s->id[i], buf, ATTR_SET_MAX);
 
 		s->attrs[i] = n > 0 ? malloc((size_t)n) : NULL;
 		if (s->attrs[i] != NULL)
@@ -249,7 +247,7 @@ adj_out_read(void *arg)
 static void
 adj_out_flush(struct adj_out_section *s)
 {
-	thread_call(s->q->k->session_thread, adj_out_read, s);
+	thread_call(s->q->env->layers->session_thread, adj_out_read, s);
 	for (unsigned i = 0; i < s->count; i++) {
 		json_t *o;
 
@@ -292,7 +290,7 @@ scan_section(struct query *q, uint32_t next, uint32_t end, struct adj_out_sectio
 {
 	unsigned taken = 0, looked = 0;
 
-	keeld_rib_read_begin(q->k);
+	layers_rib_read_begin(q->env->layers);
 	for (; next < end && taken < SECTION && looked < SECTION_SCAN; next++, looked++) {
 		struct dest_view v;
 
@@ -305,11 +303,11 @@ scan_section(struct query *q, uint32_t next, uint32_t end, struct adj_out_sectio
 			out->id[out->count] = (struct dest_id){next};
 			out->prefix[out->count++] = v.prefix;
 		} else {
-			q->shard = shards_for(&q->k->shards, &v.prefix);
+			q->shard = shards_for(&q->env->layers->shards, &v.prefix);
 			paths_add(q, &v);
 		}
 	}
-	keeld_rib_read_end(q->k);
+	layers_rib_read_end(q->env->layers);
 	if (out->count > 0)
 		adj_out_flush(out);
 	if (q->installed.count > INSTALLED_ASK - SECTION)
@@ -323,9 +321,9 @@ one_prefix(struct query *q, struct adj_out_section *out)
 {
 	struct dest_id id;
 
-	keeld_rib_read_begin(q->k);
+	layers_rib_read_begin(q->env->layers);
 	id = shards_find(&q->table, &q->prefix);
-	keeld_rib_read_end(q->k);
+	layers_rib_read_end(q->env->layers);
 	if (id.v != DEST_NONE)
 		scan_section(q, id.v, id.v + 1, out);
 }
@@ -339,11 +337,11 @@ has_path(const struct query *q, struct peer_id peer)
 	struct dest_view v;
 	bool has = false;
 
-	keeld_rib_read_begin(q->k);
+	layers_rib_read_begin(q->env->layers);
 	if (shards_peek(&q->table, shards_find(&q->table, &q->prefix), &v) && v.paths != NULL)
 		for (unsigned i = 0; i < v.paths->count && !has; i++)
 			has = v.paths->path[i].peer.v == peer.v;
-	keeld_rib_read_end(q->k);
+	layers_rib_read_end(q->env->layers);
 	return has;
 }
 
@@ -352,7 +350,7 @@ static json_t *
 refused_json(const struct query *q)
 {
 	struct refused_route list[REFUSED_PEERS];
-	const struct shard *s = shards_for(&q->k->shards, &q->prefix);
+	const struct shard *s = shards_for(&q->env->layers->shards, &q->prefix);
 	json_t *out = json_array();
 	unsigned n;
 
@@ -399,16 +397,16 @@ query_read(struct query *q, json_t *params, json_int_t *cursor, struct rpc_call 
 	const char *view = NULL, *prefix = NULL, *cursor_text = NULL;
 	char *end;
 
-	if (!rpc_family(params, &q->family, call) || !rpc_vrf(q->k, params, &q->vrf, call) ||
+	if (!rpc_family(params, &q->family, call) || !rpc_vrf(q->env, params, &q->vrf, call) ||
 		!rpc_string(params, "view", &view, call) || !query_view(q, view, call) ||
-		!rpc_peer(q->k, params, q->vrf, &q->peer, call) ||
+		!rpc_peer(q->env, params, q->vrf, &q->peer, call) ||
 		!rpc_string(params, "prefix", &prefix, call) ||
 		!rpc_boolean(params, "longer", &q->longer, call) ||
 		!rpc_integer(params, "limit", 1, LIMIT_MAX, &q->limit, call) ||
 		!rpc_string(params, "cursor", &cursor_text, call))
 		return false;
 	if (q->peer != NULL)
-		q->peer_id = keeld_peer_id(q->k, q->peer);
+		q->peer_id = peers_id(q->env->peers, q->peer);
 	if (q->view != VIEW_LOC && q->peer == NULL) {
 		rpc_fail(call, RPC_INVALID_PARAMS, "/peer", "is missing: this view is one peer's");
 		return false;
@@ -439,16 +437,16 @@ query_table(struct query *q)
 {
 	struct table_id id;
 
-	if (shard_table_find(q->k->shards.at[0], q->vrf, q->family, &id) != 0)
+	if (shard_table_find(q->env->layers->shards.at[0], q->vrf, q->family, &id) != 0)
 		return false;
-	shards_table(&q->k->shards, id, &q->table);
+	shards_table(&q->env->layers->shards, id, &q->table);
 	return true;
 }
 
 static json_t *
-rib_routes(struct keeld *k, json_t *params, struct rpc_call *call)
+rib_routes(struct rpc_env *env, json_t *params, struct rpc_call *call)
 {
-	struct query q = {.k = k, .vrf = VRF_DEFAULT, .limit = LIMIT_DEFAULT};
+	struct query q = {.env = env, .vrf = VRF_DEFAULT, .limit = LIMIT_DEFAULT};
 	struct adj_out_section out = {.q = &q};
 	json_int_t cursor;
 	uint32_t next, end;
@@ -482,15 +480,15 @@ rib_routes(struct keeld *k, json_t *params, struct rpc_call *call)
 }
 
 static json_t *
-rib_lookup(struct keeld *k, json_t *params, struct rpc_call *call)
+rib_lookup(struct rpc_env *env, json_t *params, struct rpc_call *call)
 {
-	struct query q = {.k = k, .view = VIEW_LOC, .vrf = VRF_DEFAULT, .limit = LIMIT_MAX};
+	struct query q = {.env = env, .view = VIEW_LOC, .vrf = VRF_DEFAULT, .limit = LIMIT_MAX};
 	const char *text = NULL;
 	struct dest_view v;
 	struct ip_addr addr;
 	json_t *o;
 
-	if (!rpc_family(params, &q.family, call) || !rpc_vrf(k, params, &q.vrf, call) ||
+	if (!rpc_family(params, &q.family, call) || !rpc_vrf(env, params, &q.vrf, call) ||
 		!rpc_string(params, "address", &text, call))
 		return NULL;
 	if (addr_parse(text, &addr) != 0 || addr.afi != (uint8_t)family_afi(q.family))
@@ -500,48 +498,49 @@ rib_lookup(struct keeld *k, json_t *params, struct rpc_call *call)
 	o = json_pack("{s:n, s:o}", "prefix", "routes", q.routes);
 	if (!query_table(&q))
 		return o;
-	keeld_rib_read_begin(k);
+	layers_rib_read_begin(env->layers);
 	if (shards_longest(&q.table, &addr, &v).v != DEST_NONE && v.paths != NULL) {
-		q.shard = shards_for(&k->shards, &v.prefix);
+		q.shard = shards_for(&env->layers->shards, &v.prefix);
 		json_object_set_new(o, "prefix", rpc_prefix(&v.prefix));
 		paths_add(&q, &v);
 	}
-	keeld_rib_read_end(k);
+	layers_rib_read_end(env->layers);
 	installed_flush(&q.installed);
 	return o;
 }
 
 /* Sums over the shards, whose attribute sets serve all their tables. */
 static json_t *
-table_json(const struct keeld *k, struct table_id id, json_int_t sets)
+table_json(const struct rpc_env *env, struct table_id id, json_int_t sets)
 {
 	json_int_t prefixes = 0, paths = 0, tombstones = 0;
 	enum family family;
 	struct vrf_id vrf;
 
-	for (unsigned i = 0; i < k->shards.count; i++) {
-		const struct dest_table *t = shard_table(k->shards.at[i], id);
+	for (unsigned i = 0; i < env->layers->shards.count; i++) {
+		const struct dest_table *t = shard_table(env->layers->shards.at[i], id);
 
 		prefixes += dest_count(t);
 		paths += dest_path_count(t);
 		tombstones += dest_tombstones(t);
 	}
-	shard_table_key(k->shards.at[0], id, &vrf, &family);
+	shard_table_key(env->layers->shards.at[0], id, &vrf, &family);
 	return json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I}", "vrf", rpc_vrf_name(vrf), "family",
 		family_text(family), "prefixes", prefixes, "paths", paths, "attribute_sets", sets,
-		"memory_bytes", (json_int_t)keeld_rib_bytes(k), "tombstones", tombstones);
+		"memory_bytes", (json_int_t)layers_rib_bytes(env->layers), "tombstones",
+		tombstones);
 }
 
 static json_t *
-rib_summary(struct keeld *k, json_t *params, struct rpc_call *call)
+rib_summary(struct rpc_env *env, json_t *params, struct rpc_call *call)
 {
 	json_t *tables = json_array(), *shards = json_array();
 	json_int_t sets = 0;
 
 	(void)params;
 	(void)call;
-	for (unsigned i = 0; i < k->shards.count; i++) {
-		const struct shard *s = k->shards.at[i];
+	for (unsigned i = 0; i < env->layers->shards.count; i++) {
+		const struct shard *s = env->layers->shards.at[i];
 		json_int_t own = attr_table_count(shard_attrs(s)), prefixes = 0;
 
 		for (uint16_t t = 0; t < shard_table_count(s); t++)
@@ -550,8 +549,8 @@ rib_summary(struct keeld *k, json_t *params, struct rpc_call *call)
 		json_array_append_new(shards,
 			json_pack("{s:I, s:I}", "prefixes", prefixes, "attribute_sets", own));
 	}
-	for (uint16_t i = 0; i < shard_table_count(k->shards.at[0]); i++)
-		json_array_append_new(tables, table_json(k, (struct table_id){i}, sets));
+	for (uint16_t i = 0; i < shard_table_count(env->layers->shards.at[0]); i++)
+		json_array_append_new(tables, table_json(env, (struct table_id){i}, sets));
 	return json_pack("{s:o, s:o}", "tables", tables, "shards", shards);
 }
 

@@ -4,6 +4,7 @@
 #include "control/rpc/rpc_call.h"
 
 #include "control/base/log.h"
+#include "rib/attr.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -589,7 +590,7 @@ listener_close(struct rpc_listener *l)
 }
 
 int
-rpc_create(struct keeld *k, const char *path, struct rpc **out)
+rpc_create(const struct rpc_config *c, struct rpc **out)
 {
 	char read_only[sizeof(((struct sockaddr_un *)0)->sun_path) + 4];
 	struct rpc *r = calloc(1, sizeof(*r));
@@ -597,12 +598,24 @@ rpc_create(struct keeld *k, const char *path, struct rpc **out)
 
 	if (r == NULL)
 		return -ENOMEM;
-	r->k = k;
-	snprintf(read_only, sizeof(read_only), "%s.ro", path);
-	/* the read-only socket first: a client that can connect to `path` finds both */
-	err = listener_open(&r->listener[1], r, read_only, true);
+	r->env = (struct rpc_env){.layers = c->layers,
+		.apply = c->apply,
+		.peers = c->apply != NULL ? apply_peers(c->apply) : NULL,
+		.jobs = c->jobs,
+		.audits = c->audits,
+		.guard = c->guard,
+		.watchdog = c->watchdog,
+		.config_file = c->config_file,
+		.started_ns = c->started_ns,
+		.marks = calloc(1, sizeof(*r->env.marks)),
+		.attr_buf = malloc(ATTR_SET_MAX)};
+	snprintf(read_only, sizeof(read_only), "%s.ro", c->socket);
+	/* the read-only socket first: a client that can connect to `c->socket` finds both */
+	err = r->env.marks != NULL && r->env.attr_buf != NULL
+		      ? listener_open(&r->listener[1], r, read_only, true)
+		      : -ENOMEM;
 	if (err == 0)
-		err = listener_open(&r->listener[0], r, path, false);
+		err = listener_open(&r->listener[0], r, c->socket, false);
 	if (err != 0) {
 		rpc_destroy(r);
 		return err;
@@ -640,11 +653,15 @@ rpc_destroy(struct rpc *r)
 		}
 		connection_free_if_idle(c);
 	}
-	rpc_preview_end();
-	rpc_peers_end();
+	rpc_preview_end(&r->env);
+	rpc_peers_end(&r->env);
+	rpc_audits_end(&r->env);
 	rpc_http_end(r);
 	for (unsigned i = 0; i < RPC_LISTENERS; i++)
 		listener_close(&r->listener[i]);
 	rpc_events_stop(r);
+	json_decref(r->env.peer_alarms_since);
+	free(r->env.marks);
+	free(r->env.attr_buf);
 	free(r);
 }

@@ -3,7 +3,6 @@
 #include "control/apply/apply_impl.h"
 
 #include "control/config/policy_compile.h"
-#include "control/rpc/rpc.h"
 #include "tests/control/config_test.h"
 #include "tests/control/own_net.h"
 #include "tests/control/session_calls.h"
@@ -17,14 +16,14 @@
 
 static struct node n;
 static struct script s;
-static struct keeld k;
+static struct layers layers;
+static struct apply *apply;
 static struct bgp_open_options o;
 
-/* Nobody listens. */
-void
-rpc_event(struct rpc *r, const char *topic, json_t *members)
+static void
+report(void *ctx, const char *topic, json_t *members)
 {
-	(void)r;
+	(void)ctx;
 	(void)topic;
 	json_decref(members);
 }
@@ -80,43 +79,39 @@ static json_t *
 change(struct config *next)
 {
 	json_t *effects = json_array();
-	struct change c = {.old = k.running,
-		.next = next,
-		.was = k.running->peers,
-		.is = next->peers,
-		.id = {1}};
+	struct config *old = apply->running;
+	struct change c = {
+		.old = old, .next = next, .was = old->peers, .is = next->peers, .id = {1}};
 
-	policy_set_keep(next->policies, k.running->policies);
-	k.running = next;
-	k.peers[1].config = next->peers;
+	policy_set_keep(next->policies, old->policies);
+	apply_run(apply, next);
+	apply->peers->slot[1].config = next->peers;
 	thread_post(n.rib[0], peer_comes, NULL);
-	apply_peers_change(&k, &c, 1, effects);
-	apply_pending_schedule(&k);
-	config_free((struct config *)(uintptr_t)c.old);
+	apply_peers_change(apply, &c, 1, effects);
+	apply_pending_schedule(apply);
+	config_free(old);
 	return effects;
 }
 
 static void
 expect_asked(struct config *was, struct config *is)
 {
-	static struct peer_id ids[] = {{1}};
+	struct apply_config c = {.layers = &layers, .running = was, .report = report};
 	struct thread_config self = {.name = "main"};
 	json_t *effects;
 
 	node_begin(&n, OWN_AS, OWN_ID);
-	k = (struct keeld){.running = was,
-		.shards = n.shards,
+	layers = (struct layers){.shards = n.shards,
 		.speaker = n.speaker,
 		.session_thread = n.session,
-		.rib_thread = {n.rib[0]},
-		.jobs = jobs_create(),
-		.peer_of_config = ids};
-	assert_int_equal(thread_adopt(&self, &k.main_thread), 0);
-	apply.k = &k;
-	apply_plan_init();
-	apply_refresh_init();
-	k.peers[1] = (struct keeld_peer){.id = {1}, .config = was->peers, .used = true};
-	assert_int_equal(apply_peer_start(&k, was, was->peers, (struct peer_id){1}), 0);
+		.rib_thread = {n.rib[0]}};
+	assert_int_equal(thread_adopt(&self, &layers.main_thread), 0);
+	c.jobs = jobs_create();
+	assert_int_equal(apply_create(&c, &apply), 0);
+	apply->peers->of_config = calloc(1, sizeof(struct peer_id));
+	apply->peers->of_config[0] = peers_id_new(apply->peers);
+	apply->peers->slot[1].config = was->peers;
+	assert_int_equal(apply_peer_start(apply, was, was->peers, (struct peer_id){1}), 0);
 	effects = change(is);
 	assert_int_equal(json_array_size(effects), 1);
 	assert_string_equal(
@@ -125,11 +120,10 @@ expect_asked(struct config *was, struct config *is)
 	assert_int_equal(node_view(&n, 1).families[V4].requests_sent, 1);
 	json_decref(effects);
 	script_close(&s);
-	apply_refresh_fini();
 	node_end(&n);
-	thread_free(k.main_thread);
-	config_free(k.running);
-	jobs_destroy(k.jobs);
+	apply_destroy(apply);
+	thread_free(layers.main_thread);
+	jobs_destroy(c.jobs);
 }
 
 /* Its routes were judged by the old policy: it is asked for them. */

@@ -6,7 +6,7 @@
 #include "control/host/host_routes.h"
 
 #include "control/config/config.h"
-#include "control/keeld.h"
+#include "control/base/layers.h"
 #include "control/base/threads.h"
 #include "lpm/arena.h"
 #include "lpm/qsbr.h"
@@ -18,7 +18,8 @@
 
 #include <pthread.h>
 
-static struct keeld k;
+static struct layers l;
+static struct host_routes *routes;
 static struct shard *the_shard;
 static struct config *now_config;
 
@@ -37,7 +38,7 @@ fib_work(void *ctx, uint64_t now, uint64_t deadline)
 {
 	(void)ctx;
 	role_enter_fib();
-	return fib_feed_work(k.feed, now, deadline);
+	return fib_feed_work(l.feed, now, deadline);
 }
 
 static void
@@ -85,46 +86,48 @@ setup(void **state)
 	struct table_id table;
 
 	(void)state;
-	memset(&k, 0, sizeof(k));
-	if (arena_create("test", &k.arena_control) != 0 ||
-		qsbr_create(k.arena_control, 4, &k.readers) != 0)
+	memset(&l, 0, sizeof(l));
+	if (arena_create("test", &l.arena_control) != 0 ||
+		qsbr_create(l.arena_control, 4, &l.readers) != 0)
 		return -1;
-	shard.arena = feed.arena = k.arena_control;
-	shard.readers = k.readers;
+	shard.arena = feed.arena = l.arena_control;
+	shard.readers = l.readers;
 	if (shard_create(&shard, 1, &the_shard) != 0 ||
 		shard_table_add(the_shard, VRF_DEFAULT, FAMILY_IPV4_UNICAST, &table) != 0 ||
 		shard_table_add(the_shard, VRF_DEFAULT, FAMILY_IPV6_UNICAST, &table) != 0 ||
-		nexthop_table_create(k.arena_control, nothing_asks, NULL, &k.nexthops) != 0)
+		nexthop_table_create(l.arena_control, nothing_asks, NULL, &l.nexthops) != 0)
 		return -1;
-	shards_init(&k.shards, &the_shard, 1);
-	feed.nexthops = k.nexthops;
-	if (fib_feed_create(&feed, &k.feed) != 0)
+	shards_init(&l.shards, &the_shard, 1);
+	feed.nexthops = l.nexthops;
+	if (fib_feed_create(&feed, &l.feed) != 0)
 		return -1;
-	return thread_create(&rib, &k.rib_thread[0]) != 0 ||
-	       thread_create(&fib, &k.fib_thread) != 0 ||
-	       thread_create(&main_thread, &k.main_thread) != 0;
+	if (host_routes_create(&l, &routes) != 0)
+		return -1;
+	return thread_create(&rib, &l.rib_thread[0]) != 0 ||
+	       thread_create(&fib, &l.fib_thread) != 0 ||
+	       thread_create(&main_thread, &l.main_thread) != 0;
 }
 
 static int
 teardown(void **state)
 {
-	struct thread *threads[] = {k.main_thread, k.rib_thread[0], k.fib_thread};
+	struct thread *threads[] = {l.main_thread, l.rib_thread[0], l.fib_thread};
 
 	(void)state;
 	for (unsigned i = 0; i < 3; i++)
 		thread_end(threads[i]);
 	for (unsigned i = 0; i < 3; i++)
 		thread_free(threads[i]);
-	keeld_host_routes_fini(&k);
-	fib_feed_destroy(k.feed);
-	nexthop_table_destroy(k.nexthops);
+	host_routes_destroy(routes);
+	fib_feed_destroy(l.feed);
+	nexthop_table_destroy(l.nexthops);
 	shard_destroy(the_shard);
-	qsbr_destroy(k.readers);
+	qsbr_destroy(l.readers);
 	config_free(now_config);
 	now_config = NULL;
-	if (arena_bytes(k.arena_control) != 0)
+	if (arena_bytes(l.arena_control) != 0)
 		return -1;
-	arena_destroy(k.arena_control);
+	arena_destroy(l.arena_control);
 	return 0;
 }
 
@@ -136,7 +139,7 @@ main_apply(void *arg)
 	struct config *next = arg;
 
 	role_enter_main();
-	assert_int_equal(keeld_host_routes_apply(&k, now_config, next), 0);
+	assert_int_equal(host_routes_apply(routes, now_config, next), 0);
 }
 
 #define DOCUMENT                                                                                   \
@@ -164,7 +167,7 @@ commit(const char *rest)
 	assert_non_null(next);
 	faults_fini(&f);
 	json_decref(document);
-	thread_call(k.main_thread, main_apply, next);
+	thread_call(l.main_thread, main_apply, next);
 	config_free(now_config);
 	now_config = next;
 }
@@ -184,11 +187,11 @@ main_event(void *arg)
 
 	role_enter_main();
 	if (e->kind == CONNECTED)
-		keeld_host_connected(&k, VRF_DEFAULT, &e->prefix, e->port, e->present);
+		host_routes_connected(routes, VRF_DEFAULT, &e->prefix, e->port, e->present);
 	else if (e->kind == LINK)
-		keeld_host_link(&k, e->port, e->present);
+		host_routes_link(routes, e->port, e->present);
 	else
-		keeld_host_kernel_route(&k, VRF_DEFAULT, &e->prefix, e->ports, e->present);
+		host_routes_kernel_route(routes, VRF_DEFAULT, &e->prefix, e->ports, e->present);
 }
 
 static void
@@ -196,7 +199,7 @@ connected(const char *prefix, uint16_t port, bool present)
 {
 	struct event e = {CONNECTED, pfx(prefix), port, present};
 
-	thread_call(k.main_thread, main_event, &e);
+	thread_call(l.main_thread, main_event, &e);
 }
 
 static void
@@ -204,7 +207,7 @@ link_state(uint16_t port, bool up)
 {
 	struct event e = {.kind = LINK, .port = port, .present = up};
 
-	thread_call(k.main_thread, main_event, &e);
+	thread_call(l.main_thread, main_event, &e);
 }
 
 static void
@@ -212,7 +215,7 @@ kernel(const char *prefix, bool present)
 {
 	struct event e = {.kind = KERNEL, .prefix = pfx(prefix), .present = present};
 
-	thread_call(k.main_thread, main_event, &e);
+	thread_call(l.main_thread, main_event, &e);
 }
 
 static void
@@ -220,7 +223,7 @@ kernel_by(const char *prefix, uint64_t ports)
 {
 	struct event e = {.kind = KERNEL, .prefix = pfx(prefix), .present = true, .ports = ports};
 
-	thread_call(k.main_thread, main_event, &e);
+	thread_call(l.main_thread, main_event, &e);
 }
 
 /* ---- what the shard has ---- */
@@ -268,7 +271,7 @@ expect(const char *prefix, const char *want)
 	uint64_t deadline = tick_deadline(60);
 
 	do {
-		thread_call(k.rib_thread[0], rib_question, &q);
+		thread_call(l.rib_thread[0], rib_question, &q);
 		if (strcmp(q.answer, want) == 0)
 			return;
 	} while (tick(deadline));
@@ -298,7 +301,7 @@ gathered_arm(void *arg)
 {
 	(void)arg;
 	gathered.timer.fire = gathered_fire;
-	assert_int_equal(timer_arm(k.main_thread, &gathered.timer, 60000000), 0);
+	assert_int_equal(timer_arm(l.main_thread, &gathered.timer, 60000000), 0);
 }
 
 /* That it stays so: what could change it has been judged by then. */
@@ -310,7 +313,7 @@ expect_still(const char *prefix, const char *want)
 	clock_gettime(CLOCK_REALTIME, &deadline);
 	deadline.tv_sec += 60;
 	gathered.over = false;
-	thread_call(k.main_thread, gathered_arm, NULL);
+	thread_call(l.main_thread, gathered_arm, NULL);
 	pthread_mutex_lock(&gathered.lock);
 	while (!gathered.over)
 		assert_int_equal(

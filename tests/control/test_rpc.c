@@ -28,18 +28,18 @@ static _Atomic unsigned calls;
 static json_t *alarms; /* what rpc_alarms() says; the thread's */
 
 static json_t *
-echo(struct keeld *k, json_t *params, struct rpc_call *call)
+echo(struct rpc_env *env, json_t *params, struct rpc_call *call)
 {
-	(void)k;
+	(void)env;
 	(void)call;
 	atomic_fetch_add(&calls, 1);
 	return json_deep_copy(params);
 }
 
 static json_t *
-late(struct keeld *k, json_t *params, struct rpc_call *call)
+late(struct rpc_env *env, json_t *params, struct rpc_call *call)
 {
-	(void)k;
+	(void)env;
 	(void)params;
 	deferred[deferred_count++] = call;
 	atomic_fetch_add(&calls, 1);
@@ -47,17 +47,17 @@ late(struct keeld *k, json_t *params, struct rpc_call *call)
 }
 
 static json_t *
-faulty(struct keeld *k, json_t *params, struct rpc_call *call)
+faulty(struct rpc_env *env, json_t *params, struct rpc_call *call)
 {
-	(void)k;
+	(void)env;
 	(void)params;
 	return rpc_fail(call, RPC_NOT_FOUND, "/a", "there is no %d", 7);
 }
 
 static json_t *
-twice(struct keeld *k, json_t *params, struct rpc_call *call)
+twice(struct rpc_env *env, json_t *params, struct rpc_call *call)
 {
-	(void)k;
+	(void)env;
 	(void)params;
 	rpc_fail(call, RPC_INVALID_PARAMS, "/a", "is wrong");
 	return rpc_fail(call, RPC_INVALID_PARAMS, "/b", "is wrong, too");
@@ -65,9 +65,9 @@ twice(struct keeld *k, json_t *params, struct rpc_call *call)
 
 /* Without a word: out of memory. */
 static json_t *
-silent(struct keeld *k, json_t *params, struct rpc_call *call)
+silent(struct rpc_env *env, json_t *params, struct rpc_call *call)
 {
-	(void)k;
+	(void)env;
 	(void)params;
 	(void)call;
 	return NULL;
@@ -102,13 +102,21 @@ const struct rpc_method rpc_fib_methods[] = {
 	{"silent", silent, NULL, NULL, "Fails without a word", NULL, RPC_READS, 0}, {0}};
 
 void
-rpc_preview_end(void)
+rpc_preview_end(struct rpc_env *env)
 {
+	(void)env;
 }
 
 void
-rpc_peers_end(void)
+rpc_peers_end(struct rpc_env *env)
 {
+	(void)env;
+}
+
+void
+rpc_audits_end(struct rpc_env *env)
+{
+	(void)env;
 }
 
 void
@@ -124,9 +132,9 @@ rpc_http_end(struct rpc *r)
 }
 
 json_t *
-rpc_alarms(struct keeld *k)
+rpc_alarms(struct rpc_env *env)
 {
-	(void)k;
+	(void)env;
 	return json_deep_copy(alarms);
 }
 
@@ -134,27 +142,29 @@ rpc_alarms(struct keeld *k)
 
 static struct {
 	struct thread *thread;
-	struct keeld *k;
+	struct rpc *rpc;
 	char path[64], read_only[72];
 } d;
 
 static int
 start(void *ctx, struct thread *self)
 {
+	static const struct layers none;
+	struct rpc_config c = {.socket = d.path, .layers = &none};
 	int err;
 
 	(void)ctx;
 	role_enter_main();
 	alarms = json_array();
-	err = rpc_create(d.k, d.path, &d.k->rpc);
-	return err == 0 ? rpc_start(d.k->rpc, self) : err;
+	err = rpc_create(&c, &d.rpc);
+	return err == 0 ? rpc_start(d.rpc, self) : err;
 }
 
 static void
 stop(void *ctx)
 {
 	(void)ctx;
-	rpc_destroy(d.k->rpc);
+	rpc_destroy(d.rpc);
 	json_decref(alarms);
 }
 
@@ -166,10 +176,9 @@ set_up(void **state)
 	(void)state;
 	snprintf(d.path, sizeof(d.path), "/tmp/keel-test-rpc-%d", (int)getpid());
 	snprintf(d.read_only, sizeof(d.read_only), "%s.ro", d.path);
-	d.k = calloc(1, sizeof(*d.k));
 	deferred_count = 0;
 	atomic_store(&calls, 0);
-	return d.k != NULL ? thread_create(&c, &d.thread) : -1;
+	return thread_create(&c, &d.thread);
 }
 
 static int
@@ -178,7 +187,6 @@ tear_down(void **state)
 	(void)state;
 	thread_end(d.thread);
 	thread_free(d.thread);
-	free(d.k);
 	assert_int_equal(access(d.path, F_OK), -1);
 	assert_int_equal(access(d.read_only, F_OK), -1);
 	return 0;
@@ -527,7 +535,7 @@ post(void *arg)
 
 	memset(text, 'x', sizeof(text));
 	for (unsigned i = 0; i < p->count; i++)
-		rpc_event(d.k->rpc, p->topic,
+		rpc_event(d.rpc, p->topic,
 			json_pack("{s:i, s:s#}", "n", (int)i, "text", text, (int)p->size));
 }
 

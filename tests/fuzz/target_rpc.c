@@ -17,7 +17,7 @@ static unsigned deferred_count;
 /* ---- methods with every kind of parameter ---- */
 
 static json_t *
-fuzz_params(struct keeld *k, json_t *params, struct rpc_call *call)
+fuzz_params(struct rpc_env *env, json_t *params, struct rpc_call *call)
 {
 	const char *group = NULL, *text = "";
 	const struct config_peer *peer = NULL;
@@ -26,8 +26,8 @@ fuzz_params(struct keeld *k, json_t *params, struct rpc_call *call)
 	struct vrf_id vrf;
 	bool yes = false;
 
-	if (!rpc_family(params, &family, call) || !rpc_vrf(k, params, &vrf, call) ||
-		!rpc_peer(k, params, vrf, &peer, call) || !rpc_group(k, params, &group, call) ||
+	if (!rpc_family(params, &family, call) || !rpc_vrf(env, params, &vrf, call) ||
+		!rpc_peer(env, params, vrf, &peer, call) || !rpc_group(env, params, &group, call) ||
 		!rpc_string(params, "text", &text, call) ||
 		!rpc_integer(params, "number", 1, 10, &number, call) ||
 		!rpc_boolean(params, "yes", &yes, call))
@@ -38,17 +38,17 @@ fuzz_params(struct keeld *k, json_t *params, struct rpc_call *call)
 }
 
 static json_t *
-fuzz_echo(struct keeld *k, json_t *params, struct rpc_call *call)
+fuzz_echo(struct rpc_env *env, json_t *params, struct rpc_call *call)
 {
-	(void)k;
+	(void)env;
 	(void)call;
 	return json_deep_copy(params);
 }
 
 static json_t *
-fuzz_defer(struct keeld *k, json_t *params, struct rpc_call *call)
+fuzz_defer(struct rpc_env *env, json_t *params, struct rpc_call *call)
 {
-	(void)k;
+	(void)env;
 	(void)params;
 	if (deferred_count == DEFERRED_MAX)
 		return rpc_fail(call, RPC_TRY_AGAIN, "", "too many wait");
@@ -57,24 +57,17 @@ fuzz_defer(struct keeld *k, json_t *params, struct rpc_call *call)
 }
 
 static json_t *
-fuzz_config(struct keeld *k, json_t *params, struct rpc_call *call)
+fuzz_config(struct rpc_env *env, json_t *params, struct rpc_call *call)
 {
 	struct faults f = {0};
 	struct config *c = config_parse(json_object_get(params, "document"), &f);
 
-	(void)k;
+	(void)env;
 	if (!c)
 		rpc_fail_faults(call, RPC_CONFIGURATION, &f);
 	faults_fini(&f);
 	config_free(c);
 	return c ? json_object() : NULL;
-}
-
-/* apply.c implements this function with changing peers; here the configuration has all peers. */
-const struct config_peer *
-keeld_peer_find(const struct keeld *k, struct vrf_id vrf, const struct ip_addr *addr)
-{
-	return config_peer_find(k->running, vrf, addr);
 }
 
 rpc_function rpc_discover;
@@ -180,7 +173,8 @@ client_settle(struct rpc_client *c)
 static const struct rpc_client_ops client_ops = {
 	client_send, client_cut, client_turn_over, client_settle, NULL};
 
-static struct config *
+/* Its peers are those of the configuration; nothing is started. */
+static struct apply *
 running(void)
 {
 	static const char text[] =
@@ -188,18 +182,21 @@ running(void)
 		"\"groups\": [{\"name\": \"transit\"}], \"peers\": ["
 		"{\"address\": \"192.0.2.2\", \"asn\": 64513, \"group\": \"transit\"}, "
 		"{\"address\": \"2001:db8::2\", \"asn\": 64514}]}}";
-	static struct config *config;
+	static struct layers layers;
+	static struct apply *apply;
+	struct apply_config c = {.layers = &layers};
 	struct faults f = {0};
 	json_t *document;
 
-	if (config)
-		return config;
+	if (apply)
+		return apply;
 	config_without_dataplane();
 	document = json_loads(text, 0, NULL);
-	config = config_parse(document, &f);
-	HARNESS_CHECK(config);
+	c.running = config_parse(document, &f);
+	HARNESS_CHECK(c.running);
 	json_decref(document);
-	return config;
+	HARNESS_CHECK(apply_create(&c, &apply) == 0);
+	return apply;
 }
 
 /* Answers all deferred calls and continues batches until nothing is left. */
@@ -221,8 +218,7 @@ target_rpc(const uint8_t *data, size_t len)
 {
 	/* sometimes small enough for a batch of answers to disconnect the client */
 	struct rpc_bounds bounds = {.request = 8192, .answer = 16u << 20, .connections = 1};
-	struct keeld k = {.running = running()};
-	struct rpc r = {.k = &k};
+	struct rpc r = {.env = {.apply = running(), .peers = apply_peers(running())}};
 	struct rpc_client c = {.ops = &client_ops, .rpc = &r, .bounds = &bounds};
 	const uint8_t *p = data + 1, *end = data + len;
 	bool go_on = true;

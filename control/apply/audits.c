@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+#include "control/apply/audits.h"
+
+#include "control/base/layers.h"
+#include "rib/fib_feed.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+struct waiter {
+	struct waiter *next;
+	void (*done)(void *ctx, const struct fib_audit *result);
+	void *ctx;
+};
+
+struct audits {
+	const struct layers *layers;
+	/* main's */
+	struct waiter *running, *queued;
+	bool stopped;
+	/* the fib thread's */
+	bool ran; /* an audit has begun and main does not know its end */
+	struct thread_mail
+		done; /* one audit runs at a time: main begins the next one when this mail has come */
+};
+
+static void
+on_fib_begin(void *arg)
+{
+	struct audits *a = arg;
+
+	role_enter_fib();
+	/* Never -EBUSY: main begins no audit while one runs. -ENOMEM is the result. */
+	(void)fib_feed_audit_begin(a->layers->feed);
+	a->ran = true;
+}
+
+static void
+begin_queued(struct audits *a)
+{
+	a->running = a->queued;
+	a->queued = NULL;
+	if (a->running != NULL)
+		thread_call(a->layers->fib_thread, on_fib_begin, a);
+}
+
+static void
+answer(struct waiter *w, const struct fib_audit *result)
+{
+	struct waiter *next;
+
+	for (; w != NULL; w = next) {
+		next = w->next;
+		w->done(w->ctx, result);
+		free(w);
+	}
+}
+
+static void
+on_main_done(void *arg)
+{
+	struct audits *a = arg;
+	struct waiter *w = a->running;
+
+	if (a->stopped)
+		return;
+	a->running = NULL;
+	/* The result does not change until main begins the next audit. */
+	role_enter_fib();
+	answer(w, fib_feed_audit(a->layers->feed));
+	begin_queued(a);
+}
+
+void
+audits_turn(struct audits *a)
+{
+	if (!a->ran || fib_feed_audit(a->layers->feed)->running)
+		return;
+	a->ran = false;
+	thread_send(a->layers->main_thread, &a->done, on_main_done, a);
+}
+
+int
+audits_begin(struct audits *a, void (*done)(void *ctx, const struct fib_audit *result), void *ctx)
+{
+	struct waiter *w;
+
+	if (a->layers->fib == NULL)
+		return -ENODEV;
+	w = malloc(sizeof(*w));
+	if (w == NULL)
+		return -ENOMEM;
+	*w = (struct waiter){a->queued, done, ctx};
+	a->queued = w;
+	if (a->running == NULL)
+		begin_queued(a);
+	return 0;
+}
+
+bool
+audits_progress(const struct audits *a, const void *ctx, uint64_t *done, uint64_t *total)
+{
+	const struct waiter *w = a->running;
+
+	while (w != NULL && w->ctx != ctx)
+		w = w->next;
+	if (w != NULL)
+		fib_feed_audit_progress(a->layers->feed, done, total);
+	return w != NULL;
+}
+
+int
+audits_create(const struct layers *l, struct audits **out)
+{
+	struct audits *a = calloc(1, sizeof(*a));
+
+	if (a == NULL)
+		return -ENOMEM;
+	a->layers = l;
+	*out = a;
+	return 0;
+}
+
+void
+audits_stop(struct audits *a)
+{
+	struct waiter *running = a->running, *queued = a->queued;
+
+	a->stopped = true;
+	a->running = a->queued = NULL;
+	answer(running, NULL);
+	answer(queued, NULL);
+}
+
+void
+audits_destroy(struct audits *a)
+{
+	free(a);
+}

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * What keeld does when the system gives no more memory (RLIMIT_AS, strict overcommit): the guard ends the session of the peer that takes the
+ * most memory, with Cease / Out of Resources (RFC 4486 4), and the shards flush the routes of that peer. Meanwhile the other peers use the
+ * reserve of the arenas (lpm/arena.h); where the reserve is too small, their UPDATEs wait in the shards.
+ *
+ * Main. A failed allocation on any thread wakes main by an eventfd. One guard in a process: arenas report shortage to one place.
+ */
+#pragma once
+
+#include <stdint.h>
+
+struct layers;
+struct memory_guard;
+struct peers;
+
+/* When the layers exist, before their threads run. `l` and `peers` are lent. 0, -errno. */
+int memory_guard_create(
+	const struct layers *l, const struct peers *peers, struct memory_guard **out);
+/* When the threads have ended. */
+void memory_guard_destroy(struct memory_guard *g);
+/* The number of sessions that the guard has ended. */
+uint64_t memory_guard_evictions(const struct memory_guard *g);

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* The table of peers, as the files of control/apply/ change it. Main only. */
+#pragma once
+
+#include "control/apply/peers.h"
+#include "rib/shard.h"
+
+struct config;
+
+struct peer_slot {
+	struct peer_id id;
+	const struct config_peer *config; /* running or dynamic; NULL unless `used` */
+	bool used; /* configured now */
+	bool removing; /* removed; the shards still flush the routes of the peer */
+};
+
+struct peers {
+	const struct config *running;
+	struct peer_id *of_config; /* running->peers[i] has id of_config[i] */
+	struct peer_slot slot[PEER_MAX]; /* index: peer id */
+};
+
+/* NULL: out of memory. */
+struct peers *peers_create(const struct config *running);
+void peers_destroy(struct peers *p);
+/* Takes a free id. .v == 0: none is free. */
+struct peer_id peers_id_new(struct peers *p);

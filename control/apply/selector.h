@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Soft resets by command (contract: bgp.refresh) and the selection of their peers. Main only. */
+#pragma once
+
+#include "control/apply/apply.h"
+
+enum apply_scope { SCOPE_ALL, SCOPE_PEER, SCOPE_GROUP, SCOPE_INTERNAL, SCOPE_EXTERNAL, SCOPE_ASN };
+struct apply_selector {
+	enum apply_scope scope;
+	enum family family;
+	struct vrf_id vrf;
+	struct ip_addr peer;
+	const char *group;
+	uint32_t asn;
+};
+/* The peers that match and have the family configured: up to `max` ids in `out`. Returns their number. */
+unsigned apply_select(const struct apply *apply, const struct apply_selector *s,
+	struct peer_id *out, unsigned max);
+/* Refreshes the peers that match. *peers: an array for the answer; *job: 0 when nothing runs. -ENOENT: no peer matches; -ENOMEM. */
+int apply_refresh(struct apply *apply, const struct apply_selector *s, bool import, json_t **peers,
+	uint32_t *job);
