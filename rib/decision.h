@@ -9,7 +9,7 @@
 #include "rib/attr.h"
 #include "rib/dest.h"
 
-/* Words of contract section 2, "decision": decision_reason_text(). */
+/* Words of `reason` (keel-policy(7), route selection): decision_reason_text(). */
 enum decision_reason {
 	DECISION_EQUAL,
 	DECISION_LOCAL_PREF,

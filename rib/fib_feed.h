@@ -70,7 +70,7 @@ struct fib_feed_hop {
 int fib_feed_route(struct fib_feed *f, struct vrf_id vrf, const struct prefix *p,
 	enum route_source source, const struct fib_feed_hop *hops, unsigned count, uint32_t metric,
 	bool present) RUNS_ON(role_fib);
-/* Lower wins; contract section 2, "preference". Installed routes are judged anew. */
+/* The lowest `preference` wins. Installed routes are judged anew. */
 void fib_feed_preference(struct fib_feed *f, const uint8_t preference[SOURCE_COUNT])
 	RUNS_ON(role_fib);
 /* May a default route resolve next hops? False at first. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Why a route that a peer announced is not used: the causes of contract section 7, their names, and how they are counted.
+ * Why a route that a peer announced is not used: the causes, their names, and how they are counted.
  *
  * The shard counts refused prefixes by peer, family and cause (shard_peer_refused()), and remembers the last of them (rib/refused.c).
  * The session does not count. A session that refuses the routes of an UPDATE puts a withdrawal with the cause in rib_record.refused;

@@ -354,7 +354,7 @@ next_hop_eligible(const struct shard *s, const struct shard_peer_slot *slot, str
 		return false;
 	if (n->connected || addr_is_link_local(&n->addr))
 		return true;
-	/* contract section 2, "eBGP next hop"; RFC 4271 5.1.3 */
+	/* RFC 4271 5.1.3 */
 	key = atomic_load_explicit(&slot->key, memory_order_relaxed);
 	return !atomic_load_explicit(&slot->external, memory_order_relaxed) || key->multihop;
 }

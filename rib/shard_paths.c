@@ -391,7 +391,7 @@ make_old(struct shard *s, struct shard_table *t, struct making *m, const struct 
 	return 0;
 }
 
-/* ---- held paths (struct shard's plan; contract section 5.13) ---- */
+/* ---- held paths (struct shard's plan; keel-policy(7) rule 13) ---- */
 
 /* The one path of a destination that may be held: the one that is, else the best. NULL: none is in use. */
 static const struct rib_path *

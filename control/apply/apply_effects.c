@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * What a commit does to each peer: thought out without touching anything (a preview ends there), then done. The shards have what routes are judged by
- * before the session is looked at. Contract section 3, `effects`, and section 5, 5 to 8.
+ * before the session is looked at. keel-rpc(7), config.commit; keel-policy(7) rules 5 to 8.
  */
 #include "control/apply/apply_impl.h"
 
@@ -39,7 +39,7 @@ struct part {
 
 struct plan {
 	bool update_resets; /* session_update() does it */
-	bool keep_resets; /* contract section 5.5 */
+	bool keep_resets; /* keel-policy(7) rule 5 */
 	struct part import[FAMILY_COUNT], export[FAMILY_COUNT];
 };
 

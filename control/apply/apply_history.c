@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What was committed, going back to it, and commits that go back by themselves unless they are confirmed. Contract section 2, `commit`. */
+/* What was committed, going back to it, and commits that go back by themselves unless they are confirmed. */
 #include "control/apply/apply_impl.h"
 
 #include "control/apply/history.h"

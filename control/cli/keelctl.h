@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * keelctl, the second program: a command a call, a script, or the shell (contract section 4). Shared by keelctl*.c; links no layer, only
+ * keelctl, the second program: a command a call, a script, or the shell (keelctl(1)). Shared by keelctl*.c; links no layer, only
  * libc, jansson and libedit. One thread. What comes from the daemon may hold words of a peer (RFC 9003), so people see it through
  * text_safe() only.
  */

@@ -153,7 +153,7 @@ in_force(const struct edit *e, const json_t *object, const char *key, bool *inhe
 
 /* ---- families ---- */
 
-/* Contract section 2: without `families`, own or inherited, the unicast family of the peer's own address. */
+/* Without `families` in the peer and its group: the unicast family of the peer's address. */
 static const char *
 implicit_family(const struct edit *e, const json_t *peer)
 {

@@ -104,7 +104,7 @@ is_prefix(const char *text)
 	       strtoul(slash + 1, NULL, 10) <= (strchr(addr, ':') != NULL ? 128 : 32);
 }
 
-/* Contract section 2, names. */
+/* keel.json(5), "Rules for all keys". */
 static bool
 is_name(const char *text)
 {
@@ -831,7 +831,7 @@ unicast_of(const char *address)
 }
 
 /*
- * Contract section 2, "a family in a command": without a word it is that of a prefix or an address to look up, else ipv4-unicast; of an IPv6 peer
+ * The family of a command (keelctl(1)): without a word it is that of a prefix or an address to look up, else ipv4-unicast; of an IPv6 peer
  * that has no ipv4-unicast, ipv6-unicast.
  */
 static int

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The operator grammar (contract section 4) as one table of templates, keelctl_grammar.c, and what reads it: parser, abbreviations,
+ * The operator grammar (keelctl(1)) as one table of templates, keelctl_grammar.c, and what reads it: parser, abbreviations,
  * messages, `?` help and completion all come from it. Links nothing but libc. Any one thread.
  */
 #pragma once

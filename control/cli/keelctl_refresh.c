@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* refresh, reset, preview: contract sections 4 and 5. */
+/* The commands refresh, reset and preview: keelctl(1), keel-policy(7). */
 #include "control/cli/keelctl.h"
 
 #include <poll.h>
@@ -272,7 +272,7 @@ counts_cells(struct table *t, const json_t *o)
 			t, number_of(o, keys[i]) > 0 ? YELLOW : PLAIN, "%s", text_of(o, keys[i]));
 }
 
-/* What is not exact says so: routes that policy rejected are not kept (contract section 2). */
+/* What is not exact says so: routes that policy rejected are not kept. */
 static void
 preview_print(struct ctl *ctl, const json_t *result)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Contract section 2 as tables of keys, and the C view. The section `bgp` is config_bgp.c's.
+ * The tables of keys outside of `bgp`, and the C view of a document. The section `bgp` is in config_bgp.c.
  */
 #include "control/config/config.h"
 #include "control/config/config_impl.h"

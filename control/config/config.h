@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * The configuration: document, faults with their JSON Pointers, candidate, commit, and the C view that the rest of
- * control reads. Contract section 2.
+ * control reads. keel.json(5) describes the document.
  *
  * Writer: main. A struct config is immutable after config_parse(); what it points to lives as long as it does.
  */
@@ -46,7 +46,7 @@ struct config_timers {
 		stale_refresh_s;
 };
 
-/* RFC 4486 4, contract section 7: what happens to prefix number limit + 1. */
+/* RFC 4486 4: what happens to prefix number limit + 1. */
 enum max_prefixes_action {
 	MAX_PREFIXES_WARNING, /* stored */
 	MAX_PREFIXES_SHUTDOWN, /* not stored, and the session ends */
@@ -157,7 +157,7 @@ struct config {
 	unsigned redistribute_count;
 	struct config_address *loopbacks; /* of `default`, held by the host's interface keel0 */
 	unsigned loopback_count;
-	uint8_t preference[SOURCE_COUNT]; /* lower wins; contract section 2 */
+	uint8_t preference[SOURCE_COUNT]; /* the lowest value wins */
 	uint32_t policy_change_delay_s, policy_change_max_delay_s;
 	uint32_t
 		commit_hold_s; /* how long a path that a commit refuses may stay in use for want of another */
@@ -176,7 +176,7 @@ void config_without_dataplane(void);
 
 /*
  * Checks `document` in full and makes the C view. NULL with faults (one at least) when something is wrong. Takes a reference on
- * the document. A key of the contract that this version lacks is a fault "not supported in this version".
+ * the document. A key of a later version is a fault "not supported in this version".
  */
 struct config *config_parse(json_t *document, struct faults *f);
 /*

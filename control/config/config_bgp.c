@@ -610,7 +610,7 @@ check_merged_peer(
 	}
 }
 
-/* Contract section 2: absent after inheritance, the unicast family of the peer's own address. */
+/* Without `families` in the peer and its group: the unicast family of the peer's address. */
 static void
 default_family(struct config_peer *p, const json_t *merged)
 {
@@ -852,7 +852,6 @@ take_cluster_id(CONFIG_TAKE_ARGS)
 	}
 }
 
-/* Contract section 2: what comes out of the kernel or is configured. */
 static void
 take_redistribute_source(CONFIG_TAKE_ARGS)
 {

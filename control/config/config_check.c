@@ -464,7 +464,7 @@ name_is_well_formed(const char *name)
 	       strspn(name, rest) == strlen(name);
 }
 
-/* Contract section 2, `names`. */
+/* keel.json(5), "Rules for all keys". */
 void
 config_take_name(CONFIG_TAKE_ARGS)
 {

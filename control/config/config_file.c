@@ -18,7 +18,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Contract section 2, `limits`. */
+/* keel.json(5): size and depth of the file. */
 #define LEVELS_MAX 64
 #define FILE_MAX ((size_t)64 << 20)
 

@@ -92,7 +92,7 @@ void config_take_u32(CONFIG_TAKE_ARGS);
 void config_take_text(CONFIG_TAKE_ARGS); /* const char *, lent from the document */
 void config_take_name(CONFIG_TAKE_ARGS); /* the same, by the rule for names of all but ports */
 void config_take_asn(CONFIG_TAKE_ARGS); /* uint32_t */
-/* A key of the contract that this version lacks; false, [] and {} ask for nothing and pass. */
+/* A key of a later version; false, [] and {} ask for nothing and pass. */
 void config_take_unsupported(CONFIG_TAKE_ARGS);
 /* Checked elsewhere; here only known. */
 void config_take_elsewhere(CONFIG_TAKE_ARGS);

@@ -671,7 +671,7 @@ check_goto(struct check *c, const struct at *at, struct node_draft *d, const str
 }
 
 /*
- * A deny node has no `set`: one that stands there (an operator turned `permit` into `deny`; ../shared does) is checked and means nothing.
+ * A deny node has no `set`. A `set` that stands in one is checked and changes nothing: an operator may turn `permit` into `deny` for a while.
  */
 static void
 forget_set(json_t *meaning)

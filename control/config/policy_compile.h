@@ -29,7 +29,7 @@ bool policy_set_same(const struct policy_set *a, const struct policy_set *b, con
 void policy_set_keep(struct policy_set *next, struct policy_set *old);
 /* Which policies hang on a list or a policy: names, NULL-terminated, lent. For `show policy`. */
 const char *const *policy_set_names(const struct policy_set *s);
-/* "64512:7" or a well-known name (RFC 1997, 7999, 8326 ...), as the contract writes communities. 0, -EINVAL. */
+/* "64512:7" or a well-known name (RFC 1997, 7999, 8326 ...), as documents write communities. 0, -EINVAL. */
 int policy_community_parse(const char *text, uint32_t *out);
 /* The other way: the name or numbers, in `buf`, which has room for POLICY_COMMUNITY_TEXT_MAX. */
 #define POLICY_COMMUNITY_TEXT_MAX 24

@@ -296,7 +296,7 @@ add_meaning(struct list_draft *d, json_t *meaning)
 	json_array_append_new(d->meaning, meaning);
 }
 
-/* Contract: neither ge nor le: exact; ge alone: to the family's end; le alone: from the prefix's own length. */
+/* Without `ge` and `le`: the exact length. `ge` alone: up to the longest length of the family. `le` alone: from the length of the prefix. */
 static bool
 entry_range(struct check *c, const struct at *at, const json_t *value, const struct prefix *p,
 	uint32_t *ge, uint32_t *le)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * JSON-RPC 2.0 over the Unix socket, one JSON value a line: requests, batches, notifications; the specification's error
- * codes, our own -32000 to -32099 with error.data (contract section 3). One table dispatches. Writer: main.
+ * codes, our own -32000 to -32099 with error.data (keel-rpc(7)). One table dispatches. Writer: main.
  */
 #pragma once
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* bgp.* and jobs.*: contract section 3. */
+/* The methods bgp.* and jobs.*, keel-rpc(7). */
 #include "control/rpc/rpc_impl.h"
 
 #include "control/config/config.h"
@@ -488,7 +488,7 @@ bgp_reset(struct rpc_env *env, json_t *params, struct rpc_call *call)
 	if (n == 0)
 		return rpc_fail(call, RPC_NOT_FOUND, "/scope", "no peer with %s matches",
 			family_text(s.family));
-	if (slow) /* contract section 5.9: only those flagged slow now */
+	if (slow) /* keel-policy(7) rule 9: only peers that are slow now */
 		return rpc_fail(call, RPC_NOT_FOUND, "/scope", "no peer with %s is slow now",
 			family_text(s.family));
 	peers = json_array();

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* system.* and config.*: contract section 3. */
+/* The methods system.* and config.*, keel-rpc(7). */
 #include "control/rpc/rpc_impl.h"
 
 #include "control/config/config.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* fib.* and dataplane.*: contract section 3. */
+/* The methods fib.* and dataplane.*, keel-rpc(7). */
 #include "control/rpc/rpc_impl.h"
 
 #include "control/apply/audits.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* rib.*: contract section 3. Read by RCU, in sections of a few dozen destinations. */
+/* The methods rib.*, keel-rpc(7). Read by RCU, in sections of a few dozen destinations. */
 #include "control/rpc/rpc_impl.h"
 
 #include "control/config/config.h"

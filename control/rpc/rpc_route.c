@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A route's attributes as people write them (contract section 2), both ways. */
+/* The attributes of a route as JSON (keel-rpc(7)), in both directions. */
 #include "control/rpc/rpc_impl.h"
 
 #include "control/config/policy_compile.h"

@@ -159,21 +159,20 @@ enum refresh_action {
 	REFRESH_NOT_ESTABLISHED
 };
 /*
- * Import (contract section 5, 1 to 4): without keep_all_routes a ROUTE-REFRESH when both sides have it. With it REFRESH_REPLAYED when the
+ * Import (keel-policy(7) rules 1 to 4): without keep_all_routes a ROUTE-REFRESH when both sides have it. With it REFRESH_REPLAYED when the
  * peer has no route refresh: nothing was done here, the caller lets the shard replay (shard_peer_replay()); REFRESH_NO_OP with reason
  * "keep-all-routes" when it has. *reason: a word for `unsupported` and `no-op` ("no-route-refresh", "not-negotiated", "keep-all-routes"),
  * else NULL. `job` comes back in events. REFRESH_SENT: it has left, or is the next thing to do so when the peer takes what is before it.
  */
 enum refresh_action session_refresh_import(struct speaker *s, struct peer_id id, enum family f,
 	uint32_t job, const char **reason) RUNS_ON(role_session);
-/* ROUTE-REFRESH although routes are kept: fills what keep_all_routes keeps when it is turned on (contract section 5.5). */
+/* ROUTE-REFRESH although routes are kept: fills what keep_all_routes keeps when it is turned on (keel-policy(7) rule 5). */
 enum refresh_action session_refresh_fill(struct speaker *s, struct peer_id id, enum family f,
 	uint32_t job, const char **reason) RUNS_ON(role_session);
 /* Export: the whole Adj-RIB-Out again, between BoRR and EoRR where both sides have them. */
 enum refresh_action session_refresh_export(struct speaker *s, struct peer_id id, enum family f,
 	uint32_t job, const char **reason) RUNS_ON(role_session);
-const char *refresh_action_text(
-	enum refresh_action a); /* contract section 3: "route-refresh-sent" ... */
+const char *refresh_action_text(enum refresh_action a); /* "route-refresh-sent" ...: keel-rpc(7) */
 /*
  * Cease / Administrative Reset; nothing is retained, and one that max_prefixes holds, or that is in idle hold, starts again at once.
  * `text` (RFC 9003) may be NULL. False: there was nothing to reset.
@@ -181,7 +180,7 @@ const char *refresh_action_text(
 bool session_reset(struct speaker *s, struct peer_id id, const char *text) RUNS_ON(role_session);
 /*
  * Cease / Other Configuration Change, for what session_update() does not reset by itself: keep_all_routes turned on for a peer without
- * route refresh, of which nothing is kept (contract section 5.5). False: it was not established.
+ * route refresh, of which nothing is kept (keel-policy(7) rule 5). False: it was not established.
  */
 bool session_reset_config(struct speaker *s, struct peer_id id) RUNS_ON(role_session);
 

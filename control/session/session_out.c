@@ -800,7 +800,7 @@ family_of(struct speaker *s, struct peer_id id, enum family f, const char **reas
 }
 
 /*
- * Contract section 5.11: a request that the peer has not begun to answer is one for us, too: all that it will say comes after this. Not where
+ * keel-policy(7) rule 11: a request that the peer has not begun to answer is one for us, too: all that it will say comes after this. Not where
  * that may be wrong: routes have come since from one that has never sent a BoRR, so they may be its answer (against RFC 7313 4); and not for
  * ever, as it may have forgotten the request.
  */
@@ -907,7 +907,7 @@ session_refresh_export(
 	}
 	if (refresh_serve_order(&f->serve, f->end_of_rib_sent, now_ns()))
 		walk_begin_refresh(f);
-	/* Contract section 5.6: it need not, and the result says whether it does. */
+	/* keel-policy(7) rule 6: it need not, and the result says whether it does. */
 	if (!f->peer->up->n.route_refresh)
 		*reason = "no-route-refresh";
 	f->export_jobs.job[f->export_jobs.count - 1].walk =

@@ -91,7 +91,7 @@ def generated(prefixes, asn, seed=1):
 # ---- prefix lists ----
 
 def lengths(entry):
-    """The lengths that an entry matches: contract section 2."""
+    """The lengths that an entry matches (keel-policy(7))."""
     own, ge, le = ipaddress.ip_network(entry["prefix"]).prefixlen, entry.get("ge"), entry.get("le")
     if ge is None and le is None:
         return own, own

@@ -47,7 +47,7 @@ assert_only_fault(const char *text, const char *path, const char *part)
 	json_decref(document);
 }
 
-/* The contract's example, without what this version lacks. */
+/* A document with most sections. */
 static const char example[] =
 	"{" ROUTER ","
 	" 'description': 'an example',"

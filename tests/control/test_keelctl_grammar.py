@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""Every command line of the operator's documents and of contract section 4, all alternatives of every brace and bracket expanded here, in the
+"""Every command line of the operator's documents and of keelctl(1), all alternatives of every brace and bracket expanded here, in the
 shell and in one-shot form against a real keeld; every line with a word too few, too many or wrong gets a message that points at the word; and
 the shell itself: prompts, `?`, completion, reset's question, history, a daemon that goes away (needs root: else the exit status is 77).
 
@@ -44,10 +44,10 @@ DOCUMENTS = [
     "reset bgp vpnv4 [ ipv4-address | ipv6-address ] slow-peer",
 ]
 
-# Contract section 4; a keyword with "!" is none of the documents' values.
+# Lines that keelctl has beside those of the documents; a keyword with "!" is none of the documents' values.
 FAMILY = "[ ipv6 | vpn-instance VRF { ipv4-family | ipv6-family } | vpnv4 | vpnv6 ]"
 PEER = "peer { ADDRESS | GROUP }"
-CONTRACT = {
+OWN = {
     "user": [
         "refresh bgp " + FAMILY + " { all | ADDRESS | group GROUP | external | internal } { import | export }",
         "reset bgp " + FAMILY + " { all | ASN | ADDRESS | group GROUP | external | internal }",
@@ -229,8 +229,8 @@ class Lines(Pair):
         self.assertEqual(err, "")
         self.assertRegex(out, r"(?m)^commit \d+, revision \d+$")
 
-    def test_contract_one_shot(self):
-        for view, templates in CONTRACT.items():
+    def test_own_one_shot(self):
+        for view, templates in OWN.items():
             for line in lines_of(templates):
                 if line[:2] == ["reset", "bgp"] and not unknown_to_this_version(line):
                     continue  # at once: in the shell, below, it asks
@@ -243,8 +243,8 @@ class Lines(Pair):
 
     def test_all_lines_in_the_shell(self):
         shell = self.shell()
-        for line in lines_of(DOCUMENTS) + [w for t in CONTRACT.values() for w in lines_of(t)]:
-            view = next((v for v, t in CONTRACT.items() if line in lines_of(t)), None) or view_of(line)
+        for line in lines_of(DOCUMENTS) + [w for t in OWN.values() for w in lines_of(t)]:
+            view = next((v for v, t in OWN.items() if line in lines_of(t)), None) or view_of(line)
             self.enter(shell, view)
             said, prompt = shell.line(" ".join(line), r"(?:(?:^|\n)(?:<keel>|\[[~*]keel[^\]\n]*\])|[^\n]*\[y/n\]) $")
             if prompt.endswith("[y/n]"):
@@ -258,7 +258,7 @@ class Lines(Pair):
     def test_wrong_lines(self):
         """A word dropped, replaced, or put in: the message points at the first word that no line has there."""
         shell, count = self.shell(), 0
-        for view, templates in CONTRACT.items():
+        for view, templates in OWN.items():
             lines = lines_of(templates)
             known = lines + [["quit"], ["return"], ["commit"], ["system-view"]]
             self.enter(shell, view)
@@ -277,7 +277,7 @@ class Lines(Pair):
             words = words.split()
             status, out, err = self.ctl(words)
             self.assertEqual((status, out), (2, ""))
-            self.assertTrue(points_at(err, words, first_fault(lines_of(CONTRACT["user"]), words)), err)
+            self.assertTrue(points_at(err, words, first_fault(lines_of(OWN["user"]), words)), err)
         status, _, err = keelctl(sock=self.sockets[0], stdin="show version\n\nsystem-view\nbgp 64512\npeer 192.0.2.2 keep-all-routes\ncommit\n")
         self.assertEqual(status, 2)
         self.assertRegex(err, r'^line 5: word 3 "keep-all-routes": expected as-number, group, capability-advertise or enable\n$')

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""Contract section 5, 1 to 5, 7 and 8, and acceptance 5 of commits: kept routes, replays, what a commit says that it does and what then
+"""keel-policy(7) rules 1 to 5, 7 and 8: kept routes, replays, what a commit says that it does and what then
 comes over the wire, against a real keeld. Needs root (a network namespace); else the exit status is 77.
 
 usage: test_keep.py KEELD

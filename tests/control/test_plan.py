@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""Contract section 5, 13 and 14, against a real keeld: a commit withdraws nothing that the new configuration still gives, in whatever order peers
+"""keel-policy(7) rules 13 and 14, against a real keeld: a commit withdraws nothing that the new configuration still gives, in whatever order peers
 answer, and announces nothing twice. ROUTES (5,000), DELAY_S (1) until an asked peer answers, RIB_THREADS. Needs root; else the exit status is 77.
 
 usage: test_plan.py KEELD

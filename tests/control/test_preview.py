@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""Contract section 5, 15, against a real keeld: bgp.refresh.preview of the candidate counts what the commit then does to each peer's routes, import and
+"""keel-policy(7) rule 15, against a real keeld: bgp.refresh.preview of the candidate counts what the commit then does to each peer's routes, import and
 export. Commits are drawn at random: COMMITS (60), SEED (1), RIB_THREADS. Needs root; else the exit status is 77.
 
 usage: test_preview.py KEELD

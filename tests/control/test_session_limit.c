@@ -146,7 +146,7 @@ test_late_shard(void **state)
 	node_end(&n);
 }
 
-/* What is refused is not stored, and not counted (the contract's `received`). */
+/* What is refused is not stored, and not counted (`received` of bgp.peers). */
 static void
 test_refused_not_counted(void **state)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What a session does of a soft reset with kept routes (contract section 5, 1 to 5), when a change of export policy is over, resets with
+ * What a session does of a soft reset with kept routes (keel-policy(7) rules 1 to 5), when a change of export policy is over, resets with
  * a text (RFC 9003), and OPENs with extended optional parameters (RFC 9072).
  */
 #include "control/session/session.h"
@@ -116,7 +116,7 @@ test_kept_routes(void **state)
 	}
 }
 
-/* Contract section 5.11: until the peer begins to answer, one message is enough; while it answers, one more is. */
+/* keel-policy(7) rule 11: until the peer begins to answer, one message is enough; while it answers, one more is. */
 static void
 test_requests_join(void **state)
 {

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The world of the tests of section 5 of the contract: keeld with ports and traffic between foreign daemons, with and without route refresh.
+"""The world of the tests of soft reset (keel-policy(7)): keeld with ports and traffic between foreign daemons, with and without route refresh.
 
     src (sends) --- rt (keeld, AS 64512) --- a  BIRD, AS 64601, group `transit`     route refresh, enhanced
                                          \\-- b  BIRD, AS 64602, group `transit`     none of both
@@ -376,7 +376,7 @@ class Since:
 
 
 class Quiet:
-    """In a `with`: no session changes, at either end, and uptimes grow (contract section 5.10)."""
+    """In a `with`: no session changes, at either end, and uptimes grow (keel-policy(7) rule 10)."""
 
     def __init__(self, world):
         self.w = world

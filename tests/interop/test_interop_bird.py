@@ -291,7 +291,7 @@ class Test:
         self.speaker = sp
 
     def delayed(self):
-        """policy_change_delay_s: changes wait together; a command applies them at once (contract section 5.7)."""
+        """policy_change_delay_s: changes wait together; a command applies them at once (keel-policy(7) rule 7)."""
         c, rpc, asked = self.c, self.rpc, len(self.asked)
 
         def prefer(value, delay):

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""Faulty configurations and broken JSON-RPC. Every fault with its path and exit status 2; every error as the contract has it, while a
+"""Faulty configurations and broken JSON-RPC. Every fault with its path and exit status 2; every error as keel-rpc(7) has it, while a
 session with BIRD notices nothing; the file, the socket and the signals of a daemon.
 
     rt (keeld, AS 64512) --- b1 (BIRD, AS 64601)
@@ -146,7 +146,7 @@ def describe(answer):
 
 
 def wellformed(a):
-    """What is wrong with an answer (JSON-RPC 2.0 section 5, contract section 3); None."""
+    """What is wrong with an answer (JSON-RPC 2.0 section 5, keel-rpc(7)); None."""
     if a.get("jsonrpc") != "2.0" or "id" not in a or ("result" in a) == ("error" in a) or set(a) - {"jsonrpc", "id", "result", "error"}:
         return "members"
     if "error" not in a:

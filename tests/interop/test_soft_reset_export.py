@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""Soft reset of what goes out, and what a commit does by itself: numbers 6 and 7 of section 5 of the contract, and acceptance 5 of issue 4, against
+"""Soft reset of what goes out, and what a commit does by itself: keel-policy(7) rules 6 and 7, against
 BIRD and FRR with and without route refresh, on both families, while packets flow."""
 import time
 

@@ -766,7 +766,7 @@ world_remove_all(struct world *w)
 	}
 }
 
-/* Acceptance 3 of issue 2: compares a full table and 200,000 longer prefixes with the oracle. */
+/* Compares a full table and 200,000 longer prefixes with the oracle. */
 static void
 test_full_table(void **state)
 {

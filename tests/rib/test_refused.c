@@ -10,7 +10,7 @@
 
 #define V4 FAMILY_IPV4_UNICAST
 #define V6 FAMILY_IPV6_UNICAST
-#define FEW 100000u /* acceptance 6 of issue 21 */
+#define FEW 100000u
 
 static struct arena *arena;
 static struct refused_ring *ring;

@@ -235,7 +235,7 @@ test_never_a_candidate(void **state)
 	rig_fini(&r);
 }
 
-/* Contract section 5, 3: everything that was announced and not withdrawn; what policy now rejects goes. */
+/* keel-policy(7) rule 3: everything that was announced and not withdrawn; what policy now rejects goes. */
 static void
 test_replay_is_the_policy_of_now(void **state)
 {
@@ -288,7 +288,7 @@ turns_until(struct rig *r, uint64_t number)
 	return n;
 }
 
-/* Contract section 5, 11: asked again and again while a walk runs, at most one more; none is lost. */
+/* keel-policy(7) rule 11: asked again and again while a walk runs, at most one more; none is lost. */
 static void
 test_requests_join(void **state)
 {
@@ -455,7 +455,7 @@ test_on_and_off(void **state)
 	check_counts(&r, one, MANY / 2, MANY / 2, 0);
 	told = head(&r);
 	shard_peer_keep(r.shard, one, rig_family(), true);
-	rig_event(&r, RIB_BEGIN_REFRESH, 1); /* what ROUTE-REFRESH fills (contract section 5, 5) */
+	rig_event(&r, RIB_BEGIN_REFRESH, 1); /* what ROUTE-REFRESH fills (keel-policy(7) rule 5) */
 	announce(&r, 1, &a.a, MANY);
 	rig_event(&r, RIB_END_REFRESH, 1);
 	rig_settle(&r);
