@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Refreshes: by command, and by a policy change after its delay (contract section 5). Jobs end here: with the session's event, when the shard has
+ * Refreshes: by command, and by a policy change after its delay (keel-policy(7), soft reset). Jobs end here: with the session's event, when the shard has
  * judged what came before an EoRR, or when its replay of kept routes is through.
  */
 #include "control/apply/apply_impl.h"
@@ -156,7 +156,7 @@ session_order_refresh_fill(void *arg)
 	o->result = session_refresh_fill(o->layers->speaker, o->id, o->family, o->job, &o->reason);
 }
 
-/* With the policies that a committed change has waiting: one walk for both (contract section 5.14). */
+/* With the policies that a committed change has waiting: one walk for both (keel-policy(7) rule 14). */
 static void
 session_order_refresh_export(void *arg)
 {
@@ -294,7 +294,7 @@ reach(struct apply *apply, const struct reaching *wanted)
 	timer_arm(apply->layers->main_thread, &apply->refreshes->reaching_timer, SHARD_POLL_NS);
 }
 
-/* What is kept of these peers, judged anew (contract section 5.3, 5.4). */
+/* What is kept of these peers, judged anew (keel-policy(7) rules 3 and 4). */
 static void
 replays(struct apply *apply, struct import_items *x)
 {
@@ -433,7 +433,7 @@ action_runs(enum refresh_action a)
 	return a == REFRESH_SENT || a == REFRESH_REPLAYED || a == REFRESH_READVERTISED;
 }
 
-/* A command applies at once what a policy change has waiting (contract section 5.7, 5.14): one request, or one walk, for both. */
+/* A command applies at once what a policy change has waiting (keel-policy(7) rules 7 and 14): one request, or one walk, for both. */
 static void
 pending_taken(struct apply *apply, struct pending_refresh *p, struct peer_id id, enum family family,
 	uint32_t job)
@@ -523,7 +523,7 @@ refresh_one(struct apply *apply, struct peer_id id, enum family family, bool imp
 		replay(apply, id, family, job);
 	else if (runs)
 		event_refresh(apply, id, family, "begin", job, NULL);
-	/* Contract section 5.4: the command does nothing; what a commit has waiting is applied all the same. */
+	/* keel-policy(7) rule 4: the command does nothing; what a commit has waiting is applied all the same. */
 	if (import && o.result == REFRESH_NO_OP && import_due(apply, id, family, &due))
 		imports_ask(apply,
 			&(struct import_items){.layers = apply->layers, .item = &due, .count = 1});
@@ -554,7 +554,7 @@ apply_refresh(struct apply *apply, const struct apply_selector *s, bool import, 
 			jobs_advance(apply->jobs, *job, 1);
 	}
 	free(ids);
-	if (running == 0) { /* contract section 3: no job when nothing runs */
+	if (running == 0) { /* no job when nothing runs */
 		jobs_forget(apply->jobs, *job);
 		*job = 0;
 	}
