@@ -28,7 +28,7 @@ const struct program_status program_statuses[] = {
 	{0},
 };
 
-/* Words wrapped at WIDTH, without backquotes. `at`: columns used in the first line; other lines begin with `indent` blanks. */
+/* Words wrapped at WIDTH, without backquotes and the grammar's "!". `at`: columns used in the first line; other lines begin with `indent` blanks. */
 static void
 wrap(const char *text, unsigned indent, unsigned at)
 {
@@ -45,7 +45,7 @@ wrap(const char *text, unsigned indent, unsigned at)
 		if (at == 0)
 			at = (unsigned)printf("%*s", (int)indent, "");
 		for (size_t i = 0; i < len; i++) {
-			if (text[i] != '`')
+			if (text[i] != '`' && text[i] != '!')
 				putchar(text[i]);
 		}
 		at += (unsigned)len;

@@ -603,7 +603,7 @@ static const struct rpc_field family_fields[] = {
 	{"end_of_rib_received", "boolean", "The peer has sent its whole table once."},
 	{"end_of_rib_sent", "boolean", "The whole table was sent to the peer once."},
 	{"keep_all_routes", "boolean", "Routes are kept as received."},
-	{"slow", "boolean", "The peer is slow."},
+	{"slow", "boolean", "The peer is slow; always false in this version."},
 	{"graceful_restart", "boolean", "The peer keeps the family across its restart."},
 	{"forwarding_kept", "boolean", "The peer kept its forwarding state (F bit)."},
 	{"retained", "boolean", "Routes of an earlier session are kept until the peer returns."},

@@ -74,7 +74,7 @@ const struct rpc_topic rpc_topics[] = {
 	{"commit", "The configuration changed.", commit_fields},
 	{"session", "A session came up or went down.", session_fields},
 	{"refresh", "A refresh of one peer and address family began or ended.", refresh_fields},
-	{"slow-peer", "A peer became slow, or is no longer slow.", NULL},
+	{"slow-peer", "Reserved: this version sends no such event.", NULL},
 	{"fib", "The forwarding tables have a new generation; at most five events a second.",
 		fib_fields},
 	{"alarm", "An alarm was raised.", alarm_fields},

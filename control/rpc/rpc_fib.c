@@ -539,7 +539,7 @@ static const struct rpc_field neighbor_fields[] = {
 	{"address", "address", "Address of the neighbour."},
 	{"mac", "string|null", "Its Ethernet address; null while unknown."},
 	{"state", "permanent|noarp|reachable|stale|delay|probe|incomplete|failed|none",
-		"State in the kernel, as ip-neighbour(8) names it."},
+		"State in the kernel, as `ip neighbour` names it."},
 	{"port?", "string", "The port."},
 	{0},
 };

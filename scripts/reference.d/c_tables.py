@@ -108,13 +108,17 @@ def _entry(path, comment, toks):
 
 
 def tables(tree, path, struct):
-    """{name: Table} of the arrays `struct STRUCT name[] = {...}` in a file. Designators like [KIND] = {...} are skipped over."""
+    """{name: Table} of the arrays `struct STRUCT name[] = {...}` in a file; the struct may be defined there. Designators like [KIND] = {...} are skipped over."""
     toks, found, i = tokens(tree.text(path)), {}, 0
     while i + 4 < len(toks):
-        if not (toks[i].text == "struct" and toks[i + 1].text == struct and toks[i + 2].kind == "word" and toks[i + 3].text == "["):
+        if toks[i].text != "struct" or toks[i + 1].text != struct:
             i += 1
             continue
-        name, j = toks[i + 2], _close(toks, i + 3) + 1
+        at = _close(toks, i + 2) + 1 if toks[i + 2].text == "{" else i + 2
+        if not (toks[at].kind == "word" and toks[at + 1].text == "["):
+            i += 1
+            continue
+        name, j = toks[at], _close(toks, at + 1) + 1
         while toks[j].text == "[":
             j = _close(toks, j) + 1
         if toks[j].text != "=" or toks[j + 1].text != "{":

@@ -72,7 +72,8 @@ class Reference(KeelTest):
                 ("jobs.list", {}), ("events.subscribe", {"topics": []}), ("events.unsubscribe", {}), ("rpc.discover", {}),
                 ("control.stats.reset", {}), ("config.edit", {"merge": {"route_policies": document(200)["route_policies"]}}),
                 ("config.diff", {}), ("bgp.refresh.preview", {"candidate": True}), ("config.commit", {"comment": "a", "confirm_s": 60}),
-                ("config.history", {}), ("config.confirm", {}), ("config.commit", {}), ("config.edit", {"patch": []}), ("config.discard", {})):
+                ("config.history", {}), ("config.confirm", {}), ("config.commit", {}), ("config.edit", {"patch": []}), ("config.discard", {}),
+                ("config.reload", {})):
             self.valid(method, params)
         job = self.valid("bgp.refresh", dict(SCOPE, direction="export"))["job"]
         self.valid("jobs.get", {"id": job})
@@ -103,6 +104,7 @@ class Reference(KeelTest):
         self.valid("config.edit", {"merge": {"bgp": {"peers": 1}}})
         self.valid("config.commit", {}, good=False)
         self.valid("bgp.refresh.preview", {"candidate": True}, good=False)
+        self.valid("config.reload", {}, good=False)
         self.valid("config.discard")
 
     def page(self, accept=None):

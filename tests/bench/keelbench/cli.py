@@ -18,20 +18,30 @@ from .storm import Storm
 from lab import Hugepages, Lab, cpus_of_lab
 from lab_ports import LabPorts
 
-DESCRIPTION = """Load and storms for a router that speaks BGP: emulates its peers with full tables, sends numbered packets through it, and says what was lost (and
-where), reordered, misdirected, how late, and how long the router needed. Writes JSON and HTML with plots.
-
-  keelbench storm      the headline: full table, flipping import policy, refreshes, churn, under numbered traffic
-  keelbench load       a table from one or more peers until a receiver has the last route
-  keelbench refresh    peers that ask for refreshes all the time: sessions lost, and a probe route's way meanwhile
-  keelbench churn      updates at a rate, or recorded ones (MRT) with their timing: a probe route's way meanwhile
-  keelbench limits     what keelbench itself can send and receive on this machine
-  keelbench plan       prints how a router on a wire is to be configured for the same options"""
+DESCRIPTION = """Puts load on a router that speaks BGP: plays its peers with full tables, sends numbered packets through it, and measures loss (and
+where), reordering, misdirection, latency, and how long the router needs. Writes a report as JSON and HTML with plots."""
+COMMANDS_HELP = {
+    "storm": "A full table, an import policy that flips, refreshes and churn at the same time, under numbered traffic.",
+    "load": "A table from one or two peers until a receiver has the last route.",
+    "refresh": "Peers that send refresh requests continuously: sessions lost, and the delay of a probe route.",
+    "churn": "Updates at a fixed rate, or recorded updates (MRT) with their timing: the delay of a probe route.",
+    "limits": "What keelbench itself can send and receive on this machine.",
+    "plan": "Prints how a router on a wire must be configured for the same options.",
+}
+EXIT_STATUS = {
+    0: "Nothing was lost or misdirected, no session ended, no audit found a mismatch.",
+    1: "Something was lost or misdirected, a session ended, or an audit found a mismatch.",
+    2: "Bad usage.",
+    3: "The measurement failed; the message says why.",
+    130: "Interrupted by Ctrl-C.",
+}
 EPILOG = """The router under test: --dut keel|bird|frr|gobgp|openbgpd starts it in a network namespace of this machine; --dut ADDRESS is a router on a wire, with
---interface (one of this machine's for each link; given back at the end) and --asn. `keelbench plan` with the same options prints what it is to be.
+--interface (one interface of this machine for each link) and --asn. `keelbench plan` with the same options prints its configuration.
 
-Exit status: 0 nothing was lost or misdirected, no session went down, no audit mismatch; 1 something was; 2 bad usage; 3 it could not be measured, with the
-reason. Needs root. docs/keelbench.md is the manual."""
+Exit status:
+%s
+
+Needs root. keelbench(1) describes more.""" % "\n".join("  %-4d %s" % e for e in EXIT_STATUS.items())
 
 
 PACKETS_MAX = 30000000  # of one run of the probe (tests/bench/probe.c), with some to spare
@@ -64,69 +74,69 @@ HOLD = integer(3, 65535)  # RFC 4271 4.2; 0, without keepalives, is not what cro
 
 def parser():
     top = argparse.ArgumentParser(prog="keelbench", description=DESCRIPTION, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter)
-    sub = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    sub = top.add_subparsers(dest="command", metavar="COMMAND", required=True, title="commands")
 
     common = argparse.ArgumentParser(add_help=False)
     g = common.add_argument_group("the router under test")
     g.add_argument("--dut", default="keel", metavar="NAME|ADDRESS[,ADDRESS,ADDRESS]", help="keel (default), bird, frr, gobgp, openbgpd; or the addresses of a router on a "
-                   "wire, one a link: where traffic comes in, to A, to B; one alone: no traffic")
-    g.add_argument("--interface", default="", metavar="IF[,IF,IF]", help="with an address: this machine's interfaces to these links; each goes into a namespace for the time")
-    g.add_argument("--source", default="", metavar="ADDRESS[,...]", help="our address on each link (default: the router's plus 1; /24); the peers have those behind it")
-    g.add_argument("--dut6", default="", metavar="ADDRESS[,...]", help="the router's IPv6 addresses (/64); without them a router on a wire gets IPv4 alone")
-    g.add_argument("--source6", default="", metavar="ADDRESS[,...]", help="ours (default: the router's plus 1)")
-    g.add_argument("--asn", type=integer(1, 2 ** 32 - 1), default=ASN, help="the router's AS (default %(default)s)")
-    g.add_argument("--flip", metavar="COMMAND", help="run with 1 and 0 in turn: changes the import policy of a router on a wire (see `keelbench plan`)")
-    g.add_argument("--label", help="its name in the report")
-    g.add_argument("--no-keep", action="store_true", help="the router keeps no rejected routes: a policy change makes it ask its peers for all again")
+                   "wire, one for each link: input, to A, to B; a single address: no traffic")
+    g.add_argument("--interface", default="", metavar="IF[,IF,IF]", help="with an address: this machine's interfaces to these links; each is moved into a namespace during the run")
+    g.add_argument("--source", default="", metavar="ADDRESS[,...]", help="address of this machine on each link (default: the router's plus 1; /24); the peers use the following addresses")
+    g.add_argument("--dut6", default="", metavar="ADDRESS[,...]", help="IPv6 addresses of the router (/64); without them a router on a wire gets only IPv4")
+    g.add_argument("--source6", default="", metavar="ADDRESS[,...]", help="IPv6 addresses of this machine (default: the router's plus 1)")
+    g.add_argument("--asn", type=integer(1, 2 ** 32 - 1), default=ASN, help="AS number of the router (default %(default)s)")
+    g.add_argument("--flip", metavar="COMMAND", help="command that changes the import policy of a router on a wire; its argument is 1 and 0 in turn (see keelbench plan)")
+    g.add_argument("--label", help="name of the router in the report")
+    g.add_argument("--no-keep", action="store_true", help="the router does not keep rejected routes, so a policy change requests all routes again")
     g = common.add_argument_group("the table")
     g.add_argument("--routes", type=integer(1, ROUTES_MAX), help="generated IPv4 routes (default 1,000,000)")
-    g.add_argument("--routes6", type=integer(0, ROUTES_MAX), help="IPv6 routes (default: a fifth of those of IPv4); 0: IPv4 alone, of a dump, too")
-    g.add_argument("--mrt", metavar="FILE", help="the table of a TABLE_DUMP_V2 dump (may end in .gz) in place of generated ones")
-    g.add_argument("--updates", dest="updates_file", metavar="FILE", help="recorded churn: an MRT updates file (BGP4MP); its first peer is played by A")
-    g.add_argument("--speed", type=positive, default=1, help="of recorded churn: times as fast (default 1)")
+    g.add_argument("--routes6", type=integer(0, ROUTES_MAX), help="generated IPv6 routes (default: a fifth of the IPv4 routes); 0: only IPv4, also from a dump")
+    g.add_argument("--mrt", metavar="FILE", help="table from a TABLE_DUMP_V2 dump (may end in .gz) instead of generated routes")
+    g.add_argument("--updates", dest="updates_file", metavar="FILE", help="recorded churn: an MRT file of updates (BGP4MP); A plays its first peer")
+    g.add_argument("--speed", type=positive, default=1, help="speed factor of recorded churn (default 1)")
     g = common.add_argument_group("the run")
-    g.add_argument("--quick", action="store_true", help="20,000 + 4,000 routes, one short run: does everything once")
-    g.add_argument("--runs", type=integer(1), help="alternations (default 5)")
-    g.add_argument("--timeout", type=integer(1), default=900, help="seconds after which what is waited for has failed (default %(default)s)")
-    g.add_argument("--out", default=os.path.join(BUILD, "keelbench"), help="folder of the report (default %(default)s)")
-    g.add_argument("--json", metavar="FILE", help="the report's JSON goes there too")
-    g.add_argument("--no-limits", action="store_true", help="don't measure keelbench's own limits first")
-    g.add_argument("--no-huge", action="store_true", help="Keel without hugepages")
+    g.add_argument("--quick", action="store_true", help="20,000 + 4,000 routes and one short run")
+    g.add_argument("--runs", type=integer(1), help="number of runs (default 5)")
+    g.add_argument("--timeout", type=integer(1), default=900, help="seconds after which a wait has failed (default %(default)s)")
+    g.add_argument("--out", default=os.path.join(BUILD, "keelbench"), help="folder of the report (default build/keelbench)")
+    g.add_argument("--json", metavar="FILE", help="write the JSON report to FILE, too")
+    g.add_argument("--no-limits", action="store_true", help="do not measure the limits of keelbench first")
+    g.add_argument("--no-huge", action="store_true", help="run Keel without hugepages")
 
-    p = sub.add_parser("storm", parents=[common], help="full table, flips, refreshes, churn, traffic")
-    plan = sub.add_parser("plan", parents=[common], help="how a router on a wire is to be configured")
+    p = sub.add_parser("storm", parents=[common], help=COMMANDS_HELP["storm"])
+    plan = sub.add_parser("plan", parents=[common], help=COMMANDS_HELP["plan"])
     for x in (p, plan):
-        x.add_argument("--peers", type=integer(0), default=20, help="that ask for refreshes (default %(default)s)")
-        x.add_argument("--hold", type=HOLD, default=90, help="their hold time (default %(default)s)")
-    p.add_argument("--seconds", type=positive, help="of one storm (default 20; with --lab-ports 15)")
-    p.add_argument("--minutes", type=positive, help="soak: one storm of so many minutes, its memory in thirds")
-    p.add_argument("--rate", type=positive, default=1, help="of everything: flips, refreshes, churn, packets (0.5: half of all)")
-    p.add_argument("--flip-s", type=not_negative, default=5, help="seconds from one policy change to the next (default 5; 0: none)")
-    p.add_argument("--refresh-rate", type=not_negative, default=50, help="requests a second in all (default 50)")
-    p.add_argument("--churn", type=not_negative, default=10000, help="updates a second in all (default 10,000)")
+        x.add_argument("--peers", type=integer(0), default=20, help="peers that request refreshes (default %(default)s)")
+        x.add_argument("--hold", type=HOLD, default=90, help="hold time of these peers in seconds (default %(default)s)")
+    p.add_argument("--seconds", type=positive, help="duration of one storm (default 20; with --lab-ports 15)")
+    p.add_argument("--minutes", type=positive, help="soak: one storm of this duration, with figures for each third")
+    p.add_argument("--rate", type=positive, default=1, help="factor for all rates: flips, refreshes, churn, packets (default 1)")
+    p.add_argument("--flip-s", type=not_negative, default=5, help="seconds between policy changes (default 5; 0: none)")
+    p.add_argument("--refresh-rate", type=not_negative, default=50, help="refresh requests a second of all peers (default 50)")
+    p.add_argument("--churn", type=not_negative, default=10000, help="updates a second of all feeds (default 10,000)")
     p.add_argument("--pps", type=integer(1), default=20000, help="packets a second (default 20,000)")
-    p.add_argument("--destinations", type=integer(2), default=5000, help="IPv4 addresses that traffic goes to; of IPv6 half of that")
-    p.add_argument("--slow", type=integer(0), default=0, help="so many of the asking peers read nothing in a storm")
-    p.add_argument("--lab-ports", action="store_true", help="Keel only: the worker's rate in packets a second (traffic from and to memory, in the worker's own "
-                   "loop) in the storm, as a ratio to its rate beside an unrelated loop in memory, by turns; default 15 runs")
-    p.add_argument("--no-bare", action="store_true", help="without the bare loop beside it")
+    p.add_argument("--destinations", type=integer(2), default=5000, help="IPv4 destinations of the traffic, and half as many of IPv6 (default 5,000)")
+    p.add_argument("--slow", type=integer(0), default=0, help="number of requesting peers that read nothing during a storm (default 0)")
+    p.add_argument("--lab-ports", action="store_true", help="Keel only: rate of the worker in the storm (traffic from and to memory, in the worker's own loop), "
+                   "as a ratio to its rate beside an unrelated loop in memory; default 15 runs")
+    p.add_argument("--no-bare", action="store_true", help="do not run the bare loop")
 
     for name, default in (("load", 1000000), ("refresh", 100000), ("churn", 100000)):
-        x = sub.add_parser(name, parents=[common], help="see docs/keelbench.md; default %d routes" % default)
+        x = sub.add_parser(name, parents=[common], help="%s Default: %d routes." % (COMMANDS_HELP[name], default))
         x.set_defaults(default_routes=default)
         if name == "load":
             x.add_argument("--from", dest="from_peers", type=int, default=1, choices=(1, 2), help="peers that announce the table (default 1)")
         if name == "refresh":
-            x.add_argument("--peers", type=integer(1), default=20, help="that ask (default %(default)s)")
-            x.add_argument("--each", type=integer(1), default=50, help="requests a second of each (default %(default)s)")
+            x.add_argument("--peers", type=integer(1), default=20, help="peers that request refreshes (default %(default)s)")
+            x.add_argument("--each", type=integer(1), default=50, help="requests a second of each peer (default %(default)s)")
             x.add_argument("--hold", type=HOLD, default=9, help="hold time in seconds (default %(default)s)")
-            x.add_argument("--seconds", type=positive, default=30, help="(default %(default)s)")
-            x.add_argument("--slow", type=integer(0), default=0, help="so many of them stop reading half-way")
+            x.add_argument("--seconds", type=positive, default=30, help="duration (default %(default)s)")
+            x.add_argument("--slow", type=integer(0), default=0, help="number of these peers that stop reading half-way (default 0)")
         if name == "churn":
-            x.add_argument("--updates-per-s", type=integer(1), default=10000, help="(default 10,000)")
-            x.add_argument("--flaps", type=integer(0), default=0, help="so many /32s flapped by a peer of its own meanwhile")
-            x.add_argument("--seconds", type=positive, default=30, help="(default %(default)s)")
-    sub.add_parser("limits", parents=[common], help="keelbench's own")
+            x.add_argument("--updates-per-s", type=integer(1), default=10000, help="updates a second (default 10,000)")
+            x.add_argument("--flaps", type=integer(0), default=0, help="number of /32 routes that a separate peer flaps (default 0)")
+            x.add_argument("--seconds", type=positive, default=30, help="duration (default %(default)s)")
+    sub.add_parser("limits", parents=[common], help=COMMANDS_HELP["limits"])
     return top
 
 
