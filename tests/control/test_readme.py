@@ -10,6 +10,7 @@ Each document has namespaces of its own for the network, mounts and processes, w
 is 77.
 
 usage: test_readme.py KEELD KEELCTL [DOCUMENT...]
+       test_readme.py --script DOCUMENT        prints the shell blocks of a document as one script
 """
 import collections
 import glob
@@ -191,6 +192,9 @@ def lane(documents, results):
 
 
 def main():
+    if sys.argv[1:2] == ["--script"]:
+        print("set -e\n" + "".join(b.text for b in blocks(sys.argv[2]) if b.kind == "sh"), end="")
+        return
     keeld, keelctl = sys.argv[1:3]
     if INSIDE in os.environ:
         inside(keeld, keelctl, sys.argv[3])
