@@ -115,7 +115,7 @@ def slugs(path):
 
 
 def links():
-    """Each link of README.md, CHANGELOG.md and docs/ leads to a file of the repository, each anchor to a heading."""
+    """Each link of README.md, CHANGELOG.md and docs/ leads to a file of the repository, each anchor to a heading; each source file that is named exists."""
     pages = [os.path.join(ROOT, p) for p in ("README.md", "CHANGELOG.md")] + sorted(glob.glob(os.path.join(ROOT, "docs", "**", "*.md"), recursive=True))
     broken = []
     for page in pages:
@@ -129,6 +129,12 @@ def links():
             if not os.path.exists(path) or path != ROOT and not path.startswith(ROOT + "/") or anchor and anchor not in slugs(path):
                 broken.append("%s: %s" % (os.path.relpath(page, ROOT), target))
     check("all links of the documents lead somewhere", not broken, "\n".join(broken))
+    missing = []
+    for page in (p for p in pages if "/decisions/" not in p and not p.endswith("CHANGELOG.md")):  # those two tell history
+        with open(page) as f:
+            named = re.findall(r"`((?:control|rib|lpm|dataplane|scripts|tests|docs)/[\w./*-]+)`", f.read())
+        missing += ["%s: %s" % (os.path.relpath(page, ROOT), name) for name in sorted(set(named)) if not glob.glob(os.path.join(ROOT, name)) and name != "scripts/package"]
+    check("all files that the documents name exist", not missing, "\n".join(missing))
 
 
 def document(path):
