@@ -32,6 +32,7 @@ DEFINE_ID(peer_id,
 #define DEST_NONE UINT32_MAX
 #define PEER_SELF ((struct peer_id){0})
 #define PEER_MAX 4096
+#define PEER_WORDS (PEER_MAX / 64) /* of a set of peers, a bit each */
 
 enum path_flag {
 	PATH_NEXT_HOP_UP = 1u << 0, /* resolvable: eligible (RFC 4271 9.1.2.1) */

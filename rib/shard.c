@@ -220,6 +220,8 @@ peer_insert(struct shard *s, const struct shard_peer *p)
 	atomic_store_explicit(&slot->key, key, memory_order_release);
 	/* release: pairs with the acquire in shard_slot */
 	atomic_store_explicit(&s->peer[p->id.v], slot, memory_order_release);
+	for (unsigned f = 0; f < FAMILY_COUNT; f++)
+		refused_settle(s, p->id, (enum family)f);
 	return 0;
 }
 

@@ -322,6 +322,11 @@ void shard_peer_counts(const struct shard *s, struct peer_id id, enum family fam
  */
 bool shard_peer_refused(
 	const struct shard *s, struct peer_id id, enum family family, uint64_t out[REFUSED_CAUSES]);
+/*
+ * Any thread: the peers 64 * word to 64 * word + 63, a bit each. A bit is set while shard_peer_refused() counts a cause that is not policy
+ * (refused_by_policy()), and may stay set until the next session of the peer. word < PEER_WORDS.
+ */
+uint64_t shard_ailing(const struct shard *s, enum family family, unsigned word);
 /* Main: the last refusals of a prefix that are remembered, the newest first; as refused_ring_find(). */
 unsigned shard_refused_find(const struct shard *s, enum family family, const struct prefix *p,
 	struct refused_route *out, unsigned max) RUNS_ON(role_main);

@@ -367,6 +367,8 @@ struct shard {
 	unsigned walk_turn;
 	_Atomic uint32_t cluster_id; /* of the config, for any thread */
 	struct shard_refused *refused_counts; /* a list that only grows */
+	/* A bit a peer: shard_ailing(). 512 bytes a family. */
+	_Atomic uint64_t ailing[FAMILY_COUNT][PEER_WORDS];
 	_Atomic(struct refused_ring *)
 		refused_ring; /* NULL: nothing was refused yet, or no memory */
 	_Atomic uint64_t
@@ -466,6 +468,11 @@ void refused_not_installed(struct shard *s, struct peer_id peer, enum family fam
 enum refused_cause refused_of(enum decision_reason reason);
 /* The counts of a session that comes up begin at 0, except for REFUSED_NOT_INSTALLED, which counts stored paths. The shard's thread, or before it runs. */
 void refused_reset(struct shard_rib_in *r);
+/* Clears the bit of shard_ailing() when nothing is counted any more. */
+void refused_settle(struct shard *s, struct peer_id peer, enum family family);
+/* `by` more accepted paths of the peer have no valid next hop. */
+void refused_waiting(struct shard *s, struct peer_id peer, enum family family, int64_t by)
+	RUNS_ON(role_rib);
 void refused_fini(struct shard *s);
 
 /* shard_import.c */

@@ -750,6 +750,7 @@ family_up(struct shard *s, struct shard_peer_slot *slot, struct shard_table *t,
 	}
 	adj_rib_in_up(&r->counts, up->end_of_rib >> t->family & 1);
 	refused_reset(r);
+	refused_settle(s, atomic_load_explicit(&slot->key, memory_order_relaxed)->id, t->family);
 	if (same)
 		return;
 	if (r->sweeping || r->counts.retained)

@@ -594,8 +594,8 @@ again_end(struct shard *s)
 	if (a->table == NULL)
 		return;
 	for (unsigned i = 0; a->runs > 0 && i < a->waits; i++)
-		shard_count(&shard_slot(s, a->wait[i].peer)->rib[a->table->family].counts.waiting,
-			(int64_t)a->runs * a->wait[i].by);
+		refused_waiting(
+			s, a->wait[i].peer, a->table->family, (int64_t)a->runs * a->wait[i].by);
 	dest_ref_drop(a->table->dests, &a->before);
 	dest_ref_drop(a->table->dests, &a->after);
 	a->table = NULL;
@@ -697,14 +697,14 @@ not_installed_moves(struct shard *s, struct shard_table *t, struct dest_id id, s
 /* Accepted paths without a valid next hop: `by` 1 where they come, -1 where they go. Returns how many there are; the first `max` are noted. */
 static unsigned
 count_waiting(struct shard *s, const struct shard_table *t, const struct rib_path *p, unsigned n,
-	int8_t by, struct shard_wait *out, unsigned max)
+	int8_t by, struct shard_wait *out, unsigned max) RUNS_ON(role_rib)
 {
 	unsigned count = 0;
 
 	for (unsigned i = 0; i < n; i++) {
 		if (is_refused(&p[i]) || (p[i].label_flags & PATH_NEXT_HOP_UP))
 			continue;
-		shard_count(&shard_slot(s, p[i].peer)->rib[t->family].counts.waiting, by);
+		refused_waiting(s, p[i].peer, t->family, by);
 		if (count < max)
 			out[count] = (struct shard_wait){p[i].peer, by};
 		count++;

@@ -22,6 +22,47 @@ counts_of(struct shard *s, struct shard_rib_in *r) RUNS_ON(role_rib)
 	return c;
 }
 
+/* ---- peers for which an alarm may be due ---- */
+
+static void
+ailing_set(struct shard *s, struct peer_id peer, enum family family) RUNS_ON(role_rib)
+{
+	_Atomic uint64_t *word = &s->ailing[family][peer.v / 64];
+	uint64_t bit = UINT64_C(1) << peer.v % 64, now = shard_load(word);
+
+	if (!(now & bit))
+		atomic_store_explicit(word, now | bit, memory_order_relaxed);
+}
+
+void
+refused_settle(struct shard *s, struct peer_id peer, enum family family)
+{
+	const struct shard_rib_in *in = &shard_slot(s, peer)->rib[family];
+	const struct shard_refused *c = atomic_load_explicit(&in->refused, memory_order_relaxed);
+	_Atomic uint64_t *word = &s->ailing[family][peer.v / 64];
+	bool ails = shard_load(&in->counts.waiting) > 0;
+
+	for (enum refused_cause i = 0; c != NULL && !ails && i < REFUSED_CAUSES; i++)
+		ails = !refused_by_policy(i) && shard_load(&c->count[i]) > 0;
+	if (!ails)
+		atomic_store_explicit(word, shard_load(word) & ~(UINT64_C(1) << peer.v % 64),
+			memory_order_relaxed);
+}
+
+void
+refused_waiting(struct shard *s, struct peer_id peer, enum family family, int64_t by)
+{
+	_Atomic uint64_t *waiting = &shard_slot(s, peer)->rib[family].counts.waiting;
+
+	shard_count(waiting, by);
+	if (shard_load(waiting) > 0)
+		ailing_set(s, peer, family);
+	else
+		refused_settle(s, peer, family);
+}
+
+/* ---- counters ---- */
+
 static struct refused_ring *
 ring_of(struct shard *s) RUNS_ON(role_rib)
 {
@@ -46,6 +87,8 @@ refused_count(struct shard *s, struct peer_id peer, enum family family, enum ref
 	shard_count(&in->counts.rejected_total, 1);
 	if (c != NULL)
 		shard_count(&c->count[cause], 1);
+	if (c != NULL && !refused_by_policy(cause))
+		ailing_set(s, peer, family);
 	if (p == NULL)
 		return;
 	ring = ring_of(s);
@@ -59,8 +102,13 @@ refused_not_installed(struct shard *s, struct peer_id peer, enum family family, 
 	struct shard_refused *c = counts_of(s, &shard_slot(s, peer)->rib[family]);
 
 	/* 0: there was no memory when the destination was to be counted */
-	if (c != NULL && (by > 0 || shard_load(&c->count[REFUSED_NOT_INSTALLED]) > 0))
-		shard_count(&c->count[REFUSED_NOT_INSTALLED], by);
+	if (c == NULL || (by < 0 && shard_load(&c->count[REFUSED_NOT_INSTALLED]) == 0))
+		return;
+	shard_count(&c->count[REFUSED_NOT_INSTALLED], by);
+	if (by > 0)
+		ailing_set(s, peer, family);
+	else
+		refused_settle(s, peer, family);
 }
 
 enum refused_cause
@@ -123,6 +171,12 @@ shard_peer_refused(
 		out[i] = c != NULL ? shard_load(&c->count[i]) : 0;
 	out[REFUSED_NEXT_HOP] = waiting;
 	return c != NULL || waiting > 0;
+}
+
+uint64_t
+shard_ailing(const struct shard *s, enum family family, unsigned word)
+{
+	return shard_load(&s->ailing[family][word]);
 }
 
 unsigned

@@ -175,3 +175,13 @@ shards_peer_refused(
 	}
 	return any;
 }
+
+uint64_t
+shards_ailing(const struct shards *s, enum family family, unsigned word)
+{
+	uint64_t bits = 0;
+
+	for (unsigned i = 0; i < s->count; i++)
+		bits |= shard_ailing(s->at[i], family, word);
+	return bits;
+}

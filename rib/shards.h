@@ -86,3 +86,4 @@ void shards_peer_counts(const struct shards *s, struct peer_id id, enum family f
 	struct adj_rib_in_counts *out);
 bool shards_peer_refused(const struct shards *s, struct peer_id id, enum family family,
 	uint64_t out[REFUSED_CAUSES]);
+uint64_t shards_ailing(const struct shards *s, enum family family, unsigned word);

@@ -159,6 +159,8 @@ assert_counts(const uint8_t announced[PREFIXES])
 		for (enum family f = 0; f < FAMILY_COUNT; f++) {
 			(void)shards_peer_refused(&r.shards, (struct peer_id){peer}, f, counted);
 			assert_int_equal(counted[REFUSED_NOT_INSTALLED], expected[peer][f]);
+			assert_true(expected[peer][f] == 0 ||
+				    shards_ailing(&r.shards, f, 0) >> peer & 1);
 		}
 	}
 }

@@ -497,6 +497,18 @@ model_check_dest(const struct model *o, unsigned prefix)
 	}
 }
 
+/* An alarm is looked for exactly where a cause that is not policy is counted. */
+static void
+assert_ailing(
+	const struct shard *shard, struct peer_id peer, const uint64_t refused[REFUSED_CAUSES])
+{
+	uint64_t bits = shard_ailing(shard, rig_family(), peer.v / 64), count = 0;
+
+	for (enum refused_cause c = 0; c < REFUSED_CAUSES; c++)
+		count += refused_by_policy(c) ? 0 : refused[c];
+	assert_int_equal(bits >> peer.v % 64 & 1, count > 0);
+}
+
 /* At any time: the counts are what the table holds. */
 static void
 model_check_counts(const struct model *o)
@@ -529,6 +541,7 @@ model_check_counts(const struct model *o)
 		shard_peer_refused(
 			o->rig.shard, (struct peer_id){(uint16_t)p}, rig_family(), refused);
 		assert_int_equal(refused[REFUSED_NEXT_HOP], waiting[p]);
+		assert_ailing(o->rig.shard, (struct peer_id){(uint16_t)p}, refused);
 	}
 	assert_int_equal(dest_count(t), dests);
 	assert_int_equal(dest_path_count(t), paths);
