@@ -437,12 +437,14 @@ work_prepare(struct apply *apply, struct work *x)
 
 /* ---- the plan: whose routes are to be judged anew ---- */
 
-/* Has the peer sent routes of that family, be they refused? */
+/* Has the peer sent routes of that family, accepted or refused? Counting costs a cache line a shard, so a peer that never had a session is not counted. */
 static bool
 has_routes(const struct apply *apply, const struct work *x, enum family f)
 {
 	struct adj_rib_in_counts counts = {0};
 
+	if (x->c.view.established_count == 0)
+		return false;
 	shards_peer_counts(&apply->layers->shards, x->c.id, f, &counts);
 	return counts.received > 0 || counts.rejected_total > 0;
 }
@@ -586,9 +588,9 @@ works_run(struct works *w, json_t *effects)
 
 	if (w->count == 0)
 		return;
+	thread_call(apply->layers->session_thread, session_peeks, w);
 	for (unsigned f = 0; f < FAMILY_COUNT && w->parts != NULL; f++)
 		plan_family(w, (enum family)f);
-	thread_call(apply->layers->session_thread, session_peeks, w);
 	for (unsigned i = 0; i < w->count; i++) {
 		struct work *x = &w->work[i];
 
