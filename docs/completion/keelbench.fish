@@ -13,6 +13,7 @@ complete -c keelbench -n '__fish_seen_subcommand_from storm' -l churn -d 'Update
 complete -c keelbench -n '__fish_seen_subcommand_from storm' -l pps -d 'Packets a second (default 20,000).' -x
 complete -c keelbench -n '__fish_seen_subcommand_from storm' -l destinations -d 'IPv4 destinations of the traffic, and half as many of IPv6 (default 5,000).' -x
 complete -c keelbench -n '__fish_seen_subcommand_from storm' -l slow -d 'Number of requesting peers that read nothing during a storm (default 0).' -x
+complete -c keelbench -n '__fish_seen_subcommand_from storm' -l strain -d 'Keel only a full disk, a log without a reader and a collector of events that does not read, each coming and going; no commit, log line or event may be missing at the end, and from 10 minutes on the memory of the last third must be within 2 % of that of the second third.'
 complete -c keelbench -n '__fish_seen_subcommand_from storm' -l lab-ports -d 'Keel only rate of the worker in the storm (traffic from and to memory, in the workers own loop), as a ratio to its rate beside an unrelated loop in memory; default 15 runs.'
 complete -c keelbench -n '__fish_seen_subcommand_from storm' -l no-bare -d 'Do not run the bare loop.'
 complete -c keelbench -n '__fish_seen_subcommand_from storm' -l dut -d 'Keel (default), bird, frr, gobgp, openbgpd; or the addresses of a router on a wire, one for each link input, to A, to B; a single address no traffic.' -x

@@ -124,7 +124,7 @@ class Keel(Dut):
 
     def __init__(self, lab, host="rt", args=("--no-dataplane",), document=None, cpus=None):
         super().__init__(lab, host)
-        self.args, self.document, self.cpus = args, document or {}, cpus
+        self.args, self.document, self.cpus, self.strains = args, document or {}, cpus, None
 
     @classmethod
     def version(cls):
@@ -147,13 +147,17 @@ class Keel(Dut):
     def start(self, peers):
         config = dict({"router": {"asn": US, "router_id": RT}}, **self.document)
         config.update(self.sections(peers))
-        self.process, self.rpc = self.lab.keeld(self.host, config, KEELD, args=self.args, cpus=self.cpus)
+        strained = self.strains.options() if self.strains else {}
+        self.process, self.rpc = self.lab.keeld(self.host, config, KEELD, args=self.args, cpus=self.cpus, **strained)
+        if self.strains:
+            self.strains.begin(self)
 
     def prepare(self, peers):
         self.rpc.call("config.edit", merge=self.sections(peers))
 
     def apply(self):
-        self.effects = self.rpc.call("config.commit")["effects"]
+        answer = self.rpc.call("config.commit")
+        self.effects, self.persisted = answer["effects"], answer["persisted"]
 
     def stop(self):
         self.rpc.close()

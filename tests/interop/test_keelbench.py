@@ -53,6 +53,33 @@ def ipv4_alone(c, out):
     c.true("... packets flowed", m["storm_sent"] > 1500, m)
 
 
+def strained(c, out):
+    """A storm on an unlucky host; and one whose keeld claims that a commit is on a full disk."""
+    sys.path.insert(0, os.path.join(ROOT, "tests", "bench"))
+    from keelbench import adapters, cli
+
+    words = ["storm", *SMALL, "--seconds", "16", "--routes6", "0", "--strain", "--out", out]
+    status, said = keelbench(*words)
+    c.true("a storm with strains: exit 0", status == 0, said[-3000:])
+    m = metrics(os.path.join(out, "storm.json"))[1]["keel"]
+    c.true("... each strain came", all(m["strain_" + k] > 0 for k in ("disk", "log", "events")) and m["commits_not_kept"] > 0, m)
+
+    class Liar(adapters.Keel):
+        def apply(self):
+            super().apply()
+            self.persisted = True
+
+    honest, adapters.ADAPTERS["keel"] = adapters.ADAPTERS["keel"], Liar
+    cpus = os.sched_getaffinity(0)
+    try:
+        c.equal("a commit that claims to be on a full disk: exit 1", cli.main(words), 1)
+    finally:
+        adapters.ADAPTERS["keel"] = honest
+        os.sched_setaffinity(0, cpus)
+    failures = metrics(os.path.join(out, "storm.json"))[0]["failures"]
+    c.true("... and says so", any("persisted: True" in f for f in failures), failures)
+
+
 def faults(c, out):
     """In this process, with a router that is told something else than keelbench believes."""
     sys.path.insert(0, os.path.join(ROOT, "tests", "bench"))
@@ -205,6 +232,7 @@ def test(checks):
     wire(checks, os.path.join(out, "wire"))
     storm(checks, out)
     ipv4_alone(checks, os.path.join(out, "ipv4"))
+    strained(checks, os.path.join(out, "strained"))
     rated(checks, os.path.join(out, "rated"))
     faults(checks, os.path.join(out, "faulty"))
 

@@ -263,15 +263,15 @@ class Lab:
     def sh(self, host, command, check=True):
         return run("ip", "netns", "exec", self.netns(host), "sh", "-c", command, check=check)
 
-    def spawn(self, name, host, command, cpus=None, lines=False):
-        """Starts a daemon in a host; what it prints goes to a log (its standard output to us with lines=True)."""
+    def spawn(self, name, host, command, cpus=None, lines=False, stderr=None):
+        """Starts a daemon in a host; what it prints goes to a log (its standard output to us with lines=True; its standard error to the descriptor `stderr`)."""
         full = ["ip", "netns", "exec", self.netns(host)] if host else []
         if cpus is not None:
             full = ["taskset", "-c", ",".join(map(str, cpus))] + full
         log = os.path.join(self.logs, name + ".log")
         with open(log, "ab") as f:
             popen = subprocess.Popen(full + list(command), stdin=subprocess.PIPE if lines else subprocess.DEVNULL,
-                                     stdout=subprocess.PIPE if lines else f, stderr=f, bufsize=0, start_new_session=True)
+                                     stdout=subprocess.PIPE if lines else f, stderr=f if stderr is None else stderr, bufsize=0, start_new_session=True)
         p = Process(name, popen, log)
         self.processes.append(p)
         with open(os.path.join(self.dir, "processes"), "a") as f:
@@ -284,12 +284,15 @@ class Lab:
             f.write(text)
         return path
 
-    def keeld(self, host, config, binary, name="keeld", cpus=None, args=()):
-        """Starts keeld with a document and waits until its socket answers. Returns (process, rpc)."""
+    def keeld(self, host, config, binary, name="keeld", cpus=None, args=(), disk=None, stderr=None):
+        """Starts keeld with a document and waits until its socket answers. Returns (process, rpc). `disk`: (folder, kB), a tmpfs in the mount namespace of
+        keeld (of `ip netns exec`), with the document and the state on it."""
         path = self.write(name + ".json", json.dumps(config, indent=2))
-        sock = os.path.join(self.dir, name + ".sock")
-        p = self.spawn(name, host, [binary, "-c", path, "--socket", sock, "--state-dir", os.path.join(self.dir, name + ".state"), *args],
-                       cpus=cpus)
+        sock, state, before = os.path.join(self.dir, name + ".sock"), os.path.join(self.dir, name + ".state"), []
+        if disk:
+            before = ["sh", "-ec", 'mount -t tmpfs -o size=%dk tmpfs "$1"; cp "$2" "$1"; shift 2; exec "$@"' % disk[1], "sh", disk[0], path]
+            path, state = (os.path.join(disk[0], os.path.basename(x)) for x in (path, state))
+        p = self.spawn(name, host, [*before, binary, "-c", path, "--socket", sock, "--state-dir", state, *args], cpus=cpus, stderr=stderr)
 
         def answers():
             p.must_run()

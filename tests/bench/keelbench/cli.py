@@ -15,6 +15,7 @@ from .adapters import ADAPTERS, Unable, Wire
 from .control import ground, make_dut, make_plan
 from .plan import ASN, V4
 from .storm import Storm
+from .strain import Strains
 from lab import Hugepages, Lab, cpus_of_lab
 from lab_ports import LabPorts
 
@@ -117,6 +118,9 @@ def parser():
     p.add_argument("--pps", type=integer(1), default=20000, help="packets a second (default 20,000)")
     p.add_argument("--destinations", type=integer(2), default=5000, help="IPv4 destinations of the traffic, and half as many of IPv6 (default 5,000)")
     p.add_argument("--slow", type=integer(0), default=0, help="number of requesting peers that read nothing during a storm (default 0)")
+    p.add_argument("--strain", action="store_true", help="Keel only: a full disk, a log without a reader and a collector of events that does not read, each coming "
+                   "and going; no commit, log line or event may be missing at the end, and from 10 minutes on the memory of the last third must be within 2 %% of "
+                   "that of the second third")
     p.add_argument("--lab-ports", action="store_true", help="Keel only: rate of the worker in the storm (traffic from and to memory, in the worker's own loop), "
                    "as a ratio to its rate beside an unrelated loop in memory; default 15 runs")
     p.add_argument("--no-bare", action="store_true", help="do not run the bare loop")
@@ -193,7 +197,11 @@ def settle(args):
     quick = args.quick
     args.routes = args.routes or (20000 if quick else getattr(args, "default_routes", 1000000))
     args.routes6 = args.routes // 5 if args.routes6 is None else args.routes6
-    lab_ports = getattr(args, "lab_ports", False)
+    lab_ports, strain = getattr(args, "lab_ports", False), getattr(args, "strain", False)
+    if strain and (args.dut != "keel" or lab_ports or (args.runs or 1) > 1):
+        raise Usage("--strain: only for Keel, with one run and without --lab-ports")
+    if strain:
+        args.runs, args.no_bare = 1, True
     args.runs = args.runs or (1 if quick or getattr(args, "minutes", None) else 15 if lab_ports else 5)
     if lab_ports and args.dut != "keel":
         raise Usage("--lab-ports: they are Keel's own, not of --dut %s" % args.dut)
@@ -260,8 +268,9 @@ def storm(args, lab, say, rep):
         field.read_tables()
         ports = LabPorts(BUILD, lab.dir, field.classed(), v6=1 << 18) if args.lab_ports else None
         dut = make_dut(args, lab, plan, worker=worker, control=others, lab_ports=ports)
+        strains = dut.strains = Strains(lab, args.seconds) if args.strain else None
         rep.versions[dut.name] = dut.version()
-        s = Storm(args, field, dut, rep.out, say)
+        s = Storm(args, field, dut, rep.out, say, strains)
         if not ports:
             field.drawn = field.destinations(args.destinations)
             dut.watched = field.watched()
@@ -273,9 +282,11 @@ def storm(args, lab, say, rep):
         try:
             (rated if ports else forwarded)(args, s, rep)
             s.audit()
-            return s.failures()
+            return s.failures() + grown(args, rep, s) + strained(rep, s)
         finally:
             dut.stop()
+            if strains:
+                strains.close()
             if ports:
                 ports.close()
     finally:
@@ -407,6 +418,26 @@ def thirds(rep, s):
             rep.add(name, "storm_misdirected_%s_third" % word, "packets", sum(b[3] for b in part))
             rep.add(name, "storm_bins_p99_%s_third" % word, "us", statistics.median(b[5] for b in part))
             rep.add(name, "storm_latency_max_%s_third" % word, "us", max(b[6] for b in part))
+
+
+GROWTH_MAX = 1.02
+GROWTH_MINUTES = 10
+
+
+def grown(args, rep, s):
+    """Of a strained soak: the mean of the resident memory (all processes of the router, sampled once a second) in the last third of the storm, as a ratio to
+    that in the second third."""
+    if not s.strains or (args.minutes or 0) < GROWTH_MINUTES:
+        return []
+    ratio = rep.samples[s.dut.name, "resident_last_to_second"][0]
+    return ["memory: the last third has %.3f times that of the second" % ratio] if not 2 - GROWTH_MAX <= ratio <= GROWTH_MAX else []
+
+
+def strained(rep, s):
+    """The figures of the strains. No failures: those are Storm.failures()'s."""
+    for k, (unit, value) in (s.strains.figures() if s.strains else {}).items():
+        rep.add(s.dut.name, k, unit, value)
+    return []
 
 
 def plots(rep, s):

@@ -31,8 +31,8 @@ class LabTraffic:
 
 
 class Storm:
-    def __init__(self, args, field, dut, out, say):
-        self.args, self.field, self.dut, self.out, self.say = args, field, dut, out, say
+    def __init__(self, args, field, dut, out, say, strains=None):
+        self.args, self.field, self.dut, self.out, self.say, self.strains = args, field, dut, out, say, strains
         self.flips = self.overtaken = self.audits = self.mismatches = self.undone = 0
         self.lost_sessions, self.samples, self.segments, self.convergence = 0, [], [], []
         self.state, self.narrow = 0, True
@@ -155,6 +155,8 @@ class Storm:
         begin, due = time.monotonic(), 0
         for tick in clock(TICK_S, seconds):
             now = time.monotonic() - begin
+            if self.strains:
+                self.strains.step(now)
             if period and now >= due:
                 self.flip(t)
                 due += period
@@ -176,6 +178,8 @@ class Storm:
         begin = time.monotonic()
         self.dut.flip(self.state)
         self.flips += 1
+        if self.strains:
+            self.strains.kept(self.dut.persisted)
         self.flip_at = begin
 
     def narrow_masks(self, t):
@@ -191,6 +195,8 @@ class Storm:
         """What is under way ends: the prober's routes have arrived, the last flip is done; then nothing is said any more."""
         t.say("mark end")
         end = time.monotonic()
+        if self.strains:
+            self.strains.release()
         self.probe_route = self.field.crowds["prober"].wait("done", "probe", self.args.timeout)
         if self.asking and self.args.refresh_rate:
             self.field.crowds["asking"].wait("done", "refresh", self.args.timeout)
@@ -336,4 +342,4 @@ class Storm:
         found = (*(("packets " + k, sum(g[k] for g in mine)) for k in ("lost", "misdirected")),
                  ("packets damaged", sum(g.get("damaged", 0) for g in mine)),  # lab ports look into them
                  ("flips not done within %d s" % self.args.timeout, self.undone), ("sessions lost", self.lost_sessions), ("audit mismatches", self.mismatches))
-        return ["%d %s" % (n, what) for what, n in found if n]
+        return ["%d %s" % (n, what) for what, n in found if n] + (self.strains.failures(self.flips) if self.strains else [])
