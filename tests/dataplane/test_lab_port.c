@@ -146,8 +146,8 @@ misdirected(void **state)
 static void
 changed(void **state)
 {
-	static const unsigned place[] = {
-		22, 24, 30, 62}; /* TTL, checksum, destination; for IPv6 the bytes at these offsets */
+	static const unsigned place[] = {22, 24, 30,
+		62}; /* TTL, checksum, destination; for IPv6 the bytes at these offsets */
 
 	for (unsigned k = 0; k < sizeof(place) / sizeof(place[0]); k++) {
 		uint64_t before = SUM(damaged);
