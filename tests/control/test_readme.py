@@ -129,6 +129,9 @@ def links():
             if not os.path.exists(path) or path != ROOT and not path.startswith(ROOT + "/") or anchor and anchor not in slugs(path):
                 broken.append("%s: %s" % (os.path.relpath(page, ROOT), target))
     check("all links of the documents lead somewhere", not broken, "\n".join(broken))
+    with open(pages[0], "rb") as readme, open(os.path.join(ROOT, "docs", "architecture.md")) as architecture:
+        size, lines = len(readme.read()), len(architecture.readlines())
+    check("README has at most 6 KB, docs/architecture.md at most 350 lines", size <= 6144 and lines <= 350, "%d octets, %d lines" % (size, lines))
     missing = []
     for page in (p for p in pages if "/decisions/" not in p and not p.endswith("CHANGELOG.md")):  # those two tell history
         with open(page) as f:

@@ -360,10 +360,13 @@ class Demo:
         self.wait_customers("export policy", hidden)
 
     def manual_refresh(self):
+        jobs = []
         for words in ([], ["ipv6"]):
             out = json.loads(run(self.bin["keelctl"], "--socket", self.sock, "--json", "refresh", "bgp", *words, "external", "import"))
-            self.wait_job("refresh", out["job"])
+            jobs.append(out["job"])
             self.refreshes_in += len(out["peers"])
+        for job in jobs:  # each lasts 30 s: GoBGP has no route to announce, and no enhanced refresh to say so
+            self.wait_job("refresh", job)
 
     def feeds_say(self, command, every, offset):
         for family in FAMILIES:
