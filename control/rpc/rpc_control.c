@@ -45,8 +45,9 @@ control_stats(struct rpc_env *env, json_t *params, struct rpc_call *call)
 				(double)f.cpu_ns / 1e9, "late_turns", (json_int_t)f.late,
 				"slice_ns", rpc_hist_since(f.slices, &env->marks->thread[i].slices),
 				"turn_ns", rpc_hist_since(f.turns, &env->marks->thread[i].turns)));
-	return json_pack("{s:i, s:o, s:o, s:{s:I, s:I, s:i}}", "slice_budget_ns", (int)SLICE_NS,
-		"threads", threads, "keepalive_late_ns",
+	return json_pack("{s:i, s:I, s:o, s:o, s:{s:I, s:I, s:i}}", "slice_budget_ns",
+		(int)SLICE_NS, "alarm_checks", (json_int_t)env->alarm_checks, "threads", threads,
+		"keepalive_late_ns",
 		rpc_hist_since(
 			speaker_keepalive_hist(env->layers->speaker), &env->marks->keepalive),
 		"log", "written", (json_int_t)l.written, "lost", (json_int_t)l.lost, "waiting",
@@ -80,6 +81,10 @@ static const struct rpc_field log_fields[] = {
 };
 static const struct rpc_field stats_result[] = {
 	{"slice_budget_ns", "integer", "The time that one slice of work may take."},
+	{"alarm_checks", "integer",
+		"Checks for new alarms since the start: one each 0.2 s while a client subscribes "
+		"to "
+		"alarms, else one each 0.5 s."},
 	{"threads", "object[]", "The control threads.", thread_fields},
 	{"keepalive_late_ns", "object", "How late KEEPALIVE messages were sent.",
 		rpc_histogram_fields},

@@ -350,6 +350,7 @@ watch_fire(struct timer *t)
 		alarms_look(r);
 		late_look(r, true);
 	}
+	r->env.alarm_checks++;
 	r->watched = topics_wanted(r) & (1u << TOPIC_FIB | 1u << TOPIC_ALARM);
 	/* an alarm that begins is logged, whoever listens */
 	if (!r->watched)

@@ -6,12 +6,15 @@ else the exit status is 77).
 usage: test_refused.py KEELD KEELCTL
 """
 import ipaddress
+import json
 import os
 import random
+import select
+import socket
 import struct
 import subprocess
 import sys
-import unittest
+import time
 
 KEELCTL = sys.argv.pop(2)
 
@@ -21,6 +24,7 @@ AS = 64513
 ROUTES = int(os.environ.get("ROUTES", 100000))
 PER_UPDATE = 90
 DRAWN = 1000
+CHECKS_MAX = 1  # from the first refused route until the event of the alarm
 PEER = {"address": THEM, "asn": AS, "passive": True, "families": {V4: {"import_policy": "in", "export_policy": "accept-all"}}}
 DOCUMENT = {
     "router": {"asn": 64512, "router_id": "192.0.2.1"},
@@ -88,7 +92,7 @@ class Refused(KeelTest):
 
     def test_every_tenth_has_a_fault(self):
         events = self.keel.notifications("alarm")
-        want, faulty, count = {}, [], {}
+        want, faulty, count, begin = {}, [], {}, time.time()
         for i in range(0, ROUTES - ROUTES // 10, PER_UPDATE):
             self.speaker.send(UPDATE, update(GOOD, [ipaddress.IPv4Address(0x14000000 + (n << 8)) for n in range(i, min(i + PER_UPDATE, ROUTES - ROUTES // 10))]))
             for n in range(i // 9, min(i + PER_UPDATE, ROUTES - ROUTES // 10) // 9):
@@ -99,6 +103,7 @@ class Refused(KeelTest):
                 faulty.append((network, cause))
         event = next(e for e in events if e["kind"] == "routes-refused")
         self.assertEqual((event["peer"], event["family"], event["vrf"]), (THEM, V4, "default"))
+        print("%d routes sent in %.2f s; alarm %.3f s after the first one" % (ROUTES, time.time() - begin, event["time"] - begin), flush=True)
         self.assertIn(THEM, event["text"])
         good = ROUTES - ROUTES // 10
         self.wait("all routes", lambda: (lambda f: f["received"] + f["rejected_total"])(self.family()) == good + len(faulty))
@@ -120,6 +125,33 @@ class Refused(KeelTest):
         self.speaker.send(UPDATE, update(GOOD, [network]))
         self.wait("the route", lambda: self.family()["received"] == good + 1)
         self.assertEqual(self.refused(network), [])
+
+    def test_the_alarm_comes_with_the_next_check(self):
+        """Counted, not timed: keeld checks for alarms each 0.2 s while a client subscribes, and the event of the alarm comes with the first check after the
+        first refused route is counted. Two checks are 0.4 s, so the alarm comes within 1 s on a machine where main is not late."""
+        sock = socket.socket(socket.AF_UNIX)
+        self.addCleanup(sock.close)
+        sock.settimeout(60)
+        sock.connect(self.keel.path)
+        lines = sock.makefile()
+        self.addCleanup(lines.close)
+        sock.sendall(b'{"jsonrpc": "2.0", "id": 1, "method": "events.subscribe", "params": {"topics": ["alarm"]}}\n')
+        self.assertIn("result", json.loads(lines.readline()))
+        first = begin = None
+        self.speaker.send(UPDATE, update(FAULTS[12][1], [ipaddress.IPv4Address("20.0.0.0")]))
+        sent = time.monotonic()
+        for _ in range(100000):
+            checks = self.keel.call("control.stats")["alarm_checks"]
+            come = bool(select.select([sock], [], [], 0)[0])  # an event of this check or an earlier one was sent before the answer
+            if first is None and self.family()["refused"]:
+                first, begin = self.keel.call("control.stats")["alarm_checks"], time.monotonic()
+            if come:
+                break
+            self.assertFalse(first is not None and checks > first + CHECKS_MAX, "no alarm after %d checks" % (checks - (first or 0)))
+        event = json.loads(lines.readline())["params"]
+        self.assertEqual((event["kind"], event["peer"]), ("routes-refused", THEM))
+        now = time.monotonic()
+        print("alarm %.3f s after the UPDATE, %.3f s after the counter was seen" % (now - sent, now - (begin or now)), flush=True)
 
     def test_unusable_prefixes(self):
         """Ignored, whatever their length; what only looks like one is not. The session stays."""
