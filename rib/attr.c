@@ -29,7 +29,10 @@ struct segment {
 	uint8_t type, count;
 };
 
-/* Takes the next segment from *p; false at the end, or where one does not fit (decoders let none of that kind in). */
+/*
+ * Takes the next segment from *p. Returns false at the end, or if a segment does not fit (decoders
+ * reject such paths).
+ */
 static bool
 segment_next(const uint8_t **p, const uint8_t *end, struct segment *out)
 {
@@ -71,7 +74,10 @@ attr_set_derive(struct attr_set *a)
 	a->as_path_hops = 0;
 	a->first_asn = a->origin_asn = 0;
 	while (segment_next(&p, end, &s)) {
-		/* RFC 5065 5.3: confederation segments count nothing and name no neighbour outside */
+		/*
+		 * RFC 5065 5.3: confederation segments have length 0 and contain no external
+		 * neighbour
+		 */
 		if (s.count == 0 || (s.type != SEGMENT_SET && s.type != SEGMENT_SEQUENCE))
 			continue;
 		bool sequence = s.type == SEGMENT_SEQUENCE;
@@ -108,9 +114,9 @@ attr_set_prepend(const struct attr_set *a, uint32_t asn, unsigned count, struct 
 	size_t out_size)
 {
 	const uint8_t *p = attr_as_path(a), *end = p + a->as_path_len;
-	const uint8_t *rest = p; /* what is copied as it is */
+	const uint8_t *rest = p; /* part copied unchanged */
 	struct segment s;
-	unsigned have = 0; /* in the leading AS_SEQUENCE, which takes what it can */
+	unsigned have = 0; /* numbers in the leading AS_SEQUENCE, which is filled first */
 
 	if (count > UINT16_MAX)
 		return -ENOSPC;
@@ -119,7 +125,7 @@ attr_set_prepend(const struct attr_set *a, uint32_t asn, unsigned count, struct 
 		have = s.count;
 		rest = s.asn;
 	}
-	/* RFC 4271 5.1.2: what would pass 255 goes into a new segment in front */
+	/* RFC 4271 5.1.2: numbers beyond 255 go into a new segment in front */
 	unsigned total = have + count;
 	unsigned segments = count == 0 ? 0 : (total + SEGMENT_MAX - 1) / SEGMENT_MAX;
 	size_t path_len = 2u * segments + 4u * count + (size_t)(end - rest);
@@ -130,7 +136,10 @@ attr_set_prepend(const struct attr_set *a, uint32_t asn, unsigned count, struct 
 	memcpy(out, a, sizeof(*a));
 	uint8_t *w = out->var;
 	for (unsigned left = count; segments > 0; segments--) {
-		/* the last one holds `have` old numbers and as many new ones as fit; those before it are filled by new ones */
+		/*
+		 * the last segment has `have` old numbers and is filled up with new ones; segments
+		 * before it contain only new numbers
+		 */
 		unsigned room = segments == 1 ? SEGMENT_MAX - have : SEGMENT_MAX;
 		unsigned later = segments == 1 ? 0 : (segments - 1) * SEGMENT_MAX - have;
 		unsigned n = left - later < room ? left - later : room;
@@ -148,7 +157,7 @@ attr_set_prepend(const struct attr_set *a, uint32_t asn, unsigned count, struct 
 	return 0;
 }
 
-/* Appends as snprintf does: counts on beyond the end. */
+/* Appends like snprintf: counts beyond the end. */
 struct text {
 	char *buf;
 	size_t size, len;
@@ -178,7 +187,7 @@ text_number(struct text *t, uint32_t v)
 size_t
 attr_as_path_format(const struct attr_set *a, char *buf, size_t size)
 {
-	/* by segment type: opening, between, closing; RFC 5396: numbers are plain */
+	/* by segment type: opening, separator, closing; RFC 5396: plain numbers */
 	static const char marks[5][3] = {
 		{'<', ' ', '>'},
 		{'{', ',', '}'},
@@ -217,7 +226,7 @@ attr_as_path_numbers(const struct attr_set *a, struct as_path_number *out, unsig
 {
 	const uint8_t *p = attr_as_path(a), *end = p + a->as_path_len;
 	struct segment s;
-	bool bare = false; /* the last segment is an AS_SEQUENCE: no brackets */
+	bool bare = false; /* the last segment is an AS_SEQUENCE, without brackets */
 	unsigned n = 0;
 
 	while (segment_next(&p, end, &s)) {
@@ -239,32 +248,37 @@ attr_as_path_numbers(const struct attr_set *a, struct as_path_number *out, unsig
 /* ---- interned sets ---- */
 
 /*
- * A slot for each id: 16 bytes. `set` stays readable for a grace period after the last reference went, because a reader may
- * hold the id from a path set that was replaced meanwhile.
+ * A slot per id, 16 bytes. `set` stays readable for a grace period after the last reference was
+ * released, because a reader may have the id from a path set that was replaced meanwhile.
  */
 struct attr_slot {
 	_Atomic(struct attr_set *) set; /* NULL: free */
-	_Atomic uint32_t serial; /* counts how often the id was given out; survives freeing */
-	uint32_t refs; /* owner, with DYING; of a free slot: the next free id */
+	_Atomic uint32_t serial; /* number of uses of the id; survives freeing */
+	uint32_t refs; /* owner only, with DYING; in a free slot: the next free id */
 };
-#define DYING (1u << 31) /* it is in attr_table.dying */
+#define DYING (1u << 31) /* the id is in attr_table.dying */
 static_assert(sizeof(struct attr_slot) == 16, "16 bytes a set beside the set itself");
 
 #define SEGMENT_BITS 12
 #define SEGMENT_SLOTS (1u << SEGMENT_BITS)
-#define SEGMENTS_MAX 4096u /* 16.7 million sets: sixty full tables without one set in common */
+#define SEGMENTS_MAX 4096u /* 16.7 million sets: sixty full tables without a common set */
 
-/* The owner's index: open addressing, with the hash's low half so that growing and missing touch no set. */
+/*
+ * The owner's index: open addressing, with the low half of the hash, so growing and failed
+ * searches read no sets.
+ */
 struct attr_index {
 	uint32_t id; /* 0: empty */
 	uint32_t hash;
 };
 
 /*
- * Another size: the next index is cleared, then filled beside the one in use, a piece with each new set and each turn. A piece is some
- * microseconds, where all at once would stop a full table's 190,000 sets for several milliseconds. Entries are copied, place by place: no set is
- * looked at. What is new goes into both; what a removal moves over the place reached is copied then, or met again, and is not put in twice. A small
- * index (100 us) is copied at once: what it has room for may not be enough steps for all places of one that was larger.
+ * Resizing: a second index is cleared, then filled in pieces, with each new set and each turn. A
+ * piece takes some microseconds; copying all 190,000 sets of a full table at once would take
+ * several milliseconds. Entries are copied by position, without reading sets. A new entry goes
+ * into both indexes. An entry that a removal moves across the copying position is copied then or
+ * met again, but inserted only once. A small index (100 us) is copied at once, because the
+ * insertions left before the new index is full may be too few to copy a larger old index.
  */
 #define CLEAR_STEP 4096
 #define COPY_STEP 256 /* places */
@@ -272,8 +286,9 @@ struct attr_index {
 #define INDEX_MIN 1024u
 
 /*
- * Sets that lost their last reference stay in the index until so many are together: each would be three cache misses, one behind the other;
- * gathered, they are waited for at once. Who interns such a set meanwhile finds it.
+ * Sets without references stay in the index until DYING_MAX are collected: freeing one set costs
+ * three dependent cache misses; for a batch the misses overlap. attr_intern() finds and revives
+ * such sets.
  */
 #define DYING_MAX 64
 
@@ -283,22 +298,25 @@ struct attr_table {
 	uint32_t index_mask;
 	struct attr_index *next; /* NULL: none */
 	uint32_t next_mask, next_cleared,
-		next_at; /* places cleared; those of `index` below are in it */
+		next_at; /* positions cleared; positions of `index` below next_at have been copied */
 	uint32_t free_id; /* list through refs; 0: empty */
 	struct hash_probes probes;
 	uint32_t dying_count, dying[DYING_MAX]; /* ids */
 	struct limbo limbo;
-	uint32_t limit; /* owner: ids below were given out once */
-	_Atomic size_t *charged; /* by owner of sets; NULL: not counted */
+	uint32_t limit; /* owner: ids below have been used before */
+	_Atomic size_t *charged; /* by owner of sets; NULL: no accounting */
 	uint16_t owner; /* of the next set */
 	_Atomic uint32_t count; /* with references */
 	_Atomic size_t bytes;
-	/* only a new segment changes these, which readers need for each set */
-	alignas(CACHE_LINE) _Atomic uint32_t reach; /* ids below have their slot */
-	struct attr_slot *segment[SEGMENTS_MAX]; /* written before `reach` passes them */
+	/* only a new segment changes these; readers need them for each set */
+	alignas(CACHE_LINE) _Atomic uint32_t reach; /* ids below have a slot */
+	struct attr_slot *segment[SEGMENTS_MAX]; /* written before `reach` passes its ids */
 };
 
-/* The owners of a segment's sets lie behind its slots, if owners are counted. Ids are dense, so neighbours share a line. */
+/*
+ * Owner of a set. The owners of a segment lie after its slots, if accounting is enabled. Ids are
+ * dense, so neighbours share a cache line.
+ */
 static uint16_t *
 owner_of(const struct attr_table *t, uint32_t id)
 {
@@ -313,9 +331,9 @@ segment_bytes(const struct attr_table *t)
 	       (sizeof(struct attr_slot) + (t->charged != NULL ? sizeof(uint16_t) : 0));
 }
 
-#define SET_OVERHEAD 32 /* its slot, and its share of the index */
+#define SET_OVERHEAD 32 /* its slot and its share of the index */
 
-/* A new set of `size` bytes. */
+/* Charges a new set of `size` bytes to the current owner. */
 static void
 charge(struct attr_table *t, uint32_t id, size_t size)
 {
@@ -407,7 +425,7 @@ slot_free(void *ctx, void *p)
 	struct attr_slot *s = slot_of(t, id);
 	struct attr_set *set = atomic_load_explicit(&s->set, memory_order_relaxed);
 
-	/* relaxed: nobody has this id any more */
+	/* relaxed: no reader has this id any more */
 	atomic_store_explicit(&s->set, NULL, memory_order_relaxed);
 	bytes_add(t, -attr_set_size(set));
 	discharge(t, id, attr_set_size(set));
@@ -416,7 +434,7 @@ slot_free(void *ctx, void *p)
 	t->free_id = id;
 }
 
-/* The head of the set, where its size is. */
+/* Prefetches the head of the set, which contains its size. */
 static void
 slot_free_prefetch(void *ctx, void *p)
 {
@@ -475,7 +493,7 @@ index_insert(struct attr_index *index, uint32_t mask, struct attr_index e)
 	index[i] = e;
 }
 
-/* As index_insert(), unless it is there. */
+/* index_insert() unless the entry exists. */
 static void
 index_insert_once(struct attr_index *index, uint32_t mask, struct attr_index e)
 {
@@ -487,14 +505,14 @@ index_insert_once(struct attr_index *index, uint32_t mask, struct attr_index e)
 	index[i] = e;
 }
 
-/* The next index is cleared, so entries go into it. */
+/* The second index is cleared and receives entries. */
 static bool
 next_filling(const struct attr_table *t)
 {
 	return t->next != NULL && t->next_cleared > t->next_mask;
 }
 
-/* Takes an entry out of `index` (it may not be there) and moves up what was pushed behind it. */
+/* Removes an entry from `index` (which may not contain the entry), and closes the gap. */
 static void
 index_remove(
 	struct attr_table *t, struct attr_index *index, uint32_t mask, uint32_t id, uint32_t hash)
@@ -507,7 +525,7 @@ index_remove(
 			return;
 	for (uint32_t i = (hole + 1) & mask; index[i].id != 0; i = (i + 1) & mask) {
 		if (((i - index[i].hash) & mask) < ((i - hole) & mask))
-			continue; /* its own place lies behind the hole */
+			continue; /* the entry's own position is after the gap */
 		index[hole] = index[i];
 		if (copies && hole < t->next_at)
 			index_insert_once(t->next, t->next_mask, index[hole]);
@@ -529,7 +547,7 @@ next_begin(struct attr_table *t, uint32_t size)
 	return 0;
 }
 
-/* True when the next index is cleared. */
+/* Clears a piece of the second index. Returns true when done. */
 static bool
 next_clear(struct attr_table *t)
 {
@@ -591,7 +609,7 @@ next_drop(struct attr_table *t)
 	t->next = NULL;
 }
 
-/* Room for one more, below a load of 3/4 or on the way there. */
+/* Makes room for one more entry, below a load of 3/4 or while resizing. */
 static int
 index_reserve(struct attr_table *t)
 {
@@ -599,16 +617,16 @@ index_reserve(struct attr_table *t)
 	uint32_t count = atomic_load_explicit(&t->count, memory_order_relaxed);
 
 	if (t->next != NULL && count + 1 > (t->next_mask + 1) / 4 * 3)
-		next_drop(t); /* it was to be a smaller one */
+		next_drop(t); /* it was meant to be smaller */
 	if (t->next == NULL && count + 1 > size / 4 * 3)
 		(void)next_begin(t, size * 2);
 	if (t->next != NULL)
 		next_step(t);
-	/* without memory it goes on, slower, as long as probes end */
+	/* without memory the index continues, slower, as long as probes terminate */
 	return count < t->index_mask / 16 * 15 ? 0 : -ENOMEM;
 }
 
-/* Memory follows what is there now: an eighth of it in use, and it shrinks to a quarter. */
+/* Shrinks the index to a quarter when an eighth is in use. */
 static void
 index_shrink(struct attr_table *t)
 {
@@ -621,7 +639,7 @@ index_shrink(struct attr_table *t)
 		next_step(t);
 }
 
-/* A free id, whose slot exists; not yet taken. 0: none. */
+/* Returns a free id with a slot, without taking the id. 0: none. */
 static uint32_t
 id_reserve(struct attr_table *t)
 {
@@ -636,7 +654,7 @@ id_reserve(struct attr_table *t)
 		t->segment[n] = arena_calloc_touched(t->arena, segment_bytes(t));
 		if (t->segment[n] == NULL)
 			return 0;
-		/* release: pairs with the load in slot_read; slots that were not given out have no set */
+		/* release: pairs with the load in slot_read; unused slots have no set */
 		atomic_store_explicit(&t->reach, (n + 1) << SEGMENT_BITS, memory_order_release);
 		bytes_add(t, segment_bytes(t));
 	}
@@ -676,7 +694,7 @@ index_find(struct attr_table *t, const struct attr_set *a, size_t size, uint32_t
 	return id;
 }
 
-/* Of one that is in the index. */
+/* Takes references on a set in the index. */
 static void
 slot_ref(struct attr_table *t, struct attr_slot *s, uint32_t refs)
 {
@@ -745,7 +763,7 @@ attr_ref_again(struct attr_table *t, struct attr_id id, uint32_t refs)
 	return true;
 }
 
-/* Out of the index with those that nobody has interned again. */
+/* Removes sets without references from the index, except sets interned again. */
 static void
 dying_bury(struct attr_table *t)
 {
@@ -858,7 +876,10 @@ attr_serial(const struct attr_table *t, struct attr_id id)
 {
 	const struct attr_slot *s = slot_read(t, id);
 
-	/* acquire: pairs with the release store in slot_publish, which follows the serial's */
+	/*
+	 * acquire: pairs with the release store in slot_publish, which follows the store of the
+	 * serial
+	 */
 	if (s == NULL || atomic_load_explicit(&s->set, memory_order_acquire) == NULL)
 		return 0;
 	return atomic_load_explicit(&s->serial, memory_order_relaxed);
@@ -876,7 +897,7 @@ attr_prefetch(const struct attr_table *t, struct attr_id id)
 void
 attr_set_prefetch(const struct attr_set *a)
 {
-	/* most end within these */
+	/* most sets end within these lines */
 	for (unsigned at = 0; at < 3 * CACHE_LINE; at += CACHE_LINE)
 		__builtin_prefetch((const uint8_t *)a + at);
 }

@@ -15,7 +15,7 @@ local_pref(const struct attr_set *a)
 	return a->has & ATTR_HAS_LOCAL_PREF ? a->local_pref : LOCAL_PREF_DEFAULT;
 }
 
-/* RFC 4271 9.1.2.2 c: a route without MED has the lowest possible one. */
+/* RFC 4271 9.1.2.2 c: a route without MED has the lowest possible MED. */
 static uint32_t
 med(const struct attr_set *a)
 {
@@ -30,9 +30,9 @@ router_id(const struct decision_input *in)
 }
 
 /*
- * RFC 4271 9.1.2.2 c: an empty path was originated in our own AS, so such paths are neighbours of
- * each other. A path that starts with a set names no neighbour and is compared with nobody.
- * Symmetric and transitive, as grouping needs.
+ * RFC 4271 9.1.2.2 c: an empty path was originated in the local AS, so empty paths are neighbours
+ * of each other. A path that starts with a set has no neighbour AS and is compared with no other
+ * path. Symmetric and transitive, as grouping requires.
  */
 static bool
 same_neighbour(const struct attr_set *a, const struct attr_set *b)
@@ -82,7 +82,7 @@ compare_tail(const struct decision_input *a, const struct decision_input *b,
 	return c;
 }
 
-/* 9.1.2.1, and 9.1.2.2 a and b, whose result does not hang on who else is there. */
+/* 9.1.2.1, and 9.1.2.2 a and b: steps whose result does not depend on the remaining paths. */
 static int
 compare_head(const struct decision_input *a, const struct decision_input *b,
 	enum decision_reason *reason)
@@ -137,10 +137,10 @@ decision_compare(const struct decision_input *a, const struct decision_input *b,
 
 /* ---- ranking ---- */
 
-/* An order over indices; ties go to the lower index, so that every sort gives the same. */
+/* Order over indices. Ties go to the lower index, so every sort gives the same result. */
 typedef bool before_fn(const struct decision_input *in, unsigned a, unsigned b);
 
-/* Across groups: no MED. A total order. */
+/* Order across groups, without MED. A total order. */
 static bool
 before_across(const struct decision_input *in, unsigned a, unsigned b)
 {
@@ -150,8 +150,10 @@ before_across(const struct decision_input *in, unsigned a, unsigned b)
 	return c != 0 ? c < 0 : a < b;
 }
 
-/* Groups side by side (by neighbour AS; what starts with a set comes one by one, in the end of
- * group 0), each by rank. */
+/*
+ * Order by group (neighbour AS; paths that start with a set are single, at the end of group 0),
+ * then by rank.
+ */
 static bool
 before_grouped(const struct decision_input *in, unsigned a, unsigned b)
 {
@@ -185,8 +187,10 @@ sift_down(const struct decision_input *in, unsigned *order, unsigned root, unsig
 	}
 }
 
-/* In place and without recursion: nothing may be allocated here. Few paths (nearly always) are
- * inserted, many heaped. */
+/*
+ * Sorts in place without recursion, because allocation is not allowed here: few paths (the usual
+ * case) by insertion, many by heap sort.
+ */
 static void
 sort(const struct decision_input *in, unsigned *order, unsigned n, before_fn *before)
 {
@@ -211,7 +215,7 @@ sort(const struct decision_input *in, unsigned *order, unsigned n, before_fn *be
 	}
 }
 
-/* False: MED decides nowhere, be they grouped as they may. */
+/* False: all MEDs are equal, so MED never decides. */
 static bool
 meds_differ(const struct decision_input *in, unsigned n)
 {
@@ -221,8 +225,10 @@ meds_differ(const struct decision_input *in, unsigned n)
 	return false;
 }
 
-/* `order` is grouped. False: MED decides nowhere, so comparing all pairs without it is the same
- * total order. */
+/*
+ * `order` is grouped. False: no group has different MEDs, so the comparison without MED is a total
+ * order with the same result.
+ */
 static bool
 med_matters(const struct decision_input *in, const unsigned *order, unsigned n)
 {
@@ -236,8 +242,8 @@ med_matters(const struct decision_input *in, const unsigned *order, unsigned n)
 }
 
 /*
- * `order` is grouped. Takes the best of the groups' heads again and again; moving it to the front
- * keeps the rest grouped. Only the front of each group is compared across.
+ * `order` is grouped. Repeatedly moves the best of the groups' heads to the front, which keeps the
+ * rest grouped. Across groups only the heads are compared.
  */
 static void
 merge_groups(const struct decision_input *in, unsigned *order, unsigned n)
@@ -270,8 +276,8 @@ next_hop_among(const struct decision_input *in, const unsigned *order, unsigned 
 }
 
 /*
- * Step c: order[at] goes when one before it of the same neighbour AS has a lower MED. The first of its group in the ranking has the lowest
- * of all that equal it in a and b.
+ * Step c: order[at] is removed if an earlier path of the same neighbour AS has a lower MED. The
+ * first path of a group has the lowest MED of all paths equal to it in a and b.
  */
 static bool
 med_beaten(const struct decision_input *in, const unsigned *order, unsigned at)
@@ -300,7 +306,10 @@ decision_multipath(const struct decision_input *in, unsigned n, unsigned *order,
 		const struct decision_input *p = &in[order[i]];
 		unsigned index = order[i];
 
-		/* what differs in a or b ends the search: the ranking has those together */
+		/*
+		 * paths equal in a and b are adjacent in the ranking, so a difference ends the
+		 * search
+		 */
 		if (compare_head(best, p, &unused) != 0)
 			break;
 		if (compare_distance(best, p, &unused) != 0 ||
@@ -315,8 +324,8 @@ decision_multipath(const struct decision_input *in, unsigned n, unsigned *order,
 /* ---- reasons ---- */
 
 /*
- * What beats a path that would win against the best in a comparison of the two alone is the head of
- * its own group, and it can do so only by MED.
+ * A path that would win against the best in a direct comparison was beaten by the head of its own
+ * group, which is possible only by MED.
  */
 static enum decision_reason
 why_not(const struct decision_input *best, const struct decision_input *in)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * RFC 4271 9.1.2.2 as one pure comparison that also says which step decided. Works on its arguments only.
+ * The decision process: RFC 4271 9.1.2.2 as a pure comparison, which also returns the deciding
+ * step. Any thread; no state.
  */
 #pragma once
 
@@ -28,44 +29,52 @@ enum decision_reason {
 	DECISION_CLUSTER_LOOP,
 	DECISION_REJECTED_BY_POLICY,
 	DECISION_NO_POLICY,
-	DECISION_PREFERENCE, /* another source of routes is preferred (connected, static, ...) */
+	DECISION_PREFERENCE, /* a source of routes with better preference (connected, static, ...) */
 };
 
-/* One path with what its peer adds; all that the comparison reads. */
+/* One path with the values of its peer: everything that the comparison reads. */
 struct decision_input {
 	const struct attr_set *attrs;
 	bool eligible; /* next hop resolvable, not rejected */
 	enum decision_reason
-		refused; /* why it was rejected, and ranks behind all others; DECISION_EQUAL: it was not */
+		/*
+		 * reason of a rejection, which ranks behind all accepted paths; DECISION_EQUAL:
+		 * not rejected
+		 */
+		refused;
 	bool external; /* learned over eBGP */
-	bool local; /* our own */
+	bool local; /* originated by this router */
 	uint32_t igp_metric; /* to the next hop */
-	uint32_t router_id; /* peer's BGP identifier; ORIGINATOR_ID stands in for it (RFC 4456 9) */
+	/* BGP identifier of the peer; ORIGINATOR_ID takes precedence (RFC 4456 9) */
+	uint32_t router_id;
 	struct ip_addr peer_addr;
 	uint32_t path_id;
 };
 
 /*
- * < 0: `a` is preferred, > 0: `b` is. *reason: the step that decided. A total order over paths that compare
- * MED only within one neighbour AS is not transitive by pairs: decision_order() below is what callers rank with.
+ * Returns < 0 if `a` is preferred, > 0 if `b` is. *reason: the deciding step. MED is compared only
+ * within one neighbour AS, so the relation is not transitive; callers rank with decision_order().
  */
 int decision_compare(const struct decision_input *a, const struct decision_input *b,
 	enum decision_reason *reason);
 
 /*
- * Ranks `n` paths: order[0] is the index of the best. Deterministic MED: paths are grouped by neighbour AS, the best of each
- * group is chosen first, then the best among these (so the outcome does not depend on the order of arrival).
- * reason[i] (may be NULL) is why in[i] is not best; DECISION_EQUAL for the best itself.
+ * Ranks `n` paths: order[0] is the index of the best. Deterministic MED: paths are grouped by
+ * neighbour AS, and the best of each group competes with the best of the remaining groups, so the
+ * result does not depend on the order of arrival. reason[i] (may be NULL): why in[i] is not best;
+ * DECISION_EQUAL for the best.
  */
 void decision_order(
 	const struct decision_input *in, unsigned n, unsigned *order, enum decision_reason *reason);
 
 /*
- * How many paths forward together (ECMP), at most `max_paths`; 0 when the best is not eligible. `order` is decision_order()'s; those that go
- * with the best are moved up behind it, the others keep their order. They are what RFC 4271 9.1.2.2 a to e leaves over beside the best
- * (local-pref, AS-path length, origin, MED within a neighbour AS, external or internal, IGP metric), each with a next hop of its
- * own. AS paths need be equal in length only, as BIRD's `merge paths` and FRR's `multipath-relax` have it: two upstreams are what this is
- * for. Our own routes never go with another.
+ * Selects the paths that forward together with the best (ECMP), at most `max_paths`, and returns
+ * their number; 0 if the best is not eligible. `order` is the result of decision_order(); selected
+ * paths move up behind the best, the rest keeps its order. Selected are paths equal to the best in
+ * RFC 4271 9.1.2.2 a to e (local-pref, AS-path length, origin, MED within a neighbour AS, external
+ * or internal, IGP metric), each with a different next hop. AS paths must be equal in length only,
+ * as with BIRD's `merge paths` and FRR's `multipath-relax`: the common case is two upstreams.
+ * Routes of this router are never combined.
  */
 unsigned decision_multipath(
 	const struct decision_input *in, unsigned n, unsigned *order, unsigned max_paths);

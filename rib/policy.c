@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The lists that look at attributes, and the runner. A begin makes the short list of nodes whose other conditions hold, up to the first that decides for every prefix.
+ * Lists of communities, and the evaluation of policies. A begin collects the nodes whose attribute
+ * conditions hold, up to the first node that decides for every prefix.
  *
- * All conditions are judged on the attributes as they came in, also behind a `goto`; the changes are applied in the order of the walk.
- * What was permitted with `goto` and meets no further matching node stays permitted.
+ * All conditions are evaluated on the received attributes, also after a `goto`; changes are
+ * applied in the order of the walk. A route permitted by a node with `goto` stays permitted if no
+ * later node matches.
  */
 #include "rib/policy_impl.h"
 
@@ -21,7 +23,7 @@
 #define COMMUNITY_SIZE_MAX 12
 
 struct community_entry {
-	uint8_t value[COMMUNITY_SIZE_MAX]; /* network order, as many bytes as the kind has */
+	uint8_t value[COMMUNITY_SIZE_MAX]; /* network order, in the size of the kind */
 	uint32_t order;
 	bool permit;
 };
@@ -30,7 +32,7 @@ struct policy_community_list {
 	uint32_t refs;
 	enum policy_communities kind;
 	unsigned count, size;
-	struct community_entry *entries; /* by value, each once */
+	struct community_entry *entries; /* sorted by value, without duplicates */
 };
 
 void *
@@ -154,7 +156,7 @@ community_find(const struct policy_community_list *l, const uint8_t *value)
 	return NULL;
 }
 
-/* The values of one kind, and how many. */
+/* Values of one kind, and their number. */
 static unsigned
 communities_of(const struct attr_set *a, enum policy_communities kind, const uint8_t **values)
 {
@@ -193,13 +195,13 @@ community_list_match(const struct policy_community_list *l, const struct attr_se
 /* ---- running ---- */
 
 struct outcome {
-	const struct attr_set *attrs; /* NULL: not made yet */
-	uint64_t key; /* of a policy with many outcomes: whose place this is now */
+	const struct attr_set *attrs; /* NULL: not computed yet */
+	uint64_t key; /* with many outcomes: the outcome now stored here */
 	uint32_t tag;
 	unsigned sets; /* enum policy_set_attr */
 };
 
-/* Memory for results; they must not move until the next begin. */
+/* Memory for results, which must not move until the next begin. */
 struct block {
 	struct block *next;
 	size_t size, used;
@@ -214,8 +216,8 @@ struct policy_eval {
 
 	unsigned could_count;
 	unsigned *could; /* nodes whose attribute conditions hold, by seq */
-	uint8_t *
-		memo; /* of each AS-path list, then of each community list: 0 not looked at, 1 no, 2 yes */
+	/* of each AS-path list, then each community list: 0 not evaluated, 1 no, 2 yes */
+	uint8_t *memo;
 	unsigned could_size, memo_size;
 
 	struct policy_path *path;
@@ -224,7 +226,7 @@ struct policy_eval {
 	struct block *first, *current;
 	size_t made_len; /* bytes of all results since the last forget_results() */
 	struct outcome outcomes[POLICY_OUTCOMES_MAX];
-	unsigned *applied; /* sets of the present walk, where the policy has many outcomes */
+	unsigned *applied; /* sets of the current walk, for a policy with many outcomes */
 	unsigned applied_size;
 };
 
@@ -283,7 +285,7 @@ policy_match_errors(struct policy_match_error *last)
 	return atomic_load_explicit(&match_errors_of_all, memory_order_relaxed);
 }
 
-/* Never waits: while another thread holds the lock, the older description stays. */
+/* Never waits: while another thread has the lock, the older description stays. */
 static void
 count_match_error(struct policy_eval *e, unsigned index)
 {
@@ -300,7 +302,7 @@ count_match_error(struct policy_eval *e, unsigned index)
 	pthread_mutex_unlock(&last_error_lock);
 }
 
-/* 1 yes, 0 no, -ENOMEM, -EIO. */
+/* Returns 1 (match), 0, -ENOMEM or -EIO. */
 static int
 as_path_list_match(struct policy_eval *e, unsigned index)
 {
@@ -344,7 +346,7 @@ next_hop_match(const struct policy_eval *e, unsigned list)
 	return policy_prefix_list_match(e->policy->prefix_lists[list], &host);
 }
 
-/* 1 holds, 0 does not, -ENOMEM, -EIO. */
+/* Returns 1 (holds), 0, -ENOMEM or -EIO. */
 static int
 condition_holds(struct policy_eval *e, const struct condition *c)
 {
@@ -381,7 +383,7 @@ condition_holds(struct policy_eval *e, const struct condition *c)
 	return 1;
 }
 
-/* All kinds must hold, of each kind any. 1, 0, -ENOMEM, -EIO. */
+/* All kinds of conditions must hold, any condition of each kind. Returns 1, 0, -ENOMEM or -EIO. */
 static int
 node_could(struct policy_eval *e, const struct node *n)
 {
@@ -466,7 +468,10 @@ policy_eval_begin(struct policy_eval *e, const struct policy *p, const struct at
 		const struct node *n = &p->nodes[i];
 		int could = node_could(e, n);
 		if (could == -EIO) {
-			/* the undecided condition might be a deny: without nodes, every prefix is denied */
+			/*
+			 * the undecided condition may belong to a deny: without nodes, every
+			 * prefix is denied
+			 */
 			e->could_count = 0;
 			return 0;
 		}
@@ -477,7 +482,7 @@ policy_eval_begin(struct policy_eval *e, const struct policy *p, const struct at
 		e->could[e->could_count++] = i;
 		if (n->goto_index > furthest)
 			furthest = n->goto_index;
-		/* Here every walk ends, unless one jumps over it. */
+		/* every walk ends here, unless a goto skips the node */
 		if (!n->prefix_lists && !n->goto_index && i >= furthest)
 			break;
 	}
@@ -520,7 +525,9 @@ values_have(const struct values *v, const uint8_t *value, unsigned size)
 	return false;
 }
 
-/* One kind of communities of `in`, edited, to `out`, which has room. Returns how many. */
+/*
+ * Writes one kind of communities of `in`, edited, to `out`, which has room. Returns their number.
+ */
 static unsigned
 edit_communities(const struct values edit[EDIT_COUNT], unsigned size, const uint8_t *in,
 	unsigned count, uint8_t *out)
@@ -563,7 +570,10 @@ set_fixed(const struct set *s, struct attr_set *a)
 	}
 }
 
-/* One kind of `in`, edited, at *o, which moves behind it. -E2BIG when the count outgrows a set's. */
+/*
+ * Writes one kind of `in`, edited, to *o and advances *o. Returns -E2BIG if there are too many for
+ * a set.
+ */
 static int
 set_communities(const struct set *s, enum policy_communities kind, const struct attr_set *in,
 	uint8_t **o, uint16_t *out_count)
@@ -580,7 +590,7 @@ set_communities(const struct set *s, enum policy_communities kind, const struct 
 	return 0;
 }
 
-/* The variable parts in the order of struct attr_set. 0, -E2BIG. */
+/* Writes the variable parts in the order of struct attr_set. Returns 0 or -E2BIG. */
 static int
 set_variable(const struct set *s, const struct attr_set *in, struct attr_set *a)
 {
@@ -595,7 +605,7 @@ set_variable(const struct set *s, const struct attr_set *in, struct attr_set *a)
 	return 0;
 }
 
-/* Bytes of a set with everything added and nothing removed. */
+/* Upper bound of the set's size: everything added, nothing removed. */
 static size_t
 size_bound(const struct set *s, const struct attr_set *in)
 {
@@ -608,7 +618,7 @@ size_bound(const struct set *s, const struct attr_set *in)
 	return size;
 }
 
-/* 0, -ENOMEM, -E2BIG: the result would be no legal set. */
+/* Returns 0, -ENOMEM, or -E2BIG (the result would not be a legal set). */
 static int
 set_apply(struct policy_eval *e, const struct set *s, const struct attr_set *in,
 	const struct attr_set **out)
@@ -628,7 +638,7 @@ set_apply(struct policy_eval *e, const struct set *s, const struct attr_set *in,
 	*out = a;
 	if (s->prepend_count == 0)
 		return 0;
-	/* Each segment that is begun anew has two bytes of its own. */
+	/* each new segment has two bytes of its own */
 	size_t size = attr_set_size(a) + 4 * (size_t)s->prepend_count +
 		      2 * ((size_t)s->prepend_count / 255 + 2);
 	struct attr_set *longer = block_alloc(e, size);
@@ -638,7 +648,7 @@ set_apply(struct policy_eval *e, const struct set *s, const struct attr_set *in,
 	return attr_set_prepend(a, s->prepend_asn, s->prepend_count, longer, size) ? -E2BIG : 0;
 }
 
-/* number_outcomes() has given a number to all that a walk can meet. */
+/* Finds a step; number_outcomes() has numbered every step of any walk. */
 static unsigned
 step_find(const struct policy *p, unsigned before, unsigned set)
 {
@@ -649,7 +659,7 @@ step_find(const struct policy *p, unsigned before, unsigned set)
 	return slot;
 }
 
-/* What `s` makes of `before`. 0, -ENOMEM, -E2BIG: *out is as it was. */
+/* Applies `s` to `before`. Returns 0, -ENOMEM or -E2BIG; on error *out is unchanged. */
 static int
 outcome_apply(struct policy_eval *e, const struct set *s, const struct outcome *before,
 	struct outcome *out)
@@ -667,7 +677,7 @@ outcome_apply(struct policy_eval *e, const struct set *s, const struct outcome *
 	return 0;
 }
 
-/* The outcome of a step whose `before` is made. 0, -ENOMEM, -E2BIG. */
+/* Computes the outcome of a step whose `before` is known. Returns 0, -ENOMEM or -E2BIG. */
 static int
 outcome_make(struct policy_eval *e, unsigned slot)
 {
@@ -679,11 +689,11 @@ outcome_make(struct policy_eval *e, unsigned slot)
 		e, &e->policy->sets[step->set], &e->outcomes[step->before], &e->outcomes[slot]);
 }
 
-/* ---- policies with many outcomes: a result is made when a prefix needs it ---- */
+/* ---- policies with many outcomes: results are computed when a prefix needs them ---- */
 
-#define MADE_MAX (UINT32_C(1) << 20) /* bytes of results that are kept for further prefixes */
+#define MADE_MAX (UINT32_C(1) << 20) /* bytes of results kept for further prefixes */
 
-/* The outcome behind node `n`, which sets something. */
+/* Outcome after node `n`, which sets something. */
 static uint64_t
 outcome_step(const struct policy *p, uint64_t before, const struct node *n)
 {
@@ -695,7 +705,7 @@ outcome_step(const struct policy *p, uint64_t before, const struct node *n)
 	       (n->goto_index ? UINT64_C(1) << n->bit : (uint64_t)n->set << POLICY_KEY_BITS);
 }
 
-/* The result of these sets, one after the other. 0, -ENOMEM, -E2BIG. */
+/* Applies these sets in order. Returns 0, -ENOMEM or -E2BIG. */
 static int
 many_make(struct policy_eval *e, uint64_t outcome, const unsigned *sets, unsigned count,
 	struct outcome *out)
@@ -717,7 +727,7 @@ many_make(struct policy_eval *e, uint64_t outcome, const unsigned *sets, unsigne
 	return err;
 }
 
-/* The sets of a key, in the order of the walk. Returns the count. */
+/* Sets of a key, in the order of the walk. Returns their number. */
 static unsigned
 key_sets(const struct policy *p, uint64_t key, unsigned sets[POLICY_KEY_BITS + 1])
 {
@@ -789,7 +799,7 @@ policy_eval_prefix(struct policy_eval *e, const struct prefix *prefix, struct po
 		err = many_make(e, outcome, e->applied, applied, &made);
 	if (err == -ENOMEM)
 		return err;
-	/* An AS path or a list that can't be made longer: the change can't be had, so neither can the route. */
+	/* the AS path or a list is full: without the change, the route is denied */
 	if (err || !out->permit) {
 		out->permit = false;
 		return 0;
@@ -873,7 +883,7 @@ policy_eval_outcome(struct policy_eval *e, const struct policy *p, const struct 
 		n = key_sets(p, outcome, chain);
 		err = many_make(e, outcome, chain, n, &made);
 	} else if (!p->many) {
-		/* a step's `before` has a lower number than the step */
+		/* the `before` of a step has a lower number than the step */
 		for (unsigned at = (unsigned)outcome; at != 0; at = p->steps[at].before)
 			chain[n++] = at;
 		while (n > 0 && !err)

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Compiled route policies: a builder for control/policy_compile, a runner for everybody else.
+ * Compiled route policies. control/policy_compile builds them (rib/policy_build.h); this header
+ * runs them.
  *
- * A policy is immutable after policy_builder_finish() and may be run by any thread. Its owner frees it when no thread
- * runs it any more. Nodes that look only at attributes are decided once for an attribute set:
- * policy_eval_begin() does all that hangs on attributes (regular expressions, communities), policy_eval_prefix()
- * only what hangs on the prefix. Whoever keeps verdicts keys them by (policy generation, attribute set serial).
+ * A policy is immutable after policy_builder_finish(), and any thread may run it. Its owner frees
+ * the policy when no thread uses it any more. Conditions on attributes (regular expressions,
+ * communities) are evaluated once per attribute set, by policy_eval_begin(); policy_eval_prefix()
+ * evaluates only conditions on the prefix. Caches of verdicts use the key (policy generation,
+ * attribute set serial).
  */
 #pragma once
 
@@ -17,7 +19,7 @@ struct arena;
 struct policy;
 struct policy_eval;
 
-/* Where a route comes from, as `match.source` says it. */
+/* Source of a route, as in `match.source`. */
 enum route_source {
 	SOURCE_CONNECTED,
 	SOURCE_STATIC,
@@ -28,7 +30,7 @@ enum route_source {
 	SOURCE_COUNT
 };
 
-/* What a match may look at beside attributes and prefix; constant for one peer and family. */
+/* Values for matches besides attributes and prefix; constant for a peer and family. */
 struct policy_context {
 	struct ip_addr peer;
 	enum family family;
@@ -38,18 +40,21 @@ struct policy_context {
 
 struct policy_verdict {
 	bool permit;
-	uint32_t seq; /* of the deciding node; 0: no node matched (a deny) */
+	uint32_t seq; /* of the deciding node; 0: no node matched (deny) */
 	/*
-	 * After `set`; the eval's input when nothing was set. Lives until policy_eval_begin(); with an outcome from POLICY_OUTCOMES_MAX on, until the next
+	 * The attributes after `set`, or the eval's input if no node has set anything. Valid until
+	 * the next policy_eval_begin(); for outcomes from POLICY_OUTCOMES_MAX on, until the next
 	 * policy_eval_prefix().
 	 */
 	const struct attr_set *attrs;
-	uint32_t tag; /* the context's, or what was set */
-	unsigned
-		sets; /* enum policy_set_attr: attributes that were set, also to the value they had */
+	uint32_t tag; /* of the context, or as set */
+	/* enum policy_set_attr: attributes set by the policy, even without change */
+	unsigned sets;
 	/*
-	 * Equal outcomes of a policy, attribute set and context tag have equal attrs, in any eval, at any time: a key for the caller's cache. 0: nothing
-	 * was set. A policy with at most POLICY_OUTCOMES_MAX different results has outcomes below that. POLICY_OUTCOME_ALONE is no key: not to be cached.
+	 * Key for the caller's cache: equal outcomes of one policy, attribute set and context tag
+	 * have equal attrs, in any eval, at any time. 0: unchanged. A policy with at most
+	 * POLICY_OUTCOMES_MAX different results has outcomes below this number.
+	 * POLICY_OUTCOME_ALONE must not be cached.
 	 */
 	uint64_t outcome;
 };
@@ -58,7 +63,10 @@ struct policy_verdict {
 #define POLICY_OUTCOME_ALONE UINT64_MAX
 enum policy_set_attr { POLICY_SETS_MED = 1, POLICY_SETS_NEXT_HOP = 2 };
 
-/* The place of an outcome in a cache of POLICY_OUTCOMES_MAX. Outcomes below that have a place each. */
+/*
+ * Position of an outcome in a cache of POLICY_OUTCOMES_MAX entries. Outcomes below this number
+ * have a position each.
+ */
 static inline unsigned
 policy_outcome_place(uint64_t outcome)
 {
@@ -66,29 +74,35 @@ policy_outcome_place(uint64_t outcome)
 							: hash_mix(outcome) % POLICY_OUTCOMES_MAX);
 }
 
-/* accept-all and deny-all exist from the start; static, never freed. */
+/* The predefined policies accept-all and deny-all; static, never freed. */
 const struct policy *policy_accept_all(void);
 const struct policy *policy_deny_all(void);
 void policy_destroy(struct policy *p);
 const char *policy_name(const struct policy *p);
-/* Does a node match on the peer, so that two peers may get different verdicts for the same route? Any thread. */
+/*
+ * True if a node matches on the peer, so peers may get different verdicts for one route. Any
+ * thread.
+ */
 bool policy_uses_peer(const struct policy *p);
-/* Does a node match on the AS path by a regular expression, or on a list of communities, which may take milliseconds? Any thread. */
+/*
+ * True if a node matches on the AS path by a regular expression or on a list of communities, which
+ * may take milliseconds. Any thread.
+ */
 bool policy_may_take_long(const struct policy *p);
 /*
- * False: it denies `prefix` whatever the attributes are, as no node that permits has it in its prefix lists; where that is found out by looking
- * at a few lists. Any thread.
+ * False: the policy denies `prefix` for all attributes, because no permitting node matches it;
+ * found by a search in few lists. Any thread.
  */
 bool policy_may_permit(const struct policy *p, const struct prefix *prefix);
-/* False: policy_may_permit() is true of all. Any thread. */
+/* False: policy_may_permit() is true for all prefixes. Any thread. */
 bool policy_asks_few(const struct policy *p);
 
 /*
- * All that policy_eval_begin() finds out about a set (under one policy and context), small enough to be kept for each set: with it a prefix
- * is decided without looking at the set again.
+ * Result of policy_eval_begin() for a set (under one policy and context), small enough to be kept
+ * for each set: decides a prefix without reading the set again.
  */
 struct policy_digest {
-	uint64_t could; /* bit by node: its other conditions hold */
+	uint64_t could; /* bit by node: its conditions other than the prefix hold */
 };
 struct policy_decision {
 	bool permit;
@@ -98,34 +112,41 @@ struct policy_decision {
 /* False: the policy has too many nodes, or outcomes without a key. Any thread. */
 bool policy_has_digest(const struct policy *p);
 /*
- * policy_eval_prefix() without its set. Any thread. What policy_eval_outcome() can't make (-E2BIG) is refused. `prefix` NULL: false when it
- * hangs on the prefix.
+ * policy_eval_prefix() without the attributes. Any thread. Results that policy_eval_outcome()
+ * cannot build (-E2BIG) are denied. With `prefix` NULL, returns false if the decision depends on
+ * the prefix.
  */
 bool policy_digest_decide(const struct policy *p, struct policy_digest d,
 	const struct prefix *prefix, struct policy_decision *out);
 
-/* A scratch object for one thread, used again and again. 0, -ENOMEM. */
+/* Scratch memory for one thread, to be reused. Returns 0 or -ENOMEM. */
 int policy_eval_create(struct arena *a, struct policy_eval **out);
 void policy_eval_destroy(struct policy_eval *e);
 /*
- * Evaluates all attribute conditions of `p` for `attrs` (both lent until the next begin). 0; -ENOMEM. When PCRE2 gives up on a regular expression
- * (match limit), policy_eval_prefix() denies every prefix, whatever the action of the node, and policy_eval_match_errors() counts the error.
+ * Evaluates all attribute conditions of `p` for `attrs`; both must stay valid until the next
+ * begin. Returns 0 or -ENOMEM. If PCRE2 fails on a regular expression (match limit),
+ * policy_eval_prefix() denies every prefix, whatever the action of the node, and
+ * policy_eval_match_errors() counts the error.
  */
 int policy_eval_begin(struct policy_eval *e, const struct policy *p, const struct attr_set *attrs,
 	const struct policy_context *context);
-/* 0, -ENOMEM. True decision for one prefix. */
+/* Decides one prefix. Returns 0 or -ENOMEM. */
 int policy_eval_prefix(
 	struct policy_eval *e, const struct prefix *prefix, struct policy_verdict *out);
-/* Of the last begin; policy_has_digest() must be true. */
+/* Digest of the last begin. Requires policy_has_digest(). */
 struct policy_digest policy_eval_digest(const struct policy_eval *e);
 /*
- * What an outcome of `p` (not POLICY_OUTCOME_ALONE) makes of `attrs`; no condition is looked at. Counts as a begin: *out lives until the next one. 0, -ENOMEM, -E2BIG
- * (the result would be no legal set).
+ * Applies an outcome of `p` (not POLICY_OUTCOME_ALONE) to `attrs` without evaluating conditions.
+ * Counts as a begin: *out is valid until the next begin. Returns 0, -ENOMEM, or -E2BIG (the result
+ * would not be a legal set).
  */
 int policy_eval_outcome(struct policy_eval *e, const struct policy *p, const struct attr_set *attrs,
 	uint64_t outcome, const struct attr_set **out);
 uint64_t policy_eval_match_errors(const struct policy_eval *e);
-/* The errors of all evals since the start of the process, and the place of the last error (`last` may be NULL). Any thread but a worker. */
+/*
+ * Number of errors of all evals since the process started, and the place of the last error (`last`
+ * may be NULL). Any thread except workers.
+ */
 struct policy_match_error {
 	char policy[64], list[64];
 	struct ip_addr peer; /* AFI_NONE: a local route */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Building of policies, for control/policy_compile. One thread builds and destroys (main): lists are shared by the
- * policies that refer to them and counted plainly. Any thread runs what is finished (rib/policy.h).
+ * Building of policies, for control/policy_compile. A single thread (main) builds and destroys:
+ * policies share lists, with plain reference counts. Any thread may run a finished policy
+ * (rib/policy.h).
  */
 #pragma once
 
@@ -22,12 +23,12 @@ enum policy_communities {
 
 /* ---- lists: create, add in order, seal; the first matching entry decides ---- */
 
-/* 0, -ENOMEM. The creator holds one reference. */
+/* Returns 0 or -ENOMEM. The creator holds a reference. */
 int policy_prefix_list_create(struct policy_prefix_list **out);
-/* p->len <= ge <= le <= longest. 0, -ENOMEM, -EINVAL. */
+/* Requires p->len <= ge <= le <= the family's maximum. Returns 0, -ENOMEM or -EINVAL. */
 int policy_prefix_list_add(
 	struct policy_prefix_list *l, bool permit, const struct prefix *p, uint8_t ge, uint8_t le);
-/* After the last entry, before use. 0, -ENOMEM. */
+/* Call after the last entry, before use. Returns 0 or -ENOMEM. */
 int policy_prefix_list_seal(struct policy_prefix_list *l);
 void policy_prefix_list_unref(struct policy_prefix_list *l);
 /* Any thread. */
@@ -35,49 +36,56 @@ bool policy_prefix_list_match(const struct policy_prefix_list *l, const struct p
 
 int policy_as_path_list_create(struct policy_as_path_list **out);
 /*
- * `regex`: POSIX extended as operators know it; `_` is start, end, space, comma, brace, parenthesis or bracket. 0, -ENOMEM; -EINVAL with words
- * in `error` where it is no regular expression.
+ * `regex` is a POSIX extended expression; `_` matches start, end, space, comma, brace, parenthesis
+ * or bracket. Returns 0; -ENOMEM; -EINVAL with text in `error` if the expression is invalid.
  */
 int policy_as_path_list_add(struct policy_as_path_list *l, bool permit, const char *regex,
 	char *error, size_t error_size);
-/* After the last entry, before use. 0, -ENOMEM. */
+/* Call after the last entry, before use. Returns 0 or -ENOMEM. */
 int policy_as_path_list_seal(struct policy_as_path_list *l);
-/* For messages to the operator; copied. 0, -ENOMEM. */
+/* Sets the name for messages to the operator; copied. Returns 0 or -ENOMEM. */
 int policy_as_path_list_name(struct policy_as_path_list *l, const char *name);
-/* The number of entries for PCRE2: all that are not about whole AS numbers. */
+/* Number of entries for PCRE2: all except expressions about whole AS numbers. */
 unsigned policy_as_path_list_expressions(const struct policy_as_path_list *l);
 void policy_as_path_list_unref(struct policy_as_path_list *l);
 
-/* Of one kind each; _create() makes one of standard communities. */
+/* A list contains one kind; _create() makes a list of standard communities. */
 int policy_community_list_create(struct policy_community_list **out);
 int policy_community_list_create_kind(
 	enum policy_communities kind, struct policy_community_list **out);
-/* Any kind: `value` in network order, as long as the kind has it. 0, -ENOMEM. */
+/* For any kind: `value` in network order, in the size of the kind. Returns 0 or -ENOMEM. */
 int policy_community_list_add_value(
 	struct policy_community_list *l, bool permit, const uint8_t *value);
-/* Host order, of a standard list. */
+/* For standard lists, in host order. */
 int policy_community_list_add(struct policy_community_list *l, bool permit, uint32_t community);
-/* 0, -ENOMEM. */
+/* Returns 0 or -ENOMEM. */
 int policy_community_list_seal(struct policy_community_list *l);
 void policy_community_list_unref(struct policy_community_list *l);
 
 /* ---- a policy ---- */
 
-/* 0, -ENOMEM. The name is copied. */
+/* Returns 0 or -ENOMEM. The name is copied. */
 int policy_builder_create(const char *name, struct policy_builder **out);
 void policy_builder_destroy(struct policy_builder *b);
 
-/* A new node, which the calls below speak of; `seq` rises from node to node and is not 0. 0, -ENOMEM, -EINVAL. */
+/*
+ * Starts a new node, to which the calls below apply. `seq` is not 0 and greater than in the node
+ * before. Returns 0, -ENOMEM or -EINVAL.
+ */
 int policy_builder_node(struct policy_builder *b, uint32_t seq, bool permit);
-/* The walk goes on at node `seq`, which is a later one (checked by finish). */
+/* The walk continues at node `seq`, which must be a later node (checked by finish). */
 void policy_builder_goto(struct policy_builder *b, uint32_t seq);
 
-/* Conditions: different kinds must all hold, of one kind any. Lists are referenced. All: 0, -ENOMEM. */
+/*
+ * Conditions: all kinds must hold, any condition of each kind. The policy takes references on
+ * lists. All return 0 or -ENOMEM.
+ */
 int policy_builder_match_prefix_list(struct policy_builder *b, struct policy_prefix_list *l);
 int policy_builder_match_next_hop_list(
-	struct policy_builder *b, struct policy_prefix_list *l); /* the next hop as a host prefix */
+	/* matches the next hop as a host prefix */
+	struct policy_builder *b, struct policy_prefix_list *l);
 int policy_builder_match_as_path_list(struct policy_builder *b, struct policy_as_path_list *l);
-/* Lists of different kinds are different kinds of conditions. */
+/* Lists of different kinds are conditions of different kinds. */
 int policy_builder_match_community_list(struct policy_builder *b, struct policy_community_list *l);
 int policy_builder_match_peer(struct policy_builder *b, const struct ip_addr *peer);
 int policy_builder_match_origin(struct policy_builder *b, enum origin origin);
@@ -88,20 +96,22 @@ enum policy_number { NUMBER_MED, NUMBER_LOCAL_PREF, NUMBER_AS_PATH_LENGTH, NUMBE
 int policy_builder_match_number(
 	struct policy_builder *b, enum policy_number which, uint32_t low, uint32_t high);
 
-/* Changes; NUMBER_AS_PATH_LENGTH can't be set. */
+/* Changes. NUMBER_AS_PATH_LENGTH cannot be set. */
 void policy_builder_set_number(struct policy_builder *b, enum policy_number which, uint32_t value);
 void policy_builder_set_origin(struct policy_builder *b, enum origin origin);
 void policy_builder_set_next_hop(struct policy_builder *b, const struct ip_addr *next_hop);
 void policy_builder_set_prepend(struct policy_builder *b, uint32_t asn, unsigned count);
 /*
- * Values in network order, 4 (12, 8) bytes each. Done in this order: replace (by nothing, too), remove, add. What stays keeps the order
- * in which it was received, what is added and not there yet comes behind. 0, -ENOMEM.
+ * Values in network order, 4 (12, 8) bytes each. Applied in the order replace (possibly by
+ * nothing), remove, add. Remaining values keep the order of receipt; new values are appended.
+ * Returns 0 or -ENOMEM.
  */
 enum policy_edit { EDIT_REPLACE, EDIT_REMOVE, EDIT_ADD, EDIT_COUNT };
 int policy_builder_set_communities(struct policy_builder *b, enum policy_communities kind,
 	enum policy_edit edit, const uint8_t *values, unsigned count);
 
 /*
- * The policy. 0, and the builder is gone; else it stays: -ENOMEM; -ENOENT: a goto to a node that is not there or not later.
+ * Creates the policy. On success (0) the builder is freed; otherwise the builder stays: -ENOMEM;
+ * -ENOENT: a goto without a later target node.
  */
 int policy_builder_finish(struct policy_builder *b, struct policy **out);

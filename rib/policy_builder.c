@@ -116,7 +116,7 @@ policy_builder_create(const char *name, struct policy_builder **out)
 	return 0;
 }
 
-/* A node's own set is the last one until the next node comes. */
+/* The set of a node is the last set until the next node. */
 int
 policy_builder_node(struct policy_builder *b, uint32_t seq, bool permit)
 {
@@ -205,7 +205,7 @@ policy_builder_match_next_hop_list(struct policy_builder *b, struct policy_prefi
 	return add_prefix_list(b, MATCH_NEXT_HOP_LIST, l);
 }
 
-/* The same list has the same index in all nodes: it is matched once for an attribute set. */
+/* A list has one index for all nodes, so each list is matched once per attribute set. */
 int
 policy_builder_match_as_path_list(struct policy_builder *b, struct policy_as_path_list *l)
 {
@@ -371,7 +371,10 @@ set_equal(const struct set *a, const struct set *b)
 	return true;
 }
 
-/* Equal sets become one, empty ones and those of deny nodes number 0; they rise in the order of the nodes. */
+/*
+ * Merges equal sets. Empty sets and sets of deny nodes get number 0; numbers ascend in the order
+ * of nodes.
+ */
 static void
 share_sets(struct policy *p)
 {
@@ -412,7 +415,7 @@ resolve_gotos(struct policy *p)
 	return 0;
 }
 
-/* The outcome, known or new. -E2BIG. */
+/* Finds or creates the outcome. Returns 0 or -E2BIG. */
 static int
 step_number(struct policy *p, unsigned before, unsigned set, unsigned *out)
 {
@@ -431,8 +434,8 @@ step_number(struct policy *p, unsigned before, unsigned set, unsigned *out)
 }
 
 /*
- * Every outcome gets its number here and keeps it, so that callers may keep what they made of one from run to run.
- * arrives[n]: with which outcomes (bits) a walk may come to node n.
+ * Numbers all outcomes permanently, so callers can keep results between runs. arrives[n]: outcomes
+ * (bits) with which a walk can reach node n.
  */
 static int
 number_outcomes(struct policy *p)
@@ -460,7 +463,7 @@ number_outcomes(struct policy *p)
 	return err;
 }
 
-/* Each node with a goto and a set gets a bit. */
+/* Assigns a bit to each node with a goto and a set. */
 static void
 key_outcomes(struct policy *p)
 {
@@ -477,7 +480,7 @@ key_outcomes(struct policy *p)
 	p->keyed = bits <= POLICY_KEY_BITS && p->set_count <= POLICY_KEY_SETS;
 }
 
-/* More lists than that are looked at only for those whose attributes some node wants. */
+/* With more lists, a check per prefix pays only for sets that match some node. */
 #define FEW_NODES 8
 
 static bool

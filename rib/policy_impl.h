@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Policies as programs: what policy_builder.c makes and policy.c runs; and what both need of the lists beside the builder's face.
- * A node's conditions are sorted by kind, prefix lists first: they are all that is looked at for each prefix.
+ * The compiled form of policies, written by policy_builder.c and run by policy.c, and functions of
+ * lists that both need. The conditions of a node are sorted by kind with prefix lists first,
+ * because only prefix lists are evaluated for each prefix.
  */
 #pragma once
 
@@ -19,17 +20,25 @@ int policy_path_create(struct arena *a, struct policy_path **out);
 void policy_path_destroy(struct policy_path *p);
 /* `attrs` are lent until the next begin. */
 void policy_path_begin(struct policy_path *p, const struct attr_set *attrs);
-/* 1: the first matching entry permits; 0: the entry denies, or no entry matches; -ENOMEM; -EIO: PCRE2 gave up on an expression. */
+/*
+ * 1: the first matching entry permits; 0: the first matching entry denies, or no entry matches;
+ * -ENOMEM; -EIO: PCRE2 failed on an expression.
+ */
 int policy_path_match(struct policy_path *p, const struct policy_as_path_list *l);
 
-/* Bytes of one community of each kind. */
+/* Size of one community of each kind, in bytes. */
 static const unsigned policy_community_size[COMMUNITIES_KINDS] = {4, 12, 8};
 enum policy_communities policy_community_list_kind(const struct policy_community_list *l);
 
-/* Room for one more of `element` bytes in `v`. The array, grown or as it was; NULL: out of memory, nothing changed. */
+/*
+ * Makes room for one more element of size `element` in `v`. Returns the array, moved or not, or
+ * NULL (out of memory, nothing changed).
+ */
 void *policy_vector_reserve(void *v, unsigned count, unsigned *size, size_t element);
 
-/* Sorted by: prefix lists are looked at for each prefix, the rest once, the dearest last. */
+/*
+ * Sort order: prefix lists are evaluated for each prefix, the rest once, the most expensive last.
+ */
 enum condition_kind {
 	MATCH_PREFIX_LIST,
 	MATCH_FAMILY,
@@ -50,7 +59,7 @@ enum condition_kind {
 struct condition {
 	enum condition_kind kind;
 	union {
-		unsigned list; /* index in the policy's array of that kind */
+		unsigned list; /* index in the policy's array of this kind */
 		uint32_t word; /* enum family, route_source, origin */
 		struct {
 			uint32_t low, high;
@@ -88,22 +97,22 @@ struct node {
 	uint32_t seq, goto_seq;
 	unsigned goto_index; /* 0: the walk ends here */
 	bool permit;
-	unsigned set; /* index in policy.sets; 0: changes nothing */
-	unsigned bit; /* in the key, where `set` comes with a goto */
-	unsigned prefix_lists; /* the first conditions */
+	unsigned set; /* index in policy.sets; 0: no change */
+	unsigned bit; /* bit of the key, for a `set` with a goto */
+	unsigned prefix_lists; /* number of leading conditions on prefix lists */
 	unsigned count, size;
 	struct condition *conditions;
 };
 
 /*
- * Key of an outcome, for policies with more outcomes than numbers: POLICY_KEY, the bits of the nodes with a goto that were passed and set something,
- * and the set of the last node.
+ * Key of an outcome, for policies with more outcomes than numbers: POLICY_KEY, the bits of the
+ * visited nodes with goto and set, and the set of the last node.
  */
 #define POLICY_KEY (UINT64_C(1) << 63)
 #define POLICY_KEY_BITS 48u
-#define POLICY_KEY_SETS 0x7fffu /* with all bits, this would be POLICY_OUTCOME_ALONE */
+#define POLICY_KEY_SETS 0x7fffu /* all bits would be POLICY_OUTCOME_ALONE */
 
-/* An outcome: what `set` makes of outcome `before`. Those of a policy without goto are (0, n) at n. */
+/* An outcome: `set` applied to outcome `before`. For a policy without goto, step n is (0, n). */
 struct policy_step {
 	unsigned before, set;
 };
@@ -122,8 +131,12 @@ struct policy {
 	struct policy_community_list **community_lists;
 	bool has_goto;
 	bool many,
-		keyed; /* many: more than POLICY_OUTCOMES_MAX results, steps[] is empty; keyed: each has a key */
-	bool few_prefixes; /* each node that permits asks for the prefix, and they are few */
-	unsigned step_count; /* the outcomes; steps[0] changes nothing */
+		/*
+		 * many: more than POLICY_OUTCOMES_MAX results, steps[] is empty; keyed: each has a
+		 * key
+		 */
+		keyed;
+	bool few_prefixes; /* every permitting node matches the prefix, and such nodes are few */
+	unsigned step_count; /* number of outcomes; steps[0] changes nothing */
 	struct policy_step steps[POLICY_OUTCOMES_MAX];
 };

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Prefix lists. An ordered list of (prefix, ge, le) is painted onto the address space once: prefixes nest, so their edges cut it into
- * intervals in each of which the answer hangs only on the length asked for. What is left at run time is a search for the interval
- * (a table by the leading bits, then a few halvings) and one bit. First match decides, whatever the order of the entries.
+ * Prefix lists. The entries (prefix, ge, le) of a list are painted once onto the address space:
+ * prefixes nest, so their edges divide the space into intervals, and inside an interval the answer
+ * depends only on the length. A match searches the interval (a table by leading bits, then a few
+ * bisections) and tests one bit. The first matching entry decides, for any order of entries.
  */
 #include "rib/policy_impl.h"
 
@@ -14,27 +15,30 @@
 
 struct entry {
 	struct prefix prefix;
-	uint32_t order; /* in the list: the lowest decides */
+	uint32_t order; /* position in the list: the lowest decides */
 	uint8_t ge, le;
 	bool permit;
 };
 
-/* Bit n: a prefix of length n that begins in the interval is permitted. */
+/* Bit n: a prefix of length n that starts in the interval is permitted. */
 struct lengths {
 	uint64_t w[3];
 };
 
-/* Addresses are left-aligned: an IPv4 one stands in the first four bytes. */
+/* Addresses are left-aligned: an IPv4 address has the first four bytes. */
 struct axis {
 	unsigned shift; /* key >> shift is the bucket */
-	uint32_t *bucket; /* of each bucket: the interval in which it begins; one more at the end */
+	uint32_t *bucket; /* for each bucket: the interval at its start; one more at the end */
 	uint64_t *high; /* first address of each interval: upper 64 bits */
-	uint64_t *low; /* lower 64 bits; NULL when all are 0 (always so for IPv4) */
+	uint64_t *low; /* lower 64 bits; NULL if all are 0 (always for IPv4) */
 	uint64_t *permit; /* `words` for each interval: struct lengths without its unused part */
-	uint32_t count; /* intervals; 0: nothing matches */
+	uint32_t count; /* number of intervals; 0: nothing matches */
 	unsigned words;
-	struct lengths
-		any; /* permitted somewhere: for most lists that is a few lengths, and nothing is searched */
+	/*
+	 * lengths permitted in any interval; for most lists only a few, and other lengths
+	 * need no search
+	 */
+	struct lengths any;
 };
 
 struct policy_prefix_list {
@@ -68,7 +72,7 @@ key_compare(struct key a, struct key b)
 	return a.low < b.low ? -1 : a.low > b.low;
 }
 
-/* The first address behind `p`. False: `p` reaches to the end. */
+/* First address after `p`. Returns false if `p` extends to the end of the address space. */
 static bool
 key_behind(const struct prefix *p, struct key *out)
 {
@@ -116,7 +120,7 @@ policy_prefix_list_add(
 	return 0;
 }
 
-/* A covering prefix before what it covers, so that a stack of open ones suffices. */
+/* Sorts covering prefixes first, so a stack of open prefixes suffices. */
 static int
 entry_compare(const void *a, const void *b)
 {
@@ -130,7 +134,10 @@ edge_compare(const void *a, const void *b)
 	return key_compare(*(const struct key *)a, *(const struct key *)b);
 }
 
-/* Where the answer may change: address 0, each prefix's begin and what lies behind it; sorted, each once. */
+/*
+ * Addresses where the answer may change: 0, each prefix's start, and the address after its end;
+ * sorted, without duplicates.
+ */
 static uint32_t
 edges_of(const struct entry *entries, uint32_t count, struct key *edges)
 {
@@ -149,7 +156,7 @@ edges_of(const struct entry *entries, uint32_t count, struct key *edges)
 	return kept;
 }
 
-/* Which lengths the entries that are open here permit. */
+/* Lengths permitted by the entries open here. */
 static struct lengths
 lengths_of(const struct entry *const *open, uint32_t count)
 {
@@ -178,7 +185,7 @@ close_before(const struct entry **open, uint32_t depth, struct key edge)
 	return depth;
 }
 
-/* Intervals with the same answer as their neighbour to the left are not kept. */
+/* Merges intervals with equal answers. */
 static void
 paint(struct axis *x, const struct entry *entries, uint32_t count, const struct key *edges,
 	uint32_t edge_count, const struct entry **open)
@@ -207,7 +214,10 @@ axis_index(struct axis *x)
 	unsigned bits = 1;
 	bool low_used = false;
 
-	/* About one interval in a bucket; 16 bits are 256 KB, the most that a list may take from the cache. */
+	/*
+	 * About one interval per bucket; 16 bits are 256 KB, the limit for the cache footprint of
+	 * a list.
+	 */
 	while (bits < 16 && 1u << bits < x->count)
 		bits++;
 	x->shift = 64 - bits;
