@@ -137,7 +137,7 @@ take_cpu(struct check *c, const struct at *at, const json_t *value, void *out)
 		return;
 	for (unsigned i = 0; i < list->count; i++)
 		if (list->cpu[i] == cpu) {
-			config_fault(c, at, "%u is given twice", cpu);
+			config_fault(c, at, "%u is listed twice", cpu);
 			return;
 		}
 	list->cpu[list->count++] = cpu;
@@ -152,7 +152,7 @@ take_cpus(struct check *c, const struct at *at, const json_t *value, struct cpu_
 	if (!list->cpu)
 		config_fault(c, at, "out of memory");
 	else if (config_take_each(c, at, value, take_cpu, list) && json_array_size(value) == 0)
-		config_fault(c, at, "names no CPU");
+		config_fault(c, at, "is empty; list at least one CPU");
 }
 
 static void
@@ -274,10 +274,12 @@ take_vrf(struct check *c, const struct at *at, const json_t *value, void *out)
 	struct at name_at = AT_KEY(at, "name");
 	if (strlen(vrf.name) > 10)
 		config_fault(c, &name_at,
-			"\"%s\" has %zu characters, at most 10 are allowed for a VRF", vrf.name,
+			"\"%s\" is %zu characters long; the name of a VRF has at most 10", vrf.name,
 			strlen(vrf.name));
 	else if (strcmp(vrf.name, "default"))
-		config_fault(c, at, "VRF \"%s\": not supported in this version", vrf.name);
+		config_fault(c, at,
+			"VRF \"%s\" is not supported in this version; only \"default\" is",
+			vrf.name);
 }
 
 static void
@@ -334,10 +336,11 @@ take_port_name(CONFIG_TAKE_ARGS)
 	}
 	const char *name = json_string_value(value);
 	if (strlen(name) < 1 || strlen(name) > 15)
-		config_fault(c, at, "%s has %zu characters, not from 1 to 15",
+		config_fault(c, at, "%s is %zu characters long, not 1 to 15",
 			config_quote(value, buf), strlen(name));
 	else if (!strcmp(name, "lo") || !strcmp(name, "keel0") || !strncmp(name, "keel-", 5))
-		config_fault(c, at, "%s is reserved", config_quote(value, buf));
+		config_fault(c, at, "%s is reserved; give the port another name",
+			config_quote(value, buf));
 	else if (!strcmp(name, ".") || !strcmp(name, "..") || strpbrk(name, "/:%") ||
 		 strpbrk(name, " \t\n\v\f\r"))
 		config_fault(c, at, "%s can't be the name of a network interface",
@@ -381,7 +384,8 @@ take_device(CONFIG_TAKE_ARGS)
 		config_fault(c, at, "%s is neither a PCI address nor a virtual device (net_…)",
 			config_quote(value, buf));
 	else if (!strncmp(device, "net_af_xdp", 10) && !strstr(device, ",iface="))
-		config_fault(c, at, "%s names no interface (iface=…)", config_quote(value, buf));
+		config_fault(c, at, "%s has no argument `iface`; write net_af_xdp0,iface=NAME",
+			config_quote(value, buf));
 	else
 		*(const char **)out = device;
 }
@@ -413,7 +417,7 @@ take_port_address(struct check *c, const struct at *at, const json_t *value, voi
 	} else {
 		for (unsigned i = 0; i < port->address_count; i++)
 			if (addr_equal(&port->addresses[i].addr, &a->addr))
-				config_fault(c, at, "%s is given twice", config_quote(value, buf));
+				config_fault(c, at, "%s is listed twice", config_quote(value, buf));
 		port->address_count++;
 	}
 }
@@ -540,9 +544,10 @@ check_static(
 	bool has_next_hop = json_object_get(value, "next_hop");
 
 	if (has_next_hop && d->blackhole)
-		config_fault(c, &blackhole_at, "`next_hop` and `blackhole` exclude each other");
+		config_fault(c, &blackhole_at, "only valid without `next_hop`");
 	else if (!has_next_hop && !d->blackhole)
-		config_fault(c, &next_hop_at, "is missing, and there is no `blackhole`");
+		config_fault(c, &next_hop_at,
+			"is missing; a static route needs `next_hop` or `blackhole`");
 	else if (d->route.prefix.afi == AFI_IPV6 && d->route.next_hop.afi == AFI_IPV4)
 		config_fault(c, &next_hop_at, "an IPv6 prefix needs an IPv6 next hop");
 }
@@ -578,7 +583,9 @@ check_statics(
 		if (other && json_boolean_value(other) != (s->next_hop.afi == AFI_NONE)) {
 			struct at element_at = AT_INDEX(at, i),
 				  here = AT_KEY(&element_at, "prefix");
-			config_fault(c, &here, "%s has a next hop and is a blackhole, too", prefix);
+			config_fault(c, &here,
+				"%s has a next hop in another entry; a blackhole stands alone",
+				prefix);
 			continue;
 		}
 		json_object_set_new(ways, prefix, json_boolean(s->next_hop.afi == AFI_NONE));
@@ -621,7 +628,7 @@ take_loopback(struct check *c, const struct at *at, const json_t *value, void *o
 	} else {
 		for (unsigned i = 0; i < config->loopback_count; i++)
 			if (addr_equal(&config->loopbacks[i].addr, &a->addr))
-				config_fault(c, at, "%s is given twice", config_quote(value, buf));
+				config_fault(c, at, "%s is listed twice", config_quote(value, buf));
 		config->loopback_count++;
 	}
 }
@@ -667,7 +674,8 @@ config_take_preference(CONFIG_TAKE_ARGS)
 
 	(void)key;
 	if (at->up->up && json_object_get(c->document, "preference"))
-		config_fault(c, at, "is given already at /preference");
+		config_fault(
+			c, at, "only valid without /preference, which the document has as well");
 	else
 		CONFIG_TAKE(c, at, value, preference_keys, config->preference);
 }

@@ -272,7 +272,8 @@ take_family(struct check *c, const struct at *at, const json_t *value, struct co
 	family->enabled = true; /* by its presence */
 	CONFIG_TAKE(c, at, value, family_keys, family);
 	if (family->next_hop_self && family->next_hop_unchanged)
-		config_fault(c, at, "`next_hop_self` and `next_hop_unchanged` exclude each other");
+		config_fault(
+			c, at, "only one of `next_hop_self` and `next_hop_unchanged` can be true");
 }
 
 static void
@@ -359,9 +360,9 @@ take_password(CONFIG_TAKE_ARGS)
 	else if (!strcmp(json_string_value(value), CONFIG_SECRET_HIDDEN))
 		config_fault(c, at,
 			"\"" CONFIG_SECRET_HIDDEN
-			"\" stands for a password that is known already, and there is none");
+			"\" means an unchanged password, and there is none; give the password");
 	else if (json_string_length(value) == 0 || json_string_length(value) > PASSWORD_MAX)
-		config_fault(c, at, "has not from 1 to %u octets", PASSWORD_MAX);
+		config_fault(c, at, "must be 1 to %u octets long", PASSWORD_MAX);
 	else
 		*(const char **)out = json_string_value(value);
 }
@@ -550,7 +551,7 @@ check_source(struct check *c, const struct at *at, const struct config_peer *p)
 
 	if (p->addr.zone && p->multihop)
 		config_fault(c, &multihop_at,
-			"a link-local address is on the link and takes no `multihop`");
+			"not valid for a link-local address, which is always on the link");
 	if (p->source.afi == AFI_NONE)
 		return;
 	addr_format(&p->source, text);
@@ -570,19 +571,20 @@ check_kind(struct check *c, const struct at *at, const struct config_peer *p)
 		  local_as_at = AT_KEY(at, "local_as"), families_at = AT_KEY(at, "families");
 
 	if (p->external && p->route_reflector_client)
-		config_fault(c, &client_at, "only an internal peer can be a client (RFC 4456)");
+		config_fault(c, &client_at, "only valid for an internal peer (RFC 4456)");
 	if (!p->external && p->local_as != c->config->asn)
-		config_fault(c, &local_as_at, "is for external peers only");
+		config_fault(c, &local_as_at, "only valid for an external peer");
 	if (p->external && p->local_as == p->asn)
-		config_fault(c, &local_as_at, "%u is the AS of the peer", p->asn);
+		config_fault(c, &local_as_at,
+			"%u is the AS number of the peer; `local_as` must differ", p->asn);
 	for (unsigned f = 0; !p->external && f < FAMILY_COUNT; f++) {
 		struct at family_at = AT_KEY(&families_at, family_text((enum family)f));
 		struct at remove_at = AT_KEY(&family_at, "remove_private_as"),
 			  override_at = AT_KEY(&family_at, "as_override");
 		if (p->families[f].remove_private_as)
-			config_fault(c, &remove_at, "is for external peers only");
+			config_fault(c, &remove_at, "only valid for an external peer");
 		if (p->families[f].as_override)
-			config_fault(c, &override_at, "is for external peers only");
+			config_fault(c, &override_at, "only valid for an external peer");
 	}
 }
 
@@ -596,9 +598,9 @@ check_merged_peer(
 	struct at keepalive_at = AT_KEY(&timers_at, "keepalive_s");
 
 	if (!json_object_get(merged, "asn") && !p->dynamic) /* of a range: whatever the OPEN says */
-		config_fault(c, &asn_at, "is missing here and in the group");
+		config_fault(c, &asn_at, "is missing in the peer and in its group");
 	if (p->timers.hold_s && p->timers.keepalive_s >= p->timers.hold_s)
-		config_fault(c, &keepalive_at, "%u is not less than the hold time, %u",
+		config_fault(c, &keepalive_at, "%u is not less than `hold_s` (%u)",
 			p->timers.keepalive_s, p->timers.hold_s);
 	check_source(c, at, p);
 	check_kind(c, at, p);
@@ -606,7 +608,7 @@ check_merged_peer(
 		struct at family_at = AT_KEY(&families_at, family_text((enum family)f));
 		if (p->families[f].next_hop_self && p->families[f].next_hop_unchanged)
 			config_fault(c, &family_at,
-				"`next_hop_self` and `next_hop_unchanged` exclude each other");
+				"only one of `next_hop_self` and `next_hop_unchanged` can be true");
 	}
 }
 

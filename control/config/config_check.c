@@ -229,7 +229,7 @@ unknown_key(struct check *c, const struct at *at, const char *name, const struct
 		config_fault(
 			c, at, "unknown key \"%.64s\"; did you mean \"%s\"?", name, near.found);
 	else
-		config_fault(c, at, "unknown key");
+		config_fault(c, at, "unknown key; see keel.json(5)");
 }
 
 bool
@@ -321,7 +321,7 @@ config_note_unique(struct check *c, const struct at *array_at, size_t index, con
 	}
 	struct at first_at = AT_INDEX(array_at, (size_t)json_integer_value(first));
 	char *first_text = config_at_text(&first_at);
-	config_fault(c, &here, "%s is given already at %s", config_quote(value, quoted),
+	config_fault(c, &here, "%s is already used at %s", config_quote(value, quoted),
 		first_text ? first_text : "another place");
 	free(first_text);
 }
@@ -380,7 +380,7 @@ config_value_u32(struct check *c, const struct at *at, const json_t *value, uint
 	}
 	json_int_t n = json_integer_value(value);
 	if (n < (json_int_t)min || n > (json_int_t)max) {
-		config_fault(c, at, "%lld is not from %u to %u", (long long)n, min, max);
+		config_fault(c, at, "%lld is not an integer from %u to %u", (long long)n, min, max);
 		return false;
 	}
 	*out = (uint32_t)n;
@@ -419,7 +419,7 @@ config_take_asn(CONFIG_TAKE_ARGS)
 	if (!config_value_u32(c, at, value, 1, UINT32_MAX, &n))
 		return;
 	if (n == 23456) /* RFC 6793 9: AS_TRANS stands for others and is nobody's */
-		config_fault(c, at, "23456 is AS_TRANS and no AS number of anybody");
+		config_fault(c, at, "23456 (AS_TRANS) is reserved");
 	else
 		*(uint32_t *)out = n;
 }
@@ -434,9 +434,11 @@ config_take_text(CONFIG_TAKE_ARGS)
 		return;
 	}
 	size_t len = json_string_length(value);
-	if (len < key->min || (key->max && len > key->max))
-		config_fault(c, at, "%s has %zu octets, not from %u to %u",
-			config_quote(value, buf), len, key->min, key->max);
+	if (len < key->min && key->max == 0)
+		config_fault(c, at, "is empty");
+	else if (len < key->min || (key->max && len > key->max))
+		config_fault(c, at, "%s is %zu octets long, not %u to %u", config_quote(value, buf),
+			len, key->min, key->max);
 	else
 		*(const char **)out = json_string_value(value);
 }
@@ -477,7 +479,7 @@ config_take_name(CONFIG_TAKE_ARGS)
 	}
 	const char *name = json_string_value(value);
 	if (!addr_parse(name, &addr))
-		config_fault(c, at, "%s looks like an address and can't be a name",
+		config_fault(c, at, "%s is an IP address, which can't be a name",
 			config_quote(value, buf));
 	else if (!name_is_well_formed(name))
 		config_fault(c, at,
@@ -485,7 +487,7 @@ config_take_name(CONFIG_TAKE_ARGS)
 			"`-`",
 			config_quote(value, buf));
 	else if (name_is_reserved(name))
-		config_fault(c, at, "%s is a word of the commands and can't be a name",
+		config_fault(c, at, "%s is a word of commands, which can't be a name",
 			config_quote(value, buf));
 	else
 		*(const char **)out = name;
@@ -549,7 +551,7 @@ config_value_prefix(struct check *c, const struct at *at, const json_t *value, s
 	if (err == -EDOM && !config_parse_addr_len(text, &addr, &len)) {
 		struct prefix network = prefix_from_addr(&addr, len);
 		config_fault(c, at,
-			"%s has bits set beyond its length; the network is %s (without host bits)",
+			"%s has bits set beyond its length (host bits); the network is %s",
 			config_quote(value, buf), prefix_format(&network, fixed));
 	} else if (err) {
 		config_fault(c, at, "%s is not a prefix", config_quote(value, buf));
@@ -608,9 +610,11 @@ zone_of(struct check *c, const struct at *at, const json_t *value, const char *n
 	uint16_t zone = 0;
 
 	if (!any_interface && !is_port(c->document, name))
-		config_fault(c, at, "%s: there is no port \"%s\"", config_quote(value, buf), name);
+		config_fault(c, at, "%s names the port \"%s\", which does not exist",
+			config_quote(value, buf), name);
 	else if ((zone = zone_intern(name)) == 0)
-		config_fault(c, at, "%s: \"%s\" can't be the name of a network interface",
+		config_fault(c, at,
+			"%s names \"%s\", which can't be the name of a network interface",
 			config_quote(value, buf), name);
 	return zone;
 }
@@ -648,8 +652,9 @@ config_value_host(struct check *c, const struct at *at, const json_t *value, str
 	}
 	if (addr_is_link_local(&addr) != zoned) {
 		config_fault(c, at,
-			zoned ? "%s: only a link-local address has a zone"
-			      : "%s: a link-local address needs the port it is reached by, as "
+			zoned ? "%s is not link-local; only a link-local address has a port after "
+				"`%%`"
+			      : "%s is link-local and needs the port on which it is reached, as "
 				"fe80::2%%east",
 			config_quote(value, buf));
 		return false;
@@ -681,9 +686,10 @@ config_value_word(
 	}
 	list[0] = '\0';
 	for (int i = 0; words[i] && used < sizeof(list) - 1; i++) {
-		int n = snprintf(list + used, sizeof(list) - used, " `%s`", words[i]);
+		int n = snprintf(
+			list + used, sizeof(list) - used, i == 0 ? "%s" : ", %s", words[i]);
 		used += n > 0 ? (size_t)n : 0;
 	}
-	config_fault(c, at, "%s is none of%s", config_quote(value, buf), list);
+	config_fault(c, at, "%s is not one of %s", config_quote(value, buf), list);
 	return -1;
 }

@@ -162,7 +162,7 @@ put(struct patch *p, const char *key, const char *path, json_t *value)
 		err = -1;
 	}
 	free(last);
-	return err ? patch_fault(p, key, path, "is no place to put a value at") : 0;
+	return err ? patch_fault(p, key, path, "is not in an object or array of the document") : 0;
 }
 
 /* RFC 6902 4.2. What stood there is handed over through `taken`, which may be NULL. */
@@ -179,7 +179,7 @@ take_away(struct patch *p, const char *key, const char *path, json_t **taken)
 	}
 	if (!value) {
 		free(last);
-		return patch_fault(p, key, path, "is not there");
+		return patch_fault(p, key, path, "does not exist in the document");
 	}
 	if (taken)
 		*taken = json_incref(value);
@@ -197,7 +197,7 @@ value_at(struct patch *p, const char *key, const char *path)
 	json_t *value = config_pointer_get(p->document, path);
 
 	if (!value)
-		patch_fault(p, key, path, "is not there");
+		patch_fault(p, key, path, "does not exist in the document");
 	return value;
 }
 
@@ -273,7 +273,7 @@ operation_move(struct patch *p, const char *path, const char *from)
 		return 0;
 	/* RFC 6902 4.4: not into what is moved */
 	if (!strncmp(from, path, len) && path[len] == '/')
-		return patch_fault(p, "path", path, "lies inside of what is moved");
+		return patch_fault(p, "path", path, "lies inside the value that is moved");
 	if (take_away(p, "from", from, &value))
 		return -EINVAL;
 	return put(p, "path", path, value);
@@ -326,7 +326,7 @@ operation_test(struct patch *p, const char *path, const json_t *value)
 		return -EINVAL;
 	return value_equal(there, value)
 		       ? 0
-		       : patch_fault(p, "value", NULL, "is not what stands there");
+		       : patch_fault(p, "value", NULL, "does not equal the value in the document");
 }
 
 /* A string member that is a pointer, or NULL with a fault. */
@@ -354,7 +354,7 @@ apply(struct patch *p, const json_t *operation)
 	bool has_from, has_value;
 
 	if (!json_is_object(operation))
-		return patch_fault(p, "", NULL, "an operation is an object");
+		return patch_fault(p, "", NULL, "is not an object");
 	if (!op)
 		return patch_fault(p, "op", NULL,
 			json_object_get(operation, "op") ? "is not a string" : "is missing");
@@ -362,7 +362,7 @@ apply(struct patch *p, const json_t *operation)
 	has_value = !strcmp(op, "add") || !strcmp(op, "replace") || !strcmp(op, "test");
 	if (!has_from && !has_value && strcmp(op, "remove"))
 		return patch_fault(
-			p, "op", op, "is none of `add` `remove` `replace` `move` `copy` `test`");
+			p, "op", op, "is not one of add, remove, replace, move, copy, test");
 	path = pointer_member(p, operation, "path");
 	if (!path || (has_from && !(from = pointer_member(p, operation, "from"))))
 		return -EINVAL;
@@ -390,7 +390,7 @@ config_patch(const json_t *document, const json_t *operations, struct faults *f)
 	const json_t *operation;
 
 	if (!json_is_array(operations)) {
-		faults_add(f, "", "a patch is an array of operations");
+		faults_add(f, "", "is not an array of operations (RFC 6902)");
 		return NULL;
 	}
 	p.document = json_deep_copy(document);

@@ -30,8 +30,7 @@ check_cpus(const struct config *config, struct faults *f)
 				continue;
 			snprintf(path, sizeof(path), "/dataplane/control_cpus/%u", i);
 			faults_add(f, path,
-				"CPU %u is one of `worker_cpus`, too; a worker needs a CPU of its "
-				"own",
+				"CPU %u is one of `worker_cpus`; a worker needs a CPU of its own",
 				config->dataplane.control_cpus[i]);
 		}
 	}
@@ -71,7 +70,7 @@ check_peer(const struct config *config, unsigned i, struct faults *f)
 
 	if (p->gtsm && p->multihop != 0) {
 		snprintf(path, sizeof(path), "/bgp/peers/%u/gtsm", i);
-		faults_add(f, path, "does not go with `multihop` (%u)", p->multihop);
+		faults_add(f, path, "only valid without `multihop` (%u)", p->multihop);
 	}
 	if (own_address(config, p, place)) {
 		snprintf(path, sizeof(path), "/bgp/peers/%u/address", i);
@@ -91,10 +90,11 @@ config_check_whole(const struct config *config, struct faults *f)
 		if (!config->ranges[i].peer.gtsm || config->ranges[i].peer.multihop == 0)
 			continue;
 		snprintf(path, sizeof(path), "/bgp/listen_ranges/%u/group", i);
-		faults_add(f, path, "\"%s\": `gtsm` does not go with `multihop`",
+		faults_add(f, path,
+			"\"%s\" has both `gtsm` and `multihop`; only one of them is valid",
 			config->ranges[i].group);
 	}
 	if (config->peer_count > PEER_MAX - 1)
-		faults_add(f, "/bgp/peers", "%u peers are more than can be served: %u",
+		faults_add(f, "/bgp/peers", "%u peers are configured; at most %u are supported",
 			config->peer_count, PEER_MAX - 1);
 }

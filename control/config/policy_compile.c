@@ -54,7 +54,7 @@ take_any(struct check *c, const struct at *at, const json_t *value,
 	if (!json_is_array(value))
 		take(c, at, value, out);
 	else if (json_array_size(value) == 0)
-		config_fault(c, at, "an empty array would match nothing");
+		config_fault(c, at, "is empty; give at least one value");
 	else
 		config_take_each(c, at, value, take, out);
 }
@@ -233,7 +233,7 @@ match_number(struct check *c, const struct at *at, const json_t *value, void *ou
 	if (json_is_object(value)) {
 		CONFIG_TAKE(c, at, value, range_keys, &range);
 		if (range.ge > range.le)
-			config_fault(c, at, "from %u to %u there is nothing", range.ge, range.le);
+			config_fault(c, at, "ge %u is greater than le %u", range.ge, range.le);
 	} else {
 		if (!config_value_u32(c, at, value, 0, UINT32_MAX, &range.ge))
 			return;
@@ -409,7 +409,7 @@ take_set_next_hop(CONFIG_TAKE_ARGS)
 		return;
 	}
 	if (text != NULL && strchr(text, '%') == NULL && addr_parse(text, &addr) != 0) {
-		config_fault(c, at, "%s is not an IP address, and not \"discard\"",
+		config_fault(c, at, "%s is not an IP address or \"discard\"",
 			config_quote(value, quoted));
 		return;
 	}
@@ -657,7 +657,7 @@ check_goto(struct check *c, const struct at *at, struct node_draft *d, const str
 	if (!d->goto_seq)
 		return;
 	if (!d->permit) {
-		config_fault(c, &goto_at, "a deny node ends the walk and has no `goto`");
+		config_fault(c, &goto_at, "only valid in a permit node");
 		return;
 	}
 	for (size_t i = 0; i < count; i++)
@@ -667,7 +667,7 @@ check_goto(struct check *c, const struct at *at, struct node_draft *d, const str
 				policy_builder_goto(d->b, d->goto_seq);
 			return;
 		}
-	config_fault(c, &goto_at, "%u is not the seq of a later node", d->goto_seq);
+	config_fault(c, &goto_at, "%u is not the `seq` of a later node", d->goto_seq);
 }
 
 /*
@@ -698,7 +698,7 @@ compile_node(struct compile *k, const struct at *at, const json_t *value, struct
 	bool permit = action && !strcmp(action, "permit");
 
 	if (place > 0 && places[place].seq && places[place].seq == places[place - 1].seq) {
-		config_fault(&d.c, &seq_at, "%lld is the seq of another node, too",
+		config_fault(&d.c, &seq_at, "%lld is the `seq` of another node of this policy",
 			(long long)places[place].seq);
 		d.b = NULL;
 	} else if (!places[place].seq) {
@@ -743,7 +743,7 @@ take_policy_own_name(CONFIG_TAKE_ARGS)
 	config_take_name(c, at, value, key, out);
 	const char *name = json_string_value(value);
 	if (name && (!strcmp(name, "accept-all") || !strcmp(name, "deny-all")))
-		config_fault(c, at, "%s exists from the start and can't be redefined",
+		config_fault(c, at, "%s is built in and can't be redefined",
 			config_quote(value, quoted));
 }
 

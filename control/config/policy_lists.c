@@ -310,7 +310,12 @@ entry_range(struct check *c, const struct at *at, const json_t *value, const str
 	*le = ge_value ? longest : p->len;
 	if (ge_value && !config_value_u32(c, &ge_at, ge_value, p->len, longest, ge))
 		return false;
-	return !le_value || config_value_u32(c, &le_at, le_value, *ge, longest, le);
+	if (le_value && !config_value_u32(c, &le_at, le_value, p->len, longest, le))
+		return false;
+	if (*ge <= *le)
+		return true;
+	config_fault(c, &le_at, "ge %u is greater than le %u", *ge, *le);
+	return false;
 }
 
 static void

@@ -101,12 +101,12 @@ test_password(void **state)
 	config_free(c);
 	snprintf(text, sizeof(text), PEER("'password': '%sq'"), longest);
 	assert_null(try(text, &f));
-	assert_fault(&f, "/bgp/peers/0/password", "has not from 1 to 80 octets");
+	assert_fault(&f, "/bgp/peers/0/password", "must be 1 to 80 octets long");
 	assert_null(
 		strstr(f.fault[0].reason, "qq")); /* a secret that is nearly right is one, too */
 	faults_fini(&f);
 	assert_only_fault(
-		PEER("'password': ''"), "/bgp/peers/0/password", "has not from 1 to 80 octets");
+		PEER("'password': ''"), "/bgp/peers/0/password", "must be 1 to 80 octets long");
 	assert_only_fault(PEER("'password': 5"), "/bgp/peers/0/password", "is not a string");
 	assert_only_fault(PEER("'password': '***'"), "/bgp/peers/0/password", "there is none");
 	c = parsed("{" ROUTER ", 'bgp': {'groups': [{'name': 'g', 'password': 'of all'}],"
@@ -203,11 +203,11 @@ test_gtsm_and_keep(void **state)
 	config_free(c);
 	assert_only_fault("{" ROUTER ", 'bgp': {'groups': [{'name': 'g', 'asn': 1, 'gtsm': true}], "
 			  "'peers': [{'address': '192.0.2.2', 'group': 'g', 'multihop': 2}]}}",
-		"/bgp/peers/0/gtsm", "does not go with `multihop` (2)");
+		"/bgp/peers/0/gtsm", "only valid without `multihop` (2)");
 	assert_only_fault("{" ROUTER ", 'bgp': {'groups': [{'name': 'g', 'asn': 1, 'gtsm': true, "
 			  "'multihop': 2}], 'listen_ranges': [{'prefix': '10.0.0.0/8', 'group': "
 			  "'g'}]}}",
-		"/bgp/listen_ranges/0/group", "`gtsm` does not go with `multihop`");
+		"/bgp/listen_ranges/0/group", "has both `gtsm` and `multihop`");
 	assert_only_fault(PEER("'families': {'ipv4-unicast': {'keep_all_routes': 1}}"),
 		"/bgp/peers/0/families/ipv4-unicast/keep_all_routes", "1 is not true or false");
 }
@@ -273,7 +273,7 @@ test_ranges(void **state)
 		"/bgp/listen_ranges/0/prefix", "has bits set beyond its length");
 	assert_only_fault(RANGES("{'prefix': '10.0.0.0/8', 'group': 'g'}, {'prefix': "
 				 "'10.0.0.0/8', 'group': 'g'}"),
-		"/bgp/listen_ranges/1/prefix", "is given already at /bgp/listen_ranges/0");
+		"/bgp/listen_ranges/1/prefix", "is already used at /bgp/listen_ranges/0");
 	assert_only_fault(RANGES("{'prefix': '10.0.0.0/8', 'group': 'g', 'peer': 1}"),
 		"/bgp/listen_ranges/0/peer", "unknown key");
 }

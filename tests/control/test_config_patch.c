@@ -148,7 +148,7 @@ test_patch_faults(void **state)
 
 	(void)state;
 	assert_null(config_patch(from, operations, &f));
-	assert_fault(&f, "/1/from", "\"/c\" is not there");
+	assert_fault(&f, "/1/from", "\"/c\" does not exist in the document");
 	json_decref(from);
 	json_decref(operations);
 	faults_fini(&f);

@@ -550,25 +550,26 @@ test_list_faults(void **state)
 	assert_only_fault("{'prefix_lists': [{'name': 'a', 'entries': [{'action': 'permit', "
 			  "'prefix': '10.0.0.1/8'}]}]}",
 		"/prefix_lists/0/entries/0/prefix",
-		"\"10.0.0.1/8\" has bits set beyond its length; the network is 10.0.0.0/8");
+		"\"10.0.0.1/8\" has bits set beyond its length (host bits); the network is "
+		"10.0.0.0/8");
 	assert_only_fault("{'prefix_lists': [{'name': 'a', 'entries': [{'action': 'permit', "
 			  "'prefix': '10.0.0.0/33'}]}]}",
 		"/prefix_lists/0/entries/0/prefix", "\"10.0.0.0/33\" is not a prefix");
 	assert_only_fault("{'prefix_lists': [{'name': 'a', 'entries': [{'action': 'permit', "
 			  "'prefix': '10.0.0.0/8', 'ge': 7}]}]}",
-		"/prefix_lists/0/entries/0/ge", "7 is not from 8 to 32");
+		"/prefix_lists/0/entries/0/ge", "7 is not an integer from 8 to 32");
 	assert_only_fault("{'prefix_lists': [{'name': 'a', 'entries': [{'action': 'permit', "
 			  "'prefix': '10.0.0.0/8', 'ge': 12, 'le': 11}]}]}",
-		"/prefix_lists/0/entries/0/le", "11 is not from 12 to 32");
+		"/prefix_lists/0/entries/0/le", "ge 12 is greater than le 11");
 	assert_only_fault("{'prefix_lists': [{'name': 'a', 'entries': [{'action': 'allow', "
 			  "'prefix': '10.0.0.0/8'}]}]}",
-		"/prefix_lists/0/entries/0/action", "\"allow\" is none of `permit` `deny`");
+		"/prefix_lists/0/entries/0/action", "\"allow\" is not one of permit, deny");
 	assert_only_fault(
 		"{'prefix_lists': [{'name': 'a', 'entries': [{'prefix': '10.0.0.0/8'}]}]}",
 		"/prefix_lists/0/entries/0/action", "is missing");
 	assert_only_fault(
 		"{'prefix_lists': [{'name': 'a', 'entries': []}, {'name': 'a', 'entries': []}]}",
-		"/prefix_lists/1/name", "\"a\" is given already at /prefix_lists/0");
+		"/prefix_lists/1/name", "\"a\" is already used at /prefix_lists/0");
 	assert_only_fault("{'as_path_lists': [{'name': 'a', 'entries': [{'action': 'permit', "
 			  "'regex': '(1'}]}]}",
 		"/as_path_lists/0/entries/0/regex",
@@ -595,7 +596,7 @@ test_list_faults(void **state)
 		"{'community_lists': {}}", "/community_lists", "an object is not an array");
 	assert_only_fault("{'prefix_lists': null}", "/prefix_lists", "null is not allowed");
 	assert_only_fault("{'prefix_lists': [{'name': 'all', 'entries': []}]}",
-		"/prefix_lists/0/name", "is a word of the commands");
+		"/prefix_lists/0/name", "is a word of commands");
 }
 
 #define POLICY(nodes)                                                                              \
@@ -610,7 +611,7 @@ test_policy_faults(void **state)
 		"/route_policies/0/name", "can't be redefined");
 	assert_only_fault(
 		"{'route_policies': [{'name': 'x', 'nodes': []}, {'name': 'x', 'nodes': []}]}",
-		"/route_policies/1/name", "is given already at /route_policies/0");
+		"/route_policies/1/name", "is already used at /route_policies/0");
 	assert_only_fault(POLICY("{'seq': 1, 'action': 'permit', 'match': {'prefix_list': 'q'}}"),
 		"/route_policies/0/nodes/0/match/prefix_list", "there is no prefix list \"q\"");
 	assert_only_fault(
@@ -619,7 +620,7 @@ test_policy_faults(void **state)
 	assert_only_fault(POLICY("{'seq': 1, 'action': 'permit', 'match': {'as_path_list': 'p'}}"),
 		"/route_policies/0/nodes/0/match/as_path_list", "there is no AS-path list \"p\"");
 	assert_only_fault(POLICY("{'seq': 1, 'action': 'permit', 'match': {'prefix_list': []}}"),
-		"/route_policies/0/nodes/0/match/prefix_list", "empty array");
+		"/route_policies/0/nodes/0/match/prefix_list", "is empty; give at least one value");
 	assert_only_fault(
 		POLICY("{'seq': 1, 'action': 'permit', 'match': {'large_community_list': 'p'}}"),
 		"/route_policies/0/nodes/0/match/large_community_list",
@@ -631,24 +632,25 @@ test_policy_faults(void **state)
 	assert_only_fault(POLICY("{'seq': 1, 'action': 'permit', 'match': {'colour': 'p'}}"),
 		"/route_policies/0/nodes/0/match/colour", "unknown key");
 	assert_only_fault(POLICY("{'seq': 1, 'action': 'permit'}, {'seq': 1, 'action': 'deny'}"),
-		"/route_policies/0/nodes/1/seq", "1 is the seq of another node");
+		"/route_policies/0/nodes/1/seq", "1 is the `seq` of another node");
 	assert_only_fault(POLICY("{'seq': 0, 'action': 'permit'}"), "/route_policies/0/nodes/0/seq",
-		"0 is not from 1");
+		"0 is not an integer from 1");
 	assert_only_fault(
 		POLICY("{'action': 'permit'}"), "/route_policies/0/nodes/0/seq", "is missing");
 	assert_only_fault(POLICY("{'seq': 1, 'action': 'deny', 'set': {'med': 'x'}}"),
 		"/route_policies/0/nodes/0/set/med", "\"x\" is not an integer");
 	assert_only_fault(POLICY("{'seq': 1, 'action': 'permit', 'goto': 1}"),
-		"/route_policies/0/nodes/0/goto", "1 is not the seq of a later node");
+		"/route_policies/0/nodes/0/goto", "1 is not the `seq` of a later node");
 	assert_only_fault(
 		POLICY("{'seq': 1, 'action': 'deny', 'goto': 2}, {'seq': 2, 'action': 'permit'}"),
-		"/route_policies/0/nodes/0/goto", "a deny node");
+		"/route_policies/0/nodes/0/goto", "only valid in a permit node");
 	assert_only_fault(POLICY("{'seq': 1, 'action': 'permit', 'set': {'local_pref': -1}}"),
-		"/route_policies/0/nodes/0/set/local_pref", "-1 is not from 0 to 4294967295");
+		"/route_policies/0/nodes/0/set/local_pref",
+		"-1 is not an integer from 0 to 4294967295");
 	assert_only_fault(
 		POLICY("{'seq': 1, 'action': 'permit', 'set': {'next_hop': '192.0.2.300'}}"),
 		"/route_policies/0/nodes/0/set/next_hop",
-		"\"192.0.2.300\" is not an IP address, and not \"discard\"");
+		"\"192.0.2.300\" is not an IP address or \"discard\"");
 	assert_only_fault(POLICY("{'seq': 1, 'action': 'permit', 'set': {'communities': {'add': "
 				 "['1:2', 'x']}}}"),
 		"/route_policies/0/nodes/0/set/communities/add/1", "\"x\" is not a community");
@@ -671,7 +673,7 @@ test_policy_faults(void **state)
 		"/route_policies/0/nodes/0/set/next_hop", "can't set a link-local next hop");
 	assert_only_fault(
 		POLICY("{'seq': 1, 'action': 'permit', 'match': {'peer': 'fe80::1%north'}}"),
-		"/route_policies/0/nodes/0/match/peer", "there is no port \"north\"");
+		"/route_policies/0/nodes/0/match/peer", "names the port \"north\"");
 	assert_only_fault(
 		"{'route_policies': [{'name': 'r'}]}", "/route_policies/0/nodes", "is missing");
 }
@@ -689,13 +691,13 @@ test_all_faults(void **state)
 				 "'match': {'origin': ['igp', 'z']}}]}]}",
 		&f));
 	assert_fault(&f, "/prefix_lists/0/name", "\"9\" is not a name");
-	assert_fault(&f, "/prefix_lists/0/entries/0/action", "1 is none of");
+	assert_fault(&f, "/prefix_lists/0/entries/0/action", "1 is not one of");
 	assert_fault(&f, "/prefix_lists/0/entries/0/prefix", "7 is not a prefix");
 	assert_fault(&f, "/prefix_lists/0/entries/0/x", "unknown key");
 	assert_fault(&f, "/prefix_lists/0/entries/1", "\"y\" is not an object");
 	assert_fault(&f, "/route_policies/0/name", "is missing");
 	assert_fault(&f, "/route_policies/0/nodes/0/seq", "\"a\" is not an integer");
-	assert_fault(&f, "/route_policies/0/nodes/0/match/origin/1", "\"z\" is none of");
+	assert_fault(&f, "/route_policies/0/nodes/0/match/origin/1", "\"z\" is not one of");
 	assert_int_equal(f.count, 8);
 	faults_fini(&f);
 }

@@ -198,7 +198,7 @@ def check_files(c, folder):
     status, out, err = keeld("-c", path, "--check")
     c.equal("duplicate keys by pointer, exit status 2", (status, sorted(line.split(": ")[1] for line in err.splitlines())), (2, ["/bgp/peers/0/asn", "/router"]))
     path = write("key.json", dict(CONFIG, **{"new\nline\x1b[31m": 1}))
-    c.equal("a line a fault whatever the key", keeld("-c", path, "--check"), (2, "", path + ": /new\\u000Aline\\u001B[31m: unknown key\n"))
+    c.equal("a line a fault whatever the key", keeld("-c", path, "--check"), (2, "", path + ": /new\\u000Aline\\u001B[31m: unknown key; see keel.json(5)\n"))
     status, out, err = keeld("-c", os.path.join(folder, "nowhere.json"), "--check")
     c.true("a missing file: exit status 2 and its name", status == 2 and "nowhere.json" in err and "No such file" in err, (status, err))
     for text in ("[]", "17", "null"):
