@@ -162,12 +162,12 @@ def doubts(doc, metric, r):
 
 
 def verdict(doc):
-    """One sentence about the ratios of a document; those with a doubt count for neither side."""
+    """One sentence about the ratios to other daemons and tables (a floor or a bare loop is no competitor); a ratio with a doubt counts for neither side."""
     better, worse, doubtful = [], [], 0
     for metric, r in doc["ratios"].items():
         unit = next((x["metrics"][metric.split(":")[0]]["unit"] for x in doc["results"] if metric.split(":")[0] in x["metrics"]), "")
         sign = 1 if unit in LESS_IS_BETTER else -1 if unit in MORE_IS_BETTER else 0
-        if not sign or r.get("of") not in OURS:
+        if not sign or r.get("of") not in OURS or r.get("who") not in OTHERS:
             continue
         if doubts(doc, metric, r):
             doubtful += 1
@@ -176,8 +176,8 @@ def verdict(doc):
         else:
             better.append(metric)
     if not better and not worse:
-        return "No comparison that counts." if doubtful else "Figures without a comparison."
-    return "Better than the reference in %d of %d comparisons%s.%s" % (
+        return "No comparison that counts: each has a doubt." if doubtful else "Figures without another daemon."
+    return "Better than the best other in %d of %d comparisons%s.%s" % (
         len(better), len(better) + len(worse), "" if not doubtful else "; %d more say little" % doubtful, " Worse: %s." % ", ".join(worse) if worse else "")
 
 

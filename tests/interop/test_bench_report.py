@@ -131,13 +131,13 @@ def doubted(folder):
     doc = report.document("load", Entry(), kept, "scripts/bench load", "2026-01-01T00:00:00+00:00")
     check("doubts", {m: report.doubts(doc, m, r) for m, r in doc["ratios"].items()},
           {"one": ["one run of BIRD"], "four_cpu": [], "steady": [], "wild": ["BIRD varies from 3 to 11"]})
-    check("verdict", report.verdict(doc), "Better than the reference in 1 of 2 comparisons; 2 more say little. Worse: four_cpu (1.12 of BIRD).")
+    check("verdict", report.verdict(doc), "Better than the best other in 1 of 2 comparisons; 2 more say little. Worse: four_cpu (1.12 of BIRD).")
     summary = report.page_summary({"load": doc})
     check("twelve lines", len(summary), 2 + 12)
     check("the doubt is in the line", (summary[2].endswith("| Keel 2 s | BIRD 4 | 0.50 (0.50–0.50) | one run of BIRD |".replace("Keel ", "")), "not measured yet" in summary[-1]), (True, True))
     report.write(folder, "load", doc)
     page = open(report.write_html(folder, {"load": Entry()})).read()
-    check("the verdict first", -1 < page.index("Better than the reference") < page.index("<table>"), True)
+    check("the verdict first", -1 < page.index("Better than the best other") < page.index("<table>"), True)
     check("the reason beside the ratio", "<td class=doubt>BIRD varies from 3 to 11" in page, True)
 
 
