@@ -305,12 +305,6 @@ update_group_refresh(struct update_member *m, bool framed)
 }
 
 bool
-update_group_walks(const struct update_member *m)
-{
-	return m->group->kind == WALK_SEND;
-}
-
-bool
 update_group_shared(const struct update_member *a, const struct update_member *b)
 {
 	return a != NULL && b != NULL && a->group == b->group;
@@ -442,62 +436,10 @@ member_step(struct update_member *m, struct output *o) RUNS_ON(role_session)
 	return stream_produce(g, o->deadline_ns);
 }
 
-size_t
-update_group_encode(struct update_member *m, uint8_t *buf, size_t size, uint64_t deadline_ns,
-	bool *more, bool *others, void (*mark)(void *ctx, enum update_group_mark m), void *ctx)
-{
-	struct update_group *g = m->group, *const began = g;
-	struct output o = {
-		.p = buf, .room = size, .deadline_ns = deadline_ns, .mark = mark, .ctx = ctx};
-	uint64_t version = g->version, position = journal_position(g->cursor);
-	bool shared = g->member_count > 1, blocked = walk_blocked(g);
-	bool catching_up = g->catch_up != CATCH_UP_NONE;
-
-	g->ready_count += m->state == MEMBER_STREAM && m->full;
-	m->full = false;
-	m->blocked_ns = 0;
-	if (!journal_pressed(g->set->journal))
-		stall_end(m);
-	rules_run_end(g->set);
-	while (update_group_error(m) == 0 && member_step(m, &o))
-		g = m->group; /* a split may move it */
-	if (m->state == MEMBER_STREAM && m->at->next == NULL)
-		stall_end(m);
-	behind_pass(m);
-	*more = update_group_pending(m);
-	/*
-	 * Who is behind may wait for a place in the journal, for the end of a catching up, and for a group that somebody drives: that this one does
-	 * not, its connection full by now, it will say at the next look.
-	 */
-	*others =
-		shared && (g != began || g->version != version || (blocked && !walk_blocked(g)) ||
-				  (g->behind_count > 0 &&
-					  ((*more && m->state == MEMBER_STREAM) ||
-						  journal_position(g->cursor) != position ||
-						  (catching_up && g->catch_up == CATCH_UP_NONE))));
-	return size - o.room;
-}
+/* ---- turns ---- */
 
 bool
-member_full(struct update_member *m)
-{
-	struct update_group *g = m->group;
-	bool was_ready = m->state == MEMBER_STREAM && !m->full;
-
-	m->full = true;
-	g->ready_count -= was_ready;
-	return was_ready && g->ready_count == 0 && g->behind_count > 0;
-}
-
-bool
-update_group_full(struct update_member *m)
-{
-	m->blocked_ns = 0;
-	return member_full(m);
-}
-
-bool
-update_group_pending(const struct update_member *m)
+member_pending(const struct update_member *m)
 {
 	const struct update_group *g = m->group;
 
@@ -509,7 +451,7 @@ update_group_pending(const struct update_member *m)
 }
 
 uint64_t
-update_group_wait_ns(const struct update_member *m)
+member_wait_ns(const struct update_member *m)
 {
 	const struct update_group *g = m->group;
 	uint64_t at = walk_blocked(g) ? g->retry_ns : 0, rest = stream_rest_ns(g);
@@ -520,7 +462,7 @@ update_group_wait_ns(const struct update_member *m)
 }
 
 int
-update_group_error(struct update_member *m)
+member_error(struct update_member *m)
 {
 	struct update_group *g = m->group;
 
@@ -529,6 +471,116 @@ update_group_error(struct update_member *m)
 		g->stats.evicted++;
 	}
 	return m->error != 0 ? m->error : g->error;
+}
+
+uint64_t
+update_share(uint64_t deadline_ns)
+{
+	uint64_t now = now_ns(), share = deadline_ns > now ? (deadline_ns - now) / 2 : 0;
+
+	return now + (share > EXPORT_SHARE_NS ? share : EXPORT_SHARE_NS);
+}
+
+static bool
+other_family_pending(const struct update_member *m) RUNS_ON(role_session)
+{
+	const struct update_groups *s = m->group->set;
+
+	for (unsigned f = 0; f < FAMILY_COUNT; f++) {
+		const struct update_member *other = s->by_id[f][m->id.v];
+
+		if (other != NULL && other != m && member_pending(other))
+			return true;
+	}
+	return false;
+}
+
+/* The output of `m` has no room. True: the members that are behind go on with the group from here on, and there are some. */
+static bool
+member_full(struct update_member *m)
+{
+	struct update_group *g = m->group;
+	bool was_ready = m->state == MEMBER_STREAM && !m->full;
+
+	m->full = true;
+	g->ready_count -= was_ready;
+	return was_ready && g->ready_count == 0 && g->behind_count > 0;
+}
+
+/* A turn without output. */
+static void
+member_hold(struct update_member *m, const struct update_io *io, bool pressed, uint64_t deadline_ns,
+	struct update_turn *t) RUNS_ON(role_session)
+{
+	t->state = TURN_HELD;
+	t->others = member_full(m);
+	if (io->paused && !pressed)
+		m->blocked_ns = 0;
+	else if (!io->taken)
+		t->others |= member_blocked(m, deadline_ns);
+	else {
+		m->blocked_ns = 0;
+		t->others |= pressed;
+	}
+}
+
+/* A turn with output: copies and produces messages until there are no more, or no room, or no time. */
+static void
+member_send(struct update_member *m, const struct update_io *io, bool pressed, uint64_t deadline_ns,
+	struct update_turn *t) RUNS_ON(role_session)
+{
+	struct update_group *const began = m->group, *g = began;
+	struct output o = {.p = io->buf,
+		.room = io->size,
+		.deadline_ns = other_family_pending(m) ? update_share(deadline_ns) : deadline_ns,
+		.mark = io->mark,
+		.ctx = io->ctx};
+	bool shared = g->member_count > 1, blocked = walk_blocked(g), more;
+	uint64_t version = g->version;
+
+	t->had_output = true;
+	t->walked = g->kind == WALK_SEND;
+	g->ready_count += m->state == MEMBER_STREAM && m->full;
+	m->full = false;
+	m->blocked_ns = 0;
+	if (!pressed)
+		stall_end(m);
+	rules_run_end(g->set);
+	while (member_error(m) == 0 && member_step(m, &o))
+		g = m->group; /* a split may move it */
+	if (m->state == MEMBER_STREAM && m->at->next == NULL)
+		stall_end(m);
+	behind_pass(m);
+	more = member_pending(m);
+	t->state = more ? TURN_MORE : TURN_IDLE;
+	t->len = io->size - o.room;
+	/*
+	 * The last term: this member may find its output full in its next turn, which is then when the members that are behind go on with the group.
+	 */
+	t->others =
+		shared && (g != began || g->version != version || (blocked && !walk_blocked(g)) ||
+				  (more && g->behind_count > 0 && m->state == MEMBER_STREAM));
+}
+
+struct update_turn
+update_member_turn(struct update_member *m, const struct update_io *io, uint64_t deadline_ns)
+{
+	struct update_turn t = {.state = TURN_IDLE};
+	bool pressed;
+
+	if (member_error(m) == 0 && member_pending(m)) {
+		pressed = journal_pressed(m->group->set->journal);
+		if (io->buf == NULL || (io->paused && !pressed))
+			member_hold(m, io, pressed, deadline_ns, &t);
+		else
+			member_send(m, io, pressed, deadline_ns, &t);
+	}
+	t.error = member_error(m);
+	if (t.error != 0)
+		t.state = TURN_FAILED;
+	if (t.state == TURN_IDLE)
+		t.wait_ns = member_wait_ns(m);
+	return t;
 }
 
 /* ---- what others see ---- */

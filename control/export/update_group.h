@@ -129,48 +129,56 @@ enum update_group_mark {
 	MARK_POLICY_DONE,
 	MARK_SETTLED /* update_group_settled() has grown */
 };
-#define EXPORT_SHARE_NS                                                                            \
-	200000u /* of a slice: what one member has at least; by the deadlines that it is given */
+/* The output of a member in one turn. */
+struct update_io {
+	uint8_t *buf; /* where messages are written; NULL: the output has no room */
+	size_t size; /* of `buf`; at least the largest message of the session */
+	/* Nothing is sent now (min_advertisement_s), unless shards wait for withdrawals to be read. */
+	bool paused;
+	/* With `buf` NULL: another family of the peer has filled the output in this turn. False: the peer does not read. */
+	bool taken;
+	/* Called on this thread for each mark, in the order of the messages. */
+	void (*mark)(void *ctx, enum update_group_mark m);
+	void *ctx;
+};
+
+enum update_turn_state {
+	TURN_IDLE, /* nothing is left to send, before `wait_ns` at least */
+	TURN_HELD, /* the member has something to send and no output in this turn */
+	TURN_MORE, /* the member had the output and has more to send */
+	TURN_FAILED, /* the session must end: `error` */
+};
+struct update_turn {
+	enum update_turn_state state;
+	/* Another member of the group may have something to do now: every member of the group is due another turn. */
+	bool others;
+	bool had_output; /* the member had something to send, and `buf`; also if len is 0 */
+	bool walked; /* with had_output: the group was sending a whole table */
+	size_t len; /* octets of whole messages that were written to `buf` */
+	uint64_t wait_ns; /* TURN_IDLE: monotonic time of the next turn without an event; 0: none */
+	/* -ENOMEM, -ENOSPC; -ESTALE: the peer did not read, and held back more tombstones than a shard may keep. */
+	int error;
+};
 /*
- * Puts up to `size` octets of whole messages for this member into `buf` (at least one message's room), until the deadline. Returns the
- * octets. *more: call again when there is room; *others: other members have something to do now. `mark` is told on this thread in
- * the order of the messages.
+ * One turn of a member: sends what the group has for the member, and moves the group on while `io` has room, until the deadline. Where several
+ * families of a peer have something to send, each has half of the time that is left, and EXPORT_SHARE_NS at least.
+ *
+ * A member without output falls behind when the oldest message that is kept waits for this member. Where no member of the stream has room, those that
+ * are behind go on with the group. A peer that does not read is counted by the time between its turns, 100 ms a turn at most. When that is more than
+ * stall_ns while shards wait for withdrawals to be read, the member may be evicted (-ESTALE); and where no other member can go on with the group, this
+ * turn does.
  */
-size_t update_group_encode(struct update_member *m, uint8_t *buf, size_t size, uint64_t deadline_ns,
-	bool *more, bool *others, void (*mark)(void *ctx, enum update_group_mark m), void *ctx)
-	RUNS_ON(role_session);
-/*
- * Until the next call of encode its connection takes no more (or it is not to have more now). Only who is like this and stands on the oldest message
- * falls behind; others just have not had their turn yet, and are waited for.
- * True: nobody in the stream has room any more, so those of the group that are behind go on with it, and have something to do.
- */
-bool update_group_full(struct update_member *m) RUNS_ON(role_session);
-/*
- * The same of one whose peer does not take what it was given. The time counts, by the looks at it: how late these come is no fault of its. While
- * tombstones pile up (update_group_pressed(): look again then) one for whom it was too long may be evicted, and where nobody else of the group can go
- * on, the group does so here. True: something was done, for others of its group too, or they have something to do.
- */
-bool update_group_blocked(struct update_member *m, uint64_t deadline_ns) RUNS_ON(role_session);
-/* Shards wait for somebody to take back what is gone: no time to let a member rest for other reasons. */
-bool update_group_pressed(const struct update_member *m);
+struct update_turn update_member_turn(struct update_member *m, const struct update_io *io,
+	uint64_t deadline_ns) RUNS_ON(role_session);
+#define EXPORT_SHARE_NS 200000u
+/* The deadline of one of several members or families: half of the time until `deadline_ns`, at least EXPORT_SHARE_NS from now. */
+uint64_t update_share(uint64_t deadline_ns);
 /*
  * For this turn: several peers tell their tables. What they say of one destination comes one after the other, so the journal is read with a pause
  * between, and what was replaced meanwhile is told to nobody. The order of what is told, and its end, are the same.
  */
 void update_groups_gather(struct update_groups *s, uint64_t now_ns, bool loading)
 	RUNS_ON(role_session);
-/* Is there anything to do for this member? Cheap: for each turn of the loop. */
-bool update_group_pending(const struct update_member *m) RUNS_ON(role_session);
-/* Monotonic ns when to call again though nothing is pending; 0: not. */
-uint64_t update_group_wait_ns(const struct update_member *m);
-/*
- * 0, or why this member can't go on (-ENOMEM, -ENOSPC; -ESTALE: it took nothing, and held back more tombstones than the shard bears): its session must
- * end. Cheap.
- */
-int update_group_error(struct update_member *m) RUNS_ON(role_session);
-
-/* Does its group go over the whole table for some of its members now? */
-bool update_group_walks(const struct update_member *m);
 /* Are both members of one group? NULL is in none. */
 bool update_group_shared(const struct update_member *a, const struct update_member *b);
 

@@ -259,25 +259,18 @@ stall_end(struct update_member *m)
 }
 
 bool
-update_group_pressed(const struct update_member *m)
-{
-	return journal_pressed(m->group->set->journal);
-}
-
-bool
-update_group_blocked(struct update_member *m, uint64_t deadline_ns)
+member_blocked(struct update_member *m, uint64_t deadline_ns)
 {
 	uint64_t now = now_ns(), step = m->blocked_ns != 0 ? now - m->blocked_ns : 0;
-	bool others = member_full(m);
 
 	m->blocked_ns = now;
 	m->spent_ns += step < LOOK_NS ? step : LOOK_NS;
-	if (update_group_error(m) != 0 || !update_group_pressed(m))
-		return others;
+	if (member_error(m) != 0 || !journal_pressed(m->group->set->journal))
+		return false;
 	if (m->spent_ns >= m->group->set->c.stall_ns)
 		stall(m);
 	behind_pass(m); /* nothing of what its group has read since need have been for them */
-	return group_drive(m->group, deadline_ns) || others;
+	return group_drive(m->group, deadline_ns);
 }
 
 /* ---- telling ---- */

@@ -93,8 +93,8 @@ struct update_member {
 	uint8_t next_hop_octets[32];
 
 	struct message *at; /* MEMBER_STREAM */
-	bool full; /* update_group_full() */
-	/* update_group_blocked(): when it was last found so, and how long in all since it last had room or had all there was. */
+	bool full; /* had no output in its last turn */
+	/* The last turn in which the peer did not read, and how long in all since the output last had room or the peer had everything. */
 	uint64_t blocked_ns, spent_ns;
 	/* The walk that it is to take, or takes; 0: none. */
 	uint32_t walk;
@@ -179,7 +179,7 @@ struct update_group {
 	uint32_t serial; /* of the newest WALK_SEND */
 	unsigned waiting; /* members that are to take the next one */
 	unsigned settling; /* members that asked, and were not answered yet */
-	uint64_t version; /* of what the members can see */
+	uint64_t version; /* raised when members may have something to do that they had not */
 	bool default_due; /* the first that a walk looks at; until then others may join it */
 	bool walk_turn; /* the next batch is the walk's, so that neither starves */
 	bool policy_within; /* a WALK_SEND does what a policy walk was owed for */
@@ -315,8 +315,12 @@ member_view(const struct update_member *m, struct adj_route r)
 /* update_group.c */
 struct update_member *member_find(const struct update_group *g, struct peer_id id);
 void member_stand(struct update_member *m, struct message *at);
-/* True: from here on those behind go on with the group, and there are some. */
-bool member_full(struct update_member *m);
+/* Something can be done for the member now. Cheap. */
+bool member_pending(const struct update_member *m) RUNS_ON(role_session);
+/* Monotonic time of the next turn though nothing is pending; 0: none. */
+uint64_t member_wait_ns(const struct update_member *m);
+/* 0, or why the member cannot go on: update_turn.error. */
+int member_error(struct update_member *m) RUNS_ON(role_session);
 /* Moves on what all have passed. */
 void stream_trim(struct update_group *g);
 void walk_request(struct update_member *m, bool framed);
@@ -387,8 +391,13 @@ void behind_run(struct update_member *m, struct output *o) RUNS_ON(role_session)
 bool behind_pending(const struct update_member *m);
 /* Who has nothing to take back holds nothing. */
 void behind_pass(struct update_member *m);
-/* It took what it was given. */
+/* The peer has read. */
 void stall_end(struct update_member *m);
+/*
+ * The peer of `m` did not read. Counts the time, and acts on it while shards wait for withdrawals to be read. True: the group went on, so its members
+ * may have something to do.
+ */
+bool member_blocked(struct update_member *m, uint64_t deadline_ns) RUNS_ON(role_session);
 bool bits_has(const struct bits *b, struct dest_id id);
 /* 0, -ENOMEM. */
 int bits_set(struct arena *a, struct bits *b, struct dest_id id);

@@ -1116,6 +1116,8 @@ stream_produce(struct update_group *g, uint64_t deadline_ns)
 	if (g->set->change_count > 0) {
 		batch_finish(g, passed);
 		g->version++;
+	} else if (done && g->behind_count > 0) {
+		g->version++; /* members that are behind wait for a place in the journal */
 	}
 	tail_need(g);
 	if (g->catch_up == CATCH_UP_NONE)

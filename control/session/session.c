@@ -336,7 +336,7 @@ work_export(struct speaker *s, uint64_t deadline_ns) RUNS_ON(role_session)
 		/* Behind the others first: its session may end here. */
 		ring_remove(&p->established);
 		ring_insert(&s->established, &p->established);
-		more |= export_run(p, export_deadline(deadline_ns));
+		more |= export_run(p, update_share(deadline_ns));
 		served++;
 		if (now_ns() >= deadline_ns)
 			break;

@@ -455,8 +455,6 @@ void export_down(struct peer *p) RUNS_ON(role_session);
 bool leftovers_run(struct speaker *s, uint64_t deadline_ns) RUNS_ON(role_session);
 /* The configuration changed: how routes are sent to this peer. */
 void export_rules(struct peer *p) RUNS_ON(role_session);
-/* Half of what is left, and at least EXPORT_SHARE_NS: the part of one of several. */
-uint64_t export_deadline(uint64_t deadline_ns);
 /* A slice for one peer. True while there is more that its socket takes. */
 bool export_run(struct peer *p, uint64_t deadline_ns) RUNS_ON(role_session);
 void export_timers_init(struct peer_family *f);

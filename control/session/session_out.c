@@ -394,21 +394,21 @@ messages_count(const uint8_t *p, size_t len, uint64_t *updates)
 }
 
 static void
-export_failed(struct peer_family *f) RUNS_ON(role_session)
+export_failed(struct peer_family *f, int error) RUNS_ON(role_session)
 {
 	struct note note = {.code = ERR_CEASE, .subcode = CEASE_OUT_OF_RESOURCES};
 
 	log_event(LOG_ERROR, "export-failed peer=%s vrf=%s family=%s error=\"%s\"",
 		f->peer->config.addr_text, f->peer->vrf_name, family_text(f->family),
-		strerrordesc_np(-update_group_error(f->group)));
+		strerrordesc_np(-error));
 	connection_event(f->peer->up, EV_BAD_MESSAGE, &note);
 }
 
-/* Nothing is to be done now, but later without anybody's waking us. */
+/* The group has something to do at `at`, without an event that wakes the thread. */
 static void
-family_wait(struct peer_family *f)
+family_wait(struct peer_family *f, uint64_t at)
 {
-	uint64_t at = update_group_wait_ns(f->group), now;
+	uint64_t now;
 
 	if (at == 0 || f->spread.deadline_ns != 0)
 		return;
@@ -428,89 +428,57 @@ family_spread(struct peer_family *f)
 	timer_arm(f->peer->speaker->thread, &f->spread, ns);
 }
 
-/* Its own answer, or the packing of somebody's. (A first dump at the same time counts with it.) */
-static bool
-walks_for_refresh(const struct peer_family *f)
-{
-	return f->serve.walking || (f->peer->speaker->serving > 0 && update_group_walks(f->group));
-}
-
-uint64_t
-export_deadline(uint64_t deadline_ns)
-{
-	uint64_t now = now_ns(), share = deadline_ns > now ? (deadline_ns - now) / 2 : 0;
-
-	return now + (share > EXPORT_SHARE_NS ? share : EXPORT_SHARE_NS);
-}
-
-/* Families that have something to do share a peer's time as peers share a turn's. */
-static uint64_t
-family_deadline(const struct peer_family *f, uint64_t deadline_ns) RUNS_ON(role_session)
-{
-	bool alone = true;
-
-	for (unsigned i = 0; i < FAMILY_COUNT; i++) {
-		const struct peer_family *other = &f->peer->family[i];
-
-		if (other != f && other->group != NULL && update_group_pending(other->group))
-			alone = false;
-	}
-	return alone && now_ns() < deadline_ns ? deadline_ns : export_deadline(deadline_ns);
-}
-
 /*
- * True while there is more that the socket takes, or others of its group have something to do. *took: a family of this peer has had the output in this
- * turn.
+ * One turn of the family. *taken: a family of this peer has had the output in this round. True while there is more that the socket takes, or another
+ * member of the update group has something to do.
  */
 static bool
-family_run(struct peer_family *f, uint64_t deadline_ns, bool *took) RUNS_ON(role_session)
+family_run(struct peer_family *f, uint64_t deadline_ns, bool *taken) RUNS_ON(role_session)
 {
 	struct peer *p = f->peer;
+	struct speaker *s = p->speaker;
 	struct connection *c = p->up;
-	uint64_t began;
-	uint8_t *tail;
-	size_t room, len;
-	bool more, others;
+	size_t room = TX_RESERVE;
+	uint8_t *tail = connection_tail(c, TX_EXPORT_ROOM, &room);
+	struct update_io io = {.buf = c->ended ? NULL : tail,
+		.size = room - TX_RESERVE,
+		.paused = f->not_before_ns != 0 && now_ns() < f->not_before_ns,
+		.taken = *taken && !c->ended,
+		.mark = on_mark,
+		.ctx = f};
+	bool answers = f->serve.walking;
+	uint64_t began = s->serving > 0 ? now_ns() : 0;
+	struct update_turn t = update_member_turn(f->group, &io, deadline_ns);
 
-	if (update_group_error(f->group) != 0) {
-		export_failed(f);
-		return true;
-	}
-	if (!update_group_pending(f->group)) {
-		family_wait(f);
-		return false;
-	}
-	if (f->not_before_ns != 0 && now_ns() < f->not_before_ns && !update_group_pressed(f->group))
-		return update_group_full(f->group);
-	tail = connection_tail(c, TX_EXPORT_ROOM, &room);
-	/* The peer is not to blame for that, and in the next turn this one is first. */
-	if (tail == NULL && *took && !c->ended)
-		return update_group_full(f->group) || update_group_pressed(f->group);
-	if (tail == NULL || c->ended)
-		return update_group_blocked(f->group, deadline_ns); /* EPOLLOUT calls again */
-	began = walks_for_refresh(f) ? now_ns() : 0;
-	if (!*took)
-		p->export_first = (uint8_t)((f->family + 1) % FAMILY_COUNT);
-	*took = true;
-	len = update_group_encode(f->group, tail, room - TX_RESERVE,
-		family_deadline(f, deadline_ns), &more, &others, on_mark, f);
-	connection_wrote(c, len, messages_count(tail, len, &p->updates_sent));
-	if (len > 0)
-		connection_flush(c);
-	if (began != 0) {
-		uint64_t now = now_ns();
+	if (t.had_output) {
+		if (!*taken)
+			p->export_first = (uint8_t)((f->family + 1) % FAMILY_COUNT);
+		*taken = true;
+		connection_wrote(c, t.len, messages_count(tail, t.len, &p->updates_sent));
+		if (t.len > 0)
+			connection_flush(c);
+		/* Time spent on the peer's answer, or on packing the answer of another peer. A first dump at the same time counts, too. */
+		if (began != 0 && (answers || t.walked)) {
+			uint64_t now = now_ns();
 
-		refresh_pace_spent(&p->speaker->pace, now, now - began);
+			refresh_pace_spent(&s->pace, now, now - began);
+		}
 	}
-	if (update_group_error(f->group) != 0) {
-		export_failed(f);
+	switch (t.state) {
+	case TURN_FAILED:
+		export_failed(f, t.error);
 		return true;
+	case TURN_HELD:
+		return t.others;
+	case TURN_MORE:
+		return t.others || connection_room(c) >= TX_EXPORT_ROOM;
+	case TURN_IDLE:
+		break;
 	}
-	if (!more)
-		family_wait(f);
-	if (len > 0 && !more)
+	family_wait(f, t.wait_ns);
+	if (t.len > 0)
 		family_spread(f);
-	return others || (more && connection_room(c) >= TX_EXPORT_ROOM);
+	return t.others;
 }
 
 /* ---- the end of an answer without BoRR and EoRR ---- */
@@ -678,15 +646,18 @@ bool
 export_run(struct peer *p, uint64_t deadline_ns)
 {
 	unsigned first = p->export_first;
-	bool more = false, took = false;
+	bool more = false, taken = false;
 
 	for (unsigned i = 0; i < FAMILY_COUNT && p->up != NULL; i++) {
 		struct peer_family *f = &p->family[(first + i) % FAMILY_COUNT];
 
 		if (f->request_owed)
 			request_send(f);
-		if (f->group != NULL)
-			more |= family_run(f, deadline_ns, &took);
+		if (f->group == NULL)
+			continue;
+		more |= family_run(f, deadline_ns, &taken);
+		if (taken && now_ns() >= deadline_ns)
+			deadline_ns = update_share(deadline_ns);
 	}
 	return more && p->up != NULL;
 }

@@ -86,41 +86,28 @@ on_mark(void *ctx, enum update_group_mark m)
 	b.marks += m != MARK_NONE;
 }
 
-static bool
-pending(void)
-{
-	for (unsigned i = 0; i < b.members; i++)
-		if (update_group_pending(b.member[i]))
-			return true;
-	return false;
-}
-
 /* As work_export() in control/session/session.c. */
 static bool
 export_turn(void)
 {
-	uint64_t begun = shard_bench_cpu(), end = rig_clock() + SLICE_NS, now;
+	uint64_t begun = shard_bench_cpu(), end = rig_clock() + SLICE_NS;
 	unsigned k = 0;
 	bool more = false;
 
-	for (; k < b.members && (now = rig_clock()) < end; k++) {
+	for (; k < b.members && rig_clock() < end; k++) {
 		struct update_member *m = b.member[(b.turn + k) % b.members];
-		uint64_t share = (end - now) / 2;
-		bool again, others;
+		struct update_io io = {.buf = b.buffer, .size = BUFFER, .mark = on_mark};
+		struct update_turn t = update_member_turn(m, &io, update_share(end));
 
-		if (!update_group_pending(m))
-			continue;
-		b.octets += update_group_encode(m, b.buffer, BUFFER,
-			now + (share > EXPORT_SHARE_NS ? share : EXPORT_SHARE_NS), &again, &others,
-			on_mark, NULL);
-		must(update_group_error(m) == 0, "exporting");
-		more |= again || others;
+		must(t.error == 0, "exporting");
+		b.octets += t.len;
+		more |= t.state == TURN_MORE || t.others;
 	}
 	b.turn += k < b.members ? k : 1;
 	attr_table_reclaim(b.exported);
 	b.export_ns += shard_bench_cpu() - begun;
 	qsbr_quiescent(b.s.rig.readers, b.s.reader);
-	return more || pending();
+	return more || k < b.members;
 }
 
 static void
@@ -133,7 +120,7 @@ settle(void)
 		more = shard_bench_turn(&b.s);
 		while (export_turn())
 			;
-	} while (more || pending());
+	} while (more);
 }
 
 static void

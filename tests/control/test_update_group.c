@@ -288,7 +288,7 @@ encode(struct world *w, size_t size)
 	struct receiver_ops ops = receiver(w);
 	bool others, more = encode_once(&g, w->group, size, on_mark, &ops, w, &others);
 
-	assert_int_equal(update_group_error(w->group), 0);
+	assert_int_equal(member_error(w->group), 0);
 	return more;
 }
 
@@ -614,7 +614,7 @@ test_race(void **state)
 	assert_int_equal(pthread_create(&thread, NULL, race_shard, &r), 0);
 	while (!atomic_load(&r.over)) {
 		qsbr_online(r.w.rig.readers, r.w.reader);
-		len = update_group_encode(
+		len = turn_send(
 			r.w.group, buf, sizeof(buf), UINT64_MAX, &more, &others, on_mark, &r.w);
 		attr_table_reclaim(r.w.exported);
 		qsbr_offline(r.w.rig.readers, r.w.reader);
@@ -720,9 +720,8 @@ test_unchanged_sends_nothing(void **state)
 	/* The same policy under another name of none: an internal peer without policy gets all. */
 	policy_set_to(&w, POLICY_NONE);
 	qsbr_online(w.rig.readers, w.reader);
-	assert_int_equal(update_group_encode(w.group, buf, sizeof(buf), UINT64_MAX, &more, &others,
-				 on_mark, &w),
-		0);
+	assert_int_equal(
+		turn_send(w.group, buf, sizeof(buf), UINT64_MAX, &more, &others, on_mark, &w), 0);
 	qsbr_offline(w.rig.readers, w.reader);
 	assert_false(more);
 	assert_int_equal(w.marks[MARK_POLICY_DONE], 1);
@@ -748,7 +747,7 @@ told_while_loading(struct world *w, uint64_t now_ns)
 	announce(w, 2, 0, (unsigned)(now_ns / 1000) % POOL);
 	rig_settle(&w->rig);
 	update_groups_gather(w->groups, now_ns, true);
-	while (update_group_pending(w->group))
+	while (member_pending(w->group))
 		encode(w, 2 * BGP_MSG_MAX);
 	return messages_told(w) - before;
 }
@@ -767,13 +766,13 @@ test_gathers(void **state)
 	assert_int_equal(told_while_loading(&w, 100000000), 1);
 	assert_int_equal(told_while_loading(&w, 100001000), 0);
 	assert_int_equal(told_while_loading(&w, 119999000), 0);
-	assert_int_equal(update_group_wait_ns(w.group), 120000000);
+	assert_int_equal(member_wait_ns(w.group), 120000000);
 	assert_int_equal(told_while_loading(&w, 120000000), 1);
 	check(&w);
 	assert_int_equal(told_while_loading(&w, 120001000), 0);
 	drain(&w);
 	check(&w);
-	assert_int_equal(update_group_wait_ns(w.group), 0);
+	assert_int_equal(member_wait_ns(w.group), 0);
 	world_end(&w);
 }
 

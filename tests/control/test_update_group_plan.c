@@ -209,7 +209,7 @@ encode(struct side *d)
 		.after = check_now};
 	bool others, more = encode_once(&g, d->member, 2 * BGP_MSG_MAX, on_mark, &ops, d, &others);
 
-	assert_int_equal(update_group_error(d->member), 0);
+	assert_int_equal(member_error(d->member), 0);
 	return more;
 }
 

@@ -510,9 +510,9 @@ fallen(struct world *w, unsigned p)
 
 	if (l->m == NULL)
 		return true;
-	if (update_group_error(l->m) == 0)
+	if (member_error(l->m) == 0)
 		return false;
-	assert_int_equal(update_group_error(l->m), -ESTALE);
+	assert_int_equal(member_error(l->m), -ESTALE);
 	assert_true(w->evicts);
 	w->evicted++;
 	leave(w, p);
@@ -530,8 +530,8 @@ drain(struct world *w)
 		for (unsigned p = 1; p < PEERS; p++) {
 			if (!fallen(w, p)) {
 				more |= encode(&w->peer[p], BGP_MSG_MAX + below(6000));
-				more |= update_group_pending(w->peer[p].m) ||
-					update_group_wait_ns(w->peer[p].m) != 0;
+				more |= member_pending(w->peer[p].m) ||
+					member_wait_ns(w->peer[p].m) != 0;
 			}
 		}
 		if (rounds > 50000000)
@@ -698,7 +698,7 @@ static void
 blocked(struct world *w, unsigned p)
 {
 	qsbr_online(w->rig.readers, w->reader);
-	(void)update_group_blocked(w->peer[p].m, UINT64_MAX);
+	(void)turn_block(w->peer[p].m, UINT64_MAX);
 	attr_table_reclaim(w->exported);
 	qsbr_offline(w->rig.readers, w->reader);
 }

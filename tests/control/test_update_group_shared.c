@@ -4,6 +4,7 @@
 
 #include "control/bgp/bgp_msg.h"
 #include "control/base/threads.h"
+#include "tests/control/update_turn.h"
 #include "rib/policy_build.h"
 #include "tests/rib/shard_rig.h"
 
@@ -192,14 +193,13 @@ encode_for(struct rigged *r, unsigned i, bool look, uint64_t ns)
 
 	qsbr_online(r->rig.readers, r->reader);
 	begun = cpu_s();
-	len = update_group_encode(
-		t->m, buf, sizeof(buf), now_ns() + ns, &more, &others, on_mark, t);
+	len = turn_send(t->m, buf, sizeof(buf), now_ns() + ns, &more, &others, on_mark, t);
 	begun = cpu_s() - begun;
 	if (begun > r->longest_s)
 		r->longest_s = begun;
 	attr_table_reclaim(r->exported);
 	qsbr_offline(r->rig.readers, r->reader);
-	assert_int_equal(update_group_error(t->m), 0);
+	assert_int_equal(member_error(t->m), 0);
 	t->octets += len;
 	for (const uint8_t *p = buf; look && p < buf + len;) {
 		size_t n = (size_t)p[16] << 8 | p[17];
@@ -227,7 +227,7 @@ drain(struct rigged *r, bool look)
 		more = false;
 		for (unsigned i = 0; i <= MEMBERS; i++) {
 			if (r->told[i].m != NULL)
-				more |= encode(r, i, look) || update_group_pending(r->told[i].m);
+				more |= encode(r, i, look) || member_pending(r->told[i].m);
 		}
 	}
 }
@@ -463,9 +463,9 @@ test_only_full_ones_fall_behind(void **state)
 	for (unsigned n = 0; n < 1000; n++)
 		(void)encode(&r, 0, true);
 	assert_in_range(r.told[0].announced, 1, 49999);
-	assert_true(update_group_pending(r.told[1].m));
+	assert_true(member_pending(r.told[1].m));
 	assert_int_equal(behind_of(&r), 0);
-	(void)update_group_full(r.told[1].m);
+	turn_hold(r.told[1].m);
 	while (encode(&r, 0, true))
 		;
 	assert_int_equal(r.told[0].announced, 50000);
@@ -488,7 +488,7 @@ test_behind_with_little_time(void **state)
 	two_join(&r);
 	load(&r, 20000, 1);
 	while (behind_of(&r) == 0) {
-		(void)update_group_full(r.told[1].m);
+		turn_hold(r.told[1].m);
 		(void)encode(&r, 0, false);
 	}
 	while (r.told[1].announced < 20000) {
@@ -545,13 +545,13 @@ all_is_told(struct rigged *r)
 		more = false;
 		for (unsigned i = 0; i < 2; i++)
 			more |= r->told[i].m != NULL &&
-				(encode(r, i, false) || update_group_pending(r->told[i].m));
+				(encode(r, i, false) || member_pending(r->told[i].m));
 	}
 	drain(r, false);
 	for (unsigned i = 0; i < 2; i++) {
 		if (r->told[i].m == NULL)
 			continue;
-		assert_int_equal(update_group_error(r->told[i].m), 0);
+		assert_int_equal(member_error(r->told[i].m), 0);
 		assert_int_equal(update_group_advertised(r->told[i].m), LOADED);
 	}
 	assert_int_equal(journal_safe_sequence(j), journal_head(j) + 1);
@@ -582,7 +582,7 @@ test_late_thread_costs_no_session(void **state)
 	for (unsigned i = 0; i < 1000; i++)
 		shard_turn(&r);
 	for (unsigned i = 0; i < 2; i++)
-		assert_int_equal(update_group_error(r.told[i].m), 0);
+		assert_int_equal(member_error(r.told[i].m), 0);
 	all_is_told(&r);
 	assert_int_equal(shard_evictions(r.rig.shard), 0);
 	rigged_end(&r);
@@ -604,7 +604,7 @@ test_late_turn_costs_no_session(void **state)
 	for (unsigned i = 0; i < 1000; i++) {
 		shard_turn(&r);
 		(void)encode(&r, 0, false);
-		assert_int_equal(update_group_error(r.told[1].m), 0);
+		assert_int_equal(member_error(r.told[1].m), 0);
 	}
 	all_is_told(&r);
 	assert_int_equal(shard_evictions(r.rig.shard), 0);
@@ -617,7 +617,7 @@ blocked(struct rigged *r, unsigned i)
 	bool others;
 
 	qsbr_online(r->rig.readers, r->reader);
-	others = update_group_blocked(r->told[i].m, now_ns() + 1000000);
+	others = turn_block(r->told[i].m, now_ns() + 1000000);
 	attr_table_reclaim(r->exported);
 	qsbr_offline(r->rig.readers, r->reader);
 	return others;
@@ -641,8 +641,8 @@ encode_little(struct rigged *r, unsigned i)
 	bool more, others;
 
 	qsbr_online(r->rig.readers, r->reader);
-	(void)update_group_encode(r->told[i].m, buf, sizeof(buf), now_ns() + 1000000, &more,
-		&others, on_mark, &r->told[i]);
+	(void)turn_send(r->told[i].m, buf, sizeof(buf), now_ns() + 1000000, &more, &others, on_mark,
+		&r->told[i]);
 	attr_table_reclaim(r->exported);
 	qsbr_offline(r->rig.readers, r->reader);
 }
@@ -661,7 +661,7 @@ goes(unsigned every)
 	flap(&r, 0, FLAPPED, true);
 	rig_settle(&r.rig);
 	flap(&r, 0, FLAPPED, false);
-	while (update_group_error(r.told[1].m) == 0) {
+	while (member_error(r.told[1].m) == 0) {
 		assert_true(++turns < 1000);
 		shard_turn(&r);
 		(void)encode(&r, 0, false);
@@ -670,7 +670,7 @@ goes(unsigned every)
 		else
 			(void)blocked(&r, 1);
 	}
-	assert_int_equal(update_group_error(r.told[1].m), -ESTALE);
+	assert_int_equal(member_error(r.told[1].m), -ESTALE);
 	assert_int_equal(shard_evictions(r.rig.shard), 1);
 	dropped(&r, 1);
 	all_is_told(&r);
@@ -705,7 +705,7 @@ test_nobody_takes_anything(void **state)
 			if (r.told[i].m == NULL)
 				continue;
 			(void)blocked(&r, i);
-			if (update_group_error(r.told[i].m) == -ESTALE)
+			if (member_error(r.told[i].m) == -ESTALE)
 				dropped(&r, i);
 		}
 	}
@@ -735,7 +735,7 @@ test_who_takes_again_stays(void **state)
 		(void)encode(&r, 0, false);
 		if (i == 500)
 			(void)blocked(&r, 1); /* a look at it, after five seconds without */
-		assert_int_equal(update_group_error(r.told[1].m), 0);
+		assert_int_equal(member_error(r.told[1].m), 0);
 	}
 	all_is_told(&r);
 	assert_int_equal(shard_evictions(r.rig.shard), 0);
@@ -777,7 +777,7 @@ test_who_holds_nothing_stays(void **state)
 	drain(&r, false);
 	load(&r, 10, 3);
 	(void)encode(&r, 0, false);
-	assert_true(update_group_pending(r.told[1].m));
+	assert_true(member_pending(r.told[1].m));
 	flap(&r, 0, FLAPPED, true);
 	flap(&r, 0, FLAPPED, false);
 	while (!rig_drained(&r.rig)) {
@@ -785,7 +785,7 @@ test_who_holds_nothing_stays(void **state)
 		shard_turn(&r);
 		(void)encode(&r, 0, false);
 		(void)blocked(&r, 1);
-		assert_int_equal(update_group_error(r.told[1].m), 0);
+		assert_int_equal(member_error(r.told[1].m), 0);
 	}
 	assert_int_equal(behind_of(&r), 1);
 	all_is_told(&r);
@@ -799,7 +799,7 @@ test_who_holds_nothing_stays(void **state)
 static void
 drain_one(struct rigged *r, unsigned i)
 {
-	while (encode(r, i, true) || update_group_pending(r->told[i].m))
+	while (encode(r, i, true) || member_pending(r->told[i].m))
 		;
 }
 
@@ -810,7 +810,7 @@ two_told_one_behind(struct rigged *r)
 	two_told(r);
 	load(r, LOADED, 1);
 	while (behind_of(r) == 0) {
-		(void)update_group_full(r->told[1].m);
+		turn_hold(r->told[1].m);
 		(void)encode(r, 0, false);
 	}
 	drain_one(r, 0);
@@ -857,7 +857,7 @@ test_behind_goes_on_for_full_ones(void **state)
 	read_some(&r, j);
 	assert_true(journal_lag(j, &position) > 0);
 	others = blocked(&r, 0);
-	while (encode(&r, 1, true) || update_group_pending(r.told[1].m))
+	while (encode(&r, 1, true) || member_pending(r.told[1].m))
 		assert_true(++calls < 10000);
 	assert_int_equal(journal_lag(j, &position), 0);
 	assert_int_equal(r.told[1].withdrawn, 100);
@@ -888,7 +888,7 @@ test_full_ones_fall_behind_by_it(void **state)
 	read_some(&r, j);
 	assert_true(journal_lag(j, &position) > LOADED);
 	assert_true(blocked(&r, 0));
-	while (encode(&r, 1, true) || update_group_pending(r.told[1].m))
+	while (encode(&r, 1, true) || member_pending(r.told[1].m))
 		assert_true(++calls < 10000);
 	assert_int_equal(journal_lag(j, &position), 0);
 	assert_int_equal(behind_of(&r), 1);

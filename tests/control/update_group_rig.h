@@ -6,6 +6,7 @@
 #include "control/config/policy_compile.h"
 #include "control/base/threads.h"
 #include "control/export/update_group.h"
+#include "tests/control/update_turn.h"
 #include "tests/lpm/rng.h"
 #include "tests/rib/shard_rig.h"
 
@@ -201,7 +202,7 @@ struct group_reader {
 	struct attr_table *exported;
 };
 
-/* One call of encode, received. *others as update_group_encode has it. True: there is more for this one. */
+/* One call of encode, received. *others as update_turn has it. True: there is more for this one. */
 static inline bool
 encode_once(const struct group_reader *g, struct update_member *m, size_t size,
 	void (*on_mark)(void *ctx, enum update_group_mark m), const struct receiver_ops *ops,
@@ -212,8 +213,7 @@ encode_once(const struct group_reader *g, struct update_member *m, size_t size,
 	size_t len;
 
 	qsbr_online(g->readers, g->reader);
-	len = update_group_encode(
-		m, buf, size, below(20) == 0 ? 1 : UINT64_MAX, &more, others, on_mark, ctx);
+	len = turn_send(m, buf, size, below(20) == 0 ? 1 : UINT64_MAX, &more, others, on_mark, ctx);
 	attr_table_reclaim(g->exported);
 	qsbr_offline(g->readers, g->reader);
 	assert_true(len <= size);

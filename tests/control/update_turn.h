@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* Turns of a member of an update group with output, without output, and of a peer that does not read. */
+#pragma once
+
+#include "control/export/update_group_impl.h"
+
+/* A turn with room for `size` octets. *more: the member has more to send. Returns the octets written. */
+static inline size_t
+turn_send(struct update_member *m, uint8_t *buf, size_t size, uint64_t deadline_ns, bool *more,
+	bool *others, void (*mark)(void *ctx, enum update_group_mark m), void *ctx)
+{
+	struct update_io io = {.buf = buf, .size = size, .mark = mark, .ctx = ctx};
+	struct update_turn t = update_member_turn(m, &io, deadline_ns);
+
+	*more = t.state == TURN_MORE;
+	*others = t.others;
+	return t.len;
+}
+
+/* A turn in which another family of the peer has the output. */
+static inline void
+turn_hold(struct update_member *m)
+{
+	struct update_io io = {.taken = true};
+
+	(void)update_member_turn(m, &io, UINT64_MAX);
+}
+
+/* A turn of a peer that does not read. True: another member may have something to do. */
+static inline bool
+turn_block(struct update_member *m, uint64_t deadline_ns)
+{
+	struct update_io io = {0};
+
+	return update_member_turn(m, &io, deadline_ns).others;
+}
