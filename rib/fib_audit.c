@@ -54,7 +54,8 @@ struct audit_suspect {
 	uint64_t since_ns; /* the first look */
 };
 
-struct audit {
+/* A running audit. */
+struct audit_run {
 	enum { AUDIT_GATHER_RIB, AUDIT_GATHER_OWN, AUDIT_SWEEP, AUDIT_SUSPECTS } stage;
 	unsigned unit; /* VRF * 2 + family */
 	struct vrf_id vrf;
@@ -73,6 +74,13 @@ struct audit {
 	unsigned depth;
 	struct audit_suspect suspect[SUSPECTS_MAX];
 	unsigned suspect_count, suspect_at;
+};
+
+struct fib_auditor {
+	struct fib_feed *feed;
+	struct fib_audit result; /* of the newest audit */
+	struct audit_run *run; /* NULL: no audit runs */
+	_Atomic uint64_t done, total; /* prefixes; read by any thread */
 };
 
 /* ---- what must be there ---- */
@@ -169,9 +177,9 @@ agrees(const struct fib_feed *f, const struct audit_level *l, const struct fib_r
 /* ---- suspects ---- */
 
 static bool
-suspects_full(const struct audit *a)
+suspects_full(const struct audit_run *r)
 {
-	return a->suspect_count + 4 > SUSPECTS_MAX; /* of one step */
+	return r->suspect_count + 4 > SUSPECTS_MAX; /* of one step */
 }
 
 /* Notes the present state of a suspect. */
@@ -204,8 +212,8 @@ has_arrived(const struct fib_feed *f, const struct audit_suspect *s)
 {
 	const struct feed_source *source = &f->source;
 
-	if (source->rewalk != REWALK_NONE || source->lapped || f->own_next < OWN_BUCKETS ||
-		f->leaving_count > 0 || f->lost_walk || !nexthop_settled(f->config.nexthops))
+	if (!feed_walks_done(f) || source->reader == JOURNAL_LAPPED || f->lost.state == LOST_WALK ||
+		f->lost.state == LOST_WALK_AGAIN)
 		return false;
 	if (journal_passed(source->cursor) < s->reserved ||
 		(source->visible < s->reserved && source->visible != source->applied))
@@ -214,12 +222,12 @@ has_arrived(const struct fib_feed *f, const struct audit_suspect *s)
 }
 
 static void
-report(struct fib_feed *f, const struct audit_suspect *s)
+report(struct fib_auditor *a, const struct audit_suspect *s)
 {
-	if (f->audit.mismatch_count < FIB_AUDIT_MISMATCHES_MAX)
-		f->audit.mismatch[f->audit.mismatch_count] = (struct fib_mismatch){
+	if (a->result.mismatch_count < FIB_AUDIT_MISMATCHES_MAX)
+		a->result.mismatch[a->result.mismatch_count] = (struct fib_mismatch){
 			s->vrf, s->addr, .expected = s->expected, .found = s->found};
-	f->audit.mismatch_count++;
+	a->result.mismatch_count++;
 }
 
 /* The longest match by a search of all lengths. False: no route. */
@@ -239,8 +247,9 @@ RUNS_ON(role_fib) longest(
 
 /* True: the suspect is decided. */
 static bool
-RUNS_ON(role_fib) suspect_look(struct fib_feed *f, struct audit_suspect *s, uint64_t now)
+RUNS_ON(role_fib) suspect_look(struct fib_auditor *a, struct audit_suspect *s, uint64_t now)
 {
+	struct fib_feed *f = a->feed;
 	struct audit_level level, *want = longest(f, s->vrf, &s->addr, &level) ? &level : NULL;
 	struct audit_suspect seen = {.vrf = s->vrf, .addr = s->addr, .since_ns = s->since_ns};
 	struct fib_result found;
@@ -251,12 +260,12 @@ RUNS_ON(role_fib) suspect_look(struct fib_feed *f, struct audit_suspect *s, uint
 	if (!suspect_same(s, &seen)) {
 		*s = seen;
 	} else if ((want == NULL || want->expect != EXPECT_LATER) && has_arrived(f, s)) {
-		report(f, s);
+		report(a, s);
 		return true;
 	}
 	if (now < s->since_ns + SUSPECT_NS)
 		return false;
-	f->audit.skipped++;
+	a->result.skipped++;
 	return true;
 }
 
@@ -268,18 +277,19 @@ feed_now(const struct fib_feed *f)
 
 /* In turn, until the deadline. */
 static void
-RUNS_ON(role_fib) suspects_look(struct fib_feed *f, uint64_t deadline_ns)
+RUNS_ON(role_fib) suspects_look(struct fib_auditor *a, uint64_t deadline_ns)
 {
-	struct audit *a = f->auditing;
+	struct fib_feed *f = a->feed;
+	struct audit_run *r = a->run;
 	uint64_t now = feed_now(f);
 
-	for (unsigned n = a->suspect_count; n > 0; n--) {
-		if (a->suspect_at >= a->suspect_count)
-			a->suspect_at = 0;
-		if (suspect_look(f, &a->suspect[a->suspect_at], now))
-			a->suspect[a->suspect_at] = a->suspect[--a->suspect_count];
+	for (unsigned n = r->suspect_count; n > 0; n--) {
+		if (r->suspect_at >= r->suspect_count)
+			r->suspect_at = 0;
+		if (suspect_look(a, &r->suspect[r->suspect_at], now))
+			r->suspect[r->suspect_at] = r->suspect[--r->suspect_count];
 		else
-			a->suspect_at++;
+			r->suspect_at++;
 		if (n % CLOCK_EVERY == 0 && walk_clock() >= deadline_ns)
 			return;
 	}
@@ -323,133 +333,137 @@ step(struct ip_addr *a, bool up)
 
 /* Addresses come in rising order; an address is checked once. */
 static void
-RUNS_ON(role_fib) check(struct fib_feed *f, const struct ip_addr *addr)
+RUNS_ON(role_fib) check(struct fib_auditor *a, const struct ip_addr *addr)
 {
-	struct audit *a = f->auditing;
+	struct fib_feed *f = a->feed;
+	struct audit_run *r = a->run;
 	const struct audit_level *want = NULL;
 	struct audit_suspect *s;
 	struct fib_result found;
 
-	if (a->checked.afi != AFI_NONE && memcmp(addr->b, a->checked.b, sizeof(addr->b)) <= 0)
+	if (r->checked.afi != AFI_NONE && memcmp(addr->b, r->checked.b, sizeof(addr->b)) <= 0)
 		return;
-	a->checked = *addr;
-	if (fib_lookup(f->config.fib, a->vrf, addr, &found) != 0)
+	r->checked = *addr;
+	if (fib_lookup(f->config.fib, r->vrf, addr, &found) != 0)
 		return;
-	f->audit.checked++;
-	if (a->depth > 0 && a->level[a->depth - 1].cover >= 0)
-		want = &a->level[a->level[a->depth - 1].cover];
+	a->result.checked++;
+	if (r->depth > 0 && r->level[r->depth - 1].cover >= 0)
+		want = &r->level[r->level[r->depth - 1].cover];
 	if (agrees(f, want, &found))
 		return;
-	s = &a->suspect[a->suspect_count++];
-	*s = (struct audit_suspect){.vrf = a->vrf, .addr = *addr, .since_ns = feed_now(f)};
+	s = &r->suspect[r->suspect_count++];
+	*s = (struct audit_suspect){.vrf = r->vrf, .addr = *addr, .since_ns = feed_now(f)};
 	suspect_note(f, s, want, &found);
 }
 
 static void
-RUNS_ON(role_fib) level_push(struct fib_feed *f, const struct prefix *p)
+RUNS_ON(role_fib) level_push(struct fib_auditor *a, const struct prefix *p)
 {
-	struct audit *a = f->auditing;
-	struct audit_level *l = &a->level[a->depth];
+	struct fib_feed *f = a->feed;
+	struct audit_run *r = a->run;
+	struct audit_level *l = &r->level[r->depth];
 
-	level_make(f, a->vrf, p, l);
+	level_make(f, r->vrf, p, l);
 	l->last = last_of(p);
-	f->audit.not_installed += l->missing;
+	a->result.not_installed += l->missing;
 	if (l->expect != EXPECT_NOTHING)
-		l->cover = (int)a->depth;
+		l->cover = (int)r->depth;
 	else
-		l->cover = a->depth > 0 ? a->level[a->depth - 1].cover : -1;
-	a->depth++;
+		l->cover = r->depth > 0 ? r->level[r->depth - 1].cover : -1;
+	r->depth++;
 }
 
 /* Ends the topmost prefix: checks the last address and the address behind it. */
 static void
-RUNS_ON(role_fib) level_end(struct fib_feed *f)
+RUNS_ON(role_fib) level_end(struct fib_auditor *a)
 {
-	struct audit *a = f->auditing;
-	struct ip_addr end = a->level[a->depth - 1].last, first;
+	struct audit_run *r = a->run;
+	struct ip_addr end = r->level[r->depth - 1].last, first;
 
-	check(f, &end);
-	while (a->depth > 0 && memcmp(a->level[a->depth - 1].last.b, end.b, sizeof(end.b)) == 0)
-		a->depth--;
+	check(a, &end);
+	while (r->depth > 0 && memcmp(r->level[r->depth - 1].last.b, end.b, sizeof(end.b)) == 0)
+		r->depth--;
 	if (!step(&end, true))
 		return;
-	first = first_of(&a->next);
-	if (a->next.afi == AFI_NONE || memcmp(first.b, end.b, sizeof(end.b)) != 0)
-		check(f, &end);
+	first = first_of(&r->next);
+	if (r->next.afi == AFI_NONE || memcmp(first.b, end.b, sizeof(end.b)) != 0)
+		check(a, &end);
 }
 
-/* The next prefix of the RIB, the host and the fib into a->next. */
+/* The next prefix of the RIB, the host and the fib into r->next. */
 static void
-RUNS_ON(role_fib) next_take(struct fib_feed *f)
+RUNS_ON(role_fib) next_take(struct fib_auditor *a)
 {
-	struct audit *a = f->auditing;
+	struct fib_feed *f = a->feed;
+	struct audit_run *r = a->run;
 	int order, err;
 
-	if (a->rib_next.afi == AFI_NONE && (err = prefix_sort_next(a->sort, &a->rib_next)) < 0)
-		a->error = err;
-	if (a->fib_next.afi == AFI_NONE && a->fib_last.afi != AFI_NONE) {
-		if (fib_shadow_next(f->config.fib, a->vrf, &a->fib_last, &a->fib_next) &&
-			a->fib_next.afi == a->afi)
-			a->fib_last = a->fib_next;
+	if (r->rib_next.afi == AFI_NONE && (err = prefix_sort_next(r->sort, &r->rib_next)) < 0)
+		r->error = err;
+	if (r->fib_next.afi == AFI_NONE && r->fib_last.afi != AFI_NONE) {
+		if (fib_shadow_next(f->config.fib, r->vrf, &r->fib_last, &r->fib_next) &&
+			r->fib_next.afi == r->afi)
+			r->fib_last = r->fib_next;
 		else
-			a->fib_next = a->fib_last = (struct prefix){0};
+			r->fib_next = r->fib_last = (struct prefix){0};
 	}
-	a->next = (struct prefix){0};
-	if (a->rib_next.afi == AFI_NONE && a->fib_next.afi == AFI_NONE)
+	r->next = (struct prefix){0};
+	if (r->rib_next.afi == AFI_NONE && r->fib_next.afi == AFI_NONE)
 		return;
-	order = a->rib_next.afi == AFI_NONE   ? 1
-		: a->fib_next.afi == AFI_NONE ? -1
-					      : prefix_compare(&a->rib_next, &a->fib_next);
-	a->next = order <= 0 ? a->rib_next : a->fib_next;
+	order = r->rib_next.afi == AFI_NONE   ? 1
+		: r->fib_next.afi == AFI_NONE ? -1
+					      : prefix_compare(&r->rib_next, &r->fib_next);
+	r->next = order <= 0 ? r->rib_next : r->fib_next;
 	if (order <= 0)
-		a->rib_next.afi = AFI_NONE;
+		r->rib_next.afi = AFI_NONE;
 	if (order >= 0)
-		a->fib_next.afi = AFI_NONE;
+		r->fib_next.afi = AFI_NONE;
 }
 
 static void
-RUNS_ON(role_fib) sweep_begin(struct fib_feed *f)
+RUNS_ON(role_fib) sweep_begin(struct fib_auditor *a)
 {
-	struct audit *a = f->auditing;
+	struct fib_feed *f = a->feed;
+	struct audit_run *r = a->run;
 	struct path_list_id list;
 
-	a->depth = 0;
-	a->checked = (struct ip_addr){0};
-	a->rib_next = (struct prefix){0};
+	r->depth = 0;
+	r->checked = (struct ip_addr){0};
+	r->rib_next = (struct prefix){0};
 	/* the default route, behind which fib_shadow_next() goes on */
-	a->fib_last = (struct prefix){.afi = (uint8_t)a->afi};
-	a->fib_next = fib_shadow_get(f->config.fib, a->vrf, &a->fib_last, &list)
-			      ? a->fib_last
+	r->fib_last = (struct prefix){.afi = (uint8_t)r->afi};
+	r->fib_next = fib_shadow_get(f->config.fib, r->vrf, &r->fib_last, &list)
+			      ? r->fib_last
 			      : (struct prefix){0};
-	next_take(f);
+	next_take(a);
 }
 
 /* One prefix, with all prefixes that begin at the same address. False: no prefix is left. */
 static bool
-RUNS_ON(role_fib) sweep_step(struct fib_feed *f)
+RUNS_ON(role_fib) sweep_step(struct fib_auditor *a)
 {
-	struct audit *a = f->auditing;
-	struct ip_addr first = first_of(&a->next), before = first;
-	bool more = a->next.afi != AFI_NONE;
+	struct audit_run *r = a->run;
+	struct ip_addr first = first_of(&r->next), before = first;
+	bool more = r->next.afi != AFI_NONE;
 
-	if (a->depth > 0 &&
-		(!more || memcmp(a->level[a->depth - 1].last.b, first.b, sizeof(first.b)) < 0)) {
-		level_end(f);
+	if (r->depth > 0 &&
+		(!more || memcmp(r->level[r->depth - 1].last.b, first.b, sizeof(first.b)) < 0)) {
+		level_end(a);
 		return true;
 	}
 	if (!more)
 		return false;
 	if (step(&before, false))
-		check(f, &before);
+		check(a, &before);
 	do {
-		struct prefix p = a->next;
+		struct prefix p = r->next;
 
-		atomic_fetch_add_explicit(&f->audit_done, 1, memory_order_relaxed);
-		level_push(f, &p);
-		next_take(f);
-		before = first_of(&a->next);
-	} while (a->next.afi != AFI_NONE && memcmp(before.b, first.b, sizeof(first.b)) == 0);
-	check(f, &first);
+		atomic_fetch_add_explicit(&a->done, 1, memory_order_relaxed);
+		level_push(a, &p);
+		next_take(a);
+		before = first_of(&r->next);
+	} while (r->next.afi != AFI_NONE && memcmp(before.b, first.b, sizeof(first.b)) == 0);
+	check(a, &first);
 	return true;
 }
 
@@ -457,145 +471,150 @@ RUNS_ON(role_fib) sweep_step(struct fib_feed *f)
 
 /* The next VRF and family that has a forwarding table; false: there is none. */
 static bool
-RUNS_ON(role_fib) unit_begin(struct fib_feed *f)
+RUNS_ON(role_fib) unit_begin(struct fib_auditor *a)
 {
+	struct fib_feed *f = a->feed;
+	struct audit_run *r = a->run;
 	const struct shards *s = &f->source.shards;
-	struct audit *a = f->auditing;
 	struct table_id table;
 
-	prefix_sort_destroy(a->sort);
-	a->sort = NULL;
-	for (; a->unit < UNITS; a->unit++) {
-		struct ip_addr any = {.afi = a->unit % 2 == 0 ? AFI_IPV4 : AFI_IPV6};
+	prefix_sort_destroy(r->sort);
+	r->sort = NULL;
+	for (; r->unit < UNITS; r->unit++) {
+		struct ip_addr any = {.afi = r->unit % 2 == 0 ? AFI_IPV4 : AFI_IPV6};
 		struct fib_result found;
 
-		a->vrf.v = (uint16_t)(a->unit / 2);
-		a->afi = (enum afi)any.afi;
-		if (fib_lookup(f->config.fib, a->vrf, &any, &found) == 0)
+		r->vrf.v = (uint16_t)(r->unit / 2);
+		r->afi = (enum afi)any.afi;
+		if (fib_lookup(f->config.fib, r->vrf, &any, &found) == 0)
 			break;
 	}
-	if (a->unit == UNITS)
+	if (r->unit == UNITS)
 		return false;
-	a->error = prefix_sort_create(f->config.arena, a->afi, &a->sort);
-	a->has_table =
-		shard_table_find(s->at[0], a->vrf, fib_feed_family((uint8_t)a->afi), &table) == 0;
-	if (a->has_table) {
-		shards_table(s, table, &a->walked);
-		walk_begin_all(&a->walk, &a->walked);
+	r->error = prefix_sort_create(f->config.arena, r->afi, &r->sort);
+	r->has_table =
+		shard_table_find(s->at[0], r->vrf, fib_feed_family((uint8_t)r->afi), &table) == 0;
+	if (r->has_table) {
+		shards_table(s, table, &r->walked);
+		walk_begin_all(&r->walk, &r->walked);
 	}
-	a->bucket = 0;
-	a->stage = AUDIT_GATHER_RIB;
+	r->bucket = 0;
+	r->stage = AUDIT_GATHER_RIB;
 	return true;
 }
 
 static bool
 gather_visit(void *ctx, struct dest_id id, const struct dest_view *view)
 {
-	struct audit *a = ctx;
+	struct audit_run *r = ctx;
 
 	if (view->paths != NULL)
-		a->error = prefix_sort_add(a->sort, &view->prefix);
-	return a->error == 0;
+		r->error = prefix_sort_add(r->sort, &view->prefix);
+	return r->error == 0;
 }
 
 static bool
-RUNS_ON(role_fib) gather_rib(struct fib_feed *f, uint64_t deadline_ns)
+RUNS_ON(role_fib) gather_rib(struct fib_auditor *a, uint64_t deadline_ns)
 {
-	struct audit *a = f->auditing;
+	struct audit_run *r = a->run;
 
-	return a->has_table && a->error == 0 &&
-	       walk_slice(&a->walk, UINT32_MAX, deadline_ns, walk_clock, gather_visit, a);
+	return r->has_table && r->error == 0 &&
+	       walk_slice(&r->walk, UINT32_MAX, deadline_ns, walk_clock, gather_visit, r);
 }
 
 static void
-gather_own_prefix(struct audit *a, struct vrf_id vrf, const struct prefix *p)
+gather_own_prefix(struct audit_run *r, struct vrf_id vrf, const struct prefix *p)
 {
-	if (a->error == 0 && vrf.v == a->vrf.v && p->afi == a->afi)
-		a->error = prefix_sort_add(a->sort, p);
+	if (r->error == 0 && vrf.v == r->vrf.v && p->afi == r->afi)
+		r->error = prefix_sort_add(r->sort, p);
 }
 
 static bool
-RUNS_ON(role_fib) gather_own(struct fib_feed *f, uint64_t deadline_ns)
+RUNS_ON(role_fib) gather_own(struct fib_auditor *a, uint64_t deadline_ns)
 {
-	struct audit *a = f->auditing;
+	struct fib_feed *f = a->feed;
+	struct audit_run *r = a->run;
 
-	while (a->bucket < OWN_BUCKETS) {
-		for (const struct local_route *l = f->locals[a->bucket]; l != NULL; l = l->next)
-			gather_own_prefix(a, l->vrf, &l->prefix);
-		for (const struct host_route *r = f->routes[a->bucket]; r != NULL; r = r->next)
-			gather_own_prefix(a, r->vrf, &r->prefix);
-		if (++a->bucket % CLOCK_EVERY == 0 && walk_clock() >= deadline_ns)
+	while (r->bucket < OWN_BUCKETS) {
+		for (const struct local_route *l = f->locals[r->bucket]; l != NULL; l = l->next)
+			gather_own_prefix(r, l->vrf, &l->prefix);
+		for (const struct host_route *h = f->routes[r->bucket]; h != NULL; h = h->next)
+			gather_own_prefix(r, h->vrf, &h->prefix);
+		if (++r->bucket % CLOCK_EVERY == 0 && walk_clock() >= deadline_ns)
 			break;
 	}
-	return a->bucket < OWN_BUCKETS;
+	return r->bucket < OWN_BUCKETS;
 }
 
 static bool
-RUNS_ON(role_fib) sweep(struct fib_feed *f, uint64_t deadline_ns)
+RUNS_ON(role_fib) sweep(struct fib_auditor *a, uint64_t deadline_ns)
 {
-	struct audit *a = f->auditing;
+	struct audit_run *r = a->run;
 
-	for (unsigned n = 1; !suspects_full(a) && a->error == 0; n++) {
-		if (!sweep_step(f))
+	for (unsigned n = 1; !suspects_full(r) && r->error == 0; n++) {
+		if (!sweep_step(a))
 			return false;
 		if (n % CLOCK_EVERY == 0 && walk_clock() >= deadline_ns)
 			return true;
 	}
-	return a->error == 0;
+	return r->error == 0;
 }
 
 static void
-audit_end(struct fib_feed *f, int error)
+run_free(struct fib_auditor *a)
 {
-	f->audit.error = error;
-	f->audit.running = false;
-	fib_audit_fini(f);
+	if (a->run == NULL)
+		return;
+	prefix_sort_destroy(a->run->sort);
+	arena_free(a->feed->config.arena, a->run);
+	a->run = NULL;
 }
 
-void
-fib_audit_fini(struct fib_feed *f)
+static void
+run_end(struct fib_auditor *a, int error)
 {
-	if (f->auditing == NULL)
-		return;
-	prefix_sort_destroy(f->auditing->sort);
-	arena_free(f->config.arena, f->auditing);
-	f->auditing = NULL;
+	a->result.error = error;
+	a->result.running = false;
+	run_free(a);
 }
 
 bool
-fib_audit_work(struct fib_feed *f, uint64_t deadline_ns)
+fib_auditor_work(struct fib_auditor *a, uint64_t deadline_ns)
 {
-	struct audit *a = f->auditing;
-	uint64_t least = walk_clock() + SLICE_MIN_NS;
+	struct audit_run *r = a->run;
+	uint64_t least;
 
-	if (a->error != 0) {
-		audit_end(f, a->error);
+	if (r == NULL)
+		return false;
+	if (r->error != 0) {
+		run_end(a, r->error);
 		return true;
 	}
+	least = walk_clock() + SLICE_MIN_NS;
 	if (deadline_ns < least)
 		deadline_ns = least;
-	suspects_look(f, deadline_ns);
-	switch (a->stage) {
+	suspects_look(a, deadline_ns);
+	switch (r->stage) {
 	case AUDIT_GATHER_RIB:
-		if (!gather_rib(f, deadline_ns))
-			a->stage = AUDIT_GATHER_OWN;
+		if (!gather_rib(a, deadline_ns))
+			r->stage = AUDIT_GATHER_OWN;
 		break;
 	case AUDIT_GATHER_OWN:
-		if (!gather_own(f, deadline_ns) && a->error == 0) {
-			a->stage = AUDIT_SWEEP;
-			sweep_begin(f);
+		if (!gather_own(a, deadline_ns) && r->error == 0) {
+			r->stage = AUDIT_SWEEP;
+			sweep_begin(a);
 		}
 		break;
 	case AUDIT_SWEEP:
-		if (sweep(f, deadline_ns))
-			return !suspects_full(a);
-		a->unit++;
-		if (a->error == 0 && !unit_begin(f))
-			a->stage = AUDIT_SUSPECTS;
+		if (sweep(a, deadline_ns))
+			return !suspects_full(r);
+		r->unit++;
+		if (r->error == 0 && !unit_begin(a))
+			r->stage = AUDIT_SUSPECTS;
 		break;
 	case AUDIT_SUSPECTS:
-		if (a->suspect_count == 0)
-			audit_end(f, 0);
+		if (r->suspect_count == 0)
+			run_end(a, 0);
 		return false;
 	}
 	return true;
@@ -603,7 +622,7 @@ fib_audit_work(struct fib_feed *f, uint64_t deadline_ns)
 
 /* An estimate of the prefixes of the sweep: destinations and host routes. */
 static uint64_t
-audit_total(const struct fib_feed *f)
+prefixes_estimated(const struct fib_feed *f)
 {
 	const struct shards *s = &f->source.shards;
 	uint64_t total = 0;
@@ -624,36 +643,57 @@ audit_total(const struct fib_feed *f)
 }
 
 int
-fib_feed_audit_begin(struct fib_feed *f)
+fib_auditor_create(struct fib_feed *f, struct fib_auditor **out)
 {
-	if (f->config.fib == NULL)
+	struct fib_auditor *a = arena_calloc(f->config.arena, sizeof(*a));
+
+	if (a == NULL)
+		return -ENOMEM;
+	a->feed = f;
+	*out = a;
+	return 0;
+}
+
+void
+fib_auditor_destroy(struct fib_auditor *a)
+{
+	if (a == NULL)
+		return;
+	run_free(a);
+	arena_free(a->feed->config.arena, a);
+}
+
+int
+fib_auditor_begin(struct fib_auditor *a)
+{
+	if (a->feed->config.fib == NULL)
 		return -ENODEV;
-	if (f->audit.running)
+	if (a->run != NULL)
 		return -EBUSY;
-	f->auditing = arena_calloc(f->config.arena, sizeof(*f->auditing));
-	if (f->auditing == NULL) {
-		f->audit = (struct fib_audit){.error = -ENOMEM};
+	a->run = arena_calloc(a->feed->config.arena, sizeof(*a->run));
+	if (a->run == NULL) {
+		a->result = (struct fib_audit){.error = -ENOMEM};
 		return -ENOMEM;
 	}
-	f->audit = (struct fib_audit){.running = true};
-	atomic_store_explicit(&f->audit_done, 0, memory_order_relaxed);
-	atomic_store_explicit(&f->audit_total, audit_total(f), memory_order_relaxed);
-	if (!unit_begin(f))
-		f->auditing->stage = AUDIT_SUSPECTS;
+	a->result = (struct fib_audit){.running = true};
+	atomic_store_explicit(&a->done, 0, memory_order_relaxed);
+	atomic_store_explicit(&a->total, prefixes_estimated(a->feed), memory_order_relaxed);
+	if (!unit_begin(a))
+		a->run->stage = AUDIT_SUSPECTS;
 	return 0;
 }
 
 const struct fib_audit *
-fib_feed_audit(const struct fib_feed *f)
+fib_auditor_result(const struct fib_auditor *a)
 {
-	return &f->audit;
+	return &a->result;
 }
 
 void
-fib_feed_audit_progress(const struct fib_feed *f, uint64_t *done, uint64_t *total)
+fib_auditor_progress(const struct fib_auditor *a, uint64_t *done, uint64_t *total)
 {
-	*total = atomic_load_explicit(&f->audit_total, memory_order_relaxed);
-	*done = atomic_load_explicit(&f->audit_done, memory_order_relaxed);
+	*total = atomic_load_explicit(&a->total, memory_order_relaxed);
+	*done = atomic_load_explicit(&a->done, memory_order_relaxed);
 	if (*done > *total)
 		*done = *total;
 }

@@ -53,8 +53,9 @@ RUNS_ON(role_fib) withdraw(struct fib_feed *f, struct vrf_id vrf, const struct p
 {
 	if (fib_withdraw(f->config.fib, vrf, p) != -ENOMEM) /* -ENOENT: it never was there */
 		return;
-	f->withdrawals_lost =
-		true; /* the walk over the RIB does not find it when its id was given back */
+	/* the walk over the RIB does not find the prefix when its id was given back */
+	f->lost.state = f->lost.state == LOST_NONE || f->lost.state == LOST_DUE ? LOST_DUE
+										: LOST_WALK_AGAIN;
 	fib_feed_fail(f);
 }
 
@@ -326,9 +327,9 @@ RUNS_ON(role_fib) apply(
 }
 
 static void
-walk_restart(struct feed_source *s, enum rewalk step)
+rewalk_begin(struct feed_source *s, enum feed_walk state)
 {
-	s->rewalk = step;
+	s->rewalk = state;
 	s->rewalk_table = 0;
 	s->walk = (struct walk){0};
 }
@@ -337,9 +338,9 @@ void
 fib_feed_rewalk(struct fib_feed *f)
 {
 	f->mark++;
-	f->sweep_due = true;
-	f->source.all = true;
-	walk_restart(&f->source, REWALK_SET);
+	if (f->sweep == SWEEP_NONE)
+		f->sweep = SWEEP_UNTRACKED;
+	rewalk_begin(&f->source, RIB_WALK_SET_ALL);
 }
 
 bool
@@ -372,7 +373,7 @@ RUNS_ON(role_fib) rib_find(
 static bool
 settled(const struct fib_feed *f)
 {
-	return !f->source.lapped && journal_settled(f->source.cursor);
+	return f->source.reader == JOURNAL_FOLLOWED && journal_settled(f->source.cursor);
 }
 
 /* The prefixes that the host's routes let go of, when the time has come. */
@@ -475,8 +476,8 @@ lapped(struct feed_source *s)
 {
 	journal_pin(s->cursor);
 	s->reach_back = journal_resume(s->journal, s->cursor);
-	s->lapped = true;
-	walk_restart(s, REWALK_SET);
+	s->reader = JOURNAL_LAPPED;
+	rewalk_begin(s, s->rewalk == RIB_WALK_SET_ALL ? RIB_WALK_SET_ALL : RIB_WALK_SET_CHANGED);
 }
 
 static unsigned
@@ -613,6 +614,22 @@ RUNS_ON(role_fib) journal_drain(struct fib_feed *f, struct feed_source *s, uint6
 	return true;
 }
 
+/* After an overrun the walks are alone: between the walks the journal is read until no withdrawal waits. */
+static bool
+RUNS_ON(role_fib) journal_work(struct fib_feed *f, uint64_t deadline_ns)
+{
+	struct feed_source *s = &f->source;
+	bool more = false;
+
+	if (s->reader == JOURNAL_FOLLOWED || s->rewalk == RIB_WALK_SETTLE)
+		more = journal_drain(f, s, deadline_ns);
+	if (s->rewalk != RIB_WALK_SETTLE || !journal_settled(s->cursor))
+		return more;
+	s->reach_back = journal_position(s->cursor);
+	rewalk_begin(s, RIB_WALK_EMPTIES);
+	return true;
+}
+
 struct rewalk_context {
 	struct fib_feed *f;
 	struct feed_source *s;
@@ -626,14 +643,14 @@ RUNS_ON(role_fib) rewalk_empty(struct rewalk_context *c, const struct dest_view 
 	struct feed_source *s = c->s;
 	struct path_list_id there;
 
-	if (s->rewalk == REWALK_EMPTIES) {
+	if (s->rewalk == RIB_WALK_EMPTIES) {
 		if ((int32_t)(view->sequence - (uint32_t)s->reach_back) <= 0)
 			withdraw(c->f, c->vrf, &view->prefix);
 		return;
 	}
 	journal_passed_over(s->journal, s->cursor, view);
-	if (!s->stranded)
-		s->stranded = fib_shadow_get(c->f->config.fib, c->vrf, &view->prefix, &there);
+	if (!s->empties_due)
+		s->empties_due = fib_shadow_get(c->f->config.fib, c->vrf, &view->prefix, &there);
 }
 
 static bool
@@ -642,46 +659,49 @@ RUNS_ON(role_fib) rewalk_visit(void *ctx, struct dest_id id, const struct dest_v
 	struct rewalk_context *c = ctx;
 	bool young = (int32_t)(view->sequence - (uint32_t)c->s->reach_back) > 0;
 
-	/* What has not changed since the place where we fell off is there already; when ports changed all is looked at. */
-	if (c->s->rewalk == REWALK_SET && !c->s->all && !young)
+	if (c->s->rewalk == RIB_WALK_SET_CHANGED && !young)
 		return true;
 	if (apply(c->f, c->s, c->vrf, view) == WANT_NOTHING)
 		rewalk_empty(c, view);
 	return batch_room(c->f) > 0;
 }
 
-/* The next table to walk, or the next step, or the end. */
+/* The end of a table: the next table, or the next state. */
 static void
 rewalk_next(struct feed_source *s)
 {
+	bool empties =
+		s->rewalk != RIB_WALK_EMPTIES && (s->reader == JOURNAL_LAPPED || s->empties_due);
+
 	s->walk = (struct walk){0};
 	if (++s->rewalk_table < shard_table_count(s->shards.at[0]))
 		return;
-	s->rewalk_table = 0;
-	s->all = false;
-	if (s->rewalk == REWALK_SET && (s->lapped || s->stranded)) {
-		s->rewalk = REWALK_SETTLE;
+	if (empties) {
+		rewalk_begin(s, RIB_WALK_SETTLE);
 		return;
 	}
-	s->rewalk = REWALK_NONE;
-	s->stranded = false;
-	if (s->lapped) {
-		s->lapped = false;
+	rewalk_begin(s, RIB_WALK_NONE);
+	s->empties_due = false;
+	if (s->reader == JOURNAL_LAPPED) {
+		s->reader = JOURNAL_FOLLOWED;
 		journal_unpin(s->cursor);
 	}
 }
 
 static bool
-RUNS_ON(role_fib) rewalk_slice(struct fib_feed *f, struct feed_source *s, uint64_t deadline_ns)
+RUNS_ON(role_fib) rewalk_work(struct fib_feed *f, uint64_t deadline_ns)
 {
+	struct feed_source *s = &f->source;
 	struct table_id table = {(uint16_t)s->rewalk_table};
 	struct rewalk_context c = {.f = f, .s = s};
 	enum family family;
 
+	if (s->rewalk == RIB_WALK_NONE || s->rewalk == RIB_WALK_SETTLE)
+		return false;
 	if (batch_room(f) == 0)
 		return true;
 	if (shard_table_count(s->shards.at[0]) == 0) {
-		s->rewalk = REWALK_NONE;
+		s->rewalk = RIB_WALK_NONE;
 		return false;
 	}
 	shard_table_key(s->shards.at[0], table, &c.vrf, &family);
@@ -732,9 +752,9 @@ flip_passed(struct fib_feed *f)
 {
 	const struct feed_source *s = &f->source;
 
-	if (f->flip_open && s->flip_after != s->flip_to)
+	if (f->flip == FLIP_OPEN && s->flip_after != s->flip_to)
 		arrived(&f->use_hist, s, s->flip_first, s->flip_after, s->flip_to);
-	f->flip_open = false;
+	f->flip = FLIP_PASSED;
 }
 
 static void
@@ -754,7 +774,8 @@ became_visible(struct fib_feed *f, bool flipped)
 		s->visible = s->applied;
 	}
 	memset(s->first, 0, sizeof(s->first));
-	f->flip_open |= flipped;
+	if (flipped)
+		f->flip = FLIP_OPEN;
 }
 
 /* False: some worker may still be in the copy before. */
@@ -918,38 +939,46 @@ RUNS_ON(role_fib) reports_wait(const struct fib_feed *f)
 	return false;
 }
 
-/* What stands in the fib and has no destination any more leaves. True while there is more. */
+/* ---- withdrawals that were lost ---- */
+
+/* One slice of the walk over the fib: withdraws prefixes that neither the RIB nor the host has. */
 static bool
-RUNS_ON(role_fib) lost_slice(struct fib_feed *f, uint64_t deadline_ns)
+RUNS_ON(role_fib) lost_work(struct fib_feed *f, uint64_t deadline_ns)
 {
+	if (f->lost.state == LOST_NONE || f->lost.state == LOST_DUE)
+		return false;
 	for (unsigned n = 1; n % 64 != 0 || walk_clock() < deadline_ns; n++) {
 		struct own_answer own;
 		struct dest_view view;
 		struct prefix next;
 
-		if (!fib_shadow_next(f->config.fib, f->lost_vrf,
-			    f->lost_prefix.afi != AFI_NONE ? &f->lost_prefix : NULL, &next)) {
-			f->lost_prefix = (struct prefix){0};
-			if (++f->lost_vrf.v == FIB_VRF_MAX)
-				return false;
-			continue;
+		if (!fib_shadow_next(f->config.fib, f->lost.vrf,
+			    f->lost.prefix.afi != AFI_NONE ? &f->lost.prefix : NULL, &next)) {
+			f->lost.prefix = (struct prefix){0};
+			if (++f->lost.vrf.v < FIB_VRF_MAX)
+				continue;
+			f->lost.state = f->lost.state == LOST_WALK ? LOST_NONE : LOST_DUE;
+			return false;
 		}
-		f->lost_prefix = next;
-		if (!fib_own_find(f, f->lost_vrf, &next, &own) &&
-			!rib_find(f, f->lost_vrf, &next, &view))
-			fib_feed_refresh(f, f->lost_vrf, &next);
+		f->lost.prefix = next;
+		if (!fib_own_find(f, f->lost.vrf, &next, &own) &&
+			!rib_find(f, f->lost.vrf, &next, &view))
+			fib_feed_refresh(f, f->lost.vrf, &next);
 	}
 	return true;
 }
 
 static void
-lost_walk_begin(struct fib_feed *f)
+lost_retry(struct fib_feed *f)
 {
-	f->withdrawals_lost = false;
-	f->lost_walk = true;
-	f->lost_vrf = (struct vrf_id){0};
-	f->lost_prefix = (struct prefix){0};
+	if (f->lost.state != LOST_DUE && f->lost.state != LOST_WALK_AGAIN)
+		return;
+	f->lost.state = LOST_WALK;
+	f->lost.vrf = (struct vrf_id){0};
+	f->lost.prefix = (struct prefix){0};
 }
+
+/* ---- the turn ---- */
 
 /* What found no id or no memory is tried once more. */
 static void
@@ -957,60 +986,86 @@ RUNS_ON(role_fib) retry(struct fib_feed *f)
 {
 	f->retry_due_ns = 0;
 	f->scarce = path_lists_in_use(f->path_lists) > BACKUPS_UP_TO;
-	f->sweep_hops = true;
+	f->sweep = SWEEP_UNTRACKED_AND_HOLDS;
 	fib_neighbors_retry(f);
-	if (f->withdrawals_lost)
-		lost_walk_begin(f);
-	fib_own_rewalk(f, true);
+	lost_retry(f);
+	fib_own_rewalk(f, OWN_WALK_ALL);
 	fib_feed_rewalk(f);
 }
+
+static bool
+RUNS_ON(role_fib) next_hops_work(struct fib_feed *f, uint64_t deadline_ns)
+{
+	return nexthop_work(f->config.nexthops, deadline_ns);
+}
+
+/* Behind the walk that marks the next hops in use. */
+static bool
+RUNS_ON(role_fib) sweep_work(struct fib_feed *f, uint64_t deadline_ns)
+{
+	(void)deadline_ns;
+	if (f->sweep == SWEEP_NONE || f->source.rewalk == RIB_WALK_SET_ALL)
+		return false;
+	untracked_sweep(f);
+	if (f->sweep == SWEEP_UNTRACKED_AND_HOLDS)
+		fib_hops_sweep(f);
+	f->sweep = SWEEP_NONE;
+	return false;
+}
+
+static bool
+RUNS_ON(role_fib) leave_work(struct fib_feed *f, uint64_t deadline_ns)
+{
+	(void)deadline_ns;
+	leave(f);
+	return false;
+}
+
+/*
+ * The activities of a turn that fill the open batch, in their order: an activity sees what the activities before it have changed. Each returns true while
+ * there is more to do.
+ */
+static const struct activity {
+	const char *name; /* for the watchdog (lpm/doing.h) */
+	bool without_fib; /* also where only next hops are tracked */
+	bool (*work)(struct fib_feed *f, uint64_t deadline_ns);
+} activities[] = {
+	{"next hops", true, next_hops_work},
+	{"routes of the host", true, fib_own_work},
+	{"walk over the RIB", false, rewalk_work},
+	{"RIB journal", false, journal_work},
+	{"sweep of next hops", false, sweep_work},
+	{"lost withdrawals", false, lost_work},
+	{"prefixes that leave", false, leave_work},
+};
 
 bool
 fib_feed_work(struct fib_feed *f, uint64_t now_ns, uint64_t deadline_ns)
 {
-	struct feed_source *s = &f->source;
-	bool more;
+	bool more = false;
 
 	f->work_ns = now_ns;
 	f->work_clock_ns = walk_clock();
 	if (f->retry_due_ns != 0 && now_ns >= f->retry_due_ns)
 		retry(f);
-	doing("next hops");
-	more = nexthop_work(f->config.nexthops, deadline_ns);
-	doing("routes of the host");
-	more |= fib_own_work(f, deadline_ns);
+	for (unsigned i = 0; i < sizeof(activities) / sizeof(activities[0]); i++) {
+		const struct activity *a = &activities[i];
+
+		if (f->config.fib == NULL && !a->without_fib)
+			continue;
+		doing(a->name);
+		more |= a->work(f, deadline_ns);
+	}
+	/* an activity may have given work to one before it */
+	more |= !nexthop_settled(f->config.nexthops);
 	if (f->config.fib == NULL)
-		return more || !nexthop_settled(f->config.nexthops);
-	if (s->rewalk == REWALK_SET || s->rewalk == REWALK_EMPTIES) {
-		doing("walk over the RIB");
-		more |= rewalk_slice(f, s, deadline_ns);
-	}
-	doing("RIB journal");
-	/* After an overrun the walks are alone: between them the journal is read until nothing waits. */
-	if (!s->lapped || s->rewalk == REWALK_SETTLE)
-		more |= journal_drain(f, s, deadline_ns);
-	if (s->rewalk == REWALK_SETTLE && journal_settled(s->cursor)) {
-		s->reach_back = journal_position(s->cursor);
-		s->rewalk = REWALK_EMPTIES;
-		more = true;
-	}
-	if (f->sweep_due && !s->all) {
-		f->sweep_due = false;
-		untracked_sweep(f);
-		if (f->sweep_hops)
-			fib_hops_sweep(f);
-		f->sweep_hops = false;
-	}
-	if (f->lost_walk)
-		f->lost_walk = lost_slice(f, deadline_ns);
-	leave(f);
-	more |= f->lost_walk || !nexthop_settled(f->config.nexthops) || f->own_next < OWN_BUCKETS;
+		return more;
+	more |= f->own_walk.state != OWN_WALK_NONE;
 	doing("commit of the forwarding tables");
 	more = commit(f, now_ns, more);
 	reports_send(f);
 	doing("audit");
-	if (f->audit.running)
-		more |= fib_audit_work(f, deadline_ns);
+	more |= fib_auditor_work(f->auditor, deadline_ns);
 	path_lists_reclaim(f->path_lists);
 	if (f->scarce && f->retry_due_ns == 0 && path_lists_in_use(f->path_lists) < BACKUPS_AGAIN)
 		f->retry_due_ns = now_ns + FAILED_RETRY_NS;
@@ -1044,7 +1099,7 @@ fib_feed_wait_ns(const struct fib_feed *f)
 			return due - now;
 		return retry;
 	}
-	if (f->audit.running || reports_wait(f))
+	if (fib_auditor_result(f->auditor)->running || reports_wait(f))
 		return 1000000;
 	if (f->retry_due_ns == 0)
 		return 0;
@@ -1057,11 +1112,9 @@ fib_feed_drained(const struct fib_feed *f)
 {
 	const struct feed_source *s = &f->source;
 
-	if (s->rewalk != REWALK_NONE || s->visible != s->applied ||
-		journal_passed(s->cursor) != journal_head(s->journal))
-		return false;
-	return f->leaving_count == 0 && fib_batch_count(f->config.fib) == 0 &&
-	       f->own_next == OWN_BUCKETS && nexthop_settled(f->config.nexthops);
+	return feed_walks_done(f) && s->visible == s->applied &&
+	       journal_passed(s->cursor) == journal_head(s->journal) &&
+	       fib_batch_count(f->config.fib) == 0;
 }
 
 const struct hist *
@@ -1100,7 +1153,6 @@ fib_feed_create(const struct fib_feed_config *config, struct fib_feed **out)
 	if (f == NULL)
 		return -ENOMEM;
 	f->config = *config;
-	f->own_next = OWN_BUCKETS;
 	f->untracked_max = UNTRACKED_MIN;
 	memcpy(f->preference, preference, sizeof(preference));
 	if (config->fib != NULL) {
@@ -1114,6 +1166,9 @@ fib_feed_create(const struct fib_feed_config *config, struct fib_feed **out)
 		f->source.applied = f->source.visible = journal_passed(f->source.cursor);
 		fib_feed_rewalk(f); /* what the RIB has already */
 	}
+	err = fib_auditor_create(f, &f->auditor);
+	if (err != 0)
+		goto fail;
 	if (config->fib != NULL && config->report != NULL) {
 		f->report = arena_calloc(config->arena, config->shard_count * sizeof(*f->report));
 		err = -ENOMEM;
@@ -1138,8 +1193,28 @@ fib_feed_destroy(struct fib_feed *f)
 	fib_own_fini(f);
 	nexthop_unbind(f->config.nexthops);
 	fib_hops_fini(f);
-	fib_audit_fini(f);
+	fib_auditor_destroy(f->auditor);
 	arena_free(f->config.arena, f->leaving);
 	arena_free(f->config.arena, f->report);
 	arena_free(f->config.arena, f);
+}
+
+/* ---- the audit ---- */
+
+int
+fib_feed_audit_begin(struct fib_feed *f)
+{
+	return fib_auditor_begin(f->auditor);
+}
+
+const struct fib_audit *
+fib_feed_audit(const struct fib_feed *f)
+{
+	return fib_auditor_result(f->auditor);
+}
+
+void
+fib_feed_audit_progress(const struct fib_feed *f, uint64_t *done, uint64_t *total)
+{
+	fib_auditor_progress(f->auditor, done, total);
 }

@@ -10,6 +10,7 @@
 #include "lpm/base.h"
 #include "lpm/fib.h"
 #include "lpm/hist.h"
+#include "rib/fib_audit.h"
 #include "rib/nexthop.h"
 #include "rib/shard.h"
 
@@ -99,30 +100,11 @@ const struct hist *fib_feed_use_hist(const struct fib_feed *f);
 /* How often a destination got no path list (out of ids) or no memory; all are retried each second. Any thread. */
 uint64_t fib_feed_failed(const struct fib_feed *f);
 
-/*
- * The audit: RIB and host routes against what the workers' tables answer, at the first and last address of every
- * destination, host route and prefix of the fib, and one before and after, in both families, by a separate reading. A walk on the fib thread, between
- * commits. An address that answers something else is a mismatch when none of its prefixes changed between two looks, and all that the RIB held at the first
- * one is in the workers' tables; an address whose prefixes keep changing is skipped after two seconds.
- */
-struct fib_mismatch {
-	struct vrf_id vrf;
-	struct ip_addr addr;
-	struct prefix expected, found; /* .afi == AFI_NONE: no route */
-};
-#define FIB_AUDIT_MISMATCHES_MAX 1000
-struct fib_audit {
-	bool running;
-	int error; /* -ENOMEM: the audit was given up; the figures are those of a part */
-	uint64_t checked, mismatch_count; /* addresses */
-	uint64_t skipped; /* addresses, of those checked, whose prefixes kept changing */
-	uint64_t
-		not_installed; /* prefixes that the fib could not take, for want of groups (fib_waits()) or of ids of next hops */
-	struct fib_mismatch mismatch[FIB_AUDIT_MISMATCHES_MAX];
-};
-/* 0; -EBUSY: one is running; -ENODEV: there is no fib; -ENOMEM. */
+/* ---- the audit (rib/fib_audit.h) ---- */
+
+/* 0; -EBUSY: an audit is running; -ENODEV: there is no fib; -ENOMEM. */
 int fib_feed_audit_begin(struct fib_feed *f) RUNS_ON(role_fib);
-/* The result so far; ->running tells whether it goes on. */
+/* The result so far; `running` is true until the audit has ended. */
 const struct fib_audit *fib_feed_audit(const struct fib_feed *f) RUNS_ON(role_fib);
-/* Any thread: prefixes that the audit has looked at, of those expected. */
+/* Any thread: prefixes that the audit has checked, of an estimate of all. */
 void fib_feed_audit_progress(const struct fib_feed *f, uint64_t *done, uint64_t *total);

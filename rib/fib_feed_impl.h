@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Shared by fib_feed*.c and fib_audit.c: what the fib thread knows beside the RIB. Writer: the fib thread.
+ * The state of the feed, shared by fib_feed.c, fib_hops.c, fib_own.c and fib_audit.c. Owner: the fib thread.
  *
- * fib_feed.c: journal -> fib, commit. fib_hops.c: what is directly reachable, ports. fib_own.c: routes of the host, and which source of a
- * prefix is preferred.
+ * fib_feed.c: journal to fib, and commits. fib_hops.c: neighbours that are directly reachable, and ports. fib_own.c: routes of the host, and the
+ * preference between the sources of a prefix. fib_audit.c: the comparison of the tables with the RIB.
+ *
+ * A turn (fib_feed_work()) runs the activities of the table in fib_feed.c in their order. Each activity keeps one state of its own below.
  */
 #pragma once
 
+#include "rib/fib_audit.h"
 #include "rib/fib_feed.h"
 #include "rib/nexthop_impl.h"
 #include "rib/shards.h"
@@ -107,11 +110,44 @@ struct feed_answer {
 	bool failed; /* none is left for want of ids or memory alone */
 };
 
+/* The reader of the journal. */
+enum feed_journal {
+	JOURNAL_FOLLOWED,
+	/* The cursor was overrun. The journal is pinned until the walk over the RIB has replaced the lost entries (journal.h, "A lapped cursor"). */
+	JOURNAL_LAPPED,
+};
+
 /*
- * After an overrun: SET everything present, read the journal on until no withdrawal would have to wait (SETTLE), then withdraw the
- * EMPTIES (journal.h, "A lapped cursor"). When only next hops moved: SET, and the rest when something stands in the fib that should not.
+ * The walk over the RIB. After an overrun: SET_CHANGED, then SETTLE, then EMPTIES. When next hops moved: SET_ALL, and the other two only where the fib
+ * has a prefix that is gone.
  */
-enum rewalk { REWALK_NONE, REWALK_SET, REWALK_SETTLE, REWALK_EMPTIES };
+enum feed_walk {
+	RIB_WALK_NONE,
+	RIB_WALK_SET_CHANGED, /* destinations that changed since `reach_back` */
+	RIB_WALK_SET_ALL, /* all destinations */
+	RIB_WALK_SETTLE, /* no walk: the journal is read until no withdrawal has to wait */
+	RIB_WALK_EMPTIES, /* withdraws destinations without a path that changed last before `reach_back` */
+};
+
+/* Releases what was not used since the last SET_ALL began. */
+enum feed_sweep { SWEEP_NONE, SWEEP_UNTRACKED, SWEEP_UNTRACKED_AND_HOLDS };
+
+/* The walk over the routes of the host: which routes are compared with the tables again. */
+enum own_walk { OWN_WALK_NONE, OWN_WALK_STATIC, OWN_WALK_ALL };
+
+/* Prefixes of the fib whose withdrawal found no memory: a walk over the fib finds them. */
+enum lost_walk {
+	LOST_NONE,
+	LOST_DUE, /* with the next retry */
+	LOST_WALK,
+	LOST_WALK_AGAIN, /* a walk runs, and another one is due with the next retry */
+};
+
+/* The newest flip. */
+enum feed_flip {
+	FLIP_PASSED, /* every worker has begun a burst since */
+	FLIP_OPEN,
+};
 
 /* The RIB's side of the feed: shards that share a journal. */
 struct feed_source {
@@ -124,12 +160,10 @@ struct feed_source {
 	uint64_t applied; /* journal position that the open batch contains */
 	uint64_t visible; /* ... that the workers see */
 	uint64_t flip_after, flip_to; /* what the newest flip showed them */
-	enum rewalk rewalk;
-	bool lapped;
-	bool all; /* the first walk leaves nothing out: next hops moved */
-	bool stranded; /* the fib has what no journal entry will withdraw: the second walk does */
-	uint64_t
-		reach_back; /* sequence from which on the first walk looks, up to which the second one withdraws */
+	enum feed_journal reader;
+	enum feed_walk rewalk;
+	bool empties_due; /* the fib has a prefix that no journal entry will withdraw: EMPTIES follows */
+	uint64_t reach_back; /* a sequence of the journal */
 	unsigned rewalk_table;
 	struct walk walk;
 	struct shards_table walked; /* by `walk` */
@@ -141,8 +175,6 @@ struct leaving {
 	struct prefix prefix;
 };
 
-struct audit; /* fib_audit.c */
-
 struct fib_feed {
 	struct fib_feed_config config;
 	struct path_lists *path_lists;
@@ -153,30 +185,32 @@ struct fib_feed {
 	unsigned own_lens[2][129],
 		route_lens[2][129]; /* how many of each family and length: which to probe */
 	uint8_t preference[SOURCE_COUNT];
-	unsigned own_next; /* bucket of the walk over all of these; OWN_BUCKETS: none */
-	bool own_again, own_locals, own_locals_again;
+	struct {
+		enum own_walk state, next; /* next: a walk that is due behind this one */
+		unsigned bucket;
+	} own_walk;
 	struct leaving *leaving; /* still in the fib */
 	unsigned leaving_count, leaving_size;
-	bool withdrawals_lost; /* for want of memory: retry() looks for them in the fib */
-	bool lost_walk; /* it does; these are the VRF and the prefix seen last */
-	struct vrf_id lost_vrf;
-	struct prefix lost_prefix;
+	struct {
+		enum lost_walk state;
+		struct vrf_id vrf; /* the VRF and the prefix seen last */
+		struct prefix prefix;
+	} lost;
 	struct feed_source source;
 	struct nexthop
 		*untracked; /* next hops that no shard asked for (next_hop_tracking: false) */
 	unsigned untracked_count, untracked_max;
 	uint8_t mark;
-	bool sweep_due; /* when everything present was put in again, these not in use go */
-	bool sweep_hops; /* and what next hops hold that nothing leads by: ids are out */
+	enum feed_sweep sweep;
 	bool scarce; /* path lists run out: no backups any more */
 	uint64_t work_ns; /* when the present turn began */
 	uint64_t
 		work_clock_ns; /* the same by the clock: what passed since is real, also in tests */
-	bool flip_open; /* not all workers have passed it yet */
-	uint64_t flip_clock_ns; /* the newest, by the clock */
+	enum feed_flip flip;
+	uint64_t flip_clock_ns; /* of the newest flip, by the clock */
 	uint64_t commit_due_ns,
 		commit_latest_ns; /* not before: a batch that is worth it, any; 0: nothing waits */
-	bool wait_readers; /* the last commit met readers of the old copy */
+	bool wait_readers; /* at the last commit a worker still used the other copy */
 	uint64_t
 		retry_due_ns; /* something could not be set, or backups may come back: all is tried again then; 0: nothing */
 	_Atomic uint64_t failed;
@@ -184,11 +218,16 @@ struct fib_feed {
 	uint64_t tight[SHARDS_MAX]; /* of each shard, by table: it was told ROOM_TIGHT */
 	struct hist update_hist, use_hist, link_hist;
 	_Atomic uint64_t link_last_ns;
-	/* audit */
-	struct fib_audit audit;
-	struct audit *auditing; /* while one runs */
-	_Atomic uint64_t audit_done, audit_total; /* prefixes; read by any thread */
+	struct fib_auditor *auditor;
 };
+
+/* No walk runs or is due that changes tables without a journal entry. */
+static inline bool
+feed_walks_done(const struct fib_feed *f)
+{
+	return f->source.rewalk == RIB_WALK_NONE && f->own_walk.state == OWN_WALK_NONE &&
+	       f->leaving_count == 0 && nexthop_settled(f->config.nexthops);
+}
 
 static inline enum family
 fib_feed_family(uint8_t afi)
@@ -258,18 +297,11 @@ int fib_local_add(struct fib_feed *f, struct vrf_id vrf, const struct prefix *p,
 	enum path_list_kind kind, uint16_t port, struct path_list_id list) RUNS_ON(role_fib);
 void fib_local_remove(struct fib_feed *f, struct vrf_id vrf, const struct prefix *p,
 	enum path_list_kind kind, uint16_t port) RUNS_ON(role_fib);
-/* All of the host's routes are to be looked at again; those of ports, too? */
-void fib_own_rewalk(struct fib_feed *f, bool locals);
+/* Compares routes of the host with the tables again. */
+void fib_own_rewalk(struct fib_feed *f, enum own_walk which);
 /* One slice; true while there is more. */
 bool fib_own_work(struct fib_feed *f, uint64_t deadline_ns) RUNS_ON(role_fib);
 /* `ctx` is the feed: see struct nexthop_feed. */
 bool fib_route_longest(void *ctx, struct vrf_id vrf, const struct ip_addr *addr, unsigned max_len,
 	bool bgp, struct nexthop_route *out);
 void fib_own_fini(struct fib_feed *f) RUNS_ON(role_fib);
-
-/* ---- fib_audit.c ---- */
-
-/* One slice; true while there is more to do now. */
-bool fib_audit_work(struct fib_feed *f, uint64_t deadline_ns) RUNS_ON(role_fib);
-/* Frees what a running audit holds. */
-void fib_audit_fini(struct fib_feed *f);

@@ -173,7 +173,7 @@ fib_next_hop_changed(void *ctx, struct nexthop *n)
 	struct hold *old = n->hold;
 
 	if (n->refs > n->watchers + n->untracked)
-		fib_own_rewalk(f, false);
+		fib_own_rewalk(f, OWN_WALK_STATIC);
 	if (f->config.fib == NULL)
 		return;
 	n->hold = NULL;
@@ -344,7 +344,7 @@ fib_feed_port_down(struct fib_feed *f, uint16_t port, uint64_t event_ns)
 		}
 	}
 	nexthop_link(f->config.nexthops, port, false);
-	fib_own_rewalk(f, true);
+	fib_own_rewalk(f, OWN_WALK_ALL);
 }
 
 /* What the kernel has forgotten meanwhile it has told, or is telling. */
@@ -352,7 +352,7 @@ void
 fib_feed_port_up(struct fib_feed *f, uint16_t port)
 {
 	nexthop_link(f->config.nexthops, port, true);
-	fib_own_rewalk(f, true);
+	fib_own_rewalk(f, OWN_WALK_ALL);
 	if (f->config.fib == NULL)
 		return;
 	for (struct hop *h = f->port_hops[port % PORT_BUCKETS]; h != NULL; h = h->port_next) {

@@ -463,15 +463,14 @@ fib_feed_route(struct fib_feed *f, struct vrf_id vrf, const struct prefix *p,
 /* ---- walks over all of these ---- */
 
 void
-fib_own_rewalk(struct fib_feed *f, bool locals)
+fib_own_rewalk(struct fib_feed *f, enum own_walk which)
 {
-	if (f->own_next == OWN_BUCKETS) {
-		f->own_next = 0;
-		f->own_locals = locals;
-		return;
+	if (f->own_walk.state == OWN_WALK_NONE) {
+		f->own_walk.state = which;
+		f->own_walk.bucket = 0;
+	} else if (f->own_walk.next < which) {
+		f->own_walk.next = which;
 	}
-	f->own_again = true;
-	f->own_locals_again |= locals;
 }
 
 static void
@@ -479,27 +478,26 @@ RUNS_ON(role_fib) own_bucket_update(struct fib_feed *f, unsigned bucket)
 {
 	for (struct host_route *r = f->routes[bucket]; r != NULL; r = r->next)
 		route_update(f, r);
-	for (const struct local_route *l = f->locals[bucket]; f->own_locals && l != NULL;
-		l = l->next)
+	if (f->own_walk.state != OWN_WALK_ALL)
+		return;
+	for (const struct local_route *l = f->locals[bucket]; l != NULL; l = l->next)
 		fib_feed_refresh(f, l->vrf, &l->prefix);
-	for (const struct host_route *r = f->routes[bucket]; f->own_locals && r != NULL;
-		r = r->next)
+	for (const struct host_route *r = f->routes[bucket]; r != NULL; r = r->next)
 		fib_feed_refresh(f, r->vrf, &r->prefix);
 }
 
 bool
 fib_own_work(struct fib_feed *f, uint64_t deadline_ns)
 {
-	for (unsigned n = 1; f->own_next < OWN_BUCKETS; n++) {
-		own_bucket_update(f, f->own_next++);
-		if (f->own_next == OWN_BUCKETS && f->own_again) {
-			f->own_next = 0;
-			f->own_again = false;
-			f->own_locals = f->own_locals_again;
-			f->own_locals_again = false;
+	for (unsigned n = 1; f->own_walk.state != OWN_WALK_NONE; n++) {
+		own_bucket_update(f, f->own_walk.bucket++);
+		if (f->own_walk.bucket == OWN_BUCKETS) {
+			f->own_walk.state = f->own_walk.next;
+			f->own_walk.next = OWN_WALK_NONE;
+			f->own_walk.bucket = 0;
 		}
 		if (n % OWN_SLICE == 0 && walk_clock() >= deadline_ns)
-			return f->own_next < OWN_BUCKETS;
+			return f->own_walk.state != OWN_WALK_NONE;
 	}
 	return false;
 }
@@ -510,7 +508,7 @@ fib_feed_preference(struct fib_feed *f, const uint8_t preference[SOURCE_COUNT])
 	if (memcmp(f->preference, preference, sizeof(f->preference)) == 0)
 		return;
 	memcpy(f->preference, preference, sizeof(f->preference));
-	fib_own_rewalk(f, true);
+	fib_own_rewalk(f, OWN_WALK_ALL);
 	fib_feed_rewalk(f);
 	for (uint16_t v = 0; v < FIB_VRF_MAX; v++) {
 		nexthop_changed(

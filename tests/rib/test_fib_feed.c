@@ -1187,7 +1187,7 @@ test_lost_withdrawal(void **state)
 	}
 	feed_rig_settle(&r);
 	assert_forwards(V4(20, 0, 99, 1), 24, HOP, 0);
-	r.feed->withdrawals_lost = true;
+	r.feed->lost.state = LOST_DUE;
 	fib_feed_fail(r.feed);
 	feed_rig_settle(&r);
 	for (uint32_t i = 0; i < 200; i++)
