@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "rib/fib_feed.h"
 #include "rib/fib_feed_impl.h"
+#include "rib/journal_prefetch.h"
 
 #include "lpm/arena.h"
 #include "lpm/doing.h"
@@ -488,92 +489,46 @@ batch_room(const struct fib_feed *f)
 	return count < f->config.batch_max ? f->config.batch_max - count : 0;
 }
 
-/*
- * The ways to what an entry changes are fetched ahead of it, by eights, one cache miss behind the other: the shard's CPU has just written
- * all of them, and the shadow is larger than the caches.
- */
-#define AHEAD FIB_PREFETCH
-#define AHEAD_STEPS 4
+/* The stages run once for FIB_PREFETCH entries: the shadow, which is larger than the caches, is sought for as many prefixes at once. */
+static const struct journal_prefetch_ahead prefetch_ahead = {.dests = 5 * FIB_PREFETCH,
+	.paths = 4 * FIB_PREFETCH,
+	.slots = 3 * FIB_PREFETCH,
+	.sets = 2 * FIB_PREFETCH};
 
-static const struct dest_table *
-table_of(const struct feed_source *s, const struct journal_entry *e)
-{
-	return shard_table(s->shards.at[e->shard], e->table);
-}
-
-static void
-ahead_dests(const struct feed_source *s, const struct journal_entry *e, int n)
-{
-	for (int i = 0; i < n; i++)
-		dest_prefetch_id(table_of(s, &e[i]), e[i].dest);
-}
+/* Prefixes that are sought in the shadow together. */
+struct prefetch_seeks {
+	const struct fib_feed *feed;
+	struct table_id table;
+	unsigned shard, count;
+	struct prefix prefix[FIB_PREFETCH];
+};
 
 static void
-RUNS_ON(role_fib) ahead_paths(
-	const struct fib_feed *f, const struct feed_source *s, const struct journal_entry *e, int n)
+seeks_start(struct prefetch_seeks *k) RUNS_ON(role_fib)
 {
-	struct prefix prefix[AHEAD];
-	unsigned count = 0;
 	struct vrf_id vrf;
 	enum family family;
 
-	for (int i = 0; i < n; i++) {
-		const struct dest_table *table = table_of(s, &e[i]);
-
-		dest_prefetch_paths(table, e[i].dest);
-		if (e[i].table.v == e[0].table.v &&
-			dest_hint_prefix(table, e[i].dest, &prefix[count]))
-			count++;
-	}
-	shard_table_key(s->shards.at[e->shard], e->table, &vrf, &family);
-	if (count > 0 && fib_feed_forwards(family))
-		fib_prefetch(f->config.fib, vrf, prefix, count);
+	if (k->count == 0)
+		return;
+	shard_table_key(k->feed->source.shards.at[k->shard], k->table, &vrf, &family);
+	if (fib_feed_forwards(family))
+		fib_prefetch(k->feed->config.fib, vrf, k->prefix, k->count);
+	k->count = 0;
 }
 
 static void
-ahead_slots(const struct feed_source *s, const struct journal_entry *e, int n)
+RUNS_ON(role_fib) seeks_add(void *ctx, const struct journal_entry *e)
 {
-	for (int i = 0; i < n; i++)
-		attr_prefetch(shard_attrs(s->shards.at[e[i].shard]),
-			dest_hint_best(table_of(s, &e[i]), e[i].dest));
-}
+	struct prefetch_seeks *k = ctx;
 
-static void
-ahead_sets(const struct feed_source *s, const struct journal_entry *e, int n)
-{
-	for (int i = 0; i < n; i++) {
-		const struct attr_set *set = attr_get(shard_attrs(s->shards.at[e[i].shard]),
-			dest_hint_best(table_of(s, &e[i]), e[i].dest));
-
-		if (set != NULL)
-			attr_set_prefetch(set);
-	}
-}
-
-/* The entries of step `step` when entry `at` is next; how many there are. */
-static int
-ahead_of(int at, int step, int n, int *first)
-{
-	*first = at + step * AHEAD;
-	if (*first < 0 || *first >= n)
-		return 0;
-	return n - *first < AHEAD ? n - *first : AHEAD;
-}
-
-static void
-RUNS_ON(role_fib) ahead(const struct fib_feed *f, const struct feed_source *s,
-	const struct journal_entry *e, int n, int at)
-{
-	int first, count;
-
-	if ((count = ahead_of(at, AHEAD_STEPS, n, &first)) > 0)
-		ahead_dests(s, &e[first], count);
-	if ((count = ahead_of(at, AHEAD_STEPS - 1, n, &first)) > 0)
-		ahead_paths(f, s, &e[first], count);
-	if ((count = ahead_of(at, AHEAD_STEPS - 2, n, &first)) > 0)
-		ahead_slots(s, &e[first], count);
-	if ((count = ahead_of(at, AHEAD_STEPS - 3, n, &first)) > 0)
-		ahead_sets(s, &e[first], count);
+	if (k->count == FIB_PREFETCH || e->table.v != k->table.v)
+		seeks_start(k);
+	k->table = e->table;
+	k->shard = e->shard;
+	if (dest_hint_prefix(shard_table(k->feed->source.shards.at[e->shard], e->table), e->dest,
+		    &k->prefix[k->count]))
+		k->count++;
 }
 
 /* True while there is more. Stops at a full batch. */
@@ -582,6 +537,8 @@ RUNS_ON(role_fib) journal_drain(struct fib_feed *f, struct feed_source *s, uint6
 {
 	struct journal *j = s->journal;
 	struct journal_entry entries[READ_MAX];
+	struct prefetch_seeks seeks = {.feed = f};
+	struct journal_prefetch prefetch;
 	unsigned room;
 	int n;
 
@@ -595,11 +552,16 @@ RUNS_ON(role_fib) journal_drain(struct fib_feed *f, struct feed_source *s, uint6
 		}
 		if (n <= 0)
 			return false;
-		for (int i = -AHEAD_STEPS * AHEAD; i < 0; i += AHEAD)
-			ahead(f, s, entries, n, i);
+		journal_prefetch_begin(&prefetch, &s->shards, true);
+		for (int i = 0; i < n; i++)
+			journal_prefetch_choose(&prefetch, &entries[i],
+				shard_table(s->shards.at[entries[i].shard], entries[i].table));
 		for (int i = 0; i < n; i++) {
-			if (i % AHEAD == 0)
-				ahead(f, s, entries, n, i);
+			if (i % FIB_PREFETCH == 0) {
+				journal_prefetch_step(&prefetch, FIB_PREFETCH, prefetch_ahead, NULL,
+					seeks_add, &seeks);
+				seeks_start(&seeks);
+			}
 			if (s->first[entries[i].shard] == 0 && entries[i].sequence > s->visible)
 				s->first[entries[i].shard] = entries[i].sequence;
 			apply_entry(f, s, &entries[i]);

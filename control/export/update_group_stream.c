@@ -8,12 +8,13 @@
 #include "control/export/update_group_impl.h"
 
 #include "control/base/threads.h"
+#include "rib/journal_prefetch.h"
 
 #include <errno.h>
 #include <string.h>
 
-#define JOURNAL_READ 512u
-/* Entries ahead. */
+#define JOURNAL_READ JOURNAL_PREFETCH_MAX
+/* Entries that each stage of the prefetch runs ahead. */
 #define AHEAD_DESTS 24u
 #define AHEAD_PATHS 16u
 #define AHEAD_SLOTS 10u
@@ -394,65 +395,28 @@ journal_take(struct update_group *g, const struct journal_entry *e)
 		*seen_slot(g, id) = seen_as(g, id);
 }
 
-/* Of what was read, the entries that will be looked at, and how far the ways to them are prefetched: one cache miss behind the other. */
-struct ahead {
-	unsigned look[JOURNAL_READ];
-	struct attr_id best[JOURNAL_READ];
-	unsigned count, at; /* of `look`; the one that comes next */
-	unsigned dests, paths, slots, sets; /* done of it */
-	bool sparse; /* most are denied by their prefix: no attributes are looked at */
-};
-
+/* Chooses the entries that will be looked at. */
 static void
-ahead_begin(struct ahead *a, struct update_group *g, const struct journal_entry *e, unsigned n)
+prefetch_begin(struct journal_prefetch *p, struct update_group *g, const struct journal_entry *e,
+	unsigned n)
 {
-	a->count = a->at = a->dests = a->paths = a->slots = a->sets = 0;
-	a->sparse = g->rules.policy != NULL && policy_asks_few(g->rules.policy) &&
-		    adj_rib_out_count(g->out) < SPARSE_ROUTES;
+	/* Most are denied by their prefix: the policy looks at few attributes. */
+	bool sparse = g->rules.policy != NULL && policy_asks_few(g->rules.policy) &&
+		      adj_rib_out_count(g->out) < SPARSE_ROUTES;
+
+	journal_prefetch_begin(p, &g->set->shards, !sparse);
 	for (unsigned i = 0; i < n; i++) {
 		if (e[i].table.v == g->rules.table.v && !e[i].aside && !is_seen(g, &e[i]))
-			a->look[a->count++] = i;
+			journal_prefetch_choose(p, &e[i], g->table.at[e[i].shard]);
 	}
 }
 
-static inline unsigned
-ahead_end(const struct ahead *a, unsigned distance)
-{
-	return a->at + distance < a->count ? a->at + distance : a->count;
-}
-
-/* Destinations, paths, and then the set of the best one: the shard's CPU has just written all of them. */
 static void
-ahead_step(struct ahead *a, const struct update_group *g, const struct journal_entry *e)
+prefetch_advertised(void *ctx, const struct journal_entry *e)
 {
-	for (unsigned end = ahead_end(a, AHEAD_DESTS); a->dests < end; a->dests++) {
-		const struct journal_entry *to = &e[a->look[a->dests]];
+	const struct update_group *g = ctx;
 
-		dest_prefetch_id(g->table.at[to->shard], to->dest);
-		adj_rib_out_prefetch(g->out, entry_id(g, to));
-	}
-	for (unsigned end = ahead_end(a, AHEAD_PATHS); a->paths < end; a->paths++) {
-		const struct journal_entry *to = &e[a->look[a->paths]];
-
-		dest_prefetch_paths(g->table.at[to->shard], to->dest);
-	}
-	for (unsigned end = a->sparse ? 0 : ahead_end(a, AHEAD_SLOTS); a->slots < end; a->slots++) {
-		const struct journal_entry *to = &e[a->look[a->slots]];
-
-		a->best[a->slots] = dest_hint_best(g->table.at[to->shard], to->dest);
-		attr_prefetch(shard_attrs(g->set->shards.at[to->shard]), a->best[a->slots]);
-	}
-	for (unsigned end = a->sparse ? 0 : ahead_end(a, AHEAD_SETS); a->sets < end; a->sets++) {
-		const struct journal_entry *to = &e[a->look[a->sets]];
-		const struct attr_set *set;
-
-		if (a->sets > 0 && a->best[a->sets].v == a->best[a->sets - 1].v)
-			continue; /* of one UPDATE */
-		set = attr_get(shard_attrs(g->set->shards.at[to->shard]), a->best[a->sets]);
-		if (set != NULL)
-			attr_set_prefetch(set);
-	}
-	a->at++;
+	adj_rib_out_prefetch(g->out, entry_id(g, e));
 }
 
 /*
@@ -513,7 +477,11 @@ static void
 journal_gather(struct update_group *g, uint64_t deadline_ns)
 {
 	struct journal_entry e[JOURNAL_READ];
-	struct ahead ahead;
+	const struct journal_prefetch_ahead ahead = {.dests = AHEAD_DESTS,
+		.paths = AHEAD_PATHS,
+		.slots = AHEAD_SLOTS,
+		.sets = AHEAD_SETS};
+	struct journal_prefetch prefetch;
 	int n, i;
 
 	if (is_silent(g)) {
@@ -533,12 +501,13 @@ journal_gather(struct update_group *g, uint64_t deadline_ns)
 			g->error = n;
 		if (n <= 0)
 			return;
-		ahead_begin(&ahead, g, e, (unsigned)n);
+		prefetch_begin(&prefetch, g, e, (unsigned)n);
 		for (i = 0; i < n && g->error == 0 && !batch_full(g->set); i++) {
-			bool looks = ahead.at < ahead.count && ahead.look[ahead.at] == (unsigned)i;
+			bool looks = journal_prefetch_next(&prefetch, &e[i]);
 
 			if (looks)
-				ahead_step(&ahead, g, e);
+				journal_prefetch_step(
+					&prefetch, 1, ahead, prefetch_advertised, NULL, g);
 			if (looks || journal_awaits(g->cursor, &e[i]))
 				journal_take(g, &e[i]);
 		}
