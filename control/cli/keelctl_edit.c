@@ -306,7 +306,8 @@ set_group(struct edit *e)
 	if (subject(e, &at) != 0)
 		return -1;
 	if (is_group(e))
-		return refuse(e, "\"%.64s\" is a group; a group has none", e->c->group);
+		return refuse(
+			e, "\"%.64s\" is a group, and a group cannot join a group", e->c->group);
 	if (e->c->undo) {
 		if (strcmp(string_of(e->object, "group"), e->c->name) != 0)
 			return refuse(e, "%.64s is not in group \"%.64s\"", e->c->peer, e->c->name);

@@ -378,7 +378,7 @@ leave_note(void)
 	shell.ctl->view = VIEW_SYSTEM;
 	prompt_text(shell.ctl, text, sizeof(text));
 	if (text[1] == '*')
-		puts("the candidate holds what was not committed");
+		puts("the candidate holds edits that are not committed");
 }
 
 void
@@ -390,7 +390,7 @@ shell_run(struct ctl *ctl)
 	setlocale(LC_CTYPE, ""); /* what is typed may be UTF-8 */
 	shell = (struct shell){.ctl = ctl, .el = el_init("keelctl", stdin, stdout, stderr)};
 	if (shell.el == NULL) {
-		ctl_fail(ctl, EXIT_REFUSED, "the line editor does not start: %s", strerror(errno));
+		ctl_fail(ctl, EXIT_REFUSED, "cannot start the line editor: %s", strerror(errno));
 		return;
 	}
 	ctl->ask = ask;

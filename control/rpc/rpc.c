@@ -372,7 +372,7 @@ dispatch(struct rpc_env *env, json_t *request, struct rpc_call *call)
 		return rpc_fail(call, RPC_READ_ONLY, "", "read-only");
 	if (params != NULL && !json_is_object(params))
 		return rpc_fail(
-			call, RPC_INVALID_PARAMS, "", "parameters go by name: an object is wanted");
+			call, RPC_INVALID_PARAMS, "", "must be an object: parameters go by name");
 	if (params == NULL)
 		params = none = json_object();
 	if (rpc_params_check(m, params, call)) {
@@ -411,15 +411,15 @@ request_fault(const json_t *r)
 	const json_t *params = json_object_get(r, "params");
 
 	if (!json_is_object(r))
-		return "a request is an object";
+		return "a request must be an object";
 	if (!json_is_string(version) || strcmp(json_string_value(version), "2.0") != 0)
-		return "\"jsonrpc\" is not \"2.0\"";
+		return "\"jsonrpc\" must be \"2.0\"";
 	if (!json_is_string(json_object_get(r, "method")))
-		return "\"method\" is not a string";
+		return "\"method\" must be a string";
 	if (id != NULL && !json_is_string(id) && !json_is_number(id) && !json_is_null(id))
-		return "\"id\" is not a string, a number or null";
+		return "\"id\" must be a string, a number or null";
 	if (params != NULL && !json_is_object(params) && !json_is_array(params))
-		return "\"params\" is not an object or an array";
+		return "\"params\" must be an object or an array";
 	return NULL;
 }
 
@@ -480,7 +480,7 @@ text_fault(const char *text, size_t len, unsigned levels, unsigned members)
 			string = true;
 		} else if (text[i] == '{' || text[i] == '[') {
 			if (++depth > levels)
-				return "deeper than 64 levels";
+				return "nested deeper than 64 levels";
 			count[depth] = 0;
 		} else if ((text[i] == '}' || text[i] == ']') && depth > 0) {
 			depth--;

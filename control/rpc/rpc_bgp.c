@@ -321,7 +321,7 @@ goes_with(bool given, bool wanted, bool allowed, const char *path, const char *s
 	struct rpc_call *call)
 {
 	if (given && !allowed)
-		rpc_fail(call, RPC_INVALID_PARAMS, path, "goes with scope %s only", scope);
+		rpc_fail(call, RPC_INVALID_PARAMS, path, "only valid with scope %s", scope);
 	else if (!given && wanted)
 		rpc_fail(call, RPC_INVALID_PARAMS, path, "is missing");
 	else
@@ -391,7 +391,7 @@ bgp_refresh(struct rpc_env *env, json_t *params, struct rpc_call *call)
 		return NULL;
 	err = apply_refresh(env->apply, &s, import, &peers, &job);
 	if (err == -ENOENT)
-		return rpc_fail(call, RPC_NOT_FOUND, "/scope", "no peer with %s matches",
+		return rpc_fail(call, RPC_NOT_FOUND, "/scope", "no peer of this scope has %s",
 			family_text(s.family));
 	if (err != 0)
 		return NULL;
@@ -482,15 +482,15 @@ bgp_reset(struct rpc_env *env, json_t *params, struct rpc_call *call)
 		!selector_scope(env, params, true, &s, &slow, call))
 		return NULL;
 	if (text != NULL && strlen(text) > RESET_TEXT_MAX)
-		return rpc_fail(call, RPC_INVALID_PARAMS, "/text", "has %zu octets, more than %d",
-			strlen(text), RESET_TEXT_MAX);
+		return rpc_fail(call, RPC_INVALID_PARAMS, "/text",
+			"has %zu octets; at most %d are allowed", strlen(text), RESET_TEXT_MAX);
 	n = apply_select(env->apply, &s, ids, PEER_MAX);
 	if (n == 0)
-		return rpc_fail(call, RPC_NOT_FOUND, "/scope", "no peer with %s matches",
+		return rpc_fail(call, RPC_NOT_FOUND, "/scope", "no peer of this scope has %s",
 			family_text(s.family));
 	if (slow) /* keel-policy(7) rule 9: only peers that are slow now */
-		return rpc_fail(call, RPC_NOT_FOUND, "/scope", "no peer with %s is slow now",
-			family_text(s.family));
+		return rpc_fail(call, RPC_NOT_FOUND, "/scope",
+			"no peer of this scope with %s is slow now", family_text(s.family));
 	peers = json_array();
 	for (unsigned i = 0; i < n; i++)
 		json_array_append_new(peers, reset_one(env, ids[i], force, text));

@@ -108,7 +108,10 @@ check_string(const struct rpc_type *t, const char *text, const char *path, struc
 		return;
 	if (t->kind == RPC_FAMILY) {
 		if (family_from_text(text) == FAMILY_COUNT)
-			faults_add(f, path, "\"%.64s\" is not a family", text);
+			faults_add(f, path,
+				"\"%.64s\" is not an address family; expected ipv4-unicast, "
+				"ipv6-unicast, vpnv4-unicast or vpnv6-unicast",
+				text);
 	} else if (t->kind == RPC_ADDRESS) {
 		/* The interface of a zone may be absent now. */
 		if (addr_parse(text, &addr) != 0 && strchr(text, '%') == NULL)
@@ -120,7 +123,8 @@ check_string(const struct rpc_type *t, const char *text, const char *path, struc
 			faults_add(f, path, "\"%.64s\" has bits set beyond its length (host bits)",
 				text);
 		else if (err != 0)
-			faults_add(f, path, "\"%.64s\" is not a prefix", text);
+			faults_add(f, path, "\"%.64s\" is not a prefix; expected ADDRESS/LENGTH",
+				text);
 	} else if (!word_among(t, text, list, sizeof(list))) {
 		faults_add(f, path, "\"%.64s\" is not one of %s", text, list);
 	}

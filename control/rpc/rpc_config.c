@@ -121,13 +121,14 @@ config_edit(struct rpc_env *env, json_t *params, struct rpc_call *call)
 	bool changed;
 
 	if ((patch == NULL) == (merge == NULL))
-		return rpc_fail(
-			call, RPC_INVALID_PARAMS, "", "one of \"patch\" and \"merge\" is wanted");
+		return rpc_fail(call, RPC_INVALID_PARAMS, "",
+			"exactly one of \"patch\" and \"merge\" is required");
 	if (!rpc_integer(params, "if_revision", 0, UINT32_MAX, &if_revision, call))
 		return NULL;
 	if (if_revision != apply_candidate_revision(env->apply))
 		return rpc_fail(call, RPC_INVALID_PARAMS, "/if_revision",
-			"the candidate is at revision %u", apply_candidate_revision(env->apply));
+			"the candidate has revision %u; read it again and repeat the edit",
+			apply_candidate_revision(env->apply));
 	if (merge != NULL && !json_is_object(merge))
 		return rpc_fail(call, RPC_INVALID_PARAMS, "/merge", "is not an object");
 	next = patch != NULL ? config_patch(apply_candidate(env->apply), patch, &f)
@@ -141,7 +142,7 @@ config_edit(struct rpc_env *env, json_t *params, struct rpc_call *call)
 	if (!json_is_object(next)) {
 		json_decref(next);
 		return rpc_fail(call, RPC_INVALID_PARAMS, "/patch",
-			"the document would not be an object any more");
+			"the edited document must be an object");
 	}
 	config_secrets_keep(next,
 		apply_candidate(
@@ -266,7 +267,7 @@ config_commit(struct rpc_env *env, json_t *params, struct rpc_call *call)
 		return NULL;
 	if (comment != NULL && strlen(comment) > COMMENT_MAX)
 		return rpc_fail(call, RPC_INVALID_PARAMS, "/comment",
-			"has %zu octets, more than %d", strlen(comment), COMMENT_MAX);
+			"has %zu octets; at most %d are allowed", strlen(comment), COMMENT_MAX);
 	apply_commit_finish(env->apply);
 	confirmed = confirm_s == 0 ? apply_commit_waiting(env->apply) : 0;
 	if (json_equal(apply_candidate(env->apply), apply_running(env->apply)->document))
@@ -368,9 +369,11 @@ config_rollback(struct rpc_env *env, json_t *params, struct rpc_call *call)
 	if (!rpc_integer(params, "to", 0, UINT32_MAX, &to, call))
 		return NULL;
 	err = apply_rollback(env->apply, (uint32_t)to, &effects, &persisted, &f);
-	answer = err == -ENOENT ? rpc_fail(call, RPC_NOT_FOUND, "/to", "commit %lld is not kept",
-					  (long long)to)
-				: commit_answer(env, err, effects, persisted, 0, &f, call);
+	answer = err == -ENOENT
+			 ? rpc_fail(call, RPC_NOT_FOUND, "/to",
+				   "there is no commit %lld; config.history lists the commits",
+				   (long long)to)
+			 : commit_answer(env, err, effects, persisted, 0, &f, call);
 	faults_fini(&f);
 	return answer;
 }

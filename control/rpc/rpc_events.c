@@ -456,7 +456,7 @@ events_subscribe(struct rpc_env *env, json_t *params, struct rpc_call *call)
 		return NULL;
 	if (c->ops->events == NULL)
 		return rpc_fail(
-			call, RPC_INVALID_REQUEST, "", "events come over the Unix socket only");
+			call, RPC_INVALID_REQUEST, "", "events are sent on the Unix sockets only");
 	if (c->subscription == NULL && bits != 0) {
 		c->subscription = calloc(1, sizeof(*c->subscription));
 		if (c->subscription == NULL)

@@ -70,7 +70,7 @@ rpc_family(json_t *params, enum family *out, struct rpc_call *call)
 	*out = text != NULL ? family_from_text(text) : FAMILY_COUNT;
 	if (*out != FAMILY_COUNT)
 		return true;
-	rpc_fail(call, RPC_INVALID_PARAMS, "/family", "\"%.64s\" is not a family",
+	rpc_fail(call, RPC_INVALID_PARAMS, "/family", "\"%.64s\" is not an address family",
 		text != NULL ? text : "");
 	return false;
 }

@@ -38,7 +38,7 @@ preview_keys(json_t *params, bool candidate, struct rpc_call *call)
 	{
 		if (candidate && strcmp(key, "candidate") != 0) {
 			snprintf(path, sizeof(path), "/%s", key);
-			rpc_fail(call, RPC_INVALID_PARAMS, path, "does not go with candidate");
+			rpc_fail(call, RPC_INVALID_PARAMS, path, "not valid with candidate");
 			return false;
 		}
 	}
@@ -64,7 +64,8 @@ preview_end(void *ctx, int err, json_t *answer)
 	struct rpc_call *call = ctx;
 
 	if (err == -EAGAIN)
-		rpc_fail(call, RPC_TRY_AGAIN, "", "a commit came between");
+		rpc_fail(call, RPC_TRY_AGAIN, "",
+			"a commit changed the configuration meanwhile; try again");
 	rpc_reply(call, answer);
 }
 
@@ -78,10 +79,10 @@ preview_start(struct rpc_env *env, const struct preview_request *r, struct rpc_c
 	config_free(r->then);
 	json_decref(r->effects);
 	if (err == -ENOENT)
-		return rpc_fail(call, RPC_NOT_FOUND, "/scope", "no peer with %s matches",
+		return rpc_fail(call, RPC_NOT_FOUND, "/scope", "no peer of this scope has %s",
 			family_text(r->selector.family));
 	if (err == -EBUSY)
-		return rpc_fail(call, RPC_TRY_AGAIN, "", "as many previews wait as may");
+		return rpc_fail(call, RPC_TRY_AGAIN, "", "too many previews are queued; try again");
 	return NULL;
 }
 
@@ -164,7 +165,7 @@ route_keys(json_t *route, struct rpc_call *call)
 			i++;
 		if (i == sizeof(known) / sizeof(known[0])) {
 			snprintf(path, sizeof(path), "/route/%.64s", key);
-			rpc_fail(call, RPC_INVALID_PARAMS, path, "is not a key of a route");
+			rpc_fail(call, RPC_INVALID_PARAMS, path, "is not a member of a route");
 			return false;
 		}
 	}
@@ -193,8 +194,8 @@ context_read(json_t *route, struct test *t, struct rpc_call *call)
 		if (!rpc_family(route, &t->context.family, call))
 			return false;
 		if ((uint8_t)family_afi(t->context.family) != t->prefix.afi) {
-			rpc_fail(
-				call, RPC_INVALID_PARAMS, "/route/prefix", "is not of that family");
+			rpc_fail(call, RPC_INVALID_PARAMS, "/route/prefix",
+				"is not a prefix of that address family");
 			return false;
 		}
 	}

@@ -408,7 +408,8 @@ query_read(struct query *q, json_t *params, json_int_t *cursor, struct rpc_call 
 	if (q->peer != NULL)
 		q->peer_id = peers_id(q->env->peers, q->peer);
 	if (q->view != VIEW_LOC && q->peer == NULL) {
-		rpc_fail(call, RPC_INVALID_PARAMS, "/peer", "is missing: this view is one peer's");
+		rpc_fail(call, RPC_INVALID_PARAMS, "/peer",
+			"is missing; this view is that of one peer");
 		return false;
 	}
 	if (q->view == VIEW_ADJ_IN_PRE && !q->peer->families[q->family].keep_all_routes) {
@@ -418,14 +419,15 @@ query_read(struct query *q, json_t *params, json_int_t *cursor, struct rpc_call 
 	if (prefix != NULL &&
 		(prefix_parse(prefix, &q->prefix) != 0 || q->prefix.afi != family_afi(q->family))) {
 		rpc_fail(call, RPC_INVALID_PARAMS, "/prefix",
-			"\"%.64s\" is not a prefix of this family", prefix);
+			"\"%.64s\" is not a prefix of this address family", prefix);
 		return false;
 	}
 	q->has_prefix = prefix != NULL;
 	*cursor = cursor_text != NULL ? strtoll(cursor_text, &end, 10) : 0;
 	if (cursor_text != NULL &&
 		(*cursor_text == '\0' || *end != '\0' || *cursor < 0 || *cursor > UINT32_MAX)) {
-		rpc_fail(call, RPC_INVALID_PARAMS, "/cursor", "is not one of ours");
+		rpc_fail(call, RPC_INVALID_PARAMS, "/cursor",
+			"is not a \"next\" that rib.routes answered");
 		return false;
 	}
 	return true;
@@ -493,7 +495,7 @@ rib_lookup(struct rpc_env *env, json_t *params, struct rpc_call *call)
 		return NULL;
 	if (addr_parse(text, &addr) != 0 || addr.afi != (uint8_t)family_afi(q.family))
 		return rpc_fail(call, RPC_INVALID_PARAMS, "/address",
-			"\"%.64s\" is not an address of this family", text);
+			"\"%.64s\" is not an address of this address family", text);
 	q.routes = json_array();
 	o = json_pack("{s:n, s:o}", "prefix", "routes", q.routes);
 	if (!query_table(&q))

@@ -170,7 +170,7 @@ class Daemons(Pair):
         self.assertRegex(self.good("refresh bgp ipv6 192.0.2.2 export"), r"(?m)^192\.0\.2\.2 +default +readvertised")
         status, _, err = self.ctl("refresh bgp ipv6 192.0.2.99 import")
         self.assertEqual(status, 1)
-        self.assertIn("no peer with ipv6-unicast matches", err)
+        self.assertIn("no peer of this scope has ipv6-unicast", err)
 
     def test_routes_ipv6(self):
         routes = json.loads(self.good("--json show route ipv6"))["routes"]
@@ -236,7 +236,7 @@ class Daemons(Pair):
         self.assertEqual(on_terminal("--json", "rpc", "system.info", sock=self.sockets[0])[1].count("\n"), 1)
         self.assertIn('"jobs"', self.ctl("rpc jobs.list -", stdin="{}")[1])
         for words, text in ((["rpc", "no.such"], "Method not found"), (["rpc", "jobs.get"], "/id: is missing"),
-                            (["rpc", "jobs.get", "[1]"], "an object is wanted")):
+                            (["rpc", "jobs.get", "[1]"], "must be an object")):
             status, out, err = self.ctl(words)
             self.assertEqual((status, out), (1, ""))
             self.assertIn(text, err)

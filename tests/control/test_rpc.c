@@ -360,7 +360,9 @@ test_dispatch(void **state)
 	say(&c, CALL("echo", "{\"a\":\"5\",\"b\":5,\"c\":\"sideways\",\"f\":\"ipv9\",\"g\":1}"));
 	heard_faults(&c,
 		"/g echo has no parameter \"g\"\n/a is not an integer\n/b is not a string\n"
-		"/c \"sideways\" is not one of import, export\n/f \"ipv9\" is not a family\n");
+		"/c \"sideways\" is not one of import, export\n/f \"ipv9\" is not an address "
+		"family; expected ipv4-unicast, "
+		"ipv6-unicast, vpnv4-unicast or vpnv6-unicast\n");
 	say(&c, CALL("typed",
 			"{\"rang\":11,\"address\":\"192.0.2.300\",\"prefix\":\"192.0.2.1/24\","
 			"\"boolean\":1,\"object\":[],\"array\":{},\"number\":\"1\"}"));
@@ -376,7 +378,7 @@ test_dispatch(void **state)
 	say(&c, CALL("typed", "{\"range\":0}"));
 	heard_faults(&c, "/range is not an integer from 1 to 10\n");
 	say(&c, CALL("typed", "{\"range\":1.5,\"prefix\":\"x\"}"));
-	heard_faults(&c, "/range is not an integer from 1 to 10\n/prefix \"x\" is not a prefix\n");
+	heard_faults(&c, "/range is not an integer from 1 to 10\n/prefix \"x\" is not a prefix; expected ADDRESS/LENGTH\n");
 	say(&c, CALL("typed", "{\"range\":10,\"address\":\"fe80::1%nowhere\",\"any\":null}"));
 	heard(&c, "{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"range\":10,\"address\":\"fe80::1%"
 		  "nowhere\","
