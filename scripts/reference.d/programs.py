@@ -757,6 +757,15 @@ def lint(text):
     return [line.split(": ", 1)[-1] for line in r.stdout.splitlines()]
 
 
+def check_environment(tree):
+    faults = []
+    for program, folders, manual in (("keeld(8)", CONTROL, "docs/man/keeld.8"), ("keelctl(1)", ["control/cli"], "docs/man/keelctl.1")):
+        names = {n for t in sources_of(tree, *folders).values() for n in re.findall(r'\bgetenv\("(\w+)"\)', t)}
+        described = {n for line in re.findall(r"^\.It Ev (.*)$", section(tree.text(manual), "ENVIRONMENT"), re.M) for n in line.split(" , ")}
+        faults += differ("variable", names, described, program)
+    return faults
+
+
 def check_pages(tree):
     return ["%s: %s" % (path, line) for path in PAGES for line in lint(tree.text(path))]
 
@@ -765,7 +774,8 @@ def check(tree):
     reader, rpc = Reader(tree), tree.text("docs/man/keel-rpc.7")
     return check_methods(tree, reader, rpc) + check_errors(tree, reader) + check_events(tree, reader, rpc) + \
         check_lines(tree, reader, tree.text("docs/man/keelctl.1")) + check_metrics(tree, rpc) + check_alarms(tree, rpc) + \
-        check_log(tree, reader, tree.text("docs/man/keeld.8")) + check_exit(tree, reader) + check_options(tree, reader) + check_pages(tree)
+        check_log(tree, reader, tree.text("docs/man/keeld.8")) + check_exit(tree, reader) + check_options(tree, reader) + check_environment(tree) + \
+        check_pages(tree)
 
 
 def plants(tree):
@@ -807,6 +817,7 @@ def plants(tree):
     plant("an exit status of keelbench that is not listed", KEELBENCH, "return 130", "return 131")
     plant("an exit status that the manual alone has", keeld, ".It Ic 1\n", ".It Ic 7\n")
     plant("an option that is not listed", KEELD, "		case 'n':", "		case 'N':")
+    plant("a variable that is not in the manual", "control/cli/keelctl.c", 'getenv("TERM")', 'getenv("TERMINAL")')
     plant("a drop reason that is not in the manual", DROPS, "DROP(no_route,", "DROP(planted,")
     plant("a completion edited by hand", "docs/completion/keeld.bash", "--check", "--planted")
     plant("a page with a fault of mdoc", FOLDER + "keeld.8.in", ".Sh SIGNALS", ".Pp\n.Sh SIGNALS")
