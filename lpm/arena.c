@@ -10,6 +10,8 @@
  */
 #include "lpm/arena.h"
 
+#include "lpm/inspect.h"
+
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>

@@ -84,7 +84,6 @@ void arena_decay(void);
  */
 void arena_trim(struct arena *a);
 
-const char *arena_name(const struct arena *a);
 /*
  * Number of bytes allocated now: usable sizes, without the allocator's overhead. Exact while no
  * thread is inside an arena function.

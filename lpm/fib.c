@@ -18,6 +18,7 @@
 #include "lpm/arena.h"
 #include "lpm/fib_impl.h"
 #include "lpm/fib_read.h"
+#include "lpm/inspect.h"
 #include "lpm/qsbr.h"
 #include "lpm/shadow.h"
 #include "lpm/table_impl.h"

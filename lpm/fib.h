@@ -189,9 +189,6 @@ void fib_room_take(struct fib *f) RUNS_ON(role_fib);
  * with fib_installed().
  */
 bool fib_room_lost(struct fib *f) RUNS_ON(role_fib);
-/* Longest set prefix that covers `addr`, from the shadow. */
-bool fib_shadow_lookup(const struct fib *f, struct vrf_id vrf, const struct ip_addr *addr,
-	struct prefix *prefix, struct path_list_id *out);
 
 /*
  * Next set prefix after `after`, in order of family (IPv4 first), address and length; NULL starts.

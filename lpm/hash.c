@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "lpm/hash.h"
 
+#include "lpm/inspect.h"
+
 #include <errno.h>
 #include <string.h>
 #include <sys/random.h>

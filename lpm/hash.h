@@ -70,8 +70,6 @@ hash_word(uint64_t x)
  * (Aumasson, Bernstein 2012) of the rest, or the size, go into hash_words(). Two different inputs agree in NH with probability 2^-64.
  */
 uint64_t hash_bytes(const void *bytes, size_t size);
-/* The SipHash-1-3 part of hash_bytes(). */
-uint64_t hash_sip(const void *bytes, size_t size);
 
 /*
  * Statistics of the searches in one table: the number of entries passed before each search ended.

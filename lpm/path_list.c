@@ -11,6 +11,7 @@
 #include "lpm/path_list.h"
 
 #include "lpm/arena.h"
+#include "lpm/inspect.h"
 #include "lpm/qsbr.h"
 
 #include <errno.h>

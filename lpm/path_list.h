@@ -119,8 +119,6 @@ int path_list_get_backed(struct path_lists *p, const struct path *path, unsigned
 	unsigned backups, struct path_list_id *out) RUNS_ON(role_fib);
 void path_list_ref(struct path_lists *p, struct path_list_id id) RUNS_ON(role_fib);
 void path_list_unref(struct path_lists *p, struct path_list_id id) RUNS_ON(role_fib);
-/* Number of references. */
-unsigned path_list_refs(const struct path_lists *p, struct path_list_id id) RUNS_ON(role_fib);
 /* Makes ids available again after their grace period. Call once per loop of the fib thread. */
 void path_lists_reclaim(struct path_lists *p) RUNS_ON(role_fib);
 unsigned path_lists_in_use(const struct path_lists *p);

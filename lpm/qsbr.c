@@ -7,6 +7,7 @@
 #include "lpm/qsbr.h"
 
 #include "lpm/arena.h"
+#include "lpm/inspect.h"
 
 #include <errno.h>
 #include <sched.h>

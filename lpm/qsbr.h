@@ -56,4 +56,3 @@ void retire_push(struct retire_list *r, retire_fn *fn, void *ctx, void *p);
 /* Frees at most `budget` objects after their grace period. Returns the number freed. */
 unsigned retire_reclaim(struct retire_list *r, unsigned budget);
 unsigned retire_pending(const struct retire_list *r);
-uint64_t retire_waits(const struct retire_list *r);

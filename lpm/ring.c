@@ -2,6 +2,7 @@
 #include "lpm/ring.h"
 
 #include "lpm/arena.h"
+#include "lpm/inspect.h"
 
 #include <errno.h>
 #include <stdio.h>

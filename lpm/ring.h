@@ -21,6 +21,3 @@ void ring_destroy(struct ring *r);
 bool ring_push(struct ring *r, void *p);
 /* Consumer. Returns NULL if the ring is empty. */
 void *ring_pop(struct ring *r);
-/* Producer or consumer; the value may be outdated on return. */
-unsigned ring_count(const struct ring *r);
-unsigned ring_free_count(const struct ring *r);

@@ -2,6 +2,7 @@
 #include "lpm/table_v4.h"
 
 #include "lpm/arena.h"
+#include "lpm/inspect.h"
 #include "lpm/shadow.h"
 #include "lpm/table_impl.h"
 

@@ -45,7 +45,6 @@ struct rte_lpm *table_v4_lpm(const struct table_v4 *t);
  * group or the list needs more than 16 bits.
  */
 const uint16_t *table_v4_answers(const struct table_v4 *t);
-uint32_t table_v4_groups_used(const struct table_v4 *t);
 
 /*
  * Frees the group of the /24 at `addr` if the shadow has no painted longer prefix there. Paint the
@@ -53,11 +52,9 @@ uint32_t table_v4_groups_used(const struct table_v4 *t);
  */
 void table_v4_release(struct table_v4 *t, const struct shadow *s, uint32_t addr);
 
-/* Paints addr/len; for lengths above 24, the whole /24. Returns the number of changed entries. */
-uint64_t table_v4_paint(struct table_v4 *t, const struct shadow *s, uint32_t addr, uint8_t len);
-
 /*
- * table_v4_paint() for at most SHADOW_SEEKS prefixes in two steps, so their cache misses overlap.
+ * Paints at most SHADOW_SEEKS prefixes in two steps, so their cache misses overlap; a prefix longer
+ * than /24 paints its whole /24. table_v4_paint_end() returns the number of changed entries.
  * `word`: packed entries of the shadow; `key`: result of the first step, argument of the second.
  * The shadow must not change between the steps.
  */
@@ -68,12 +65,6 @@ uint64_t table_v4_paint_end(
 
 /* Paints the whole table without regard to its content. */
 uint64_t table_v4_rebuild(struct table_v4 *t, const struct shadow *s);
-
-/*
- * Number of paintings without a free group although the caller had reserved groups. Not 0 only
- * after a bug.
- */
-uint64_t table_v4_short(const struct table_v4 *t);
 
 /*
  * Looks up `addr` and reads the length in the entry. Returns false without a route (0/0 then

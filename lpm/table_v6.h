@@ -49,7 +49,6 @@ void table_v6_destroy(struct table_v6 *t);
 
 /* The array of words for readers. */
 const uint32_t *table_v6_words(const struct table_v6 *t);
-uint32_t table_v6_groups_used(const struct table_v6 *t);
 
 /*
  * Number of groups needed by `p` and by no other entry that is painted. Does not depend on whether
@@ -74,12 +73,6 @@ uint64_t table_v6_paint(struct table_v6 *t, const struct shadow *s, const struct
 
 /* Paints the whole table without regard to its content. */
 uint64_t table_v6_rebuild(struct table_v6 *t, const struct shadow *s);
-
-/*
- * Number of prefixes without a free group although the caller had reserved groups. Not 0 only
- * after a bug.
- */
-uint64_t table_v6_short(const struct table_v6 *t);
 
 /*
  * Looks up `addr` and reads the length in the entry. Returns false without a route (::/0 then

@@ -7,6 +7,7 @@
  * usage: bench_hash
  */
 #include "lpm/hash.h"
+#include "lpm/inspect.h"
 #include "tests/bench/bench.h"
 
 #define RUNS 7

@@ -13,6 +13,7 @@
 #include "lpm/arena.h"
 #include "lpm/fib.h"
 #include "lpm/fib_read.h"
+#include "lpm/inspect.h"
 #include "lpm/qsbr.h"
 #include "lpm/shadow.h"
 #include "lpm/table_v4.h"

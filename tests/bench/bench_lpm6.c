@@ -9,6 +9,7 @@
  * CPU time, so that what else runs on the machine costs caches but no time.
  */
 #include "lpm/arena.h"
+#include "lpm/inspect.h"
 #include "lpm/shadow.h"
 #include "lpm/table_v6.h"
 #include "tests/bench/bench.h"

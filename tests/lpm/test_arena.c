@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "lpm/arena.h"
+#include "lpm/inspect.h"
 
 #include "lpm/ring.h"
 #include "tests/lpm/arena_rig.h"

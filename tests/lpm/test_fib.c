@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "lpm/fib.h"
+#include "lpm/inspect.h"
 
 #include "lpm/table_v4.h"
 #include "tests/lpm/fib_rig.h"

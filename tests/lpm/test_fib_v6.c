@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "lpm/fib.h"
+#include "lpm/inspect.h"
 
 #include "lpm/shadow.h"
 #include "lpm/table_v6.h"

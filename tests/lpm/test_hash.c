@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "lpm/hash.h"
+#include "lpm/inspect.h"
 #include "lpm/prefix.h"
 
 #include "tests/lpm/rng.h"

@@ -2,6 +2,7 @@
 #include "lpm/qsbr.h"
 
 #include "lpm/arena.h"
+#include "lpm/inspect.h"
 #include "tests/lpm/rng.h"
 
 #include <errno.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include "lpm/inspect.h"
 #include "lpm/ring.h"
 
 #include "tests/lpm/arena_rig.h"

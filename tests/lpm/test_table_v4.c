@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include "lpm/inspect.h"
 #include "lpm/table_v4.h"
 
 #include "tests/lpm/lpm_test.h"

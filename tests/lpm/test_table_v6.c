@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include "lpm/inspect.h"
 #include "lpm/table_v6.h"
 
 #include "lpm/qsbr.h"
