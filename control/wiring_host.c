@@ -12,7 +12,6 @@
 #include "dataplane/port.h"
 #include "dataplane/tun.h"
 #include "dataplane/worker.h"
-#include "dataplane/xdp.h"
 #endif
 
 #include <errno.h>
@@ -150,7 +149,8 @@ static void
 RUNS_ON(role_host) local_address(
 	struct keeld *k, struct vrf_id vrf, uint16_t port, const struct ip_addr *local)
 {
-	int err = xdp_local_set(port, local, netlink_is_local(k->layers.netlink, vrf, local));
+	int err = port_local_address_set(
+		port, local, netlink_is_local(k->layers.netlink, vrf, local));
 	char text[ADDR_TEXT_MAX];
 
 	if (err != 0)
@@ -162,7 +162,7 @@ RUNS_ON(role_host) local_address(
 		if (port_vrf(p).v != vrf.v)
 			continue;
 		netlink_source(k->layers.netlink, vrf, p, local->afi, &source);
-		worker_icmp_source(p, local->afi, &source);
+		port_icmp_source_set(p, local->afi, &source);
 	}
 }
 #endif

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "dataplane/icmp.h"
-#include "dataplane/worker.h"
 
 #include <rte_ip.h>
 #include <string.h>
@@ -16,20 +15,8 @@
 
 /* ---- source addresses ---- */
 
-/*
- * Source address of a port and family. Written by the host thread, with an odd `version` during
- * the write. A worker that reads an odd or changed version uses no address for this packet.
- */
-struct source_address {
-	_Atomic uint32_t version;
-	_Atomic uint32_t set;
-	_Atomic uint64_t half[2];
-};
-
-static struct source_address source_address[PORTS_MAX][2];
-
 static void
-source_write(struct source_address *s, const struct ip_addr *addr)
+source_write(struct icmp_source *s, const struct ip_addr *addr)
 {
 	uint32_t version = atomic_load_explicit(&s->version, memory_order_relaxed);
 	uint64_t half[2];
@@ -48,7 +35,7 @@ source_write(struct source_address *s, const struct ip_addr *addr)
 }
 
 static bool
-source_read(const struct source_address *s, uint8_t out[16])
+source_read(const struct icmp_source *s, uint8_t out[16])
 {
 	/* acquire: each pairs with its store in source_write */
 	uint32_t version = atomic_load_explicit(&s->version, memory_order_acquire);
@@ -62,20 +49,10 @@ source_read(const struct source_address *s, uint8_t out[16])
 }
 
 void
-worker_icmp_source(uint16_t port, enum afi afi, const struct ip_addr *addr)
+icmp_source_set(struct icmp_sources *s, uint16_t port, enum afi afi, const struct ip_addr *addr)
 {
 	if (port < PORTS_MAX && afi != AFI_NONE)
-		source_write(&source_address[port][afi == AFI_IPV6], addr);
-}
-
-void
-icmp_forget_sources(void)
-{
-	static const struct ip_addr none;
-
-	for (unsigned port = 0; port < PORTS_MAX; port++)
-		for (unsigned family = 0; family < 2; family++)
-			source_write(&source_address[port][family], &none);
+		source_write(&s->port[port][afi == AFI_IPV6], addr);
 }
 
 /* ---- is an error allowed? ---- */
@@ -242,7 +219,7 @@ make_room(struct rte_mbuf *m, unsigned header, unsigned quote)
 }
 
 static bool
-make_v4(struct burst *out, const struct fault *f, uint16_t port)
+make_v4(struct burst *out, const struct fault *f, const struct icmp_source *source)
 {
 	const struct rte_ipv4_hdr *about =
 		rte_pktmbuf_mtod_offset(f->pkt, const struct rte_ipv4_hdr *, ETHER_LEN);
@@ -260,7 +237,7 @@ make_v4(struct burst *out, const struct fault *f, uint16_t port)
 	unsigned len;
 	uint16_t sum;
 
-	if (source_read(&source_address[port][0], from))
+	if (source_read(source, from))
 		memcpy(&ip.src_addr, from, sizeof(ip.src_addr));
 	else
 		ip.src_addr = RTE_BE32(V4_DUMMY);
@@ -280,7 +257,7 @@ make_v4(struct burst *out, const struct fault *f, uint16_t port)
 }
 
 static bool
-make_v6(struct burst *out, const struct fault *f, uint16_t port)
+make_v6(struct burst *out, const struct fault *f, const struct icmp_source *source)
 {
 	const struct rte_ipv6_hdr *about =
 		rte_pktmbuf_mtod_offset(f->pkt, const struct rte_ipv6_hdr *, ETHER_LEN);
@@ -293,7 +270,7 @@ make_v6(struct burst *out, const struct fault *f, uint16_t port)
 	uint16_t sum;
 	uint8_t *at;
 
-	if (!source_read(&source_address[port][1], ip.src_addr))
+	if (!source_read(source, ip.src_addr))
 		return false;
 	memcpy(ip.dst_addr, about->src_addr, sizeof(ip.dst_addr));
 	at = make_room(f->pkt, sizeof(ip) + ICMP_HEADER, QUOTE_V6_MAX);
@@ -311,7 +288,9 @@ make_v6(struct burst *out, const struct fault *f, uint16_t port)
 }
 
 bool
-icmp_make(struct burst *out, const struct fault *f, uint16_t port)
+icmp_make(
+	struct burst *out, const struct fault *f, const struct icmp_sources *sources, uint16_t port)
 {
-	return f->afi == AFI_IPV4 ? make_v4(out, f, port) : make_v6(out, f, port);
+	return f->afi == AFI_IPV4 ? make_v4(out, f, &sources->port[port][0])
+				  : make_v6(out, f, &sources->port[port][1]);
 }

@@ -2,14 +2,17 @@
 /*
  * ICMP errors for dropped packets: RFC 792 and RFC 1812 4.3 for IPv4, RFC 4443 for IPv6. An error
  * is built in place, in front of the quoted packet. Runs on workers, which also limit the rate
- * (icmp_limit.h). The host thread sets the source addresses (worker_icmp_source()).
+ * (icmp_limit.h). The host thread sets the source addresses.
  *
  * Data-path safe: no allocation, log, lock or system call.
  */
 #pragma once
 
 #include "dataplane/burst.h"
+#include "dataplane/port.h"
 #include "lpm/base.h"
+
+#include <stdatomic.h>
 
 /*
  * True if an ICMP error about the packet is allowed. The packet has passed ip4_/ip6_classify() and
@@ -17,10 +20,28 @@
  */
 bool icmp_allowed(const struct fault *f) RUNS_ON(role_worker);
 /*
+ * Source address of a port and family. Written by the host thread, with an odd `version` during the
+ * write. A worker that reads an odd or changed version uses no address for this packet.
+ */
+struct icmp_source {
+	_Atomic uint32_t version;
+	_Atomic uint32_t set;
+	_Atomic uint64_t half[2];
+};
+
+/* Source addresses of all ports. Part of the data plane; zeroed memory has no addresses. */
+struct icmp_sources {
+	struct icmp_source port[PORTS_MAX][2]; /* by port; IPv4, IPv6 */
+};
+
+/* Sets the source address of a port; an AFI_NONE address removes the address. Host thread. */
+void icmp_source_set(
+	struct icmp_sources *s, uint16_t port, enum afi afi, const struct ip_addr *addr);
+
+/*
  * Turns the packet into the ICMP error about it, from the address of the receiving port to the
  * packet's source, and adds the error to the lane of its family. Returns false, with the packet
  * unchanged, if the port has no address or the buffer has no headroom.
  */
-bool icmp_make(struct burst *out, const struct fault *f, uint16_t port) RUNS_ON(role_worker);
-/* Removes the source addresses of all ports. Main. */
-void icmp_forget_sources(void);
+bool icmp_make(struct burst *out, const struct fault *f, const struct icmp_sources *sources,
+	uint16_t port) RUNS_ON(role_worker);

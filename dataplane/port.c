@@ -70,9 +70,16 @@ struct port {
 	int xdp_socket;
 };
 
-/* The data plane. Main writes at start and stop; other threads read in between. */
-static struct {
-	bool up;
+/* Command line for EAL, which keeps pointers to the arguments. */
+struct eal_args {
+	char text[EAL_ARGS_MAX][EAL_ARG_LEN];
+	char *argv[EAL_ARGS_MAX + 1];
+	int argc;
+	bool overflow;
+};
+
+/* Created by dataplane_init(), destroyed by dataplane_fini(). Main writes; other threads read. */
+struct dataplane {
 	unsigned eal_mb;
 	unsigned worker_count;
 	unsigned worker_cpu[RTE_MAX_LCORE];
@@ -81,9 +88,15 @@ static struct {
 	/* soft_pool: for vdevs; hard_pool: for devices that access memory by DMA. */
 	struct rte_mempool *soft_pool, *hard_pool;
 	struct rte_mempool *own_pool; /* not for ports: see port_own_pool() */
+	struct xdp *xdp;
+	struct icmp_sources icmp_sources;
 	struct port port[PORTS_MAX];
 	unsigned port_count;
-} dp;
+	struct eal_args eal;
+};
+
+/* At file scope, because a process has one EAL with one set of ethdev ports. NULL: no data plane. */
+static struct dataplane *dp;
 
 int
 dataplane_fail(struct dataplane_error *err, int rc, const char *format, ...)
@@ -100,29 +113,22 @@ dataplane_fail(struct dataplane_error *err, int rc, const char *format, ...)
 
 /* ---- EAL ---- */
 
-/* The arguments of EAL, which keeps pointers to them. */
-static struct {
-	char text[EAL_ARGS_MAX][EAL_ARG_LEN];
-	char *argv[EAL_ARGS_MAX + 1];
-	int argc;
-	bool overflow;
-} eal;
-
-static void __attribute__((format(printf, 1, 2))) eal_arg(const char *format, ...)
+static void __attribute__((format(printf, 2, 3)))
+eal_arg(struct eal_args *eal, const char *format, ...)
 {
 	va_list ap;
 	int n;
 
-	if (eal.argc == EAL_ARGS_MAX) {
-		eal.overflow = true;
+	if (eal->argc == EAL_ARGS_MAX) {
+		eal->overflow = true;
 		return;
 	}
 	va_start(ap, format);
-	n = vsnprintf(eal.text[eal.argc], EAL_ARG_LEN, format, ap);
+	n = vsnprintf(eal->text[eal->argc], EAL_ARG_LEN, format, ap);
 	va_end(ap);
-	eal.overflow |= n < 0 || n >= EAL_ARG_LEN;
-	eal.argv[eal.argc] = eal.text[eal.argc];
-	eal.argc++;
+	eal->overflow |= n < 0 || n >= EAL_ARG_LEN;
+	eal->argv[eal->argc] = eal->text[eal->argc];
+	eal->argc++;
 }
 
 static unsigned long
@@ -164,7 +170,7 @@ free_huge_mb(void)
 
 /* Maps lcore ids to CPUs: "0@MAIN,1@W0,2@W1". Worker i is lcore i + 1 on any CPU. */
 static void
-add_lcores(const struct dataplane_config *c)
+add_lcores(struct eal_args *eal, const struct dataplane_config *c)
 {
 	char text[EAL_ARG_LEN];
 	size_t used = (size_t)snprintf(text, sizeof(text), "0@%u", c->control_cpus[0]);
@@ -172,34 +178,34 @@ add_lcores(const struct dataplane_config *c)
 	for (unsigned i = 0; i < c->worker_count && used < sizeof(text); i++)
 		used += (size_t)snprintf(
 			text + used, sizeof(text) - used, ",%u@%u", i + 1, c->worker_cpus[i]);
-	eal.overflow |= used >= sizeof(text);
-	eal_arg("--lcores=%s", text);
+	eal->overflow |= used >= sizeof(text);
+	eal_arg(eal, "--lcores=%s", text);
 }
 
 static void
-build_eal_args(const struct dataplane_config *c, bool huge)
+build_eal_args(struct eal_args *eal, const struct dataplane_config *c, unsigned mb, bool huge)
 {
-	eal_arg("keeld");
-	add_lcores(c);
-	eal_arg("--file-prefix=%s", c->name);
+	eal_arg(eal, "keeld");
+	add_lcores(eal, c);
+	eal_arg(eal, "--file-prefix=%s", c->name);
 	/* Allows several processes, and leaves no files on disk. --in-memory excludes --no-huge. */
 	if (huge) {
-		eal_arg("--in-memory");
+		eal_arg(eal, "--in-memory");
 	} else {
-		eal_arg("--no-huge");
-		eal_arg("--no-shconf");
+		eal_arg(eal, "--no-huge");
+		eal_arg(eal, "--no-shconf");
 	}
-	eal_arg("-m");
-	eal_arg("%u", dp.eal_mb);
-	eal_arg("--no-telemetry");
+	eal_arg(eal, "-m");
+	eal_arg(eal, "%u", mb);
+	eal_arg(eal, "--no-telemetry");
 	/*
 	 * An allow list without a real device: EAL must not probe other devices. port_add() probes
 	 * each port.
 	 */
-	eal_arg("-a");
-	eal_arg("0000:00:00.0");
+	eal_arg(eal, "-a");
+	eal_arg(eal, "0000:00:00.0");
 	for (unsigned i = 0; i < c->eal_arg_count; i++)
-		eal_arg("%s", c->eal_args[i]);
+		eal_arg(eal, "%s", c->eal_args[i]);
 }
 
 unsigned
@@ -225,50 +231,73 @@ restore_affinity(const struct dataplane_config *c)
 static int
 check_config(const struct dataplane_config *c, struct dataplane_error *err)
 {
-	if (dp.up)
-		return dataplane_fail(err, -EALREADY, "the data plane runs already");
+	if (dp != NULL)
+		return dataplane_fail(err, -EALREADY, "the data plane is already running");
 	if (c->worker_count == 0 || c->worker_count >= RTE_MAX_LCORE)
-		return dataplane_fail(err, -EINVAL, "worker_cpus: 1 to %u CPUs", RTE_MAX_LCORE - 1);
+		return dataplane_fail(
+			err, -EINVAL, "worker_cpus: must name 1 to %u CPUs", RTE_MAX_LCORE - 1);
 	if (c->control_count == 0)
-		return dataplane_fail(err, -EINVAL, "control_cpus: names no CPU");
+		return dataplane_fail(err, -EINVAL, "control_cpus: must name at least one CPU");
+	return 0;
+}
+
+static int
+create(const struct dataplane_config *c, struct dataplane **out)
+{
+	struct dataplane *d = calloc(1, sizeof(*d));
+
+	if (d == NULL || xdp_create(&d->xdp) != 0) {
+		free(d);
+		return -ENOMEM;
+	}
+	d->eal_mb = dataplane_eal_mb(c->memory_mb);
+	d->worker_count = c->worker_count;
+	for (unsigned i = 0; i < c->worker_count; i++)
+		d->worker_cpu[i] = c->worker_cpus[i];
+	(void)snprintf(d->object_path, sizeof(d->object_path), "%s/keel_xdp.bpf.o", c->run_dir);
+	*out = d;
 	return 0;
 }
 
 static void
-remember(const struct dataplane_config *c)
+destroy(struct dataplane *d)
 {
-	dp.up = true;
-	dp.worker_count = c->worker_count;
-	for (unsigned i = 0; i < c->worker_count; i++)
-		dp.worker_cpu[i] = c->worker_cpus[i];
-	(void)snprintf(dp.object_path, sizeof(dp.object_path), "%s/keel_xdp.bpf.o", c->run_dir);
-	dp.object_written = false;
+	xdp_destroy(d->xdp);
+	free(d);
 }
 
 int
 dataplane_init(const struct dataplane_config *c, bool *huge, struct dataplane_error *err)
 {
 	int rc = check_config(c, err);
+	struct dataplane *d;
 
 	if (rc != 0)
 		return rc;
-	dp.eal_mb = dataplane_eal_mb(c->memory_mb);
-	*huge = free_huge_mb() >= dp.eal_mb;
-	build_eal_args(c, *huge);
-	if (eal.overflow)
-		return dataplane_fail(err, -E2BIG, "eal_args: too many or too long");
+	if (create(c, &d) != 0)
+		return dataplane_fail(err, -ENOMEM, "no memory for the data plane");
+	*huge = free_huge_mb() >= d->eal_mb;
+	build_eal_args(&d->eal, c, d->eal_mb, *huge);
+	if (d->eal.overflow) {
+		destroy(d);
+		return dataplane_fail(err, -E2BIG,
+			"eal_args: too many or too long: at most %u arguments of %u bytes in all",
+			EAL_ARGS_MAX, EAL_ARG_LEN - 1);
+	}
 	(void)rte_openlog_stream(c->messages != NULL ? c->messages : stderr);
 	xdp_messages(c->messages != NULL ? c->messages : stderr);
 	rte_log_set_global_level(RTE_LOG_WARNING);
-	if (rte_eal_init(eal.argc, eal.argv) < 0) {
+	if (rte_eal_init(d->eal.argc, d->eal.argv) < 0) {
 		rc = rte_errno > 0 ? -rte_errno : -EIO;
 		restore_affinity(c);
-		return dataplane_fail(err, rc,
-			"DPDK's EAL did not start: %s (its own reason is on stderr; %s, %u MB)",
-			rte_strerror(-rc), *huge ? "hugepages" : "no hugepages", dp.eal_mb);
+		dataplane_fail(err, rc,
+			"DPDK's EAL did not start: %s (%s, %u MB; its messages give the reason)",
+			rte_strerror(-rc), *huge ? "hugepages" : "no hugepages", d->eal_mb);
+		destroy(d);
+		return rc;
 	}
 	restore_affinity(c);
-	remember(c);
+	dp = d;
 	return 0;
 }
 
@@ -281,13 +310,13 @@ dataplane_dpdk_version(void)
 unsigned
 dataplane_worker_count(void)
 {
-	return dp.worker_count;
+	return dp->worker_count;
 }
 
 unsigned
 dataplane_worker_cpu(unsigned worker)
 {
-	return dp.worker_cpu[worker];
+	return dp->worker_cpu[worker];
 }
 
 /* ---- packet buffers ---- */
@@ -296,7 +325,7 @@ static unsigned
 pool_size(void)
 {
 	size_t object = sizeof(struct rte_mbuf) + MBUF_DATA_ROOM + 4 * RTE_CACHE_LINE_SIZE;
-	size_t n = ((size_t)(dp.eal_mb - EAL_MB_OTHER) << 20) / object;
+	size_t n = ((size_t)(dp->eal_mb - EAL_MB_OTHER) << 20) / object;
 
 	return n > MBUFS_MAX ? MBUFS_MAX : (unsigned)n;
 }
@@ -330,7 +359,7 @@ fail:
 static struct rte_mempool *
 pool_for(bool soft)
 {
-	struct rte_mempool **pool = soft ? &dp.soft_pool : &dp.hard_pool;
+	struct rte_mempool **pool = soft ? &dp->soft_pool : &dp->hard_pool;
 
 	if (*pool == NULL)
 		*pool = soft ? soft_pool_create()
@@ -342,10 +371,10 @@ pool_for(bool soft)
 struct rte_mempool *
 port_own_pool(void)
 {
-	if (dp.own_pool == NULL)
-		dp.own_pool = rte_pktmbuf_pool_create(
+	if (dp->own_pool == NULL)
+		dp->own_pool = rte_pktmbuf_pool_create(
 			"keel_own", OWN_MBUFS, 0, 0, MBUF_DATA_ROOM, SOCKET_ID_ANY);
-	return dp.own_pool;
+	return dp->own_pool;
 }
 
 /* ---- ports ---- */
@@ -389,11 +418,13 @@ complete_device(
 		p->own_program = !device_argument(device, "xdp_prog", value, sizeof(value));
 		n = snprintf(out, size, "%s%s%s%s%s", device, queue ? "" : ",start_queue=0",
 			count ? "" : ",queue_count=1", p->own_program ? ",xdp_prog=" : "",
-			p->own_program ? dp.object_path : "");
+			p->own_program ? dp->object_path : "");
 	}
 	if (n < 0 || (size_t)n >= size)
-		return dataplane_fail(
-			err, -EINVAL, "port %s: device arguments are too long", p->name);
+		return dataplane_fail(err, -EINVAL,
+			"port %s: the device arguments are too long: at most %zu bytes with "
+			"defaults",
+			p->name, size - 1);
 	return 0;
 }
 
@@ -415,14 +446,14 @@ prepare_xdp(struct port *p, const char *device, struct dataplane_error *err)
 	if (p->ifindex == 0)
 		return dataplane_fail(
 			err, -ENODEV, "port %s: there is no interface %s", p->name, p->iface);
-	if (!dp.object_written) {
-		rc = xdp_write_object(dp.object_path);
+	if (!dp->object_written) {
+		rc = xdp_write_object(dp->object_path);
 		if (rc != 0)
-			return dataplane_fail(
-				err, rc, "port %s: %s: %s", p->name, dp.object_path, strerror(-rc));
-		dp.object_written = true;
+			return dataplane_fail(err, rc, "port %s: %s: %s", p->name, dp->object_path,
+				strerror(-rc));
+		dp->object_written = true;
 	}
-	rc = xdp_prepare(p->ifindex, err);
+	rc = xdp_prepare(dp->xdp, p->ifindex, err);
 	p->prepared = rc == 0;
 	return rc;
 }
@@ -457,7 +488,7 @@ configure(struct port *p, const struct rte_eth_dev_info *info, unsigned rx_queue
 
 	p->rx_queues = rx_queues < info->max_rx_queues ? rx_queues : info->max_rx_queues;
 	p->tx_queues =
-		dp.worker_count < info->max_tx_queues ? dp.worker_count : info->max_tx_queues;
+		dp->worker_count < info->max_tx_queues ? dp->worker_count : info->max_tx_queues;
 	if (p->xdp) /* the driver requires pairs of queues */
 		p->rx_queues = p->tx_queues =
 			p->rx_queues < p->tx_queues ? p->rx_queues : p->tx_queues;
@@ -533,8 +564,8 @@ find_xdp_socket(void)
 		if (getsockopt((int)fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) != 0 ||
 			domain != AF_XDP)
 			continue;
-		for (unsigned i = 0; i < dp.port_count; i++)
-			known |= dp.port[i].xdp_socket == (int)fd;
+		for (unsigned i = 0; i < dp->port_count; i++)
+			known |= dp->port[i].xdp_socket == (int)fd;
 		if (!known)
 			found = (int)fd;
 	}
@@ -559,9 +590,8 @@ check_busy_poll(struct port *p, struct dataplane_error *err)
 			err, -EIO, "port %s: the driver has no AF_XDP socket", p->name);
 	if (getsockopt(p->xdp_socket, SOL_SOCKET, SO_PREFER_BUSY_POLL, &on, &len) != 0 || on != 1)
 		return dataplane_fail(err, -EOPNOTSUPP,
-			"port %s: no busy polling on %s (SO_PREFER_BUSY_POLL), so its driver would "
-			"sleep: "
-			"needs Linux 5.11, CAP_NET_ADMIN and busy_budget above 0",
+			"port %s: no busy polling on %s (SO_PREFER_BUSY_POLL), so the driver would "
+			"sleep: needs Linux 5.11, CAP_NET_ADMIN and busy_budget above 0",
 			p->name, p->iface);
 	return 0;
 }
@@ -578,8 +608,8 @@ check_vlan_strip(const struct port *p, struct dataplane_error *err)
 		on = rte_eth_dev_get_vlan_offload(p->ethdev);
 	if (on > 0 && (on & strip) != 0)
 		return dataplane_fail(err, -ENOTSUP,
-			"port %s: its driver takes VLAN tags off frames, which cannot be switched "
-			"off",
+			"port %s: the driver removes VLAN tags from frames, which cannot be "
+			"switched off",
 			p->name);
 	return 0;
 }
@@ -675,7 +705,9 @@ bring_up(struct port *p, bool soft, unsigned rx_queues, struct dataplane_error *
 	pool = pool_for(soft);
 	if (pool == NULL)
 		return dataplane_fail(err, -ENOMEM,
-			"port %s: no memory for packet buffers in %u MB", p->name, dp.eal_mb);
+			"port %s: no memory for packet buffers in %u MB: raise "
+			"/dataplane/memory_mb",
+			p->name, dp->eal_mb);
 	/*
 	 * AF_XDP keeps three rings filled with buffers; a port short of buffers would only show as
 	 * packet loss.
@@ -754,8 +786,8 @@ beside_kernel(struct port *p, struct dataplane_error *err)
 		rc = kernel_mtu_set(p->ifindex, p->mtu);
 		return rc == 0 ? 0
 			       : dataplane_fail(err, rc,
-					 "port %s: MTU %u refused by its interface: %s", p->name,
-					 p->mtu, strerror(-rc));
+					 "port %s: the kernel interface refused MTU %u: %s",
+					 p->name, p->mtu, strerror(-rc));
 	}
 	if (!p->mtu_given) {
 		p->mtu_own = mtu;
@@ -768,12 +800,12 @@ int
 port_add(const struct port_config *c, unsigned rx_queues, uint16_t *port,
 	struct dataplane_error *err)
 {
-	struct port *p = &dp.port[dp.port_count];
+	struct port *p = &dp->port[dp->port_count];
 	char full[1024];
 	bool soft = false;
 	int rc = 0;
 
-	if (dp.port_count == PORTS_MAX)
+	if (dp->port_count == PORTS_MAX)
 		return dataplane_fail(
 			err, -ENOSPC, "port %s: at most %u ports", c->name, PORTS_MAX);
 	*p = (struct port){
@@ -790,92 +822,123 @@ port_add(const struct port_config *c, unsigned rx_queues, uint16_t *port,
 		goto fail;
 	rc = bring_up(p, soft, rx_queues, err);
 	if (rc == 0 && p->own_program)
-		rc = xdp_attach_check((uint16_t)dp.port_count, p->ifindex, err);
+		rc = xdp_attach_check(dp->xdp, p->vrf, p->ifindex, err);
 	if (rc == 0 && p->ifindex == 0)
 		rc = beside_kernel(p, err);
 	if (rc != 0) {
 		take_down(p);
 		goto fail;
 	}
-	*port = (uint16_t)dp.port_count++;
+	*port = (uint16_t)dp->port_count++;
 	return 0;
 fail:
 	if (p->prepared)
-		xdp_forget(p->ifindex);
+		xdp_forget(dp->xdp, p->ifindex);
 	return rc;
 }
 
 void
 dataplane_fini(void)
 {
-	if (!dp.up)
+	if (dp == NULL)
 		return;
 	workers_stop();
-	for (unsigned i = 0; i < dp.port_count; i++)
-		take_down(&dp.port[i]);
-	xdp_detach_all();
-	icmp_forget_sources();
-	dp.port_count = 0;
-	rte_mempool_free(dp.soft_pool);
-	rte_mempool_free(dp.hard_pool);
-	rte_mempool_free(dp.own_pool);
-	dp.soft_pool = dp.hard_pool = dp.own_pool = NULL;
-	if (dp.object_written)
-		(void)unlink(dp.object_path);
+	for (unsigned i = 0; i < dp->port_count; i++)
+		take_down(&dp->port[i]);
+	xdp_destroy(dp->xdp);
+	dp->xdp = NULL;
+	rte_mempool_free(dp->soft_pool);
+	rte_mempool_free(dp->hard_pool);
+	rte_mempool_free(dp->own_pool);
+	if (dp->object_written)
+		(void)unlink(dp->object_path);
 	(void)rte_eal_cleanup();
 	/*
 	 * EAL creates a directory per process and does not remove it; it is empty because no files
 	 * are on disk.
 	 */
 	(void)rmdir(rte_eal_get_runtime_dir());
-	dp.up = false;
+	destroy(dp);
+	dp = NULL;
+}
+
+/* NULL: there is no such port. */
+static struct port *
+port_find(uint16_t port)
+{
+	return dp != NULL && port < dp->port_count ? &dp->port[port] : NULL;
 }
 
 unsigned
 port_count(void)
 {
-	return dp.port_count;
+	return dp != NULL ? dp->port_count : 0;
 }
 
 const char *
 port_name(uint16_t port)
 {
-	return port < dp.port_count ? dp.port[port].name : "";
+	const struct port *p = port_find(port);
+
+	return p != NULL ? p->name : "";
 }
 
 struct vrf_id
 port_vrf(uint16_t port)
 {
-	return port < dp.port_count ? dp.port[port].vrf : VRF_DEFAULT;
+	const struct port *p = port_find(port);
+
+	return p != NULL ? p->vrf : VRF_DEFAULT;
 }
 
 uint16_t
 port_mtu(uint16_t port)
 {
-	return port < dp.port_count ? atomic_load_explicit(&dp.port[port].mtu, memory_order_relaxed)
-				    : 0;
+	const struct port *p = port_find(port);
+
+	return p != NULL ? atomic_load_explicit(&p->mtu, memory_order_relaxed) : 0;
 }
 
 uint16_t
 port_mtu_own(uint16_t port)
 {
-	return port < dp.port_count ? dp.port[port].mtu_own : 0;
+	const struct port *p = port_find(port);
+
+	return p != NULL ? p->mtu_own : 0;
 }
 
 void
 port_mac(uint16_t port, uint8_t mac[6])
 {
-	uint64_t word = 0;
+	const struct port *p = port_find(port);
+	uint64_t word = p != NULL ? atomic_load_explicit(&p->mac, memory_order_relaxed) : 0;
 
-	if (port < dp.port_count)
-		word = atomic_load_explicit(&dp.port[port].mac, memory_order_relaxed);
 	memcpy(mac, &word, 6);
+}
+
+int
+port_local_address_set(uint16_t port, const struct ip_addr *addr, bool present)
+{
+	return dp != NULL ? xdp_local_set(dp->xdp, port_vrf(port), addr, present) : 0;
+}
+
+void
+port_icmp_source_set(uint16_t port, enum afi afi, const struct ip_addr *addr)
+{
+	if (dp != NULL)
+		icmp_source_set(&dp->icmp_sources, port, afi, addr);
+}
+
+const struct icmp_sources *
+port_icmp_sources(void)
+{
+	return &dp->icmp_sources;
 }
 
 const _Atomic uint64_t *
 port_mac_place(uint16_t port)
 {
-	return &dp.port[port].mac;
+	return &dp->port[port].mac;
 }
 
 static int
@@ -896,13 +959,12 @@ port_refresh(uint16_t port, bool *changed)
 {
 	uint8_t mac[6], old[6];
 	uint16_t mtu = 0;
-	struct port *p;
+	struct port *p = port_find(port);
 	int rc;
 
 	*changed = false;
-	if (port >= dp.port_count)
+	if (p == NULL)
 		return -ENOENT;
-	p = &dp.port[port];
 	rc = p->ifindex != 0 ? kernel_link(p->ifindex, mac, &mtu)
 			     : driver_link(p->ethdev, mac, &mtu);
 	if (rc != 0)
@@ -919,35 +981,41 @@ port_refresh(uint16_t port, bool *changed)
 unsigned
 port_ifindex(uint16_t port)
 {
-	return port < dp.port_count ? dp.port[port].ifindex : 0;
+	const struct port *p = port_find(port);
+
+	return p != NULL ? p->ifindex : 0;
 }
 
 bool
 port_is_xdp(uint16_t port)
 {
-	return port < dp.port_count && dp.port[port].xdp;
+	const struct port *p = port_find(port);
+
+	return p != NULL && p->xdp;
 }
 
 uint16_t
 port_ethdev(uint16_t port)
 {
-	return dp.port[port].ethdev;
+	return dp->port[port].ethdev;
 }
 
 int
 port_xdp_socket(uint16_t port)
 {
-	return port < dp.port_count ? dp.port[port].xdp_socket : -1;
+	const struct port *p = port_find(port);
+
+	return p != NULL ? p->xdp_socket : -1;
 }
 
 unsigned
 port_rx_queues(uint16_t port)
 {
-	return dp.port[port].rx_queues;
+	return dp->port[port].rx_queues;
 }
 
 unsigned
 port_tx_queues(uint16_t port)
 {
-	return dp.port[port].tx_queues;
+	return dp->port[port].tx_queues;
 }

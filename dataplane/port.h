@@ -63,6 +63,19 @@ int port_add(const struct port_config *c, unsigned rx_queues, uint16_t *port,
  * changed; adjacencies of the port must be renewed. Returns 0 or -errno.
  */
 int port_refresh(uint16_t port, bool *changed) RUNS_ON(role_host);
+/*
+ * Adds or removes a local address for all ports in the VRF of `port`: packets for the address go to
+ * the kernel, on whichever port they arrive. PORT_NONE (an address of the TUN) means the default
+ * VRF. Returns 0 or -errno.
+ */
+int port_local_address_set(uint16_t port, const struct ip_addr *addr, bool present)
+	RUNS_ON(role_host);
+/*
+ * Sets the source address of ICMP errors about packets received on `port`. An AFI_NONE address
+ * removes the source.
+ */
+void port_icmp_source_set(uint16_t port, enum afi afi, const struct ip_addr *addr)
+	RUNS_ON(role_host);
 unsigned port_count(void);
 const char *port_name(uint16_t port);
 struct vrf_id port_vrf(uint16_t port);

@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stdatomic.h>
 
+struct icmp_sources;
 struct rte_mempool;
 
 /* The AF_XDP socket, or -1. The driver owns the socket. */
@@ -16,6 +17,8 @@ int port_xdp_socket(uint16_t port);
  * exists.
  */
 const _Atomic uint64_t *port_mac_place(uint16_t port);
+/* Source addresses of ICMP errors, for workers. Valid until dataplane_fini(). */
+const struct icmp_sources *port_icmp_sources(void);
 /*
  * Pool for packets of this router. Created at the first call, by main. NULL: no memory. The host
  * thread allocates from this pool and may be preempted in the middle: consumers of an mp/mc ring

@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <linux/if_xdp.h>
 #include <rte_ethdev.h>
-#include <rte_lcore.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -15,13 +14,10 @@
 #define SOL_XDP 283
 #endif
 
-/* Loop-gap histogram of each worker at the last mark. Main only. */
-static struct hist loop_gap_mark[RTE_MAX_LCORE];
-
 static const struct {
 	const char *name, *rfc, *text;
 } reasons[DROP_COUNT] = {
-#define DROP(name, rfc, text) {#name, rfc, text},
+#define DROP(reason, name, rfc, text) {name, rfc, text},
 #include "dataplane/drops.def"
 #undef DROP
 };
@@ -29,16 +25,7 @@ static const struct {
 const char *
 drop_reason_text(enum drop_reason r)
 {
-	static char names[DROP_COUNT][24];
-	char *out;
-
-	if ((unsigned)r >= DROP_COUNT)
-		return "unknown";
-	/* Idempotent: concurrent callers write equal bytes. */
-	out = names[r];
-	for (size_t i = 0; reasons[r].name[i] != '\0' && i < sizeof(names[r]) - 1; i++)
-		out[i] = reasons[r].name[i] == '_' ? '-' : reasons[r].name[i];
-	return out;
+	return (unsigned)r < DROP_COUNT ? reasons[r].name : "unknown";
 }
 
 const char *
@@ -85,17 +72,10 @@ port_counters_get(uint16_t port, struct port_counters *out)
 }
 
 void
-stats_forget_mark(void)
-{
-	for (unsigned i = 0; i < RTE_MAX_LCORE; i++)
-		hist_reset(&loop_gap_mark[i]);
-}
-
-void
 stats_reset_mark(void)
 {
 	for (unsigned i = 0; i < workers_count(); i++)
-		hist_copy(&loop_gap_mark[i], &worker_stats(i)->loop_gap);
+		hist_copy(worker_loop_gap_mark(i), &worker_stats(i)->loop_gap);
 }
 
 void
@@ -103,5 +83,6 @@ stats_loop_gap(unsigned worker, struct hist_summary *out)
 {
 	memset(out, 0, sizeof(*out));
 	if (worker < workers_count())
-		hist_summarize_since(&worker_stats(worker)->loop_gap, &loop_gap_mark[worker], out);
+		hist_summarize_since(
+			&worker_stats(worker)->loop_gap, worker_loop_gap_mark(worker), out);
 }

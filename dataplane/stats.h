@@ -15,7 +15,7 @@
 #include <stdatomic.h>
 
 enum drop_reason {
-#define DROP(name, rfc, text) DROP_##name,
+#define DROP(reason, name, rfc, text) DROP_##reason,
 #include "dataplane/drops.def"
 #undef DROP
 	DROP_COUNT,
@@ -45,8 +45,8 @@ struct port_counters {
 	uint64_t xdp_rx_dropped, xdp_rx_ring_full, xdp_fill_empty;
 };
 
-const char *drop_reason_text(enum drop_reason r); /* the name in lower case, with `-` */
-const char *drop_reason_rfc(enum drop_reason r);
+/* Name of the reason in statistics, such as "too-short"; "unknown" for other values. */
+const char *drop_reason_text(enum drop_reason r);
 /* Reads the counters of a port. Main. Returns 0 or -errno. */
 int port_counters_get(uint16_t port, struct port_counters *out);
 /* Starts new loop-gap histograms: later summaries cover only the time after this call. Main. */

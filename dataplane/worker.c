@@ -258,7 +258,7 @@ answer_faults(struct worker *w, const struct burst *about, const struct source *
 							     : ICMP_CLASS_OTHER,
 				   now)) {
 			burst_drop(&b, f->pkt, DROP_icmp_limited);
-		} else if (!icmp_make(&b, f, s->port)) {
+		} else if (!icmp_make(&b, f, w->icmp_sources, s->port)) {
 			b.dropped[b.dropped_count++] = f->pkt;
 		}
 	}

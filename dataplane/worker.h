@@ -54,10 +54,5 @@ unsigned worker_cpu(unsigned worker);
  */
 #define WORKER_INJECT_MAX 2290 /* capacity of a packet buffer after the Ethernet header */
 int worker_inject(struct vrf_id vrf, const void *packet, unsigned len) RUNS_ON(role_host);
-/*
- * Sets the source address of ICMP errors about packets received on `port`. An AFI_NONE address
- * removes the source.
- */
-void worker_icmp_source(uint16_t port, enum afi afi, const struct ip_addr *addr) RUNS_ON(role_host);
 /* Takes at most `max` glean requests and returns their number. */
 unsigned worker_gleans(struct glean *out, unsigned max) RUNS_ON(role_host);

@@ -53,6 +53,7 @@ struct worker {
 	struct worker_stats stats;
 
 	alignas(CACHE_LINE) const struct fib_reader *fib;
+	const struct icmp_sources *icmp_sources;
 	const struct path_lists *path_lists;
 	struct qsbr *qsbr;
 	unsigned reader;
@@ -90,6 +91,7 @@ struct worker {
 	/* written by main */
 	alignas(CACHE_LINE) unsigned lcore;
 	unsigned cpu;
+	struct hist loop_gap_mark; /* see worker_loop_gap_mark() */
 };
 
 /*
@@ -120,5 +122,7 @@ stage_end(enum worker_stage s)
 void worker_loop(struct worker *w) RUNS_ON(role_worker);
 /* Packets not accepted by the driver of a port, summed over all workers. */
 uint64_t workers_tx_dropped(uint16_t port);
-/* Resets the marks of stats_reset_mark(), because new workers start with empty histograms. */
-void stats_forget_mark(void);
+/* RFC and section of the reason in drops.def, or "". */
+const char *drop_reason_rfc(enum drop_reason r);
+/* Loop gap at the last stats_reset_mark(); an empty histogram for a new worker. Main. */
+struct hist *worker_loop_gap_mark(unsigned worker);

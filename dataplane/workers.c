@@ -20,28 +20,41 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-/* All workers. Main writes, before the first launch and after the last return. */
-static struct {
+/* All workers, from workers_start() to workers_stop(). Main writes before the first launch. */
+struct workers {
 	struct arena *arena;
-	struct worker *worker[RTE_MAX_LCORE];
-	/* number of complete workers; the host thread may read before main has started them */
-	_Atomic unsigned count;
+	unsigned count;
 	unsigned next_glean; /* host thread: worker whose ring is drained first, in turn */
 	int autogroup_before; /* main */
-} workers;
+	struct worker *worker[RTE_MAX_LCORE];
+};
 
-/* acquire: pairs with the store in count_set */
-static unsigned
-count_get(void)
+/*
+ * At file scope, because the worker lcores belong to EAL, of which a process has one. NULL while no
+ * workers exist; other threads may ask before main has started them.
+ */
+static _Atomic(struct workers *) current;
+
+static struct workers *
+workers_get(void)
 {
-	return atomic_load_explicit(&workers.count, memory_order_acquire);
+	/* acquire: pairs with the store in workers_set */
+	return atomic_load_explicit(&current, memory_order_acquire);
 }
 
 static void
-count_set(unsigned count)
+workers_set(struct workers *all)
 {
-	/* release: pairs with the load in count_get */
-	atomic_store_explicit(&workers.count, count, memory_order_release);
+	/* release: pairs with the load in workers_get */
+	atomic_store_explicit(&current, all, memory_order_release);
+}
+
+static struct worker *
+worker_get(unsigned worker)
+{
+	struct workers *all = workers_get();
+
+	return all != NULL && worker < all->count ? all->worker[worker] : NULL;
 }
 
 static int
@@ -106,15 +119,16 @@ add_source(struct worker *w, uint16_t port, unsigned queue)
 
 /* Queue q of port p belongs to worker (p + q) mod count. */
 static int
-share_out_ports(struct dataplane_error *err)
+share_out_ports(struct workers *all, struct dataplane_error *err)
 {
 	for (uint16_t port = 0; port < port_count(); port++) {
-		if (port_tx_queues(port) < count_get())
+		if (port_tx_queues(port) < all->count)
 			return dataplane_fail(err, -ENOTSUP,
-				"port %s has %u transmit queues for %u workers: each needs its own",
-				port_name(port), port_tx_queues(port), count_get());
+				"port %s has %u transmit queues, but each of %u workers needs one: "
+				"name fewer worker_cpus",
+				port_name(port), port_tx_queues(port), all->count);
 		for (unsigned queue = 0; queue < port_rx_queues(port); queue++) {
-			struct worker *w = workers.worker[(port + queue) % count_get()];
+			struct worker *w = all->worker[(port + queue) % all->count];
 
 			if (w->source_count == SOURCES_MAX)
 				return dataplane_fail(err, -ENOSPC,
@@ -126,7 +140,7 @@ share_out_ports(struct dataplane_error *err)
 }
 
 static void
-destroy(struct worker *w)
+destroy(struct arena *arena, struct worker *w)
 {
 	if (w == NULL)
 		return;
@@ -142,7 +156,7 @@ destroy(struct worker *w)
 		rte_pktmbuf_free(w->inject_next);
 		ring_destroy(w->inject);
 	}
-	arena_free(workers.arena, w);
+	arena_free(arena, w);
 }
 
 static void
@@ -171,6 +185,7 @@ fill_in(struct worker *w, const struct workers_config *c, unsigned index)
 	random_key(key);
 	icmp_limit_init(&w->icmp_limit, hz, key);
 	w->fib = c->fib;
+	w->icmp_sources = port_icmp_sources();
 	w->path_lists = c->path_lists;
 	w->lcore = index + 1;
 	w->cpu = dataplane_worker_cpu(index);
@@ -206,70 +221,24 @@ create(const struct workers_config *c, unsigned index, struct worker **out)
 			w->qsbr = c->qsbr;
 	}
 	if (rc != 0) {
-		destroy(w);
+		destroy(c->arena, w);
 		return rc;
 	}
 	*out = w;
 	return 0;
 }
 
-static void
-destroy_all(void)
-{
-	unsigned n = count_get();
-
-	count_set(0);
-	for (unsigned i = 0; i < n; i++) {
-		destroy(workers.worker[i]);
-		workers.worker[i] = NULL;
-	}
-}
-
 static int
-launch(struct dataplane_error *err)
+launch(const struct workers *all, struct dataplane_error *err)
 {
-	for (unsigned i = 0; i < count_get(); i++) {
-		int rc = rte_eal_remote_launch(
-			worker_main, workers.worker[i], workers.worker[i]->lcore);
+	for (unsigned i = 0; i < all->count; i++) {
+		int rc = rte_eal_remote_launch(worker_main, all->worker[i], all->worker[i]->lcore);
 
 		if (rc != 0)
 			return dataplane_fail(
 				err, rc, "worker %u could not be started: %s", i, strerror(-rc));
 	}
 	return 0;
-}
-
-int
-workers_start(const struct workers_config *c, struct dataplane_error *err)
-{
-	int rc = 0;
-
-	if (count_get() > 0)
-		return dataplane_fail(err, -EALREADY, "workers run already");
-	if (c->count == 0 || c->count > dataplane_worker_count())
-		return dataplane_fail(err, -EINVAL, "%u workers asked for, the data plane has %u",
-			c->count, dataplane_worker_count());
-	if (port_own_pool() == NULL)
-		return dataplane_fail(err, -ENOMEM, "no memory for packets of our own");
-	workers.arena = c->arena;
-	stats_forget_mark();
-	workers.autogroup_before = autogroup_nice(-20);
-	for (unsigned i = 0; i < c->count; i++) {
-		rc = create(c, i, &workers.worker[i]);
-		if (rc != 0) {
-			dataplane_fail(err, rc, "worker %u: %s", i, strerror(-rc));
-			goto fail;
-		}
-		count_set(i + 1);
-	}
-	rc = share_out_ports(err);
-	if (rc == 0)
-		rc = launch(err);
-	if (rc == 0)
-		return 0;
-fail:
-	workers_stop();
-	return rc;
 }
 
 /*
@@ -280,51 +249,115 @@ static void
 wait_for(struct worker *w)
 {
 	(void)rte_eal_wait_lcore(w->lcore);
-	/*
-	 * acquire: pairs with the store at the end of worker_loop; false: the worker was never
-	 * launched
-	 */
+	/* acquire: pairs with the store at the end of worker_loop; false: the worker was never launched */
 	(void)atomic_load_explicit(&w->ended, memory_order_acquire);
+}
+
+/* Stops the workers that have been launched, and destroys all. */
+static void
+workers_destroy(struct workers *all)
+{
+	for (unsigned i = 0; i < all->count; i++)
+		atomic_store_explicit(&all->worker[i]->stop, true, memory_order_relaxed);
+	for (unsigned i = 0; i < all->count; i++)
+		wait_for(all->worker[i]);
+	(void)autogroup_nice(all->autogroup_before);
+	workers_set(NULL);
+	for (unsigned i = 0; i < all->count; i++)
+		destroy(all->arena, all->worker[i]);
+	arena_free(all->arena, all);
+}
+
+int
+workers_start(const struct workers_config *c, struct dataplane_error *err)
+{
+	struct workers *all;
+	int rc;
+
+	if (workers_get() != NULL)
+		return dataplane_fail(err, -EALREADY, "the workers are already running");
+	if (c->count == 0 || c->count > dataplane_worker_count())
+		return dataplane_fail(err, -EINVAL,
+			"cannot start %u workers: worker_cpus names %u CPUs", c->count,
+			dataplane_worker_count());
+	if (port_own_pool() == NULL)
+		return dataplane_fail(err, -ENOMEM,
+			"no memory for packets of the host: raise /dataplane/memory_mb");
+	all = arena_calloc(c->arena, sizeof(*all));
+	if (all == NULL)
+		return dataplane_fail(err, -ENOMEM, "no memory for the workers");
+	all->arena = c->arena;
+	all->autogroup_before = autogroup_nice(-20);
+	for (; all->count < c->count; all->count++) {
+		rc = create(c, all->count, &all->worker[all->count]);
+		if (rc != 0) {
+			dataplane_fail(err, rc, "worker %u could not be created: %s", all->count,
+				strerror(-rc));
+			goto fail;
+		}
+	}
+	rc = share_out_ports(all, err);
+	if (rc != 0)
+		goto fail;
+	workers_set(all);
+	rc = launch(all, err);
+	if (rc == 0)
+		return 0;
+fail:
+	workers_destroy(all);
+	return rc;
 }
 
 void
 workers_stop(void)
 {
-	for (unsigned i = 0; i < count_get(); i++)
-		atomic_store_explicit(&workers.worker[i]->stop, true, memory_order_relaxed);
-	for (unsigned i = 0; i < count_get(); i++)
-		wait_for(workers.worker[i]);
-	if (count_get() > 0)
-		(void)autogroup_nice(workers.autogroup_before);
-	destroy_all();
+	struct workers *all = workers_get();
+
+	if (all != NULL)
+		workers_destroy(all);
 }
 
 unsigned
 workers_count(void)
 {
-	return count_get();
+	const struct workers *all = workers_get();
+
+	return all != NULL ? all->count : 0;
 }
 
 const struct worker_stats *
 worker_stats(unsigned worker)
 {
-	return worker < count_get() ? &workers.worker[worker]->stats : NULL;
+	const struct worker *w = worker_get(worker);
+
+	return w != NULL ? &w->stats : NULL;
+}
+
+struct hist *
+worker_loop_gap_mark(unsigned worker)
+{
+	struct worker *w = worker_get(worker);
+
+	return w != NULL ? &w->loop_gap_mark : NULL;
 }
 
 unsigned
 worker_cpu(unsigned worker)
 {
-	return worker < count_get() ? workers.worker[worker]->cpu : UINT32_MAX;
+	const struct worker *w = worker_get(worker);
+
+	return w != NULL ? w->cpu : UINT32_MAX;
 }
 
 uint64_t
 workers_tx_dropped(uint16_t port)
 {
+	const struct workers *all = workers_get();
 	uint64_t sum = 0;
 
-	for (unsigned i = 0; port < PORTS_MAX && i < count_get(); i++)
+	for (unsigned i = 0; all != NULL && port < PORTS_MAX && i < all->count; i++)
 		sum += atomic_load_explicit(
-			&workers.worker[i]->tx_dropped[port], memory_order_relaxed);
+			&all->worker[i]->tx_dropped[port], memory_order_relaxed);
 	return sum;
 }
 
@@ -356,7 +389,7 @@ own_packet(struct vrf_id vrf, const void *packet, unsigned len)
 int
 worker_inject(struct vrf_id vrf, const void *packet, unsigned len)
 {
-	struct worker *w = count_get() > 0 ? workers.worker[0] : NULL;
+	struct worker *w = worker_get(0);
 	struct rte_mbuf *m;
 
 	if (!is_ip(packet, len) || len > WORKER_INJECT_MAX || vrf.v >= FIB_VRF_MAX)
@@ -376,15 +409,18 @@ worker_inject(struct vrf_id vrf, const void *packet, unsigned len)
 unsigned
 worker_gleans(struct glean *out, unsigned max)
 {
+	struct workers *all = workers_get();
 	unsigned n = 0;
 
-	for (unsigned i = 0; i < count_get(); i++) {
-		struct worker *w = workers.worker[(workers.next_glean + i) % count_get()];
+	if (all == NULL)
+		return 0;
+	for (unsigned i = 0; i < all->count; i++) {
+		struct worker *w = all->worker[(all->next_glean + i) % all->count];
 		const struct glean *place;
 
 		while (n < max && (place = ring_pop(w->gleans)) != NULL)
 			out[n++] = *place;
 	}
-	workers.next_glean++;
+	all->next_glean++;
 	return n;
 }

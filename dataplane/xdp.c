@@ -10,6 +10,7 @@
 #include <net/if.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -32,12 +33,14 @@ struct attached {
 	unsigned ifindex; /* 0: free */
 	int lock; /* proves to other keelds that this keeld is running */
 	int local_map[LOCAL_MAPS]; /* -1: not found yet */
-	uint16_t port;
+	struct vrf_id vrf;
 };
 
-static struct attached attached[PORTS_MAX];
+struct xdp {
+	struct attached attached[PORTS_MAX];
+};
 
-static FILE *messages;
+static FILE *messages; /* at file scope, because libbpf passes no context to message_print() */
 
 static int __attribute__((format(printf, 2, 0)))
 message_print(enum libbpf_print_level level, const char *fmt, va_list ap)
@@ -81,12 +84,19 @@ xdp_write_object(const char *path)
 	return rc;
 }
 
+int
+xdp_create(struct xdp **out)
+{
+	*out = calloc(1, sizeof(**out));
+	return *out != NULL ? 0 : -ENOMEM;
+}
+
 static struct attached *
-find(unsigned ifindex)
+find(struct xdp *x, unsigned ifindex)
 {
 	for (unsigned i = 0; i < PORTS_MAX; i++)
-		if (attached[i].ifindex == ifindex)
-			return &attached[i];
+		if (x->attached[i].ifindex == ifindex)
+			return &x->attached[i];
 	return NULL;
 }
 
@@ -165,8 +175,9 @@ detach_ours(unsigned ifindex, struct dataplane_error *err)
 	close(fd);
 	if (strcmp(info.name, PROGRAM_NAME) != 0)
 		return dataplane_fail(err, -EBUSY,
-			"%s has the XDP program \"%s\" (id %u), which is not ours", iface,
-			info.name, info.id);
+			"%s has the foreign XDP program \"%s\" (id %u): detach the program with "
+			"`ip link set dev %s xdp off`",
+			iface, info.name, info.id, iface);
 	rc = bpf_xdp_detach((int)ifindex, mode, NULL);
 	if (rc != 0)
 		return dataplane_fail(err, rc,
@@ -176,14 +187,14 @@ detach_ours(unsigned ifindex, struct dataplane_error *err)
 }
 
 int
-xdp_prepare(unsigned ifindex, struct dataplane_error *err)
+xdp_prepare(struct xdp *x, unsigned ifindex, struct dataplane_error *err)
 {
-	struct attached *a = find(0);
+	struct attached *a = find(x, 0);
 	char iface[IF_NAMESIZE] = "?";
 	int lock, rc;
 
 	(void)if_indextoname(ifindex, iface);
-	if (find(ifindex) != NULL)
+	if (find(x, ifindex) != NULL)
 		return dataplane_fail(err, -EBUSY, "%s is a port already", iface);
 	if (a == NULL)
 		return dataplane_fail(err, -ENOSPC, "%s: at most %u ports", iface, PORTS_MAX);
@@ -198,8 +209,7 @@ xdp_prepare(unsigned ifindex, struct dataplane_error *err)
 		close(lock);
 		return rc;
 	}
-	*a = (struct attached){
-		.ifindex = ifindex, .lock = lock, .local_map = {-1, -1}, .port = UINT16_MAX};
+	*a = (struct attached){.ifindex = ifindex, .lock = lock, .local_map = {-1, -1}};
 	return 0;
 }
 
@@ -243,10 +253,10 @@ find_local_maps(struct attached *a, int program, const char *iface, struct datap
 }
 
 int
-xdp_attach_check(uint16_t port, unsigned ifindex, struct dataplane_error *err)
+xdp_attach_check(struct xdp *x, struct vrf_id vrf, unsigned ifindex, struct dataplane_error *err)
 {
 	struct bpf_prog_info info = {0};
-	struct attached *a = find(ifindex);
+	struct attached *a = find(x, ifindex);
 	char iface[IF_NAMESIZE] = "?";
 	uint32_t mode;
 	int rc, fd = attached_program(ifindex, &info, &mode);
@@ -263,7 +273,7 @@ xdp_attach_check(uint16_t port, unsigned ifindex, struct dataplane_error *err)
 	rc = find_local_maps(a, fd, iface, err);
 	close(fd);
 	if (rc == 0)
-		a->port = port;
+		a->vrf = vrf;
 	return rc;
 }
 
@@ -280,7 +290,7 @@ local_map_set(int map, const void *address, bool present)
 }
 
 int
-xdp_local_set(uint16_t port, const struct ip_addr *addr, bool present)
+xdp_local_set(struct xdp *x, struct vrf_id vrf, const struct ip_addr *addr, bool present)
 {
 	unsigned family = addr->afi == AFI_IPV4 ? LOCAL_V4 : LOCAL_V6;
 	int rc = 0;
@@ -292,11 +302,10 @@ xdp_local_set(uint16_t port, const struct ip_addr *addr, bool present)
 	if (addr->afi == AFI_NONE || addr_is_link_local(addr))
 		return 0;
 	for (unsigned i = 0; i < PORTS_MAX; i++) {
-		const struct attached *a = &attached[i];
+		const struct attached *a = &x->attached[i];
 		int one;
 
-		if (a->ifindex == 0 || a->local_map[family] < 0 ||
-			port_vrf(a->port).v != port_vrf(port).v)
+		if (a->ifindex == 0 || a->local_map[family] < 0 || a->vrf.v != vrf.v)
 			continue;
 		one = local_map_set(a->local_map[family], addr->b, present);
 		if (rc == 0)
@@ -321,18 +330,19 @@ release(struct attached *a)
 }
 
 void
-xdp_forget(unsigned ifindex)
+xdp_forget(struct xdp *x, unsigned ifindex)
 {
-	struct attached *a = ifindex != 0 ? find(ifindex) : NULL;
+	struct attached *a = ifindex != 0 ? find(x, ifindex) : NULL;
 
 	if (a != NULL)
 		release(a);
 }
 
 void
-xdp_detach_all(void)
+xdp_destroy(struct xdp *x)
 {
-	for (unsigned i = 0; i < PORTS_MAX; i++)
-		if (attached[i].ifindex != 0)
-			release(&attached[i]);
+	for (unsigned i = 0; x != NULL && i < PORTS_MAX; i++)
+		if (x->attached[i].ifindex != 0)
+			release(&x->attached[i]);
+	free(x);
 }

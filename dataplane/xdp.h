@@ -14,32 +14,36 @@
 
 #include <stdio.h>
 
+struct xdp;
+
 /* Sets the stream for libbpf's messages, which may come from any thread. */
 void xdp_messages(FILE *f);
 /* Writes the embedded object to `path`, for the driver's xdp_prog=. Returns 0 or -errno. */
 int xdp_write_object(const char *path);
+/* The reserved interfaces. xdp_destroy() detaches from all of them and releases them. */
+int xdp_create(struct xdp **out);
+void xdp_destroy(struct xdp *x);
 /*
- * Reserves the interface until xdp_forget() or xdp_detach_all(). Call before the driver attaches.
+ * Reserves the interface until xdp_forget() or xdp_destroy(). Call before the driver attaches.
  * Detaches a program left by a crashed keeld. Returns 0, or -errno with `err`; -EBUSY: the program
  * belongs to another owner or to a running keeld, which `err` names.
  */
-int xdp_prepare(unsigned ifindex, struct dataplane_error *err);
+int xdp_prepare(struct xdp *x, unsigned ifindex, struct dataplane_error *err);
 /*
  * Checks after start that the XDP program of keeld is attached, and opens its maps. Returns 0, or
  * -errno with `err`.
  */
-int xdp_attach_check(uint16_t port, unsigned ifindex, struct dataplane_error *err);
+int xdp_attach_check(
+	struct xdp *x, struct vrf_id vrf, unsigned ifindex, struct dataplane_error *err);
 /*
- * Adds or removes a local address in the maps of all ports in the VRF of `port`, because packets
- * for the address may arrive on any of them. PORT_NONE (an address of the TUN) means the default
- * VRF. Link-local addresses need no entry: the program always passes such destinations to the
- * kernel. Returns 0 or -errno.
+ * Adds or removes a local address in the maps of all interfaces of the VRF, because packets for the
+ * address may arrive on any of them. Link-local addresses need no entry: the program always passes
+ * such destinations to the kernel. Returns 0 or -errno.
  */
-int xdp_local_set(uint16_t port, const struct ip_addr *addr, bool present) RUNS_ON(role_host);
+int xdp_local_set(struct xdp *x, struct vrf_id vrf, const struct ip_addr *addr, bool present)
+	RUNS_ON(role_host);
 /*
  * Detaches the program and releases the interface of a port that failed to start. Idempotent.
  * Main.
  */
-void xdp_forget(unsigned ifindex);
-/* Detaches from all interfaces and releases them. Idempotent. Main. */
-void xdp_detach_all(void);
+void xdp_forget(struct xdp *x, unsigned ifindex);

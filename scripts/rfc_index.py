@@ -94,7 +94,7 @@ def comments(path):
     with open(os.path.join(ROOT, path), encoding="utf-8") as f:
         text = f.read()
     if path.endswith(".def"):
-        return [(m.group(1), m.group(2)) for m in re.finditer(r'^DROP\((\w+), "([^"]*)"', text, re.M)]
+        return [(m.group(1), m.group(2)) for m in re.finditer(r'^DROP\((\w+), "[^"]*", "([^"]*)"', text, re.M)]
     if path.endswith(".py"):
         return [("", line) for line in text.split("\n") if "RFC " in line]
     return comments_c(text)

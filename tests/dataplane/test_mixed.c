@@ -831,8 +831,8 @@ set_sources(uint16_t port)
 
 	role_enter_host();
 	memcpy(our_v6, v6.b, 16);
-	worker_icmp_source(port, AFI_IPV4, &v4);
-	worker_icmp_source(port, AFI_IPV6, &v6);
+	port_icmp_source_set(port, AFI_IPV4, &v4);
+	port_icmp_source_set(port, AFI_IPV6, &v6);
 }
 
 static bool

@@ -35,6 +35,7 @@ __lsan_default_suppressions(void)
 static char directory[] = "/tmp/keel-test-port-XXXXXX";
 static struct lab_fib lab;
 static uint16_t port_a, port_b;
+static struct xdp *reserved; /* for the tests without EAL */
 
 static void
 run(const char *command)
@@ -107,8 +108,9 @@ test_foreign_program_is_refused(void **state)
 	struct dataplane_error err = {""};
 
 	(void)state;
+	assert_int_equal(xdp_create(&reserved), 0);
 	assert_int_equal(bpf_xdp_attach(index, fd, 0, NULL), 0);
-	assert_int_equal(xdp_prepare((unsigned)index, &err), -EBUSY);
+	assert_int_equal(xdp_prepare(reserved, (unsigned)index, &err), -EBUSY);
 	assert_non_null(strstr(err.text, "foreign"));
 	assert_non_null(strstr(err.text, "a1"));
 	assert_true(attached_id("a1") != 0);
@@ -135,9 +137,9 @@ test_own_leftover_is_removed(void **state)
 	bpf_object__close(o);
 	unlink(path);
 	assert_true(attached_id("a1") != 0);
-	assert_int_equal(xdp_prepare((unsigned)index, &err), 0);
+	assert_int_equal(xdp_prepare(reserved, (unsigned)index, &err), 0);
 	assert_int_equal(attached_id("a1"), 0);
-	xdp_forget((unsigned)index);
+	xdp_forget(reserved, (unsigned)index);
 }
 
 /* Another process has the interface as a port: its program is not a leftover. */
@@ -155,19 +157,19 @@ test_running_keeld_is_respected(void **state)
 	assert_int_equal(pipe(done), 0);
 	child = fork();
 	if (child == 0) {
-		byte = (char)(xdp_prepare(index, &err) == 0);
+		byte = (char)(xdp_prepare(reserved, index, &err) == 0);
 		_exit(write(ready[1], &byte, 1) == 1 && read(done[0], &byte, 1) == 1 ? 0 : 1);
 	}
 	assert_int_equal(read(ready[0], &byte, 1), 1);
 	assert_int_equal(byte, 1);
-	assert_int_equal(xdp_prepare(index, &err), -EBUSY);
+	assert_int_equal(xdp_prepare(reserved, index, &err), -EBUSY);
 	assert_non_null(strstr(err.text, "another keeld"));
 	assert_int_equal(write(done[1], &byte, 1), 1);
 	assert_int_equal(waitpid(child, &status, 0), child);
 	assert_int_equal(status, 0);
 	/* The process ended without cleanup, as in a crash. */
-	assert_int_equal(xdp_prepare(index, &err), 0);
-	xdp_forget(index);
+	assert_int_equal(xdp_prepare(reserved, index, &err), 0);
+	xdp_forget(reserved, index);
 }
 
 static void
@@ -480,14 +482,15 @@ ours_reaches_the_kernel(const char *text)
 	assert_int_equal(t.seen, 0);
 
 	/* A local address, set on the second port: an address of any port is local on all ports. */
-	assert_int_equal(xdp_local_set(port_b, &address, true), 0);
+	assert_int_equal(port_local_address_set(port_b, &address, true), 0);
 	flow_send(&f);
 	assert_true(lab_wait(tap_has_seen, &t, 60));
 	flow_receive(&f);
 	assert_int_equal(f.received, 1);
 
-	assert_int_equal(xdp_local_set(port_b, &address, false), 0);
-	assert_int_equal(xdp_local_set(port_b, &address, false), 0); /* repeating is no error */
+	assert_int_equal(port_local_address_set(port_b, &address, false), 0);
+	assert_int_equal(
+		port_local_address_set(port_b, &address, false), 0); /* repeating is no error */
 	f.sent = 1;
 	flow_send(&f);
 	assert_true(lab_wait(flow_whole, &f, 60));
@@ -569,15 +572,15 @@ test_errors_reach_the_sender(void **state)
 	role_enter_host();
 	/* no address on the port */
 	error_comes("10.1.2.3", 1, "192.0.0.8", 11, 0);
-	worker_icmp_source(port_a, AFI_IPV4, &v4);
-	worker_icmp_source(port_a, AFI_IPV6, &v6);
+	port_icmp_source_set(port_a, AFI_IPV4, &v4);
+	port_icmp_source_set(port_a, AFI_IPV6, &v6);
 	error_comes("10.1.2.3", 1, "198.51.100.254", 11, 0);
 	error_comes("203.0.113.1", 9, "198.51.100.254", 3, 0);
 	error_comes("2001:db8:10::3", 1, "2001:db8:9::fe", 3, 0);
 	error_comes("2001:db8:4::1", 9, "2001:db8:9::fe", 1, 0);
-	worker_icmp_source(port_a, AFI_IPV4, &none);
+	port_icmp_source_set(port_a, AFI_IPV4, &none);
 	error_comes("10.1.2.3", 1, "192.0.0.8", 11, 0);
-	worker_icmp_source(port_a, AFI_IPV4, &v4);
+	port_icmp_source_set(port_a, AFI_IPV4, &v4);
 }
 
 /*
@@ -672,6 +675,7 @@ test_stop_leaves_nothing(void **state)
 	workers_stop();
 	assert_int_equal(workers_count(), 0);
 	dataplane_fini();
+	xdp_destroy(reserved);
 	lab_fib_down(&lab);
 	assert_int_equal(attached_id("a1"), 0);
 	assert_int_equal(attached_id("b1"), 0);

@@ -272,8 +272,8 @@ test_traceroute(void **state)
 	lab_fib_up(&lab);
 	set_routes(a, b);
 	role_enter_host();
-	worker_icmp_source(a, AFI_IPV4, &v4);
-	worker_icmp_source(a, AFI_IPV6, &v6);
+	port_icmp_source_set(a, AFI_IPV4, &v4);
+	port_icmp_source_set(a, AFI_IPV6, &v6);
 	lab_workers_up(&lab);
 	assert_int_equal(write(far.to, "", 1), 1);
 	assert_true(peer_word(&far));

@@ -4,6 +4,7 @@
  * Output is compared byte for byte with a slow model, drops by reason.
  */
 #include "dataplane/burst.h"
+#include "dataplane/worker_impl.h"
 #include "lab.h"
 #include "pcap.h"
 
