@@ -445,7 +445,7 @@ prepare_xdp(struct port *p, const char *device, struct dataplane_error *err)
 	p->ifindex = if_nametoindex(p->iface);
 	if (p->ifindex == 0)
 		return dataplane_fail(
-			err, -ENODEV, "port %s: there is no interface %s", p->name, p->iface);
+			err, -ENODEV, "port %s: interface %s does not exist", p->name, p->iface);
 	if (!dp->object_written) {
 		rc = xdp_write_object(dp->object_path);
 		if (rc != 0)
@@ -465,7 +465,7 @@ probe(struct port *p, const char *device, const char *full, bool *soft, struct d
 	int rc;
 
 	if (rte_devargs_parse(&da, full) != 0)
-		return dataplane_fail(err, -EINVAL, "port %s: \"%s\" is no device that DPDK knows",
+		return dataplane_fail(err, -EINVAL, "port %s: DPDK does not know the device \"%s\"",
 			p->name, device);
 	*soft = strcmp(rte_bus_name(da.bus), "vdev") == 0;
 	rc = rte_dev_probe(full);
@@ -474,8 +474,8 @@ probe(struct port *p, const char *device, const char *full, bool *soft, struct d
 	free(da.data);
 	if (rc != 0)
 		return dataplane_fail(err, rc == -1 ? -ENODEV : rc,
-			"port %s: DPDK did not take \"%s\" (its reason is on stderr)", p->name,
-			device);
+			"port %s: DPDK could not open \"%s\" (its messages give the reason)",
+			p->name, device);
 	return 0;
 }
 
@@ -495,8 +495,9 @@ configure(struct port *p, const struct rte_eth_dev_info *info, unsigned rx_queue
 	if (p->rx_queues == 0 || p->tx_queues == 0)
 		return dataplane_fail(err, -ENODEV, "port %s: the device has no queues", p->name);
 	if (p->mtu > info->max_mtu || p->mtu < info->min_mtu)
-		return dataplane_fail(err, -EINVAL, "port %s: MTU %u, the device takes %u to %u",
-			p->name, p->mtu, info->min_mtu, info->max_mtu);
+		return dataplane_fail(err, -EINVAL,
+			"port %s: MTU %u is outside the device's range of %u to %u", p->name,
+			p->mtu, info->min_mtu, info->max_mtu);
 	/* Header checksums, if the device can check them; workers evaluate the result. */
 	conf.rxmode.offloads = info->rx_offload_capa & RTE_ETH_RX_OFFLOAD_IPV4_CKSUM;
 	conf.rxmode.mtu = p->mtu;
@@ -509,8 +510,8 @@ configure(struct port *p, const struct rte_eth_dev_info *info, unsigned rx_queue
 	rc = rte_eth_dev_configure(
 		p->ethdev, (uint16_t)p->rx_queues, (uint16_t)p->tx_queues, &conf);
 	if (rc != 0)
-		return dataplane_fail(
-			err, rc, "port %s: configuration refused: %s", p->name, strerror(-rc));
+		return dataplane_fail(err, rc, "port %s: the driver refused the configuration: %s",
+			p->name, strerror(-rc));
 	return 0;
 }
 
@@ -527,8 +528,8 @@ setup_queues(struct port *p, struct rte_mempool *pool, struct dataplane_error *e
 		rc = rte_eth_tx_queue_setup(p->ethdev, (uint16_t)q, tx, SOCKET_ID_ANY, NULL);
 	if (rc != 0)
 		return dataplane_fail(err, rc,
-			"port %s: queues refused: %s (the driver's reason is on stderr)", p->name,
-			strerror(-rc));
+			"port %s: the driver refused the queues: %s (its messages give the reason)",
+			p->name, strerror(-rc));
 	return 0;
 }
 
@@ -632,16 +633,16 @@ start(struct port *p, struct dataplane_error *err)
 	int rc = p->xdp && p->mtu_given ? rte_eth_dev_set_mtu(p->ethdev, p->mtu) : 0;
 
 	if (rc != 0)
-		return dataplane_fail(
-			err, rc, "port %s: MTU %u refused: %s", p->name, p->mtu, strerror(-rc));
+		return dataplane_fail(err, rc, "port %s: the driver refused MTU %u: %s", p->name,
+			p->mtu, strerror(-rc));
 	rc = rte_eth_dev_start(p->ethdev);
 	if (rc != 0)
-		return dataplane_fail(
-			err, rc, "port %s: did not start: %s", p->name, strerror(-rc));
+		return dataplane_fail(err, rc, "port %s: the driver did not start the device: %s",
+			p->name, strerror(-rc));
 	rc = rte_eth_macaddr_get(p->ethdev, &mac);
 	if (rc != 0)
-		return dataplane_fail(
-			err, rc, "port %s: has no MAC address: %s", p->name, strerror(-rc));
+		return dataplane_fail(err, rc, "port %s: the driver has no MAC address: %s",
+			p->name, strerror(-rc));
 	mac_store(p, mac.addr_bytes);
 	return 0;
 }
@@ -700,8 +701,9 @@ bring_up(struct port *p, bool soft, unsigned rx_queues, struct dataplane_error *
 	int rc = rte_eth_dev_info_get(p->ethdev, &info);
 
 	if (rc != 0)
-		return dataplane_fail(
-			err, rc, "port %s: says nothing of itself: %s", p->name, strerror(-rc));
+		return dataplane_fail(err, rc,
+			"port %s: the driver does not report its capabilities: %s", p->name,
+			strerror(-rc));
 	pool = pool_for(soft);
 	if (pool == NULL)
 		return dataplane_fail(err, -ENOMEM,
@@ -720,7 +722,7 @@ bring_up(struct port *p, bool soft, unsigned rx_queues, struct dataplane_error *
 	rc = own_mtu(p);
 	if (rc != 0)
 		return dataplane_fail(
-			err, rc, "port %s: its MTU cannot be read: %s", p->name, strerror(-rc));
+			err, rc, "port %s: the MTU cannot be read: %s", p->name, strerror(-rc));
 	rc = configure(p, &info, rx_queues, err);
 	if (rc == 0)
 		rc = setup_queues(p, pool, err);
@@ -807,7 +809,7 @@ port_add(const struct port_config *c, unsigned rx_queues, uint16_t *port,
 
 	if (dp->port_count == PORTS_MAX)
 		return dataplane_fail(
-			err, -ENOSPC, "port %s: at most %u ports", c->name, PORTS_MAX);
+			err, -ENOSPC, "port %s: too many ports: at most %u", c->name, PORTS_MAX);
 	*p = (struct port){
 		.vrf = c->vrf, .mtu = c->mtu, .mtu_given = c->mtu != 0, .xdp_socket = -1};
 	(void)snprintf(p->name, sizeof(p->name), "%s", c->name);

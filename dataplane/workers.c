@@ -132,7 +132,8 @@ share_out_ports(struct workers *all, struct dataplane_error *err)
 
 			if (w->source_count == SOURCES_MAX)
 				return dataplane_fail(err, -ENOSPC,
-					"more than %u queues on one worker", SOURCES_MAX);
+					"too many receive queues: at most %u for each worker",
+					SOURCES_MAX);
 			add_source(w, port, queue);
 		}
 	}

@@ -170,8 +170,8 @@ detach_ours(unsigned ifindex, struct dataplane_error *err)
 	if (fd == -ENOENT)
 		return 0;
 	if (fd < 0)
-		return dataplane_fail(
-			err, fd, "%s: its XDP program can't be read: %s", iface, strerror(-fd));
+		return dataplane_fail(err, fd, "%s: the attached XDP program cannot be read: %s",
+			iface, strerror(-fd));
 	close(fd);
 	if (strcmp(info.name, PROGRAM_NAME) != 0)
 		return dataplane_fail(err, -EBUSY,
@@ -181,7 +181,7 @@ detach_ours(unsigned ifindex, struct dataplane_error *err)
 	rc = bpf_xdp_detach((int)ifindex, mode, NULL);
 	if (rc != 0)
 		return dataplane_fail(err, rc,
-			"%s: the XDP program that an earlier keeld left stays: %s", iface,
+			"%s: the XDP program of an earlier keeld cannot be detached: %s", iface,
 			strerror(-rc));
 	return 0;
 }
@@ -195,13 +195,13 @@ xdp_prepare(struct xdp *x, unsigned ifindex, struct dataplane_error *err)
 
 	(void)if_indextoname(ifindex, iface);
 	if (find(x, ifindex) != NULL)
-		return dataplane_fail(err, -EBUSY, "%s is a port already", iface);
+		return dataplane_fail(err, -EBUSY, "%s is already a port", iface);
 	if (a == NULL)
-		return dataplane_fail(err, -ENOSPC, "%s: at most %u ports", iface, PORTS_MAX);
+		return dataplane_fail(
+			err, -ENOSPC, "%s: too many ports: at most %u", iface, PORTS_MAX);
 	lock = lock_interface(ifindex);
 	if (lock == -EADDRINUSE)
-		return dataplane_fail(
-			err, -EBUSY, "%s is a port of another keeld that runs", iface);
+		return dataplane_fail(err, -EBUSY, "%s is in use by another keeld", iface);
 	if (lock < 0)
 		return dataplane_fail(err, lock, "%s: %s", iface, strerror(-lock));
 	rc = detach_ours(ifindex, err);
@@ -245,7 +245,8 @@ find_local_maps(struct attached *a, int program, const char *iface, struct datap
 		int map = program_map(program, local_map_name[i]);
 
 		if (map < 0)
-			return dataplane_fail(err, map, "%s: our XDP program has no map %s", iface,
+			return dataplane_fail(err, map,
+				"%s: the XDP program of keeld has no map %s", iface,
 				local_map_name[i]);
 		a->local_map[i] = map;
 	}
@@ -267,8 +268,8 @@ xdp_attach_check(struct xdp *x, struct vrf_id vrf, unsigned ifindex, struct data
 			err, fd, "%s has no XDP program after start: %s", iface, strerror(-fd));
 	if (a == NULL || strcmp(info.name, PROGRAM_NAME) != 0) {
 		close(fd);
-		return dataplane_fail(err, -EBUSY, "%s has the XDP program \"%s\" instead of ours",
-			iface, info.name);
+		return dataplane_fail(err, -EBUSY,
+			"%s has the XDP program \"%s\" instead of keel_xdp", iface, info.name);
 	}
 	rc = find_local_maps(a, fd, iface, err);
 	close(fd);
