@@ -16,7 +16,7 @@
 #include "control/base/watchdog.h"
 #include "control/wiring.h"
 #include "lpm/arena.h"
-#include "lpm/doing.h"
+#include "lpm/note_work.h"
 #include "lpm/fib.h"
 #include "lpm/hash.h"
 #ifdef KEEL_DATAPLANE
@@ -374,7 +374,7 @@ signal_ready(struct watch *w, uint32_t events)
 	(void)events;
 	while (read(w->fd, &si, sizeof(si)) == (ssize_t)sizeof(si)) {
 		if (si.ssi_signo == SIGHUP) {
-			doing("reload of FILE");
+			note_work("reload of FILE");
 			service_reloading();
 			apply_reload(k->apply);
 			service_notify("READY=1");

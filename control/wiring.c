@@ -10,7 +10,7 @@
 #include "control/session/session.h"
 #include "control/base/threads.h"
 #include "lpm/arena.h"
-#include "lpm/doing.h"
+#include "lpm/note_work.h"
 #include "lpm/fib.h"
 #include "lpm/qsbr.h"
 #include "lpm/table_v4.h"
@@ -108,7 +108,7 @@ memory_wait(void)
 {
 	const struct timespec wait = {.tv_nsec = RESERVE_WAIT_NS};
 
-	doing("waiting for memory");
+	note_work("waiting for memory");
 	nanosleep(&wait, NULL);
 }
 

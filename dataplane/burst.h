@@ -53,7 +53,7 @@ struct lane {
 	alignas(32) uint32_t list[BURST_MAX]; /* path list id found in the table */
 	unsigned count;
 	/* Table words of the next burst, to be prefetched while this burst is finished. */
-	const uint32_t *ahead_words, *ahead_first;
+	const uint32_t *prefetch_words, *prefetch_first;
 	/* results for the whole lane, which replace checks of each packet */
 	bool any_expired; /* some packet may have a TTL or hop limit of 0 or 1 */
 	uint32_t longest; /* length of the longest IP packet, or more */
@@ -130,7 +130,8 @@ burst_init(struct burst *b, struct worker_stats *stats, bool own)
 	static const uint32_t nothing[LANE_ROOM];
 
 	b->v4.count = b->v6.count = 0;
-	b->v4.ahead_words = b->v4.ahead_first = b->v6.ahead_words = b->v6.ahead_first = nothing;
+	b->v4.prefetch_words = b->v4.prefetch_first = b->v6.prefetch_words = b->v6.prefetch_first =
+		nothing;
 	b->dropped_count = b->waiting_count = b->fault_count = 0;
 	b->stats = stats;
 	b->group = false;

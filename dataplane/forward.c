@@ -7,7 +7,7 @@
 
 /* Drop reason for a packet of neither family or for another host. */
 static enum drop_reason
-refusal(const struct rte_mbuf *m, const uint8_t *frame, const uint8_t mac[6])
+drop_reason_of(const struct rte_mbuf *m, const uint8_t *frame, const uint8_t mac[6])
 {
 	if (rte_pktmbuf_data_len(m) < ETHER_LEN)
 		return DROP_too_short;
@@ -37,7 +37,7 @@ split_mixed(struct burst *b, unsigned n, const uint8_t mac[6]) RUNS_ON(role_work
 		mine = ((first ^ to) << 16 == 0) | (first & 1);
 		if (__builtin_expect(
 			    !mine | !(is_v4 | is_v6) | (rte_pktmbuf_data_len(m) < ETHER_LEN), 0)) {
-			burst_drop(b, m, refusal(m, frame, mac));
+			burst_drop(b, m, drop_reason_of(m, frame, mac));
 			continue;
 		}
 		group |= first & 1;
@@ -66,7 +66,7 @@ ether_type(const uint8_t *ip)
 
 /* Prefetches the headers of eight packets. */
 static __rte_always_inline void
-meet8(struct lane *l, unsigned i)
+prefetch_headers8(struct lane *l, unsigned i)
 {
 #pragma GCC unroll 8
 	for (unsigned k = 0; k < 8; k++) {
@@ -97,7 +97,7 @@ forward_split(struct burst *b, unsigned n, const uint8_t mac[6])
 
 	for (unsigned i = n; i % 8 != 0; i++)
 		l->pkt[i] = l->pkt[n - 1];
-	meet8(l, 0);
+	prefetch_headers8(l, 0);
 	memcpy(&to, mac, 6);
 	type = ether_type(l->ip[0]);
 	if (type != RTE_BE16(RTE_ETHER_TYPE_IPV6))
@@ -105,7 +105,7 @@ forward_split(struct burst *b, unsigned n, const uint8_t mac[6])
 	wanted = (longs2){to, (uint64_t)type << 32};
 	for (unsigned i = 0; i < n; i += 8) {
 		if (i + 8 < n)
-			meet8(l, i + 8);
+			prefetch_headers8(l, i + 8);
 #pragma GCC unroll 8
 		for (unsigned k = 0; k < 8; k++)
 			other |= load16(l->ip[i + k] - ETHER_LEN) ^ wanted;

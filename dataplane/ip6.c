@@ -181,7 +181,7 @@ ip6_look_up(
  * lookups would wait for memory at each level.
  */
 static __attribute__((noinline)) void
-look_deeper(struct lane *l, unsigned from, unsigned n, const struct fib_generation *generation,
+look_up_deep(struct lane *l, unsigned from, unsigned n, const struct fib_generation *generation,
 	struct vrf_id vrf) RUNS_ON(role_worker)
 {
 	table_v6_lookup_deep(generation->v6[vrf.v].words,
@@ -199,7 +199,7 @@ ip6_finish(struct burst *b, const struct fib_reader *fib, const struct fib_gener
 		n = l->count - i < ANSWERS ? l->count - i : ANSWERS;
 		if (__builtin_expect(
 			    fib_read_v6_lists(generation, vrf, l->slot + i, l->list + i, n), 0))
-			look_deeper(l, i, n, generation, vrf);
+			look_up_deep(l, i, n, generation, vrf);
 		forward_finish(b, l, i, i + n, AFI_IPV6, fib, out, finish_plain);
 	}
 }

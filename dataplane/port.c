@@ -675,7 +675,7 @@ out:
  * buffers.
  */
 static int
-own_mtu(struct port *p)
+choose_mtu(struct port *p)
 {
 	uint16_t room =
 		MBUF_DATA_ROOM - RTE_PKTMBUF_HEADROOM - (p->xdp ? XDP_HEADROOM : 0) - ETHER_LEN;
@@ -694,7 +694,7 @@ own_mtu(struct port *p)
 }
 
 static int
-bring_up(struct port *p, bool soft, unsigned rx_queues, struct dataplane_error *err)
+port_start(struct port *p, bool soft, unsigned rx_queues, struct dataplane_error *err)
 {
 	struct rte_eth_dev_info info;
 	struct rte_mempool *pool;
@@ -719,7 +719,7 @@ bring_up(struct port *p, bool soft, unsigned rx_queues, struct dataplane_error *
 			"port %s: %u packet buffers left, %u needed: raise /dataplane/memory_mb",
 			p->name, rte_mempool_avail_count(pool), 3 * RING_SIZE);
 	p->mtu_max = info.max_mtu;
-	rc = own_mtu(p);
+	rc = choose_mtu(p);
 	if (rc != 0)
 		return dataplane_fail(
 			err, rc, "port %s: the MTU cannot be read: %s", p->name, strerror(-rc));
@@ -736,7 +736,7 @@ bring_up(struct port *p, bool soft, unsigned rx_queues, struct dataplane_error *
 }
 
 static void
-take_down(struct port *p)
+port_stop(struct port *p)
 {
 	(void)rte_eth_dev_stop(p->ethdev);
 	(void)rte_eth_dev_close(p->ethdev);
@@ -770,7 +770,7 @@ kernel_mtu_set(unsigned ifindex, uint16_t mtu)
  * whose driver keeps the kernel interface (mlx5), and for lab ports.
  */
 static int
-beside_kernel(struct port *p, struct dataplane_error *err)
+use_kernel_interface(struct port *p, struct dataplane_error *err)
 {
 	uint8_t mac[6];
 	uint16_t mtu;
@@ -822,13 +822,13 @@ port_add(const struct port_config *c, unsigned rx_queues, uint16_t *port,
 		rc = probe(p, c->device, full, &soft, err);
 	if (rc != 0)
 		goto fail;
-	rc = bring_up(p, soft, rx_queues, err);
+	rc = port_start(p, soft, rx_queues, err);
 	if (rc == 0 && p->own_program)
 		rc = xdp_attach_check(dp->xdp, p->vrf, p->ifindex, err);
 	if (rc == 0 && p->ifindex == 0)
-		rc = beside_kernel(p, err);
+		rc = use_kernel_interface(p, err);
 	if (rc != 0) {
-		take_down(p);
+		port_stop(p);
 		goto fail;
 	}
 	*port = (uint16_t)dp->port_count++;
@@ -846,7 +846,7 @@ dataplane_fini(void)
 		return;
 	workers_stop();
 	for (unsigned i = 0; i < dp->port_count; i++)
-		take_down(&dp->port[i]);
+		port_stop(&dp->port[i]);
 	xdp_destroy(dp->xdp);
 	dp->xdp = NULL;
 	rte_mempool_free(dp->soft_pool);

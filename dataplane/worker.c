@@ -76,7 +76,7 @@ bucket_take(struct bucket *b, uint64_t now)
 
 /* Limits requests: one per neighbour in GLEAN_REPEAT_MS, and GLEANS_PER_S in total. */
 static bool
-glean_wanted(struct worker *w, const struct waiting *for_what, uint64_t now) RUNS_ON(role_worker)
+glean_allowed(struct worker *w, const struct waiting *for_what, uint64_t now) RUNS_ON(role_worker)
 {
 	struct glean_slot *s = glean_slot(w, for_what);
 	bool same = s->tsc != 0 && same_wait(&s->of, for_what);
@@ -97,7 +97,7 @@ glean_wanted(struct worker *w, const struct waiting *for_what, uint64_t now) RUN
  * neighbour.
  */
 static bool
-glean_in_vain(struct worker *w, const struct waiting *for_what, uint64_t now) RUNS_ON(role_worker)
+glean_failed(struct worker *w, const struct waiting *for_what, uint64_t now) RUNS_ON(role_worker)
 {
 	const struct glean_slot *s = glean_slot(w, for_what);
 
@@ -126,7 +126,7 @@ glean(struct worker *w, const struct waiting *x, uint64_t now) RUNS_ON(role_work
 	struct glean g = {.port = x->port, .addr = x->addr};
 	struct next_hop_view v;
 
-	if (!glean_wanted(w, x, now))
+	if (!glean_allowed(w, x, now))
 		return;
 	if (x->next_hop != NEXT_HOP_NONE) {
 		if (w->path_lists == NULL ||
@@ -145,7 +145,7 @@ report_waiting(struct worker *w, struct burst *b, uint64_t now) RUNS_ON(role_wor
 		const struct waiting *x = &b->waiting[i];
 
 		glean(w, x, now);
-		if (!b->own && glean_in_vain(w, x, now))
+		if (!b->own && glean_failed(w, x, now))
 			b->fault[b->fault_count++] = (struct fault){
 				.pkt = x->pkt, .reason = DROP_unresolved, .afi = x->afi};
 		else
@@ -213,7 +213,7 @@ look_up(struct burst *b, const struct fib_generation *generation, struct vrf_id 
 	stage_end(STAGE_FINISH);
 }
 
-/* Does all lookup steps of a classified burst. Followed by send_off(), which ends the read. */
+/* Does all lookup steps of a classified burst. Followed by route_and_transmit(), which ends the read. */
 static const struct fib_generation *
 look_up_all(struct worker *w, struct burst *b, struct vrf_id vrf) RUNS_ON(role_worker)
 {
@@ -228,7 +228,7 @@ look_up_all(struct worker *w, struct burst *b, struct vrf_id vrf) RUNS_ON(role_w
 
 /* Finishes a burst after its lookup, ends the read, and transmits. */
 static inline void
-send_off(struct worker *w, struct burst *b, const struct fib_generation *generation,
+route_and_transmit(struct worker *w, struct burst *b, const struct fib_generation *generation,
 	struct vrf_id vrf, uint64_t now, _Atomic uint64_t *sent_counter) RUNS_ON(role_worker)
 {
 	uint64_t pending = route(w, b, generation, vrf, now);
@@ -263,7 +263,7 @@ answer_faults(struct worker *w, const struct burst *about, const struct source *
 		}
 	}
 	count_add(&w->stats.icmp_errors, b.v4.count + b.v6.count);
-	send_off(w, &b, look_up_all(w, &b, s->vrf), s->vrf, now, &w->stats.originated);
+	route_and_transmit(w, &b, look_up_all(w, &b, s->vrf), s->vrf, now, &w->stats.originated);
 }
 
 /* Finishes a received burst after its lookup, and sends its ICMP errors. */
@@ -271,7 +271,7 @@ static void
 finish(struct worker *w, struct burst *b, const struct source *s,
 	const struct fib_generation *generation, uint64_t now) RUNS_ON(role_worker)
 {
-	send_off(w, b, generation, s->vrf, now, &w->stats.forwarded);
+	route_and_transmit(w, b, generation, s->vrf, now, &w->stats.forwarded);
 	if (b->fault_count > 0)
 		answer_faults(w, b, s, now);
 }
@@ -292,28 +292,29 @@ finish_held(struct worker *w, uint64_t now) RUNS_ON(role_worker)
  * table may have changed by then.
  */
 static void
-fetch(struct lane *held, const struct lane *next, const uint32_t *words) RUNS_ON(role_worker)
+prefetch_first_words(struct lane *held, const struct lane *next, const uint32_t *words)
+	RUNS_ON(role_worker)
 {
 	unsigned done = 0;
 
 	if (words == NULL)
 		return;
 	if (held != NULL && held->count <= next->count) {
-		held->ahead_words = words;
-		held->ahead_first = next->first;
+		held->prefetch_words = words;
+		held->prefetch_first = next->first;
 		done = held->count;
 	}
 	for (; done < next->count; done++)
-		forward_fetch(words, next->first[done]);
+		forward_prefetch(words, next->first[done]);
 }
 
 static void
-fetch_tables(struct burst *held, const struct burst *next, const struct fib_generation *g,
+prefetch_tables(struct burst *held, const struct burst *next, const struct fib_generation *g,
 	struct vrf_id vrf) RUNS_ON(role_worker)
 {
-	fetch(held != NULL ? &held->v4 : NULL, &next->v4,
+	prefetch_first_words(held != NULL ? &held->v4 : NULL, &next->v4,
 		(const uint32_t *)(const void *)g->v4[vrf.v].answers);
-	fetch(held != NULL ? &held->v6 : NULL, &next->v6, g->v6[vrf.v].words);
+	prefetch_first_words(held != NULL ? &held->v6 : NULL, &next->v6, g->v6[vrf.v].words);
 }
 
 /* Starts a burst of n packets received from `s`. */
@@ -372,7 +373,7 @@ poll_source(struct worker *w, struct source *s, uint64_t now) RUNS_ON(role_worke
 		split(w, b, n, s);
 		classify(b);
 	}
-	fetch_tables(held, b, generation, s->vrf);
+	prefetch_tables(held, b, generation, s->vrf);
 	w->held = NULL;
 	if (held != NULL)
 		finish(w, held, w->held_source, generation, now);
@@ -411,7 +412,7 @@ poll_inject(struct worker *w, uint64_t now) RUNS_ON(role_worker)
 	}
 	w->inject_next = m;
 	classify(&b);
-	send_off(w, &b, look_up_all(w, &b, vrf), vrf, now, &w->stats.originated);
+	route_and_transmit(w, &b, look_up_all(w, &b, vrf), vrf, now, &w->stats.originated);
 	return n;
 }
 

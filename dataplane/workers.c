@@ -119,7 +119,7 @@ add_source(struct worker *w, uint16_t port, unsigned queue)
 
 /* Queue q of port p belongs to worker (p + q) mod count. */
 static int
-share_out_ports(struct workers *all, struct dataplane_error *err)
+assign_queues(struct workers *all, struct dataplane_error *err)
 {
 	for (uint16_t port = 0; port < port_count(); port++) {
 		if (port_tx_queues(port) < all->count)
@@ -179,7 +179,7 @@ random_key(uint64_t key[2])
 }
 
 static void
-fill_in(struct worker *w, const struct workers_config *c, unsigned index)
+worker_init(struct worker *w, const struct workers_config *c, unsigned index)
 {
 	uint64_t hz = rte_get_tsc_hz(), key[2];
 
@@ -212,7 +212,7 @@ create(const struct workers_config *c, unsigned index, struct worker **out)
 	if (w == NULL)
 		return -ENOMEM;
 	memset(w, 0, sizeof(*w));
-	fill_in(w, c, index);
+	worker_init(w, c, index);
 	rc = ring_create(c->arena, "gleans", GLEAN_RING - 1, &w->gleans);
 	if (rc == 0 && index == 0)
 		rc = ring_create(c->arena, "inject", INJECT_RING - 1, &w->inject);
@@ -297,7 +297,7 @@ workers_start(const struct workers_config *c, struct dataplane_error *err)
 			goto fail;
 		}
 	}
-	rc = share_out_ports(all, err);
+	rc = assign_queues(all, err);
 	if (rc != 0)
 		goto fail;
 	workers_set(all);

@@ -374,7 +374,7 @@ arena_reserve(struct arena *a, size_t bytes)
 		p = backend_alloc(a, &a->shared, ALLOC_MIN, RESERVE_BLOCK, &usable);
 		if (p == NULL)
 			return false;
-		arena_forget(p, RESERVE_BLOCK);
+		arena_discard(p, RESERVE_BLOCK);
 		atomic_store_explicit(&a->reserve[i], p, memory_order_release);
 	}
 	return full;
@@ -641,7 +641,7 @@ arena_free(struct arena *a, void *p)
 #define PAGE_BYTES 4096u
 
 void
-arena_forget(void *p, size_t size)
+arena_discard(void *p, size_t size)
 {
 	uintptr_t from = ((uintptr_t)p + PAGE_BYTES - 1) & ~(uintptr_t)(PAGE_BYTES - 1);
 	uintptr_t end = ((uintptr_t)p + size) & ~(uintptr_t)(PAGE_BYTES - 1);
@@ -655,7 +655,7 @@ void
 arena_release(struct arena *a, void *p)
 {
 	if (p != NULL)
-		arena_forget(p, backend_usable(p));
+		arena_discard(p, backend_usable(p));
 	arena_free(a, p);
 }
 

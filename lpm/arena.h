@@ -50,7 +50,7 @@ void arena_release(struct arena *a, void *p);
  * Returns the whole pages inside a block to the system. The block stays allocated; its content is
  * undefined until written again.
  */
-void arena_forget(void *p, size_t size);
+void arena_discard(void *p, size_t size);
 
 /*
  * Keeps a reserve for the time when the system is out of memory. A failing allocation frees the

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "lpm/base.h"
-#include "lpm/doing.h"
+#include "lpm/note_work.h"
 
 struct role role_main, role_host, role_session, role_rib, role_fib, role_worker;
 
-_Thread_local _Atomic(const char *) doing_here;
+_Thread_local _Atomic(const char *) noted_work;

@@ -163,9 +163,9 @@ table_destroy(struct fib *f, struct fib_table *t)
 	shadow_destroy(t->open);
 	shadow_destroy(t->behind);
 	shadow_destroy(t->waiting);
-	shadow_destroy(t->own_waiting);
-	shadow_destroy(t->came);
-	shadow_destroy(t->room);
+	shadow_destroy(t->host_waiting);
+	shadow_destroy(t->added_groups);
+	shadow_destroy(t->notes);
 	arena_free(f->arena, t);
 }
 
@@ -239,15 +239,15 @@ table_create(
 		return -ENOMEM;
 	*t = (struct fib_table){
 		.vrf = vrf, .afi = afi, .groups_max = groups, .groups_kept = groups / GROUPS_KEPT};
-	t->retry_from_v6.afi = t->came_from.afi = AFI_IPV6;
+	t->retry_from_v6.afi = t->added_from.afi = AFI_IPV6;
 	t->mapped_bytes = 2 * copy_bytes(afi, groups);
 	if (shadow_create(f->arena, afi, &t->routes) != 0 ||
 		shadow_create(f->arena, afi, &t->open) != 0 ||
 		shadow_create(f->arena, afi, &t->behind) != 0 ||
 		shadow_create(f->arena, afi, &t->waiting) != 0 ||
-		shadow_create(f->arena, afi, &t->own_waiting) != 0 ||
-		shadow_create(f->arena, afi, &t->came) != 0 ||
-		shadow_create(f->arena, afi, &t->room) != 0 || copy_create(f, t, 0) != 0 ||
+		shadow_create(f->arena, afi, &t->host_waiting) != 0 ||
+		shadow_create(f->arena, afi, &t->added_groups) != 0 ||
+		shadow_create(f->arena, afi, &t->notes) != 0 || copy_create(f, t, 0) != 0 ||
 		copy_create(f, t, 1) != 0) {
 		table_destroy(f, t);
 		return -ENOMEM;
@@ -472,10 +472,10 @@ set(struct fib *f, struct vrf_id vrf, const struct prefix *p, struct path_list_i
 
 /* The route is not a host route any more, or does not wait any more. */
 static void
-own_forget(struct fib_table *t, const struct prefix *p)
+host_waiting_remove(struct fib_table *t, const struct prefix *p)
 {
-	if (shadow_count(t->own_waiting) > 0)
-		(void)shadow_remove(t->own_waiting, p);
+	if (shadow_count(t->host_waiting) > 0)
+		(void)shadow_remove(t->host_waiting, p);
 }
 
 int
@@ -484,7 +484,7 @@ fib_set(struct fib *f, struct vrf_id vrf, const struct prefix *p, struct path_li
 	int err = set(f, vrf, p, list, false);
 
 	if (err == 0)
-		own_forget(table_get(f, vrf, p->afi), p);
+		host_waiting_remove(table_get(f, vrf, p->afi), p);
 	return err;
 }
 
@@ -500,7 +500,7 @@ fib_withdraw(struct fib *f, struct vrf_id vrf, const struct prefix *p)
 	if (fib_batch_add(t, p, old.list, &added) != 0)
 		return -ENOMEM;
 	route_remove(t, p, old.waiting);
-	own_forget(t, p);
+	host_waiting_remove(t, p);
 	if (!added)
 		path_list_unref(f->path_lists, old.list);
 	return 0;
@@ -543,7 +543,7 @@ slot_install(struct fib_table *t, const struct prefix *slot)
 	while (shadow_next(&c, &e) && prefix_covers(slot, &e.prefix)) {
 		(void)shadow_set(t->routes, &e.prefix, e.list, false);
 		t->waiting_routes--;
-		fib_room_found(t, &e.prefix);
+		fib_note_installed(t, &e.prefix);
 	}
 }
 
@@ -580,7 +580,7 @@ install(struct fib_table *t, const struct prefix *p)
 }
 
 int
-fib_set_own(struct fib *f, struct vrf_id vrf, const struct prefix *p, struct path_list_id list)
+fib_set_host(struct fib *f, struct vrf_id vrf, const struct prefix *p, struct path_list_id list)
 {
 	int err = set(f, vrf, p, list, true);
 	struct fib_table *t = table_get(f, vrf, p->afi);
@@ -592,23 +592,23 @@ fib_set_own(struct fib *f, struct vrf_id vrf, const struct prefix *p, struct pat
 	 */
 	if (err == 0 && t->waiting_routes > 0 && route_get(t, p, &e) && e.waiting &&
 		install(t, p) != 0)
-		(void)shadow_set(t->own_waiting, p, NOTHING, false);
+		(void)shadow_set(t->host_waiting, p, NOTHING, false);
 	return err;
 }
 
 /* Installs waiting host routes, from the kept groups if necessary. */
 static void
-own_grant(struct fib_table *t)
+host_grant(struct fib_table *t)
 {
 	struct shadow_entry own, e;
 	struct shadow_cursor c;
 
-	shadow_seek(t->own_waiting, NULL, &c);
+	shadow_seek(t->host_waiting, NULL, &c);
 	while (shadow_next(&c, &own)) {
 		if (route_get(t, &own.prefix, &e) && e.waiting && install(t, &own.prefix) != 0)
 			continue;
-		(void)shadow_remove(t->own_waiting, &own.prefix);
-		shadow_seek(t->own_waiting, &own.prefix, &c);
+		(void)shadow_remove(t->host_waiting, &own.prefix);
+		shadow_seek(t->host_waiting, &own.prefix, &c);
 	}
 }
 
@@ -816,11 +816,11 @@ table_count(struct fib_table *t)
 		shadow_count(t->routes) - (t->afi == AFI_IPV4 ? t->waiting_routes : 0));
 	counter_set(&n->not_installed, t->waiting_routes);
 	counter_set(&n->groups_used, t->groups_wanted);
-	counter_set(&n->memory_bytes, t->mapped_bytes + shadow_bytes(t->routes) +
-					      shadow_bytes(t->open) + shadow_bytes(t->behind) +
-					      shadow_bytes(t->waiting) +
-					      shadow_bytes(t->own_waiting) + shadow_bytes(t->came) +
-					      shadow_bytes(t->room));
+	counter_set(
+		&n->memory_bytes, t->mapped_bytes + shadow_bytes(t->routes) +
+					  shadow_bytes(t->open) + shadow_bytes(t->behind) +
+					  shadow_bytes(t->waiting) + shadow_bytes(t->host_waiting) +
+					  shadow_bytes(t->added_groups) + shadow_bytes(t->notes));
 }
 
 static bool
@@ -829,7 +829,7 @@ grant_pays(const struct fib_table *t)
 	if (t->afi == AFI_IPV6)
 		return fib_v6_grant_pays(t);
 	return (shadow_count(t->waiting) > 0 && t->groups_wanted < groups_usual(t)) ||
-	       (shadow_count(t->own_waiting) > 0 && t->groups_wanted < t->groups_max);
+	       (shadow_count(t->host_waiting) > 0 && t->groups_wanted < t->groups_max);
 }
 
 static bool
@@ -895,7 +895,7 @@ fib_in_use(struct fib *f, uint64_t now_ns)
 
 /* A commit is needed but readers still use the idle copy. */
 static int
-held_up(struct fib *f)
+commit_delayed(struct fib *f)
 {
 	if (f->late && !f->delayed && (f->flip_wanted || fib_batch_count(f) > 0)) {
 		f->delayed = true;
@@ -914,11 +914,11 @@ fib_commit(struct fib *f, uint64_t now_ns)
 	if (!has_work(f))
 		return commit_status(f);
 	if (!grace_over(f, now_ns))
-		return held_up(f);
+		return commit_delayed(f);
 	begin_ns = clock_ns();
 	for (unsigned at = 0; (t = table_next(f, &at)) != NULL;) {
 		if (grant_pays(t))
-			own_grant(t);
+			host_grant(t);
 		if (t->afi == AFI_IPV6)
 			fib_v6_grant(t);
 		else
@@ -960,7 +960,7 @@ fib_shadow_get(
 }
 
 bool
-fib_waits(const struct fib *f, struct vrf_id vrf, const struct prefix *p)
+fib_is_waiting(const struct fib *f, struct vrf_id vrf, const struct prefix *p)
 {
 	const struct fib_table *t = table_get(f, vrf, p->afi);
 	struct shadow_entry e;
@@ -978,7 +978,7 @@ fib_installed(const struct fib *f, struct vrf_id vrf, const struct prefix *p)
 }
 
 bool
-fib_some_wait(const struct fib *f, struct vrf_id vrf, unsigned afi)
+fib_any_waiting(const struct fib *f, struct vrf_id vrf, unsigned afi)
 {
 	const struct fib_table *t = table_get(f, vrf, afi);
 
@@ -986,7 +986,7 @@ fib_some_wait(const struct fib *f, struct vrf_id vrf, unsigned afi)
 }
 
 bool
-fib_tight(const struct fib *f, struct vrf_id vrf, unsigned afi)
+fib_is_tight(const struct fib *f, struct vrf_id vrf, unsigned afi)
 {
 	const struct fib_table *t = table_get(f, vrf, afi);
 
@@ -997,43 +997,43 @@ fib_tight(const struct fib *f, struct vrf_id vrf, unsigned afi)
 
 /* ---- notes about routes that were installed or not ---- */
 
-#define ROOM_FOUND 0u
-#define ROOM_NONE 1u
+#define NOTE_INSTALLED 0u
+#define NOTE_NOT_INSTALLED 1u
 
 static void
-room_note(struct fib_table *t, const struct prefix *p, uint32_t state)
+note_add(struct fib_table *t, const struct prefix *p, uint32_t state)
 {
-	if (shadow_set(t->room, p, (struct path_list_id){state}, false) != 0)
-		t->room_lost = true;
+	if (shadow_set(t->notes, p, (struct path_list_id){state}, false) != 0)
+		t->notes_lost = true;
 }
 
 void
-fib_room_found(struct fib_table *t, const struct prefix *p)
+fib_note_installed(struct fib_table *t, const struct prefix *p)
 {
-	room_note(t, p, ROOM_FOUND);
+	note_add(t, p, NOTE_INSTALLED);
 }
 
 void
-fib_room_note(struct fib *f, struct vrf_id vrf, const struct prefix *p, bool installed)
+fib_note_add(struct fib *f, struct vrf_id vrf, const struct prefix *p, bool installed)
 {
 	struct fib_table *t = table_get(f, vrf, p->afi);
 
 	if (t != NULL)
-		room_note(t, p, installed ? ROOM_FOUND : ROOM_NONE);
+		note_add(t, p, installed ? NOTE_INSTALLED : NOTE_NOT_INSTALLED);
 }
 
 /* First note of all tables, and its table. NULL if there is none. */
 static struct fib_table *
-room_first(const struct fib *f, struct shadow_entry *out)
+note_first(const struct fib *f, struct shadow_entry *out)
 {
 	struct shadow_cursor c;
 	struct fib_table *t;
 	unsigned at = 0;
 
 	while ((t = table_next(f, &at)) != NULL) {
-		if (shadow_count(t->room) == 0)
+		if (shadow_count(t->notes) == 0)
 			continue;
-		shadow_seek(t->room, NULL, &c);
+		shadow_seek(t->notes, NULL, &c);
 		if (shadow_next(&c, out))
 			return t;
 	}
@@ -1041,36 +1041,36 @@ room_first(const struct fib *f, struct shadow_entry *out)
 }
 
 bool
-fib_room_peek(const struct fib *f, struct fib_room *out)
+fib_note_peek(const struct fib *f, struct fib_note *out)
 {
 	struct shadow_entry e;
-	const struct fib_table *t = room_first(f, &e);
+	const struct fib_table *t = note_first(f, &e);
 
 	if (t != NULL)
-		*out = (struct fib_room){t->vrf, e.prefix, e.list.v == ROOM_FOUND};
+		*out = (struct fib_note){t->vrf, e.prefix, e.list.v == NOTE_INSTALLED};
 	return t != NULL;
 }
 
 void
-fib_room_take(struct fib *f)
+fib_note_remove(struct fib *f)
 {
 	struct shadow_entry e;
-	struct fib_table *t = room_first(f, &e);
+	struct fib_table *t = note_first(f, &e);
 
 	if (t != NULL)
-		(void)shadow_remove(t->room, &e.prefix);
+		(void)shadow_remove(t->notes, &e.prefix);
 }
 
 bool
-fib_room_lost(struct fib *f)
+fib_notes_lost(struct fib *f)
 {
 	struct fib_table *t;
 	unsigned at = 0;
 	bool lost = false;
 
 	while ((t = table_next(f, &at)) != NULL) {
-		lost |= t->room_lost;
-		t->room_lost = false;
+		lost |= t->notes_lost;
+		t->notes_lost = false;
 	}
 	return lost;
 }

@@ -94,7 +94,7 @@ int fib_set(struct fib *f, struct vrf_id vrf, const struct prefix *p, struct pat
  * may also use the sixteenth of the groups withheld from fib_set(), so a flood of long prefixes
  * cannot keep them out. A host route waits only while no group is free at all.
  */
-int fib_set_own(struct fib *f, struct vrf_id vrf, const struct prefix *p, struct path_list_id list)
+int fib_set_host(struct fib *f, struct vrf_id vrf, const struct prefix *p, struct path_list_id list)
 	RUNS_ON(role_fib);
 /*
  * Removes a route, in the open batch. Returns 0, -ENOENT (the route was not set), or -ENOMEM
@@ -153,17 +153,18 @@ bool fib_settled(const struct fib *f);
 bool fib_shadow_get(
 	const struct fib *f, struct vrf_id vrf, const struct prefix *p, struct path_list_id *out);
 /* True if the route is set but not installed, because its groups are not available. */
-bool fib_waits(const struct fib *f, struct vrf_id vrf, const struct prefix *p) RUNS_ON(role_fib);
+bool fib_is_waiting(const struct fib *f, struct vrf_id vrf, const struct prefix *p)
+	RUNS_ON(role_fib);
 /* True if the route is set and in the tables, or in the open batch with its groups reserved. */
 bool fib_installed(const struct fib *f, struct vrf_id vrf, const struct prefix *p)
 	RUNS_ON(role_fib);
 /* True if any route of the table waits for groups. */
-bool fib_some_wait(const struct fib *f, struct vrf_id vrf, unsigned afi) RUNS_ON(role_fib);
+bool fib_any_waiting(const struct fib *f, struct vrf_id vrf, unsigned afi) RUNS_ON(role_fib);
 /*
  * True if a new route may have to wait: a route of the table waits, or less than a quarter of the
  * groups are free.
  */
-bool fib_tight(const struct fib *f, struct vrf_id vrf, unsigned afi) RUNS_ON(role_fib);
+bool fib_is_tight(const struct fib *f, struct vrf_id vrf, unsigned afi) RUNS_ON(role_fib);
 
 /* Prefixes shorter than this need no group, in both families. */
 #define FIB_GROUPS_FROM 25u
@@ -173,22 +174,22 @@ bool fib_tight(const struct fib *f, struct vrf_id vrf, unsigned afi) RUNS_ON(rol
  * newest state. The fib adds a note when a waiting route gets its groups. The caller adds the
  * remaining notes (rib/fib_feed.c).
  */
-struct fib_room {
+struct fib_note {
 	struct vrf_id vrf;
 	struct prefix prefix;
 	bool installed;
 };
-void fib_room_note(struct fib *f, struct vrf_id vrf, const struct prefix *p, bool installed)
+void fib_note_add(struct fib *f, struct vrf_id vrf, const struct prefix *p, bool installed)
 	RUNS_ON(role_fib);
 /* Reads the first note. Returns false if no note is left. */
-bool fib_room_peek(const struct fib *f, struct fib_room *out) RUNS_ON(role_fib);
-/* Removes the note read by fib_room_peek(). */
-void fib_room_take(struct fib *f) RUNS_ON(role_fib);
+bool fib_note_peek(const struct fib *f, struct fib_note *out) RUNS_ON(role_fib);
+/* Removes the note read by fib_note_peek(). */
+void fib_note_remove(struct fib *f) RUNS_ON(role_fib);
 /*
  * True once after a note was lost for lack of memory. The caller then compares all destinations
  * with fib_installed().
  */
-bool fib_room_lost(struct fib *f) RUNS_ON(role_fib);
+bool fib_notes_lost(struct fib *f) RUNS_ON(role_fib);
 
 /*
  * Next set prefix after `after`, in order of family (IPv4 first), address and length; NULL starts.

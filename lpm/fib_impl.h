@@ -27,19 +27,19 @@ struct fib_table {
 	struct shadow *behind; /* the last batch: published, but missing in the idle copy */
 	/* IPv4: each /24 with waiting prefixes below. IPv6: the waiting routes */
 	struct shadow *waiting;
-	/* waiting routes set by fib_set_own(); may contain routes that have been installed since */
-	struct shadow *own_waiting;
+	/* waiting routes set by fib_set_host(); may contain routes that have been installed since */
+	struct shadow *host_waiting;
 	/*
-	 * Notes of fib_room_note(): list 0 means installed, 1 not installed. `room_lost`: a note
+	 * Notes of fib_note_add(): list 0 means installed, 1 not installed. `notes_lost`: a note
 	 * was lost for lack of memory.
 	 */
-	struct shadow *room;
-	bool room_lost;
+	struct shadow *notes;
+	bool notes_lost;
 	/*
 	 * IPv6: groups added while routes below waited; such routes may be able to use these
 	 * groups now
 	 */
-	struct shadow *came;
+	struct shadow *added_groups;
 	union {
 		struct table_v4 *copy[2];
 		struct table_v6 *copy_v6[2];
@@ -49,8 +49,8 @@ struct fib_table {
 	uint32_t groups_wanted; /* number of groups needed by all routes that do not wait */
 	uint64_t waiting_routes;
 	uint32_t retry_from; /* the retries continue from here */
-	struct prefix retry_from_v6, came_from;
-	bool grant_wanted; /* IPv6: a route was removed since the last retry, or `came` is not empty */
+	struct prefix retry_from_v6, added_from;
+	bool grant_wanted; /* IPv6: a route was removed since the last retry, or `added_groups` is not empty */
 	size_t mapped_bytes;
 	alignas(CACHE_LINE) struct table_counters counters;
 };
@@ -63,7 +63,7 @@ int fib_batch_add(
 	struct fib_table *t, const struct prefix *p, struct path_list_id before, bool *added);
 
 /* Adds the note that the waiting route `p` is installed now. */
-void fib_room_found(struct fib_table *t, const struct prefix *p);
+void fib_note_installed(struct fib_table *t, const struct prefix *p);
 
 /* Looks up `p` among installed and waiting routes. */
 bool fib_v6_get(const struct fib_table *t, const struct prefix *p, struct shadow_entry *out);

@@ -70,7 +70,7 @@ fib_v6_next(const struct fib_table *t, const struct prefix *from, struct shadow_
 
 /* First entry at or after `from`; after the last entry, the first of all. */
 static bool
-in_turn(const struct shadow *s, const struct prefix *from, struct shadow_entry *out)
+next_in_turn(const struct shadow *s, const struct prefix *from, struct shadow_entry *out)
 {
 	struct shadow_cursor c;
 
@@ -83,7 +83,7 @@ in_turn(const struct shadow *s, const struct prefix *from, struct shadow_entry *
 
 /* First waiting route at or after `from` inside this group. */
 static bool
-waits_below(const struct fib_table *t, const struct prefix *group, const struct prefix *from,
+waiting_below(const struct fib_table *t, const struct prefix *group, const struct prefix *from,
 	struct shadow_entry *out)
 {
 	struct shadow_cursor c;
@@ -97,27 +97,28 @@ waits_below(const struct fib_table *t, const struct prefix *group, const struct 
  * continue to wait.
  */
 static void
-groups_came(struct fib_table *t, const struct prefix *p, unsigned need)
+added_groups_note(struct fib_table *t, const struct prefix *p, unsigned need)
 {
 	struct shadow_entry e;
 
 	for (; need > 0; need--) {
 		struct prefix group = table_v6_group(p, need);
 
-		if (!waits_below(t, &group, &group, &e))
+		if (!waiting_below(t, &group, &group, &e))
 			return;
-		(void)shadow_set(t->came, &group, (struct path_list_id){PATH_LIST_NONE}, false);
+		(void)shadow_set(
+			t->added_groups, &group, (struct path_list_id){PATH_LIST_NONE}, false);
 		t->grant_wanted = true;
 	}
 }
 
 static void
-groups_went(struct fib_table *t, const struct prefix *p, unsigned need)
+added_groups_remove(struct fib_table *t, const struct prefix *p, unsigned need)
 {
-	for (; need > 0 && shadow_count(t->came) > 0; need--) {
+	for (; need > 0 && shadow_count(t->added_groups) > 0; need--) {
 		struct prefix group = table_v6_group(p, need);
 
-		(void)shadow_remove(t->came, &group);
+		(void)shadow_remove(t->added_groups, &group);
 	}
 }
 
@@ -136,7 +137,7 @@ fib_v6_insert(struct fib_table *t, const struct prefix *p, struct path_list_id l
 		t->waiting_routes++;
 	} else {
 		t->groups_wanted += need;
-		groups_came(t, p, need);
+		added_groups_note(t, p, need);
 	}
 	return 0;
 }
@@ -157,7 +158,7 @@ fib_v6_remove(struct fib_table *t, const struct prefix *p, bool waiting)
 		unsigned need = table_v6_need(t->routes, p);
 
 		t->groups_wanted -= need;
-		groups_went(t, p, need);
+		added_groups_remove(t, p, need);
 	}
 	t->grant_wanted = true;
 }
@@ -181,8 +182,8 @@ grant_one(struct fib_table *t, const struct shadow_entry *e, unsigned need)
 	(void)shadow_remove(t->waiting, &e->prefix);
 	t->waiting_routes--;
 	t->groups_wanted += need;
-	groups_came(t, &e->prefix, need);
-	fib_room_found(t, &e->prefix);
+	added_groups_note(t, &e->prefix, need);
+	fib_note_installed(t, &e->prefix);
 	return 0;
 }
 
@@ -209,7 +210,7 @@ group_grant(struct fib_table *t, const struct prefix *group, unsigned *looks)
 	struct prefix from = *group;
 	struct shadow_entry e;
 
-	for (; waits_below(t, group, &from, &e); ++*looks) {
+	for (; waiting_below(t, group, &from, &e); ++*looks) {
 		from = e.prefix;
 		if (e.prefix.len > group->len + 8) {
 			memset(&from.b[slot + 1], 0xff, sizeof(from.b) - slot - 1);
@@ -225,16 +226,17 @@ group_grant(struct fib_table *t, const struct prefix *group, unsigned *looks)
  * Installs waiting routes whose groups have been added for neighbours, up to the limit per commit.
  */
 static void
-came_grant(struct fib_table *t)
+added_groups_grant(struct fib_table *t)
 {
 	struct shadow_entry group;
 
-	for (unsigned looks = 0; looks < GRANT_LOOKS && in_turn(t->came, &t->came_from, &group);
+	for (unsigned looks = 0;
+		looks < GRANT_LOOKS && next_in_turn(t->added_groups, &t->added_from, &group);
 		looks++) {
-		t->came_from = group.prefix;
+		t->added_from = group.prefix;
 		if (group_grant(t, &group.prefix, &looks) != 0)
 			return;
-		(void)shadow_remove(t->came, &group.prefix);
+		(void)shadow_remove(t->added_groups, &group.prefix);
 	}
 }
 
@@ -244,7 +246,7 @@ waiting_grant(struct fib_table *t)
 {
 	struct shadow_entry e;
 
-	while (in_turn(t->waiting, &t->retry_from_v6, &e)) {
+	while (next_in_turn(t->waiting, &t->retry_from_v6, &e)) {
 		unsigned need = table_v6_need(t->routes, &e.prefix);
 
 		t->retry_from_v6 = e.prefix;
@@ -261,8 +263,8 @@ fib_v6_grant(struct fib_table *t)
 {
 	if (!fib_v6_grant_pays(t) || waiting_grant(t) != 0)
 		return;
-	came_grant(t);
-	t->grant_wanted = shadow_count(t->came) > 0;
+	added_groups_grant(t);
+	t->grant_wanted = shadow_count(t->added_groups) > 0;
 }
 
 bool

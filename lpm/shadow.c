@@ -183,11 +183,11 @@ shadow_v4_put(struct shadow *s, const struct prefix *p, struct path_list_id list
 {
 	uint64_t key = shadow_v4_key(addr_of(p->b), p->len);
 	uint64_t word = key | (waiting ? SHADOW_V4_WAITING : 0) | list.v;
-	struct way w;
+	struct descent w;
 	unsigned at;
 
 	assert(p->len <= 32 && list.v < PATH_LIST_MAX);
-	descend_way(s, (struct tree_key){key}, &w);
+	descent_find(s, (struct tree_key){key}, &w);
 	at = leaf_position(w.leaf, key);
 	*added = at == w.leaf->count || !same_key(w.leaf->word[at], key);
 	if (!*added) {
@@ -225,10 +225,10 @@ static int
 shadow_v4_remove(struct shadow *s, const struct prefix *p)
 {
 	uint64_t key = shadow_v4_key(addr_of(p->b), p->len);
-	struct way w;
+	struct descent w;
 	unsigned at;
 
-	descend_way(s, (struct tree_key){key}, &w);
+	descent_find(s, (struct tree_key){key}, &w);
 	at = leaf_position(w.leaf, key);
 	if (at == w.leaf->count || !same_key(w.leaf->word[at], key))
 		return -ENOENT;

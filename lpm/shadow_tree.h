@@ -23,7 +23,7 @@ static_assert(sizeof(struct leaf) == NODE_BYTES, "leaves and inner nodes share s
 static_assert(sizeof(struct inner) == NODE_BYTES, "");
 
 /* The path from the root to a leaf: node[0] is the root, node[height - 1] the leaf's parent. */
-struct way {
+struct descent {
 	struct inner *node[HEIGHT_MAX];
 	unsigned at[HEIGHT_MAX];
 	struct leaf *leaf;
@@ -43,7 +43,7 @@ descend(const struct shadow *s, struct tree_key key)
 }
 
 static void
-descend_way(const struct shadow *s, struct tree_key key, struct way *w)
+descent_find(const struct shadow *s, struct tree_key key, struct descent *w)
 {
 	void *node = s->root;
 
@@ -165,7 +165,7 @@ leaf_free_all(struct shadow *s, struct leaf *l)
  * Number of nodes an insertion may need: one for each full node from the leaf up, and a new root.
  */
 static unsigned
-split_count(const struct shadow *s, const struct way *w)
+split_count(const struct shadow *s, const struct descent *w)
 {
 	unsigned count = 1;
 
@@ -195,7 +195,7 @@ inner_take(struct inner *in, unsigned at)
 
 /* Inserts the new right sibling of the current child into its parents; splits full parents. */
 static void
-parents_put(struct shadow *s, struct way *w, struct tree_key key, void *child)
+parents_put(struct shadow *s, struct descent *w, struct tree_key key, void *child)
 {
 	for (unsigned level = s->height; level-- > 0;) {
 		struct inner *in = w->node[level], *right;
@@ -239,7 +239,7 @@ leaf_put(struct leaf *l, unsigned at, struct tree_entry entry)
 }
 
 static void
-leaf_split(struct shadow *s, struct way *w, unsigned at, struct tree_entry entry)
+leaf_split(struct shadow *s, struct descent *w, unsigned at, struct tree_entry entry)
 {
 	struct leaf *l = w->leaf, *right = leaf_take(s);
 	/* loading in order appends at the right edge: leave full leaves behind */
@@ -274,7 +274,7 @@ root_shrink(struct shadow *s)
 
 /* Removes the child from its parents after the child was freed. */
 static void
-parents_take(struct shadow *s, struct way *w, unsigned level)
+parents_take(struct shadow *s, struct descent *w, unsigned level)
 {
 	for (;;) {
 		struct inner *in = w->node[level];
@@ -306,7 +306,7 @@ inner_merge(struct shadow *s, struct inner *parent, unsigned left_at)
  * merged node is restored from its parent.
  */
 static void
-parents_thin(struct shadow *s, struct way *w)
+parents_merge_small(struct shadow *s, struct descent *w)
 {
 	for (unsigned level = s->height; level-- > 1;) {
 		struct inner *in = w->node[level], *parent = w->node[level - 1];
@@ -350,7 +350,7 @@ leaf_merge(struct shadow *s, struct inner *parent, unsigned at)
 }
 
 static void
-leaf_thin(struct shadow *s, struct way *w)
+leaf_merge_small(struct shadow *s, struct descent *w)
 {
 	struct inner *parent = w->node[s->height - 1];
 	unsigned at = w->at[s->height - 1];
@@ -364,7 +364,7 @@ leaf_thin(struct shadow *s, struct way *w)
 		leaf_merge(s, parent, at - 1);
 	else
 		return;
-	parents_thin(s, w);
+	parents_merge_small(s, w);
 }
 
 static int
@@ -400,7 +400,7 @@ tree_fini(struct shadow *s)
 
 /* Inserts an entry at position `at` of the leaf. Returns 0, or -ENOMEM (nothing changed). */
 static int
-tree_insert(struct shadow *s, struct way *w, unsigned at, struct tree_entry entry)
+tree_insert(struct shadow *s, struct descent *w, unsigned at, struct tree_entry entry)
 {
 	if (w->leaf->count < LEAF_MAX) {
 		leaf_put(w->leaf, at, entry);
@@ -413,7 +413,7 @@ tree_insert(struct shadow *s, struct way *w, unsigned at, struct tree_entry entr
 }
 
 static void
-tree_remove(struct shadow *s, struct way *w, unsigned at)
+tree_remove(struct shadow *s, struct descent *w, unsigned at)
 {
 	struct leaf *l = w->leaf;
 
@@ -425,6 +425,6 @@ tree_remove(struct shadow *s, struct way *w, unsigned at)
 		leaf_unlink(s, l);
 		parents_take(s, w, s->height - 1);
 	} else if (l->count < LEAF_MAX / 2) {
-		leaf_thin(s, w);
+		leaf_merge_small(s, w);
 	}
 }

@@ -197,11 +197,11 @@ shadow_v6_set(struct shadow *s, const struct prefix *p, struct path_list_id list
 {
 	struct tree_key key = key_of(p->b, p->len);
 	uint32_t word = (uint32_t)p->len << 24 | (waiting ? SHADOW_V6_WAITING : 0) | list.v;
-	struct way w;
+	struct descent w;
 	unsigned at;
 
 	assert(p->len <= 128 && list.v < PATH_LIST_MAX);
-	descend_way(s, key, &w);
+	descent_find(s, key, &w);
 	at = leaf_position(w.leaf, key);
 	if (leaf_has(w.leaf, at, key)) {
 		w.leaf->word[at] = word;
@@ -217,10 +217,10 @@ int
 shadow_v6_remove(struct shadow *s, const struct prefix *p)
 {
 	struct tree_key key = key_of(p->b, p->len);
-	struct way w;
+	struct descent w;
 	unsigned at;
 
-	descend_way(s, key, &w);
+	descent_find(s, key, &w);
 	at = leaf_position(w.leaf, key);
 	if (!leaf_has(w.leaf, at, key))
 		return -ENOENT;

@@ -446,7 +446,7 @@ table_v6_group(const struct prefix *p, unsigned out)
  * level.
  */
 static unsigned
-way_down(const struct table_v6 *t, const struct prefix *p, uint32_t *table[LEVELS])
+descend_groups(const struct table_v6 *t, const struct prefix *p, uint32_t *table[LEVELS])
 {
 	unsigned level = 0, end = level_of(p->len);
 	struct v6 a = v6_of(p->b);
@@ -464,7 +464,7 @@ way_down(const struct table_v6 *t, const struct prefix *p, uint32_t *table[LEVEL
 
 /* Last level, at most `level`, whose group on the path to `p` is needed by the shadow. */
 static unsigned
-way_needed(const struct shadow *s, const struct prefix *p, unsigned level)
+needed_level(const struct shadow *s, const struct prefix *p, unsigned level)
 {
 	if (level == 0 || is_painted(s, p))
 		return level;
@@ -477,7 +477,7 @@ void
 table_v6_release(struct table_v6 *t, const struct shadow *s, const struct prefix *p)
 {
 	uint32_t *table[LEVELS], *slot;
-	unsigned there = way_down(t, p, table), needed = way_needed(s, p, there);
+	unsigned there = descend_groups(t, p, table), needed = needed_level(s, p, there);
 
 	if (needed == there)
 		return;
@@ -526,7 +526,7 @@ uint64_t
 table_v6_paint(struct table_v6 *t, const struct shadow *s, const struct prefix *p)
 {
 	uint32_t *table[LEVELS], first, span;
-	unsigned level = way_needed(s, p, way_down(t, p, table));
+	unsigned level = needed_level(s, p, descend_groups(t, p, table));
 	/* the slots of `p` if their group exists, else the slot above */
 	struct prefix range = level == level_of(p->len) ? *p : prefix_cut(p, level_end(level));
 	struct v6 a = v6_of(range.b);

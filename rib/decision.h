@@ -36,12 +36,11 @@ enum decision_reason {
 struct decision_input {
 	const struct attr_set *attrs;
 	bool eligible; /* next hop resolvable, not rejected */
-	enum decision_reason
-		/*
-		 * reason of a rejection, which ranks behind all accepted paths; DECISION_EQUAL:
-		 * not rejected
-		 */
-		refused;
+	/*
+	 * reason of a rejection, which ranks behind all accepted paths; DECISION_EQUAL:
+	 * not rejected
+	 */
+	enum decision_reason refused;
 	bool external; /* learned over eBGP */
 	bool local; /* originated by this router */
 	uint32_t igp_metric; /* to the next hop */

@@ -137,8 +137,8 @@ RUNS_ON(role_fib) level_make(
 	}
 	if (l->expect == EXPECT_ANYTHING) {
 		l->missing = true;
-	} else if (l->expect != EXPECT_NOTHING && fib_some_wait(f->config.fib, vrf, p->afi) &&
-		   fib_waits(f->config.fib, vrf, p)) {
+	} else if (l->expect != EXPECT_NOTHING && fib_any_waiting(f->config.fib, vrf, p->afi) &&
+		   fib_is_waiting(f->config.fib, vrf, p)) {
 		l->missing = true;
 		l->expect = EXPECT_NOTHING;
 	}

@@ -30,7 +30,7 @@ struct fib_audit {
 	uint64_t checked, mismatch_count; /* addresses */
 	uint64_t skipped; /* of the checked addresses: prefixes kept changing */
 	uint64_t
-		not_installed; /* prefixes that the fib has no room for: groups (fib_waits()) or ids of next hops are out */
+		not_installed; /* prefixes that the fib has no room for: groups (fib_is_waiting()) or ids of next hops are out */
 	struct fib_mismatch mismatch[FIB_AUDIT_MISMATCHES_MAX];
 };
 

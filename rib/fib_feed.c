@@ -4,7 +4,7 @@
 #include "rib/journal_prefetch.h"
 
 #include "lpm/arena.h"
-#include "lpm/doing.h"
+#include "lpm/note_work.h"
 
 #include <errno.h>
 #include <string.h>
@@ -45,7 +45,7 @@ RUNS_ON(role_fib) set_own(
 	struct fib_feed *f, struct vrf_id vrf, const struct prefix *p, const struct own_answer *own)
 {
 	return set_check(f, own->source == SOURCE_CONNECTED
-				    ? fib_set_own(f->config.fib, vrf, p, own->list)
+				    ? fib_set_host(f->config.fib, vrf, p, own->list)
 				    : fib_set(f->config.fib, vrf, p, own->list));
 }
 
@@ -273,12 +273,12 @@ RUNS_ON(role_fib) installed_check(struct fib_feed *f, struct vrf_id vrf,
 	bool installed = true;
 
 	if (view->fib == DEST_INSTALLED && !failed &&
-		!fib_some_wait(f->config.fib, vrf, view->prefix.afi))
+		!fib_any_waiting(f->config.fib, vrf, view->prefix.afi))
 		return;
 	if (wanted)
 		installed = fib_installed(f->config.fib, vrf, &view->prefix);
 	if (view->fib != (installed ? DEST_INSTALLED : DEST_NOT_INSTALLED))
-		fib_room_note(f->config.fib, vrf, &view->prefix, installed);
+		fib_note_add(f->config.fib, vrf, &view->prefix, installed);
 }
 
 /* Puts what counts for a destination into the open batch. WANT_NOTHING: a withdrawal is due (in its order). */
@@ -847,7 +847,7 @@ RUNS_ON(role_fib) report_tight(struct fib_feed *f, unsigned shard)
 			continue;
 		all.afi = (uint8_t)family_afi(family);
 		all.len = FIB_GROUPS_FROM;
-		tight = fib_tight(f->config.fib, vrf, all.afi);
+		tight = fib_is_tight(f->config.fib, vrf, all.afi);
 		if (tight == (f->tight[shard] >> i & 1))
 			continue;
 		f->tight[shard] ^= 1ull << i;
@@ -860,22 +860,22 @@ static void
 RUNS_ON(role_fib) reports_send(struct fib_feed *f)
 {
 	const struct shards *s = &f->source.shards;
-	struct fib_room room;
+	struct fib_note room;
 
 	if (f->report == NULL)
 		return;
-	if (fib_room_lost(f->config.fib))
+	if (fib_notes_lost(f->config.fib))
 		fib_feed_fail(f); /* retry() compares all destinations */
 	for (unsigned i = 0; i < s->count; i++)
 		report_tight(f, i);
-	while (fib_room_peek(f->config.fib, &room)) {
+	while (fib_note_peek(f->config.fib, &room)) {
 		struct shard_report *r =
 			report_open(f, s->count > 1 ? shards_of(s, &room.prefix) : 0);
 
 		if (r == NULL || r->count == SHARD_REPORT_MAX)
 			break;
 		report_add(r, room.installed ? ROOM_INSTALLED : ROOM_NONE, room.vrf, &room.prefix);
-		fib_room_take(f->config.fib);
+		fib_note_remove(f->config.fib);
 	}
 	for (unsigned i = 0; i < s->count; i++) {
 		struct shard_report *r = report_open(f, i);
@@ -988,7 +988,7 @@ RUNS_ON(role_fib) leave_work(struct fib_feed *f, uint64_t deadline_ns)
  * there is more to do.
  */
 static const struct activity {
-	const char *name; /* for the watchdog (lpm/doing.h) */
+	const char *name; /* for the watchdog (lpm/note_work.h) */
 	bool without_fib; /* also where only next hops are tracked */
 	bool (*work)(struct fib_feed *f, uint64_t deadline_ns);
 } activities[] = {
@@ -1015,7 +1015,7 @@ fib_feed_work(struct fib_feed *f, uint64_t now_ns, uint64_t deadline_ns)
 
 		if (f->config.fib == NULL && !a->without_fib)
 			continue;
-		doing(a->name);
+		note_work(a->name);
 		more |= a->work(f, deadline_ns);
 	}
 	/* an activity may have given work to one before it */
@@ -1023,10 +1023,10 @@ fib_feed_work(struct fib_feed *f, uint64_t now_ns, uint64_t deadline_ns)
 	if (f->config.fib == NULL)
 		return more;
 	more |= f->own_walk.state != OWN_WALK_NONE;
-	doing("commit of the forwarding tables");
+	note_work("commit of the forwarding tables");
 	more = commit(f, now_ns, more);
 	reports_send(f);
-	doing("audit");
+	note_work("audit");
 	more |= fib_auditor_work(f->auditor, deadline_ns);
 	path_lists_reclaim(f->path_lists);
 	if (f->scarce && f->retry_due_ns == 0 && path_lists_in_use(f->path_lists) < BACKUPS_AGAIN)

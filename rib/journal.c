@@ -271,7 +271,7 @@ journal_tidy(struct journal *j)
 	while (from < end) {
 		uint64_t at = from % pages, n = end - from < pages - at ? end - from : pages - at;
 
-		arena_forget((void *)(uintptr_t)(j->ring + at * PAGE_ENTRIES), n * PAGE_BYTES);
+		arena_discard((void *)(uintptr_t)(j->ring + at * PAGE_ENTRIES), n * PAGE_BYTES);
 		from += n;
 	}
 	j->given_back = safe;

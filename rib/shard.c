@@ -6,7 +6,7 @@
  */
 #include "rib/shard_impl.h"
 
-#include "lpm/doing.h"
+#include "lpm/note_work.h"
 
 #include <errno.h>
 #include <string.h>
@@ -665,14 +665,14 @@ shard_work(struct shard *s, uint64_t now_ns, uint64_t deadline_ns)
 	if (s->pace.waits)
 		journal_wait(s->journal, s->config.index, false);
 	s->pace.waits = false;
-	doing("freeing replaced paths");
+	note_work("freeing replaced paths");
 	garbage = reclaim(s, reclaim_deadline(s, now_ns, deadline_ns));
 	hold = tombstones_hold(s, deadline_ns);
-	doing("import of UPDATEs");
+	note_work("import of UPDATEs");
 	more = !hold && import_run(s, live_deadline(s, now_ns, deadline_ns));
-	doing("walks over tables");
+	note_work("walks over tables");
 	walks = walks_run(s, deadline_ns, hold);
-	doing("clearing up after a turn");
+	note_work("clearing up after a turn");
 	if (s->entries != s->woken) {
 		s->woken = s->entries;
 		if (s->config.wake_consumers != NULL)

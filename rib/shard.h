@@ -146,7 +146,7 @@ struct nexthop_message {
 
 /*
  * One report is under way to a shard at a time, so a storm takes no more memory than this; what changes meanwhile waits in the fib, one note a
- * prefix (fib_room_peek()).
+ * prefix (fib_note_peek()).
  */
 #define SHARD_REPORT_MAX 512u
 struct shard_report {

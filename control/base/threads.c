@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "control/base/threads.h"
 
-#include "lpm/doing.h"
+#include "lpm/note_work.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -35,7 +35,7 @@ struct thread {
 	uint64_t slept_ns; /* of this turn */
 	struct hist slices, turns;
 	char awaited[32]; /* note of a thread that waits for this one */
-	_Atomic(const char *) *doing; /* the thread's doing_here */
+	_Atomic(const char *) *doing; /* the thread's noted_work */
 	_Atomic uint64_t turn_began_ns; /* 0: sleeps, or is not in its loop */
 	_Atomic uint64_t late; /* keel-watch counts */
 	alignas(CACHE_LINE) _Atomic(struct thread_mail *)
@@ -158,7 +158,7 @@ timers_fire(struct thread *t)
 		if (timer->deadline_ns > now)
 			break;
 		timer_cancel(t, timer);
-		doing("timers");
+		note_work("timers");
 		timer->fire(timer);
 	}
 }
@@ -232,7 +232,7 @@ descriptors_poll(struct thread *t, uint64_t sleep_ns)
 			return;
 		}
 		struct watch *w = ev.data.ptr;
-		doing("descriptors");
+		note_work("descriptors");
 		w->ready(w, ev.events);
 		/* A slice of its own: 64 full sockets take several, and the timers wait. */
 		if (until == 0)
@@ -295,16 +295,16 @@ int
 thread_call(struct thread *t, void (*fn)(void *arg), void *arg)
 {
 	sem_t done;
-	const char *before = atomic_load_explicit(&doing_here, memory_order_relaxed);
+	const char *before = atomic_load_explicit(&noted_work, memory_order_relaxed);
 	struct thread_mail m = {.fn = fn, .arg = arg, .done = &done, .doing = before};
 
 	if (sem_init(&done, 0, 0) != 0)
 		return -errno;
-	doing(t->awaited);
+	note_work(t->awaited);
 	mail_push(t, &m);
 	while (sem_wait(&done) != 0 && errno == EINTR)
 		;
-	doing(before);
+	note_work(before);
 	sem_destroy(&done);
 	return 0;
 }
@@ -312,7 +312,7 @@ thread_call(struct thread *t, void (*fn)(void *arg), void *arg)
 int
 thread_call_each(struct thread *const *t, unsigned count, void (*fn)(void *arg), void *const *arg)
 {
-	const char *before = atomic_load_explicit(&doing_here, memory_order_relaxed);
+	const char *before = atomic_load_explicit(&noted_work, memory_order_relaxed);
 	struct thread_mail m[CALLED_AT_ONCE_MAX];
 	sem_t done;
 
@@ -324,11 +324,11 @@ thread_call_each(struct thread *const *t, unsigned count, void (*fn)(void *arg),
 			.fn = fn, .arg = arg[i], .done = &done, .doing = before};
 		mail_push(t[i], &m[i]);
 	}
-	doing(count > 0 ? t[0]->awaited : before);
+	note_work(count > 0 ? t[0]->awaited : before);
 	for (unsigned i = 0; i < count; i++)
 		while (sem_wait(&done) != 0 && errno == EINTR)
 			;
-	doing(before);
+	note_work(before);
 	sem_destroy(&done);
 	return 0;
 }
@@ -351,7 +351,7 @@ mailbox_run(struct thread *t)
 
 		/* a waiter's mail is gone after sem_post(), a sender's after fn() */
 		next = m->next;
-		doing(m->doing != NULL ? m->doing : "messages");
+		note_work(m->doing != NULL ? m->doing : "messages");
 		m->fn(m->arg);
 		if (done != NULL)
 			sem_post(done);
@@ -379,7 +379,7 @@ thread_work(struct thread *t)
 	if (t->config.work == NULL)
 		return false;
 	now = now_ns();
-	doing("work");
+	note_work("work");
 	more = t->config.work(t->config.ctx, now, now + SLICE_NS);
 	figure_add(&t->slices, now_ns() - now);
 	return more;
@@ -551,7 +551,7 @@ thread_main(void *arg)
 {
 	struct thread *t = arg;
 
-	t->doing = &doing_here;
+	t->doing = &noted_work;
 	pthread_setname_np(pthread_self(), t->config.name);
 	t->start_result = pin(&t->config);
 	if (t->start_result == 0 && t->config.start != NULL)
@@ -655,7 +655,7 @@ thread_adopt(const struct thread_config *c, struct thread **out)
 	if (err != 0)
 		return err;
 	t->adopted = true;
-	t->doing = &doing_here;
+	t->doing = &noted_work;
 	t->id = pthread_self();
 	err = pin(c);
 	if (err == 0 && c->start != NULL)

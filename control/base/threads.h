@@ -112,7 +112,7 @@ struct thread_turn {
 	char name[16];
 	bool adopted; /* main */
 	uint64_t began_ns; /* of the running turn; 0: the thread sleeps */
-	const char *doing; /* lpm/doing.h; never NULL */
+	const char *doing; /* lpm/note_work.h; never NULL */
 };
 /* The running turn of the thread with this number, which a thread keeps for its life. False: no such thread. */
 bool thread_turn_get(unsigned number, struct thread_turn *out);

@@ -4,7 +4,7 @@
 
 #include "control/base/zones.h"
 #include "lpm/arena.h"
-#include "lpm/doing.h"
+#include "lpm/note_work.h"
 
 #include <errno.h>
 #include <libmnl/libmnl.h>
@@ -740,7 +740,7 @@ static void
 on_ready(struct watch *w, uint32_t events)
 {
 	(void)events;
-	doing("kernel's messages");
+	note_work("kernel's messages");
 	events_read((struct netlink *)((char *)w - offsetof(struct netlink, watch)));
 }
 

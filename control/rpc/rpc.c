@@ -3,7 +3,7 @@
 #include "control/rpc/rpc_call.h"
 
 #include "control/config/config.h"
-#include "lpm/doing.h"
+#include "lpm/note_work.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -376,9 +376,9 @@ dispatch(struct rpc_env *env, json_t *request, struct rpc_call *call)
 	if (params == NULL)
 		params = none = json_object();
 	if (rpc_params_check(m, params, call)) {
-		doing(m->name);
+		note_work(m->name);
 		result = m->fn(env, params, call);
-		doing("answers to RPC");
+		note_work("answers to RPC");
 	}
 	json_decref(none);
 	return result;

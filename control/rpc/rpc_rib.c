@@ -79,7 +79,7 @@ installed_read(void *arg)
 	for (unsigned i = 0; i < in->count; i++) {
 		struct path_list_id list;
 
-		in->missing[i] = fib_waits(in->env->layers->fib, in->vrf, &in->prefix[i]) ||
+		in->missing[i] = fib_is_waiting(in->env->layers->fib, in->vrf, &in->prefix[i]) ||
 				 (fib_feed_failed(in->env->layers->feed) > 0 &&
 					 !fib_shadow_get(in->env->layers->fib, in->vrf,
 						 &in->prefix[i], &list));

@@ -3,7 +3,7 @@
 
 #include "control/base/log.h"
 #include "control/session/session_impl.h"
-#include "lpm/doing.h"
+#include "lpm/note_work.h"
 #include "lpm/qsbr.h"
 
 #include <errno.h>
@@ -401,9 +401,9 @@ speaker_work(void *ctx, uint64_t now, uint64_t deadline_ns)
 	qsbr_quiescent(s->config.readers, s->reader);
 	s->starved = false;
 	s->turn++;
-	doing("messages held back");
+	note_work("messages held back");
 	more = leftovers_run(s, now + (deadline_ns - now) / 4);
-	doing("decoding UPDATEs");
+	note_work("decoding UPDATEs");
 	if (work_input(s, now, now + (deadline_ns - now) * 5 / 8)) {
 		more = true;
 		input_push_some(s);
@@ -412,13 +412,13 @@ speaker_work(void *ctx, uint64_t now, uint64_t deadline_ns)
 	}
 	/* Without memory an export would end the session of its receiver: it waits until the largest taker is flushed. */
 	if (!arena_is_short()) {
-		doing("update groups");
+		note_work("update groups");
 		if (s->groups != NULL)
 			update_groups_gather(s->groups, now, now - s->loading_ns < LOADING_NS);
-		doing("export to peers");
+		note_work("export to peers");
 		more |= work_export(s, deadline_ns);
 	}
-	doing("freeing exported attributes");
+	note_work("freeing exported attributes");
 	removed_free(s);
 	attr_table_reclaim(s->exported);
 	walks_resume(s);

@@ -3,7 +3,7 @@
 
 #include "control/base/log.h"
 #include "control/base/threads.h"
-#include "lpm/doing.h"
+#include "lpm/note_work.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -114,9 +114,9 @@ subject_work(void *ctx, uint64_t now, uint64_t deadline)
 
 	(void)now;
 	(void)deadline;
-	doing("a short piece");
+	note_work("a short piece");
 	if (atomic_exchange(&s->slow, false)) {
-		doing("a long piece");
+		note_work("a long piece");
 		wait_for(&s->go);
 	}
 	if (atomic_load(&s->busy))
@@ -216,7 +216,7 @@ main_order(void *arg)
 {
 	struct main_case *m = arg;
 
-	doing("config.commit");
+	note_work("config.commit");
 	thread_call(m->slow->thread, slow_order, m->slow);
 	thread_quit(m->self);
 }

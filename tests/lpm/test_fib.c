@@ -415,7 +415,7 @@ test_exhaustion(void **state)
 
 				assert_int_equal(fib_lookup(fib, VRF_DEFAULT, &a, &result), 0);
 				assert_true(result.hit);
-				assert_int_equal(fib_waits(fib, VRF_DEFAULT, &p),
+				assert_int_equal(fib_is_waiting(fib, VRF_DEFAULT, &p),
 					present[i][k] && result.prefix.len != 32);
 				if (result.prefix.len == 32)
 					assert_true(fib_shadow_get(fib, VRF_DEFAULT, &p, &id));
@@ -444,7 +444,7 @@ set_own(const char *text, struct path_list_id id)
 {
 	struct prefix p = pfx(text);
 
-	assert_int_equal(fib_set_own(fib, VRF_DEFAULT, &p, id), 0);
+	assert_int_equal(fib_set_host(fib, VRF_DEFAULT, &p, id), 0);
 }
 
 /* 10.0.0.0/25 to 10.0.49.0/25: each needs a group. */

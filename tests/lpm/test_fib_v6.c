@@ -143,14 +143,14 @@ test_groups_kept_back(void **state)
 	assert_int_equal(commit(), -ENOSPC);
 	assert_true(stats().groups_used <= 15 * 26);
 	assert_true(stats().not_installed > 0);
-	assert_true(fib_waits(fib, VRF_DEFAULT, &waits));
+	assert_true(fib_is_waiting(fib, VRF_DEFAULT, &waits));
 	assert_int_equal(prefix_parse("2001:db8:ffff::1/128", &own), 0);
-	assert_int_equal(fib_set_own(fib, VRF_DEFAULT, &own, list[1]), 0);
+	assert_int_equal(fib_set_host(fib, VRF_DEFAULT, &own, list[1]), 0);
 	assert_int_equal(commit(), -ENOSPC);
 	check("2001:db8:ffff::1", "2001:db8:ffff::1/128", list[1]);
-	assert_int_equal(fib_set_own(fib, VRF_DEFAULT, &waits, list[2]), 0);
+	assert_int_equal(fib_set_host(fib, VRF_DEFAULT, &waits, list[2]), 0);
 	assert_int_equal(commit(), -ENOSPC);
-	assert_false(fib_waits(fib, VRF_DEFAULT, &waits));
+	assert_false(fib_is_waiting(fib, VRF_DEFAULT, &waits));
 	for (unsigned i = 0; i < 60; i++) {
 		struct prefix p = flooded(i);
 
@@ -176,15 +176,15 @@ test_own_waits(void **state)
 		struct ip_addr a = {.afi = AFI_IPV6, .b = {0x20, 0x02, (uint8_t)i, 0, 1}};
 
 		own[i] = prefix_from_addr(&a, 128);
-		assert_int_equal(fib_set_own(fib, VRF_DEFAULT, &own[i], list[1]), 0);
+		assert_int_equal(fib_set_host(fib, VRF_DEFAULT, &own[i], list[1]), 0);
 	}
 	assert_int_equal(commit(), -ENOSPC);
 	settle();
-	assert_false(fib_waits(fib, VRF_DEFAULT, &own[0]));
-	assert_true(fib_waits(fib, VRF_DEFAULT, &own[2]));
+	assert_false(fib_is_waiting(fib, VRF_DEFAULT, &own[0]));
+	assert_true(fib_is_waiting(fib, VRF_DEFAULT, &own[2]));
 	assert_int_equal(fib_withdraw(fib, VRF_DEFAULT, &own[0]), 0);
 	assert_int_equal(commit(), -ENOSPC);
-	assert_false(fib_waits(fib, VRF_DEFAULT, &own[2]));
+	assert_false(fib_is_waiting(fib, VRF_DEFAULT, &own[2]));
 	check("2002:200:100::", "2002:200:100::/128", list[1]);
 	settle();
 	lists_drop(3);
@@ -216,27 +216,27 @@ test_groups_of_others(void **state)
 		set(needs_some[i], list[1]);
 	assert_int_equal(commit(), -ENOSPC);
 	/* added and removed again */
-	assert_int_equal(fib_set_own(fib, VRF_DEFAULT, &p, list[2]), 0);
+	assert_int_equal(fib_set_host(fib, VRF_DEFAULT, &p, list[2]), 0);
 	withdraw(own);
 	assert_int_equal(commit(), -ENOSPC);
 	settle();
 	for (unsigned i = 0; i < 8; i++) {
 		struct prefix q = pfx(needs_none[i]);
 
-		assert_true(fib_waits(fib, VRF_DEFAULT, &q));
+		assert_true(fib_is_waiting(fib, VRF_DEFAULT, &q));
 	}
-	assert_int_equal(fib_set_own(fib, VRF_DEFAULT, &p, list[2]), 0);
+	assert_int_equal(fib_set_host(fib, VRF_DEFAULT, &p, list[2]), 0);
 	assert_int_equal(commit(), -ENOSPC);
 	settle();
 	for (unsigned i = 0; i < 8; i++) {
 		p = pfx(needs_none[i]);
-		assert_false(fib_waits(fib, VRF_DEFAULT, &p));
+		assert_false(fib_is_waiting(fib, VRF_DEFAULT, &p));
 	}
 	check("2001:eff::2", "2001:eff::2/128", list[1]);
 	check("2001:eff:1ff::2", "2001:eff:100::/40", list[1]);
 	for (unsigned i = 0; i < 4; i++) {
 		p = pfx(needs_some[i]);
-		assert_true(fib_waits(fib, VRF_DEFAULT, &p));
+		assert_true(fib_is_waiting(fib, VRF_DEFAULT, &p));
 	}
 	/* the routes now hold the groups themselves */
 	withdraw(own);
@@ -271,7 +271,7 @@ test_groups_of_others_bounded(void **state)
 	}
 	assert_int_equal(commit(), -ENOSPC);
 	waited = stats().not_installed;
-	assert_int_equal(fib_set_own(fib, VRF_DEFAULT, &own, list[2]), 0);
+	assert_int_equal(fib_set_host(fib, VRF_DEFAULT, &own, list[2]), 0);
 	assert_int_equal(commit(), -ENOSPC);
 	first = waited - stats().not_installed;
 	assert_true(first > 0 && first <= 1024);
@@ -305,9 +305,9 @@ test_waiting(void **state)
 	assert_int_equal(stats().installed, 1);
 	assert_int_equal(stats().not_installed, 1);
 	assert_int_equal(prefix_parse("2001:db9::1/128", &found), 0);
-	assert_true(fib_waits(fib, VRF_DEFAULT, &found));
+	assert_true(fib_is_waiting(fib, VRF_DEFAULT, &found));
 	assert_int_equal(prefix_parse("2001:db8::1/128", &found), 0);
-	assert_false(fib_waits(fib, VRF_DEFAULT, &found));
+	assert_false(fib_is_waiting(fib, VRF_DEFAULT, &found));
 	/* waiting routes are in the shadow, visible to next hops and the audit */
 	assert_int_equal(addr_parse("2001:db9::1", &a), 0);
 	assert_true(fib_shadow_lookup(fib, VRF_DEFAULT, &a, &found, &id));
@@ -357,13 +357,13 @@ check_waiting(const struct prefix *p, const uint32_t *value, size_t count)
 
 	assert_int_equal(shadow_create(arena, AFI_IPV6, &installed), 0);
 	for (size_t i = 0; i < count; i++) {
-		if (value[i] != 0 && !fib_waits(fib, VRF_DEFAULT, &p[i]))
+		if (value[i] != 0 && !fib_is_waiting(fib, VRF_DEFAULT, &p[i]))
 			assert_int_equal(shadow_set(installed, &p[i],
 						 (struct path_list_id){value[i]}, false),
 				0);
 	}
 	for (size_t i = 0; i < count; i++) {
-		if (value[i] != 0 && fib_waits(fib, VRF_DEFAULT, &p[i]))
+		if (value[i] != 0 && fib_is_waiting(fib, VRF_DEFAULT, &p[i]))
 			assert_true(table_v6_need(installed, &p[i]) > 0);
 	}
 	shadow_destroy(installed);
@@ -407,7 +407,7 @@ test_exhaustion(void **state)
 				value[i] = id.v;
 				if (i % 8 == 0)
 					assert_int_equal(
-						fib_set_own(fib, VRF_DEFAULT, &p[i], id), 0);
+						fib_set_host(fib, VRF_DEFAULT, &p[i], id), 0);
 				else
 					assert_int_equal(fib_set(fib, VRF_DEFAULT, &p[i], id), 0);
 			} else {

@@ -8,12 +8,12 @@
 
 #include <stdatomic.h>
 
-extern _Thread_local _Atomic(const char *) doing_here;
+extern _Thread_local _Atomic(const char *) noted_work;
 
 /* `work` must stay valid until the process ends, like the literals "import" and "config.commit". */
 static inline void
-doing(const char *work)
+note_work(const char *work)
 {
 	/* relaxed: the watchdog does not read data of the named work */
-	atomic_store_explicit(&doing_here, work, memory_order_relaxed);
+	atomic_store_explicit(&noted_work, work, memory_order_relaxed);
 }
