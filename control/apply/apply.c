@@ -539,6 +539,7 @@ enum commit_step {
 	COMMIT_PARSE,
 	COMMIT_PREPARE,
 	COMMIT_SWITCH,
+	COMMIT_RELEASE, /* of the old configuration */
 	COMMIT_SAVE,
 	COMMIT_NOTE,
 	COMMIT_DONE
@@ -551,6 +552,7 @@ struct commit {
 	char *comment;
 	uint32_t confirm_s;
 	struct config *next; /* until it runs */
+	struct config *old; /* from COMMIT_SWITCH to COMMIT_RELEASE */
 	struct apply_commit_result result;
 	void (*done)(void *ctx, struct apply_commit_result *r); /* NULL: the caller waits */
 	void *ctx;
@@ -594,7 +596,7 @@ commit_switch(struct commit *c)
 	apply->peers->of_config = joined.ids;
 	apply->revision++;
 	switch_over(apply, old, old_ids, joined.was, joined.changes, c->result.effects);
-	apply_config_hold(c->apply, old);
+	c->old = old;
 	free(old_ids);
 	free(joined.was);
 	free(joined.changes);
@@ -617,6 +619,10 @@ commit_step_run(struct commit *c)
 		break;
 	case COMMIT_SWITCH:
 		err = commit_switch(c);
+		break;
+	case COMMIT_RELEASE:
+		apply_config_hold(c->apply, c->old);
+		c->old = NULL;
 		break;
 	case COMMIT_SAVE:
 		c->result.persisted = apply_save(apply);
