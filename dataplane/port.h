@@ -81,8 +81,8 @@ const char *port_name(uint16_t port);
 struct vrf_id port_vrf(uint16_t port);
 uint16_t port_mtu(uint16_t port);
 /*
- * MTU of the interface when the port was added, if port_config.mtu was 0; otherwise 0. Frames
- * above port_mtu() are lost in the device.
+ * MTU of the interface when the port was added, if port_config.mtu was 0; otherwise 0. A value
+ * above port_mtu() means that the device loses frames longer than port_mtu().
  */
 uint16_t port_mtu_own(uint16_t port);
 void port_mac(uint16_t port, uint8_t mac[6]);

@@ -470,7 +470,7 @@ set(struct fib *f, struct vrf_id vrf, const struct prefix *p, struct path_list_i
 	return 0;
 }
 
-/* The route is not a host route any more, or does not wait any more. */
+/* For a route that is no longer a host route or no longer waits. */
 static void
 host_waiting_remove(struct fib_table *t, const struct prefix *p)
 {
@@ -1022,7 +1022,7 @@ fib_note_add(struct fib *f, struct vrf_id vrf, const struct prefix *p, bool inst
 		note_add(t, p, installed ? NOTE_INSTALLED : NOTE_NOT_INSTALLED);
 }
 
-/* First note of all tables, and its table. NULL if there is none. */
+/* Finds the first note of all tables. Returns its table, or NULL without notes. */
 static struct fib_table *
 note_first(const struct fib *f, struct shadow_entry *out)
 {

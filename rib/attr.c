@@ -765,7 +765,7 @@ attr_ref_again(struct attr_table *t, struct attr_id id, uint32_t refs)
 
 /* Removes sets without references from the index, except sets interned again. */
 static void
-dying_bury(struct attr_table *t)
+dying_remove(struct attr_table *t)
 {
 	uint32_t hash[DYING_MAX], n = 0;
 
@@ -808,7 +808,7 @@ attr_unref(struct attr_table *t, struct attr_id id)
 	s->refs = DYING;
 	t->dying[t->dying_count++] = id.v;
 	if (t->dying_count == DYING_MAX)
-		dying_bury(t);
+		dying_remove(t);
 }
 
 bool
@@ -816,7 +816,7 @@ attr_table_reclaim_some(struct attr_table *t)
 {
 	bool more;
 
-	dying_bury(t);
+	dying_remove(t);
 	more = limbo_reclaim(&t->limbo, 1);
 	index_shrink(t);
 	return more || t->next != NULL;

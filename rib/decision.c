@@ -328,7 +328,7 @@ decision_multipath(const struct decision_input *in, unsigned n, unsigned *order,
  * group, which is possible only by MED.
  */
 static enum decision_reason
-why_not(const struct decision_input *best, const struct decision_input *in)
+losing_reason(const struct decision_input *best, const struct decision_input *in)
 {
 	enum decision_reason reason;
 
@@ -345,8 +345,8 @@ static void
 explain(const struct decision_input *in, unsigned n, unsigned best, enum decision_reason *reason)
 {
 	for (unsigned i = 0; i < n; i++)
-		reason[i] =
-			i == best && in[i].eligible ? DECISION_EQUAL : why_not(&in[best], &in[i]);
+		reason[i] = i == best && in[i].eligible ? DECISION_EQUAL
+							: losing_reason(&in[best], &in[i]);
 }
 
 void

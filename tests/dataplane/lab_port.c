@@ -173,7 +173,7 @@ head_of(uint16_t ethdev)
 
 /* Runs at the first frame: earlier the port has no address and no buffers. */
 static bool
-prepare(unsigned index)
+port_prepare(unsigned index)
 {
 	struct end *e = &end[index];
 	uint64_t mac = atomic_load_explicit(&e->side->mac, memory_order_relaxed);
@@ -263,7 +263,7 @@ receive(unsigned index, struct rte_mbuf **pkt, uint16_t n)
 	/* acquire: pairs with the store that starts the run, after all other setup */
 	if (!atomic_load_explicit(&shared->run, memory_order_acquire) || sent >= limit)
 		return 0;
-	if (!e->ready && !prepare(index))
+	if (!e->ready && !port_prepare(index))
 		return 0;
 	if (n > limit - sent)
 		n = (uint16_t)(limit - sent);
@@ -279,7 +279,7 @@ receive(unsigned index, struct rte_mbuf **pkt, uint16_t n)
 /* ---- sink ---- */
 
 static bool
-whole(const uint8_t *f, uint64_t word, bool v6)
+frame_is_intact(const uint8_t *f, uint64_t word, bool v6)
 {
 	unsigned ttl = LAB_TTL - shared->ttl_taken;
 	uint64_t dst = 0;
@@ -318,7 +318,7 @@ misdirected(struct end *e, uint64_t word)
 }
 
 /* Results of the sink for this burst, of one family and source at a time. */
-struct looks {
+struct sink_counts {
 	uint64_t seen, reordered;
 	uint64_t *last; /* source and family of `number` */
 	uint64_t number;
@@ -326,8 +326,8 @@ struct looks {
 
 /* Checks a frame on its way out. */
 static inline void
-look_at(const struct lab_shared *s, unsigned index, struct end *e, const struct rte_mbuf *m,
-	struct looks *l)
+check_frame(const struct lab_shared *s, unsigned index, struct end *e, const struct rte_mbuf *m,
+	struct sink_counts *l)
 {
 	const uint8_t *f = rte_pktmbuf_mtod(m, const uint8_t *);
 	uint64_t word, number, *last;
@@ -358,7 +358,7 @@ look_at(const struct lab_shared *s, unsigned index, struct end *e, const struct 
 		misdirected(e, word);
 	if (number % FULL_EACH == 0) {
 		add(&e->side->checked, 1);
-		if (!whole(f, word, v6))
+		if (!frame_is_intact(f, word, v6))
 			add(&e->side->damaged, 1);
 	}
 }
@@ -368,7 +368,7 @@ look_at(const struct lab_shared *s, unsigned index, struct end *e, const struct 
  * type.
  */
 static inline uint64_t
-strange(const struct rte_mbuf *m, const struct rte_mempool *pool)
+buffer_is_unusual(const struct rte_mbuf *m, const struct rte_mempool *pool)
 {
 	uint64_t rearm; /* data_off, refcnt, nb_segs, port */
 
@@ -381,7 +381,7 @@ static inline uint16_t
 transmit(unsigned index, struct rte_mbuf **pkt, uint16_t n)
 {
 	struct end *e = &end[index];
-	struct looks l = {.last = &e->last[0][0], .number = e->last[0][0]};
+	struct sink_counts l = {.last = &e->last[0][0], .number = e->last[0][0]};
 	const struct lab_shared *s = shared;
 	struct rte_mempool *pool;
 	uint64_t odd = 0;
@@ -390,8 +390,8 @@ transmit(unsigned index, struct rte_mbuf **pkt, uint16_t n)
 		return 0;
 	pool = pkt[0]->pool;
 	for (unsigned i = 0; i < n; i++) {
-		odd |= strange(pkt[i], pool);
-		look_at(s, index, e, pkt[i], &l);
+		odd |= buffer_is_unusual(pkt[i], pool);
+		check_frame(s, index, e, pkt[i], &l);
 	}
 	*l.last = l.number;
 	add(&e->side->seen, l.seen);
@@ -442,23 +442,23 @@ struct eth_dev_head {
 /* internal function of librte_ethdev for drivers */
 struct eth_dev_head *rte_eth_dev_allocated(const char *name);
 
-static bool named[LAB_PORTS]; /* net_null_labN has been replaced */
+static bool replaced[LAB_PORTS]; /* net_null_labN has been replaced */
 
 /*
  * Finds the new device. During the event only ethdev knows its name; a search by number fails
  * until the event is over.
  */
 static struct eth_dev_head *
-appeared(void)
+find_new_device(void)
 {
 	for (unsigned i = 0; i < LAB_PORTS; i++) {
 		char name[RTE_ETH_NAME_MAX_LEN];
 		struct eth_dev_head *head;
 
 		(void)snprintf(name, sizeof(name), "net_null_lab%u", i);
-		head = named[i] ? NULL : rte_eth_dev_allocated(name);
+		head = replaced[i] ? NULL : rte_eth_dev_allocated(name);
 		if (head != NULL) {
-			named[i] = true;
+			replaced[i] = true;
 			return head;
 		}
 	}
@@ -479,7 +479,7 @@ port_appeared(uint16_t ethdev, enum rte_eth_event_type event, void *arg, void *r
 		{receive_7, transmit_7},
 	};
 	unsigned index = atomic_load_explicit(&shared->taken, memory_order_relaxed);
-	struct eth_dev_head *head = index < LAB_PORTS ? appeared() : NULL;
+	struct eth_dev_head *head = index < LAB_PORTS ? find_new_device() : NULL;
 
 	if (head == NULL)
 		return 0;

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""keeld forwards between lab ports: test_lab_keeld.py BUILD. Both families, two ports: each frame is numbered, none is lost, and one that leaves by
-the wrong port is seen. Exit status 77 where there can be no namespaces."""
+"""keeld forwards between lab ports: test_lab_keeld.py BUILD. Both families, two ports: no numbered frame is lost, and frames on a wrong port are
+detected. Exit status 77 without permission to create namespaces."""
 import os
 import sys
 import unittest

@@ -169,7 +169,7 @@ link_local(const uint8_t *a)
 
 /* Checks the headers only. */
 static enum drop_reason
-judge_headers(const struct lab_frame *f)
+check_headers(const struct lab_frame *f)
 {
 	const uint8_t *ip = f->b + 14;
 	unsigned len = f->len - 14;
@@ -241,7 +241,7 @@ struct verdict {
 static struct verdict
 judge(const struct lab_frame *f)
 {
-	struct verdict v = {.reason = judge_headers(f)};
+	struct verdict v = {.reason = check_headers(f)};
 	struct ip_addr to = {.afi = AFI_IPV4};
 	const uint8_t *ip = f->b + 14;
 	const struct route *r;

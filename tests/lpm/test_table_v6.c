@@ -412,7 +412,7 @@ test_full_table(void **state)
 	table_v6_destroy(table);
 	assert_int_equal(table_v6_create(arena, 800000 / SCALE, true, &table), 0);
 	for (unsigned phase = 0; phase < sizeof(keep) / sizeof(keep[0]); phase++) {
-		/* lists stay in place: each phase starts with the result of the last */
+		/* each phase starts with the routes left by the phase before */
 		size_t size = phase % 2 ? 997 : 4096;
 
 		for (size_t at = 0; at < r.count; at += size) {
