@@ -493,7 +493,7 @@ int
 lab_port_enable(struct lab_shared *s)
 {
 	shared = s;
-	memset(named, 0, sizeof(named));
+	memset(replaced, 0, sizeof(replaced));
 	atomic_store_explicit(&s->taken, 0, memory_order_relaxed);
 	return rte_eth_dev_callback_register(RTE_ETH_ALL, RTE_ETH_EVENT_NEW, port_appeared, NULL);
 }
