@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "rib/attr.h"
 
+#include "rib/inspect.h"
 #include "lpm/arena.h"
 #include "lpm/qsbr.h"
 #include "rib/limbo_impl.h"

@@ -136,8 +136,6 @@ attr_next_hop(const struct attr_set *a)
  * editing a set.
  */
 void attr_set_derive(struct attr_set *a);
-/* True if `asn` occurs in AS_PATH (loop detection, RFC 4271 9.1.2). */
-bool attr_as_path_contains(const struct attr_set *a, uint32_t asn);
 /* Number of occurrences. */
 unsigned attr_as_path_count(const struct attr_set *a, uint32_t asn);
 /*
@@ -208,7 +206,6 @@ bool attr_table_reclaim_some(struct attr_table *t);
 /* True if so many sets wait that attr_unref() will soon have to free them all at once. */
 bool attr_table_behind(const struct attr_table *t);
 uint32_t attr_table_count(const struct attr_table *t); /* any thread */
-size_t attr_table_bytes(const struct attr_table *t); /* any thread */
 const struct hash_probes *attr_table_probes(
 	const struct attr_table *t); /* any thread: of attr_intern() */
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "rib/decision.h"
 
+#include "rib/inspect.h"
+
 #define LOCAL_PREF_DEFAULT 100u
 
 static int

@@ -51,13 +51,6 @@ struct decision_input {
 };
 
 /*
- * Returns < 0 if `a` is preferred, > 0 if `b` is. *reason: the deciding step. MED is compared only
- * within one neighbour AS, so the relation is not transitive; callers rank with decision_order().
- */
-int decision_compare(const struct decision_input *a, const struct decision_input *b,
-	enum decision_reason *reason);
-
-/*
  * Ranks `n` paths: order[0] is the index of the best. Deterministic MED: paths are grouped by
  * neighbour AS, and the best of each group competes with the best of the remaining groups, so the
  * result does not depend on the order of arrival. reason[i] (may be NULL): why in[i] is not best;

@@ -9,6 +9,7 @@
  */
 #include "rib/policy_impl.h"
 
+#include "rib/inspect.h"
 #include "lpm/arena.h"
 
 #include <errno.h>

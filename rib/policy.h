@@ -126,7 +126,7 @@ void policy_eval_destroy(struct policy_eval *e);
  * Evaluates all attribute conditions of `p` for `attrs`; both must stay valid until the next
  * begin. Returns 0 or -ENOMEM. If PCRE2 fails on a regular expression (match limit),
  * policy_eval_prefix() denies every prefix, whatever the action of the node, and
- * policy_eval_match_errors() counts the error.
+ * policy_match_errors() counts the error.
  */
 int policy_eval_begin(struct policy_eval *e, const struct policy *p, const struct attr_set *attrs,
 	const struct policy_context *context);
@@ -142,7 +142,6 @@ struct policy_digest policy_eval_digest(const struct policy_eval *e);
  */
 int policy_eval_outcome(struct policy_eval *e, const struct policy *p, const struct attr_set *attrs,
 	uint64_t outcome, const struct attr_set **out);
-uint64_t policy_eval_match_errors(const struct policy_eval *e);
 /*
  * Number of errors of all evals since the process started, and the place of the last error (`last`
  * may be NULL). Any thread except workers.

@@ -45,19 +45,14 @@ int policy_as_path_list_add(struct policy_as_path_list *l, bool permit, const ch
 int policy_as_path_list_seal(struct policy_as_path_list *l);
 /* Sets the name for messages to the operator; copied. Returns 0 or -ENOMEM. */
 int policy_as_path_list_name(struct policy_as_path_list *l, const char *name);
-/* Number of entries for PCRE2: all except expressions about whole AS numbers. */
-unsigned policy_as_path_list_expressions(const struct policy_as_path_list *l);
 void policy_as_path_list_unref(struct policy_as_path_list *l);
 
-/* A list contains one kind; _create() makes a list of standard communities. */
-int policy_community_list_create(struct policy_community_list **out);
+/* A list contains one kind. Returns 0 or -ENOMEM. */
 int policy_community_list_create_kind(
 	enum policy_communities kind, struct policy_community_list **out);
 /* For any kind: `value` in network order, in the size of the kind. Returns 0 or -ENOMEM. */
 int policy_community_list_add_value(
 	struct policy_community_list *l, bool permit, const uint8_t *value);
-/* For standard lists, in host order. */
-int policy_community_list_add(struct policy_community_list *l, bool permit, uint32_t community);
 /* Returns 0 or -ENOMEM. */
 int policy_community_list_seal(struct policy_community_list *l);
 void policy_community_list_unref(struct policy_community_list *l);

@@ -10,6 +10,7 @@
  */
 #include "control/config/config.h"
 #include "control/config/policy_compile.h"
+#include "rib/inspect.h"
 #include "rib/policy_build.h"
 #include "tests/bench/shard_bench.h"
 #include "tests/bench/table.h"

@@ -5,6 +5,7 @@
  */
 #include "lpm/arena.h"
 #include "lpm/qsbr.h"
+#include "rib/inspect.h"
 #include "rib/journal.h"
 #include "rib/walk.h"
 

@@ -8,6 +8,7 @@
  *   bench_scale fib ROUTES READERS             ROUTES prefixes into the forwarding tables and all of them changed once more, by one writer,
  *       with READERS workers, each of which reports once between any two of the writer's steps
  */
+#include "rib/inspect.h"
 #include "lpm/fib.h"
 #include "tests/bench/shard_bench.h"
 #include "tests/bench/table.h"

@@ -7,6 +7,7 @@
  *
  *   bench_shard [PREFIXES [PREFIXES_A_SET [PEERS [4|6]]]]
  */
+#include "rib/inspect.h"
 #include "rib/policy_build.h"
 #include "tests/bench/shard_bench.h"
 

@@ -3,6 +3,7 @@
  * Policies of documents. The long test runs the three benchmark policies of ../shared over a generated table and compares with
  * eval_policy.py, node by node. KEEL_POLICY_TABLE=FILE takes another table (`gen_table.py --text FILE` is the full one).
  */
+#include "rib/inspect.h"
 #include "control/config/policy_compile.h"
 #include "control/config/config.h"
 #include "lpm/arena.h"

@@ -7,6 +7,7 @@
 #include "tests/fuzz/targets.h"
 
 #include "lpm/arena.h"
+#include "rib/inspect.h"
 #include "rib/policy_build.h"
 #include "rib/policy_impl.h"
 #include "tests/oracle/as_path.h"

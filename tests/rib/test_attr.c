@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "rib/attr.h"
+#include "rib/inspect.h"
 #include "tests/lpm/one_thread.h"
 #include "tests/rib/rib_test.h"
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "rib/decision.h"
+#include "rib/inspect.h"
 
 #include "tests/rib/decision_reference.h"
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
+#include "rib/inspect.h"
 #include "rib/policy.h"
 #include "rib/policy_build.h"
 #include "tests/rib/rib_test.h"

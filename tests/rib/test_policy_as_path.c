@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* AS-path lists against plain PCRE2 (tests/oracle/as_path.h). */
+#include "rib/inspect.h"
 #include "rib/policy.h"
 #include "rib/policy_build.h"
 #include "rib/policy_impl.h"

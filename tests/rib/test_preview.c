@@ -3,6 +3,7 @@
  * What a preview says against what then happens: other policies, another max_paths and cluster id are drawn, previewed, then installed and replayed; every path
  * and the next hops of every destination before and after are compared. And a preview leaves no trace.
  */
+#include "rib/inspect.h"
 #include "rib/preview.h"
 
 #include "rib/policy_build.h"

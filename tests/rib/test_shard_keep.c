@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* keep_all_routes and replay, case by case; test_shard_keep_property.c has the random streams. */
+#include "rib/inspect.h"
 #include "rib/shard.h"
 
 #include "rib/policy_build.h"

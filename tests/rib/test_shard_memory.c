@@ -3,6 +3,7 @@
  * What a shard holds: tombstones behind a consumer that stands still, and memory after all is withdrawn. Figures are derived from the
  * layout, printed, and held against arena counts and resident memory.
  */
+#include "rib/inspect.h"
 #include "rib/shard.h"
 
 #include "tests/rib/shard_rig.h"

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * Functions that only tests and benchmarks call: they look at the state of an object or run a part
+ * of a module alone. Each belongs to the thread that owns its object, unless it says otherwise.
+ */
+#pragma once
+
+#include "rib/attr.h"
+#include "rib/decision.h"
+#include "rib/policy_build.h"
+
+/* True if `asn` occurs in AS_PATH (loop detection, RFC 4271 9.1.2). */
+bool attr_as_path_contains(const struct attr_set *a, uint32_t asn);
+/* Memory of the table and its sets. Any thread. */
+size_t attr_table_bytes(const struct attr_table *t);
+/*
+ * Returns < 0 if `a` is preferred, > 0 if `b` is. *reason: the deciding step. MED is compared only
+ * within one neighbour AS, so the relation is not transitive; callers rank with decision_order().
+ */
+int decision_compare(const struct decision_input *a, const struct decision_input *b,
+	enum decision_reason *reason);
+/* Number of errors of PCRE2 in this eval. The eval's thread. */
+uint64_t policy_eval_match_errors(const struct policy_eval *e);
+/* Number of entries for PCRE2: all except expressions about whole AS numbers. */
+unsigned policy_as_path_list_expressions(const struct policy_as_path_list *l);
+/* policy_community_list_create_kind() and _add_value() for standard communities, in host order. */
+int policy_community_list_create(struct policy_community_list **out);
+int policy_community_list_add(struct policy_community_list *l, bool permit, uint32_t community);
