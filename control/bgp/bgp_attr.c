@@ -11,32 +11,32 @@ enum length_rule { ANY_LENGTH, EXACTLY, MULTIPLE_OF /* and not empty */ };
 enum who_may { ANYBODY, INTERNAL, INTERNAL_OR_CONFEDERATION, TWO_OCTET_AS };
 
 /*
- * RFC 4271 5 and 6.3 with RFC 7606 7 in its columns. `flags_action` differs from `action` where RFC 7606 3.c (wrong flags:
- * treat as withdraw) meets an attribute that is discarded for all else.
+ * RFC 4271 5 and 6.3, and RFC 7606 7, as columns. `flags_action` differs from `action` for attributes with action discard: for wrong flags
+ * RFC 7606 3.c requires treat-as-withdraw.
  */
 struct attribute {
 	const char *name;
 	uint8_t flags;
 	uint8_t rule, octets; /* enum length_rule */
-	uint8_t from; /* enum who_may: from others it is discarded */
+	uint8_t from; /* enum who_may: discarded from all other peers */
 	uint8_t action, flags_action; /* enum bgp_severity */
 	uint8_t (*decode)(struct decode *d, struct rd v);
 	uint16_t at, has; /* decode_number(): in struct attr_set; decode_list(): in struct decode */
 };
 
-/* One UPDATE on its way: views of the message until the whole of it is known to be good, then build(). */
+/* State of decoding an UPDATE: views of the message. build() copies after the whole message is checked. */
 struct decode {
 	const struct bgp_update_options *o;
 	struct attr_set *a;
 	struct bgp_update *u;
-	uint64_t seen[4]; /* a bit a type, malformed ones too */
-	bool has_nlri; /* RFC 4271's own field is not empty */
+	uint64_t seen[4]; /* a bit for each type, also for malformed attributes */
+	bool has_nlri; /* the NLRI field of RFC 4271 is not empty */
 	bool has_mp_reach;
-	bool reachable; /* something is announced, be it of a family that we do not have */
-	bool broken; /* the list could not be read to its end */
+	bool reachable; /* the message announces prefixes, of any family */
+	bool broken; /* the list of attributes was not readable to the end */
 	uint8_t attr_count; /* 2: or more */
-	uint8_t refused; /* for bgp_error.refused of the attribute at hand */
-	const struct attribute *row; /* of the attribute at hand */
+	uint8_t refused; /* for bgp_error.refused of the present attribute */
+	const struct attribute *row; /* row of the present attribute */
 	struct rd as_path, as4_path;
 	struct rd communities, ext_communities, large_communities, cluster_list;
 	uint32_t as4_aggregator_asn, as4_aggregator_addr;
@@ -44,7 +44,7 @@ struct decode {
 	struct bgp_nlri_field mp_reach, mp_unreach;
 	bool has_mp_unreach, mp_unreach_empty;
 	unsigned unknown_count;
-	/* last, and not cleared: as many as there are types. By rising type. */
+	/* last and not cleared, with room for every type; in ascending order of type */
 	struct unknown {
 		uint8_t type, flags;
 		struct rd v;
@@ -69,14 +69,14 @@ fail(struct decode *d, enum bgp_severity severity, uint8_t subcode, uint8_t type
 	d->u->error = bgp_error_stronger(d->u->error, e);
 }
 
-/* Like everybody at RFC 4271 6.3 for an error that has no attribute to show. */
+/* An error without attribute data, as RFC 4271 6.3 requires for malformed lists. */
 static void
 fail_plain(struct decode *d, enum bgp_severity severity, uint8_t subcode, uint8_t type)
 {
 	fail(d, severity, subcode, type, NULL, NULL);
 }
 
-/* Decoders give 0, or the subcode of RFC 4271 6.3; how bad that is stands in its row of the table. */
+/* Decoders return 0 or the subcode of RFC 4271 6.3; the row of the attribute has the severity. */
 
 /* RFC 7606 7.1 */
 static uint8_t
@@ -86,7 +86,7 @@ decode_origin(struct decode *d, struct rd v)
 	return d->a->origin <= ORIGIN_INCOMPLETE ? 0 : UPDATE_INVALID_ORIGIN;
 }
 
-/* RFC 7606 7.2, RFC 7607 2. `*kinds`: a bit for each segment type met. `*numbers`: how many AS numbers there are. */
+/* RFC 7606 7.2, RFC 7607 2. `*kinds`: a bit for each segment type met. `*numbers`: number of AS numbers. */
 static bool
 segments_check(struct rd v, bool as4, unsigned *kinds, unsigned *numbers)
 {
@@ -134,7 +134,7 @@ decode_as_path(struct decode *d, struct rd v)
 	/* RFC 5065 5 */
 	if (o->external && !o->confederation && (kinds & CONFED_SEGMENTS))
 		return UPDATE_MALFORMED_AS_PATH;
-	/* RFC 4271 6.3; an empty path begins with no AS */
+	/* RFC 4271 6.3; an empty path has no first AS and is refused too */
 	if (o->enforce_first_as && o->external && !o->confederation && o->peer_as != 0 &&
 		!first_as_is(v, o->as4, o->peer_as)) {
 		d->refused = REFUSED_FIRST_AS;
@@ -161,7 +161,7 @@ decode_as4_path(struct decode *d, struct rd v)
 	return kinds & CONFED_SEGMENTS ? UPDATE_OPTIONAL_ATTRIBUTE : 0;
 }
 
-/* RFC 4271 6.3: a valid host address, and not ours (which is semantic: the route is ignored, the same thing) */
+/* RFC 4271 6.3: a valid host address, and not our address (a semantic error: the route is ignored, as here) */
 static bool
 v4_next_hop_valid(const struct bgp_update_options *o, uint32_t addr)
 {
@@ -175,7 +175,7 @@ decode_next_hop(struct decode *d, struct rd v)
 {
 	uint32_t addr = rd_u32(&v);
 
-	/* RFC 4760 3: without NLRI of its own it is of no use, whatever it says. */
+	/* RFC 4760 3: NEXT_HOP without the NLRI field of RFC 4271 is ignored. */
 	if (!d->has_nlri)
 		return 0;
 	if (!v4_next_hop_valid(d->o, addr))
@@ -184,7 +184,7 @@ decode_next_hop(struct decode *d, struct rd v)
 	return 0;
 }
 
-/* Four octets that are kept as they are: the row says where. */
+/* Keeps four octets unchanged at the place named in the row. */
 static uint8_t
 decode_number(struct decode *d, struct rd v)
 {
@@ -195,7 +195,7 @@ decode_number(struct decode *d, struct rd v)
 	return 0;
 }
 
-/* A list that build() copies. */
+/* Keeps a view of a list; build() copies the list. */
 static uint8_t
 decode_list(struct decode *d, struct rd v)
 {
@@ -210,7 +210,7 @@ decode_atomic_aggregate(struct decode *d, struct rd v)
 	return 0;
 }
 
-/* RFC 7606 7.7: the length goes by the width of AS numbers; RFC 7607 2. */
+/* RFC 7606 7.7: the length depends on the width of AS numbers; RFC 7607 2. */
 static uint8_t
 decode_aggregator(struct decode *d, struct rd v)
 {
@@ -240,7 +240,7 @@ decode_as4_aggregator(struct decode *d, struct rd v)
 	return 0;
 }
 
-/* Kept as it came: an optional transitive attribute that is passed on. RFC 4271 5: Partial is set by who does not know it. */
+/* Keeps an unknown optional transitive attribute for forwarding. RFC 4271 5: a speaker without support sets Partial. */
 static void
 keep(struct decode *d, uint8_t type, struct rd v)
 {
@@ -253,7 +253,7 @@ keep(struct decode *d, uint8_t type, struct rd v)
 	u->v = v;
 }
 
-/* RFC 5701: its length is looked after, what it says is passed on. */
+/* RFC 5701: only the length is checked; the contents are forwarded. */
 static uint8_t
 decode_ipv6_ext_communities(struct decode *d, struct rd v)
 {
@@ -278,7 +278,7 @@ field_of(const struct decode *d, uint16_t afi, uint8_t safi, bool withdrawn, str
 	};
 }
 
-/* RFC 4271 4.3: its own fields */
+/* The fields of RFC 4271 4.3. */
 static struct bgp_nlri_field
 plain_field_of(const struct decode *d, bool withdrawn, struct rd nlri)
 {
@@ -288,7 +288,7 @@ plain_field_of(const struct decode *d, bool withdrawn, struct rd nlri)
 	return f;
 }
 
-/* Negotiated, and read here. */
+/* Is the family negotiated, and decoded by Keel? */
 static bool
 in_use(const struct decode *d, uint16_t afi, uint8_t safi)
 {
@@ -305,9 +305,9 @@ address_at(const uint8_t *p, enum afi afi)
 }
 
 /*
- * RFC 2545 3: the second address is link-local; what else some put there (::, the global one again) is no address at all.
- * RFC 4271 6.3: ours is wrong, and none at all; what else no host has (multicast, ::1) is never resolved, and no error to
- * anybody (FRR's and ExaBGP's own test messages have them).
+ * RFC 2545 3: the second address is link-local; some speakers send :: or repeat the global address, which Keel ignores. RFC 4271 6.3:
+ * our address and the unspecified address are errors. Multicast and ::1 never resolve and are no error; test messages of FRR and ExaBGP
+ * contain such addresses.
  */
 static bool
 v6_next_hop(const struct bgp_update_options *o, const uint8_t *first, const uint8_t *other,
@@ -330,8 +330,8 @@ v6_next_hop(const struct bgp_update_options *o, const uint8_t *first, const uint
 }
 
 /*
- * RFC 4760 3, RFC 2545 3, RFC 8950 3: one address, or a global and a link-local one. Those of VPN families have a route
- * distinguisher of zero before each (RFC 4364 4.3.2, RFC 4659 3.2.1), which says nothing.
+ * RFC 4760 3, RFC 2545 3, RFC 8950 3: one address, or a global and a link-local address. In VPN families each address follows a route
+ * distinguisher of zero (RFC 4364 4.3.2, RFC 4659 3.2.1), which is ignored.
  */
 static bool
 decode_mp_next_hop(struct decode *d, const struct nlri_form *form, struct rd v)
@@ -509,7 +509,7 @@ sender_may(const struct attribute *t, const struct bgp_update_options *o)
 	}
 }
 
-/* The first one of its type. False: a repetition, RFC 7606 3.g. */
+/* Is the attribute the first of the type? False: a repetition, RFC 7606 3.g. */
 static bool
 first_of_type(struct decode *d, uint8_t type)
 {
@@ -540,7 +540,7 @@ attribute(struct decode *d, const uint8_t *start, uint8_t flags, uint8_t type, s
 		return;
 	}
 	if (!t) {
-		/* RFC 4271 6.3, which RFC 7606 leaves as it is. */
+		/* RFC 4271 6.3, unchanged by RFC 7606. */
 		if (!(flags & FLAG_OPTIONAL))
 			fail(d, SESSION_RESET, UPDATE_UNRECOGNIZED_WELL_KNOWN, type, start, v.end);
 		else if (flags & FLAG_TRANSITIVE)
@@ -574,7 +574,7 @@ attribute_list(struct decode *d, struct rd r)
 		struct rd v = rd_sub(&r, len);
 
 		if (r.bad) {
-			/* RFC 7606 4; 3.j: what was announced or withdrawn can't be told */
+			/* RFC 7606 4; 3.j: announced and withdrawn prefixes are unknown */
 			bool mp = header && (type == ATTR_MP_REACH || type == ATTR_MP_UNREACH);
 
 			fail(d, mp ? SESSION_RESET : TREAT_AS_WITHDRAW,
@@ -591,7 +591,7 @@ attribute_list(struct decode *d, struct rd r)
 	}
 }
 
-/* RFC 7606 3.d, RFC 4271 5: an attribute that is there and malformed is not missing. */
+/* RFC 7606 3.d, RFC 4271 5: a malformed attribute is not missing. */
 static void
 mandatory(struct decode *d)
 {
@@ -609,7 +609,7 @@ mandatory(struct decode *d)
 	}
 }
 
-/* Hops as RFC 6793 4.2.3 counts them: a set is one, confederation segments none. */
+/* Number of hops by RFC 6793 4.2.3: a set counts once, confederation segments do not count. */
 static unsigned
 path_hops(struct rd v, unsigned width)
 {
@@ -625,7 +625,7 @@ path_hops(struct rd v, unsigned width)
 	return hops;
 }
 
-/* The first `hops` of a 2-octet AS_PATH, with the confederation segments before and next to them. */
+/* The first `hops` hops of a two-octet AS_PATH, with the adjacent confederation segments. */
 static void
 write_leading(struct wr *w, struct rd v, unsigned hops)
 {
@@ -647,8 +647,8 @@ write_leading(struct wr *w, struct rd v, unsigned hops)
 }
 
 /*
- * RFC 6793 4.2.3: both aggregators came and the old one is not AS_TRANS, so an old speaker has aggregated since. What the
- * others before it knew, AS4_PATH too, is out of date.
+ * RFC 6793 4.2.3: both aggregators are present, and AGGREGATOR is not AS_TRANS: a speaker with two-octet AS numbers aggregated the route
+ * later, so AS4_PATH and AS4_AGGREGATOR are out of date.
  */
 static bool
 aggregated_since(const struct decode *d)
@@ -665,7 +665,7 @@ as4_path_merge(struct wr *w, const struct decode *d)
 	unsigned hops4 = path_hops(d->as4_path, 4);
 	struct rd v = d->as4_path;
 
-	/* Shorter: somebody on the way aggregated without knowing AS4_PATH. It is ignored then. */
+	/* AS_PATH is shorter: a speaker without AS4_PATH aggregated the route. AS4_PATH is ignored. */
 	if (hops4 == 0 || hops < hops4 || aggregated_since(d)) {
 		write_leading(w, d->as_path, UINT32_MAX);
 		return;
@@ -684,7 +684,7 @@ as4_path_merge(struct wr *w, const struct decode *d)
 
 #define LARGE_SLOTS 8192 /* a power of two above 65535 / 12 */
 
-/* RFC 8092 5: repetitions are removed, the first stays. Hashed, as an extended message may hold 5,461. */
+/* RFC 8092 5: removes repetitions and keeps the first. By a hash table, for an extended message can hold 5,461 communities. */
 static unsigned
 write_large(struct wr *w, struct rd v)
 {
@@ -733,14 +733,14 @@ write_unknown(struct wr *w, const struct decode *d)
 static void
 aggregator_merge(const struct decode *d)
 {
-	/* Without AGGREGATOR it says nothing: no aggregate. */
+	/* AS4_AGGREGATOR without AGGREGATOR has no meaning. */
 	if (!d->has_as4_aggregator || !(d->a->has & ATTR_HAS_AGGREGATOR) || aggregated_since(d))
 		return;
 	d->a->aggregator_asn = d->as4_aggregator_asn;
 	d->a->aggregator_addr = d->as4_aggregator_addr;
 }
 
-/* The variable parts in their order. False: longer than a set can say, which takes an extended message. */
+/* Copies the variable parts in order. False: too long for a set, possible only in an extended message. */
 static bool
 build(struct decode *d)
 {
@@ -810,7 +810,7 @@ end_of_rib(struct decode *d, struct rd withdrawn, struct rd nlri)
 	d->u->end_of_rib_safi = f.form.safi;
 }
 
-/* All attributes were read: what comes of them. */
+/* Checks and results after all attributes were read. */
 static void
 conclude(struct decode *d, struct rd withdrawn, struct rd nlri)
 {
@@ -824,7 +824,7 @@ conclude(struct decode *d, struct rd withdrawn, struct rd nlri)
 		return;
 	}
 	mandatory(d);
-	/* RFC 7606 5.2: nothing to treat as withdrawn, so it can't be told what the sender meant. */
+	/* RFC 7606 5.2: without a readable prefix the routes to withdraw are unknown. */
 	if (u->error.severity == TREAT_AS_WITHDRAW && !d->reachable) {
 		fail_plain(d, SESSION_RESET, UPDATE_MALFORMED_LIST, u->error.attribute);
 		return;

@@ -39,7 +39,7 @@ write_list(struct wr *w, uint8_t type, const void *v, size_t len)
 		write_attr(w, type, v, len);
 }
 
-/* RFC 6793 4.2.2: AS numbers that two octets can't say become AS_TRANS. */
+/* RFC 6793 4.2.2: AS numbers above two octets become AS_TRANS. */
 static void
 write_as_path_2(struct wr *w, const struct attr_set *a)
 {
@@ -67,7 +67,7 @@ write_as_path_2(struct wr *w, const struct attr_set *a)
 	}
 }
 
-/* What of the path goes into AS4_PATH: all but confederation segments, if any number needs four octets. 0: none. */
+/* Length of AS4_PATH: all but confederation segments, if any AS number needs four octets; else 0. */
 static size_t
 as4_path_len(const struct attr_set *a)
 {
@@ -118,7 +118,7 @@ write_aggregator(struct wr *w, const struct attr_set *a, bool as4)
 	wr_u32(w, a->aggregator_addr);
 }
 
-/* Those of a type below `type` that were not written yet. */
+/* Writes the unknown attributes of types below `type`. */
 static void
 write_unknown_below(struct wr *w, struct rd *unknown, unsigned type)
 {
@@ -132,7 +132,7 @@ write_unknown_below(struct wr *w, struct rd *unknown, unsigned type)
 	}
 }
 
-/* Types 1 to 7. */
+/* Writes the attributes of types 1 to 7. */
 static void
 write_basics(const struct attr_set *a, bool as4, bool with_next_hop, struct wr *w)
 {
@@ -207,14 +207,14 @@ patch_u16(uint8_t *p, size_t v)
 	p[1] = (uint8_t)v;
 }
 
-/* The next hop field of MP_REACH_NLRI, or nothing and false where the family can't have that one. */
+/* Writes the next hop field of MP_REACH_NLRI. False: the family cannot have this next hop. */
 static bool
 write_mp_next_hop(struct update_packer *u, const struct attr_set *a, bool extended)
 {
 	bool link_local = a->next_hop_link_local.afi == AFI_IPV6;
 	struct wr *w = &u->w;
 
-	if (a->next_hop.afi != AFI_IPV6) /* IPv6 by way of an IPv4 next hop */
+	if (a->next_hop.afi != AFI_IPV6) /* an IPv4 next hop for IPv6 prefixes */
 		return false;
 	if (family_afi(u->family) == AFI_IPV4 && !extended) /* RFC 8950 4 */
 		return false;
@@ -231,8 +231,8 @@ write_mp_next_hop(struct update_packer *u, const struct attr_set *a, bool extend
 }
 
 /*
- * RFC 7606 5.1: MP_REACH_NLRI comes first. Its length is known last, so the other attributes wait at the buffer's
- * end, where the prefixes must not reach, until update_packer_finish() moves them behind it.
+ * RFC 7606 5.1: MP_REACH_NLRI comes first, but the length is known last. The other attributes are kept at the end of the buffer, beyond
+ * the reach of the prefixes; update_packer_finish() moves the attributes behind MP_REACH_NLRI.
  */
 static bool
 begin_mp_reach(
@@ -252,7 +252,7 @@ begin_mp_reach(
 	return write_mp_next_hop(u, attrs, o->extended_next_hop);
 }
 
-/* NEXT_HOP's value: behind ORIGIN and AS_PATH, which are always there (write_basics()). */
+/* Offset of the value of NEXT_HOP, behind ORIGIN and AS_PATH, which are always present (write_basics()). */
 static size_t
 next_hop_find(const uint8_t *list)
 {
@@ -277,15 +277,15 @@ update_packer_begin(struct update_packer *u, enum family f, const struct attr_se
 		return false;
 	write_message_header(&u->w);
 	u->mark = wr_len(&u->w);
-	wr_u16(&u->w, 0); /* of withdrawn routes */
+	wr_u16(&u->w, 0); /* length of withdrawn routes */
 	if (u->withdraw && !u->mp) {
-		/* Kept for the attributes' length, which follows the prefixes. */
+		/* room for the length of the attributes, behind the prefixes */
 		if (u->w.bad || (size_t)(u->w.end - u->w.p) < 2)
 			return false;
 		u->w.end -= 2;
 		return true;
 	}
-	wr_u16(&u->w, 0); /* of attributes */
+	wr_u16(&u->w, 0); /* length of attributes */
 	if (u->withdraw) {
 		wr_u8(&u->w, FLAG_OPTIONAL | FLAG_EXTENDED_LENGTH);
 		wr_u8(&u->w, ATTR_MP_UNREACH);

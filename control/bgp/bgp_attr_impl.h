@@ -11,7 +11,7 @@
 #define FLAG_PARTIAL 0x20
 #define FLAG_EXTENDED_LENGTH 0x10
 #define KIND_MASK                                                                                  \
-	(FLAG_OPTIONAL | FLAG_TRANSITIVE) /* RFC 7606 3.c: only these two can be in error */
+	(FLAG_OPTIONAL | FLAG_TRANSITIVE) /* RFC 7606 3.c: only these two bits can be in error */
 
 #define WELL_KNOWN FLAG_TRANSITIVE
 #define OPTIONAL FLAG_OPTIONAL
@@ -44,9 +44,9 @@ enum segment_type { AS_SET = 1, AS_SEQUENCE = 2, AS_CONFED_SEQUENCE = 3, AS_CONF
 
 #define LARGE_LEN 12 /* RFC 8092 3 */
 
-/* The Optional and Transitive bits of a type that has a row in the descriptor table. */
+/* The Optional and Transitive bits of a type with a row in the descriptor table. */
 uint8_t bgp_attr_flags(uint8_t type);
-/* The length of a known type, or what it must be a multiple of; 0: its decoder checks it. */
+/* The length of a known type, or with *multiple its divisor; 0: the decoder checks the length. */
 unsigned bgp_attr_octets(uint8_t type, bool *multiple);
 
 /* `count` AS numbers of `v`, as four octets each. */

@@ -10,7 +10,7 @@
 #include <arpa/inet.h>
 #include <stdio.h>
 
-/* The value of the attribute at `data` of an error, up to the end of the data. */
+/* The value of the attribute in the data of an error, up to the end of the data. */
 static struct rd
 value_of(const struct bgp_error *e)
 {
@@ -99,7 +99,7 @@ next_hop_text(const struct bgp_error *e, const char *name, char *buf, size_t siz
 	snprintf(buf, size, "%s: next hop %s is ours, or the address of no host", name, text);
 }
 
-/* UPDATE_OPTIONAL_ATTRIBUTE: malformed, or received from a peer that may not send the attribute. */
+/* UPDATE_OPTIONAL_ATTRIBUTE: malformed, or received from a peer without the right to send the attribute. */
 static void
 optional_text(const struct bgp_error *e, const char *name, char *buf, size_t size)
 {

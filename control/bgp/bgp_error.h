@@ -12,7 +12,7 @@ enum bgp_severity {
 	BGP_OK,
 	ATTRIBUTE_DISCARD, /* RFC 7606 2 */
 	TREAT_AS_WITHDRAW,
-	/* (AFI/SAFI disable is not done: RFC 7606 2 allows session reset in its place) */
+	/* (AFI/SAFI disable is not done: RFC 7606 2 allows session reset instead) */
 	SESSION_RESET,
 };
 
@@ -69,10 +69,10 @@ enum { REFRESH_INVALID_LENGTH = 1 };
 
 struct bgp_error {
 	uint8_t severity; /* enum bgp_severity */
-	uint8_t code, subcode; /* of the NOTIFICATION that a session reset sends */
-	uint8_t attribute; /* the type that it is about; 0: none */
-	uint8_t refused; /* enum refused_cause of a form that is right and a value that is not taken; 0: the attribute is malformed */
-	uint16_t data_len; /* of the NOTIFICATION's data, at `data` */
+	uint8_t code, subcode; /* of the NOTIFICATION for a session reset */
+	uint8_t attribute; /* attribute type with the error; 0: none */
+	uint8_t refused; /* enum refused_cause for a well-formed attribute with a refused value; 0: the attribute is malformed */
+	uint16_t data_len; /* length of `data`, the data of the NOTIFICATION */
 	const uint8_t *data; /* lent: points into the message */
 };
 
@@ -82,5 +82,5 @@ bgp_error_stronger(struct bgp_error a, struct bgp_error b)
 	return b.severity > a.severity ? b : a;
 }
 
-/* The error in words: "origin: value 9, expected 0, 1 or 2". `data` must still be there. Writes at most `size` bytes with the NUL. */
+/* The error in words: "origin: value 9, expected 0, 1 or 2". `data` must still be valid. Writes at most `size` bytes with the NUL. */
 void bgp_error_text(const struct bgp_error *e, char *buf, size_t size);

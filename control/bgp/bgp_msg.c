@@ -18,8 +18,8 @@ reset_with(uint8_t code, uint8_t subcode, const uint8_t *data, size_t len)
 }
 
 /*
- * RFC 4271 6.1. ROUTE-REFRESH has 0 here: RFC 7313 5 gives its wrong length another code, see bgp_refresh_decode(). So has
- * NOTIFICATION: it is not answered with one (RFC 4271 6.4), which only who knows what it is can see to.
+ * RFC 4271 6.1. ROUTE-REFRESH has 0: RFC 7313 5 gives a wrong length another code, see bgp_refresh_decode(). NOTIFICATION has 0 too: no
+ * NOTIFICATION answers a NOTIFICATION (RFC 4271 6.4), and the caller knows the type.
  */
 static const uint8_t min_len[] = {
 	[BGP_OPEN] = 29,
@@ -81,7 +81,7 @@ capability_multiprotocol(struct rd v, struct bgp_open *out)
 	return !v.bad && rd_left(&v) == 0;
 }
 
-/* RFC 8950 4: pairs that we do not know, and an IPv4 next hop for whatever, say nothing new. */
+/* RFC 8950 4: unknown pairs, and pairs with an IPv4 next hop, are ignored. */
 static bool
 capability_extended_next_hop(struct rd v, struct bgp_open *out)
 {
@@ -94,7 +94,7 @@ capability_extended_next_hop(struct rd v, struct bgp_open *out)
 	return !v.bad;
 }
 
-/* RFC 4724 3: of several, the last one counts; RFC 8538 2 */
+/* RFC 4724 3: the last of several capabilities counts; RFC 8538 2 */
 static bool
 capability_graceful_restart(struct rd v, struct bgp_open *out)
 {
@@ -117,7 +117,7 @@ capability_graceful_restart(struct rd v, struct bgp_open *out)
 	return !v.bad;
 }
 
-/* RFC 7911 4: other modes than these three are ignored. */
+/* RFC 7911 4: unknown modes are ignored. */
 static bool
 capability_add_path(struct rd v, struct bgp_open *out)
 {
@@ -136,7 +136,7 @@ capability_add_path(struct rd v, struct bgp_open *out)
 	return !v.bad;
 }
 
-/* False: its length is wrong. */
+/* False: the capability has a wrong length. */
 static bool
 capability(uint8_t code, struct rd v, struct bgp_open *out)
 {
@@ -164,7 +164,7 @@ capability(uint8_t code, struct rd v, struct bgp_open *out)
 	case CAP_ENHANCED_ROUTE_REFRESH:
 		out->enhanced_route_refresh = true;
 		return len == 0;
-	case 128: /* route refresh before RFC 2918; who sends it sends 2 as well */
+	case 128: /* route refresh before RFC 2918; senders of 128 send 2 as well */
 		return len == 0;
 	default:
 		return true;
@@ -182,7 +182,7 @@ capabilities(struct rd v, struct bgp_open *out)
 
 		if (v.bad)
 			return false;
-		/* More than that is still heeded, only not shown. */
+		/* further capabilities take effect, but are not shown */
 		if (out->raw_count < OPEN_RAW_CAPABILITIES_MAX) {
 			out->raw[out->raw_count].code = code;
 			out->raw[out->raw_count].len = len;
@@ -242,7 +242,7 @@ bgp_open_decode(const uint8_t *msg, size_t len, struct bgp_open *out)
 		return reset(ERR_OPEN, OPEN_UNACCEPTABLE_HOLD_TIME);
 	if (out->identifier == 0) /* RFC 6286 2.2 */
 		return reset(ERR_OPEN, OPEN_BAD_IDENTIFIER);
-	/* RFC 9072 2: the first parameter type is 255 and the old length is not 0, then the true length follows. */
+	/* RFC 9072 2: the first parameter type is 255, the old length is not 0, and the extended length follows */
 	extended = param_len != 0 && rd_left(&r) > 0 && r.p[0] == 255;
 	if (extended) {
 		rd_u8(&r);
@@ -262,7 +262,7 @@ bgp_open_check(
 {
 	if (expected_asn != 0 && o->asn != expected_asn)
 		return reset(ERR_OPEN, OPEN_BAD_PEER_AS);
-	/* RFC 6286 2.2: unique within the AS, so the same one is wrong from an internal peer only. */
+	/* RFC 6286 2.2: identifiers are unique within the AS, so an equal identifier is an error of internal peers only */
 	if (o->asn == own_asn && o->identifier == own_identifier)
 		return reset(ERR_OPEN, OPEN_BAD_IDENTIFIER);
 	return (struct bgp_error){0};
@@ -275,7 +275,7 @@ begin(struct wr *w, enum bgp_type type)
 
 	if (marker)
 		memset(marker, 0xff, 16);
-	wr_u16(w, 0); /* finish() fills it in */
+	wr_u16(w, 0); /* finish() fills in the length */
 	wr_u8(w, type);
 }
 
@@ -311,7 +311,7 @@ encode_extended_next_hop(uint8_t families, struct wr *w)
 	}
 }
 
-/* RFC 4724 3: no families is "helper and End-of-RIB only"; the restart time has no meaning then. */
+/* RFC 4724 3: without families: helper and End-of-RIB only, and the restart time has no meaning. */
 static void
 encode_graceful_restart(const struct bgp_open_options *o, struct wr *w)
 {
@@ -366,7 +366,7 @@ size_t
 bgp_open_encode(const struct bgp_open_options *o, uint8_t *buf, size_t size)
 {
 	uint8_t caps
-		[128]; /* what encode_capabilities() can write is four families (each also with another next hop, and restarted), and 6 others: 92 octets */
+		[128]; /* encode_capabilities() writes at most 92 octets: four families, each with extended next hop and restart flags, and six other capabilities */
 	struct wr c = wr_init(caps, sizeof(caps));
 	struct wr w = wr_init(buf, size);
 	uint8_t len;
@@ -414,7 +414,7 @@ bgp_notification_encode(uint8_t code, uint8_t subcode, const uint8_t *data, size
 	begin(&w, BGP_NOTIFICATION);
 	wr_u8(&w, code);
 	wr_u8(&w, subcode);
-	/* What does not fit is cut: better a shorter explanation than none. RFC 8654 4 lets it grow, not every peer does. */
+	/* The text is cut to the size: a short explanation is better than none. RFC 8654 4 allows longer messages, but not every peer does. */
 	if (size > BGP_MSG_MAX)
 		size = BGP_MSG_MAX;
 	if (!w.bad && data_len > size - wr_len(&w))
@@ -431,11 +431,11 @@ bgp_cease_encode(uint8_t subcode, const char *text, uint8_t *buf, size_t size)
 	uint8_t data[1 + SHUTDOWN_TEXT_MAX];
 	size_t len = text ? strlen(text) : 0;
 
-	/* RFC 9003 2: only these two carry it. */
+	/* RFC 9003 2: only these two subcodes carry a text. */
 	if (len == 0 || (subcode != CEASE_ADMIN_SHUTDOWN && subcode != CEASE_ADMIN_RESET))
 		return bgp_notification_encode(ERR_CEASE, subcode, NULL, 0, buf, size);
 	if (len > SHUTDOWN_TEXT_MAX) {
-		/* It is UTF-8: cut before a character, not inside one. */
+		/* UTF-8: cut before a character, not inside a character */
 		len = SHUTDOWN_TEXT_MAX;
 		while (len > 0 && ((uint8_t)text[len] & 0xc0) == 0x80)
 			len--;
@@ -458,7 +458,7 @@ bgp_notification_decode(const uint8_t *msg, size_t len, struct bgp_notification 
 	return (struct bgp_error){0};
 }
 
-/* The IANA registries "BGP Error (Notification) Codes" and subcodes. One row a pair; subcode 0: the code alone. */
+/* The IANA registries "BGP Error (Notification) Codes" and subcodes. A row for each pair; subcode 0: the code alone. */
 static const struct {
 	uint8_t code, subcode;
 	const char *text;
@@ -543,14 +543,14 @@ bgp_refresh_decode(const uint8_t *msg, size_t len, bool enhanced, struct bgp_ref
 	out->afi = rd_u16(&r);
 	out->subtype = rd_u8(&r);
 	out->safi = rd_u8(&r);
-	/* RFC 7313 5: a begin or end of another length than 4; the data is the whole message. */
+	/* RFC 7313 5: BoRR or EoRR with a length other than 4; the data is the whole message */
 	if (enhanced && (out->subtype == REFRESH_BEGIN || out->subtype == REFRESH_END) &&
 		len != REFRESH_LEN)
 		return reset_with(ERR_ROUTE_REFRESH, REFRESH_INVALID_LENGTH, msg, len);
-	/* A longer request is RFC 5291's, with ORF entries that were never negotiated: it still asks for everything. */
+	/* A longer request has ORF entries of RFC 5291, which were not negotiated: the request is for all routes. */
 	if (r.bad)
 		return reset_with(ERR_HEADER, HEADER_BAD_LENGTH, msg + 16, 2);
-	/* RFC 2918 3: a reserved octet, to be ignored, where RFC 7313 was not negotiated. */
+	/* RFC 2918 3: the octet is reserved and ignored unless RFC 7313 was negotiated */
 	if (!enhanced)
 		out->subtype = REFRESH_REQUEST;
 	out->ignore = out->subtype > REFRESH_END;

@@ -28,8 +28,8 @@ enum bgp_type {
 };
 
 /*
- * RFC 4271 6.1. `p` holds at least BGP_HEADER_LEN octets. `max_len`: what was negotiated (OPEN and KEEPALIVE stay at 4096). Gives type and
- * whole length.
+ * RFC 4271 6.1. `p` holds at least BGP_HEADER_LEN octets. `max_len`: the negotiated maximum (OPEN and KEEPALIVE stay at 4096). Returns type and
+ * length of the whole message.
  */
 struct bgp_error bgp_header_decode(const uint8_t *p, size_t max_len, uint8_t *type, uint16_t *len);
 
@@ -59,10 +59,11 @@ struct bgp_open {
 	uint16_t restart_time_s;
 	uint8_t restart_families, forwarding_families; /* bits by enum family */
 	bool multiprotocol; /* any capability 1 */
-	uint8_t families; /* bits by enum family, of those we know; ipv4-unicast implied when !multiprotocol (the caller asks) */
-	uint8_t add_path_send, add_path_receive; /* bits by enum family, as the peer says it */
-	uint8_t extended_next_hop; /* bits by enum family: IPv4 families that it takes with an IPv6 next hop (RFC 8950) */
-	/* every capability in order, for the vectors and for show: value points into the message */
+	uint8_t families; /* known families, bits by enum family; without `multiprotocol` the caller assumes ipv4-unicast */
+	uint8_t add_path_send,
+		add_path_receive; /* bits by enum family, as the peer sent the capability */
+	uint8_t extended_next_hop; /* bits by enum family: IPv4 families with IPv6 next hops (RFC 8950) */
+	/* every capability in order, for display: value points into the message */
 	unsigned raw_count;
 	struct {
 		uint8_t code, len;
@@ -70,28 +71,28 @@ struct bgp_open {
 	} raw[OPEN_RAW_CAPABILITIES_MAX];
 };
 
-/* The whole message with its header, of which bgp_header_decode() was content. RFC 4271 6.2. */
+/* Decodes a whole OPEN after bgp_header_decode() accepted the header. RFC 4271 6.2. */
 struct bgp_error bgp_open_decode(const uint8_t *msg, size_t len, struct bgp_open *out);
-/* RFC 4271 6.2 checks that need to know who we are: peer AS, identifier (RFC 6286), hold time. */
+/* Checks of RFC 4271 6.2 against our configuration: peer AS, identifier (RFC 6286), hold time. */
 struct bgp_error bgp_open_check(
 	const struct bgp_open *o, uint32_t expected_asn, uint32_t own_asn, uint32_t own_identifier);
 
-/* What we say. */
+/* Contents of our OPEN. */
 struct bgp_open_options {
 	uint32_t asn, identifier;
 	uint16_t hold_time_s;
 	uint8_t families; /* bits by enum family */
 	bool route_refresh, enhanced_route_refresh, extended_message, four_octet_as;
-	bool graceful_restart; /* capability 64; we name no families: helper and End-of-RIB only */
+	bool graceful_restart; /* capability 64; without families: helper and End-of-RIB only */
 	bool restart_state;
 	uint16_t restart_time_s;
 	uint8_t restart_families, forwarding_families; /* bits by enum family */
 	bool restart_notification; /* RFC 8538 N bit */
 	uint8_t extended_next_hop; /* bits by enum family, of IPv4 families */
 };
-/* Whole messages with header; return the length, 0 when `size` is too small. */
+/* Encode whole messages with header. Return the length; 0: `size` is too small. */
 size_t bgp_open_encode(const struct bgp_open_options *o, uint8_t *buf, size_t size);
-/* One Multiprotocol capability a family (RFC 4760 8), as an OPEN has them. */
+/* A Multiprotocol capability for each family (RFC 4760 8). */
 size_t bgp_families_encode(uint8_t families, uint8_t *buf, size_t size);
 size_t bgp_keepalive_encode(uint8_t *buf, size_t size);
 size_t bgp_notification_encode(uint8_t code, uint8_t subcode, const uint8_t *data, size_t data_len,
@@ -106,14 +107,14 @@ struct bgp_notification {
 };
 struct bgp_error bgp_notification_decode(
 	const uint8_t *msg, size_t len, struct bgp_notification *out);
-/* "cease/administrative-reset" and the like, for last_error; static text. */
+/* Name for last_error, for example "cease/administrative-reset". Static text. */
 const char *bgp_notification_text(uint8_t code, uint8_t subcode);
 
 enum refresh_subtype { REFRESH_REQUEST = 0, REFRESH_BEGIN = 1, REFRESH_END = 2 }; /* RFC 7313 3.2 */
 struct bgp_refresh {
 	uint16_t afi;
 	uint8_t subtype, safi;
-	bool ignore; /* unknown subtype, or without enhanced refresh a subtype but 0 is taken as a request: see .c */
+	bool ignore; /* unknown subtype: the message has no effect. Without enhanced refresh every subtype is a request */
 };
 /* RFC 2918, RFC 7313 5. `enhanced`: negotiated. */
 struct bgp_error bgp_refresh_decode(

@@ -13,7 +13,7 @@ nlri_bit(uint16_t afi, uint8_t safi)
 	return afi == AFI_IPV4 ? NLRI_BIT_IPV4_LABELED : NLRI_BIT_IPV6_LABELED;
 }
 
-/* Longest prefix of a family that has nothing but prefixes; 0: for all others. */
+/* Longest prefix of a family without labels; 0 for all other families. */
 static unsigned
 max_len(enum family f)
 {
@@ -27,13 +27,13 @@ max_len(enum family f)
 	}
 }
 
-/* Steps over one: its address octets, and length in bits. NULL and bad when it is syntactically incorrect. */
+/* Consumes a prefix: returns the address octets, and the length in bits. NULL and bad: syntactically incorrect. */
 static inline const uint8_t *
 step(struct rd *r, unsigned max, bool add_path, uint32_t *path_id, uint8_t *len)
 {
 	*path_id = add_path ? rd_u32(r) : 0;
 	*len = rd_u8(r);
-	/* RFC 7606 5.3: also a length beyond the family's */
+	/* RFC 7606 5.3: also a length above the maximum of the family */
 	if (*len > max)
 		r->bad = true;
 	return rd_bytes(r, (*len + 7u) / 8);
@@ -56,7 +56,7 @@ nlri_read(struct rd *r, enum family f, bool add_path, struct nlri *out)
 	out->prefix.len = len;
 	octets = (len + 7u) / 8;
 	memcpy(out->prefix.b, p, octets);
-	/* RFC 4271 4.3: what is beyond the length is irrelevant. */
+	/* RFC 4271 4.3: bits beyond the length are irrelevant. */
 	if (len % 8)
 		out->prefix.b[octets - 1] &= (uint8_t)(0xff << (8 - len % 8));
 	return true;
@@ -86,7 +86,7 @@ nlri_count(struct rd r)
 	return count;
 }
 
-/* RFC 8277 2.2 to 2.4: labels at the start of `v`, of which `*bits` are the prefix's length field. False: cut short. */
+/* RFC 8277 2.2 to 2.4: consumes the labels at the start of `v`; `*bits` is the length field of the prefix. False: truncated. */
 static bool
 labels_read(struct rd *v, unsigned *bits, struct nlri_form form, struct nlri *out)
 {
@@ -109,7 +109,7 @@ labels_read(struct rd *v, unsigned *bits, struct nlri_form form, struct nlri *ou
 	return true;
 }
 
-/* What a prefix's length field covers: labels, route distinguisher, address. */
+/* Consumes the parts under the length field of a prefix: labels, route distinguisher, address. */
 static bool
 labelled_read(struct rd *v, unsigned bits, struct nlri_form form, struct nlri *out)
 {
@@ -129,7 +129,7 @@ labelled_read(struct rd *v, unsigned bits, struct nlri_form form, struct nlri *o
 	out->prefix.len = (uint8_t)bits;
 	octets = (bits + 7) / 8;
 	memcpy(out->prefix.b, v->p, octets);
-	/* RFC 4271 4.3: what is beyond the length is irrelevant. */
+	/* RFC 4271 4.3: bits beyond the length are irrelevant. */
 	if (bits % 8)
 		out->prefix.b[octets - 1] &= (uint8_t)(0xff << (8 - bits % 8));
 	return true;

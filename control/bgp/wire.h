@@ -27,7 +27,7 @@ rd_left(const struct rd *r)
 	return (size_t)(r->end - r->p);
 }
 
-/* `len` octets, or NULL and bad. */
+/* The next `len` octets; NULL and bad on overrun. */
 static inline const uint8_t *
 rd_bytes(struct rd *r, size_t len)
 {
@@ -70,7 +70,7 @@ rd_u64(struct rd *r)
 	return high << 32 | rd_u32(r);
 }
 
-/* A reader of the next `len` octets, which it consumes; empty and bad on overrun. */
+/* Consumes the next `len` octets and returns a reader for these octets; empty and bad on overrun. */
 static inline struct rd
 rd_sub(struct rd *r, size_t len)
 {
@@ -95,7 +95,7 @@ wr_len(const struct wr *w)
 	return (size_t)(w->p - w->start);
 }
 
-/* Room for `len` octets, or NULL and bad. */
+/* Room for `len` octets; NULL and bad on overrun. */
 static inline uint8_t *
 wr_reserve(struct wr *w, size_t len)
 {
