@@ -257,7 +257,7 @@ static const struct config_key vrf_keys[] = {
 	{"rd", config_take_unsupported},
 	/* Route targets of the VPN routes that the instance imports. */
 	{"import_targets", config_take_unsupported},
-	/* Route targets that the instance adds to the VPN routes that it exports. */
+	/* Route targets of the VPN routes that the instance exports. */
 	{"export_targets", config_take_unsupported},
 	/* How MPLS labels are assigned: one label for the instance (`per-vrf`). */
 	{"label_mode", config_take_unsupported},
@@ -305,7 +305,7 @@ vrf_is_declared(const struct check *c, const char *name)
 	return false;
 }
 
-/* The key `vrf` of a port, network or peer. What `vrfs` declares beside `default` has its fault there. */
+/* The key `vrf` of a port, network or peer. A VRF in `vrfs` besides `default` is a fault of `vrfs`. */
 void
 config_take_vrf(CONFIG_TAKE_ARGS)
 {
@@ -323,7 +323,7 @@ config_take_vrf(CONFIG_TAKE_ARGS)
 
 /* ---- ports ---- */
 
-/* The kernel's rules for an interface (dev_valid_name) and ours: the TUN devices are named keel… */
+/* The rules of the kernel for names of interfaces (dev_valid_name). Names of TUN devices begin with keel. */
 static void
 take_port_name(CONFIG_TAKE_ARGS)
 {
@@ -454,12 +454,12 @@ static const struct config_key port_keys[] = {
 	{"vrf", config_take_vrf, offsetof(struct config_port, vrf)},
 	/*
 	 * Largest IP packet that the port sends. keeld sets the MTU of the device and of the
-	 * kernel interface to this value. Unit: octets. Default: the MTU of the kernel
-	 * interface, which stays as the operator set it.
+	 * kernel interface to this value. Unit: octets. Default: the MTU of the kernel interface, unchanged.
 	 */
 	{"mtu", config_take_u16, offsetof(struct config_port, mtu), 68 /* RFC 791 3.2 */, 9216},
 	/*
-	 * Addresses of the port, each with its prefix length, as `192.0.2.1/24`. Addresses that `ip address` sets on the kernel interface have the same meaning. Default: none.
+	 * Addresses of the port, each with its prefix length, as `192.0.2.1/24`. Addresses set by `ip address` on the kernel interface count
+	 * as well. Default: none.
 	 */
 	{"addresses", take_port_addresses},
 };
@@ -517,16 +517,15 @@ static const struct config_key static_keys[] = {
 	/* Destination of the route. */
 	{"prefix", take_static_prefix, offsetof(struct static_draft, route.prefix), 0, 0, true},
 	/*
-	 * Next hop of the route: an address on a connected subnet, an address that another
-	 * route resolves, or a link-local address with its port, as `fe80::2%east`. An IPv4
+	 * Next hop of the route: an address on a connected subnet, an address resolved by a route, or a link-local address with a port, as
+	 * `fe80::2%east`. An IPv4
 	 * prefix may have an IPv6 next hop. A prefix may have several entries with different
 	 * next hops. Default: none; `blackhole` must be true.
 	 */
 	{"next_hop", take_static_next_hop, offsetof(struct static_draft, route.next_hop)},
 	/*
-	 * Drops packets to the prefix and counts the packets under the reason `blackhole`. A
-	 * BGP next hop that a blackhole covers is valid, and packets to its routes are dropped
-	 * as well.
+	 * Drops packets to the prefix and counts the packets under the reason `blackhole`. A BGP next hop inside a blackhole is valid; packets
+	 * to routes with the next hop are dropped as well.
 	 */
 	{"blackhole", config_take_bool, offsetof(struct static_draft, blackhole)},
 	/* VPN instance of the route. Default: default. */
@@ -535,7 +534,7 @@ static const struct config_key static_keys[] = {
 	{"tag", config_take_u32, offsetof(struct static_draft, route.tag), 0, UINT32_MAX},
 };
 
-/* One way out or none, of a kind that can carry the prefix: IPv4 goes by IPv6, too (RFC 8950), not the other way round. */
+/* Either a next hop or a blackhole. An IPv4 prefix may have an IPv6 next hop (RFC 8950), but an IPv6 prefix no IPv4 next hop. */
 static void
 check_static(
 	struct check *c, const struct at *at, const json_t *value, const struct static_draft *d)
@@ -564,7 +563,7 @@ take_static(struct check *c, const struct at *at, const json_t *value, void *out
 	config->statics[config->static_count++] = d.route;
 }
 
-/* Several next hops of one prefix are used together; a blackhole stands alone. O(n log n) by the prefix's text. */
+/* A prefix has several next hops or one blackhole. */
 static void
 check_statics(
 	struct check *c, const struct at *at, const json_t *value, const struct config *config)
@@ -697,8 +696,7 @@ static const struct config_key root_keys[] = {
 	/* Where RPC clients and metrics collectors connect. */
 	{"management", take_management},
 	/*
-	 * VPN instances. This version has only the instance `default`, which exists without
-	 * being listed.
+	 * VPN instances. This version has only the instance `default`, which need not be listed.
 	 */
 	{"vrfs", take_vrfs},
 	/*
@@ -735,17 +733,17 @@ static const struct config_key root_keys[] = {
 	 */
 	{"static_routes", take_statics},
 	/*
-	 * Addresses of this router that belong to no port, each with its prefix length, as
-	 * `192.0.2.1/32`. The kernel interface `keel0` holds these addresses. Link-local addresses are not allowed. Default: none. Effect: commit.
+	 * Addresses of this router without a port, with prefix lengths, as `192.0.2.1/32`. The kernel interface `keel0` holds these addresses.
+	 * Link-local addresses are not allowed. Default: none. Effect: commit.
 	 */
 	{"loopback_addresses", take_loopbacks},
-	/* Which source wins when several sources have a route to the same prefix. */
+	/* Order of the sources of routes to a prefix. */
 	{"preference", config_take_preference},
 	/* Static label-switched paths. */
 	{"static_lsps", config_take_unsupported},
 	/* Aggregate routes. */
 	{"aggregates", config_take_unsupported},
-	/* Ranges of dynamic peers. The key that this version supports is `bgp.listen_ranges`. */
+	/* Ranges of dynamic peers. This version supports `bgp.listen_ranges`. */
 	{"listen_ranges", config_take_unsupported},
 };
 
@@ -756,7 +754,7 @@ take_root(struct check *c, const json_t *document)
 	const json_t *router = json_object_get(document, "router");
 	json_t *nothing = json_object();
 
-	/* An absent section is looked at as an empty one: its missing keys are what to tell. */
+	/* An absent section is checked as an empty section, for faults that name the missing keys. */
 	if (json_is_object(document))
 		take_router(c, &router_at, router ? router : nothing, NULL, c->config);
 	CONFIG_TAKE(c, &root, document, root_keys, c->config);

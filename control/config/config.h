@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The configuration: document, faults with their JSON Pointers, candidate, commit, and the C view that the rest of
- * control reads. keel.json(5) describes the document.
+ * The configuration: document, faults with their JSON Pointers, patches, and the C view for the rest of control. keel.json(5) describes the document.
  *
- * Writer: main. A struct config is immutable after config_parse(); what it points to lives as long as it does.
+ * Owner: main. A struct config is immutable after config_parse(). Strings and arrays in a struct config live until config_free().
  */
 #pragma once
 
@@ -21,7 +20,7 @@ struct fault {
 struct faults {
 	struct fault *fault;
 	unsigned count, size;
-	unsigned lost; /* could not be noted for want of memory */
+	unsigned lost; /* faults that memory did not suffice to keep */
 };
 void faults_add(struct faults *f, const char *path, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
@@ -63,7 +62,7 @@ struct config_family {
 	uint8_t max_prefixes_action; /* enum max_prefixes_action */
 	uint8_t max_prefixes_threshold; /* percent of the limit: an alarm */
 	uint32_t
-		max_prefixes_restart_s; /* after a shutdown; 0: the peer stays down until an operator resets it */
+		max_prefixes_restart_s; /* after a shutdown; 0: the peer stays down until an operator resets the peer */
 };
 
 struct config_peer {
@@ -75,8 +74,8 @@ struct config_peer {
 	uint32_t asn, local_as;
 	bool external; /* asn != router.asn */
 	const char *group, *description;
-	bool passive, shutdown, dynamic /* made of a listen range, when somebody came */;
-	bool gtsm; /* RFC 5082: sends with TTL 255 and takes no less than 255; not with `multihop` */
+	bool passive, shutdown, dynamic /* made from a listen range when a peer connected */;
+	bool gtsm; /* RFC 5082: sends with TTL 255 and accepts only TTL 255; not with `multihop` */
 	const char *password; /* TCP-MD5, RFC 2385: 1 to 80 octets; NULL: none */
 	struct ip_addr source; /* AFI_NONE: the kernel chooses */
 	uint8_t multihop; /* TTL; 0: single hop */
@@ -92,7 +91,7 @@ struct config_peer {
 	struct config_family families[FAMILY_COUNT];
 };
 
-/* `next_hop` may be link-local with its zone; with `blackhole` there is none (AFI_NONE). The same prefix twice: both are used. */
+/* `next_hop` may be link-local with its zone; a blackhole has AFI_NONE. Entries with equal prefixes share the load. */
 struct config_static {
 	struct prefix prefix;
 	struct vrf_id vrf;
@@ -100,21 +99,21 @@ struct config_static {
 	uint32_t tag;
 };
 
-/* What of our own goes into BGP (RFC 4271 9.4): `source` is connected, static or kernel. */
+/* Own routes that go into BGP (RFC 4271 9.4): `source` is connected, static or kernel. */
 struct config_redistribute {
 	enum route_source source;
 	struct vrf_id vrf;
 	const char *policy; /* NULL: all */
 };
 
-/* Who may come unasked: a passive session for each address of `prefix`, with all that its group says. */
+/* Dynamic peers: a passive session for each address of `prefix` that connects, with the keys of the group. */
 struct config_range {
 	struct prefix prefix;
 	struct vrf_id vrf;
 	const char *group;
 	uint32_t asn; /* its own; 0: the group's */
 	struct config_peer
-		peer; /* what each of them is made of; address, addr_text and zone are to be filled in */
+		peer; /* template of a dynamic peer, without address, addr_text and zone */
 };
 
 struct config_network {
@@ -160,12 +159,12 @@ struct config {
 	uint8_t preference[SOURCE_COUNT]; /* the lowest value wins */
 	uint32_t policy_change_delay_s, policy_change_max_delay_s;
 	uint32_t
-		commit_hold_s; /* how long a path that a commit refuses may stay in use for want of another */
+		commit_hold_s; /* how long a path that a commit rejects may stay in use as the last path */
 	struct policy_set *policies; /* control/config/policy_compile.h */
 	uint32_t *
 		peer_index; /* open addressing by VRF and address: index in peers + 1; 0: free. NULL: no peers */
 	uint32_t peer_index_mask;
-	json_t *merged; /* peers after inheritance, as documents: what the strings above point into; index as `peers` */
+	json_t *merged; /* peers after inheritance, as documents, in the order of `peers`; owner of the strings above */
 };
 
 /*
@@ -185,10 +184,10 @@ struct config *config_parse(json_t *document, struct faults *f);
  */
 void config_set_host_check(void (*check)(const struct config *c, struct faults *f));
 void config_free(struct config *c);
-/* The range an address may come by, the longest one; NULL: none. */
+/* The range with the longest prefix that covers `addr`; NULL: none. */
 const struct config_range *config_range_find(
 	const struct config *c, struct vrf_id vrf, const struct ip_addr *addr);
-/* A peer of that range; its strings are `c`'s, so it lives as long. */
+/* A peer of the range. The strings belong to the struct config of `r`. */
 void config_range_peer(
 	const struct config_range *r, const struct ip_addr *addr, struct config_peer *out);
 const struct config_peer *config_peer_find(
@@ -201,7 +200,7 @@ const struct config_peer *config_peer_find(
 json_t *config_load(const char *file, char **message, struct faults *f);
 /* Temporary file in the same folder, fsync, rename, fsync of the folder; mode 0600. 0, -errno. */
 int config_save(const char *file, const json_t *document);
-/* What an end in the midst of config_save() left beside FILE. */
+/* Removes the temporary file that an interrupted config_save() left beside FILE. */
 void config_save_tidy(const char *file);
 
 /* RFC 6901 lookup; NULL when there is nothing. Lent. */
@@ -210,15 +209,19 @@ json_t *config_pointer_get(json_t *document, const char *pointer);
 json_t *config_patch(const json_t *document, const json_t *operations, struct faults *f);
 json_t *config_merge(const json_t *document, const json_t *merge);
 /*
- * Passwords leave as CONFIG_SECRET_HIDDEN. Given back, that means unchanged: in `document` it is replaced by what the peer (by address and vrf) or
- * group (by name) of the same key has in `known`. One that stays is a fault of config_parse().
+ * Passwords are shown as CONFIG_SECRET_HIDDEN. An edited document with CONFIG_SECRET_HIDDEN keeps the password: config_secrets_keep() puts the
+ * password of the equal peer (by address and vrf) or group (by name) in `known` back into `document`. Where `known` has no password,
+ * config_parse() adds a fault.
  */
 #define CONFIG_SECRET_HIDDEN "***"
 void config_secrets_hide(json_t *document);
 void config_secrets_hide_diff(json_t *operations); /* of config_diff() */
 void config_secrets_hide_old(const json_t *operations, json_t *old); /* of config_diff_old() */
 void config_secrets_keep(json_t *document, const json_t *known);
-/* RFC 6902 operations that make `to` of `from`. */
+/* RFC 6902 operations that turn `from` into `to`. */
 json_t *config_diff(const json_t *from, const json_t *to);
-/* The same; *old is an array with what each operation replaces or removes, null for an addition. Both are NULL when out of memory. */
+/*
+ * As config_diff(). *old is an array with the value that each operation replaces or removes, null for an addition. Both are NULL when out of
+ * memory.
+ */
 json_t *config_diff_old(const json_t *from, const json_t *to, json_t **old);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The section `bgp`: peers, groups, families. A peer is looked at three times: its group by itself, itself as given (both for faults,
- * with pointers to where the fault stands), and merged, muted, for the values.
+ * The section `bgp`: peers, groups, families. A peer is checked three times: the group alone and the peer alone for faults, whose pointers
+ * then lead to the right place; and group and peer merged, muted, for the values.
  */
 #include "control/config/config_impl.h"
 #include "control/config/policy_compile.h"
@@ -59,8 +59,8 @@ static const struct config_key timer_keys[] = {
 	{"min_advertisement_s", config_take_u32,
 		offsetof(struct config_timers, min_advertisement_s), 0, 600},
 	/*
-	 * Bound on route refresh and graceful restart: stale routes are removed, and a refresh
-	 * that the peer does not complete fails, after this time. Unit: seconds. Effect: timer.
+	 * Bound on route refresh and graceful restart: after this time stale routes are removed, and an incomplete refresh fails. Unit:
+	 * seconds. Effect: timer.
 	 */
 	{"stale_refresh_s", config_take_u32, offsetof(struct config_timers, stale_refresh_s), 1,
 		65535, .def = 600},
@@ -90,8 +90,8 @@ static const struct config_key capability_keys[] = {
 	/* Route refresh (RFC 2918): either side can ask the other for all routes again. */
 	{"route_refresh", config_take_bool, CAPABILITY(route_refresh), .def = true},
 	/*
-	 * Enhanced route refresh (RFC 7313): messages mark the beginning and the end of a
-	 * refresh, so that routes which are not announced again are removed.
+	 * Enhanced route refresh (RFC 7313): messages mark the beginning and the end of a refresh, and routes that were not announced in
+	 * between are removed.
 	 */
 	{"enhanced_route_refresh", config_take_bool, CAPABILITY(enhanced_route_refresh),
 		.def = true},
@@ -219,7 +219,8 @@ static const struct config_key family_keys[] = {
 	{"export_policy", take_policy_name, offsetof(struct config_family, export_policy)},
 	/*
 	 * Routes of external peers are advertised to this internal peer with the address of
-	 * this router as next hop. No effect on reflected routes (RFC 4456 10) and on external peers, which get the address of this router anyway. Not together with
+	 * this router as next hop. No effect on reflected routes (RFC 4456 10) and on external peers, which get the address of this router
+	 * anyway. Not together with
 	 * `next_hop_unchanged`. Effect: export.
 	 */
 	{"next_hop_self", config_take_bool, offsetof(struct config_family, next_hop_self)},
@@ -252,8 +253,8 @@ static const struct config_key family_keys[] = {
 	 */
 	{"allow_as_in", config_take_u8, offsetof(struct config_family, allow_as_in), 0, 255},
 	/*
-	 * Replaces the AS number of the peer in AS paths that are advertised to the peer by the
-	 * AS number of this router. External peers only. Effect: export.
+	 * In AS paths advertised to the peer, replaces the AS number of the peer by the AS number of this router. External peers only. Effect:
+	 * export.
 	 */
 	{"as_override", config_take_bool, offsetof(struct config_family, as_override)},
 	/*
@@ -294,7 +295,7 @@ take_ipv6_unicast(CONFIG_TAKE_ARGS)
 	take_family(c, at, value, &peer->families[FAMILY_IPV6_UNICAST]);
 }
 
-/* Not config_take_unsupported: `{}` asks for the family. */
+/* Not config_take_unsupported: `{}` enables the family. */
 static void
 take_other_family(CONFIG_TAKE_ARGS)
 {
@@ -348,7 +349,7 @@ take_source(CONFIG_TAKE_ARGS)
 
 #define PASSWORD_MAX 80 /* TCP_MD5SIG_MAXKEYLEN */
 
-/* RFC 2385 2: ASCII octets. No reason says what it is, or how long it nearly was. */
+/* RFC 2385 2: ASCII octets. No reason shows the password or its length. */
 static void
 take_password(CONFIG_TAKE_ARGS)
 {
@@ -392,12 +393,12 @@ take_group_name(CONFIG_TAKE_ARGS)
 #define PEER(member) offsetof(struct config_peer, member)
 
 /*
- * Keys that a peer and a group have in common. A peer inherits each key that the peer does not
- * set from its group.
+ * Keys that a peer and a group have in common. Each key that a peer does not set is inherited from the group.
  */
 static const struct config_key shared_peer_keys[] = {
 	/*
-	 * AS number of the peer. A peer with the AS number of this router is internal, all others are external. Default: none; the peer or its group must have the key. Effect: reset.
+	 * AS number of the peer. A peer with the AS number of this router is internal; any peer with a different number is external. Default:
+	 * none; the peer or its group must have the key. Effect: reset.
 	 */
 	{"asn", config_take_asn, PEER(asn)},
 	/* Text for operators, shown by `show bgp peer`. Default: none. Effect: none. */
@@ -439,7 +440,7 @@ static const struct config_key shared_peer_keys[] = {
 	 */
 	{"password", take_password, PEER(password)},
 	/*
-	 * AS number that this router uses towards an external peer in place of `router.asn`.
+	 * AS number of this router towards an external peer, in place of `router.asn`.
 	 * The AS path of advertised routes begins with this number, followed by `router.asn`.
 	 * Default: `router.asn`. Effect: reset.
 	 */
@@ -462,8 +463,7 @@ static const struct config_key shared_peer_keys[] = {
 static const struct config_key peer_keys[] = {
 	/*
 	 * Address of the peer. A link-local address is written with its port, as
-	 * `fe80::2%east`. An address of this router is a fault. A changed address removes one
-	 * peer and adds another. Effect: reset.
+	 * `fe80::2%east`. An address of this router is a fault. A changed address removes the peer and adds a new peer. Effect: reset.
 	 */
 	{"address", take_peer_address, 0, 0, 0, true},
 	/* TCP port of the peer. Effect: reset. */
@@ -476,8 +476,7 @@ static const struct config_key peer_keys[] = {
 };
 
 /*
- * A group of peers. A group has no session; its keys are defaults for peers and for dynamic
- * peers that name the group.
+ * A group of peers. A group has no session; the keys are defaults for peers and dynamic peers of the group.
  */
 static const struct config_key group_keys[] = {
 	/* Name of the group. Effect: commit. */
@@ -521,7 +520,8 @@ take_groups(CONFIG_TAKE_ARGS)
 }
 
 /*
- * `over` into `under`, key by key; RFC 7396 without its nulls. New, NULL when out of memory. As deep as the document, 64 levels.
+ * Merges `over` into `under`, key by key (RFC 7396 without nulls). A new object; NULL when out of memory. Recursion is bounded by the depth of
+ * a document, 64 levels.
  */
 static json_t *
 inherit(const json_t *under, const json_t *over)
@@ -542,7 +542,7 @@ inherit(const json_t *under, const json_t *over)
 	return merged;
 }
 
-/* The session's own end: of the peer's kind, and on its link where that matters. */
+/* The local address has the family of the peer's address and, for a link-local address, the link of the peer. */
 static void
 check_source(struct check *c, const struct at *at, const struct config_peer *p)
 {
@@ -563,7 +563,7 @@ check_source(struct check *c, const struct at *at, const struct config_peer *p)
 			c, &source_at, "\"%s\" is on another link than the peer's address", text);
 }
 
-/* Some keys mean something on one kind of session only. */
+/* Keys that are valid for one kind of session only. */
 static void
 check_kind(struct check *c, const struct at *at, const struct config_peer *p)
 {
@@ -588,7 +588,7 @@ check_kind(struct check *c, const struct at *at, const struct config_peer *p)
 	}
 }
 
-/* What can only be said of a peer when its group has been added. */
+/* Checks of a peer after the merge with its group. */
 static void
 check_merged_peer(
 	struct check *c, const struct at *at, const struct config_peer *p, const json_t *merged)
@@ -597,7 +597,8 @@ check_merged_peer(
 		  timers_at = AT_KEY(at, "timers");
 	struct at keepalive_at = AT_KEY(&timers_at, "keepalive_s");
 
-	if (!json_object_get(merged, "asn") && !p->dynamic) /* of a range: whatever the OPEN says */
+	if (!json_object_get(merged, "asn") &&
+		!p->dynamic) /* a dynamic peer: the OPEN says the number */
 		config_fault(c, &asn_at, "is missing in the peer and in its group");
 	if (p->timers.hold_s && p->timers.keepalive_s >= p->timers.hold_s)
 		config_fault(c, &keepalive_at, "%u is not less than `hold_s` (%u)",
@@ -621,7 +622,7 @@ default_family(struct config_peer *p, const json_t *merged)
 			.enabled = true;
 }
 
-/* What follows from the whole router. */
+/* Values that follow from the keys of the router. */
 static void
 finish_peer(const struct config *config, struct config_peer *p)
 {
@@ -630,7 +631,7 @@ finish_peer(const struct config *config, struct config_peer *p)
 	p->external = p->asn != config->asn;
 }
 
-/* The first peer of that VRF and address, which is `p` itself when it is new. */
+/* The first peer with the VRF and the address of `p`; `p` when no earlier peer has both. */
 static const struct config_peer *
 first_of_address(struct config *config, const struct config_peer *p)
 {
@@ -743,7 +744,7 @@ static const struct config_key range_keys[] = {
 	{"vrf", config_take_vrf, offsetof(struct config_range, vrf)},
 };
 
-/* All that the group says, as if a peer stood in the document with no key of its own but `asn`. Strings are the document's. */
+/* The keys of the group, as for a peer without keys but `asn`. Strings are lent from the document. */
 static void
 range_template(struct check *c, const struct at *at, const json_t *value, struct config_range *r)
 {
@@ -924,9 +925,8 @@ static const struct config_key bgp_keys[] = {
 	{"policy_change_max_delay_s", config_take_u32,
 		offsetof(struct config, policy_change_max_delay_s), 0, 86400, .def = 30},
 	/*
-	 * A path that the new policies of a commit reject stays in use while the destination
-	 * has no other path and another peer of the commit has not finished, at most for this
-	 * time. 0: rejected paths are removed at once. Unit: seconds. Effect: commit.
+	 * Longest time for which a path that a commit rejects stays in use while the destination has no second path and the commit is not
+	 * complete for all peers. 0: rejected paths are removed at once. Unit: seconds. Effect: commit.
 	 */
 	{"commit_hold_s", config_take_u32, offsetof(struct config, commit_hold_s), 0, 3600,
 		.def = 30},
@@ -954,8 +954,8 @@ static const struct config_key bgp_keys[] = {
 	{"max_as_path_length", config_take_u32, offsetof(struct config, max_as_path_length), 1,
 		65535, .def = 254},
 	/*
-	 * Bound, for each table of each RIB thread, on withdrawn destinations that wait for
-	 * peers to be told of the withdrawal. Beyond the bound, the session of the peer that
+	 * Bound on withdrawn destinations whose withdrawal has not been sent to all peers, for each table of each RIB thread. Beyond the
+	 * bound, the session of the peer that
 	 * reads most slowly ends with Cease / Out of Resources. Unit: destinations. Default: an
 	 * eighth of the destinations of the table, at least 65,536. Effect: commit.
 	 */
@@ -997,7 +997,7 @@ config_take_bgp(CONFIG_TAKE_ARGS)
 
 	(void)key;
 	CONFIG_TAKE(c, at, value, bgp_keys, config);
-	/* behind all keys, in whatever order they stand */
+	/* after all keys, because their order is free */
 	for (unsigned i = 0; i < config->peer_count; i++)
 		config->peers[i].max_as_path_length = config->max_as_path_length;
 	for (unsigned i = 0; i < config->range_count; i++)

@@ -27,7 +27,7 @@ faults_append(struct faults *f, char *path, char *reason)
 		return;
 	}
 drop:
-	/* Out of memory: the fault must not be lost, for its count decides; an empty one stands for it. */
+	/* Out of memory: the counter keeps the document invalid. */
 	free(path);
 	free(reason);
 	f->lost++;
@@ -418,7 +418,7 @@ config_take_asn(CONFIG_TAKE_ARGS)
 
 	if (!config_value_u32(c, at, value, 1, UINT32_MAX, &n))
 		return;
-	if (n == 23456) /* RFC 6793 9: AS_TRANS stands for others and is nobody's */
+	if (n == 23456) /* RFC 6793 9: AS_TRANS */
 		config_fault(c, at, "23456 (AS_TRANS) is reserved");
 	else
 		*(uint32_t *)out = n;
@@ -602,7 +602,7 @@ is_port(const json_t *document, const char *name)
 	return false;
 }
 
-/* RFC 4007 11.2: what stands behind the `%`. 0 with a fault. */
+/* RFC 4007 11.2: the zone after the `%`. 0 with a fault. */
 static uint16_t
 zone_of(struct check *c, const struct at *at, const json_t *value, const char *name)
 {

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * FILE in and out. The text is first read by a scanner of our own: it gives the place of a fault as people count it (jansson's is behind
- * the offending word), the pointer of every duplicate key (jansson stops at the first and names none), and the depth. What it
- * passes jansson builds.
+ * FILE in and out. A scanner reads the text before jansson does. The scanner gives the exact place of a syntax error (jansson gives the end of
+ * the word), the pointer of every duplicate key (jansson stops at the first duplicate), and bounds the depth.
  */
 #include "control/config/config.h"
 #include "control/config/config_impl.h"
@@ -53,7 +52,7 @@ skip_blanks(struct scan *s)
 		s->p++;
 }
 
-/* Four hexadecimal digits behind \u; -1 when they are not. */
+/* Four hexadecimal digits after \u; -1 for a different text. */
 static int
 hex4(const char *p, const char *end)
 {
@@ -279,7 +278,7 @@ leave(struct scan *s)
 	json_decref(s->level[--s->depth].seen);
 }
 
-/* At `{` or `[`. True: on to its first value; `*empty` when there is none. */
+/* At `{` or `[`. True: at the first value, or *empty. */
 static bool
 enter(struct scan *s, bool *empty)
 {
@@ -300,7 +299,7 @@ enter(struct scan *s, bool *empty)
 	return !object || scan_key(s);
 }
 
-/* Behind a value: closes what ends here, and stands at the next value, or at the end (depth 0). */
+/* After a value: closes objects and arrays that end here, and moves to the next value or the end (depth 0). */
 static bool
 scan_behind(struct scan *s)
 {
@@ -583,7 +582,7 @@ config_save_tidy(const char *file)
 int
 config_save(const char *file, const json_t *document)
 {
-	/* Where FILE is a link, what it points to is replaced and the link stays. */
+	/* Where FILE is a symbolic link, the target is replaced and the link stays. */
 	char *target = realpath(file, NULL);
 	int err;
 

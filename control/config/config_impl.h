@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * How config.c, config_bgp.c and policy_compile.c check a document: one table of keys for an object, one walker. Every fault is noted with its
- * JSON Pointer and the walk goes on. Main only; shared inside the room only.
+ * How config.c, config_bgp.c and policy_compile.c check a document: a table of keys for each object, and one walker. The walker adds each
+ * fault with its JSON Pointer and continues. Main only; private to the room.
  */
 #pragma once
 
 #include "control/config/config.h"
 
-/* Where we are: a chain on the stack, made text only for a fault. `key` NULL: element `index` of an array. */
+/* The place of a value: a chain on the stack, converted to text only for a fault. `key` NULL: element `index` of an array. */
 struct at {
 	const struct at *up; /* NULL: the document */
 	const char *key;
@@ -20,7 +20,7 @@ struct at {
 
 struct check {
 	struct faults *f;
-	bool muted; /* a second look at what was checked already */
+	bool muted; /* adds no faults: the value has been checked before */
 	const json_t *document;
 	struct config *config; /* being filled; NULL in policy_set_compile */
 	const struct policy_set *policies; /* NULL: names of policies are not looked up */
@@ -28,12 +28,13 @@ struct check {
 };
 
 /*
- * A key of an object. The comment before an entry describes the key for the manual: what the key means, then `Unit:`, `Default:` (where `def` can't
- * say it), `Effect:` (when a committed change takes effect). A table's own comment describes the object; its `Effect:` counts for all keys that name
- * none. scripts/reference makes keel.json(5), keel-policy(7) and the schema of both, and fails where a key has no description.
+ * A key of an object. The comment before an entry describes the key for the manual: the meaning, then `Unit:`, `Default:` (for defaults
+ * without `def`) and `Effect:` (when a committed change takes effect). The comment before a table describes the object; `Default:` and
+ * `Effect:` there apply to all keys without their own. scripts/reference generates keel.json(5), keel-policy(7) and the schema, and fails for
+ * a key without a description.
  */
 struct config_key {
-	const char *name; /* NULL: the keys of `include` stand here */
+	const char *name; /* NULL: an entry for the keys of `include` */
 	/* Checks `value` and stores the result at `out`, the object's struct plus `offset`. */
 	void (*take)(struct check *c, const struct at *at, const json_t *value,
 		const struct config_key *key, void *out);
@@ -53,21 +54,22 @@ bool config_has_dataplane(void);
 void config_check_whole(const struct config *config, struct faults *f);
 
 /*
- * The first element of `array` that has this name; NULL: none. The first call makes *index, which the caller frees with the check:
- * thousands of peers name thousands of groups and policies.
+ * The first element of `array` with the name; NULL: none. The first call builds *index, because thousands of peers look up thousands of groups
+ * and policies; the caller frees *index after the check.
  */
 const json_t *config_named(json_t **index, const json_t *array, const char *name);
 void config_fault(struct check *c, const struct at *at, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
-/* `VALUE is not WHAT`, or the word on null. */
+/* `VALUE is not WHAT`; for null, that null is not allowed. */
 void config_fault_type(struct check *c, const struct at *at, const json_t *value, const char *what);
 void config_fault_unsupported(struct check *c, const struct at *at);
-/* A value as it stands in a reason, shortened; allocated by nobody: it lives in `buf`. */
+/* The text of a value for a reason, shortened. Returns `buf` or a string constant. */
 #define CONFIG_QUOTE_MAX 100
 const char *config_quote(const json_t *value, char buf[static CONFIG_QUOTE_MAX]);
 
 /*
- * Every key of `object` against the table; `description` is taken everywhere. Unknown, missing and null are faults. False when `object` is no object.
+ * Checks every key of `object` against the table; every object may have `description`. Unknown keys, missing keys and null are faults. False
+ * when `object` is no object.
  */
 bool config_take_keys(struct check *c, const struct at *at, const json_t *object,
 	const struct config_key *keys, size_t count, void *out);
@@ -76,7 +78,7 @@ bool config_take_keys(struct check *c, const struct at *at, const json_t *object
 /* Stores `def` of every boolean and integer of the table. Nested objects have tables and defaults of their own. */
 void config_set_defaults(const struct config_key *keys, size_t count, void *out);
 #define CONFIG_DEFAULTS(keys, out) config_set_defaults(keys, sizeof(keys) / sizeof((keys)[0]), out)
-/* Each element of an array by `take`. False when `value` is no array. */
+/* Calls `take` for each element. False when `value` is no array. */
 bool config_take_each(struct check *c, const struct at *at, const json_t *value,
 	void (*take)(struct check *c, const struct at *at, const json_t *value, void *out),
 	void *out);
@@ -90,15 +92,15 @@ void config_take_u8(CONFIG_TAKE_ARGS);
 void config_take_u16(CONFIG_TAKE_ARGS);
 void config_take_u32(CONFIG_TAKE_ARGS);
 void config_take_text(CONFIG_TAKE_ARGS); /* const char *, lent from the document */
-void config_take_name(CONFIG_TAKE_ARGS); /* the same, by the rule for names of all but ports */
+void config_take_name(CONFIG_TAKE_ARGS); /* as config_take_text(), for a name (keel.json(5)) */
 void config_take_asn(CONFIG_TAKE_ARGS); /* uint32_t */
-/* A key of a later version; false, [] and {} ask for nothing and pass. */
+/* A key of a later version; false, [] and {} pass. */
 void config_take_unsupported(CONFIG_TAKE_ARGS);
-/* Checked elsewhere; here only known. */
+/* A known key with a check of its own outside of the table. */
 void config_take_elsewhere(CONFIG_TAKE_ARGS);
 
 /* Between config.c and config_bgp.c. */
-void config_take_vrf(CONFIG_TAKE_ARGS); /* struct vrf_id: the key `vrf` of whatever */
+void config_take_vrf(CONFIG_TAKE_ARGS); /* struct vrf_id */
 void config_take_bgp(CONFIG_TAKE_ARGS);
 void config_bgp_defaults(struct config *config);
 void config_take_preference(
@@ -114,7 +116,7 @@ bool config_value_prefix(
 	struct check *c, const struct at *at, const json_t *value, struct prefix *out);
 bool config_value_addr(
 	struct check *c, const struct at *at, const json_t *value, struct ip_addr *out);
-/* The address of one host; a link-local one with its zone, and only such a one (RFC 4007 11). */
+/* The address of a host. A link-local address must have a zone, and other addresses must not (RFC 4007 11). */
 bool config_value_host(
 	struct check *c, const struct at *at, const json_t *value, struct ip_addr *out);
 bool config_addr_is_host(
@@ -123,11 +125,11 @@ bool config_addr_is_host(
 int config_value_word(
 	struct check *c, const struct at *at, const json_t *value, const char *const *words);
 
-/* A second element of `array` with the same `key` is a fault that names the first. */
+/* Adds a fault for each element of `array` whose `key` equals the `key` of an earlier element. */
 void config_check_unique(
 	struct check *c, const struct at *at, const json_t *array, const char *key);
-/* The same of `prefix`, however it is written. */
+/* As config_check_unique() for the key `prefix`; compares prefixes, not texts. */
 void config_check_unique_prefixes(struct check *c, const struct at *at, const json_t *array);
-/* The step of both: `text` is what must not be in `seen`, `value` (at `key`) how the document says it. */
+/* One step of both functions: adds a fault when `seen` has `text`. `value` is the text of the document at `key`. */
 void config_note_unique(struct check *c, const struct at *array_at, size_t index, const char *key,
 	const json_t *value, const char *text, json_t *seen);

@@ -12,8 +12,8 @@
 #include <string.h>
 
 /*
- * Values that the copies of one patch may have in all. A copy into the value's own parent doubles it, so 30 short operations would take the
- * memory of the host. The largest documents have some 100,000 values.
+ * Bound on the values that the copies of a patch make. A copy into the parent of the value doubles the parent, so 30 short operations could
+ * use all memory of the host. The largest documents have some 100,000 values.
  */
 #define COPIES_MAX 200000u
 
@@ -89,7 +89,7 @@ config_pointer_get(json_t *document, const char *pointer)
 }
 
 /*
- * What holds the last token of `pointer` (not the empty pointer), and that token, to be freed. NULL when there is no such place.
+ * The parent of the value at `pointer` (not the empty pointer), and the last token, which the caller frees. NULL when the parent does not exist.
  */
 static json_t *
 parent_of(json_t *document, const char *pointer, char **last)
@@ -165,7 +165,7 @@ put(struct patch *p, const char *key, const char *path, json_t *value)
 	return err ? patch_fault(p, key, path, "is not in an object or array of the document") : 0;
 }
 
-/* RFC 6902 4.2. What stood there is handed over through `taken`, which may be NULL. */
+/* RFC 6902 4.2. The caller gets the removed value in *taken, unless `taken` is NULL. */
 static int
 take_away(struct patch *p, const char *key, const char *path, json_t **taken)
 {
@@ -252,7 +252,7 @@ is_password(const char *pointer)
 	return last && !strcmp(last, "/password");
 }
 
-/* Under another name it would be shown. */
+/* Under a different key the password would be shown. */
 static int
 password_stays(struct patch *p, const char *path, const char *from)
 {
@@ -271,7 +271,7 @@ operation_move(struct patch *p, const char *path, const char *from)
 		return -EINVAL;
 	if (!strcmp(from, path))
 		return 0;
-	/* RFC 6902 4.4: not into what is moved */
+	/* RFC 6902 4.4: not into the moved value */
 	if (!strncmp(from, path, len) && path[len] == '/')
 		return patch_fault(p, "path", path, "lies inside the value that is moved");
 	if (take_away(p, "from", from, &value))
@@ -407,7 +407,7 @@ config_patch(const json_t *document, const json_t *operations, struct faults *f)
 
 /* ---- RFC 7396 ---- */
 
-/* Into `target`, which is an object and ours. */
+/* Merges into `target`, an object of the caller. */
 static void
 merge_into(json_t *target, const json_t *merge) /* NOLINT(misc-no-recursion) */
 {
@@ -447,8 +447,8 @@ config_merge(const json_t *document, const json_t *merge)
 
 struct diff {
 	json_t *operations;
-	json_t *old; /* what each of them replaces or removes, else null; NULL: not wanted */
-	char *path; /* of where we are */
+	json_t *old; /* replaced and removed values, null for additions; NULL: not wanted */
+	char *path; /* of the current place */
 	size_t len, size;
 	bool failed; /* out of memory */
 };
@@ -543,7 +543,8 @@ diff_object(struct diff *d, const json_t *from, const json_t *to) /* NOLINT(misc
 }
 
 /*
- * By what an element is known again although something in it changed; else it is only equal to itself. Allocated.
+ * The identity of an element: a text that stays when the element changes. Elements without a key of their own are identified by their whole
+ * value. Allocated.
  */
 static char *
 identity_of(const json_t *element)
@@ -618,7 +619,7 @@ diff_aligned(struct diff *d, const json_t *from, const json_t *to, size_t first,
 	}
 }
 
-/* Element against element; what is over at the end is removed or added. */
+/* Compares element by element; surplus elements at the end are removed or added. */
 static void
 diff_in_order(struct diff *d, const json_t *from, const json_t *to, size_t first, size_t n,
 	size_t m) /* NOLINT(misc-no-recursion) */

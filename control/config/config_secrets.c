@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Passwords in documents that come and go: hidden on the way out, put back when what was shown is given back. */
+/* Hides passwords in answers, and restores hidden passwords in edited documents. */
 #include "control/config/config.h"
 
 #include <string.h>
@@ -30,7 +30,7 @@ config_secrets_hide(json_t *document)
 	}
 }
 
-/* The value of the key `password` itself? */
+/* True when the path of the operation ends in `password`. */
 static bool
 is_secret(const json_t *operation)
 {
@@ -81,7 +81,7 @@ same_text(const json_t *a, const json_t *b, const char *key, const char *absent)
 	return xs && ys && !strcmp(xs, ys);
 }
 
-/* However each of them writes the address. */
+/* Compares addresses, not texts. */
 static bool
 same_address(const json_t *a, const json_t *b)
 {

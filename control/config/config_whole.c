@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Faults that two places of a document make together, for a document without other faults. */
+/* Faults between two places of a document. Called for documents without faults at a single place. */
 #include "control/config/config_impl.h"
 
 #include "rib/dest.h"
@@ -8,7 +8,7 @@
 
 #define PATH_SIZE 64
 
-/* Without a data plane, the default of `worker_cpus` stands for no worker. */
+/* Without a data plane, only an explicit `worker_cpus` names workers. */
 static bool
 has_workers(const struct config *config)
 {
@@ -36,7 +36,7 @@ check_cpus(const struct config *config, struct faults *f)
 	}
 }
 
-/* Where the document says that `addr` is an address of this router. False: nowhere. */
+/* The place in the document that makes the peer's address an address of this router. False: no place. */
 static bool
 own_address(const struct config *config, const struct config_peer *p, char place[static PATH_SIZE])
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The right key for a mistyped or foreign one, for messages. Works on its arguments only.
+ * Finds the key that a mistyped or foreign key means, for messages. Pure functions.
  *
  *	struct near n = near_begin("remote_as");
  *	near_consider(&n, "asn"); ...   each key that is allowed at this place

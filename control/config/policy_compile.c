@@ -15,7 +15,7 @@ struct policy_set {
 	struct policy **policies; /* without the built-in ones */
 	json_t *index; /* of policies[], by name */
 	json_t **
-		meaning; /* of policies[i]: with the lists in their place, without what changes nothing */
+		meaning; /* nodes of policies[i] with the contents of lists in place of names, for comparisons */
 };
 
 #define BUILT_IN 2
@@ -23,7 +23,7 @@ struct policy_set {
 /* ---- nodes ---- */
 
 struct node_draft {
-	struct check c; /* first: what the walker hands on is this */
+	struct check c; /* first: the walker passes a pointer to `c` */
 	struct compile *k;
 	struct policy_builder *b; /* NULL: only checked */
 	bool permit;
@@ -59,7 +59,7 @@ take_any(struct check *c, const struct at *at, const json_t *value,
 		config_take_each(c, at, value, take, out);
 }
 
-/* The place of the list that `value` names; -1 with a fault. Its meaning joins the node's under `key`. */
+/* The index of the list with the name `value`; -1 with a fault. Adds the contents of the list to the meaning of the node under `key`. */
 static int
 find_list(struct check *c, const struct at *at, const json_t *value, enum list_kind kind,
 	const char *key)
@@ -243,7 +243,7 @@ match_number(struct check *c, const struct at *at, const json_t *value, void *ou
 		built(d, at, policy_builder_match_number(d->b, *which, range.ge, range.le));
 }
 
-/* Not a list's name: the value itself is what is meant. */
+/* Adds a value to the meaning of the node. */
 static void
 mean_value(struct check *c, const char *section, const char *name, const json_t *value)
 {
@@ -304,8 +304,7 @@ static const struct config_key match_keys[] = {
 	/* Name of a prefix list that matches the next hop as a host prefix (/32 or /128). */
 	{"next_hop_prefix_list", take_match_next_hop_list},
 	/*
-	 * Address of the peer: in an import policy the peer that sent the route, in an export
-	 * policy the peer that gets the route.
+	 * Address of the peer: in an import policy the sender, in an export policy the receiver.
 	 */
 	{"peer", take_match_peer},
 	/* ORIGIN of the route. */
@@ -415,7 +414,7 @@ take_set_next_hop(CONFIG_TAKE_ARGS)
 	}
 	if (!config_value_host(c, at, value, &addr))
 		return;
-	/* It is told to peers on other links, too. */
+	/* Peers on all links get the next hop. */
 	if (addr.zone)
 		config_fault(c, at, "a policy can't set a link-local next hop");
 	else if (d->b)
@@ -513,13 +512,12 @@ take_replace(CONFIG_TAKE_ARGS)
  * Changes to the communities of a route. `replace` is done first, then `remove`, then `add`. Default: none. Effect: policy.
  */
 static const struct config_key edit_keys[] = {
-	/* Communities that are added where the route does not have them. */
+	/* Adds communities that the route does not have. */
 	{"add", take_add},
-	/* Communities that are removed. */
+	/* Removes communities. */
 	{"remove", take_remove},
 	/*
-	 * Communities that take the place of all communities of that kind; an empty array
-	 * removes all.
+	 * Replaces all communities of the kind; an empty array removes all.
 	 */
 	{"replace", take_replace},
 };
@@ -595,8 +593,8 @@ take_set(CONFIG_TAKE_ARGS)
 /* A node of a route policy. Effect: policy. */
 static const struct config_key node_keys[] = {
 	/*
-	 * Place of the node in the walk. Nodes are walked by rising `seq`, in whatever order
-	 * the document has them. Two nodes of a policy can't have the same `seq`.
+	 * Place of the node in the walk. Nodes are walked by rising `seq`, not in the order of the document. Two nodes of a policy can't have
+	 * the same `seq`.
 	 */
 	{"seq", config_take_u32, offsetof(struct node_draft, seq), 1, UINT32_MAX, true},
 	/* `permit` accepts the route with the changes of `set`. `deny` rejects the route. */
@@ -613,7 +611,7 @@ static const struct config_key node_keys[] = {
 	{"goto", config_take_u32, offsetof(struct node_draft, goto_seq), 1, UINT32_MAX},
 };
 
-/* A node's place in the walk. */
+/* The place of a node in the walk. */
 struct place {
 	json_int_t seq; /* 0: none that is legal */
 	size_t index; /* in the document */
@@ -647,7 +645,7 @@ places_of(const json_t *nodes)
 	return places;
 }
 
-/* The walk only goes forward, so it ends. The target's ordinal is what the goto means. */
+/* A goto leads forward only, so every walk ends. The meaning of a goto is the ordinal of the target. */
 static void
 check_goto(struct check *c, const struct at *at, struct node_draft *d, const struct place *places,
 	size_t count)
@@ -671,7 +669,7 @@ check_goto(struct check *c, const struct at *at, struct node_draft *d, const str
 }
 
 /*
- * A deny node has no `set`. A `set` that stands in one is checked and changes nothing: an operator may turn `permit` into `deny` for a while.
+ * A `set` in a deny node is checked and changes nothing, because operators turn `permit` into `deny` for a while.
  */
 static void
 forget_set(json_t *meaning)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Configuration -> rib/policy programs, and which policies a change touches.
+ * Compiles the policies of a document to programs of rib/policy, and compares the policies of two documents.
  *
- * Writer: main. A policy_set is immutable; its policies may be run by any thread until policy_set_free().
+ * Owner: main. A policy_set is immutable; any thread may run the policies until policy_set_free().
  */
 #pragma once
 
@@ -13,25 +13,25 @@ struct policy_set;
 
 /*
  * Compiles `prefix_lists`, `as_path_lists`, the three `…community_lists` and `route_policies` of the document. Faults get pointers from the
- * document's root (`/route_policies/0/nodes/1/match/prefix_list`). NULL when there was one. accept-all and deny-all are always there.
+ * document's root (`/route_policies/0/nodes/1/match/prefix_list`). NULL with at least one fault. Every set has accept-all and deny-all.
  */
 struct policy_set *policy_set_compile(const json_t *document, struct faults *f);
 void policy_set_free(struct policy_set *s);
 /* NULL: no such policy. */
 const struct policy *policy_set_find(const struct policy_set *s, const char *name);
 /*
- * True when `name` means the same in both: its definition and every list that it refers to are equal. A policy that is in one only: false.
+ * True when both sets have the policy `name` with equal nodes and equal lists.
  */
 bool policy_set_same(const struct policy_set *a, const struct policy_set *b, const char *name);
 /*
- * What means the same in both becomes one object, `old`'s, which `next` takes over (and gives its own for it): who runs it sees no change.
+ * Exchanges each policy of `next` that equals a policy of `old` for the object of `old`, so that threads that run the policy see no change.
  */
 void policy_set_keep(struct policy_set *next, struct policy_set *old);
-/* Which policies hang on a list or a policy: names, NULL-terminated, lent. For `show policy`. */
+/* The names of all policies, NULL-terminated, lent. For `show policy`. */
 const char *const *policy_set_names(const struct policy_set *s);
 /* "64512:7" or a well-known name (RFC 1997, 7999, 8326 ...), as documents write communities. 0, -EINVAL. */
 int policy_community_parse(const char *text, uint32_t *out);
-/* The other way: the name or numbers, in `buf`, which has room for POLICY_COMMUNITY_TEXT_MAX. */
+/* The text of a community, in `buf` of POLICY_COMMUNITY_TEXT_MAX octets. */
 #define POLICY_COMMUNITY_TEXT_MAX 24
 const char *policy_community_text(uint32_t community, char *buf);
 /* "1:2:3" (RFC 8092), to network order. 0, -EINVAL. */

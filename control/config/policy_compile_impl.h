@@ -28,7 +28,7 @@ union list {
 struct compile {
 	struct check c;
 	struct {
-		union list *list; /* .any NULL: it had a fault */
+		union list *list; /* .any NULL: the list has a fault */
 		json_t *index; /* name -> place in `list` */
 		json_t *meaning; /* array, by place */
 	} lists[LIST_KINDS];

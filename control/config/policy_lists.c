@@ -27,7 +27,7 @@ static const struct {
 	{"no-peer", 0xffffff04}, /* RFC 3765 */
 };
 
-/* Digits up to `max`, then `stop`. False when it is anything else. */
+/* Digits up to `max`, then `stop`. False for any different text. */
 static bool
 parse_part(const char **text, uint64_t max, char stop, uint64_t *out)
 {
@@ -168,9 +168,9 @@ const char *const policy_list_word[] = {"prefix list", "AS-path list", "communit
 static_assert(COUNT(list_section) == LIST_KINDS && COUNT(policy_list_word) == LIST_KINDS,
 	"one for each kind");
 
-/* What the walker's `void *out` is while a list is read. */
+/* The `void *out` of the walker for a list. */
 struct list_draft {
-	union list list; /* .any NULL: something went wrong, the rest is only checked */
+	union list list; /* .any NULL: after a failure the rest is only checked */
 	enum policy_communities communities; /* of a list of these */
 	json_t *meaning;
 };
@@ -277,7 +277,7 @@ static const struct config_key ext_community_entry_keys[] = {
 	{"ext_community", config_take_text, offsetof(struct entry_draft, community), 1, 0, true},
 };
 
-/* The tables of the three kinds are alike but for the name of the second key. */
+/* The three tables differ in the name of the second key only. */
 static const struct config_key *const community_entry[COMMUNITIES_KINDS] = {
 	[COMMUNITIES_STANDARD] = community_entry_keys,
 	[COMMUNITIES_LARGE] = large_community_entry_keys,
@@ -404,7 +404,7 @@ take_community_entries(CONFIG_TAKE_ARGS)
 	config_take_each(c, at, value, take_community_entry, out);
 }
 
-/* The name itself is looked up in the document; here it is checked. */
+/* Checks the name; compile_list() reads the name from the document. */
 static void
 take_list_name(CONFIG_TAKE_ARGS)
 {
