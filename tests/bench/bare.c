@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * bare: loops that do next to nothing, to hold a router's worker against: what remains is the machine's own doing.
+ * bare: minimal loops for comparison with a worker: their delays belong to the machine.
  *
- *   bare gaps --cpu N                             polls the clock, and nothing else
- *   bare relay --cpu N --from NETNS:IFACE --to NETNS:IFACE    takes frames here and gives them out there, unchanged but for their addresses
- *   bare memory --cpu N [--mb N]                  reads and writes at random places of so much memory
- *   bare memory --cpu N [--mb N] --lab FILE [--run-ms N] [--rest-ms N]    does so for a while (60 ms), sleeps for a while (180 ms), and so on; whatever
- *                                                 else is on its CPU stands still while it runs. Counts what leaves the lab ports of FILE (lab_ports.c) in
- *                                                 each part, but for the first 20 ms, in which caches are as the other part left them
+ *   bare gaps --cpu N                             polls the clock only
+ *   bare relay --cpu N --from NETNS:IFACE --to NETNS:IFACE    receives frames from the first and sends to the second interface, with new addresses
+ *   bare memory --cpu N [--mb N]                  reads and writes N MB at random
+ *   bare memory --cpu N [--mb N] --lab FILE [--run-ms N] [--rest-ms N]    runs 60 ms, sleeps 180 ms, in turns; further
+ *                                                 work on the CPU stands still during a run. Counts frames of the lab ports of FILE (lab_ports.c) in each
+ *                                                 part, without the first 20 ms, because the caches still hold data of the previous part
  *
- * Each is alone on its CPU as far as it can be: pinned there, nice -20 (memory: as it was started; with --lab: real-time priority). Commands on standard
+ * Each loop is pinned to its CPU with nice -20 (memory: unchanged; with --lab: real-time priority). Commands on standard
  * input, one a line:
- *   report   {"event": "report", "seconds", "turns", "gap_ns": {count, p50, p99, p999, max}: between two looks at the clock, of `gaps` and
- *            `relay`; "frames": of `relay`, "refused": those that the far interface did not take; "running", "resting": {"ns", "frames", "turns"}, of
- *            --lab, of whole parts} since the last one
- *   stop, go (does nothing meanwhile and leaves the CPU)
+ *   report   {"event": "report", "seconds", "turns", "gap_ns": {count, p50, p99, p999, max}: between two readings of the clock, of `gaps` and
+ *            `relay`; "frames": of `relay`, "refused": frames refused by the second interface; "running", "resting": {"ns", "frames", "turns"}, of
+ *            --lab, of whole parts} since the last report
+ *   stop, go (idle in between, without using the CPU)
  *   quit
  */
 #include "lpm/hist.h"
@@ -34,11 +34,11 @@
 #include <sys/socket.h>
 
 #define LOOK_NS 20000000u /* at standard input */
-#define STEPS 4096u /* accesses to memory between two looks at the clock */
+#define STEPS 4096u /* memory accesses between two readings of the clock */
 #define FRAME_MAX 2048
 #define SETTLE_NS 20000000u
 #define SETTLE_MS (SETTLE_NS / 1000000u)
-/* The kernel takes some of each second back from real-time threads. */
+/* The kernel reserves a part of each second from real-time threads. */
 #define RUN_MS_MAX 500u
 #define REST_MS_MAX 60000u
 
@@ -51,11 +51,11 @@ static struct hist gaps;
 static uint64_t begin_ns, turns, frames, refused;
 static bool stopped;
 
-/* Frames by the lab ports, while we run and while we rest. */
+/* Frames of the lab ports during runs and rests. */
 static struct {
 	struct lab_shared *shared;
-	uint64_t at_ns, at_seen, at_turns; /* when this run or rest began */
-	uint64_t begin_ns; /* of this run; 0: there is none yet */
+	uint64_t at_ns, at_seen, at_turns; /* begin of this run or rest */
+	uint64_t begin_ns; /* of this run; 0: none */
 	bool settled;
 	struct lab_part {
 		uint64_t ns, frames, turns;
@@ -64,7 +64,7 @@ static struct {
 
 /* ---- by turns ---- */
 
-/* What was since the last call goes to `part` (NULL: to nobody). */
+/* Adds the counts since the last call to `part` (NULL: drops the counts). */
 static void
 lab_account(struct lab_part *part)
 {
@@ -92,7 +92,7 @@ lab_rest(uint64_t from_ns)
 	lab_account(&lab.resting);
 }
 
-/* Called all the time while it runs. */
+/* Called in a loop during a run. */
 static void
 lab_turn(void)
 {
@@ -176,7 +176,7 @@ command(char *line)
 	return true;
 }
 
-/* False: the last command was read. While stopped it waits here. */
+/* False: end of commands. Waits here while stopped. */
 static bool
 look(void)
 {
@@ -191,7 +191,7 @@ look(void)
 
 /* ---- loops ---- */
 
-/* Runs turn(ctx) and records the time from one to the next, but for the looks at standard input. */
+/* Runs turn(ctx) in a loop and records the time between turns, without reads of standard input. */
 static void
 loop(void (*turn)(void *ctx), void *ctx)
 {
@@ -250,7 +250,7 @@ turn_relay(void *ctx)
 
 	if (n < ETH_HLEN)
 		return;
-	frame[0] = 2; /* of nobody: the far end's own stack leaves it alone */
+	frame[0] = 2; /* unused: the stack of the far end ignores the frame */
 	frames++;
 	refused +=
 		sendto(r->to, frame, (size_t)n, 0, (struct sockaddr *)&r->out, sizeof(r->out)) != n;

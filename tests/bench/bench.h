@@ -45,7 +45,7 @@ pin(unsigned cpu)
 		fprintf(stderr, "%s: cannot pin to CPU %u\n", program_invocation_short_name, cpu);
 }
 
-/* --quick and --runs N, which all have; true: argv[*i] was one of them. */
+/* Parses --quick and --runs N. True: argv[*i] was an option of both. */
 static inline bool
 bench_option(int argc, char **argv, int *i, unsigned *runs, uint64_t *window_ns)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What a change of policy over kept routes, and a full table told to many, cost: a shard and an update group in one thread, the processor
- * time of each. Members have no sockets: each copies what it is told into a buffer.
+ * Cost of a policy change over kept routes, and of a full table for many members: a shard and an update group in one thread, the processor
+ * time of each. Members have no sockets and copy messages into a buffer.
  *
  *   bench_export [--routes N] [--per-set N] [--members N] [--repeat N] [--external] [--mrt DUMP]
  */
@@ -27,7 +27,7 @@ static struct {
 static struct {
 	struct shard_bench s;
 	struct table table;
-	struct qsbr *none; /* exported sets have no readers but us */
+	struct qsbr *none; /* exported sets have no further readers */
 	struct attr_table *exported;
 	struct update_groups *groups;
 	struct update_member *member[MEMBERS_MAX];
@@ -270,7 +270,7 @@ main(int argc, char **argv)
 	rig_up(&b.s.rig, SOURCE, 3356, 7, true);
 	join(0);
 	begin();
-	announce(1); /* its next hop is asked for */
+	announce(1); /* the next hop is requested */
 	rig_tell(&b.s.rig, 0, 0x0a000001, true, true, 0);
 	announce(b.table.entry_count);
 	report("load, one member");

@@ -1,29 +1,29 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * One worker against a loop that does what l3fwd does, on the same lab ports (tests/dataplane/lab_port.h): 1,048,576 destinations within a
- * full table, each frame written by the source and looked at by the sink. In turn, in one run:
+ * One worker beside loops with the work of l3fwd, on the same lab ports (tests/dataplane/lab_port.h): 1,048,576 destinations within a
+ * full table; the source writes each frame, and the sink checks each frame. In turn, in one run:
  *
- *   io        receive and transmit alone: what the lab port costs
+ *   io        receive and transmit alone: the cost of the lab port
  *   keel      dataplane/worker.c with all its checks
  *   lpm       receive, rte_lpm_lookup_bulk on keel's own rte_lpm (rte_lpm6_lookup_bulk_func on a table of the same routes), l3fwd's checks
  *             and rewrite, transmit
  *   fib       the same with rte_fib_lookup_bulk (rte_fib6_lookup_bulk), scalar
  *   fib_avx512   where the CPU has it
- *   best_other   the best of these in that run
+ *   best_other   the best of these loops in the run
  *
- * In a run they take turns of 50 ms, because what else these machines do comes and goes within a second.
+ * The loops take turns of 50 ms, because the noise of virtual machines changes within a second.
  *
- * Each of the others in bursts of 32, 64, 128 or 256, whichever it goes best with (alternating windows before all: rate_burst_N), the worker in
- * its own.
+ * Each further loop uses its best burst of 32, 64, 128 or 256 (alternating windows before all: rate_burst_N), the worker its own
+ * burst.
  *
- *   quiet, spinning, changing    keel again, one worker that goes on running, by what the other CPU does: it sleeps; it waits for the time of changes
- *                                and makes none; it makes 100,000 changes of the tables a second. Where `spinning` is slower than `quiet`, too, two
- *                                CPUs are busy on what one core has (its execution units, a clock's headroom), and it is not the tables.
+ *   quiet, spinning, changing    keel again, one continuous worker, by the work of the second CPU: sleep; spinning without changes; 100,000 table changes
+ *                                a second. If `spinning` is slower than `quiet` too, two busy CPUs share one core (execution units, clock frequency),
+ *                                and the tables are not the cause.
  *
- * rate: all of it, the lab port too. rate_less_io: the time that io takes a packet in that run taken off, so what receive and transmit
- * from memory cost in all loops alike does not bring their ratios closer to one.
+ * rate: the whole loop, lab port included. rate_less_io: without the time of `io` for a packet in the same run, so the common cost of receive and
+ * transmit from memory does not bring the ratios closer to one.
  *
- * Then, in a pass of its own, the worker's stages in TSC cycles a packet (bench_forward_stages: the same program, dataplane/worker.c
+ * Then, in a separate pass, the worker's stages in TSC cycles a packet (bench_forward_stages: the same program, dataplane/worker.c
  * compiled with its stages' clock). Rates are by the worker's CPU time. Prints METRIC DUT UNIT RUN VALUE, for scripts/bench.
  *
  * bench_forward [--quick] [--runs N] [--family 4|6] [--only DUT] [--seconds N]
@@ -56,15 +56,16 @@
 #define FLOWS (1u << 20)
 #define HOPS 4
 #define OUTPUTS 2
-#define HUGEPAGES 1400 /* of 2 MiB: buffers 354 MB, our tables 400, theirs up to 1 GB */
+#define HUGEPAGES                                                                                  \
+	1400 /* of 2 MiB: buffers 354 MB, Keel's tables 400 MB, tables of DPDK up to 1 GB */
 #define CHANGES_PER_S 100000
 #define CHANGE_EACH_NS FIB_COMMIT_INTERVAL_NS /* as keeld does */
 #define BURST_RUNS 5
 #define BURST_SIZES 4
 #define BURST_WINDOW_NS 40000000u
 #define TURN_NS 50000000u
-#define CHANGES_WINDOWS 2u /* of each: a ratio near one decides */
-#define WARM_NS 20000000u /* until the tables are in the caches again: a million packets */
+#define CHANGES_WINDOWS 2u /* runs of each loop: a ratio near one needs many */
+#define WARM_NS 20000000u /* warm-up of the caches: a million packets */
 
 static struct {
 	unsigned runs;
@@ -149,7 +150,7 @@ commit(void)
 		die("fib_commit: %d", rc);
 }
 
-/* Changes nothing that the sink would mind: the other hop of the same port. */
+/* A change without effect on the sink: the second hop of the same port. */
 static void
 change(size_t i)
 {
@@ -203,7 +204,7 @@ make_tables(void)
 		commit();
 }
 
-/* A destination's class is the port that it must leave by; `any`: for io, which looks nothing up, as a sink that finds half of all misdirected costs more. */
+/* The class of a destination is the only valid exit port. `any`: all ports are valid, for io without a lookup, because misdirected frames cost the sink time. */
 static void
 ports_allow(bool any)
 {
@@ -242,7 +243,7 @@ worker_clock(void *unused)
 static void
 make_ports(void)
 {
-	/* with hugepages EAL takes more as it needs it */
+	/* with hugepages EAL grows on demand */
 	static const char *const args[] = {"--force-max-simd-bitwidth=512", "-m", "3072"};
 	bool plenty = nr_hugepages(-1) >= HUGEPAGES;
 	static const unsigned control[] = {0};
@@ -318,7 +319,7 @@ counts(void)
 	return c;
 }
 
-/* What the other CPU does meanwhile. */
+/* The work of the second CPU. */
 enum beside { QUIET, SPINNING, CHANGING, BESIDES };
 
 static void
@@ -338,7 +339,7 @@ apply_changes(uint64_t until, bool none)
 			continue;
 		for (unsigned i = 0; i < CHANGES_PER_S / (1000000000u / CHANGE_EACH_NS); i++)
 			change(rnd_below(&seed, (uint32_t)b.count));
-		(void)fib_commit(b.fib, now); /* -EAGAIN: with the next ones */
+		(void)fib_commit(b.fib, now); /* -EAGAIN: with the next changes */
 	}
 }
 
@@ -356,7 +357,7 @@ pass_time(uint64_t ns, enum beside what)
 /* ---- all ---- */
 
 #ifdef KEEL_STAGES
-/* One worker, one writer; a window's ends are some bursts off, of a million. */
+/* One worker, one writer; the ends of a window are inexact by a few bursts of a million. */
 static _Atomic uint64_t stage_cycles[STAGES];
 static uint64_t stage_began;
 
@@ -420,7 +421,7 @@ mpps(const struct rate *r)
 	return (double)r->packets * 1e3 / (double)r->cpu_ns;
 }
 
-/* Adds a window of whatever runs now. */
+/* Adds a window of the running loop. */
 static void
 measure_window(enum beside what, uint64_t warm_ns, uint64_t window_ns, struct rate *r)
 {
@@ -434,7 +435,7 @@ measure_window(enum beside what, uint64_t warm_ns, uint64_t window_ns, struct ra
 	r->cpu_ns += clock_ns(b.worker_clock) - cpu;
 }
 
-/* What was sent has arrived, and right but for `wrong` frames. */
+/* All sent frames have arrived; at most `wrong` frames are wrong. */
 static void
 all_arrived(uint64_t wrong)
 {
@@ -468,7 +469,7 @@ measure(enum forward_kind kind, uint64_t window_ns, struct rate *r)
 
 static const char *const beside_name[BESIDES] = {"quiet", "spinning", "changing"};
 
-/* One worker; the other CPU's turns go up and down, and each run begins with another one. */
+/* One worker; the turns of the second CPU go up and down, and the first turn varies by run. */
 static void
 measure_changes(unsigned run)
 {
@@ -513,7 +514,7 @@ by_rate(const void *one, const void *other)
 	return (x > y) - (x < y);
 }
 
-/* Of the loops that look up, each by its median. */
+/* The best lookup loop by median. */
 static void
 bursts_find(void)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Loops that do what l3fwd does, with its checks (of the header's length and version) and its rewrite (sixteen bytes of Ethernet header
- * blended, TTL and checksum stepped), for each way to look up, in bursts of any size up to BURST.
+ * Loops with the work of l3fwd, its checks (header length and version) and its rewrite (sixteen bytes of Ethernet header blended, TTL
+ * and checksum stepped), for each lookup function, in bursts of any size up to BURST.
  */
 #include "tests/bench/bench_forward.h"
 #include "tests/bench/bench.h"
@@ -69,7 +69,7 @@ forward_port_set(uint16_t port, uint16_t ethdev)
 
 /* ---- tables ---- */
 
-/* Two octets an entry, as in the worker's own tables: four are 8 % slower (AVX-512). rte_lpm has four and no choice. */
+/* Two octets an entry, like the tables of the worker: four are 8 % slower (AVX-512). rte_lpm always has four. */
 static void
 make_v4(const struct prefix *route, const uint8_t *hop, const struct path_list_id *list,
 	size_t count)
@@ -87,7 +87,7 @@ make_v4(const struct prefix *route, const uint8_t *hop, const struct path_list_i
 	o.avx512 = rte_fib_select_lookup(o.fib, RTE_FIB_LOOKUP_DIR24_8_VECTOR_AVX512) == 0;
 }
 
-/* Four octets an entry: with two there can't be as many groups as these routes need. */
+/* Four octets an entry: two octets are too few for the groups of these routes. */
 static void
 make_v6(const struct prefix *route, const uint8_t *hop, const struct path_list_id *list,
 	size_t count)
@@ -151,7 +151,7 @@ rewrite(struct rte_mbuf *m, const struct hop *h)
 		_mm_blend_epi16(was, _mm_load_si128((const __m128i *)h->ether), 0x3f));
 }
 
-/* l3fwd's rfc1812_process; false: to be dropped. */
+/* rfc1812_process of l3fwd. False: drop. */
 static inline bool
 step_v4(struct rte_mbuf *m)
 {
@@ -239,7 +239,7 @@ forward_burst(enum forward_kind kind, bool v6, struct rte_mbuf **pkt, unsigned n
 	send_all(to);
 }
 
-/* `kind` and `v6` are constants where it is inlined. */
+/* `kind` and `v6` are constants after inlining. */
 static inline __attribute__((always_inline)) int
 loop(enum forward_kind kind, bool v6)
 {

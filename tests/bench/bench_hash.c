@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Hashes of prefixes and attribute sets: those in use (lpm/hash.h), those that Keel had before, and the candidates of
- * docs/decisions/0007. Prints for each the best of some runs: ns a hash when hashes do not wait for each other (throughput), and when
- * each input follows from the hash before (latency).
+ * Hashes of prefixes and attribute sets: the hashes in use (lpm/hash.h), the previous hashes, and the candidates of
+ * docs/decisions/0007. Prints for each the best of several runs: ns a hash for independent hashes (throughput), and for inputs that
+ * depend on the previous hash (latency).
  *
  * usage: bench_hash
  */
@@ -139,7 +139,7 @@ now(void)
 	return clock_ns(CLOCK_THREAD_CPUTIME_ID);
 }
 
-/* Inlined with a constant function, as the tables have it. */
+/* Inlined with a constant function, like in the tables. */
 static inline __attribute__((always_inline)) void
 prefix_bench(const char *name, prefix_fn *fn, bool v6)
 {

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Benchmark of the IPv4 table. One reader on a CPU of its own looks up in bursts of 64, while the
- * writer on the other CPU changes a batch of prefixes so many times a second: with left-right
- * copies (fib.h) or painting the one table that the reader has (each slot one store of its final
- * answer). Then what a batch costs the writer by size, against painting all; and the same routes
- * in rte_lpm's own table, made by rte_lpm_add, looked up by rte_lpm_lookup_bulk.
+ * Benchmark of the IPv4 table. One reader on a separate CPU looks up in bursts of 64, while the
+ * writer on the second CPU changes a batch of prefixes several times a second: with left-right
+ * copies (fib.h), or in the single table of the reader (one store of the final answer for each
+ * slot). Then the cost of a batch for the writer by size, beside painting everything; and the same
+ * routes in a table of rte_lpm, made by rte_lpm_add, looked up by rte_lpm_lookup_bulk.
  *
  * Prints one sample a line, `METRIC DUT UNIT RUN VALUE`; scripts/bench makes the report. Samples of
- * one run of the same metric are neighbours in time, and their order alternates. Rates are by the
- * reader's CPU time, so that what else runs on the machine costs caches but no time.
+ * one run are neighbours in time, and the order alternates. Rates are by the
+ * reader's CPU time, so that other work on the machine costs caches but no time.
  */
 #include "lpm/arena.h"
 #include "lpm/fib.h"
@@ -51,7 +51,7 @@ static uint32_t *destination; /* RANDOM_COUNT addresses within prefixes of the t
 static struct path_list_id list[LISTS];
 static uint64_t seed = 42;
 
-/* The other design: one table, painted where the reader reads. */
+/* The alternative design: one table, painted under the reader. */
 static struct {
 	struct shadow *shadow;
 	struct table_v4 *table;
@@ -133,8 +133,8 @@ reader_main(void *arg)
 }
 
 /*
- * A batch: so many prefixes of the table get another list. Returns what waiting for the reader
- * cost.
+ * A batch: prefixes of the table get a different list. Returns the time spent waiting for the
+ * reader.
  */
 static uint64_t
 flip_left_right(void)
@@ -240,7 +240,7 @@ bench_flips(void)
 	}
 }
 
-/* What a batch costs by its size, against painting all. */
+/* Cost of a batch by size, beside painting everything. */
 static void
 bench_batches(void)
 {
@@ -353,7 +353,7 @@ destinations_make(void)
 }
 
 #ifdef KEEL_BENCH_RTE_LPM
-/* The same routes in a table made by rte_lpm_add, and in ours, both without hugepages as EAL has none here. */
+/* Equal routes in a table made by rte_lpm_add, and in the table of Keel, both without hugepages, because EAL has none here. */
 static void
 bench_rte_lpm(void)
 {

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
  * Benchmark of the IPv6 table: lookups of table_v6 against rte_lpm6 and rte_fib6 (trie, with and
- * without AVX-512, and dummy), all with the same routes, in bursts of 64, on one CPU, one after the
- * other in turning order; once with small pages for all, once with transparent huge ones for all.
- * Before anything is measured, all must give the same answers. Then what loading and changing costs.
+ * without AVX-512, and dummy), all with the same routes, in bursts of 64, on one CPU, in
+ * rotating order; once with small pages, once with transparent huge pages for all tables.
+ * Before the measurement all tables must give equal answers. Then the cost of loads and changes.
  *
  * Prints one sample a line, `METRIC DUT UNIT RUN VALUE`; scripts/bench makes the report. Rates are by
- * CPU time, so that what else runs on the machine costs caches but no time.
+ * CPU time, so that other work on the machine costs caches but no time.
  */
 #include "lpm/arena.h"
 #include "lpm/inspect.h"
@@ -53,7 +53,7 @@ static uint8_t (*destination)[16]; /* RANDOM_COUNT addresses within prefixes of 
 static uint64_t seed = 42;
 static volatile uint64_t sink;
 
-/* One that looks up: `out` gets list ids, 0 for none. */
+/* A lookup function: `out` gets list ids, 0 for none. */
 struct dut {
 	const char *name;
 	void *table;
@@ -163,8 +163,8 @@ fib6_lookup(void *table, uint8_t (*ip)[16], uint32_t *out)
 }
 
 /*
- * Two ways to look up in one table. The choice asks the CPU what it can do, which a hypervisor may
- * answer in microseconds: not in what is measured.
+ * Two lookup functions of one table. The choice reads CPU features, which takes microseconds under
+ * a hypervisor and stays outside of the measurement.
  */
 static void
 fib6_scalar(void *table)
@@ -206,8 +206,8 @@ load(struct dut d)
 #define PAGE 4096
 
 /*
- * Without hugetlbfs EAL's memory is a memfd, which gets no transparent huge pages: put anonymous
- * memory in its place, with what the pages in use hold. Nobody but us runs.
+ * Without hugetlbfs EAL's memory is a memfd without transparent huge pages: replaces the memfd by
+ * anonymous memory with the content of the used pages. No second thread runs.
  */
 static int
 list_huge(const struct rte_memseg_list *list, void *arg)
@@ -280,7 +280,7 @@ theirs_make(void)
 }
 #endif
 
-/* Random changes of the list, after the lookups: the tables stay as they are until then. */
+/* Random changes of the list, after the lookups; until then the tables are constant. */
 static void
 bench_changes(void)
 {
@@ -387,7 +387,7 @@ destinations_make(void)
 	}
 }
 
-/* In a process of its own, since EAL starts once and its memory is of one kind. */
+/* In a separate process, because EAL starts once and has one kind of memory. */
 static void
 bench_pages(void)
 {

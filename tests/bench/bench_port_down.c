@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A link is lost: fib_feed_port_down() with few and with many prefixes behind the port, alternating. The next hops of the port are as many in both; the
- * caches are swept before each. And what comes behind it: the RIB's decision and the tables, until all is settled again.
+ * Loss of a link: fib_feed_port_down() with few and with many prefixes on the port, alternating, with an equal number of next hops. The
+ * caches are swept before each run. Then the decision of the RIB and the tables, until everything is settled.
  *
  *   bench_port_down [FEW [MANY [NEXT_HOPS [RUNS]]]]     METRIC DUT UNIT RUN VALUE, one a line
  */
@@ -38,7 +38,7 @@ fill(struct feed_rig *r, unsigned prefixes, unsigned next_hops)
 	feed_rig_settle(r);
 }
 
-/* MAC of the next hop that a packet takes, 0: dropped. */
+/* MAC of the next hop of a packet, 0: dropped. */
 static unsigned
 taken(const struct feed_rig *r, uint32_t addr)
 {

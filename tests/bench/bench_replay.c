@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What a replay of kept routes costs the shard, and what keeping them costs in memory: one peer's full table of a dump, with the policies and
- * changes of ../shared/data/policies. The counts of changes.json must come out on the table for which they were made.
+ * Cost of a replay of kept routes for the shard, and memory of kept routes: the full table of one peer of a dump, with the policies of
+ * POLICIES_DIR. On the table of changes.json the counts of changes.json must come out.
  *
  *   bench_replay DUMP.mrt POLICIES_DIR [ordered|shuffled [REPEAT]]
  *
- * Ordered: prefixes come packed by attribute set, as a speaker sends its table; shuffled: in any order, as after years of churn. REPEAT: how often
- * the replay that changes nothing is run (for a profile).
+ * Ordered: prefixes arrive packed by attribute set, like the table of a speaker; shuffled: in random order, like after long churn. REPEAT: runs of
+ * the replay without changes (for a profile).
  */
 #include "control/config/config.h"
 #include "control/config/policy_compile.h"
@@ -69,7 +69,7 @@ by_value(const void *a, const void *b)
 	return c != 0 ? c : (m > n) - (m < n);
 }
 
-/* A dump repeats its sets: equal ones get one number. */
+/* A dump repeats sets: equal sets get one number. */
 static void
 sets_number(struct table *t)
 {
@@ -81,7 +81,7 @@ sets_number(struct table *t)
 	for (uint32_t i = 0; i < t->entry_count; i++) {
 		uint32_t low = 0, high = t->set_count;
 
-		while (low < high) { /* the first that is not less */
+		while (low < high) { /* the first entry not less */
 			uint32_t middle = low + (high - low) / 2;
 
 			if (by_value(&sorted[middle], &t->sets[t->entry[i].set]) < 0)
@@ -205,7 +205,7 @@ expected(const json_t *change, const char *key)
 	return (uint64_t)json_integer_value(json_object_get(e, key));
 }
 
-/* As changes.json counts them, where this is its table. */
+/* The counts of changes.json, if the table is the right one. */
 static void
 check(const struct bench *b, const json_t *change, uint64_t before)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What the RIB's lowest rooms cost: a table of 1 million destinations and 190,000 attribute sets, one thread, no readers online.
+ * Cost of the lowest parts of the RIB: a table of 1 million destinations and 190,000 attribute sets, one thread, no readers online.
  * Prefixes are all different, /24 mostly, in random order. Usage: bench_rib [DESTINATIONS [SETS]]
  */
 #include "lpm/arena.h"
@@ -17,9 +17,9 @@
 
 #define SET_BYTES 160
 #define SLICE 1000 /* publications between two reclaims */
-#define LAPS 5 /* of which the median is told */
+#define LAPS 5 /* samples of the median */
 
-/* The thread's own time: other people work on this machine. */
+/* CPU time of the thread, independent of other work on the machine. */
 static uint64_t
 now_ns(void)
 {
@@ -91,7 +91,7 @@ publish_pass(struct bench *b, enum pass pass, bool timed)
 	struct dest_id id;
 
 	for (uint32_t n = 0; n < b->count; n++) {
-		/* in another order than they came first, as another peer would */
+		/* in a different order, like a second peer */
 		uint32_t i = pass_index(b, n);
 		if (n + 16 < b->count)
 			dest_prefetch(b->table, &b->prefix[pass_index(b, n + 16)]);
@@ -206,7 +206,7 @@ attr_make(struct attr_set *a, uint32_t value)
 	a->first_asn = a->origin_asn = value;
 }
 
-/* Interns all of them; ns each. */
+/* Interns all sets; ns each. */
 static double
 attr_pass(struct attr_table *t, uint32_t count)
 {

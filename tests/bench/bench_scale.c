@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The real code at a size that no machine of ours has the cores for: what would run side by side runs one after the other here, and each
- * one's processor time is taken. bench_scale.py fits a model at small sizes and holds it against this.
+ * The real code at a size beyond the cores of present machines: parallel parts run in sequence, each with its processor time.
+ * bench_scale.py fits a model at small sizes and compares the model with these figures.
  *
  *   bench_scale shards ROUTES SHARDS [PATHS]   a table of ROUTES prefixes, from PATHS peers each, split over SHARDS by the first twelve bits
- *       (docs/architecture.md): shard after shard takes in its share, is measured, and is gone. A line a shard.
- *   bench_scale fib ROUTES READERS             ROUTES prefixes into the forwarding tables and all of them changed once more, by one writer,
- *       with READERS workers, each of which reports once between any two of the writer's steps
+ *       (docs/architecture.md): each shard in turn loads its share, is measured, and is destroyed. A line a shard.
+ *   bench_scale fib ROUTES READERS             ROUTES prefixes into the forwarding tables, then one change of each, by one writer,
+ *       with READERS workers, which report once between two steps of the writer
  */
 #include "rib/inspect.h"
 #include "lpm/fib.h"
@@ -130,7 +130,7 @@ lists_make(void)
 	}
 }
 
-/* Each worker ends a burst: not the writer's time. */
+/* Each worker ends a burst; the time does not count for the writer. */
 static void
 readers_pass(void)
 {

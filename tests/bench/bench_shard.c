@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What a shard takes in: routes a second and bytes a route, for a full table of two peers (or more), and how long a turn
- * of 1 ms really is. Only the
+ * Input of a shard: routes a second and bytes a route, for a full table of two peers or more, and the real length of a turn
+ * of 1 ms. Only the
  * processor time within shard_work() counts; a consumer follows the journal, and one reader is
  * quiescent between turns.
  *
@@ -24,7 +24,7 @@ mix(uint64_t x)
 	return hash_mix(x * 0x9e3779b97f4a7c15u + 1);
 }
 
-/* Of 24 bits each, but those that the shard refuses as unusable: 0/8, 127/8, 169.254/16, 224/3. */
+/* Of 24 bits each, without the unusable prefixes: 0/8, 127/8, 169.254/16, 224/3. */
 #define BLOCKS (0xdd0000u - 0x100u)
 
 /* Spread over the address space, /24 mostly, no two equal. */
@@ -40,7 +40,7 @@ nlri_at(uint64_t i)
 	return rig_nlri(block << 8, mix(i) % 8 < 5 ? 24 : 23 - (uint8_t)(mix(i) % 2));
 }
 
-/* As today's Internet has them: some four hops, a few communities. */
+/* Typical of the Internet: four hops, a few communities. */
 static void
 attrs_at(uint64_t set, unsigned peer, union rig_attrs *a)
 {

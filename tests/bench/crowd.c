@@ -1,21 +1,21 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * crowd: many BGP peers in one process, for storms: they take whatever they are told, ask for refreshes, stop reading, flap. Commands on
+ * crowd: many BGP peers in one process, for storms: receive routes, request refreshes, stop reading, flap. Commands on
  * standard input, one a line; answers on standard output, one JSON object a line.
  *
  *   crowd --connect ADDRESS [--port N] --source FIRST-IPV4-ADDRESS --peers N --asn N [--same-asn] --hold SECONDS [--next-hop ADDRESS]
  *
  * Peer i (from 0) speaks from address FIRST + i as AS N + i (with --same-asn all as N). Commands:
- *   refresh              each peer asks for a refresh of ipv4-unicast, at once
- *   refresh RATE SECONDS peers ask in turn, so many requests a second in all
+ *   refresh              each peer requests a refresh of ipv4-unicast, at once
+ *   refresh RATE SECONDS peers request in turn, RATE requests a second in all
  *   stall I              peer I reads nothing from now on; `resume I`
- *   flap I COUNT         peer I announces COUNT /32s, each another one (from 100.64.0.0 on), and withdraws each when FLAP_OPEN later ones were
- *                        announced: withdrawn at once, none of them would be seen by anybody
- *   probe I J COUNT MS   peer I announces a route, then changes it COUNT times, one each MS milliseconds; peer J stamps what it hears
- *   probe-stop FROM TO   that is enough of it: answered of the changes said between these two times (ns of CLOCK_MONOTONIC) when all are heard
+ *   flap I COUNT         peer I announces COUNT different /32s (from 100.64.0.0 on), and withdraws each after FLAP_OPEN later announcements: an
+ *                        immediate withdrawal would hide the announcement from all receivers
+ *   probe I J COUNT MS   peer I announces a route, then changes the route COUNT times, every MS milliseconds; peer J stamps each arrival
+ *   probe-stop FROM TO   ends the probe: the answer covers changes sent between FROM and TO (ns of CLOCK_MONOTONIC) and comes after all arrivals
  *   report               counters since the last report
  *   quit
- * A command that takes time is answered when it is done: {"event": "done", ...}; commands run side by side.
+ * A long command is answered at its end: {"event": "done", ...}; commands run in parallel.
  */
 #include "control/bgp/bgp_attr.h"
 #include "control/bgp/bgp_msg.h"
@@ -37,8 +37,8 @@
 
 #define PEERS_MAX 1024
 #define RX_SIZE (256u << 10)
-#define TURN_BYTES (1u << 20) /* of one peer, then the next has its turn */
-#define FLAP_TX_LOW (1u << 20) /* more is made when less than this waits */
+#define TURN_BYTES (1u << 20) /* of one peer, then the next peer */
+#define FLAP_TX_LOW (1u << 20) /* more updates when fewer octets wait */
 #define FLAP_RUN 1000
 #define FLAP_OPEN 100000u
 #define FLAP_FIRST 0x64400000u
@@ -52,7 +52,7 @@ static struct {
 	uint32_t asn, peers, hold_s;
 	uint16_t port;
 	bool same_asn;
-} opt = {.next_hop = "192.0.2.1", /* 127/8, where peers may be, is no next hop */
+} opt = {.next_hop = "192.0.2.1", /* addresses of peers can be in 127/8, which is no next hop */
 	.asn = 65001,
 	.peers = 1,
 	.hold_s = 90,
@@ -71,7 +71,7 @@ struct speaker {
 	/* since the last report */
 	uint64_t updates, octets, borr, eorr, requests, lost;
 	uint64_t heard_ns, longest_silence_ns;
-	char last[96]; /* how the last session ended */
+	char last[96]; /* end of the last session */
 };
 
 static struct speaker *peer;
@@ -84,7 +84,7 @@ static struct {
 static struct {
 	unsigned from, to;
 	uint32_t count, sent, heard; /* sent and heard: how many */
-	uint64_t step_ns, due_ns, from_ns, to_ns; /* from and to: what is told of */
+	uint64_t step_ns, due_ns, from_ns, to_ns; /* from and to: interval of the report */
 	uint64_t *sent_ns, *latency_ns;
 } probe;
 
@@ -153,7 +153,7 @@ flush_peer(struct speaker *p)
 }
 
 /*
- * A run of /32s in shared messages, announced or withdrawn. The community is a number that the far end finds again: others drop a MED.
+ * A run of /32s in shared messages, announced or withdrawn. The community carries a number to the far end; some daemons drop a MED.
  */
 static void
 put_run(struct speaker *p, uint32_t first, unsigned count, bool withdraw, uint16_t number)
@@ -256,7 +256,7 @@ probe_heard(const uint8_t *msg, size_t len, uint64_t now)
 	n = (uint32_t)at[5] << 8 | at[6];
 	if (n >= probe.sent || probe.latency_ns[n] != 0)
 		return;
-	/* states that were skipped arrived with this one */
+	/* skipped states count as arrived with this state */
 	for (uint32_t i = 0; i <= n; i++) {
 		if (probe.latency_ns[i] == 0) {
 			probe.latency_ns[i] = now - probe.sent_ns[i];
@@ -312,7 +312,7 @@ struct heard {
 	uint64_t now;
 };
 
-/* False: that was the last of this session. */
+/* False: the session has ended. */
 static bool
 take(void *ctx, uint8_t type, const uint8_t *msg, size_t len)
 {
@@ -357,7 +357,7 @@ open_message(struct speaker *p)
 		.enhanced_route_refresh = true,
 		.extended_message = true,
 		.four_octet_as = true,
-		/* FRR 8.4 answers no request of a peer that has RFC 7313 and lacks this */
+		/* FRR 8.4 answers no request of a peer with RFC 7313 and without graceful restart */
 		.graceful_restart = true};
 	struct ip_addr source;
 
@@ -513,7 +513,7 @@ stall(unsigned i, bool stalled)
 		return;
 	}
 	peer[i].stalled = stalled;
-	/* or the kernel would take some megabytes in its place */
+	/* otherwise the kernel would buffer some megabytes */
 	if (stalled && peer[i].fd >= 0)
 		setsockopt(peer[i].fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
 	watch(&peer[i]);
@@ -521,7 +521,7 @@ stall(unsigned i, bool stalled)
 	event(stalled ? "stalled" : "resumed", detail);
 }
 
-/* False: no more. */
+/* False: end of input. */
 static bool
 command(char *line)
 {

@@ -1,23 +1,23 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * fan: many BGP peers that take whatever they are told at the least cost there is, and say when the last of it came; and the floor that a speaker's
- * fan-out is held against. Commands on standard input, one a line; answers on standard output, one JSON object a line.
+ * fan: many BGP peers that receive at the lowest cost and report the time of the last octet; also the floor for comparison with the fan-out of
+ * a speaker. Commands on standard input, one a line; answers on standard output, one JSON object a line.
  *
  *   fan --connect ADDRESS [--port N] --source FIRST-IPV4-ADDRESS --peers N --asn N [--hold SECONDS] [--count K] [--save FILE] [--late] [--raw] [--no-hosts]
  *   fan --serve FILE --connect ADDRESS --port N --peers N
  *
- * Peer i (from 0) speaks from address FIRST + i as AS N + i. The first K (1) read their UPDATEs and count routes, the others let the kernel throw
- * away what came. --save: all UPDATEs of peer 0, as they came. --late: connects when told to. --raw: no BGP, each connection is up at once.
- * --no-hosts: an UPDATE of one /32 is a probe's, and does not count.
- *   up       connects all; {"event": "established"} when they are
+ * Peer i (from 0) speaks from address FIRST + i as AS N + i. The first K (1) read UPDATEs and count routes; for further peers the kernel
+ * discards the input. --save: all UPDATEs of peer 0 as received. --late: connects at `up`. --raw: no BGP, a connection is up at once. --no-hosts: an
+ * UPDATE of one /32 belongs to a probe and does not count.
+ *   up       connects all peers; {"event": "established"} when all sessions are up
  *   down     closes all
- *   mark     counters begin anew
+ *   mark     resets the counters
  *   stat     {"event": "stat", "established", "lost", "octets", "octets_min", "octets_max": of a peer; "routes", "withdrawn", "updates": of the counting
- *            peer that has fewest; "first_ns", "last_ns": when the first and the last of it came to any of them}
+ *            peer with the lowest count; "first_ns", "last_ns": first and last arrival at any peer}
  *   quit
  * Times are CLOCK_MONOTONIC, one clock for the whole machine.
  *
- * --serve: takes so many connections, and at `go` writes FILE to each with writev; {"event": "done", "cpu_s", "wall_s"} of that.
+ * --serve: accepts N connections, and at `go` writes FILE to each with writev; {"event": "done", "cpu_s", "wall_s"} of the writes.
  */
 #include "control/bgp/bgp_msg.h"
 #include "control/base/threads.h"
@@ -40,10 +40,10 @@
 #include <unistd.h>
 
 #define RX_SIZE (1u << 20)
-#define DISCARD (64u << 20) /* in one call: nothing is copied */
+#define DISCARD (64u << 20) /* in one call, without a copy */
 #define CONNECT_RETRY_NS 100000000u
 #define NS_PER_S 1000000000ull
-#define CHUNK (64u << 10) /* of the floor: what one entry of a writev has */
+#define CHUNK (64u << 10) /* of the floor: octets of one entry of a writev */
 #define CHUNKS 16
 
 static struct {
@@ -58,8 +58,7 @@ struct receiver {
 	unsigned index;
 	bool connecting, open_received, established;
 	uint64_t retry_ns;
-	uint8_t *
-		rx; /* of those that count; the others read into the one that all share until they are up */
+	uint8_t *rx; /* of counting peers; further peers share one buffer until the session is up */
 	size_t rx_len;
 	uint64_t octets, routes, withdrawn, updates;
 	size_t sent; /* --serve */
@@ -104,7 +103,7 @@ session_end(struct receiver *p)
 	p->retry_ns = now_ns() + CONNECT_RETRY_NS;
 }
 
-/* Some octets now and then into an empty socket buffer. */
+/* A few octets into an empty socket buffer. */
 static void
 tell(struct receiver *p, const uint8_t *msg, size_t len)
 {
@@ -172,7 +171,7 @@ connect_peer(struct receiver *p)
 	p->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (p->fd < 0)
 		die("socket", errno);
-	/* no port is taken before it is known whereto: many connections from one address */
+	/* the kernel chooses the port at connect: many connections from one address */
 	setsockopt(p->fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof(one));
 	if (bind(p->fd, (struct sockaddr *)&from, sizeof(from)) != 0)
 		die("--source", errno);
@@ -198,7 +197,7 @@ connected(struct receiver *p)
 
 /* ---- what comes ---- */
 
-/* RFC 4271 4.3: how many prefixes. */
+/* RFC 4271 4.3: number of prefixes. */
 static uint64_t
 prefixes(const uint8_t *p, const uint8_t *end)
 {
@@ -237,7 +236,7 @@ struct heard {
 	uint64_t now;
 };
 
-/* False: that was the last of this session. */
+/* False: the session has ended. */
 static bool
 take(void *ctx, uint8_t type, const uint8_t *msg, size_t len)
 {
@@ -457,7 +456,7 @@ accept_all(void)
 	fflush(stdout);
 }
 
-/* As much as there is room for. True: this one has all. */
+/* Writes as long as there is room. True: the connection has everything. */
 static bool
 serve(struct receiver *p)
 {

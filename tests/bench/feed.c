@@ -1,26 +1,25 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * feed: holds a full table and speaks it as a BGP peer. Commands on standard input, one a line; events on
+ * feed: a BGP peer with a full table. Commands on standard input, one a line; events on
  * standard output, one JSON object a line.
  *
  *   feed --connect ADDRESS [--port N] [--source ADDRESS] [--next-hop ADDRESS] --asn N --peer-asn N [--ipv6] [--count N | --mrt FILE]
  *        [--seed N] [--per-set N [--attributes SEED]] [--wait] [--mrt-updates FILE]
  *   feed [--ipv6] --count N --list FILE        writes `PREFIX ORIGIN` lines and ends
  *
- * With --ipv6 the table is one of IPv6; the session is of the family of ADDRESS.
+ * With --ipv6 the table is IPv6; the session has the family of ADDRESS.
  *
- * --per-set: other attributes than the generator's, one set for so many neighbouring prefixes. --wait: {"event": "ready"} when the table is there as octets,
- * and nothing of it leaves before the command `go`.
+ * --per-set N: N neighbouring prefixes share an attribute set, instead of the sets of the generator. --wait: {"event": "ready"} when the table is encoded;
+ * the table leaves at the command `go`.
  *
  * Commands: `withdraw EVERY OFFSET` (each prefix whose index modulo EVERY is OFFSET), `announce EVERY OFFSET`,
- * `churn UPDATES SEED` (that many prefixes one by one: other attributes, withdrawn, announced again; ends with the full table),
- * `pace UPDATES RATE SEED` (so many a second, each a message of its own and another prefix: withdrawn, and announced again 10,000 updates
- * later; ends with the full table),
- * `rate N EVERY OFFSET` (from now on N updates a second about prefixes whose index modulo EVERY is OFFSET: withdrawn or with other attributes,
- * and as before some thousand updates later; with N 0 no more: all is as before, and {"event": "paced"} says what was made), `play PERCENT` (the
- * updates of --mrt-updates, at that percentage of the speed at which they were recorded, with our next hop; {"event": "played"}), `quit`. The
- * others are answered by {"event": "done", ...} when their last octet was taken by the kernel. A ROUTE-REFRESH is answered with what is
- * announced now.
+ * `churn UPDATES SEED` (UPDATES prefixes, each alone: attributes changed, withdrawn, announced again; ends with the full table),
+ * `pace UPDATES RATE SEED` (RATE a second, a message and a prefix each: withdrawn, and announced again 10,000 updates later; ends with the
+ * full table),
+ * `rate N EVERY OFFSET` (from now on N updates a second of prefixes whose index modulo EVERY is OFFSET: withdrawn or changed, and restored some
+ * thousand updates later; N 0 restores all, and {"event": "paced"} has the counts), `play PERCENT` (the updates of --mrt-updates at PERCENT of the
+ * recorded speed, with our next hop; {"event": "played"}), `quit`. Further commands are answered by {"event": "done", ...} when the kernel has taken
+ * the last octet. A ROUTE-REFRESH is answered with the present table.
  */
 #include "control/bgp/bgp_attr.h"
 #include "control/bgp/bgp_msg.h"
@@ -41,7 +40,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define CONNECT_ATTEMPTS 600 /* one each 100 ms: a daemon under test needs a while to come up */
+#define CONNECT_ATTEMPTS 600 /* one each 100 ms: a daemon under test starts slowly */
 #define HOLD_S 90
 
 static struct {
@@ -58,23 +57,23 @@ static struct table table;
 static bool *withdrawn; /* by index */
 static struct {
 	int fd;
-	uint8_t *out; /* what waits to be sent; grows */
+	uint8_t *out; /* octets to send; grows */
 	size_t out_len, out_size, out_sent;
 	uint8_t in[2 * BGP_EXTENDED_MSG_MAX];
 	size_t in_len;
 	bool open_received, established;
-	bool held; /* what waits is not sent before `go` */
+	bool held; /* octets wait for `go` */
 	uint64_t keepalive_due_ns, heard_ns;
-	const char *running; /* the command whose octets wait; NULL: none */
-	bool refresh; /* asked for; those that come while octets wait are one */
+	const char *running; /* the command with octets to send, or NULL */
+	bool refresh; /* requested; requests with octets to send are merged */
 	uint64_t routes; /* received and dropped */
 } s = {.fd = -1};
 
-#define RATE_OPEN 4096u /* prefixes that are not as in the table at a time */
+#define RATE_OPEN 4096u /* prefixes different from the table at a time */
 #define BEHIND_BYTES                                                                               \
-	(4u << 20) /* more than that waits: the far end does not take it, so no more is made */
+	(4u << 20) /* with more octets to send the far end is too slow: no more updates */
 
-/* Updates one by one at a pace. */
+/* Single updates at a rate. */
 static struct {
 	uint32_t rate, every, offset;
 	uint64_t begin_ns, made, skipped, state;
@@ -144,7 +143,7 @@ run_add(struct run *r, uint32_t index, bool withdraw)
 			if (!update_packer_begin(&r->packer, opt.family,
 				    withdraw ? NULL : table.sets[e->set], &encode,
 				    out_room(BGP_MSG_MAX), BGP_MSG_MAX))
-				return; /* attributes beyond one message: no speaker could send these */
+				return; /* attributes beyond one message: cannot be sent */
 			r->open = true;
 			r->withdraw = withdraw;
 			r->set = e->set;
@@ -182,7 +181,7 @@ refresh_answer(void)
 	event("refresh", "");
 }
 
-/* Each round touches one prefix: withdrawn and back, or other attributes and back. The end is the full table. */
+/* Each round withdraws or changes one prefix and restores the prefix. Ends with the full table. */
 static void
 churn(uint32_t updates, uint64_t seed)
 {
@@ -211,11 +210,11 @@ churn(uint32_t updates, uint64_t seed)
 
 /* ---- pace ---- */
 
-#define PACE_GONE 10000u /* prefixes that are withdrawn at a time */
+#define PACE_GONE 10000u /* withdrawn prefixes at a time */
 #define PACE_BACKLOG                                                                               \
-	(4u << 20) /* beyond that the other side does not keep pace: nothing is added */
+	(4u << 20) /* with more octets to send the far end is too slow: no more updates */
 
-/* Prefixes are drawn so many ahead, so that their cache misses go beside each other: else they take a third of the time. */
+/* Prefixes are drawn this far ahead, so that cache misses overlap; otherwise the misses take a third of the time. */
 #define PACE_AHEAD 16u
 
 static struct {
@@ -234,7 +233,7 @@ prefetch_entry(uint32_t index)
 	__builtin_prefetch(&withdrawn[index], 1);
 }
 
-/* What it is announced with; half as far ahead, as the entry has to be there first. */
+/* Fetches the attributes; half as far ahead, after the entry. */
 static void
 prefetch_set(uint32_t index)
 {
@@ -281,7 +280,7 @@ pace_choose(void)
 	return index;
 }
 
-/* The one that has been gone for longest. */
+/* The prefix withdrawn for the longest time. */
 static uint32_t
 pace_back(void)
 {
@@ -322,7 +321,7 @@ pace_run(void)
 
 /* ---- updates at a steady rate ---- */
 
-/* One prefix, in a message of its own. `set`: other attributes for this time. */
+/* One prefix in one message. `set`: different attributes. */
 static void
 say_one(uint32_t index, bool withdraw, uint32_t set)
 {
@@ -581,7 +580,7 @@ message(void *ctx, uint8_t type, const uint8_t *msg, size_t len)
 		s.refresh = true;
 		break;
 	default:
-		break; /* what it tells us does not matter here */
+		break; /* received routes are ignored */
 	}
 	return true;
 }
@@ -611,7 +610,7 @@ quit(void)
 	exit(0);
 }
 
-/* False: no more. */
+/* False: end of input. */
 static bool
 command(char *line)
 {
@@ -700,7 +699,7 @@ connect_once(void)
 	return fd;
 }
 
-/* Any two feeds of a lab have another one: from the source address. */
+/* The router id comes from the source address, so feeds of a lab differ. */
 static uint32_t
 identifier(void)
 {
@@ -729,7 +728,7 @@ connect_session(void)
 		s.fd = connect_once();
 		if (s.fd >= 0)
 			break;
-		poll(NULL, 0, 100); /* nobody tells when a listener appears */
+		poll(NULL, 0, 100); /* no event announces a listener */
 	}
 	if (s.fd < 0)
 		die(opt.connect, s.fd);
@@ -827,7 +826,7 @@ main(int argc, char **argv)
 	for (uint32_t i = 0; i < table.set_count; i++) {
 		table.sets[i]->next_hop = next_hop;
 		if (opt.asn ==
-			opt.peer_asn) { /* internal: LOCAL_PREF is well-known there (RFC 4271 5.1.5) */
+			opt.peer_asn) { /* internal session: LOCAL_PREF is well-known (RFC 4271 5.1.5) */
 			table.sets[i]->has |= ATTR_HAS_LOCAL_PREF;
 			table.sets[i]->local_pref = 100;
 		}

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Who controls the lab ports of another process (tests/dataplane/lab_port.h has how that is started).
+ * Controls the lab ports of a second process (tests/dataplane/lab_port.h explains the start).
  *
  * lab_ports --create FILE --routes ROUTES [--v4 N] [--v6 N] [--seed N]
  *     makes FILE and draws N destinations a family within the routes of the text file ROUTES, lines "PREFIX CLASS".
  * lab_ports --control FILE
  *     commands on standard input, a line each; each is answered by one line of JSON:
- *     mac PORT IFACE|ADDRESS    the frames' destination: before the first frame, where the port takes its address from a kernel interface
- *     allow CLASS|all MASK      the lab ports (bits) by which frames of that class may leave; while routes change, of both generations
- *     limit PORT N              frames that may leave the source of that port in all; 0 makes it a sink only
+ *     mac PORT IFACE|ADDRESS    destination of the frames: set before the first frame if the port has the address of a kernel interface
+ *     allow CLASS|all MASK      the valid exit ports (bits) of the class; during a change of routes the ports of both generations
+ *     limit PORT N              bound for all frames of the source of the port; 0: the port is only a sink
  *     pattern HEX               bit n: each 64th frame from the n-th on is IPv6 (0: none, ffffffffffffffff: all)
- *     run 0|1                   sources rest, or send as fast as they are asked
+ *     run 0|1                   sources rest, or send at full speed
  *     stats                     counters since the start, "ns" (CLOCK_MONOTONIC)
  *     quit
  */
@@ -206,7 +206,7 @@ obey(const char *verb, const char *a, const char *b)
 	if (strcmp(verb, "pattern") == 0)
 		lab->v6_pattern = strtoull(a, NULL, 16);
 	else if (strcmp(verb, "run") == 0)
-		/* release: pairs with the load in the source's receive: what was set before goes with it */
+		/* release: pairs with the load in the source's receive, after all earlier settings */
 		atomic_store_explicit(
 			&lab->run, (uint32_t)strtoul(a, NULL, 10), memory_order_release);
 	else

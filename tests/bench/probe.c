@@ -1,26 +1,26 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * probe: numbered packets through a router, paced, and what became of each of them.
+ * probe: sends numbered, paced packets through a router and records the fate of each packet.
  *
  *   probe --from NETNS --to NETNS:IFACE [--to NETNS:IFACE ...] --destinations FILE --pps N --out DIR
  *
  * The destinations file has lines `ADDRESS CLASS`, IPv4 and IPv6; a class is a small number. The n-th --to is port n (bit n of masks). Commands on
  * standard input, one a line:
- *   mask CLASS MASK   from now on packets of that class may arrive at these ports
- *   turn CLASS MASK   from now on packets of that class shall come to arrive at these ports only: the report says when the first one did, and when
- *                     the last one did not (until the next `turn` of that class)
- *   phase NAME        `rest`, `storm` or `link`: which figures the packets sent from now on count for. What is lost in phase `link` (a link
- *                     fails) is not in `lost` but told apart, with the time between the first and the last packet lost
+ *   mask CLASS MASK   from now on packets of the class may arrive at these ports
+ *   turn CLASS MASK   from now on packets of the class should arrive at these ports only: the report has the time of the first right arrival, and of
+ *                     the last wrong arrival (until the next `turn` of the class)
+ *   phase NAME        `rest`, `storm` or `link`: the figures that count packets sent from now on. Losses of phase `link` (a failing link) are
+ *                     reported apart from `lost`, with the time between the first and the last lost packet
  *   mark TEXT         a line in the plots
- *   report            writes what is known now to DIR/probe.json and goes on
- *   stop              sends no more, waits until all arrived or 1 s, writes DIR/probe.json and DIR/probe.csv, ends
- * A packet is misdirected when it arrives at a port that no mask between its sending and its arrival had.
+ *   report            writes the present figures to DIR/probe.json and continues
+ *   stop              stops sending, waits for the arrival of all packets or for 1 s, writes DIR/probe.json and DIR/probe.csv, ends
+ * A packet is misdirected if no mask between sending and arrival had the port of arrival.
  *
- * Gaps: longest_gap_us is between two arrivals, whatever the reason; longest_gap_beyond_sender_us is without what the sender itself (which may not
- * have been on a CPU) paused between the two, and so what the router did; longest_send_gap_us is the sender's own longest pause, and longest_send_call_us
- * its longest system call (in which a kernel that forwards may do all of the router's work: nothing is subtracted for it).
+ * Gaps: longest_gap_us is the longest time between two arrivals. longest_gap_beyond_sender_us subtracts the pause of the sender (perhaps without a CPU)
+ * between the two packets, so the rest is the router's. longest_send_gap_us is the longest pause of the sender, longest_send_call_us the longest system
+ * call of the sender. A forwarding kernel may do all work of the router in this call; nothing is subtracted for the call.
  *
- * One clock for all: CLOCK_REALTIME, in which the kernel stamps received packets; every namespace shares it.
+ * All times are CLOCK_REALTIME, the clock of the kernel's receive stamps, shared by every namespace.
  */
 #include "tests/bench/netns.h"
 #include "tests/bench/tool.h"
@@ -59,12 +59,12 @@
 #define RECEIVE_BATCH 64
 #define RECEIVE_BUFFER (64 << 20)
 #define BURST_MAX                                                                                  \
-	16 /* after an interruption the pace is made up in small steps: a veth ring holds 256 */
+	16 /* after an interruption the sender catches up in small steps: a veth ring holds 256 */
 #define SEND_STEP_NS                                                                               \
-	200000u /* packets of so much time leave together: a wake-up a packet costs more than the packet */
+	200000u /* packets due in this time leave together: a wake-up costs more than a packet */
 #define BURST_STEP_NS 200000 /* when behind: between full bursts, so that the ring drains */
 #define RECEIVE_STEP_NS                                                                            \
-	1000000u /* arrivals carry the kernel's stamp, so reading them later changes nothing */
+	1000000u /* arrivals carry the kernel's stamp, so late reading changes no figure */
 #define BIN_NS 100000000u
 #define DRAIN_NS 1000000000u
 #define SOURCE_PORT 7776
@@ -174,7 +174,7 @@ send_one(const int *fds, uint64_t seq)
 	if (sendto(fds[v6], &p, sizeof(p), 0, &destination[d].addr.any, len) !=
 		(ssize_t)sizeof(p)) {
 		atomic_store_explicit(&pk->sent_ns, 0,
-			memory_order_release); /* it never left: no packet of the router's */
+			memory_order_release); /* not sent: does not count as a packet of the router */
 		atomic_fetch_add_explicit(&send_errors, 1, memory_order_relaxed);
 	}
 	took = wall_ns() - p.sent_ns;
@@ -183,8 +183,7 @@ send_one(const int *fds, uint64_t seq)
 }
 
 /*
- * The packet clock: the rate asked for is one of deadlines, and each comes from the clock that stamps the packets. Nothing is waited for
- * here.
+ * The packet clock: a rate is a row of deadlines on the clock that stamps the packets. The loop never waits for packets.
  */
 static void
 pace(uint64_t due_ns)
@@ -195,8 +194,8 @@ pace(uint64_t due_ns)
 }
 
 /*
- * A router may have raised itself (keeld's autogroup has nice -20), and a sender of nice 0 beside its busy control threads was seen not to run for a second on end:
- * just when a policy flips no packet would be there to be lost. It needs a tenth of a CPU. Where that is not allowed, longest_send_gap_us tells.
+ * Raises the priority of the sender. keeld's autogroup has nice -20, and beside busy control threads a sender of nice 0 did not run for a second: no packet
+ * would be under way during a policy flip. The sender needs a tenth of a CPU. Without permission, longest_send_gap_us shows the pause.
  */
 static void
 first_in_line(void)
@@ -227,7 +226,7 @@ send_loop(void *arg)
 		for (; due <= now && burst < BURST_MAX && seq < PACKETS_MAX; burst++, due += step)
 			send_one(fds, seq++);
 		if (due + 1000000000u < now)
-			due = now; /* more than a second behind: what was missed is not made up */
+			due = now; /* more than a second late: missed packets are dropped from the schedule */
 		now = wall_ns();
 		if (burst == BURST_MAX && due <= now)
 			pace(now + BURST_STEP_NS);
@@ -298,7 +297,7 @@ arrived(const struct payload *p, unsigned port, uint64_t at_ns)
 	}
 }
 
-/* Where the UDP payload begins; 0: no UDP. */
+/* Offset of the UDP payload; 0: no UDP. */
 static size_t
 payload_offset(const uint8_t *data)
 {
@@ -349,7 +348,7 @@ count_overflow(void)
 
 		if (getsockopt(receiver[i / 2][i % 2], SOL_PACKET, PACKET_STATISTICS, &st, &len) ==
 			0)
-			overflow[i / 2] += st.tp_drops; /* reading clears it */
+			overflow[i / 2] += st.tp_drops; /* reading clears the counter */
 	}
 }
 
@@ -371,7 +370,7 @@ misdirected(const struct packet *pk, uint64_t sent_ns)
 		else
 			high = middle;
 	}
-	/* Each one set before arrival, back to the one in force at sending. */
+	/* Each mask set before arrival, back to the mask in force at sending. */
 	while (low-- > 0) {
 		if (change[low].class != class)
 			continue;
@@ -383,7 +382,7 @@ misdirected(const struct packet *pk, uint64_t sent_ns)
 	return begun && (mask & (1u << pk->port)) == 0;
 }
 
-/* The turn that a packet of the class belongs to: the last one before it was sent. */
+/* The turn of a packet: the last turn of the class before sending. */
 static struct turn *
 turn_of(uint8_t class, uint64_t sent_ns)
 {
@@ -476,13 +475,12 @@ write_latency(FILE *f, const char *name, uint8_t of_phase, uint64_t total, uint3
 }
 
 struct gaps {
-	uint64_t arrival_ns,
-		at_ns; /* between two arrivals one after the other, of all ports; when it began */
-	uint64_t beyond_ns; /* that and what the sender itself paused between the two */
-	uint64_t send_ns; /* between two packets that left one after the other */
+	uint64_t arrival_ns, at_ns; /* between two consecutive arrivals of all ports; its begin */
+	uint64_t beyond_ns; /* the same minus the pause of the sender */
+	uint64_t send_ns; /* between two consecutive sent packets */
 };
 
-/* By arrival. They are in order but for neighbours: other sockets, ports, families. */
+/* By arrival. Only neighbours are out of order: sockets, ports and families differ. */
 static void
 sort_arrivals(uint32_t *seq, size_t n)
 {
@@ -497,8 +495,8 @@ sort_arrivals(uint32_t *seq, size_t n)
 }
 
 /*
- * The longest time that the sender left between two packets one after the other, of those from `from` to `to`. Also of the lost ones among them:
- * a router that drops for a while makes a gap in which the sender did not pause.
+ * The longest pause of the sender between consecutive packets from `from` to `to`, lost packets included: a router that drops for a while makes a gap without
+ * a pause of the sender.
  */
 static uint64_t
 sender_paused(uint32_t from, uint32_t to)
@@ -540,7 +538,7 @@ find_gaps(uint64_t total, uint32_t *seq)
 			g.at_ns = begin;
 		}
 		if (gap <= g.beyond_ns)
-			continue; /* not longer than what is known, whatever the sender did */
+			continue; /* shorter than the longest known gap even without a pause of the sender */
 		own = sender_paused(seq[i - 1], seq[i]);
 		if (gap > own && gap - own > g.beyond_ns)
 			g.beyond_ns = gap - own;
@@ -717,7 +715,7 @@ command(char *line)
 		fflush(stdout);
 		return true;
 	}
-	/* The answer tells the caller that a mask is in force before it acts. */
+	/* The answer confirms the mask before the caller acts. */
 	printf("ok %s\n", word);
 	fflush(stdout);
 	return true;
@@ -825,7 +823,7 @@ main(int argc, char **argv)
 
 	parse_options(argc, argv);
 	read_destinations();
-	/* appears as it is touched */
+	/* pages appear on first touch */
 	packets = mmap(NULL, sizeof(*packets) * (size_t)PACKETS_MAX, PROT_READ | PROT_WRITE,
 		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (packets == MAP_FAILED)
@@ -841,7 +839,7 @@ main(int argc, char **argv)
 		die("sender", errno);
 	while (go_on) {
 		receive_for(100, &go_on);
-		pace(wall_ns() + RECEIVE_STEP_NS); /* the sockets hold what comes meanwhile */
+		pace(wall_ns() + RECEIVE_STEP_NS); /* the sockets hold packets meanwhile */
 	}
 	atomic_store_explicit(&sending, false, memory_order_release);
 	pthread_join(sender, NULL);

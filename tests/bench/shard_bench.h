@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What benchmarks of the shard share. Only the processor time within shard_work() counts; a consumer follows the journal, and one reader is
+ * Common parts of the shard benchmarks. Only the processor time within shard_work() counts; a consumer follows the journal, and one reader is
  * quiescent between turns.
  */
 #pragma once
@@ -16,7 +16,7 @@ struct shard_bench {
 	uint64_t busy_ns, longest_ns, entries; /* since shard_bench_reset() */
 };
 
-/* What the shard itself used: on a shared machine the wall clock tells of others. */
+/* CPU time of the shard: on a shared machine the wall clock includes other work. */
 static inline uint64_t
 shard_bench_cpu(void)
 {

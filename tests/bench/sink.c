@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * sink: a BGP peer that takes an IPv4 table and knows what became of it. Commands on standard input, one a line; answers on standard
+ * sink: a BGP peer that receives an IPv4 table and counts the differences. Commands on standard input, one a line; answers on standard
  * output, one JSON object a line.
  *
  *   sink --connect ADDRESS [--port N] [--source ADDRESS] --asn N [--hold SECONDS]
  *   sink --listen ADDRESS [--port N] --asn N [--hold SECONDS]      waits for the connection
  *
  * Commands:
- *   mark     what is there now is what `report` compares with
+ *   mark     the present table becomes the base of `report`
  *   report   {"event": "report", "established", "total", "added", "removed", "changed": against the mark; "updates", "octets": UPDATE
- *            messages since then; "change_ns": when the last UPDATE was read that made a difference to what was known before it, 0: none}
- *   stat     {"event": "stat", "updates", "change_ns"} of these: costs nothing
+ *            messages since the mark; "change_ns": time of the last UPDATE with a difference, 0: none}
+ *   stat     {"event": "stat", "updates", "change_ns"}, without a cost
  *   quit
- * A route is its prefix and a hash of its attributes as they came, so a speaker that orders them in another way each time would be seen
- * as changing them. Times are CLOCK_MONOTONIC, one clock for the whole machine.
+ * A route is a prefix and a hash of the attributes as received, so a speaker with a varying order of attributes would appear to
+ * change them. Times are CLOCK_MONOTONIC, one clock for the whole machine.
  */
 #include "control/bgp/bgp_msg.h"
 #include "control/base/threads.h"
@@ -105,7 +105,7 @@ attributes_hash(const uint8_t *p, size_t len)
 	return (uint32_t)h != 0 ? (uint32_t)h : 1;
 }
 
-/* RFC 4271 4.3: length in bits, then as many octets as it takes. True: something is different now. */
+/* RFC 4271 4.3: length in bits, then the octets. True: the table has changed. */
 static bool
 prefixes(const uint8_t *p, size_t len, uint32_t attributes)
 {
@@ -191,7 +191,7 @@ report(void)
 static void
 say(const uint8_t *msg, size_t len)
 {
-	/* some octets now and then into an empty socket buffer */
+	/* a few octets into an empty socket buffer */
 	if (len == 0 || send(s.fd, msg, len, MSG_NOSIGNAL) != (ssize_t)len)
 		die("send", errno);
 }
@@ -293,7 +293,7 @@ session_end(const char *why)
 	s.established = false;
 }
 
-/* False: the session is over. */
+/* False: the session has ended. */
 static bool
 message(uint8_t type, const uint8_t *msg, size_t len, uint64_t now)
 {

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* For feed and crowd: the messages of what was received. */
+/* For feed and crowd: splits received octets into messages. */
 #pragma once
 
 #include "control/bgp/bgp_msg.h"
 #include "tests/bench/tool.h"
 
-/* Each whole message goes to `take`, until that says no: then `buf` is no more. The rest moves to the front. */
+/* Passes each whole message to `take`, until `take` returns false; then `buf` is invalid. The rest moves to the front. */
 static inline void
 stream_messages(uint8_t *buf, size_t *len, size_t message_max,
 	bool (*take)(void *ctx, uint8_t type, const uint8_t *msg, size_t len), void *ctx)

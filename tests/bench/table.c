@@ -19,7 +19,7 @@ below(uint64_t *state, uint32_t n)
 	return (uint32_t)(((splitmix64(state) >> 32) * n) >> 32);
 }
 
-/* Weights in a thousandth; returns the index. */
+/* Weights in thousandths; returns the index. */
 static unsigned
 choose(uint64_t *state, const uint16_t *weight, unsigned n)
 {
@@ -79,7 +79,7 @@ set_add(struct table *t, const struct attr_set *a)
 static uint32_t
 random_asn(uint64_t *state)
 {
-	/* a quarter are 4-octet numbers; neither reserved nor private ones */
+	/* a quarter are 4-octet numbers; no reserved or private numbers */
 	return below(state, 4) == 0 ? 131072 + below(state, 270000) : 174 + below(state, 63000);
 }
 
@@ -189,7 +189,7 @@ seen_add(struct seen *s, uint32_t addr, unsigned len)
 	}
 }
 
-/* Nobody originates these: private, loopback, link-local, shared, documentation, benchmarking, multicast and above. */
+/* Never originated: private, loopback, link-local, shared, documentation, benchmarking, multicast and above. */
 static bool
 reserved(uint32_t a, unsigned len)
 {
@@ -212,8 +212,8 @@ reserved(uint32_t a, unsigned len)
 }
 
 /*
- * A unit is one origin's run of neighbouring prefixes with the same attributes, mostly of one length, sometimes with the aggregate above
- * them.
+ * A unit is a run of neighbouring prefixes of one origin with equal attributes, mostly of one length, sometimes with their
+ * aggregate.
  */
 static int
 generate_unit(struct table *t, uint32_t count, uint64_t *state, struct seen *seen)
@@ -255,7 +255,7 @@ v6_bits(const struct prefix *p)
 	return bits;
 }
 
-/* A /32 and longer unit is a run of neighbours inside one /28 to /32 allocation; shorter ones stand alone. */
+/* A unit of /32 and longer is a run of neighbours inside one /28 to /32 allocation; shorter units are single. */
 static int
 generate_unit_v6(struct table *t, uint32_t count, uint64_t *state, struct seen *seen)
 {
@@ -273,7 +273,7 @@ generate_unit_v6(struct table *t, uint32_t count, uint64_t *state, struct seen *
 	uint32_t set = t->set_count;
 	int err = 0;
 
-	/* every third lies within one that is there: more specifics of somebody's allocation */
+	/* every third prefix lies within an existing prefix: more specifics of an allocation */
 	if (t->entry_count > 0 && below(state, 3) == 0) {
 		const struct prefix *outer = &t->entry[below(state, t->entry_count)].prefix;
 
@@ -286,7 +286,7 @@ generate_unit_v6(struct table *t, uint32_t count, uint64_t *state, struct seen *
 		struct ip_addr a = {.afi = AFI_IPV6};
 		struct prefix p;
 
-		/* the key's upper half is no IPv4 one's: 32 bits that name 48 and a length would collide, so they are mixed */
+		/* the upper half of the key differs from IPv4: 32 bits for 48 bits and a length would collide, so the bits are mixed */
 		if (!seen_add(seen, (uint32_t)hash_mix(bits), len))
 			continue;
 		if (t->set_count == set && (err = random_set(t, state)) != 0)
@@ -366,7 +366,7 @@ without_mp_reach(const uint8_t *attrs, uint16_t len, uint8_t *out)
 	return (uint16_t)wr_len(&w);
 }
 
-/* The dump's attribute block as an UPDATE, so that the one decoder there is reads it. */
+/* The attribute block of the dump as an UPDATE for the common decoder. */
 static int
 mrt_set(struct table *t, enum afi afi, const uint8_t *block, uint16_t block_len,
 	struct attr_set *scratch)
@@ -393,7 +393,7 @@ mrt_set(struct table *t, enum afi afi, const uint8_t *block, uint16_t block_len,
 	wr_u16(&w, len);
 	wr_bytes(&w, attrs, len);
 	wr_bytes(&w, "\x08\x01",
-		2); /* 1.0.0.0/8: something announced, so that attributes are read */
+		2); /* 1.0.0.0/8: one announced prefix, so that attributes are read */
 	bgp_update_decode(msg, wr_len(&w), &o, scratch, &u);
 	if (u.error.severity >= TREAT_AS_WITHDRAW || !u.has_attrs)
 		return -EBADMSG;
@@ -406,7 +406,7 @@ mrt_set(struct table *t, enum afi afi, const uint8_t *block, uint16_t block_len,
 struct mrt_reader {
 	enum afi afi;
 	struct attr_set *scratch;
-	/* the attribute block of the set added last: dumps are not sorted by it, but neighbours share it often */
+	/* the attribute block of the last added set: neighbours in a dump often share a block */
 	uint8_t last[65535];
 	uint16_t last_len;
 };

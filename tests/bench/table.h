@@ -3,7 +3,7 @@
  * A full table for tests and benchmarks: generated (deterministic, lengths and attributes distributed like
  * today's Internet) or read from a TABLE_DUMP_V2 dump (RFC 6396). One thread.
  *
- * The generator's distributions follow what is publicly known of the tables in 2026: IPv4 /24 63.5 %, /23 10.8, /22 10.5, ... ; IPv6 /48 46 %,
+ * The generator follows public statistics of the tables in 2026: IPv4 /24 63.5 %, /23 10.8, /22 10.5, ... ; IPv6 /48 46 %,
  * /32 12, /44 10, /40 9, ... in 2000::/3; some six prefixes an attribute set; path lengths 3 and 4 most often; 88 % with communities, 30 % with MED.
  */
 #pragma once
@@ -21,19 +21,18 @@ struct table_entry {
 struct table {
 	struct table_entry *entry;
 	uint32_t entry_count, entry_size;
-	struct attr_set *
-		*sets; /* as the feed's peer would receive them: next hop not set, no LOCAL_PREF */
+	struct attr_set **sets; /* without next hop and LOCAL_PREF */
 	uint32_t set_count, set_size;
 };
 
-/* `count` prefixes of one family. The same count and seed give the same table. 0, -ENOMEM. */
+/* `count` prefixes of one family. Equal count and seed give an equal table. 0, -ENOMEM. */
 int table_generate(struct table *t, enum afi afi, uint32_t count, uint64_t seed);
-/* Other attributes for the same prefixes: each `per_set` neighbours share a set, drawn by `seed`. 0, -ENOMEM. */
+/* New attributes for all prefixes: each `per_set` neighbours share a set, drawn by `seed`. 0, -ENOMEM. */
 int table_attributes(struct table *t, uint32_t per_set, uint64_t seed);
 /* Unicast entries of the first peer of a dump; `path` may end in .gz. `limit` 0: all. 0, -errno. */
 int table_read_mrt(struct table *t, enum afi afi, const char *path, uint32_t limit);
 void table_free(struct table *t);
 /* Lines `PREFIX ORIGIN_ASN`, in table order. 0, -errno. */
 int table_list(const struct table *t, const char *path);
-/* An MRT file, unpacked by gzip where its name ends in .gz (`piped`: it goes with pclose). NULL: errno. */
+/* Opens an MRT file, through gzip if the name ends in .gz (`piped`: close with pclose). NULL: errno. */
 FILE *table_open(const char *path, bool *piped);

@@ -17,7 +17,7 @@ static inline void __attribute__((noreturn)) die(const char *what, int err)
 	exit(1);
 }
 
-/* Those that are there, a line each; false: one of them was the last (`command` said so), or whoever started us is gone. */
+/* Runs the available commands, a line each. False: the last command (`command` returned false), or the parent has closed the pipe. */
 static inline bool
 commands_read(bool (*command)(char *line))
 {
@@ -77,7 +77,7 @@ option_set(const struct tool_option *o, const char *text)
 	}
 }
 
-/* Ends the program (2) on one that is not there, or lacks its argument. */
+/* Ends the program (2) on an unknown option or a missing argument. */
 static inline void
 options_read(int argc, char **argv, const struct tool_option *option, unsigned count)
 {

@@ -15,7 +15,7 @@
 #define BGP4MP_MESSAGE 1
 #define BGP4MP_MESSAGE_AS4 4
 #define RECORD_MAX (1u << 20)
-#define PEER_MAX 24 /* AS, interface and address, as they are in the record */
+#define PEER_MAX 24 /* AS, interface and address in the form of the record */
 
 struct updates {
 	FILE *f;
@@ -52,7 +52,7 @@ updates_close(struct updates *u)
 	free(u);
 }
 
-/* Whether the record is of the peer that we follow; the first one met is. */
+/* True if the record belongs to the followed peer; the first peer is followed. */
 static bool
 followed(struct updates *u, const uint8_t *peer, size_t len)
 {
@@ -64,7 +64,7 @@ followed(struct updates *u, const uint8_t *peer, size_t len)
 	return u->peer_len == len && memcmp(u->peer, peer, len) == 0;
 }
 
-/* RFC 6396 4.4.2 and 4.4.3: the message of a record. False: no UPDATE, or of another peer. */
+/* RFC 6396 4.4.2 and 4.4.3: the message of a record. False: no UPDATE, or of a different peer. */
 static bool
 message_of(struct updates *u, struct rd r, uint16_t subtype, struct recorded *out)
 {
@@ -78,7 +78,7 @@ message_of(struct updates *u, struct rd r, uint16_t subtype, struct recorded *ou
 	rd_bytes(&r, 2 * addr_len);
 	if (r.bad || rd_left(&r) < BGP_HEADER_LEN || r.p[18] != BGP_UPDATE)
 		return false;
-	/* the local AS between them may be another one in each record of a collector */
+	/* the local AS between both can differ in each record of a collector */
 	memcpy(key, peer, as_len);
 	memcpy(key + as_len, afi + 2, addr_len);
 	out->msg = r.p;

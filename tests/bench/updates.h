@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Recorded churn: the UPDATE messages of one peer out of an MRT updates file (BGP4MP and BGP4MP_ET, RFC 6396 4.4), in their order, each with
- * the time at which it was heard. One thread.
+ * Recorded churn: the UPDATE messages of one peer out of an MRT updates file (BGP4MP and BGP4MP_ET, RFC 6396 4.4), in order, each with
+ * the time of arrival. One thread.
  */
 #pragma once
 
@@ -18,7 +18,7 @@ struct recorded {
 	bool as4;
 };
 
-/* `path` may end in .gz. The peer is the one whose UPDATE is the file's first. 0, -errno. */
+/* `path` may end in .gz. The peer is the sender of the first UPDATE in the file. 0, -errno. */
 int updates_open(struct updates **out, const char *path);
 /* 1, 0 at the end, -EBADMSG. */
 int updates_next(struct updates *u, struct recorded *out);
