@@ -51,18 +51,86 @@ reserve_take(struct wiring *w)
 	return NULL;
 }
 
-void
+static void
+hops_free(const struct message *m)
+{
+	if (m->kind == MESSAGE_FIB_ROUTE)
+		free(m->route.hops);
+}
+
+static void
 message_free(struct message *m)
 {
 	struct wiring *w = m->k->wiring;
 
-	free(m->hops);
+	hops_free(m);
 	if (m->reserved)
 		/* release: pairs with the acquire in reserve_take */
 		atomic_store_explicit(
 			&w->reserve.taken[m - w->reserve.message], false, memory_order_release);
 	else
 		free(m);
+}
+
+static struct thread *
+message_receiver(const struct message *m)
+{
+	const struct layers *l = &m->k->layers;
+
+	switch (m->kind) {
+	case MESSAGE_MAIN_LINK:
+	case MESSAGE_MAIN_ADDRESS:
+	case MESSAGE_MAIN_ROUTE:
+		return l->main_thread;
+	case MESSAGE_FIB_ADDRESS:
+	case MESSAGE_FIB_ROUTE:
+	case MESSAGE_FIB_NEIGHBOR:
+	case MESSAGE_FIB_WATCH:
+		return l->fib_thread;
+	case MESSAGE_RIB_NEXT_HOP:
+		return l->rib_thread[m->next_hop.shard];
+	case MESSAGE_HOST_RESOLVE:
+		return l->host_thread;
+	}
+	return NULL;
+}
+
+static void receive_fib_watch(struct message *m);
+static void receive_rib_next_hop(struct keeld *k, const struct message_next_hop *m);
+
+static void
+message_receive(struct message *m)
+{
+	switch (m->kind) {
+	case MESSAGE_MAIN_LINK:
+		receive_main_link(m->k, &m->link);
+		break;
+	case MESSAGE_MAIN_ADDRESS:
+		receive_main_address(m->k, &m->address);
+		break;
+	case MESSAGE_MAIN_ROUTE:
+		receive_main_route(m->k, &m->route);
+		break;
+	case MESSAGE_FIB_ADDRESS:
+		receive_fib_address(m->k, &m->address);
+		break;
+	case MESSAGE_FIB_ROUTE:
+		receive_fib_route(m->k, &m->route);
+		break;
+	case MESSAGE_FIB_NEIGHBOR:
+		receive_fib_neighbor(m->k, &m->neighbor);
+		break;
+	case MESSAGE_FIB_WATCH:
+		receive_fib_watch(m);
+		return; /* kept until the feed has memory for the question */
+	case MESSAGE_RIB_NEXT_HOP:
+		receive_rib_next_hop(m->k, &m->next_hop);
+		break;
+	case MESSAGE_HOST_RESOLVE:
+		receive_host_resolve(m->k, &m->resolve);
+		break;
+	}
+	message_free(m);
 }
 
 static void
@@ -73,33 +141,31 @@ message_run(void *arg)
 	if (atomic_load_explicit(&m->k->wiring->stopping, memory_order_relaxed))
 		message_free(m);
 	else
-		m->fn(m);
+		message_receive(m);
 }
 
 static void
-message_post(struct thread *t, void (*fn)(void *arg), struct message *to, const struct message *m,
-	bool reserved)
+message_post(struct message *to, const struct message *m, bool reserved)
 {
 	*to = *m;
-	to->fn = fn;
 	to->reserved = reserved;
-	thread_send(t, &to->mail, message_run, to);
+	thread_send(message_receiver(to), &to->mail, message_run, to);
 }
 
 bool
-wiring_try_send(struct thread *t, void (*fn)(void *arg), const struct message *m)
+wiring_try_send(const struct message *m)
 {
 	struct message *copy;
 
 	/* The receiver is ending or gone: layers that are taken down still speak to each other. */
 	if (atomic_load_explicit(&m->k->wiring->stopping, memory_order_relaxed)) {
-		free(m->hops);
+		hops_free(m);
 		return true;
 	}
 	copy = malloc(sizeof(*copy));
 	if (copy == NULL)
 		return false;
-	message_post(t, fn, copy, m, false);
+	message_post(copy, m, false);
 	return true;
 }
 
@@ -124,14 +190,14 @@ wiring_calloc(struct keeld *k, size_t count, size_t size)
 }
 
 void
-wiring_send(struct thread *t, void (*fn)(void *arg), const struct message *m)
+wiring_send(const struct message *m)
 {
 	struct message *spare;
 
-	while (!wiring_try_send(t, fn, m)) {
+	while (!wiring_try_send(m)) {
 		spare = reserve_take(m->k->wiring);
 		if (spare != NULL) {
-			message_post(t, fn, spare, m, true);
+			message_post(spare, m, true);
 			return;
 		}
 		memory_wait();
@@ -156,7 +222,7 @@ RUNS_ON(role_fib) watch_again(struct keeld *k)
 	struct message *m;
 
 	while ((m = w->watch_owed.first) != NULL &&
-		fib_feed_watch(k->layers.feed, &m->next_hop) == 0) {
+		fib_feed_watch(k->layers.feed, &m->watch) == 0) {
 		w->watch_owed.first = m->next;
 		if (m->next == NULL)
 			w->watch_owed.end = &w->watch_owed.first;
@@ -166,9 +232,8 @@ RUNS_ON(role_fib) watch_again(struct keeld *k)
 }
 
 static void
-on_fib_watch(void *arg)
+receive_fib_watch(struct message *m)
 {
-	struct message *m = arg;
 	struct keeld *k = m->k;
 
 	role_enter_fib();
@@ -180,20 +245,15 @@ on_fib_watch(void *arg)
 static bool
 ask_next_hop(void *ctx, const struct nexthop_message *nh)
 {
-	struct keeld *k = ctx;
-
 	return wiring_try_send(
-		k->layers.fib_thread, on_fib_watch, &(struct message){.k = k, .next_hop = *nh});
+		&(struct message){.k = ctx, .kind = MESSAGE_FIB_WATCH, .watch = *nh});
 }
 
 static void
-on_rib_next_hop(void *arg)
+receive_rib_next_hop(struct keeld *k, const struct message_next_hop *m)
 {
-	struct message *m = arg;
-
 	role_enter_rib();
-	shard_next_hop(m->k->layers.shards.at[m->shard], &m->next_hop);
-	message_free(m);
+	shard_next_hop(k->layers.shards.at[m->shard], &m->next_hop);
 }
 
 static bool
@@ -203,8 +263,9 @@ tell_next_hop(void *ctx, const struct nexthop_message *nh)
 
 	/* A shard that did not ask ignores the message. */
 	for (unsigned i = 0; i < k->layers.shards.count; i++) {
-		if (!wiring_try_send(k->layers.rib_thread[i], on_rib_next_hop,
-			    &(struct message){.k = k, .shard = i, .next_hop = *nh}))
+		if (!wiring_try_send(&(struct message){.k = k,
+			    .kind = MESSAGE_RIB_NEXT_HOP,
+			    .next_hop = {.shard = i, .next_hop = *nh}}))
 			return false;
 	}
 	return true;

@@ -69,13 +69,10 @@ wiring_links_apply(struct keeld *k)
 	}
 }
 
-static void
-on_main_link(void *arg)
+void
+receive_main_link(struct keeld *k, const struct message_link *m)
 {
-	struct message *m = arg;
-
-	host_routes_link(m->k->host_routes, m->port, m->present);
-	message_free(m);
+	host_routes_link(k->host_routes, m->port, m->up);
 }
 
 static void
@@ -91,8 +88,8 @@ host_link(void *ctx, uint16_t port, bool up, uint64_t event_ns)
 		thread_wake(k->layers.fib_thread);
 	}
 	log_event(LOG_INFO, "link port=%s state=%s", port_text(k, port), up ? "up" : "down");
-	wiring_send(k->layers.main_thread, on_main_link,
-		&(struct message){.k = k, .port = port, .present = up});
+	wiring_send(&(struct message){
+		.k = k, .kind = MESSAGE_MAIN_LINK, .link = {.port = port, .up = up}});
 }
 
 #ifdef KEEL_DATAPLANE
@@ -120,27 +117,21 @@ host_changed(void *ctx, uint16_t port)
 
 /* ---- addresses ---- */
 
-static void
-on_fib_address(void *arg)
+void
+receive_fib_address(struct keeld *k, const struct message_address *m)
 {
-	struct message *m = arg;
-
 	role_enter_fib();
-	wiring_links_apply(m->k);
+	wiring_links_apply(k);
 	if (fib_feed_connected(
-		    m->k->layers.feed, m->vrf, &m->subnet, &m->addr, m->port, m->present) != 0)
+		    k->layers.feed, m->vrf, &m->subnet, &m->local, m->port, m->present) != 0)
 		log_event(LOG_ERROR, "connected-route-not-installed error=\"%s\"",
 			strerrordesc_np(ENOMEM));
-	message_free(m);
 }
 
-static void
-on_main_address(void *arg)
+void
+receive_main_address(struct keeld *k, const struct message_address *m)
 {
-	struct message *m = arg;
-
-	host_routes_connected(m->k->host_routes, m->vrf, &m->subnet, m->port, m->present);
-	message_free(m);
+	host_routes_connected(k->host_routes, m->vrf, &m->subnet, m->port, m->present);
 }
 
 #ifdef KEEL_DATAPLANE
@@ -173,11 +164,12 @@ host_address(void *ctx, struct vrf_id vrf, uint16_t port, const struct prefix *s
 {
 	struct keeld *k = ctx;
 	struct message m = {.k = k,
-		.vrf = vrf,
-		.port = port,
-		.subnet = *subnet,
-		.addr = *local,
-		.present = present};
+		.kind = MESSAGE_FIB_ADDRESS,
+		.address = {.vrf = vrf,
+			.port = port,
+			.subnet = *subnet,
+			.local = *local,
+			.present = present}};
 	char text[ADDR_TEXT_MAX];
 
 	role_enter_host();
@@ -187,38 +179,35 @@ host_address(void *ctx, struct vrf_id vrf, uint16_t port, const struct prefix *s
 	if (k->layers.fib != NULL)
 		local_address(k, vrf, port, local);
 #endif
-	wiring_send(k->layers.fib_thread, on_fib_address, &m);
+	wiring_send(&m);
 	/* RFC 4291 2.5.6: a link's own prefix is nobody else's business. */
-	if (!addr_is_link_local(local))
-		wiring_send(k->layers.main_thread, on_main_address, &m);
+	if (addr_is_link_local(local))
+		return;
+	m.kind = MESSAGE_MAIN_ADDRESS;
+	wiring_send(&m);
 }
 
 /* ---- routes of the kernel ---- */
 
-static void
-on_fib_route(void *arg)
+void
+receive_fib_route(struct keeld *k, const struct message_kernel_route *m)
 {
-	struct message *m = arg;
 	char text[PREFIX_TEXT_MAX];
 	int err;
 
 	role_enter_fib();
-	wiring_links_apply(m->k);
-	err = fib_feed_route(m->k->layers.feed, m->vrf, &m->subnet, SOURCE_KERNEL, m->hops,
+	wiring_links_apply(k);
+	err = fib_feed_route(k->layers.feed, m->vrf, &m->prefix, SOURCE_KERNEL, m->hops,
 		m->hop_count, m->metric, m->present);
 	if (err != 0 && err != -ENOENT)
 		log_event(LOG_ERROR, "kernel-route-not-installed prefix=%s error=\"%s\"",
-			prefix_format(&m->subnet, text), strerror(-err));
-	message_free(m);
+			prefix_format(&m->prefix, text), strerror(-err));
 }
 
-static void
-on_main_route(void *arg)
+void
+receive_main_route(struct keeld *k, const struct message_kernel_route *m)
 {
-	struct message *m = arg;
-
-	host_routes_kernel_route(m->k->host_routes, m->vrf, &m->subnet, m->ports, m->present);
-	message_free(m);
+	host_routes_kernel_route(k->host_routes, m->vrf, &m->prefix, m->ports, m->present);
 }
 
 /* A bit each; 0 where one of them is no port of ours, whose link we do not know. */
@@ -240,48 +229,52 @@ host_route(void *ctx, struct vrf_id vrf, const struct prefix *p, const struct ne
 	unsigned count, uint32_t metric, bool present)
 {
 	struct keeld *k = ctx;
-	struct message m = {.k = k, .vrf = vrf, .subnet = *p, .metric = metric, .present = present};
+	struct message m = {.k = k,
+		.kind = MESSAGE_MAIN_ROUTE,
+		.route = {.vrf = vrf,
+			.prefix = *p,
+			.present = present,
+			.ports = ports_of(hops, count),
+			.metric = metric}};
 
-	m.ports = ports_of(hops, count);
-	wiring_send(k->layers.main_thread, on_main_route, &m);
+	wiring_send(&m);
+	m.kind = MESSAGE_FIB_ROUTE;
 	if (count > 0) {
-		m.hops = wiring_calloc(k, count, sizeof(*m.hops));
-		if (m.hops == NULL)
+		m.route.hops = wiring_calloc(k, count, sizeof(*m.route.hops));
+		if (m.route.hops == NULL)
 			return;
 	}
 	for (unsigned i = 0; i < count; i++)
-		m.hops[i] = (struct fib_feed_hop){hops[i].addr, hops[i].port};
-	m.hop_count = count;
-	wiring_send(k->layers.fib_thread, on_fib_route, &m);
+		m.route.hops[i] = (struct fib_feed_hop){hops[i].addr, hops[i].port};
+	m.route.hop_count = count;
+	wiring_send(&m);
 }
 
 /* ---- neighbours ---- */
 
-static void
-on_fib_neighbor(void *arg)
+void
+receive_fib_neighbor(struct keeld *k, const struct message_neighbor *m)
 {
-	struct message *m = arg;
 	int err = 0;
 
 	role_enter_fib();
-	wiring_links_apply(m->k);
+	wiring_links_apply(k);
 #ifdef KEEL_DATAPLANE
 	struct adjacency adj = {.ether_len = 14, .port = m->port};
 
 	/* Sent before the link went down: its loss follows. */
-	if (m->port < LINKS_MAX && !link_word_up(m->k->wiring->links.applied[m->port]))
-		m->has_mac = false;
-	if (m->has_mac) {
+	bool resolved = m->resolved &&
+			(m->port >= LINKS_MAX || link_word_up(k->wiring->links.applied[m->port]));
+
+	if (resolved) {
 		memcpy(adj.ether, m->mac, 6);
 		port_mac(m->port, adj.ether + 6);
 		adj.mtu = port_mtu(m->port);
 	}
-	err = fib_feed_neighbor(
-		m->k->layers.feed, m->vrf, &m->addr, m->port, m->has_mac ? &adj : NULL);
+	err = fib_feed_neighbor(k->layers.feed, m->vrf, &m->addr, m->port, resolved ? &adj : NULL);
 #endif
 	if (err != 0)
 		log_event(LOG_ERROR, "neighbor-not-installed error=\"%s\"", strerrordesc_np(-err));
-	message_free(m);
 }
 
 static void
@@ -289,32 +282,31 @@ host_neighbor(void *ctx, struct vrf_id vrf, uint16_t port, const struct ip_addr 
 	const uint8_t mac[6])
 {
 	struct keeld *k = ctx;
-	struct message m = {
-		.k = k, .vrf = vrf, .port = port, .addr = *addr, .has_mac = mac != NULL};
+	struct message m = {.k = k,
+		.kind = MESSAGE_FIB_NEIGHBOR,
+		.neighbor = {.vrf = vrf, .port = port, .addr = *addr, .resolved = mac != NULL}};
 
 	if (k->layers.fib == NULL)
 		return;
 	if (mac != NULL)
-		memcpy(m.mac, mac, 6);
-	wiring_send(k->layers.fib_thread, on_fib_neighbor, &m);
+		memcpy(m.neighbor.mac, mac, 6);
+	wiring_send(&m);
 }
 
-static void
-on_host_resolve(void *arg)
+void
+receive_host_resolve(struct keeld *k, const struct message_resolve *m)
 {
-	struct message *m = arg;
 	char text[ADDR_TEXT_MAX];
 	int err = 0;
 
 	role_enter_host();
 	if (m->wanted)
-		err = netlink_resolve(m->k->layers.netlink, m->port, &m->addr);
+		err = netlink_resolve(k->layers.netlink, m->port, &m->addr);
 	else
-		netlink_release(m->k->layers.netlink, m->port, &m->addr);
+		netlink_release(k->layers.netlink, m->port, &m->addr);
 	if (err != 0)
 		log_event(LOG_WARNING, "neighbor-not-resolved address=%s error=\"%s\"",
 			addr_format(&m->addr, text), strerrordesc_np(-err));
-	message_free(m);
 }
 
 void
@@ -322,8 +314,9 @@ wiring_resolve(void *ctx, uint16_t port, const struct ip_addr *addr, bool wanted
 {
 	struct keeld *k = ctx;
 
-	wiring_send(k->layers.host_thread, on_host_resolve,
-		&(struct message){.k = k, .port = port, .addr = *addr, .wanted = wanted});
+	wiring_send(&(struct message){.k = k,
+		.kind = MESSAGE_HOST_RESOLVE,
+		.resolve = {.port = port, .addr = *addr, .wanted = wanted}});
 }
 
 #ifdef KEEL_DATAPLANE

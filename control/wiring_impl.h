@@ -11,29 +11,76 @@
 
 #include <stdatomic.h>
 
+/* A message between threads. The kind names the receiver and the part of the union. */
+enum message_kind {
+	MESSAGE_MAIN_LINK,
+	MESSAGE_MAIN_ADDRESS,
+	MESSAGE_MAIN_ROUTE,
+	MESSAGE_FIB_ADDRESS,
+	MESSAGE_FIB_ROUTE,
+	MESSAGE_FIB_NEIGHBOR,
+	MESSAGE_FIB_WATCH,
+	MESSAGE_RIB_NEXT_HOP,
+	MESSAGE_HOST_RESOLVE,
+};
+
+struct message_link {
+	uint16_t port;
+	bool up;
+};
+struct message_address {
+	struct vrf_id vrf;
+	uint16_t port;
+	struct prefix subnet;
+	struct ip_addr local;
+	bool present;
+};
+/* A route of the kernel. */
+struct message_kernel_route {
+	struct vrf_id vrf;
+	struct prefix prefix;
+	bool present;
+	uint64_t ports; /* to main: the ports of its hops, a bit each; 0: a hop has no port */
+	uint32_t metric; /* to the fib thread, with the hops */
+	unsigned hop_count;
+	struct fib_feed_hop *hops; /* freed with the message */
+};
+struct message_neighbor {
+	struct vrf_id vrf;
+	uint16_t port;
+	struct ip_addr addr;
+	bool resolved;
+	uint8_t mac[6];
+};
+struct message_next_hop {
+	unsigned shard;
+	struct nexthop_message next_hop;
+};
+struct message_resolve {
+	uint16_t port;
+	struct ip_addr addr;
+	bool wanted;
+};
+
 /*
- * One message between threads; freed by its receiver. No message is lost: a sender that gets no memory takes a message of the reserve, or keeps
- * the state in its own memory and sends later.
+ * The receiver frees a message. No message is lost: a sender that gets no memory takes a message of the reserve, or keeps the state in memory of its own
+ * and sends later.
  */
 struct message {
 	struct thread_mail mail;
 	struct message *next; /* in a list of the owner */
 	bool reserved; /* of the reserve */
 	struct keeld *k;
-	void (*fn)(void *arg);
-	struct vrf_id vrf;
-	uint16_t port;
-	bool present, has_mac, wanted;
-	struct prefix subnet;
-	struct ip_addr addr;
-	uint8_t mac[6];
-	unsigned shard; /* whom the next hop is for */
-	struct nexthop_message next_hop;
-	/* of a route; freed with the message */
-	struct fib_feed_hop *hops;
-	unsigned hop_count;
-	uint32_t metric;
-	uint64_t ports; /* of a kernel route */
+	enum message_kind kind;
+	union {
+		struct message_link link;
+		struct message_address address;
+		struct message_kernel_route route;
+		struct message_neighbor neighbor;
+		struct nexthop_message watch;
+		struct message_next_hop next_hop;
+		struct message_resolve resolve;
+	};
 };
 
 /* Messages for times without memory: room for the news of a full neighbour table. Untouched pages take no memory. */
@@ -100,14 +147,13 @@ struct wiring {
 };
 
 /*
- * Runs fn(copy of m) on `t`; fn frees the copy with message_free(). After wiring_stop() has begun nothing runs. `m->hops` are taken over. For the host
- * thread's news and the fib thread's orders to the host thread: without memory, a message of the reserve (MESSAGES_RESERVED) is used; the
- * sender waits for one while all of these are under way.
+ * Sends a copy of `m` to the thread of its kind; takes over the hops of a route. After wiring_stop() has begun the receiver drops the message. For news
+ * of the host thread, and for orders of the fib thread to the host thread: without memory, a message of the reserve (MESSAGES_RESERVED) is used; while
+ * all of these are under way the sender waits.
  */
-void wiring_send(struct thread *t, void (*fn)(void *arg), const struct message *m);
+void wiring_send(const struct message *m);
 /* The same for a sender that can send later. False: no memory; nothing was taken over. */
-bool wiring_try_send(struct thread *t, void (*fn)(void *arg), const struct message *m);
-void message_free(struct message *m);
+bool wiring_try_send(const struct message *m);
 /* calloc() that waits for memory; NULL only after wiring_stop() has begun. */
 void *wiring_calloc(struct keeld *k, size_t count, size_t size);
 
@@ -123,5 +169,13 @@ void wiring_name_zones(struct keeld *k);
 void wiring_resolve(void *ctx, uint16_t port, const struct ip_addr *addr, bool wanted);
 /* Losses of links that the host thread has seen; before anything else that the fib thread does. */
 void wiring_links_apply(struct keeld *k) RUNS_ON(role_fib);
+/* Receivers of messages. */
+void receive_main_link(struct keeld *k, const struct message_link *m);
+void receive_main_address(struct keeld *k, const struct message_address *m);
+void receive_main_route(struct keeld *k, const struct message_kernel_route *m);
+void receive_fib_address(struct keeld *k, const struct message_address *m);
+void receive_fib_route(struct keeld *k, const struct message_kernel_route *m);
+void receive_fib_neighbor(struct keeld *k, const struct message_neighbor *m);
+void receive_host_resolve(struct keeld *k, const struct message_resolve *m);
 /* The host thread's start function; ctx is the keeld. */
 int wiring_host_start(void *ctx, struct thread *self);
