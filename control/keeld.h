@@ -9,7 +9,7 @@
 
 struct apply;
 struct audits;
-struct config;
+struct config_host;
 struct host_routes;
 struct jobs;
 struct memory_guard;
@@ -24,6 +24,7 @@ struct keeld {
 	bool no_dataplane, check_only;
 	bool huge; /* EAL has huge pages */
 
+	struct config_host *host; /* for config_parse() */
 	char *socket; /* where RPC listens */
 	struct layers layers;
 	struct tun *tun; /* keel0; NULL without a data plane */

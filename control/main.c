@@ -189,7 +189,7 @@ load_config(const struct keeld *k)
 	json_t *document = config_load(k->config_file, &message, &f);
 
 	if (document != NULL)
-		c = config_parse(document, &f);
+		c = config_parse(k->host, document, &f);
 	if (message != NULL)
 		fprintf(stderr, "%s\n", message);
 	for (unsigned i = 0; i < f.count; i++)
@@ -415,7 +415,8 @@ report(void *ctx, const char *topic, json_t *members)
 static int
 create_objects(struct keeld *k, struct config *running)
 {
-	struct apply_config c = {.layers = &k->layers,
+	struct apply_config c = {.host = k->host,
+		.layers = &k->layers,
 		.config_file = k->config_file,
 		.state_dir = k->state_dir,
 		.running = running,
@@ -438,6 +439,7 @@ static int
 start_rpc(struct keeld *k)
 {
 	struct rpc_config c = {.socket = k->socket,
+		.host = k->host,
 		.layers = &k->layers,
 		.apply = k->apply,
 		.jobs = k->jobs,
@@ -546,6 +548,7 @@ stop(struct keeld *k)
 	if (k->jobs != NULL)
 		jobs_destroy(k->jobs);
 	free(k->socket);
+	host_check_destroy(k->host);
 	(void)log_end(LOG_END_NS);
 }
 
@@ -582,15 +585,14 @@ main(int argc, char **argv)
 #ifndef KEEL_DATAPLANE
 	k.no_dataplane = true;
 #endif
-	if (k.no_dataplane)
-		config_without_dataplane();
-	host_check_start(k.no_dataplane);
+	k.host = host_check_create(k.no_dataplane);
+	if (k.host == NULL)
+		return EXIT_RUN_TIME;
 	c = load_config(&k);
-	if (c == NULL)
-		return EXIT_USAGE;
-	if (k.check_only) {
+	if (c == NULL || k.check_only) {
 		config_free(c);
-		return EXIT_STOPPED;
+		host_check_destroy(k.host);
+		return c != NULL ? EXIT_STOPPED : EXIT_USAGE;
 	}
 	k.started_ns = now_ns();
 	e = service_open();

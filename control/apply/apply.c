@@ -572,7 +572,7 @@ commit_parse(struct commit *c)
 {
 	struct faults *f = &c->result.faults;
 
-	c->next = config_parse(c->document, f);
+	c->next = config_parse(c->apply->host, c->document, f);
 	if (c->next == NULL)
 		return -EINVAL;
 	apply_restart_keys(c->apply->running, c->next, f);
@@ -734,7 +734,8 @@ apply_create(const struct apply_config *c, struct apply **out)
 
 	if (apply == NULL)
 		return -ENOMEM;
-	*apply = (struct apply){.layers = c->layers,
+	*apply = (struct apply){.host = c->host,
+		.layers = c->layers,
 		.jobs = c->jobs,
 		.host_routes = c->host_routes,
 		.config_file = c->config_file,

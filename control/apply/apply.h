@@ -24,6 +24,7 @@ struct session_view;
 
 struct apply_config {
 	/* Lent for the life of the apply. */
+	const struct config_host *host; /* for config_parse() */
 	const struct layers *layers;
 	struct jobs *jobs;
 	struct host_routes *host_routes;

@@ -651,7 +651,7 @@ apply_peers_change(struct apply *apply, const struct change *given, unsigned cou
 json_t *
 apply_effects(const struct apply *apply, json_t *document, struct faults *f)
 {
-	struct config *next = config_parse(document, f);
+	struct config *next = config_parse(apply->host, document, f);
 	unsigned faults = f->count;
 	json_t *effects;
 

@@ -209,7 +209,7 @@ start_back(struct apply *apply, uint32_t to, bool *persisted)
 {
 	json_t *document = history_document(apply->history->h, to);
 	struct faults f = {0};
-	struct config *back = document != NULL ? config_parse(document, &f) : NULL;
+	struct config *back = document != NULL ? config_parse(apply->host, document, &f) : NULL;
 	int err;
 
 	if (back != NULL)

@@ -60,6 +60,7 @@ struct commit;
 struct previews;
 
 struct apply {
+	const struct config_host *host;
 	const struct layers *layers;
 	struct jobs *jobs;
 	struct host_routes *host_routes;

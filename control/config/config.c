@@ -776,19 +776,11 @@ config_defaults(struct config *config)
 	return 0;
 }
 
-static void (*host_check)(const struct config *c, struct faults *f);
-
-void
-config_set_host_check(void (*check)(const struct config *c, struct faults *f))
-{
-	host_check = check;
-}
-
 struct config *
-config_parse(json_t *document, struct faults *f)
+config_parse(const struct config_host *host, json_t *document, struct faults *f)
 {
 	struct config *config = calloc(1, sizeof(*config));
-	struct check c = {.f = f, .document = document, .config = config};
+	struct check c = {.f = f, .host = host, .document = document, .config = config};
 	unsigned before = f->count, lost_before = f->lost;
 
 	if (!config || config_defaults(config)) {
@@ -803,9 +795,9 @@ config_parse(json_t *document, struct faults *f)
 	if (json_is_object(document))
 		config->policies = policy_set_compile(document, f);
 	if (f->count == before && f->lost == lost_before)
-		config_check_whole(config, f);
-	if (f->count == before && f->lost == lost_before && host_check != NULL)
-		host_check(config, f);
+		config_check_whole(host, config, f);
+	if (f->count == before && f->lost == lost_before && host != NULL && host->check != NULL)
+		host->check(host, config, f);
 	if (f->count == before && f->lost == lost_before && config->policies)
 		return config;
 	if (f->count == before)

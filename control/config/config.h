@@ -167,22 +167,19 @@ struct config {
 	json_t *merged; /* peers after inheritance, as documents, in the order of `peers`; owner of the strings above */
 };
 
-/*
- * For `--no-dataplane`, before the first config_parse(): the zone of a link-local address may be any interface. Else it is one of
- * the document's ports.
- */
-void config_without_dataplane(void);
+/* The host that a document is for. Lent for each config_parse(). */
+struct config_host {
+	/* Without a data plane the zone of a link-local address may be any interface; with a data plane it is a port of the document. */
+	bool no_dataplane;
+	/* Adds a fault for each thing that a start on this host would refuse; sees only documents without other faults. NULL: the host has no limits. */
+	void (*check)(const struct config_host *host, const struct config *c, struct faults *f);
+};
 
 /*
  * Checks `document` in full and makes the C view. NULL with faults (one at least) when something is wrong. Takes a reference on
  * the document. A key of a later version is a fault "not supported in this version".
  */
-struct config *config_parse(json_t *document, struct faults *f);
-/*
- * Of the host, for each later config_parse(): what a start on this host would refuse is a fault of the document, whoever parses it (start,
- * --check, config.validate, commit). `check` sees only documents without other faults. Before the first thread.
- */
-void config_set_host_check(void (*check)(const struct config *c, struct faults *f));
+struct config *config_parse(const struct config_host *host, json_t *document, struct faults *f);
 void config_free(struct config *c);
 /* The range with the longest prefix that covers `addr`; NULL: none. */
 const struct config_range *config_range_find(

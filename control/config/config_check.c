@@ -573,20 +573,6 @@ config_value_addr(struct check *c, const struct at *at, const json_t *value, str
 	return false;
 }
 
-static bool any_interface;
-
-void
-config_without_dataplane(void)
-{
-	any_interface = true;
-}
-
-bool
-config_has_dataplane(void)
-{
-	return !any_interface;
-}
-
 static bool
 is_port(const json_t *document, const char *name)
 {
@@ -609,7 +595,7 @@ zone_of(struct check *c, const struct at *at, const json_t *value, const char *n
 	char buf[CONFIG_QUOTE_MAX];
 	uint16_t zone = 0;
 
-	if (!any_interface && !is_port(c->document, name))
+	if ((c->host == NULL || !c->host->no_dataplane) && !is_port(c->document, name))
 		config_fault(c, at, "%s names the port \"%s\", which does not exist",
 			config_quote(value, buf), name);
 	else if ((zone = zone_intern(name)) == 0)

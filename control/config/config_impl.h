@@ -21,6 +21,7 @@ struct at {
 struct check {
 	struct faults *f;
 	bool muted; /* adds no faults: the value has been checked before */
+	const struct config_host *host; /* NULL: a host with a data plane */
 	const json_t *document;
 	struct config *config; /* being filled; NULL in policy_set_compile */
 	const struct policy_set *policies; /* NULL: names of policies are not looked up */
@@ -48,10 +49,9 @@ struct config_key {
 
 /* RFC 6901; allocated, NULL when out of memory. */
 char *config_at_text(const struct at *at);
-/* False after config_without_dataplane(). */
-bool config_has_dataplane(void);
 /* config_whole.c: faults that two places of a document make together. */
-void config_check_whole(const struct config *config, struct faults *f);
+void config_check_whole(
+	const struct config_host *host, const struct config *config, struct faults *f);
 
 /*
  * The first element of `array` with the name; NULL: none. The first call builds *index, because thousands of peers look up thousands of groups

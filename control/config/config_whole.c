@@ -10,19 +10,20 @@
 
 /* Without a data plane, only an explicit `worker_cpus` names workers. */
 static bool
-has_workers(const struct config *config)
+has_workers(const struct config_host *host, const struct config *config)
 {
 	const json_t *section = json_object_get(config->document, "dataplane");
 
-	return config_has_dataplane() || json_object_get(section, "worker_cpus") != NULL;
+	return host == NULL || !host->no_dataplane ||
+	       json_object_get(section, "worker_cpus") != NULL;
 }
 
 static void
-check_cpus(const struct config *config, struct faults *f)
+check_cpus(const struct config_host *host, const struct config *config, struct faults *f)
 {
 	char path[PATH_SIZE];
 
-	if (!has_workers(config))
+	if (!has_workers(host, config))
 		return;
 	for (unsigned i = 0; i < config->dataplane.control_count; i++) {
 		for (unsigned k = 0; k < config->dataplane.worker_count; k++) {
@@ -79,11 +80,11 @@ check_peer(const struct config *config, unsigned i, struct faults *f)
 }
 
 void
-config_check_whole(const struct config *config, struct faults *f)
+config_check_whole(const struct config_host *host, const struct config *config, struct faults *f)
 {
 	char path[PATH_SIZE];
 
-	check_cpus(config, f);
+	check_cpus(host, config, f);
 	for (unsigned i = 0; i < config->peer_count; i++)
 		check_peer(config, i, f);
 	for (unsigned i = 0; i < config->range_count; i++) {

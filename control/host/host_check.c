@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <sched.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 
@@ -23,11 +24,11 @@
 /* Listeners, RPC, netlink, threads. */
 #define DESCRIPTORS_OTHER 128u
 
-static struct {
-	bool dataplane;
+struct host {
+	struct config_host face; /* first: the face is the host */
 	cpu_set_t cpus; /* allowed for threads */
 	rlim_t descriptors;
-} host;
+};
 
 /* ---- memory ---- */
 
@@ -82,18 +83,19 @@ check_memory(const struct config *c, struct faults *f)
 /* ---- processors ---- */
 
 static bool
-cpu_usable(unsigned cpu)
+cpu_usable(const struct host *h, unsigned cpu)
 {
-	return cpu < CPU_SETSIZE && CPU_ISSET(cpu, &host.cpus);
+	return cpu < CPU_SETSIZE && CPU_ISSET(cpu, &h->cpus);
 }
 
 static void
-check_cpus(const char *key, const unsigned *cpus, unsigned count, struct faults *f)
+check_cpus(const struct host *h, const char *key, const unsigned *cpus, unsigned count,
+	struct faults *f)
 {
 	char path[64];
 
 	for (unsigned i = 0; i < count; i++) {
-		if (cpu_usable(cpus[i]))
+		if (cpu_usable(h, cpus[i]))
 			continue;
 		snprintf(path, sizeof(path), "/dataplane/%s/%u", key, i);
 		faults_add(f, path, "CPU %u does not exist on this host, or keeld may not use it",
@@ -103,20 +105,20 @@ check_cpus(const char *key, const unsigned *cpus, unsigned count, struct faults 
 
 /* The process may run on some CPUs only, and still be allowed to move its threads to other CPUs. */
 static void
-cpus_look(void)
+cpus_look(struct host *h)
 {
 	cpu_set_t was;
 
 	if (sched_getaffinity(0, sizeof(was), &was) != 0)
 		return;
-	host.cpus = was;
+	h->cpus = was;
 	for (unsigned i = 0; i < CPU_SETSIZE; i++) {
 		cpu_set_t one;
 
 		CPU_ZERO(&one);
 		CPU_SET(i, &one);
 		if (!CPU_ISSET(i, &was) && sched_setaffinity(0, sizeof(one), &one) == 0)
-			CPU_SET(i, &host.cpus);
+			CPU_SET(i, &h->cpus);
 	}
 	sched_setaffinity(0, sizeof(was), &was);
 }
@@ -124,14 +126,14 @@ cpus_look(void)
 /* ---- descriptors ---- */
 
 static void
-descriptors_raise(void)
+descriptors_raise(struct host *h)
 {
 	struct rlimit limit;
 
-	host.descriptors = RLIM_INFINITY;
+	h->descriptors = RLIM_INFINITY;
 	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
 		return;
-	host.descriptors = limit.rlim_max;
+	h->descriptors = limit.rlim_max;
 	if (limit.rlim_cur == limit.rlim_max)
 		return;
 	limit.rlim_cur = limit.rlim_max;
@@ -141,36 +143,47 @@ descriptors_raise(void)
 }
 
 static void
-check_descriptors(const struct config *c, struct faults *f)
+check_descriptors(const struct host *h, const struct config *c, struct faults *f)
 {
-	if (host.descriptors == RLIM_INFINITY ||
-		c->peer_count + DESCRIPTORS_OTHER <= host.descriptors)
+	if (h->descriptors == RLIM_INFINITY || c->peer_count + DESCRIPTORS_OTHER <= h->descriptors)
 		return;
 	faults_add(f, "/bgp/peers",
 		"%u peers need %u file descriptors; the hard limit of keeld is %llu "
 		"(RLIMIT_NOFILE)",
 		c->peer_count, c->peer_count + DESCRIPTORS_OTHER,
-		(unsigned long long)host.descriptors);
+		(unsigned long long)h->descriptors);
 }
 
 /* ---- the face ---- */
 
 static void
-check(const struct config *c, struct faults *f)
+check(const struct config_host *host, const struct config *c, struct faults *f)
 {
-	check_cpus("control_cpus", c->dataplane.control_cpus, c->dataplane.control_count, f);
-	check_descriptors(c, f);
-	if (!host.dataplane)
+	const struct host *h = (const struct host *)(const void *)host;
+
+	check_cpus(h, "control_cpus", c->dataplane.control_cpus, c->dataplane.control_count, f);
+	check_descriptors(h, c, f);
+	if (host->no_dataplane)
 		return;
-	check_cpus("worker_cpus", c->dataplane.worker_cpus, c->dataplane.worker_count, f);
+	check_cpus(h, "worker_cpus", c->dataplane.worker_cpus, c->dataplane.worker_count, f);
 	check_memory(c, f);
 }
 
-void
-host_check_start(bool no_dataplane)
+struct config_host *
+host_check_create(bool no_dataplane)
 {
-	host.dataplane = !no_dataplane;
-	cpus_look();
-	descriptors_raise();
-	config_set_host_check(check);
+	struct host *h = calloc(1, sizeof(*h));
+
+	if (h == NULL)
+		return NULL;
+	h->face = (struct config_host){.no_dataplane = no_dataplane, .check = check};
+	cpus_look(h);
+	descriptors_raise(h);
+	return &h->face;
+}
+
+void
+host_check_destroy(struct config_host *host)
+{
+	free(host);
 }

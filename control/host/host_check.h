@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What this host can give: processors, memory for the forwarding tables, file descriptors. A configuration that asks for more is refused
- * by config_parse() (config_set_host_check()): at start, by --check, by config.validate and by a commit alike.
+ * The resources of this host: processors, memory for the forwarding tables, file descriptors. config_parse() refuses a document that asks for
+ * more: at start, with --check, in config.validate and in a commit alike.
  */
 #pragma once
 
@@ -9,11 +9,14 @@
 
 #include <stddef.h>
 
+struct config_host;
+
 /*
- * Raises the soft limit of file descriptors to the hard limit, looks at the host, and registers the check. Once, before the first
- * config_parse() and the first thread.
+ * Raises the soft limit of file descriptors to the hard limit and measures the host. Once, before the first thread. The result is for
+ * config_parse(). NULL: out of memory.
  */
-void host_check_start(bool no_dataplane);
+struct config_host *host_check_create(bool no_dataplane);
+void host_check_destroy(struct config_host *host);
 
 /* Octets of `memory_mb` that EAL leaves to the forwarding tables. */
 size_t host_table_memory(unsigned memory_mb);

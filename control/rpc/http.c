@@ -325,9 +325,7 @@ respond_answer(struct request *r, const char *type)
 static enum MHD_Result
 refuse(struct request *r, unsigned status)
 {
-	static char none[1];
-
-	return respond(r, status, NULL, none, 0, MHD_RESPMEM_PERSISTENT);
+	return respond(r, status, NULL, (char *)(uintptr_t) "", 0, MHD_RESPMEM_PERSISTENT);
 }
 
 static void

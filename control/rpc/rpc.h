@@ -11,6 +11,7 @@
 
 struct apply;
 struct audits;
+struct config_host;
 struct jobs;
 struct layers;
 struct memory_guard;
@@ -21,6 +22,7 @@ struct watchdog;
 /* What the methods read and change. All is lent for the life of the server. */
 struct rpc_config {
 	const char *socket; /* the path */
+	const struct config_host *host; /* for config_parse() */
 	const struct layers *layers;
 	struct apply *apply;
 	struct jobs *jobs;

@@ -157,7 +157,7 @@ static json_t *
 config_validate(struct rpc_env *env, json_t *params, struct rpc_call *call)
 {
 	struct faults f = {0};
-	struct config *c = config_parse(apply_candidate(env->apply), &f);
+	struct config *c = config_parse(env->host, apply_candidate(env->apply), &f);
 	json_t *errors = json_array();
 	bool valid;
 

@@ -32,6 +32,7 @@ struct rpc_marks {
 
 /* What the methods work on: the objects of struct rpc_config, and the state of the methods themselves. */
 struct rpc_env {
+	const struct config_host *host;
 	const struct layers *layers;
 	struct apply *apply;
 	const struct peers *peers;

@@ -47,10 +47,10 @@ preview_keys(json_t *params, bool candidate, struct rpc_call *call)
 
 /* NULL after rpc_fail(). */
 static struct config *
-config_of(json_t *document, struct rpc_call *call)
+config_of(const struct config_host *host, json_t *document, struct rpc_call *call)
 {
 	struct faults f = {0};
-	struct config *c = config_parse(document, &f);
+	struct config *c = config_parse(host, document, &f);
 
 	if (c == NULL)
 		rpc_fail_faults(call, RPC_CONFIGURATION, &f);
@@ -96,7 +96,7 @@ refresh_preview(struct rpc_env *env, json_t *params, struct rpc_call *call)
 		return NULL;
 	if (!r.candidate && !rpc_refresh_selector(env, params, &r.selector, &r.import, call))
 		return NULL;
-	r.then = config_of(
+	r.then = config_of(env->host,
 		r.candidate ? apply_candidate(env->apply) : apply_running(env->apply)->document,
 		call);
 	if (r.then == NULL)

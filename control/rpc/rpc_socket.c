@@ -598,7 +598,8 @@ rpc_create(const struct rpc_config *c, struct rpc **out)
 
 	if (r == NULL)
 		return -ENOMEM;
-	r->env = (struct rpc_env){.layers = c->layers,
+	r->env = (struct rpc_env){.host = c->host,
+		.layers = c->layers,
 		.apply = c->apply,
 		.peers = c->apply != NULL ? apply_peers(c->apply) : NULL,
 		.jobs = c->jobs,

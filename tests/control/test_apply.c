@@ -45,7 +45,7 @@ config_of(const char *local_pref, const char *keep)
 
 	snprintf(filled, sizeof(filled), text, local_pref, keep);
 	document = document_of(filled);
-	c = config_parse(document, &faults);
+	c = config_parse(NULL, document, &faults);
 	print_faults(&faults);
 	assert_non_null(c);
 	json_decref(document);

@@ -17,12 +17,14 @@
 #define PEER(keys)                                                                                 \
 	"{" ROUTER ", 'bgp': {'peers': [{'address': '192.0.2.2', 'asn': 64513, " keys "}]}}"
 
+static const struct config_host *host; /* NULL: with a data plane */
+
 static struct config *
 parsed(const char *text)
 {
 	struct faults f = {0};
 	json_t *document = document_of(text);
-	struct config *c = config_parse(document, &f);
+	struct config *c = config_parse(host, document, &f);
 
 	print_faults(&f);
 	assert_non_null(c);
@@ -37,7 +39,7 @@ assert_only_fault(const char *text, const char *path, const char *part)
 	struct faults f = {0};
 	json_t *document = document_of(text);
 
-	assert_null(config_parse(document, &f));
+	assert_null(config_parse(host, document, &f));
 	assert_fault(&f, path, part);
 	if (f.count != 1) {
 		print_faults(&f);
@@ -285,14 +287,14 @@ test_further_keys(void **state)
 	config_free(c);
 }
 
-/* Last: it holds for the rest of the process. */
 static void
 test_any_interface_without_dataplane(void **state)
 {
+	static const struct config_host without = {.no_dataplane = true};
 	struct config *c;
 
 	(void)state;
-	config_without_dataplane();
+	host = &without;
 	c = parsed("{" ROUTER ", 'bgp': {'peers': [{'address': 'fe80::2%eth7', 'asn': 1}]}}");
 	assert_string_equal(c->peers[0].addr_text, "fe80::2%eth7");
 	config_free(c);
@@ -303,6 +305,7 @@ test_any_interface_without_dataplane(void **state)
 		"names \"sixteencharacter\", which can't be the name of a network interface");
 	assert_only_fault("{" ROUTER ", 'bgp': {'peers': [{'address': 'fe80::2', 'asn': 1}]}}",
 		"/bgp/peers/0/address", "needs the port on which it is reached");
+	host = NULL;
 }
 
 /* Objects key by key, the rest replaced; the peer over its group over the default. */
@@ -670,7 +673,7 @@ test_faults(void **state)
 		if (i == 1) {
 			struct faults f = {0};
 			json_t *empty = json_object();
-			assert_null(config_parse(empty, &f));
+			assert_null(config_parse(host, empty, &f));
 			assert_fault(&f, "/router/router_id", "is missing");
 			assert_fault(&f, "/router/asn", "is missing");
 			assert_int_equal(f.count, 2);
@@ -705,7 +708,7 @@ test_all_faults_in_one_pass(void **state)
 		"1}}, {'address': '192.0.2.2', 'foo': null}]}}");
 
 	(void)state;
-	assert_null(config_parse(document, &f));
+	assert_null(config_parse(host, document, &f));
 	assert_fault(&f, "/router/asn", "0");
 	assert_fault(&f, "/router/router_id", "missing");
 	assert_fault(&f, "/x", "unknown key");
@@ -737,7 +740,7 @@ test_long_values(void **state)
 	for (unsigned shift = 0; shift < 2; shift++) {
 		json_object_set_new(document, "bgp",
 			json_pack("{s:[{s:s, s:i}]}", "peers", "address", text + 2, "asn", 1));
-		assert_null(config_parse(document, &f));
+		assert_null(config_parse(host, document, &f));
 		assert_fault(&f, "/bgp/peers/0/address", "... is not an IP address");
 		json_t *valid = json_string(f.fault[0].reason);
 		assert_non_null(valid);
@@ -783,7 +786,7 @@ test_damaged_documents(void **state)
 				json_array_set(at, n, replacement);
 			break;
 		}
-		struct config *c = config_parse(damaged, &f);
+		struct config *c = config_parse(host, damaged, &f);
 		assert_int_equal(c != NULL, f.count == 0);
 		refused += !c;
 		config_free(c);
@@ -1041,7 +1044,7 @@ check_keys(json_t *schema, const char *pointer, const char *document_pointer, co
 	json_object_foreach(
 		json_object_get(part, "properties"), key, value) if (!json_object_get(place, key))
 		json_object_set_new(place, key, json_null());
-	config_free(config_parse(document, &f));
+	config_free(config_parse(host, document, &f));
 	for (unsigned i = 0; i < f.count; i++)
 		if (!strcmp(f.fault[i].reason, "unknown key"))
 			fail_msg("the schema has %s, the program has not", f.fault[i].path);
@@ -1153,7 +1156,7 @@ parse_ns(unsigned count)
 		uint64_t ns;
 
 		(void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &from);
-		c = config_parse(document, &f);
+		c = config_parse(host, document, &f);
 		assert_non_null(c);
 		assert_non_null(policy_set_find(c->policies,
 			c->peers[count - 1].families[FAMILY_IPV4_UNICAST].export_policy));

@@ -15,7 +15,7 @@ static struct config *
 try(const char *text, struct faults *f)
 {
 	json_t *document = document_of(text);
-	struct config *c = config_parse(document, f);
+	struct config *c = config_parse(NULL, document, f);
 
 	json_decref(document);
 	return c;

@@ -162,7 +162,7 @@ commit(const char *rest)
 
 	snprintf(text, sizeof(text), "%s%s}", DOCUMENT, rest);
 	document = document_of(text);
-	next = config_parse(document, &f);
+	next = config_parse(NULL, document, &f);
 	print_faults(&f);
 	assert_non_null(next);
 	faults_fini(&f);

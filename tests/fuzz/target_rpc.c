@@ -11,6 +11,8 @@
 
 #define DEFERRED_MAX 64
 
+static const struct config_host host = {.no_dataplane = true};
+
 static struct rpc_call *deferred[DEFERRED_MAX];
 static unsigned deferred_count;
 
@@ -60,7 +62,7 @@ static json_t *
 fuzz_config(struct rpc_env *env, json_t *params, struct rpc_call *call)
 {
 	struct faults f = {0};
-	struct config *c = config_parse(json_object_get(params, "document"), &f);
+	struct config *c = config_parse(&host, json_object_get(params, "document"), &f);
 
 	(void)env;
 	if (!c)
@@ -190,9 +192,8 @@ running(void)
 
 	if (apply)
 		return apply;
-	config_without_dataplane();
 	document = json_loads(text, 0, NULL);
-	c.running = config_parse(document, &f);
+	c.running = config_parse(&host, document, &f);
 	HARNESS_CHECK(c.running);
 	json_decref(document);
 	HARNESS_CHECK(apply_create(&c, &apply) == 0);
