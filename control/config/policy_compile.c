@@ -330,8 +330,8 @@ static const struct config_key match_keys[] = {
 	 */
 	{"source", take_match_source},
 	/*
-	 * Tag of the route: a number or a range. The tag is the `tag` of a static route, or
-	 * what an earlier policy set.
+	 * Tag of the route: a number or a range. In a policy of `redistribute`, a static route has the `tag` of the static route. All other
+	 * routes have the tag 0.
 	 */
 	{"tag", take_match_tag},
 };
@@ -576,7 +576,7 @@ static const struct config_key set_keys[] = {
 	{"ext_communities", take_set_ext_communities},
 	/* AS number that is put before the AS path. */
 	{"as_path_prepend", take_set_prepend},
-	/* Tag of the route within this router. Tags are not advertised. */
+	/* Tag of the route, as `policy.test` shows. Tags are not advertised and not kept for a second policy. */
 	{"tag", take_set_tag},
 };
 

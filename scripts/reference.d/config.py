@@ -6,6 +6,7 @@ the element checker that it passes on. So the reference can't say another type t
 """
 import collections
 import json
+import os
 import re
 
 import c_tables
@@ -488,6 +489,28 @@ def schema_keys(node, names):
     return names
 
 
+def literals(tree):
+    """Words of all string literals in the sources: keys, methods, fields of answers, alarms."""
+    words = set()
+    for directory, _, names in os.walk(os.path.join(tree.root, "control")):
+        for name in names:
+            if name.endswith((".c", ".h")):
+                path = os.path.relpath(os.path.join(directory, name), tree.root)
+                for text in re.findall(r'"((?:[^"\\\n]|\\.)*)"', tree.text(path)):
+                    words |= set(re.findall(r"[a-z][a-z0-9_.-]*", text))
+    return words
+
+
+def unknown_words(tree, keys):
+    """Names in the running text of the pages that neither a key nor a literal of the sources has; net_... are devices of DPDK."""
+    known = keys | literals(tree)
+    for path in PAGES:
+        for number, line in enumerate(tree.text(path).split("\n"), 1):
+            for word in re.findall(r"\bIc (?:\( )?([a-z][a-z0-9]*(?:[_.][a-z0-9_]+)+)(?=[ ]|$)", line):
+                if not word.startswith("net_") and word not in known and not set(word.split(".")) <= known:
+                    yield "%s:%d: names %s, which is neither a key nor a word of the program" % (path, number, word)
+
+
 def check(tree):
     """The generated files against the sources, without the reader that made them."""
     faults = []
@@ -499,6 +522,7 @@ def check(tree):
     for path, names in pages.items():
         for name in sorted(names - keys):
             faults.append("%s: describes the key %s, which no table has" % (path, name))
+    faults += unknown_words(tree, keys)
     in_schema = schema_keys(json.loads(tree.text(SCHEMA)), set())
     for name in sorted(keys - in_schema):
         faults.append("%s: lacks the key %s" % (SCHEMA, name))
@@ -522,6 +546,7 @@ def plants(tree):
         ("a removed key", bgp, source.replace('\t{"passive", config_take_bool, PEER(passive)},\n', "")),
         ("an unknown effect", bgp, source.replace("Effect: reset.", "Effect: someday.", 1)),
         ("a checker without a type", bgp, source.replace('{"passive", config_take_bool', '{"passive", take_planted')),
+        ("a name in the text that does not exist", PAGES[page5], tree.text(PAGES[page5]).replace(".Ic config.edit\n", ".Ic config.change\n")),
         ("a page edited by hand", page5, text.replace(".It Ic hold_s\n", ".It Ic hold_seconds\n")),
         ("a page that lacks a key", page5, text.replace(".It Ic gtsm\n", ".It Ic mtu\n")),
         ("a schema edited by hand", SCHEMA, schema.replace('"hold_s"', '"hold"')),
