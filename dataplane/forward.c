@@ -64,7 +64,6 @@ ether_type(const uint8_t *ip)
 	return type;
 }
 
-/* Prefetches the headers of eight packets. */
 static __rte_always_inline void
 prefetch_headers8(struct lane *l, unsigned i)
 {
@@ -128,7 +127,6 @@ flow_hash(const struct rte_mbuf *m, enum afi afi) RUNS_ON(role_worker)
 	return afi == AFI_IPV4 ? rewrite_flow_hash_v4(ip, len) : rewrite_flow_hash_v6(ip, len);
 }
 
-/* pkt[i] waits for its neighbour. */
 static void
 wait_for(struct burst *b, const struct lane *l, unsigned i, enum afi afi, uint16_t port,
 	uint32_t next_hop) RUNS_ON(role_worker)

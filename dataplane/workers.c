@@ -25,7 +25,7 @@ struct workers {
 	struct arena *arena;
 	unsigned count;
 	unsigned next_glean; /* host thread: worker whose ring is drained first, in turn */
-	int autogroup_before; /* main */
+	int autogroup_before;
 	struct worker *worker[RTE_MAX_LCORE];
 };
 

@@ -10,7 +10,7 @@
  *
  * Each table has two copies (left-right). fib_commit() paints the changes into the idle copy and
  * publishes the copy with one release store. The next commit waits until every reader has left the
- * old copy, repeats the last changes there, then adds its own. Tables allocate groups (of 256
+ * old copy, repeats the last changes there, then adds its own. Tables reserve groups (of 256
  * entries) before painting: a route whose groups are not available is not installed, counts as
  * waiting, and is retried when groups become free; the rest of the batch is not affected. A large
  * batch rebuilds the idle copy from the shadow. The default route is not in the table; each

@@ -81,7 +81,6 @@ int fib_v6_insert(struct fib_table *t, const struct prefix *p, struct path_list_
  * -ENOMEM: the route still waits.
  */
 int fib_v6_install(struct fib_table *t, const struct prefix *p);
-/* Replaces the list of an existing route. */
 void fib_v6_replace(
 	struct fib_table *t, const struct prefix *p, struct path_list_id list, bool waiting);
 void fib_v6_remove(struct fib_table *t, const struct prefix *p, bool waiting);

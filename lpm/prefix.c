@@ -361,7 +361,6 @@ prefix_compare(const struct prefix *a, const struct prefix *b)
 	return order != 0 ? order : (int)a->len - (int)b->len;
 }
 
-/* True if the first `len` bits are equal. */
 static bool
 bits_equal(const uint8_t *a, const uint8_t *b, unsigned len)
 {

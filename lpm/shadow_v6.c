@@ -259,7 +259,6 @@ length_below(const struct shadow *s, unsigned len, unsigned *out)
 	}
 }
 
-/* Number of equal leading bits. */
 static unsigned
 common_bits(struct tree_key a, uint64_t hi, uint64_t lo)
 {

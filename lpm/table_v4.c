@@ -70,7 +70,6 @@ lpm_bytes(void)
 	return (sizeof(struct rte_lpm) + 4095) & ~(size_t)4095;
 }
 
-/* Size of tbl24 and its answers. */
 static size_t
 first_level_bytes(void)
 {
@@ -167,7 +166,6 @@ answer_of(uint32_t word)
 	return (word & VALID_GROUP) != 0 ? TABLE_V4_LOOK : (uint16_t)word;
 }
 
-/* Stores a word in tbl24 and its answer. */
 static void
 store(struct table_v4 *t, uint32_t slot, uint32_t word)
 {
