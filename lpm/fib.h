@@ -8,13 +8,14 @@
  * fib_stats_get(). Created before the workers start, destroyed after they stop. No DPDK type
  * appears in this header.
  *
- * Each table has two copies (left-right). fib_commit() paints the changes into the idle copy and
- * publishes the copy with one release store. The next commit waits until every reader has left the
- * old copy, repeats the last changes there, then adds its own. Tables reserve groups (of 256
- * entries) before painting: a route whose groups are not available is not installed, counts as
- * waiting, and is retried when groups become free; the rest of the batch is not affected. A large
- * batch rebuilds the idle copy from the shadow. The default route is not in the table; each
- * generation keeps its path list as the answer for misses.
+ * Each table has two copies (left-right). fib_commit() paints the idle copy, that is, overwrites
+ * the range of each changed prefix with the answers of the shadow, and publishes the copy with one
+ * release store. The next commit waits until every reader has left the old copy, paints the last
+ * changes there, too, then the new ones. Groups (of 256 entries) are reserved before painting: a
+ * route whose groups are not available is not installed, counts as waiting, and is retried when
+ * groups become free; the rest of the batch is not affected. A large batch rebuilds the idle copy
+ * from the shadow. The default route is not in the table; each generation keeps its path list as
+ * the answer for misses.
  */
 #pragma once
 
