@@ -64,7 +64,7 @@
 #define BURST_SIZES 4
 #define BURST_WINDOW_NS 40000000u
 #define TURN_NS 50000000u
-#define CHANGES_WINDOWS 2u /* runs of each loop: a ratio near one needs many */
+#define CHANGES_WINDOWS 2u /* windows of each state of the second CPU: ratios near one need time */
 #define WARM_NS 20000000u /* warm-up of the caches: a million packets */
 
 static struct {
