@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 #include "lpm/hist.h"
 
+#include "lpm/inspect.h"
+
 /* Largest value in bucket `i`. */
 static uint64_t
 bucket_edge(unsigned i)

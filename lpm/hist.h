@@ -57,8 +57,6 @@ hist_add(struct hist *h, uint64_t ns)
  * thread.
  */
 void hist_summarize(const struct hist *const *h, unsigned n, struct hist_summary *out);
-/* Empties the histogram. Writer only, or while the writer adds nothing. */
-void hist_reset(struct hist *h);
 
 /*
  * Statistics since a point in time, for readers that cannot reset the histogram: hist_copy() takes

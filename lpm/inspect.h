@@ -11,6 +11,7 @@
 
 struct arena;
 struct fib;
+struct hist;
 struct retire_list;
 struct ring;
 struct shadow;
@@ -43,3 +44,5 @@ uint32_t table_v6_groups_used(const struct table_v6 *t);
  * after a bug.
  */
 uint64_t table_v6_short(const struct table_v6 *t);
+/* Empties the histogram. Writer only, or while the writer adds nothing. */
+void hist_reset(struct hist *h);

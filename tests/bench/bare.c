@@ -18,6 +18,7 @@
  *   quit
  */
 #include "lpm/hist.h"
+#include "lpm/inspect.h"
 #include "lpm/prefix.h"
 #include "tests/bench/netns.h"
 #include "tests/bench/tool.h"
