@@ -40,8 +40,9 @@ void icmp_source_set(
 
 /*
  * Turns the packet into the ICMP error about it, from the address of the receiving port to the
- * packet's source, and adds the error to the lane of its family. Returns false, with the packet
- * unchanged, if the port has no address or the buffer has no headroom.
+ * packet's source, and adds the error to the lane of its family. Without a source address, an IPv4
+ * error comes from 192.0.0.8. Returns false, with the packet unchanged, if there is no IPv6 source
+ * address or the buffer has no headroom.
  */
 bool icmp_make(struct burst *out, const struct fault *f, const struct icmp_sources *sources,
 	uint16_t port) RUNS_ON(role_worker);

@@ -36,8 +36,7 @@ link_local(const uint8_t a[16])
 
 /*
  * RFC 8200 3. RFC 4007 9 and RFC 4443 3.1, not done: "beyond scope of source address" for a
- * link-local source; the packet is dropped silently, because its sender chose an address without a
- * reachable router.
+ * link-local source; the packet is dropped without an ICMP error.
  */
 static inline enum drop_reason
 check_header(const struct rte_mbuf *m, const struct rte_ipv6_hdr *ip)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Names the current work of each thread, for reports of the watchdog (control/base/watchdog.h).
- * Each thread writes its own name with one relaxed store; the watchdog reads the names of all
+ * Records the current work of each thread, for reports of the watchdog (control/base/watchdog.h).
+ * A thread stores the name of its work with one relaxed store; the watchdog reads the names of all
  * threads.
  */
 #pragma once

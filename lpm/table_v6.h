@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * One copy of an IPv6 table, in a layout of ours: 2^24 slots for the first 24 bits, then groups of
+ * One copy of an IPv6 table, in a layout of Keel: 2^24 slots for the first 24 bits, then groups of
  * 256 slots for each further 8 bits, down to /128. A slot is a 32-bit word:
  *
  *   31      set: refers to a group, clear: an answer
