@@ -1,8 +1,13 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What a commit does to a peer whose session comes up while the shards are being told (test_apply.py has all that needs no such luck). */
+/* Commits without a daemon: a session that comes up during the commit, and two routers in one process. test_apply.py has the rest. */
 #include "control/apply/apply_impl.h"
 
+#include "control/apply/candidate.h"
 #include "control/config/policy_compile.h"
+#include "control/host/host_routes.h"
+#include "lpm/arena.h"
+#include "rib/fib_feed.h"
+#include "rib/nexthop.h"
 #include "tests/control/config_test.h"
 #include "tests/control/own_net.h"
 #include "tests/control/session_calls.h"
@@ -142,12 +147,214 @@ test_keep(void **state)
 	expect_asked(config_of("110", "false"), config_of("110", "true"));
 }
 
+/* ---- two routers in one process ---- */
+
+/* All that a commit needs, without a daemon: a shard, a speaker and a feed on threads of their own, and a folder for the history. */
+struct router {
+	struct node n;
+	struct layers layers;
+	struct arena *arena;
+	struct host_routes *host_routes;
+	struct jobs *jobs;
+	struct apply *apply;
+	char folder[64], file[96];
+	unsigned reports;
+};
+static struct router a, b;
+
+static void
+report_counted(void *ctx, const char *topic, json_t *members)
+{
+	struct router *r = ctx;
+
+	r->reports += strcmp(topic, "commit") == 0;
+	json_decref(members);
+}
+
+static bool
+feed_work(void *ctx, uint64_t now, uint64_t deadline)
+{
+	role_enter_fib();
+	return fib_feed_work(ctx, now, deadline);
+}
+
+static bool
+feed_tells(void *ctx, const struct nexthop_message *m)
+{
+	(void)ctx;
+	(void)m;
+	return true;
+}
+
+static void
+feed_resolves(void *ctx, uint16_t port, const struct ip_addr *addr, bool wanted)
+{
+	(void)ctx;
+	(void)port;
+	(void)addr;
+	(void)wanted;
+}
+
+static void
+router_begin(struct router *r, struct thread *main_thread, const char *local_pref)
+{
+	struct fib_feed_config feed = {
+		.shards = &r->n.shard, .shard_count = 1, .batch_max = 64, .resolve = feed_resolves};
+	struct thread_config fib = {.name = "fib", .work = feed_work};
+	struct apply_config c = {.layers = &r->layers,
+		.config_file = r->file,
+		.state_dir = r->folder,
+		.running = config_of(local_pref, "false"),
+		.report = report_counted,
+		.report_ctx = r};
+
+	memset(r, 0, sizeof(*r));
+	node_begin(&r->n, OWN_AS, OWN_ID);
+	assert_int_equal(arena_create("router", &r->arena), 0);
+	r->layers = (struct layers){.arena_control = r->arena,
+		.readers = r->n.readers,
+		.shards = r->n.shards,
+		.speaker = r->n.speaker,
+		.main_thread = main_thread,
+		.session_thread = r->n.session,
+		.rib_thread = {r->n.rib[0]}};
+	feed.arena = r->arena;
+	assert_int_equal(nexthop_table_create(r->arena, feed_tells, NULL, &r->layers.nexthops), 0);
+	feed.nexthops = r->layers.nexthops;
+	assert_int_equal(fib_feed_create(&feed, &r->layers.feed), 0);
+	fib.ctx = r->layers.feed;
+	assert_int_equal(thread_create(&fib, &r->layers.fib_thread), 0);
+	snprintf(r->folder, sizeof(r->folder), "/tmp/keel-test-apply-XXXXXX");
+	assert_non_null(mkdtemp(r->folder));
+	snprintf(r->file, sizeof(r->file), "%s/keel.json", r->folder);
+	c.jobs = r->jobs = jobs_create();
+	assert_int_equal(host_routes_create(&r->layers, &r->host_routes), 0);
+	c.host_routes = r->host_routes;
+	assert_int_equal(apply_create(&c, &r->apply), 0);
+	assert_int_equal(apply_start(r->apply), 0);
+}
+
+static void
+router_end(struct router *r)
+{
+	thread_end(r->layers.fib_thread);
+	thread_free(r->layers.fib_thread);
+	host_routes_destroy(r->host_routes);
+	fib_feed_destroy(r->layers.feed);
+	nexthop_table_destroy(r->layers.nexthops);
+	node_end(&r->n);
+	apply_destroy(r->apply);
+	jobs_destroy(r->jobs);
+	arena_destroy(r->arena);
+}
+
+static void
+committed(void *ctx, struct apply_commit_result *r)
+{
+	unsigned *calls = ctx;
+
+	assert_int_equal(r->err, 0);
+	assert_true(r->persisted);
+	++*calls;
+}
+
+static void
+router_commit(struct router *r, const char *local_pref, uint32_t confirm_s)
+{
+	struct config *next = config_of(local_pref, "false");
+	unsigned calls = 0;
+
+	assert_int_equal(
+		apply_commit_start(r->apply, next->document, "test", confirm_s, committed, &calls),
+		0);
+	assert_int_equal(calls, 0);
+	apply_commit_finish(r->apply);
+	assert_int_equal(calls, 1);
+	config_free(next);
+}
+
+/* The local_pref of the import policy that runs, as the document says it. */
+static json_int_t
+local_pref_of(const struct router *r)
+{
+	json_t *set = config_pointer_get(
+		apply_running(r->apply)->document, "/route_policies/0/nodes/0/set/local_pref");
+
+	return json_integer_value(set);
+}
+
+static size_t
+commits_of(const struct router *r)
+{
+	json_t *all = apply_commits_json(r->apply);
+	size_t count = json_array_size(json_object_get(all, "commits"));
+
+	json_decref(all);
+	return count;
+}
+
+/* A commit, an unconfirmed commit and an edit concern the apply that they are given to, and no other in the process. */
+static void
+test_two(void **state)
+{
+	struct thread_config self = {.name = "main"};
+	struct thread *main_thread;
+	struct faults f = {0};
+	json_t *effects = NULL;
+	bool persisted;
+
+	(void)state;
+	node_listens = false; /* apply_start() listens */
+	assert_int_equal(thread_adopt(&self, &main_thread), 0);
+	router_begin(&a, main_thread, "110");
+	router_begin(&b, main_thread, "210");
+	router_commit(&a, "120", 0);
+	assert_int_equal(local_pref_of(&a), 120);
+	assert_int_equal(local_pref_of(&b), 210);
+	assert_int_equal(apply_revision(a.apply), 2);
+	assert_int_equal(apply_revision(b.apply), 1);
+	assert_int_equal(commits_of(&a), 2);
+	assert_int_equal(commits_of(&b), 1);
+	assert_int_equal(a.reports, 1);
+	assert_int_equal(b.reports, 0);
+
+	router_commit(&b, "220", 60);
+	assert_int_equal(apply_commit_waiting(a.apply), 0);
+	assert_int_equal(apply_commit_waiting(b.apply), 1);
+	assert_int_equal(apply_confirm(a.apply), -ENOENT);
+	assert_int_equal(apply_rollback(b.apply, 0, &effects, &persisted, &f), 0);
+	json_decref(effects);
+	assert_int_equal(local_pref_of(&b), 210);
+	assert_int_equal(local_pref_of(&a), 120);
+
+	assert_true(
+		apply_candidate_replace(a.apply, json_deep_copy(apply_running(b.apply)->document)));
+	assert_true(apply_candidate_edited(a.apply));
+	assert_false(apply_candidate_edited(b.apply));
+	router_end(&a);
+	router_end(&b);
+	thread_free(main_thread);
+}
+
+/* Also when the test has failed. */
+static int
+remove_folders(void **state)
+{
+	char command[160];
+
+	(void)state;
+	node_listens = true;
+	snprintf(command, sizeof(command), "rm -rf %s %s", a.folder, b.folder);
+	return system(command);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_policy),
 		cmocka_unit_test(test_keep),
+		cmocka_unit_test_teardown(test_two, remove_folders),
 	};
 
 	role_enter_main();
