@@ -9,6 +9,7 @@ Comments describe an entry; they stand directly before it:
         {"hold_s", config_take_u32, offsetof(struct config_timers, hold_s), 0, 65535, .def = 90},
 """
 import collections
+import functools
 import re
 
 from tree import Fault
@@ -31,6 +32,7 @@ Table = collections.namedtuple("Table", "path name entries line comment")
 ESCAPES = {"n": "\n", "t": "\t", "\\": "\\", '"': '"', "0": "\0"}
 
 
+@functools.lru_cache(maxsize=None)
 def tokens(text):
     """All tokens but space; the text of a line that ends in a backslash goes on in the next."""
     line, out = 1, []

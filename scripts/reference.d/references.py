@@ -39,16 +39,20 @@ def check(tree):
     faults, last = [], rules(tree)
     pages = {os.path.basename(p) for p in tree.files("docs/man", "*.[1-8]")}
     for path in files(tree):
-        for number, line in enumerate(tree.text(path).split("\n"), 1):
-            for pattern, what in OUTSIDE:
-                if pattern.search(line):
-                    faults.append("%s:%d: refers to %s: %s" % (path, number, what, line.strip()))
-            for m in RULE.finditer(line):
-                if any(not 1 <= int(n) <= last for n in re.findall(r"[0-9]+", m.group()[len("keel-policy(7)"):])):
-                    faults.append("%s:%d: keel-policy(7) has %d rules: %s" % (path, number, last, line.strip()))
-            for name, section in PAGE.findall(line):
-                if "%s.%s" % (name, section) not in pages:
-                    faults.append("%s:%d: there is no manual page %s(%s)" % (path, number, name, section))
+        text = tree.text(path)
+
+        def note(m, what):
+            number = text.count("\n", 0, m.start()) + 1
+            faults.append("%s:%d: %s: %s" % (path, number, what, text.split("\n")[number - 1].strip()))
+        for pattern, what in OUTSIDE:
+            for m in pattern.finditer(text):
+                note(m, "refers to " + what)
+        for m in RULE.finditer(text):
+            if any(not 1 <= int(n) <= last for n in re.findall(r"[0-9]+", m.group()[len("keel-policy(7)"):])):
+                note(m, "keel-policy(7) has %d rules" % last)
+        for m in PAGE.finditer(text):
+            if "%s.%s" % m.groups() not in pages:
+                note(m, "there is no manual page %s(%s)" % m.groups())
     return faults
 
 

@@ -9,7 +9,9 @@ class Fault(Exception):
 
 
 class Tree:
-    """Files below `root`. `planted` ({path: text}) replaces or adds files, for the self-test."""
+    """Files below `root`, each read once. `planted` ({path: text}) replaces or adds files, for the self-test."""
+
+    read = {}
 
     def __init__(self, root, planted=None):
         self.root = root
@@ -21,8 +23,11 @@ class Tree:
     def text(self, path):
         if path in self.planted:
             return self.planted[path]
-        with open(os.path.join(self.root, path), encoding="utf-8") as f:
-            return f.read()
+        full = os.path.join(self.root, path)
+        if full not in Tree.read:
+            with open(full, encoding="utf-8") as f:
+                Tree.read[full] = f.read()
+        return Tree.read[full]
 
     def files(self, folder, pattern):
         """Paths in `folder` (not below) whose name fits `pattern`, sorted."""
