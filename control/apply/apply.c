@@ -74,120 +74,6 @@ apply_shard_peer(struct peer_id id, const struct config_peer *c)
 	return p;
 }
 
-static void
-rib_peer_add(void *arg)
-{
-	struct order *o = arg;
-	struct shard_peer p = apply_shard_peer(o->id, o->config);
-
-	role_enter_rib();
-	if (o->result == 0)
-		o->result = shard_peer_add(o->shard, &p);
-}
-
-static void
-rib_settings(void *arg)
-{
-	struct order *o = arg;
-
-	role_enter_rib();
-	shard_settings(o->shard, &o->settings);
-}
-
-static void
-rib_peer_remove(void *arg)
-{
-	struct order *o = arg;
-
-	role_enter_rib();
-	if (!shard_peer_idle(o->shard, o->id))
-		o->result = -EBUSY;
-	else
-		(void)shard_peer_remove(o->shard, o->id); /* -ENOENT: it went before */
-}
-
-static void
-rib_peer_import(void *arg)
-{
-	struct order *o = arg;
-
-	role_enter_rib();
-	shard_peer_import(o->shard, o->id, o->family, o->import);
-}
-
-static void
-rib_peer_keep(void *arg)
-{
-	struct order *o = arg;
-
-	role_enter_rib();
-	shard_peer_keep(o->shard, o->id, o->family, o->keep);
-}
-
-static void
-session_listen(void *arg)
-{
-	struct order *o = arg;
-
-	role_enter_session();
-	o->result = speaker_listen(o->layers->speaker, VRF_DEFAULT);
-}
-
-static void
-session_order_add(void *arg)
-{
-	struct order *o = arg;
-
-	role_enter_session();
-	o->result = session_add(o->layers->speaker, o->id, o->config, &o->policies);
-}
-
-static void
-session_order_remove(void *arg)
-{
-	struct order *o = arg;
-
-	role_enter_session();
-	session_remove(o->layers->speaker, o->id);
-}
-
-static void
-session_order_gone(void *arg)
-{
-	struct order *o = arg;
-
-	role_enter_session();
-	o->result = session_gone(o->layers->speaker, o->id);
-}
-
-static void
-session_order_export_policies(void *arg)
-{
-	struct order *o = arg;
-
-	role_enter_session();
-	session_export_policies(o->layers->speaker, o->id, &o->policies);
-}
-
-static void
-session_order_peek(void *arg)
-{
-	struct order *o = arg;
-
-	role_enter_session();
-	if (!session_peek(o->layers->speaker, o->id, &o->view))
-		o->view.state = FSM_IDLE;
-}
-
-static void
-fib_via_default(void *arg)
-{
-	struct order *o = arg;
-
-	role_enter_fib();
-	fib_feed_resolve_via_default(o->layers->feed, o->via_default);
-}
-
 /* ---- peers ---- */
 
 struct session_policies
@@ -210,37 +96,39 @@ peer_imports(
 	struct apply *apply, const struct config *c, const struct config_peer *p, struct peer_id id)
 {
 	for (unsigned f = 0; f < FAMILY_COUNT; f++) {
-		struct order o = {.layers = apply->layers,
+		struct shard_order import = {.kind = SHARD_PEER_IMPORT,
 			.id = id,
 			.family = (enum family)f,
-			.import = policy_deny_all(),
+			.import = policy_deny_all()};
+		struct shard_order keep = {.kind = SHARD_PEER_KEEP,
+			.id = id,
+			.family = (enum family)f,
 			.keep = p->families[f].enabled && p->families[f].keep_all_routes};
 
 		if (p->families[f].enabled)
-			o.import = apply_policy_of(c, p, (enum family)f, true);
-		layers_on_shards(apply->layers, rib_peer_import, &o, &o.shard);
-		if (o.keep)
-			layers_on_shards(apply->layers, rib_peer_keep, &o, &o.shard);
-		apply->applied[id.v].import[f] = o.import;
-		apply->applied[id.v].keep[f] = o.keep;
+			import.import = apply_policy_of(c, p, (enum family)f, true);
+		(void)shard_order(apply->layers, &import);
+		if (keep.keep)
+			(void)shard_order(apply->layers, &keep);
+		apply->applied[id.v].import[f] = import.import;
+		apply->applied[id.v].keep[f] = keep.keep;
 	}
 }
 
 void
 apply_peek(const struct apply *apply, struct peer_id id, struct session_view *out)
 {
-	struct order o = {.layers = apply->layers, .id = id};
-
-	thread_call(apply->layers->session_thread, session_order_peek, &o);
-	*out = o.view;
+	*out = (struct session_view){0};
+	(void)session_order(apply->layers,
+		&(struct session_order){.kind = SESSION_ORDER_PEEK, .id = id, .view = out});
 }
 
 void
 apply_export_policies(struct apply *apply, struct peer_id id, const struct session_policies *want)
 {
-	struct order o = {.layers = apply->layers, .id = id, .policies = *want};
-
-	thread_call(apply->layers->session_thread, session_order_export_policies, &o);
+	(void)session_order(
+		apply->layers, &(struct session_order){
+				       .kind = SESSION_ORDER_POLICIES, .id = id, .policies = want});
 	apply->applied[id.v].session = *want;
 }
 
@@ -249,12 +137,12 @@ static void
 end_imports(struct apply *apply, struct peer_id id)
 {
 	for (unsigned f = 0; f < FAMILY_COUNT; f++) {
-		struct order o = {.layers = apply->layers,
+		struct shard_order o = {.kind = SHARD_PEER_IMPORT,
 			.id = id,
 			.family = (enum family)f,
 			.import = policy_deny_all()};
 
-		layers_on_shards(apply->layers, rib_peer_import, &o, &o.shard);
+		(void)shard_order(apply->layers, &o);
 	}
 }
 
@@ -262,22 +150,24 @@ int
 apply_peer_start(
 	struct apply *apply, const struct config *c, const struct config_peer *p, struct peer_id id)
 {
-	struct order o = {.layers = apply->layers,
-		.id = id,
-		.config = p,
-		.policies = apply_policies_of(c, p)};
+	struct shard_peer peer = apply_shard_peer(id, p);
+	struct session_policies policies = apply_policies_of(c, p);
+	int err = shard_order(apply->layers,
+		&(struct shard_order){.kind = SHARD_PEER_ADD, .id = id, .peer = &peer});
 
-	layers_on_shards(apply->layers, rib_peer_add, &o, &o.shard);
-	if (o.result == 0) {
+	if (err == 0) {
 		apply->applied[id.v] = (struct applied){0};
 		peer_imports(apply, c, p, id);
-		apply->applied[id.v].session = o.policies;
-		thread_call(apply->layers->session_thread, session_order_add, &o);
+		apply->applied[id.v].session = policies;
+		err = session_order(
+			apply->layers, &(struct session_order){.kind = SESSION_ORDER_ADD,
+					       .id = id,
+					       .add = {.config = p, .policies = &policies}});
 	}
-	if (o.result != 0)
+	if (err != 0)
 		log_event(LOG_ERROR, "peer-not-started peer=%s vrf=%s error=\"%s\"", p->addr_text,
-			p->vrf_name, strerror(-o.result));
-	return o.result;
+			p->vrf_name, strerror(-err));
+	return err;
 }
 
 static void
@@ -288,19 +178,14 @@ flush_poll(struct timer *t)
 	bool more = false;
 
 	for (uint16_t i = 1; i < PEER_MAX; i++) {
-		struct order o = {.layers = apply->layers, .id = {i}};
+		struct session_order gone = {.kind = SESSION_ORDER_GONE, .id = {i}};
+		struct shard_order removal = {.kind = SHARD_PEER_REMOVE, .id = {i}};
 
 		if (!apply->peers->slot[i].removing)
 			continue;
 		/* The session first: it may still owe the shard the end of this peer. */
-		thread_call(apply->layers->session_thread, session_order_gone, &o);
-		if (o.result) {
-			o.result = 0;
-			layers_on_shards(apply->layers, rib_peer_remove, &o, &o.shard);
-		} else {
-			o.result = -EBUSY;
-		}
-		if (o.result == -EBUSY)
+		if (!session_order(apply->layers, &gone) ||
+			shard_order(apply->layers, &removal) == -EBUSY)
 			more = true;
 		else
 			apply->peers->slot[i].removing = false;
@@ -312,10 +197,9 @@ flush_poll(struct timer *t)
 void
 apply_peer_stop(struct apply *apply, struct peer_id id)
 {
-	struct order o = {.layers = apply->layers, .id = id};
-
 	apply_pending_drop(apply, id);
-	thread_call(apply->layers->session_thread, session_order_remove, &o);
+	(void)session_order(
+		apply->layers, &(struct session_order){.kind = SESSION_ORDER_REMOVE, .id = id});
 	end_imports(apply, id);
 	apply->peers->slot[id.v].used = false;
 	apply->peers->slot[id.v].config = NULL;
@@ -479,15 +363,14 @@ peers_change(struct apply *apply, const struct config *old, const struct config_
 static void
 apply_settings(struct apply *apply, const struct config *old, const struct config *next)
 {
-	struct order o = {.layers = apply->layers,
-		.settings = {next->cluster_id, next->max_paths, next->tombstones_max}};
+	struct shard_settings settings = {next->cluster_id, next->max_paths, next->tombstones_max};
 
 	if (old == NULL || old->cluster_id != next->cluster_id ||
 		old->max_paths != next->max_paths || old->tombstones_max != next->tombstones_max)
-		layers_on_shards(apply->layers, rib_settings, &o, &o.shard);
-	o.via_default = next->resolve_via_default;
+		(void)shard_order(apply->layers,
+			&(struct shard_order){.kind = SHARD_SETTINGS, .settings = &settings});
 	if (old == NULL || old->resolve_via_default != next->resolve_via_default)
-		thread_call(apply->layers->fib_thread, fib_via_default, &o);
+		fib_order_via_default(apply->layers, next->resolve_via_default);
 }
 
 /* All that runs by the old configuration, by the new one, which is `running` already. */
@@ -761,7 +644,7 @@ apply_create(const struct apply_config *c, struct apply **out)
 int
 apply_start(struct apply *apply)
 {
-	struct order o = {.layers = apply->layers};
+	int err;
 
 	if (apply_history_start(apply) != 0)
 		return -ENOMEM;
@@ -769,17 +652,15 @@ apply_start(struct apply *apply)
 		calloc(apply->running->peer_count + 1, sizeof(*apply->peers->of_config));
 	if (apply->peers->of_config == NULL)
 		return -ENOMEM;
-	thread_call(apply->layers->session_thread, session_listen, &o);
-	if (o.result != 0) {
-		log_event(LOG_ERROR, "listen-failed port=179 error=\"%s\"", strerror(-o.result));
-		return o.result;
+	err = session_order(apply->layers, &(struct session_order){.kind = SESSION_ORDER_LISTEN});
+	if (err != 0) {
+		log_event(LOG_ERROR, "listen-failed port=179 error=\"%s\"", strerror(-err));
+		return err;
 	}
 	apply_settings(apply, NULL, apply->running);
 	apply_ranges(apply, apply->running);
 	host_routes_apply(apply->host_routes, NULL, apply->running);
 	for (unsigned i = 0; i < apply->running->peer_count; i++) {
-		int err;
-
 		apply->peers->of_config[i] = peers_id_new(apply->peers);
 		if (apply->peers->of_config[i].v != 0)
 			apply->peers->slot[apply->peers->of_config[i].v].config =

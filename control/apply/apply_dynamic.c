@@ -8,31 +8,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void
-session_order_ranges(void *arg)
-{
-	struct order *o = arg;
-
-	role_enter_session();
-	o->result = speaker_ranges(o->layers->speaker, o->ranges, o->range_count);
-}
-
 void
 apply_ranges(struct apply *apply, const struct config *c)
 {
 	struct speaker_range *ranges = calloc(c->range_count + 1, sizeof(*ranges));
-	struct order o = {.layers = apply->layers,
-		.ranges = ranges,
-		.range_count = c->range_count,
-		.result = -ENOMEM};
+	struct session_order o = {
+		.kind = SESSION_ORDER_RANGES, .ranges = {.at = ranges, .count = c->range_count}};
+	int err = -ENOMEM;
 
 	for (unsigned i = 0; ranges != NULL && i < c->range_count; i++)
 		ranges[i] = (struct speaker_range){
 			c->ranges[i].vrf, c->ranges[i].prefix, c->ranges[i].peer.password};
 	if (ranges != NULL)
-		thread_call(apply->layers->session_thread, session_order_ranges, &o);
-	if (o.result != 0)
-		log_event(LOG_ERROR, "listen-ranges-not-set error=\"%s\"", strerror(-o.result));
+		err = session_order(apply->layers, &o);
+	if (err != 0)
+		log_event(LOG_ERROR, "listen-ranges-not-set error=\"%s\"", strerror(-err));
 	free(ranges);
 }
 
@@ -77,22 +67,12 @@ dynamic_end(struct apply *apply, struct peer_id id)
 	free(p);
 }
 
-static void
-session_order_refuse(void *arg)
-{
-	struct order *o = arg;
-
-	role_enter_session();
-	speaker_refuse(o->layers->speaker, o->stranger->vrf, &o->stranger->addr);
-}
-
 /* Else its connection is held until it is too late for another one. */
 static void
 dynamic_refuse(struct apply *apply, const struct session_event *e)
 {
-	struct order o = {.layers = apply->layers, .stranger = e};
-
-	thread_call(apply->layers->session_thread, session_order_refuse, &o);
+	(void)session_order(
+		apply->layers, &(struct session_order){.kind = SESSION_ORDER_REFUSE, .refused = e});
 }
 
 static void

@@ -288,15 +288,6 @@ session_updates(void *arg)
 }
 
 static void
-session_order_reset_config(void *arg)
-{
-	struct order *o = arg;
-
-	role_enter_session();
-	o->result = session_reset_config(o->layers->speaker, o->id);
-}
-
-static void
 rib_peer_begin(struct shard_call *call, const struct work *x, const struct works *w)
 	RUNS_ON(role_rib)
 {
@@ -518,14 +509,13 @@ works_resets(struct works *w)
 {
 	for (unsigned i = 0; i < w->count; i++) {
 		struct work *x = &w->work[i];
-		struct order o = {.layers = w->apply->layers, .id = x->c.id};
+		struct session_order o = {.kind = SESSION_ORDER_RESET_CONFIG, .id = x->c.id};
 
 		if (x->reset && !x->plan.update_resets) /* it has come up since */
 			plan_reset(&x->c, &x->plan, "configuration-change");
 		if (!x->plan.keep_resets || x->reset)
 			continue;
-		thread_call(w->apply->layers->session_thread, session_order_reset_config, &o);
-		x->reset = o.result;
+		x->reset = session_order(w->apply->layers, &o);
 		if (x->reset)
 			apply_export_policies(w->apply, x->c.id, &x->want);
 	}

@@ -2,7 +2,7 @@
 /*
  * Shared by apply.c (peers, commit), apply_effects.c (what a commit does to its peers), apply_plan.c (which of them still have routes to be judged),
  * apply_refresh.c (refreshes by command and by policy change),
- * apply_dynamic.c (peers of listen ranges) and apply_history.c (confirm, rollback). Main only.
+ * apply_dynamic.c (peers of listen ranges), apply_history.c (confirm, rollback) and apply_orders.c (calls of other threads). Main only.
  */
 #pragma once
 
@@ -15,28 +15,77 @@
 #include "control/base/threads.h"
 #include "control/session/session.h"
 
-/* One thing to do on another thread, and its answer. Lives on main's stack during thread_call(). */
-struct order {
-	const struct layers *layers;
-	struct shard *shard; /* of the thread: layers_on_shards() */
-	struct peer_id id;
-	const struct config_peer *config;
-	struct session_policies policies;
-	const struct policy *import;
-	enum family family;
-	bool keep;
-	bool takes; /* `policies` with it */
-	uint32_t job;
-	uint64_t number;
-	struct shard_settings settings;
-	bool via_default;
-	const struct speaker_range *ranges;
-	unsigned range_count;
-	const struct session_event *stranger; /* SESSION_DYNAMIC */
-	struct session_view view;
-	int result;
-	const char *reason;
+/*
+ * Orders: main calls one function of another thread's layer and waits for its result (apply_orders.c). An order is on main's stack meanwhile. The kind
+ * names the function and the part of the union.
+ */
+enum shard_order_kind {
+	SHARD_PEER_ADD,
+	SHARD_PEER_REMOVE,
+	SHARD_PEER_IMPORT,
+	SHARD_PEER_KEEP,
+	SHARD_SETTINGS,
 };
+struct shard_order {
+	enum shard_order_kind kind;
+	struct shard *shard; /* of the thread */
+	struct peer_id id;
+	enum family family;
+	union {
+		const struct shard_peer *peer; /* ADD */
+		const struct policy *import;
+		bool keep;
+		const struct shard_settings *settings;
+	};
+	int result;
+};
+/* For each shard in turn. The result: of the last shard; of ADD and REMOVE, the first error, and -EBUSY where one shard is busy. */
+int shard_order(const struct layers *l, struct shard_order *o);
+
+enum session_order_kind {
+	SESSION_ORDER_LISTEN,
+	SESSION_ORDER_RANGES,
+	SESSION_ORDER_REFUSE,
+	SESSION_ORDER_ADD,
+	SESSION_ORDER_REMOVE,
+	SESSION_ORDER_GONE,
+	SESSION_ORDER_POLICIES,
+	SESSION_ORDER_RESET_CONFIG,
+	SESSION_ORDER_PEEK,
+	SESSION_ORDER_REFRESH_IMPORT,
+	SESSION_ORDER_REFRESH_FILL,
+	SESSION_ORDER_REFRESH_EXPORT,
+	SESSION_ORDER_PLAN_END,
+};
+struct session_order {
+	enum session_order_kind kind;
+	struct speaker *speaker; /* session_order() sets it */
+	struct peer_id id;
+	enum family family;
+	union {
+		struct {
+			const struct speaker_range *at;
+			unsigned count;
+		} ranges;
+		const struct session_event *refused; /* a SESSION_DYNAMIC */
+		struct {
+			const struct config_peer *config;
+			const struct session_policies *policies;
+		} add;
+		const struct session_policies *policies;
+		struct session_view *view; /* the result of PEEK */
+		struct {
+			uint32_t job;
+			const struct session_policies
+				*policies; /* EXPORT: policies to be taken with it; NULL: none */
+			const char *reason; /* of the result */
+		} refresh;
+	};
+	int result; /* of the function: 0 or -errno, a bool, or enum refresh_action */
+};
+int session_order(const struct layers *l, struct session_order *o);
+
+void fib_order_via_default(const struct layers *l, bool yes);
 
 /* Which policies a peer's session and the shard run. */
 struct applied {

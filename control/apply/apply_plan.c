@@ -72,15 +72,6 @@ rib_plan_done(void *arg)
 					call->shard, (struct peer_id){(uint16_t)i}, (enum family)f);
 }
 
-static void
-session_plan_end(void *arg)
-{
-	struct order *o = arg;
-
-	role_enter_session();
-	speaker_plan_end(o->layers->speaker, o->family);
-}
-
 static bool
 held_anywhere(const struct apply *apply)
 {
@@ -112,14 +103,14 @@ families_end(struct apply *apply)
 	bool held = held_anywhere(apply), wait = false;
 
 	for (unsigned f = 0; f < FAMILY_COUNT; f++) {
-		struct order o = {.layers = apply->layers, .family = (enum family)f};
+		struct session_order o = {.kind = SESSION_ORDER_PLAN_END, .family = (enum family)f};
 
 		if (!apply->plan->open[f] || apply->plan->count[f] > 0)
 			continue;
 		wait |= held;
 		if (held)
 			continue;
-		thread_call(apply->layers->session_thread, session_plan_end, &o);
+		(void)session_order(apply->layers, &o);
 		apply->plan->open[f] = false;
 	}
 	if (wait)

@@ -137,40 +137,6 @@ session_imports(void *arg)
 	}
 }
 
-static void
-session_order_refresh_import(void *arg)
-{
-	struct order *o = arg;
-
-	role_enter_session();
-	o->result =
-		session_refresh_import(o->layers->speaker, o->id, o->family, o->job, &o->reason);
-}
-
-static void
-session_order_refresh_fill(void *arg)
-{
-	struct order *o = arg;
-
-	role_enter_session();
-	o->result = session_refresh_fill(o->layers->speaker, o->id, o->family, o->job, &o->reason);
-}
-
-/* With the policies that a committed change has waiting: one walk for both (keel-policy(7) rule 14). */
-static void
-session_order_refresh_export(void *arg)
-{
-	struct order *o = arg;
-
-	role_enter_session();
-	if (o->takes) {
-		session_export_policies(o->layers->speaker, o->id, &o->policies);
-		speaker_plan_settle(o->layers->speaker);
-	}
-	o->result =
-		session_refresh_export(o->layers->speaker, o->id, o->family, o->job, &o->reason);
-}
-
 struct export_items {
 	const struct layers *layers;
 	struct export_item *item;
@@ -484,10 +450,11 @@ static bool import_due(
 	struct apply *apply, struct peer_id id, enum family f, struct import_item *out);
 
 static json_t *
-refresh_answer(const struct config_peer *p, const struct order *o)
+refresh_answer(const struct config_peer *p, const struct session_order *o)
 {
 	return json_pack("{s:s, s:s, s:s, s:s*}", "address", p->addr_text, "vrf", p->vrf_name,
-		"action", refresh_action_text((enum refresh_action)o->result), "reason", o->reason);
+		"action", refresh_action_text((enum refresh_action)o->result), "reason",
+		o->refresh.reason);
 }
 
 /* One peer's answer of bgp.refresh. True: `job` has a part that runs. */
@@ -497,22 +464,25 @@ refresh_one(struct apply *apply, struct peer_id id, enum family family, bool imp
 {
 	const struct config_peer *p = peers_config(apply->peers, id);
 	struct pending_refresh *waiting = &apply->refreshes->export[id.v][family];
-	struct order o = {.layers = apply->layers, .id = id, .family = family, .job = job};
+	struct session_order o = {
+		.kind = import ? SESSION_ORDER_REFRESH_IMPORT : SESSION_ORDER_REFRESH_EXPORT,
+		.id = id,
+		.family = family,
+		.refresh = {.job = job}};
+	struct session_policies *applied = &apply->applied[id.v].session;
 	struct import_item due;
 	bool runs;
 
 	if (!import && waiting->waits) {
-		o.takes = true;
-		o.policies = export_policies_due(apply, id, family);
-		apply->applied[id.v].session = o.policies;
+		*applied = export_policies_due(apply, id, family);
+		o.refresh.policies = applied;
 	}
-	thread_call(apply->layers->session_thread,
-		import ? session_order_refresh_import : session_order_refresh_export, &o);
+	(void)session_order(apply->layers, &o);
 	runs = action_runs((enum refresh_action)o.result);
 	if (runs)
 		pending_taken(apply, import ? &apply->refreshes->import[id.v][family] : waiting, id,
 			family, job);
-	if (o.takes &&
+	if (o.refresh.policies != NULL &&
 		waiting->waits) { /* nothing was walked: the session takes it when it comes up */
 		waiting->waits = false;
 		jobs_advance(apply->jobs, waiting->job, 1);
@@ -570,35 +540,22 @@ apply_is_filled(
 	return w->job == 0 || w->established != v->established_count;
 }
 
-/* True: asked for, and `o->job` runs. */
-static bool
-fill(struct apply *apply, struct order *o)
-{
-	thread_call(apply->layers->session_thread, session_order_refresh_fill, o);
-	if (!action_runs((enum refresh_action)o->result))
-		return false;
-	apply->refreshes->filling[o->id.v][o->family] =
-		(struct filling){o->job, o->view.established_count};
-	event_refresh(apply, o->id, o->family, "begin", o->job, NULL);
-	return true;
-}
-
 uint32_t
 apply_fill(struct apply *apply, struct peer_id id, enum family f, const struct session_view *v)
 {
-	struct order o = {.layers = apply->layers,
-		.id = id,
-		.family = f,
-		.view = *v,
-		.job = jobs_begin(apply->jobs, "refresh-import", 1)};
+	uint32_t job = jobs_begin(apply->jobs, "refresh-import", 1);
+	struct session_order o = {
+		.kind = SESSION_ORDER_REFRESH_FILL, .id = id, .family = f, .refresh = {.job = job}};
 
-	if (!fill(apply, &o)) {
-		jobs_forget(apply->jobs, o.job);
+	if (!action_runs((enum refresh_action)session_order(apply->layers, &o))) {
+		jobs_forget(apply->jobs, job);
 		return 0;
 	}
-	pending_taken(apply, &apply->refreshes->import[id.v][f], id, f, o.job);
-	apply_plan_asked(apply, id, f, o.job);
-	return o.job;
+	apply->refreshes->filling[id.v][f] = (struct filling){job, v->established_count};
+	event_refresh(apply, id, f, "begin", job, NULL);
+	pending_taken(apply, &apply->refreshes->import[id.v][f], id, f, job);
+	apply_plan_asked(apply, id, f, job);
+	return job;
 }
 
 uint32_t
