@@ -65,7 +65,7 @@ struct port {
 	bool mtu_given; /* set by the configuration; otherwise the MTU of the interface is used */
 	uint16_t mtu_own; /* MTU of the interface when the port was added */
 	bool xdp;
-	bool prepared; /* prepared by xdp_prepare(); to be released by xdp_forget() */
+	bool reserved; /* reserved by xdp_reserve(); to be released by xdp_release() */
 	bool own_program; /* the device arguments name no other program */
 	int xdp_socket;
 };
@@ -429,7 +429,7 @@ complete_device(
 }
 
 static int
-prepare_xdp(struct port *p, const char *device, struct dataplane_error *err)
+reserve_interface(struct port *p, const char *device, struct dataplane_error *err)
 {
 	char count[16];
 	int rc;
@@ -453,8 +453,8 @@ prepare_xdp(struct port *p, const char *device, struct dataplane_error *err)
 				strerror(-rc));
 		dp->object_written = true;
 	}
-	rc = xdp_prepare(dp->xdp, p->ifindex, err);
-	p->prepared = rc == 0;
+	rc = xdp_reserve(dp->xdp, p->ifindex, err);
+	p->reserved = rc == 0;
 	return rc;
 }
 
@@ -815,7 +815,7 @@ port_add(const struct port_config *c, unsigned rx_queues, uint16_t *port,
 	(void)snprintf(p->name, sizeof(p->name), "%s", c->name);
 	p->xdp = strncmp(c->device, "net_af_xdp", strlen("net_af_xdp")) == 0;
 	if (p->xdp)
-		rc = prepare_xdp(p, c->device, err);
+		rc = reserve_interface(p, c->device, err);
 	if (rc == 0)
 		rc = complete_device(p, c->device, full, sizeof(full), err);
 	if (rc == 0)
@@ -834,8 +834,8 @@ port_add(const struct port_config *c, unsigned rx_queues, uint16_t *port,
 	*port = (uint16_t)dp->port_count++;
 	return 0;
 fail:
-	if (p->prepared)
-		xdp_forget(dp->xdp, p->ifindex);
+	if (p->reserved)
+		xdp_release(dp->xdp, p->ifindex);
 	return rc;
 }
 

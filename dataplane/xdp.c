@@ -187,7 +187,7 @@ detach_ours(unsigned ifindex, struct dataplane_error *err)
 }
 
 int
-xdp_prepare(struct xdp *x, unsigned ifindex, struct dataplane_error *err)
+xdp_reserve(struct xdp *x, unsigned ifindex, struct dataplane_error *err)
 {
 	struct attached *a = find(x, 0);
 	char iface[IF_NAMESIZE] = "?";
@@ -331,7 +331,7 @@ release(struct attached *a)
 }
 
 void
-xdp_forget(struct xdp *x, unsigned ifindex)
+xdp_release(struct xdp *x, unsigned ifindex)
 {
 	struct attached *a = ifindex != 0 ? find(x, ifindex) : NULL;
 

@@ -24,11 +24,11 @@ int xdp_write_object(const char *path);
 int xdp_create(struct xdp **out);
 void xdp_destroy(struct xdp *x);
 /*
- * Reserves the interface until xdp_forget() or xdp_destroy(). Call before the driver attaches.
+ * Reserves the interface until xdp_release() or xdp_destroy(). Call before the driver attaches.
  * Detaches a program left by a crashed keeld. Returns 0, or -errno with `err`; -EBUSY: the program
  * belongs to another owner or to a running keeld, which `err` names.
  */
-int xdp_prepare(struct xdp *x, unsigned ifindex, struct dataplane_error *err);
+int xdp_reserve(struct xdp *x, unsigned ifindex, struct dataplane_error *err);
 /*
  * Checks after start that the XDP program of keeld is attached, and opens its maps. Returns 0, or
  * -errno with `err`.
@@ -46,4 +46,4 @@ int xdp_local_set(struct xdp *x, struct vrf_id vrf, const struct ip_addr *addr, 
  * Detaches the program and releases the interface of a port that failed to start. Idempotent.
  * Main.
  */
-void xdp_forget(struct xdp *x, unsigned ifindex);
+void xdp_release(struct xdp *x, unsigned ifindex);

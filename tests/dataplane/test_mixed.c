@@ -239,7 +239,7 @@ struct verdict {
 };
 
 static struct verdict
-judge(const struct lab_frame *f)
+outcome_of(const struct lab_frame *f)
 {
 	struct verdict v = {.reason = check_headers(f)};
 	struct ip_addr to = {.afi = AFI_IPV4};
@@ -615,7 +615,7 @@ static uint64_t drops[DROP_COUNT];
 static void
 expect(const struct lab_frame *f)
 {
-	struct verdict v = judge(f);
+	struct verdict v = outcome_of(f);
 	struct expected *e = &forwarded[forwarded_count];
 
 	if (v.reason != DROP_COUNT) {

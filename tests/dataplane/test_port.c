@@ -110,7 +110,7 @@ test_foreign_program_is_refused(void **state)
 	(void)state;
 	assert_int_equal(xdp_create(&reserved), 0);
 	assert_int_equal(bpf_xdp_attach(index, fd, 0, NULL), 0);
-	assert_int_equal(xdp_prepare(reserved, (unsigned)index, &err), -EBUSY);
+	assert_int_equal(xdp_reserve(reserved, (unsigned)index, &err), -EBUSY);
 	assert_non_null(strstr(err.text, "foreign"));
 	assert_non_null(strstr(err.text, "a1"));
 	assert_true(attached_id("a1") != 0);
@@ -137,9 +137,9 @@ test_own_leftover_is_removed(void **state)
 	bpf_object__close(o);
 	unlink(path);
 	assert_true(attached_id("a1") != 0);
-	assert_int_equal(xdp_prepare(reserved, (unsigned)index, &err), 0);
+	assert_int_equal(xdp_reserve(reserved, (unsigned)index, &err), 0);
 	assert_int_equal(attached_id("a1"), 0);
-	xdp_forget(reserved, (unsigned)index);
+	xdp_release(reserved, (unsigned)index);
 }
 
 /* Another process has the interface as a port: its program is not a leftover. */
@@ -157,19 +157,19 @@ test_running_keeld_is_respected(void **state)
 	assert_int_equal(pipe(done), 0);
 	child = fork();
 	if (child == 0) {
-		byte = (char)(xdp_prepare(reserved, index, &err) == 0);
+		byte = (char)(xdp_reserve(reserved, index, &err) == 0);
 		_exit(write(ready[1], &byte, 1) == 1 && read(done[0], &byte, 1) == 1 ? 0 : 1);
 	}
 	assert_int_equal(read(ready[0], &byte, 1), 1);
 	assert_int_equal(byte, 1);
-	assert_int_equal(xdp_prepare(reserved, index, &err), -EBUSY);
+	assert_int_equal(xdp_reserve(reserved, index, &err), -EBUSY);
 	assert_non_null(strstr(err.text, "another keeld"));
 	assert_int_equal(write(done[1], &byte, 1), 1);
 	assert_int_equal(waitpid(child, &status, 0), child);
 	assert_int_equal(status, 0);
 	/* The process ended without cleanup, as in a crash. */
-	assert_int_equal(xdp_prepare(reserved, index, &err), 0);
-	xdp_forget(reserved, index);
+	assert_int_equal(xdp_reserve(reserved, index, &err), 0);
+	xdp_release(reserved, index);
 }
 
 static void

@@ -175,7 +175,7 @@ client_settle(struct rpc_client *c)
 static const struct rpc_client_ops client_ops = {
 	client_send, client_cut, client_turn_over, client_settle, NULL};
 
-/* Its peers are those of the configuration; nothing is started. */
+/* Its peers come from the configuration; nothing is started. */
 static struct apply *
 running(void)
 {
