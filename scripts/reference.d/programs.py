@@ -757,6 +757,27 @@ def lint(text):
     return [line.split(": ", 1)[-1] for line in r.stdout.splitlines()]
 
 
+def check_guides(tree, reader):
+    """Metrics that guides name exist; the text files that a page does not generate are looked at, too."""
+    names = {n for name, kind, _, _ in reader.metrics for n in (name, name + {"COUNTER": "_total", "INFO": "_info"}.get(kind, ""))}
+    names |= {name + "_count" for name, kind, _, _ in reader.metrics if kind == "SUMMARY"}
+    faults = []
+    for path in tree.files("docs/guides", "*.md") + ["README.md"]:
+        for name in sorted(set(re.findall(r"\bkeel_[a-z0-9_]+\b", tree.text(path))) - names - {"keel_xdp"}):
+            faults.append("%s: names the metric %s, which does not exist" % (path, name))
+    return faults
+
+
+def check_synopsis(tree, reader):
+    """Each option stands in the synopsis; those of people only."""
+    faults = []
+    for program, manual in (("keeld", "docs/man/keeld.8"), ("keelctl", "docs/man/keelctl.1")):
+        words = set(re.findall(r"[\w-]+", section(tree.text(manual), "SYNOPSIS")))
+        faults += ["%s: the synopsis lacks --%s" % (manual, o.name) for o in reader.options[program]
+                   if o.name not in ("complete",) and ("-" + o.name if len(o.name) > 1 else o.name) not in words]
+    return faults
+
+
 def check_environment(tree):
     faults = []
     for program, folders, manual in (("keeld(8)", CONTROL, "docs/man/keeld.8"), ("keelctl(1)", ["control/cli"], "docs/man/keelctl.1")):
@@ -775,6 +796,7 @@ def check(tree):
     return check_methods(tree, reader, rpc) + check_errors(tree, reader) + check_events(tree, reader, rpc) + \
         check_lines(tree, reader, tree.text("docs/man/keelctl.1")) + check_metrics(tree, rpc) + check_alarms(tree, rpc) + \
         check_log(tree, reader, tree.text("docs/man/keeld.8")) + check_exit(tree, reader) + check_options(tree, reader) + check_environment(tree) + \
+        check_guides(tree, reader) + check_synopsis(tree, reader) + \
         check_pages(tree)
 
 
@@ -817,6 +839,8 @@ def plants(tree):
     plant("an exit status of keelbench that is not listed", KEELBENCH, "return 130", "return 131")
     plant("an exit status that the manual alone has", keeld, ".It Ic 1\n", ".It Ic 7\n")
     plant("an option that is not listed", KEELD, "		case 'n':", "		case 'N':")
+    plant("a metric of a guide that does not exist", "docs/guides/metrics.md", "keel_alarms", "keel_planted")
+    plant("a synopsis without an option", FOLDER + "keeld.8.in", ".Op Fl -state-dir Ar DIR\n", "")
     plant("a variable that is not in the manual", "control/cli/keelctl.c", 'getenv("TERM")', 'getenv("TERMINAL")')
     plant("a drop reason that is not in the manual", DROPS, "DROP(no_route,", "DROP(planted,")
     plant("a completion edited by hand", "docs/completion/keeld.bash", "--check", "--planted")

@@ -107,6 +107,20 @@ class Reference(KeelTest):
         self.valid("config.reload", {}, good=False)
         self.valid("config.discard")
 
+    def test_alarms(self):
+        """The event of an alarm, and the alarm in system.info."""
+        events = self.keel.notifications("alarm")
+        self.keel.commit({"bgp": {"peers": [dict(document(100)["bgp"]["peers"][0], families={
+            V4: {"import_policy": "in", "export_policy": "accept-all", "max_prefixes": {"limit": 1, "action": "discard"}}})]}})
+        speaker = self.speak()
+        speaker.announce("20.0.0.0", "21.0.0.0")
+        kinds = set()
+        while not {"max-prefixes", "routes-refused"} <= kinds:
+            event = next(events)
+            self.assertEqual(self.rpc.event(event), [], event)
+            kinds.add(event["kind"])
+        self.assertEqual({a["kind"] for a in self.valid("system.info")["alarms"]}, {"max-prefixes", "routes-refused"})
+
     def page(self, accept=None):
         """(Content-Type, text) of GET /metrics."""
         def work():

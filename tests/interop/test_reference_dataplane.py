@@ -13,6 +13,7 @@ import sys
 
 import interop
 from interop import KEELD, ROOT, Lab, in_netns, need, out_folder
+from test_management import Events
 from test_start import config
 
 sys.path.insert(0, os.path.join(ROOT, "tests", "control"))
@@ -54,6 +55,10 @@ def test(checks):
                                ("fib.audit", {}), ("fib.audit", {"wait": False}), ("jobs.list", {}), ("dataplane.neighbors", {}),
                                ("dataplane.stats", {}), ("dataplane.stats.reset", {})):
             checks.equal("%s %s fits the document" % (method, params), reference.result(method, rpc.call(method, **params)), [])
+        events = Events(os.path.join(lab.dir, "keeld.sock"), "fib")
+        rpc.call("config.edit", patch=[{"op": "remove", "path": "/static_routes/0"}])
+        rpc.call("config.commit")
+        checks.equal("an event of the topic fib fits the document", reference.event(events.line(20)["params"]), [])
         wrong = dict(rpc.call("fib.stats"), planted=1)
         checks.equal("(the check can fail)", len(reference.result("fib.stats", wrong)), 1)
         text = page(lab, "text/plain")
