@@ -26,7 +26,7 @@ effects_print(struct ctl *ctl, const json_t *effects)
 	size_t i;
 
 	if (json_array_size(effects) == 0) {
-		puts("no session is touched");
+		puts("no session is affected");
 		return;
 	}
 	json_array_foreach(effects, i, e)
@@ -63,10 +63,10 @@ commit_print(struct ctl *ctl, const json_t *result, unsigned confirm_s)
 		printf("confirmed: %s\n", text_of(result, "confirmed"));
 	if (json_is_false(json_object_get(result, "persisted"))) {
 		print_colour(ctl, RED, "not written to the file on disk");
-		puts(": the daemon's log says why");
+		puts(": see the log of the daemon");
 	}
 	if (confirm_s > 0 && changed)
-		printf("rolled back in %u s unless `confirm` comes before\n", confirm_s);
+		printf("rolled back in %u s unless confirmed; `confirm` keeps it\n", confirm_s);
 }
 
 /* ---- commands ---- */
@@ -139,7 +139,7 @@ show_history(struct ctl *ctl, const json_t *result)
 	else
 		puts("no commits");
 	if (json_is_object(confirm))
-		printf("commit %s goes back to %s in %.0f s unless `confirm` comes before\n",
+		printf("commit %s goes back to %s in %.0f s unless confirmed; `confirm` keeps it\n",
 			text_of(confirm, "commit"), text_of(confirm, "back_to"),
 			real_of(confirm, "remaining_s"));
 }
@@ -158,7 +158,7 @@ show_diff(struct ctl *ctl, const json_t *result)
 	size_t i;
 
 	if (json_array_size(diff) == 0)
-		puts("nothing is uncommitted");
+		puts("the candidate has no edits");
 	json_array_foreach(diff, i, op)
 	{
 		const char *what = text_of(op, "op");

@@ -235,8 +235,9 @@ family_entry(struct edit *e, bool enable)
 	if (!enable && !enabled) {
 		json_object_set_new(entry, "enabled", json_false());
 		snprintf(e->note, sizeof(e->note),
-			"%s is not enabled on %.64s: `peer %.64s enable` in this view", e->family,
-			name_of(e), name_of(e));
+			"%s is not enabled for %.64s; enable it by `peer %.64s enable` in this "
+			"view",
+			e->family, name_of(e), name_of(e));
 	}
 	return entry;
 }
@@ -289,7 +290,7 @@ set_asn(struct edit *e)
 	if (!e->c->undo)
 		return json_object_set_new(e->object, "asn", json_integer(e->c->asn));
 	if (json_integer_value(in_force(e, e->object, "asn", &inherited)) != (json_int_t)e->c->asn)
-		return refuse(e, "the AS of %.64s is %lld, not %u", name_of(e),
+		return refuse(e, "the AS number of %.64s is %lld, not %u", name_of(e),
 			(long long)json_integer_value(in_force(e, e->object, "asn", &inherited)),
 			e->c->asn);
 	if (is_group(e))
@@ -409,7 +410,7 @@ asn_agrees(struct edit *e, unsigned asn)
 
 	if (ours == (json_int_t)asn)
 		return true;
-	refuse(e, "the AS of this router is %lld, not %u", (long long)ours, asn);
+	refuse(e, "the AS number of this router is %lld, not %u", (long long)ours, asn);
 	return false;
 }
 

@@ -589,9 +589,9 @@ unexpected(const struct walk *w, char *const *words, const struct fault *f)
 
 	names_of(w, &n, true, "", 0);
 	if (n.count == 0)
-		return fault(f, "word %u \"%.64s\": nothing was expected here", w->at + 1, word);
+		return fault(f, "word %u \"%.64s\": nothing may follow here", w->at + 1, word);
 	if (views != 0)
-		return fault(f, "word %u \"%.64s\" is of the %s; here: expected %s", w->at + 1,
+		return fault(f, "word %u \"%.64s\" belongs to the %s; here expected %s", w->at + 1,
 			word, view_name(views), names_text(&n, wanted, sizeof(wanted)));
 	return fault(f, "word %u \"%.64s\": expected %s", w->at + 1, word,
 		names_text(&n, wanted, sizeof(wanted)));
@@ -622,8 +622,7 @@ word_find(const struct walk *w, char *const *words, bool *takes, const struct fa
 				   place_takes(place_at(w, w->at, i), word);
 			found += takes[i];
 			if (takes[i] && stood_before(w, w->at, i))
-				return fault(
-					f, "word %u \"%.64s\" stands there twice", w->at + 1, word);
+				return fault(f, "word %u \"%.64s\" is repeated", w->at + 1, word);
 		}
 	}
 	if (found > 0)
@@ -650,7 +649,7 @@ walk_words(struct walk *w, unsigned view, char *const *words, unsigned count, co
 
 		if (i == COMMAND_WORDS_MAX)
 			return fault(
-				f, "word %u \"%.64s\": nothing was expected here", i + 1, words[i]);
+				f, "word %u \"%.64s\": nothing may follow here", i + 1, words[i]);
 		err = word_find(w, words, takes, f);
 		if (err != 0)
 			return err;
@@ -865,10 +864,10 @@ mean_rest(struct command *c, const struct line *l, const struct fault *f)
 		return -EINVAL;
 	if (c->address != NULL && (c->longer || c->peer != NULL || c->advertised || c->received))
 		return fault(f,
-			"\"%.64s\": beside other words a prefix with its length is expected",
+			"\"%.64s\": expected a prefix with its length, because other words follow",
 			c->address);
 	if ((c->advertised || c->received) && c->peer == NULL)
-		return fault(f, "\"%s\" goes with \"peer ADDRESS\"",
+		return fault(f, "\"%s\" is only valid with \"peer ADDRESS\"",
 			c->advertised ? "advertised" : "received");
 	if (c->advertised && c->received)
 		return fault(f, "\"advertised\" and \"received\" exclude each other");
@@ -952,7 +951,7 @@ command_choices(unsigned view, char *const *words, unsigned count,
 					keyword_before(w, w->at, i)};
 		}
 	if (w != NULL && w->at == count && n == 1 && out[0].text == NULL && count > 0)
-		fault(&f, "nothing more was expected");
+		fault(&f, "nothing may follow");
 	free(w);
 	return n;
 }
@@ -1044,7 +1043,7 @@ command_split(char **line, char *words[COMMAND_WORDS_MAX], char *error, size_t s
 		if (is_end(*at) || *at == '#')
 			break;
 		if (n == COMMAND_WORDS_MAX) {
-			fault(&f, "word %d \"%.64s\": nothing was expected here", n + 1, at);
+			fault(&f, "word %d \"%.64s\": nothing may follow here", n + 1, at);
 			return -E2BIG;
 		}
 		words[n++] = out = at;
@@ -1058,7 +1057,8 @@ command_split(char **line, char *words[COMMAND_WORDS_MAX], char *error, size_t s
 			return n;
 		}
 		if (!isspace((unsigned char)end)) /* right behind a closing bracket */
-			return fault(&f, "word %d: a blank is expected behind it", n);
+			return fault(&f,
+				"word %d: expected a blank after the closing quote or bracket", n);
 		at++;
 	}
 	*line = split_rest(at);

@@ -172,7 +172,7 @@ show_policy(struct ctl *ctl, const struct command *c)
 	else if (one != NULL)
 		print_policy(ctl, document, one);
 	else if (json_array_size(policies) == 0)
-		puts("no route policies beside accept-all and deny-all");
+		puts("no route policies except accept-all and deny-all");
 	else
 		json_array_foreach(policies, i, policy) print_policy(ctl, document, policy);
 	json_decref(result);

@@ -134,7 +134,7 @@ job_follow(struct ctl *ctl, long long id)
 		if (running)
 			poll(NULL, 0, JOB_POLL_MS);
 		if (running && ctl_interrupted()) {
-			printf("\njob %lld goes on: show jobs\n", id);
+			printf("\njob %lld continues; see `show jobs`\n", id);
 			return;
 		}
 	}

@@ -158,20 +158,20 @@ print_family(const struct ctl *ctl, const char *name, const json_t *f)
 		yes_no(f, "end_of_rib_sent"));
 	printf("    Keep all       %s", yes_no(f, "keep_all_routes"));
 	if (json_object_get(f, "kept") != NULL)
-		printf(", %s rejected are kept", text_of(f, "kept"));
+		printf(", %s kept", text_of(f, "kept"));
 	putchar('\n');
 	if (json_is_object(limit))
 		printf("    Limit          %s routes, then %s%s\n", text_of(limit, "limit"),
 			text_of(limit, "action"), true_of(limit, "exceeded") ? "; exceeded" : "");
 	if (true_of(f, "retained"))
-		printf("    Retained       routes of an earlier session, until its End-of-RIB or a "
+		printf("    Retained       routes of an earlier session, until End-of-RIB or a "
 		       "timer\n");
 	printf("    Refresh in     %s requested, %s stale swept\n                   BoRR %s, EoRR "
 	       "%s "
 	       "received\n",
 		text_of(r, "requests_sent"), text_of(r, "stale_swept"), text_of(r, "borr_received"),
 		text_of(r, "eorr_received"));
-	printf("    Refresh out    %s asked for, %s served, %s coalesced\n                   BoRR "
+	printf("    Refresh out    %s requested, %s served, %s coalesced\n                   BoRR "
 	       "%s",
 		text_of(r, "requests_received"), text_of(r, "served"), text_of(r, "coalesced"),
 		text_of(r, "borr_sent"));
@@ -184,7 +184,8 @@ print_peculiarities(const json_t *peer)
 {
 	static const char *const words[][2] = {{"dynamic", "dynamic"}, {"passive", "passive"},
 		{"shutdown", "shut down"}, {"route_reflector_client", "route reflector client"},
-		{"md5", "TCP-MD5"}, {"gtsm", "GTSM"}, {"idle_hold", "waits after a failure"}};
+		{"md5", "TCP-MD5"}, {"gtsm", "GTSM"},
+		{"idle_hold", "waits before the next attempt"}};
 	bool any = false;
 
 	for (unsigned i = 0; i < COUNT(words); i++) {
@@ -218,7 +219,8 @@ show_peer(struct ctl *ctl, const json_t *peer)
 	printf("; %s time%s since the start\n", text_of(peer, "established_count"),
 		number_of(peer, "established_count") == 1 ? "" : "s");
 	if (true_of(peer, "held"))
-		printf("  Held             it passed max_prefixes; `reset bgp` starts it again\n");
+		printf("  Held             exceeded max_prefixes; `reset bgp` starts the session "
+		       "again\n");
 	if (*text_of(peer, "last_error") != '\0')
 		printf("  Last error       %s\n", text_of(peer, "last_error"));
 	print_peculiarities(peer);
@@ -278,7 +280,7 @@ print_octets(const json_t *fault)
 	for (; at < digits && at < FAULT_LINES * FAULT_LINE; at += FAULT_LINE)
 		printf("  %.*s\n", FAULT_LINE, hex + at);
 	if (at < digits || length > (long long)(digits / 2))
-		printf("  %lld octets in all%s\n", length,
+		printf("  %lld octets in total%s\n", length,
 			at < digits ? "; --json prints more" : "");
 }
 
@@ -310,7 +312,7 @@ show_faults(struct ctl *ctl, const char *address)
 	if (ctl->json)
 		ctl_print_json(result, false);
 	else if (json_array_size(faults) == 0)
-		puts("no faulty message");
+		puts("no faulty messages");
 	else
 		json_array_foreach(faults, i, fault) print_fault(ctl, fault);
 	json_decref(result);
@@ -376,7 +378,7 @@ show_fib_stats(struct ctl *ctl, const json_t *result)
 	char memory[SHORT_TEXT];
 	size_t i;
 
-	printf("generation %s, %s commits, %s held up by a worker that did not run\n",
+	printf("generation %s, %s commits, %s delayed by a worker that did not run\n",
 		text_of(result, "generation"), text_of(result, "commits"),
 		text_of(result, "commits_delayed"));
 	json_array_foreach(json_object_get(result, "tables"), i, table)

@@ -53,7 +53,7 @@ class Faults(KeelTest):
 
     def test_faulty_messages(self):
         self.assertEqual(self.faults(), [])
-        self.assertEqual(self.keelctl("show", "bgp", "peer", THEM, "faults"), "no faulty message\n")
+        self.assertEqual(self.keelctl("show", "bgp", "peer", THEM, "faults"), "no faulty messages\n")
         bodies = [update(b"\x40\x01\x01\x09" + AS_PATH + NEXT_HOP, 1, 2, 3), update(ORIGIN + NEXT_HOP, 4),
                   update(ORIGIN + AS_PATH + NEXT_HOP + b"\xc0\x08\x03abc", 5, 6)]
         before = time.time()

@@ -318,7 +318,7 @@ class Lines(Pair):
         self.assertEqual(self.candidate()["peers"][3]["families"], {"ipv4-unicast": {}, "ipv6-unicast": {}})
         self.good("discard")
         status, _, err = self.ctl([v6 % "keep-all-routes"])
-        self.assertEqual((status, "ipv6-unicast is not enabled on 192.0.2.7" in err), (0, True))
+        self.assertEqual((status, "ipv6-unicast is not enabled for 192.0.2.7" in err), (0, True))
         self.assertEqual(self.candidate()["peers"][3]["families"],
                          {"ipv4-unicast": {}, "ipv6-unicast": {"enabled": False, "keep_all_routes": True}})
         self.good("discard")
@@ -333,7 +333,7 @@ class Lines(Pair):
             status, _, err = self.ctl(["system-view; bgp 64512; " + line])
             self.assertEqual(status, 1, line)
             self.assertIn(text, err)
-        self.assertEqual(self.good("show diff"), "nothing is uncommitted\n")
+        self.assertEqual(self.good("show diff"), "the candidate has no edits\n")
 
     def test_preview_and_commit(self):
         self.wait("the sessions", self.complete)

@@ -280,7 +280,7 @@ static const struct {
 	{"re bgp all import", "word 1 \"re\" is ambiguous: refresh or reset"},
 	{"s", "word 1 \"s\" is ambiguous: show or system-view"},
 	{"rpc", "expected METHOD after \"rpc\""},
-	{"rpc a {} b", "word 4 \"b\": nothing was expected here"},
+	{"rpc a {} b", "word 4 \"b\": nothing may follow here"},
 	{"refresh", "expected bgp after \"refresh\""},
 	{"refresh bgp", "expected ADDRESS, all, external, internal, group, ipv6, vpn-instance, "
 			"vpnv4 or vpnv6 after \"refresh bgp\""},
@@ -293,7 +293,7 @@ static const struct {
 	{"refresh bgp vpn all import", "word 3 \"vpn\" is ambiguous: vpn-instance, vpnv4 or vpnv6"},
 	{"refresh bgp i import", "word 3 \"i\" is ambiguous: internal or ipv6"},
 	{"refresh bgp all", "expected import or export after \"refresh bgp all\""},
-	{"refresh bgp all im out", "word 5 \"out\": nothing was expected here"},
+	{"refresh bgp all im out", "word 5 \"out\": nothing may follow here"},
 	{"refresh bgp group import", "word 4 \"import\": expected NAME"},
 	{"refresh bgp group 9x import", "word 4 \"9x\": expected NAME"},
 	{"refresh bgp vpn-instance red all import",
@@ -308,7 +308,7 @@ static const struct {
 	{"show bgp", "expected summary or peer after \"show bgp\""},
 	{"show bgp peer", "expected ADDRESS after \"show bgp peer\""},
 	{"show bgp peer x", "word 4 \"x\": expected ADDRESS"},
-	{"show bgp summary x", "word 4 \"x\": nothing was expected here"},
+	{"show bgp summary x", "word 4 \"x\": nothing may follow here"},
 	{"show route 10.0.0.0/33", "word 3 \"10.0.0.0/33\": expected ADDRESS, PREFIX, ipv4, ipv6, "
 				   "peer, advertised or received"},
 	{"show route 2001:db8::/129",
@@ -343,32 +343,33 @@ static const struct {
 	{"reset bgp ipv6 65536.1",
 		"word 4 \"65536.1\": expected ADDRESS, AS-NUMBER, all, external, "
 		"internal, group or slow-peer"},
-	{"reset bgp all slow-peer", "word 4 \"slow-peer\": nothing was expected here"},
-	{"reset bgp 192.0.2.2 slow-peer", "word 4 \"slow-peer\": nothing was expected here"},
+	{"reset bgp all slow-peer", "word 4 \"slow-peer\": nothing may follow here"},
+	{"reset bgp 192.0.2.2 slow-peer", "word 4 \"slow-peer\": nothing may follow here"},
 	{"reset bgp ipv4 all", "word 4 \"all\": expected ADDRESS or slow-peer"},
 	{"reset bgp ipv4 192.0.2.2", "expected slow-peer after \"reset bgp ipv4 192.0.2.2\""},
 	{"reset bgp ipv6 192.0.2.2 all", "word 5 \"all\": expected slow-peer"},
-	{"show route 10.0.0.0/8 longer longer", "word 5 \"longer\" stands there twice"},
-	{"show route advertised", "\"advertised\" goes with \"peer ADDRESS\""},
+	{"show route 10.0.0.0/8 longer longer", "word 5 \"longer\" is repeated"},
+	{"show route advertised", "\"advertised\" is only valid with \"peer ADDRESS\""},
 	{"show route 10.0.0.1 peer 192.0.2.2",
-		"\"10.0.0.1\": beside other words a prefix with its length is expected"},
+		"\"10.0.0.1\": expected a prefix with its length, because other words follow"},
 	{"show route 10.0.0.0/8 longer advertised x", "word 6 \"x\": expected peer or received"},
-	{"show route received", "\"received\" goes with \"peer ADDRESS\""},
+	{"show route received", "\"received\" is only valid with \"peer ADDRESS\""},
 	{"show route peer 192.0.2.2 received advertised",
 		"\"advertised\" and \"received\" exclude each other"},
-	{"peer 192.0.2.2 enable", "word 1 \"peer\" is of the BGP view; here: expected rpc, show, "
-				  "display, refresh, reset, system-view, preview, commit, confirm, "
-				  "reload, rollback, discard, quit or help"},
+	{"peer 192.0.2.2 enable",
+		"word 1 \"peer\" belongs to the BGP view; here expected rpc, show, "
+		"display, refresh, reset, system-view, preview, commit, confirm, "
+		"reload, rollback, discard, quit or help"},
 	{"disc", "word 1 \"disc\": expected rpc, show, display, refresh, reset, system-view, "
 		 "preview, commit, confirm, reload, rollback, "
 		 "discard, quit or help"},
 	{"rollback -1", "word 2 \"-1\": expected ID"},
 	{"commit confirm 86401", "word 3 \"86401\": expected SECONDS"},
-	{"commit confirm 5 comment", "word 4 \"comment\": nothing was expected here"},
+	{"commit confirm 5 comment", "word 4 \"comment\": nothing may follow here"},
 	{"show route peer", "expected ADDRESS after \"show route peer\""},
 	{"show fib x", "word 3 \"x\": expected ADDRESS or stats"},
 	{"show configuration x", "word 3 \"x\": expected running, candidate or startup"},
-	{"show version 1", "word 3 \"1\": nothing was expected here"},
+	{"show version 1", "word 3 \"1\": nothing may follow here"},
 };
 
 static void
@@ -543,8 +544,9 @@ help_below(unsigned view, char **words, unsigned count, unsigned *seen)
 		help_below(view, words, count + 1, seen);
 	}
 	if (count > 0 && command_parse(view, words, count, &c, said, sizeof(said)) != 0)
-		assert_true(!ends || strstr(said, "goes with") || strstr(said, "exclude") ||
-			    strstr(said, "is not of") || strstr(said, "beside other words"));
+		assert_true(!ends || strstr(said, "is only valid with") ||
+			    strstr(said, "exclude") || strstr(said, "is not of") ||
+			    strstr(said, "because other words follow"));
 	else if (count > 0)
 		assert_true(ends);
 }
