@@ -93,8 +93,7 @@ class Reader:
         self.bench = Bench(tree)
         self.statuses["keelbench"] = sorted(self.bench.module.EXIT_STATUS.items())
         self.log = self.read_log()
-        self.drops = [(name.replace("_", "-"), rfc, text) for name, rfc, text in
-                      re.findall(r'^DROP\((\w+), "(.*?)", "(.*)"\)$', tree.text(DROPS), re.M)]
+        self.drops = self.read_drops()
         for key, table in self.fields.items():
             if isinstance(key, tuple) and key not in self.shown:
                 raise Fault("%s:%d: no method and no event uses the table %s" % (table.path, table.line, table.name))
@@ -197,6 +196,13 @@ class Reader:
     def read_statuses(self, path):
         macros = self.macros(path, "control/cli/keelctl.h")
         return [(int(macros[source_of(e.values[0])][0].text), string_of(e.values[1])) for e in self.entries(path, "program_status")]
+
+    def read_drops(self):
+        text = re.sub(r"/\*.*?\*/", "", self.tree.text(DROPS), flags=re.S)
+        drops = re.findall(r'^DROP\(\w+,\s*"([\w-]+)",\s*"([^"]*)",\s*"([^"]+)"\)$', text, re.M)
+        if not drops or text.count("DROP(") != len(drops):
+            raise Fault("%s: an entry is not DROP(name, \"name\", \"RFCs\", \"text\")" % DROPS)
+        return drops
 
     def read_log(self):
         text = re.sub(r"/\*.*?\*/", "", self.tree.text(LOG_EVENTS), flags=re.S)
@@ -842,7 +848,7 @@ def plants(tree):
     plant("a metric of a guide that does not exist", "docs/guides/metrics.md", "keel_alarms", "keel_planted")
     plant("a synopsis without an option", FOLDER + "keeld.8.in", ".Op Fl -state-dir Ar DIR\n", "")
     plant("a variable that is not in the manual", "control/cli/keelctl.c", 'getenv("TERM")', 'getenv("TERMINAL")')
-    plant("a drop reason that is not in the manual", DROPS, "DROP(no_route,", "DROP(planted,")
+    plant("a drop reason that is not in the manual", DROPS, '"no-route"', '"planted"')
     plant("a completion edited by hand", "docs/completion/keeld.bash", "--check", "--planted")
     plant("a page with a fault of mdoc", FOLDER + "keeld.8.in", ".Sh SIGNALS", ".Pp\n.Sh SIGNALS")
     plant("a page without a part", FOLDER + "keel-rpc.7.in", '.\\" @alarms\n', "")
