@@ -248,8 +248,7 @@ void
 apply_restart_keys(const struct config *old, const struct config *next, struct faults *f)
 {
 	static const char *const keys[] = {"router", "dataplane", "management", "vrfs", "ports"};
-	static const char why[] =
-		"cannot be changed while keeld runs; change the file and restart it";
+	static const char why[] = "is read at start only; change the file and restart keeld";
 
 	for (unsigned i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
 		json_t *a = json_object_get(old->document, keys[i]),
