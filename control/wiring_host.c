@@ -87,7 +87,10 @@ host_link(void *ctx, uint16_t port, bool up, uint64_t event_ns)
 		atomic_store_explicit(&k->wiring->links.changed, true, memory_order_release);
 		thread_wake(k->layers.fib_thread);
 	}
-	log_event(LOG_INFO, "link port=%s state=%s", port_text(k, port), up ? "up" : "down");
+	/* an interface without a port has no name here */
+	if (k->layers.fib != NULL && port != PORT_NONE)
+		log_event(
+			LOG_INFO, "link port=%s state=%s", port_text(k, port), up ? "up" : "down");
 	wiring_send(&(struct message){
 		.k = k, .kind = MESSAGE_MAIN_LINK, .link = {.port = port, .up = up}});
 }
