@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The configuration that runs: main starts its peers, commits replace it (control/apply/commit.h), and refreshes (control/apply/selector.h)
- * apply it to routes. An apply owns the running configuration, the candidate, the peers and the history of commits; it tells threads what
- * to do through struct layers, and reports what happens by a callback.
+ * The running configuration: apply_start() starts the peers, commits (control/apply/commit.h) replace the configuration, and refreshes
+ * (control/apply/selector.h) apply policies to routes. An apply owns the running configuration, the candidate, the peers and the history of
+ * commits, sends requests to the threads of struct layers, and reports events by a callback.
  *
- * Main only. Create it before the layers exist, start it when the threads run, destroy it after the layers are gone: shards and sessions
- * use the policies of the running configuration.
+ * Main only. Lifetime: created before the layers, started when the threads run, destroyed after the layers, because shards and sessions use
+ * the policies of the running configuration.
  */
 #pragma once
 
@@ -29,14 +29,14 @@ struct apply_config {
 	struct jobs *jobs;
 	struct host_routes *host_routes;
 	const char *config_file, *state_dir;
-	/* The first configuration. apply_create() takes it over. */
+	/* The first configuration; taken over. */
 	struct config *running;
-	/* An event of a topic (commit, session, refresh) with its members, which the callback takes over. */
+	/* Reports an event of a topic (commit, session, refresh). The callback takes `members` over. */
 	void (*report)(void *ctx, const char *topic, json_t *members);
 	void *report_ctx;
 };
 
-/* 0, -ENOMEM: nothing was taken over. */
+/* 0; -ENOMEM: nothing was taken over. */
 int apply_create(const struct apply_config *c, struct apply **out);
 /* Opens the history, sets the speaker's ports and ranges, and starts the peers of the first configuration. 0, -errno (logged). */
 int apply_start(struct apply *apply);
@@ -44,10 +44,10 @@ void apply_destroy(struct apply *apply);
 
 /* An event of the session thread, on main. */
 void apply_session_event(struct apply *apply, const struct session_event *e);
-/* SIGHUP: commits FILE. Refused while the candidate holds edits or a commit waits for its confirmation. Logs the result. */
+/* SIGHUP: commits FILE. Refused while the candidate holds edits or a commit waits for a confirmation. Logs the result. */
 void apply_reload(struct apply *apply);
 
-/* The running configuration; lent until the next commit. Its document has the number `revision`. */
+/* The running configuration, lent until the next commit, and the revision of the running document. */
 const struct config *apply_running(const struct apply *apply);
 uint32_t apply_revision(const struct apply *apply);
 /* The peers; lent for the life of the apply. */

@@ -1,8 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Shared by apply.c (peers, commit), apply_effects.c (what a commit does to its peers), apply_plan.c (which of them still have routes to be judged),
- * apply_refresh.c (refreshes by command and by policy change),
- * apply_dynamic.c (peers of listen ranges), apply_history.c (confirm, rollback) and apply_orders.c (calls of other threads). Main only.
+ * Shared by the files of struct apply. Main only.
+ *	apply.c          start and end of peers, commits
+ *	apply_effects.c  the effects of a commit on the peers
+ *	apply_plan.c     the peers whose routes a commit has not evaluated yet
+ *	apply_refresh.c  refreshes by command and by policy change, and their jobs
+ *	apply_dynamic.c  dynamic peers
+ *	apply_history.c  confirmation, rollback, history
+ *	apply_orders.c   calls of other threads
+ *	preview.c        previews
  */
 #pragma once
 
@@ -87,14 +93,14 @@ int session_order(const struct layers *l, struct session_order *o);
 
 void fib_order_via_default(const struct layers *l, bool yes);
 
-/* Which policies a peer's session and the shard run. */
+/* The policies that the session of a peer and the shards run. */
 struct applied {
 	const struct policy *import[FAMILY_COUNT];
 	bool keep[FAMILY_COUNT];
 	struct session_policies session;
 };
 
-/* One peer in two configurations. */
+/* A peer in the configurations before and after a commit. */
 struct change {
 	const struct config *old, *next;
 	const struct config_peer *was, *is;
@@ -127,7 +133,7 @@ struct apply {
 	struct peers *peers;
 	struct applied applied[PEER_MAX]; /* index: peer id */
 	struct timer flush_timer;
-	struct commit *under_way; /* NULL: no commit is */
+	struct commit *under_way; /* NULL: no commit is under way */
 	struct timer commit_timer;
 	struct apply_plan *plan;
 	struct apply_refreshes *refreshes;
@@ -135,31 +141,31 @@ struct apply {
 	struct previews *previews;
 };
 
-/* An event for subscribers. `members` is taken over. */
+/* Reports an event to subscribers; takes `members` over. */
 void apply_report(struct apply *apply, const char *topic, json_t *members);
-/* `next`, which is taken over, is the running configuration from here on. The caller owns the one before. */
+/* Makes `next` the running configuration and takes `next` over. The caller then owns the previous configuration. */
 void apply_run(struct apply *apply, struct config *next);
 
 /* ---- apply.c ---- */
 
-/* Shard and session get to know it. 0, -errno (logged). */
+/* Adds the peer to the shards and the speaker. 0, -errno (logged). */
 int apply_peer_start(struct apply *apply, const struct config *c, const struct config_peer *p,
 	struct peer_id id);
 void apply_peer_stop(struct apply *apply, struct peer_id id);
 struct shard_peer apply_shard_peer(struct peer_id id, const struct config_peer *c);
 struct session_policies apply_policies_of(const struct config *c, const struct config_peer *p);
-/* Policies that the session has from here on; `want` is copied. */
+/* Gives the session other export policies; copies `want`. */
 void apply_export_policies(
 	struct apply *apply, struct peer_id id, const struct session_policies *want);
 void apply_peek(const struct apply *apply, struct peer_id id, struct session_view *out);
-/* What a commit would be refused for though the document is good: what is only read at start. */
+/* Adds a fault for each key that is read only at start and differs. */
 void apply_restart_keys(const struct config *old, const struct config *next, struct faults *f);
 int apply_commit(struct apply *apply, json_t *document, const char *comment, uint32_t confirm_s,
 	json_t **effects, bool *persisted, struct faults *f);
 
 /* ---- apply_effects.c ---- */
 
-/* `effects` gets what the changes do, and they are done: one message to each thread for each step, whatever the number of peers. */
+/* Carries the changes out and adds their effects to `effects`. Each step sends one message to each thread, for any number of peers. */
 void apply_peers_change(
 	struct apply *apply, const struct change *given, unsigned count, json_t *effects);
 void apply_effect_removed(json_t *effects, const struct config_peer *p);
@@ -168,72 +174,72 @@ void apply_effect_removed(json_t *effects, const struct config_peer *p);
 
 int apply_plan_create(struct apply *apply);
 void apply_plan_destroy(struct apply *apply);
-/* The plan of that family runs: some peer's routes are not judged by the new rules, or paths are held. */
+/* True while the plan of the family runs: routes of a peer are not evaluated by the new rules yet, or shards hold paths. */
 bool apply_plan_runs(const struct apply *apply, enum family f);
 bool apply_plans_over(const struct apply *apply);
 unsigned apply_plan_generation_next(struct apply *apply);
-/* This peer's routes of that family are to be judged anew; the caller tells the threads. */
+/* Adds a part to the plan: the routes of the peer and family have to be evaluated again. The caller informs the threads. */
 void apply_plan_part(struct apply *apply, struct peer_id id, enum family f);
-/* The job that does it, or that ended; that there is no more to wait for. */
+/* Names the job that evaluates the routes; reports the end of a job; ends a part. */
 void apply_plan_asked(struct apply *apply, struct peer_id id, enum family f, uint32_t job);
 void apply_plan_job_ended(struct apply *apply, struct peer_id id, enum family f, uint32_t job);
 void apply_plan_end(struct apply *apply, struct peer_id id, enum family f);
-/* All that a commit asks for is asked for: from here on commit_hold_s counts for its parts. Those without a job end. */
+/* The commit has started all jobs: commit_hold_s begins for the parts of the commit, and parts without a job end. */
 void apply_plan_go(struct apply *apply);
 
 /* ---- apply_refresh.c ---- */
 
 int apply_refreshes_create(struct apply *apply);
 void apply_refreshes_destroy(struct apply *apply);
-/* Why a policy change has nothing to do for that family, or NULL. */
+/* The reason why a policy change does not affect the session of the family, or NULL. */
 const char *apply_not_in_use(const struct session_view *v, enum family f);
-/* The job of an import or export that waits for the delay from here on, or waits already. `v`: of the session now. */
+/* Delays an import or export by policy_change_delay_s, unless it is delayed already. Returns the job. `v`: the session now. */
 uint32_t apply_pending_import(
 	struct apply *apply, struct peer_id id, enum family f, const struct session_view *v);
 uint32_t apply_pending_export(struct apply *apply, struct peer_id id, enum family f);
 bool apply_export_waits(const struct apply *apply, struct peer_id id, enum family f, uint32_t *job);
 bool apply_import_waits(const struct apply *apply, struct peer_id id, enum family f);
-/* Of a session that has `want` with the whole configuration, or that begins anew: what waits no more. */
+/* Ends delayed imports and exports of a session that has `want` already, or that was reset. */
 void apply_pending_done(
 	struct apply *apply, struct peer_id id, const struct session_policies *want, bool reset);
-/* Of a peer that goes. */
+/* Ends all jobs of a removed peer. */
 void apply_pending_drop(struct apply *apply, struct peer_id id);
-/* After all peers of a commit: the delay begins, or all is done now. */
+/* After all peers of a commit: begins the delay, or runs delayed work at once where the delay is 0. */
 void apply_pending_schedule(struct apply *apply);
-/* A job for differences that a session makes of what it was given last. */
+/* A job for the differences that a session advertises after a change of its export policies. */
 struct export_item {
 	struct peer_id id;
 	enum family family;
-	uint32_t job; /* 0: a new one; then the job, 0: there are no differences to make */
+	uint32_t job; /* in: 0 begins a new job; out: 0 where nothing differs */
 	bool runs;
 };
 void apply_export_jobs(struct apply *apply, struct export_item *items, unsigned count);
-/* ROUTE-REFRESH for what keep_all_routes is to keep; its job, 0 when it could not be asked for. */
-/* What is kept is judged anew at once, without the delay: it is about to be let go. The job. */
+/* Evaluates kept routes again at once, before the shards drop them. Returns the job. */
 uint32_t apply_replay(struct apply *apply, struct peer_id id, enum family f);
+/* Sends a ROUTE-REFRESH to fill keep_all_routes. Returns the job; 0: the request was not sent. */
 uint32_t apply_fill(
 	struct apply *apply, struct peer_id id, enum family f, const struct session_view *v);
-/* Is all kept that the peer has announced? Not while a fill has not ended well, in the same session. */
+/* True if the shards keep all routes of the peer: no fill of this session is running or has failed. */
 bool apply_is_filled(
 	const struct apply *apply, struct peer_id id, enum family f, const struct session_view *v);
-/* That a policy change reaches the peer's routes by no means but a reset; until the session is established anew. */
+/* Notes that only a reset would apply a policy change to the routes of the peer; until the session is established anew. */
 void apply_note_not_applied(struct apply *apply, struct peer_id id, enum family f,
 	const char *reason, const struct session_view *v);
-/* Its policies may be run until the delay and the plan are over; taken over. */
+/* Takes over a replaced configuration. Threads may use its policies until the delay and the plan end. */
 void apply_config_hold(struct apply *apply, struct config *old);
-/* The plan is over. */
+/* Frees replaced configurations if the delay and the plan have ended. */
 void apply_config_release(struct apply *apply);
 
 /* ---- apply_dynamic.c ---- */
 
-/* Who may come, told to the session thread. */
+/* Sends the listen ranges to the session thread. */
 void apply_ranges(struct apply *apply, const struct config *c);
 void apply_dynamic_event(struct apply *apply, const struct session_event *e);
-/* Dynamic peers that the new configuration, which runs already, has no range for end; the changes of the others. How many. */
+/* Ends dynamic peers without a range in the running configuration. Writes the changes of the remaining dynamic peers to `out` and returns their number. */
 unsigned apply_dynamic_changes(
 	struct apply *apply, const struct config *old, struct change *out, json_t *effects);
 unsigned apply_dynamic_count(const struct apply *apply);
-/* What `next` says of a peer of now; of a dynamic one in `dynamic`. NULL: nothing. */
+/* The configuration of a present peer under `next`, of a dynamic peer in `dynamic`. NULL: `next` has no such peer. */
 const struct config_peer *apply_peer_of(
 	const struct config *next, const struct config_peer *was, struct config_peer *dynamic);
 
@@ -244,12 +250,12 @@ void apply_previews_destroy(struct apply *apply);
 
 /* ---- apply_history.c ---- */
 
-/* Before the first peer: may replace the running configuration, by what an unconfirmed commit goes back to. 0, -ENOMEM. */
+/* Before the first peer starts. After an unconfirmed commit the previous configuration replaces the running configuration. 0, -ENOMEM. */
 int apply_history_start(struct apply *apply);
-/* On disk before anything is changed: the document and, with `confirm_s`, that it has to be confirmed. 0; -errno with faults. */
+/* Writes the document to disk before the commit changes anything; with `confirm_s` also that the commit has to be confirmed. 0; -errno with faults. */
 int apply_history_prepare(
 	struct apply *apply, const json_t *document, uint32_t confirm_s, struct faults *f);
-/* It is running and in FILE. */
+/* Notes a commit whose configuration runs and, where `persisted`, is in FILE. */
 void apply_history_commit(
 	struct apply *apply, const char *comment, uint32_t confirm_s, bool persisted);
 /* Writes the running document to FILE. False: not written, and logged. */

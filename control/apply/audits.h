@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Audits of the forwarding tables (rib/fib_feed.h) for requests on main. The fib thread runs one audit at a time; requests that come while an
- * audit runs share the next one.
+ * Audits of the forwarding tables (rib/fib_feed.h) for requests on main. The fib thread runs one audit at a time. Requests during an audit share
+ * the next audit.
  *
  * Writer: main, except audits_turn().
  */
@@ -15,18 +15,18 @@ struct layers;
 
 /* 0, -ENOMEM. `l` is lent. */
 int audits_create(const struct layers *l, struct audits **out);
-/* Ends all requests with done(ctx, NULL); no further audit begins. The audit that runs on the fib thread goes on. */
+/* Ends all requests with done(ctx, NULL); no further audit begins. An audit on the fib thread continues. */
 void audits_stop(struct audits *a);
 /* After audits_stop(), when the threads have ended. */
 void audits_destroy(struct audits *a);
 
 /*
- * Runs an audit that begins after this call. done() is called once on main, with the result, which is lent, or with NULL after audits_stop().
+ * Requests an audit that begins after this call. Main calls done() once, with the result (lent), or with NULL after audits_stop().
  * 0; -ENODEV without a data plane; -ENOMEM.
  */
 int audits_begin(
 	struct audits *a, void (*done)(void *ctx, const struct fib_audit *result), void *ctx);
-/* The progress of the audit that was requested with `ctx`. False: the audit has not begun. */
+/* The progress of the audit for the request with `ctx`. False: the audit has not begun. */
 bool audits_progress(const struct audits *a, const void *ctx, uint64_t *done, uint64_t *total);
-/* After each turn of the feed: tells main when an audit has ended. */
+/* After each turn of the feed: sends the end of an audit to main. */
 void audits_turn(struct audits *a) RUNS_ON(role_fib);

@@ -15,14 +15,14 @@ struct apply_commit_result {
 	struct faults faults;
 };
 /*
- * Commits `document` (a reference is taken) in steps, each in a turn of main, so that other requests are answered meanwhile. A commit that
- * is under way is finished first. done() is called at the end, also when the commit is refused.
- * With confirm_s: the configuration before the commit comes back unless apply_confirm() is called within that time, and also if keeld
- * restarts before. 0; -ENOMEM: done() is not called.
+ * Commits `document` (takes a reference) in steps. Each step is a turn of main, so main answers other requests in between. Finishes a commit
+ * under way first. Calls done() at the end, also when the commit is refused.
+ * With confirm_s: the previous configuration returns unless apply_confirm() is called within confirm_s seconds and before a restart.
+ * 0; -ENOMEM: done() is not called.
  */
 int apply_commit_start(struct apply *apply, json_t *document, const char *comment,
 	uint32_t confirm_s, void (*done)(void *ctx, struct apply_commit_result *r), void *ctx);
-/* Does the rest of the commit that is under way. Call it before anything that depends on the running configuration or the history. */
+/* Runs the remaining steps of a commit under way. Required before any use of the running configuration or the history by another request. */
 void apply_commit_finish(struct apply *apply);
 /* Adds a fault for each key of `next` that differs from the running document and is read only at start. */
 void apply_check_restart_keys(
@@ -30,12 +30,12 @@ void apply_check_restart_keys(
 /* The effects of a commit of `document`, without jobs; nothing is changed. NULL with faults. */
 json_t *apply_effects(const struct apply *apply, json_t *document, struct faults *f);
 
-/* Confirms the commit that waits for it. A commit without confirm_s confirms as well (RFC 6241 8.4.1). -ENOENT: no commit waits. */
+/* Confirms the waiting commit. A later commit without confirm_s confirms as well (RFC 6241 8.4.1). -ENOENT: no commit waits. */
 int apply_confirm(struct apply *apply);
-/* The commit that waits for a confirmation; 0: none. */
+/* The commit waiting for a confirmation; 0: none. */
 uint32_t apply_commit_waiting(const struct apply *apply);
 /*
- * A commit of the document that runs already. The history gets no entry, FILE is written. Without confirm_s a waiting commit is confirmed; with
+ * A commit of the running document. The history gets no entry; FILE is written. Without confirm_s a waiting commit is confirmed; with
  * confirm_s the time of the waiting commit starts anew. True: FILE was written.
  */
 bool apply_commit_unchanged(struct apply *apply, uint32_t confirm_s);
@@ -47,11 +47,11 @@ uint32_t apply_last_commit(const struct apply *apply);
 /* {commits: [{id, time, comment}], confirm: {commit, back_to, remaining_s}}, the oldest first; `confirm` while a commit waits. */
 json_t *apply_commits_json(const struct apply *apply);
 
-/* The commits that are being carried out. */
+/* The commits under way on all threads. */
 struct apply_progress {
 	bool running; /* some of their changes may not be advertised yet */
 	unsigned
 		unfinished; /* families of peers whose routes are not yet evaluated by the new import policy */
-	uint64_t held; /* paths that stay in use until then although the new policy refuses them */
+	uint64_t held; /* paths refused by the new policy, in use until the end of the commit */
 };
 void apply_progress_get(const struct apply *apply, struct apply_progress *out);

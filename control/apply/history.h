@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Commits on disk, in a folder of their own: one document each (`commit-ID.json`, mode 0600: with passwords) and `index.json` with id, time, comment.
- * Each is written as config_save() does, so that what is there after a power loss is whole, old or new. The last HISTORY_MAX are kept; ids go on over
- * restarts. A commit that waits for config.confirm is known here before FILE has it: a restart finds it and goes back.
+ * Commits on disk, in a folder: a document for each commit (`commit-ID.json`, mode 0600 because of passwords) and `index.json` with id, time
+ * and comment. Files are written as config_save() does, so each file is whole after a power loss. The last HISTORY_MAX commits are kept; ids
+ * continue over restarts. The history knows an unconfirmed commit before FILE has the document, so a restart finds the commit and rolls back.
  *
  * Writer: main.
  */
@@ -17,25 +17,25 @@
 struct history;
 
 /*
- * Creates the folder when it is missing, and locks it. 0; -ENOMEM; another -errno when the folder is of no use (-EWOULDBLOCK: another keeld has
- * it): *out is there all the same, in memory, and what should write returns that error.
+ * Creates the folder if necessary and locks the folder. 0; -ENOMEM; a different -errno when the folder cannot be used (-EWOULDBLOCK: another
+ * keeld uses the folder). In the last case *out is a history in memory, and functions that write return the error.
  */
 int history_open(const char *folder, struct history **out);
 void history_close(struct history *h);
 
-/* The id that the next one will have; 0 for the first of all. */
+/* The id of the next commit, from 0. */
 uint32_t history_next(const struct history *h);
-/* Writes the document of the next one; with `back_to` not negative, also that it waits for a confirmation, else goes back there. 0, -errno. */
+/* Writes the document of the next commit. `back_to` not negative: the commit waits for a confirmation, or rolls back to `back_to`. 0, -errno. */
 int history_prepare(struct history *h, const json_t *document, int64_t back_to);
-/* The prepared one has happened; without `waits` nothing waits any more, with it what waited goes on. 0, -errno; it has its id in any case. */
+/* Adds the prepared commit. Without `waits` no commit waits for a confirmation any more. 0, -errno; the commit has its id in either case. */
 int history_add(struct history *h, const char *comment, bool waits);
-/* Nothing waits any more. 0, -errno. */
+/* No commit waits for a confirmation any more. 0, -errno. */
 int history_confirmed(struct history *h);
-/* Was `document` committed and is waiting? *back_to: where to go back to. Of a restart: what waits then has lost its time. */
+/* True if `document` is a commit that waits for a confirmation; *back_to: the commit to roll back to. After a restart the waiting commit has expired. */
 bool history_waits(const struct history *h, const json_t *document, uint32_t *back_to);
-/* A new reference; NULL: not kept. */
+/* The document of a commit, a new reference; NULL: not kept. */
 json_t *history_document(const struct history *h, uint32_t id);
 /* [{id, time, comment}], the oldest first; a new reference. */
 json_t *history_list(const struct history *h);
-/* The last one's id. False: there is none. */
+/* The id of the last commit. False: no commit is kept. */
 bool history_last(const struct history *h, uint32_t *id);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Jobs: what takes longer than an answer (a refresh, an audit). Writer: main. The last 1,000 ended ones are kept.
+ * Jobs: work that takes longer than an answer, such as a refresh or an audit. The last 1,000 ended jobs are kept. Writer: main.
  */
 #pragma once
 
@@ -12,17 +12,17 @@ struct jobs;
 
 struct jobs *jobs_create(void);
 void jobs_destroy(struct jobs *j);
-/* `kind`: "refresh-import", "refresh-export", "audit". Ids are integers from 1. `total` 0: unknown. 0 is no job. */
+/* Begins a job. `kind`: "refresh-import", "refresh-export", "audit". `total` 0: unknown. Returns the id; 0: out of memory. */
 uint32_t jobs_begin(struct jobs *j, const char *kind, uint64_t total);
-/* `done` is added to; a job that reaches its total ends by itself, failed when a part of it did. */
+/* Adds `done`. A job ends when the sum reaches the total; the job has failed if a part has failed. */
 void jobs_advance(struct jobs *j, uint32_t id, uint64_t done);
-/* How far the work of a running job is; `done` never ends it. */
+/* Sets the progress of a running job; does not end the job. */
 void jobs_progress(struct jobs *j, uint32_t id, uint64_t done, uint64_t total);
-/* One of its parts came to nothing, for this reason (a literal); the others go on. */
+/* A part of the job failed for `reason` (a literal); the remaining parts continue. */
 void jobs_fail_part(struct jobs *j, uint32_t id, const char *reason);
-/* Nothing ran after all: it never was. */
+/* Removes a job that has not run. */
 void jobs_forget(struct jobs *j, uint32_t id);
-/* Ends it. `result` is taken over (may be NULL). */
+/* Ends the job; takes `result` (or NULL) over. */
 void jobs_end(struct jobs *j, uint32_t id, bool failed, json_t *result);
 /* NULL: no such job. */
 const char *jobs_kind(const struct jobs *j, uint32_t id);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What keeld does when the system gives no more memory (RLIMIT_AS, strict overcommit): the guard ends the session of the peer that takes the
- * most memory, with Cease / Out of Resources (RFC 4486 4), and the shards flush the routes of that peer. Meanwhile the other peers use the
- * reserve of the arenas (lpm/arena.h); where the reserve is too small, their UPDATEs wait in the shards.
+ * Reaction to a lack of memory (RLIMIT_AS, strict overcommit): the guard ends the session of the peer with the most memory by Cease / Out of
+ * Resources (RFC 4486 4), and the shards flush the routes of the peer. Meanwhile the other peers use the reserve of the arenas (lpm/arena.h);
+ * where the reserve is too small, UPDATEs wait in the shards.
  *
  * Main. A failed allocation on any thread wakes main by an eventfd. One guard in a process: arenas report shortage to one place.
  */
@@ -19,5 +19,5 @@ int memory_guard_create(
 	const struct layers *l, const struct peers *peers, struct memory_guard **out);
 /* When the threads have ended. */
 void memory_guard_destroy(struct memory_guard *g);
-/* The number of sessions that the guard has ended. */
+/* The number of sessions ended by the guard. */
 uint64_t memory_guard_evictions(const struct memory_guard *g);

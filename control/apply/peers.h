@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The peers of the running configuration and the dynamic peers, and the ids under which the other threads know them. An id stays with its peer
- * over commits; the id of a removed peer is free when the shards have flushed the routes of the peer.
+ * The peers of the running configuration, the dynamic peers, and the ids of both on the other threads. A peer keeps the id over commits. The id of
+ * a removed peer is free when the shards have flushed the routes of the peer.
  *
  * Writer: main, in control/apply/ alone.
  */
@@ -20,6 +20,6 @@ struct peer_id peers_id(const struct peers *p, const struct config_peer *c);
 const struct config_peer *peers_config(const struct peers *p, struct peer_id id);
 /* Iterates: configured peers in the order of the document, then dynamic peers. Begin with .v == 0; .v == 0 behind the last. */
 struct peer_id peers_next(const struct peers *p, struct peer_id after);
-/* The configured or dynamic peer with that address. NULL: none. */
+/* The configured or dynamic peer with the address. NULL: none. */
 const struct config_peer *peers_find(
 	const struct peers *p, struct vrf_id vrf, const struct ip_addr *addr);

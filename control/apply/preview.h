@@ -1,26 +1,25 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * bgp.refresh.preview: what a refresh, or a commit of the candidate, would change: routes by peer, family and direction, and the forwarding
- * tables. Nothing is published and nothing sent.
+ * bgp.refresh.preview: the changes that a refresh, or a commit of the candidate, would make: routes by peer, family and direction, and the
+ * forwarding tables. A preview publishes and sends nothing.
  *
- * Import lines count what becomes of the routes stored of a peer. Export lines count how the routes that are advertised to a peer change, with the
- * best paths as the imports of the same candidate leave them; a peer whose own configuration stays has a line where a count is not 0. `exact` is
- * false for an import line where not all routes are kept as received, for an export line where an import line of the family is not exact.
+ * Import lines count the changes of the stored routes of a peer. Export lines count the changes of the routes advertised to a peer, with the best
+ * paths after the imports of the same candidate. A peer without a change of its own configuration has a line only where a count is not 0. An
+ * import line is `exact` if all routes are kept as received; an export line, if all import lines of the family are exact.
  *
- * One at a time, in the order of asking; a turn is a few ms of main's loop, import in reader's sections of 64 destinations, export in slices
- * of the session thread. It runs on a configuration of its own, so a commit does not pull policies away under it: it ends the preview.
- * Writer: main.
+ * Previews run one at a time, in the order of the requests. A turn takes a few ms of main's loop: imports in read sections of 64 destinations,
+ * exports in slices of the session thread. A preview has a configuration of its own; a commit ends the preview. Writer: main.
  */
 #pragma once
 
 #include "control/apply/selector.h"
 
 struct preview_request {
-	struct config *then; /* what policies are taken from; taken over */
-	bool candidate; /* all that `then` changes; else `selector` and `import` */
+	struct config *then; /* the configuration with the policies; taken over */
+	bool candidate; /* all changes of `then`; otherwise `selector` and `import` */
 	struct apply_selector selector;
 	bool import;
-	json_t *effects; /* goes with the answer; taken over; may be NULL */
+	json_t *effects; /* added to the answer; taken over; may be NULL */
 };
 
 /*

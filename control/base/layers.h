@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The layers below control/ and the threads that own them, as pointers: what main hands to the modules that speak to several threads.
+ * The layers below control/ and their threads, as pointers, for modules that send requests to several threads.
  *
- * Writer: control/wiring.c, before the threads start and after they have ended. In between any thread may read the struct. An object is used
- * on the thread of its owner; other threads use only what the object's header allows them.
+ * Writer: control/wiring.c, before the start and after the end of the threads. In between any thread may read the struct. The header of each
+ * object says which thread may call which function.
  */
 #pragma once
 
@@ -38,8 +38,8 @@ struct layers {
 };
 
 /* Main: runs fn(arg) on the thread of each shard in turn. *shard is the shard of the thread during the call. */
-void layers_on_shards(const struct layers *l, void (*fn)(void *arg), void *arg,
-	struct shard **shard);
+void layers_on_shards(
+	const struct layers *l, void (*fn)(void *arg), void *arg, struct shard **shard);
 
 /* A call to all shards at once, with the answer of each. */
 struct shard_call {

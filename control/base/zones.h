@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Zones of link-local addresses (lpm/prefix.h) and the kernel's interfaces. The zone of a port has the name of the port, which may differ from
- * the name of the port's interface; every other interface has the zone of its own name.
+ * Zones of link-local addresses (lpm/prefix.h) and interfaces of the kernel. The zone of a port has the name of the port, and the interface of the
+ * port may have a different name. Every interface without a port has the zone of its own name.
  *
- * Main writes the table before the other threads start. After that any thread may read it.
+ * Writer: main, before the start of further threads. Any thread may read the table afterwards.
  */
 #pragma once
 
@@ -16,7 +16,7 @@ struct zone_port {
 };
 #define ZONES_PORTS_MAX 128u
 void zones_set_ports(const struct zone_port *ports, unsigned count);
-/* The interface that `zone` means. 0: no such interface now. */
+/* The interface of `zone`. 0: no such interface now. */
 unsigned zone_ifindex(uint16_t zone);
 /* The zone of an interface. 0: no such interface, or its name was never interned. */
 uint16_t zone_of_ifindex(unsigned ifindex);
