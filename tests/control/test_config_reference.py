@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""The reference of the configuration against a real keeld: the examples of the manual pages are accepted, each with a planted fault is refused, and a
-change of each key has the effect that its description names. Needs root (a network namespace); else the exit status is 77.
+"""The reference of the configuration against a real keeld: the examples of the manual pages are accepted (by the schema, too), each with a planted fault is
+refused, and a change of each key has the effect that its description names. Needs root (a network namespace); else the exit status is 77.
 
 usage: test_config_reference.py KEELD
 """
@@ -84,6 +84,21 @@ class ConfigReference(KeelTest):
                 status, said = self.check(dict(document, planted=1))
                 self.assertEqual(status, 2)
                 self.assertIn("/planted: ", said)
+
+    def test_schema(self):
+        """The schema accepts the examples, and refuses each with a planted fault."""
+        try:
+            import jsonschema
+        except ImportError:
+            self.skipTest("python3-jsonschema is not installed")
+        schema = json.loads(Tree(ROOT).text(config.SCHEMA))
+        jsonschema.Draft202012Validator.check_schema(schema)
+        validator = jsonschema.Draft202012Validator(schema)
+        for page, document in examples():
+            with self.subTest(page=page, document=document):
+                self.assertEqual([e.message for e in validator.iter_errors(document)], [])
+                for planted in ({"planted": 1}, {"router": {"asn": 0, "router_id": US}}, {"bgp": {"max_paths": 16}}):
+                    self.assertFalse(validator.is_valid(dict(document, **planted)), planted)
 
     def test_pages(self):
         """Without warnings; references to pages of this repository may not be installed."""
