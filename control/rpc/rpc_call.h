@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What asks and is answered: shared by rpc.c (requests, batches, dispatch), rpc_socket.c (connections of the Unix sockets), rpc_events.c
+ * Clients and their requests. Shared by rpc.c (requests, batches, dispatch), rpc_socket.c (connections to the Unix sockets), rpc_events.c
  * (subscriptions) and http.c (POST /rpc). Main only.
  */
 #pragma once
@@ -15,32 +15,32 @@ struct batch;
 struct rpc_client;
 struct subscription;
 
-/* What a client may take of memory. Of the read-only socket anybody is one: together they must not take the daemon's. */
 /*
- * Of requests that may only read, from the socket or without a token. Main parses a request at once, and 256 KiB take some 15 ms. An object
- * whose keys collide costs the square of its members, so they are few: no method takes an object of more than some 20.
+ * Limits of requests from the read-only socket and over HTTP without a token, which any local user can send. Main parses a request in one turn: 256 KiB
+ * take 15 ms. Parsing an object with colliding keys takes time quadratic in its members; no method needs more than 20 members.
  */
 #define RPC_READ_ONLY_REQUEST_MAX (256u << 10)
 #define RPC_READ_ONLY_MEMBERS_MAX 256u
 
+/* Memory that a client may take. */
 struct rpc_bounds {
-	size_t request; /* a line */
-	unsigned members; /* of one object in a request; 0: no bound */
-	size_t answer; /* to one line, beyond which the client is cut off */
+	size_t request; /* octets of one line */
+	unsigned members; /* of one object in a request; 0: no limit */
+	size_t answer; /* octets; a longer answer ends the connection */
 	unsigned connections;
 	const char *too_long;
 };
 
 struct rpc_client_ops {
-	/* One line's answer, without a newline. */
+	/* Sends the answer to one line; `text` has no newline. */
 	void (*send)(struct rpc_client *c, const char *text, size_t len);
-	/* It can't be answered any more (memory): end it. */
+	/* Ends the connection: out of memory for the answer. */
 	void (*cut)(struct rpc_client *c);
-	/* Between two requests of a batch. True: others are to be served; rpc_batch_run() goes on later. */
+	/* Called between two requests of a batch. True: the turn is over, and rpc_batch_run() will be called again. */
 	bool (*turn_over)(struct rpc_client *c);
-	/* A deferred answer was given; may free the client. */
+	/* A deferred answer was sent; may free the client. */
 	void (*settle)(struct rpc_client *c);
-	/* Events wait (subscription_take()); may free the client. NULL: this client can't have any. */
+	/* Events are queued (subscription_take()); may free the client. NULL: the client cannot subscribe. */
 	void (*events)(struct rpc_client *c);
 };
 
@@ -49,13 +49,12 @@ struct rpc_client {
 	struct rpc *rpc;
 	struct rpc_client *next_subscriber;
 	struct subscription *subscription; /* NULL: none */
-	struct batch *running; /* not yet gone through to its end */
-	unsigned pending; /* lines that are not answered in full */
-	unsigned
-		held; /* calls of rpc_hold(): no further request is taken up before they are answered */
+	struct batch *running; /* the batch with requests that are not dispatched yet */
+	unsigned pending; /* lines without a complete answer */
+	unsigned held; /* calls of rpc_hold(); the next request waits until they are answered */
 	const struct rpc_bounds *bounds;
 	bool read_only;
-	bool closed; /* nobody reads answers any more; it stays until nothing is pending */
+	bool closed; /* the connection is gone; the client is freed when nothing is pending */
 };
 
 struct connection;
@@ -63,7 +62,7 @@ struct connection;
 /* One of the two sockets. */
 struct rpc_listener {
 	struct watch watch;
-	struct timer again; /* accepts once more when there may be descriptors */
+	struct timer again; /* retries accept() after it ran out of descriptors */
 	struct rpc *rpc;
 	bool read_only;
 	unsigned connection_count;
@@ -78,25 +77,25 @@ struct rpc {
 	struct rpc_listener listener[RPC_LISTENERS]; /* all, read-only */
 	struct connection *connections;
 	struct rpc_client *subscribers;
-	struct timer watch; /* for the events that nobody posts: fib, alarm */
-	bool watched; /* somebody wants to hear of alarms or generations */
+	struct timer watch; /* polls for the events `fib` and `alarm` */
+	bool watched; /* a client subscribed to `fib` or `alarm` */
 	uint64_t fib_generation;
-	json_t *alarms; /* kinds that were told */
+	json_t *alarms; /* kinds for which an event was sent */
 	uint64_t
-		late_seen; /* late turns (control/base/watchdog.h) up to this number have been seen */
-	uint64_t late_open; /* bit N % 64: the end of late turn N is to come */
-	struct http *http; /* NULL: off, or it can't listen yet */
-	struct timer http_timer; /* tries again */
+		late_seen; /* number of the last late turn for which an event was sent (control/base/watchdog.h) */
+	uint64_t late_open; /* bit N % 64: late turn N has not ended */
+	struct http *http; /* NULL: off, or not listening yet */
+	struct timer http_timer; /* retries to listen */
 };
 
 /* rpc.c */
-/* One JSON value. False: it was so wrong that nothing further is to be read (an answer says why). */
+/* Handles one JSON value. False: the value exceeded a limit, was answered, and the connection must end. */
 bool rpc_line(struct rpc_client *c, const char *line, size_t len);
-/* As an answer without id. */
+/* Answers a line that was not parsed with -32600. */
 void rpc_line_refused(struct rpc_client *c, const char *reason);
-/* A part of a batch at least. Its requests are done in their order, and the client's next line waits. */
+/* Dispatches requests of a batch in their order, at least one. The client's next line waits until the batch is done. */
 void rpc_batch_run(struct batch *b);
-/* A field's type, taken apart. */
+/* The parts of a field's type. */
 enum rpc_kind {
 	RPC_STRING,
 	RPC_INTEGER,
@@ -121,11 +120,11 @@ struct rpc_type rpc_type_of(const struct rpc_field *f);
 #define RPC_NAME_MAX 64
 char *rpc_field_name(const struct rpc_field *f, char buf[RPC_NAME_MAX]);
 bool rpc_field_optional(const struct rpc_field *f);
-/* The errors of the protocol and our own; the end has .message NULL. */
+/* The errors of JSON-RPC and of keeld; the end has .message NULL. */
 struct rpc_error_text {
 	int code;
 	const char *message; /* of error.message */
-	const char *text; /* when it is answered, and what to do */
+	const char *text; /* cause and remedy */
 };
 extern const struct rpc_error_text rpc_errors[];
 /* The topics of events.subscribe; the end has .topic NULL. */
@@ -135,7 +134,7 @@ struct rpc_topic {
 	const struct rpc_field *members; /* beside `topic` and `time` */
 };
 extern const struct rpc_topic rpc_topics[];
-/* rpc_check.c: false after rpc_fail_faults() with every fault that the method's table knows of. */
+/* rpc_check.c: checks the parameters by the method's table. False after rpc_fail_faults() with all faults. */
 bool rpc_params_check(const struct rpc_method *m, json_t *params, struct rpc_call *call);
 struct rpc_client *rpc_call_client(const struct rpc_call *call);
 /* The next method of all tables, in their order: begin with NULL; NULL behind the last. */

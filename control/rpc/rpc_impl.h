@@ -20,7 +20,7 @@ struct rpc_audit;
 struct rpc_page;
 struct rpc_peers_walk;
 
-/* The histograms as they were when dataplane.stats.reset or control.stats.reset was called: what is shown has begun then. */
+/* Copies of the histograms at the last dataplane.stats.reset or control.stats.reset. Methods answer the difference to these copies. */
 enum { RPC_MARK_THREADS = 32 /* main, fib, host, session, shards */, RPC_MARK_FIB = 5 };
 struct rpc_marks {
 	struct {
@@ -30,7 +30,7 @@ struct rpc_marks {
 	struct hist fib[RPC_MARK_FIB];
 };
 
-/* What the methods work on: the objects of struct rpc_config, and the state of the methods themselves. */
+/* The objects that the methods read and change (struct rpc_config), and the state of the methods. */
 struct rpc_env {
 	const struct config_host *host;
 	const struct layers *layers;
@@ -53,13 +53,13 @@ struct rpc_env {
 	json_t *peer_alarms_since; /* "KIND PEER FAMILY" -> when the alarm began; NULL: no look yet */
 };
 
-/* Returns the result, or NULL after rpc_fail(), or NULL after rpc_defer(): then rpc_reply() comes later. */
+/* Returns the result; NULL after rpc_fail(); NULL after rpc_defer(), and rpc_reply() follows. */
 typedef json_t *rpc_function(struct rpc_env *env, json_t *params, struct rpc_call *call);
 
 enum rpc_reads {
 	RPC_CHANGES,
 	RPC_READS,
-	RPC_READS_UNLESS_FORCE /* with the parameter `force` it changes something */
+	RPC_READS_UNLESS_FORCE /* RPC_CHANGES when the parameter `force` is true */
 };
 
 /*
@@ -77,16 +77,16 @@ struct rpc_field {
 };
 
 /*
- * A method. Parameters that the table lacks, that have another type or that are missing are -32602 before the method is called. A result that is
- * no object has one field without a name.
+ * A method. Unknown parameters, missing parameters and wrong types are answered with -32602 before `fn` is called. The table of a result that is
+ * not an object has one field, whose name is empty.
  */
 struct rpc_method {
 	const char *name;
 	rpc_function *fn;
 	const struct rpc_field *params, *result; /* NULL: none */
 	const char *summary; /* one line */
-	const char *text; /* NULL, or what else a caller must know */
-	uint8_t reads; /* enum rpc_reads; others are refused on the read-only socket (-32011) */
+	const char *text; /* paragraph for callers, or NULL */
+	uint8_t reads; /* enum rpc_reads; the read-only socket refuses RPC_CHANGES (-32011) */
 	uint16_t
 		errors; /* RPC_ERROR() bits of the method's own errors; every method may answer -32602 and -32603 */
 };
@@ -101,40 +101,40 @@ extern const struct rpc_method rpc_config_methods[], rpc_bgp_methods[], rpc_prev
 	rpc_rib_methods[], rpc_fib_methods[], rpc_control_methods[], rpc_own_methods[];
 
 /*
- * `path`: JSON Pointer into params. Always NULL, so that a method can return it. A further RPC_INVALID_PARAMS of the same call is added to the first one;
- * any other error replaces what was there.
+ * Sets the error of a call. `path`: JSON Pointer into params. Returns NULL, so that a method can return the call. A second RPC_INVALID_PARAMS is added
+ * to the first; any other error replaces the error before.
  */
 json_t *rpc_fail(struct rpc_call *call, int code, const char *path, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));
-/* With all faults of a document. */
+/* Sets an error with all faults of a document. */
 struct faults;
 json_t *rpc_fail_faults(struct rpc_call *call, int code, const struct faults *f);
-/* The answer comes later, on this thread, exactly once: a result (taken over) or, with NULL, what rpc_fail() set. */
+/* Defers the answer. rpc_reply() must follow exactly once, on this thread: with a result (taken over), or with NULL after rpc_fail(). */
 json_t *rpc_defer(struct rpc_call *call);
 void rpc_reply(struct rpc_call *call, json_t *result);
-/* As rpc_defer(), and the client's next request waits for the answer: a client has one such call at a time. */
+/* As rpc_defer(). The client's next request waits for the answer, so a client has at most one such call. */
 json_t *rpc_hold(struct rpc_call *call);
-/* As rpc_reply() with a result that is JSON text already; lent. */
+/* As rpc_reply() with a result in JSON text, which is lent. */
 void rpc_reply_text(struct rpc_call *call, const char *result);
 
-/* Parameters. False after rpc_fail(). An absent one leaves *out as it is. */
+/* Read one parameter. False after rpc_fail(). An absent parameter leaves *out unchanged. */
 bool rpc_string(json_t *params, const char *name, const char **out, struct rpc_call *call);
 bool rpc_integer(json_t *params, const char *name, json_int_t min, json_int_t max, json_int_t *out,
 	struct rpc_call *call);
 bool rpc_boolean(json_t *params, const char *name, bool *out, struct rpc_call *call);
 bool rpc_family(json_t *params, enum family *out, struct rpc_call *call);
-/* `vrf`: absent means default. */
+/* Parameter `vrf`; the default VRF when absent. */
 bool rpc_vrf(struct rpc_env *env, json_t *params, struct vrf_id *out, struct rpc_call *call);
-/* `peer`: an address of a configured peer, -32004 otherwise. NULL when absent. */
+/* Parameter `peer`: the address of a configured peer, else -32004. *out is NULL when absent. */
 bool rpc_peer(struct rpc_env *env, json_t *params, struct vrf_id vrf,
 	const struct config_peer **out, struct rpc_call *call);
-/* `group`: the name of a configured group, -32004 otherwise. NULL when absent. */
+/* Parameter `group`: the name of a configured group, else -32004. *out is NULL when absent. */
 bool rpc_group(struct rpc_env *env, json_t *params, const char **out, struct rpc_call *call);
 
-/* Whom bgp.refresh is for; rpc_bgp.c. */
+/* rpc_bgp.c: the parameters of bgp.refresh. False after rpc_fail(). */
 bool rpc_refresh_selector(struct rpc_env *env, json_t *params, struct apply_selector *s,
 	bool *import, struct rpc_call *call);
-/* What is deferred is answered by an error: the daemon stops. */
+/* The daemon stops: answer the deferred calls with an error. */
 void rpc_preview_end(struct rpc_env *env);
 void rpc_peers_end(struct rpc_env *env);
 void rpc_audits_end(struct rpc_env *env);
@@ -143,30 +143,30 @@ struct session_view;
 json_t *rpc_peer_json(struct rpc_env *env, struct peer_id id, const struct config_peer *p,
 	const struct session_view *v);
 /*
- * rpc_peers.c: the method; and all peers as the method answers them, some in each turn of main's loop: peer() for each, false to stop, then
- * end() once, also when the daemon stops. 0, -ENOMEM (end() is not called).
+ * rpc_peers.c: the method bgp.peers. rpc_peers_each() calls peer() with the answer for each peer, some peers in each turn of main's loop, until
+ * peer() returns false; then end() once, also when the daemon stops. 0, -ENOMEM (end() is not called).
  */
 rpc_function rpc_bgp_peers;
 int rpc_peers_each(struct rpc_env *env, bool (*peer)(void *ctx, const json_t *peer),
 	void (*end)(void *ctx, bool whole), void *ctx);
-/* What a method answers that wants no parameters and defers nothing; NULL: an error. */
+/* The result of a method that has no required parameters and never defers; NULL after an error. */
 json_t *rpc_result(struct rpc_env *env, const char *method);
-/* Of now, as system.info has them: [{time, kind, text}], `time` when it was first seen. */
+/* The alarms that are raised now, as in system.info. */
 json_t *rpc_alarms(struct rpc_env *env);
-/* How far the longest search went beyond the first entry, since start, by kind of hash table. */
+/* For each kind of hash table: entries that the longest search since the start passed. */
 json_t *rpc_hash_probes(const struct rpc_env *env);
 json_t *rpc_addr(const struct ip_addr *a);
-/* Attributes into a route's object; what is absent has no key. And from one, `out` with room for ATTR_SET_MAX: false after rpc_fail(). */
+/* Add the attributes to the object of a route; read them from such an object into `out`, which has ATTR_SET_MAX octets (false after rpc_fail()). */
 struct attr_set;
 void rpc_attrs(json_t *route, const struct attr_set *a);
 bool rpc_attrs_read(json_t *route, struct attr_set *out, struct rpc_call *call);
 json_t *rpc_prefix(const struct prefix *p);
 json_t *rpc_hist(const struct hist_summary *h);
 json_t *rpc_hist_since(const struct hist *h, const struct hist *mark);
-/* Their histograms start anew. */
+/* Restart the histograms of control.stats and of fib.stats. */
 void rpc_control_mark(struct rpc_env *env);
 void rpc_fib_mark(struct rpc_env *env);
-/* Brings `done` and `total` of running audits up to date, before jobs are shown. */
+/* Updates `done` and `total` of the jobs of running audits. */
 void rpc_fib_progress(struct rpc_env *env);
 const char *rpc_vrf_name(struct vrf_id vrf);
 double rpc_wall_s(void);
