@@ -255,6 +255,7 @@ create(const struct dataplane_config *c, struct dataplane **out)
 	for (unsigned i = 0; i < c->worker_count; i++)
 		d->worker_cpu[i] = c->worker_cpus[i];
 	(void)snprintf(d->object_path, sizeof(d->object_path), "%s/keel_xdp.bpf.o", c->run_dir);
+	xdp_notes(d->xdp, c->run_dir);
 	*out = d;
 	return 0;
 }

@@ -4,6 +4,7 @@
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/if_link.h>
@@ -38,6 +39,7 @@ struct attached {
 
 struct xdp {
 	struct attached attached[PORTS_MAX];
+	char note_folder[256]; /* "": no notes */
 };
 
 static FILE *messages; /* at file scope, because libbpf passes no context to message_print() */
@@ -100,9 +102,153 @@ find(struct xdp *x, unsigned ifindex)
 	return NULL;
 }
 
+/* ---- objects by id ---- */
+
+#define PROGRAM_LINK "anon_inode:bpf-prog"
+#define MAP_LINK "anon_inode:bpf-map"
+
+/* The id of a program or a map; 0: none. */
+static uint32_t
+object_id(int fd, bool is_program)
+{
+	union {
+		struct bpf_prog_info program;
+		struct bpf_map_info map;
+	} info = {0};
+	uint32_t len = is_program ? sizeof(info.program) : sizeof(info.map);
+
+	if (bpf_obj_get_info_by_fd(fd, &info, &len) != 0)
+		return 0;
+	return is_program ? info.program.id : info.map.id;
+}
+
+/*
+ * A new descriptor of the object, from those that this process has: the driver keeps the program
+ * and the maps that it has loaded open. -ENOENT: none of them, or -errno.
+ */
+static int
+own_descriptor(const char *link, uint32_t id)
+{
+	DIR *d = opendir("/proc/self/fd");
+	int found = -ENOENT;
+	struct dirent *e;
+
+	if (d == NULL)
+		return -errno;
+	while (found == -ENOENT && (e = readdir(d)) != NULL) {
+		char text[sizeof(PROGRAM_LINK) + 1] = {0};
+		int fd = atoi(e->d_name);
+
+		if (readlinkat(dirfd(d), e->d_name, text, sizeof(text) - 1) > 0 &&
+			strcmp(text, link) == 0 &&
+			object_id(fd, strcmp(link, PROGRAM_LINK) == 0) == id)
+			found = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	}
+	closedir(d);
+	return found == -1 ? -errno : found;
+}
+
+/* The kernel opens an object by its id for CAP_SYS_ADMIN only, which keeld needs for nothing else. */
+static int
+program_open(uint32_t id)
+{
+	int fd = own_descriptor(PROGRAM_LINK, id);
+
+	if (fd == -ENOENT)
+		fd = bpf_prog_get_fd_by_id(id);
+	return fd == -1 ? -errno : fd;
+}
+
+static int
+map_open(uint32_t id)
+{
+	int fd = own_descriptor(MAP_LINK, id);
+
+	if (fd == -ENOENT)
+		fd = bpf_map_get_fd_by_id(id);
+	return fd == -1 ? -errno : fd;
+}
+
+/* ---- notes ---- */
+
+/*
+ * The program that is attached to an interface, as a file: without CAP_SYS_ADMIN the next keeld
+ * can't ask the kernel for the name of the program that a crash has left. The kernel does not use
+ * an id twice before it has used all others, so boot and id name a program.
+ */
+#define NOTE_PATH 280
+
+void
+xdp_notes(struct xdp *x, const char *folder)
+{
+	(void)snprintf(x->note_folder, sizeof(x->note_folder), "%s", folder);
+}
+
+/* False: no notes. */
+static bool
+note_path(const struct xdp *x, unsigned ifindex, char path[NOTE_PATH])
+{
+	(void)snprintf(path, NOTE_PATH, "%s/xdp-%u", x->note_folder, ifindex);
+	return x->note_folder[0] != '\0';
+}
+
+static void
+note_text(uint32_t id, char text[64])
+{
+	FILE *f = fopen("/proc/sys/kernel/random/boot_id", "re");
+	char boot[40] = "";
+
+	if (f != NULL) {
+		(void)!fscanf(f, "%39s", boot);
+		fclose(f);
+	}
+	(void)snprintf(text, 64, "%s %u\n", boot, id);
+}
+
+/* Best effort: without the note an operator has to detach what a crash leaves. */
+static void
+note_write(const struct xdp *x, unsigned ifindex, uint32_t id)
+{
+	char path[NOTE_PATH], text[64];
+	FILE *f;
+
+	note_text(id, text);
+	f = note_path(x, ifindex, path) ? fopen(path, "we") : NULL;
+	if (f == NULL)
+		return;
+	(void)fputs(text, f);
+	(void)fclose(f);
+}
+
+static bool
+note_names(const struct xdp *x, unsigned ifindex, uint32_t id)
+{
+	char path[NOTE_PATH], text[64], there[64] = "";
+	FILE *f;
+
+	note_text(id, text);
+	f = note_path(x, ifindex, path) ? fopen(path, "re") : NULL;
+	if (f == NULL)
+		return false;
+	(void)!fgets(there, sizeof(there), f);
+	fclose(f);
+	return strcmp(text, there) == 0;
+}
+
+static void
+note_remove(const struct xdp *x, unsigned ifindex)
+{
+	char path[NOTE_PATH];
+
+	if (note_path(x, ifindex, path))
+		(void)unlink(path);
+}
+
+/* ---- interfaces ---- */
+
 /*
  * Finds the attached program in any mode. Returns a descriptor and its info, or -errno; -ENOENT:
- * no program.
+ * no program. With -EPERM the id and the mode are set.
  */
 static int
 attached_program(unsigned ifindex, struct bpf_prog_info *info, uint32_t *mode)
@@ -120,9 +266,10 @@ attached_program(unsigned ifindex, struct bpf_prog_info *info, uint32_t *mode)
 	*mode = q.drv_prog_id != 0   ? XDP_FLAGS_DRV_MODE
 		: q.skb_prog_id != 0 ? XDP_FLAGS_SKB_MODE
 				     : 0;
-	fd = bpf_prog_get_fd_by_id(id);
+	info->id = id;
+	fd = program_open(id);
 	if (fd < 0)
-		return -errno;
+		return fd;
 	if (bpf_obj_get_info_by_fd(fd, info, &len) != 0) {
 		rc = -errno;
 		close(fd);
@@ -159,7 +306,7 @@ lock_interface(unsigned ifindex)
  * interface.
  */
 static int
-detach_ours(unsigned ifindex, struct dataplane_error *err)
+detach_ours(const struct xdp *x, unsigned ifindex, struct dataplane_error *err)
 {
 	struct bpf_prog_info info = {0};
 	char iface[IF_NAMESIZE] = "?";
@@ -169,11 +316,12 @@ detach_ours(unsigned ifindex, struct dataplane_error *err)
 	(void)if_indextoname(ifindex, iface);
 	if (fd == -ENOENT)
 		return 0;
-	if (fd < 0)
+	if (fd < 0 && !(fd == -EPERM && note_names(x, ifindex, info.id)))
 		return dataplane_fail(err, fd, "%s: the attached XDP program cannot be read: %s",
 			iface, strerror(-fd));
-	close(fd);
-	if (strcmp(info.name, PROGRAM_NAME) != 0)
+	if (fd >= 0)
+		close(fd);
+	if (fd >= 0 && strcmp(info.name, PROGRAM_NAME) != 0)
 		return dataplane_fail(err, -EBUSY,
 			"%s has the foreign XDP program \"%s\" (id %u): detach the program with "
 			"`ip link set dev %s xdp off`",
@@ -204,7 +352,7 @@ xdp_reserve(struct xdp *x, unsigned ifindex, struct dataplane_error *err)
 		return dataplane_fail(err, -EBUSY, "%s is in use by another keeld", iface);
 	if (lock < 0)
 		return dataplane_fail(err, lock, "%s: %s", iface, strerror(-lock));
-	rc = detach_ours(ifindex, err);
+	rc = detach_ours(x, ifindex, err);
 	if (rc != 0) {
 		close(lock);
 		return rc;
@@ -227,7 +375,7 @@ program_map(int program, const char *name)
 	for (unsigned i = 0; i < info.nr_map_ids && i < MAPS_MAX; i++) {
 		struct bpf_map_info map = {0};
 		uint32_t map_len = sizeof(map);
-		int fd = bpf_map_get_fd_by_id(ids[i]);
+		int fd = map_open(ids[i]);
 
 		if (fd < 0)
 			continue;
@@ -273,8 +421,10 @@ xdp_attach_check(struct xdp *x, struct vrf_id vrf, unsigned ifindex, struct data
 	}
 	rc = find_local_maps(a, fd, iface, err);
 	close(fd);
-	if (rc == 0)
+	if (rc == 0) {
 		a->vrf = vrf;
+		note_write(x, ifindex, info.id);
+	}
 	return rc;
 }
 
@@ -316,13 +466,14 @@ xdp_local_set(struct xdp *x, struct vrf_id vrf, const struct ip_addr *addr, bool
 }
 
 static void
-release(struct attached *a)
+release(const struct xdp *x, struct attached *a)
 {
 	/*
 	 * The driver has detached its program on closing the port. A remaining program was left by
 	 * keeld.
 	 */
-	(void)detach_ours(a->ifindex, NULL);
+	(void)detach_ours(x, a->ifindex, NULL);
+	note_remove(x, a->ifindex);
 	for (unsigned i = 0; i < LOCAL_MAPS; i++)
 		if (a->local_map[i] >= 0)
 			close(a->local_map[i]);
@@ -336,7 +487,7 @@ xdp_release(struct xdp *x, unsigned ifindex)
 	struct attached *a = ifindex != 0 ? find(x, ifindex) : NULL;
 
 	if (a != NULL)
-		release(a);
+		release(x, a);
 }
 
 void
@@ -344,6 +495,6 @@ xdp_destroy(struct xdp *x)
 {
 	for (unsigned i = 0; x != NULL && i < PORTS_MAX; i++)
 		if (x->attached[i].ifindex != 0)
-			release(&x->attached[i]);
+			release(x, &x->attached[i]);
 	free(x);
 }

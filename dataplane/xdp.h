@@ -23,6 +23,8 @@ int xdp_write_object(const char *path);
 /* The reserved interfaces. xdp_destroy() detaches from all of them and releases them. */
 int xdp_create(struct xdp **out);
 void xdp_destroy(struct xdp *x);
+/* Sets the folder of the notes that name the attached programs, so that a keeld without CAP_SYS_ADMIN detaches what a crash has left. */
+void xdp_notes(struct xdp *x, const char *folder);
 /*
  * Reserves the interface until xdp_release() or xdp_destroy(). Call before the driver attaches.
  * Detaches a program left by a crashed keeld. Returns 0, or -errno with `err`; -EBUSY: the program
