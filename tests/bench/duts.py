@@ -128,6 +128,8 @@ class Keel(Dut):
 
     @classmethod
     def version(cls):
+        if not os.path.exists(os.path.join(ROOT, ".git")):  # installed
+            return subprocess.run([KEELD, "--version"], capture_output=True, text=True).stdout.split()[-1]
         return subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True).stdout.strip()
 
     @staticmethod

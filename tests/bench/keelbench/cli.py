@@ -99,7 +99,7 @@ def parser():
     g.add_argument("--quick", action="store_true", help="20,000 + 4,000 routes and one short run")
     g.add_argument("--runs", type=integer(1), help="number of runs (default 5)")
     g.add_argument("--timeout", type=integer(1), default=900, help="seconds after which a wait has failed (default %(default)s)")
-    g.add_argument("--out", default=os.path.join(BUILD, "keelbench"), help="folder of the report (default build/keelbench)")
+    g.add_argument("--out", default=os.environ.get("KEELBENCH_OUT", os.path.join(BUILD, "keelbench")), help="folder of the report (default build/keelbench)")
     g.add_argument("--json", metavar="FILE", help="write the JSON report to FILE, too")
     g.add_argument("--no-limits", action="store_true", help="do not measure the limits of keelbench first")
     g.add_argument("--no-huge", action="store_true", help="run Keel without hugepages")

@@ -1,0 +1,280 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""The packages of build/package/ in a clean Debian 12 root that systemd boots: they install, both units start and have the privileges that they
+name and no others, each capability is needed, a refused reload says so, an upgrade keeps the configuration, and a purge leaves nothing.
+`scripts/package --test` runs it. Needs root; else the exit status is 77.
+
+usage: test_package.py [TEST ...]
+"""
+import glob
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import unittest
+
+from container import Container, base, run, wait_for
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+PACKAGES = os.path.join(ROOT, "build", "package")
+PROGRAMS = ["/usr/sbin/keeld", "/usr/bin/keelctl"] + ["/usr/lib/keelbench/build/tests/bench/" + e for e in
+                                                       ("bare", "crowd", "fan", "feed", "lab_ports", "probe", "sink")]
+CAPABILITIES = {"cap_net_bind_service": 10, "cap_net_admin": 12, "cap_net_raw": 13, "cap_ipc_lock": 14, "cap_bpf": 39}
+EXPOSURE = {"keel": 3.0, "keel-bgp": 2.0}
+PEER = {"address": "192.0.2.2", "asn": 64513, "passive": True}
+PORTS = [{"name": "east", "device": "net_af_xdp_east,iface=east", "addresses": ["192.0.2.1/24"]}]
+# Of a purged root, what differs without being keel's: caches, logs and dpkg's own records.
+NOT_OURS = re.compile(r"^/(proc|sys|run|dev|tmp|packages|keel)(/|$)|^/var/(log|cache|lib/dpkg|lib/apt|tmp|lib/systemd)(/|$)|"
+                      r"^/etc/(passwd-|shadow-|group-|gshadow-|subuid-|subgid-|ld\.so\.cache|\.pwd\.lock|\.updated)$|/__pycache__(/|$)")
+
+
+def debs():
+    found = {os.path.basename(p).split("_")[0]: p for p in glob.glob(os.path.join(PACKAGES, "*.deb"))}
+    if sorted(found) != ["keel", "keelbench"]:
+        sys.exit("test_package: no packages in %s: scripts/package makes them" % PACKAGES)
+    return found
+
+
+def dependencies():
+    """Names, the first of each choice, without our own."""
+    names = set()
+    for path in debs().values():
+        for field in run("dpkg-deb", "-f", path, "Depends").split(","):
+            name = re.split(r"[ (|]", field.strip())[0]
+            if name not in ("", "keel"):
+                names.add(name)
+    return names
+
+
+class Host(unittest.TestCase):
+    """What needs no container."""
+
+    def test_lintian(self):
+        p = subprocess.run(["lintian", "--fail-on", "error", *debs().values()], stdout=subprocess.PIPE, text=True)
+        self.assertEqual(p.returncode, 0, p.stdout)
+
+    def test_hardening(self):
+        with tempfile.TemporaryDirectory() as folder:
+            for path in debs().values():
+                run("dpkg-deb", "-x", path, folder)
+            files = [folder + p for p in PROGRAMS]
+            # Debian 12's crt1.o has no CET note, so no program has one: the functions' own landing pads are counted below
+            p = subprocess.run(["hardening-check", "--nocfprotection", *files], stdout=subprocess.PIPE, text=True)
+            self.assertEqual(p.returncode, 0, p.stdout)
+            for f in files:
+                code = run("sh", "-c", "objdump -d %s | grep -c endbr64" % f)
+                self.assertGreater(int(code), 3, f)  # _init, _fini and two of crt1.o have one always
+
+    def test_hardening_check_can_fail(self):
+        with tempfile.TemporaryDirectory() as folder:
+            soft = os.path.join(folder, "soft")
+            with open(soft + ".c", "w") as f:
+                f.write("int main(void) { return 0; }\n")
+            run("cc", "-no-pie", "-o", soft, soft + ".c")
+            self.assertNotEqual(subprocess.run(["hardening-check", "--nocfprotection", soft], stdout=subprocess.PIPE).returncode, 0)
+
+
+class Installed(unittest.TestCase):
+    """One container; the tests run in the order of their names."""
+
+    @classmethod
+    def setUpClass(cls):
+        os.makedirs(os.path.join(PACKAGES, "container"), exist_ok=True)
+        packages = dependencies() | {"systemd-sysv", "dbus", "libpam-systemd", "iproute2", "ethtool", "procps", "python3-minimal"}
+        cls.c = Container(base(PACKAGES, packages), bind=[PACKAGES + ":/packages"])
+        cls.addClassCleanup(cls.c.close)
+        cls.before = cls.files()
+
+    @classmethod
+    def files(cls):
+        return {line for line in cls.c.sh("find / -xdev -printf '%p\n'").splitlines() if not NOT_OURS.search(line)}
+
+    def sh(self, script, check=True):
+        return self.c.sh(script, check)
+
+    def show(self, unit, name):
+        return self.sh("systemctl show -P %s %s" % (name, unit)).strip()
+
+    def journal(self, unit):
+        return self.sh("journalctl --no-pager -o cat -n 40 -u %s" % unit, check=False)
+
+    def start(self, unit):
+        status, out = self.c.status("systemctl reset-failed %s; systemctl start %s" % (unit, unit))
+        self.assertEqual(status, 0, out + self.journal(unit))
+
+    def configure(self, document):
+        self.c.write("/etc/keel/keel.json", json.dumps(document), 0o600)
+        self.sh("chown keel:keel /etc/keel/keel.json")
+
+    @staticmethod
+    def document(**more):
+        return {"router": {"asn": 64512, "router_id": "192.0.2.1"}, "bgp": {"peers": [PEER]}, **more}
+
+    def dataplane(self):
+        worker = max(os.sched_getaffinity(0))
+        return self.document(dataplane={"worker_cpus": [worker], "memory_mb": 512}, ports=PORTS)
+
+    def process(self, unit):
+        """/proc/PID/status of the unit's main process."""
+        pid = self.show(unit, "MainPID")
+        self.assertNotEqual(pid, "0")
+        return dict(line.split(":\t", 1) for line in self.sh("cat /proc/%s/status" % pid).splitlines() if ":\t" in line)
+
+    def capabilities(self, unit):
+        """As a mask, of the unit's text."""
+        m = re.search(r"^CapabilityBoundingSet=(.*)$", self.sh("cat /lib/systemd/system/%s.service" % unit), re.M)
+        return sum(1 << CAPABILITIES[c] for c in m.group(1).lower().split())
+
+    def has_the_units_privileges(self, unit):
+        s, mask = self.process(unit), self.capabilities(unit)
+        for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
+            self.assertEqual(int(s[name], 16), mask, name)
+        keel = self.sh("id -u keel").strip(), self.sh("id -g keel").strip()
+        self.assertEqual((set(s["Uid"].split()), set(s["Gid"].split())), ({keel[0]}, {keel[1]}))
+        self.assertEqual((s["NoNewPrivs"], s["Seccomp"]), ("1", "2"))
+
+    def test_01_install(self):
+        self.sh("dpkg -i /packages/keel_*.deb /packages/keelbench_*.deb")
+        self.assertEqual(self.sh("systemctl is-active keel keel-bgp", check=False).split(), ["inactive", "inactive"])
+        self.assertEqual(self.sh("stat -c '%U:%G %a' /etc/keel /etc/keel/keel.json").split("\n")[:2], ["keel:keel 750", "keel:keel 600"])
+        self.assertEqual(self.sh("keeld --check -c /etc/keel/keel.json"), "")
+        self.sh("keelbench --help")
+        for example in ("route-reflector.json", "router.json"):
+            self.sh("keeld --no-dataplane --check -c /usr/share/doc/keel/examples/" + example)
+
+    def test_02_units(self):
+        for unit, most in EXPOSURE.items():
+            path = "/lib/systemd/system/%s.service" % unit
+            # the root has no man, by which verify would look pages up
+            found = [line for line in self.sh("systemd-analyze verify " + path, check=False).splitlines() if "man " not in line]
+            self.assertEqual(found, [])
+            level = self.sh("systemd-analyze security --offline=true --no-pager " + path)
+            self.assertLessEqual(float(re.search(r"Overall exposure level for \S+: ([\d.]+)", level).group(1)), most)
+
+    def test_03_bgp_alone(self):
+        self.configure(self.document())
+        self.start("keel-bgp")
+        self.assertEqual(self.capabilities("keel-bgp"), 1 << CAPABILITIES["cap_net_bind_service"])
+        self.has_the_units_privileges("keel-bgp")
+        self.assertIn("LISTEN", self.sh("ss -ltnH 'sport = :179'"))
+
+    def test_04_users(self):
+        """Members of the group use the socket; others have the read-only one."""
+        self.sh("useradd -G keel member; useradd stranger")
+        self.assertIn("0.2", self.sh("runuser -u member -- keelctl show version"))
+        self.assertIn("192.0.2.2", self.sh("runuser -u member -- keelctl show bgp summary"))
+        self.assertIn("0.2", self.sh("runuser -u stranger -- keelctl show version"))  # of the read-only socket
+        self.assertEqual(self.c.status("runuser -u member -- keelctl discard")[0], 0)
+        status, out = self.c.status("runuser -u stranger -- keelctl discard")
+        self.assertNotEqual(status, 0, out)
+        self.assertEqual(self.sh("stat -c '%a %U:%G' /run/keel/keel.sock /run/keel/keel.sock.ro"), "660 keel:keel\n666 keel:keel\n")
+        self.sh("userdel member; userdel stranger")
+
+    def test_05_reload(self):
+        self.configure({**self.document(), "colour": 1})
+        status, out = self.c.status("systemctl reload keel-bgp")
+        self.assertNotEqual(status, 0, out)
+        self.assertIn("/colour", self.journal("keel-bgp"))
+        self.assertEqual(self.show("keel-bgp", "ActiveState"), "active")
+        self.configure(self.document(bgp={"peers": [PEER, {**PEER, "address": "192.0.2.3"}]}))
+        self.sh("systemctl reload keel-bgp")
+        self.assertIn("192.0.2.3", self.sh("keelctl show bgp summary"))
+
+    def test_06_commit(self):
+        """A commit writes FILE; the unit may write nothing else in /etc."""
+        self.sh("""keelctl rpc config.edit '{"merge": {"bgp": {"cluster_id": "192.0.2.77"}}}' && keelctl commit""")
+        self.assertIn("192.0.2.77", self.sh("cat /etc/keel/keel.json"))
+        self.assertEqual(self.sh("stat -c '%U %a' /etc/keel/keel.json"), "keel 600\n")
+
+    def test_07_journal(self):
+        lines = self.sh("journalctl --no-pager -o json -u keel-bgp EVENT=keeld-up").splitlines()
+        self.assertEqual(len(lines), 1)
+        up = json.loads(lines[0])
+        self.assertEqual((up["PRIORITY"], up["SYSLOG_IDENTIFIER"], up["ASN"], up["DATAPLANE"]), ("6", "keeld", "64512", "no"))
+
+    def test_08_watchdog(self):
+        """keeld that stands still is ended and started again."""
+        self.c.write("/run/systemd/system/keel-bgp.service.d/watchdog.conf", "")
+        self.sh("mkdir -p /run/systemd/system/keel-bgp.service.d; printf '[Service]\\nWatchdogSec=3\\n' > /run/systemd/system/keel-bgp.service.d/w.conf; "
+                "systemctl daemon-reload; systemctl restart keel-bgp")
+        pid = self.show("keel-bgp", "MainPID")
+        self.sh("kill -STOP " + pid)
+        wait_for("restart", lambda: self.show("keel-bgp", "NRestarts") == "1" and self.show("keel-bgp", "ActiveState") == "active")
+        self.assertNotEqual(self.show("keel-bgp", "MainPID"), pid)
+        self.sh("rm -r /run/systemd/system/keel-bgp.service.d; systemctl daemon-reload; systemctl stop keel-bgp")
+
+    def test_09_dataplane(self):
+        """Without hugepages, on AF_XDP."""
+        self.sh("ip link add east type veth peer name far && ip link set east up && ip link set far up && ip address add 192.0.2.2/24 dev far")
+        self.configure(self.dataplane())
+        self.start("keel")
+        self.has_the_units_privileges("keel")
+        self.assertIn('"mismatches": []', json.dumps(json.loads(self.sh("keelctl --json rpc fib.audit"))))
+        self.assertRegex(self.journal("keel"), r"dataplane-up .*hugepages=no ports=1")
+        self.assertNotRegex(self.journal("keel"), r"host-not-set|address-not-set|port-failed")
+        self.assertEqual(self.sh("systemctl is-active keel-bgp", check=False).strip(), "inactive")
+        # a crash leaves its XDP program, which the next start replaces
+        self.sh("kill -KILL " + self.show("keel", "MainPID"))
+        wait_for("restart", lambda: self.show("keel", "NRestarts") != "0" and self.show("keel", "ActiveState") in ("active", "failed"))
+        self.has_the_units_privileges("keel")
+        self.sh("systemctl stop keel")
+        self.assertNotIn("xdp", self.sh("ip link show east").split("link/ether")[0])
+
+    def without(self, unit, capability):
+        """What the unit logs when it is started without a capability."""
+        names = [c for c in sorted(CAPABILITIES, key=CAPABILITIES.get) if self.capabilities(unit) >> CAPABILITIES[c] & 1 and c != capability]
+        text = "[Service]\nRestart=no\nCapabilityBoundingSet=\nAmbientCapabilities=\n"
+        text += "".join("%s=%s\n" % (k, " ".join(names).upper()) for k in ("CapabilityBoundingSet", "AmbientCapabilities") if names)
+        self.sh("mkdir -p /run/systemd/system/%s.service.d; cat > /run/systemd/system/%s.service.d/c.conf <<'X'\n%sX\nsystemctl daemon-reload" % (unit, unit, text))
+        try:
+            cursor = self.sh("journalctl -n 0 --show-cursor").split("cursor: ")[-1].strip()
+            self.c.status("systemctl reset-failed %s; systemctl restart %s" % (unit, unit))
+            return self.sh("journalctl --no-pager -o cat -u %s --after-cursor='%s'" % (unit, cursor))
+        finally:
+            self.sh("systemctl stop %s; rm -r /run/systemd/system/%s.service.d; systemctl daemon-reload" % (unit, unit))
+
+    def test_10_each_capability_is_needed(self):
+        fault = r"listen-failed|port-failed|dataplane-failed|host-not-set|address-not-set"
+        self.assertNotRegex(self.without("keel", None), fault)
+        for capability in CAPABILITIES:
+            log = self.without("keel", capability)
+            print("      without %s: %s" % (capability, next((line for line in log.splitlines() if re.search(fault, line)), "no fault")), flush=True)
+            self.assertRegex(log, fault, capability)
+        self.configure(self.document())
+        self.assertNotRegex(self.without("keel-bgp", None), fault)
+        self.assertRegex(self.without("keel-bgp", "cap_net_bind_service"), "listen-failed")
+
+    def test_11_upgrade(self):
+        self.sh("systemctl start keel-bgp")
+        pid, text = self.show("keel-bgp", "MainPID"), self.sh("sha256sum /etc/keel/keel.json; stat -c '%U %a' /etc/keel/keel.json")
+        with tempfile.TemporaryDirectory() as folder:
+            for name, path in debs().items():
+                tree = os.path.join(folder, name)
+                run("dpkg-deb", "-R", path, tree)
+                control = os.path.join(tree, "DEBIAN", "control")
+                with open(control) as f:
+                    newer = re.sub(r"(?m)^Version: (.*)$", r"Version: \1+1", f.read())
+                newer = re.sub(r"keel \(= ([^)]*)\)", r"keel (= \1+1)", newer)
+                with open(control, "w") as f:
+                    f.write(newer)
+                run("dpkg-deb", "-b", "-Znone", "--root-owner-group", tree, os.path.join(self.c.root, "opt", name + ".deb"))
+        self.sh("dpkg -i /opt/keel.deb /opt/keelbench.deb; rm /opt/*.deb")
+        self.assertEqual(self.sh("sha256sum /etc/keel/keel.json; stat -c '%U %a' /etc/keel/keel.json"), text)
+        wait_for("restart", lambda: self.show("keel-bgp", "ActiveState") == "active" and self.show("keel-bgp", "MainPID") not in (pid, "0"))
+        self.assertIn("192.0.2.2", self.sh("keelctl show bgp summary"))
+
+    def test_12_purge(self):
+        self.sh("systemctl enable keel-bgp; dpkg --purge keelbench keel; systemctl daemon-reload")
+        self.assertEqual(self.sh("pgrep -x keeld", check=False), "")
+        self.assertEqual(self.sh("getent passwd keel; getent group keel", check=False), "")
+        self.assertEqual(self.files() - self.before, set())
+        self.assertEqual(self.sh("ls -d /run/keel /var/lib/keel /etc/keel 2>/dev/null", check=False), "")
+
+
+if __name__ == "__main__":
+    if os.geteuid() != 0:
+        print("systemd-nspawn needs root")
+        sys.exit(77)
+    unittest.main(verbosity=2, failfast=False)
