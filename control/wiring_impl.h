@@ -83,7 +83,7 @@ struct message {
 	};
 };
 
-/* Messages for times without memory: room for the news of a full neighbour table. Untouched pages take no memory. */
+/* Messages for a lack of memory: enough for a full neighbour table. Untouched pages take no memory. */
 #define MESSAGES_RESERVED 2048
 #define LINKS_MAX 64
 
@@ -110,7 +110,7 @@ struct host_context {
 	struct watch tun;
 };
 
-/* A report of the fib thread to a shard about prefixes that the forwarding tables have no room for. One is under way to a shard at a time. */
+/* A report of the fib thread to a shard about prefixes without room in the forwarding tables. At most one report is under way to a shard. */
 struct report_context {
 	struct keeld *k;
 	unsigned shard;
@@ -119,13 +119,13 @@ struct report_context {
 };
 
 struct wiring {
-	/* Main ends the threads: the receiver of a message may be gone, and what the message would change does not matter any more. */
+	/* Main ends the threads: receivers of messages may be freed already. */
 	_Atomic bool stopping;
 	struct {
 		struct message message[MESSAGES_RESERVED];
 		_Atomic bool taken[MESSAGES_RESERVED];
 	} reserve;
-	/* The fib thread's: questions about next hops that it could not follow for want of memory, oldest first. Later ones wait behind them. */
+	/* The fib thread's: next hops that wait for memory, oldest first. Later next hops are queued behind. */
 	struct {
 		struct message *first, **end;
 	} watch_owed;
@@ -133,7 +133,7 @@ struct wiring {
 	struct fib_context fib;
 	struct rib_context rib[SHARDS_MAX];
 	struct host_context host;
-	/* The session thread's: taken before the thread does what an event will report. */
+	/* The session thread's: reserved before a change that an event reports. */
 	struct event_message *events_reserved;
 	/*
 	 * Links, apart from messages: the loss of a link must not wait behind a thousand neighbours in the fib thread's mailbox. A word is the time

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * `management.http`: POST /rpc, the methods of the socket, and GET /metrics. Without the bearer token of `http_token_file` only
- * methods that change nothing. Requests with a foreign Origin are refused: a page in somebody's browser is not to ask us.
+ * `management.http`: POST /rpc with the methods of the socket, and GET /metrics. Requests without the bearer token of `http_token_file` may call
+ * only methods that change nothing. Requests with a foreign Origin are refused, because pages in a browser must not call methods.
  *
- * libmicrohttpd inside main's loop, no thread of its own. Writer: main.
+ * libmicrohttpd runs in main's loop. Writer: main.
  */
 #pragma once
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * JSON-RPC 2.0 over the Unix socket, one JSON value a line: requests, batches, notifications; the specification's error
- * codes, our own -32000 to -32099 with error.data (keel-rpc(7)). One table dispatches. Writer: main.
+ * JSON-RPC 2.0 over the Unix socket, one JSON value in a line: requests, batches, notifications. Errors have the codes of the
+ * specification, or -32000 to -32099 with error.data (keel-rpc(7)). Tables of methods dispatch requests. Writer: main.
  */
 #pragma once
 
@@ -19,7 +19,7 @@ struct rpc;
 struct thread;
 struct watchdog;
 
-/* What the methods read and change. All is lent for the life of the server. */
+/* The objects that methods read and change. Pointers are lent for the life of the server. */
 struct rpc_config {
 	const char *socket; /* the path */
 	const struct config_host *host; /* for config_parse() */
@@ -51,16 +51,16 @@ enum rpc_code {
 #define RPC_DEPTH_MAX 64
 
 /*
- * Listens on `socket` (mode 0660; a stale one of a dead daemon is replaced, a live one is -EADDRINUSE), and on `socket`.ro (mode 0666), where
- * what changes something is refused. 0, -errno.
+ * Listens on `socket` (mode 0660) and on `socket`.ro (mode 0666), where methods that change something are refused. Replaces the socket of a
+ * dead daemon. 0; -EADDRINUSE: a daemon uses the socket; -errno.
  */
 int rpc_create(const struct rpc_config *c, struct rpc **out);
 /* Serves, and starts the HTTP server of the running configuration (control/rpc/http.h). 0, -errno. */
 int rpc_start(struct rpc *r, struct thread *main_thread);
 /*
- * A notification `event` {topic, time, ...members} to whoever subscribed to `topic`: commit session refresh slow-peer fib alarm. `members` is
- * taken over (NULL: none). A subscriber that does not read loses events, never the daemon time or memory: bounded queue (256 KiB); when it
- * has read that, an event of topic `lost` says how many (`lost`), and it goes on.
+ * Sends a notification `event` {topic, time, ...members} to the subscribers of `topic`: commit session refresh slow-peer fib alarm. Takes
+ * `members` over (NULL: none). A subscriber has a queue of 256 KiB. Events beyond the queue are lost; when the subscriber has read the
+ * queue, an event of topic `lost` gives the number of lost events (`lost`).
  */
 void rpc_event(struct rpc *r, const char *topic, json_t *members);
 /* Closes and removes the socket. */
