@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A group packs each change once, into one ordered stream; its members copy from where they stand, each with its own next hop.
- * Who falls behind what is kept of the stream remembers by two bits a destination what to tell (update_group_behind.c).
+ * A group packs each change once, into one ordered stream. Each member copies the messages from its own place in the stream, with its own next hop. A
+ * member that falls behind the kept part of the stream remembers the destinations in two bits each (update_group_behind.c).
  */
 #include "control/export/update_group_impl.h"
 
@@ -14,7 +14,7 @@
 #define PATIENCE_NS 1000000000u
 #define SETTLE_NS 250000000u
 #define STALL_NS 3000000000u
-#define CLOCK_EVERY 32u /* a copy takes about as long as a look at the clock */
+#define CLOCK_EVERY 32u /* a copy takes about as long as reading the clock */
 
 /* ---- the groups of a thread ---- */
 
@@ -107,7 +107,7 @@ group_create(struct update_groups *s, const struct update_rules *rules, uint8_t 
 	return 0;
 }
 
-/* What others wait for, and all that is small. */
+/* Frees the small parts, and the places in the journal that hold up the shards. */
 static void
 group_leave(struct update_group *g)
 {
@@ -180,7 +180,7 @@ group_find(struct update_groups *s, const struct update_rules *rules, uint8_t ne
 	struct update_group *g;
 
 	for (g = s->groups; g != NULL; g = g->next) {
-		/* a new member is told nothing by the rules before a plan */
+		/* a new member is never sent routes by the rules from before a plan */
 		if (g->error == 0 && !g->frozen && !g->planned && g->next_hop_len == next_hop_len &&
 			rules_equal(&g->rules, rules))
 			break;
@@ -194,7 +194,8 @@ next_hop_store(struct update_member *m, const struct update_member_config *c, ui
 	m->next_hop = c->next_hop;
 	m->next_hop_link_local = c->next_hop_link_local;
 	if (m->next_hop.afi == AFI_NONE && len >= 16)
-		m->next_hop.afi = AFI_IPV6; /* :: beside a link-local one, as others have it */
+		m->next_hop.afi =
+			AFI_IPV6; /* :: beside a link-local next hop, as other speakers send */
 	memcpy(m->next_hop_octets, m->next_hop.b, 16);
 	if (len == 32)
 		memcpy(m->next_hop_octets + 16, m->next_hop_link_local.b, 16);
@@ -275,7 +276,7 @@ walk_request(struct update_member *m, bool framed)
 {
 	struct update_group *g = m->group;
 
-	if (m->walk != 0) { /* it waits for one, or takes one */
+	if (m->walk != 0) { /* a walk is due or runs for the member */
 		if (m->walk == g->serial + 1 && !m->dumping) {
 			m->framed |= framed;
 			return;
@@ -290,7 +291,7 @@ walk_request(struct update_member *m, bool framed)
 		g->waiting++;
 		return;
 	}
-	/* It has looked at nothing yet: all of it is for this one, too, with what the journal brought meanwhile to those in the stream. */
+	/* The walk has visited no destination yet: the member takes part in all of it, and in the changes of the journal meanwhile. */
 	m->walk = g->serial;
 	g->walk.end = shards_limit(&g->table);
 	if (m->state == MEMBER_JOINING)
@@ -374,7 +375,7 @@ output_late(struct output *o)
 	return now_ns() >= o->deadline_ns;
 }
 
-/* The next message of the stream. False: no room, or no time. */
+/* Copies the next message of the stream. False: no room, or no time. */
 static bool
 member_copy(struct update_member *m, struct output *o) RUNS_ON(role_session)
 {
@@ -388,7 +389,8 @@ member_copy(struct update_member *m, struct output *o) RUNS_ON(role_session)
 		case MESSAGE_WALK_END:
 			if (o->room < BGP_MSG_MAX)
 				return false;
-			member_stand(m, msg); /* what is told may ask for more of us */
+			member_stand(
+				m, msg); /* the session may ask for another walk in the callback */
 			member_frame(m, msg->kind == MESSAGE_WALK_BEGIN, o);
 			break;
 		case MESSAGE_POLICY_END:
@@ -416,7 +418,7 @@ member_copy(struct update_member *m, struct output *o) RUNS_ON(role_session)
 	return true;
 }
 
-/* One step. False: nothing can be done now. */
+/* One step of a turn. False: nothing can be done now. */
 static bool
 member_step(struct update_member *m, struct output *o) RUNS_ON(role_session)
 {
@@ -495,7 +497,7 @@ other_family_pending(const struct update_member *m) RUNS_ON(role_session)
 	return false;
 }
 
-/* The output of `m` has no room. True: the members that are behind go on with the group from here on, and there are some. */
+/* The output of `m` has no room. True: there are members behind, and from here on they drive the group. */
 static bool
 member_full(struct update_member *m)
 {
@@ -524,7 +526,7 @@ member_hold(struct update_member *m, const struct update_io *io, bool pressed, u
 	}
 }
 
-/* A turn with output: copies and produces messages until there are no more, or no room, or no time. */
+/* A turn with output: copies and produces messages until none is left, the room is used, or the time is over. */
 static void
 member_send(struct update_member *m, const struct update_io *io, bool pressed, uint64_t deadline_ns,
 	struct update_turn *t) RUNS_ON(role_session)
@@ -554,9 +556,7 @@ member_send(struct update_member *m, const struct update_io *io, bool pressed, u
 	more = member_pending(m);
 	t->state = more ? TURN_MORE : TURN_IDLE;
 	t->len = io->size - o.room;
-	/*
-	 * The last term: this member may find its output full in its next turn, which is then when the members that are behind go on with the group.
-	 */
+	/* The last term: in its next turn this member may find its output full, and then the members behind drive the group. */
 	t->others =
 		shared && (g != began || g->version != version || (blocked && !walk_blocked(g)) ||
 				  (more && g->behind_count > 0 && m->state == MEMBER_STREAM));
@@ -603,7 +603,7 @@ update_group_exported(const struct update_member *m, struct dest_id dest)
 	if (a == NULL || a->unused != OWN_NEXT_HOP)
 		return a;
 	if (attr_set_size(a) > s->scratch_size)
-		return NULL; /* it was made there: it is not */
+		return NULL; /* exported sets are made in the scratch buffer, so this cannot happen */
 	memcpy(s->scratch[0], a, attr_set_size(a));
 	s->scratch[0]->unused = 0;
 	s->scratch[0]->next_hop = m->next_hop;

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A member that fell behind what is kept of the stream: two bits a destination say what it was not told (`tell`: present state;
- * `gone`: that there is none), whatever changed how often; it reads the stream no more until it has told all of it.
+ * Members that fell behind the kept part of the stream. Two bits a destination say which changes the member has missed: `tell`, the destination has a
+ * route to announce; `gone`, the route must be withdrawn. Several changes of a destination cost no more than one. The member returns to the stream when
+ * no bit is set.
  *
- * Order: what it announces may be early. It lets go of nothing while there is something to tell (then it holds at least what the
- * group holds), and not while the group's own place in the journal is one where withdrawals would wait (rib/journal.h). A cursor of its
- * own holds the tombstones that `gone` names. When they become too many the shard waits, unless its connection takes nothing (below): then it
- * evicts that cursor, and nobody else's.
+ * Order: announcements may be early. A member withdraws only when no announcement is left (the member then holds at least what the group holds), and
+ * only while the group's place in the journal is one where withdrawals need not wait (rib/journal.h). A cursor of the member holds the tombstones of
+ * `gone`. When they become too many, the shards wait; when the peer does not read (below), the shard evicts that cursor alone.
  */
 #include "control/export/update_group_impl.h"
 
@@ -68,7 +68,7 @@ bits_fini(struct arena *a, struct bits *b)
 	*b = (struct bits){0};
 }
 
-/* The next one from place *at on; false at the end, and *at is 0 again. */
+/* The first bit from place *at on. False at the end, with *at set to 0. */
 static bool
 bits_next(const struct bits *b, uint32_t *at, struct dest_id *id)
 {
@@ -122,7 +122,7 @@ message_is_for(const struct update_member *m, const struct message *msg)
 	return false;
 }
 
-/* A message that it will not copy any more. */
+/* The member will not copy this message. */
 void
 message_miss(struct update_member *m, const struct message *msg)
 {
@@ -173,7 +173,7 @@ behind_begin(struct update_member *m)
 	g->stream_count--;
 	g->ready_count -= !m->full;
 	g->behind_count++;
-	g->version += g->ready_count == 0; /* those behind drive the stream now */
+	g->version += g->ready_count == 0; /* from here on the members behind drive the stream */
 	g->stats.fell_behind++;
 	m->lap_passed = m->cursor != NULL ? journal_passed(m->cursor) : 0;
 }
@@ -206,9 +206,9 @@ behind_pass(struct update_member *m)
 
 /* ---- whose connection takes nothing ---- */
 
-#define LOOK_NS 100000000u /* between two looks; what is more is our own lateness */
+#define LOOK_NS 100000000u /* between two turns; more than this is a delay of this thread */
 
-/* Somebody will go on with the group when this thread comes to it. */
+/* A member will drive the group in its turn. */
 static bool
 is_driven(const struct update_group *g)
 {
@@ -218,7 +218,7 @@ is_driven(const struct update_group *g)
 	return false;
 }
 
-/* The group's own place in the journal hangs on nobody's connection. */
+/* Drives the group where no member can, so that the group's place in the journal does not depend on a connection. */
 static bool
 group_drive(struct update_group *g, uint64_t deadline_ns) RUNS_ON(role_session)
 {
@@ -235,7 +235,9 @@ group_drive(struct update_group *g, uint64_t deadline_ns) RUNS_ON(role_session)
 	return any;
 }
 
-/* What is kept for the whole group is not held for it any longer: what it misses it holds itself, and is what may be taken from it. */
+/*
+ * Ends the hold on messages that the whole group keeps for this member: the member falls behind, and holds with a cursor of its own what may be evicted.
+ */
 static void
 stall(struct update_member *m)
 {
@@ -246,7 +248,8 @@ stall(struct update_member *m)
 		behind_begin(m);
 		stream_trim(g);
 	}
-	if (m->cursor != NULL) /* who has nothing to take back is late only as we are */
+	if (m->cursor !=
+		NULL) /* a member without withdrawals is late only because this thread is */
 		journal_set_patience(m->cursor, m->gone.count > 0 ? JOURNAL_EVICT : JOURNAL_WAIT);
 }
 
@@ -269,13 +272,13 @@ member_blocked(struct update_member *m, uint64_t deadline_ns)
 		return false;
 	if (m->spent_ns >= m->group->set->c.stall_ns)
 		stall(m);
-	behind_pass(m); /* nothing of what its group has read since need have been for them */
+	behind_pass(m); /* the group may have read entries that do not concern these members */
 	return group_drive(m->group, deadline_ns);
 }
 
 /* ---- telling ---- */
 
-/* `gone` up to where its last lap began is told. */
+/* All withdrawals from before the beginning of the last lap have been sent. */
 static void
 lap_done(struct update_member *m)
 {
@@ -306,7 +309,7 @@ item_compare(const void *a, const void *b)
 	return x->id < y->id ? -1 : x->id > y->id;
 }
 
-/* The next ones to tell, those of a set together: as many as half of the time is enough for, the other half is for telling them. */
+/* Collects the next destinations, sorted by set. Collecting takes at most half of the time, so that the other half is left for the messages. */
 static unsigned
 items_collect(struct update_member *m, bool gone, uint64_t deadline_ns)
 {
@@ -330,7 +333,7 @@ items_collect(struct update_member *m, bool gone, uint64_t deadline_ns)
 			bits_clear(b, id); /* there is nothing to say */
 			continue;
 		}
-		if ((set.v == 0) != gone) { /* what it missed at first is not what became of it */
+		if ((set.v == 0) != gone) { /* the destination has changed since its bit was set */
 			behind_mark(m, id, gone);
 			continue;
 		}
@@ -343,7 +346,7 @@ items_collect(struct update_member *m, bool gone, uint64_t deadline_ns)
 	return n;
 }
 
-/* One message of items from `first` on, which have one set. Their number; 0: no room. */
+/* Writes one message of items from `first` on with the same set. Their number; 0: no room. */
 static unsigned
 items_message(struct update_member *m, unsigned first, unsigned n, bool gone, struct output *o)
 {
@@ -372,7 +375,7 @@ items_message(struct update_member *m, unsigned first, unsigned n, bool gone, st
 		limit = BGP_EXTENDED_MSG_MAX; /* RFC 8654 */
 	}
 	if (i == 0)
-		return 1; /* the group will find that it can't be told */
+		return 1; /* the set fits no message: the group finds this, too, and withdraws */
 	if (attrs != NULL && attrs->unused == OWN_NEXT_HOP)
 		memcpy(o->p + u.next_hop_at, m->next_hop_octets, g->next_hop_len);
 	output_take(o, update_packer_finish(&u));
@@ -380,7 +383,7 @@ items_message(struct update_member *m, unsigned first, unsigned n, bool gone, st
 	return i;
 }
 
-/* False: no room, or no more time. */
+/* False: no room, or no time. */
 static bool
 tell_some(struct update_member *m, bool gone, struct output *o) RUNS_ON(role_session)
 {
@@ -414,7 +417,7 @@ tell_some(struct update_member *m, bool gone, struct output *o) RUNS_ON(role_ses
 	return now_ns() < o->deadline_ns;
 }
 
-/* EoRR takes away what was not told since BoRR: as little as a withdrawal may it do that before its time. */
+/* The peer removes at EoRR every route that was not announced since BoRR. EoRR therefore waits like a withdrawal. */
 static bool
 end_due(const struct update_member *m)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What a destination is to a group: who may be told (RFC 4271 9.2, RFC 4456 6, RFC 1997, RFC 8212), export policy, and the attributes as
- * they leave (RFC 4271 5, RFC 4456 8, RFC 2545 3, RFC 8950).
+ * The route that a group advertises for a destination: which members may have it (RFC 4271 9.2, RFC 4456 6, RFC 1997, RFC 8212), export policy, and the
+ * attributes as they are sent (RFC 4271 5, RFC 4456 8, RFC 2545 3, RFC 8950).
  */
 #include "control/export/update_group_impl.h"
 
@@ -14,7 +14,7 @@
 #define COMMUNITY_NO_EXPORT_SUBCONFED 0xffffff03u
 
 #define LOCAL_PREF_DEFAULT 100u
-/* Beyond what policy made: two AS numbers in segments of their own, one cluster. */
+/* Room beyond the result of policy: two AS numbers in segments of their own, and one cluster. */
 #define GROWTH (2 * 6 + 4)
 
 /* ---- rules as values ---- */
@@ -81,7 +81,7 @@ rules_next_hop_len(const struct update_rules *r, const struct ip_addr *next_hop,
 
 /* ---- who is told what ---- */
 
-/* The peer behind a path, looked up once for a run of them. NULL: it is gone. */
+/* The peer of a path, cached for a run of paths. NULL: the peer is gone. */
 static const struct shard_peer *
 source_peer(struct update_groups *s, struct peer_id peer)
 {
@@ -93,7 +93,7 @@ source_peer(struct update_groups *s, struct peer_id peer)
 	return s->source_known ? &s->source : NULL;
 }
 
-/* RFC 1997: they bind whoever got the route with them, whatever the export policy adds for the peer to obey. */
+/* RFC 1997: communities that were received with the route bind us; communities that export policy adds are for the peer. */
 static bool
 communities_forbid(const struct update_group *g, const struct attr_set *a)
 {
@@ -112,7 +112,7 @@ communities_forbid(const struct update_group *g, const struct attr_set *a)
 	return false;
 }
 
-/* RFC 4271 9.2, RFC 4456 6: what an internal peer said goes to internal ones only where one of both is our client. */
+/* RFC 4271 9.2, RFC 4456 6: a path of an internal peer goes to an internal peer only where one of the two is our client. */
 static bool
 source_forbids(const struct update_group *g, enum route_source kind, const struct shard_peer *p)
 {
@@ -145,14 +145,14 @@ as_is_private(uint32_t asn)
 	return (asn >= 64512 && asn <= 65534) || (asn >= 4200000000u && asn <= 4294967294u);
 }
 
-/* The peer's own stays, else it could not see a loop. */
+/* The AS number of the peer itself stays: without it the peer could not detect a loop. */
 static bool
 as_removed(const struct update_rules *r, uint32_t asn)
 {
 	return r->remove_private_as && as_is_private(asn) && asn != r->peer_as;
 }
 
-/* A policy that is run; accept-all changes nothing. */
+/* The policy to be run. accept-all changes nothing, and is not run. */
 static bool
 policy_runs(const struct update_rules *r)
 {
@@ -195,7 +195,7 @@ as_path_edit(const struct update_rules *r, struct attr_set *s)
 	attr_set_derive(s);
 }
 
-/* RFC 4271 5.1.2. Ours in front, and the one as which we speak before that. *s is the result, in one of the two scratches. */
+/* RFC 4271 5.1.2: own_as in front of the path, and local_as before own_as. *s is the result, in one of the two scratch buffers. */
 static int
 as_path_prepend(struct update_group *g, struct attr_set **s)
 {
@@ -233,7 +233,7 @@ ext_communities_strip(struct attr_set *s)
 	}
 }
 
-/* RFC 4271 5.1.4, 5.1.5; RFC 4456 8: what does not leave the AS. */
+/* RFC 4271 5.1.4, 5.1.5; RFC 4456 8: attributes that do not leave the AS. */
 static void
 internal_attrs_strip(struct attr_set *s, unsigned policy_sets, enum route_source kind)
 {
@@ -274,7 +274,7 @@ reflect(const struct update_group *g, struct attr_set *s, const struct shard_pee
 	return 0;
 }
 
-/* RFC 2545 3: a link-local address only goes where its link is; alone it is no next hop for others. */
+/* RFC 2545 3: a link-local address goes to peers on its link only, and is no next hop alone. */
 static bool
 next_hop_tellable(const struct update_group *g, const struct ip_addr *a)
 {
@@ -285,7 +285,7 @@ next_hop_tellable(const struct update_group *g, const struct ip_addr *a)
 	return a->afi == family_afi(g->rules.family);
 }
 
-/* Where each member puts in its own: zeros of the right length, and a mark. */
+/* Leaves room for the next hop of each member: zeros of the right length, and a mark. */
 static bool
 next_hop_own(const struct update_group *g, struct attr_set *s)
 {
@@ -298,7 +298,7 @@ next_hop_own(const struct update_group *g, struct attr_set *s)
 	return g->next_hop_len != 0;
 }
 
-/* False: there is none that this session can be told. */
+/* False: there is no next hop for this session. */
 static bool
 next_hop_choose(const struct update_group *g, unsigned policy_sets, struct attr_set *s,
 	enum route_source kind)
@@ -310,7 +310,7 @@ next_hop_choose(const struct update_group *g, unsigned policy_sets, struct attr_
 		self = !g->rules.next_hop_unchanged; /* RFC 4271 5.1.3 */
 	else
 		self = g->rules.next_hop_self && kind != SOURCE_INTERNAL; /* RFC 4456 10 */
-	/* `discard` is no address: packets are to be dropped here */
+	/* `discard` is no address: we drop the packets, and the peer needs an address of ours */
 	if (addr_is_discard(&s->next_hop) ||
 		(!by_policy && (self || addr_is_unspecified(&s->next_hop) ||
 				       addr_is_link_local(&s->next_hop))))
@@ -328,7 +328,7 @@ scratch_reserve(struct update_groups *s, size_t size)
 		struct attr_set *p = arena_realloc(s->c.arena, s->scratch[i], size);
 
 		if (p == NULL)
-			return -ENOMEM; /* the first one is larger than told: no harm */
+			return -ENOMEM; /* the first may be larger than needed, which does no harm */
 		s->scratch[i] = p;
 	}
 	if (size > s->scratch_size)
@@ -336,7 +336,7 @@ scratch_reserve(struct update_groups *s, size_t size)
 	return 0;
 }
 
-/* What policy made is in *s, a scratch. 0; -E2BIG: that can't be told. */
+/* Completes the result of policy in *s, a scratch buffer. 0; -E2BIG: too large for any message. */
 static int
 exported_edit(struct update_group *g, unsigned policy_sets, struct attr_set **s,
 	enum route_source kind, const struct shard_peer *source)
@@ -362,7 +362,7 @@ exported_edit(struct update_group *g, unsigned policy_sets, struct attr_set **s,
 	return 0;
 }
 
-/* `after`: what policy made, and which attributes it set. *out gets a reference, or is 0. 0, -ENOMEM. */
+/* `after`: the result of policy, and the attributes that policy set. *out gets a reference, or is 0. 0, -ENOMEM. */
 static int
 exported_make(struct update_group *g, unsigned policy_sets, const struct attr_set *after,
 	enum route_source kind, const struct shard_peer *source, struct attr_id *out)
@@ -436,7 +436,7 @@ rules_forget(struct update_group *g)
 
 /* ---- evaluation ---- */
 
-/* What policy is given: `attrs`, or a copy by rules that edit the AS path. NULL: no memory. */
+/* The attributes for policy: `attrs`, or a copy where rules edit the AS path. NULL: no memory. */
 static const struct attr_set *
 policy_input(struct update_group *g, const struct attr_set *attrs)
 {
@@ -458,8 +458,10 @@ policy_input(struct update_group *g, const struct attr_set *attrs)
 	return s->edited;
 }
 
-/* Policy's verdict. All that hangs on the attributes is done once for a run of the same set. 0, -ENOMEM. Inlined: evaluate() calls it for
- * every destination, its other caller only for previews. */
+/*
+ * Runs policy. Work that depends on the attributes alone is done once for a run of paths with the same set. 0, -ENOMEM. Inlined, because evaluate()
+ * calls this for every destination; the other caller is for previews.
+ */
 static inline __attribute__((always_inline)) int
 policy_run(struct update_group *g, struct attr_id accepted, const struct attr_set *attrs,
 	enum route_source kind, const struct prefix *prefix, struct policy_verdict *v)
@@ -488,7 +490,7 @@ policy_run(struct update_group *g, struct attr_id accepted, const struct attr_se
 	return err < 0 ? err : policy_eval_prefix(s->eval, prefix, v);
 }
 
-/* May a best path be advertised, as far as its source says? */
+/* Does the source of a best path allow that the path is advertised? */
 static bool
 source_permits(const struct update_group *g, const struct rib_path *best, enum route_source *kind,
 	const struct shard_peer **source)
@@ -503,7 +505,7 @@ source_permits(const struct update_group *g, const struct rib_path *best, enum r
 	return !source_forbids(g, *kind, *source);
 }
 
-/* A best path that may be told, as far as its source and its attributes say. NULL: it may not. */
+/* The attributes of a best path whose source and attributes allow that the path is advertised. NULL: they do not. */
 static const struct attr_set *
 tellable(const struct update_group *g, const struct attr_table *table, const struct rib_path *best,
 	enum route_source *kind, const struct shard_peer **source)
@@ -516,7 +518,7 @@ tellable(const struct update_group *g, const struct attr_table *table, const str
 	return attrs != NULL && !communities_forbid(g, attrs) ? attrs : NULL;
 }
 
-/* The same for a run of paths with one set of one peer. Ids of accepted sets are those of all shards from here on. */
+/* The same, cached for a run of paths of one peer with one set. From here on, ids of accepted sets are those of all shards. */
 static const struct told_run *
 told_run(struct update_group *g, unsigned shard, const struct rib_path *best,
 	const struct shard_peer **source)
@@ -537,7 +539,7 @@ told_run(struct update_group *g, unsigned shard, const struct rib_path *best,
 	return run;
 }
 
-/* The group is not told of the destination, whatever its best path is. */
+/* The destination is not advertised, whatever its best path is. */
 static inline __attribute__((always_inline)) bool
 dest_refused(const struct update_group *g, const struct dest_view *view)
 {
@@ -565,7 +567,7 @@ evaluate(struct update_group *g, struct dest_id id, const struct dest_view *view
 	if (view->paths == NULL || view->paths->eligible == 0)
 		return 0;
 	if (dest_refused(g, view)) {
-		/* our own default route is advertised instead from the plan's end on */
+		/* at the end of the plan our own default route replaces this route */
 		bool own = g->rules.default_originate && view->prefix.len == 0;
 
 		g->set->policy_refused = own ? g->planned : g->rules.policy != NULL;
@@ -586,7 +588,7 @@ evaluate(struct update_group *g, struct dest_id id, const struct dest_view *view
 		.before = g->by_before};
 	if (run->kind == SOURCE_INTERNAL && g->rules.kind != UPDATE_EXTERNAL)
 		key.originator = source != NULL ? source->router_id : 0;
-	if (v.outcome >= POLICY_OUTCOMES_MAX) { /* the cache's keys are numbers of outcomes */
+	if (v.outcome >= POLICY_OUTCOMES_MAX) { /* the cache has keys for numbered outcomes alone */
 		err = exported_make(g, v.sets, v.attrs, run->kind, source, &r->set);
 	} else if (!cache_find(g, &key, &slot, &r->set)) {
 		err = exported_make(g, v.sets, v.attrs, run->kind, source, &r->set);
@@ -630,14 +632,14 @@ bit_of(const uint64_t *word, struct peer_id id)
 	return word[id.v / 64] >> id.v % 64 & 1;
 }
 
-/* The rules that a path was accepted for. */
+/* The rules that were in force when a path was accepted. */
 enum judged {
 	JUDGED_NOW, /* `rules` */
 	JUDGED_BEFORE, /* `before` */
-	JUDGED_BETWEEN, /* those of a commit between them: neither says what is advertised at the end */
+	JUDGED_BETWEEN, /* rules of a commit in between, which are not in force at the end */
 };
 
-/* The import rules of which commit judged the best path, for a group whose rules changed. */
+/* For a group whose rules changed: the commit whose import rules accepted the best path. */
 static enum judged
 judged_by(const struct update_group *g, const struct dest_view *view)
 {
@@ -656,7 +658,7 @@ judged_by(const struct update_group *g, const struct dest_view *view)
 	return g->after >> generation & 1 ? JUDGED_NOW : JUDGED_BETWEEN;
 }
 
-/* Old and new rules change places, for one evaluation. */
+/* Exchanges old and new rules for one evaluation. */
 static void
 rules_swap(struct update_group *g)
 {
@@ -668,8 +670,8 @@ rules_swap(struct update_group *g)
 }
 
 /*
- * Is the path that is advertised still there, or does the plan judge its peer's paths anew, so that it may be refused only for now? A path whose peer
- * withdrew it, or is gone, must not be advertised any longer.
+ * Is the source of the advertised path still there, or will the plan evaluate the paths of its peer again, so that the refusal may be temporary? A path
+ * that its peer withdrew, or whose peer is gone, must not stay advertised.
  */
 static bool
 source_stays(const struct update_group *g, struct dest_id id, struct peer_id source)
@@ -687,7 +689,7 @@ source_stays(const struct update_group *g, struct dest_id id, struct peer_id sou
 	return false;
 }
 
-/* What the group advertises stays, where there is a route that may be advertised at all. *r gets a reference; it had none. */
+/* Keeps the advertised route, where the destination has any route that may be advertised. *r gets a reference; it had none. */
 static void
 advertised_keep(struct update_group *g, struct dest_id id, const struct dest_view *view,
 	struct adj_route *r)
@@ -704,8 +706,8 @@ advertised_keep(struct update_group *g, struct dest_id id, const struct dest_vie
 }
 
 /*
- * While several peers' routes are judged anew, a best path between the old and the new one says nothing about the end: where export policy refuses it,
- * what the group advertises stays. What another rule forbids is withdrawn at once.
+ * While the routes of several peers are evaluated again, a best path between the old and the new one is temporary. Where export policy refuses such a
+ * path, the advertised route stays. A route that another rule forbids is withdrawn at once.
  */
 int
 rules_evaluate(struct update_group *g, struct dest_id id, const struct dest_view *view,
@@ -731,7 +733,7 @@ rules_evaluate(struct update_group *g, struct dest_id id, const struct dest_view
 	return err;
 }
 
-/* Our own default route changes with the walk at the plan's end. */
+/* Our own default route changes in the walk at the end of the plan. */
 int
 rules_default(struct update_group *g, struct adj_route *r)
 {
@@ -761,7 +763,8 @@ rules_plan(struct update_group *g, const struct update_group *from)
 		g->before = from->rules;
 		g->mixed = false;
 	} else if (g->newest != plan->newest) {
-		g->mixed = true; /* else within one commit: what it began with stays `before` */
+		g->mixed =
+			true; /* another commit within the plan: `before` stays what it was at the beginning */
 	}
 	g->planned = true;
 	g->newest = plan->newest;

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Other rules. Where all members get the same new ones, the group takes them and sends differences. Where they differ, those that go get
- * a group of their own with a copy of the Adj-RIB-Out, made in slices while the group gathers nothing; then both send differences.
+ * New rules for members. When all members have the same new rules, the group takes them and sends differences. When the rules differ, the members with
+ * other rules get a group of their own, with a copy of the Adj-RIB-Out. The copy is made in slices while the group gathers no changes. Then both groups
+ * send differences.
  *
- * A commit tells the members one after the other, so a group waits a moment for the rest before it is split. Until then it goes on
- * by the old policy, which is alive as long as one of its members has it.
+ * A commit changes the members one after the other, so a group waits settle_ns before a split. Until then the group uses the old policy, which lives as
+ * long as a member has it.
  */
 #include "control/export/update_group_impl.h"
 
@@ -21,7 +22,7 @@ member_agrees(const struct update_member *m, const struct update_rules *r)
 	return rules_equal(&n, r);
 }
 
-/* Those whose session is about to end count for nothing. */
+/* Members with an error do not count: their sessions are about to end. */
 static unsigned
 agreeing(const struct update_group *g, const struct update_rules *r)
 {
@@ -66,7 +67,7 @@ split_settle(struct update_group *g)
 
 /* ---- a group of their own ---- */
 
-/* All that makes the stream go on as it would have. 0, -ENOMEM. */
+/* Copies the state from which the stream continues. 0, -ENOMEM. */
 static int
 copy_begin(struct update_group *g, const struct update_member *m)
 {
@@ -85,7 +86,7 @@ copy_begin(struct update_group *g, const struct update_member *m)
 	memset(n->cache, 0, sizeof(n->cache));
 	n->stats = (struct update_group_stats){0};
 	n->id = ++g->set->last_id;
-	n->run = ++g->set->runs; /* what the other one takes from here on it does not */
+	n->run = ++g->set->runs; /* `g` reads entries from here on that the copy has not read */
 	n->members = NULL;
 	n->member_count = n->stream_count = n->ready_count = n->behind_count = 0;
 	n->waiting = n->settling = 0;
@@ -130,7 +131,7 @@ member_unlink(struct update_member *m)
 	member_stand(m, NULL);
 }
 
-/* What of the old stream it has not copied, it remembers. */
+/* Messages of the old stream that the member has not copied become bits of a member behind. */
 static void
 member_move(struct update_member *m, struct update_group *n)
 {
@@ -165,7 +166,7 @@ copy_end(struct update_group *g)
 	}
 	stream_trim(g);
 	n->frozen = false;
-	/* A plan that ended meanwhile has let go of the rules that the copy began with: `g` knows what its routes are advertised by. */
+	/* A plan may have ended since the copy began, and freed its rules: `g` has the rules by which its routes are advertised now. */
 	n->planned = g->planned;
 	n->before = g->before;
 	n->mixed = g->mixed;
@@ -181,7 +182,7 @@ copy_end(struct update_group *g)
 		g->copy = NULL; /* else it is dismantled */
 }
 
-/* They can't be had a group for. */
+/* No memory for a group of their own: their sessions end. */
 static void
 copy_fail(struct update_group *g, int err)
 {
@@ -194,9 +195,9 @@ copy_fail(struct update_group *g, int err)
 }
 
 /*
- * Those it was begun for may have others by now, or this group has taken their rules: what is copied is good for any. Else commits that come faster
- * than it is copied would begin it anew each time, and the group, which gathers nothing meanwhile, would hold the journal, and what the shards take in with it.
- * False: all have the group's rules.
+ * Chooses the rules of the copy again: the members for which the copy was begun may have other rules by now, or the group has taken theirs. The copied
+ * routes are good for any rules. Beginning the copy anew would never end when commits come faster than a copy takes, and the group, which gathers no changes
+ * meanwhile, would hold up the journal and the shards. False: all members have the rules of the group.
  */
 static bool
 copy_aim(struct update_group *g)
@@ -216,7 +217,7 @@ copy_run(struct update_group *g) RUNS_ON(role_session)
 {
 	int more;
 
-	/* One that has begun to go, in slices, takes nobody any more. */
+	/* A group that is being dismantled takes no members. */
 	if (g->copy->left || g->copy->out == NULL || !copy_aim(g)) {
 		if (!update_group_dismantle(g->copy, 0))
 			g->copy = NULL;
@@ -269,7 +270,7 @@ member_settling(const struct update_member *m)
 	return m->settle_asked != m->settle_put;
 }
 
-/* The group goes by the rules of this member, and no walk of theirs is owed or runs. */
+/* The group takes the rules of this member. No walk is owed or runs for other rules. */
 static bool
 member_settles(const struct update_group *g, const struct update_member *m)
 {

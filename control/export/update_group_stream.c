@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The stream is made in batches: gather changes (from the journal, or a slice of a walk), compare what was with what is for each
- * destination once, pack the messages once for all members, announcements before withdrawals.
+ * The stream is made in batches. A batch gathers changes, from the journal or from a slice of a walk; compares the old and the new route of each
+ * destination once; and packs the messages once for all members, announcements before withdrawals.
  *
- * (s1, m1) -> (s2, m2): s2 to all but m2, a withdrawal to m2 alone; where s1 = s2, s2 to m1 alone instead.
+ * A route (set s1 of source m1) that becomes (s2, m2): s2 goes to all members but m2, and a withdrawal to m2 alone. Where s1 = s2, s2 goes to m1 alone.
  */
 #include "control/export/update_group_impl.h"
 
@@ -20,14 +20,14 @@
 #define AHEAD_SLOTS 10u
 #define AHEAD_SETS 5u
 #define SPARSE_ROUTES                                                                              \
-	4096u /* who was told fewer by a policy that asks for a few prefixes is told hardly any */
+	4096u /* below this, a policy that asks for a few prefixes has let hardly any through */
 #define PUT_AHEAD 8
-#define WALK_IDS 16384u /* of one slice: most of them change nothing in a policy walk */
+#define WALK_IDS 16384u /* of one slice: in a policy walk most ids change nothing */
 #define SLOT_NONE UINT16_MAX
-#define RETRY_NS 50000000u /* a walk that waits looks again */
+#define RETRY_NS 50000000u /* before a walk that waits tries again */
 /*
- * While tables are told: the pause between two looks at the journal, and how much of its 2^20 entries may gather. 1,000,000 routes of four peers: 1.06
- * million are told with 20 ms (5 ms: 1.25, 0: 1.64), 1.00 are the least there are.
+ * While peers send their tables: the pause between two reads of the journal, and how many of its 2^20 entries may wait meanwhile. 1,000,000 routes of
+ * four peers: 1.06 million announcements with 20 ms (5 ms: 1.25 million, 0: 1.64 million); 1.00 million are the minimum.
  */
 #define REST_NS 20000000u
 #define REST_ENTRIES (1u << 18)
@@ -41,7 +41,7 @@ message_cost(const struct message *m)
 	return sizeof(*m) + m->id_count * sizeof(uint32_t) + m->len;
 }
 
-/* Of `head` the list's own fields count for nothing. 0, -ENOMEM. */
+/* The fields of the list in `head` are ignored. 0, -ENOMEM. */
 int
 stream_append(struct update_group *g, const struct message *head, const uint32_t *ids,
 	const uint8_t *octets)
@@ -107,7 +107,7 @@ mark_put(struct update_group *g, enum message_kind kind, struct peer_id who, uin
 	}
 }
 
-/* A mark in the stream, for those behind, too. */
+/* Puts a mark into the stream, also for members behind. */
 void
 stream_mark(struct update_group *g, enum message_kind kind, struct peer_id who)
 {
@@ -138,7 +138,7 @@ batch_full(const struct update_groups *s)
 	return s->change_count >= s->c.batch || s->batch_octets >= BATCH_OCTETS;
 }
 
-/* Of the batch; NULL: it is not in it, and belongs at *h. */
+/* The change of `id` in the batch. NULL: there is none; *h is its place in the hash. */
 static struct change *
 batch_find(struct update_groups *s, struct dest_id id, unsigned *h)
 {
@@ -164,7 +164,7 @@ batch_touch(struct update_group *g, struct dest_id id, const struct prefix *p,
 	if (c != NULL) {
 		c->walk |= walk;
 		c->may_withdraw = may_withdraw;
-		adj_pair_put(g->out, old); /* what was before the batch counts */
+		adj_pair_put(g->out, old); /* the route from before the batch counts */
 		return;
 	}
 	s->change_hash[h] = (uint16_t)s->change_count;
@@ -172,7 +172,7 @@ batch_touch(struct update_group *g, struct dest_id id, const struct prefix *p,
 		.prefix = *p, .walk = walk, .may_withdraw = may_withdraw, .dest = id, .old = old};
 }
 
-/* Does a peer that is in the stream still have what became its own, or will it, as far as the batch knows? */
+/* Is a withdrawal due to a peer in the stream for a route that became the peer's own? The batch counts, too. */
 static bool
 is_deferred(struct update_group *g, struct peer_id peer, struct dest_id id)
 {
@@ -198,8 +198,8 @@ octets_count(struct update_group *g, struct attr_id set)
 }
 
 /*
- * Into Adj-RIB-Out and the batch. Takes over the reference on `r.set`. `walk`: also when it is there already. `may_withdraw`: the order
- * of the journal allows the source to lose what others told.
+ * Sets the route in Adj-RIB-Out and in the batch. Takes over the reference on `r.set`. `walk`: also when the route has not changed. `may_withdraw`: the
+ * order of the journal allows a withdrawal to the new source.
  */
 static void
 change_apply(struct update_group *g, struct dest_id id, const struct prefix *p, struct adj_route r,
@@ -221,7 +221,7 @@ change_apply(struct update_group *g, struct dest_id id, const struct prefix *p, 
 	batch_touch(g, id, p, old, walk, may_withdraw);
 }
 
-/* Its last change is still in front of our cursor: a withdrawal belongs there. */
+/* The last change of the destination is an entry that our cursor has not read: a withdrawal belongs to that entry. */
 static bool
 journal_ahead(const struct update_group *g, const struct dest_view *view)
 {
@@ -229,7 +229,7 @@ journal_ahead(const struct update_group *g, const struct dest_view *view)
 	uint64_t passed = journal_passed(g->cursor);
 	uint32_t ahead = view->sequence - (uint32_t)passed;
 
-	/* One that is published may not be appended yet. Further beyond the head: an old one, by wrapping. */
+	/* A published change may not be an entry yet. A larger distance is an old sequence that wrapped. */
 	return ahead != 0 && ahead <= (uint32_t)(journal_newest(j) - passed);
 }
 
@@ -251,12 +251,12 @@ visit_walk(void *ctx, struct dest_id id, const struct dest_view *view)
 	if (r.set.v != 0 || !ahead)
 		change_apply(g, id, &view->prefix, r, walk, !ahead);
 	else if (walk && adj_rib_out_get(g->out, id).set.v != 0)
-		/* its withdrawal comes by the journal; until then EoRR must not take it away */
+		/* the withdrawal comes with the entry; until then EoRR must not remove the route */
 		batch_touch(g, id, &view->prefix, adj_rib_out_hold(g->out, id), true, false);
 	return g->error == 0 && !batch_full(g->set);
 }
 
-/* First walk behind a lapped journal: what changed since and is there. */
+/* First walk after the journal lapped us: announces destinations that changed since. */
 static bool
 visit_announce(void *ctx, struct dest_id id, const struct dest_view *view)
 {
@@ -278,7 +278,7 @@ visit_announce(void *ctx, struct dest_id id, const struct dest_view *view)
 	return g->error == 0 && !batch_full(g->set);
 }
 
-/* Second walk: what is gone. Of what changed later, the last entry comes by the journal. */
+/* Second walk: withdraws. A destination that changed later has its last entry still to come. */
 static bool
 visit_withdraw(void *ctx, struct dest_id id, const struct dest_view *view)
 {
@@ -294,7 +294,7 @@ visit_withdraw(void *ctx, struct dest_id id, const struct dest_view *view)
 	} else if ((int32_t)(view->sequence - g->upto) <= 0) {
 		change_apply(g, id, &view->prefix, r, false, true);
 	} else {
-		/* it may be an `aside` one, and what took the route away lie behind us */
+		/* that entry may be `aside`, and the change that removed the route may have been lost */
 		if (r.set.v == 0 || member_find(g, r.source) != NULL)
 			journal_passed_over(g->set->journal, g->cursor, view);
 		if (r.set.v != 0)
@@ -306,13 +306,13 @@ visit_withdraw(void *ctx, struct dest_id id, const struct dest_view *view)
 static void
 catch_up_begin(struct update_group *g)
 {
-	/* Pinned until it is over, the tombstones stay: an id that we still advertise must not become another prefix. */
+	/* The cursor stays pinned until the end, and the tombstones with it: an id that is advertised must not become another prefix. */
 	g->reach_back = (uint32_t)journal_resume(g->set->journal, g->cursor);
 	g->catch_up = CATCH_UP_ANNOUNCE;
 	walk_begin_all(&g->catch_up_walk, &g->table);
 }
 
-/* After each batch of the journal on the way: has every withdrawal come that one waits for? */
+/* After each batch of the journal: the second walk begins when no withdrawal waits. */
 static void
 catch_up_settle(struct update_group *g)
 {
@@ -346,8 +346,8 @@ entry_id(const struct update_group *g, const struct journal_entry *e)
 }
 
 /*
- * A run of the journal goes up to a head that was there when it began, so whoever takes a destination on the way takes the last of all that is due
- * of it, and its other entries in the run say nothing new; those that a withdrawal waits for are looked at all the same (docs/decisions/0002).
+ * A run of the journal ends at the head at the time of its beginning. The first entry of a destination in a run brings all changes up to the head, so
+ * the other entries of the run are skipped, but for entries that a withdrawal waits for (docs/decisions/0002).
  */
 static uint64_t *
 seen_slot(struct update_group *g, struct dest_id id)
@@ -369,7 +369,7 @@ is_seen(struct update_group *g, const struct journal_entry *e)
 	return e->sequence <= g->due && *seen_slot(g, id) == seen_as(g, id);
 }
 
-/* One entry. A change may be taken early, a withdrawal only where the journal allows it; to the new source it is one. */
+/* Takes one entry. A change may be early; a withdrawal, also to a new source, only where the journal allows it. */
 static void
 journal_take(struct update_group *g, const struct journal_entry *e)
 {
@@ -395,12 +395,12 @@ journal_take(struct update_group *g, const struct journal_entry *e)
 		*seen_slot(g, id) = seen_as(g, id);
 }
 
-/* Chooses the entries that will be looked at. */
+/* Chooses the entries that will be evaluated. */
 static void
 prefetch_begin(struct journal_prefetch *p, struct update_group *g, const struct journal_entry *e,
 	unsigned n)
 {
-	/* Most are denied by their prefix: the policy looks at few attributes. */
+	/* Most destinations are denied by their prefix: the policy looks at few attributes. */
 	bool sparse = g->rules.policy != NULL && policy_asks_few(g->rules.policy) &&
 		      adj_rib_out_count(g->out) < SPARSE_ROUTES;
 
@@ -420,8 +420,7 @@ prefetch_advertised(void *ctx, const struct journal_entry *e)
 }
 
 /*
- * Nothing is told and nothing was, as to those that one only learns from: what changes is nothing to it, and no destination is looked at. Where
- * it is told something by other rules later, a walk over all tells it.
+ * Nothing is advertised, and the rules allow nothing: destinations need not be evaluated. When the rules change, a walk over all destinations follows.
  */
 static bool
 is_silent(const struct update_group *g)
@@ -439,7 +438,7 @@ update_groups_gather(struct update_groups *s, uint64_t now_ns, bool loading)
 	s->loading = loading;
 }
 
-/* It lets entries gather; not what else it has to do with them. */
+/* The journal is not read until rest_ns. Marks and walks are not held up. */
 static bool
 journal_rests(const struct update_group *g)
 {
@@ -459,7 +458,7 @@ stream_rest_ns(const struct update_group *g)
 		       : 0;
 }
 
-/* What there is by now is due; then there is a rest. */
+/* All entries up to the head are due now; then the journal rests. */
 static void
 journal_begin(struct update_group *g)
 {
@@ -469,7 +468,7 @@ journal_begin(struct update_group *g)
 		return;
 	g->due = head;
 	g->run = ++g->set->runs;
-	rules_run_end(g->set); /* nor may what is known of a peer be older than the head */
+	rules_run_end(g->set); /* cached peers must not be older than the head */
 	g->rest_ns = g->set->now_ns + REST_NS;
 }
 
@@ -538,8 +537,8 @@ slowest_is_full(const struct update_group *g)
 }
 
 /*
- * They take no more part in the stream, but remember what they miss of it; one at least, however late it is. False: there is none, those on the
- * oldest message will have their turn.
+ * Members with a full output that stand on the oldest message fall behind; at least one, however late it is. False: there is no such member, so the
+ * members on the oldest message are waited for.
  */
 static bool
 slowest_fall_behind(struct update_group *g, uint64_t deadline_ns)
@@ -558,7 +557,7 @@ slowest_fall_behind(struct update_group *g, uint64_t deadline_ns)
 	return any;
 }
 
-/* A walk may wait for its slowest, as long as all together lose no more than half its time by that. */
+/* A walk may wait for its slowest members for patience_ns and half of the time since it began. */
 static bool
 walk_patience(struct update_group *g, uint64_t now)
 {
@@ -634,7 +633,7 @@ walk_runs(const struct update_group *g)
 	return g->kind != WALK_NONE && (g->default_due || !walk_done(&g->walk));
 }
 
-/* Fills the batch. The journal and a walk take turns. */
+/* Fills the batch. The journal and a walk alternate. */
 static void
 gather(struct update_group *g, uint64_t deadline_ns)
 {
@@ -713,7 +712,7 @@ deferred_clear(struct update_group *g, struct update_member *m, struct dest_id i
 	return true;
 }
 
-/* The new source: what it was told of others must go, now or when the order of the journal allows it. */
+/* The new source must lose the route that it was sent from others: now, or when the order of the journal allows it. */
 static void
 source_withdraw(struct update_group *g, uint32_t i, struct adj_route old, struct adj_route new)
 {
@@ -754,7 +753,7 @@ change_announce(struct update_group *g, uint32_t i, struct adj_route old, struct
 	source_withdraw(g, i, old, new);
 }
 
-/* The other destination of 0/0 is what holds now: told again, in its turn or, where that is over, here. */
+/* The other destination of 0/0 is valid now: announces its route, with its own change or, when that was compared before, here. */
 static void
 default_tell(struct update_group *g, uint32_t i, struct dest_id other)
 {
@@ -796,7 +795,7 @@ change_withdraw(struct update_group *g, uint32_t i, struct adj_route old)
 	entry_add(g->set, MESSAGE_ALL_BUT, but, (struct attr_id){0}, i);
 }
 
-/* To those behind it is two bits. */
+/* Members behind set two bits. */
 static void
 change_remember(
 	struct update_group *g, const struct change *c, struct adj_route old, struct adj_route new)
@@ -835,7 +834,7 @@ batch_compare(struct update_group *g)
 
 /* ---- packing ---- */
 
-/* As many as fit one message of `limit` octets; entry *at moves on. False: the attributes leave no room for one prefix. */
+/* Packs as many prefixes as fit one message of `limit` octets, and moves *at. False: the attributes leave no room for a prefix. */
 static bool
 message_pack(struct update_group *g, const struct bucket *b, uint32_t *at, size_t limit,
 	struct message *head)
@@ -866,7 +865,7 @@ message_pack(struct update_group *g, const struct bucket *b, uint32_t *at, size_
 	return true;
 }
 
-/* A set that fits no message of these sessions can't be told: nobody must keep what it had before. */
+/* The set fits no message of these sessions: the destinations are withdrawn from every member. */
 static void
 bucket_give_up(struct update_group *g, const struct bucket *b, uint32_t at)
 {
@@ -947,7 +946,7 @@ batch_finish(struct update_group *g, uint64_t passed)
 
 /* ---- walks ---- */
 
-/* A running walk takes the new rules where it stands; what it visited before is gone over once more, for differences. */
+/* A running walk uses the new rules from here on. A walk of differences is owed for the ids before. */
 void
 policy_walk_owe(struct update_group *g)
 {
@@ -955,11 +954,12 @@ policy_walk_owe(struct update_group *g)
 
 	rules_forget(g);
 	if (g->kind != WALK_NONE) {
-		g->walk.end = end; /* younger ones came by the journal, under the old rules */
+		g->walk.end =
+			end; /* the journal brought younger destinations, under the old rules */
 		end = g->walk.next;
 	}
 	if (end == 0)
-		end = 1; /* the default route that we make up, if nothing else */
+		end = 1; /* for the default route that we originate */
 	if (end > g->policy_end)
 		g->policy_end = end;
 }
@@ -971,7 +971,7 @@ walk_start(struct update_group *g)
 	g->waiting = 0;
 	g->kind = WALK_SEND;
 	g->default_due = true;
-	/* It sends all there is by the present policy: nothing is left for a walk of differences. */
+	/* The walk sends every route by the present policy: no walk of differences is owed any more. */
 	g->policy_within = g->policy_end > 0;
 	g->policy_end = 0;
 	g->walk_began_ns = now_ns();
@@ -999,7 +999,7 @@ policy_walk_start(struct update_group *g)
 	g->policy_end = 0;
 }
 
-/* What lies between two batches: a walk's end or beginning. True: it was. */
+/* The step between two batches: ends a walk, or begins one. True: it did. */
 static bool
 walk_step(struct update_group *g)
 {
@@ -1014,7 +1014,7 @@ walk_step(struct update_group *g)
 			return false;
 		return true;
 	}
-	/* EoRR would take away what the journal has not allowed to be withdrawn yet. */
+	/* EoRR would remove routes whose withdrawal the journal does not allow yet. */
 	if (g->kind == WALK_SEND && g->deferred > 0 &&
 		journal_head(g->set->journal) != journal_position(g->cursor))
 		return false;
@@ -1044,7 +1044,7 @@ stream_pending(const struct update_group *g)
 	return !walk_runs(g) || !walk_blocked(g);
 }
 
-/* How far things are, to see whether something was done. */
+/* Grows with every kind of progress. */
 static uint64_t
 progress(const struct update_group *g)
 {
@@ -1052,7 +1052,7 @@ progress(const struct update_group *g)
 	       ((uint64_t)g->catch_up << 62) + ((uint64_t)g->default_due << 61);
 }
 
-/* While somebody has not passed all of the stream, its ids stay what they are. None to be had: who falls behind then has to go. */
+/* Holds ids until every member has passed the stream. Without a free cursor, a member that falls behind is disconnected. */
 static void
 tail_need(struct update_group *g)
 {
@@ -1068,7 +1068,7 @@ stream_produce(struct update_group *g, uint64_t deadline_ns)
 
 	if (g->error != 0)
 		return false;
-	tail_need(g); /* marks that were put in since */
+	tail_need(g); /* marks that were added since */
 	if (split_run(g))
 		return true;
 	if (g->frozen)
