@@ -14,10 +14,13 @@
 #include <unistd.h>
 
 #define JOURNAL_SOCKET "/run/systemd/journal/socket"
-/* A line of 1 KiB: the message, and again as fields, each of which has at most 11 octets more than its KEY=VALUE. */
+/*
+ * An entry holds a line of 1 KiB twice: as message, and as fields, each with at most 11 octets more
+ * than KEY=VALUE.
+ */
 #define ENTRY_MAX 8192
 
-/* Of the fields that keeld sets itself: a key of that name stays in the message alone. */
+/* Names of the fields that keeld sets: an equal key appears in the message only. */
 static const char *const reserved[] = {"MESSAGE", "PRIORITY", "SYSLOG_IDENTIFIER", "EVENT"};
 
 struct entry {
@@ -34,7 +37,7 @@ put(struct entry *e, const void *data, size_t len)
 	e->len += len;
 }
 
-/* With its length in front, so that the value may hold newlines. */
+/* The length precedes the value, so that the value may contain newlines. */
 static void
 put_field(struct entry *e, const char *name, size_t name_len, const char *value, size_t len)
 {
@@ -63,9 +66,9 @@ struct text {
 	const char *p, *end;
 };
 
-/* Up to the next blank, which is skipped. */
+/* The word up to the next blank; skips the blank. */
 static struct text
-word_take(struct text *line)
+take_word(struct text *line)
 {
 	struct text word = {line->p, line->p};
 
@@ -96,9 +99,9 @@ hex_digit(char c)
 	return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-/* One octet of a quoted value, without the escapes of log_escape(). */
+/* The next octet of a quoted value; reverses the escapes of log_escape(). */
 static char
-octet_take(struct text *line)
+take_octet(struct text *line)
 {
 	char c = *line->p++;
 
@@ -113,18 +116,20 @@ octet_take(struct text *line)
 	return c;
 }
 
-/* A value behind '=', in quotes or up to the next blank; the blank is skipped. Its length in `out`. */
+/*
+ * Reads a value after '=', quoted or up to the next blank, and skips the blank. Returns the length.
+ */
 static size_t
-value_take(struct text *line, char *out, size_t size)
+take_value(struct text *line, char *out, size_t size)
 {
 	size_t len = 0;
 
 	if (line->p < line->end && *line->p == '"') {
 		line->p++;
 		while (line->p < line->end && *line->p != '"' && len < size)
-			out[len++] = octet_take(line);
+			out[len++] = take_octet(line);
 	}
-	struct text word = word_take(line);
+	struct text word = take_word(line);
 	if (len == 0 && word.p < word.end && *word.p != '"') {
 		len = (size_t)(word.end - word.p) < size ? (size_t)(word.end - word.p) : size;
 		memcpy(out, word.p, len);
@@ -132,9 +137,9 @@ value_take(struct text *line, char *out, size_t size)
 	return len;
 }
 
-/* The key as a field's name; 0: it is none, and stays in the message. */
+/* Converts a key to a field name; returns its length. 0: not valid as a field name. */
 static size_t
-name_of(struct text key, char *out, size_t size)
+field_name(struct text key, char *out, size_t size)
 {
 	size_t len = (size_t)(key.end - key.p);
 
@@ -155,9 +160,9 @@ name_of(struct text key, char *out, size_t size)
 	return len;
 }
 
-/* KEY=VALUE, or a word without '=', which is skipped. */
+/* Adds KEY=VALUE as a field; skips a word without '='. */
 static void
-pair_take(struct text *line, struct entry *e)
+take_pair(struct text *line, struct entry *e)
 {
 	char name[64], value[1024];
 	struct text key = {line->p, line->p};
@@ -168,8 +173,8 @@ pair_take(struct text *line, struct entry *e)
 	line->p = key.end < line->end ? key.end + 1 : key.end;
 	if (key.end == line->end || *key.end == ' ')
 		return;
-	name_len = name_of(key, name, sizeof(name));
-	len = value_take(line, value, sizeof(value));
+	name_len = field_name(key, name, sizeof(name));
+	len = take_value(line, value, sizeof(value));
 	if (name_len > 0)
 		put_field(e, name, name_len, value, len);
 }
@@ -183,16 +188,16 @@ entry_make(struct entry *e, const char *line, unsigned len)
 
 	if (len > 0 && left.end[-1] == '\n')
 		left.end--;
-	(void)word_take(&left); /* the time, which the journal has itself */
-	level = word_take(&left);
+	(void)take_word(&left); /* the journal adds the time */
+	level = take_word(&left);
 	priority = (char)('0' + priority_of(level));
 	put_text(e, "MESSAGE", left.p, (size_t)(left.end - left.p));
 	put_text(e, "PRIORITY", &priority, 1);
 	put_text(e, "SYSLOG_IDENTIFIER", "keeld", 5);
-	event = word_take(&left);
+	event = take_word(&left);
 	put_text(e, "EVENT", event.p, (size_t)(event.end - event.p));
 	while (left.p < left.end)
-		pair_take(&left, e);
+		take_pair(&left, e);
 }
 
 /* ---- the socket ---- */

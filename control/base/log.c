@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #define LINE_MAX_LEN 1024
-#define CRASH_MS 1000 /* limit of a crash's wait for the writer */
+#define CRASH_MS 1000 /* how long a crash waits for the writer */
 
 static const char *const level_text[] = {"error", "warning", "info", "debug"};
 static _Atomic int log_level = LOG_INFO;
@@ -36,7 +36,10 @@ log_set_level(enum log_level level)
 	atomic_store_explicit(&log_level, (int)level, memory_order_relaxed);
 }
 
-/* True when this line may go out; what was held back is told once the next second begins. */
+/*
+ * True if this line may be written. *dropped: lines suppressed in an earlier second, to be
+ * reported.
+ */
 static bool
 site_allows(struct log_site *site, long second, unsigned *dropped)
 {
@@ -56,8 +59,8 @@ site_allows(struct log_site *site, long second, unsigned *dropped)
 /* ---- the ring ---- */
 
 /*
- * A bounded queue of lines, with many producers and one consumer (the writer). Lines are numbered. turn[i] is N while slot i is free for line N,
- * and N + 1 when line N is complete.
+ * A bounded queue of numbered lines, with many producers and one consumer (the writer). turn[i] is
+ * N while slot i is free for line N, and N + 1 when line N is complete.
  */
 static struct {
 	_Atomic uint32_t turn[LOG_LINES_MAX];
@@ -138,19 +141,22 @@ enum mode {
 };
 
 static _Atomic int mode = MODE_DIRECT;
-/* Set when the ring is full, cleared when the ring is empty. Lines are lost in between, so that a gap is contiguous and has one notice. */
+/*
+ * Set when the ring is full, cleared when the ring is empty. All lines in between are lost, so that
+ * a gap is contiguous and has one notice.
+ */
 static _Atomic bool gap;
-static _Atomic uint64_t lost_unsaid; /* since the last notice */
+static _Atomic uint64_t lost_unreported; /* since the last notice */
 static _Atomic uint64_t lost, written;
 
 static void
 line_lost(void)
 {
 	atomic_fetch_add_explicit(&lost, 1, memory_order_relaxed);
-	atomic_fetch_add_explicit(&lost_unsaid, 1, memory_order_relaxed);
+	atomic_fetch_add_explicit(&lost_unreported, 1, memory_order_relaxed);
 }
 
-/* Date and level, as each line begins; the length. */
+/* Writes time and level, the start of each line; returns the length. */
 static int
 line_begin(char *line, enum log_level level, const struct timespec *ts)
 {
@@ -166,7 +172,10 @@ line_begin(char *line, enum log_level level, const struct timespec *ts)
 /* Set by log_start() before the writer runs. */
 static bool to_journal;
 
-/* False when stderr is closed or the disk is full. One write() a line: lines of several processes do not mix. */
+/*
+ * False: stderr is closed or the disk is full. One write() per line, so that lines of several
+ * processes do not mix.
+ */
 static bool
 write_whole(const char *line, unsigned len)
 {
@@ -192,9 +201,9 @@ write_whole(const char *line, unsigned len)
 
 /* Writes the notice of lost lines, if any. False when stderr refuses the notice. */
 static bool
-say_lost(void)
+write_lost_notice(void)
 {
-	uint64_t n = atomic_load_explicit(&lost_unsaid, memory_order_relaxed);
+	uint64_t n = atomic_load_explicit(&lost_unreported, memory_order_relaxed);
 	char line[LINE_MAX_LEN];
 	struct timespec ts;
 	int len;
@@ -206,7 +215,7 @@ say_lost(void)
 	len += snprintf(line + len, LINE_MAX_LEN - (size_t)len, "log-lost lines=%" PRIu64 "\n", n);
 	if (!write_whole(line, (unsigned)len))
 		return false;
-	atomic_fetch_sub_explicit(&lost_unsaid, n, memory_order_relaxed);
+	atomic_fetch_sub_explicit(&lost_unreported, n, memory_order_relaxed);
 	return true;
 }
 
@@ -222,7 +231,7 @@ lines_write(void *ctx, uint64_t now, uint64_t deadline)
 	(void)now;
 	(void)deadline;
 	for (; (line = ring_peek(&len)) != NULL; ring_pop()) {
-		failing = (failing && !say_lost()) || !write_whole(line, len);
+		failing = (failing && !write_lost_notice()) || !write_whole(line, len);
 		if (failing)
 			line_lost();
 		else
@@ -230,7 +239,7 @@ lines_write(void *ctx, uint64_t now, uint64_t deadline)
 	}
 	atomic_store_explicit(&gap, false, memory_order_relaxed);
 	if (!failing)
-		(void)say_lost();
+		(void)write_lost_notice();
 	return false;
 }
 
@@ -411,8 +420,9 @@ log_stream(const char *event)
 }
 
 /*
- * Bytes of the character that begins `text`, when it may stand in a line as it is: UTF-8 (RFC 3629 4), and neither a control (C1 are
- * some terminals' escapes) nor a line or paragraph separator. 0: to be escaped.
+ * The length of the character at `text` if it needs no escape: valid UTF-8 (RFC 3629 4), no control
+ * character (some terminals interpret C1 as escapes), no line or paragraph separator. 0: to be
+ * escaped.
  */
 static size_t
 plain_len(const unsigned char *text, size_t len)

@@ -23,7 +23,10 @@ enum log_level { LOG_ERROR, LOG_WARNING, LOG_INFO, LOG_DEBUG };
 int log_level_from_text(const char *text);
 void log_set_level(enum log_level level);
 
-/* At most `LOG_BURST` lines a second from one call site; what was dropped is told on its next line. */
+/*
+ * At most `LOG_BURST` lines per second from one call site; the next line reports the count of
+ * dropped lines.
+ */
 #define LOG_BURST 20
 struct log_site {
 	long second;
@@ -39,24 +42,29 @@ void log_write(struct log_site *site, enum log_level level, const char *fmt, ...
 		log_write(&log_site_, (level), __VA_ARGS__);                                       \
 	} while (0)
 
-/* A second of LOG_BURST lines from each of 25 call sites. 512 KiB, of which only pages that were used take memory. */
+/*
+ * A second of LOG_BURST lines from each of 25 call sites. 512 KiB; pages take memory after their
+ * first use only.
+ */
 #define LOG_LINES_MAX 512
 
 /*
- * Main, before any other logging thread starts. Until this call, and after log_end(), the calling thread writes to stderr directly. Also installs
- * handlers for SIGABRT, SIGSEGV and the like, in which a crash waits up to 1 s for queued lines. 0, -errno.
+ * Main, before other logging threads start: starts the writer and installs crash handlers (SIGABRT,
+ * SIGSEGV etc.) that wait up to 1 s for queued lines. Without the writer, and after log_end(), the
+ * calling thread writes to stderr directly. 0, -errno.
  */
 int log_start(const unsigned *cpus, unsigned cpu_count);
 /*
- * Main, after all other logging threads have ended: writes the queued lines and ends the writer. False when stderr did not accept all lines
- * within `patience_ns`; later lines are dropped, and the call may be repeated.
+ * Main, after all other logging threads have ended: writes the queued lines and ends the writer.
+ * False: stderr did not accept all lines within `patience_ns`; later lines are dropped; the call
+ * may be repeated.
  */
 bool log_end(uint64_t patience_ns);
 
 struct log_figures {
-	uint64_t written; /* lines on stderr */
-	uint64_t
-		lost; /* lines dropped because the ring was full, or refused by stderr (full disk) */
+	uint64_t written; /* lines written */
+	/* lines dropped because the ring was full, or because stderr failed (disk full) */
+	uint64_t lost;
 	unsigned waiting; /* lines queued */
 };
 /* Any thread. */
@@ -65,5 +73,5 @@ void log_figures_get(struct log_figures *out);
 /* A stream for a library's messages: each line is logged as a warning `EVENT text="..."`. `event` must stay valid. NULL: no memory. */
 FILE *log_stream(const char *event);
 
-/* Quotes and escapes what came from elsewhere, so that it stays one token of one line; returns `buf`. */
+/* Quotes and escapes foreign text as one token of one line; returns `buf`. */
 char *log_escape(const char *text, size_t len, char *buf, size_t size);

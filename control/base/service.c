@@ -23,7 +23,7 @@ static struct {
 	uint64_t watchdog_ns;
 } service;
 
-/* A path, or with '@' in front a name in the abstract namespace. */
+/* A path, or '@' and a name in the abstract namespace. */
 static int
 address_parse(const char *text)
 {
@@ -41,9 +41,9 @@ address_parse(const char *text)
 	return 0;
 }
 
-/* Whole digits; 0 where there are none. */
+/* Parses a decimal number; 0 if invalid. */
 static uint64_t
-number_of(const char *text)
+parse_number(const char *text)
 {
 	char *end;
 	uintmax_t n;
@@ -54,14 +54,17 @@ number_of(const char *text)
 	return *end == '\0' ? n : 0;
 }
 
-/* sd_watchdog_enabled(3): the variable is for the process that $WATCHDOG_PID names, or for any process where that is absent. */
+/*
+ * sd_watchdog_enabled(3): the interval applies to the process of $WATCHDOG_PID, or to all processes
+ * if $WATCHDOG_PID is not set.
+ */
 static uint64_t
 watchdog_read(void)
 {
 	const char *pid = getenv("WATCHDOG_PID");
-	uint64_t us = number_of(getenv("WATCHDOG_USEC"));
+	uint64_t us = parse_number(getenv("WATCHDOG_USEC"));
 
-	if (pid != NULL && number_of(pid) != (uint64_t)getpid())
+	if (pid != NULL && parse_number(pid) != (uint64_t)getpid())
 		return 0;
 	return us < UINT64_MAX / NS_PER_US ? us * NS_PER_US : 0;
 }

@@ -19,10 +19,10 @@
 #include <unistd.h>
 
 #define EVENTS_PER_TURN 64
-#define SLEEP_FOR_EVER UINT64_MAX
-#define CALLED_AT_ONCE_MAX 16u /* shards */
+#define SLEEP_UNLIMITED UINT64_MAX
+#define CALLED_AT_ONCE_MAX 16u /* one per shard */
 
-/* Writer of all but `mailbox`, `sleeping` and `quit`: the thread itself. */
+/* Written by the thread only, except `mailbox`, `sleeping` and `quit`. */
 struct thread {
 	struct thread_config config;
 	pthread_t id;
@@ -32,14 +32,14 @@ struct thread {
 	unsigned heap_count, heap_size;
 	int start_result;
 	sem_t started, ended;
-	uint64_t slept_ns; /* of this turn */
+	uint64_t slept_ns; /* in this turn */
 	struct hist slices, turns;
-	char awaited[32]; /* note of a thread that waits for this one */
-	_Atomic(const char *) *doing; /* the thread's noted_work */
-	_Atomic uint64_t turn_began_ns; /* 0: sleeps, or is not in its loop */
-	_Atomic uint64_t late; /* keel-watch counts */
+	char awaited[32]; /* note of the threads that wait for this thread */
+	_Atomic(const char *) *doing; /* noted_work of the thread */
+	_Atomic uint64_t turn_began_ns; /* 0: asleep, or not in the loop */
+	_Atomic uint64_t late; /* counted by keel-watch */
 	alignas(CACHE_LINE) _Atomic(struct thread_mail *)
-		mailbox; /* newest first; the thread takes all and turns them round */
+		mailbox; /* newest first; the thread takes and reverses the list */
 	_Atomic bool sleeping, quit;
 };
 
@@ -146,7 +146,9 @@ timer_arm_sooner(struct thread *t, struct timer *timer, uint64_t delay_ns)
 	return timer_arm(t, timer, delay_ns);
 }
 
-/* At most as many as are armed now: a timer that arms itself again waits for the next turn. */
+/*
+ * Fires at most the count of timers armed now: a timer that is armed again waits for the next turn.
+ */
 static void
 timers_fire(struct thread *t)
 {
@@ -181,7 +183,10 @@ watch_set(struct thread *t, struct watch *w, uint32_t epoll_events)
 	return epoll_ctl(t->epoll_fd, EPOLL_CTL_ADD, w->fd, &ev) == 0 ? 0 : -errno;
 }
 
-/* The one place where a thread sleeps, offline meanwhile: callbacks read the RIB, so they run online again. */
+/*
+ * The only place where a thread sleeps. The thread is offline only while asleep, since callbacks
+ * read the RIB.
+ */
 static int
 event_sleep(struct thread *t, struct epoll_event *ev, uint64_t ns)
 {
@@ -193,8 +198,8 @@ event_sleep(struct thread *t, struct epoll_event *ev, uint64_t ns)
 	if (t->config.idle != NULL)
 		t->config.idle(t->config.ctx);
 	atomic_store_explicit(&t->turn_began_ns, 0, memory_order_relaxed);
-	n = epoll_pwait2(t->epoll_fd, ev, 1, ns != SLEEP_FOR_EVER ? &ts : NULL, NULL);
-	if (n < 0 && errno == ENOSYS) /* before Linux 5.11: by whole milliseconds */
+	n = epoll_pwait2(t->epoll_fd, ev, 1, ns != SLEEP_UNLIMITED ? &ts : NULL, NULL);
+	if (n < 0 && errno == ENOSYS) /* before Linux 5.11: whole milliseconds */
 		n = epoll_wait(
 			t->epoll_fd, ev, 1, ns / 1000000 < INT_MAX ? (int)(ns / 1000000) + 1 : -1);
 	woke = now_ns();
@@ -212,8 +217,9 @@ event_next(struct thread *t, struct epoll_event *ev, uint64_t ns)
 }
 
 /*
- * A callback may close other descriptors of the same turn and free what watched them, so events are taken one at a
- * time; a level-triggered descriptor that is left comes again. The kernel hands ready descriptors out in turn.
+ * A callback may close other descriptors and free their watches, so events are read one at a time.
+ * Descriptors are level-triggered: an unread event appears again. The kernel rotates ready
+ * descriptors.
  */
 static void
 descriptors_poll(struct thread *t, uint64_t sleep_ns)
@@ -228,13 +234,16 @@ descriptors_poll(struct thread *t, uint64_t sleep_ns)
 			uint64_t count;
 			ssize_t n = read(t->event_fd, &count, sizeof(count));
 
-			(void)n; /* non-blocking: EAGAIN when another turn took it */
+			(void)n; /* non-blocking: EAGAIN if an earlier turn has read the counter */
 			return;
 		}
 		struct watch *w = ev.data.ptr;
 		note_work("descriptors");
 		w->ready(w, ev.events);
-		/* A slice of its own: 64 full sockets take several, and the timers wait. */
+		/*
+		 * A limit of its own: 64 full sockets would take several slices and delay the
+		 * timers.
+		 */
 		if (until == 0)
 			until = now_ns() + SLICE_NS;
 		else if (now_ns() >= until)
@@ -250,13 +259,16 @@ event_fd_ring(struct thread *t)
 	uint64_t one = 1;
 	ssize_t n = write(t->event_fd, &one, sizeof(one));
 
-	(void)n; /* EAGAIN: it is full, so it rings already */
+	(void)n; /* EAGAIN: the counter is full, so the thread wakes anyway */
 }
 
 void
 thread_wake(struct thread *t)
 {
-	/* acq_rel: pairs with the exchange in thread_turn: whichever comes second sees what the other one did before it */
+	/*
+	 * acq_rel: pairs with the exchange in thread_turn: the later exchange sees all writes
+	 * before the earlier
+	 */
 	if (atomic_exchange_explicit(&t->sleeping, false, memory_order_acq_rel))
 		event_fd_ring(t);
 }
@@ -349,7 +361,7 @@ mailbox_run(struct thread *t)
 		sem_t *done = m->done;
 		bool allocated = m->allocated;
 
-		/* a waiter's mail is gone after sem_post(), a sender's after fn() */
+		/* a waiter's mail is invalid after sem_post(), a sender's after fn() */
 		next = m->next;
 		note_work(m->doing != NULL ? m->doing : "messages");
 		m->fn(m->arg);
@@ -385,14 +397,14 @@ thread_work(struct thread *t)
 	return more;
 }
 
-/* Until the next timer. */
+/* Time until the next timer. */
 static uint64_t
-until_timer_ns(const struct thread *t)
+next_timer_ns(const struct thread *t)
 {
 	uint64_t now = now_ns();
 
 	if (t->heap_count == 0)
-		return SLEEP_FOR_EVER;
+		return SLEEP_UNLIMITED;
 	return t->heap[0]->deadline_ns > now ? t->heap[0]->deadline_ns - now : 0;
 }
 
@@ -408,16 +420,19 @@ thread_turn(struct thread *t)
 	timers_fire(t);
 	more |= thread_work(t);
 	if (!more) {
-		/* acq_rel: pairs with the exchange in thread_wake. What came before it, this second look finds. */
+		/*
+		 * acq_rel: pairs with the exchange in thread_wake: the second check sees all work
+		 * before an earlier wake-up.
+		 */
 		atomic_exchange_explicit(&t->sleeping, true, memory_order_acq_rel);
 		more = atomic_load_explicit(&t->mailbox, memory_order_relaxed) != NULL ||
 		       thread_work(t);
 	}
 	more |= atomic_load_explicit(&t->quit, memory_order_relaxed);
-	descriptors_poll(t, more ? 0 : until_timer_ns(t));
+	descriptors_poll(t, more ? 0 : next_timer_ns(t));
 	/*
-	 * acquire: pairs with the exchange in thread_wake: of several that woke us only the first rings, and what the others did before is
-	 * there for the next turn, too
+	 * acquire: pairs with the exchange in thread_wake: only the first wake-up of several writes
+	 * the eventfd; the next turn sees the work of all
 	 */
 	atomic_exchange_explicit(&t->sleeping, false, memory_order_acquire);
 	figure_add(&t->turns, now_ns() - began - t->slept_ns);
@@ -439,7 +454,7 @@ thread_run(struct thread *t)
 
 /* ---- figures ---- */
 
-/* By number. Main fills and empties a place, with the lock; keel-watch reads with the lock. */
+/* By number. Main adds and removes threads under the lock; keel-watch reads under the lock. */
 static struct thread *threads[THREADS_MAX];
 static pthread_mutex_t threads_lock = PTHREAD_MUTEX_INITIALIZER;
 
@@ -531,7 +546,7 @@ thread_turn_late(unsigned number)
 	pthread_mutex_unlock(&threads_lock);
 }
 
-/* ---- life ---- */
+/* ---- lifetime ---- */
 
 static int
 pin(const struct thread_config *c)
@@ -563,7 +578,7 @@ thread_main(void *arg)
 	if (t->config.stop != NULL)
 		t->config.stop(t->config.ctx);
 	sem_post(&t->ended);
-	return NULL; /* what comes now finds nobody: thread_drain() */
+	return NULL; /* messages after this point remain for thread_drain() */
 }
 
 void
@@ -681,7 +696,7 @@ thread_end(struct thread *t)
 {
 	if (t->adopted)
 		return;
-	thread_delist(t); /* whoever looks finds no thread that is gone */
+	thread_delist(t); /* the watchdog must not see an ended thread */
 	thread_quit(t);
 	pthread_join(t->id, NULL);
 }

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The only pthread_create: named, pinned threads, each with an epoll loop, timers, a mailbox and a work function.
+ * The only caller of pthread_create: named, pinned threads, each with an epoll loop, timers, a
+ * mailbox and a work function.
  *
- * A thread's loop: mailbox, timers, work(), then file descriptors; it sleeps in epoll only when work() had nothing left.
- * The thread that owns a socket runs its timers, between slices of at most 1 ms.
+ * A turn of the loop runs the mailbox, the timers, work(), then the file descriptors. The thread
+ * sleeps in epoll only if work() returned false. Timers and watches belong to their thread and run
+ * between slices of at most 1 ms.
  */
 #pragma once
 
@@ -13,71 +15,91 @@
 struct thread;
 
 #define THREADS_MAX 64
-#define SLICE_NS 1000000u /* of work() between two looks at timers and sockets */
+/* maximum length of a slice: work() between two checks of timers and sockets */
+#define SLICE_NS 1000000u
 
 struct thread_config {
 	const char *name; /* at most 15 bytes */
-	const unsigned *cpus; /* may be NULL: anywhere */
+	const unsigned *cpus; /* may be NULL: not pinned */
 	unsigned cpu_count;
 	void *ctx;
-	int (*start)(void *ctx,
-		struct thread *
-			self); /* first on the new thread; 0 or -errno, which thread_create returns */
-	void (*stop)(void *ctx); /* last on the thread */
-	/* One slice; true while there is more. May be NULL. Monotonic ns. */
+	/* called first on the new thread; 0 or -errno, which thread_create() returns */
+	int (*start)(void *ctx, struct thread *self);
+	void (*stop)(void *ctx); /* called last on the thread */
+	/* Runs one slice; true while there is more. May be NULL. Monotonic ns. */
 	bool (*work)(void *ctx, uint64_t now_ns, uint64_t deadline_ns);
-	/* Around an epoll_wait that may sleep, and nothing else: go offline in, and online out of, QSBRs. May be NULL. */
+	/*
+	 * Called before and after an epoll_wait that may sleep: readers of QSBRs go offline and
+	 * online here. May be NULL.
+	 */
 	void (*idle)(void *ctx);
 	void (*busy)(void *ctx);
-	bool unlisted; /* excluded from figures and not watched, as work() may block without limit */
+	bool unlisted; /* excluded from figures and not watched: work() may block without limit */
 };
 
-/* Waits for start(). 0, -errno. */
+/* Starts a thread and waits for start(). 0, -errno. */
 int thread_create(const struct thread_config *c, struct thread **out);
-/* The calling thread itself becomes one (main); returns when thread_quit() was called. */
+/*
+ * Turns the calling thread into a `struct thread` (main). thread_run() returns after thread_quit().
+ */
 int thread_adopt(const struct thread_config *c, struct thread **out);
 int thread_run(struct thread *t);
 void thread_quit(struct thread *t);
-/* Asks it to end and waits for stop(). Others may still post to it and wake it: nothing of that runs. */
+/*
+ * Ends the thread and waits for stop(). Messages and wake-ups from other threads are permitted but
+ * have no effect.
+ */
 void thread_end(struct thread *t);
-/* thread_end() with a time limit. False: the thread still runs and must not be freed; the call may be repeated. */
+/*
+ * thread_end() with a time limit. False: the thread still runs and must not be freed; the call may
+ * be repeated.
+ */
 bool thread_end_within(struct thread *t, uint64_t patience_ns);
-/* After all threads have ended: runs, on the caller, what was posted to `t` too late, so that its receivers can free it. */
+/*
+ * After all threads have ended: the caller runs the messages left in the mailbox of `t`, so that
+ * receivers can free their memory.
+ */
 void thread_drain(struct thread *t);
-/* After thread_end(), when nobody can reach it any more. */
+/* After thread_end(), when no pointer to the thread remains. */
 void thread_free(struct thread *t);
 
-/* Any thread. Runs fn(arg) on `t`, in order; does not wait. 0, -ENOMEM. */
+/* Any thread: runs fn(arg) on `t`, in order; does not wait. 0, -ENOMEM. */
 int thread_post(struct thread *t, void (*fn)(void *arg), void *arg);
-/* One message in memory of the sender. The fields belong to threads.c. */
+/* A message in memory of the sender. The fields belong to threads.c. */
 struct thread_mail {
 	struct thread_mail *next;
 	void (*fn)(void *arg);
 	void *arg;
-	void *done; /* sem_t: thread_call() waits for this */
-	const char *doing; /* of the sender, by thread_call() */
+	void *done; /* sem_t on which thread_call() waits */
+	const char *doing; /* note of the sender, set by thread_call() */
 	bool allocated; /* by thread_post() */
 };
-/* thread_post() that cannot fail: `m` is lent until fn runs, and fn may free or reuse `m`. */
+/* As thread_post(), but cannot fail: `m` is lent until fn runs, and fn may free or reuse `m`. */
 void thread_send(struct thread *t, struct thread_mail *m, void (*fn)(void *arg), void *arg);
-/* Main only (so that no two threads wait for each other): runs fn(arg) on `t` and waits for it. */
+/*
+ * Main only, so that two threads never wait for each other: runs fn(arg) on `t` and waits for the
+ * end.
+ */
 int thread_call(struct thread *t, void (*fn)(void *arg), void *arg);
-/* Main only: the same on `count` threads at once, fn(arg[i]) on t[i]; waits for all of them. */
+/* Main only: runs fn(arg[i]) on t[i] for `count` threads simultaneously and waits for all. */
 int thread_call_each(
 	struct thread *const *t, unsigned count, void (*fn)(void *arg), void *const *arg);
-/* Any thread: makes a sleeping thread call work(). Costs one locked instruction when it is awake. */
+/*
+ * Any thread: makes a sleeping thread call work(). Costs one locked instruction if the thread is
+ * awake.
+ */
 void thread_wake(struct thread *t);
 
-/* ---- the thread's own ---- */
+/* ---- called on the thread ---- */
 
 struct timer {
 	uint64_t deadline_ns; /* 0: not armed */
 	unsigned heap_index;
 	void (*fire)(struct timer *t);
 };
-/* Arms or moves. `delay_ns` from now. 0, -ENOMEM (then it is not armed). */
+/* Arms the timer, or changes its deadline to `delay_ns` from now. 0, -ENOMEM: not armed. */
 int timer_arm(struct thread *t, struct timer *timer, uint64_t delay_ns);
-/* Arms; moves to an earlier time alone. As timer_arm(). */
+/* As timer_arm(), but keeps an earlier deadline. */
 int timer_arm_sooner(struct thread *t, struct timer *timer, uint64_t delay_ns);
 void timer_cancel(struct thread *t, struct timer *timer);
 
@@ -85,25 +107,31 @@ struct watch {
 	int fd;
 	void (*ready)(struct watch *w, uint32_t epoll_events);
 };
-/* events: EPOLLIN, EPOLLOUT. Again with other events: changes them; 0 events: forgets it. 0, -errno. */
+/* Watches EPOLLIN, EPOLLOUT; a second call replaces the events; 0 removes the watch. 0, -errno. */
 int watch_set(struct thread *t, struct watch *w, uint32_t epoll_events);
 
 uint64_t now_ns(void); /* CLOCK_MONOTONIC */
 
-/* ---- how the threads do, always counted; main only ---- */
+/* ---- figures of the threads; main only ---- */
 
-/* A shorter call or turn found nothing to do, or next to nothing: counted, these would be all that a percentile shows. */
+/*
+ * Shorter calls and turns are not counted: they had no work, and would hide the others in a
+ * percentile.
+ */
 #define FIGURES_FROM_NS 10000u
 
 struct thread_figures {
 	const char *name;
-	uint64_t cpu_ns; /* processor time since its start */
-	const struct hist *slices; /* a call of work(), which has SLICE_NS */
-	uint64_t late; /* turns of 1 s and more (control/base/watchdog.h) */
-	const struct hist *
-		turns; /* all between two looks at its timers, but for sleep: mailbox, timers, work, descriptors */
+	uint64_t cpu_ns; /* processor time since the start of the thread */
+	const struct hist *slices; /* durations of work() calls; the limit is SLICE_NS */
+	uint64_t late; /* count of turns of 1 s and more (control/base/watchdog.h) */
+	/*
+	 * durations between two checks of the timers, without sleep: mailbox, timers, work,
+	 * descriptors
+	 */
+	const struct hist *turns;
 };
-/* The one of that index among the threads that there are; false: there are not so many. */
+/* The figures of a thread by index. False: `index` is too large. */
 bool thread_figures_get(unsigned index, struct thread_figures *out);
 
 /* ---- for the watchdog: any thread ---- */
@@ -111,10 +139,12 @@ bool thread_figures_get(unsigned index, struct thread_figures *out);
 struct thread_turn {
 	char name[16];
 	bool adopted; /* main */
-	uint64_t began_ns; /* of the running turn; 0: the thread sleeps */
+	uint64_t began_ns; /* begin of the running turn; 0: the thread sleeps */
 	const char *doing; /* lpm/note_work.h; never NULL */
 };
-/* The running turn of the thread with this number, which a thread keeps for its life. False: no such thread. */
+/*
+ * The running turn of thread `number`; a thread keeps its number for life. False: no such thread.
+ */
 bool thread_turn_get(unsigned number, struct thread_turn *out);
 /* Counts a late turn. */
 void thread_turn_late(unsigned number);

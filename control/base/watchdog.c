@@ -13,19 +13,22 @@
 #include <string.h>
 #include <time.h>
 
-#define LOOK_NS 250000000u /* between two looks, unless a turn becomes late sooner */
-#define LOOK_MIN_NS 1000000u
-/* When a look is later than this, the process was stopped or had no CPU: turns get one more look. */
-#define LOOK_LATE_NS 500000000u
+#define CHECK_NS 250000000u /* between two checks, unless a turn becomes late sooner */
+#define CHECK_MIN_NS 1000000u
+/*
+ * A check later than this means that the process was stopped or had no CPU: turns get one more
+ * check.
+ */
+#define CHECK_LATE_NS 500000000u
 #define NAME_FORMAT "%.15s"
 
-/* Writer of all but what `lock` guards: keel-watch. */
+/* Writer: keel-watch, except for the fields under `lock`. */
 struct watchdog {
 	struct thread *thread;
 	struct timer timer;
-	uint64_t due_ns; /* of the next look */
-	uint64_t fed_ns; /* when the service manager was last told that all threads run */
-	/* the late turn of each watched thread, by its number in threads.c; 0: none */
+	uint64_t due_ns; /* time of the next check */
+	uint64_t fed_ns; /* time of the last WATCHDOG=1 */
+	/* late turn of each watched thread, by thread number; 0: not late */
 	uint64_t late[THREADS_MAX];
 	pthread_mutex_t lock; /* held for copies only */
 	uint64_t count;
@@ -94,9 +97,10 @@ late_end(struct watchdog *w, uint64_t number, uint64_t now)
 			late.thread, late.doing, (unsigned long long)late.ns / 1000000);
 }
 
-/* ns until this turn is late; LOOK_NS when it is late already, or idle. */
+/* Returns ns until this turn is late; CHECK_NS if idle or already late. */
 static uint64_t
-look_at(struct watchdog *w, unsigned i, const struct thread_turn *turn, uint64_t now, bool judge)
+check_turn(
+	struct watchdog *w, unsigned i, const struct thread_turn *turn, uint64_t now, bool report)
 {
 	struct record *r = record_of(w, w->late[i]);
 	uint64_t took = now > turn->began_ns ? now - turn->began_ns : 0;
@@ -106,24 +110,27 @@ look_at(struct watchdog *w, unsigned i, const struct thread_turn *turn, uint64_t
 		w->late[i] = 0;
 	}
 	if (turn->began_ns == 0)
-		return LOOK_NS;
+		return CHECK_NS;
 	if (w->late[i] != 0) {
 		pthread_mutex_lock(&w->lock);
 		late_update(r, turn, now);
 		pthread_mutex_unlock(&w->lock);
-	} else if (took >= WATCHDOG_LATE_NS && judge) {
+	} else if (took >= WATCHDOG_LATE_NS && report) {
 		w->late[i] = late_begin(w, turn, now);
 		thread_turn_late(i);
-	} else if (took < WATCHDOG_LATE_NS && WATCHDOG_LATE_NS - took < LOOK_NS) {
-		return WATCHDOG_LATE_NS - took > LOOK_MIN_NS ? WATCHDOG_LATE_NS - took
-							     : LOOK_MIN_NS;
+	} else if (took < WATCHDOG_LATE_NS && WATCHDOG_LATE_NS - took < CHECK_NS) {
+		return WATCHDOG_LATE_NS - took > CHECK_MIN_NS ? WATCHDOG_LATE_NS - took
+							      : CHECK_MIN_NS;
 	}
-	return LOOK_NS;
+	return CHECK_NS;
 }
 
-/* `longest_ns`: the age of the oldest turn that still runs. The service manager ends keeld when this function sends nothing for a whole interval. */
+/*
+ * Sends WATCHDOG=1 unless the oldest running turn (`longest_ns`) is too old. The service manager
+ * ends keeld after an interval without a message.
+ */
 static void
-feed(struct watchdog *w, uint64_t now, uint64_t longest_ns)
+feed_service_watchdog(struct watchdog *w, uint64_t now, uint64_t longest_ns)
 {
 	uint64_t interval = service_watchdog_ns();
 
@@ -134,12 +141,12 @@ feed(struct watchdog *w, uint64_t now, uint64_t longest_ns)
 }
 
 static void
-look(struct timer *t)
+check_threads(struct timer *t)
 {
 	struct watchdog *w =
 		(struct watchdog *)(void *)((char *)t - offsetof(struct watchdog, timer));
-	uint64_t now = now_ns(), next = LOOK_NS, longest = 0, wait;
-	bool judge = now < w->due_ns + LOOK_LATE_NS;
+	uint64_t now = now_ns(), next = CHECK_NS, longest = 0, wait;
+	bool report = now < w->due_ns + CHECK_LATE_NS;
 	struct thread_turn turn;
 
 	for (unsigned i = 0; i < THREADS_MAX; i++) {
@@ -147,12 +154,12 @@ look(struct timer *t)
 			turn = (struct thread_turn){.doing = ""};
 		if (turn.began_ns != 0 && now > turn.began_ns && now - turn.began_ns > longest)
 			longest = now - turn.began_ns;
-		wait = look_at(w, i, &turn, now, judge);
+		wait = check_turn(w, i, &turn, now, report);
 		next = wait < next ? wait : next;
 	}
-	feed(w, now, longest);
+	feed_service_watchdog(w, now, longest);
 	w->due_ns = now + next;
-	(void)timer_arm(w->thread, t, next); /* has the room that it had before */
+	(void)timer_arm(w->thread, t, next); /* cannot fail: the heap has kept its space */
 }
 
 static int
@@ -161,9 +168,9 @@ watch_start(void *ctx, struct thread *self)
 	struct watchdog *w = ctx;
 
 	w->thread = self;
-	w->timer.fire = look;
-	w->due_ns = now_ns() + LOOK_NS;
-	return timer_arm(self, &w->timer, LOOK_NS);
+	w->timer.fire = check_threads;
+	w->due_ns = now_ns() + CHECK_NS;
+	return timer_arm(self, &w->timer, CHECK_NS);
 }
 
 int

@@ -18,7 +18,10 @@ struct watchdog;
 
 #define WATCHDOG_RECORDS 64
 #define WATCHDOG_LATE_NS 1000000000u
-/* The alarm of a late main thread can be read only after the turn, and is kept for this time. Other alarms end with the turn. */
+/*
+ * The alarm of a late main thread becomes readable after the turn, so the alarm stays for this
+ * time. Other alarms end with the turn.
+ */
 #define WATCHDOG_MAIN_KEPT_NS 60000000000u
 
 /* 0, -errno. */
@@ -30,13 +33,16 @@ void watchdog_destroy(struct watchdog *w);
 struct watchdog_late {
 	uint64_t number; /* from 1, in the order of detection */
 	char thread[16];
-	char doing[64]; /* at the last look at the late turn */
+	char doing[64]; /* at the last check of the turn */
 	double since_s; /* wall clock: begin of the turn */
-	uint64_t ns; /* length of the turn until now, or until the look that found the turn ended */
+	uint64_t ns; /* length of the turn until now, or until the check that found the end */
 	bool ended;
 	bool alarm; /* is an alarm now */
 };
-/* Any thread. The late turn `number`; false when there is none (yet), or the record was overwritten: the last 64 are kept. */
+/*
+ * Any thread. Late turn `number`; false: no such turn yet, or the record was overwritten: the last
+ * 64 are kept.
+ */
 bool watchdog_late_get(struct watchdog *w, uint64_t number, struct watchdog_late *out);
 #define WATCHDOG_KIND "thread-late" /* of the alarm */
 /* The alarm in words; returns `buf`. */

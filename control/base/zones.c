@@ -6,7 +6,7 @@
 #include <net/if.h>
 #include <string.h>
 
-/* Process-wide, as the kernel's interface indices are. */
+/* For the whole process, as interface indices are. */
 static struct {
 	struct zone_port port[ZONES_PORTS_MAX];
 	unsigned count;
