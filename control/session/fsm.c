@@ -4,20 +4,24 @@
 #include "control/bgp/bgp_error.h"
 #include "lpm/base.h"
 
-/* Back to Idle, the connection gone. Each adds its NOTIFICATION and whether it starts again by itself. */
-#define GONE (ACT_CLOSE | ACT_STOP_TIMERS)
-#define FAILED (GONE | ACT_IDLE_HOLD)
-#define TELL (FAILED | ACT_SEND_NOTIFICATION)
+/*
+ * Actions of transitions to Idle. CLOSED: close the connection; FAILED: and start again after idle
+ * hold; NOTIFY: and send a NOTIFICATION; LOST: an established session.
+ */
+#define CLOSED (ACT_CLOSE | ACT_STOP_TIMERS)
+#define FAILED (CLOSED | ACT_IDLE_HOLD)
+#define NOTIFY (FAILED | ACT_SEND_NOTIFICATION)
 #define LOST (FAILED | ACT_DOWN)
 #define OPENED (ACT_CONNECT_RETRY_STOP | ACT_SEND_OPEN | ACT_HOLD_START_OPEN)
 #define RETRY (ACT_CONNECT_RETRY_START | ACT_LISTEN)
 
 /*
- * RFC 4271 8.2.2, state by state. What a row does not name is ignored and leaves the state as it is.
+ * RFC 4271 8.2.2, state by state. Events without an entry are ignored and leave the state as it is.
  *
- * RFC 4271 8.2.2, not done: a TCP failure in Connect and Active goes on in Active, not to Idle (Idle refuses the
- * peer's connection, so two speakers that start one after the other would meet seconds later, at the back-off's
- * pleasure; BIRD and FRR do the same). A NOTIFICATION in OpenSent is not answered with one (6.4).
+ * RFC 4271 8.2.2, not done: after a TCP failure in Connect and Active the next state is Active, not
+ * Idle. Idle refuses connections of the peer, so that two speakers that start one after the other
+ * would not meet before the end of a back-off; BIRD and FRR do the same. A NOTIFICATION in OpenSent
+ * is not answered with a NOTIFICATION (6.4).
  */
 static const struct fsm_result table[FSM_STATE_COUNT][EV_EVENT_COUNT] =
 	{
@@ -25,14 +29,14 @@ static const struct fsm_result table[FSM_STATE_COUNT][EV_EVENT_COUNT] =
 			{
 				[EV_START] = {FSM_CONNECT, ACT_CONNECT | ACT_CONNECT_RETRY_START},
 				[EV_START_PASSIVE] = {FSM_ACTIVE, ACT_LISTEN},
-				[EV_STOP] = {FSM_IDLE, ACT_STOP_TIMERS}, /* the idle hold timer */
+				[EV_STOP] = {FSM_IDLE, ACT_STOP_TIMERS}, /* idle hold timer */
 				[EV_TCP_OPEN] = {FSM_IDLE, ACT_CLOSE}, /* "refuses all incoming" */
 			},
 		[FSM_CONNECT] =
 			{
 				[EV_START] = {FSM_CONNECT, 0},
 				[EV_START_PASSIVE] = {FSM_CONNECT, 0},
-				[EV_STOP] = {FSM_IDLE, GONE},
+				[EV_STOP] = {FSM_IDLE, CLOSED},
 				[EV_CONNECT_RETRY_TIMER] = {FSM_CONNECT,
 					ACT_CLOSE | ACT_CONNECT | ACT_CONNECT_RETRY_START},
 				[EV_HOLD_TIMER] = {FSM_IDLE, FAILED},
@@ -51,7 +55,7 @@ static const struct fsm_result table[FSM_STATE_COUNT][EV_EVENT_COUNT] =
 			{
 				[EV_START] = {FSM_ACTIVE, 0},
 				[EV_START_PASSIVE] = {FSM_ACTIVE, 0},
-				[EV_STOP] = {FSM_IDLE, GONE},
+				[EV_STOP] = {FSM_IDLE, CLOSED},
 				[EV_CONNECT_RETRY_TIMER] = {FSM_CONNECT,
 					ACT_CONNECT | ACT_CONNECT_RETRY_START},
 				[EV_HOLD_TIMER] = {FSM_IDLE, FAILED},
@@ -70,71 +74,74 @@ static const struct fsm_result table[FSM_STATE_COUNT][EV_EVENT_COUNT] =
 			{
 				[EV_START] = {FSM_OPEN_SENT, 0},
 				[EV_START_PASSIVE] = {FSM_OPEN_SENT, 0},
-				[EV_STOP] = {FSM_IDLE, GONE | ACT_SEND_NOTIFICATION},
-				[EV_CONNECT_RETRY_TIMER] = {FSM_IDLE, TELL, ERR_FSM, 0},
-				[EV_HOLD_TIMER] = {FSM_IDLE, TELL, ERR_HOLD_TIMER, 0},
-				[EV_KEEPALIVE_TIMER] = {FSM_IDLE, TELL, ERR_FSM, 0},
-				[EV_SEND_HOLD_TIMER] = {FSM_IDLE, TELL, ERR_SEND_HOLD_TIMER, 0},
-				[EV_TCP_OPEN] = {FSM_OPEN_SENT,
-					0}, /* the second one: 6.8, by the session */
-				[EV_TCP_FAIL] = {FSM_ACTIVE, GONE | RETRY},
-				[EV_OPEN] = {FSM_OPEN_CONFIRM,
-					ACT_CONNECT_RETRY_STOP | ACT_SEND_KEEPALIVE |
-						ACT_KEEPALIVE_START | ACT_HOLD_START},
-				[EV_OPEN_COLLISION] = {FSM_IDLE, GONE | ACT_SEND_NOTIFICATION,
-					ERR_CEASE, CEASE_COLLISION},
-				[EV_BAD_MESSAGE] = {FSM_IDLE, TELL},
+				[EV_STOP] = {FSM_IDLE, CLOSED | ACT_SEND_NOTIFICATION},
+				[EV_CONNECT_RETRY_TIMER] = {FSM_IDLE, NOTIFY, ERR_FSM, 0},
+				[EV_HOLD_TIMER] = {FSM_IDLE, NOTIFY, ERR_HOLD_TIMER, 0},
+				[EV_KEEPALIVE_TIMER] = {FSM_IDLE, NOTIFY, ERR_FSM, 0},
+				[EV_SEND_HOLD_TIMER] = {FSM_IDLE, NOTIFY, ERR_SEND_HOLD_TIMER, 0},
+				/* the second connection: the session resolves the collision (6.8) */
+				[EV_TCP_OPEN] = {FSM_OPEN_SENT, 0},
+				[EV_TCP_FAIL] = {FSM_ACTIVE, CLOSED | RETRY},
+				[EV_OPEN] =
+					{FSM_OPEN_CONFIRM,
+						ACT_CONNECT_RETRY_STOP | ACT_SEND_KEEPALIVE |
+							ACT_KEEPALIVE_START | ACT_HOLD_START},
+				[EV_OPEN_COLLISION] =
+					{FSM_IDLE, CLOSED | ACT_SEND_NOTIFICATION,
+						ERR_CEASE, CEASE_COLLISION},
+				[EV_BAD_MESSAGE] = {FSM_IDLE, NOTIFY},
 				[EV_NOTIFICATION] = {FSM_IDLE, FAILED},
-				[EV_KEEPALIVE] = {FSM_IDLE, TELL, ERR_FSM,
-					FSM_UNEXPECTED_IN_OPEN_SENT},
+				[EV_KEEPALIVE] =
+					{FSM_IDLE, NOTIFY, ERR_FSM, FSM_UNEXPECTED_IN_OPEN_SENT},
 				[EV_UPDATE] =
-					{FSM_IDLE, TELL, ERR_FSM, FSM_UNEXPECTED_IN_OPEN_SENT},
+					{FSM_IDLE, NOTIFY, ERR_FSM, FSM_UNEXPECTED_IN_OPEN_SENT},
 			},
 		[FSM_OPEN_CONFIRM] =
 			{
 				[EV_START] = {FSM_OPEN_CONFIRM, 0},
 				[EV_START_PASSIVE] = {FSM_OPEN_CONFIRM, 0},
-				[EV_STOP] = {FSM_IDLE, GONE | ACT_SEND_NOTIFICATION},
-				[EV_CONNECT_RETRY_TIMER] = {FSM_IDLE, TELL, ERR_FSM, 0},
-				[EV_HOLD_TIMER] = {FSM_IDLE, TELL, ERR_HOLD_TIMER, 0},
+				[EV_STOP] = {FSM_IDLE, CLOSED | ACT_SEND_NOTIFICATION},
+				[EV_CONNECT_RETRY_TIMER] = {FSM_IDLE, NOTIFY, ERR_FSM, 0},
+				[EV_HOLD_TIMER] = {FSM_IDLE, NOTIFY, ERR_HOLD_TIMER, 0},
 				[EV_KEEPALIVE_TIMER] = {FSM_OPEN_CONFIRM,
 					ACT_SEND_KEEPALIVE | ACT_KEEPALIVE_START},
-				[EV_SEND_HOLD_TIMER] = {FSM_IDLE, TELL, ERR_SEND_HOLD_TIMER, 0},
+				[EV_SEND_HOLD_TIMER] = {FSM_IDLE, NOTIFY, ERR_SEND_HOLD_TIMER, 0},
 				[EV_TCP_OPEN] = {FSM_OPEN_CONFIRM, 0},
 				[EV_TCP_FAIL] = {FSM_IDLE, FAILED},
-				[EV_OPEN] = {FSM_IDLE, TELL, ERR_FSM,
+				[EV_OPEN] = {FSM_IDLE, NOTIFY, ERR_FSM,
 					FSM_UNEXPECTED_IN_OPEN_CONFIRM},
 				[EV_OPEN_COLLISION] =
-					{FSM_IDLE, GONE | ACT_SEND_NOTIFICATION, ERR_CEASE,
+					{FSM_IDLE, CLOSED | ACT_SEND_NOTIFICATION, ERR_CEASE,
 						CEASE_COLLISION},
-				[EV_BAD_MESSAGE] = {FSM_IDLE, TELL},
+				[EV_BAD_MESSAGE] = {FSM_IDLE, NOTIFY},
 				[EV_NOTIFICATION] = {FSM_IDLE, FAILED},
 				[EV_KEEPALIVE] = {FSM_ESTABLISHED, ACT_HOLD_START |
 									   ACT_ESTABLISHED},
 				[EV_UPDATE] =
-					{FSM_IDLE, TELL, ERR_FSM, FSM_UNEXPECTED_IN_OPEN_CONFIRM},
+					{FSM_IDLE, NOTIFY, ERR_FSM, FSM_UNEXPECTED_IN_OPEN_CONFIRM},
 			},
 		[FSM_ESTABLISHED] =
 			{
 				[EV_START] = {FSM_ESTABLISHED, 0},
 				[EV_START_PASSIVE] = {FSM_ESTABLISHED, 0},
-				[EV_STOP] = {FSM_IDLE, GONE | ACT_SEND_NOTIFICATION | ACT_DOWN},
-				[EV_CONNECT_RETRY_TIMER] = {FSM_IDLE, TELL | ACT_DOWN, ERR_FSM, 0},
-				[EV_HOLD_TIMER] = {FSM_IDLE, TELL | ACT_DOWN, ERR_HOLD_TIMER, 0},
-				[EV_KEEPALIVE_TIMER] = {FSM_ESTABLISHED,
-					ACT_SEND_KEEPALIVE | ACT_KEEPALIVE_START},
+				[EV_STOP] = {FSM_IDLE, CLOSED | ACT_SEND_NOTIFICATION | ACT_DOWN},
+				[EV_CONNECT_RETRY_TIMER] = {FSM_IDLE, NOTIFY | ACT_DOWN, ERR_FSM,
+					0},
+				[EV_HOLD_TIMER] = {FSM_IDLE, NOTIFY | ACT_DOWN, ERR_HOLD_TIMER, 0},
+				[EV_KEEPALIVE_TIMER] =
+					{FSM_ESTABLISHED, ACT_SEND_KEEPALIVE | ACT_KEEPALIVE_START},
 				/* RFC 9687 3.2 */
-				[EV_SEND_HOLD_TIMER] = {FSM_IDLE, TELL | ACT_DOWN,
-					ERR_SEND_HOLD_TIMER, 0},
+				[EV_SEND_HOLD_TIMER] =
+					{FSM_IDLE, NOTIFY | ACT_DOWN, ERR_SEND_HOLD_TIMER, 0},
 				[EV_TCP_OPEN] = {FSM_ESTABLISHED, 0},
 				[EV_TCP_FAIL] = {FSM_IDLE, LOST},
 				[EV_OPEN] =
-					{FSM_IDLE, TELL | ACT_DOWN, ERR_FSM,
+					{FSM_IDLE, NOTIFY | ACT_DOWN, ERR_FSM,
 						FSM_UNEXPECTED_IN_ESTABLISHED},
 				[EV_OPEN_COLLISION] =
-					{FSM_IDLE, GONE | ACT_SEND_NOTIFICATION | ACT_DOWN,
+					{FSM_IDLE, CLOSED | ACT_SEND_NOTIFICATION | ACT_DOWN,
 						ERR_CEASE, CEASE_COLLISION},
-				[EV_BAD_MESSAGE] = {FSM_IDLE, TELL | ACT_DOWN},
+				[EV_BAD_MESSAGE] = {FSM_IDLE, NOTIFY | ACT_DOWN},
 				[EV_NOTIFICATION] = {FSM_IDLE, LOST},
 				[EV_KEEPALIVE] = {FSM_ESTABLISHED, ACT_HOLD_START},
 				[EV_UPDATE] = {FSM_ESTABLISHED, ACT_HOLD_START | ACT_DELIVER},
@@ -148,7 +155,7 @@ fsm_step(enum fsm_state state, enum fsm_event event, bool passive)
 
 	if (!passive)
 		return r;
-	/* RFC 4271 8.1.1, PassiveTcpEstablishment: never connects, so nothing is to be retried. */
+	/* RFC 4271 8.1.1, PassiveTcpEstablishment: never connects, so there is no retry. */
 	if (r.actions & ACT_CONNECT) {
 		r.state = FSM_ACTIVE;
 		r.actions = (r.actions & ~(uint32_t)ACT_CONNECT) | ACT_LISTEN;
@@ -198,7 +205,10 @@ fsm_event_text(enum fsm_event e)
 	return e < EV_EVENT_COUNT ? text[e] : "unknown";
 }
 
-/* RFC 4271 6.8: the connection of the side with the higher identifier stays; RFC 6286 2.3: then of the higher AS. */
+/*
+ * RFC 4271 6.8: keep the connection of the side with the higher identifier; RFC 6286 2.3: if equal,
+ * of the higher AS.
+ */
 bool
 fsm_collision_keep_ours(uint32_t own_id, uint32_t own_asn, uint32_t peer_id, uint32_t peer_asn)
 {

@@ -13,17 +13,17 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* Network control, DSCP 48: what BIRD and FRR mark BGP with, so that routers on the way treat it alike. */
+/* Network control, DSCP 48, as in BIRD and FRR. */
 #define TOS_CS6 0xc0
 
-/* Length, or -ENODEV: there is no such interface now. */
+/* Returns the length, or -ENODEV: the interface does not exist. */
 static int
 sockaddr_from(const struct ip_addr *a, enum afi afi, uint16_t port, struct sockaddr_storage *out)
 {
 	struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)out;
 	struct sockaddr_in *v4 = (struct sockaddr_in *)out;
 
-	/* Zeroed bytes are the wildcard address of either family, which AFI_NONE asks for. */
+	/* All zero is the wildcard address of both families, for AFI_NONE. */
 	memset(out, 0, sizeof(*out));
 	if (afi == AFI_IPV6) {
 		v6->sin6_family = AF_INET6;
@@ -44,7 +44,10 @@ sockaddr_from(const struct ip_addr *a, enum afi afi, uint16_t port, struct socka
 	return sizeof(*v4);
 }
 
-/* RFC 4007 6: the same address on another interface is another one. 0: nobody has named that interface. */
+/*
+ * RFC 4007 6: equal link-local addresses on different interfaces are distinct. 0: no zone is
+ * interned for the interface.
+ */
 static uint16_t
 zone_of_index(uint32_t index)
 {
@@ -78,7 +81,10 @@ set_int(int fd, int level, int name, int value)
 	return setsockopt(fd, level, name, &value, sizeof(value)) < 0 ? -errno : 0;
 }
 
-/* `ttl` of the options: 0 is the kernel's own, also where a listener left another one. */
+/*
+ * 0 selects the default of the kernel, also where an accepted socket inherited a TTL from its
+ * listener.
+ */
 static int
 set_ttl(int fd, enum afi afi, uint8_t ttl)
 {
@@ -88,7 +94,7 @@ set_ttl(int fd, enum afi afi, uint8_t ttl)
 		ttl != 0 ? ttl : -1);
 }
 
-/* RFC 5082 3. The kernel checks it for each segment of a connection. */
+/* RFC 5082 3. The kernel checks each segment of a connection. */
 static int
 set_min_ttl(int fd, enum afi afi, uint8_t min_ttl)
 {
@@ -98,7 +104,10 @@ set_min_ttl(int fd, enum afi afi, uint8_t min_ttl)
 		fd, v6 ? IPPROTO_IPV6 : IPPROTO_IP, v6 ? IPV6_MINHOPCOUNT : IP_MINTTL, min_ttl);
 }
 
-/* RFC 2385. `len` below the address's own: for all of the prefix. A key of no octets is none. */
+/*
+ * RFC 2385. A `len` below the full length applies to the whole prefix. An empty key removes the
+ * key.
+ */
 static int
 set_md5(int fd, const struct ip_addr *a, unsigned len, const char *password)
 {
@@ -112,7 +121,7 @@ set_md5(int fd, const struct ip_addr *a, unsigned len, const char *password)
 
 	if (key_len > sizeof(md5.tcpm_key))
 		return -EINVAL;
-	plain.zone = 0; /* the kernel looks at the address alone */
+	plain.zone = 0; /* the kernel compares the address only */
 	rc = sockaddr_from(&plain, a->afi, 0, &ss);
 	if (rc < 0)
 		return rc;
@@ -139,7 +148,7 @@ set_common(int fd, enum afi afi)
 	return rc;
 }
 
-/* TTL of the SYN by which this connection came; 255 when it can't be told (it is ours). */
+/* TTL of the SYN of an accepted connection; 255 if unknown (outgoing). */
 static uint8_t
 syn_ttl(int fd)
 {
@@ -194,7 +203,7 @@ open_socket(const struct host_socket_options *o, enum afi afi)
 	if (fd < 0)
 		return -errno;
 	rc = set_common(fd, afi);
-	/* Both families are listened on, each by its own socket. */
+	/* Each family has its own listener. */
 	if (rc == 0 && afi == AFI_IPV6)
 		rc = set_int(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
 	if (rc < 0) {
@@ -215,7 +224,7 @@ host_socket_connect(const struct host_socket_options *o, const struct ip_addr *p
 		return fd;
 	rc = host_socket_apply(fd, o, peer);
 	if (rc == 0 && o->source.afi != AFI_NONE) {
-		/* Otherwise bind() takes a port for itself that other peers of this source could share. */
+		/* Otherwise bind() reserves a port that connections to other peers could share. */
 		set_int(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1);
 		len = sockaddr_from(&o->source, peer->afi, 0, &ss);
 		if (len < 0)
@@ -243,7 +252,7 @@ host_socket_listen(const struct host_socket_options *o, enum afi afi, uint16_t p
 	fd = open_socket(o, afi);
 	if (fd < 0)
 		return fd;
-	/* A restart must not wait for the old connections' TIME_WAIT. */
+	/* Permits a restart during TIME_WAIT of old connections. */
 	rc = set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1);
 	if (rc == 0)
 		rc = set_ttl(fd, afi, 255);
@@ -291,7 +300,7 @@ ip_of(const struct sockaddr *s, struct ip_addr *a)
 		sockaddr_to(s, a, &port);
 }
 
-/* Is the peer a neighbour by this address of an interface? */
+/* True if the peer is on the link of interface address `i`. */
 static bool
 on_link(const struct ifaddrs *i, const struct ip_addr *own, const struct ip_addr *peer)
 {
@@ -310,7 +319,7 @@ on_link(const struct ifaddrs *i, const struct ip_addr *own, const struct ip_addr
 	return own->zone == peer->zone;
 }
 
-/* The interface that holds out->addr; NULL: none does (any more). */
+/* The interface that holds out->addr; NULL: no interface does. */
 static const char *
 local_interface(
 	const struct ifaddrs *all, const struct ip_addr *peer, struct host_socket_local *out)
@@ -328,16 +337,19 @@ local_interface(
 	return NULL;
 }
 
-/* The kernel lists IPv4 addresses by primacy; those of IPv6 by age, so that the order would change with a restart. */
+/*
+ * The kernel lists IPv4 addresses by primacy, but IPv6 addresses by age: take the lowest, so that a
+ * restart selects the same address.
+ */
 static void
-local_take(struct ip_addr *to, const struct ip_addr *a)
+local_select(struct ip_addr *to, const struct ip_addr *a)
 {
 	if (to->afi == AFI_NONE || (a->afi == AFI_IPV6 && addr_compare(a, to) < 0))
 		*to = *a;
 }
 
 static void
-local_others(const struct ifaddrs *i, const char *name, struct host_socket_local *out)
+local_fill(const struct ifaddrs *i, const char *name, struct host_socket_local *out)
 {
 	struct host_socket_local found = {0};
 
@@ -347,9 +359,9 @@ local_others(const struct ifaddrs *i, const char *name, struct host_socket_local
 		ip_of(i->ifa_addr, &a);
 		if (a.afi == AFI_NONE || strcmp(i->ifa_name, name) != 0)
 			continue;
-		local_take(a.afi == AFI_IPV4	    ? &found.v4
-			   : addr_is_link_local(&a) ? &found.link_local
-						    : &found.v6,
+		local_select(a.afi == AFI_IPV4	      ? &found.v4
+			     : addr_is_link_local(&a) ? &found.link_local
+						      : &found.v6,
 			&a);
 	}
 	if (out->v4.afi == AFI_NONE)
@@ -381,6 +393,6 @@ host_socket_local(int fd, const struct ip_addr *peer, struct host_socket_local *
 		return;
 	name = local_interface(all, peer, out);
 	if (name != NULL)
-		local_others(all, name, out);
+		local_fill(all, name, out);
 	freeifaddrs(all);
 }

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The one factory for sockets: VRF (network namespace; `default` is ours), source address, TTL, GTSM (RFC 5082), TCP-MD5 (RFC 2385).
- * Non-blocking and close-on-exec. Any thread. Each returns a descriptor or -errno. Link-local addresses go with their zone both ways (RFC 4007 11.2):
- * -ENODEV when there is no interface of that name.
+ * Creates the BGP sockets: non-blocking, close-on-exec, in their VRF (network namespace; `default`
+ * is the namespace of keeld), with source address, TTL, GTSM (RFC 5082) and TCP-MD5 (RFC 2385).
+ *
+ * Any thread. Functions that open a socket return a descriptor or -errno. Link-local addresses
+ * carry their zone (RFC 4007 11.2); -ENODEV: no interface has the name of the zone.
  */
 #pragma once
 
@@ -13,44 +15,56 @@
 
 struct host_socket_options {
 	struct vrf_id vrf;
-	struct ip_addr source; /* AFI_NONE: the kernel chooses; for listening: any address */
-	uint8_t ttl; /* or hop limit. 0: the default; 1 for single-hop external peers (RFC 4271 5.1.3 users expect it) */
-	uint8_t min_ttl; /* what comes with less is dropped (RFC 5082 3); 0: all is taken */
-	const char *
-		password; /* TCP-MD5: what is not signed with it is dropped; NULL: none. Lent for the call */
+	struct ip_addr source; /* AFI_NONE: the kernel chooses; for a listener: any address */
+	/* TTL or hop limit. 0: the default; 1 for single-hop external peers (RFC 4271 5.1.3) */
+	uint8_t ttl;
+	uint8_t min_ttl; /* drop packets with a lower TTL (RFC 5082 3); 0: accept all */
+	/* TCP-MD5: drop unsigned segments; NULL: no TCP-MD5. Lent for the call */
+	const char *password;
 };
 
-#define HOST_SOCKET_PASSWORD_MAX 80 /* the kernel's */
+#define HOST_SOCKET_PASSWORD_MAX 80 /* limit of the kernel */
 
-/* connect(2) has begun: EINPROGRESS is success. */
+/* Begins connect(2); EINPROGRESS is success. */
 int host_socket_connect(
 	const struct host_socket_options *o, const struct ip_addr *peer, uint16_t port);
 /*
- * What answers a SYN has TTL 255, so that who asks for GTSM takes it; what was accepted gets its own by host_socket_apply(). Passwords
- * are those of host_socket_password().
+ * Opens a listener. SYN-ACKs have TTL 255, so that peers with GTSM accept them; host_socket_apply()
+ * sets the TTL of an accepted connection, host_socket_password() the passwords of the listener.
  */
 int host_socket_listen(
 	const struct host_socket_options *o, enum afi afi, uint16_t port, int backlog);
 /*
- * Of a listener: connections from `from` are signed with this password, unless a longer prefix has another one; NULL: they need no
- * password of this prefix any more (0 also when there was none). Those that are there keep theirs. 0, -errno.
+ * Sets the TCP-MD5 password for connections from `from` on a listener; a longer prefix takes
+ * precedence. NULL removes the password (0 also if there was no password). Established connections
+ * keep theirs. 0, -errno.
  */
 int host_socket_password(int listener, const struct prefix *from, const char *password);
-/* With the address and port it came from. -EAGAIN: nobody waits. */
+/* Accepts a connection and returns its source address and port. -EAGAIN: no connection waits. */
 int host_socket_accept(int listener, struct ip_addr *peer, uint16_t *port);
 /*
- * Options of one that is connected or accepted, to that peer. 0, -errno; -EPROTO: its SYN came from farther away than min_ttl allows,
- * which nobody could check before.
+ * Sets the options of a connected or accepted socket to `peer`. 0, -errno; -EPROTO: the TTL of the
+ * SYN was below min_ttl, which the listener cannot check.
  */
 int host_socket_apply(int fd, const struct host_socket_options *o, const struct ip_addr *peer);
 
-/* Our end of a connected socket, and what else the interface that holds its address has (AFI_NONE: nothing). */
+/*
+ * Our end of a connected socket, and the addresses of the interface that holds `addr` (AFI_NONE: no
+ * address).
+ */
 struct host_socket_local {
 	struct ip_addr addr;
 	struct ip_addr v4,
-		v6; /* `addr` for its own family, else the first one; `v6` is never link-local */
-	struct ip_addr link_local; /* with its zone; only where `zone` is known */
-	uint16_t
-		zone; /* of the link that we and the peer are both on; 0: it is some hops away, or the name was never interned */
+		/*
+		 * the address of each family: `addr` or the first of the interface; `v6` is never
+		 * link-local
+		 */
+		v6;
+	struct ip_addr link_local; /* with its zone; only if `zone` is not 0 */
+	/*
+	 * zone of the link shared with the peer; 0: the peer is more than one hop away, or no zone
+	 * is interned for the interface
+	 */
+	uint16_t zone;
 };
 void host_socket_local(int fd, const struct ip_addr *peer, struct host_socket_local *out);

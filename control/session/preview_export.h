@@ -6,6 +6,6 @@
 
 struct speaker;
 
-/* A preview of the peers of `s` and of one family. 0, -ENOMEM. */
+/* Creates a preview of all peers of `s` in one family. 0, -ENOMEM. */
 int speaker_export_preview(struct speaker *s, enum family family, struct export_preview **out)
 	RUNS_ON(role_session);

@@ -13,7 +13,7 @@ refresh_pace_spent(struct refresh_pace *p, uint64_t now_ns, uint64_t spent_ns)
 }
 
 static bool
-begin(struct refresh_serve *r, uint64_t now_ns)
+begin_walk(struct refresh_serve *r, uint64_t now_ns)
 {
 	r->walking = true;
 	r->first_sent = false;
@@ -25,21 +25,21 @@ begin(struct refresh_serve *r, uint64_t now_ns)
 	return true;
 }
 
-/* What is owed begins, or rests. */
+/* Begins the due walk, or lets it rest. */
 static bool
-begin_paced(struct refresh_serve *r, const struct refresh_pace *p, uint64_t now_ns)
+begin_walk_paced(struct refresh_serve *r, const struct refresh_pace *p, uint64_t now_ns)
 {
 	bool seldom = r->began_ns == 0 || now_ns - r->began_ns >= REFRESH_SELDOM_NS;
 
 	if (now_ns >= p->free_ns || seldom || r->pending_order)
-		return begin(r, now_ns);
+		return begin_walk(r, now_ns);
 	r->pending = r->resting = true;
 	return false;
 }
 
-/* A walk that has sent nothing will say all there is to say to one that comes now, too. */
+/* Before its first entry, a walk answers a new request completely. */
 static bool
-joins(const struct refresh_serve *r)
+can_join(const struct refresh_serve *r)
 {
 	return r->walking && !r->first_sent;
 }
@@ -49,7 +49,7 @@ refresh_serve_request(struct refresh_serve *r, const struct refresh_pace *p, boo
 	uint64_t now_ns)
 {
 	r->requests_received++;
-	if (joins(r)) {
+	if (can_join(r)) {
 		r->coalesced += r->for_peer;
 		r->served += !r->for_peer;
 		r->for_peer = true;
@@ -58,31 +58,37 @@ refresh_serve_request(struct refresh_serve *r, const struct refresh_pace *p, boo
 	}
 	r->coalesced += r->pending_for_peer;
 	r->pending_for_peer = true;
-	/* RFC 7313 4: no BoRR before the End-of-RIB. Behind a walk: one more serves all that come until it begins. */
+	/*
+	 * RFC 7313 4: no BoRR before the End-of-RIB. After a running walk, one more walk serves all
+	 * requests until it begins.
+	 */
 	if (r->walking || !end_of_rib_sent) {
 		r->pending = true;
 		return false;
 	}
-	/* A walk owed from before the End-of-RIB that refresh_serve_end_of_rib() was not told of is this one. */
-	return begin_paced(r, p, now_ns);
+	/*
+	 * If a walk was due before an End-of-RIB that was not reported by
+	 * refresh_serve_end_of_rib(), this walk serves it.
+	 */
+	return begin_walk_paced(r, p, now_ns);
 }
 
 bool
 refresh_serve_order(struct refresh_serve *r, bool end_of_rib_sent, uint64_t now_ns)
 {
-	if (joins(r))
+	if (can_join(r))
 		return false;
 	if (r->walking || !end_of_rib_sent) {
 		r->pending = r->pending_order = true;
 		return false;
 	}
-	return begin(r, now_ns);
+	return begin_walk(r, now_ns);
 }
 
 bool
 refresh_serve_end_of_rib(struct refresh_serve *r, const struct refresh_pace *p, uint64_t now_ns)
 {
-	return r->pending && !r->walking && !r->resting ? begin_paced(r, p, now_ns) : false;
+	return r->pending && !r->walking && !r->resting ? begin_walk_paced(r, p, now_ns) : false;
 }
 
 void
@@ -96,13 +102,13 @@ refresh_serve_walk_done(struct refresh_serve *r, const struct refresh_pace *p, u
 {
 	r->walking = false;
 	r->first_sent = false;
-	return r->pending ? begin_paced(r, p, now_ns) : false;
+	return r->pending ? begin_walk_paced(r, p, now_ns) : false;
 }
 
 bool
 refresh_serve_resume(struct refresh_serve *r, uint64_t now_ns)
 {
-	return r->resting ? begin(r, now_ns) : false;
+	return r->resting ? begin_walk(r, now_ns) : false;
 }
 
 void

@@ -38,7 +38,7 @@ peer_find(const struct speaker *s, struct peer_id id)
 	return id.v < PEER_MAX ? s->by_id[id.v] : NULL;
 }
 
-/* ---- life ---- */
+/* ---- lifetime ---- */
 
 static void
 retry_fire(struct timer *t)
@@ -68,10 +68,10 @@ speaker_create(const struct speaker_config *c, struct speaker **out)
 	s->attrs = arena_alloc(c->arena, 2 * (ATTR_SET_MAX + 8));
 	if (s->attrs == NULL)
 		goto fail;
-	err = qsbr_create(c->arena, 1, &s->nobody);
+	err = qsbr_create(c->arena, 1, &s->no_readers);
 	if (err < 0)
 		goto fail;
-	err = attr_table_create(c->arena, s->nobody, &s->exported);
+	err = attr_table_create(c->arena, s->no_readers, &s->exported);
 	if (err < 0)
 		goto fail;
 	err = qsbr_register(c->readers, &s->reader);
@@ -82,8 +82,8 @@ speaker_create(const struct speaker_config *c, struct speaker **out)
 fail:
 	if (s->exported != NULL)
 		attr_table_destroy(s->exported);
-	if (s->nobody != NULL)
-		qsbr_destroy(s->nobody);
+	if (s->no_readers != NULL)
+		qsbr_destroy(s->no_readers);
 	arena_free(c->arena, s->attrs);
 	arena_free(c->arena, s);
 	return err;
@@ -252,7 +252,7 @@ speaker_destroy(struct speaker *s)
 	qsbr_unregister(s->config.readers, s->reader);
 	update_groups_destroy(s->groups);
 	attr_table_destroy(s->exported);
-	qsbr_destroy(s->nobody);
+	qsbr_destroy(s->no_readers);
 	arena_free(s->config.arena, s->ranges);
 	arena_free(s->config.arena, s->attrs);
 	arena_free(s->config.arena, s);
@@ -277,10 +277,11 @@ speaker_busy(void *ctx)
 /* ---- the loop ---- */
 
 /*
- * Some of what was read of each ready peer, round and round while there is time. Each peer has as much as the others: a flood of one peer does
- * not silence the others, and what several peers say of one destination is little apart. True: the time was over first.
+ * Handles input of the ready peers in rounds until the deadline. Each peer gets an equal share, so
+ * that a flood from one peer does not delay the others, and UPDATEs of several peers for one
+ * destination arrive close together. True: the deadline came first.
  *
- * The next turn begins where this turn had no time left, or with the first peer that found no batch.
+ * The next turn begins where this turn ran out of time, or with the first peer that found no batch.
  */
 static bool
 work_input(struct speaker *s, uint64_t now, uint64_t deadline_ns) RUNS_ON(role_session)
@@ -295,7 +296,7 @@ work_input(struct speaker *s, uint64_t now, uint64_t deadline_ns) RUNS_ON(role_s
 		uint64_t before = p->messages_received;
 		bool more = false;
 
-		/* Behind the others before its messages are handled: these may make other peers ready. */
+		/* Rotate before handling the messages: these may make more peers ready. */
 		ring_remove(&p->ready);
 		ring_insert(&s->ready, &p->ready);
 		for (unsigned i = 0; i < CONN_COUNT; i++)
@@ -321,8 +322,10 @@ work_input(struct speaker *s, uint64_t now, uint64_t deadline_ns) RUNS_ON(role_s
 }
 
 /*
- * Each established peer has half of what is left, but so much at least: a peer with much to be told does not keep another's few words waiting. The
- * next turn goes on behind the last peer that had its part, or with another first peer when all had. True: there is more to do.
+ * Exports to the established peers in turn. Each peer gets half of the remaining time, with a
+ * minimum, so that a long export to one peer does not delay a short one to the next. The next turn
+ * continues after the last served peer, or begins with a different peer if all were served. True:
+ * there is more to do.
  */
 static bool
 work_export(struct speaker *s, uint64_t deadline_ns) RUNS_ON(role_session)
@@ -333,7 +336,7 @@ work_export(struct speaker *s, uint64_t deadline_ns) RUNS_ON(role_session)
 	while (served < count && !ring_empty(&s->established)) {
 		struct peer *p = container_of(s->established.next, struct peer, established);
 
-		/* Behind the others first: its session may end here. */
+		/* Rotate first: the session may end in export_run(). */
 		ring_remove(&p->established);
 		ring_insert(&s->established, &p->established);
 		more |= export_run(p, update_share(deadline_ns));
@@ -352,9 +355,12 @@ work_export(struct speaker *s, uint64_t deadline_ns) RUNS_ON(role_session)
 	return more;
 }
 
-/* Else a shard would take it for idle that has not heard of its last session yet. */
+/*
+ * True if the shards have handled all records of a removed peer. Until then a shard may hold routes
+ * of its last session.
+ */
 static bool
-shards_did(struct speaker *s, struct peer *p) RUNS_ON(role_session)
+shards_handled(struct speaker *s, struct peer *p) RUNS_ON(role_session)
 {
 	for (unsigned i = 0; !p->settled && i < s->shards.count; i++)
 		p->settled_at[i] = s->input[i].records;
@@ -365,7 +371,7 @@ shards_did(struct speaker *s, struct peer *p) RUNS_ON(role_session)
 	return true;
 }
 
-/* Peers taken out of the configuration whose last records the shards have done. */
+/* Frees the removed peers whose last records the shards have handled. */
 static void
 removed_free(struct speaker *s) RUNS_ON(role_session)
 {
@@ -373,14 +379,17 @@ removed_free(struct speaker *s) RUNS_ON(role_session)
 
 	RING_EACH(p, &s->leaving, leaving)
 	{
-		if (!peer_owes(p) && shards_did(s, p)) {
+		if (!peer_owes(p) && shards_handled(s, p)) {
 			peer_unlink(s, p);
 			peer_free(s, p);
 		}
 	}
 }
 
-/* Half of what a walk may be ahead is read: the next one writes while the rest is. */
+/*
+ * Half of the allowed lead has been read: wakes the walk that waits, so that it writes while the
+ * rest is read.
+ */
 static void
 walks_resume(struct speaker *s) RUNS_ON(role_session)
 {
@@ -397,7 +406,7 @@ speaker_work(void *ctx, uint64_t now, uint64_t deadline_ns)
 	bool more;
 
 	role_enter_session();
-	/* Nothing of the shard's is held between slices. */
+	/* No pointers into the shard's tables are held between slices. */
 	qsbr_quiescent(s->config.readers, s->reader);
 	s->starved = false;
 	s->turn++;
@@ -410,7 +419,10 @@ speaker_work(void *ctx, uint64_t now, uint64_t deadline_ns)
 	} else {
 		input_push(s);
 	}
-	/* Without memory an export would end the session of its receiver: it waits until the largest taker is flushed. */
+	/*
+	 * Without memory an export would end the session of its receiver: exports wait until the
+	 * peer with the most memory is flushed.
+	 */
 	if (!arena_is_short()) {
 		note_work("update groups");
 		if (s->groups != NULL)
@@ -422,7 +434,7 @@ speaker_work(void *ctx, uint64_t now, uint64_t deadline_ns)
 	removed_free(s);
 	attr_table_reclaim(s->exported);
 	walks_resume(s);
-	/* No batch was free: the shard gives one back soon. To look again at once would be to spin. */
+	/* No batch was free; the shard returns one soon. Retrying at once would be a busy loop. */
 	if (s->starved && s->retry.deadline_ns == 0)
 		timer_arm(s->thread, &s->retry, BATCH_RETRY_NS);
 	if (more)
@@ -471,7 +483,7 @@ session_add(struct speaker *s, struct peer_id id, const struct config_peer *c,
 	p->speaker = s;
 	p->id = id;
 	config_copy(p, c, policies);
-	p->any_as = c->asn == 0;
+	p->as_from_open = c->asn == 0;
 	peer_init(p);
 	address_link(s, p);
 	s->by_id[id.v] = p;
@@ -509,7 +521,7 @@ session_gone(const struct speaker *s, struct peer_id id)
 static bool
 timers_reset(const struct config_timers *a, const struct config_timers *b)
 {
-	return a->hold_s != b->hold_s; /* it is said in OPEN */
+	return a->hold_s != b->hold_s; /* hold time is part of the OPEN */
 }
 
 static bool
@@ -536,7 +548,7 @@ session_update_resets(const struct config_peer *a, const struct config_peer *b)
 	       a->capabilities.extended_next_hop != b->capabilities.extended_next_hop;
 }
 
-/* How routes are sent, changed on a session that stays. */
+/* Applies changed export rules to an established session. True: the change needs a reset. */
 static bool
 export_rules_change(struct peer *p, const struct config_peer *old) RUNS_ON(role_session)
 {
@@ -552,7 +564,7 @@ export_rules_change(struct peer *p, const struct config_peer *old) RUNS_ON(role_
 	return false;
 }
 
-/* The same session goes on by what `c` says. False: it can't. */
+/* Applies `c` without a reset. False: a reset is needed. */
 static bool
 update_stays(struct peer *p, const struct config_peer *c, const struct session_policies *policies)
 	RUNS_ON(role_session)
@@ -584,8 +596,8 @@ session_update(struct speaker *s, struct peer_id id, const struct config_peer *c
 
 	if (p == NULL || p->removed)
 		return false;
-	p->any_as = c->asn == 0;
-	if (p->any_as) { /* what the OPEN of this session said */
+	p->as_from_open = c->asn == 0;
+	if (p->as_from_open) { /* as in the OPEN of the current session */
 		next.asn = p->config.asn;
 		next.external = p->config.external;
 	}
@@ -625,7 +637,7 @@ void
 speaker_plan_begin(struct speaker *s, unsigned generation, const struct update_plan_part *parts,
 	unsigned count)
 {
-	if (s->groups != NULL) /* else nothing was advertised to any peer yet */
+	if (s->groups != NULL) /* otherwise no routes have been advertised yet */
 		update_groups_plan_begin(
 			s->groups, generation, (uint32_t)(now_ns() / NS_PER_S), parts, count);
 }
@@ -644,14 +656,14 @@ speaker_plan_end(struct speaker *s, enum family f)
 		update_groups_plan_end(s->groups, f);
 }
 
-/* Of one that is held or in idle hold, or whose routes wait for its return, there is something to end, too. */
+/* Also ends max_prefixes hold, idle hold, and the retention of routes. */
 static bool
 reset_with(struct peer *p, const struct note *note) RUNS_ON(role_session)
 {
 	if (p == NULL || (p->up == NULL && !p->held && !peer_in_idle_hold(p) && !restart_waits(p)))
 		return false;
 	peer_stop(p, note);
-	peer_start(p); /* without idle hold: nothing was wrong */
+	peer_start(p); /* without idle hold: there was no error */
 	return true;
 }
 
@@ -691,7 +703,7 @@ session_reset_config(struct speaker *s, struct peer_id id)
 	return p != NULL && p->up != NULL && reset_with(p, &note);
 }
 
-/* ---- what main sees ---- */
+/* ---- views for main ---- */
 
 static struct session_capability
 capability(bool local, bool remote)

@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The speaker: BGP sessions of one session thread, RFC 4271. Sockets and buffers; performs what fsm_step()
- * returned; decodes UPDATEs into the shard's batches; runs the export (control/export/update_group.h).
+ * The speaker runs the BGP sessions (RFC 4271) of one session thread. The speaker owns their
+ * sockets and buffers, performs the actions that fsm_step() returns, decodes UPDATEs into the
+ * batches of the shards, and runs the export (control/export/update_group.h).
  *
- * Writer: the session thread. Main asks by thread_call() of the functions marked role_session; events go to main
- * by the callback, which posts them.
+ * Owner: the session thread. Main calls the functions marked role_session through thread_call().
+ * The speaker reports to main through the `event` callback, which posts each event.
+ *
+ * Lifetime: speaker_create() before the thread starts, speaker_destroy() after the thread has
+ * stopped.
  */
 #pragma once
 
@@ -24,46 +28,64 @@ struct thread;
 enum session_event_kind {
 	SESSION_UP,
 	SESSION_DOWN,
-	SESSION_REFRESH_SENT, /* our ROUTE-REFRESH left */
-	SESSION_REFRESH_DONE, /* framed: the EoRR was handed to the shard; else the answer ended, and the shards have done all of it */
-	SESSION_REFRESH_FAILED, /* the session ended, or the stale timer ran, before EoRR */
-	SESSION_EXPORT_DONE, /* a walk of `family` to this peer ended */
-	SESSION_DYNAMIC, /* `addr` connected by one of speaker_ranges(); its connection is held for some seconds for a session_add() */
-	SESSION_DYNAMIC_GONE, /* a session whose configuration is `dynamic` is down: to be removed */
+	SESSION_REFRESH_SENT, /* our ROUTE-REFRESH was sent */
+	/*
+	 * framed: the shards have received the EoRR; not framed: the answer has ended and the
+	 * shards have handled all of the answer
+	 */
+	SESSION_REFRESH_DONE,
+	/* the session ended, or the stale timer expired, before the end of the answer */
+	SESSION_REFRESH_FAILED,
+	SESSION_EXPORT_DONE, /* a walk of `family` for this peer has ended */
+	/*
+	 * a peer in one of speaker_ranges() has connected from `addr`; the connection waits for
+	 * session_add()
+	 */
+	SESSION_DYNAMIC,
+	SESSION_DYNAMIC_GONE, /* a dynamic session is down; main should remove the session */
 };
 
 struct session_event {
 	enum session_event_kind kind;
 	struct peer_id peer;
 	enum family family;
-	bool framed; /* enhanced refresh: BoRR and EoRR show the end */
-	uint32_t job; /* the one given with session_refresh(), else 0 */
-	const char *reason; /* SESSION_REFRESH_FAILED: a literal, for the job's result */
+	bool framed; /* enhanced route refresh: BoRR and EoRR delimit the answer */
+	uint32_t job; /* as given to session_refresh_*(); 0: no job */
+	const char *reason; /* SESSION_REFRESH_FAILED: a string literal for the result of the job */
 	struct vrf_id vrf; /* SESSION_DYNAMIC */
 	struct ip_addr addr; /* SESSION_DYNAMIC */
 };
 
-/* A session up or down, a dynamic one coming or gone, the end of a job: reserved. ROUTE-REFRESH sent, a walk without a job: not. */
+/*
+ * True if speaker_config.event_reserve() reserves memory for `e`: session up and down, dynamic
+ * events, and the end of a job.
+ */
 bool session_event_reserved(const struct session_event *e);
 
-/* Where a peer's family stands, of its max_prefixes. */
+/* The state of the prefix limit (max_prefixes) of one peer and family. */
 enum limit_level {
-	LIMIT_KEPT, /* or there is none */
+	LIMIT_KEPT, /* below the threshold, or no limit */
 	LIMIT_NEAR, /* threshold_percent is reached */
-	LIMIT_PASSED, /* since the session came up; it stays so when the session was shut down for it */
+	/* the limit was exceeded since the session came up; stays while the peer is held down */
+	LIMIT_PASSED,
 };
 
 struct speaker_config {
 	struct arena *arena;
-	struct qsbr *readers; /* RIB readers; the thread's idle/busy call speaker_idle/_busy */
-	const struct shards
-		*shards; /* each with its first input; several know each other as siblings */
-	void (*wake_shard)(void *ctx, unsigned shard);
-	void (*event)(void *ctx, const struct session_event *e); /* on the session thread */
 	/*
-	 * On the session thread: memory for `count` events, before the action that the events tell of. Each event for which
-	 * session_event_reserved() is true takes one; the others may be dropped. 0; -ENOMEM: the action fails instead. Release: without the
-	 * events. Both may be NULL.
+	 * readers of the RIB; the idle and busy callbacks of the thread are speaker_idle() and
+	 * speaker_busy()
+	 */
+	struct qsbr *readers;
+	const struct shards *shards; /* each shard with its first input */
+	void (*wake_shard)(void *ctx, unsigned shard);
+	void (*event)(void *ctx, const struct session_event *e); /* called on the session thread */
+	/*
+	 * Called on the session thread before an action that causes events: reserves memory for
+	 * `count` events. Each event for which session_event_reserved() is true uses one
+	 * reservation; the receiver may drop all events without a reservation. Returns 0, or
+	 * -ENOMEM: then the action fails. event_release() returns unused reservations. Both may be
+	 * NULL.
 	 */
 	int (*event_reserve)(void *ctx, unsigned count);
 	void (*event_release)(void *ctx, unsigned count);
@@ -75,9 +97,12 @@ struct speaker_config {
 int speaker_create(const struct speaker_config *c, struct speaker **out);
 void speaker_destroy(struct speaker *s);
 
-/* struct thread_config's callbacks; ctx is the speaker. */
+/* Callbacks of struct thread_config; ctx is the speaker. */
 int speaker_start(void *ctx, struct thread *self);
-void speaker_stop(void *ctx); /* Cease / Administrative Shutdown to all, without waiting for them */
+/*
+ * sends Cease / Administrative Shutdown to all peers without waiting for the connections to close
+ */
+void speaker_stop(void *ctx);
 bool speaker_work(void *ctx, uint64_t now_ns, uint64_t deadline_ns);
 void speaker_idle(void *ctx);
 void speaker_busy(void *ctx);
@@ -85,56 +110,84 @@ void speaker_busy(void *ctx);
 /* Any thread. */
 enum limit_level speaker_limit_level(const struct speaker *s, struct peer_id id, enum family f);
 
-/* Listens in that VRF (both address families). 0, -errno. */
+/* Listens in this VRF on both address families. 0, -errno. */
 int speaker_listen(struct speaker *s, struct vrf_id vrf) RUNS_ON(role_session);
 
 /*
- * Who may come unasked (`listen_ranges`), instead of those before; copied. The connection of one who comes by them is held for 5 s (of
- * 64 at once at most; once for an address), and SESSION_DYNAMIC is told once for it; a session_add() of that address takes it. One
- * without `dynamic` in its configuration does so, too. An address for which there is a session, up or not, never causes the event.
- * A dynamic session that has no connection (any more) tells SESSION_DYNAMIC_GONE, once: when session_add() found none held, when the
- * session or its attempt ended, when session_reset() or session_update() ended it; not while its routes wait for its return
- * (RFC 4724), nor while max_prefixes holds it. It then waits for session_remove(), and refuses nobody: who comes from its address
- * meanwhile is held, and its SESSION_DYNAMIC comes after the _GONE. Of one whose `asn` is 0 the OPEN says the AS number and whether it
- * is external: session_view.remote_asn, .external. The kernel knows no exception to a range's password: a peer of its own within the
- * range has a password, too, or is never heard. 0, -ENOMEM.
+ * Replaces the ranges (`listen_ranges`) from which unconfigured peers may connect; copies `ranges`.
+ * 0, -ENOMEM.
+ *
+ * A connection from a range is held for 5 s; at most 64 connections are held, one for each address.
+ * The speaker reports SESSION_DYNAMIC for each held connection. session_add() for the address takes
+ * the connection, also when the configuration is not `dynamic`. An address with a session never
+ * causes SESSION_DYNAMIC, even if the session is down.
+ *
+ * A dynamic session without a connection reports SESSION_DYNAMIC_GONE, once: if session_add() found
+ * no held connection, if the session or the attempt ended, or if session_reset() or
+ * session_update() ended the session. The report waits while routes are retained (RFC 4724) or
+ * while max_prefixes holds the peer down. After the report the session waits for session_remove().
+ * A new connection from the address is held meanwhile, and its SESSION_DYNAMIC follows
+ * SESSION_DYNAMIC_GONE.
+ *
+ * If `asn` is 0, the OPEN of the peer determines the AS number and whether the session is external:
+ * see session_view.remote_asn and .external.
+ *
+ * The kernel cannot exempt an address from the password of a range: a configured peer inside a
+ * range with a password needs a password, too.
  */
 struct speaker_range {
 	struct vrf_id vrf;
 	struct prefix prefix;
-	const char *password; /* TCP-MD5 for the whole prefix; NULL: none. Copied */
+	const char *password; /* TCP-MD5 password of the prefix; NULL: no password. Copied */
 };
 int speaker_ranges(struct speaker *s, const struct speaker_range *ranges, unsigned count)
 	RUNS_ON(role_session);
 
-/* Whom SESSION_DYNAMIC told of is not to be: Cease / Connection Rejected at once (RFC 4486 4). Who comes again is told of again. */
+/*
+ * Rejects the held connection of an address with Cease / Connection Rejected (RFC 4486 4). A new
+ * connection from the address causes a new SESSION_DYNAMIC.
+ */
 void speaker_refuse(struct speaker *s, struct vrf_id vrf, const struct ip_addr *addr)
 	RUNS_ON(role_session);
 
-/* Policies of one family's two directions; NULL: none (RFC 8212). Lent until changed or the session is removed. */
+/*
+ * Policies of a session by family. A NULL export policy rejects all routes of an external peer (RFC
+ * 8212). Policies are lent until they are replaced or the session is removed.
+ */
 struct session_policies {
 	const struct policy *export_policy[FAMILY_COUNT];
-	bool has_import[FAMILY_COUNT]; /* for `no_policy`; the import itself is the shard's */
+	/* for the `no_policy` warning only; the shard applies the import policy */
+	bool has_import[FAMILY_COUNT];
 };
 
-/* The configuration is copied. Starts at once unless `shutdown`. 0, -ENOMEM, -EEXIST. */
+/*
+ * Adds a session; copies the configuration. The session starts at once unless `shutdown` is set. 0,
+ * -ENOMEM, -EEXIST.
+ */
 int session_add(struct speaker *s, struct peer_id id, const struct config_peer *c,
 	const struct session_policies *p) RUNS_ON(role_session);
-/* Cease / Peer De-configured (RFC 4486) when established, and gone. */
+/* Removes a session; an established session ends with Cease / Peer De-configured (RFC 4486). */
 void session_remove(struct speaker *s, struct peer_id id) RUNS_ON(role_session);
-/* Of a removed one: all that the shards must hear of it they have done, and the id is free. */
+/* True if the shards have handled all records of a removed session, so that the id is free. */
 bool session_gone(const struct speaker *s, struct peer_id id) RUNS_ON(role_session);
-/* A new configuration of the same peer. True: the session had to be reset for it (Cease / Other Configuration Change). */
+/*
+ * Applies a new configuration of a peer. True if the session had to be reset (Cease / Other
+ * Configuration Change).
+ */
 bool session_update(struct speaker *s, struct peer_id id, const struct config_peer *c,
 	const struct session_policies *p) RUNS_ON(role_session);
-/* Would session_update() reset it? */
+/* True if session_update() would reset the session. */
 bool session_update_resets(const struct config_peer *old, const struct config_peer *new_config);
-/* Takes the new export policies; differences are sent. After return the old ones are not used any more. */
+/*
+ * Replaces the export policies; the session then sends the differences. The old policies are not
+ * used after return.
+ */
 void session_export_policies(struct speaker *s, struct peer_id id, const struct session_policies *p)
 	RUNS_ON(role_session);
 /*
- * The plan of a commit (update_groups_plan_begin()): its begin, before the shards have the new import policies; the moment when all its sessions have
- * their new export policies and rules; its end in one family.
+ * The steps of a commit (see update_groups_plan_begin()). begin: before the shards receive the new
+ * import policies. settle: when all sessions of the speaker have the new export policies and rules.
+ * end: when the commit has ended in one family.
  */
 struct update_plan_part;
 void speaker_plan_begin(struct speaker *s, unsigned generation,
@@ -142,10 +195,12 @@ void speaker_plan_begin(struct speaker *s, unsigned generation,
 void speaker_plan_settle(struct speaker *s) RUNS_ON(role_session);
 void speaker_plan_end(struct speaker *s, enum family f) RUNS_ON(role_session);
 /*
- * The end of such a change: SESSION_EXPORT_DONE with `job` (not 0) when this peer has been sent all differences that the policies and
- * rules make which it has now, those of session_update() included (they are in its output buffer; at once where there are none);
- * SESSION_REFRESH_FAILED when its session ends before. One of the two comes when true was returned. False: not established, or
- * not in that family, or no memory. To be called after session_export_policies() or session_update(), in the same thread_call() or later.
+ * Requests SESSION_EXPORT_DONE with `job` (not 0) once the peer has been sent all differences that
+ * result from the current policies and rules, including changes by session_update(). "Sent" means
+ * written to the output buffer. SESSION_REFRESH_FAILED follows instead if the session ends first.
+ *
+ * To be called after session_export_policies() or session_update(). False, without an event: the
+ * session is not established, the family is not negotiated, or memory is short.
  */
 bool session_export_job(struct speaker *s, struct peer_id id, enum family f, uint32_t job)
 	RUNS_ON(role_session);
@@ -159,116 +214,137 @@ enum refresh_action {
 	REFRESH_NOT_ESTABLISHED
 };
 /*
- * Import (keel-policy(7) rules 1 to 4): without keep_all_routes a ROUTE-REFRESH when both sides have it. With it REFRESH_REPLAYED when the
- * peer has no route refresh: nothing was done here, the caller lets the shard replay (shard_peer_replay()); REFRESH_NO_OP with reason
- * "keep-all-routes" when it has. *reason: a word for `unsupported` and `no-op` ("no-route-refresh", "not-negotiated", "keep-all-routes"),
- * else NULL. `job` comes back in events. REFRESH_SENT: it has left, or is the next thing to do so when the peer takes what is before it.
+ * Requests the routes of a peer again for a soft reset in (keel-policy(7) rules 1 to 4):
+ *	without keep_all_routes: sends a ROUTE-REFRESH if negotiated; REFRESH_SENT or REFRESH_UNSUPPORTED
+ *	with keep_all_routes and route refresh: REFRESH_NO_OP, reason "keep-all-routes"
+ *	with keep_all_routes only: REFRESH_REPLAYED; the caller must call shard_peer_replay()
+ *
+ * `*reason` is a word for `unsupported` and `no-op` ("no-route-refresh", "not-negotiated",
+ * "keep-all-routes"), or NULL. Events carry `job`. REFRESH_SENT: the request was sent, or is next
+ * in the output of the peer.
  */
 enum refresh_action session_refresh_import(struct speaker *s, struct peer_id id, enum family f,
 	uint32_t job, const char **reason) RUNS_ON(role_session);
-/* ROUTE-REFRESH although routes are kept: fills what keep_all_routes keeps when it is turned on (keel-policy(7) rule 5). */
+/*
+ * Sends a ROUTE-REFRESH although routes are kept: fills the store when keep_all_routes is turned on
+ * (keel-policy(7) rule 5).
+ */
 enum refresh_action session_refresh_fill(struct speaker *s, struct peer_id id, enum family f,
 	uint32_t job, const char **reason) RUNS_ON(role_session);
-/* Export: the whole Adj-RIB-Out again, between BoRR and EoRR where both sides have them. */
+/*
+ * Advertises the whole Adj-RIB-Out again (soft reset out), between BoRR and EoRR if enhanced route
+ * refresh was negotiated.
+ */
 enum refresh_action session_refresh_export(struct speaker *s, struct peer_id id, enum family f,
 	uint32_t job, const char **reason) RUNS_ON(role_session);
 const char *refresh_action_text(enum refresh_action a); /* "route-refresh-sent" ...: keel-rpc(7) */
 /*
- * Cease / Administrative Reset; nothing is retained, and one that max_prefixes holds, or that is in idle hold, starts again at once.
- * `text` (RFC 9003) may be NULL. False: there was nothing to reset.
+ * Resets a session with Cease / Administrative Reset. No routes are retained; a session that is
+ * held down by max_prefixes or is in idle hold starts again at once. `text` (RFC 9003) may be NULL.
+ * False: there was nothing to reset.
  */
 bool session_reset(struct speaker *s, struct peer_id id, const char *text) RUNS_ON(role_session);
 /*
- * Cease / Other Configuration Change, for what session_update() does not reset by itself: keep_all_routes turned on for a peer without
- * route refresh, of which nothing is kept (keel-policy(7) rule 5). False: it was not established.
+ * Resets an established session with Cease / Other Configuration Change, for a change that
+ * session_update() applies without a reset: keep_all_routes turned on for a peer without route
+ * refresh (keel-policy(7) rule 5). False: the session was not established.
  */
 bool session_reset_config(struct speaker *s, struct peer_id id) RUNS_ON(role_session);
 
 /*
- * Memory is short, and this peer takes the most of it: Cease / Out of Resources (RFC 4486 4), nothing is retained, and the session tries again
- * after its idle hold time. False: it was not established; routes that wait for its return are flushed all the same.
+ * Memory is short and this peer uses the most: resets the session with Cease / Out of Resources
+ * (RFC 4486 4) and flushes retained routes. The session starts again after its idle hold time.
+ * False: the session was not established; retained routes are flushed anyway.
  */
 bool session_out_of_resources(struct speaker *s, struct peer_id id) RUNS_ON(role_session);
 
 struct session_view {
 	enum fsm_state state;
-	uint64_t established_ns; /* when; 0: never, or not now */
+	uint64_t established_ns; /* start of the session; 0: not established */
 	uint32_t established_count;
-	char last_error
-		[400]; /* "" : none. With what the peer's operator had to say (RFC 9003), escaped */
+	/* "": no error. May contain the escaped shutdown message of the peer (RFC 9003) */
+	char last_error[400];
 	struct session_capability {
 		bool local, remote, negotiated;
 	} route_refresh, enhanced_route_refresh, four_octet_as, extended_message, graceful_restart,
 		extended_next_hop, restart_notification; /* RFC 8538 N bit */
-	uint16_t restart_time_s; /* of the peer: how long its routes are kept when it is gone */
-	bool held; /* idle since max_prefixes was passed; session_reset() or another limit starts it again */
-	bool idle_hold; /* waits before it tries again; session_reset() ends that */
+	/* of the peer: how long its routes are retained after the session has ended */
+	uint16_t restart_time_s;
+	/*
+	 * idle since max_prefixes was exceeded; session_reset() or a new limit starts the session
+	 */
+	bool held;
+	bool idle_hold; /* waits before the next attempt; session_reset() ends the wait */
 	bool external;
 	uint32_t remote_asn, remote_identifier;
 	uint16_t hold_time_s;
 	struct ip_addr local_addr;
 	uint64_t messages_received, messages_sent, updates_received, updates_sent;
-	uint64_t hold_rearmed; /* hold timer put off because bytes waited that we had not read */
-	uint64_t
-		keepalive_late_ns; /* the latest keepalive of ours to this peer, against when it was due */
+	/* how often the hold timer was extended because received bytes were unread */
+	uint64_t hold_rearmed;
+	uint64_t keepalive_late_ns; /* maximum delay of our keepalives to this peer */
 	struct {
 		bool configured, negotiated;
-		bool no_import_policy,
-			no_export_policy; /* external: RFC 8212 says nothing passes */
+		/* an external peer without a policy: RFC 8212 rejects all routes */
+		bool no_import_policy, no_export_policy;
 		uint64_t advertised;
-		struct update_group_stats group; /* .id 0: in none, not up */
+		struct update_group_stats group; /* .id 0: in no group; not established */
 		uint64_t requests_sent, requests_received, served, coalesced, borr_sent, eorr_sent,
 			borr_received, eorr_received;
 		bool end_of_rib_received, end_of_rib_sent;
-		bool graceful_restart,
-			forwarding_kept; /* the peer's capability 64 has the family, with the F bit */
-		bool retained; /* routes of an earlier session are kept, stale, until its End-of-RIB or a timer */
-		bool extended_next_hop; /* negotiated for this one (RFC 8950) */
+		/* capability 64 of the peer lists the family; with the F bit */
+		bool graceful_restart, forwarding_kept;
+		/* stale routes of an earlier session are kept until End-of-RIB or a timer */
+		bool retained;
+		bool extended_next_hop; /* negotiated for this family (RFC 8950) */
 		uint32_t max_prefixes; /* 0: no limit */
 		uint32_t max_prefixes_restart_s; /* 0: off */
 		enum max_prefixes_action max_prefixes_action;
 		uint8_t max_prefixes_threshold;
-		bool max_prefixes_exceeded; /* since the session came up; of a held one, why */
+		/* since the session came up; also while the peer is held down */
+		bool max_prefixes_exceeded;
 	} families[FAMILY_COUNT];
 };
-/* False: no such peer. */
+/* Fills `out`. False: no peer has this id. */
 bool session_peek(struct speaker *s, struct peer_id id, struct session_view *out)
 	RUNS_ON(role_session);
 
-/* Any thread: how late keepalives left, all peers, in ns. */
+/* Any thread: the delays of keepalives of all peers, in ns. */
 void speaker_keepalive_late(const struct speaker *s, struct hist_summary *out);
 const struct hist *speaker_keepalive_hist(const struct speaker *s);
-/* Any thread: how long the turns of speaker_work() took that had something to do, in ns. */
+/* Any thread: the durations of busy turns of speaker_work(), in ns. */
 void speaker_turns(const struct speaker *s, struct hist_summary *out);
 
-/* Any thread: of the attribute sets that are advertised. */
+/* Any thread: hash statistics of the advertised attribute sets. */
 const struct hash_probes *speaker_exported_probes(const struct speaker *s);
 
 /*
- * The last faulty messages of a peer, oldest first: UPDATEs with an error of RFC 7606, and every message that ended a session. They are
- * kept when the session is down, until the peer is removed from the configuration.
+ * The last faulty messages of a peer, oldest first: UPDATEs with an error of RFC 7606, and each
+ * message that ended a session. The list stays while the session is down and ends with the removal
+ * of the peer.
  */
 #define SESSION_FAULTS 16
 #define SESSION_FAULT_TEXT 160
-#define SESSION_FAULT_OCTETS 4096 /* of one message */
+#define SESSION_FAULT_OCTETS 4096 /* kept of one message */
 struct session_fault {
 	double time_s; /* Unix time */
 	uint8_t severity; /* enum bgp_severity */
-	uint8_t family; /* enum family, of the first prefix; FAMILY_COUNT: none */
-	uint32_t prefixes; /* announced by the message */
-	uint16_t len, kept; /* of the message; at `octets`, less where memory is short */
-	char text[SESSION_FAULT_TEXT]; /* the reason in words */
+	uint8_t family; /* enum family of the first prefix; FAMILY_COUNT: no prefix */
+	uint32_t prefixes; /* count of announced prefixes */
+	/* length of the message; octets kept in `octets`, fewer when memory is short */
+	uint16_t len, kept;
+	char text[SESSION_FAULT_TEXT]; /* description of the error */
 	uint8_t octets[SESSION_FAULT_OCTETS];
 };
-/* How many; 0 also where there is no such peer. */
+/* Returns the count of entries; 0 also if no peer has this id. */
 unsigned session_faults(struct speaker *s, struct peer_id id,
 	struct session_fault out[SESSION_FAULTS]) RUNS_ON(role_session);
-/* "treat-as-withdraw" and the like. */
+/* "treat-as-withdraw" etc. */
 const char *session_fault_severity(const struct session_fault *f);
 
 /*
- * What is advertised to a peer: the exported set of a destination, 0 when none. For rib.routes view adj-out. Copies the set into `out` (room for
- * `size`); its size, 0 when nothing is advertised, or -ENOSPC.
+ * Copies the attribute set that is advertised to a peer for `dest` into `out` (`size` octets), for
+ * view adj-out of rib.routes. Returns the size of the set, 0 if nothing is advertised, or -ENOSPC.
  */
 int session_adj_out(struct speaker *s, struct peer_id id, enum family f, struct dest_id dest,
 	struct attr_set *out, size_t size) RUNS_ON(role_session);

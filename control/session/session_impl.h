@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What the files of the session room share. All of it is the session thread's.
+ * Shared by the files of the session room. Everything here is owned by the session thread.
  *
- * A peer has two connections: the one that we open and the one that it opens. Each runs the machine of RFC 4271 8 by itself
- * until 6.8 leaves one of them; timers of the peer (connect retry, idle hold) belong to both.
+ * A peer has two connections: one that we open and one that the peer opens. Each runs the state
+ * machine of RFC 4271 8 until the collision rules (6.8) close one of them. The timers of the peer
+ * (connect retry, idle hold) serve both connections.
  *
- *	session.c       speaker, configuration, what main asks
- *	session_listen.c  listeners, their passwords, who comes by a range
- *	session_peer.c  events and actions of the machine, OPEN, collision, up and down
- *	session_io.c    sockets, buffers, timers of a connection
- *	session_in.c    messages received -> the shard's batches
- *	session_out.c   export, refresh in both directions
- *	session_restart.c  what stays of a session that ended (RFC 4724, 8538)
+ *	session.c          speaker, configuration, requests of main
+ *	session_listen.c   listeners, passwords, connections from ranges
+ *	session_peer.c     events and actions of the state machine, OPEN, collision, up and down
+ *	session_io.c       sockets, buffers, timers of a connection
+ *	session_in.c       received messages into batches for the shards
+ *	session_out.c      export, refresh in both directions
+ *	session_restart.c  retained routes of an ended session (RFC 4724, RFC 8538)
  *	session_limit.c    max_prefixes
  *	session_faults.c   faulty messages of a peer
  */
@@ -31,9 +32,9 @@
 #define NS_PER_S 1000000000ull
 #define RX_SIZE (256u << 10)
 #define TX_SIZE (512u << 10)
-/* Of the output buffer: export leaves it to keepalives, refreshes and the NOTIFICATION. */
+/* Part of the output buffer reserved for keepalives, refreshes and the NOTIFICATION. */
 #define TX_RESERVE 8192u
-/* Export goes on when the largest message has room, and the peer has taken a good part of what there was. */
+/* Free output space from which export continues: a multiple of the largest message. */
 #define TX_EXPORT_ROOM (TX_SIZE / 4)
 static_assert(TX_EXPORT_ROOM > BGP_EXTENDED_MSG_MAX + TX_RESERVE, "the largest message fits");
 #define BATCH_SPARES_MAX 24
@@ -42,12 +43,12 @@ static_assert(TX_EXPORT_ROOM > BGP_EXTENDED_MSG_MAX + TX_RESERVE, "the largest m
 #define LINGERERS_MAX 64
 #define LINGER_NS (2 * NS_PER_S)
 #define IDLE_HOLD_MAX_S 60u
-/* The OPEN of a connection that is to lose a collision waits so long for that of the other one. */
+/* How long the OPEN of the losing connection waits for the OPEN on the winning connection. */
 #define COLLISION_NS (2 * NS_PER_S)
-/* Connections by a range that wait for a session_add(). */
+/* Connections from ranges that wait for session_add(). */
 #define HELD_MAX 64
 #define HELD_NS (5 * NS_PER_S)
-#define IDLE_HOLD_FORGIVEN_S 60u /* a session that was up so long starts the back-off anew */
+#define IDLE_HOLD_FORGIVEN_S 60u /* a session that was up this long resets the back-off */
 #define BATCH_RETRY_NS 1000000u
 #define BATCH_TIDY_NS (NS_PER_S / 4)
 #define ACCEPT_RETRY_NS 100000000u
@@ -56,12 +57,12 @@ static_assert(TX_EXPORT_ROOM > BGP_EXTENDED_MSG_MAX + TX_RESERVE, "the largest m
 
 struct peer;
 
-/* A list with a sentinel, or the place of a peer in a list. `next` NULL: in no list. */
+/* Head of a list, or the link of a list member. `next` NULL: in no list. */
 struct ring {
 	struct ring *next, *prev;
 };
 
-/* The NOTIFICATION that an event sends; lent for the call. */
+/* A NOTIFICATION to send; lent for the call. */
 struct note {
 	uint8_t code, subcode;
 	uint16_t data_len;
@@ -79,127 +80,146 @@ struct connection {
 	struct peer *peer;
 	bool outgoing;
 	uint8_t state; /* enum fsm_state */
-	struct watch watch; /* fd -1: none */
-	uint32_t interest; /* epoll events asked for */
+	struct watch watch; /* fd -1: closed */
+	uint32_t interest; /* epoll events of the watch */
 #define CONNECTION_EVENTS 2
-	uint8_t events; /* CONNECTION_EVENTS while memory for SESSION_UP and _DOWN is reserved here */
+	/* CONNECTION_EVENTS while memory for SESSION_UP and SESSION_DOWN is reserved */
+	uint8_t events;
 	bool connecting;
-	bool ended; /* end of file, or an error: TCP_FAIL when what was read is handled */
-	int error; /* errno of it; 0: end of file */
-	bool waiting; /* its next message waits for a batch, or for the other connection */
-	bool noted; /* a NOTIFICATION was put out: closing lingers */
-	bool hard_reset; /* the peer said so (RFC 8538 3.1) */
-	uint64_t
-		deferred_ns; /* since when its OPEN waits for the other connection's; 0: it does not */
+	/*
+	 * end of file or error on the socket; EV_TCP_FAIL follows when all received octets are
+	 * handled
+	 */
+	bool ended;
+	int error; /* errno of the failure; 0: end of file */
+	/* the next message waits for a batch, or for the OPEN on the other connection */
+	bool waiting;
+	bool noted; /* a NOTIFICATION was written: close lingers */
+	bool hard_reset; /* the peer sent a Hard Reset (RFC 8538 3.1) */
+	/* since when the OPEN waits for the other connection; 0: not waiting */
+	uint64_t deferred_ns;
 
 	struct timer hold, keepalive, send_hold;
 	uint64_t hold_ns, hold_armed_ns, last_message_ns;
-	uint64_t sent_ns; /* when the peer last took octets, or there were none */
+	uint64_t sent_ns; /* when the peer last accepted octets, or the output buffer was empty */
 	uint64_t keepalive_due_ns;
 
 	uint8_t *rx, *tx;
 	size_t rx_head, rx_tail, tx_head, tx_tail;
 
-	struct bgp_open open; /* the peer's, without raw[] */
+	struct bgp_open open; /* of the peer, without raw[] */
 	struct negotiated n;
-	struct ip_addr local_addr; /* ours of the session: local.addr */
-	struct host_socket_local local; /* what next hops of either family are taken from */
+	struct ip_addr local_addr; /* local.addr */
+	struct host_socket_local local; /* source of the next hops of both families */
 };
 
 enum { CONN_OUT, CONN_IN, CONN_COUNT };
 
 struct refresh_job {
 	uint32_t id;
-	uint32_t
-		walk; /* export: the walk that answers it; a policy's: update_group_settle(); import without BoRR: the End-of-RIB that ends it */
-	bool sent, begun; /* import: its request left; BoRR came after it */
+	/*
+	 * Export: the walk that answers the job. Policy: number of update_group_settle(). Import
+	 * without BoRR: number of the End-of-RIB that ends the answer.
+	 */
+	uint32_t walk;
+	bool sent, begun; /* import: the request was sent; a BoRR followed */
 };
 struct refresh_jobs {
 	struct refresh_job *job;
 	unsigned count, size;
 };
 
-/* Tables of two peers came within so much: they are told at once. */
+/* Two peers whose table UPDATEs arrive within this time are loading simultaneously. */
 #define LOADING_NS (NS_PER_S / 50)
 
 struct peer_family {
 	struct peer *peer;
 	enum family family;
-	struct update_member *group; /* its place in one; NULL: not negotiated, or not up */
+	struct update_member *group; /* NULL: not negotiated, or not established */
 	struct refresh_serve serve;
 	bool serving; /* counted in speaker.serving */
-	uint32_t walks; /* refresh walks begun */
+	uint32_t walks; /* count of refresh walks begun */
 	struct refresh_jobs import_jobs, export_jobs;
-	struct refresh_jobs policy_jobs; /* `walk`: what update_group_settle() gave */
-	bool request_owed; /* a ROUTE-REFRESH that waits for room in the output */
-	uint64_t requested_ns; /* our last ROUTE-REFRESH; 0: none yet */
-	uint64_t requested_updates; /* how many UPDATEs had come then */
-	struct timer stale; /* from the oldest open BoRR, or our oldest request without one */
+	struct refresh_jobs policy_jobs; /* `walk`: the number of update_group_settle() */
+	bool request_owed; /* a ROUTE-REFRESH waits for space in the output */
+	uint64_t requested_ns; /* time of our last ROUTE-REFRESH; 0: no request yet */
+	uint64_t requested_updates; /* count of received UPDATEs at that time */
+	/* runs from the oldest open BoRR, or from our oldest request without BoRR */
+	struct timer stale;
 	/*
-	 * A peer without enhanced refresh: its answer ends with the End-of-RIB that the job waits for, or when the peer has been silent. The
-	 * jobs end when the shards have done all that had come until then (`answered_at`).
+	 * The answer of a peer without enhanced route refresh ends with the End-of-RIB for which
+	 * the job waits, or when the peer has been silent. The jobs end when the shards have
+	 * handled all records up to that point (`answered_at`).
 	 */
 	struct timer answer;
 	uint32_t ends_of_rib, ends_expected;
-	uint64_t answer_updates; /* of the peer, at the last look */
+	uint64_t answer_updates; /* UPDATEs of the peer at the last check */
 	unsigned silent_looks;
-	uint32_t answered; /* jobs up to this End-of-RIB wait for the shards alone; 0: none do */
-	uint64_t *answered_at; /* records, by shard; NULL: no unframed request yet */
+	uint32_t answered; /* jobs up to this End-of-RIB wait for the shards only; 0: no job does */
+	uint64_t *answered_at; /* count of records by shard; NULL: no unframed request yet */
 	bool refreshing; /* between BoRR and EoRR */
 	bool owed_stale;
 	struct timer spread; /* min_advertisement_s */
 	uint64_t not_before_ns;
 	bool end_of_rib_received, end_of_rib_sent;
-	bool retained; /* the shard keeps routes of an earlier session, stale */
-	struct timer restart; /* until the peer is back; then, until its End-of-RIB */
+	bool retained; /* the shard keeps stale routes of an earlier session */
+	struct timer restart; /* until the peer is back; then until its End-of-RIB */
 	struct {
 		enum limit_level level;
-		uint64_t seen; /* the count when it was last looked at */
-		uint64_t refused; /* by the limit, when that was last changed */
-		/* of several shards: no more than stored + sent are stored, once the shards have done all that they were given */
-		uint64_t stored; /* when it was last looked at */
-		uint64_t sent; /* prefixes announced since the mark before that */
+		uint64_t seen; /* the count at the last check */
+		/* prefixes refused by the limit when the limit was last changed */
+		uint64_t refused;
+		/*
+		 * With several shards: an upper bound of the stored prefixes is stored + sent, once
+		 * the shards have handled all records.
+		 */
+		uint64_t stored; /* at the last check */
+		uint64_t sent; /* prefixes announced since the previous mark */
 		uint64_t sent_after_mark;
-		uint64_t mark[SHARDS_MAX]; /* records */
+		uint64_t mark[SHARDS_MAX]; /* count of records */
 	} limit; /* max_prefixes */
 	uint64_t requests_sent, borr_sent, eorr_sent, borr_received, eorr_received;
 };
 
 struct peer {
 	struct speaker *speaker;
-	/* Places in the lists of the speaker: see there. */
+	/* Links in the lists of the speaker. */
 	struct ring ready, established, owing, leaving;
-	struct peer *next_of_address; /* the same bucket of speaker.by_address */
+	struct peer *next_of_address; /* in the bucket of speaker.by_address */
 	struct peer_id id;
 	bool running, removed;
-	bool settled; /* removed, and owes nothing: gone when the shards have done so many records */
+	/* removed and owes no record: freed when the shards have handled this many records */
+	bool settled;
 	uint64_t settled_at[SHARDS_MAX];
-	bool held; /* stopped by max_prefixes until an operator resets it */
-	bool limited; /* some family has max_prefixes */
+	bool held; /* stopped by max_prefixes until an operator resets the peer */
+	bool limited; /* a family has max_prefixes */
 	struct ring limit_ring; /* in speaker.limit_peers */
-	unsigned limit_looks; /* left */
-	struct timer limit_restart; /* restart_s, while it is held */
-	uint64_t up_at[SHARDS_MAX]; /* records: with these the session has begun */
-	bool any_as; /* config.asn and .external are what the last OPEN said */
-	bool came; /* dynamic: a connection of it was taken */
-	bool gone; /* dynamic: SESSION_DYNAMIC_GONE was told */
-	bool gone_reserved, down_reserved; /* memory for SESSION_DYNAMIC_GONE, SESSION_DOWN */
-	bool again_at_once; /* the peer's operator reset it: no idle hold */
-	struct config_peer config; /* its strings are ours or NULL */
+	unsigned limit_looks; /* remaining checks */
+	struct timer limit_restart; /* restart_s, while held */
+	uint64_t up_at[SHARDS_MAX]; /* count of records that begin the session */
+	bool as_from_open; /* the last OPEN determined config.asn and .external */
+	bool came; /* dynamic: a connection was accepted */
+	bool gone; /* dynamic: SESSION_DYNAMIC_GONE was reported */
+	/* memory for SESSION_DYNAMIC_GONE and SESSION_DOWN is reserved */
+	bool gone_reserved, down_reserved;
+	bool again_at_once; /* the peer sent Administrative Reset: no idle hold */
+	struct config_peer config; /* strings point into this struct, or NULL */
 	char vrf_name[64];
 	char password[HOST_SOCKET_PASSWORD_MAX + 1];
 	struct session_policies policies;
 	struct connection conn[CONN_COUNT];
-	struct connection *up; /* the established one */
+	struct connection *up; /* the established connection */
 	struct timer connect_retry, idle_hold;
 	struct timer collision; /* only wakes the loop */
-	uint32_t idle_hold_s; /* the next one */
-	bool tells_table; /* from the beginning on, without a pause, and no End-of-RIB yet */
-	uint64_t told_ns; /* when it last did; 0: not yet */
+	uint32_t idle_hold_s; /* duration of the next idle hold */
+	/* the peer is sending its initial table: no pause and no End-of-RIB yet */
+	bool loading_table;
+	uint64_t
+		table_update_ns; /* when the peer last sent part of its initial table; 0: not yet */
 	struct peer_family family[FAMILY_COUNT];
-	uint8_t export_first; /* of these, in the next turn: the one behind that which was it in this one */
+	uint8_t export_first; /* the family that exports first in the next turn */
 
-	/* Records that found no batch. DOWN goes before UP; a pair UP, DOWN is nothing. */
+	/* Records that wait for a batch. DOWN precedes UP; UP followed by DOWN cancels out. */
 	bool owed_down, owed_up;
 	struct rib_session_up up_record;
 	struct rib_session_down down_record;
@@ -209,15 +229,15 @@ struct peer {
 	char last_error[400];
 	struct peer_faults *faults; /* NULL: no faulty message yet */
 	uint64_t messages_received, messages_sent, updates_received, updates_sent, hold_rearmed;
-	uint64_t keepalive_late_ns; /* the latest */
+	uint64_t keepalive_late_ns; /* maximum */
 };
 
 struct range {
-	struct speaker_range r; /* .password: NULL, or the one below */
+	struct speaker_range r; /* .password: NULL, or points to `password` */
 	char password[HOST_SOCKET_PASSWORD_MAX + 1];
 };
 
-/* A connection by a range: nothing is read of it before main has made a session for it. */
+/* A connection from a range. Nothing is read until main has added a session. */
 struct held {
 	struct speaker *speaker;
 	struct held *next;
@@ -230,18 +250,21 @@ struct held {
 struct listener {
 	struct speaker *speaker;
 	struct watch watch;
-	struct timer again; /* accepts once more when there may be descriptors */
+	struct timer again; /* accepts again after a shortage of descriptors */
 	struct vrf_id vrf;
 	enum afi afi;
 };
 
-/* The group of the last session that ended, until it is dismantled. */
+/* A group without members, until it is dismantled. */
 struct leftover {
 	struct update_group *group;
 	struct leftover *next;
 };
 
-/* A closed connection until the peer has read our NOTIFICATION: closing with unread octets would reset it away. */
+/*
+ * A closed connection, until the peer has read our NOTIFICATION: closing a socket with unread
+ * octets sends a RST, which would discard the NOTIFICATION.
+ */
 struct lingerer {
 	struct speaker *speaker;
 	struct watch watch;
@@ -256,19 +279,23 @@ struct speaker {
 	struct thread *thread;
 	unsigned reader;
 	/*
-	 * Exported sets: read by this thread alone. Their grace periods have no readers: with those of the RIB, of whom this thread is one, a
-	 * full retire list (a lost peer's whole Adj-RIB-Out) would wait for itself.
+	 * Exported attribute sets are read by this thread only, so their grace periods need no
+	 * readers. The thread is a reader of the RIB: with the RIB's qsbr, a full retire list (the
+	 * whole Adj-RIB-Out of a lost peer) would wait for the thread itself.
 	 */
-	struct qsbr *nobody;
+	struct qsbr *no_readers;
 	struct attr_table *exported;
-	struct update_groups *groups; /* made with the first session that comes up */
+	struct update_groups *groups; /* created with the first established session */
 	struct leftover *leftovers;
-	struct peer *by_id[PEER_MAX]; /* all */
-	struct peer *by_address[ADDRESS_BUCKETS]; /* all, the newest of a bucket first */
+	struct peer *by_id[PEER_MAX]; /* all peers */
+	struct peer *by_address[ADDRESS_BUCKETS]; /* all peers; newest first within a bucket */
 	/*
-	 * Peers with work. A wake-up looks at these, and never at all peers: of 4,000 configured peers most may be idle.
-	 * ready: octets were read, or a connection ended. owing: records found no batch. leaving: removed, and the shards have not done
-	 * the last records.
+	 * Lists of peers with work: a wake-up visits only these, since most of 4,000 peers may be
+	 * idle.
+	 *	ready        octets were read, or a connection ended
+	 *	established  the session is established
+	 *	owing        records wait for a batch
+	 *	leaving      removed; the shards have not handled the last records
 	 */
 	struct ring ready, established, owing, leaving;
 	unsigned ready_count, established_count;
@@ -287,25 +314,28 @@ struct speaker {
 		struct rib_batch *batch; /* being filled */
 		struct rib_batch *spare[BATCH_SPARES_MAX];
 		unsigned spare_count;
-		uint64_t records; /* that it was given, those in `batch` too */
-		uint64_t
-			after; /* of the first one's, up to the last that covers what this one has */
+		uint64_t records; /* count of records put, including those in `batch` */
+		/*
+		 * count of records of the first shard that must precede the next record of this
+		 * shard
+		 */
+		uint64_t after;
 	} input[SHARDS_MAX];
 	bool starved; /* no batch was free */
 	struct timer retry;
-	struct timer tidy; /* of batches; while there are some */
+	struct timer tidy; /* returns unused batches */
 	struct attr_set *attrs; /* ATTR_SET_MAX */
 	uint64_t random;
 	unsigned turn;
 	struct refresh_pace pace;
-	struct timer pace_timer; /* the end of its rest, when somebody waits for it */
-	unsigned serving; /* families that are answered now */
-	struct peer_id teller; /* of whose table something came last */
-	uint64_t told_ns; /* when */
-	uint64_t loading_ns; /* when it were those of two at once */
+	struct timer pace_timer; /* end of the rest, when a request waits for it */
+	unsigned serving; /* count of families with a running refresh walk */
+	struct peer_id table_sender; /* the peer that last sent part of its initial table */
+	uint64_t table_update_ns; /* time of that UPDATE */
+	uint64_t loading_ns; /* last time two peers were sending initial tables simultaneously */
 	struct timer limits;
 	size_t fault_octets; /* of faulty messages, all peers */
-	struct ring limit_peers; /* something of these came lately */
+	struct ring limit_peers; /* peers with recent UPDATEs */
 	_Atomic uint8_t limit_level[PEER_MAX][FAMILY_COUNT]; /* enum limit_level; main reads */
 	struct hist keepalive_late, turns;
 };
@@ -331,7 +361,7 @@ ring_insert(struct ring *before, struct ring *r)
 	before->prev = r;
 }
 
-/* False: it was in no list. */
+/* False: `r` was in no list. */
 static inline bool
 ring_remove(struct ring *r)
 {
@@ -343,7 +373,7 @@ ring_remove(struct ring *r)
 	return true;
 }
 
-/* Every peer of `list`; the current peer may leave the list. */
+/* Iterates over the peers of `list`; the current peer may leave the list. */
 #define RING_EACH(p, list, member)                                                                 \
 	for (struct ring *at_ = (list)->next, *next_;                                              \
 		at_ != (list) &&                                                                   \
@@ -360,33 +390,39 @@ connection_other(struct connection *c)
 /* NULL: no peer has this id. */
 struct peer *peer_find(const struct speaker *s, struct peer_id id);
 uint32_t speaker_random(struct speaker *s) RUNS_ON(role_session);
-/* `ns` less or more up to `percent`. */
+/* `ns`, changed at random by up to -less_percent and +more_percent. */
 uint64_t speaker_jitter(struct speaker *s, uint64_t ns, unsigned less_percent,
 	unsigned more_percent) RUNS_ON(role_session);
 
-/* Something of the peer waits to be handled by the next speaker_work(). */
+/* Schedules input of the peer for the next speaker_work(). */
 void peer_ready(struct peer *p) RUNS_ON(role_session);
-/* The first peer of the bucket of an address, whatever its zone; follow next_of_address. */
+/* The first peer in the bucket of an address, regardless of the zone; follow next_of_address. */
 struct peer *address_first(const struct speaker *s, struct vrf_id vrf, const struct ip_addr *addr);
 
 /* session_listen.c */
 void listeners_close(struct speaker *s) RUNS_ON(role_session);
-/* After a peer of that address came, went or got another password: what the listeners have to know. */
+/*
+ * Updates the TCP-MD5 password of an address on all listeners, after a peer was added, removed or
+ * changed.
+ */
 void listen_password(struct speaker *s, struct vrf_id vrf, const struct ip_addr *addr)
 	RUNS_ON(role_session);
-/* Its connection, if it is held. */
+/* Accepts the held connection of a new peer, if there is one. */
 void held_take(struct peer *p) RUNS_ON(role_session);
 void held_close(struct speaker *s) RUNS_ON(role_session);
 
 /* session_peer.c */
 void peer_init(struct peer *p);
 void peer_start(struct peer *p) RUNS_ON(role_session);
-/* Ends both connections. `note` NULL: silently. */
+/* Ends both connections. `note` NULL: without a NOTIFICATION. */
 void peer_stop(struct peer *p, const struct note *note) RUNS_ON(role_session);
-/* Neither connection lives: what comes of it. */
+/*
+ * Decides how to continue when neither connection is open: idle hold, retry, or
+ * SESSION_DYNAMIC_GONE.
+ */
 void peer_restart(struct peer *p) RUNS_ON(role_session);
 bool peer_in_idle_hold(const struct peer *p);
-/* Dynamic: main is told to remove it. */
+/* Reports a dynamic peer to main for removal. */
 void peer_gone(struct peer *p) RUNS_ON(role_session);
 void peer_passive_changed(struct peer *p) RUNS_ON(role_session);
 void peer_accept(struct peer *p, int fd) RUNS_ON(role_session);
@@ -397,123 +433,133 @@ uint32_t peer_local_as(const struct peer *p);
 uint8_t peer_families(const struct config_peer *c);
 void connection_event(struct connection *c, enum fsm_event event, const struct note *note)
 	RUNS_ON(role_session);
-/* False: it waits, and with it what follows. */
+/* False: the OPEN, and all input after the OPEN, waits. */
 bool connection_open_received(struct connection *c, const uint8_t *msg, size_t len)
 	RUNS_ON(role_session);
 
 /* session_io.c */
 struct host_socket_options peer_socket(const struct peer *p);
 int connection_connect(struct connection *c) RUNS_ON(role_session);
-/* Buffers, watch and local address of a connected socket. 0, -errno (closed). */
+/*
+ * Allocates buffers and sets up the watch and the local address of a connected socket. 0, or
+ * -errno: closed.
+ */
 int connection_adopt(struct connection *c, int fd) RUNS_ON(role_session);
 void connection_close(struct connection *c) RUNS_ON(role_session);
 void connection_interest(struct connection *c) RUNS_ON(role_session);
 size_t connection_room(const struct connection *c);
-/* Where at least `need` octets may be written, then counted by connection_wrote(). NULL: there is no such room. */
+/*
+ * Returns room for at least `need` octets, to be committed with connection_wrote(). NULL: the
+ * output is full.
+ */
 uint8_t *connection_tail(struct connection *c, size_t need, size_t *room);
 void connection_wrote(struct connection *c, size_t len, unsigned messages) RUNS_ON(role_session);
 void connection_flush(struct connection *c) RUNS_ON(role_session);
 void connection_keepalive(struct connection *c) RUNS_ON(role_session);
 void connection_notify(struct connection *c, const struct note *note) RUNS_ON(role_session);
 void connection_hold(struct connection *c, uint64_t hold_ns) RUNS_ON(role_session);
-/* An UPDATE that was taken: EV_UPDATE, of which in Established only the hold timer hears. */
+/* An UPDATE was accepted: restarts the hold timer in Established, else EV_UPDATE. */
 void connection_heard(struct connection *c, uint64_t now_ns) RUNS_ON(role_session);
 void connection_keepalive_start(struct connection *c) RUNS_ON(role_session);
 void connection_stop_timers(struct connection *c) RUNS_ON(role_session);
-/* A whole message is in the receive buffer (or a header that is wrong). */
+/* The receive buffer holds a whole message, or a header with a wrong length. */
 bool connection_message_ready(const struct connection *c);
-/* Nothing of the peer's waits to be read or handled. */
+/* No octets of the peer wait to be read or handled. */
 bool connection_silent(const struct connection *c);
 void connection_timers_init(struct connection *c);
-/* Tells somebody that we will not talk to, and closes. */
+/* Sends a NOTIFICATION on an unused socket and closes the socket. */
 void refuse(int fd, uint8_t code, uint8_t subcode);
 void lingerers_close(struct speaker *s) RUNS_ON(role_session);
 
 /* session_in.c */
-/* Handles what was read, until the deadline. True while there is more that can be handled now. */
+/* Handles received messages until the deadline. True while more can be handled now. */
 bool connection_input(struct connection *c, uint64_t now_ns, uint64_t deadline_ns)
 	RUNS_ON(role_session);
-/* `retain`: bits by enum family that the shard keeps, stale. */
+/* `retain`: families that the shard keeps as stale, bits by enum family. */
 void input_owe_down(struct peer *p, uint8_t retain) RUNS_ON(role_session);
 void input_owe_up(struct peer *p) RUNS_ON(role_session);
 void input_owe_stale(struct peer_family *f) RUNS_ON(role_session);
-/* Hands over what is owed. False: no batch was free. */
+/* Puts the owed records into batches. False: no batch was free. */
 bool input_settle(struct speaker *s) RUNS_ON(role_session);
 bool peer_owes(const struct peer *p);
 void input_init(struct speaker *s);
-/* What was not handed over goes back. */
+/* Returns all unused batches. */
 void input_end(struct speaker *s) RUNS_ON(role_session);
-/* The open batches go to their shards. */
+/* Hands the open batches to the shards. */
 void input_push(struct speaker *s) RUNS_ON(role_session);
-/* The same while there is more to come at once: of several, a shard is not woken for little. */
+/*
+ * As input_push(), while more input follows at once: with several shards, a nearly empty batch
+ * waits.
+ */
 void input_push_some(struct speaker *s) RUNS_ON(role_session);
 
 /* session_out.c */
 int export_up(struct peer *p) RUNS_ON(role_session);
 void export_down(struct peer *p) RUNS_ON(role_session);
-/* A slice of taking down what ended sessions left. True while there is more. */
+/* Dismantles groups without members, in slices. True while there is more. */
 bool leftovers_run(struct speaker *s, uint64_t deadline_ns) RUNS_ON(role_session);
-/* The configuration changed: how routes are sent to this peer. */
+/* Applies changed export rules of the configuration. */
 void export_rules(struct peer *p) RUNS_ON(role_session);
-/* A slice for one peer. True while there is more that its socket takes. */
+/* Exports to one peer for a slice. True while there is more that the socket accepts. */
 bool export_run(struct peer *p, uint64_t deadline_ns) RUNS_ON(role_session);
 void export_timers_init(struct peer_family *f);
 void pace_init(struct speaker *s);
 void refresh_received(struct peer_family *f) RUNS_ON(role_session);
-/* Asks the peer for its routes without a job, where the session can. */
+/* Requests the routes of the peer without a job, if route refresh was negotiated. */
 void refresh_request(struct peer_family *f) RUNS_ON(role_session);
 void refresh_begun(struct peer_family *f) RUNS_ON(role_session);
-/* The peer's End-of-RIB: of an answer without BoRR, it is the end. */
+/* An End-of-RIB of the peer ends the answer to a request without BoRR. */
 void refresh_end_of_rib(struct peer_family *f) RUNS_ON(role_session);
 void refresh_ended(struct peer_family *f) RUNS_ON(role_session);
 
 /* session_restart.c */
 void restart_init(struct peer_family *f);
-/* Families, bits by enum family, that the peer may bring back after a restart. */
+/* Families, bits by enum family, whose routes may be retained over a restart of the peer. */
 uint8_t restart_families(const struct connection *c);
-/* Which families keep their routes when the session of `c` ends by that event. */
+/* Families that keep their routes when the session of `c` ends with this event. */
 uint8_t restart_retain(const struct connection *c, enum fsm_event event, const struct note *note);
-/* It ended: tells the shard, and waits for the peer. */
+/* The session ended: reports the end to the shard and waits for the peer. */
 void restart_lost(struct connection *c, uint8_t retain) RUNS_ON(role_session);
 bool restart_waits(const struct peer *p);
-/* Behind input_owe_up(). */
+/* The session is up again; to be called after input_owe_up(). */
 void restart_up(struct connection *c) RUNS_ON(role_session);
 void restart_end_of_rib(struct peer_family *f) RUNS_ON(role_session);
-/* Nothing is retained any more. */
+/* Flushes retained routes. */
 void restart_forget(struct peer *p) RUNS_ON(role_session);
 
 /* session_limit.c */
 void limits_init(struct speaker *s);
 void limit_init(struct peer *p);
-/* The peer leaves speaker.limit_peers, and has no alarm. */
+/* Removes the peer from speaker.limit_peers and clears the alarm. */
 void limit_forget(struct peer *p);
 void limit_config(struct peer *p) RUNS_ON(role_session);
 bool limit_changed(const struct config_peer *a, const struct config_peer *b);
-/* A session begins; before its first record. */
+/* A session begins; to be called before its first record. */
 void limit_up(struct peer *p) RUNS_ON(role_session);
-/* The limit changed. */
+/* The limit has changed. */
 void limit_again(struct peer *p) RUNS_ON(role_session);
 void limit_down(struct peer *p) RUNS_ON(role_session);
-/* The limit that `count` prefixes, which are about to be announced to the shards, take along: rib_record.limit. Counts them. */
+/*
+ * Counts `count` prefixes that are about to be announced. Returns the limit for their record
+ * (rib_record.limit); 0: no check necessary.
+ */
 uint32_t limit_of(struct peer *p, enum family f, unsigned count) RUNS_ON(role_session);
-/* An UPDATE of it came. */
+/* An UPDATE of the peer was received. */
 void limit_received(struct peer *p) RUNS_ON(role_session);
 
 /* session_faults.c */
 struct bgp_update;
-/*
- * Records and logs an UPDATE with an error: `msg` is the whole message, `u` what was decoded of it.
- */
+/* Records and logs an UPDATE with an error: `msg` is the whole message, `u` the decoded part. */
 void peer_fault_update(struct peer *p, const struct bgp_update *u, const uint8_t *msg, size_t len)
 	RUNS_ON(role_session);
 /* Records and logs any other message that ends the session. */
 void peer_fault_message(struct peer *p, const struct bgp_error *error, const uint8_t *msg,
 	size_t len) RUNS_ON(role_session);
-/* Before the thread stops or the peer is freed: ends the window of log lines. */
+/* Ends the window of log lines; to be called before the thread stops or the peer is freed. */
 void peer_faults_stop(struct peer *p) RUNS_ON(role_session);
-/* After peer_faults_stop(). */
+/* Call peer_faults_stop() first. */
 void peer_faults_free(struct peer *p);
 
-/* speaker_config.event_reserve and event_release, where there are any. */
+/* Call speaker_config.event_reserve and event_release, if set. */
 int event_reserve(struct speaker *s, unsigned count);
 void event_release(struct speaker *s, unsigned count);

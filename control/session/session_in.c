@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Messages received. UPDATEs become records in the shard's batches: a batch is handed over at the end of a slice, or when it is
- * full. A message for which there is no batch stays where it is, and with it what follows on that connection.
+ * Received messages. UPDATEs become records in batches for the shards; a batch is handed over at
+ * the end of a slice, or when full. When no batch is free, the message and all later input of the
+ * connection wait.
  */
 #include "control/session/session_impl.h"
 
@@ -13,13 +14,16 @@
 
 static_assert(sizeof(struct rib_record) % 8 == 0, "what follows a record's header is aligned");
 
-#define CLOCK_OCTETS 2048u /* handled between two looks at the clock: some 10 us */
-#define INPUT_OCTETS (16u << 10) /* handled of one peer before the next one's: some 0.1 ms */
+#define CLOCK_OCTETS 2048u /* octets between two reads of the clock: about 10 us */
+#define INPUT_OCTETS (16u << 10) /* octets of one peer before the next peer: about 0.1 ms */
 
-/* Unicast has no label; 0 would be one (rib/dest.h). */
+/* Unicast routes have no label; 0 is a valid label (rib/dest.h). */
 #define LABEL_NONE_WIRE 0xfffffu
 
-/* A batch that is nearly empty waits for so many turns of 1 ms at most, while more comes and no other shard waits for what is in it. */
+/*
+ * A nearly empty batch waits for at most this many turns of 1 ms, while more input follows and no
+ * other shard waits for its records.
+ */
 #define PUSH_TURNS 4u
 
 /* ---- batches ---- */
@@ -105,7 +109,7 @@ batch_room(const struct speaker_input *in)
 	return in->batch != NULL ? in->batch->size - in->batch->used : 0;
 }
 
-/* NULL: none is free. */
+/* NULL: no batch is free. */
 static struct rib_batch *
 batch_get(struct speaker *s, unsigned shard) RUNS_ON(role_session)
 {
@@ -114,7 +118,7 @@ batch_get(struct speaker *s, unsigned shard) RUNS_ON(role_session)
 	return shard_input_get(s->input[shard].to);
 }
 
-/* The next empty one becomes the open one. */
+/* Hands over the open batch and opens an empty one. */
 static bool
 batch_next(struct speaker *s, unsigned shard) RUNS_ON(role_session)
 {
@@ -130,14 +134,14 @@ batch_next(struct speaker *s, unsigned shard) RUNS_ON(role_session)
 	return in->batch != NULL;
 }
 
-/* One record of `len` octets will fit the open batch. */
+/* Makes room for a record of `len` octets in the open batch. */
 static bool
 batch_reserve(struct speaker *s, unsigned shard, size_t len) RUNS_ON(role_session)
 {
 	return batch_room(&s->input[shard]) >= len || batch_next(s, shard);
 }
 
-/* So many empty ones are at hand. */
+/* Acquires `count` empty batches in advance. */
 static bool
 spares_reserve(struct speaker *s, unsigned shard, unsigned count) RUNS_ON(role_session)
 {
@@ -157,11 +161,13 @@ spares_reserve(struct speaker *s, unsigned shard, unsigned count) RUNS_ON(role_s
 }
 
 /*
- * The order between shards, docs/decisions/0006: what may take away a prefix comes after all that was told before of prefixes that cover it, or
- * that it covers. Of a pair in two shards one is wide, and in the first. `under`: bits of the shards that have what these cover.
+ * Order between shards (docs/decisions/0006): a record that may withdraw a prefix follows all
+ * earlier records with prefixes that cover the prefix or are covered. If two such prefixes belong
+ * to two shards, the wide one belongs to the first shard. `under`: bits of the shards with the
+ * covered prefixes.
  */
 static void
-order_begin(const struct speaker *s, uint32_t under, struct rib_order *out) RUNS_ON(role_session)
+order_record(const struct speaker *s, uint32_t under, struct rib_order *out) RUNS_ON(role_session)
 {
 	*out = (struct rib_order){0};
 	for (; under != 0; under &= under - 1) {
@@ -171,9 +177,9 @@ order_begin(const struct speaker *s, uint32_t under, struct rib_order *out) RUNS
 	}
 }
 
-/* The first one has them; what the others are told from here on comes after it. */
+/* The first shard has the wide record: all later records of the shards in `under` follow it. */
 static void
-order_end(struct speaker *s, uint32_t under) RUNS_ON(role_session)
+order_later_records(struct speaker *s, uint32_t under) RUNS_ON(role_session)
 {
 	for (; under != 0; under &= under - 1)
 		s->input[__builtin_ctz(under)].after = s->input[0].records;
@@ -192,7 +198,7 @@ record_len(size_t payload_len, size_t nlri_count)
 		    nlri_count * sizeof(struct rib_nlri));
 }
 
-/* Room was reserved. `payload` (may be NULL) is copied and padded. */
+/* Room must be reserved. `payload` (may be NULL) is copied and padded. */
 static struct rib_record *
 record_begin(const struct speaker_input *in, const struct peer *p, enum rib_record_kind kind,
 	enum family f, const void *payload, size_t payload_len, uint64_t now)
@@ -216,7 +222,7 @@ record_begin(const struct speaker_input *in, const struct peer *p, enum rib_reco
 	return r;
 }
 
-/* `order` (may be NULL): of the first shard's that are wide. */
+/* `order` (may be NULL): for a wide record of the first shard. */
 static void
 record_end(struct speaker_input *in, struct rib_record *r, unsigned nlri_count,
 	const struct rib_order *order)
@@ -233,7 +239,7 @@ record_end(struct speaker_input *in, struct rib_record *r, unsigned nlri_count,
 	in->records++;
 }
 
-/* A record that is only its header and a payload, for all shards. False: no batch. */
+/* Puts a record without prefixes into a batch of each shard. False: no batch. */
 static bool
 record_put(struct speaker *s, const struct peer *p, enum rib_record_kind kind, enum family f,
 	const void *payload, size_t payload_len) RUNS_ON(role_session)
@@ -250,11 +256,11 @@ record_put(struct speaker *s, const struct peer *p, enum rib_record_kind kind, e
 		struct speaker_input *in = &s->input[i];
 
 		if (i == 0)
-			order_begin(s, others, &order);
+			order_record(s, others, &order);
 		record_end(in, record_begin(in, p, kind, f, payload, payload_len, now), 0,
 			i == 0 && others != 0 ? &order : NULL);
 	}
-	order_end(s, others);
+	order_later_records(s, others);
 	return true;
 }
 
@@ -289,12 +295,12 @@ input_owe_up(struct peer *p)
 void
 input_owe_down(struct peer *p, uint8_t retain)
 {
-	/* The shard never heard of it: nothing to take back. */
+	/* The shard has not received the record of this session: nothing to withdraw. */
 	if (p->owed_up) {
 		p->owed_up = false;
 		return;
 	}
-	/* What stays is stale by this, and what was stale before goes. */
+	/* The DOWN record makes the retained routes stale and flushes all earlier stale routes. */
 	for (unsigned f = 0; f < FAMILY_COUNT; f++)
 		p->family[f].owed_stale = false;
 	p->down_record = (struct rib_session_down){.retain = retain};
@@ -357,11 +363,12 @@ nlri_per_batch(size_t attrs_len)
 	return (RIB_BATCH_SIZE - BATCH_OVERHEAD - pad8(attrs_len)) / sizeof(struct rib_nlri);
 }
 
-/* One field of an UPDATE, as it goes into batches. */
+/* The prefixes of one field of an UPDATE, with their attributes. */
 struct input_field {
 	const struct attr_set *attrs; /* NULL: withdraw */
 	size_t attrs_len;
-	enum refused_cause refused; /* without attrs: what was announced is refused for it */
+	/* without attrs: the cause for which the announced prefixes are refused */
+	enum refused_cause refused;
 	enum family family;
 	uint32_t limit; /* limit_of() */
 	struct rd nlri;
@@ -381,7 +388,7 @@ input_add(struct input_update *in, const struct connection *c, const struct bgp_
 
 	if (!(c->n.families & 1u << f->family) ||
 		(f->family != FAMILY_IPV4_UNICAST && f->family != FAMILY_IPV6_UNICAST))
-		return; /* RFC 4760 7 allows to ignore it */
+		return; /* RFC 4760 7 permits ignoring the field */
 	*to = (struct input_field){
 		.attrs = attrs, .refused = refused, .family = f->family, .nlri = f->nlri};
 	to->attrs_len = attrs != NULL ? attr_set_size(attrs) : 0;
@@ -390,7 +397,7 @@ input_add(struct input_update *in, const struct connection *c, const struct bgp_
 		in->count++;
 }
 
-/* The next prefix of a field, in which the decoder has looked. False: there are no more. */
+/* The next prefix of a field that the decoder has checked. False: end of the field. */
 static inline bool
 field_next(const struct input_field *f, struct rd *r, struct prefix *out)
 {
@@ -406,7 +413,7 @@ field_next(const struct input_field *f, struct rd *r, struct prefix *out)
 	return true;
 }
 
-/* The next `n`, which are there. */
+/* Copies the next `n` prefixes, which must exist. */
 static void
 nlri_put(struct input_field *f, unsigned n, struct rib_nlri *to)
 {
@@ -418,7 +425,7 @@ nlri_put(struct input_field *f, unsigned n, struct rib_nlri *to)
 	}
 }
 
-/* `order` (may be NULL): of the first shard's that are wide. */
+/* `order` (may be NULL): for wide records of the first shard. */
 static void
 field_put(struct speaker *s, const struct peer *p, struct input_field *f, unsigned shard,
 	const struct rib_order *order, uint64_t now) RUNS_ON(role_session)
@@ -430,7 +437,7 @@ field_put(struct speaker *s, const struct peer *p, struct input_field *f, unsign
 			 n = f->count < per ? f->count : per;
 		struct rib_record *r;
 
-		/* spares_reserve() saw to it that this succeeds. */
+		/* cannot fail after spares_reserve() */
 		if (!batch_reserve(s, shard, record_len(f->attrs_len, n) + sizeof(*order)))
 			return;
 		r = record_begin(in, p, RIB_UPDATE, f->family, f->attrs, f->attrs_len, now);
@@ -447,10 +454,10 @@ field_put(struct speaker *s, const struct peer *p, struct input_field *f, unsign
 
 /* ---- UPDATE, for several shards ---- */
 
-/* Of a field, which shards get how much. */
+/* The division of a field between the shards. */
 struct input_split {
-	uint32_t shards; /* bits: these; nothing is said of the others below */
-	uint32_t under; /* those that have what its wide prefixes cover */
+	uint32_t shards; /* bits; count[] is valid for these shards only */
+	uint32_t under; /* shards with prefixes covered by the wide prefixes of the field */
 	unsigned count[SHARDS_MAX];
 };
 
@@ -473,15 +480,15 @@ field_split(const struct speaker *s, const struct input_field *f, struct input_s
 	}
 }
 
-/* Of a field, what one shard gets. */
+/* The part of a field for one shard. */
 struct input_part {
-	unsigned count; /* to come */
+	unsigned count; /* prefixes still to put */
 	unsigned filled, room; /* of the record */
-	struct rib_record *record; /* NULL: none is open */
+	struct rib_record *record; /* NULL: no record is open */
 	struct rib_nlri *to;
 };
 
-/* False: no batch; update_put_split() saw to it that there is one. */
+/* False: no batch; cannot happen after update_put_split(). */
 static bool
 part_open(struct speaker *s, const struct peer *p, const struct input_field *f, unsigned shard,
 	struct input_part *part, uint64_t now) RUNS_ON(role_session)
@@ -539,8 +546,9 @@ parts_put(struct speaker *s, const struct peer *p, const struct input_field *f,
 }
 
 /*
- * With a limit (session_limit.c) what each shard gets comes after all before it, what shards before that one get of the same field, too: they
- * store no more than the limit together.
+ * With a limit (session_limit.c), the part of each shard follows all earlier records of all shards,
+ * including the parts of the same field, so that all shards together store no more prefixes than
+ * the limit.
  */
 static void
 parts_put_limited(struct speaker *s, const struct peer *p, const struct input_field *f,
@@ -555,7 +563,7 @@ parts_put_limited(struct speaker *s, const struct peer *p, const struct input_fi
 		struct rib_order order;
 		struct prefix prefix;
 
-		order_begin(s, all & ~(1u << shard), &order);
+		order_record(s, all & ~(1u << shard), &order);
 		while (field_next(f, &r, &prefix)) {
 			if (shards_of(&s->shards, &prefix) != shard)
 				continue;
@@ -575,18 +583,18 @@ field_put_split(struct speaker *s, const struct peer *p, struct input_field *f,
 	if (split->shards == 0)
 		return;
 	if (wide != NULL)
-		order_begin(s, split->under, wide);
+		order_record(s, split->under, wide);
 	if (f->limit != 0)
 		parts_put_limited(s, p, f, split, now);
-	/* nearly every UPDATE of prefixes that belong together */
+	/* most UPDATEs of neighbouring prefixes */
 	else if ((split->shards & (split->shards - 1)) == 0)
 		field_put(s, p, f, (unsigned)__builtin_ctz(split->shards), wide, now);
 	else
 		parts_put(s, p, f, split, wide, now);
-	order_end(s, split->under);
+	order_later_records(s, split->under);
 }
 
-/* What they announce will be put. */
+/* Sets the limits of the fields that are about to be put. */
 static void
 fields_limit(struct peer *p, struct input_update *in) RUNS_ON(role_session)
 {
@@ -595,7 +603,7 @@ fields_limit(struct peer *p, struct input_update *in) RUNS_ON(role_session)
 			in->field[i].limit = limit_of(p, in->field[i].family, in->field[i].count);
 }
 
-/* All of it or nothing. False: no batch. */
+/* Puts all fields or none. False: no batch. */
 static bool
 update_put_split(struct speaker *s, struct peer *p, struct input_update *in, uint64_t now)
 	RUNS_ON(role_session)
@@ -629,7 +637,7 @@ update_put_split(struct speaker *s, struct peer *p, struct input_update *in, uin
 	return true;
 }
 
-/* All of it or nothing. False: no batch. */
+/* Puts all fields or none. False: no batch. */
 static bool
 update_put(struct speaker *s, struct peer *p, struct input_update *in, uint64_t now)
 	RUNS_ON(role_session)
@@ -675,7 +683,10 @@ update_options(const struct connection *c)
 	};
 }
 
-/* Why the routes of an UPDATE are treated as withdrawn (RFC 7606 2); REFUSED_NOT: they are not. */
+/*
+ * Why the routes of an UPDATE are treated as withdrawn (RFC 7606 2); REFUSED_NOT: they are
+ * accepted.
+ */
 static enum refused_cause
 update_refused(const struct bgp_update *u)
 {
@@ -685,7 +696,10 @@ update_refused(const struct bgp_update *u)
 					       : refused_malformed(u->error.attribute);
 }
 
-/* Fields withdrawn, then announced; with TREAT_AS_WITHDRAW (RFC 7606 2) all of them withdrawn. */
+/*
+ * Withdrawn fields precede announced fields; with TREAT_AS_WITHDRAW (RFC 7606 2) all fields are
+ * withdrawn.
+ */
 static void
 update_fields(struct connection *c, const struct bgp_update *u, struct attr_set *attrs,
 	struct attr_set *second, struct input_update *in)
@@ -708,32 +722,32 @@ update_fields(struct connection *c, const struct bgp_update *u, struct attr_set 
 	}
 }
 
-/* A pause of so much is the end of a table, where none is said. */
+/* Without End-of-RIB, a pause of this length ends the initial table. */
 #define TABLE_PAUSE_NS NS_PER_S
 
 static void
-table_told(struct peer *p, uint64_t now)
+table_received(struct peer *p, uint64_t now)
 {
 	struct speaker *s = p->speaker;
 
-	if (!p->tells_table)
+	if (!p->loading_table)
 		return;
-	p->tells_table = p->told_ns == 0 || now - p->told_ns < TABLE_PAUSE_NS;
-	p->told_ns = now;
-	if (s->teller.v != p->id.v && now - s->told_ns < LOADING_NS)
+	p->loading_table = p->table_update_ns == 0 || now - p->table_update_ns < TABLE_PAUSE_NS;
+	p->table_update_ns = now;
+	if (s->table_sender.v != p->id.v && now - s->table_update_ns < LOADING_NS)
 		s->loading_ns = now;
-	s->teller = p->id;
-	s->told_ns = now;
+	s->table_sender = p->id;
+	s->table_update_ns = now;
 }
 
 static void
 table_ended(struct peer *p)
 {
-	p->tells_table = false;
-	p->speaker->loading_ns = 0; /* others will say so again */
+	p->loading_table = false;
+	p->speaker->loading_ns = 0; /* set again if two other peers are loading */
 }
 
-/* False: no batch; the message stays. */
+/* False: no batch; the message stays in the buffer. */
 static bool
 update_received(struct connection *c, const uint8_t *msg, size_t len, uint64_t now)
 	RUNS_ON(role_session)
@@ -772,7 +786,7 @@ update_received(struct connection *c, const uint8_t *msg, size_t len, uint64_t n
 	if (!update_put(s, p, &in, now))
 		return false;
 	p->updates_received++;
-	table_told(p, now);
+	table_received(p, now);
 	limit_received(p);
 	if (u.error.severity != BGP_OK)
 		peer_fault_update(p, &u, msg, len);
@@ -793,9 +807,9 @@ message_refuse(struct connection *c, const struct bgp_error *e, const uint8_t *m
 	connection_event(c, EV_BAD_MESSAGE, &note);
 }
 
-/* RFC 8538 3.1: the NOTIFICATION that a Hard Reset stands for. False: it is none, or shows none. */
+/* RFC 8538 3.1: unwraps the NOTIFICATION inside a Hard Reset. False: not a Hard Reset, or empty. */
 static bool
-hard_reset_open(struct bgp_notification *n)
+hard_reset_unwrap(struct bgp_notification *n)
 {
 	if (n->code != ERR_CEASE || n->subcode != CEASE_HARD_RESET || n->data_len < 2)
 		return false;
@@ -806,43 +820,49 @@ hard_reset_open(struct bgp_notification *n)
 	return true;
 }
 
-/* RFC 9003: what the operator over there has to say. */
+/* RFC 9003: records the shutdown message of the peer. */
 static void
 notification_received(struct connection *c, const uint8_t *msg, size_t len) RUNS_ON(role_session)
 {
 	struct peer *p = c->peer;
 	struct bgp_notification n;
 	struct bgp_error e = bgp_notification_decode(msg, len, &n);
-	char text[340] = ""; /* RFC 9003 2: up to 255 octets; the rest of last_error is ours */
+	char text[340] = ""; /* RFC 9003 2: up to 255 octets, escaped; fits last_error */
 	bool hard;
 
-	if (e.severity != BGP_OK) { /* RFC 4271 6.4: there is no answer to a wrong one */
+	if (e.severity != BGP_OK) { /* RFC 4271 6.4: an invalid NOTIFICATION is not answered */
 		peer_fault_message(p, &e, msg, len);
 		peer_error(p, "received a malformed notification");
 		connection_event(c, EV_NOTIFICATION, NULL);
 		return;
 	}
 	c->hard_reset = n.code == ERR_CEASE && n.subcode == CEASE_HARD_RESET;
-	hard = hard_reset_open(&n);
+	hard = hard_reset_unwrap(&n);
 	if (n.code == ERR_CEASE &&
 		(n.subcode == CEASE_ADMIN_SHUTDOWN || n.subcode == CEASE_ADMIN_RESET) &&
 		n.data_len > 1 && n.data[0] < n.data_len)
 		log_escape((const char *)n.data + 1, n.data[0], text, sizeof(text));
-	/* The connection that loses a collision is no fault of the session. */
+	/* The session survives a collision: no error to record. */
 	if (n.code != ERR_CEASE || n.subcode != CEASE_COLLISION || c->state == FSM_ESTABLISHED)
 		peer_error(p, "received %s%s%s%s", hard ? "hard reset, " : "",
 			bgp_notification_text(n.code, n.subcode), text[0] != '\0' ? ": " : "",
 			text);
-	/* Nothing is wrong over there, and it wants us back. Over and over again is another matter. */
+	/*
+	 * After an administrative reset the peer expects the session back at once. A session
+	 * shorter than a second still gets idle hold.
+	 */
 	c->peer->again_at_once = n.code == ERR_CEASE && n.subcode == CEASE_ADMIN_RESET &&
 				 p->up == c && now_ns() - p->established_ns >= NS_PER_S;
 	connection_event(c, EV_NOTIFICATION, NULL);
 	c->peer->again_at_once = false;
 }
 
-/* RFC 7313 4: ignored before the End-of-RIB of a peer that sends one; the shard does so too. */
+/*
+ * RFC 7313 4: BoRR is ignored before the End-of-RIB of a peer that sends End-of-RIB, here and in
+ * the shard.
+ */
 static bool
-begin_early(const struct peer *p, enum family f)
+borr_is_early(const struct peer *p, enum family f)
 {
 	return p->up_record.end_of_rib & 1u << f && !p->family[f].end_of_rib_received;
 }
@@ -857,8 +877,7 @@ refresh_message(struct connection *c, const uint8_t *msg, size_t len) RUNS_ON(ro
 	struct bgp_error e;
 	enum family f;
 
-	if (!p->config.capabilities
-			.route_refresh) { /* not a type that we know of in this session */
+	if (!p->config.capabilities.route_refresh) { /* unknown message type in this session */
 		e = (struct bgp_error){
 			.severity = SESSION_RESET, .code = ERR_HEADER, .subcode = HEADER_BAD_TYPE};
 		e.data = msg + BGP_HEADER_LEN - 1;
@@ -872,7 +891,7 @@ refresh_message(struct connection *c, const uint8_t *msg, size_t len) RUNS_ON(ro
 		return true;
 	}
 	f = family_from_afi_safi(r.afi, r.safi);
-	/* RFC 2918 4: for a family that is not ours, ignored. */
+	/* RFC 2918 4: ignored for a family that was not negotiated. */
 	if (!r.ignore && f != FAMILY_COUNT && (c->n.families & 1u << f)) {
 		if (r.subtype == REFRESH_BEGIN &&
 			!(input_settle(s) && record_put(s, p, RIB_BEGIN_REFRESH, f, NULL, 0)))
@@ -882,7 +901,7 @@ refresh_message(struct connection *c, const uint8_t *msg, size_t len) RUNS_ON(ro
 			return false;
 		if (r.subtype == REFRESH_REQUEST)
 			refresh_received(&p->family[f]);
-		else if (r.subtype == REFRESH_BEGIN && begin_early(p, f))
+		else if (r.subtype == REFRESH_BEGIN && borr_is_early(p, f))
 			p->family[f].borr_received++;
 		else if (r.subtype == REFRESH_BEGIN)
 			refresh_begun(&p->family[f]);
@@ -893,7 +912,10 @@ refresh_message(struct connection *c, const uint8_t *msg, size_t len) RUNS_ON(ro
 	return true;
 }
 
-/* One message of which the header is right. False: it stays: no batch, or a collision. */
+/*
+ * Handles a message with a valid header. False: the message waits for a batch or for the end of a
+ * collision.
+ */
 static bool
 message_received(struct connection *c, uint8_t type, const uint8_t *msg, size_t len, uint64_t now)
 	RUNS_ON(role_session)
@@ -913,7 +935,7 @@ message_received(struct connection *c, uint8_t type, const uint8_t *msg, size_t 
 		break;
 	}
 	if (c->state != FSM_ESTABLISHED) {
-		connection_event(c, EV_UPDATE, NULL); /* the machine knows the error */
+		connection_event(c, EV_UPDATE, NULL); /* fsm_step() determines the error */
 		return true;
 	}
 	return type == BGP_UPDATE ? update_received(c, msg, len, now)
@@ -965,7 +987,7 @@ connection_input(struct connection *c, uint64_t now, uint64_t deadline_ns)
 			break;
 		}
 		c->peer->messages_received++;
-		if (c->watch.fd < 0 || c->connecting) /* gone, or begun anew */
+		if (c->watch.fd < 0 || c->connecting) /* closed, or connecting again */
 			return false;
 		c->rx_head += len;
 		octets += len;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A connection's socket, buffers and timers. The output buffer holds whole messages in their order, so a keepalive can never land
- * inside an UPDATE; part of it is kept free for what is not export.
+ * The socket, buffers and timers of a connection. The output buffer holds whole messages in order,
+ * so that a keepalive never lands inside an UPDATE; part of the buffer is reserved for other
+ * messages than export.
  */
 #include "control/session/session_impl.h"
 
@@ -23,11 +24,11 @@ connection_fail(struct connection *c, int error) RUNS_ON(role_session)
 	c->error = error;
 	peer_ready(c->peer);
 	connection_interest(c);
-	thread_wake(c->peer->speaker
-			    ->thread); /* speaker_work() raises it when what was read is handled */
+	/* speaker_work() raises EV_TCP_FAIL after all received octets are handled */
+	thread_wake(c->peer->speaker->thread);
 }
 
-/* ---- what we ask epoll for ---- */
+/* ---- epoll interest ---- */
 
 static size_t
 rx_free(const struct connection *c)
@@ -50,7 +51,7 @@ connection_interest(struct connection *c)
 		if (c->tx_head < c->tx_tail)
 			want |= EPOLLOUT;
 	}
-	/* Nothing wanted: out of epoll altogether, which would report a hang-up again and again. */
+	/* Without interest the socket leaves epoll, which would report a hang-up repeatedly. */
 	if (want == c->interest)
 		return;
 	if (watch_set(c->peer->speaker->thread, &c->watch, want) == 0)
@@ -103,7 +104,7 @@ connection_message_ready(const struct connection *c)
 	if (have < BGP_HEADER_LEN)
 		return false;
 	len = (size_t)p[16] << 8 | p[17];
-	return have >= len; /* a length that is too small is the decoder's to refuse */
+	return have >= len; /* the decoder refuses a length below the minimum */
 }
 
 /* ---- output ---- */
@@ -168,7 +169,10 @@ connection_flush(struct connection *c)
 		} else if (n < 0 && errno == EAGAIN) {
 			break;
 		} else if (n < 0 && errno != EINTR) {
-			/* Not ended yet: the peer's NOTIFICATION may wait to be read. recv() tells the end. */
+			/*
+			 * The connection has not ended yet: a NOTIFICATION of the peer may be
+			 * unread. recv() reports the end.
+			 */
 			c->tx_head = c->tx_tail;
 			connection_read(c);
 			break;
@@ -190,7 +194,7 @@ connection_keepalive(struct connection *c)
 	size_t room;
 	uint8_t *tail = connection_tail(c, BGP_HEADER_LEN, &room);
 
-	/* A peer that has not taken what is queued has no use for one keepalive more. */
+	/* A peer that does not read the queued octets does not need another keepalive. */
 	if (c->ended || tail == NULL)
 		return;
 	connection_wrote(c, bgp_keepalive_encode(tail, room), 1);
@@ -247,7 +251,7 @@ lingerer_expire(struct timer *t)
 	lingerer_free(container_of(t, struct lingerer, timer));
 }
 
-/* True: everything is out, and our side of the connection is shut. */
+/* True: all octets are sent, and our side of the connection is shut down. */
 static bool
 lingerer_send(struct lingerer *l)
 {
@@ -279,7 +283,7 @@ lingerer_ready(struct watch *w, uint32_t events)
 		lingerer_free(l);
 }
 
-/* True: somebody else closes the descriptor. */
+/* Transfers the socket to a lingerer. True: the lingerer closes the descriptor. */
 static bool
 connection_linger(struct connection *c)
 {
@@ -344,7 +348,7 @@ refuse(int fd, uint8_t code, uint8_t subcode)
 	size_t len = bgp_notification_encode(code, subcode, NULL, 0, msg, sizeof(msg));
 	ssize_t n = send(fd, msg, len, MSG_NOSIGNAL);
 
-	(void)n; /* a fresh socket takes 21 octets, or is broken */
+	(void)n; /* a new socket has room for 21 octets, or has failed */
 	close(fd);
 }
 
@@ -383,7 +387,7 @@ connection_ready(struct watch *w, uint32_t events)
 	}
 }
 
-/* Of both connections of a peer. */
+/* Options for both connections of a peer. */
 struct host_socket_options
 peer_socket(const struct peer *p)
 {
@@ -392,11 +396,11 @@ peer_socket(const struct peer *p)
 		.vrf = k->vrf, .source = k->source, .password = k->password};
 
 	o.ttl = k->multihop != 0 ? k->multihop : k->external ? 1 : 0;
-	if (k->gtsm) { /* RFC 5082 3: `multihop` is how many hops it may be away */
+	if (k->gtsm) { /* RFC 5082 3: `multihop` is the maximum distance in hops */
 		o.ttl = 255;
 		o.min_ttl = (uint8_t)(k->multihop != 0 ? 256 - k->multihop : 255);
 	}
-	/* Of a link-local source only one zone makes sense. */
+	/* A link-local source has the same zone as the peer. */
 	if (addr_is_link_local(&o.source) && o.source.zone == 0)
 		o.source.zone = k->addr.zone;
 	return o;
@@ -457,13 +461,16 @@ hold_fire(struct timer *t)
 	uint64_t elapsed = now_ns() - c->last_message_ns;
 
 	role_enter_session();
-	/* Armed once, not for each message: the rest of the time since the last one. */
+	/*
+	 * The timer is not armed for each message: wait for the rest of the hold time since the
+	 * last message.
+	 */
 	if (elapsed < c->hold_ns) {
 		timer_arm(thread, t, c->hold_ns - elapsed);
 		return;
 	}
 	if (!connection_silent(c)) {
-		/* The peer has spoken and we have not listened. */
+		/* Octets of the peer wait to be read: the session is alive. */
 		c->peer->hold_rearmed++;
 		timer_arm(thread, t, c->hold_ns / 3);
 		return;
@@ -488,7 +495,7 @@ connection_hold(struct connection *c, uint64_t hold_ns)
 void
 connection_heard(struct connection *c, uint64_t now)
 {
-	/* the machine is asked once a turn, not for each of the hundreds of messages that were read together */
+	/* at most one event per turn, not one for each of hundreds of messages */
 	if (c->state != FSM_ESTABLISHED || c->last_message_ns < now)
 		connection_event(c, EV_UPDATE, NULL);
 }

@@ -189,7 +189,7 @@ family_check(struct peer_family *f, const struct config_family *k) RUNS_ON(role_
 }
 
 static bool
-session_begun(const struct peer *p) RUNS_ON(role_session)
+shards_began_session(const struct peer *p) RUNS_ON(role_session)
 {
 	const struct speaker *s = p->speaker;
 
@@ -204,7 +204,7 @@ session_begun(const struct peer *p) RUNS_ON(role_session)
 static void
 limit_check(struct peer *p) RUNS_ON(role_session)
 {
-	if (!session_begun(p))
+	if (!shards_began_session(p))
 		return;
 	for (enum family id = 0; id < FAMILY_COUNT && p->up != NULL; id++) {
 		const struct config_family *k = &p->config.families[id];

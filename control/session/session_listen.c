@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Who connects to us: peers that we know, others by a range (held until main has made a session of it), and nobody else. The listeners
- * know the passwords of all of them: TCP-MD5 (RFC 2385) is checked before a connection is there.
+ * Incoming connections: from configured peers, and from ranges (held until main has added a
+ * session); all others are refused. Listeners hold the TCP-MD5 passwords (RFC 2385), because the
+ * kernel checks signatures before a connection exists.
  */
 #include "control/session/session_impl.h"
 
@@ -17,7 +18,10 @@
 
 /* ---- passwords ---- */
 
-/* The kernel looks at addresses only: of peers that differ in port or zone, one decides. */
+/*
+ * The kernel compares addresses only: peers that differ only in port or zone share the first
+ * password found.
+ */
 static const char *
 password_of(const struct speaker *s, struct vrf_id vrf, const struct prefix *from)
 {
@@ -47,7 +51,7 @@ listener_password(const struct listener *l, const struct prefix *from, const cha
 	char text[PREFIX_TEXT_MAX];
 	int err = host_socket_password(l->watch.fd, from, password);
 
-	/* It can't get in, then: what is accepted has the password, too. */
+	/* Connections from the prefix fail: an accepted socket has the password, too. */
 	if (err < 0)
 		log_event(LOG_ERROR, "password-not-set source=%s error=\"%s\"",
 			prefix_format(from, text),
@@ -55,9 +59,9 @@ listener_password(const struct listener *l, const struct prefix *from, const cha
 				       : strerrordesc_np(-err));
 }
 
-/* What all listeners of that VRF are to know of a prefix. */
+/* Sets the password of a prefix on all listeners of the VRF. */
 static void
-password_settle(struct speaker *s, struct vrf_id vrf, const struct prefix *from)
+password_apply(struct speaker *s, struct vrf_id vrf, const struct prefix *from)
 {
 	const char *password = password_of(s, vrf, from);
 
@@ -74,10 +78,10 @@ listen_password(struct speaker *s, struct vrf_id vrf, const struct ip_addr *addr
 {
 	struct prefix from = prefix_from_addr(addr, (uint8_t)prefix_max_len(addr->afi));
 
-	password_settle(s, vrf, &from);
+	password_apply(s, vrf, &from);
 }
 
-/* A listener that is new knows nothing. */
+/* Sets all passwords of a new listener. */
 static void
 listener_passwords(struct speaker *s, const struct listener *l) RUNS_ON(role_session)
 {
@@ -90,13 +94,13 @@ listener_passwords(struct speaker *s, const struct listener *l) RUNS_ON(role_ses
 	}
 	for (unsigned i = 0; i < s->range_count; i++) {
 		if (s->ranges[i].r.password != NULL && s->ranges[i].r.vrf.v == l->vrf.v)
-			password_settle(s, l->vrf, &s->ranges[i].r.prefix);
+			password_apply(s, l->vrf, &s->ranges[i].r.prefix);
 	}
 }
 
-/* ---- by a range ---- */
+/* ---- ranges ---- */
 
-/* The connection is somebody else's now, or closed. */
+/* Frees the entry and returns its descriptor. */
 static int
 held_free(struct held *h)
 {
@@ -168,9 +172,9 @@ held_add(struct speaker *s, struct vrf_id vrf, const struct ip_addr *addr, int f
 	return -ENOMEM;
 }
 
-/* One that nobody has configured. */
+/* A connection from an address without a session. */
 static void
-stranger(struct listener *l, const struct ip_addr *addr, int fd)
+unconfigured_peer(struct listener *l, const struct ip_addr *addr, int fd)
 {
 	struct speaker *s = l->speaker;
 	struct session_event e = {.kind = SESSION_DYNAMIC, .vrf = l->vrf, .addr = *addr};
@@ -182,7 +186,7 @@ stranger(struct listener *l, const struct ip_addr *addr, int fd)
 		close(fd);
 		return;
 	}
-	/* Who connects again has forgotten the first one; main has been told of it. */
+	/* A new connection replaces the held one; main has already received the event. */
 	h = held_find(s, l->vrf, addr);
 	if (h != NULL) {
 		close(h->fd);
@@ -254,11 +258,11 @@ speaker_ranges(struct speaker *s, const struct speaker_range *ranges, unsigned c
 	s->range_count = count;
 	for (unsigned i = 0; i < old_count; i++) {
 		if (old[i].r.password != NULL)
-			password_settle(s, old[i].r.vrf, &old[i].r.prefix);
+			password_apply(s, old[i].r.vrf, &old[i].r.prefix);
 	}
 	for (unsigned i = 0; i < count; i++) {
 		if (ranges[i].password != NULL)
-			password_settle(s, ranges[i].vrf, &ranges[i].prefix);
+			password_apply(s, ranges[i].vrf, &ranges[i].prefix);
 	}
 	arena_free(s->config.arena, old);
 	for (h = s->held; h != NULL; h = next) {
@@ -317,11 +321,14 @@ listener_ready(struct watch *w, uint32_t events)
 		if (p != NULL)
 			peer_accept(p, fd);
 		else
-			stranger(l, &addr, fd);
+			unconfigured_peer(l, &addr, fd);
 	}
 	if (fd == -EAGAIN)
 		return;
-	/* The connection stays in the kernel's queue and the listener ready: without descriptors we would spin. */
+	/*
+	 * The connection stays in the queue of the kernel, and the listener stays readable: pause,
+	 * or a shortage of descriptors would cause a busy loop.
+	 */
 	log_event(LOG_ERROR, "accept-failed error=\"%s\"", strerrordesc_np(-fd));
 	if (timer_arm(l->speaker->thread, &l->again, ACCEPT_RETRY_NS) == 0)
 		watch_set(l->speaker->thread, w, 0);
@@ -360,6 +367,6 @@ speaker_listen(struct speaker *s, struct vrf_id vrf)
 	int err = listen_one(s, vrf, AFI_IPV4);
 	int err6 = err == 0 ? listen_one(s, vrf, AFI_IPV6) : 0;
 
-	/* A host without IPv6 is no fault. */
+	/* A host without IPv6 is not an error. */
 	return err6 == -EAFNOSUPPORT ? 0 : err < 0 ? err : err6;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Export of an established session, and soft reset in both directions (RFC 2918, 7313): requests received and sent, the jobs that
- * wait for them.
+ * Export of an established session, and soft reset in both directions (RFC 2918, RFC 7313):
+ * requests received and sent, and the jobs that wait for their end.
  */
 #include "control/session/session_impl.h"
 
@@ -52,7 +52,7 @@ event_send(struct peer_family *f, enum session_event_kind kind, uint32_t job, bo
 }
 
 static void
-tell(struct peer_family *f, enum session_event_kind kind, uint32_t job, bool framed)
+report_event(struct peer_family *f, enum session_event_kind kind, uint32_t job, bool framed)
 {
 	event_send(f, kind, job, framed, NULL);
 }
@@ -67,7 +67,10 @@ jobs_fail(struct peer_family *f, struct refresh_jobs *j, const char *reason)
 
 /* ---- export ---- */
 
-/* After each change of f->serve: how many answers the thread is about. */
+/*
+ * To be called after each change of f->serve: updates the count of walking families and the pace
+ * timer.
+ */
 static void
 serve_changed(struct peer_family *f)
 {
@@ -92,7 +95,7 @@ walk_begin_one(struct peer_family *f) RUNS_ON(role_session)
 	serve_changed(f);
 }
 
-/* A refresh walk of the group; whom it answers is refresh.h's business. Those of the group that rest may as well have it. */
+/* Begins a refresh walk. Resting requests of the same group join the walk. */
 static void
 walk_begin_refresh(struct peer_family *f) RUNS_ON(role_session)
 {
@@ -109,7 +112,7 @@ walk_begin_refresh(struct peer_family *f) RUNS_ON(role_session)
 	}
 }
 
-/* The rest behind walks is over; or not yet, if more were begun meanwhile. */
+/* End of the rest; armed again if more walks have run meanwhile. */
 static void
 pace_fire(struct timer *t)
 {
@@ -141,7 +144,7 @@ static void
 export_jobs_end(struct peer_family *f)
 {
 	unsigned kept = 0;
-	bool told = false;
+	bool reported = false;
 
 	for (unsigned i = 0; i < f->export_jobs.count; i++) {
 		struct refresh_job job = f->export_jobs.job[i];
@@ -150,15 +153,15 @@ export_jobs_end(struct peer_family *f)
 			f->export_jobs.job[kept++] = job;
 			continue;
 		}
-		tell(f, SESSION_EXPORT_DONE, job.id, f->peer->up->n.enhanced_route_refresh);
-		told = true;
+		report_event(f, SESSION_EXPORT_DONE, job.id, f->peer->up->n.enhanced_route_refresh);
+		reported = true;
 	}
 	f->export_jobs.count = kept;
-	if (!told)
-		tell(f, SESSION_EXPORT_DONE, 0, f->peer->up->n.enhanced_route_refresh);
+	if (!reported)
+		report_event(f, SESSION_EXPORT_DONE, 0, f->peer->up->n.enhanced_route_refresh);
 }
 
-/* RFC 7313 has no part in it: differences are not framed. */
+/* Differences are not framed by BoRR and EoRR (RFC 7313). */
 static void
 policy_jobs_end(struct peer_family *f)
 {
@@ -171,7 +174,7 @@ policy_jobs_end(struct peer_family *f)
 		if ((int32_t)(job.walk - settled) > 0)
 			f->policy_jobs.job[kept++] = job;
 		else
-			tell(f, SESSION_EXPORT_DONE, job.id, false);
+			report_event(f, SESSION_EXPORT_DONE, job.id, false);
 	}
 	f->policy_jobs.count = kept;
 }
@@ -187,7 +190,7 @@ on_mark(void *ctx, enum update_group_mark m)
 		break;
 	case MARK_END_OF_RIB:
 		f->end_of_rib_sent = true;
-		tell(f, SESSION_EXPORT_DONE, 0, false);
+		report_event(f, SESSION_EXPORT_DONE, 0, false);
 		if (refresh_serve_end_of_rib(&f->serve, &f->peer->speaker->pace, now_ns()))
 			walk_begin_refresh(f);
 		serve_changed(f);
@@ -208,7 +211,7 @@ on_mark(void *ctx, enum update_group_mark m)
 		serve_changed(f);
 		break;
 	case MARK_POLICY_DONE:
-		tell(f, SESSION_EXPORT_DONE, 0, false);
+		report_event(f, SESSION_EXPORT_DONE, 0, false);
 		break;
 	case MARK_SETTLED:
 		policy_jobs_end(f);
@@ -246,7 +249,10 @@ rules_of(const struct peer_family *f)
 	};
 }
 
-/* RFC 2545 3: the link-local address for a peer on the same link. RFC 8950: an IPv6 next hop where the session runs over IPv6. */
+/*
+ * RFC 2545 3: adds the link-local address for a peer on the same link. RFC 8950: an IPv6 next hop
+ * for IPv4 if the session runs over IPv6.
+ */
 static void
 next_hop_of(const struct peer_family *f, struct update_member_config *m)
 {
@@ -263,7 +269,7 @@ next_hop_of(const struct peer_family *f, struct update_member_config *m)
 }
 
 static int
-groups_need(struct speaker *s)
+groups_create(struct speaker *s)
 {
 	struct update_groups_config c = {
 		.arena = s->config.arena, .shards = &s->shards, .exported = s->exported};
@@ -281,7 +287,7 @@ family_up(struct peer_family *f) RUNS_ON(role_session)
 
 	next_hop_of(f, &m);
 	if (err == 0)
-		err = groups_need(s);
+		err = groups_create(s);
 	if (err == 0)
 		err = update_group_join(s->groups, &m, &f->group);
 	if (err < 0)
@@ -320,7 +326,7 @@ export_up(struct peer *p)
 	return err;
 }
 
-/* The last one of a group leaves it to be taken down in slices, so that no keepalive waits for it. */
+/* The group of the last member is dismantled in slices, so that keepalives are not delayed. */
 static void
 group_leave(struct speaker *s, struct update_member *m) RUNS_ON(role_session)
 {
@@ -404,7 +410,7 @@ export_failed(struct peer_family *f, int error) RUNS_ON(role_session)
 	connection_event(f->peer->up, EV_BAD_MESSAGE, &note);
 }
 
-/* The group has something to do at `at`, without an event that wakes the thread. */
+/* Arms a timer for the next work of the group, since no event wakes the thread. */
 static void
 family_wait(struct peer_family *f, uint64_t at)
 {
@@ -416,7 +422,7 @@ family_wait(struct peer_family *f, uint64_t at)
 	timer_arm(f->peer->speaker->thread, &f->spread, at > now ? at - now : 0);
 }
 
-/* min_advertisement_s from the last change told (RFC 4271 9.2.1.1). */
+/* min_advertisement_s, from the last advertised change (RFC 4271 9.2.1.1). */
 static void
 family_spread(struct peer_family *f)
 {
@@ -429,8 +435,8 @@ family_spread(struct peer_family *f)
 }
 
 /*
- * One turn of the family. *taken: a family of this peer has had the output in this round. True while there is more that the socket takes, or another
- * member of the update group has something to do.
+ * One turn of a family. *taken: a family of this peer has used the output in this round. True while
+ * there is more that the socket accepts, or another member of the group has work.
  */
 static bool
 family_run(struct peer_family *f, uint64_t deadline_ns, bool *taken) RUNS_ON(role_session)
@@ -457,7 +463,10 @@ family_run(struct peer_family *f, uint64_t deadline_ns, bool *taken) RUNS_ON(rol
 		connection_wrote(c, t.len, messages_count(tail, t.len, &p->updates_sent));
 		if (t.len > 0)
 			connection_flush(c);
-		/* Time spent on the peer's answer, or on packing the answer of another peer. A first dump at the same time counts, too. */
+		/*
+		 * Time spent on this answer, or on packing the answer of another peer, counts
+		 * towards the pace. A simultaneous initial table counts, too.
+		 */
 		if (began != 0 && (answers || t.walked)) {
 			uint64_t now = now_ns();
 
@@ -484,12 +493,12 @@ family_run(struct peer_family *f, uint64_t deadline_ns, bool *taken) RUNS_ON(rol
 /* ---- the end of an answer without BoRR and EoRR ---- */
 
 #define ANSWER_LOOK_NS NS_PER_S
-#define SILENT_LOOKS 3u /* without an UPDATE, behind the first one */
-#define UNANSWERED_LOOKS 30u /* before it: the peer may take its time */
-#define ANSWER_SHARD_NS 2000000u /* how often the shards are asked */
+#define SILENT_LOOKS 3u /* without an UPDATE after the first UPDATE */
+#define UNANSWERED_LOOKS 30u /* before the first UPDATE: a peer may begin late */
+#define ANSWER_SHARD_NS 2000000u /* interval between checks of the shards */
 
 static bool
-answer_taken_in(const struct peer_family *f) RUNS_ON(role_session)
+answer_handled(const struct peer_family *f) RUNS_ON(role_session)
 {
 	const struct speaker *s = f->peer->speaker;
 
@@ -499,7 +508,7 @@ answer_taken_in(const struct peer_family *f) RUNS_ON(role_session)
 	return true;
 }
 
-/* Jobs whose End-of-RIB is `upto` or earlier wait for the shards from here on. */
+/* Jobs up to End-of-RIB number `upto` wait for the shards only. */
 static void
 answer_ended(struct peer_family *f, uint32_t upto) RUNS_ON(role_session)
 {
@@ -513,7 +522,7 @@ answer_ended(struct peer_family *f, uint32_t upto) RUNS_ON(role_session)
 }
 
 static void
-answered_tell(struct peer_family *f)
+answered_report(struct peer_family *f)
 {
 	unsigned kept = 0;
 
@@ -521,7 +530,7 @@ answered_tell(struct peer_family *f)
 		struct refresh_job job = f->import_jobs.job[i];
 
 		if (job.sent && (int32_t)(job.walk - f->answered) <= 0)
-			tell(f, SESSION_REFRESH_DONE, job.id, false);
+			report_event(f, SESSION_REFRESH_DONE, job.id, false);
 		else
 			f->import_jobs.job[kept++] = job;
 	}
@@ -540,8 +549,8 @@ answer_fire(struct timer *t)
 
 	role_enter_session();
 	if (f->answered != 0) {
-		if (answer_taken_in(f))
-			answered_tell(f);
+		if (answer_handled(f))
+			answered_report(f);
 		if (f->import_jobs.count > 0)
 			timer_arm(p->speaker->thread, t,
 				f->answered != 0 ? ANSWER_SHARD_NS : ANSWER_LOOK_NS);
@@ -550,8 +559,7 @@ answer_fire(struct timer *t)
 	f->silent_looks = p->updates_received == f->answer_updates ? f->silent_looks + 1 : 0;
 	f->answer_updates = p->updates_received;
 	if (f->silent_looks >= (began ? SILENT_LOOKS : UNANSWERED_LOOKS)) {
-		f->ends_of_rib =
-			f->ends_expected; /* what it has not sent by now, it does not send */
+		f->ends_of_rib = f->ends_expected; /* missing End-of-RIBs will not arrive */
 		answer_ended(f, f->ends_expected);
 		return;
 	}
@@ -562,13 +570,13 @@ void
 refresh_end_of_rib(struct peer_family *f)
 {
 	if ((int32_t)(f->ends_expected - f->ends_of_rib) <= 0)
-		return; /* nothing was asked for without BoRR */
+		return; /* no request without BoRR is open */
 	f->ends_of_rib++;
 	if (f->import_jobs.count > 0)
 		answer_ended(f, f->ends_of_rib);
 }
 
-/* 0, -ENOMEM. */
+/* Expects one more End-of-RIB; its number in *end. 0, -ENOMEM. */
 static int
 answer_expect(struct peer_family *f, uint32_t *end)
 {
@@ -579,7 +587,8 @@ answer_expect(struct peer_family *f, uint32_t *end)
 			arena_calloc(s->config.arena, s->shards.count * sizeof(*f->answered_at));
 	if (f->answered_at == NULL)
 		return -ENOMEM;
-	if ((int32_t)(f->ends_expected - f->ends_of_rib) <= 0) /* the first table's comes before */
+	/* the End-of-RIB of the initial table comes first */
+	if ((int32_t)(f->ends_expected - f->ends_of_rib) <= 0)
 		f->ends_expected = f->ends_of_rib + !f->end_of_rib_received;
 	*end = ++f->ends_expected;
 	f->silent_looks = 0;
@@ -589,7 +598,7 @@ answer_expect(struct peer_family *f, uint32_t *end)
 	return 0;
 }
 
-/* The last ones of those that ask: their request has left. */
+/* The request of the newest jobs was sent. */
 static void
 request_sent(struct peer_family *f)
 {
@@ -605,7 +614,7 @@ request_sent(struct peer_family *f)
 
 		j->sent = true;
 		j->walk = end;
-		tell(f, SESSION_REFRESH_SENT, j->id, framed);
+		report_event(f, SESSION_REFRESH_SENT, j->id, framed);
 		if (!waits)
 			event_send(f, SESSION_REFRESH_FAILED, j->id, false, "out-of-memory");
 	}
@@ -616,7 +625,7 @@ request_sent(struct peer_family *f)
 			f->peer->config.timers.stale_refresh_s * NS_PER_S);
 }
 
-/* For all jobs that wait; or it is owed: the output is full. */
+/* Sends a ROUTE-REFRESH for all waiting jobs, or later if the output is full. */
 static void
 request_send(struct peer_family *f) RUNS_ON(role_session)
 {
@@ -676,7 +685,9 @@ void
 refresh_begun(struct peer_family *f)
 {
 	f->borr_received++;
-	/* RFC 7313 4: from the oldest open BoRR, so that repeated ones can't put the sweep off for ever. */
+	/*
+	 * RFC 7313 4: from the oldest open BoRR, so that repeated BoRRs cannot postpone the sweep.
+	 */
 	if (!f->refreshing)
 		timer_arm(f->peer->speaker->thread, &f->stale,
 			f->peer->config.timers.stale_refresh_s * NS_PER_S);
@@ -685,7 +696,10 @@ refresh_begun(struct peer_family *f)
 		f->import_jobs.job[i].begun = true;
 }
 
-/* All routes that came since its BoRR were judged by the policy of then, or a newer one: jobs from before it are done. */
+/*
+ * All routes received since the BoRR were evaluated with the policy of that time, or a newer one:
+ * jobs that precede the BoRR are complete.
+ */
 void
 refresh_ended(struct peer_family *f)
 {
@@ -697,13 +711,13 @@ refresh_ended(struct peer_family *f)
 		return;
 	f->refreshing = false;
 	timer_cancel(s->thread, &f->stale);
-	/* What main does with the event must find the records at the shard. */
+	/* When main handles the event, the shards must have the records. */
 	input_push(s);
 	for (unsigned i = 0; i < f->import_jobs.count; i++) {
 		struct refresh_job job = f->import_jobs.job[i];
 
 		if (job.begun)
-			tell(f, SESSION_REFRESH_DONE, job.id, true);
+			report_event(f, SESSION_REFRESH_DONE, job.id, true);
 		else
 			f->import_jobs.job[kept++] = job;
 	}
@@ -749,7 +763,7 @@ export_timers_init(struct peer_family *f)
 	f->spread.fire = spread_fire;
 }
 
-/* ---- what main asks ---- */
+/* ---- requests of main ---- */
 
 static struct peer_family *
 family_of(struct speaker *s, struct peer_id id, enum family f, const char **reason,
@@ -771,9 +785,10 @@ family_of(struct speaker *s, struct peer_id id, enum family f, const char **reas
 }
 
 /*
- * keel-policy(7) rule 11: a request that the peer has not begun to answer is one for us, too: all that it will say comes after this. Not where
- * that may be wrong: routes have come since from one that has never sent a BoRR, so they may be its answer (against RFC 7313 4); and not for
- * ever, as it may have forgotten the request.
+ * keel-policy(7) rule 11: a request that the peer has not begun to answer also serves a new job,
+ * since the whole answer will follow. Not after REQUEST_ANSWER_NS, because the peer may have lost
+ * the request. Not if UPDATEs have arrived since from a peer that never sent a BoRR: they may be
+ * the answer (against RFC 7313 4).
  */
 static bool
 request_under_way(const struct peer_family *f)
@@ -790,7 +805,7 @@ request_under_way(const struct peer_family *f)
 	return false;
 }
 
-/* A ROUTE-REFRESH, and who waits for what comes of it. */
+/* Sends or joins a ROUTE-REFRESH, and adds the job that waits for the answer. */
 static enum refresh_action
 refresh_ask(struct peer_family *f, uint32_t job, bool may_join, const char **reason)
 	RUNS_ON(role_session)
@@ -871,14 +886,17 @@ session_refresh_export(
 
 	if (f == NULL)
 		return action;
-	j.walk = f->walks + UINT32_MAX / 4; /* not before its own walk is known */
+	j.walk = f->walks + UINT32_MAX / 4; /* until the number of its walk is known */
 	if (!jobs_add(f, &f->export_jobs, &j)) {
 		*reason = "out-of-memory";
 		return REFRESH_UNSUPPORTED;
 	}
 	if (refresh_serve_order(&f->serve, f->end_of_rib_sent, now_ns()))
 		walk_begin_refresh(f);
-	/* keel-policy(7) rule 6: it need not, and the result says whether it does. */
+	/*
+	 * keel-policy(7) rule 6: route refresh is not required; the reason reports that the peer
+	 * lacks it.
+	 */
 	if (!f->peer->up->n.route_refresh)
 		*reason = "no-route-refresh";
 	f->export_jobs.job[f->export_jobs.count - 1].walk =

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A peer: performs what fsm_step() returned (RFC 4271 8.2.2), judges the OPEN, settles collisions (6.8), goes up and down.
+ * The state of a peer: performs the actions of fsm_step() (RFC 4271 8.2.2), checks the OPEN,
+ * resolves collisions (6.8), and handles up and down.
  */
 #include "control/session/session_impl.h"
 
@@ -22,7 +23,7 @@ peer_error(struct peer *p, const char *fmt, ...)
 	va_end(ap);
 }
 
-/* Why the last session ended says more than that the peer is not there yet. */
+/* The reason for the end of the last session is more useful than a failed connect. */
 void
 peer_connect_error(struct peer *p, int error)
 {
@@ -59,14 +60,14 @@ peer_families(const struct config_peer *c)
 /* ---- up and down ---- */
 
 static void
-tell(struct peer *p, enum session_event_kind kind)
+report_event(struct peer *p, enum session_event_kind kind)
 {
 	struct session_event e = {.kind = kind, .peer = p->id};
 
 	p->speaker->config.event(p->speaker->config.ctx, &e);
 }
 
-/* RFC 8212: an operator must see why nothing passes. */
+/* RFC 8212: the operator must see why no routes pass. */
 static void
 log_no_policy(const struct peer *p, enum family f)
 {
@@ -107,7 +108,7 @@ peer_established(struct peer *p, struct connection *c) RUNS_ON(role_session)
 	p->speaker->established_count++;
 	p->established_ns = now_ns();
 	p->established_count++;
-	/* reserved by connection_adopt(): one for SESSION_UP below */
+	/* reserved by connection_adopt(); the other reservation is for SESSION_UP below */
 	p->down_reserved = true;
 	c->events = 0;
 	timer_cancel(p->speaker->thread, &p->connect_retry);
@@ -127,15 +128,18 @@ peer_established(struct peer *p, struct connection *c) RUNS_ON(role_session)
 		.asn = c->open.asn,
 		.external = p->config.external,
 		.families = c->n.families,
-		/* RFC 4724 4: who has the capability sends it, with families or without. */
+		/*
+		 * RFC 4724 4: a speaker with the capability sends End-of-RIB, even if the
+		 * capability lists no families.
+		 */
 		.end_of_rib = c->open.graceful_restart ? c->n.families : 0};
-	p->tells_table = true;
-	p->told_ns = 0;
+	p->loading_table = true;
+	p->table_update_ns = 0;
 	limit_up(p);
 	input_owe_up(p);
 	restart_up(c);
 	input_settle(p->speaker);
-	tell(p, SESSION_UP);
+	report_event(p, SESSION_UP);
 	if (export_up(p) < 0) {
 		struct note note = {.code = ERR_CEASE, .subcode = CEASE_OUT_OF_RESOURCES};
 
@@ -150,7 +154,7 @@ peer_down(struct peer *p, uint8_t retain) RUNS_ON(role_session)
 	struct speaker *s = p->speaker;
 	char reason[2 * sizeof(p->last_error)];
 
-	/* Back-off is for sessions that do not stay. */
+	/* A session that stayed up resets the back-off. */
 	if (now_ns() - p->established_ns >= IDLE_HOLD_FORGIVEN_S * NS_PER_S)
 		p->idle_hold_s = p->config.timers.idle_hold_s;
 	p->up = NULL;
@@ -164,10 +168,10 @@ peer_down(struct peer *p, uint8_t retain) RUNS_ON(role_session)
 	restart_lost(c, retain);
 	input_settle(s);
 	p->down_reserved = false;
-	tell(p, SESSION_DOWN);
+	report_event(p, SESSION_DOWN);
 }
 
-/* ---- starting again ---- */
+/* ---- restart ---- */
 
 static void
 idle_hold_grow(struct peer *p)
@@ -189,11 +193,11 @@ idle_hold_start(struct peer *p)
 }
 
 /*
- * While its routes are kept, whoever comes back is let in at once: a refused peer may not ask again before its restart time is
- * over. What waits is our own attempt, and not for long: it must not be later than that either.
+ * While routes are retained, connections of the peer are accepted at once: a refused peer may not
+ * retry within its restart time. Only our own attempt waits, at most for the connect retry time.
  */
 static void
-peer_await(struct peer *p) RUNS_ON(role_session)
+peer_wait_retained(struct peer *p) RUNS_ON(role_session)
 {
 	const struct config_timers *t = &p->config.timers;
 	uint32_t wait_s = p->idle_hold_s < t->connect_retry_s ? p->idle_hold_s : t->connect_retry_s;
@@ -227,11 +231,14 @@ peer_gone(struct peer *p)
 	timer_cancel(p->speaker->thread, &p->idle_hold);
 	connection_event(&p->conn[CONN_OUT], EV_STOP, NULL);
 	if (p->gone_reserved)
-		tell(p, SESSION_DYNAMIC_GONE);
+		report_event(p, SESSION_DYNAMIC_GONE);
 	p->gone_reserved = false;
 }
 
-/* Nothing is armed: idle hold, then once more. A dynamic one comes again as a new one. */
+/*
+ * Called when no timer is armed: begins idle hold, then a new attempt. A dynamic session is removed
+ * instead; the peer returns as a new session.
+ */
 void
 peer_restart(struct peer *p)
 {
@@ -248,7 +255,7 @@ peer_restart(struct peer *p)
 		return;
 	p->again_at_once = false;
 	if (restart_waits(p)) {
-		peer_await(p);
+		peer_wait_retained(p);
 	} else if (at_once) {
 		p->idle_hold_s = p->config.timers.idle_hold_s;
 		peer_begin(p);
@@ -267,7 +274,7 @@ idle_hold_fire(struct timer *t)
 		peer_begin(p);
 }
 
-/* The loop looks at what waits. */
+/* Only wakes the loop, which handles the waiting OPEN. */
 static void
 collision_fire(struct timer *t)
 {
@@ -281,13 +288,13 @@ connect_retry_fire(struct timer *t)
 	struct speaker *s = p->speaker;
 
 	role_enter_session();
-	/* Theirs is on its way: a second one would only collide. */
+	/* A connection of the peer is open: our own would collide. */
 	if (p->conn[CONN_IN].state >= FSM_OPEN_SENT) {
 		timer_arm(s->thread, t,
 			speaker_jitter(s, p->config.timers.connect_retry_s * NS_PER_S, 25, 25));
 		return;
 	}
-	/* Nobody is there; or a password or GTSM is in the way, which nobody tells. */
+	/* No answer: the peer is down, or a wrong password or GTSM drops the segments. */
 	if (p->conn[CONN_OUT].connecting)
 		peer_connect_error(p, ETIMEDOUT);
 	connection_event(&p->conn[CONN_OUT], EV_CONNECT_RETRY_TIMER, NULL);
@@ -332,15 +339,15 @@ send_notification(struct connection *c, const struct fsm_result *r, const struct
 		note = *lent;
 	if (r->code != 0)
 		note = (struct note){.code = r->code, .subcode = r->subcode};
-	/* A collision is no fault of the session that stays. */
+	/* The session survives a collision: no error to record. */
 	if (note.code != ERR_CEASE || note.subcode != CEASE_COLLISION)
 		peer_error(c->peer, "sent %s", bgp_notification_text(note.code, note.subcode));
 	connection_notify(c, &note);
 }
 
-/* What must be over before the connection is closed. */
+/* Performs the actions that precede the close of the connection. */
 static void
-perform_end(struct connection *c, const struct fsm_result *r, enum fsm_event event,
+perform_close(struct connection *c, const struct fsm_result *r, enum fsm_event event,
 	const struct note *note) RUNS_ON(role_session)
 {
 	struct peer *p = c->peer;
@@ -355,7 +362,7 @@ perform_end(struct connection *c, const struct fsm_result *r, enum fsm_event eve
 		connection_close(c);
 }
 
-/* The connect retry timer is our own connection's business. */
+/* Performs connect and the connect retry timer, for the outgoing connection only. */
 static int
 perform_connect(struct connection *c, const struct fsm_result *r) RUNS_ON(role_session)
 {
@@ -379,7 +386,7 @@ perform_connect(struct connection *c, const struct fsm_result *r) RUNS_ON(role_s
 }
 
 static void
-perform_talk(struct connection *c, const struct fsm_result *r) RUNS_ON(role_session)
+perform_messages(struct connection *c, const struct fsm_result *r) RUNS_ON(role_session)
 {
 	if (r->actions & ACT_SEND_OPEN)
 		send_open(c);
@@ -400,18 +407,18 @@ connection_event(struct connection *c, enum fsm_event event, const struct note *
 	struct connection *other = connection_other(c);
 	struct fsm_result r = fsm_step(c->state, event, p->config.passive || !c->outgoing);
 
-	/* Theirs does not wait and listen: it is there or it is not. */
+	/* An incoming connection never waits in Connect or Active. */
 	if (!c->outgoing && r.state < FSM_OPEN_SENT)
 		r.state = FSM_IDLE;
 	if (r.state != c->state && other->deferred_ns != 0)
-		thread_wake(p->speaker->thread); /* what it waits for may be this */
+		thread_wake(p->speaker->thread); /* the waiting OPEN may depend on this state */
 	c->state = r.state;
-	perform_end(c, &r, event, note);
+	perform_close(c, &r, event, note);
 	if (perform_connect(c, &r) < 0) {
 		connection_event(c, EV_TCP_FAIL, NULL);
 		return;
 	}
-	perform_talk(c, &r);
+	perform_messages(c, &r);
 	if (r.actions & ACT_ESTABLISHED)
 		peer_established(p, c);
 	if ((r.actions & ACT_IDLE_HOLD) && other->state != FSM_IDLE && other->state < FSM_OPEN_SENT)
@@ -430,17 +437,17 @@ open_refuse(struct connection *c, const struct bgp_error *e) RUNS_ON(role_sessio
 	connection_event(c, EV_BAD_MESSAGE, &note);
 }
 
-/* What both sides have. False: no family is left. */
+/* Stores the capabilities that both sides support. False: no common family. */
 static bool
 negotiate(struct connection *c, const struct bgp_open *o)
 {
 	const struct config_peer *k = &c->peer->config;
-	uint8_t theirs =
-		o->multiprotocol ? o->families : 1u << FAMILY_IPV4_UNICAST; /* RFC 4760 8 */
+	/* RFC 4760 8 */
+	uint8_t theirs = o->multiprotocol ? o->families : 1u << FAMILY_IPV4_UNICAST;
 	uint16_t hold = (uint16_t)k->timers.hold_s;
 
 	c->open = *o;
-	c->open.raw_count = 0; /* lent: they point into the receive buffer */
+	c->open.raw_count = 0; /* raw[] is lent: its pointers lead into the receive buffer */
 	c->n = (struct negotiated){
 		.as4 = o->four_octet_as && k->capabilities.four_octet_as,
 		.extended_message = o->extended_message && k->capabilities.extended_message,
@@ -454,7 +461,7 @@ negotiate(struct connection *c, const struct bgp_open *o)
 	return c->n.families != 0;
 }
 
-/* RFC 5492 3, 5: with the families that are missed. */
+/* RFC 5492 3, 5: the NOTIFICATION lists the missing families. */
 static void
 families_refuse(struct connection *c) RUNS_ON(role_session)
 {
@@ -469,16 +476,16 @@ families_refuse(struct connection *c) RUNS_ON(role_session)
 	open_refuse(c, &e);
 }
 
-/* Of a peer by a range that names no AS: the OPEN says who it is. */
+/* Takes the AS number from the OPEN, for a peer from a range without an AS number. */
 static void
-as_learn(struct connection *c, uint32_t asn) RUNS_ON(role_session)
+take_as_from_open(struct connection *c, uint32_t asn) RUNS_ON(role_session)
 {
 	struct peer *p = c->peer;
 	struct host_socket_options o;
 
 	p->config.asn = asn;
 	p->config.external = asn != p->speaker->config.asn;
-	o = peer_socket(p); /* an internal one may be some hops away */
+	o = peer_socket(p); /* an internal peer may be several hops away */
 	host_socket_apply(c->watch.fd, &o, &p->config.addr);
 }
 
@@ -490,9 +497,10 @@ collision_keeps_ours(const struct peer *p, const struct bgp_open *o)
 }
 
 /*
- * RFC 4271 6.8: both connections are there, this one's OPEN says who the peer is, and by that it is the other one that stays as soon as
- * its OPEN comes. A KEEPALIVE on this one before that would make it Established over there, and theirs would make it so here: each
- * side could then end the connection that the other one keeps. (BIRD 2 and FRR 8.4 do: both connections were gone.)
+ * RFC 4271 6.8: both connections are open, and the OPEN on this one shows that the other will win
+ * as soon as its OPEN arrives. A KEEPALIVE on this connection would make the session Established on
+ * the peer, and the KEEPALIVE of the peer here, so that each side could close the connection that
+ * the other side keeps. (Seen with BIRD 2 and FRR 8.4: both connections were closed.)
  */
 static bool
 collision_defers(struct connection *c, const struct bgp_open *o) RUNS_ON(role_session)
@@ -510,7 +518,7 @@ collision_defers(struct connection *c, const struct bgp_open *o) RUNS_ON(role_se
 	return now - c->deferred_ns < COLLISION_NS;
 }
 
-/* RFC 4271 6.8. False: this connection is closed. */
+/* RFC 4271 6.8. False: this connection was closed. */
 static bool
 collision_survived(struct connection *c) RUNS_ON(role_session)
 {
@@ -541,12 +549,12 @@ connection_open_received(struct connection *c, const uint8_t *msg, size_t len)
 	struct bgp_open o;
 
 	if (c->state != FSM_OPEN_SENT) {
-		connection_event(c, EV_OPEN, NULL); /* the machine knows the error */
+		connection_event(c, EV_OPEN, NULL); /* fsm_step() determines the error */
 		return true;
 	}
 	e = bgp_open_decode(msg, len, &o);
 	if (e.severity == BGP_OK)
-		e = bgp_open_check(&o, p->any_as ? 0 : p->config.asn, peer_local_as(p),
+		e = bgp_open_check(&o, p->as_from_open ? 0 : p->config.asn, peer_local_as(p),
 			p->speaker->config.router_id);
 	if (e.severity != BGP_OK) {
 		peer_fault_message(p, &e, msg, len);
@@ -555,8 +563,8 @@ connection_open_received(struct connection *c, const uint8_t *msg, size_t len)
 	}
 	if (collision_defers(c, &o))
 		return false;
-	if (p->any_as)
-		as_learn(c, o.asn);
+	if (p->as_from_open)
+		take_as_from_open(c, o.asn);
 	if (!negotiate(c, &o)) {
 		families_refuse(c);
 		return true;
@@ -566,7 +574,7 @@ connection_open_received(struct connection *c, const uint8_t *msg, size_t len)
 	return true;
 }
 
-/* ---- life ---- */
+/* ---- lifetime ---- */
 
 void
 peer_init(struct peer *p)
@@ -595,7 +603,7 @@ peer_start(struct peer *p)
 	if (p->running || p->gone)
 		return;
 	p->held = false;
-	/* There is nobody to connect to, and nothing to wait for. */
+	/* The peer must connect again: there is nothing to wait for. */
 	if (p->config.dynamic && p->came) {
 		peer_gone(p);
 		return;
@@ -620,7 +628,10 @@ peer_stop(struct peer *p, const struct note *note)
 	input_settle(p->speaker);
 }
 
-/* One that is up, talks or is in idle hold comes to it by itself. */
+/*
+ * Restarts the attempt in Connect and Active. In all other states the next attempt uses the new
+ * setting.
+ */
 void
 peer_passive_changed(struct peer *p)
 {
@@ -628,32 +639,38 @@ peer_passive_changed(struct peer *p)
 
 	if (!p->running || p->up != NULL || (out->state != FSM_CONNECT && out->state != FSM_ACTIVE))
 		return;
-	p->running = false; /* no idle hold: nothing was wrong */
+	p->running = false; /* no idle hold: there was no error */
 	timer_cancel(p->speaker->thread, &p->connect_retry);
 	connection_event(out, EV_STOP, NULL);
 	p->running = true;
 	peer_begin(p);
 }
 
-/* So long after coming up, another connection is what is left of a collision (RFC 4271 6.8), and the peer will close it itself. */
-#define BACK_NS NS_PER_S
+/*
+ * Within this time after the session came up, a second connection is the loser of a collision (RFC
+ * 4271 6.8), and the peer will close it.
+ */
+#define COLLISION_OVER_NS NS_PER_S
 
 /*
- * RFC 4724 5: a restarting peer comes back before we have noticed that it went. Not while octets of the old connection wait: a
- * NOTIFICATION may be among them.
+ * RFC 4724 5: a restarting peer may connect before we have noticed the end of the old connection.
+ * False while octets of the old connection wait: they may contain a NOTIFICATION.
  */
 static bool
 peer_is_back(struct peer *p) RUNS_ON(role_session)
 {
 	if (restart_families(p->up) == 0 || !connection_silent(p->up) ||
-		now_ns() - p->established_ns < BACK_NS)
+		now_ns() - p->established_ns < COLLISION_OVER_NS)
 		return false;
 	peer_error(p, "the peer connected again");
 	connection_event(p->up, EV_TCP_FAIL, NULL);
 	return true;
 }
 
-/* RFC 4271 6.8: a connection while one is established is closed; in Idle all are refused. */
+/*
+ * RFC 4271 6.8: while a session is established, a new connection is closed; in Idle all connections
+ * are refused.
+ */
 void
 peer_accept(struct peer *p, int fd)
 {
@@ -679,7 +696,7 @@ peer_accept(struct peer *p, int fd)
 		close(fd);
 		return;
 	}
-	/* A peer that connects again has forgotten the first one. */
+	/* The peer connected again, so it has closed its first connection. */
 	p->came = false;
 	if (in->state == FSM_OPEN_SENT)
 		connection_event(in, EV_TCP_FAIL, NULL);

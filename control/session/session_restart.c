@@ -1,32 +1,36 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The helper's half of graceful restart, RFC 4724 4.2 and RFC 8538: when a session ends, which families keep their routes, stale; and
- * what ends that: the peer's End-of-RIB, a new session that does not keep them, time, or an operator.
+ * Graceful restart, helper role (RFC 4724 4.2, RFC 8538): decides which families keep stale routes
+ * after the end of a session. Retention ends with the End-of-RIB of the peer, with a new session
+ * that does not preserve the family, with a timer, or by an operator.
  *
- * We keep no forwarding state over our own restart, so what we say of ourselves is capability 64 without families, and nobody
- * retains anything of ours. RFC 8538 3.1 lets who resets choose: a reset, a shutdown and a changed configuration mean what BIRD and FRR
- * mean by them, that all is gone, and no retention; as nothing of ours is retained over there, it needs no Hard Reset to say so.
+ * keeld keeps no forwarding state over its own restart: we send capability 64 without families, so
+ * that no peer retains our routes. RFC 8538 3.1 leaves the choice to the sender of a reset: for
+ * reset, shutdown and a changed configuration we flush all routes, as BIRD and FRR do. Since no
+ * peer retains our routes, a Hard Reset is not necessary.
  */
 #include "control/session/session_impl.h"
 
 #include "control/base/log.h"
 
-/* May the routes stay when the session ends so? */
+/* True if an end of the session by `event` permits retention. */
 static bool
 end_retains(const struct connection *c, enum fsm_event event, const struct note *note)
 {
-	/* RFC 8538 3: both sides take a NOTIFICATION, sent or received, for no more than the session's end. */
+	/*
+	 * RFC 8538 3: both sides treat a NOTIFICATION, sent or received, as a loss of the session.
+	 */
 	bool both = c->open.restart_notification && c->peer->config.capabilities.graceful_restart;
 
 	switch (event) {
-	case EV_TCP_FAIL: /* RFC 4724 4.2: without a word */
+	case EV_TCP_FAIL: /* RFC 4724 4.2: without a NOTIFICATION */
 		return true;
 	case EV_NOTIFICATION:
 		return both && !c->hard_reset;
 	case EV_BAD_MESSAGE:
-		/* What we give up for want of room is not kept in it. */
+		/* After an error we retain; after Cease / Out of Resources we must free memory. */
 		return both && (note == NULL || note->code != ERR_CEASE);
-	case EV_STOP: /* the operator, or a limit that the peer has passed */
+	case EV_STOP: /* by an operator, or a limit was exceeded */
 	case EV_OPEN_COLLISION:
 		return false;
 	default:
@@ -56,7 +60,7 @@ retained_end(struct peer_family *f)
 	timer_cancel(f->peer->speaker->thread, &f->restart);
 }
 
-/* Swept by the shard: what is stale by now. */
+/* Makes the shard flush the stale routes. */
 static void
 retained_flush(struct peer_family *f, const char *reason) RUNS_ON(role_session)
 {
@@ -73,14 +77,14 @@ restart_lost(struct connection *c, uint8_t retain)
 {
 	struct peer *p = c->peer;
 	uint64_t wait = c->open.restart_time_s * NS_PER_S;
-	bool unheard = p->owed_up; /* the shard knows nothing of the session that ended */
+	bool unreported = p->owed_up; /* the shard does not know the session that has ended */
 
 	for (enum family id = 0; id < FAMILY_COUNT; id++) {
 		struct peer_family *f = &p->family[id];
 		bool stays = retain & 1u << id;
 
-		if (unheard) {
-			/* What the one before it left is all there is. */
+		if (unreported) {
+			/* Only routes of an earlier session can be retained. */
 			if (f->retained && !stays)
 				retained_flush(f, "not-kept");
 			stays &= f->retained;
@@ -107,7 +111,10 @@ restart_waits(const struct peer *p)
 	return false;
 }
 
-/* RFC 4724 4.2: in the new OPEN, the family with its forwarding state kept; else its routes go at once. */
+/*
+ * RFC 4724 4.2: the new OPEN must list the family with its forwarding state preserved; otherwise
+ * the routes are flushed at once.
+ */
 void
 restart_up(struct connection *c)
 {
@@ -131,7 +138,7 @@ void
 restart_end_of_rib(struct peer_family *f)
 {
 	if (f->retained)
-		retained_end(f); /* the shard sweeps by the same message */
+		retained_end(f); /* the shard handles the same End-of-RIB */
 }
 
 void
@@ -143,7 +150,7 @@ restart_forget(struct peer *p)
 	}
 }
 
-/* The peer did not come back, or has not said End-of-RIB. */
+/* The peer has not returned, or has not sent End-of-RIB. */
 static void
 restart_fire(struct timer *t)
 {
