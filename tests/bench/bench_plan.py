@@ -19,8 +19,8 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from bench_lab import ROOT, Lab, arguments, sample, say, wait_for  # noqa: E402
 import duts  # noqa: E402
 from duts import RT, US, Peer  # noqa: E402
-sys.path.insert(0, os.path.join(ROOT, "tests", "interop"))
-from interop import UPDATE, Speaker  # noqa: E402
+sys.path.insert(0, os.path.join(ROOT, "tests", "lab"))
+from labtest import UPDATE, Speaker  # noqa: E402
 
 ROUTES, DELAY_S = int(os.environ.get("ROUTES", 0)), float(os.environ.get("DELAY_S", 4))
 PER_PATH = 20  # prefixes with one AS path

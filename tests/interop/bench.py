@@ -8,9 +8,11 @@ import json
 import os
 import signal
 import traceback
+import sys
 
-import interop
-from interop import KEELD, V4, V6, Capture, Speaker, peer, wait_for
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "lab"))
+import labtest
+from labtest import KEELD, V4, V6, Capture, Speaker, peer, wait_for
 from wire import UPDATE, announce, end_of_rib
 
 US, IT, UP, BEHIND = 64512, 64601, 64605, 64600
@@ -160,7 +162,7 @@ class Bench:
     def name(self):
         return "keeld-%s-%d" % (self.tag, self.runs)
 
-    def arrange(self, setup, peers, speakers, wait=60, patience=interop.PATIENCE_S, **bgp):
+    def arrange(self, setup, peers, speakers, wait=60, patience=labtest.PATIENCE_S, **bgp):
         """Everything anew."""
         self.tear_down()
         self.daemon.start(setup)
@@ -185,10 +187,10 @@ class Bench:
         if self.daemon.process and self.daemon.process.running():
             self.daemon.stop()
 
-    def wait_up(self, wait=60, patience=interop.PATIENCE_S):
+    def wait_up(self, wait=60, patience=labtest.PATIENCE_S):
         peers = [p["address"] for p in self.config["bgp"]["peers"]]
         self.daemon.wake()
-        interop.wait_established(self.rpc, *peers, timeout=wait, patience=patience)
+        labtest.wait_established(self.rpc, *peers, timeout=wait, patience=patience)
 
     def speaker(self, which, family, asn, **keys):
         """`up` speaks to keeld, `behind` to the daemon."""

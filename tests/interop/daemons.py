@@ -14,8 +14,10 @@ import shutil
 import signal
 import socket
 import threading
+import sys
 
-from interop import V4, V6, run, wait_for
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "lab"))
+from labtest import V4, V6, run, wait_for
 from wire import ext_community_text
 
 # To keeld or to the speaker behind. `client`: it is the daemon's route reflector client; `next_hop6`: IPv4 with IPv6 next hops (RFC 8950);

@@ -2,7 +2,10 @@
 """docs/interop.md from what the lab saw."""
 import textwrap
 
-from interop import V4, V6
+import os
+import sys
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "lab"))
+from labtest import V4, V6
 
 HEAD = """# Interoperation with other daemons
 

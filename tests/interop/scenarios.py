@@ -2,8 +2,11 @@
 """What is tried with every daemon and both families. FEATURES has the order of docs/interop.md."""
 from bench import (BEHIND, BEHIND_ID, D, D_DOWN, IT, IT_ID, LOCAL_D, LOCAL_RT, NETWORK, NETWORK_MED, OWN, ROUTER_ID, RT, RT_UP, S_DOWN, S_UP, SPARE, UP,
                    UP_ID, US, No, cases, comparable, table)
+import os
+import sys
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "lab"))
 from daemons import Session, Setup
-from interop import ROUTE_REFRESH, UPDATE, V4, V6, commit, peer, wait_for
+from labtest import ROUTE_REFRESH, UPDATE, V4, V6, commit, peer, wait_for
 from wire import announce, withdraw
 
 FEATURES = [

@@ -17,13 +17,15 @@ import re
 import socket
 import struct
 import subprocess
+import sys
 
-import interop
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "lab"))
+import labtest
 from daemons import Bird, Frr, Session, Setup
-from interop import KEELCTL, KEELD, NOTIFICATION, ROUTE_REFRESH, UPDATE, V4, V6, Capture, Lab, commit, error_of, need, out_folder, peer, wait_for, wait_job  # noqa: F401
+from labtest import KEELCTL, KEELD, NOTIFICATION, ROUTE_REFRESH, UPDATE, V4, V6, Capture, Lab, commit, error_of, need, out_folder, peer, wait_for, wait_job  # noqa: F401
 from lab import at_rest, cpus_of_lab
 
-PROBE, FEED = (os.path.join(interop.BUILD, "tests", "bench", n) for n in ("probe", "feed"))
+PROBE, FEED = (os.path.join(labtest.BUILD, "tests", "bench", n) for n in ("probe", "feed"))
 US = 64512
 NET = {"src": 0, "a": 1, "b": 2, "f": 3, "g": 4, "i": 5}
 ASN = {"a": 64601, "b": 64602, "f": 64603, "g": 64604, "i": US}
@@ -176,7 +178,7 @@ class World:
         self.masks(A, A)
 
     def wait_up(self):
-        interop.wait_established(self.rpc, *SESSIONS.values())
+        labtest.wait_established(self.rpc, *SESSIONS.values())
 
     def wait_whole(self, best="a"):
         """Everybody's routes are there, and forwarded: by a or b."""
@@ -440,8 +442,8 @@ class Wire(Capture):
         """(announced, withdrawn) prefixes, in order."""
         come, gone = [], []
         for m in self.of(host, UPDATE):
-            come += interop.prefixes_of(m, "bgp.update.nlri") + interop.mp_prefixes_of(m, "reach")
-            gone += interop.prefixes_of(m, "bgp.update.withdrawn_routes") + interop.mp_prefixes_of(m, "unreach")
+            come += labtest.prefixes_of(m, "bgp.update.nlri") + labtest.mp_prefixes_of(m, "reach")
+            gone += labtest.prefixes_of(m, "bgp.update.withdrawn_routes") + labtest.mp_prefixes_of(m, "unreach")
         return come, gone
 
     def asked(self, **expected):
@@ -472,5 +474,5 @@ def main(name, numbers, keep=False, hold_s=90):
     need("bird", "birdc", "tshark", "ip", "ethtool", files=[KEELD, KEELCTL, PROBE])
     for program in Frr.programs:
         if not os.path.exists(program):
-            interop.skip(program + " is not installed")
-    raise SystemExit(interop.main(test))
+            labtest.skip(program + " is not installed")
+    raise SystemExit(labtest.main(test))

@@ -12,8 +12,9 @@ import subprocess
 import sys
 import threading
 
-import interop
-from interop import FEED, KEELD, V4, Lab, need, out_folder, peer, run, wait_for
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "lab"))
+import labtest
+from labtest import FEED, KEELD, V4, Lab, need, out_folder, peer, run, wait_for
 from lab import PREFIX, Hugepages, alive, cpus_of_lab, read, remove_leftovers, start_time
 
 NAME = "cleanup"
@@ -186,9 +187,9 @@ def half_made(c, out):
 def speaker_leaves(c):
     """The threads that enter a namespace do not keep it."""
     before = world()
-    with Lab(os.path.join(interop.ROOT, "build", "test", NAME, "speaker")) as lab:
+    with Lab(os.path.join(labtest.ROOT, "build", "test", NAME, "speaker")) as lab:
         lab.host("one")
-        s = interop.in_netns(lab.netns("one"), lambda: __import__("socket").socket())
+        s = labtest.in_netns(lab.netns("one"), lambda: __import__("socket").socket())
         s.close()
     c.equal("after a socket in a namespace nothing is left", grown(before), {})
 
@@ -210,4 +211,4 @@ if __name__ == "__main__":
         except KeyboardInterrupt:
             sys.exit(130)
     need("ip", "bird", "birdc", "ethtool", files=[KEELD, FEED])
-    raise SystemExit(interop.main(test))
+    raise SystemExit(labtest.main(test))

@@ -8,8 +8,11 @@ behind.
 """
 import re
 
-import interop
-from interop import KEELD, Lab, commit, need, out_folder, wait_established
+import os
+import sys
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "lab"))
+import labtest
+from labtest import KEELD, Lab, commit, need, out_folder, wait_established
 from lab import cpus_of_lab
 
 NAME = "host_way_out"
@@ -271,4 +274,4 @@ protocol static far6 { ipv6; route 2001:db8:ff::7/128 via 2001:db8:b::2; }
 
 if __name__ == "__main__":
     need("ip", "bird", "birdc", "ping", "ethtool", files=[KEELD])
-    raise SystemExit(interop.main(test))
+    raise SystemExit(labtest.main(test))

@@ -8,12 +8,13 @@ import sys
 import threading
 import traceback
 
-import interop
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "lab"))
+import labtest
 import interop_table
 import scenarios
 from bench import Bench
 from daemons import ALL
-from interop import KEELD, ROOT, V4, V6, Lab, need, out_folder
+from labtest import KEELD, ROOT, V4, V6, Lab, need, out_folder
 
 NAME = "interop"
 PAGE = os.path.join(ROOT, "docs", "interop.md")
@@ -76,4 +77,4 @@ def test(checks):
 
 if __name__ == "__main__":
     need("tshark", "ip", "ethtool", *[p for d in ALL for p in d.programs], files=[KEELD])
-    raise SystemExit(interop.main(test))
+    raise SystemExit(labtest.main(test))

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """keeld between three BIRDs: what is ours to decide about routes. Policies and changes of them by commit, communities that keep routes in,
 unknown attributes, refreshes that sweep, hold time, RFC 8212, a restart. (Attributes, withdrawals, refreshes and restarts with each
-daemon: test_interop.py.) Where BIRD cannot say something, a speaker of our own (interop.Speaker) does.
+daemon: test_interop.py.) Where BIRD cannot say something, a speaker of our own (labtest.Speaker) does.
 
     sp (10.x, AS 64605; .3 AS 64606) --- rt (keeld, AS 64512) --- b2 (BIRD, AS 64602)
     inj (AS 64600) --- b1 (BIRD, AS 64601) ---/            \\--- b3 (BIRD, AS 64512: internal)
@@ -12,9 +12,11 @@ import os
 import re
 import socket
 import struct
+import sys
 
-import interop
-from interop import (KEELD, NOTIFICATION, ROUTE_REFRESH, UPDATE, V4, Capture, Lab, Speaker, as_path, attribute, bird_routes, commit,
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "lab"))
+import labtest
+from labtest import (KEELD, NOTIFICATION, ROUTE_REFRESH, UPDATE, V4, Capture, Lab, Speaker, as_path, attribute, bird_routes, commit,
                      need, next_hop, origin, out_folder, peer, refresh_counters, routes, update, wait_established, wait_for, wait_job)
 
 NAME = "interop_bird"
@@ -437,4 +439,4 @@ def test(checks):
 
 if __name__ == "__main__":
     need("bird", "birdc", "tshark", "ip", files=[KEELD])
-    raise SystemExit(interop.main(test))
+    raise SystemExit(labtest.main(test))

@@ -10,8 +10,9 @@ import os
 import subprocess
 import sys
 
-import interop
-from interop import BUILD, KEELD, ROOT, need, out_folder
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "lab"))
+import labtest
+from labtest import BUILD, KEELD, ROOT, need, out_folder
 
 NAME = "keelbench"
 SMALL = ["--routes", "5000", "--routes6", "1000", "--peers", "3", "--seconds", "3", "--pps", "1000", "--churn", "500", "--flip-s", "1.5", "--runs", "1",
@@ -239,4 +240,4 @@ def test(checks):
 
 if __name__ == "__main__":
     need("ip", "gnuplot", "bird", files=(KEELD, os.path.join(BUILD, "tests", "bench", "bare")))
-    sys.exit(interop.main(test))
+    sys.exit(labtest.main(test))

@@ -4,7 +4,8 @@
 import os
 import sys
 
-from interop import ROOT
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "lab"))
+from labtest import ROOT
 
 KIT = os.path.join(ROOT, "tests", "conformance", "refresh", "refresh.py")
 

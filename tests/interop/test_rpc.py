@@ -16,9 +16,11 @@ import stat
 import subprocess
 import threading
 import time
+import sys
 
-import interop
-from interop import KEELD, KEEPALIVE, V4, Capture, Lab, Rpc, bird_routes, bird_state, commit, error_of, need, out_folder, peer, wait_established, wait_for
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "lab"))
+import labtest
+from labtest import KEELD, KEEPALIVE, V4, Capture, Lab, Rpc, bird_routes, bird_state, commit, error_of, need, out_folder, peer, wait_established, wait_for
 
 NAME = "rpc"
 B1 = "198.18.1.2"
@@ -703,4 +705,4 @@ def test(checks):
 
 if __name__ == "__main__":
     need("bird", "birdc", "tshark", "ip", files=[KEELD])
-    raise SystemExit(interop.main(test))
+    raise SystemExit(labtest.main(test))

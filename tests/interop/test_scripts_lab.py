@@ -8,8 +8,9 @@ import signal
 import subprocess
 import sys
 
-import interop
-from interop import BUILD, ROOT, KEELD, need, out_folder, run
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "lab"))
+import labtest
+from labtest import BUILD, ROOT, KEELD, need, out_folder, run
 from lab import PREFIX, alive, remove_leftovers
 
 NAME = "scripts_lab"
@@ -149,4 +150,4 @@ def test(checks):
 if __name__ == "__main__":
     os.environ["KEEL_BUILD"] = BUILD
     need("ip", "ethtool", "bird", "birdc", files=[KEELD, "/usr/lib/frr/bgpd"])
-    sys.exit(interop.main(test))
+    sys.exit(labtest.main(test))

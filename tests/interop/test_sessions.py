@@ -9,10 +9,12 @@ at once (RFC 4271 6.8), and what an operator says at the end (RFC 9003). Every s
 import json
 import os
 import signal
+import sys
 
-import interop
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "lab"))
+import labtest
 from daemons import Frr
-from interop import KEELD, NOTIFICATION, V4, V6, Capture, Lab, commit, need, out_folder, peer, wait_for
+from labtest import KEELD, NOTIFICATION, V4, V6, Capture, Lab, commit, need, out_folder, peer, wait_for
 
 NAME = "sessions"
 US, BIRD_AS, FRR_AS, FAR_AS = 64512, 64601, 64602, 64603
@@ -379,4 +381,4 @@ def test(c):
 
 if __name__ == "__main__":
     need("ip", "ss", "tshark", "bird", "birdc", "/usr/lib/frr/bgpd", files=[KEELD])
-    raise SystemExit(interop.main(test))
+    raise SystemExit(labtest.main(test))

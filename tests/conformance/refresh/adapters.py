@@ -16,9 +16,9 @@ import os
 import subprocess
 import sys
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "interop"))
+sys.path[:0] = [os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", d) for d in ("interop", "lab")]
 import daemons  # noqa: E402
-from interop import KEELD, commit, peer  # noqa: E402
+from labtest import KEELD, commit, peer  # noqa: E402
 
 REJECTED = "10.200.128.0/17"  # and what is more specific
 STALE_S = 6

@@ -3,7 +3,7 @@
 import struct
 
 import wire
-from interop import NOTIFICATION, ROUTE_REFRESH, UPDATE, V4, V6, wait_for
+from labtest import NOTIFICATION, ROUTE_REFRESH, UPDATE, V4, V6, wait_for
 from kit import MAY, MUST, SHOULD, TABLE, clause
 from adapters import REJECTED, STALE_S
 from tester import BORR, EORR, REQUEST, Fail, listed

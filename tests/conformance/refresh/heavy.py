@@ -6,7 +6,7 @@ import time
 
 import tester
 import wire
-from interop import ROUTE_REFRESH, UPDATE, V4
+from labtest import ROUTE_REFRESH, UPDATE, V4
 from kit import MUST, clause
 from tester import BORR, EORR, Fail, Ticks
 

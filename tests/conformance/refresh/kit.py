@@ -11,7 +11,7 @@ import traceback
 import adapters
 import tester
 from daemons import Session, Setup
-from interop import KEEPALIVE, V4, V6
+from labtest import KEEPALIVE, V4, V6
 from wire import family_of
 from tester import Fail, Tester, Ticks, describe
 

@@ -17,7 +17,7 @@ import adapters  # noqa: E402
 import clauses  # noqa: E402,F401
 import heavy  # noqa: E402
 import page  # noqa: E402
-from interop import KEELD, ROOT, Lab, need, out_folder  # noqa: E402
+from labtest import KEELD, ROOT, Lab, need, out_folder  # noqa: E402
 from kit import CLAUSES, MANY, Kit, Result  # noqa: E402
 from tester import Fail  # noqa: E402
 

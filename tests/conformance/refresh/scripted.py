@@ -10,7 +10,7 @@ import adapters
 import daemons
 import kit
 import wire
-from interop import KEEPALIVE, NOTIFICATION, OPEN, ROUTE_REFRESH, UPDATE, V4, V6, Speaker, in_netns
+from labtest import KEEPALIVE, NOTIFICATION, OPEN, ROUTE_REFRESH, UPDATE, V4, V6, Speaker, in_netns
 from tester import BORR, EORR, REQUEST, capabilities_of
 
 # {fault: the clause that must see it}

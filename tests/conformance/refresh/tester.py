@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""The kit's peer: interop.Speaker with a log of all messages in both directions, each with its time, and waits that end with a message."""
+"""The kit's peer: labtest.Speaker with a log of all messages in both directions, each with its time, and waits that end with a message."""
 import collections
 import os
 import struct
@@ -7,9 +7,9 @@ import sys
 import threading
 import time
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "interop"))
+sys.path[:0] = [os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", d) for d in ("interop", "lab")]
 import wire  # noqa: E402
-from interop import AFI, KEEPALIVE, NOTIFICATION, OPEN, ROUTE_REFRESH, UPDATE, V4, Speaker  # noqa: E402
+from labtest import AFI, KEEPALIVE, NOTIFICATION, OPEN, ROUTE_REFRESH, UPDATE, V4, Speaker  # noqa: E402
 
 REQUEST, BORR, EORR = 0, 1, 2
 NAMES = {OPEN: "OPEN", UPDATE: "UPDATE", NOTIFICATION: "NOTIFICATION", KEEPALIVE: "KEEPALIVE", ROUTE_REFRESH: "ROUTE-REFRESH"}

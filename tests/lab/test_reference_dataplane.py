@@ -11,8 +11,8 @@ import re
 import subprocess
 import sys
 
-import interop
-from interop import KEELD, ROOT, Lab, in_netns, need, out_folder
+import labtest
+from labtest import KEELD, ROOT, Lab, in_netns, need, out_folder
 from test_management import Events
 from test_start import config
 
@@ -74,4 +74,4 @@ if __name__ == "__main__":
         print("python3-jsonschema is missing: run scripts/setup")
         raise SystemExit(77)
     need("ip", "ethtool", "ping", "promtool", files=[KEELD])
-    raise SystemExit(interop.main(test))
+    raise SystemExit(labtest.main(test))

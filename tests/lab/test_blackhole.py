@@ -6,8 +6,8 @@ advertised, the workers count the packets under `blackhole`, the tables and the 
 
     cust (AS 64601) --- rt (keeld, AS 64512) --- core (AS 64512)
 """
-import interop
-from interop import KEELD, UPDATE, V4, V6, Lab, Speaker, need, out_folder, wait_for, wait_job
+import labtest
+from labtest import KEELD, UPDATE, V4, V6, Lab, Speaker, need, out_folder, wait_for, wait_job
 from lab import cpus_of_lab
 from wire import announce, withdraw
 
@@ -171,4 +171,4 @@ def test(checks):
 
 if __name__ == "__main__":
     need("ip", "ethtool", "ping", files=[KEELD])
-    raise SystemExit(interop.main(test))
+    raise SystemExit(labtest.main(test))

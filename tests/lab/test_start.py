@@ -5,8 +5,8 @@ import json
 import subprocess
 import sys
 
-import interop
-from interop import KEELD, Lab, need, out_folder
+import labtest
+from labtest import KEELD, Lab, need, out_folder
 from lab import cpus_of_lab
 
 NAME = "start"
@@ -60,4 +60,4 @@ def test(checks):
 
 if __name__ == "__main__":
     need("ip", "sysctl", files=(KEELD,))
-    sys.exit(interop.main(test))
+    sys.exit(labtest.main(test))

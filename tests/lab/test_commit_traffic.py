@@ -10,8 +10,8 @@ Packets come from memory and go to memory in the worker's own loop (lab ports), 
 import os
 import sys
 
-import interop
-from interop import BUILD, FEED, KEELD, V4, V6, Lab, need, out_folder, peer, run, wait_established, wait_for, wait_job
+import labtest
+from labtest import BUILD, FEED, KEELD, V4, V6, Lab, need, out_folder, peer, run, wait_established, wait_for, wait_job
 from lab import at_rest, cpus_of_lab
 from lab_ports import LabPorts
 
@@ -205,4 +205,4 @@ def test(checks):
 if __name__ == "__main__":
     need("ip", "ethtool", files=(KEELD, FEED))
     OUT = out_folder(NAME)
-    sys.exit(interop.main(test))
+    sys.exit(labtest.main(test))

@@ -14,8 +14,8 @@ import socket
 import threading
 import time
 
-import interop
-from interop import KEELD, UPDATE, V4, Lab, Rpc, Speaker, as_path, commit, need, next_hop, origin, out_folder, peer, wait_for
+import labtest
+from labtest import KEELD, UPDATE, V4, Lab, Rpc, Speaker, as_path, commit, need, next_hop, origin, out_folder, peer, wait_for
 from lab import clock
 
 NAME = "hostile"
@@ -78,7 +78,7 @@ def removed_while_loading(checks):
     """The policies of a removed peer were freed while the shard still judged by them."""
     lists, policies = slow_policy()
     rng = random.Random(1)
-    messages = [interop.update(origin() + as_path([65001] + [rng.randrange(1, 1 << 31) for _ in range(20)]) + next_hop(P),
+    messages = [labtest.update(origin() + as_path([65001] + [rng.randrange(1, 1 << 31) for _ in range(20)]) + next_hop(P),
                                ["%d.%d.%d.0/24" % (20 + (i >> 16), i >> 8 & 255, i & 255)]) for i in range(20000)]
     neighbours = neighbour(P, 65001, "slow")
     with Case(checks, "removed-while-loading", config(neighbours, as_path_lists=lists, route_policies=policies)) as t:
@@ -90,7 +90,7 @@ def removed_while_loading(checks):
             commit(t.rpc, [{"op": "remove", "path": "/bgp/peers/0"}])
             commit(t.rpc, [{"op": "add", "path": "/bgp/peers/0", "value": neighbours}])
             sender.join()
-            checks.true("removed while loading: Cease", interop.NOTIFICATION in [k for k, _ in s.received], s.received[-3:])
+            checks.true("removed while loading: Cease", labtest.NOTIFICATION in [k for k, _ in s.received], s.received[-3:])
             s.close()
             checks.comes_to("nothing of the removed peer stays", lambda: t.rpc.call("rib.summary")["tables"][0]["prefixes"], 0)
 
@@ -102,7 +102,7 @@ def match_limit(checks):
     with Case(checks, "match-limit", config(neighbour(P, 65001, "no-leaks"), as_path_lists=lists, route_policies=policies)) as t:
         s = t.speaker(65001)
         for prefix, hops in (("20.0.0.0/24", 1), ("20.0.1.0/24", 120), ("20.0.2.0/24", 1)):
-            s.send(UPDATE, interop.update(origin() + as_path([65001] * hops) + next_hop(P), [prefix]))
+            s.send(UPDATE, labtest.update(origin() + as_path([65001] * hops) + next_hop(P), [prefix]))
         checks.comes_to("match limit: the padded route alone is rejected",
                         lambda: [r["prefix"] for r in t.rpc.call("rib.routes", family=V4, view="loc")["routes"]], ["20.0.0.0/24", "20.0.2.0/24"])
         alarms = [a["text"] for a in t.rpc.call("system.info")["alarms"] if a["kind"] == "policy"]
@@ -120,7 +120,7 @@ def large_batch(checks):
     with Case(checks, "large-batch", config(neighbour(P, 65001))) as t:
         s = t.speaker(65001)
         for i in range(0, 10000, 500):
-            s.send(UPDATE, interop.update(origin() + as_path([65001]) + next_hop(P), ["20.%d.%d.0/24" % (n >> 8, n & 255) for n in range(i, i + 500)]))
+            s.send(UPDATE, labtest.update(origin() + as_path([65001]) + next_hop(P), ["20.%d.%d.0/24" % (n >> 8, n & 255) for n in range(i, i + 500)]))
         wait_for("10,000 routes", lambda: peer(t.rpc, P)["families"][V4]["accepted"] == 10000, 20)
         greedy = socket.socket(socket.AF_UNIX)
         greedy.connect(t.rpc.sock.getpeername())
@@ -153,11 +153,11 @@ def long_paths(checks):
     with Case(checks, "long-paths", document) as t:
         s = t.speaker(65001, capabilities=(2, 70, 6))
         for i in range(0, len(prefixes), 500):
-            s.send(UPDATE, interop.update(attributes, prefixes[i:i + 500]))
+            s.send(UPDATE, labtest.update(attributes, prefixes[i:i + 500]))
         wait_for("all routes", lambda: peer(t.rpc, P)["families"][V4]["accepted"] == len(prefixes), 20)
         page = t.rpc.call("rib.routes", family=V4, view="loc", limit=10000)
         checks.true("a page with long paths ends early", 0 < len(page["routes"]) < 200 and "next" in page, len(page["routes"]))
-        checks.equal("all pages hold all routes", sorted(r["prefix"] for r in interop.routes(t.rpc, view="loc")), sorted(prefixes))
+        checks.equal("all pages hold all routes", sorted(r["prefix"] for r in labtest.routes(t.rpc, view="loc")), sorted(prefixes))
         s.close()
 
 
@@ -182,7 +182,7 @@ def no_descriptors(checks):
             s.connect((RT, 179))
             return s
 
-        clients += [interop.in_netns(t.lab.netns("p"), bgp) for _ in range(3)]
+        clients += [labtest.in_netns(t.lab.netns("p"), bgp) for _ in range(3)]
         for failed in (r"[^-]accept-failed", "rpc-accept-failed"):
             wait_for(failed, lambda: re.search(failed, t.keeld.logged()), 10)
         before = cpu_s(t.keeld)
@@ -199,10 +199,10 @@ def begins_without_end(checks):
     """After 32,768 BoRR the routes of a lost session looked fresh, and stayed."""
     with Case(checks, "begins-without-end", config(neighbour(P, 65001))) as t:
         s = t.speaker(65001)
-        s.send(UPDATE, interop.update(origin() + as_path([65001]) + next_hop(P), ["20.0.0.0/24", "20.0.1.0/24"]))
+        s.send(UPDATE, labtest.update(origin() + as_path([65001]) + next_hop(P), ["20.0.0.0/24", "20.0.1.0/24"]))
         for _ in range(40000):
             s.refresh(1)
-        checks.comes_to("40,000 BoRR are read", lambda: interop.refresh_counters(t.rpc, P)["borr_received"], 40000)
+        checks.comes_to("40,000 BoRR are read", lambda: labtest.refresh_counters(t.rpc, P)["borr_received"], 40000)
         s.close()
         checks.comes_to("the lost session's routes go", lambda: t.rpc.call("rib.summary")["tables"][0]["prefixes"], 0)
 
@@ -233,4 +233,4 @@ def test(checks):
 
 
 if __name__ == "__main__":
-    raise SystemExit(interop.main(test))
+    raise SystemExit(labtest.main(test))

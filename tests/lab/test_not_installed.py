@@ -9,8 +9,8 @@ after some of it is withdrawn and other prefixes get their place.
 import struct
 import sys
 
-import interop
-from interop import KEELD, UPDATE, V4, V6, Lab, Speaker, need, out_folder, peer, wait_established, wait_for, wait_job
+import labtest
+from labtest import KEELD, UPDATE, V4, V6, Lab, Speaker, need, out_folder, peer, wait_established, wait_for, wait_job
 from lab import at_rest, cpus_of_lab
 from wire import attribute, mp_reach, mp_unreach, update
 
@@ -151,4 +151,4 @@ def test(checks):
 
 if __name__ == "__main__":
     need("ip", files=(KEELD,))
-    sys.exit(interop.main(test))
+    sys.exit(labtest.main(test))

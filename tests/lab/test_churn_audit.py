@@ -16,8 +16,8 @@ import subprocess
 import sys
 import time
 
-import interop
-from interop import FEED, KEELD, SHARED, UPDATE, V4, Lab, Speaker, need, out_folder, peer, routes, run, wait_for
+import labtest
+from labtest import FEED, KEELD, SHARED, UPDATE, V4, Lab, Speaker, need, out_folder, peer, routes, run, wait_for
 from lab import cpus_of_lab
 
 NAME = "churn_audit"
@@ -182,7 +182,7 @@ class Test:
 
     def churn(self):
         c, before, was = self.c, self.rpc.call("fib.stats"), self.sessions()
-        begin, overlapped, auditor = self.received(), 0, interop.Rpc(os.path.join(self.lab.dir, "keeld.sock"))
+        begin, overlapped, auditor = self.received(), 0, labtest.Rpc(os.path.join(self.lab.dir, "keeld.sock"))
         for i in range(ROUNDS):
             before_round = self.received()
             for _ in range(3):  # the first begins now, the others when it has ended
@@ -302,7 +302,7 @@ class Test:
                 expected.pop(p, None)
             else:
                 expected[p] = a
-        speaker.send(UPDATE, interop.update())
+        speaker.send(UPDATE, labtest.update())
         wait_for("End-of-RIB behind the churn", lambda: peer(self.rpc, M)["families"][V4]["end_of_rib_received"], 60)
         c.comes_to("%d messages of churn: as many routes as must be" % sent, lambda: self.accepted(M), [len(expected)], 30)
         self.same("small-churn.mrt.gz", expected)
@@ -312,12 +312,12 @@ class Test:
 
     def stop_while_auditing(self):
         """SIGTERM with audits under way."""
-        quiet = interop.Rpc(os.path.join(self.lab.dir, "keeld.sock"), timeout=120)
+        quiet = labtest.Rpc(os.path.join(self.lab.dir, "keeld.sock"), timeout=120)
         quiet.file.write(b'{"jsonrpc": "2.0", "method": "fib.audit"}\n')
         quiet.file.flush()
         quiet.sock.shutdown(socket.SHUT_WR)
         self.c.equal("an audit as a notification, then the end: no answer, the connection closes", quiet.file.read(), b"")
-        lazy = [interop.Rpc(os.path.join(self.lab.dir, "keeld.sock")) for _ in range(3)]
+        lazy = [labtest.Rpc(os.path.join(self.lab.dir, "keeld.sock")) for _ in range(3)]
         for r in lazy:
             r.file.write(b'{"jsonrpc": "2.0", "id": 1, "method": "fib.audit"}\n' * 5)
             r.file.flush()
@@ -350,5 +350,5 @@ def test(checks):
 if __name__ == "__main__":
     need("ip", "ethtool", files=[KEELD, FEED])
     if subprocess.run([KEELD, "--version"], stdout=subprocess.DEVNULL).returncode != 0:
-        interop.skip("keeld does not run")
-    raise SystemExit(interop.main(test))
+        labtest.skip("keeld does not run")
+    raise SystemExit(labtest.main(test))

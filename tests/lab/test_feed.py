@@ -3,8 +3,8 @@
 """tests/bench/feed as a peer: it answers ROUTE-REFRESH with what it has announced, so that policy changes reach a router that it feeds."""
 import sys
 
-import interop
-from interop import FEED, KEELD, V4, Lab, commit, need, out_folder, peer, routes, wait_established
+import labtest
+from labtest import FEED, KEELD, V4, Lab, commit, need, out_folder, peer, routes, wait_established
 
 NAME = "feed"
 PREFIXES = 3000
@@ -48,4 +48,4 @@ def test(checks):
 
 if __name__ == "__main__":
     need("ip", files=(KEELD, FEED))
-    sys.exit(interop.main(test))
+    sys.exit(labtest.main(test))

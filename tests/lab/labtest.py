@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-"""What the scripts of this folder share: checks that count, binaries under test, a capture of a namespace's interface, a BGP speaker
-of a few lines for what BIRD cannot be told to send, and readers of what birdc prints."""
+"""Shared by all labs: checks with a count, binaries under test, a capture of an interface in a namespace, a BGP speaker of a few lines for
+messages that BIRD does not send, and readers of the output of birdc."""
 import ctypes
 import json
 import os

@@ -12,8 +12,8 @@ import socket
 import subprocess
 import sys
 
-import interop
-from interop import KEELD, Capture, Lab, in_netns, need, out_folder
+import labtest
+from labtest import KEELD, Capture, Lab, in_netns, need, out_folder
 from lab import cpus_of_lab
 
 NAME = "vlan_mtu"
@@ -132,4 +132,4 @@ def test(checks):
 
 if __name__ == "__main__":
     need("ip", "ethtool", "tc", "clang", files=(KEELD,))
-    sys.exit(interop.main(test))
+    sys.exit(labtest.main(test))

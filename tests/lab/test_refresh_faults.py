@@ -6,8 +6,8 @@ import os
 import sys
 import threading
 
-import interop
-from interop import ROOT, Lab, need, out_folder
+import labtest
+from labtest import ROOT, Lab, need, out_folder
 
 sys.path.insert(0, os.path.join(ROOT, "tests", "conformance", "refresh"))
 import adapters  # noqa: E402
@@ -81,4 +81,4 @@ def test(checks):
 
 if __name__ == "__main__":
     need("ip", "ethtool")
-    raise SystemExit(interop.main(test))
+    raise SystemExit(labtest.main(test))

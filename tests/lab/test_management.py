@@ -17,8 +17,8 @@ import struct
 import sys
 import time
 
-import interop
-from interop import FEED, KEELD, V4, Lab, Rpc, Speaker, commit, error_of, in_netns, need, out_folder, peer, routes, wait_established, wait_for, wait_job
+import labtest
+from labtest import FEED, KEELD, V4, Lab, Rpc, Speaker, commit, error_of, in_netns, need, out_folder, peer, routes, wait_established, wait_for, wait_job
 
 NAME = "management"
 KEPT, PLAIN, ALL = "198.18.1.2", "198.18.2.2", "198.18.3.2"
@@ -593,4 +593,4 @@ def test(checks):
 
 if __name__ == "__main__":
     need("ip", files=(KEELD, FEED))
-    sys.exit(interop.main(test))
+    sys.exit(labtest.main(test))

@@ -9,8 +9,8 @@ import os
 import re
 import sys
 
-import interop
-from interop import FEED, KEELD, V4, Lab, in_netns, need, out_folder, peer, routes, wait_established, wait_for, wait_job
+import labtest
+from labtest import FEED, KEELD, V4, Lab, in_netns, need, out_folder, peer, routes, wait_established, wait_for, wait_job
 from lab import at_rest, cpus_of_lab
 from test_management import HTTP, Events, ask
 
@@ -157,4 +157,4 @@ def test(checks):
 
 if __name__ == "__main__":
     need("ip", files=(KEELD, FEED))
-    sys.exit(interop.main(test))
+    sys.exit(labtest.main(test))

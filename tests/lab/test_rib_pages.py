@@ -11,8 +11,8 @@ import sys
 import threading
 import time
 
-import interop
-from interop import FEED, KEELD, V4, Lab, Rpc, Speaker, need, out_folder, peer, wait_established, wait_for, wait_job
+import labtest
+from labtest import FEED, KEELD, V4, Lab, Rpc, Speaker, need, out_folder, peer, wait_established, wait_for, wait_job
 
 NAME = "rib_pages"
 FEEDER, READER = "198.18.1.2", "198.18.2.2"
@@ -178,4 +178,4 @@ def test(checks):
 
 if __name__ == "__main__":
     need("ip", files=(KEELD, FEED))
-    sys.exit(interop.main(test))
+    sys.exit(labtest.main(test))
