@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * keelctl, the second program: a command a call, a script, or the shell (keelctl(1)). Shared by keelctl*.c; links no layer, only
- * libc, jansson and libedit. One thread. What comes from the daemon may hold words of a peer (RFC 9003), so people see it through
- * text_safe() only.
+ * keelctl(1), the client: one command, a script, or the shell. Shared by keelctl*.c, which link only libc, jansson and libedit. One thread.
+ * Answers of the daemon may hold text of a peer (RFC 9003), so they are printed through text_safe().
  */
 #pragma once
 
@@ -22,14 +21,14 @@
 
 struct client;
 
-/* Called while an answer is waited for; false gives it up. */
+/* Called repeatedly during the wait for an answer; false ends the wait. */
 typedef bool client_waiting(void *arg, double seconds);
 
 int client_open(const char *path, struct client **out); /* 0, -errno */
 void client_close(struct client *c);
-/* The other end has closed it since the last call. */
+/* True when the daemon has closed the connection. */
 bool client_gone(const struct client *c);
-/* Takes `params` (NULL: none). 0 with *answer the whole response, which has `result` or `error`; -errno, -EPROTO; -EINTR: given up. */
+/* Takes over `params` (NULL: none). 0 with *answer the whole response, which has `result` or `error`; -errno; -EPROTO; -EINTR: `waiting` ended the wait. */
 int client_call(struct client *c, const char *method, json_t *params, client_waiting *waiting,
 	void *arg, json_t **answer);
 
@@ -38,11 +37,11 @@ int client_call(struct client *c, const char *method, json_t *params, client_wai
 struct ctl {
 	const char *socket;
 	bool json; /* --json */
-	bool terminal; /* standard output is one */
+	bool terminal; /* standard output is a terminal */
 	bool colour;
 	struct client *client;
-	bool was_connected; /* to a daemon that has gone since */
-	int status; /* what the program will exit with */
+	bool was_connected; /* earlier; the daemon may be gone */
+	int status; /* exit status of the program */
 	bool script; /* commands of standard input, or joined by `;` */
 	bool read_only; /* connected to `<socket>.ro`: the user has no right to open `socket` */
 	bool progress, waited; /* a progress line stands there; it is the one about a slow answer */
@@ -57,26 +56,26 @@ struct ctl {
 	bool (*ask)(struct ctl *ctl, const char *question);
 };
 
-/* The result, or NULL after the fault was said on stderr and ctl->status was set. Takes `params`. */
+/* Calls a method; takes over `params`. NULL after a message on stderr, with ctl->status set. */
 json_t *ctl_call(struct ctl *ctl, const char *method, json_t *params);
-/* The same without a word and without a status. */
+/* As ctl_call(), without message and status. */
 json_t *ctl_try(struct ctl *ctl, const char *method, json_t *params);
 void ctl_fail(struct ctl *ctl, int status, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 void ctl_print_json(const json_t *value, bool indented);
-/* Ctrl-C ends the wait, not the shell: since the last ctl_interrupt_clear(). */
+/* True when Ctrl-C was pressed since the last ctl_interrupt_clear(). Ctrl-C ends a wait, not the shell. */
 bool ctl_interrupted(void);
 void ctl_interrupt_clear(void);
-/* A line that shows how far something is, overwritten by the next; NULL takes it away. Only where a terminal is. */
+/* Prints a progress line on a terminal, which the next call overwrites. */
 void ctl_progress(struct ctl *ctl, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void ctl_progress_end(struct ctl *ctl);
 
 /* ---- keelctl_run.c: commands, alone and in scripts ---- */
 
 void command_run(struct ctl *ctl, const struct command *c);
-/* Words of one command in the view reached; the status is in ctl->status. */
+/* Runs one command in the current view; the result is in ctl->status. */
 void run_words(struct ctl *ctl, char *const *words, unsigned count);
-/* Commands joined by `;` or newlines, up to the first error; `text` is changed. */
+/* Runs commands joined by `;` or newlines up to the first error; changes `text`. */
 void run_text(struct ctl *ctl, char *text, const char *where);
 void run_stdin(struct ctl *ctl);
 void prompt_text(struct ctl *ctl, char *buf, size_t size);
@@ -137,7 +136,7 @@ void show_diff(struct ctl *ctl, const json_t *result);
 /* ---- keelctl_edit.c: lines of the BGP and family views become edits of the candidate ---- */
 
 void edit_command(struct ctl *ctl, const struct command *c);
-/* bgp N: false after a fault when router.asn is another. */
+/* bgp N: false after a message when router.asn is not N. */
 bool edit_asn_agrees(struct ctl *ctl, unsigned asn);
 
 /* ---- keelctl_show.c, keelctl_route.c ---- */
@@ -160,7 +159,7 @@ struct column {
 	bool right;
 };
 
-/* Cells are collected, then printed with the widths that they need. */
+/* Collects cells and prints them in columns of the needed width. */
 struct table {
 	const struct column *column;
 	unsigned column_count, cell_count, cell_size;
@@ -170,11 +169,11 @@ struct table {
 struct table table_begin(const struct column *column, unsigned column_count);
 void table_cell(struct table *t, enum colour colour, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
-/* Prints and frees. `indent` blanks before each line. */
+/* Prints the table after `indent` blanks, and frees it. */
 void table_end(struct table *t, const struct ctl *ctl, unsigned indent);
 void print_colour(const struct ctl *ctl, enum colour colour, const char *text);
 
-/* Members of an object that people see: "-" when absent or null. The text is good until the fifth call after. */
+/* A member of an object as text: "-" when absent or null. The text is valid until the fifth following call. */
 const char *text_of(const json_t *o, const char *key);
 const char *text_safe(const char *text);
 long long number_of(const json_t *o, const char *key);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The operator grammar (keelctl(1)) as one table of templates, keelctl_grammar.c, and what reads it: parser, abbreviations,
- * messages, `?` help and completion all come from it. Links nothing but libc. Any one thread.
+ * The operator grammar (keelctl(1)) as one table of templates, keelctl_grammar.c, and its reader: parser, abbreviations,
+ * messages, `?` help and completion. Links only libc. Any one thread.
  */
 #pragma once
 
@@ -10,7 +10,7 @@
 
 #define COMMAND_WORDS_MAX 24 /* more than the longest line of the grammar has */
 
-/* Where a line is typed; a rule holds in one or several. */
+/* The views in which a line is valid. */
 enum command_view {
 	VIEW_USER = 1 << 0,
 	VIEW_SYSTEM = 1 << 1,
@@ -64,7 +64,7 @@ enum command_kind {
 	COMMAND_PEER_ROUTE_POLICY,
 };
 
-/* Strings are the caller's words or constants; NULL where the command has none. */
+/* A parsed line. Strings are the caller's words or constants; NULL when absent. */
 struct command {
 	enum command_kind kind;
 	bool undo;
@@ -95,22 +95,21 @@ struct command_rule {
 
 extern const struct command_rule command_rules[];
 extern const unsigned command_rule_count;
-/* One line of help about a word or a VALUE of the grammar behind the keyword `after` (NULL: the first word). */
+/* The help for a word or a VALUE that follows the keyword `after` (NULL: the first word). */
 const char *command_help(const char *after, const char *word);
 
-/* 0, or -EINVAL with one line of text in `error`: which word, and what was expected. */
+/* 0, or -EINVAL with one line in `error` that names the word and what was expected. */
 int command_parse(unsigned view, char *const *words, unsigned count, struct command *out,
 	char *error, size_t size);
 
-/* What may stand as word `count` + 1. */
+/* A possible word `count` + 1. */
 struct command_choice {
-	const char
-		*text; /* a keyword; of a value its name (ADDRESS); NULL: the line may end here */
+	const char *text; /* a keyword, or the name of a value (ADDRESS); NULL: the line may end */
 	bool value;
 	const char *after; /* the keyword before it, NULL at the beginning */
 };
 #define COMMAND_CHOICES_MAX 64
-/* How many; 0 with text in `error` when a word before is wrong already, or nothing may follow. */
+/* The number of choices; 0 with text in `error` when a word is wrong or nothing may follow. */
 unsigned command_choices(unsigned view, char *const *words, unsigned count,
 	struct command_choice out[COMMAND_CHOICES_MAX], char *error, size_t size);
 
