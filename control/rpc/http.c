@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <microhttpd.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -250,7 +251,27 @@ token_equal(const char *a, size_t a_len, const char *b, size_t b_len)
 	return differs == 0 && a_len > 0;
 }
 
-/* MHD_HTTP_OK: as `client.read_only` says from now on. */
+/* The client is a user of this host: the loopback of the kernel accepts no packet from elsewhere. */
+static bool
+client_is_local(const struct request *r)
+{
+	const union MHD_ConnectionInfo *info =
+		MHD_get_connection_info(r->connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+	const struct sockaddr *sa = info != NULL ? info->client_addr : NULL;
+
+	if (sa == NULL)
+		return false;
+	if (sa->sa_family == AF_INET6)
+		return IN6_IS_ADDR_LOOPBACK(
+			&((const struct sockaddr_in6 *)(const void *)sa)->sin6_addr);
+	return sa->sa_family == AF_INET &&
+	       ntohl(((const struct sockaddr_in *)(const void *)sa)->sin_addr.s_addr) >> 24 == 127;
+}
+
+/*
+ * MHD_HTTP_OK: `client.read_only` says what the client may do. Without a token a client on the loopback may read, and any other client
+ * may do nothing.
+ */
 static unsigned
 authorize(struct request *r)
 {
@@ -259,7 +280,7 @@ authorize(struct request *r)
 	size_t len;
 
 	if (given == NULL)
-		return MHD_HTTP_OK;
+		return client_is_local(r) ? MHD_HTTP_OK : MHD_HTTP_UNAUTHORIZED;
 	if (strncasecmp(given, "Bearer ", 7) != 0 || r->http->token_file == NULL)
 		return MHD_HTTP_UNAUTHORIZED;
 	given += 7 + strspn(given + 7, " ");
@@ -282,7 +303,7 @@ admit(struct request *r, const char *url, const char *method)
 		return MHD_HTTP_NOT_FOUND;
 	if (strcmp(method, rpc ? "POST" : "GET") != 0)
 		return MHD_HTTP_METHOD_NOT_ALLOWED;
-	return rpc ? authorize(r) : MHD_HTTP_OK;
+	return authorize(r);
 }
 
 /* ---- answers ---- */

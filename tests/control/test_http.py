@@ -6,6 +6,7 @@ not read. Needs root (a network namespace); else the exit status is 77.
 usage: test_http.py KEELD
 """
 import json
+import os
 import select
 import socket
 import time
@@ -15,13 +16,16 @@ from keel_rig import US, WAIT_S, KeelTest, in_namespace
 
 PORT = 9179
 LIMIT = 64  # connections in total, and a quarter of them for one address
-REQUEST = b"GET /metrics HTTP/1.1\r\nHost: keel\r\n\r\n"
+REQUEST = b"GET /metrics HTTP/1.1\r\nHost: keel\r\nAuthorization: Bearer secret\r\n\r\n"
 
 
 class Http(KeelTest):
     def setUp(self):
         super().setUp()
-        self.start({"router": {"asn": 64512, "router_id": US}, "management": {"http": "0.0.0.0:%d" % PORT}, "bgp": {}})
+        token = os.path.join(self.folder, "token")
+        with open(token, "w") as f:
+            f.write("secret\n")
+        self.start({"router": {"asn": 64512, "router_id": US}, "management": {"http": "0.0.0.0:%d" % PORT, "http_token_file": token}, "bgp": {}})
         self.ask()  # the listener is there
 
     def connect(self, source="127.0.0.1", target="127.0.0.1", buffer=None):
@@ -47,6 +51,23 @@ class Http(KeelTest):
         line = s.makefile("rb").readline()
         s.close()
         self.assertEqual(line, b"HTTP/1.1 200 OK\r\n")
+
+    def status(self, request, **where):
+        s = self.connect(**where)
+        s.sendall(request)
+        line = s.makefile("rb").readline()
+        s.close()
+        return int(line.split()[1])
+
+    def test_reading_from_elsewhere_needs_the_token(self):
+        """Without a token, or with a wrong one, only a client on the loopback reads."""
+        body = b'{"jsonrpc": "2.0", "id": 1, "method": "system.info"}'
+        for head in (b"GET /metrics HTTP/1.1\r\nHost: keel\r\n%s\r\n",
+                     b"POST /rpc HTTP/1.1\r\nHost: keel\r\nContent-Length: " + str(len(body)).encode() + b"\r\n%s\r\n" + body):
+            for authorization, here, elsewhere in ((b"", 200, 401), (b"Authorization: Bearer wrong\r\n", 401, 401), (b"Authorization: Bearer secret\r\n", 200, 200)):
+                request = head.replace(b"%s", authorization)
+                self.assertEqual(self.status(request), here, request)
+                self.assertEqual(self.status(request, source=US, target=US), elsewhere, request)
 
     def crowd(self, count):
         """Connections from as many addresses (all of 192.0.2.0/24 is the namespace's own)."""
