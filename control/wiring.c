@@ -216,7 +216,7 @@ watch_owe(struct wiring *w, struct message *m)
 
 /* True while some are left. */
 static bool
-RUNS_ON(role_fib) watch_again(struct keeld *k)
+watch_again(struct keeld *k) RUNS_ON(role_fib)
 {
 	struct wiring *w = k->wiring;
 	struct message *m;
@@ -587,7 +587,7 @@ create_rib(struct keeld *k)
 }
 
 static int
-RUNS_ON(role_fib) create_tables(struct keeld *k)
+create_tables(struct keeld *k) RUNS_ON(role_fib)
 {
 	int err = fib_vrf_add(k->layers.fib, VRF_DEFAULT, AFI_IPV4);
 

@@ -140,8 +140,8 @@ receive_main_address(struct keeld *k, const struct message_address *m)
 #ifdef KEEL_DATAPLANE
 /* An address of any port, of lo or keel0 is ours on every port of the VRF, as long as one of them has it. */
 static void
-RUNS_ON(role_host) local_address(
-	struct keeld *k, struct vrf_id vrf, uint16_t port, const struct ip_addr *local)
+local_address(struct keeld *k, struct vrf_id vrf, uint16_t port, const struct ip_addr *local)
+	RUNS_ON(role_host)
 {
 	int err = port_local_address_set(
 		port, local, netlink_is_local(k->layers.netlink, vrf, local));

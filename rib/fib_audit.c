@@ -108,8 +108,8 @@ rib_sequence(const struct fib_feed *f, struct vrf_id vrf, const struct prefix *p
 }
 
 static void
-RUNS_ON(role_fib) level_make(
-	struct fib_feed *f, struct vrf_id vrf, const struct prefix *p, struct audit_level *l)
+level_make(struct fib_feed *f, struct vrf_id vrf, const struct prefix *p, struct audit_level *l)
+	RUNS_ON(role_fib)
 {
 	enum feed_want want = WANT_NOTHING;
 	struct own_answer own;
@@ -232,8 +232,8 @@ report(struct fib_auditor *a, const struct audit_suspect *s)
 
 /* The longest match by a search of all lengths. False: no route. */
 static bool
-RUNS_ON(role_fib) longest(
-	struct fib_feed *f, struct vrf_id vrf, const struct ip_addr *addr, struct audit_level *l)
+longest(struct fib_feed *f, struct vrf_id vrf, const struct ip_addr *addr, struct audit_level *l)
+	RUNS_ON(role_fib)
 {
 	for (int len = (int)prefix_max_len(addr->afi); len >= 0; len--) {
 		struct prefix p = prefix_from_addr(addr, (uint8_t)len);
@@ -247,7 +247,7 @@ RUNS_ON(role_fib) longest(
 
 /* True: the suspect is decided. */
 static bool
-RUNS_ON(role_fib) suspect_look(struct fib_auditor *a, struct audit_suspect *s, uint64_t now)
+suspect_look(struct fib_auditor *a, struct audit_suspect *s, uint64_t now) RUNS_ON(role_fib)
 {
 	struct fib_feed *f = a->feed;
 	struct audit_level level, *want = longest(f, s->vrf, &s->addr, &level) ? &level : NULL;
@@ -277,7 +277,7 @@ feed_now(const struct fib_feed *f)
 
 /* In turn, until the deadline. */
 static void
-RUNS_ON(role_fib) suspects_look(struct fib_auditor *a, uint64_t deadline_ns)
+suspects_look(struct fib_auditor *a, uint64_t deadline_ns) RUNS_ON(role_fib)
 {
 	struct fib_feed *f = a->feed;
 	struct audit_run *r = a->run;
@@ -333,7 +333,7 @@ step(struct ip_addr *a, bool up)
 
 /* Addresses come in rising order; an address is checked once. */
 static void
-RUNS_ON(role_fib) check(struct fib_auditor *a, const struct ip_addr *addr)
+check(struct fib_auditor *a, const struct ip_addr *addr) RUNS_ON(role_fib)
 {
 	struct fib_feed *f = a->feed;
 	struct audit_run *r = a->run;
@@ -357,7 +357,7 @@ RUNS_ON(role_fib) check(struct fib_auditor *a, const struct ip_addr *addr)
 }
 
 static void
-RUNS_ON(role_fib) level_push(struct fib_auditor *a, const struct prefix *p)
+level_push(struct fib_auditor *a, const struct prefix *p) RUNS_ON(role_fib)
 {
 	struct fib_feed *f = a->feed;
 	struct audit_run *r = a->run;
@@ -375,7 +375,7 @@ RUNS_ON(role_fib) level_push(struct fib_auditor *a, const struct prefix *p)
 
 /* Ends the topmost prefix: checks the last address and the address behind it. */
 static void
-RUNS_ON(role_fib) level_end(struct fib_auditor *a)
+level_end(struct fib_auditor *a) RUNS_ON(role_fib)
 {
 	struct audit_run *r = a->run;
 	struct ip_addr end = r->level[r->depth - 1].last, first;
@@ -392,7 +392,7 @@ RUNS_ON(role_fib) level_end(struct fib_auditor *a)
 
 /* The next prefix of the RIB, the host and the fib into r->next. */
 static void
-RUNS_ON(role_fib) next_take(struct fib_auditor *a)
+next_take(struct fib_auditor *a) RUNS_ON(role_fib)
 {
 	struct fib_feed *f = a->feed;
 	struct audit_run *r = a->run;
@@ -421,7 +421,7 @@ RUNS_ON(role_fib) next_take(struct fib_auditor *a)
 }
 
 static void
-RUNS_ON(role_fib) sweep_begin(struct fib_auditor *a)
+sweep_begin(struct fib_auditor *a) RUNS_ON(role_fib)
 {
 	struct fib_feed *f = a->feed;
 	struct audit_run *r = a->run;
@@ -440,7 +440,7 @@ RUNS_ON(role_fib) sweep_begin(struct fib_auditor *a)
 
 /* One prefix, with all prefixes that begin at the same address. False: no prefix is left. */
 static bool
-RUNS_ON(role_fib) sweep_step(struct fib_auditor *a)
+sweep_step(struct fib_auditor *a) RUNS_ON(role_fib)
 {
 	struct audit_run *r = a->run;
 	struct ip_addr first = first_of(&r->next), before = first;
@@ -471,7 +471,7 @@ RUNS_ON(role_fib) sweep_step(struct fib_auditor *a)
 
 /* The next VRF and family that has a forwarding table; false: there is none. */
 static bool
-RUNS_ON(role_fib) unit_begin(struct fib_auditor *a)
+unit_begin(struct fib_auditor *a) RUNS_ON(role_fib)
 {
 	struct fib_feed *f = a->feed;
 	struct audit_run *r = a->run;
@@ -514,7 +514,7 @@ gather_visit(void *ctx, struct dest_id id, const struct dest_view *view)
 }
 
 static bool
-RUNS_ON(role_fib) gather_rib(struct fib_auditor *a, uint64_t deadline_ns)
+gather_rib(struct fib_auditor *a, uint64_t deadline_ns) RUNS_ON(role_fib)
 {
 	struct audit_run *r = a->run;
 
@@ -530,7 +530,7 @@ gather_own_prefix(struct audit_run *r, struct vrf_id vrf, const struct prefix *p
 }
 
 static bool
-RUNS_ON(role_fib) gather_own(struct fib_auditor *a, uint64_t deadline_ns)
+gather_own(struct fib_auditor *a, uint64_t deadline_ns) RUNS_ON(role_fib)
 {
 	struct fib_feed *f = a->feed;
 	struct audit_run *r = a->run;
@@ -547,7 +547,7 @@ RUNS_ON(role_fib) gather_own(struct fib_auditor *a, uint64_t deadline_ns)
 }
 
 static bool
-RUNS_ON(role_fib) sweep(struct fib_auditor *a, uint64_t deadline_ns)
+sweep(struct fib_auditor *a, uint64_t deadline_ns) RUNS_ON(role_fib)
 {
 	struct audit_run *r = a->run;
 

@@ -31,7 +31,7 @@ fib_feed_fail(struct fib_feed *f)
 
 /* True: it failed. */
 static bool
-RUNS_ON(role_fib) set_check(struct fib_feed *f, int err)
+set_check(struct fib_feed *f, int err) RUNS_ON(role_fib)
 {
 	if (err == 0 || err == -ENOENT) /* a family that is not forwarded in this VRF */
 		return false;
@@ -41,8 +41,8 @@ RUNS_ON(role_fib) set_check(struct fib_feed *f, int err)
 
 /* What is connected comes into the tables before all else. True: it failed. */
 static bool
-RUNS_ON(role_fib) set_own(
-	struct fib_feed *f, struct vrf_id vrf, const struct prefix *p, const struct own_answer *own)
+set_own(struct fib_feed *f, struct vrf_id vrf, const struct prefix *p, const struct own_answer *own)
+	RUNS_ON(role_fib)
 {
 	return set_check(f, own->source == SOURCE_CONNECTED
 				    ? fib_set_host(f->config.fib, vrf, p, own->list)
@@ -50,7 +50,7 @@ RUNS_ON(role_fib) set_own(
 }
 
 static void
-RUNS_ON(role_fib) withdraw(struct fib_feed *f, struct vrf_id vrf, const struct prefix *p)
+withdraw(struct fib_feed *f, struct vrf_id vrf, const struct prefix *p) RUNS_ON(role_fib)
 {
 	if (fib_withdraw(f->config.fib, vrf, p) != -ENOMEM) /* -ENOENT: it never was there */
 		return;
@@ -112,7 +112,7 @@ backup_offer(struct feed_answer *a, const struct hold *hold)
 
 /* A next hop that no shard asked for: it is resolved all the same, and nobody is told. */
 static struct nexthop *
-RUNS_ON(role_fib) untracked(struct fib_feed *f, struct vrf_id vrf, const struct ip_addr *addr)
+untracked(struct fib_feed *f, struct vrf_id vrf, const struct ip_addr *addr) RUNS_ON(role_fib)
 {
 	struct nexthop *n = nexthop_ref(f->config.nexthops, vrf, addr);
 
@@ -128,7 +128,7 @@ RUNS_ON(role_fib) untracked(struct fib_feed *f, struct vrf_id vrf, const struct 
 }
 
 static void
-RUNS_ON(role_fib) untracked_sweep(struct fib_feed *f)
+untracked_sweep(struct fib_feed *f) RUNS_ON(role_fib)
 {
 	struct nexthop **at = &f->untracked;
 
@@ -152,8 +152,8 @@ enum usable { USABLE, USABLE_LATER, USABLE_NEVER, USABLE_FAILED };
 
 /* The next hop of a path, with what it leads by. */
 static enum usable
-RUNS_ON(role_fib) path_hops(struct fib_feed *f, const struct shard *shard, struct vrf_id vrf,
-	const struct rib_path *path, const struct hold **out)
+path_hops(struct fib_feed *f, const struct shard *shard, struct vrf_id vrf,
+	const struct rib_path *path, const struct hold **out) RUNS_ON(role_fib)
 {
 	const struct attr_set *attrs = attr_get(shard_attrs(shard), path->accepted);
 	struct nexthop *n;
@@ -245,8 +245,8 @@ before_all(const struct fib_feed *f, const struct own_answer *own)
 
 /* When lists run out, without the backup, and then by one next hop alone. 0, -ENOSPC. */
 static int
-RUNS_ON(role_fib)
-	answer_list(struct fib_feed *f, const struct feed_answer *a, struct path_list_id *out)
+answer_list(struct fib_feed *f, const struct feed_answer *a, struct path_list_id *out)
+	RUNS_ON(role_fib)
 {
 	int err;
 
@@ -267,8 +267,8 @@ RUNS_ON(role_fib)
  * no prefix waits. `failed`: for want of memory or of ids.
  */
 static void
-RUNS_ON(role_fib) installed_check(struct fib_feed *f, struct vrf_id vrf,
-	const struct dest_view *view, bool wanted, bool failed)
+installed_check(struct fib_feed *f, struct vrf_id vrf, const struct dest_view *view, bool wanted,
+	bool failed) RUNS_ON(role_fib)
 {
 	bool installed = true;
 
@@ -283,8 +283,8 @@ RUNS_ON(role_fib) installed_check(struct fib_feed *f, struct vrf_id vrf,
 
 /* Puts what counts for a destination into the open batch. WANT_NOTHING: a withdrawal is due (in its order). */
 static enum feed_want
-RUNS_ON(role_fib) apply(
-	struct fib_feed *f, struct feed_source *s, struct vrf_id vrf, const struct dest_view *view)
+apply(struct fib_feed *f, struct feed_source *s, struct vrf_id vrf, const struct dest_view *view)
+	RUNS_ON(role_fib)
 {
 	bool failed = false;
 	struct feed_answer answer;
@@ -359,8 +359,8 @@ fib_feed_table(const struct feed_source *s, struct vrf_id vrf, const struct pref
 
 /* What the RIB has of a prefix; false when it has no such destination. */
 static bool
-RUNS_ON(role_fib) rib_find(
-	const struct fib_feed *f, struct vrf_id vrf, const struct prefix *p, struct dest_view *view)
+rib_find(const struct fib_feed *f, struct vrf_id vrf, const struct prefix *p,
+	struct dest_view *view) RUNS_ON(role_fib)
 {
 	const struct dest_table *t;
 	struct dest_id id;
@@ -379,7 +379,7 @@ settled(const struct fib_feed *f)
 
 /* The prefixes that the host's routes let go of, when the time has come. */
 static void
-RUNS_ON(role_fib) leave(struct fib_feed *f)
+leave(struct fib_feed *f) RUNS_ON(role_fib)
 {
 	if (f->leaving_count == 0 || !settled(f))
 		return;
@@ -457,8 +457,8 @@ fib_feed_resolve_via_default(struct fib_feed *f, bool yes)
 /* ---- journal ---- */
 
 static void
-RUNS_ON(role_fib)
-	apply_entry(struct fib_feed *f, struct feed_source *s, const struct journal_entry *e)
+apply_entry(struct fib_feed *f, struct feed_source *s, const struct journal_entry *e)
+	RUNS_ON(role_fib)
 {
 	const struct shard *shard = s->shards.at[e->shard];
 	struct dest_view view;
@@ -518,7 +518,7 @@ seeks_start(struct prefetch_seeks *k) RUNS_ON(role_fib)
 }
 
 static void
-RUNS_ON(role_fib) seeks_add(void *ctx, const struct journal_entry *e)
+seeks_add(void *ctx, const struct journal_entry *e) RUNS_ON(role_fib)
 {
 	struct prefetch_seeks *k = ctx;
 
@@ -533,7 +533,7 @@ RUNS_ON(role_fib) seeks_add(void *ctx, const struct journal_entry *e)
 
 /* True while there is more. Stops at a full batch. */
 static bool
-RUNS_ON(role_fib) journal_drain(struct fib_feed *f, struct feed_source *s, uint64_t deadline_ns)
+journal_drain(struct fib_feed *f, struct feed_source *s, uint64_t deadline_ns) RUNS_ON(role_fib)
 {
 	struct journal *j = s->journal;
 	struct journal_entry entries[READ_MAX];
@@ -578,7 +578,7 @@ RUNS_ON(role_fib) journal_drain(struct fib_feed *f, struct feed_source *s, uint6
 
 /* After an overrun the walks are alone: between the walks the journal is read until no withdrawal waits. */
 static bool
-RUNS_ON(role_fib) journal_work(struct fib_feed *f, uint64_t deadline_ns)
+journal_work(struct fib_feed *f, uint64_t deadline_ns) RUNS_ON(role_fib)
 {
 	struct feed_source *s = &f->source;
 	bool more = false;
@@ -600,7 +600,7 @@ struct rewalk_context {
 
 /* The second walk withdraws what was empty by then; what is younger has its entry still to come. */
 static void
-RUNS_ON(role_fib) rewalk_empty(struct rewalk_context *c, const struct dest_view *view)
+rewalk_empty(struct rewalk_context *c, const struct dest_view *view) RUNS_ON(role_fib)
 {
 	struct feed_source *s = c->s;
 	struct path_list_id there;
@@ -616,7 +616,7 @@ RUNS_ON(role_fib) rewalk_empty(struct rewalk_context *c, const struct dest_view 
 }
 
 static bool
-RUNS_ON(role_fib) rewalk_visit(void *ctx, struct dest_id id, const struct dest_view *view)
+rewalk_visit(void *ctx, struct dest_id id, const struct dest_view *view) RUNS_ON(role_fib)
 {
 	struct rewalk_context *c = ctx;
 	bool young = (int32_t)(view->sequence - (uint32_t)c->s->reach_back) > 0;
@@ -651,7 +651,7 @@ rewalk_next(struct feed_source *s)
 }
 
 static bool
-RUNS_ON(role_fib) rewalk_work(struct fib_feed *f, uint64_t deadline_ns)
+rewalk_work(struct fib_feed *f, uint64_t deadline_ns) RUNS_ON(role_fib)
 {
 	struct feed_source *s = &f->source;
 	struct table_id table = {(uint16_t)s->rewalk_table};
@@ -742,7 +742,7 @@ became_visible(struct fib_feed *f, bool flipped)
 
 /* False: some worker may still be in the copy before. */
 static bool
-RUNS_ON(role_fib) in_use(struct fib_feed *f)
+in_use(struct fib_feed *f) RUNS_ON(role_fib)
 {
 	if (!fib_in_use(f->config.fib, present(f)))
 		return false;
@@ -755,7 +755,7 @@ RUNS_ON(role_fib) in_use(struct fib_feed *f)
  * now.
  */
 static bool
-RUNS_ON(role_fib) in_use_soon(struct fib_feed *f)
+in_use_soon(struct fib_feed *f) RUNS_ON(role_fib)
 {
 	uint64_t until = walk_clock() + READERS_SPIN_NS;
 
@@ -768,14 +768,14 @@ RUNS_ON(role_fib) in_use_soon(struct fib_feed *f)
 
 /* When a batch that is not full goes: as a flip costs the workers the same whatever it brings, what is little waits longer. */
 static uint64_t
-RUNS_ON(role_fib) commit_due(const struct fib_feed *f, unsigned waiting)
+commit_due(const struct fib_feed *f, unsigned waiting) RUNS_ON(role_fib)
 {
 	return waiting >= f->config.batch_some ? f->commit_due_ns : f->commit_latest_ns;
 }
 
 /* True: again at once. */
 static bool
-RUNS_ON(role_fib) commit(struct fib_feed *f, uint64_t now_ns, bool more)
+commit(struct fib_feed *f, uint64_t now_ns, bool more) RUNS_ON(role_fib)
 {
 	unsigned waiting = fib_batch_cost(f->config.fib);
 	uint64_t generation;
@@ -830,7 +830,7 @@ report_add(struct shard_report *r, enum shard_room_kind kind, struct vrf_id vrf,
 
 /* Every shard is told of every table that became tight, or is not any more. */
 static void
-RUNS_ON(role_fib) report_tight(struct fib_feed *f, unsigned shard)
+report_tight(struct fib_feed *f, unsigned shard) RUNS_ON(role_fib)
 {
 	const struct shards *s = &f->source.shards;
 	struct shard_report *r = report_open(f, shard);
@@ -857,7 +857,7 @@ RUNS_ON(role_fib) report_tight(struct fib_feed *f, unsigned shard)
 
 /* Fills the reports that no shard has, and passes them on. The notes wait while the shard of the first one is at its report. */
 static void
-RUNS_ON(role_fib) reports_send(struct fib_feed *f)
+reports_send(struct fib_feed *f) RUNS_ON(role_fib)
 {
 	const struct shards *s = &f->source.shards;
 	struct fib_note room;
@@ -890,7 +890,7 @@ RUNS_ON(role_fib) reports_send(struct fib_feed *f)
 
 /* A report could not be sent. The shard that has one wakes the fib thread. */
 static bool
-RUNS_ON(role_fib) reports_wait(const struct fib_feed *f)
+reports_wait(const struct fib_feed *f) RUNS_ON(role_fib)
 {
 	for (unsigned i = 0; f->report != NULL && i < f->source.shards.count; i++) {
 		const struct shard_report *r = report_open(f, i);
@@ -905,7 +905,7 @@ RUNS_ON(role_fib) reports_wait(const struct fib_feed *f)
 
 /* One slice of the walk over the fib: withdraws prefixes that neither the RIB nor the host has. */
 static bool
-RUNS_ON(role_fib) lost_work(struct fib_feed *f, uint64_t deadline_ns)
+lost_work(struct fib_feed *f, uint64_t deadline_ns) RUNS_ON(role_fib)
 {
 	if (f->lost.state == LOST_NONE || f->lost.state == LOST_DUE)
 		return false;
@@ -944,7 +944,7 @@ lost_retry(struct fib_feed *f)
 
 /* What found no id or no memory is tried once more. */
 static void
-RUNS_ON(role_fib) retry(struct fib_feed *f)
+retry(struct fib_feed *f) RUNS_ON(role_fib)
 {
 	f->retry_due_ns = 0;
 	f->scarce = path_lists_in_use(f->path_lists) > BACKUPS_UP_TO;
@@ -956,14 +956,14 @@ RUNS_ON(role_fib) retry(struct fib_feed *f)
 }
 
 static bool
-RUNS_ON(role_fib) next_hops_work(struct fib_feed *f, uint64_t deadline_ns)
+next_hops_work(struct fib_feed *f, uint64_t deadline_ns) RUNS_ON(role_fib)
 {
 	return nexthop_work(f->config.nexthops, deadline_ns);
 }
 
 /* Behind the walk that marks the next hops in use. */
 static bool
-RUNS_ON(role_fib) sweep_work(struct fib_feed *f, uint64_t deadline_ns)
+sweep_work(struct fib_feed *f, uint64_t deadline_ns) RUNS_ON(role_fib)
 {
 	(void)deadline_ns;
 	if (f->sweep == SWEEP_NONE || f->source.rewalk == RIB_WALK_SET_ALL)
@@ -976,7 +976,7 @@ RUNS_ON(role_fib) sweep_work(struct fib_feed *f, uint64_t deadline_ns)
 }
 
 static bool
-RUNS_ON(role_fib) leave_work(struct fib_feed *f, uint64_t deadline_ns)
+leave_work(struct fib_feed *f, uint64_t deadline_ns) RUNS_ON(role_fib)
 {
 	(void)deadline_ns;
 	leave(f);

@@ -53,8 +53,8 @@ port_remove(struct hop *h)
 
 /* Find or create. NULL: out of memory or of ids. */
 static struct hop *
-RUNS_ON(role_fib)
-	hop_get(struct fib_feed *f, struct vrf_id vrf, const struct ip_addr *addr, uint16_t port)
+hop_get(struct fib_feed *f, struct vrf_id vrf, const struct ip_addr *addr, uint16_t port)
+	RUNS_ON(role_fib)
 {
 	struct hop *h = hop_find(f, vrf, addr, port), **bucket;
 
@@ -79,7 +79,7 @@ RUNS_ON(role_fib)
 
 /* Nobody needs it and no neighbour stands behind it. Lists that are still in tables keep its next hop. */
 static void
-RUNS_ON(role_fib) hop_drop_unused(struct fib_feed *f, struct hop *h)
+hop_drop_unused(struct fib_feed *f, struct hop *h) RUNS_ON(role_fib)
 {
 	struct hop **at = hop_bucket(f, &h->addr, h->port);
 
@@ -113,7 +113,7 @@ fib_hop_release(struct fib_feed *f, struct hop *h)
 }
 
 static void
-RUNS_ON(role_fib) hold_release(struct fib_feed *f, struct hold *hold)
+hold_release(struct fib_feed *f, struct hold *hold) RUNS_ON(role_fib)
 {
 	for (unsigned i = 0; hold != NULL && i < hold->count; i++)
 		fib_hop_release(f, hold->hop[i]);
@@ -145,7 +145,7 @@ fib_hold(struct fib_feed *f, struct nexthop *n)
 }
 
 static void
-RUNS_ON(role_fib) sweep(void *ctx, struct nexthop *n)
+sweep(void *ctx, struct nexthop *n) RUNS_ON(role_fib)
 {
 	struct fib_feed *f = ctx;
 
@@ -217,7 +217,7 @@ late_keep(struct fib_feed *f, struct vrf_id vrf, const struct ip_addr *addr, uin
 }
 
 static int
-RUNS_ON(role_fib) hop_store(struct fib_feed *f, const struct hop *h)
+hop_store(struct fib_feed *f, const struct hop *h) RUNS_ON(role_fib)
 {
 	struct adjacency adj = {.ether_len = h->ether_len, .port = h->port, .mtu = h->mtu};
 
@@ -226,7 +226,7 @@ RUNS_ON(role_fib) hop_store(struct fib_feed *f, const struct hop *h)
 }
 
 static int
-RUNS_ON(role_fib) host_route_add(struct fib_feed *f, const struct hop *h)
+host_route_add(struct fib_feed *f, const struct hop *h) RUNS_ON(role_fib)
 {
 	struct prefix host = host_of(&h->addr);
 	struct path path = {.next_hop = h->next_hop, .label = LABEL_NONE};
@@ -245,7 +245,7 @@ RUNS_ON(role_fib) host_route_add(struct fib_feed *f, const struct hop *h)
 }
 
 static int
-RUNS_ON(role_fib) neighbor_up(struct fib_feed *f, struct hop *h, const struct adjacency *adj)
+neighbor_up(struct fib_feed *f, struct hop *h, const struct adjacency *adj) RUNS_ON(role_fib)
 {
 	int err = 0;
 
@@ -263,7 +263,7 @@ RUNS_ON(role_fib) neighbor_up(struct fib_feed *f, struct hop *h, const struct ad
 }
 
 static void
-RUNS_ON(role_fib) neighbor_lost(struct fib_feed *f, struct hop *h)
+neighbor_lost(struct fib_feed *f, struct hop *h) RUNS_ON(role_fib)
 {
 	struct prefix host = host_of(&h->addr);
 
@@ -277,8 +277,8 @@ RUNS_ON(role_fib) neighbor_lost(struct fib_feed *f, struct hop *h)
 }
 
 static int
-RUNS_ON(role_fib) neighbor_put(struct fib_feed *f, struct vrf_id vrf, const struct ip_addr *addr,
-	uint16_t port, const struct adjacency *adj)
+neighbor_put(struct fib_feed *f, struct vrf_id vrf, const struct ip_addr *addr, uint16_t port,
+	const struct adjacency *adj) RUNS_ON(role_fib)
 {
 	struct hop *h = hop_get(f, vrf, addr, port);
 	int err;

@@ -115,8 +115,8 @@ leads_to_port(const struct fib_feed *f, uint16_t port)
 }
 
 static int
-RUNS_ON(role_fib) tracked(struct fib_feed *f, struct vrf_id vrf, const struct prefix *subnet,
-	const struct ip_addr *local, uint16_t port, bool up)
+tracked(struct fib_feed *f, struct vrf_id vrf, const struct prefix *subnet,
+	const struct ip_addr *local, uint16_t port, bool up) RUNS_ON(role_fib)
 {
 	struct nexthop_table *t = f->config.nexthops;
 	bool link_local = addr_is_link_local(local);
@@ -133,8 +133,8 @@ RUNS_ON(role_fib) tracked(struct fib_feed *f, struct vrf_id vrf, const struct pr
 }
 
 static int
-RUNS_ON(role_fib) subnet_add(struct fib_feed *f, struct vrf_id vrf, const struct prefix *p,
-	enum path_list_kind kind, uint16_t port)
+subnet_add(struct fib_feed *f, struct vrf_id vrf, const struct prefix *p, enum path_list_kind kind,
+	uint16_t port) RUNS_ON(role_fib)
 {
 	struct path_list_id list;
 	int err = path_list_get(f->path_lists, kind, port, NULL, 0, &list);
@@ -256,8 +256,8 @@ answer_add(struct path *path, unsigned *count, struct next_hop_id next_hop)
 
 /* What a hop of a route leads by now, into `path`. False: out of memory or of ids. */
 static bool
-RUNS_ON(role_fib) host_hop_paths(struct fib_feed *f, const struct host_route *r, struct host_hop *h,
-	struct path *path, unsigned *count)
+host_hop_paths(struct fib_feed *f, const struct host_route *r, struct host_hop *h,
+	struct path *path, unsigned *count) RUNS_ON(role_fib)
 {
 	if (h->by != NULL) {
 		if (!h->by->up)
@@ -309,7 +309,7 @@ drops(const struct host_route *r)
 
 /* The list for what the route leads by now; PATH_LIST_NONE: nothing. 0, -ENOMEM, -ENOSPC. */
 static int
-RUNS_ON(role_fib) route_list(struct fib_feed *f, struct host_route *r, struct path_list_id *out)
+route_list(struct fib_feed *f, struct host_route *r, struct path_list_id *out) RUNS_ON(role_fib)
 {
 	struct path path[PATHS_MAX];
 	unsigned count = 0;
@@ -333,7 +333,7 @@ RUNS_ON(role_fib) route_list(struct fib_feed *f, struct host_route *r, struct pa
 
 /* Does it lead elsewhere than before? Then its prefix is weighed anew. */
 static void
-RUNS_ON(role_fib) route_update(struct fib_feed *f, struct host_route *r)
+route_update(struct fib_feed *f, struct host_route *r) RUNS_ON(role_fib)
 {
 	struct path_list_id list = {PATH_LIST_NONE};
 	bool active = leads_somewhere(f, r);
@@ -360,7 +360,7 @@ RUNS_ON(role_fib) route_update(struct fib_feed *f, struct host_route *r)
 }
 
 static void
-RUNS_ON(role_fib) route_free(struct fib_feed *f, struct host_route *r)
+route_free(struct fib_feed *f, struct host_route *r) RUNS_ON(role_fib)
 {
 	for (unsigned i = 0; i < r->count; i++) {
 		if (r->hop[i].by != NULL)
@@ -375,8 +375,8 @@ RUNS_ON(role_fib) route_free(struct fib_feed *f, struct host_route *r)
 
 /* NULL: out of memory. */
 static struct host_route *
-RUNS_ON(role_fib) route_make(struct fib_feed *f, struct vrf_id vrf, const struct prefix *p,
-	enum route_source source, const struct fib_feed_hop *hops, unsigned count, uint32_t metric)
+route_make(struct fib_feed *f, struct vrf_id vrf, const struct prefix *p, enum route_source source,
+	const struct fib_feed_hop *hops, unsigned count, uint32_t metric) RUNS_ON(role_fib)
 {
 	struct host_route *r =
 		arena_calloc(f->config.arena, sizeof(*r) + count * sizeof(r->hop[0]));
@@ -403,7 +403,7 @@ RUNS_ON(role_fib) route_make(struct fib_feed *f, struct vrf_id vrf, const struct
 }
 
 static void
-RUNS_ON(role_fib) route_unlink(struct fib_feed *f, struct host_route **at)
+route_unlink(struct fib_feed *f, struct host_route **at) RUNS_ON(role_fib)
 {
 	struct host_route *r = *at;
 
@@ -474,7 +474,7 @@ fib_own_rewalk(struct fib_feed *f, enum own_walk which)
 }
 
 static void
-RUNS_ON(role_fib) own_bucket_update(struct fib_feed *f, unsigned bucket)
+own_bucket_update(struct fib_feed *f, unsigned bucket) RUNS_ON(role_fib)
 {
 	for (struct host_route *r = f->routes[bucket]; r != NULL; r = r->next)
 		route_update(f, r);

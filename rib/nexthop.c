@@ -426,9 +426,9 @@ rests_on(struct nexthop *n, const struct nexthop *self)
 
 /* By a next hop of the route that is itself to be resolved. */
 static void
-RUNS_ON(role_fib)
-	follow(const struct nexthop_table *t, struct vrf_id vrf, const struct nexthop_route *route,
-		const struct ip_addr *addr, const struct nexthop *self, struct resolution *r)
+follow(const struct nexthop_table *t, struct vrf_id vrf, const struct nexthop_route *route,
+	const struct ip_addr *addr, const struct nexthop *self, struct resolution *r)
+	RUNS_ON(role_fib)
 {
 	struct nexthop *n = nexthop_find(t, vrf, addr);
 	uint16_t port;
@@ -452,9 +452,9 @@ RUNS_ON(role_fib)
 
 /* False: it leads nowhere, or back. A route with both blackholes and reachable next hops uses the reachable ones. */
 static bool
-RUNS_ON(role_fib)
-	flatten(const struct nexthop_table *t, struct vrf_id vrf, const struct ip_addr *addr,
-		const struct nexthop_route *route, const struct nexthop *self, struct resolution *r)
+flatten(const struct nexthop_table *t, struct vrf_id vrf, const struct ip_addr *addr,
+	const struct nexthop_route *route, const struct nexthop *self, struct resolution *r)
+	RUNS_ON(role_fib)
 {
 	r->metric = route->metric;
 	r->depth = 1;
@@ -474,8 +474,8 @@ RUNS_ON(role_fib)
 }
 
 static void
-RUNS_ON(role_fib) resolve_way(const struct nexthop_table *t, struct vrf_id vrf,
-	const struct ip_addr *addr, const struct nexthop *self, struct resolution *r)
+resolve_way(const struct nexthop_table *t, struct vrf_id vrf, const struct ip_addr *addr,
+	const struct nexthop *self, struct resolution *r) RUNS_ON(role_fib)
 {
 	const struct connected *c = NULL;
 	struct nexthop_route route;
@@ -518,8 +518,8 @@ RUNS_ON(role_fib) resolve_way(const struct nexthop_table *t, struct vrf_id vrf,
 
 /* A blackhole drops packets here, so a single-hop external peer may name it like a neighbour on its subnet. */
 static void
-RUNS_ON(role_fib) resolve(const struct nexthop_table *t, struct vrf_id vrf,
-	const struct ip_addr *addr, const struct nexthop *self, struct resolution *r)
+resolve(const struct nexthop_table *t, struct vrf_id vrf, const struct ip_addr *addr,
+	const struct nexthop *self, struct resolution *r) RUNS_ON(role_fib)
 {
 	resolve_way(t, vrf, addr, self, r);
 	r->blackhole = r->blackhole && r->up;
@@ -621,7 +621,7 @@ nexthop_tell_owed(struct nexthop_table *t)
 }
 
 static void
-RUNS_ON(role_fib) tell(struct nexthop_table *t, struct nexthop *n, bool always)
+tell(struct nexthop_table *t, struct nexthop *n, bool always) RUNS_ON(role_fib)
 {
 	uint32_t metric = n->up ? n->metric : 0;
 	bool connected = n->up && n->connected;
@@ -646,7 +646,7 @@ look_at_all(struct nexthop_table *t)
 
 /* Resolves it anew. Those that rest on it are looked at later. */
 static void
-RUNS_ON(role_fib) update(struct nexthop_table *t, struct nexthop *n)
+update(struct nexthop_table *t, struct nexthop *n) RUNS_ON(role_fib)
 {
 	struct resolution r;
 	bool same, far_same;
@@ -822,7 +822,7 @@ next_address(struct place *at, const struct shadow *order, const struct prefix *
 
 /* In all its zones. */
 static void
-RUNS_ON(role_fib) look_at(struct nexthop_table *t, struct vrf_id vrf, const struct prefix *host)
+look_at(struct nexthop_table *t, struct vrf_id vrf, const struct prefix *host) RUNS_ON(role_fib)
 {
 	for (struct nexthop *n = *bucket_of(t, vrf, host), *next; n != NULL; n = next) {
 		next = n->next;
@@ -894,7 +894,7 @@ nexthop_settled(const struct nexthop_table *t)
 
 /* Link-local addresses of all VRFs. */
 static void
-RUNS_ON(role_fib) zones_changed(struct nexthop_table *t)
+zones_changed(struct nexthop_table *t) RUNS_ON(role_fib)
 {
 	struct prefix link_local = {.b = {0xfe, 0x80}, .afi = AFI_IPV6, .len = 10};
 

@@ -566,7 +566,7 @@ static_unchanged(const struct config *old, const struct config *next, const stru
 }
 
 static void
-RUNS_ON(role_fib) static_set(struct fib_order *o, const struct config_static *s, bool present)
+static_set(struct fib_order *o, const struct config_static *s, bool present) RUNS_ON(role_fib)
 {
 	struct fib_feed_hop hops[PATHS_MAX];
 	unsigned count = present ? static_hops(o->next, s, hops) : 0;
