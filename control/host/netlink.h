@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The host thread's mirror of the kernel by libmnl: links, addresses and neighbours of our ports, addresses of lo and keel0 (ours on every
- * port), routes of the main table; what it sees goes to the fib thread by the callbacks. Also keeps the kernel from forwarding what it is passed (a rule `iif PORT ... blackhole` behind the local table) and
- * the port's sysctls, all restored on stop.
+ * A mirror of the kernel by libmnl: links, addresses and neighbours of the ports, addresses of lo and keel0 (local on every port), routes of the
+ * main table. Callbacks report changes. netlink also keeps the kernel from forwarding packets of the ports (a rule `iif PORT ... blackhole`
+ * behind the local table) and sets the sysctls of the ports; netlink_destroy() restores both.
  *
- * Writer: the host thread. On overrun (ENOBUFS) everything is dumped again and compared.
+ * Writer: the host thread. After an overrun (ENOBUFS) the mirror dumps and compares everything again.
  */
 #pragma once
 
@@ -21,74 +21,74 @@ struct netlink_port {
 	unsigned ifindex;
 	struct vrf_id vrf;
 	const char *name;
-	bool xdp; /* AF_XDP: the driver of the interface is the kernel's */
+	bool xdp; /* AF_XDP: the kernel has the driver of the interface */
 };
 
 struct netlink_hop {
-	struct ip_addr addr; /* AFI_NONE: directly on the port; a link-local one has its zone */
+	struct ip_addr addr; /* AFI_NONE: directly on the port; link-local: with the zone */
 	uint16_t port;
 };
 
 struct netlink_config {
 	struct arena *arena;
 	const struct netlink_port *
-		ports; /* copied; empty without a data plane: then every interface counts, with port = PORT_NONE */
+		ports; /* copied; empty without a data plane: the mirror has every interface, with PORT_NONE */
 	unsigned port_count;
-	/* Where the sysctls' values are noted that were there before, for the next start should this one be killed; may be NULL. */
+	/* The folder for the previous values of the sysctls; the next start restores the values after a kill. May be NULL. */
 	const char *state_dir;
-	/* On the host thread. `mac` NULL: the neighbour is lost (FAILED, deleted, its subnet left the interface). Local: an address of ours and its subnet. */
+	/* On the host thread. `local`: an address of this host and the subnet. `mac` NULL: the neighbour is lost (FAILED, deleted, or without a subnet). */
 	void (*address)(void *ctx, struct vrf_id vrf, uint16_t port, const struct prefix *subnet,
 		const struct ip_addr *local, bool present);
 	void (*neighbor)(void *ctx, struct vrf_id vrf, uint16_t port, const struct ip_addr *addr,
 		const uint8_t mac[6]);
 	void (*link)(void *ctx, uint16_t port, bool up,
-		uint64_t event_ns); /* monotonic: when the message was read */
-	/* A port's MAC address or MTU is not what it was. True: neighbours there are told again. May be NULL. */
+		uint64_t event_ns); /* monotonic time of the message */
+	/* The MAC address or MTU of a port changed. True: report the neighbours of the port again. May be NULL. */
 	bool (*changed)(void *ctx, uint16_t port);
 	/*
-	 * A route of the kernel's main table (an IGP beside us, an operator's `ip route`): not protocol kernel, not through keel0. Hops out of an
-	 * interface that is no port of ours have PORT_NONE and are left out with a data plane. count 0 with `present`: blackhole. May be NULL.
+	 * A route of the main table (of an IGP or an operator), except routes of protocol kernel and routes through keel0. A hop out of an interface
+	 * without a port has PORT_NONE, and is omitted with a data plane. count 0 with `present`: blackhole. May be NULL.
 	 */
 	void (*route)(void *ctx, struct vrf_id vrf, const struct prefix *p,
 		const struct netlink_hop *hops, unsigned count, uint32_t metric, bool present);
 	void *ctx;
 };
 
-/* Opens sockets in the calling thread's namespace. 0, -errno. */
+/* Opens sockets in the namespace of the calling thread. 0, -errno. */
 int netlink_create(const struct netlink_config *c, struct netlink **out);
-/* Puts rule and sysctls back. */
+/* Restores rules and sysctls. */
 void netlink_destroy(struct netlink *n);
-/* On the host thread: watches the sockets and asks for the first dump (links, addresses, neighbours, routes in this order). */
+/* On the host thread: watches the sockets and requests the first dump (links, addresses, neighbours, routes in this order). */
 int netlink_start(struct netlink *n, struct thread *self) RUNS_ON(role_host);
-/* Main, before the ports forward: sets an address on a port's interface if it is not there. 0, -errno. */
+/* Main, before the ports forward: adds an address to the interface of a port, unless present. 0, -errno. */
 int netlink_address_add(
 	struct netlink *n, unsigned ifindex, const struct ip_addr *addr, uint8_t len);
 int netlink_address_remove(
 	struct netlink *n, unsigned ifindex, const struct ip_addr *addr, uint8_t len);
 int netlink_link_up(struct netlink *n, unsigned ifindex);
 /*
- * Main, before netlink_start(): the interface of the host's own way out (docs/architecture.md): its sysctls, default routes of both
- * families through it with metric 4294967295, its addresses as local ones in `address` (port PORT_NONE). 0, -errno.
+ * Main, before netlink_start(): sets up keel0, the interface for packets of this host: sysctls, and default routes of both families with metric
+ * 4294967295. Addresses of keel0 are local in `address` (PORT_NONE). 0, -errno.
  */
 int netlink_tun_add(struct netlink *n, const char *name, unsigned ifindex, struct vrf_id vrf);
-/* Asks the kernel to resolve a neighbour and to keep it resolved (NTF_EXT_MANAGED, else NTF_USE). 0, -errno. */
+/* Asks the kernel to resolve a neighbour and to keep the neighbour resolved (NTF_EXT_MANAGED, else NTF_USE). 0, -errno. */
 int netlink_resolve(struct netlink *n, uint16_t port, const struct ip_addr *addr)
 	RUNS_ON(role_host);
-/* Nobody wants it any more: it ages as any other. */
+/* The neighbour is not needed any more and ages in the kernel. */
 void netlink_release(struct netlink *n, uint16_t port, const struct ip_addr *addr)
 	RUNS_ON(role_host);
 /*
- * The same for a packet that waits: once, and kept resolved only from its first answer on until it does not answer. A sender that walks
- * through a subnet would leave the kernel asking for all of it for ever.
+ * Resolves a neighbour for a waiting packet: asks once, and keeps the neighbour resolved while the neighbour answers. Otherwise a sender that
+ * scans a subnet would make the kernel ask for every address without end.
  */
 int netlink_glean(struct netlink *n, uint16_t port, const struct ip_addr *addr) RUNS_ON(role_host);
 /*
- * What packets of our own about those received on `port` carry as source: its first address (of IPv6 a global one), else one of lo or
- * keel0, else a link-local one. False: none.
+ * The source address of ICMP errors about packets received on `port`: the first address of the port (IPv6: global), else an address of lo or
+ * keel0, else a link-local address. False: none.
  */
 bool netlink_source(const struct netlink *n, struct vrf_id vrf, uint16_t port, enum afi afi,
 	struct ip_addr *out) RUNS_ON(role_host);
-/* Is it an address of ours, on any interface of the VRF? In the callback `address` too: an address may be set with two lengths. */
+/* True if `addr` is an address of any interface of the VRF. Also for use in the callback `address`: an address may be set with two lengths. */
 bool netlink_is_local(const struct netlink *n, struct vrf_id vrf, const struct ip_addr *addr)
 	RUNS_ON(role_host);
 
@@ -99,16 +99,16 @@ struct netlink_neighbor {
 	uint8_t mac[6];
 	uint16_t nud_state; /* NUD_* of linux/neighbour.h */
 };
-/* Up to `max` of the mirror; how many there are. */
+/* Writes up to `max` neighbours; returns the number of neighbours in the mirror. */
 unsigned netlink_neighbors(struct netlink *n, struct netlink_neighbor *out, unsigned max)
 	RUNS_ON(role_host);
 
-/* What could not be set (a rule, a sysctl under a read-only /proc/sys): the router works, the operator should know. */
+/* A failure to set a rule or sysctl, such as with a read-only /proc/sys. The router works; the log and this list inform the operator. */
 struct netlink_fault {
 	char what[96];
 	int error; /* -errno */
 };
-/* Up to `max`; how many there are. Main. */
+/* Main: writes up to `max` failures; returns the number of failures. */
 unsigned netlink_faults(const struct netlink *n, struct netlink_fault *out, unsigned max);
-/* Any thread: how often the kernel's messages did not fit, and everything was dumped again. */
+/* Any thread: the number of overruns of the receive buffer since the start. */
 uint64_t netlink_overruns(const struct netlink *n);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Shared by netlink.c (the mirror), netlink_route.c (its routes), netlink_request.c (what is asked of the kernel) and port_guard.c (what
- * keeps the kernel from forwarding what it is passed).
+ * Shared by netlink.c (the mirror), netlink_route.c (routes of the mirror), netlink_request.c (requests to the kernel) and port_guard.c (rules and
+ * sysctls against forwarding by the kernel).
  */
 #pragma once
 
@@ -14,8 +14,8 @@
 #include <net/if.h>
 #include <stdatomic.h>
 
-#define ATTRIBUTES_MAX 32 /* the largest that we look at is RTA_NH_ID */
-#define MESSAGE_MAX 32768 /* what the kernel packs a dump into */
+#define ATTRIBUTES_MAX 32 /* above RTA_NH_ID, the largest attribute in use */
+#define MESSAGE_MAX 32768 /* the size of a buffer of a dump */
 #define NEIGHBOR_BUCKETS 1024 /* a power of two */
 
 #ifndef NTF_EXT_MANAGED
@@ -32,12 +32,12 @@ struct route_mirror;
 enum dump { DUMP_NONE, DUMP_LINKS, DUMP_ADDRESSES, DUMP_NEIGHBORS, DUMP_ROUTES };
 
 enum link_kind {
-	LINK_PORT, /* one of config.ports: stays when the kernel's goes */
-	LINK_OTHER, /* without a data plane every one counts */
-	LINK_HOST, /* lo and keel0: their addresses are ours, and no packet of ours leaves there */
+	LINK_PORT, /* of config.ports; stays when the kernel removes the interface */
+	LINK_OTHER, /* any interface, without a data plane */
+	LINK_HOST, /* lo and keel0: the addresses are local; workers send nothing there */
 };
 
-/* An interface that counts. */
+/* An interface in the mirror. */
 struct link {
 	struct link *next;
 	unsigned ifindex;
@@ -47,8 +47,8 @@ struct link {
 	bool told, up;
 	uint8_t mac[6];
 	uint32_t mtu; /* 0: no message yet */
-	bool admin_up; /* else the kernel has dropped its IPv4 routes, without a word */
-	uint32_t epoch; /* of the dump that saw it last */
+	bool admin_up; /* false: the kernel has dropped IPv4 routes through the link, without messages */
+	uint32_t epoch; /* of the last dump with the link */
 };
 
 struct address {
@@ -56,16 +56,16 @@ struct address {
 	unsigned ifindex;
 	struct ip_addr local;
 	struct prefix subnet;
-	bool tentative; /* RFC 4862 5.4: ours, and the kernel does not use it yet */
+	bool tentative; /* RFC 4862 5.4: the kernel does not use the address yet */
 	uint32_t epoch;
 };
 
-/* How the kernel was asked for a neighbour. */
+/* Requests to the kernel for a neighbour. */
 enum asked {
-	ASKED_NOT, /* not by us */
-	ASKED_GLEAN, /* once, for a packet: whoever sends to all addresses of a subnet makes one for each */
-	ASKED_FOLLOW, /* it answered, so that it is kept resolved until it does not */
-	ASKED_NEXT_HOP, /* routes lead there: kept resolved, and asked for as long as it does not answer */
+	ASKED_NOT, /* no request by keeld */
+	ASKED_GLEAN, /* once, for a waiting packet; a scan of a subnet makes one request for each address */
+	ASKED_FOLLOW, /* kept resolved while the neighbour answers */
+	ASKED_NEXT_HOP, /* a next hop of routes: kept resolved, and requested until the neighbour answers */
 };
 
 struct neighbor {
@@ -75,34 +75,34 @@ struct neighbor {
 	uint8_t mac[6];
 	uint16_t nud_state; /* NUD_NONE: the kernel has no such entry */
 	enum asked asked;
-	bool usable; /* what the kernel says */
-	bool told; /* what the callback was told last */
+	bool usable; /* by nud_state */
+	bool told; /* the last call of the callback reported a MAC address */
 	uint8_t told_mac[6];
 	uint32_t epoch;
 };
 
-/* Writer: the host thread from netlink_start on; main before, and after the host thread has ended. */
+/* Writer: the host thread after netlink_start(); main before, and after the end of the host thread. */
 struct netlink {
 	struct netlink_config config;
 	struct thread *thread;
 	struct watch link_watch, watch;
 	struct mnl_socket *
-		link_events; /* apart, so that no queue of other messages is before the loss of a link */
+		link_events; /* a separate socket, so that the loss of a link overtakes other messages */
 	struct mnl_socket *events;
-	struct mnl_socket *main_requests, *host_requests; /* one a thread */
+	struct mnl_socket *main_requests, *host_requests; /* a socket for each thread */
 	struct port_guard *guard;
-	struct timer retry; /* of next hops that the kernel would not take */
+	struct timer retry; /* of next hops refused by the kernel */
 	uint32_t seq, dump_seq;
 	enum dump dump;
-	bool dump_again; /* something was lost since it began */
-	bool adopt; /* until the first dump ends: managed neighbours are a killed one's of us, and go as ours do */
-	bool routes_again; /* the kernel dropped some without a word */
+	bool dump_again; /* messages were lost during the dump */
+	bool adopt; /* until the end of the first dump: adopt managed neighbours of a killed keeld */
+	bool routes_again; /* the kernel dropped routes without messages: dump again */
 	uint32_t epoch;
 	struct link *links;
 	struct address *addresses;
 	struct neighbor *neighbors[NEIGHBOR_BUCKETS];
 	unsigned neighbor_count;
-	struct route_mirror *routes; /* NULL: nobody asked for them */
+	struct route_mirror *routes; /* NULL: config.route is NULL */
 	_Atomic uint64_t overruns;
 	char link_buffer[MESSAGE_MAX], buffer[MESSAGE_MAX];
 };
@@ -112,28 +112,28 @@ struct netlink {
 struct link *netlink_link_find(const struct netlink *n, unsigned ifindex);
 struct link *netlink_link_add(
 	struct netlink *n, unsigned ifindex, const char *name, enum link_kind kind);
-/* Of a message behind a header of `size` bytes. */
+/* Parses the attributes behind a header of `size` bytes. */
 void netlink_attributes(
 	const struct nlmsghdr *h, size_t size, const struct nlattr *table[ATTRIBUTES_MAX]);
-/* False: not there, or of another length than the family's. */
+/* False: the attribute is absent or has a wrong length for the family. */
 bool netlink_attr_addr(const struct nlattr *a, uint8_t family, struct ip_addr *out);
 struct neighbor *netlink_neighbor_get(
 	struct netlink *n, unsigned ifindex, const struct ip_addr *addr);
-/* One that the kernel has no entry for. */
+/* Removes a neighbour without an entry in the kernel. */
 void netlink_neighbor_forget(struct netlink *n, struct neighbor *e);
-/* A link-local address without a zone gets that of `l`. */
+/* Sets the zone of a link-local address to the zone of `l`. */
 void netlink_zone_set(const struct link *l, struct ip_addr *a);
 
 /* ---- netlink_request.c ---- */
 
-/* Sends and waits for the acknowledgement, which the kernel gives at once. 0, -errno. */
+/* Sends a request and waits for the immediate acknowledgement of the kernel. 0, -errno. */
 int netlink_request(struct mnl_socket *s, struct nlmsghdr *h);
-/* On the host thread's socket. 0, -errno. */
+/* Requests a neighbour by the socket of the host thread. 0, -errno. */
 int netlink_neighbor_ask(struct netlink *n, struct neighbor *e);
 void netlink_neighbor_follow(struct netlink *n, struct neighbor *e);
-/* The next hops of a link that the kernel has no answer for: asked again, because something has changed. */
+/* Requests the unresolved next hops of a link again, after a change of the link. */
 void netlink_neighbors_ask(struct netlink *n, const struct link *l);
-/* On stop: the kernel would go on asking for them. */
+/* On stop: ends the requests of the kernel for managed neighbours. */
 void netlink_neighbors_let_go(struct netlink *n);
 
 /* ---- netlink_route.c ---- */
@@ -142,22 +142,23 @@ int route_mirror_create(struct netlink *n, struct route_mirror **out);
 void route_mirror_destroy(struct netlink *n, struct route_mirror *m);
 /* RTM_NEWROUTE, RTM_DELROUTE. */
 void route_mirror_message(struct netlink *n, const struct nlmsghdr *h);
-/* Removes what the dump that ends did not see. */
+/* After a dump: removes routes without an entry in the dump. */
 void route_mirror_sweep(struct netlink *n);
 
 /* ---- port_guard.c ---- */
 
 /*
- * Main. Per port: the rule `iif PORT blackhole` behind the local table, for both families, the port's sysctls, and of an AF_XDP port VLAN
- * offload (vlan_offload.h). A failure is a fault to tell, not an error, but for an offload that stays on: -errno, logged. `s` must outlive it. What a killed process changed in this namespace is put back to what was before that
- * one (its file in `state_dir`, which may be NULL). 0, -errno; *out is there even so, unless it is -ENOMEM.
+ * Main. Sets for each port the rule `iif PORT blackhole` behind the local table in both families, the sysctls, and for an AF_XDP port VLAN
+ * offload (vlan_offload.h). First restores the settings changed by a killed process, from the file in `state_dir` (may be NULL). A failure is
+ * a fault of port_guard_faults(); only an offload that stays on is an error (-errno, logged). `s` must outlive the guard. 0, -errno; *out is
+ * set unless the result is -ENOMEM.
  */
 int port_guard_create(struct arena *a, struct mnl_socket *s, const struct netlink_port *ports,
 	unsigned count, const char *state_dir, struct port_guard **out);
-/* The TUN: its sysctls (which go with it) and its rules. */
+/* Sets sysctls and rules of keel0; the sysctls disappear with the interface. */
 void port_guard_tun(struct port_guard *g, const char *iface);
-/* Puts everything back. */
+/* Restores all settings. */
 void port_guard_destroy(struct port_guard *g);
-/* A rule was there already: its maker was killed, and what it asked of the kernel stands, too. */
+/* True if a rule was present at the start: a killed keeld left rules and managed neighbours behind. */
 bool port_guard_killed(const struct port_guard *g);
 unsigned port_guard_faults(const struct port_guard *g, struct netlink_fault *out, unsigned max);
