@@ -6,7 +6,7 @@ set -euo pipefail
 dir=${1:?usage: state.sh BUILD-FOLDER}
 # object: variables: reason
 allowed='
-log: crash_before failing gap is_writer log_level lost lost_unsaid mode ring site to_journal writer written: the log of the process, and its handler of fatal signals
+log: crash_before failing gap is_writer log_level lost lost_unreported mode ring site to_journal writer written: the log of the process, and its handler of fatal signals
 journal: journal_fd: the socket of the journal of the process
 service: service: the notification socket of the unit (NOTIFY_SOCKET), of the process as the environment is
 threads: threads threads_lock: all threads of the process, for figures and the watchdog
