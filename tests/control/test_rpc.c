@@ -378,7 +378,8 @@ test_dispatch(void **state)
 	say(&c, CALL("typed", "{\"range\":0}"));
 	heard_faults(&c, "/range is not an integer from 1 to 10\n");
 	say(&c, CALL("typed", "{\"range\":1.5,\"prefix\":\"x\"}"));
-	heard_faults(&c, "/range is not an integer from 1 to 10\n/prefix \"x\" is not a prefix; expected ADDRESS/LENGTH\n");
+	heard_faults(&c, "/range is not an integer from 1 to 10\n/prefix \"x\" is not a prefix; "
+			 "expected ADDRESS/LENGTH\n");
 	say(&c, CALL("typed", "{\"range\":10,\"address\":\"fe80::1%nowhere\",\"any\":null}"));
 	heard(&c, "{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"range\":10,\"address\":\"fe80::1%"
 		  "nowhere\","
