@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The decision, slowly: RFC 4271 9.1.2.2 read as it is written, step by step taking candidates
- * away. */
+/* Slow reference of the decision: RFC 4271 9.1.2.2 step by step, each step removes candidates. */
 #pragma once
 
 #include "rib/decision.h"
@@ -64,7 +63,7 @@ ref_step_med(const struct decision_input *in, unsigned n, const bool *present, b
 	}
 }
 
-/* Takes candidates away by the first `steps` steps. */
+/* Removes candidates by the first `steps` steps. */
 static inline void
 ref_steps(const struct decision_input *in, unsigned n, bool *present, unsigned steps)
 {
@@ -101,7 +100,7 @@ ref_steps(const struct decision_input *in, unsigned n, bool *present, unsigned s
 	}
 }
 
-/* The best among those present, UINT_MAX when none is. */
+/* Index of the best candidate, or UINT_MAX without candidates. */
 static inline unsigned
 ref_best(const struct decision_input *in, unsigned n, const bool *candidates)
 {
@@ -117,7 +116,9 @@ ref_best(const struct decision_input *in, unsigned n, const bool *candidates)
 }
 
 /*
- * Which forward with the best, and how many: what is left behind the IGP metric, in the order of `order`, each next hop once. Moves them up.
+ * Multipath reference: the candidates left after the IGP metric, in the order of `order`, without a
+ * second path by an earlier next hop. Moves the chosen candidates to the front; returns their
+ * number.
  */
 static inline unsigned
 ref_multipath(const struct decision_input *in, unsigned n, unsigned *order, unsigned max_paths)
@@ -150,7 +151,7 @@ ref_multipath(const struct decision_input *in, unsigned n, unsigned *order, unsi
 	return count;
 }
 
-/* Ranks by taking the best away again and again. */
+/* Ranks all candidates: the best candidate is removed repeatedly. */
 static inline void
 ref_order(const struct decision_input *in, unsigned n, unsigned *order)
 {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * A shard or several, next-hop tracking, the feed and a real fib, all driven by hand on one thread. What goes between a shard and the fib thread waits in
- * queues until it is pumped; the clock of commits is ours. One reader of the fib stands for a worker.
+ * One or more shards, next-hop tracking, the feed and a real fib, driven by hand on one thread.
+ * Messages between a shard and the fib thread wait in queues until the test pumps the queues; the
+ * test sets the clock of commits. One reader of the fib plays a worker.
  */
 #pragma once
 
@@ -31,12 +32,12 @@ struct message_queue {
 
 struct feed_rig {
 	union {
-		struct rig rig; /* the first, with what all share */
+		struct rig rig; /* the first shard's rig, with the shared parts */
 		struct rig rigs[FEED_SHARDS];
 	};
 	struct shards shards;
 	struct table_id table_v6;
-	struct arena *arena; /* of the fib thread */
+	struct arena *arena; /* owned by the fib thread */
 	struct qsbr *workers;
 	struct fib *fib;
 	struct nexthop_table *hops;
@@ -44,11 +45,11 @@ struct feed_rig {
 	unsigned reader, worker;
 	uint64_t now_ns;
 	struct message_queue asks, tells;
-	unsigned resolves, releases; /* calls since the last look */
+	unsigned resolves, releases; /* calls since the last check */
 	struct ip_addr resolved_addr;
 	uint16_t resolved_port;
 	uint64_t max_turns;
-	struct shard_report *report[FEED_SHARDS]; /* under way to each shard */
+	struct shard_report *report[FEED_SHARDS]; /* on the way to each shard */
 };
 
 static inline void
@@ -95,7 +96,7 @@ feed_rig_report(void *ctx, unsigned shard, struct shard_report *report)
 	return 0;
 }
 
-/* What costs less than `batch_some` waits until FEED_LATEST_NS. */
+/* A batch with fewer than `batch_some` changes waits until FEED_LATEST_NS. */
 static inline void
 feed_rig_feed_some(struct feed_rig *r, uint32_t batch_max, uint32_t batch_some)
 {
@@ -124,7 +125,7 @@ feed_rig_feed(struct feed_rig *r, uint32_t batch_max)
 	feed_rig_feed_some(r, batch_max, 0);
 }
 
-/* `groups`: of each copy of a forwarding table. */
+/* `groups`: tbl8 groups in each copy of a forwarding table. */
 static inline void
 feed_rig_init_groups(struct feed_rig *r, unsigned shards, bool tracking, uint32_t journal,
 	uint32_t batch_max, uint32_t groups)
@@ -165,14 +166,14 @@ feed_rig_init_shards(
 	feed_rig_init_groups(r, shards, tracking, journal, batch_max, 1024);
 }
 
-/* `journal` 0: the usual size. */
+/* `journal` 0: the default size. */
 static inline void
 feed_rig_init(struct feed_rig *r, bool tracking, uint32_t journal, uint32_t batch_max)
 {
 	feed_rig_init_shards(r, 1, tracking, journal != 0 ? journal : FEED_JOURNAL, batch_max);
 }
 
-/* Everything of the fib thread's is given back. */
+/* Releases all memory of the fib thread. */
 static inline void
 feed_rig_fini(struct feed_rig *r)
 {
@@ -189,7 +190,7 @@ feed_rig_fini(struct feed_rig *r)
 	rigs_fini(r->rigs, r->shards.count);
 }
 
-/* One turn of the fib thread. `deadline_ns` 1: the least that it does at once. */
+/* One turn of the fib thread. With `deadline_ns` 1 the turn does the smallest possible step. */
 static inline bool
 feed_rig_turn(struct feed_rig *r, uint64_t deadline_ns)
 {
@@ -223,7 +224,7 @@ feed_rig_pump_tell(struct feed_rig *r)
 	return true;
 }
 
-/* The shards are told what the forwarding tables have no room for. */
+/* Passes reports about prefixes without room in the forwarding tables to the shards. */
 static inline bool
 feed_rig_pump_reports(struct feed_rig *r)
 {
@@ -243,14 +244,14 @@ feed_rig_pump_reports(struct feed_rig *r)
 	return any;
 }
 
-/* The shard that has it. */
+/* The rig of the shard responsible for `p`. */
 static inline struct rig *
 feed_rig_of(struct feed_rig *r, const struct prefix *p)
 {
 	return &r->rigs[shards_of(&r->shards, p)];
 }
 
-/* All that was said so far is done; walks may go on. */
+/* Applies all queued records; walks may still be running. */
 static inline void
 feed_rig_shards_drain(struct feed_rig *r)
 {
@@ -265,7 +266,7 @@ feed_rig_shards_settle(struct feed_rig *r)
 		rig_settle(&r->rigs[i]);
 }
 
-/* The fib thread alone, until nothing waits; what it tells the shard stays in the queue. */
+/* Runs the fib thread alone until no work is left; messages to the shard stay queued. */
 static inline void
 feed_rig_drain(struct feed_rig *r)
 {
@@ -282,7 +283,7 @@ feed_rig_drain(struct feed_rig *r)
 	}
 }
 
-/* All threads, until nothing waits. */
+/* Runs all threads until no work is left. */
 static inline void
 feed_rig_settle(struct feed_rig *r)
 {
@@ -317,16 +318,16 @@ feed_rig_writes(const struct feed_rig *r)
 	return s.writes;
 }
 
-/* What a worker does with a packet to `addr`. */
+/* Forwarding decision of a worker for a packet to `addr`. */
 struct answer {
 	bool hit;
 	struct prefix prefix;
 	enum path_list_kind kind;
-	uint16_t port; /* GLEAN's, or the next hop's */
+	uint16_t port; /* of the GLEAN entry or of the next hop */
 	struct ip_addr next_hop;
 	enum next_hop_state state;
-	uint8_t mac; /* the last byte of the destination */
-	unsigned backups; /* at most one */
+	uint8_t mac; /* last byte of the destination MAC */
+	unsigned backups; /* 0 or 1 */
 	struct ip_addr backup;
 };
 
@@ -372,7 +373,7 @@ feed_rig_lookup(const struct feed_rig *r, uint32_t addr)
 	return feed_rig_lookup_addr(r, &a);
 }
 
-/* Of either family, as text; zones known by then. */
+/* An address of either family; zones must be interned before. */
 static inline struct ip_addr
 text_addr(const char *text)
 {
@@ -427,7 +428,7 @@ feed_rig_neighbor_text(struct feed_rig *r, const char *addr, uint16_t port, uint
 	return feed_rig_neighbor_addr(r, &a, port, mac);
 }
 
-/* The next hop of any family; a link-local one goes where RFC 2545 3 puts it. */
+/* The next hop can be of any family; a link-local next hop is stored as in RFC 2545 3. */
 static inline void
 feed_rig_announce_to(struct feed_rig *r, uint16_t peer, const struct prefix *p,
 	const struct ip_addr *next_hop, uint32_t pref)
@@ -476,7 +477,7 @@ feed_rig_withdraw_text(struct feed_rig *r, uint16_t peer, const char *prefix)
 	feed_rig_withdraw_prefix(r, peer, &p);
 }
 
-/* As the shard would, of its own accord. */
+/* Watches a next hop as a shard does. */
 static inline void
 feed_rig_watch(struct feed_rig *r, const char *addr)
 {
@@ -542,7 +543,7 @@ feed_rig_withdraw(struct feed_rig *r, uint16_t peer, uint32_t addr, uint8_t len)
 	rig_update(&r->rig, peer, NULL, &n, 1);
 }
 
-/* Our own; `pref` 0 withdraws. */
+/* A local route; `pref` 0 withdraws the route. */
 static inline void
 feed_rig_originate_prefix(struct feed_rig *r, const struct prefix *p, uint32_t pref)
 {
@@ -566,7 +567,7 @@ feed_rig_originate(struct feed_rig *r, uint32_t addr, uint8_t len, uint32_t pref
 	feed_rig_originate_prefix(r, &p, pref);
 }
 
-/* Runs one from the beginning to the end; how many mismatches. */
+/* Runs one audit to its end; returns the number of mismatches. */
 static inline uint64_t
 feed_rig_audit(struct feed_rig *r)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What the tests of rib/ share: seeded randomness, and an arena with the readers' QSBR. */
+/* Shared parts of the tests of rib/: seeded random numbers, and an arena with the readers' QSBR. */
 #pragma once
 
 #include "lpm/arena.h"
@@ -34,7 +34,10 @@ random_below(uint64_t *state, uint32_t n)
 	return (uint32_t)((random_next(state) >> 32) * n >> 32);
 }
 
-/* The same numbers as prefixes and addresses of either family: 10.0.0.0 is 2001:db8:a00::, a length of 24 is 56. */
+/*
+ * Maps numbers to prefixes and addresses of the family under test: in IPv6, 10.0.0.0 is
+ * 2001:db8:a00:: and length 24 is 56.
+ */
 static enum afi test_afi = AFI_IPV4;
 
 static inline struct ip_addr
@@ -83,7 +86,7 @@ rib_test_begin(struct rib_test *t)
 	assert_int_equal(qsbr_create(t->arena, 16, &t->readers), 0);
 }
 
-/* Everything made since was given back. */
+/* Checks that all memory was freed. */
 static inline void
 rib_test_end(struct rib_test *t)
 {

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A shard with one input, driven by hand: records are written as a session thread would, turns are
- * cut as small as asked. */
+/*
+ * A shard with one input, driven by hand: tests write records like a session thread, and cut turns
+ * as short as needed.
+ */
 #pragma once
 
 #include "lpm/arena.h"
@@ -16,11 +18,12 @@
 #define RIG_OWN_ASN 64512u
 #define RIG_ROUTER_ID 0xc0000201u
 
-/* What prefixes and next hops are made of; the numbers that tests use stay the same. */
+/* Families of prefixes and next hops; the numbers used by tests stay equal in all modes. */
 enum rig_mode {
 	RIG_V4,
 	RIG_V6,
-	RIG_V6_LINK_LOCAL, /* RFC 2545 3: global ::, the link-local one counts; neighbours are in two zones */
+	/* RFC 2545 3: global address ::, the link-local address counts; neighbours in two zones */
+	RIG_V6_LINK_LOCAL,
 	RIG_V4_OVER_V6, /* RFC 8950 */
 	RIG_MODES,
 };
@@ -58,7 +61,10 @@ rig_get_u32(const uint8_t *b)
 	return (uint32_t)b[0] << 24 | (uint32_t)b[1] << 16 | (uint32_t)b[2] << 8 | b[3];
 }
 
-/* A next hop or a peer, `number` below 2^31. Link-local ones are equal in pairs but for the zone. */
+/*
+ * Address of a next hop or peer, `number` below 2^31. Link-local addresses come in pairs that
+ * differ only in the zone.
+ */
 static inline struct ip_addr
 rig_hop(uint32_t number)
 {
@@ -103,13 +109,13 @@ struct rig {
 	struct shard *shard;
 	struct shard_input *input;
 	struct table_id table;
-	struct rib_batch *batch; /* being written */
+	struct rib_batch *batch; /* batch being written */
 	uint64_t now_ns;
 	unsigned woken, evicted;
 	struct journal_cursor *last_evicted;
-	uint8_t end_of_rib; /* of the next rig_up() */
-	bool without_family; /* the next session has not negotiated it */
-	bool no_messages; /* no memory for questions to the fib thread */
+	uint8_t end_of_rib; /* for the next rig_up() */
+	bool without_family; /* the next session does not negotiate the family */
+	bool no_messages; /* messages to the fib thread fail for lack of memory */
 	void (*asked)(struct rig *r, const struct nexthop_message *m);
 	void *ctx;
 };
@@ -148,7 +154,7 @@ rig_ask(void *ctx, const struct nexthop_message *m)
 	return !r->no_messages;
 }
 
-/* All but the shard. */
+/* Everything except the shard. */
 static inline struct shard_config
 rig_begin(struct rig *r, bool tracking)
 {
@@ -181,7 +187,7 @@ rig_shard(struct rig *r, struct shard_config c)
 	r->input = shard_input(r->shard, 0);
 }
 
-/* `journal` 0: the usual size. */
+/* `journal` 0: the default size. */
 static inline void
 rig_init_journal(struct rig *r, bool tracking, uint32_t journal)
 {
@@ -213,7 +219,7 @@ rig_fini(struct rig *r)
 	arena_destroy(r->arena);
 }
 
-/* Several that share a journal, and the first one's arena and readers. */
+/* Several shards with a shared journal, in the arena and with the readers of the first rig. */
 static inline void
 rigs_init(struct rig *r, unsigned count, bool tracking, uint32_t journal, struct shards *out)
 {
@@ -252,7 +258,7 @@ rig_put(struct rig *r)
 	r->batch = NULL;
 }
 
-/* One turn with no time at all: the least that the shard does at once. */
+/* One turn with the smallest possible deadline. */
 static inline bool
 rig_turn(struct rig *r)
 {
@@ -273,7 +279,7 @@ rig_settle(struct rig *r)
 	}
 }
 
-/* All batches are back: walks may go on, but every record was applied. */
+/* True when all batches were returned: every record is applied, but walks may still be running. */
 static inline bool
 rig_drained(struct rig *r)
 {
@@ -315,7 +321,7 @@ rig_record(struct rig *r, struct rib_record *head, size_t payload)
 	return rec + 1;
 }
 
-/* `attrs` NULL withdraws. */
+/* Withdraws when `attrs` is NULL. */
 static inline void
 rig_update_in(struct rig *r, enum family family, uint16_t peer, const struct attr_set *attrs,
 	const struct rib_nlri *nlri, unsigned count, uint64_t received_ns)
@@ -373,7 +379,7 @@ rig_up(struct rig *r, uint16_t peer, uint32_t asn, uint32_t router_id, bool exte
 	memcpy(rig_record(r, &head, sizeof(up)), &up, sizeof(up));
 }
 
-/* The session is lost, its paths stay. */
+/* The session is lost, its paths are retained. */
 static inline void
 rig_down_retained(struct rig *r, uint16_t peer)
 {
@@ -399,7 +405,7 @@ rig_peer(struct rig *r, uint16_t id, uint32_t asn, bool external, bool multihop)
 		abort();
 }
 
-/* With an external peer whose next hops are tracked. */
+/* A rig with one external peer and next-hop tracking. */
 static inline void
 rig_simple(struct rig *r, const struct policy *import)
 {
@@ -428,7 +434,7 @@ union rig_attrs {
 	uint8_t room[512];
 };
 
-/* One AS_SEQUENCE. */
+/* Attributes with an AS_PATH of a single AS_SEQUENCE. */
 static inline void
 rig_attrs_make(union rig_attrs *out, const uint32_t *path, unsigned hops, uint32_t next_hop)
 {
@@ -466,14 +472,17 @@ rig_nlri(uint32_t addr, uint8_t len)
 		.prefix = prefix_from_addr(&a, (uint8_t)(32 + len)), .label = 0xfffff};
 }
 
-/* Number `i` of those that tests with many prefixes use. */
+/* Prefix number `i` for tests with many prefixes. */
 static inline struct rib_nlri
 rig_nlri_numbered(unsigned i)
 {
 	return rig_nlri(0x01000000 + (i << 8), 24);
 }
 
-/* Permits those from `first`, each `step`, before `end`. NULL: no memory. */
+/*
+ * A list that permits the numbered prefixes from `first` to before `end`, in steps of `step`. NULL:
+ * no memory.
+ */
 static inline struct policy_prefix_list *
 rig_prefix_list(unsigned first, unsigned step, unsigned end)
 {
@@ -490,7 +499,7 @@ rig_prefix_list(unsigned first, unsigned step, unsigned end)
 	return err == 0 ? l : NULL;
 }
 
-/* False: no path. */
+/* False without a path. */
 static inline bool
 rig_view(const struct rig *r, const struct prefix *p, struct dest_view *v)
 {

@@ -34,9 +34,9 @@ test_refresh(void **state)
 	adj_rib_in_init(&a);
 	assert_false(adj_rib_in_end_refresh(&a)); /* RFC 7313 4: without BoRR it is ignored */
 	adj_rib_in_begin_refresh(&a);
-	adj_rib_in_begin_refresh(&a); /* the newest counts */
+	adj_rib_in_begin_refresh(&a); /* the newest BoRR counts */
 	assert_int_equal(epoch_of(&a), 2);
-	assert_true(adj_rib_in_end_refresh(&a)); /* and one EoRR closes all */
+	assert_true(adj_rib_in_end_refresh(&a)); /* a single EoRR closes all refreshes */
 	assert_int_equal(epoch_of(&a), 2);
 	assert_false(adj_rib_in_end_refresh(&a));
 	adj_rib_in_counts_get(&a, &c);
@@ -49,7 +49,7 @@ test_refresh(void **state)
 	assert_int_equal(c.stale_swept, 0);
 }
 
-/* Stamps are serial numbers: however many BoRR come, the oldest path is seen to be older. */
+/* Epochs are serial numbers: after any number of BoRR, the oldest path still compares as older. */
 static void
 test_epochs_stay_near(void **state)
 {
@@ -77,15 +77,16 @@ test_restart(void **state)
 	adj_rib_in_up(&a, true);
 	adj_rib_in_begin_refresh(&a); /* before End-of-RIB */
 	assert_false(adj_rib_in_end_refresh(&a));
-	assert_false(adj_rib_in_end_of_rib(&a)); /* nothing was retained */
+	assert_false(adj_rib_in_end_of_rib(&a)); /* no path was retained */
 	adj_rib_in_begin_refresh(&a);
 	assert_false(adj_rib_in_retain(&a, &below));
 	assert_int_equal(below, 2);
 	assert_int_equal(a.epoch, 3);
-	assert_false(adj_rib_in_end_refresh(&a)); /* that refresh is gone with its session */
+	assert_false(adj_rib_in_end_refresh(&a)); /* the refresh ended with its session */
 	adj_rib_in_up(&a, false);
-	adj_rib_in_begin_refresh(&a); /* whatever it said: what is retained goes with End-of-RIB */
-	assert_true(adj_rib_in_retain(&a, &below)); /* the second in a row */
+	/* BoRR before End-of-RIB: End-of-RIB removes the retained paths */
+	adj_rib_in_begin_refresh(&a);
+	assert_true(adj_rib_in_retain(&a, &below)); /* second loss in a row */
 	assert_int_equal(below, 4);
 	adj_rib_in_up(&a, false);
 	assert_true(adj_rib_in_end_of_rib(&a));
@@ -103,7 +104,7 @@ test_restart(void **state)
 	assert_false(adj_rib_in_retain(&a, &below));
 	adj_rib_in_up(&a, true);
 	assert_true(adj_rib_in_timeout(
-		&a)); /* nothing is retained any more; End-of-RIB is still to come */
+		&a)); /* no path is retained any more; End-of-RIB is still to come */
 	adj_rib_in_begin_refresh(&a);
 	adj_rib_in_counts_get(&a, &c);
 	assert_int_equal(c.borr_ignored, 3);

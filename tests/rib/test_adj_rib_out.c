@@ -10,7 +10,7 @@ struct fixture {
 	struct rib_test t;
 	struct attr_table *sets;
 	struct adj_rib_out *out;
-	struct attr_id id[SETS + 1]; /* [0]: none */
+	struct attr_id id[SETS + 1]; /* [0]: no set */
 };
 
 static struct attr_set
@@ -86,7 +86,7 @@ test_empty(void **state)
 
 #define SOURCES 40u
 
-/* Random routes and withdrawals beside an array; counts by source; and each reference is given back. */
+/* Random routes and withdrawals against an array; counts by source; all references are returned. */
 static void
 test_random(void **state)
 {
@@ -124,13 +124,14 @@ test_random(void **state)
 		assert_int_equal(r.set.v, f.id[model[d].set].v);
 		assert_int_equal(r.source.v, model[d].source);
 	}
-	assert_true(adj_rib_out_dismantle(f.out)); /* in pieces, and the rest at once */
+	/* dismantled in pieces, then destroyed at once */
+	assert_true(adj_rib_out_dismantle(f.out));
 	adj_rib_out_destroy(f.out);
-	assert_int_equal(attr_table_count(f.sets), SETS); /* ours */
+	assert_int_equal(attr_table_count(f.sets), SETS); /* only our references are left */
 	end(&f);
 }
 
-/* A pair that somebody holds stays what it is, whatever becomes of the entry. */
+/* A held pair stays unchanged, whatever happens to its entry. */
 static void
 test_hold(void **state)
 {
@@ -182,7 +183,7 @@ test_copy(void **state)
 	end(&f);
 }
 
-/* The last entry of a set takes it along. */
+/* A set goes with its last entry. */
 static void
 test_references(void **state)
 {

@@ -13,7 +13,7 @@
 
 enum { SET = 1, SEQUENCE, CONFED_SEQUENCE, CONFED_SET };
 
-/* A set in a buffer of its own, with room to grow. */
+/* A set in its own buffer, with room to grow. */
 struct attr_buffer {
 	union {
 		struct attr_set set;
@@ -85,14 +85,14 @@ paths_are_counted_and_written(void **state)
 	expect_path(a, "(65001 65002) [65003,65004]", 0, 0, 0);
 	PATH_ADD(a, SEQUENCE, 0, UINT32_MAX);
 	expect_path(a, "(65001 65002) [65003,65004] 0 4294967295", 2, 0, UINT32_MAX);
-	a->var[a->as_path_len - 8 + 3] = 9; /* the leftmost of the sequence */
+	a->var[a->as_path_len - 8 + 3] = 9; /* the leftmost AS of the sequence */
 	expect_path(a, "(65001 65002) [65003,65004] 9 4294967295", 2, 9, UINT32_MAX);
 	assert_true(attr_as_path_contains(a, 65004));
 	assert_true(attr_as_path_contains(a, 9));
 	assert_true(attr_as_path_contains(a, UINT32_MAX));
 	assert_false(attr_as_path_contains(a, 65005));
 
-	/* a segment that does not fit ends the path, an empty one is none */
+	/* a truncated segment ends the path, an empty segment does not count */
 	a = buffer_clear(&buffer);
 	path_add(a, SEQUENCE, 0, NULL);
 	PATH_ADD(a, SEQUENCE, 3);
@@ -126,7 +126,7 @@ a_short_buffer_is_cut(void **state)
 	}
 }
 
-/* All numbers of a path in order, whatever its segments. */
+/* All AS numbers of a path in order, across segments. */
 static unsigned
 path_flat(const struct attr_set *a, uint32_t *out)
 {
@@ -145,7 +145,10 @@ path_flat(const struct attr_set *a, uint32_t *out)
 	return n;
 }
 
-/* A sequence of `have` numbers, `count` put in front: flat as expected, and in as few segments as it takes. */
+/*
+ * Prepends `count` numbers to a sequence of `have`: checks the numbers, and that the number of
+ * segments is minimal.
+ */
 static void
 check_prepend(unsigned have, unsigned count)
 {
@@ -173,7 +176,7 @@ check_prepend(unsigned have, unsigned count)
 	assert_int_equal(copy.set.med, 77);
 	assert_int_equal(copy.set.as_path_hops, have + count);
 	assert_int_equal(copy.set.first_asn, count > 0 ? 64512 : have > 0 ? 100 : 0);
-	/* exactly enough room, and one too little */
+	/* exactly enough room, then one byte less */
 	size_t size = attr_set_size(&copy.set);
 	assert_int_equal(attr_set_prepend(a, 64512, count, &copy.set, size), 0);
 	assert_int_equal(attr_set_prepend(a, 64512, count, &copy.set, size - 1), -ENOSPC);
@@ -206,7 +209,7 @@ prepending_leaves_sets_alone(void **state)
 	assert_int_equal(attr_set_prepend(a, 5, 1, &copy.set, sizeof(copy)), 0);
 	expect_path(&copy.set, "5 (65001)", 1, 5, 5);
 
-	/* a path as long as the length field can say, or nearly so */
+	/* paths around the maximum of the length field */
 	a = buffer_clear(&buffer);
 	for (unsigned i = 0; i < 64; i++)
 		path_add(a, SEQUENCE, 255, many);
@@ -220,7 +223,7 @@ prepending_leaves_sets_alone(void **state)
 #define VALUES 3000
 #define OPERATIONS 300000
 
-/* The same bytes for the same value: fixed part, path and communities differ. */
+/* Deterministic attributes of `value`: fixed part, path and communities vary. */
 static const struct attr_set *
 value_set(uint32_t value)
 {
@@ -244,10 +247,10 @@ static void
 interning_agrees_with_a_list(void **state)
 {
 	static struct interned oracle[VALUES];
-	static uint32_t owner[VALUES * 4]; /* of an id: value + 1 */
+	static uint32_t owner[VALUES * 4]; /* by id: value + 1 */
 	static struct {
 		uint32_t value, serial;
-	} last[VALUES * 4]; /* of an id */
+	} last[VALUES * 4]; /* by id */
 	struct rib_test base;
 	struct attr_table *t;
 	uint64_t random = 42;
@@ -276,7 +279,7 @@ interning_agrees_with_a_list(void **state)
 				reused += id.v == o->id;
 				assert_int_equal(owner[id.v], 0);
 				owner[id.v] = value + 1;
-				/* an id comes back with another serial, or it is the same set again */
+				/* a reused id has another serial, unless the set is identical */
 				if (attr_serial(t, id) == last[id.v].serial)
 					assert_int_equal(last[id.v].value, value);
 				else
@@ -331,7 +334,7 @@ a_reader_keeps_what_it_saw(void **state)
 		attr_table_reclaim(t);
 	assert_int_equal(attr_get(t, id)->med, 0);
 	assert_int_equal(attr_serial(t, id), serial);
-	/* the same value again meanwhile is another id */
+	/* the same value interned meanwhile gets another id */
 	assert_int_equal(attr_intern(t, value_set(1), 1, &other), 0);
 	assert_int_not_equal(other.v, id.v);
 	qsbr_quiescent(base.readers, reader);
@@ -357,7 +360,7 @@ a_reader_keeps_what_it_saw(void **state)
 struct shared {
 	struct rib_test base;
 	struct attr_table *table;
-	_Atomic uint32_t id; /* published: of the set with med == 2 * local_pref */
+	_Atomic uint32_t id; /* id of a set with med == 2 * local_pref */
 	_Atomic bool stop;
 	uint64_t looks, bad;
 };
@@ -415,9 +418,9 @@ a_reader_beside_the_owner(void **state)
 	rib_test_end(&s.base);
 }
 
-/* ---- many sets come and go ---- */
+/* ---- growth and shrinking of the index ---- */
 
-#ifdef __SANITIZE_THREAD__ /* ten times as slow */
+#ifdef __SANITIZE_THREAD__ /* ThreadSanitizer is ten times slower */
 #define MANY 15000u
 #else
 #define MANY 150000u
@@ -432,7 +435,10 @@ cpu_ns(void)
 	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-/* Every set that is there is found while the index changes its size, up, down, and up while it goes down; no step takes long. */
+/*
+ * Every interned set is found while the index grows, shrinks, and grows again during shrinking; no
+ * step takes long.
+ */
 static void
 the_index_follows(void **state)
 {
@@ -446,7 +452,7 @@ the_index_follows(void **state)
 	rib_test_begin(&base);
 	assert_int_equal(attr_table_create(base.arena, base.readers, &t), 0);
 	for (unsigned round = 0; round < 3; round++) {
-		/* the third time from the middle of the shrinking */
+		/* the third round starts in the middle of shrinking */
 		for (uint32_t i = round == 2 ? 1000 : 0; i < MANY; i++) {
 			uint64_t begun = cpu_ns(), took;
 
@@ -458,7 +464,7 @@ the_index_follows(void **state)
 			attr_unref(t, again);
 		}
 		assert_int_equal(attr_table_count(t), MANY);
-		/* what waits for readers keeps some ids */
+		/* ids that wait for readers take some room */
 		assert_true(round == 0 || attr_table_bytes(t) <= peak + peak / 50 + 262144);
 		peak = attr_table_bytes(t);
 		for (uint32_t i = MANY; i > (round == 1 ? 1000 : 0); i--) {
@@ -472,7 +478,7 @@ the_index_follows(void **state)
 			attr_table_reclaim(t);
 		assert_int_equal(attr_table_count(t), 0);
 		low = attr_table_bytes(t);
-		/* 16 bytes a set of the peak, for serial numbers */
+		/* 16 bytes of serial numbers for each set of the peak */
 		assert_true(low < sizeof(void *) * 8192 + (MANY + 8192) * 16);
 	}
 	print_message("attribute sets: %.1f MB for %u, %.1f MB for none; longest intern %.0f us\n",

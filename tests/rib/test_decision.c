@@ -30,7 +30,7 @@ below(unsigned n)
 }
 
 #define PATHS_MAX_TEST 200
-#ifdef KEEL_SANITIZED /* the reference compares all with all */
+#ifdef KEEL_SANITIZED /* the reference is quadratic */
 #define MANY_ROUNDS 60
 #else
 #define MANY_ROUNDS 300
@@ -38,7 +38,7 @@ below(unsigned n)
 
 static struct attr_set sets[PATHS_MAX_TEST];
 
-/* Few values for each step, so that every step decides somewhere. */
+/* Few values for each step, so that every step decides in some inputs. */
 static void
 random_input(struct decision_input *in, struct attr_set *a, unsigned i, unsigned n, unsigned spread)
 {
@@ -65,7 +65,7 @@ random_input(struct decision_input *in, struct attr_set *a, unsigned i, unsigned
 		.peer_addr = addr_from_v4(0xc0000200u + below(3)),
 		.path_id = i,
 	};
-	if (below(3)) /* no MED differs by much else: long ties */
+	if (below(3)) /* without MED and local-pref, candidates tie for longer */
 		a->has &= ~(uint32_t)ATTR_HAS_LOCAL_PREF;
 }
 
@@ -88,7 +88,7 @@ worse_by(enum decision_reason r, const struct decision_input *best, const struct
 	return ref_step_value(in, step) > ref_step_value(best, step);
 }
 
-/* The reason must be true: the step it names speaks against the path. */
+/* The reported reason must be true: its step prefers the best path. */
 static void
 check_reason(const struct decision_input *in, unsigned n, unsigned best, unsigned i,
 	enum decision_reason r)
@@ -181,7 +181,7 @@ test_property_many(void **state)
 	}
 }
 
-/* RFC 4271's own trap: by pairs a < b, b < c, c < a. */
+/* RFC 4271's MED trap: pairwise a < b, b < c, c < a. */
 static void
 test_med_cycle(void **state)
 {
@@ -209,7 +209,9 @@ test_med_cycle(void **state)
 	assert_int_equal(r[2], DECISION_ROUTER_ID);
 }
 
-/* Two upstreams; what differs in one of the steps a to e does not go with the best. */
+/*
+ * Two upstreams; a path that differs in a step from a to e is not used together with the best path.
+ */
 static void
 test_multipath(void **state)
 {
@@ -226,7 +228,9 @@ test_multipath(void **state)
 	};
 	unsigned order[4];
 
-	/* of the best one's neighbour, with a higher MED: it comes second, and does not stand between the two */
+	/*
+	 * same neighbour AS as the best path, higher MED: ranked second, but skipped for multipath
+	 */
 	worse.has = ATTR_HAS_MED;
 	worse.med = 10;
 	worse.next_hop = addr_from_v4(3);
@@ -240,14 +244,14 @@ test_multipath(void **state)
 	assert_int_equal(order[2], 1);
 	assert_int_equal(order[3], 3);
 	assert_int_equal(decision_multipath(in, 4, order, 1), 1);
-	b.next_hop = a.next_hop; /* one neighbour twice */
+	b.next_hop = a.next_hop; /* two paths by the same next hop count once */
 	assert_int_equal(decision_multipath(in, 4, order, 15), 1);
 	b.next_hop = addr_from_v4(2);
 	in[2].igp_metric = 1;
 	decision_order(in, 4, order, NULL);
 	assert_int_equal(decision_multipath(in, 4, order, 15), 1);
 	in[0].igp_metric = 1;
-	in[0].external = in[2].external = false; /* internal ones of equal metric */
+	in[0].external = in[2].external = false; /* internal paths of equal metric */
 	in[1].eligible = in[3].eligible = false;
 	decision_order(in, 4, order, NULL);
 	assert_int_equal(decision_multipath(in, 4, order, 15), 2);
@@ -272,14 +276,14 @@ test_defaults(void **state)
 	b.attrs = &equal;
 	assert_int_equal(decision_compare(&a, &b, &r), 0);
 	assert_int_equal(r, DECISION_EQUAL);
-	b.attrs = &med; /* an empty path: both of our own AS, so MED is compared */
+	b.attrs = &med; /* an empty path: both are of our own AS, so MED is compared */
 	assert_int_equal(decision_compare(&a, &b, &r), 0);
 	med.med = 1;
 	assert_true(decision_compare(&a, &b, &r) < 0);
 	assert_int_equal(r, DECISION_MED);
 	low.local_pref = 4000000000u;
 	b.attrs = &low;
-	a.local = true; /* our own wins over any local-pref */
+	a.local = true; /* a local route wins over any local-pref */
 	assert_true(decision_compare(&a, &b, &r) < 0);
 	assert_int_equal(r, DECISION_PREFERENCE);
 	a.eligible = false;

@@ -22,9 +22,9 @@ struct entry {
 	struct prefix prefix;
 	enum entry_state state;
 	uint32_t id;
-	uint32_t value; /* of its first path */
+	uint32_t value; /* value of its first path */
 	uint16_t count, eligible;
-	uint16_t epoch; /* of its last path */
+	uint16_t epoch; /* epoch of its last path */
 	uint64_t sequence;
 };
 
@@ -35,7 +35,7 @@ struct model {
 	uint64_t random, sequence, safe;
 	uint32_t live, tombstones, paths, entries;
 	struct entry *entry; /* sorted by prefix */
-	uint32_t *owner; /* of an id: entry + 1 while it is in the table */
+	uint32_t *owner; /* by id: entry + 1 while the id is in the table */
 };
 
 static int
@@ -45,7 +45,7 @@ entry_compare(const void *a, const void *b)
 		&((const struct entry *)a)->prefix, &((const struct entry *)b)->prefix);
 }
 
-/* Nested on purpose: few leading bits, all lengths. */
+/* Nested prefixes: few leading bits, all lengths. */
 static struct prefix
 random_prefix(struct model *m)
 {
@@ -93,7 +93,7 @@ model_find(struct model *m, const struct prefix *p)
 	return bsearch(&key, m->entry, m->entries, sizeof(key), entry_compare);
 }
 
-/* Of every shape that a path may have: those that can be packed more often, and some at the edges of what can. */
+/* Paths of every shape: mostly such as can be packed, some at the limits of the packed form. */
 static struct rib_path
 path_of(const struct entry *e, unsigned i)
 {
@@ -151,7 +151,7 @@ check_path(const struct rib_path *p, const struct rib_path *want)
 	assert_int_equal(p->time_s, want->time_s);
 }
 
-/* Of what dest_peek() showed, the first one. */
+/* dest_peek_best() returns the first path of dest_peek(). */
 static void
 check_best(const struct dest_table *t, struct dest_id id, const struct dest_view *all)
 {
@@ -205,7 +205,7 @@ check_entry(struct model *m, const struct entry *e)
 	check_best(m->table, id, &v);
 }
 
-/* A new stamp on the last path changes that, and is no other set. */
+/* Changes the stamp of the last path in place; the path set stays. */
 static void
 restamp(struct model *m, struct entry *e)
 {
@@ -229,7 +229,7 @@ change(struct model *m, struct entry *e)
 
 	assert_int_equal(dest_get(m->table, &e->prefix, &id), 0);
 	if (e->state == NONE) {
-		/* nobody else has this id */
+		/* no other entry owns this id */
 		assert_int_equal(m->owner[id.v], 0);
 		m->owner[id.v] = (uint32_t)(e - m->entry) + 1;
 		e->id = id.v;
@@ -261,7 +261,7 @@ change(struct model *m, struct entry *e)
 	dest_publish(m->table, id, set, e->sequence);
 }
 
-/* Everything that is past `safe` goes at once, or not at all. */
+/* Tombstones up to `safe` are freed together, the rest stay. */
 static void
 reclaim(struct model *m)
 {
@@ -354,7 +354,7 @@ agrees_with_a_sorted_array(enum afi afi, unsigned operations, uint64_t seed)
 	}
 	reclaim(&m);
 	check_all(&m);
-	/* ids are dense: used again, hardly more than were ever wanted at a time */
+	/* ids are dense and reused: hardly more than the highest number in use */
 	assert_true(dest_limit(m.table) <= m.entries + 2 * operations / 64);
 	model_end(&m);
 }
@@ -421,14 +421,14 @@ an_id_waits_for_cursors_and_readers(void **state)
 	assert_true(dest_peek(t, a, &v));
 	seen = v.paths;
 	dest_publish(t, a, NULL, 2);
-	/* a cursor is still before it */
+	/* a cursor is still before the tombstone */
 	reclaim_often(t, 2);
 	assert_true(dest_peek(t, a, &v));
 	assert_null(v.paths);
 	assert_int_equal(v.sequence, 2);
 	assert_int_equal(dest_tombstones(t), 1);
 	assert_int_equal(seen->path[0].time_s, 100);
-	/* passed; the reader is not quiescent: gone, and not used again */
+	/* the cursor passed, but the reader is not quiescent: removed, and the id is not reused */
 	reclaim_often(t, 3);
 	assert_false(dest_peek(t, a, &v));
 	assert_int_equal(dest_tombstones(t), 0);
@@ -439,7 +439,7 @@ an_id_waits_for_cursors_and_readers(void **state)
 	reclaim_often(t, 3);
 	b = put(t, 0x0c000000, 8, 4, 102);
 	assert_int_equal(b.v, a.v);
-	/* a tombstone that lives again is none */
+	/* a revived tombstone is not counted */
 	dest_publish(t, b, NULL, 5);
 	assert_int_equal(put(t, 0x0c000000, 8, 6, 103).v, b.v);
 	reclaim_often(t, 100);
@@ -477,7 +477,7 @@ what_is_never_published_goes(void **state)
 	rib_test_end(&base);
 }
 
-/* Sequences are compared by their low halves: also across 2^32. */
+/* Sequences are compared by their low 32 bits, also across 2^32. */
 static void
 tombstones_pass_across_the_wrap(void **state)
 {
@@ -503,7 +503,10 @@ tombstones_pass_across_the_wrap(void **state)
 	rib_test_end(&base);
 }
 
-/* What is published quietly keeps its sequence, however old; what the journal never told of waits for nobody. */
+/*
+ * A quiet publish keeps the old sequence; a tombstone that never was in the journal waits for no
+ * consumer.
+ */
 static void
 what_is_quiet_has_no_sequence_of_its_own(void **state)
 {
@@ -545,8 +548,8 @@ what_is_quiet_has_no_sequence_of_its_own(void **state)
 
 /* ---- readers beside the owner ---- */
 
-#define STABLE 2000 /* present all the time: 10.x.y.0/24 */
-#define CHURN 30000 /* come and go, make the index grow and be rebuilt: 11.x.y.z/32 */
+#define STABLE 2000 /* always present: 10.x.y.0/24 */
+#define CHURN 30000 /* inserted and removed, so that the index grows and is rebuilt: 11.x.y.z/32 */
 #define STAMP(addr) ((addr)*2654435761u)
 
 struct shared {
@@ -560,7 +563,10 @@ struct reader {
 	uint64_t random, bad, found, looks;
 };
 
-/* A view is of the prefix asked for, its paths belong to it, and an id keeps its prefix while the reader is online. */
+/*
+ * A view has the requested prefix and its paths, and an id keeps its prefix while the reader is
+ * online.
+ */
 static bool
 look_is_good(struct reader *r, const struct prefix *p, bool stable)
 {
@@ -654,7 +660,7 @@ readers_beside_the_owner(void **state)
 		assert_int_equal(pthread_create(&thread[i], NULL, read_table, &reader[i]), 0);
 	}
 	for (unsigned n = 0; n < 400000; n++) {
-		/* waves: mostly growing, then mostly shrinking */
+		/* waves of growing and shrinking */
 		uint32_t addr = 0x0b000000 | random_below(&random, CHURN);
 		bool shrink = n / 50000 % 2 == 1;
 		struct prefix p = test_prefix(addr, 32);

@@ -39,7 +39,7 @@ begin(uint32_t batch)
 	feed_rig_settle(&r);
 }
 
-/* Each prefix once, in order, also when it was added several times. */
+/* The sorter returns each prefix once and in order, also after repeated additions. */
 static void
 test_sort(void **state)
 {
@@ -89,7 +89,7 @@ change(uint32_t i)
 		feed_rig_announce(&r, 1, addr, 24, draw(2) == 0 ? HOP : HOP2, 100);
 }
 
-/* Until the feed has `backlog` entries to read. */
+/* Changes prefixes until the feed has `backlog` entries to read. */
 static void
 churn(unsigned prefixes, uint64_t backlog)
 {
@@ -185,7 +185,7 @@ test_skips_what_keeps_changing(void **state)
 
 #define ORACLE_MAX 200
 
-/* Is `hole` the longest of these prefixes at that address? */
+/* True if `hole` is the longest of these prefixes that contains the address. */
 static bool
 covers_deepest(const struct prefix *all, unsigned count, const struct prefix *hole, uint32_t addr)
 {
@@ -200,7 +200,10 @@ covers_deepest(const struct prefix *all, unsigned count, const struct prefix *ho
 	return true;
 }
 
-/* Nested prefixes at random; each is taken out of the tables in turn: the audit names every edge where it was the longest match. */
+/*
+ * Random nested prefixes, each removed from the tables in turn: the audit reports every edge where
+ * the removed prefix was the longest match.
+ */
 static void
 test_every_hole_is_found(void **state)
 {
@@ -272,7 +275,7 @@ cpu_s(void)
 	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
 }
 
-/* Three quarters IPv4, by the lengths of the real table as far as that matters. */
+/* Three quarters of the routes are IPv4, with prefix lengths close to a real table. */
 static void
 test_large(void **state)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The feed, one situation after the other. Random streams: test_fib_feed_property.c. */
+/* Situations of the feed, case by case. Random streams: test_fib_feed_property.c. */
 #include "rib/fib_feed.h"
 #include "rib/fib_feed_impl.h"
 
@@ -35,7 +35,7 @@ end(void **state)
 	return 0;
 }
 
-/* Two subnets; peer 1 offers 10.1.0.0/16 by HOP. */
+/* Two subnets; peer 1 announces 10.1.0.0/16 with next hop HOP. */
 static void
 one_route(void)
 {
@@ -87,7 +87,7 @@ test_route_comes_and_goes(void **state)
 	assert_int_equal(feed_rig_audit(&r), 0);
 	hist_summarize(&latency, 1, &sum);
 	assert_true(sum.count > 0);
-	/* again with other attributes and the same next hop: the RIB changes, no table is written */
+	/* new attributes, unchanged next hop: the RIB changes, no table is written */
 	writes = feed_rig_writes(&r);
 	feed_rig_announce(&r, 1, ROUTE, 16, HOP, 200);
 	feed_rig_settle(&r);
@@ -111,7 +111,10 @@ count_of(const struct hist *h)
 	return s.count;
 }
 
-/* Visible is not used: the worker has to pass. What changes nothing in the tables it never has to. */
+/*
+ * A visible route counts as used only after the worker has passed. A change that leaves the tables
+ * as they are needs no pass.
+ */
 static void
 test_used_when_the_worker_has_passed(void **state)
 {
@@ -134,7 +137,7 @@ test_used_when_the_worker_has_passed(void **state)
 		r.now_ns += FEED_INTERVAL_NS;
 		feed_rig_turn(&r, UINT64_MAX);
 		assert_int_equal(count_of(fib_feed_use_hist(r.feed)), used);
-		assert_true(fib_feed_wait_ns(r.feed) != 0); /* somebody will look again */
+		assert_true(fib_feed_wait_ns(r.feed) != 0); /* the feed asks for another turn */
 	}
 	feed_rig_settle(&r);
 	assert_int_equal(count_of(fib_feed_update_hist(r.feed)), visible + 2);
@@ -155,7 +158,7 @@ test_better_path_and_ours(void **state)
 	feed_rig_announce(&r, 2, ROUTE, 16, HOP2, 300);
 	feed_rig_settle(&r);
 	assert_forwards(FAR, 16, HOP2, 1);
-	/* our own is best: no route for packets, what covers it decides */
+	/* our own route is best: the RIB gives packets no route, a covering route decides */
 	feed_rig_originate(&r, ROUTE, 16, 400);
 	feed_rig_settle(&r);
 	assert_forwards(FAR, 8, HOP2, 1);
@@ -183,7 +186,7 @@ test_resolve_is_asked_once(void **state)
 	assert_int_equal(feed_rig_neighbor(&r, HOP, 0, 7), 0);
 	feed_rig_settle(&r);
 	assert_int_equal(r.resolves, 1);
-	/* routes still lead there */
+	/* routes still use the next hop */
 	assert_int_equal(feed_rig_neighbor(&r, HOP, 0, 0), 0);
 	assert_int_equal(r.resolves, 2);
 	assert_int_equal(feed_rig_neighbor(&r, HOP, 0, 0), 0);
@@ -193,13 +196,13 @@ test_resolve_is_asked_once(void **state)
 	assert_int_equal(r.resolves, 4);
 	assert_int_equal(addr_v4(&r.resolved_addr), HOP2);
 	assert_int_equal(r.resolved_port, 1);
-	/* a neighbour that no route needs is nobody's business */
+	/* the loss of a neighbour without routes is ignored */
 	feed_rig_neighbor(&r, V4(192, 0, 2, 77), 0, 9);
 	feed_rig_neighbor(&r, V4(192, 0, 2, 77), 0, 0);
 	assert_int_equal(r.resolves, 4);
 }
 
-/* Asked for ever, the kernel would be probing every next hop that there ever was. */
+/* Without this limit the kernel would probe every next hop ever seen. */
 static void
 test_unused_next_hop_is_not_resolved_again(void **state)
 {
@@ -220,7 +223,7 @@ test_unused_next_hop_is_not_resolved_again(void **state)
 	assert_int_equal(r.resolves, 1);
 	path_lists_reclaim(fib_path_lists(r.fib));
 	assert_int_equal(path_lists_in_use(fib_path_lists(r.fib)), before - 1);
-	/* and from the start when a route wants it */
+	/* a new route starts the resolution again */
 	feed_rig_watch(&r, "192.0.2.1");
 	feed_rig_announce(&r, 1, ROUTE, 16, HOP, 100);
 	feed_rig_settle(&r);
@@ -228,7 +231,7 @@ test_unused_next_hop_is_not_resolved_again(void **state)
 	assert_forwards(FAR, 16, HOP, 0);
 }
 
-/* One store, whatever the number of routes: no generation, no write. */
+/* One store for any number of routes: no generation, no table write. */
 static void
 test_next_hop_loss_is_one_store(void **state)
 {
@@ -236,7 +239,7 @@ test_next_hop_loss_is_one_store(void **state)
 
 	(void)state;
 	one_route();
-	/* the neighbour's own route (/32) is there from elsewhere, so that only the next hop's state changes */
+	/* another port has the neighbour's /32, so that only the state of the next hop changes */
 	feed_rig_neighbor(&r, HOP, 0, 7);
 	feed_rig_settle(&r);
 	generation = feed_rig_generation(&r);
@@ -248,7 +251,7 @@ test_next_hop_loss_is_one_store(void **state)
 	fib_feed_port_down(r.feed, 0, 0);
 	assert_int_equal(feed_rig_lookup(&r, FAR).state, NEXT_HOP_DOWN);
 	assert_int_equal(fib_batch_count(r.fib), 0);
-	/* what a neighbour has to say counts when the link is back */
+	/* while the link is down, a neighbour update takes effect at link-up */
 	assert_int_equal(feed_rig_neighbor(&r, HOP, 0, 6), 0);
 	assert_int_equal(feed_rig_lookup(&r, FAR).state, NEXT_HOP_DOWN);
 	fib_feed_port_up(r.feed, 0);
@@ -256,7 +259,7 @@ test_next_hop_loss_is_one_store(void **state)
 	assert_int_equal(feed_rig_lookup(&r, FAR).state, NEXT_HOP_UP);
 	assert_int_equal(feed_rig_lookup(&r, FAR).mac, 6);
 	assert_int_equal(fib_batch_count(r.fib), 0);
-	/* another MAC, at once */
+	/* a new MAC takes effect at once */
 	assert_int_equal(feed_rig_neighbor(&r, HOP, 0, 8), 0);
 	assert_int_equal(feed_rig_lookup(&r, FAR).state, NEXT_HOP_UP);
 	assert_int_equal(feed_rig_lookup(&r, FAR).mac, 8);
@@ -266,7 +269,10 @@ test_next_hop_loss_is_one_store(void **state)
 	feed_rig_settle(&r);
 	assert_int_equal(feed_rig_generation(&r), generation);
 	assert_int_equal(feed_rig_writes(&r), writes);
-	/* loss: at once for all routes; only the neighbour's host route leaves by a batch */
+	/*
+	 * the loss takes effect at once for all routes; only the neighbour's host route is removed
+	 * by a batch
+	 */
 	assert_int_equal(feed_rig_neighbor(&r, HOP, 0, 0), 0);
 	assert_int_equal(feed_rig_lookup(&r, FAR).state, NEXT_HOP_UNRESOLVED);
 	assert_int_equal(fib_batch_count(r.fib), 1);
@@ -283,7 +289,7 @@ test_connected_and_local(void **state)
 	one_route();
 	assert_kind(V4(192, 0, 2, 9), 24, PATH_LIST_GLEAN, 0);
 	assert_kind(OURS, 32, PATH_LIST_PUNT, PORT_NONE);
-	/* a second address on the same subnet, and the first one goes */
+	/* add a second address of the same subnet, remove the first */
 	assert_int_equal(feed_rig_connected(&r, V4(192, 0, 2, 253), 24, 0, true), 0);
 	assert_int_equal(feed_rig_connected(&r, OURS, 24, 0, false), 0);
 	feed_rig_settle(&r);
@@ -297,14 +303,14 @@ test_connected_and_local(void **state)
 	assert_none(V4(192, 0, 2, 253));
 	assert_none(FAR);
 	assert_int_equal(feed_rig_audit(&r), 0);
-	/* twice gone is harmless, and a subnet that never came */
+	/* removing twice is harmless, also for a subnet that was never added */
 	assert_int_equal(feed_rig_connected(&r, OURS, 24, 0, false), 0);
 	assert_int_equal(feed_rig_connected(&r, OURS, 24, 0, true), 0);
 	feed_rig_settle(&r);
 	assert_forwards(FAR, 16, HOP, 0);
 }
 
-/* `ip address add 192.0.2.254/32`: the subnet is the address. */
+/* `ip address add 192.0.2.254/32`: address and subnet are equal. */
 static void
 test_host_address(void **state)
 {
@@ -323,7 +329,7 @@ test_host_address(void **state)
 	assert_none(OURS);
 }
 
-/* Who answers ARP for our address must not get our packets. */
+/* A neighbour that answers ARP for our address must not receive our packets. */
 static void
 test_our_address_is_ours(void **state)
 {
@@ -336,7 +342,7 @@ test_our_address_is_ours(void **state)
 	assert_int_equal(feed_rig_neighbor(&r, OURS, 1, 0), 0);
 	feed_rig_settle(&r);
 	assert_kind(OURS, 32, PATH_LIST_PUNT, PORT_NONE);
-	/* the other way round: the neighbour was there before */
+	/* reverse order: the neighbour was there first */
 	assert_int_equal(feed_rig_neighbor(&r, V4(192, 0, 2, 5), 1, 66), 0);
 	assert_int_equal(feed_rig_connected(&r, V4(192, 0, 2, 5), 24, 0, true), 0);
 	feed_rig_settle(&r);
@@ -348,7 +354,7 @@ test_our_address_is_ours(void **state)
 	assert_int_equal(feed_rig_audit(&r), 0);
 }
 
-/* The one that is there has it, whichever came or went first. */
+/* The remaining port has the neighbour, whichever port learned or lost the neighbour first. */
 static void
 test_neighbor_on_two_ports(void **state)
 {
@@ -393,7 +399,10 @@ test_subnet_on_two_ports(void **state)
 	assert_int_equal(feed_rig_audit(&r), 0);
 }
 
-/* Preference 0 against what a peer says of our subnets and neighbours; and the peer's word when ours is gone. */
+/*
+ * Host routes (preference 0) win over a peer's routes for our subnets and neighbours; the peer's
+ * routes return when ours are removed.
+ */
 static void
 test_host_routes_are_preferred(void **state)
 {
@@ -418,7 +427,7 @@ test_host_routes_are_preferred(void **state)
 	assert_int_equal(feed_rig_audit(&r), 0);
 }
 
-/* `networks` with a connected subnet: when the interface loses it, nothing stays behind. */
+/* `networks` names a connected subnet: when the interface loses the subnet, no route remains. */
 static void
 test_our_network_is_a_subnet(void **state)
 {
@@ -440,14 +449,14 @@ test_port_moves(void **state)
 	(void)state;
 	one_route();
 	assert_forwards(FAR, 16, HOP, 0);
-	/* a longer subnet on port 1 takes the next hop over; for the RIB nothing changes */
+	/* a longer subnet on port 1 contains the next hop; the RIB sees no change */
 	assert_int_equal(feed_rig_connected(&r, V4(192, 0, 2, 2), 30, 1, true), 0);
 	feed_rig_settle(&r);
 	assert_forwards(FAR, 16, HOP, 1);
 	assert_int_equal(r.resolves, 2);
 	assert_int_equal(r.resolved_port, 1);
 	assert_int_equal(feed_rig_audit(&r), 0);
-	/* the kernel's word about the old port: no route leads there */
+	/* the kernel loses the neighbour on the old port: no route uses that port */
 	feed_rig_neighbor(&r, HOP, 0, 0);
 	feed_rig_settle(&r);
 	assert_int_equal(r.resolves, 2);
@@ -457,7 +466,10 @@ test_port_moves(void **state)
 	assert_int_equal(feed_rig_audit(&r), 0);
 }
 
-/* A next hop that becomes our own address leads nowhere, and back. Who asked hears of each change once. */
+/*
+ * A next hop that becomes our own address is unreachable, and returns afterwards. The shard
+ * receives each change once.
+ */
 static void
 test_next_hop_becomes_local(void **state)
 {
@@ -470,7 +482,10 @@ test_next_hop_becomes_local(void **state)
 	assert_int_equal(feed_rig_connected(&r, HOP, 24, 0, false), 0);
 	feed_rig_settle(&r);
 	assert_forwards(FAR, 16, HOP, 0);
-	/* the only address of its subnet: both go at once, and nobody hears of a moment between */
+	/*
+	 * the next hop is the only address of its subnet: both are removed at once, without a
+	 * message about a state in between
+	 */
 	assert_int_equal(feed_rig_connected(&r, HOP2, 24, 1, true), 0);
 	assert_int_equal(feed_rig_connected(&r, V4(198, 51, 100, 254), 24, 1, false), 0);
 	feed_rig_announce(&r, 1, V4(10, 2, 0, 0), 16, HOP2, 100);
@@ -481,8 +496,8 @@ test_next_hop_becomes_local(void **state)
 }
 
 /*
- * The subnet of the best path goes while a change of the route waits in the journal, and the shard does not know yet. There is a second
- * path: it takes over at once, and at no time is there none.
+ * The subnet of the best path is removed while a change of the route waits in the journal and the
+ * shard has not evaluated yet. The second path takes over at once, with no gap.
  */
 static void
 test_backup_takes_over(void **state)
@@ -502,7 +517,10 @@ test_backup_takes_over(void **state)
 	assert_int_equal(feed_rig_audit(&r), 0);
 }
 
-/* As before, and what replaces it is another prefix whose announcement was not read yet: the order is the RIB's. */
+/*
+ * As before, but the replacement is another prefix with an unread announcement: the order of the
+ * RIB is kept.
+ */
 static void
 test_loss_keeps_its_place(void **state)
 {
@@ -513,7 +531,7 @@ test_loss_keeps_its_place(void **state)
 	feed_rig_connected(&r, OURS, 24, 0, false);
 	feed_rig_drain(&r);
 	assert_true(feed_rig_lookup(&r, FAR).hit);
-	/* an audit in between does not judge what the shard has not decided */
+	/* an audit in between skips the changes that the shard has not evaluated */
 	assert_int_equal(fib_feed_audit_begin(r.feed), 0);
 	feed_rig_drain(&r);
 	assert_true(fib_feed_audit(r.feed)->running);
@@ -526,7 +544,10 @@ test_loss_keeps_its_place(void **state)
 	assert_int_equal(fib_feed_audit(r.feed)->mismatch_count, 0);
 }
 
-/* Nobody tells the shard: the feed itself lets go of what leads nowhere. */
+/*
+ * Without tracking the shard gets no message: the feed itself removes routes with an unreachable
+ * next hop.
+ */
 static void
 test_without_tracking(void **state)
 {
@@ -550,7 +571,7 @@ test_without_tracking(void **state)
 	assert_int_equal(feed_rig_audit(&r), 0);
 }
 
-/* The RIB was there before. */
+/* The RIB is filled before the feed starts. */
 static void
 test_late_feed(void **state)
 {
@@ -572,7 +593,7 @@ test_late_feed(void **state)
 	assert_int_equal(feed_rig_audit(&r), 0);
 }
 
-/* Runs the fib thread at `ns` after the last commit; true: it flipped. */
+/* Runs the fib thread `ns` after the last commit; true if a new generation became visible. */
 static bool
 flips_at(uint64_t committed_ns, uint64_t ns)
 {
@@ -585,7 +606,10 @@ flips_at(uint64_t committed_ns, uint64_t ns)
 	return feed_rig_generation(&r) != generation;
 }
 
-/* What is little waits longer than what is some; the first behind a rest does not. */
+/*
+ * A small batch waits longer than a medium batch; the first change after an idle time is committed
+ * at once.
+ */
 static void
 test_small_batches(void **state)
 {
@@ -602,7 +626,7 @@ test_small_batches(void **state)
 	assert_true(flips_at(r.now_ns, FEED_LATEST_NS));
 	committed = r.now_ns;
 	qsbr_quiescent(r.workers, r.worker);
-	feed_rig_turn(&r, UINT64_MAX); /* the other copy */
+	feed_rig_turn(&r, UINT64_MAX); /* applies the batch to the other copy */
 	for (uint32_t i = 1; i < 10; i++)
 		feed_rig_announce(&r, 1, V4(10, 2, i, 0), 24, HOP, 100);
 	assert_false(flips_at(committed, FEED_LATEST_NS - 1));
@@ -620,7 +644,7 @@ test_small_batches(void **state)
 	assert_forwards(V4(10, 3, 9, 1), 24, HOP, 0);
 }
 
-/* A commit is due after the interval, or when the batch is full; and a batch is never fuller than that. */
+/* A batch is committed after the interval or when full, and never exceeds its maximum. */
 static void
 test_batches(void **state)
 {
@@ -639,9 +663,9 @@ test_batches(void **state)
 	while (feed_rig_turn(&r, UINT64_MAX))
 		;
 	assert_int_equal(feed_rig_generation(&r), generation + 1);
-	/* less than a batch waits for the interval */
+	/* a partial batch waits for the interval */
 	qsbr_quiescent(r.workers, r.worker);
-	feed_rig_turn(&r, UINT64_MAX); /* the other copy */
+	feed_rig_turn(&r, UINT64_MAX); /* applies the batch to the other copy */
 	feed_rig_announce(&r, 1, V4(10, 2, 1, 0), 24, HOP, 100);
 	rig_settle(&r.rig);
 	r.now_ns += FEED_INTERVAL_NS - 1;
@@ -655,7 +679,10 @@ test_batches(void **state)
 		;
 	assert_int_equal(feed_rig_generation(&r), generation + 2);
 	assert_forwards(V4(10, 2, 1, 1), 24, HOP, 0);
-	/* full: at once, as soon as the reader lets go of the other copy; before that the journal waits */
+	/*
+	 * a full batch is committed as soon as the reader has left the other copy; until then the
+	 * journal waits
+	 */
 	for (uint32_t i = 0; i < 25; i++)
 		feed_rig_announce(&r, 1, V4(10, 3, i, 0), 24, HOP, 100);
 	rig_settle(&r.rig);
@@ -669,7 +696,7 @@ test_batches(void **state)
 	assert_int_equal(feed_rig_generation(&r), generation + 3);
 	feed_rig_drain(&r);
 	assert_int_equal(feed_rig_generation(&r), generation + 5);
-	/* a walk over all (ports changed) keeps to it, too */
+	/* a walk of the whole table (after a change of ports) respects the maximum, too */
 	for (uint32_t i = 0; i < 25; i++)
 		feed_rig_announce(&r, 1, V4(10, 4, i, 0), 24, V4(192, 0, 2, 2), 100);
 	feed_rig_settle(&r);
@@ -682,7 +709,10 @@ test_batches(void **state)
 	assert_int_equal(feed_rig_audit(&r), 0);
 }
 
-/* Path lists and next hops have 65,535 ids; what got none is put in when there is one again. */
+/*
+ * Path lists and next hops have 65,535 ids; routes without an id are installed when ids become
+ * free.
+ */
 static void
 test_out_of_ids(void **state)
 {
@@ -690,7 +720,7 @@ test_out_of_ids(void **state)
 
 	(void)state;
 #ifdef __SANITIZE_THREAD__
-	skip(); /* one thread, and 65,000 of everything take seconds */
+	skip(); /* a single thread with 65,000 next hops takes seconds */
 #endif
 	assert_int_equal(feed_rig_connected(&r, V4(172, 16, 0, 1), 12, 0, true), 0);
 	for (uint32_t i = 0; i < HOPS; i++)
@@ -714,8 +744,8 @@ test_out_of_ids(void **state)
 	}
 	assert_true(fib_feed_failed(r.feed) > 0);
 	assert_none(V4(10, 0, 0, 0) + ((HOPS - 1) << 8));
-	assert_true(fib_feed_wait_ns(r.feed) > 0); /* it will be tried again */
-	/* 200 routes go: nobody wants their next hops, which the kernel never resolved */
+	assert_true(fib_feed_wait_ns(r.feed) > 0); /* a retry is scheduled */
+	/* withdraw 200 routes: their next hops, never resolved by the kernel, become unused */
 	for (uint32_t i = 0; i < GONE; i++)
 		feed_rig_withdraw(&r, 1, V4(10, 0, 0, 0) + (i << 8), 24);
 	rig_settle(&r.rig);
@@ -729,7 +759,7 @@ test_out_of_ids(void **state)
 	assert_int_equal(feed_rig_audit(&r), 0);
 }
 
-/* All threads, while there is always something to try again. */
+/* Runs all threads for `count` rounds, while retries never end. */
 static void
 turns(unsigned count)
 {
@@ -758,7 +788,7 @@ audit_by_turns(void)
 	return fib_feed_audit(r.feed)->mismatch_count;
 }
 
-/* Of all ids of next hops; how many there were. */
+/* Takes all free ids of next hops; returns their number. */
 static unsigned
 hops_take(struct next_hop_id *id)
 {
@@ -772,7 +802,7 @@ hops_take(struct next_hop_id *id)
 	}
 }
 
-/* A path whose next hop gets no id: another one forwards, or what did so before. */
+/* A path whose next hop gets no id: another path forwards, or the previous one stays. */
 static void
 test_no_id_for_the_better_path(void **state)
 {
@@ -783,7 +813,7 @@ test_no_id_for_the_better_path(void **state)
 	one_route();
 	feed_rig_announce(&r, 1, V4(10, 2, 0, 0), 16, HOP, 100);
 	feed_rig_announce(&r, 1, V4(10, 3, 0, 0), 16, HOP, 100);
-	/* the shard knows it as up, and nothing leads by it */
+	/* the next hop is up in the shard, but no route uses the next hop */
 	feed_rig_originate(&r, V4(10, 5, 0, 0), 16, 400);
 	feed_rig_announce(&r, 2, V4(10, 5, 0, 0), 16, V4(192, 0, 2, 98), 100);
 	feed_rig_settle(&r);
@@ -815,7 +845,10 @@ test_no_id_for_the_better_path(void **state)
 	assert_int_equal(fib_feed_audit(r.feed)->not_installed, 0);
 }
 
-/* The host says once that there is a neighbour: what got no id is put in when there is one, unless it was lost meanwhile. */
+/*
+ * The host reports a neighbour once: a neighbour without an id is installed as soon as an id is
+ * free, unless the neighbour was lost before.
+ */
 static void
 test_no_id_for_a_neighbor(void **state)
 {
@@ -831,7 +864,7 @@ test_no_id_for_a_neighbor(void **state)
 		memcpy(adj.ether, &i, sizeof(i));
 		assert_int_equal(next_hop_up(lists, taken[i], &adj), 0);
 	}
-	/* the last adjacency, and then another one */
+	/* uses the last adjacency, then needs another */
 	assert_int_equal(feed_rig_neighbor(&r, HOP, 0, 7), 0);
 	assert_int_not_equal(feed_rig_neighbor(&r, HOP, 0, 8), 0);
 	assert_int_not_equal(feed_rig_neighbor(&r, V4(192, 0, 2, 50), 0, 5), 0);
@@ -840,7 +873,7 @@ test_no_id_for_a_neighbor(void **state)
 	assert_int_equal(feed_rig_neighbor(&r, V4(192, 0, 2, 51), 0, 0), 0);
 	assert_int_not_equal(feed_rig_neighbor(&r, V4(192, 0, 2, 52), 0, 5), 0);
 	assert_int_equal(feed_rig_lookup(&r, FAR).state, NEXT_HOP_UNRESOLVED);
-	turns(1000); /* retries: the adjacency before is there again, ids are not */
+	turns(1000); /* retries: an adjacency is free again, ids are not */
 	assert_int_equal(feed_rig_lookup(&r, FAR).mac, 8);
 	assert_kind(V4(192, 0, 2, 50), 24, PATH_LIST_GLEAN, 0);
 	while (count > 1)
@@ -852,14 +885,14 @@ test_no_id_for_a_neighbor(void **state)
 	assert_kind(V4(192, 0, 2, 51), 24, PATH_LIST_GLEAN, 0);
 	assert_forwards(V4(192, 0, 2, 52), 32, V4(192, 0, 2, 52), 0);
 	assert_int_equal(feed_rig_audit(&r), 0);
-	/* what still waits goes with the feed */
+	/* destroying the feed frees the waiting neighbours */
 	count = 1 + hops_take(taken + 1);
 	assert_int_not_equal(feed_rig_neighbor(&r, V4(192, 0, 2, 53), 0, 5), 0);
 	while (count > 0)
 		next_hop_unref(lists, taken[--count]);
 }
 
-/* Lists ran short and nothing failed: when they are there again, so are backups. */
+/* Path lists ran short without a failure: backups return as soon as path lists are free. */
 static void
 test_backups_come_back(void **state)
 {
@@ -902,7 +935,7 @@ test_backups_come_back(void **state)
 	assert_int_equal(feed_rig_audit(&r), 0);
 }
 
-/* The wait for it is what is left of it, whatever else woke us meanwhile. */
+/* A wake-up for another reason does not restart the delay of the retry. */
 static void
 test_retry_waits_what_is_left(void **state)
 {
@@ -923,7 +956,7 @@ test_retry_waits_what_is_left(void **state)
 	assert_int_equal(fib_feed_wait_ns(r.feed), 0);
 }
 
-/* Only next hops are tracked. */
+/* Without a data plane the feed only tracks next hops. */
 static void
 test_without_data_plane(void **state)
 {
@@ -942,7 +975,7 @@ test_without_data_plane(void **state)
 	assert_false(feed_rig_turn(&r, UINT64_MAX));
 	assert_int_equal(r.tells.tail, 2);
 	assert_true(r.tells.m[1].up);
-	/* the kernel's routes resolve, too; its interfaces are no ports */
+	/* kernel routes also resolve next hops; the kernel's interfaces are no ports */
 	ask.addr = text_addr("10.255.0.1");
 	assert_int_equal(fib_feed_watch(r.feed, &ask), 0);
 	assert_int_equal(
@@ -966,7 +999,7 @@ test_without_data_plane(void **state)
 	assert_false(fib_feed_audit(r.feed)->running);
 }
 
-/* ---- the order of withdrawals; FAR has a route in the RIB at every moment ---- */
+/* ---- order of withdrawals: FAR has a route in the RIB at every moment ---- */
 
 static void
 small_steps(uint32_t journal)
@@ -980,7 +1013,7 @@ small_steps(uint32_t journal)
 	feed_rig_settle(&r);
 }
 
-/* The least at a time: one entry of the journal, or 64 of a walk. */
+/* The smallest possible turn: one journal entry, or 64 destinations of a walk. */
 static void
 step(void)
 {
@@ -998,7 +1031,10 @@ steps_keep(uint32_t addr, unsigned count)
 	}
 }
 
-/* Lapped: what the first walk found gone, and what replaces it came behind the walk's end. */
+/*
+ * Lapped: the first walk finds a withdrawn route, and the replacement is created behind the walk's
+ * position.
+ */
 static void
 test_lapped_withdraws_last(void **state)
 {
@@ -1024,7 +1060,10 @@ test_lapped_withdraws_last(void **state)
 	assert_int_equal(feed_rig_audit(&r), 0);
 }
 
-/* The route that made another one superfluous lost its next hop, and the feed is behind: it must not let go of the other one yet. */
+/*
+ * The route that replaced a withdrawn route lost its next hop, and the feed lags: the withdrawn
+ * route must stay for now.
+ */
 static void
 test_loss_holds_withdrawals(void **state)
 {
@@ -1060,7 +1099,10 @@ say(const struct prefix *p, bool present)
 	feed_rig_shards_settle(&r);
 }
 
-/* A withdrawal that had to wait sets the journal back behind what was visible: each message has its time once all the same. */
+/*
+ * A delayed withdrawal moves the journal position back before entries that are already visible:
+ * each message is still timed once.
+ */
 static void
 test_counted_once_behind_a_withdrawal(void **state)
 {
@@ -1104,7 +1146,10 @@ test_counted_once_behind_a_withdrawal(void **state)
 	}
 }
 
-/* A host route stood where the RIB's was withdrawn, and goes before what was announced in its place is read. */
+/*
+ * A host route replaced a withdrawn RIB route, and is removed before the feed reads the
+ * announcement of the next replacement.
+ */
 static void
 test_host_route_leaves_in_turn(void **state)
 {
@@ -1124,7 +1169,10 @@ test_host_route_leaves_in_turn(void **state)
 		if (variant < 2)
 			feed_rig_withdraw(&r, 1, ROUTE, 16);
 		rig_settle(&r.rig);
-		/* the /32's end was read, that of the /16 that was passed over was not; the /32's was not; nothing was */
+		/*
+		 * variant 0: the end of the /32 was read, the skipped end of the /16 was not; 1:
+		 * the end of the /32 was not read; 2: no entry was read
+		 */
 		steps_keep(FAR, 2 - variant);
 		feed_rig_neighbor(&r, FAR, 2, 0);
 		steps_keep(FAR, 100);
@@ -1167,7 +1215,10 @@ behind_its_back(const struct prefix *p, struct path_list_id list)
 	assert_true(fib_settled(r.fib));
 }
 
-/* A withdrawal found no memory, and then the destination's id went: nothing leads to that prefix any more but the fib itself. */
+/*
+ * A withdrawal failed for lack of memory, then the id of the destination was freed: only the fib
+ * still has the prefix.
+ */
 static void
 test_lost_withdrawal(void **state)
 {
@@ -1216,7 +1267,7 @@ test_audit_names_what_is_wrong(void **state)
 				 0, &other),
 		0);
 
-	/* missing: what covers it answers */
+	/* missing: the covering prefix answers */
 	behind_its_back(&route, (struct path_list_id){PATH_LIST_NONE});
 	m = only_mismatch(ROUTE);
 	assert_true(prefix_equal(&m->expected, &route));
@@ -1225,7 +1276,7 @@ test_audit_names_what_is_wrong(void **state)
 	behind_its_back(&route, right);
 	assert_int_equal(feed_rig_audit(&r), 0);
 
-	/* leading elsewhere */
+	/* wrong next hop */
 	behind_its_back(&route, other);
 	m = only_mismatch(ROUTE | 0xffff);
 	assert_true(prefix_equal(&m->expected, &route));
@@ -1233,17 +1284,16 @@ test_audit_names_what_is_wrong(void **state)
 	behind_its_back(&route, right);
 	assert_int_equal(feed_rig_audit(&r), 0);
 
-	/* what the RIB does not know, far from all that it knows */
+	/* a prefix unknown to the RIB, far from all its prefixes */
 	behind_its_back(&alien, other);
 	m = only_mismatch(V4(172, 16, 0, 0));
 	assert_int_equal(m->expected.afi, AFI_NONE);
 	assert_true(prefix_equal(&m->found, &alien));
-	assert_int_equal(
-		fib_feed_audit(r.feed)->mismatch_count, 2); /* its first and its last address */
+	assert_int_equal(fib_feed_audit(r.feed)->mismatch_count, 2); /* first and last address */
 	behind_its_back(&alien, (struct path_list_id){PATH_LIST_NONE});
 	assert_int_equal(feed_rig_audit(&r), 0);
 
-	/* a route of the host, far from all of the RIB */
+	/* a host route, far from all prefixes of the RIB */
 	behind_its_back(&ours, (struct path_list_id){PATH_LIST_NONE});
 	m = only_mismatch(OURS);
 	assert_true(prefix_equal(&m->expected, &ours));
@@ -1252,7 +1302,7 @@ test_audit_names_what_is_wrong(void **state)
 	path_list_unref(fib_path_lists(r.fib), right);
 }
 
-/* More than an answer holds, and more than are asked again at one time. */
+/* More mismatches than a report holds, and more than one round of rechecks. */
 static void
 test_audit_counts_many(void **state)
 {
@@ -1270,11 +1320,14 @@ test_audit_counts_many(void **state)
 	assert_int_equal(feed_rig_audit(&r), 6000);
 }
 
-/* A flood of /25s: what got no group is told apart, and a neighbour that comes then has its route all the same. */
+/*
+ * A flood of /25s: prefixes without a group are counted apart, and a new neighbour still gets its
+ * route.
+ */
 static void
 test_no_groups_left(void **state)
 {
-	enum { FLOOD = 1200 }; /* of 1,024 groups 64 are kept back */
+	enum { FLOOD = 1200 }; /* 64 of 1,024 groups are reserved */
 
 	(void)state;
 	one_route();
@@ -1319,7 +1372,7 @@ assert_kind_text(const char *addr, uint8_t len, enum path_list_kind kind, uint16
 	assert_int_equal(a.port, port);
 }
 
-/* Two ports with both families, each with a link-local address of the same name; zones 'feed-a' and 'feed-b'. */
+/* Two ports with both families and the same link-local address; zones 'feed-a' and 'feed-b'. */
 static void
 both_families(void)
 {
@@ -1353,7 +1406,7 @@ test_ipv6(void **state)
 	assert_kind_text("2001:db8:1::1", 128, PATH_LIST_PUNT, PORT_NONE);
 	assert_kind_text("fe80::1", 128, PATH_LIST_PUNT, PORT_NONE);
 	assert_int_equal(feed_rig_audit(&r), 0);
-	/* one generation for both families */
+	/* one generation for changes of both families */
 	generation = feed_rig_generation(&r);
 	feed_rig_announce_text(&r, 1, "10.9.0.0/16", "192.0.2.1", 100);
 	feed_rig_announce_text(&r, 1, "2001:db8:9::/48", "2001:db8:1::2", 100);
@@ -1365,7 +1418,7 @@ test_ipv6(void **state)
 	assert_int_equal(feed_rig_audit(&r), 0);
 }
 
-/* RFC 8950, and RFC 2545 3: a link-local next hop is on its zone's port. */
+/* RFC 8950, and RFC 2545 3: the zone of a link-local next hop selects the port. */
 static void
 test_ipv4_by_ipv6_next_hops(void **state)
 {
@@ -1384,7 +1437,7 @@ test_ipv4_by_ipv6_next_hops(void **state)
 	/* no router forwards to a link-local address */
 	assert_false(feed_rig_lookup_text(&r, "fe80::2").hit);
 	assert_int_equal(feed_rig_audit(&r), 0);
-	/* without an address of the zone nothing leads there */
+	/* without an address of ours in the zone, the next hop is unreachable */
 	assert_int_equal(feed_rig_connected_text(&r, "fe80::1%feed-b", 64, 1, false), 0);
 	feed_rig_settle(&r);
 	assert_false(feed_rig_lookup_text(&r, "10.10.0.1").hit);

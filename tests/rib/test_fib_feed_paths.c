@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Several paths for one destination, next hops far away, routes of the host's own. */
+/* Several paths of one destination, recursive next hops, and the host's own routes. */
 #include "rib/fib_feed.h"
 
 #include "tests/rib/feed_rig.h"
@@ -49,7 +49,7 @@ list_of(const char *addr)
 	return found.hit ? &path_lists_array(fib_path_lists(r.fib))[found.path_list.v] : NULL;
 }
 
-/* As fib_read_adjacency() goes, for one flow: MAC of the next hop, 0: dropped. */
+/* As fib_read_adjacency() for one flow: last MAC byte of the chosen next hop, or 0 for a drop. */
 static unsigned
 sent_to(const char *addr)
 {
@@ -89,7 +89,7 @@ route(enum route_source source, const char *prefix, const char *via, uint16_t po
 	feed_rig_settle(&r);
 }
 
-/* The last word that the shard was given. */
+/* The last message to the shard about `addr`. */
 static struct nexthop_message
 told(const char *addr)
 {
@@ -104,7 +104,10 @@ told(const char *addr)
 	return (struct nexthop_message){0};
 }
 
-/* One store a next hop and no generation moves the packets; then the RIB decides, and the link comes back. */
+/*
+ * One store for each next hop moves the packets, without a generation; then the RIB decides, and
+ * the link returns.
+ */
 static void
 test_lost_link(void **state)
 {
@@ -114,8 +117,7 @@ test_lost_link(void **state)
 
 	(void)state;
 	feed_rig_announce_text(&r, 1, "10.5.0.0/16", "192.0.2.1", 200);
-	feed_rig_announce_text(
-		&r, 2, "10.5.0.0/16", "192.0.2.9", 150); /* on the same link: no help */
+	feed_rig_announce_text(&r, 2, "10.5.0.0/16", "192.0.2.9", 150); /* same link: no help */
 	feed_rig_announce_text(&r, 3, "10.5.0.0/16", "198.51.100.1", 100);
 	feed_rig_settle(&r);
 	assert_paths(FAR_OFF, 1, 1);
@@ -130,7 +132,7 @@ test_lost_link(void **state)
 	assert_false(told("192.0.2.1").up);
 	assert_paths(FAR_OFF, 1, 0);
 	assert_int_equal(sent_to(FAR_OFF), 2);
-	/* its subnet and its neighbours are gone, our address is not */
+	/* subnet and neighbours of the link are gone, our address stays */
 	assert_null(list_of("192.0.2.9"));
 	assert_null(list_of("192.0.2.1"));
 	assert_int_equal(list_of("192.0.2.254")->kind, PATH_LIST_PUNT);
@@ -145,7 +147,7 @@ test_lost_link(void **state)
 	assert_int_equal(feed_rig_audit(&r), 0);
 }
 
-/* A flap too short for the shard to notice changes nothing for it; what leads there must be as before. */
+/* After a flap too short for the shard to notice, the routes must be as before. */
 static void
 test_short_flap(void **state)
 {
@@ -161,7 +163,7 @@ test_short_flap(void **state)
 	feed_rig_drain(&r);
 	feed_rig_settle(&r);
 	assert_int_equal(sent_to(FAR_OFF), 1);
-	/* the kernel keeps it resolved */
+	/* the kernel keeps the neighbour resolved */
 	assert_int_equal(r.releases, releases + 1);
 	assert_int_equal(addr_v4(&r.resolved_addr), 0xc0000201u);
 	assert_int_equal(feed_rig_neighbor_text(&r, "192.0.2.1", 0, 0), 0);
@@ -170,7 +172,7 @@ test_short_flap(void **state)
 	assert_int_equal(feed_rig_audit(&r), 0);
 }
 
-/* A link that is back is not what keeps packets from a neighbour that does not answer. */
+/* When the link returns, a neighbour that does not answer stays unusable. */
 static void
 test_link_back_without_neighbor(void **state)
 {
@@ -198,7 +200,7 @@ test_ecmp(void **state)
 	feed_rig_announce_text(&r, 1, "10.5.0.0/16", "198.51.100.1", 100);
 	feed_rig_announce_text(&r, 2, "10.5.0.0/16", "192.0.2.1", 100);
 	feed_rig_announce_text(&r, 3, "10.5.0.0/16", "203.0.113.1", 50);
-	/* the other way round: one list for both */
+	/* reverse order of the same two: a shared path list */
 	feed_rig_announce_text(&r, 1, "10.6.0.0/16", "192.0.2.1", 100);
 	feed_rig_announce_text(&r, 2, "10.6.0.0/16", "198.51.100.1", 100);
 	feed_rig_announce_text(&r, 3, "10.6.0.0/16", "203.0.113.1", 50);
@@ -220,7 +222,10 @@ test_ecmp(void **state)
 	assert_int_equal(feed_rig_audit(&r), 0);
 }
 
-/* An IGP beside us: its metric is the shard's, its next hops are ours, and moves need no word from the shard. */
+/*
+ * An IGP on the same host: the shard uses its metric, the feed its next hops, and a move needs no
+ * message from the shard.
+ */
 static void
 test_by_kernel_routes(void **state)
 {
@@ -244,7 +249,7 @@ test_by_kernel_routes(void **state)
 	route(SOURCE_KERNEL, "10.255.0.0/24", "198.51.100.1", 1, 7, true);
 	assert_int_equal(sent_to(FAR_OFF), 2);
 	assert_int_equal(r.tells.tail, tells);
-	/* a longer one */
+	/* a longer kernel route */
 	route(SOURCE_KERNEL, "10.255.0.1/32", "203.0.113.1", 2, 9, true);
 	assert_int_equal(sent_to(FAR_OFF), 3);
 	assert_int_equal(told("10.255.0.1").metric, 9);
@@ -260,7 +265,7 @@ test_by_kernel_routes(void **state)
 	feed_rig_settle(&r);
 	assert_paths(FAR_OFF, 1, 0);
 	assert_int_equal(feed_rig_audit(&r), 0);
-	/* a blackhole resolves nothing, nor does what is shorter behind it */
+	/* a blackhole resolves no next hop, and hides shorter routes */
 	route(SOURCE_KERNEL, "10.0.0.0/8", "198.51.100.1", 1, 7, true);
 	assert_int_equal(
 		fib_feed_route(r.feed, VRF_DEFAULT, &loopbacks, SOURCE_KERNEL, NULL, 0, 7, true),
@@ -289,7 +294,7 @@ test_by_bgp_routes(void **state)
 	feed_rig_settle(&r);
 	assert_int_equal(sent_to(FAR_OFF), 1);
 	assert_int_equal(feed_rig_audit(&r), 0);
-	/* one more is too far; and back */
+	/* one level more is too deep; then back */
 	feed_rig_announce_text(&r, 2, "10.20.8.0/24", "10.20.9.1", 100);
 	feed_rig_announce_text(&r, 2, "10.20.9.0/24", "192.0.2.1", 100);
 	feed_rig_settle(&r);
@@ -305,7 +310,7 @@ test_by_bgp_routes(void **state)
 	assert_int_equal(feed_rig_audit(&r), 0);
 }
 
-/* A route by a next hop that it covers itself is no way to it; a shorter one is, and all comes to rest. */
+/* A route cannot resolve its own next hop; a shorter route can, and processing ends. */
 static void
 test_through_itself(void **state)
 {
@@ -356,7 +361,7 @@ test_by_default_routes(void **state)
 	assert_int_equal(feed_rig_audit(&r), 0);
 }
 
-/* Nobody who announces a /32 gets what goes to our neighbours; the operator may. */
+/* A peer's /32 cannot attract packets for a connected neighbour; a static /32 can. */
 static void
 test_longer_than_a_subnet(void **state)
 {
@@ -374,7 +379,9 @@ test_longer_than_a_subnet(void **state)
 	assert_int_equal(feed_rig_audit(&r), 0);
 }
 
-/* Connected 0, static 1, external 20, kernel 110, internal 200; until somebody says otherwise. */
+/*
+ * Defaults: connected 0, static 1, external 20, kernel 110, internal 200; then configured values.
+ */
 static void
 test_preference(void **state)
 {
@@ -396,7 +403,7 @@ test_preference(void **state)
 	feed_rig_settle(&r);
 	assert_int_equal(sent_to(FAR_OFF), 3);
 	route(SOURCE_KERNEL, "10.5.0.0/16", "198.51.100.1", 1, 20, true);
-	assert_int_equal(sent_to(FAR_OFF), 2); /* before internal */
+	assert_int_equal(sent_to(FAR_OFF), 2); /* kernel before internal */
 	rig_attrs_make(&a, &as, 1, 0);
 	a.a.next_hop = hop;
 	a.a.has |= ATTR_HAS_LOCAL_PREF;
@@ -407,7 +414,7 @@ test_preference(void **state)
 	assert_int_equal(feed_rig_audit(&r), 0);
 	route(SOURCE_STATIC, "10.5.0.0/16", "203.0.113.1", PORT_NONE, 0, true);
 	assert_int_equal(sent_to(FAR_OFF), 3);
-	/* without its next hop a static route is none */
+	/* a static route without its next hop is unusable */
 	fib_feed_port_down(r.feed, 2, 0);
 	feed_rig_settle(&r);
 	assert_int_equal(sent_to(FAR_OFF), 1);
@@ -432,7 +439,7 @@ test_preference(void **state)
 	assert_int_equal(feed_rig_audit(&r), 0);
 }
 
-/* Static routes by static routes by ..., in any order of coming; in a circle they lead nowhere. */
+/* Static routes resolved by static routes, added in any order; a loop resolves nothing. */
 static void
 test_static_by_static(void **state)
 {
@@ -454,7 +461,7 @@ test_static_by_static(void **state)
 	feed_rig_settle(&r);
 	assert_int_equal(list_of("10.7.0.1")->kind, PATH_LIST_BLACKHOLE);
 	assert_int_equal(list_of(FAR_OFF)->kind, PATH_LIST_BLACKHOLE);
-	/* directly on a link, as `ip route add 10.7.0.0/16 dev east` has it */
+	/* directly on a link, as `ip route add 10.7.0.0/16 dev east` */
 	route(SOURCE_KERNEL, "10.8.0.0/16", NULL, 1, 0, true);
 	assert_int_equal(list_of("10.8.0.1")->kind, PATH_LIST_GLEAN);
 	assert_int_equal(feed_rig_audit(&r), 0);
@@ -473,8 +480,9 @@ set_blackhole(const char *prefix, bool present)
 }
 
 /*
- * A next hop behind a static blackhole, directly or by a static or BGP route, is up, so the path may be best; packets are dropped. A next
- * hop that is reachable otherwise is not affected, and a blackhole is no backup.
+ * A next hop resolved by a static blackhole (directly, or by a static or BGP route) is up, so its
+ * path may be best; packets are dropped. A next hop with another route is not affected, and a
+ * blackhole is no backup.
  */
 static void
 test_blackhole_next_hops(void **state)
@@ -497,7 +505,7 @@ test_blackhole_next_hops(void **state)
 		assert_null(list_of(family[i].addr));
 		set_blackhole(family[i].blackhole, true);
 		assert_true(told(family[i].hop).up);
-		assert_true(told(family[i].hop).connected); /* good for a single-hop peer */
+		assert_true(told(family[i].hop).connected); /* accepted for a single-hop peer */
 		assert_int_equal(list_of(family[i].addr)->kind, PATH_LIST_BLACKHOLE);
 		assert_true(told(family[i].by).up);
 		assert_int_equal(list_of(family[i].further_addr)->kind, PATH_LIST_BLACKHOLE);
@@ -508,7 +516,7 @@ test_blackhole_next_hops(void **state)
 		assert_null(list_of(family[i].further_addr));
 		assert_int_equal(feed_rig_audit(&r), 0);
 	}
-	/* from a blackhole to a way and back: the change reaches all prefixes */
+	/* from a blackhole to a forwarding route and back: all prefixes follow */
 	set_blackhole("10.66.0.1/32", true);
 	assert_int_equal(list_of(FAR_OFF)->kind, PATH_LIST_BLACKHOLE);
 	route(SOURCE_STATIC, "10.66.0.1/32", "192.0.2.1", PORT_NONE, 0, true);
@@ -518,14 +526,14 @@ test_blackhole_next_hops(void **state)
 	set_blackhole("10.66.0.1/32", true);
 	assert_int_equal(list_of(FAR_OFF)->kind, PATH_LIST_BLACKHOLE);
 	assert_int_equal(list_of("10.6.1.1")->kind, PATH_LIST_BLACKHOLE);
-	/* a better path forwards, with no backup */
+	/* a better path forwards, without a backup */
 	feed_rig_announce_text(&r, 3, "10.5.0.0/16", "192.0.2.1", 300);
 	feed_rig_settle(&r);
 	assert_paths(FAR_OFF, 1, 0);
 	assert_int_equal(feed_rig_audit(&r), 0);
 }
 
-/* The next hop `discard`: up at once, whatever routes there are. */
+/* The next hop `discard` is up at once, whatever routes exist. */
 static void
 test_discard(void **state)
 {
@@ -549,7 +557,7 @@ test_discard(void **state)
 	assert_int_equal(feed_rig_audit(&r), 0);
 }
 
-/* What nobody uses is let go of, and asked for again. */
+/* An unused next hop is released, and can be watched again. */
 static void
 test_unwatch(void **state)
 {
@@ -561,7 +569,7 @@ test_unwatch(void **state)
 	feed_rig_settle(&r);
 	hops = nexthop_count(r.hops);
 	releases = r.releases;
-	/* the shard has lost interest in the near one, and the far one rests on it */
+	/* the shard releases the near next hop, but the far next hop depends on the near one */
 	feed_rig_unwatch(&r, "192.0.2.5");
 	feed_rig_drain(&r);
 	assert_int_equal(nexthop_count(r.hops), hops);
@@ -570,7 +578,7 @@ test_unwatch(void **state)
 	feed_rig_drain(&r);
 	assert_int_equal(nexthop_count(r.hops), hops - 2);
 	assert_int_equal(r.releases, releases + 1);
-	feed_rig_unwatch(&r, "10.5.0.7"); /* not asked for: nothing */
+	feed_rig_unwatch(&r, "10.5.0.7"); /* releasing an unwatched next hop has no effect */
 	feed_rig_watch(&r, "192.0.2.5");
 	feed_rig_watch(&r, "10.5.0.7");
 	feed_rig_settle(&r);
@@ -578,7 +586,7 @@ test_unwatch(void **state)
 	assert_int_equal(feed_rig_audit(&r), 0);
 }
 
-/* Next hops that no shard asks for are resolved all the same, and forgotten when nothing leads by them. */
+/* Next hops that no shard watches are resolved, and dropped when no route uses the next hop. */
 static void
 test_untracked(void **state)
 {
@@ -605,15 +613,15 @@ test_untracked(void **state)
 	assert_int_equal(feed_rig_audit(&r), 0);
 }
 
-/* ---- random recursion against a model that searches everything anew for each question ---- */
+/* ---- random recursion against a model that searches the whole table each time ---- */
 
 #define LEVELS 14
-#define LOWEST 3 /* these are on connected subnets */
+#define LOWEST 3 /* levels on connected subnets */
 #define OFFERS 3 /* lengths: 16, 24, 32 */
 
 static struct {
 	bool there[LEVELS][OFFERS];
-	unsigned by[LEVELS][OFFERS]; /* a lower one: so there are no circles */
+	unsigned by[LEVELS][OFFERS]; /* always a lower level, so loops cannot occur */
 	bool kernel[LEVELS][OFFERS];
 	bool down[LOWEST];
 } m;
@@ -646,7 +654,7 @@ level_prefix(unsigned i, unsigned offer)
 	return prefix_from_addr(&a, (uint8_t)(16 + 8 * offer));
 }
 
-/* -1: not reachable; else which of the lowest, and over how many routes. */
+/* -1: unreachable; else the connected level reached, with the number of routes passed in *depth. */
 static int
 model_level(unsigned i, unsigned *depth)
 {
@@ -687,7 +695,7 @@ random_step(void)
 	}
 	if (!there && !m.there[i][offer])
 		return;
-	/* far more often the next lower one: long chains */
+	/* mostly the next lower level, for long chains */
 	if (there)
 		m.by[i][offer] = below(3) ? i - 1 : below(i);
 	if (!m.there[i][offer])
@@ -704,7 +712,7 @@ random_step(void)
 		feed_rig_withdraw_prefix(&r, 1, &p);
 }
 
-/* Each address leads where the longest route that leads anywhere says. */
+/* Each address must follow the longest route with a reachable next hop. */
 static void
 check_levels(void)
 {
@@ -714,7 +722,10 @@ check_levels(void)
 		unsigned depth, got;
 		int want = -1;
 
-		/* a route is there when its next hop is: one route further than a next hop may be away */
+		/*
+		 * a route exists when its next hop resolves: one level more than the limit of a
+		 * next hop
+		 */
 		for (int offer = OFFERS - 1; offer >= 0 && want < 0; offer--) {
 			if (m.there[i][offer])
 				want = model_level(m.by[i][offer], &depth);

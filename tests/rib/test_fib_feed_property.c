@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Random streams against a model that knows no order: what is announced, what is reachable, what the host has. Once all has drained every lookup gives
- * the model's answer and the audit finds nothing. On the way, as long as the stream never leaves one of the watched addresses without a
- * usable route, no generation does.
+ * Random streams of announcements, reachability and host events against a model without order.
+ * After each drain every lookup equals the model's answer, and the audit finds no mismatch. In
+ * between, while the stream never leaves a watched address without a usable route, no generation
+ * does either.
  */
 #include "rib/fib_feed.h"
 
@@ -18,7 +19,7 @@
 #define V4(a, b, c, d)                                                                             \
 	((uint32_t)(a) << 24 | (uint32_t)(b) << 16 | (uint32_t)(c) << 8 | (uint32_t)(d))
 #define PEERS 4 /* 1..4 */
-#define HOPS 6 /* of each family */
+#define HOPS 6 /* in each family */
 #define SUBNETS 10
 #define NEIGHBORS 12
 #define PORTS 5
@@ -26,8 +27,8 @@
 #define ROUTES 24
 
 /*
- * All there is in IPv4 there is in IPv6: the four bytes are the address's first ones, and a host's length is 128. Below these addresses, and at
- * their edges, are the routes.
+ * Every IPv4 address and prefix has an IPv6 twin: the four bytes come first, a host's length is
+ * 128. The routes are below these addresses and at the edges.
  */
 static const uint32_t watched[] = {V4(10, 1, 2, 5), V4(10, 1, 200, 7), V4(192, 0, 2, 9),
 	V4(192, 0, 2, 130), V4(198, 51, 100, 1)};
@@ -35,8 +36,8 @@ static const uint32_t watched[] = {V4(10, 1, 2, 5), V4(10, 1, 200, 7), V4(192, 0
 static const uint8_t lens[] = {0, 7, 8, 12, 16, 20, 22, 24, 25, 28, 30, 32};
 
 /*
- * The last one is never reachable, the one before nearly always. No prefix but the default route covers them, so connected subnets alone
- * decide (recursion has its own tests).
+ * The last next hop is never reachable, the one before almost always. Only the default route covers
+ * the next hops, so that connected subnets decide (recursion has its own tests).
  */
 static const uint32_t hop_addr[HOPS] = {V4(100, 64, 2, 1), V4(100, 64, 2, 129), V4(100, 65, 100, 1),
 	V4(100, 65, 100, 2), V4(203, 0, 113, 1), V4(100, 66, 0, 1)};
@@ -46,12 +47,12 @@ static const struct {
 	uint8_t len;
 	uint16_t port;
 } subnet[SUBNETS] = {
-	{V4(203, 0, 113, 254), 24, 2}, /* the first one is left alone more often */
+	{V4(203, 0, 113, 254), 24, 2}, /* changed less often */
 	{V4(100, 64, 2, 254), 24, 0}, {V4(100, 64, 2, 253), 24, 0}, /* a second address */
-	{V4(100, 64, 2, 252), 24, 4}, /* the same subnet on another port */
-	{V4(100, 64, 2, 200), 25, 3}, /* a longer one */
+	{V4(100, 64, 2, 252), 24, 4}, /* same subnet on another port */
+	{V4(100, 64, 2, 200), 25, 3}, /* a longer subnet */
 	{V4(100, 65, 100, 254), 24, 1},
-	{V4(100, 65, 100, 1), 32, 1}, /* one of the next hops becomes ours */
+	{V4(100, 65, 100, 1), 32, 1}, /* a next hop becomes our own address */
 	{V4(192, 0, 2, 254), 24, 0}, {V4(192, 0, 2, 250), 24, 3},
 	{V4(198, 51, 100, 1), 24, 1}, /* among the routes */
 };
@@ -67,23 +68,23 @@ static const struct {
 	{V4(100, 65, 100, 1), 1},
 	{V4(100, 65, 100, 2), 1},
 	{V4(203, 0, 113, 1), 2},
-	{V4(192, 0, 2, 9), 0}, /* no next hop */
+	{V4(192, 0, 2, 9), 0}, /* not a next hop */
 	{V4(192, 0, 2, 9), 3},
-	{V4(198, 51, 100, 1), 0}, /* answers for our address */
+	{V4(198, 51, 100, 1), 0}, /* a neighbour that answers for our address */
 	{V4(192, 0, 2, 254), 1},
 	{V4(10, 1, 2, 5), 2},
 };
 
 struct model_path {
 	bool there;
-	unsigned hop; /* of both families */
+	unsigned hop; /* counted over both families */
 	uint32_t pref;
 };
 
-/* A static route or one of the kernel's, of any of the prefixes. */
+/* A static or kernel route of any prefix. */
 struct model_route {
 	bool there, blackhole;
-	unsigned prefix, hop, port; /* port PORT_NONE: to be resolved */
+	unsigned prefix, hop, port; /* PORT_NONE: must be resolved */
 	enum route_source source;
 };
 
@@ -95,14 +96,17 @@ struct model {
 	struct model_path path[PEERS + 1][PREFIXES_MAX];
 	bool ours[PREFIXES_MAX];
 	struct model_route route[ROUTES];
-	unsigned subnet_since[2][SUBNETS]; /* of each family; 0: down; else when it came */
+	unsigned subnet_since[2][SUBNETS]; /* by family; 0: down; else the time of the last up */
 	unsigned neighbor_since[2][NEIGHBORS];
-	uint8_t neighbor_mac[2][NEIGHBORS]; /* 0: not there */
+	uint8_t neighbor_mac[2][NEIGHBORS]; /* 0: absent */
 	bool port_down[PORTS];
-	bool known[2 * HOPS]; /* the shard has decided with what it was told of it last */
+	bool known[2 * HOPS]; /* the shard has evaluated the last message about the next hop */
 	unsigned clock;
 	uint64_t generation;
-	/* Half of the streams keep to the edge: few prefixes, and covers are withdrawn as soon as they may be. */
+	/*
+	 * Half of the streams are tight: few prefixes, and covering routes are withdrawn as early
+	 * as possible.
+	 */
 	bool tight;
 	unsigned watch_count;
 };
@@ -153,7 +157,7 @@ subnet_prefix(unsigned v6, unsigned i)
 	return prefix_of(subnet[i].local, v6, subnet[i].len);
 }
 
-/* -1: not reachable. RFC 4271 5.1.3 */
+/* -1: unreachable. RFC 4271 5.1.3 */
 static int
 model_port(unsigned hop)
 {
@@ -193,7 +197,9 @@ model_next(unsigned prefix, uint32_t pref)
 	return best;
 }
 
-/* The best path, and behind it the first with another next hop, or better the first on another port. */
+/*
+ * The best path, with a backup: the first path with another next hop, preferably on another port.
+ */
 static bool
 model_rib(unsigned prefix, struct answer *out)
 {
@@ -220,7 +226,7 @@ model_rib(unsigned prefix, struct answer *out)
 	return true;
 }
 
-/* What is connected, exactly this prefix. */
+/* Connected entry of exactly this prefix. */
 static bool
 model_local(const struct prefix *p, struct answer *out)
 {
@@ -266,7 +272,7 @@ model_local(const struct prefix *p, struct answer *out)
 	return rank > 0;
 }
 
-/* A static route before one of the kernel's. */
+/* Static routes are preferred to kernel routes. */
 static bool
 model_route(const struct prefix *p, struct answer *out)
 {
@@ -319,8 +325,8 @@ model_answer(const struct ip_addr *a)
 }
 
 /*
- * Does each watched address have a route that the RIB is sure of? That its next hop is reachable is not enough: the shard must have
- * heard of it. Routes of the host don't count: they come and go as they like.
+ * True if each watched address has a route whose next hop the shard knows as reachable. Host routes
+ * do not count: host routes come and go at any time.
  */
 static bool
 model_covered(void)
@@ -345,9 +351,9 @@ model_covered(void)
 	return true;
 }
 
-/* ---- what happens ---- */
+/* ---- events ---- */
 
-/* Several shards work in the order in which it is said, but for their walks. */
+/* Several shards apply records in the order of the stream; only their walks differ. */
 static void
 said(void)
 {
@@ -412,7 +418,10 @@ session_flap(unsigned peer)
 	said();
 }
 
-/* What does not come by the stream of records finds it applied: else what replaces a route would be behind its loss. */
+/*
+ * Records must be applied before an event that bypasses them: otherwise the loss of a route would
+ * precede its replacement.
+ */
 static void
 originate(unsigned prefix)
 {
@@ -432,7 +441,7 @@ reachability(bool *reachable)
 		reachable[h] = model_port(h) >= 0;
 }
 
-/* Those that have changed the shard does not know yet. */
+/* Marks next hops whose reachability changed: the shard does not know yet. */
 static void
 unknown_since(const bool *reachable)
 {
@@ -452,7 +461,7 @@ subnet_toggle(unsigned v6, unsigned i)
 
 	reachability(reachable);
 	m.subnet_since[v6][i] = was != 0 ? 0 : ++m.clock;
-	/* one subnet, one port: its age is that of the first address */
+	/* one subnet on one port: the first address sets the age */
 	for (unsigned j = 0; was == 0 && j < SUBNETS; j++) {
 		struct prefix b = subnet_prefix(v6, j);
 
@@ -504,7 +513,7 @@ link_event(unsigned port)
 		fib_feed_port_up(m.r.feed, (uint16_t)port);
 }
 
-/* Comes, changes or goes. */
+/* Adds, changes or removes a route. */
 static void
 route_event(unsigned i, unsigned prefix)
 {
@@ -532,7 +541,7 @@ route_event(unsigned i, unsigned prefix)
 	*x = now;
 }
 
-/* ---- what must hold ---- */
+/* ---- invariants ---- */
 
 static void
 check_covered(void)
@@ -593,7 +602,7 @@ check_answer(const struct ip_addr *addr)
 			answer_text(&got, g, sizeof(g)));
 	if (got.kind != PATH_LIST_FORWARD || !got.hit)
 		return;
-	/* and whether the next hop can be used is what its neighbour and its link say */
+	/* the state of the next hop follows neighbour and link */
 	for (unsigned n = 0; n < 2 * NEIGHBORS; n++) {
 		unsigned i = n / 2, v6 = n % 2;
 		struct ip_addr x = of_family(neighbor[i].addr, v6);
@@ -618,7 +627,7 @@ turn(uint64_t deadline_ns)
 	check_covered();
 }
 
-/* As feed_rig_settle(), and no generation on the way goes unseen. */
+/* As feed_rig_settle(), with a check of each generation on the way. */
 static void
 settle(void)
 {
@@ -646,7 +655,7 @@ settle(void)
 		m.known[h] = true;
 }
 
-/* The shard hears and decides all that it can; the feed stays where it is. */
+/* The shard receives and evaluates everything queued; the feed does not move. */
 static void
 shard_settle(void)
 {
@@ -660,7 +669,7 @@ shard_settle(void)
 		m.known[h] = true;
 }
 
-/* The first address and the last, and their neighbours. */
+/* Checks the first and the last address of a prefix, and the adjacent addresses. */
 static void
 check_edges(const struct prefix *p)
 {
@@ -698,7 +707,7 @@ check_all(void)
 
 		check_answer(&a);
 	}
-	/* one that began in the middle of it all has ended now, and has seen nothing that was only on its way */
+	/* a running audit ends, and reports no changes in transit */
 	for (unsigned i = 0; fib_feed_audit(m.r.feed)->running && i < 1000; i++)
 		settle();
 	if (fib_feed_audit(m.r.feed)->running || fib_feed_audit(m.r.feed)->mismatch_count > 0)
@@ -706,7 +715,7 @@ check_all(void)
 			(unsigned long long)fib_feed_audit(m.r.feed)->mismatch_count,
 			(unsigned long long)fib_feed_audit(m.r.feed)->checked);
 	assert_int_equal(feed_rig_audit(&m.r), 0);
-	/* nothing keeps the tombstones */
+	/* no consumer holds tombstones */
 	assert_int_equal(journal_safe_sequence(shard_journal(m.r.rig.shard)),
 		journal_head(shard_journal(m.r.rig.shard)) + 1);
 	assert_int_equal(fib_feed_failed(m.r.feed), 0);
@@ -831,7 +840,7 @@ model_begin(void)
 	}
 	for (unsigned i = 0; i < 4; i++)
 		subnet_up(i % 2, i / 2);
-	/* Default routes that cover all, and every next hop in use once, so that the shard has asked for it. */
+	/* Default routes, and one use of every next hop, so that the shard watches all of them. */
 	for (unsigned n = 0; n < 2 * HOPS; n++) {
 		unsigned h = n < 2 ? 4 : HOPS - 1 - n / 2;
 		struct ip_addr a;

@@ -10,7 +10,7 @@
 #define V4(a, b, c, d)                                                                             \
 	((uint32_t)(a) << 24 | (uint32_t)(b) << 16 | (uint32_t)(c) << 8 | (uint32_t)(d))
 #define GROUPS 64u
-#define USUAL 59u /* 4 groups are kept for the host's own routes, and our address has 1 */
+#define USUAL 59u /* 4 groups are reserved for the host's own routes, 1 is taken by our address */
 #define SLOTS 96u
 #define PREFIXES (4 * SLOTS)
 #define HOP "192.0.2.1"
@@ -143,7 +143,10 @@ is_forwarded(unsigned i)
 	return answer.hit && prefix_equal(&answer.prefix, &p);
 }
 
-/* `refused.not-installed` counts each destination without room for the peer whose path is best: the higher local preference, peer 2. */
+/*
+ * `refused.not-installed` counts each destination without room for the peer of the best path: peer
+ * 2, with the higher local preference.
+ */
 static void
 assert_counts(const uint8_t announced[PREFIXES])
 {
@@ -200,7 +203,7 @@ test_not_installed_is_not_advertised(void **state)
 		assert_receiver(announced);
 		assert_int_equal(to.count, USUAL);
 	}
-	/* another path of a prefix that waits changes its peer alone */
+	/* another path of a waiting prefix changes only the peer that is counted */
 	announce(2, 4 * (SLOTS - 1));
 	announced[4 * (SLOTS - 1)] |= 1 << 2;
 	feed_rig_settle(&r);
@@ -234,7 +237,7 @@ test_tight_tables_are_asked_first(void **state)
 		announced[4 * slot] = 1 << 1;
 		announce(1, 4 * slot);
 	}
-	/* the shard has them, and the fib thread has read nothing yet */
+	/* the shard has applied the records, the fib thread has read no entry yet */
 	rig_settle(&r.rig);
 	receiver_read();
 	assert_int_equal(to.count, USUAL - 4);
@@ -353,7 +356,7 @@ test_storm(void **state)
 
 		feed_rig_withdraw_prefix(&r, 1, &p);
 		if (i % 20000 == 0) {
-			/* tombstones that no consumer has passed would hold the shard back */
+			/* settle: tombstones that no consumer has passed would block the shard */
 			feed_rig_settle(&r);
 			receiver_read();
 		}

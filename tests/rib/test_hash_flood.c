@@ -13,7 +13,7 @@
 #define MOST 60000u
 #define FEW 10000u
 #define SET_WORDS                                                                                  \
-	8u /* of communities; with one community before them they are words of the hash, too */
+	8u /* words of communities; after the first community, the words are also words of the hash */
 #define SET_LEN (sizeof(struct attr_set) + 4 + 8 * SET_WORDS)
 
 static struct prefix prefixes[MOST];
@@ -69,7 +69,7 @@ old_step(uint64_t lane, uint64_t w)
 	return lane ^ lane >> 29;
 }
 
-/* Of whole words in whole rounds of four lanes. */
+/* For sets of whole words in whole rounds of four lanes. */
 static uint32_t
 old_set_hash(const struct attr_set *a)
 {
@@ -105,7 +105,7 @@ prefixes_random(enum afi afi, unsigned count, uint64_t seed)
 	}
 }
 
-/* /128s that all have the same old hash. */
+/* /128s with the same old hash. */
 static void
 prefixes_old_v6(unsigned count)
 {
@@ -120,7 +120,7 @@ prefixes_old_v6(unsigned count)
 /* Hashes in one 128th of the largest index; smaller indexes use fewer of these bits. */
 #define REGION 0x1fc00u
 
-/* Host prefixes of one region, by the key that is set or by the old hash. */
+/* Host prefixes of one region, by the current key or by the old hash. */
 static void
 prefixes_of_region(enum afi afi, unsigned count, bool old, uint64_t seed)
 {
@@ -165,7 +165,7 @@ static void
 sets_old(unsigned count)
 {
 	const unsigned at = (SET_LEN - 8 * SET_WORDS) /
-			    8; /* word 0 of the communities; the same lane has word 4 */
+			    8; /* word 0 of the communities; word 4 is in the same lane */
 	uint64_t first = 0, w[SET_LEN / 8];
 
 	static_assert(SET_LEN % 32 == 0 && (SET_LEN - 8 * SET_WORDS) % 8 == 0,
@@ -198,7 +198,7 @@ sets_of_region(unsigned count, uint64_t seed)
 /* ---- cost of an input ---- */
 
 struct cost {
-	uint64_t places; /* entries that searches looked at */
+	uint64_t places; /* entries visited by searches */
 	uint32_t longest;
 };
 

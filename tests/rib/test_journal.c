@@ -28,7 +28,10 @@ fixture_end(struct fixture *f)
 	rib_test_end(&f->base);
 }
 
-/* Destination and table follow from the sequence, so that a reader can tell a torn or stale entry. */
+/*
+ * Destination and table are derived from the sequence, so that a reader detects a torn or stale
+ * entry.
+ */
 static struct table_id
 table_of(uint64_t sequence)
 {
@@ -72,7 +75,7 @@ entries_come_in_order(void **state)
 	assert_int_equal(journal_read(f.journal, f.c, e, 3), 3);
 	for (unsigned i = 0; i < 3; i++)
 		assert_true(entry_is(&e[i], i + 1));
-	/* not done: they come again, and hold their tombstones */
+	/* not advanced: the entries are read again, and hold their tombstones */
 	assert_int_equal(journal_safe_sequence(f.journal), 1);
 	assert_int_equal(journal_read(f.journal, f.c, e, 8), 5);
 	journal_advance(f.journal, f.c, 2);
@@ -134,14 +137,14 @@ only_paced_ones_are_waited_for(void **state)
 	journal_advance(f.journal, f.c, 7);
 	assert_int_equal(journal_lag(f.journal, &at), 5);
 	assert_int_equal(at, 3);
-	journal_pin(paced); /* what it holds back is another matter */
+	journal_pin(paced); /* pinning is independent of the lag */
 	journal_advance(f.journal, paced, 8);
 	assert_int_equal(journal_passed(paced), 3);
 	assert_int_equal(journal_lag(f.journal, &at), 1);
 	journal_unsubscribe(f.journal, f.c);
 	assert_int_equal(journal_lag(f.journal, &at), 0);
 	journal_unsubscribe(f.journal, paced);
-	/* its place is another's now, who is not paced */
+	/* the cursor's slot is reused by a consumer that is not paced */
 	assert_int_equal(journal_subscribe(f.journal, &paced), 0);
 	append(f.journal, 1);
 	assert_int_equal(journal_lag(f.journal, &at), 0);
@@ -156,10 +159,10 @@ who_waits_for_paced_ones_is_woken_in_turn(void **state)
 	fixture_begin(&f, 16);
 	journal_set_paced(f.c);
 	append(f.journal, 4);
-	assert_int_equal(journal_waiter(f.journal, 5), -1); /* nobody waits */
+	assert_int_equal(journal_waiter(f.journal, 5), -1); /* no writer waits */
 	for (unsigned w = 1; w <= 3; w++)
 		journal_wait(f.journal, w, true);
-	assert_int_equal(journal_waiter(f.journal, 4), -1); /* so many are not read */
+	assert_int_equal(journal_waiter(f.journal, 4), -1); /* fewer entries are unread */
 	assert_int_equal(journal_waiter(f.journal, 5), 1);
 	journal_wait(f.journal, 1, true);
 	assert_int_equal(journal_waiter(f.journal, 5), 2);
@@ -220,21 +223,21 @@ withdrawals_wait_for_what_was_passed_over(void **state)
 	v = empty_since(1);
 	assert_true(journal_may_withdraw(f.c, &e[0], &v));
 	v = empty_since(5);
-	assert_false(journal_may_withdraw(f.c, &e[1], &v)); /* passed over: gone at 5 */
+	assert_false(journal_may_withdraw(f.c, &e[1], &v)); /* skipped: withdrawn at 5 */
 	assert_false(journal_settled(f.c));
 	v = empty_since(3);
 	assert_true(journal_entry_is_last(&e[2], &v));
-	assert_false(journal_may_withdraw(f.c, &e[2], &v)); /* waits */
+	assert_false(journal_may_withdraw(f.c, &e[2], &v)); /* must wait */
 	journal_advance(f.journal, f.c, 4);
-	assert_int_equal(journal_passed(f.c), 2); /* its tombstone stays */
+	assert_int_equal(journal_passed(f.c), 2); /* the tombstone stays */
 	assert_int_equal(journal_position(f.c), 4);
 	v = empty_since(5);
 	assert_true(journal_may_withdraw(f.c, &e[4], &v));
 	journal_advance(f.journal, f.c, 5);
-	/* from the waiting one once more, and now it may */
+	/* reading restarts at the delayed entry, which may be withdrawn now */
 	assert_int_equal(journal_read(f.journal, f.c, e, 8), 4);
 	assert_true(entry_is(&e[0], 3));
-	v = empty_since(9); /* even while another one is passed over */
+	v = empty_since(9); /* also while another destination is skipped */
 	assert_false(journal_may_withdraw(f.c, &e[1], &v));
 	v = empty_since(3);
 	assert_true(journal_may_withdraw(f.c, &e[0], &v));
@@ -251,8 +254,9 @@ withdrawals_wait_for_what_was_passed_over(void **state)
 }
 
 /*
- * A head of several writers may seem to be older than it is, so a new cursor may stand before entries of destinations that were given back
- * since: what their ids stand for now may be older than the entry. There is nothing of these to take back, nor to wait for.
+ * The head of a journal with several writers may appear older than the real head, so a new cursor
+ * may stand before entries of destinations freed since: the ids may now belong to older
+ * destinations. Such entries have no withdrawal, and set no horizon.
  */
 static void
 older_than_the_entry_is_no_horizon(void **state)
@@ -272,7 +276,7 @@ older_than_the_entry_is_no_horizon(void **state)
 	fixture_end(&f);
 }
 
-/* Judged, and then the consumer's batch was full: the entry is as if it had not been read. */
+/* Evaluated, but the consumer's batch was full: the entry counts as unread. */
 static void
 what_is_judged_and_not_done_comes_again(void **state)
 {
@@ -306,12 +310,12 @@ walks_make_withdrawals_wait(void **state)
 	v = empty_since(3);
 	journal_passed_over(f.journal, f.c, &v);
 	assert_true(journal_settled(f.c));
-	v = empty_since(UINT32_MAX - 7); /* old, or so far ahead that it can't be */
+	v = empty_since(UINT32_MAX - 7); /* old, or impossibly far ahead */
 	journal_passed_over(f.journal, f.c, &v);
 	v = empty_since(7);
 	journal_passed_over(f.journal, f.c, &v);
 	assert_true(journal_settled(f.c));
-	v = empty_since(6); /* published, not appended yet */
+	v = empty_since(6); /* published, not yet appended */
 	journal_passed_over(f.journal, f.c, &v);
 	assert_false(journal_settled(f.c));
 	journal_advance(f.journal, f.c, 5);
@@ -383,7 +387,10 @@ threads_read_whole_entries_or_none(void **state)
 		if (n % 3 == 0)
 			sched_yield();
 	}
-	/* A follower that the scheduler kept away was only lapped so far: once all have come up, a few that cannot lap anybody. */
+	/*
+	 * A delayed follower may only have been lapped so far: after all have caught up, append a
+	 * few entries that cannot lap a follower.
+	 */
 	for (unsigned i = 0; i < 3; i++) {
 		while (journal_passed(follower[i].cursor) != journal_head(f.journal))
 			sched_yield();
@@ -402,7 +409,10 @@ threads_read_whole_entries_or_none(void **state)
 	fixture_end(&f);
 }
 
-/* The latest one that may go goes, and holds nothing any more; who takes its place is not meant. */
+/*
+ * The latest consumer with permission is evicted and holds no tombstones; a new consumer in its
+ * slot is not affected.
+ */
 static void
 test_eviction(void **state)
 {
@@ -423,13 +433,13 @@ test_eviction(void **state)
 	assert_ptr_equal(h.cursor, late);
 	assert_int_equal(h.passed, 1);
 	assert_int_equal(h.patience, JOURNAL_BEAR);
-	assert_false(journal_evict(f.journal, &h)); /* nobody said that it may be */
+	assert_false(journal_evict(f.journal, &h)); /* no consumer has permitted eviction */
 	journal_set_patience(late, JOURNAL_EVICT);
 	journal_set_patience(kept, JOURNAL_WAIT);
 	assert_true(journal_holder(f.journal, &h));
 	assert_false(journal_evicted(late));
 	assert_true(journal_evict(f.journal, &h));
-	assert_false(journal_evict(f.journal, &h)); /* once */
+	assert_false(journal_evict(f.journal, &h)); /* only once */
 	assert_true(journal_evicted(late));
 	assert_int_equal(journal_read(f.journal, late, e, 8), -ESTALE);
 	assert_int_equal(journal_safe_sequence(f.journal), 3);
@@ -437,14 +447,14 @@ test_eviction(void **state)
 	assert_ptr_equal(h.cursor, kept);
 	assert_int_equal(h.patience, JOURNAL_WAIT);
 	assert_false(journal_evict(f.journal, &h));
-	journal_advance(f.journal, late, 5); /* it may not know yet */
+	journal_advance(f.journal, late, 5); /* the consumer may not have noticed yet */
 	assert_int_equal(journal_safe_sequence(f.journal), 3);
 	assert_int_equal(journal_read(f.journal, late, e, 8), -ESTALE);
 	journal_unsubscribe(f.journal, late);
 	assert_int_equal(journal_subscribe(f.journal, &next), 0);
 	assert_ptr_equal(next, late);
 	assert_int_equal(journal_read(f.journal, next, e, 8), 0);
-	/* known from before, gone, and its place taken */
+	/* a holder found earlier: evicted, and its slot reused */
 	journal_set_patience(next, JOURNAL_EVICT);
 	append(f.journal, 2);
 	journal_advance(f.journal, kept, 7);
@@ -460,7 +470,7 @@ test_eviction(void **state)
 	fixture_end(&f);
 }
 
-/* ---- consumers that come, stand still and go beside the writer ---- */
+/* ---- consumers that subscribe, stall and leave beside the writer ---- */
 
 #define EVICT_LAG 1000u
 
@@ -470,7 +480,7 @@ struct crowd {
 	_Atomic uint64_t stale, wrong;
 };
 
-/* One life of a consumer: keeps up for a while, then stands still until it is evicted, or leaves. */
+/* One life of a consumer: reads for a while, then stalls until evicted, or leaves. */
 static void
 consumer_life(struct crowd *c, uint64_t *random)
 {
@@ -486,7 +496,10 @@ consumer_life(struct crowd *c, uint64_t *random)
 		int n = journal_read(c->journal, cursor, e, 16);
 
 		if (n == -ESTALE) {
-			/* only who was late enough, and no one in whose place it came */
+			/*
+			 * evicted only after a large lag, and never in place of the slot's previous
+			 * owner
+			 */
 			if (journal_head(c->journal) - journal_passed(cursor) < EVICT_LAG)
 				atomic_fetch_add(&c->wrong, 1);
 			atomic_fetch_add(&c->stale, 1);
@@ -547,14 +560,14 @@ test_eviction_beside_consumers(void **state)
 	fixture_end(&f);
 }
 
-/* ---- several writers on threads of their own ---- */
+/* ---- several writers, each on its own thread ---- */
 
 #define WRITERS 3u
 #define WRITES 100000u
 
 static struct shared {
 	struct journal *journal;
-	_Atomic uint32_t published[WRITERS]; /* by each: before its entry */
+	_Atomic uint32_t published[WRITERS]; /* by writer: stored before the entry is appended */
 	_Atomic unsigned done;
 } shared;
 
@@ -575,7 +588,10 @@ write_shared(void *arg)
 	return NULL;
 }
 
-/* Every entry once, each writer's in its order, and none before what it tells of. One that is lapped goes on behind the head. */
+/*
+ * Every entry is read once, in the order of its writer, and never before its destination is
+ * published. After a lap, reading continues at the head.
+ */
 static void
 several_write_to(uint32_t capacity)
 {
@@ -635,10 +651,13 @@ static void
 several_write(void **state)
 {
 	several_write_to(1u << 19);
-	several_write_to(256); /* they wait for one another */
+	several_write_to(256); /* writers wait for each other */
 }
 
-/* Who has a place and no entry yet holds back the head, also for those who have entries behind it; a new cursor misses none of it. */
+/*
+ * A writer with a reserved slot and no entry yet holds back the head for all writers; a new cursor
+ * misses no entry.
+ */
 static void
 one_is_slow(void **state)
 {
@@ -674,7 +693,10 @@ one_is_slow(void **state)
 	rib_test_end(&base);
 }
 
-/* Whatever is given back, and when: everybody reads what was appended, or is told that it is gone. */
+/*
+ * Whenever memory of the journal is freed, each consumer reads all appended entries or gets
+ * -ESTALE.
+ */
 static void
 what_is_given_back_nobody_asks_for(void **state)
 {

@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The property on which zero loss hangs (docs/architecture.md, the RIB): an address that has cover in the stream all the time
- * has cover at every consumer all the time, at whatever lag it reads.
- *
- * Streams of announcements, changes and withdrawals over 63 nested prefixes of 32 addresses. A withdrawal that would uncover one of the
- * stream's chosen addresses is not made; covers are kept tight, so that most of the others hang on one prefix. Consumers take
- * random small steps between (and inside) the stream's changes, pause, and fall off a small ring.
- *
- * In some streams a route may also become one that the consumers refuse, which covers nothing, and one of them passes `aside` entries over.
+ * The basis of loss-free convergence (docs/architecture.md, the RIB): an address that is always
+ * covered in the stream is always covered at every consumer, at any lag. Streams of announcements,
+ * changes and withdrawals over 63 nested prefixes of 32 addresses. The stream skips a withdrawal
+ * that would uncover one of its chosen addresses; covers are kept tight, so that most of the chosen
+ * addresses depend on a single prefix. Consumers take small random steps between (and inside) the
+ * changes, pause, and fall off a small ring. In some streams consumers refuse some routes, which
+ * then cover no address, and one consumer skips `aside` entries.
  */
 #include "rib/journal.h"
 #include "rib/walk.h"
@@ -19,7 +18,7 @@
 #include <sched.h>
 #include <stdatomic.h>
 
-#ifdef __SANITIZE_THREAD__ /* ten times as slow */
+#ifdef __SANITIZE_THREAD__ /* ThreadSanitizer is ten times slower */
 #define STREAMS 1000
 #elif defined(KEEL_SANITIZED)
 #define STREAMS 4000
@@ -57,7 +56,7 @@ prefix_index(const struct prefix *p)
 	return (1u << len) - 1 + (test_number(p) & (ADDRESSES - 1)) / (ADDRESSES >> len);
 }
 
-/* One bit a prefix. */
+/* Addresses covered by the prefixes of `have`, one bit for each prefix. */
 static uint64_t
 cover_of(uint64_t have)
 {
@@ -78,12 +77,12 @@ struct stream {
 	struct journal *journal;
 	uint64_t random;
 	uint64_t have; /* present prefixes */
-	uint64_t refused; /* prefixes with a route that consumers don't take */
+	uint64_t refused; /* prefixes with a route refused by consumers */
 	bool refuses;
-	uint64_t always; /* addresses that have cover all the time */
-	unsigned writers; /* each has its prefixes */
+	uint64_t always; /* addresses that are always covered */
+	unsigned writers; /* each writer has its own prefixes */
 	struct pending {
-		int64_t dest; /* published, and no entry yet; -1: none */
+		int64_t dest; /* published without an entry yet; -1: none */
 		bool aside;
 		uint64_t sequence;
 	} pending[WRITERS_MAX];
@@ -107,7 +106,7 @@ stream_append(struct stream *s)
 		stream_commit(s, i);
 }
 
-/* Of several writers some are slow, but none so slow that the others would wait for it. */
+/* Some of several writers are slow, but never slow enough to make the others wait. */
 static void
 stream_append_some(struct stream *s)
 {
@@ -151,7 +150,7 @@ stream_publish(struct stream *s, unsigned index, enum kind kind)
 	dest_publish(s->table, id, set, s->pending[writer].sequence);
 }
 
-/* One change, published; the caller appends it, at once or later. */
+/* Publishes one change; the caller appends the entry at once or later. */
 static void
 stream_change(struct stream *s)
 {
@@ -162,7 +161,7 @@ stream_change(struct stream *s)
 		while (dest_reclaim(s->table, journal_safe_sequence(s->journal)))
 			;
 	if (random_below(&s->random, 5) < 3) {
-		/* a present one, from `index` on round */
+		/* the first present prefix from `index` on */
 		uint64_t later = s->have >> index << index;
 		unsigned victim = (unsigned)__builtin_ctzll(later != 0 ? later : s->have);
 
@@ -172,7 +171,7 @@ stream_change(struct stream *s)
 			return;
 		}
 	}
-	/* what comes first behind one that is refused, as often as not */
+	/* half of the time, use a prefix with a refused route */
 	if (s->refused != 0 && random_below(&s->random, 2)) {
 		index = (unsigned)__builtin_ctzll(s->refused);
 		stream_publish(s, index, random_below(&s->random, 8) ? REFUSED : GONE);
@@ -194,7 +193,7 @@ stream_begin(struct stream *s, uint64_t seed, uint32_t capacity, unsigned writer
 		s->always = (1ull << ADDRESSES) - 1;
 }
 
-/* A first cover. */
+/* Covers all chosen addresses at the start. */
 static void
 stream_cover(struct stream *s)
 {
@@ -215,8 +214,8 @@ stream_end(struct stream *s)
 
 enum rule {
 	RULE_WHOLE, /* journal_may_withdraw() */
-	RULE_LAST, /* only journal_entry_is_last(): not enough */
-	RULE_PRESENT, /* none: whatever the destination is now */
+	RULE_LAST, /* only journal_entry_is_last(): insufficient */
+	RULE_PRESENT, /* no rule: follows the current state of the destination */
 };
 
 enum mode { MODE_JOURNAL, MODE_WALK_SET, MODE_SETTLE, MODE_WALK_EMPTY };
@@ -234,11 +233,11 @@ struct consumer {
 	int entries, next;
 	struct walk walk;
 	uint32_t reach_back, upto;
-	bool checked; /* had its first cover */
+	bool checked; /* the first cover was complete */
 	unsigned violations, lapped, held, passed;
 };
 
-/* Of what a consumer takes. */
+/* True for a route that consumers accept. */
 static bool
 is_present(const struct dest_view *v)
 {
@@ -352,7 +351,7 @@ consumer_walk(struct consumer *c)
 	}
 }
 
-/* Reads into the buffer, or takes one entry out of it. False: nothing new. */
+/* Fills the buffer, or handles one entry from the buffer. False: no new entry. */
 static bool
 consumer_read(struct consumer *c)
 {
@@ -361,7 +360,7 @@ consumer_read(struct consumer *c)
 
 	if (c->next < c->entries) {
 		consumer_entry(c, &c->entry[c->next++]);
-		/* at the buffer's end, or anywhere: the rest is read again then */
+		/* at the end of the buffer, or at random: then the rest is read again */
 		if (c->next == c->entries || random_below(&c->random, 16) == 0) {
 			journal_advance(j, c->cursor, c->entry[c->next - 1].sequence);
 			c->entries = c->next = 0;
@@ -378,7 +377,7 @@ consumer_read(struct consumer *c)
 	return n > 0;
 }
 
-/* One small step. False: nothing to do. */
+/* One small step. False: no work left. */
 static bool
 consumer_step(struct consumer *c)
 {
@@ -460,7 +459,7 @@ run_stream(struct stream *s, uint64_t seed, unsigned writers, bool refuses, stru
 		assert_int_equal(journal_passed(c[i].cursor), journal_head(s->journal));
 		consumer_end(&c[i]);
 	}
-	/* nobody needs the tombstones now */
+	/* no consumer needs the tombstones any more */
 	while (dest_reclaim(s->table, journal_safe_sequence(s->journal)))
 		;
 	assert_int_equal(dest_tombstones(s->table), 0);
@@ -485,7 +484,7 @@ streams_run(unsigned streams, unsigned writers, bool refuses)
 		(unsigned long long)total.violations[RULE_LAST],
 		(unsigned long long)total.violations[RULE_PRESENT]);
 	assert_int_equal(total.violations[RULE_WHOLE], 0);
-	/* the checker sees what it is for, and everything happened that should be tried */
+	/* the checker detects the weaker rules, and every situation occurred */
 	assert_true(total.violations[RULE_PRESENT] > 0);
 	assert_true(total.violations[RULE_LAST] > 0);
 	assert_true(total.lapped > 0 && total.held > 0 && (total.passed > 0) == refuses);
@@ -498,14 +497,14 @@ no_address_is_ever_uncovered(void **state)
 	streams_run(STREAMS, 1, false);
 }
 
-/* Several shards' changes, some of which are seen before they are entries. */
+/* Several shards: some changes are visible before their entries. */
 static void
 nor_with_several_writers(void **state)
 {
 	streams_run(STREAMS / 4, WRITERS_MAX, false);
 }
 
-/* Who looks at best paths alone ends with what is there, too, and without a hole on the way. */
+/* A consumer that uses best paths alone also converges without a gap. */
 static void
 nor_where_entries_are_passed_over(void **state)
 {
@@ -521,7 +520,7 @@ example_run(enum rule rule)
 	struct stream s;
 	struct consumer c;
 	unsigned violations;
-	/* all cover address 0: 0/27, 0/28, 0/29 */
+	/* all prefixes cover address 0: 0/27, 0/28, 0/29 */
 	static const struct {
 		unsigned index;
 		enum kind kind;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Who is told what, and when: against a reading of the whole table for each question. */
+/* Messages of next-hop tracking, compared with a search of the whole table for each question. */
 #include "rib/nexthop.h"
 
 #include "tests/rib/rib_test.h"
@@ -73,7 +73,7 @@ watch(const char *text)
 	return nexthop_watch(table, VRF_DEFAULT, &a);
 }
 
-/* What a change leaves to do is done. */
+/* Completes the work that a change left. */
 static int
 worked(int rc)
 {
@@ -116,7 +116,7 @@ port_of(const char *text)
 	return nexthop_port(table, VRF_DEFAULT, &a, &port) == 0 ? port : -1;
 }
 
-/* Exactly one message since the last look, this one. */
+/* Exactly this message was sent since the last check. */
 static void
 assert_told(const char *text, bool up)
 {
@@ -161,7 +161,7 @@ test_changes_alone_are_told(void **state)
 	told_count = 0;
 	assert_int_equal(connect("192.0.2.0/24", 0), 0);
 	assert_told("192.0.2.1", true);
-	/* a longer one changes the port, which the shards do not care about */
+	/* a longer subnet changes the port, which needs no message to the shards */
 	assert_int_equal(connect("192.0.2.0/30", 1), 0);
 	assert_int_equal(told_count, 0);
 	assert_int_equal(port_of("192.0.2.1"), 1);
@@ -192,7 +192,7 @@ test_two_addresses_in_one_subnet(void **state)
 	assert_told("192.0.2.9", false);
 }
 
-/* What is not concerned must not move to another port because of something else that goes. */
+/* A next hop must not move to another port when an unrelated subnet is removed. */
 static void
 test_one_subnet_on_two_ports(void **state)
 {
@@ -222,7 +222,7 @@ test_our_own_address_leads_nowhere(void **state)
 	assert_told("192.0.2.1", false);
 	assert_int_equal(port_of("192.0.2.1"), -1);
 	assert_int_equal(port_of("192.0.2.2"), 0);
-	/* on a second port, too */
+	/* also on a second port */
 	assert_int_equal(local("192.0.2.1", true), 0);
 	assert_int_equal(local("192.0.2.1", false), 0);
 	assert_int_equal(told_count, 0);
@@ -232,7 +232,10 @@ test_our_own_address_leads_nowhere(void **state)
 	assert_int_equal(local("192.0.2.1", false), -ENOENT);
 }
 
-/* The network and the broadcast address of a connected subnet are nobody's: packets would go to all who are there. */
+/*
+ * The network and broadcast addresses of a connected subnet belong to no neighbour: packets would
+ * reach all hosts.
+ */
 static void
 test_ends_of_a_subnet_lead_nowhere(void **state)
 {
@@ -246,7 +249,7 @@ test_ends_of_a_subnet_lead_nowhere(void **state)
 	assert_int_equal(port_of("192.0.2.255"), -1);
 	assert_int_equal(port_of("192.0.2.0"), -1);
 	assert_int_equal(port_of("192.0.2.254"), 0);
-	/* within a longer subnet it is the address of a neighbour, and the other way round */
+	/* inside a longer subnet the same address is a neighbour, and vice versa */
 	connect("192.0.2.254/31", 1);
 	assert_told("192.0.2.255", true);
 	assert_int_equal(port_of("192.0.2.255"), 1);
@@ -285,7 +288,10 @@ test_vrfs_are_apart(void **state)
 	assert_int_equal(nexthop_count(table), 2);
 }
 
-/* A peer may name a new next hop in every message. A search of all of them each time would take some 20 s here. */
+/*
+ * A peer may send a new next hop in every message. A linear search each time would take some 20 s
+ * here.
+ */
 static void
 test_many_next_hops(void **state)
 {
@@ -309,7 +315,7 @@ test_many_next_hops(void **state)
 		struct ip_addr a = addr_from_v4((i & 1 ? 0x0a000000u : 0x14000000u) + i);
 
 		assert_true(nexthop_watched(table, VRF_DEFAULT, &a));
-		a.b[3] ^= 1; /* of the other block */
+		a.b[3] ^= 1; /* an address of the other block */
 		assert_false(nexthop_watched(table, VRF_DEFAULT, &a));
 	}
 }
@@ -324,7 +330,9 @@ some_addr(unsigned i)
 	return 0xc0000200u + i;
 }
 
-/* The first or the last address of subnet `s` of the random ones, if it is shorter than 31 bits. */
+/*
+ * True for the first or last address of random subnet `s`, if the subnet is shorter than 31 bits.
+ */
 static bool
 is_an_end(unsigned s, uint32_t a)
 {
@@ -333,7 +341,10 @@ is_an_end(unsigned s, uint32_t a)
 	return size > 2 && (a == first || a == first + size - 1);
 }
 
-/* Random subnets and addresses of ours: each address watched knows the truth after every step, and hears nothing twice. */
+/*
+ * Random subnets and local addresses: after every step each watched address has the right state,
+ * and no message is repeated.
+ */
 static void
 test_property(void **state)
 {
@@ -414,7 +425,7 @@ test_property(void **state)
 	}
 }
 
-/* An answer and changes for which there is no memory come later, each next hop with its last state. */
+/* An answer or a change without memory is sent later, with the last state of the next hop. */
 static void
 test_answers_without_memory(void **state)
 {

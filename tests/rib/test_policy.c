@@ -6,7 +6,7 @@
 
 #include <errno.h>
 
-/* ---- prefix lists against a list walked from its top ---- */
+/* ---- prefix lists against a linear search ---- */
 
 struct plain_entry {
 	struct prefix prefix;
@@ -23,7 +23,7 @@ plain_match(const struct plain_entry *e, unsigned count, const struct prefix *p)
 	return false;
 }
 
-/* Few leading bytes, so that prefixes nest and collide; the edges of the address space among them. */
+/* Few leading bytes, so that prefixes nest and collide, some at the edges of the address space. */
 static struct prefix
 random_prefix(uint64_t *seed, enum afi afi)
 {
@@ -52,7 +52,7 @@ random_entry(uint64_t *seed, enum afi afi)
 	return e;
 }
 
-/* Around an entry's edges: itself, inside, its neighbours. */
+/* A prefix near an entry: the entry, a prefix inside, or an adjacent prefix. */
 static struct prefix
 prefix_near(uint64_t *seed, const struct plain_entry *e)
 {
@@ -141,7 +141,10 @@ append(uint8_t **p, const void *v, size_t len)
 	*p += len;
 }
 
-/* `segments` as on the wire, two communities, an extended one, a large one, a cluster, an unknown attribute. */
+/*
+ * `segments` in wire form, two communities, an extended and a large community, a cluster, an
+ * unknown attribute.
+ */
 static const struct attr_set *
 attrs_with_path(const void *segments, size_t len)
 {
@@ -264,7 +267,8 @@ test_regular_expressions(void **state)
 	static const char confed[] = "\3\2\0\0\0\1\0\0\0\2\2\1\0\0\x0d\x1c"; /* (1 2) 3356 */
 	static const struct {
 		const char *regex;
-		bool plain, set, confed, empty; /* 3356 1; 3356 {1,2}; (1 2) 3356; nothing */
+		/* matches 3356 1; 3356 {1,2}; (1 2) 3356; the empty path */
+		bool plain, set, confed, empty;
 	} cases[] = {
 		{"^3356_", true, true, false, false},
 		{"_1$", true, false, false, false},
@@ -417,7 +421,7 @@ test_built_in(void **state)
 	fixture_end(&f);
 }
 
-/* First match decides; without one it is a deny. */
+/* The first matching node decides; without a match the policy denies. */
 static void
 test_order(void **state)
 {
@@ -451,7 +455,7 @@ test_order(void **state)
 	fixture_end(&f);
 }
 
-/* Different kinds: all; of one kind: any. */
+/* Conditions of different kinds must all hold; of conditions of the same kind, any. */
 static void
 test_all_and_any(void **state)
 {
@@ -496,7 +500,7 @@ test_absent_numbers(void **state)
 	fixture_end(&f);
 }
 
-/* The entry that stands first decides, not the community that does. */
+/* The order of the list decides, not the order of the communities. */
 static void
 test_community_lists(void **state)
 {
@@ -522,7 +526,9 @@ test_community_lists(void **state)
 	fixture_end(&f);
 }
 
-/* Large and extended ones in lists of their own; kinds must all hold, lists of one kind any. */
+/*
+ * Large and extended communities have their own lists; all kinds must match, by any list of a kind.
+ */
 static void
 test_community_kinds(void **state)
 {
@@ -556,7 +562,7 @@ test_community_kinds(void **state)
 	}
 }
 
-/* The first entry decides in these, too. */
+/* The first matching entry decides for large communities, too. */
 static void
 test_large_community_order(void **state)
 {
@@ -585,7 +591,7 @@ test_large_community_order(void **state)
 	fixture_end(&f);
 }
 
-/* Who groups peers by what they are told asks this. */
+/* policy_uses_peer() decides which peers may share an update group. */
 static void
 test_uses_peer(void **state)
 {
@@ -608,7 +614,10 @@ test_uses_peer(void **state)
 	}
 }
 
-/* The next hop that is forwarded to: the link-local one where there is no global one. */
+/*
+ * Matches the next hop used for forwarding: the link-local address when the global address is
+ * missing.
+ */
 static void
 test_next_hop_link_local(void **state)
 {
@@ -638,7 +647,7 @@ test_next_hop_link_local(void **state)
 
 /* ---- changes ---- */
 
-/* Each kind by itself; what is not named stays, in its place. */
+/* Each kind of community is changed separately; other communities stay in place. */
 static void
 test_community_kinds_change(void **state)
 {
@@ -692,7 +701,7 @@ test_changes_keep_the_rest(void **state)
 	assert_int_equal(v.attrs->as_path_hops, 5);
 	assert_int_equal(v.attrs->first_asn, 7);
 	assert_int_equal(v.attrs->origin_asn, 1);
-	/* 2:2 stays where it was, 1:1 was removed first and comes back behind it */
+	/* 2:2 stays in place; 1:1 was removed first and is added at the end */
 	assert_int_equal(v.attrs->community_count, 3);
 	assert_memory_equal(attr_communities(v.attrs), "\0\2\0\2\0\1\0\1\0\x9\0\x9", 12);
 	assert_int_equal(v.attrs->ext_community_count, 1);
@@ -701,13 +710,13 @@ test_changes_keep_the_rest(void **state)
 	assert_memory_equal(attr_cluster_list(v.attrs), "\x0a\0\0\1", 4);
 	assert_int_equal(v.attrs->unknown_len, 6);
 	assert_memory_equal(attr_unknown(v.attrs), "\xe0\x63\0\2hi", 6);
-	/* what came in is as it was */
+	/* the input is unchanged */
 	assert_int_equal(a->as_path_len, 10);
 	assert_int_equal(a->community_count, 2);
 	fixture_end(&f);
 }
 
-/* A path that can't grow: the route is refused rather than let through unchanged. */
+/* A path that cannot be extended: the route is refused, and not passed unchanged. */
 static void
 test_path_too_long(void **state)
 {
@@ -733,7 +742,10 @@ test_path_too_long(void **state)
 	free(path);
 }
 
-/* Equal outcomes have equal attributes, different changes different ones, and results live until the next begin. */
+/*
+ * Equal outcomes have equal attributes, different changes have different attributes, and results
+ * live until the next begin.
+ */
 static void
 test_outcomes(void **state)
 {
@@ -808,23 +820,23 @@ test_goto(void **state)
 	policy_prefix_list_unref(part);
 	policy_prefix_list_unref(wide);
 
-	/* not 10/8: node 20 and no more */
+	/* outside 10/8: only node 20 */
 	struct policy_verdict v = verdict_of(&f, plain_attrs(), "11.0.0.0/8");
 	assert_int_equal(v.seq, 20);
 	assert_int_equal(v.attrs->local_pref, 5);
 	assert_int_equal(v.attrs->has & ATTR_HAS_MED, 0);
-	/* over the goto to a deny */
+	/* goto a deny */
 	v = verdict_of(&f, plain_attrs(), "10.1.0.0/16");
 	assert_false(v.permit);
 	assert_int_equal(v.seq, 30);
-	/* over the goto to a permit: both changes */
+	/* goto a permit: both changes */
 	v = verdict_of(&f, plain_attrs(), "10.0.0.0/9");
 	assert_true(v.permit);
 	assert_int_equal(v.seq, 40);
 	assert_int_equal(v.attrs->med, 1);
 	assert_int_equal(v.attrs->community_count, 0);
 	assert_int_equal(v.attrs->has & ATTR_HAS_LOCAL_PREF, 0);
-	/* behind the goto nothing matches: what was permitted stays so */
+	/* no node matches after the goto: the route stays permitted */
 	v = verdict_of(&f, plain_attrs(), "10.2.0.0/16");
 	assert_true(v.permit);
 	assert_int_equal(v.seq, 10);
@@ -980,7 +992,7 @@ test_many_outcomes(void **state)
 	}
 }
 
-/* No goto: a table of 200 prefixes and what to set for each. */
+/* No goto: 200 prefixes, each with its own values to set. */
 static void
 test_many_sets(void **state)
 {
@@ -1005,7 +1017,7 @@ test_many_sets(void **state)
 	fixture_end(&f);
 }
 
-/* One scratch object, policies in turn: nothing of the one is left for the other. */
+/* The same scratch object evaluates several policies: no state of the previous policy remains. */
 static void
 test_eval_is_used_again(void **state)
 {
@@ -1043,14 +1055,14 @@ test_eval_is_used_again(void **state)
 	fixture_end(&f);
 }
 
-/* ---- any policy against a walk written down plainly ---- */
+/* ---- random policies against a plain interpreter ---- */
 
 #define PLAIN_NODES 14
 #define PLAIN_LISTS 3
 
 struct plain_node {
 	bool permit, has_list, has_range, sets_pref, adds;
-	unsigned list, goes_to; /* 0: nowhere */
+	unsigned list, goes_to; /* 0: no goto */
 	uint32_t low, high, pref, community;
 };
 
@@ -1071,7 +1083,7 @@ random_node(uint64_t *seed, unsigned at, unsigned count)
 	n.has_range = random_below(seed, 3) == 0;
 	n.low = random_below(seed, 3);
 	n.high = n.low + random_below(seed, 3);
-	n.sets_pref = random_below(seed, 2); /* of a deny node: without effect */
+	n.sets_pref = random_below(seed, 2); /* without effect in a deny node */
 	n.pref = 1 + random_below(seed, 3);
 	n.adds = n.permit && random_below(seed, 2);
 	n.community = random_below(seed, 3);
@@ -1136,7 +1148,7 @@ plain_walk(const struct plain_node *nodes, unsigned count, struct policy_prefix_
 	return r;
 }
 
-/* Some node that permits has the prefix, be its other conditions what they may. */
+/* True if some permitting node accepts the prefix, whatever its other conditions are. */
 static bool
 plain_may(const struct plain_node *nodes, unsigned count, struct policy_prefix_list **lists,
 	const struct prefix *p)
@@ -1170,7 +1182,7 @@ same_changes(const struct plain_result *a, const struct plain_result *b)
 	       !memcmp(a->communities, b->communities, a->count * sizeof(a->communities[0]));
 }
 
-/* With no more than the digest the same is decided, and its outcome makes the same of the set. */
+/* The digest alone gives the same decision, and its outcome makes the same attribute set. */
 static void
 check_digest(struct fixture *f, const struct prefix *p, const struct policy_verdict *v)
 {
@@ -1221,7 +1233,7 @@ check_random_policy(
 	attrs.set.has = ATTR_HAS_MED;
 	attrs.set.med = random_below(&seed, 4);
 	for (unsigned i = 0; i < 30; i++) {
-		/* outcomes mean the same from begin to begin */
+		/* outcomes keep their meaning across begins */
 		if (i % 5 == 0)
 			assert_int_equal(policy_eval_begin(f->e, f->p, &attrs.set, &context), 0);
 		struct prefix p = random_prefix(&seed, AFI_IPV4);

@@ -54,7 +54,10 @@ any_of(uint64_t *seed, const char *const *texts)
 	return texts[random_below(seed, count)];
 }
 
-/* Some numbers are head or tail of longer numbers. A list and its paths draw from a small pool, so that many paths match. */
+/*
+ * Some numbers are the head or tail of longer numbers. A list and its paths draw from a small pool,
+ * so that many paths match.
+ */
 #define POOL 4
 static uint32_t pool[POOL];
 
@@ -243,7 +246,7 @@ test_random_lists(void **state)
 	fixture_begin(&f);
 	for (uint64_t seed = 1; seed <= 6000; seed++)
 		understood += check_random_list(&f, seed);
-	assert_true(understood > 20000); /* the property is about these */
+	assert_true(understood > 20000); /* enough expressions were accepted for the property */
 	fixture_end(&f);
 }
 
@@ -271,7 +274,7 @@ test_common_expressions(void **state)
 		if (policy_as_path_list_expressions(l) != 0)
 			fail_msg("`%s` needs PCRE2", common[i]);
 	}
-	/* PCRE2's; the last is a fault: a reference to a group that captures nothing */
+	/* evaluated by PCRE2; the last fails: a reference to a group that captures nothing */
 	for (size_t i = 0; i < 5; i++)
 		assert_int_equal(
 			policy_as_path_list_add(l, true, others[i], error, sizeof(error)), 0);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What a preview says against what then happens: other policies, another max_paths and cluster id are drawn, previewed, then installed and replayed; every path
- * and the next hops of every destination before and after are compared. And a preview leaves no trace.
+ * A preview against the real change: random new policies, max_paths and cluster id are previewed,
+ * then installed and replayed; every path and the next hops of every destination are compared
+ * before and after. A preview leaves no trace.
  */
 #include "rib/inspect.h"
 #include "rib/preview.h"
@@ -19,7 +20,7 @@
 #endif
 #define PEERS 4 /* 1..4; 3 and 4 are internal */
 #define ANCHOR                                                                                     \
-	5 /* announces prefixes of its own, one with each next hop, so that the shard knows these */
+	5 /* announces its own prefixes, with each next hop, so that the shard tracks all next hops */
 #define PREFIXES 120
 #define SETS 24
 #define HOPS 6
@@ -36,10 +37,10 @@ struct world {
 	struct rig rig;
 	union rig_attrs set[SETS];
 	struct rib_nlri nlri[PREFIXES];
-	const struct policy *policy[2][PEERS + 1]; /* now, then */
+	const struct policy *policy[2][PEERS + 1]; /* before, after */
 	uint8_t allow_as_in[2][PEERS + 1];
 	bool keep[PEERS + 1];
-	unsigned max_paths[2], cluster_id[2]; /* now, then */
+	unsigned max_paths[2], cluster_id[2]; /* before, after */
 };
 
 static uint32_t
@@ -48,7 +49,7 @@ hop(unsigned i)
 	return 0x0a000001u + (i << 8);
 }
 
-/* Next hop 0 and those that policies set are good; 4 is down, 5 is on no connected subnet. */
+/* Next hop 0 and next hops set by policies are up; 4 is down, 5 is on no connected subnet. */
 static void
 tell_hops(struct world *w)
 {
@@ -85,7 +86,7 @@ match_some(struct policy_builder *b)
 			policy_builder_match_number(b, NUMBER_AS_PATH_LENGTH, 1, 1 + below(3)), 0);
 		break;
 	default:
-		break; /* everything */
+		break; /* matches all routes */
 	}
 }
 
@@ -104,7 +105,7 @@ set_some(struct policy_builder *b)
 		policy_builder_set_next_hop(b, &a);
 }
 
-/* NULL, one of the two that are built in, or nodes as they come. */
+/* NULL, a built-in policy, or random nodes. */
 static const struct policy *
 policy_draw(void)
 {
@@ -138,7 +139,7 @@ policy_drop(const struct policy *p)
 
 /* ---- a world ---- */
 
-/* By the reflector of that cluster. */
+/* Adds the marks of a reflector of that cluster. */
 static void
 reflected(struct attr_set *a, uint8_t cluster)
 {
@@ -153,7 +154,7 @@ static void
 sets_draw(struct world *w)
 {
 	for (unsigned i = 0; i < SETS; i++) {
-		/* now and then with our own AS: a loop, which no policy lets in */
+		/* sometimes with our own AS: a loop, refused under every policy */
 		uint32_t path[3] = {
 			65001 + below(3), below(12) == 0 ? RIG_OWN_ASN : 65100 + below(2), 65200};
 
@@ -233,7 +234,7 @@ world_end(struct world *w)
 	}
 }
 
-/* ---- what is there ---- */
+/* ---- state of the table ---- */
 
 struct seen {
 	bool accepted[PEERS + 1];
@@ -291,7 +292,7 @@ count(struct preview_counts *c, bool was, bool is, bool same)
 		c->changed++;
 }
 
-static struct preview_counts total; /* of all seeds: each kind must have been there */
+static struct preview_counts total; /* of all seeds: each kind must occur */
 
 static void
 assert_counts(const struct preview_counts *told, const struct preview_counts *happened)
@@ -339,7 +340,7 @@ preview_all(struct world *w, bool kept)
 	return p;
 }
 
-/* The best path of each destination, and its attributes. */
+/* Best path of a destination, with its attributes. */
 struct best {
 	uint16_t peer;
 	union rig_attrs attrs;
@@ -387,7 +388,7 @@ assert_best(const struct best ahead[PREFIXES], const struct seen is[PREFIXES])
 	}
 }
 
-/* Not kept: what the new policy makes of what the old one let in. */
+/* Without keep_all_routes: the new policy evaluates the routes accepted by the old policy. */
 static void
 check_not_kept(struct world *w, const struct seen seen[PREFIXES])
 {
@@ -413,7 +414,9 @@ check_not_kept(struct world *w, const struct seen seen[PREFIXES])
 				assert_int_equal(
 					policy_eval_prefix(eval, &w->nlri[k].prefix, &v), 0);
 			}
-			/* with less allowed, what policy put in front can't be told from what came */
+			/*
+			 * with a lower allow_as_in, a prepended own AS looks like a received loop
+			 */
 			if (w->allow_as_in[1][i] < w->allow_as_in[0][i] &&
 				attr_as_path_contains(a, RIG_OWN_ASN))
 				v.permit = false;
@@ -431,7 +434,7 @@ check_not_kept(struct world *w, const struct seen seen[PREFIXES])
 	preview_destroy(p);
 }
 
-/* Kept: exactly what a replay then does. */
+/* With keep_all_routes: the preview equals the later replay. */
 static void
 check_kept(struct world *w, const struct seen was[PREFIXES])
 {
@@ -545,7 +548,9 @@ test_nobody(void **state)
 	world_end(&w);
 }
 
-/* Ids of sets are a shard's own: the same id and serial are another set in the next one. */
+/*
+ * Ids of attribute sets belong to a shard: equal id and serial mean another set in the next shard.
+ */
 static void
 test_shards(void **state)
 {

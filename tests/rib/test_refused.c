@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The ring of refused prefixes: what it remembers, for how long, and that a reader never sees half an entry. */
+/* The ring of refused prefixes: entries found, their lifetime, and no torn entry for a reader. */
 #include "rib/refused.h"
 
 #include "lpm/arena.h"
@@ -28,7 +28,7 @@ static int
 end(void **state)
 {
 	refused_ring_destroy(ring);
-	arena_destroy(arena); /* asserts that nothing is left */
+	arena_destroy(arena); /* asserts that all memory was freed */
 	return 0;
 }
 
@@ -38,7 +38,7 @@ prefix_at(uint32_t i)
 	return prefix_from_v4(i << 8, 24);
 }
 
-/* Each number has a peer and a cause of its own. */
+/* Peer and cause follow from the number. */
 static struct refused_route
 route_at(uint32_t i)
 {
@@ -87,7 +87,7 @@ test_causes_have_names(void **state)
 	assert_string_equal(refused_text(refused_malformed(200)), "malformed-attribute");
 }
 
-/* 100,000 of them all answer; then the oldest ones go, and only they. */
+/* 100,000 entries are all found; then the oldest entries are overwritten, and no newer entry. */
 static void
 test_remembers(void **state)
 {
@@ -108,7 +108,7 @@ test_remembers(void **state)
 		assert_found(i, i >= 2 * REFUSED_RING);
 }
 
-/* Of a prefix that several peers announced again and again: each peer once, with its last cause, the newest first. */
+/* A prefix refused often from several peers: each peer once, with its last cause, newest first. */
 static void
 test_each_peer_once(void **state)
 {
@@ -143,7 +143,7 @@ writer(void *arg)
 	return NULL;
 }
 
-/* What a reader finds beside the writer is whole: the peer, cause and time of that prefix. */
+/* A reader beside the writer finds whole entries: peer, cause and time belong to the prefix. */
 static void
 test_beside_the_writer(void **state)
 {

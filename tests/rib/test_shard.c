@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Next hops, our own routes, VRFs, what an entry says. Records: test_shard_import.c; what a walk does: test_shard_walks.c. */
+/*
+ * Next hops, our own routes, VRFs, journal entries. Records: test_shard_import.c; walks:
+ * test_shard_walks.c.
+ */
 #include "rib/shard.h"
 
 #include "tests/rib/shard_rig.h"
@@ -14,7 +17,7 @@
 static void
 answer_up(struct rig *r, const struct nexthop_message *m)
 {
-	/* asked in the middle of a record: the real one comes later, from another thread */
+	/* asked in the middle of a record: a real answer comes later, from another thread */
 	uint32_t *pending = r->ctx;
 
 	*pending = rig_hop_number(&m->addr);
@@ -38,11 +41,11 @@ test_next_hop_waits(void **state)
 	assert_int_equal(asked, 0x0a000001);
 	assert_true(rig_view(&r, &n.prefix, &v));
 	assert_int_equal(v.paths->count, 1);
-	assert_int_equal(v.paths->eligible, 0); /* not yet answered */
+	assert_int_equal(v.paths->eligible, 0); /* no answer yet */
 	rig_tell(&r, 0, 0x0a000001, true, false, 0);
 	rig_settle(&r);
 	assert_true(rig_view(&r, &n.prefix, &v));
-	/* single hop: must be connected, which a link-local one is */
+	/* single hop: must be connected, which holds for link-local addresses */
 	assert_int_equal(v.paths->eligible, rig_mode == RIG_V6_LINK_LOCAL);
 	rig_tell(&r, 0, 0x0a000001, true, true, 0);
 	rig_settle(&r);
@@ -57,7 +60,7 @@ test_next_hop_waits(void **state)
 	rig_fini(&r);
 }
 
-/* Of `count` prefixes, each with an entry: were these `aside`? */
+/* Reads one entry for each of `count` prefixes and checks the `aside` flag. */
 static void
 expect_entries(struct rig *r, struct journal_cursor *c, int count, bool aside)
 {
@@ -72,7 +75,10 @@ expect_entries(struct rig *r, struct journal_cursor *c, int count, bool aside)
 	journal_advance(shard_journal(r->shard), c, e[n - 1].sequence);
 }
 
-/* Whom only best paths concern passes `aside` entries over: where the best path is another, or is to be told again, it must not be one. */
+/*
+ * Consumers of best paths skip `aside` entries: an entry that changes the best path, or its
+ * attributes, must not be `aside`.
+ */
 static void
 test_aside(void **state)
 {
@@ -90,7 +96,7 @@ test_aside(void **state)
 	}
 	for (unsigned hops = 1; hops <= 4; hops++)
 		rig_attrs_make(&a[hops], path, hops, 0x0a000001);
-	rig_update(&r, 1, &a[2].a, n, 2); /* the first */
+	rig_update(&r, 1, &a[2].a, n, 2); /* the first path */
 	expect_entries(&r, c, 2, false);
 	rig_update(&r, 2, &a[3].a, n, 2);
 	expect_entries(&r, c, 2, true);
@@ -100,30 +106,31 @@ test_aside(void **state)
 	expect_entries(&r, c, 2, true);
 	rig_update(&r, 3, NULL, n, 2);
 	expect_entries(&r, c, 2, true);
-	rig_update(&r, 1, &a[3].a, n, 2); /* another set of the best */
+	rig_update(&r, 1, &a[3].a, n, 2); /* new attributes of the best path */
 	expect_entries(&r, c, 2, false);
-	rig_update(&r, 3, &a[1].a, n, 2); /* a better one */
+	rig_update(&r, 3, &a[1].a, n, 2); /* a better path */
 	expect_entries(&r, c, 2, false);
 	rig_update(&r, 1, &a[2].a, n, 2);
 	expect_entries(&r, c, 2, true);
-	rig_update(&r, 3, NULL, n, 2); /* the best goes */
+	rig_update(&r, 3, NULL, n, 2); /* the best path is withdrawn */
 	expect_entries(&r, c, 2, false);
 	rig_update(&r, 1, NULL, n, 2);
 	expect_entries(&r, c, 2, false);
-	rig_update(&r, 1, &a[4].a, n, 2); /* the same set, of another peer: by router id */
+	/* the same attribute set from another peer: the router id decides */
+	rig_update(&r, 1, &a[4].a, n, 2);
 	expect_entries(&r, c, 2, false);
 	rig_update(&r, 2, NULL, n, 2);
 	expect_entries(&r, c, 2, true);
 	rig_update(&r, 2, &a[4].a, n, 2);
 	expect_entries(&r, c, 2, true);
-	/* the same set of the same peer, which is another router now */
+	/* the same set of the same peer, now with another router id */
 	rig_event(&r, RIB_SESSION_DOWN, 1);
 	rig_up(&r, 1, RIG_OWN_ASN, 5, false);
 	rig_update(&r, 1, &a[4].a, n, 2);
 	expect_entries(&r, c, 2, false);
 	rig_update(&r, 2, NULL, n, 2);
 	expect_entries(&r, c, 2, true);
-	rig_update(&r, 1, NULL, n, 2); /* the last */
+	rig_update(&r, 1, NULL, n, 2); /* the last path */
 	expect_entries(&r, c, 2, false);
 	journal_unsubscribe(shard_journal(r.shard), c);
 	rig_fini(&r);
@@ -166,7 +173,7 @@ test_originate(void **state)
 	rig_fini(&r);
 }
 
-/* `networks` and redistributed routes: each with attributes of its own, equal ones shared. */
+/* `networks` and redistributed routes: each with its own attributes, equal sets are shared. */
 static void
 test_originate_many(void **state)
 {
@@ -198,7 +205,7 @@ test_originate_many(void **state)
 		assert_int_equal(
 			attr_get(shard_attrs(r.shard), v.paths->path[0].accepted)->med, i / 10);
 	}
-	/* the same again writes nothing; another source does */
+	/* repeating an origination writes nothing; another source does */
 	uint64_t head = journal_head(shard_journal(r.shard));
 
 	assert_int_equal(shard_originate_from(r.shard, VRF_DEFAULT, rig_family(), &n.prefix,
@@ -221,7 +228,7 @@ test_originate_many(void **state)
 	rig_fini(&r);
 }
 
-/* The same attribute sets in two VRFs, whose next hops fare differently. */
+/* The same attribute sets in two VRFs, with next hops in different states. */
 static void
 test_vrfs(void **state)
 {
@@ -278,7 +285,7 @@ count_ask(struct rig *r, const struct nexthop_message *m)
 		ask_count++;
 }
 
-/* Nobody uses it for a while: the fib thread hears of it, and again when somebody does. */
+/* An unused next hop is unwatched after a while, and watched again on the next use. */
 static void
 test_next_hop_unwatched(void **state)
 {
@@ -302,7 +309,8 @@ test_next_hop_unwatched(void **state)
 	assert_int_equal(unwatch_count, 0); /* in use */
 	rig_update(&r, 1, NULL, &n, 1);
 	rig_settle(&r);
-	rig_update(&r, 1, &a.a, &n, 1); /* gone and back: its state is still known */
+	/* withdrawn and announced again: the state is still known */
+	rig_update(&r, 1, &a.a, &n, 1);
 	rig_settle(&r);
 	assert_true(rig_view(&r, &n.prefix, &v));
 	assert_int_equal(v.paths->eligible, 1);
@@ -314,12 +322,12 @@ test_next_hop_unwatched(void **state)
 		rig_settle(&r);
 	}
 	assert_int_equal(unwatch_count, 1);
-	rig_tell(&r, 0, 0x0a000001, true, true, 0); /* was on its way */
+	rig_tell(&r, 0, 0x0a000001, true, true, 0); /* the answer was already on its way */
 	rig_update(&r, 1, &a.a, &n, 1);
 	rig_settle(&r);
 	assert_int_equal(ask_count, 2);
 	assert_true(rig_view(&r, &n.prefix, &v));
-	assert_int_equal(v.paths->eligible, 0); /* until answered */
+	assert_int_equal(v.paths->eligible, 0); /* ineligible until answered */
 	rig_tell(&r, 0, 0x0a000001, true, true, 0);
 	rig_settle(&r);
 	assert_true(rig_view(&r, &n.prefix, &v));
@@ -327,7 +335,10 @@ test_next_hop_unwatched(void **state)
 	rig_fini(&r);
 }
 
-/* A question for which there is no memory is asked later; a next hop that cannot be given up stays watched, with its state. */
+/*
+ * A question without memory is sent later; a next hop that cannot be unwatched stays watched, with
+ * its state.
+ */
 static void
 test_questions_without_memory(void **state)
 {
@@ -365,7 +376,7 @@ test_questions_without_memory(void **state)
 	rig_update(&r, 1, &a.a, &n, 1);
 	rig_settle(&r);
 	assert_true(rig_view(&r, &n.prefix, &v));
-	assert_int_equal(v.paths->eligible, 1); /* still watched: no question is needed */
+	assert_int_equal(v.paths->eligible, 1); /* still watched: needs no question */
 	rig_tell(&r, 0, 0x0a000001, false, false, 0);
 	rig_settle(&r);
 	assert_true(rig_view(&r, &n.prefix, &v));
@@ -381,8 +392,9 @@ test_questions_without_memory(void **state)
 	rig_fini(&r);
 }
 
-/* Next hops come and go by thousands; those in use keep their state, the others give their memory
- * back. */
+/*
+ * Thousands of next hops come and go: used next hops keep their state, unused next hops are freed.
+ */
 static void
 test_many_next_hops(void **state)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Records of a session, as they change routes, and stale ones. */
+/* Records of a session and their effect on routes; stale paths. */
 #include "rib/shard.h"
 
 #include "tests/rib/shard_rig.h"
@@ -43,7 +43,7 @@ test_unchanged_writes_nothing(void **state)
 	rig_event(&r, RIB_END_REFRESH, 1);
 	rig_settle(&r);
 	assert_true(rig_view(&r, &n[0].prefix, &after));
-	assert_false(rig_view(&r, &n[1].prefix, &after)); /* not told again: swept */
+	assert_false(rig_view(&r, &n[1].prefix, &after)); /* not announced again: swept */
 	assert_int_equal(journal_head(shard_journal(r.shard)), head + 1);
 	assert_int_equal(rig_received(&r, 1), 1);
 	assert_int_equal(r.woken, 1);
@@ -51,7 +51,7 @@ test_unchanged_writes_nothing(void **state)
 
 	shard_peer_counts(r.shard, (struct peer_id){1}, rig_family(), &c);
 	assert_int_equal(c.stale_swept, 1);
-	rig_event(&r, RIB_END_REFRESH, 1); /* without BoRR */
+	rig_event(&r, RIB_END_REFRESH, 1); /* EoRR without BoRR */
 	rig_settle(&r);
 	shard_peer_counts(r.shard, (struct peer_id){1}, rig_family(), &c);
 	assert_int_equal(c.eorr_ignored, 1);
@@ -59,7 +59,10 @@ test_unchanged_writes_nothing(void **state)
 	rig_fini(&r);
 }
 
-/* So many BoRR that a 16-bit stamp from before them would look young: the lost session's routes stayed for good. */
+/*
+ * So many BoRR that a 16-bit stamp would wrap and old paths look new: the routes of the lost
+ * session then stayed forever.
+ */
 static void
 test_begins_without_end(void **state)
 {
@@ -100,7 +103,7 @@ test_stale_timeout(void **state)
 	rig_simple(&r, policy_accept_all());
 	rig_attrs_make(&a, path_65001, 2, 0x0a000001);
 	rig_update(&r, 1, &a.a, &n, 1);
-	rig_event(&r, RIB_STALE_TIMEOUT, 1); /* no refresh is open: nothing */
+	rig_event(&r, RIB_STALE_TIMEOUT, 1); /* no refresh is open: no effect */
 	rig_settle(&r);
 	assert_true(rig_view(&r, &n.prefix, &v));
 	rig_event(&r, RIB_BEGIN_REFRESH, 1);
@@ -119,7 +122,10 @@ counts_of(const struct rig *r, uint16_t peer)
 	return c;
 }
 
-/* RFC 4724 4.2: a restart of the peer is no loss of its routes; what it does not tell again goes with End-of-RIB. */
+/*
+ * RFC 4724 4.2: routes survive a restart of the peer; routes not announced again are removed at
+ * End-of-RIB.
+ */
 static void
 test_restart(void **state)
 {
@@ -140,10 +146,10 @@ test_restart(void **state)
 	rig_settle(&r);
 	assert_int_equal(journal_head(shard_journal(r.shard)), head);
 	assert_true(rig_view(&r, &n[0].prefix, &v));
-	assert_int_equal(v.paths->eligible, 1); /* still forwarded to */
+	assert_int_equal(v.paths->eligible, 1); /* still used for forwarding */
 	assert_true(shard_path_stale(r.shard, rig_family(), &v.paths->path[0]));
 	assert_int_equal(shard_peer_remove(r.shard, (struct peer_id){1}), -EBUSY);
-	rig_tell(&r, 0, 0x0a000001, false, false, 0); /* tracked as before */
+	rig_tell(&r, 0, 0x0a000001, false, false, 0); /* next hops are still tracked */
 	rig_settle(&r);
 	assert_true(rig_view(&r, &n[0].prefix, &v));
 	assert_int_equal(v.paths->eligible, 0);
@@ -151,7 +157,7 @@ test_restart(void **state)
 	rig_settle(&r);
 	head = journal_head(shard_journal(r.shard));
 	rig_up(&r, 1, 65001, 7, true);
-	rig_event(&r, RIB_BEGIN_REFRESH, 1); /* before End-of-RIB */
+	rig_event(&r, RIB_BEGIN_REFRESH, 1); /* a refresh before End-of-RIB */
 	rig_update(&r, 1, &a.a, n, 1);
 	rig_event(&r, RIB_END_REFRESH, 1);
 	rig_settle(&r);
@@ -171,7 +177,7 @@ test_restart(void **state)
 	rig_fini(&r);
 }
 
-/* Restarts in a row, one that comes too late, one that was given up. */
+/* Consecutive restarts, a restart that takes too long, an abandoned restart. */
 static void
 test_restarts_end(void **state)
 {
@@ -188,7 +194,7 @@ test_restarts_end(void **state)
 	assert_int_equal(rig_received(&r, 1), 2);
 	rig_up(&r, 1, 65001, 7, true);
 	rig_update(&r, 1, &a.a, n, 1);
-	rig_down_retained(&r, 1); /* before End-of-RIB: what was stale goes */
+	rig_down_retained(&r, 1); /* lost again before End-of-RIB: stale paths are removed */
 	rig_settle(&r);
 	assert_int_equal(rig_received(&r, 1), 1);
 	rig_event(&r, RIB_STALE_TIMEOUT, 1); /* the session stays down */
@@ -200,18 +206,18 @@ test_restarts_end(void **state)
 	rig_down_retained(&r, 1);
 	rig_up(&r, 1, 65001, 7, true);
 	rig_update(&r, 1, &a.a, n, 1);
-	rig_event(&r, RIB_STALE_TIMEOUT, 1); /* End-of-RIB does not come */
+	rig_event(&r, RIB_STALE_TIMEOUT, 1); /* End-of-RIB never comes */
 	rig_settle(&r);
 	assert_int_equal(rig_received(&r, 1), 1);
 	rig_down_retained(&r, 1);
-	rig_event(&r, RIB_SESSION_DOWN, 1); /* given up */
+	rig_event(&r, RIB_SESSION_DOWN, 1); /* retention ends */
 	rig_settle(&r);
 	assert_int_equal(rig_received(&r, 1), 0);
 	rig_up(&r, 1, 65001, 7, true);
 	rig_update(&r, 1, &a.a, n, 2);
 	rig_down_retained(&r, 1);
 	r.without_family = true;
-	rig_up(&r, 1, 65001, 7, true); /* without this family */
+	rig_up(&r, 1, 65001, 7, true); /* the new session lacks the family */
 	rig_settle(&r);
 	assert_int_equal(rig_received(&r, 1), 0);
 	assert_int_equal(attr_table_count(shard_attrs(r.shard)), 0);
@@ -219,7 +225,7 @@ test_restarts_end(void **state)
 	rig_fini(&r);
 }
 
-/* The peer said that it sends End-of-RIB. */
+/* The peer has announced that it will send End-of-RIB. */
 static void
 test_refresh_before_end_of_rib(void **state)
 {
@@ -247,7 +253,10 @@ test_refresh_before_end_of_rib(void **state)
 	rig_fini(&r);
 }
 
-/* RFC 8212; a loop takes an earlier path away; a rejected route leaves nothing. */
+/*
+ * RFC 8212; a looped path replaces, thus removes, the earlier path; a rejected route leaves no
+ * path.
+ */
 static void
 test_refused(void **state)
 {
@@ -276,7 +285,7 @@ test_refused(void **state)
 	rig_update(&r, 1, &good.a, &n, 1);
 	rig_settle(&r);
 	shard_peer_import(r.shard, (struct peer_id){1}, rig_family(), policy_deny_all());
-	assert_int_equal(rig_received(&r, 1), 1); /* stays until it comes again */
+	assert_int_equal(rig_received(&r, 1), 1); /* the path stays until announced again */
 	rig_update(&r, 1, &good.a, &n, 1);
 	rig_settle(&r);
 	assert_int_equal(rig_received(&r, 1), 0);
@@ -285,7 +294,7 @@ test_refused(void **state)
 	rig_event(&r, RIB_SESSION_DOWN, 1);
 	rig_up(&r, 1, 65001, 7, true);
 	rig_settle(&r);
-	assert_int_equal(rig_rejected(&r, 1), 0); /* since the session came up */
+	assert_int_equal(rig_rejected(&r, 1), 0); /* counted since the session came up */
 	rig_fini(&r);
 }
 
@@ -303,7 +312,8 @@ test_reflection_loops(void **state)
 	rig_attrs_make(&a, path_65001, 2, 0x0a000001);
 	rig_update(&r, 1, &a.a, &n, 1);
 	rig_settle(&r);
-	assert_int_equal(rig_received(&r, 1), 1); /* internal without policy: all */
+	/* internal peer without a policy: all routes accepted */
+	assert_int_equal(rig_received(&r, 1), 1);
 	a.a.has |= ATTR_HAS_ORIGINATOR_ID;
 	a.a.originator_id = RIG_ROUTER_ID;
 	rig_update(&r, 1, &a.a, &n, 1);
@@ -344,7 +354,7 @@ test_cluster_id(void **state)
 	rig_settle(&r);
 	assert_int_equal(rig_received(&r, 1), 0);
 	memcpy(a.a.var + a.a.as_path_len + 4, (uint8_t[]){0xc0, 0, 2, 1}, 4);
-	rig_update(&r, 1, &a.a, &n, 1); /* the router id is no cluster of ours any more */
+	rig_update(&r, 1, &a.a, &n, 1); /* the router id is no longer our cluster id */
 	rig_settle(&r);
 	assert_int_equal(rig_received(&r, 1), 1);
 	shard_settings(r.shard, &(struct shard_settings){0});
@@ -379,7 +389,7 @@ test_allow_as_in(void **state)
 	rig_fini(&r);
 }
 
-/* `count` samples, the first of the message behind that entry (0: of none). */
+/* Expects `count` samples after that entry; `first` is the first entry with a message (0: none). */
 static void
 assert_received(const struct rig *r, uint64_t after, uint64_t to, uint64_t first, unsigned count)
 {
@@ -414,8 +424,8 @@ test_received_ns(void **state)
 	for (uint64_t s = 49990; s <= 50000; s++)
 		assert_int_equal(shard_received_ns(r.shard, s), 1000000000u + (s - 1) * 1000000ull);
 	assert_int_equal(shard_received_ns(r.shard, 40000), 1000000000u + 39999 * 1000000ull);
-	assert_int_equal(shard_received_ns(r.shard, 1), 0); /* forgotten */
-	/* entries of a walk come of no message */
+	assert_int_equal(shard_received_ns(r.shard, 1), 0); /* overwritten */
+	/* entries of a walk belong to no message */
 	rig_tell(&r, 0, 0x0a000001, true, true, 0);
 	rig_settle(&r);
 	assert_int_equal(journal_head(shard_journal(r.shard)), 100000);
@@ -423,7 +433,7 @@ test_received_ns(void **state)
 	assert_received(&r, 49000, 49500, 49001, 500);
 	assert_received(&r, 49999, 50000, 50000, 1);
 	assert_received(&r, 50000, 50000, 0, 0);
-	assert_received(&r, 50000, 100000, 0, 1); /* none of a message */
+	assert_received(&r, 50000, 100000, 0, 1); /* walk entries */
 	assert_received(&r, 49998, 100000, 49999, 3);
 	assert_int_equal(shard_received_ns(r.shard, 50000), 1000000000u + 49999 * 1000000ull);
 	rig_fini(&r);
@@ -439,7 +449,8 @@ test_bad_records(void **state)
 
 	rig_simple(&r, policy_accept_all());
 	rig_attrs_make(&a, path_65001, 2, 0x0a000001);
-	(void)rig_record(&r, &head, 16); /* says more than it holds: the batch ends there */
+	/* the record claims more than its length: parsing of the batch ends */
+	(void)rig_record(&r, &head, 16);
 	rig_update(&r, 1, &a.a, &n, 1);
 	rig_settle(&r);
 	assert_int_equal(shard_failures(r.shard), 1);
@@ -453,7 +464,7 @@ test_bad_records(void **state)
 	assert_int_equal(shard_failures(r.shard), 3);
 	n = rig_nlri(0x01010100, 24);
 	rig_event(&r, RIB_SESSION_DOWN, 1);
-	rig_update(&r, 1, &a.a, &n, 1); /* of no session */
+	rig_update(&r, 1, &a.a, &n, 1); /* without a session */
 	rig_settle(&r);
 	assert_int_equal(shard_failures(r.shard), 4);
 	assert_int_equal(rig_received(&r, 1), 0);

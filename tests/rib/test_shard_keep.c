@@ -14,7 +14,7 @@
 
 #include <cmocka.h>
 
-#define MANY 4096u /* some slices of a walk */
+#define MANY 4096u /* several slices of a walk */
 
 static const struct peer_id one = {1}, two = {2};
 static const uint32_t path_long[] = {65002, 1, 2, 3, 3356};
@@ -66,7 +66,7 @@ head(const struct rig *r)
 	return journal_head(shard_journal(r->shard));
 }
 
-/* Prefixes 0 .. count-1 of a peer. */
+/* Announces prefixes 0 .. count-1 from a peer. */
 static void
 announce(struct rig *r, uint16_t peer, const struct attr_set *a, unsigned count)
 {
@@ -79,7 +79,7 @@ announce(struct rig *r, uint16_t peer, const struct attr_set *a, unsigned count)
 	}
 }
 
-/* The same with MANY routes of peer 1. */
+/* As begin(), with MANY routes of peer 1. */
 static void
 begin_full(struct rig *r, const struct policy *p, union rig_attrs *a)
 {
@@ -100,7 +100,7 @@ replay(struct rig *r, const struct policy *p)
 	assert_int_equal(counts(r, one).replays_done, number);
 }
 
-/* Denies /24s of which the third octet is below `n`; sets a preference to the others. */
+/* Denies the first `n` numbered /24s; sets a preference on the others. */
 static struct policy *
 first_denied(unsigned n, uint32_t local_pref)
 {
@@ -148,9 +148,9 @@ check_refused(struct rig *r, uint16_t peer, const struct attr_set *a, enum decis
 	shard_decision_input(r->shard, &v.paths->path[0], &in);
 	decision_order(&in, 1, &order, &reason);
 	assert_int_equal(reason, why);
-	/* nobody is led there */
+	/* not used for forwarding */
 	assert_int_equal(dest_longest(shard_table(r->shard, r->table), &addr, &v).v, DEST_NONE);
-	/* and it goes as quietly */
+	/* the withdrawal writes no journal entry either */
 	rig_update(r, peer, NULL, &n, 1);
 	rig_settle(r);
 	assert_false(rig_view(r, &n.prefix, &v));
@@ -159,7 +159,7 @@ check_refused(struct rig *r, uint16_t peer, const struct attr_set *a, enum decis
 	assert_int_equal(attr_table_count(shard_attrs(r->shard)), 0);
 }
 
-/* Why one is kept and rejected can be told. */
+/* Each kept and rejected path has a reason. */
 static void
 test_reasons(void **state)
 {
@@ -191,7 +191,7 @@ test_reasons(void **state)
 	rig_fini(&r);
 }
 
-/* A rejected path beside another: behind it, whatever it says. */
+/* A rejected path ranks behind an accepted path, whatever its attributes are. */
 static void
 test_never_a_candidate(void **state)
 {
@@ -214,20 +214,23 @@ test_never_a_candidate(void **state)
 	assert_int_equal(v.paths->eligible, 1);
 	assert_int_equal(v.paths->multipath, 1);
 	assert_int_equal(v.paths->path[0].peer.v, 2);
-	good.a.has |= ATTR_HAS_MED; /* told anew: stored, and nobody is told */
+	good.a.has |= ATTR_HAS_MED; /* announced again: stored, no journal entry */
 	rig_update(&r, 1, &good.a, &n, 1);
 	rig_settle(&r);
 	assert_int_equal(head(&r), told);
 	assert_true(rig_view(&r, &n.prefix, &v));
 	assert_true(shard_path_received(r.shard, &v.paths->path[1])->has & ATTR_HAS_MED);
-	/* the other one goes: that is told, with a rejected one left over */
+	/* the accepted path is withdrawn: a journal entry, and the rejected path remains */
 	rig_update(&r, 2, NULL, &n, 1);
 	rig_settle(&r);
 	assert_int_equal(head(&r), told + 1);
 	assert_true(rig_view(&r, &n.prefix, &v));
 	assert_int_equal(v.paths->eligible, 0);
 	assert_int_equal((uint32_t)(told + 1), v.sequence);
-	/* and when that one goes the sequence must still be that of the entry, or a late consumer would wait for another one */
+	/*
+	 * removing the rejected path must keep the sequence of that entry, or a late consumer would
+	 * wait for a later entry
+	 */
 	rig_update(&r, 1, NULL, &n, 1);
 	rig_settle(&r);
 	assert_int_equal(head(&r), told + 1);
@@ -236,7 +239,10 @@ test_never_a_candidate(void **state)
 	rig_fini(&r);
 }
 
-/* keel-policy(7) rule 3: everything that was announced and not withdrawn; what policy now rejects goes. */
+/*
+ * keel-policy(7) rule 3: a replay evaluates all announced routes; routes that the policy now
+ * rejects are removed.
+ */
 static void
 test_replay_is_the_policy_of_now(void **state)
 {
@@ -259,11 +265,11 @@ test_replay_is_the_policy_of_now(void **state)
 	assert_int_equal(
 		attr_get(shard_attrs(r.shard), v.paths->path[0].accepted)->local_pref, 150);
 	assert_false(shard_path_received(r.shard, &v.paths->path[0])->has & ATTR_HAS_LOCAL_PREF);
-	/* nothing comes out differently: nothing is written, nobody is told; what is rejected is not counted twice */
+	/* an unchanged result writes no journal entry, and rejected routes are not counted twice */
 	replay(&r, half);
 	assert_int_equal(head(&r), 2 * MANY);
 	assert_int_equal(counts(&r, one).rejected_total, MANY / 2);
-	/* only the half that changes is told */
+	/* only the changed half gets journal entries */
 	replay(&r, other);
 	assert_int_equal(head(&r), 2 * MANY + MANY / 2);
 	replay(&r, policy_accept_all());
@@ -289,7 +295,10 @@ turns_until(struct rig *r, uint64_t number)
 	return n;
 }
 
-/* keel-policy(7) rule 11: asked again and again while a walk runs, at most one more; none is lost. */
+/*
+ * keel-policy(7) rule 11: requests during a walk join into at most one further walk; no request is
+ * lost.
+ */
 static void
 test_requests_join(void **state)
 {
@@ -302,7 +311,7 @@ test_requests_join(void **state)
 	begin_full(&r, policy_accept_all(), &a);
 	first = shard_peer_replay(r.shard, one, rig_family());
 	lap = turns_until(&r, first);
-	assert_in_range(lap, MANY / 64, MANY / 64 + 4); /* in slices, each a turn */
+	assert_in_range(lap, MANY / 64, MANY / 64 + 4); /* one slice in each turn */
 	shard_peer_import(r.shard, one, rig_family(), half);
 	first = shard_peer_replay(r.shard, one, rig_family());
 	for (twice = 0; twice < lap / 2; twice++) {
@@ -314,7 +323,7 @@ test_requests_join(void **state)
 	twice += turns_until(&r, last);
 	assert_in_range(twice, lap, 2 * lap);
 	check_counts(&r, one, MANY, MANY / 2, MANY);
-	/* a number that no replay needs is done at once */
+	/* a replay without kept routes is done at once */
 	assert_int_equal(shard_peer_replay(r.shard, two, rig_family()), 1);
 	assert_int_equal(counts(&r, two).replays_done, 1);
 	assert_int_equal(shard_peer_replay(r.shard, (struct peer_id){9}, rig_family()), 0);
@@ -322,7 +331,7 @@ test_requests_join(void **state)
 	policy_destroy(half);
 }
 
-/* Turns of a running replay until it has passed what is at the front of the table, and what nobody uses any more is freed. */
+/* Runs turns of a replay until the front of the table is done and unused sets are freed. */
 static void
 pass_front(struct rig *r)
 {
@@ -330,7 +339,10 @@ pass_front(struct rig *r)
 		(void)rig_turn(r);
 }
 
-/* Ids of sets are used again while a replay runs: what came of one is not taken for what comes of the next. */
+/*
+ * Ids of sets are reused during a replay: the result of the old set must not be applied to the new
+ * set.
+ */
 static void
 test_ids_used_again(void **state)
 {
@@ -351,7 +363,7 @@ test_ids_used_again(void **state)
 	rig_settle(&r);
 	assert_true(rig_view(&r, &front.prefix, &v));
 	id = v.paths->path[0].received;
-	/* judged and refused, gone, and its id is that of one which is not to be */
+	/* evaluated and refused, then freed; the id is reused by a set that must be accepted */
 	(void)shard_peer_replay(r.shard, one, rig_family());
 	pass_front(&r);
 	rig_update(&r, 1, NULL, &front, 1);
@@ -365,7 +377,10 @@ test_ids_used_again(void **state)
 	assert_int_equal(v.paths->path[0].received.v, id.v);
 	rig_settle(&r);
 	check_counts(&r, one, MANY - 1, MANY - 1, MANY - 1);
-	/* the same of what policy made of a set that stays: `second` at the front and at the back */
+	/*
+	 * the same for the result of the policy on an unchanged set: `second` at the front and at
+	 * the back
+	 */
 	rig_update(&r, 1, &second.a, &front, 1);
 	rig_settle(&r);
 	shard_peer_import(r.shard, one, rig_family(), half);
@@ -391,7 +406,7 @@ test_ids_used_again(void **state)
 	policy_destroy(half);
 }
 
-/* Several commits within a running walk: the result of the last one alone, and live updates between. */
+/* Several commits during a walk: only the last policy counts, also for live updates in between. */
 static void
 test_last_policy_alone(void **state)
 {
@@ -408,12 +423,16 @@ test_last_policy_alone(void **state)
 	for (unsigned i = 0; i < 3; i++) {
 		shard_peer_import(r.shard, one, rig_family(), p[i]);
 		if (i !=
-			1) /* the second changes the policy under a walk that nobody asks again for */
+			/*
+			 * the second commit changes the policy of a running walk without a new
+			 * request
+			 */
+			1)
 			number = shard_peer_replay(r.shard, one, rig_family());
 		for (unsigned k = 0; k < 20; k++)
 			(void)rig_turn(&r);
 	}
-	/* live input goes first */
+	/* live input is applied first */
 	rig_update(&r, 1, &b.a, &fresh, 1);
 	rig_put(&r);
 	(void)rig_turn(&r);
@@ -437,7 +456,10 @@ test_last_policy_alone(void **state)
 		policy_destroy(p[i]);
 }
 
-/* On: kept when it comes again. Off: let go, and nobody who follows the journal is told. */
+/*
+ * On: routes are kept from their next announcement. Off: kept routes are dropped without journal
+ * entries.
+ */
 static void
 test_on_and_off(void **state)
 {
@@ -456,7 +478,7 @@ test_on_and_off(void **state)
 	check_counts(&r, one, MANY / 2, MANY / 2, 0);
 	told = head(&r);
 	shard_peer_keep(r.shard, one, rig_family(), true);
-	rig_event(&r, RIB_BEGIN_REFRESH, 1); /* what ROUTE-REFRESH fills (keel-policy(7) rule 5) */
+	rig_event(&r, RIB_BEGIN_REFRESH, 1); /* filled by ROUTE-REFRESH (keel-policy(7) rule 5) */
 	announce(&r, 1, &a.a, MANY);
 	rig_event(&r, RIB_END_REFRESH, 1);
 	rig_settle(&r);
@@ -464,8 +486,8 @@ test_on_and_off(void **state)
 	assert_int_equal(head(&r), told);
 	assert_int_equal(counts(&r, one).stale_swept, 0);
 	shard_peer_keep(r.shard, one, rig_family(), false);
-	assert_int_equal(shard_peer_replay(r.shard, one, rig_family()),
-		1); /* there is nothing to replay from */
+	assert_int_equal(
+		shard_peer_replay(r.shard, one, rig_family()), 1); /* no kept route to replay */
 	assert_int_equal(counts(&r, one).replays_done, 1);
 	rig_settle(&r);
 	check_counts(&r, one, MANY / 2, MANY / 2, 0);
@@ -479,7 +501,10 @@ test_on_and_off(void **state)
 	policy_destroy(half);
 }
 
-/* The policy changes and nothing is to be kept any more: what is there is judged once more before it is let go. */
+/*
+ * The policy changes and keep_all_routes ends together: kept routes are evaluated once more before
+ * they are dropped.
+ */
 static void
 test_off_in_a_replay(void **state)
 {
@@ -509,7 +534,7 @@ test_off_in_a_replay(void **state)
 	policy_destroy(half);
 }
 
-/* RFC 4724 4.2: what is retained is kept, replayed while the session is away, and swept. */
+/* RFC 4724 4.2: retained routes are kept, replayed while the session is down, and swept. */
 static void
 test_retained(void **state)
 {
@@ -522,7 +547,7 @@ test_retained(void **state)
 	rig_settle(&r);
 	replay(&r, half);
 	check_counts(&r, one, MANY, MANY / 2, MANY);
-	/* a policy that changes now takes effect now, unasked */
+	/* a policy change during retention takes effect without a request */
 	shard_peer_import(r.shard, one, rig_family(), policy_deny_all());
 	rig_settle(&r);
 	check_counts(&r, one, MANY, 0, MANY);
@@ -530,7 +555,7 @@ test_retained(void **state)
 	rig_settle(&r);
 	check_counts(&r, one, MANY, MANY / 2, MANY);
 	rig_up(&r, 1, 65001, 1, true);
-	announce(&r, 1, &a.a, MANY / 4); /* all of them rejected */
+	announce(&r, 1, &a.a, MANY / 4); /* all rejected by the policy */
 	rig_event(&r, RIB_END_OF_RIB, 1);
 	rig_settle(&r);
 	check_counts(&r, one, MANY / 4, 0, MANY / 4);
@@ -544,7 +569,7 @@ test_retained(void **state)
 	policy_destroy(half);
 }
 
-/* allow_as_in may change what a loop is; kept routes are judged again. */
+/* A change of allow_as_in makes the shard check kept routes for loops again. */
 static void
 test_loops_are_judged_again(void **state)
 {
@@ -587,7 +612,7 @@ test_removed_in_a_replay(void **state)
 	}
 	assert_int_equal(shard_peer_remove(r.shard, one), 0);
 	rig_settle(&r);
-	/* the same with no route left that a flush would have to find */
+	/* the same without any route for the flush to find */
 	rig_peer(&r, 1, 65001, true, false);
 	rig_up(&r, 1, 65001, 1, true);
 	keep(&r, one, policy_accept_all());
@@ -604,14 +629,17 @@ test_removed_in_a_replay(void **state)
 	assert_int_equal(shard_peer_remove(r.shard, one), -EBUSY);
 	rig_settle(&r);
 	assert_int_equal(shard_peer_remove(r.shard, one), 0);
-	/* its place is used again, and knows nothing of it */
+	/* the slot is reused, without old counts */
 	rig_peer(&r, 1, 65001, true, false);
 	check_counts(&r, one, 0, 0, 0);
 	assert_int_equal(shard_peer_replay(r.shard, one, rig_family()), 1);
 	rig_fini(&r);
 }
 
-/* Prefixes that are refused come and go beside a consumer that reads nothing: it holds nothing up. */
+/*
+ * Refused prefixes come and go beside a consumer that never reads: no tombstone waits for the
+ * consumer.
+ */
 static void
 test_flaps_make_no_tombstones(void **state)
 {
@@ -624,7 +652,7 @@ test_flaps_make_no_tombstones(void **state)
 	rig_attrs_make(&a, path_65001, 2, 0x0a000001);
 	assert_int_equal(journal_subscribe(shard_journal(r.shard), &stuck), 0);
 	journal_set_patience(stuck, JOURNAL_EVICT);
-	rig_update(&r, 2, &a.a, &seen, 1); /* something it has not read */
+	rig_update(&r, 2, &a.a, &seen, 1); /* an unread entry */
 	for (unsigned i = 0; i < 100000; i += 50) {
 		struct rib_nlri n[50];
 
@@ -644,7 +672,7 @@ test_flaps_make_no_tombstones(void **state)
 	rig_fini(&r);
 }
 
-/* As first_denied(), with a list of communities, by which each set may take long. */
+/* As first_denied(), with a community list, which makes each evaluation slow. */
 static struct policy *
 with_list(uint32_t local_pref)
 {
@@ -667,7 +695,7 @@ with_list(uint32_t local_pref)
 
 #define OWN 64u
 
-/* Turns that have no time, in each of which something is done all the same. */
+/* Counts turns with an expired deadline; each turn still makes progress. */
 static unsigned
 turns_of_replay(struct rig *r, const struct policy *p)
 {
@@ -681,7 +709,10 @@ turns_of_replay(struct rig *r, const struct policy *p)
 	return turns;
 }
 
-/* Where nothing of a route changes, to judge it takes time all the same; and what goes is not judged. */
+/*
+ * Evaluation takes time even for an unchanged route, and turns end in time; withdrawn routes are
+ * not evaluated.
+ */
 static void
 test_judging_ends_in_time(void **state)
 {
@@ -717,7 +748,10 @@ test_judging_ends_in_time(void **state)
 	policy_destroy(plain);
 }
 
-/* What keeping costs: left alone or changed at most 8 bytes, rejected 40 beside another path, 72 alone. */
+/*
+ * Memory of kept routes: at most 8 bytes unchanged or changed, 40 rejected beside another path, 72
+ * rejected alone.
+ */
 static void
 test_bytes(void **state)
 {
@@ -753,7 +787,7 @@ test_bytes(void **state)
 		(void)rig_turn(&r);
 	assert_true(dest_table_bytes(t) + attr_table_bytes(shard_attrs(r.shard)) <= bare);
 	policy_destroy(preferring);
-	/* beside another path */
+	/* rejected beside another path */
 	keep(&r, two, policy_deny_all());
 	plain = bare;
 	announce(&r, 2, &a.a, MANY);
@@ -763,7 +797,7 @@ test_bytes(void **state)
 	print_message("rejected beside another: %.1f B\n", ((double)bare - (double)plain) / MANY);
 	assert_true(bare - plain <= 40 * MANY);
 	rig_fini(&r);
-	/* alone: with its destination and its share of the index, which is at most 3/4 full */
+	/* rejected alone: with destination and share of the index, which is at most 3/4 full */
 	begin(&r, policy_deny_all());
 	t = shard_table(r.shard, r.table);
 	plain = dest_table_bytes(t);
@@ -771,7 +805,7 @@ test_bytes(void **state)
 	rig_settle(&r);
 	check_counts(&r, one, MANY, 0, MANY);
 	for (unsigned i = 0; i < 100; i++)
-		(void)rig_turn(&r); /* smaller indexes are given back */
+		(void)rig_turn(&r); /* old, smaller indexes are freed */
 	bare = dest_table_bytes(t);
 	print_message("rejected alone: %.1f B\n", ((double)bare - (double)plain) / MANY);
 	assert_true(bare - plain <= 72 * MANY);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * keep_all_routes and replay against an oracle that holds what was received in a plain array and judges it
- * afresh, each route by itself. Every second seed settles after each step, and then the journal must tell of
- * exactly those destinations of which somebody sees something else.
+ * keep_all_routes and replay against an oracle with a plain array of received routes, each
+ * evaluated separately. Every second seed settles after each step; then the journal must have
+ * entries for exactly the destinations with a visible change.
  */
 #include "rib/shard.h"
 
@@ -23,7 +23,7 @@
 #endif
 #define STEPS 250
 #define PEERS 4 /* 1..4; 3 and 4 are internal */
-#define PREFIXES 400 /* some slices of a walk */
+#define PREFIXES 400 /* several slices of a walk */
 #define PATH_IDS 2
 #define PATHS_MAX (PEERS * PATH_IDS)
 #define SETS 14
@@ -51,11 +51,11 @@ struct model_peer {
 	unsigned policy;
 	uint64_t asked; /* number of the last replay */
 	bool replaying;
-	uint64_t refused; /* counts.rejected_total, as long as `exact` */
+	uint64_t refused; /* counts.rejected_total, while `exact` */
 	struct route route[PREFIXES][PATH_IDS];
 };
 
-/* What who follows the journal can see of a destination. */
+/* State of a destination as visible to a consumer of the journal. */
 struct seen {
 	unsigned count, eligible, multipath;
 	struct {
@@ -113,7 +113,7 @@ finish(struct policy_builder *b)
 	return p;
 }
 
-/* Attributes alone decide. */
+/* A policy on attributes alone. */
 static const struct policy *
 policy_attributes(void)
 {
@@ -129,7 +129,7 @@ policy_attributes(void)
 	return finish(b);
 }
 
-/* Prefixes and attributes, with a goto. */
+/* A policy on prefixes and attributes, with a goto. */
 static const struct policy *
 policy_mixed(void)
 {
@@ -173,7 +173,7 @@ policy_long(void)
 	return finish(b);
 }
 
-/* Sets that differ in MED and preference become one. */
+/* Sets that differ in MED and preference become equal. */
 static const struct policy *
 policy_levels(void)
 {
@@ -308,7 +308,10 @@ counts(struct model *o, unsigned p)
 	return c;
 }
 
-/* A replay that is done has judged by the policy of now; before that changes, the oracle must do so, too. */
+/*
+ * A finished replay has used the current policy; the oracle must do the same before the policy
+ * changes.
+ */
 static void
 catch_up(struct model *o, unsigned p)
 {
@@ -379,7 +382,7 @@ set_policy(struct model *o, unsigned p)
 	shard_peer_import(o->rig.shard, (struct peer_id){(uint16_t)p}, rig_family(),
 		o->policy[o->peer[p].policy]);
 	if (o->peer[p].keep && o->peer[p].retained && !o->peer[p].up)
-		replay(o, p); /* it does by itself, but has no number then */
+		replay(o, p); /* the shard replays without a request, but without a number */
 }
 
 static void
@@ -388,13 +391,13 @@ set_loops(struct model *o, unsigned p)
 	catch_up(o, p);
 	o->peer[p].allow_as_in = (uint8_t)below(3);
 	rig_allow_as_in(&o->rig, (uint16_t)p, o->peer[p].allow_as_in);
-	replay(o, p); /* it does by itself, but has no number then */
+	replay(o, p); /* the shard replays without a request, but without a number */
 }
 
 static void
 set_keep(struct model *o, unsigned p)
 {
-	/* in the middle of a replay, or of letting go, nobody knows how far it came */
+	/* settle: the progress of a running replay or drop is unknown */
 	rig_settle(&o->rig);
 	catch_up(o, p);
 	o->peer[p].keep = !o->peer[p].keep;
@@ -543,15 +546,15 @@ check_path(struct model *o, const struct rib_path *p, unsigned prefix)
 	assert_int_equal(shard_path_refused(p), r->refused);
 	assert_int_equal(shard_path_stale(o->rig.shard, rig_family(), p), r->stale);
 	assert_int_equal(p->received.v != 0, r->kept);
-	if (r->kept) /* adj-in-pre */
+	if (r->kept) /* rib adj-in-pre */
 		attrs_equal(shard_path_received(o->rig.shard, p), &o->set[r->set]);
-	if (r->refused == DECISION_EQUAL) /* adj-in */
+	if (r->refused == DECISION_EQUAL) /* rib adj-in */
 		attrs_equal(attr_get(shard_attrs(o->rig.shard), p->accepted), &r->accepted);
 	else
 		assert_int_equal(p->accepted.v, 0);
 }
 
-/* Best first, rejected ones last; that is loc. */
+/* Best path first, rejected paths last: rib loc. */
 static void
 check_order(struct model *o, const struct path_set *set)
 {
@@ -559,7 +562,7 @@ check_order(struct model *o, const struct path_set *set)
 	enum decision_reason reason[PATHS_MAX];
 	unsigned order[PATHS_MAX], eligible = 0, live = 0;
 
-	/* from the other end, so that the order of the set does not help */
+	/* reversed, so that the order of the set gives no hint */
 	for (unsigned i = 0; i < set->count; i++) {
 		const struct rib_path *p = &set->path[set->count - 1 - i];
 
@@ -635,7 +638,9 @@ read_journal(struct model *o)
 	assert_int_equal(n, 0);
 }
 
-/* Whoever sees something else was told; and, where nothing else happened meanwhile, nobody was told without a cause. */
+/*
+ * Each visible change has a journal entry; without other events, each entry has a visible change.
+ */
 static void
 check_told(struct model *o, unsigned prefix, const struct path_set *set)
 {
@@ -756,7 +761,7 @@ model_init(struct model *o, uint64_t seed)
 	}
 }
 
-/* All goes, and nothing is left behind. */
+/* Removes all routes; no memory or tombstone remains. */
 static void
 model_fini(struct model *o)
 {
@@ -820,7 +825,7 @@ kept_routes_are_what_the_oracle_says_v6(void **state)
 struct reader {
 	struct rig *rig;
 	_Atomic bool stop;
-	_Atomic unsigned rounds; /* through the whole table */
+	_Atomic unsigned rounds; /* rounds through the whole table */
 	uint64_t looked, wrong;
 };
 
@@ -887,7 +892,10 @@ readers_see_whole_paths(void **state)
 		unsigned rounds = atomic_load(&reader.rounds);
 
 		step(&o);
-		/* on a busy machine the reader comes late: it is to see some of each thousand */
+		/*
+		 * on a busy machine the reader is late: let the reader make rounds in each thousand
+		 * steps
+		 */
 		while (i % 1000 == 999 && atomic_load(&reader.rounds) - rounds < 2)
 			sched_yield();
 	}

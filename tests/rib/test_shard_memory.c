@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What a shard holds: tombstones behind a consumer that stands still, and memory after all is withdrawn. Figures are derived from the
- * layout, printed, and held against arena counts and resident memory.
+ * Memory of a shard: tombstones behind a stuck consumer, and memory after all routes are withdrawn.
+ * Limits are derived from the layout, printed, and compared with arena counts and resident memory.
  */
 #include "rib/inspect.h"
 #include "rib/shard.h"
@@ -34,7 +34,7 @@ struct scene {
 	struct rig rig;
 	struct journal_cursor *healthy, *stuck;
 	struct dest_table *table;
-	uint32_t most; /* tombstones */
+	uint32_t most; /* highest number of tombstones */
 };
 
 static size_t
@@ -82,7 +82,10 @@ settle(struct scene *s)
 		;
 }
 
-/* rig_update() takes turns by itself while all batches are with the shard; here the consumer must come between. */
+/*
+ * rig_update() runs turns of its own while the shard has all batches; here the consumer must run in
+ * between.
+ */
 static void
 update(struct scene *s, const struct attr_set *a, const struct rib_nlri *n, unsigned count)
 {
@@ -110,7 +113,7 @@ begin(struct scene *s)
 	settle(s);
 }
 
-/* Idle turns, until nothing waits for readers; then the allocator's time passes. */
+/* Idle turns until no memory waits for readers; then the allocator trims. */
 static void
 rest(struct scene *s)
 {
@@ -119,15 +122,15 @@ rest(struct scene *s)
 	arena_trim(s->rig.arena);
 }
 
-/* A destination, and its share of an index that is between 3/8 and 3/4 full. */
+/* Bytes of a destination, and of its share of an index between 3/8 and 3/4 full. */
 #define DESTINATION_BYTES (rig_family() == FAMILY_IPV4_UNICAST ? 24.0 : 40.0)
 #define INDEX_BYTES_MAX (4.0 / (3.0 / 8))
 
-/* Five million unique host routes come and go beside one that reads nothing. */
+/* Five million unique host routes come and go beside a consumer that never reads. */
 static void
 test_flaps_beside_a_stuck_consumer(void **state)
 {
-	/* ids that wait for readers come on top, as many as one turn makes and the grace period lasts */
+	/* plus ids that wait for readers: as many as are freed in a turn during a grace period */
 	enum { TOMBSTONES = 65536, WAITING = 40000 };
 	double allowed = (TOMBSTONES + WAITING) * (DESTINATION_BYTES + 1.5 * INDEX_BYTES_MAX);
 	struct rib_nlri n[NLRI_BATCH];
@@ -144,7 +147,7 @@ test_flaps_beside_a_stuck_consumer(void **state)
 	table = dest_table_bytes(s.table);
 	for (uint32_t i = 0; i < FLAPS; i += NLRI_BATCH) {
 		for (uint32_t k = 0; k < NLRI_BATCH; k++)
-			/* within 10.0.0.0/8: the shard remembers what is unusable */
+			/* inside 10.0.0.0/8: the shard remembers unusable prefixes */
 			n[k] = rig_nlri(0x0a000000u | ((i + k) * 2654435761u & 0xffffffu), 32);
 		update(&s, &a.a, n, NLRI_BATCH);
 		update(&s, NULL, n, NLRI_BATCH);
@@ -169,7 +172,7 @@ test_flaps_beside_a_stuck_consumer(void **state)
 	assert_int_equal(dest_tombstones(s.table), 0);
 	assert_int_equal(shard_failures(s.rig.shard), 0);
 #ifndef KEEL_SANITIZED
-	/* batches and the journal's 8 MB become resident on the way, too */
+	/* batches and the journal's 8 MB become resident, too */
 	assert_true(
 		(double)rss <= allowed + 8.4e6 + RIB_BATCHES_PER_INPUT * (double)RIB_BATCH_SIZE);
 #endif
@@ -224,7 +227,7 @@ test_memory_comes_back(void **state)
 			      "resident %.1f MB\n",
 			round + 1, (double)full / 1e6, (double)empty / 1e6, (double)bytes / 1e6,
 			(double)segments / 1e6, (double)rss / 1e6);
-		/* nothing but these, some chunks of lists, and spare pages of the size classes */
+		/* these, a few chunks of lists, and spare pages of the size classes */
 		assert_true(empty <= bytes + segments + (1u << 20));
 		if (round == 0) {
 			first_full = full;
@@ -239,7 +242,7 @@ test_memory_comes_back(void **state)
 #endif
 	}
 #ifndef KEEL_SANITIZED
-	/* destinations, and the index at its peak: its size and half of that, while it grew */
+	/* destinations, and the index at its peak: old and new index during growth */
 	assert_true(bytes <= LOAD * 1.2 * DESTINATION_BYTES + 1.5 * 4 * (1u << 21));
 #endif
 	(void)first_rss;
@@ -255,7 +258,7 @@ main(void)
 	};
 	int failed;
 
-	/* Resident memory is not to depend on how the machine rounds it up. */
+	/* Transparent huge pages would round resident memory up. */
 	(void)prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
 	role_enter_rib();
 	role_enter_session();

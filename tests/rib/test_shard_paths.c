@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What destinations share. */
+/* Path sets shared by destinations. */
 #include "rib/shard.h"
 
 #include "rib/policy_build.h"
@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <cmocka.h>
 
-/* How many different sets of paths 16 prefixes have, and how many of peer 2's paths are stale. */
+/* Number of different path sets of 16 prefixes; *stale: number of stale paths of peer 2. */
 static unsigned
 sets_of(const struct rig *r, const struct rib_nlri *n, unsigned paths, unsigned *stale)
 {
@@ -35,7 +35,10 @@ sets_of(const struct rig *r, const struct rib_nlri *n, unsigned paths, unsigned 
 	return count;
 }
 
-/* What an UPDATE makes of prefixes that were alike is one set of paths, until one of them is told something else. */
+/*
+ * Prefixes of an UPDATE with equal paths before share a path set afterwards, until a prefix changes
+ * alone.
+ */
 static void
 test_prefixes_share_their_paths(void **state)
 {
@@ -57,9 +60,9 @@ test_prefixes_share_their_paths(void **state)
 		rig_update(&r, p, &a.a, n + 8, 8);
 	}
 	rig_settle(&r);
-	assert_int_equal(sets_of(&r, n, 4, &stale), 2); /* two UPDATEs of each */
+	assert_int_equal(sets_of(&r, n, 4, &stale), 2); /* two UPDATEs of each peer */
 	assert_int_equal(stale, 0);
-	/* a refresh of half of the first: stamps of the others stay old */
+	/* a refresh of half of the first: the other stamps stay old */
 	rig_event(&r, RIB_BEGIN_REFRESH, 2);
 	rig_attrs_make(&a, path_65001, 2, 0x0a000002);
 	rig_update(&r, 2, &a.a, n, 4);
@@ -71,14 +74,14 @@ test_prefixes_share_their_paths(void **state)
 	rig_settle(&r);
 	assert_int_equal(sets_of(&r, n, 4, &stale), 3);
 	assert_int_equal(stale, 0);
-	/* one alone */
+	/* a single prefix */
 	rig_attrs_make(&a, path_65001, 1, 0x0a000002);
 	rig_update(&r, 2, &a.a, &n[3], 1);
 	rig_settle(&r);
 	assert_int_equal(sets_of(&r, n, 4, &stale), 4);
 	assert_true(rig_view(&r, &n[3].prefix, &v));
 	assert_int_equal(v.paths->path[0].peer.v, 2);
-	/* a peer is lost, of all at once */
+	/* a lost peer is removed from all sets alike */
 	rig_event(&r, RIB_SESSION_DOWN, 3);
 	rig_settle(&r);
 	assert_int_equal(sets_of(&r, n, 3, &stale), 4);
@@ -95,7 +98,7 @@ test_prefixes_share_their_paths(void **state)
 	rig_fini(&r);
 }
 
-/* Preference `first` to the first so many prefixes, `others` to the rest. */
+/* Sets preference `first` on the first `count` prefixes, `others` on the rest. */
 static struct policy *
 preferring(unsigned count, uint32_t first, uint32_t others)
 {
@@ -115,7 +118,7 @@ preferring(unsigned count, uint32_t first, uint32_t others)
 	return p;
 }
 
-/* Peer 1's path of each: its preference, beside what was received. */
+/* Peer 1's path of each prefix has the preference of the policy, and the received attributes. */
 static void
 check_preferences(const struct rig *r, const struct rib_nlri *n, unsigned count, uint32_t first,
 	uint32_t others)
@@ -138,7 +141,10 @@ check_preferences(const struct rig *r, const struct rib_nlri *n, unsigned count,
 	}
 }
 
-/* rig_settle() with time enough: a slice of the scan that ends by its time ends sharing there, for good. */
+/*
+ * rig_settle() with a generous deadline: when a slice of the scan ends by time, sharing ends there
+ * for good.
+ */
 static void
 settle_at_leisure(struct rig *r)
 {
@@ -158,7 +164,7 @@ replay(struct rig *r, const struct policy *p)
 	settle_at_leisure(r);
 }
 
-/* With preferences `first` and `first` + 1, behind which there are so many sets. */
+/* Replays with preferences `first` and `first` + 1; expects `sets` path sets afterwards. */
 static void
 replay_into(struct rig *r, struct policy **now, const struct rib_nlri *n, unsigned count,
 	uint32_t first, unsigned paths, unsigned sets)
@@ -173,7 +179,10 @@ replay_into(struct rig *r, struct policy **now, const struct rib_nlri *n, unsign
 	assert_int_equal(sets_of(r, n, paths, &stale), sets);
 }
 
-/* So do kept routes that a policy changed: as they came in, and as a replay meets them, which asks for each prefix. */
+/*
+ * Kept routes changed by a policy share path sets, too: on arrival, and in a replay, which
+ * evaluates each prefix.
+ */
 static void
 test_kept_ones_share_what_policy_made(void **state)
 {
@@ -202,7 +211,7 @@ test_kept_ones_share_what_policy_made(void **state)
 		check_preferences(&r, n, 0, 0, 150);
 		assert_int_equal(sets_of(&r, n, 1 + others, &stale), 2);
 		replay_into(&r, &now, n, 0, 200, 1 + others, 2);
-		/* the first UPDATE's become two kinds; alike again, they are two sets still */
+		/* the first UPDATE is split in two; equal again, the two sets are not merged */
 		replay_into(&r, &now, n, 3, 300, 1 + others, 3);
 		replay_into(&r, &now, n, 0, 400, 1 + others, 3);
 		replay(&r, policy_deny_all());

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Make before break (shard_plan_begin): one commit changes the import policies of several peers. Some routes are kept and replayed, others are asked
- * for and come in any order. At no moment does a destination lose its last usable path when both configurations give it one.
+ * Make before break (shard_plan_begin): a commit changes the import policies of several peers. Some
+ * routes are kept and replayed, others are requested and arrive in any order. At no moment does a
+ * destination lose its last usable path when both configurations give the destination a path.
  */
 #include "rib/shard.h"
 
@@ -23,7 +24,7 @@
 #define ROUNDS 5000u
 #endif
 
-/* Permits the prefixes of [first, end) and gives them this preference. */
+/* Permits the prefixes of [first, end) with this preference. */
 struct rule {
 	unsigned first, end;
 	uint32_t local_pref;
@@ -34,9 +35,12 @@ struct world {
 	struct rig r;
 	struct rule rule[PEERS + 1], next[PEERS + 1];
 	bool kept[PEERS + 1], planned[PEERS + 1], finished[PEERS + 1], framed[PEERS + 1];
-	bool announced[PEERS + 1][PREFIXES]; /* what the peer has said, and not withdrawn */
+	bool announced[PEERS + 1][PREFIXES]; /* announced by the peer and not withdrawn */
 	unsigned answered[PEERS + 1];
-	/* Announced or withdrawn by a peer during the plan. The old configuration does not judge such a path, and a refused one is not taken up again. */
+	/*
+	 * Announced or withdrawn by a peer during the plan. The old configuration does not evaluate
+	 * such a path, and a refused path is not restored.
+	 */
 	bool touched[PREFIXES];
 	uint64_t seed;
 };
@@ -56,7 +60,7 @@ rule_make(struct world *w)
 	struct policy_builder *b;
 
 	switch (draw(w, 4)) {
-	case 0: /* nothing */
+	case 0: /* no route */
 		break;
 	case 1:
 		u.end = PREFIXES;
@@ -111,7 +115,7 @@ usable(const struct world *w, unsigned i, struct dest_view *v)
 	return rig_view(&w->r, &n.prefix, v) && v->paths->eligible > 0;
 }
 
-/* Both configurations give it: so do the tables, now. */
+/* A prefix with a path under both configurations has a usable path at every moment. */
 static void
 check_now(const struct world *w)
 {
@@ -122,7 +126,7 @@ check_now(const struct world *w)
 			assert_true(usable(w, i, &v));
 }
 
-/* As a fresh start would have it. */
+/* The final state equals a fresh start with the new configuration. */
 static void
 check_end(const struct world *w)
 {
@@ -172,7 +176,7 @@ begin(struct world *w, uint64_t seed)
 	rig_settle(&w->r);
 }
 
-/* The commit, as control gives it to the shard: all policies, then all replays, within one turn. */
+/* A commit as seen by the shard: all policies, then all replays, within one turn. */
 static void
 plan(struct world *w)
 {
@@ -207,7 +211,7 @@ finish(struct world *w, uint16_t p)
 	w->finished[p] = true;
 }
 
-/* A part of what the peer was asked for. */
+/* Part of the answer to a route refresh. */
 static void
 answer(struct world *w, uint16_t p)
 {
@@ -238,14 +242,14 @@ replay_ends(struct world *w, uint16_t p)
 		finish(w, p);
 }
 
-/* Something that has nothing to do with the commit. */
+/* A change unrelated to the commit. */
 static void
 live(struct world *w)
 {
 	uint16_t p = (uint16_t)(1 + draw(w, PEERS));
 	unsigned i = draw(w, PREFIXES);
 
-	/* what is asked for must not be in flight twice */
+	/* a requested route must not be in flight twice */
 	if (w->planned[p] && !w->kept[p] && !w->finished[p])
 		return;
 	w->touched[i] = true;
@@ -300,7 +304,10 @@ test_random_commits(void **state)
 		round_run(i, false);
 }
 
-/* Peers announce and withdraw other prefixes meanwhile; the end is that of a fresh start for these, too. */
+/*
+ * Peers announce and withdraw other prefixes meanwhile; the final state equals a fresh start for
+ * these prefixes, too.
+ */
 static void
 test_beside_live_changes(void **state)
 {
@@ -323,7 +330,10 @@ rule_all(bool permit, uint32_t local_pref)
 	return u;
 }
 
-/* The table of the issue: kept routes of transit A go, transit B's come, in one scan: each destination changes once. */
+/*
+ * Kept routes of transit A are refused and kept routes of transit B accepted in one scan: each
+ * destination changes once.
+ */
 static void
 test_move_changes_each_destination_once(void **state)
 {
@@ -369,7 +379,10 @@ test_move_changes_each_destination_once(void **state)
 	rig_fini(&w.r);
 }
 
-/* A peer that is refused alone is not held: there is nothing to wait for. A withdrawal, and a lost session, are not held either. */
+/*
+ * A refused path is not held when no other peer may bring a replacement. Withdrawals and lost
+ * sessions are not held either.
+ */
 static void
 test_nothing_is_held_without_reason(void **state)
 {
@@ -392,7 +405,7 @@ test_nothing_is_held_without_reason(void **state)
 	say(&w, 1, 0, true);
 	rig_settle(&w.r);
 	assert_false(usable(&w, 0, &v));
-	/* another one that may bring a replacement: now it is */
+	/* another peer may bring a replacement: the path is held */
 	shard_plan_begin(w.r.shard, (struct peer_id){2}, rig_family(), 1);
 	say(&w, 1, 1, true);
 	say(&w, 1, 2, true);

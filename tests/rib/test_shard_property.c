@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* A shard against a model that does everything at once. */
+/* A shard against a model without queues and walks. */
 #include "rib/shard.h"
 
 #include "rib/policy_build.h"
@@ -33,14 +33,14 @@ below(unsigned n)
 	return (unsigned)(rng() % n);
 }
 
-#ifdef __SANITIZE_THREAD__ /* ten times as slow */
+#ifdef __SANITIZE_THREAD__ /* ThreadSanitizer is ten times slower */
 #define SEEDS 20
 #else
 #define SEEDS 100
 #endif
 #define PEERS 6 /* 1..6 */
-#define PREFIXES 512 /* some slices of a walk, so that things happen within one */
-#define HOT_COUNT 16 /* of them meet each other most of the time */
+#define PREFIXES 512 /* several slices of a walk, so that events occur within a walk */
+#define HOT_COUNT 16 /* used most of the time, so that paths of several peers meet */
 #define PATH_IDS 2
 #define HOPS 5
 #define SETS 16
@@ -58,7 +58,7 @@ struct model {
 		unsigned policy;
 		uint64_t rejected;
 		struct model_path path[PREFIXES][PATH_IDS];
-	} peer[PEERS + 1]; /* 0: ourselves */
+	} peer[PEERS + 1]; /* 0: our own routes */
 	struct {
 		bool asked, up, connected;
 		uint32_t metric;
@@ -108,7 +108,7 @@ model_asked(struct rig *r, const struct nexthop_message *m)
 	o->unwatched += m->unwatch;
 }
 
-/* Even third octets are denied; the others get local-pref 300 where the set has no MED. */
+/* Denies even third octets; sets local-pref 300 on the others without MED. */
 static struct policy *
 model_policy(void)
 {
@@ -136,7 +136,7 @@ model_policy(void)
 	return p;
 }
 
-/* Says the same in C. */
+/* The same policy in C. */
 static bool
 model_import(unsigned policy, unsigned peer, unsigned prefix, union rig_attrs *a)
 {
@@ -257,7 +257,7 @@ model_drop(struct model *o, unsigned p, bool only_stale)
 			if (!only_stale || o->peer[p].path[i][k].stale)
 				o->peer[p].path[i][k].there = false;
 	o->peer[p].refreshing = o->peer[p].retained = false;
-	o->peer[p].awaiting &= only_stale; /* no sweep is End-of-RIB (RFC 7313 4) */
+	o->peer[p].awaiting &= only_stale; /* only End-of-RIB ends the wait (RFC 7313 4) */
 }
 
 static void
@@ -316,7 +316,7 @@ model_session(struct model *o, unsigned p)
 		if (below(3))
 			rig_event(&o->rig, RIB_SESSION_DOWN, (uint16_t)p);
 		else
-			was_up = false; /* the next one comes up unannounced */
+			was_up = false; /* the next session comes up without a SESSION_DOWN */
 	} else if (below(3) == 0) {
 		/* the restart took too long */
 		model_drop(o, p, false);
@@ -351,7 +351,7 @@ model_refresh(struct model *o, unsigned p)
 		model_drop(o, p, true);
 }
 
-/* Commands act at once, so records before them are applied first; walks may still be under way. */
+/* Commands act at once, so earlier records are applied first; walks may still be running. */
 static void
 model_command(struct model *o, unsigned p)
 {
@@ -420,7 +420,7 @@ model_step(struct model *o)
 	if (below(3) == 0)
 		rig_put(&o->rig);
 	if (below(20) == 0)
-		o->rig.now_ns += 6000000000u; /* next hops without users are let go */
+		o->rig.now_ns += 6000000000u; /* unused next hops expire */
 	for (unsigned i = below(3); i > 0; i--)
 		(void)rig_turn(&o->rig);
 }
@@ -497,7 +497,7 @@ model_check_dest(const struct model *o, unsigned prefix)
 	}
 }
 
-/* An alarm is looked for exactly where a cause that is not policy is counted. */
+/* shard_ailing() has a bit exactly for peers with refusals for causes other than policy. */
 static void
 assert_ailing(
 	const struct shard *shard, struct peer_id peer, const uint64_t refused[REFUSED_CAUSES])
@@ -509,7 +509,7 @@ assert_ailing(
 	assert_int_equal(bits >> peer.v % 64 & 1, count > 0);
 }
 
-/* At any time: the counts are what the table holds. */
+/* At any time the counts equal the contents of the table. */
 static void
 model_check_counts(const struct model *o)
 {
@@ -547,7 +547,7 @@ model_check_counts(const struct model *o)
 	assert_int_equal(dest_path_count(t), paths);
 }
 
-/* Who follows the journal knows every destination's present set. */
+/* A consumer of the journal knows the current path set of every destination. */
 static void
 model_check_journal(struct model *o)
 {

@@ -19,7 +19,7 @@
 
 #define TAKER 1
 #define INNOCENT 2
-#define LARGE_PATH 500u /* AS numbers of the taker's paths: 2 kB a set */
+#define LARGE_PATH 500u /* AS numbers in the taker's paths: 2 kB for each set */
 
 static void
 begin(struct rig *r)
@@ -34,7 +34,7 @@ begin(struct rig *r)
 	rig_settle(r);
 }
 
-/* One prefix with a set of its own; `number` tells sets apart. */
+/* Announces a prefix with its own attribute set; `number` makes sets different. */
 static void
 announce(struct rig *r, uint16_t peer, uint32_t number)
 {
@@ -137,7 +137,7 @@ test_evicted(void **state)
 	announce(&r, TAKER, 3);
 	rest(&r);
 	assert_int_equal(received(&r, TAKER), 1);
-	/* no session was there to end */
+	/* no session was up */
 	shard_peer_evict(r.shard, taker);
 	shard_peer_spare(r.shard, taker);
 	announce(&r, TAKER, 4);
@@ -195,7 +195,7 @@ test_short(void **state)
 		rig_put(&r);
 		(void)rig_turn(&r);
 	}
-	/* behind the taker's UPDATEs, which wait */
+	/* queued after the taker's UPDATEs, which wait */
 	announce(&r, INNOCENT, 1);
 	rig_put(&r);
 	for (unsigned i = 0; i < 1000; i++)
@@ -248,7 +248,7 @@ test_reserve(void **state)
 		arena_free(a, held[--n]);
 	arena_trim(a);
 	arena_short_end();
-	/* what the arena got, it can keep back again */
+	/* the arena can reserve the memory again */
 	(void)arena_reserve(a, 8 << 20);
 	assert_int_equal(setrlimit(RLIMIT_AS, &before), 0);
 	assert_true(arena_reserve(a, 8 << 20));

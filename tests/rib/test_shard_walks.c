@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What the circulating scan does, and what it waits for: consumers, and tombstones that these hold. */
+/*
+ * The circulating scan: its tasks, and its waits for consumers and for tombstones held by
+ * consumers.
+ */
 #include "rib/shard.h"
 
 #include "tests/rib/shard_rig.h"
@@ -11,7 +14,7 @@
 #include <stdio.h>
 #include <cmocka.h>
 
-/* Routes that are there follow the peer's new kind. */
+/* Existing routes follow the peer's new multihop setting. */
 static void
 test_multihop_changes(void **state)
 {
@@ -37,7 +40,10 @@ test_multihop_changes(void **state)
 	rig_fini(&r);
 }
 
-/* The new session's routes survive the flush of the old one's, which they do not wait for. */
+/*
+ * The new session's routes survive the flush of the old session's routes, and do not wait for the
+ * flush.
+ */
 static void
 test_flush_and_new_session(void **state)
 {
@@ -60,13 +66,16 @@ test_flush_and_new_session(void **state)
 	assert_int_equal(shard_peer_remove(r.shard, (struct peer_id){1}), -EBUSY);
 	rig_event(&r, RIB_SESSION_DOWN, 1);
 	rig_up(&r, 1, 65001, 8, true);
-	/* one of them equal, one changed, while almost all of the table is still to be flushed */
+	/* an equal and a changed route, while most of the table is still to be flushed */
 	n = rig_nlri(0x01000000 + ((N - 1) << 8), 24);
 	rig_update(&r, 1, &a.a, &n, 1);
 	n = rig_nlri(0x01000000 + ((N - 2) << 8), 24);
 	rig_update(&r, 1, &other.a, &n, 1);
 	rig_event(&r, RIB_BEGIN_REFRESH,
-		1); /* and a refresh in the middle: they are stale, and not of the lost session */
+		/*
+		 * plus a refresh in between: the new routes are stale, but not of the lost session
+		 */
+		1);
 	rig_drain(&r);
 	assert_true(rig_received(&r, 1) > N / 2);
 	assert_false(shard_peer_idle(r.shard, (struct peer_id){1}));
@@ -83,7 +92,7 @@ test_flush_and_new_session(void **state)
 	struct adj_rib_in_counts c;
 
 	shard_peer_counts(r.shard, (struct peer_id){1}, rig_family(), &c);
-	assert_int_equal(c.stale_swept, 2); /* a flush is no sweep */
+	assert_int_equal(c.stale_swept, 2); /* a flush is not counted as a sweep */
 	rig_event(&r, RIB_SESSION_DOWN, 1);
 	rig_settle(&r);
 	assert_true(shard_peer_idle(r.shard, (struct peer_id){1}));
@@ -92,7 +101,7 @@ test_flush_and_new_session(void **state)
 	rig_fini(&r);
 }
 
-/* A new router id ranks an equal path anew, although nothing of the path changed. */
+/* A new router id changes the rank of an otherwise unchanged path. */
 static void
 test_router_id_changes(void **state)
 {
@@ -122,7 +131,7 @@ test_router_id_changes(void **state)
 	rig_fini(&r);
 }
 
-/* Many answers in the middle of a load, turns as short as they get: still everything is found. */
+/* Many answers during a load, with the shortest turns: every route becomes eligible. */
 enum { LOAD_HOPS = 200 };
 
 struct answers {
@@ -135,7 +144,7 @@ note_ask(struct rig *r, const struct nexthop_message *m)
 	((struct answers *)r->ctx)->asked[rig_hop_number(&m->addr) - 0x0a000000] = true;
 }
 
-/* One that waits; false: none does. */
+/* Answers one open question; false: no question is open. */
 static bool
 answer_one(struct rig *r, struct answers *a)
 {
@@ -198,7 +207,7 @@ subscribe(struct rig *r, enum journal_patience patience)
 	return c;
 }
 
-/* A route of peer 2 that is another one each time. */
+/* A route of peer 2, changed on each call. */
 static void
 flutter(struct rig *r, unsigned i)
 {
@@ -209,7 +218,9 @@ flutter(struct rig *r, unsigned i)
 	rig_update(r, 2, &a.a, &n, 1);
 }
 
-/* Live input is as fast as a consumer that comes on, and that is far behind: the walk goes slowly, and it ends. */
+/*
+ * Live input keeps pace with a consumer that is far behind but reading: the walk is slow, and ends.
+ */
 static void
 test_walk_beside_live_input(void **state)
 {
@@ -246,13 +257,13 @@ test_walk_beside_live_input(void **state)
 		journal_advance(shard_journal(r.shard), c, journal_position(c) + 1);
 		assert_true(rig_clock() - begun < 10000000000u);
 	}
-	/* three slices, and the time between them */
+	/* three slices, with the delays in between */
 	assert_true(rig_clock() - begun >= 40000000u);
 	journal_unsubscribe(shard_journal(r.shard), c);
 	rig_fini(&r);
 }
 
-/* All of it; false: evicted. */
+/* Reads all entries; false: evicted. */
 static bool
 follow(struct rig *r, struct journal_cursor *c)
 {
@@ -265,7 +276,10 @@ follow(struct rig *r, struct journal_cursor *c)
 	return n == 0;
 }
 
-/* It waits, and whoever has read is told whom to wake, once; when it has ended, nobody is. */
+/*
+ * A waiting walk names the thread to wake, once, to a consumer that has read; after the walk no
+ * thread is named.
+ */
 static void
 test_walk_waits_to_be_woken(void **state)
 {
@@ -312,7 +326,10 @@ test_walk_waits_to_be_woken(void **state)
 
 enum { FLAPS = 20000, TOMBSTONES = 1000 };
 
-/* Unique prefixes, each announced and withdrawn; `healthy` follows. The most tombstones there were. */
+/*
+ * Announces and withdraws unique prefixes, while `healthy` reads. Returns the highest number of
+ * tombstones.
+ */
 static uint32_t
 flap(struct rig *r, struct journal_cursor *healthy)
 {
@@ -365,7 +382,9 @@ test_tombstones_evict(void **state)
 	rig_fini(&r);
 }
 
-/* A follower that does not read yet; `count` prefixes have come and gone, and are to be put. */
+/*
+ * A follower that does not read yet; announcements and withdrawals of `count` prefixes are queued.
+ */
 static struct journal_cursor *
 come_and_go(struct rig *r, union rig_attrs *a, uint32_t max, enum journal_patience patience,
 	unsigned count)
@@ -386,7 +405,7 @@ come_and_go(struct rig *r, union rig_attrs *a, uint32_t max, enum journal_patien
 	return c;
 }
 
-/* Who must not go is waited for, and nothing is lost meanwhile. */
+/* The shard waits for a consumer that must not be evicted, and loses no change. */
 static void
 test_tombstones_wait(void **state)
 {
@@ -402,11 +421,11 @@ test_tombstones_wait(void **state)
 	rig_update(&r, 1, &a.a, &last, 1);
 	rig_put(&r);
 	for (unsigned i = 0; i < 10000; i++)
-		assert_true(rig_turn(&r)); /* there is more, always */
+		assert_true(rig_turn(&r)); /* always more work */
 	assert_true(dest_tombstones(t) > TOMBSTONES / 2);
 	assert_true(dest_tombstones(t) < TOMBSTONES / 2 + 200);
 	assert_true(shard_waits(
-		r.shard)); /* its thread may sleep: the one who is late needs the processor */
+		r.shard)); /* the shard's thread may sleep: the late consumer needs the processor */
 	assert_true(journal_pressed(shard_journal(r.shard)));
 	assert_false(rig_view(&r, &last.prefix, &v));
 	while (!rig_drained(&r)) {
@@ -415,7 +434,7 @@ test_tombstones_wait(void **state)
 	}
 	assert_true(rig_view(&r, &last.prefix, &v));
 	assert_false(journal_pressed(shard_journal(r.shard)));
-	/* a flush waits, too, and live input for it */
+	/* a flush waits, too, and live input waits for the flush */
 	for (unsigned i = 0; i < 2 * TOMBSTONES; i++) {
 		struct rib_nlri n = rig_nlri(0x03000000 + i, 32);
 
@@ -426,7 +445,7 @@ test_tombstones_wait(void **state)
 	for (unsigned i = 0; i < 10000; i++)
 		(void)rig_turn(&r);
 	assert_true(dest_tombstones(t) > TOMBSTONES / 2);
-	assert_true(dest_tombstones(t) < TOMBSTONES / 2 + 2000); /* a slice of the walk */
+	assert_true(dest_tombstones(t) < TOMBSTONES / 2 + 2000); /* one slice of the walk */
 	assert_true(rig_received(&r, 1) > 0);
 	while (rig_received(&r, 1) > 0) {
 		assert_true(follow(&r, kept));
@@ -436,7 +455,7 @@ test_tombstones_wait(void **state)
 	rig_fini(&r);
 }
 
-/* All was given back in one turn, and nothing comes after it: nobody is looked at any more. */
+/* All tombstones were freed in one turn without further input: the pressure on consumers ends. */
 static void
 test_tombstones_press_ends(void **state)
 {
@@ -467,7 +486,7 @@ test_tombstones_press_ends(void **state)
 	rig_fini(&r);
 }
 
-/* Slow, yet coming on: it is waited for; when it stops, it is not. */
+/* The shard waits for a slow consumer that still reads, and evicts a stopped consumer. */
 static void
 test_tombstones_patience(void **state)
 {
@@ -487,7 +506,8 @@ test_tombstones_patience(void **state)
 		(void)rig_turn(&r);
 		assert_true(dest_tombstones(t) <= 8 * TOMBSTONES + 200);
 		if (dest_tombstones(t) > 4 * TOMBSTONES + 400)
-			assert_true(r.now_ns - begun > 100000000u); /* it had its time */
+			/* the consumer had its full patience */
+			assert_true(r.now_ns - begun > 100000000u);
 	}
 	assert_ptr_equal(r.last_evicted, slow);
 	rig_settle(&r);

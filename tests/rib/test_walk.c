@@ -27,7 +27,7 @@ publish(struct fixture *f, uint32_t i, bool present, uint64_t sequence)
 	dest_publish(f->table, id, s, sequence);
 }
 
-/* A third lives, a third is tombstones, a third is free. */
+/* A third of the ids live, a third tombstones, a third free. */
 static void
 fixture_begin(struct fixture *f)
 {
@@ -78,7 +78,7 @@ all_are_visited_once_in_slices_of_any_size(void **state)
 		fixture_begin(&f);
 		walk_begin(&w, f.table);
 		assert_false(walk_done(&w));
-		/* younger ones are the journal's */
+		/* destinations created later are left to the journal */
 		for (uint32_t i = DESTINATIONS; i < DESTINATIONS + 10; i++)
 			publish(&f, i, true, 9000 + i);
 		bool more = true;
@@ -130,8 +130,8 @@ the_deadline_ends_the_slice(void **state)
 	walk_begin(&w, f.table);
 	clock_ns = 100;
 	assert_true(walk_slice(&w, DESTINATIONS, 103, ticking, visit, &f));
-	assert_int_equal(w.next, 4 * 64); /* asked at 64, 128, 192 and 256 */
-	/* always some progress, however late */
+	assert_int_equal(w.next, 4 * 64); /* the clock is read at 64, 128, 192 and 256 */
+	/* a slice always makes progress, even after its deadline */
 	for (unsigned slices = 0; !walk_done(&w); slices++) {
 		uint32_t next = w.next;
 		walk_slice(&w, DESTINATIONS, 1, ticking, visit, &f);
