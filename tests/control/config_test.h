@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* What the tests of config and policy_compile share: documents written with single quotes, and questions about faults. */
+/*
+ * Shared by the tests of config and policy_compile: documents written with single quotes, and
+ * checks of faults.
+ */
 #pragma once
 
 #include "control/config/config.h"
@@ -14,7 +17,7 @@
 
 #include <cmocka.h>
 
-/* JSON with ' for ", so that it can be read in C. */
+/* JSON with ' in place of ", readable in C. */
 static inline json_t *
 document_of(const char *text)
 {
@@ -31,7 +34,7 @@ document_of(const char *text)
 	return document;
 }
 
-/* `a` with `merge` (RFC 7396) over it; both are taken over. */
+/* `a` with `merge` (RFC 7396) applied; takes ownership of both. */
 static inline json_t *
 merged_with(json_t *a, const char *merge)
 {
@@ -51,7 +54,7 @@ print_faults(const struct faults *f)
 		print_message("  %s: %s\n", f->fault[i].path, f->fault[i].reason);
 }
 
-/* The reason at `path`; NULL when there is none. */
+/* The reason of the fault at `path`, or NULL. */
 static inline const char *
 fault_at(const struct faults *f, const char *path)
 {

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Keys that collide in an object of jansson 2.14 under a known seed: lookup3's hashlittle() (Jenkins 2006) of keys of 12 octets.
- *
- * usage: json_flood COUNT BITS SEED
- * Prints COUNT keys, one a line, whose hashes agree in the low BITS bits; SEED 0: any keys.
+ * Keys that collide in an object of jansson 2.14 under a known seed: lookup3's hashlittle()
+ * (Jenkins 2006) of keys of 12 octets. usage: json_flood COUNT BITS SEED Prints COUNT keys, one per
+ * line, with equal low BITS bits of the hash; SEED 0: any keys.
  */
 #include <stdint.h>
 #include <stdio.h>
@@ -18,7 +17,7 @@ rotate(uint32_t x, unsigned bits)
 	return x << bits | x >> (32 - bits);
 }
 
-/* lookup3's last step over three words, for a key of exactly one block. */
+/* The final mixing of lookup3 over three words, for a key of exactly one block. */
 static uint32_t
 lookup3(const char key[KEY_LEN], uint32_t seed)
 {

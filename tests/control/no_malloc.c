@@ -50,7 +50,7 @@ malloc(size_t size)
 void *
 calloc(size_t count, size_t size)
 {
-	static _Thread_local bool looks; /* dlsym() itself may call calloc(), and does without */
+	static _Thread_local bool looks; /* dlsym() may call calloc() itself, and works without */
 
 	if (real_calloc == NULL) {
 		if (looks)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * For tests that need addresses of their own: a network namespace with two interfaces that loop back, `east` and `west`; or ports of their own,
- * which nobody else takes: one with its loopback alone. Threads and sockets made afterwards are in it.
+ * A network namespace for a test: with two looped interfaces `east` and `west` for tests with their
+ * own addresses, or with only a loopback for tests with their own ports. Threads and sockets
+ * created afterwards are inside.
  */
 #pragma once
 
@@ -10,9 +11,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static bool own_net; /* this is one */
+static bool own_net; /* the process is in its own namespace */
 
-/* False: not allowed here. */
+/* False: not permitted here. */
 static inline bool
 own_net_enter(void)
 {
@@ -32,7 +33,7 @@ own_net_enter(void)
 		      "ip address add 2001:db8:9::9/128 dev lo nodad") == 0;
 }
 
-/* Where that is not allowed, ports are shared with the whole host. */
+/* Without permission, ports are shared with the whole host. */
 static inline bool
 own_net_ports(void)
 {
@@ -40,7 +41,10 @@ own_net_ports(void)
 	return !own_net || system("ip link set lo up") == 0;
 }
 
-/* The kernel takes little at once of what is sent by connections made afterwards, as on a slow way; else up to 4 MiB. True: so it is. */
+/*
+ * Limits the send buffer of later connections, like a slow link; the default is up to 4 MiB. True
+ * on success.
+ */
 static inline bool
 own_net_takes_little(void)
 {

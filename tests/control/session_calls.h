@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What main asks of the session thread, for tests: each is for thread_call() with a struct node_call.
+ * Calls from main into the session thread, for tests: each is for thread_call() with a struct
+ * node_call.
  */
 #pragma once
 
@@ -80,7 +81,7 @@ call_refresh_export(void *arg)
 		(int)session_refresh_export(c->n->speaker, c->id, c->family, c->job, &c->reason);
 }
 
-/* As a commit does it: the policies, and who waits for what they change. */
+/* As in a commit: the policies, and the job that waits for the routes they change. */
 static inline void
 call_export_policies(void *arg)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * For tests of sessions: a node (speaker, shard, their threads) and a scripted peer that speaks over real TCP on the loopback with our
- * encoders, or with octets of its own.
+ * For tests of sessions: a node (speaker, shard, their threads) and a scripted peer that speaks
+ * real TCP on the loopback, with our encoders or with raw octets.
  */
 #pragma once
 
@@ -33,10 +33,10 @@
 
 #define EVENTS_MAX 256
 #define WAIT_MS                                                                                    \
-	60000 /* of a machine under sanitizers and load; nothing waits so long when all is well */
+	60000 /* long enough for sanitizers and a loaded machine; a passing test never waits as long */
 
-/* How many shards a node has from here on. */
-static bool node_listens = true; /* false: the test makes the speaker listen */
+/* number of shards of nodes created later */
+static bool node_listens = true; /* false: the test starts the listeners */
 static unsigned node_shards = 1;
 
 struct node {
@@ -45,7 +45,7 @@ struct node {
 	unsigned reader; /* of the test's own thread */
 	struct journal *journal;
 	struct shards shards;
-	struct shard *shard; /* the first */
+	struct shard *shard; /* the first shard */
 	struct table_id table, table6;
 	struct speaker *speaker;
 	struct thread *session, *rib[SHARDS_MAX];
@@ -55,13 +55,13 @@ struct node {
 	} of_rib[SHARDS_MAX];
 	uint32_t asn, id;
 	uint16_t port;
-	_Atomic bool paused; /* the shards take nothing */
-	_Atomic uint32_t paused_shards; /* bits: these take nothing */
+	_Atomic bool paused; /* all shards stand still */
+	_Atomic uint32_t paused_shards; /* bits: these shards stand still */
 
 	pthread_mutex_t lock;
 	struct session_event event[EVENTS_MAX];
 	unsigned event_count;
-	_Atomic int events_reserved; /* never negative: each event was reserved before its action */
+	_Atomic int events_reserved; /* never negative: each event is reserved before its action */
 	_Atomic bool no_memory; /* no event can be reserved */
 	_Atomic unsigned refused;
 };
@@ -176,7 +176,7 @@ call_listen(void *arg)
 	c->result = speaker_listen(c->n->speaker, VRF_DEFAULT);
 }
 
-/* 0 port: one that was free a moment ago. */
+/* With port 0: a port that was free a moment ago. */
 static inline uint16_t
 port_free(void)
 {
@@ -191,7 +191,7 @@ port_free(void)
 	return ntohs(a.sin_port);
 }
 
-/* tombstones_max 0: the shard's own idea. */
+/* tombstones_max 0: the shard's default. */
 static inline void
 node_begin_with(struct node *n, uint32_t asn, uint32_t id, uint32_t tombstones_max)
 {
@@ -283,7 +283,7 @@ node_end(struct node *n)
 	journal_destroy(n->journal);
 	qsbr_unregister(n->readers, n->reader);
 	qsbr_destroy(n->readers);
-	arena_destroy(n->arena); /* asserts that nothing is left */
+	arena_destroy(n->arena); /* asserts that all memory was freed */
 	pthread_mutex_destroy(&n->lock);
 }
 
@@ -311,7 +311,8 @@ peer_config(uint32_t asn, uint32_t own_asn, unsigned last)
 	addr_format(&c.addr, c.addr_text);
 	c.families[FAMILY_IPV4_UNICAST] = (struct config_family){.enabled = true,
 		.send_communities = true,
-		.next_hop_unchanged = true /* ours is on the loopback, which is no next hop */};
+		.next_hop_unchanged =
+			true /* our address is on the loopback, which is no valid next hop */};
 	return c;
 }
 
@@ -324,7 +325,7 @@ addr_of(const char *text)
 	return a;
 }
 
-/* Peer at an address of whatever kind, with these families (bits). */
+/* A peer at any address, with these families (bits). */
 static inline struct config_peer
 peer_config_at(uint32_t asn, uint32_t own_asn, const char *addr, uint8_t families)
 {
@@ -426,7 +427,7 @@ node_originate(struct node *n, uint32_t addr, uint8_t len, const struct attr_set
 	thread_wake(n->rib[i]);
 }
 
-/* Paths of a prefix now; the first one's next hop, unless that is NULL. */
+/* Number of paths of a prefix; *next_hop (unless NULL): next hop of the first path. */
 static inline unsigned
 node_paths_of(struct node *n, const struct prefix *p, struct ip_addr *next_hop)
 {
@@ -486,7 +487,7 @@ node_events(struct node *n, enum session_event_kind kind, uint32_t job)
 struct script {
 	int fd;
 	const char *from, *to; /* addresses; NULL: 127.0.0.`last` to 127.0.0.1 */
-	const char *password; /* TCP-MD5; NULL: none */
+	const char *password; /* TCP-MD5; NULL: no password */
 	int ttl, min_ttl /* IPv4 */, rcvbuf; /* 0: the default */
 	uint8_t buf[BGP_EXTENDED_MSG_MAX];
 	size_t have, taken;
@@ -507,7 +508,7 @@ sockaddr_of(const char *text, uint16_t port)
 	return s;
 }
 
-/* A socket of that family as the script wants it, bound. Non-blocking. */
+/* A non-blocking socket with the script's options, bound to `from`. */
 static inline int
 script_socket(const struct script *s, const struct sockaddr *from, const struct sockaddr *peer,
 	socklen_t len)
@@ -536,7 +537,7 @@ script_socket(const struct script *s, const struct sockaddr *from, const struct 
 	return fd;
 }
 
-/* The SYN leaves; whether anybody answers is not waited for. */
+/* Sends the SYN without waiting for an answer. */
 static inline void
 script_knock(struct script *s, const struct node *n, unsigned last)
 {
@@ -578,7 +579,10 @@ script_connect(struct script *s, const struct node *n, unsigned last, int rcvbuf
 	assert_int_equal(fcntl(s->fd, F_SETFL, 0), 0);
 }
 
-/* Where the node finds the script: 127.0.0.2. The SYNs of those who come are kept (TCP_SAVED_SYN). */
+/*
+ * Listens on 127.0.0.2, where the node connects to the script. SYNs of accepted connections are
+ * kept (TCP_SAVED_SYN).
+ */
 static inline int
 script_listen(const struct script *s, uint16_t *port)
 {
@@ -594,7 +598,7 @@ script_listen(const struct script *s, uint16_t *port)
 	return fd;
 }
 
-/* The node's connection. */
+/* Accepts the node's connection. */
 static inline void
 script_accept(struct script *s, int listener)
 {
@@ -619,7 +623,7 @@ script_send(struct script *s, const void *p, size_t len)
 	assert_int_equal(send(s->fd, p, len, MSG_NOSIGNAL), (ssize_t)len);
 }
 
-/* The next message is at the result; NULL: end of file (or a reset), or nothing came in time. */
+/* The next message; NULL: end of file (or a reset), or no message before the timeout. */
 static inline const uint8_t *
 script_read(struct script *s, int timeout_ms)
 {
@@ -679,7 +683,7 @@ script_send_keepalive(struct script *s)
 	script_send(s, msg, bgp_keepalive_encode(msg, sizeof(msg)));
 }
 
-/* Connects until the node answers with its OPEN: it may be holding idle. */
+/* Connects until the node answers with its OPEN: the node may be in idle hold. */
 static inline void
 script_greet(struct script *s, const struct node *n, unsigned last)
 {
@@ -695,7 +699,7 @@ script_greet(struct script *s, const struct node *n, unsigned last)
 	}
 }
 
-/* To Established, from our side: OPENs and KEEPALIVEs are exchanged. */
+/* To Established, on our side: OPENs and KEEPALIVEs are exchanged. */
 static inline void
 script_establish(
 	struct script *s, const struct node *n, unsigned last, const struct bgp_open_options *o)
@@ -719,7 +723,10 @@ script_next(struct script *s)
 	return p;
 }
 
-/* What was read last, an UPDATE without a fault: `p` decoded. `families`: a bit each. Its attributes stay until the thread's next one. */
+/*
+ * Decodes the message read last, an UPDATE without an error, at `p`. `families`: bits. The
+ * attributes are valid until the next call on this thread.
+ */
 static inline const struct attr_set *
 script_decode(const struct script *s, const uint8_t *p, unsigned families, struct bgp_update *u)
 {
@@ -736,7 +743,7 @@ script_decode(const struct script *s, const uint8_t *p, unsigned families, struc
 	return &attrs.a;
 }
 
-/* Prefixes in one field of an UPDATE, which are read by that. */
+/* Number of prefixes in a field of an UPDATE; consumes the field. */
 static inline unsigned
 script_prefixes(struct bgp_nlri_field *f)
 {
@@ -749,8 +756,8 @@ script_prefixes(struct bgp_nlri_field *f)
 }
 
 /*
- * Reads to the End-of-RIB (-1) or a ROUTE-REFRESH of `subtype`; counts prefixes announced on the way.
- * `med` not NULL: ends at the first UPDATE that announces, whose MED it takes.
+ * Reads until the End-of-RIB (-1) or a ROUTE-REFRESH of `subtype`; returns the number of announced
+ * prefixes. With `med`, stops at the first announcement and stores its MED.
  */
 static inline unsigned
 script_read_routes(struct script *s, int subtype, uint32_t *med)
@@ -820,7 +827,10 @@ script_attrs(union script_attrs *out, uint32_t asn, uint32_t next_hop)
 	attr_set_derive(&out->a);
 }
 
-/* One UPDATE of `count` prefixes ADDR/24, ADDR+256/24 ...; `attrs` NULL: withdrawn. Returns its length. */
+/*
+ * One UPDATE with `count` prefixes ADDR/24, ADDR+256/24 ...; withdraws when `attrs` is NULL.
+ * Returns the length.
+ */
 static inline size_t
 script_update(uint8_t *msg, const struct attr_set *attrs, uint32_t addr, unsigned count)
 {
@@ -852,7 +862,7 @@ script_send_refresh(struct script *s, enum refresh_subtype subtype)
 	script_send(s, msg, bgp_refresh_encode(FAMILY_IPV4_UNICAST, subtype, msg, sizeof(msg)));
 }
 
-/* One UPDATE of one prefix of a family; `attrs` NULL: withdrawn. */
+/* Sends an UPDATE with one prefix of a family; withdraws when `attrs` is NULL. */
 static inline void
 script_send_prefix(
 	struct script *s, enum family f, const struct attr_set *attrs, const char *prefix)

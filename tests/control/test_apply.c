@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Commits without a daemon: a session that comes up during the commit, and two routers in one process. test_apply.py has the rest. */
+/*
+ * Commits without a daemon: a session that comes up during a commit, and two routers in one
+ * process. Other cases: test_apply.py.
+ */
 #include "control/apply/apply_impl.h"
 
 #include "control/apply/candidate.h"
@@ -58,7 +61,10 @@ config_of(const char *local_pref, const char *keep)
 	return c;
 }
 
-/* The shard is busy for a while. What it does last before it hears of the commit is the table of a peer that comes meanwhile. */
+/*
+ * Keeps the shard busy: the last work before the shard receives the commit is the table of a peer
+ * that comes up meanwhile.
+ */
 static void
 peer_comes(void *arg)
 {
@@ -67,7 +73,8 @@ peer_comes(void *arg)
 
 	(void)arg;
 	role_enter_rib();
-	for (unsigned i = 0; i < 50; i++) /* main has done all that it does without the shard */
+	/* main has finished every step that does not need the shard */
+	for (unsigned i = 0; i < 50; i++)
 		breathe();
 	script_establish(&s, &n, 2, &o);
 	script_attrs(&a, PEER_AS, NEXT_HOP);
@@ -131,7 +138,7 @@ expect_asked(struct config *was, struct config *is)
 	jobs_destroy(c.jobs);
 }
 
-/* Its routes were judged by the old policy: it is asked for them. */
+/* The old policy evaluated the routes: the peer is asked for a refresh. */
 static void
 test_policy(void **state)
 {
@@ -139,7 +146,7 @@ test_policy(void **state)
 	expect_asked(config_of("110", "false"), config_of("120", "false"));
 }
 
-/* What was refused then is not kept. */
+/* Routes refused before keep_all_routes were not kept. */
 static void
 test_keep(void **state)
 {
@@ -149,7 +156,10 @@ test_keep(void **state)
 
 /* ---- two routers in one process ---- */
 
-/* All that a commit needs, without a daemon: a shard, a speaker and a feed on threads of their own, and a folder for the history. */
+/*
+ * A router without a daemon: a shard, a speaker and a feed, each on its own thread, and a folder
+ * for the history.
+ */
 struct router {
 	struct node n;
 	struct layers layers;
@@ -273,7 +283,7 @@ router_commit(struct router *r, const char *local_pref, uint32_t confirm_s)
 	config_free(next);
 }
 
-/* The local_pref of the import policy that runs, as the document says it. */
+/* The local_pref of the running import policy, read from the document. */
 static json_int_t
 local_pref_of(const struct router *r)
 {
@@ -293,7 +303,10 @@ commits_of(const struct router *r)
 	return count;
 }
 
-/* A commit, an unconfirmed commit and an edit concern the apply that they are given to, and no other in the process. */
+/*
+ * A commit, an unconfirmed commit and an edit affect only the given apply, and no other apply in
+ * the process.
+ */
 static void
 test_two(void **state)
 {
@@ -336,7 +349,7 @@ test_two(void **state)
 	thread_free(main_thread);
 }
 
-/* Also when the test has failed. */
+/* Runs also after a failed test. */
 static int
 remove_folders(void **state)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * UPDATE: AS_PATH and AS4_PATH, what is kept of a set, random sets there and back, the packer by the octet. Errors are the
- * vectors' part (test_vectors.c).
+ * UPDATE: AS_PATH and AS4_PATH, stored attributes, round trips of random sets, the packer octet by
+ * octet. Errors are tested with the vectors (test_vectors.c).
  */
 #include "tests/fuzz/harness.h"
 #include "tests/fuzz/mutate.h"
@@ -25,7 +25,7 @@ room(unsigned which)
 	return r[which];
 }
 
-/* An UPDATE of these attributes and 203.0.113.0/24; ORIGIN and NEXT_HOP are put in front. */
+/* An UPDATE with these attributes and 203.0.113.0/24; ORIGIN and NEXT_HOP are put in front. */
 static size_t
 message(uint8_t *buf, const uint8_t *attrs, size_t len)
 {
@@ -60,7 +60,7 @@ decode_with(const uint8_t *attrs, size_t len, bool as4, enum bgp_severity severi
 	return room(0);
 }
 
-/* One AS_PATH of two octets, one AS4_PATH, and what comes of them. */
+/* Merges an AS_PATH of 2-octet numbers with an AS4_PATH and compares the result. */
 static void
 check_merge(const char *what, const uint8_t *attrs, size_t len, enum bgp_severity severity,
 	const char *path)
@@ -92,19 +92,19 @@ test_as4_path_merge(void **state)
 		TRANS, 0, 9, 0xc0, 17, 10, 2, 2, WIDE(1), 0, 0, 0, 9);
 	CHECK_MERGE("AS4_PATH longer: ignored", BGP_OK, "23456", 0x40, 2, 4, 2, 1, TRANS, 0xc0, 17,
 		10, 2, 2, WIDE(1), WIDE(2));
-	/* A set counts one on both sides: 2 + 1 hops, of which AS4_PATH has 1 + 1. */
+	/* A set counts as one hop on both sides: 2 + 1 hops, AS4_PATH has 1 + 1. */
 	CHECK_MERGE("a set", BGP_OK, "65001 4200000001 {4200000002,5}", 0x40, 2, 12, 2, 2, 0xfd,
 		0xe9, TRANS, 1, 2, TRANS, 0, 5, 0xc0, 17, 16, 2, 1, WIDE(1), 1, 2, WIDE(2), 0, 0, 0,
 		5);
-	/* Two segments in front, the second of them in part. */
+	/* Two leading segments, the second in part. */
 	CHECK_MERGE("split", BGP_OK, "1 2 3 4200000004", 0x40, 2, 12, 2, 2, 0, 1, 0, 2, 2, 2, 0, 3,
 		TRANS, 0xc0, 17, 6, 2, 1, WIDE(4));
-	/* Confederation segments count nothing and stay when they are in front. */
+	/* Confederation segments do not count, and stay when leading. */
 	CHECK_MERGE("confederation in front", BGP_OK, "(64600) 4200000001", 0x40, 2, 8, 3, 1, 0xfc,
 		0x58, 2, 1, TRANS, 0xc0, 17, 6, 2, 1, WIDE(1));
 	CHECK_MERGE("confederation next to the last in front", BGP_OK, "1 (64600) 4200000001", 0x40,
 		2, 12, 2, 1, 0, 1, 3, 1, 0xfc, 0x58, 2, 1, TRANS, 0xc0, 17, 6, 2, 1, WIDE(1));
-	/* RFC 6793 6: they are discarded out of AS4_PATH. */
+	/* RFC 6793 6: confederation segments are removed from AS4_PATH. */
 	CHECK_MERGE("confederation in AS4_PATH", ATTRIBUTE_DISCARD, "1 4200000001", 0x40, 2, 6, 2,
 		2, 0, 1, TRANS, 0xc0, 17, 12, 3, 1, 0, 0, 0xfc, 0x58, 2, 1, WIDE(1));
 	CHECK_MERGE("malformed AS4_PATH", ATTRIBUTE_DISCARD, "1 23456", 0x40, 2, 6, 2, 2, 0, 1,
@@ -124,7 +124,10 @@ check_aggregator(uint32_t asn, uint32_t addr, const char *path, const uint8_t *a
 	assert_string_equal(text, path);
 }
 
-/* RFC 6793 4.2.3: AS4_AGGREGATOR only where AGGREGATOR says AS_TRANS; where it does not, AS4_PATH is ignored too. */
+/*
+ * RFC 6793 4.2.3: AS4_AGGREGATOR is used only if AGGREGATOR contains AS_TRANS; otherwise AS4_PATH
+ * is ignored, too.
+ */
 static void
 test_as4_aggregator(void **state)
 {
@@ -133,7 +136,7 @@ test_as4_aggregator(void **state)
 	static const uint8_t own[] = {LOCAL_PREF, 0x40, 2, 4, 2, 1, TRANS, 0xc0, 7, 6, 0, 9, 10, 0,
 		0, 1, 0xc0, 17, 6, 2, 1, WIDE(1), 0xc0, 18, 8, WIDE(3), 10, 0, 0, 2};
 
-	/* An aggregate of a 2-octet AS carries no AS4_AGGREGATOR, and its AS4_PATH counts. */
+	/* An aggregate of a 2-octet AS has no AS4_AGGREGATOR, and its AS4_PATH counts. */
 	static const uint8_t plain[] = {LOCAL_PREF, 0x40, 2, 4, 2, 1, TRANS, 0xc0, 7, 6, 0, 9, 10,
 		0, 0, 1, 0xc0, 17, 6, 2, 1, WIDE(1)};
 
@@ -268,7 +271,10 @@ random_set(struct attr_set *a, enum family f, bool v6_next_hop, uint64_t *s)
 		assert_int_equal(addr_parse("2001:db8::9", &a->next_hop), 0);
 		if (splitmix64(s) % 2)
 			link_local(&a->next_hop_link_local);
-		/* RFC 2545 3 has a global one; who has none says :: or the link-local one. */
+		/*
+		 * RFC 2545 3 requires a global address; a router without a global address sends ::
+		 * or its link-local address.
+		 */
 		if (a->next_hop_link_local.afi != AFI_NONE && splitmix64(s) % 4 == 0)
 			memset(a->next_hop.b, 0, 16);
 		else if (splitmix64(s) % 4 == 0)
@@ -276,7 +282,7 @@ random_set(struct attr_set *a, enum family f, bool v6_next_hop, uint64_t *s)
 	}
 }
 
-/* Prefixes of a family packed until full; what is decoded is what was put in. */
+/* Packs prefixes of a family until the message is full; decoding must return the input. */
 static void
 check_packed(const struct attr_set *a, enum family f, const struct bgp_encode_options *eo,
 	size_t size, uint64_t *s)
@@ -321,7 +327,7 @@ check_packed(const struct attr_set *a, enum family f, const struct bgp_encode_op
 		return;
 	}
 	assert_in_range(len, 24, size);
-	if (count < limit) /* full: the next one can't have fitted */
+	if (count < limit) /* full: another prefix cannot have fitted */
 		assert_true(len + 21 > size);
 	assert_int_equal(bgp_header_decode(buf, size, &type, &n).severity, BGP_OK);
 	assert_int_equal(type, BGP_UPDATE);
@@ -354,9 +360,7 @@ check_packed(const struct attr_set *a, enum family f, const struct bgp_encode_op
 	assert_int_equal(rd_left(&field->nlri), 0);
 }
 
-/*
- * Also to and from a peer of two octets: AS_TRANS and AS4_PATH give back what there was (RFC 6793).
- */
+/* Also with a 2-octet peer: AS_TRANS and AS4_PATH restore the input (RFC 6793). */
 static void
 test_packer_round_trips(void **state)
 {
@@ -399,7 +403,7 @@ test_no_communities(void **state)
 	assert_int_equal(room(1)->cluster_count, room(0)->cluster_count);
 }
 
-/* What a family can't carry is refused, not sent malformed. */
+/* Attributes that a family cannot carry are refused, not sent malformed. */
 static void
 test_packer_refuses(void **state)
 {
@@ -414,7 +418,7 @@ test_packer_refuses(void **state)
 	assert_false(update_packer_begin(&u, FAMILY_IPV6_UNICAST, room(0), &eo, buf, sizeof(buf)));
 	assert_false(update_packer_begin(&u, FAMILY_VPNV4_UNICAST, room(0), &eo, buf, sizeof(buf)));
 	for (size_t size = 0; size < 60;
-		size++) /* 23, and ORIGIN, AS_PATH, NEXT_HOP, LOCAL_PREF at least */
+		size++) /* at least 23, ORIGIN, AS_PATH, NEXT_HOP, LOCAL_PREF */
 		if (update_packer_begin(&u, FAMILY_IPV4_UNICAST, room(0), &eo, buf, size))
 			assert_true(size >= 23 + 4 + 3 + 7 + 7);
 	for (size_t size = 0; size < 23; size++)
@@ -462,7 +466,7 @@ test_own_next_hop(void **state)
 	assert_int_equal(u.error.severity, BGP_OK);
 }
 
-/* MP_REACH_NLRI of `family` with that next hop, and ORIGIN, AS_PATH. */
+/* MP_REACH_NLRI of `family` with this next hop, plus ORIGIN and AS_PATH. */
 static size_t
 mp_message(uint8_t *buf, enum family f, const uint8_t *next_hop, uint8_t len)
 {
@@ -527,7 +531,7 @@ check_next_hop(
 	}
 }
 
-/* RFC 2545 3, 8950 3: which of two counts, and in which zone. */
+/* RFC 2545 3, 8950 3: the next hop used, and its zone. */
 static void
 test_v6_next_hops(void **state)
 {
@@ -549,7 +553,7 @@ test_v6_next_hops(void **state)
 	check_next_hop("::", "::", TREAT_AS_WITHDRAW, NULL);
 	check_next_hop("2001:db8::1", NULL, TREAT_AS_WITHDRAW, NULL);
 	check_next_hop("2001:db8::1", "fe80::9", TREAT_AS_WITHDRAW, NULL);
-	/* IPv4 in MP_REACH_NLRI with its own kind of next hop; other lengths mean nothing (RFC 7606 7.11). */
+	/* IPv4 in MP_REACH_NLRI with an IPv4 next hop; other lengths are errors (RFC 7606 7.11). */
 	bgp_update_decode(buf, mp_message(buf, FAMILY_IPV4_UNICAST, v4, 4), &o, room(0), &u);
 	assert_int_equal(u.error.severity, BGP_OK);
 	assert_int_equal(addr_v4(&room(0)->next_hop), 0xc0000209);
@@ -566,7 +570,10 @@ test_v6_next_hops(void **state)
 	}
 }
 
-/* The largest a set can be: 2-octet AS numbers of an extended message, widened, pass 65,535 octets and are refused whole. */
+/*
+ * The largest possible set: 2-octet AS numbers of an extended message, widened, exceed 65,535
+ * octets, and the path is refused.
+ */
 static void
 test_too_long_path(void **state)
 {

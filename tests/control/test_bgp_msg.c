@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Header, OPEN, NOTIFICATION, ROUTE-REFRESH: octets as the RFCs draw them, and encoders against decoders. The many
- * malformed ones are in the vectors (test_vectors.c).
+ * Header, OPEN, NOTIFICATION, ROUTE-REFRESH: octets as drawn in the RFCs, and encoders against
+ * decoders. Most malformed messages are in the vectors (test_vectors.c).
  */
 #include "tests/fuzz/harness.h"
 
@@ -74,7 +74,7 @@ test_header(void **state)
 static void
 test_open_octets(void **state)
 {
-	/* RFC 4271 4.2; capabilities 1, 2, 64 without families, 65, 70 in one parameter */
+	/* RFC 4271 4.2; capabilities 1, 2, 64 without families, 65, 70 in a single parameter */
 	static const uint8_t want[] = {4, 0x5b, 0xa0, 0, 90, 192, 0, 2, 1, 22, 2, 20, 1, 4, 0, 1, 0,
 		1, 2, 0, 64, 2, 0x40, 0, 65, 4, 0xfa, 0x56, 0xea, 1, 70, 0};
 	struct bgp_open_options o = {.asn = 4200000001,
@@ -116,7 +116,7 @@ test_open_round_trip(void **state)
 			o.restart_families = (uint8_t)(bits >> 3 & 0x0f);
 			o.forwarding_families = (uint8_t)(bits >> 5 & o.restart_families);
 		}
-		/* Of IPv6 families it says nothing. */
+		/* The capability has no IPv6 families. */
 		o.extended_next_hop = (uint8_t)(bits >> 1 & 0x0f);
 		uint8_t buf[256], type;
 		uint16_t n;
@@ -177,7 +177,7 @@ test_open_details(void **state)
 	assert_int_equal(o.families, 1u << FAMILY_IPV6_UNICAST);
 	assert_int_equal(o.raw_count, 3);
 
-	/* RFC 4271 6.2: the version that we would take, as data */
+	/* RFC 4271 6.2: our supported version as data */
 	msg[19] = 5;
 	e = bgp_open_decode(msg, sizeof(msg), &o);
 	assert_int_equal(e.subcode, OPEN_UNSUPPORTED_VERSION);
@@ -185,7 +185,10 @@ test_open_details(void **state)
 	assert_memory_equal(e.data, ((uint8_t[]){0, 4}), 2);
 }
 
-/* RFC 8950 4: in place of what a family has by itself, an unknown pair, an IPv4 next hop; RFC 4724 3: the last of two. */
+/*
+ * RFC 8950 4: the native next hop, an unknown pair, an IPv4 next hop; RFC 4724 3: the last
+ * capability counts.
+ */
 static void
 test_open_next_hops(void **state)
 {
@@ -207,7 +210,7 @@ test_open_next_hops(void **state)
 	assert_int_equal(bgp_open_decode(msg, sizeof(msg), &o).severity, SESSION_RESET);
 }
 
-/* More capabilities than raw[] holds are still heeded. */
+/* Capabilities beyond the size of raw[] still take effect. */
 static void
 test_open_many(void **state)
 {
@@ -234,14 +237,18 @@ test_open_check(void **state)
 	struct bgp_open o = {.asn = 65001, .identifier = 7};
 
 	assert_int_equal(
-		bgp_open_check(&o, 65001, 64512, 7).severity, BGP_OK); /* RFC 6286: another AS */
+		/* RFC 6286: same identifier, another AS */
+		bgp_open_check(&o, 65001, 64512, 7).severity, BGP_OK);
 	assert_int_equal(bgp_open_check(&o, 0, 64512, 9).severity, BGP_OK);
 	assert_int_equal(bgp_open_check(&o, 65002, 64512, 9).subcode, OPEN_BAD_PEER_AS);
 	assert_int_equal(bgp_open_check(&o, 65001, 65001, 7).subcode, OPEN_BAD_IDENTIFIER);
 	assert_int_equal(bgp_open_check(&o, 65001, 65001, 8).severity, BGP_OK);
 }
 
-/* An OPEN of AS 65001 whose parameters have the extended form; `said` is in the octet of RFC 4271's length. */
+/*
+ * An OPEN of AS 65001 with parameters in the extended form; `said` is the octet of RFC 4271's
+ * length.
+ */
 static size_t
 extended_open(const uint8_t *parameters, size_t len, uint8_t said, size_t true_len, uint8_t *buf)
 {
@@ -269,7 +276,7 @@ test_extended_parameters(void **state)
 	struct bgp_error e;
 	struct bgp_open o;
 
-	/* whatever the old length says, if not 0 */
+	/* any value of the old length except 0 */
 	for (unsigned said = 1; said < 256; said++) {
 		size_t len = extended_open(two, sizeof(two), (uint8_t)said, sizeof(two), buf);
 
@@ -284,10 +291,15 @@ test_extended_parameters(void **state)
 			extended_open(two, sizeof(two), 255, sizeof(two) + (size_t)off, buf), &o);
 		assert_true(e.severity == SESSION_RESET && e.code == ERR_OPEN && e.subcode == 0);
 	}
-	/* 255 is a length's mark in the first place only; then it is a parameter that nobody knows. */
+	/*
+	 * 255 marks the extended form only in first place; afterwards 255 is an unknown parameter.
+	 */
 	e = bgp_open_decode(buf, extended_open(other, sizeof(other), 255, sizeof(other), buf), &o);
 	assert_true(e.code == ERR_OPEN && e.subcode == OPEN_UNSUPPORTED_PARAMETER);
-	/* One parameter of 1,442 octets: more capabilities than are shown, and the last is heeded as well. */
+	/*
+	 * One parameter of 1,442 octets: more capabilities than raw[] holds, and the last still
+	 * takes effect.
+	 */
 	memset(long_one, 0, sizeof(long_one));
 	long_one[0] = 2;
 	long_one[1] = (sizeof(long_one) - 3) >> 8;
@@ -318,11 +330,17 @@ test_notification(void **state)
 	assert_int_equal(n.subcode, 9);
 	assert_int_equal(n.data_len, 3);
 	assert_memory_equal(n.data, "abc", 3);
-	/* RFC 4271 6.1, 6.4: too short is an error of its decoder's, as the session must not answer it */
+	/*
+	 * RFC 4271 6.1, 6.4: the decoder reports a short NOTIFICATION, because the session must not
+	 * answer
+	 */
 	assert_int_equal(bgp_notification_decode(buf, 20, &n).severity, SESSION_RESET);
 	assert_int_equal(bgp_notification_decode(buf, 19, &n).subcode, HEADER_BAD_LENGTH);
 	assert_int_equal(bgp_notification_decode(buf, 21, &n).severity, BGP_OK);
-	/* Data that does not fit is cut: the whole message as data (RFC 7313 5) may be longer than a NOTIFICATION. */
+	/*
+	 * Data is cut to fit: a whole message as data (RFC 7313 5) may be longer than a
+	 * NOTIFICATION.
+	 */
 	assert_int_equal(
 		bgp_notification_encode(7, 1, data, sizeof(data), buf, sizeof(buf)), BGP_MSG_MAX);
 	assert_int_equal(bgp_notification_encode(7, 1, data, 100, buf, 40), 40);
@@ -347,7 +365,7 @@ test_cease(void **state)
 	assert_int_equal(bgp_cease_encode(CEASE_ADMIN_RESET, NULL, buf, sizeof(buf)), 21);
 	assert_int_equal(bgp_cease_encode(CEASE_ADMIN_RESET, "", buf, sizeof(buf)), 21);
 	assert_int_equal(bgp_cease_encode(CEASE_COLLISION, "text", buf, sizeof(buf)), 21);
-	/* 127 letters and one of two octets: that one does not fit and is not halved */
+	/* 127 letters and a two-octet letter: the last letter does not fit and is not split */
 	memset(text, 'x', sizeof(text));
 	memcpy(text + 127, "\xc3\xa9yy", 5);
 	assert_int_equal(
@@ -387,7 +405,7 @@ test_refresh_and_keepalive(void **state)
 	assert_int_equal(bgp_keepalive_encode(buf, 18), 0);
 }
 
-/* Self-made messages, every cut of them. */
+/* Our own messages, truncated at every octet. */
 static void
 test_truncations(void **state)
 {

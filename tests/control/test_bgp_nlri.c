@@ -52,7 +52,7 @@ round_trip(enum family f, bool add_path)
 		assert_true(nlri_read(&r, f, add_path, &n));
 		assert_memory_equal(&n.prefix, &p[i], sizeof(p[i]));
 		assert_int_equal(n.path_id, add_path ? ids[i] : 0);
-		/* A cut inside the last one is an error, one behind it is not. */
+		/* A cut inside the last prefix is an error, a cut after the last prefix is none. */
 		harness_nlri(buf, (size_t)(r.p - buf), form);
 		assert_true(nlri_check(rd_init(buf, (size_t)(r.p - buf)), f, add_path));
 		if (nlri_wire_len(&p[i], add_path) > 1)
@@ -61,7 +61,7 @@ round_trip(enum family f, bool add_path)
 	}
 	assert_false(nlri_read(&r, f, add_path, &n));
 	assert_false(r.bad);
-	/* One octet less of room is noticed. */
+	/* A buffer too short by one octet is detected. */
 	w = wr_init(buf, nlri_wire_len(&p[max], add_path) - 1);
 	nlri_write(&w, &p[max], add_path, 0);
 	assert_true(w.bad);
@@ -110,7 +110,7 @@ test_malformed(void **state)
 	assert_false(nlri_read(&r, FAMILY_IPV4_UNICAST, false, &n));
 	assert_true(r.bad);
 	assert_false(nlri_read(&r, FAMILY_IPV4_UNICAST, false, &n)); /* sticky */
-	/* nlri_read_form() reads those. */
+	/* nlri_read_form() reads VPN prefixes. */
 	assert_false(nlri_check(rd_init(cut, 0), FAMILY_VPNV4_UNICAST, false));
 	assert_true(nlri_check(rd_init(cut, 0), FAMILY_IPV4_UNICAST, false));
 }
@@ -120,7 +120,10 @@ static const struct nlri_form vpn4 = {.afi = AFI_IPV4, .safi = SAFI_VPN},
 			      labeled4 = {.afi = AFI_IPV4, .safi = SAFI_LABELED_UNICAST},
 			      labeled6 = {.afi = AFI_IPV6, .safi = SAFI_LABELED_UNICAST};
 
-/* One of each number of labels and each length that fit the octet; each cut of it is malformed, and so is a length one off. */
+/*
+ * Prefixes with each number of labels and each length that fit the octet; every truncation is
+ * malformed, and so is a length wrong by one.
+ */
 static void
 labelled_round_trip(struct nlri_form form, uint64_t *s)
 {
@@ -204,14 +207,14 @@ test_labels(void **state)
 			     any[] = {40, 0x12, 0x34, 0x51, 10, 1};
 	struct nlri_form form = labeled4;
 
-	/* one label: its S bit is ignored */
+	/* a single label: its S bit is ignored */
 	assert_true(reads_as(form, clear, sizeof(clear), "10.1.0.0/16", 1000));
 	assert_true(reads_as(form, any, sizeof(any), "10.1.0.0/16", 0x12345));
-	/* several: the next three octets are another label, and there are but two */
+	/* several labels: the next three octets are another label, but only two octets follow */
 	form.multiple_labels = true;
 	assert_false(nlri_check_form(rd_init(clear, sizeof(clear)), form));
 	assert_true(reads_as(form, any, sizeof(any), "10.1.0.0/16", 0x12345));
-	/* withdrawn: three octets, whatever they are */
+	/* withdrawn: three octets of any value */
 	form.withdrawn = true;
 	assert_true(reads_as(form, withdrawn, sizeof(withdrawn), "10.1.0.0/16", 0));
 	assert_true(reads_as(form, zero, sizeof(zero), "10.1.0.0/16", 0));

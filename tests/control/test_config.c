@@ -100,7 +100,7 @@ test_example(void **state)
 	assert_int_equal(c->port_count, 2);
 	assert_string_equal(c->ports[0].device, "net_af_xdp0,iface=veth-e");
 	assert_int_equal(c->ports[0].mtu, 1400);
-	assert_int_equal(c->ports[1].mtu, 0); /* the interface's own */
+	assert_int_equal(c->ports[1].mtu, 0); /* the interface's own MTU */
 	assert_int_equal(c->ports[0].address_count, 1);
 	assert_int_equal(addr_v4(&c->ports[0].addresses[0].addr), 0xc0000201);
 	assert_int_equal(c->ports[0].addresses[0].len, 24);
@@ -156,7 +156,7 @@ test_defaults(void **state)
 	assert_null(p->families[FAMILY_IPV4_UNICAST].import_policy);
 	assert_false(p->families[FAMILY_IPV6_UNICAST].enabled);
 	config_free(c);
-	/* present and empty: none; a family is enabled by being there */
+	/* present and empty: no family; a family is enabled by its presence */
 	c = parsed(PEER("'families': {}"));
 	assert_false(c->peers[0].families[FAMILY_IPV4_UNICAST].enabled);
 	config_free(c);
@@ -165,7 +165,7 @@ test_defaults(void **state)
 	config_free(c);
 }
 
-/* Both families on either kind of session; a link-local peer is known by its port, too. */
+/* Both families over either kind of session; a link-local peer is identified by its port, too. */
 static void
 test_ipv6(void **state)
 {
@@ -197,7 +197,7 @@ test_ipv6(void **state)
 	assert_true(p[1].families[FAMILY_IPV6_UNICAST].enabled);
 	assert_string_equal(p[1].families[FAMILY_IPV6_UNICAST].export_policy, "accept-all");
 	assert_false(p[1].families[FAMILY_IPV4_UNICAST].enabled);
-	/* inherited and own together */
+	/* inherited and own keys combined */
 	assert_true(p[2].capabilities.extended_next_hop);
 	assert_true(p[2].families[FAMILY_IPV6_UNICAST].enabled);
 	assert_true(p[2].families[FAMILY_IPV4_UNICAST].enabled);
@@ -213,7 +213,7 @@ test_ipv6(void **state)
 	config_free(c);
 }
 
-/* What came with both families: every key's value reaches the C view. */
+/* Keys of the IPv6 release: every value reaches the C view. */
 static void
 test_further_keys(void **state)
 {
@@ -308,7 +308,7 @@ test_any_interface_without_dataplane(void **state)
 	host = NULL;
 }
 
-/* Objects key by key, the rest replaced; the peer over its group over the default. */
+/* Objects are merged key by key, other values replaced; peer over group over default. */
 static void
 test_inheritance(void **state)
 {
@@ -685,7 +685,7 @@ test_faults(void **state)
 	}
 }
 
-/* What a group and its peer do only together is the peer's fault. */
+/* A fault caused only by group and peer together is reported at the peer. */
 static void
 test_fault_of_the_merge(void **state)
 {
@@ -725,7 +725,7 @@ test_all_faults_in_one_pass(void **state)
 	json_decref(document);
 }
 
-/* A value as long as you like is cut, at a character. */
+/* A very long value is cut between characters. */
 static void
 test_long_values(void **state)
 {
@@ -752,7 +752,7 @@ test_long_values(void **state)
 	json_decref(document);
 }
 
-/* Any damage to a good document is refused or taken, never a crash; run under ASan. */
+/* A damaged document is refused or accepted, without a crash; run under ASan. */
 static void
 test_damaged_documents(void **state)
 {
@@ -824,7 +824,7 @@ remove_folder(void **state)
 static void
 write_file(const char *text, size_t len)
 {
-	/* Not truncated in place: ext4 would put each of thousands on disk. */
+	/* Not truncated in place: ext4 would flush each of thousands to disk. */
 	unlink(file);
 	FILE *out = fopen(file, "w");
 
@@ -834,7 +834,7 @@ write_file(const char *text, size_t len)
 }
 
 static const struct {
-	const char *text, *message; /* behind FILE: */
+	const char *text, *message; /* after FILE: */
 } broken[] = {
 	{"", "1:1: the file ends where a value should be"},
 	{"{", "1:2: the file ends inside an object"},
@@ -861,7 +861,7 @@ static const struct {
 	{"// remark\n{}", "1:1: JSON has no comments"},
 	{"{\"a\": 1} x", "1:10: there is more behind the end"},
 	{"{}\n\n{}", "3:1: there is more behind the end"},
-	/* a column is a byte: the two letters before are four */
+	/* a column is a byte: the two letters before take four */
 	{"{\n\"\xc3\xa4\xc3\xb6\": x}", "2:9: a value should be here"},
 	{"\xef\xbb\xbf{}", "1:1: a value should be here"},
 	{"{\"a\": \"\xff\"}", "1:8: this is not UTF-8"},
@@ -893,7 +893,7 @@ test_syntax_errors(void **state)
 	}
 }
 
-/* Whatever jansson takes we take, and the other way round: cut and damaged texts. */
+/* The reader accepts exactly the texts that jansson accepts: truncated and damaged texts. */
 static void
 test_agrees_with_jansson(void **state)
 {
@@ -1000,7 +1000,7 @@ test_save(void **state)
 	again = config_load(file, &message, &f);
 	assert_true(json_equal(document, again));
 	json_decref(again);
-	/* a link stays one */
+	/* a symbolic link stays a link */
 	snprintf(link_name, sizeof(link_name), "%s/link", folder);
 	assert_int_equal(symlink(file, link_name), 0);
 	json_object_set_new(document, "description", json_string("other"));
@@ -1011,7 +1011,7 @@ test_save(void **state)
 	assert_true(json_equal(document, again));
 	json_decref(again);
 	json_decref(document);
-	unlink(link_name); /* remove_folder() fails when a temporary file is left */
+	unlink(link_name); /* remove_folder() fails when a temporary file remains */
 }
 
 /* ---- the schema and the tables of keys ---- */
@@ -1026,8 +1026,8 @@ resolved(json_t *schema, json_t *part)
 }
 
 /*
- * A document that reaches `path` of the schema's objects: an object for a property, one element for an array. In the innermost object every
- * property of the schema is set to a value that no key takes.
+ * A document that reaches `path` of the schema's objects: an object for a property, one element for
+ * an array. In the innermost object every property of the schema has an invalid value.
  */
 static void
 check_keys(json_t *schema, const char *pointer, const char *document_pointer, const char *skeleton)
@@ -1119,7 +1119,7 @@ test_schema_knows_no_more_keys(void **state)
 	json_decref(schema);
 }
 
-/* `count` peers, each with a group and policies of its own. */
+/* `count` peers, each with its own group and policies. */
 static json_t *
 many_peers(unsigned count)
 {
@@ -1142,7 +1142,7 @@ many_peers(unsigned count)
 		"192.0.2.1", "route_policies", policies, "bgp", "groups", groups, "peers", peers);
 }
 
-/* The least CPU time of five. */
+/* Minimum CPU time of five runs. */
 static uint64_t
 parse_ns(unsigned count)
 {
@@ -1174,7 +1174,10 @@ parse_ns(unsigned count)
 	return best;
 }
 
-/* Eight times as many peers, groups and policies take less than 32 times as long (caches); by their square it would be 64 times. */
+/*
+ * Eight times as many peers, groups and policies take less than 32 times as long (caches);
+ * quadratic time would be 64 times as long.
+ */
 static void
 test_many_peers_are_linear(void **state)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Keys with rules of their own: management.http, password, gtsm, keep_all_routes, listen_ranges. */
+/* Keys with their own rules: management.http, password, gtsm, keep_all_routes, listen_ranges. */
 #include "control/config/config.h"
 #include "tests/control/config_test.h"
 
@@ -10,7 +10,7 @@
 	"{" ROUTER ", 'bgp': {'groups': [{'name': 'g', 'asn': 64513}, {'name': 'bare'}], "         \
 	"'listen_ranges': [" ranges "]}}"
 
-/* NULL with faults. */
+/* NULL in case of faults. */
 static struct config *
 try(const char *text, struct faults *f)
 {
@@ -103,7 +103,8 @@ test_password(void **state)
 	assert_null(try(text, &f));
 	assert_fault(&f, "/bgp/peers/0/password", "must be 1 to 80 octets long");
 	assert_null(
-		strstr(f.fault[0].reason, "qq")); /* a secret that is nearly right is one, too */
+		/* a slightly invalid secret must not be shown either */
+		strstr(f.fault[0].reason, "qq"));
 	faults_fini(&f);
 	assert_only_fault(
 		PEER("'password': ''"), "/bgp/peers/0/password", "must be 1 to 80 octets long");
@@ -139,10 +140,10 @@ test_secrets(void **state)
 	assert_string_equal(password_at(shown, "/bgp/groups/0/password"), "***");
 	assert_string_equal(password_at(shown, "/bgp/peers/1/password"), "***");
 	assert_null(config_pointer_get(shown, "/bgp/peers/2/password"));
-	/* Given back as it was shown. */
+	/* The document as shown restores its secrets. */
 	config_secrets_keep(shown, known);
 	assert_true(json_equal(shown, known));
-	/* In another order, otherwise written, and where there is nothing to keep. */
+	/* Reordered, with addresses in another notation, and without a secret to keep. */
 	json_decref(shown);
 	shown = document_of(
 		"{'bgp': {'groups': [{'name': 'h', 'password': '***'}, {'name': 'g', 'password': "
@@ -154,7 +155,7 @@ test_secrets(void **state)
 	assert_string_equal(password_at(shown, "/bgp/peers/0/password"), "three");
 	assert_string_equal(password_at(shown, "/bgp/peers/1/password"), "***");
 	assert_string_equal(password_at(shown, "/bgp/peers/2/password"), "new");
-	/* Of another type it is as secret: somebody forgot the quotes. */
+	/* A value of another type is secret, too: the operator may have forgotten the quotes. */
 	json_object_set_new(
 		config_pointer_get(shown, "/bgp/peers/0"), "password", json_integer(1234));
 	json_object_set_new(config_pointer_get(shown, "/bgp/peers/1"), "password",
@@ -162,7 +163,7 @@ test_secrets(void **state)
 	config_secrets_hide(shown);
 	assert_string_equal(password_at(shown, "/bgp/peers/0/password"), "***");
 	assert_string_equal(password_at(shown, "/bgp/peers/1/password"), "***");
-	/* A diff says that it changed, not to what. */
+	/* A diff reports the change without the value. */
 	json_object_set_new(
 		config_pointer_get(other, "/bgp/peers/0"), "password", json_string("changed"));
 	json_object_set_new(
@@ -239,7 +240,7 @@ test_ranges(void **state)
 	assert_int_equal(c->range_count, 4);
 	assert_int_equal(c->listen_limit, 7);
 	assert_ptr_equal(range_of(c, "10.9.0.1"), &c->ranges[0]);
-	assert_ptr_equal(range_of(c, "10.1.0.1"), &c->ranges[1]); /* the longest one */
+	assert_ptr_equal(range_of(c, "10.1.0.1"), &c->ranges[1]); /* longest match */
 	assert_ptr_equal(range_of(c, "2001:db8::9"), &c->ranges[2]);
 	assert_null(range_of(c, "11.0.0.1"));
 	assert_null(range_of(c, "2001:db9::9"));
@@ -264,7 +265,7 @@ test_ranges(void **state)
 	assert_false(p.external);
 	assert_true(p.families[FAMILY_IPV4_UNICAST].enabled);
 	assert_int_equal(c->ranges[2].peer.asn, 64514);
-	assert_int_equal(c->ranges[3].peer.asn, 0); /* whatever the OPEN says */
+	assert_int_equal(c->ranges[3].peer.asn, 0); /* any AS in the OPEN */
 	config_free(c);
 	assert_only_fault(RANGES("{'prefix': '10.0.0.0/8', 'group': 'h'}"),
 		"/bgp/listen_ranges/0/group", "there is no group \"h\"");

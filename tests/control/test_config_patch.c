@@ -31,7 +31,7 @@ test_pointers(void **state)
 
 /* ---- RFC 6902 ---- */
 
-/* Most of these are RFC 6902, appendix A. */
+/* Mostly from RFC 6902, appendix A. */
 static const struct {
 	const char *from, *patch, *to; /* `to` NULL: refused */
 } patches[] = {
@@ -105,7 +105,7 @@ static const struct {
 	{"{'a': {'b': [1, {'c': 2}]}}",
 		"[{'op': 'test', 'path': '/a', 'value': {'b': [1, {'c': 3}]}}]", NULL},
 	{"{'a': {'b': [1]}}", "[{'op': 'test', 'path': '/a', 'value': {'b': [1, 2]}}]", NULL},
-	/* all or nothing */
+	/* atomic: no partial result */
 	{"{'a': 1}",
 		"[{'op': 'replace', 'path': '/a', 'value': 2}, {'op': 'remove', 'path': '/x'}]",
 		NULL},
@@ -125,7 +125,7 @@ test_patches(void **state)
 		if (to ? !json_equal(got, to) : got != NULL || f.count != 1)
 			fail_msg("%s with %s", patches[i].from, patches[i].patch);
 		assert_int_equal(f.count, to ? 0 : 1);
-		/* neither is touched, nor shared with the result */
+		/* the inputs are unchanged, and not shared with the result */
 		assert_true(json_equal(from, copy));
 		json_decref(got);
 		assert_true(json_equal(operations, operations_copy));
@@ -223,7 +223,7 @@ random_value(uint64_t *seed, unsigned depth)
 	return value;
 }
 
-/* A copy with a change here and there, as an operator makes them. */
+/* A copy with a few random changes, like edits of an operator. */
 static json_t *
 changed(const json_t *value, uint64_t *seed, unsigned depth)
 {
@@ -285,7 +285,7 @@ test_diff_makes_what_it_says(void **state)
 	}
 }
 
-/* Too large for an alignment of all with all. */
+/* Too long for a full alignment. */
 static void
 test_diff_of_long_lists(void **state)
 {
@@ -303,7 +303,7 @@ test_diff_of_long_lists(void **state)
 	json_decref(to);
 }
 
-/* An element taken out of the middle is one operation, not one for each behind it. */
+/* Removing an element in the middle is one operation, not an operation for each later element. */
 static void
 test_diff_is_short(void **state)
 {
@@ -327,7 +327,10 @@ test_diff_is_short(void **state)
 	json_decref(got);
 }
 
-/* Each copy of /a into itself doubles the document: 40 of them would take the memory of the host, 18 make 524,288 values. */
+/*
+ * Each copy of /a into itself doubles the document: 40 copies would take the memory of the host, 18
+ * make 524,288 values.
+ */
 static void
 test_copies_are_bounded(void **state)
 {

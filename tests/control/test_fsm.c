@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * Every (state, event) pair of RFC 4271 8.2.2 against expectations written out here, active and passive; collision.
+ * Every (state, event) pair of RFC 4271 8.2.2 against expectations written out here, active and
+ * passive; collision.
  */
 #include "control/session/fsm.h"
 
@@ -14,7 +15,7 @@
 #include <cmocka.h>
 /* clang-format on */
 
-/* Words in the order of enum fsm_action, then the NOTIFICATION when the table fixes it. */
+/* Words in the order of enum fsm_action, then the NOTIFICATION if fixed by the table. */
 static const char *const words[] = {"connect", "close", "send-open", "send-keepalive", "notify",
 	"retry-start", "retry-stop", "hold-open", "hold", "keepalive-timer", "stop-timers",
 	"established", "down", "idle-hold", "deliver", "listen"};
@@ -116,7 +117,7 @@ static const struct row expected[] = {
 	{"established", "update", "established: hold deliver"},
 };
 
-/* Where a passive peer differs: it never connects and never retries. */
+/* Differences of a passive peer: no connect, no retry. */
 static const struct row expected_passive[] = {
 	{"idle", "start", "active: retry-stop listen"},
 	{"connect", "connect-retry-timer", "active: close retry-stop listen"},
@@ -180,7 +181,7 @@ test_pairs(void **state)
 	}
 }
 
-/* What must hold of all rows, whatever they say. */
+/* Invariants of all rows. */
 static void
 test_rules(void **state)
 {
@@ -188,12 +189,15 @@ test_rules(void **state)
 		enum fsm_state s = i / 2 / EV_EVENT_COUNT;
 		struct fsm_result r = fsm_step(s, i / 2 % EV_EVENT_COUNT, i % 2);
 
-		/* Down is said exactly when Established ends, up exactly when it begins. */
+		/*
+		 * ACT_DOWN exactly when Established ends, ACT_ESTABLISHED exactly when Established
+		 * begins.
+		 */
 		assert_int_equal(!!(r.actions & ACT_DOWN),
 			s == FSM_ESTABLISHED && r.state != FSM_ESTABLISHED);
 		assert_int_equal(!!(r.actions & ACT_ESTABLISHED),
 			s != FSM_ESTABLISHED && r.state == FSM_ESTABLISHED);
-		/* No NOTIFICATION without an end, and none before a connection. */
+		/* No NOTIFICATION without a close, and none before a connection. */
 		if (r.actions & ACT_SEND_NOTIFICATION) {
 			assert_true(r.actions & ACT_CLOSE);
 			assert_true(s >= FSM_OPEN_SENT);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The folder of commits by itself; what keeld makes of it is test_history.py's. */
+/* The folder of commits alone; keeld's use of the folder is tested in test_history.py. */
 #include "control/config/config.h"
 #include "control/apply/history.h"
 #include "tests/control/config_test.h"
@@ -99,7 +99,7 @@ test_ids_go_on(void **state)
 	assert_int_equal(history_next(h), 3);
 	assert_int_equal(kept(h, 1), 11);
 	assert_int_equal(kept(h, 3), -1);
-	/* One that was prepared, and then keeld ended: it never was. */
+	/* A prepared commit, then keeld ends: the commit is void. */
 	prepare(h, 99, -1);
 	history_close(h);
 	h = opened();
@@ -119,7 +119,7 @@ test_waiting(void **state)
 	(void)state;
 	commit(h, 0);
 	assert_false(waits(h, 0, &back_to));
-	/* An end before FILE has it: what FILE has does not wait. */
+	/* Ended before FILE was replaced: the commit in FILE does not wait for confirmation. */
 	prepare(h, 1, 0);
 	history_close(h);
 	h = opened();
@@ -127,7 +127,10 @@ test_waiting(void **state)
 	assert_true(waits(h, 1, &back_to));
 	assert_int_equal(back_to, 0);
 	assert_int_equal(history_add(h, "words", true), 0);
-	/* Another on top, FILE has the first one still or the second already: either goes back to where both began. */
+	/*
+	 * A second unconfirmed commit on top, with FILE still the first or already the second: both
+	 * roll back to the state before the first.
+	 */
 	prepare(h, 2, 1);
 	history_close(h);
 	h = opened();
@@ -140,7 +143,7 @@ test_waiting(void **state)
 	history_close(h);
 	h = opened();
 	assert_false(waits(h, 2, &back_to));
-	/* A commit that does not wait ends the wait. */
+	/* A commit without confirmation ends the wait. */
 	prepare(h, 3, 2);
 	assert_int_equal(history_add(h, "words", true), 0);
 	commit(h, 4);
@@ -223,7 +226,7 @@ test_damage(void **state)
 	put("index.json", "{");
 	put("commit-41.json", "{\"n\": 41}");
 	h = opened();
-	assert_int_equal(history_next(h), 42); /* somebody may remember 41 as something else */
+	assert_int_equal(history_next(h), 42); /* number 41 may be known as another commit */
 	history_close(h);
 }
 
@@ -239,7 +242,7 @@ test_no_folder(void **state)
 	assert_int_not_equal(history_prepare(h, d, 0), 0);
 	assert_int_not_equal(history_add(h, "words", false), 0);
 	assert_int_equal(history_next(h), 1);
-	assert_int_equal(kept(h, 0), 1); /* in memory */
+	assert_int_equal(kept(h, 0), 1); /* kept in memory */
 	for (unsigned i = 0; i < HISTORY_MAX; i++)
 		history_prepare(h, d, -1), history_add(h, "words", false);
 	assert_int_equal(kept(h, 0), -1);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * What of our own goes into BGP, against a real shard and next-hop feed on their threads: documents as an operator writes them, events as the
- * host thread sends them; then the shard's table is asked.
+ * Our own routes in BGP, with a real shard and next-hop feed on their threads: documents of an
+ * operator, events as sent by the host thread; then the test reads the shard's table.
  */
 #include "control/host/host_routes.h"
 
@@ -131,7 +131,7 @@ teardown(void **state)
 	return 0;
 }
 
-/* ---- what main does ---- */
+/* ---- calls of main ---- */
 
 static void
 main_apply(void *arg)
@@ -177,7 +177,7 @@ struct event {
 	struct prefix prefix;
 	uint16_t port;
 	bool present;
-	uint64_t ports; /* of a kernel route */
+	uint64_t ports; /* ports of a kernel route, as bits */
 };
 
 static void
@@ -226,7 +226,7 @@ kernel_by(const char *prefix, uint64_t ports)
 	thread_call(l.main_thread, main_event, &e);
 }
 
-/* ---- what the shard has ---- */
+/* ---- contents of the shard ---- */
 
 struct question {
 	struct prefix prefix;
@@ -263,7 +263,7 @@ rib_question(void *arg)
 		a->origin == ORIGIN_IGP ? "igp" : "incomplete", a->has & ATTR_HAS_MED ? a->med : 0);
 }
 
-/* Events are gathered, so it may take a moment; fails after a minute. */
+/* Events are gathered, so a change may take a moment; fails after a minute. */
 static void
 expect(const char *prefix, const char *want)
 {
@@ -278,7 +278,10 @@ expect(const char *prefix, const char *want)
 	fail_msg("%s: %s instead of %s", prefix, q.answer, want);
 }
 
-/* A timer of the main thread, armed behind those that gather events: when it fires, these have fired. */
+/*
+ * A timer of the main thread, armed after the timers that gather events, and therefore expiring
+ * after them.
+ */
 static struct {
 	struct timer timer;
 	pthread_mutex_t lock;
@@ -304,7 +307,7 @@ gathered_arm(void *arg)
 	assert_int_equal(timer_arm(l.main_thread, &gathered.timer, 60000000), 0);
 }
 
-/* That it stays so: what could change it has been judged by then. */
+/* Checks that the entry stays: all events sent before have been evaluated. */
 static void
 expect_still(const char *prefix, const char *want)
 {
@@ -345,11 +348,11 @@ static void
 test_connected(void **state)
 {
 	(void)state;
-	connected("10.1.0.0/24", 0, true); /* before the configuration is there */
+	connected("10.1.0.0/24", 0, true); /* before the first configuration */
 	commit("'bgp': {'redistribute': [{'source': 'connected', 'policy': 'marked'}]}");
 	expect("10.1.0.0/24", "connected incomplete 77");
 	connected("2001:db8:2::/64", 1, true);
-	connected("192.0.2.0/24", 1, true); /* the policy says no */
+	connected("192.0.2.0/24", 1, true); /* denied by the policy */
 	connected("10.255.0.1/32", PORT_NONE, true); /* a loopback */
 	expect("2001:db8:2::/64", "connected incomplete 77");
 	expect("10.255.0.1/32", "connected incomplete 77");
@@ -370,13 +373,13 @@ test_connected(void **state)
 	connected("10.1.0.0/24", 0, false);
 	connected("10.1.0.0/24", 1, false);
 	expect("10.1.0.0/24", "none");
-	/* Another policy judges what is there already. */
+	/* A new policy evaluates existing routes. */
 	commit("'bgp': {'redistribute': [{'source': 'connected'}]}");
 	expect("10.255.0.1/32", "connected incomplete 0");
-	expect("192.0.2.0/24", "none"); /* its port is down */
+	expect("192.0.2.0/24", "none"); /* the port is down */
 	link_state(1, true);
 	expect("192.0.2.0/24", "connected incomplete 0");
-	/* What nobody wanted for a while is still there when somebody does. */
+	/* A route without redistribution is remembered and returns with redistribution. */
 	commit("'bgp': {}");
 	expect("192.0.2.0/24", "none");
 	commit("'bgp': {'redistribute': [{'source': 'connected'}]}");
@@ -394,11 +397,11 @@ test_static(void **state)
 	       "'next_hop': '10.68.0.1'}],"
 	       " 'bgp': {'redistribute': [{'source': 'static'}]}");
 	expect("10.66.0.0/16", "static incomplete 0");
-	expect("203.0.113.0/24", "none"); /* nobody knows the way */
+	expect("203.0.113.0/24", "none"); /* the next hop is unreachable */
 	connected("10.1.0.0/24", 0, true);
 	expect("203.0.113.0/24", "static incomplete 0");
-	expect("198.51.100.0/24", "static incomplete 0"); /* by the other one */
-	expect("10.67.0.0/16", "static incomplete 0"); /* into the blackhole */
+	expect("198.51.100.0/24", "static incomplete 0"); /* by the second next hop */
+	expect("10.67.0.0/16", "static incomplete 0"); /* through the blackhole */
 	expect("10.68.0.0/16", "none"); /* through itself */
 	expect("10.1.0.0/24", "none"); /* not redistributed */
 	link_state(0, false);
@@ -408,7 +411,7 @@ test_static(void **state)
 	expect("203.0.113.0/24", "static incomplete 0");
 	kernel("10.1.0.0/16", false);
 	expect("203.0.113.0/24", "none");
-	/* A default route resolves when told so. */
+	/* A default route resolves next hops only if configured. */
 	kernel("0.0.0.0/0", true);
 	expect_still("203.0.113.0/24", "none");
 	commit("'static_routes': [{'prefix': '203.0.113.0/24', 'next_hop': '10.1.0.9', 'tag': 5},"
@@ -420,7 +423,7 @@ test_static(void **state)
 	expect("198.51.100.0/24", "none");
 }
 
-/* By a link-local next hop: as long as the port that it is on. */
+/* A link-local next hop resolves as long as its port. */
 static void
 test_static_link_local(void **state)
 {
@@ -453,11 +456,11 @@ test_kernel_link(void **state)
 	link_state(0, false);
 	expect("10.9.0.0/16", "none");
 	expect("203.0.113.0/24", "none");
-	expect_still("10.8.0.0/16", "kernel incomplete 0"); /* by the other port */
+	expect_still("10.8.0.0/16", "kernel incomplete 0"); /* still by the other port */
 	link_state(1, false);
 	expect("10.8.0.0/16", "none");
 	expect_still("10.7.0.0/16", "kernel incomplete 0"); /* a blackhole */
-	kernel_by("10.9.0.0/16", 4); /* replaced by one out of another port */
+	kernel_by("10.9.0.0/16", 4); /* replaced by a route on another port */
 	expect("10.9.0.0/16", "kernel incomplete 0");
 	link_state(0, true);
 	expect("10.8.0.0/16", "kernel incomplete 0");
@@ -465,7 +468,7 @@ test_kernel_link(void **state)
 	expect("10.8.0.0/16", "none");
 }
 
-/* One attribute set a prefix: the network's, then the preferred source's. */
+/* Each prefix has one attribute set: the network's first, then the preferred source's. */
 static void
 test_who_wins(void **state)
 {
@@ -499,7 +502,7 @@ test_who_wins(void **state)
 	expect("10.1.0.0/24", "kernel incomplete 77");
 }
 
-/* Many at once, in and out, and no entry is kept of what is gone. */
+/* Many routes added and removed at once; no entry remains. */
 static void
 test_many(void **state)
 {

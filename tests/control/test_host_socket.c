@@ -66,7 +66,7 @@ check_options(int fd, enum afi afi, int ttl)
 	}
 }
 
-/* `source` says from where; the listener must see exactly that. */
+/* Connects from `source`; the listener must see exactly this address. */
 static void
 talk(const char *listen_at, const char *source)
 {
@@ -126,7 +126,10 @@ test_v6(void **state)
 	talk("::1", "::1");
 }
 
-/* One port, a listener for each family, and again at once after a connection of it ended here (TIME_WAIT). */
+/*
+ * A listener for each family on the same port, and again immediately after a connection ended here
+ * (TIME_WAIT).
+ */
 static void
 test_listen_both_and_again(void **state)
 {
@@ -146,7 +149,7 @@ test_listen_both_and_again(void **state)
 	wait_for(v4, POLLIN);
 	server = host_socket_accept(v4, &from, &peer_port);
 	assert_true(server >= 0);
-	close(server); /* we close first: the TIME_WAIT is the listening side's */
+	close(server); /* we close first, so that TIME_WAIT is on the listening side */
 	wait_for(client, POLLIN);
 	close(client);
 	close(v4);
@@ -171,10 +174,10 @@ test_refusals(void **state)
 	assert_int_equal(host_socket_listen(&o, AFI_NONE, 0, 8), -EAFNOSUPPORT);
 	assert_int_equal(addr_parse("::1", &o.source), 0);
 	assert_int_equal(host_socket_connect(&o, &at, 1), -EAFNOSUPPORT);
-	/* An address that is nobody's here (TEST-NET-1). */
+	/* An address outside this host (TEST-NET-1). */
 	assert_int_equal(addr_parse("192.0.2.77", &o.source), 0);
 	assert_int_equal(host_socket_connect(&o, &at, 1), -EADDRNOTAVAIL);
-	/* Nobody listens: begun, or refused at once. */
+	/* Without a listener the connect is started or refused at once. */
 	memset(&o.source, 0, sizeof(o.source));
 	fd = host_socket_connect(&o, &at, 1);
 	if (fd >= 0) {
@@ -188,7 +191,7 @@ test_refusals(void **state)
 
 static bool has_net;
 
-/* The same addresses on two interfaces: the zone tells them apart, both ways. */
+/* The same addresses on two interfaces: the zone selects the interface, in both directions. */
 static void
 test_link_local(void **state)
 {
@@ -208,7 +211,10 @@ test_link_local(void **state)
 	assert_int_equal(host_socket_listen(&o, AFI_IPV6, 0, 8), -ENODEV);
 }
 
-/* What host_socket_local() finds for a connection from `source` to `to`; the peer is taken to be `peer`. */
+/*
+ * Result of host_socket_local() for a connection from `source` to `to`, assuming the peer's address
+ * `peer`.
+ */
 static struct host_socket_local
 local_of(const char *to, const char *source, const char *peer)
 {
@@ -261,7 +267,7 @@ test_local(void **state)
 	l = local_of("2001:db8:1::1", "2001:db8:1::2", "2001:db8:1::77");
 	assert_addr(&l.addr, "2001:db8:1::2");
 	assert_local(&l, "192.0.2.1", "2001:db8:1::2", "fe80::1%east", "east");
-	/* Some hops away: no link, and nothing that only means something on one. */
+	/* A peer several hops away: no link, thus no link-local address. */
 	l = local_of("2001:db8:1::1", "2001:db8:1::2", "2001:db8:2::1");
 	assert_local(&l, "192.0.2.1", "2001:db8:1::2", "", "");
 	l = local_of("192.0.2.1", "192.0.2.2", "198.51.100.1");

@@ -27,7 +27,7 @@ end(void **state)
 	return 0;
 }
 
-/* Is there such a job, and is it so? */
+/* True if the job exists with this state and progress. */
 static bool
 is(uint32_t id, const char *state, json_int_t done, json_int_t total)
 {
@@ -82,9 +82,9 @@ test_life(void **state)
 	assert_true(is(a, "running", 2, 3));
 	jobs_advance(jobs, a, 1);
 	assert_true(is(a, "done", 3, 3));
-	jobs_advance(jobs, a, 1); /* it has ended */
+	jobs_advance(jobs, a, 1); /* the job has ended */
 	assert_true(is(a, "done", 3, 3));
-	/* an unknown total never ends by itself */
+	/* a job with unknown total never ends without jobs_end() */
 	jobs_advance(jobs, b, 1000000);
 	assert_true(is(b, "running", 1000000, 0));
 	jobs_end(jobs, b, false, json_pack("{s:i}", "mismatches", 0));
@@ -94,10 +94,10 @@ test_life(void **state)
 		json_integer_value(json_object_get(json_object_get(j, "result"), "mismatches")), 0);
 	assert_string_equal(json_string_value(json_object_get(j, "kind")), "audit");
 	json_decref(j);
-	/* a second end changes nothing; its result is taken over all the same (leak checker) */
+	/* a second end changes nothing; its result is freed nevertheless (leak checker) */
 	jobs_end(jobs, b, true, json_pack("{s:i}", "mismatches", 1));
 	assert_true(is(b, "done", 1000000, 0));
-	/* more than there was to do is no more than all */
+	/* progress beyond the total counts as the total */
 	jobs_advance(jobs, c, 5);
 	assert_true(is(c, "done", 1, 1));
 	list = jobs_list(jobs);
@@ -131,7 +131,7 @@ test_parts_fail(void **state)
 	assert_true(is(b, "failed", 0, 0));
 }
 
-/* An id that is none: 0 (no memory), one that never was, one that was forgotten. */
+/* Invalid ids: 0 (no memory), an id never used, a forgotten id. */
 static void
 test_no_such_job(void **state)
 {
@@ -153,7 +153,7 @@ test_no_such_job(void **state)
 	jobs_advance(jobs, b, 1);
 	jobs_advance(jobs, c, 1);
 	assert_true(is(c, "done", 1, 1));
-	/* ids are not used twice */
+	/* ids are never reused */
 	assert_int_equal(jobs_begin(jobs, "audit", 1), 4);
 }
 
@@ -178,7 +178,10 @@ test_thousand_are_kept(void **state)
 	assert_true(exists(2 * KEPT + 1));
 }
 
-/* Whoever waits for a long one must still find how it ended: the last ended are kept, not the last begun. */
+/*
+ * The result of a long job must remain available: the table keeps the last ended jobs, not the last
+ * begun.
+ */
 static void
 test_long_one_is_kept(void **state)
 {
@@ -192,14 +195,14 @@ test_long_one_is_kept(void **state)
 	next = jobs_begin(jobs, "refresh-import", 1);
 	assert_true(is(old, "done", 0, 0));
 	assert_true(exists(next));
-	/* and goes when a thousand have ended since */
+	/* dropped after a thousand later jobs have ended */
 	for (unsigned i = 0; i < KEPT + 1; i++)
 		jobs_advance(jobs, jobs_begin(jobs, "refresh-import", 1), 1);
 	assert_false(exists(old));
 	assert_true(is(next, "running", 0, 1));
 }
 
-/* Many at a time, all ended at once: the bound holds at once, too. */
+/* Many jobs end together: the bound is enforced at once. */
 static void
 test_many_end_together(void **state)
 {

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* The operator grammar: what each line means, and the message for each line that means nothing; help; splitting. */
+/*
+ * The operator grammar: the command of each valid line, the message for each invalid line; help;
+ * splitting.
+ */
 #include "control/cli/keelctl_parse.h"
 
 #include <errno.h>
@@ -482,7 +485,7 @@ test_views(void **state)
 	assert_int_equal(parse_in(VIEW_BGP, "undo peer 192.0.2.2 as-number", &c, error), -EINVAL);
 }
 
-/* A keyword's shortest beginning that no other has leads where the whole word leads. */
+/* The shortest unique abbreviation of a keyword has the same meaning as the whole word. */
 static void
 abbreviation_is_the_word(unsigned view, char **words, unsigned count,
 	const struct command_choice *choice, unsigned n, unsigned which)
@@ -499,7 +502,7 @@ abbreviation_is_the_word(unsigned view, char **words, unsigned count,
 			len++;
 	}
 	if (strcmp(choice[which].text, "discard") == 0 || strcmp(choice[which].text, "reload") == 0)
-		return; /* never abbreviated */
+		return; /* must be written out */
 	words[count] = (char *)(uintptr_t)choice[which].text;
 	a = command_choices(view, words, count + 1, whole, error, sizeof(error));
 	snprintf(text, sizeof(text), "%.*s", (int)len, choice[which].text);
@@ -510,7 +513,7 @@ abbreviation_is_the_word(unsigned view, char **words, unsigned count,
 		assert_ptr_equal(whole[i].text, brief[i].text);
 }
 
-/* Every word and value of every place has its line of help: nothing is left out of `?`. */
+/* Every keyword and value at every position has a line in the help of `?`. */
 static void
 help_below(unsigned view, char **words, unsigned count, unsigned *seen)
 {
@@ -613,7 +616,7 @@ test_line(void **state)
 	assert_int_equal(command_parse_line(VIEW_USER, bad, &c, error, sizeof(error)), -EINVAL);
 }
 
-/* An empty word is no abbreviation of everything; a word longer than any buffer is only cut in the message. */
+/* An empty word does not abbreviate a keyword; a very long word is only cut in the message. */
 static void
 test_odd_words(void **state)
 {
@@ -634,7 +637,7 @@ test_odd_words(void **state)
 	words[2] = (char[]){"group"};
 	words[3] = longest;
 	assert_int_equal(command_parse(VIEW_USER, words, 4, &c, error, sizeof(error)), -EINVAL);
-	longest[63] = '\0'; /* the longest name */
+	longest[63] = '\0'; /* the maximum length of a name */
 	assert_int_equal(command_parse(VIEW_USER, words, 4, &c, error, sizeof(error)), -EINVAL);
 	assert_non_null(strstr(error, "expected import or export"));
 	for (unsigned i = 0; i < 40; i++)

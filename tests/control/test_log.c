@@ -41,7 +41,7 @@ end(void **state)
 	return 0;
 }
 
-/* All lines since the last call; how many. */
+/* Reads all lines since the last call; returns their number. */
 static unsigned
 lines(void)
 {
@@ -59,7 +59,7 @@ lines(void)
 	return count;
 }
 
-/* Early enough in a second of the wall clock that some lines fit in it. */
+/* Waits for an early part of a wall-clock second, so that several lines fit in. */
 static long
 second_begins(void)
 {
@@ -113,12 +113,15 @@ test_levels(void **state)
 			log_write(&site, level, "event");
 			assert_int_equal(lines(), level <= set);
 			assert_int_equal(site.count,
-				level <= set); /* what is not wanted does not use up the rate */
+				level <= set); /* suppressed levels do not use up the rate */
 		}
 	}
 }
 
-/* A site has a bound a second; what was held back is told once, with the next line; others are not concerned. */
+/*
+ * Each site has a limit per second; the number of suppressed lines is reported once, with the next
+ * line; other sites are not affected.
+ */
 static void
 test_rate(void **state)
 {
@@ -126,7 +129,7 @@ test_rate(void **state)
 	long now;
 
 	(void)state;
-	/* again when a second ended in between */
+	/* repeated when a second ended in between */
 	do {
 		lines();
 		site = other = (struct log_site){0};
@@ -140,7 +143,7 @@ test_rate(void **state)
 	assert_null(strstr(text, "flap n=20"));
 	assert_non_null(strstr(text, " info other\n"));
 	assert_int_equal(site.dropped, 30);
-	/* as if a second had gone by */
+	/* as if a second had passed */
 	site.second--;
 	log_write(&site, LOG_INFO, "flap n=%u", 99u);
 	assert_int_equal(lines(), 1);
@@ -149,14 +152,14 @@ test_rate(void **state)
 	log_write(&site, LOG_INFO, "flap n=%u", 100u);
 	assert_int_equal(lines(), 1);
 	assert_null(strstr(text, "held-back"));
-	/* a clock that was set back opens the next second, too */
+	/* a clock set back starts a new second, too */
 	site.second += 1000;
 	site.count = LOG_BURST;
 	log_write(&site, LOG_INFO, "back");
 	assert_int_equal(lines(), 1);
 }
 
-/* Any length is one line, cut at the end, and says what was held back all the same. */
+/* A line of any length is cut at its end, and still reports suppressed lines. */
 static void
 test_long_lines(void **state)
 {
@@ -199,7 +202,7 @@ test_escape(void **state)
 	ESCAPED("", "\"\"");
 	ESCAPED("maintenance at 5", "\"maintenance at 5\"");
 	ESCAPED("a\"b\\c", "\"a\\\"b\\\\c\"");
-	/* no second line, no terminal's attention */
+	/* no second line, no terminal control */
 	ESCAPED("a\nb\r\0c\x1b[2J\x7f", "\"a\\x0ab\\x0d\\x00c\\x1b[2J\\x7f\"");
 	/* UTF-8 (RFC 9003) stays readable */
 	ESCAPED("Gr\xc3\xbc\xc3\x9f"
@@ -211,7 +214,10 @@ test_escape(void **state)
 		"2J\xc2\x85",
 		"\"\\xc2\\x9b2J\\xc2\\x85\"");
 	ESCAPED("\xe2\x80\xa8|\xe2\x80\xa9", "\"\\xe2\\x80\\xa8|\\xe2\\x80\\xa9\"");
-	/* and what is no UTF-8: alone, cut off, too long a form, a surrogate, beyond the last character */
+	/*
+	 * and invalid UTF-8: single octet, truncated, overlong, surrogate, beyond the last code
+	 * point
+	 */
 	ESCAPED("\x9b"
 		"2J\xff",
 		"\"\\x9b2J\\xff\"");
@@ -221,7 +227,7 @@ test_escape(void **state)
 	ESCAPED("\xed\xa0\x80\xf4\x90\x80\x80", "\"\\xed\\xa0\\x80\\xf4\\x90\\x80\\x80\"");
 }
 
-/* Whatever does not fit is left out whole; the quotes are always closed. */
+/* An escape that does not fit is left out as a whole; quotes are always closed. */
 static void
 test_escape_fits(void **state)
 {
@@ -249,7 +255,7 @@ test_escape_fits(void **state)
 		assert_int_equal(buf[len - 1], '"');
 		assert_memory_equal(buf, whole, len - 1);
 		assert_true(
-			len == strlen(whole) || whole[len - 1] != '\x82'); /* no character in two */
+			len == strlen(whole) || whole[len - 1] != '\x82'); /* no split character */
 		assert_true(len == 2 || buf[len - 2] != '\\');
 	}
 	assert_string_equal(buf, whole);
@@ -278,7 +284,7 @@ struct logger {
 	unsigned number;
 };
 
-/* A site for each line: no rate limit. */
+/* Each line has its own site, so that no rate limit applies. */
 static void *
 logger_run(void *arg)
 {
@@ -309,7 +315,10 @@ read_all(int fd)
 		len += n;
 }
 
-/* Logging threads end although the pipe is never read. Each line is then written or counted, in the order of its thread. */
+/*
+ * Logging threads end although the pipe is never read. Each line is then written or counted, in the
+ * order of its thread.
+ */
 static void
 test_unread(void **state)
 {
@@ -422,7 +431,7 @@ test_end_writes_all(void **state)
 	assert_string_equal(text + strlen(text) - 11, " info last\n");
 }
 
-/* Library messages: one event a line, escaped. */
+/* Messages of libraries: one event per line, escaped. */
 static void
 test_stream(void **state)
 {

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* Keys that are suggested: by the words of other daemons, with their suffix, within two letters; and nothing where nothing is near. */
+/*
+ * Suggestions of keys: words of other daemons, with their suffix, within two letters; no suggestion
+ * for distant words.
+ */
 #include "control/config/near.h"
 
 #include <setjmp.h>
@@ -65,7 +68,7 @@ test_cases(void **state)
 		assert_string_equal(found(cases[i].key), cases[i].found);
 }
 
-/* Every key of up to twice the room, also where it is long. */
+/* Keys of every length up to twice the buffer. */
 static void
 test_long(void **state)
 {

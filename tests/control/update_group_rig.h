@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* For tests of update groups: a shard with a small journal, policies as configuration, and a receiver of what a group tells. */
+/*
+ * For tests of update groups: a shard with a small journal, policies from a configuration, and a
+ * receiver of the group's messages.
+ */
 #pragma once
 
 #include "control/bgp/bgp_msg.h"
@@ -29,7 +32,7 @@ below(uint32_t n)
 
 /* ---- set-up ---- */
 
-/* Entries of a prefix list: every third of these. */
+/* Entries of a prefix list: every third prefix. */
 static inline json_t *
 thirds(const struct prefix *prefix, unsigned count)
 {
@@ -42,7 +45,7 @@ thirds(const struct prefix *prefix, unsigned count)
 	return entries;
 }
 
-/* Takes `doc`. */
+/* Takes ownership of `doc`. */
 static inline struct policy_set *
 policies_compile(json_t *doc)
 {
@@ -59,7 +62,10 @@ policies_compile(json_t *doc)
 	return set;
 }
 
-/* /8 to /32 within 10.0.0.0/8, none twice, behind the `first` that are there already. */
+/*
+ * Distinct random prefixes, /8 to /32 within 10.0.0.0/8, stored after the `first` existing
+ * prefixes.
+ */
 static inline void
 prefixes_random(struct prefix *prefix, unsigned first, unsigned count)
 {
@@ -87,7 +93,7 @@ prefix_index(const struct prefix *prefix, unsigned count, const struct prefix *p
 	return 0;
 }
 
-/* A peer, or we (0), announce or (NULL) withdraw it. */
+/* Announces `p` from a peer (0: our own route), or withdraws `p` when `attrs` is NULL. */
 static inline void
 group_rig_say(struct rig *r, unsigned peer, const struct prefix *p, const struct attr_set *attrs)
 {
@@ -117,7 +123,7 @@ struct receiver_ops {
 	void (*withdrawn)(void *ctx, const struct prefix *p);
 	void (*end_of_rib)(void *ctx);
 	void (*refresh)(void *ctx, uint8_t subtype);
-	void (*after)(void *ctx); /* each message */
+	void (*after)(void *ctx); /* after each message */
 };
 
 static inline void
@@ -172,7 +178,7 @@ receive_update(const struct receiver_ops *ops, void *ctx, const uint8_t *msg, si
 	}
 }
 
-/* Whole messages. */
+/* Decodes and applies whole messages. */
 static inline void
 receive(const struct receiver_ops *ops, void *ctx, const uint8_t *p, size_t len)
 {
@@ -202,13 +208,16 @@ struct group_reader {
 	struct attr_table *exported;
 };
 
-/* One call of encode, received. *others as update_turn has it. True: there is more for this one. */
+/*
+ * One call of encode, with its output received. *others as in update_turn. True: the member has
+ * more to send.
+ */
 static inline bool
 encode_once(const struct group_reader *g, struct update_member *m, size_t size,
 	void (*on_mark)(void *ctx, enum update_group_mark m), const struct receiver_ops *ops,
 	void *ctx, bool *others)
 {
-	uint8_t *buf = malloc(size); /* of its exact size, for AddressSanitizer */
+	uint8_t *buf = malloc(size); /* of the exact size, for AddressSanitizer */
 	bool more;
 	size_t len;
 

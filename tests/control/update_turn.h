@@ -17,7 +17,7 @@ turn_send(struct update_member *m, uint8_t *buf, size_t size, uint64_t deadline_
 	return t.len;
 }
 
-/* A turn in which another family of the peer has the output. */
+/* A turn in which another address family of the peer has the output. */
 static inline void
 turn_hold(struct update_member *m)
 {
@@ -26,7 +26,7 @@ turn_hold(struct update_member *m)
 	(void)update_member_turn(m, &io, UINT64_MAX);
 }
 
-/* A turn of a peer that does not read. True: another member may have something to do. */
+/* A turn of a peer that does not read. True: other members may have work. */
 static inline bool
 turn_block(struct update_member *m, uint64_t deadline_ns)
 {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * The protocol vectors of ../shared/data/vectors (format: README.md there), read: for the tests that decode them.
+ * Reads the protocol vectors of ../shared/data/vectors (format: README.md there) for the decoder
+ * tests.
  */
 #pragma once
 
@@ -30,7 +31,7 @@ from_hex(const char *text, size_t *len)
 	uint8_t *p;
 
 	*len = strlen(text) / 2;
-	p = malloc(*len ? *len : 1); /* its exact size: AddressSanitizer sees a read beyond it */
+	p = malloc(*len ? *len : 1); /* the exact size: AddressSanitizer detects a read beyond */
 	HARNESS_CHECK(p);
 	for (size_t i = 0; i < *len; i++) {
 		char octet[3] = {text[2 * i], text[2 * i + 1], 0};
@@ -54,7 +55,7 @@ listed(const json_t *array, const char *text)
 	return false;
 }
 
-/* The bits of families named, as the decoder's sets have them. */
+/* Bits of the named families, as in the decoder's sets. */
 static inline uint8_t
 family_bits(const json_t *names)
 {
@@ -124,7 +125,7 @@ each_vector(const char *kind, void (*use)(const json_t *vector))
 	fclose(f);
 }
 
-/* False, and why is said: ../shared is not there. */
+/* False, with a message: ../shared is missing. */
 static inline bool
 vectors_found(void)
 {
